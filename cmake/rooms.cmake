@@ -1,0 +1,18 @@
+# The rooms, bottom up, and the programs made of them.
+vs_room(base       NEEDS Threads::Threads)
+vs_room(tensor     NEEDS vs_base)
+vs_room(graph      NEEDS vs_tensor)
+vs_room(import     NEEDS vs_graph)
+vs_room(cpu        NEEDS vs_graph)
+vs_room(tokenizer  NEEDS vs_import)
+vs_room(template   NEEDS vs_tokenizer PkgConfig::JANSSON)
+vs_room(sampler    NEEDS vs_base)
+vs_room(kv         NEEDS vs_base)
+vs_room(engine     NEEDS vs_import vs_cpu vs_kv)
+vs_room(ipc        NEEDS vs_base PkgConfig::JANSSON)
+vs_room(sandbox    NEEDS vs_base PkgConfig::SECCOMP)
+vs_room(client     NEEDS vs_ipc)
+
+vs_program(veritas        veritas  client ipc base PkgConfig::EDIT PkgConfig::CRYPTO)
+vs_program(veritas-broker broker   ipc sandbox base)
+vs_program(veritas-worker worker   engine template tokenizer sampler ipc sandbox PkgConfig::CRYPTO)

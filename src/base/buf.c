@@ -1,0 +1,122 @@
+/* base/buf.c - see buf.h */
+#include "base/buf.h"
+
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *vs_buf_grow(struct vs_buf *b, size_t n)
+{
+    if (b->status != VS_OK)
+        return NULL;
+    if (n > SIZE_MAX / 4 - b->n) {
+        b->status = VS_E_NOMEM;
+        return NULL;
+    }
+    if (b->limit && n > b->limit - b->n) {
+        b->status = VS_E_LIMIT;
+        return NULL;
+    }
+    size_t need = b->n + n + 1;
+    if (need > b->cap) {
+        size_t cap = b->cap ? b->cap : 64;
+        while (cap < need)
+            cap *= 2;
+        char *data = realloc(b->data, cap);
+        if (!data) {
+            b->status = VS_E_NOMEM;
+            return NULL;
+        }
+        b->data = data;
+        b->cap = cap;
+    }
+    char *at = b->data + b->n;
+    b->n += n;
+    b->data[b->n] = 0;
+    return at;
+}
+
+void vs_buf_add(struct vs_buf *b, const void *data, size_t n)
+{
+    char *at = vs_buf_grow(b, n);
+    if (at && n)
+        memcpy(at, data, n);
+}
+
+void vs_buf_str(struct vs_buf *b, const char *s)
+{
+    vs_buf_add(b, s, strlen(s));
+}
+
+void vs_buf_char(struct vs_buf *b, char c)
+{
+    vs_buf_add(b, &c, 1);
+}
+
+void vs_buf_printf(struct vs_buf *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *at = n < 0 ? NULL : vs_buf_grow(b, (size_t)n);
+    if (!at)
+        return;
+    va_start(args, format);
+    vsnprintf(at, (size_t)n + 1, format, args);
+    va_end(args);
+}
+
+void vs_buf_utf8(struct vs_buf *b, uint32_t c)
+{
+    if (c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        c = 0xfffd;
+    unsigned char s[4];
+    size_t n = 0;
+    if (c < 0x80) {
+        s[n++] = (unsigned char)c;
+    } else if (c < 0x800) {
+        s[n++] = (unsigned char)(0xc0 | c >> 6);
+        s[n++] = (unsigned char)(0x80 | (c & 63));
+    } else if (c < 0x10000) {
+        s[n++] = (unsigned char)(0xe0 | c >> 12);
+        s[n++] = (unsigned char)(0x80 | (c >> 6 & 63));
+        s[n++] = (unsigned char)(0x80 | (c & 63));
+    } else {
+        s[n++] = (unsigned char)(0xf0 | c >> 18);
+        s[n++] = (unsigned char)(0x80 | (c >> 12 & 63));
+        s[n++] = (unsigned char)(0x80 | (c >> 6 & 63));
+        s[n++] = (unsigned char)(0x80 | (c & 63));
+    }
+    vs_buf_add(b, s, n);
+}
+
+void vs_buf_drop(struct vs_buf *b, size_t n)
+{
+    assert(n <= b->n);
+    if (!n)
+        return;
+    memmove(b->data, b->data + n, b->n - n);
+    b->n -= n;
+    b->data[b->n] = 0;
+}
+
+void vs_buf_reset(struct vs_buf *b)
+{
+    b->n = 0;
+    b->status = VS_OK;
+    if (b->data)
+        b->data[0] = 0;
+}
+
+void vs_buf_clear(struct vs_buf *b)
+{
+    free(b->data);
+    size_t limit = b->limit;
+    memset(b, 0, sizeof *b);
+    b->limit = limit;
+}

@@ -1,0 +1,31 @@
+/* base/bytes.h - a cursor over bytes we do not trust.
+ *
+ * The first short read sets status to VS_E_SHORT; every later read yields zero (or NULL), so a parser
+ * checks once, not per field. Little-endian. The bytes belong to the caller and must outlive the cursor.
+ */
+#ifndef VS_BASE_BYTES_H
+#define VS_BASE_BYTES_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct vs_bytes {
+    const uint8_t *at, *end;
+    int status;                         /* VS_OK or VS_E_SHORT */
+};
+
+void vs_bytes_init(struct vs_bytes *b, const void *data, size_t n);
+size_t vs_bytes_left(const struct vs_bytes *b);
+const uint8_t *vs_bytes_take(struct vs_bytes *b, uint64_t n);   /* NULL when short */
+uint8_t vs_bytes_u8(struct vs_bytes *b);
+uint16_t vs_bytes_u16le(struct vs_bytes *b);
+uint32_t vs_bytes_u32le(struct vs_bytes *b);
+uint64_t vs_bytes_u64le(struct vs_bytes *b);
+
+/* Unaligned little-endian loads and stores on memory already known to be there. */
+uint16_t vs_load_u16le(const void *p);
+uint32_t vs_load_u32le(const void *p);
+uint64_t vs_load_u64le(const void *p);
+void vs_store_u16le(void *p, uint16_t v);
+void vs_store_u32le(void *p, uint32_t v);
+void vs_store_u64le(void *p, uint64_t v);
+#endif

@@ -1,0 +1,44 @@
+/* prog/worker/service.h - what a worker can do with its model, free of sockets and processes.
+ *
+ * The worker's main loop (main.c) reads frames and calls this; requests and results are JSON, bulk output goes
+ * through the sink. Runs after lock-in: it opens nothing.
+ *
+ * Threads: one request at a time; the engine uses its own pool inside.
+ */
+#ifndef VS_WORKER_SERVICE_H
+#define VS_WORKER_SERVICE_H
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vs_service;
+
+/* Where a running request sends what it makes. Every function returns VS_OK, or VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_*
+ * when the request must stop; the service then returns that code at once. */
+struct vs_sink {
+    void *context;
+    /* one generated token; text may be empty (held-back bytes), extra may be NULL (logprobs as JSON, borrowed) */
+    int (*token)(void *context, uint32_t id, const char *text, size_t n, const json_t *extra);
+    /* bulk bytes, in order, as many calls as wanted: blocks for credit */
+    int (*data)(void *context, const void *bytes, size_t n);
+    /* done of total steps of long work (0 of 0: unknown) */
+    int (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
+    /* asked at every step */
+    int (*check)(void *context);
+};
+
+/* settings: {"threads":0|n, "isa":"auto|c|avx2|avx512", "ctx":0|n, "kv_type":"f16|f32|q8_0", "prefill_chunk":0|n,
+ * "precision":"fast", "n_cpus":n, "free_bytes":n, "inspect_only":bool}. fd is the read-only model file;
+ * the service reads all it needs and closes it. A file that can be parsed but not run (unsupported architecture) loads with
+ * inspect_only and answers inspect and, when it has one, tokenize. */
+int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
+void vs_service_close(struct vs_service *s);
+
+/* method: "generate", "chat", "tokenize", "detokenize", "inspect", "logits", "perplexity", "bench", "status".
+ * *ret_result (a new reference) is the payload of the COMPLETE frame. */
+int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
+                    json_t **ret_result, struct vs_error *err);
+#endif
