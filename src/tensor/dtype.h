@@ -19,8 +19,9 @@ struct vs_dtype_info {
     const char *name;                   /* "Q4_K" */
     uint32_t block_len;                 /* elements in a block */
     uint32_t block_bytes;
+    uint32_t row_extra_bytes;           /* in front of each row's blocks; 0 for every computable type */
     bool computable;                    /* this build can run a model that has it */
-    bool removed;                       /* a number that writers no longer use: refuse */
+    bool removed;                       /* a number that never is, or no longer is, in a file: refuse */
 };
 
 /* NULL when the number is unknown. Knows every type number of the format, also those we can't compute with. */
