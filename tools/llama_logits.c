@@ -75,8 +75,10 @@ int main(int argc, char **argv)
     cp.n_ctx = (uint32_t)n;
     cp.n_batch = (uint32_t)batch_size;
     cp.n_threads = cp.n_threads_batch = threads;
-    if (argc > 4 && !strcmp(argv[4], "f32"))
+    if (argc > 4 && !strcmp(argv[4], "f32")) {          /* its most exact: flash attention rounds within */
         cp.type_k = cp.type_v = GGML_TYPE_F32;
+        cp.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    }
     struct llama_context *ctx = llama_init_from_model(model, cp);
     if (!ctx)
         return fail("no context");
