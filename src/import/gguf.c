@@ -1,0 +1,677 @@
+/* import/gguf.c - see gguf.h
+ *
+ *   magic version n_tensors n_kv | key type value ... | name n_dims ne... type offset ... | padding | tensor data
+ *
+ * One pass, front to back; no pointer into the file is kept before its whole range is known to lie inside. What the
+ * format allows in theory and no writer makes (nested arrays, gaps between tensors, tensors out of order) is refused,
+ * so that there is one way to read a file. Names are found through an index sorted by name: no input makes a lookup or
+ * the search for duplicates slow, as a hash of ours could be made to.
+ */
+#include "import/gguf.h"
+
+#include "base/bytes.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_KV = 65536, MAX_TENSORS = 1 << 20,
+    MAX_KEY = 1024, MAX_NAME = 255,             /* bytes; writers keep names below 64 */
+    MIN_KV_BYTES = 8 + 1 + 4 + 1,               /* the shortest key and value */
+    MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
+};
+static const uint64_t max_header_bytes = (uint64_t)256 << 20;    /* the largest real ones take about 30 MiB */
+static const uint64_t max_ne = (uint64_t)1 << 40;
+
+struct vs_gguf {
+    uint32_t version;
+    uint32_t alignment;
+    uint64_t data_start;
+    size_t n_kv, n_tensors;
+    struct vs_gguf_kv *kv;
+    struct vs_gguf_tensor *tensor;
+    uint32_t *kv_by_key, *tensor_by_name;       /* indices in ascending order of name */
+};
+
+static const struct {
+    const char *name;
+    uint8_t n_bytes;                            /* the least, for strings */
+} types[] = {
+    [VS_GGUF_U8] = { "u8", 1 },         [VS_GGUF_I8] = { "i8", 1 },     [VS_GGUF_U16] = { "u16", 2 },
+    [VS_GGUF_I16] = { "i16", 2 },       [VS_GGUF_U32] = { "u32", 4 },   [VS_GGUF_I32] = { "i32", 4 },
+    [VS_GGUF_F32] = { "f32", 4 },       [VS_GGUF_BOOL] = { "bool", 1 }, [VS_GGUF_STRING] = { "string", 8 },
+    [VS_GGUF_ARRAY] = { "array", 12 },  [VS_GGUF_U64] = { "u64", 8 },   [VS_GGUF_I64] = { "i64", 8 },
+    [VS_GGUF_F64] = { "f64", 8 },
+};
+enum { N_TYPES = sizeof types / sizeof *types };
+
+const char *vs_gguf_type_name(enum vs_gguf_type type)
+{
+    return (unsigned)type < N_TYPES ? types[type].name : "unknown";
+}
+
+/* Names come from the file and go into messages: printable ASCII only, and not much of it. */
+struct shown { char text[100]; };
+
+static struct shown show(const char *data, size_t n)
+{
+    struct shown s;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (at + 8 > sizeof s.text) {
+            memcpy(s.text + at, "...", 3);
+            at += 3;
+            break;
+        }
+        if (c >= 0x20 && c < 0x7f && c != '\\' && c != '\'')
+            s.text[at++] = (char)c;
+        else
+            at += (size_t)snprintf(s.text + at, 5, "\\x%02x", c);
+    }
+    s.text[at] = 0;
+    return s;
+}
+
+#define SHOW(str) show((str).data, (str).n).text
+
+/* Reading: every take is checked against the file first (what lies beyond is malformed) and then against the bytes at
+ * hand (what lies beyond is merely not read yet). */
+
+struct reader {
+    struct vs_bytes in;
+    const uint8_t *start;
+    uint64_t file_size;
+    struct shown where;                         /* what is being read, for messages */
+    struct vs_error *err;
+};
+
+static uint64_t position(const struct reader *r)
+{
+    return (uint64_t)(r->in.at - r->start);
+}
+
+static uint64_t left_in_file(const struct reader *r)
+{
+    return r->file_size - position(r);
+}
+
+#define MALFORMED(r, ...) vs_error_set((r)->err, VS_E_MALFORMED, "GGUF: " __VA_ARGS__)
+#define UNSUPPORTED(r, ...) vs_error_set((r)->err, VS_E_UNSUPPORTED, "GGUF: " __VA_ARGS__)
+
+static int need(const struct reader *r, uint64_t n)
+{
+    if (n > left_in_file(r))
+        return MALFORMED(r, "the file ends inside %s: %" PRIu64 " bytes wanted at byte %" PRIu64
+                         ", the file has %" PRIu64 "; it is cut or damaged, fetch it again",
+                         r->where.text, n, position(r), r->file_size);
+    if (n > max_header_bytes || position(r) > max_header_bytes - n)
+        return MALFORMED(r, "%s at byte %" PRIu64 " makes the header larger than %" PRIu64 " MiB",
+                         r->where.text, position(r), max_header_bytes >> 20);
+    if (n > vs_bytes_left(&r->in))
+        return vs_error_set(r->err, VS_E_SHORT, "GGUF: the header goes on after the first %" PRIu64 " bytes",
+                            position(r) + vs_bytes_left(&r->in));
+    return VS_OK;
+}
+
+static int read_string(struct reader *r, struct vs_str *ret)
+{
+    int code = need(r, 8);
+    if (code != VS_OK)
+        return code;
+    uint64_t n = vs_bytes_u64le(&r->in);
+    if ((code = need(r, n)) != VS_OK)
+        return code;
+    ret->data = (const char *)vs_bytes_take(&r->in, n);
+    ret->n = (size_t)n;
+    return VS_OK;
+}
+
+/* count values of one type, one after the other: moves past them and proves that each is whole. */
+static int skip_values(struct reader *r, enum vs_gguf_type type, uint64_t count)
+{
+    if (count > left_in_file(r) / types[type].n_bytes)
+        return MALFORMED(r, "%s has %" PRIu64 " elements of type %s, more than the rest of the file (%" PRIu64
+                         " bytes) can hold", r->where.text, count, types[type].name, left_in_file(r));
+    if (type == VS_GGUF_STRING) {
+        for (uint64_t i = 0; i < count; i++) {
+            struct vs_str s;
+            int code = read_string(r, &s);
+            if (code != VS_OK)
+                return code;
+        }
+        return VS_OK;
+    }
+    uint64_t n = count * types[type].n_bytes;
+    int code = need(r, n);
+    if (code != VS_OK)
+        return code;
+    const uint8_t *p = vs_bytes_take(&r->in, n);
+    if (type == VS_GGUF_BOOL)
+        for (uint64_t i = 0; i < n; i++)
+            if (p[i] > 1)
+                return MALFORMED(r, "%s holds the value %u where only 0 and 1 are bools", r->where.text, p[i]);
+    return VS_OK;
+}
+
+static int read_type(struct reader *r, const char *what, enum vs_gguf_type *ret)
+{
+    int code = need(r, 4);
+    if (code != VS_OK)
+        return code;
+    uint32_t type = vs_bytes_u32le(&r->in);
+    if (type >= N_TYPES)
+        return MALFORMED(r, "%s has the unknown %s type %" PRIu32, r->where.text, what, type);
+    *ret = (enum vs_gguf_type)type;
+    return VS_OK;
+}
+
+static int read_kv(struct reader *r, size_t i, struct vs_gguf_kv *kv)
+{
+    snprintf(r->where.text, sizeof r->where.text, "metadata key %zu", i);
+    int code = read_string(r, &kv->key);
+    if (code != VS_OK)
+        return code;
+    if (kv->key.n == 0 || kv->key.n > MAX_KEY)
+        return MALFORMED(r, "%s is %zu bytes long; 1 to %d are allowed", r->where.text, kv->key.n, MAX_KEY);
+    snprintf(r->where.text, sizeof r->where.text, "key '%.80s'", SHOW(kv->key));
+
+    if ((code = read_type(r, "value", &kv->type)) != VS_OK)
+        return code;
+    kv->elem_type = kv->type;
+    kv->count = 1;
+    if (kv->type == VS_GGUF_ARRAY) {
+        if ((code = read_type(r, "element", &kv->elem_type)) != VS_OK)
+            return code;
+        if (kv->elem_type == VS_GGUF_ARRAY)
+            return UNSUPPORTED(r, "%s is an array of arrays, which no writer makes", r->where.text);
+        if ((code = need(r, 8)) != VS_OK)
+            return code;
+        kv->count = vs_bytes_u64le(&r->in);
+    }
+    kv->data = r->in.at;
+    if ((code = skip_values(r, kv->elem_type, kv->count)) != VS_OK)
+        return code;
+    kv->n_bytes = (size_t)(r->in.at - kv->data);
+    return VS_OK;
+}
+
+static int read_dtype(struct reader *r, uint32_t id, const struct vs_dtype_info **ret)
+{
+    const struct vs_dtype_info *info = vs_dtype_info(id);
+    if (info && !info->removed) {
+        *ret = info;
+        return VS_OK;
+    }
+    if (info)
+        return UNSUPPORTED(r, "%s has type %s (number %" PRIu32 "), which files no longer use; "
+                           "get the model in a current type, such as Q4_0 or Q4_K", r->where.text, info->name, id);
+    const struct vs_dtype_info *base = id >= 200 && id < 400 ? vs_dtype_info(id - 200) : NULL;
+    if (base)
+        return UNSUPPORTED(r, "%s has type number %" PRIu32 ", rows of %s interleaved for one program; "
+                           "get the model in plain %s", r->where.text, id, base->name, base->name);
+    return UNSUPPORTED(r, "%s has the unknown type number %" PRIu32, r->where.text, id);
+}
+
+/* Everything about one tensor but the place of its data. */
+static int read_tensor(struct reader *r, size_t i, struct vs_gguf_tensor *t)
+{
+    snprintf(r->where.text, sizeof r->where.text, "the description of tensor %zu", i);
+    int code = read_string(r, &t->name);
+    if (code != VS_OK)
+        return code;
+    if (t->name.n == 0 || t->name.n > MAX_NAME)
+        return MALFORMED(r, "the name of tensor %zu is %zu bytes long; 1 to %d are allowed", i, t->name.n, MAX_NAME);
+    snprintf(r->where.text, sizeof r->where.text, "tensor '%.80s'", SHOW(t->name));
+
+    if ((code = need(r, 4)) != VS_OK)
+        return code;
+    t->n_dims = vs_bytes_u32le(&r->in);
+    if (t->n_dims < 1 || t->n_dims > 4)
+        return MALFORMED(r, "%s has %" PRIu32 " dimensions; 1 to 4 are allowed", r->where.text, t->n_dims);
+    if ((code = need(r, 8 * t->n_dims + 4 + 8)) != VS_OK)
+        return code;
+    for (uint32_t d = 0; d < 4; d++) {
+        t->ne[d] = d < t->n_dims ? vs_bytes_u64le(&r->in) : 1;
+        if (t->ne[d] == 0 || t->ne[d] > max_ne)
+            return MALFORMED(r, "dimension %" PRIu32 " of %s is %" PRIu64, d, r->where.text, t->ne[d]);
+    }
+    if ((code = read_dtype(r, vs_bytes_u32le(&r->in), &t->dtype)) != VS_OK)
+        return code;
+    t->offset = vs_bytes_u64le(&r->in);
+
+    if (t->ne[0] % t->dtype->block_len != 0)
+        return MALFORMED(r, "%s has rows of %" PRIu64 " elements, not a multiple of the %" PRIu32 " in a %s block",
+                         r->where.text, t->ne[0], t->dtype->block_len, t->dtype->name);
+    uint64_t n = t->ne[0] / t->dtype->block_len * t->dtype->block_bytes + t->dtype->row_extra_bytes;
+    for (uint32_t d = 1; d < 4; d++)
+        if (__builtin_mul_overflow(n, t->ne[d], &n) || n > INT64_MAX) {
+            n = INT64_MAX;
+            break;
+        }
+    if (n > r->file_size)
+        return MALFORMED(r, "%s [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "] is larger than the file (%" PRIu64
+                         " bytes); it is cut or damaged, fetch it again", r->where.text, t->ne[0], t->ne[1], t->ne[2],
+                         t->ne[3], r->file_size);
+    t->n_bytes = n;
+    return VS_OK;
+}
+
+/* Tensors lie one behind the other in the order of their descriptions, each at the next multiple of the alignment: so
+ * all writers do, and it leaves no room for overlaps. */
+static int place_tensors(struct reader *r, struct vs_gguf *g)
+{
+    uint64_t mask = (uint64_t)g->alignment - 1, expected = 0;
+    g->data_start = (position(r) + mask) & ~mask;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        struct vs_gguf_tensor *t = &g->tensor[i];
+        if (t->offset & mask)
+            return MALFORMED(r, "tensor '%s': offset %" PRIu64 " is not a multiple of the alignment %" PRIu32,
+                             SHOW(t->name), t->offset, g->alignment);
+        if (t->offset >= r->file_size || g->data_start > r->file_size
+            || t->n_bytes > r->file_size - g->data_start || t->offset > r->file_size - g->data_start - t->n_bytes)
+            return MALFORMED(r, "tensor '%s' (%" PRIu64 " bytes at offset %" PRIu64 " of the data, which begins at byte %"
+                             PRIu64 ") ends past the end of the file (%" PRIu64 " bytes); it is cut or damaged, "
+                             "fetch it again", SHOW(t->name), t->n_bytes, t->offset, g->data_start, r->file_size);
+        if (t->offset != expected) {
+            const char *fault = t->offset < expected ? "overlaps or precedes the tensor before it"
+                                                     : "leaves a gap after the tensor before it";
+            return MALFORMED(r, "tensor '%s' %s: offset %" PRIu64 " where %" PRIu64 " was due", SHOW(t->name), fault,
+                             t->offset, expected);
+        }
+        expected = (t->offset + t->n_bytes + mask) & ~mask;      /* both below 2^63 */
+        t->offset += g->data_start;
+    }
+    return VS_OK;
+}
+
+static int read_alignment(struct reader *r, struct vs_gguf *g)
+{
+    g->alignment = 32;
+    const struct vs_gguf_kv *kv = vs_gguf_find(g, "general.alignment");
+    if (!kv)
+        return VS_OK;
+    if (kv->type != VS_GGUF_U32)
+        return MALFORMED(r, "general.alignment has type %s instead of u32", types[kv->type].name);
+    g->alignment = vs_load_u32le(kv->data);
+    if (g->alignment == 0 || (g->alignment & (g->alignment - 1)) != 0)
+        return MALFORMED(r, "general.alignment is %" PRIu32 ", which is not a power of two", g->alignment);
+    return VS_OK;
+}
+
+/* The index by name: merge sort, because qsort of the C library may ask the system for its memory size, which a locked
+ * worker must not. */
+
+static int compare(struct vs_str a, struct vs_str b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int c = memcmp(a.data, b.data, n);
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+/* All records begin with their name; stride is their size. */
+static struct vs_str name_at(const void *records, size_t stride, uint32_t i)
+{
+    struct vs_str s;
+    memcpy(&s, (const char *)records + stride * i, sizeof s);
+    return s;
+}
+
+static uint32_t *sorted_by_name(const void *records, size_t stride, size_t n)
+{
+    uint32_t *a = malloc((n ? n : 1) * sizeof *a), *b = malloc((n ? n : 1) * sizeof *b);
+    if (!a || !b) {
+        free(a);
+        free(b);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        a[i] = (uint32_t)i;
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t lo = 0; lo < n; lo += 2 * width) {
+            size_t mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n;
+            for (size_t i = lo, j = mid, k = lo; k < hi; k++) {
+                bool left = j == hi || (i < mid && compare(name_at(records, stride, a[i]),
+                                                           name_at(records, stride, a[j])) <= 0);
+                b[k] = left ? a[i++] : a[j++];
+            }
+        }
+        uint32_t *swap = a;
+        a = b;
+        b = swap;
+    }
+    free(b);
+    return a;
+}
+
+/* *ret gets the index; a name that occurs twice is answered with *ret_twice set. */
+static int index_names(const void *records, size_t stride, size_t n, uint32_t **ret, struct vs_str *ret_twice)
+{
+    *ret = sorted_by_name(records, stride, n);
+    if (!*ret)
+        return VS_E_NOMEM;
+    for (size_t i = 1; i < n; i++) {
+        struct vs_str name = name_at(records, stride, (*ret)[i]);
+        if (compare(name_at(records, stride, (*ret)[i - 1]), name) == 0) {
+            *ret_twice = name;
+            return VS_E_MALFORMED;
+        }
+    }
+    return VS_OK;
+}
+
+static const void *find(const void *records, size_t stride, const uint32_t *by_name, size_t n, const char *name)
+{
+    struct vs_str wanted = { name, strlen(name) };
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = compare(wanted, name_at(records, stride, by_name[mid]));
+        if (c == 0)
+            return (const char *)records + stride * by_name[mid];
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return NULL;
+}
+
+static int read_counts(struct reader *r, struct vs_gguf *g)
+{
+    memcpy(r->where.text, "the first bytes", sizeof "the first bytes");
+    int code = need(r, 4);
+    if (code != VS_OK)
+        return code;
+    const uint8_t *magic = vs_bytes_take(&r->in, 4);
+    if (memcmp(magic, "GGUF", 4) != 0)
+        return MALFORMED(r, "this is not a GGUF file: it begins with '%s' instead of 'GGUF'",
+                         show((const char *)magic, 4).text);
+    if ((code = need(r, 4)) != VS_OK)
+        return code;
+    g->version = vs_bytes_u32le(&r->in);
+    if (g->version == 1)
+        return UNSUPPORTED(r, "version 1 is not supported; versions 2 and 3 are. Convert the model again");
+    if (g->version == 0x02000000 || g->version == 0x03000000)
+        return UNSUPPORTED(r, "big-endian files are not supported; get the little-endian one");
+    if (g->version != 2 && g->version != 3)
+        return UNSUPPORTED(r, "version %" PRIu32 " is not supported; versions 2 and 3 are", g->version);
+    if ((code = need(r, 16)) != VS_OK)
+        return code;
+    uint64_t n_tensors = vs_bytes_u64le(&r->in), n_kv = vs_bytes_u64le(&r->in);
+    if (n_kv > MAX_KV || n_kv > left_in_file(r) / MIN_KV_BYTES)
+        return MALFORMED(r, "%" PRIu64 " metadata keys announced; a file of %" PRIu64 " bytes may have at most %" PRIu64,
+                         n_kv, r->file_size, left_in_file(r) / MIN_KV_BYTES < MAX_KV ? left_in_file(r) / MIN_KV_BYTES : MAX_KV);
+    if (n_tensors > MAX_TENSORS || n_tensors > left_in_file(r) / MIN_TENSOR_BYTES)
+        return MALFORMED(r, "%" PRIu64 " tensors announced; a file of %" PRIu64 " bytes may have at most %" PRIu64, n_tensors,
+                         r->file_size, left_in_file(r) / MIN_TENSOR_BYTES < MAX_TENSORS
+                                           ? left_in_file(r) / MIN_TENSOR_BYTES : MAX_TENSORS);
+    g->n_kv = (size_t)n_kv;
+    g->n_tensors = (size_t)n_tensors;
+    return VS_OK;
+}
+
+int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_gguf **ret, struct vs_error *err)
+{
+    struct reader reader = { .start = head, .file_size = file_size, .err = err }, *r = &reader;
+    vs_bytes_init(&r->in, head, n_head < file_size ? n_head : (size_t)file_size);
+    struct vs_str twice = { 0 };
+    int code;
+    struct vs_gguf *g = calloc(1, sizeof *g);
+    if (!g) {
+        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for the header");
+        goto out;
+    }
+    if ((code = read_counts(r, g)) != VS_OK)
+        goto out;
+
+    g->kv = calloc(g->n_kv ? g->n_kv : 1, sizeof *g->kv);
+    g->tensor = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *g->tensor);
+    if (!g->kv || !g->tensor) {
+        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu keys and %zu tensors", g->n_kv, g->n_tensors);
+        goto out;
+    }
+    for (size_t i = 0; i < g->n_kv; i++)
+        if ((code = read_kv(r, i, &g->kv[i])) != VS_OK)
+            goto out;
+    code = index_names(g->kv, sizeof *g->kv, g->n_kv, &g->kv_by_key, &twice);
+    if (code == VS_E_MALFORMED)
+        MALFORMED(r, "the key '%s' occurs twice", SHOW(twice));
+    if (code == VS_E_NOMEM)
+        vs_error_set(err, code, "GGUF: no memory for %zu keys", g->n_kv);
+    if (code != VS_OK)
+        goto out;
+    if ((code = read_alignment(r, g)) != VS_OK)
+        goto out;
+
+    for (size_t i = 0; i < g->n_tensors; i++)
+        if ((code = read_tensor(r, i, &g->tensor[i])) != VS_OK)
+            goto out;
+    code = index_names(g->tensor, sizeof *g->tensor, g->n_tensors, &g->tensor_by_name, &twice);
+    if (code == VS_E_MALFORMED)
+        MALFORMED(r, "there are two tensors named '%s'", SHOW(twice));
+    if (code == VS_E_NOMEM)
+        vs_error_set(err, code, "GGUF: no memory for %zu tensors", g->n_tensors);
+    if (code != VS_OK)
+        goto out;
+    code = place_tensors(r, g);
+out:
+    if (code == VS_OK)
+        *ret = g;
+    else
+        vs_gguf_close(g);
+    return code;
+}
+
+void vs_gguf_close(struct vs_gguf *g)
+{
+    if (!g)
+        return;
+    free(g->kv);
+    free(g->tensor);
+    free(g->kv_by_key);
+    free(g->tensor_by_name);
+    free(g);
+}
+
+uint32_t vs_gguf_version(const struct vs_gguf *g)
+{
+    return g->version;
+}
+
+uint64_t vs_gguf_data_start(const struct vs_gguf *g)
+{
+    return g->data_start;
+}
+
+size_t vs_gguf_n_kv(const struct vs_gguf *g)
+{
+    return g->n_kv;
+}
+
+const struct vs_gguf_kv *vs_gguf_kv_at(const struct vs_gguf *g, size_t i)
+{
+    return i < g->n_kv ? &g->kv[i] : NULL;
+}
+
+const struct vs_gguf_kv *vs_gguf_find(const struct vs_gguf *g, const char *key)
+{
+    return find(g->kv, sizeof *g->kv, g->kv_by_key, g->n_kv, key);
+}
+
+size_t vs_gguf_n_tensors(const struct vs_gguf *g)
+{
+    return g->n_tensors;
+}
+
+const struct vs_gguf_tensor *vs_gguf_tensor_at(const struct vs_gguf *g, size_t i)
+{
+    return i < g->n_tensors ? &g->tensor[i] : NULL;
+}
+
+const struct vs_gguf_tensor *vs_gguf_tensor(const struct vs_gguf *g, const char *name)
+{
+    return find(g->tensor, sizeof *g->tensor, g->tensor_by_name, g->n_tensors, name);
+}
+
+/* Values. */
+
+/* An integer as sign and magnitude's two's complement: every integer type fits. */
+static bool integer_at(const struct vs_gguf_kv *kv, uint64_t i, int64_t *ret, bool *ret_above)
+{
+    if (i >= kv->count)
+        return false;
+    const uint8_t *p = kv->data + (kv->elem_type == VS_GGUF_STRING ? 0 : i * types[kv->elem_type].n_bytes);
+    *ret_above = false;
+    switch (kv->elem_type) {
+    case VS_GGUF_U8: case VS_GGUF_BOOL: *ret = p[0]; return true;
+    case VS_GGUF_I8: *ret = (int8_t)p[0]; return true;
+    case VS_GGUF_U16: *ret = vs_load_u16le(p); return true;
+    case VS_GGUF_I16: *ret = (int16_t)vs_load_u16le(p); return true;
+    case VS_GGUF_U32: *ret = vs_load_u32le(p); return true;
+    case VS_GGUF_I32: *ret = (int32_t)vs_load_u32le(p); return true;
+    case VS_GGUF_U64: *ret_above = vs_load_u64le(p) > INT64_MAX; *ret = (int64_t)vs_load_u64le(p); return true;
+    case VS_GGUF_I64: *ret = (int64_t)vs_load_u64le(p); return true;
+    default: return false;
+    }
+}
+
+bool vs_gguf_uint(const struct vs_gguf_kv *kv, uint64_t i, uint64_t *ret)
+{
+    int64_t v;
+    bool above;
+    if (!integer_at(kv, i, &v, &above) || (v < 0 && !above))
+        return false;
+    *ret = (uint64_t)v;
+    return true;
+}
+
+bool vs_gguf_int(const struct vs_gguf_kv *kv, uint64_t i, int64_t *ret)
+{
+    int64_t v;
+    bool above;
+    if (!integer_at(kv, i, &v, &above) || above)
+        return false;
+    *ret = v;
+    return true;
+}
+
+bool vs_gguf_float(const struct vs_gguf_kv *kv, uint64_t i, double *ret)
+{
+    int64_t v;
+    bool above;
+    if (integer_at(kv, i, &v, &above)) {
+        *ret = above ? (double)(uint64_t)v : (double)v;
+        return true;
+    }
+    if (i >= kv->count)
+        return false;
+    if (kv->elem_type == VS_GGUF_F32) {
+        uint32_t u = vs_load_u32le(kv->data + 4 * i);
+        float f;
+        memcpy(&f, &u, sizeof f);
+        *ret = (double)f;
+        return true;
+    }
+    if (kv->elem_type == VS_GGUF_F64) {
+        uint64_t u = vs_load_u64le(kv->data + 8 * i);
+        memcpy(ret, &u, sizeof *ret);
+        return true;
+    }
+    return false;
+}
+
+bool vs_gguf_next_str(const struct vs_gguf_kv *kv, struct vs_gguf_cursor *cursor, struct vs_str *ret)
+{
+    if (kv->elem_type != VS_GGUF_STRING || cursor->i >= kv->count)
+        return false;
+    ret->n = (size_t)vs_load_u64le(kv->data + cursor->at);
+    ret->data = (const char *)kv->data + cursor->at + 8;
+    cursor->at += 8 + ret->n;
+    cursor->i++;
+    return true;
+}
+
+/* Scalars by key. */
+
+static int scalar(const struct vs_gguf *g, const char *key, const char *wanted, const struct vs_gguf_kv **ret,
+                  struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = vs_gguf_find(g, key);
+    if (!kv) {
+        if (err) {
+            err->code = VS_E_NOT_FOUND;
+            err->text[0] = 0;
+        }
+        return VS_E_NOT_FOUND;
+    }
+    if (kv->type == VS_GGUF_ARRAY)
+        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is an array of %s instead of %s", key,
+                            types[kv->elem_type].name, wanted);
+    *ret = kv;
+    return VS_OK;
+}
+
+static int wrong_type(const struct vs_gguf_kv *kv, const char *key, const char *wanted, struct vs_error *err)
+{
+    return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' has type %s instead of %s", key, types[kv->type].name, wanted);
+}
+
+int vs_gguf_get_u32(const struct vs_gguf *g, const char *key, uint32_t *ret, struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = NULL;
+    int code = scalar(g, key, "an integer", &kv, err);
+    if (code != VS_OK)
+        return code;
+    int64_t v;
+    bool above;
+    if (kv->type == VS_GGUF_BOOL || !integer_at(kv, 0, &v, &above))
+        return wrong_type(kv, key, "an integer", err);
+    if (above || v < 0 || v > UINT32_MAX)
+        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is %s%" PRIu64 ", outside 0 to 4294967295", key,
+                            v < 0 && !above ? "-" : "", v < 0 && !above ? -(uint64_t)v : (uint64_t)v);
+    *ret = (uint32_t)v;
+    return VS_OK;
+}
+
+int vs_gguf_get_f32(const struct vs_gguf *g, const char *key, float *ret, struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = NULL;
+    int code = scalar(g, key, "a number", &kv, err);
+    if (code != VS_OK)
+        return code;
+    double v;
+    if (kv->type == VS_GGUF_BOOL || !vs_gguf_float(kv, 0, &v))
+        return wrong_type(kv, key, "a number", err);
+    if (!(v >= -(double)FLT_MAX && v <= (double)FLT_MAX))
+        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is %g, not a finite number in the range of f32", key, v);
+    *ret = (float)v;
+    return VS_OK;
+}
+
+int vs_gguf_get_bool(const struct vs_gguf *g, const char *key, bool *ret, struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = NULL;
+    int code = scalar(g, key, "a bool", &kv, err);
+    if (code != VS_OK)
+        return code;
+    if (kv->type != VS_GGUF_BOOL)
+        return wrong_type(kv, key, "a bool", err);
+    *ret = kv->data[0] != 0;
+    return VS_OK;
+}
+
+int vs_gguf_get_str(const struct vs_gguf *g, const char *key, struct vs_str *ret, struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = NULL;
+    int code = scalar(g, key, "a string", &kv, err);
+    if (code != VS_OK)
+        return code;
+    struct vs_gguf_cursor cursor = { 0 };
+    if (!vs_gguf_next_str(kv, &cursor, ret))
+        return wrong_type(kv, key, "a string", err);
+    return VS_OK;
+}
