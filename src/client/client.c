@@ -1,0 +1,461 @@
+/* client/client.c - see client.h */
+#include "client/client.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "ipc/frame.h"
+#include "ipc/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HELLO_MS 10000                  /* a daemon answers HELLO at once; a private one has to start first */
+#define PRIVATE_FD 3
+
+struct vs_client {
+    struct vs_conn conn;
+    pid_t child;                        /* private daemon, or 0 */
+    uint64_t next_id;
+    json_t *server;                     /* its HELLO */
+    json_t *json;                       /* of the last event */
+    struct vs_error lost;               /* why the connection ended; code VS_OK while it lives */
+    struct {
+        uint64_t id;
+        uint32_t owed;                  /* bytes consumed and not yet credited, of one request */
+    } credit;
+    uint64_t consumed_id;               /* request and bytes of the last event, consumed when the next is asked for */
+    uint32_t consumed;
+};
+
+int vs_client_socket_path(char *ret, size_t n)
+{
+    const char *path = getenv("VERITAS_SOCKET"), *dir = getenv("XDG_RUNTIME_DIR");
+    int length;
+    if (path && *path)
+        length = snprintf(ret, n, "%s", path);
+    else if (dir && *dir == '/')
+        length = snprintf(ret, n, "%s/veritas/veritas.sock", dir);
+    else
+        length = snprintf(ret, n, "/tmp/veritas-%u/veritas/veritas.sock", (unsigned)getuid());
+    return length < 0 || (size_t)length >= n ? VS_E_LIMIT : VS_OK;
+}
+
+/* The connection is over: remembers why, so that every later call says the same. */
+static int lose(struct vs_client *c, int code, const char *text, struct vs_error *err)
+{
+    if (c->lost.code == VS_OK)
+        vs_error_set(&c->lost, code, "%s", text);
+    return vs_error_set(err, c->lost.code, "%s", c->lost.text);
+}
+
+static const char lost_text[] = "the daemon closed the connection";
+
+/* Milliseconds until `end` (UINT64_MAX = never) as poll wants them. */
+static int left_ms(uint64_t end)
+{
+    if (end == UINT64_MAX)
+        return -1;
+    uint64_t now = vs_clock_ns();
+    return now >= end ? 0 : (int)((end - now + 999999) / 1000000);
+}
+
+static uint64_t end_of(int timeout_ms)
+{
+    return timeout_ms < 0 ? UINT64_MAX : vs_clock_ns() + (uint64_t)timeout_ms * 1000000;
+}
+
+/* One whole frame, or VS_E_TIMEOUT. Queued bytes go out meanwhile. */
+static int next_frame(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_frame *ret, struct vs_error *err)
+{
+    for (;;) {
+        if (c->lost.code != VS_OK)
+            return lose(c, 0, "", err);
+        struct vs_error why;
+        int status = vs_conn_next(&c->conn, ret, &why);
+        if (status == VS_OK)
+            return VS_OK;
+        if (status != VS_E_BUSY)
+            return lose(c, VS_E_PROTOCOL, why.text, err);
+        status = vs_conn_read(&c->conn);
+        if (status == VS_OK)
+            continue;
+        if (status != VS_E_BUSY)
+            return lose(c, status, status == VS_E_DIED ? lost_text : vs_status_text(status), err);
+        int flushed = vs_conn_flush(&c->conn);  /* VS_E_DIED here shows at the next read, after what the daemon still said */
+        struct pollfd p = { c->conn.fd, (short)(POLLIN | (flushed == VS_E_BUSY ? POLLOUT : 0)), 0 };
+        int n = poll(&p, 1, left_ms(end));
+        if (n == 0)
+            return vs_error_set(err, VS_E_TIMEOUT, "no answer in time");
+        if (n < 0 && errno == EINTR && stop_at_signal)
+            return vs_error_set(err, VS_E_TIMEOUT, "interrupted by a signal");
+        if (n < 0 && errno != EINTR)
+            return lose(c, VS_E_SYSTEM, strerror(errno), err);
+    }
+}
+
+/* Sends a frame whole, however long it takes the daemon to read it. */
+static int send_all(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
+                    struct vs_error *err)
+{
+    if (c->lost.code != VS_OK)
+        return lose(c, 0, "", err);
+    int status = vs_conn_send(&c->conn, type, flags, id, data, n, fd);
+    if (status == VS_OK)
+        while ((status = vs_conn_flush(&c->conn)) == VS_E_BUSY) {
+            struct pollfd p = { c->conn.fd, POLLOUT, 0 };
+            if (poll(&p, 1, -1) < 0 && errno != EINTR)
+                return lose(c, VS_E_SYSTEM, strerror(errno), err);
+        }
+    if (status == VS_OK)
+        return VS_OK;
+    if (status != VS_E_DIED)
+        return vs_error_set(err, status, "%s", vs_status_text(status));
+    /* The daemon hung up; its last frame usually says why. */
+    struct vs_frame f;
+    struct vs_error why;
+    while ((status = next_frame(c, end_of(1000), false, &f, &why)) == VS_OK)
+        if (f.type == VS_MSG_ERROR && f.id == 0) {
+            json_t *value = vs_json_parse(f.data, f.n, NULL);
+            vs_json_to_error(value, &c->lost);
+            json_decref(value);
+        }
+    return lose(c, VS_E_DIED, lost_text, err);
+}
+
+static int hello(struct vs_client *c, const char *name, struct vs_error *err)
+{
+    struct vs_buf out = { 0 };
+    json_t *value = json_pack("{s:i, s:s}", "protocol", VS_PROTOCOL_VERSION, "client", name);
+    vs_json_dump(value, &out);
+    json_decref(value);
+    int status = out.status;
+    if (status != VS_OK)
+        vs_error_set(err, status, "%s", vs_status_text(status));
+    else
+        status = send_all(c, VS_MSG_HELLO, 0, 0, out.data, out.n, -1, err);
+    vs_buf_clear(&out);
+    if (status != VS_OK)
+        return status;
+    struct vs_frame f;
+    status = next_frame(c, end_of(HELLO_MS), false, &f, err);
+    if (status != VS_OK)
+        return status;
+    value = vs_json_parse(f.data, f.n, err);
+    if (f.type == VS_MSG_ERROR) {
+        struct vs_error why;
+        vs_json_to_error(value, &why);
+        json_decref(value);
+        return vs_error_set(err, why.code, "%s", why.text);
+    }
+    if (!value || json_integer_value(json_object_get(value, "protocol")) != VS_PROTOCOL_VERSION) {
+        json_decref(value);
+        return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
+    }
+    c->server = value;
+    c->conn.state = VS_AT_OPEN;
+    return VS_OK;
+}
+
+/* Takes over fd and child. */
+static int open_on(int fd, pid_t child, const char *name, struct vs_client **ret, struct vs_error *err)
+{
+    struct vs_client *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(fd);
+        return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+    }
+    vs_conn_init(&c->conn, fd, &vs_ipc_to_client, VS_AT_START);
+    c->child = child;
+    int status = hello(c, name ? name : "unnamed", err);
+    if (status != VS_OK) {
+        vs_client_close(c);
+        return status;
+    }
+    *ret = c;
+    return VS_OK;
+}
+
+int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int status = VS_OK;
+    if (path && strlen(path) < sizeof address.sun_path)
+        memcpy(address.sun_path, path, strlen(path) + 1);
+    else
+        status = path ? VS_E_LIMIT : vs_client_socket_path(address.sun_path, sizeof address.sun_path);
+    if (status != VS_OK)
+        return vs_error_set(err, status, "the socket's path is longer than %zu bytes; set VERITAS_SOCKET to a shorter one",
+                            sizeof address.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        int e = errno;
+        close(fd);
+        if (e == ENOENT || e == ECONNREFUSED || e == ENOTDIR)
+            return vs_error_set(err, VS_E_NOT_FOUND, "no daemon listens at %s; start one with `veritas serve`", address.sun_path);
+        if (e == EACCES || e == EPERM)
+            return vs_error_set(err, VS_E_DENIED, "%s belongs to somebody else", address.sun_path);
+        return vs_error_set(err, VS_E_SYSTEM, "%s: %s", address.sun_path, strerror(e));
+    }
+    /* A socket in a shared folder proves nothing: the daemon behind it must be ours, or root's. */
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 || (peer.uid != geteuid() && peer.uid != 0)) {
+        close(fd);
+        return vs_error_set(err, VS_E_DENIED, "the daemon at %s runs as another user", address.sun_path);
+    }
+    return open_on(fd, 0, name, ret, err);
+}
+
+/* After fork: only async-signal-safe calls until exec. */
+static void child_exec(const char *program, int fd, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();                           /* Ctrl-C at the terminal is for the client alone */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(70);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, PRIVATE_FD) < 0)
+        _exit(70);
+    close_range(PRIVATE_FD + 1, ~0u, 0);
+    char digits[] = { '0' + PRIVATE_FD, 0 };
+    char name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
+    char *argv[] = { name, serve, option, digits, NULL };
+    execv(program, argv);
+    _exit(70);
+}
+
+int vs_client_private(const char *program, const char *name, struct vs_client **ret, struct vs_error *err)
+{
+    if (!program)
+        program = "/proc/self/exe";
+    if (access(program, X_OK) != 0)
+        return vs_error_set(err, VS_E_NOT_FOUND, "%s: %s", program, strerror(errno));
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
+    /* Where the client's own standard descriptors are closed the pair may lie on 0..3: move ours out of the way. */
+    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+    close(pair[1]);
+    pid_t parent = getpid();
+    pid_t child = theirs < 0 ? -1 : fork();
+    if (child == 0)
+        child_exec(program, theirs, parent);
+    int e = errno;
+    if (theirs >= 0)
+        close(theirs);
+    if (child < 0) {
+        close(pair[0]);
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start a private daemon: %s", strerror(e));
+    }
+    int status = open_on(pair[0], child, name, ret, err);
+    if (status == VS_E_DIED)
+        return vs_error_set(err, VS_E_DIED, "the private daemon ended before it answered");
+    return status;
+}
+
+void vs_client_close(struct vs_client *c)
+{
+    if (!c)
+        return;
+    vs_conn_clear(&c->conn);
+    if (c->child > 0) {
+        /* It ends by itself when the connection does; one that doesn't is ended. */
+        uint64_t end = end_of(2000);
+        while (waitpid(c->child, NULL, WNOHANG) == 0) {
+            if (vs_clock_ns() > end) {
+                kill(c->child, SIGKILL);
+                waitpid(c->child, NULL, 0);
+                break;
+            }
+            struct timespec nap = { 0, 2000000 };
+            nanosleep(&nap, NULL);
+        }
+    }
+    json_decref(c->server);
+    json_decref(c->json);
+    free(c);
+}
+
+int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
+                      struct vs_error *err)
+{
+    const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_from_client, type);
+    if (!rule || !vs_message_is_request(type))
+        return vs_error_set(err, VS_E_INVALID, "'%s' is not a request", vs_message_name(type));
+    if (fd >= 0 && !(rule->flags & VS_FLAG_FD))
+        return vs_error_set(err, VS_E_INVALID, "'%s' takes no descriptor", vs_message_name(type));
+    struct vs_buf out = { .limit = rule->max };
+    vs_json_dump(request, &out);
+    int status = out.status;
+    if (status == VS_E_LIMIT)
+        vs_error_set(err, status, "the request is larger than %u bytes", rule->max);
+    else if (status != VS_OK)
+        vs_error_set(err, status, "%s", vs_status_text(status));
+    else
+        status = send_all(c, type, fd >= 0 ? VS_FLAG_FD : 0, ++c->next_id, out.data, out.n, fd, err);
+    vs_buf_clear(&out);
+    if (status == VS_OK && ret_id)
+        *ret_id = c->next_id;
+    return status;
+}
+
+static void send_credit(struct vs_client *c)
+{
+    uint8_t bytes[4];
+    vs_store_u32le(bytes, c->credit.owed);
+    c->credit.owed = 0;
+    vs_conn_send(&c->conn, VS_MSG_CREDIT, 0, c->credit.id, bytes, sizeof bytes, -1);
+}
+
+/* Gives back what the program has consumed: in portions of a quarter of the window, and before another request's bytes are
+ * counted, so that one counter serves all requests. Credit for a request that has ended is ignored by the daemon. */
+static void give_credit(struct vs_client *c)
+{
+    if (!c->consumed)
+        return;
+    if (c->credit.owed && c->credit.id != c->consumed_id)
+        send_credit(c);
+    c->credit.id = c->consumed_id;
+    c->credit.owed += c->consumed;
+    c->consumed = 0;
+    if (c->credit.owed >= VS_CREDIT_START / 4)
+        send_credit(c);
+}
+
+static int set_json(struct vs_client *c, const void *data, size_t n, struct vs_event *e, struct vs_error *err)
+{
+    struct vs_error why;
+    c->json = vs_json_parse(data, n, &why);
+    e->json = c->json;
+    return c->json ? VS_OK : lose(c, VS_E_PROTOCOL, why.text, err);
+}
+
+static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    struct vs_token_view t;
+    if (!vs_token_parse(f, &t))
+        return lose(c, VS_E_PROTOCOL, "malformed token frame", err);
+    e->token = t.id;
+    e->text = t.text;
+    e->n = t.text_bytes;
+    c->consumed_id = f->id;
+    c->consumed = f->n;
+    return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
+}
+
+static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    (void)err;
+    e->text = (const char *)f->data;
+    e->n = f->n;
+    c->consumed_id = f->id;
+    c->consumed = f->n;
+    return VS_OK;
+}
+
+static int on_json(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    return set_json(c, f->data, f->n, e, err);
+}
+
+static int on_failure(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    int status = set_json(c, f->data, f->n, e, err);
+    if (status != VS_OK)
+        return status;
+    vs_json_to_error(c->json, &e->error);
+    if (f->id == 0)
+        return lose(c, e->error.code, e->error.text, err);
+    return VS_OK;
+}
+
+static const struct {
+    uint16_t type;
+    int (*take)(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err);
+} takers[] = {
+    { VS_MSG_TOKEN, on_token },    { VS_MSG_DATA, on_data },        { VS_MSG_PROGRESS, on_json },
+    { VS_MSG_COMPLETE, on_json },  { VS_MSG_REJECTED, on_failure }, { VS_MSG_ERROR, on_failure },
+};
+
+static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
+{
+    give_credit(c);
+    json_decref(c->json);
+    c->json = NULL;
+    struct vs_frame f;
+    int status = next_frame(c, end, stop_at_signal, &f, err);
+    if (status != VS_OK)
+        return status;
+    memset(ret, 0, sizeof *ret);
+    ret->kind = f.type;
+    ret->request = f.id;
+    ret->is_last = vs_message_is_terminal(f.type);
+    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
+        if (takers[i].type == f.type)
+            return takers[i].take(c, &f, ret, err);
+    return lose(c, VS_E_PROTOCOL, "an unexpected message came", err);
+}
+
+int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, struct vs_error *err)
+{
+    return next_event(c, end_of(timeout_ms), true, ret, err);
+}
+
+int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err)
+{
+    return send_all(c, VS_MSG_CANCEL, 0, id, NULL, 0, -1, err);
+}
+
+int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,
+                   struct vs_error *err)
+{
+    uint64_t id;
+    int status = vs_client_request(c, type, request, fd, &id, err);
+    if (status != VS_OK)
+        return status;
+    struct vs_event e;
+    do
+        status = next_event(c, UINT64_MAX, false, &e, err);
+    while (status == VS_OK && !(e.is_last && e.request == id));
+    if (status != VS_OK)
+        return status;
+    if (e.kind != VS_MSG_COMPLETE)
+        return vs_error_set(err, e.error.code, "%s", e.error.text);
+    if (ret_result)
+        *ret_result = json_incref(e.json);
+    return VS_OK;
+}
+
+const json_t *vs_client_server(const struct vs_client *c)
+{
+    return c->server;
+}
+
+int vs_client_fd(const struct vs_client *c)
+{
+    return c->conn.fd;
+}
+
+bool vs_client_is_private(const struct vs_client *c)
+{
+    return c->child > 0;
+}

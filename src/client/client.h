@@ -1,0 +1,78 @@
+/* client/client.h - the protocol's other side: talk to a daemon, or to a private one that lives as long as you.
+ *
+ *     struct vs_client *c; uint64_t id; struct vs_event e;
+ *     vs_client_connect(NULL, "my-tool", &c, &err);
+ *     vs_client_request(c, VS_MSG_GENERATE, json, -1, &id, &err);
+ *     while (vs_client_next(c, -1, &e, &err) == VS_OK && !e.is_last)
+ *         if (e.kind == VS_MSG_TOKEN) fwrite(e.text, 1, e.n, stdout);
+ *     vs_client_close(c);
+ *
+ * Several requests may run on one client; their events come mixed and each says whose it is. Credit is given back by
+ * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream.
+ *
+ * Memory:  what an event points to belongs to the client and lives until the next call of vs_client_next, _call or _close.
+ * Threads: one at a time.
+ * Signals: SIGPIPE is never raised.
+ */
+#ifndef VS_CLIENT_CLIENT_H
+#define VS_CLIENT_CLIENT_H
+#include "base/status.h"
+#include "ipc/message.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vs_client;
+
+struct vs_event {
+    uint16_t kind;                      /* VS_MSG_TOKEN, _DATA, _PROGRESS, _COMPLETE, _REJECTED, _ERROR */
+    bool is_last;                       /* COMPLETE, REJECTED, ERROR: nothing more comes for this request */
+    uint64_t request;                   /* the id that vs_client_request gave */
+    uint32_t token;                     /* TOKEN: its id */
+    const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
+    size_t n;                           /* bytes of text */
+    json_t *json;                       /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra or NULL. Borrowed */
+    struct vs_error error;              /* REJECTED, ERROR */
+};
+
+/* Where the daemon of this user listens: $VERITAS_SOCKET, else ${XDG_RUNTIME_DIR:-/tmp/veritas-UID}/veritas/veritas.sock.
+ * VS_E_LIMIT when it does not fit. */
+int vs_client_socket_path(char *ret, size_t n);
+
+/* path NULL: vs_client_socket_path. name says who you are (shown by `veritas ps`).
+ * VS_E_NOT_FOUND: no daemon listens there. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. */
+int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err);
+
+/* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a
+ * socketpair; its stderr is ours. It ends when the client is closed or this process dies. */
+int vs_client_private(const char *program, const char *name, struct vs_client **ret, struct vs_error *err);
+
+/* Closing cancels what still runs. A private daemon is waited for (at most two seconds). */
+void vs_client_close(struct vs_client *c);
+
+/* Sends a request (type: VS_MSG_GENERATE ... VS_MSG_SHUTDOWN). fd >= 0 is passed along (LOAD of an opened file) and stays the
+ * caller's. The JSON stays the caller's. VS_E_LIMIT: too large; VS_E_DIED: connection lost. */
+int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
+                      struct vs_error *err);
+
+/* The next event of any request. timeout_ms -1 = for ever, 0 = only what is there.
+ * VS_E_TIMEOUT: none came in time, or a signal arrived (so that a handler's flag can be looked at).
+ * VS_E_DIED, VS_E_PROTOCOL, ...: the connection is over, err says why; only _close is left to do. */
+int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, struct vs_error *err);
+
+/* Asks to stop a request; its last event still comes (ERROR or REJECTED with VS_E_CANCELLED, or COMPLETE when it was quicker).
+ * Unknown or ended ids are ignored. */
+int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err);
+
+/* Request and wait for its end; events of this request before it, and those of others, are dropped. Returns the error that
+ * REJECTED or ERROR carried, or VS_OK and the result (a new reference; ret_result may be NULL).
+ * Not ended by signals. */
+int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,
+                   struct vs_error *err);
+
+const json_t *vs_client_server(const struct vs_client *c);   /* the daemon's HELLO: {"protocol","server","max_frame","credit"} */
+int vs_client_fd(const struct vs_client *c);                 /* for poll beside other descriptors: readable = call _next(0) */
+bool vs_client_is_private(const struct vs_client *c);
+#endif

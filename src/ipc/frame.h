@@ -1,0 +1,76 @@
+/* ipc/frame.h - the one frame format on every arrow between our processes.
+ *
+ *     0        4      6       8              16
+ *     | length | type | flags | request id   | payload ...        little-endian; length counts the payload only
+ *
+ * A vs_conn is one end of a stream socket: bytes in, frames out, and the reverse. It never blocks (MSG_DONTWAIT, whatever
+ * the descriptor's own mode). A header is judged against the receiver's table before one byte is allocated for its
+ * payload, and memory grows with the bytes that came, not with the length that was claimed.
+ *
+ * Descriptors: a frame with VS_FLAG_FD takes the next descriptor that came with the bytes. One that no frame claims is a
+ * violation; whatever is left over is closed by _clear.
+ *
+ * Memory:  the conn owns its socket, buffers and waiting descriptors. A frame's data points into the conn and lives until
+ *          the next _read or _clear.
+ * Threads: one at a time.
+ */
+#ifndef VS_IPC_FRAME_H
+#define VS_IPC_FRAME_H
+#include "base/buf.h"
+#include "base/status.h"
+#include "ipc/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VS_FRAME_HEADER 16u
+
+struct vs_frame {
+    uint16_t type, flags;
+    uint64_t id;
+    uint32_t n;
+    const uint8_t *data;
+    int fd;                             /* -1, or the frame's descriptor: the taker owns it */
+};
+
+struct vs_conn {
+    int fd;                             /* -1 = closed */
+    const struct vs_ipc_table *table;   /* what may come in */
+    unsigned state;                     /* now: one VS_AT_* */
+    struct vs_buf in, out;
+    size_t in_done, out_done;           /* consumed, sent */
+    int came[2];                        /* descriptors that came and wait for their frame */
+    unsigned n_came;
+    int to_send;                        /* descriptor that goes with byte to_send_at of out, or -1 */
+    size_t to_send_at;
+};
+
+void vs_frame_header(uint8_t ret[VS_FRAME_HEADER], uint16_t type, uint16_t flags, uint64_t id, uint32_t n);
+
+/* Takes over fd. */
+void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, unsigned state);
+void vs_conn_clear(struct vs_conn *c);
+
+/* Takes what the socket has, at most about 256 KiB. VS_OK: some bytes came. VS_E_BUSY: none there now.
+ * VS_E_DIED: the other end closed. VS_E_PROTOCOL (unexpected descriptors), VS_E_NOMEM, VS_E_SYSTEM: give up. */
+int vs_conn_read(struct vs_conn *c);
+
+/* Next whole frame. VS_OK; VS_E_BUSY: not yet whole; else the peer broke the rules: VS_E_PROTOCOL or VS_E_LIMIT, err says how. */
+int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err);
+bool vs_conn_is_partial(const struct vs_conn *c);    /* some bytes of a frame came, not all */
+
+/* Queues a frame (fd: borrowed, duplicated when >= 0) and sends what the socket takes. VS_OK also when bytes stay queued;
+ * VS_E_NOMEM; VS_E_DIED: the other end is gone; VS_E_BUSY: an earlier descriptor still waits (flush first). */
+int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd);
+int vs_conn_flush(struct vs_conn *c);                /* VS_OK: all sent; VS_E_BUSY: some left; VS_E_DIED */
+size_t vs_conn_queued(const struct vs_conn *c);      /* bytes not yet taken by the socket */
+
+/* Takes a TOKEN payload apart; false when it is malformed. */
+struct vs_token_view {
+    uint32_t id;
+    const char *text, *extra;           /* extra: JSON, NULL when absent */
+    uint32_t text_bytes, extra_bytes;
+};
+bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret);
+#endif

@@ -1,0 +1,26 @@
+/* ipc/json.h - the JSON of our frames: always one object, UTF-8, no duplicate keys; \u0000 is allowed in strings.
+ *
+ * Threads: jansson's own rules (one value, one thread at a time); vs_json_setup once, before anything else.
+ */
+#ifndef VS_IPC_JSON_H
+#define VS_IPC_JSON_H
+#include "base/buf.h"
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* Seeds jansson's hash (it would open /dev/urandom at its first object otherwise, which a locked-in process may not) and
+ * caps what all JSON values of this process may take together; beyond that parsing fails with VS_E_LIMIT. 0 = no cap. */
+void vs_json_setup(size_t limit_bytes);
+
+/* The object in data[n]; NULL and err (VS_E_MALFORMED, VS_E_LIMIT) when it isn't one. */
+json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err);
+
+/* Appends compact JSON to out; out->status tells of failure. */
+void vs_json_dump(const json_t *value, struct vs_buf *out);
+
+/* {"error":"BUSY","code":-4,"message":"..."} and back; text that is not such an object becomes VS_E_PROTOCOL. */
+json_t *vs_json_error(int code, const char *message);
+void vs_json_to_error(const json_t *value, struct vs_error *ret);
+#endif

@@ -1,0 +1,272 @@
+/* rooms: ipc base */
+#include "base/bytes.h"
+#include "ipc/frame.h"
+#include "ipc/json.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct link {
+    struct vs_conn a, b;                /* a speaks as a client, b hears as a broker */
+};
+
+static void link_init(struct link *l, unsigned state)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    vs_conn_init(&l->a, pair[0], &vs_ipc_to_client, VS_AT_OPEN);
+    vs_conn_init(&l->b, pair[1], &vs_ipc_from_client, state);
+}
+
+static void link_clear(struct link *l)
+{
+    vs_conn_clear(&l->a);
+    vs_conn_clear(&l->b);
+}
+
+/* Raw bytes in, the verdict out. */
+static int judge(unsigned state, uint32_t n, uint16_t type, uint16_t flags, size_t payload, struct vs_error *err)
+{
+    struct link l;
+    link_init(&l, state);
+    uint8_t h[VS_FRAME_HEADER];
+    vs_frame_header(h, type, flags, 7, n);
+    assert_int_equal(write(l.a.fd, h, sizeof h), sizeof h);
+    for (size_t i = 0; i < payload; i++)
+        assert_int_equal(write(l.a.fd, "x", 1), 1);
+    int status = vs_conn_read(&l.b);
+    struct vs_frame f;
+    while (status == VS_OK)
+        status = vs_conn_next(&l.b, &f, err) == VS_OK ? 1 : vs_conn_read(&l.b);
+    if (status == VS_E_BUSY)
+        status = vs_conn_next(&l.b, &f, err);
+    link_clear(&l);
+    return status;
+}
+
+static void test_table_is_closed(void **state)
+{
+    (void)state;
+    struct vs_error err;
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), 1);
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 1, &err), VS_E_BUSY);
+    assert_int_equal(judge(VS_AT_START, 2, VS_MSG_GENERATE, 0, 0, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_HELLO, 0, 0, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_TOKEN, 0, 0, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 2, 0x7777, 0, 0, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 1, VS_MSG_GENERATE, 0, 1, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, VS_FLAG_FD, 2, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_LOAD, VS_FLAG_FD, 2, &err), VS_E_PROTOCOL);
+    /* judged by the header alone, before anything is allocated */
+    assert_int_equal(judge(VS_AT_OPEN, UINT32_MAX, VS_MSG_GENERATE, 0, 0, &err), VS_E_LIMIT);
+    assert_int_equal(judge(VS_AT_OPEN, VS_MAX_REQUEST + 1, VS_MSG_CHAT, 0, 0, &err), VS_E_LIMIT);
+    assert_int_equal(judge(VS_AT_OPEN, 5, VS_MSG_CREDIT, 0, 0, &err), VS_E_LIMIT);
+    assert_non_null(strstr(err.text, "credit"));
+}
+
+static void test_large_frames_cross_in_pieces(void **state)
+{
+    (void)state;
+    struct link l;
+    link_init(&l, VS_AT_OPEN);
+    size_t n = VS_MAX_REQUEST;
+    char *big = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        big[i] = (char)(i * 7 + i / 251);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_CHAT, 0, 1, big, n, -1), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_CANCEL, 0, 1, NULL, 0, -1), VS_OK);
+    assert_true(vs_conn_queued(&l.a) > 0);
+    struct vs_frame f;
+    int status;
+    while ((status = vs_conn_next(&l.b, &f, NULL)) == VS_E_BUSY) {
+        int flushed = vs_conn_flush(&l.a);
+        assert_true(flushed == VS_OK || flushed == VS_E_BUSY);
+        assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    }
+    assert_int_equal(status, VS_OK);
+    assert_int_equal(f.n, n);
+    assert_memory_equal(f.data, big, n);
+    assert_int_equal(vs_conn_flush(&l.a), VS_OK);
+    while ((status = vs_conn_next(&l.b, &f, NULL)) == VS_E_BUSY)
+        assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    assert_int_equal(f.type, VS_MSG_CANCEL);
+    assert_int_equal(vs_conn_read(&l.b), VS_E_BUSY);
+    assert_true(l.b.in.cap < VS_MAX_REQUEST);       /* memory is given back */
+    free(big);
+    link_clear(&l);
+}
+
+static void test_descriptor_finds_its_frame(void **state)
+{
+    (void)state;
+    struct link l;
+    link_init(&l, VS_AT_OPEN);
+    int fd = open("/dev/null", O_RDONLY);
+    size_t n = 1 << 20;                 /* more than the socket takes: the descriptor waits in the queue */
+    char *big = calloc(1, n);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_CHAT, 0, 1, big, n, -1), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 2, "{}", 2, fd), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 3, "{}", 2, fd), VS_E_BUSY);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 4, "{}", 2, -1), VS_OK);
+    close(fd);
+    unsigned seen = 0;
+    while (seen != (1 << 1 | 1 << 2 | 1 << 4)) {
+        vs_conn_flush(&l.a);
+        assert_int_equal(vs_conn_read(&l.b), VS_OK);
+        struct vs_frame f;
+        int status;
+        while ((status = vs_conn_next(&l.b, &f, NULL)) == VS_OK) {
+            seen |= 1u << f.id;
+            assert_int_equal(f.fd >= 0, f.type == VS_MSG_LOAD);
+            if (f.fd >= 0) {
+                struct stat s;
+                assert_int_equal(fstat(f.fd, &s), 0);
+                assert_true(S_ISCHR(s.st_mode));
+                close(f.fd);
+            }
+        }
+        assert_int_equal(status, VS_E_BUSY);
+    }
+    free(big);
+    link_clear(&l);
+}
+
+static void test_unasked_descriptors_are_refused(void **state)
+{
+    (void)state;
+    struct link l;
+    link_init(&l, VS_AT_OPEN);
+    int fd = open("/dev/null", O_RDONLY);
+    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd);
+    assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    struct vs_frame f;
+    struct vs_error err;
+    assert_int_equal(vs_conn_next(&l.b, &f, &err), VS_E_PROTOCOL);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd), VS_OK);
+    assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd), VS_OK);
+    assert_int_equal(vs_conn_read(&l.b), VS_E_PROTOCOL);
+    close(fd);
+    link_clear(&l);
+}
+
+static void test_end_is_seen(void **state)
+{
+    (void)state;
+    struct link l;
+    link_init(&l, VS_AT_OPEN);
+    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, -1);
+    vs_conn_clear(&l.a);
+    assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    struct vs_frame f;
+    assert_int_equal(vs_conn_next(&l.b, &f, NULL), VS_OK);
+    assert_int_equal(vs_conn_read(&l.b), VS_E_DIED);
+    assert_int_equal(vs_conn_send(&l.b, VS_MSG_COMPLETE, 0, 2, "{}", 2, -1), VS_E_DIED);
+    link_clear(&l);
+}
+
+static void test_token(void **state)
+{
+    (void)state;
+    uint8_t p[32];
+    vs_store_u32le(p, 42);
+    vs_store_u32le(p + 4, 3);
+    memcpy(p + 8, "abc{}", 5);
+    struct vs_frame f = { VS_MSG_TOKEN, VS_FLAG_EXTRA, 1, 13, p, -1 };
+    struct vs_token_view t;
+    assert_true(vs_token_parse(&f, &t));
+    assert_int_equal(t.id, 42);
+    assert_int_equal(t.text_bytes, 3);
+    assert_int_equal(t.extra_bytes, 2);
+    f.flags = 0;
+    assert_false(vs_token_parse(&f, &t));
+    f.n = 11;
+    assert_true(vs_token_parse(&f, &t));
+    assert_null(t.extra);
+    f.n = 10;
+    assert_false(vs_token_parse(&f, &t));
+    vs_store_u32le(p + 4, UINT32_MAX);
+    assert_false(vs_token_parse(&f, &t));
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    struct vs_error err;
+    assert_null(vs_json_parse("[1]", 3, &err));
+    assert_int_equal(err.code, VS_E_MALFORMED);
+    assert_null(vs_json_parse("{\"a\":1,\"a\":2}", 13, &err));
+    assert_null(vs_json_parse("{\"a\":\"\xff\"}", 9, &err));
+    json_t *v = vs_json_parse("{\"a\":\"x\\u0000y\"}", 16, &err);
+    assert_int_equal(json_string_length(json_object_get(v, "a")), 3);
+    struct vs_buf out = { 0 };
+    vs_json_dump(v, &out);
+    assert_string_equal(out.data, "{\"a\":\"x\\u0000y\"}");
+    vs_buf_clear(&out);
+    json_decref(v);
+
+    v = vs_json_error(VS_E_BUSY, "later");
+    vs_json_to_error(v, &err);
+    assert_int_equal(err.code, VS_E_BUSY);
+    assert_string_equal(err.text, "later");
+    json_decref(v);
+    v = vs_json_error(VS_E_BUSY, "\xff");
+    assert_non_null(v);
+    json_decref(v);
+    vs_json_to_error(NULL, &err);
+    assert_int_equal(err.code, VS_E_PROTOCOL);
+}
+
+static void test_json_budget(void **state)
+{
+    (void)state;
+    struct vs_buf bomb = { 0 };
+    vs_buf_str(&bomb, "{\"a\":[");
+    for (int i = 0; i < 200000; i++)
+        vs_buf_str(&bomb, "{},");
+    vs_buf_str(&bomb, "0]}");
+    struct vs_error err;
+    assert_null(vs_json_parse(bomb.data, bomb.n, &err));
+    assert_int_equal(err.code, VS_E_LIMIT);
+    json_t *v = vs_json_parse("{}", 2, &err);       /* and nothing of it stays */
+    assert_non_null(v);
+    json_decref(v);
+    vs_buf_clear(&bomb);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_string_equal(vs_message_name(VS_MSG_PERPLEXITY), "perplexity");
+    assert_int_equal(vs_message_parse("perplexity"), VS_MSG_PERPLEXITY);
+    assert_int_equal(vs_message_parse("nothing"), 0);
+    assert_true(vs_message_is_request(VS_MSG_STATUS));
+    assert_false(vs_message_is_request(VS_MSG_TOKEN));
+    assert_true(vs_message_is_terminal(VS_MSG_REJECTED));
+}
+
+int main(void)
+{
+    vs_json_setup(8 << 20);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table_is_closed),
+        cmocka_unit_test(test_large_frames_cross_in_pieces),
+        cmocka_unit_test(test_descriptor_finds_its_frame),
+        cmocka_unit_test(test_unasked_descriptors_are_refused),
+        cmocka_unit_test(test_end_is_seen),
+        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_budget),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
