@@ -1,4 +1,5 @@
-# `programs` builds what a user runs and nothing else (script/run). Install: bin/veritas, libexec/veritas/*.
+# `programs` builds what a user runs and nothing else (script/run). Install:
+#     bin/veritas  libexec/veritas/veritas-{broker,worker}  share/man/man1  completions  share/doc/veritas
 include(GNUInstallDirs)
 add_custom_target(programs)
 foreach(program veritas veritas-broker veritas-worker)
@@ -6,3 +7,40 @@ foreach(program veritas veritas-broker veritas-worker)
         add_dependencies(programs ${program})
     endif()
 endforeach()
+
+install(TARGETS veritas RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+foreach(program veritas-broker veritas-worker)
+    if(TARGET ${program})
+        install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/veritas)
+    endif()
+endforeach()
+
+# Man pages and completions come out of the option table of the program itself.
+set(pages run chat serve stop ps load unload models "models list" "models pull" "models add" "models rm" "models path" inspect
+    tokenize detokenize perplexity logits bench doctor version help)
+set(made ${CMAKE_BINARY_DIR}/made)
+file(MAKE_DIRECTORY ${made})
+set(outputs ${made}/veritas.1)
+set(commands COMMAND veritas help --man > ${made}/veritas.1)
+foreach(page ${pages})
+    string(REPLACE " " "-" file "veritas-${page}.1")
+    separate_arguments(words UNIX_COMMAND "${page}")
+    list(APPEND outputs ${made}/${file})
+    list(APPEND commands COMMAND veritas help ${words} --man > ${made}/${file})
+endforeach()
+install(FILES ${outputs} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+foreach(shell "bash;veritas" "zsh;_veritas" "fish;veritas.fish")
+    list(GET shell 0 name)
+    list(GET shell 1 file)
+    list(APPEND commands COMMAND ${CMAKE_COMMAND} -E make_directory ${made}/${name}
+        COMMAND veritas help --completion ${name} > ${made}/${name}/${file})
+    list(APPEND outputs ${made}/${name}/${file})
+endforeach()
+add_custom_command(OUTPUT ${outputs} ${commands} DEPENDS veritas COMMENT "Writing man pages and completions" VERBATIM)
+add_custom_target(manuals ALL DEPENDS ${outputs})
+install(FILES ${made}/bash/veritas DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${made}/zsh/_veritas DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${made}/fish/veritas.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+
+file(GLOB documents ${CMAKE_SOURCE_DIR}/docs/*.md)
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/CHANGELOG.md ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,59 @@
+/* prog/veritas/command.h - the commands of `veritas` and what they share.
+ *
+ * A command is a row in the table of main.c and a function in a file of its own. It gets checked options, prints answers
+ * to stdout and messages to stderr (term.h), and returns the exit status of the program:
+ * 0 done, 1 failed, 2 usage, 3 input malformed or unsupported, 4 not found, 5 busy or over a limit,
+ * 6 cancelled or timed out, 70 a process of ours died (base/status.h).
+ */
+#ifndef VS_VERITAS_COMMAND_H
+#define VS_VERITAS_COMMAND_H
+#include "prog/veritas/options.h"
+
+enum vs_command_id {
+    VS_COMMAND_RUN, VS_COMMAND_CHAT, VS_COMMAND_SERVE, VS_COMMAND_STOP, VS_COMMAND_PS, VS_COMMAND_LOAD, VS_COMMAND_UNLOAD,
+    VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD, VS_COMMAND_MODELS_RM,
+    VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE, VS_COMMAND_DETOKENIZE, VS_COMMAND_PERPLEXITY,
+    VS_COMMAND_LOGITS, VS_COMMAND_BENCH, VS_COMMAND_DOCTOR, VS_COMMAND_VERSION, VS_COMMAND_HELP, VS_COMMAND_COUNT
+};
+#define VS_COMMAND_BIT(id) (UINT64_C(1) << (id))
+
+struct vs_command {
+    const char *name;            /* "run", "models pull" */
+    const char *usage;           /* its arguments: "[options] [PROMPT...]" */
+    const char *summary;         /* one line without a full stop */
+    const char *text;            /* paragraphs for help and man page; lines that start with a blank stay as they are */
+    int min, max;                /* how many positional arguments; max -1: any number */
+    int (*run)(const struct vs_args *args);
+};
+
+extern const struct vs_command vs_commands[VS_COMMAND_COUNT];
+
+const struct vs_command *vs_command_find(const char *name);          /* NULL when there is none */
+enum vs_command_id vs_command_id(const struct vs_command *command);
+
+int vs_command_run(const struct vs_args *args);
+int vs_command_chat(const struct vs_args *args);
+int vs_command_serve(const struct vs_args *args);
+int vs_command_stop(const struct vs_args *args);
+int vs_command_ps(const struct vs_args *args);
+int vs_command_load(const struct vs_args *args);
+int vs_command_unload(const struct vs_args *args);
+int vs_command_models(const struct vs_args *args);
+int vs_command_models_list(const struct vs_args *args);
+int vs_command_models_pull(const struct vs_args *args);
+int vs_command_models_add(const struct vs_args *args);
+int vs_command_models_rm(const struct vs_args *args);
+int vs_command_models_path(const struct vs_args *args);
+int vs_command_inspect(const struct vs_args *args);
+int vs_command_tokenize(const struct vs_args *args);
+int vs_command_detokenize(const struct vs_args *args);
+int vs_command_perplexity(const struct vs_args *args);
+int vs_command_logits(const struct vs_args *args);
+int vs_command_bench(const struct vs_args *args);
+int vs_command_doctor(const struct vs_args *args);
+int vs_command_version(const struct vs_args *args);
+int vs_command_help(const struct vs_args *args);
+
+/* help.c: what --help prints; returns 0. */
+int vs_help_print(const struct vs_command *command);
+#endif

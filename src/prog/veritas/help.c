@@ -1,0 +1,399 @@
+/* prog/veritas/help.c - --help, man pages and shell completion, all made from the two tables.
+ *
+ * `veritas help --man [COMMAND]` and `veritas help --completion SHELL` are run by the build (cmake/install.cmake).
+ */
+#include "prog/veritas/command.h"
+#include "prog/veritas/term.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool takes(const struct vs_command *command, int id)
+{
+    return (vs_options[id].commands & VS_COMMAND_BIT(vs_command_id(command))) && !vs_options[id].hidden;
+}
+
+/* Breaks text at blanks to `width` columns; lines that start with a blank stay as they are. */
+static void wrap(const char *text, int indent, int width, int column)
+{
+    while (*text) {
+        if (*text == '\n') {
+            putchar('\n');
+            column = 0;
+            text++;
+            continue;
+        }
+        if (column == 0 && *text == ' ') {
+            size_t line = strcspn(text, "\n");
+            printf("%*s%.*s", indent, "", (int)line, text);
+            text += line;
+            continue;
+        }
+        size_t word = strcspn(text, " \n");
+        if (column > indent && column + 1 + (int)word > width) {
+            putchar('\n');
+            column = 0;
+        }
+        if (column == 0)
+            column = printf("%*s", indent, "");
+        else if (column > indent)
+            column += printf(" ");
+        column += printf("%.*s", (int)word, text);
+        text += word;
+        while (*text == ' ')
+            text++;
+    }
+    putchar('\n');
+}
+
+/* "-m, --model MODEL" */
+static int signature(const struct vs_option *o, char *ret, size_t n)
+{
+    char letter[8] = "    ";
+    if (o->letter)
+        snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    return snprintf(ret, n, "%s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
+}
+
+/* The help sentence with range, unit and default. */
+static void explain(const struct vs_option *o, char *ret, size_t n)
+{
+    char range[160];
+    vs_option_range(o, range, sizeof range);
+    size_t at = (size_t)snprintf(ret, n, "%s", o->help);
+    if (o->type == VS_TYPE_CHOICE || o->type == VS_TYPE_INT || o->type == VS_TYPE_FLOAT || o->type == VS_TYPE_INTS)
+        at += (size_t)snprintf(ret + at, n - at, " Takes %s%s%s.", range, o->unit ? ", in " : "", o->unit ? o->unit : "");
+    if (o->preset && at < n)
+        snprintf(ret + at, n - at, " Default: %s.", o->preset);
+}
+
+int vs_help_print(const struct vs_command *command)
+{
+    char text[1024], head[80];
+    if (!command) {
+        printf("veritas runs language models: locked in, and with the same bits every time.\n\n"
+               "usage: veritas COMMAND [options] ...\n\n");
+        for (int i = 0; i < VS_COMMAND_COUNT; i++)
+            if (!strchr(vs_commands[i].name, ' '))
+                printf("  %-12s %s\n", vs_commands[i].name, vs_commands[i].summary);
+        printf("\nveritas COMMAND --help explains a command. First steps:\n\n"
+               "  veritas models pull smollm2-135m-instruct\n"
+               "  veritas run \"Why is the sky blue?\"\n");
+        return 0;
+    }
+    printf("usage: veritas %s %s\n\n", command->name, command->usage);
+    wrap(command->text, 0, 96, 0);
+    printf("\nOptions:\n");
+    for (int i = 0; i < VS_OPT_COUNT; i++) {
+        if (!takes(command, i))
+            continue;
+        signature(&vs_options[i], head, sizeof head);
+        explain(&vs_options[i], text, sizeof text);
+        int column = printf("  %-30s", head);
+        wrap(text, 33, 96, column < 33 ? printf("%*s", 33 - column, "") + column : (putchar('\n'), 0));
+    }
+    return 0;
+}
+
+/* ---- man ---- */
+
+/* Text for troff: no line may start with a dot or a quote, and backslash and dash are written as they mean. */
+static void troff(const char *s, size_t n, bool start)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (start && (s[i] == '.' || s[i] == '\''))
+            printf("\\&");
+        start = s[i] == '\n';
+        if (s[i] == '\\')
+            printf("\\e");
+        else if (s[i] == '-')
+            printf("\\-");
+        else
+            putchar(s[i]);
+    }
+}
+
+static void troff_text(const char *text)
+{
+    bool literal = false;
+    while (*text) {
+        size_t line = strcspn(text, "\n");
+        if (line > 0 && (*text == ' ') != literal) {
+            literal = *text == ' ';
+            printf(literal ? ".PP\n.nf\n.RS 4\n" : ".RE\n.fi\n");
+        }
+        if (line == 0 && !literal)
+            printf(".PP\n");
+        else if (line > 0) {
+            const char *from = text + (literal ? strspn(text, " ") : 0);
+            troff(from, (size_t)(text + line - from), true);
+            putchar('\n');
+        }
+        text += line + (text[line] == '\n');
+    }
+    if (literal)
+        printf(".RE\n.fi\n");
+}
+
+static void man_exit_status(void)
+{
+    printf(".SH EXIT STATUS\n0 done, 1 failed, 2 usage, 3 input malformed or not supported, 4 not found, 5 busy or over a limit, "
+           "6 cancelled or timed out, 70 a process of ours died.\n");
+}
+
+static void man_environment(void)
+{
+    printf(".SH ENVIRONMENT\n"
+           ".TP\n.B VERITAS_MODELS\nThe model directory.\n"
+           ".TP\n.B VERITAS_SOCKET\nThe socket of the daemon.\n"
+           ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
+           ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history, digests and the "
+           "socket lie.\n");
+}
+
+static int man(const struct vs_command *command)
+{
+    char text[1024];
+    if (!command) {
+        printf(".TH VERITAS 1 \"\" \"veritas %s\" \"Veritas SDR\"\n.SH NAME\nveritas \\- run language models, locked in and deterministic\n"
+               ".SH SYNOPSIS\n.B veritas\n.I COMMAND\n[options] ...\n.SH DESCRIPTION\n"
+               "Runs language models in processes that can open nothing and reach no one, and gives the same bytes for the same input.\n"
+               ".SH COMMANDS\n", VERITAS_VERSION);
+        for (int i = 0; i < VS_COMMAND_COUNT; i++)
+            printf(".TP\n.B veritas %s\n%s.\n", vs_commands[i].name, vs_commands[i].summary);
+        man_environment();
+        man_exit_status();
+        return 0;
+    }
+    char page[40];
+    snprintf(page, sizeof page, "veritas-%s", command->name);
+    for (char *c = page; *c; c++)
+        if (*c == ' ')
+            *c = '-';
+    printf(".TH \"");
+    for (char *c = page; *c; c++)
+        putchar(*c >= 'a' && *c <= 'z' ? *c - 32 : *c);
+    printf("\" 1 \"\" \"veritas %s\" \"Veritas SDR\"\n.SH NAME\n", VERITAS_VERSION);
+    troff(page, strlen(page), true);
+    printf(" \\- %s\n.SH SYNOPSIS\n.B veritas %s\n", command->summary, command->name);
+    troff(command->usage, strlen(command->usage), true);
+    printf("\n.SH DESCRIPTION\n");
+    troff_text(command->text);
+    printf(".SH OPTIONS\n");
+    for (int i = 0; i < VS_OPT_COUNT; i++) {
+        const struct vs_option *o = &vs_options[i];
+        if (!takes(command, i))
+            continue;
+        printf(".TP\n\\fB");
+        if (o->letter)
+            printf("\\-%c\\fR, \\fB", o->letter);
+        printf("\\-\\-");
+        troff(o->name, strlen(o->name), false);
+        printf("\\fR%s%s%s\n", o->value ? " \\fI" : "", o->value ? o->value : "", o->value ? "\\fR" : "");
+        explain(o, text, sizeof text);
+        troff(text, strlen(text), true);
+        putchar('\n');
+    }
+    man_environment();
+    man_exit_status();
+    printf(".SH SEE ALSO\n.BR veritas (1)\n");
+    return 0;
+}
+
+/* ---- completion ---- */
+
+static bool completes_model(const struct vs_command *command)
+{
+    switch (vs_command_id(command)) {
+    case VS_COMMAND_LOAD: case VS_COMMAND_UNLOAD: case VS_COMMAND_INSPECT: case VS_COMMAND_MODELS_RM: case VS_COMMAND_MODELS_PATH:
+    case VS_COMMAND_MODELS_PULL: return true;
+    default: return false;
+    }
+}
+
+static void choices_words(const struct vs_option *o)
+{
+    for (const char *c = o->choices; *c; c++)
+        putchar(*c == '|' ? ' ' : *c);
+}
+
+/* Words of the second level ("list pull ...") or the first. */
+static void command_words(bool second)
+{
+    for (int i = 0, n = 0; i < VS_COMMAND_COUNT; i++) {
+        const char *blank = strchr(vs_commands[i].name, ' ');
+        if ((blank != NULL) == second)
+            printf("%s%s", n++ ? " " : "", second ? blank + 1 : vs_commands[i].name);
+    }
+}
+
+static void bash_completion(void)
+{
+    printf("# bash completion for veritas; made by `veritas help --completion bash`\n"
+           "_veritas() {\n"
+           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} words= models= files=\n"
+           "    COMPREPLY=()\n"
+           "    if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W '");
+    command_words(false);
+    printf("' -- \"$cur\")); return; fi\n    if [ \"$cmd\" = models ]; then\n"
+           "        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '");
+    command_words(true);
+    printf("' -- \"$cur\")); return; fi\n        cmd=\"models ${COMP_WORDS[2]}\"\n    fi\n    case $prev in\n");
+    for (int i = 0; i < VS_OPT_COUNT; i++) {
+        const struct vs_option *o = &vs_options[i];
+        if (o->type == VS_TYPE_FLAG || o->hidden)
+            continue;
+        printf("    --%s", o->name);
+        if (o->letter)
+            printf("|-%c", o->letter);
+        printf(") ");
+        if (o->type == VS_TYPE_CHOICE) {
+            printf("COMPREPLY=($(compgen -W '");
+            choices_words(o);
+            printf("' -- \"$cur\"))");
+        } else if (o->type == VS_TYPE_PATH) {
+            printf("COMPREPLY=($(compgen -f -- \"$cur\"))");
+        } else if (o->type == VS_TYPE_MODEL) {
+            printf("COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- \"$cur\") $(compgen -f -- \"$cur\"))");
+        }
+        printf("%s", o->type == VS_TYPE_CHOICE || o->type == VS_TYPE_PATH || o->type == VS_TYPE_MODEL ? "; " : "");
+        printf("return ;;\n");
+    }
+    printf("    esac\n    case $cmd in\n");
+    for (int c = 0; c < VS_COMMAND_COUNT; c++) {
+        printf("    '%s') words='", vs_commands[c].name);
+        for (int i = 0; i < VS_OPT_COUNT; i++)
+            if (takes(&vs_commands[c], i))
+                printf("--%s ", vs_options[i].name);
+        printf("'%s%s ;;\n", completes_model(&vs_commands[c]) ? " models=1" : "", vs_commands[c].max != 0 ? " files=1" : "");
+    }
+    printf("    esac\n"
+           "    case $cur in -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); return ;; esac\n"
+           "    [ -z \"$models\" ] || COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- \"$cur\"))\n"
+           "    [ -z \"$files\" ] || COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
+           "}\ncomplete -o filenames -F _veritas veritas\n");
+}
+
+/* A help sentence inside single quotes of zsh (_arguments) or fish. */
+static void quoted(const char *s, bool zsh)
+{
+    for (; *s; s++) {
+        if (*s == '\'')
+            printf(zsh ? "'\\''" : "\\'");
+        else if (zsh && strchr("[]:", *s))
+            printf("\\%c", *s);
+        else if (!zsh && *s == '\\')
+            printf("\\\\");
+        else
+            putchar(*s);
+    }
+}
+
+static void zsh_completion(void)
+{
+    printf("#compdef veritas\n# zsh completion for veritas; made by `veritas help --completion zsh`\n"
+           "_veritas_model() {\n    local -a names\n    names=(${(f)\"$(veritas models list 2>/dev/null | awk '{print $1}')\"})\n"
+           "    compadd -a names\n    _files\n}\n"
+           "_veritas() {\n    local cmd=$words[2]\n"
+           "    if (( CURRENT == 2 )); then\n        local -a list\n        list=(\n");
+    for (int i = 0; i < VS_COMMAND_COUNT; i++)
+        if (!strchr(vs_commands[i].name, ' '))
+            printf("            '%s:%s'\n", vs_commands[i].name, vs_commands[i].summary);
+    printf("        )\n        _describe command list; return\n    fi\n"
+           "    if [[ $cmd == models ]]; then\n        if (( CURRENT == 3 )); then compadd ");
+    command_words(true);
+    printf("; return; fi\n        cmd=\"models $words[3]\"\n        shift words; (( CURRENT-- ))\n    fi\n"
+           "    shift words; (( CURRENT-- ))\n    case $cmd in\n");
+    for (int c = 0; c < VS_COMMAND_COUNT; c++) {
+        printf("    '%s') _arguments", vs_commands[c].name);
+        for (int i = 0; i < VS_OPT_COUNT; i++) {
+            const struct vs_option *o = &vs_options[i];
+            if (!takes(&vs_commands[c], i))
+                continue;
+            for (int letter = 0; letter < (o->letter ? 2 : 1); letter++) {
+                printf(" \\\n        '%s", o->repeat ? "*" : "");
+                if (letter)
+                    printf("-%c", o->letter);
+                else
+                    printf("--%s", o->name);
+                printf("[");
+                quoted(o->help, true);
+                printf("]");
+                if (o->type != VS_TYPE_FLAG) {
+                    printf(":%s:", o->value);
+                    if (o->type == VS_TYPE_CHOICE) {
+                        printf("(");
+                        choices_words(o);
+                        printf(")");
+                    } else if (o->type == VS_TYPE_PATH)
+                        printf("_files");
+                    else if (o->type == VS_TYPE_MODEL)
+                        printf("_veritas_model");
+                }
+                printf("'");
+            }
+        }
+        if (vs_commands[c].max != 0)
+            printf(" \\\n        '*:argument:%s'", completes_model(&vs_commands[c]) ? "_veritas_model" : "_files");
+        printf(" ;;\n");
+    }
+    printf("    esac\n}\n_veritas \"$@\"\n");
+}
+
+static void fish_completion(void)
+{
+    printf("# fish completion for veritas; made by `veritas help --completion fish`\n"
+           "complete -c veritas -n __fish_use_subcommand -f\n");
+    for (int i = 0; i < VS_COMMAND_COUNT; i++) {
+        const char *blank = strchr(vs_commands[i].name, ' ');
+        if (!blank)
+            printf("complete -c veritas -n __fish_use_subcommand -f -a %s -d '%s'\n", vs_commands[i].name, vs_commands[i].summary);
+        else
+            printf("complete -c veritas -n '__fish_seen_subcommand_from models' -f -a %s -d '%s'\n", blank + 1, vs_commands[i].summary);
+    }
+    for (int c = 0; c < VS_COMMAND_COUNT; c++) {
+        const char *blank = strchr(vs_commands[c].name, ' ');
+        const char *last = blank ? blank + 1 : vs_commands[c].name;
+        for (int i = 0; i < VS_OPT_COUNT; i++) {
+            const struct vs_option *o = &vs_options[i];
+            if (!takes(&vs_commands[c], i))
+                continue;
+            printf("complete -c veritas -n '__fish_seen_subcommand_from %s' -l %s", last, o->name);
+            if (o->letter)
+                printf(" -s %c", o->letter);
+            if (o->type == VS_TYPE_CHOICE) {
+                printf(" -x -a '");
+                choices_words(o);
+                printf("'");
+            } else if (o->type == VS_TYPE_MODEL)
+                printf(" -r -a \"(veritas models list 2>/dev/null | awk '{print \\$1}')\"");
+            else if (o->type == VS_TYPE_PATH)
+                printf(" -r");
+            else if (o->type != VS_TYPE_FLAG)
+                printf(" -x");
+            printf(" -d '");
+            quoted(o->help, false);
+            printf("'\n");
+        }
+        if (completes_model(&vs_commands[c]))
+            printf("complete -c veritas -n '__fish_seen_subcommand_from %s' -a \"(veritas models list 2>/dev/null | awk '{print \\$1}')\"\n", last);
+    }
+}
+
+int vs_command_help(const struct vs_args *args)
+{
+    if (vs_args_given(args, VS_OPT_COMPLETION)) {
+        const char *shell = vs_args_text(args, VS_OPT_COMPLETION);
+        (shell[0] == 'b' ? bash_completion : shell[0] == 'z' ? zsh_completion : fish_completion)();
+        return 0;
+    }
+    const struct vs_command *command = NULL;
+    if (args->n > 0) {
+        char name[64];
+        snprintf(name, sizeof name, "%.30s%s%.30s", args->v[0], args->n > 1 ? " " : "", args->n > 1 ? args->v[1] : "");
+        command = vs_command_find(name);
+        if (!command)
+            return vs_usage(NULL, "unknown command '%s'", name);
+    }
+    return vs_args_given(args, VS_OPT_MAN) ? man(command) : vs_help_print(command);
+}

@@ -1,0 +1,51 @@
+/* prog/veritas/models.h - the model directory and the models that `veritas models pull` knows.
+ *
+ * A model NAME is the file NAME.gguf in the directory. Names are [a-z0-9._-]+ without a leading dot, so a name can never
+ * leave the directory; files that begin with a dot are unfinished work. Used by the supervisor too.
+ */
+#ifndef VS_VERITAS_MODELS_H
+#define VS_VERITAS_MODELS_H
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VS_MODEL_NAME_MAX 100
+
+/* A model that Python packages carry. Part i (from 1) of n_parts lies in package `package` (with %d for i when there is
+ * more than one); every part but the last has part_bytes. */
+struct vs_known_model {
+    const char *name, *title, *licence;
+    const char *package, *version;
+    unsigned n_parts;
+    uint64_t part_bytes, bytes;
+    const char *sha256;                  /* of the joined file, lower-case hex */
+};
+
+extern const struct vs_known_model vs_known_models[];
+extern const size_t vs_n_known_models;
+
+const struct vs_known_model *vs_known_model_find(const char *name);     /* NULL when unknown */
+
+bool vs_model_name_is_valid(const char *name);
+
+/* $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else ~/.local/share/veritas/models. Does not create it.
+ * VS_E_INVALID when neither variable nor HOME is set, VS_E_LIMIT when it does not fit. */
+int vs_models_directory(char *ret, size_t n, struct vs_error *err);
+
+/* Path of NAME.gguf, whether it is there or not. VS_E_NOT_FOUND for an invalid name. */
+int vs_model_path(const char *name, char *ret, size_t n, struct vs_error *err);
+
+/* Makes the directory and its parents (0700). */
+int vs_directory_make(const char *path, struct vs_error *err);
+
+/* Fills err with VS_E_NOT_FOUND and what to do about it: pull it, or look at the list. Returns the code. */
+int vs_model_missing(const char *name, struct vs_error *err);
+
+/* Deletes a directory of plain files and directories, one level at a time; silent when it is not there. */
+void vs_directory_remove(const char *path);
+
+/* pull.c: from_directory NULL: through pip. */
+int vs_model_pull(const struct vs_known_model *model, const char *from_directory, bool force, struct vs_error *err);
+#endif

@@ -1,0 +1,501 @@
+/* prog/veritas/options.c - the option table and its strict parser. What the options mean is said in their rows only. */
+#include "prog/veritas/options.h"
+
+#include "base/utf8.h"
+#include "prog/veritas/command.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define C(name) VS_COMMAND_BIT(VS_COMMAND_##name)
+/* Commands that look into a model, and those of them that compute with it. */
+#define COMPUTE (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(BENCH))
+#define LOOK (COMPUTE | C(INSPECT) | C(TOKENIZE) | C(DETOKENIZE))
+#define ANSWER (C(RUN) | C(CHAT))
+#define DAEMON (LOOK | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
+
+#define INT_HIGH 2147483647.0
+
+const struct vs_option vs_options[VS_OPT_COUNT] = {
+    [VS_OPT_HELP] = { .name = "help", .letter = 'h', .commands = ~UINT64_C(0), .help = "Show what the command does and all its options." },
+
+    [VS_OPT_MODEL] = { .name = "model", .letter = 'm', .type = VS_TYPE_MODEL, .value = "MODEL", .preset = "smollm2-135m-instruct",
+        .commands = LOOK,
+        .help = "The model: a path to a GGUF file, or a name that `veritas models list` knows." },
+    [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .value = "FILE", .commands = C(RUN),
+        .help = "Read the prompt from FILE, - for standard input; words on the command line come before it." },
+    [VS_OPT_SYSTEM] = { .name = "system", .type = VS_TYPE_TEXT, .value = "TEXT", .key = "system", .commands = ANSWER,
+        .help = "A system message for the model's chat template." },
+    [VS_OPT_RAW] = { .name = "raw", .key = "raw", .commands = C(RUN),
+        .help = "Complete the prompt as it is, without the model's chat template." },
+    [VS_OPT_SPECIAL] = { .name = "special", .key = "special", .commands = C(RUN) | C(TOKENIZE) | C(DETOKENIZE),
+        .help = "Let names of control tokens in the text become those tokens (off: text can never be a control token); when detokenizing: show them." },
+    [VS_OPT_JSON] = { .name = "json",
+        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) | C(VERSION),
+        .help = "Print JSON instead of text." },
+    [VS_OPT_TIMINGS] = { .name = "timings", .commands = ANSWER,
+        .help = "After an answer, print on standard error how many tokens were read and written, and how fast." },
+
+    [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .low = 0, .high = INT_HIGH, .value = "N",
+        .unit = "tokens", .preset = "until the answer or the context ends", .key = "max_tokens", .commands = ANSWER,
+        .help = "Stop after N tokens." },
+    [VS_OPT_SEED] = { .name = "seed", .type = VS_TYPE_INT, .low = 0, .high = 9223372036854775807.0, .value = "N", .preset = "0",
+        .key = "sampling.seed", .commands = ANSWER,
+        .help = "Seed of the random numbers; the same seed gives the same answer." },
+    [VS_OPT_TEMP] = { .name = "temp", .type = VS_TYPE_FLOAT, .low = 0, .high = 100, .value = "X", .preset = "the model file's, else 0.8",
+        .key = "sampling.temperature", .commands = ANSWER,
+        .help = "Temperature; 0 always takes the most likely token." },
+    [VS_OPT_TOP_K] = { .name = "top-k", .type = VS_TYPE_INT, .low = 0, .high = INT_HIGH, .value = "N", .unit = "tokens",
+        .preset = "the model file's, else 40", .key = "sampling.top_k", .commands = ANSWER,
+        .help = "Choose among the N most likely tokens; 0 turns it off." },
+    [VS_OPT_TOP_P] = { .name = "top-p", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P",
+        .preset = "the model file's, else 0.95", .key = "sampling.top_p", .commands = ANSWER,
+        .help = "Choose among the most likely tokens that together have probability P; 1 turns it off." },
+    [VS_OPT_MIN_P] = { .name = "min-p", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P",
+        .preset = "the model file's, else 0.05", .key = "sampling.min_p", .commands = ANSWER,
+        .help = "Leave out tokens less likely than P times the most likely one; 0 turns it off." },
+    [VS_OPT_TYPICAL] = { .name = "typical", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P", .preset = "1",
+        .key = "sampling.typical_p", .commands = ANSWER,
+        .help = "Locally typical sampling with mass P; 1 turns it off." },
+    [VS_OPT_REPEAT_PENALTY] = { .name = "repeat-penalty", .type = VS_TYPE_FLOAT, .low = 0.01, .high = 100, .value = "X", .preset = "1",
+        .key = "sampling.repeat_penalty", .commands = ANSWER,
+        .help = "Divide the logits of recent tokens by X (multiply negative ones); 1 turns it off." },
+    [VS_OPT_PRESENCE_PENALTY] = { .name = "presence-penalty", .type = VS_TYPE_FLOAT, .low = -100, .high = 100, .value = "X",
+        .preset = "0", .key = "sampling.presence_penalty", .commands = ANSWER,
+        .help = "Subtract X from the logits of tokens that occurred recently." },
+    [VS_OPT_FREQUENCY_PENALTY] = { .name = "frequency-penalty", .type = VS_TYPE_FLOAT, .low = -100, .high = 100, .value = "X",
+        .preset = "0", .key = "sampling.frequency_penalty", .commands = ANSWER,
+        .help = "Subtract X from the logits of recent tokens for each time they occurred." },
+    [VS_OPT_REPEAT_LAST_N] = { .name = "repeat-last-n", .type = VS_TYPE_INT, .low = -1, .high = INT_HIGH, .value = "N", .unit = "tokens",
+        .preset = "64", .key = "sampling.repeat_last_n", .commands = ANSWER,
+        .help = "How far back penalties look; -1: everything, 0: off." },
+    [VS_OPT_LOGIT_BIAS] = { .name = "logit-bias", .type = VS_TYPE_BIAS, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID=X",
+        .key = "sampling.logit_bias", .commands = ANSWER,
+        .help = "Add X to the logit of token ID; -inf forbids it. May be repeated." },
+    [VS_OPT_IGNORE_EOS] = { .name = "ignore-eos", .key = "ignore_eos", .commands = ANSWER,
+        .help = "Do not stop at the model's end-of-answer tokens." },
+    [VS_OPT_STOP] = { .name = "stop", .type = VS_TYPE_TEXT, .repeat = true, .low = 1, .value = "TEXT", .key = "stop", .commands = ANSWER,
+        .help = "Stop before TEXT would appear in the answer. May be repeated." },
+    [VS_OPT_STOP_TOKEN] = { .name = "stop-token", .type = VS_TYPE_INT, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID",
+        .key = "stop_tokens", .commands = ANSWER,
+        .help = "Stop at token ID. May be repeated." },
+    [VS_OPT_LOGPROBS] = { .name = "logprobs", .type = VS_TYPE_INT, .low = 0, .high = 100, .value = "N", .unit = "tokens", .key = "logprobs",
+        .commands = C(RUN),
+        .help = "With --json: report the log-probability of each token and of the N best at its place." },
+    [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
+        .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal computation." },
+    [VS_OPT_DEADLINE] = { .name = "deadline", .type = VS_TYPE_FLOAT, .low = 0.001, .high = 604800, .value = "S", .unit = "seconds",
+        .preset = "none", .commands = LOOK,
+        .help = "Give up when the request is not done after S seconds (exit status 6)." },
+
+    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 1024, .value = "N",
+        .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
+        .help = "How many threads compute." },
+    [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = "auto|c|avx2|avx512", .value = "LEVEL", .preset = "auto",
+        .key = "settings.isa", .commands = COMPUTE | C(LOAD),
+        .help = "The instruction set; every level gives the same bits." },
+    [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .low = 1, .high = 16777216, .value = "N", .unit = "tokens",
+        .preset = "the model's, as far as memory allows", .key = "settings.ctx", .commands = COMPUTE | C(LOAD) | C(INSPECT),
+        .help = "Length of the context." },
+    [VS_OPT_KV_TYPE] = { .name = "kv-type", .type = VS_TYPE_CHOICE, .choices = "f16|f32|q8_0", .value = "TYPE", .preset = "f16",
+        .key = "settings.kv_type", .commands = COMPUTE | C(LOAD),
+        .help = "Number format of the KV cache." },
+    [VS_OPT_PREFILL_CHUNK] = { .name = "prefill-chunk", .type = VS_TYPE_INT, .low = 1, .high = 65536, .value = "N", .unit = "tokens",
+        .preset = "chosen by the engine", .key = "settings.prefill_chunk", .commands = COMPUTE | C(LOAD),
+        .help = "Read the prompt in chunks of N; every size gives the same bits." },
+    [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .choices = "fast", .value = "LEVEL", .preset = "fast",
+        .key = "settings.precision", .commands = COMPUTE | C(LOAD),
+        .help = "Numeric contract of the activations (docs/NUMERICS.md)." },
+
+    [VS_OPT_NO_BOS] = { .name = "no-bos", .key = "no_bos", .commands = C(TOKENIZE),
+        .help = "Do not put the model's beginning-of-text token first." },
+    [VS_OPT_TOKENS] = { .name = "tokens", .type = VS_TYPE_INTS, .low = 0, .high = INT_HIGH, .value = "ID,ID,...", .key = "tokens",
+        .commands = C(LOGITS) | C(DETOKENIZE),
+        .help = "Token ids instead of text." },
+    [VS_OPT_OUTPUT] = { .name = "output", .letter = 'o', .type = VS_TYPE_PATH, .value = "FILE", .commands = C(LOGITS),
+        .help = "Where to write the .npy file." },
+    [VS_OPT_PP] = { .name = "pp", .type = VS_TYPE_INTS, .low = 1, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "512",
+        .key = "pp", .commands = C(BENCH),
+        .help = "Measure reading a prompt of N tokens." },
+    [VS_OPT_TG] = { .name = "tg", .type = VS_TYPE_INTS, .low = 1, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "128",
+        .key = "tg", .commands = C(BENCH),
+        .help = "Measure writing N tokens one by one." },
+    [VS_OPT_DEPTH] = { .name = "depth", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "0",
+        .key = "depth", .commands = C(BENCH),
+        .help = "With N tokens in the context already." },
+    [VS_OPT_REPS] = { .name = "reps", .type = VS_TYPE_INT, .low = 1, .high = 1000, .value = "N", .preset = "3", .key = "reps",
+        .commands = C(BENCH),
+        .help = "Repeat each measurement N times." },
+
+    [VS_OPT_FROM] = { .name = "from", .type = VS_TYPE_PATH, .value = "DIR", .commands = C(MODELS_PULL),
+        .help = "Take the packages from the directory DIR instead of the network (air-gapped sites)." },
+    [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD),
+        .help = "Replace a model that is there." },
+    [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",
+        .preset = "$VERITAS_SOCKET, else $XDG_RUNTIME_DIR/veritas/veritas.sock", .commands = DAEMON | C(SERVE) | C(DOCTOR),
+        .help = "Socket of the daemon." },
+    [VS_OPT_PRIVATE] = { .name = "private", .commands = LOOK,
+        .help = "Start a private daemon for this command even when one is running." },
+    [VS_OPT_PRIVATE_FD] = { .name = "private-fd", .type = VS_TYPE_INT, .hidden = true, .low = 3, .high = 1048576, .value = "FD",
+        .commands = C(SERVE),
+        .help = "Serve the one client at the other end of descriptor FD, and end with it." },
+    [VS_OPT_MAN] = { .name = "man", .hidden = true, .commands = C(HELP), .help = "Print the man page." },
+    [VS_OPT_COMPLETION] = { .name = "completion", .type = VS_TYPE_CHOICE, .choices = "bash|zsh|fish", .value = "SHELL",
+        .commands = C(HELP),
+        .help = "Print the completion script for SHELL." },
+};
+
+bool vs_number_parse(const char *s, double *ret)
+{
+    /* strtod alone would take " 1", "0x1p3", "nan" and "infinity", and in some locales "1,5" (we never set a locale). */
+    if (s[strspn(s, "+-.0123456789eE")] != '\0' || s[0] == '\0')
+        return false;
+    char *end;
+    errno = 0;
+    double value = strtod(s, &end);
+    if (*end != '\0' || end == s || !isfinite(value) || (errno == ERANGE && value != 0))
+        return false;
+    *ret = value;
+    return true;
+}
+
+bool vs_integer_parse(const char *s, int64_t *ret)
+{
+    const char *digits = s[0] == '-' ? s + 1 : s;
+    if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+        return false;
+    errno = 0;
+    long long value = strtoll(s, NULL, 10);
+    if (errno != 0)
+        return false;
+    *ret = value;
+    return true;
+}
+
+static void format_number(double value, char *ret, size_t n)
+{
+    if (value >= 9223372036854775807.0)
+        snprintf(ret, n, "9223372036854775807");
+    else
+        snprintf(ret, n, "%.10g", value);
+}
+
+void vs_option_range(const struct vs_option *o, char *ret, size_t n)
+{
+    char low[32], high[32];
+    format_number(o->low, low, sizeof low);
+    format_number(o->high, high, sizeof high);
+    ret[0] = '\0';
+    switch (o->type) {
+    case VS_TYPE_INT: snprintf(ret, n, "a whole number from %s to %s", low, high); break;
+    case VS_TYPE_FLOAT: snprintf(ret, n, "a number from %s to %s", low, high); break;
+    case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %s to %s, separated by commas", low, high); break;
+    case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
+    case VS_TYPE_CHOICE: {
+        size_t at = 0;
+        for (const char *c = o->choices; *c && at + 8 < n; c++) {
+            if (*c != '|')
+                ret[at++] = *c;
+            else
+                at += (size_t)snprintf(ret + at, n - at, strchr(c + 1, '|') ? ", " : " or ");
+        }
+        ret[at] = '\0';
+        break;
+    }
+    default: break;
+    }
+}
+
+/* Walks "1,2,3"; calls back for each number. False when one is no integer in range. */
+static bool ints_walk(const struct vs_option *o, const char *s, json_t *array)
+{
+    for (;;) {
+        char word[24];
+        size_t length = strcspn(s, ",");
+        int64_t value;
+        if (length == 0 || length >= sizeof word)
+            return false;
+        memcpy(word, s, length);
+        word[length] = '\0';
+        if (!vs_integer_parse(word, &value) || (double)value < o->low || (double)value > o->high)
+            return false;
+        if (array && json_array_append_new(array, json_integer(value)) < 0)
+            return false;
+        if (s[length] == '\0')
+            return true;
+        s += length + 1;
+    }
+}
+
+static bool bias_parse(const struct vs_option *o, const char *s, int64_t *ret_id, double *ret_bias)
+{
+    char word[24];
+    size_t length = strcspn(s, "=");
+    if (s[length] != '=' || length >= sizeof word)
+        return false;
+    memcpy(word, s, length);
+    word[length] = '\0';
+    if (!vs_integer_parse(word, ret_id) || (double)*ret_id < o->low || (double)*ret_id > o->high)
+        return false;
+    if (strcmp(s + length + 1, "-inf") == 0) {
+        *ret_bias = -INFINITY;
+        return true;
+    }
+    return vs_number_parse(s + length + 1, ret_bias) && fabs(*ret_bias) <= 1e9;
+}
+
+static bool choice_has(const char *choices, const char *s)
+{
+    size_t n = strlen(s);
+    for (const char *c = choices; n > 0 && (c = strstr(c, s)) != NULL; c += n)
+        if ((c == choices || c[-1] == '|') && (c[n] == '|' || c[n] == '\0') && !strchr(s, '|'))
+            return true;
+    return false;
+}
+
+static bool value_check(const struct vs_option *o, const char *s)
+{
+    int64_t i;
+    double d;
+    switch (o->type) {
+    case VS_TYPE_INT: return vs_integer_parse(s, &i) && (double)i >= o->low && (double)i <= o->high;
+    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= o->low && d <= o->high;
+    case VS_TYPE_INTS: return ints_walk(o, s, NULL);
+    case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
+    case VS_TYPE_CHOICE: return choice_has(o->choices, s);
+    case VS_TYPE_TEXT: return (double)strlen(s) >= o->low && vs_utf8_valid(s, strlen(s)) == strlen(s);
+    default: return s[0] != '\0';
+    }
+}
+
+/* Levenshtein distance of short words, for "did you mean". */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[32];
+    size_t n = strlen(b);
+    if (n >= 32)
+        return 99;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static int unknown(const struct vs_command *command, const char *word, struct vs_error *err)
+{
+    const char *name = word + strspn(word, "-");
+    char plain[32];
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(name, "="), name);
+    uint64_t bit = VS_COMMAND_BIT(vs_command_id(command));
+    const char *near = NULL;
+    unsigned best = 3;
+    for (int i = 0; i < VS_OPT_COUNT; i++) {
+        if (strcmp(vs_options[i].name, plain) == 0 && !vs_options[i].hidden)
+            return vs_error_set(err, VS_E_INVALID, "`veritas %s` does not take --%s", command->name, plain);
+        if ((vs_options[i].commands & bit) && !vs_options[i].hidden && distance(plain, vs_options[i].name) < best) {
+            best = distance(plain, vs_options[i].name);
+            near = vs_options[i].name;
+        }
+    }
+    return near ? vs_error_set(err, VS_E_INVALID, "unknown option %.80s; did you mean --%s?", word, near)
+                : vs_error_set(err, VS_E_INVALID, "unknown option %.80s", word);
+}
+
+static int add(struct vs_args *args, int id, const char *value, struct vs_error *err)
+{
+    const char **grown = realloc(args->option[id].v, (size_t)(args->option[id].n + 1) * sizeof *grown);
+    if (!grown)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory reading the options");
+    args->option[id].v = grown;
+    grown[args->option[id].n++] = value;
+    return VS_OK;
+}
+
+int vs_args_parse(struct vs_args *args, const struct vs_command *command, int argc, char **argv, struct vs_error *err)
+{
+    memset(args, 0, sizeof *args);
+    args->command = command;
+    args->v = calloc((size_t)argc + 1, sizeof *args->v);
+    if (!args->v)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory reading the options");
+    uint64_t bit = VS_COMMAND_BIT(vs_command_id(command));
+    bool only_words = false;
+    struct vs_error first = { 0 };           /* kept while we look on for --help */
+
+    for (int at = 0; at < argc; at++) {
+        char *word = argv[at];
+        if (only_words || word[0] != '-' || word[1] == '\0') {
+            args->v[args->n++] = word;
+            continue;
+        }
+        if (strcmp(word, "--") == 0) {
+            only_words = true;
+            continue;
+        }
+        bool is_long = word[1] == '-';
+        const char *name = word + (is_long ? 2 : 1);
+        size_t length = is_long ? strcspn(name, "=") : 1;
+        int id;
+        for (id = 0; id < VS_OPT_COUNT; id++) {
+            const struct vs_option *o = &vs_options[id];
+            if (!(o->commands & bit))
+                continue;
+            if (is_long ? strlen(o->name) == length && memcmp(o->name, name, length) == 0 : o->letter && o->letter == name[0])
+                break;
+        }
+        if (id == VS_OPT_COUNT) {
+            if (!first.code)
+                unknown(command, word, &first);
+            continue;
+        }
+        const struct vs_option *o = &vs_options[id];
+        const char *value = name[length] == '\0' ? NULL : name + length + (is_long ? 1 : 0);
+        if (o->type == VS_TYPE_FLAG) {
+            if (value && !first.code)
+                vs_error_set(&first, VS_E_INVALID, "--%s takes no value", o->name);
+        } else if (!value) {
+            if (at + 1 == argc) {
+                if (!first.code)
+                    vs_error_set(&first, VS_E_INVALID, "--%s needs a value %s", o->name, o->value);
+                continue;
+            }
+            value = argv[++at];
+        }
+        if (o->type != VS_TYPE_FLAG && !value_check(o, value) && !first.code) {
+            char range[128];
+            vs_option_range(o, range, sizeof range);
+            if (o->type == VS_TYPE_TEXT && value[0])
+                vs_error_set(&first, VS_E_INVALID, "--%s: the text is not valid UTF-8", o->name);
+            else if (range[0])
+                vs_error_set(&first, VS_E_INVALID, "--%s: '%.60s' is not %s", o->name, value, range);
+            else
+                vs_error_set(&first, VS_E_INVALID, "--%s: the value is empty", o->name);
+        }
+        int rc = add(args, id, value ? value : "", err);
+        if (rc != VS_OK)
+            return rc;
+    }
+    if (vs_args_given(args, VS_OPT_HELP))
+        return VS_OK;
+    if (first.code)
+        return vs_error_set(err, first.code, "%s", first.text);
+    if (args->n < command->min)
+        return vs_error_set(err, VS_E_INVALID, "something is missing: veritas %s %s", command->name, command->usage);
+    if (command->max >= 0 && args->n > command->max)
+        return vs_error_set(err, VS_E_INVALID, "'%.60s' is one argument too many: veritas %s %s", args->v[command->max],
+                            command->name, command->usage);
+    return VS_OK;
+}
+
+void vs_args_clear(struct vs_args *args)
+{
+    if (!args)
+        return;
+    for (int i = 0; i < VS_OPT_COUNT; i++)
+        free(args->option[i].v);
+    free(args->v);
+    memset(args, 0, sizeof *args);
+}
+
+bool vs_args_given(const struct vs_args *args, enum vs_option_id id)
+{
+    return args->option[id].n > 0;
+}
+
+const char *vs_args_text(const struct vs_args *args, enum vs_option_id id)
+{
+    int n = args->option[id].n;
+    return n > 0 ? args->option[id].v[n - 1] : vs_options[id].preset;
+}
+
+int64_t vs_args_int(const struct vs_args *args, enum vs_option_id id)
+{
+    int64_t value = 0;
+    const char *s = vs_args_text(args, id);
+    return s && vs_integer_parse(s, &value) ? value : 0;
+}
+
+double vs_args_float(const struct vs_args *args, enum vs_option_id id)
+{
+    double value = 0;
+    const char *s = vs_args_text(args, id);
+    return s && vs_number_parse(s, &value) ? value : 0;
+}
+
+json_t *vs_args_ints(const struct vs_args *args, enum vs_option_id id)
+{
+    const char *s = vs_args_text(args, id);
+    json_t *array = json_array();
+    if (!s || !array || !ints_walk(&vs_options[id], s, array)) {
+        json_decref(array);
+        return NULL;
+    }
+    return array;
+}
+
+/* One value as JSON; a new reference. */
+static json_t *value_json(const struct vs_option *o, const char *s)
+{
+    int64_t i = 0;
+    double d = 0;
+    switch (o->type) {
+    case VS_TYPE_FLAG: return json_true();
+    case VS_TYPE_INT: return vs_integer_parse(s, &i) ? json_integer(i) : NULL;
+    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) ? json_real(d) : NULL;
+    /* JSON has no infinity: the protocol's word for "never" is the string. */
+    case VS_TYPE_BIAS:
+        return !bias_parse(o, s, &i, &d) ? NULL
+               : isinf(d) ? json_pack("[I,s]", (json_int_t)i, "-inf") : json_pack("[I,f]", (json_int_t)i, d);
+    default: return json_string(s);
+    }
+}
+
+int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
+{
+    size_t skip = strlen(prefix);
+    for (int id = 0; id < VS_OPT_COUNT; id++) {
+        const struct vs_option *o = &vs_options[id];
+        bool setting = o->key && strncmp(o->key, "settings.", 9) == 0;
+        if (!o->key || args->option[id].n == 0 || strncmp(o->key, prefix, skip) != 0 || (skip == 0 && setting))
+            continue;
+        const char *key = o->key + skip, *dot = strchr(key, '.');
+        json_t *into = object, *value;
+        if (dot) {
+            char group[32];
+            snprintf(group, sizeof group, "%.*s", (int)(dot - key), key);
+            into = json_object_get(object, group);
+            if (!into && json_object_set_new(object, group, into = json_object()) < 0)
+                return VS_E_NOMEM;
+            key = dot + 1;
+        }
+        if (o->type == VS_TYPE_INTS) {
+            value = vs_args_ints(args, (enum vs_option_id)id);
+        } else if (o->repeat) {
+            value = json_array();
+            for (int i = 0; i < args->option[id].n; i++)
+                if (json_array_append_new(value, value_json(o, args->option[id].v[i])) < 0)
+                    return json_decref(value), VS_E_NOMEM;
+        } else {
+            value = value_json(o, vs_args_text(args, (enum vs_option_id)id));
+        }
+        if (json_object_set_new(into, key, value) < 0)
+            return VS_E_NOMEM;
+    }
+    return VS_OK;
+}

@@ -1,0 +1,88 @@
+/* prog/veritas/options.h - every option of the command line, once.
+ *
+ * One table feeds the parser, --help, the man pages, the completions of three shells and the JSON of requests: an option
+ * exists when it has a row in options.c. Numbers are read strictly: the whole argument, in range, finite.
+ */
+#ifndef VS_VERITAS_OPTIONS_H
+#define VS_VERITAS_OPTIONS_H
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum vs_option_id {
+    VS_OPT_HELP, VS_OPT_MODEL, VS_OPT_FILE, VS_OPT_SYSTEM, VS_OPT_RAW, VS_OPT_SPECIAL, VS_OPT_JSON, VS_OPT_TIMINGS,
+    VS_OPT_MAX_TOKENS, VS_OPT_SEED, VS_OPT_TEMP, VS_OPT_TOP_K, VS_OPT_TOP_P, VS_OPT_MIN_P, VS_OPT_TYPICAL,
+    VS_OPT_REPEAT_PENALTY, VS_OPT_PRESENCE_PENALTY, VS_OPT_FREQUENCY_PENALTY, VS_OPT_REPEAT_LAST_N, VS_OPT_LOGIT_BIAS,
+    VS_OPT_IGNORE_EOS, VS_OPT_STOP, VS_OPT_STOP_TOKEN, VS_OPT_LOGPROBS, VS_OPT_LOGITS_HASH, VS_OPT_DEADLINE,
+    VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
+    VS_OPT_NO_BOS, VS_OPT_TOKENS, VS_OPT_OUTPUT, VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_REPS,
+    VS_OPT_FROM, VS_OPT_FORCE, VS_OPT_SOCKET, VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION,
+    VS_OPT_COUNT
+};
+
+enum vs_option_type {
+    VS_TYPE_FLAG,        /* no value */
+    VS_TYPE_INT,         /* a whole number in [low, high] */
+    VS_TYPE_FLOAT,       /* a finite number in [low, high] */
+    VS_TYPE_TEXT,        /* valid UTF-8 of at least low bytes */
+    VS_TYPE_PATH,        /* any bytes; completes to files */
+    VS_TYPE_MODEL,       /* a path or a name; completes to both */
+    VS_TYPE_CHOICE,      /* one of `choices` */
+    VS_TYPE_INTS,        /* whole numbers in [low, high], separated by commas */
+    VS_TYPE_BIAS         /* ID=VALUE; VALUE may be -inf */
+};
+
+struct vs_option {
+    const char *name;            /* without the dashes */
+    char letter;                 /* 0: no short form */
+    enum vs_option_type type;
+    bool repeat;                 /* may be given several times; else the last one counts */
+    bool hidden;                 /* not for people */
+    double low, high;
+    const char *choices;         /* "auto|c|avx2" */
+    const char *value;           /* what the value is called in help: "N", "FILE" */
+    const char *unit;            /* "tokens", "seconds"; NULL */
+    const char *preset;          /* the default, in words or as a value; NULL: none */
+    const char *key;             /* where it goes in JSON: "sampling.top_k", "settings.threads"; NULL: nowhere */
+    uint64_t commands;           /* VS_COMMAND_BIT of each command that takes it */
+    const char *help;            /* one sentence */
+};
+
+extern const struct vs_option vs_options[VS_OPT_COUNT];
+
+/* What was given. Values borrow argv. */
+struct vs_args {
+    const struct vs_command *command;
+    int n;                               /* positional arguments */
+    char **v;
+    struct { int n; const char **v; } option[VS_OPT_COUNT];
+};
+
+/* Parses argv[0..argc) (the words after the command's name). VS_E_INVALID with text for people; *args must be
+ * cleared in every case. Sets VS_OPT_HELP and stops checking when --help is among them. */
+int vs_args_parse(struct vs_args *args, const struct vs_command *command, int argc, char **argv, struct vs_error *err);
+void vs_args_clear(struct vs_args *args);
+
+bool vs_args_given(const struct vs_args *args, enum vs_option_id id);
+/* The (last) value as given, or the preset; NULL when neither is there. */
+const char *vs_args_text(const struct vs_args *args, enum vs_option_id id);
+/* Numbers were checked by the parser; an option that was not given yields its preset (0 when that is not a number). */
+int64_t vs_args_int(const struct vs_args *args, enum vs_option_id id);
+double vs_args_float(const struct vs_args *args, enum vs_option_id id);
+/* A VS_TYPE_INTS value (given or preset) as a JSON array of integers; a new reference, NULL when there is none. */
+json_t *vs_args_ints(const struct vs_args *args, enum vs_option_id id);
+
+/* Puts every given option whose key starts with `prefix` ("settings." or "" for the others) into `object`, the prefix
+ * taken off: "sampling.top_k" makes {"sampling":{"top_k":..}}. Options that were not given are not put. */
+int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object);
+
+/* "0 to 1", "auto, c, avx2 or avx512": what the option accepts, in words; "" for free text. */
+void vs_option_range(const struct vs_option *option, char *ret, size_t n);
+
+/* Strict reading, used by the parser and by commands for positional numbers. */
+bool vs_number_parse(const char *s, double *ret);
+bool vs_integer_parse(const char *s, int64_t *ret);
+#endif

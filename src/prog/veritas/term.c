@@ -1,0 +1,190 @@
+/* prog/veritas/term.c - messages, progress and answers; see term.h. */
+#include "prog/veritas/term.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool vs_color(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(fd) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
+}
+
+void vs_say(const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    /* Texts quote words from files and peers: nothing of them may steer the terminal. */
+    for (char *c = text; *c; c++)
+        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
+            *c = '?';
+    fflush(stdout);
+    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", text);
+}
+
+int vs_fail(const struct vs_error *err)
+{
+    vs_say("%s", err->text[0] ? err->text : vs_status_text(err->code));
+    int status = vs_status_exit(err->code);
+    return status == 0 ? 1 : status;
+}
+
+int vs_usage(const char *command, const char *format, ...)
+{
+    char text[600];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    if (command)
+        vs_say("%s (see: veritas %s --help)", text, command);
+    else
+        vs_say("%s (see: veritas help)", text);
+    return 2;
+}
+
+static void format_bytes(double n, char *ret, size_t size)
+{
+    static const char *const unit[] = { "B", "kB", "MB", "GB", "TB" };
+    size_t i = 0;
+    for (; n >= 1000 && i + 1 < sizeof unit / sizeof *unit; i++)
+        n /= 1000;
+    snprintf(ret, size, n < 10 && i > 0 ? "%.1f %s" : "%.0f %s", n, unit[i]);
+}
+
+void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
+{
+    bool bar = isatty(2);
+    uint64_t now = vs_clock_ns();
+    unsigned percent = total ? (unsigned)((double)(done < total ? done : total) / (double)total * 100) : 0;
+    bool last = total && done >= total;
+    if (p->started) {
+        uint64_t wait = bar ? 100000000u : 1000000000u;
+        if (!last && (now - p->shown_ns < wait || (!bar && percent < p->shown_percent + 10)))
+            return;
+        if (last && p->shown_percent == 100)
+            return;
+    }
+    p->started = true;
+    p->shown_ns = now;
+    p->shown_percent = percent;
+    char count[80], a[24], b[24];
+    if (p->bytes) {
+        format_bytes((double)done, a, sizeof a);
+        format_bytes((double)total, b, sizeof b);
+    } else {
+        snprintf(a, sizeof a, "%llu", (unsigned long long)done);
+        snprintf(b, sizeof b, "%llu", (unsigned long long)total);
+    }
+    snprintf(count, sizeof count, total ? "%s of %s" : "%s", a, b);
+    if (!bar) {
+        fprintf(stderr, total ? "%s: %s, %u %%\n" : "%s: %s\n", p->what, count, percent);
+        return;
+    }
+    struct winsize size;
+    int columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+    int room = columns - (int)strlen(p->what) - (int)strlen(count) - 12;
+    char cells[64] = "";
+    int n = room > 40 ? 40 : room;
+    for (int i = 0; i < n && total; i++)
+        cells[i] = i < n * (int)percent / 100 ? '#' : '.';
+    fprintf(stderr, "\r\033[K%s %s %3u %% %s", p->what, cells, percent, count);
+    fflush(stderr);
+}
+
+void vs_progress_end(struct vs_progress *p)
+{
+    if (p->started && isatty(2))
+        fprintf(stderr, "\r\033[K");
+    p->started = false;
+}
+
+int vs_answer(const char *text, size_t n)
+{
+    if (!isatty(1)) {
+        fwrite(text, 1, n, stdout);
+        return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            printf("\\x%02X", c);
+        else if (c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0)   /* C1 controls: some terminals obey them */
+            printf("\\x%02X", (unsigned char)text[++i]);
+        else
+            putchar(c);
+    }
+    return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
+}
+
+int vs_answer_flush(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout) ? VS_OK : VS_E_SYSTEM;
+}
+
+int vs_text_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, struct vs_error *err)
+{
+    bool in = !path || strcmp(path, "-") == 0;
+    int fd = in ? 0 : open(path, O_RDONLY | O_CLOEXEC);
+    char *text = NULL;
+    size_t n = 0, capacity = 0;
+    int rc = VS_OK;
+    if (fd < 0) {
+        rc = errno == ENOENT ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM;
+        return vs_error_set(err, rc, "cannot open %s: %s", path, strerror(errno));
+    }
+    for (;;) {
+        if (n + 1 >= capacity) {
+            capacity = capacity ? capacity * 2 : 65536;
+            char *grown = realloc(text, capacity);
+            if (!grown) {
+                rc = vs_error_set(err, VS_E_NOMEM, "out of memory reading %s", in ? "standard input" : path);
+                goto out;
+            }
+            text = grown;
+        }
+        ssize_t got = read(fd, text + n, capacity - n - 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            rc = vs_error_set(err, VS_E_SYSTEM, "cannot read %s: %s", in ? "standard input" : path, strerror(errno));
+            goto out;
+        }
+        if (got == 0)
+            break;
+        n += (size_t)got;
+        if (n > limit) {
+            rc = vs_error_set(err, VS_E_LIMIT, "%s is longer than %zu bytes", in ? "standard input" : path, limit);
+            goto out;
+        }
+    }
+    text[n] = '\0';
+    *ret_text = text;
+    *ret_n = n;
+    text = NULL;
+out:
+    free(text);
+    if (!in)
+        close(fd);
+    return rc;
+}
+
+int vs_text_check(const char *what, const char *text, size_t n, struct vs_error *err)
+{
+    size_t at = vs_utf8_valid(text, n);
+    if (at == n)
+        return VS_OK;
+    return vs_error_set(err, VS_E_MALFORMED, "%s is not valid UTF-8 at byte %zu (0x%02X); convert it first, for example with iconv",
+                        what, at, (unsigned char)text[at]);
+}

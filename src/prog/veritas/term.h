@@ -1,0 +1,48 @@
+/* prog/veritas/term.h - how the program speaks: answers to stdout, everything else to stderr.
+ *
+ * Colour only on a terminal and without NO_COLOR. A progress bar on a terminal, plain lines (at most one each second
+ * and ten percent) elsewhere.
+ */
+#ifndef VS_VERITAS_TERM_H
+#define VS_VERITAS_TERM_H
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* "veritas: " and the message and a newline, on stderr. */
+void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* vs_say of err->text; returns the exit status that belongs to err->code (1 when that is VS_OK). */
+int vs_fail(const struct vs_error *err);
+
+/* A usage error: the message and where to read on; returns 2. command is "run", "models pull" or NULL. */
+int vs_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+bool vs_color(int fd);                       /* may fd get escape sequences? */
+
+struct vs_progress {
+    const char *what;                        /* borrowed */
+    bool bytes;                              /* done and total are bytes */
+    bool started;
+    uint64_t shown_ns;
+    unsigned shown_percent;
+};
+/* total 0: not known. */
+void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total);
+void vs_progress_end(struct vs_progress *p); /* removes the bar; harmless when nothing was shown */
+
+/* Text of a model for a terminal: control characters other than newline and tab are shown as \xNN, so that a model
+ * cannot send escape sequences. Elsewhere bytes go out as they are. */
+int vs_answer(const char *text, size_t n);
+int vs_answer_flush(void);                   /* VS_OK or VS_E_SYSTEM (closed pipe, full disk) */
+
+/* Reads a file (or standard input for NULL or "-") whole: ret_text is malloced, NUL-terminated.
+ * VS_E_NOT_FOUND, VS_E_LIMIT (above limit bytes), VS_E_SYSTEM. */
+int vs_text_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, struct vs_error *err);
+
+/* VS_E_MALFORMED naming the offset when text is not UTF-8. what: "the prompt". */
+int vs_text_check(const char *what, const char *text, size_t n, struct vs_error *err);
+#endif
