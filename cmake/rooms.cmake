@@ -13,6 +13,6 @@ vs_room(ipc        NEEDS vs_base PkgConfig::JANSSON)
 vs_room(sandbox    NEEDS vs_base PkgConfig::SECCOMP)
 vs_room(client     NEEDS vs_ipc)
 
-vs_program(veritas        veritas  client ipc base PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
+vs_program(veritas        veritas  client ipc sandbox base PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
 vs_program(veritas-broker broker   ipc sandbox base)
 vs_program(veritas-worker worker   engine template tokenizer sampler ipc sandbox PkgConfig::CRYPTO)
