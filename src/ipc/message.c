@@ -58,7 +58,7 @@ static const struct vs_ipc_rule from_worker[] = {
     { VS_MSG_DATA,     0,             VS_AT_BUSY,                             1, VS_MAX_CHUNK },
     { VS_MSG_PROGRESS, 0,             VS_AT_LOADING | VS_AT_BUSY,             2, VS_MAX_CONTROL },
     { VS_MSG_LOG,      0,             VS_AT_LOADING | VS_AT_IDLE | VS_AT_BUSY, 2, VS_MAX_CONTROL },
-    { VS_MSG_BLOCKED,  0,             VS_AT_BUSY,                             0, 0 },
+    { VS_MSG_BLOCKED,  0,             VS_AT_BUSY,                             4, 4 },
     { VS_MSG_COMPLETE, 0,             VS_AT_BUSY,                             2, VS_MAX_RESULT },
     { VS_MSG_REJECTED, 0,             VS_AT_BUSY,                             2, VS_MAX_CONTROL },
     { VS_MSG_ERROR,    0,             VS_AT_BUSY,                             2, VS_MAX_CONTROL },

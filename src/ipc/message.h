@@ -36,7 +36,7 @@
     X(DATA,       0x41, "data")       /* bytes */                                                          \
     X(PROGRESS,   0x42, "progress")   /* JSON; may be lost */                                              \
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
-    X(BLOCKED,    0x44, "blocked")    /* worker to broker: this request waits for credit */                \
+    X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */   \
     X(COMPLETE,   0x50, "complete")   /* terminal: JSON result */                                          \
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; JSON {error, message, code} */           \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; id 0: the connection ends */        \

@@ -1,0 +1,191 @@
+/* prog/broker/control.c - what we and the supervisor say to each other: one JSON object a packet, descriptors beside it. */
+#include "prog/broker/broker.h"
+
+#include "ipc/json.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAX_PACKET (64u << 10)
+
+int control_send(struct broker *b, json_t *message, int fd)
+{
+    struct vs_buf out = { .limit = MAX_PACKET };
+    vs_json_dump(message, &out);
+    json_decref(message);
+    int status = out.status;
+    if (status == VS_OK) {
+        struct iovec io = { out.data, out.n };
+        union {
+            struct cmsghdr align;
+            char bytes[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
+        if (fd >= 0) {
+            memset(&control, 0, sizeof control);
+            m.msg_control = &control;
+            m.msg_controllen = sizeof control;
+            struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+            h->cmsg_level = SOL_SOCKET;
+            h->cmsg_type = SCM_RIGHTS;
+            h->cmsg_len = CMSG_LEN(sizeof fd);
+            memcpy(CMSG_DATA(h), &fd, sizeof fd);
+        }
+        ssize_t n;
+        do
+            n = sendmsg(b->control_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        if (n < 0)
+            status = errno == EAGAIN || errno == EWOULDBLOCK ? VS_E_BUSY : VS_E_SYSTEM;
+    }
+    vs_buf_clear(&out);
+    return status;
+}
+
+static const char *text_of(const json_t *message, const char *key, const char *otherwise)
+{
+    const char *s = json_string_value(json_object_get(message, key));
+    return s ? s : otherwise;
+}
+
+static int code_of(const json_t *message)
+{
+    int code = vs_status_parse(text_of(message, "error", ""));
+    return code ? code : VS_E_SYSTEM;
+}
+
+static void on_started(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)b;
+    if (!m || *fd < 0)
+        return;
+    model_started(b, m, *fd, message);
+    *fd = -1;
+}
+
+static void on_failed(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)fd;
+    if (m) {
+        model_drop(b, m, code_of(message), text_of(message, "message", "the model could not be started"));
+        return;
+    }
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));
+    for (struct job *j = b->asked.first; j; j = j->next)
+        if (j->id == id) {
+            job_fail(b, j, code_of(message), text_of(message, "message", "the supervisor could not answer"));
+            return;
+        }
+}
+
+static void on_exited(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)fd;
+    if (m)
+        model_exited(b, m, code_of(message), text_of(message, "message", "the worker ended"));
+}
+
+static void on_digest(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)fd;
+    if (m)
+        model_digest(b, m, text_of(message, "sha256", ""));
+}
+
+static void on_models(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)m;
+    (void)fd;
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));
+    struct job *j = b->asked.first;
+    while (j && j->id != id)
+        j = j->next;
+    if (!j)
+        return;
+    json_t *list = json_array(), *entry;
+    size_t i;
+    json_array_foreach(json_object_get(message, "models"), i, entry) {
+        const char *name = text_of(entry, "name", NULL);
+        const struct model *loaded = name ? model_find(b, name) : NULL;
+        json_t *copy = json_copy(entry);
+        json_object_set_new(copy, "loaded", json_boolean(loaded));
+        if (loaded && loaded->digest[0])
+            json_object_set_new(copy, "model_digest", json_string(loaded->digest));
+        json_array_append_new(list, copy);
+    }
+    for (struct model *l = b->models; l; l = l->next)
+        if (!l->gone && l->by_descriptor)
+            json_array_append_new(list, json_pack("{s:s, s:O?, s:b, s:s?}", "name", l->name, "bytes", l->bytes, "loaded", 1,
+                                                  "model_digest", l->digest[0] ? l->digest : NULL));
+    json_t *result = json_pack("{s:o}", "models", list);
+    json_t *folder = json_object_get(message, "path");
+    if (folder)
+        json_object_set(result, "path", folder);
+    job_complete(b, j, result);
+}
+
+static void on_drain(struct broker *b, struct model *m, const json_t *message, int *fd)
+{
+    (void)m;
+    (void)message;
+    (void)fd;
+    b->draining = true;
+    if (b->listen_fd >= 0)
+        close(b->listen_fd);
+    b->listen_fd = -1;
+}
+
+static const struct {
+    const char *op;
+    void (*take)(struct broker *b, struct model *m, const json_t *message, int *fd);
+} takers[] = {
+    { "started", on_started }, { "failed", on_failed }, { "exited", on_exited },
+    { "digest", on_digest },   { "models", on_models }, { "drain", on_drain },
+};
+
+static void take_packet(struct broker *b, const char *packet, size_t n, int *fd)
+{
+    struct vs_error why;
+    json_t *message = vs_json_parse(packet, n, &why);
+    if (!message) {
+        broker_log("control message: %s", why.text);
+        return;
+    }
+    const char *op = text_of(message, "op", "");
+    struct model *m = model_find_id(b, (uint64_t)json_integer_value(json_object_get(message, "id")));
+    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
+        if (strcmp(takers[i].op, op) == 0)
+            takers[i].take(b, m, message, fd);
+    json_decref(message);
+}
+
+void control_ready(struct broker *b)
+{
+    static char packet[MAX_PACKET];     /* too large for the stack; the broker is one thread */
+    for (;;) {
+        struct iovec io = { packet, sizeof packet };
+        union {
+            struct cmsghdr align;
+            char bytes[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+        ssize_t n = recvmsg(b->control_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (n <= 0) {
+            b->ending = true;           /* no supervisor, no service */
+            return;
+        }
+        int fd = -1;
+        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+        if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(h), sizeof fd);
+        take_packet(b, packet, (size_t)n, &fd);
+        if (fd >= 0)
+            close(fd);
+    }
+}

@@ -1,0 +1,301 @@
+/* prog/worker/main.c - a process that has one model and one socket, and nothing else.
+ *
+ * Started with 3 = the broker, 4 = the model file (read-only), 5 = page of last words, 6 = settings. It locks itself in
+ * before it looks at the model; then it loads, says READY or FAILED, and serves one request after the other. The
+ * supervisor's settings are read before lock-in: they size the limits. The socket is looked at whenever the running request
+ * asks (vs_sink.check), which is how cancel and credit reach it. When the socket ends, so does the worker. */
+#include "prog/worker/service.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "ipc/frame.h"
+#include "ipc/json.h"
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6 };
+
+#define MAX_SETTINGS (64u << 10)
+#define MAX_JSON (512u << 20)
+#define MAX_QUEUED (128u << 10)         /* output that may wait while we compute on */
+#define PROGRESS_NS 50000000ull
+
+struct loop {
+    struct vs_conn conn;
+    uint64_t id;                        /* the running request, 0 while loading */
+    uint32_t credit;
+    int stop;                           /* VS_OK, or why the running request must stop */
+    bool sent;                          /* some of its output is out */
+    uint64_t progress_at;
+};
+
+/* The broker is gone, or speaks nonsense: nothing is left to do. */
+static _Noreturn void leave(int status)
+{
+    _exit(status);
+}
+
+static void take_frames(struct loop *l)
+{
+    struct vs_frame f;
+    struct vs_error why;
+    int status;
+    while (l->conn.state == VS_AT_BUSY && (status = vs_conn_next(&l->conn, &f, &why)) != VS_E_BUSY) {
+        if (status != VS_OK)
+            leave(1);
+        if (f.id != l->id)
+            continue;                   /* of a request that has ended */
+        uint32_t value = vs_load_u32le(f.data);
+        if (f.type == VS_MSG_CREDIT)
+            l->credit = value > VS_CREDIT_MAX - l->credit ? VS_CREDIT_MAX : l->credit + value;
+        else if (f.type == VS_MSG_CANCEL && l->stop == VS_OK)
+            l->stop = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
+    }
+}
+
+/* Takes what has come; waits for something when told to. */
+static void attend(struct loop *l, bool wait)
+{
+    if (vs_conn_flush(&l->conn) == VS_E_DIED)
+        leave(0);
+    if (wait) {
+        struct pollfd p = { l->conn.fd, (short)(POLLIN | (vs_conn_queued(&l->conn) ? POLLOUT : 0)), 0 };
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            leave(1);
+    }
+    int status = vs_conn_read(&l->conn);
+    if (status == VS_E_DIED)
+        leave(0);
+    if (status != VS_OK && status != VS_E_BUSY)
+        leave(1);
+    take_frames(l);
+}
+
+static void send_frame(struct loop *l, uint16_t type, uint16_t flags, const void *data, size_t n)
+{
+    if (vs_conn_send(&l->conn, type, flags, l->id, data, n, -1) != VS_OK)
+        leave(1);
+    while (vs_conn_queued(&l->conn) > MAX_QUEUED)
+        attend(l, true);
+}
+
+static void send_json(struct loop *l, uint16_t type, json_t *value, uint32_t max)
+{
+    struct vs_buf out = { .limit = max };
+    vs_json_dump(value, &out);
+    json_decref(value);
+    if (out.status == VS_OK) {
+        send_frame(l, type, 0, out.data, out.n);
+    } else {
+        struct vs_buf why = { 0 };
+        json_t *error = vs_json_error(VS_E_LIMIT, "the result is larger than a frame may be");
+        vs_json_dump(error, &why);
+        json_decref(error);
+        send_frame(l, type == VS_MSG_COMPLETE ? VS_MSG_ERROR : type, 0, why.data ? why.data : "{}", why.data ? why.n : 2);
+        vs_buf_clear(&why);
+    }
+    vs_buf_clear(&out);
+}
+
+/* Waits until n bytes may be sent; tells the broker that it waits. */
+static int want_credit(struct loop *l, uint32_t n)
+{
+    attend(l, false);
+    if (l->stop == VS_OK && l->credit < n) {
+        uint8_t bytes[4];
+        vs_store_u32le(bytes, n);
+        send_frame(l, VS_MSG_BLOCKED, 0, bytes, sizeof bytes);
+        while (l->stop == VS_OK && l->credit < n)
+            attend(l, true);
+    }
+    if (l->stop == VS_OK) {
+        l->credit -= n;
+        l->sent = true;
+    }
+    return l->stop;
+}
+
+static int sink_token(void *context, uint32_t id, const char *text, size_t n, const json_t *extra)
+{
+    struct loop *l = context;
+    struct vs_buf out = { .limit = VS_MAX_CHUNK };
+    char *head = vs_buf_grow(&out, 8);
+    if (head) {
+        vs_store_u32le(head, id);
+        vs_store_u32le(head + 4, (uint32_t)n);
+    }
+    vs_buf_add(&out, text, n);
+    if (extra)
+        vs_json_dump(extra, &out);
+    int status = out.status;
+    if (status == VS_OK)
+        status = want_credit(l, (uint32_t)out.n);
+    if (status == VS_OK)
+        send_frame(l, VS_MSG_TOKEN, extra ? VS_FLAG_EXTRA : 0, out.data, out.n);
+    vs_buf_clear(&out);
+    return status;
+}
+
+static int sink_data(void *context, const void *bytes, size_t n)
+{
+    struct loop *l = context;
+    const char *at = bytes;
+    while (n) {
+        uint32_t chunk = n < VS_MAX_CHUNK ? (uint32_t)n : VS_MAX_CHUNK;
+        int status = want_credit(l, chunk);
+        if (status != VS_OK)
+            return status;
+        send_frame(l, VS_MSG_DATA, 0, at, chunk);
+        at += chunk;
+        n -= chunk;
+    }
+    return VS_OK;
+}
+
+static int sink_check(void *context)
+{
+    struct loop *l = context;
+    attend(l, false);
+    return l->stop;
+}
+
+static int sink_progress(void *context, const char *what, uint64_t done, uint64_t total)
+{
+    struct loop *l = context;
+    uint64_t now = vs_clock_ns();
+    if (now - l->progress_at >= PROGRESS_NS || (total && done == total)) {
+        l->progress_at = now;
+        send_json(l, VS_MSG_PROGRESS, json_pack("{s:s, s:I, s:I}", "what", what, "done", (json_int_t)done, "total",
+                                                (json_int_t)total), VS_MAX_CONTROL);
+    }
+    return sink_check(context);
+}
+
+/* A request that never got anywhere was rejected; one that failed on its way is an error. */
+static bool is_rejection(const struct loop *l, int code)
+{
+    static const int codes[] = { VS_E_INVALID, VS_E_UNSUPPORTED, VS_E_CONTEXT, VS_E_MALFORMED, VS_E_NOT_FOUND, VS_E_BUSY, VS_E_DENIED };
+    for (size_t i = 0; !l->sent && i < sizeof codes / sizeof *codes; i++)
+        if (codes[i] == code)
+            return true;
+    return false;
+}
+
+static void serve(struct loop *l, struct vs_service *service, struct vs_sink *sink, const struct vs_frame *f)
+{
+    l->id = f->id;
+    l->credit = VS_CREDIT_START;
+    l->stop = VS_OK;
+    l->sent = false;
+    l->conn.state = VS_AT_BUSY;
+    const char *method = vs_message_name(f->type);
+    vs_last_words_phase(method);
+    struct vs_error err = { 0 };
+    json_t *result = NULL, *request = vs_json_parse(f->data, f->n, &err);
+    int status = request ? vs_service_call(service, method, request, sink, &result, &err) : err.code;
+    json_decref(request);
+    if (status != VS_OK && l->stop == status)   /* stopped from outside: one wording for all methods */
+        vs_error_set(&err, status, "%s", status == VS_E_LIMIT ? "the client did not take the answer in time" : vs_status_text(status));
+    else if (status != VS_OK && (err.code != status || !err.text[0]))
+        vs_error_set(&err, status, "%s", vs_status_text(status));
+    if (status == VS_OK)
+        send_json(l, VS_MSG_COMPLETE, result ? result : json_object(), VS_MAX_RESULT);
+    else
+        send_json(l, is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR, vs_json_error(status, err.text), VS_MAX_CONTROL);
+    if (status != VS_OK)
+        json_decref(result);
+    l->conn.state = VS_AT_IDLE;
+    vs_last_words_phase("waiting for requests");
+}
+
+static json_t *read_settings(struct vs_error *err)
+{
+    char *text = malloc(MAX_SETTINGS);
+    size_t n = 0;
+    for (ssize_t got = 1; text && got > 0 && n < MAX_SETTINGS; n += got > 0 ? (size_t)got : 0)
+        got = pread(SETTINGS_FD, text + n, MAX_SETTINGS - n, (off_t)n);
+    json_t *settings = vs_json_parse(text ? text : "", n, err);
+    free(text);
+    return settings;
+}
+
+static json_t *ready_message(struct vs_service *service, struct vs_sink *sink, const struct vs_sandbox_report *report)
+{
+    char text[1024];
+    size_t n = vs_sandbox_report_json(report, text, sizeof text);
+    json_t *sandbox = n ? vs_json_parse(text, n, NULL) : NULL, *facts = NULL, *none = json_object();
+    struct vs_error err;
+    if (vs_service_call(service, "status", none, sink, &facts, &err) != VS_OK || !facts)
+        facts = json_object();
+    json_decref(none);
+    return json_pack("{s:o?, s:o}", "sandbox", sandbox, "facts", facts);
+}
+
+/* Says why it could not load, and stays until the broker has read it. */
+static int fail(struct loop *l, const struct vs_error *err)
+{
+    send_json(l, VS_MSG_FAILED, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
+    for (;;)
+        attend(l, true);                /* the broker closes the socket: leave() */
+}
+
+int main(void)
+{
+    if (fcntl(SOCKET_FD, F_GETFD) < 0 || fcntl(MODEL_FD, F_GETFD) < 0 || fcntl(SETTINGS_FD, F_GETFD) < 0) {
+        fprintf(stderr, "veritas-worker is started by `veritas serve`\n");
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN);
+    vs_json_setup(MAX_JSON);
+    static struct loop l;
+    vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_LOADING);
+    struct vs_sink sink = { &l, sink_token, sink_data, sink_progress, sink_check };
+    struct vs_error err = { 0 };
+    json_t *settings = read_settings(&err);
+    if (!settings)
+        return fail(&l, &err);
+    close(SETTINGS_FD);
+
+    bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
+    struct vs_sandbox_options options = {
+        .profile = VS_SANDBOX_WORKER,
+        .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD,
+        .words_fd = words ? WORDS_FD : -1,
+        .map_fd = MODEL_FD,
+        .memory_bytes = (uint64_t)json_integer_value(json_object_get(settings, "memory_bytes")),
+        .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
+    };
+    struct vs_sandbox_report report;
+    if (vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err) != VS_OK
+        || vs_sandbox_enter(&options, &report, &err) != VS_OK)
+        return fail(&l, &err);
+
+    vs_last_words_phase("loading the model");
+    struct vs_service *service = NULL;
+    if (vs_service_open(MODEL_FD, settings, &sink, &service, &err) != VS_OK)
+        return fail(&l, &err);
+    json_decref(settings);
+    send_json(&l, VS_MSG_READY, ready_message(service, &sink, &report), VS_MAX_CHUNK);
+    l.conn.state = VS_AT_IDLE;
+    vs_last_words_phase("waiting for requests");
+    for (;;) {
+        struct vs_frame f;
+        int status = vs_conn_next(&l.conn, &f, &err);
+        if (status == VS_E_BUSY)
+            attend(&l, true);
+        else if (status != VS_OK)
+            leave(1);
+        else if (vs_message_is_request(f.type))
+            serve(&l, service, &sink, &f);
+    }
+}
