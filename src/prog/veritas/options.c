@@ -16,7 +16,8 @@
 #define COMPUTE (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(BENCH))
 #define LOOK (COMPUTE | C(INSPECT) | C(TOKENIZE) | C(DETOKENIZE))
 #define ANSWER (C(RUN) | C(CHAT))
-#define DAEMON (LOOK | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
+/* Commands that may talk to a running daemon. */
+#define DAEMON (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
 
 #define INT_HIGH 2147483647.0
 
@@ -133,12 +134,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
 
     [VS_OPT_FROM] = { .name = "from", .type = VS_TYPE_PATH, .value = "DIR", .commands = C(MODELS_PULL),
         .help = "Take the packages from the directory DIR instead of the network (air-gapped sites)." },
-    [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD),
-        .help = "Replace a model that is there." },
+    [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(UNLOAD),
+        .help = "Replace a model that is there; unload one that is answering." },
     [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",
         .preset = "$VERITAS_SOCKET, else $XDG_RUNTIME_DIR/veritas/veritas.sock", .commands = DAEMON | C(SERVE) | C(DOCTOR),
         .help = "Socket of the daemon." },
-    [VS_OPT_PRIVATE] = { .name = "private", .commands = LOOK,
+    [VS_OPT_PRIVATE] = { .name = "private", .commands = C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS),
         .help = "Start a private daemon for this command even when one is running." },
     [VS_OPT_PRIVATE_FD] = { .name = "private-fd", .type = VS_TYPE_INT, .hidden = true, .low = 3, .high = 1048576, .value = "FD",
         .commands = C(SERVE),

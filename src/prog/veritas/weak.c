@@ -2,5 +2,4 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 #define ABSENT(name) __attribute__((weak)) int vs_command_##name(const struct vs_args *args) { (void)args; vs_say("`veritas " #name "` is not built"); return 1; }
-ABSENT(run) ABSENT(chat) ABSENT(serve) ABSENT(stop) ABSENT(ps) ABSENT(load) ABSENT(unload) ABSENT(inspect) ABSENT(tokenize)
-ABSENT(detokenize) ABSENT(perplexity) ABSENT(logits) ABSENT(bench) ABSENT(doctor)
+ABSENT(serve) ABSENT(doctor)

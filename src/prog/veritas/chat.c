@@ -1,0 +1,345 @@
+/* prog/veritas/chat.c - `veritas chat`: a conversation, line by line.
+ *
+ * The conversation is a JSON list of messages kept here; each turn sends it whole, and the worker finds the part it has
+ * in its cache already. On a terminal lines are edited by libedit and remembered in a file only the user may read.
+ */
+#include "prog/veritas/command.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/session.h"
+
+#include "base/buf.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <histedit.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TURN_LIMIT (8u << 20)
+
+struct chat {
+    const struct vs_args *args;
+    struct vs_session session;
+    json_t *messages;
+    EditLine *edit;                      /* NULL: standard input is no terminal */
+    History *history;
+    char history_file[PATH_MAX];
+    const char *prompt;
+    struct vs_buf shown;                 /* of the answer that runs */
+    bool leave;
+};
+
+/* ---- reading ---- */
+
+static const char *show_prompt(EditLine *edit)
+{
+    struct chat *c;
+    el_get(edit, EL_CLIENTDATA, &c);
+    return c->prompt;
+}
+
+static int state_file(char *ret, size_t n)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char directory[PATH_MAX];
+    int length = state && state[0] == '/' ? snprintf(directory, sizeof directory, "%s/veritas", state)
+                 : home && home[0] ? snprintf(directory, sizeof directory, "%s/.local/state/veritas", home) : -1;
+    if (length < 0 || (size_t)length >= sizeof directory || vs_directory_make(directory, NULL) != VS_OK)
+        return VS_E_NOT_FOUND;
+    length = snprintf(ret, n, "%s/chat_history", directory);
+    if (length < 0 || (size_t)length >= n)
+        return VS_E_LIMIT;
+    int fd = open(ret, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return VS_E_SYSTEM;
+    int rc = fchmod(fd, 0600) == 0 ? VS_OK : VS_E_SYSTEM;
+    close(fd);
+    return rc;
+}
+
+static void edit_open(struct chat *c)
+{
+    HistEvent e;
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+        setlocale(LC_CTYPE, "C.UTF-8");
+    c->edit = el_init("veritas", stdin, stdout, stderr);
+    if (!c->edit)
+        return;
+    c->history = history_init();
+    el_set(c->edit, EL_CLIENTDATA, c);
+    el_set(c->edit, EL_PROMPT, show_prompt);
+    el_set(c->edit, EL_EDITOR, "emacs");
+    el_set(c->edit, EL_SIGNAL, 0);
+    if (c->history) {
+        history(c->history, &e, H_SETSIZE, 1000);
+        history(c->history, &e, H_SETUNIQUE, 1);
+        el_set(c->edit, EL_HIST, history, c->history);
+        if (state_file(c->history_file, sizeof c->history_file) == VS_OK)
+            history(c->history, &e, H_LOAD, c->history_file);
+        else
+            c->history_file[0] = '\0';
+    }
+    el_source(c->edit, NULL);
+}
+
+static void edit_close(struct chat *c)
+{
+    HistEvent e;
+    if (c->history && c->history_file[0])
+        history(c->history, &e, H_SAVE, c->history_file);
+    if (c->history)
+        history_end(c->history);
+    if (c->edit)
+        el_end(c->edit);
+}
+
+enum line { LINE, LINE_NONE, LINE_END };     /* a line; interrupted; end of input */
+
+static enum line read_line(struct chat *c, const char *prompt, struct vs_buf *line)
+{
+    vs_buf_reset(line);
+    vs_session_interrupts();
+    if (c->edit) {
+        int n = 0;
+        c->prompt = prompt;
+        const char *s = el_gets(c->edit, &n);
+        if (vs_session_interrupts() > 0) {
+            el_reset(c->edit);
+            putchar('\n');
+            return LINE_NONE;
+        }
+        if (!s || n <= 0)
+            return LINE_END;
+        vs_buf_add(line, s, (size_t)n);
+    } else {
+        int byte;
+        while ((byte = getc(stdin)) != EOF) {
+            vs_buf_char(line, (char)byte);
+            if (byte == '\n')
+                break;
+        }
+        if (byte == EOF && line->n == 0)
+            return vs_session_interrupts() > 0 ? LINE_NONE : LINE_END;
+    }
+    return LINE;
+}
+
+/* One turn: a line, with \ at its end a line more, or a text between """ and """. */
+static enum line read_turn(struct chat *c, struct vs_buf *turn)
+{
+    struct vs_buf line = { .limit = TURN_LIMIT };
+    bool quoted = false, more = true, first = true;
+    enum line got = LINE;
+    vs_buf_reset(turn);
+    while (more && (got = read_line(c, first ? "> " : "... ", &line)) == LINE) {
+        const char *s = line.data ? line.data : "";
+        size_t n = line.n;
+        if (n > 0 && s[n - 1] == '\n')
+            n--;
+        if (n > 0 && s[n - 1] == '\r')
+            n--;
+        if (!quoted && first && n >= 3 && memcmp(s, "\"\"\"", 3) == 0) {
+            quoted = true;
+            s += 3;
+            n -= 3;
+        }
+        const char *end = quoted ? memmem(s, n, "\"\"\"", 3) : NULL;
+        if (end)
+            n = (size_t)(end - s);
+        bool goes_on = !quoted && n > 0 && s[n - 1] == '\\';
+        if (goes_on)
+            n--;
+        vs_buf_add(turn, s, n);
+        more = goes_on || (quoted && !end);
+        if (more && !(quoted && first && n == 0))
+            vs_buf_char(turn, '\n');
+        first = false;
+    }
+    vs_buf_clear(&line);
+    if (got == LINE_END && turn->n > 0)
+        got = LINE;
+    if (got == LINE && c->edit && c->history && turn->n > 0 && !memchr(turn->data, '\n', turn->n)) {
+        HistEvent e;
+        history(c->history, &e, H_ENTER, turn->data);
+    }
+    return got;
+}
+
+/* ---- the conversation ---- */
+
+static void begin(struct chat *c, const char *system)
+{
+    json_array_clear(c->messages);
+    if (system && system[0])
+        json_array_append_new(c->messages, json_pack("{s:s, s:s}", "role", "system", "content", system));
+}
+
+static const char *system_of(const struct chat *c)
+{
+    json_t *first = json_array_get(c->messages, 0);
+    const char *role = json_string_value(json_object_get(first, "role"));
+    return role && strcmp(role, "system") == 0 ? json_string_value(json_object_get(first, "content")) : NULL;
+}
+
+static void on_help(struct chat *c, const char *rest)
+{
+    (void)c;
+    (void)rest;
+    fprintf(stderr, "/clear        forget the conversation\n"
+                    "/system TEXT  set the system message (and forget the conversation); without TEXT: show it\n"
+                    "/save FILE    write the conversation as JSON\n"
+                    "/quit         leave (so does Ctrl-D)\n"
+                    "\"\"\" starts and ends a text of several lines; a \\ at the end of a line continues it; Ctrl-C stops an answer\n");
+}
+
+static void on_clear(struct chat *c, const char *rest)
+{
+    (void)rest;
+    char *system = system_of(c) ? strdup(system_of(c)) : NULL;
+    begin(c, system);
+    free(system);
+}
+
+static void on_system(struct chat *c, const char *rest)
+{
+    if (rest[0])
+        begin(c, rest);
+    else
+        fprintf(stderr, "%s\n", system_of(c) ? system_of(c) : "(no system message)");
+}
+
+static void on_save(struct chat *c, const char *rest)
+{
+    int fd = rest[0] ? open(rest, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!rest[0]) {
+        vs_say("where to? /save FILE");
+        return;
+    }
+    if (!f || json_dumpf(c->messages, f, JSON_INDENT(2)) < 0 || fputc('\n', f) == EOF || fflush(f) != 0)
+        vs_say("cannot write %s: %s", rest, strerror(errno));
+    else
+        vs_say("%zu messages are in %s", json_array_size(c->messages), rest);
+    if (f)
+        fclose(f);
+    else if (fd >= 0)
+        close(fd);
+}
+
+static void on_quit(struct chat *c, const char *rest)
+{
+    (void)rest;
+    c->leave = true;
+}
+
+static const struct { const char *name; void (*run)(struct chat *c, const char *rest); } slash[] = {
+    { "/help", on_help }, { "/clear", on_clear }, { "/system", on_system }, { "/save", on_save }, { "/quit", on_quit },
+};
+
+static void slash_command(struct chat *c, char *line)
+{
+    size_t word = strcspn(line, " \t");
+    const char *rest = line + word + strspn(line + word, " \t");
+    for (size_t i = 0; i < sizeof slash / sizeof *slash; i++)
+        if (strlen(slash[i].name) == word && memcmp(line, slash[i].name, word) == 0) {
+            slash[i].run(c, rest);
+            return;
+        }
+    vs_say("unknown command %.*s; /help lists them (a line that should begin with / can begin with a blank)", (int)(word < 40 ? word : 40), line);
+}
+
+static int take_token(void *context, const struct vs_event *e)
+{
+    struct chat *c = context;
+    if (e->kind != VS_MSG_TOKEN || e->n == 0)
+        return VS_OK;
+    vs_buf_add(&c->shown, e->text, e->n);
+    int rc = vs_answer(e->text, e->n);
+    return rc == VS_OK ? vs_answer_flush() : rc;
+}
+
+/* Asks and answers one turn. What was said of a stopped answer stays in the conversation; a turn that failed does not. */
+static int answer(struct chat *c, const struct vs_buf *turn, struct vs_error *err)
+{
+    json_t *request = json_object(), *result = NULL;
+    json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "user", "content", json_stringn(turn->data, turn->n)));
+    vs_buf_reset(&c->shown);
+    int rc = vs_args_json(c->args, "", request);
+    json_object_del(request, "system");
+    if (rc == VS_OK && json_object_set(request, "messages", c->messages) == 0)
+        rc = vs_session_call(&c->session, VS_MSG_CHAT, request, -1, take_token, c, &result, err);
+    if (c->shown.n > 0 && c->shown.data[c->shown.n - 1] != '\n')
+        putchar('\n');
+    fflush(stdout);
+    json_t *text = json_object_get(result, "text");
+    const char *notice = json_string_value(json_object_get(result, "notice"));
+    if (rc == VS_OK && json_is_string(text))
+        json_array_append_new(c->messages, json_pack("{s:s, s:O}", "role", "assistant", "content", text));
+    else if (rc == VS_E_CANCELLED && c->shown.n > 0 && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n)
+        json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", json_stringn(c->shown.data, c->shown.n)));
+    else
+        json_array_remove(c->messages, json_array_size(c->messages) - 1);
+    if (notice)
+        vs_say("%s", notice);
+    if (rc == VS_OK && vs_args_given(c->args, VS_OPT_TIMINGS))
+        vs_timings_print(result);
+    json_decref(result);
+    json_decref(request);
+    return rc;
+}
+
+/* Errors after which the next turn may go well. */
+static bool can_go_on(const struct chat *c, int rc)
+{
+    return c->edit && (rc == VS_E_CANCELLED || rc == VS_E_CONTEXT || rc == VS_E_TIMEOUT || rc == VS_E_BUSY || rc == VS_E_LIMIT || rc == VS_E_DIED);
+}
+
+int vs_command_chat(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    struct chat c = { .args = args, .messages = json_array(), .shown.limit = TURN_LIMIT };
+    struct vs_buf turn = { .limit = TURN_LIMIT };
+    int rc = vs_session_open(&c.session, args, vs_args_text(args, VS_OPT_MODEL), 0, &err), status = 0;
+    if (rc != VS_OK) {
+        json_decref(c.messages);
+        return vs_fail(&err);
+    }
+    if (vs_args_given(args, VS_OPT_SYSTEM))
+        begin(&c, vs_args_text(args, VS_OPT_SYSTEM));
+    if (isatty(0)) {
+        edit_open(&c);
+        fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", c.session.model);
+    }
+    while (!c.leave && status == 0) {
+        enum line got = read_turn(&c, &turn);
+        if (got == LINE_END || (got == LINE_NONE && !c.edit)) {
+            status = got == LINE_NONE ? 6 : 0;
+            break;
+        }
+        if (got == LINE_NONE || turn.n == 0)
+            continue;
+        if (turn.data[0] == '/' && !memchr(turn.data, '\n', turn.n)) {
+            slash_command(&c, turn.data);
+            continue;
+        }
+        if ((rc = vs_text_check("the text", turn.data, turn.n, &err)) == VS_OK)
+            rc = answer(&c, &turn, &err);
+        if (rc == VS_OK)
+            continue;
+        if (rc == VS_E_CANCELLED && c.edit)
+            vs_say("stopped");
+        else if ((status = vs_fail(&err)) != 0 && can_go_on(&c, rc))
+            status = 0;
+    }
+    edit_close(&c);
+    vs_session_close(&c.session);
+    vs_buf_clear(&turn);
+    vs_buf_clear(&c.shown);
+    json_decref(c.messages);
+    return status;
+}

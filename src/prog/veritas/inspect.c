@@ -1,0 +1,152 @@
+/* prog/veritas/inspect.c - `veritas inspect`: what the worker says of a file, for people.
+ *
+ * The object is printed as it comes: scalars as `key: value`, lists of objects as tables, long lists by their beginning,
+ * long texts whole and indented. Strings come out of a file that nobody trusts, so control characters are shown.
+ */
+#include "prog/veritas/command.h"
+#include "prog/veritas/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LIST_SHOWN = 8 };
+
+static void print_text(const char *s, size_t n, int indent)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '\n')
+            printf("\n%*s", indent, "");
+        else if (c == '\t')
+            putchar(c);
+        else if (c < 0x20 || c == 0x7f)
+            printf("\\x%02X", c);
+        else if (c == 0xC2 && i + 1 < n && (unsigned char)s[i + 1] < 0xA0)
+            printf("\\u%04X", (unsigned char)s[++i]);
+        else
+            putchar(c);
+    }
+}
+
+static void print_scalar(const json_t *value, int indent)
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING: {
+        const char *s = json_string_value(value);
+        size_t n = json_string_length(value);
+        if (memchr(s, '\n', n))
+            printf("\n%*s", indent + 2, "");
+        print_text(s, n, indent + 2);
+        break;
+    }
+    case JSON_INTEGER: printf("%lld", (long long)json_integer_value(value)); break;
+    case JSON_REAL: printf("%.9g", json_real_value(value)); break;
+    case JSON_TRUE: printf("yes"); break;
+    case JSON_FALSE: printf("no"); break;
+    default: printf("-"); break;
+    }
+}
+
+static void print_value(const char *key, json_t *value, int indent);
+
+static bool is_flat(const json_t *value)
+{
+    return !json_is_object(value) && !json_is_array(value);
+}
+
+static void print_list(const json_t *list)
+{
+    size_t n = json_array_size(list);
+    printf("[");
+    for (size_t i = 0; i < n && i < LIST_SHOWN; i++) {
+        printf(i ? ", " : "");
+        if (is_flat(json_array_get(list, i)))
+            print_scalar(json_array_get(list, i), 0);
+        else if (json_is_array(json_array_get(list, i)))
+            print_list(json_array_get(list, i));
+        else
+            printf("{...}");
+    }
+    printf(n > LIST_SHOWN ? ", ... %zu in all]" : "]", n);
+}
+
+/* One line for each object: its values, with the keys in the first line. */
+static void print_table(const json_t *list, int indent)
+{
+    json_t *row, *value;
+    const char *key;
+    size_t i;
+    printf("\n%*s", indent + 2, "");
+    json_object_foreach(json_array_get(list, 0), key, value)
+        printf("%-*s", strcmp(key, "name") == 0 ? 40 : 14, key);
+    printf("\n");
+    json_array_foreach(list, i, row) {
+        printf("%*s", indent + 2, "");
+        json_object_foreach(row, key, value) {
+            int width = strcmp(key, "name") == 0 ? 40 : 14;
+            if (json_is_string(value)) {
+                print_text(json_string_value(value), json_string_length(value), indent);
+                int pad = width - (int)json_string_length(value);
+                printf("%*s", pad > 1 ? pad : 1, "");
+            } else if (json_is_array(value)) {
+                print_list(value);
+                printf("  ");
+            } else if (json_is_integer(value)) {
+                printf("%-*lld", width, (long long)json_integer_value(value));
+            } else {
+                print_scalar(value, 0);
+                printf("  ");
+            }
+        }
+        printf("\n");
+    }
+}
+
+static void print_value(const char *key, json_t *value, int indent)
+{
+    const char *inner;
+    json_t *item;
+    printf("%*s", indent, "");
+    print_text(key, strlen(key), indent);
+    printf(":");
+    if (json_is_object(value)) {
+        printf("\n");
+        json_object_foreach(value, inner, item)
+            print_value(inner, item, indent + 2);
+    } else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+        print_table(value, indent);
+    } else if (json_is_array(value)) {
+        printf(" ");
+        print_list(value);
+        printf("\n");
+    } else {
+        printf(" ");
+        print_scalar(value, indent);
+        printf("\n");
+    }
+}
+
+int vs_command_inspect(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    struct vs_session s = { 0 };
+    json_t *request = json_object(), *result = NULL, *value;
+    const char *key;
+    const char *model = args->n > 0 ? args->v[0] : vs_args_text(args, VS_OPT_MODEL);
+    if (vs_args_given(args, VS_OPT_CTX))
+        json_object_set_new(request, "ctx", json_integer(vs_args_int(args, VS_OPT_CTX)));
+    int rc = vs_session_open(&s, args, model, VS_SESSION_INSPECT, &err);
+    if (rc == VS_OK)
+        rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &result, &err);
+    if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
+        json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        putchar('\n');
+    } else if (rc == VS_OK) {
+        json_object_foreach(result, key, value)
+            print_value(key, value, 0);
+    }
+    json_decref(result);
+    json_decref(request);
+    vs_session_close(&s);
+    return rc == VS_OK ? 0 : vs_fail(&err);
+}

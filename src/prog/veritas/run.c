@@ -1,0 +1,139 @@
+/* prog/veritas/run.c - `veritas run`: one prompt, one answer, streamed. */
+#include "prog/veritas/command.h"
+#include "prog/veritas/session.h"
+
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROMPT_LIMIT (12u << 20)
+
+struct answer {
+    bool silent;                         /* --json: nothing before the end */
+    char last;                           /* last byte shown */
+    json_t *logprobs;                    /* what came with the tokens */
+};
+
+static int take_token(void *context, const struct vs_event *e)
+{
+    struct answer *a = context;
+    if (e->kind != VS_MSG_TOKEN)
+        return VS_OK;
+    if (e->json && a->logprobs)
+        json_array_append(a->logprobs, e->json);
+    if (a->silent || e->n == 0)
+        return VS_OK;
+    a->last = e->text[e->n - 1];
+    int rc = vs_answer(e->text, e->n);
+    return rc == VS_OK ? vs_answer_flush() : rc;
+}
+
+/* The prompt: words, then the file; standard input when neither is there. */
+static int read_prompt(const struct vs_args *args, struct vs_buf *prompt, struct vs_error *err)
+{
+    const char *file = vs_args_given(args, VS_OPT_FILE) ? vs_args_text(args, VS_OPT_FILE) : NULL;
+    char *text = NULL;
+    size_t n = 0;
+    for (int i = 0; i < args->n; i++) {
+        if (i > 0)
+            vs_buf_char(prompt, ' ');
+        vs_buf_str(prompt, args->v[i]);
+    }
+    if (args->n == 0 && !file && isatty(0))
+        return vs_error_set(err, VS_E_INVALID, "what is the prompt? Give it as words, with -f FILE or on standard input");
+    if (file || args->n == 0) {
+        int rc = vs_text_read(file, PROMPT_LIMIT, &text, &n, err);
+        if (rc != VS_OK)
+            return rc;
+        if (args->n > 0)
+            vs_buf_char(prompt, '\n');
+        vs_buf_add(prompt, text, n);
+        free(text);
+    }
+    if (prompt->status != VS_OK)
+        return vs_error_set(err, prompt->status, "the prompt is longer than %u bytes", PROMPT_LIMIT);
+    if (prompt->n == 0)
+        return vs_error_set(err, VS_E_INVALID, "the prompt is empty");
+    return vs_text_check("the prompt", prompt->data, prompt->n, err);
+}
+
+/* The object that --json promises: always the same keys. */
+static int print_json(const struct vs_session *s, json_t *result, json_t *logprobs)
+{
+    static const char *const keys[] = { "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash", "timings", "notice" };
+    json_t *out = json_object();
+    json_object_set_new(out, "model", json_string(s->model));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(result, keys[i]);
+        if (value || strcmp(keys[i], "notice") != 0)
+            json_object_set(out, keys[i], value ? value : json_null());
+    }
+    if (logprobs)
+        json_object_set(out, "logprobs", logprobs);
+    int rc = json_dumpf(out, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+    putchar('\n');
+    json_decref(out);
+    return rc;
+}
+
+void vs_timings_print(const json_t *result)
+{
+    const json_t *t = json_object_get(result, "timings");
+    double prompt = json_number_value(json_object_get(t, "prompt_per_second")), decode = json_number_value(json_object_get(t, "decode_per_second"));
+    vs_say("prompt: %zu tokens (%lld from before), %.1f tokens/s; answer: %zu tokens, %.1f tokens/s; load: %.0f ms",
+           json_array_size(json_object_get(result, "prompt_tokens")), (long long)json_integer_value(json_object_get(t, "cached_tokens")), prompt,
+           json_array_size(json_object_get(result, "tokens")), decode, json_number_value(json_object_get(t, "load_ms")));
+}
+
+int vs_command_run(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    struct vs_session s = { 0 };
+    struct vs_buf prompt = { .limit = PROMPT_LIMIT };
+    struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON) };
+    json_t *request = NULL, *result = NULL;
+    int status = 0, rc = read_prompt(args, &prompt, &err);
+    if (rc == VS_E_INVALID) {
+        status = vs_usage("run", "%s", err.text);
+        goto out;
+    }
+    if (rc != VS_OK || (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
+        goto out;
+    request = json_object();
+    if (vs_args_json(args, "", request) != VS_OK || json_object_set_new(request, "prompt", json_stringn(prompt.data, prompt.n)) < 0) {
+        rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
+        goto out;
+    }
+    if (vs_args_given(args, VS_OPT_LOGPROBS))
+        a.logprobs = json_array();
+    rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
+    if (!a.silent && a.last && a.last != '\n')
+        putchar('\n');
+    if (rc != VS_OK)
+        goto out;
+    if (a.silent)
+        print_json(&s, result, a.logprobs);
+    vs_answer_flush();
+    const char *notice = json_string_value(json_object_get(result, "notice"));
+    if (notice)
+        vs_say("%s", notice);
+    if (vs_args_given(args, VS_OPT_LOGITS_HASH) && !a.silent && json_is_string(json_object_get(result, "logits_hash")))
+        vs_say("logits hash %s", json_string_value(json_object_get(result, "logits_hash")));
+    if (vs_args_given(args, VS_OPT_TIMINGS))
+        vs_timings_print(result);
+    const char *reason = json_string_value(json_object_get(result, "finish_reason"));
+    if (reason && strcmp(reason, "cancelled") == 0)
+        rc = vs_error_set(&err, VS_E_CANCELLED, "cancelled");
+out:
+    if (rc != VS_OK && status == 0)
+        status = vs_fail(&err);
+    json_decref(a.logprobs);
+    json_decref(result);
+    json_decref(request);
+    vs_session_close(&s);
+    vs_buf_clear(&prompt);
+    return status;
+}

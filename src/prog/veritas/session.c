@@ -1,0 +1,222 @@
+/* prog/veritas/session.c - see session.h */
+#include "prog/veritas/session.h"
+
+#include "prog/veritas/models.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t in_call;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (++interrupts >= 2 && in_call)
+        _exit(6);                        /* a private daemon sees its connection close and ends too */
+}
+
+void vs_session_signals(void)
+{
+    struct sigaction act = { .sa_handler = on_signal };    /* no SA_RESTART: waiting ends, so that the flag is looked at */
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+}
+
+int vs_session_interrupts(void)
+{
+    int n = interrupts;
+    interrupts = 0;
+    return n;
+}
+
+static bool is_path(const char *word)
+{
+    size_t n = strlen(word);
+    return strchr(word, '/') || (n > 5 && strcmp(word + n - 5, ".gguf") == 0 && access(word, F_OK) == 0);
+}
+
+/* Opens the file of a path for LOAD. */
+static int open_model(const char *path, char ret_name[PATH_MAX], int *ret_fd, struct vs_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return vs_error_set(err, errno == ENOENT || errno == ENOTDIR ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM,
+                            "cannot open the model %s: %s", path, strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return vs_error_set(err, VS_E_MALFORMED, "the model %s is not a regular file", path);
+    }
+    if (!realpath(path, ret_name)) {
+        close(fd);
+        return vs_error_set(err, VS_E_SYSTEM, "the model %s: %s", path, strerror(errno));
+    }
+    *ret_fd = fd;
+    return VS_OK;
+}
+
+static void show_progress(struct vs_session *s, const json_t *event)
+{
+    const char *what = json_string_value(json_object_get(event, "what"));
+    if (s->quiet && !isatty(2))
+        return;
+    if (what && strncmp(what, s->what, sizeof s->what - 1) != 0) {
+        vs_progress_end(&s->progress);
+        snprintf(s->what, sizeof s->what, "%s", what);
+        for (char *c = s->what; *c; c++)
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                *c = '?';
+        s->progress = (struct vs_progress){ .what = s->what };
+    }
+    json_int_t done = json_integer_value(json_object_get(event, "done")), total = json_integer_value(json_object_get(event, "total"));
+    vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
+}
+
+/* The daemon's word for "there is no such model" gets our word for what to do. */
+static int explain(const struct vs_session *s, int code, struct vs_error *err)
+{
+    if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err &&
+        !strstr(err->text, "models pull"))
+        return vs_model_missing(s->model, err);
+    return code;
+}
+
+int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd, vs_session_take *take, void *context,
+                    json_t **ret_result, struct vs_error *err)
+{
+    uint64_t id;
+    struct vs_event e;
+    struct vs_error why = { 0 };
+    int rc, stopped = VS_OK;
+    bool cancelled = false;
+    vs_session_signals();
+    interrupts = 0;
+    in_call = 1;
+    if (s->model[0])
+        json_object_set_new(request, "model", json_string(s->model));
+    if (s->deadline_ms > 0)
+        json_object_set_new(request, "deadline_ms", json_integer(s->deadline_ms));
+    rc = vs_client_request(s->client, type, request, fd, &id, &why);
+    while (rc == VS_OK) {
+        if (interrupts > 0 && !cancelled) {
+            cancelled = true;
+            rc = vs_client_cancel(s->client, id, &why);
+            continue;
+        }
+        rc = vs_client_next(s->client, -1, &e, &why);
+        if (rc == VS_E_TIMEOUT && interrupts > 0) {
+            rc = VS_OK;
+            continue;
+        }
+        if (rc != VS_OK || e.request != id)
+            continue;
+        if (e.kind == VS_MSG_PROGRESS)
+            show_progress(s, e.json);
+        if (e.kind == VS_MSG_TOKEN || e.kind == VS_MSG_DATA) {
+            vs_progress_end(&s->progress);
+            if (take && stopped == VS_OK && (stopped = take(context, &e)) != VS_OK)
+                rc = vs_client_cancel(s->client, id, &why);
+        }
+        if (e.is_last)
+            break;
+    }
+    in_call = 0;
+    vs_progress_end(&s->progress);
+    if (stopped != VS_OK)
+        return stopped == VS_E_SYSTEM ? vs_error_set(err, stopped, "cannot write the output: the disk is full, or it was closed") : stopped;
+    if (rc == VS_OK && e.kind != VS_MSG_COMPLETE) {
+        why = e.error;
+        rc = why.code == VS_OK ? VS_E_PROTOCOL : why.code;
+    }
+    if (rc != VS_OK) {
+        vs_error_set(err, rc, "%s", rc == VS_E_CANCELLED && cancelled ? "cancelled" : why.text);
+        return explain(s, rc, err);
+    }
+    if (ret_result)
+        *ret_result = json_incref(e.json);
+    return VS_OK;
+}
+
+int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err)
+{
+    int fd = -1, rc = VS_OK;
+    if (is_path(model))
+        rc = open_model(model, s->model, &fd, err);
+    else if (!vs_model_name_is_valid(model))
+        rc = vs_model_path(model, s->model, sizeof s->model, err);
+    else
+        snprintf(s->model, sizeof s->model, "%s", model);
+    if (rc != VS_OK)
+        return rc;
+    json_t *request = json_object();
+    if (!request || (settings && json_object_size(settings) > 0 && json_object_set(request, "settings", settings) < 0))
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    else
+        rc = vs_session_call(s, VS_MSG_LOAD, request, fd, NULL, NULL, ret_result, err);
+    json_decref(request);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->quiet = !(flags & VS_SESSION_LOUD);
+    if (vs_args_given(args, VS_OPT_DEADLINE))
+        s->deadline_ms = (int64_t)(vs_args_float(args, VS_OPT_DEADLINE) * 1000 + 0.5);
+    const char *socket = vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL;
+    int rc = VS_OK;
+    json_t *settings = json_object(), *result = NULL;
+    if (!settings || vs_args_json(args, "settings.", settings) != VS_OK) {
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+        goto out;
+    }
+    bool own = (flags & (VS_SESSION_PRIVATE | VS_SESSION_INSPECT)) || vs_args_given(args, VS_OPT_PRIVATE) ||
+               (json_object_size(settings) > 0 && !(flags & VS_SESSION_RUNNING));
+    if (flags & VS_SESSION_INSPECT) {
+        json_object_clear(settings);
+        json_object_set_new(settings, "inspect_only", json_true());
+    }
+    /* What can be known before a process is started is said before. */
+    if (own && model && !is_path(model)) {
+        char path[PATH_MAX];
+        if ((rc = vs_model_path(model, path, sizeof path, err)) != VS_OK)
+            goto out;
+        if (access(path, F_OK) < 0 && errno == ENOENT) {
+            rc = vs_model_missing(model, err);
+            goto out;
+        }
+    }
+    vs_session_signals();
+    if (!own)
+        rc = vs_client_connect(socket, "veritas", &s->client, err);
+    if (own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING)))
+        rc = vs_client_private(NULL, "veritas", &s->client, err);
+    if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
+        goto out;
+    if (is_path(model) || json_object_size(settings) > 0 || vs_client_is_private(s->client))
+        rc = vs_session_load(s, model, settings, &result, err);
+    else if ((rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err)) == VS_OK)
+        snprintf(s->model, sizeof s->model, "%s", model);
+out:
+    json_decref(result);
+    json_decref(settings);
+    if (rc != VS_OK)
+        vs_session_close(s);
+    return rc;
+}
+
+void vs_session_close(struct vs_session *s)
+{
+    vs_progress_end(&s->progress);
+    vs_client_close(s->client);
+    s->client = NULL;
+}

@@ -1,0 +1,56 @@
+/* prog/veritas/session.h - one command's talk with a daemon: which one, which model, and what happens on Ctrl-C.
+ *
+ * A model is a word: a path (it has a slash, or ends in .gguf and exists) is opened here, read-only, and its descriptor
+ * passed along; anything else is a name, opened by the daemon in its model directory.
+ * A running daemon is used unless load-time settings or --private ask for one of our own; when none runs, one is started
+ * that lives as long as this session.
+ *
+ * Ctrl-C (or SIGTERM) cancels the request that runs; the second one ends the program at once (exit status 6).
+ */
+#ifndef VS_VERITAS_SESSION_H
+#define VS_VERITAS_SESSION_H
+#include "client/client.h"
+#include "prog/veritas/options.h"
+#include "prog/veritas/term.h"
+
+#include <limits.h>
+
+struct vs_session {
+    struct vs_client *client;
+    char model[PATH_MAX];                /* as the daemon knows it: a name or an absolute path; "" when none was asked for */
+    int64_t deadline_ms;                 /* of every request; 0: none */
+    bool quiet;                          /* progress on a terminal only */
+    struct vs_progress progress;
+    char what[64];
+};
+
+enum {
+    VS_SESSION_PRIVATE = 1,              /* never a running daemon */
+    VS_SESSION_RUNNING = 2,              /* never a private one */
+    VS_SESSION_INSPECT = 4,              /* load metadata and vocabulary only; implies PRIVATE */
+    VS_SESSION_NO_LOAD = 8,              /* the command sends LOAD (or nothing) itself */
+    VS_SESSION_LOUD = 16                 /* progress lines also where stderr is no terminal */
+};
+
+/* model NULL: the session is about no model. On failure nothing is left open. */
+int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err);
+void vs_session_close(struct vs_session *s);
+
+/* Called for the TOKEN and DATA events of a request. A code other than VS_OK cancels it and becomes its result. */
+typedef int vs_session_take(void *context, const struct vs_event *event);
+
+/* Sends a request (model and deadline are put in), shows its progress, hands its events to `take` (may be NULL), and waits for its
+ * end. request stays the caller's. VS_OK: *ret_result (may be NULL) is a new reference. */
+int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd, vs_session_take *take, void *context,
+                    json_t **ret_result, struct vs_error *err);
+
+/* Sends LOAD of a model word with `settings` (borrowed; may be NULL). Sets s->model. */
+int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err);
+
+/* One line about speed on stderr, from a result's "timings" (run.c; chat uses it too). */
+void vs_timings_print(const json_t *result);
+
+/* From the first call on Ctrl-C is counted instead of ending the program. vs_session_call resets the count at its start. */
+void vs_session_signals(void);
+int vs_session_interrupts(void);
+#endif

