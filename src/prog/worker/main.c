@@ -241,7 +241,7 @@ static json_t *ready_message(struct vs_service *service, struct vs_sink *sink, c
 }
 
 /* Says why it could not load, and stays until the broker has read it. */
-static int fail(struct loop *l, const struct vs_error *err)
+static _Noreturn void fail(struct loop *l, const struct vs_error *err)
 {
     send_json(l, VS_MSG_FAILED, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
     for (;;)
@@ -263,7 +263,7 @@ int main(void)
     struct vs_error err = { 0 };
     json_t *settings = read_settings(&err);
     if (!settings)
-        return fail(&l, &err);
+        fail(&l, &err);
     close(SETTINGS_FD);
 
     bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
@@ -278,12 +278,12 @@ int main(void)
     struct vs_sandbox_report report;
     if (vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err) != VS_OK
         || vs_sandbox_enter(&options, &report, &err) != VS_OK)
-        return fail(&l, &err);
+        fail(&l, &err);
 
     vs_last_words_phase("loading the model");
     struct vs_service *service = NULL;
     if (vs_service_open(MODEL_FD, settings, &sink, &service, &err) != VS_OK)
-        return fail(&l, &err);
+        fail(&l, &err);
     json_decref(settings);
     send_json(&l, VS_MSG_READY, ready_message(service, &sink, &report), VS_MAX_CHUNK);
     l.conn.state = VS_AT_IDLE;
@@ -296,6 +296,6 @@ int main(void)
         else if (status != VS_OK)
             leave(1);
         else if (vs_message_is_request(f.type))
-            serve(&l, service, &sink, &f);
+            serve(&l, service, &sink, &f);  /* credit and cancel that came too late for their request are nothing */
     }
 }

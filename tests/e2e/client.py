@@ -1,0 +1,143 @@
+"""A client of Veritas in Python, written from docs/PROTOCOL.md alone: standard library, no code of the project."""
+import array
+import json
+import os
+import socket
+import struct
+
+HELLO, CREDIT, CANCEL = 0x01, 0x02, 0x03
+GENERATE, CHAT, TOKENIZE, DETOKENIZE, INSPECT, LOGITS, PERPLEXITY, BENCH = range(0x10, 0x18)
+LOAD, UNLOAD, LIST, STATUS, SHUTDOWN = range(0x18, 0x1d)
+TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
+COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
+FLAG_FD, FLAG_EXTRA = 1, 2
+HEADER = struct.Struct("<IHHQ")
+
+
+class Failure(Exception):
+    """A request that was rejected or failed, or a connection that ended (request 0)."""
+
+    def __init__(self, kind, request, payload):
+        super().__init__(payload.get("message", ""))
+        self.kind, self.request, self.name = kind, request, payload.get("error", "?")
+
+
+class Closed(Exception):
+    pass
+
+
+class Event:
+    def __init__(self, kind, request, **more):
+        self.kind, self.request = kind, request
+        self.__dict__.update(more)
+
+
+class Client:
+    def __init__(self, path=None, sock=None, protocol=1, name="client.py", hello=True):
+        if sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.connect(path)
+        self.sock, self.buffer, self.last_id, self.owed = sock, bytearray(), 0, {}
+        self.auto_credit = True
+        if hello:
+            self.send(HELLO, 0, {"protocol": protocol, "client": name})
+            kind, _, request, payload = self.frame()
+            if kind == ERROR:
+                raise Failure(kind, request, json.loads(payload))
+            self.server = json.loads(payload)
+
+    def close(self):
+        self.sock.close()
+
+    def send(self, kind, request, value=b"", fd=None):
+        payload = value if isinstance(value, bytes) else json.dumps(value).encode()
+        data = HEADER.pack(len(payload), kind, FLAG_FD if fd is not None else 0, request) + payload
+        if fd is not None:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            data = data[self.sock.sendmsg([data], rights):]
+        self.sock.sendall(data)
+
+    def read(self, n):
+        while len(self.buffer) < n:
+            try:
+                more = self.sock.recv(262144)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                raise Closed()
+            self.buffer += more
+        data = bytes(self.buffer[:n])
+        del self.buffer[:n]
+        return data
+
+    def frame(self):
+        n, kind, flags, request = HEADER.unpack(self.read(HEADER.size))
+        return kind, flags, request, self.read(n)
+
+    def request(self, kind, value, fd=None):
+        self.last_id += 1
+        self.send(kind, self.last_id, value, fd)
+        return self.last_id
+
+    def load_path(self, path, **more):
+        """Loads a file by its descriptor: the daemon opens nothing for us. Its name is then its absolute path."""
+        path = os.path.abspath(path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return self.wait(self.request(LOAD, {"model": path, **more}, fd))
+        finally:
+            os.close(fd)
+
+    def credit(self, request, n):
+        self.send(CREDIT, request, struct.pack("<I", n))
+
+    def cancel(self, request):
+        self.send(CANCEL, request)
+
+    def event(self):
+        """The next event of any request. Raises Failure for a terminal frame that isn't COMPLETE."""
+        kind, flags, request, payload = self.frame()
+        if kind in (TOKEN, DATA) and self.auto_credit:
+            owed = self.owed.get(request, 0) + len(payload)
+            if owed >= self.server["credit"] // 4:
+                try:
+                    self.credit(request, owed)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                owed = 0
+            self.owed[request] = owed
+        if kind == TOKEN:
+            token, n = struct.unpack_from("<II", payload)
+            extra = json.loads(payload[8 + n:]) if flags & FLAG_EXTRA else None
+            return Event(kind, request, token=token, text=payload[8:8 + n].decode(), extra=extra)
+        if kind == DATA:
+            return Event(kind, request, data=payload)
+        value = json.loads(payload)
+        if kind in (REJECTED, ERROR):
+            self.owed.pop(request, None)
+            raise Failure(kind, request, value)
+        if kind == COMPLETE:
+            self.owed.pop(request, None)
+        return Event(kind, request, value=value)
+
+    def events(self, request):
+        """The events of one request, its COMPLETE last; those of others are dropped."""
+        while True:
+            event = self.event()
+            if event.request == request:
+                yield event
+                if event.kind == COMPLETE:
+                    return
+
+    def wait(self, request):
+        for event in self.events(request):
+            pass
+        return event.value
+
+    def text(self, kind, value):
+        """The whole text of an answer, and its result."""
+        parts = []
+        for event in self.events(self.request(kind, value)):
+            if event.kind == TOKEN:
+                parts.append(event.text)
+        return "".join(parts), event.value

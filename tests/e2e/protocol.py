@@ -1,0 +1,387 @@
+"""The protocol through the real broker and the real worker's frame loop, locked in; the model is an echo
+(support/service_echo.c) and the supervisor this file, so that every fault can be made. Arguments: broker, worker."""
+import array
+import hashlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import client as c
+from client import Client, Closed, Failure
+
+BROKER, WORKER = sys.argv[1:3]
+
+
+def place(fds):
+    """For preexec_fn: puts descriptors on the numbers of the contract."""
+    def run():
+        high = {want: os.dup2(fd, 100 + want) for want, fd in fds.items()}
+        os.closerange(3, 100)
+        for want, fd in high.items():
+            os.dup2(fd, want)
+            os.set_inheritable(want, True)
+        os.closerange(100, 120)
+    return run
+
+
+class Supervisor(threading.Thread):
+    """As much of `veritas serve` as these tests need."""
+
+    def __init__(self, private=None, digest_delay=0.0):
+        super().__init__(daemon=True)
+        self.dir = tempfile.TemporaryDirectory()
+        self.path = self.dir.name + "/v.sock"
+        self.listen = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listen.bind(self.path)
+        self.listen.listen(100)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = {4: theirs.fileno()}
+        fds.update({5: private.fileno()} if private else {3: self.listen.fileno()})
+        self.log = tempfile.TemporaryFile()
+        self.broker = subprocess.Popen([BROKER], preexec_fn=place(fds), close_fds=False, stderr=self.log,
+                                       stdout=subprocess.DEVNULL)
+        theirs.close()
+        self.listen.close()
+        self.workers, self.models, self.digest_delay, self.shutdowns = {}, {}, digest_delay, 0
+        self.start()
+
+    def say(self, message, fds=()):
+        try:
+            socket.send_fds(self.control, [json.dumps(message).encode()], fds)
+        except OSError:
+            pass
+
+    def launch(self, number, model, settings, file):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        memory = os.memfd_create("settings")
+        os.write(memory, json.dumps(settings).encode())
+        words = os.memfd_create("words")
+        os.ftruncate(words, 4096)
+        worker = subprocess.Popen([WORKER], preexec_fn=place({3: theirs.fileno(), 4: file, 5: words, 6: memory}),
+                                  close_fds=False, stderr=self.log, stdout=subprocess.DEVNULL)
+        for fd in (memory, words):
+            os.close(fd)
+        theirs.close()
+        self.workers[number] = worker
+        self.say({"op": "started", "id": number, "pid": worker.pid, "path": model, "bytes": os.fstat(file).st_size},
+                 [ours.fileno()])
+        ours.close()
+        threading.Thread(target=self.watch, args=(number, worker, model, settings, file), daemon=True).start()
+
+    def watch(self, number, worker, model, settings, file):
+        code = worker.wait()
+        if self.workers.get(number) is worker:
+            why = "worker killed by signal %d" % -code if code < 0 else "worker ended with code %d" % code
+            self.say({"op": "exited", "id": number, "error": "DIED", "message": why})
+            time.sleep(0.1)
+            if self.workers.get(number) is worker:
+                self.launch(number, model, settings, file)
+
+    def run(self):
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self.control, 65536, 4)
+            except OSError:
+                return
+            if not data:
+                return
+            m = json.loads(data)
+            if m["op"] == "start":
+                name = m["model"]
+                if fds:
+                    file = fds[0]
+                elif name in self.models:
+                    file = os.open(self.models[name], os.O_RDONLY)
+                else:
+                    self.say({"op": "failed", "id": m["id"], "error": "NOT_FOUND", "message": "no model " + name})
+                    continue
+                self.launch(m["id"], name, m["settings"], file)
+                digest = hashlib.sha256(os.pread(file, 1 << 20, 0)).hexdigest()
+                threading.Timer(self.digest_delay, self.say, [{"op": "digest", "id": m["id"], "sha256": digest}]).start()
+            elif m["op"] == "stop":
+                worker = self.workers.pop(m["id"], None)
+                if worker:
+                    worker.kill()
+            elif m["op"] == "models":
+                self.say({"op": "models", "id": m["id"], "models": [{"name": n} for n in sorted(self.models)]})
+            elif m["op"] == "shutdown":
+                self.shutdowns += 1
+
+    def add(self, name, content=b"model"):
+        path = "%s/%s.gguf" % (self.dir.name, name)
+        with open(path, "wb") as f:
+            f.write(content)
+        self.models[name] = path
+        return path
+
+    def end(self):
+        workers, self.workers = self.workers, {}
+        for worker in workers.values():
+            worker.kill()
+        self.broker.kill()
+        self.broker.wait()
+        self.control.close()
+        self.log.close()
+        self.dir.cleanup()
+
+
+class Protocol(unittest.TestCase):
+    def setUp(self):
+        self.s = Supervisor()
+        self.s.add("echo")
+        self.s.add("other", b"model 2")
+        self.open = []
+
+    def tearDown(self):
+        for x in self.open:
+            x.close()
+        alive = self.s.broker.poll() is None
+        self.s.end()
+        self.assertTrue(alive, "the broker died")
+
+    def client(self, **more):
+        x = Client(self.s.path, **more)
+        x.sock.settimeout(20)
+        self.open.append(x)
+        return x
+
+    def fails(self, name, call, *args, kind=None):
+        with self.assertRaises(Failure) as f:
+            call(*args)
+        self.assertEqual(f.exception.name, name, str(f.exception))
+        if kind:
+            self.assertEqual(f.exception.kind, kind)
+        return str(f.exception)
+
+    def closes(self, x, name):
+        """ERROR of request 0, then the end."""
+        text = self.fails(name, x.event, kind=c.ERROR)
+        with self.assertRaises(Closed):
+            x.event()
+        return text
+
+    def test_answer(self):
+        x = self.client()
+        self.assertEqual(x.server["protocol"], 1)
+        text, result = x.text(c.GENERATE, {"model": "echo", "prompt": "hello \0 world"})
+        self.assertEqual((text, result["text"]), ("hello \0 world",) * 2)
+        self.assertEqual(result["model_digest"], hashlib.sha256(b"model").hexdigest())
+
+    def test_hello(self):
+        x = self.client(hello=False)
+        x.send(c.HELLO, 0, {"protocol": 2, "client": "future"})
+        self.assertIn("protocol 1", self.closes(x, "PROTOCOL"))
+        x = self.client(hello=False)
+        x.send(c.STATUS, 1, {})
+        self.assertIn("not allowed", self.closes(x, "PROTOCOL"))
+        x = self.client()
+        x.send(c.HELLO, 0, {"protocol": 1})
+        self.closes(x, "PROTOCOL")
+
+    def test_bad_frames(self):
+        for header, payload, name in [
+            ((0, 0x7777, 0, 1), b"", "PROTOCOL"), ((0, c.TOKEN, 0, 1), b"", "PROTOCOL"),
+            ((2 ** 32 - 1, c.GENERATE, 0, 1), b"", "LIMIT"), ((16 * 2 ** 20 + 1, c.CHAT, 0, 1), b"", "LIMIT"),
+            ((4097, c.STATUS, 0, 1), b"", "LIMIT"), ((2, c.STATUS, 4, 1), b"{}", "PROTOCOL"),
+            ((2, c.LOAD, 1, 1), b"{}", "PROTOCOL"), ((2, c.STATUS, 0, 0), b"{}", "PROTOCOL"),
+            ((2, c.GENERATE, 0, 1), b"{]", "MALFORMED"), ((2, c.GENERATE, 0, 1), b"[]", "MALFORMED"),
+            ((9, c.GENERATE, 0, 1), b'{"a":"\xff"}'[:9], "MALFORMED"),
+        ]:
+            x = self.client()
+            x.sock.sendall(c.HEADER.pack(*header) + payload)
+            self.closes(x, name)
+        x = self.client()
+        null = os.open("/dev/null", os.O_RDONLY)
+        x.sock.sendmsg([c.HEADER.pack(2, c.STATUS, 0, 1) + b"{}"],
+                       [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null]))])
+        os.close(null)
+        self.closes(x, "PROTOCOL")
+        self.assertIn("models", (y := self.client()).wait(y.request(c.STATUS, {})))
+
+    def test_half_a_frame(self):
+        x, quiet = self.client(), self.client(hello=False)
+        x.sock.sendall(c.HEADER.pack(100, c.GENERATE, 0, 1) + b"{")
+        start = time.monotonic()
+        self.closes(x, "TIMEOUT")
+        self.assertTrue(9 < time.monotonic() - start < 13)
+        self.closes(quiet, "TIMEOUT")
+
+    def test_rejections(self):
+        x = self.client()
+        ask = lambda kind, **v: x.wait(x.request(kind, v))
+        for name, kind, value in [
+            ("NOT_FOUND", c.GENERATE, {"model": "absent"}), ("NOT_FOUND", c.GENERATE, {"model": "../x"}),
+            ("NOT_FOUND", c.GENERATE, {"model": "/etc/passwd"}), ("INVALID", c.GENERATE, {}),
+            ("INVALID", c.GENERATE, {"model": "echo", "deadline_ms": 0}), ("INVALID", c.GENERATE, {"model": "echo", "trace": "x"}),
+            ("INVALID", c.GENERATE, {"model": 3}), ("INVALID", c.GENERATE, {"model": "echo"}),
+            ("INVALID", c.LOAD, {"model": "echo", "settings": {"what": 1}}), ("NOT_FOUND", c.UNLOAD, {"model": "absent"}),
+        ]:
+            self.fails(name, lambda: ask(kind, **value), kind=c.REJECTED)
+        ask(c.LOAD, model="other", settings={"threads": 2})
+        ask(c.LOAD, model="other", settings={"threads": 2})
+        ask(c.LOAD, model="other")
+        self.assertIn("other settings", self.fails("INVALID", lambda: ask(c.LOAD, model="other", settings={"threads": 1})))
+        self.s.add("broken", b"X")
+        self.assertIn("echo model", self.fails("MALFORMED", lambda: ask(c.GENERATE, model="broken", prompt="a")))
+
+    def test_load_by_descriptor(self):
+        x = self.client()
+        path = self.s.dir.name + "/mine"
+        for content in (b"first", b"second"):       # a replaced file is another model
+            with open(path + ".new", "wb") as f:
+                f.write(content)
+            os.rename(path + ".new", path)
+            for _ in range(2):
+                x.load_path(path)
+            _, result = x.text(c.GENERATE, {"model": path, "prompt": "p"})
+            self.assertEqual(result["model_digest"], hashlib.sha256(content).hexdigest())
+        names = [m["name"] for m in x.wait(x.request(c.LIST, {}))["models"]]
+        self.assertEqual(names, ["echo", "other", path])
+        x.wait(x.request(c.UNLOAD, {"model": path}))
+        self.fails("NOT_FOUND", lambda: x.text(c.GENERATE, {"model": path, "prompt": "p"}))
+
+    def test_two_clients_share(self):
+        x, y = self.client(), self.client()
+        ids = [(z, z.request(c.GENERATE, {"model": "echo", "prompt": "p%d" % i})) for i in range(20) for z in (x, y)]
+        for i, (z, number) in enumerate(ids):
+            self.assertEqual(z.wait(number)["text"], "p%d" % (i // 2))
+
+    def test_queue_is_bounded(self):
+        x = self.client()
+        slow = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 100"})
+        x.event()
+        waiting = [x.request(c.GENERATE, {"model": "echo", "prompt": "q"}) for _ in range(65)]
+        self.fails("BUSY", x.wait, waiting[-1], kind=c.REJECTED)
+        x.wait(waiting[-2])
+
+    def test_cancel(self):
+        x = self.client()
+        slow = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 1000"})
+        while x.event().kind != c.TOKEN:
+            pass
+        queued = x.request(c.GENERATE, {"model": "echo", "prompt": "q"})
+        x.cancel(queued)
+        self.fails("CANCELLED", x.wait, queued, kind=c.REJECTED)
+        x.cancel(slow)
+        self.fails("CANCELLED", x.wait, slow, kind=c.ERROR)
+        x.cancel(slow)
+        x.cancel(999)
+        self.assertEqual(x.text(c.GENERATE, {"model": "echo", "prompt": "on"})[0], "on")
+        y = self.client()                           # closing cancels
+        y.request(c.GENERATE, {"model": "echo", "prompt": "@slow 1000"})
+        while y.event().kind != c.TOKEN:
+            pass
+        y.close()
+        start = time.monotonic()
+        x.text(c.GENERATE, {"model": "echo", "prompt": "on"})
+        self.assertLess(time.monotonic() - start, 1)
+
+    def test_deadline(self):
+        x = self.client()
+        start = time.monotonic()
+        slow = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 1000", "deadline_ms": 600})
+        queued = x.request(c.GENERATE, {"model": "echo", "prompt": "q", "deadline_ms": 200})
+        self.fails("TIMEOUT", x.wait, queued, kind=c.REJECTED)
+        self.fails("TIMEOUT", x.wait, slow, kind=c.ERROR)
+        self.assertLess(time.monotonic() - start, 1.5)
+
+    def test_bulk(self):
+        x = self.client()
+        n = 20 * 1000 * 1000
+        got = sum(len(e.data) for e in x.events(x.request(c.LOGITS, {"model": "echo", "prompt": "@flood %d" % n}))
+                  if e.kind == c.DATA)
+        self.assertEqual(got, n)
+
+    def test_slow_reader(self):
+        bad, good = self.client(), self.client()
+        bad.auto_credit = False
+        number = bad.request(c.LOGITS, {"model": "echo", "prompt": "@flood 100000000"})
+        while bad.event().kind != c.DATA:
+            pass
+        start = time.monotonic()                    # another waits: the one that takes nothing has a second
+        self.assertEqual(good.text(c.GENERATE, {"model": "echo", "prompt": "on"})[0], "on")
+        self.assertLess(time.monotonic() - start, 3)
+        self.fails("LIMIT", bad.wait, number, kind=c.ERROR)
+        with open("/proc/%d/status" % self.s.broker.pid) as f:
+            rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+        self.assertLess(rss, 32 * 1024)
+        number = bad.request(c.GENERATE, {"model": "echo", "prompt": "@slow 500"})
+        bad.credit(number, 1 << 20)
+        self.closes_after_tokens(bad, "PROTOCOL")
+
+    def closes_after_tokens(self, x, name):
+        with self.assertRaises(Failure) as f:
+            while True:
+                x.event()
+        self.assertEqual((f.exception.name, f.exception.request), (name, 0))
+
+    def worker_of(self, x, name):
+        return next(m for m in x.wait(x.request(c.STATUS, {}))["models"] if m["name"] == name)
+
+    def test_killed_worker(self):
+        x, y = self.client(), self.client()
+        other = y.request(c.GENERATE, {"model": "other", "prompt": "@slow 150"})
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 1000"})
+        queued = x.request(c.GENERATE, {"model": "echo", "prompt": "later"})
+        while x.event().kind != c.TOKEN:
+            pass
+        os.kill(self.worker_of(self.client(), "echo")["pid"], signal.SIGKILL)
+        start = time.monotonic()
+        self.assertIn("signal 9", self.fails("DIED", x.wait, number, kind=c.ERROR))
+        self.assertLess(time.monotonic() - start, 1)
+        self.assertEqual(x.wait(queued)["text"], "later")   # it had not begun: the next worker takes it
+        y.wait(other)
+        self.assertEqual(self.worker_of(x, "echo")["restarts"], 1)
+        self.fails("DIED", lambda: x.text(c.GENERATE, {"model": "echo", "prompt": "@crash"}), kind=c.ERROR)
+        self.assertEqual(x.text(c.GENERATE, {"model": "echo", "prompt": "on"})[0], "on")
+
+    def test_locked_in(self):
+        x = self.client()
+        self.fails("DIED", lambda: x.text(c.GENERATE, {"model": "echo", "prompt": "@open"}))
+        self.assertGreaterEqual(self.worker_of(x, "echo")["sandbox"]["level"], 2)
+
+    def test_hung_worker(self):
+        x = self.client()
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "@hang", "deadline_ms": 300})
+        start = time.monotonic()
+        self.fails("TIMEOUT", x.wait, number, kind=c.ERROR)
+        self.assertLess(time.monotonic() - start, 7)
+
+    def test_drain_and_shutdown(self):
+        x = self.client()
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 50"})
+        while x.event().kind != c.TOKEN:
+            pass
+        x.request(c.SHUTDOWN, {})
+        self.s.say({"op": "drain"})
+        x.wait(number)
+        self.assertEqual(self.s.broker.wait(5), 0)
+        self.assertGreaterEqual(self.s.shutdowns, 1)
+        self.s.broker = subprocess.Popen(["sleep", "60"])
+
+
+class Private(unittest.TestCase):
+    def test_private(self):
+        ours, theirs = socket.socketpair()
+        s = Supervisor(private=theirs, digest_delay=0.5)
+        theirs.close()
+        s.add("echo")
+        x = Client(sock=ours)
+        start = time.monotonic()
+        self.assertEqual(len(x.text(c.GENERATE, {"model": "echo", "prompt": "a"})[1]["model_digest"]), 64)
+        self.assertGreater(time.monotonic() - start, 0.4)   # a result waits for the digest
+        x.close()
+        self.assertEqual(s.broker.wait(1), 0)
+        s.end()
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[3:])

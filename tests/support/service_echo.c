@@ -1,0 +1,106 @@
+/* support/service_echo.c - a service without a model, to test everything around one.
+ *
+ * It says a request's prompt back, one byte a token, and misbehaves on demand: the first byte of the model file 'X' fails
+ * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
+ * "@flood N" sends N bytes of data, "@spill N" makes N long tokens. */
+#include "prog/worker/service.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct vs_service {
+    unsigned char first;
+};
+
+int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+{
+    (void)settings;
+    struct vs_service *s = calloc(1, sizeof *s);
+    if (!s || read(fd, &s->first, 1) != 1 || s->first == 'X') {
+        free(s);
+        return vs_error_set(err, VS_E_MALFORMED, "not an echo model");
+    }
+    close(fd);
+    sink->progress(sink->context, "loading", 1, 1);
+    *ret = s;
+    return VS_OK;
+}
+
+void vs_service_close(struct vs_service *s)
+{
+    free(s);
+}
+
+static void nap_ms(long ms)
+{
+    struct timespec t = { 0, ms * 1000000 };
+    nanosleep(&t, NULL);
+}
+
+static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret)
+{
+    for (size_t i = 0; i < n; i++) {
+        int status = sink->token(sink->context, (unsigned char)prompt[i], prompt + i, 1, NULL);
+        if (status != VS_OK)
+            return status;
+    }
+    *ret = json_pack("{s:s#, s:i}", "text", prompt, (int)n, "n", (int)n);
+    return VS_OK;
+}
+
+static int flood(struct vs_sink *sink, long n, bool tokens, json_t **ret)
+{
+    static char block[60000];
+    memset(block, 'z', sizeof block);
+    for (long left = n; left > 0;) {
+        size_t k = left < (long)sizeof block ? (size_t)left : sizeof block;
+        int status = tokens ? sink->token(sink->context, 1, block, k, NULL) : sink->data(sink->context, block, k);
+        if (status != VS_OK)
+            return status;
+        left -= (long)k;
+    }
+    *ret = json_pack("{s:I}", "bytes", (json_int_t)n);
+    return VS_OK;
+}
+
+int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
+                    json_t **ret_result, struct vs_error *err)
+{
+    (void)s;
+    if (strcmp(method, "status") == 0) {
+        *ret_result = json_pack("{s:i}", "memory_bytes", 1);
+        return VS_OK;
+    }
+    const json_t *value = json_object_get(request, "prompt");
+    const char *prompt = json_string_value(value);
+    if (!prompt)
+        return vs_error_set(err, VS_E_INVALID, "prompt is missing");
+    if (strcmp(prompt, "@crash") == 0)
+        raise(SIGSEGV);
+    if (strcmp(prompt, "@open") == 0)
+        return open("/etc/passwd", O_RDONLY) >= 0 ? vs_error_set(err, VS_E_FAULT, "a file could be opened") : VS_E_DENIED;
+    for (long i = 0; strcmp(prompt, "@hang") == 0 && i < 2000; i++)
+        nap_ms(10);
+    if (strncmp(prompt, "@flood ", 7) == 0)
+        return flood(sink, atol(prompt + 7), false, ret_result);
+    if (strncmp(prompt, "@spill ", 7) == 0)
+        return flood(sink, atol(prompt + 7) * 60000, true, ret_result);
+    if (strncmp(prompt, "@slow ", 6) == 0) {
+        for (long i = atol(prompt + 6); i > 0; i--) {
+            int status = sink->token(sink->context, 1, "x", 1, NULL);
+            nap_ms(10);
+            if (status == VS_OK)
+                status = sink->check(sink->context);
+            if (status != VS_OK)
+                return status;
+        }
+        *ret_result = json_object();
+        return VS_OK;
+    }
+    return say(sink, prompt, json_string_length(value), ret_result);
+}
