@@ -1,0 +1,52 @@
+/* cpu/ops.c - chooses kernels by what the CPU has. */
+#include "cpu/ops.h"
+
+#include <string.h>
+
+static const char *const names[VS_N_ISAS] = { "c", "avx2", "avx512" };
+
+const char *vs_isa_name(enum vs_isa isa)
+{
+    return names[isa];
+}
+
+int vs_isa_parse(const char *name)
+{
+    if (strcmp(name, "auto") == 0)
+        return (int)vs_isa_best();
+    for (int i = 0; i < VS_N_ISAS; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+enum vs_isa vs_isa_best(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
+        return VS_ISA_C;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
+        return VS_ISA_AVX512;
+    return VS_ISA_AVX2;
+#else
+    return VS_ISA_C;
+#endif
+}
+
+void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
+{
+    vs_cpu_ops_init_c(ops);
+#if defined(__x86_64__)
+    if (isa >= VS_ISA_AVX2) {
+        vs_cpu_ops_init_avx2(ops);
+        vs_cpu_matmul_init_avx2(ops);
+    }
+    if (isa >= VS_ISA_AVX512) {
+        vs_cpu_ops_init_avx512(ops);
+        vs_cpu_matmul_init_avx512(ops);
+    }
+#endif
+    ops->name = names[isa];
+}

@@ -1,0 +1,81 @@
+/* cpu/ops.h - the table of kernels: one plain C version of each (the oracle), replaced slot by slot by what the CPU does faster.
+ *
+ * Every version of a slot gives the same bits (docs/NUMERICS.md): lanes are outputs, keys or the contract's 16 virtual
+ * lanes, never a partial sum of their own. Kernels allocate nothing and touch no memory but what is named.
+ * f32 arrays need no alignment; vs_act arrays are 64-byte aligned.
+ */
+#ifndef VS_CPU_OPS_H
+#define VS_CPU_OPS_H
+#include "cpu/matrix.h"
+
+/* y[n, n_rows of w] = x @ w^T for panels [begin, end) of w; element (i, r) goes to y[i * ldy + r]. */
+struct vs_matmul {
+    const struct vs_matrix *w;
+    size_t n;                           /* rows of x */
+    const struct vs_act *x;             /* quantised rows (block formats), in panels as vs_act_at says */
+    const float *xf;                    /* f32 rows (float formats), xf[i * ldx + k] */
+    size_t ldx;
+    float *y;
+    size_t ldy;
+    const float *bias;                  /* [n_rows] added first, or NULL */
+    const float *residual;              /* residual[i * ldy + r] added last, or NULL; may be y itself */
+};
+
+enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
+enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
+
+enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64 };           /* attention split and KV page, in absolute positions */
+
+/* The part of one attention split that one query sees: keys [lo, hi) of the split (0 <= lo < hi <= 256). */
+struct vs_span { uint32_t lo, hi; };
+
+struct vs_cpu_ops {
+    const char *name;                   /* "c", "avx2", "avx512" */
+    bool packed;                        /* computes from panels; plain C computes from the file's blocks */
+
+    /* y = x / sqrt(mean(x^2) + eps) * w. w NULL = ones. y may be x. */
+    void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
+    /* n / 32 blocks (the last may be short: zeros follow) of one row to dst[0], dst[stride], ... */
+    void (*quantize)(const float *x, size_t n, struct vs_act *dst, size_t stride);
+    void (*matmul)(const struct vs_matmul *m, size_t begin, size_t end);
+    /* y = act(gate) * up; y may be gate or up */
+    void (*glu)(float *y, const float *gate, const float *up, size_t n, enum vs_activation act);
+    void (*add)(float *y, const float *a, const float *b, size_t n);
+    void (*scale)(float *y, const float *x, float s, size_t n);
+    void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */
+    void (*rope)(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind);
+
+    void (*to_f16)(uint16_t *y, const float *x, size_t n);
+    void (*from_f16)(float *y, const uint16_t *x, size_t n);
+    void (*from_i8)(float *y, const int8_t *x, size_t n);
+
+    /* s[i * lds + t] = chain over d ascending of q[i * ldq + d] * k[d * 64 + t], t in 0..63 */
+    void (*scores)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
+    /* In place on s[0..256), only the span counts: s = s * scale, softcap (0 = none), max, s = exp(s - max); what lies
+     * outside the span becomes 0. *ret_sum in 16 lanes and tree. */
+    void (*soft_max)(float *s, struct vs_span span, float scale, float cap, float *ret_max, float *ret_sum);
+    /* o[i * ldo + d] continued: chain over keys t of one page, base + t within span[i], of p[i * ldp + base + t] * v[t * head_dim + d] */
+    void (*mix)(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim);
+    /* l = fma(l_split, b, l * a), o = fma(o_split, b, o * a) with a = exp(m - max), b = exp(m_split - max) */
+    void (*merge)(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim);
+    /* Greatest |x| as bits are compared: true when some x is NaN or infinite. */
+    bool (*has_fault)(const float *x, size_t n);
+};
+
+/* What this CPU can do, and a mask for tests. */
+enum vs_isa { VS_ISA_C, VS_ISA_AVX2, VS_ISA_AVX512, VS_N_ISAS };
+const char *vs_isa_name(enum vs_isa isa);                /* "c", "avx2", "avx512" */
+int vs_isa_parse(const char *name);                      /* -1 when unknown; "auto" gives vs_isa_best() */
+enum vs_isa vs_isa_best(void);                           /* the highest that this CPU runs */
+
+/* Fills the table for isa, which must not be above vs_isa_best(). */
+void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa);
+
+/* One per instruction set; each replaces the slots it does faster. */
+void vs_cpu_ops_init_c(struct vs_cpu_ops *ops);
+void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_avx2(struct vs_cpu_ops *ops);
+void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops);
+#endif

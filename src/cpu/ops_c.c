@@ -1,0 +1,279 @@
+/* cpu/ops_c.c - every kernel in plain C: the specification, the fallback, the oracle.
+ *
+ * Computes matrices from the file's own blocks, so it also checks the packer. No SIMD, no libm, no fma instruction needed.
+ */
+#include "cpu/ops.h"
+
+#include "base/num.h"
+
+#include <string.h>
+
+/* Sum of 16 virtual lanes by the tree 8-4-2-1. */
+static float tree16(float lane[16])
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    float lane[16] = { 0 };
+    for (size_t i = 0; i < n; i++)
+        lane[i % 16] = vs_fmaf(x[i], x[i], lane[i % 16]);
+    float r = 1.0f / vs_sqrtf(tree16(lane) / (float)n + eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = w ? x[i] * r * w[i] : x[i] * r;
+}
+
+static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    for (size_t b = 0; b * 32 < n; b++) {
+        struct vs_act *a = dst + b * stride;
+        size_t len = n - b * 32 < 32 ? n - b * 32 : 32;
+        const float *v = x + b * 32;
+        float amax = 0;
+        for (size_t i = 0; i < len; i++) {
+            float m = vs_fabsf(v[i]);
+            amax = m > amax ? m : amax;
+        }
+        memset(a, 0, sizeof *a);
+        if (!(amax >= 0x1p-100f))
+            continue;
+        float id = 127.0f / amax;
+        int sum[2] = { 0, 0 };
+        a->d = amax / 127.0f;
+        for (size_t i = 0; i < len; i++) {
+            int q = (int)vs_rnef(v[i] * id);
+            a->q[i] = (int8_t)q;
+            sum[i / 16] += q;
+            a->npair16[i / 16][i % 4 / 2] = (int16_t)(a->npair16[i / 16][i % 4 / 2] - q);
+        }
+        for (int p = 0; p < 2; p++) {
+            a->npair32[p] = (int16_t)(a->npair16[0][p] + a->npair16[1][p]);
+            a->dsh[p] = a->d * (float)sum[p];
+        }
+        a->nsum = -(sum[0] + sum[1]);
+        a->ds = a->d * (float)-a->nsum;
+    }
+}
+
+static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)
+{
+    if (m->bias)
+        v += m->bias[row];
+    if (m->residual)
+        v = m->residual[i * m->ldy + row] + v;
+    m->y[i * m->ldy + row] = v;
+}
+
+static void matmul_float(const struct vs_matmul *m, size_t row)
+{
+    const struct vs_matrix *w = m->w;
+    size_t size = w->cls == VS_CLASS_F32 ? 4 : 2;
+    const uint8_t *at = w->data + row * vs_matrix_row_bytes(w);
+    for (size_t i = 0; i < m->n; i++) {
+        float acc = 0;
+        for (size_t k0 = 0; k0 < w->n_cols; k0 += 32) {
+            size_t end = w->n_cols - k0 < 32 ? w->n_cols : k0 + 32;
+            float block = 0;
+            for (size_t k = k0; k < end; k++) {
+                float v;
+                if (size == 4) {
+                    memcpy(&v, at + 4 * k, 4);
+                } else {
+                    uint16_t h;
+                    memcpy(&h, at + 2 * k, 2);
+                    v = w->cls == VS_CLASS_F16 ? vs_f16_to_f32(h) : vs_bf16_to_f32(h);
+                }
+                block = vs_fmaf(v, m->xf[i * m->ldx + k], block);
+            }
+            acc += block;
+        }
+        finish(m, i, row, acc);
+    }
+}
+
+static int dot(const uint8_t *code, int offset, const int8_t *q, int n)
+{
+    int sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += ((int)code[i] - offset) * q[i];
+    return sum;
+}
+
+enum { COLUMNS = 32 };                  /* rows of x that share one decoded block */
+
+static void matmul_codes(const struct vs_matmul *m, size_t row, size_t first, size_t n)
+{
+    const struct vs_matrix *w = m->w;
+    const struct vs_class_info *info = &vs_class_infos[w->cls];
+    const uint8_t *at = w->data + row * vs_matrix_row_bytes(w);
+    size_t n_blocks = w->n_cols / 32;
+    float acc[COLUMNS] = { 0 };
+    for (size_t b = 0; b < n_blocks; b++) {
+        struct vs_codes c;
+        vs_codes_read(w->cls, at, b, &c);
+        for (size_t i = 0; i < n; i++) {
+            size_t x_row = first + i;
+            const struct vs_act *a = vs_act_at((struct vs_act *)m->x, n_blocks, m->n, x_row)
+                                   + b * vs_act_width(m->n, x_row);
+            if (info->per16) {
+                float i0 = (float)dot(c.code, info->offset, a->q, 16);
+                float i1 = (float)dot(c.code + 16, info->offset, a->q + 16, 16);
+                float t = vs_fmaf(i1, c.scale[1], i0 * c.scale[0]);
+                acc[i] = vs_fmaf(t, a->d, acc[i]);
+                if (info->has_min) {
+                    acc[i] = vs_fmaf(c.min[0], a->dsh[0], acc[i]);
+                    acc[i] = vs_fmaf(c.min[1], a->dsh[1], acc[i]);
+                }
+            } else {
+                float sum = (float)dot(c.code, info->offset, a->q, 32);
+                acc[i] = vs_fmaf(sum, c.scale[0] * a->d, acc[i]);
+                if (info->has_min)
+                    acc[i] = vs_fmaf(c.min[0], a->ds, acc[i]);
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        finish(m, first + i, row, acc[i]);
+}
+
+static void matmul(const struct vs_matmul *m, size_t begin, size_t end)
+{
+    size_t last = end * VS_PANEL_ROWS < m->w->n_rows ? end * VS_PANEL_ROWS : m->w->n_rows;
+    for (size_t row = begin * VS_PANEL_ROWS; row < last; row++) {
+        if (vs_class_infos[m->w->cls].is_float) {
+            matmul_float(m, row);
+            continue;
+        }
+        for (size_t i = 0; i < m->n; i += COLUMNS)
+            matmul_codes(m, row, i, m->n - i < COLUMNS ? m->n - i : COLUMNS);
+    }
+}
+
+static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+}
+
+static void add(float *y, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void scale(float *y, const float *x, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * s;
+}
+
+static void softcap(float *y, const float *x, float cap, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = cap * vs_tanhf(x[i] / cap);
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind)
+{
+    size_t step = kind == VS_ROPE_NORM ? 2 : 1, other = kind == VS_ROPE_NORM ? 1 : n_pairs;
+    for (size_t i = 0; i < n_pairs; i++) {
+        float x0 = x[i * step], x1 = x[i * step + other];
+        x[i * step] = vs_fmaf(-x1, sine[i], x0 * cosine[i]);
+        x[i * step + other] = vs_fmaf(x1, cosine[i], x0 * sine[i]);
+    }
+}
+
+static void to_f16(uint16_t *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = vs_f32_to_f16(x[i]);
+}
+
+static void from_f16(float *y, const uint16_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = vs_f16_to_f32(x[i]);
+}
+
+static void from_i8(float *y, const int8_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)x[i];
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
+            float acc = 0;
+            for (size_t d = 0; d < head_dim; d++)
+                acc = vs_fmaf(q[i * ldq + d], k[d * VS_PAGE_TOKENS + t], acc);
+            s[i * lds + t] = acc;
+        }
+}
+
+static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
+{
+    float max = -__builtin_inff();
+    for (uint32_t j = span.lo; j < span.hi; j++) {
+        s[j] = s[j] * s_scale;
+        if (cap != 0)
+            s[j] = cap * vs_tanhf(s[j] / cap);
+        max = s[j] > max ? s[j] : max;
+    }
+    float lane[16] = { 0 };
+    for (uint32_t j = 0; j < VS_SPLIT; j++) {
+        s[j] = j >= span.lo && j < span.hi ? vs_expf(s[j] - max) : 0.0f;
+        lane[j % 16] += s[j];
+    }
+    *ret_max = max;
+    *ret_sum = tree16(lane);
+}
+
+static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i++) {
+        size_t lo = span[i].lo > base ? span[i].lo - base : 0;
+        size_t hi = span[i].hi > base ? span[i].hi - base : 0;
+        hi = hi < VS_PAGE_TOKENS ? hi : VS_PAGE_TOKENS;
+        for (size_t t = lo; t < hi; t++)
+            for (size_t d = 0; d < head_dim; d++)
+                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], v[t * head_dim + d], o[i * ldo + d]);
+    }
+}
+
+static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
+{
+    float m_new = *m > m_split ? *m : m_split;
+    float a = vs_expf(*m - m_new), b = vs_expf(m_split - m_new);
+    *l = vs_fmaf(l_split, b, *l * a);
+    for (size_t d = 0; d < head_dim; d++)
+        o[d] = vs_fmaf(o_split[d], b, o[d] * a);
+    *m = m_new;
+}
+
+static bool has_fault(const float *x, size_t n)
+{
+    uint32_t greatest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= 0x7fffffff;
+        greatest = bits > greatest ? bits : greatest;
+    }
+    return greatest >= 0x7f800000;
+}
+
+void vs_cpu_ops_init_c(struct vs_cpu_ops *ops)
+{
+    *ops = (struct vs_cpu_ops){
+        .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize, .matmul = matmul, .glu = glu,
+        .add = add, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
+        .from_i8 = from_i8, .scores = scores, .soft_max = soft_max, .mix = mix, .merge = merge, .has_fault = has_fault,
+    };
+}

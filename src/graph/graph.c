@@ -1,0 +1,64 @@
+/* graph/graph.c - see graph.h */
+#include "graph/graph.h"
+
+#include "base/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const op_names[VS_N_OPS] = {
+    "embed", "take_out", "rms_norm", "linear", "rope", "attention", "glu", "add", "softcap", "scale",
+};
+
+const char *vs_op_name(enum vs_op op)
+{
+    return op_names[op];
+}
+
+void vs_graph_clear(struct vs_graph *g)
+{
+    free(g->tensors);
+    free(g->values);
+    free(g->nodes);
+    memset(g, 0, sizeof *g);
+}
+
+/* Room for one more item of `size` bytes; NULL (and a sticky status) when there is none. */
+static void *push(struct vs_graph *g, void *items, size_t n, size_t *cap, size_t size)
+{
+    if (g->status != VS_OK || n < *cap)
+        return g->status == VS_OK ? items : NULL;
+    size_t more = *cap ? *cap * 2 : 64;
+    void *grown = realloc(items, more * size);
+    if (!grown) {
+        g->status = VS_E_NOMEM;
+        return NULL;
+    }
+    *cap = more;
+    return grown;
+}
+
+uint32_t vs_graph_tensor(struct vs_graph *g, const struct vs_tensor *t)
+{
+    struct vs_tensor *items = push(g, g->tensors, g->n_tensors, &g->cap_tensors, sizeof *t);
+    if (!items)
+        return VS_NONE;
+    g->tensors = items;
+    g->tensors[g->n_tensors] = *t;
+    return (uint32_t)g->n_tensors++;
+}
+
+uint32_t vs_graph_node(struct vs_graph *g, const struct vs_node *n, enum vs_rows rows, uint32_t width)
+{
+    struct vs_value *values = push(g, g->values, g->n_values, &g->cap_values, sizeof *values);
+    if (values)
+        g->values = values;
+    struct vs_node *nodes = push(g, g->nodes, g->n_nodes, &g->cap_nodes, sizeof *nodes);
+    if (!nodes)
+        return VS_NONE;
+    g->nodes = nodes;
+    g->values[g->n_values] = (struct vs_value){ rows, width };
+    g->nodes[g->n_nodes] = *n;
+    g->nodes[g->n_nodes++].out = (uint32_t)g->n_values;
+    return (uint32_t)g->n_values++;
+}
