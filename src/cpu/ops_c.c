@@ -35,7 +35,7 @@ static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride
         const float *v = x + b * 32;
         float amax = 0;
         for (size_t i = 0; i < len; i++) {
-            float m = vs_fabsf(v[i]);
+            float m = vs_absf(v[i]);
             amax = m > amax ? m : amax;
         }
         memset(a, 0, sizeof *a);

@@ -1,0 +1,371 @@
+/* cpu/attention.c - K and V to their pages, and attention over them (docs/NUMERICS.md, "attention").
+ *
+ * A page holds, for each layer and KV head: K as [head_dim][64 tokens] (lanes are keys), then for q8_0 its scales
+ * f32 [head_dim / 32][64]; V as [64 tokens][head_dim], then for q8_0 f32 [64]. Values are widened exactly to f32 scratch,
+ * one page at a time, and shared by all queries of a block: the rows that attend together times the query heads of one KV head.
+ *
+ * Splits are 256 absolute positions; each gives (max, sum, o) and they are merged in ascending order by one owner. With
+ * few rows and a long context the splits are tasks of their own and VS_I_MERGE merges: the same arithmetic, the same bits.
+ */
+#include "cpu/internal.h"
+
+#include "base/num.h"
+
+#include <string.h>
+
+enum { BLOCK_QUERIES = 48, PAGES_IN_SPLIT = VS_SPLIT / VS_PAGE_TOKENS };
+
+void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type)
+{
+    size_t hd = g->head_dim, size = type == VS_KV_F32 ? 4 : type == VS_KV_F16 ? 2 : 1;
+    memset(l, 0, sizeof *l);
+    l->type = type;
+    l->n_kv_heads = g->n_kv_heads;
+    l->head_dim = g->head_dim;
+    l->k_bytes = l->v_bytes = hd * VS_PAGE_TOKENS * size;
+    if (type == VS_KV_Q8_0) {
+        l->k_scale_bytes = (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
+        l->v_scale_bytes = VS_PAGE_TOKENS * 4;
+    }
+    l->head_bytes = l->k_bytes + l->k_scale_bytes + l->v_bytes + l->v_scale_bytes;
+    l->page_bytes = l->head_bytes * g->n_kv_heads * g->n_layers;
+}
+
+/* K of one head in the page of a position; V follows. */
+static uint8_t *head_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
+{
+    const struct vs_kv_layout *l = &c->kv_layout;
+    return c->kv + pages[position / VS_PAGE_TOKENS] * l->page_bytes
+         + ((size_t)layer * l->n_kv_heads + head) * l->head_bytes;
+}
+
+/* d and 127 / amax of up to n values, as activations are quantised. */
+static float q8_scale(const float *x, size_t n, float *ret_inverse)
+{
+    float amax = 0;
+    for (size_t i = 0; i < n; i++)
+        amax = vs_absf(x[i]) > amax ? vs_absf(x[i]) : amax;
+    if (!(amax >= 0x1p-100f)) {
+        *ret_inverse = 0;
+        return 0;
+    }
+    *ret_inverse = 127.0f / amax;
+    return amax / 127.0f;
+}
+
+/* A NaN has no integer: it becomes 0 here and is caught in the logits, which other rows of the same token still reach. */
+static int8_t q8(float x)
+{
+    float r = vs_rnef(x);
+    return r >= -127.0f && r <= 127.0f ? (int8_t)r : 0;
+}
+
+static void write_q8(const struct vs_kv_layout *l, uint8_t *at, uint32_t slot, const float *k, const float *v)
+{
+    int8_t *kq = (int8_t *)at, *vq = (int8_t *)at + l->k_bytes + l->k_scale_bytes;
+    float *ks = (float *)(void *)(at + l->k_bytes), *vs = (float *)(void *)(vq + l->v_bytes), inverse;
+    for (size_t d = 0; d < l->head_dim; d++) {
+        if (d % 32 == 0)
+            ks[d / 32 * VS_PAGE_TOKENS + slot] = q8_scale(k + d, l->head_dim - d < 32 ? l->head_dim - d : 32, &inverse);
+        kq[d * VS_PAGE_TOKENS + slot] = q8(k[d] * inverse);
+    }
+    vs[slot] = q8_scale(v, l->head_dim, &inverse);
+    for (size_t d = 0; d < l->head_dim; d++)
+        vq[slot * l->head_dim + d] = q8(v[d] * inverse);
+}
+
+static void write_head(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *k, const float *v)
+{
+    const struct vs_kv_layout *l = &c->kv_layout;
+    size_t hd = l->head_dim;
+    if (l->type == VS_KV_Q8_0) {
+        write_q8(l, at, slot, k, v);
+    } else if (l->type == VS_KV_F32) {
+        float *to = (float *)(void *)at;
+        for (size_t d = 0; d < hd; d++)
+            to[d * VS_PAGE_TOKENS + slot] = k[d];
+        memcpy(at + l->k_bytes + slot * hd * 4, v, hd * 4);
+    } else {
+        uint16_t half[512];
+        uint16_t *to = (uint16_t *)(void *)at;
+        c->ops.to_f16(half, k, hd);
+        for (size_t d = 0; d < hd; d++)
+            to[d * VS_PAGE_TOKENS + slot] = half[d];
+        c->ops.to_f16((uint16_t *)(void *)(at + l->k_bytes) + slot * hd, v, hd);
+    }
+}
+
+/* Head norms and rope of one row, in place, then its K and V to the cache. */
+void vs_attention_write(struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    const struct vs_cpu_ops *ops = &c->ops;
+    const struct vs_row *r = &c->step->rows[row];
+    size_t hd = in->head_dim;
+    float *q = vs_cpu_at(c, in->x) + (size_t)row * in->n_heads * hd;
+    float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
+    const float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * hd;
+    for (uint32_t h = 0; h < in->n_heads + in->n_kv_heads; h++) {
+        bool is_q = h < in->n_heads;
+        float *x = is_q ? q + h * hd : k + (h - in->n_heads) * hd;
+        const float *weight = is_q ? in->weight : in->weight2;
+        if (weight)
+            ops->rms_norm(x, x, weight, hd, in->eps);
+        if (in->rope != VS_NONE) {
+            uint32_t pairs = c->ropes[in->rope].n_pairs;
+            ops->rope(x, c->ropes[in->rope].cosine + (size_t)row * pairs, c->ropes[in->rope].sine + (size_t)row * pairs,
+                      pairs, c->ropes[in->rope].kind);
+        }
+    }
+    for (uint32_t h = 0; h < in->n_kv_heads; h++)
+        write_head(c, head_at(c, r->pages, r->position, in->layer, h), r->position % VS_PAGE_TOKENS, k + h * hd, v + h * hd);
+}
+
+/* ---- the step's plan ---- */
+
+static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
+{
+    return in->window && position + 1 > in->window ? position + 1 - in->window : 0;
+}
+
+void vs_attention_plan(struct vs_cpu *c)
+{
+    const struct vs_step *s = c->step;
+    uint32_t most = c->max_queries / (c->max_group ? c->max_group : 1), longest = 0;
+    c->n_blocks = 0;
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        struct vs_block *last = c->n_blocks ? &c->blocks[c->n_blocks - 1] : NULL;
+        if (last && last->n < most && s->rows[i].pages == s->rows[i - 1].pages
+            && s->rows[i].position == s->rows[i - 1].position + 1)
+            last->n++;
+        else
+            c->blocks[c->n_blocks++] = (struct vs_block){ i, 1 };
+        longest = s->rows[i].position + 1 > longest ? s->rows[i].position + 1 : longest;
+    }
+    c->n_splits = (longest + VS_SPLIT - 1) / VS_SPLIT;
+    size_t need = (size_t)s->n_rows * c->kv_layout.n_kv_heads * c->max_group * c->n_splits * (2 + c->kv_layout.head_dim);
+    c->split_attention = c->n_splits > 1 && need <= c->partial_floats
+                      && c->n_blocks * c->kv_layout.n_kv_heads < 4 * vs_pool_n_threads(c->pool);
+}
+
+uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    if (in->kind == VS_I_MERGE)
+        return c->split_attention ? c->step->n_rows * in->n_heads : 0;
+    return c->n_blocks * in->n_kv_heads * (c->split_attention ? c->n_splits : 1);
+}
+
+static size_t max_queries(const struct vs_cpu *c)
+{
+    return c->max_group > BLOCK_QUERIES ? c->max_group : BLOCK_QUERIES / c->max_group * c->max_group;
+}
+
+size_t vs_attention_scratch_bytes(const struct vs_cpu *c)
+{
+    size_t hd = c->kv_layout.head_dim, q = max_queries(c);
+    size_t floats = 2 * hd * VS_PAGE_TOKENS      /* K or V widened; block scores of q8_0 */
+                  + q * VS_SPLIT                 /* scores */
+                  + 3 * q * hd + 4 * q           /* queries, o of the split, o so far; l and m of both */
+                  + q * (hd / 32 + 1)            /* q8_0 scales of queries */
+                  + q * VS_PAGE_TOKENS;
+    return (floats * 4 + q * sizeof(struct vs_span) + 4095) / 4096 * 4096;
+}
+
+/* ---- one task ---- */
+
+struct scratch {
+    float *wide, *scores, *q, *o_split, *o, *l, *m, *l_split, *m_split, *dq, *part;
+    struct vs_span *span;
+};
+
+static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch *s)
+{
+    size_t hd = c->kv_layout.head_dim, q = c->max_queries;
+    float *at = (float *)(void *)(c->scratch + thread * c->scratch_bytes);
+    s->wide = at;     at += 2 * hd * VS_PAGE_TOKENS;
+    s->scores = at;   at += q * VS_SPLIT;
+    s->q = at;        at += q * hd;
+    s->o_split = at;  at += q * hd;
+    s->o = at;        at += q * hd;
+    s->part = at;     at += q * VS_PAGE_TOKENS;
+    s->l = at;        at += q;
+    s->m = at;        at += q;
+    s->l_split = at;  at += q;
+    s->m_split = at;  at += q;
+    s->dq = at;       at += q * (hd / 32 + 1);
+    s->span = (struct vs_span *)(void *)at;
+}
+
+static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to)
+{
+    size_t n = (size_t)c->kv_layout.head_dim * VS_PAGE_TOKENS;
+    if (c->kv_layout.type == VS_KV_F32)
+        return (const float *)(const void *)from;
+    if (c->kv_layout.type == VS_KV_F16)
+        c->ops.from_f16(to, (const uint16_t *)(const void *)from, n);
+    else
+        c->ops.from_i8(to, (const int8_t *)from, n);
+    return to;
+}
+
+/* q8_0: queries become integers (kept as floats: sums of 32 products stay below 2^24, so f32 is exact). */
+static void quantise_queries(struct scratch *s, size_t n_q, size_t hd)
+{
+    size_t n_blocks = (hd + 31) / 32;
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t b = 0; b < n_blocks; b++) {
+            float *x = s->q + i * hd + 32 * b, inverse;
+            size_t n = hd - 32 * b < 32 ? hd - 32 * b : 32;
+            s->dq[i * n_blocks + b] = q8_scale(x, n, &inverse);
+            for (size_t d = 0; d < n; d++)
+                x[d] = (float)q8(x[d] * inverse);
+        }
+}
+
+static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, float *to)
+{
+    const struct vs_kv_layout *l = &c->kv_layout;
+    size_t hd = l->head_dim;
+    const float *k = widen(c, head, s->wide);
+    if (l->type != VS_KV_Q8_0) {
+        c->ops.scores(to, VS_SPLIT, s->q, hd, n_q, k, hd);
+        return;
+    }
+    const float *dk = (const float *)(const void *)(head + l->k_bytes);
+    size_t n_blocks = (hd + 31) / 32;
+    for (size_t b = 0; b < n_blocks; b++) {
+        c->ops.scores(s->part, VS_PAGE_TOKENS, s->q + 32 * b, hd, n_q, k + 32 * b * VS_PAGE_TOKENS,
+                      hd - 32 * b < 32 ? hd - 32 * b : 32);
+        for (size_t i = 0; i < n_q; i++)
+            for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
+                float *acc = to + i * VS_SPLIT + t;
+                *acc = vs_fmaf(s->part[i * VS_PAGE_TOKENS + t], dk[b * VS_PAGE_TOKENS + t] * s->dq[i * n_blocks + b],
+                               b ? *acc : 0.0f);
+            }
+    }
+}
+
+static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, size_t base)
+{
+    const struct vs_kv_layout *l = &c->kv_layout;
+    const uint8_t *at = head + l->k_bytes + l->k_scale_bytes;
+    const float *v = widen(c, at, s->wide);
+    if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
+        const float *dv = (const float *)(const void *)(at + l->v_bytes);
+        for (size_t i = 0; i < n_q; i++)
+            for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
+                size_t j = base + t;
+                if (j >= s->span[i].lo && j < s->span[i].hi)      /* what lies outside is not ours to read */
+                    s->scores[i * VS_SPLIT + j] *= dv[t];
+            }
+    }
+    c->ops.mix(s->o_split, l->head_dim, s->scores, VS_SPLIT, n_q, s->span, base, v, l->head_dim);
+}
+
+/* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
+static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, const struct vs_block *block,
+                  uint32_t head, uint32_t which)
+{
+    const struct vs_row *rows = c->step->rows + block->first;
+    uint32_t group = in->n_heads / in->n_kv_heads, base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
+    size_t n_q = (size_t)block->n * group, hd = in->head_dim;
+    for (uint32_t i = 0; i < block->n; i++) {
+        uint32_t from = first_visible(in, rows[i].position), end = rows[i].position + 1;
+        struct vs_span span = { from > base ? from - base : 0, end > base ? end - base : 0 };
+        span.lo = span.lo < VS_SPLIT ? span.lo : VS_SPLIT;
+        span.hi = span.hi < VS_SPLIT ? span.hi : VS_SPLIT;
+        if (span.hi > span.lo) {
+            lo = span.lo < lo ? span.lo : lo;
+            hi = span.hi > hi ? span.hi : hi;
+        } else {
+            span = (struct vs_span){ 0, 0 };
+        }
+        for (uint32_t g = 0; g < group; g++)
+            s->span[i * group + g] = span;
+    }
+    if (lo >= hi)
+        return false;
+    uint32_t first = lo / VS_PAGE_TOKENS, last = (hi - 1) / VS_PAGE_TOKENS;
+    const uint32_t *pages = rows[0].pages;
+    for (uint32_t p = first; p <= last; p++)
+        page_scores(c, s, head_at(c, pages, base + p * VS_PAGE_TOKENS, in->layer, head), n_q,
+                    s->scores + p * VS_PAGE_TOKENS);
+    for (size_t i = 0; i < n_q; i++)
+        if (s->span[i].hi > s->span[i].lo)
+            c->ops.soft_max(s->scores + i * VS_SPLIT, s->span[i], in->scale, in->cap,
+                            &s->m_split[i], &s->l_split[i]);
+    memset(s->o_split, 0, n_q * hd * 4);
+    for (uint32_t p = first; p <= last; p++)
+        page_values(c, s, head_at(c, pages, base + p * VS_PAGE_TOKENS, in->layer, head), n_q, p * VS_PAGE_TOKENS);
+    return true;
+}
+
+static float *partial_at(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, uint32_t which)
+{
+    return c->partial + (((size_t)row * in->n_heads + head) * c->n_splits + which) * (2 + in->head_dim);
+}
+
+static void finish(const struct vs_cpu *c, float *y, const float *o, float l, size_t hd)
+{
+    c->ops.scale(y, o, 1.0f / l, hd);
+}
+
+void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread)
+{
+    struct scratch s;
+    scratch_init(c, thread, &s);
+    uint32_t n_which = c->split_attention ? c->n_splits : 1;
+    uint32_t which = task % n_which, head = task / n_which % in->n_kv_heads;
+    const struct vs_block *block = &c->blocks[task / n_which / in->n_kv_heads];
+    uint32_t group = in->n_heads / in->n_kv_heads;
+    size_t hd = in->head_dim, n_q = (size_t)block->n * group, width = (size_t)in->n_heads * hd;
+    const float *q = vs_cpu_at(c, in->x) + block->first * width + (size_t)head * group * hd;
+    for (uint32_t i = 0; i < block->n; i++)
+        memcpy(s.q + i * group * hd, q + i * width, group * hd * 4);
+    if (c->kv_layout.type == VS_KV_Q8_0)
+        quantise_queries(&s, n_q, hd);
+
+    if (c->split_attention) {
+        if (!split(c, in, &s, block, head, which))
+            for (size_t i = 0; i < n_q; i++)
+                s.span[i] = (struct vs_span){ 0, 0 };
+        for (size_t i = 0; i < n_q; i++) {
+            float *to = partial_at(c, in, block->first + (uint32_t)(i / group), head * group + (uint32_t)(i % group), which);
+            to[0] = s.span[i].hi > s.span[i].lo ? s.m_split[i] : -__builtin_inff();
+            to[1] = s.l_split[i];
+            memcpy(to + 2, s.o_split + i * hd, hd * 4);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n_q; i++) {
+        s.m[i] = -__builtin_inff();
+        s.l[i] = 0;
+    }
+    memset(s.o, 0, n_q * hd * 4);
+    const struct vs_row *rows = c->step->rows + block->first;
+    uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT, to = rows[block->n - 1].position / VS_SPLIT;
+    for (uint32_t w = from; w <= to; w++) {
+        if (!split(c, in, &s, block, head, w))
+            continue;
+        for (size_t i = 0; i < n_q; i++)
+            if (s.span[i].hi > s.span[i].lo)
+                c->ops.merge(s.o + i * hd, &s.l[i], &s.m[i], s.o_split + i * hd, s.l_split[i], s.m_split[i], hd);
+    }
+    float *y = vs_cpu_at(c, in->y) + block->first * width + (size_t)head * group * hd;
+    for (size_t i = 0; i < n_q; i++)
+        finish(c, y + i / group * width + i % group * hd, s.o + i * hd, s.l[i], hd);
+}
+
+void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
+{
+    uint32_t row = task / in->n_heads, head = task % in->n_heads;
+    size_t hd = in->head_dim;
+    float o[512], l = 0, m = -__builtin_inff();
+    memset(o, 0, hd * 4);
+    uint32_t n = c->step->rows[row].position / VS_SPLIT + 1;
+    for (uint32_t w = 0; w < n; w++) {
+        const float *p = partial_at(c, in, row, head, w);
+        if (p[0] != -__builtin_inff())
+            c->ops.merge(o, &l, &m, p + 2, p[1], p[0], hd);
+    }
+    finish(c, vs_cpu_at(c, in->y) + (size_t)task * hd, o, l, hd);
+}

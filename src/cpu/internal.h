@@ -1,0 +1,122 @@
+/* cpu/internal.h - the lowered program; stays inside the room. lower.c makes it, load.c fills the weights, run.c executes it. */
+#ifndef VS_CPU_INTERNAL_H
+#define VS_CPU_INTERNAL_H
+#include "cpu/backend.h"
+#include "cpu/pool.h"
+#include "graph/plan.h"
+
+#include <stdatomic.h>
+
+enum vs_instr_kind {
+    VS_I_ROPE_TABLE,    /* cos and sin of every row's position */
+    VS_I_EMBED,
+    VS_I_TAKE,          /* rows whose output is read */
+    VS_I_NORM,          /* y and/or act = norm(x) * weight (+ add) */
+    VS_I_ACT,           /* act = quantised x */
+    VS_I_LINEAR,        /* a group of matrices that read the same x */
+    VS_I_QKV,           /* head norms and rope in place, then K and V to their pages */
+    VS_I_ATTENTION,     /* whole heads, or single splits into partial results */
+    VS_I_MERGE,         /* the partial results, when there are some */
+    VS_I_GLU,           /* y and/or act = act(x) * x2 */
+    VS_I_ADD, VS_I_SCALE, VS_I_SOFTCAP,
+    VS_I_CHECK,         /* NaN or infinity in the logits */
+    VS_N_INSTRS
+};
+
+/* Buffers are indices into the memory plan; VS_NONE = not there. */
+struct vs_linear {
+    struct vs_matrix w;
+    uint32_t tensor;                     /* whose data w.data will be */
+    uint32_t y, residual;
+    const float *bias;
+};
+
+struct vs_instr {
+    enum vs_instr_kind kind;
+    enum vs_rows rows;
+    uint32_t x, x2, x3, y, act;
+    uint32_t width;                      /* of x */
+    const float *weight, *weight2;       /* norms; of q and k in VS_I_QKV */
+    float eps, scale, cap;
+    enum vs_activation activation;
+    uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears */
+    uint32_t tensor;                     /* VS_I_EMBED */
+    uint32_t n_heads, n_kv_heads, head_dim, layer, window, rope;
+};
+
+struct vs_weight {                       /* one tensor in memory */
+    struct vs_matrix matrix;             /* data NULL until loaded */
+    const float *vector;                 /* f32 vectors (norms, biases) instead */
+    bool used_as_matrix, used_as_rows;
+};
+
+struct vs_block {                        /* rows of one sequence that attend together */
+    uint32_t first, n;
+};
+
+struct vs_kv_layout {
+    enum vs_kv_type type;
+    uint32_t n_kv_heads, head_dim;
+    size_t k_bytes, k_scale_bytes, v_bytes, v_scale_bytes, head_bytes, page_bytes;
+};
+void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);
+
+struct vs_cpu {
+    struct vs_cpu_ops ops;
+    struct vs_cpu_config config;
+    struct vs_pool *pool;
+
+    struct vs_weight *weights;           /* one for each tensor of the graph */
+    size_t n_weights;
+    uint8_t *weight_memory;
+    size_t weight_bytes;
+
+    struct vs_instr *instrs;
+    struct vs_linear *linears;
+    struct vs_plan_item *buffers;
+    size_t n_instrs, n_linears, n_buffers, cap_instrs, cap_linears, cap_buffers;
+    uint32_t logits, n_vocab;
+
+    uint8_t *arena;
+    size_t arena_bytes;
+    uint8_t *kv;
+    struct vs_kv_layout kv_layout;
+
+    struct { uint32_t n_pairs; enum vs_rope_kind kind; double *frequency; float *cosine, *sine; } ropes[2];
+    size_t n_ropes;
+
+    /* attention */
+    uint32_t max_group;                  /* query heads for one KV head */
+    uint32_t max_queries;                /* of a block */
+    uint8_t *scratch;                    /* one piece for each thread */
+    size_t scratch_bytes;
+    float *partial;                      /* [rows, heads, splits, 2 + head_dim] for few rows in long contexts */
+    size_t partial_floats;
+    struct vs_block *blocks;
+
+    /* the step being run */
+    const struct vs_step *step;
+    uint32_t n_blocks;
+    bool split_attention;
+    uint32_t n_splits;
+    _Atomic uint32_t *counters;          /* next task of each instruction */
+    _Atomic int fault;
+};
+
+static inline float *vs_cpu_at(const struct vs_cpu *c, uint32_t buffer)
+{
+    return (float *)(void *)(c->arena + c->buffers[buffer].offset);
+}
+
+int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
+int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file, uint64_t n_file,
+                vs_progress_fn *progress, void *context, struct vs_error *err);
+
+/* attention.c; `thread` picks the scratch. */
+void vs_attention_plan(struct vs_cpu *c);                 /* blocks of the step, and whether splits are tasks */
+void vs_attention_write(struct vs_cpu *c, const struct vs_instr *in, uint32_t row);
+void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread);
+void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task);
+uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
+size_t vs_attention_scratch_bytes(const struct vs_cpu *c);
+#endif
