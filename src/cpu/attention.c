@@ -63,7 +63,7 @@ static int8_t q8(float x)
 static void write_q8(const struct vs_kv_layout *l, uint8_t *at, uint32_t slot, const float *k, const float *v)
 {
     int8_t *kq = (int8_t *)at, *vq = (int8_t *)at + l->k_bytes + l->k_scale_bytes;
-    float *ks = (float *)(void *)(at + l->k_bytes), *vs = (float *)(void *)(vq + l->v_bytes), inverse;
+    float *ks = (float *)(void *)(at + l->k_bytes), *vs = (float *)(void *)(vq + l->v_bytes), inverse = 0;
     for (size_t d = 0; d < l->head_dim; d++) {
         if (d % 32 == 0)
             ks[d / 32 * VS_PAGE_TOKENS + slot] = q8_scale(k + d, l->head_dim - d < 32 ? l->head_dim - d : 32, &inverse);

@@ -85,7 +85,7 @@ static void load_thread(void *context, unsigned thread)
         const struct piece *p = &l->pieces[i];
         struct vs_weight *w = &l->c->weights[p->tensor];
         const uint8_t *from = l->file + l->g->tensors[p->tensor].offset;
-        uint8_t *to = (uint8_t *)w->matrix.data;
+        uint8_t *to = l->c->weight_memory + (w->matrix.data - l->c->weight_memory);
         uint64_t n;
         if (w->matrix.packed) {
             vs_matrix_pack(&w->matrix, from, to, p->begin, p->end);
@@ -280,7 +280,7 @@ void vs_cpu_free(struct vs_cpu *c)
     free(c->linears);
     free(c->buffers);
     free(c->blocks);
-    free((void *)c->counters);
+    free(c->counters);
     free(c);
 }
 
@@ -353,7 +353,7 @@ static struct vs_act *act_at(const struct vs_cpu *c, const struct vs_instr *in, 
 {
     uint32_t n = n_rows(c, in);
     *ret_stride = vs_act_width(n, row);
-    return vs_act_at((struct vs_act *)(void *)vs_cpu_at(c, in->act), div_up(in->width, 32), n, row);
+    return (struct vs_act *)(void *)vs_cpu_at(c, in->act) + vs_act_index(div_up(in->width, 32), row);
 }
 
 static void quantize_row(struct vs_cpu *c, const struct vs_instr *in, uint32_t row, const float *x, size_t begin, size_t n)
@@ -365,10 +365,8 @@ static void quantize_row(struct vs_cpu *c, const struct vs_instr *in, uint32_t r
 
 static void norm_row(struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
-    float local[4096];
     const float *x = vs_cpu_at(c, in->x) + (size_t)row * in->width;
-    bool stored = in->y != VS_NONE;
-    float *y = stored ? vs_cpu_at(c, in->y) + (size_t)row * in->width : in->width <= 4096 ? local : (float *)x;
+    float *y = vs_cpu_at(c, in->y) + (size_t)row * in->width;
     c->ops.rms_norm(y, x, in->weight, in->width, in->eps);
     if (in->x2 != VS_NONE)
         c->ops.add(y, vs_cpu_at(c, in->x2) + (size_t)row * in->width, y, in->width);
@@ -488,7 +486,7 @@ static void run_thread(void *context, unsigned thread)
         uint32_t tasks = n_tasks(c, in), task;
         if (!tasks)
             continue;                    /* the same for all threads: nobody waits here */
-        while ((task = atomic_fetch_add_explicit(&c->counters[i], 1, memory_order_relaxed)) < tasks)
+        while ((task = atomic_fetch_add_explicit(&c->counters[i].next, 1, memory_order_relaxed)) < tasks)
             run_task(c, in, task, thread);
         vs_pool_barrier(c->pool);
     }
@@ -500,7 +498,7 @@ int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_
     vs_fp_control_set();
     c->step = step;
     for (size_t i = 0; i < c->n_instrs; i++)
-        atomic_store_explicit(&c->counters[i], 0, memory_order_relaxed);
+        atomic_store_explicit(&c->counters[i].next, 0, memory_order_relaxed);
     atomic_store(&c->fault, 0);
     vs_attention_plan(c);
     vs_pool_run(c->pool, run_thread, c);

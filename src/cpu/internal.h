@@ -99,7 +99,7 @@ struct vs_cpu {
     uint32_t n_blocks;
     bool split_attention;
     uint32_t n_splits;
-    _Atomic uint32_t *counters;          /* next task of each instruction */
+    struct vs_counter { _Atomic uint32_t next; } *counters;      /* next task of each instruction */
     _Atomic int fault;
 };
 

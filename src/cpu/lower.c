@@ -189,8 +189,7 @@ static void lower_norm(struct lowering *l, const struct vs_node *n)
         out = add->out;
         l->done[l->maker[out]] = true;
     }
-    if (add || l->want_f32[out])
-        in.y = f32_buffer(l, out);
+    in.y = f32_buffer(l, out);           /* always stored: the quantiser reads it while it is in the cache */
     if (l->want_act[out])
         in.act = act_buffer(l, out);
     emit(l, in);

@@ -110,10 +110,8 @@ static inline size_t vs_act_width(size_t n, size_t row)      /* rows in the pane
     size_t first = row - row % VS_ACT_ROWS;
     return n - first < VS_ACT_ROWS ? n - first : VS_ACT_ROWS;
 }
-static inline struct vs_act *vs_act_at(struct vs_act *x, size_t n_blocks, size_t n, size_t row)
+static inline size_t vs_act_index(size_t n_blocks, size_t row)      /* of block 0; the next is vs_act_width(n, row) further */
 {
-    size_t first = row - row % VS_ACT_ROWS;
-    (void)n;
-    return x + first * n_blocks + row % VS_ACT_ROWS;          /* next block: + vs_act_width(n, row) */
+    return (row - row % VS_ACT_ROWS) * n_blocks + row % VS_ACT_ROWS;
 }
 #endif

@@ -117,8 +117,7 @@ static void matmul_codes(const struct vs_matmul *m, size_t row, size_t first, si
         vs_codes_read(w->cls, at, b, &c);
         for (size_t i = 0; i < n; i++) {
             size_t x_row = first + i;
-            const struct vs_act *a = vs_act_at((struct vs_act *)m->x, n_blocks, m->n, x_row)
-                                   + b * vs_act_width(m->n, x_row);
+            const struct vs_act *a = m->x + vs_act_index(n_blocks, x_row) + b * vs_act_width(m->n, x_row);
             if (info->per16) {
                 float i0 = (float)dot(c.code, info->offset, a->q, 16);
                 float i1 = (float)dot(c.code + 16, info->offset, a->q + 16, 16);

@@ -1,0 +1,57 @@
+/* engine/model.h - a loaded model, and sequences of tokens computed with it.
+ *
+ * Memory:  a model owns the backend, the KV pool and the copied header; after _open nothing is read from the file.
+ * Threads: one caller for a model and all its sequences.
+ */
+#ifndef VS_ENGINE_MODEL_H
+#define VS_ENGINE_MODEL_H
+#include "base/status.h"
+#include "cpu/backend.h"
+#include "import/gguf.h"
+
+struct vs_model_config {
+    enum vs_isa isa;
+    unsigned n_threads;
+    uint32_t context;                    /* 0 = the model's own, capped by a quarter of free_bytes */
+    uint64_t free_bytes;                 /* 0 = unknown: no cap */
+    enum vs_kv_type kv_type;
+    uint32_t chunk;                      /* most rows of a step; 0 = default */
+};
+
+struct vs_header;                        /* a model file mapped, its header copied and parsed */
+
+/* The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser.
+ * VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM. fd stays the caller's. */
+int vs_header_open(int fd, struct vs_header **ret, struct vs_error *err);
+void vs_header_close(struct vs_header *h);
+const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
+
+struct vs_model;
+int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
+                  struct vs_model **ret, struct vs_error *err);
+void vs_model_close(struct vs_model *m);
+
+uint32_t vs_model_context(const struct vs_model *m);
+uint32_t vs_model_n_vocab(const struct vs_model *m);
+uint32_t vs_model_chunk(const struct vs_model *m);
+const struct vs_graph *vs_model_graph(const struct vs_model *m);
+const struct vs_model_config *vs_model_config(const struct vs_model *m);
+/* Bytes of weights, step memory and one position of the KV cache. */
+void vs_model_memory(const struct vs_model *m, size_t *ret_weights, size_t *ret_arena, size_t *ret_kv_token);
+
+struct vs_sequence;                      /* tokens whose K and V are in the cache */
+int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret);
+void vs_sequence_free(struct vs_sequence *s);
+const uint32_t *vs_sequence_tokens(const struct vs_sequence *s, size_t *ret_n);
+/* Forgets all but the first n tokens. */
+void vs_sequence_truncate(struct vs_sequence *s, size_t n);
+
+/* Appends tokens, computing their K and V in chunks. Logits are read for the last n_out of them and handed to `rows` (may be
+ * NULL when n_out is 0) in order, at most VS_MODEL_MAX_OUT rows a call; first = index in tokens of the first row.
+ * check (may be NULL) is asked before every step. On failure the sequence holds only what was computed. */
+enum { VS_MODEL_MAX_OUT = 32 };
+typedef int vs_rows_fn(void *context, size_t first, size_t n, const float *logits);
+typedef int vs_check_fn(void *context, size_t done, size_t total);
+int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, size_t n_out,
+                       vs_rows_fn *rows, vs_check_fn *check, void *context, struct vs_error *err);
+#endif

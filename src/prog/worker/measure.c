@@ -1,0 +1,220 @@
+/* prog/worker/measure.c - the methods logits, perplexity and bench. */
+#include "prog/worker/service_internal.h"
+
+#include "base/clock.h"
+#include "base/num.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct run {
+    struct vs_service *s;
+    struct vs_sink *sink;
+    const uint32_t *tokens;              /* of the window being scored */
+    double nll;
+    uint64_t n_scored, done, total;
+};
+
+static int ask(void *context, size_t done, size_t total)
+{
+    struct run *run = context;
+    (void)done, (void)total;
+    return run->sink->check ? run->sink->check(run->sink->context) : VS_OK;
+}
+
+static int report(struct run *run, const char *what)
+{
+    return run->sink->progress ? run->sink->progress(run->sink->context, what, run->done, run->total) : VS_OK;
+}
+
+static int text_or_tokens(struct vs_service *s, const json_t *request, struct vs_ids *ids, struct vs_error *err)
+{
+    const json_t *tokens = json_object_get(request, "tokens"), *text = json_object_get(request, "text");
+    int r;
+    if (tokens && !json_is_null(tokens))
+        r = vs_request_ids(s, tokens, "tokens", ids, err);
+    else if (json_is_string(text))
+        r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
+                              !vs_request_flag(request, "no_bos"), ids, err);
+    else
+        r = vs_error_set(err, VS_E_INVALID, "text or tokens must be given");
+    if (r == VS_OK && !ids->n)
+        r = vs_error_set(err, VS_E_INVALID, "the text is empty");
+    return r;
+}
+
+/* ---- logits ---- */
+
+static int send_rows(void *context, size_t first, size_t n, const float *logits)
+{
+    struct run *run = context;
+    run->done = first + n;
+    int r = run->sink->data(run->sink->context, logits, n * vs_model_n_vocab(run->s->model) * sizeof *logits);
+    return r == VS_OK ? report(run, "logits") : r;
+}
+
+int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    struct vs_ids ids = { 0 };
+    int r = text_or_tokens(s, request, &ids, err);
+    if (r == VS_OK) {
+        struct run run = { .s = s, .sink = sink, .total = ids.n };
+        vs_sequence_truncate(s->sequence, 0);
+        r = vs_sequence_append(s->sequence, ids.id, ids.n, ids.n, send_rows, ask, &run, err);
+    }
+    if (r == VS_OK)
+        *ret = json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)ids.n, "n_vocab", (json_int_t)vs_model_n_vocab(s->model),
+                         "tokens", vs_ids_json(ids.id, ids.n));
+    else if (err && !err->text[0])
+        vs_error_set(err, r, "%s", vs_status_text(r));
+    vs_ids_clear(&ids);
+    return r;
+}
+
+/* ---- perplexity: docs/PERPLEXITY.md has the convention ---- */
+
+static int score_rows(void *context, size_t first, size_t n, const float *logits)
+{
+    struct run *run = context;
+    uint32_t n_vocab = vs_model_n_vocab(run->s->model);
+    for (size_t i = 0; i < n; i++) {
+        float logprob;
+        int r = vs_sampler_logprobs(run->s->sampler, logits + i * n_vocab, run->tokens[first + i + 1], 0, &logprob, NULL);
+        if (r != VS_OK)
+            return r;
+        run->nll -= (double)logprob;
+        run->n_scored++;
+    }
+    return VS_OK;
+}
+
+int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    int64_t window;
+    struct vs_ids ids = { 0 };
+    int r = vs_request_int(request, "ctx", 512, 4, vs_model_context(s->model), &window, err);
+    if (r == VS_OK)
+        r = text_or_tokens(s, request, &ids, err);
+    size_t c = r == VS_OK ? (size_t)window : 1, n_windows = ids.n / c;
+    if (r == VS_OK && !n_windows)
+        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens, fewer than one window of %zu (--ctx)", ids.n, c);
+    struct run run = { .s = s, .sink = sink, .total = n_windows };
+    for (size_t w = 0; w < n_windows && r == VS_OK; w++) {
+        uint32_t *tokens = ids.id + w * c, first = tokens[0];
+        if (s->tokenizer && vs_tokenizer_adds_bos(s->tokenizer))
+            tokens[0] = vs_tokenizer_bos(s->tokenizer);
+        run.tokens = tokens;
+        vs_sequence_truncate(s->sequence, 0);
+        r = vs_sequence_append(s->sequence, tokens, c - 1, c - 1 - c / 2, score_rows, ask, &run, err);
+        tokens[0] = first;
+        run.done = w + 1;
+        if (r == VS_OK)
+            r = report(&run, "perplexity");
+    }
+    if (r == VS_OK)
+        *ret = json_pack("{s:f, s:I, s:f}", "perplexity", vs_exp64(run.nll / (double)run.n_scored), "n_tokens",
+                         (json_int_t)run.n_scored, "nll", run.nll);
+    vs_ids_clear(&ids);
+    return r;
+}
+
+/* ---- bench ---- */
+
+static int fill(struct vs_service *s, struct run *run, uint32_t *tokens, size_t n, struct vs_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        tokens[i] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
+    return n ? vs_sequence_append(s->sequence, tokens, n, 1, NULL, ask, run, err) : VS_OK;
+}
+
+/* Tokens per second of one repetition: n tokens as one prompt, or as n steps. */
+static int repetition(struct vs_service *s, struct run *run, bool single, size_t n, size_t depth, uint32_t *tokens,
+                      double *ret, struct vs_error *err)
+{
+    vs_sequence_truncate(s->sequence, depth);
+    size_t have;
+    vs_sequence_tokens(s->sequence, &have);
+    int r = have < depth ? (vs_sequence_truncate(s->sequence, 0), fill(s, run, tokens, depth, err)) : VS_OK;
+    uint64_t start = vs_clock_ns();
+    if (r == VS_OK && !single)
+        r = fill(s, run, tokens, n, err);
+    for (size_t i = 0; r == VS_OK && single && i < n; i++) {
+        tokens[0] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
+        r = vs_sequence_append(s->sequence, tokens, 1, 1, NULL, ask, run, err);
+    }
+    *ret = (double)n * 1e9 / (double)(vs_clock_ns() - start + 1);
+    return r;
+}
+
+static int one_test(struct vs_service *s, struct run *run, bool single, size_t n, size_t depth, int64_t reps, json_t *results,
+                    struct vs_error *err)
+{
+    uint32_t *tokens = malloc((n + depth + 1) * sizeof *tokens);
+    json_t *rates = json_array();
+    char name[32];
+    snprintf(name, sizeof name, "%s%zu", single ? "tg" : "pp", n);
+    int r = tokens && rates ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    double rate;
+    if (r == VS_OK)                      /* warm up, not counted */
+        r = repetition(s, run, single, single && n > 4 ? 4 : n, depth, tokens, &rate, err);
+    for (int64_t i = 0; i < reps && r == VS_OK; i++) {
+        r = repetition(s, run, single, n, depth, tokens, &rate, err);
+        json_array_append_new(rates, json_real(rate));
+        run->done++;
+        if (r == VS_OK)
+            r = report(run, "bench");
+    }
+    free(tokens);
+    if (r == VS_OK)
+        json_array_append_new(results, json_pack("{s:s, s:I, s:O}", "test", name, "depth", (json_int_t)depth,
+                                                 "tokens_per_second", rates));
+    json_decref(rates);
+    return r;
+}
+
+static int check_list(const json_t *list, const char *key, int64_t min, int64_t max, struct vs_error *err)
+{
+    size_t i;
+    const json_t *v;
+    if (json_array_size(list) > 64)
+        return vs_error_set(err, VS_E_INVALID, "%s: at most 64 values", key);
+    json_array_foreach(list, i, v)
+        if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
+            return vs_error_set(err, VS_E_INVALID, "%s must be %lld to %lld (the context)", key, (long long)min, (long long)max);
+    return VS_OK;
+}
+
+int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    static const char *const kinds[] = { "pp", "tg" };
+    int64_t reps, context = vs_model_context(s->model);
+    int r = vs_request_int(request, "reps", 3, 1, 1000, &reps, err);
+    const json_t *depths = json_object_get(request, "depth"), *d, *v;
+    if (r == VS_OK)
+        r = check_list(depths, "depth", 0, context - 1, err);
+    for (int k = 0; k < 2 && r == VS_OK; k++)
+        r = check_list(json_object_get(request, kinds[k]), kinds[k], 1, context, err);
+    if (r != VS_OK)
+        return r;
+    json_t *zero = json_pack("[i]", 0), *results = json_array();
+    if (!json_array_size(depths))
+        depths = zero;
+    struct run run = { .s = s, .sink = sink };
+    run.total = (uint64_t)reps * json_array_size(depths)
+              * (json_array_size(json_object_get(request, "pp")) + json_array_size(json_object_get(request, "tg")));
+    size_t i, n;
+    json_array_foreach(depths, i, d)
+        for (int k = 0; k < 2 && r == VS_OK; k++)
+            json_array_foreach(json_object_get(request, kinds[k]), n, v) {
+                if (r == VS_OK && json_integer_value(v) + json_integer_value(d) > context)
+                    r = vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld", kinds[k],
+                                     (long long)json_integer_value(v), (long long)json_integer_value(d), (long long)context);
+                if (r == VS_OK)
+                    r = one_test(s, &run, k == 1, (size_t)json_integer_value(v), (size_t)json_integer_value(d), reps, results, err);
+            }
+    if (r == VS_OK)
+        *ret = json_pack("{s:O}", "results", results);
+    json_decref(zero);
+    json_decref(results);
+    return r;
+}

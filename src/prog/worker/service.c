@@ -1,0 +1,313 @@
+/* prog/worker/service.c - open a model, answer methods. See service.h; the measuring methods are in measure.c. */
+#include "prog/worker/service_internal.h"
+
+#include "base/clock.h"
+#include "prog/worker/inspect.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void vs_service_prepare(void)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+    EVP_Digest("", 0, digest, NULL, EVP_sha256(), NULL);     /* fetches what it needs while it still may */
+    json_object_seed(0);
+}
+
+/* ---- JSON in ---- */
+
+int vs_request_int(const json_t *request, const char *key, int64_t preset, int64_t min, int64_t max, int64_t *ret,
+                   struct vs_error *err)
+{
+    const json_t *v = json_object_get(request, key);
+    *ret = preset;
+    if (!v || json_is_null(v))
+        return VS_OK;
+    if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
+        return vs_error_set(err, VS_E_INVALID, "%s must be a whole number from %lld to %lld", key, (long long)min, (long long)max);
+    *ret = json_integer_value(v);
+    return VS_OK;
+}
+
+bool vs_request_flag(const json_t *request, const char *key)
+{
+    return json_is_true(json_object_get(request, key));
+}
+
+int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_ids *ret, struct vs_error *err)
+{
+    if (!json_is_array(list))
+        return vs_error_set(err, VS_E_INVALID, "%s must be a list of token ids", key);
+    uint32_t n_vocab = s->model ? vs_model_n_vocab(s->model) : s->tokenizer ? vs_tokenizer_n_vocab(s->tokenizer) : 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= n_vocab)
+            return vs_error_set(err, VS_E_INVALID, "%s: entry %zu is not a token id below %u", key, i, n_vocab);
+        if (vs_ids_add(ret, (uint32_t)json_integer_value(v)) != VS_OK)
+            return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    }
+    return VS_OK;
+}
+
+json_t *vs_ids_json(const uint32_t *id, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(id[i]));
+    return list;
+}
+
+int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
+{
+    return s->tokenizer ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "%s", s->no_tokenizer);
+}
+
+int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
+                      struct vs_ids *ids, struct vs_error *err)
+{
+    int r = vs_service_need_tokenizer(s, err);
+    if (r != VS_OK)
+        return r;
+    struct vs_text_run run = { n, special };
+    return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, add_special ? VS_ENCODE_ADD_SPECIAL : 0, ids, err);
+}
+
+/* ---- tokenize, detokenize, inspect, status ---- */
+
+static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    (void)sink;
+    const json_t *text = json_object_get(request, "text");
+    if (!json_is_string(text))
+        return vs_error_set(err, VS_E_INVALID, "text is missing");
+    struct vs_ids ids = { 0 };
+    int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
+                              !vs_request_flag(request, "no_bos"), &ids, err);
+    if (r == VS_OK)
+        *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n), "n", (json_int_t)ids.n);
+    vs_ids_clear(&ids);
+    return r;
+}
+
+/* Bytes as a JSON string: what is not UTF-8 becomes U+FFFD. */
+json_t *vs_json_text(const char *text, size_t n)
+{
+    if (vs_utf8_valid(text, n) == n)
+        return json_stringn(n ? text : "", n);
+    struct vs_buf clean = { 0 };
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        size_t len = vs_utf8_decode(text + i, n - i, &c);
+        vs_buf_utf8(&clean, len ? c : 0xfffd);
+        i += len ? len : 1;
+    }
+    json_t *v = clean.status == VS_OK ? json_stringn(clean.data ? clean.data : "", clean.n) : NULL;
+    vs_buf_clear(&clean);
+    return v;
+}
+
+static int detokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    (void)sink;
+    struct vs_ids ids = { 0 };
+    struct vs_buf text = { 0 };
+    int r = vs_service_need_tokenizer(s, err);
+    if (r == VS_OK)
+        r = vs_request_ids(s, json_object_get(request, "tokens"), "tokens", &ids, err);
+    if (r == VS_OK)
+        r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, vs_request_flag(request, "special"), &text, err);
+    if (r == VS_OK)
+        *ret = json_pack("{s:o}", "text", vs_json_text(text.data, text.n));
+    vs_ids_clear(&ids);
+    vs_buf_clear(&text);
+    return r;
+}
+
+static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    (void)sink;
+    int64_t ctx;
+    int r = vs_request_int(request, "ctx", 0, 0, UINT32_MAX, &ctx, err);
+    return r == VS_OK ? vs_inspect(vs_header_gguf(s->header), (uint32_t)ctx, ret, err) : r;
+}
+
+static int status(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+{
+    (void)request, (void)sink, (void)err;
+    *ret = json_object();
+    if (!s->model)
+        return VS_OK;
+    size_t weights, arena, kv_token;
+    vs_model_memory(s->model, &weights, &arena, &kv_token);
+    const struct vs_model_config *c = vs_model_config(s->model);
+    *ret = json_pack("{s:s, s:I, s:s, s:I, s:s, s:I, s:I, s:I}", "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads,
+                     "kv_type", vs_kv_type_name(c->kv_type), "context", (json_int_t)c->context,
+                     "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)weights,
+                     "step_bytes", (json_int_t)arena, "kv_bytes_per_token", (json_int_t)kv_token);
+    return VS_OK;
+}
+
+/* ---- the table of methods ---- */
+
+static const struct method {
+    const char *name;
+    bool needs_model;
+    int (*call)(struct vs_service *, const json_t *, struct vs_sink *, json_t **, struct vs_error *);
+} methods[] = {
+    { "generate",   true,  vs_service_generate },
+    { "chat",       true,  vs_service_generate },
+    { "tokenize",   false, tokenize },
+    { "detokenize", false, detokenize },
+    { "inspect",    false, inspect },
+    { "status",     false, status },
+    { "logits",     true,  vs_service_logits },
+    { "perplexity", true,  vs_service_perplexity },
+    { "bench",      true,  vs_service_bench },
+};
+
+int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
+                    json_t **ret_result, struct vs_error *err)
+{
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (strcmp(methods[i].name, method) != 0)
+            continue;
+        if (methods[i].needs_model && !s->model)
+            return vs_error_set(err, s->no_model.code ? s->no_model.code : VS_E_UNSUPPORTED, "%s",
+                                s->no_model.code ? s->no_model.text : "the model was loaded to be looked at only");
+        json_t *result = NULL;
+        int r = methods[i].call(s, request, sink, &result, err);
+        if (r == VS_OK && !result)
+            r = vs_error_set(err, VS_E_NOMEM, "out of memory");
+        if (r == VS_OK)
+            *ret_result = result;
+        else
+            json_decref(result);
+        return r;
+    }
+    return vs_error_set(err, VS_E_UNSUPPORTED, "method '%s' is not known", method);
+}
+
+/* ---- open ---- */
+
+struct loading {
+    struct vs_sink *sink;
+};
+
+static int progress(void *context, uint64_t done, uint64_t total)
+{
+    struct vs_sink *sink = ((struct loading *)context)->sink;
+    return sink && sink->progress ? sink->progress(sink->context, "load", done, total) : VS_OK;
+}
+
+static const char *string_setting(const json_t *settings, const char *key, const char *preset)
+{
+    const char *v = json_string_value(json_object_get(settings, key));
+    return v ? v : preset;
+}
+
+static int read_config(const json_t *settings, struct vs_model_config *c, struct vs_error *err)
+{
+    int64_t threads, cpus, ctx, chunk, free_bytes;
+    int r = vs_request_int(settings, "threads", 0, 0, VS_POOL_MAX_THREADS, &threads, err);
+    if (r == VS_OK)
+        r = vs_request_int(settings, "n_cpus", 1, 0, 1 << 20, &cpus, err);
+    if (r == VS_OK)
+        r = vs_request_int(settings, "ctx", 0, 0, UINT32_MAX, &ctx, err);
+    if (r == VS_OK)
+        r = vs_request_int(settings, "prefill_chunk", 0, 0, 65536, &chunk, err);
+    if (r == VS_OK)
+        r = vs_request_int(settings, "free_bytes", 0, 0, INT64_MAX, &free_bytes, err);
+    if (r != VS_OK)
+        return r;
+    const char *name = string_setting(settings, "isa", "auto");
+    int isa = vs_isa_parse(name), kv = vs_kv_type_parse(string_setting(settings, "kv_type", "f16"));
+    if (isa < 0)
+        return vs_error_set(err, VS_E_INVALID, "isa '%s' is not known; known are auto, c, avx2, avx512", name);
+    if (isa > (int)vs_isa_best())
+        return vs_error_set(err, VS_E_UNSUPPORTED, "this CPU can't run isa '%s'; the best it has is %s", name,
+                            vs_isa_name(vs_isa_best()));
+    if (kv < 0)
+        return vs_error_set(err, VS_E_INVALID, "kv_type is not known; known are f16, f32, q8_0");
+    const char *precision = string_setting(settings, "precision", "fast");
+    if (strcmp(precision, "fast") != 0)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "precision '%s' is not supported; supported is fast", precision);
+    int64_t n = threads ? threads : cpus;
+    n = n < 1 ? 1 : n > VS_POOL_MAX_THREADS ? VS_POOL_MAX_THREADS : n;
+    *c = (struct vs_model_config){ .isa = (enum vs_isa)isa, .n_threads = (unsigned)n, .context = (uint32_t)ctx,
+                                   .free_bytes = (uint64_t)free_bytes, .kv_type = (enum vs_kv_type)kv, .chunk = (uint32_t)chunk };
+    return VS_OK;
+}
+
+static int open_text(struct vs_service *s, struct vs_error *err)
+{
+    const struct vs_gguf *g = vs_header_gguf(s->header);
+    int r = vs_tokenizer_create(g, &s->tokenizer, err);
+    if (r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED) {      /* logits by token id still work */
+        snprintf(s->no_tokenizer, sizeof s->no_tokenizer, "%s",
+                 r == VS_E_NOT_FOUND ? "the model file carries no tokenizer" : err->text);
+        return VS_OK;
+    }
+    if (r != VS_OK)
+        return r;
+    struct vs_str source;
+    if (vs_gguf_get_str(g, "tokenizer.chat_template", &source, NULL) == VS_OK) {
+        s->has_template = true;
+        if (vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
+            s->template = NULL;                              /* said when it is asked for */
+    }
+    return VS_OK;
+}
+
+int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+{
+    struct vs_service *s = calloc(1, sizeof *s);
+    if (!s) {
+        close(fd);
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    }
+    uint64_t start = vs_clock_ns();
+    struct vs_model_config config;
+    struct loading loading = { sink };
+    bool inspect_only = vs_request_flag(settings, "inspect_only");
+    int r = read_config(settings, &config, err);
+    if (r == VS_OK)
+        r = vs_header_open(fd, &s->header, err);
+    if (r == VS_OK && !inspect_only)
+        r = vs_model_open(s->header, fd, &config, progress, &loading, &s->model, err);
+    if (r == VS_OK)
+        r = open_text(s, err);
+    if (r == VS_OK && s->model && s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > vs_model_n_vocab(s->model))
+        r = vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model");
+    if (r == VS_OK && s->model) {
+        r = vs_sampler_create(vs_model_n_vocab(s->model), &s->sampler);
+        if (r == VS_OK)
+            r = vs_sequence_create(s->model, &s->sequence);
+        if (r != VS_OK)
+            vs_error_set(err, r, "model: out of memory");
+    }
+    close(fd);
+    s->load_ms = (double)(vs_clock_ns() - start) / 1e6;
+    if (r != VS_OK) {
+        vs_service_close(s);
+        return r;
+    }
+    *ret = s;
+    return VS_OK;
+}
+
+void vs_service_close(struct vs_service *s)
+{
+    if (!s)
+        return;
+    vs_sequence_free(s->sequence);
+    vs_sampler_free(s->sampler);
+    vs_template_free(s->template);
+    vs_tokenizer_free(s->tokenizer);
+    vs_model_close(s->model);
+    vs_header_close(s->header);
+    free(s);
+}

@@ -1,0 +1,42 @@
+/* prog/worker/service_internal.h - shared by service.c, generate.c and measure.c; stays inside the worker. */
+#ifndef VS_WORKER_SERVICE_INTERNAL_H
+#define VS_WORKER_SERVICE_INTERNAL_H
+#include "base/buf.h"
+#include "base/utf8.h"
+#include "cpu/pool.h"
+#include "engine/model.h"
+#include "prog/worker/service.h"
+#include "sampler/sampler.h"
+#include "template/template.h"
+#include "tokenizer/tokenizer.h"
+
+struct vs_service {
+    struct vs_header *header;
+    struct vs_model *model;              /* NULL when opened to be looked at only */
+    struct vs_error no_model;
+    struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
+    char no_tokenizer[512];
+    bool has_template;
+    struct vs_template *template;        /* NULL: none, or template_error says why */
+    struct vs_error template_error;
+    struct vs_sampler *sampler;
+    struct vs_sequence *sequence;        /* the last one: its longest common prefix is not computed again */
+    double load_ms;
+};
+
+/* A whole number in [min, max], or `preset` when the key is absent. VS_E_INVALID names the key. */
+int vs_request_int(const json_t *request, const char *key, int64_t preset, int64_t min, int64_t max, int64_t *ret,
+                   struct vs_error *err);
+bool vs_request_flag(const json_t *request, const char *key);
+int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_ids *ret, struct vs_error *err);
+json_t *vs_ids_json(const uint32_t *id, size_t n);
+json_t *vs_json_text(const char *text, size_t n);
+int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
+int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
+                      struct vs_ids *ids, struct vs_error *err);
+
+int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
+int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
+int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
+int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
+#endif
