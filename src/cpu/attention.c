@@ -45,9 +45,9 @@ static float q8_scale(const float *x, size_t n, float *ret_inverse)
     float amax = 0;
     for (size_t i = 0; i < n; i++)
         amax = vs_absf(x[i]) > amax ? vs_absf(x[i]) : amax;
-    if (!(amax >= 0x1p-100f)) {
+    if (!(amax >= 0x1p-100f)) {          /* nothing there, or NaN everywhere */
         *ret_inverse = 0;
-        return 0;
+        return x[0] == x[0] ? 0 : x[0];
     }
     *ret_inverse = 127.0f / amax;
     return amax / 127.0f;

@@ -33,13 +33,18 @@ static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride
         struct vs_act *a = dst + b * stride;
         size_t len = n - b * 32 < 32 ? n - b * 32 : 32;
         const float *v = x + b * 32;
-        float amax = 0;
+        uint32_t greatest = 0;           /* of the bits of |x|: they order as the numbers do, NaN above all */
         for (size_t i = 0; i < len; i++) {
-            float m = vs_absf(v[i]);
-            amax = m > amax ? m : amax;
+            uint32_t bits = vs_f32_bits(v[i]) & 0x7fffffff;
+            greatest = bits > greatest ? bits : greatest;
         }
         memset(a, 0, sizeof *a);
-        if (!(amax >= 0x1p-100f))
+        float amax = vs_f32_of_bits(greatest);
+        if (greatest >= 0x7f800000) {    /* a fault must reach the logits */
+            a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);
+            continue;
+        }
+        if (amax < 0x1p-100f)
             continue;
         float id = 127.0f / amax;
         int sum[2] = { 0, 0 };

@@ -1,0 +1,317 @@
+/* cpu/matmul_avx512.c - matrices on AVX-512 VNNI: one vector is the 16 rows of a panel, vpdpbusd takes four k of each.
+ *
+ * A tile is 16 rows and NC columns (rows of x), NC up to 8. vpdpbusd adds in 32 bits without saturation; the offset of
+ * a format sits in the accumulator's start. Layout: cpu/matrix.h. Same chains, same bits as ops_c.c.
+ */
+#include "cpu/ops.h"
+
+#include "base/num.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { MAX_COLUMNS = VS_ACT_ROWS };
+
+INLINE __m512i load(const uint8_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
+
+INLINE __m512 half16(const uint8_t *p)                   /* 16 x f16 */
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+INLINE __m512 u8x16(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+INLINE __m512 i8x16(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+INLINE __m512i word(const void *p)                       /* 4 bytes to every lane */
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+}
+
+INLINE __m512i shifted(__m512i v, const int left)        /* bits, to the right when negative; bytes are masked by the caller */
+{
+    return left >= 0 ? _mm512_slli_epi16(v, (unsigned)left) : _mm512_srli_epi16(v, (unsigned)-left);
+}
+
+/* Codes of k-step g of a run of 32 that begins at `at`. */
+INLINE __m512i codes(const enum vs_matrix_class cls, const uint8_t *at, const int g)
+{
+    __m512i v;
+    switch (cls) {
+    case VS_CLASS_Q8:
+        return load(at + 64 * g);
+    case VS_CLASS_K2:
+    case VS_CLASS_K3:
+        v = _mm512_and_si512(shifted(load(at + 64 * (g / 4)), -2 * (g % 4)), _mm512_set1_epi8(3));
+        if (cls == VS_CLASS_K3)
+            v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 128), 2 - g), _mm512_set1_epi8(4)));
+        return v;
+    default:
+        break;
+    }
+    v = _mm512_and_si512(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm512_set1_epi8(15));
+    if (cls == VS_CLASS_Q5 || cls == VS_CLASS_Q5M || cls == VS_CLASS_K5)
+        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 256), 4 - g), _mm512_set1_epi8(16)));
+    else if (cls == VS_CLASS_K6)
+        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 256 + 64 * (g / 4)), 4 - 2 * (g % 4)),
+                                                _mm512_set1_epi8(48)));
+    return v;
+}
+
+struct traits {
+    int super_len, super_bytes, header, step, offset_shift;      /* offset = 1 << shift; -1 = none */
+    bool per16, has_min;
+};
+
+INLINE struct traits traits_of(const enum vs_matrix_class cls)
+{
+    switch (cls) {
+    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false };
+    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true };
+    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false };
+    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320, -1, false, true };
+    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512,  7, false, false };
+    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true };
+    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false };
+    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true };
+    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320, -1, false, true };
+    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false };      /* K6 */
+    }
+}
+
+/* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run`; super points at the superblock. */
+INLINE __m512 scale16(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int i)
+{
+    __m512 d = half16(super);
+    switch (cls) {
+    case VS_CLASS_K4:
+    case VS_CLASS_K5:
+        return _mm512_mul_ps(d, u8x16(super + 64 + 16 * run));
+    case VS_CLASS_K2: {
+        __m128i s = _mm_loadu_si128((const __m128i *)(const void *)(super + 64 + 16 * (2 * run + i)));
+        return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(s, _mm_set1_epi8(15)))));
+    }
+    case VS_CLASS_K3:
+    case VS_CLASS_K6:
+        return _mm512_mul_ps(d, i8x16(super + 32 + 16 * (2 * run + i)));
+    default:
+        return d;
+    }
+}
+
+INLINE __m512 min16(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int i)
+{
+    __m512 m = half16(super + 32);
+    if (cls == VS_CLASS_Q4M || cls == VS_CLASS_Q5M)
+        return m;
+    m = _mm512_sub_ps(_mm512_set1_ps(-0.0f), m);         /* exact: only the sign changes */
+    if (cls == VS_CLASS_K2) {
+        __m128i s = _mm_loadu_si128((const __m128i *)(const void *)(super + 64 + 16 * (2 * run + i)));
+        s = _mm_and_si128(_mm_srli_epi16(s, 4), _mm_set1_epi8(15));
+        return _mm512_mul_ps(m, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(s)));
+    }
+    return _mm512_mul_ps(m, u8x16(super + 192 + 16 * run));
+}
+
+/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. */
+INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int nc,
+                 const struct vs_act *x, __m512 ret[MAX_COLUMNS])
+{
+    const struct traits t = traits_of(cls);
+    __m512i acc[MAX_COLUMNS];
+    for (int c = 0; c < nc; c++) {
+        int32_t start = 0;
+        if (t.offset_shift >= 0 && steps == 8)
+            start = x[c].nsum;
+        else if (t.offset_shift >= 0)
+            start = x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1];
+        acc[c] = _mm512_set1_epi32(start * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
+    }
+    for (int g = from; g < from + steps; g++) {
+        __m512i w = codes(cls, at, g);
+        for (int c = 0; c < nc; c++)
+            acc[c] = _mm512_dpbusd_epi32(acc[c], w, word(x[c].q + 4 * g));
+    }
+    for (int c = 0; c < nc; c++)
+        ret[c] = _mm512_cvtepi32_ps(acc[c]);
+}
+
+/* One run of 32 k, added to the chains. */
+INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int nc, const struct vs_act *x,
+                  __m512 acc[MAX_COLUMNS])
+{
+    const struct traits t = traits_of(cls);
+    const uint8_t *at = super + t.header + run * t.step;
+    __m512 sum[MAX_COLUMNS];
+    if (t.per16) {
+        __m512 first[MAX_COLUMNS], s0 = scale16(cls, super, run, 0), s1 = scale16(cls, super, run, 1);
+        dots(cls, at, 0, 4, nc, x, first);
+        dots(cls, at, 4, 4, nc, x, sum);
+        for (int c = 0; c < nc; c++) {
+            __m512 v = _mm512_fmadd_ps(sum[c], s1, _mm512_mul_ps(first[c], s0));
+            acc[c] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[c].d), acc[c]);
+        }
+        for (int i = 0; i < 2 && t.has_min; i++) {
+            __m512 m = min16(cls, super, run, i);
+            for (int c = 0; c < nc; c++)
+                acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c].dsh[i]), acc[c]);
+        }
+        return;
+    }
+    __m512 s = scale16(cls, super, run, 0);
+    dots(cls, at, 0, 8, nc, x, sum);
+    for (int c = 0; c < nc; c++)
+        acc[c] = _mm512_fmadd_ps(sum[c], _mm512_mul_ps(s, _mm512_set1_ps(x[c].d)), acc[c]);
+    if (t.has_min) {
+        __m512 m = min16(cls, super, run, 0);
+        for (int c = 0; c < nc; c++)
+            acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c].ds), acc[c]);
+    }
+}
+
+/* 16 rows from `row`, columns first .. first + nc: bias, residual, store. */
+INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const int nc, __m512 acc[MAX_COLUMNS])
+{
+    size_t left = m->w->n_rows - row;
+    __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
+    for (int c = 0; c < nc; c++) {
+        size_t at = (first + (size_t)c) * m->ldy + row;
+        __m512 v = acc[c];
+        if (m->bias)
+            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, m->bias + row));
+        if (m->residual)
+            v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, m->residual + at), v);
+        _mm512_mask_storeu_ps(m->y + at, mask, v);
+    }
+}
+
+INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
+                 const struct vs_act *x, size_t width, const int nc)
+{
+    const struct traits t = traits_of(cls);
+    const int runs = t.super_len / 32;
+    __m512 acc[MAX_COLUMNS];
+    for (int c = 0; c < nc; c++)
+        acc[c] = _mm512_setzero_ps();
+    for (size_t s = m->w->n_cols / (unsigned)t.super_len; s; s--, panel += t.super_bytes)
+        for (int run = 0; run < runs; run++, x += width)
+            run32(cls, panel, run, nc, x, acc);
+    finish(m, row, first, nc, acc);
+}
+
+INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
+{
+    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w);
+    for (size_t first = 0; first < m->n; first += VS_ACT_ROWS) {
+        size_t width = vs_act_width(m->n, first);
+        const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
+        for (size_t p = begin; p < end; p++) {
+            const uint8_t *panel = m->w->data + p * panel_bytes;
+            size_t row = p * VS_PANEL_ROWS;
+            switch (width) {
+            case 8: tile(cls, m, panel, row, first, x, width, 8); break;
+            case 7: tile(cls, m, panel, row, first, x, width, 7); break;
+            case 6: tile(cls, m, panel, row, first, x, width, 6); break;
+            case 5: tile(cls, m, panel, row, first, x, width, 5); break;
+            case 4: tile(cls, m, panel, row, first, x, width, 4); break;
+            case 3: tile(cls, m, panel, row, first, x, width, 3); break;
+            case 2: tile(cls, m, panel, row, first, x, width, 2); break;
+            default: tile(cls, m, panel, row, first, x, width, 1); break;
+            }
+        }
+    }
+}
+
+/* One function for each class, so that everything above is compiled with its constants. */
+#define CLASS_FUNCTION(cls)                                                                  \
+    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
+    {                                                                                        \
+        panels(VS_CLASS_##cls, m, begin, end);                                               \
+    }
+CLASS_FUNCTION(Q4) CLASS_FUNCTION(Q4M) CLASS_FUNCTION(Q5) CLASS_FUNCTION(Q5M) CLASS_FUNCTION(Q8)
+CLASS_FUNCTION(K2) CLASS_FUNCTION(K3) CLASS_FUNCTION(K4) CLASS_FUNCTION(K5) CLASS_FUNCTION(K6)
+
+/* ---- float weights: 32 fma from zero, then one add to the chain ---- */
+
+INLINE __m512 float_values(const enum vs_matrix_class cls, const uint8_t *at)
+{
+    if (cls == VS_CLASS_F32)
+        return _mm512_loadu_ps((const void *)at);
+    if (cls == VS_CLASS_F16)
+        return half16(at);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)at)), 16));
+}
+
+INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
+                       const int nc)
+{
+    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols;
+    __m512 acc[MAX_COLUMNS];
+    for (int c = 0; c < nc; c++)
+        acc[c] = _mm512_setzero_ps();
+    for (size_t k0 = 0; k0 < n; k0 += 32) {
+        size_t end = n - k0 < 32 ? n : k0 + 32;
+        __m512 block[MAX_COLUMNS];
+        for (int c = 0; c < nc; c++)
+            block[c] = _mm512_setzero_ps();
+        for (size_t k = k0; k < end; k++) {
+            __m512 w = float_values(cls, panel + k * step);
+            for (int c = 0; c < nc; c++)
+                block[c] = _mm512_fmadd_ps(w, _mm512_set1_ps(m->xf[(first + (size_t)c) * m->ldx + k]), block[c]);
+        }
+        for (int c = 0; c < nc; c++)
+            acc[c] = _mm512_add_ps(acc[c], block[c]);
+    }
+    finish(m, row, first, nc, acc);
+}
+
+INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
+{
+    size_t panel_bytes = vs_matrix_panel_bytes(m->w);
+    for (size_t p = begin; p < end; p++) {
+        const uint8_t *panel = m->w->data + p * panel_bytes;
+        size_t i = 0, row = p * VS_PANEL_ROWS;
+        for (; i + 8 <= m->n; i += 8)
+            float_tile(cls, m, panel, row, i, 8);
+        for (; i < m->n; i++)
+            float_tile(cls, m, panel, row, i, 1);
+    }
+}
+
+#define FLOAT_FUNCTION(cls)                                                                  \
+    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
+    {                                                                                        \
+        float_panels(VS_CLASS_##cls, m, begin, end);                                         \
+    }
+FLOAT_FUNCTION(F32) FLOAT_FUNCTION(F16) FLOAT_FUNCTION(BF16)
+
+static void matmul(const struct vs_matmul *m, size_t begin, size_t end)
+{
+    static void (*const functions[VS_N_CLASSES])(const struct vs_matmul *, size_t, size_t) = {
+        [VS_CLASS_Q4] = panels_Q4, [VS_CLASS_Q4M] = panels_Q4M, [VS_CLASS_Q5] = panels_Q5, [VS_CLASS_Q5M] = panels_Q5M,
+        [VS_CLASS_Q8] = panels_Q8, [VS_CLASS_K2] = panels_K2, [VS_CLASS_K3] = panels_K3, [VS_CLASS_K4] = panels_K4,
+        [VS_CLASS_K5] = panels_K5, [VS_CLASS_K6] = panels_K6, [VS_CLASS_F32] = panels_F32, [VS_CLASS_F16] = panels_F16,
+        [VS_CLASS_BF16] = panels_BF16,
+    };
+    functions[m->w->cls](m, begin, end);
+}
+
+void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops)
+{
+    ops->packed = true;
+    ops->matmul = matmul;
+}

@@ -1,0 +1,378 @@
+/* cpu/ops_avx2.c - everything but matrices on 8 lanes. Same bits as ops_c.c; tails are done in plain C with the same operations. */
+#include "cpu/ops.h"
+
+#include "cpu/math_avx2.h"
+
+#include <string.h>
+
+static void rms_norm(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    __m256 lo = _mm256_setzero_ps(), hi = _mm256_setzero_ps();
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + 8);
+        lo = _mm256_fmadd_ps(a, a, lo);
+        hi = _mm256_fmadd_ps(b, b, hi);
+    }
+    if (i < n) {                         /* lanes past the end add the square of zero to what they have: nothing */
+        float tail[16] = { 0 };
+        memcpy(tail, x + i, (n - i) * sizeof *x);
+        __m256 a = _mm256_loadu_ps(tail), b = _mm256_loadu_ps(tail + 8);
+        lo = _mm256_fmadd_ps(a, a, lo);
+        hi = _mm256_fmadd_ps(b, b, hi);
+    }
+    float r = 1.0f / vs_sqrtf(vs_tree16(lo, hi) / (float)n + eps);
+    __m256 r8 = _mm256_set1_ps(r);
+    for (i = 0; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), r8);
+        _mm256_storeu_ps(y + i, w ? _mm256_mul_ps(v, _mm256_loadu_ps(w + i)) : v);
+    }
+    for (; i < n; i++)
+        y[i] = w ? x[i] * r * w[i] : x[i] * r;
+}
+
+static int sum8(__m256i v)
+{
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static void quantize_block(const float *v, struct vs_act *a)
+{
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256 x[4];
+    __m256i greatest = _mm256_setzero_si256();
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_loadu_ps(v + 8 * i);
+        greatest = _mm256_max_epi32(greatest, _mm256_and_si256(_mm256_castps_si256(x[i]), mask));
+    }
+    __m128i g = _mm_max_epi32(_mm256_castsi256_si128(greatest), _mm256_extracti128_si256(greatest, 1));
+    g = _mm_max_epi32(g, _mm_shuffle_epi32(g, 0x4e));
+    g = _mm_max_epi32(g, _mm_shuffle_epi32(g, 0xb1));
+    uint32_t bits = (uint32_t)_mm_cvtsi128_si32(g);
+    float amax = vs_f32_of_bits(bits);
+    if (bits >= 0x7f800000 || amax < 0x1p-100f) {
+        memset(a, 0, sizeof *a);
+        if (bits >= 0x7f800000)
+            a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);
+        return;
+    }
+    __m256 id = _mm256_set1_ps(127.0f / amax);
+    __m256i q[4];
+    for (int i = 0; i < 4; i++)
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], id));
+    int sum0 = sum8(_mm256_add_epi32(q[0], q[1])), sum1 = sum8(_mm256_add_epi32(q[2], q[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i p01 = _mm256_packs_epi32(q[0], q[1]), p23 = _mm256_packs_epi32(q[2], q[3]);
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(p01, p23), order);
+    _mm256_storeu_si256((__m256i *)(void *)a->q, bytes);
+    /* minus the sums of neighbours: 16-bit pairs (k mod 4 in {0,1}) and (k mod 4 in {2,3}) lie side by side */
+    __m256i pair = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+    __m128i h0 = _mm256_castsi256_si128(pair), h1 = _mm256_extracti128_si256(pair, 1);
+    h0 = _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0x4e));
+    h1 = _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0x4e));
+    h0 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0xb1)));
+    h1 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0xb1)));
+    int n0 = _mm_cvtsi128_si32(h0), n1 = _mm_cvtsi128_si32(h1), n = _mm_cvtsi128_si32(_mm_add_epi16(h0, h1));
+    memcpy(a->npair16[0], &n0, 4);
+    memcpy(a->npair16[1], &n1, 4);
+    memcpy(a->npair32, &n, 4);
+    a->d = amax / 127.0f;
+    a->nsum = -(sum0 + sum1);
+    a->ds = a->d * (float)(sum0 + sum1);
+    a->dsh[0] = a->d * (float)sum0;
+    a->dsh[1] = a->d * (float)sum1;
+}
+
+static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    size_t b = 0;
+    for (; b * 32 + 32 <= n; b++)
+        quantize_block(x + b * 32, dst + b * stride);
+    if (b * 32 < n) {
+        float tail[32] = { 0 };
+        memcpy(tail, x + b * 32, (n - b * 32) * sizeof *x);
+        quantize_block(tail, dst + b * stride);
+    }
+}
+
+static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        g = act == VS_ACT_SILU ? vs_silu8(g) : vs_gelu_tanh8(g);
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(g, _mm256_loadu_ps(up + i)));
+    }
+    for (; i < n; i++)
+        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+}
+
+static void add(float *y, const float *a, const float *b, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+    for (; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void scale(float *y, const float *x, float s, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(s)));
+    for (; i < n; i++)
+        y[i] = x[i] * s;
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind)
+{
+    size_t i = 0;
+    if (kind == VS_ROPE_NEOX)
+        for (; i + 8 <= n_pairs; i += 8) {
+            __m256 c = _mm256_loadu_ps(cosine + i), s = _mm256_loadu_ps(sine + i);
+            __m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + n_pairs + i);
+            _mm256_storeu_ps(x + i, _mm256_fnmadd_ps(x1, s, _mm256_mul_ps(x0, c)));
+            _mm256_storeu_ps(x + n_pairs + i, _mm256_fmadd_ps(x1, c, _mm256_mul_ps(x0, s)));
+        }
+    size_t step = kind == VS_ROPE_NORM ? 2 : 1, other = kind == VS_ROPE_NORM ? 1 : n_pairs;
+    for (; i < n_pairs; i++) {
+        float x0 = x[i * step], x1 = x[i * step + other];
+        x[i * step] = vs_fmaf(-x1, sine[i], x0 * cosine[i]);
+        x[i * step + other] = vs_fmaf(x1, cosine[i], x0 * sine[i]);
+    }
+}
+
+static void to_f16(uint16_t *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+    for (; i < n; i++)
+        y[i] = vs_f32_to_f16(x[i]);
+}
+
+static void from_f16(float *y, const uint16_t *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + i))));
+    for (; i < n; i++)
+        y[i] = vs_f16_to_f32(x[i]);
+}
+
+static void from_i8(float *y, const int8_t *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(x + i)))));
+    for (; i < n; i++)
+        y[i] = (float)x[i];
+}
+
+/* N queries against 16 keys at a time. */
+static inline __attribute__((always_inline)) void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n,
+                                                              const float *k, size_t head_dim)
+{
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
+        __m256 acc[4][2];
+        for (int i = 0; i < n; i++)
+            acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+        for (size_t d = 0; d < head_dim; d++) {
+            __m256 k0 = _mm256_loadu_ps(k + d * VS_PAGE_TOKENS + t), k1 = _mm256_loadu_ps(k + d * VS_PAGE_TOKENS + t + 8);
+            for (int i = 0; i < n; i++) {
+                __m256 x = _mm256_broadcast_ss(q + (size_t)i * ldq + d);
+                acc[i][0] = _mm256_fmadd_ps(x, k0, acc[i][0]);
+                acc[i][1] = _mm256_fmadd_ps(x, k1, acc[i][1]);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            _mm256_storeu_ps(s + (size_t)i * lds + t, acc[i][0]);
+            _mm256_storeu_ps(s + (size_t)i * lds + t + 8, acc[i][1]);
+        }
+    }
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+{
+    size_t i = 0;
+    for (; i + 4 <= n_q; i += 4)
+        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 4, k, head_dim);
+    switch (n_q - i) {
+    case 3: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 3, k, head_dim); break;
+    case 2: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 2, k, head_dim); break;
+    case 1: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim); break;
+    default: break;
+    }
+}
+
+static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
+{
+    if (cap != 0)                        /* scale and cap here, so that the vector part has one form */
+        for (uint32_t j = span.lo; j < span.hi; j++)
+            s[j] = cap * vs_tanhf(s[j] * s_scale / cap);
+    const __m256 low = _mm256_set1_ps(-__builtin_inff()), factor = _mm256_set1_ps(s_scale);
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i lo = _mm256_set1_epi32((int)span.lo - 1), hi = _mm256_set1_epi32((int)span.hi);
+    __m256 max = low;
+    for (int j = (int)span.lo / 8 * 8; j < (int)span.hi; j += 8) {
+        __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32(j));
+        __m256 in = _mm256_castsi256_ps(_mm256_and_si256(_mm256_cmpgt_epi32(at, lo), _mm256_cmpgt_epi32(hi, at)));
+        __m256 v = _mm256_loadu_ps(s + j);
+        if (cap == 0)
+            v = _mm256_mul_ps(v, factor);
+        _mm256_storeu_ps(s + j, v);
+        max = _mm256_max_ps(_mm256_blendv_ps(low, v, in), max);      /* a NaN in v leaves max as it is, as in plain C */
+    }
+    float lane[8], m = -__builtin_inff();
+    _mm256_storeu_ps(lane, max);
+    for (int i = 0; i < 8; i++)
+        m = lane[i] > m ? lane[i] : m;
+    __m256 sum[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() }, top = _mm256_set1_ps(m);
+    for (int j = 0; j < VS_SPLIT; j += 8) {
+        __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32(j));
+        __m256 in = _mm256_castsi256_ps(_mm256_and_si256(_mm256_cmpgt_epi32(at, lo), _mm256_cmpgt_epi32(hi, at)));
+        __m256 p = _mm256_setzero_ps();
+        if (j + 8 > (int)span.lo && j < (int)span.hi)
+            p = _mm256_and_ps(vs_exp8(_mm256_sub_ps(_mm256_loadu_ps(s + j), top)), in);
+        _mm256_storeu_ps(s + j, p);
+        sum[j / 8 % 2] = _mm256_add_ps(sum[j / 8 % 2], p);
+    }
+    *ret_max = m;
+    *ret_sum = vs_tree16(sum[0], sum[1]);
+}
+
+static inline size_t clip(uint32_t at, size_t base)
+{
+    size_t t = at > base ? at - base : 0;
+    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
+}
+
+/* Keys [lo, hi) of the page for one query. */
+static void mix_one(float *o, const float *p, size_t lo, size_t hi, const float *v, size_t head_dim)
+{
+    size_t d = 0;
+    for (; d + 32 <= head_dim; d += 32) {
+        __m256 a0 = _mm256_loadu_ps(o + d), a1 = _mm256_loadu_ps(o + d + 8);
+        __m256 a2 = _mm256_loadu_ps(o + d + 16), a3 = _mm256_loadu_ps(o + d + 24);
+        for (size_t t = lo; t < hi; t++) {
+            __m256 x = _mm256_broadcast_ss(p + t);
+            const float *at = v + t * head_dim + d;
+            a0 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at), a0);
+            a1 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 8), a1);
+            a2 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 16), a2);
+            a3 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 24), a3);
+        }
+        _mm256_storeu_ps(o + d, a0);
+        _mm256_storeu_ps(o + d + 8, a1);
+        _mm256_storeu_ps(o + d + 16, a2);
+        _mm256_storeu_ps(o + d + 24, a3);
+    }
+    for (; d + 8 <= head_dim; d += 8) {
+        __m256 a = _mm256_loadu_ps(o + d);
+        for (size_t t = lo; t < hi; t++)
+            a = _mm256_fmadd_ps(_mm256_broadcast_ss(p + t), _mm256_loadu_ps(v + t * head_dim + d), a);
+        _mm256_storeu_ps(o + d, a);
+    }
+    for (; d < head_dim; d++)
+        for (size_t t = lo; t < hi; t++)
+            o[d] = vs_fmaf(p[t], v[t * head_dim + d], o[d]);
+}
+
+/* Keys [lo, hi) that four queries all see; dimensions in multiples of 16. */
+static void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo, size_t hi, const float *v, size_t head_dim)
+{
+    for (size_t d = 0; d < head_dim; d += 16) {
+        __m256 acc[4][2];
+        for (int i = 0; i < 4; i++) {
+            acc[i][0] = _mm256_loadu_ps(o + (size_t)i * ldo + d);
+            acc[i][1] = _mm256_loadu_ps(o + (size_t)i * ldo + d + 8);
+        }
+        for (size_t t = lo; t < hi; t++) {
+            __m256 v0 = _mm256_loadu_ps(v + t * head_dim + d), v1 = _mm256_loadu_ps(v + t * head_dim + d + 8);
+            for (int i = 0; i < 4; i++) {
+                __m256 x = _mm256_broadcast_ss(p + (size_t)i * ldp + t);
+                acc[i][0] = _mm256_fmadd_ps(x, v0, acc[i][0]);
+                acc[i][1] = _mm256_fmadd_ps(x, v1, acc[i][1]);
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            _mm256_storeu_ps(o + (size_t)i * ldo + d, acc[i][0]);
+            _mm256_storeu_ps(o + (size_t)i * ldo + d + 8, acc[i][1]);
+        }
+    }
+}
+
+static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim)
+{
+    size_t i = 0;
+    p += base;
+    for (; i + 4 <= n_q && head_dim % 16 == 0; i += 4) {
+        size_t from = 0, to = VS_PAGE_TOKENS;            /* what all four see */
+        for (size_t j = i; j < i + 4; j++) {
+            size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
+            from = lo > from ? lo : from;
+            to = hi < to ? hi : to;
+        }
+        if (from >= to) {
+            for (size_t j = i; j < i + 4; j++)
+                mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), clip(span[j].hi, base), v, head_dim);
+            continue;
+        }
+        for (size_t j = i; j < i + 4; j++)
+            mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), from, v, head_dim);
+        mix_four(o + i * ldo, ldo, p + i * ldp, ldp, from, to, v, head_dim);
+        for (size_t j = i; j < i + 4; j++)
+            mix_one(o + j * ldo, p + j * ldp, to, clip(span[j].hi, base), v, head_dim);
+    }
+    for (; i < n_q; i++)
+        mix_one(o + i * ldo, p + i * ldp, clip(span[i].lo, base), clip(span[i].hi, base), v, head_dim);
+}
+
+static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
+{
+    float m_new = *m > m_split ? *m : m_split;
+    float a = vs_expf(*m - m_new), b = vs_expf(m_split - m_new);
+    *l = vs_fmaf(l_split, b, *l * a);
+    __m256 a8 = _mm256_set1_ps(a), b8 = _mm256_set1_ps(b);
+    size_t d = 0;
+    for (; d + 8 <= head_dim; d += 8)
+        _mm256_storeu_ps(o + d, _mm256_fmadd_ps(_mm256_loadu_ps(o_split + d), b8, _mm256_mul_ps(_mm256_loadu_ps(o + d), a8)));
+    for (; d < head_dim; d++)
+        o[d] = vs_fmaf(o_split[d], b, o[d] * a);
+    *m = m_new;
+}
+
+static bool has_fault(const float *x, size_t n)
+{
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    __m256i greatest = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        greatest = _mm256_max_epi32(greatest, _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x + i)), mask));
+    bool fault = _mm256_movemask_epi8(_mm256_cmpgt_epi32(greatest, _mm256_set1_epi32(0x7f7fffff))) != 0;
+    for (; i < n; i++)
+        fault |= (vs_f32_bits(x[i]) & 0x7fffffff) >= 0x7f800000;
+    return fault;
+}
+
+void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops)
+{
+    ops->rms_norm = rms_norm;
+    ops->quantize = quantize;
+    ops->glu = glu;
+    ops->add = add;
+    ops->scale = scale;
+    ops->rope = rope;
+    ops->to_f16 = to_f16;
+    ops->from_f16 = from_f16;
+    ops->from_i8 = from_i8;
+    ops->scores = scores;
+    ops->soft_max = soft_max;
+    ops->mix = mix;
+    ops->merge = merge;
+    ops->has_fault = has_fault;
+}
