@@ -15,6 +15,4 @@ vs_room(client     NEEDS vs_ipc)
 
 vs_program(veritas        veritas  client ipc sandbox base PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
 vs_program(veritas-broker broker   ipc sandbox base)
-if(EXISTS ${CMAKE_SOURCE_DIR}/src/prog/worker/service.c)
-    vs_program(veritas-worker worker   engine template tokenizer sampler ipc sandbox PkgConfig::CRYPTO)
-endif()
+vs_program(veritas-worker worker   engine template tokenizer sampler ipc sandbox PkgConfig::CRYPTO)
