@@ -235,7 +235,7 @@ static void ask_load(struct broker *b, struct job *j, const json_t *request, str
     struct model *m = model_find(b, name);
     if (m && f->fd >= 0 && m->by_descriptor && !is_same_file(&m->file, &file)) {
         /* The file was replaced since. */
-        if (m->running || m->queue.n) {
+        if ((m->running && m->running->peer) || m->queue.n) {
             job_fail(b, j, VS_E_BUSY, "an older version of this file is loaded and still answers; unload it first");
             return;
         }
