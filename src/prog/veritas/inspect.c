@@ -70,30 +70,41 @@ static void print_list(const json_t *list)
     printf(n > LIST_SHOWN ? ", ... %zu in all]" : "]", n);
 }
 
-/* One line for each object: its values, with the keys in the first line. */
+/* Bytes are told in MB too. */
+static bool is_bytes(const char *key)
+{
+    static const char *const names[] = { "bytes", "header_bytes", "tensor_bytes", "weights", "f16", "f32", "q8_0" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(key, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A tensor a line: the columns are the keys of the first object. */
 static void print_table(const json_t *list, int indent)
 {
     json_t *row, *value;
     const char *key;
     size_t i;
-    printf("\n%*s", indent + 2, "");
-    json_object_foreach(json_array_get(list, 0), key, value)
-        printf("%-*s", strcmp(key, "name") == 0 ? 40 : 14, key);
+    int widest = 4;
+    json_array_foreach(list, i, row)
+        if ((int)json_string_length(json_object_get(row, "name")) > widest)
+            widest = (int)json_string_length(json_object_get(row, "name"));
+    widest = widest > 48 ? 48 : widest;
     printf("\n");
     json_array_foreach(list, i, row) {
         printf("%*s", indent + 2, "");
         json_object_foreach(row, key, value) {
-            int width = strcmp(key, "name") == 0 ? 40 : 14;
+            int width = strcmp(key, "name") == 0 ? widest : 8;
             if (json_is_string(value)) {
                 print_text(json_string_value(value), json_string_length(value), indent);
                 int pad = width - (int)json_string_length(value);
-                printf("%*s", pad > 1 ? pad : 1, "");
+                printf("%*s", pad > 0 ? pad + 2 : 2, "");
             } else if (json_is_array(value)) {
                 print_list(value);
                 printf("  ");
-            } else if (json_is_integer(value)) {
-                printf("%-*lld", width, (long long)json_integer_value(value));
             } else {
+                printf("%s ", key);
                 print_scalar(value, 0);
                 printf("  ");
             }
@@ -109,7 +120,15 @@ static void print_value(const char *key, json_t *value, int indent)
     printf("%*s", indent, "");
     print_text(key, strlen(key), indent);
     printf(":");
-    if (json_is_object(value)) {
+    json_t *head = json_object_get(value, "head"), *count = json_object_get(value, json_is_array(head) ? "count" : "bytes");
+    if (head && json_is_integer(count)) {
+        /* the beginning of something long */
+        printf(" ");
+        json_is_array(head) ? print_list(head) : print_scalar(head, indent);
+        printf(" (%lld %s in all)\n", (long long)json_integer_value(count), json_is_array(head) ? "elements" : "bytes");
+    } else if (json_is_integer(value) && is_bytes(key) && json_integer_value(value) >= 1000000) {
+        printf(" %lld (%.1f MB)\n", (long long)json_integer_value(value), (double)json_integer_value(value) / 1e6);
+    } else if (json_is_object(value)) {
         printf("\n");
         json_object_foreach(value, inner, item)
             print_value(inner, item, indent + 2);
@@ -142,8 +161,12 @@ int vs_command_inspect(const struct vs_args *args)
         json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
         putchar('\n');
     } else if (rc == VS_OK) {
+        /* the longest list last */
         json_object_foreach(result, key, value)
-            print_value(key, value, 0);
+            if (strcmp(key, "tensors") != 0)
+                print_value(key, value, 0);
+        if (json_array_size(json_object_get(result, "tensors")) > 0)
+            print_value("tensors", json_object_get(result, "tensors"), 0);
     }
     json_decref(result);
     json_decref(request);
