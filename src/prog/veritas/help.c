@@ -120,7 +120,7 @@ static void troff_text(const char *text)
         size_t line = strcspn(text, "\n");
         if (line > 0 && (*text == ' ') != literal) {
             literal = *text == ' ';
-            printf(literal ? ".PP\n.nf\n.RS 4\n" : ".RE\n.fi\n");
+            printf(literal ? ".PP\n.nf\n.RS 4\n" : ".RE\n.fi\n.PP\n");
         }
         if (line == 0 && !literal)
             printf(".PP\n");
@@ -298,7 +298,7 @@ static void zsh_completion(void)
            "    if (( CURRENT == 2 )); then\n        local -a list\n        list=(\n");
     for (int i = 0; i < VS_COMMAND_COUNT; i++)
         if (!strchr(vs_commands[i].name, ' '))
-            printf("            '%s:%s'\n", vs_commands[i].name, vs_commands[i].summary);
+            printf("            '%s:", vs_commands[i].name), quoted(vs_commands[i].summary, true), printf("'\n");
     printf("        )\n        _describe command list; return\n    fi\n"
            "    if [[ $cmd == models ]]; then\n        if (( CURRENT == 3 )); then compadd ");
     command_words(true);
@@ -347,9 +347,11 @@ static void fish_completion(void)
     for (int i = 0; i < VS_COMMAND_COUNT; i++) {
         const char *blank = strchr(vs_commands[i].name, ' ');
         if (!blank)
-            printf("complete -c veritas -n __fish_use_subcommand -f -a %s -d '%s'\n", vs_commands[i].name, vs_commands[i].summary);
+            printf("complete -c veritas -n __fish_use_subcommand -f -a %s -d '", vs_commands[i].name);
         else
-            printf("complete -c veritas -n '__fish_seen_subcommand_from models' -f -a %s -d '%s'\n", blank + 1, vs_commands[i].summary);
+            printf("complete -c veritas -n '__fish_seen_subcommand_from models' -f -a %s -d '", blank + 1);
+        quoted(vs_commands[i].summary, false);
+        printf("'\n");
     }
     for (int c = 0; c < VS_COMMAND_COUNT; c++) {
         const char *blank = strchr(vs_commands[c].name, ' ');
