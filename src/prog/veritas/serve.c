@@ -1,0 +1,791 @@
+/* prog/veritas/serve.c - the supervisor: `veritas serve`.
+ *
+ *     client ---- socket ----> broker ---- socketpair ----> worker      each locked in by itself
+ *                                 \____ control ____ supervisor ____ exit status, last words
+ *
+ * It opens files, starts and restarts the others, and does nothing else: it reads no frame, no model and no prompt. What the
+ * broker says is small JSON; it is checked as if it came from a stranger. One thread, one poll loop.
+ *
+ * Nothing outlives it: every child carries a parent-death signal, and each also ends when its socket does. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/machine.h"
+#include "client/client.h"
+#include "ipc/json.h"
+#include "prog/veritas/command.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/term.h"
+#include "sandbox/sandbox.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, LISTEN_BACKLOG = 64 };
+#define MS UINT64_C(1000000)
+#define BACKOFF_FIRST (100 * MS)
+#define BACKOFF_LAST (10000 * MS)
+#define STEADY (60000 * MS)             /* a life that long resets the back-off */
+#define DRAIN_TIME (10000 * MS)
+
+struct worker {
+    uint64_t id;                        /* the broker's; 0 = free */
+    char path[1024];
+    int file;
+    struct stat st;
+    char *settings;
+    size_t settings_bytes;
+    pid_t pid;                          /* 0 = not running */
+    struct vs_last_words *words;
+    uint64_t started_at, backoff, restart_at;
+    pid_t digest_pid;
+    int digest_fd;
+};
+
+struct supervisor {
+    char directory[1024], socket[sizeof ((struct sockaddr_un *)0)->sun_path], broker_path[1100], worker_path[1100];
+    int private_fd, listen_fd, control_fd, signal_fd, null_fd;
+    int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
+    pid_t broker_pid;
+    uint64_t broker_started, broker_backoff, broker_restart_at;
+    bool ending;
+    uint64_t end_at;
+    sigset_t old_mask;
+    struct worker workers[MAX_WORKERS];
+};
+
+/* ---- messages ---- */
+
+static void say(struct supervisor *s, json_t *message, int fd)
+{
+    struct vs_buf out = { .limit = MAX_MESSAGE };
+    vs_json_dump(message, &out);
+    json_decref(message);
+    if (out.status == VS_OK && s->control_fd >= 0) {
+        struct iovec io = { out.data, out.n };
+        union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;
+        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
+        if (fd >= 0) {
+            memset(&control, 0, sizeof control);
+            m.msg_control = &control;
+            m.msg_controllen = sizeof control;
+            struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+            h->cmsg_level = SOL_SOCKET;
+            h->cmsg_type = SCM_RIGHTS;
+            h->cmsg_len = CMSG_LEN(sizeof fd);
+            memcpy(CMSG_DATA(h), &fd, sizeof fd);
+        }
+        /* A broker that does not read for so long that its queue is full is ended; it would not miss one message well. */
+        if (sendmsg(s->control_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && s->broker_pid > 0 && !s->ending)
+            kill(s->broker_pid, SIGKILL);
+    }
+    vs_buf_clear(&out);
+}
+
+static void say_failed(struct supervisor *s, uint64_t id, const struct vs_error *err)
+{
+    say(s, json_pack("{s:s, s:I, s:s, s:s}", "op", "failed", "id", (json_int_t)id, "error", vs_status_name(err->code),
+                     "message", err->text), -1);
+}
+
+/* ---- children ---- */
+
+/* In the child: descriptors to 0..2 and 3.., and nothing else; a small environment; exec. */
+static void child_exec(struct supervisor *s, const char *path, const int *fds, int n_fds, bool keep_stderr, int lifeline)
+{
+    int high[8];
+    setsid();                           /* the terminal's Ctrl-C is for the supervisor */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct pollfd alive = { lifeline, POLLIN, 0 };
+    if (poll(&alive, 1, 0) > 0)
+        _exit(70);                      /* the parent ended between fork and prctl */
+    sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+    for (int i = 0; i < n_fds; i++)
+        high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD, HIGH_FD) : -1;
+    int null = fcntl(s->null_fd, F_DUPFD, HIGH_FD);
+    if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || (!keep_stderr && dup2(null, 2) < 0))
+        _exit(70);
+    for (int i = 0; i < n_fds; i++) {
+        close(3 + i);
+        if (high[i] >= 0 && dup2(high[i], 3 + i) < 0)
+            _exit(70);
+    }
+    close_range((unsigned)(3 + n_fds), ~0u, 0);
+    static const char *const kept[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS" };
+    enum { N_KEPT = sizeof kept / sizeof *kept };
+    char text[N_KEPT][512], *environment[N_KEPT + 1], *argv[] = { strdup(path), NULL };
+    int n = 0;
+    for (int i = 0; i < N_KEPT; i++) {
+        const char *value = getenv(kept[i]);
+        if (value && (size_t)snprintf(text[n], sizeof text[n], "%s=%s", kept[i], value) < sizeof text[n]) {
+            environment[n] = text[n];
+            n++;
+        }
+    }
+    environment[n] = NULL;
+    execve(path, argv, environment);
+    _exit(70);
+}
+
+static pid_t start_child(struct supervisor *s, const char *path, bool own_pids, const int *fds, int n_fds, bool keep_stderr)
+{
+    pid_t pid = vs_sandbox_fork(own_pids);
+    if (pid == 0) {
+        close(s->lifeline[1]);
+        child_exec(s, path, fds, n_fds, keep_stderr, s->lifeline[0]);
+    }
+    return pid;
+}
+
+static int start_broker(struct supervisor *s, struct vs_error *err)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
+    const int fds[] = { s->listen_fd, pair[1], s->private_fd };
+    /* Not in a PID namespace of its own: it must see who its clients are. */
+    s->broker_pid = start_child(s, s->broker_path, false, fds, 3, true);
+    close(pair[1]);
+    if (s->broker_pid < 0) {
+        s->broker_pid = 0;
+        close(pair[0]);
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", s->broker_path, strerror(errno));
+    }
+    s->control_fd = pair[0];
+    s->broker_started = vs_clock_ns();
+    return VS_OK;
+}
+
+static int settings_memfd(const struct worker *w)
+{
+    int fd = memfd_create("veritas settings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || write(fd, w->settings, w->settings_bytes) != (ssize_t)w->settings_bytes
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Starts the worker of w and hands its socket to the broker. */
+static int start_worker(struct supervisor *s, struct worker *w, struct vs_error *err)
+{
+    int pair[2] = { -1, -1 }, words = -1, settings = -1;
+    int rc = VS_OK;
+    vs_last_words_unmap(w->words);
+    w->words = NULL;
+    w->restart_at = 0;
+    lseek(w->file, 0, SEEK_SET);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || (settings = settings_memfd(w)) < 0) {
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot prepare a worker: %s", strerror(errno));
+        goto out;
+    }
+    rc = vs_last_words_create(&words, &w->words, err);
+    if (rc != VS_OK)
+        goto out;
+    const int fds[] = { pair[1], w->file, words, settings };
+    pid_t pid = start_child(s, s->worker_path, true, fds, 4, getenv("VERITAS_DEBUG") != NULL);
+    if (pid < 0) {
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", s->worker_path, strerror(errno));
+        goto out;
+    }
+    w->pid = pid;
+    w->started_at = vs_clock_ns();
+    say(s, json_pack("{s:s, s:I, s:I, s:s, s:I}", "op", "started", "id", (json_int_t)w->id, "pid", (json_int_t)pid,
+                     "path", w->path, "bytes", (json_int_t)w->st.st_size), pair[0]);
+out:
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            close(pair[i]);
+    if (words >= 0)
+        close(words);
+    if (settings >= 0)
+        close(settings);
+    return rc;
+}
+
+static void worker_free(struct worker *w)
+{
+    if (w->pid > 0)
+        kill(w->pid, SIGKILL);
+    if (w->digest_pid > 0)
+        kill(w->digest_pid, SIGKILL);
+    if (w->digest_fd >= 0)
+        close(w->digest_fd);
+    if (w->file >= 0)
+        close(w->file);
+    vs_last_words_unmap(w->words);
+    free(w->settings);
+    *w = (struct worker){ .file = -1, .digest_fd = -1 };
+}
+
+/* ---- digests: computed by a child beside the load, remembered by what identifies the file ---- */
+
+static void digest_key(const struct stat *st, char *key, size_t n)
+{
+    snprintf(key, n, "%llx %llx %lld %lld.%09ld %lld.%09ld", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino,
+             (long long)st->st_size, (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec,
+             st->st_ctim.tv_nsec);
+}
+
+static bool digest_cache(char *path, size_t n)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length = base && *base == '/' ? snprintf(path, n, "%s/veritas", base)
+        : home && *home == '/' ? snprintf(path, n, "%s/.cache/veritas", home) : -1;
+    return length > 0 && (size_t)length + 9 < n && vs_directory_make(path, NULL) == VS_OK
+        && strcat(path, "/digests") != NULL;
+}
+
+static bool is_digest(const char *hex)
+{
+    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == 0;
+}
+
+static bool digest_find(const struct stat *st, char hex[65])
+{
+    char path[1024], key[160], line[320];
+    bool found = false;
+    digest_key(st, key, sizeof key);
+    size_t n = strlen(key);
+    FILE *f = digest_cache(path, sizeof path) ? fopen(path, "re") : NULL;
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        if (strncmp(line, key, n) == 0 && line[n] == ' ' && is_digest(line + n + 1)) {
+            memcpy(hex, line + n + 1, 65);
+            found = true;
+        }
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static void digest_store(const struct stat *st, const char *hex)
+{
+    char path[1024], key[160];
+    digest_key(st, key, sizeof key);
+    int fd = digest_cache(path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        return;
+    dprintf(fd, "%s %s\n", key, hex);   /* one write: appends of several daemons do not mix */
+    close(fd);
+}
+
+/* The child: reads the file it was given and nothing else. A file that changes meanwhile gets no digest. */
+static void digest_child(const struct worker *w, int out)
+{
+    static unsigned char block[1 << 20], hash[EVP_MAX_MD_SIZE];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (nice(10) < 0) { /* it only costs a little more time beside the load */ }
+    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0))
+        _exit(1);
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    if (!c || !EVP_DigestInit_ex(c, EVP_sha256(), NULL))
+        _exit(1);
+    off_t at = 0;
+    while (at < w->st.st_size) {
+        ssize_t n = pread(w->file, block, sizeof block, at);
+        if (n <= 0 || !EVP_DigestUpdate(c, block, (size_t)n))
+            _exit(1);
+        at += n;
+    }
+    struct stat now;
+    char hex[65], before[160], after[160];
+    if (fstat(w->file, &now) != 0 || !EVP_DigestFinal_ex(c, hash, NULL))
+        _exit(1);
+    digest_key(&w->st, before, sizeof before);
+    digest_key(&now, after, sizeof after);
+    if (strcmp(before, after) != 0)
+        _exit(1);
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    _exit(write(out, hex, 64) == 64 ? 0 : 1);
+}
+
+static void say_digest(struct supervisor *s, const struct worker *w, const char *hex)
+{
+    say(s, json_pack("{s:s, s:I, s:s}", "op", "digest", "id", (json_int_t)w->id, "sha256", hex), -1);
+}
+
+static void start_digest(struct supervisor *s, struct worker *w)
+{
+    char hex[65];
+    int fd[2];
+    if (digest_find(&w->st, hex)) {
+        say_digest(s, w, hex);
+        return;
+    }
+    if (pipe2(fd, O_CLOEXEC) != 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+        digest_child(w, fd[1]);
+    }
+    close(fd[1]);
+    w->digest_pid = pid > 0 ? pid : 0;
+    w->digest_fd = fd[0];
+}
+
+static void take_digest(struct supervisor *s, struct worker *w)
+{
+    char hex[65] = "";
+    ssize_t n = read(w->digest_fd, hex, 64);
+    close(w->digest_fd);
+    w->digest_fd = -1;
+    if (n == 64 && is_digest(hex)) {
+        digest_store(&w->st, hex);
+        say_digest(s, w, hex);
+    }
+}
+
+/* ---- what the broker asks for ---- */
+
+static struct worker *worker_find(struct supervisor *s, uint64_t id)
+{
+    for (int i = 0; i < MAX_WORKERS; i++)
+        if (s->workers[i].id == id)
+            return &s->workers[i];
+    return NULL;
+}
+
+/* A client's own descriptor, or NAME.gguf of the model directory. Returns the descriptor, -1 and err. */
+static int open_model(struct supervisor *s, const char *model, int fd, struct worker *w, struct vs_error *err)
+{
+    if (fd >= 0) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || (flags & O_PATH)) {
+            vs_error_set(err, VS_E_INVALID, "the model's descriptor is not open for reading only");
+            return -1;
+        }
+        snprintf(w->path, sizeof w->path, "%s", model);
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    } else {
+        if (!vs_model_name_is_valid(model) || snprintf(w->path, sizeof w->path, "%s/%s.gguf", s->directory, model) >= (int)sizeof w->path) {
+            vs_model_missing(model, err);
+            return -1;
+        }
+        fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 && errno == ENOENT) {
+            vs_model_missing(model, err);
+            return -1;
+        }
+    }
+    if (fd < 0 || fstat(fd, &w->st) != 0) {
+        vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "%s: %s", w->path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    if (!S_ISREG(w->st.st_mode)) {
+        vs_error_set(err, VS_E_INVALID, "%s is not a regular file", w->path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void on_start(struct supervisor *s, uint64_t id, const json_t *message, int fd)
+{
+    struct vs_error err = { 0 };
+    struct worker *w = worker_find(s, 0);
+    const char *model = json_string_value(json_object_get(message, "model"));
+    if (!id || worker_find(s, id) || !model)
+        return;
+    if (!w) {
+        vs_error_set(&err, VS_E_BUSY, "more than %d models at once", MAX_WORKERS);
+        say_failed(s, id, &err);
+        return;
+    }
+    *w = (struct worker){ .file = -1, .digest_fd = -1, .backoff = BACKOFF_FIRST };
+    w->file = open_model(s, model, fd, w, &err);
+    if (w->file < 0) {
+        say_failed(s, id, &err);
+        return;
+    }
+    w->id = id;
+    struct vs_machine machine;
+    vs_machine_read("", &machine);
+    const json_t *asked = json_object_get(message, "settings");
+    json_t *settings = json_is_object(asked) ? json_copy((json_t *)(uintptr_t)asked) : json_object();
+    json_object_set_new(settings, "n_cpus", json_integer(machine.n_cpus));
+    json_object_set_new(settings, "free_bytes", json_integer((json_int_t)machine.free_bytes));
+    w->settings = json_dumps(settings, JSON_COMPACT);
+    json_decref(settings);
+    w->settings_bytes = w->settings ? strlen(w->settings) : 0;
+    int rc = w->settings ? start_worker(s, w, &err) : vs_error_set(&err, VS_E_NOMEM, "out of memory");
+    if (rc != VS_OK) {
+        say_failed(s, id, &err);
+        worker_free(w);
+        return;
+    }
+    start_digest(s, w);
+}
+
+static void on_stop(struct supervisor *s, uint64_t id, const json_t *message, int fd)
+{
+    (void)message, (void)fd;
+    struct worker *w = id ? worker_find(s, id) : NULL;
+    if (w)
+        worker_free(w);
+}
+
+static void on_models(struct supervisor *s, uint64_t id, const json_t *message, int fd)
+{
+    (void)message, (void)fd;
+    json_t *list = json_array();
+    DIR *d = opendir(s->directory);
+    for (struct dirent *e; d && (e = readdir(d)) && json_array_size(list) < 200; ) {
+        size_t n = strlen(e->d_name);
+        char name[VS_MODEL_NAME_MAX + 1];
+        if (n < 6 || n - 5 > VS_MODEL_NAME_MAX || strcmp(e->d_name + n - 5, ".gguf") != 0)
+            continue;
+        memcpy(name, e->d_name, n - 5);
+        name[n - 5] = 0;
+        struct stat st;
+        if (vs_model_name_is_valid(name) && fstatat(dirfd(d), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+            json_array_append_new(list, json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)st.st_size));
+    }
+    if (d)
+        closedir(d);
+    say(s, json_pack("{s:s, s:I, s:s, s:o}", "op", "models", "id", (json_int_t)id, "path", s->directory, "models", list), -1);
+}
+
+static void begin_end(struct supervisor *s)
+{
+    if (s->ending)
+        return;
+    s->ending = true;
+    s->end_at = vs_clock_ns() + DRAIN_TIME;
+    say(s, json_pack("{s:s}", "op", "drain"), -1);
+}
+
+static void on_shutdown(struct supervisor *s, uint64_t id, const json_t *message, int fd)
+{
+    (void)id, (void)message, (void)fd;
+    begin_end(s);
+}
+
+static const struct {
+    const char *op;
+    void (*take)(struct supervisor *s, uint64_t id, const json_t *message, int fd);
+} takers[] = {
+    { "start", on_start }, { "stop", on_stop }, { "models", on_models }, { "shutdown", on_shutdown },
+};
+
+static void control_ready(struct supervisor *s)
+{
+    static char packet[MAX_MESSAGE];
+    for (;;) {
+        struct iovec io = { packet, sizeof packet };
+        union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;
+        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+        ssize_t n = recvmsg(s->control_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {                   /* the broker ended; its exit status comes by SIGCHLD */
+            close(s->control_fd);
+            s->control_fd = -1;
+            return;
+        }
+        int fd = -1;
+        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+        if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(h), sizeof fd);
+        json_t *message = m.msg_flags & MSG_TRUNC ? NULL : vs_json_parse(packet, (size_t)n, NULL);
+        const char *op = json_string_value(json_object_get(message, "op"));
+        uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));
+        for (size_t i = 0; op && i < sizeof takers / sizeof *takers; i++)
+            if (strcmp(takers[i].op, op) == 0)
+                takers[i].take(s, id, message, fd);
+        json_decref(message);
+        if (fd >= 0)
+            close(fd);
+        if (s->control_fd < 0)
+            return;
+    }
+}
+
+/* ---- deaths ---- */
+
+static uint64_t back_off(uint64_t *backoff, uint64_t started_at)
+{
+    uint64_t now = vs_clock_ns();
+    if (now - started_at > STEADY)
+        *backoff = BACKOFF_FIRST;
+    uint64_t at = now + *backoff;
+    *backoff = *backoff * 2 > BACKOFF_LAST ? BACKOFF_LAST : *backoff * 2;
+    return at;
+}
+
+static void worker_ended(struct supervisor *s, struct worker *w, int status)
+{
+    char why[400], text[480];
+    /* A worker that says itself why it ends, or dies over its model, would do so again. */
+    bool loading = w->words && strncmp(w->words->phase, "load", 4) == 0;
+    bool said = w->words && w->words->kind == VS_WORDS_TEXT;
+    int code = vs_last_words_explain(w->words, status, why, sizeof why);
+    snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
+    w->pid = 0;
+    say(s, json_pack("{s:s, s:I, s:s, s:s}", "op", "exited", "id", (json_int_t)w->id, "error", vs_status_name(code),
+                     "message", text), -1);
+    if (s->ending || status == 0 || said || loading)
+        return;
+    vs_say("serve: %s: %s; it is started again", w->path, text);
+    w->restart_at = back_off(&w->backoff, w->started_at);
+}
+
+static void broker_ended(struct supervisor *s, int status)
+{
+    s->broker_pid = 0;
+    if (s->control_fd >= 0)
+        close(s->control_fd);
+    s->control_fd = -1;
+    for (int i = 0; i < MAX_WORKERS; i++)
+        worker_free(&s->workers[i]);
+    if (s->ending)
+        return;
+    if (s->private_fd >= 0 || status == 0) {
+        s->ending = true;               /* its one client left, or it was told to end */
+        return;
+    }
+    char why[400];
+    vs_last_words_explain(NULL, status, why, sizeof why);
+    vs_say("serve: the broker died: %s; it is started again", why);
+    s->broker_restart_at = back_off(&s->broker_backoff, s->broker_started);
+}
+
+static void reap(struct supervisor *s)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
+        if (pid == s->broker_pid)
+            broker_ended(s, status);
+        for (int i = 0; i < MAX_WORKERS; i++) {
+            if (s->workers[i].id && s->workers[i].pid == pid)
+                worker_ended(s, &s->workers[i], status);
+            if (s->workers[i].digest_pid == pid)
+                s->workers[i].digest_pid = 0;
+        }
+    }
+}
+
+static void take_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    while (read(s->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            continue;
+        if (s->ending)
+            s->end_at = 0;              /* a second one is impatient */
+        begin_end(s);
+    }
+    reap(s);
+}
+
+/* ---- the loop ---- */
+
+static uint64_t timers(struct supervisor *s)
+{
+    uint64_t now = vs_clock_ns(), next = UINT64_MAX;
+    struct vs_error err = { 0 };
+    if (s->ending)
+        next = s->end_at;
+    if (s->broker_restart_at && !s->ending) {
+        if (now >= s->broker_restart_at) {
+            s->broker_restart_at = 0;
+            if (start_broker(s, &err) != VS_OK)
+                s->broker_restart_at = back_off(&s->broker_backoff, now);
+        }
+        if (s->broker_restart_at)
+            next = s->broker_restart_at;
+    }
+    for (int i = 0; i < MAX_WORKERS && !s->ending; i++) {
+        struct worker *w = &s->workers[i];
+        if (!w->id || !w->restart_at)
+            continue;
+        if (now >= w->restart_at && start_worker(s, w, &err) != VS_OK)
+            w->restart_at = back_off(&w->backoff, now);
+        if (w->restart_at && w->restart_at < next)
+            next = w->restart_at;
+    }
+    return next;
+}
+
+static void loop(struct supervisor *s)
+{
+    while (!(s->ending && (s->broker_pid == 0 || vs_clock_ns() >= s->end_at))) {
+        uint64_t next = timers(s), now = vs_clock_ns();
+        struct pollfd polls[3 + MAX_WORKERS] = {
+            { s->signal_fd, POLLIN, 0 }, { s->control_fd, POLLIN, 0 }, { s->private_fd, POLLRDHUP, 0 },
+        };
+        for (int i = 0; i < MAX_WORKERS; i++)
+            polls[3 + i] = (struct pollfd){ s->workers[i].id ? s->workers[i].digest_fd : -1, POLLIN, 0 };
+        int timeout = next == UINT64_MAX ? -1 : next <= now ? 0 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS) + 1;
+        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0)
+            continue;
+        if (polls[2].revents)
+            return;                     /* the private client is gone: so are we */
+        for (int i = 0; i < MAX_WORKERS; i++)
+            if (polls[3 + i].revents && s->workers[i].digest_fd == polls[3 + i].fd)
+                take_digest(s, &s->workers[i]);
+        if (polls[1].revents)
+            control_ready(s);
+        if (polls[0].revents)
+            take_signals(s);
+    }
+}
+
+/* ---- set-up ---- */
+
+/* Beside this program (a build), or in ../libexec/veritas (installed). */
+static int find_program(const char *name, char *ret, size_t n, struct vs_error *err)
+{
+    char self[1024];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return vs_error_set(err, VS_E_SYSTEM, "/proc/self/exe: %s", strerror(errno));
+    self[length] = 0;
+    *strrchr(self, '/') = 0;
+    static const char *const folders[] = { "", "/../libexec/veritas" };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (snprintf(ret, n, "%s%s/%s", self, folders[i], name) < (int)n && access(ret, X_OK) == 0)
+            return VS_OK;
+    return vs_error_set(err, VS_E_NOT_FOUND, "%s is neither in %s nor in %s/../libexec/veritas", name, self, self);
+}
+
+static int open_socket(struct supervisor *s, struct vs_error *err)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char folder[sizeof address.sun_path];
+    memcpy(address.sun_path, s->socket, sizeof address.sun_path);
+    memcpy(folder, s->socket, sizeof folder);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return vs_error_set(err, VS_E_INVALID, "the socket's path '%s' has no directory of its own", s->socket);
+    *slash = 0;
+    int rc = vs_directory_make(folder, err);
+    struct stat st;
+    if (rc != VS_OK)
+        return rc;
+    if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+        return vs_error_set(err, VS_E_DENIED, "%s is not a directory of this user", folder);
+    if (st.st_mode & 022)
+        return vs_error_set(err, VS_E_DENIED, "%s may be written by others; run chmod 700 on it or choose another socket with --socket", folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
+    if (lstat(s->socket, &st) == 0) {
+        if (!S_ISSOCK(st.st_mode)) {
+            close(fd);
+            return vs_error_set(err, VS_E_INVALID, "%s is there and is not a socket", s->socket);
+        }
+        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+            close(fd);
+            return vs_error_set(err, VS_E_BUSY, "a daemon already listens at %s; `veritas stop` ends it", s->socket);
+        }
+        unlink(s->socket);              /* left behind by one that was killed */
+    }
+    mode_t mask = umask(0177);
+    bool done = bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    int error = errno;
+    umask(mask);
+    if (!done || listen(fd, LISTEN_BACKLOG) != 0) {
+        close(fd);
+        return vs_error_set(err, VS_E_SYSTEM, "%s: %s", s->socket, strerror(done ? errno : error));
+    }
+    s->listen_fd = fd;
+    return VS_OK;
+}
+
+static int set_up(struct supervisor *s, const char *socket_path, int private_fd, struct vs_error *err)
+{
+    sigset_t mask;
+    struct vs_sandbox_options checked = { 0 };
+    int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
+    if (rc == VS_OK)
+        rc = vs_models_directory(s->directory, sizeof s->directory, err);
+    if (rc == VS_OK)
+        rc = find_program("veritas-broker", s->broker_path, sizeof s->broker_path, err);
+    if (rc == VS_OK)
+        rc = find_program("veritas-worker", s->worker_path, sizeof s->worker_path, err);
+    if (rc != VS_OK)
+        return rc;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGHUP);
+    sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
+    sigdelset(&s->old_mask, SIGCHLD);
+    sigdelset(&s->old_mask, SIGTERM);
+    sigdelset(&s->old_mask, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (s->signal_fd < 0 || s->null_fd < 0 || pipe2(s->lifeline, O_CLOEXEC) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
+    vs_json_setup(0);
+    if (private_fd >= 0) {
+        if (fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0)
+            return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open descriptor", private_fd);
+        s->private_fd = private_fd;
+    } else {
+        if (socket_path && strlen(socket_path) >= sizeof s->socket)
+            return vs_error_set(err, VS_E_LIMIT, "the socket's path is longer than %zu bytes", sizeof s->socket - 1);
+        if (socket_path)
+            strcpy(s->socket, socket_path);
+        else if (vs_client_socket_path(s->socket, sizeof s->socket) != VS_OK)
+            return vs_error_set(err, VS_E_LIMIT, "the socket's path is too long; set VERITAS_SOCKET to a shorter one");
+        rc = open_socket(s, err);
+        if (rc != VS_OK)
+            return rc;
+    }
+    return start_broker(s, err);
+}
+
+int vs_command_serve(const struct vs_args *args)
+{
+    static struct supervisor supervisor = { .private_fd = -1, .listen_fd = -1, .control_fd = -1, .signal_fd = -1,
+        .null_fd = -1, .broker_backoff = BACKOFF_FIRST };
+    struct supervisor *s = &supervisor;
+    struct vs_error err = { 0 };
+    for (int i = 0; i < MAX_WORKERS; i++)
+        s->workers[i].file = s->workers[i].digest_fd = -1;
+    bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD);
+    int rc = set_up(s, vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL,
+                    is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);
+    if (rc == VS_OK) {
+        if (!is_private)
+            vs_say("listening at %s", s->socket);
+        loop(s);
+    } else {
+        vs_say("%s", err.text);
+    }
+    if (s->broker_pid > 0)
+        kill(s->broker_pid, SIGKILL);
+    for (int i = 0; i < MAX_WORKERS; i++)
+        worker_free(&s->workers[i]);
+    if (s->listen_fd >= 0)
+        unlink(s->socket);
+    return vs_status_exit(rc);
+}
