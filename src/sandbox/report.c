@@ -137,7 +137,7 @@ int vs_sandbox_options_parse(const char *text, struct vs_sandbox_options *o, str
         return VS_OK;
     if (strlen(text) >= sizeof copy)
         return vs_error_set(err, VS_E_INVALID, "sandbox options are longer than %zu bytes", sizeof copy - 1);
-    strcpy(copy, text);
+    memcpy(copy, text, strlen(text) + 1);
     char *save = NULL;
     for (char *part = strtok_r(copy, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
         char *value = strchr(part, '=');

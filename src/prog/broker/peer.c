@@ -78,7 +78,7 @@ void peer_add(struct broker *b, int fd, bool is_private)
     p->pid = who.pid;
     p->is_private = is_private;
     p->byte_at = p->frame_at = b->now;
-    strcpy(p->name, "?");
+    memcpy(p->name, "?", 2);
     p->next = b->peers;
     b->peers = p;
     b->n_peers++;
