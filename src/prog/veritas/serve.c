@@ -249,8 +249,10 @@ static bool digest_cache(char *path, size_t n)
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int length = base && *base == '/' ? snprintf(path, n, "%s/veritas", base)
         : home && *home == '/' ? snprintf(path, n, "%s/.cache/veritas", home) : -1;
-    return length > 0 && (size_t)length + 9 < n && vs_directory_make(path, NULL) == VS_OK
-        && strcat(path, "/digests") != NULL;
+    if (length <= 0 || (size_t)length + sizeof "/digests" > n || vs_directory_make(path, NULL) != VS_OK)
+        return false;
+    memcpy(path + length, "/digests", sizeof "/digests");
+    return true;
 }
 
 static bool is_digest(const char *hex)
@@ -753,7 +755,7 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
         if (socket_path && strlen(socket_path) >= sizeof s->socket)
             return vs_error_set(err, VS_E_LIMIT, "the socket's path is longer than %zu bytes", sizeof s->socket - 1);
         if (socket_path)
-            strcpy(s->socket, socket_path);
+            memcpy(s->socket, socket_path, strlen(socket_path) + 1);
         else if (vs_client_socket_path(s->socket, sizeof s->socket) != VS_OK)
             return vs_error_set(err, VS_E_LIMIT, "the socket's path is too long; set VERITAS_SOCKET to a shorter one");
         rc = open_socket(s, err);
