@@ -16,3 +16,5 @@ add_executable(worker-echo ${CMAKE_SOURCE_DIR}/src/prog/worker/main.c ${CMAKE_CU
 target_include_directories(worker-echo PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(worker-echo PRIVATE vs_ipc vs_sandbox vs_base)
 vs_e2e(protocol protocol.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+vs_e2e(daemon daemon.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)

@@ -70,20 +70,24 @@ class Supervisor(threading.Thread):
         for fd in (memory, words):
             os.close(fd)
         theirs.close()
-        self.workers[number] = worker
         self.say({"op": "started", "id": number, "pid": worker.pid, "path": model, "bytes": os.fstat(file).st_size},
                  [ours.fileno()])
         ours.close()
-        threading.Thread(target=self.watch, args=(number, worker, model, settings, file), daemon=True).start()
+        return worker
 
-    def watch(self, number, worker, model, settings, file):
-        code = worker.wait()
-        if self.workers.get(number) is worker:
+    def keep(self, number, *what):
+        """One thread for each worker, as long as that lives: a worker ends with the thread that started it."""
+        self.workers[number] = worker = self.launch(number, *what)
+        while True:
+            code = worker.wait()
+            if self.workers.get(number) is not worker:
+                return
             why = "worker killed by signal %d" % -code if code < 0 else "worker ended with code %d" % code
             self.say({"op": "exited", "id": number, "error": "DIED", "message": why})
             time.sleep(0.1)
-            if self.workers.get(number) is worker:
-                self.launch(number, model, settings, file)
+            if self.workers.get(number) is not worker:
+                return
+            self.workers[number] = worker = self.launch(number, *what)
 
     def run(self):
         while True:
@@ -103,7 +107,7 @@ class Supervisor(threading.Thread):
                 else:
                     self.say({"op": "failed", "id": m["id"], "error": "NOT_FOUND", "message": "no model " + name})
                     continue
-                self.launch(m["id"], name, m["settings"], file)
+                threading.Thread(target=self.keep, args=(m["id"], name, m["settings"], file), daemon=True).start()
                 digest = hashlib.sha256(os.pread(file, 1 << 20, 0)).hexdigest()
                 threading.Timer(self.digest_delay, self.say, [{"op": "digest", "id": m["id"], "sha256": digest}]).start()
             elif m["op"] == "stop":

@@ -260,6 +260,11 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
 /* The worker is gone; the supervisor may know why, or say it soon. */
 void model_exited(struct broker *b, struct model *m, int code, const char *text)
 {
+    /* What it still said counts: a result, or why it could not load. */
+    for (int i = 0; i < 1000 && !m->gone && m->conn.fd >= 0; i++)
+        model_ready(b, m, POLLIN);
+    if (m->gone)
+        return;
     bool was_loading = m->state == MODEL_STARTING || m->state == MODEL_LOADING;
     vs_conn_clear(&m->conn);
     broker_log("model %s: %s", m->name, text);

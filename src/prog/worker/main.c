@@ -266,13 +266,17 @@ int main(void)
         fail(&l, &err);
     close(SETTINGS_FD);
 
+    /* A limit of its own, or what the machine has to give: beyond that the kernel would have to choose whom to end. */
+    json_int_t limit = json_integer_value(json_object_get(settings, "memory_bytes"));
+    if (limit <= 0)
+        limit = json_integer_value(json_object_get(settings, "free_bytes"));
     bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_WORKER,
         .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD,
         .words_fd = words ? WORDS_FD : -1,
         .map_fd = MODEL_FD,
-        .memory_bytes = (uint64_t)json_integer_value(json_object_get(settings, "memory_bytes")),
+        .memory_bytes = limit > 0 ? (uint64_t)limit : 0,
         .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
     };
     struct vs_sandbox_report report;
