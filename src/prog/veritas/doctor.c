@@ -1,0 +1,140 @@
+/* prog/veritas/doctor.c - what this machine offers and what to do about what it lacks, as rows of a table. */
+#include "base/machine.h"
+#include "client/client.h"
+#include "prog/veritas/command.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/term.h"
+#include "sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+struct facts {
+    struct vs_machine machine;
+    struct vs_sandbox_host host;
+    json_t *checks;
+};
+
+static void put(struct facts *f, const char *name, bool ok, const char *advice, const char *value)
+{
+    json_array_append_new(f->checks, json_pack("{s:s, s:s, s:b, s:s}", "name", name, "value", value, "ok", ok,
+                                               "advice", ok ? "" : advice));
+}
+
+static bool read_line(const char *path, char *text, size_t n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, n - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = 0;
+    text[strcspn(text, "\n")] = 0;
+    return got > 0;
+}
+
+static void check_cpu(struct facts *f)
+{
+    char text[200];
+    snprintf(text, sizeof text, "%u usable", f->machine.n_cpus);
+    if (f->machine.quota_cpus > 0)
+        snprintf(text + strlen(text), sizeof text - strlen(text), " (quota of %.2f, %u allowed)", f->machine.quota_cpus,
+                 f->machine.n_affinity);
+    put(f, "processors", f->machine.n_cpus >= 1, "", text);
+#if defined(__x86_64__)
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    put(f, "AVX2, FMA", avx2, "without it plain C computes: the same answer, many times slower",
+        avx2 ? "there: the avx2 kernels can run" : "not there");
+    put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 kernels run instead, with the same bits",
+        avx512 ? "there: the avx512 kernels can run" : "not there");
+#else
+    put(f, "vector kernels", false, "this build has plain C kernels only for this processor", "none");
+#endif
+}
+
+static void check_memory(struct facts *f)
+{
+    char text[200];
+    snprintf(text, sizeof text, "%.1f GB of %.1f GB free", (double)f->machine.free_bytes / 1e9, (double)f->machine.total_bytes / 1e9);
+    if (f->machine.cgroup_bytes)
+        snprintf(text + strlen(text), sizeof text - strlen(text), ", limited to %.1f GB by a cgroup", (double)f->machine.cgroup_bytes / 1e9);
+    put(f, "memory", f->machine.free_bytes > 512000000, "end other programs or raise the container's limit", text);
+    bool known = read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
+    put(f, "huge pages", known && !strstr(text, "[never]"),
+        "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled makes generation faster", known ? text : "unknown");
+    struct rlimit r;
+    bool limited = getrlimit(RLIMIT_DATA, &r) == 0 && r.rlim_cur != RLIM_INFINITY;
+    snprintf(text, sizeof text, limited ? "RLIMIT_DATA %llu bytes" : "none", (unsigned long long)(limited ? r.rlim_cur : 0));
+    put(f, "memory limit", !limited, "ulimit -d unlimited, if models fail to load", text);
+}
+
+static void check_sandbox(struct facts *f)
+{
+    char text[200];
+    struct utsname u;
+    if (uname(&u) == 0) {
+        snprintf(text, sizeof text, "%.60s %.60s", u.sysname, u.release);
+        put(f, "kernel", true, "", text);
+    }
+    put(f, "seccomp", f->host.seccomp, "the worker does not start without it: use a kernel with CONFIG_SECCOMP_FILTER",
+        f->host.seccomp ? "there" : "not there");
+    snprintf(text, sizeof text, f->host.landlock_abi ? "ABI %d" : "not there", f->host.landlock_abi);
+    put(f, "Landlock", f->host.landlock_abi >= 6, "Linux 6.12 or later with landlock in the lsm= list gives the full layer", text);
+    put(f, "user namespaces", f->host.user_ns, "the kernel or the container refuses them; workers run without this layer",
+        f->host.user_ns ? "there" : f->host.user_ns_why);
+    put(f, "network namespaces", f->host.net_ns, "workers are kept off the network by seccomp alone",
+        f->host.net_ns ? "there" : "cannot be made");
+    put(f, "PID namespaces", f->host.pid_ns, "workers share the process numbers of the host",
+        f->host.pid_ns ? "there" : "cannot be made");
+}
+
+static void check_places(struct facts *f)
+{
+    char text[1024];
+    struct vs_error err = { 0 };
+    struct stat st;
+    bool known = vs_models_directory(text, sizeof text, &err) == VS_OK;
+    bool there = known && stat(text, &st) == 0;
+    put(f, "model directory", there, "veritas models pull smollm2-135m-instruct makes it", known ? text : err.text);
+    bool fits = vs_client_socket_path(text, sizeof text) == VS_OK;
+    put(f, "socket", fits, "set VERITAS_SOCKET to a shorter path", fits ? text : "path too long");
+}
+
+/* {"checks":[{"name","value","ok","advice"}...]}; a new reference. */
+static json_t *facts(void)
+{
+    struct facts f = { .checks = json_array() };
+    vs_machine_read("", &f.machine);
+    vs_sandbox_probe(&f.host);
+    static void (*const checks[])(struct facts *f) = { check_cpu, check_memory, check_sandbox, check_places };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        checks[i](&f);
+    return json_pack("{s:o}", "checks", f.checks);
+}
+
+int vs_command_doctor(const struct vs_args *args)
+{
+    json_t *all = facts(), *check;
+    size_t i;
+    if (vs_args_given(args, VS_OPT_JSON)) {
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        json_array_foreach(json_object_get(all, "checks"), i, check) {
+            bool ok = json_is_true(json_object_get(check, "ok"));
+            printf("%-4s %-20s %s\n", ok ? "ok" : "-", json_string_value(json_object_get(check, "name")),
+                   json_string_value(json_object_get(check, "value")));
+            if (!ok)
+                printf("     %-20s %s\n", "", json_string_value(json_object_get(check, "advice")));
+        }
+    }
+    json_decref(all);
+    return 0;
+}
