@@ -1,0 +1,134 @@
+"""The supervisor and its children, with a worker whose service misbehaves on demand: deaths, restarts, what is left behind, and
+what a locked-in worker asks of the kernel. Arguments: veritas, veritas-broker, worker-echo."""
+import json, os, re, shutil, signal, stat, subprocess, sys, tempfile, time, unittest
+
+PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
+
+
+def children(pid):
+    found = []
+    for p in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{p}/stat") as f:
+                text = f.read()
+        except OSError:
+            continue
+        if int(text[text.rindex(")") + 2:].split()[1]) == pid and text[text.rindex(")") + 2] != "Z":
+            found.append((int(p), text[text.index("(") + 1:text.rindex(")")]))
+    return found
+
+
+class Serve(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vs")
+        os.chmod(self.dir, 0o755)
+        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker")):
+            shutil.copy(source, f"{self.dir}/{name}")
+        os.mkdir(f"{self.dir}/models")
+        for name, first in (("good", b"G"), ("bad", b"X")):
+            with open(f"{self.dir}/models/{name}.gguf", "wb") as f:
+                f.write(first * 4096)
+        self.env = dict(os.environ, VERITAS_MODELS=f"{self.dir}/models", VERITAS_SOCKET=f"{self.dir}/run/s.sock",
+                        XDG_CACHE_HOME=f"{self.dir}/cache", HOME=self.dir)
+        self.daemon = None
+
+    def tearDown(self):
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.kill()
+        if self.daemon:
+            self.daemon.wait()
+            self.daemon.stderr.close()
+        shutil.rmtree(self.dir)
+
+    def start(self, *before):
+        self.daemon = subprocess.Popen([*before, f"{self.dir}/veritas", "serve"], env=self.env, stderr=subprocess.PIPE)
+        self.wait_for(lambda: self.call("ps").returncode == 0)
+
+    def call(self, *args):
+        return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
+
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
+            time.sleep(0.02)
+
+    def ps(self):
+        return json.loads(self.call("ps", "--json").stdout)
+
+    def worker(self):
+        models = self.ps()["models"]
+        return models[0].get("pid") if models and models[0].get("state") == "ready" else None
+
+    def test_killed_worker_comes_back(self):
+        self.start()
+        self.assertEqual(self.call("load", "good").returncode, 0)
+        first = self.worker()
+        self.assertTrue(first)
+        os.kill(first, signal.SIGKILL)
+        self.wait_for(lambda: self.worker() not in (None, first))
+
+    def test_bad_model_is_not_tried_again(self):
+        self.start()
+        answer = self.call("load", "bad")
+        self.assertEqual(answer.returncode, 3, answer.stderr)
+        self.assertIn("not an echo model", answer.stderr)
+        self.assertEqual(self.ps()["models"], [])
+
+    def test_nothing_is_left_after_kill(self):
+        self.start()
+        self.call("load", "good")
+        pids = [p for p, _ in children(self.daemon.pid)]
+        self.assertGreaterEqual(len(pids), 2)
+        self.daemon.kill()
+        self.daemon.wait()
+        self.wait_for(lambda: not any(os.path.exists(f"/proc/{p}/exe") and open(f"/proc/{p}/stat").read().split(")")[1][1] != "Z"
+                                      for p in pids), 1)
+
+    def test_socket(self):
+        self.start()
+        self.assertEqual(stat.S_IMODE(os.stat(f"{self.dir}/run").st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(f"{self.dir}/run/s.sock").st_mode), 0o600)
+        second = self.call("serve")
+        self.assertEqual(second.returncode, 5, second.stderr)
+        self.daemon.kill()              # leaves its socket behind
+        self.daemon.wait()
+        self.daemon.stderr.close()
+        self.start()
+        self.assertEqual(self.call("stop").returncode, 0)
+        self.assertEqual(self.daemon.wait(10), 0)
+        self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
+    def test_digest_is_remembered(self):
+        self.start()
+        self.call("load", "good")
+        self.wait_for(lambda: os.path.exists(f"{self.dir}/cache/veritas/digests"))
+        with open(f"{self.dir}/cache/veritas/digests") as f:
+            self.assertRegex(f.read(), r" [0-9a-f]{64}\n$")
+
+    def test_calls_after_lock_in(self):
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        trace = f"{self.dir}/trace"
+        self.start("strace", "-f", "-ff", "-o", trace)
+        self.assertEqual(self.call("load", "good").returncode, 0)
+        self.call("stop")
+        self.daemon.wait(20)
+        checked = 0
+        for name in os.listdir(self.dir):
+            if not name.startswith("trace."):
+                continue
+            with open(f"{self.dir}/{name}", errors="replace") as f:
+                text = f.read()
+            if not re.search(r'^execve\("[^"]*/veritas-worker"', text, re.M):
+                continue
+            self.assertTrue("seccomp(SECCOMP_SET_MODE_FILTER" in text, "the worker was never locked in")
+            after = text[text.rindex("seccomp(SECCOMP_SET_MODE_FILTER"):]
+            self.assertIsNone(re.search(r"^(open|openat|socket|connect|execve|fork|vfork|ptrace)\(", after, re.M), after)
+            self.assertNotIn("pread64(4", text[:text.rindex("seccomp(SECCOMP_SET_MODE_FILTER")])
+            checked += 1
+        self.assertGreaterEqual(checked, 1)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
