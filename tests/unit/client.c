@@ -1,0 +1,202 @@
+/* rooms: client ipc base */
+/* The client against a daemon played by a thread: what it must survive and what it must give back. */
+#include "base/bytes.h"
+#include "client/client.h"
+#include "ipc/frame.h"
+#include "ipc/json.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[100];
+
+struct daemon {
+    pthread_t thread;
+    int listen_fd;
+    const char *hello;                  /* NULL: refuse with ERROR 0 */
+    void (*play)(struct vs_conn *c);
+};
+
+/* The next frame, waiting for it; false at the end. */
+static bool hear(struct vs_conn *c, struct vs_frame *f)
+{
+    int status;
+    while ((status = vs_conn_next(c, f, NULL)) == VS_E_BUSY) {
+        struct pollfd p = { c->fd, POLLIN, 0 };
+        poll(&p, 1, 5000);
+        status = vs_conn_read(c);
+        if (status != VS_OK && status != VS_E_BUSY)
+            return false;
+    }
+    return status == VS_OK;
+}
+
+static void say(struct vs_conn *c, uint16_t type, uint64_t id, const char *text)
+{
+    vs_conn_send(c, type, 0, id, text, strlen(text), -1);
+    while (vs_conn_flush(c) == VS_E_BUSY)
+        usleep(1000);
+}
+
+static void *run(void *context)
+{
+    struct daemon *d = context;
+    struct vs_conn c;
+    struct vs_frame f;
+    vs_conn_init(&c, accept(d->listen_fd, NULL, NULL), &vs_ipc_from_client, VS_AT_START);
+    if (hear(&c, &f)) {
+        c.state = VS_AT_OPEN;
+        if (d->hello)
+            say(&c, VS_MSG_HELLO, 0, d->hello);
+        else
+            say(&c, VS_MSG_ERROR, 0, "{\"error\":\"DENIED\",\"code\":-12,\"message\":\"not you\"}");
+        if (d->play)
+            d->play(&c);
+    }
+    vs_conn_clear(&c);
+    return NULL;
+}
+
+static void start(struct daemon *d, const char *hello, void (*play)(struct vs_conn *c))
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    snprintf(path, sizeof path, "/tmp/veritas-unit-client-%d", (int)getpid());
+    unlink(path);
+    strncpy(a.sun_path, path, sizeof a.sun_path - 1);
+    d->listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    d->hello = hello;
+    d->play = play;
+    assert_int_equal(bind(d->listen_fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(d->listen_fd, 1), 0);
+    assert_int_equal(pthread_create(&d->thread, NULL, run, d), 0);
+}
+
+static void stop(struct daemon *d)
+{
+    pthread_join(d->thread, NULL);
+    close(d->listen_fd);
+    unlink(path);
+}
+
+static const char good[] = "{\"protocol\":1,\"server\":\"test\"}";
+
+static void test_hello(void **state)
+{
+    (void)state;
+    const struct { const char *hello; int code; } cases[] = {
+        { NULL, VS_E_DENIED }, { "{\"protocol\":2}", VS_E_PROTOCOL }, { "{}", VS_E_PROTOCOL }, { "no", VS_E_PROTOCOL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct daemon d;
+        struct vs_client *c = NULL;
+        struct vs_error err;
+        start(&d, cases[i].hello, NULL);
+        assert_int_equal(vs_client_connect(path, "test", &c, &err), cases[i].code);
+        assert_null(c);
+        stop(&d);
+    }
+    struct vs_client *c;
+    struct vs_error err;
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_E_NOT_FOUND);
+}
+
+static uint32_t granted[3];
+
+/* Two requests' data in turns, 60 frames of 8 KiB each; counts the credit that comes back. */
+static void play_two_streams(struct vs_conn *c)
+{
+    static char block[8193];
+    struct vs_frame f;
+    memset(block, 'd', 8192);
+    if (!hear(c, &f) || !hear(c, &f))
+        return;
+    for (int i = 0; i < 120; i++)
+        say(c, VS_MSG_DATA, 1 + (uint64_t)(i & 1), block);
+    say(c, VS_MSG_COMPLETE, 1, "{}");
+    say(c, VS_MSG_COMPLETE, 2, "{}");
+    while (hear(c, &f))
+        if (f.type == VS_MSG_CREDIT && f.id < 3)
+            granted[f.id] += vs_load_u32le(f.data);
+}
+
+static void test_credit_comes_back(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct vs_client *c;
+    struct vs_error err;
+    struct vs_event e;
+    uint64_t id;
+    start(&d, good, play_two_streams);
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    json_t *none = json_object();
+    for (uint64_t i = 1; i < 3; i++) {
+        assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, &id, &err), VS_OK);
+        assert_int_equal(id, i);
+    }
+    assert_int_equal(vs_client_request(c, VS_MSG_TOKEN, none, -1, &id, &err), VS_E_INVALID);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, 0, &id, &err), VS_E_INVALID);
+    size_t bytes = 0;
+    for (int ended = 0; ended < 2;) {
+        assert_int_equal(vs_client_next(c, 5000, &e, &err), VS_OK);
+        ended += e.is_last;
+        bytes += e.n;
+    }
+    assert_int_equal(bytes, 120 * 8192);
+    assert_int_equal(vs_client_next(c, 10, &e, &err), VS_E_TIMEOUT);
+    json_decref(none);
+    vs_client_close(c);
+    stop(&d);
+    for (int i = 1; i < 3; i++)         /* all but what a quarter of the window may hold back */
+        assert_true(granted[i] <= 60 * 8192 && granted[i] + VS_CREDIT_START / 4 >= 60 * 8192);
+}
+
+static void play_hang_up(struct vs_conn *c)
+{
+    struct vs_frame f;
+    if (hear(c, &f))
+        say(c, VS_MSG_ERROR, 0, "{\"error\":\"LIMIT\",\"code\":-3,\"message\":\"too much\"}");
+}
+
+static void test_reason_is_remembered(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct vs_client *c;
+    struct vs_error err;
+    struct vs_event e;
+    start(&d, good, play_hang_up);
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    json_t *none = json_object();
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
+    stop(&d);
+    int status = vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err);   /* the socket is dead by now; the reason is not */
+    assert_int_equal(status, VS_E_LIMIT);
+    assert_string_equal(err.text, "too much");
+    assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
+    assert_int_equal(vs_client_cancel(c, 1, &err), VS_E_LIMIT);
+    json_decref(none);
+    vs_client_close(c);
+}
+
+int main(void)
+{
+    vs_json_setup(0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_credit_comes_back),
+        cmocka_unit_test(test_reason_is_remembered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
