@@ -1,0 +1,675 @@
+/* tokenizer/pretok.c - the pre-tokenizer rules as tables, and the matcher that reads them.
+ *
+ *     rule   = passes; pass k + 1 cuts every piece of pass k again
+ *     pass   = blocks; the first that matches at a position wins; what no block matches stays together as one piece
+ *     block  = elements in a row, each as long as it can; only a leading optional character is ever given back
+ *
+ * Nothing here backtracks further than that, and whatever must look ahead over a run remembers where the run ends, so a
+ * rule costs linear time on any text. Which model wants which rule is a fact of its own tokenizer.json; where llama.cpp
+ * approximates (cased letters outside ASCII), the original wins.
+ */
+#include "tokenizer/pretok.h"
+
+#include "base/status.h"
+#include "tokenizer/unicode.h"
+
+#include <string.h>
+
+/* ---- sets of characters ---- */
+
+#define GC(name) (1u << VS_U_##name)
+#define GC_L (GC(LU) | GC(LL) | GC(LT) | GC(LM) | GC(LO))
+#define GC_M (GC(MN) | GC(MC) | GC(ME))
+#define GC_N (GC(ND) | GC(NL) | GC(NO))
+#define GC_P (GC(PC) | GC(PD) | GC(PS) | GC(PE) | GC(PI) | GC(PF) | GC(PO))
+#define GC_S (GC(SM) | GC(SC) | GC(SK) | GC(SO))
+#define GC_ALL ((1u << VS_U_WHITE_SPACE) - 1)
+#define WS GC(WHITE_SPACE)
+#define HAN GC(HAN)
+#define UPPERISH (GC(LU) | GC(LT) | GC(LM) | GC(LO) | GC_M)
+#define LOWERISH (GC(LL) | GC(LM) | GC(LO) | GC_M)
+
+struct range { uint32_t lo, hi; };
+#define RANGES(...) ((const struct range[]){ __VA_ARGS__, { 1, 0 } })
+
+/* A character is in a set when it is in `with`, or has a bit of `any`, no bit of `none` and is not in `without`. */
+struct set {
+    uint32_t any, none;
+    const struct range *with, *without;
+};
+
+/*    name          any            none  with, without                                                       */
+#define SETS(X)                                                                                               \
+    X(SPACE,        0,             0,    RANGES({ ' ', ' ' }), NULL)                                          \
+    X(WHITE,        WS,            0,    NULL, NULL)                                                          \
+    X(VISIBLE,      GC_ALL,        WS,   NULL, NULL)                                                          \
+    X(NEWLINE,      0,             0,    RANGES({ '\n', '\n' }, { '\r', '\r' }), NULL)                        \
+    X(NEWLINE_SL,   0,             0,    RANGES({ '\n', '\n' }, { '\r', '\r' }, { '/', '/' }), NULL)          \
+    X(LF,           0,             0,    RANGES({ '\n', '\n' }), NULL)                                        \
+    X(NOT_LF,       GC_ALL,        0,    NULL, RANGES({ '\n', '\n' }))                                        \
+    X(LETTER,       GC_L,          0,    NULL, NULL)                                                          \
+    X(LETTER_MARK,  GC_L | GC_M,   0,    NULL, NULL)                                                          \
+    X(MARK,         GC_M,          0,    NULL, NULL)                                                          \
+    X(NUMBER,       GC_N,          0,    NULL, NULL)                                                          \
+    X(DECIMAL,      GC(ND),        0,    NULL, NULL)                                                          \
+    X(WORD,         GC_L | GC_M | GC_N | GC(PC), 0, NULL, NULL)                                               \
+    X(PUNCT,        GC_P,          0,    NULL, NULL)                                                          \
+    X(PUNCT_SYMBOL, GC_P | GC_S,   0,    NULL, NULL)                                                          \
+    X(NOT_NLN,      GC_ALL & ~(GC_L | GC_N), 0, NULL, RANGES({ '\n', '\n' }, { '\r', '\r' }))                 \
+    X(NOT_NLPS,     GC_ALL & ~(GC_L | GC_P | GC_S), 0, NULL, RANGES({ '\n', '\n' }, { '\r', '\r' }))          \
+    X(SYMBOL,       GC_ALL & ~(GC_L | GC_N), WS, NULL, NULL)                                                  \
+    X(SYMBOL_NO_M,  GC_ALL & ~(GC_L | GC_N | GC_M), WS, NULL, NULL)                                           \
+    X(UPPER,        UPPERISH,      0,    NULL, NULL)                                                          \
+    X(LOWER,        LOWERISH,      0,    NULL, NULL)                                                          \
+    X(UPPER_NO_HAN, UPPERISH,      HAN,  NULL, NULL)                                                          \
+    X(LOWER_NO_HAN, LOWERISH,      HAN,  NULL, NULL)                                                          \
+    X(HAN_SCRIPT,   HAN,           0,    NULL, NULL)                                                          \
+    X(DIGIT,        0,             0,    RANGES({ '0', '9' }), NULL)                                          \
+    X(ASCII_LETTER, 0,             0,    RANGES({ 'A', 'Z' }, { 'a', 'z' }), NULL)                            \
+    X(ASCII_PUNCT,  0,             0,    RANGES({ '!', '/' }, { ':', '@' }, { '[', '`' }, { '{', '~' }), NULL) \
+    X(PUNCT_ASCII,  GC_P,          0,    RANGES({ '!', '/' }, { ':', '@' }, { '[', '`' }, { '{', '~' }), NULL) \
+    X(FALCON_PUNCT, GC_P,          0,    RANGES({ '$', '$' }, { '+', '+' }, { '<', '>' }, { '^', '^' },       \
+                                                { '`', '`' }, { '|', '|' }, { '~', '~' }), NULL)              \
+    X(DEFAULT_PUNCT, GC_P,         0,    RANGES({ '$', '$' }, { '+', '+' }, { '<', '>' }, { '^', '^' },       \
+                                                { '|', '|' }, { '~', '~' }), NULL)                            \
+    /* DeepSeek's list of cased scripts, said by what it leaves out of the cased letters */                   \
+    X(DEEPSEEK_LETTER, GC(LU) | GC(LL) | GC(LT), 0, NULL,                                                     \
+      RANGES({ 0x560, 0x588 }, { 0x10c7, 0x10ff }, { 0x1c80, 0x1c88 }, { 0x2d00, 0x2d2d }, { 0xa790, 0xab68 }, \
+             { 0x10570, 0x105bc }, { 0x16e40, 0x1e8ff }))                                                     \
+    X(DEEPSEEK_PUNCT, 0,           0,    RANGES({ 0x21, 0x2f }, { 0x3a, 0x7e }, { 0x2018, 0x201f },           \
+                                                { 0x3000, 0x3002 }, { 0xff01, 0xff0f }, { 0xff1a, 0xff5e }), NULL) \
+    X(DEEPSEEK_CJK, 0,             0,    RANGES({ 0x800, 0x9fa5 }, { 0xac00, 0xd7ff }), NULL)                 \
+    X(CJK_KANA,     0,             0,    RANGES({ 0x3040, 0x30ff }, { 0x4e00, 0x9fa5 }), NULL)                \
+    X(HANGUL,       0,             0,    RANGES({ 0x3131, 0x318e }, { 0xac00, 0xd7a3 }), NULL)                \
+    X(CJK_PUNCT,    0,             0,    RANGES({ 0x2014, 0x2014 }, { 0x2018, 0x2019 }, { 0x201c, 0x201d },   \
+                                                { 0x2026, 0x2026 }, { 0x3001, 0x303f }, { 0xfe30, 0xfe4f },   \
+                                                { 0xff01, 0xff01 }, { 0xff0c, 0xff0c }, { 0xff1a, 0xff1b }), NULL) \
+    X(BOPOMOFO,     0,             0,    RANGES({ 0x3105, 0x312f }), NULL)                                    \
+    X(ASIAN_SCRIPT, 0,             0,    RANGES({ 0xe40, 0xeff }, { 0x1000, 0x109f }, { 0x1100, 0x11ff },     \
+                                                { 0x1780, 0x17ff }, { 0x2f00, 0x2fdf }, { 0x3040, 0x30ff },   \
+                                                { 0x3400, 0x4dbf }, { 0x4e00, 0x9fff }, { 0xa9e0, 0xa9ff },   \
+                                                { 0xaa60, 0xaa7f }, { 0xac00, 0xd7af }, { 0xf900, 0xfaff },   \
+                                                { 0xff65, 0xff9f }), NULL)                                    \
+    X(PORO_TEXT,    GC_ALL,        WS,   NULL, RANGES({ '!', '!' }, { '(', ')' }, { ',', ',' }, { '.', '.' }, \
+                                                { '?', '?' }, { '|', '|' }, { 0x60c, 0x60c }, { 0x6d4, 0x6d4 }, \
+                                                { 0x964, 0x964 }, { 0x2026, 0x2026 }, { 0x3001, 0x3002 },     \
+                                                { 0xff0c, 0xff0c }))                                          \
+    X(TAB_LF,       0,             0,    RANGES({ '\t', '\n' }), NULL)                                        \
+    X(A_TO_I,       0,             0,    RANGES({ 'A', 'I' }), NULL)
+
+enum set_id {
+#define SET_ID(name, any, none, with, without) S_##name,
+    SETS(SET_ID)
+    N_SETS
+};
+_Static_assert(N_SETS <= 64, "struct vs_pretok keeps one bit per set");
+
+static const struct set sets[N_SETS] = {
+#define SET_ROW(name, any, none, with, without) [S_##name] = { any, none, with, without },
+    SETS(SET_ROW)
+};
+
+/* ---- elements, blocks, passes, rules ---- */
+
+enum kind {
+    END,
+    RUN,                                /* min..max characters of set */
+    MAYBE,                              /* one character of set, given back when the rest of the block fails */
+    CONTRACTION,                        /* apostrophe + s t re ve m ll d; set = 1: in any letter case */
+    MAYBE_CONTRACTION,                  /* the same in any case, or nothing */
+    CASED,                              /* a run of set, then at least one of set2, sharing what both contain */
+    LINES,                              /* white space up to and including the last newline of the run */
+    TAIL,                               /* white space: all of it at the end of the text, else all but one */
+    EXACT_TAIL,                         /* exactly max white space, not followed by visible text */
+    THREES,                             /* a group of a digit run counted in threes from its end; see enum */
+    WORDS,                              /* letters with marks, words joined by single spaces */
+    LITERAL,
+};
+
+enum { THREES_ALL, THREES_FULL, THREES_AT_WORD_END };   /* min of THREES */
+
+struct element {
+    uint8_t kind, set, set2;
+    uint16_t min, max;
+    const char *literal;
+};
+
+struct block { struct element element[5]; };
+
+struct pass {
+    const struct block *block;
+    unsigned n;
+};
+
+struct vs_pretok_rule {
+    const char *name;
+    unsigned n_passes;
+    struct pass pass[6];
+};
+
+enum { MANY = UINT16_MAX };
+#define B(...) { { __VA_ARGS__ } }
+#define SOME(s) { RUN, S_##s, 0, 1, MANY, NULL }
+#define ANY(s) { RUN, S_##s, 0, 0, MANY, NULL }
+#define ONE(s) { RUN, S_##s, 0, 1, 1, NULL }
+#define TIMES(s, lo, hi) { RUN, S_##s, 0, lo, hi, NULL }
+#define OPT(s) { MAYBE, S_##s, 0, 0, 1, NULL }
+#define LIT(text) { LITERAL, 0, 0, 0, 0, text }
+#define JUST(kind) { kind, S_WHITE, 0, 0, 0, NULL }
+#define CASES(upper, lower) { CASED, S_##upper, S_##lower, 0, 0, NULL }
+#define GROUPS(how) { THREES, S_DECIMAL, 0, how, 3, NULL }
+#define BREAK(n) B({ EXACT_TAIL, S_WHITE, 0, 0, n, NULL })
+
+#define B_CONTR B({ CONTRACTION, 0, 0, 0, 0, NULL })
+#define B_CONTR_I B({ CONTRACTION, 1, 0, 0, 0, NULL })
+#define B_LETTER B(OPT(NOT_NLN), SOME(LETTER))
+#define B_SYM B(OPT(SPACE), SOME(SYMBOL), ANY(NEWLINE))
+#define B_SYM_SLASH B(OPT(SPACE), SOME(SYMBOL), ANY(NEWLINE_SL))
+#define W1 B(JUST(LINES)), B(JUST(TAIL)), B(SOME(WHITE))
+#define GPT2 B_CONTR, B(OPT(SPACE), SOME(LETTER)), B(OPT(SPACE), SOME(NUMBER)), B(OPT(SPACE), SOME(SYMBOL)), \
+             B(JUST(TAIL)), B(ONE(WHITE))
+#define CASED_WORD(upper, lower) B(OPT(NOT_NLN), CASES(upper, lower)), B(OPT(NOT_NLN), SOME(upper), ANY(lower))
+#define CASED_WORD_CONTR(upper, lower)                                            \
+    B(OPT(NOT_NLN), CASES(upper, lower), JUST(MAYBE_CONTRACTION)),                \
+    B(OPT(NOT_NLN), SOME(upper), ANY(lower), JUST(MAYBE_CONTRACTION))
+#define DEEPSEEK3_START B(ONE(ASCII_PUNCT), SOME(ASCII_LETTER)), B(OPT(NOT_NLPS), SOME(LETTER_MARK))
+
+static const struct block llama3[] = { B_CONTR_I, B_LETTER, B(TIMES(NUMBER, 1, 3)), B_SYM, W1 };
+static const struct block qwen2[] = { B_CONTR_I, B_LETTER, B(ONE(NUMBER)), B_SYM, W1 };
+static const struct block qwen35[] = { B_CONTR_I, B(OPT(NOT_NLN), SOME(LETTER_MARK)), B(ONE(NUMBER)),
+                                       B(OPT(SPACE), SOME(SYMBOL_NO_M), ANY(NEWLINE)), W1 };
+static const struct block gpt2[] = { GPT2 };
+static const struct block number[] = { B(ONE(NUMBER)) };
+static const struct block numbers[] = { B(SOME(NUMBER)) };
+static const struct block numbers3[] = { B(TIMES(NUMBER, 1, 3)) };
+static const struct block digits3[] = { B(TIMES(DIGIT, 3, 3)) };
+static const struct block falcon_punct[] = { B(SOME(FALCON_PUNCT)) };
+static const struct block default_punct[] = { B(SOME(DEFAULT_PUNCT)) };
+static const struct block newline[] = { B(ONE(NEWLINE)) };
+static const struct block deepseek_letters[] = { B(OPT(WHITE), SOME(DEEPSEEK_LETTER)) };
+static const struct block deepseek_punct[] = { B(OPT(WHITE), SOME(DEEPSEEK_PUNCT)) };
+static const struct block white_at_end[] = { B({ EXACT_TAIL, S_WHITE, 0, 0, 0, NULL }) };
+static const struct block deepseek_cjk[] = { B(SOME(DEEPSEEK_CJK)) };
+static const struct block letters[] = { B(OPT(WHITE), SOME(LETTER)) };
+static const struct block puncts[] = { B(OPT(WHITE), SOME(PUNCT)) };
+static const struct block cjk_kana[] = { B(SOME(CJK_KANA)) };
+static const struct block deepseek3[] = { DEEPSEEK3_START, B(OPT(SPACE), SOME(PUNCT_SYMBOL), ANY(NEWLINE)), W1 };
+static const struct block spark[] = { DEEPSEEK3_START, B(OPT(SPACE), SOME(PUNCT_SYMBOL)), B(ONE(NEWLINE)),
+                                      B(JUST(TAIL)), B(SOME(WHITE)) };
+static const struct block youtu_scripts[] = { B(SOME(HANGUL)), B(SOME(CJK_PUNCT)), B(SOME(BOPOMOFO)),
+                                              B(SOME(CJK_KANA)) };
+static const struct block youtu[] = { CASED_WORD_CONTR(UPPER, LOWER), B(ONE(NUMBER)), B_SYM_SLASH, W1 };
+static const struct block tekken[] = { CASED_WORD(UPPER, LOWER), B(ONE(NUMBER)), B_SYM_SLASH, W1 };
+static const struct block gpt4o[] = { CASED_WORD_CONTR(UPPER, LOWER), B(TIMES(NUMBER, 1, 3)), B_SYM_SLASH, W1 };
+static const struct block threes_at_word_end[] = { B(GROUPS(THREES_AT_WORD_END)) };
+static const struct block threes_full[] = { B(GROUPS(THREES_FULL)) };
+static const struct block threes[] = { B(GROUPS(THREES_ALL)) };
+static const struct block kimi[] = { B(SOME(HAN_SCRIPT)), CASED_WORD_CONTR(UPPER_NO_HAN, LOWER_NO_HAN),
+                                     B(TIMES(NUMBER, 1, 3)), B_SYM, W1 };
+static const struct block seed[] = { B_CONTR_I, B_LETTER, B(ONE(NUMBER)), B(OPT(SPACE), SOME(SYMBOL)), W1 };
+static const struct block exaone_moe[] = { B_CONTR_I, B(OPT(NOT_NLN), JUST(WORDS)), B(ONE(NUMBER)),
+                                           B(OPT(SPACE), SOME(SYMBOL), TIMES(NEWLINE_SL, 0, 1)), W1 };
+static const struct block jais2[] = { B_CONTR_I, B_LETTER, B(TIMES(NUMBER, 1, 3)), B_SYM, B(JUST(LINES)), BREAK(512),
+                                      BREAK(256), BREAK(128), BREAK(64), BREAK(32), BREAK(16), BREAK(8), BREAK(4),
+                                      BREAK(2), BREAK(1), B(ONE(WHITE)) };
+static const struct block asian[] = { B(SOME(ASIAN_SCRIPT)) };
+static const struct block poro[] = { B(OPT(SPACE), SOME(PORO_TEXT)) };
+static const struct block sentinel[] = { B(LIT("<sentinel:"), SOME(DIGIT), LIT(">")) };
+static const struct block image[] = { B(LIT("IMGIMG"), TIMES(A_TO_I, 1, 4), LIT("Z")) };
+static const struct block spaces[] = { B(ONE(TAB_LF)), B(LIT("    ")), B(LIT("  ")) };
+static const struct block punct_ascii[] = { B(ONE(PUNCT_ASCII)) };
+static const struct block lines[] = { B(SOME(NOT_LF)), B(SOME(LF)) };
+static const struct block minicpm5[] = { B_CONTR_I, B_LETTER, B(SOME(NUMBER)), B_SYM, W1 };
+static const struct block ufak[] = { B_LETTER, B(ONE(NUMBER)), B_SYM, W1 };
+
+#define P(blocks) { blocks, sizeof blocks / sizeof *blocks }
+
+/*    rule           passes                                                                    */
+#define RULES(X)                                                                                \
+    X(LLAMA3,        1, P(llama3))                                                              \
+    X(QWEN2,         1, P(qwen2))                                                               \
+    X(QWEN35,        1, P(qwen35))                                                              \
+    X(GPT2,          1, P(gpt2))                                                                \
+    X(STARCODER,     2, P(number), P(gpt2))                                                     \
+    X(FALCON,        3, P(falcon_punct), P(gpt2), P(digits3))                                   \
+    X(DEFAULT,       4, P(default_punct), P(gpt2), P(numbers), P(digits3))                      \
+    X(DEEPSEEK_LLM,  6, P(newline), P(deepseek_letters), P(deepseek_punct), P(white_at_end), P(deepseek_cjk), \
+                        P(numbers))                                                             \
+    X(DEEPSEEK_CODER, 5, P(newline), P(letters), P(puncts), P(deepseek_cjk), P(number))         \
+    X(DEEPSEEK3,     3, P(numbers3), P(cjk_kana), P(deepseek3))                                 \
+    X(YOUTU,         2, P(youtu_scripts), P(youtu))                                             \
+    X(TEKKEN,        1, P(tekken))                                                              \
+    X(GPT4O,         1, P(gpt4o))                                                               \
+    X(TINY_AYA,      2, P(threes_at_word_end), P(gpt4o))                                        \
+    X(KIMI,          1, P(kimi))                                                                \
+    X(SUPERBPE,      2, P(numbers), P(threes_full))                                             \
+    X(SEED,          1, P(seed))                                                                \
+    X(EXAONE_MOE,    1, P(exaone_moe))                                                          \
+    X(JAIS2,         1, P(jais2))                                                               \
+    X(AFMOE,         3, P(threes), P(asian), P(deepseek3))                                      \
+    X(PORO,          1, P(poro))                                                                \
+    X(VIKING,        2, P(poro), P(number))                                                     \
+    X(CHAMELEON,     6, P(sentinel), P(image), P(spaces), P(number), P(punct_ascii), P(gpt2))   \
+    X(MINICPM5,      2, P(numbers3), P(minicpm5))                                               \
+    X(SPARK,         4, P(numbers3), P(cjk_kana), P(spark), P(number))                          \
+    X(LAGUNA,        2, P(lines), P(qwen2))                                                     \
+    X(UFAK,          1, P(ufak))
+
+enum rule_id {
+#define RULE_ID(name, n, ...) R_##name,
+    RULES(RULE_ID)
+    N_RULES
+};
+
+static const struct vs_pretok_rule rules[N_RULES] = {
+#define RULE_ROW(name, n, ...) [R_##name] = { #name, n, { __VA_ARGS__ } },
+    RULES(RULE_ROW)
+};
+
+/* tokenizer.ggml.pre */
+static const struct {
+    const char *name;
+    uint8_t rule, flags;
+} names[] = {
+    { "llama3", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "llama-v3", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "llama-bpe", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "falcon3", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "falcon-h1", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "pixtral", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "midm-2.0", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "lfm2", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "jina-v5-nano", R_LLAMA3, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "dbrx", R_LLAMA3, 0 },
+    { "smaug-bpe", R_LLAMA3, 0 },
+    { "glm4", R_LLAMA3, 0 },
+    { "chatglm-bpe", R_LLAMA3, 0 },
+    { "qwen2", R_QWEN2, 0 },
+    { "deepseek-r1-qwen", R_QWEN2, 0 },
+    { "kormo", R_QWEN2, 0 },
+    { "f2llmv2", R_QWEN2, 0 },
+    { "openpangu", R_QWEN2, 0 },
+    { "megrez", R_QWEN2, 0 },
+    { "stablelm2", R_QWEN2, 0 },
+    { "hunyuan", R_QWEN2, 0 },
+    { "solar-open", R_QWEN2, 0 },
+    { "grok-2", R_QWEN2, 0 },
+    { "bailingmoe", R_QWEN2, 0 },       /* the same blocks, written otherwise */
+    { "bailingmoe2", R_QWEN2, 0 },
+    { "llada-moe", R_QWEN2, 0 },
+    { "qwen35", R_QWEN35, 0 },
+    { "gpt-2", R_GPT2, 0 },
+    { "phi-2", R_GPT2, 0 },
+    { "jina-es", R_GPT2, 0 },
+    { "jina-de", R_GPT2, 0 },
+    { "jina-v2-es", R_GPT2, 0 },
+    { "jina-v2-de", R_GPT2, 0 },
+    { "gigachat", R_GPT2, 0 },
+    { "a.x-4.0", R_GPT2, 0 },
+    { "mellum", R_GPT2, 0 },
+    { "modern-bert", R_GPT2, 0 },
+    { "exaone4", R_GPT2, 0 },
+    { "mpt", R_GPT2, 0 },
+    { "olmo", R_GPT2, 0 },
+    { "jais", R_GPT2, 0 },
+    { "trillion", R_GPT2, 0 },
+    { "granite-docling", R_GPT2, 0 },
+    { "jina-v1-en", R_GPT2, VS_PRE_ADD_SEP },
+    { "jina-v2-code", R_GPT2, VS_PRE_ADD_SEP },
+    { "roberta-bpe", R_GPT2, VS_PRE_ADD_SEP },
+    { "starcoder", R_STARCODER, 0 },
+    { "refact", R_STARCODER, 0 },
+    { "codeshell", R_STARCODER, 0 },
+    { "exaone", R_STARCODER, 0 },
+    { "minerva-7b", R_STARCODER, 0 },
+    { "mellum2", R_STARCODER, 0 },
+    { "command-r", R_STARCODER, 0 },
+    { "smollm", R_STARCODER, 0 },
+    { "cohere2_moe", R_STARCODER, 0 },
+    { "falcon", R_FALCON, 0 },
+    { "default", R_DEFAULT, 0 },
+    { "deepseek-llm", R_DEEPSEEK_LLM, 0 },
+    { "deepseek-coder", R_DEEPSEEK_CODER, 0 },
+    { "deepseek-v3", R_DEEPSEEK3, 0 },
+    { "hunyuan-dense", R_DEEPSEEK3, 0 },
+    { "joyai-llm", R_DEEPSEEK3, 0 },
+    { "hy_v4", R_DEEPSEEK3, 0 },
+    { "youtu", R_YOUTU, VS_PRE_WHOLE_WORD },
+    { "tekken", R_TEKKEN, VS_PRE_WHOLE_WORD | VS_PRE_ADD_BOS },
+    { "gpt-4o", R_GPT4O, 0 },
+    { "llama4", R_GPT4O, 0 },
+    { "kanana2", R_GPT4O, 0 },
+    { "minimax-m2", R_GPT4O, 0 },
+    { "talkie", R_GPT4O, 0 },
+    /* the marks that llama.cpp adds for it are in CASED already */
+    { "granite-embed-multi-97m", R_GPT4O, VS_PRE_WHOLE_WORD },
+    { "tiny_aya", R_TINY_AYA, 0 },
+    { "cohere2moe", R_TINY_AYA, 0 },
+    { "kimi-k2", R_KIMI, 0 },
+    { "superbpe", R_SUPERBPE, 0 },
+    { "seed-coder", R_SEED, 0 },
+    { "afmoe", R_AFMOE, 0 },
+    { "exaone-moe", R_EXAONE_MOE, 0 },
+    { "jais-2", R_JAIS2, 0 },
+    { "poro-chat", R_PORO, 0 },
+    { "bloom", R_PORO, 0 },
+    { "gpt3-finnish", R_PORO, 0 },
+    { "viking", R_VIKING, 0 },
+    { "chameleon", R_CHAMELEON, VS_PRE_ADD_BOS },
+    { "laguna", R_LAGUNA, 0 },
+    { "minicpm5", R_MINICPM5, VS_PRE_WHOLE_WORD },
+    { "spark2_5", R_SPARK, 0 },
+    { "ufakzeka", R_UFAK, 0 },
+};
+
+/* ---- the matcher ---- */
+
+/* What is known about the run that a position lies in, so that looking ahead stays linear. Offsets in the text. */
+struct ahead {
+    const char *from, *end;             /* positions in [from, end) share the answer */
+    const char *last;                   /* LINES: behind the last newline of the run, NULL when there is none */
+    size_t left;                        /* THREES: digits in [from, end) */
+};
+
+struct scan {
+    const struct vs_pretok *p;
+    int (*piece)(void *context, const char *s, size_t n);
+    void *context;
+    struct ahead white, digits;
+};
+
+static bool in_ranges(const struct range *r, uint32_t c)
+{
+    if (r)
+        for (; r->lo <= r->hi; r++)
+            if (c >= r->lo && c <= r->hi)
+                return true;
+    return false;
+}
+
+static bool in_set(const struct set *s, uint32_t c)
+{
+    uint32_t mask = vs_unicode_mask(c);
+    if (in_ranges(s->with, c))
+        return true;
+    return (mask & s->any) && !(mask & s->none) && !in_ranges(s->without, c);
+}
+
+/* The text was checked, so the lead byte tells the length; a fragment never ends inside a character. */
+static size_t decode(const char *s, uint32_t *c)
+{
+    const uint8_t *b = (const uint8_t *)s;
+    if (b[0] < 0xe0) {
+        *c = (b[0] & 0x1fu) << 6 | (b[1] & 0x3fu);
+        return 2;
+    }
+    if (b[0] < 0xf0) {
+        *c = (b[0] & 0xfu) << 12 | (b[1] & 0x3fu) << 6 | (b[2] & 0x3fu);
+        return 3;
+    }
+    *c = (b[0] & 7u) << 18 | (b[1] & 0x3fu) << 12 | (b[2] & 0x3fu) << 6 | (b[3] & 0x3fu);
+    return 4;
+}
+
+static size_t length(const char *s)
+{
+    uint8_t b = (uint8_t)*s;
+    return b < 0x80 ? 1 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
+}
+
+/* Length of the character at s when it is in the set, else 0. */
+static inline size_t member(const struct scan *x, unsigned set, const char *s, const char *end)
+{
+    if (s == end)
+        return 0;
+    if ((uint8_t)*s < 0x80)
+        return x->p->ascii[(uint8_t)*s] >> set & 1;
+    uint32_t c;
+    size_t n = decode(s, &c);
+    return in_set(&sets[set], c) ? n : 0;
+}
+
+static inline const char *run(const struct scan *x, unsigned set, unsigned max, const char *s, const char *end)
+{
+    size_t n;
+    while (max && (n = member(x, set, s, end))) {
+        s += n;
+        max -= max != MANY;
+    }
+    return s;
+}
+
+static bool is_letter(const char *s, const char *end, char lower, bool any_case)
+{
+    return s < end && (any_case ? *s | 0x20 : *s) == lower;
+}
+
+static const char *match_contraction(const char *s, const char *end, bool any_case)
+{
+    static const char tails[][3] = { "s", "t", "re", "ve", "m", "ll", "d" };
+    if (s == end || *s != '\'')
+        return NULL;
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        size_t k = 0;
+        while (tails[i][k] && is_letter(s + 1 + k, end, tails[i][k], any_case))
+            k++;
+        if (!tails[i][k])
+            return s + 1 + k;
+    }
+    return NULL;
+}
+
+/* [A]*[B]+ where A and B overlap: A takes all it can and gives back just enough for B to have one. */
+static const char *match_cased(const struct scan *x, const struct element *e, const char *s, const char *end)
+{
+    const char *last = NULL;            /* behind the last character of the run that B would take too */
+    size_t n;
+    while ((n = member(x, e->set, s, end))) {
+        if (member(x, e->set2, s, end))
+            last = s + n;
+        s += n;
+    }
+    const char *b = run(x, e->set2, MANY, s, end);
+    return b > s ? b : last;
+}
+
+/* Fills x->white for the run of white space at s. */
+static void look_white(struct scan *x, const char *s, const char *end)
+{
+    struct ahead *a = &x->white;
+    if (a->end && s >= a->from && s < a->end && a->end <= end)
+        return;
+    a->from = s;
+    a->last = NULL;
+    size_t n;
+    while ((n = member(x, S_WHITE, s, end))) {
+        if (*s == '\n' || *s == '\r')
+            a->last = s + 1;
+        s += n;
+    }
+    a->end = s;
+}
+
+static const char *match_lines(struct scan *x, const char *s, const char *end)
+{
+    if (!member(x, S_WHITE, s, end))
+        return NULL;
+    look_white(x, s, end);
+    return x->white.last > s ? x->white.last : NULL;
+}
+
+static const char *match_tail(struct scan *x, const char *s, const char *end)
+{
+    if (!member(x, S_WHITE, s, end))
+        return NULL;
+    look_white(x, s, end);
+    const char *e = x->white.end;
+    if (e == end)
+        return e;
+    do e--; while (((uint8_t)*e & 0xc0) == 0x80);
+    return e > s ? e : NULL;
+}
+
+/* max == 0: only at the end of the text. */
+static const char *match_exact_tail(struct scan *x, unsigned max, const char *s, const char *end)
+{
+    if (!max) {
+        if (!member(x, S_WHITE, s, end))
+            return NULL;
+        look_white(x, s, end);
+        return x->white.end == end ? end : NULL;
+    }
+    for (; max; max--) {
+        size_t n = member(x, S_WHITE, s, end);
+        if (!n)
+            return NULL;
+        s += n;
+    }
+    return s == end || member(x, S_WHITE, s, end) ? s : NULL;
+}
+
+static const char *match_threes(struct scan *x, const struct element *e, const char *s, const char *end)
+{
+    struct ahead *a = &x->digits;
+    if (!member(x, e->set, s, end))
+        return NULL;
+    if (!a->end || s < a->from || s >= a->end || a->end > end) {
+        a->from = s;
+        a->left = 0;
+        const char *q = s;
+        for (size_t n; (n = member(x, e->set, q, end)); q += n)
+            a->left++;
+        a->end = q;
+    }
+    for (; a->from < s; a->from += length(a->from))
+        a->left--;
+    if (e->min == THREES_AT_WORD_END && member(x, S_WORD, a->end, end))
+        return NULL;
+    if (e->min == THREES_FULL && a->left % 3)
+        return NULL;
+    return run(x, e->set, a->left % 3 ? a->left % 3 : 3, s, end);
+}
+
+static const char *match_words(const struct scan *x, const char *s, const char *end)
+{
+    size_t n = member(x, S_LETTER, s, end);
+    if (!n)
+        return NULL;
+    while (n) {
+        s = run(x, S_MARK, MANY, s + n, end);
+        n = member(x, S_LETTER, s, end);
+        if (!n && s < end && *s == ' ' && (n = member(x, S_LETTER, s + 1, end)))
+            s++;
+    }
+    return s;
+}
+
+static const char *match_literal(const char *text, const char *s, const char *end)
+{
+    size_t n = strlen(text);
+    return (size_t)(end - s) >= n && memcmp(s, text, n) == 0 ? s + n : NULL;
+}
+
+/* End of the match of e and what follows it in its block; NULL when there is none. */
+static const char *match(struct scan *x, const struct element *e, const char *s, const char *end)
+{
+    for (; s; e++) {
+        const char *q;
+        size_t n;
+        switch ((enum kind)e->kind) {
+        case END:
+            return s;
+        case RUN:
+            q = run(x, e->set, e->max, s, end);
+            s = (size_t)(q - s) >= e->min ? q : NULL;   /* min > 1 stands with ASCII sets only */
+            break;
+        case MAYBE:
+            n = member(x, e->set, s, end);
+            if (n && (q = match(x, e + 1, s + n, end)))
+                return q;
+            break;
+        case CONTRACTION:
+            s = match_contraction(s, end, e->set);
+            break;
+        case MAYBE_CONTRACTION:
+            q = match_contraction(s, end, true);
+            s = q ? q : s;
+            break;
+        case CASED:
+            s = match_cased(x, e, s, end);
+            break;
+        case LINES:
+            s = match_lines(x, s, end);
+            break;
+        case TAIL:
+            s = match_tail(x, s, end);
+            break;
+        case EXACT_TAIL:
+            s = match_exact_tail(x, e->max, s, end);
+            break;
+        case THREES:
+            s = match_threes(x, e, s, end);
+            break;
+        case WORDS:
+            s = match_words(x, s, end);
+            break;
+        case LITERAL:
+            s = match_literal(e->literal, s, end);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static int split(struct scan *x, unsigned pass, const char *s, const char *end)
+{
+    const struct vs_pretok_rule *rule = x->p->rule;
+    if (pass == rule->n_passes)
+        return x->piece(x->context, s, (size_t)(end - s));
+    const struct pass *p = &rule->pass[pass];
+    const char *gap = s;
+    int r;
+    x->white.end = x->digits.end = NULL;
+    while (s < end) {
+        const char *q = NULL;
+        for (unsigned i = 0; i < p->n && !q; i++)
+            q = match(x, p->block[i].element, s, end);
+        if (!q) {
+            s += length(s);
+            continue;
+        }
+        struct ahead white = x->white, digits = x->digits;   /* deeper passes have ends of their own */
+        if (gap < s && (r = split(x, pass + 1, gap, s)) != VS_OK)
+            return r;
+        if ((r = split(x, pass + 1, s, q)) != VS_OK)
+            return r;
+        x->white = white;
+        x->digits = digits;
+        gap = s = q;
+    }
+    return gap < end ? split(x, pass + 1, gap, end) : VS_OK;
+}
+
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n,
+                    int (*piece)(void *context, const char *s, size_t n), void *context)
+{
+    struct scan x = { .p = p, .piece = piece, .context = context };
+    return n ? split(&x, 0, text, text + n) : VS_OK;
+}
+
+int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i].name) != n || memcmp(names[i].name, name, n) != 0)
+            continue;
+        p->rule = &rules[names[i].rule];
+        p->flags = names[i].flags;
+        for (uint32_t c = 0; c < 128; c++) {
+            p->ascii[c] = 0;
+            for (unsigned k = 0; k < N_SETS; k++)
+                p->ascii[c] |= (uint64_t)in_set(&sets[k], c) << k;
+        }
+        return VS_OK;
+    }
+    return VS_E_UNSUPPORTED;
+}

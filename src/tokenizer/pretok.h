@@ -1,0 +1,35 @@
+/* tokenizer/pretok.h - cuts text into the pieces inside which byte-level BPE may merge.
+ *
+ * A rule is data: passes of blocks of elements, interpreted by one small matcher (pretok.c). The names of
+ * tokenizer.ggml.pre map to rules and flags in one table; a name that is not there is refused, never guessed.
+ *
+ * Threads: read-only after _init. Memory: none. Time: linear in the text for every rule.
+ */
+#ifndef VS_TOKENIZER_PRETOK_H
+#define VS_TOKENIZER_PRETOK_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum vs_pretok_flag {
+    VS_PRE_WHOLE_WORD = 1,              /* a pre-token that is itself in the vocabulary is emitted unmerged */
+    VS_PRE_ADD_BOS = 2,                 /* default when the file does not say */
+    VS_PRE_ADD_SEP = 4,
+};
+
+struct vs_pretok_rule;
+
+struct vs_pretok {
+    const struct vs_pretok_rule *rule;
+    unsigned flags;                     /* enum vs_pretok_flag */
+    uint64_t ascii[128];                /* bit k: the character is in set k of pretok.c */
+};
+
+/* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */
+int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n);
+
+/* Calls piece for each part of text[0..n), in order and without a gap; stops and returns its result when it is not
+ * VS_OK. text must be valid UTF-8. */
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n,
+                    int (*piece)(void *context, const char *s, size_t n), void *context);
+#endif
