@@ -95,8 +95,11 @@ struct encoding {
 
 enum { SHORT_PIECE = 40 };
 
+/* A byte that the vocabulary has no piece for is dropped, as the libraries these vocabularies come from do. */
 static int add(struct encoding *e, uint32_t id)
 {
+    if (id == VS_TOKENIZER_NONE)
+        return VS_OK;
     return vs_ids_add(e->ids, id) == VS_OK ? VS_OK : vs_error_set(e->err, VS_E_NOMEM, "out of memory");
 }
 
@@ -198,9 +201,6 @@ static int piece(void *context, const char *s, size_t n)
         if (id != VS_TOKENIZER_NONE)
             return add(e, id);
     }
-    for (size_t i = 0; i < n; i++)
-        if (e->t->byte_id[(uint8_t)s[i]] == VS_TOKENIZER_NONE)
-            return vs_error_set(e->err, VS_E_MALFORMED, "tokenizer: the vocabulary has no token for byte 0x%02x", (uint8_t)s[i]);
     if (n > UINT32_MAX / 4)
         return vs_error_set(e->err, VS_E_LIMIT, "the text has a word that is too long");
     return n <= SHORT_PIECE ? merge_short(e, s, n) : merge_long(e, s, n);
