@@ -186,7 +186,7 @@ static uint32_t vector(struct builder *b, int layer, const char *suffix, uint32_
 
 static uint32_t node(struct builder *b, struct vs_node n, uint32_t width)
 {
-    if (b->status != VS_OK)
+    if (b->status != VS_OK || b->g->status != VS_OK)     /* out of memory earlier: n.in may be VS_NONE */
         return VS_NONE;
     enum vs_rows rows = VS_ROWS_STEP;
     if (n.op == VS_OP_TAKE_OUT || (n.op != VS_OP_EMBED && b->g->values[n.in[0]].rows == VS_ROWS_OUT))
@@ -289,7 +289,10 @@ static void read_ropes(struct builder *b)
 {
     char key[128];
     struct vs_str type;
-    if (vs_gguf_get_str(b->file, key_of(b, "rope.scaling.type", key), &type, b->err) == VS_OK) {
+    int r_type = vs_gguf_get_str(b->file, key_of(b, "rope.scaling.type", key), &type, b->err);
+    if (r_type != VS_OK && r_type != VS_E_NOT_FOUND && b->status == VS_OK)
+        b->status = r_type;
+    if (r_type == VS_OK) {
         bool linear_or_none = (type.n == 4 && memcmp(type.data, "none", 4) == 0)
                            || (type.n == 6 && memcmp(type.data, "linear", 6) == 0);
         if (!linear_or_none) {
@@ -419,6 +422,9 @@ int vs_import_llm(const struct vs_gguf *file, struct vs_graph *ret, struct vs_er
     struct builder b = { .file = file, .arch = arch, .g = ret, .err = err };
     snprintf(ret->architecture, sizeof ret->architecture, "%s", arch->name);
     read_hyper_parameters(&b);
+    uint32_t n_parts;
+    if (b.status == VS_OK && vs_gguf_get_u32(file, "split.count", &n_parts, NULL) == VS_OK && n_parts > 1)
+        fail(&b, VS_E_UNSUPPORTED, "the model is split over several files, which is not supported; join them first", "split.count");
     if (b.status == VS_OK)
         read_vocabulary(&b);
     if (b.status == VS_OK)

@@ -1,0 +1,40 @@
+/* rooms: import graph tensor base */
+/* Any bytes as a whole file: what opens is read as a language model. The corpus is one tiny model without its data, so the fuzzer
+ * works on keys and shapes; the file is said to be large enough for any tensor. */
+#include "import/gguf.h"
+#include "import/llm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct vs_gguf *g = NULL;
+    struct vs_error err = { 0 };
+    if (vs_gguf_open(data, n, (uint64_t)1 << 40, &g, &err) != VS_OK)
+        return 0;
+    struct vs_graph graph;
+    memset(&err, 0, sizeof err);
+    int code = vs_import_llm(g, &graph, &err);
+    if (code != VS_OK) {
+        if (!err.text[0] || err.code != code || strchr(err.text, '\n'))
+            abort();
+    } else {
+        for (size_t i = 0; i < graph.n_nodes; i++) {
+            const struct vs_node *node = &graph.nodes[i];
+            for (int k = 0; k < 3; k++)
+                if (node->in[k] != VS_NONE && node->in[k] >= node->out)
+                    abort();
+            for (int k = 0; k < 2; k++)
+                if (node->tensor[k] != VS_NONE && node->tensor[k] >= graph.n_tensors)
+                    abort();
+        }
+        if (graph.logits >= graph.n_values || !graph.n_kv_heads || !graph.head_dim)
+            abort();
+        vs_graph_clear(&graph);
+    }
+    vs_gguf_close(g);
+    return 0;
+}
