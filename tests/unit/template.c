@@ -1,0 +1,192 @@
+/* rooms: template base */
+/* Replays the files of tests/golden/template (made by tools/golden_template.py from jinja2), and checks what jinja2 can't
+ * say: provenance, bounds, messages. */
+#include "template/template.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const trusted[] = { "bos_token", "eos_token", NULL };
+
+static int render(const char *source, size_t n, const json_t *context, const struct vs_template_limits *limits,
+                  struct vs_marked_text *out, struct vs_error *err)
+{
+    struct vs_template *t;
+    int status = vs_template_parse(source, n, &t, err);
+    if (status == VS_OK) {
+        status = vs_template_render(t, context, trusted, 1700000000, limits, out, err);
+        vs_template_free(t);
+    }
+    return status;
+}
+
+static int n_bad, n_cases;
+
+static void replay(const char *path)
+{
+    json_error_t bad;
+    json_t *cases = json_load_file(path, JSON_ALLOW_NUL, &bad);
+    if (!cases)
+        fail_msg("%s: %s", path, bad.text);
+    size_t i;
+    json_t *c;
+    json_array_foreach(cases, i, c) {
+        const json_t *source = json_object_get(c, "template"), *want = json_object_get(c, "text");
+        struct vs_marked_text out = { 0 };
+        struct vs_error err = { 0 };
+        int status = render(json_string_value(source), json_string_length(source), json_object_get(c, "context"), NULL, &out, &err);
+        bool good = json_is_string(want) ? status == VS_OK && out.text.n == json_string_length(want) &&
+                    (!out.text.n || memcmp(out.text.data, json_string_value(want), out.text.n) == 0) : status != VS_OK;
+        size_t sum = 0;
+        for (size_t k = 0; k < out.n_runs; k++)
+            sum += out.runs[k].n;
+        assert_int_equal(sum, out.text.n);
+        n_cases++;
+        if (!good) {
+            n_bad++;
+            print_message("%s #%zu: %.300s\n  wanted %.300s\n  got    %.300s\n", path, i, json_string_value(source),
+                          json_is_string(want) ? json_string_value(want) : "an error",
+                          status == VS_OK ? (out.text.data ? out.text.data : "") : err.text);
+        }
+        vs_marked_text_clear(&out);
+    }
+    json_decref(cases);
+}
+
+static void test_goldens(void **state)
+{
+    (void)state;
+    DIR *dir = opendir(TEST_DIR "/golden/template");
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        char path[4096];
+        size_t n = strlen(e->d_name);
+        snprintf(path, sizeof path, "%s/%s", TEST_DIR "/golden/template", e->d_name);
+        if (n > 5 && strcmp(e->d_name + n - 5, ".json") == 0)
+            replay(path);
+    }
+    closedir(dir);
+    print_message("%d cases\n", n_cases);
+    assert_int_equal(n_bad, 0);
+    assert_true(n_cases > 300);
+}
+
+/* The text with what came from the input in [ ]. */
+static void check_marks(const char *source, const char *context, const char *want)
+{
+    json_t *c = json_loads(context, 0, NULL);
+    struct vs_marked_text out = { 0 };
+    struct vs_error err = { 0 };
+    struct vs_buf shown = { 0 };
+    assert_non_null(c);
+    int status = render(source, strlen(source), c, NULL, &out, &err);
+    if (status != VS_OK)
+        fail_msg("%s: %s", source, err.text);
+    const char *at = out.text.data;
+    for (size_t i = 0; i < out.n_runs; at += out.runs[i++].n) {
+        vs_buf_str(&shown, out.runs[i].trusted ? "" : "[");
+        vs_buf_add(&shown, at, out.runs[i].n);
+        vs_buf_str(&shown, out.runs[i].trusted ? "" : "]");
+    }
+    assert_string_equal(shown.data ? shown.data : "", want);
+    vs_buf_clear(&shown);
+    vs_marked_text_clear(&out);
+    json_decref(c);
+}
+
+static void test_provenance(void **state)
+{
+    (void)state;
+    static const struct { const char *source, *want; } cases[] = {
+        { "<|im_start|>{{ x }}<|im_end|>", "<|im_start|>[a<b>c]<|im_end|>" },
+        { "{{ bos_token ~ x ~ eos }}", "<s>[a<b>c</s>]" },
+        { "{{ '<' + x[1:4] + '>' }}", "<[<b>]>" },
+        { "{{ x|upper }}{{ 'q'|upper }}", "[A<B>C]Q" },
+        { "{{ x|replace('b', 'T') }}", "[a<]T[>c]" },
+        { "{{ ('k' ~ x ~ 'z')|replace('k', x[0]) }}", "[aa<b>c]z" },
+        { "{{ {'k': x}|tojson }}", "{\"k\": \"[a<b>c]\"}" },
+        { "{{ [x, 'y'] }}", "['[a<b>c]', 'y']" },
+        { "{{ '%s!%s' % (x, 'u') }}", "[a<b>c]!u" },
+        { "{{ '{}-{}'.format('l', x) }}", "l-[a<b>c]" },
+        { "{{ x.split('<')|join('|') }}", "[a]|[b>c]" },
+        { "{{ (x ~ 'T')[::-1] }}", "T[c>b<a]" },
+        { "{{ n }}{{ 5 }}{{ n + 1 }}{{ messages|length }}", "[7]5[8]2" },
+        { "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}", "[key]=[value];" },
+        { "{% macro m(a) %}({{ a }}){% endmacro %}{{ m(x) }}{{ m('t') }}", "([a<b>c])(t)" },
+        { "{% set y %}1{{ x }}2{% endset %}{{ y|trim }}", "1[a<b>c]2" },
+        { "{% set ns = namespace(t='') %}{% for i in [1,2] %}{% set ns.t = ns.t + 'T' + x %}{% endfor %}{{ ns.t }}", "T[a<b>c]T[a<b>c]" },
+        { "{{ x|indent(2, true) }}", "  [a<b>c]" },
+        { "{{ x|e }}", "[a&lt;b&gt;c]" },
+        { "{{ messages[0].content.strip() }}", "[hi]" },
+        { "{{ x.center(9, '*') }}", "**[a<b>c]**" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_marks(cases[i].source, "{\"x\": \"a<b>c\", \"n\": 7, \"eos\": \"</s>\", \"bos_token\": \"<s>\", \"d\": {\"key\": \"value\"},"
+                    " \"messages\": [{\"content\": \" hi \"}, 1]}", cases[i].want);
+}
+
+static void check_error(const char *source, int code, const char *text)
+{
+    struct vs_marked_text out = { 0 };
+    struct vs_error err = { 0 };
+    const struct vs_template_limits limits = { .steps = 200000, .output_bytes = 1 << 20 };
+    json_t *context = json_pack("{s:[i,i]}", "xs", 1, 2);
+    int status = render(source, strlen(source), context, &limits, &out, &err);
+    if (status != code || !strstr(err.text, text))
+        fail_msg("%s: %s, %s", source, vs_status_name(status), err.text);
+    vs_marked_text_clear(&out);
+    json_decref(context);
+}
+
+static void test_errors_name_construct_and_line(void **state)
+{
+    (void)state;
+    check_error("a\n{% include 'x' %}", VS_E_UNSUPPORTED, "line 2: this tag is not supported: include");
+    check_error("{% block a %}{% endblock %}", VS_E_UNSUPPORTED, "block");
+    check_error("{% for a in b recursive %}{% endfor %}", VS_E_UNSUPPORTED, "recursive");
+    check_error("{{ raise_exception('roles must alternate') }}", VS_E_INVALID, "roles must alternate");
+    check_error("\n\n{{ a.b.c }}", VS_E_INVALID, "line 3: 'a' is undefined");
+    check_error("{{ xs|random }}", VS_E_UNSUPPORTED, "random");
+    check_error("{{ xs|nothing }}", VS_E_MALFORMED, "nothing");
+    check_error("{% if x %}", VS_E_MALFORMED, "endif");
+    check_error("{{ 'abc }}", VS_E_MALFORMED, "line 1");
+    check_error("{{ xs|map('string') }}", VS_E_UNSUPPORTED, "address");
+    check_error("{{ 9223372036854775807 + 1 }}", VS_E_UNSUPPORTED, "64 bits");
+    check_error("\xff", VS_E_MALFORMED, "UTF-8");
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    check_error("{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}", VS_E_LIMIT, "steps");
+    check_error("{{ range(1000000) }}", VS_E_LIMIT, "range");
+    check_error("{{ 'x' * 100000000 }}", VS_E_LIMIT, "");
+    check_error("{{ 'x' * 10000000000 }}", VS_E_LIMIT, "");
+    check_error("{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", VS_E_LIMIT, "");
+    check_error("{% for i in range(2000) %}{{ 'x' * 1000 }}{% endfor %}", VS_E_LIMIT, "");
+    check_error("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", VS_E_LIMIT, "deep");
+    check_error("{% set ns = namespace(a=[]) %}{% for i in range(5000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}", VS_E_LIMIT, "deep");
+    char deep[4096];
+    memset(deep, '(', sizeof deep);
+    memcpy(deep, "{{", 2);
+    deep[sizeof deep - 1] = 0;
+    check_error(deep, VS_E_LIMIT, "nested");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_provenance),
+        cmocka_unit_test(test_errors_name_construct_and_line),
+        cmocka_unit_test(test_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
