@@ -42,18 +42,22 @@ static uint8_t *head_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t 
 /* d and 127 / amax of up to n values, as activations are quantised. */
 static float q8_scale(const float *x, size_t n, float *ret_inverse)
 {
-    float amax = 0;
-    for (size_t i = 0; i < n; i++)
-        amax = vs_absf(x[i]) > amax ? vs_absf(x[i]) : amax;
-    if (!(amax >= 0x1p-100f)) {          /* nothing there, or NaN everywhere */
-        *ret_inverse = 0;
-        return x[0] == x[0] ? 0 : x[0];
+    uint32_t greatest = 0;               /* of the bits of |x|: NaN above all */
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = vs_f32_bits(x[i]) & 0x7fffffff;
+        greatest = bits > greatest ? bits : greatest;
     }
+    float amax = vs_f32_of_bits(greatest);
+    *ret_inverse = 0;
+    if (greatest >= 0x7f800000)          /* a fault must reach the logits */
+        return vs_f32_of_bits(0x7fc00000);
+    if (amax < 0x1p-100f)
+        return 0;
     *ret_inverse = 127.0f / amax;
     return amax / 127.0f;
 }
 
-/* A NaN has no integer: it becomes 0 here and is caught in the logits, which other rows of the same token still reach. */
+/* A NaN has no integer: it becomes 0, and its block's scale is NaN. */
 static int8_t q8(float x)
 {
     float r = vs_rnef(x);

@@ -22,3 +22,7 @@ set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(logits logits.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
+
+# One hash whatever the instruction set, threads and chunk; tiny models of every weight class.
+vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
+set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)

@@ -17,6 +17,10 @@ struct vs_service {
     unsigned char first;
 };
 
+void vs_service_prepare(void)
+{
+}
+
 int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
 {
     (void)settings;

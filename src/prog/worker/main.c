@@ -266,6 +266,8 @@ int main(void)
         fail(&l, &err);
     close(SETTINGS_FD);
 
+    vs_service_prepare();
+
     /* A limit of its own, or what the machine has to give: beyond that the kernel would have to choose whom to end. */
     json_int_t limit = json_integer_value(json_object_get(settings, "memory_bytes"));
     if (limit <= 0)

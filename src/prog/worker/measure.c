@@ -27,14 +27,18 @@ static int report(struct run *run, const char *what)
     return run->sink->progress ? run->sink->progress(run->sink->context, what, run->done, run->total) : VS_OK;
 }
 
-static int text_or_tokens(struct vs_service *s, const json_t *request, struct vs_ids *ids, struct vs_error *err)
+/* strip: without the newline that ends a file */
+static int text_or_tokens(struct vs_service *s, const json_t *request, bool strip, struct vs_ids *ids, struct vs_error *err)
 {
     const json_t *tokens = json_object_get(request, "tokens"), *text = json_object_get(request, "text");
+    size_t n = json_string_length(text);
+    if (strip && n && json_string_value(text)[n - 1] == '\n')
+        n--;
     int r;
     if (tokens && !json_is_null(tokens))
         r = vs_request_ids(s, tokens, "tokens", ids, err);
     else if (json_is_string(text))
-        r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
+        r = vs_service_encode(s, json_string_value(text), n, vs_request_flag(request, "special"),
                               !vs_request_flag(request, "no_bos"), ids, err);
     else
         r = vs_error_set(err, VS_E_INVALID, "text or tokens must be given");
@@ -56,7 +60,7 @@ static int send_rows(void *context, size_t first, size_t n, const float *logits)
 int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
     struct vs_ids ids = { 0 };
-    int r = text_or_tokens(s, request, &ids, err);
+    int r = text_or_tokens(s, request, false, &ids, err);
     if (r == VS_OK) {
         struct run run = { .s = s, .sink = sink, .total = ids.n };
         vs_sequence_truncate(s->sequence, 0);
@@ -94,7 +98,7 @@ int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs
     struct vs_ids ids = { 0 };
     int r = vs_request_int(request, "ctx", 512, 4, vs_model_context(s->model), &window, err);
     if (r == VS_OK)
-        r = text_or_tokens(s, request, &ids, err);
+        r = text_or_tokens(s, request, true, &ids, err);
     size_t c = r == VS_OK ? (size_t)window : 1, n_windows = ids.n / c;
     if (r == VS_OK && !n_windows)
         r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens, fewer than one window of %zu (--ctx)", ids.n, c);

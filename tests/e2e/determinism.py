@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""One hash over all logits, whatever the instruction set, the number of threads and the prefill chunk: through the shipped program.
+
+    determinism.py VERITAS MKMODEL [--model FILE] [--tokens N]
+
+Without --model, tiny generated models of every weight class are used. Prints "N configurations, 1 hash" for each.
+"""
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+TYPES = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K".split()
+PROMPT = "The quick brown fox jumps over the lazy dog. " * 12
+
+
+def runnable():
+    """Instruction sets that this CPU has, plain C first."""
+    flags = open("/proc/cpuinfo").read().split()
+    isas = ["c"]
+    if "avx2" in flags and "fma" in flags and "f16c" in flags:
+        isas.append("avx2")
+        if "avx512_vnni" in flags and "avx512bw" in flags and "avx512vl" in flags:
+            isas.append("avx512")
+    return isas
+
+
+def run(veritas, model, n, isa, threads, chunk, kv, extra=()):
+    command = [veritas, "run", "-m", model, "--raw", "--temp", "0", "--seed", "1", "--ignore-eos", "-n", str(n), "--json", "--logits-hash",
+               "--isa", isa, "--threads", str(threads), "--prefill-chunk", str(chunk), "--kv-type", kv, *extra, PROMPT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\nexit {done.returncode}: {done.stderr}")
+    result = json.loads(done.stdout)
+    return result["logits_hash"], tuple(result["tokens"])
+
+
+def check(veritas, name, model, n, kv, grid):
+    want = None
+    count = 0
+    for isa, threads, chunk in grid:
+        got = run(veritas, model, n, isa, threads, chunk, kv)
+        want = want or got
+        if got != want:
+            sys.exit(f"{name}: isa {isa}, threads {threads}, chunk {chunk}, kv {kv}: hash {got[0]}, want {want[0]}")
+        count += 1
+    print(f"{name} kv {kv}: {count} configurations, 1 hash {want[0][:16]}", flush=True)
+
+
+def main():
+    veritas, mkmodel = sys.argv[1:3]
+    isas = runnable()
+    if "--model" in sys.argv:
+        model = sys.argv[sys.argv.index("--model") + 1]
+        n = int(sys.argv[sys.argv.index("--tokens") + 1]) if "--tokens" in sys.argv else 300
+        grid = list(itertools.product(isas, (1, 2, 3, 5), (1, 7, 64, 512)))
+        fast = [g for g in grid if g[0] != "c"] + [("c", 2, 512), ("c", 3, 64)] + [(isas[-1], 2, 512)]
+        check(veritas, os.path.basename(model), model, n, "f16", fast)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for i, dtype in enumerate(TYPES):
+            model = os.path.join(folder, f"{dtype}.gguf")
+            arch = ("llama", "qwen2", "gemma3")[i % 3]
+            subprocess.run([mkmodel, "--arch", arch, "--type", dtype, "--layers", "2", "--embd", "256", "--heads", "4", "--kv-heads", "2",
+                            "--head-dim", "64", "--ff", "512", "--ctx", "1024", "--seed", str(i), "--tokenizer", "gpt2", "--pre", "smollm",
+                            "-o", model], check=True, stdout=subprocess.DEVNULL)
+            kv = ("f16", "f32", "q8_0")[i % 3 if dtype != "Q8_0" else 2]
+            check(veritas, f"{arch} {dtype}", model, 8, kv,
+                  [("c", 1, 512)] + [(isa, t, c) for isa in isas for t, c in ((1, 7), (3, 64), (2, 1))])
+
+
+main()
