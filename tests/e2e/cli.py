@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -141,7 +142,7 @@ class Run(Case):
         self.assertEqual(self.daemon.requests[0][1], dict(
             model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"], stop_tokens=[9],
             logprobs=2, logits_hash=True, deadline_ms=1500,
-            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, "-inf"], [5, 1.5]])))
+            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, -1e30], [5, 1.5]])))
 
     def test_json(self):
         out, _ = self.run_it("run", "-m", "name", "--json", "x")
@@ -267,7 +268,8 @@ class Chat(Case):
             nonlocal seen
             end = time.time() + 10
             while what not in seen and time.time() < end:
-                seen += os.read(fd, 1000)
+                if select.select([fd], [], [], 0.2)[0]:
+                    seen += os.read(fd, 1000)
             self.assertIn(what, seen)
             seen = seen[seen.index(what) + len(what):]
         until(b"> ")

@@ -8,6 +8,8 @@ endfunction()
 
 vs_e2e(cli cli.py $<TARGET_FILE:veritas>)
 vs_e2e(programs programs.py ${CMAKE_BINARY_DIR})
+vs_e2e(answers answers.py $<TARGET_FILE:veritas>)
+set_tests_properties(e2e-answers PROPERTIES SKIP_RETURN_CODE 77 LABELS "e2e;model")
 vs_e2e(install install.py ${CMAKE_BINARY_DIR})
 set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")
 

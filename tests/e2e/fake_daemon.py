@@ -36,7 +36,8 @@ class Daemon:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(8)
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
 
     def accept(self):
         while True:
@@ -90,5 +91,7 @@ class Daemon:
             link.close()
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)    # wakes accept; closed only then, so that nobody accepts on a reused number
+        self.acceptor.join()
         self.listener.close()
         os.unlink(self.path)

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,45 @@ static const char *show_prompt(EditLine *edit)
     struct chat *c;
     el_get(edit, EL_CLIENTDATA, &c);
     return c->prompt;
+}
+
+/* Reads one character for libedit. Its own reader tries again after the first signal, so a Ctrl-C would wait for the next
+ * key; here the flag and the wait are one step (ppoll lets signals in only while it waits). */
+static int get_char(EditLine *edit, wchar_t *ret)
+{
+    sigset_t block, before;
+    char bytes[4];
+    size_t n = 0;
+    int result = -1;
+    (void)edit;
+    sigemptyset(&block);
+    sigaddset(&block, SIGINT);
+    sigaddset(&block, SIGTERM);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    while (!vs_session_is_interrupted()) {
+        struct pollfd in = { 0, POLLIN, 0 };
+        uint32_t code_point;
+        if (ppoll(&in, 1, NULL, &before) < 0) {
+            if (errno == EINTR)
+                continue;                /* a resized window also comes here */
+            break;
+        }
+        ssize_t got = read(0, bytes + n, 1);
+        if (got <= 0) {
+            result = got == 0 ? 0 : -1;
+            break;
+        }
+        n++;
+        if (vs_utf8_decode(bytes, n, &code_point) == n) {
+            *ret = (wchar_t)code_point;
+            result = 1;
+            break;
+        }
+        if (n == 4 || vs_utf8_unfinished(bytes, n) != n)
+            n = 0;                       /* not UTF-8: dropped */
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return result;
 }
 
 static int state_file(char *ret, size_t n)
@@ -75,6 +116,7 @@ static void edit_open(struct chat *c)
     el_set(c->edit, EL_PROMPT, show_prompt);
     el_set(c->edit, EL_EDITOR, "emacs");
     el_set(c->edit, EL_SIGNAL, 0);
+    el_set(c->edit, EL_GETCFN, get_char);
     if (c->history) {
         history(c->history, &e, H_SETSIZE, 1000);
         history(c->history, &e, H_SETUNIQUE, 1);

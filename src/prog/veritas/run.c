@@ -22,8 +22,11 @@ static int take_token(void *context, const struct vs_event *e)
     struct answer *a = context;
     if (e->kind != VS_MSG_TOKEN)
         return VS_OK;
-    if (e->json && a->logprobs)
-        json_array_append(a->logprobs, e->json);
+    if (e->json && a->logprobs) {
+        json_t *entry = json_copy(e->json);
+        json_object_set_new(entry, "id", json_integer(e->token));
+        json_array_append_new(a->logprobs, entry);
+    }
     if (a->silent || e->n == 0)
         return VS_OK;
     a->last = e->text[e->n - 1];

@@ -36,6 +36,11 @@ int vs_session_interrupts(void)
     return n;
 }
 
+bool vs_session_is_interrupted(void)
+{
+    return interrupts > 0;
+}
+
 static bool is_path(const char *word)
 {
     size_t n = strlen(word);

@@ -52,5 +52,6 @@ void vs_timings_print(const json_t *result);
 
 /* From the first call on Ctrl-C is counted instead of ending the program. vs_session_call resets the count at its start. */
 void vs_session_signals(void);
-int vs_session_interrupts(void);
+int vs_session_interrupts(void);          /* how often since the last call; forgets them */
+bool vs_session_is_interrupted(void);     /* forgets nothing */
 #endif

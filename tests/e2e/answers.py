@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""The shipped programs with the real default model: every command that looks into a model answers, and answers are reproducible.
+
+usage: answers.py PATH-OF-veritas. Exit code 77 (skipped) when the default model is not fetched (script/test fetches it).
+"""
+import ast
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+VERITAS = os.path.abspath(sys.argv.pop(1))
+MODEL = "smollm2-135m-instruct"
+folder = tempfile.TemporaryDirectory()
+ENV = dict(os.environ, VERITAS_SOCKET=folder.name + "/run/s", XDG_STATE_HOME=folder.name)
+if subprocess.run([VERITAS, "models", "path", MODEL], capture_output=True, env=ENV).returncode != 0:
+    print("the model", MODEL, "is not here")
+    sys.exit(77)
+PATH = subprocess.run([VERITAS, "models", "path", MODEL], capture_output=True, env=ENV, text=True).stdout.strip()
+
+
+class Answers(unittest.TestCase):
+    def run_it(self, *words, text=None, status=0):
+        done = subprocess.run([VERITAS, *words], input=text if text is None else text.encode(),
+                              stdin=subprocess.DEVNULL if text is None else None, capture_output=True, env=ENV, timeout=250)
+        self.assertEqual(done.returncode, status, (words, done.stdout[-500:], done.stderr[-500:]))
+        return done.stdout.decode(), done.stderr.decode()
+
+    def json_of(self, *words, **more):
+        return json.loads(self.run_it(*words, **more)[0])
+
+    def test_one_answer_whatever_the_machine(self):
+        words = ["run", "--temp", "0", "--seed", "1", "-n", "4", "--json", "--logits-hash", "Why is the sky blue?"]
+        first = self.json_of(*words)
+        self.assertEqual(first["finish_reason"], "length")
+        self.assertEqual(len(first["tokens"]), 4)
+        self.assertRegex(first["model_digest"], "^b179c9523d0e6a0f")
+        self.assertRegex(first["logits_hash"], "^[0-9a-f]{64}$")
+        self.assertTrue(first["text"].strip())
+        for more in (["--threads", "1"], ["--isa", "c", "--threads", "2"], ["--prefill-chunk", "7"], ["-m", PATH]):
+            again = self.json_of(*words, *more)
+            for key in ("tokens", "text", "prompt_tokens", "logits_hash", "model_digest"):
+                self.assertEqual(again[key], first[key], (more, key))
+
+    def test_seed(self):
+        def text(seed):
+            return self.run_it("run", "--temp", "1.5", "-n", "12", "--seed", str(seed), "Tell me a story.")[0]
+        self.assertEqual(text(3), text(3))
+        self.assertNotEqual(text(3), text(4))
+
+    def test_template_and_raw(self):
+        templated = self.json_of("run", "-n", "1", "--json", "Hi")["prompt_tokens"]
+        raw = self.json_of("run", "-n", "1", "--json", "--raw", "Hi")["prompt_tokens"]
+        self.assertLess(len(raw), len(templated))
+        self.assertEqual(raw, self.json_of("tokenize", "--json", text="Hi"))
+        control = self.json_of("run", "-n", "1", "--json", "--raw", "<|im_end|>")["prompt_tokens"]
+        self.assertGreater(len(control), 1)
+        self.assertEqual(len(self.json_of("run", "-n", "1", "--json", "--raw", "--special", "<|im_end|>")["prompt_tokens"]), 1)
+
+    def test_tokens_there_and_back(self):
+        text = "Grüße, 世界! 12345 \t\n\n🙂 \x01 e\u0301"
+        ids = self.json_of("tokenize", "--json", text=text)
+        self.assertEqual(self.run_it("detokenize", text=json.dumps(ids))[0], text)
+
+    def test_logits(self):
+        out = folder.name + "/out.npy"
+        self.run_it("logits", "--tokens", "1,2,3", "-o", out)
+        with open(out, "rb") as f:
+            data = f.read()
+        head = ast.literal_eval(data[10:10 + struct.unpack("<H", data[8:10])[0]].decode())
+        self.assertEqual(head["shape"], (3, 49152))
+        self.assertEqual(len(data), 128 + 3 * 49152 * 4)
+
+    def test_perplexity_and_bench(self):
+        out, _ = self.run_it("perplexity", "--ctx", "32", text="The quick brown fox jumps over the lazy dog. " * 12)
+        self.assertRegex(out.splitlines()[-1], r"^perplexity [0-9.]+ over [0-9]+ tokens$")
+        rows = self.json_of("bench", "--pp", "1,8", "--tg", "2", "--depth", "0,4", "--reps", "2", "--json")["results"]
+        self.assertEqual(sorted((r["test"], r["depth"]) for r in rows), sorted((t, d) for t in ("pp1", "pp8", "tg2") for d in (0, 4)))
+        self.assertTrue(all(len(r["tokens_per_second"]) == 2 and min(r["tokens_per_second"]) > 0 for r in rows))
+
+    def test_inspect(self):
+        about = self.json_of("inspect", "--json", "--ctx", "1024", MODEL)
+        self.assertEqual(about["architecture"], "llama")
+        self.assertEqual(about["memory"]["context"], 1024)
+        self.assertIn("chat_template", self.run_it("inspect")[0])
+
+    def test_limits(self):
+        self.run_it("run", "--ctx", "16", "-n", "2", "word " * 100, status=5)
+        self.assertEqual(self.json_of("run", "--ctx", "64", "--json", "--ignore-eos", "Hello")["finish_reason"], "length")
+        self.run_it("run", "--deadline", "0.001", "Hello", status=6)
+        self.run_it("run", "--logit-bias", "99999999=1", "Hello", status=2)
+
+    def test_chat_remembers(self):
+        out, _ = self.run_it("chat", "--temp", "0", "-n", "24", text="My name is Ada.\nWhat is my name?\n")
+        self.assertIn("Ada", out)
+
+    def test_ctrl_c(self):
+        p = subprocess.Popen([VERITAS, "run", "--ignore-eos", "-n", "2000", "Tell me a long story."], env=ENV, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.assertTrue(p.stdout.read(1))
+        p.send_signal(signal.SIGINT)
+        begin = time.time()
+        _, err = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 6, err)
+        self.assertLess(time.time() - begin, 5)
+
+    def test_daemon(self):
+        serve = subprocess.Popen([VERITAS, "serve"], env=ENV, stderr=subprocess.PIPE)
+        try:
+            end = time.time() + 20
+            while not os.path.exists(ENV["VERITAS_SOCKET"]) and time.time() < end:
+                time.sleep(0.05)
+            self.assertEqual(os.stat(ENV["VERITAS_SOCKET"]).st_mode & 0o777, 0o600)
+            self.run_it("load", MODEL)
+            first = self.json_of("run", "--temp", "0", "-n", "3", "--json", "Hello")
+            self.assertEqual(self.json_of("run", "--private", "--temp", "0", "-n", "3", "--json", "Hello")["tokens"], first["tokens"])
+            self.assertIn(MODEL, self.run_it("ps")[0])
+            self.run_it("unload", MODEL)
+            self.run_it("run", "-m", "no-such-model", "x", status=4)
+            self.run_it("stop")
+            self.assertEqual(serve.wait(20), 0)
+        finally:
+            if serve.poll() is None:
+                serve.kill()
+            serve.communicate()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
