@@ -150,7 +150,10 @@ static enum line read_line(struct chat *c, const char *prompt, struct vs_buf *li
         int n = 0;
         c->prompt = prompt;
         const char *s = el_gets(c->edit, &n);
-        if (vs_session_interrupts() > 0) {
+        int interrupts = vs_session_interrupts();
+        if (interrupts >= VS_SESSION_TERMINATED)
+            return LINE_END;
+        if (interrupts > 0) {
             el_reset(c->edit);
             putchar('\n');
             return LINE_NONE;

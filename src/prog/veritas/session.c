@@ -17,8 +17,8 @@ static volatile sig_atomic_t in_call;
 
 static void on_signal(int number)
 {
-    (void)number;
-    if (++interrupts >= 2 && in_call)
+    interrupts += number == SIGTERM ? VS_SESSION_TERMINATED : 1;
+    if (interrupts >= 2 && in_call)
         _exit(6);                        /* a private daemon sees its connection close and ends too */
 }
 

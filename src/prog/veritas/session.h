@@ -5,7 +5,7 @@
  * A running daemon is used unless load-time settings or --private ask for one of our own; when none runs, one is started
  * that lives as long as this session.
  *
- * Ctrl-C (or SIGTERM) cancels the request that runs; the second one ends the program at once (exit status 6).
+ * Ctrl-C cancels the request that runs; a second one, or SIGTERM, ends the program at once (exit status 6).
  */
 #ifndef VS_VERITAS_SESSION_H
 #define VS_VERITAS_SESSION_H
@@ -52,6 +52,7 @@ void vs_timings_print(const json_t *result);
 
 /* From the first call on Ctrl-C is counted instead of ending the program. vs_session_call resets the count at its start. */
 void vs_session_signals(void);
+#define VS_SESSION_TERMINATED 1000       /* SIGTERM counts as so many */
 int vs_session_interrupts(void);          /* how often since the last call; forgets them */
 bool vs_session_is_interrupted(void);     /* forgets nothing */
 #endif
