@@ -28,3 +28,5 @@ set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 # One hash whatever the instruction set, threads and chunk; tiny models of every weight class.
 vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)
+
+vs_e2e(tokenizer tokenizer.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer)

@@ -159,7 +159,7 @@ static int prompt_from_messages(struct job *j, json_t *messages, const json_t *r
     struct vs_service *s = j->s;
     if (!s->template)
         return vs_error_set(j->err, s->has_template ? s->template_error.code : VS_E_UNSUPPORTED, "%s", s->has_template
-                            ? s->template_error.text : "the model has no chat template; use --raw for plain completion");
+                            ? s->template_error.text : "the model has no chat template; `veritas run --raw` completes plain text");
     int r = check_messages(messages, j->err);
     if (r != VS_OK)
         return r;

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Tokenizers through `veritas tokenize`: ids equal to the recorded ones, round trips, and no control token from plain text.
+
+    tokenizer.py VERITAS MKMODEL GOLDEN-FOLDER
+
+Real models are looked at when `veritas models path NAME` knows them; the generated vocabularies always.
+"""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+veritas, mkmodel, golden = sys.argv[1:4]
+
+
+def call(arguments, text):
+    done = subprocess.run([veritas, *arguments], input=text, capture_output=True, timeout=120)
+    if done.returncode != 0:
+        sys.exit(f"veritas {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
+    return done.stdout
+
+
+def ids(model, text, *more):
+    return json.loads(call(["tokenize", "-m", model, "--json", *more], text))
+
+
+def recorded():
+    text = open(os.path.join(golden, "mixed.txt"), "rb").read()
+    n_checked = 0
+    for row in open(os.path.join(golden, "ids.txt")):
+        name, count, want = row.split()
+        where = subprocess.run([veritas, "models", "path", name], capture_output=True, text=True)
+        if where.returncode != 0:
+            continue
+        got = ids(name, text)
+        assert len(got) == int(count), (name, len(got), count)
+        assert hashlib.sha256("\n".join(map(str, got)).encode()).hexdigest() == want, name
+        print(f"{name}: {count} ids of {len(text)} bytes as recorded")
+        n_checked += 1
+    return n_checked
+
+
+def generated(folder):
+    texts = [b"hello world", "h\u00e9llo \u4e16\u754c \U0001f600\n\n  x".encode(), bytes(range(1, 128)), b"a" * 20000, b"  lead and trail  "]
+    for tokenizer, pre in (("gpt2", "smollm"), ("gpt2", "qwen2"), ("gpt2", "gpt-2"), ("gpt2", "llama-bpe"), ("llama", "default")):
+        model = os.path.join(folder, f"{tokenizer}-{pre}.gguf")
+        subprocess.run([mkmodel, "--vocab-only", "--tokenizer", tokenizer, "--pre", pre, "--seed", "1", "-o", model], check=True,
+                       stdout=subprocess.DEVNULL)
+        for text in texts:
+            got = ids(model, text, "--no-bos")
+            back = call(["detokenize", "-m", model, *map(str, got)], b"") if len(got) < 5000 else None
+            if back is not None and tokenizer == "gpt2":
+                assert back.rstrip(b"\n") == text.rstrip(b"\n"), (model, text, back)
+        plain = ids(model, b"<|im_start|>user", "--no-bos")
+        special = ids(model, b"<|im_start|>user", "--no-bos", "--special")
+        assert len(special) <= len(plain), model
+        bad = subprocess.run([veritas, "tokenize", "-m", model, "--json"], input=b"a\xff", capture_output=True)
+        assert bad.returncode == 3 and b"UTF-8" in bad.stderr, (bad.returncode, bad.stderr)
+    print("generated vocabularies: ok")
+
+
+recorded()
+with tempfile.TemporaryDirectory() as temporary:
+    generated(temporary)
