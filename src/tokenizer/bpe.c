@@ -1,222 +1,189 @@
-/* tokenizer/bpe.c - byte-level BPE ("gpt2"): cut into pre-tokens, then merge neighbours, lowest rank first, leftmost on ties. */
+/* tokenizer/bpe.c - byte-level BPE (tokenizer.ggml.model "gpt2").
+ *
+ * The file spells each byte of a piece as one printable character; here pieces are kept as the bytes they mean. Merges
+ * are looked up by the ids of both sides. A merge that names a piece that is absent can never apply and is skipped.
+ */
 #include "tokenizer/internal.h"
 
-#include "import/gguf.h"
+#include "base/utf8.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t slot_of(uint32_t left, uint32_t right)
+/* Byte that a printable character stands for, or -1: 33-126, 161-172 and 174-255 stand for themselves, the 68 others
+ * follow each other from U+0100. */
+static int byte_of(uint32_t c)
 {
-    uint64_t h = ((uint64_t)left << 32 | right) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(h >> 32);
+    if ((c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255))
+        return (int)c;
+    if (c < 0x100 || c >= 0x100 + 68)
+        return -1;
+    c -= 0x100;
+    return c < 33 ? (int)c : c < 67 ? (int)(c - 33 + 127) : 173;
 }
 
-static const struct vs_merge *find(const struct vs_tokenizer *t, uint32_t left, uint32_t right)
+/* Returns the bytes meant by s, or n as they are when a character means none. */
+static size_t unspell_bytes(const char *s, size_t n, char *out, bool *ret_whole)
 {
-    for (uint32_t i = slot_of(left, right);; i++) {
-        const struct vs_merge *m = &t->merges[i & t->merges_mask];
-        if (m->rank == UINT32_MAX)
-            return NULL;
-        if (m->left == left && m->right == right)
-            return m;
+    size_t n_out = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        size_t len = vs_utf8_decode(s + i, n - i, &c);
+        int byte = len ? byte_of(c) : -1;
+        if (byte < 0) {
+            memcpy(out, s, n);
+            *ret_whole = false;
+            return n;
+        }
+        out[n_out++] = (char)byte;
+        i += len;
     }
+    *ret_whole = true;
+    return n_out;
 }
 
-/* Undoes the printable mapping of one side of a merge rule and looks it up. */
-static uint32_t side(const struct vs_tokenizer *t, const char *s, size_t n, char *to, size_t *ret_n)
+static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable)
 {
-    *ret_n = vs_piece_unmap(s, n, to);
-    return *ret_n ? vs_piece_find(t, to, *ret_n) : VS_TOKENIZER_NONE;
+    if (type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN || type == VS_PIECE_USER) {
+        memcpy(out, s, n);
+        /* a user-defined piece may also be made by merges, when it is spelled as it prints */
+        *ret_reachable = true;
+        for (size_t i = 0; i < n; i++)
+            *ret_reachable = *ret_reachable && s[i] >= 33 && s[i] <= 126;
+        return n;
+    }
+    return unspell_bytes(s, n, out, ret_reachable);
 }
 
-static int load(struct vs_tokenizer *t, const struct vs_gguf *g, struct vs_error *err)
+static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
 {
-    struct vs_str pre = { "default", 7 };
-    int r = vs_gguf_get_str(g, "tokenizer.ggml.pre", &pre, err);
-    if (r != VS_OK && r != VS_E_NOT_FOUND)
+    return vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
+}
+
+/* The piece that two others make: most often the one of the last merge or the next one, else by its bytes. */
+static uint32_t find_joined(const struct vs_vocab *v, const char *s, size_t n, uint32_t guess)
+{
+    for (uint32_t id = guess; id < v->n && id <= guess + 1; id++) {
+        size_t n_piece;
+        const char *piece = vs_span(&v->bytes, id, &n_piece);
+        if (n_piece == n && memcmp(piece, s, n) == 0 && (v->flags[id] & VS_PIECE_IS_MERGEABLE))
+            return id;
+    }
+    return find(v, s, n);
+}
+
+static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
+{
+    uint64_t h = pair * 0x9e3779b97f4a7c15u;
+    uint32_t i = (uint32_t)(h >> 32 ^ h >> 20) & t->bpe.rule_mask;
+    while (t->bpe.rule[i].pair != pair && t->bpe.rule[i].pair != UINT64_MAX)
+        i = (i + 1) & t->bpe.rule_mask;
+    return i;
+}
+
+static int load_merges(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+{
+    const char *key = "tokenizer.ggml.merges";
+    const struct vs_gguf_kv *kv;
+    int r = vs_vocab_array(gguf, key, 0, true, &kv, err);
+    if (r != VS_OK)
         return r;
-    if (vs_pretok_init(&t->pretok, pre.data, pre.n) != VS_OK)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "tokenizer: pre-tokenizer '%.*s' is not supported",
-                            (int)(pre.n < 60 ? pre.n : 60), pre.data);
-    t->add_bos = t->pretok.flags & VS_PRE_ADD_BOS;
-    for (unsigned b = 0; b < 256; b++) {
-        char c = (char)b;
-        t->byte_id[b] = vs_piece_find(t, &c, 1);
-    }
-    const struct vs_gguf_kv *list = vs_gguf_find(g, "tokenizer.ggml.merges");
-    if (!list || list->type != VS_GGUF_ARRAY || list->elem_type != VS_GGUF_STRING || list->count > 1u << 26)
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.merges is %s", list ? "not a list of strings" : "missing");
-    uint32_t size = 64;
-    while (size < 2 * list->count)
-        size *= 2;
-    t->merges = malloc(size * sizeof *t->merges);
-    struct vs_buf room = { 0 };
-    if (!t->merges)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    memset(t->merges, 0xff, size * sizeof *t->merges);
-    t->merges_mask = size - 1;
+    if (kv->elem_type != VS_GGUF_STRING)
+        return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not strings", key, vs_gguf_type_name(kv->elem_type));
+    if (kv->count >= 1u << 26)
+        return vs_error_set(err, VS_E_LIMIT, "%s holds %" PRIu64 " merges, more than is reasonable", key, kv->count);
+    t->bpe.rule_mask = vs_table_mask(kv->count);
+    size_t n_slots = t->bpe.rule_mask + (size_t)1;
+    t->bpe.rule = malloc(n_slots * sizeof *t->bpe.rule);
+    if (!t->bpe.rule)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
+    memset(t->bpe.rule, 0xff, n_slots * sizeof *t->bpe.rule);
+
     struct vs_gguf_cursor cursor = { 0 };
     struct vs_str s;
-    for (uint32_t rank = 0; vs_gguf_next_str(list, &cursor, &s); rank++) {
-        const char *space = s.n > 2 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
+    struct vs_buf joined = { 0 };
+    uint32_t rank = 0, guess = 0;
+    for (; vs_gguf_next_str(kv, &cursor, &s); rank++) {
+        /* "left right"; the first byte may be a space that belongs to the left side */
+        const char *space = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
+        vs_buf_reset(&joined);
+        char *out = vs_buf_grow(&joined, s.n);
+        if (!out) {
+            r = vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
+            break;
+        }
+        t->bpe.n_skipped++;
         if (!space)
-            continue;                    /* a rule without two sides, or naming an absent piece, never applies */
-        vs_buf_reset(&room);
-        char *to = vs_buf_grow(&room, 2 * s.n);
-        if (!to)
-            break;
-        size_t n_left, n_right, left_len = (size_t)(space - s.data);
-        uint32_t left = side(t, s.data, left_len, to, &n_left);
-        uint32_t right = side(t, space + 1, s.n - left_len - 1, to + n_left, &n_right);
-        uint32_t whole = vs_piece_find(t, to, n_left + n_right);
-        if (left == VS_TOKENIZER_NONE || right == VS_TOKENIZER_NONE || whole == VS_TOKENIZER_NONE)
             continue;
-        uint32_t i = slot_of(left, right);
-        while (t->merges[i & t->merges_mask].rank != UINT32_MAX
-               && (t->merges[i & t->merges_mask].left != left || t->merges[i & t->merges_mask].right != right))
-            i++;
-        if (t->merges[i & t->merges_mask].rank == UINT32_MAX)
-            t->merges[i & t->merges_mask] = (struct vs_merge){ left, right, rank, whole };
+        bool whole_left, whole_right;
+        size_t n_left = unspell_bytes(s.data, (size_t)(space - s.data), out, &whole_left);
+        size_t n_right = unspell_bytes(space + 1, s.n - (size_t)(space - s.data) - 1, out + n_left, &whole_right);
+        uint32_t left = whole_left ? find(&t->vocab, out, n_left) : VS_NO_ID;
+        uint32_t right = whole_right ? find(&t->vocab, out + n_left, n_right) : VS_NO_ID;
+        if (left == VS_NO_ID || right == VS_NO_ID)
+            continue;
+        uint32_t id = find_joined(&t->vocab, out, n_left + n_right, guess);
+        if (id == VS_NO_ID)
+            continue;
+        guess = id;
+        uint64_t pair = (uint64_t)left << 32 | right;
+        uint32_t i = rule_slot(t, pair);
+        if (t->bpe.rule[i].pair == pair)
+            continue;                   /* said twice: the first rank counts */
+        t->bpe.rule[i] = (struct vs_merge_rule){ pair, (uint64_t)rank << 32 | id };
+        t->bpe.n_rules++;
+        t->bpe.n_skipped--;
     }
-    r = room.status;
-    vs_buf_clear(&room);
-    return r == VS_OK ? VS_OK : vs_error_set(err, r, "out of memory");
-}
-
-struct encoding {
-    const struct vs_tokenizer *t;
-    struct vs_ids *ids;
-    struct vs_error *err;
-    struct vs_heap heap;
-    uint32_t *id, *prev, *next;          /* long pieces: a linked list of symbols */
-    size_t cap;
-};
-
-enum { SHORT_PIECE = 40 };
-
-/* A byte that the vocabulary has no piece for is dropped, as the libraries these vocabularies come from do. */
-static int add(struct encoding *e, uint32_t id)
-{
-    if (id == VS_TOKENIZER_NONE)
-        return VS_OK;
-    return vs_ids_add(e->ids, id) == VS_OK ? VS_OK : vs_error_set(e->err, VS_E_NOMEM, "out of memory");
-}
-
-/* Few symbols: look for the best pair again after each merge. */
-static int merge_short(struct encoding *e, const char *s, size_t n)
-{
-    uint32_t id[SHORT_PIECE], rank[SHORT_PIECE], whole[SHORT_PIECE];
-    for (size_t i = 0; i < n; i++)
-        id[i] = e->t->byte_id[(uint8_t)s[i]];
-    for (size_t i = 0; i + 1 < n; i++) {
-        const struct vs_merge *m = find(e->t, id[i], id[i + 1]);
-        rank[i] = m ? m->rank : UINT32_MAX;
-        whole[i] = m ? m->id : 0;
-    }
-    while (n > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < rank[best])
-                best = i;
-        if (rank[best] == UINT32_MAX)
-            break;
-        id[best] = whole[best];
-        n--;
-        for (size_t i = best + 1; i < n; i++) {
-            id[i] = id[i + 1];
-            rank[i] = rank[i + 1];
-            whole[i] = whole[i + 1];
-        }
-        for (size_t i = best ? best - 1 : 0; i <= best && i + 1 < n; i++) {
-            const struct vs_merge *m = find(e->t, id[i], id[i + 1]);
-            rank[i] = m ? m->rank : UINT32_MAX;
-            whole[i] = m ? m->id : 0;
-        }
-    }
-    int r = VS_OK;
-    for (size_t i = 0; i < n && r == VS_OK; i++)
-        r = add(e, id[i]);
+    vs_buf_clear(&joined);
     return r;
 }
 
-static int consider(struct encoding *e, uint32_t left, uint32_t right)
+static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
 {
-    if (left == UINT32_MAX || right == UINT32_MAX)
-        return VS_OK;
-    const struct vs_merge *m = find(e->t, e->id[left], e->id[right]);
-    if (!m)
-        return VS_OK;
-    struct vs_pair p = { m->rank, left, right, m->id };
-    return vs_heap_push(&e->heap, p) == VS_OK ? VS_OK : vs_error_set(e->err, VS_E_NOMEM, "out of memory");
+    for (unsigned b = 0; b < 256; b++) {
+        char c = (char)b;
+        t->byte_id[b] = find(&t->vocab, &c, 1);
+    }
+    return load_merges(t, gguf, err);
 }
 
-/* Many symbols: a linked list and a heap; n log n. A pair from the heap is stale when its rule no longer fits its symbols. */
-static int merge_long(struct encoding *e, const char *s, size_t n)
+static int on_piece(void *context, const char *s, size_t n)
 {
-    if (n > e->cap) {
-        free(e->id);
-        e->id = malloc(3 * n * sizeof *e->id);
-        e->cap = e->id ? n : 0;
-        if (!e->id)
-            return vs_error_set(e->err, VS_E_NOMEM, "out of memory");
-    }
-    e->prev = e->id + n;
-    e->next = e->prev + n;
-    int r = VS_OK;
+    return vs_encoder_word(context, s, n);
+}
+
+static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
+{
+    (void)at_start;
+    return vs_pretok_split(&e->t->bpe.pretok, text, n, on_piece, e);
+}
+
+static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
+{
+    (void)word;
+    const struct vs_merge_rule *rule = &t->bpe.rule[rule_slot(t, (uint64_t)a->id << 32 | b->id)];
+    return rule->pair == UINT64_MAX ? VS_NO_MERGE : rule->merge;
+}
+
+static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
+{
     for (size_t i = 0; i < n; i++) {
-        e->id[i] = e->t->byte_id[(uint8_t)s[i]];
-        e->prev[i] = i ? (uint32_t)i - 1 : UINT32_MAX;
-        e->next[i] = i + 1 < n ? (uint32_t)i + 1 : UINT32_MAX;
+        ret[i] = (struct vs_symbol){ (uint32_t)i, 1, e->t->byte_id[(uint8_t)word[i]] };
     }
-    e->heap.n = 0;
-    for (size_t i = 0; i + 1 < n && r == VS_OK; i++)
-        r = consider(e, (uint32_t)i, (uint32_t)i + 1);
-    struct vs_pair p;
-    while (r == VS_OK && vs_heap_pop(&e->heap, &p)) {
-        if (e->id[p.left] == VS_TOKENIZER_NONE || e->next[p.left] != p.right)
-            continue;
-        const struct vs_merge *m = find(e->t, e->id[p.left], e->id[p.right]);
-        if (!m || m->rank != p.key)
-            continue;
-        e->id[p.left] = m->id;
-        e->id[p.right] = VS_TOKENIZER_NONE;
-        e->next[p.left] = e->next[p.right];
-        if (e->next[p.right] != UINT32_MAX)
-            e->prev[e->next[p.right]] = p.left;
-        r = consider(e, e->prev[p.left], p.left);
-        if (r == VS_OK)
-            r = consider(e, p.left, e->next[p.left]);
-    }
-    for (uint32_t i = 0; i != UINT32_MAX && r == VS_OK; i = e->next[i])
-        r = add(e, e->id[i]);
-    return r;
+    *ret_n = n;
+    return VS_OK;
 }
 
-static int piece(void *context, const char *s, size_t n)
+/* A byte without a piece. Real vocabularies lack some (SmolLM2: six control characters); the libraries they come from
+ * drop them, and so do the ids that the model was trained on. */
+static int emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s)
 {
-    struct encoding *e = context;
-    if (n == 1 || e->t->pretok.flags & VS_PRE_WHOLE_WORD) {
-        uint32_t id = vs_piece_find(e->t, s, n);
-        if (id != VS_TOKENIZER_NONE)
-            return add(e, id);
-    }
-    if (n > UINT32_MAX / 4)
-        return vs_error_set(e->err, VS_E_LIMIT, "the text has a word that is too long");
-    return n <= SHORT_PIECE ? merge_short(e, s, n) : merge_long(e, s, n);
-}
-
-static int encode(const struct vs_tokenizer *t, const char *text, size_t n, bool prefix_space, struct vs_ids *ids,
-                  struct vs_error *err)
-{
-    (void)prefix_space;
-    struct encoding e = { .t = t, .ids = ids, .err = err };
-    int r = vs_pretok_split(&t->pretok, text, n, piece, &e);
-    free(e.id);
-    free(e.heap.pair);
-    return r;
+    (void)e, (void)word, (void)s;
+    return VS_OK;
 }
 
 const struct vs_family vs_family_bpe = {
-    .name = "gpt2", .byte_level = true, .add_bos = false, .add_space_prefix = false, .load = load, .encode = encode,
+    .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID,
+    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols, .emit = emit,
 };

@@ -1,68 +1,139 @@
-/* tokenizer/internal.h - shared by tokenizer.c (vocabulary, outer loop, decoding), bpe.c and spm.c; stays inside the room. */
+/* tokenizer/internal.h - what the files of this room share. Not for others.
+ *
+ *     tokenizer.c  keys, flags, the partition by special tokens     family -> bpe.c or spm.c
+ *     vocab.c      pieces and the table from bytes to id            merge.c: pairs to ids, words seen before
+ *     special.c    the trie of special pieces                       pretok.c: where byte-level BPE may merge
+ */
 #ifndef VS_TOKENIZER_INTERNAL_H
 #define VS_TOKENIZER_INTERNAL_H
+#include "import/gguf.h"
 #include "tokenizer/pretok.h"
 #include "tokenizer/tokenizer.h"
 
-enum vs_piece_type {                     /* tokenizer.ggml.token_type */
+enum { VS_NO_ID = VS_TOKENIZER_NONE };
+
+enum vs_piece_type {                    /* tokenizer.ggml.token_type */
     VS_PIECE_UNDEFINED, VS_PIECE_NORMAL, VS_PIECE_UNKNOWN, VS_PIECE_CONTROL, VS_PIECE_USER, VS_PIECE_UNUSED, VS_PIECE_BYTE,
 };
 
-struct vs_merge { uint32_t left, right, rank, id; };     /* rank UINT32_MAX = empty slot */
+enum vs_piece_flag {
+    VS_PIECE_IS_CONTROL = 1,            /* matches trusted text only, and no merge makes it */
+    VS_PIECE_IS_SPECIAL = 2,            /* matches before all else: control, unknown and user-defined pieces */
+    VS_PIECE_IS_HIDDEN = 4,             /* prints nothing unless asked */
+    VS_PIECE_IS_END = 8,
+    VS_PIECE_IS_MERGEABLE = 16,         /* may come out of merging */
+};
+
+struct vs_spans {                       /* n strings in one piece of memory: string i is data[at[i]..at[i + 1]) */
+    char *data;
+    uint32_t *at;
+};
+
+struct vs_vocab {
+    uint32_t n;
+    struct vs_spans spelled;            /* as the file writes them */
+    struct vs_spans bytes;              /* what they print; and what they match, except for specials */
+    uint8_t *type, *flags;
+    uint64_t *slot;                     /* mergeable pieces by bytes: upper half of the hash and id; ~0 is empty */
+    uint32_t slot_mask;
+    uint32_t max_bytes;                 /* the longest mergeable piece */
+};
+
+struct vs_trie {                        /* special pieces by their spelling */
+    uint64_t *edge;                     /* key (node << 8 | byte) << 32 | node; ~0 is empty */
+    uint32_t edge_mask;
+    uint32_t *id;                       /* piece that ends at node, or VS_NO_ID */
+    bool first[256];
+};
+
+/* A merge of two neighbours: lower comes first. Upper half is the priority, lower half the id made. */
+#define VS_NO_MERGE UINT64_MAX
+
+struct vs_symbol {                      /* a part of a word while it is merged */
+    uint32_t at, n;                     /* bytes of the word */
+    uint32_t id;                        /* VS_NO_ID: bytes that are no piece */
+};
+
+struct vs_encoder;
 
 struct vs_family {
-    const char *name;                    /* tokenizer.ggml.model */
-    bool byte_level;                     /* normal pieces are spelled in the printable byte mapping */
-    bool add_bos, add_space_prefix;      /* when the file does not say */
-    int (*load)(struct vs_tokenizer *t, const struct vs_gguf *g, struct vs_error *err);
-    /* one fragment between special tokens; prefix_space: it begins the text or follows a special token */
-    int (*encode)(const struct vs_tokenizer *t, const char *text, size_t n, bool prefix_space, struct vs_ids *ids,
-                  struct vs_error *err);
+    const char *name;
+    uint32_t bos, eos, unk;             /* defaults; VS_NO_ID for none */
+    bool add_bos, add_eos, add_space_prefix;
+    /* What a spelling prints, into out (at least n bytes); *ret_reachable: whether merging may make it. */
+    size_t (*unspell)(enum vs_piece_type type, const char *spelled, size_t n, char *out, bool *ret_reachable);
+    int (*load)(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err);
+    /* Appends the ids of text without special pieces. at_start: at the beginning, or behind a special piece. */
+    int (*encode)(struct vs_encoder *e, const char *text, size_t n, bool at_start);
+    uint64_t (*merge)(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b);
+    /* Cuts a word into its first symbols, at most n. */
+    int (*symbols)(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
+    int (*emit)(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 };
+
 extern const struct vs_family vs_family_bpe, vs_family_spm;
+
+struct vs_merge_rule { uint64_t pair; uint64_t merge; };   /* left << 32 | right; ~0 is empty */
 
 struct vs_tokenizer {
     const struct vs_family *family;
-    uint32_t n_vocab, bos, eos;
-    bool add_bos, add_eos, add_space_prefix;
-
-    char *spelling;                      /* all pieces as the file spells them, one after the other */
-    uint32_t *spelling_at;               /* [n_vocab + 1] */
-    char *bytes;                         /* all pieces as the bytes they stand for; = spelling for families without a mapping */
-    uint32_t *bytes_at;
-    uint8_t *type;                       /* enum vs_piece_type */
-    bool *is_end;
-    uint32_t *table;                     /* open addressing: bytes of pieces that text may become -> id + 1 */
-    uint32_t table_mask;
-    uint32_t byte_id[256];               /* single-byte piece, VS_TOKENIZER_NONE when absent */
-
-    uint32_t *special;                   /* open addressing: spelling of control, unknown and user-defined pieces -> id + 1 */
-    uint32_t special_mask;
-    uint64_t *special_lengths;           /* [256][4]: bit n of the row of first byte b: a piece of n + 1 bytes begins with b */
-    size_t special_longest;
-
-    struct vs_merge *merges;             /* BPE: open addressing by (left, right) */
-    uint32_t merges_mask;
-    struct vs_pretok pretok;
-    float *score;                        /* SPM */
+    struct vs_vocab vocab;
+    struct vs_trie special;
+    uint32_t bos, eos, sep, unk;
+    bool add_bos, add_eos, add_sep, add_space_prefix;
+    uint32_t byte_id[256];              /* piece of a single byte: for byte-level BPE and for byte fallback */
+    struct {
+        struct vs_pretok pretok;
+        struct vs_merge_rule *rule;
+        uint32_t rule_mask;
+        uint32_t n_rules, n_skipped;    /* skipped: merges that name absent pieces, and repeated ones */
+    } bpe;
+    struct {
+        uint32_t *priority;             /* by id: ascending is descending score */
+        bool joined[256];               /* by byte: some piece has it right before an inner space */
+    } spm;
 };
 
-static inline const char *vs_piece_bytes(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n)
+/* vocab.c */
+int vs_vocab_load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err);
+int vs_vocab_index(struct vs_vocab *v, struct vs_error *err);              /* after flags are settled */
+void vs_vocab_clear(struct vs_vocab *v);
+uint64_t vs_vocab_hash(const char *s, size_t n);
+uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n, uint64_t hash);
+static inline const char *vs_span(const struct vs_spans *s, uint32_t i, size_t *ret_n)
 {
-    *ret_n = t->bytes_at[id + 1] - t->bytes_at[id];
-    return t->bytes + t->bytes_at[id];
+    *ret_n = s->at[i + 1] - s->at[i];
+    return s->data + s->at[i];
 }
+/* An array of count >= n elements; *ret NULL when absent and not needed. */
+int vs_vocab_array(const struct vs_gguf *gguf, const char *key, uint64_t n, bool needed, const struct vs_gguf_kv **ret,
+                   struct vs_error *err);
+uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table for n entries, at most two thirds full */
 
-uint32_t vs_piece_find(const struct vs_tokenizer *t, const char *s, size_t n);   /* VS_TOKENIZER_NONE when absent */
-/* Emits text as single-byte pieces; VS_E_MALFORMED when a byte has none. */
-int vs_piece_as_bytes(const struct vs_tokenizer *t, const char *s, size_t n, struct vs_ids *ids, struct vs_error *err);
+/* special.c */
+int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, struct vs_error *err);
+void vs_trie_clear(struct vs_trie *trie);
+/* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none. */
+uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted);
 
-/* A piece in the printable byte mapping as bytes, at most n of them; returns how many. */
-size_t vs_piece_unmap(const char *s, size_t n, char *to);
-
-/* A binary heap of pairs of neighbours, smallest key first. */
-struct vs_pair { uint64_t key; uint32_t left, right, size; };
-struct vs_heap { struct vs_pair *pair; size_t n, cap; };
-int vs_heap_push(struct vs_heap *h, struct vs_pair p);
-bool vs_heap_pop(struct vs_heap *h, struct vs_pair *ret);
+/* merge.c: one call of vs_tokenizer_encode */
+struct vs_seen {                        /* a word met before in this call: its text and ids lie in base and ids */
+    uint32_t hash, at, id_at;
+    uint16_t n, n_ids;                  /* n == 0: empty */
+};
+struct vs_encoder {
+    const struct vs_tokenizer *t;
+    struct vs_ids *ids;
+    struct vs_error *err;
+    const char *base;                   /* words passed to vs_encoder_word lie behind it, at stable offsets */
+    struct vs_buf text;                 /* spm.c: rewritten text */
+    struct vs_seen *seen;               /* NULL for short texts */
+    uint32_t seen_mask;
+    struct vs_symbol *symbol;           /* room for long words, grown on demand */
+    size_t cap_symbols;
+};
+int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_ids *ids,
+                    struct vs_error *err);
+void vs_encoder_clear(struct vs_encoder *e);
+int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n);
 #endif

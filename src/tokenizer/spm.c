@@ -1,139 +1,176 @@
-/* tokenizer/spm.c - SentencePiece BPE ("llama"): neighbours whose joined text is a piece are merged, highest score first,
- * leftmost on ties; a character that is no piece becomes bytes. */
+/* tokenizer/spm.c - SentencePiece BPE (tokenizer.ggml.model "llama").
+ *
+ * Two neighbours merge when their joined text is a piece; the highest score goes first. U+2581 in the file stands for a
+ * space; here pieces are kept with the space. Characters that are no piece become byte tokens.
+ *
+ * The original looks at a whole text at once. Where no piece joins a byte to a space that follows it, no merge can
+ * cross that place either, so the text is cut there into words: same ids, and words can be remembered.
+ */
 #include "tokenizer/internal.h"
 
-#include "base/num.h"
 #include "base/utf8.h"
-#include "import/gguf.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int load(struct vs_tokenizer *t, const struct vs_gguf *g, struct vs_error *err)
+static const char space_sign[] = "\xe2\x96\x81";      /* U+2581 */
+enum { N_SIGN = sizeof space_sign - 1 };
+
+static size_t unescape(const char *s, size_t n, char *out)
 {
-    const struct vs_gguf_kv *scores = vs_gguf_find(g, "tokenizer.ggml.scores");
-    if (!scores || scores->type != VS_GGUF_ARRAY || scores->count < t->n_vocab)
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.scores is %s",
-                            scores ? "not a list as long as the tokens" : "missing");
-    t->score = malloc(t->n_vocab * sizeof *t->score);
-    if (!t->score)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        double v;
-        if (!vs_gguf_float(scores, id, &v))
-            return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.scores is not a list of numbers");
-        t->score[id] = (float)v;
-        size_t n;
-        unsigned byte;
-        const char *s = vs_tokenizer_piece(t, id, &n);
-        char text[7] = { 0 };
-        if (n != 6 || t->type[id] != VS_PIECE_BYTE)
-            continue;
-        memcpy(text, s, 6);
-        if (sscanf(text, "<0x%2X>", &byte) == 1 && t->byte_id[byte] == VS_TOKENIZER_NONE)
-            t->byte_id[byte] = id;
+    size_t n_out = 0;
+    for (size_t i = 0; i < n;) {
+        if (n - i >= N_SIGN && memcmp(s + i, space_sign, N_SIGN) == 0) {
+            out[n_out++] = ' ';
+            i += N_SIGN;
+        } else {
+            out[n_out++] = s[i++];
+        }
     }
-    for (unsigned b = 0; b < 256; b++) {                 /* without a byte piece, the one-byte string */
+    return n_out;
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "<0x0A>" -> 10, else -1 */
+static int byte_of(const char *s, size_t n)
+{
+    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || hex(s[3]) < 0 || hex(s[4]) < 0)
+        return -1;
+    return hex(s[3]) * 16 + hex(s[4]);
+}
+
+static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable)
+{
+    *ret_reachable = true;
+    if (type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN) {
+        memcpy(out, s, n);
+        return n;
+    }
+    if (type == VS_PIECE_BYTE && byte_of(s, n) >= 0) {
+        *out = (char)byte_of(s, n);
+        return 1;
+    }
+    return unescape(s, n, out);
+}
+
+static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
+{
+    return vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
+}
+
+/* Ascending when the scores descend. */
+static uint32_t priority(float score)
+{
+    uint32_t bits;
+    score = score == 0 ? 0 : score;     /* -0 is 0 */
+    memcpy(&bits, &score, sizeof bits);
+    return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+}
+
+static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+{
+    struct vs_vocab *v = &t->vocab;
+    const char *key = "tokenizer.ggml.scores";
+    const struct vs_gguf_kv *kv;
+    int r = vs_vocab_array(gguf, key, v->n, true, &kv, err);
+    if (r != VS_OK)
+        return r;
+    t->spm.priority = malloc(v->n * sizeof *t->spm.priority);
+    if (!t->spm.priority)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", v->n);
+    for (unsigned b = 0; b < 256; b++) {
         char c = (char)b;
-        if (t->byte_id[b] == VS_TOKENIZER_NONE)
-            t->byte_id[b] = vs_piece_find(t, &c, 1);
+        t->byte_id[b] = find(v, &c, 1);
+    }
+    for (uint32_t id = 0; id < v->n; id++) {
+        double score;
+        if (!vs_gguf_float(kv, id, &score) || score != score)
+            return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
+        t->spm.priority[id] = priority((float)score);
+        size_t n;
+        const char *s = vs_span(&v->bytes, id, &n);
+        if (v->flags[id] & VS_PIECE_IS_MERGEABLE)
+            for (size_t i = 1; i < n; i++)
+                if (s[i] == ' ' && s[i - 1] != ' ')
+                    t->spm.joined[(uint8_t)s[i - 1]] = true;
+        if (v->type[id] == VS_PIECE_BYTE && n == 1)
+            t->byte_id[(uint8_t)*s] = id;
     }
     return VS_OK;
 }
 
-struct symbol { uint32_t at, n, prev, next; };           /* bytes [at, at + n) of the text; n = 0: merged away */
-
-struct encoding {
-    const struct vs_tokenizer *t;
-    const char *text;
-    struct symbol *symbol;
-    struct vs_heap heap;
-};
-
-/* Order of floats, highest first, as unsigned numbers. NaN (a damaged file) has some place, the same always. */
-static uint32_t key_of(float score)
+static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
 {
-    uint32_t bits = vs_f32_bits(score == 0 ? 0.0f : score);
-    return ~(bits & 0x80000000 ? ~bits : bits | 0x80000000);
-}
-
-static int consider(struct encoding *e, uint32_t left, uint32_t right)
-{
-    if (left == UINT32_MAX || right == UINT32_MAX)
-        return VS_OK;
-    uint32_t n = e->symbol[left].n + e->symbol[right].n;
-    uint32_t id = vs_piece_find(e->t, e->text + e->symbol[left].at, n);
-    if (id == VS_TOKENIZER_NONE)
-        return VS_OK;
-    return vs_heap_push(&e->heap, (struct vs_pair){ key_of(e->t->score[id]), left, right, n });
-}
-
-static int merge(struct encoding *e, size_t n_symbols)
-{
-    int r = VS_OK;
-    for (size_t i = 0; i + 1 < n_symbols && r == VS_OK; i++)
-        r = consider(e, (uint32_t)i, (uint32_t)i + 1);
-    struct vs_pair p;
-    while (r == VS_OK && vs_heap_pop(&e->heap, &p)) {
-        struct symbol *left = &e->symbol[p.left], *right = &e->symbol[p.right];
-        if (!left->n || !right->n || left->n + right->n != p.size)
-            continue;                    /* one of them has changed since */
-        left->n += right->n;
-        right->n = 0;
-        left->next = right->next;
-        if (right->next != UINT32_MAX)
-            e->symbol[right->next].prev = p.left;
-        r = consider(e, left->prev, p.left);
-        if (r == VS_OK)
-            r = consider(e, p.left, left->next);
+    const struct vs_tokenizer *t = e->t;
+    size_t from = e->text.n;
+    if (at_start && t->add_space_prefix)
+        vs_buf_char(&e->text, ' ');
+    char *out = vs_buf_grow(&e->text, n);
+    if (!out)
+        return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n);
+    e->text.n -= n - unescape(text, n, out);
+    e->base = e->text.data;
+    const char *s = e->base + from, *end = e->base + e->text.n;
+    while (s < end) {
+        const char *q = s + 1;
+        while (q < end && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
+            q++;
+        int r = vs_encoder_word(e, s, (size_t)(q - s));
+        if (r != VS_OK)
+            return r;
+        s = q;
     }
-    return r;
+    return VS_OK;
 }
 
-static int encode(const struct vs_tokenizer *t, const char *text, size_t n, bool prefix_space, struct vs_ids *ids,
-                  struct vs_error *err)
+static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
 {
-    struct vs_buf escaped = { 0 };
-    if (prefix_space && t->add_space_prefix)
-        vs_buf_str(&escaped, "\xe2\x96\x81");
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == ' ')
-            vs_buf_str(&escaped, "\xe2\x96\x81");
-        else
-            vs_buf_char(&escaped, text[i]);
-    }
-    int r = escaped.status;
-    struct encoding e = { .t = t, .text = escaped.data };
+    uint32_t id = find(&t->vocab, word + a->at, (size_t)a->n + b->n);
+    return id == VS_NO_ID ? VS_NO_MERGE : (uint64_t)t->spm.priority[id] << 32 | id;
+}
+
+static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
+{
     size_t n_symbols = 0;
-    if (r == VS_OK && escaped.n > UINT32_MAX / 2)
-        r = VS_E_LIMIT;
-    if (r == VS_OK && !(e.symbol = malloc(escaped.n * sizeof *e.symbol + 1)))
-        r = VS_E_NOMEM;
-    for (size_t at = 0; r == VS_OK && at < escaped.n; n_symbols++) {
+    for (size_t i = 0; i < n;) {
         uint32_t c;
-        size_t len = vs_utf8_decode(escaped.data + at, escaped.n - at, &c);
-        len = len ? len : 1;
-        e.symbol[n_symbols] = (struct symbol){ (uint32_t)at, (uint32_t)len, (uint32_t)n_symbols - 1, (uint32_t)n_symbols + 1 };
-        at += len;
+        size_t len = vs_utf8_decode(word + i, n - i, &c);
+        if (!len)
+            return vs_error_set(e->err, VS_E_MALFORMED, "the text is not valid UTF-8");
+        ret[n_symbols++] = (struct vs_symbol){ (uint32_t)i, (uint32_t)len, find(&e->t->vocab, word + i, len) };
+        i += len;
     }
-    if (r == VS_OK && n_symbols) {
-        e.symbol[n_symbols - 1].next = UINT32_MAX;
-        r = merge(&e, n_symbols);
+    *ret_n = n_symbols;
+    return VS_OK;
+}
+
+static int emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s)
+{
+    const char *bytes = word + s->at;
+    size_t n = s->n;
+    if (n == 1 && *bytes == ' ') {
+        bytes = space_sign;
+        n = N_SIGN;
     }
-    if (r != VS_OK)
-        vs_error_set(err, r, "%s", r == VS_E_LIMIT ? "the text is too long" : "out of memory");
-    for (uint32_t i = n_symbols ? 0 : UINT32_MAX; r == VS_OK && i != UINT32_MAX; i = e.symbol[i].next) {
-        const char *s = escaped.data + e.symbol[i].at;
-        uint32_t id = vs_piece_find(t, s, e.symbol[i].n);
-        r = id == VS_TOKENIZER_NONE ? vs_piece_as_bytes(t, s, e.symbol[i].n, ids, err) : vs_ids_add(ids, id);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = e->t->byte_id[(uint8_t)bytes[i]];
+        if (id == VS_NO_ID)
+            id = e->t->unk;
+        if (id == VS_NO_ID)
+            return vs_error_set(e->err, VS_E_MALFORMED, "the vocabulary has no token for byte 0x%02x", (uint8_t)bytes[i]);
+        int r = vs_ids_add(e->ids, id);
+        if (r != VS_OK)
+            return r;
     }
-    free(e.symbol);
-    free(e.heap.pair);
-    vs_buf_clear(&escaped);
-    return r;
+    return VS_OK;
 }
 
 const struct vs_family vs_family_spm = {
-    .name = "llama", .byte_level = false, .add_bos = true, .add_space_prefix = true, .load = load, .encode = encode,
+    .name = "llama", .bos = 1, .eos = 2, .unk = 0, .add_bos = true, .add_space_prefix = true,
+    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols, .emit = emit,
 };

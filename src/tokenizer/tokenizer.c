@@ -1,35 +1,19 @@
-/* tokenizer/tokenizer.c - vocabulary, special tokens, decoding; the families are in bpe.c and spm.c. See tokenizer.h. */
+/* tokenizer/tokenizer.c - see tokenizer.h: reads the keys, settles the special pieces, cuts text at them. */
 #include "tokenizer/internal.h"
 
 #include "base/utf8.h"
-#include "import/gguf.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm };
-enum { N_FAMILIES = sizeof families / sizeof *families, MAX_SPECIAL = 256, MAX_VOCAB = 1 << 24 };
-
-/* Texts that end a generation, whatever the file calls them. */
-static const char *const end_texts[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
-    "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
-    "<|tool_response>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
-};
-
-/* ---- small things ---- */
-
-void vs_ids_clear(struct vs_ids *ids)
-{
-    free(ids->id);
-    memset(ids, 0, sizeof *ids);
-}
+enum { N_FAMILIES = sizeof families / sizeof *families };
 
 int vs_ids_add(struct vs_ids *ids, uint32_t id)
 {
     if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? ids->cap * 2 : 64;
+        size_t cap = ids->cap ? 2 * ids->cap : 64;
         uint32_t *grown = realloc(ids->id, cap * sizeof *grown);
         if (!grown)
             return VS_E_NOMEM;
@@ -40,476 +24,286 @@ int vs_ids_add(struct vs_ids *ids, uint32_t id)
     return VS_OK;
 }
 
-static uint32_t hash(const char *s, size_t n)            /* FNV-1a, mixed at the end */
+void vs_ids_clear(struct vs_ids *ids)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)s[i]) * UINT64_C(0x100000001b3);
-    return (uint32_t)(h ^ h >> 32);
+    free(ids->id);
+    *ids = (struct vs_ids){ 0 };
 }
 
-static uint32_t table_size(uint32_t n)
+/* ---- what some spellings mean, whatever the file says of them ---- */
+
+enum {
+    MEANS_END = 1,
+    MEANS_END_S = 2,                    /* "</s>": some vocabularies have it as a tag of HTML */
+    MEANS_RETURN = 4, MEANS_CALL = 8, MEANS_FLUSH = 16, MEANS_CALLS = 32,      /* harmony: <|end|> closes a message only */
+    MEANS_END_MESSAGE = 64,
+    MEANS_RESPONSE = 128,               /* gemma 4: </s> is no end */
+    MEANS_CHANNEL = 256,                /* harmony's frame, which prints */
+};
+
+static const struct {
+    const char *text;
+    unsigned means;
+} known[] = {
+    { "<|eot_id|>", MEANS_END }, { "<|im_end|>", MEANS_END }, { "<|end|>", MEANS_END | MEANS_END_MESSAGE },
+    { "<|return|>", MEANS_END | MEANS_RETURN }, { "<|call|>", MEANS_END | MEANS_CALL },
+    { "<|flush|>", MEANS_END | MEANS_FLUSH }, { "<|calls|>", MEANS_END | MEANS_CALLS },
+    { "<end_of_turn>", MEANS_END }, { "<|endoftext|>", MEANS_END }, { "</s>", MEANS_END | MEANS_END_S },
+    { "<|eom_id|>", MEANS_END }, { "<EOT>", MEANS_END }, { "_<EOT>", MEANS_END }, { "[EOT]", MEANS_END },
+    { "[EOS]", MEANS_END }, { "<|end_of_text|>", MEANS_END }, { "<end_of_utterance>", MEANS_END }, { "<eos>", MEANS_END },
+    { "<turn|>", MEANS_END }, { "<|tool_response>", MEANS_END | MEANS_RESPONSE },
+    { "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", MEANS_END },
+    /* fill-in-the-middle: padding, next repository, next file */
+    { "<|fim_pad|>", MEANS_END }, { "<fim-pad>", MEANS_END }, { "<fim_pad>", MEANS_END }, { "<PAD>", MEANS_END },
+    { "<|fim_repo|>", MEANS_END }, { "<|repo_name|>", MEANS_END }, { "<fim-repo>", MEANS_END }, { "<REPO>", MEANS_END },
+    { "<reponame>", MEANS_END }, { "<|file_sep|>", MEANS_END },
+    { "<|channel|>", MEANS_CHANNEL }, { "<|message|>", MEANS_CHANNEL }, { "<|start|>", MEANS_CHANNEL },
+    { "<|constrain|>", MEANS_CHANNEL },
+};
+
+static unsigned meaning(const char *s, size_t n)
 {
-    uint32_t size = 64;
-    while (size < 2 * n)
-        size *= 2;
-    return size;
+    if (!n || (*s != '<' && *s != '[' && *s != '_'))
+        return 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i].text) == n && memcmp(known[i].text, s, n) == 0)
+            return known[i].means;
+    return 0;
 }
 
-uint32_t vs_piece_find(const struct vs_tokenizer *t, const char *s, size_t n)
+static void make_control(struct vs_vocab *v, uint32_t id)
 {
-    for (uint32_t i = hash(s, n);; i++) {
-        uint32_t slot = t->table[i & t->table_mask];
-        if (!slot)
-            return VS_TOKENIZER_NONE;
-        size_t len;
-        const char *piece = vs_piece_bytes(t, slot - 1, &len);
-        if (len == n && memcmp(piece, s, n) == 0)
-            return slot - 1;
-    }
+    v->flags[id] = (uint8_t)((v->flags[id] & ~VS_PIECE_IS_MERGEABLE) | VS_PIECE_IS_CONTROL | VS_PIECE_IS_SPECIAL
+                             | VS_PIECE_IS_HIDDEN);
 }
 
-int vs_piece_as_bytes(const struct vs_tokenizer *t, const char *s, size_t n, struct vs_ids *ids, struct vs_error *err)
+static void settle_ends(struct vs_tokenizer *t, uint32_t eot, uint32_t eom)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t id = t->byte_id[(uint8_t)s[i]];
-        if (id == VS_TOKENIZER_NONE)
-            return vs_error_set(err, VS_E_MALFORMED, "tokenizer: the vocabulary has no token for byte 0x%02x", (uint8_t)s[i]);
-        if (vs_ids_add(ids, id) != VS_OK)
-            return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    }
-    return VS_OK;
-}
-
-static bool before(const struct vs_pair *a, const struct vs_pair *b)
-{
-    return a->key != b->key ? a->key < b->key : a->left < b->left;
-}
-
-int vs_heap_push(struct vs_heap *h, struct vs_pair p)
-{
-    if (h->n == h->cap) {
-        size_t cap = h->cap ? h->cap * 2 : 256;
-        struct vs_pair *grown = realloc(h->pair, cap * sizeof *grown);
-        if (!grown)
-            return VS_E_NOMEM;
-        h->pair = grown;
-        h->cap = cap;
-    }
-    size_t i = h->n++;
-    for (; i && before(&p, &h->pair[(i - 1) / 2]); i = (i - 1) / 2)
-        h->pair[i] = h->pair[(i - 1) / 2];
-    h->pair[i] = p;
-    return VS_OK;
-}
-
-bool vs_heap_pop(struct vs_heap *h, struct vs_pair *ret)
-{
-    if (!h->n)
-        return false;
-    *ret = h->pair[0];
-    struct vs_pair last = h->pair[--h->n];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= h->n)
-            break;
-        if (child + 1 < h->n && before(&h->pair[child + 1], &h->pair[child]))
-            child++;
-        if (!before(&h->pair[child], &last))
-            break;
-        h->pair[i] = h->pair[child];
-        i = child;
-    }
-    if (h->n)
-        h->pair[i] = last;
-    return true;
-}
-
-/* ---- load ---- */
-
-static bool is_special(const struct vs_tokenizer *t, uint32_t id)
-{
-    return t->type[id] == VS_PIECE_CONTROL || t->type[id] == VS_PIECE_UNKNOWN || t->type[id] == VS_PIECE_USER;
-}
-
-/* The printable mapping of byte-level vocabularies: bytes that print stand for themselves, the other 68 for U+0100 and up. */
-static int byte_of(uint32_t c)
-{
-    if ((c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255))
-        return (int)c;
-    if (c < 0x100 || c >= 0x100 + 68)
-        return -1;
-    c -= 0x100;
-    return c < 33 ? (int)c : c < 67 ? (int)(c - 33 + 127) : 173;
-}
-
-/* A piece in the mapping becomes bytes; a character outside it stays as it is. */
-size_t vs_piece_unmap(const char *s, size_t n, char *to)
-{
-    size_t out = 0;
-    for (size_t i = 0; i < n;) {
-        uint32_t c;
-        size_t len = vs_utf8_decode(s + i, n - i, &c);
-        int b = len ? byte_of(c) : -1;
-        if (b >= 0) {
-            to[out++] = (char)b;
-        } else {
-            len = len ? len : 1;
-            memcpy(to + out, s + i, len);
-            out += len;
-        }
-        i += len;
-    }
-    return out;
-}
-
-static int load_pieces(struct vs_tokenizer *t, const struct vs_gguf *g, struct vs_error *err)
-{
-    const struct vs_gguf_kv *tokens = vs_gguf_find(g, "tokenizer.ggml.tokens");
-    if (!tokens || tokens->type != VS_GGUF_ARRAY || tokens->elem_type != VS_GGUF_STRING)
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.tokens is %s", tokens ? "not a list of strings" : "missing");
-    if (!tokens->count || tokens->count > MAX_VOCAB || tokens->n_bytes > UINT32_MAX)
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.tokens has %llu entries",
-                            (unsigned long long)tokens->count);
-    t->n_vocab = (uint32_t)tokens->count;
-    t->spelling = malloc(tokens->n_bytes + 1);
-    t->spelling_at = malloc((t->n_vocab + 1) * sizeof *t->spelling_at);
-    t->type = malloc(t->n_vocab);
-    t->is_end = calloc(t->n_vocab, 1);
-    if (!t->spelling || !t->spelling_at || !t->type || !t->is_end)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    struct vs_gguf_cursor cursor = { 0 };
-    struct vs_str s;
-    uint32_t at = 0, i = 0;
-    while (i < t->n_vocab && vs_gguf_next_str(tokens, &cursor, &s)) {
-        t->spelling_at[i++] = at;
-        memcpy(t->spelling + at, s.data, s.n);
-        at += (uint32_t)s.n;
-    }
-    if (i != t->n_vocab)
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.tokens ends early");
-    t->spelling_at[i] = at;
-
-    const struct vs_gguf_kv *types = vs_gguf_find(g, "tokenizer.ggml.token_type");
-    if (types && (types->type != VS_GGUF_ARRAY || types->count < t->n_vocab))
-        return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.token_type is not a list as long as the tokens");
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        int64_t type = VS_PIECE_NORMAL;
-        if (types && !vs_gguf_int(types, id, &type))
-            return vs_error_set(err, VS_E_MALFORMED, "tokenizer: tokenizer.ggml.token_type is not a list of whole numbers");
-        t->type[id] = type >= 0 && type <= VS_PIECE_BYTE ? (uint8_t)type : VS_PIECE_NORMAL;
-    }
-    return VS_OK;
-}
-
-static bool spelled(const struct vs_tokenizer *t, uint32_t id, const char *text)
-{
+    struct vs_vocab *v = &t->vocab;
+    const uint32_t named[] = { t->eos, eot, eom };
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (named[i] != VS_NO_ID)
+            v->flags[named[i]] |= VS_PIECE_IS_END;
+    unsigned all = 0;
     size_t n;
-    const char *s = vs_tokenizer_piece(t, id, &n);
-    return strlen(text) == n && memcmp(s, text, n) == 0;
-}
-
-static uint32_t get_id(const struct vs_tokenizer *t, const struct vs_gguf *g, const char *key)
-{
-    uint32_t id;
-    return vs_gguf_get_u32(g, key, &id, NULL) == VS_OK && id < t->n_vocab ? id : VS_TOKENIZER_NONE;
-}
-
-/* End-of-generation set: eos, eot, eom and well-known texts; those texts are control tokens whatever the file says. */
-static void find_ends(struct vs_tokenizer *t, const struct vs_gguf *g)
-{
-    static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id" };
-    bool has_return = false, has_call = false, has_flush = false, has_calls = false, has_tool_response = false;
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        size_t n;
-        const char *s = vs_tokenizer_piece(t, id, &n);
-        if (n < 4 || (s[0] != '<' && s[0] != '[' && s[0] != '_'))
+    for (uint32_t id = 0; id < v->n; id++) {
+        const char *s = vs_span(&v->spelled, id, &n);
+        all |= meaning(s, n);
+    }
+    bool harmony = (all & MEANS_RETURN && all & MEANS_CALL) || (all & MEANS_FLUSH && all & MEANS_CALLS);
+    for (uint32_t id = 0; id < v->n; id++) {
+        const char *s = vs_span(&v->spelled, id, &n);
+        unsigned means = meaning(s, n);
+        if (means & MEANS_END_S && id != t->eos && (all & MEANS_RESPONSE || v->type[id] == VS_PIECE_USER))
             continue;
-        for (size_t i = 0; i < sizeof end_texts / sizeof *end_texts; i++)
-            if (spelled(t, id, end_texts[i])) {
-                t->is_end[id] = true;
-                t->type[id] = VS_PIECE_CONTROL;
-            }
-        has_return |= spelled(t, id, "<|return|>");
-        has_call |= spelled(t, id, "<|call|>");
-        has_flush |= spelled(t, id, "<|flush|>");
-        has_calls |= spelled(t, id, "<|calls|>");
-        has_tool_response |= spelled(t, id, "<|tool_response>");
-    }
-    bool messages = (has_return && has_call) || (has_flush && has_calls);      /* there <|end|> closes a message only */
-    for (uint32_t id = 0; id < t->n_vocab && (messages || has_tool_response); id++) {
-        if (messages && spelled(t, id, "<|end|>"))
-            t->is_end[id] = false;
-        if (has_tool_response && spelled(t, id, "</s>"))
-            t->is_end[id] = false;
-    }
-    for (size_t i = 0; i < 3; i++) {
-        uint32_t id = get_id(t, g, keys[i]);
-        if (id != VS_TOKENIZER_NONE)
-            t->is_end[id] = true;
-    }
-}
-
-static int make_bytes(struct vs_tokenizer *t, struct vs_error *err)
-{
-    t->bytes = malloc(t->spelling_at[t->n_vocab] + 1);
-    t->bytes_at = malloc((t->n_vocab + 1) * sizeof *t->bytes_at);
-    if (!t->bytes || !t->bytes_at)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    uint32_t at = 0;
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        size_t n;
-        const char *s = vs_tokenizer_piece(t, id, &n);
-        t->bytes_at[id] = at;
-        if (t->family->byte_level && !is_special(t, id)) {
-            at += (uint32_t)vs_piece_unmap(s, n, t->bytes + at);
-        } else {
-            memcpy(t->bytes + at, s, n);
-            at += (uint32_t)n;
+        if (means & MEANS_END) {
+            make_control(v, id);
+            v->flags[id] |= VS_PIECE_IS_END;
+        }
+        if (harmony && means & MEANS_END_MESSAGE)
+            v->flags[id] &= (uint8_t)~(VS_PIECE_IS_END | VS_PIECE_IS_HIDDEN);
+        if (harmony && means & MEANS_CHANNEL) {
+            make_control(v, id);        /* it prints, but only a template may write it */
+            v->flags[id] &= (uint8_t)~VS_PIECE_IS_HIDDEN;
         }
     }
-    t->bytes_at[t->n_vocab] = at;
+}
+
+/* ---- loading ---- */
+
+/* -1 means none; an id beyond the vocabulary is ignored. */
+static int token_id(const struct vs_tokenizer *t, const struct vs_gguf *gguf, const char *key, uint32_t *io,
+                    struct vs_error *err)
+{
+    const struct vs_gguf_kv *kv = vs_gguf_find(gguf, key);
+    int64_t id;
+    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &id)))
+        return vs_error_set(err, VS_E_MALFORMED, "%s is not a token id", key);
+    if (kv && id == -1)
+        *io = VS_NO_ID;
+    else if (kv && id >= 0 && id < t->vocab.n)
+        *io = (uint32_t)id;
+    if (*io != VS_NO_ID && *io >= t->vocab.n)
+        *io = VS_NO_ID;
     return VS_OK;
 }
 
-/* Pieces that text can become through merging: control, unknown and byte pieces are not among them. The lowest id wins. */
-static int make_table(struct vs_tokenizer *t, struct vs_error *err)
+static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, uint32_t *ret_eot, uint32_t *ret_eom,
+                     struct vs_error *err)
 {
-    uint32_t size = table_size(t->n_vocab), n_special = 0;
-    t->table = calloc(size, sizeof *t->table);
-    if (!t->table)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    t->table_mask = size - 1;
-    memset(t->byte_id, 0xff, sizeof t->byte_id);
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        size_t n;
-        const char *s = vs_piece_bytes(t, id, &n);
-        n_special += is_special(t, id);
-        if (t->type[id] == VS_PIECE_CONTROL || t->type[id] == VS_PIECE_UNKNOWN || t->type[id] == VS_PIECE_BYTE || !n)
-            continue;
-        uint32_t i = hash(s, n);
-        for (;; i++) {
-            uint32_t *slot = &t->table[i & t->table_mask];
-            size_t len = 0;
-            const char *other = *slot ? vs_piece_bytes(t, *slot - 1, &len) : NULL;
-            if (!other)
-                *slot = id + 1;
-            if (!other || (len == n && memcmp(other, s, n) == 0))
-                break;
-        }
+    *ret_eot = *ret_eom = VS_NO_ID;
+    t->bos = t->family->bos;
+    t->eos = t->family->eos;
+    t->unk = t->family->unk;
+    t->sep = VS_NO_ID;
+    const struct { const char *key; uint32_t *id; } ids[] = {
+        { "tokenizer.ggml.bos_token_id", &t->bos },         { "tokenizer.ggml.eos_token_id", &t->eos },
+        { "tokenizer.ggml.unknown_token_id", &t->unk },     { "tokenizer.ggml.seperator_token_id", &t->sep },
+        { "tokenizer.ggml.eot_token_id", ret_eot },         { "tokenizer.ggml.eom_token_id", ret_eom },
+    };
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        int r = token_id(t, gguf, ids[i].key, ids[i].id, err);
+        if (r != VS_OK)
+            return r;
     }
-    size = table_size(n_special);
-    t->special = calloc(size, sizeof *t->special);
-    t->special_lengths = calloc(256 * (MAX_SPECIAL / 64), sizeof *t->special_lengths);
-    if (!t->special || !t->special_lengths)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    t->special_mask = size - 1;
-    for (uint32_t id = 0; id < t->n_vocab; id++) {
-        size_t n;
-        const char *s = vs_tokenizer_piece(t, id, &n);
-        if (!is_special(t, id) || !n || n > MAX_SPECIAL)
-            continue;
-        uint32_t i = hash(s, n);
-        while (t->special[i & t->special_mask])
-            i++;
-        t->special[i & t->special_mask] = id + 1;
-        t->special_lengths[(uint8_t)s[0] * (MAX_SPECIAL / 64) + (n - 1) / 64] |= UINT64_C(1) << (n - 1) % 64;
+    t->add_bos = t->family->add_bos || t->bpe.pretok.flags & VS_PRE_ADD_BOS;
+    t->add_eos = t->family->add_eos;
+    t->add_sep = t->bpe.pretok.flags & VS_PRE_ADD_SEP;
+    t->add_space_prefix = t->family->add_space_prefix;
+    const struct { const char *key; bool *flag; } flags[] = {
+        { "tokenizer.ggml.add_bos_token", &t->add_bos },    { "tokenizer.ggml.add_eos_token", &t->add_eos },
+        { "tokenizer.ggml.add_sep_token", &t->add_sep },    { "tokenizer.ggml.add_space_prefix", &t->add_space_prefix },
+    };
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        int r = vs_gguf_get_bool(gguf, flags[i].key, flags[i].flag, err);
+        if (r != VS_OK && r != VS_E_NOT_FOUND)
+            return r;
     }
     return VS_OK;
 }
 
-static bool flag(const struct vs_gguf *g, const char *key, bool preset)
+/* A name from the file as it may stand in a message. */
+struct shown { char text[64]; };
+static struct shown show(struct vs_str s)
 {
-    bool v;
-    return vs_gguf_get_bool(g, key, &v, NULL) == VS_OK ? v : preset;
+    struct shown r;
+    size_t n = s.n < sizeof r.text - 1 ? s.n : sizeof r.text - 1;
+    for (size_t i = 0; i < n; i++)
+        r.text[i] = s.data[i] >= 32 && s.data[i] < 127 ? s.data[i] : '?';
+    r.text[n] = 0;
+    return r;
 }
 
-int vs_tokenizer_create(const struct vs_gguf *g, struct vs_tokenizer **ret, struct vs_error *err)
+static int choose_family(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
 {
     struct vs_str model;
-    int r = vs_gguf_get_str(g, "tokenizer.ggml.model", &model, err);
+    int r = vs_gguf_get_str(gguf, "tokenizer.ggml.model", &model, err);
     if (r == VS_E_NOT_FOUND || (r == VS_OK && ((model.n == 4 && memcmp(model.data, "none", 4) == 0)
-                                              || (model.n == 8 && memcmp(model.data, "no_vocab", 8) == 0))))
-        return vs_error_set(err, VS_E_NOT_FOUND, "the model file carries no tokenizer");
+                                               || (model.n == 8 && memcmp(model.data, "no_vocab", 8) == 0))))
+        return vs_error_set(err, VS_E_NOT_FOUND, "the file carries no tokenizer");
     if (r != VS_OK)
         return r;
-    const struct vs_family *family = NULL;
     for (size_t i = 0; i < N_FAMILIES; i++)
         if (strlen(families[i]->name) == model.n && memcmp(families[i]->name, model.data, model.n) == 0)
-            family = families[i];
-    if (!family)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "tokenizer: model '%.*s' is not supported; supported are gpt2, llama",
-                            (int)(model.n < 40 ? model.n : 40), model.data);
+            t->family = families[i];
+    if (!t->family)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "tokenizer '%s' is not supported; supported are: gpt2, llama",
+                            show(model).text);
+    if (t->family != &vs_family_bpe)
+        return VS_OK;
+    struct vs_str pre = { "default", 7 };
+    r = vs_gguf_get_str(gguf, "tokenizer.ggml.pre", &pre, err);
+    if (r != VS_OK && r != VS_E_NOT_FOUND)
+        return r;
+    if (vs_pretok_init(&t->bpe.pretok, pre.data, pre.n) != VS_OK)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "pre-tokenizer '%s' is not supported", show(pre).text);
+    return VS_OK;
+}
+
+int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, struct vs_error *err)
+{
     struct vs_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    t->family = family;
-    t->add_bos = family->add_bos;
-    r = load_pieces(t, g, err);
+        return vs_error_set(err, VS_E_NOMEM, "no memory for a tokenizer");
+    uint32_t eot, eom;
+    int r = choose_family(t, gguf, err);
+    if (r == VS_OK)
+        r = vs_vocab_load(t, gguf, err);
+    if (r == VS_OK)
+        r = load_keys(t, gguf, &eot, &eom, err);
     if (r == VS_OK) {
-        find_ends(t, g);
-        r = make_bytes(t, err);
+        settle_ends(t, eot, eom);
+        r = vs_vocab_index(&t->vocab, err);
     }
     if (r == VS_OK)
-        r = make_table(t, err);
+        r = t->family->load(t, gguf, err);
     if (r == VS_OK)
-        r = family->load(t, g, err);
-    if (r != VS_OK) {
+        r = vs_trie_build(&t->special, &t->vocab, err);
+    if (r == VS_OK)
+        *ret = t;
+    else
         vs_tokenizer_free(t);
-        return r;
-    }
-    t->bos = get_id(t, g, "tokenizer.ggml.bos_token_id");
-    t->eos = get_id(t, g, "tokenizer.ggml.eos_token_id");
-    if (family == &vs_family_spm && !vs_gguf_find(g, "tokenizer.ggml.bos_token_id") && t->n_vocab > 2) {
-        t->bos = 1;
-        t->eos = t->eos == VS_TOKENIZER_NONE ? 2 : t->eos;
-        t->is_end[t->eos] = true;
-    }
-    t->add_bos = flag(g, "tokenizer.ggml.add_bos_token", t->add_bos);
-    t->add_eos = flag(g, "tokenizer.ggml.add_eos_token", false);
-    t->add_space_prefix = flag(g, "tokenizer.ggml.add_space_prefix", family->add_space_prefix);
-    *ret = t;
-    return VS_OK;
+    return r;
 }
 
 void vs_tokenizer_free(struct vs_tokenizer *t)
 {
     if (!t)
         return;
-    free(t->spelling);
-    free(t->spelling_at);
-    free(t->bytes);
-    free(t->bytes_at);
-    free(t->type);
-    free(t->is_end);
-    free(t->table);
-    free(t->special);
-    free(t->special_lengths);
-    free(t->merges);
-    free(t->score);
+    vs_vocab_clear(&t->vocab);
+    vs_trie_clear(&t->special);
+    free(t->bpe.rule);
+    free(t->spm.priority);
     free(t);
 }
 
-/* ---- facts ---- */
+/* ---- encoding ---- */
 
-uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t) { return t->n_vocab; }
-uint32_t vs_tokenizer_bos(const struct vs_tokenizer *t) { return t->bos; }
-uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t) { return t->eos; }
-bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t) { return t->add_bos && t->bos != VS_TOKENIZER_NONE; }
-bool vs_tokenizer_is_end(const struct vs_tokenizer *t, uint32_t id) { return id < t->n_vocab && t->is_end[id]; }
+struct trust {                          /* walks the runs; positions only grow */
+    const struct vs_text_run *run, *end;
+    size_t at;                          /* where the stretch of equal trust ends */
+    bool trusted;
+};
 
-bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id)
+/* How many bytes from position on are trusted without a gap. */
+static size_t n_trusted(struct trust *t, size_t position)
 {
-    return id < t->n_vocab && t->type[id] == VS_PIECE_CONTROL;
-}
-
-const char *vs_tokenizer_piece(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n)
-{
-    if (id >= t->n_vocab) {
-        *ret_n = 0;
-        return "";
+    while (t->run < t->end && (position >= t->at || t->run->n == 0 || t->run->trusted == t->trusted)) {
+        t->trusted = position >= t->at && t->run->n ? t->run->trusted : t->trusted;
+        t->at += t->run->n;
+        t->run++;
     }
-    *ret_n = t->spelling_at[id + 1] - t->spelling_at[id];
-    return t->spelling + t->spelling_at[id];
+    return t->trusted && t->at > position ? t->at - position : 0;
 }
 
-/* ---- encode: special tokens first, then the family's algorithm on what lies between ---- */
-
-struct match { size_t at, n; uint32_t id; };
-struct matches { struct match *m; size_t n, cap; };
-
-static uint32_t find_special(const struct vs_tokenizer *t, const char *s, size_t n, bool trusted)
+static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct trust *trust)
 {
-    uint32_t best = VS_TOKENIZER_NONE;   /* ties: the lowest id */
-    for (uint32_t i = hash(s, n);; i++) {
-        uint32_t slot = t->special[i & t->special_mask];
-        if (!slot)
-            return best;
-        size_t len;
-        const char *piece = vs_tokenizer_piece(t, slot - 1, &len);
-        if (len == n && memcmp(piece, s, n) == 0 && (trusted || t->type[slot - 1] == VS_PIECE_USER) && slot - 1 < best)
-            best = slot - 1;
-    }
-}
-
-static int longest_first(const void *a, const void *b)
-{
-    const struct match *x = a, *y = b;
-    if (x->n != y->n)
-        return x->n > y->n ? -1 : 1;
-    if (x->id != y->id)
-        return x->id < y->id ? -1 : 1;
-    return x->at < y->at ? -1 : x->at > y->at;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct match *x = a, *y = b;
-    return x->at < y->at ? -1 : x->at > y->at;
-}
-
-/* All places where a special piece matches and may. */
-static int find_matches(const struct vs_tokenizer *t, const char *text, size_t n, const struct vs_text_run *runs, size_t n_runs,
-                        struct matches *ret)
-{
-    size_t run = 0, run_end = n_runs ? runs[0].n : 0, trusted_end = 0;
-    for (size_t i = 0; i < n; i++) {
-        while (i >= run_end && run + 1 < n_runs)
-            run_end += runs[++run].n;
-        bool trusted = n_runs && runs[run].trusted;
-        if (trusted && trusted_end <= i) {               /* as far as trusted runs reach without a gap */
-            trusted_end = run_end;
-            for (size_t k = run + 1; k < n_runs && (runs[k].trusted || !runs[k].n); k++)
-                trusted_end += runs[k].n;
-        }
-        const uint64_t *lengths = t->special_lengths + (uint8_t)text[i] * (MAX_SPECIAL / 64);
-        for (size_t w = 0; w < MAX_SPECIAL / 64; w++)
-            for (uint64_t bits = lengths[w]; bits; bits &= bits - 1) {
-                size_t len = 64 * w + (size_t)__builtin_ctzll(bits) + 1;
-                if (len > n - i)
-                    break;
-                uint32_t id = find_special(t, text + i, len, trusted && i + len <= trusted_end);
-                if (id == VS_TOKENIZER_NONE)
-                    continue;
-                if (ret->n == ret->cap) {
-                    size_t cap = ret->cap ? ret->cap * 2 : 32;
-                    struct match *grown = realloc(ret->m, cap * sizeof *grown);
-                    if (!grown)
-                        return VS_E_NOMEM;
-                    ret->m = grown;
-                    ret->cap = cap;
-                }
-                ret->m[ret->n++] = (struct match){ i, len, id };
+    const struct vs_tokenizer *t = e->t;
+    size_t from = 0;
+    bool at_start = true;
+    for (size_t i = 0; i <= n;) {
+        while (i < n && !t->special.first[(uint8_t)text[i]])
+            i++;
+        uint32_t id = VS_NO_ID;
+        if (i < n) {
+            id = vs_trie_match(&t->special, &t->vocab, text + i, n - i, n_trusted(trust, i));
+            if (id == VS_NO_ID) {
+                i++;
+                continue;
             }
+        }
+        if (from < i) {
+            int r = t->family->encode(e, text + from, i - from, at_start);
+            if (r != VS_OK)
+                return r;
+        }
+        if (id == VS_NO_ID)
+            break;
+        if (vs_ids_add(e->ids, id) != VS_OK)
+            return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n);
+        at_start = true;
+        size_t n_piece;
+        vs_span(&t->vocab.spelled, id, &n_piece);
+        from = i += n_piece;
     }
     return VS_OK;
 }
 
-/* Keeps those that win: longest text first, then lowest id, then leftmost; none may overlap a winner. */
-static int choose_matches(struct matches *m, size_t n)
+static int check_text(const char *text, size_t n, const struct vs_text_run *runs, size_t n_runs, struct vs_error *err)
 {
-    if (!m->n)
-        return VS_OK;
-    uint64_t *taken = calloc(n / 64 + 1, sizeof *taken);
-    if (!taken)
-        return VS_E_NOMEM;
-    qsort(m->m, m->n, sizeof *m->m, longest_first);
-    size_t kept = 0;
-    for (size_t i = 0; i < m->n; i++) {
-        struct match x = m->m[i];
-        bool free_range = true;
-        for (size_t k = x.at; k < x.at + x.n && free_range; k++)
-            free_range = !(taken[k / 64] >> k % 64 & 1);
-        if (!free_range)
-            continue;
-        for (size_t k = x.at; k < x.at + x.n; k++)
-            taken[k / 64] |= UINT64_C(1) << k % 64;
-        m->m[kept++] = x;
+    if (n >= (size_t)1 << 31)
+        return vs_error_set(err, VS_E_LIMIT, "%zu bytes are more text than can be tokenized at once", n);
+    size_t covered = 0;
+    for (size_t i = 0; i < n_runs; i++) {
+        if (runs[i].n > n - covered)
+            return vs_error_set(err, VS_E_INVALID, "the runs cover more than the %zu bytes of text", n);
+        covered += runs[i].n;
     }
-    m->n = kept;
-    qsort(m->m, m->n, sizeof *m->m, by_place);
-    free(taken);
+    if (covered != n)
+        return vs_error_set(err, VS_E_INVALID, "the runs cover %zu of %zu bytes of text", covered, n);
+    size_t bad = vs_utf8_valid(text, n);
+    if (bad < n)
+        return vs_error_set(err, VS_E_MALFORMED, "the text is not valid UTF-8 at byte %zu", bad);
     return VS_OK;
 }
 
@@ -517,139 +311,71 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
                         const struct vs_text_run *runs, size_t n_runs, unsigned flags,
                         struct vs_ids *ids, struct vs_error *err)
 {
-    size_t valid = vs_utf8_valid(text, n), first = ids->n, at = 0;
-    if (valid != n)
-        return vs_error_set(err, VS_E_MALFORMED, "the text is not valid UTF-8 at byte %zu", valid);
-    struct matches m = { 0 };
-    int r = find_matches(t, text, n, runs, n_runs, &m);
+    int r = check_text(text, n, runs, n_runs, err);
+    if (r != VS_OK)
+        return r;
+    struct vs_encoder e;
+    struct trust trust = { .run = runs, .end = runs + n_runs };
+    size_t start = ids->n;
+    bool special = flags & VS_ENCODE_ADD_SPECIAL;
+    uint32_t bos = special && t->add_bos ? t->bos : VS_NO_ID;
+    const uint32_t at_end[] = { special && t->add_eos ? t->eos : VS_NO_ID, special && t->add_sep ? t->sep : VS_NO_ID };
+
+    r = vs_encoder_init(&e, t, n, ids, err);
+    e.base = text;
+    if (r == VS_OK && bos != VS_NO_ID)
+        r = vs_ids_add(ids, bos);
     if (r == VS_OK)
-        r = choose_matches(&m, n);
-    if (r != VS_OK)
-        vs_error_set(err, r, "out of memory");
-    if (r == VS_OK && flags & VS_ENCODE_ADD_SPECIAL && vs_tokenizer_adds_bos(t)
-        && !(m.n && m.m[0].at == 0 && m.m[0].id == t->bos))
-        r = vs_ids_add(ids, t->bos);
-    for (size_t i = 0; i <= m.n && r == VS_OK; i++) {
-        size_t end = i < m.n ? m.m[i].at : n;
-        if (end > at)
-            r = t->family->encode(t, text + at, end - at, true, ids, err);
-        if (r == VS_OK && i < m.n) {
-            r = vs_ids_add(ids, m.m[i].id);
-            at = m.m[i].at + m.m[i].n;
-        }
+        r = encode_text(&e, text, n, &trust);
+    if (r == VS_OK && bos != VS_NO_ID && ids->n - start > 1 && ids->id[start + 1] == bos) {
+        memmove(ids->id + start, ids->id + start + 1, (ids->n - start - 1) * sizeof *ids->id);
+        ids->n--;
     }
-    if (r == VS_OK && flags & VS_ENCODE_ADD_SPECIAL && t->add_eos && t->eos != VS_TOKENIZER_NONE)
-        r = vs_ids_add(ids, t->eos);
+    for (size_t i = 0; r == VS_OK && i < 2; i++)
+        if (at_end[i] != VS_NO_ID)
+            r = vs_ids_add(ids, at_end[i]);
     if (r == VS_E_NOMEM)
-        vs_error_set(err, r, "out of memory");
-    free(m.m);
+        vs_error_set(err, r, "no memory to tokenize %zu bytes", n);
+    vs_encoder_clear(&e);
     if (r != VS_OK)
-        ids->n = first;
+        ids->n = start;
     return r;
 }
 
-/* ---- decode ---- */
+/* ---- questions ---- */
 
-static void add_piece(const struct vs_tokenizer *t, uint32_t id, bool special, struct vs_buf *out)
+uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t)
 {
-    size_t n;
-    const char *s = vs_piece_bytes(t, id, &n);
-    if (t->type[id] == VS_PIECE_CONTROL || t->type[id] == VS_PIECE_UNKNOWN) {
-        if (special)
-            vs_buf_add(out, s, n);
-        return;
-    }
-    if (t->family->byte_level) {
-        vs_buf_add(out, s, n);
-        return;
-    }
-    unsigned byte;
-    if (t->type[id] == VS_PIECE_BYTE && n == 6 && sscanf(s, "<0x%2X>", &byte) == 1) {
-        vs_buf_char(out, (char)byte);
-        return;
-    }
-    for (size_t i = 0; i < n;) {         /* U+2581 stands for a space */
-        bool space = n - i >= 3 && memcmp(s + i, "\xe2\x96\x81", 3) == 0;
-        vs_buf_char(out, space ? ' ' : s[i]);
-        i += space ? 3 : 1;
-    }
+    return t->vocab.n;
 }
 
-static bool drops_space(const struct vs_tokenizer *t)
+uint32_t vs_tokenizer_bos(const struct vs_tokenizer *t)
 {
-    return !t->family->byte_level && t->add_space_prefix;
+    return t->bos;
 }
 
-int vs_tokenizer_decode(const struct vs_tokenizer *t, const uint32_t *ids, size_t n, bool special,
-                        struct vs_buf *out, struct vs_error *err)
+uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t)
 {
-    for (size_t i = 0; i < n; i++)
-        if (ids[i] >= t->n_vocab)
-            return vs_error_set(err, VS_E_INVALID, "token %u is beyond the vocabulary of %u", ids[i], t->n_vocab);
-    size_t first = out->n;
-    bool dropped = !drops_space(t);
-    for (size_t i = 0; i < n; i++) {
-        add_piece(t, ids[i], special, out);
-        if (!dropped && out->status == VS_OK && t->type[ids[i]] != VS_PIECE_CONTROL) {
-            if (out->n > first && out->data[first] == ' ') {
-                memmove(out->data + first, out->data + first + 1, out->n - first);
-                out->n--;
-            }
-            dropped = true;
-        }
-    }
-    return out->status == VS_OK ? VS_OK : vs_error_set(err, out->status, "out of memory");
+    return t->eos;
 }
 
-void vs_detok_init(struct vs_detok *d, const struct vs_tokenizer *t, bool special)
+bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t)
 {
-    *d = (struct vs_detok){ .t = t, .special = special };
+    return t->add_bos && t->bos != VS_NO_ID;
 }
 
-void vs_detok_continue(struct vs_detok *d)
+bool vs_tokenizer_is_end(const struct vs_tokenizer *t, uint32_t id)
 {
-    d->started = true;
+    return id < t->vocab.n && t->vocab.flags[id] & VS_PIECE_IS_END;
 }
 
-/* Moves what is valid from s to out; what may still become valid stays held. */
-static void flush(struct vs_detok *d, const char *s, size_t n, bool last, struct vs_buf *out)
+bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id)
 {
-    size_t keep = last ? 0 : vs_utf8_unfinished(s, n);
-    for (size_t i = 0; i < n - keep;) {
-        uint32_t c;
-        size_t len = vs_utf8_decode(s + i, n - keep - i, &c);
-        if (len)
-            vs_buf_add(out, s + i, len);
-        else
-            vs_buf_utf8(out, 0xfffd);
-        i += len ? len : 1;
-    }
-    memcpy(d->held, s + n - keep, keep);
-    d->n_held = keep;
+    return id < t->vocab.n && t->vocab.flags[id] & VS_PIECE_IS_CONTROL;
 }
 
-int vs_detok_push(struct vs_detok *d, uint32_t id, struct vs_buf *out)
+const char *vs_tokenizer_piece(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n)
 {
-    if (id >= d->t->n_vocab)
-        return VS_E_INVALID;
-    struct vs_buf piece = { 0 };
-    vs_buf_add(&piece, d->held, d->n_held);
-    add_piece(d->t, id, d->special, &piece);
-    size_t skip = 0;
-    if (!d->started && d->t->type[id] != VS_PIECE_CONTROL) {
-        skip = drops_space(d->t) && piece.n && piece.data[0] == ' ';
-        d->started = true;
-    }
-    int r = piece.status;
-    if (r == VS_OK && piece.n)
-        flush(d, piece.data + skip, piece.n - skip, false, out);
-    vs_buf_clear(&piece);
-    return r == VS_OK ? out->status : r;
-}
-
-void vs_detok_finish(struct vs_detok *d, struct vs_buf *out)
-{
-    if (d->n_held)
-        vs_buf_utf8(out, 0xfffd);
-    d->n_held = 0;
+    *ret_n = 0;
+    return id < t->vocab.n ? vs_span(&t->vocab.spelled, id, ret_n) : "";
 }

@@ -1,0 +1,207 @@
+/* tokenizer/merge.c - merges the symbols of a word, lowest priority value first, leftmost first among equals.
+ *
+ * Short words scan their pairs; long ones keep them in a heap, so that a word of a million letters takes
+ * n log n steps. Words met before in the same call are copied from the ids already made.
+ */
+#include "tokenizer/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHORT_WORD = 48, MAX_SEEN_SLOTS = 1 << 15, MAX_SEEN_BYTES = 256 };
+
+int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_ids *ids,
+                    struct vs_error *err)
+{
+    *e = (struct vs_encoder){ .t = t, .ids = ids, .err = err };
+    if (n_text < 256)
+        return VS_OK;
+    size_t n_slots = 64;
+    while (n_slots < n_text / 8 && n_slots < MAX_SEEN_SLOTS)
+        n_slots *= 2;
+    e->seen = calloc(n_slots, sizeof *e->seen);
+    e->seen_mask = (uint32_t)(n_slots - 1);
+    return e->seen ? VS_OK : vs_error_set(err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n_text);
+}
+
+void vs_encoder_clear(struct vs_encoder *e)
+{
+    free(e->seen);
+    free(e->symbol);
+    vs_buf_clear(&e->text);
+}
+
+static int no_memory(struct vs_encoder *e, size_t n)
+{
+    return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize a word of %zu bytes", n);
+}
+
+/* s[0..n) with pair[i] the merge of s[i] and s[i + 1]; returns how many symbols are left, in s[0..). */
+static size_t merge_short(const struct vs_tokenizer *t, const char *word, struct vs_symbol *s, size_t n)
+{
+    uint64_t (*merge)(const struct vs_tokenizer *, const char *, const struct vs_symbol *, const struct vs_symbol *) =
+        t->family->merge;
+    uint64_t pair[SHORT_WORD];
+    for (size_t i = 0; i + 1 < n; i++)
+        pair[i] = merge(t, word, &s[i], &s[i + 1]);
+    while (n > 1) {
+        size_t best = 0;
+        uint64_t least = pair[0] >> 32;
+        for (size_t i = 1; i + 1 < n; i++)
+            if (pair[i] >> 32 < least) {
+                least = pair[i] >> 32;
+                best = i;
+            }
+        if (pair[best] == VS_NO_MERGE)
+            break;
+        s[best].id = (uint32_t)pair[best];
+        s[best].n += s[best + 1].n;
+        memmove(&s[best + 1], &s[best + 2], (n - best - 2) * sizeof *s);
+        n--;
+        if (best + 1 < n) {
+            memmove(&pair[best + 1], &pair[best + 2], (n - best - 2) * sizeof *pair);
+            pair[best] = merge(t, word, &s[best], &s[best + 1]);
+        }
+        if (best)
+            pair[best - 1] = merge(t, word, &s[best - 1], &s[best]);
+    }
+    return n;
+}
+
+/* A heap of (priority << 32 | position), least on top. Entries are never removed early: one is stale when the
+ * pair at its position has another priority by now. */
+struct heap {
+    uint64_t *key;
+    size_t n;
+};
+
+static void heap_push(struct heap *h, uint64_t key)
+{
+    size_t i = h->n++;
+    while (i && h->key[(i - 1) / 4] > key) {
+        h->key[i] = h->key[(i - 1) / 4];
+        i = (i - 1) / 4;
+    }
+    h->key[i] = key;
+}
+
+static uint64_t heap_pop(struct heap *h)
+{
+    uint64_t top = h->key[0], last = h->key[--h->n];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 4 * i + 1, least = child;
+        if (child >= h->n)
+            break;
+        for (size_t k = child + 1; k < child + 4 && k < h->n; k++)
+            if (h->key[k] < h->key[least])
+                least = k;
+        if (h->key[least] >= last)
+            break;
+        h->key[i] = h->key[least];
+        i = least;
+    }
+    h->key[i] = last;
+    return top;
+}
+
+static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *s, size_t *n_symbols)
+{
+    const struct vs_tokenizer *t = e->t;
+    uint32_t n = (uint32_t)*n_symbols;
+    struct link { uint32_t prev, next; uint64_t pair; } *l = malloc(n * sizeof *l);
+    struct heap h = { malloc(3 * (size_t)n * sizeof(uint64_t)), 0 };    /* n first, then two for each merge */
+    if (!l || !h.key) {
+        free(l);
+        free(h.key);
+        return no_memory(e, n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        l[i] = (struct link){ i - 1, i + 1, i + 1 < n ? t->family->merge(t, word, &s[i], &s[i + 1]) : VS_NO_MERGE };
+        if (l[i].pair != VS_NO_MERGE)
+            heap_push(&h, l[i].pair >> 32 << 32 | i);
+    }
+    while (h.n) {
+        uint64_t top = heap_pop(&h);
+        uint32_t i = (uint32_t)top;
+        if (l[i].pair == VS_NO_MERGE || l[i].pair >> 32 != top >> 32)
+            continue;
+        uint32_t gone = l[i].next;
+        s[i].id = (uint32_t)l[i].pair;
+        s[i].n += s[gone].n;
+        s[gone].n = 0;
+        l[gone].pair = VS_NO_MERGE;
+        l[i].next = l[gone].next;
+        l[i].pair = VS_NO_MERGE;
+        if (l[i].next < n) {
+            l[l[i].next].prev = i;
+            l[i].pair = t->family->merge(t, word, &s[i], &s[l[i].next]);
+            if (l[i].pair != VS_NO_MERGE)
+                heap_push(&h, l[i].pair >> 32 << 32 | i);
+        }
+        uint32_t p = l[i].prev;
+        if (p < n) {
+            l[p].pair = t->family->merge(t, word, &s[p], &s[i]);
+            if (l[p].pair != VS_NO_MERGE)
+                heap_push(&h, l[p].pair >> 32 << 32 | p);
+        }
+    }
+    size_t left = 0;
+    for (uint32_t i = 0; i < n; i = l[i].next)
+        s[left++] = s[i];
+    *n_symbols = left;
+    free(l);
+    free(h.key);
+    return VS_OK;
+}
+
+static int merge_word(struct vs_encoder *e, const char *word, size_t n)
+{
+    const struct vs_family *family = e->t->family;
+    struct vs_symbol few[SHORT_WORD], *s = few;
+    if (n > SHORT_WORD) {
+        if (n > e->cap_symbols) {
+            struct vs_symbol *grown = realloc(e->symbol, n * sizeof *s);
+            if (!grown)
+                return no_memory(e, n);
+            e->symbol = grown;
+            e->cap_symbols = n;
+        }
+        s = e->symbol;
+    }
+    size_t n_symbols;
+    int r = family->symbols(e, word, n, s, &n_symbols);
+    if (r == VS_OK && n_symbols <= SHORT_WORD)
+        n_symbols = merge_short(e->t, word, s, n_symbols);
+    else if (r == VS_OK)
+        r = merge_long(e, word, s, &n_symbols);
+    for (size_t i = 0; r == VS_OK && i < n_symbols; i++)
+        r = s[i].id != VS_NO_ID ? vs_ids_add(e->ids, s[i].id) : family->emit(e, word, &s[i]);
+    return r;
+}
+
+int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
+{
+    struct vs_ids *ids = e->ids;
+    bool whole = e->t->bpe.pretok.flags & VS_PRE_WHOLE_WORD;
+    if (!whole && (!e->seen || n > MAX_SEEN_BYTES))
+        return merge_word(e, word, n);
+    uint64_t hash = vs_vocab_hash(word, n);
+    struct vs_seen *seen = e->seen && n <= MAX_SEEN_BYTES ? &e->seen[hash & e->seen_mask] : NULL;
+    uint32_t tag = (uint32_t)(hash >> 32);
+    if (seen && seen->n == n && seen->hash == tag && memcmp(e->base + seen->at, word, n) == 0) {
+        for (size_t i = 0; i < seen->n_ids; i++) {
+            int r = vs_ids_add(ids, ids->id[seen->id_at + i]);
+            if (r != VS_OK)
+                return r;
+        }
+        return VS_OK;
+    }
+    size_t before = ids->n;
+    uint32_t id = whole ? vs_vocab_find(&e->t->vocab, word, n, hash) : VS_NO_ID;
+    int r = id != VS_NO_ID ? vs_ids_add(ids, id) : merge_word(e, word, n);
+    if (r == VS_OK && seen && before <= UINT32_MAX && ids->n - before <= UINT16_MAX)
+        *seen = (struct vs_seen){ tag, (uint32_t)(word - e->base), (uint32_t)before, (uint16_t)n,
+                                  (uint16_t)(ids->n - before) };
+    return r;
+}
