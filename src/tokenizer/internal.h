@@ -22,6 +22,7 @@ enum vs_piece_flag {
     VS_PIECE_IS_HIDDEN = 4,             /* prints nothing unless asked */
     VS_PIECE_IS_END = 8,
     VS_PIECE_IS_MERGEABLE = 16,         /* may come out of merging */
+    VS_PIECE_STRIPS_AFTER = 32,         /* swallows white space behind it */
 };
 
 struct vs_spans {                       /* n strings in one piece of memory: string i is data[at[i]..at[i + 1]) */

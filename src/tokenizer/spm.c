@@ -46,7 +46,7 @@ static int byte_of(const char *s, size_t n)
 
 static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable)
 {
-    *ret_reachable = true;
+    *ret_reachable = !memchr(s, ' ', n);        /* merging sees spaces as U+2581 */
     if (type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN) {
         memcpy(out, s, n);
         return n;

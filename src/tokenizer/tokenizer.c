@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm };
 enum { N_FAMILIES = sizeof families / sizeof *families };
@@ -34,7 +35,7 @@ void vs_ids_clear(struct vs_ids *ids)
 
 enum {
     MEANS_END = 1,
-    MEANS_END_S = 2,                    /* "</s>": some vocabularies have it as a tag of HTML */
+    MEANS_END_S = 2,                    /* "</s>" */
     MEANS_RETURN = 4, MEANS_CALL = 8, MEANS_FLUSH = 16, MEANS_CALLS = 32,      /* harmony: <|end|> closes a message only */
     MEANS_END_MESSAGE = 64,
     MEANS_RESPONSE = 128,               /* gemma 4: </s> is no end */
@@ -94,7 +95,7 @@ static void settle_ends(struct vs_tokenizer *t, uint32_t eot, uint32_t eom)
     for (uint32_t id = 0; id < v->n; id++) {
         const char *s = vs_span(&v->spelled, id, &n);
         unsigned means = meaning(s, n);
-        if (means & MEANS_END_S && id != t->eos && (all & MEANS_RESPONSE || v->type[id] == VS_PIECE_USER))
+        if (means & MEANS_END_S && all & MEANS_RESPONSE && id != t->eos)
             continue;
         if (means & MEANS_END) {
             make_control(v, id);
@@ -106,6 +107,33 @@ static void settle_ends(struct vs_tokenizer *t, uint32_t eot, uint32_t eom)
             make_control(v, id);        /* it prints, but only a template may write it */
             v->flags[id] &= (uint8_t)~VS_PIECE_IS_HIDDEN;
         }
+    }
+}
+
+static bool is_white(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Phi-3 strips white space behind its special pieces. The format has no key for that; the model's name tells. */
+static void settle_phi3(struct vs_tokenizer *t, const struct vs_gguf *gguf)
+{
+    struct vs_str name;
+    bool is_phi3 = false;
+    if (vs_gguf_get_str(gguf, "general.name", &name, NULL) != VS_OK)
+        return;
+    for (size_t i = 0; i + 4 <= name.n; i++)
+        is_phi3 = is_phi3 || (strncasecmp(name.data + i, "phi", 3) == 0
+                              && (name.data[i + 3] == '3' || (i + 5 <= name.n && memcmp(name.data + i + 3, "-3", 2) == 0)));
+    static const char *const kept[] = { "<unk>", "<s>", "<|endoftext|>" };
+    for (uint32_t id = 0; is_phi3 && id < t->vocab.n; id++) {
+        size_t n;
+        const char *s = vs_span(&t->vocab.spelled, id, &n);
+        bool strips = t->vocab.flags[id] & VS_PIECE_IS_SPECIAL;
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+            strips = strips && !(strlen(kept[i]) == n && memcmp(kept[i], s, n) == 0);
+        if (strips)
+            t->vocab.flags[id] |= VS_PIECE_STRIPS_AFTER;
     }
 }
 
@@ -213,6 +241,7 @@ int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, s
         r = load_keys(t, gguf, &eot, &eom, err);
     if (r == VS_OK) {
         settle_ends(t, eot, eom);
+        settle_phi3(t, gguf);
         r = vs_vocab_index(&t->vocab, err);
     }
     if (r == VS_OK)
@@ -284,7 +313,10 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
         at_start = true;
         size_t n_piece;
         vs_span(&t->vocab.spelled, id, &n_piece);
-        from = i += n_piece;
+        i += n_piece;
+        while (t->vocab.flags[id] & VS_PIECE_STRIPS_AFTER && i < n && is_white(text[i]))
+            i++;
+        from = i;
     }
     return VS_OK;
 }

@@ -34,7 +34,7 @@ static int string_array(const struct vs_gguf_kv *kv, const char *key, struct vs_
 static int load_types(struct vs_vocab *v, const struct vs_gguf *gguf, struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.token_type";
-    const struct vs_gguf_kv *kv;
+    const struct vs_gguf_kv *kv = NULL;
     int r = vs_vocab_array(gguf, key, v->n, false, &kv, err);
     if (r != VS_OK)
         return r;
@@ -54,7 +54,7 @@ int vs_vocab_load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_
 {
     struct vs_vocab *v = &t->vocab;
     const char *key = "tokenizer.ggml.tokens";
-    const struct vs_gguf_kv *kv;
+    const struct vs_gguf_kv *kv = NULL;
     int r = vs_vocab_array(gguf, key, 1, true, &kv, err);
     if (r == VS_OK)
         r = string_array(kv, key, err);
