@@ -85,7 +85,7 @@ static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
 static int load_merges(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.merges";
-    const struct vs_gguf_kv *kv;
+    const struct vs_gguf_kv *kv = NULL;
     int r = vs_vocab_array(gguf, key, 0, true, &kv, err);
     if (r != VS_OK)
         return r;

@@ -76,7 +76,7 @@ static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_er
 {
     struct vs_vocab *v = &t->vocab;
     const char *key = "tokenizer.ggml.scores";
-    const struct vs_gguf_kv *kv;
+    const struct vs_gguf_kv *kv = NULL;
     int r = vs_vocab_array(gguf, key, v->n, true, &kv, err);
     if (r != VS_OK)
         return r;

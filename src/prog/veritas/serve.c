@@ -723,6 +723,9 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
 {
     sigset_t mask;
     struct vs_sandbox_options checked = { 0 };
+    struct stat st;                      /* looked at first, before a descriptor of ours takes its number */
+    if (private_fd >= 0 && (fstat(private_fd, &st) != 0 || !S_ISSOCK(st.st_mode) || fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0))
+        return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open socket", private_fd);
     int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
     if (rc == VS_OK)
         rc = vs_models_directory(s->directory, sizeof s->directory, err);
@@ -748,8 +751,6 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
         return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
     vs_json_setup(0);
     if (private_fd >= 0) {
-        if (fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0)
-            return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open descriptor", private_fd);
         s->private_fd = private_fd;
     } else {
         if (socket_path && strlen(socket_path) >= sizeof s->socket)

@@ -246,7 +246,8 @@ static int open_text(struct vs_service *s, struct vs_error *err)
 {
     const struct vs_gguf *g = vs_header_gguf(s->header);
     int r = vs_tokenizer_create(g, &s->tokenizer, err);
-    if (r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED) {      /* logits by token id still work */
+    bool tolerable = r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED || (r != VS_OK && !s->model);
+    if (tolerable) {                     /* logits by token id, and a look at the file, still work */
         snprintf(s->no_tokenizer, sizeof s->no_tokenizer, "%s",
                  r == VS_E_NOT_FOUND ? "the model file carries no tokenizer" : err->text);
         return VS_OK;
