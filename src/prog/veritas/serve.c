@@ -675,6 +675,23 @@ static int find_program(const char *name, char *ret, size_t n, struct vs_error *
     return vs_error_set(err, VS_E_NOT_FOUND, "%s is neither in %s nor in %s/../libexec/veritas", name, self, self);
 }
 
+/* Does a daemon listen there? A broker whose supervisor was killed a moment ago still may, until it has died of it: so
+ * the answer counts when it stays the same for half a second. */
+static bool is_live(const struct sockaddr_un *address)
+{
+    for (int i = 0; i < 6; i++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool live = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+        if (fd >= 0)
+            close(fd);
+        if (!live)
+            return false;
+        if (i < 5)
+            poll(NULL, 0, 100);
+    }
+    return true;
+}
+
 static int open_socket(struct supervisor *s, struct vs_error *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -701,7 +718,7 @@ static int open_socket(struct supervisor *s, struct vs_error *err)
             close(fd);
             return vs_error_set(err, VS_E_INVALID, "%s is there and is not a socket", s->socket);
         }
-        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+        if (is_live(&address)) {
             close(fd);
             return vs_error_set(err, VS_E_BUSY, "a daemon already listens at %s; `veritas stop` ends it", s->socket);
         }
