@@ -94,6 +94,7 @@ class Serve(unittest.TestCase):
         self.daemon.kill()              # leaves its socket behind
         self.daemon.wait()
         self.daemon.stderr.close()
+        self.wait_for(lambda: self.call("ps").returncode != 0)      # its broker ends a moment later
         self.start()
         self.assertEqual(self.call("stop").returncode, 0)
         self.assertEqual(self.daemon.wait(10), 0)
