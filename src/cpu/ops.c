@@ -1,6 +1,9 @@
 /* cpu/ops.c - chooses kernels by what the CPU has. */
 #include "cpu/ops.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <string.h>
 
 static const char *const names[VS_N_ISAS] = { "c", "avx2", "avx512" };
@@ -20,11 +23,19 @@ int vs_isa_parse(const char *name)
     return -1;
 }
 
+#if defined(__x86_64__)
+static bool has_f16c(void)               /* clang 14 has no name for it */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
+
 enum vs_isa vs_isa_best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
         return VS_ISA_C;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
