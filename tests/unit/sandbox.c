@@ -276,7 +276,7 @@ static bool core_and_files_are_limited(void)
 static bool memory_is_limited(void)
 {
     /* 64 MiB are allowed, see enter_and_try() */
-    void *small = malloc(16 << 20), *large = malloc(256 << 20);
+    void *volatile small = malloc(16 << 20), *volatile large = malloc(256 << 20);     /* clang would leave them out */
     bool done = small && !large;
     free(small);
     free(large);
