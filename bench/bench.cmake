@@ -8,3 +8,6 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 add_executable(limits ${limits_sources})
 target_link_libraries(limits PRIVATE vs_base)
+
+add_executable(bench-tokenizer bench/tokenizer.c)
+target_link_libraries(bench-tokenizer PRIVATE vs_tokenizer)

@@ -28,6 +28,10 @@ static size_t unspell_bytes(const char *s, size_t n, char *out, bool *ret_whole)
 {
     size_t n_out = 0;
     for (size_t i = 0; i < n;) {
+        if (s[i] >= 33 && s[i] <= 126) {            /* most of them */
+            out[n_out++] = s[i++];
+            continue;
+        }
         uint32_t c;
         size_t len = vs_utf8_decode(s + i, n - i, &c);
         int byte = len ? byte_of(c) : -1;

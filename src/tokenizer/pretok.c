@@ -439,9 +439,14 @@ static inline const char *run(const struct scan *x, unsigned set, unsigned max, 
     return s;
 }
 
-static bool is_letter(const char *s, const char *end, char lower, bool any_case)
+/* Length of the letter at s when it is `lower`, in any case: 'S' has a third form, U+017F. */
+static size_t same_letter(const char *s, const char *end, char lower, bool any_case)
 {
-    return s < end && (any_case ? *s | 0x20 : *s) == lower;
+    if (s == end)
+        return 0;
+    if (any_case && lower == 's' && end - s >= 2 && memcmp(s, "\xc5\xbf", 2) == 0)
+        return 2;
+    return (any_case ? *s | 0x20 : *s) == lower;
 }
 
 static const char *match_contraction(const char *s, const char *end, bool any_case)
@@ -450,11 +455,11 @@ static const char *match_contraction(const char *s, const char *end, bool any_ca
     if (s == end || *s != '\'')
         return NULL;
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
-        size_t k = 0;
-        while (tails[i][k] && is_letter(s + 1 + k, end, tails[i][k], any_case))
-            k++;
-        if (!tails[i][k])
-            return s + 1 + k;
+        const char *q = s + 1, *tail = tails[i];
+        for (size_t n; *tail && (n = same_letter(q, end, *tail, any_case)); tail++)
+            q += n;
+        if (!*tail)
+            return q;
     }
     return NULL;
 }
@@ -528,26 +533,37 @@ static const char *match_exact_tail(struct scan *x, unsigned max, const char *s,
     return s == end || member(x, S_WHITE, s, end) ? s : NULL;
 }
 
-static const char *match_threes(struct scan *x, const struct element *e, const char *s, const char *end)
+/* Fills x->digits for the digits from s on; how many there are. */
+static size_t look_digits(struct scan *x, unsigned set, const char *s, const char *end)
 {
     struct ahead *a = &x->digits;
-    if (!member(x, e->set, s, end))
-        return NULL;
+    if (!member(x, set, s, end))
+        return 0;
     if (!a->end || s < a->from || s >= a->end || a->end > end) {
         a->from = s;
         a->left = 0;
         const char *q = s;
-        for (size_t n; (n = member(x, e->set, q, end)); q += n)
+        for (size_t n; (n = member(x, set, q, end)); q += n)
             a->left++;
         a->end = q;
     }
     for (; a->from < s; a->from += length(a->from))
         a->left--;
-    if (e->min == THREES_AT_WORD_END && member(x, S_WORD, a->end, end))
+    return a->left;
+}
+
+static const char *match_threes(struct scan *x, const struct element *e, const char *s, const char *end)
+{
+    size_t n = look_digits(x, e->set, s, end);
+    if (!n || (e->min == THREES_FULL && n % 3))
         return NULL;
-    if (e->min == THREES_FULL && a->left % 3)
+    if (e->min == THREES_AT_WORD_END && member(x, S_WORD, x->digits.end, end))
         return NULL;
-    return run(x, e->set, a->left % 3 ? a->left % 3 : 3, s, end);
+    s = run(x, e->set, n % 3 ? n % 3 : 3, s, end);
+    /* the original cuts in front of groups only: what follows the last one stays with it */
+    while (e->min == THREES_FULL && s < end && ((n = look_digits(x, e->set, s, end)) == 0 || n % 3))
+        s += length(s);
+    return s;
 }
 
 static const char *match_words(const struct scan *x, const char *s, const char *end)

@@ -1,0 +1,857 @@
+/* rooms: tokenizer import */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "import/gguf.h"
+#include "tokenizer/pretok.h"
+#include "tokenizer/tokenizer.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- a vocabulary in memory ---- */
+
+enum { MAX_PIECES = 2048, MAX_PIECE = 48 };
+
+struct vocabulary {
+    const char *model, *pre;
+    char piece[MAX_PIECES][MAX_PIECE];
+    int32_t type[MAX_PIECES];
+    float score[MAX_PIECES];
+    uint32_t n, n_types, n_scores;
+    char merge[MAX_PIECES][2 * MAX_PIECE];
+    uint32_t left[MAX_PIECES], right[MAX_PIECES], made[MAX_PIECES], n_merges;
+    int64_t bos, eos;                    /* -1: no key */
+    int add_bos, add_space_prefix;       /* -1: no key */
+    uint32_t tokens_type;                /* of the array's elements; VS_GGUF_STRING unless a test wants it wrong */
+};
+
+static void put(struct vs_buf *b, uint64_t v, size_t n)
+{
+    uint8_t bytes[8];
+    vs_store_u64le(bytes, v);
+    vs_buf_add(b, bytes, n);
+}
+
+static void put_str(struct vs_buf *b, const char *s)
+{
+    put(b, strlen(s), 8);
+    vs_buf_str(b, s);
+}
+
+static void put_key(struct vs_buf *b, uint64_t *n_kv, const char *key, uint32_t type)
+{
+    ++*n_kv;
+    put_str(b, key);
+    put(b, type, 4);
+}
+
+static void put_array(struct vs_buf *b, uint64_t *n_kv, const char *key, uint32_t type, uint64_t count)
+{
+    put_key(b, n_kv, key, VS_GGUF_ARRAY);
+    put(b, type, 4);
+    put(b, count, 8);
+}
+
+static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct vs_error *err)
+{
+    struct vs_buf kv = { 0 }, file = { 0 };
+    uint64_t n_kv = 0;
+    put_key(&kv, &n_kv, "tokenizer.ggml.model", VS_GGUF_STRING);
+    put_str(&kv, v->model);
+    if (v->pre) {
+        put_key(&kv, &n_kv, "tokenizer.ggml.pre", VS_GGUF_STRING);
+        put_str(&kv, v->pre);
+    }
+    put_array(&kv, &n_kv, "tokenizer.ggml.tokens", v->tokens_type, v->n);
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (v->tokens_type == VS_GGUF_STRING)
+            put_str(&kv, v->piece[i]);
+        else
+            put(&kv, i, 4);
+    }
+    put_array(&kv, &n_kv, "tokenizer.ggml.token_type", VS_GGUF_I32, v->n_types);
+    for (uint32_t i = 0; i < v->n_types; i++)
+        put(&kv, (uint32_t)v->type[i], 4);
+    if (v->n_scores) {
+        put_array(&kv, &n_kv, "tokenizer.ggml.scores", VS_GGUF_F32, v->n_scores);
+        for (uint32_t i = 0; i < v->n_scores; i++)
+            vs_buf_add(&kv, &v->score[i], 4);
+    }
+    if (strcmp(v->model, "gpt2") == 0) {
+        put_array(&kv, &n_kv, "tokenizer.ggml.merges", VS_GGUF_STRING, v->n_merges);
+        for (uint32_t i = 0; i < v->n_merges; i++)
+            put_str(&kv, v->merge[i]);
+    }
+    const struct { const char *key; int64_t id; } ids[] = {
+        { "tokenizer.ggml.bos_token_id", v->bos }, { "tokenizer.ggml.eos_token_id", v->eos },
+    };
+    for (size_t i = 0; i < 2; i++)
+        if (ids[i].id >= 0) {
+            put_key(&kv, &n_kv, ids[i].key, VS_GGUF_U32);
+            put(&kv, (uint64_t)ids[i].id, 4);
+        }
+    const struct { const char *key; int value; } flags[] = {
+        { "tokenizer.ggml.add_bos_token", v->add_bos }, { "tokenizer.ggml.add_space_prefix", v->add_space_prefix },
+    };
+    for (size_t i = 0; i < 2; i++)
+        if (flags[i].value >= 0) {
+            put_key(&kv, &n_kv, flags[i].key, VS_GGUF_BOOL);
+            put(&kv, (uint64_t)flags[i].value, 1);
+        }
+    vs_buf_str(&file, "GGUF");
+    put(&file, 3, 4);
+    put(&file, 0, 8);
+    put(&file, n_kv, 8);
+    vs_buf_add(&file, kv.data, kv.n);
+    while (file.n % 32)
+        vs_buf_char(&file, 0);
+    assert_int_equal(file.status | kv.status, VS_OK);
+    struct vs_gguf *g;
+    int r = vs_gguf_open(file.data, file.n, file.n, &g, err);
+    if (r == VS_OK) {
+        r = vs_tokenizer_create(g, ret, err);
+        vs_gguf_close(g);
+    }
+    vs_buf_clear(&kv);
+    vs_buf_clear(&file);                 /* the tokenizer must not need it any more */
+    return r;
+}
+
+static uint64_t random_state = 88172645463325252u;
+static uint32_t random_below(uint32_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (uint32_t)(random_state >> 33) % n;
+}
+
+static uint32_t add_piece(struct vocabulary *v, const char *s, int32_t type, float score)
+{
+    assert_true(v->n < MAX_PIECES && strlen(s) < MAX_PIECE);
+    memcpy(v->piece[v->n], s, strlen(s) + 1);
+    v->type[v->n] = type;
+    v->score[v->n] = score;
+    v->n_types = v->n + 1;
+    return v->n++;
+}
+
+static struct vocabulary *empty(const char *model, const char *pre)
+{
+    struct vocabulary *v = calloc(1, sizeof *v);
+    assert_non_null(v);
+    v->model = model;
+    v->pre = pre;
+    v->bos = v->eos = v->add_bos = v->add_space_prefix = -1;
+    v->tokens_type = VS_GGUF_STRING;
+    return v;
+}
+
+static uint32_t find_piece(const struct vocabulary *v, const char *s)
+{
+    for (uint32_t i = 0; i < v->n; i++)
+        if (strcmp(v->piece[i], s) == 0)
+            return i;
+    return UINT32_MAX;
+}
+
+/* The 256 bytes in their printable spelling at ids 0 to 255, then merges of a random language over few letters. */
+static struct vocabulary *byte_level(const char *pre)
+{
+    struct vocabulary *v = empty("gpt2", pre);
+    uint32_t next = 0x100;
+    for (uint32_t b = 0; b < 256; b++) {
+        bool prints = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+        struct vs_buf s = { 0 };
+        vs_buf_utf8(&s, prints ? b : next++);
+        add_piece(v, s.data, 1, 0);
+        vs_buf_clear(&s);
+    }
+    for (int i = 0; i < 4000 && v->n_merges < 700; i++) {
+        uint32_t from[2];
+        for (int k = 0; k < 2; k++) {
+            uint32_t letter = (uint8_t)"abcde"[random_below(5)];
+            from[k] = v->n > 256 && random_below(3) ? 256 + random_below(v->n - 256) : letter;
+        }
+        char joined[2 * MAX_PIECE];
+        snprintf(joined, sizeof joined, "%s%s", v->piece[from[0]], v->piece[from[1]]);
+        if (strlen(joined) > 10 || find_piece(v, joined) != UINT32_MAX)
+            continue;
+        char rule[2 * MAX_PIECE];
+        snprintf(rule, sizeof rule, "%.40s %.40s", v->piece[from[0]], v->piece[from[1]]);
+        memcpy(v->merge[v->n_merges], rule, sizeof rule);
+        v->left[v->n_merges] = from[0];
+        v->right[v->n_merges] = from[1];
+        v->made[v->n_merges++] = add_piece(v, joined, 1, 0);
+    }
+    return v;
+}
+
+static void encode(const struct vs_tokenizer *t, const char *s, size_t n, bool trusted, unsigned flags, struct vs_ids *ids)
+{
+    struct vs_text_run run = { n, trusted };
+    struct vs_error err = { 0 };
+    ids->n = 0;
+    int r = vs_tokenizer_encode(t, s, n, &run, 1, flags, ids, &err);
+    if (r != VS_OK)
+        fail_msg("%s", err.text);
+}
+
+static void assert_ids(const struct vs_tokenizer *t, const char *s, bool trusted, unsigned flags, size_t n,
+                       const uint32_t *want)
+{
+    struct vs_ids ids = { 0 };
+    encode(t, s, strlen(s), trusted, flags, &ids);
+    assert_int_equal(ids.n, n);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(ids.id[i], want[i]);
+    vs_ids_clear(&ids);
+}
+#define ASSERT_IDS(t, s, trusted, flags, ...)                                                  \
+    assert_ids(t, s, trusted, flags, sizeof((uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t),     \
+               (uint32_t[]){ __VA_ARGS__ })
+
+/* ---- pre-tokenizers ---- */
+
+struct cuts { uint64_t n, hash; const char *at; };
+
+static int on_piece(void *context, const char *s, size_t n)
+{
+    struct cuts *c = context;
+    assert_ptr_equal(s, c->at);          /* in order, without a gap */
+    assert_true(n > 0);
+    c->at = s + n;
+    c->n++;
+    uint8_t bytes[4];
+    vs_store_u32le(bytes, (uint32_t)n);
+    for (int i = 0; i < 4; i++)
+        c->hash = (c->hash ^ bytes[i]) * 0x100000001b3u;
+    return VS_OK;
+}
+
+static char *read_file(const char *path, size_t *ret_n)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    long n = ftell(f);
+    rewind(f);
+    char *data = malloc((size_t)n + 1);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, (size_t)n, f), n);
+    fclose(f);
+    data[n] = 0;
+    *ret_n = (size_t)n;
+    return data;
+}
+
+/* The lines of mixed.txt, then runs of nine lines, as tools/golden_pretok.py takes them. */
+static size_t texts_of(char *text, size_t n, const char **start, size_t *length, size_t cap)
+{
+    size_t n_lines = 0;
+    for (char *s = text, *end = text + n; s <= end; n_lines++) {
+        char *e = memchr(s, '\n', (size_t)(end - s));
+        e = e ? e : end;
+        assert_true(n_lines < cap);
+        start[n_lines] = s;
+        length[n_lines] = (size_t)(e - s);
+        s = e + 1;
+    }
+    size_t all = n_lines;
+    for (size_t i = 0; i < n_lines; i += 9, all++) {
+        size_t last = i + 8 < n_lines ? i + 8 : n_lines - 1;
+        assert_true(all < cap);
+        start[all] = start[i];
+        length[all] = (size_t)(start[last] + length[last] - start[i]);
+    }
+    return all;
+}
+
+static void test_pretok_golden(void **state)
+{
+    (void)state;
+    enum { MAX_TEXTS = 8192 };
+    static const char *start[MAX_TEXTS];
+    static size_t length[MAX_TEXTS];
+    static bool skipped[MAX_TEXTS];
+    size_t n_text, n_golden;
+    char *text = read_file(TEST_DIR "/golden/tokenizer/mixed.txt", &n_text);
+    char *golden = read_file(TEST_DIR "/golden/tokenizer/pretok.txt", &n_golden);
+    size_t n = texts_of(text, n_text, start, length, MAX_TEXTS);
+    char *save, *row = strtok_r(golden, "\n", &save), *numbers;
+    for (char *word = strtok_r(row, " ", &numbers); (word = strtok_r(NULL, " ", &numbers));) {
+        size_t i = strtoul(word, NULL, 10);
+        assert_true(i < n);
+        skipped[i] = true;
+    }
+    int n_rules = 0;
+    while ((row = strtok_r(NULL, "\n", &save))) {
+        char name[64];
+        uint64_t n_pieces, hash;
+        assert_int_equal(sscanf(row, "%63s %" SCNu64 " %" SCNx64, name, &n_pieces, &hash), 3);
+        struct vs_pretok p;
+        assert_int_equal(vs_pretok_init(&p, name, strlen(name)), VS_OK);
+        struct cuts cuts = { .hash = 0xcbf29ce484222325u };
+        for (size_t i = 0; i < n; i++) {
+            if (skipped[i])
+                continue;
+            cuts.at = start[i];
+            vs_pretok_split(&p, start[i], length[i], on_piece, &cuts);
+            assert_ptr_equal(cuts.at, start[i] + length[i]);
+        }
+        if (cuts.n != n_pieces || cuts.hash != hash)
+            fail_msg("%s cuts otherwise than the original: %" PRIu64 " pieces, not %" PRIu64, name, cuts.n, n_pieces);
+        n_rules++;
+    }
+    assert_true(n_rules > 20);
+    struct vs_pretok p;
+    assert_int_equal(vs_pretok_init(&p, "no-such", 7), VS_E_UNSUPPORTED);
+    free(text);
+    free(golden);
+}
+
+/* No rule may take quadratic time: a megabyte of what it looks ahead over. */
+static void test_pretok_linear(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "llama-bpe", "gpt-4o", "jais-2", "superbpe", "afmoe", "tiny_aya", "deepseek-llm",
+                                         "chameleon", "exaone-moe", "kimi-k2", "default" };
+    static const char *const units[] = { "a", " ", "1", "\n", "A", "'", "\xc3\xa9", "a ", "1 ", " \n", "A1", "\xcc\x81" };
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        struct vs_buf b = { 0 };
+        while (b.n < 1u << 20)
+            vs_buf_str(&b, units[u]);
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            struct vs_pretok p;
+            assert_int_equal(vs_pretok_init(&p, names[i], strlen(names[i])), VS_OK);
+            struct cuts cuts = { .at = b.data };
+            uint64_t t0 = vs_clock_ns();
+            assert_int_equal(vs_pretok_split(&p, b.data, b.n, on_piece, &cuts), VS_OK);
+            if (vs_clock_ns() - t0 > 10000000000u)
+                fail_msg("%s takes more than 10 s for a megabyte of '%s'", names[i], units[u]);
+        }
+        vs_buf_clear(&b);
+    }
+}
+
+/* ---- merging ---- */
+
+/* Section 5 of the rules said slowly: merge the pair of lowest rank, the leftmost of them, until none is left. */
+static size_t merge_slowly(const struct vocabulary *v, uint32_t *id, size_t n)
+{
+    for (;;) {
+        uint32_t best = UINT32_MAX;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++)
+            for (uint32_t m = 0; m < v->n_merges && m < best; m++)
+                if (v->left[m] == id[i] && v->right[m] == id[i + 1]) {
+                    best = m;
+                    at = i;
+                }
+        if (best == UINT32_MAX)
+            return n;
+        id[at] = v->made[best];
+        memmove(id + at + 1, id + at + 2, (n - at - 2) * sizeof *id);
+        n--;
+    }
+}
+
+static void test_bpe_is_the_slow_algorithm(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("ufakzeka");
+    struct vs_tokenizer *t;
+    struct vs_error err = { 0 };
+    assert_int_equal(create(v, &t, &err), VS_OK);
+    for (int round = 0; round < 300; round++) {
+        char s[200];
+        uint32_t want[200];
+        size_t n = 1 + random_below(round % 2 ? 20 : 199);
+        for (size_t i = 0; i < n; i++)
+            want[i] = (uint8_t)(s[i] = "abcde"[random_below(5)]);   /* letters only: one word */
+        size_t n_want = merge_slowly(v, want, n);
+        struct vs_ids ids = { 0 };
+        encode(t, s, n, false, 0, &ids);
+        assert_int_equal(ids.n, n_want);
+        assert_memory_equal(ids.id, want, n_want * sizeof *want);
+        vs_ids_clear(&ids);
+    }
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* One call over a long text (words remembered, long words in the heap) gives what its lines give alone, and decodes back. */
+static void test_bpe_round_trip(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("llama-bpe");
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    size_t n;
+    char *text = read_file(TEST_DIR "/golden/tokenizer/mixed.txt", &n);
+    struct vs_ids all = { 0 }, one = { 0 };
+    struct vs_buf back = { 0 };
+    encode(t, text, n, false, 0, &all);
+    assert_int_equal(vs_tokenizer_decode(t, all.id, all.n, false, &back, NULL), VS_OK);
+    assert_int_equal(back.n, n);
+    assert_memory_equal(back.data, text, n);
+    encode(t, text, n, true, 0, &one);   /* no special pieces: trust changes nothing */
+    assert_int_equal(one.n, all.n);
+    assert_memory_equal(one.id, all.id, all.n * sizeof *all.id);
+    vs_buf_clear(&back);
+    vs_ids_clear(&all);
+    vs_ids_clear(&one);
+    free(text);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+static void test_long_words_take_linear_time(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("llama-bpe");
+    struct vocabulary *w = empty("llama", NULL);
+    add_piece(w, "a", 1, -9);
+    add_piece(w, "aa", 1, -1);
+    add_piece(w, "aaaa", 1, -2);
+    w->n_scores = w->n;
+    struct vocabulary *both[] = { v, w };
+    enum { N = 1 << 20 };
+    char *s = malloc(N);
+    assert_non_null(s);
+    memset(s, 'a', N);
+    for (int i = 0; i < 2; i++) {
+        struct vs_tokenizer *t;
+        assert_int_equal(create(both[i], &t, NULL), VS_OK);
+        struct vs_ids ids = { 0 };
+        uint64_t t0 = vs_clock_ns();
+        encode(t, s, N, false, 0, &ids);
+        assert_true(vs_clock_ns() - t0 < 10000000000u);
+        assert_true(ids.n > 0 && ids.n < N);
+        vs_ids_clear(&ids);
+        vs_tokenizer_free(t);
+        free(both[i]);
+    }
+    free(s);
+}
+
+/* Section 6 said slowly, on the whole text at once. */
+static size_t spm_slowly(const struct vocabulary *v, char symbol[][64], size_t n)
+{
+    for (;;) {
+        float best = -1e30f;
+        size_t at = n;
+        for (size_t i = 0; i + 1 < n; i++) {
+            char joined[128];
+            snprintf(joined, sizeof joined, "%.63s%.63s", symbol[i], symbol[i + 1]);
+            uint32_t id = find_piece(v, joined);
+            if (id != UINT32_MAX && v->type[id] == 1 && v->score[id] > best) {
+                best = v->score[id];
+                at = i;
+            }
+        }
+        if (at == n)
+            return n;
+        size_t len = strlen(symbol[at]);
+        assert_true(len + strlen(symbol[at + 1]) < 64);
+        memcpy(symbol[at] + len, symbol[at + 1], strlen(symbol[at + 1]) + 1);
+        memmove(symbol[at + 1], symbol[at + 2], (n - at - 2) * sizeof *symbol);
+        n--;
+    }
+}
+
+static struct vocabulary *sentence_piece(void)
+{
+    struct vocabulary *v = empty("llama", "default");
+    add_piece(v, "<unk>", 2, 0);
+    add_piece(v, "<s>", 3, 0);
+    add_piece(v, "</s>", 3, 0);
+    for (int b = 0; b < 256; b++) {
+        char s[8];
+        snprintf(s, sizeof s, "<0x%02X>", b);
+        add_piece(v, s, 6, 0);
+    }
+    static const char *const first[] = { "\xe2\x96\x81", "a", "b", "c", "\xc3\xa9" };
+    for (size_t i = 0; i < 5; i++)
+        add_piece(v, first[i], 1, -1000);
+    for (int i = 0; i < 3000 && v->n < 700; i++) {
+        uint32_t a = 259 + random_below(v->n - 259), b = 259 + random_below(v->n - 259);
+        char joined[2 * MAX_PIECE];
+        snprintf(joined, sizeof joined, "%s%s", v->piece[a], v->piece[b]);
+        if (strlen(joined) < 16 && find_piece(v, joined) == UINT32_MAX)
+            add_piece(v, joined, 1, -(float)random_below(50));
+    }
+    v->n_scores = v->n;
+    v->bos = 1;
+    v->eos = 2;
+    return v;
+}
+
+static void test_spm_is_the_slow_algorithm(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 2; variant++) {
+        struct vocabulary *v = sentence_piece();
+        v->add_space_prefix = variant;
+        if (variant)                     /* without pieces that join words, texts are cut at spaces */
+            for (uint32_t id = 264; id < v->n; id++) {
+                const char *sign = strstr(v->piece[id] + 3, "\xe2\x96\x81");
+                while (sign && memcmp(sign - 3, "\xe2\x96\x81", 3) == 0)
+                    sign = strstr(sign + 3, "\xe2\x96\x81");
+                if (sign || (strstr(v->piece[id], "\xe2\x96\x81") && memcmp(v->piece[id], "\xe2\x96\x81", 3) != 0))
+                    snprintf(v->piece[id], MAX_PIECE, "unused%" PRIu32, id);
+            }
+        struct vs_tokenizer *t;
+        struct vs_error err = { 0 };
+        if (create(v, &t, &err) != VS_OK)
+            fail_msg("%s", err.text);
+        for (int round = 0; round < 200; round++) {
+            static char symbol[400][64];
+            struct vs_buf s = { 0 };
+            size_t n = 0, n_text = 1 + random_below(120);
+            if (v->add_space_prefix)
+                snprintf(symbol[n++], 64, "\xe2\x96\x81");
+            for (size_t i = 0; i < n_text; i++) {
+                static const char *const letters[] = { " ", "a", "b", "c", "\xc3\xa9", "z" };
+                const char *letter = letters[random_below(6)];
+                vs_buf_str(&s, letter);
+                snprintf(symbol[n++], 64, "%s", *letter == ' ' ? "\xe2\x96\x81" : letter);
+            }
+            n = spm_slowly(v, symbol, n);
+            struct vs_ids ids = { 0 };
+            encode(t, s.data, s.n, false, 0, &ids);
+            size_t k = 0;
+            for (size_t i = 0; i < n; i++) {
+                uint32_t id = find_piece(v, symbol[i]);
+                assert_true(k < ids.n);
+                assert_int_equal(ids.id[k++], id == UINT32_MAX ? 3u + 'z' : id);
+            }
+            assert_int_equal(k, ids.n);
+            struct vs_buf back = { 0 };
+            vs_tokenizer_decode(t, ids.id, ids.n, false, &back, NULL);
+            assert_int_equal(back.n, s.n);
+            assert_memory_equal(back.data, s.data, s.n);
+            vs_buf_clear(&back);
+            vs_buf_clear(&s);
+            vs_ids_clear(&ids);
+        }
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
+/* ---- special pieces ---- */
+
+static void test_trust(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("gpt-2");
+    uint32_t start = add_piece(v, "<|im_start|>", 3, 0), user = add_piece(v, "<tool>", 4, 0);
+    uint32_t longer = add_piece(v, "<tool>>", 3, 0), unk = add_piece(v, "<unk>", 2, 0);
+    add_piece(v, "<tool>", 4, 0);        /* said twice: the lower id is meant */
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "<|im_start|>", true, 0, start);
+    ASSERT_IDS(t, "<tool><unk>", true, 0, user, unk);
+    ASSERT_IDS(t, "<tool>>", true, 0, longer);
+    ASSERT_IDS(t, "<tool>>", false, 0, user, '>');
+    struct vs_ids ids = { 0 };
+    encode(t, "x<|im_start|>\n<unk>", 19, false, 0, &ids);
+    for (size_t i = 0; i < ids.n; i++)
+        assert_false(vs_tokenizer_is_control(t, ids.id[i]));
+    /* every split of the text into a trusted and a plain part, both ways: it matches only when wholly trusted */
+    const char *s = "<|im_start|>x";
+    for (size_t cut = 0; cut <= 13; cut++)
+        for (int first = 0; first < 2; first++) {
+            struct vs_text_run runs[] = { { cut, first }, { 0, !first }, { 13 - cut, !first } };
+            ids.n = 0;
+            assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 3, 0, &ids, NULL), VS_OK);
+            bool whole = first ? cut >= 12 : cut == 0;
+            assert_int_equal(ids.id[0] == start, whole);
+        }
+    /* neighbouring trusted runs are one */
+    struct vs_text_run runs[] = { { 3, true }, { 0, false }, { 4, true }, { 5, true }, { 1, false } };
+    ids.n = 0;
+    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 5, 0, &ids, NULL), VS_OK);
+    assert_int_equal(ids.n, 2);
+    assert_int_equal(ids.id[0], start);
+    /* bad calls leave the list as it was */
+    struct vs_error err = { 0 };
+    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 4, 0, &ids, &err), VS_E_INVALID);
+    assert_int_equal(vs_tokenizer_encode(t, s, 12, runs, 5, 0, &ids, &err), VS_E_INVALID);
+    struct vs_text_run run = { 4, false };
+    assert_int_equal(vs_tokenizer_encode(t, "ab\xff" "c", 4, &run, 1, 0, &ids, &err), VS_E_MALFORMED);
+    assert_non_null(strstr(err.text, "byte 2"));
+    assert_int_equal(ids.n, 2);
+    vs_ids_clear(&ids);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* Merging never makes a control piece, though its text is in the vocabulary. */
+static void test_no_merge_makes_a_control_piece(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("tekken");
+    add_piece(v, "!!", 3, 0);
+    snprintf(v->merge[v->n_merges++], sizeof *v->merge, "! !");
+    struct vocabulary *w = sentence_piece();
+    add_piece(w, "/", 1, -1);
+    add_piece(w, "<", 1, -1);
+    add_piece(w, "s>", 1, -1);
+    add_piece(w, "</", 1, -1);
+    w->n_scores = w->n;
+    w->add_space_prefix = 0;
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "!!", false, 0, '!', '!');
+    vs_tokenizer_free(t);
+    assert_int_equal(create(w, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "</s>", true, 0, 2);
+    struct vs_ids ids = { 0 };
+    encode(t, "</s><s>", 7, false, 0, &ids);
+    for (size_t i = 0; i < ids.n; i++)
+        assert_false(vs_tokenizer_is_control(t, ids.id[i]));
+    vs_ids_clear(&ids);
+    vs_tokenizer_free(t);
+    free(v);
+    free(w);
+}
+
+static void test_bos(void **state)
+{
+    (void)state;
+    struct vocabulary *v = sentence_piece();
+    v->add_space_prefix = 0;
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    assert_int_equal(vs_tokenizer_bos(t), 1);
+    assert_true(vs_tokenizer_adds_bos(t));
+    uint32_t a = find_piece(v, "a");
+    ASSERT_IDS(t, "a", true, VS_ENCODE_ADD_SPECIAL, 1, a);
+    ASSERT_IDS(t, "<s>a", true, VS_ENCODE_ADD_SPECIAL, 1, a);     /* never a second one */
+    ASSERT_IDS(t, "", true, VS_ENCODE_ADD_SPECIAL, 1);
+    assert_ids(t, "", true, 0, 0, NULL);
+    assert_true(vs_tokenizer_is_end(t, 2));
+    assert_false(vs_tokenizer_is_end(t, 1));
+    assert_false(vs_tokenizer_is_end(t, UINT32_MAX));
+    vs_tokenizer_free(t);
+    v->bos = 1 << 20;                    /* beyond the vocabulary: ignored, the family's own stays */
+    v->eos = 1 << 20;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    assert_int_equal(vs_tokenizer_bos(t), 1);
+    assert_int_equal(vs_tokenizer_eos(t), 2);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+static void test_harmony_ends(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("gpt-4o");
+    uint32_t end = add_piece(v, "<|end|>", 3, 0), other = add_piece(v, "<|im_end|>", 1, 0);
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    assert_true(vs_tokenizer_is_end(t, end));
+    assert_true(vs_tokenizer_is_end(t, other));
+    assert_true(vs_tokenizer_is_control(t, other));               /* whatever the file says */
+    vs_tokenizer_free(t);
+    uint32_t back = add_piece(v, "<|return|>", 3, 0), call = add_piece(v, "<|call|>", 3, 0);
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    assert_false(vs_tokenizer_is_end(t, end));                    /* it closes a message there */
+    assert_true(vs_tokenizer_is_control(t, end));
+    assert_true(vs_tokenizer_is_end(t, back));
+    assert_true(vs_tokenizer_is_end(t, call));
+    struct vs_buf out = { 0 };
+    vs_tokenizer_decode(t, (uint32_t[]){ end, back }, 2, false, &out, NULL);
+    assert_string_equal(out.data, "<|end|>");
+    vs_buf_clear(&out);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* ---- back to text ---- */
+
+static void test_streaming(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("llama-bpe");
+    uint32_t hidden = add_piece(v, "<|end|>", 3, 0);
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    size_t n;
+    char *text = read_file(TEST_DIR "/golden/tokenizer/mixed.txt", &n);
+    struct vs_ids ids = { 0 };
+    encode(t, text, n, false, 0, &ids);
+    struct vs_detok d;
+    struct vs_buf out = { 0 };
+    vs_detok_init(&d, t, false);
+    for (size_t i = 0; i < ids.n; i++) {
+        size_t before = out.n;
+        assert_int_equal(vs_detok_push(&d, ids.id[i], &out), VS_OK);
+        assert_int_equal(vs_utf8_valid(out.data + before, out.n - before), out.n - before);
+        assert_true(d.n_held <= 3);
+    }
+    vs_detok_finish(&d, &out);
+    assert_int_equal(out.n, n);
+    assert_memory_equal(out.data, text, n);
+    free(text);
+    vs_ids_clear(&ids);
+
+    /* bytes that make no character; ids of bytes are the bytes, a control token in between prints nothing */
+    static const struct { const char *bytes, *want; } cases[] = {
+        { "\xe2\x82", "\xef\xbf\xbd" },
+        { "\xe2\x82\xac", "\xe2\x82\xac" },
+        { "\xe2\x82" "a", "\xef\xbf\xbd" "a" },
+        { "\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\xf0\x9f\xe2\x82\xac", "\xef\xbf\xbd\xe2\x82\xac" },
+        { "\xf0\x9f\x98\x80\xf0", "\xf0\x9f\x98\x80\xef\xbf\xbd" },
+        { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\x80" "ok", "\xef\xbf\xbd" "ok" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vs_buf_reset(&out);
+        vs_detok_init(&d, t, false);
+        for (const char *s = cases[i].bytes; *s; s++) {
+            assert_int_equal(vs_detok_push(&d, (uint8_t)*s, &out), VS_OK);
+            assert_int_equal(vs_detok_push(&d, hidden, &out), VS_OK);
+        }
+        vs_detok_finish(&d, &out);
+        assert_string_equal(out.data, cases[i].want);
+    }
+    assert_int_equal(vs_detok_push(&d, 1u << 30, &out), VS_E_INVALID);
+    struct vs_error err = { 0 };
+    assert_int_equal(vs_tokenizer_decode(t, (uint32_t[]){ 5, 1u << 30 }, 2, false, &out, &err), VS_E_INVALID);
+    vs_buf_clear(&out);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+static void test_leading_space(void **state)
+{
+    (void)state;
+    struct vocabulary *v = sentence_piece();
+    uint32_t space_a = find_piece(v, "\xe2\x96\x81" "a");
+    if (space_a == UINT32_MAX) {
+        space_a = add_piece(v, "\xe2\x96\x81" "a", 1, -1);
+        v->n_scores = v->n;
+    }
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    const uint32_t ids[] = { 1, space_a, space_a };
+    struct vs_buf out = { 0 };
+    assert_int_equal(vs_tokenizer_decode(t, ids, 3, false, &out, NULL), VS_OK);
+    assert_string_equal(out.data, "a a");
+    for (int continues = 0; continues < 2; continues++) {
+        struct vs_detok d;
+        vs_buf_reset(&out);
+        vs_detok_init(&d, t, false);
+        if (continues)
+            vs_detok_continue(&d);
+        for (size_t i = 0; i < 3; i++)
+            vs_detok_push(&d, ids[i], &out);
+        vs_detok_finish(&d, &out);
+        assert_string_equal(out.data, continues ? " a a" : "a a");
+    }
+    vs_buf_clear(&out);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* ---- what files may not hold ---- */
+
+static void refuse(const struct vocabulary *v, int code, const char *text)
+{
+    struct vs_tokenizer *t = NULL;
+    struct vs_error err = { 0 };
+    int r = create(v, &t, &err);
+    if (r != code || !strstr(err.text, text))
+        fail_msg("want %s with '%s', got %s: %s", vs_status_name(code), text, vs_status_name(r), err.text);
+    assert_null(t);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("gpt-2");
+    v->pre = "from-the-future";
+    refuse(v, VS_E_UNSUPPORTED, "from-the-future");
+    v->pre = "gpt-2";
+    v->model = "bert";
+    refuse(v, VS_E_UNSUPPORTED, "bert");
+    v->model = "none";
+    refuse(v, VS_E_NOT_FOUND, "no tokenizer");
+    v->model = "llama";
+    refuse(v, VS_E_MALFORMED, "scores is missing");
+    v->n_scores = v->n - 1;
+    refuse(v, VS_E_MALFORMED, "scores has");
+    v->n_scores = v->n;
+    v->score[7] = (float)strtod("nan", NULL);
+    refuse(v, VS_E_MALFORMED, "token 7");
+    v->model = "gpt2";
+    v->n_scores = 0;
+    v->n_types = v->n - 1;
+    refuse(v, VS_E_MALFORMED, "token_type has");
+    v->n_types = v->n;
+    v->type[3] = 77;
+    refuse(v, VS_E_MALFORMED, "type 77");
+    v->type[3] = 1;
+    v->tokens_type = VS_GGUF_U32;
+    refuse(v, VS_E_MALFORMED, "not strings");
+    v->tokens_type = VS_GGUF_STRING;
+    v->n = v->n_types = 0;
+    refuse(v, VS_E_MALFORMED, "tokens");
+    free(v);
+}
+
+/* Merges that name absent pieces, empty, doubled and mis-spelled pieces: the rest works. */
+static void test_tolerated(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("gpt-2");
+    static const char *const merges[] = { "zz zz", "nospace", "", " ", "a ", " a", "z \xff", "q \xe4\xb8\xad", "z z", "z z" };
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++)
+        snprintf(v->merge[v->n_merges++], sizeof *v->merge, "%s", merges[i]);
+    add_piece(v, "", 1, 0);
+    add_piece(v, "", 3, 0);
+    add_piece(v, "\xff\xfe", 3, 0);
+    add_piece(v, "\xa9", 4, 0);
+    uint32_t zz = add_piece(v, "zz", 1, 0);
+    add_piece(v, "zz", 1, 0);
+    struct vs_tokenizer *t;
+    struct vs_error err = { 0 };
+    assert_int_equal(create(v, &t, &err), VS_OK);
+    ASSERT_IDS(t, "zzz", false, 0, zz, 'z');
+    ASSERT_IDS(t, "\xc3\xa9", true, 0, 0xc3, 0xa9);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pretok_golden),
+        cmocka_unit_test(test_pretok_linear),
+        cmocka_unit_test(test_bpe_is_the_slow_algorithm),
+        cmocka_unit_test(test_bpe_round_trip),
+        cmocka_unit_test(test_long_words_take_linear_time),
+        cmocka_unit_test(test_spm_is_the_slow_algorithm),
+        cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_no_merge_makes_a_control_piece),
+        cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_harmony_ends),
+        cmocka_unit_test(test_streaming),
+        cmocka_unit_test(test_leading_space),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_tolerated),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
