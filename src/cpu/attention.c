@@ -64,64 +64,65 @@ static int8_t q8(float x)
     return r >= -127.0f && r <= 127.0f ? (int8_t)r : 0;
 }
 
-static void write_q8(const struct vs_kv_layout *l, uint8_t *at, uint32_t slot, const float *k, const float *v)
-{
-    int8_t *kq = (int8_t *)at, *vq = (int8_t *)at + l->k_bytes + l->k_scale_bytes;
-    float *ks = (float *)(void *)(at + l->k_bytes), *vs = (float *)(void *)(vq + l->v_bytes), inverse = 0;
-    for (size_t d = 0; d < l->head_dim; d++) {
-        if (d % 32 == 0)
-            ks[d / 32 * VS_PAGE_TOKENS + slot] = q8_scale(k + d, l->head_dim - d < 32 ? l->head_dim - d : 32, &inverse);
-        kq[d * VS_PAGE_TOKENS + slot] = q8(k[d] * inverse);
-    }
-    vs[slot] = q8_scale(v, l->head_dim, &inverse);
-    for (size_t d = 0; d < l->head_dim; d++)
-        vq[slot * l->head_dim + d] = q8(v[d] * inverse);
-}
-
-static void write_head(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *k, const float *v)
+static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *k)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     size_t hd = l->head_dim;
     if (l->type == VS_KV_Q8_0) {
-        write_q8(l, at, slot, k, v);
+        int8_t *to = (int8_t *)at;
+        float *scale = (float *)(void *)(at + l->k_bytes), inverse = 0;
+        for (size_t d = 0; d < hd; d++) {
+            if (d % 32 == 0)
+                scale[d / 32 * VS_PAGE_TOKENS + slot] = q8_scale(k + d, hd - d < 32 ? hd - d : 32, &inverse);
+            to[d * VS_PAGE_TOKENS + slot] = q8(k[d] * inverse);
+        }
     } else if (l->type == VS_KV_F32) {
         float *to = (float *)(void *)at;
         for (size_t d = 0; d < hd; d++)
             to[d * VS_PAGE_TOKENS + slot] = k[d];
-        memcpy(at + l->k_bytes + slot * hd * 4, v, hd * 4);
     } else {
-        uint16_t half[512];
-        uint16_t *to = (uint16_t *)(void *)at;
+        uint16_t half[512], *to = (uint16_t *)(void *)at;
         c->ops.to_f16(half, k, hd);
         for (size_t d = 0; d < hd; d++)
             to[d * VS_PAGE_TOKENS + slot] = half[d];
-        c->ops.to_f16((uint16_t *)(void *)(at + l->k_bytes) + slot * hd, v, hd);
     }
 }
 
-/* Head norms and rope of one row, in place, then its K and V to the cache. */
-void vs_attention_write(struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+static void write_v(const struct vs_cpu *c, uint8_t *head, uint32_t slot, const float *v)
 {
-    const struct vs_cpu_ops *ops = &c->ops;
-    const struct vs_row *r = &c->step->rows[row];
-    size_t hd = in->head_dim;
-    float *q = vs_cpu_at(c, in->x) + (size_t)row * in->n_heads * hd;
-    float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
-    const float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * hd;
-    for (uint32_t h = 0; h < in->n_heads + in->n_kv_heads; h++) {
-        bool is_q = h < in->n_heads;
-        float *x = is_q ? q + h * hd : k + (h - in->n_heads) * hd;
-        const float *weight = is_q ? in->weight : in->weight2;
-        if (weight)
-            ops->rms_norm(x, x, weight, hd, in->eps);
-        if (in->rope != VS_NONE) {
-            uint32_t pairs = c->ropes[in->rope].n_pairs;
-            ops->rope(x, c->ropes[in->rope].cosine + (size_t)row * pairs, c->ropes[in->rope].sine + (size_t)row * pairs,
-                      pairs, c->ropes[in->rope].kind);
-        }
+    const struct vs_kv_layout *l = &c->kv_layout;
+    uint8_t *at = head + l->k_bytes + l->k_scale_bytes;
+    size_t hd = l->head_dim;
+    if (l->type == VS_KV_Q8_0) {
+        float inverse, *scale = (float *)(void *)(at + l->v_bytes);
+        scale[slot] = q8_scale(v, hd, &inverse);
+        for (size_t d = 0; d < hd; d++)
+            ((int8_t *)at)[slot * hd + d] = q8(v[d] * inverse);
+    } else if (l->type == VS_KV_F32) {
+        memcpy(at + slot * hd * 4, v, hd * 4);
+    } else {
+        c->ops.to_f16((uint16_t *)(void *)at + slot * hd, v, hd);
     }
-    for (uint32_t h = 0; h < in->n_kv_heads; h++)
-        write_head(c, head_at(c, r->pages, r->position, in->layer, h), r->position % VS_PAGE_TOKENS, k + h * hd, v + h * hd);
+}
+
+void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, enum vs_role role, uint32_t head, float *x)
+{
+    const struct vs_row *r = &c->step->rows[row];
+    uint32_t slot = r->position % VS_PAGE_TOKENS;
+    if (role == VS_ROLE_V) {
+        write_v(c, head_at(c, r->pages, r->position, in->layer, head), slot, x);
+        return;
+    }
+    const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
+    if (weight)
+        c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
+    if (in->rope != VS_NONE) {
+        uint32_t pairs = c->ropes[in->rope].n_pairs;
+        c->ops.rope(x, c->ropes[in->rope].cosine + (size_t)row * pairs, c->ropes[in->rope].sine + (size_t)row * pairs,
+                    pairs, c->ropes[in->rope].kind);
+    }
+    if (role == VS_ROLE_K)
+        write_k(c, head_at(c, r->pages, r->position, in->layer, head), slot, x);
 }
 
 /* ---- the step's plan ---- */
@@ -149,13 +150,22 @@ void vs_attention_plan(struct vs_cpu *c)
     size_t need = (size_t)s->n_rows * c->kv_layout.n_kv_heads * c->max_group * c->n_splits * (2 + c->kv_layout.head_dim);
     c->split_attention = c->n_splits > 1 && need <= c->partial_floats
                       && c->n_blocks * c->kv_layout.n_kv_heads < 4 * vs_pool_n_threads(c->pool);
+    uint32_t pieces = c->n_blocks * c->kv_layout.n_kv_heads * (c->split_attention ? c->n_splits : 1);
+    c->n_parts = pieces >= 3 * vs_pool_n_threads(c->pool) ? 1 : 3 * vs_pool_n_threads(c->pool) / pieces;
+}
+
+/* Pieces that the query heads of one KV head are cut into, so that no thread is without work. */
+static uint32_t n_parts(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    uint32_t group = in->n_heads / in->n_kv_heads;
+    return c->n_parts < group ? c->n_parts : group;
 }
 
 uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     if (in->kind == VS_I_MERGE)
         return c->split_attention ? c->step->n_rows * in->n_heads : 0;
-    return c->n_blocks * in->n_kv_heads * (c->split_attention ? c->n_splits : 1);
+    return c->n_blocks * in->n_kv_heads * n_parts(c, in) * (c->split_attention ? c->n_splits : 1);
 }
 
 static size_t max_queries(const struct vs_cpu *c)
@@ -267,10 +277,10 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
 
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
 static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, const struct vs_block *block,
-                  uint32_t head, uint32_t which)
+                  uint32_t head, uint32_t group, uint32_t which)
 {
     const struct vs_row *rows = c->step->rows + block->first;
-    uint32_t group = in->n_heads / in->n_kv_heads, base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
+    uint32_t base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
     size_t n_q = (size_t)block->n * group, hd = in->head_dim;
     for (uint32_t i = 0; i < block->n; i++) {
         uint32_t from = first_visible(in, rows[i].position), end = rows[i].position + 1;
@@ -308,32 +318,39 @@ static float *partial_at(const struct vs_cpu *c, const struct vs_instr *in, uint
     return c->partial + (((size_t)row * in->n_heads + head) * c->n_splits + which) * (2 + in->head_dim);
 }
 
-static void finish(const struct vs_cpu *c, float *y, const float *o, float l, size_t hd)
+/* o / l of one head of one row, in place, to where the program wants it. */
+static void finish(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, float *o, float l)
 {
-    c->ops.scale(y, o, 1.0f / l, hd);
+    size_t hd = in->head_dim, column = (size_t)head * hd;
+    c->ops.scale(o, o, 1.0f / l, hd);
+    if (in->y != VS_NONE)
+        memcpy(vs_cpu_at(c, in->y) + (size_t)row * in->width + column, o, hd * sizeof *o);
+    if (in->act != VS_NONE)
+        vs_cpu_quantize(c, in->act, c->step->n_rows, in->width, row, o - column, column, hd);
 }
 
 void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread)
 {
     struct scratch s;
     scratch_init(c, thread, &s);
-    uint32_t n_which = c->split_attention ? c->n_splits : 1;
-    uint32_t which = task % n_which, head = task / n_which % in->n_kv_heads;
-    const struct vs_block *block = &c->blocks[task / n_which / in->n_kv_heads];
-    uint32_t group = in->n_heads / in->n_kv_heads;
+    uint32_t n_which = c->split_attention ? c->n_splits : 1, parts = n_parts(c, in), all = in->n_heads / in->n_kv_heads;
+    uint32_t which = task % n_which, part = task / n_which % parts, head = task / n_which / parts % in->n_kv_heads;
+    const struct vs_block *block = &c->blocks[task / n_which / parts / in->n_kv_heads];
+    uint32_t begin = part * all / parts, group = (part + 1) * all / parts - begin;
+    uint32_t first_head = head * all + begin;
     size_t hd = in->head_dim, n_q = (size_t)block->n * group, width = (size_t)in->n_heads * hd;
-    const float *q = vs_cpu_at(c, in->x) + block->first * width + (size_t)head * group * hd;
+    const float *q = vs_cpu_at(c, in->x) + block->first * width + first_head * hd;
     for (uint32_t i = 0; i < block->n; i++)
         memcpy(s.q + i * group * hd, q + i * width, group * hd * 4);
     if (c->kv_layout.type == VS_KV_Q8_0)
         quantise_queries(&s, n_q, hd);
 
     if (c->split_attention) {
-        if (!split(c, in, &s, block, head, which))
+        if (!split(c, in, &s, block, head, group, which))
             for (size_t i = 0; i < n_q; i++)
                 s.span[i] = (struct vs_span){ 0, 0 };
-        for (size_t i = 0; i < n_q; i++) {
-            float *to = partial_at(c, in, block->first + (uint32_t)(i / group), head * group + (uint32_t)(i % group), which);
+        for (uint32_t i = 0; i < n_q; i++) {
+            float *to = partial_at(c, in, block->first + i / group, first_head + i % group, which);
             to[0] = s.span[i].hi > s.span[i].lo ? s.m_split[i] : -__builtin_inff();
             to[1] = s.l_split[i];
             memcpy(to + 2, s.o_split + i * hd, hd * 4);
@@ -348,15 +365,14 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
     const struct vs_row *rows = c->step->rows + block->first;
     uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT, to = rows[block->n - 1].position / VS_SPLIT;
     for (uint32_t w = from; w <= to; w++) {
-        if (!split(c, in, &s, block, head, w))
+        if (!split(c, in, &s, block, head, group, w))
             continue;
         for (size_t i = 0; i < n_q; i++)
             if (s.span[i].hi > s.span[i].lo)
                 c->ops.merge(s.o + i * hd, &s.l[i], &s.m[i], s.o_split + i * hd, s.l_split[i], s.m_split[i], hd);
     }
-    float *y = vs_cpu_at(c, in->y) + block->first * width + (size_t)head * group * hd;
-    for (size_t i = 0; i < n_q; i++)
-        finish(c, y + i / group * width + i % group * hd, s.o + i * hd, s.l[i], hd);
+    for (uint32_t i = 0; i < n_q; i++)
+        finish(c, in, block->first + i / group, first_head + i % group, s.o + i * hd, s.l[i]);
 }
 
 void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
@@ -371,5 +387,5 @@ void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
         if (p[0] != -__builtin_inff())
             c->ops.merge(o, &l, &m, p + 2, p[1], p[0], hd);
     }
-    finish(c, vs_cpu_at(c, in->y) + (size_t)task * hd, o, l, hd);
+    finish(c, in, row, head, o, l);
 }

@@ -1,4 +1,5 @@
-/* cpu/internal.h - the lowered program; stays inside the room. lower.c makes it, load.c fills the weights, run.c executes it. */
+/* cpu/internal.h - the lowered program; stays inside the room. lower.c makes it, load.c fills the weights,
+ * run.c executes it. */
 #ifndef VS_CPU_INTERNAL_H
 #define VS_CPU_INTERNAL_H
 #include "cpu/backend.h"
@@ -14,7 +15,7 @@ enum vs_instr_kind {
     VS_I_NORM,          /* y and/or act = norm(x) * weight (+ add) */
     VS_I_ACT,           /* act = quantised x */
     VS_I_LINEAR,        /* a group of matrices that read the same x */
-    VS_I_QKV,           /* head norms and rope in place, then K and V to their pages */
+    VS_I_QKV,           /* head norms and rope in place, then K and V to their pages; where VS_I_LINEAR could not */
     VS_I_ATTENTION,     /* whole heads, or single splits into partial results */
     VS_I_MERGE,         /* the partial results, when there are some */
     VS_I_GLU,           /* y and/or act = act(x) * x2 */
@@ -23,9 +24,18 @@ enum vs_instr_kind {
     VS_N_INSTRS
 };
 
+/* What a group of matrices does with its result while it is in the cache. */
+enum vs_epilogue {
+    VS_EPILOGUE_NONE,
+    VS_EPILOGUE_GLU,    /* linears: gate, up; act(gate) * up to y and/or act, the matrices' own results are not stored */
+    VS_EPILOGUE_HEADS,  /* linears: q, k, v in any order; a task is one head: norm, rope, K and V to their pages */
+};
+enum vs_role { VS_ROLE_Q, VS_ROLE_K, VS_ROLE_V };
+
 /* Buffers are indices into the memory plan; VS_NONE = not there. */
 struct vs_linear {
     struct vs_matrix w;
+    enum vs_role role;                   /* with VS_EPILOGUE_HEADS */
     uint32_t tensor;                     /* whose data w.data will be */
     uint32_t y, residual;
     const float *bias;
@@ -35,11 +45,15 @@ struct vs_instr {
     enum vs_instr_kind kind;
     enum vs_rows rows;
     uint32_t x, x2, x3, y, act;
+    uint32_t act2;                       /* VS_I_LINEAR: the result of a GLU, quantised (act is what the matrices read) */
     uint32_t width;                      /* of x */
     const float *weight, *weight2;       /* norms; of q and k in VS_I_QKV */
     float eps, scale, cap;
     enum vs_activation activation;
     uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears */
+    enum vs_epilogue epilogue;
+    uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it reads, or VS_NONE */
+    bool is_prologue;
     uint32_t tensor;                     /* VS_I_EMBED */
     uint32_t n_heads, n_kv_heads, head_dim, layer, window, rope;
 };
@@ -77,7 +91,9 @@ struct vs_cpu {
     size_t n_instrs, n_linears, n_buffers, cap_instrs, cap_linears, cap_buffers;
     uint32_t logits, n_vocab;
 
-    uint8_t *arena;
+    uint8_t *arena;                      /* the intermediates, as planned */
+    uint8_t *private;                    /* one piece for each thread: what it makes for itself alone */
+    size_t private_bytes, private_act, private_glu;      /* of a piece; offsets: f32 rows at 0, their acts, results of gate and up */
     size_t arena_bytes;
     uint8_t *kv;
     struct vs_kv_layout kv_layout;
@@ -98,10 +114,17 @@ struct vs_cpu {
     const struct vs_step *step;
     uint32_t n_blocks;
     bool split_attention;
-    uint32_t n_splits;
-    struct vs_counter { _Atomic uint32_t next; } *counters;      /* next task of each instruction */
+    uint32_t n_splits, n_parts;          /* attention: splits of the longest sequence; pieces of a KV head's queries */
+    bool few;                            /* rows: prologues are computed by each thread for itself */
+    uint32_t *n_tasks;                   /* [n_instrs] */
+    struct vs_tasks_key { uint32_t n_rows, n_out, n_blocks, n_splits, n_parts; bool split; } tasks_key;  /* what they were counted for */
+    _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and its next task */
+    _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished */
+    struct vs_gate moved;                        /* the cursor, to another instruction */
     _Atomic int fault;
 };
+
+enum { VS_FEW_ROWS = 4, VS_MAX_INSTRS = 4095 };
 
 static inline float *vs_cpu_at(const struct vs_cpu *c, uint32_t buffer)
 {
@@ -112,9 +135,19 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file, uint64_t n_file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);
 
+/* Zeroed pages that cost nothing until touched; huge where the kernel allows. NULL when there is no room. munmap ends it. */
+void *vs_cpu_reserve(size_t n);
+
+/* run.c: bytes of a thread's private piece; sets the offsets. */
+void vs_cpu_private_plan(struct vs_cpu *c);
+/* Rows of one result to its activations: elements [begin, begin + n) of `row`, begin a multiple of 32. */
+void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n_rows, uint32_t width, uint32_t row, const float *x,
+                     size_t begin, size_t n);
+
 /* attention.c; `thread` picks the scratch. */
 void vs_attention_plan(struct vs_cpu *c);                 /* blocks of the step, and whether splits are tasks */
-void vs_attention_write(struct vs_cpu *c, const struct vs_instr *in, uint32_t row);
+/* One head of one row as the matrix left it: norm and rope (q, k), then k or v to its page. */
+void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, enum vs_role role, uint32_t head, float *x);
 void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread);
 void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task);
 uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);

@@ -4,7 +4,9 @@
  *   matrices that read the same value become one group (QKV, gate + up);
  *   a value that only matrices of block formats read is quantised where it is made (norm, GLU) and never stored as f32;
  *   an addition whose one operand comes from a matrix or a norm happens where that is stored;
- *   head norms and rope work in place on q and k, together with the write to the cache.
+ *   head norms and rope work in place on q and k, together with the write to the cache, as soon as a head's q, k or v is there;
+ *   gate and up become their product as soon as 32 columns of both are there;
+ *   with few rows, a norm or quantiser before a matrix is repeated by every thread (run.c), which saves a barrier.
  */
 #include "cpu/internal.h"
 
@@ -18,6 +20,7 @@ struct lowering {
     uint32_t *maker;                     /* node that makes value v */
     uint32_t *user, *n_users;            /* one node that reads value v; how many do */
     bool *want_act, *want_f32;
+    bool *only_linear;                   /* nothing but matrices reads value v */
     bool *done;                          /* node is absorbed in an instruction */
     uint32_t *buffer, *act;              /* of value v */
     int status;
@@ -91,7 +94,7 @@ static void emit(struct lowering *l, struct vs_instr in)
 static struct vs_instr instr(enum vs_instr_kind kind, enum vs_rows rows)
 {
     return (struct vs_instr){ .kind = kind, .rows = rows, .x = VS_NONE, .x2 = VS_NONE, .x3 = VS_NONE, .y = VS_NONE,
-                              .act = VS_NONE, .tensor = VS_NONE };
+                              .act = VS_NONE, .act2 = VS_NONE, .tensor = VS_NONE, .prologue = VS_NONE };
 }
 
 /* ---- reading the graph ---- */
@@ -114,13 +117,16 @@ static bool analyse(struct lowering *l)
     l->n_users = calloc(nv, sizeof *l->n_users);
     l->want_act = calloc(nv, 1);
     l->want_f32 = calloc(nv, 1);
+    l->only_linear = malloc(nv);
     l->buffer = malloc(nv * sizeof *l->buffer);
     l->act = malloc(nv * sizeof *l->act);
     l->done = calloc(nn, 1);
-    if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->buffer || !l->act || !l->done)
+    if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->only_linear || !l->buffer || !l->act || !l->done)
         return false;
-    for (size_t v = 0; v < nv; v++)
+    for (size_t v = 0; v < nv; v++) {
         l->buffer[v] = l->act[v] = VS_NONE;
+        l->only_linear[v] = v != l->g->logits;
+    }
     for (uint32_t i = 0; i < nn; i++) {
         const struct vs_node *n = &l->g->nodes[i];
         l->maker[n->out] = i;
@@ -130,6 +136,7 @@ static bool analyse(struct lowering *l)
                 continue;
             l->user[v] = i;
             l->n_users[v]++;
+            l->only_linear[v] &= n->op == VS_OP_LINEAR;
             if (n->op == VS_OP_LINEAR && !is_float(l, n))
                 l->want_act[v] = true;
             else
@@ -195,44 +202,6 @@ static void lower_norm(struct lowering *l, const struct vs_node *n)
     emit(l, in);
 }
 
-static void lower_linears(struct lowering *l, uint32_t first)
-{
-    struct vs_cpu *c = l->c;
-    uint32_t x = l->g->nodes[first].in[0];
-    quantise(l, x);
-    struct vs_instr in = instr(VS_I_LINEAR, l->g->values[x].rows);
-    in.x = touch(l, l->buffer[x]);
-    in.act = touch(l, l->act[x]);
-    in.width = l->g->values[x].width;
-    in.first = (uint32_t)c->n_linears;
-    for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
-        const struct vs_node *n = &l->g->nodes[i];
-        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i])
-            continue;
-        void *items = c->linears;
-        if (!room(l, &items, c->n_linears, &c->cap_linears, sizeof *c->linears))
-            return;
-        c->linears = items;
-        struct vs_linear *m = &c->linears[c->n_linears++];
-        const struct vs_tensor *t = &l->g->tensors[n->tensor[0]];
-        *m = (struct vs_linear){ .tensor = n->tensor[0], .residual = VS_NONE, .bias = vector(l, n->tensor[1]) };
-        m->w.cls = (enum vs_matrix_class)vs_class_of(t->dtype);
-        m->w.n_rows = t->n_rows;
-        m->w.n_cols = t->n_cols;
-        uint32_t other, out = n->out;
-        const struct vs_node *add = lone_add(l, out, &other);
-        if (add) {
-            m->residual = touch(l, l->buffer[other]);
-            out = add->out;
-            l->done[l->maker[out]] = true;
-        }
-        m->y = f32_buffer(l, out);
-        l->done[i] = true;
-        in.n++;
-    }
-    emit(l, in);
-}
-
 /* Follows q or k back over rope and head norm to the value that a matrix made. */
 static uint32_t trace(struct lowering *l, uint32_t value, const struct vs_node **ret_rope, const struct vs_node **ret_norm)
 {
@@ -249,34 +218,165 @@ static uint32_t trace(struct lowering *l, uint32_t value, const struct vs_node *
     }
 }
 
+/* What an attention says of its heads; ret_value[3]: q, k, v as the matrices made them. */
+static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_instr *in, uint32_t ret_value[3])
+{
+    const struct vs_node *q_rope, *q_norm, *k_rope, *k_norm;
+    ret_value[VS_ROLE_Q] = trace(l, n->in[0], &q_rope, &q_norm);
+    ret_value[VS_ROLE_K] = trace(l, n->in[1], &k_rope, &k_norm);
+    ret_value[VS_ROLE_V] = n->in[2];
+    in->weight = q_norm ? vector(l, q_norm->tensor[0]) : NULL;
+    in->weight2 = k_norm ? vector(l, k_norm->tensor[0]) : NULL;
+    in->eps = q_norm ? q_norm->p.eps : 0;
+    in->rope = q_rope ? q_rope->p.rope : VS_NONE;
+    in->n_heads = n->p.n_heads;
+    in->n_kv_heads = n->p.n_kv_heads;
+    in->head_dim = n->p.head_dim;
+    in->layer = n->p.layer;
+    in->window = n->p.window;
+    in->scale = n->p.scale;
+    in->cap = n->p.softcap;
+}
+
+/* The linears of `in`, just gathered, are the gate and up of a GLU that alone reads them: it becomes their epilogue. */
+static void fuse_glu(struct lowering *l, struct vs_instr *in)
+{
+    struct vs_linear *m = &l->c->linears[in->first];
+    if (in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
+        return;
+    const struct vs_node *glu = &l->g->nodes[l->user[m[0].y]];
+    if (glu->op != VS_OP_GLU || l->user[m[1].y] != l->user[m[0].y] || m[0].w.n_rows % 32)
+        return;
+    if (glu->in[0] != m[0].y) {          /* gate first */
+        struct vs_linear gate = m[1];
+        m[1] = m[0];
+        m[0] = gate;
+    }
+    in->epilogue = VS_EPILOGUE_GLU;
+    in->activation = glu->p.gelu ? VS_ACT_GELU_TANH : VS_ACT_SILU;
+    if (l->want_f32[glu->out])
+        in->y = f32_buffer(l, glu->out);
+    if (l->want_act[glu->out])
+        in->act2 = act_buffer(l, glu->out);
+    l->done[l->maker[glu->out]] = true;
+}
+
+/* They are the q, k and v of one attention, each head of whole panels: head norms, rope and cache become their epilogue. */
+static void fuse_heads(struct lowering *l, struct vs_instr *in)
+{
+    struct vs_linear *m = &l->c->linears[in->first];
+    if (in->n != 3)
+        return;
+    for (uint32_t i = 0; i < l->g->n_nodes; i++) {
+        const struct vs_node *n = &l->g->nodes[i];
+        if (n->op != VS_OP_ATTENTION || n->p.head_dim % VS_PANEL_ROWS)
+            continue;
+        struct vs_instr heads = *in;
+        uint32_t value[3], n_found = 0;
+        set_heads(l, n, &heads, value);
+        for (uint32_t k = 0; k < 3; k++)
+            for (uint32_t role = 0; role < 3; role++)
+                if (m[k].y == value[role] && l->n_users[m[k].y] == 1) {
+                    m[k].role = (enum vs_role)role;
+                    n_found++;
+                }
+        if (n_found == 3) {
+            *in = heads;
+            in->epilogue = VS_EPILOGUE_HEADS;
+            return;
+        }
+    }
+}
+
+/* The instruction before makes what only these matrices read: with few rows every thread makes it for itself. */
+static void adopt_prologue(struct lowering *l, struct vs_instr *in, uint32_t value)
+{
+    struct vs_instr *before = l->c->n_instrs ? &l->c->instrs[l->c->n_instrs - 1] : NULL;
+    if (!before || before->rows != in->rows || before->act != in->act)
+        return;
+    if ((before->kind == VS_I_ACT && before->x == in->x)
+        || (before->kind == VS_I_NORM && before->y == in->x && before->x2 == VS_NONE && l->only_linear[value])) {
+        before->is_prologue = true;
+        in->prologue = now(l) - 1;
+        touch(l, before->x);             /* read as late as now */
+    }
+}
+
+static void lower_linears(struct lowering *l, uint32_t first)
+{
+    struct vs_cpu *c = l->c;
+    uint32_t x = l->g->nodes[first].in[0];
+    quantise(l, x);
+    struct vs_instr in = instr(VS_I_LINEAR, l->g->values[x].rows);
+    in.x = touch(l, l->buffer[x]);
+    in.act = touch(l, l->act[x]);
+    in.width = l->g->values[x].width;
+    in.first = (uint32_t)c->n_linears;
+    adopt_prologue(l, &in, x);
+    for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
+        const struct vs_node *n = &l->g->nodes[i];
+        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i])
+            continue;
+        void *items = c->linears;
+        if (!room(l, &items, c->n_linears, &c->cap_linears, sizeof *c->linears))
+            return;
+        c->linears = items;
+        struct vs_linear *m = &c->linears[c->n_linears++];
+        const struct vs_tensor *t = &l->g->tensors[n->tensor[0]];
+        *m = (struct vs_linear){ .tensor = n->tensor[0], .residual = VS_NONE, .bias = vector(l, n->tensor[1]) };
+        m->w.cls = (enum vs_matrix_class)vs_class_of(t->dtype);
+        m->w.n_rows = t->n_rows;
+        m->w.n_cols = t->n_cols;
+        uint32_t other;
+        const struct vs_node *add = lone_add(l, n->out, &other);
+        if (add) {
+            m->residual = touch(l, l->buffer[other]);
+            l->done[l->maker[add->out]] = true;
+        }
+        m->y = add ? add->out : n->out;  /* the value; its buffer follows */
+        l->done[i] = true;
+        in.n++;
+    }
+    fuse_glu(l, &in);
+    fuse_heads(l, &in);
+    for (uint32_t k = 0; k < in.n; k++) {
+        struct vs_linear *m = &c->linears[in.first + k];
+        m->y = in.epilogue == VS_EPILOGUE_GLU ? VS_NONE : f32_buffer(l, m->y);
+    }
+    emit(l, in);
+}
+
+static bool heads_are_fused(const struct lowering *l, uint32_t layer)
+{
+    for (size_t i = l->c->n_instrs; i-- > 0;)
+        if (l->c->instrs[i].epilogue == VS_EPILOGUE_HEADS && l->c->instrs[i].layer == layer)
+            return true;
+    return false;
+}
+
 static void lower_attention(struct lowering *l, const struct vs_node *n)
 {
     struct vs_cpu *c = l->c;
-    const struct vs_node *q_rope, *q_norm, *k_rope, *k_norm;
-    uint32_t q = trace(l, n->in[0], &q_rope, &q_norm), k = trace(l, n->in[1], &k_rope, &k_norm);
+    uint32_t value[3];
     struct vs_instr in = instr(VS_I_QKV, VS_ROWS_STEP);
-    in.x = touch(l, l->buffer[q]);
-    in.x2 = touch(l, l->buffer[k]);
-    in.x3 = touch(l, l->buffer[n->in[2]]);
-    in.weight = q_norm ? vector(l, q_norm->tensor[0]) : NULL;
-    in.weight2 = k_norm ? vector(l, k_norm->tensor[0]) : NULL;
-    in.eps = q_norm ? q_norm->p.eps : 0;
-    in.rope = q_rope ? q_rope->p.rope : VS_NONE;
-    in.n_heads = n->p.n_heads;
-    in.n_kv_heads = n->p.n_kv_heads;
-    in.head_dim = n->p.head_dim;
-    in.layer = n->p.layer;
-    in.window = n->p.window;
-    in.scale = n->p.scale;
-    in.cap = n->p.softcap;
-    emit(l, in);
+    set_heads(l, n, &in, value);
+    in.x = touch(l, l->buffer[value[VS_ROLE_Q]]);
+    in.x2 = touch(l, l->buffer[value[VS_ROLE_K]]);
+    in.x3 = touch(l, l->buffer[value[VS_ROLE_V]]);
+    if (!heads_are_fused(l, in.layer))
+        emit(l, in);
 
     in.kind = VS_I_ATTENTION;
     in.x = touch(l, in.x);
-    in.y = f32_buffer(l, n->out);
+    if (l->want_f32[n->out] || in.head_dim % 32)         /* a head is whole blocks, or quantised when all are there */
+        in.y = f32_buffer(l, n->out);
+    if (l->want_act[n->out] && in.head_dim % 32 == 0)
+        in.act = act_buffer(l, n->out);
+    in.width = l->g->values[n->out].width;
     emit(l, in);
     in.kind = VS_I_MERGE;
     touch(l, in.y);
+    touch(l, in.act);
     emit(l, in);
     if (in.n_heads / in.n_kv_heads > c->max_group)
         c->max_group = in.n_heads / in.n_kv_heads;
@@ -354,6 +454,8 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
         c->n_vocab = check.width;
         emit(&l, check);
     }
+    if (l.status == VS_OK && c->n_instrs > VS_MAX_INSTRS)
+        l.status = VS_E_LIMIT;
     if (l.status == VS_OK) {
         c->arena_bytes = vs_plan(c->buffers, c->n_buffers);
         if (c->arena_bytes == SIZE_MAX)
@@ -364,8 +466,10 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
     free(l.n_users);
     free(l.want_act);
     free(l.want_f32);
+    free(l.only_linear);
     free(l.buffer);
     free(l.act);
     free(l.done);
-    return l.status == VS_OK ? VS_OK : vs_error_set(err, l.status, "model: out of memory while the program was made");
+    return l.status == VS_OK ? VS_OK : vs_error_set(err, l.status, l.status == VS_E_LIMIT
+        ? "model: too many layers for one program" : "model: out of memory while the program was made");
 }

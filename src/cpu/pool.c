@@ -4,29 +4,24 @@
 #include "base/num.h"
 #include "base/status.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum {
-    SPINS_BARRIER = 4000,               /* pauses before yielding: about 40 us, far above an even split of work */
-    SPINS_IDLE = 20000,                 /* pauses before an idle thread sleeps: keeps it awake from token to token */
-};
+enum { SPINS_IDLE = 20000 };            /* pauses before an idle thread sleeps: keeps it awake from token to token */
 
 struct vs_pool {
     unsigned n_threads;
-    void (*fn)(void *context, unsigned thread);
+    vs_pool_fn *fn;
     void *context;
-    _Alignas(64) _Atomic uint32_t generation;   /* counts runs; idle threads sleep on it */
-    _Atomic uint32_t sleepers;
-    _Alignas(64) _Atomic uint32_t arrived;      /* barrier: threads that came */
-    _Alignas(64) _Atomic uint32_t phase;        /* barrier: counts openings */
-    _Atomic int stop;
+    struct vs_gate runs;                /* changed once for each run, and at the end */
+    _Alignas(64) _Atomic bool open;     /* there is something to run */
+    _Atomic uint32_t inside;            /* threads other than 0 that may be running fn */
+    _Atomic bool stop;
     pthread_t thread[VS_POOL_MAX_THREADS];
 };
 
@@ -36,40 +31,31 @@ static inline void relax(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif
 }
 
-void vs_pool_barrier(struct vs_pool *p)
+void vs_gate_open(struct vs_gate *g)
 {
-    if (p->n_threads == 1)
-        return;
-    uint32_t phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == p->n_threads) {
-        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (unsigned spins = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; spins++) {
-        if (spins < SPINS_BARRIER)
-            relax();
-        else
-            sched_yield();
-    }
+    atomic_fetch_add(&g->changed, 1);
+    if (atomic_load(&g->sleepers))
+        syscall(SYS_futex, &g->changed, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-static void idle(struct vs_pool *p, uint32_t seen)
+void vs_gate_wait(struct vs_gate *g, uint32_t seen, unsigned spins)
 {
-    for (unsigned spins = 0; spins < SPINS_IDLE; spins++) {
-        if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen)
+    for (; spins; spins--) {
+        if (atomic_load_explicit(&g->changed, memory_order_acquire) != seen)
             return;
         relax();
     }
-    atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->generation) == seen)
-        syscall(SYS_futex, &p->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-    atomic_fetch_sub(&p->sleepers, 1);
+    atomic_fetch_add(&g->sleepers, 1);
+    if (atomic_load(&g->changed) == seen)
+        syscall(SYS_futex, &g->changed, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&g->sleepers, 1);
 }
 
 static void *work(void *arg)
@@ -79,30 +65,37 @@ static void *work(void *arg)
     struct vs_pool *p = start.pool;
     vs_fp_control_set();
     for (uint32_t seen = 0;;) {
-        idle(p, seen);
-        seen++;
+        while (atomic_load(&p->runs.changed) == seen)
+            vs_gate_wait(&p->runs, seen, SPINS_IDLE);
+        seen = atomic_load(&p->runs.changed);
         if (atomic_load(&p->stop))
             return NULL;
-        p->fn(p->context, start.thread);
-        vs_pool_barrier(p);
+        atomic_fetch_add(&p->inside, 1);         /* before looking: _join closes, then waits for this */
+        if (atomic_load(&p->open))
+            p->fn(p->context, start.thread);
+        atomic_fetch_sub(&p->inside, 1);
     }
 }
 
-static void wake(struct vs_pool *p)
+void vs_pool_join(struct vs_pool *p)
 {
-    atomic_fetch_add(&p->generation, 1);
-    if (atomic_load(&p->sleepers))
-        syscall(SYS_futex, &p->generation, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    atomic_store(&p->open, false);
+    while (atomic_load(&p->inside))
+        relax();
 }
 
-void vs_pool_run(struct vs_pool *p, void (*fn)(void *context, unsigned thread), void *context)
+void vs_pool_run(struct vs_pool *p, vs_pool_fn *fn, void *context)
 {
-    p->fn = fn;
-    p->context = context;
-    if (p->n_threads > 1)
-        wake(p);
+    if (p->n_threads > 1) {
+        if (p->fn != fn || p->context != context) {
+            vs_pool_join(p);
+            p->fn = fn;
+            p->context = context;
+        }
+        atomic_store(&p->open, true);
+        vs_gate_open(&p->runs);
+    }
     fn(context, 0);
-    vs_pool_barrier(p);
 }
 
 int vs_pool_create(unsigned n_threads, struct vs_pool **ret)
@@ -125,7 +118,7 @@ int vs_pool_create(unsigned n_threads, struct vs_pool **ret)
             return VS_E_SYSTEM;
         }
     }
-    p->n_threads = n_threads;           /* read by the threads only after the first wake */
+    p->n_threads = n_threads;           /* read by the threads only after the first run opens */
     *ret = p;
     return VS_OK;
 }
@@ -134,9 +127,9 @@ void vs_pool_free(struct vs_pool *p)
 {
     if (!p)
         return;
-    atomic_store(&p->stop, 1);
-    if (p->n_threads > 1)
-        wake(p);
+    vs_pool_join(p);
+    atomic_store(&p->stop, true);
+    vs_gate_open(&p->runs);
     for (unsigned i = 1; i < p->n_threads; i++)
         pthread_join(p->thread[i], NULL);
     free(p);
