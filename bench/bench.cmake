@@ -9,5 +9,10 @@ endif()
 add_executable(limits ${limits_sources})
 target_link_libraries(limits PRIVATE vs_base)
 
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    add_executable(bench-matmul bench/matmul.c bench/limits_avx2.c bench/limits_avx512.c)
+    target_link_libraries(bench-matmul PRIVATE vs_cpu)
+endif()
+
 add_executable(bench-tokenizer bench/tokenizer.c)
 target_link_libraries(bench-tokenizer PRIVATE vs_tokenizer)

@@ -54,8 +54,10 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
         vs_cpu_ops_init_avx2(ops);
         vs_cpu_matmul_init_avx2(ops);
     }
-    if (isa >= VS_ISA_AVX512)           /* the element-wise kernels stay: they are bound by memory */
+    if (isa >= VS_ISA_AVX512) {
+        vs_cpu_ops_init_avx512(ops);
         vs_cpu_matmul_init_avx512(ops);
+    }
 #endif
     ops->name = names[isa];
 }

@@ -76,5 +76,6 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa);
 void vs_cpu_ops_init_c(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx2(struct vs_cpu_ops *ops);
+void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops);
 #endif

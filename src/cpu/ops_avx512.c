@@ -1,0 +1,210 @@
+/* cpu/ops_avx512.c - attention and activations on 16 lanes; what is bound by memory stays with ops_avx2.c.
+ *
+ * Lanes are keys in scores, dimensions in mix, the contract's 16 virtual lanes in sums. Same bits as ops_c.c.
+ */
+#include "cpu/ops.h"
+
+#include "cpu/math_avx512.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { MAX_QUERIES = 12 };              /* two accumulators for each, and room for two vectors of keys or values */
+
+static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m512 g = _mm512_loadu_ps(gate + i);
+        g = act == VS_ACT_SILU ? vs_silu16(g) : vs_gelu_tanh16(g);
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(g, _mm512_loadu_ps(up + i)));
+    }
+    for (; i < n; i++)
+        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+}
+
+static void from_f16(float *y, const uint16_t *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(x + i))));
+    for (; i < n; i++)
+        y[i] = vs_f16_to_f32(x[i]);
+}
+
+static void from_i8(float *y, const int8_t *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(x + i)))));
+    for (; i < n; i++)
+        y[i] = (float)x[i];
+}
+
+/* n queries against a page of keys, 32 at a time. */
+INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n, const float *k, size_t head_dim)
+{
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t += 32) {
+        __m512 acc[MAX_QUERIES][2];
+        for (int i = 0; i < n; i++)
+            acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+        for (size_t d = 0; d < head_dim; d++) {
+            __m512 k0 = _mm512_loadu_ps(k + d * VS_PAGE_TOKENS + t), k1 = _mm512_loadu_ps(k + d * VS_PAGE_TOKENS + t + 16);
+            for (int i = 0; i < n; i++) {
+                __m512 x = _mm512_set1_ps(q[(size_t)i * ldq + d]);
+                acc[i][0] = _mm512_fmadd_ps(x, k0, acc[i][0]);
+                acc[i][1] = _mm512_fmadd_ps(x, k1, acc[i][1]);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            _mm512_storeu_ps(s + (size_t)i * lds + t, acc[i][0]);
+            _mm512_storeu_ps(s + (size_t)i * lds + t + 16, acc[i][1]);
+        }
+    }
+}
+
+/* Keys [lo, hi) of a page that n queries all see; dimensions in multiples of 32. */
+INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int n, size_t lo, size_t hi, const float *v,
+                     size_t head_dim)
+{
+    for (size_t d = 0; d < head_dim; d += 32) {
+        __m512 acc[MAX_QUERIES][2];
+        for (int i = 0; i < n; i++) {
+            acc[i][0] = _mm512_loadu_ps(o + (size_t)i * ldo + d);
+            acc[i][1] = _mm512_loadu_ps(o + (size_t)i * ldo + d + 16);
+        }
+        for (size_t t = lo; t < hi; t++) {
+            __m512 v0 = _mm512_loadu_ps(v + t * head_dim + d), v1 = _mm512_loadu_ps(v + t * head_dim + d + 16);
+            for (int i = 0; i < n; i++) {
+                __m512 x = _mm512_set1_ps(p[(size_t)i * ldp + t]);
+                acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
+                acc[i][1] = _mm512_fmadd_ps(x, v1, acc[i][1]);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            _mm512_storeu_ps(o + (size_t)i * ldo + d, acc[i][0]);
+            _mm512_storeu_ps(o + (size_t)i * ldo + d + 16, acc[i][1]);
+        }
+    }
+}
+
+/* One call for each number of queries, so that the accumulators are registers. */
+#define EACH_COUNT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
+        float *to = s + i * lds;
+        const float *from = q + i * ldq;
+        switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
+#define CASE(n) case n: scores_tile(to, lds, from, ldq, n, k, head_dim); break;
+        EACH_COUNT(CASE)
+#undef CASE
+        default: break;
+        }
+    }
+}
+
+static size_t clip(uint32_t at, size_t base)
+{
+    size_t t = at > base ? at - base : 0;
+    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
+}
+
+/* Keys [lo, hi) of the page for one query, any number of dimensions. */
+static void mix_one(float *o, const float *p, size_t lo, size_t hi, const float *v, size_t head_dim)
+{
+    size_t d = 0;
+    for (; d + 64 <= head_dim; d += 64) {
+        __m512 acc[4];
+        for (int i = 0; i < 4; i++)
+            acc[i] = _mm512_loadu_ps(o + d + 16 * i);
+        for (size_t t = lo; t < hi; t++)
+            for (int i = 0; i < 4; i++)
+                acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), _mm512_loadu_ps(v + t * head_dim + d + 16 * i), acc[i]);
+        for (int i = 0; i < 4; i++)
+            _mm512_storeu_ps(o + d + 16 * i, acc[i]);
+    }
+    for (; d < head_dim; d += 16) {
+        __mmask16 mask = (__mmask16)(head_dim - d >= 16 ? 0xffff : (1u << (head_dim - d)) - 1);
+        __m512 acc = _mm512_maskz_loadu_ps(mask, o + d);
+        for (size_t t = lo; t < hi; t++)
+            acc = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), _mm512_maskz_loadu_ps(mask, v + t * head_dim + d), acc);
+        _mm512_mask_storeu_ps(o + d, mask, acc);
+    }
+}
+
+static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim)
+{
+    p += base;
+    for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
+        size_t n = n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES, from = 0, to = VS_PAGE_TOKENS;
+        for (size_t j = i; j < i + n; j++) {             /* what all of them see */
+            size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
+            from = lo > from ? lo : from;
+            to = hi < to ? hi : to;
+        }
+        bool together = from < to && head_dim % 32 == 0;
+        for (size_t j = i; j < i + n; j++)
+            mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, head_dim);
+        if (!together)
+            continue;
+        switch (n) {
+#define CASE(n) case n: mix_tile(o + i * ldo, ldo, p + i * ldp, ldp, n, from, to, v, head_dim); break;
+        EACH_COUNT(CASE)
+#undef CASE
+        default: break;
+        }
+        for (size_t j = i; j < i + n; j++)
+            mix_one(o + j * ldo, p + j * ldp, to, clip(span[j].hi, base), v, head_dim);
+    }
+}
+
+/* Lanes j .. j + 15 of the split that lie in the span. */
+static __mmask16 within(struct vs_span span, uint32_t j)
+{
+    uint32_t lo = span.lo > j ? span.lo - j : 0, hi = span.hi > j ? span.hi - j : 0;
+    uint32_t below_lo = lo < 16 ? (1u << lo) - 1 : 0xffff, below_hi = hi < 16 ? (1u << hi) - 1 : 0xffff;
+    return (__mmask16)(below_hi & ~below_lo);
+}
+
+static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
+{
+    if (cap != 0)                        /* scale and cap here, so that the vector part has one form */
+        for (uint32_t j = span.lo; j < span.hi; j++)
+            s[j] = cap * vs_tanhf(s[j] * s_scale / cap);
+    const __m512 low = _mm512_set1_ps(-__builtin_inff()), factor = _mm512_set1_ps(s_scale);
+    __m512 max = low;
+    for (uint32_t j = span.lo / 16 * 16; j < span.hi; j += 16) {
+        __m512 v = _mm512_loadu_ps(s + j);
+        if (cap == 0)
+            v = _mm512_mul_ps(v, factor);
+        _mm512_storeu_ps(s + j, v);
+        max = _mm512_max_ps(_mm512_mask_mov_ps(low, within(span, j), v), max);       /* a NaN in v leaves max as it is */
+    }
+    float lane[16], m = -__builtin_inff();
+    _mm512_storeu_ps(lane, max);
+    for (int i = 0; i < 16; i++)
+        m = lane[i] > m ? lane[i] : m;
+    __m512 sum = _mm512_setzero_ps(), top = _mm512_set1_ps(m);
+    for (uint32_t j = 0; j < VS_SPLIT; j += 16) {
+        __mmask16 in = within(span, j);
+        __m512 e = _mm512_setzero_ps();
+        if (in)
+            e = _mm512_maskz_mov_ps(in, vs_exp16(_mm512_sub_ps(_mm512_loadu_ps(s + j), top)));
+        _mm512_storeu_ps(s + j, e);
+        sum = _mm512_add_ps(sum, e);
+    }
+    *ret_max = m;
+    *ret_sum = vs_tree16_avx512(sum);
+}
+
+void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
+{
+    ops->glu = glu;
+    ops->from_f16 = from_f16;
+    ops->from_i8 = from_i8;
+    ops->scores = scores;
+    ops->soft_max = soft_max;
+    ops->mix = mix;
+}
