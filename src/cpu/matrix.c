@@ -48,26 +48,42 @@ size_t vs_matrix_bytes(const struct vs_matrix *m)
     return m->packed ? vs_matrix_n_panels(m) * vs_matrix_panel_bytes(m) : m->n_rows * vs_matrix_row_bytes(m);
 }
 
-/* ---- the file's blocks as integers ---- */
+/* ---- the file's blocks as integers ----
+ *
+ * Four codes at a time, one in each byte of a word; word g of a run of 32 holds k = 4g .. 4g + 3, so that it is one
+ * row's share of k-step g. (Words are read and written as they lie: little-endian machines only, as the file is.)
+ */
 
 static float f16_at(const uint8_t *p)
 {
     return vs_f16_to_f32(vs_load_u16le(p));
 }
 
-static void nibbles_read(const uint8_t *qs, uint8_t code[32])   /* element j low, j + 16 high */
+static inline uint32_t word_at(const uint8_t *p)
 {
-    for (int j = 0; j < 16; j++) {
-        code[j] = qs[j] & 15;
-        code[j + 16] = qs[j] >> 4;
+    uint32_t w;
+    memcpy(&w, p, 4);
+    return w;
+}
+
+enum { LOW_NIBBLES = 0x0f0f0f0f, CRUMBS = 0x03030303, BITS = 0x01010101 };
+
+/* Low nibbles are elements 0..15, high ones 16..31. */
+static inline void nibbles_read(const uint8_t *qs, uint32_t c[8])
+{
+    for (int g = 0; g < 4; g++) {
+        uint32_t w = word_at(qs + 4 * g);
+        c[g] = w & LOW_NIBBLES;
+        c[4 + g] = w >> 4 & LOW_NIBBLES;
     }
 }
 
-static void fifth_bits_read(const uint8_t *qh, uint8_t code[32])
+/* Bit j of qh is the fifth bit of element j. The product puts bit i of a nibble to bit 8 i (and others between). */
+static inline void fifth_bits_read(const uint8_t *qh, uint32_t c[8])
 {
-    uint32_t bits = vs_load_u32le(qh);
-    for (int j = 0; j < 32; j++)
-        code[j] |= (uint8_t)((bits >> j & 1) << 4);
+    uint32_t bits = word_at(qh);
+    for (int g = 0; g < 8; g++)
+        c[g] |= ((bits >> 4 * g & 15) * 0x00204081u & BITS) << 4;
 }
 
 /* Six-bit scale and minimum j (0..7) of Q4_K and Q5_K. */
@@ -89,95 +105,130 @@ static int k3_scale(const uint8_t *s, size_t r)
     return low | (s[8 + r % 4] >> (2 * (r / 4)) & 3) << 4;
 }
 
+/* Codes of run k32 of a row; cls is a constant wherever speed matters. */
+static inline __attribute__((always_inline)) void codes_read(const enum vs_matrix_class cls, const uint8_t *row, size_t k32,
+                                                             uint32_t c[8])
+{
+    const uint8_t *b;
+    size_t sub = k32 % 8, half = sub / 4, group = sub % 4;       /* of a block of 256 */
+    switch (cls) {
+    case VS_CLASS_Q4:                    /* f16 d; u8 qs[16] */
+        nibbles_read(row + k32 * 18 + 2, c);
+        return;
+    case VS_CLASS_Q4M:                   /* f16 d; f16 m; u8 qs[16] */
+        nibbles_read(row + k32 * 20 + 4, c);
+        return;
+    case VS_CLASS_Q5:                    /* f16 d; u8 qh[4]; u8 qs[16] */
+        nibbles_read(row + k32 * 22 + 6, c);
+        fifth_bits_read(row + k32 * 22 + 2, c);
+        return;
+    case VS_CLASS_Q5M:                   /* f16 d; f16 m; u8 qh[4]; u8 qs[16] */
+        nibbles_read(row + k32 * 24 + 8, c);
+        fifth_bits_read(row + k32 * 24 + 4, c);
+        return;
+    case VS_CLASS_Q8:                    /* f16 d; i8 qs[32] */
+        for (int g = 0; g < 8; g++)
+            c[g] = word_at(row + k32 * 34 + 2 + 4 * g) ^ 0x80808080u;
+        return;
+    case VS_CLASS_K2:                    /* u8 scales[16]; u8 qs[64]; f16 d; f16 dmin */
+        b = row + k32 / 8 * 84 + 16 + 32 * half;
+        for (int g = 0; g < 8; g++)
+            c[g] = word_at(b + 4 * g) >> 2 * group & CRUMBS;
+        return;
+    case VS_CLASS_K3:                    /* u8 hmask[32]; u8 qs[64]; u8 scales[12]; f16 d */
+        b = row + k32 / 8 * 110;
+        for (int g = 0; g < 8; g++)
+            c[g] = (word_at(b + 32 + 32 * half + 4 * g) >> 2 * group & CRUMBS) | (word_at(b + 4 * g) >> sub & BITS) << 2;
+        return;
+    case VS_CLASS_K4:                    /* f16 d; f16 dmin; u8 scales[12]; u8 qs[128] */
+        b = row + k32 / 8 * 144 + 16 + 32 * (sub / 2);
+        for (int g = 0; g < 8; g++)
+            c[g] = word_at(b + 4 * g) >> 4 * (sub % 2) & LOW_NIBBLES;
+        return;
+    case VS_CLASS_K5:                    /* f16 d; f16 dmin; u8 scales[12]; u8 qh[32]; u8 qs[128] */
+        b = row + k32 / 8 * 176;
+        for (int g = 0; g < 8; g++)
+            c[g] = (word_at(b + 48 + 32 * (sub / 2) + 4 * g) >> 4 * (sub % 2) & LOW_NIBBLES)
+                 | (word_at(b + 16 + 4 * g) >> sub & BITS) << 4;
+        return;
+    case VS_CLASS_K6:                    /* u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d */
+        b = row + k32 / 8 * 210;
+        for (int g = 0; g < 8; g++)
+            c[g] = (word_at(b + 64 * half + 32 * (group % 2) + 4 * g) >> 4 * (group / 2) & LOW_NIBBLES)
+                 | (word_at(b + 128 + 32 * half + 4 * g) >> 2 * group & CRUMBS) << 4;
+        return;
+    default:
+        assert(!"a class with codes");
+    }
+}
+
 static void set_scales(struct vs_codes *c, float scale, float min)
 {
     c->scale[0] = c->scale[1] = scale;
     c->min[0] = c->min[1] = min;
 }
 
-void vs_codes_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
+static void scales_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
 {
-    size_t sub = k32 % 8;               /* run of 32 in a block of 256 */
-    size_t half = sub / 4, group = sub % 4;
+    size_t sub = k32 % 8;
     const uint8_t *b;
     switch (cls) {
     case VS_CLASS_Q4:
-        b = row + k32 * 18;
-        set_scales(c, f16_at(b), 0);
-        nibbles_read(b + 2, c->code);
+        set_scales(c, f16_at(row + k32 * 18), 0);
         return;
     case VS_CLASS_Q4M:
-        b = row + k32 * 20;
-        set_scales(c, f16_at(b), f16_at(b + 2));
-        nibbles_read(b + 4, c->code);
+        set_scales(c, f16_at(row + k32 * 20), f16_at(row + k32 * 20 + 2));
         return;
     case VS_CLASS_Q5:
-        b = row + k32 * 22;
-        set_scales(c, f16_at(b), 0);
-        nibbles_read(b + 6, c->code);
-        fifth_bits_read(b + 2, c->code);
+        set_scales(c, f16_at(row + k32 * 22), 0);
         return;
     case VS_CLASS_Q5M:
-        b = row + k32 * 24;
-        set_scales(c, f16_at(b), f16_at(b + 2));
-        nibbles_read(b + 8, c->code);
-        fifth_bits_read(b + 4, c->code);
+        set_scales(c, f16_at(row + k32 * 24), f16_at(row + k32 * 24 + 2));
         return;
     case VS_CLASS_Q8:
-        b = row + k32 * 34;
-        set_scales(c, f16_at(b), 0);
-        for (int j = 0; j < 32; j++)
-            c->code[j] = b[2 + j] ^ 0x80;
+        set_scales(c, f16_at(row + k32 * 34), 0);
         return;
-    case VS_CLASS_K2:                   /* u8 scales[16]; u8 qs[64]; f16 d; f16 dmin */
+    case VS_CLASS_K2:
         b = row + k32 / 8 * 84;
-        for (int i = 0; i < 2; i++) {
-            uint8_t s = b[2 * sub + (size_t)i];
+        for (size_t i = 0; i < 2; i++) {
+            uint8_t s = b[2 * sub + i];
             c->scale[i] = f16_at(b + 80) * (float)(s & 15);
             c->min[i] = -(f16_at(b + 82) * (float)(s >> 4));
         }
-        for (size_t l = 0; l < 32; l++)
-            c->code[l] = b[16 + 32 * half + l] >> (2 * group) & 3;
         return;
-    case VS_CLASS_K3:                   /* u8 hmask[32]; u8 qs[64]; u8 scales[12]; f16 d */
+    case VS_CLASS_K3:
         b = row + k32 / 8 * 110;
         for (size_t i = 0; i < 2; i++) {
             c->scale[i] = f16_at(b + 108) * (float)(k3_scale(b + 96, 2 * sub + i) - 32);
             c->min[i] = 0;
         }
-        for (size_t l = 0; l < 32; l++)
-            c->code[l] = (uint8_t)((b[32 + 32 * half + l] >> (2 * group) & 3) | (b[l] >> sub & 1) << 2);
         return;
-    case VS_CLASS_K4:                   /* f16 d; f16 dmin; u8 scales[12]; u8 qs[128] */
-    case VS_CLASS_K5: {                 /* the same with u8 qh[32] before qs */
-        bool five = cls == VS_CLASS_K5;
-        b = row + k32 / 8 * (five ? 176 : 144);
+    case VS_CLASS_K4:
+    case VS_CLASS_K5: {
+        b = row + k32 / 8 * (cls == VS_CLASS_K5 ? 176 : 144);
         uint8_t scale, min;
         k4_scale(b + 4, sub, &scale, &min);
         set_scales(c, f16_at(b) * (float)scale, -(f16_at(b + 2) * (float)min));
-        const uint8_t *qs = b + (five ? 48 : 16) + 32 * (sub / 2);
-        for (size_t l = 0; l < 32; l++) {
-            c->code[l] = sub % 2 ? qs[l] >> 4 : qs[l] & 15;
-            if (five)
-                c->code[l] |= (uint8_t)((b[16 + l] >> sub & 1) << 4);
-        }
         return;
     }
-    case VS_CLASS_K6:                   /* u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d */
+    case VS_CLASS_K6:
         b = row + k32 / 8 * 210;
         for (size_t i = 0; i < 2; i++) {
             c->scale[i] = f16_at(b + 208) * (float)(int8_t)b[192 + 2 * sub + i];
             c->min[i] = 0;
         }
-        for (size_t l = 0; l < 32; l++) {
-            uint8_t low = b[64 * half + 32 * (group % 2) + l];
-            low = group < 2 ? low & 15 : low >> 4;
-            c->code[l] = (uint8_t)(low | (b[128 + 32 * half + l] >> (2 * group) & 3) << 4);
-        }
         return;
     default:
         assert(!"a class with codes");
     }
+}
+
+void vs_codes_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
+{
+    uint32_t words[8];
+    codes_read(cls, row, k32, words);
+    memcpy(c->code, words, sizeof words);
+    scales_read(cls, row, k32, c);
 }
 
 /* ---- packing ---- */
@@ -205,28 +256,34 @@ static const struct shape shapes[VS_N_CLASSES] = {
     [VS_CLASS_K6]  = { 288, 384, 256,  NONE, NONE, 0 },
 };
 
-/* Puts the 32 codes of row r into the run of 32 at `to`; the run was zeroed before the first row. */
-static void scatter(const struct shape *s, uint8_t *to, int r, const uint8_t code[32])
+static inline void word_to(uint8_t *p, uint32_t w)
 {
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 4; i++) {
-            unsigned c = code[4 * g + i];
-            int at = 4 * r + i;
-            if (s->bytes != NONE) {
-                to[s->bytes + 64 * g + at] = (uint8_t)c;
-                continue;
-            }
-            if (s->nibbles != NONE) {
-                to[s->nibbles + 64 * (g / 2) + at] |= (uint8_t)((c & 15) << 4 * (g % 2));
-                c >>= 4;
-            }
-            if (s->crumbs != NONE) {
-                to[s->crumbs + 64 * (g / 4) + at] |= (uint8_t)((c & 3) << 2 * (g % 4));
-                c >>= 2;
-            }
-            if (s->plane != NONE)
-                to[s->plane + at] |= (uint8_t)((c & 1) << g);
-        }
+    memcpy(p, &w, 4);
+}
+
+/* Puts the 32 codes of row r into the run of 32 at `to`. */
+static inline __attribute__((always_inline)) void scatter(const struct shape s, uint8_t *to, size_t r, const uint32_t c[8])
+{
+    to += 4 * r;
+    int done = 0;                        /* bits of the codes that are stored */
+    for (int g = 0; g < 8 && s.bytes != NONE; g++)
+        word_to(to + s.bytes + 64 * g, c[g]);
+    for (int j = 0; j < 4 && s.nibbles != NONE; j++)
+        word_to(to + s.nibbles + 64 * j, (c[2 * j] & LOW_NIBBLES) | (c[2 * j + 1] & LOW_NIBBLES) << 4);
+    done += s.nibbles != NONE ? 4 : 0;
+    for (int p = 0; p < 2 && s.crumbs != NONE; p++) {
+        uint32_t w = 0;
+        for (int q = 0; q < 4; q++)
+            w |= (c[4 * p + q] >> done & CRUMBS) << 2 * q;
+        word_to(to + s.crumbs + 64 * p, w);
+    }
+    done += s.crumbs != NONE ? 2 : 0;
+    if (s.plane != NONE) {
+        uint32_t w = 0;
+        for (int g = 0; g < 8; g++)
+            w |= (c[g] >> done & BITS) << g;
+        word_to(to + s.plane, w);
+    }
 }
 
 /* The scales of row r of one superblock, copied as the file has them. */
@@ -291,59 +348,63 @@ static void pack_float(const struct vs_matrix *m, const uint8_t *src, uint8_t *t
     }
 }
 
+static inline __attribute__((always_inline)) void pack_codes(const enum vs_matrix_class cls, const struct vs_matrix *m,
+                                                             const uint8_t *src, uint8_t *to, size_t panel)
+{
+    const struct vs_class_info info = vs_class_infos[cls];
+    const struct shape s = shapes[cls];
+    size_t runs = info.super_len / 32, n_super = m->n_cols / info.super_len, row_bytes = vs_matrix_row_bytes(m);
+    for (size_t r = 0; r < VS_PANEL_ROWS && panel * VS_PANEL_ROWS + r < m->n_rows; r++) {
+        const uint8_t *from = src + (panel * VS_PANEL_ROWS + r) * row_bytes;
+        uint8_t *at = to;
+        for (size_t super = 0; super < n_super; super++, at += info.super_bytes) {
+            pack_header(cls, at, (int)r, from, super);
+            for (size_t run = 0; run < runs; run++) {
+                uint32_t c[8];
+                codes_read(cls, from, super * runs + run, c);
+                scatter(s, at + s.header + run * s.step, r, c);
+            }
+        }
+    }
+}
+
 void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst, size_t begin, size_t end)
 {
-    const struct vs_class_info *info = &vs_class_infos[m->cls];
-    const struct shape *s = &shapes[m->cls];
-    size_t panel_bytes = vs_matrix_panel_bytes(m), row_bytes = vs_matrix_row_bytes(m);
+    size_t panel_bytes = vs_matrix_panel_bytes(m);
     for (size_t panel = begin; panel < end; panel++) {
         uint8_t *to = dst + panel * panel_bytes;
-        memset(to, 0, panel_bytes);
-        if (info->is_float) {
-            pack_float(m, src, to, panel);
-            continue;
-        }
-        size_t runs = info->super_len / 32;
-        for (int r = 0; r < VS_PANEL_ROWS; r++) {
-            size_t row = panel * VS_PANEL_ROWS + (size_t)r;
-            if (row >= m->n_rows)
-                break;
-            const uint8_t *from = src + row * row_bytes;
-            for (size_t super = 0; super < m->n_cols / info->super_len; super++) {
-                uint8_t *at = to + super * info->super_bytes;
-                pack_header(m->cls, at, r, from, super);
-                for (size_t run = 0; run < runs; run++) {
-                    struct vs_codes c;
-                    vs_codes_read(m->cls, from, super * runs + run, &c);
-                    scatter(s, at + s->header + run * s->step, r, c.code);
-                }
-            }
+        if ((panel + 1) * VS_PANEL_ROWS > m->n_rows)
+            memset(to, 0, panel_bytes);
+        switch (m->cls) {                /* one copy for each class, with its constants */
+#define PACK(cls) case cls: pack_codes(cls, m, src, to, panel); break;
+        PACK(VS_CLASS_Q4) PACK(VS_CLASS_Q4M) PACK(VS_CLASS_Q5) PACK(VS_CLASS_Q5M) PACK(VS_CLASS_Q8)
+        PACK(VS_CLASS_K2) PACK(VS_CLASS_K3) PACK(VS_CLASS_K4) PACK(VS_CLASS_K5) PACK(VS_CLASS_K6)
+#undef PACK
+        default: pack_float(m, src, to, panel); break;
         }
     }
 }
 
 /* ---- one row back ---- */
 
-static void gather(const struct shape *s, const uint8_t *from, int r, uint8_t code[32])
+static void gather(const struct shape *s, const uint8_t *from, size_t r, uint8_t code[32])
 {
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 4; i++) {
-            int at = 4 * r + i;
-            unsigned c = 0, shift = 0;
-            if (s->bytes != NONE)
-                c = from[s->bytes + 64 * g + at];
-            if (s->nibbles != NONE) {
-                c |= (unsigned)(from[s->nibbles + 64 * (g / 2) + at] >> 4 * (g % 2) & 15);
-                shift = 4;
-            }
-            if (s->crumbs != NONE) {
-                c |= (unsigned)(from[s->crumbs + 64 * (g / 4) + at] >> 2 * (g % 4) & 3) << shift;
-                shift += 2;
-            }
-            if (s->plane != NONE)
-                c |= (unsigned)(from[s->plane + at] >> g & 1) << shift;
-            code[4 * g + i] = (uint8_t)c;
+    from += 4 * r;
+    for (int g = 0; g < 8; g++) {
+        int done = 0;
+        uint32_t c = s->bytes != NONE ? word_at(from + s->bytes + 64 * g) : 0;
+        if (s->nibbles != NONE) {
+            c = word_at(from + s->nibbles + 64 * (g / 2)) >> 4 * (g % 2) & LOW_NIBBLES;
+            done = 4;
         }
+        if (s->crumbs != NONE) {
+            c |= (word_at(from + s->crumbs + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS) << done;
+            done += 2;
+        }
+        if (s->plane != NONE)
+            c |= (word_at(from + s->plane) >> g & BITS) << done;
+        word_to(code + 4 * g, c);
+    }
 }
 
 static void panel_scales(enum vs_matrix_class cls, const uint8_t *at, int r, size_t run, struct vs_codes *c)
@@ -409,7 +470,7 @@ void vs_matrix_row(const struct vs_matrix *m, size_t row, float *dst)
             const uint8_t *at = m->data + row / VS_PANEL_ROWS * vs_matrix_panel_bytes(m)
                               + k32 / runs * info->super_bytes;
             panel_scales(m->cls, at, r, k32 % runs, &c);
-            gather(s, at + s->header + k32 % runs * s->step, r, c.code);
+            gather(s, at + s->header + k32 % runs * s->step, (size_t)r, c.code);
         } else {
             vs_codes_read(m->cls, m->data + row * vs_matrix_row_bytes(m), k32, &c);
         }
