@@ -1,8 +1,9 @@
 /* cpu/attention.c - K and V to their pages, and attention over them (docs/NUMERICS.md, "attention").
  *
- * A page holds, for each layer and KV head: K as [head_dim][64 tokens] (lanes are keys), then for q8_0 its scales
- * f32 [head_dim / 32][64]; V as [64 tokens][head_dim], then for q8_0 f32 [64]. Values are widened exactly to f32 scratch,
- * one page at a time, and shared by all queries of a block: the rows that attend together times the query heads of one KV head.
+ * A page holds, for each layer and KV head: K as [head_dim][64 tokens] (lanes are keys); V as [64 tokens][head_dim]. For
+ * q8_0 K is bytes [head_dim / 4][64][4] (+ 128), so that integer dots take four dimensions of a key at once, then its scales
+ * f32 [head_dim / 32][64]; V is followed by f32 [64]. Floats are widened exactly to f32 scratch, one page at a time, and
+ * shared by all queries of a block: the rows that attend together times the query heads of one KV head.
  *
  * Splits are 256 absolute positions; each gives (max, sum, o) and they are merged in ascending order by one owner. With
  * few rows and a long context the splits are tasks of their own and VS_I_MERGE merges: the same arithmetic, the same bits.
@@ -24,6 +25,7 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
     l->head_dim = g->head_dim;
     l->k_bytes = l->v_bytes = hd * VS_PAGE_TOKENS * size;
     if (type == VS_KV_Q8_0) {
+        l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;
         l->k_scale_bytes = (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
         l->v_scale_bytes = VS_PAGE_TOKENS * 4;
     }
@@ -69,13 +71,13 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
     const struct vs_kv_layout *l = &c->kv_layout;
     size_t hd = l->head_dim;
     if (l->type == VS_KV_Q8_0) {
-        int8_t *to = (int8_t *)at;
-        float *scale = (float *)(void *)(at + l->k_bytes), inverse = 0;
-        for (size_t d = 0; d < hd; d++) {
-            if (d % 32 == 0)
-                scale[d / 32 * VS_PAGE_TOKENS + slot] = q8_scale(k + d, hd - d < 32 ? hd - d : 32, &inverse);
-            to[d * VS_PAGE_TOKENS + slot] = q8(k[d] * inverse);
-        }
+        struct vs_act act[512 / 32];
+        float *scale = (float *)(void *)(at + l->k_bytes);
+        c->ops.quantize(k, hd, act, 1);
+        for (size_t b = 0; b * 32 < hd; b++)
+            scale[b * VS_PAGE_TOKENS + slot] = act[b].d;
+        for (size_t d = 0; d < hd; d++)  /* four elements of a key side by side, as integer dots take them */
+            at[(d / 4 * VS_PAGE_TOKENS + slot) * 4 + d % 4] = (uint8_t)act[d / 32].q[d % 32] ^ 0x80;
     } else if (l->type == VS_KV_F32) {
         float *to = (float *)(void *)at;
         for (size_t d = 0; d < hd; d++)
@@ -176,36 +178,35 @@ static size_t max_queries(const struct vs_cpu *c)
 size_t vs_attention_scratch_bytes(const struct vs_cpu *c)
 {
     size_t hd = c->kv_layout.head_dim, q = max_queries(c);
-    size_t floats = 2 * hd * VS_PAGE_TOKENS      /* K or V widened; block scores of q8_0 */
-                  + q * VS_SPLIT                 /* scores */
-                  + 3 * q * hd + 4 * q           /* queries, o of the split, o so far; l and m of both */
-                  + q * (hd / 32 + 1)            /* q8_0 scales of queries */
-                  + q * VS_PAGE_TOKENS;
-    return (floats * 4 + q * sizeof(struct vs_span) + 4095) / 4096 * 4096;
+    size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SPLIT + 3 * hd + 4);          /* as scratch_init lays them out */
+    return (floats * 4 + q * ((hd + 31) / 32 * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
 
 /* ---- one task ---- */
 
 struct scratch {
-    float *wide, *scores, *q, *o_split, *o, *l, *m, *l_split, *m_split, *dq, *part;
+    struct vs_act *q8;                   /* [queries, blocks of 32] */
+    float *wide;                         /* K or V of a page */
+    float *scores;                       /* [queries, split] */
+    float *q, *o_split, *o;              /* [queries, head_dim] */
+    float *l, *m, *l_split, *m_split;    /* [queries] */
     struct vs_span *span;
 };
 
 static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch *s)
 {
     size_t hd = c->kv_layout.head_dim, q = c->max_queries;
-    float *at = (float *)(void *)(c->scratch + thread * c->scratch_bytes);
-    s->wide = at;     at += 2 * hd * VS_PAGE_TOKENS;
+    s->q8 = (struct vs_act *)(void *)(c->scratch + thread * c->scratch_bytes);
+    float *at = (float *)(void *)(s->q8 + q * ((hd + 31) / 32));
+    s->wide = at;     at += hd * VS_PAGE_TOKENS;
     s->scores = at;   at += q * VS_SPLIT;
     s->q = at;        at += q * hd;
     s->o_split = at;  at += q * hd;
     s->o = at;        at += q * hd;
-    s->part = at;     at += q * VS_PAGE_TOKENS;
     s->l = at;        at += q;
     s->m = at;        at += q;
     s->l_split = at;  at += q;
     s->m_split = at;  at += q;
-    s->dq = at;       at += q * (hd / 32 + 1);
     s->span = (struct vs_span *)(void *)at;
 }
 
@@ -221,41 +222,20 @@ static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to
     return to;
 }
 
-/* q8_0: queries become integers (kept as floats: sums of 32 products stay below 2^24, so f32 is exact). */
-static void quantise_queries(struct scratch *s, size_t n_q, size_t hd)
+/* q8_0: queries become integers, by the rule of activations. */
+static void quantise_queries(const struct vs_cpu *c, struct scratch *s, size_t n_q, size_t hd)
 {
-    size_t n_blocks = (hd + 31) / 32;
     for (size_t i = 0; i < n_q; i++)
-        for (size_t b = 0; b < n_blocks; b++) {
-            float *x = s->q + i * hd + 32 * b, inverse;
-            size_t n = hd - 32 * b < 32 ? hd - 32 * b : 32;
-            s->dq[i * n_blocks + b] = q8_scale(x, n, &inverse);
-            for (size_t d = 0; d < n; d++)
-                x[d] = (float)q8(x[d] * inverse);
-        }
+        c->ops.quantize(s->q + i * hd, hd, s->q8 + i * ((hd + 31) / 32), 1);
 }
 
 static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, float *to)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
-    size_t hd = l->head_dim;
-    const float *k = widen(c, head, s->wide);
-    if (l->type != VS_KV_Q8_0) {
-        c->ops.scores(to, VS_SPLIT, s->q, hd, n_q, k, hd);
-        return;
-    }
-    const float *dk = (const float *)(const void *)(head + l->k_bytes);
-    size_t n_blocks = (hd + 31) / 32;
-    for (size_t b = 0; b < n_blocks; b++) {
-        c->ops.scores(s->part, VS_PAGE_TOKENS, s->q + 32 * b, hd, n_q, k + 32 * b * VS_PAGE_TOKENS,
-                      hd - 32 * b < 32 ? hd - 32 * b : 32);
-        for (size_t i = 0; i < n_q; i++)
-            for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
-                float *acc = to + i * VS_SPLIT + t;
-                *acc = vs_fmaf(s->part[i * VS_PAGE_TOKENS + t], dk[b * VS_PAGE_TOKENS + t] * s->dq[i * n_blocks + b],
-                               b ? *acc : 0.0f);
-            }
-    }
+    if (l->type == VS_KV_Q8_0)
+        c->ops.scores_q8(to, VS_SPLIT, s->q8, n_q, head, (const float *)(const void *)(head + l->k_bytes), l->head_dim);
+    else
+        c->ops.scores(to, VS_SPLIT, s->q, l->head_dim, n_q, widen(c, head, s->wide), l->head_dim);
 }
 
 static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, size_t base)
@@ -265,12 +245,13 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     const float *v = widen(c, at, s->wide);
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
-        for (size_t i = 0; i < n_q; i++)
-            for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
-                size_t j = base + t;
-                if (j >= s->span[i].lo && j < s->span[i].hi)      /* what lies outside is not ours to read */
-                    s->scores[i * VS_SPLIT + j] *= dv[t];
-            }
+        for (size_t i = 0; i < n_q; i++) {                /* what lies outside the span is not ours to read */
+            size_t lo = s->span[i].lo > base ? s->span[i].lo : base, hi = base + VS_PAGE_TOKENS;
+            hi = s->span[i].hi < hi ? s->span[i].hi : hi;
+            float *p = s->scores + i * VS_SPLIT + lo;
+            if (lo < hi)
+                c->ops.mul(p, p, dv + (lo - base), hi - lo);
+        }
     }
     c->ops.mix(s->o_split, l->head_dim, s->scores, VS_SPLIT, n_q, s->span, base, v, l->head_dim);
 }
@@ -343,7 +324,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
     for (uint32_t i = 0; i < block->n; i++)
         memcpy(s.q + i * group * hd, q + i * width, group * hd * 4);
     if (c->kv_layout.type == VS_KV_Q8_0)
-        quantise_queries(&s, n_q, hd);
+        quantise_queries(c, &s, n_q, hd);
 
     if (c->split_attention) {
         if (!split(c, in, &s, block, head, group, which))

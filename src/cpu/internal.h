@@ -131,6 +131,12 @@ static inline float *vs_cpu_at(const struct vs_cpu *c, uint32_t buffer)
     return (float *)(void *)(c->arena + c->buffers[buffer].offset);
 }
 
+/* Rows of int8 for n rows of activations. */
+static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
+{
+    return c->config.high ? 2 * n : n;
+}
+
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file, uint64_t n_file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);

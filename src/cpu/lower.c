@@ -71,7 +71,7 @@ static uint32_t f32_buffer(struct lowering *l, uint32_t value)
 static uint32_t act_buffer(struct lowering *l, uint32_t value)
 {
     const struct vs_value *v = &l->g->values[value];
-    return l->act[value] = new_buffer(l, v->rows, (v->width + 31) / 32 * sizeof(struct vs_act));
+    return l->act[value] = new_buffer(l, v->rows, (v->width + 31) / 32 * vs_cpu_act_rows(l->c, 1) * sizeof(struct vs_act));
 }
 
 static uint32_t touch(struct lowering *l, uint32_t buffer)    /* alive at the next instruction */

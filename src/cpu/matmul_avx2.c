@@ -136,7 +136,7 @@ INLINE __m256 min8(const enum vs_matrix_class cls, const uint8_t *super, const i
 
 /* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
 INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int halves,
-                 const int nc, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
+                 const int nc, const bool high, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const __m256i ones = _mm256_set1_epi16(1);
@@ -165,48 +165,57 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
         }
     for (int c = 0; c < nc; c++)
         for (int h = 0; h < halves; h++)
-            ret[h][c] = _mm256_cvtepi32_ps(cls == VS_CLASS_Q8 ? acc[h][c] : _mm256_madd_epi16(acc[h][c], ones));
+            if (cls != VS_CLASS_Q8)
+                acc[h][c] = _mm256_madd_epi16(acc[h][c], ones);
+    for (int c = 0; c < (high ? nc / 2 : nc); c++)
+        for (int h = 0; h < halves; h++) {
+            __m256i sum = acc[h][high ? 2 * c : c];
+            if (high)                                    /* two columns make one: 254 hi = 256 hi - 2 hi */
+                sum = _mm256_add_epi32(_mm256_sub_epi32(_mm256_slli_epi32(sum, 8), _mm256_slli_epi32(sum, 1)), acc[h][2 * c + 1]);
+            ret[h][c] = _mm256_cvtepi32_ps(sum);
+        }
 }
 
-/* One run of 32 k, added to the chains. */
+/* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
 INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves, const int nc,
-                  const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
+                  const bool high, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
+    const int pair = high ? 2 : 1, chains = nc / pair;
     const uint8_t *at = super + t.header + run * t.step + 32 * half;
     __m256 sum[2][MAX_COLUMNS];
     if (t.per16) {
         __m256 first[2][MAX_COLUMNS];
-        dots(cls, at, 0, 4, halves, nc, x, first);
+        dots(cls, at, 0, 4, halves, nc, high, x, first);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale8(cls, super, half + h, run, 0);
-            for (int c = 0; c < nc; c++)
+            for (int c = 0; c < chains; c++)
                 first[h][c] = _mm256_mul_ps(first[h][c], s);
         }
-        dots(cls, at, 4, 4, halves, nc, x, sum);
+        dots(cls, at, 4, 4, halves, nc, high, x, sum);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale8(cls, super, half + h, run, 1);
-            for (int c = 0; c < nc; c++) {
+            for (int c = 0; c < chains; c++) {
                 __m256 v = _mm256_fmadd_ps(sum[h][c], s, first[h][c]);
-                acc[h][c] = _mm256_fmadd_ps(v, _mm256_broadcast_ss(&x[c].d), acc[h][c]);
+                acc[h][c] = _mm256_fmadd_ps(v, _mm256_broadcast_ss(&x[c * pair].d), acc[h][c]);
             }
             for (int i = 0; i < 2 && t.has_min; i++) {
                 __m256 m = min8(cls, super, half + h, run, i);
-                for (int c = 0; c < nc; c++)
-                    acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c].dsh[i]), acc[h][c]);
+                for (int c = 0; c < chains; c++)
+                    acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].dsh[i]), acc[h][c]);
             }
         }
         return;
     }
-    dots(cls, at, 0, 8, halves, nc, x, sum);
+    dots(cls, at, 0, 8, halves, nc, high, x, sum);
     for (int h = 0; h < halves; h++) {
         __m256 s = scale8(cls, super, half + h, run, 0);
-        for (int c = 0; c < nc; c++)
-            acc[h][c] = _mm256_fmadd_ps(sum[h][c], _mm256_mul_ps(s, _mm256_broadcast_ss(&x[c].d)), acc[h][c]);
+        for (int c = 0; c < chains; c++)
+            acc[h][c] = _mm256_fmadd_ps(sum[h][c], _mm256_mul_ps(s, _mm256_broadcast_ss(&x[c * pair].d)), acc[h][c]);
         if (t.has_min) {
             __m256 m = min8(cls, super, half + h, run, 0);
-            for (int c = 0; c < nc; c++)
-                acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c].ds), acc[h][c]);
+            for (int c = 0; c < chains; c++)
+                acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].ds), acc[h][c]);
         }
     }
 }
@@ -241,7 +250,7 @@ INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const in
 
 /* nc columns that lie in one activation panel of `width` rows, against one panel of weights. */
 INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
-                 const struct vs_act *x, size_t width, const int halves, const int nc)
+                 const struct vs_act *x, size_t width, const int halves, const int nc, const bool high)
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
@@ -255,29 +264,29 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         const uint8_t *super = panel;
         for (size_t s = 0; s < n_super; s++, super += t.super_bytes)
             for (int run = 0; run < runs; run++, at += width)
-                run32(cls, super, run, half, halves, nc, at, acc);
-        finish(m, row + 8 * (size_t)half, first, halves, nc, acc);
+                run32(cls, super, run, half, halves, nc, high, at, acc);
+        finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
     }
 }
 
-INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
+INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
 {
-    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w);
-    for (size_t first = 0; first < m->n; first += VS_ACT_ROWS) {
-        size_t width = vs_act_width(m->n, first);
+    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
+    for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
+        size_t width = vs_act_width(n, first);
         const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
         for (size_t p = begin; p < end; p++) {
             const uint8_t *panel = m->w->data + p * panel_bytes;
             size_t row = p * VS_PANEL_ROWS;
             size_t c = 0;
             for (; c + 4 <= width; c += 4)
-                tile(cls, m, panel, row, first + c, x + c, width, 1, 4);
-            if (width - c == 3)
-                tile(cls, m, panel, row, first + c, x + c, width, 1, 3);
+                tile(cls, m, panel, row, first + c, x + c, width, 1, 4, high);
+            if (!high && width - c == 3)
+                tile(cls, m, panel, row, first + c, x + c, width, 1, 3, false);
             else if (width - c == 2)
-                tile(cls, m, panel, row, first + c, x + c, width, 2, 2);
-            else if (width - c == 1)
-                tile(cls, m, panel, row, first + c, x + c, width, 2, 1);
+                tile(cls, m, panel, row, first + c, x + c, width, 2, 2, high);
+            else if (!high && width - c == 1)
+                tile(cls, m, panel, row, first + c, x + c, width, 2, 1, false);
         }
     }
 }
@@ -286,7 +295,10 @@ INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, si
 #define CLASS_FUNCTION(cls)                                                                  \
     static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
     {                                                                                        \
-        panels(VS_CLASS_##cls, m, begin, end);                                               \
+        if (m->high)                                                                         \
+            panels(VS_CLASS_##cls, m, begin, end, true);                                     \
+        else                                                                                 \
+            panels(VS_CLASS_##cls, m, begin, end, false);                                    \
     }
 CLASS_FUNCTION(Q4) CLASS_FUNCTION(Q4M) CLASS_FUNCTION(Q5) CLASS_FUNCTION(Q5M) CLASS_FUNCTION(Q8)
 CLASS_FUNCTION(K2) CLASS_FUNCTION(K3) CLASS_FUNCTION(K4) CLASS_FUNCTION(K5) CLASS_FUNCTION(K6)

@@ -126,8 +126,8 @@ INLINE __m512 min16(const enum vs_matrix_class cls, const uint8_t *super, const 
     return _mm512_mul_ps(m, u8x16(super + 192 + 16 * run));
 }
 
-/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. */
-INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int nc,
+/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. High precision: two columns make one. */
+INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int nc, const bool high,
                  const struct vs_act *x, __m512 ret[MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
@@ -145,40 +145,47 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
         for (int c = 0; c < nc; c++)
             acc[c] = _mm512_dpbusd_epi32(acc[c], w, word(x[c].q + 4 * g));
     }
-    for (int c = 0; c < nc; c++)
-        ret[c] = _mm512_cvtepi32_ps(acc[c]);
+    if (high)
+        for (int c = 0; c < nc; c += 2) {                /* 254 hi = 256 hi - 2 hi */
+            __m512i hi = _mm512_sub_epi32(_mm512_slli_epi32(acc[c], 8), _mm512_slli_epi32(acc[c], 1));
+            ret[c / 2] = _mm512_cvtepi32_ps(_mm512_add_epi32(hi, acc[c + 1]));
+        }
+    else
+        for (int c = 0; c < nc; c++)
+            ret[c] = _mm512_cvtepi32_ps(acc[c]);
 }
 
-/* One run of 32 k, added to the chains. */
-INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int nc, const struct vs_act *x,
-                  __m512 acc[MAX_COLUMNS])
+/* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
+INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int nc, const bool high,
+                  const struct vs_act *x, __m512 acc[MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
+    const int pair = high ? 2 : 1, chains = nc / pair;
     const uint8_t *at = super + t.header + run * t.step;
     __m512 sum[MAX_COLUMNS];
     if (t.per16) {
         __m512 first[MAX_COLUMNS], s0 = scale16(cls, super, run, 0), s1 = scale16(cls, super, run, 1);
-        dots(cls, at, 0, 4, nc, x, first);
-        dots(cls, at, 4, 4, nc, x, sum);
-        for (int c = 0; c < nc; c++) {
+        dots(cls, at, 0, 4, nc, high, x, first);
+        dots(cls, at, 4, 4, nc, high, x, sum);
+        for (int c = 0; c < chains; c++) {
             __m512 v = _mm512_fmadd_ps(sum[c], s1, _mm512_mul_ps(first[c], s0));
-            acc[c] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[c].d), acc[c]);
+            acc[c] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[c * pair].d), acc[c]);
         }
         for (int i = 0; i < 2 && t.has_min; i++) {
             __m512 m = min16(cls, super, run, i);
-            for (int c = 0; c < nc; c++)
-                acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c].dsh[i]), acc[c]);
+            for (int c = 0; c < chains; c++)
+                acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c * pair].dsh[i]), acc[c]);
         }
         return;
     }
     __m512 s = scale16(cls, super, run, 0);
-    dots(cls, at, 0, 8, nc, x, sum);
-    for (int c = 0; c < nc; c++)
-        acc[c] = _mm512_fmadd_ps(sum[c], _mm512_mul_ps(s, _mm512_set1_ps(x[c].d)), acc[c]);
+    dots(cls, at, 0, 8, nc, high, x, sum);
+    for (int c = 0; c < chains; c++)
+        acc[c] = _mm512_fmadd_ps(sum[c], _mm512_mul_ps(s, _mm512_set1_ps(x[c * pair].d)), acc[c]);
     if (t.has_min) {
         __m512 m = min16(cls, super, run, 0);
-        for (int c = 0; c < nc; c++)
-            acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c].ds), acc[c]);
+        for (int c = 0; c < chains; c++)
+            acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x[c * pair].ds), acc[c]);
     }
 }
 
@@ -199,7 +206,7 @@ INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const in
 }
 
 INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
-                 const struct vs_act *x, size_t width, const int nc)
+                 const struct vs_act *x, size_t width, const int nc, const bool high)
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
@@ -208,28 +215,23 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         acc[c] = _mm512_setzero_ps();
     for (size_t s = m->w->n_cols / (unsigned)t.super_len; s; s--, panel += t.super_bytes)
         for (int run = 0; run < runs; run++, x += width)
-            run32(cls, panel, run, nc, x, acc);
-    finish(m, row, first, nc, acc);
+            run32(cls, panel, run, nc, high, x, acc);
+    finish(m, row, high ? first / 2 : first, high ? nc / 2 : nc, acc);
 }
 
-INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
+INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
 {
-    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w);
-    for (size_t first = 0; first < m->n; first += VS_ACT_ROWS) {
-        size_t width = vs_act_width(m->n, first);
+    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
+    for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
+        size_t width = vs_act_width(n, first);
         const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
         for (size_t p = begin; p < end; p++) {
             const uint8_t *panel = m->w->data + p * panel_bytes;
             size_t row = p * VS_PANEL_ROWS;
             switch (width) {
-            case 8: tile(cls, m, panel, row, first, x, width, 8); break;
-            case 7: tile(cls, m, panel, row, first, x, width, 7); break;
-            case 6: tile(cls, m, panel, row, first, x, width, 6); break;
-            case 5: tile(cls, m, panel, row, first, x, width, 5); break;
-            case 4: tile(cls, m, panel, row, first, x, width, 4); break;
-            case 3: tile(cls, m, panel, row, first, x, width, 3); break;
-            case 2: tile(cls, m, panel, row, first, x, width, 2); break;
-            default: tile(cls, m, panel, row, first, x, width, 1); break;
+#define WIDTH(nc) case nc: if (!high || nc % 2 == 0) tile(cls, m, panel, row, first, x, width, nc, high); break;
+            WIDTH(1) WIDTH(2) WIDTH(3) WIDTH(4) WIDTH(5) WIDTH(6) WIDTH(7) WIDTH(8)
+#undef WIDTH
             }
         }
     }
@@ -239,7 +241,10 @@ INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, si
 #define CLASS_FUNCTION(cls)                                                                  \
     static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
     {                                                                                        \
-        panels(VS_CLASS_##cls, m, begin, end);                                               \
+        if (m->high)                                                                         \
+            panels(VS_CLASS_##cls, m, begin, end, true);                                     \
+        else                                                                                 \
+            panels(VS_CLASS_##cls, m, begin, end, false);                                    \
     }
 CLASS_FUNCTION(Q4) CLASS_FUNCTION(Q4M) CLASS_FUNCTION(Q5) CLASS_FUNCTION(Q5M) CLASS_FUNCTION(Q8)
 CLASS_FUNCTION(K2) CLASS_FUNCTION(K3) CLASS_FUNCTION(K4) CLASS_FUNCTION(K5) CLASS_FUNCTION(K6)

@@ -102,6 +102,9 @@ struct vs_act {
 };
 _Static_assert(sizeof(struct vs_act) == 64, "one cache line");
 
+/* High precision: q = 254 * hi + lo, two rows of int8. */
+enum { VS_HIGH_MAX = 32258, VS_HIGH_STEP = 254 };
+
 /* Activations of n rows lie in panels of 8 rows; in a panel of c rows (the last may have fewer) block b of row i
  * is at [b * c + i]. */
 enum { VS_ACT_ROWS = 8 };

@@ -12,7 +12,8 @@
 struct vs_matmul {
     const struct vs_matrix *w;
     size_t n;                           /* rows of x */
-    const struct vs_act *x;             /* quantised rows (block formats), in panels as vs_act_at says */
+    const struct vs_act *x;             /* quantised rows (block formats), in panels as vs_act_index says */
+    bool high;                          /* x are pairs of rows: row i is 254 * (row 2i) + (row 2i + 1), scale and sums in row 2i */
     const float *xf;                    /* f32 rows (float formats), xf[i * ldx + k] */
     size_t ldx;
     float *y;
@@ -37,10 +38,13 @@ struct vs_cpu_ops {
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
     /* n / 32 blocks (the last may be short: zeros follow) of one row to dst[0], dst[stride], ... */
     void (*quantize)(const float *x, size_t n, struct vs_act *dst, size_t stride);
+    /* The same to 16 bits (VNC-1H): block b to dst[b * stride] and dst[b * stride + 1] */
+    void (*quantize_high)(const float *x, size_t n, struct vs_act *dst, size_t stride);
     void (*matmul)(const struct vs_matmul *m, size_t begin, size_t end);
     /* y = act(gate) * up; y may be gate or up */
     void (*glu)(float *y, const float *gate, const float *up, size_t n, enum vs_activation act);
     void (*add)(float *y, const float *a, const float *b, size_t n);
+    void (*mul)(float *y, const float *a, const float *b, size_t n);
     void (*scale)(float *y, const float *x, float s, size_t n);
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */
     void (*rope)(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind);
@@ -51,6 +55,9 @@ struct vs_cpu_ops {
 
     /* s[i * lds + t] = chain over d ascending of q[i * ldq + d] * k[d * 64 + t], t in 0..63 */
     void (*scores)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
+    /* The same for 8-bit keys: q[i * n_blocks + b], n_blocks = ceil(head_dim / 32), are the queries; key t's d-th element is byte
+     * (d / 4 * 64 + t) * 4 + d % 4 of k, plus 128; s = chain over b of RN(exact integer dot) * RN(dk[b * 64 + t] * q.d) */
+    void (*scores_q8)(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim);
     /* In place on s[0..256), only the span counts: s = s * scale, softcap (0 = none), max, s = exp(s - max); what lies
      * outside the span becomes 0. *ret_sum in 16 lanes and tree. */
     void (*soft_max)(float *s, struct vs_span span, float scale, float cap, float *ret_max, float *ret_sum);

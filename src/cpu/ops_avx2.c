@@ -31,14 +31,39 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
         y[i] = w ? x[i] * r * w[i] : x[i] * r;
 }
 
-static int sum8(__m256i v)
+/* Bytes of 32 integers and minus the sums of neighbours; *ret_sum[2] gets the sums of the halves. */
+static inline void act_fill(struct vs_act *a, const __m256i q[4], int ret_sum[2])
 {
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i p01 = _mm256_packs_epi32(q[0], q[1]), p23 = _mm256_packs_epi32(q[2], q[3]);
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(p01, p23), order);
+    _mm256_storeu_si256((__m256i *)(void *)a->q, bytes);
+    /* 16-bit pairs (k mod 4 in {0,1}) and (k mod 4 in {2,3}) lie side by side */
+    __m256i pair = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+    __m128i h0 = _mm256_castsi256_si128(pair), h1 = _mm256_extracti128_si256(pair, 1);
+    h0 = _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0x4e));
+    h1 = _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0x4e));
+    h0 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0xb1)));
+    h1 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0xb1)));
+    int n0 = _mm_cvtsi128_si32(h0), n1 = _mm_cvtsi128_si32(h1), n = _mm_cvtsi128_si32(_mm_add_epi16(h0, h1));
+    memcpy(a->npair16[0], &n0, 4);
+    memcpy(a->npair16[1], &n1, 4);
+    memcpy(a->npair32, &n, 4);
+    ret_sum[0] = -(a->npair16[0][0] + a->npair16[0][1]);
+    ret_sum[1] = -(a->npair16[1][0] + a->npair16[1][1]);
+    a->nsum = -(ret_sum[0] + ret_sum[1]);
 }
 
-static void quantize_block(const float *v, struct vs_act *a)
+static inline void act_scale(struct vs_act *a, float d, int sum0, int sum1)
+{
+    a->d = d;
+    a->ds = d * (float)(sum0 + sum1);
+    a->dsh[0] = d * (float)sum0;
+    a->dsh[1] = d * (float)sum1;
+}
+
+/* The integers of a block, `most` at most; *ret_d as in plain C. */
+static inline void quantize_block(const float *v, float most, __m256i q[4], float *ret_d)
 {
     const __m256i mask = _mm256_set1_epi32(0x7fffffff);
     __m256 x[4];
@@ -53,48 +78,63 @@ static void quantize_block(const float *v, struct vs_act *a)
     uint32_t bits = (uint32_t)_mm_cvtsi128_si32(g);
     float amax = vs_f32_of_bits(bits);
     if (bits >= 0x7f800000 || amax < 0x1p-100f) {
-        memset(a, 0, sizeof *a);
-        if (bits >= 0x7f800000)
-            a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);
+        for (int i = 0; i < 4; i++)
+            q[i] = _mm256_setzero_si256();
+        *ret_d = bits >= 0x7f800000 ? vs_f32_of_bits(0x7fc00000) : 0;
         return;
     }
-    __m256 id = _mm256_set1_ps(127.0f / amax);
-    __m256i q[4];
+    __m256 id = _mm256_set1_ps(most / amax);
     for (int i = 0; i < 4; i++)
         q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], id));
-    int sum0 = sum8(_mm256_add_epi32(q[0], q[1])), sum1 = sum8(_mm256_add_epi32(q[2], q[3]));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i p01 = _mm256_packs_epi32(q[0], q[1]), p23 = _mm256_packs_epi32(q[2], q[3]);
-    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(p01, p23), order);
-    _mm256_storeu_si256((__m256i *)(void *)a->q, bytes);
-    /* minus the sums of neighbours: 16-bit pairs (k mod 4 in {0,1}) and (k mod 4 in {2,3}) lie side by side */
-    __m256i pair = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
-    __m128i h0 = _mm256_castsi256_si128(pair), h1 = _mm256_extracti128_si256(pair, 1);
-    h0 = _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0x4e));
-    h1 = _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0x4e));
-    h0 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h0, _mm_shuffle_epi32(h0, 0xb1)));
-    h1 = _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(h1, _mm_shuffle_epi32(h1, 0xb1)));
-    int n0 = _mm_cvtsi128_si32(h0), n1 = _mm_cvtsi128_si32(h1), n = _mm_cvtsi128_si32(_mm_add_epi16(h0, h1));
-    memcpy(a->npair16[0], &n0, 4);
-    memcpy(a->npair16[1], &n1, 4);
-    memcpy(a->npair32, &n, 4);
-    a->d = amax / 127.0f;
-    a->nsum = -(sum0 + sum1);
-    a->ds = a->d * (float)(sum0 + sum1);
-    a->dsh[0] = a->d * (float)sum0;
-    a->dsh[1] = a->d * (float)sum1;
+    *ret_d = amax / most;
+}
+
+static inline void quantize_to(const float *v, struct vs_act *a)
+{
+    __m256i q[4];
+    float d;
+    int sum[2];
+    quantize_block(v, 127.0f, q, &d);
+    act_fill(a, q, sum);
+    act_scale(a, d, sum[0], sum[1]);
+}
+
+static inline void quantize_high_to(const float *v, struct vs_act *a)
+{
+    __m256i q[4], hi[4];
+    float d;
+    int sum_hi[2], sum_lo[2];
+    quantize_block(v, (float)VS_HIGH_MAX, q, &d);
+    for (int i = 0; i < 4; i++) {
+        hi[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(q[i]), _mm256_set1_ps(1.0f / VS_HIGH_STEP)));
+        q[i] = _mm256_sub_epi32(q[i], _mm256_mullo_epi32(hi[i], _mm256_set1_epi32(VS_HIGH_STEP)));
+    }
+    act_fill(a, hi, sum_hi);
+    act_fill(a + 1, q, sum_lo);
+    act_scale(a, d, VS_HIGH_STEP * sum_hi[0] + sum_lo[0], VS_HIGH_STEP * sum_hi[1] + sum_lo[1]);
+    act_scale(a + 1, 0, 0, 0);
+}
+
+static inline __attribute__((always_inline)) void quantize_row(const float *x, size_t n, struct vs_act *dst, size_t stride,
+                                                               void (*block)(const float *v, struct vs_act *a))
+{
+    for (; n >= 32; n -= 32, x += 32, dst += stride)
+        block(x, dst);
+    if (n) {
+        float tail[32] = { 0 };
+        memcpy(tail, x, n * sizeof *x);
+        block(tail, dst);
+    }
 }
 
 static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride)
 {
-    size_t b = 0;
-    for (; b * 32 + 32 <= n; b++)
-        quantize_block(x + b * 32, dst + b * stride);
-    if (b * 32 < n) {
-        float tail[32] = { 0 };
-        memcpy(tail, x + b * 32, (n - b * 32) * sizeof *x);
-        quantize_block(tail, dst + b * stride);
-    }
+    quantize_row(x, n, dst, stride, quantize_to);
+}
+
+static void quantize_high(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    quantize_row(x, n, dst, stride, quantize_high_to);
 }
 
 static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
@@ -116,6 +156,15 @@ static void add(float *y, const float *a, const float *b, size_t n)
         _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
     for (; i < n; i++)
         y[i] = a[i] + b[i];
+}
+
+static void mul(float *y, const float *a, const float *b, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+    for (; i < n; i++)
+        y[i] = a[i] * b[i];
 }
 
 static void scale(float *y, const float *x, float s, size_t n)
@@ -206,6 +255,32 @@ static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
     case 1: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim); break;
     default: break;
     }
+}
+
+/* |q| is the unsigned factor and the key takes its sign: sums of two products stay below 2^15. */
+static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+{
+    const size_t n_blocks = (head_dim + 31) / 32;
+    const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8((char)0x80);
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t t = 0; t < VS_PAGE_TOKENS; t += 8) {
+            __m256 acc = _mm256_setzero_ps();
+            for (size_t b = 0; b < n_blocks; b++) {
+                const struct vs_act *a = &q[i * n_blocks + b];
+                __m256i sum = _mm256_setzero_si256();
+                for (size_t g = 8 * b; g < 8 * b + 8 && 4 * g < head_dim; g++) {
+                    int32_t four;
+                    memcpy(&four, a->q + 4 * (g % 8), 4);
+                    __m256i x = _mm256_set1_epi32(four);
+                    __m256i key = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)(k + (g * VS_PAGE_TOKENS + t) * 4)), offset);
+                    __m256i two = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(key, x));
+                    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(two, ones));
+                }
+                __m256 d = _mm256_mul_ps(_mm256_loadu_ps(dk + b * VS_PAGE_TOKENS + t), _mm256_set1_ps(a->d));
+                acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, acc);
+            }
+            _mm256_storeu_ps(s + i * lds + t, acc);
+        }
 }
 
 static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
@@ -363,14 +438,17 @@ void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops)
 {
     ops->rms_norm = rms_norm;
     ops->quantize = quantize;
+    ops->quantize_high = quantize_high;
     ops->glu = glu;
     ops->add = add;
+    ops->mul = mul;
     ops->scale = scale;
     ops->rope = rope;
     ops->to_f16 = to_f16;
     ops->from_f16 = from_f16;
     ops->from_i8 = from_i8;
     ops->scores = scores;
+    ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
     ops->merge = merge;

@@ -6,6 +6,8 @@
 
 #include "cpu/math_avx512.h"
 
+#include <string.h>
+
 #define INLINE static inline __attribute__((always_inline))
 
 enum { MAX_QUERIES = 12 };              /* two accumulators for each, and room for two vectors of keys or values */
@@ -97,6 +99,51 @@ static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
         const float *from = q + i * ldq;
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
 #define CASE(n) case n: scores_tile(to, lds, from, ldq, n, k, head_dim); break;
+        EACH_COUNT(CASE)
+#undef CASE
+        default: break;
+        }
+    }
+}
+
+/* n queries against 8-bit keys, 16 at a time; the keys' offset of 128 is in the start of the sum. */
+INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, const int n, const uint8_t *k, const float *dk,
+                           size_t head_dim)
+{
+    const size_t n_blocks = (head_dim + 31) / 32;
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
+        __m512 acc[MAX_QUERIES];
+        for (int i = 0; i < n; i++)
+            acc[i] = _mm512_setzero_ps();
+        for (size_t b = 0; b < n_blocks; b++) {
+            __m512i sum[MAX_QUERIES];
+            for (int i = 0; i < n; i++)
+                sum[i] = _mm512_set1_epi32(128 * q[(size_t)i * n_blocks + b].nsum);
+            for (size_t g = 8 * b; g < 8 * b + 8 && 4 * g < head_dim; g++) {
+                __m512i key = _mm512_loadu_si512((const void *)(k + (g * VS_PAGE_TOKENS + t) * 4));
+                for (int i = 0; i < n; i++) {
+                    int32_t four;
+                    memcpy(&four, q[(size_t)i * n_blocks + b].q + 4 * (g % 8), 4);
+                    sum[i] = _mm512_dpbusd_epi32(sum[i], key, _mm512_set1_epi32(four));
+                }
+            }
+            __m512 d = _mm512_loadu_ps(dk + b * VS_PAGE_TOKENS + t);
+            for (int i = 0; i < n; i++)
+                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_mul_ps(d, _mm512_set1_ps(q[(size_t)i * n_blocks + b].d)),
+                                         acc[i]);
+        }
+        for (int i = 0; i < n; i++)
+            _mm512_storeu_ps(s + (size_t)i * lds + t, acc[i]);
+    }
+}
+
+static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
+        float *to = s + i * lds;
+        const struct vs_act *from = q + i * ((head_dim + 31) / 32);
+        switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
+#define CASE(n) case n: scores_q8_tile(to, lds, from, n, k, dk, head_dim); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
@@ -205,6 +252,7 @@ void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
     ops->from_f16 = from_f16;
     ops->from_i8 = from_i8;
     ops->scores = scores;
+    ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
 }

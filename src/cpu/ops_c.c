@@ -27,40 +27,73 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
         y[i] = w ? x[i] * r * w[i] : x[i] * r;
 }
 
+/* Integers of one block, 127 or VS_HIGH_MAX at most. Returns d; NaN when a value is NaN or infinite: a fault must reach the
+ * logits. */
+static float quantize_block(const float *v, size_t len, int greatest_q, int q[32])
+{
+    uint32_t greatest = 0;               /* of the bits of |x|: they order as the numbers do, NaN above all */
+    for (size_t i = 0; i < len; i++) {
+        uint32_t bits = vs_f32_bits(v[i]) & 0x7fffffff;
+        greatest = bits > greatest ? bits : greatest;
+    }
+    memset(q, 0, 32 * sizeof *q);
+    float amax = vs_f32_of_bits(greatest);
+    if (greatest >= 0x7f800000)
+        return vs_f32_of_bits(0x7fc00000);
+    if (amax < 0x1p-100f)
+        return 0;
+    float id = (float)greatest_q / amax;
+    for (size_t i = 0; i < len; i++)
+        q[i] = (int)vs_rnef(v[i] * id);
+    return amax / (float)greatest_q;
+}
+
+/* Bytes and their sums; the scales are the caller's. */
+static void act_fill(struct vs_act *a, const int q[32])
+{
+    memset(a, 0, sizeof *a);
+    for (int i = 0; i < 32; i++) {
+        a->q[i] = (int8_t)q[i];
+        a->npair16[i / 16][i % 4 / 2] = (int16_t)(a->npair16[i / 16][i % 4 / 2] - q[i]);
+        a->nsum -= q[i];
+    }
+    for (int p = 0; p < 2; p++)
+        a->npair32[p] = (int16_t)(a->npair16[0][p] + a->npair16[1][p]);
+}
+
+static void act_scale(struct vs_act *a, float d, const int q[32])
+{
+    int sum[2] = { 0, 0 };
+    for (int i = 0; i < 32; i++)
+        sum[i / 16] += q[i];
+    a->d = d;
+    a->ds = d * (float)(sum[0] + sum[1]);
+    a->dsh[0] = d * (float)sum[0];
+    a->dsh[1] = d * (float)sum[1];
+}
+
 static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride)
 {
-    for (size_t b = 0; b * 32 < n; b++) {
-        struct vs_act *a = dst + b * stride;
-        size_t len = n - b * 32 < 32 ? n - b * 32 : 32;
-        const float *v = x + b * 32;
-        uint32_t greatest = 0;           /* of the bits of |x|: they order as the numbers do, NaN above all */
-        for (size_t i = 0; i < len; i++) {
-            uint32_t bits = vs_f32_bits(v[i]) & 0x7fffffff;
-            greatest = bits > greatest ? bits : greatest;
+    for (size_t at = 0; at < n; at += 32, dst += stride) {
+        int q[32];
+        float d = quantize_block(x + at, n - at < 32 ? n - at : 32, 127, q);
+        act_fill(dst, q);
+        act_scale(dst, d, q);
+    }
+}
+
+static void quantize_high(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    for (size_t at = 0; at < n; at += 32, dst += stride) {
+        int q[32], hi[32], lo[32];
+        float d = quantize_block(x + at, n - at < 32 ? n - at : 32, VS_HIGH_MAX, q);
+        for (int i = 0; i < 32; i++) {
+            hi[i] = vs_rne_i32((float)q[i] * (1.0f / VS_HIGH_STEP));
+            lo[i] = q[i] - VS_HIGH_STEP * hi[i];
         }
-        memset(a, 0, sizeof *a);
-        float amax = vs_f32_of_bits(greatest);
-        if (greatest >= 0x7f800000) {    /* a fault must reach the logits */
-            a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);
-            continue;
-        }
-        if (amax < 0x1p-100f)
-            continue;
-        float id = 127.0f / amax;
-        int sum[2] = { 0, 0 };
-        a->d = amax / 127.0f;
-        for (size_t i = 0; i < len; i++) {
-            int q = (int)vs_rnef(v[i] * id);
-            a->q[i] = (int8_t)q;
-            sum[i / 16] += q;
-            a->npair16[i / 16][i % 4 / 2] = (int16_t)(a->npair16[i / 16][i % 4 / 2] - q);
-        }
-        for (int p = 0; p < 2; p++) {
-            a->npair32[p] = (int16_t)(a->npair16[0][p] + a->npair16[1][p]);
-            a->dsh[p] = a->d * (float)sum[p];
-        }
-        a->nsum = -(sum[0] + sum[1]);
-        a->ds = a->d * (float)-a->nsum;
+        act_fill(dst, hi);
+        act_fill(dst + 1, lo);
+        act_scale(dst, d, q);
     }
 }
 
@@ -100,11 +133,12 @@ static void matmul_float(const struct vs_matmul *m, size_t row)
     }
 }
 
-static int dot(const uint8_t *code, int offset, const int8_t *q, int n)
+/* Exact sum of n products; x and, in high precision, the row beside it. */
+static int dot(const uint8_t *code, int offset, const struct vs_act *x, bool high, int from, int n)
 {
     int sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += ((int)code[i] - offset) * q[i];
+    for (int i = from; i < from + n; i++)
+        sum += ((int)code[i] - offset) * (high ? VS_HIGH_STEP * x[0].q[i] + x[1].q[i] : x[0].q[i]);
     return sum;
 }
 
@@ -115,17 +149,17 @@ static void matmul_codes(const struct vs_matmul *m, size_t row, size_t first, si
     const struct vs_matrix *w = m->w;
     const struct vs_class_info *info = &vs_class_infos[w->cls];
     const uint8_t *at = w->data + row * vs_matrix_row_bytes(w);
-    size_t n_blocks = w->n_cols / 32;
+    size_t n_blocks = w->n_cols / 32, pair = m->high ? 2 : 1;
     float acc[COLUMNS] = { 0 };
     for (size_t b = 0; b < n_blocks; b++) {
         struct vs_codes c;
         vs_codes_read(w->cls, at, b, &c);
         for (size_t i = 0; i < n; i++) {
-            size_t x_row = first + i;
-            const struct vs_act *a = m->x + vs_act_index(n_blocks, x_row) + b * vs_act_width(m->n, x_row);
+            size_t x_row = (first + i) * pair;
+            const struct vs_act *a = m->x + vs_act_index(n_blocks, x_row) + b * vs_act_width(m->n * pair, x_row);
             if (info->per16) {
-                float i0 = (float)dot(c.code, info->offset, a->q, 16);
-                float i1 = (float)dot(c.code + 16, info->offset, a->q + 16, 16);
+                float i0 = (float)dot(c.code, info->offset, a, m->high, 0, 16);
+                float i1 = (float)dot(c.code, info->offset, a, m->high, 16, 16);
                 float t = vs_fmaf(i1, c.scale[1], i0 * c.scale[0]);
                 acc[i] = vs_fmaf(t, a->d, acc[i]);
                 if (info->has_min) {
@@ -133,7 +167,7 @@ static void matmul_codes(const struct vs_matmul *m, size_t row, size_t first, si
                     acc[i] = vs_fmaf(c.min[1], a->dsh[1], acc[i]);
                 }
             } else {
-                float sum = (float)dot(c.code, info->offset, a->q, 32);
+                float sum = (float)dot(c.code, info->offset, a, m->high, 0, 32);
                 acc[i] = vs_fmaf(sum, c.scale[0] * a->d, acc[i]);
                 if (info->has_min)
                     acc[i] = vs_fmaf(c.min[0], a->ds, acc[i]);
@@ -167,6 +201,12 @@ static void add(float *y, const float *a, const float *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = a[i] + b[i];
+}
+
+static void mul(float *y, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] * b[i];
 }
 
 static void scale(float *y, const float *x, float s, size_t n)
@@ -216,6 +256,23 @@ static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
             float acc = 0;
             for (size_t d = 0; d < head_dim; d++)
                 acc = vs_fmaf(q[i * ldq + d], k[d * VS_PAGE_TOKENS + t], acc);
+            s[i * lds + t] = acc;
+        }
+}
+
+static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+{
+    size_t n_blocks = (head_dim + 31) / 32;
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
+            float acc = 0;
+            for (size_t b = 0; b < n_blocks; b++) {
+                const struct vs_act *a = &q[i * n_blocks + b];
+                int sum = 0;
+                for (size_t d = 32 * b; d < head_dim && d < 32 * b + 32; d++)
+                    sum += a->q[d % 32] * ((int)k[(d / 4 * VS_PAGE_TOKENS + t) * 4 + d % 4] - 128);
+                acc = vs_fmaf((float)sum, dk[b * VS_PAGE_TOKENS + t] * a->d, acc);
+            }
             s[i * lds + t] = acc;
         }
 }
@@ -276,8 +333,10 @@ static bool has_fault(const float *x, size_t n)
 void vs_cpu_ops_init_c(struct vs_cpu_ops *ops)
 {
     *ops = (struct vs_cpu_ops){
-        .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize, .matmul = matmul, .glu = glu,
-        .add = add, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
-        .from_i8 = from_i8, .scores = scores, .soft_max = soft_max, .mix = mix, .merge = merge, .has_fault = has_fault,
+        .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize,
+        .quantize_high = quantize_high, .matmul = matmul, .glu = glu,
+        .add = add, .mul = mul, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
+        .from_i8 = from_i8, .scores = scores, .scores_q8 = scores_q8,
+        .soft_max = soft_max, .mix = mix, .merge = merge, .has_fault = has_fault,
     };
 }

@@ -123,12 +123,23 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 
 /* ---- instructions by rows ---- */
 
+/* Elements [begin, begin + len) of one of n rows to the activations at `act`. */
+static void quantize_row(const struct vs_cpu *c, struct vs_act *act, uint32_t n, uint32_t width, uint32_t row, const float *x,
+                         size_t begin, size_t len)
+{
+    uint32_t at = vs_cpu_act_rows(c, row);
+    size_t stride = vs_act_width(vs_cpu_act_rows(c, n), at);
+    act += vs_act_index(div_up(width, 32), at) + begin / 32 * stride;
+    if (c->config.high)
+        c->ops.quantize_high(x + begin, len, act, stride);
+    else
+        c->ops.quantize(x + begin, len, act, stride);
+}
+
 void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n, uint32_t width, uint32_t row, const float *x,
                      size_t begin, size_t len)
 {
-    size_t stride = vs_act_width(n, row);
-    struct vs_act *a = (struct vs_act *)(void *)vs_cpu_at(c, act) + vs_act_index(div_up(width, 32), row);
-    c->ops.quantize(x + begin, len, a + begin / 32 * stride, stride);
+    quantize_row(c, (struct vs_act *)(void *)vs_cpu_at(c, act), n, width, row, x, begin, len);
 }
 
 /* y or act may be where the plan put them or a thread's own. */
@@ -142,10 +153,8 @@ static void norm_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
         c->ops.rms_norm(y, x, in->weight, in->width, in->eps);
     if (in->x2 != VS_NONE)
         c->ops.add(y, vs_cpu_at(c, in->x2) + (size_t)row * in->width, y, in->width);
-    if (act) {
-        uint32_t n = n_rows(c, in);
-        c->ops.quantize(y, in->width, act + vs_act_index(div_up(in->width, 32), row), vs_act_width(n, row));
-    }
+    if (act)
+        quantize_row(c, act, n_rows(c, in), in->width, row, y, 0, in->width);
 }
 
 static void embed_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
@@ -240,7 +249,7 @@ void vs_cpu_private_plan(struct vs_cpu *c)
             columns = MAX_UNITS * 2 * VS_PANEL_ROWS;
     }
     c->private_act = (VS_FEW_ROWS * width * sizeof(float) + 63) / 64 * 64;
-    c->private_glu = c->private_act + VS_FEW_ROWS * ((width + 31) / 32) * sizeof(struct vs_act);
+    c->private_glu = c->private_act + vs_cpu_act_rows(c, VS_FEW_ROWS) * ((width + 31) / 32) * sizeof(struct vs_act);
     c->private_bytes = (c->private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float) + 4095) / 4096 * 4096;
 }
 
@@ -249,7 +258,7 @@ static struct vs_matmul input_of(const struct vs_cpu *c, const struct vs_instr *
 {
     uint32_t n = n_rows(c, in);
     struct vs_matmul job = {
-        .n = n, .ldx = in->width,
+        .n = n, .ldx = in->width, .high = c->config.high,
         .x = in->act == VS_NONE ? NULL : (const struct vs_act *)(const void *)vs_cpu_at(c, in->act),
         .xf = in->x == VS_NONE ? NULL : vs_cpu_at(c, in->x),
     };
@@ -267,12 +276,12 @@ static struct vs_matmul input_of(const struct vs_cpu *c, const struct vs_instr *
     return job;
 }
 
-/* The job for rows first .. first + 8 alone (or as many as there are). */
+/* The job for rows first .. first + 8 alone (or as many as there are); first is a multiple of 8. */
 static struct vs_matmul slice_of(const struct vs_matmul *job, size_t first, size_t width)
 {
     struct vs_matmul s = *job;
     s.n = job->n - first < VS_ACT_ROWS ? job->n - first : VS_ACT_ROWS;
-    s.x = job->x ? job->x + vs_act_index((width + 31) / 32, first) : NULL;
+    s.x = job->x ? job->x + vs_act_index((width + 31) / 32, job->high ? 2 * first : first) : NULL;
     s.xf = job->xf ? job->xf + first * job->ldx : NULL;
     return s;
 }

@@ -132,7 +132,7 @@ int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_confi
     uint32_t n_pages = (m->config.context + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
     struct vs_cpu_config cpu = {
         .isa = config->isa, .n_threads = config->n_threads, .max_rows = m->config.chunk, .max_out = VS_MODEL_MAX_OUT,
-        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type,
+        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type, .high = config->high,
     };
     r = vs_cpu_create(&m->graph, &cpu, file, h->file_size, progress, context, &m->cpu, err);
     if (r == VS_OK && vs_kv_pool_create(n_pages, &m->pool) != VS_OK)

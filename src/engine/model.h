@@ -16,6 +16,7 @@ struct vs_model_config {
     uint64_t free_bytes;                 /* 0 = unknown: no cap */
     enum vs_kv_type kv_type;
     uint32_t chunk;                      /* most rows of a step; 0 = default */
+    bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
 struct vs_header;                        /* a model file mapped, its header copied and parsed */

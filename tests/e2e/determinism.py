@@ -27,9 +27,9 @@ def runnable():
     return isas
 
 
-def run(veritas, model, n, isa, threads, chunk, kv, extra=()):
+def run(veritas, model, n, isa, threads, chunk, kv, precision):
     command = [veritas, "run", "-m", model, "--raw", "--temp", "0", "--seed", "1", "--ignore-eos", "-n", str(n), "--json", "--logits-hash",
-               "--isa", isa, "--threads", str(threads), "--prefill-chunk", str(chunk), "--kv-type", kv, *extra, PROMPT]
+               "--isa", isa, "--threads", str(threads), "--prefill-chunk", str(chunk), "--kv-type", kv, "--precision", precision, PROMPT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\nexit {done.returncode}: {done.stderr}")
@@ -37,16 +37,16 @@ def run(veritas, model, n, isa, threads, chunk, kv, extra=()):
     return result["logits_hash"], tuple(result["tokens"])
 
 
-def check(veritas, name, model, n, kv, grid):
+def check(veritas, name, model, n, kv, grid, precision="fast"):
     want = None
     count = 0
     for isa, threads, chunk in grid:
-        got = run(veritas, model, n, isa, threads, chunk, kv)
+        got = run(veritas, model, n, isa, threads, chunk, kv, precision)
         want = want or got
         if got != want:
             sys.exit(f"{name}: isa {isa}, threads {threads}, chunk {chunk}, kv {kv}: hash {got[0]}, want {want[0]}")
         count += 1
-    print(f"{name} kv {kv}: {count} configurations, 1 hash {want[0][:16]}", flush=True)
+    print(f"{name} kv {kv} {precision}: {count} configurations, 1 hash {want[0][:16]}", flush=True)
 
 
 def main():
@@ -56,8 +56,8 @@ def main():
         model = sys.argv[sys.argv.index("--model") + 1]
         n = int(sys.argv[sys.argv.index("--tokens") + 1]) if "--tokens" in sys.argv else 300
         grid = list(itertools.product(isas, (1, 2, 3, 5), (1, 7, 64, 512)))
-        fast = [g for g in grid if g[0] != "c"] + [("c", 2, 512), ("c", 3, 64)] + [(isas[-1], 2, 512)]
-        check(veritas, os.path.basename(model), model, n, "f16", fast)
+        quick = [g for g in grid if g[0] != "c"] + [("c", 2, 512), ("c", 3, 64)] + [(isas[-1], 2, 512)]
+        check(veritas, os.path.basename(model), model, n, "f16", quick)
         return
     with tempfile.TemporaryDirectory() as folder:
         for i, dtype in enumerate(TYPES):
@@ -69,6 +69,7 @@ def main():
             kv = ("f16", "f32", "q8_0")[i % 3 if dtype != "Q8_0" else 2]
             check(veritas, f"{arch} {dtype}", model, 8, kv,
                   [("c", 1, 512)] + [(isa, t, c) for isa in isas for t, c in ((1, 7), (3, 64), (2, 1))])
+            check(veritas, f"{arch} {dtype}", model, 8, kv, [(isa, 2, c) for isa in isas for c in (512, 3)], "high")
 
 
 main()

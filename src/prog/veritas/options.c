@@ -108,9 +108,10 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_PREFILL_CHUNK] = { .name = "prefill-chunk", .type = VS_TYPE_INT, .low = 1, .high = 65536, .value = "N", .unit = "tokens",
         .preset = "chosen by the engine", .key = "settings.prefill_chunk", .commands = COMPUTE | C(LOAD),
         .help = "Read the prompt in chunks of N; every size gives the same bits." },
-    [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .choices = "fast", .value = "LEVEL", .preset = "fast",
+    [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .choices = "fast|high", .value = "LEVEL", .preset = "fast",
         .key = "settings.precision", .commands = COMPUTE | C(LOAD),
-        .help = "Numeric contract of the activations (docs/NUMERICS.md)." },
+        .help = "How finely activations are rounded: fast (8 bits, contract VNC-1) or high (16 bits, VNC-1H: some hundred times "
+                "closer to exact arithmetic, prefill up to half as fast); see docs/NUMERICS.md." },
 
     [VS_OPT_NO_BOS] = { .name = "no-bos", .key = "no_bos", .commands = C(TOKENIZE),
         .help = "Do not put the model's beginning-of-text token first." },

@@ -144,8 +144,9 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
     size_t weights, arena, kv_token;
     vs_model_memory(s->model, &weights, &arena, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    *ret = json_pack("{s:s, s:I, s:s, s:I, s:s, s:I, s:I, s:I}", "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads,
-                     "kv_type", vs_kv_type_name(c->kv_type), "context", (json_int_t)c->context,
+    *ret = json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads,
+                     "kv_type", vs_kv_type_name(c->kv_type), "contract", c->high ? "VNC-1H" : "VNC-1",
+                     "context", (json_int_t)c->context,
                      "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)weights,
                      "step_bytes", (json_int_t)arena, "kv_bytes_per_token", (json_int_t)kv_token);
     return VS_OK;
@@ -233,12 +234,14 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
     if (kv < 0)
         return vs_error_set(err, VS_E_INVALID, "kv_type is not known; known are f16, f32, q8_0");
     const char *precision = string_setting(settings, "precision", "fast");
-    if (strcmp(precision, "fast") != 0)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "precision '%s' is not supported; supported is fast", precision);
+    bool high = strcmp(precision, "high") == 0;
+    if (!high && strcmp(precision, "fast") != 0)
+        return vs_error_set(err, VS_E_INVALID, "precision '%s' is not known; known are fast, high", precision);
     int64_t n = threads ? threads : cpus;
     n = n < 1 ? 1 : n > VS_POOL_MAX_THREADS ? VS_POOL_MAX_THREADS : n;
     *c = (struct vs_model_config){ .isa = (enum vs_isa)isa, .n_threads = (unsigned)n, .context = (uint32_t)ctx,
-                                   .free_bytes = (uint64_t)free_bytes, .kv_type = (enum vs_kv_type)kv, .chunk = (uint32_t)chunk };
+                                   .free_bytes = (uint64_t)free_bytes, .kv_type = (enum vs_kv_type)kv, .chunk = (uint32_t)chunk,
+                                   .high = high };
     return VS_OK;
 }
 
