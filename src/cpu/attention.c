@@ -1,9 +1,9 @@
 /* cpu/attention.c - K and V to their pages, and attention over them (docs/NUMERICS.md, "attention").
  *
- * A page holds, for each layer and KV head: K as [head_dim][64 tokens] (lanes are keys); V as [64 tokens][head_dim]. For
- * q8_0 K is bytes [head_dim / 4][64][4] (+ 128), so that integer dots take four dimensions of a key at once, then its scales
- * f32 [head_dim / 32][64]; V is followed by f32 [64]. Floats are widened exactly to f32 scratch, one page at a time, and
- * shared by all queries of a block: the rows that attend together times the query heads of one KV head.
+ * A page holds, for each layer and KV head: 64 keys, transposed so that lanes are keys (for q8_0 then their scales,
+ * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies. The rows that
+ * attend together, times the query heads of one KV head, are a block: with many queries it widens a page exactly to f32
+ * once for all of them, with few the kernels read f16 as it is.
  *
  * Splits are 256 absolute positions; each gives (max, sum, o) and they are merged in ascending order by one owner. With
  * few rows and a long context the splits are tasks of their own and VS_I_MERGE merges: the same arithmetic, the same bits.
@@ -14,7 +14,10 @@
 
 #include <string.h>
 
-enum { BLOCK_QUERIES = 48, PAGES_IN_SPLIT = VS_SPLIT / VS_PAGE_TOKENS };
+enum {
+    LEAST_QUERIES = 48, MOST_QUERIES = 192,      /* of a block: enough that widening a page is cheap; scores stay in the L2 cache */
+    FEW_QUERIES = 12,                            /* no more than the kernels hold in registers: nothing is widened */
+};
 
 void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type)
 {
@@ -77,16 +80,16 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
         for (size_t b = 0; b * 32 < hd; b++)
             scale[b * VS_PAGE_TOKENS + slot] = act[b].d;
         for (size_t d = 0; d < hd; d++)  /* four elements of a key side by side, as integer dots take them */
-            at[(d / 4 * VS_PAGE_TOKENS + slot) * 4 + d % 4] = (uint8_t)act[d / 32].q[d % 32] ^ 0x80;
+            at[vs_key8_at(hd, d, slot)] = (uint8_t)act[d / 32].q[d % 32] ^ 0x80;
     } else if (l->type == VS_KV_F32) {
         float *to = (float *)(void *)at;
         for (size_t d = 0; d < hd; d++)
-            to[d * VS_PAGE_TOKENS + slot] = k[d];
+            to[vs_key_at(hd, d, slot)] = k[d];
     } else {
         uint16_t half[512], *to = (uint16_t *)(void *)at;
         c->ops.to_f16(half, k, hd);
         for (size_t d = 0; d < hd; d++)
-            to[d * VS_PAGE_TOKENS + slot] = half[d];
+            to[vs_key_at(hd, d, slot)] = half[d];
     }
 }
 
@@ -99,11 +102,15 @@ static void write_v(const struct vs_cpu *c, uint8_t *head, uint32_t slot, const 
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
         scale[slot] = q8_scale(v, hd, &inverse);
         for (size_t d = 0; d < hd; d++)
-            ((int8_t *)at)[slot * hd + d] = q8(v[d] * inverse);
-    } else if (l->type == VS_KV_F32) {
-        memcpy(at + slot * hd * 4, v, hd * 4);
-    } else {
-        c->ops.to_f16((uint16_t *)(void *)at + slot * hd, v, hd);
+            ((int8_t *)at)[vs_value_at(hd, slot, d)] = q8(v[d] * inverse);
+        return;
+    }
+    for (size_t d = 0; d < hd; d += VS_VALUE_GROUP) {
+        size_t to = vs_value_at(hd, slot, d), n = vs_value_width(hd, d);
+        if (l->type == VS_KV_F32)
+            memcpy((float *)(void *)at + to, v + d, n * sizeof *v);
+        else
+            c->ops.to_f16((uint16_t *)(void *)at + to, v + d, n);
     }
 }
 
@@ -137,7 +144,11 @@ static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
 void vs_attention_plan(struct vs_cpu *c)
 {
     const struct vs_step *s = c->step;
-    uint32_t most = c->max_queries / (c->max_group ? c->max_group : 1), longest = 0;
+    uint32_t group = c->max_group ? c->max_group : 1, longest = 0;
+    uint32_t most = s->n_rows * c->kv_layout.n_kv_heads / (4 * vs_pool_n_threads(c->pool));      /* rows in a block */
+    most = most * group < LEAST_QUERIES ? LEAST_QUERIES / group : most;
+    most = most * group > c->max_queries ? c->max_queries / group : most;
+    most = most ? most : 1;
     c->n_blocks = 0;
     for (uint32_t i = 0; i < s->n_rows; i++) {
         struct vs_block *last = c->n_blocks ? &c->blocks[c->n_blocks - 1] : NULL;
@@ -170,14 +181,10 @@ uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
     return c->n_blocks * in->n_kv_heads * n_parts(c, in) * (c->split_attention ? c->n_splits : 1);
 }
 
-static size_t max_queries(const struct vs_cpu *c)
+size_t vs_attention_scratch_bytes(struct vs_cpu *c)
 {
-    return c->max_group > BLOCK_QUERIES ? c->max_group : BLOCK_QUERIES / c->max_group * c->max_group;
-}
-
-size_t vs_attention_scratch_bytes(const struct vs_cpu *c)
-{
-    size_t hd = c->kv_layout.head_dim, q = max_queries(c);
+    c->max_queries = c->max_group > MOST_QUERIES ? c->max_group : MOST_QUERIES / c->max_group * c->max_group;
+    size_t hd = c->kv_layout.head_dim, q = c->max_queries;
     size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SPLIT + 3 * hd + 4);          /* as scratch_init lays them out */
     return (floats * 4 + q * ((hd + 31) / 32 * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
@@ -229,31 +236,54 @@ static void quantise_queries(const struct vs_cpu *c, struct scratch *s, size_t n
         c->ops.quantize(s->q + i * hd, hd, s->q8 + i * ((hd + 31) / 32), 1);
 }
 
-static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, float *to)
+/* Scores of queries [i, end) with one page. */
+static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
+    size_t hd = l->head_dim, n = end - i;
+    float *to = s->scores + i * VS_SPLIT + base;
+    const float *q = s->q + i * hd;
     if (l->type == VS_KV_Q8_0)
-        c->ops.scores_q8(to, VS_SPLIT, s->q8, n_q, head, (const float *)(const void *)(head + l->k_bytes), l->head_dim);
+        c->ops.scores_q8(to, VS_SPLIT, s->q8 + i * ((hd + 31) / 32), n, head, (const float *)(const void *)(head + l->k_bytes), hd);
+    else if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
+        c->ops.scores_f16(to, VS_SPLIT, q, hd, n, (const uint16_t *)(const void *)head, hd);
     else
-        c->ops.scores(to, VS_SPLIT, s->q, l->head_dim, n_q, widen(c, head, s->wide), l->head_dim);
+        c->ops.scores(to, VS_SPLIT, q, hd, n, widen(c, head, s->wide), hd);
 }
 
-static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t n_q, size_t base)
+static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     const uint8_t *at = head + l->k_bytes + l->k_scale_bytes;
-    const float *v = widen(c, at, s->wide);
+    size_t hd = l->head_dim, n = end - i;
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
-        for (size_t i = 0; i < n_q; i++) {                /* what lies outside the span is not ours to read */
-            size_t lo = s->span[i].lo > base ? s->span[i].lo : base, hi = base + VS_PAGE_TOKENS;
-            hi = s->span[i].hi < hi ? s->span[i].hi : hi;
-            float *p = s->scores + i * VS_SPLIT + lo;
+        for (size_t k = i; k < end; k++) {                /* what lies outside the span is not ours to read */
+            size_t lo = s->span[k].lo > base ? s->span[k].lo : base, hi = base + VS_PAGE_TOKENS;
+            hi = s->span[k].hi < hi ? s->span[k].hi : hi;
+            float *p = s->scores + k * VS_SPLIT + lo;
             if (lo < hi)
                 c->ops.mul(p, p, dv + (lo - base), hi - lo);
         }
     }
-    c->ops.mix(s->o_split, l->head_dim, s->scores, VS_SPLIT, n_q, s->span, base, v, l->head_dim);
+    float *o = s->o_split + i * hd;
+    const float *p = s->scores + i * VS_SPLIT;
+    if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
+        c->ops.mix_f16(o, hd, p, VS_SPLIT, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);
+    else
+        c->ops.mix(o, hd, p, VS_SPLIT, n, s->span + i, base, widen(c, at, s->wide), hd);
+}
+
+/* Queries [*ret_first, *ret_end) are those that see something of the page: rows ascend, so they lie together. */
+static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *ret_first, size_t *ret_end)
+{
+    size_t first = 0, end = n_q;
+    while (first < end && !(s->span[first].hi > base && s->span[first].lo < base + VS_PAGE_TOKENS))
+        first++;
+    while (end > first && !(s->span[end - 1].hi > base && s->span[end - 1].lo < base + VS_PAGE_TOKENS))
+        end--;
+    *ret_first = first;
+    *ret_end = end;
 }
 
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
@@ -281,16 +311,19 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
         return false;
     uint32_t first = lo / VS_PAGE_TOKENS, last = (hi - 1) / VS_PAGE_TOKENS;
     const uint32_t *pages = rows[0].pages;
-    for (uint32_t p = first; p <= last; p++)
-        page_scores(c, s, head_at(c, pages, base + p * VS_PAGE_TOKENS, in->layer, head), n_q,
-                    s->scores + p * VS_PAGE_TOKENS);
-    for (size_t i = 0; i < n_q; i++)
+    size_t i, end;
+    for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
+        who_sees(s, n_q, p, &i, &end);
+        page_scores(c, s, head_at(c, pages, base + p, in->layer, head), i, end, p);
+    }
+    for (i = 0; i < n_q; i++)
         if (s->span[i].hi > s->span[i].lo)
-            c->ops.soft_max(s->scores + i * VS_SPLIT, s->span[i], in->scale, in->cap,
-                            &s->m_split[i], &s->l_split[i]);
+            c->ops.soft_max(s->scores + i * VS_SPLIT, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
     memset(s->o_split, 0, n_q * hd * 4);
-    for (uint32_t p = first; p <= last; p++)
-        page_values(c, s, head_at(c, pages, base + p * VS_PAGE_TOKENS, in->layer, head), n_q, p * VS_PAGE_TOKENS);
+    for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
+        who_sees(s, n_q, p, &i, &end);
+        page_values(c, s, head_at(c, pages, base + p, in->layer, head), i, end, p);
+    }
     return true;
 }
 

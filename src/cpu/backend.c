@@ -146,7 +146,6 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     if (r != VS_OK)
         goto out;
     bind_weights(c);
-    c->max_queries = c->max_group > 48 ? c->max_group : 48 / c->max_group * c->max_group;
     c->scratch_bytes = vs_attention_scratch_bytes(c);
     c->partial_floats = (size_t)8 * c->max_group * g->n_kv_heads * (config->max_positions / VS_SPLIT + 1) * (2 + g->head_dim);
     c->arena = vs_cpu_reserve(c->arena_bytes);

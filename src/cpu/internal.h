@@ -157,5 +157,5 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
 void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread);
 void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task);
 uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
-size_t vs_attention_scratch_bytes(const struct vs_cpu *c);
+size_t vs_attention_scratch_bytes(struct vs_cpu *c);       /* sets max_queries */
 #endif

@@ -27,6 +27,28 @@ enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or 
 
 enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64 };           /* attention split and KV page, in absolute positions */
 
+/* Where a page (one head, 64 tokens) keeps an element, in elements. Keys lie in groups of 32 tokens with their dimensions one
+ * after the other (groups of 16 tokens with four dimensions side by side for bytes), values in groups of 32 dimensions:
+ * a kernel's pass over a group reads memory in order. */
+enum { VS_KEY_GROUP = 32, VS_KEY8_GROUP = 16, VS_VALUE_GROUP = 32 };
+static inline size_t vs_key_at(size_t head_dim, size_t d, size_t t)
+{
+    return (t / VS_KEY_GROUP * head_dim + d) * VS_KEY_GROUP + t % VS_KEY_GROUP;
+}
+static inline size_t vs_key8_at(size_t head_dim, size_t d, size_t t)
+{
+    return ((t / VS_KEY8_GROUP * ((head_dim + 3) / 4) + d / 4) * VS_KEY8_GROUP + t % VS_KEY8_GROUP) * 4 + d % 4;
+}
+static inline size_t vs_value_width(size_t head_dim, size_t d)        /* dimensions in the group that holds d */
+{
+    size_t first = d - d % VS_VALUE_GROUP;
+    return head_dim - first < VS_VALUE_GROUP ? head_dim - first : VS_VALUE_GROUP;
+}
+static inline size_t vs_value_at(size_t head_dim, size_t t, size_t d)
+{
+    return (d - d % VS_VALUE_GROUP) * VS_PAGE_TOKENS + t * vs_value_width(head_dim, d) + d % VS_VALUE_GROUP;
+}
+
 /* The part of one attention split that one query sees: keys [lo, hi) of the split (0 <= lo < hi <= 256). */
 struct vs_span { uint32_t lo, hi; };
 
@@ -53,17 +75,21 @@ struct vs_cpu_ops {
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
     void (*from_i8)(float *y, const int8_t *x, size_t n);
 
-    /* s[i * lds + t] = chain over d ascending of q[i * ldq + d] * k[d * 64 + t], t in 0..63 */
+    /* One page of keys: s[i * lds + t] = chain over d ascending of q[i * ldq + d] * K(d, t), t in 0..63; K as vs_key_at says */
     void (*scores)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
-    /* The same for 8-bit keys: q[i * n_blocks + b], n_blocks = ceil(head_dim / 32), are the queries; key t's d-th element is byte
-     * (d / 4 * 64 + t) * 4 + d % 4 of k, plus 128; s = chain over b of RN(exact integer dot) * RN(dk[b * 64 + t] * q.d) */
+    void (*scores_f16)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim);
+    /* The same for 8-bit keys: q[i * n_blocks + b], n_blocks = ceil(head_dim / 32), are the queries, a byte of k is a key's element
+     * + 128, where vs_key8_at says; s = chain over b of RN(exact integer dot) * RN(dk[b * 64 + t] * q.d) */
     void (*scores_q8)(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim);
     /* In place on s[0..256), only the span counts: s = s * scale, softcap (0 = none), max, s = exp(s - max); what lies
      * outside the span becomes 0. *ret_sum in 16 lanes and tree. */
     void (*soft_max)(float *s, struct vs_span span, float scale, float cap, float *ret_max, float *ret_sum);
-    /* o[i * ldo + d] continued: chain over keys t of one page, base + t within span[i], of p[i * ldp + base + t] * v[t * head_dim + d] */
+    /* One page of values: o[i * ldo + d] continued by the chain over keys t, base + t within span[i], of p[i * ldp + base + t] *
+     * V(t, d); V as vs_value_at says */
     void (*mix)(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim);
+    void (*mix_f16)(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                    size_t base, const uint16_t *v, size_t head_dim);
     /* l = fma(l_split, b, l * a), o = fma(o_split, b, o * a) with a = exp(m - max), b = exp(m_split - max) */
     void (*merge)(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim);
     /* Greatest |x| as bits are compared: true when some x is NaN or infinite. */

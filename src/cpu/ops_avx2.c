@@ -221,16 +221,24 @@ static void from_i8(float *y, const int8_t *x, size_t n)
         y[i] = (float)x[i];
 }
 
-/* N queries against 16 keys at a time. */
+/* Eight floats of a page, which keeps them as f32 or f16. */
+static inline __attribute__((always_inline)) __m256 eight(const void *page, size_t at, const bool half)
+{
+    return half ? _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)page + at)))
+                : _mm256_loadu_ps((const float *)page + at);
+}
+
+/* n queries against 16 keys at a time. */
 static inline __attribute__((always_inline)) void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n,
-                                                              const float *k, size_t head_dim)
+                                                              const void *k, size_t head_dim, const bool half)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
+        size_t at = vs_key_at(head_dim, 0, t);
         __m256 acc[4][2];
         for (int i = 0; i < n; i++)
             acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-        for (size_t d = 0; d < head_dim; d++) {
-            __m256 k0 = _mm256_loadu_ps(k + d * VS_PAGE_TOKENS + t), k1 = _mm256_loadu_ps(k + d * VS_PAGE_TOKENS + t + 8);
+        for (size_t d = 0; d < head_dim; d++, at += VS_KEY_GROUP) {
+            __m256 k0 = eight(k, at, half), k1 = eight(k, at + 8, half);
             for (int i = 0; i < n; i++) {
                 __m256 x = _mm256_broadcast_ss(q + (size_t)i * ldq + d);
                 acc[i][0] = _mm256_fmadd_ps(x, k0, acc[i][0]);
@@ -244,17 +252,28 @@ static inline __attribute__((always_inline)) void scores_tile(float *s, size_t l
     }
 }
 
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+static inline __attribute__((always_inline)) void scores_any(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
+                                                             const void *k, size_t head_dim, const bool half)
 {
     size_t i = 0;
     for (; i + 4 <= n_q; i += 4)
-        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 4, k, head_dim);
+        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 4, k, head_dim, half);
     switch (n_q - i) {
-    case 3: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 3, k, head_dim); break;
-    case 2: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 2, k, head_dim); break;
-    case 1: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim); break;
+    case 3: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 3, k, head_dim, half); break;
+    case 2: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 2, k, head_dim, half); break;
+    case 1: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim, half); break;
     default: break;
     }
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+{
+    scores_any(s, lds, q, ldq, n_q, k, head_dim, false);
+}
+
+static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+{
+    scores_any(s, lds, q, ldq, n_q, k, head_dim, true);
 }
 
 /* |q| is the unsigned factor and the key takes its sign: sums of two products stay below 2^15. */
@@ -272,7 +291,7 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
                     int32_t four;
                     memcpy(&four, a->q + 4 * (g % 8), 4);
                     __m256i x = _mm256_set1_epi32(four);
-                    __m256i key = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)(k + (g * VS_PAGE_TOKENS + t) * 4)), offset);
+                    __m256i key = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)(k + vs_key8_at(head_dim, 4 * g, t))), offset);
                     __m256i two = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(key, x));
                     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(two, ones));
                 }
@@ -325,48 +344,36 @@ static inline size_t clip(uint32_t at, size_t base)
     return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
 }
 
-/* Keys [lo, hi) of the page for one query. */
-static void mix_one(float *o, const float *p, size_t lo, size_t hi, const float *v, size_t head_dim)
+/* Keys [lo, hi) of the page for one query; v is a group of `width` dimensions. */
+static inline __attribute__((always_inline)) void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from,
+                                                          size_t width, const bool half)
 {
     size_t d = 0;
-    for (; d + 32 <= head_dim; d += 32) {
-        __m256 a0 = _mm256_loadu_ps(o + d), a1 = _mm256_loadu_ps(o + d + 8);
-        __m256 a2 = _mm256_loadu_ps(o + d + 16), a3 = _mm256_loadu_ps(o + d + 24);
-        for (size_t t = lo; t < hi; t++) {
-            __m256 x = _mm256_broadcast_ss(p + t);
-            const float *at = v + t * head_dim + d;
-            a0 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at), a0);
-            a1 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 8), a1);
-            a2 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 16), a2);
-            a3 = _mm256_fmadd_ps(x, _mm256_loadu_ps(at + 24), a3);
-        }
-        _mm256_storeu_ps(o + d, a0);
-        _mm256_storeu_ps(o + d + 8, a1);
-        _mm256_storeu_ps(o + d + 16, a2);
-        _mm256_storeu_ps(o + d + 24, a3);
-    }
-    for (; d + 8 <= head_dim; d += 8) {
+    for (; d + 8 <= width; d += 8) {
         __m256 a = _mm256_loadu_ps(o + d);
         for (size_t t = lo; t < hi; t++)
-            a = _mm256_fmadd_ps(_mm256_broadcast_ss(p + t), _mm256_loadu_ps(v + t * head_dim + d), a);
+            a = _mm256_fmadd_ps(_mm256_broadcast_ss(p + t), eight(v, from + t * width + d, half), a);
         _mm256_storeu_ps(o + d, a);
     }
-    for (; d < head_dim; d++)
-        for (size_t t = lo; t < hi; t++)
-            o[d] = vs_fmaf(p[t], v[t * head_dim + d], o[d]);
+    for (; d < width; d++)
+        for (size_t t = lo; t < hi; t++) {
+            size_t at = from + t * width + d;
+            o[d] = vs_fmaf(p[t], half ? vs_f16_to_f32(((const uint16_t *)v)[at]) : ((const float *)v)[at], o[d]);
+        }
 }
 
-/* Keys [lo, hi) that four queries all see; dimensions in multiples of 16. */
-static void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo, size_t hi, const float *v, size_t head_dim)
+/* Keys [lo, hi) that four queries all see; a whole group of dimensions. */
+static inline __attribute__((always_inline)) void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo, size_t hi,
+                                                           const void *v, size_t from, const bool half)
 {
-    for (size_t d = 0; d < head_dim; d += 16) {
+    for (size_t d = 0; d < VS_VALUE_GROUP; d += 16) {
         __m256 acc[4][2];
         for (int i = 0; i < 4; i++) {
             acc[i][0] = _mm256_loadu_ps(o + (size_t)i * ldo + d);
             acc[i][1] = _mm256_loadu_ps(o + (size_t)i * ldo + d + 8);
         }
         for (size_t t = lo; t < hi; t++) {
-            __m256 v0 = _mm256_loadu_ps(v + t * head_dim + d), v1 = _mm256_loadu_ps(v + t * head_dim + d + 8);
+            __m256 v0 = eight(v, from + t * VS_VALUE_GROUP + d, half), v1 = eight(v, from + t * VS_VALUE_GROUP + d + 8, half);
             for (int i = 0; i < 4; i++) {
                 __m256 x = _mm256_broadcast_ss(p + (size_t)i * ldp + t);
                 acc[i][0] = _mm256_fmadd_ps(x, v0, acc[i][0]);
@@ -380,31 +387,42 @@ static void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo
     }
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
-                size_t base, const float *v, size_t head_dim)
+static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q,
+                                                          const struct vs_span *span, size_t base, const void *v, size_t head_dim,
+                                                          const bool half)
 {
-    size_t i = 0;
     p += base;
-    for (; i + 4 <= n_q && head_dim % 16 == 0; i += 4) {
-        size_t from = 0, to = VS_PAGE_TOKENS;            /* what all four see */
-        for (size_t j = i; j < i + 4; j++) {
+    for (size_t i = 0; i < n_q; i += 4) {
+        size_t n = n_q - i < 4 ? n_q - i : 4, from = 0, to = VS_PAGE_TOKENS;     /* what all four see */
+        for (size_t j = i; j < i + n; j++) {
             size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
             from = lo > from ? lo : from;
             to = hi < to ? hi : to;
         }
-        if (from >= to) {
-            for (size_t j = i; j < i + 4; j++)
-                mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), clip(span[j].hi, base), v, head_dim);
-            continue;
+        for (size_t d = 0; d < head_dim; d += VS_VALUE_GROUP) {
+            size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
+            bool together = n == 4 && from < to && width == VS_VALUE_GROUP;
+            for (size_t j = i; j < i + n; j++)
+                mix_one(o + j * ldo + d, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, at, width, half);
+            if (!together)
+                continue;
+            mix_four(o + i * ldo + d, ldo, p + i * ldp, ldp, from, to, v, at, half);
+            for (size_t j = i; j < i + n; j++)
+                mix_one(o + j * ldo + d, p + j * ldp, to, clip(span[j].hi, base), v, at, width, half);
         }
-        for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), from, v, head_dim);
-        mix_four(o + i * ldo, ldo, p + i * ldp, ldp, from, to, v, head_dim);
-        for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, to, clip(span[j].hi, base), v, head_dim);
     }
-    for (; i < n_q; i++)
-        mix_one(o + i * ldo, p + i * ldp, clip(span[i].lo, base), clip(span[i].hi, base), v, head_dim);
+}
+
+static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim)
+{
+    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, false);
+}
+
+static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                    size_t base, const uint16_t *v, size_t head_dim)
+{
+    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, true);
 }
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
@@ -448,9 +466,11 @@ void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops)
     ops->from_f16 = from_f16;
     ops->from_i8 = from_i8;
     ops->scores = scores;
+    ops->scores_f16 = scores_f16;
     ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
+    ops->mix_f16 = mix_f16;
     ops->merge = merge;
     ops->has_fault = has_fault;
 }

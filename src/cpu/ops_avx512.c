@@ -42,15 +42,23 @@ static void from_i8(float *y, const int8_t *x, size_t n)
         y[i] = (float)x[i];
 }
 
-/* n queries against a page of keys, 32 at a time. */
-INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n, const float *k, size_t head_dim)
+/* Sixteen floats of a page, which keeps them as f32 or f16. */
+INLINE __m512 sixteen(const void *page, size_t at, const bool half)
 {
-    for (size_t t = 0; t < VS_PAGE_TOKENS; t += 32) {
+    return half ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)page + at)))
+                : _mm512_loadu_ps((const float *)page + at);
+}
+
+/* n queries against a page of keys, a group at a time. */
+INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
+{
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t += VS_KEY_GROUP) {
+        size_t at = vs_key_at(head_dim, 0, t);
         __m512 acc[MAX_QUERIES][2];
         for (int i = 0; i < n; i++)
             acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-        for (size_t d = 0; d < head_dim; d++) {
-            __m512 k0 = _mm512_loadu_ps(k + d * VS_PAGE_TOKENS + t), k1 = _mm512_loadu_ps(k + d * VS_PAGE_TOKENS + t + 16);
+        for (size_t d = 0; d < head_dim; d++, at += VS_KEY_GROUP) {
+            __m512 k0 = sixteen(k, at, half), k1 = sixteen(k, at + 16, half);
             for (int i = 0; i < n; i++) {
                 __m512 x = _mm512_set1_ps(q[(size_t)i * ldq + d]);
                 acc[i][0] = _mm512_fmadd_ps(x, k0, acc[i][0]);
@@ -64,46 +72,54 @@ INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const 
     }
 }
 
-/* Keys [lo, hi) of a page that n queries all see; dimensions in multiples of 32. */
-INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int n, size_t lo, size_t hi, const float *v,
-                     size_t head_dim)
+/* Keys [lo, hi) of a page that n queries all see; v + from is a whole group of dimensions. */
+INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int n, size_t lo, size_t hi, const void *v, size_t from,
+                     const bool half)
 {
-    for (size_t d = 0; d < head_dim; d += 32) {
-        __m512 acc[MAX_QUERIES][2];
+    __m512 acc[MAX_QUERIES][2];
+    for (int i = 0; i < n; i++) {
+        acc[i][0] = _mm512_loadu_ps(o + (size_t)i * ldo);
+        acc[i][1] = _mm512_loadu_ps(o + (size_t)i * ldo + 16);
+    }
+    for (size_t t = lo; t < hi; t++) {
+        __m512 v0 = sixteen(v, from + t * VS_VALUE_GROUP, half), v1 = sixteen(v, from + t * VS_VALUE_GROUP + 16, half);
         for (int i = 0; i < n; i++) {
-            acc[i][0] = _mm512_loadu_ps(o + (size_t)i * ldo + d);
-            acc[i][1] = _mm512_loadu_ps(o + (size_t)i * ldo + d + 16);
+            __m512 x = _mm512_set1_ps(p[(size_t)i * ldp + t]);
+            acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
+            acc[i][1] = _mm512_fmadd_ps(x, v1, acc[i][1]);
         }
-        for (size_t t = lo; t < hi; t++) {
-            __m512 v0 = _mm512_loadu_ps(v + t * head_dim + d), v1 = _mm512_loadu_ps(v + t * head_dim + d + 16);
-            for (int i = 0; i < n; i++) {
-                __m512 x = _mm512_set1_ps(p[(size_t)i * ldp + t]);
-                acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
-                acc[i][1] = _mm512_fmadd_ps(x, v1, acc[i][1]);
-            }
-        }
-        for (int i = 0; i < n; i++) {
-            _mm512_storeu_ps(o + (size_t)i * ldo + d, acc[i][0]);
-            _mm512_storeu_ps(o + (size_t)i * ldo + d + 16, acc[i][1]);
-        }
+    }
+    for (int i = 0; i < n; i++) {
+        _mm512_storeu_ps(o + (size_t)i * ldo, acc[i][0]);
+        _mm512_storeu_ps(o + (size_t)i * ldo + 16, acc[i][1]);
     }
 }
 
 /* One call for each number of queries, so that the accumulators are registers. */
 #define EACH_COUNT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+INLINE void scores_any(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
         float *to = s + i * lds;
         const float *from = q + i * ldq;
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: scores_tile(to, lds, from, ldq, n, k, head_dim); break;
+#define CASE(n) case n: scores_tile(to, lds, from, ldq, n, k, head_dim, half); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
         }
     }
+}
+
+static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+{
+    scores_any(s, lds, q, ldq, n_q, k, head_dim, false);
+}
+
+static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+{
+    scores_any(s, lds, q, ldq, n_q, k, head_dim, true);
 }
 
 /* n queries against 8-bit keys, 16 at a time; the keys' offset of 128 is in the start of the sum. */
@@ -120,7 +136,7 @@ INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, const i
             for (int i = 0; i < n; i++)
                 sum[i] = _mm512_set1_epi32(128 * q[(size_t)i * n_blocks + b].nsum);
             for (size_t g = 8 * b; g < 8 * b + 8 && 4 * g < head_dim; g++) {
-                __m512i key = _mm512_loadu_si512((const void *)(k + (g * VS_PAGE_TOKENS + t) * 4));
+                __m512i key = _mm512_loadu_si512((const void *)(k + vs_key8_at(head_dim, 4 * g, t)));
                 for (int i = 0; i < n; i++) {
                     int32_t four;
                     memcpy(&four, q[(size_t)i * n_blocks + b].q + 4 * (g % 8), 4);
@@ -157,31 +173,24 @@ static size_t clip(uint32_t at, size_t base)
     return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
 }
 
-/* Keys [lo, hi) of the page for one query, any number of dimensions. */
-static void mix_one(float *o, const float *p, size_t lo, size_t hi, const float *v, size_t head_dim)
+/* Keys [lo, hi) of the page for one query; v + from is a group of `width` dimensions. */
+INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const bool half)
 {
-    size_t d = 0;
-    for (; d + 64 <= head_dim; d += 64) {
-        __m512 acc[4];
-        for (int i = 0; i < 4; i++)
-            acc[i] = _mm512_loadu_ps(o + d + 16 * i);
-        for (size_t t = lo; t < hi; t++)
-            for (int i = 0; i < 4; i++)
-                acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), _mm512_loadu_ps(v + t * head_dim + d + 16 * i), acc[i]);
-        for (int i = 0; i < 4; i++)
-            _mm512_storeu_ps(o + d + 16 * i, acc[i]);
-    }
-    for (; d < head_dim; d += 16) {
-        __mmask16 mask = (__mmask16)(head_dim - d >= 16 ? 0xffff : (1u << (head_dim - d)) - 1);
+    for (size_t d = 0; d < width; d += 16) {
+        __mmask16 mask = (__mmask16)(width - d >= 16 ? 0xffff : (1u << (width - d)) - 1);
         __m512 acc = _mm512_maskz_loadu_ps(mask, o + d);
-        for (size_t t = lo; t < hi; t++)
-            acc = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), _mm512_maskz_loadu_ps(mask, v + t * head_dim + d), acc);
+        for (size_t t = lo; t < hi; t++) {
+            size_t at = from + t * width + d;
+            __m512 x = half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at))
+                            : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
+            acc = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), x, acc);
+        }
         _mm512_mask_storeu_ps(o + d, mask, acc);
     }
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
-                size_t base, const float *v, size_t head_dim)
+INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span, size_t base,
+                    const void *v, size_t head_dim, const bool half)
 {
     p += base;
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
@@ -191,20 +200,35 @@ static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, co
             from = lo > from ? lo : from;
             to = hi < to ? hi : to;
         }
-        bool together = from < to && head_dim % 32 == 0;
-        for (size_t j = i; j < i + n; j++)
-            mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, head_dim);
-        if (!together)
-            continue;
-        switch (n) {
-#define CASE(n) case n: mix_tile(o + i * ldo, ldo, p + i * ldp, ldp, n, from, to, v, head_dim); break;
-        EACH_COUNT(CASE)
+        for (size_t d = 0; d < head_dim; d += VS_VALUE_GROUP) {
+            size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
+            bool together = from < to && width == VS_VALUE_GROUP;
+            for (size_t j = i; j < i + n; j++)
+                mix_one(o + j * ldo + d, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, at, width, half);
+            if (!together)
+                continue;
+            switch (n) {
+#define CASE(n) case n: mix_tile(o + i * ldo + d, ldo, p + i * ldp, ldp, n, from, to, v, at, half); break;
+            EACH_COUNT(CASE)
 #undef CASE
-        default: break;
+            default: break;
+            }
+            for (size_t j = i; j < i + n; j++)
+                mix_one(o + j * ldo + d, p + j * ldp, to, clip(span[j].hi, base), v, at, width, half);
         }
-        for (size_t j = i; j < i + n; j++)
-            mix_one(o + j * ldo, p + j * ldp, to, clip(span[j].hi, base), v, head_dim);
     }
+}
+
+static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                size_t base, const float *v, size_t head_dim)
+{
+    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, false);
+}
+
+static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                    size_t base, const uint16_t *v, size_t head_dim)
+{
+    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, true);
 }
 
 /* Lanes j .. j + 15 of the split that lie in the span. */
@@ -252,7 +276,9 @@ void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
     ops->from_f16 = from_f16;
     ops->from_i8 = from_i8;
     ops->scores = scores;
+    ops->scores_f16 = scores_f16;
     ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
+    ops->mix_f16 = mix_f16;
 }

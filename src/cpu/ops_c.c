@@ -255,7 +255,18 @@ static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
         for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
             float acc = 0;
             for (size_t d = 0; d < head_dim; d++)
-                acc = vs_fmaf(q[i * ldq + d], k[d * VS_PAGE_TOKENS + t], acc);
+                acc = vs_fmaf(q[i * ldq + d], k[vs_key_at(head_dim, d, t)], acc);
+            s[i * lds + t] = acc;
+        }
+}
+
+static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
+            float acc = 0;
+            for (size_t d = 0; d < head_dim; d++)
+                acc = vs_fmaf(q[i * ldq + d], vs_f16_to_f32(k[vs_key_at(head_dim, d, t)]), acc);
             s[i * lds + t] = acc;
         }
 }
@@ -270,7 +281,7 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
                 const struct vs_act *a = &q[i * n_blocks + b];
                 int sum = 0;
                 for (size_t d = 32 * b; d < head_dim && d < 32 * b + 32; d++)
-                    sum += a->q[d % 32] * ((int)k[(d / 4 * VS_PAGE_TOKENS + t) * 4 + d % 4] - 128);
+                    sum += a->q[d % 32] * ((int)k[vs_key8_at(head_dim, d, t)] - 128);
                 acc = vs_fmaf((float)sum, dk[b * VS_PAGE_TOKENS + t] * a->d, acc);
             }
             s[i * lds + t] = acc;
@@ -295,16 +306,31 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
     *ret_sum = tree16(lane);
 }
 
+static struct vs_span within_page(struct vs_span span, size_t base)
+{
+    size_t lo = span.lo > base ? span.lo - base : 0, hi = span.hi > base ? span.hi - base : 0;
+    return (struct vs_span){ (uint32_t)lo, (uint32_t)(hi < VS_PAGE_TOKENS ? hi : VS_PAGE_TOKENS) };
+}
+
 static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++) {
-        size_t lo = span[i].lo > base ? span[i].lo - base : 0;
-        size_t hi = span[i].hi > base ? span[i].hi - base : 0;
-        hi = hi < VS_PAGE_TOKENS ? hi : VS_PAGE_TOKENS;
-        for (size_t t = lo; t < hi; t++)
+        struct vs_span in = within_page(span[i], base);
+        for (size_t t = in.lo; t < in.hi; t++)
             for (size_t d = 0; d < head_dim; d++)
-                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], v[t * head_dim + d], o[i * ldo + d]);
+                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], v[vs_value_at(head_dim, t, d)], o[i * ldo + d]);
+    }
+}
+
+static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+                    size_t base, const uint16_t *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i++) {
+        struct vs_span in = within_page(span[i], base);
+        for (size_t t = in.lo; t < in.hi; t++)
+            for (size_t d = 0; d < head_dim; d++)
+                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]), o[i * ldo + d]);
     }
 }
 
@@ -336,7 +362,7 @@ void vs_cpu_ops_init_c(struct vs_cpu_ops *ops)
         .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize,
         .quantize_high = quantize_high, .matmul = matmul, .glu = glu,
         .add = add, .mul = mul, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
-        .from_i8 = from_i8, .scores = scores, .scores_q8 = scores_q8,
-        .soft_max = soft_max, .mix = mix, .merge = merge, .has_fault = has_fault,
+        .from_i8 = from_i8, .scores = scores, .scores_f16 = scores_f16, .scores_q8 = scores_q8,
+        .soft_max = soft_max, .mix = mix, .mix_f16 = mix_f16, .merge = merge, .has_fault = has_fault,
     };
 }
