@@ -59,7 +59,7 @@ def main():
         ids = json.loads(run([a.veritas, "tokenize", "-m", model, "--json"], input=text).strip().splitlines()[-1])[: a.n]
         with open(at + ".ids.json", "w") as f:
             json.dump(ids, f)
-        files = {kind: f"{at}.{kind}.{len(ids)}.npy" for kind in ("reference", "int8", "llama", "ours")}
+        files = {kind: f"{at}.{kind}.{len(ids)}.npy" for kind in ("reference", "int8", "llama", "ours", "high")}
         todo = lambda kind: not os.path.exists(files[kind])
         print(f"{name}: {len(ids)} tokens", file=sys.stderr, flush=True)
         if todo("reference"):
@@ -68,11 +68,13 @@ def main():
             np.save(files["int8"], reference.forward(reference.Model(model, quantise_activations=True), ids, kv="f16"))
         if a.llama_logits and todo("llama"):
             run([a.llama_logits, model, at + ".ids.json", files["llama"], "f16", str(a.threads)])
-        run([a.veritas, "logits", "-m", model, "--tokens", ",".join(map(str, ids)), "-o", files["ours"],
-             "--threads", str(a.threads)] + settings)
+        for kind, precision in (("ours", "fast"), ("high", "high")):
+            run([a.veritas, "logits", "-m", model, "--tokens", ",".join(map(str, ids)), "-o", files[kind],
+                 "--threads", str(a.threads), "--precision", precision] + settings)
         exact = np.load(files["reference"], mmap_mode="r")
         against = lambda kind: figures(kl.compare(exact, np.load(files[kind], mmap_mode="r"))) if not todo(kind) else "- | - | -"
-        table.append(f"| {name} | {against('ours')} | {against('llama') if a.llama_logits else '- | - | -'} | {against('int8')} |")
+        table.append(f"| {name} | {against('ours')} | {against('llama') if a.llama_logits else '- | - | -'} | {against('int8')} | "
+                     f"{against('high')} |")
         if a.ctx:
             ours = run([a.veritas, "perplexity", "-m", model, "--ctx", str(a.ctx), "--threads", str(a.threads)] + settings + [a.text])
             mine = re.findall(r"perplexity ([0-9.]+) over (\d+) tokens", ours)[-1]
@@ -87,8 +89,9 @@ def main():
             f"{speed.machine()}; commit {speed.commit()}; {a.threads} threads; ours with `{a.ours or 'default settings'}`. Text: `{os.path.basename(a.text)}`.",
             "Exact is tools/reference.py: float64, dequantised weights, nothing rounded. KL in nats, over teacher-forced positions; "
             "\"int8 per 32\" is the same float64 program with only activations rounded as NUMERICS says and K, V in f16.", "",
-            "| file | ours: mean KL | worst | same best token | llama.cpp: mean KL | worst | same best token | int8 per 32: mean KL | worst | same best token |",
-            "|---|---|---|---|---|---|---|---|---|---|"] + table
+            "| file | ours: mean KL | worst | same best token | llama.cpp: mean KL | worst | same best token | int8 per 32: mean KL | worst | same best token | "
+            "ours, --precision high: mean KL | worst | same best token |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|---|"] + table
     if perplexities:
         page += ["", f"Perplexity at context {a.ctx}, counted as docs/PERPLEXITY.md says:", "",
                  "| file | ours | tokens scored | llama-perplexity | tokens scored |", "|---|---|---|---|---|"] + perplexities

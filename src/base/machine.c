@@ -103,12 +103,53 @@ static void walk(const char *root, const char *text, const char *controller,
     }
 }
 
+/* "0-3,8": the first processor in the list that is in the set; -1 when none is. */
+static long first_in(const char *list, const cpu_set_t *set)
+{
+    for (const char *at = list; *at >= '0' && *at <= '9'; at += *at == ',') {
+        char *end;
+        long from = strtol(at, &end, 10), to = *end == '-' ? strtol(end + 1, &end, 10) : from;
+        for (long cpu = from; cpu <= to && cpu < CPU_SETSIZE; cpu++)
+            if (CPU_ISSET((size_t)cpu, set))
+                return cpu;
+        at = end;
+    }
+    return -1;
+}
+
+/* Processors of the set that are the first of their core; one whose siblings can't be read counts as a core. */
+static uint32_t count_cores(const char *root, const cpu_set_t *set)
+{
+    uint32_t n = 0;
+    for (long cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, set))
+            continue;
+        char path[96], text[256];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%ld/topology/thread_siblings_list", cpu);
+        long first = read_text(root, path, text, sizeof text) ? first_in(text, set) : cpu;
+        n += first == cpu || first < 0;
+    }
+    return n;
+}
+
+static uint32_t count_nodes(const char *root)
+{
+    char path[64], text[256];
+    uint32_t n = 0;
+    do
+        snprintf(path, sizeof path, "/sys/devices/system/node/node%u/cpulist", n);
+    while (read_text(root, path, text, sizeof text) && ++n < 1024);
+    return n ? n : 1;
+}
+
 void vs_machine_read(const char *root, struct vs_machine *ret)
 {
-    struct vs_machine m = { .n_affinity = 1 };
+    struct vs_machine m = { .n_affinity = 1, .n_cores = 1, .n_nodes = count_nodes(root) };
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
         m.n_affinity = (uint32_t)CPU_COUNT(&set);
+        m.n_cores = count_cores(root, &set);
+    }
     char text[8192];
     if (read_text(root, "/proc/meminfo", text, sizeof text)) {
         m.total_bytes = meminfo(text, "MemTotal:");
@@ -122,11 +163,9 @@ void vs_machine_read(const char *root, struct vs_machine *ret)
     }
     m.quota_cpus = l.cpus;
     m.cgroup_bytes = l.bytes;
-    m.n_cpus = m.n_affinity;
-    if (l.cpus > 0 && l.cpus < (double)m.n_cpus) {
-        m.n_cpus = (uint32_t)l.cpus;
-        m.n_cpus += (double)m.n_cpus < l.cpus;
-    }
+    m.n_cpus = m.n_cores;
+    if (l.cpus > 0 && l.cpus < (double)m.n_cpus)
+        m.n_cpus = l.cpus < 1 ? 1 : (uint32_t)l.cpus;
     m.free_bytes = l.bytes && l.bytes < m.available_bytes ? l.bytes : m.available_bytes;
     m.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
     *ret = m;

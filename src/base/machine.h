@@ -6,8 +6,11 @@
 #include <stdint.h>
 
 struct vs_machine {
-    uint32_t n_cpus;                    /* usable at once: affinity, cut by the cgroup quota (rounded up); at least 1 */
+    uint32_t n_cpus;                    /* threads that compute best: n_cores, cut by the cgroup quota (rounded down: a pool that is
+                                         * throttled stands still for most of a period); at least 1 */
     uint32_t n_affinity;                /* processors that the scheduler may use */
+    uint32_t n_cores;                   /* cores among them: two processors of one core share its vector units */
+    uint32_t n_nodes;                   /* NUMA nodes of the machine; 1 when it doesn't say */
     double quota_cpus;                  /* cgroup v1 or v2 quota in processors; 0 = none */
     uint64_t total_bytes;               /* MemTotal */
     uint64_t available_bytes;           /* MemAvailable */

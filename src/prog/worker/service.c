@@ -6,6 +6,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -245,11 +246,11 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
     return VS_OK;
 }
 
-static int open_text(struct vs_service *s, struct vs_error *err)
+static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *err)
 {
     const struct vs_gguf *g = vs_header_gguf(s->header);
     int r = vs_tokenizer_create(g, &s->tokenizer, err);
-    bool tolerable = r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED || (r != VS_OK && !s->model);
+    bool tolerable = r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED || (r != VS_OK && inspect_only);
     if (tolerable) {                     /* logits by token id, and a look at the file, still work */
         snprintf(s->no_tokenizer, sizeof s->no_tokenizer, "%s",
                  r == VS_E_NOT_FOUND ? "the model file carries no tokenizer" : err->text);
@@ -266,6 +267,21 @@ static int open_text(struct vs_service *s, struct vs_error *err)
     return VS_OK;
 }
 
+/* The tokenizer's tables are built beside the packing of the weights: both only read the header. */
+struct text_job {
+    struct vs_service *s;
+    bool inspect_only;
+    int status;
+    struct vs_error err;
+};
+
+static void *text_thread(void *job)
+{
+    struct text_job *j = job;
+    j->status = open_text(j->s, j->inspect_only, &j->err);
+    return NULL;
+}
+
 int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
 {
     struct vs_service *s = calloc(1, sizeof *s);
@@ -280,10 +296,21 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
     int r = read_config(settings, &config, err);
     if (r == VS_OK)
         r = vs_header_open(fd, &s->header, err);
-    if (r == VS_OK && !inspect_only)
-        r = vs_model_open(s->header, fd, &config, progress, &loading, &s->model, err);
-    if (r == VS_OK)
-        r = open_text(s, err);
+    if (r == VS_OK) {
+        struct text_job text = { .s = s, .inspect_only = inspect_only };
+        pthread_t thread;
+        bool beside = !inspect_only && pthread_create(&thread, NULL, text_thread, &text) == 0;
+        if (!inspect_only)
+            r = vs_model_open(s->header, fd, &config, progress, &loading, &s->model, err);
+        if (beside)
+            pthread_join(thread, NULL);
+        else
+            text_thread(&text);
+        if (r == VS_OK && text.status != VS_OK) {
+            r = text.status;
+            *err = text.err;
+        }
+    }
     if (r == VS_OK && s->model && s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > vs_model_n_vocab(s->model))
         r = vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model");
     if (r == VS_OK && s->model) {
