@@ -244,6 +244,18 @@ static void digest_key(const struct stat *st, char *key, size_t n)
              st->st_ctim.tv_nsec);
 }
 
+/* Is the file another than the one that was opened? A digest, or a restarted worker, would speak of the wrong one. */
+static bool is_changed(const struct worker *w)
+{
+    struct stat now;
+    char before[160], after[160];
+    if (fstat(w->file, &now) != 0)
+        return true;
+    digest_key(&w->st, before, sizeof before);
+    digest_key(&now, after, sizeof after);
+    return strcmp(before, after) != 0;
+}
+
 static bool digest_cache(char *path, size_t n)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -308,13 +320,8 @@ static void digest_child(const struct worker *w, int out)
             _exit(1);
         at += n;
     }
-    struct stat now;
-    char hex[65], before[160], after[160];
-    if (fstat(w->file, &now) != 0 || !EVP_DigestFinal_ex(c, hash, NULL))
-        _exit(1);
-    digest_key(&w->st, before, sizeof before);
-    digest_key(&now, after, sizeof after);
-    if (strcmp(before, after) != 0)
+    char hex[65];
+    if (!EVP_DigestFinal_ex(c, hash, NULL) || is_changed(w))
         _exit(1);
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", hash[i]);
@@ -326,6 +333,18 @@ static void say_digest(struct supervisor *s, const struct worker *w, const char 
     say(s, json_pack("{s:s, s:I, s:s}", "op", "digest", "id", (json_int_t)w->id, "sha256", hex), -1);
 }
 
+/* Answers that name their file's digest wait for it: without one they must fail, or they would wait for ever. */
+static void give_up(struct supervisor *s, struct worker *w)
+{
+    struct vs_error err = { 0 };
+    if (is_changed(w))
+        vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete", w->path);
+    else
+        vs_error_set(&err, VS_E_SYSTEM, "the SHA-256 of %s could not be computed: it cannot be read, or memory is short", w->path);
+    say_failed(s, w->id, &err);
+    worker_free(w);
+}
+
 static void start_digest(struct supervisor *s, struct worker *w)
 {
     char hex[65];
@@ -334,8 +353,10 @@ static void start_digest(struct supervisor *s, struct worker *w)
         say_digest(s, w, hex);
         return;
     }
-    if (pipe2(fd, O_CLOEXEC) != 0)
+    if (pipe2(fd, O_CLOEXEC) != 0) {
+        give_up(s, w);
         return;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
@@ -355,6 +376,8 @@ static void take_digest(struct supervisor *s, struct worker *w)
     if (n == 64 && is_digest(hex)) {
         digest_store(&w->st, hex);
         say_digest(s, w, hex);
+    } else {
+        give_up(s, w);
     }
 }
 
@@ -546,13 +569,14 @@ static void worker_ended(struct supervisor *s, struct worker *w, int status)
     bool loading = w->words && strncmp(w->words->phase, "load", 4) == 0;
     bool said = w->words && w->words->kind == VS_WORDS_TEXT;
     int code = vs_last_words_explain(w->words, status, why, sizeof why);
-    snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
+    snprintf(text, sizeof text, said || code == VS_E_MALFORMED ? "%s" : "worker %s", why);
     w->pid = 0;
     say(s, json_pack("{s:s, s:I, s:s, s:s}", "op", "exited", "id", (json_int_t)w->id, "error", vs_status_name(code),
                      "message", text), -1);
     if (s->ending || status == 0 || said || loading)
         return;
-    vs_say("serve: %s: %s; it is started again", w->path, text);
+    if (s->private_fd < 0)              /* a private client gets the same words as its answer */
+        vs_say("serve: %s: %s; it is started again", w->path, text);
     w->restart_at = back_off(&w->backoff, w->started_at);
 }
 
@@ -625,6 +649,10 @@ static uint64_t timers(struct supervisor *s)
         struct worker *w = &s->workers[i];
         if (!w->id || !w->restart_at)
             continue;
+        if (now >= w->restart_at && is_changed(w)) {
+            give_up(s, w);
+            continue;
+        }
         if (now >= w->restart_at && start_worker(s, w, &err) != VS_OK)
             w->restart_at = back_off(&w->backoff, now);
         if (w->restart_at && w->restart_at < next)
