@@ -142,7 +142,7 @@ class Run(Case):
         self.assertEqual(self.daemon.requests[0][1], dict(
             model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"], stop_tokens=[9],
             logprobs=2, logits_hash=True, deadline_ms=1500,
-            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, -1e30], [5, 1.5]])))
+            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, "-inf"], [5, 1.5]])))
 
     def test_json(self):
         out, _ = self.run_it("run", "-m", "name", "--json", "x")
@@ -318,10 +318,13 @@ class Rest(Case):
 
     def test_ps_stop_load_unload(self):
         self.daemon.answers.update(
-            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(seccomp=True), clients=[], models=[
-                dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3)])],
+            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(level=2, seccomp=True, missing="no Landlock"), clients=[], models=[
+                dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3, restarts=1,
+                     sandbox=dict(profile="worker", level=5, seccomp=True, landlock_abi=7, empty_root=True, namespaces=["net", "pid"], missing=""))])],
             shutdown=lambda r: [complete()], load=lambda r: [complete(model=r["model"])], unload=lambda r: [complete(model=r["model"])])
-        self.assertIn("ready", self.run_it("ps")[0])
+        out, _ = self.run_it("ps")
+        self.assertIn("broker sandbox level 2: seccomp; missing: no Landlock\n", out)
+        self.assertRegex(out, r"m +ready +5 +- +0 +0 +3 +1  level 5: seccomp, Landlock ABI 7, empty root, namespaces net pid\n")
         self.assertEqual(json.loads(self.run_it("ps", "--json")[0])["models"][0]["served"], 3)
         self.run_it("load", "m", "--threads", "2", "--isa", "c")
         self.assertEqual(self.daemon.requests[-1][1], dict(model="m", settings=dict(threads=2, isa="c")))

@@ -459,8 +459,10 @@ static json_t *value_json(const struct vs_option *o, const char *s)
     case VS_TYPE_FLAG: return json_true();
     case VS_TYPE_INT: return vs_integer_parse(s, &i) ? json_integer(i) : NULL;
     case VS_TYPE_FLOAT: return vs_number_parse(s, &d) ? json_real(d) : NULL;
-    /* JSON has no infinity; -1e30 takes any logit below all others, and its probability to zero. */
-    case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d) ? json_pack("[I,f]", (json_int_t)i, isinf(d) ? -1e30 : d) : NULL;
+    case VS_TYPE_BIAS:
+        if (!bias_parse(o, s, &i, &d))
+            return NULL;
+        return isinf(d) ? json_pack("[I,s]", (json_int_t)i, "-inf") : json_pack("[I,f]", (json_int_t)i, d);    /* JSON has no infinity */
     default: return json_string(s);
     }
 }

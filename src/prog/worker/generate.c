@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
+#include <math.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +74,10 @@ static int read_bias(struct job *j, const json_t *list)
         return vs_error_set(j->err, VS_E_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const json_t *pair = json_array_get(list, i), *id = json_array_get(pair, 0), *b = json_array_get(pair, 1);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX || !json_is_number(b))
-            return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias]", i);
-        j->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), (float)json_number_value(b) };
+        bool forbids = json_is_string(b) && strcmp(json_string_value(b), "-inf") == 0;      /* JSON has no infinity */
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX || !(json_is_number(b) || forbids))
+            return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias] (a number or \"-inf\")", i);
+        j->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), forbids ? -INFINITY : (float)json_number_value(b) };
     }
     j->sampling.bias = j->bias;
     j->sampling.n_bias = n;
@@ -153,7 +155,8 @@ static int check_messages(const json_t *messages, struct vs_error *err)
     return VS_OK;
 }
 
-static int prompt_from_messages(struct job *j, json_t *messages, const json_t *request)
+/* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
+static int prompt_from_messages(struct job *j, json_t *messages, const json_t *request, bool all_trusted)
 {
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
     struct vs_service *s = j->s;
@@ -175,9 +178,10 @@ static int prompt_from_messages(struct job *j, json_t *messages, const json_t *r
     if (r == VS_OK)
         r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, j->err)
                     : vs_error_set(j->err, VS_E_NOMEM, "out of memory");
+    const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
-        r = vs_tokenizer_encode(s->tokenizer, m.text.data ? m.text.data : "", m.text.n, m.runs, m.n_runs,
-                                VS_ENCODE_ADD_SPECIAL, &j->prompt, j->err);
+        r = vs_tokenizer_encode(s->tokenizer, m.text.data ? m.text.data : "", m.text.n, all_trusted ? &whole : m.runs,
+                                all_trusted ? m.text.n > 0 : m.n_runs, VS_ENCODE_ADD_SPECIAL, &j->prompt, j->err);
     vs_marked_text_clear(&m);
     json_decref(context);
     return r;
@@ -194,22 +198,27 @@ static int make_prompt(struct job *j, const json_t *request)
     if (r != VS_OK)
         return r;
     if (messages)
-        return prompt_from_messages(j, (json_t *)(uintptr_t)messages, request);
+        return prompt_from_messages(j, (json_t *)(uintptr_t)messages, request, false);
     if (!json_is_string(prompt))
         return vs_error_set(j->err, VS_E_INVALID, "prompt is missing");
-    bool raw = vs_request_flag(request, "raw");
+    bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
+    bool has_system = json_is_string(system) && json_string_length(system);
+    if (has_system && raw)
+        return vs_error_set(j->err, VS_E_INVALID, "a system message needs the chat template: leave out either raw or system");
+    if (has_system && !s->has_template)
+        return vs_error_set(j->err, VS_E_UNSUPPORTED, "the model has no chat template, so there is no place for a system message; "
+                            "put it into the prompt");
     if (!raw && !s->has_template) {
         j->notice = "the model has no chat template: the text is completed as it is";
         raw = true;
     }
     if (raw)
-        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt),
-                                 vs_request_flag(request, "special"), true, &j->prompt, j->err);
+        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, true, &j->prompt, j->err);
     json_t *list = json_array();
-    if (json_is_string(system) && json_string_length(system))
+    if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_array_append_new(list, json_pack("{s:s, s:O}", "role", "user", "content", prompt));
-    r = prompt_from_messages(j, list, request);
+    r = prompt_from_messages(j, list, request, special);
     json_decref(list);
     return r;
 }
