@@ -39,27 +39,58 @@ struct job {
 
 /* ---- request to job ---- */
 
+/* What the file recommends stands between the contract's defaults and the request; a request that has the key is not
+ * troubled by what the file says. */
+static const struct advice {
+    const char *key, *file_key;
+    size_t offset;
+} advised[] = {
+    { "temperature",       "general.sampling.temp",           offsetof(struct vs_sampling, temperature) },
+    { "top_p",             "general.sampling.top_p",          offsetof(struct vs_sampling, top_p) },
+    { "min_p",             "general.sampling.min_p",          offsetof(struct vs_sampling, min_p) },
+    { "typical_p",         NULL,                              offsetof(struct vs_sampling, typical_p) },
+    { "repeat_penalty",    "general.sampling.penalty_repeat", offsetof(struct vs_sampling, repeat_penalty) },
+    { "presence_penalty",  NULL,                              offsetof(struct vs_sampling, presence_penalty) },
+    { "frequency_penalty", NULL,                              offsetof(struct vs_sampling, frequency_penalty) },
+};
+enum { N_ADVISED = sizeof advised / sizeof *advised };
+
+static bool is_given(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v);
+}
+
+static int file_sampling(const struct job *j, const json_t *o, struct vs_sampling *p)
+{
+    const struct vs_gguf *g = vs_header_gguf(j->s->header);
+    struct vs_error why;
+    const struct vs_gguf_kv *kv = is_given(o, "top_k") ? NULL : vs_gguf_find(g, "general.sampling.top_k");
+    int64_t top_k;
+    int r = VS_OK;
+    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &top_k) || top_k > UINT32_MAX))
+        return vs_error_set(j->err, VS_E_MALFORMED, "the model file's general.sampling.top_k is no whole number; give a --top-k of your own");
+    if (kv)
+        p->top_k = top_k < 0 ? 0 : (uint32_t)top_k;         /* writers mean by -1: off */
+    for (int i = 0; i < N_ADVISED && (r == VS_OK || r == VS_E_NOT_FOUND); i++)
+        if (advised[i].file_key && !is_given(o, advised[i].key))
+            r = vs_gguf_get_f32(g, advised[i].file_key, (float *)(void *)((char *)p + advised[i].offset), j->err);
+    if (r != VS_OK && r != VS_E_NOT_FOUND)
+        return r;
+    if (vs_sampling_check(p, vs_model_n_vocab(j->s->model), &why) != VS_OK)
+        return vs_error_set(j->err, VS_E_MALFORMED, "the model file's general.sampling: %s; give a value of your own", why.text);
+    return VS_OK;
+}
+
 static int number(const json_t *o, const char *key, float *ret, struct vs_error *err)
 {
     const json_t *v = json_object_get(o, key);
-    if (!v || json_is_null(v))
+    if (!is_given(o, key))
         return VS_OK;
     if (!json_is_number(v))
         return vs_error_set(err, VS_E_INVALID, "sampling.%s must be a number", key);
     *ret = (float)json_number_value(v);
     return VS_OK;
-}
-
-/* What the file recommends (general.sampling.*) stands between the contract's defaults and the request. */
-static void file_sampling(const struct vs_gguf *g, struct vs_sampling *p)
-{
-    float f;
-    uint32_t u;
-    if (vs_gguf_get_f32(g, "general.sampling.temp", &f, NULL) == VS_OK) p->temperature = f;
-    if (vs_gguf_get_f32(g, "general.sampling.top_p", &f, NULL) == VS_OK) p->top_p = f;
-    if (vs_gguf_get_f32(g, "general.sampling.min_p", &f, NULL) == VS_OK) p->min_p = f;
-    if (vs_gguf_get_f32(g, "general.sampling.penalty_repeat", &f, NULL) == VS_OK) p->repeat_penalty = f;
-    if (vs_gguf_get_u32(g, "general.sampling.top_k", &u, NULL) == VS_OK) p->top_k = u;
 }
 
 static int read_bias(struct job *j, const json_t *list)
@@ -89,18 +120,13 @@ static int read_sampling(struct job *j, const json_t *request)
     struct vs_sampling *p = &j->sampling;
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
-    file_sampling(vs_header_gguf(j->s->header), p);
     int64_t seed, top_k, last_n;
-    int r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, j->err);
+    int r = file_sampling(j, o, p);
+    if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, j->err);
     if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, j->err);
     if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, j->err);
-    if (r == VS_OK) r = number(o, "temperature", &p->temperature, j->err);
-    if (r == VS_OK) r = number(o, "top_p", &p->top_p, j->err);
-    if (r == VS_OK) r = number(o, "min_p", &p->min_p, j->err);
-    if (r == VS_OK) r = number(o, "typical_p", &p->typical_p, j->err);
-    if (r == VS_OK) r = number(o, "repeat_penalty", &p->repeat_penalty, j->err);
-    if (r == VS_OK) r = number(o, "presence_penalty", &p->presence_penalty, j->err);
-    if (r == VS_OK) r = number(o, "frequency_penalty", &p->frequency_penalty, j->err);
+    for (int i = 0; i < N_ADVISED && r == VS_OK; i++)
+        r = number(o, advised[i].key, (float *)(void *)((char *)p + advised[i].offset), j->err);
     if (r == VS_OK) r = read_bias(j, json_object_get(o, "logit_bias"));
     if (r != VS_OK)
         return r;
@@ -175,9 +201,17 @@ static int prompt_from_messages(struct job *j, json_t *messages, const json_t *r
     int64_t now;
     r = vs_request_int(request, "now", 0, 0, INT64_MAX, &now, j->err);
     struct vs_marked_text m = { 0 };
+    struct vs_error why = { 0 };
     if (r == VS_OK)
-        r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, j->err)
-                    : vs_error_set(j->err, VS_E_NOMEM, "out of memory");
+        r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, &why) : VS_E_NOMEM;
+    if (why.code == VS_E_INVALID && strncmp(why.text, "template:", 9) != 0)    /* raise_exception: the words are the template's own */
+        vs_error_set(j->err, r, "the model's chat template refuses this conversation: %s", why.text);
+    else if (why.code)
+        vs_error_set(j->err, r, "%s", why.text);
+    else if (r == VS_E_NOMEM)
+        vs_error_set(j->err, r, "out of memory");
+    else if (r == VS_OK && !m.text.n)
+        r = vs_error_set(j->err, VS_E_INVALID, "the model's chat template makes no text of this conversation");
     const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
         r = vs_tokenizer_encode(s->tokenizer, m.text.data ? m.text.data : "", m.text.n, all_trusted ? &whole : m.runs,

@@ -255,11 +255,10 @@ static int open_text(struct vs_service *s, struct vs_error *err)
     if (r != VS_OK)
         return r;
     struct vs_str source;
-    if (vs_gguf_get_str(g, "tokenizer.chat_template", &source, NULL) == VS_OK) {
-        s->has_template = true;
-        if (vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
-            s->template = NULL;                              /* said when it is asked for */
-    }
+    r = vs_gguf_get_str(g, "tokenizer.chat_template", &source, &s->template_error);
+    s->has_template = r != VS_E_NOT_FOUND;
+    if (r == VS_OK && vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
+        s->template = NULL;                                  /* said when it is asked for */
     return VS_OK;
 }
 
