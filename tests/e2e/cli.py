@@ -74,6 +74,7 @@ class Parsing(Case):
             (["run", "--json=1", "x"], "takes no value"),
             (["run", "--temp"], "needs a value"),
             (["run", ""], "empty"),
+            (["run", "--logprobs", "2", "x"], "needs --json"),
             (["chat", "x"], "too many"),
             (["bench", "--pp", "1,,2"], "whole numbers"),
             (["logits", "--tokens", "1,-2", "-o", "x"], "whole numbers"),
@@ -115,8 +116,24 @@ class Parsing(Case):
         self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avx512"])
 
     def test_version(self):
-        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+")
-        self.assertIn("version", json.loads(self.run_it("version", "--json")[0]))
+        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 1$")
+        self.assertEqual(json.loads(self.run_it("version", "--json")[0])["protocol"], 1)
+
+    def test_doctor_says_what_to_do(self):
+        env = dict(self.env, VERITAS_SANDBOX="landlock=1,namespaces=off")
+        checks = {c["name"]: c for c in json.loads(self.run_it("doctor", "--json", env=env)[0])["checks"]}
+        for name in ("processors", "memory", "huge pages", "limit on memory", "limit on open files", "seccomp", "Landlock",
+                     "user namespaces", "sandbox level", "model directory", "socket"):
+            self.assertIn(name, checks)
+        for c in checks.values():
+            self.assertTrue(c["ok"] or c["advice"], c)
+        self.assertFalse(checks["model directory"]["ok"])
+        self.assertRegex(checks["sandbox level"]["value"], r"^a worker reaches [0-3] of 5; the minimum is 2$")
+        self.assertIn("namespaces", checks["sandbox level"]["advice"])
+        text = self.run_it("doctor")[0]
+        self.assertRegex(text, r"(ok|-) +sandbox level +a worker reaches [0-5] of 5")
+        few = subprocess.run(["bash", "-c", "ulimit -n 64; exec \"$0\" doctor", VERITAS], env=self.env, capture_output=True, text=True)
+        self.assertRegex(few.stdout, r"- +limit on open files +64\n +ulimit -n 1024")
 
 
 def generate(request):
@@ -307,6 +324,12 @@ class Rest(Case):
         self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=3, n_vocab=3)]
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=1)
         self.assertFalse(os.path.exists(self.dir + "/p.npy"))
+        self.daemon.answers["logits"] = lambda r: [error("BUSY", "later")]
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=5)
+        self.assertFalse(os.path.exists(self.dir + "/p.npy"))
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy", status=5)
+        with open(self.dir + "/o.npy", "rb") as f:
+            self.assertEqual(f.read(), data)        # what was there before stays until there is something better
 
     def test_perplexity(self):
         self.daemon.answers["perplexity"] = lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),
@@ -345,6 +368,7 @@ class Models(Case):
             f.write(b"GGUF" + bytes(1000))
         self.run_it("models", "add", file)
         self.assertIn("my-model", self.run_it("models", "list")[0])
+        self.assertIn("licence: Apache-2.0 (not here: veritas models pull smollm2-135m-instruct)", self.run_it("models", "list")[0])
         row = [m for m in json.loads(self.run_it("models", "list", "--json")[0])["models"] if m["name"] == "my-model"][0]
         self.assertEqual((row["present"], row["bytes"]), (True, 1004))
         self.assertEqual(self.run_it("models", "path", "my-model")[0].strip(), self.env["VERITAS_MODELS"] + "/my-model.gguf")
