@@ -255,7 +255,12 @@ class Run(Case):
 
 class Chat(Case):
     answers = dict(chat=lambda r: [token(1, "re: " + r["messages"][-1]["content"]),
-                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])])
+                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])],
+                   load=lambda r: [complete(name=r["model"], facts=dict(chat_template=True))])
+
+    def test_a_model_that_cannot_talk(self):
+        self.daemon.answers["load"] = lambda r: [complete(name=r["model"], facts=dict(chat_template=False))]
+        self.assertIn("no chat template", self.run_it("chat", "-m", "name", status=3)[1])      # before a line was read
 
     def test_turns_from_a_pipe(self):
         out, _ = self.run_it("chat", "-m", "name", "--system", "be brief", text='one\ntwo \\\nmore\n"""a\nb"""\n/save ' + self.dir + '/log\n/clear\nlast\n')
