@@ -60,6 +60,13 @@ class Serve(unittest.TestCase):
         models = self.ps()["models"]
         return models[0].get("pid") if models and models[0].get("state") == "ready" else None
 
+    def test_load_waits_for_a_daemon_that_starts(self):
+        done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; exit $status',
+                               f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("good", done.stdout)
+        self.assertEqual(self.call("load", "good").returncode, 4)
+
     def test_killed_worker_comes_back(self):
         self.start()
         self.assertEqual(self.call("load", "good").returncode, 0)

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,8 +132,14 @@ int vs_command_load(const struct vs_args *args)
     struct vs_session s = { 0 };
     json_t *settings = json_object();
     int rc = vs_args_json(args, "settings.", settings);
-    if (rc == VS_OK)
+    /* `veritas serve & veritas load M`: the daemon may need a moment until it listens. */
+    for (int i = 0; rc == VS_OK && i < 100; i++) {
         rc = vs_session_open(&s, args, NULL, VS_SESSION_RUNNING | VS_SESSION_NO_LOAD, &err);
+        if (rc != VS_E_NOT_FOUND || i == 99)
+            break;
+        rc = VS_OK;
+        poll(NULL, 0, 10);
+    }
     if (rc == VS_OK)
         rc = vs_session_load(&s, args->v[0], settings, NULL, &err);
     if (rc == VS_OK)
