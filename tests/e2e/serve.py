@@ -60,6 +60,13 @@ class Serve(unittest.TestCase):
         models = self.ps()["models"]
         return models[0].get("pid") if models and models[0].get("state") == "ready" else None
 
+    def test_broker_that_cannot_start(self):
+        env = dict(self.env, VERITAS_SANDBOX="min=5,landlock=1")
+        done = subprocess.run([f"{self.dir}/veritas", "serve"], env=env, capture_output=True, text=True, timeout=10)
+        self.assertEqual(done.returncode, 70, done)
+        self.assertRegex(done.stderr, r"below the configured minimum 5[^\n]*\n[^\n]*the broker cannot start[^\n]*\n$")
+        self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
     def test_load_waits_for_a_daemon_that_starts(self):
         done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; exit $status',
                                f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)

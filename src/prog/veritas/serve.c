@@ -63,7 +63,7 @@ struct supervisor {
     int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
     pid_t broker_pid;
     uint64_t broker_started, broker_backoff, broker_restart_at;
-    bool ending;
+    bool ending, failed;
     uint64_t end_at;
     sigset_t old_mask;
     struct worker workers[MAX_WORKERS];
@@ -594,6 +594,12 @@ static void broker_ended(struct supervisor *s, int status)
         s->ending = true;               /* its one client left, or it was told to end */
         return;
     }
+    if (WIFEXITED(status) && WEXITSTATUS(status) != VS_SANDBOX_EXIT && vs_clock_ns() - s->broker_started < 1000 * MS) {
+        /* It has said why it cannot start, and would say the same for ever. */
+        vs_say("serve: the broker cannot start, so the daemon ends");
+        s->ending = s->failed = true;
+        return;
+    }
     char why[400];
     vs_last_words_explain(NULL, status, why, sizeof why);
     vs_say("serve: the broker died: %s; it is started again", why);
@@ -826,6 +832,7 @@ int vs_command_serve(const struct vs_args *args)
         if (!is_private)
             vs_say("listening at %s", s->socket);
         loop(s);
+        rc = s->failed ? VS_E_DIED : VS_OK;
     } else {
         vs_say("%s", err.text);
     }
