@@ -1,6 +1,7 @@
 /* prog/worker/service.c - open a model, answer methods. See service.h; the measuring methods are in measure.c. */
 #include "prog/worker/service_internal.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "prog/worker/inspect.h"
 
@@ -78,17 +79,25 @@ int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bo
 
 /* ---- tokenize, detokenize, inspect, status ---- */
 
+enum { MAX_IDS_IN_RESULT = 1000000 };    /* more of them go as data: a result has a largest size */
+
 static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    (void)sink;
     const json_t *text = json_object_get(request, "text");
     if (!json_is_string(text))
         return vs_error_set(err, VS_E_INVALID, "text is missing");
     struct vs_ids ids = { 0 };
     int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
                               !vs_request_flag(request, "no_bos"), &ids, err);
-    if (r == VS_OK)
+    if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
+        for (size_t i = 0; i < ids.n; i++)
+            vs_store_u32le((uint8_t *)&ids.id[i], ids.id[i]);
+        r = sink->data(sink->context, ids.id, ids.n * sizeof *ids.id);
+        if (r == VS_OK)
+            *ret = json_pack("{s:I}", "n", (json_int_t)ids.n);
+    } else if (r == VS_OK) {
         *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n), "n", (json_int_t)ids.n);
+    }
     vs_ids_clear(&ids);
     return r;
 }
