@@ -63,7 +63,7 @@ class Parsing(Case):
             (["run", "-n", "99999999999999999999", "x"], "a whole number from 0"),
             (["run", "--seed", "9223372036854775808", "x"], "a whole number from 0 to 9223372036854775807"),
             (["run", "--repeat-last-n", "-2", "x"], "a whole number from -1"),
-            (["run", "--threads", "0", "x"], "a whole number from 1 to 1024"),
+            (["run", "--threads", "0", "x"], "a whole number from 1 to 256"),
             (["run", "--isa", "sse", "x"], "auto, c, avx2 or avx512"),
             (["run", "--isa", "c|avx2", "x"], "auto, c, avx2 or avx512"),
             (["run", "--logit-bias", "5", "x"], "ID=X"),

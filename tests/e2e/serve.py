@@ -67,6 +67,13 @@ class Serve(unittest.TestCase):
         self.assertRegex(done.stderr, r"below the configured minimum 5[^\n]*\n[^\n]*the broker cannot start[^\n]*\n$")
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
 
+    def test_few_descriptors(self):
+        for limit, status in (("-n 20", 70), ("-Sn 20", 0)):        # a soft limit is raised
+            done = subprocess.run(["sh", "-c", f'ulimit {limit}; exec "$0" run -m good hello', f"{self.dir}/veritas"], env=self.env,
+                                  capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, status, done)
+            self.assertEqual("20 open files are too few" in done.stderr, status == 70, done)
+
     def test_load_waits_for_a_daemon_that_starts(self):
         done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; exit $status',
                                f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)

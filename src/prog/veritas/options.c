@@ -93,7 +93,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .preset = "none", .commands = LOOK,
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
 
-    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 1024, .value = "N",
+    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 256, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
         .help = "How many threads compute." },
     [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = "auto|c|avx2|avx512", .value = "LEVEL", .preset = "auto",

@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -36,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, LISTEN_BACKLOG = 64 };
+enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, MIN_FILES = 128, LISTEN_BACKLOG = 64 };
 #define MS UINT64_C(1000000)
 #define BACKOFF_FIRST (100 * MS)
 #define BACKOFF_LAST (10000 * MS)
@@ -115,9 +116,16 @@ static void child_exec(struct supervisor *s, const char *path, const int *fds, i
     if (poll(&alive, 1, 0) > 0)
         _exit(70);                      /* the parent ended between fork and prctl */
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-    for (int i = 0; i < n_fds; i++)
-        high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD, HIGH_FD) : -1;
     int null = fcntl(s->null_fd, F_DUPFD, HIGH_FD);
+    bool all = null >= 0;
+    for (int i = 0; i < n_fds; i++) {
+        high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD, HIGH_FD) : -1;
+        all = all && (fds[i] < 0 || high[i] >= 0);
+    }
+    if (!all) {
+        vs_say("serve: cannot start %s: %s", path, strerror(errno));
+        _exit(70);
+    }
     if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || (!keep_stderr && dup2(null, 2) < 0))
         _exit(70);
     for (int i = 0; i < n_fds; i++) {
@@ -448,6 +456,13 @@ static void on_start(struct supervisor *s, uint64_t id, const json_t *message, i
     w->id = id;
     struct vs_machine machine;
     vs_machine_read("", &machine);
+    /* A worker inherits our limits: what they leave is all that it has, whatever the machine has. */
+    static const __rlimit_resource_t inherited[] = { RLIMIT_DATA, RLIMIT_AS };
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
+        struct rlimit r;
+        if (getrlimit(inherited[i], &r) == 0 && r.rlim_cur < machine.free_bytes)
+            machine.free_bytes = r.rlim_cur;
+    }
     const json_t *asked = json_object_get(message, "settings");
     json_t *settings = json_is_object(asked) ? json_copy((json_t *)(uintptr_t)asked) : json_object();
     json_object_set_new(settings, "n_cpus", json_integer(machine.n_cpus));
@@ -677,8 +692,13 @@ static void loop(struct supervisor *s)
         for (int i = 0; i < MAX_WORKERS; i++)
             polls[3 + i] = (struct pollfd){ s->workers[i].id ? s->workers[i].digest_fd : -1, POLLIN, 0 };
         int timeout = next == UINT64_MAX ? -1 : next <= now ? 0 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS) + 1;
-        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0)
-            continue;
+        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0) {
+            if (errno == EINTR)
+                continue;
+            vs_say("serve: poll: %s", strerror(errno));
+            s->failed = true;
+            return;
+        }
         if (polls[2].revents)
             return;                     /* the private client is gone: so are we */
         for (int i = 0; i < MAX_WORKERS; i++)
@@ -778,6 +798,13 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
     if (private_fd >= 0 && (fstat(private_fd, &st) != 0 || !S_ISSOCK(st.st_mode) || fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0))
         return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open socket", private_fd);
     int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
+    struct rlimit files;                 /* each model and client needs some; poll() itself refuses more entries than that */
+    if (rc == VS_OK && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
+        files.rlim_cur = files.rlim_max < MIN_FILES ? files.rlim_max : MIN_FILES;
+        if (files.rlim_max < MIN_FILES || setrlimit(RLIMIT_NOFILE, &files) != 0)
+            rc = vs_error_set(err, VS_E_LIMIT, "%llu open files are too few; raise the limit to %d or more (ulimit -n)",
+                              (unsigned long long)files.rlim_cur, MIN_FILES);
+    }
     if (rc == VS_OK)
         rc = vs_models_directory(s->directory, sizeof s->directory, err);
     if (rc == VS_OK)
