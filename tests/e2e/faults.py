@@ -142,12 +142,20 @@ class Faults(unittest.TestCase):
         self.wait_for(lambda: all((process(pid) or (0, "", "Z"))[2] == "Z" for pid in left), 1)
 
     def test_ctrl_c(self):
-        for number, said in ((signal.SIGINT, b"veritas: cancelled\n"), (signal.SIGTERM, b"")):
+        for number in (signal.SIGINT, signal.SIGTERM):
             p = self.start("run", "--private", "-m", "one", *LONG)
             self.assertTrue(p.stdout.read(1))
             p.send_signal(number)
             _, err = p.communicate(timeout=10)
-            self.assertEqual((p.returncode, err), (6, said))
+            self.assertEqual((p.returncode, err), (6, b"veritas: cancelled\n"))
+            out = self.dir + "/out.npy"     # nothing half done stays behind
+            with open(self.dir + "/text", "w") as f:
+                f.write("the sky " * 20000)
+            p = self.start("logits", "-m", "one", "-o", out, self.dir + "/text")
+            self.wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 1000)
+            p.send_signal(number)
+            p.communicate(timeout=10)
+            self.assertEqual((p.returncode, os.path.exists(out)), (6, False))
 
     def test_a_client_that_never_reads(self):
         self.serve()

@@ -392,6 +392,10 @@ int vs_command_chat(const struct vs_args *args)
         }
         if ((rc = vs_text_check("the text", turn.data, turn.n, &err)) == VS_OK)
             rc = answer(&c, &turn, &err);
+        if (vs_session_interrupts() >= VS_SESSION_TERMINATED) {
+            status = 6;
+            break;
+        }
         if (rc == VS_OK)
             continue;
         if (rc == VS_E_CANCELLED && c.edit)
