@@ -63,7 +63,7 @@ class Parsing(Case):
             (["run", "-n", "99999999999999999999", "x"], "a whole number from 0"),
             (["run", "--seed", "9223372036854775808", "x"], "a whole number from 0 to 9223372036854775807"),
             (["run", "--repeat-last-n", "-2", "x"], "a whole number from -1"),
-            (["run", "--threads", "0", "x"], "a whole number from 1 to 1024"),
+            (["run", "--threads", "0", "x"], "a whole number from 1 to 256"),
             (["run", "--isa", "sse", "x"], "auto, c, avx2 or avx512"),
             (["run", "--isa", "c|avx2", "x"], "auto, c, avx2 or avx512"),
             (["run", "--logit-bias", "5", "x"], "ID=X"),
@@ -74,6 +74,7 @@ class Parsing(Case):
             (["run", "--json=1", "x"], "takes no value"),
             (["run", "--temp"], "needs a value"),
             (["run", ""], "empty"),
+            (["run", "--logprobs", "2", "x"], "needs --json"),
             (["chat", "x"], "too many"),
             (["bench", "--pp", "1,,2"], "whole numbers"),
             (["logits", "--tokens", "1,-2", "-o", "x"], "whole numbers"),
@@ -115,8 +116,24 @@ class Parsing(Case):
         self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avx512"])
 
     def test_version(self):
-        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+")
-        self.assertIn("version", json.loads(self.run_it("version", "--json")[0]))
+        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 1$")
+        self.assertEqual(json.loads(self.run_it("version", "--json")[0])["protocol"], 1)
+
+    def test_doctor_says_what_to_do(self):
+        env = dict(self.env, VERITAS_SANDBOX="landlock=1,namespaces=off")
+        checks = {c["name"]: c for c in json.loads(self.run_it("doctor", "--json", env=env)[0])["checks"]}
+        for name in ("processors", "memory", "huge pages", "limit on memory", "limit on open files", "seccomp", "Landlock",
+                     "user namespaces", "sandbox level", "model directory", "socket"):
+            self.assertIn(name, checks)
+        for c in checks.values():
+            self.assertTrue(c["ok"] or c["advice"], c)
+        self.assertFalse(checks["model directory"]["ok"])
+        self.assertRegex(checks["sandbox level"]["value"], r"^a worker reaches [0-3] of 5; the minimum is 2$")
+        self.assertIn("namespaces", checks["sandbox level"]["advice"])
+        text = self.run_it("doctor")[0]
+        self.assertRegex(text, r"(ok|-) +sandbox level +a worker reaches [0-5] of 5")
+        few = subprocess.run(["bash", "-c", "ulimit -n 64; exec \"$0\" doctor", VERITAS], env=self.env, capture_output=True, text=True)
+        self.assertRegex(few.stdout, r"- +limit on open files +64\n +ulimit -n 1024")
 
 
 def generate(request):
@@ -142,7 +159,7 @@ class Run(Case):
         self.assertEqual(self.daemon.requests[0][1], dict(
             model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"], stop_tokens=[9],
             logprobs=2, logits_hash=True, deadline_ms=1500,
-            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, -1e30], [5, 1.5]])))
+            sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, "-inf"], [5, 1.5]])))
 
     def test_json(self):
         out, _ = self.run_it("run", "-m", "name", "--json", "x")
@@ -238,7 +255,12 @@ class Run(Case):
 
 class Chat(Case):
     answers = dict(chat=lambda r: [token(1, "re: " + r["messages"][-1]["content"]),
-                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])])
+                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])],
+                   load=lambda r: [complete(name=r["model"], facts=dict(chat_template=True))])
+
+    def test_a_model_that_cannot_talk(self):
+        self.daemon.answers["load"] = lambda r: [complete(name=r["model"], facts=dict(chat_template=False))]
+        self.assertIn("no chat template", self.run_it("chat", "-m", "name", status=3)[1])      # before a line was read
 
     def test_turns_from_a_pipe(self):
         out, _ = self.run_it("chat", "-m", "name", "--system", "be brief", text='one\ntwo \\\nmore\n"""a\nb"""\n/save ' + self.dir + '/log\n/clear\nlast\n')
@@ -307,6 +329,12 @@ class Rest(Case):
         self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=3, n_vocab=3)]
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=1)
         self.assertFalse(os.path.exists(self.dir + "/p.npy"))
+        self.daemon.answers["logits"] = lambda r: [error("BUSY", "later")]
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=5)
+        self.assertFalse(os.path.exists(self.dir + "/p.npy"))
+        self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy", status=5)
+        with open(self.dir + "/o.npy", "rb") as f:
+            self.assertEqual(f.read(), data)        # what was there before stays until there is something better
 
     def test_perplexity(self):
         self.daemon.answers["perplexity"] = lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),
@@ -318,10 +346,13 @@ class Rest(Case):
 
     def test_ps_stop_load_unload(self):
         self.daemon.answers.update(
-            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(seccomp=True), clients=[], models=[
-                dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3)])],
+            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(level=2, seccomp=True, missing="no Landlock"), clients=[], models=[
+                dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3, restarts=1,
+                     sandbox=dict(profile="worker", level=5, seccomp=True, landlock_abi=7, empty_root=True, namespaces=["net", "pid"], missing=""))])],
             shutdown=lambda r: [complete()], load=lambda r: [complete(model=r["model"])], unload=lambda r: [complete(model=r["model"])])
-        self.assertIn("ready", self.run_it("ps")[0])
+        out, _ = self.run_it("ps")
+        self.assertIn("broker sandbox level 2: seccomp; missing: no Landlock\n", out)
+        self.assertRegex(out, r"m +ready +5 +- +0 +0 +3 +1  level 5: seccomp, Landlock ABI 7, empty root, namespaces net pid\n")
         self.assertEqual(json.loads(self.run_it("ps", "--json")[0])["models"][0]["served"], 3)
         self.run_it("load", "m", "--threads", "2", "--isa", "c")
         self.assertEqual(self.daemon.requests[-1][1], dict(model="m", settings=dict(threads=2, isa="c")))
@@ -342,6 +373,7 @@ class Models(Case):
             f.write(b"GGUF" + bytes(1000))
         self.run_it("models", "add", file)
         self.assertIn("my-model", self.run_it("models", "list")[0])
+        self.assertIn("licence: Apache-2.0 (not here: veritas models pull smollm2-135m-instruct)", self.run_it("models", "list")[0])
         row = [m for m in json.loads(self.run_it("models", "list", "--json")[0])["models"] if m["name"] == "my-model"][0]
         self.assertEqual((row["present"], row["bytes"]), (True, 1004))
         self.assertEqual(self.run_it("models", "path", "my-model")[0].strip(), self.env["VERITAS_MODELS"] + "/my-model.gguf")

@@ -60,6 +60,27 @@ class Serve(unittest.TestCase):
         models = self.ps()["models"]
         return models[0].get("pid") if models and models[0].get("state") == "ready" else None
 
+    def test_broker_that_cannot_start(self):
+        env = dict(self.env, VERITAS_SANDBOX="min=5,landlock=1")
+        done = subprocess.run([f"{self.dir}/veritas", "serve"], env=env, capture_output=True, text=True, timeout=10)
+        self.assertEqual(done.returncode, 70, done)
+        self.assertRegex(done.stderr, r"below the configured minimum 5[^\n]*\n[^\n]*the broker cannot start[^\n]*\n$")
+        self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
+    def test_few_descriptors(self):
+        for limit, status in (("-n 20", 70), ("-Sn 20", 0)):        # a soft limit is raised
+            done = subprocess.run(["sh", "-c", f'ulimit {limit}; exec "$0" run -m good hello', f"{self.dir}/veritas"], env=self.env,
+                                  capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, status, done)
+            self.assertEqual("20 open files are too few" in done.stderr, status == 70, done)
+
+    def test_load_waits_for_a_daemon_that_starts(self):
+        done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; exit $status',
+                               f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("good", done.stdout)
+        self.assertEqual(self.call("load", "good").returncode, 4)
+
     def test_killed_worker_comes_back(self):
         self.start()
         self.assertEqual(self.call("load", "good").returncode, 0)

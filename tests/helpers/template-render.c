@@ -1,5 +1,5 @@
 /* rooms: template base */
-/* helpers/template-render.c - renders chat templates from the command line, for people and for tools/fuzz_template.py.
+/* helpers/template-render.c - renders chat templates from the command line, for people and scripts.
  *
  *   template-render TEMPLATE CONTEXT.json      prints the text; with --runs, each run on a line of its own
  *   template-render --lines                    reads {"template": ..., "context": ...} one a line, answers

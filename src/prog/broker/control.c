@@ -69,7 +69,11 @@ static void on_failed(struct broker *b, struct model *m, const json_t *message, 
 {
     (void)fd;
     if (m) {
-        model_drop(b, m, code_of(message), text_of(message, "message", "the model could not be started"));
+        int code = code_of(message);
+        const char *text = text_of(message, "message", "the model could not be started");
+        while (m->held.first)           /* their digest will never come */
+            job_fail(b, m->held.first, code, text);
+        model_drop(b, m, code, text);
         return;
     }
     uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));

@@ -344,6 +344,19 @@ static bool can_go_on(const struct chat *c, int rc)
     return c->edit && (rc == VS_E_CANCELLED || rc == VS_E_CONTEXT || rc == VS_E_TIMEOUT || rc == VS_E_BUSY || rc == VS_E_LIMIT || rc == VS_E_DIED);
 }
 
+/* A model without a template cannot talk: better said before the first line is written. */
+static int check_template(struct chat *c, struct vs_error *err)
+{
+    char model[sizeof c->session.model];
+    json_t *loaded = NULL;
+    snprintf(model, sizeof model, "%s", c->session.model);
+    int rc = vs_session_load(&c->session, model, NULL, &loaded, err);
+    if (rc == VS_OK && json_is_false(json_object_get(json_object_get(loaded, "facts"), "chat_template")))
+        rc = vs_error_set(err, VS_E_UNSUPPORTED, "%s has no chat template, so it cannot talk; `veritas run -m %s` completes a text", model, model);
+    json_decref(loaded);
+    return rc;
+}
+
 int vs_command_chat(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -352,6 +365,11 @@ int vs_command_chat(const struct vs_args *args)
     int rc = vs_session_open(&c.session, args, vs_args_text(args, VS_OPT_MODEL), 0, &err), status = 0;
     if (rc != VS_OK) {
         json_decref(c.messages);
+        return vs_fail(&err);
+    }
+    if (check_template(&c, &err) != VS_OK) {
+        json_decref(c.messages);
+        vs_session_close(&c.session);
         return vs_fail(&err);
     }
     if (vs_args_given(args, VS_OPT_SYSTEM))
@@ -374,6 +392,10 @@ int vs_command_chat(const struct vs_args *args)
         }
         if ((rc = vs_text_check("the text", turn.data, turn.n, &err)) == VS_OK)
             rc = answer(&c, &turn, &err);
+        if (vs_session_interrupts() >= VS_SESSION_TERMINATED) {
+            status = 6;
+            break;
+        }
         if (rc == VS_OK)
             continue;
         if (rc == VS_E_CANCELLED && c.edit)

@@ -2,9 +2,13 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/session.h"
 
+#include "base/buf.h"
+
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Opens the running daemon, sends one request, returns its result. */
 static int ask(const struct vs_args *args, uint16_t type, json_t **ret_result, struct vs_error *err)
@@ -34,33 +38,60 @@ static const char *text_of(const json_t *object, const char *key)
     return s ? s : "-";
 }
 
-/* A short word for the sandbox: its level when it says one, else the names of the layers that are on. */
-static void sandbox_word(const json_t *sandbox, char *ret, size_t n)
+/* "level 5: seccomp, Landlock ABI 7, namespaces user net pid mnt ipc", and what is missing. */
+static void sandbox_text(const json_t *sandbox, struct vs_buf *ret)
 {
-    const char *key;
-    json_t *value;
-    size_t at = 0;
-    ret[0] = '\0';
-    if (json_is_string(json_object_get(sandbox, "level"))) {
-        snprintf(ret, n, "%s", text_of(sandbox, "level"));
+    json_t *namespaces = json_object_get(sandbox, "namespaces"), *name;
+    const char *missing = json_string_value(json_object_get(sandbox, "missing"));
+    int abi = (int)json_integer_value(json_object_get(sandbox, "landlock_abi"));
+    size_t i;
+    vs_buf_reset(ret);
+    if (!json_is_integer(json_object_get(sandbox, "level"))) {
+        vs_buf_str(ret, "-");            /* it has not locked itself in yet */
         return;
     }
-    json_object_foreach((json_t *)(uintptr_t)sandbox, key, value) {
-        bool on = json_is_true(value) || (json_is_integer(value) && json_integer_value(value) > 0) ||
-                  (json_is_string(value) && strcmp(json_string_value(value), "off") != 0 && strcmp(json_string_value(value), "none") != 0);
-        if (on && at + 1 < n)
-            at += (size_t)snprintf(ret + at, n - at, "%s%s", at ? "," : "", key);
-    }
-    if (!ret[0])
-        snprintf(ret, n, "-");
+    vs_buf_printf(ret, "level %lld:%s", (long long)json_integer_value(json_object_get(sandbox, "level")),
+                  json_is_true(json_object_get(sandbox, "seccomp")) ? " seccomp" : " no seccomp");
+    if (abi > 0)
+        vs_buf_printf(ret, ", Landlock ABI %d", abi);
+    if (json_is_true(json_object_get(sandbox, "empty_root")))
+        vs_buf_str(ret, ", empty root");
+    json_array_foreach(namespaces, i, name)
+        vs_buf_printf(ret, "%s%s", i ? " " : ", namespaces ", json_string_value(name) ? json_string_value(name) : "?");
+    if (missing && missing[0])
+        vs_buf_printf(ret, "; missing: %s", missing);
+}
+
+/* Resident memory of a worker, 0 when it cannot be told: the daemon may run in a container, under other numbers. */
+static double resident_bytes(long long pid)
+{
+    char path[64], name[32] = "";
+    long long pages = 0;
+    snprintf(path, sizeof path, "/proc/%lld/comm", pid);
+    FILE *f = fopen(path, "re");
+    bool ours = f && fgets(name, sizeof name, f) && strncmp(name, "veritas-worker", 14) == 0;
+    if (f)
+        fclose(f);
+    snprintf(path, sizeof path, "/proc/%lld/statm", pid);
+    f = ours ? fopen(path, "re") : NULL;
+    if (f && fscanf(f, "%*d %lld", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
 }
 
 int vs_command_ps(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
+    struct vs_buf sandbox = { 0 };
     json_t *result = NULL, *model, *client;
     size_t i;
-    char sandbox[160];
     if (ask(args, VS_MSG_STATUS, &result, &err) != VS_OK)
         return vs_fail(&err);
     if (vs_args_given(args, VS_OPT_JSON)) {
@@ -69,24 +100,28 @@ int vs_command_ps(const struct vs_args *args)
         json_decref(result);
         return 0;
     }
-    sandbox_word(json_object_get(result, "sandbox"), sandbox, sizeof sandbox);
-    printf("%s, up %.0f s, broker sandbox: %s\n", text_of(result, "server"),
-           json_number_value(json_object_get(result, "uptime_ms")) / 1000, sandbox);
+    sandbox_text(json_object_get(result, "sandbox"), &sandbox);
+    printf("%s, up %.0f s\nbroker sandbox %s\n", text_of(result, "server"),
+           json_number_value(json_object_get(result, "uptime_ms")) / 1000, sandbox.data ? sandbox.data : "-");
     json_t *models = json_object_get(result, "models"), *clients = json_object_get(result, "clients");
     if (json_array_size(models) == 0)
         printf("no model is loaded\n");
     else
-        printf("%-32s %-9s %8s %10s %8s %8s  %s\n", "MODEL", "STATE", "PID", "FILE MB", "WAITING", "SERVED", "SANDBOX");
+        printf("%-32s %-10s %8s %9s %8s %8s %8s %9s  %s\n", "MODEL", "STATE", "PID", "MEMORY MB", "RUNNING", "WAITING", "SERVED",
+               "RESTARTS", "SANDBOX");
     json_array_foreach(models, i, model) {
-        sandbox_word(json_object_get(model, "sandbox"), sandbox, sizeof sandbox);
-        printf("%-32s %-9s %8lld %10.1f %8lld %8lld  %s\n", text_of(model, json_object_get(model, "name") ? "name" : "model"),
-               text_of(model, "state"), (long long)json_integer_value(json_object_get(model, "pid")),
-               json_number_value(json_object_get(model, "bytes")) / 1e6, (long long)json_integer_value(json_object_get(model, "queued")),
-               (long long)json_integer_value(json_object_get(model, "served")), sandbox);
+        double memory = resident_bytes(number_of(model, "pid"));
+        char megabytes[32];
+        snprintf(megabytes, sizeof megabytes, memory > 0 ? "%.1f" : "-", memory / 1e6);
+        sandbox_text(json_object_get(model, "sandbox"), &sandbox);
+        printf("%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  %s\n", text_of(model, "name"), text_of(model, "state"),
+               number_of(model, "pid"), megabytes, number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"),
+               number_of(model, "restarts"), sandbox.data ? sandbox.data : "-");
     }
     json_array_foreach(clients, i, client)
-        printf("client %s, pid %lld, %lld requests\n", text_of(client, "name"), (long long)json_integer_value(json_object_get(client, "pid")),
-               (long long)json_integer_value(json_object_get(client, "requests")));
+        printf("client %s, pid %lld, requests under way: %lld\n", text_of(client, "name"), number_of(client, "pid"),
+               number_of(client, "requests"));
+    vs_buf_clear(&sandbox);
     json_decref(result);
     return 0;
 }
@@ -97,8 +132,14 @@ int vs_command_load(const struct vs_args *args)
     struct vs_session s = { 0 };
     json_t *settings = json_object();
     int rc = vs_args_json(args, "settings.", settings);
-    if (rc == VS_OK)
+    /* `veritas serve & veritas load M`: the daemon may need a moment until it listens. */
+    for (int i = 0; rc == VS_OK && i < 100; i++) {
         rc = vs_session_open(&s, args, NULL, VS_SESSION_RUNNING | VS_SESSION_NO_LOAD, &err);
+        if (rc != VS_E_NOT_FOUND || i == 99)
+            break;
+        rc = VS_OK;
+        poll(NULL, 0, 10);
+    }
     if (rc == VS_OK)
         rc = vs_session_load(&s, args->v[0], settings, NULL, &err);
     if (rc == VS_OK)

@@ -6,6 +6,7 @@
 #include "prog/veritas/term.h"
 #include "sandbox/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct facts {
@@ -69,10 +71,78 @@ static void check_memory(struct facts *f)
     bool known = read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     put(f, "huge pages", known && !strstr(text, "[never]"),
         "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled makes generation faster", known ? text : "unknown");
-    struct rlimit r;
-    bool limited = getrlimit(RLIMIT_DATA, &r) == 0 && r.rlim_cur != RLIM_INFINITY;
-    snprintf(text, sizeof text, limited ? "RLIMIT_DATA %llu bytes" : "none", (unsigned long long)(limited ? r.rlim_cur : 0));
-    put(f, "memory limit", !limited, "ulimit -d unlimited, if models fail to load", text);
+}
+
+/* Limits that the programs inherit; what is enough for a daemon with a few models. */
+static void check_limits(struct facts *f)
+{
+    static const struct { const char *name; __rlimit_resource_t resource; rlim_t enough; const char *advice; } limits[] = {
+        { "limit on memory", RLIMIT_DATA, RLIM_INFINITY, "ulimit -d unlimited, if models fail to load" },
+        { "limit on addresses", RLIMIT_AS, RLIM_INFINITY, "ulimit -v unlimited, if models fail to load" },
+        { "limit on open files", RLIMIT_NOFILE, 256, "ulimit -n 1024: a daemon needs a descriptor for each client and model" },
+        { "limit on processes", RLIMIT_NPROC, 256, "ulimit -u 1024: each model is a process, each of its threads counts too" },
+        { "limit on file size", RLIMIT_FSIZE, RLIM_INFINITY, "ulimit -f unlimited, for veritas models pull and veritas logits" },
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        char text[64] = "none";
+        struct rlimit r = { RLIM_INFINITY, RLIM_INFINITY };
+        getrlimit(limits[i].resource, &r);
+        if (r.rlim_cur != RLIM_INFINITY)
+            snprintf(text, sizeof text, "%llu", (unsigned long long)r.rlim_cur);
+        put(f, limits[i].name, r.rlim_cur >= limits[i].enough, limits[i].advice, text);
+    }
+}
+
+/* What a worker reaches here, found out by locking a child in as one. */
+static bool try_sandbox(struct vs_sandbox_report *report, struct vs_error *err)
+{
+    int ends[2];
+    struct { struct vs_sandbox_report report; struct vs_error err; } said = { 0 };
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "no pipe can be made"), false;
+    fflush(stdout);
+    pid_t pid = vs_sandbox_fork(true);
+    if (pid == 0) {
+        struct vs_sandbox_options o = { .profile = VS_SANDBOX_WORKER, .words_fd = -1, .map_fd = -1, .keep_fds = UINT64_C(1) << 3 };
+        const int out = 3;               /* the number that keep_fds names */
+        if (ends[1] != out && dup2(ends[1], out) < 0)
+            _exit(1);
+        int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &o, &said.err);
+        o.min_level = -1;                /* the level is the question */
+        if (rc == VS_OK)
+            rc = vs_sandbox_enter(&o, &said.report, &said.err);
+        said.err.code = rc;
+        _exit(write(out, &said, sizeof said) == (ssize_t)sizeof said ? 0 : 1);
+    }
+    close(ends[1]);
+    bool heard = pid > 0 && read(ends[0], &said, sizeof said) == (ssize_t)sizeof said;
+    close(ends[0]);
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (!heard)
+        vs_error_set(err, VS_E_DIED, "a process that locked itself in did not come back");
+    else
+        *err = said.err;
+    *report = said.report;
+    return heard && said.err.code == VS_OK;
+}
+
+static void check_level(struct facts *f)
+{
+    char text[320], advice[512];
+    struct vs_sandbox_report r;
+    struct vs_sandbox_options o = { 0 };
+    struct vs_error err = { 0 };
+    if (!try_sandbox(&r, &err)) {
+        put(f, "sandbox level", false, err.text, "a worker cannot lock itself in");
+        return;
+    }
+    vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &o, NULL);
+    int min = o.min_level ? o.min_level : VS_SANDBOX_LEVEL_DEFAULT;
+    snprintf(text, sizeof text, "a worker reaches %d of %d; the minimum is %d", r.level, VS_SANDBOX_LEVEL_FULL, min < 0 ? 0 : min);
+    snprintf(advice, sizeof advice, "%smissing: %s; see the lines above, and docs/SANDBOX.md for what each level holds",
+             r.level < min ? "workers do not start below the minimum; " : "", r.missing[0] ? r.missing : "an unprivileged uid");
+    put(f, "sandbox level", r.level == VS_SANDBOX_LEVEL_FULL, advice, text);
 }
 
 static void check_sandbox(struct facts *f)
@@ -113,7 +183,7 @@ static json_t *facts(void)
     struct facts f = { .checks = json_array() };
     vs_machine_read("", &f.machine);
     vs_sandbox_probe(&f.host);
-    static void (*const checks[])(struct facts *f) = { check_cpu, check_memory, check_sandbox, check_places };
+    static void (*const checks[])(struct facts *f) = { check_cpu, check_memory, check_limits, check_sandbox, check_level, check_places };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         checks[i](&f);
     return json_pack("{s:o}", "checks", f.checks);

@@ -35,7 +35,7 @@ static int take_rows(void *context, const struct vs_event *e)
     struct sink *sink = context;
     if (e->kind != VS_MSG_DATA)
         return VS_OK;
-    if (!write_all(sink->fd, e->text, e->n))
+    if ((sink->bytes == 0 && ftruncate(sink->fd, HEADER) != 0) || !write_all(sink->fd, e->text, e->n))
         return VS_E_SYSTEM;
     sink->bytes += e->n;
     return VS_OK;
@@ -84,14 +84,15 @@ int vs_command_logits(const struct vs_args *args)
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }
-    if ((rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_LOUD, &err)) != VS_OK)
-        goto out;
-    sink.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    /* Opened before the model is loaded, so that a bad path is said at once; an older file stays until the first row comes. */
+    made = access(path, F_OK) != 0;
+    sink.fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (sink.fd < 0 || lseek(sink.fd, HEADER, SEEK_SET) != HEADER) {
         rc = vs_error_set(&err, VS_E_SYSTEM, "cannot write %s: %s (it must be a plain file)", path, strerror(errno));
         goto out;
     }
-    made = true;
+    if ((rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_LOUD, &err)) != VS_OK)
+        goto out;
     rc = vs_session_call(&s, VS_MSG_LOGITS, request, -1, take_rows, &sink, &result, &err);
     if (rc != VS_OK)
         goto out;
@@ -109,7 +110,7 @@ int vs_command_logits(const struct vs_args *args)
 out:
     if (sink.fd >= 0)
         close(sink.fd);
-    if (rc != VS_OK && made)
+    if (rc != VS_OK && (made || sink.bytes > 0))
         unlink(path);
     json_decref(result);
     json_decref(request);

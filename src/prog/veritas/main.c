@@ -21,7 +21,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "fixed when a model is loaded (--threads, --isa, --ctx, --kv-type, --precision, --prefill-chunk) always start a private one.\n\n"
         "Ctrl-C stops the answer (exit status 6); a second Ctrl-C leaves at once.\n\n"
         "With --json one object is printed at the end: model, model_digest, prompt_tokens and tokens (lists of ids), text, "
-        "finish_reason (stop, length or cancelled), logits_hash, timings.\n\n"
+        "finish_reason (stop or length), logits_hash (null without --logits-hash), timings.\n\n"
         "  veritas run \"Why is the sky blue?\"\n"
         "  veritas run -m ./model.gguf --temp 0 -n 64 -f question.txt\n"
         "  git diff | veritas run --system \"Describe this change in one line.\"",
@@ -45,7 +45,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
         "Asks the running daemon to finish what it is doing and end.", 0, 0, vs_command_stop },
     [VS_COMMAND_PS] = { "ps", "[options]", "show what the daemon runs",
-        "Lists the loaded models with their worker's process, state, memory, open requests and the sandbox layers it reached.",
+        "Lists the loaded models with their worker's process, state, resident memory, requests, restarts, and the sandbox level and layers it reached.",
         0, 0, vs_command_ps },
     [VS_COMMAND_LOAD] = { "load", "[options] MODEL", "load a model into the daemon",
         "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not wait.",

@@ -187,7 +187,8 @@ int vs_command_models_list(const struct vs_args *args)
             json_array_append_new(rows, row_json(list[i].name, vs_model_path(list[i].name, path, sizeof path, NULL) == VS_OK ? path : "",
                                                  list[i].bytes, known));
         } else {
-            printf("%-32s %8.1f MB  %s\n", list[i].name, (double)list[i].bytes / 1e6, known ? known->title : "");
+            printf("%-32s %8.1f MB  %s%s%s\n", list[i].name, (double)list[i].bytes / 1e6, known ? known->title : "",
+                   known ? "; licence: " : "", known ? known->licence : "");
         }
     }
     for (size_t k = 0; k < vs_n_known_models; k++) {
@@ -200,7 +201,7 @@ int vs_command_models_list(const struct vs_args *args)
         if (as_json)
             json_array_append_new(rows, row_json(known->name, NULL, known->bytes, known));
         else
-            printf("%-32s %8.1f MB  %s (not here; licence: %s; veritas models pull %s)\n", known->name, (double)known->bytes / 1e6,
+            printf("%-32s %8.1f MB  %s; licence: %s (not here: veritas models pull %s)\n", known->name, (double)known->bytes / 1e6,
                    known->title, known->licence, known->name);
     }
     if (as_json) {

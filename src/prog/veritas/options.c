@@ -93,7 +93,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .preset = "none", .commands = LOOK,
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
 
-    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 1024, .value = "N",
+    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 256, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
         .help = "How many threads compute." },
     [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = "auto|c|avx2|avx512", .value = "LEVEL", .preset = "auto",
@@ -460,8 +460,10 @@ static json_t *value_json(const struct vs_option *o, const char *s)
     case VS_TYPE_FLAG: return json_true();
     case VS_TYPE_INT: return vs_integer_parse(s, &i) ? json_integer(i) : NULL;
     case VS_TYPE_FLOAT: return vs_number_parse(s, &d) ? json_real(d) : NULL;
-    /* JSON has no infinity; -1e30 takes any logit below all others, and its probability to zero. */
-    case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d) ? json_pack("[I,f]", (json_int_t)i, isinf(d) ? -1e30 : d) : NULL;
+    case VS_TYPE_BIAS:
+        if (!bias_parse(o, s, &i, &d))
+            return NULL;
+        return isinf(d) ? json_pack("[I,s]", (json_int_t)i, "-inf") : json_pack("[I,f]", (json_int_t)i, d);    /* JSON has no infinity */
     default: return json_string(s);
     }
 }

@@ -98,7 +98,10 @@ int vs_command_run(const struct vs_args *args)
     struct vs_buf prompt = { .limit = PROMPT_LIMIT };
     struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON) };
     json_t *request = NULL, *result = NULL;
-    int status = 0, rc = read_prompt(args, &prompt, &err);
+    int status = 0, rc;
+    if (vs_args_given(args, VS_OPT_LOGPROBS) && !a.silent)
+        return vs_usage("run", "--logprobs needs --json: there is no place for them in plain text");
+    rc = read_prompt(args, &prompt, &err);
     if (rc == VS_E_INVALID) {
         status = vs_usage("run", "%s", err.text);
         goto out;

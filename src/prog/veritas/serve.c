@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -36,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, LISTEN_BACKLOG = 64 };
+enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, MIN_FILES = 128, LISTEN_BACKLOG = 64 };
 #define MS UINT64_C(1000000)
 #define BACKOFF_FIRST (100 * MS)
 #define BACKOFF_LAST (10000 * MS)
@@ -63,7 +64,7 @@ struct supervisor {
     int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
     pid_t broker_pid;
     uint64_t broker_started, broker_backoff, broker_restart_at;
-    bool ending;
+    bool ending, failed;
     uint64_t end_at;
     sigset_t old_mask;
     struct worker workers[MAX_WORKERS];
@@ -115,9 +116,16 @@ static void child_exec(struct supervisor *s, const char *path, const int *fds, i
     if (poll(&alive, 1, 0) > 0)
         _exit(70);                      /* the parent ended between fork and prctl */
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-    for (int i = 0; i < n_fds; i++)
-        high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD, HIGH_FD) : -1;
     int null = fcntl(s->null_fd, F_DUPFD, HIGH_FD);
+    bool all = null >= 0;
+    for (int i = 0; i < n_fds; i++) {
+        high[i] = fds[i] >= 0 ? fcntl(fds[i], F_DUPFD, HIGH_FD) : -1;
+        all = all && (fds[i] < 0 || high[i] >= 0);
+    }
+    if (!all) {
+        vs_say("serve: cannot start %s: %s", path, strerror(errno));
+        _exit(70);
+    }
     if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || (!keep_stderr && dup2(null, 2) < 0))
         _exit(70);
     for (int i = 0; i < n_fds; i++) {
@@ -244,6 +252,18 @@ static void digest_key(const struct stat *st, char *key, size_t n)
              st->st_ctim.tv_nsec);
 }
 
+/* Is the file another than the one that was opened? A digest, or a restarted worker, would speak of the wrong one. */
+static bool is_changed(const struct worker *w)
+{
+    struct stat now;
+    char before[160], after[160];
+    if (fstat(w->file, &now) != 0)
+        return true;
+    digest_key(&w->st, before, sizeof before);
+    digest_key(&now, after, sizeof after);
+    return strcmp(before, after) != 0;
+}
+
 static bool digest_cache(char *path, size_t n)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -308,13 +328,8 @@ static void digest_child(const struct worker *w, int out)
             _exit(1);
         at += n;
     }
-    struct stat now;
-    char hex[65], before[160], after[160];
-    if (fstat(w->file, &now) != 0 || !EVP_DigestFinal_ex(c, hash, NULL))
-        _exit(1);
-    digest_key(&w->st, before, sizeof before);
-    digest_key(&now, after, sizeof after);
-    if (strcmp(before, after) != 0)
+    char hex[65];
+    if (!EVP_DigestFinal_ex(c, hash, NULL) || is_changed(w))
         _exit(1);
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", hash[i]);
@@ -326,6 +341,18 @@ static void say_digest(struct supervisor *s, const struct worker *w, const char 
     say(s, json_pack("{s:s, s:I, s:s}", "op", "digest", "id", (json_int_t)w->id, "sha256", hex), -1);
 }
 
+/* Answers that name their file's digest wait for it: without one they must fail, or they would wait for ever. */
+static void give_up(struct supervisor *s, struct worker *w)
+{
+    struct vs_error err = { 0 };
+    if (is_changed(w))
+        vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete", w->path);
+    else
+        vs_error_set(&err, VS_E_SYSTEM, "the SHA-256 of %s could not be computed: it cannot be read, or memory is short", w->path);
+    say_failed(s, w->id, &err);
+    worker_free(w);
+}
+
 static void start_digest(struct supervisor *s, struct worker *w)
 {
     char hex[65];
@@ -334,8 +361,10 @@ static void start_digest(struct supervisor *s, struct worker *w)
         say_digest(s, w, hex);
         return;
     }
-    if (pipe2(fd, O_CLOEXEC) != 0)
+    if (pipe2(fd, O_CLOEXEC) != 0) {
+        give_up(s, w);
         return;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
@@ -355,6 +384,8 @@ static void take_digest(struct supervisor *s, struct worker *w)
     if (n == 64 && is_digest(hex)) {
         digest_store(&w->st, hex);
         say_digest(s, w, hex);
+    } else {
+        give_up(s, w);
     }
 }
 
@@ -425,6 +456,13 @@ static void on_start(struct supervisor *s, uint64_t id, const json_t *message, i
     w->id = id;
     struct vs_machine machine;
     vs_machine_read("", &machine);
+    /* A worker inherits our limits: what they leave is all that it has, whatever the machine has. */
+    static const __rlimit_resource_t inherited[] = { RLIMIT_DATA, RLIMIT_AS };
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
+        struct rlimit r;
+        if (getrlimit(inherited[i], &r) == 0 && r.rlim_cur < machine.free_bytes)
+            machine.free_bytes = r.rlim_cur;
+    }
     const json_t *asked = json_object_get(message, "settings");
     json_t *settings = json_is_object(asked) ? json_copy((json_t *)(uintptr_t)asked) : json_object();
     json_object_set_new(settings, "n_cpus", json_integer(machine.n_cpus));
@@ -546,13 +584,14 @@ static void worker_ended(struct supervisor *s, struct worker *w, int status)
     bool loading = w->words && strncmp(w->words->phase, "load", 4) == 0;
     bool said = w->words && w->words->kind == VS_WORDS_TEXT;
     int code = vs_last_words_explain(w->words, status, why, sizeof why);
-    snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
+    snprintf(text, sizeof text, said || code == VS_E_MALFORMED ? "%s" : "worker %s", why);
     w->pid = 0;
     say(s, json_pack("{s:s, s:I, s:s, s:s}", "op", "exited", "id", (json_int_t)w->id, "error", vs_status_name(code),
                      "message", text), -1);
     if (s->ending || status == 0 || said || loading)
         return;
-    vs_say("serve: %s: %s; it is started again", w->path, text);
+    if (s->private_fd < 0)              /* a private client gets the same words as its answer */
+        vs_say("serve: %s: %s; it is started again", w->path, text);
     w->restart_at = back_off(&w->backoff, w->started_at);
 }
 
@@ -568,6 +607,12 @@ static void broker_ended(struct supervisor *s, int status)
         return;
     if (s->private_fd >= 0 || status == 0) {
         s->ending = true;               /* its one client left, or it was told to end */
+        return;
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) != VS_SANDBOX_EXIT && vs_clock_ns() - s->broker_started < 1000 * MS) {
+        /* It has said why it cannot start, and would say the same for ever. */
+        vs_say("serve: the broker cannot start, so the daemon ends");
+        s->ending = s->failed = true;
         return;
     }
     char why[400];
@@ -625,6 +670,10 @@ static uint64_t timers(struct supervisor *s)
         struct worker *w = &s->workers[i];
         if (!w->id || !w->restart_at)
             continue;
+        if (now >= w->restart_at && is_changed(w)) {
+            give_up(s, w);
+            continue;
+        }
         if (now >= w->restart_at && start_worker(s, w, &err) != VS_OK)
             w->restart_at = back_off(&w->backoff, now);
         if (w->restart_at && w->restart_at < next)
@@ -643,8 +692,13 @@ static void loop(struct supervisor *s)
         for (int i = 0; i < MAX_WORKERS; i++)
             polls[3 + i] = (struct pollfd){ s->workers[i].id ? s->workers[i].digest_fd : -1, POLLIN, 0 };
         int timeout = next == UINT64_MAX ? -1 : next <= now ? 0 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS) + 1;
-        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0)
-            continue;
+        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0) {
+            if (errno == EINTR)
+                continue;
+            vs_say("serve: poll: %s", strerror(errno));
+            s->failed = true;
+            return;
+        }
         if (polls[2].revents)
             return;                     /* the private client is gone: so are we */
         for (int i = 0; i < MAX_WORKERS; i++)
@@ -744,6 +798,13 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
     if (private_fd >= 0 && (fstat(private_fd, &st) != 0 || !S_ISSOCK(st.st_mode) || fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0))
         return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open socket", private_fd);
     int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
+    struct rlimit files;                 /* each model and client needs some; poll() itself refuses more entries than that */
+    if (rc == VS_OK && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
+        files.rlim_cur = files.rlim_max < MIN_FILES ? files.rlim_max : MIN_FILES;
+        if (files.rlim_max < MIN_FILES || setrlimit(RLIMIT_NOFILE, &files) != 0)
+            rc = vs_error_set(err, VS_E_LIMIT, "%llu open files are too few; raise the limit to %d or more (ulimit -n)",
+                              (unsigned long long)files.rlim_cur, MIN_FILES);
+    }
     if (rc == VS_OK)
         rc = vs_models_directory(s->directory, sizeof s->directory, err);
     if (rc == VS_OK)
@@ -798,6 +859,7 @@ int vs_command_serve(const struct vs_args *args)
         if (!is_private)
             vs_say("listening at %s", s->socket);
         loop(s);
+        rc = s->failed ? VS_E_DIED : VS_OK;
     } else {
         vs_say("%s", err.text);
     }

@@ -17,8 +17,9 @@ static volatile sig_atomic_t in_call;
 
 static void on_signal(int number)
 {
+    bool is_second = interrupts > 0;
     interrupts += number == SIGTERM ? VS_SESSION_TERMINATED : 1;
-    if (interrupts >= 2 && in_call)
+    if (is_second && in_call)
         _exit(6);                        /* a private daemon sees its connection close and ends too */
 }
 

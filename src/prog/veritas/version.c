@@ -1,4 +1,5 @@
 /* prog/veritas/version.c - `veritas version`. */
+#include "ipc/message.h"
 #include "prog/veritas/command.h"
 
 #include <stdio.h>
@@ -6,8 +7,8 @@
 int vs_command_version(const struct vs_args *args)
 {
     if (vs_args_given(args, VS_OPT_JSON))
-        printf("{\"version\": \"%s\"}\n", VERITAS_VERSION);
+        printf("{\"version\": \"%s\", \"protocol\": %d}\n", VERITAS_VERSION, VS_PROTOCOL_VERSION);
     else
-        printf("veritas %s\n", VERITAS_VERSION);
+        printf("veritas %s, protocol %d\n", VERITAS_VERSION, VS_PROTOCOL_VERSION);
     return 0;
 }

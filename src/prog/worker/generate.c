@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
+#include <math.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,27 +39,58 @@ struct job {
 
 /* ---- request to job ---- */
 
+/* What the file recommends stands between the contract's defaults and the request; a request that has the key is not
+ * troubled by what the file says. */
+static const struct advice {
+    const char *key, *file_key;
+    size_t offset;
+} advised[] = {
+    { "temperature",       "general.sampling.temp",           offsetof(struct vs_sampling, temperature) },
+    { "top_p",             "general.sampling.top_p",          offsetof(struct vs_sampling, top_p) },
+    { "min_p",             "general.sampling.min_p",          offsetof(struct vs_sampling, min_p) },
+    { "typical_p",         NULL,                              offsetof(struct vs_sampling, typical_p) },
+    { "repeat_penalty",    "general.sampling.penalty_repeat", offsetof(struct vs_sampling, repeat_penalty) },
+    { "presence_penalty",  NULL,                              offsetof(struct vs_sampling, presence_penalty) },
+    { "frequency_penalty", NULL,                              offsetof(struct vs_sampling, frequency_penalty) },
+};
+enum { N_ADVISED = sizeof advised / sizeof *advised };
+
+static bool is_given(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v);
+}
+
+static int file_sampling(const struct job *j, const json_t *o, struct vs_sampling *p)
+{
+    const struct vs_gguf *g = vs_header_gguf(j->s->header);
+    struct vs_error why;
+    const struct vs_gguf_kv *kv = is_given(o, "top_k") ? NULL : vs_gguf_find(g, "general.sampling.top_k");
+    int64_t top_k;
+    int r = VS_OK;
+    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &top_k) || top_k > UINT32_MAX))
+        return vs_error_set(j->err, VS_E_MALFORMED, "the model file's general.sampling.top_k is no whole number; give a --top-k of your own");
+    if (kv)
+        p->top_k = top_k < 0 ? 0 : (uint32_t)top_k;         /* writers mean by -1: off */
+    for (int i = 0; i < N_ADVISED && (r == VS_OK || r == VS_E_NOT_FOUND); i++)
+        if (advised[i].file_key && !is_given(o, advised[i].key))
+            r = vs_gguf_get_f32(g, advised[i].file_key, (float *)(void *)((char *)p + advised[i].offset), j->err);
+    if (r != VS_OK && r != VS_E_NOT_FOUND)
+        return r;
+    if (vs_sampling_check(p, vs_model_n_vocab(j->s->model), &why) != VS_OK)
+        return vs_error_set(j->err, VS_E_MALFORMED, "the model file's general.sampling: %s; give a value of your own", why.text);
+    return VS_OK;
+}
+
 static int number(const json_t *o, const char *key, float *ret, struct vs_error *err)
 {
     const json_t *v = json_object_get(o, key);
-    if (!v || json_is_null(v))
+    if (!is_given(o, key))
         return VS_OK;
     if (!json_is_number(v))
         return vs_error_set(err, VS_E_INVALID, "sampling.%s must be a number", key);
     *ret = (float)json_number_value(v);
     return VS_OK;
-}
-
-/* What the file recommends (general.sampling.*) stands between the contract's defaults and the request. */
-static void file_sampling(const struct vs_gguf *g, struct vs_sampling *p)
-{
-    float f;
-    uint32_t u;
-    if (vs_gguf_get_f32(g, "general.sampling.temp", &f, NULL) == VS_OK) p->temperature = f;
-    if (vs_gguf_get_f32(g, "general.sampling.top_p", &f, NULL) == VS_OK) p->top_p = f;
-    if (vs_gguf_get_f32(g, "general.sampling.min_p", &f, NULL) == VS_OK) p->min_p = f;
-    if (vs_gguf_get_f32(g, "general.sampling.penalty_repeat", &f, NULL) == VS_OK) p->repeat_penalty = f;
-    if (vs_gguf_get_u32(g, "general.sampling.top_k", &u, NULL) == VS_OK) p->top_k = u;
 }
 
 static int read_bias(struct job *j, const json_t *list)
@@ -73,9 +105,10 @@ static int read_bias(struct job *j, const json_t *list)
         return vs_error_set(j->err, VS_E_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const json_t *pair = json_array_get(list, i), *id = json_array_get(pair, 0), *b = json_array_get(pair, 1);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX || !json_is_number(b))
-            return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias]", i);
-        j->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), (float)json_number_value(b) };
+        bool forbids = json_is_string(b) && strcmp(json_string_value(b), "-inf") == 0;      /* JSON has no infinity */
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX || !(json_is_number(b) || forbids))
+            return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias] (a number or \"-inf\")", i);
+        j->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), forbids ? -INFINITY : (float)json_number_value(b) };
     }
     j->sampling.bias = j->bias;
     j->sampling.n_bias = n;
@@ -87,18 +120,13 @@ static int read_sampling(struct job *j, const json_t *request)
     struct vs_sampling *p = &j->sampling;
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
-    file_sampling(vs_header_gguf(j->s->header), p);
     int64_t seed, top_k, last_n;
-    int r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, j->err);
+    int r = file_sampling(j, o, p);
+    if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, j->err);
     if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, j->err);
     if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, j->err);
-    if (r == VS_OK) r = number(o, "temperature", &p->temperature, j->err);
-    if (r == VS_OK) r = number(o, "top_p", &p->top_p, j->err);
-    if (r == VS_OK) r = number(o, "min_p", &p->min_p, j->err);
-    if (r == VS_OK) r = number(o, "typical_p", &p->typical_p, j->err);
-    if (r == VS_OK) r = number(o, "repeat_penalty", &p->repeat_penalty, j->err);
-    if (r == VS_OK) r = number(o, "presence_penalty", &p->presence_penalty, j->err);
-    if (r == VS_OK) r = number(o, "frequency_penalty", &p->frequency_penalty, j->err);
+    for (int i = 0; i < N_ADVISED && r == VS_OK; i++)
+        r = number(o, advised[i].key, (float *)(void *)((char *)p + advised[i].offset), j->err);
     if (r == VS_OK) r = read_bias(j, json_object_get(o, "logit_bias"));
     if (r != VS_OK)
         return r;
@@ -153,7 +181,8 @@ static int check_messages(const json_t *messages, struct vs_error *err)
     return VS_OK;
 }
 
-static int prompt_from_messages(struct job *j, json_t *messages, const json_t *request)
+/* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
+static int prompt_from_messages(struct job *j, json_t *messages, const json_t *request, bool all_trusted)
 {
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
     struct vs_service *s = j->s;
@@ -172,12 +201,21 @@ static int prompt_from_messages(struct job *j, json_t *messages, const json_t *r
     int64_t now;
     r = vs_request_int(request, "now", 0, 0, INT64_MAX, &now, j->err);
     struct vs_marked_text m = { 0 };
+    struct vs_error why = { 0 };
     if (r == VS_OK)
-        r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, j->err)
-                    : vs_error_set(j->err, VS_E_NOMEM, "out of memory");
+        r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, &why) : VS_E_NOMEM;
+    if (why.code == VS_E_INVALID && strncmp(why.text, "template:", 9) != 0)    /* raise_exception: the words are the template's own */
+        vs_error_set(j->err, r, "the model's chat template refuses this conversation: %s", why.text);
+    else if (why.code)
+        vs_error_set(j->err, r, "%s", why.text);
+    else if (r == VS_E_NOMEM)
+        vs_error_set(j->err, r, "out of memory");
+    else if (r == VS_OK && !m.text.n)
+        r = vs_error_set(j->err, VS_E_INVALID, "the model's chat template makes no text of this conversation");
+    const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
-        r = vs_tokenizer_encode(s->tokenizer, m.text.data ? m.text.data : "", m.text.n, m.runs, m.n_runs,
-                                VS_ENCODE_ADD_SPECIAL, &j->prompt, j->err);
+        r = vs_tokenizer_encode(s->tokenizer, m.text.data ? m.text.data : "", m.text.n, all_trusted ? &whole : m.runs,
+                                all_trusted ? m.text.n > 0 : m.n_runs, VS_ENCODE_ADD_SPECIAL, &j->prompt, j->err);
     vs_marked_text_clear(&m);
     json_decref(context);
     return r;
@@ -194,22 +232,27 @@ static int make_prompt(struct job *j, const json_t *request)
     if (r != VS_OK)
         return r;
     if (messages)
-        return prompt_from_messages(j, (json_t *)(uintptr_t)messages, request);
+        return prompt_from_messages(j, (json_t *)(uintptr_t)messages, request, false);
     if (!json_is_string(prompt))
         return vs_error_set(j->err, VS_E_INVALID, "prompt is missing");
-    bool raw = vs_request_flag(request, "raw");
+    bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
+    bool has_system = json_is_string(system) && json_string_length(system);
+    if (has_system && raw)
+        return vs_error_set(j->err, VS_E_INVALID, "a system message needs the chat template: leave out either raw or system");
+    if (has_system && !s->has_template)
+        return vs_error_set(j->err, VS_E_UNSUPPORTED, "the model has no chat template, so there is no place for a system message; "
+                            "put it into the prompt");
     if (!raw && !s->has_template) {
         j->notice = "the model has no chat template: the text is completed as it is";
         raw = true;
     }
     if (raw)
-        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt),
-                                 vs_request_flag(request, "special"), true, &j->prompt, j->err);
+        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, true, &j->prompt, j->err);
     json_t *list = json_array();
-    if (json_is_string(system) && json_string_length(system))
+    if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_array_append_new(list, json_pack("{s:s, s:O}", "role", "user", "content", prompt));
-    r = prompt_from_messages(j, list, request);
+    r = prompt_from_messages(j, list, request, special);
     json_decref(list);
     return r;
 }

@@ -1,6 +1,7 @@
 /* prog/worker/service.c - open a model, answer methods. See service.h; the measuring methods are in measure.c. */
 #include "prog/worker/service_internal.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "prog/worker/inspect.h"
 
@@ -79,17 +80,25 @@ int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bo
 
 /* ---- tokenize, detokenize, inspect, status ---- */
 
+enum { MAX_IDS_IN_RESULT = 1000000 };    /* more of them go as data: a result has a largest size */
+
 static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    (void)sink;
     const json_t *text = json_object_get(request, "text");
     if (!json_is_string(text))
         return vs_error_set(err, VS_E_INVALID, "text is missing");
     struct vs_ids ids = { 0 };
     int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
                               !vs_request_flag(request, "no_bos"), &ids, err);
-    if (r == VS_OK)
+    if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
+        for (size_t i = 0; i < ids.n; i++)
+            vs_store_u32le((uint8_t *)&ids.id[i], ids.id[i]);
+        r = sink->data(sink->context, ids.id, ids.n * sizeof *ids.id);
+        if (r == VS_OK)
+            *ret = json_pack("{s:I}", "n", (json_int_t)ids.n);
+    } else if (r == VS_OK) {
         *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n), "n", (json_int_t)ids.n);
+    }
     vs_ids_clear(&ids);
     return r;
 }
@@ -145,9 +154,9 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
     size_t weights, arena, kv_token;
     vs_model_memory(s->model, &weights, &arena, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    *ret = json_pack("{s:s, s:I, s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads,
-                     "kv_type", vs_kv_type_name(c->kv_type), "contract", c->high ? "VNC-1H" : "VNC-1",
-                     "context", (json_int_t)c->context,
+    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "chat_template", (int)s->has_template,
+                     "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads, "kv_type", vs_kv_type_name(c->kv_type),
+                     "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)weights,
                      "step_bytes", (json_int_t)arena, "kv_bytes_per_token", (json_int_t)kv_token);
     return VS_OK;
@@ -259,11 +268,10 @@ static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *e
     if (r != VS_OK)
         return r;
     struct vs_str source;
-    if (vs_gguf_get_str(g, "tokenizer.chat_template", &source, NULL) == VS_OK) {
-        s->has_template = true;
-        if (vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
-            s->template = NULL;                              /* said when it is asked for */
-    }
+    r = vs_gguf_get_str(g, "tokenizer.chat_template", &source, &s->template_error);
+    s->has_template = r != VS_E_NOT_FOUND;
+    if (r == VS_OK && vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
+        s->template = NULL;                                  /* said when it is asked for */
     return VS_OK;
 }
 

