@@ -3,11 +3,15 @@
 
     bench/compare.py --llama-bench BUILD/bin/llama-bench -m a.gguf -m b.gguf
     bench/compare.py --llama-bench A/bin/llama-bench --ik-bench B/bin/llama-bench --pp 1,4,512 --tg 128 --rounds 5 -m a.gguf
+    bench/compare.py --llama-bench A/bin/llama-bench --ik-bench B/bin/llama-bench --table -m a.gguf -m b.gguf     everything, one page
 
 Machines drift by tens of percent within minutes, so nothing is quoted across runs: each round runs every engine once on every test, in an
 order that turns from round to round, and what counts is the median over rounds and the ratio of medians. A rival is run with each of
-its settings; the better one, test by test, is what we compare with. Prints a table, appends every single figure to a CSV
-in bench/results/, with the machine and the commit. Only the standard library.
+its settings; the better one, test by test, is what we compare with. The machine's limits (bench/limits: int8 peak, read bandwidth) are measured in
+every round too, and the best of them is what the last column divides by: a prompt by operations over the peak, a generated token by bytes of
+weights over the bandwidth. Prints a table, appends every single figure to a CSV in bench/results/, with the machine and the commit.
+--table goes through every goal: prompt and generation, 2 to 32 tokens in one step, a long context with both KV types on the second file,
+the first token and memory (bench/start.py), a core taken by another job (bench/busy.py). Only the standard library.
 """
 import argparse
 import csv
@@ -72,10 +76,52 @@ class LlamaBench:
     def measure(self, model, a):
         command = [self.program, "-m", model, "-p", a.pp, "-n", a.tg, "-t", str(a.threads), "-r", "1", "-o", "json"]
         for depth in a.depth.split(","):
-            for r in run(command + (["-d", depth] if depth != "0" else []) + self.settings.split()):
+            at_depth = []
+            if depth != "0" and self.name == "llama.cpp":
+                at_depth = ["-d", depth]
+            elif depth != "0":          # ik has no depth, but tests that generate after a prompt
+                command = command[:3] + ["-p", "0", "-n", "0", "-t", str(a.threads), "-r", "1", "-o", "json"]
+                at_depth = [w for g in a.tg.split(",") for w in ("-gp", f"{depth},{g}")]
+            for r in run(command + at_depth + self.settings.split()):
                 self.version = f"{r.get('build_number', '?')} {r.get('build_commit', '?')}"
                 n, g = r["n_prompt"], r["n_gen"]
-                yield (f"tg{g}" if g else f"pp{n}"), int(r.get("n_depth", 0)), float(r["avg_ts"])
+                if r.get("test_kind") or (n and g):
+                    yield f"tg{g}", n, float(r["avg_ts"])
+                elif depth == "0" or at_depth[0] == "-d":
+                    yield (f"tg{g}" if g else f"pp{n}"), int(r.get("n_depth", 0)), float(r["avg_ts"])
+
+
+class Limits:
+    """int8 operations/s and bytes/s, the best over all rounds of a comparison."""
+    def __init__(self, program, threads):
+        self.program, self.threads, self.int8, self.read = program, threads, 0.0, 0.0
+
+    def measure(self):
+        if not os.path.exists(self.program):
+            return
+        for r in run([self.program, "--threads", str(self.threads), "--reps", "3", "--json"])["results"]:
+            if r["threads"] == self.threads and r["what"] == "int8":
+                self.int8 = max(self.int8, r["best"] * 1e9)
+            elif r["threads"] == self.threads and r["what"] == "read":
+                self.read = max(self.read, r["best"] * 1e9)
+
+    def part(self, weights, test, speed):
+        """Percent of the limit; None where no single limit says anything."""
+        operations, size = weights
+        n = int(test[2:])
+        if test.startswith("tg") and self.read:
+            return 100 * speed * size / self.read
+        if n >= 64 and self.int8:
+            return 100 * speed * operations / self.int8
+        return None
+
+
+def weights_of(veritas, model):
+    """Operations of one token of a prompt (the layers' matrices), bytes that one generated token reads (and the output matrix)."""
+    tensors = {t["name"]: t for t in run([veritas, "inspect", "-m", model, "--json"])["tensors"]}
+    layers = [t for name, t in tensors.items() if name.startswith("blk.") and len(t["dims"]) == 2]
+    output = tensors.get("output.weight") or tensors.get("token_embd.weight")
+    return (2 * sum(t["dims"][0] * t["dims"][1] for t in layers), sum(t["bytes"] for t in layers) + (output["bytes"] if output else 0))
 
 
 def spread(values):
@@ -98,20 +144,51 @@ def main():
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--csv", help="default: bench/results/speed-DATE.csv; '-' for none")
+    p.add_argument("--table", action="store_true", help="everything, see above")
+    p.add_argument("--limits", default=os.path.join(ROOT, "build/release/bin/limits"))
+    p.add_argument("-o", "--output", help="write the page to this file too")
     a = p.parse_args()
-    engines = [Ours(a.veritas, s) for s in a.ours or [""]]
-    if a.llama_bench:
-        engines += [LlamaBench("llama.cpp", a.llama_bench, s) for s in a.llama or ["-fa 0", "-fa 1"]]
-    if a.ik_bench:
-        engines += [LlamaBench("ik_llama.cpp", a.ik_bench, s) for s in a.ik or ["-rtr 0", "-rtr 1"]]
     now = datetime.datetime.now(datetime.timezone.utc)
-    where, at = machine(), commit()
-    out = a.csv or os.path.join(ROOT, "bench/results", f"speed-{now:%Y-%m-%d}.csv")
-    print(f"{where}\ncommit {at}, {a.threads} threads, {a.rounds} rounds in turns, {now:%Y-%m-%d %H:%M} UTC\n")
-    rows = []
-    for model in a.model:
-        found = {}                      # (test, depth) -> {engine index: [tokens/s by round]}
+    a.csv = a.csv or os.path.join(ROOT, "bench/results", f"speed-{now:%Y-%m-%d}.csv")
+    page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; {now:%Y-%m-%d %H:%M} UTC.", ""]
+    page += compare(a, a.model, a.ours or [""], a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"], now)
+    if a.table:
+        a.pp, a.tg = "1,2,4,8,16,32", "0"
+        page += ["## 1 to 32 tokens in one step", ""] + compare(a, a.model, [""], ["-fa 1"], ["-rtr 1"], now)
+        a.pp, a.tg, a.depth, a.rounds = "0", "32", "8192", min(a.rounds, 3)
+        long = a.model[1:2] or a.model
+        page += ["## At 8,192 tokens of context", ""] + compare(a, long, ["--ctx 9000"], ["-fa 1"], ["-fa 1 -rtr 1"], now)
+        page += ["The same with 8-bit keys and values:", ""] + compare(a, long, ["--ctx 9000 --kv-type q8_0"],
+                 ["-fa 1 -ctk q8_0 -ctv q8_0"], ["-fa 1 -rtr 1 -ctk q8_0 -ctv q8_0"], now)
+        a.pp, a.tg, a.depth = "8192", "0", "0"
+        page += ["A prompt of 8,192 tokens:", ""] + compare(a, long, ["--ctx 9000"], ["-fa 1"], ["-fa 1 -rtr 1"], now)
+        page += ["The same with 8-bit keys and values:", ""] + compare(a, long, ["--ctx 9000 --kv-type q8_0"],
+                 ["-fa 1 -ctk q8_0 -ctv q8_0"], ["-fa 1 -rtr 1 -ctk q8_0 -ctv q8_0"], now)
+        for title, program in (("First token and memory", "start.py"), ("A core taken by another job", "busy.py")):
+            done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program), "--veritas", a.veritas]
+                                  + [w for m in a.model for w in ("-m", m)], stdout=subprocess.PIPE, text=True)
+            page += [f"## {title}", ""] + done.stdout.strip().splitlines()[2:] + [""]
+    print("\n".join(page))
+    if a.output:
+        with open(a.output, "w") as f:
+            f.write("# Speed\n\n" + "\n".join(page))
+    if a.csv != "-":
+        print(f"every figure: {os.path.relpath(a.csv)}")
+
+
+def compare(a, models, ours, llama, ik, now):
+    """The tables of some models as lines of Markdown; every figure goes to the CSV."""
+    engines = [Ours(a.veritas, s) for s in ours]
+    if a.llama_bench:
+        engines += [LlamaBench("llama.cpp", a.llama_bench, s) for s in llama]
+    if a.ik_bench:
+        engines += [LlamaBench("ik_llama.cpp", a.ik_bench, s) for s in ik]
+    where, at, lines = machine(), commit(), []
+    for model in models:
+        found, rows = {}, []            # (test, depth) -> {engine index: [tokens/s by round]}
+        limits = Limits(a.limits, a.threads)
         for r in range(a.rounds):
+            limits.measure()
             turn = [(r + i) % len(engines) for i in range(len(engines))]
             for e in turn:
                 print(f"\r{os.path.basename(model)}: round {r + 1}/{a.rounds}, {engines[e].name} {engines[e].settings}   ",
@@ -121,24 +198,29 @@ def main():
                     rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, engines[e].name,
                                  engines[e].version, engines[e].settings, test, depth, r, f"{speed:.3f}"))
         print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
-        show(os.path.basename(model), engines, found)
-    if out != "-":
-        fresh = not os.path.exists(out)
-        with open(out, "a", newline="") as f:
-            w = csv.writer(f, lineterminator="\n")
-            if fresh:
-                w.writerow(COLUMNS)
-            w.writerows(rows)
-        print(f"every figure: {os.path.relpath(out)}")
+        if limits.int8:
+            for what, value in (("int8", limits.int8), ("read", limits.read)):
+                rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, "limit", "-", what, "-", 0, "-",
+                             f"{value:.4g}"))
+        lines += show(os.path.basename(model), engines, found, limits, weights_of(a.veritas, model)) + [""]
+        if a.csv != "-":
+            fresh = not os.path.exists(a.csv)
+            with open(a.csv, "a", newline="") as f:
+                w = csv.writer(f, lineterminator="\n")
+                if fresh:
+                    w.writerow(COLUMNS)
+                w.writerows(rows)
+    return lines
 
 
-def show(model, engines, found):
-    """One Markdown table for a model: median tokens/s, +- half range; our best over each rival's best."""
+def show(model, engines, found, limits, weights):
+    """One Markdown table for a model: median tokens/s, +- half range; our best over each rival's best; the part of the limit."""
     names = list(dict.fromkeys(e.name for e in engines))
     rivals = names[1:]
-    print(f"### {model}\n\n| test | " + " | ".join(names) + " | " + " | ".join(f"ratio to {r}" for r in rivals) + (" |" if rivals else ""))
-    print("|---" * (1 + len(names) + len(rivals)) + "|")
-    for (test, depth), by_engine in found.items():
+    title = f"### {model}" + (f" (int8 peak {limits.int8 / 1e9:.0f} GOPS, read {limits.read / 1e9:.1f} GB/s)" if limits.int8 else "")
+    heads = ["test"] + names + [f"ratio to {r}" for r in rivals] + ["of the limit"]
+    lines = [title, "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for (test, depth), by_engine in sorted(found.items(), key=lambda f: (f[0][0][:2], int(f[0][0][2:]), f[0][1])):
         best = {}
         for e, values in by_engine.items():
             name = engines[e].name
@@ -147,9 +229,10 @@ def show(model, engines, found):
         cell = lambda n: (f"{statistics.median(best[n][0]):.1f} ±{spread(best[n][0]):.0f} %" + (f" ({best[n][1]})" if best[n][1] else "")
                           if n in best else "-")
         ratio = lambda n: f"{statistics.median(best[names[0]][0]) / statistics.median(best[n][0]):.2f}" if n in best and names[0] in best else "-"
+        part = limits.part(weights, test, statistics.median(best[names[0]][0])) if names[0] in best and not depth else None
         line = [test + (f" at {depth}" if depth else "")] + [cell(n) for n in names] + [ratio(n) for n in rivals]
-        print("| " + " | ".join(line) + " |")
-    print()
+        lines.append("| " + " | ".join(line + [f"{part:.0f} %" if part else "-"]) + " |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -197,23 +197,24 @@ int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink
     if (r == VS_OK)
         r = check_list(depths, "depth", 0, context - 1, err);
     for (int k = 0; k < 2 && r == VS_OK; k++)
-        r = check_list(json_object_get(request, kinds[k]), kinds[k], 1, context, err);
+        r = check_list(json_object_get(request, kinds[k]), kinds[k], 0, context, err);
     if (r != VS_OK)
         return r;
     json_t *zero = json_pack("[i]", 0), *results = json_array();
     if (!json_array_size(depths))
         depths = zero;
     struct run run = { .s = s, .sink = sink };
-    run.total = (uint64_t)reps * json_array_size(depths)
-              * (json_array_size(json_object_get(request, "pp")) + json_array_size(json_object_get(request, "tg")));
     size_t i, n;
+    for (int k = 0; k < 2; k++)
+        json_array_foreach(json_object_get(request, kinds[k]), n, v)
+            run.total += json_integer_value(v) ? (uint64_t)reps * json_array_size(depths) : 0;
     json_array_foreach(depths, i, d)
         for (int k = 0; k < 2 && r == VS_OK; k++)
             json_array_foreach(json_object_get(request, kinds[k]), n, v) {
                 if (r == VS_OK && json_integer_value(v) + json_integer_value(d) > context)
                     r = vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld", kinds[k],
                                      (long long)json_integer_value(v), (long long)json_integer_value(d), (long long)context);
-                if (r == VS_OK)
+                if (r == VS_OK && json_integer_value(v))         /* 0: this kind is left out */
                     r = one_test(s, &run, k == 1, (size_t)json_integer_value(v), (size_t)json_integer_value(d), reps, results, err);
             }
     if (r == VS_OK)
