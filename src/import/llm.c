@@ -270,7 +270,12 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     n.p.layer = il;
     n.p.scale = b->attention_scale;
     n.p.window = local ? b->window : 0;
-    uint32_t o = linear(b, node(b, n, q_width), i, "attn_output", q_width, b->n_embd);
+    uint32_t attended = node(b, n, q_width);
+    if (il + 1 == b->n_layers) {         /* of the last layer the other rows leave only their keys and values */
+        attended = node(b, base(VS_OP_TAKE_OUT, attended), q_width);
+        h = node(b, base(VS_OP_TAKE_OUT, h), b->n_embd);
+    }
+    uint32_t o = linear(b, attended, i, "attn_output", q_width, b->n_embd);
     if (a->post_norm)
         o = norm(b, o, i, "post_attention_norm.weight", b->n_embd);
     h = add(b, h, o);
@@ -436,8 +441,6 @@ int vs_import_llm(const struct vs_gguf *file, struct vs_graph *ret, struct vs_er
     uint32_t h = node(&b, embed, b.n_embd);
     for (uint32_t i = 0; i < b.n_layers && b.status == VS_OK; i++)
         h = layer(&b, h, i);
-    if (b.status == VS_OK)
-        h = node(&b, base(VS_OP_TAKE_OUT, h), b.n_embd);
     h = norm(&b, h, -1, "output_norm.weight", b.n_embd);
     if (vs_gguf_tensor(file, "output.weight")) {
         ret->logits = linear(&b, h, -1, "output", b.n_embd, b.n_vocab);
