@@ -7,7 +7,7 @@ packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libsecco
 # What only the tests need.
 packages_test="clang libclang-rt-14-dev llvm strace git"
 
-programs="veritas veritas-broker veritas-worker"
+programs="veritas veritas-broker veritas-worker veritas-selftest"
 default_model=smollm2-135m-instruct
 
 started=$SECONDS

@@ -1,0 +1,131 @@
+/* selftest/subject.c - makes a model of the table and computes with it; see selftest.h */
+#include "selftest/selftest.h"
+
+#include "base/bytes.h"
+#include "import/llm.h"
+#include "sampler/sampler.h"
+#include "selftest/sha256.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int vs_subject_create(const struct vs_case *of, struct vs_subject *ret, struct vs_error *err)
+{
+    struct vs_subject s = { .of = of };
+    struct vs_tiny tiny = of->tiny;
+    struct vs_tiny_head head = { 0 };
+    struct vs_gguf *gguf = NULL;
+    int r = vs_tiny_complete(&tiny, err);
+    if (r == VS_OK) {
+        vs_tiny_metadata(&tiny, &head);
+        r = vs_tiny_file(&tiny, &head, true, &s.file, err);
+    }
+    if (r == VS_OK)
+        r = vs_gguf_open(s.file.data, s.file.n, s.file.n, &gguf, err);
+    if (r == VS_OK)
+        r = vs_import_llm(gguf, &s.graph, err);
+    vs_gguf_close(gguf);
+    vs_buf_clear(&head.buf);
+    if (r != VS_OK) {
+        vs_subject_clear(&s);
+        return r;
+    }
+    *ret = s;
+    return VS_OK;
+}
+
+void vs_subject_clear(struct vs_subject *s)
+{
+    vs_graph_clear(&s->graph);
+    vs_buf_clear(&s->file);
+}
+
+uint32_t vs_subject_prompt(const struct vs_subject *s, uint64_t which, uint32_t i)
+{
+    uint64_t state = which << 32 | i;
+    return (uint32_t)(vs_tiny_random(&state) % s->graph.n_vocab);
+}
+
+/* The token after `logits`, hashed together with them. */
+static int take(struct vs_sampler *sampler, const float *logits, uint32_t n_vocab, uint32_t *tokens, uint32_t n,
+                struct vs_sha256 *hash, struct vs_error *err)
+{
+    struct vs_sampling sampling;
+    vs_sampling_defaults(&sampling);
+    sampling.seed = 20260101;
+    int r = vs_sampler_sample(sampler, &sampling, logits, tokens, n, n, &tokens[n], err);
+    if (r != VS_OK)
+        return r;
+    uint8_t word[4];
+    vs_store_u32le(word, n);
+    vs_sha256_add(hash, word, 4);
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        uint32_t bits;
+        memcpy(&bits, logits + i, 4);
+        vs_store_u32le(word, bits);
+        vs_sha256_add(hash, word, 4);
+    }
+    vs_store_u32le(word, tokens[n]);
+    vs_sha256_add(hash, word, 4);
+    return VS_OK;
+}
+
+int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char ret_hash[65], struct vs_error *err)
+{
+    uint32_t n_prompt = s->of->n_prompt, n_all = n_prompt + s->of->n_generate;
+    uint32_t chunk = way->chunk && way->chunk < n_prompt ? way->chunk : n_prompt;
+    uint32_t n_pages = (n_all + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
+    struct vs_cpu_config config = {
+        .isa = way->isa, .n_threads = way->n_threads, .max_rows = chunk, .max_out = 1, .max_positions = n_all,
+        .n_pages = n_pages, .kv_type = s->of->kv,
+    };
+    struct vs_cpu *cpu = NULL;
+    struct vs_sampler *sampler = NULL;
+    uint32_t *tokens = malloc(n_all * sizeof *tokens), *pages = malloc(n_pages * sizeof *pages);
+    struct vs_row *rows = malloc(chunk * sizeof *rows);
+    int r = tokens && pages && rows ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (r == VS_OK)
+        r = vs_cpu_create(&s->graph, &config, (const uint8_t *)s->file.data, s->file.n, NULL, NULL, &cpu, err);
+    if (r == VS_OK && (r = vs_sampler_create(s->graph.n_vocab, &sampler)) != VS_OK)
+        vs_error_set(err, r, "out of memory");
+    struct vs_sha256 hash;
+    vs_sha256_init(&hash);
+    for (uint32_t i = 0; i < n_prompt && r == VS_OK; i++)
+        tokens[i] = vs_subject_prompt(s, 0, i);
+    for (uint32_t i = 0; i < n_pages && r == VS_OK; i++)
+        pages[i] = i;
+    for (uint32_t done = 0, n = n_prompt; r == VS_OK && n < n_all;) {
+        uint32_t step = n - done < chunk ? n - done : chunk, last = step - 1;
+        for (uint32_t i = 0; i < step; i++)
+            rows[i] = (struct vs_row){ tokens[done + i], done + i, pages };
+        done += step;
+        const struct vs_step job = { rows, step, &last, done == n };
+        const float *logits;
+        r = vs_cpu_step(cpu, &job, &logits, err);
+        if (r == VS_OK && done == n)
+            r = take(sampler, logits, s->graph.n_vocab, tokens, n++, &hash, err);
+    }
+    uint8_t bytes[32];
+    vs_sha256_end(&hash, bytes);
+    if (r == VS_OK)
+        vs_sha256_text(bytes, ret_hash);
+    vs_sampler_free(sampler);
+    vs_cpu_free(cpu);
+    free(tokens);
+    free(pages);
+    free(rows);
+    return r;
+}
+
+size_t vs_selftest_ways(enum vs_isa isa, bool brief, struct vs_way ret[VS_MAX_WAYS])
+{
+    static const struct vs_way shapes[] = { { .n_threads = 1, .chunk = 0 }, { .n_threads = 3, .chunk = 7 },
+                                            { .n_threads = 2, .chunk = 33 }, { .n_threads = 2, .chunk = 15 } };
+    size_t n = 0;
+    for (int i = 0; i <= (int)isa; i++)
+        for (size_t k = 0; k < (brief ? 1 : i ? 4 : 2); k++) {
+            ret[n] = shapes[k];
+            ret[n++].isa = (enum vs_isa)i;
+        }
+    return n;
+}
