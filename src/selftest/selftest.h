@@ -11,7 +11,10 @@
 #ifndef VS_SELFTEST_SELFTEST_H
 #define VS_SELFTEST_SELFTEST_H
 #include "cpu/backend.h"
+#include "selftest/sha256.h"
 #include "selftest/tiny.h"
+
+struct vs_sampler;
 
 struct vs_case {
     const char *name;
@@ -33,6 +36,19 @@ void vs_subject_clear(struct vs_subject *s);
 
 /* Token i of the prompt of every subject; also a source of other prompts, by `which`. */
 uint32_t vs_subject_prompt(const struct vs_subject *s, uint64_t which, uint32_t i);
+
+/* The prompt and what is generated after it, hashed: what every run has to get right. */
+struct vs_answer {
+    const struct vs_subject *of;
+    uint32_t *tokens, n;                /* n = how many there are; begins with the prompt */
+    struct vs_sampler *sampler;
+    struct vs_sha256 hash;
+};
+int vs_answer_init(struct vs_answer *a, const struct vs_subject *of, struct vs_error *err);
+/* The token after `logits`, which belong to the last one. VS_E_FAULT as the sampler says. */
+int vs_answer_add(struct vs_answer *a, const float *logits, struct vs_error *err);
+void vs_answer_hash(struct vs_answer *a, char ret[65]);     /* once, at the end */
+void vs_answer_clear(struct vs_answer *a);
 
 struct vs_way {
     enum vs_isa isa;

@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 #include "import/llm.h"
 #include "sampler/sampler.h"
-#include "selftest/sha256.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,28 +45,52 @@ uint32_t vs_subject_prompt(const struct vs_subject *s, uint64_t which, uint32_t 
     return (uint32_t)(vs_tiny_random(&state) % s->graph.n_vocab);
 }
 
-/* The token after `logits`, hashed together with them. */
-static int take(struct vs_sampler *sampler, const float *logits, uint32_t n_vocab, uint32_t *tokens, uint32_t n,
-                struct vs_sha256 *hash, struct vs_error *err)
+int vs_answer_init(struct vs_answer *a, const struct vs_subject *of, struct vs_error *err)
+{
+    *a = (struct vs_answer){ .of = of, .n = of->of->n_prompt };
+    vs_sha256_init(&a->hash);
+    a->tokens = malloc((of->of->n_prompt + of->of->n_generate) * sizeof *a->tokens);
+    if (!a->tokens || vs_sampler_create(of->graph.n_vocab, &a->sampler) != VS_OK)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < a->n; i++)
+        a->tokens[i] = vs_subject_prompt(of, 0, i);
+    return VS_OK;
+}
+
+int vs_answer_add(struct vs_answer *a, const float *logits, struct vs_error *err)
 {
     struct vs_sampling sampling;
     vs_sampling_defaults(&sampling);
     sampling.seed = 20260101;
-    int r = vs_sampler_sample(sampler, &sampling, logits, tokens, n, n, &tokens[n], err);
+    int r = vs_sampler_sample(a->sampler, &sampling, logits, a->tokens, a->n, a->n, &a->tokens[a->n], err);
     if (r != VS_OK)
         return r;
     uint8_t word[4];
-    vs_store_u32le(word, n);
-    vs_sha256_add(hash, word, 4);
-    for (uint32_t i = 0; i < n_vocab; i++) {
+    vs_store_u32le(word, a->n);
+    vs_sha256_add(&a->hash, word, 4);
+    for (uint32_t i = 0; i < a->of->graph.n_vocab; i++) {
         uint32_t bits;
         memcpy(&bits, logits + i, 4);
         vs_store_u32le(word, bits);
-        vs_sha256_add(hash, word, 4);
+        vs_sha256_add(&a->hash, word, 4);
     }
-    vs_store_u32le(word, tokens[n]);
-    vs_sha256_add(hash, word, 4);
+    vs_store_u32le(word, a->tokens[a->n++]);
+    vs_sha256_add(&a->hash, word, 4);
     return VS_OK;
+}
+
+void vs_answer_hash(struct vs_answer *a, char ret[65])
+{
+    uint8_t bytes[32];
+    vs_sha256_end(&a->hash, bytes);
+    vs_sha256_text(bytes, ret);
+}
+
+void vs_answer_clear(struct vs_answer *a)
+{
+    vs_sampler_free(a->sampler);
+    free(a->tokens);
+    *a = (struct vs_answer){ 0 };
 }
 
 int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char ret_hash[65], struct vs_error *err)
@@ -80,38 +103,29 @@ int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char re
         .n_pages = n_pages, .kv_type = s->of->kv,
     };
     struct vs_cpu *cpu = NULL;
-    struct vs_sampler *sampler = NULL;
-    uint32_t *tokens = malloc(n_all * sizeof *tokens), *pages = malloc(n_pages * sizeof *pages);
+    struct vs_answer a = { 0 };
+    uint32_t *pages = malloc(n_pages * sizeof *pages);
     struct vs_row *rows = malloc(chunk * sizeof *rows);
-    int r = tokens && pages && rows ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    int r = pages && rows ? vs_answer_init(&a, s, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (r == VS_OK)
         r = vs_cpu_create(&s->graph, &config, (const uint8_t *)s->file.data, s->file.n, NULL, NULL, &cpu, err);
-    if (r == VS_OK && (r = vs_sampler_create(s->graph.n_vocab, &sampler)) != VS_OK)
-        vs_error_set(err, r, "out of memory");
-    struct vs_sha256 hash;
-    vs_sha256_init(&hash);
-    for (uint32_t i = 0; i < n_prompt && r == VS_OK; i++)
-        tokens[i] = vs_subject_prompt(s, 0, i);
     for (uint32_t i = 0; i < n_pages && r == VS_OK; i++)
         pages[i] = i;
-    for (uint32_t done = 0, n = n_prompt; r == VS_OK && n < n_all;) {
-        uint32_t step = n - done < chunk ? n - done : chunk, last = step - 1;
+    for (uint32_t done = 0; r == VS_OK && a.n < n_all;) {
+        uint32_t step = a.n - done < chunk ? a.n - done : chunk, last = step - 1;
         for (uint32_t i = 0; i < step; i++)
-            rows[i] = (struct vs_row){ tokens[done + i], done + i, pages };
+            rows[i] = (struct vs_row){ a.tokens[done + i], done + i, pages };
         done += step;
-        const struct vs_step job = { rows, step, &last, done == n };
+        const struct vs_step job = { rows, step, &last, done == a.n };
         const float *logits;
         r = vs_cpu_step(cpu, &job, &logits, err);
-        if (r == VS_OK && done == n)
-            r = take(sampler, logits, s->graph.n_vocab, tokens, n++, &hash, err);
+        if (r == VS_OK && done == a.n)
+            r = vs_answer_add(&a, logits, err);
     }
-    uint8_t bytes[32];
-    vs_sha256_end(&hash, bytes);
     if (r == VS_OK)
-        vs_sha256_text(bytes, ret_hash);
-    vs_sampler_free(sampler);
+        vs_answer_hash(&a, ret_hash);
+    vs_answer_clear(&a);
     vs_cpu_free(cpu);
-    free(tokens);
     free(pages);
     free(rows);
     return r;
