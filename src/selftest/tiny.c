@@ -278,8 +278,11 @@ static void list_tensors(struct model *m)
         add_matrix(m, t->type, t->ff, t->embd, "ffn_down", i);
     }
     add_norm(m, t->embd, "output_norm", -1);
-    if (!t->tied && !gemma)
+    if (!t->tied && !gemma) {
         add_matrix(m, t->output_type, t->embd, t->vocab, "output", -1);
+        if (t->output_scale != 0 && m->status == VS_OK)
+            m->tensor[m->n - 1].spread *= (float)t->output_scale;
+    }
 }
 
 static uint64_t tensor_bytes(const struct tensor *t)

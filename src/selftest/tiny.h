@@ -22,6 +22,7 @@ struct vs_tiny {
     uint64_t version;                   /* of GGUF, 2 or 3 */
     uint64_t tied, rope_freqs, bias;    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
     double freq_base, rope_scale;
+    double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
 };
 
 /* Fills in what was left 0; VS_E_INVALID with a text when it cannot be a model. */

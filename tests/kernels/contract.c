@@ -52,7 +52,8 @@ struct run {
     uint32_t slot;                      /* how many rows of others stand before the target's */
     bool random_chunks;                 /* up to way.chunk rows of the prompt a step */
     bool shuffle;                       /* physical pages in random order */
-    int64_t poison;                     /* a token whose K and V are NaN: it fills every page before */
+    int64_t poison;                     /* a token whose K and V are NaN: nobody uses it */
+    bool fill;                          /* but it fills every page before */
     int64_t keep;                       /* this much of the prompt was followed by something else before */
 };
 
@@ -162,7 +163,7 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv,
     };
     check(vs_cpu_create(&of->graph, &config, (const uint8_t *)of->file.data, of->file.n, NULL, NULL, &m.cpu, &err), &err, "create");
-    if (run->poison >= 0)
+    if (run->fill)
         fill_with_poison(&m, max_rows);
     uint32_t done = 0;
     if (run->keep >= 0) {                                /* another text with the same beginning */
@@ -213,9 +214,9 @@ static size_t expect(const struct vs_subject *of, const struct run *run, const c
     compute(of, run, hash, NULL);
     if (strcmp(hash, want) == 0)
         return 1;
-    snprintf(what, sizeof what, "%s: isa %s, %u threads, chunk %u%s, row %u of %u, pages %s, poison %lld, prefix %lld", of->of->name,
+    snprintf(what, sizeof what, "%s: isa %s, %u threads, chunk %u%s, row %u of %u, pages %s%s, prefix %lld", of->of->name,
              vs_isa_name(run->way.isa), run->way.n_threads, run->way.chunk, run->random_chunks ? " at most" : "", run->slot + 1, run->n_rows,
-             run->shuffle ? "shuffled" : "in order", (long long)run->poison, (long long)run->keep);
+             run->shuffle ? "shuffled" : "in order", run->fill ? " and full of NaN" : "", (long long)run->keep);
     snprintf(hash + 16, sizeof hash - 16, ", want %.16s", want);
     fail(what, hash);
 }
@@ -424,7 +425,8 @@ static void test_pages(void)
                         continue;
                     struct run run = alone((enum vs_isa)isa, 2, 32 + below(n_prompt));
                     run.shuffle = true;
-                    run.poison = p ? poison : NO_POISON;
+                    run.poison = poison;
+                    run.fill = p;
                     run.keep = keeps[k];
                     run.n_rows = p ? 4 : 1;
                     run.slot = p ? below(4) : 0;
@@ -522,7 +524,8 @@ static void test_factorial(void)
                             run.n_rows = rows[r];
                             run.slot = below(rows[r]);
                             run.shuffle = dirty;
-                            run.poison = dirty ? poison : NO_POISON;
+                            run.poison = poison;
+                            run.fill = dirty;
                             n += expect(&s, &run, want);
                         }
         report("isa x threads x rows x chunk x pages", s.of->name, n, want);
