@@ -20,6 +20,7 @@ struct vs_case {
     const char *name;
     struct vs_tiny tiny;
     enum vs_kv_type kv;
+    bool high;                          /* contract VNC-1H */
     uint32_t n_prompt, n_generate;
     const char *golden;                 /* SHA-256, hexadecimal */
 };

@@ -100,7 +100,7 @@ int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char re
     uint32_t n_pages = (n_all + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
     struct vs_cpu_config config = {
         .isa = way->isa, .n_threads = way->n_threads, .max_rows = chunk, .max_out = 1, .max_positions = n_all,
-        .n_pages = n_pages, .kv_type = s->of->kv,
+        .n_pages = n_pages, .kv_type = s->of->kv, .high = s->of->high,
     };
     struct vs_cpu *cpu = NULL;
     struct vs_answer a = { 0 };

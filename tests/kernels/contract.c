@@ -160,7 +160,7 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         m.other[i] = (struct sequence){ m.pages + (i + 1) * m.pages_each, 0, 1000u * (i + 1) };
     const struct vs_cpu_config config = {
         .isa = run->way.isa, .n_threads = run->way.n_threads, .max_rows = max_rows, .max_out = run->n_rows,
-        .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv,
+        .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv, .high = of->of->high,
     };
     check(vs_cpu_create(&of->graph, &config, (const uint8_t *)of->file.data, of->file.n, NULL, NULL, &m.cpu, &err), &err, "create");
     if (run->fill)
@@ -467,7 +467,7 @@ static void test_engine(void)
                 struct vs_model *model;
                 struct vs_sequence *sequence;
                 struct vs_answer a;
-                const struct vs_model_config config = { .isa = (enum vs_isa)isa, .n_threads = 2, .kv_type = s.of->kv, .chunk = 50 + keep };
+                const struct vs_model_config config = { .isa = (enum vs_isa)isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
                 check(vs_header_open(fd, &header, &err), &err, "header");
                 check(vs_model_open(header, fd, &config, NULL, NULL, &model, &err), &err, "model");
                 check(vs_sequence_create(model, &sequence), &err, "sequence");

@@ -175,6 +175,13 @@ static void test_quantize(void)
     plain.quantize(x, n, want, stride);
     fast.quantize(x, n, got, stride);
     compare_bytes(got, want, bytes, "quantize");
+    stride++;                           /* in pairs */
+    bytes = ((blocks - 1) * stride + 2) * sizeof(struct vs_act);
+    want = array(bytes, NULL);
+    got = array(bytes, NULL);
+    plain.quantize_high(x, n, want, stride);
+    fast.quantize_high(x, n, got, stride);
+    compare_bytes(got, want, bytes, "quantize_high");
 }
 
 static void test_glu(void)
@@ -204,6 +211,10 @@ static void test_simple(void)
     plain.add(want, a, b, n);
     fast.add(to, from, b, n);
     compare(to, want, n, "add");
+    from = y ? memcpy(y, a, n * 4) : a;
+    plain.mul(want, a, b, n);
+    fast.mul(to, from, b, n);
+    compare(to, want, n, "mul");
     from = y ? memcpy(y, a, n * 4) : a;
     plain.scale(want, a, s, n);
     fast.scale(to, from, s, n);
@@ -272,6 +283,24 @@ static void test_scores(void)
     plain.scores(want, lds, q, ldq, n_q, k, hd);
     fast.scores(got, lds, q, ldq, n_q, k, hd);
     compare(got, want, n, "scores");
+}
+
+static void test_scores_q8(void)
+{
+    size_t hd = between(1, 140), blocks = (hd + 31) / 32, n_q = between(1, 13), lds = below(2) ? VS_SPLIT : VS_PAGE_TOKENS;
+    float *x = random_floats(n_q * hd, some_wild()), *dk = random_floats(blocks * VS_PAGE_TOKENS, some_wild());
+    struct vs_act *q = array(n_q * blocks * sizeof *q, NULL);
+    for (size_t i = 0; i < n_q; i++)
+        plain.quantize(x + i * hd, hd, q + i * blocks, 1);
+    size_t bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS, n = (n_q - 1) * lds + VS_PAGE_TOKENS;
+    uint8_t *k = array(bytes, NULL);
+    uint32_t how = below(4);
+    for (size_t i = 0; i < bytes; i++)
+        k[i] = how == 0 ? 1 : how == 1 ? 255 : (uint8_t)between(1, 255);
+    float *want = random_floats(n, TAME), *got = twin(want, n);
+    plain.scores_q8(want, lds, q, n_q, k, dk, hd);
+    fast.scores_q8(got, lds, q, n_q, k, dk, hd);
+    compare(got, want, n, "scores_q8");
 }
 
 static struct vs_span random_span(void)
@@ -424,18 +453,21 @@ static void test_matmul(enum vs_matrix_class cls)
                 fail("row %u, element %zu: %a, the file says %a", row, k, (double)a[k], (double)c[k]);
     }
 
+    bool high = !info->is_float && below(3) == 0;
     size_t n = between(1, below(3) ? 9 : 40), blocks = (w.n_cols + 31) / 32, ldx = w.n_cols + below(5), ldy = w.n_rows + below(5);
     float *x = random_floats((n - 1) * ldx + w.n_cols, some_wild());
     if (below(4) == 0)                                   /* every activation at the end of its range */
         for (size_t i = 0; i < (n - 1) * ldx + w.n_cols; i++)
             x[i] = below(16) ? 1.0f : -1.0f;
-    struct vs_act *act = array(n * blocks * sizeof *act, NULL);
+    size_t pair = high ? 2 : 1;
+    struct vs_act *act = array(pair * n * blocks * sizeof *act, NULL);
     for (size_t i = 0; i < n && !info->is_float; i++)
-        plain.quantize(x + i * ldx, w.n_cols, act + vs_act_index(blocks, i), vs_act_width(n, i));
+        (high ? plain.quantize_high : plain.quantize)(x + i * ldx, w.n_cols, act + vs_act_index(blocks, pair * i),
+                                                      vs_act_width(pair * n, pair * i));
     size_t n_y = (n - 1) * ldy + w.n_rows;
     float *want = random_floats(n_y, TAME), *got = twin(want, n_y);
     struct vs_matmul m = {
-        .w = &w, .n = n, .x = act, .xf = x, .ldx = ldx, .y = want, .ldy = ldy,
+        .w = &w, .n = n, .high = high, .x = act, .xf = x, .ldx = ldx, .y = want, .ldy = ldy,
         .bias = below(2) ? random_floats(w.n_rows, TAME) : NULL,
     };
     uint32_t residual = below(3);
@@ -450,8 +482,8 @@ static void test_matmul(enum vs_matrix_class cls)
     m.y = got;
     m.residual = residual == 1 ? got : m.residual;
     fast.matmul(&m, begin, end);
-    char what[60];
-    snprintf(what, sizeof what, "matmul %s, %u x %u, %zu rows of x", vs_dtype_info(info->dtype)->name, w.n_rows, w.n_cols, n);
+    char what[80];
+    snprintf(what, sizeof what, "matmul%s %s, %u x %u, %zu rows of x", high ? " high" : "", vs_dtype_info(info->dtype)->name, w.n_rows, w.n_cols, n);
     compare(got, want, n_y, what);
 }
 
@@ -500,6 +532,10 @@ static void sweep(uint32_t stride)
             plain.quantize(x + i, 32, &a[0], 1);
             fast.quantize(x + i, 32, &a[1], 1);
             compare_bytes(&a[1], &a[0], sizeof a[0], "quantize of all floats");
+            _Alignas(64) struct vs_act h[2][2];
+            plain.quantize_high(x + i, 32, h[0], 2);
+            fast.quantize_high(x + i, 32, h[1], 2);
+            compare_bytes(h[1], h[0], sizeof h[0], "quantize_high of all floats");
         }
     }
     for (uint32_t first = 0; first < 65536; first += AT_ONCE) {
@@ -521,7 +557,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "brief") == 0)
         n_rounds /= 10;
     static void (*const tests[])(void) = { test_rms_norm, test_quantize, test_glu, test_simple, test_rope, test_conversions, test_scores,
-                                           test_soft_max, test_mix, test_merge, test_has_fault };
+                                           test_scores_q8,                                           test_soft_max, test_mix, test_merge, test_has_fault };
     enum { N_TESTS = sizeof tests / sizeof *tests };
     vs_fp_control_set();
     vs_cpu_ops_init(&plain, VS_ISA_C);
