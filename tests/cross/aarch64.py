@@ -20,7 +20,7 @@ ROOMS = "base tensor graph import cpu sampler selftest".split()
 PROGRAMS = {"selftest": "src/prog/selftest/main.c", "ops": "tests/kernels/ops.c"}
 FLAGS = """-std=gnu17 -O2 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE
 -DVERITAS_VERSION="cross" """.split()
-SUFFIXES = {"_neon.c": ["-march=armv8.2-a+dotprod+fp16"], "_i8mm.c": ["-march=armv8.2-a+dotprod+fp16+i8mm"]}
+SUFFIXES = {"_neon.c": ["-march=armv8.2-a+dotprod"], "_i8mm.c": ["-march=armv8.2-a+dotprod+i8mm"]}
 
 missing = [tool for tool in (COMPILER, QEMU) if not shutil.which(tool)]
 if missing:

@@ -283,6 +283,11 @@ static void test_scores(void)
     plain.scores(want, lds, q, ldq, n_q, k, hd);
     fast.scores(got, lds, q, ldq, n_q, k, hd);
     compare(got, want, n, "scores");
+    uint16_t *half = array(hd * VS_PAGE_TOKENS * 2, NULL);
+    plain.to_f16(half, k, hd * VS_PAGE_TOKENS);
+    plain.scores_f16(want, lds, q, ldq, n_q, half, hd);
+    fast.scores_f16(got, lds, q, ldq, n_q, half, hd);
+    compare(got, want, n, "scores_f16");
 }
 
 static void test_scores_q8(void)
@@ -352,12 +357,17 @@ static void test_mix(void)
                 p[i * VS_SPLIT + j] = vs_f32_of_bits(0x7fa00000);
     for (size_t t = 0; t < VS_PAGE_TOKENS; t++)
         for (size_t d = 0; d < hd && !seen[t]; d++)
-            v[t * hd + d] = vs_f32_of_bits(0x7fa00000);
+            v[vs_value_at(hd, t, d)] = vs_f32_of_bits(0x7fa00000);
     size_t ldo = hd + below(5), n = (n_q - 1) * ldo + hd;
     float *want = random_floats(n, TAME), *got = twin(want, n);
     plain.mix(want, ldo, p, VS_SPLIT, n_q, span, base, v, hd);
     fast.mix(got, ldo, p, VS_SPLIT, n_q, span, base, v, hd);
     compare(got, want, n, "mix");
+    uint16_t *half = array(hd * VS_PAGE_TOKENS * 2, NULL);
+    plain.to_f16(half, v, hd * VS_PAGE_TOKENS);
+    plain.mix_f16(want, ldo, p, VS_SPLIT, n_q, span, base, half, hd);
+    fast.mix_f16(got, ldo, p, VS_SPLIT, n_q, span, base, half, hd);
+    compare(got, want, n, "mix_f16");
 }
 
 static void test_merge(void)

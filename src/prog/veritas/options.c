@@ -19,6 +19,12 @@
 /* Commands that may talk to a running daemon. */
 #define DAEMON (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
 
+#if defined(__aarch64__)
+#define ISA_CHOICES "auto|c|neon|i8mm"
+#else
+#define ISA_CHOICES "auto|c|avx2|avx512"
+#endif
+
 #define INT_HIGH 2147483647.0
 
 const struct vs_option vs_options[VS_OPT_COUNT] = {
@@ -96,7 +102,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 1024, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
         .help = "How many threads compute." },
-    [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = "auto|c|avx2|avx512", .value = "LEVEL", .preset = "auto",
+    [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = ISA_CHOICES, .value = "LEVEL", .preset = "auto",
         .key = "settings.isa", .commands = COMPUTE | C(LOAD) | C(SELFTEST),
         .help = "The instruction set; every level gives the same bits." },
     [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .low = 1, .high = 16777216, .value = "N", .unit = "tokens",
