@@ -1,15 +1,15 @@
 # `programs` builds what a user runs and nothing else (script/run). Install:
-#     bin/veritas  libexec/veritas/veritas-{broker,worker}  share/man/man1  completions  share/doc/veritas
+#     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest}  share/man/man1  completions  share/doc/veritas
 include(GNUInstallDirs)
 add_custom_target(programs)
-foreach(program veritas veritas-broker veritas-worker)
+foreach(program veritas veritas-broker veritas-worker veritas-selftest)
     if(TARGET ${program})
         add_dependencies(programs ${program})
     endif()
 endforeach()
 
 install(TARGETS veritas RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(program veritas-broker veritas-worker)
+foreach(program veritas-broker veritas-worker veritas-selftest)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/veritas)
     endif()
@@ -17,7 +17,7 @@ endforeach()
 
 # Man pages and completions come out of the option table of the program itself.
 set(pages run chat serve stop ps load unload models "models list" "models pull" "models add" "models rm" "models path" inspect
-    tokenize detokenize perplexity logits bench doctor version help)
+    tokenize detokenize perplexity logits bench doctor selftest version help)
 set(made ${CMAKE_BINARY_DIR}/made)
 file(MAKE_DIRECTORY ${made})
 set(outputs ${made}/veritas.1)

@@ -5,9 +5,9 @@
 packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev libcmocka-dev
     python3 python3-pip ca-certificates"
 # What only the tests need.
-packages_test="clang libclang-rt-14-dev llvm strace git"
+packages_test="clang libclang-rt-14-dev llvm strace git gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
-programs="veritas veritas-broker veritas-worker"
+programs="veritas veritas-broker veritas-worker veritas-selftest"
 default_model=smollm2-135m-instruct
 
 started=$SECONDS

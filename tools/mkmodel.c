@@ -2,15 +2,12 @@
  *
  *   mkmodel --arch llama --type Q4_1 --layers 2 --embd 64 --heads 4 --kv-heads 2 --vocab 600 --seed 1 -o tiny.gguf
  *
- * Same options, same bytes, on every machine: weights come from splitmix64 keyed by seed and tensor name (so a change of
- * type or of another tensor leaves them alone), arithmetic is + - * / sqrt. Scales are such that activations stay O(1)
- * and logits spread by about 2. The vocabulary is trained (byte pair encoding) on the text below, then filled up with random
- * pairs. A row that is no multiple of its type's block gets the type that real quantisers fall back to.
+ * Same options, same bytes, on every machine. The weights are those of selftest/tiny.h; here are the options and the
+ * vocabulary, which is trained (byte pair encoding) on the text below, then filled up with random pairs.
  */
 #include "base/buf.h"
-#include "base/bytes.h"
 #include "base/status.h"
-#include "tensor/dtype.h"
+#include "selftest/tiny.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -52,29 +49,12 @@ static void *grow(void *p, size_t n)
     return p;
 }
 
-static uint64_t splitmix(uint64_t *s)
-{
-    uint64_t z = *s += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
-
-static uint64_t hash(const void *data, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ ((const uint8_t *)data)[i]) * 0x100000001b3;
-    return h;
-}
-
 /* Options. */
 
 struct options {
-    const char *arch, *type, *embd_type, *output_type, *tokenizer, *pre, *template, *out;
-    uint64_t layers, embd, heads, kv_heads, head_dim, ff, vocab, ctx, seed, window, version, tied, rope_freqs, bias,
-        vocab_only;
-    double freq_base, rope_scale;
+    struct vs_tiny tiny;
+    const char *tokenizer, *pre, *template, *out;
+    uint64_t vocab_only;
 };
 
 static const struct {
@@ -84,29 +64,29 @@ static const struct {
     const char *help;
 } option_table[] = {
 #define O(name, kind, field, help) { name, kind, offsetof(struct options, field), help }
-    O("--arch", 's', arch, "llama, qwen2 or gemma3"),
-    O("--type", 's', type, "type of the matrices (Q4_0, Q6_K, F16, ...), or mixed: each matrix another"),
-    O("--embd-type", 's', embd_type, "type of token_embd; default as --type"),
-    O("--output-type", 's', output_type, "type of output; default as --type"),
-    O("--layers", 'n', layers, "layers"),
-    O("--embd", 'n', embd, "width"),
-    O("--heads", 'n', heads, "query heads"),
-    O("--kv-heads", 'n', kv_heads, "key/value heads; default as --heads"),
-    O("--head-dim", 'n', head_dim, "width of a head; default embd / heads"),
-    O("--ff", 'n', ff, "width of the feed-forward layer; default 3 * embd"),
-    O("--vocab", 'n', vocab, "tokens"),
-    O("--ctx", 'n', ctx, "context length"),
-    O("--seed", 'n', seed, "seed of everything random"),
+    O("--arch", 's', tiny.arch, "llama, qwen2 or gemma3"),
+    O("--type", 's', tiny.type, "type of the matrices (Q4_0, Q6_K, F16, ...), or mixed: each matrix another"),
+    O("--embd-type", 's', tiny.embd_type, "type of token_embd; default as --type"),
+    O("--output-type", 's', tiny.output_type, "type of output; default as --type"),
+    O("--layers", 'n', tiny.layers, "layers"),
+    O("--embd", 'n', tiny.embd, "width"),
+    O("--heads", 'n', tiny.heads, "query heads"),
+    O("--kv-heads", 'n', tiny.kv_heads, "key/value heads; default as --heads"),
+    O("--head-dim", 'n', tiny.head_dim, "width of a head; default embd / heads"),
+    O("--ff", 'n', tiny.ff, "width of the feed-forward layer; default 3 * embd"),
+    O("--vocab", 'n', tiny.vocab, "tokens"),
+    O("--ctx", 'n', tiny.ctx, "context length"),
+    O("--seed", 'n', tiny.seed, "seed of everything random"),
     O("--tokenizer", 's', tokenizer, "gpt2 or llama; default by --arch"),
     O("--pre", 's', pre, "smollm, qwen2, gpt-2 or llama-bpe; default by --arch"),
     O("--chat-template", 's', template, "a file, or none; default ChatML for gpt2 tokenizers, else none"),
-    O("--window", 'n', window, "sliding window (gemma3; default 64)"),
-    O("--freq-base", 'r', freq_base, "RoPE base"),
-    O("--rope-scale", 'r', rope_scale, "linear RoPE scaling factor"),
-    O("--version", 'n', version, "GGUF version, 2 or 3"),
-    O("--tied", 'f', tied, "no output matrix of its own"),
-    O("--rope-freqs", 'f', rope_freqs, "a rope_freqs tensor as Llama 3 has"),
-    O("--bias", 'f', bias, "biases on q, k, v (always for qwen2) and on the attention output (llama)"),
+    O("--window", 'n', tiny.window, "sliding window (gemma3; default 64)"),
+    O("--freq-base", 'r', tiny.freq_base, "RoPE base"),
+    O("--rope-scale", 'r', tiny.rope_scale, "linear RoPE scaling factor"),
+    O("--version", 'n', tiny.version, "GGUF version, 2 or 3"),
+    O("--tied", 'f', tiny.tied, "no output matrix of its own"),
+    O("--rope-freqs", 'f', tiny.rope_freqs, "a rope_freqs tensor as Llama 3 has"),
+    O("--bias", 'f', tiny.bias, "biases on q, k, v (always for qwen2) and on the attention output (llama)"),
     O("--vocab-only", 'f', vocab_only, "no weights"),
     O("-o", 's', out, "the file to write"),
 #undef O
@@ -165,7 +145,7 @@ struct trainer {
 
 static uint32_t *slot_of(struct trainer *t, const char *bytes, size_t n)
 {
-    size_t i = hash(bytes, n) & (t->n_slots - 1);
+    size_t i = vs_tiny_hash(bytes, n) & (t->n_slots - 1);
     while (t->slot[i] && (t->piece[t->slot[i] - 1].n != n || memcmp(t->piece[t->slot[i] - 1].bytes, bytes, n) != 0))
         i = (i + 1) & (t->n_slots - 1);
     return &t->slot[i];
@@ -291,7 +271,7 @@ static void train(struct trainer *t, uint32_t n_wanted, bool by_byte, uint64_t s
         ;
     uint64_t s = seed ^ 0x766f636162;
     while (t->n_pieces < n_wanted) {                             /* the text is used up: pairs of letters */
-        uint64_t r = splitmix(&s);
+        uint64_t r = vs_tiny_random(&s);
         uint32_t a = (uint32_t)((r & 0xffffffff) % t->n_pieces), b = (uint32_t)((r >> 32) % t->n_pieces), made;
         if (kind_of((unsigned char)t->piece[a].bytes[0]) == 3 && kind_of((unsigned char)t->piece[b].bytes[0]) == 3)
             join(t, a, b, 12, true, &made);
@@ -302,82 +282,6 @@ static void train(struct trainer *t, uint32_t n_wanted, bool by_byte, uint64_t s
 
 /* Writing. */
 
-struct file {
-    struct vs_buf head;
-    uint64_t n_kv;
-};
-
-static void put_u32(struct vs_buf *b, uint32_t v)
-{
-    uint8_t x[4];
-    vs_store_u32le(x, v);
-    vs_buf_add(b, x, 4);
-}
-
-static void put_u64(struct vs_buf *b, uint64_t v)
-{
-    uint8_t x[8];
-    vs_store_u64le(x, v);
-    vs_buf_add(b, x, 8);
-}
-
-static void put_f32(struct vs_buf *b, float v)
-{
-    uint32_t u;
-    memcpy(&u, &v, 4);
-    put_u32(b, u);
-}
-
-static void put_str(struct vs_buf *b, const char *s, size_t n)
-{
-    put_u64(b, n);
-    vs_buf_add(b, s, n);
-}
-
-enum { T_U32 = 4, T_I32 = 5, T_F32 = 6, T_BOOL = 7, T_STR = 8, T_ARRAY = 9 };
-
-/* key may hold one %s, the architecture. */
-static void put_key(struct file *f, const struct options *o, const char *key, uint32_t type)
-{
-    char full[128];
-    const char *mark = strstr(key, "%s");
-    snprintf(full, sizeof full, "%.*s%s%s", mark ? (int)(mark - key) : 0, key, mark ? o->arch : "", mark ? mark + 2 : key);
-    put_str(&f->head, full, strlen(full));
-    put_u32(&f->head, type);
-    f->n_kv++;
-}
-
-static void kv_u32(struct file *f, const struct options *o, const char *key, uint64_t v)
-{
-    put_key(f, o, key, T_U32);
-    put_u32(&f->head, (uint32_t)v);
-}
-
-static void kv_f32(struct file *f, const struct options *o, const char *key, double v)
-{
-    put_key(f, o, key, T_F32);
-    put_f32(&f->head, (float)v);
-}
-
-static void kv_bool(struct file *f, const struct options *o, const char *key, bool v)
-{
-    put_key(f, o, key, T_BOOL);
-    vs_buf_char(&f->head, v);
-}
-
-static void kv_str(struct file *f, const struct options *o, const char *key, const char *v)
-{
-    put_key(f, o, key, T_STR);
-    put_str(&f->head, v, strlen(v));
-}
-
-static void kv_array(struct file *f, const struct options *o, const char *key, uint32_t type, uint64_t n)
-{
-    put_key(f, o, key, T_ARRAY);
-    put_u32(&f->head, type);
-    put_u64(&f->head, n);
-}
-
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER = 4, BYTE = 6 };
 
 struct vocab {
@@ -387,9 +291,9 @@ struct vocab {
 
 static void add_token(struct vocab *v, const char *s, size_t n, int type, float score)
 {
-    put_str(&v->token, s, n);
-    put_u32(&v->type, (uint32_t)type);
-    put_f32(&v->score, score);
+    vs_tiny_put_str(&v->token, s, n);
+    vs_tiny_put_u32(&v->type, (uint32_t)type);
+    vs_tiny_put_f32(&v->score, score);
     v->n++;
 }
 
@@ -439,11 +343,11 @@ static void add_controls(struct vocab *v, const struct flavour *fl, uint32_t *re
         add_token(v, fl->control[i], strlen(fl->control[i]), strcmp(fl->control[i], "<unk>") ? CONTROL : UNKNOWN, -1000);
 }
 
-static void write_vocab(struct file *f, const struct options *o)
+static void write_vocab(struct vs_tiny_head *f, const struct options *o)
 {
     bool gpt2 = !strcmp(o->tokenizer, "gpt2");
     const struct flavour *fl = NULL;
-    const char *wanted = gpt2 ? o->pre : !strcmp(o->arch, "gemma3") ? "gemma3" : "default";
+    const char *wanted = gpt2 ? o->pre : !strcmp(o->tiny.arch, "gemma3") ? "gemma3" : "default";
     for (size_t i = 0; i < sizeof flavours / sizeof *flavours; i++)
         if (!strcmp(flavours[i].tokenizer, o->tokenizer) && !strcmp(flavours[i].pre, wanted))
             fl = &flavours[i];
@@ -452,10 +356,10 @@ static void write_vocab(struct file *f, const struct options *o)
     uint32_t n_control = 0, base = 0, n_other = gpt2 ? 1 : 257;  /* [tool], and SentencePiece's byte tokens */
     while (n_control < 10 && fl->control[n_control])
         n_control++;
-    if (o->vocab < n_control + n_other || o->vocab > 1u << 20)
+    if (o->tiny.vocab < n_control + n_other || o->tiny.vocab > 1u << 20)
         die("--vocab must be at least %" PRIu32, n_control + n_other + 256);
     struct trainer t = { 0 };
-    train(&t, (uint32_t)o->vocab - n_control - n_other, gpt2, o->seed);
+    train(&t, (uint32_t)o->tiny.vocab - n_control - n_other, gpt2, o->tiny.seed);
 
     struct vocab v = { 0 };
     if (fl->first)
@@ -485,23 +389,23 @@ static void write_vocab(struct file *f, const struct options *o)
         spell_gpt2(&spelled, &t.piece[t.merge[i].a]);
         vs_buf_char(&spelled, ' ');
         spell_gpt2(&spelled, &t.piece[t.merge[i].b]);
-        put_str(&v.merge, spelled.data, spelled.n);
+        vs_tiny_put_str(&v.merge, spelled.data, spelled.n);
         v.n_merges++;
     }
 
-    kv_str(f, o, "tokenizer.ggml.model", o->tokenizer);
-    kv_str(f, o, "tokenizer.ggml.pre", gpt2 ? o->pre : "default");
-    kv_array(f, o, "tokenizer.ggml.tokens", T_STR, v.n);
-    vs_buf_add(&f->head, v.token.data, v.token.n);
+    vs_tiny_kv_str(f, "tokenizer.ggml.model", o->tokenizer, strlen(o->tokenizer));
+    vs_tiny_kv_str(f, "tokenizer.ggml.pre", gpt2 ? o->pre : "default", strlen(gpt2 ? o->pre : "default"));
+    vs_tiny_kv_array(f, "tokenizer.ggml.tokens", VS_TINY_STR, v.n);
+    vs_buf_add(&f->buf, v.token.data, v.token.n);
     if (!gpt2) {
-        kv_array(f, o, "tokenizer.ggml.scores", T_F32, v.n);
-        vs_buf_add(&f->head, v.score.data, v.score.n);
+        vs_tiny_kv_array(f, "tokenizer.ggml.scores", VS_TINY_F32, v.n);
+        vs_buf_add(&f->buf, v.score.data, v.score.n);
     }
-    kv_array(f, o, "tokenizer.ggml.token_type", T_I32, v.n);
-    vs_buf_add(&f->head, v.type.data, v.type.n);
+    vs_tiny_kv_array(f, "tokenizer.ggml.token_type", VS_TINY_I32, v.n);
+    vs_buf_add(&f->buf, v.type.data, v.type.n);
     if (gpt2) {
-        kv_array(f, o, "tokenizer.ggml.merges", T_STR, v.n_merges);
-        vs_buf_add(&f->head, v.merge.data ? v.merge.data : "", v.merge.n);
+        vs_tiny_kv_array(f, "tokenizer.ggml.merges", VS_TINY_STR, v.n_merges);
+        vs_buf_add(&f->buf, v.merge.data ? v.merge.data : "", v.merge.n);
     }
     const struct { const char *key; int id; } ids[] = {
         { "tokenizer.ggml.bos_token_id", fl->bos }, { "tokenizer.ggml.eos_token_id", fl->eos },
@@ -510,12 +414,12 @@ static void write_vocab(struct file *f, const struct options *o)
     };
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         if (ids[i].id >= 0)
-            kv_u32(f, o, ids[i].key, base + (uint32_t)ids[i].id);
-    kv_bool(f, o, "tokenizer.ggml.add_bos_token", fl->add_bos);
+            vs_tiny_kv_u32(f, ids[i].key, base + (uint32_t)ids[i].id);
+    vs_tiny_kv_bool(f, "tokenizer.ggml.add_bos_token", fl->add_bos);
     if (!gpt2)
-        kv_bool(f, o, "tokenizer.ggml.add_eos_token", false);
+        vs_tiny_kv_bool(f, "tokenizer.ggml.add_eos_token", false);
     if (fl->space_prefix >= 0)
-        kv_bool(f, o, "tokenizer.ggml.add_space_prefix", fl->space_prefix);
+        vs_tiny_kv_bool(f, "tokenizer.ggml.add_space_prefix", fl->space_prefix);
     vs_buf_clear(&v.token);
     vs_buf_clear(&v.type);
     vs_buf_clear(&v.score);
@@ -526,11 +430,11 @@ static void write_vocab(struct file *f, const struct options *o)
     free(t.slot);
 }
 
-static void write_template(struct file *f, const struct options *o)
+static void write_template(struct vs_tiny_head *f, const struct options *o)
 {
     if (!o->template) {
         if (!strcmp(o->tokenizer, "gpt2"))
-            kv_str(f, o, "tokenizer.chat_template", chatml);
+            vs_tiny_kv_str(f, "tokenizer.chat_template", chatml, strlen(chatml));
         return;
     }
     if (!strcmp(o->template, "none"))
@@ -543,185 +447,8 @@ static void write_template(struct file *f, const struct options *o)
     for (size_t n; (n = fread(chunk, 1, sizeof chunk, in)) > 0;)
         vs_buf_add(&b, chunk, n);
     fclose(in);
-    put_key(f, o, "tokenizer.chat_template", T_STR);
-    put_str(&f->head, b.data ? b.data : "", b.n);
+    vs_tiny_kv_str(f, "tokenizer.chat_template", b.data ? b.data : "", b.n);
     vs_buf_clear(&b);
-}
-
-/* Tensors. */
-
-struct tensor {
-    char name[64];
-    uint64_t ne[2];
-    uint32_t n_dims;
-    const struct vs_dtype_info *dtype;
-    float mean, spread;                         /* value = mean + spread * normal */
-};
-
-struct model {
-    const struct options *o;
-    struct tensor *tensor;
-    size_t n;
-    unsigned n_mixed;
-};
-
-static const struct vs_dtype_info *dtype_named(const char *name)
-{
-    for (uint32_t id = 0; id < 64; id++) {
-        const struct vs_dtype_info *info = vs_dtype_info(id);
-        if (info && info->computable && !strcmp(info->name, name))
-            return info;
-    }
-    die("unknown type '%s'", name);
-}
-
-/* What real quantisers take when the row is no multiple of the block. */
-static const struct vs_dtype_info *fitting(const struct vs_dtype_info *info, uint64_t ne0)
-{
-    static const struct { enum vs_dtype from, to; } fallback[] = {
-        { VS_Q2_K, VS_Q4_0 }, { VS_Q3_K, VS_Q4_0 }, { VS_Q4_K, VS_Q5_0 }, { VS_Q5_K, VS_Q5_1 }, { VS_Q6_K, VS_Q8_0 },
-    };
-    for (size_t i = 0; ne0 % info->block_len != 0 && i < sizeof fallback / sizeof *fallback; i++)
-        if (info->id == (uint32_t)fallback[i].from)
-            info = vs_dtype_info(fallback[i].to);
-    return ne0 % info->block_len == 0 ? info : vs_dtype_info(VS_F16);
-}
-
-__attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, const char *type, uint64_t n_in, uint64_t n_out,
-                                                             float mean, float spread, const char *format, ...)
-{
-    static const char *const all[] = { "Q4_0", "Q6_K", "Q4_1", "Q5_K", "Q8_0", "Q4_K", "Q5_0", "Q3_K", "Q5_1", "Q2_K", "F16",
-                                       "BF16", "F32" };
-    m->tensor = grow(m->tensor, (m->n + 1) * sizeof *m->tensor);
-    struct tensor *t = &m->tensor[m->n++];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(t->name, sizeof t->name, format, args);
-    va_end(args);
-    t->ne[0] = n_in;
-    t->ne[1] = n_out ? n_out : 1;
-    t->n_dims = n_out ? 2 : 1;
-    if (!strcmp(type, "mixed"))
-        type = all[m->n_mixed++ % (sizeof all / sizeof *all)];
-    t->dtype = fitting(dtype_named(type), n_in);
-    t->mean = mean;
-    t->spread = spread;
-}
-
-static void add_matrix(struct model *m, const char *type, uint64_t n_in, uint64_t n_out, const char *name, int layer)
-{
-    float spread = 1 / __builtin_sqrtf((float)n_in);
-    if (layer < 0)
-        add_tensor(m, type, n_in, n_out, 0, 2 * spread, "%s.weight", name);
-    else
-        add_tensor(m, type, n_in, n_out, 0, spread, "blk.%d.%s.weight", layer, name);
-}
-
-static void add_norm(struct model *m, uint64_t n, const char *name, int layer)
-{
-    if (layer < 0)
-        add_tensor(m, "F32", n, 0, 1, 0.1f, "%s.weight", name);
-    else
-        add_tensor(m, "F32", n, 0, 1, 0.1f, "blk.%d.%s.weight", layer, name);
-}
-
-static void list_tensors(struct model *m)
-{
-    const struct options *o = m->o;
-    bool gemma = !strcmp(o->arch, "gemma3"), qwen = !strcmp(o->arch, "qwen2"), llama = !strcmp(o->arch, "llama");
-    uint64_t q = o->heads * o->head_dim, kv = o->kv_heads * o->head_dim;
-    add_matrix(m, o->embd_type, o->embd, o->vocab, "token_embd", -1);
-    if (o->rope_freqs)
-        add_tensor(m, "F32", o->head_dim / 2, 0, 0, 0, "rope_freqs.weight");
-    for (int i = 0; i < (int)o->layers; i++) {
-        add_norm(m, o->embd, "attn_norm", i);
-        add_matrix(m, o->type, o->embd, q, "attn_q", i);
-        add_matrix(m, o->type, o->embd, kv, "attn_k", i);
-        add_matrix(m, o->type, o->embd, kv, "attn_v", i);
-        add_matrix(m, o->type, q, o->embd, "attn_output", i);
-        if (qwen || o->bias) {
-            add_tensor(m, "F32", q, 0, 0, 0.5f, "blk.%d.attn_q.bias", i);
-            add_tensor(m, "F32", kv, 0, 0, 0.5f, "blk.%d.attn_k.bias", i);
-            add_tensor(m, "F32", kv, 0, 0, 0.1f, "blk.%d.attn_v.bias", i);
-        }
-        if (llama && o->bias)
-            add_tensor(m, "F32", o->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
-        if (gemma) {
-            add_norm(m, o->head_dim, "attn_q_norm", i);
-            add_norm(m, o->head_dim, "attn_k_norm", i);
-            add_norm(m, o->embd, "post_attention_norm", i);
-            add_norm(m, o->embd, "post_ffw_norm", i);
-        }
-        add_norm(m, o->embd, "ffn_norm", i);
-        add_matrix(m, o->type, o->embd, o->ff, "ffn_gate", i);
-        add_matrix(m, o->type, o->embd, o->ff, "ffn_up", i);
-        add_matrix(m, o->type, o->ff, o->embd, "ffn_down", i);
-    }
-    add_norm(m, o->embd, "output_norm", -1);
-    if (!o->tied && !gemma)
-        add_matrix(m, o->output_type, o->embd, o->vocab, "output", -1);
-}
-
-static uint64_t tensor_bytes(const struct tensor *t)
-{
-    return t->ne[0] / t->dtype->block_len * t->dtype->block_bytes * t->ne[1];
-}
-
-static void write_tensor(FILE *out, const struct options *o, const struct tensor *t)
-{
-    float *x = grow(NULL, t->ne[0] * sizeof *x);
-    size_t row_bytes = (size_t)(tensor_bytes(t) / t->ne[1]);
-    uint8_t *row = grow(NULL, row_bytes);
-    uint64_t s = hash(t->name, strlen(t->name)) ^ o->seed * 0xd1342543de82ef95;
-    for (uint64_t r = 0; r < t->ne[1]; r++) {
-        for (uint64_t i = 0; i < t->ne[0]; i++) {
-            uint64_t u = splitmix(&s);                           /* four uniform numbers: near enough to a normal one */
-            int32_t sum = (int32_t)(u & 0xffff) + (int32_t)(u >> 16 & 0xffff) + (int32_t)(u >> 32 & 0xffff)
-                          + (int32_t)(u >> 48);
-            x[i] = t->mean + t->spread * ((float)(sum - 131070) / 37837.0f);
-            if (!strcmp(t->name, "rope_freqs.weight")) {         /* 1 for fast pairs, 8 for slow ones, a ramp between */
-                float p = (float)i / (float)t->ne[0];
-                x[i] = p < 0.375f ? 1 : p > 0.625f ? 8 : 1 + (p - 0.375f) * 28;
-            }
-        }
-        vs_quantize((enum vs_dtype)t->dtype->id, x, row, t->ne[0]);
-        fwrite(row, 1, row_bytes, out);
-    }
-    for (uint64_t n = tensor_bytes(t); n % 32; n++)
-        fputc(0, out);
-    free(x);
-    free(row);
-}
-
-static void write_metadata(struct file *f, const struct options *o)
-{
-    bool gemma = !strcmp(o->arch, "gemma3");
-    kv_str(f, o, "general.architecture", o->arch);
-    kv_str(f, o, "general.type", "model");
-    kv_str(f, o, "general.name", "tiny random");
-    kv_u32(f, o, "%s.block_count", o->layers);
-    kv_u32(f, o, "%s.context_length", o->ctx);
-    kv_u32(f, o, "%s.embedding_length", o->embd);
-    kv_u32(f, o, "%s.feed_forward_length", o->ff);
-    kv_u32(f, o, "%s.attention.head_count", o->heads);
-    kv_u32(f, o, "%s.attention.head_count_kv", o->kv_heads);
-    if (gemma || o->head_dim * o->heads != o->embd) {
-        kv_u32(f, o, "%s.attention.key_length", o->head_dim);
-        kv_u32(f, o, "%s.attention.value_length", o->head_dim);
-    }
-    if (!strcmp(o->arch, "llama")) {
-        kv_u32(f, o, "%s.rope.dimension_count", o->head_dim);
-        kv_u32(f, o, "%s.vocab_size", o->vocab);
-    }
-    kv_f32(f, o, "%s.rope.freq_base", o->freq_base);
-    if (o->rope_scale != 0) {
-        kv_str(f, o, "%s.rope.scaling.type", "linear");
-        kv_f32(f, o, "%s.rope.scaling.factor", o->rope_scale);
-    }
-    kv_f32(f, o, "%s.attention.layer_norm_rms_epsilon", gemma || !strcmp(o->arch, "qwen2") ? 1e-6 : 1e-5);
-    if (gemma)
-        kv_u32(f, o, "%s.attention.sliding_window", o->window);
-    kv_u32(f, o, "general.quantization_version", 2);
 }
 
 static void complete(struct options *o)
@@ -729,79 +456,43 @@ static void complete(struct options *o)
     static const struct { const char *arch, *tokenizer, *pre; } archs[] = {
         { "llama", "gpt2", "smollm" }, { "qwen2", "gpt2", "qwen2" }, { "gemma3", "llama", "default" },
     };
-    size_t i = 0;
-    while (i < 3 && strcmp(archs[i].arch, o->arch) != 0)
-        i++;
-    if (i == 3)
-        die("unknown architecture '%s'", o->arch);
-    if (!o->tokenizer)
-        o->tokenizer = archs[i].tokenizer;
-    if (!o->pre)
-        o->pre = archs[i].pre;
-    if (!o->kv_heads)
-        o->kv_heads = o->heads;
-    if (!o->heads || o->heads % o->kv_heads || (!o->head_dim && o->embd % o->heads))
-        die("the numbers of heads don't fit");
-    if (!o->head_dim)
-        o->head_dim = o->embd / o->heads;
-    if (!o->ff)
-        o->ff = 3 * o->embd;
-    if (!o->embd_type)
-        o->embd_type = o->type;
-    if (!o->output_type)
-        o->output_type = o->type;
-    if (!o->out || !o->embd || o->head_dim % 2)
-        die("-o, a width and an even head size are needed");
+    struct vs_error err;
+    if (vs_tiny_complete(&o->tiny, &err) != VS_OK)
+        die("%s", err.text);
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
+        if (!strcmp(archs[i].arch, o->tiny.arch)) {
+            o->tokenizer = o->tokenizer ? o->tokenizer : archs[i].tokenizer;
+            o->pre = o->pre ? o->pre : archs[i].pre;
+        }
+    if (!o->out)
+        die("-o is needed");
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = { .arch = "llama", .type = "Q4_0", .layers = 2, .embd = 64, .heads = 4, .vocab = 600, .ctx = 512,
-                         .seed = 1, .window = 64, .version = 3, .freq_base = 10000 };
+    struct options o = { .tiny = { .arch = "llama", .type = "Q4_0", .layers = 2, .embd = 64, .heads = 4, .vocab = 600, .ctx = 512,
+                                   .seed = 1, .window = 64, .version = 3, .freq_base = 10000 } };
     parse_options(argc, argv, &o);
     complete(&o);
 
-    struct file f = { 0 };
-    write_metadata(&f, &o);
-    write_vocab(&f, &o);
-    write_template(&f, &o);
-    struct model m = { .o = &o };
-    if (!o.vocab_only)
-        list_tensors(&m);
-    uint64_t offset = 0;
-    for (size_t i = 0; i < m.n; i++) {
-        put_str(&f.head, m.tensor[i].name, strlen(m.tensor[i].name));
-        put_u32(&f.head, m.tensor[i].n_dims);
-        for (uint32_t d = 0; d < m.tensor[i].n_dims; d++)
-            put_u64(&f.head, m.tensor[i].ne[d]);
-        put_u32(&f.head, m.tensor[i].dtype->id);
-        put_u64(&f.head, offset);
-        offset += (tensor_bytes(&m.tensor[i]) + 31) / 32 * 32;
-    }
-    if (f.head.status != VS_OK)
-        die("out of memory");
-
+    struct vs_tiny_head head = { 0 };
+    struct vs_buf file = { 0 };
+    struct vs_error err;
+    vs_tiny_metadata(&o.tiny, &head);
+    write_vocab(&head, &o);
+    write_template(&head, &o);
+    if (vs_tiny_file(&o.tiny, &head, !o.vocab_only, &file, &err) != VS_OK)
+        die("%s", err.text);
     FILE *out = fopen(o.out, "wb");
     if (!out)
         die("can't write %s", o.out);
-    struct vs_buf start = { 0 };
-    vs_buf_str(&start, "GGUF");
-    put_u32(&start, (uint32_t)o.version);
-    put_u64(&start, m.n);
-    put_u64(&start, f.n_kv);
-    fwrite(start.data, 1, start.n, out);
-    fwrite(f.head.data, 1, f.head.n, out);
-    for (size_t n = start.n + f.head.n; n % 32; n++)
-        fputc(0, out);
-    for (size_t i = 0; i < m.n; i++)
-        write_tensor(out, &o, &m.tensor[i]);
+    fwrite(file.data, 1, file.n, out);
     int code = 0;
     if (ferror(out) || fclose(out) != 0) {
         fprintf(stderr, "mkmodel: writing %s failed\n", o.out);
         code = 1;
     }
-    vs_buf_clear(&start);
-    vs_buf_clear(&f.head);
-    free(m.tensor);
+    vs_buf_clear(&file);
+    vs_buf_clear(&head.buf);
     return code;
 }

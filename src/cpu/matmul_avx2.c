@@ -3,7 +3,8 @@
  * A tile is HALVES x 8 rows and NC columns (rows of x). Codes are unsigned, so vpmaddubsw multiplies them with the signed
  * activations; its 16-bit pair sums can't saturate (63 * 127 * 2 = 16002). They are added modulo 2^16 starting from
  * -offset * (sum of q), and what comes out at the end of a scale's run fits: |code - offset| * 127 * 16 <= 32512 for 5
- * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Eight-bit codes are made
+ * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Five-bit codes without an offset
+ * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are made
  * signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step.
  */
 #include "cpu/ops.h"
@@ -80,22 +81,22 @@ INLINE __m256i codes(const enum vs_matrix_class cls, const uint8_t *at, const in
 /* What differs between the classes, all known at compile time. */
 struct traits {
     int super_len, super_bytes, header, step, offset_shift;      /* offset = 1 << shift; -1 = none */
-    bool per16, has_min;
+    bool per16, has_min, given_back;     /* the offset is only there to make sums fit 16 bits */
 };
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
     switch (cls) {
-    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false };
-    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true };
-    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false };
-    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320, -1, false, true };
-    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512, -1, false, false };
-    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true };
-    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false };
-    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true };
-    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320, -1, false, true };
-    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false };      /* K6 */
+    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false, false };
+    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true,  false };
+    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false, false };
+    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320,  4, false, true,  true };
+    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512, -1, false, false, false };
+    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true,  false };
+    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false, false };
+    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true,  false };
+    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320,  4, false, true,  true };
+    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false, false };      /* K6 */
     }
 }
 
@@ -163,10 +164,15 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
                     acc[h][c] = _mm256_add_epi16(acc[h][c], _mm256_maddubs_epi16(w, word(x[c].q + 4 * g)));
             }
         }
-    for (int c = 0; c < nc; c++)
-        for (int h = 0; h < halves; h++)
+    for (int c = 0; c < nc; c++) {
+        __m256i back = _mm256_set1_epi32(t.given_back ? x[c].nsum * (1 << t.offset_shift) : 0);
+        for (int h = 0; h < halves; h++) {
             if (cls != VS_CLASS_Q8)
                 acc[h][c] = _mm256_madd_epi16(acc[h][c], ones);
+            if (t.given_back)
+                acc[h][c] = _mm256_sub_epi32(acc[h][c], back);
+        }
+    }
     for (int c = 0; c < (high ? nc / 2 : nc); c++)
         for (int h = 0; h < halves; h++) {
             __m256i sum = acc[h][high ? 2 * c : c];

@@ -3,10 +3,17 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 #include <string.h>
 
+#if defined(__aarch64__)
+static const char *const names[VS_N_ISAS] = { "c", "neon", "i8mm" };
+#else
 static const char *const names[VS_N_ISAS] = { "c", "avx2", "avx512" };
+#endif
 
 const char *vs_isa_name(enum vs_isa isa)
 {
@@ -41,6 +48,10 @@ enum vs_isa vs_isa_best(void)
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
         return VS_ISA_AVX512;
     return VS_ISA_AVX2;
+#elif defined(__aarch64__)
+    if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP))
+        return VS_ISA_C;
+    return getauxval(AT_HWCAP2) & HWCAP2_I8MM ? VS_ISA_I8MM : VS_ISA_NEON;
 #else
     return VS_ISA_C;
 #endif
@@ -58,6 +69,13 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
         vs_cpu_ops_init_avx512(ops);
         vs_cpu_matmul_init_avx512(ops);
     }
+#elif defined(__aarch64__)
+    if (isa >= VS_ISA_NEON) {
+        vs_cpu_ops_init_neon(ops);
+        vs_cpu_matmul_init_neon(ops);
+    }
+    if (isa >= VS_ISA_I8MM)
+        vs_cpu_matmul_init_i8mm(ops);
 #endif
     ops->name = names[isa];
 }

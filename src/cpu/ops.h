@@ -97,8 +97,12 @@ struct vs_cpu_ops {
 };
 
 /* What this CPU can do, and a mask for tests. */
+#if defined(__aarch64__)
+enum vs_isa { VS_ISA_C, VS_ISA_NEON, VS_ISA_I8MM, VS_N_ISAS };       /* NEON: Armv8.2 with the dot instruction */
+#else
 enum vs_isa { VS_ISA_C, VS_ISA_AVX2, VS_ISA_AVX512, VS_N_ISAS };
-const char *vs_isa_name(enum vs_isa isa);                /* "c", "avx2", "avx512" */
+#endif
+const char *vs_isa_name(enum vs_isa isa);                /* "c", "avx2", "avx512"; "c", "neon", "i8mm" */
 int vs_isa_parse(const char *name);                      /* -1 when unknown; "auto" gives vs_isa_best() */
 enum vs_isa vs_isa_best(void);                           /* the highest that this CPU runs */
 
@@ -111,4 +115,7 @@ void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops);
+void vs_cpu_ops_init_neon(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_neon(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_i8mm(struct vs_cpu_ops *ops);
 #endif

@@ -93,7 +93,7 @@ class Parsing(Case):
 
     def test_help_names_every_command_and_every_command_has_a_man_page(self):
         out, _ = self.run_it("help")
-        for name in "run chat serve stop ps load unload models inspect tokenize detokenize perplexity logits bench doctor version help".split():
+        for name in "run chat serve stop ps load unload models inspect tokenize detokenize perplexity logits bench doctor selftest version help".split():
             self.assertIn("\n  " + name + " ", out)
             page, _ = self.run_it("help", name, "--man")
             self.assertTrue(page.startswith('.TH "VERITAS-' + name.upper()))

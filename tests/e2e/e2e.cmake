@@ -30,4 +30,7 @@ set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)
 
+# The self-test as shipped, and that it notices a wrong answer.
+vs_e2e(selftest selftest.py $<TARGET_FILE:veritas>)
+
 vs_e2e(tokenizer tokenizer.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer)

@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as folder:
     for name in ["veritas"] + ["veritas-" + c for c in commands + ["models-pull"]]:
         with open(f"{prefix}/share/man/man1/{name}.1") as f:
             assert f.read().startswith(".TH")
-    for path in ("libexec/veritas/veritas-broker", "libexec/veritas/veritas-worker"):
+    for path in ("libexec/veritas/veritas-broker", "libexec/veritas/veritas-worker", "libexec/veritas/veritas-selftest"):
         assert os.access(f"{prefix}/{path}", os.X_OK), path
     for path in ("share/bash-completion/completions/veritas", "share/zsh/site-functions/_veritas",
                  "share/fish/vendor_completions.d/veritas.fish", "share/doc/veritas/LICENSE"):
@@ -36,4 +36,6 @@ with tempfile.TemporaryDirectory() as folder:
         f.write("GGUF")
     done = subprocess.run([veritas, "inspect", folder + "/bad.gguf"], capture_output=True, text=True, env=env, timeout=60)
     assert done.returncode == 3, (done.returncode, done.stderr)
+    done = subprocess.run([veritas, "selftest", "--isa", "c"], capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0 and "every hash golden" in done.stdout, (done.returncode, done.stdout, done.stderr)
 print("install: all there, and it works after a move")

@@ -16,6 +16,7 @@ PROGRAMS = {
     "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
     "veritas-worker": ({"base", "tensor", "graph", "import", "cpu", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
+    "veritas-selftest": ({"base", "tensor", "graph", "import", "cpu", "sampler", "selftest"}, set()),
 }
 
 

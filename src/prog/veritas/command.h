@@ -13,7 +13,7 @@ enum vs_command_id {
     VS_COMMAND_RUN, VS_COMMAND_CHAT, VS_COMMAND_SERVE, VS_COMMAND_STOP, VS_COMMAND_PS, VS_COMMAND_LOAD, VS_COMMAND_UNLOAD,
     VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD, VS_COMMAND_MODELS_RM,
     VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE, VS_COMMAND_DETOKENIZE, VS_COMMAND_PERPLEXITY,
-    VS_COMMAND_LOGITS, VS_COMMAND_BENCH, VS_COMMAND_DOCTOR, VS_COMMAND_VERSION, VS_COMMAND_HELP, VS_COMMAND_COUNT
+    VS_COMMAND_LOGITS, VS_COMMAND_BENCH, VS_COMMAND_DOCTOR, VS_COMMAND_SELFTEST, VS_COMMAND_VERSION, VS_COMMAND_HELP, VS_COMMAND_COUNT
 };
 #define VS_COMMAND_BIT(id) (UINT64_C(1) << (id))
 
@@ -51,8 +51,12 @@ int vs_command_perplexity(const struct vs_args *args);
 int vs_command_logits(const struct vs_args *args);
 int vs_command_bench(const struct vs_args *args);
 int vs_command_doctor(const struct vs_args *args);
+int vs_command_selftest(const struct vs_args *args);
 int vs_command_version(const struct vs_args *args);
 int vs_command_help(const struct vs_args *args);
+
+/* serve.c: where a program of ours lies: beside this one (a build), or in ../libexec/veritas (installed). VS_E_NOT_FOUND. */
+int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err);
 
 /* help.c: what --help prints; returns 0. */
 int vs_help_print(const struct vs_command *command);

@@ -16,6 +16,10 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 struct facts {
     struct vs_machine machine;
@@ -56,6 +60,12 @@ static void check_cpu(struct facts *f)
         avx2 ? "there: the avx2 kernels can run" : "not there");
     put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 kernels run instead, with the same bits",
         avx512 ? "there: the avx512 kernels can run" : "not there");
+#elif defined(__aarch64__)
+    bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+    put(f, "dot product", dot, "without it plain C computes: the same answer, many times slower",
+        dot ? "there: the neon kernels can run" : "not there");
+    put(f, "int8 matrix product", i8mm, "nothing to do: the neon kernels run instead, with the same bits",
+        i8mm ? "there: the i8mm kernels can run" : "not there");
 #else
     put(f, "vector kernels", false, "this build has plain C kernels only for this processor", "none");
 #endif

@@ -103,6 +103,12 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_DOCTOR] = { "doctor", "[options]", "check this machine",
         "Shows what the processor, memory, kernel and limits offer, which sandbox layers work here, and what to do about each one that does not.",
         0, 0, vs_command_doctor },
+    [VS_COMMAND_SELFTEST] = { "selftest", "[options]", "check that this machine computes right",
+        "Generates with tiny models made on the spot, one of every weight type and some of awkward shapes, in every instruction set that the "
+        "processor has (up to --isa), with several numbers of threads and prompt chunks, and compares a hash of all logits and tokens "
+        "with the one that belongs to the numerics contract (docs/NUMERICS.md). One line for each model, one digest at the end: the same on every machine. "
+        "Exit status 1 when something differs: then do not trust this build on this machine.",
+        0, 0, vs_command_selftest },
     [VS_COMMAND_VERSION] = { "version", "[options]", "print the version",
         "Prints the version of the program and of the protocol it speaks.", 0, 0, vs_command_version },
     [VS_COMMAND_HELP] = { "help", "[COMMAND]", "explain a command",

@@ -19,6 +19,12 @@
 /* Commands that may talk to a running daemon. */
 #define DAEMON (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
 
+#if defined(__aarch64__)
+#define ISA_CHOICES "auto|c|neon|i8mm"
+#else
+#define ISA_CHOICES "auto|c|avx2|avx512"
+#endif
+
 #define INT_HIGH 2147483647.0
 
 const struct vs_option vs_options[VS_OPT_COUNT] = {
@@ -36,7 +42,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_SPECIAL] = { .name = "special", .key = "special", .commands = C(RUN) | C(TOKENIZE) | C(DETOKENIZE),
         .help = "Let names of control tokens in the text become those tokens (off: text can never be a control token); when detokenizing: show them." },
     [VS_OPT_JSON] = { .name = "json",
-        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) | C(VERSION),
+        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION),
         .help = "Print JSON instead of text." },
     [VS_OPT_TIMINGS] = { .name = "timings", .commands = ANSWER,
         .help = "After an answer, print on standard error how many tokens were read and written, and how fast." },
@@ -96,8 +102,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 256, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
         .help = "How many threads compute." },
-    [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = "auto|c|avx2|avx512", .value = "LEVEL", .preset = "auto",
-        .key = "settings.isa", .commands = COMPUTE | C(LOAD),
+    [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = ISA_CHOICES, .value = "LEVEL", .preset = "auto",
+        .key = "settings.isa", .commands = COMPUTE | C(LOAD) | C(SELFTEST),
         .help = "The instruction set; every level gives the same bits." },
     [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .low = 1, .high = 16777216, .value = "N", .unit = "tokens",
         .preset = "the model's, as far as memory allows", .key = "settings.ctx", .commands = COMPUTE | C(LOAD) | C(INSPECT),

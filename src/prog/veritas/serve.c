@@ -713,8 +713,7 @@ static void loop(struct supervisor *s)
 
 /* ---- set-up ---- */
 
-/* Beside this program (a build), or in ../libexec/veritas (installed). */
-static int find_program(const char *name, char *ret, size_t n, struct vs_error *err)
+int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err)
 {
     char self[1024];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -808,9 +807,9 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
     if (rc == VS_OK)
         rc = vs_models_directory(s->directory, sizeof s->directory, err);
     if (rc == VS_OK)
-        rc = find_program("veritas-broker", s->broker_path, sizeof s->broker_path, err);
+        rc = vs_program_find("veritas-broker", s->broker_path, sizeof s->broker_path, err);
     if (rc == VS_OK)
-        rc = find_program("veritas-worker", s->worker_path, sizeof s->worker_path, err);
+        rc = vs_program_find("veritas-worker", s->worker_path, sizeof s->worker_path, err);
     if (rc != VS_OK)
         return rc;
     sigemptyset(&mask);

@@ -237,7 +237,8 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
     const char *name = string_setting(settings, "isa", "auto");
     int isa = vs_isa_parse(name), kv = vs_kv_type_parse(string_setting(settings, "kv_type", "f16"));
     if (isa < 0)
-        return vs_error_set(err, VS_E_INVALID, "isa '%s' is not known; known are auto, c, avx2, avx512", name);
+        return vs_error_set(err, VS_E_INVALID, "isa '%s' is not known; known are auto, %s, %s, %s", name, vs_isa_name(0),
+                            vs_isa_name(1), vs_isa_name(2));
     if (isa > (int)vs_isa_best())
         return vs_error_set(err, VS_E_UNSUPPORTED, "this CPU can't run isa '%s'; the best it has is %s", name,
                             vs_isa_name(vs_isa_best()));

@@ -1,0 +1,136 @@
+/* prog/selftest/main.c - veritas-selftest: does this build on this machine compute what the contract says? (docs/NUMERICS.md)
+ *
+ *   veritas-selftest [--json] [--brief] [--isa LEVEL]
+ *   veritas-selftest --golden
+ *
+ * `veritas selftest` starts it. It reads no file, opens no socket and links only the numeric rooms, so it can be built static for a
+ * machine of which only a compiler is at hand. Exit status: 0 all hashes are golden, 1 one is not, 2 usage.
+ */
+#include "selftest/selftest.h"
+#include "selftest/sha256.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void quote(const char *s)
+{
+    putchar('"');
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            putchar('\\');
+        putchar(*s);
+    }
+    putchar('"');
+}
+
+struct outcome {
+    size_t n;                           /* configurations that were computed */
+    bool ok;
+    char hash[65];                      /* of the first, or of the first that differs */
+    char what[640];                     /* what differs */
+};
+
+static struct outcome try_case(const struct vs_case *of, const struct vs_way *ways, size_t n_ways)
+{
+    struct outcome o = { .ok = true, .hash = "" };
+    struct vs_subject subject;
+    struct vs_error err = { 0 };
+    if (vs_subject_create(of, &subject, &err) != VS_OK) {
+        snprintf(o.what, sizeof o.what, "%s", err.text);
+        o.ok = false;
+        return o;
+    }
+    for (size_t i = 0; i < n_ways && o.ok; i++) {
+        const struct vs_way *w = &ways[i];
+        if (vs_subject_run(&subject, w, o.hash, &err) != VS_OK) {
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %s", vs_isa_name(w->isa), w->n_threads, w->chunk, err.text);
+            o.ok = false;
+        } else if (strcmp(o.hash, of->golden) != 0) {
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %.16s, golden is %.16s", vs_isa_name(w->isa), w->n_threads,
+                     w->chunk, o.hash, of->golden);
+            o.ok = false;
+        } else {
+            o.n++;
+        }
+    }
+    vs_subject_clear(&subject);
+    return o;
+}
+
+static int print_golden(void)
+{
+    const struct vs_way oracle = { .isa = VS_ISA_C, .n_threads = 1 };
+    for (size_t i = 0; i < vs_n_cases; i++) {
+        struct vs_subject subject;
+        struct vs_error err = { 0 };
+        char hash[65];
+        int r = vs_subject_create(&vs_cases[i], &subject, &err);
+        if (r == VS_OK) {
+            r = vs_subject_run(&subject, &oracle, hash, &err);
+            vs_subject_clear(&subject);
+        }
+        if (r != VS_OK) {
+            fprintf(stderr, "veritas-selftest: %s: %s\n", vs_cases[i].name, err.text);
+            return 1;
+        }
+        printf("%s %s\n", hash, vs_cases[i].name);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    bool json = false, brief = false;
+    int isa = (int)vs_isa_best();
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            json = true;
+        } else if (strcmp(argv[i], "--brief") == 0) {
+            brief = true;
+        } else if (strcmp(argv[i], "--golden") == 0) {
+            return print_golden();
+        } else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc && (isa = vs_isa_parse(argv[i + 1])) >= 0 && isa <= (int)vs_isa_best()) {
+            i++;
+        } else {
+            fprintf(stderr, "usage: veritas-selftest [--json] [--brief] [--isa LEVEL that this processor has] | --golden\n");
+            return 2;
+        }
+    }
+    struct vs_way ways[VS_MAX_WAYS];
+    size_t n_ways = vs_selftest_ways((enum vs_isa)isa, brief, ways), n = 0, n_bad = 0;
+    struct vs_sha256 all;
+    vs_sha256_init(&all);
+    if (json)
+        printf("{\"contract\": \"VNC-1\", \"isa\": \"%s\", \"models\": [", vs_isa_name((enum vs_isa)isa));
+    for (size_t i = 0; i < vs_n_cases; i++) {
+        struct outcome o = try_case(&vs_cases[i], ways, n_ways);
+        n += o.n;
+        n_bad += !o.ok;
+        vs_sha256_add(&all, o.hash, strlen(o.hash));
+        if (json) {
+            printf("%s{\"name\": ", i ? ", " : "");
+            quote(vs_cases[i].name);
+            printf(", \"configurations\": %zu, \"hash\": \"%s\", \"golden\": \"%s\", \"ok\": %s, \"fault\": ", o.n, o.hash,
+                   vs_cases[i].golden, o.ok ? "true" : "false");
+            quote(o.what);
+            putchar('}');
+        } else if (o.ok) {
+            printf("%s: %zu configurations, 1 hash %.16s\n", vs_cases[i].name, o.n, o.hash);
+        } else {
+            printf("%s: DIFFERS: %s\n", vs_cases[i].name, o.what);
+        }
+        fflush(stdout);
+    }
+    uint8_t bytes[32];
+    char digest[65];
+    vs_sha256_end(&all, bytes);
+    vs_sha256_text(bytes, digest);
+    if (json)
+        printf("], \"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n, digest, n_bad ? "false" : "true");
+    else if (n_bad)
+        printf("selftest: %zu of %zu models differ from the contract: do not trust this build on this machine\n", n_bad, vs_n_cases);
+    else
+        printf("selftest: %zu models, %zu configurations up to %s, every hash golden, digest %s\n", vs_n_cases, n,
+               vs_isa_name((enum vs_isa)isa), digest);
+    return n_bad ? 1 : 0;
+}

@@ -1,0 +1,58 @@
+/* selftest/tiny.h - tiny seeded random models, made in memory as whole GGUF files: what the tests and the self-test compute with.
+ *
+ * Same description, same bytes, on every machine: weights come from splitmix64 keyed by seed and tensor name (so a change of
+ * type or of another tensor leaves them alone), arithmetic is + - * / sqrt. Scales are such that activations stay O(1)
+ * and logits spread by about 2. A row that is no multiple of its type's block gets the type that real quantisers fall back to.
+ */
+#ifndef VS_SELFTEST_TINY_H
+#define VS_SELFTEST_TINY_H
+#include "base/buf.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vs_tiny {
+    const char *arch;                   /* llama, qwen2 or gemma3 */
+    const char *type;                   /* of the matrices: Q4_0, Q6_K, F16, ...; mixed: each matrix another */
+    const char *embd_type, *output_type;    /* NULL: as type */
+    uint64_t layers, embd, heads, vocab, ctx, seed;
+    uint64_t kv_heads, head_dim, ff;    /* 0: heads, embd / heads, 3 * embd */
+    uint64_t window;                    /* gemma3 */
+    uint64_t version;                   /* of GGUF, 2 or 3 */
+    uint64_t tied, rope_freqs, bias;    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
+    double freq_base, rope_scale;
+    double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
+};
+
+/* Fills in what was left 0; VS_E_INVALID with a text when it cannot be a model. */
+int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err);
+
+/* The key-value part of a file. Failure is sticky in buf. A key may hold one %s, which becomes the architecture. */
+struct vs_tiny_head {
+    struct vs_buf buf;
+    uint64_t n_kv;
+    const char *arch;
+};
+void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v);
+void vs_tiny_kv_f32(struct vs_tiny_head *h, const char *key, double v);
+void vs_tiny_kv_bool(struct vs_tiny_head *h, const char *key, bool v);
+void vs_tiny_kv_str(struct vs_tiny_head *h, const char *key, const char *v, uint64_t n);
+enum { VS_TINY_I32 = 5, VS_TINY_F32 = 6, VS_TINY_STR = 8 };
+/* The elements follow by vs_tiny_put_* or vs_buf_add. */
+void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, uint64_t n);
+void vs_tiny_put_u32(struct vs_buf *b, uint32_t v);
+void vs_tiny_put_u64(struct vs_buf *b, uint64_t v);
+void vs_tiny_put_f32(struct vs_buf *b, float v);
+void vs_tiny_put_str(struct vs_buf *b, const char *s, uint64_t n);
+
+/* What an importer of the weights needs to know of the model. t is complete. */
+void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h);
+
+/* The whole file: head, tensor list and (weights) tensors. ret is empty before; cleared by the caller in every case. */
+int vs_tiny_file(const struct vs_tiny *t, const struct vs_tiny_head *h, bool weights, struct vs_buf *ret, struct vs_error *err);
+
+/* The generator of it all, and the hash that makes a key of a name. */
+uint64_t vs_tiny_random(uint64_t *state);
+uint64_t vs_tiny_hash(const void *data, size_t n);
+#endif

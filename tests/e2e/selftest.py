@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""`veritas selftest`: text and JSON, one digest whatever the instruction set, and a build whose answer is wrong says so.
+
+usage: selftest.py VERITAS
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+VERITAS = sys.argv[1]
+
+
+def run(*words, program=VERITAS, status=0):
+    done = subprocess.run([program, "selftest", *words], capture_output=True, text=True, timeout=280)
+    assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+    return done.stdout + done.stderr if status else done.stdout
+
+
+text = run()
+models = re.findall(r": (\d+) configurations, 1 hash ([0-9a-f]{16})\n", text)
+last = re.search(r"selftest: (\d+) models, (\d+) configurations up to \w+, every hash golden, digest ([0-9a-f]{64})\n$", text)
+assert last and len(models) == int(last[1]) > 12 and sum(int(n) for n, _ in models) == int(last[2]), text
+plain = json.loads(run("--json", "--isa", "c"))
+assert plain["ok"] and plain["digest"] == last[3] and plain["isa"] == "c" and plain["contract"] == "VNC-1", plain
+assert [m["hash"][:16] for m in plain["models"]] == [h for _, h in models]
+run("--isa", "mmx", status=2)
+
+# A program with one golden hash changed stands for a machine that computes wrong.
+with tempfile.TemporaryDirectory() as folder:
+    where = os.path.dirname(VERITAS)
+    shutil.copy(VERITAS, folder)
+    data = open(os.path.join(where, "veritas-selftest"), "rb").read()
+    golden = plain["models"][0]["golden"].encode()
+    assert data.count(golden) == 1
+    wrong = os.path.join(folder, "veritas-selftest")
+    with open(wrong, "wb") as f:
+        f.write(data.replace(golden, golden[::-1]))
+    os.chmod(wrong, 0o755)
+    said = run(program=os.path.join(folder, "veritas"), status=1)
+    assert "DIFFERS" in said and f"1 of {last[1]} models differ" in said, said
+    assert not json.loads(run("--json", "--isa", "c", program=os.path.join(folder, "veritas"), status=1))["ok"]
+    os.remove(wrong)
+    assert "veritas-selftest is neither" in run(program=os.path.join(folder, "veritas"), status=4)
+print(last[0].strip())

@@ -1,0 +1,592 @@
+/* rooms: cpu */
+/* Every kernel of every instruction set against plain C: random shapes, odd sizes, aliasing, denormals, infinities and NaN.
+ *
+ *   ops                 random cases                                   (label unit)
+ *   ops all             ten times as many, and what takes one or two floats over all of them (label long)
+ *   ops brief           a tenth: with sanitizers
+ *
+ * Arrays end at a page that may not be touched and begin after bytes that may not change. Results are compared bit for bit, except
+ * that one NaN is as good as another.
+ */
+#include "base/num.h"
+#include "cpu/ops.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static unsigned n_rounds = 300;
+static bool all;
+static struct vs_cpu_ops plain, fast;
+
+static uint64_t random_state = 7;
+static uint64_t random64(void)          /* splitmix64 */
+{
+    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static uint32_t below(uint32_t n)
+{
+    return (uint32_t)(random64() >> 32) % n;
+}
+
+static uint32_t between(uint32_t low, uint32_t high)
+{
+    return low + below(high - low + 1);
+}
+
+/* ---- memory that notices ---- */
+
+enum { FRONT = 64, CANARY = 0xa5, MAX_ARRAYS = 48 };
+static struct array { uint8_t *map, *at; size_t map_bytes, bytes; } arrays[MAX_ARRAYS];
+static size_t n_arrays;
+
+static void *array(size_t bytes, const void *copy)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (bytes + FRONT + page - 1) / page * page;
+    struct array *a = &arrays[n_arrays++];
+    a->map_bytes = body + page;
+    a->bytes = bytes;
+    a->map = mmap(NULL, a->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (n_arrays == MAX_ARRAYS || a->map == MAP_FAILED || mprotect(a->map + body, page, PROT_NONE) != 0) {
+        printf("ops: no memory\n");
+        exit(1);
+    }
+    a->at = a->map + body - bytes;
+    memset(a->map, CANARY, body);
+    if (copy && bytes)
+        memcpy(a->at, copy, bytes);
+    return a->at;
+}
+
+static float *floats(size_t n)
+{
+    return array(n * sizeof(float), NULL);
+}
+
+static float *twin(const float *x, size_t n)
+{
+    return array(n * sizeof(float), x);
+}
+
+__attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("ops: FAILED: %s: ", fast.name);
+    vprintf(format, args);
+    printf("\n");
+    exit(1);
+}
+
+static void forget_arrays(const char *what)
+{
+    for (size_t i = 0; i < n_arrays; i++) {
+        for (uint8_t *p = arrays[i].map; p < arrays[i].at; p++)
+            if (*p != CANARY)
+                fail("%s: wrote before an array of %zu bytes", what, arrays[i].bytes);
+        munmap(arrays[i].map, arrays[i].map_bytes);
+    }
+    n_arrays = 0;
+}
+
+/* ---- values ---- */
+
+enum wild { TAME, TINY, WILD };         /* around 1; denormals and zeros too; also huge, infinite, NaN */
+
+static float value(enum wild wild)
+{
+    float v = (float)((int32_t)(random64() >> 32)) * 0x1p-30f;
+    uint32_t r = below(wild == WILD ? 40 : 20);
+    if (wild == TAME || r > 9)
+        return v;
+    static const float special[] = { 0.0f, -0.0f, 0x1p-149f, -0x1p-126f, 0x1.fffffep127f, -0x1p127f };
+    if (r < 4)
+        return special[r];
+    if (r < 7 || wild == TINY)
+        return v * (r & 1 ? 0x1p-130f : 0x1p-60f);
+    return r == 7 ? special[4 + below(2)] : r == 8 ? vs_f32_of_bits(0x7f800000 | below(2) << 31)
+                                                    : vs_f32_of_bits(below(2) << 31 | 0x7f800001 | below(0x7fffff));
+}
+
+static enum wild some_wild(void)
+{
+    uint32_t r = below(8);
+    return r == 0 ? WILD : r < 3 ? TINY : TAME;
+}
+
+static float *random_floats(size_t n, enum wild wild)
+{
+    float *x = floats(n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = value(wild);
+    return x;
+}
+
+static void compare(const float *got, const float *want, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (vs_f32_bits(got[i]) != vs_f32_bits(want[i]) && !(got[i] != got[i] && want[i] != want[i]))
+            fail("%s: element %zu of %zu is %a, plain C has %a", what, i, n, (double)got[i], (double)want[i]);
+}
+
+static void compare_bytes(const void *got, const void *want, size_t n, const char *what)
+{
+    if (n && memcmp(got, want, n) != 0)
+        fail("%s: bytes differ", what);
+}
+
+static size_t length(void)
+{
+    return below(3) ? between(1, 70) : between(1, 600);
+}
+
+/* ---- one function for each slot ---- */
+
+static void test_rms_norm(void)
+{
+    size_t n = length();
+    enum wild wild = some_wild();
+    float *x = random_floats(n, wild), *w = below(4) ? random_floats(n, wild) : NULL, *want = floats(n);
+    float eps = below(2) ? 1e-5f : 0.0f;
+    plain.rms_norm(want, x, w, n, eps);
+    float *y = below(2) ? x : floats(n);
+    fast.rms_norm(y, x, w, n, eps);
+    compare(y, want, n, "rms_norm");
+}
+
+static void test_quantize(void)
+{
+    size_t n = length(), stride = between(1, 8), blocks = (n + 31) / 32, bytes = ((blocks - 1) * stride + 1) * sizeof(struct vs_act);
+    float *x = random_floats(n, some_wild());
+    if (below(8) == 0)                  /* the edge below which a block is zero, and ties */
+        for (size_t i = 0; i < n; i++)
+            x[i] = below(2) ? 0x1p-100f * (float)between(0, 2) : 0x1.fffffep-101f;
+    else if (below(4) == 0)
+        for (size_t i = 0; i < n; i++)
+            x[i] = i % 32 ? ((float)below(254) - 127.0f + 0.5f) / 127.0f : 1.0f;
+    struct vs_act *want = array(bytes, NULL), *got = array(bytes, NULL);
+    plain.quantize(x, n, want, stride);
+    fast.quantize(x, n, got, stride);
+    compare_bytes(got, want, bytes, "quantize");
+    stride++;                           /* in pairs */
+    bytes = ((blocks - 1) * stride + 2) * sizeof(struct vs_act);
+    want = array(bytes, NULL);
+    got = array(bytes, NULL);
+    plain.quantize_high(x, n, want, stride);
+    fast.quantize_high(x, n, got, stride);
+    compare_bytes(got, want, bytes, "quantize_high");
+}
+
+static void test_glu(void)
+{
+    size_t n = length();
+    enum wild wild = some_wild();
+    float *gate = random_floats(n, wild), *up = random_floats(n, wild), *want = floats(n);
+    float by = below(2) ? 1.0f : 60.0f;
+    for (size_t i = 0; i < n; i++)
+        gate[i] *= by;
+    for (int act = 0; act < 2; act++) {
+        float *g = twin(gate, n), *u = twin(up, n);
+        plain.glu(want, gate, up, n, (enum vs_activation)act);
+        uint32_t r = below(3);
+        float *y = r == 0 ? g : r == 1 ? u : floats(n);
+        fast.glu(y, g, u, n, (enum vs_activation)act);
+        compare(y, want, n, act ? "glu, gelu" : "glu, silu");
+    }
+}
+
+static void test_simple(void)
+{
+    size_t n = length();
+    enum wild wild = some_wild();
+    float *a = random_floats(n, wild), *b = random_floats(n, wild), *want = floats(n), s = value(wild), cap = 30.0f;
+    float *y = below(2) ? twin(a, n) : NULL, *from = y ? y : a, *to = y ? y : floats(n);
+    plain.add(want, a, b, n);
+    fast.add(to, from, b, n);
+    compare(to, want, n, "add");
+    from = y ? memcpy(y, a, n * 4) : a;
+    plain.mul(want, a, b, n);
+    fast.mul(to, from, b, n);
+    compare(to, want, n, "mul");
+    from = y ? memcpy(y, a, n * 4) : a;
+    plain.scale(want, a, s, n);
+    fast.scale(to, from, s, n);
+    compare(to, want, n, "scale");
+    from = y ? memcpy(y, a, n * 4) : a;
+    plain.softcap(want, a, cap, n);
+    fast.softcap(to, from, cap, n);
+    compare(to, want, n, "softcap");
+}
+
+static void test_rope(void)
+{
+    size_t pairs = length() / 4 + 1;
+    float *x = random_floats(2 * pairs, some_wild()), *c = random_floats(pairs, TAME), *s = random_floats(pairs, TAME);
+    for (int kind = 0; kind < 2; kind++) {
+        float *want = twin(x, 2 * pairs), *got = twin(x, 2 * pairs);
+        plain.rope(want, c, s, pairs, (enum vs_rope_kind)kind);
+        fast.rope(got, c, s, pairs, (enum vs_rope_kind)kind);
+        compare(got, want, 2 * pairs, kind ? "rope, neox" : "rope, norm");
+    }
+}
+
+static bool is_nan16(uint16_t h)
+{
+    return (h & 0x7fff) > 0x7c00;
+}
+
+static void compare_f16(const uint16_t *got, const uint16_t *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (got[i] != want[i] && !(is_nan16(got[i]) && is_nan16(want[i])))
+            fail("to_f16: %zu of %zu is %04x, plain C has %04x", i, n, got[i], want[i]);
+}
+
+static void test_conversions(void)
+{
+    size_t n = length();
+    float *x = random_floats(n, WILD), *want = floats(n), *got = floats(n);
+    for (size_t i = 0; i < n; i++)      /* where f16 rounds, overflows and is denormal */
+        if (below(2))
+            x[i] = vs_f32_of_bits(vs_f32_bits(x[i]) % 0x10000000 + 0x33000000) * (below(2) ? 1.0f : -1.0f);
+    uint16_t *want16 = array(2 * n, NULL), *got16 = array(2 * n, NULL);
+    plain.to_f16(want16, x, n);
+    fast.to_f16(got16, x, n);
+    compare_f16(got16, want16, n);
+    for (size_t i = 0; i < n; i++)
+        want16[i] = (uint16_t)random64();
+    plain.from_f16(want, want16, n);
+    fast.from_f16(got, want16, n);
+    compare(got, want, n, "from_f16");
+    int8_t *bytes = array(n, NULL);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (int8_t)random64();
+    plain.from_i8(want, bytes, n);
+    fast.from_i8(got, bytes, n);
+    compare(got, want, n, "from_i8");
+}
+
+static void test_scores(void)
+{
+    size_t hd = between(1, 140), n_q = between(1, 13), ldq = hd + below(9), lds = below(2) ? VS_SPLIT : VS_PAGE_TOKENS;
+    enum wild wild = some_wild();
+    float *q = random_floats((n_q - 1) * ldq + hd, wild), *k = random_floats(hd * VS_PAGE_TOKENS, wild);
+    size_t n = (n_q - 1) * lds + VS_PAGE_TOKENS;
+    float *want = random_floats(n, TAME), *got = twin(want, n);
+    plain.scores(want, lds, q, ldq, n_q, k, hd);
+    fast.scores(got, lds, q, ldq, n_q, k, hd);
+    compare(got, want, n, "scores");
+    uint16_t *half = array(hd * VS_PAGE_TOKENS * 2, NULL);
+    plain.to_f16(half, k, hd * VS_PAGE_TOKENS);
+    plain.scores_f16(want, lds, q, ldq, n_q, half, hd);
+    fast.scores_f16(got, lds, q, ldq, n_q, half, hd);
+    compare(got, want, n, "scores_f16");
+}
+
+static void test_scores_q8(void)
+{
+    size_t hd = between(1, 140), blocks = (hd + 31) / 32, n_q = between(1, 13), lds = below(2) ? VS_SPLIT : VS_PAGE_TOKENS;
+    float *x = random_floats(n_q * hd, some_wild()), *dk = random_floats(blocks * VS_PAGE_TOKENS, some_wild());
+    struct vs_act *q = array(n_q * blocks * sizeof *q, NULL);
+    for (size_t i = 0; i < n_q; i++)
+        plain.quantize(x + i * hd, hd, q + i * blocks, 1);
+    size_t bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS, n = (n_q - 1) * lds + VS_PAGE_TOKENS;
+    uint8_t *k = array(bytes, NULL);
+    uint32_t how = below(4);
+    for (size_t i = 0; i < bytes; i++)
+        k[i] = how == 0 ? 1 : how == 1 ? 255 : (uint8_t)between(1, 255);
+    float *want = random_floats(n, TAME), *got = twin(want, n);
+    plain.scores_q8(want, lds, q, n_q, k, dk, hd);
+    fast.scores_q8(got, lds, q, n_q, k, dk, hd);
+    compare(got, want, n, "scores_q8");
+}
+
+static struct vs_span random_span(void)
+{
+    uint32_t a = below(VS_SPLIT), b = below(VS_SPLIT);
+    if (below(3) == 0)
+        a = 0;
+    if (below(3) == 0)
+        b = VS_SPLIT - 1;
+    return (struct vs_span){ a < b ? a : b, (a < b ? b : a) + 1 };
+}
+
+static void test_soft_max(void)
+{
+    struct vs_span span = random_span();
+    float *want = random_floats(VS_SPLIT, WILD), *got, by = below(2) ? 1.0f : 40.0f, max[2], sum[2];
+    enum wild wild = some_wild();
+    for (uint32_t j = span.lo; j < span.hi; j++)         /* outside: anything, NaN too */
+        want[j] = value(wild) * by;
+    got = twin(want, VS_SPLIT);
+    float scale = below(2) ? 0.125f : 0.0721f, cap = below(3) ? 0.0f : 50.0f;
+    plain.soft_max(want, span, scale, cap, &max[0], &sum[0]);
+    fast.soft_max(got, span, scale, cap, &max[1], &sum[1]);
+    compare(got, want, VS_SPLIT, "soft_max");
+    compare(&sum[1], &sum[0], 1, "soft_max, sum");
+    if (max[0] != 0 || max[1] != 0)     /* the sign of a zero is not seen by what follows */
+        compare(&max[1], &max[0], 1, "soft_max, max");
+}
+
+static void test_mix(void)
+{
+    size_t hd = below(2) ? 16u * between(1, 9) : between(1, 140), n_q = between(1, 13), base = VS_PAGE_TOKENS * below(4);
+    enum wild wild = some_wild();
+    struct vs_span *span = array(n_q * sizeof *span, NULL), first = random_span();
+    bool seen[VS_PAGE_TOKENS] = { false };
+    for (size_t i = 0; i < n_q; i++) {
+        span[i] = first;                /* a causal run, or each its own, or none */
+        if (below(2))
+            first.hi += first.hi < VS_SPLIT;
+        if (below(4) == 0)
+            span[i] = below(4) ? random_span() : (struct vs_span){ 0, 0 };
+        for (uint32_t t = 0; t < VS_PAGE_TOKENS; t++)
+            seen[t] |= base + t >= span[i].lo && base + t < span[i].hi;
+    }
+    float *p = random_floats(n_q * VS_SPLIT, TAME), *v = random_floats(VS_PAGE_TOKENS * hd, wild);
+    for (size_t i = 0; i < n_q; i++)
+        for (uint32_t j = 0; j < VS_SPLIT; j++)
+            if (j < span[i].lo || j >= span[i].hi)
+                p[i * VS_SPLIT + j] = vs_f32_of_bits(0x7fa00000);
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t++)
+        for (size_t d = 0; d < hd && !seen[t]; d++)
+            v[vs_value_at(hd, t, d)] = vs_f32_of_bits(0x7fa00000);
+    size_t ldo = hd + below(5), n = (n_q - 1) * ldo + hd;
+    float *want = random_floats(n, TAME), *got = twin(want, n);
+    plain.mix(want, ldo, p, VS_SPLIT, n_q, span, base, v, hd);
+    fast.mix(got, ldo, p, VS_SPLIT, n_q, span, base, v, hd);
+    compare(got, want, n, "mix");
+    uint16_t *half = array(hd * VS_PAGE_TOKENS * 2, NULL);
+    plain.to_f16(half, v, hd * VS_PAGE_TOKENS);
+    plain.mix_f16(want, ldo, p, VS_SPLIT, n_q, span, base, half, hd);
+    fast.mix_f16(got, ldo, p, VS_SPLIT, n_q, span, base, half, hd);
+    compare(got, want, n, "mix_f16");
+}
+
+static void test_merge(void)
+{
+    size_t hd = between(1, 140);
+    float *o = random_floats(hd, some_wild()), *split = random_floats(hd, TAME), *twin_o = twin(o, hd);
+    float l[2], m[2], l_split = value(TAME) + 3, m_split = value(TAME) * 50;
+    l[0] = l[1] = value(TAME) + 3;
+    m[0] = m[1] = below(5) ? value(TAME) * 50 : -__builtin_inff();
+    plain.merge(o, &l[0], &m[0], split, l_split, m_split, hd);
+    fast.merge(twin_o, &l[1], &m[1], split, l_split, m_split, hd);
+    compare(twin_o, o, hd, "merge, o");
+    compare(&l[1], &l[0], 1, "merge, l");
+    compare(&m[1], &m[0], 1, "merge, m");
+}
+
+static void test_has_fault(void)
+{
+    size_t n = length();
+    float *x = random_floats(n, TINY);
+    x[below((uint32_t)n)] = 0x1.fffffep127f;
+    if (plain.has_fault(x, n) || fast.has_fault(x, n))
+        fail("has_fault: finite values are called a fault");
+    static const uint32_t faults[] = { 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff };
+    x[below((uint32_t)n)] = vs_f32_of_bits(faults[below(5)]);
+    if (!plain.has_fault(x, n) || !fast.has_fault(x, n))
+        fail("has_fault: a fault among %zu values is not seen", n);
+}
+
+/* ---- matrices ---- */
+
+/* Bytes of a block where scales (f16) lie, so that random bytes can be given finite ones. */
+static const struct { int at[2]; } scales_at[VS_N_CLASSES] = {
+    [VS_CLASS_Q4] = { { 0, -1 } }, [VS_CLASS_Q4M] = { { 0, 2 } }, [VS_CLASS_Q5] = { { 0, -1 } }, [VS_CLASS_Q5M] = { { 0, 2 } },
+    [VS_CLASS_Q8] = { { 0, -1 } }, [VS_CLASS_K2] = { { 80, 82 } }, [VS_CLASS_K3] = { { 108, -1 } }, [VS_CLASS_K4] = { { 0, 2 } },
+    [VS_CLASS_K5] = { { 0, 2 } }, [VS_CLASS_K6] = { { 208, -1 } },
+};
+
+static void random_weights(const struct vs_matrix *m, uint8_t *to)
+{
+    const struct vs_class_info *info = &vs_class_infos[m->cls];
+    const struct vs_dtype_info *type = vs_dtype_info(info->dtype);
+    size_t n = vs_matrix_bytes(m);
+    uint32_t how = below(6);
+    for (size_t i = 0; i < n; i++)      /* also nothing but the largest and smallest codes */
+        to[i] = how == 0 ? 0xff : how == 1 ? 0x80 : how == 2 ? (uint8_t)(below(2) ? 0xff : 0) : (uint8_t)random64();
+    if (info->is_float) {
+        enum wild wild = some_wild();
+        for (size_t i = 0; i < n / type->block_bytes; i++) {
+            float v = value(wild);
+            uint16_t h = info->dtype == VS_F16 ? vs_f32_to_f16(v) : vs_f32_to_bf16(v);
+            memcpy(to + i * type->block_bytes, info->dtype == VS_F32 ? (void *)&v : (void *)&h, type->block_bytes);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i += type->block_bytes)
+        for (int k = 0; k < 2; k++) {
+            int at = scales_at[m->cls].at[k];
+            uint16_t h = (uint16_t)random64();
+            if ((h & 0x7c00) == 0x7c00 && below(50))     /* rarely an infinite or NaN scale */
+                h ^= 0x4000;
+            if (at >= 0)
+                memcpy(to + i + (size_t)at, &h, 2);
+        }
+}
+
+static void test_matmul(enum vs_matrix_class cls)
+{
+    const struct vs_class_info *info = &vs_class_infos[cls];
+    uint32_t unit = vs_dtype_info(info->dtype)->block_len;
+    struct vs_matrix w = { .cls = cls, .n_rows = between(1, below(4) ? 40 : 130) };
+    w.n_cols = unit == 256 ? 256 * between(1, 3) : unit == 32 ? 32 * between(1, 12) : between(1, 200);
+    uint8_t *file = array(vs_matrix_bytes(&w), NULL);
+    random_weights(&w, file);
+    w.data = file;
+    struct vs_matrix packed = w;
+    packed.packed = true;
+    size_t bytes = vs_matrix_bytes(&packed);
+    uint8_t *panels = array(bytes + 64, NULL);           /* a vector may be read past the end (cpu/backend.c) */
+    size_t n_panels = vs_matrix_n_panels(&w), cut = below((uint32_t)n_panels + 1);
+    vs_matrix_pack(&packed, file, panels, cut, n_panels);
+    vs_matrix_pack(&packed, file, panels, 0, cut);
+    packed.data = panels;
+    for (int i = 0; i < 3; i++) {                        /* a row comes out of both forms alike */
+        uint32_t row = below(w.n_rows);
+        float *a = floats(w.n_cols), *b = floats(w.n_cols), *c = floats(w.n_cols);
+        vs_matrix_row(&w, row, a);
+        vs_matrix_row(&packed, row, b);
+        compare(b, a, w.n_cols, "a packed row");
+        vs_dequantize(info->dtype, file + row * vs_matrix_row_bytes(&w), c, w.n_cols);
+        for (size_t k = 0; k < w.n_cols; k++)            /* the file's definition may round otherwise, by an ulp of the largest term */
+            if (!(vs_absf(a[k] - c[k]) <= 1e-5f * (vs_absf(a[k]) + vs_absf(c[k]) + 70000.0f)) && a[k] == a[k] && vs_absf(a[k]) < 1e30f)
+                fail("row %u, element %zu: %a, the file says %a", row, k, (double)a[k], (double)c[k]);
+    }
+
+    bool high = !info->is_float && below(3) == 0;
+    size_t n = between(1, below(3) ? 9 : 40), blocks = (w.n_cols + 31) / 32, ldx = w.n_cols + below(5), ldy = w.n_rows + below(5);
+    float *x = random_floats((n - 1) * ldx + w.n_cols, some_wild());
+    if (below(4) == 0)                                   /* every activation at the end of its range */
+        for (size_t i = 0; i < (n - 1) * ldx + w.n_cols; i++)
+            x[i] = below(16) ? 1.0f : -1.0f;
+    size_t pair = high ? 2 : 1;
+    struct vs_act *act = array(pair * n * blocks * sizeof *act, NULL);
+    for (size_t i = 0; i < n && !info->is_float; i++)
+        (high ? plain.quantize_high : plain.quantize)(x + i * ldx, w.n_cols, act + vs_act_index(blocks, pair * i),
+                                                      vs_act_width(pair * n, pair * i));
+    size_t n_y = (n - 1) * ldy + w.n_rows;
+    float *want = random_floats(n_y, TAME), *got = twin(want, n_y);
+    struct vs_matmul m = {
+        .w = &w, .n = n, .high = high, .x = act, .xf = x, .ldx = ldx, .y = want, .ldy = ldy,
+        .bias = below(2) ? random_floats(w.n_rows, TAME) : NULL,
+    };
+    uint32_t residual = below(3);
+    m.residual = residual == 0 ? NULL : residual == 1 ? want : random_floats(n_y, TAME);
+    size_t begin = below((uint32_t)n_panels), end = between((uint32_t)begin, (uint32_t)n_panels);
+    if (below(2)) {
+        begin = 0;
+        end = n_panels;
+    }
+    plain.matmul(&m, begin, end);
+    m.w = fast.packed ? &packed : &w;
+    m.y = got;
+    m.residual = residual == 1 ? got : m.residual;
+    fast.matmul(&m, begin, end);
+    char what[80];
+    snprintf(what, sizeof what, "matmul%s %s, %u x %u, %zu rows of x", high ? " high" : "", vs_dtype_info(info->dtype)->name, w.n_rows, w.n_cols, n);
+    compare(got, want, n_y, what);
+}
+
+/* ---- all arguments ---- */
+
+enum { AT_ONCE = 1 << 16 };
+
+/* Every float (or every stride-th), AT_ONCE at a time. */
+static void sweep(uint32_t stride)
+{
+    static float x[AT_ONCE], up[AT_ONCE], want[AT_ONCE], got[AT_ONCE];
+    static uint16_t want16[AT_ONCE], got16[AT_ONCE];
+    for (size_t i = 0; i < AT_ONCE; i++)
+        up[i] = 1.0f;
+    for (uint64_t first = 0; first < UINT64_C(1) << 32; first += (uint64_t)AT_ONCE * stride) {
+        for (uint64_t i = 0; i < AT_ONCE; i++)
+            x[i] = vs_f32_of_bits((uint32_t)(first + i * stride));
+        if (fast.to_f16 != plain.to_f16) {
+            plain.to_f16(want16, x, AT_ONCE);
+            fast.to_f16(got16, x, AT_ONCE);
+            compare_f16(got16, want16, AT_ONCE);
+        }
+        for (int act = 0; act < 2 && fast.glu != plain.glu; act++) {
+            plain.glu(want, x, up, AT_ONCE, (enum vs_activation)act);
+            fast.glu(got, x, up, AT_ONCE, (enum vs_activation)act);
+            compare(got, want, AT_ONCE, act ? "gelu of all floats" : "silu of all floats");
+        }
+        if (fast.softcap != plain.softcap) {
+            plain.softcap(want, x, 30.0f, AT_ONCE);
+            fast.softcap(got, x, 30.0f, AT_ONCE);
+            compare(got, want, AT_ONCE, "softcap of all floats");
+        }
+        for (size_t i = 0; i + VS_SPLIT <= AT_ONCE && fast.soft_max != plain.soft_max; i += VS_SPLIT) {
+            float max[2], sum[2];       /* the largest is 0, so that every negative float goes through the exponential as it is */
+            for (size_t j = 0; j < VS_SPLIT; j++)
+                want[j] = got[j] = j ? -vs_absf(x[i + j]) : 0.0f;
+            plain.soft_max(want, (struct vs_span){ 0, VS_SPLIT }, 1.0f, 0, &max[0], &sum[0]);
+            fast.soft_max(got, (struct vs_span){ 0, VS_SPLIT }, 1.0f, 0, &max[1], &sum[1]);
+            compare(got, want, VS_SPLIT, "soft_max of all floats");
+        }
+        for (size_t i = 0; i + 32 <= AT_ONCE && fast.quantize != plain.quantize; i += 32) {
+            _Alignas(64) struct vs_act a[2];             /* 1 sets the scale, so the others meet every rounding */
+            if (vs_absf(x[i]) > 2.0f || vs_absf(x[i + 31]) > 2.0f)
+                continue;
+            x[i] = 2.0f;
+            plain.quantize(x + i, 32, &a[0], 1);
+            fast.quantize(x + i, 32, &a[1], 1);
+            compare_bytes(&a[1], &a[0], sizeof a[0], "quantize of all floats");
+            _Alignas(64) struct vs_act h[2][2];
+            plain.quantize_high(x + i, 32, h[0], 2);
+            fast.quantize_high(x + i, 32, h[1], 2);
+            compare_bytes(h[1], h[0], sizeof h[0], "quantize_high of all floats");
+        }
+    }
+    for (uint32_t first = 0; first < 65536; first += AT_ONCE) {
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            want16[i] = (uint16_t)(first + i);
+        plain.from_f16(want, want16, AT_ONCE);
+        fast.from_f16(got, want16, AT_ONCE);
+        compare(got, want, AT_ONCE, "from_f16 of all");
+        plain.to_f16(got16, want, AT_ONCE);
+        compare_f16(got16, want16, AT_ONCE);             /* there and back */
+    }
+}
+
+int main(int argc, char **argv)
+{
+    all = argc > 1 && strcmp(argv[1], "all") == 0;
+    if (all)
+        n_rounds *= 10;
+    if (argc > 1 && strcmp(argv[1], "brief") == 0)
+        n_rounds /= 10;
+    static void (*const tests[])(void) = { test_rms_norm, test_quantize, test_glu, test_simple, test_rope, test_conversions, test_scores,
+                                           test_scores_q8,                                           test_soft_max, test_mix, test_merge, test_has_fault };
+    enum { N_TESTS = sizeof tests / sizeof *tests };
+    vs_fp_control_set();
+    vs_cpu_ops_init(&plain, VS_ISA_C);
+    for (int isa = 0; isa <= (int)vs_isa_best(); isa++) {
+        vs_cpu_ops_init(&fast, (enum vs_isa)isa);
+        size_t n = 0;
+        for (unsigned round = 0; round < n_rounds; round++) {
+            for (size_t t = 0; t < N_TESTS; t++, n++) {
+                tests[t]();
+                forget_arrays("a kernel");
+            }
+            for (int cls = 0; cls < VS_N_CLASSES; cls++, n++) {
+                test_matmul((enum vs_matrix_class)cls);
+                forget_arrays("matmul");
+            }
+        }
+        sweep(all ? 1 : n_rounds < 300 ? 65521 : 4099);
+        printf("%s: %zu random cases, every %s float: as plain C\n", fast.name, n, all ? "single" : "sampled");
+        fflush(stdout);
+    }
+    return 0;
+}
