@@ -12,7 +12,7 @@
 #if defined(__aarch64__)
 static const char *const names[VS_N_ISAS] = { "c", "neon", "i8mm" };
 #else
-static const char *const names[VS_N_ISAS] = { "c", "avx2", "avx512" };
+static const char *const names[VS_N_ISAS] = { "c", "avx2", "avxvnni", "avx512" };
 #endif
 
 const char *vs_isa_name(enum vs_isa isa)
@@ -36,6 +36,12 @@ static bool has_f16c(void)               /* clang 14 has no name for it */
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
 }
+
+static bool has_avxvnni(void)            /* the VEX encoding */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 4;
+}
 #endif
 
 enum vs_isa vs_isa_best(void)
@@ -47,7 +53,7 @@ enum vs_isa vs_isa_best(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
         return VS_ISA_AVX512;
-    return VS_ISA_AVX2;
+    return has_avxvnni() ? VS_ISA_AVXVNNI : VS_ISA_AVX2;
 #elif defined(__aarch64__)
     if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP))
         return VS_ISA_C;
@@ -64,6 +70,12 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
     if (isa >= VS_ISA_AVX2) {
         vs_cpu_ops_init_avx2(ops);
         vs_cpu_matmul_init_avx2(ops);
+    }
+    if (isa == VS_ISA_AVXVNNI) {         /* by whichever encoding is there */
+        if (has_avxvnni())
+            vs_cpu_matmul_init_avxvnni(ops);
+        else
+            vs_cpu_matmul_init_avx512vl(ops);
     }
     if (isa >= VS_ISA_AVX512) {
         vs_cpu_ops_init_avx512(ops);

@@ -53,7 +53,7 @@ static inline size_t vs_value_at(size_t head_dim, size_t t, size_t d)
 struct vs_span { uint32_t lo, hi; };
 
 struct vs_cpu_ops {
-    const char *name;                   /* "c", "avx2", "avx512" */
+    const char *name;                   /* of the level */
     bool packed;                        /* computes from panels; plain C computes from the file's blocks */
 
     /* y = x / sqrt(mean(x^2) + eps) * w. w NULL = ones. y may be x. */
@@ -100,9 +100,9 @@ struct vs_cpu_ops {
 #if defined(__aarch64__)
 enum vs_isa { VS_ISA_C, VS_ISA_NEON, VS_ISA_I8MM, VS_N_ISAS };       /* NEON: Armv8.2 with the dot instruction */
 #else
-enum vs_isa { VS_ISA_C, VS_ISA_AVX2, VS_ISA_AVX512, VS_N_ISAS };
+enum vs_isa { VS_ISA_C, VS_ISA_AVX2, VS_ISA_AVXVNNI, VS_ISA_AVX512, VS_N_ISAS };     /* AVX-512: with VNNI */
 #endif
-const char *vs_isa_name(enum vs_isa isa);                /* "c", "avx2", "avx512"; "c", "neon", "i8mm" */
+const char *vs_isa_name(enum vs_isa isa);                /* "c", "avx2", "avxvnni", "avx512"; "c", "neon", "i8mm" */
 int vs_isa_parse(const char *name);                      /* -1 when unknown; "auto" gives vs_isa_best() */
 enum vs_isa vs_isa_best(void);                           /* the highest that this CPU runs */
 
@@ -113,6 +113,8 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa);
 void vs_cpu_ops_init_c(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx2(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_avxvnni(struct vs_cpu_ops *ops);
+void vs_cpu_matmul_init_avx512vl(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_neon(struct vs_cpu_ops *ops);

@@ -14,6 +14,8 @@ FLAGS = """-std=gnu17 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -Wa
 # The suffix is the instruction set, as in CMakeLists.txt.
 X86 = {
     "_avx2.c": ["-mavx2", "-mfma", "-mf16c"],
+    "_avxvnni.c": ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+    "_avx512vl.c": "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512vnni".split(),
     "_avx512.c": "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mavx2 -mprefer-vector-width=512".split(),
 }
 ARM = {"_neon.c": ["-march=armv8.2-a+dotprod"], "_i8mm.c": ["-march=armv8.2-a+dotprod+i8mm"]}

@@ -64,8 +64,8 @@ class Parsing(Case):
             (["run", "--seed", "9223372036854775808", "x"], "a whole number from 0 to 9223372036854775807"),
             (["run", "--repeat-last-n", "-2", "x"], "a whole number from -1"),
             (["run", "--threads", "0", "x"], "a whole number from 1 to 256"),
-            (["run", "--isa", "sse", "x"], "auto, c, avx2 or avx512"),
-            (["run", "--isa", "c|avx2", "x"], "auto, c, avx2 or avx512"),
+            (["run", "--isa", "sse", "x"], "auto, c, avx2, avxvnni or avx512"),
+            (["run", "--isa", "c|avx2", "x"], "auto, c, avx2, avxvnni or avx512"),
             (["run", "--logit-bias", "5", "x"], "ID=X"),
             (["run", "--logit-bias", "5=nan", "x"], "ID=X"),
             (["run", "--stop", "", "x"], "empty"),
@@ -113,7 +113,7 @@ class Parsing(Case):
                 subprocess.run(["bash", "-n"], input=out.encode(), check=True)
         script = self.run_it("help", "--completion", "bash")[0] + '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
-        self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avx512"])
+        self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avxvnni", b"avx512"])
 
     def test_version(self):
         self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 1$")
@@ -122,7 +122,7 @@ class Parsing(Case):
     def test_doctor_says_what_to_do(self):
         env = dict(self.env, VERITAS_SANDBOX="landlock=1,namespaces=off")
         checks = {c["name"]: c for c in json.loads(self.run_it("doctor", "--json", env=env)[0])["checks"]}
-        for name in ("processors", "memory", "huge pages", "limit on memory", "limit on open files", "seccomp", "Landlock",
+        for name in ("threads", "memory", "huge pages", "limit on memory", "limit on open files", "seccomp", "Landlock",
                      "user namespaces", "sandbox level", "model directory", "socket"):
             self.assertIn(name, checks)
         for c in checks.values():

@@ -23,7 +23,9 @@ def runnable():
     if "avx2" in flags and "fma" in flags and "f16c" in flags:
         isas.append("avx2")
         if "avx512_vnni" in flags and "avx512bw" in flags and "avx512vl" in flags:
-            isas.append("avx512")
+            isas += ["avxvnni", "avx512"]
+        elif "avx_vnni" in flags:
+            isas.append("avxvnni")
     return isas
 
 

@@ -97,7 +97,7 @@ MUTATIONS = [
     ("merge-unfused", "splits are merged with two roundings on AVX2", [
         ("cpu/ops_avx2.c", "*l = vs_fmaf(l_split, b, *l * a);", "*l = l_split * b + *l * a;")]),
     ("sixteen-bits", "AVX2 sums five-bit codes without an offset in 16 bits", [
-        ("cpu/matmul_avx2.c", "const struct traits t = traits_of(cls);\n    const __m256i ones", "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
+        ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones", "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
          "        t = (struct traits){ .offset_shift = -1 };\n    const __m256i ones")]),
     ("nan-lost", "a NaN among the activations becomes zero", [
         ("cpu/ops_c.c", "a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);", "a->d = 0;"),

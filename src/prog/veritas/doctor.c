@@ -7,6 +7,9 @@
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,18 +50,24 @@ static bool read_line(const char *path, char *text, size_t n)
 static void check_cpu(struct facts *f)
 {
     char text[200];
-    snprintf(text, sizeof text, "%u usable", f->machine.n_cpus);
-    if (f->machine.quota_cpus > 0)
-        snprintf(text + strlen(text), sizeof text - strlen(text), " (quota of %.2f, %u allowed)", f->machine.quota_cpus,
-                 f->machine.n_affinity);
-    put(f, "processors", f->machine.n_cpus >= 1, "", text);
+    const struct vs_machine *m = &f->machine;
+    snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processors allowed, %u cores", m->n_cpus, m->n_affinity, m->n_cores);
+    if (m->quota_cpus > 0)
+        snprintf(text + strlen(text), sizeof text - strlen(text), ", a quota of %.2f", m->quota_cpus);
+    put(f, "threads", m->n_cpus >= 1, "", text);
+    snprintf(text, sizeof text, "%u", m->n_nodes);
+    put(f, "NUMA nodes", m->n_nodes <= 1, "numactl --cpunodebind=0 --membind=0 veritas serve keeps a model's weights beside its threads", text);
 #if defined(__x86_64__)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
     put(f, "AVX2, FMA", avx2, "without it plain C computes: the same answer, many times slower",
         avx2 ? "there: the avx2 kernels can run" : "not there");
-    put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 kernels run instead, with the same bits",
+    unsigned a = 0, b, c, d;
+    bool avxvnni = avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 4;
+    put(f, "AVX-VNNI", avxvnni || avx512, "nothing to do: the avx2 kernels run instead, with the same bits",
+        avxvnni ? "there: the avxvnni kernels can run" : avx512 ? "there as AVX-512 VL: the avxvnni kernels can run" : "not there");
+    put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 or avxvnni kernels run instead, with the same bits",
         avx512 ? "there: the avx512 kernels can run" : "not there");
 #elif defined(__aarch64__)
     bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && getauxval(AT_HWCAP2) & HWCAP2_I8MM;

@@ -22,7 +22,7 @@
 #if defined(__aarch64__)
 #define ISA_CHOICES "auto|c|neon|i8mm"
 #else
-#define ISA_CHOICES "auto|c|avx2|avx512"
+#define ISA_CHOICES "auto|c|avx2|avxvnni|avx512"
 #endif
 
 #define INT_HIGH 2147483647.0

@@ -33,7 +33,7 @@ struct vs_sink {
 /* Call before lock-in: libraries that would open files on first use do it now. */
 void vs_service_prepare(void);
 
-/* settings: {"threads":0|n, "isa":"auto|c|avx2|avx512", "ctx":0|n, "kv_type":"f16|f32|q8_0", "prefill_chunk":0|n,
+/* settings: {"threads":0|n, "isa":"auto|c|avx2|avxvnni|avx512", "ctx":0|n, "kv_type":"f16|f32|q8_0", "prefill_chunk":0|n,
  * "precision":"fast", "n_cpus":n, "free_bytes":n, "inspect_only":bool}. fd is the read-only model file;
  * the service reads all it needs and closes it. A file that can be parsed but not run (unsupported architecture) loads with
  * inspect_only and answers inspect and, when it has one, tokenize. */

@@ -1,0 +1,405 @@
+/* cpu/matmul_body_avx2.h - matrices on 8 lanes: one vector is half of a panel's 16 rows, four k of each. The body of three files:
+ *
+ *   matmul_avx2.c      products by vpmaddubsw
+ *   matmul_avxvnni.c   products by vpdpbusd, VEX encoding (VS_DPBUSD is its intrinsic)
+ *   matmul_avx512vl.c  the same, EVEX encoding: for CPUs that have the instruction only with AVX-512
+ *
+ * A tile is HALVES x 8 rows and NC columns (rows of x). vpdpbusd adds exact products in 32 bits; the offset of a format sits in the
+ * sum's start. Without it: codes are unsigned, so vpmaddubsw multiplies them with the signed
+ * activations; its 16-bit pair sums can't saturate (63 * 127 * 2 = 16002). They are added modulo 2^16 starting from
+ * -offset * (sum of q), and what comes out at the end of a scale's run fits: |code - offset| * 127 * 16 <= 32512 for 5
+ * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Five-bit codes without an offset
+ * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are made
+ * signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step.
+ */
+#ifndef VS_CPU_MATMUL_BODY_AVX2_H
+#define VS_CPU_MATMUL_BODY_AVX2_H
+#include "cpu/ops.h"
+
+#include "cpu/math_avx2.h"
+
+#include <string.h>
+
+#ifdef VS_DPBUSD
+enum { VNNI = 1 };
+#else
+enum { VNNI = 0 };
+#define VS_DPBUSD(sum, u, s) (sum)       /* never reached */
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { MAX_COLUMNS = 4 };
+
+INLINE __m256i load(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+INLINE __m256 half8(const uint8_t *p)                    /* 8 x f16 */
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+INLINE __m256 u8x8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+INLINE __m256 i8x8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+INLINE __m256i word(const void *p)                       /* 4 bytes to every lane */
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return _mm256_set1_epi32(v);
+}
+
+/* Codes of k-step g of a run of 32 for the 8 rows whose bytes begin at `at` (start of the run + 32 * half). */
+INLINE __m256i codes(const enum vs_matrix_class cls, const uint8_t *at, const int g)
+{
+    const __m256i low4 = _mm256_set1_epi8(15);
+    __m256i v;
+    switch (cls) {
+    case VS_CLASS_Q8:
+        return load(at + 64 * g);
+    case VS_CLASS_K2:
+        return _mm256_and_si256(_mm256_srli_epi16(load(at + 64 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
+    case VS_CLASS_K3: {
+        v = _mm256_and_si256(_mm256_srli_epi16(load(at + 64 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
+        __m256i plane = load(at + 128);
+        plane = g < 2 ? _mm256_slli_epi16(plane, 2 - g) : _mm256_srli_epi16(plane, g - 2);
+        return _mm256_or_si256(v, _mm256_and_si256(plane, _mm256_set1_epi8(4)));
+    }
+    default:
+        break;
+    }
+    v = load(at + 64 * (g / 2));
+    v = _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, low4);
+    if (cls == VS_CLASS_Q5 || cls == VS_CLASS_Q5M || cls == VS_CLASS_K5) {
+        __m256i plane = load(at + 256);
+        plane = g < 4 ? _mm256_slli_epi16(plane, 4 - g) : _mm256_srli_epi16(plane, g - 4);
+        v = _mm256_or_si256(v, _mm256_and_si256(plane, _mm256_set1_epi8(16)));
+    } else if (cls == VS_CLASS_K6) {
+        __m256i crumbs = load(at + 256 + 64 * (g / 4));
+        int shift = 4 - 2 * (g % 4);
+        crumbs = shift > 0 ? _mm256_slli_epi16(crumbs, shift) : _mm256_srli_epi16(crumbs, -shift);
+        v = _mm256_or_si256(v, _mm256_and_si256(crumbs, _mm256_set1_epi8(48)));
+    }
+    return v;
+}
+
+/* What differs between the classes, all known at compile time. */
+struct traits {
+    int super_len, super_bytes, header, step, offset_shift;      /* offset = 1 << shift; -1 = none */
+    bool per16, has_min, given_back;     /* the offset is only there to make sums fit 16 bits */
+};
+
+INLINE struct traits traits_of(const enum vs_matrix_class cls)
+{
+    switch (cls) {
+    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false, false };
+    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true,  false };
+    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false, false };
+    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320, VNNI ? -1 : 4, false, true, !VNNI };
+    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512, VNNI ? 7 : -1, false, false, false };
+    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true,  false };
+    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false, false };
+    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true,  false };
+    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320, VNNI ? -1 : 4, false, true, !VNNI };
+    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false, false };      /* K6 */
+    }
+}
+
+/* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run` for 8 rows; super points at the superblock. */
+INLINE __m256 scale8(const enum vs_matrix_class cls, const uint8_t *super, const int half, const int run, const int i)
+{
+    __m256 d = half8(super + 16 * half);
+    switch (cls) {
+    case VS_CLASS_K4:
+    case VS_CLASS_K5:
+        return _mm256_mul_ps(d, u8x8(super + 64 + 16 * run + 8 * half));
+    case VS_CLASS_K2: {
+        __m128i s = _mm_loadl_epi64((const __m128i *)(const void *)(super + 64 + 16 * (2 * run + i) + 8 * half));
+        s = _mm_and_si128(s, _mm_set1_epi8(15));
+        return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s)));
+    }
+    case VS_CLASS_K3:
+    case VS_CLASS_K6:
+        return _mm256_mul_ps(d, i8x8(super + 32 + 16 * (2 * run + i) + 8 * half));
+    default:
+        return d;
+    }
+}
+
+INLINE __m256 min8(const enum vs_matrix_class cls, const uint8_t *super, const int half, const int run, const int i)
+{
+    __m256 m = half8(super + 32 + 16 * half);
+    if (cls == VS_CLASS_Q4M || cls == VS_CLASS_Q5M)
+        return m;
+    m = _mm256_xor_ps(m, _mm256_set1_ps(-0.0f));
+    if (cls == VS_CLASS_K2) {
+        __m128i s = _mm_loadl_epi64((const __m128i *)(const void *)(super + 64 + 16 * (2 * run + i) + 8 * half));
+        s = _mm_and_si128(_mm_srli_epi16(s, 4), _mm_set1_epi8(15));
+        return _mm256_mul_ps(m, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s)));
+    }
+    return _mm256_mul_ps(m, u8x8(super + 192 + 16 * run + 8 * half));
+}
+
+/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
+INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int halves,
+                 const int nc, const bool high, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
+{
+    const struct traits t = traits_of(cls);
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i acc[2][MAX_COLUMNS];
+    for (int c = 0; c < nc; c++) {
+        __m256i start = _mm256_setzero_si256();
+        if (t.offset_shift >= 0 && VNNI)
+            start = _mm256_set1_epi32((steps == 8 ? x[c].nsum : x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1])
+                                      * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
+        else if (t.offset_shift >= 0)
+            start = _mm256_slli_epi16(word(steps == 8 ? x[c].npair32 : x[c].npair16[from / 4]), t.offset_shift);
+        for (int h = 0; h < halves; h++)
+            acc[h][c] = start;
+    }
+    for (int g = from; g < from + steps; g++)
+        for (int h = 0; h < halves; h++) {
+            __m256i w = codes(cls, at + 32 * h, g);
+            if (VNNI) {
+                for (int c = 0; c < nc; c++)
+                    acc[h][c] = VS_DPBUSD(acc[h][c], w, word(x[c].q + 4 * g));
+            } else if (cls == VS_CLASS_Q8) {
+                w = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+                __m256i size = _mm256_abs_epi8(w);
+                for (int c = 0; c < nc; c++) {
+                    __m256i q = _mm256_sign_epi8(word(x[c].q + 4 * g), w);
+                    acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(_mm256_maddubs_epi16(size, q), ones));
+                }
+            } else {
+                for (int c = 0; c < nc; c++)
+                    acc[h][c] = _mm256_add_epi16(acc[h][c], _mm256_maddubs_epi16(w, word(x[c].q + 4 * g)));
+            }
+        }
+    for (int c = 0; c < nc && !VNNI; c++) {
+        __m256i back = _mm256_set1_epi32(t.given_back ? x[c].nsum * (1 << t.offset_shift) : 0);
+        for (int h = 0; h < halves; h++) {
+            if (cls != VS_CLASS_Q8)
+                acc[h][c] = _mm256_madd_epi16(acc[h][c], ones);
+            if (t.given_back)
+                acc[h][c] = _mm256_sub_epi32(acc[h][c], back);
+        }
+    }
+    for (int c = 0; c < (high ? nc / 2 : nc); c++)
+        for (int h = 0; h < halves; h++) {
+            __m256i sum = acc[h][high ? 2 * c : c];
+            if (high)                                    /* two columns make one: 254 hi = 256 hi - 2 hi */
+                sum = _mm256_add_epi32(_mm256_sub_epi32(_mm256_slli_epi32(sum, 8), _mm256_slli_epi32(sum, 1)), acc[h][2 * c + 1]);
+            ret[h][c] = _mm256_cvtepi32_ps(sum);
+        }
+}
+
+/* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
+INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves, const int nc,
+                  const bool high, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
+{
+    const struct traits t = traits_of(cls);
+    const int pair = high ? 2 : 1, chains = nc / pair;
+    const uint8_t *at = super + t.header + run * t.step + 32 * half;
+    __m256 sum[2][MAX_COLUMNS];
+    if (t.per16) {
+        __m256 first[2][MAX_COLUMNS];
+        dots(cls, at, 0, 4, halves, nc, high, x, first);
+        for (int h = 0; h < halves; h++) {
+            __m256 s = scale8(cls, super, half + h, run, 0);
+            for (int c = 0; c < chains; c++)
+                first[h][c] = _mm256_mul_ps(first[h][c], s);
+        }
+        dots(cls, at, 4, 4, halves, nc, high, x, sum);
+        for (int h = 0; h < halves; h++) {
+            __m256 s = scale8(cls, super, half + h, run, 1);
+            for (int c = 0; c < chains; c++) {
+                __m256 v = _mm256_fmadd_ps(sum[h][c], s, first[h][c]);
+                acc[h][c] = _mm256_fmadd_ps(v, _mm256_broadcast_ss(&x[c * pair].d), acc[h][c]);
+            }
+            for (int i = 0; i < 2 && t.has_min; i++) {
+                __m256 m = min8(cls, super, half + h, run, i);
+                for (int c = 0; c < chains; c++)
+                    acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].dsh[i]), acc[h][c]);
+            }
+        }
+        return;
+    }
+    dots(cls, at, 0, 8, halves, nc, high, x, sum);
+    for (int h = 0; h < halves; h++) {
+        __m256 s = scale8(cls, super, half + h, run, 0);
+        for (int c = 0; c < chains; c++)
+            acc[h][c] = _mm256_fmadd_ps(sum[h][c], _mm256_mul_ps(s, _mm256_broadcast_ss(&x[c * pair].d)), acc[h][c]);
+        if (t.has_min) {
+            __m256 m = min8(cls, super, half + h, run, 0);
+            for (int c = 0; c < chains; c++)
+                acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].ds), acc[h][c]);
+        }
+    }
+}
+
+/* Rows row .. row + 8 * halves of columns first .. first + nc: bias, residual, store. */
+INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const int halves, const int nc, __m256 acc[2][MAX_COLUMNS])
+{
+    for (int c = 0; c < nc; c++)
+        for (int h = 0; h < halves; h++) {
+            size_t r = row + 8 * (size_t)h, at = (first + (size_t)c) * m->ldy + r;
+            if (r + 8 <= m->w->n_rows) {
+                __m256 v = acc[h][c];
+                if (m->bias)
+                    v = _mm256_add_ps(v, _mm256_loadu_ps(m->bias + r));
+                if (m->residual)
+                    v = _mm256_add_ps(_mm256_loadu_ps(m->residual + at), v);
+                _mm256_storeu_ps(m->y + at, v);
+                continue;
+            }
+            float lane[8];
+            _mm256_storeu_ps(lane, acc[h][c]);
+            for (size_t i = 0; r + i < m->w->n_rows && i < 8; i++) {
+                float v = lane[i];
+                if (m->bias)
+                    v += m->bias[r + i];
+                if (m->residual)
+                    v = m->residual[at + i] + v;
+                m->y[at + i] = v;
+            }
+        }
+}
+
+/* nc columns that lie in one activation panel of `width` rows, against one panel of weights. */
+INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
+                 const struct vs_act *x, size_t width, const int halves, const int nc, const bool high)
+{
+    const struct traits t = traits_of(cls);
+    const int runs = t.super_len / 32;
+    size_t n_super = m->w->n_cols / (unsigned)t.super_len;
+    for (int half = 0; half < 2; half += halves) {
+        __m256 acc[2][MAX_COLUMNS];
+        for (int h = 0; h < halves; h++)
+            for (int c = 0; c < nc; c++)
+                acc[h][c] = _mm256_setzero_ps();
+        const struct vs_act *at = x;
+        const uint8_t *super = panel;
+        for (size_t s = 0; s < n_super; s++, super += t.super_bytes)
+            for (int run = 0; run < runs; run++, at += width)
+                run32(cls, super, run, half, halves, nc, high, at, acc);
+        finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
+    }
+}
+
+INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
+{
+    size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
+    for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
+        size_t width = vs_act_width(n, first);
+        const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
+        for (size_t p = begin; p < end; p++) {
+            const uint8_t *panel = m->w->data + p * panel_bytes;
+            size_t row = p * VS_PANEL_ROWS;
+            size_t c = 0;
+            for (; c + 4 <= width; c += 4)
+                tile(cls, m, panel, row, first + c, x + c, width, 1, 4, high);
+            if (!high && width - c == 3)
+                tile(cls, m, panel, row, first + c, x + c, width, 1, 3, false);
+            else if (width - c == 2)
+                tile(cls, m, panel, row, first + c, x + c, width, 2, 2, high);
+            else if (!high && width - c == 1)
+                tile(cls, m, panel, row, first + c, x + c, width, 2, 1, false);
+        }
+    }
+}
+
+/* One function for each class, so that everything above is compiled with its constants. */
+#define CLASS_FUNCTION(cls)                                                                  \
+    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
+    {                                                                                        \
+        if (m->high)                                                                         \
+            panels(VS_CLASS_##cls, m, begin, end, true);                                     \
+        else                                                                                 \
+            panels(VS_CLASS_##cls, m, begin, end, false);                                    \
+    }
+CLASS_FUNCTION(Q4) CLASS_FUNCTION(Q4M) CLASS_FUNCTION(Q5) CLASS_FUNCTION(Q5M) CLASS_FUNCTION(Q8)
+CLASS_FUNCTION(K2) CLASS_FUNCTION(K3) CLASS_FUNCTION(K4) CLASS_FUNCTION(K5) CLASS_FUNCTION(K6)
+
+/* ---- float weights: 32 fma from zero, then one add to the chain ---- */
+
+INLINE void float_values(const enum vs_matrix_class cls, const uint8_t *at, __m256 ret[2])
+{
+    for (int h = 0; h < 2; h++) {
+        if (cls == VS_CLASS_F32)
+            ret[h] = _mm256_loadu_ps((const float *)(const void *)(at + 32 * h));
+        else if (cls == VS_CLASS_F16)
+            ret[h] = half8(at + 16 * h);
+        else
+            ret[h] = _mm256_castsi256_ps(_mm256_slli_epi32(
+                _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(at + 16 * h))), 16));
+    }
+}
+
+INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
+                       const int nc)
+{
+    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols;
+    __m256 acc[2][MAX_COLUMNS];
+    for (int c = 0; c < nc; c++)
+        acc[0][c] = acc[1][c] = _mm256_setzero_ps();
+    for (size_t k0 = 0; k0 < n; k0 += 32) {
+        size_t end = n - k0 < 32 ? n : k0 + 32;
+        __m256 block[2][MAX_COLUMNS];
+        for (int c = 0; c < nc; c++)
+            block[0][c] = block[1][c] = _mm256_setzero_ps();
+        for (size_t k = k0; k < end; k++) {
+            __m256 w[2];
+            float_values(cls, panel + k * step, w);
+            for (int c = 0; c < nc; c++) {
+                __m256 x = _mm256_broadcast_ss(m->xf + (first + (size_t)c) * m->ldx + k);
+                block[0][c] = _mm256_fmadd_ps(w[0], x, block[0][c]);
+                block[1][c] = _mm256_fmadd_ps(w[1], x, block[1][c]);
+            }
+        }
+        for (int c = 0; c < nc; c++)
+            for (int h = 0; h < 2; h++)
+                acc[h][c] = _mm256_add_ps(acc[h][c], block[h][c]);
+    }
+    finish(m, row, first, 2, nc, acc);
+}
+
+INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
+{
+    size_t panel_bytes = vs_matrix_panel_bytes(m->w);
+    for (size_t p = begin; p < end; p++) {
+        const uint8_t *panel = m->w->data + p * panel_bytes;
+        size_t i = 0, row = p * VS_PANEL_ROWS;
+        for (; i + 3 <= m->n; i += 3)
+            float_tile(cls, m, panel, row, i, 3);
+        for (; i < m->n; i++)
+            float_tile(cls, m, panel, row, i, 1);
+    }
+}
+
+#define FLOAT_FUNCTION(cls)                                                                  \
+    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
+    {                                                                                        \
+        float_panels(VS_CLASS_##cls, m, begin, end);                                         \
+    }
+FLOAT_FUNCTION(F32) FLOAT_FUNCTION(F16) FLOAT_FUNCTION(BF16)
+
+static void matmul(const struct vs_matmul *m, size_t begin, size_t end)
+{
+    static void (*const functions[VS_N_CLASSES])(const struct vs_matmul *, size_t, size_t) = {
+        [VS_CLASS_Q4] = panels_Q4, [VS_CLASS_Q4M] = panels_Q4M, [VS_CLASS_Q5] = panels_Q5, [VS_CLASS_Q5M] = panels_Q5M,
+        [VS_CLASS_Q8] = panels_Q8, [VS_CLASS_K2] = panels_K2, [VS_CLASS_K3] = panels_K3, [VS_CLASS_K4] = panels_K4,
+        [VS_CLASS_K5] = panels_K5, [VS_CLASS_K6] = panels_K6, [VS_CLASS_F32] = panels_F32, [VS_CLASS_F16] = panels_F16,
+        [VS_CLASS_BF16] = panels_BF16,
+    };
+    functions[m->w->cls](m, begin, end);
+}
+#endif
