@@ -249,6 +249,30 @@ class Faults(unittest.TestCase):
         for raw in ([], ["--raw"]):
             self.assertEqual(len(prompt(*raw)) - len(prompt("--special", *raw)), len("<|im_end|>") - 1)
 
+    def test_wrong_types_are_told(self):
+        self.serve()
+        x = c.Client(self.dir + "/run/s")
+        good = {"model": "one", "prompt": "x", "raw": True, "max_tokens": 1, "ignore_eos": True}
+
+        def refused(kind, **request):
+            with self.assertRaises(c.Failure, msg=str(request)) as failure:
+                x.wait(x.request(kind, request))
+            self.assertEqual((failure.exception.kind, failure.exception.name), (c.REJECTED, "INVALID"), str(failure.exception))
+            return str(failure.exception)
+        for key, value in dict(raw=1, special="yes", ignore_eos=0, logits_hash="x", prompt=5, system=5, stop="x", stop_tokens=5, sampling=5, tools={},
+                               max_tokens=1.5, logprobs=101, tokens="x").items():
+            self.assertIn(key, refused(c.GENERATE, **{**good, key: value}))
+        for key, value in dict(temperature="x", top_k=-1, top_p=-0.1, seed=1.5, min_p=True, repeat_penalty=0, logit_bias=5).items():
+            self.assertIn(key, refused(c.GENERATE, **good, sampling={key: value}))
+        for bias in ([[1]], [[1, "inf"]], [[99999, 1]], [[1, 1e300]], {"1": 1}):
+            self.assertIn("logit_bias", refused(c.GENERATE, **good, sampling={"logit_bias": bias}))
+        self.assertIn("forbid every token", refused(c.GENERATE, **good, sampling={"logit_bias": [[i, "-inf"] for i in range(600)]}))
+        self.assertIn("pp", refused(c.BENCH, model="one", pp="x"))
+        self.assertIn("ctx", refused(c.INSPECT, model="one", ctx=-1))
+        self.assertIn("text", refused(c.TOKENIZE, model="one", text=5))
+        self.assertEqual(len(x.wait(x.request(c.GENERATE, {**good, "stop": None, "sampling": {"logit_bias": []}}))["tokens"]), 1)
+        x.close()
+
     def test_forbidden_token(self):
         words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "1", "--json", "x"]
         best = json.loads(self.call(*words)[0])["tokens"][0]

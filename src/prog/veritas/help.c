@@ -146,6 +146,8 @@ static void man_environment(void)
     printf(".SH ENVIRONMENT\n"
            ".TP\n.B VERITAS_MODELS\nThe model directory.\n"
            ".TP\n.B VERITAS_SOCKET\nThe socket of the daemon.\n"
+           ".TP\n.B VERITAS_SANDBOX\nThe lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says.\n"
+           ".TP\n.B VERITAS_DEBUG\nWhen set: workers may write to standard error.\n"
            ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
            ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history, digests and the "
            "socket lie.\n");

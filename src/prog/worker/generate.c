@@ -96,10 +96,12 @@ static int number(const json_t *o, const char *key, float *ret, struct vs_error 
 static int read_bias(struct job *j, const json_t *list)
 {
     size_t n = json_array_size(list);
-    if (!list || !n)
+    if (!list || json_is_null(list))
         return VS_OK;
     if (!json_is_array(list) || n > MAX_BIAS)
         return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias must be a list of at most %d [id, bias]", MAX_BIAS);
+    if (!n)
+        return VS_OK;
     j->bias = calloc(n, sizeof *j->bias);
     if (!j->bias)
         return vs_error_set(j->err, VS_E_NOMEM, "out of memory");
