@@ -128,6 +128,20 @@ class Serve(unittest.TestCase):
         with open(f"{self.dir}/cache/veritas/digests") as f:
             self.assertRegex(f.read(), r" [0-9a-f]{64}\n$")
 
+    def test_what_a_worker_must_not_do(self):
+        self.start()
+        self.call("load", "good")
+        level = self.ps()["models"][0]["sandbox"]["level"]
+        self.assertGreaterEqual(level, 2)
+        for name, said in (("open", "openat"), ("create", "openat"), ("unix", "socket"), ("inet", "socket"), ("fork", "clone"),
+                           ("kill", "kill"), ("code", "mmap"), ("exec", "")):
+            done = self.call("run", "-m", "good", "@try " + name)
+            self.assertEqual(done.returncode, 70, done)
+            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped" if said else
+                             r"killed by the kernel for a forbidden system call \(exec, ")
+            self.call("unload", "good")     # a new worker, without the back-off of one that died
+        self.assertEqual(self.call("run", "-m", "good", "still here").stdout, "still here\n")
+
     def test_calls_after_lock_in(self):
         if not shutil.which("strace"):
             self.skipTest("strace is not installed")
