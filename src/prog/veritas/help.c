@@ -235,7 +235,7 @@ static void bash_completion(void)
            "_veritas() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} words= models= files=\n"
            "    COMPREPLY=()\n"
-           "    if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W '");
+           "    if [ \"$COMP_CWORD\" = 1 ] || { [ \"$cmd\" = help ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; }; then COMPREPLY=($(compgen -W '");
     command_words(false);
     printf("' -- \"$cur\")); return; fi\n    if [ \"$cmd\" = models ]; then\n"
            "        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '");
