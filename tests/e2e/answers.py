@@ -6,6 +6,7 @@ usage: answers.py PATH-OF-veritas. Exit code 77 (skipped) when the default model
 import ast
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -96,8 +97,11 @@ class Answers(unittest.TestCase):
         self.run_it("run", "--logit-bias", "99999999=1", "Hello", status=2)
 
     def test_chat_remembers(self):
-        out, _ = self.run_it("chat", "--temp", "0", "-n", "24", text="My name is Ada.\nWhat is my name?\n")
+        out, err = self.run_it("chat", "--temp", "0", "-n", "24", "--timings", text="My name is Ada.\nWhat is my name?\n")
         self.assertIn("Ada", out)
+        read = [tuple(map(int, m)) for m in re.findall(r"prompt: (\d+) tokens \((\d+) from before\)", err)]
+        self.assertEqual(len(read), 2)
+        self.assertGreater(read[1][1], read[0][0])      # the second turn does not read the first again
 
     def test_ctrl_c(self):
         p = subprocess.Popen([VERITAS, "run", "--ignore-eos", "-n", "2000", "Tell me a long story."], env=ENV, stdout=subprocess.PIPE,

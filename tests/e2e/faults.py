@@ -2,6 +2,7 @@
 """Faults through the shipped programs with a real engine and generated models: what dies, changes, fills up or never reads, and
 who notices. usage: faults.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import json
+import math
 import os
 import re
 import shutil
@@ -272,6 +273,25 @@ class Faults(unittest.TestCase):
         self.assertIn("text", refused(c.TOKENIZE, model="one", text=5))
         self.assertEqual(len(x.wait(x.request(c.GENERATE, {**good, "stop": None, "sampling": {"logit_bias": []}}))["tokens"]), 1)
         x.close()
+
+    def test_perplexity_needs_two_windows(self):
+        for n, status in ((7, 2), (8, 0)):  # a token for each digit
+            _, err = self.call("perplexity", "-m", "one", "--ctx", "4", text="7" * n, status=status)
+            self.assertEqual("two windows of 4" in err, status == 2, err)
+        self.assertIn("too short", self.call("perplexity", "-m", "one", "--ctx", "2", text="7" * 9, status=2)[1])
+
+    def test_logprobs(self):
+        words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "5", "--json", "x"]
+        answer = json.loads(self.call(*words, "--logprobs", "4")[0])
+        self.assertEqual([row["id"] for row in answer["logprobs"]], answer["tokens"])
+        for row in answer["logprobs"]:
+            best = [b["logprob"] for b in row["top"]]
+            self.assertEqual(best, sorted(best, reverse=True))
+            self.assertEqual((len(best), row["top"][0]["id"], row["top"][0]["logprob"]), (4, row["id"], row["logprob"]))
+            self.assertLess(sum(map(math.exp, best)), 1 + 1e-6)
+        whole = json.loads(self.call(*words, "--logprobs", "0")[0])["logprobs"]
+        self.assertEqual([(row["id"], row["top"]) for row in whole], [(i, []) for i in answer["tokens"]])
+        self.assertNotIn("logprobs", json.loads(self.call(*words)[0]))
 
     def test_forbidden_token(self):
         words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "1", "--json", "x"]
