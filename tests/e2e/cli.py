@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -101,6 +102,23 @@ class Parsing(Case):
             self.assertTrue(text.startswith("usage: veritas " + name))
         for name in ("list", "pull", "add", "rm", "path"):
             self.assertIn(".SH OPTIONS", self.run_it("help", "models", name, "--man")[0])
+
+    def test_one_table_of_options(self):
+        """What --help lists is in the man page and in each completion."""
+        scripts = [self.run_it("help", "--completion", shell)[0] for shell in ("bash", "zsh", "fish")]
+        commands = re.findall(r"^  ([a-z]+) ", self.run_it("help")[0], re.M)
+        seen = set()
+        for words in [[c] for c in commands if c not in ("veritas", "models")] + [["models", w] for w in "list pull add rm path".split()]:
+            options = re.findall(r"^ +(?:-\w, )?--([a-z-]+)", self.run_it(*words, "--help")[0], re.M)
+            self.assertIn("help", options)
+            page = self.run_it("help", *words, "--man")[0].replace("\\-", "-")
+            for option in options:
+                self.assertIn("--" + option, page, words)
+            seen.update(options)
+        self.assertGreater(len(seen), 35)
+        for option in seen:
+            for script in scripts:
+                self.assertRegex(script, rf"(--|-l '?){option}\b")
 
     def test_help_wins_over_other_mistakes(self):
         self.run_it("run", "--temp", "x", "--help")

@@ -121,6 +121,24 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.daemon.wait(10), 0)
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
 
+    def test_two_daemons_at_once(self):
+        self.start()
+        self.daemon.kill()              # its socket stays
+        self.daemon.wait()
+        self.daemon.stderr.close()
+        self.daemon = None
+        both = [subprocess.Popen([f"{self.dir}/veritas", "serve"], env=self.env, stderr=subprocess.DEVNULL) for _ in range(2)]
+        try:
+            self.wait_for(lambda: any(p.poll() is not None for p in both))
+            self.assertEqual(sorted(str(p.poll()) for p in both), ["5", "None"])     # the second says that one is there
+            self.assertEqual(self.call("stop").returncode, 0)
+            self.wait_for(lambda: all(p.poll() is not None for p in both))
+        finally:
+            for p in both:
+                if p.poll() is None:
+                    p.kill()
+                p.wait()
+
     def test_digest_is_remembered(self):
         self.start()
         self.call("load", "good")
