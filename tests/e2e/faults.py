@@ -225,6 +225,22 @@ class Faults(unittest.TestCase):
         self.assertEqual(p.returncode, 3, err)
         self.assertRegex(err.decode(), r"^veritas: [^\n]*(file was cut|was changed|past the end|larger than the file)[^\n]*\n$")
 
+    def test_file_is_not_read_after_load(self):
+        self.serve()
+        x = c.Client(self.dir + "/run/s")
+        request = {"prompt": "the sky is", "raw": True, "ignore_eos": True, "max_tokens": 8, "logits_hash": True}
+        for arch in ("llama", "gemma3"):
+            path = f"{self.dir}/{arch}.gguf"
+            self.make(path, "--arch", arch, "--type", "mixed", "--embd", "256", "--heads", "4")
+            x.load_path(path)
+            first = x.wait(x.request(c.GENERATE, {"model": path, **request}))["logits_hash"]
+            os.truncate(path, 0)
+            request["prompt"] += " blue and wide"           # other rows of the embedding
+            x.wait(x.request(c.GENERATE, {"model": path, **request}))
+            request["prompt"] = "the sky is"
+            self.assertEqual(x.wait(x.request(c.GENERATE, {"model": path, **request}))["logits_hash"], first)
+        x.close()
+
     def test_file_changed_before_its_worker_is_restarted(self):
         self.serve()
         self.call("load", "one")
@@ -292,6 +308,16 @@ class Faults(unittest.TestCase):
         whole = json.loads(self.call(*words, "--logprobs", "0")[0])["logprobs"]
         self.assertEqual([(row["id"], row["top"]) for row in whole], [(i, []) for i in answer["tokens"]])
         self.assertNotIn("logprobs", json.loads(self.call(*words)[0]))
+
+    def test_date_in_a_template(self):
+        with open(self.dir + "/template", "w") as f:
+            f.write("{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}")
+        self.make(self.models + "/dated.gguf", "--chat-template", self.dir + "/template")
+
+        def text(*more):
+            ids = json.loads(self.call("run", "-m", "dated", "-n", "0", "--json", *more, "x")[0])["prompt_tokens"]
+            return self.call("detokenize", "-m", "dated", *map(str, ids))[0]
+        self.assertEqual([text(), text("--now", "1764000000")], ["1970-01-01 x", "2025-11-24 x"])
 
     def test_forbidden_token(self):
         words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "1", "--json", "x"]
