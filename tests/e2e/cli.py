@@ -257,6 +257,13 @@ class Run(Case):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"cannot write", done.stderr)
 
+    def test_closed_descriptors(self):
+        for closed, status, out in ((">&-", 1, b""), ("<&-", 0, "Hello wörld\n".encode()), ("2>&-", 0, "Hello wörld\n".encode()),
+                                    ("<&- >&- 2>&-", 1, b"")):
+            done = subprocess.run(["bash", "-c", f'exec "$0" run -m name x {closed}', VERITAS], env=self.env, capture_output=True, timeout=20)
+            self.assertEqual((done.returncode, done.stdout), (status, out), (closed, done.stderr))
+            self.assertEqual(b"cannot write" in done.stderr, closed == ">&-", (closed, done.stderr))
+
     def test_a_model_cannot_steer_the_terminal(self):
         self.daemon.answers["generate"] = lambda r: [token(1, "a\x1b[31mb\u009bc"), complete(text="", tokens=[1])]
         pid, fd = pty.fork()

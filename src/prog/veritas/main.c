@@ -6,6 +6,7 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +127,11 @@ int main(int argc, char **argv)
 {
     /* A closed pipe is an error of a write, and not the end of the process before it could clean up. */
     signal(SIGPIPE, SIG_IGN);
+    /* Where a standard descriptor is closed the next file or socket would take its number, and get what is written there. Nothing can
+     * be written to the stand-in for standard output, so that a lost answer is noticed. */
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd)
+            return 1;
     if (argc < 2) {
         vs_help_print(NULL);
         return 2;
