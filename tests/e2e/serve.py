@@ -139,6 +139,19 @@ class Serve(unittest.TestCase):
                     p.kill()
                 p.wait()
 
+    def test_stop_waits_for_the_end(self):
+        self.start()
+        first = self.daemon
+        busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 60"], env=self.env, stdout=subprocess.PIPE)
+        self.assertEqual(busy.stdout.read(1), b"x")
+        self.assertEqual(self.call("stop").returncode, 0)
+        self.assertEqual((busy.wait(5), len(busy.stdout.read())), (0, 60))      # the answer was finished first: 59 more and a newline
+        busy.stdout.close()
+        self.start()                    # at once, on the same socket
+        self.assertEqual(first.wait(5), 0)
+        first.stderr.close()
+        self.assertEqual(self.call("ps").returncode, 0)     # the first one did not take the second one's socket away
+
     def test_digest_is_remembered(self):
         self.start()
         self.call("load", "good")

@@ -62,6 +62,7 @@ struct worker {
 struct supervisor {
     char directory[1024], socket[sizeof ((struct sockaddr_un *)0)->sun_path], broker_path[1100], worker_path[1100];
     int private_fd, listen_fd, control_fd, signal_fd, null_fd;
+    ino_t socket_inode;
     int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
     pid_t broker_pid;
     uint64_t broker_started, broker_backoff, broker_restart_at;
@@ -795,6 +796,7 @@ static int open_socket(struct supervisor *s, struct vs_error *err)
         rc = vs_error_set(err, VS_E_SYSTEM, "%s: %s", s->socket, strerror(done ? errno : error));
         goto out;
     }
+    s->socket_inode = lstat(s->socket, &st) == 0 ? st.st_ino : 0;
     s->listen_fd = fd;
     fd = -1;
 out:
@@ -803,6 +805,20 @@ out:
     if (lock >= 0)
         close(lock);
     return rc;
+}
+
+/* Removes our socket, and not that of a successor which has taken its place already. */
+static void remove_socket(const struct supervisor *s)
+{
+    char folder[sizeof s->socket];
+    struct stat st;
+    memcpy(folder, s->socket, sizeof folder);
+    *strrchr(folder, '/') = 0;
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock >= 0 && flock(lock, LOCK_EX) == 0 && lstat(s->socket, &st) == 0 && st.st_ino == s->socket_inode)
+        unlink(s->socket);
+    if (lock >= 0)
+        close(lock);
 }
 
 static int set_up(struct supervisor *s, const char *socket_path, int private_fd, struct vs_error *err)
@@ -882,7 +898,9 @@ int vs_command_serve(const struct vs_args *args)
         kill(s->broker_pid, SIGKILL);
     for (int i = 0; i < MAX_WORKERS; i++)
         worker_free(&s->workers[i]);
-    if (s->listen_fd >= 0)
-        unlink(s->socket);
+    if (s->listen_fd >= 0) {
+        close(s->listen_fd);            /* first: who holds the lock may be looking whether somebody listens */
+        remove_socket(s);
+    }
     return vs_status_exit(rc);
 }
