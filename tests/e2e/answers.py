@@ -6,7 +6,9 @@ usage: answers.py PATH-OF-veritas. Exit code 77 (skipped) when the default model
 import ast
 import json
 import os
+import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -96,8 +98,11 @@ class Answers(unittest.TestCase):
         self.run_it("run", "--logit-bias", "99999999=1", "Hello", status=2)
 
     def test_chat_remembers(self):
-        out, _ = self.run_it("chat", "--temp", "0", "-n", "24", text="My name is Ada.\nWhat is my name?\n")
+        out, err = self.run_it("chat", "--temp", "0", "-n", "24", "--timings", text="My name is Ada.\nWhat is my name?\n")
         self.assertIn("Ada", out)
+        read = [tuple(map(int, m)) for m in re.findall(r"prompt: (\d+) tokens \((\d+) from before\)", err)]
+        self.assertEqual(len(read), 2)
+        self.assertGreater(read[1][1], read[0][0])      # the second turn does not read the first again
 
     def test_ctrl_c(self):
         p = subprocess.Popen([VERITAS, "run", "--ignore-eos", "-n", "2000", "Tell me a long story."], env=ENV, stdout=subprocess.PIPE,
@@ -108,6 +113,45 @@ class Answers(unittest.TestCase):
         _, err = p.communicate(timeout=30)
         self.assertEqual(p.returncode, 6, err)
         self.assertLess(time.time() - begin, 5)
+
+    def test_example_of_the_protocol(self):
+        """docs/PROTOCOL.md, "An example, byte for byte": what it says is sent, and what comes back is what it says (.. is anything)."""
+        ours, theirs = socket.socketpair()
+        serve = subprocess.Popen([VERITAS, "serve", "--private-fd", str(theirs.fileno())], env=ENV, pass_fds=[theirs.fileno()])
+        theirs.close()
+        ours.settimeout(60)
+        stream = ours.makefile("rb")
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/PROTOCOL.md"), encoding="utf-8") as f:
+            example = f.read().split("## An example, byte for byte")[1].split("\n## ")[0]
+        n_frames = 0
+        for way, text in re.findall(r"^    (->|<-) (.*)$", example, re.M):
+            head, rest = re.fullmatch(r"((?:(?:[0-9a-f]{2}|\.\.) +){16})(.*)", text + " ").groups()
+            head, rest = head.split(), rest.strip()
+            if way == "->":
+                if head[0] == "..":
+                    head[:4] = struct.pack("<I", len(rest)).hex(" ").split()
+                self.assertEqual(struct.unpack("<I", bytes.fromhex("".join(head[:4])))[0], len(rest))
+                ours.sendall(bytes.fromhex("".join(head)) + rest.encode())
+            else:
+                while True:
+                    got = stream.read(16)
+                    payload = stream.read(struct.unpack("<I", got[:4])[0])
+                    if got[4:6] != b"\x42\0":      # PROGRESS may come at any time
+                        break
+                for want, byte in zip(head, got):
+                    self.assertIn(want, ("..", f"{byte:02x}"), text)
+                if rest[0] == "{":                  # the beginning of the JSON, up to what is left out
+                    for part in rest.strip("{}").split(",..."):
+                        for pair in re.findall(r'"\w+":(?:"\w[^".]*|\d+|\[\d+\])', part):
+                            self.assertIn(pair.replace(" ", ""), payload.decode().replace(" ", ""))
+                else:
+                    numbers, word = re.fullmatch(r"((?:[0-9a-f]{2} +)+)(\w+)", rest).groups()
+                    self.assertEqual(payload, bytes.fromhex(numbers) + word.encode())
+            n_frames += 1
+        self.assertEqual(n_frames, 5)
+        stream.close()
+        ours.close()
+        self.assertEqual(serve.wait(5), 0)
 
     def test_daemon(self):
         serve = subprocess.Popen([VERITAS, "serve"], env=ENV, stderr=subprocess.PIPE)

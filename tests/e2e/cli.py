@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -102,6 +103,23 @@ class Parsing(Case):
         for name in ("list", "pull", "add", "rm", "path"):
             self.assertIn(".SH OPTIONS", self.run_it("help", "models", name, "--man")[0])
 
+    def test_one_table_of_options(self):
+        """What --help lists is in the man page and in each completion."""
+        scripts = [self.run_it("help", "--completion", shell)[0] for shell in ("bash", "zsh", "fish")]
+        commands = re.findall(r"^  ([a-z]+) ", self.run_it("help")[0], re.M)
+        seen = set()
+        for words in [[c] for c in commands if c not in ("veritas", "models")] + [["models", w] for w in "list pull add rm path".split()]:
+            options = re.findall(r"^ +(?:-\w, )?--([a-z-]+)", self.run_it(*words, "--help")[0], re.M)
+            self.assertIn("help", options)
+            page = self.run_it("help", *words, "--man")[0].replace("\\-", "-")
+            for option in options:
+                self.assertIn("--" + option, page, words)
+            seen.update(options)
+        self.assertGreater(len(seen), 35)
+        for option in seen:
+            for script in scripts:
+                self.assertRegex(script, rf"(--|-l '?){option}\b")
+
     def test_help_wins_over_other_mistakes(self):
         self.run_it("run", "--temp", "x", "--help")
 
@@ -114,6 +132,9 @@ class Parsing(Case):
         script = self.run_it("help", "--completion", "bash")[0] + '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
         self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avxvnni", b"avx512"])
+        for words, wanted in (("veritas help de", b"detokenize"), ("veritas models pu", b"pull"), ("veritas run --kv", b"--kv-type")):
+            script = self.run_it("help", "--completion", "bash")[0] + f'\nCOMP_WORDS=({words}); COMP_CWORD=2; _veritas; echo "${{COMPREPLY[@]}}"\n'
+            self.assertEqual(subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True).stdout.split(), [wanted])
 
     def test_version(self):
         self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 1$")
@@ -235,6 +256,13 @@ class Run(Case):
             done = subprocess.run([VERITAS, "run", "-m", "name", "x"], env=self.env, stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"cannot write", done.stderr)
+
+    def test_closed_descriptors(self):
+        for closed, status, out in ((">&-", 1, b""), ("<&-", 0, "Hello wörld\n".encode()), ("2>&-", 0, "Hello wörld\n".encode()),
+                                    ("<&- >&- 2>&-", 1, b"")):
+            done = subprocess.run(["bash", "-c", f'exec "$0" run -m name x {closed}', VERITAS], env=self.env, capture_output=True, timeout=20)
+            self.assertEqual((done.returncode, done.stdout), (status, out), (closed, done.stderr))
+            self.assertEqual(b"cannot write" in done.stderr, closed == ">&-", (closed, done.stderr))
 
     def test_a_model_cannot_steer_the_terminal(self):
         self.daemon.answers["generate"] = lambda r: [token(1, "a\x1b[31mb\u009bc"), complete(text="", tokens=[1])]

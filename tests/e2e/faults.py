@@ -2,6 +2,7 @@
 """Faults through the shipped programs with a real engine and generated models: what dies, changes, fills up or never reads, and
 who notices. usage: faults.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import json
+import math
 import os
 import re
 import shutil
@@ -224,6 +225,22 @@ class Faults(unittest.TestCase):
         self.assertEqual(p.returncode, 3, err)
         self.assertRegex(err.decode(), r"^veritas: [^\n]*(file was cut|was changed|past the end|larger than the file)[^\n]*\n$")
 
+    def test_file_is_not_read_after_load(self):
+        self.serve()
+        x = c.Client(self.dir + "/run/s")
+        request = {"prompt": "the sky is", "raw": True, "ignore_eos": True, "max_tokens": 8, "logits_hash": True}
+        for arch in ("llama", "gemma3"):
+            path = f"{self.dir}/{arch}.gguf"
+            self.make(path, "--arch", arch, "--type", "mixed", "--embd", "256", "--heads", "4")
+            x.load_path(path)
+            first = x.wait(x.request(c.GENERATE, {"model": path, **request}))["logits_hash"]
+            os.truncate(path, 0)
+            request["prompt"] += " blue and wide"           # other rows of the embedding
+            x.wait(x.request(c.GENERATE, {"model": path, **request}))
+            request["prompt"] = "the sky is"
+            self.assertEqual(x.wait(x.request(c.GENERATE, {"model": path, **request}))["logits_hash"], first)
+        x.close()
+
     def test_file_changed_before_its_worker_is_restarted(self):
         self.serve()
         self.call("load", "one")
@@ -248,6 +265,59 @@ class Faults(unittest.TestCase):
             return json.loads(self.call("run", "-m", "one", "-n", "0", "--json", *more, "a<|im_end|>b")[0])["prompt_tokens"]
         for raw in ([], ["--raw"]):
             self.assertEqual(len(prompt(*raw)) - len(prompt("--special", *raw)), len("<|im_end|>") - 1)
+
+    def test_wrong_types_are_told(self):
+        self.serve()
+        x = c.Client(self.dir + "/run/s")
+        good = {"model": "one", "prompt": "x", "raw": True, "max_tokens": 1, "ignore_eos": True}
+
+        def refused(kind, **request):
+            with self.assertRaises(c.Failure, msg=str(request)) as failure:
+                x.wait(x.request(kind, request))
+            self.assertEqual((failure.exception.kind, failure.exception.name), (c.REJECTED, "INVALID"), str(failure.exception))
+            return str(failure.exception)
+        for key, value in dict(raw=1, special="yes", ignore_eos=0, logits_hash="x", prompt=5, system=5, stop="x", stop_tokens=5, sampling=5, tools={},
+                               max_tokens=1.5, logprobs=101, tokens="x").items():
+            self.assertIn(key, refused(c.GENERATE, **{**good, key: value}))
+        for key, value in dict(temperature="x", top_k=-1, top_p=-0.1, seed=1.5, min_p=True, repeat_penalty=0, logit_bias=5).items():
+            self.assertIn(key, refused(c.GENERATE, **good, sampling={key: value}))
+        for bias in ([[1]], [[1, "inf"]], [[99999, 1]], [[1, 1e300]], {"1": 1}):
+            self.assertIn("logit_bias", refused(c.GENERATE, **good, sampling={"logit_bias": bias}))
+        self.assertIn("forbid every token", refused(c.GENERATE, **good, sampling={"logit_bias": [[i, "-inf"] for i in range(600)]}))
+        self.assertIn("pp", refused(c.BENCH, model="one", pp="x"))
+        self.assertIn("ctx", refused(c.INSPECT, model="one", ctx=-1))
+        self.assertIn("text", refused(c.TOKENIZE, model="one", text=5))
+        self.assertEqual(len(x.wait(x.request(c.GENERATE, {**good, "stop": None, "sampling": {"logit_bias": []}}))["tokens"]), 1)
+        x.close()
+
+    def test_perplexity_needs_two_windows(self):
+        for n, status in ((7, 2), (8, 0)):  # a token for each digit
+            _, err = self.call("perplexity", "-m", "one", "--ctx", "4", text="7" * n, status=status)
+            self.assertEqual("two windows of 4" in err, status == 2, err)
+        self.assertIn("too short", self.call("perplexity", "-m", "one", "--ctx", "2", text="7" * 9, status=2)[1])
+
+    def test_logprobs(self):
+        words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "5", "--json", "x"]
+        answer = json.loads(self.call(*words, "--logprobs", "4")[0])
+        self.assertEqual([row["id"] for row in answer["logprobs"]], answer["tokens"])
+        for row in answer["logprobs"]:
+            best = [b["logprob"] for b in row["top"]]
+            self.assertEqual(best, sorted(best, reverse=True))
+            self.assertEqual((len(best), row["top"][0]["id"], row["top"][0]["logprob"]), (4, row["id"], row["logprob"]))
+            self.assertLess(sum(map(math.exp, best)), 1 + 1e-6)
+        whole = json.loads(self.call(*words, "--logprobs", "0")[0])["logprobs"]
+        self.assertEqual([(row["id"], row["top"]) for row in whole], [(i, []) for i in answer["tokens"]])
+        self.assertNotIn("logprobs", json.loads(self.call(*words)[0]))
+
+    def test_date_in_a_template(self):
+        with open(self.dir + "/template", "w") as f:
+            f.write("{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}")
+        self.make(self.models + "/dated.gguf", "--chat-template", self.dir + "/template")
+
+        def text(*more):
+            ids = json.loads(self.call("run", "-m", "dated", "-n", "0", "--json", *more, "x")[0])["prompt_tokens"]
+            return self.call("detokenize", "-m", "dated", *map(str, ids))[0]
+        self.assertEqual([text(), text("--now", "1764000000")], ["1970-01-01 x", "2025-11-24 x"])
 
     def test_forbidden_token(self):
         words = ["run", "-m", "one", "--raw", "--temp", "0", "--ignore-eos", "-n", "1", "--json", "x"]

@@ -121,12 +121,57 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.daemon.wait(10), 0)
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
 
+    def test_two_daemons_at_once(self):
+        self.start()
+        self.daemon.kill()              # its socket stays
+        self.daemon.wait()
+        self.daemon.stderr.close()
+        self.daemon = None
+        both = [subprocess.Popen([f"{self.dir}/veritas", "serve"], env=self.env, stderr=subprocess.DEVNULL) for _ in range(2)]
+        try:
+            self.wait_for(lambda: any(p.poll() is not None for p in both))
+            self.assertEqual(sorted(str(p.poll()) for p in both), ["5", "None"])     # the second says that one is there
+            self.assertEqual(self.call("stop").returncode, 0)
+            self.wait_for(lambda: all(p.poll() is not None for p in both))
+        finally:
+            for p in both:
+                if p.poll() is None:
+                    p.kill()
+                p.wait()
+
+    def test_stop_waits_for_the_end(self):
+        self.start()
+        first = self.daemon
+        busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 60"], env=self.env, stdout=subprocess.PIPE)
+        self.assertEqual(busy.stdout.read(1), b"x")
+        self.assertEqual(self.call("stop").returncode, 0)
+        self.assertEqual((busy.wait(5), len(busy.stdout.read())), (0, 60))      # the answer was finished first: 59 more and a newline
+        busy.stdout.close()
+        self.start()                    # at once, on the same socket
+        self.assertEqual(first.wait(5), 0)
+        first.stderr.close()
+        self.assertEqual(self.call("ps").returncode, 0)     # the first one did not take the second one's socket away
+
     def test_digest_is_remembered(self):
         self.start()
         self.call("load", "good")
         self.wait_for(lambda: os.path.exists(f"{self.dir}/cache/veritas/digests"))
         with open(f"{self.dir}/cache/veritas/digests") as f:
             self.assertRegex(f.read(), r" [0-9a-f]{64}\n$")
+
+    def test_what_a_worker_must_not_do(self):
+        self.start()
+        self.call("load", "good")
+        level = self.ps()["models"][0]["sandbox"]["level"]
+        self.assertGreaterEqual(level, 2)
+        for name, said in (("open", "openat"), ("create", "openat"), ("unix", "socket"), ("inet", "socket"), ("fork", "clone"),
+                           ("kill", "kill"), ("code", "mmap"), ("exec", "")):
+            done = self.call("run", "-m", "good", "@try " + name)
+            self.assertEqual(done.returncode, 70, done)
+            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped" if said else
+                             r"killed by the kernel for a forbidden system call \(exec, ")
+            self.call("unload", "good")     # a new worker, without the back-off of one that died
+        self.assertEqual(self.call("run", "-m", "good", "still here").stdout, "still here\n")
 
     def test_calls_after_lock_in(self):
         if not shutil.which("strace"):

@@ -2,7 +2,7 @@
  *
  * It says a request's prompt back, one byte a token, and misbehaves on demand: the first byte of the model file 'X' fails
  * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
- * "@flood N" sends N bytes of data, "@spill N" makes N long tokens. */
+ * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@try NAME" tries what a worker must not do. */
 #include "prog/worker/service.h"
 
 #include <fcntl.h>
@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,6 +74,21 @@ static int flood(struct vs_sink *sink, long n, bool tokens, json_t **ret)
     return VS_OK;
 }
 
+/* What a worker that was taken over would try. true: it could. */
+static bool try_open(void) { return open("/etc/passwd", O_RDONLY) >= 0; }
+static bool try_create(void) { return open("/tmp/left-behind", O_WRONLY | O_CREAT, 0600) >= 0; }
+static bool try_unix(void) { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }
+static bool try_inet(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
+static bool try_exec(void) { return execl("/bin/true", "true", (char *)NULL) == 0; }
+static bool try_fork(void) { return fork() >= 0; }
+static bool try_kill(void) { return kill(1, 0) == 0; }
+static bool try_code(void) { return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED; }
+
+static const struct { const char *name; bool (*attempt)(void); } attempts[] = {
+    { "open", try_open }, { "create", try_create }, { "unix", try_unix }, { "inet", try_inet },
+    { "exec", try_exec }, { "fork", try_fork },     { "kill", try_kill }, { "code", try_code },
+};
+
 int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
                     json_t **ret_result, struct vs_error *err)
 {
@@ -88,6 +105,9 @@ int vs_service_call(struct vs_service *s, const char *method, const json_t *requ
         raise(SIGSEGV);
     if (strcmp(prompt, "@open") == 0)
         return open("/etc/passwd", O_RDONLY) >= 0 ? vs_error_set(err, VS_E_FAULT, "a file could be opened") : VS_E_DENIED;
+    for (size_t i = 0; strncmp(prompt, "@try ", 5) == 0 && i < sizeof attempts / sizeof *attempts; i++)
+        if (strcmp(prompt + 5, attempts[i].name) == 0)
+            return vs_error_set(err, VS_E_FAULT, "%s %s", attempts[i].name, attempts[i].attempt() ? "was possible" : "was refused");
     for (long i = 0; strcmp(prompt, "@hang") == 0 && i < 2000; i++)
         nap_ms(10);
     if (strncmp(prompt, "@flood ", 7) == 0)

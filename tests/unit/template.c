@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -145,6 +146,43 @@ static void check_error(const char *source, int code, const char *text)
     json_decref(context);
 }
 
+/* The calendar is our own (the C library's reads a file): compared with the C library's, which may do that here. */
+static void test_dates(void **state)
+{
+    (void)state;
+    const char *source = "{{ strftime_now('%Y-%m-%d %H:%M:%S %a %j') }}";
+    struct vs_template *t;
+    struct vs_error err = { 0 };
+    assert_int_equal(vs_template_parse(source, strlen(source), &t, &err), VS_OK);
+    json_t *context = json_object();
+    static const int64_t times[] = { 0, -1, 1, 86399, 86400, 951782399, 951782400, 951868799, 951868800, 4107542399, 4107542400, 68169600,
+        -62135596800, 253402300799, 1764000000, -2203977600, -2203891200, 1709164800, 1709251200 };
+    size_t n = sizeof times / sizeof *times;
+    uint64_t seed = 1;
+    for (size_t i = 0; i < n + 3000; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        int64_t now = i < n ? times[i] : (int64_t)(seed >> 20) % INT64_C(300000000000) - INT64_C(60000000000);
+        if (now > INT64_C(253402300799))
+            continue;
+        struct vs_marked_text out = { 0 };
+        char want[64];
+        time_t when = (time_t)now;
+        struct tm tm;
+        gmtime_r(&when, &tm);
+        size_t length = (size_t)snprintf(want, sizeof want, "%04d", tm.tm_year + 1900);
+        strftime(want + length, sizeof want - length, "-%m-%d %H:%M:%S %a %j", &tm);
+        assert_int_equal(vs_template_render(t, context, NULL, now, NULL, &out, &err), VS_OK);
+        assert_string_equal(out.text.data, want);
+        vs_marked_text_clear(&out);
+    }
+    struct vs_marked_text out = { 0 };
+    assert_int_equal(vs_template_render(t, context, NULL, INT64_C(253402300800), NULL, &out, &err), VS_E_INVALID);
+    assert_int_equal(vs_template_render(t, context, NULL, INT64_C(-62135596801), NULL, &out, &err), VS_E_INVALID);
+    vs_marked_text_clear(&out);
+    json_decref(context);
+    vs_template_free(t);
+}
+
 static void test_errors_name_construct_and_line(void **state)
 {
     (void)state;
@@ -186,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_goldens),
         cmocka_unit_test(test_provenance),
         cmocka_unit_test(test_errors_name_construct_and_line),
+        cmocka_unit_test(test_dates),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,15 +10,20 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Opens the running daemon, sends one request, returns its result. */
-static int ask(const struct vs_args *args, uint16_t type, json_t **ret_result, struct vs_error *err)
+enum { END_MS = 15000 };                 /* a daemon that ends gives running requests 10 s */
+
+/* Opens the running daemon, sends one request, returns its result. until_end: stays until the daemon hangs up. */
+static int ask(const struct vs_args *args, uint16_t type, bool until_end, json_t **ret_result, struct vs_error *err)
 {
     struct vs_session s;
+    struct vs_event e;
     int rc = vs_session_open(&s, args, NULL, VS_SESSION_RUNNING | VS_SESSION_NO_LOAD, err);
     if (rc != VS_OK)
         return rc;
     json_t *request = json_object();
     rc = vs_session_call(&s, type, request, -1, NULL, NULL, ret_result, err);
+    while (rc == VS_OK && until_end && vs_client_next(s.client, END_MS, &e, NULL) == VS_OK)
+        ;
     json_decref(request);
     vs_session_close(&s);
     return rc;
@@ -27,7 +32,7 @@ static int ask(const struct vs_args *args, uint16_t type, json_t **ret_result, s
 int vs_command_stop(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    int rc = ask(args, VS_MSG_SHUTDOWN, NULL, &err);
+    int rc = ask(args, VS_MSG_SHUTDOWN, true, NULL, &err);
     /* A daemon that ends before it could answer has done what was asked. */
     return rc == VS_OK || rc == VS_E_DIED ? 0 : vs_fail(&err);
 }
@@ -92,7 +97,7 @@ int vs_command_ps(const struct vs_args *args)
     struct vs_buf sandbox = { 0 };
     json_t *result = NULL, *model, *client;
     size_t i;
-    if (ask(args, VS_MSG_STATUS, &result, &err) != VS_OK)
+    if (ask(args, VS_MSG_STATUS, false, &result, &err) != VS_OK)
         return vs_fail(&err);
     if (vs_args_given(args, VS_OPT_JSON)) {
         json_dumpf(result, stdout, JSON_INDENT(2));

@@ -146,6 +146,8 @@ static void man_environment(void)
     printf(".SH ENVIRONMENT\n"
            ".TP\n.B VERITAS_MODELS\nThe model directory.\n"
            ".TP\n.B VERITAS_SOCKET\nThe socket of the daemon.\n"
+           ".TP\n.B VERITAS_SANDBOX\nThe lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says.\n"
+           ".TP\n.B VERITAS_DEBUG\nWhen set: workers may write to standard error.\n"
            ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
            ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history, digests and the "
            "socket lie.\n");
@@ -233,7 +235,7 @@ static void bash_completion(void)
            "_veritas() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} words= models= files=\n"
            "    COMPREPLY=()\n"
-           "    if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W '");
+           "    if [ \"$COMP_CWORD\" = 1 ] || { [ \"$cmd\" = help ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; }; then COMPREPLY=($(compgen -W '");
     command_words(false);
     printf("' -- \"$cur\")); return; fi\n    if [ \"$cmd\" = models ]; then\n"
            "        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '");

@@ -6,6 +6,7 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +44,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "or `veritas stop`, finishing what is being answered.",
         0, 0, vs_command_serve },
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
-        "Asks the running daemon to finish what it is doing and end.", 0, 0, vs_command_stop },
+        "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.", 0, 0, vs_command_stop },
     [VS_COMMAND_PS] = { "ps", "[options]", "show what the daemon runs",
         "Lists the loaded models with their worker's process, state, resident memory, requests, restarts, and the sandbox level and layers it reached.",
         0, 0, vs_command_ps },
@@ -132,6 +133,11 @@ int main(int argc, char **argv)
 {
     /* A closed pipe is an error of a write, and not the end of the process before it could clean up. */
     signal(SIGPIPE, SIG_IGN);
+    /* Where a standard descriptor is closed the next file or socket would take its number, and get what is written there. Nothing can
+     * be written to the stand-in for standard output, so that a lost answer is noticed. */
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd)
+            return 1;
     if (argc < 2) {
         vs_help_print(NULL);
         return 2;

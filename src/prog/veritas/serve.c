@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -61,6 +62,7 @@ struct worker {
 struct supervisor {
     char directory[1024], socket[sizeof ((struct sockaddr_un *)0)->sun_path], broker_path[1100], worker_path[1100];
     int private_fd, listen_fd, control_fd, signal_fd, null_fd;
+    ino_t socket_inode;
     int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
     pid_t broker_pid;
     uint64_t broker_started, broker_backoff, broker_restart_at;
@@ -763,17 +765,25 @@ static int open_socket(struct supervisor *s, struct vs_error *err)
         return vs_error_set(err, VS_E_DENIED, "%s is not a directory of this user", folder);
     if (st.st_mode & 022)
         return vs_error_set(err, VS_E_DENIED, "%s may be written by others; run chmod 700 on it or choose another socket with --socket", folder);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
+    /* Two daemons that start at once: the second looks when the first one listens. The lock goes when this returns. */
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+    if (lock < 0 || flock(lock, LOCK_EX) != 0) {
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot lock %s: %s", folder, strerror(errno));
+        goto out;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        rc = vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
+        goto out;
+    }
     if (lstat(s->socket, &st) == 0) {
         if (!S_ISSOCK(st.st_mode)) {
-            close(fd);
-            return vs_error_set(err, VS_E_INVALID, "%s is there and is not a socket", s->socket);
+            rc = vs_error_set(err, VS_E_INVALID, "%s is there and is not a socket", s->socket);
+            goto out;
         }
         if (is_live(&address)) {
-            close(fd);
-            return vs_error_set(err, VS_E_BUSY, "a daemon already listens at %s; `veritas stop` ends it", s->socket);
+            rc = vs_error_set(err, VS_E_BUSY, "a daemon already listens at %s; `veritas stop` ends it", s->socket);
+            goto out;
         }
         unlink(s->socket);              /* left behind by one that was killed */
     }
@@ -782,11 +792,32 @@ static int open_socket(struct supervisor *s, struct vs_error *err)
     int error = errno;
     umask(mask);
     if (!done || listen(fd, LISTEN_BACKLOG) != 0) {
-        close(fd);
-        return vs_error_set(err, VS_E_SYSTEM, "%s: %s", s->socket, strerror(done ? errno : error));
+        rc = vs_error_set(err, VS_E_SYSTEM, "%s: %s", s->socket, strerror(done ? errno : error));
+        goto out;
     }
+    s->socket_inode = lstat(s->socket, &st) == 0 ? st.st_ino : 0;
     s->listen_fd = fd;
-    return VS_OK;
+    fd = -1;
+out:
+    if (fd >= 0)
+        close(fd);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}
+
+/* Removes our socket, and not that of a successor which has taken its place already. */
+static void remove_socket(const struct supervisor *s)
+{
+    char folder[sizeof s->socket];
+    struct stat st;
+    memcpy(folder, s->socket, sizeof folder);
+    *strrchr(folder, '/') = 0;
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock >= 0 && flock(lock, LOCK_EX) == 0 && lstat(s->socket, &st) == 0 && st.st_ino == s->socket_inode)
+        unlink(s->socket);
+    if (lock >= 0)
+        close(lock);
 }
 
 static int set_up(struct supervisor *s, const char *socket_path, int private_fd, struct vs_error *err)
@@ -866,7 +897,9 @@ int vs_command_serve(const struct vs_args *args)
         kill(s->broker_pid, SIGKILL);
     for (int i = 0; i < MAX_WORKERS; i++)
         worker_free(&s->workers[i]);
-    if (s->listen_fd >= 0)
-        unlink(s->socket);
+    if (s->listen_fd >= 0) {
+        close(s->listen_fd);            /* first: who holds the lock may be looking whether somebody listens */
+        remove_socket(s);
+    }
     return vs_status_exit(rc);
 }

@@ -21,7 +21,7 @@ struct job {
     struct vs_error *err;
     struct vs_sampling sampling;
     struct vs_logit_bias *bias;
-    int64_t max_tokens, n_logprobs;
+    int64_t max_tokens, n_logprobs;      /* -1: as many as fit; not asked for */
     bool ignore_eos;
     const char *stop[MAX_STOPS];
     size_t stop_n[MAX_STOPS], n_stops;
@@ -96,10 +96,12 @@ static int number(const json_t *o, const char *key, float *ret, struct vs_error 
 static int read_bias(struct job *j, const json_t *list)
 {
     size_t n = json_array_size(list);
-    if (!list || !n)
+    if (!list || json_is_null(list))
         return VS_OK;
     if (!json_is_array(list) || n > MAX_BIAS)
         return vs_error_set(j->err, VS_E_INVALID, "sampling.logit_bias must be a list of at most %d [id, bias]", MAX_BIAS);
+    if (!n)
+        return VS_OK;
     j->bias = calloc(n, sizeof *j->bias);
     if (!j->bias)
         return vs_error_set(j->err, VS_E_NOMEM, "out of memory");
@@ -140,10 +142,10 @@ static int read_limits(struct job *j, const json_t *request)
 {
     int r = vs_request_int(request, "max_tokens", -1, -1, UINT32_MAX, &j->max_tokens, j->err);
     if (r == VS_OK)
-        r = vs_request_int(request, "logprobs", 0, 0, MAX_LOGPROBS, &j->n_logprobs, j->err);
+        r = vs_request_int(request, "logprobs", -1, 0, MAX_LOGPROBS, &j->n_logprobs, j->err);
     if (r != VS_OK)
         return r;
-    if (j->n_logprobs && !(j->best = calloc((size_t)j->n_logprobs, sizeof *j->best)))
+    if (j->n_logprobs > 0 && !(j->best = calloc((size_t)j->n_logprobs, sizeof *j->best)))
         return vs_error_set(j->err, VS_E_NOMEM, "out of memory");
     j->ignore_eos = vs_request_flag(request, "ignore_eos");
     const json_t *stops = json_object_get(request, "stop"), *v;
@@ -300,7 +302,7 @@ static int send_text(struct job *j, uint32_t id, size_t n, const json_t *extra)
 static json_t *logprobs(struct job *j, uint32_t id)
 {
     float chosen;
-    if (!j->n_logprobs || vs_sampler_logprobs(j->s->sampler, j->logits, id, (size_t)j->n_logprobs, &chosen, j->best) != VS_OK)
+    if (j->n_logprobs < 0 || vs_sampler_logprobs(j->s->sampler, j->logits, id, (size_t)j->n_logprobs, &chosen, j->best) != VS_OK)
         return NULL;
     json_t *top = json_array();
     for (int64_t i = 0; i < j->n_logprobs; i++) {

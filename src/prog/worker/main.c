@@ -198,7 +198,9 @@ static void serve(struct loop *l, struct vs_service *service, struct vs_sink *si
     l->sent = false;
     l->conn.state = VS_AT_BUSY;
     const char *method = vs_message_name(f->type);
-    vs_last_words_phase(method);
+    char phase[48];
+    snprintf(phase, sizeof phase, "answering %s", method);
+    vs_last_words_phase(phase);
     struct vs_error err = { 0 };
     json_t *result = NULL, *request = vs_json_parse(f->data, f->n, &err);
     int status = request ? vs_service_call(service, method, request, sink, &result, &err) : err.code;

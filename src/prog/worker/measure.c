@@ -96,12 +96,16 @@ int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs
 {
     int64_t window;
     struct vs_ids ids = { 0 };
-    int r = vs_request_int(request, "ctx", 512, 4, vs_model_context(s->model), &window, err);
+    int64_t context = vs_model_context(s->model);
+    if (context < 4)
+        return vs_error_set(err, VS_E_INVALID, "a context of %lld is too short to measure in; 4 is the least", (long long)context);
+    int r = vs_request_int(request, "ctx", context < 512 ? context : 512, 4, context, &window, err);
     if (r == VS_OK)
         r = text_or_tokens(s, request, true, &ids, err);
     size_t c = r == VS_OK ? (size_t)window : 1, n_windows = ids.n / c;
-    if (r == VS_OK && !n_windows)
-        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens, fewer than one window of %zu (--ctx)", ids.n, c);
+    if (r == VS_OK && n_windows < 2)
+        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens and two windows of %zu are needed; give a longer text or a smaller --ctx",
+                         ids.n, c);
     struct run run = { .s = s, .sink = sink, .total = n_windows };
     for (size_t w = 0; w < n_windows && r == VS_OK; w++) {
         uint32_t *tokens = ids.id + w * c, first = tokens[0];

@@ -180,6 +180,26 @@ static const struct method {
     { "bench",      true,  vs_service_bench },
 };
 
+/* What each key must be, whatever the method: a wrong type is told, and never taken for an absent key. */
+static int check_types(const json_t *request, struct vs_error *err)
+{
+    static const struct { const char *key; json_type type; const char *what; } keys[] = {
+        { "raw", JSON_TRUE, "true or false" },         { "special", JSON_TRUE, "true or false" },
+        { "ignore_eos", JSON_TRUE, "true or false" },  { "logits_hash", JSON_TRUE, "true or false" },
+        { "no_bos", JSON_TRUE, "true or false" },      { "prompt", JSON_STRING, "a string" },
+        { "system", JSON_STRING, "a string" },         { "text", JSON_STRING, "a string" },
+        { "sampling", JSON_OBJECT, "an object" },      { "stop", JSON_ARRAY, "a list of strings" },
+        { "tools", JSON_ARRAY, "a list" },             { "pp", JSON_ARRAY, "a list of numbers" },
+        { "tg", JSON_ARRAY, "a list of numbers" },     { "depth", JSON_ARRAY, "a list of numbers" },
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(request, keys[i].key);
+        if (v && !json_is_null(v) && json_typeof(v) != keys[i].type && !(keys[i].type == JSON_TRUE && json_is_false(v)))
+            return vs_error_set(err, VS_E_INVALID, "%s must be %s", keys[i].key, keys[i].what);
+    }
+    return VS_OK;
+}
+
 int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
                     json_t **ret_result, struct vs_error *err)
 {
@@ -190,7 +210,9 @@ int vs_service_call(struct vs_service *s, const char *method, const json_t *requ
             return vs_error_set(err, s->no_model.code ? s->no_model.code : VS_E_UNSUPPORTED, "%s",
                                 s->no_model.code ? s->no_model.text : "the model was loaded to be looked at only");
         json_t *result = NULL;
-        int r = methods[i].call(s, request, sink, &result, err);
+        int r = check_types(request, err);
+        if (r == VS_OK)
+            r = methods[i].call(s, request, sink, &result, err);
         if (r == VS_OK && !result)
             r = vs_error_set(err, VS_E_NOMEM, "out of memory");
         if (r == VS_OK)
