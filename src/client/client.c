@@ -37,6 +37,7 @@ struct vs_client {
     } credit;
     uint64_t consumed_id;               /* request and bytes of the last event, consumed when the next is asked for */
     uint32_t consumed;
+    const sigset_t *wait_mask;
 };
 
 int vs_client_socket_path(char *ret, size_t n)
@@ -95,7 +96,9 @@ static int next_frame(struct vs_client *c, uint64_t end, bool stop_at_signal, st
             return lose(c, status, status == VS_E_DIED ? lost_text : vs_status_text(status), err);
         int flushed = vs_conn_flush(&c->conn);  /* VS_E_DIED here shows at the next read, after what the daemon still said */
         struct pollfd p = { c->conn.fd, (short)(POLLIN | (flushed == VS_E_BUSY ? POLLOUT : 0)), 0 };
-        int n = poll(&p, 1, left_ms(end));
+        int wait = left_ms(end);
+        struct timespec t = { wait / 1000, wait % 1000 * 1000000L };
+        int n = ppoll(&p, 1, wait < 0 ? NULL : &t, stop_at_signal ? c->wait_mask : NULL);
         if (n == 0)
             return vs_error_set(err, VS_E_TIMEOUT, "no answer in time");
         if (n < 0 && errno == EINTR && stop_at_signal)
@@ -413,6 +416,11 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
         if (takers[i].type == f.type)
             return takers[i].take(c, &f, ret, err);
     return lose(c, VS_E_PROTOCOL, "an unexpected message came", err);
+}
+
+void vs_client_wait_with(struct vs_client *c, const sigset_t *mask)
+{
+    c->wait_mask = mask;
 }
 
 int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, struct vs_error *err)

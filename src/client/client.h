@@ -20,6 +20,7 @@
 #include "ipc/message.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,6 +63,9 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
  * VS_E_DIED, VS_E_PROTOCOL, ...: the connection is over, err says why; only _close is left to do. */
 int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, struct vs_error *err);
 
+/* The signal mask while vs_client_next waits (not copied; NULL: the thread's own). A caller that blocks a signal, looks at what its
+ * handler left and then waits with the signal let in cannot miss it. */
+void vs_client_wait_with(struct vs_client *c, const sigset_t *mask);
 /* Asks to stop a request; its last event still comes (ERROR or REJECTED with VS_E_CANCELLED, or COMPLETE when it was quicker).
  * Unknown or ended ids are ignored. */
 int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err);

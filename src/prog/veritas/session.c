@@ -111,12 +111,21 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
         json_object_set_new(request, "deadline_ms", json_integer(s->deadline_ms));
     rc = vs_client_request(s->client, type, request, fd, &id, &why);
     while (rc == VS_OK) {
+        sigset_t block, before;          /* looking at the flag and waiting are one step: signals come in only while it waits */
+        sigemptyset(&block);
+        sigaddset(&block, SIGINT);
+        sigaddset(&block, SIGTERM);
+        sigprocmask(SIG_BLOCK, &block, &before);
         if (interrupts > 0 && !cancelled) {
+            sigprocmask(SIG_SETMASK, &before, NULL);
             cancelled = true;
             rc = vs_client_cancel(s->client, id, &why);
             continue;
         }
+        vs_client_wait_with(s->client, &before);
         rc = vs_client_next(s->client, -1, &e, &why);
+        vs_client_wait_with(s->client, NULL);
+        sigprocmask(SIG_SETMASK, &before, NULL);
         if (rc == VS_E_TIMEOUT && interrupts > 0) {
             rc = VS_OK;
             continue;
