@@ -10,7 +10,7 @@
 
 /*    name         value HTTP exit text */
 #define VS_STATUS_MAP(X)                                              \
-    X(NOMEM,         -1, 503,  1, "out of memory")                    \
+    X(NOMEM,         -1, 503,  5, "out of memory")                    \
     X(MALFORMED,     -2, 422,  3, "malformed input")                  \
     X(LIMIT,         -3, 413,  5, "limit exceeded")                   \
     X(BUSY,          -4, 429,  5, "no free capacity")                 \
@@ -22,7 +22,7 @@
     X(DIED,         -10, 502, 70, "a process of ours died")           \
     X(INVALID,      -11, 400,  2, "invalid argument")                 \
     X(DENIED,       -12, 403,  1, "permission denied")                \
-    X(FAULT,        -13, 500,  1, "numeric fault")                    \
+    X(FAULT,        -13, 422,  3, "numeric fault")                    \
     X(PROTOCOL,     -14, 400,  1, "protocol violation")               \
     X(CONTEXT,      -15, 400,  5, "prompt longer than the context")   \
     X(SHORT,        -16, 422,  3, "input ends too early")

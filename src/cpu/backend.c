@@ -157,7 +157,8 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     c->blocks = malloc(config->max_rows * sizeof *c->blocks);
     c->n_tasks = calloc(c->n_instrs, sizeof *c->n_tasks);
     if (!c->arena || !c->private || !c->scratch || !c->partial || !c->kv || !c->blocks || !c->n_tasks) {
-        r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB)",
+        r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller --ctx or "
+                         "--prefill-chunk needs less, so does --kv-type q8_0",
                          c->kv_layout.page_bytes * config->n_pages >> 20, c->arena_bytes >> 20);
         goto out;
     }

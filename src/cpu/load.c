@@ -81,7 +81,7 @@ int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file,
     l.pieces = malloc((n ? n : 1) * sizeof *l.pieces);
     if (!c->weight_memory || !l.pieces) {
         free(l.pieces);
-        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had", at >> 20);
+        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, or take a smaller model", at >> 20);
     }
     for (uint32_t i = 0; i < g->n_tensors; i++) {
         struct vs_weight *w = &c->weights[i];
