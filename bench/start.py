@@ -4,7 +4,7 @@
     bench/start.py -m MODEL.gguf [-m ...] [--llama-completion BUILD/bin/llama-completion] [--rounds 5]
 
 first token: process start to the first byte of the answer of `run -n 1`, the model file in the page cache (one run before warms it).
-memory: sum of PSS over the process and all its descendants while it generates, the largest of many samples; over the file's size.
+memory: sum of PSS over the process and all its descendants, the largest of many samples: after the first token, and before; over the file's size.
 socket: tokens/s that a client sees (127 tokens over the time that an answer of 128 takes longer than one of 1), beside `bench` in the worker.
 Only the standard library; reading another process's PSS needs its uid, or root.
 """
@@ -60,15 +60,18 @@ def first_byte_seconds(command):
     return t
 
 
-def peak_pss(command):
-    p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
+def pss(command):
+    """(most while it loads, most after the first byte of the answer)"""
+    p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    os.set_blocking(p.stdout.fileno(), False)
+    most, answering = [0, 0], 0
     while p.poll() is None:
-        peak = max(peak, pss_bytes(p.pid))
-        time.sleep(0.02)
+        answering = 1 if p.stdout.read() or answering else 0
+        most[answering] = max(most[answering], pss_bytes(p.pid))
+        time.sleep(0.005)
     if p.returncode:
         raise SystemExit(f"{' '.join(command)}\nended with {p.returncode}")
-    return peak
+    return most
 
 
 def seconds(command):
@@ -86,7 +89,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     a = p.parse_args()
     print(f"{compare.machine()}\ncommit {compare.commit()}, {a.threads} threads, median of {a.rounds}\n")
-    print("| file | first token | memory (PSS) | over the file | worker's tokens/s | the client's | llama.cpp: first token | its memory |\n" + "|---" * 8 + "|")
+    print("| file | first token | memory (PSS) | over the file | while it loads | worker's tokens/s | the client's | llama.cpp: first token | its memory |\n" + "|---" * 9 + "|")
     for model in a.model:
         size = os.path.getsize(model)
         ours = [a.veritas, "run", "-m", model, "--temp", "0", "--threads", str(a.threads), "--raw"]
@@ -97,7 +100,7 @@ def main():
             start.append(first_byte_seconds(ours + ["-n", "1", "Hello"]))
             if a.llama_completion:
                 start_other.append(first_byte_seconds(theirs + ["-n", "1"]))
-        memory = peak_pss(ours + ["-n", "64", "--ignore-eos", "Hello"])
+        loading, memory = pss(ours + ["-n", "100", "--ignore-eos", "Hello"])
         worker, client = [], []
         for _ in range(a.rounds):
             said = compare.run([a.veritas, "bench", "-m", model, "--pp", "0", "--tg", "128", "--threads", str(a.threads), "--reps", "1", "--json"])
@@ -106,8 +109,8 @@ def main():
             client.append(127 / (seconds(ours + ["-n", "128", "--ignore-eos", "Hello"]) - one))
         other = ["-", "-"]
         if a.llama_completion:
-            other = [f"{1000 * statistics.median(start_other):.0f} ms", f"{peak_pss(theirs + ['-n', '64', '--ignore-eos']) / 1e6:.0f} MB"]
-        print(f"| {os.path.basename(model)} | {1000 * statistics.median(start):.0f} ms | {memory / 1e6:.0f} MB | {memory / size:.2f} "
+            other = [f"{1000 * statistics.median(start_other):.0f} ms", f"{pss(theirs + ['-n', '100', '--ignore-eos'])[1] / 1e6:.0f} MB"]
+        print(f"| {os.path.basename(model)} | {1000 * statistics.median(start):.0f} ms | {memory / 1e6:.0f} MB | {memory / size:.2f} | {loading / 1e6:.0f} MB "
               f"| {statistics.median(worker):.1f} | {statistics.median(client):.1f} | {other[0]} | {other[1]} |")
 
 

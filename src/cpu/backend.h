@@ -26,6 +26,7 @@ struct vs_cpu_config {
     uint32_t max_positions;              /* longest sequence */
     uint32_t n_pages;                    /* KV pages of VS_PAGE_TOKENS positions */
     enum vs_kv_type kv_type;
+    bool give_back;                      /* `file` is a mapping of a file: its pages are given back as they are packed */
     bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
 };
 

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct load {
     struct vs_cpu *c;
@@ -17,6 +19,15 @@ struct load {
     void *context;
     _Atomic int status;
 };
+
+/* Bytes [begin, end) from base, in the mapped file, will not be read again: whole pages of them are given back, so that the file and its packed
+ * copy are never in memory both. What is read again all the same (a page that two pieces share) comes back from the page cache. */
+static void forget(const uint8_t *base, size_t begin, size_t end)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)base + begin + page - 1) / page * page, to = ((uintptr_t)base + end) / page * page;
+    if (from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
 
 static void load_thread(void *context, unsigned thread)
 {
@@ -37,6 +48,9 @@ static void load_thread(void *context, unsigned thread)
             memcpy(to + p->begin, from + p->begin, p->end - p->begin);
             n = p->end - p->begin;
         }
+        if (l->c->config.give_back)
+            forget(from, w->matrix.packed ? p->begin * VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : p->begin,
+                   w->matrix.packed ? p->end * VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : p->end);
         uint64_t done = atomic_fetch_add(&l->done, n) + n;
         if (thread == 0 && l->progress) {
             int r = l->progress(l->context, done, l->total);

@@ -64,6 +64,12 @@ int vs_header_open(int fd, struct vs_header **ret, struct vs_error *err)
         vs_header_close(h);
         return r;
     }
+    /* What was read beyond the header is not looked at again: its pages go back. */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = ((uintptr_t)h->head + h->n_head) / page * page;
+    uintptr_t from = ((uintptr_t)h->head + (vs_gguf_data_start(h->gguf) < h->n_head ? vs_gguf_data_start(h->gguf) : h->n_head) + page - 1)
+                   / page * page;
+    if (from < end)
+        madvise((void *)from, end - from, MADV_DONTNEED);
     *ret = h;
     return VS_OK;
 }
@@ -132,7 +138,7 @@ int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_confi
     uint32_t n_pages = (m->config.context + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
     struct vs_cpu_config cpu = {
         .isa = config->isa, .n_threads = config->n_threads, .max_rows = m->config.chunk, .max_out = VS_MODEL_MAX_OUT,
-        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type, .high = config->high,
+        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type, .high = config->high, .give_back = true,
     };
     r = vs_cpu_create(&m->graph, &cpu, file, h->file_size, progress, context, &m->cpu, err);
     if (r == VS_OK && vs_kv_pool_create(n_pages, &m->pool) != VS_OK)
