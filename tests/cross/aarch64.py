@@ -28,6 +28,7 @@ for cpu, level in LEVEL.items():
     print(f"{cpu}: {last}", flush=True)
     if "every hash golden" not in last or f"up to {level}," not in last:
         sys.exit(f"{cpu}: golden hashes up to {level} were expected")
-    for line in rooms.run(cpu, [*command, str(WORK / "ops"), *([] if whole else ["brief"])]):
-        print(f"{cpu}: kernels {line}", flush=True)
+    if whole or cpu == "max":                            # it has all levels
+        for line in rooms.run(cpu, [*command, str(WORK / "ops"), *([] if whole else ["brief"])]):
+            print(f"{cpu}: kernels {line}", flush=True)
 shutil.rmtree(WORK, ignore_errors=True)

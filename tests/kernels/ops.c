@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static unsigned n_rounds = 300;
@@ -499,63 +500,113 @@ static void test_matmul(enum vs_matrix_class cls)
 
 /* ---- all arguments ---- */
 
-enum { AT_ONCE = 1 << 16 };
+enum { AT_ONCE = 1 << 15 };
 
-/* Every float (or every stride-th), AT_ONCE at a time. */
-static void sweep(uint32_t stride)
+static struct vs_cpu_ops levels[VS_N_ISAS];
+
+#define EACH_OTHER(slot)                                                                     \
+    for (int isa = 1; isa <= (int)vs_isa_best(); isa++)                                      \
+        if (fast = levels[isa], fast.slot != plain.slot)
+
+/* These floats through everything that takes one. */
+static void all_slots(float *x)
 {
-    static float x[AT_ONCE], up[AT_ONCE], want[AT_ONCE], got[AT_ONCE];
+    static float up[AT_ONCE], want[AT_ONCE], got[AT_ONCE];
     static uint16_t want16[AT_ONCE], got16[AT_ONCE];
+    plain.to_f16(want16, x, AT_ONCE);
+    EACH_OTHER(to_f16) {
+        fast.to_f16(got16, x, AT_ONCE);
+        compare_f16(got16, want16, AT_ONCE);
+    }
     for (size_t i = 0; i < AT_ONCE; i++)
         up[i] = 1.0f;
-    for (uint64_t first = 0; first < UINT64_C(1) << 32; first += (uint64_t)AT_ONCE * stride) {
-        for (uint64_t i = 0; i < AT_ONCE; i++)
-            x[i] = vs_f32_of_bits((uint32_t)(first + i * stride));
-        if (fast.to_f16 != plain.to_f16) {
-            plain.to_f16(want16, x, AT_ONCE);
-            fast.to_f16(got16, x, AT_ONCE);
-            compare_f16(got16, want16, AT_ONCE);
-        }
-        for (int act = 0; act < 2 && fast.glu != plain.glu; act++) {
-            plain.glu(want, x, up, AT_ONCE, (enum vs_activation)act);
+    for (int act = 0; act < 2; act++) {
+        plain.glu(want, x, up, AT_ONCE, (enum vs_activation)act);
+        EACH_OTHER(glu) {
             fast.glu(got, x, up, AT_ONCE, (enum vs_activation)act);
             compare(got, want, AT_ONCE, act ? "gelu of all floats" : "silu of all floats");
         }
-        if (fast.softcap != plain.softcap) {
-            plain.softcap(want, x, 30.0f, AT_ONCE);
-            fast.softcap(got, x, 30.0f, AT_ONCE);
-            compare(got, want, AT_ONCE, "softcap of all floats");
-        }
-        for (size_t i = 0; i + VS_SPLIT <= AT_ONCE && fast.soft_max != plain.soft_max; i += VS_SPLIT) {
-            float max[2], sum[2];       /* the largest is 0, so that every negative float goes through the exponential as it is */
-            for (size_t j = 0; j < VS_SPLIT; j++)
-                want[j] = got[j] = j ? -vs_absf(x[i + j]) : 0.0f;
-            plain.soft_max(want, (struct vs_span){ 0, VS_SPLIT }, 1.0f, 0, &max[0], &sum[0]);
+    }
+    plain.softcap(want, x, 30.0f, AT_ONCE);
+    EACH_OTHER(softcap) {
+        fast.softcap(got, x, 30.0f, AT_ONCE);
+        compare(got, want, AT_ONCE, "softcap of all floats");
+    }
+    for (size_t i = 0; i + VS_SPLIT <= AT_ONCE; i += VS_SPLIT) {
+        float in[VS_SPLIT], max[2], sum[2];              /* the largest is 0, so that the others go through the exponential as they are */
+        for (size_t j = 0; j < VS_SPLIT; j++)
+            in[j] = j ? -vs_absf(x[i + j]) : 0.0f;
+        memcpy(want, in, sizeof in);
+        plain.soft_max(want, (struct vs_span){ 0, VS_SPLIT }, 1.0f, 0, &max[0], &sum[0]);
+        EACH_OTHER(soft_max) {
+            memcpy(got, in, sizeof in);
             fast.soft_max(got, (struct vs_span){ 0, VS_SPLIT }, 1.0f, 0, &max[1], &sum[1]);
             compare(got, want, VS_SPLIT, "soft_max of all floats");
+            compare(&sum[1], &sum[0], 1, "soft_max of all floats, sum");
         }
-        for (size_t i = 0; i + 32 <= AT_ONCE && fast.quantize != plain.quantize; i += 32) {
-            _Alignas(64) struct vs_act a[2];             /* 1 sets the scale, so the others meet every rounding */
-            if (vs_absf(x[i]) > 2.0f || vs_absf(x[i + 31]) > 2.0f)
-                continue;
-            x[i] = 2.0f;
-            plain.quantize(x + i, 32, &a[0], 1);
+    }
+    for (size_t i = 0; i + 32 <= AT_ONCE; i += 32) {
+        _Alignas(64) struct vs_act a[2], h[2][2];        /* 2 sets the scale, so that the others meet every rounding */
+        if (vs_absf(x[i]) > 2.0f || vs_absf(x[i + 31]) > 2.0f)
+            continue;
+        x[i] = 2.0f;
+        plain.quantize(x + i, 32, &a[0], 1);
+        plain.quantize_high(x + i, 32, h[0], 2);
+        for (int isa = 1; isa <= (int)vs_isa_best(); isa++) {
+            fast = levels[isa];
             fast.quantize(x + i, 32, &a[1], 1);
             compare_bytes(&a[1], &a[0], sizeof a[0], "quantize of all floats");
-            _Alignas(64) struct vs_act h[2][2];
-            plain.quantize_high(x + i, 32, h[0], 2);
             fast.quantize_high(x + i, 32, h[1], 2);
             compare_bytes(h[1], h[0], sizeof h[0], "quantize_high of all floats");
         }
     }
-    for (uint32_t first = 0; first < 65536; first += AT_ONCE) {
-        for (uint32_t i = 0; i < AT_ONCE; i++)
-            want16[i] = (uint16_t)(first + i);
-        plain.from_f16(want, want16, AT_ONCE);
-        fast.from_f16(got, want16, AT_ONCE);
-        compare(got, want, AT_ONCE, "from_f16 of all");
-        plain.to_f16(got16, want, AT_ONCE);
-        compare_f16(got16, want16, AT_ONCE);             /* there and back */
+}
+
+/* Every stride-th float of part `part` of n. */
+static void sweep(uint32_t stride, uint64_t part, uint64_t n)
+{
+    static float x[AT_ONCE];
+    for (uint64_t first = part * AT_ONCE * stride; first < UINT64_C(1) << 32; first += n * AT_ONCE * stride) {
+        for (uint64_t i = 0; i < AT_ONCE; i++)
+            x[i] = vs_f32_of_bits((uint32_t)(first + i * stride));
+        all_slots(x);
+    }
+}
+
+static void sweep_f16(void)
+{
+    static uint16_t in[65536], got16[65536];
+    static float want[65536], got[65536];
+    for (uint32_t i = 0; i < 65536; i++)
+        in[i] = (uint16_t)i;
+    plain.from_f16(want, in, 65536);
+    for (int isa = 0; isa <= (int)vs_isa_best(); isa++) {
+        fast = levels[isa];
+        fast.from_f16(got, in, 65536);
+        compare(got, want, 65536, "from_f16 of all");
+        fast.to_f16(got16, want, 65536);                 /* there and back */
+        compare_f16(got16, in, 65536);
+    }
+}
+
+/* All 2^32, shared among processes: one for each processor. */
+static void sweep_all(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    n = n < 1 ? 1 : n > 64 ? 64 : n;
+    for (long part = 0; part < n; part++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            fail("no process");
+        if (pid == 0) {
+            sweep(1, (uint64_t)part, (uint64_t)n);
+            exit(0);
+        }
+    }
+    for (long part = 0; part < n; part++) {
+        int status;
+        if (wait(&status) < 0 || status != 0)
+            fail("a process that compares all floats");
     }
 }
 
@@ -571,8 +622,10 @@ int main(int argc, char **argv)
     enum { N_TESTS = sizeof tests / sizeof *tests };
     vs_fp_control_set();
     vs_cpu_ops_init(&plain, VS_ISA_C);
+    for (int isa = 0; isa <= (int)vs_isa_best(); isa++)
+        vs_cpu_ops_init(&levels[isa], (enum vs_isa)isa);
     for (int isa = 0; isa <= (int)vs_isa_best(); isa++) {
-        vs_cpu_ops_init(&fast, (enum vs_isa)isa);
+        fast = levels[isa];
         size_t n = 0;
         for (unsigned round = 0; round < n_rounds; round++) {
             for (size_t t = 0; t < N_TESTS; t++, n++) {
@@ -584,9 +637,14 @@ int main(int argc, char **argv)
                 forget_arrays("matmul");
             }
         }
-        sweep(all ? 1 : n_rounds < 300 ? 65521 : 4099);
-        printf("%s: %zu random cases, every %s float: as plain C\n", fast.name, n, all ? "single" : "sampled");
+        printf("%s: %zu random cases: as plain C\n", fast.name, n);
         fflush(stdout);
     }
+    sweep_f16();
+    if (all)
+        sweep_all();
+    else
+        sweep(n_rounds < 300 ? 65521 : 4099, 0, 1);
+    printf("%s floats through conversions, GLU, soft-max and quantisers: as plain C\n", all ? "all 2^32" : "sampled");
     return 0;
 }

@@ -31,7 +31,7 @@ MUTATIONS = [
         ("base/num.h", "return __builtin_copysignf((a + 0x1p23f) - 0x1p23f, x);",
          "return __builtin_copysignf((float)(int)(a + 0.5f), x);")]),
     ("scale-by-reciprocal", "q = x * (1 / d) instead of x * (127 / amax)", [
-        ("cpu/ops_c.c", "float id = 127.0f / amax;", "float id = 1.0f / (amax / 127.0f);")]),
+        ("cpu/ops_c.c", "float id = (float)greatest_q / amax;", "float id = 1.0f / (amax / (float)greatest_q);")]),
     ("tree-order", "the tree of 16 lanes begins with neighbours, in plain C only", [
         ("cpu/ops_c.c", "for (int half = 8; half; half /= 2)\n        for (int i = 0; i < half; i++)\n            lane[i] += lane[i + half];",
          "for (int half = 1; half < 16; half *= 2)\n        for (int i = 0; i < 16; i += 2 * half)\n            lane[i] += lane[i + half];")]),
@@ -100,13 +100,13 @@ MUTATIONS = [
         ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones", "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
          "        t = (struct traits){ .offset_shift = -1 };\n    const __m256i ones")]),
     ("nan-lost", "a NaN among the activations becomes zero", [
-        ("cpu/ops_c.c", "a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);", "a->d = 0;"),
-        ("cpu/ops_avx2.c", "a->d = a->ds = a->dsh[0] = a->dsh[1] = vs_f32_of_bits(0x7fc00000);", "a->d = 0;")]),
+        ("cpu/ops_c.c", "return vs_f32_of_bits(0x7fc00000);", "return 0;"),
+        ("cpu/ops_avx2.c", "*ret_d = bits >= 0x7f800000 ? vs_f32_of_bits(0x7fc00000) : 0;", "*ret_d = 0;")]),
     ("random-by-nothing", "the random number does not depend on the position", [
         ("sampler/sampler.c", "{ (uint32_t)position, (uint32_t)(position >> 32), PURPOSE_TOKEN, 0 }",
          "{ (uint32_t)(position * 0), (uint32_t)(position >> 32), PURPOSE_TOKEN, 0 }")]),
     ("packed-row", "the packer puts one row in the wrong place", [
-        ("cpu/matrix.c", "int at = 4 * r + i;\n            if (s->bytes != NONE) {", "int at = 4 * (r == 13 ? 12 : r) + i;\n            if (s->bytes != NONE) {")]),
+        ("cpu/matrix.c", "    to += 4 * r;\n    int done = 0;", "    to += 4 * (r == 13 ? 12 : r);\n    int done = 0;")]),
 ]
 
 
