@@ -49,8 +49,8 @@ static inline void act_fill(struct vs_act *a, const __m256i q[4], int ret_sum[2]
     memcpy(a->npair16[0], &n0, 4);
     memcpy(a->npair16[1], &n1, 4);
     memcpy(a->npair32, &n, 4);
-    ret_sum[0] = -(a->npair16[0][0] + a->npair16[0][1]);
-    ret_sum[1] = -(a->npair16[1][0] + a->npair16[1][1]);
+    ret_sum[0] = -((int16_t)n0 + (int16_t)((uint32_t)n0 >> 16));
+    ret_sum[1] = -((int16_t)n1 + (int16_t)((uint32_t)n1 >> 16));
     a->nsum = -(ret_sum[0] + ret_sum[1]);
 }
 

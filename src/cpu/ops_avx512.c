@@ -24,6 +24,109 @@ static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_
         y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
 }
 
+/* Bytes of 32 integers and minus the sums of neighbours; the sum of each half to *ret_sum0 and 1. */
+INLINE void act_fill(struct vs_act *a, __m512i q0, __m512i q1, int *ret_sum0, int *ret_sum1)
+{
+    __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(q0)), _mm512_cvtepi32_epi8(q1), 1);
+    /* 16-bit pairs (k mod 4 in {0,1}) and (k mod 4 in {2,3}) lie side by side; each half of the vector sums its own */
+    __m256i pair = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+    pair = _mm256_add_epi16(pair, _mm256_shuffle_epi32(pair, 0x4e));
+    pair = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_add_epi16(pair, _mm256_shuffle_epi32(pair, 0xb1)));
+    __m128i n0 = _mm256_castsi256_si128(pair), n1 = _mm256_extracti128_si256(pair, 1);
+    uint32_t half0 = (uint32_t)_mm_cvtsi128_si32(n0), half1 = (uint32_t)_mm_cvtsi128_si32(n1);
+    uint32_t both = (uint32_t)_mm_cvtsi128_si32(_mm_add_epi16(n0, n1));
+    int sum0 = -((int16_t)half0 + (int16_t)(half0 >> 16)), sum1 = -((int16_t)half1 + (int16_t)(half1 >> 16));
+    _mm256_storeu_si256((__m256i *)(void *)a->q, bytes);
+    memcpy(a->npair16[0], &half0, 4);
+    memcpy(a->npair16[1], &half1, 4);
+    memcpy(a->npair32, &both, 4);
+    a->nsum = -(sum0 + sum1);
+    *ret_sum0 = sum0;
+    *ret_sum1 = sum1;
+}
+
+INLINE void act_scale(struct vs_act *a, float d, int sum0, int sum1)
+{
+    __m128 sums = _mm_cvtepi32_ps(_mm_setr_epi32(0, sum0 + sum1, sum0, sum1));
+    sums = _mm_mul_ps(_mm_set1_ps(d), sums);
+    _mm_storeu_ps(&a->d, _mm_move_ss(sums, _mm_set_ss(d)));      /* d, ds, dsh lie side by side */
+}
+
+/* The integers of a block, `most` at most; returns d as in plain C. */
+INLINE float quantize_block(__m512 x0, __m512 x1, const float most, __m512i *ret_q0, __m512i *ret_q1)
+{
+    const __m512i mask = _mm512_set1_epi32(0x7fffffff);
+    __m512i g = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x0), mask), _mm512_and_si512(_mm512_castps_si512(x1), mask));
+    uint32_t bits = _mm512_reduce_max_epu32(g);
+    float amax = vs_f32_of_bits(bits);
+    if (__builtin_expect(bits >= 0x7f800000 || amax < 0x1p-100f, 0)) {
+        *ret_q0 = *ret_q1 = _mm512_setzero_si512();
+        return bits >= 0x7f800000 ? vs_f32_of_bits(0x7fc00000) : 0;
+    }
+    __m512 id = _mm512_set1_ps(most / amax);
+    *ret_q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, id));
+    *ret_q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, id));
+    return amax / most;
+}
+
+static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    for (size_t at = 0; at < n; at += 32, dst += stride) {
+        uint32_t mask = n - at < 32 ? (1u << (n - at)) - 1 : 0xffffffff;
+        __m512i q0, q1;
+        int sum0, sum1;
+        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at), _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16),
+                                 127.0f, &q0, &q1);
+        act_fill(dst, q0, q1, &sum0, &sum1);
+        act_scale(dst, d, sum0, sum1);
+    }
+}
+
+static void quantize_high(const float *x, size_t n, struct vs_act *dst, size_t stride)
+{
+    const __m512 step = _mm512_set1_ps(1.0f / VS_HIGH_STEP);
+    const __m512i back = _mm512_set1_epi32(VS_HIGH_STEP);
+    for (size_t at = 0; at < n; at += 32, dst += stride) {
+        uint32_t mask = n - at < 32 ? (1u << (n - at)) - 1 : 0xffffffff;
+        __m512i q0, q1;
+        int hi0, hi1, lo0, lo1;
+        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at), _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16),
+                                 (float)VS_HIGH_MAX, &q0, &q1);
+        __m512i h0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(q0), step));
+        __m512i h1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(q1), step));
+        act_fill(dst, h0, h1, &hi0, &hi1);
+        act_fill(dst + 1, _mm512_sub_epi32(q0, _mm512_mullo_epi32(h0, back)), _mm512_sub_epi32(q1, _mm512_mullo_epi32(h1, back)), &lo0, &lo1);
+        act_scale(dst, d, VS_HIGH_STEP * hi0 + lo0, VS_HIGH_STEP * hi1 + lo1);
+        act_scale(dst + 1, 0, 0, 0);
+    }
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind)
+{
+    if (kind == VS_ROPE_NEOX) {
+        for (size_t i = 0; i < n_pairs; i += 16) {
+            __mmask16 mask = (__mmask16)(n_pairs - i >= 16 ? 0xffff : (1u << (n_pairs - i)) - 1);
+            __m512 c = _mm512_maskz_loadu_ps(mask, cosine + i), s = _mm512_maskz_loadu_ps(mask, sine + i);
+            __m512 x0 = _mm512_maskz_loadu_ps(mask, x + i), x1 = _mm512_maskz_loadu_ps(mask, x + n_pairs + i);
+            _mm512_mask_storeu_ps(x + i, mask, _mm512_fnmadd_ps(x1, s, _mm512_mul_ps(x0, c)));
+            _mm512_mask_storeu_ps(x + n_pairs + i, mask, _mm512_fmadd_ps(x1, c, _mm512_mul_ps(x0, s)));
+        }
+        return;
+    }
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    for (size_t i = 0; i < n_pairs; i += 8) {            /* even lanes: x0 c - x1 s; odd lanes: x0 s + x1 c */
+        __mmask16 mask = (__mmask16)(n_pairs - i >= 8 ? 0xffff : (1u << 2 * (n_pairs - i)) - 1);
+        __mmask8 half = (__mmask8)(n_pairs - i >= 8 ? 0xff : (1u << (n_pairs - i)) - 1);
+        __m512 c = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_maskz_loadu_ps(half, cosine + i)));
+        __m512 s = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_maskz_loadu_ps(half, sine + i)));
+        __m512 v = _mm512_maskz_loadu_ps(mask, x + 2 * i);
+        __m512 x0 = _mm512_moveldup_ps(v), x1 = _mm512_movehdup_ps(v);
+        __m512 first = _mm512_mul_ps(x0, _mm512_mask_mov_ps(c, 0xaaaa, s));
+        __m512 y = _mm512_fmadd_ps(x1, c, first);
+        _mm512_mask_storeu_ps(x + 2 * i, mask, _mm512_mask_mov_ps(y, 0x5555, _mm512_fnmadd_ps(x1, s, first)));
+    }
+}
+
 static void from_f16(float *y, const uint16_t *x, size_t n)
 {
     size_t i = 0;
@@ -272,7 +375,10 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
 
 void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
 {
+    ops->quantize = quantize;
+    ops->quantize_high = quantize_high;
     ops->glu = glu;
+    ops->rope = rope;
     ops->from_f16 = from_f16;
     ops->from_i8 = from_i8;
     ops->scores = scores;

@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, CHECK_COLUMNS = 16384, GROUP_BYTES = 160 << 10, GROUPS_A_THREAD = 6,
+    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, CHECK_COLUMNS = 16384, GROUP_BYTES = 320 << 10, GROUPS_A_THREAD = 6,
     MAX_UNITS = 32,                     /* pairs of gate and up panels in a task; bounds the private results */
     SPINS_TASK = 4000,                  /* pauses before a thread without a task sleeps: about 70 us */
 };
