@@ -11,6 +11,7 @@
 #include "base/num.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define VOCAB_MAX (1u << 22)            /* sums of weights stay below 2^62 */
 #define HEAP_MAX 1024                   /* up to so many best are found by a heap, more by sorting all */
@@ -20,7 +21,8 @@ enum { PURPOSE_TOKEN = 0 };             /* third word of the random counter; a d
 
 struct vs_sampler {
     uint32_t n_vocab;
-    float *logit;                       /* [n_vocab] after bias and penalties */
+    const float *logit;                 /* [n_vocab] the caller's, or `own` after bias and penalties; valid during a call */
+    float *own;                         /* [n_vocab] */
     uint32_t *count;                    /* [n_vocab] occurrences in the penalty window; zero between calls */
     uint64_t *order, *spare;            /* [n_vocab] candidates, and room to sort them */
     uint64_t *weight;                   /* [n_vocab] q of order[i] */
@@ -82,12 +84,12 @@ int vs_sampler_create(uint32_t n_vocab, struct vs_sampler **ret)
     if (!s)
         return VS_E_NOMEM;
     s->n_vocab = n_vocab;
-    s->logit = malloc(n_vocab * sizeof *s->logit);
+    s->own = malloc(n_vocab * sizeof *s->own);
     s->count = calloc(n_vocab, sizeof *s->count);
     s->order = malloc(n_vocab * sizeof *s->order);
     s->spare = malloc(n_vocab * sizeof *s->spare);
     s->weight = malloc(n_vocab * sizeof *s->weight);
-    if (!s->logit || !s->count || !s->order || !s->spare || !s->weight) {
+    if (!s->own || !s->count || !s->order || !s->spare || !s->weight) {
         vs_sampler_free(s);
         return VS_E_NOMEM;
     }
@@ -99,7 +101,7 @@ void vs_sampler_free(struct vs_sampler *s)
 {
     if (!s)
         return;
-    free(s->logit);
+    free(s->own);
     free(s->count);
     free(s->order);
     free(s->spare);
@@ -109,16 +111,18 @@ void vs_sampler_free(struct vs_sampler *s)
 
 /* -- logits -------------------------------------------------------------------------------------------------------- */
 
-/* Copies the logits (-0 becomes 0, so that equal numbers have equal bits) and refuses what is not finite. */
-static int take_logits(struct vs_sampler *s, const float *logits, struct vs_error *err)
+/* Looks at the caller's logits where they are, or copies them when they will be changed; refuses what is not finite. */
+static int take_logits(struct vs_sampler *s, const float *logits, bool change, struct vs_error *err)
 {
-    uint32_t bad = 0;
+    uint32_t greatest = 0;              /* of the bits of |x| */
     for (uint32_t i = 0; i < s->n_vocab; i++) {
-        float x = logits[i] + 0.0f;
-        s->logit[i] = x;
-        bad |= (vs_f32_bits(x) & 0x7f800000u) == 0x7f800000u;
+        uint32_t bits = vs_f32_bits(logits[i]) & 0x7fffffffu;
+        greatest = bits > greatest ? bits : greatest;
     }
-    if (!bad)
+    s->logit = logits;
+    if (change)
+        s->logit = memcpy(s->own, logits, s->n_vocab * sizeof *logits);
+    if (greatest < 0x7f800000u)
         return VS_OK;
     uint32_t i = 0;
     while (is_finite(logits[i]))
@@ -131,17 +135,22 @@ static int apply_bias(struct vs_sampler *s, const struct vs_sampling *p, struct 
 {
     for (size_t i = 0; i < p->n_bias; i++) {
         uint32_t id = p->bias[i].id;
-        s->logit[id] += p->bias[i].bias;
-        if (!(s->logit[id] <= FLT_MAX))
+        s->own[id] += p->bias[i].bias;
+        if (!(s->own[id] <= FLT_MAX))
             return vs_error_set(err, VS_E_INVALID, "logit_bias makes the logit of token %u infinite", id);
     }
     return VS_OK;
 }
 
+static bool has_penalties(const struct vs_sampling *p)
+{
+    return p->repeat_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
+}
+
 static int apply_penalties(struct vs_sampler *s, const struct vs_sampling *p, const uint32_t *history, size_t n_history,
                            struct vs_error *err)
 {
-    if (p->repeat_penalty == 1.0f && p->presence_penalty == 0.0f && p->frequency_penalty == 0.0f)
+    if (!has_penalties(p))
         return VS_OK;
     size_t n = p->repeat_last_n < 0 || n_history < (size_t)p->repeat_last_n ? n_history : (size_t)p->repeat_last_n;
     if (n == 0)
@@ -157,11 +166,11 @@ static int apply_penalties(struct vs_sampler *s, const struct vs_sampling *p, co
         uint32_t id = window[i];
         if (s->count[id] == 0)          /* seen before in this loop */
             continue;
-        float l = s->logit[id];
+        float l = s->own[id];
         l = l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty;
         l -= (float)s->count[id] * p->frequency_penalty;
         l -= p->presence_penalty;
-        s->logit[id] = l + 0.0f;
+        s->own[id] = l;
         s->count[id] = 0;
         if (!(l <= FLT_MAX) && status == VS_OK)
             status = vs_error_set(err, VS_E_INVALID, "penalties make the logit of token %u infinite", id);
@@ -171,9 +180,9 @@ static int apply_penalties(struct vs_sampler *s, const struct vs_sampling *p, co
 
 /* -- order --------------------------------------------------------------------------------------------------------- */
 
-static inline int32_t sortable(float x)                     /* same order as x; there is no NaN and no -0 */
+static inline int32_t sortable(float x)                     /* same order as x; -0 counts as 0; there is no NaN */
 {
-    int32_t b = (int32_t)vs_f32_bits(x);
+    int32_t b = (int32_t)vs_f32_bits(x + 0.0f);
     return b ^ (b >> 31 & 0x7fffffff);
 }
 
@@ -415,7 +424,7 @@ int vs_sampler_sample(struct vs_sampler *s, const struct vs_sampling *params, co
 {
     int status = vs_sampling_check(params, s->n_vocab, err);
     if (status == VS_OK)
-        status = take_logits(s, logits, err);
+        status = take_logits(s, logits, params->n_bias > 0 || has_penalties(params), err);
     if (status == VS_OK)
         status = apply_bias(s, params, err);
     if (status == VS_OK)
@@ -457,7 +466,7 @@ int vs_sampler_logprobs(struct vs_sampler *s, const float *logits, uint32_t id, 
 {
     if (id >= s->n_vocab || n_best > s->n_vocab)
         return VS_E_INVALID;
-    int status = take_logits(s, logits, NULL);
+    int status = take_logits(s, logits, false, NULL);
     if (status != VS_OK)
         return status;
     float max = unsortable(greatest(s->logit, s->n_vocab));
