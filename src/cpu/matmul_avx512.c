@@ -3,7 +3,7 @@
  * A tile is 16 rows and NC columns (rows of x), NC up to 8. vpdpbusd adds in 32 bits without saturation; the offset of
  * a format sits in the accumulator's start. Layout: cpu/matrix.h. Same chains, same bits as ops_c.c.
  */
-#include "cpu/ops.h"
+#include "cpu/matmul_dispatch.h"
 
 #include "base/num.h"
 
@@ -250,18 +250,6 @@ INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, si
     }
 }
 
-/* One function for each class, so that everything above is compiled with its constants. */
-#define CLASS_FUNCTION(cls)                                                                  \
-    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
-    {                                                                                        \
-        if (m->high)                                                                         \
-            panels(VS_CLASS_##cls, m, begin, end, true);                                     \
-        else                                                                                 \
-            panels(VS_CLASS_##cls, m, begin, end, false);                                    \
-    }
-CLASS_FUNCTION(Q4) CLASS_FUNCTION(Q4M) CLASS_FUNCTION(Q5) CLASS_FUNCTION(Q5M) CLASS_FUNCTION(Q8)
-CLASS_FUNCTION(K2) CLASS_FUNCTION(K3) CLASS_FUNCTION(K4) CLASS_FUNCTION(K5) CLASS_FUNCTION(K6)
-
 /* ---- float weights: 32 fma from zero, then one add to the chain ---- */
 
 INLINE __m512 float_values(const enum vs_matrix_class cls, const uint8_t *at)
@@ -302,31 +290,17 @@ INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul 
     size_t panel_bytes = vs_matrix_panel_bytes(m->w);
     for (size_t p = begin; p < end; p++) {
         const uint8_t *panel = m->w->data + p * panel_bytes;
-        size_t i = 0, row = p * VS_PANEL_ROWS;
-        for (; i + 8 <= m->n; i += 8)
-            float_tile(cls, m, panel, row, i, 8);
-        for (; i < m->n; i++)
-            float_tile(cls, m, panel, row, i, 1);
+        size_t row = p * VS_PANEL_ROWS;
+        for (size_t i = 0; i < m->n; i += MAX_COLUMNS)
+            switch (m->n - i < MAX_COLUMNS ? m->n - i : MAX_COLUMNS) {
+#define WIDTH(nc) case nc: float_tile(cls, m, panel, row, i, nc); break;
+            WIDTH(1) WIDTH(2) WIDTH(3) WIDTH(4) WIDTH(5) WIDTH(6) WIDTH(7) WIDTH(8)
+#undef WIDTH
+            }
     }
 }
 
-#define FLOAT_FUNCTION(cls)                                                                  \
-    static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)            \
-    {                                                                                        \
-        float_panels(VS_CLASS_##cls, m, begin, end);                                         \
-    }
-FLOAT_FUNCTION(F32) FLOAT_FUNCTION(F16) FLOAT_FUNCTION(BF16)
-
-static void matmul(const struct vs_matmul *m, size_t begin, size_t end)
-{
-    static void (*const functions[VS_N_CLASSES])(const struct vs_matmul *, size_t, size_t) = {
-        [VS_CLASS_Q4] = panels_Q4, [VS_CLASS_Q4M] = panels_Q4M, [VS_CLASS_Q5] = panels_Q5, [VS_CLASS_Q5M] = panels_Q5M,
-        [VS_CLASS_Q8] = panels_Q8, [VS_CLASS_K2] = panels_K2, [VS_CLASS_K3] = panels_K3, [VS_CLASS_K4] = panels_K4,
-        [VS_CLASS_K5] = panels_K5, [VS_CLASS_K6] = panels_K6, [VS_CLASS_F32] = panels_F32, [VS_CLASS_F16] = panels_F16,
-        [VS_CLASS_BF16] = panels_BF16,
-    };
-    functions[m->w->cls](m, begin, end);
-}
+VS_MATMUL_DISPATCH
 
 void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops)
 {
