@@ -54,6 +54,9 @@ struct vs_step {
     uint32_t n_rows;
     const uint32_t *out;                 /* ascending indices of the rows whose logits are read */
     uint32_t n_out;
+    int (*check)(void *context);         /* asked by the caller's thread every 100 ms of a long step; a code other than VS_OK ends it
+                                          * with that code, as if it had not begun. NULL: never */
+    void *context;
 };
 
 /* *ret_logits [n_out, n_vocab] stays valid until the next step. */

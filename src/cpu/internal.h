@@ -122,6 +122,8 @@ struct vs_cpu {
     _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished */
     struct vs_gate moved;                        /* the cursor, to another instruction */
     _Atomic int fault;
+    _Atomic int stopped;                         /* what step->check said, when it was not VS_OK */
+    uint64_t check_ns;                           /* thread 0: when to ask next */
 };
 
 enum { VS_FEW_ROWS = 4, VS_MAX_INSTRS = 4095 };

@@ -11,6 +11,7 @@
  */
 #include "cpu/internal.h"
 
+#include "base/clock.h"
 #include "base/num.h"
 
 #include <assert.h>
@@ -406,15 +407,31 @@ static uint32_t tasks_of(uint64_t c) { return field(c, TASK_BITS, TASK_BITS); }
 static uint32_t instr_of(uint64_t c) { return field(c, 2 * TASK_BITS, INSTR_BITS); }
 static uint32_t generation_of(uint64_t c) { return field(c, 2 * TASK_BITS + INSTR_BITS, GENERATION_BITS); }
 
-/* To the first instruction from `instr` on that has tasks, or to the end. */
+/* To the first instruction from `instr` on that has tasks, or to the end; at once to the end when the step was stopped. */
 static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
 {
+    if (atomic_load_explicit(&c->stopped, memory_order_relaxed) != VS_OK)
+        instr = (uint32_t)c->n_instrs;
     while (instr < c->n_instrs && !c->n_tasks[instr])
         instr++;
     uint64_t tasks = instr < c->n_instrs ? c->n_tasks[instr] : 0;
     atomic_store_explicit(&c->n_done, 0, memory_order_relaxed);
     atomic_store_explicit(&c->cursor, (uint64_t)generation << (2 * TASK_BITS + INSTR_BITS) | (uint64_t)instr << 2 * TASK_BITS
                           | tasks << TASK_BITS, memory_order_release);
+}
+
+enum { CHECK_NS = 100000000 };
+
+/* Thread 0, between tasks: is anybody still waiting for this step? */
+static void ask(struct vs_cpu *c)
+{
+    uint64_t now = vs_clock_ns();
+    if (now < c->check_ns)
+        return;
+    int r = c->step->check(c->step->context);
+    if (r != VS_OK)
+        atomic_store_explicit(&c->stopped, r, memory_order_relaxed);
+    c->check_ns = now + CHECK_NS;
 }
 
 static void run_thread(void *context, unsigned thread)
@@ -437,6 +454,8 @@ static void run_thread(void *context, unsigned thread)
         if (!atomic_compare_exchange_weak_explicit(&c->cursor, &at, at + 1, memory_order_acquire, memory_order_relaxed))
             continue;
         run_task(c, &c->instrs[instr], task, thread, &own);
+        if (thread == 0 && c->step->check)
+            ask(c);
         if (atomic_fetch_add_explicit(&c->n_done, 1, memory_order_acq_rel) + 1 == tasks_of(at)) {
             move_to(c, generation, instr + 1);
             vs_gate_open(&c->moved);
@@ -466,6 +485,8 @@ int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_
     c->step = step;
     c->few = step->n_rows <= VS_FEW_ROWS;
     atomic_store(&c->fault, 0);
+    atomic_store(&c->stopped, VS_OK);
+    c->check_ns = step->check ? vs_clock_ns() + CHECK_NS : 0;
     vs_attention_plan(c);
     count_all(c);
     uint32_t generation = generation_of(atomic_load(&c->cursor)) + 1;
@@ -475,6 +496,9 @@ int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_
     }
     move_to(c, generation, 0);
     vs_pool_run(c->pool, run_thread, c);
+    int stopped = atomic_load(&c->stopped);
+    if (stopped != VS_OK)
+        return vs_error_set(err, stopped, "%s", vs_status_text(stopped));
     if (atomic_load(&c->fault))
         return vs_error_set(err, VS_E_FAULT, "numeric fault: a logit is NaN or infinite (damaged weights?)");
     *ret_logits = step->n_out ? vs_cpu_at(c, c->logits) : NULL;

@@ -129,6 +129,8 @@ int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_confi
     m->config.chunk = config->chunk ? config->chunk : DEFAULT_CHUNK;
     if (m->config.chunk > m->config.context)
         m->config.chunk = m->config.context;
+    if (m->config.isa == VS_ISA_C && m->config.chunk > DEFAULT_CHUNK)
+        m->config.chunk = DEFAULT_CHUNK;     /* or one task would take so long that nobody could stop it; the bits are the same */
     file = mmap(NULL, h->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (file == MAP_FAILED) {
         r = vs_error_set(err, VS_E_SYSTEM, "model: the file can't be mapped: %s", strerror(errno));
@@ -244,6 +246,15 @@ void vs_sequence_truncate(struct vs_sequence *s, size_t n)
     vs_kv_table_truncate(&s->table, s->model->pool, (uint32_t)n);
 }
 
+/* The caller's check as a step asks it. */
+struct asking { vs_check_fn *check; void *context; size_t done, total; };
+
+static int ask_caller(void *context)
+{
+    const struct asking *a = context;
+    return a->check(a->context, a->done, a->total);
+}
+
 int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, size_t n_out,
                        vs_rows_fn *rows, vs_check_fn *check, void *context, struct vs_error *err)
 {
@@ -274,7 +285,9 @@ int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, 
             if (done + i >= first_out)
                 out[outs++] = (uint32_t)i;
         }
-        const struct vs_step job = { s->rows, (uint32_t)step, out, outs };
+        struct asking asking = { check, context, done, n };
+        const struct vs_step job = { .rows = s->rows, .n_rows = (uint32_t)step, .out = out, .n_out = outs,
+                                     .check = check ? ask_caller : NULL, .context = &asking };
         const float *logits;
         r = vs_cpu_step(m->cpu, &job, &logits, err);
         if (r != VS_OK) {

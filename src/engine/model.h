@@ -49,7 +49,7 @@ void vs_sequence_truncate(struct vs_sequence *s, size_t n);
 
 /* Appends tokens, computing their K and V in chunks. Logits are read for the last n_out of them and handed to `rows` (may be
  * NULL when n_out is 0) in order, at most VS_MODEL_MAX_OUT rows a call; first = index in tokens of the first row.
- * check (may be NULL) is asked before every step. On failure the sequence holds only what was computed. */
+ * check (may be NULL) is asked before every step, and every 100 ms of a long one. On failure the sequence holds only what was computed. */
 enum { VS_MODEL_MAX_OUT = 32 };
 typedef int vs_rows_fn(void *context, size_t first, size_t n, const float *logits);
 typedef int vs_check_fn(void *context, size_t done, size_t total);

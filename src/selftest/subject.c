@@ -116,7 +116,7 @@ int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char re
         for (uint32_t i = 0; i < step; i++)
             rows[i] = (struct vs_row){ a.tokens[done + i], done + i, pages };
         done += step;
-        const struct vs_step job = { rows, step, &last, done == a.n };
+        const struct vs_step job = { .rows = rows, .n_rows = step, .out = &last, .n_out = done == a.n };
         const float *logits;
         r = vs_cpu_step(cpu, &job, &logits, err);
         if (r == VS_OK && done == a.n)

@@ -142,6 +142,19 @@ class Faults(unittest.TestCase):
         p.wait()
         self.wait_for(lambda: all((process(pid) or (0, "", "Z"))[2] == "Z" for pid in left), 1)
 
+    def test_ctrl_c_in_a_long_step(self):
+        """A prompt that is one step of many seconds is given up when nobody waits for it, not when the step is over."""
+        text = self.dir + "/long.txt"
+        with open(text, "w") as f:
+            f.write("the light of the sun " * 12000)
+        p = self.start("run", "-m", "one", "--isa", "c", "--threads", "1", "--prefill-chunk", "65536", "--raw", "-n", "1", "-f", text)
+        time.sleep(1.5)
+        self.assertIsNone(p.poll(), "the prompt was read before it could be cancelled")
+        begun = time.monotonic()
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(20), 6)
+        self.assertLess(time.monotonic() - begun, 3)
+
     def test_ctrl_c(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             p = self.start("run", "--private", "-m", "one", *LONG)

@@ -107,7 +107,7 @@ static void push_others(struct machine *m, uint32_t n, uint32_t *next)
 
 static const float *step(struct machine *m, const char *what)
 {
-    const struct vs_step job = { m->rows, m->n, m->out, m->n_out };
+    const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .out = m->out, .n_out = m->n_out };
     const float *logits = NULL;
     struct vs_error err = { 0 };
     check(vs_cpu_step(m->cpu, &job, &logits, &err), &err, what);
@@ -398,7 +398,7 @@ static void check_poison(const struct vs_subject *s, int64_t token)
         check(vs_cpu_create(&s->graph, &config, (const uint8_t *)s->file.data, s->file.n, NULL, NULL, &cpu, &err), &err, "create");
         const uint32_t page = 0, last = 1;
         const struct vs_row rows[] = { { (uint32_t)token, 0, &page }, { (uint32_t)(token + 1), 1, &page } };
-        const struct vs_step job = { rows, 2, &last, 1 };
+        const struct vs_step job = { .rows = rows, .n_rows = 2, .out = &last, .n_out = 1 };
         const float *logits;
         if (vs_cpu_step(cpu, &job, &logits, &err) != VS_E_FAULT)
             fail(s->of->name, "a NaN in the cache of a sequence is not noticed");
