@@ -24,7 +24,8 @@ struct load {
  * copy are never in memory both. What is read again all the same (a page that two pieces share) comes back from the page cache. */
 static void forget(const uint8_t *base, size_t begin, size_t end)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)base + begin + page - 1) / page * page, to = ((uintptr_t)base + end) / page * page;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)base + begin + page - 1) / page * page, to = ((uintptr_t)base + end) / page * page;
     if (from < to)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }
@@ -48,9 +49,9 @@ static void load_thread(void *context, unsigned thread)
             memcpy(to + p->begin, from + p->begin, p->end - p->begin);
             n = p->end - p->begin;
         }
+        size_t unit = w->matrix.packed ? VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : 1;       /* bytes of the file */
         if (l->c->config.give_back)
-            forget(from, w->matrix.packed ? p->begin * VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : p->begin,
-                   w->matrix.packed ? p->end * VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : p->end);
+            forget(from, p->begin * unit, p->end * unit);
         uint64_t done = atomic_fetch_add(&l->done, n) + n;
         if (thread == 0 && l->progress) {
             int r = l->progress(l->context, done, l->total);
