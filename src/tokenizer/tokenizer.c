@@ -391,6 +391,11 @@ uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t)
     return t->eos;
 }
 
+uint32_t vs_tokenizer_unk(const struct vs_tokenizer *t)
+{
+    return t->unk;
+}
+
 bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t)
 {
     return t->add_bos && t->bos != VS_NO_ID;

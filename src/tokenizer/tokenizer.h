@@ -54,6 +54,7 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
 uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t);
 uint32_t vs_tokenizer_bos(const struct vs_tokenizer *t);         /* VS_TOKENIZER_NONE when there is none */
 uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t);
+uint32_t vs_tokenizer_unk(const struct vs_tokenizer *t);         /* stands for a byte that no piece spells */
 bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t);
 bool vs_tokenizer_is_end(const struct vs_tokenizer *t, uint32_t id);      /* end-of-generation set */
 bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id);
