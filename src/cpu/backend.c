@@ -156,7 +156,10 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     c->kv = vs_cpu_reserve(c->kv_layout.page_bytes * config->n_pages);
     c->blocks = malloc(config->max_rows * sizeof *c->blocks);
     c->n_tasks = calloc(c->n_instrs, sizeof *c->n_tasks);
-    if (!c->arena || !c->private || !c->scratch || !c->partial || !c->kv || !c->blocks || !c->n_tasks) {
+    c->shares = aligned_alloc(64, config->n_threads * sizeof *c->shares);
+    if (c->shares)
+        memset(c->shares, 0, config->n_threads * sizeof *c->shares);
+    if (!c->arena || !c->private || !c->scratch || !c->partial || !c->kv || !c->blocks || !c->n_tasks || !c->shares) {
         r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller --ctx or "
                          "--prefill-chunk needs less, so does --kv-type q8_0",
                          c->kv_layout.page_bytes * config->n_pages >> 20, c->arena_bytes >> 20);
@@ -191,6 +194,7 @@ void vs_cpu_free(struct vs_cpu *c)
     free(c->buffers);
     free(c->blocks);
     free(c->n_tasks);
+    free(c->shares);
     free(c);
 }
 

@@ -64,6 +64,10 @@ struct vs_weight {                       /* one tensor in memory */
     bool used_as_matrix, used_as_rows;
 };
 
+struct vs_share {                        /* run.c: how much of a thread's share of an instruction is taken */
+    _Alignas(64) _Atomic uint64_t taken;
+};
+
 struct vs_block {                        /* rows of one sequence that attend together */
     uint32_t first, n;
 };
@@ -118,8 +122,9 @@ struct vs_cpu {
     bool few;                            /* rows: prologues are computed by each thread for itself */
     uint32_t *n_tasks;                   /* [n_instrs] */
     struct vs_tasks_key { uint32_t n_rows, n_out, n_blocks, n_splits, n_parts; bool split; } tasks_key;  /* what they were counted for */
-    _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and its next task */
-    _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished */
+    struct vs_share *shares;                     /* [threads] */
+    _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and the number of its tasks */
+    _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished, as far as threads have told */
     struct vs_gate moved;                        /* the cursor, to another instruction */
     _Atomic int fault;
     _Atomic int stopped;                         /* what step->check said, when it was not VS_OK */

@@ -12,10 +12,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum {
-    MAX_COLUMNS = VS_ACT_ROWS,
-    PREFETCH_COLUMNS = 5, PREFETCH_BYTES = 2048,         /* with fewer the memory's own prefetcher is better off alone */
-};
+enum { MAX_COLUMNS = VS_ACT_ROWS };
 
 INLINE __m512i load(const uint8_t *p)
 {
@@ -208,13 +205,6 @@ INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const in
     }
 }
 
-/* n bytes of weights that are read PREFETCH_BYTES later; it may run past the end, which a prefetch does not mind. */
-INLINE void prefetch(const uint8_t *at, const int n)
-{
-    for (int i = 0; i < n; i += 64)
-        _mm_prefetch((const char *)at + PREFETCH_BYTES + i, _MM_HINT_T0);
-}
-
 INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
                  const struct vs_act *x, size_t width, const int nc, const bool high)
 {
@@ -225,8 +215,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         acc[c] = _mm512_setzero_ps();
     for (size_t s = m->w->n_cols / (unsigned)t.super_len; s; s--, panel += t.super_bytes)
         for (int run = 0; run < runs; run++, x += width) {
-            if (nc >= PREFETCH_COLUMNS)
-                prefetch(panel + run * t.step, run + 1 < runs ? t.step : t.super_bytes - run * t.step);
+            vs_prefetch_weights(cls, panel + run * t.step, run + 1 < runs ? t.step : t.super_bytes - run * t.step, nc);
             run32(cls, panel, run, nc, high, x, acc);
         }
     finish(m, row, high ? first / 2 : first, high ? nc / 2 : nc, acc);
@@ -274,6 +263,7 @@ INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m
         __m512 block[MAX_COLUMNS];
         for (int c = 0; c < nc; c++)
             block[c] = _mm512_setzero_ps();
+        vs_prefetch_weights(cls, panel + k0 * step, (int)(32 * step), nc);
         for (size_t k = k0; k < end; k++) {
             __m512 w = float_values(cls, panel + k * step);
             for (int c = 0; c < nc; c++)

@@ -289,8 +289,11 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         const struct vs_act *at = x;
         const uint8_t *super = panel;
         for (size_t s = 0; s < n_super; s++, super += t.super_bytes)
-            for (int run = 0; run < runs; run++, at += width)
+            for (int run = 0; run < runs; run++, at += width) {
+                if (half == 0)           /* the other half lies in the same lines */
+                    vs_prefetch_weights(cls, super + run * t.step, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step, nc);
                 run32(cls, super, run, half, halves, nc, high, at, acc);
+            }
         finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
     }
 }
@@ -344,6 +347,7 @@ INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m
         __m256 block[2][MAX_COLUMNS];
         for (int c = 0; c < nc; c++)
             block[0][c] = block[1][c] = _mm256_setzero_ps();
+        vs_prefetch_weights(cls, panel + k0 * step, (int)(32 * step), nc);
         for (size_t k = k0; k < end; k++) {
             __m256 w[2];
             float_values(cls, panel + k * step, w);

@@ -1,7 +1,7 @@
-/* cpu/matmul_dispatch.h - what every file of matrix kernels ends with: one function for each class, compiled with its constants, and
- * the table that picks it.
+/* cpu/matmul_dispatch.h - what the files of matrix kernels share: how weights are asked for ahead of their use, and at the end one
+ * function for each class, compiled with its constants, and the table that picks it.
  *
- * The file defines before, always inlined:
+ * The file defines before VS_MATMUL_DISPATCH, always inlined:
  *   panels(cls, m, begin, end, high)       block formats
  *   float_panels(cls, m, begin, end)       f32, f16, bf16
  * and gets `static void matmul(const struct vs_matmul *, size_t begin, size_t end)` for its slot.
@@ -9,6 +9,21 @@
 #ifndef VS_CPU_MATMUL_DISPATCH_H
 #define VS_CPU_MATMUL_DISPATCH_H
 #include "cpu/ops.h"
+
+/* Asks for n bytes of weights of a class, all their lines in ascending order, that nc columns read later; all but `at` are constants. It
+ * may run past the end, which a prefetch does not mind. With one or two columns memory is the limit and the processor's own prefetcher
+ * does well, but where codes, their high bits and scales are read to and fro it has to be shown one even stream. With more columns
+ * the time between lines is long enough to ask far ahead. Measured: bench/results/LAB.md. */
+static inline __attribute__((always_inline)) void vs_prefetch_weights(const enum vs_matrix_class cls, const uint8_t *at, const int n, const int nc)
+{
+    enum { NEAR = 256, FAR = 2048 };
+    bool even = cls == VS_CLASS_Q4 || cls == VS_CLASS_Q4M || cls == VS_CLASS_Q8 || cls >= VS_CLASS_F32;
+    for (int i = 0; i < n; i += 64)
+        if (nc > 2)
+            __builtin_prefetch(at + FAR + i);
+        else if (!even)
+            __builtin_prefetch(at + NEAR + i);
+}
 
 #define VS_CODES_FUNCTION(cls)                                                                  \
     static void panels_##cls(const struct vs_matmul *m, size_t begin, size_t end)               \

@@ -1,13 +1,17 @@
-/* cpu/run.c - executes the program: every instruction is a number of tasks that threads take one by one.
+/* cpu/run.c - executes the program: every instruction is a number of tasks, shared out among the threads.
  *
- * One word, the cursor, says which instruction is being run, how many tasks it has and which is next; a thread takes a
- * task by adding one to it. Who finishes the last task of an instruction moves the cursor to the next. So an instruction
- * begins when the tasks of the one before are done, not when all threads have arrived: a thread that lost its core
- * holds up the others only while it holds a task, and one that comes late joins at whatever is being run.
+ * One word, the cursor, says which instruction is being run and how many tasks it has. Each thread has a share of them, one run of
+ * consecutive tasks, and takes it task by task; then it takes what others have left of theirs. Who finishes the last task of an
+ * instruction moves the cursor to the next. So an instruction begins when the tasks of the one before are done, not when all threads
+ * have arrived: a thread that lost its core holds up the others only while it holds a task, and one that comes late joins at
+ * whatever is being run. Shares matter where weights stream from memory: the processor's prefetcher runs ahead of a stream, in vain
+ * where it ends, and a word that one thread alone changes stays in its cache.
  *
- *   cursor = generation | instruction | number of tasks | next task
+ *   cursor   = tag | number of tasks              tag = generation | instruction, which only grows
+ *   taken[t] = tag | tasks of thread t's share that are taken; of an older tag: none yet
  *
- * The generation counts steps, so that a thread which slept since it read the cursor can't take a task of another step.
+ * The generation counts steps. A thread that slept since it read the cursor finds the share of a finished instruction taken, or the
+ * word with a newer tag, and takes nothing.
  */
 #include "cpu/internal.h"
 
@@ -19,8 +23,8 @@
 #include <string.h>
 
 enum {
-    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, CHECK_COLUMNS = 16384, GROUP_BYTES = 320 << 10, GROUPS_A_THREAD = 6,
-    MAX_UNITS = 32,                     /* pairs of gate and up panels in a task; bounds the private results */
+    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, CHECK_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
+    MAX_UNITS = 32,                     /* pairs of gate and up panels at once; bounds the private results */
     SPINS_TASK = 4000,                  /* pauses before a thread without a task sleeps: about 70 us */
 };
 
@@ -45,6 +49,12 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Where part i of n begins. */
+static uint32_t part_of(uint32_t whole, uint32_t i, uint32_t n)
+{
+    return (uint32_t)((uint64_t)whole * i / n);
+}
+
 /* ---- how many tasks ---- */
 
 static uint32_t n_panels(const struct vs_linear *m)
@@ -57,49 +67,36 @@ static size_t panel_bytes(const struct vs_linear *m)
     return m->w.packed ? vs_matrix_panel_bytes(&m->w) : vs_matrix_row_bytes(&m->w) * VS_PANEL_ROWS;
 }
 
-/* Units of a matrix in one task, of `units` in all: enough tasks to share out, weights that stay in the L2 cache when
- * many rows use them. */
-static uint32_t units_a_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, size_t unit_bytes)
+/* What a group of matrices is shared out in: heads, pairs of gate and up panels (32 columns of the result), or panels. */
+static uint32_t n_units(const struct vs_cpu *c, const struct vs_instr *in, size_t *ret_bytes)
 {
-    uint32_t share = div_up(units, vs_pool_n_threads(c->pool) * GROUPS_A_THREAD);
-    uint32_t fit = (uint32_t)(GROUP_BYTES / unit_bytes);
-    fit = fit ? fit : 1;
-    return n_rows(c, in) > VS_ACT_ROWS && share > fit ? fit : share;
-}
-
-static uint32_t panels_a_task(const struct vs_cpu *c, const struct vs_instr *in)
-{
+    const struct vs_linear *m = &c->linears[in->first];
     uint32_t panels = 0;
-    size_t widest = 1;
-    for (uint32_t i = 0; i < in->n; i++) {
-        const struct vs_linear *m = &c->linears[in->first + i];
-        panels += n_panels(m);
-        widest = panel_bytes(m) > widest ? panel_bytes(m) : widest;
-    }
-    return units_a_task(c, in, panels, widest);
-}
-
-/* GLU: a unit is two panels of each matrix, 32 columns of the result. */
-static uint32_t pairs_a_task(const struct vs_cpu *c, const struct vs_instr *in)
-{
-    const struct vs_linear *gate = &c->linears[in->first];
-    return min_u32(units_a_task(c, in, n_panels(gate) / 2, 2 * (panel_bytes(gate) + panel_bytes(gate + 1))), MAX_UNITS);
-}
-
-static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
-{
-    uint32_t n = 0, step;
+    *ret_bytes = panel_bytes(m);
     switch (in->epilogue) {
     case VS_EPILOGUE_HEADS:
         return in->n_heads + 2 * in->n_kv_heads;
     case VS_EPILOGUE_GLU:
-        return div_up(n_panels(&c->linears[in->first]) / 2, pairs_a_task(c, in));
+        *ret_bytes = 2 * (panel_bytes(m) + panel_bytes(m + 1));
+        return n_panels(m) / 2;
     default:
-        step = panels_a_task(c, in);
-        for (uint32_t i = 0; i < in->n; i++)
-            n += div_up(n_panels(&c->linears[in->first + i]), step);
-        return n;
+        for (uint32_t i = 0; i < in->n; i++) {
+            panels += n_panels(m + i);
+            *ret_bytes = panel_bytes(m + i) > *ret_bytes ? panel_bytes(m + i) : *ret_bytes;
+        }
+        return panels;
     }
+}
+
+/* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights stay in
+ * the L2 cache while all rows use them. */
+static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    size_t bytes;
+    uint32_t units = n_units(c, in, &bytes), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
+    if (n_rows(c, in) > VS_ACT_ROWS && bytes * units / GROUP_BYTES > tasks)
+        tasks = (uint32_t)(bytes * units / GROUP_BYTES);
+    return min_u32(tasks, units);
 }
 
 static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
@@ -296,26 +293,24 @@ static void point_at(const struct vs_cpu *c, struct vs_matmul *job, const struct
     job->residual = m->residual == VS_NONE ? NULL : vs_cpu_at(c, m->residual) + first * job->ldy;
 }
 
-static void plain_task(const struct vs_cpu *c, const struct vs_instr *in, struct vs_matmul *job, uint32_t task)
+/* Panels [begin, end) of all matrices, one after the other. */
+static void plain_units(const struct vs_cpu *c, const struct vs_instr *in, struct vs_matmul *job, uint32_t begin, uint32_t end)
 {
-    uint32_t step = panels_a_task(c, in);
-    for (uint32_t i = 0; i < in->n; i++) {
+    for (uint32_t i = 0, first = 0; i < in->n; i++) {
         const struct vs_linear *m = &c->linears[in->first + i];
-        uint32_t tasks = div_up(n_panels(m), step);
-        if (task < tasks) {
+        uint32_t after = first + n_panels(m);
+        if (begin < after && end > first) {
             point_at(c, job, m, 0);
-            c->ops.matmul(job, task * step, min_u32((task + 1) * step, n_panels(m)));
-            return;
+            c->ops.matmul(job, begin > first ? begin - first : 0, min_u32(end, after) - first);
         }
-        task -= tasks;
+        first = after;
     }
 }
 
-static void glu_task(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t task, float *gate)
+static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t begin, uint32_t end, float *gate)
 {
-    uint32_t step = pairs_a_task(c, in), width = c->linears[in->first].w.n_rows;
-    uint32_t begin = 2 * step * task, end = min_u32(begin + 2 * step, width / VS_PANEL_ROWS);
-    size_t column = begin * VS_PANEL_ROWS, columns = (end - begin) * VS_PANEL_ROWS;
+    uint32_t width = c->linears[in->first].w.n_rows;
+    size_t column = 2 * VS_PANEL_ROWS * begin, columns = 2 * VS_PANEL_ROWS * (end - begin);
     float *up = gate + VS_ACT_ROWS * columns;
     for (size_t first = 0; first < job->n; first += VS_ACT_ROWS) {
         struct vs_matmul s = slice_of(job, first, in->width);
@@ -323,7 +318,7 @@ static void glu_task(const struct vs_cpu *c, const struct vs_instr *in, const st
             point_at(c, &s, &c->linears[in->first + (uint32_t)i], first);
             s.ldy = columns;
             s.y = (i ? up : gate) - column;      /* the kernel stores panel p at y + 16 p */
-            c->ops.matmul(&s, begin, end);
+            c->ops.matmul(&s, 2 * begin, 2 * end);
         }
         c->ops.glu(gate, gate, up, s.n * columns, in->activation);
         for (size_t row = 0; row < s.n; row++) {
@@ -336,10 +331,10 @@ static void glu_task(const struct vs_cpu *c, const struct vs_instr *in, const st
     }
 }
 
-static void heads_task(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t task)
+static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t head)
 {
     const struct vs_linear *m = &c->linears[in->first];
-    uint32_t head = task, hd = in->head_dim, panels = hd / VS_PANEL_ROWS;
+    uint32_t hd = in->head_dim, panels = hd / VS_PANEL_ROWS;
     for (; head >= m->w.n_rows / hd; m++)
         head -= m->w.n_rows / hd;
     for (size_t first = 0; first < job->n; first += VS_ACT_ROWS) {
@@ -351,13 +346,31 @@ static void heads_task(const struct vs_cpu *c, const struct vs_instr *in, const 
     }
 }
 
-static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, struct own *own)
+/* Where a task begins. Few rows: halves of what is left of the share, so that the first part is long and the last ones even out the end. */
+static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, uint32_t task, uint32_t n_tasks)
 {
+    static const uint8_t eighths[TASKS_A_SHARE] = { 0, 4, 6, 7 };
+    if (n_rows(c, in) > VS_ACT_ROWS || n_tasks != vs_pool_n_threads(c->pool) * TASKS_A_SHARE)
+        return part_of(units, task, n_tasks);
+    return part_of(units, 8 * (task / TASKS_A_SHARE) + eighths[task % TASKS_A_SHARE], 2 * n_tasks);
+}
+
+static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, struct own *own)
+{
+    size_t bytes;
+    uint32_t units = n_units(c, in, &bytes), begin = edge_of(c, in, units, task, n_tasks), end = edge_of(c, in, units, task + 1, n_tasks);
     struct vs_matmul job = input_of(c, in, own);
     switch (in->epilogue) {
-    case VS_EPILOGUE_GLU:   glu_task(c, in, &job, task, own->glu); return;
-    case VS_EPILOGUE_HEADS: heads_task(c, in, &job, task); return;
-    default:                plain_task(c, in, &job, task); return;
+    case VS_EPILOGUE_GLU:
+        for (; begin < end; begin += MAX_UNITS)
+            glu_units(c, in, &job, begin, min_u32(begin + MAX_UNITS, end), own->glu);
+        return;
+    case VS_EPILOGUE_HEADS:
+        for (; begin < end; begin++)
+            head_unit(c, in, &job, begin);
+        return;
+    default:
+        plain_units(c, in, &job, begin, end);
     }
 }
 
@@ -370,11 +383,11 @@ static void check_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
         atomic_store_explicit(&c->fault, 1, memory_order_relaxed);
 }
 
-static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread, struct own *own)
+static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, unsigned thread, struct own *own)
 {
     uint32_t n = n_rows(c, in);
     if (in->kind == VS_I_LINEAR) {
-        linear_task(c, in, task, own);
+        linear_task(c, in, task, n_tasks, own);
     } else if (in->kind == VS_I_ATTENTION) {
         vs_attention_task(c, in, task, thread);
     } else if (in->kind == VS_I_MERGE) {
@@ -392,20 +405,39 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
     }
 }
 
-/* ---- the cursor ---- */
+/* ---- the cursor and the shares ---- */
 
-enum { TASK_BITS = 20, INSTR_BITS = 12, GENERATION_BITS = 12 };
-_Static_assert(2 * TASK_BITS + INSTR_BITS + GENERATION_BITS == 64, "one word");
+enum { INSTR_BITS = 12, GENERATION_BITS = 20, FRESH_STEPS = 1 << 18 };   /* FRESH_STEPS: far fewer than tags can tell apart */
 
-static uint32_t field(uint64_t cursor, int shift, int bits)
+static uint32_t tag_of(uint64_t word) { return (uint32_t)(word >> 32); }
+static uint32_t count_of(uint64_t word) { return (uint32_t)word; }
+static uint32_t instr_of(uint64_t word) { return tag_of(word) & ((1u << INSTR_BITS) - 1); }
+static uint32_t generation_of(uint64_t word) { return tag_of(word) >> INSTR_BITS; }
+
+static uint64_t word_of(uint32_t generation, uint32_t instr, uint32_t count)
 {
-    return (uint32_t)(cursor >> shift) & ((1u << bits) - 1);
+    return (uint64_t)(generation << INSTR_BITS | instr) << 32 | count;
 }
 
-static uint32_t next_of(uint64_t c) { return field(c, 0, TASK_BITS); }
-static uint32_t tasks_of(uint64_t c) { return field(c, TASK_BITS, TASK_BITS); }
-static uint32_t instr_of(uint64_t c) { return field(c, 2 * TASK_BITS, INSTR_BITS); }
-static uint32_t generation_of(uint64_t c) { return field(c, 2 * TASK_BITS + INSTR_BITS, GENERATION_BITS); }
+/* The next task of `owner`'s share of the instruction that `cursor` names. */
+static bool take(struct vs_cpu *c, uint64_t cursor, unsigned owner, uint32_t *ret)
+{
+    unsigned threads = vs_pool_n_threads(c->pool);
+    uint32_t first = part_of(count_of(cursor), owner, threads), end = part_of(count_of(cursor), owner + 1, threads);
+    _Atomic uint64_t *word = &c->shares[owner].taken;
+    uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+    for (;;) {
+        int32_t newer = (int32_t)(tag_of(old) - tag_of(cursor));
+        uint32_t taken = newer == 0 ? count_of(old) : 0;
+        if (newer > 0 || first + taken >= end)
+            return false;
+        if (atomic_compare_exchange_weak_explicit(word, &old, (uint64_t)tag_of(cursor) << 32 | (taken + 1), memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            *ret = first + taken;
+            return true;
+        }
+    }
+}
 
 /* To the first instruction from `instr` on that has tasks, or to the end; at once to the end when the step was stopped. */
 static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
@@ -414,10 +446,8 @@ static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
         instr = (uint32_t)c->n_instrs;
     while (instr < c->n_instrs && !c->n_tasks[instr])
         instr++;
-    uint64_t tasks = instr < c->n_instrs ? c->n_tasks[instr] : 0;
     atomic_store_explicit(&c->n_done, 0, memory_order_relaxed);
-    atomic_store_explicit(&c->cursor, (uint64_t)generation << (2 * TASK_BITS + INSTR_BITS) | (uint64_t)instr << 2 * TASK_BITS
-                          | tasks << TASK_BITS, memory_order_release);
+    atomic_store_explicit(&c->cursor, word_of(generation, instr, instr < c->n_instrs ? c->n_tasks[instr] : 0), memory_order_release);
 }
 
 enum { CHECK_NS = 100000000 };
@@ -440,26 +470,26 @@ static void run_thread(void *context, unsigned thread)
     uint8_t *piece = c->private + thread * c->private_bytes;
     struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->private_act),
                        (float *)(void *)(piece + c->private_glu), VS_NONE };
+    unsigned threads = vs_pool_n_threads(c->pool);
     uint32_t generation = generation_of(atomic_load_explicit(&c->cursor, memory_order_acquire));
     for (;;) {
-        uint32_t seen = atomic_load_explicit(&c->moved.changed, memory_order_acquire);
+        uint32_t seen = atomic_load_explicit(&c->moved.changed, memory_order_acquire), done = 0, task;
         uint64_t at = atomic_load_explicit(&c->cursor, memory_order_acquire);
-        uint32_t task = next_of(at), instr = instr_of(at);
-        if (instr >= c->n_instrs || generation_of(at) != generation)
+        if (instr_of(at) >= c->n_instrs || generation_of(at) != generation)
             return;
-        if (task >= tasks_of(at)) {
+        for (unsigned i = 0; i < threads; i++)           /* its own share first */
+            while (take(c, at, (thread + i) % threads, &task)) {
+                run_task(c, &c->instrs[instr_of(at)], task, count_of(at), thread, &own);
+                done++;
+                if (thread == 0 && c->step->check)
+                    ask(c);
+            }
+        if (!done || atomic_fetch_add_explicit(&c->n_done, done, memory_order_acq_rel) + done != count_of(at)) {
             vs_gate_wait(&c->moved, seen, SPINS_TASK);
             continue;
         }
-        if (!atomic_compare_exchange_weak_explicit(&c->cursor, &at, at + 1, memory_order_acquire, memory_order_relaxed))
-            continue;
-        run_task(c, &c->instrs[instr], task, thread, &own);
-        if (thread == 0 && c->step->check)
-            ask(c);
-        if (atomic_fetch_add_explicit(&c->n_done, 1, memory_order_acq_rel) + 1 == tasks_of(at)) {
-            move_to(c, generation, instr + 1);
-            vs_gate_open(&c->moved);
-        }
+        move_to(c, generation, instr_of(at) + 1);
+        vs_gate_open(&c->moved);
     }
 }
 
@@ -471,10 +501,8 @@ static void count_all(struct vs_cpu *c)
         && old->n_parts == key.n_parts && old->split == key.split)
         return;
     *old = key;
-    for (size_t i = 0; i < c->n_instrs; i++) {
+    for (size_t i = 0; i < c->n_instrs; i++)
         c->n_tasks[i] = count_tasks(c, &c->instrs[i]);
-        assert(c->n_tasks[i] < 1u << TASK_BITS);
-    }
 }
 
 int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_logits, struct vs_error *err)
@@ -489,10 +517,11 @@ int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_
     c->check_ns = step->check ? vs_clock_ns() + CHECK_NS : 0;
     vs_attention_plan(c);
     count_all(c);
-    uint32_t generation = generation_of(atomic_load(&c->cursor)) + 1;
-    if (generation == 1u << GENERATION_BITS) {           /* nobody may still hold a cursor of the first round */
+    uint32_t generation = (generation_of(atomic_load(&c->cursor)) + 1) % (1u << GENERATION_BITS);
+    if (generation % FRESH_STEPS == 0) {                 /* nobody may still hold a cursor so old that it looks new, nor a share */
         vs_pool_join(c->pool);
-        generation = 0;
+        for (unsigned i = 0; i < vs_pool_n_threads(c->pool); i++)
+            atomic_store(&c->shares[i].taken, word_of(generation, 0, 0));
     }
     move_to(c, generation, 0);
     vs_pool_run(c->pool, run_thread, c);
