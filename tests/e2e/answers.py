@@ -84,6 +84,16 @@ class Answers(unittest.TestCase):
         rows = self.json_of("bench", "--pp", "1,8", "--tg", "2", "--depth", "0,4", "--reps", "2", "--json")["results"]
         self.assertEqual(sorted((r["test"], r["depth"]) for r in rows), sorted((t, d) for t in ("pp1", "pp8", "tg2") for d in (0, 4)))
         self.assertTrue(all(len(r["tokens_per_second"]) == 2 and min(r["tokens_per_second"]) > 0 for r in rows))
+        rows = self.json_of("bench", "--pp", "4,0,4", "--depth", "2,2", "--reps", "1", "--json")["results"]
+        self.assertEqual([(r["test"], r["depth"]) for r in rows], [("pp4", 2)])
+        self.assertIn("nothing to measure", self.run_it("bench", "--pp", "0", "--tg", "0", status=2)[1])
+        for too_long in (["--pp", "65"], ["--tg", "2", "--depth", "63"], ["--pp", "1000000"]):
+            self.assertIn("--ctx", self.run_it("bench", "--ctx", "64", *too_long, status=5)[1])
+
+    def test_half_a_text_from_a_pipe_is_not_sent(self):
+        out, err = self.run_it("chat", text='"""one\ntwo\n', status=2)
+        self.assertEqual(out, "")
+        self.assertIn('another """ ends it', err)
 
     def test_inspect(self):
         about = self.json_of("inspect", "--json", "--ctx", "1024", MODEL)

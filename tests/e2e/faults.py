@@ -155,6 +155,19 @@ class Faults(unittest.TestCase):
         self.assertEqual(p.wait(20), 6)
         self.assertLess(time.monotonic() - begun, 3)
 
+    def test_a_daemon_that_is_stopped_tells_its_clients(self):
+        """Two signals: not even the ten seconds for answers under way. The client hears what happened, and its status says so."""
+        daemon = self.serve()
+        p = self.start("run", "-m", "one", "--ignore-eos", "-n", "60000", "--raw", "hello")
+        self.assertTrue(p.stdout.read(1))
+        daemon.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        self.assertIsNone(p.poll(), "an answer under way was cut by the first signal")
+        daemon.send_signal(signal.SIGTERM)
+        _, err = p.communicate(timeout=10)
+        self.assertEqual((p.returncode, err), (6, b"veritas: the daemon was stopped before the answer was complete\n"))
+        self.assertEqual(daemon.wait(10), 0)
+
     def test_ctrl_c(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             p = self.start("run", "--private", "-m", "one", *LONG)

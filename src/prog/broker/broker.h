@@ -106,7 +106,7 @@ struct model {
     json_t *facts, *sandbox;            /* as the worker says */
     struct queue queue, held;
     struct job *running;
-    uint64_t dead_at, log_second;
+    uint64_t ready_at, dead_at, log_second;
     unsigned n_logs, n_served, n_restarts;
 };
 
@@ -120,6 +120,7 @@ struct broker {
     size_t held_bytes;
     uint64_t last_id, now, started_at;
     bool draining, ending;
+    uint64_t drained_at;                /* draining: when what is still being answered is cut off */
     json_t *sandbox;
 };
 

@@ -133,9 +133,10 @@ static void on_models(struct broker *b, struct model *m, const json_t *message, 
 static void on_drain(struct broker *b, struct model *m, const json_t *message, int *fd)
 {
     (void)m;
-    (void)message;
     (void)fd;
     b->draining = true;
+    const json_t *within = json_object_get(message, "within_ms");
+    b->drained_at = json_is_integer(within) ? b->now + (uint64_t)json_integer_value(within) * MS : NEVER;
     if (b->listen_fd >= 0)
         close(b->listen_fd);
     b->listen_fd = -1;

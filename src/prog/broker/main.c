@@ -69,9 +69,21 @@ static void sweep(struct broker *b)
     }
 }
 
+/* The time to drain is over: every answer that isn't complete ends here. */
+static void cut_off(struct broker *b)
+{
+    for (struct peer *p = b->peers; p; p = p->next)
+        while (p->jobs)
+            job_fail(b, p->jobs, VS_E_CANCELLED, "the daemon was stopped before the answer was complete");
+}
+
 static uint64_t timers(struct broker *b)
 {
     uint64_t next = NEVER, t;
+    if (b->draining && b->now >= b->drained_at)
+        cut_off(b);
+    else if (b->draining)
+        next = b->drained_at;
     for (struct peer *p = b->peers; p; p = p->next)
         if ((t = peer_timers(b, p)) < next)
             next = t;

@@ -140,7 +140,7 @@ static void edit_close(struct chat *c)
         el_end(c->edit);
 }
 
-enum line { LINE, LINE_NONE, LINE_END };     /* a line; interrupted; end of input */
+enum line { LINE, LINE_NONE, LINE_END, LINE_OPEN };     /* a line; interrupted; end of input; end of input within quotes */
 
 static enum line read_line(struct chat *c, const char *prompt, struct vs_buf *line)
 {
@@ -206,7 +206,9 @@ static enum line read_turn(struct chat *c, struct vs_buf *turn)
         first = false;
     }
     vs_buf_clear(&line);
-    if (got == LINE_END && turn->n > 0)
+    if (got == LINE_END && quoted)
+        got = LINE_OPEN;                 /* half a text is not what was meant */
+    else if (got == LINE_END && turn->n > 0)
         got = LINE;
     if (got == LINE && c->edit && c->history && turn->n > 0 && !memchr(turn->data, '\n', turn->n)) {
         HistEvent e;
@@ -380,6 +382,11 @@ int vs_command_chat(const struct vs_args *args)
     }
     while (!c.leave && status == 0) {
         enum line got = read_turn(&c, &turn);
+        if (got == LINE_OPEN) {
+            vs_error_set(&err, VS_E_INVALID, "the input ends within a text that \"\"\" began; it was not sent (another \"\"\" ends it)");
+            status = vs_fail(&err);
+            break;
+        }
         if (got == LINE_END || (got == LINE_NONE && !c.edit)) {
             status = got == LINE_NONE ? 6 : 0;
             break;

@@ -192,7 +192,7 @@ static void format_number(double value, char *ret, size_t n)
     if (value >= 9223372036854775807.0)
         snprintf(ret, n, "9223372036854775807");
     else
-        snprintf(ret, n, "%.10g", value);
+        snprintf(ret, n, "%.15g", value);
 }
 
 void vs_option_range(const struct vs_option *o, char *ret, size_t n)

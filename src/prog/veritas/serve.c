@@ -43,7 +43,8 @@ enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, MIN_FILES = 128, 
 #define BACKOFF_FIRST (100 * MS)
 #define BACKOFF_LAST (10000 * MS)
 #define STEADY (60000 * MS)             /* a life that long resets the back-off */
-#define DRAIN_TIME (10000 * MS)
+#define DRAIN_TIME (9000 * MS)           /* for what is being answered */
+#define LAST_WORDS_TIME (1000 * MS)      /* for the broker to tell those whose answer was cut */
 
 struct worker {
     uint64_t id;                        /* the broker's; 0 = free */
@@ -510,13 +511,17 @@ static void on_models(struct supervisor *s, uint64_t id, const json_t *message, 
     say(s, json_pack("{s:s, s:I, s:s, s:o}", "op", "models", "id", (json_int_t)id, "path", s->directory, "models", list), -1);
 }
 
+static void end_within(struct supervisor *s, uint64_t time)
+{
+    s->ending = true;
+    s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
+    say(s, json_pack("{s:s, s:I}", "op", "drain", "within_ms", (json_int_t)(time / MS)), -1);
+}
+
 static void begin_end(struct supervisor *s)
 {
-    if (s->ending)
-        return;
-    s->ending = true;
-    s->end_at = vs_clock_ns() + DRAIN_TIME;
-    say(s, json_pack("{s:s}", "op", "drain"), -1);
+    if (!s->ending)
+        end_within(s, DRAIN_TIME);
 }
 
 static void on_shutdown(struct supervisor *s, uint64_t id, const json_t *message, int fd)
@@ -645,7 +650,7 @@ static void take_signals(struct supervisor *s)
         if (info.ssi_signo == SIGCHLD)
             continue;
         if (s->ending)
-            s->end_at = 0;              /* a second one is impatient */
+            end_within(s, 0);           /* a second one is impatient */
         begin_end(s);
     }
     reap(s);

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Flag of json_dumpf: 0.1 and not 0.10000000000000001; floats keep all their digits. */
+#define VS_JSON_NUMBERS JSON_REAL_PRECISION(12)
+
 /* "veritas: " and the message and a newline, on stderr. */
 void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -477,8 +477,8 @@ int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_s
     if (r == VS_OK && !j.prompt.n)
         r = vs_error_set(err, VS_E_INVALID, "the prompt is empty");
     if (r == VS_OK && j.prompt.n >= vs_model_context(s->model))
-        r = vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu tokens and the context holds %u, one of them for the answer; "
-                         "shorten the prompt or give a larger --ctx", j.prompt.n, vs_model_context(s->model));
+        r = vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu token%s and the context holds %u, one of them for the answer; "
+                         "shorten the prompt or give a larger --ctx", j.prompt.n, j.prompt.n == 1 ? "" : "s", vs_model_context(s->model));
     if (r == VS_OK && vs_request_flag(request, "logits_hash")) {
         j.hash = EVP_MD_CTX_new();
         if (!j.hash || !EVP_DigestInit_ex(j.hash, EVP_sha256(), NULL))

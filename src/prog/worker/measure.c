@@ -128,11 +128,18 @@ int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs
 
 /* ---- bench ---- */
 
-static int fill(struct vs_service *s, struct run *run, uint32_t *tokens, size_t n, struct vs_error *err)
+static int ask_and_tell(void *context, size_t done, size_t total)
+{
+    struct run *run = context;
+    int r = ask(context, done, total);
+    return r == VS_OK && run->sink->progress ? run->sink->progress(run->sink->context, "depth", done, total) : r;
+}
+
+static int fill(struct vs_service *s, struct run *run, uint32_t *tokens, size_t n, vs_check_fn *check, struct vs_error *err)
 {
     for (size_t i = 0; i < n; i++)
         tokens[i] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
-    return n ? vs_sequence_append(s->sequence, tokens, n, 1, NULL, ask, run, err) : VS_OK;
+    return n ? vs_sequence_append(s->sequence, tokens, n, 1, NULL, check, run, err) : VS_OK;
 }
 
 /* Tokens per second of one repetition: n tokens as one prompt, or as n steps. */
@@ -142,10 +149,10 @@ static int repetition(struct vs_service *s, struct run *run, bool single, size_t
     vs_sequence_truncate(s->sequence, depth);
     size_t have;
     vs_sequence_tokens(s->sequence, &have);
-    int r = have < depth ? (vs_sequence_truncate(s->sequence, 0), fill(s, run, tokens, depth, err)) : VS_OK;
+    int r = have < depth ? (vs_sequence_truncate(s->sequence, 0), fill(s, run, tokens, depth, ask_and_tell, err)) : VS_OK;
     uint64_t start = vs_clock_ns();
     if (r == VS_OK && !single)
-        r = fill(s, run, tokens, n, err);
+        r = fill(s, run, tokens, n, ask, err);
     for (size_t i = 0; r == VS_OK && single && i < n; i++) {
         tokens[0] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
         r = vs_sequence_append(s->sequence, tokens, 1, 1, NULL, ask, run, err);
@@ -180,50 +187,77 @@ static int one_test(struct vs_service *s, struct run *run, bool single, size_t n
     return r;
 }
 
-static int check_list(const json_t *list, const char *key, int64_t min, int64_t max, struct vs_error *err)
+/* Value i of a list that stands in it for the first time; 0 (leave this kind out) counts only where it means a depth. */
+static bool counts(const json_t *list, size_t i, bool zero)
+{
+    json_int_t v = json_integer_value(json_array_get(list, i));
+    for (size_t k = 0; k < i; k++)
+        if (json_integer_value(json_array_get(list, k)) == v)
+            return false;
+    return v || zero;
+}
+
+static int check_list(const json_t *list, const char *key, struct vs_error *err)
 {
     size_t i;
     const json_t *v;
     if (json_array_size(list) > 64)
         return vs_error_set(err, VS_E_INVALID, "%s: at most 64 values", key);
     json_array_foreach(list, i, v)
-        if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-            return vs_error_set(err, VS_E_INVALID, "%s must be %lld to %lld (the context)", key, (long long)min, (long long)max);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX)
+            return vs_error_set(err, VS_E_INVALID, "%s must be numbers of tokens, 0 to %u", key, UINT32_MAX);
+    return VS_OK;
+}
+
+static int test_or_count(struct vs_service *s, struct run *run, const char *kind, json_int_t n, json_int_t depth, int64_t reps,
+                         json_t *results, struct vs_error *err)
+{
+    int64_t context = vs_model_context(s->model);
+    if (n + depth > context)
+        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld tokens; ask for a larger one (--ctx)",
+                            kind, (long long)n, (long long)depth, (long long)context);
+    if (results)
+        return one_test(s, run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);
+    run->total += (uint64_t)reps;
+    return VS_OK;
+}
+
+/* Every test once, depth by depth; without results only looked at and counted. */
+static int all_tests(struct vs_service *s, struct run *run, const json_t *request, int64_t reps, json_t *results, struct vs_error *err)
+{
+    static const char *const kinds[] = { "pp", "tg" };
+    const json_t *depths = json_object_get(request, "depth"), *v;
+    size_t n_depths = json_array_size(depths), i;
+    for (size_t d = 0; d < (n_depths ? n_depths : 1); d++)
+        for (int k = 0; k < 2; k++)
+            json_array_foreach(json_object_get(request, kinds[k]), i, v) {
+                if ((n_depths && !counts(depths, d, true)) || !counts(json_object_get(request, kinds[k]), i, false))
+                    continue;
+                int r = test_or_count(s, run, kinds[k], json_integer_value(v), json_integer_value(json_array_get(depths, d)), reps, results, err);
+                if (r != VS_OK)
+                    return r;
+            }
     return VS_OK;
 }
 
 int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    static const char *const kinds[] = { "pp", "tg" };
-    int64_t reps, context = vs_model_context(s->model);
+    static const char *const lists[] = { "depth", "pp", "tg" };
+    struct run run = { .s = s, .sink = sink };
+    int64_t reps;
     int r = vs_request_int(request, "reps", 3, 1, 1000, &reps, err);
-    const json_t *depths = json_object_get(request, "depth"), *d, *v;
+    for (int i = 0; i < 3 && r == VS_OK; i++)
+        r = check_list(json_object_get(request, lists[i]), lists[i], err);
     if (r == VS_OK)
-        r = check_list(depths, "depth", 0, context - 1, err);
-    for (int k = 0; k < 2 && r == VS_OK; k++)
-        r = check_list(json_object_get(request, kinds[k]), kinds[k], 0, context, err);
+        r = all_tests(s, &run, request, reps, NULL, err);
+    if (r == VS_OK && !run.total)
+        r = vs_error_set(err, VS_E_INVALID, "there is nothing to measure: pp and tg are empty or 0");
     if (r != VS_OK)
         return r;
-    json_t *zero = json_pack("[i]", 0), *results = json_array();
-    if (!json_array_size(depths))
-        depths = zero;
-    struct run run = { .s = s, .sink = sink };
-    size_t i, n;
-    for (int k = 0; k < 2; k++)
-        json_array_foreach(json_object_get(request, kinds[k]), n, v)
-            run.total += json_integer_value(v) ? (uint64_t)reps * json_array_size(depths) : 0;
-    json_array_foreach(depths, i, d)
-        for (int k = 0; k < 2 && r == VS_OK; k++)
-            json_array_foreach(json_object_get(request, kinds[k]), n, v) {
-                if (r == VS_OK && json_integer_value(v) + json_integer_value(d) > context)
-                    r = vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld", kinds[k],
-                                     (long long)json_integer_value(v), (long long)json_integer_value(d), (long long)context);
-                if (r == VS_OK && json_integer_value(v))         /* 0: this kind is left out */
-                    r = one_test(s, &run, k == 1, (size_t)json_integer_value(v), (size_t)json_integer_value(d), reps, results, err);
-            }
+    json_t *results = json_array();
+    r = all_tests(s, &run, request, reps, results, err);
     if (r == VS_OK)
         *ret = json_pack("{s:O}", "results", results);
-    json_decref(zero);
     json_decref(results);
     return r;
 }

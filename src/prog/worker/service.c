@@ -48,7 +48,7 @@ int vs_request_ids(const struct vs_service *s, const json_t *list, const char *k
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *v = json_array_get(list, i);
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= n_vocab)
-            return vs_error_set(err, VS_E_INVALID, "%s: entry %zu is not a token id below %u", key, i, n_vocab);
+            return vs_error_set(err, VS_E_INVALID, "%s: number %zu in the list is not a token id (there are %u, from 0)", key, i + 1, n_vocab);
         if (vs_ids_add(ret, (uint32_t)json_integer_value(v)) != VS_OK)
             return vs_error_set(err, VS_E_NOMEM, "out of memory");
     }
