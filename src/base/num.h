@@ -5,7 +5,7 @@
  * written beside it: same operations in the same order, hence same bits. No function reads or sets errno.
  *
  * Bounds (found over all 2^32 arguments for the functions of one float, tests/unit/num.c):
- *   vs_expf 0.90 ulp, vs_sigmoidf 2.45, vs_siluf 3.23, vs_tanhf 1.5, vs_logf 0.84; the f64 ones at their declaration.
+ *   vs_expf 0.90 ulp, vs_sigmoidf 2.45, vs_siluf 3.23, vs_tanhf 1.5, vs_logf 0.86; the f64 ones at their declaration.
  * NaN in gives NaN out; which NaN is not part of the contract.
  *
  * Memory: none. Threads: all pure but vs_fp_control_set, which acts on the calling thread.

@@ -1,7 +1,8 @@
 /* cpu/attention.c - K and V to their pages, and attention over them (docs/NUMERICS.md, "attention").
  *
  * A page holds, for each layer and KV head: 64 keys, transposed so that lanes are keys (for q8_0 then their scales,
- * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies. The rows that
+ * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies, internal.h how pages
+ * lie in runs. The rows that
  * attend together, times the query heads of one KV head, are a block: with many queries it widens a page exactly to f32
  * once for all of them, with few the kernels read f16 as it is.
  *
@@ -26,22 +27,31 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
     l->type = type;
     l->n_kv_heads = g->n_kv_heads;
     l->head_dim = g->head_dim;
-    l->k_bytes = l->v_bytes = hd * VS_PAGE_TOKENS * size;
+    l->n_heads = g->n_kv_heads * g->n_layers;
+    l->k_bytes = l->v_bytes = l->key_bytes = l->value_bytes = hd * VS_PAGE_TOKENS * size;
     if (type == VS_KV_Q8_0) {
         l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;
-        l->k_scale_bytes = (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
-        l->v_scale_bytes = VS_PAGE_TOKENS * 4;
+        l->key_bytes = l->k_bytes + (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
+        l->value_bytes = l->v_bytes + VS_PAGE_TOKENS * 4;
     }
-    l->head_bytes = l->k_bytes + l->k_scale_bytes + l->v_bytes + l->v_scale_bytes;
-    l->page_bytes = l->head_bytes * g->n_kv_heads * g->n_layers;
+    l->page_bytes = (l->key_bytes + l->value_bytes) * l->n_heads;
 }
 
-/* K of one head in the page of a position; V follows. */
-static uint8_t *head_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
+/* K or V of one head in the page of a position. */
+static uint8_t *key_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
-    return c->kv + pages[position / VS_PAGE_TOKENS] * l->page_bytes
-         + ((size_t)layer * l->n_kv_heads + head) * l->head_bytes;
+    uint32_t page = pages[position / VS_PAGE_TOKENS];
+    size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
+    return c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes + at * l->key_bytes;
+}
+
+static uint8_t *value_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
+{
+    const struct vs_kv_layout *l = &c->kv_layout;
+    uint32_t page = pages[position / VS_PAGE_TOKENS];
+    size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
+    return c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes + l->n_heads * VS_KV_RUN * l->key_bytes + at * l->value_bytes;
 }
 
 /* d and 127 / amax of up to n values, as activations are quantised. */
@@ -93,10 +103,9 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
     }
 }
 
-static void write_v(const struct vs_cpu *c, uint8_t *head, uint32_t slot, const float *v)
+static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *v)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
-    uint8_t *at = head + l->k_bytes + l->k_scale_bytes;
     size_t hd = l->head_dim;
     if (l->type == VS_KV_Q8_0) {
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
@@ -119,7 +128,7 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
     const struct vs_row *r = &c->step->rows[row];
     uint32_t slot = r->position % VS_PAGE_TOKENS;
     if (role == VS_ROLE_V) {
-        write_v(c, head_at(c, r->pages, r->position, in->layer, head), slot, x);
+        write_v(c, value_at(c, r->pages, r->position, in->layer, head), slot, x);
         return;
     }
     const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
@@ -131,7 +140,7 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
                     pairs, c->ropes[in->rope].kind);
     }
     if (role == VS_ROLE_K)
-        write_k(c, head_at(c, r->pages, r->position, in->layer, head), slot, x);
+        write_k(c, key_at(c, r->pages, r->position, in->layer, head), slot, x);
 }
 
 /* ---- the step's plan ---- */
@@ -237,24 +246,23 @@ static void quantise_queries(const struct vs_cpu *c, struct scratch *s, size_t n
 }
 
 /* Scores of queries [i, end) with one page. */
-static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t i, size_t end, size_t base)
+static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *keys, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     size_t hd = l->head_dim, n = end - i;
     float *to = s->scores + i * VS_SPLIT + base;
     const float *q = s->q + i * hd;
     if (l->type == VS_KV_Q8_0)
-        c->ops.scores_q8(to, VS_SPLIT, s->q8 + i * ((hd + 31) / 32), n, head, (const float *)(const void *)(head + l->k_bytes), hd);
+        c->ops.scores_q8(to, VS_SPLIT, s->q8 + i * ((hd + 31) / 32), n, keys, (const float *)(const void *)(keys + l->k_bytes), hd);
     else if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
-        c->ops.scores_f16(to, VS_SPLIT, q, hd, n, (const uint16_t *)(const void *)head, hd);
+        c->ops.scores_f16(to, VS_SPLIT, q, hd, n, (const uint16_t *)(const void *)keys, hd);
     else
-        c->ops.scores(to, VS_SPLIT, q, hd, n, widen(c, head, s->wide), hd);
+        c->ops.scores(to, VS_SPLIT, q, hd, n, widen(c, keys, s->wide), hd);
 }
 
-static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *head, size_t i, size_t end, size_t base)
+static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *at, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
-    const uint8_t *at = head + l->k_bytes + l->k_scale_bytes;
     size_t hd = l->head_dim, n = end - i;
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
@@ -314,7 +322,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     size_t i, end;
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
-        page_scores(c, s, head_at(c, pages, base + p, in->layer, head), i, end, p);
+        page_scores(c, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
         if (s->span[i].hi > s->span[i].lo)
@@ -322,7 +330,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     memset(s->o_split, 0, n_q * hd * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
-        page_values(c, s, head_at(c, pages, base + p, in->layer, head), i, end, p);
+        page_values(c, s, value_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     return true;
 }

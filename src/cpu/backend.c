@@ -153,7 +153,8 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     c->private = vs_cpu_reserve(c->private_bytes * config->n_threads);
     c->scratch = vs_cpu_reserve(c->scratch_bytes * config->n_threads);
     c->partial = vs_cpu_reserve(c->partial_floats * 4);
-    c->kv = vs_cpu_reserve(c->kv_layout.page_bytes * config->n_pages);
+    c->kv_bytes = c->kv_layout.page_bytes * ((config->n_pages + VS_KV_RUN - 1) / VS_KV_RUN * VS_KV_RUN);
+    c->kv = vs_cpu_reserve(c->kv_bytes);
     c->blocks = malloc(config->max_rows * sizeof *c->blocks);
     c->n_tasks = calloc(c->n_instrs, sizeof *c->n_tasks);
     c->shares = aligned_alloc(64, config->n_threads * sizeof *c->shares);
@@ -162,7 +163,7 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     if (!c->arena || !c->private || !c->scratch || !c->partial || !c->kv || !c->blocks || !c->n_tasks || !c->shares) {
         r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller --ctx or "
                          "--prefill-chunk needs less, so does --kv-type q8_0",
-                         c->kv_layout.page_bytes * config->n_pages >> 20, c->arena_bytes >> 20);
+                         c->kv_bytes >> 20, c->arena_bytes >> 20);
         goto out;
     }
     *ret = c;
@@ -182,7 +183,7 @@ void vs_cpu_free(struct vs_cpu *c)
     release(c->private, c->private_bytes * c->config.n_threads);
     release(c->scratch, c->scratch_bytes * c->config.n_threads);
     release(c->partial, c->partial_floats * 4);
-    release(c->kv, c->kv_layout.page_bytes * c->config.n_pages);
+    release(c->kv, c->kv_bytes);
     for (size_t r = 0; r < 2; r++) {
         free(c->ropes[r].frequency);
         free(c->ropes[r].cosine);

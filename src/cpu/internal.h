@@ -75,8 +75,14 @@ struct vs_block {                        /* rows of one sequence that attend tog
 struct vs_kv_layout {
     enum vs_kv_type type;
     uint32_t n_kv_heads, head_dim;
-    size_t k_bytes, k_scale_bytes, v_bytes, v_scale_bytes, head_bytes, page_bytes;
+    uint32_t n_heads;                    /* KV heads of all layers */
+    size_t k_bytes, v_bytes;             /* of one head in one page; with scales: */
+    size_t key_bytes, value_bytes;
+    size_t page_bytes;
 };
+/* Pages lie in runs, so that those of a sequence, which mostly ascend, are one stream of memory for each head:
+ * [run][K, V][layer][KV head][page of the run]. */
+enum { VS_KV_RUN = 8 };
 void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);
 
 struct vs_cpu {
@@ -100,6 +106,7 @@ struct vs_cpu {
     size_t private_bytes, private_act, private_glu;      /* of a piece; offsets: f32 rows at 0, their acts, results of gate and up */
     size_t arena_bytes;
     uint8_t *kv;
+    size_t kv_bytes;
     struct vs_kv_layout kv_layout;
 
     struct { uint32_t n_pairs; enum vs_rope_kind kind; double *frequency; float *cosine, *sine; } ropes[2];
