@@ -52,6 +52,13 @@ static inline size_t vs_value_at(size_t head_dim, size_t t, size_t d)
 /* The part of one attention split that one query sees: keys [lo, hi) of the split (0 <= lo < hi <= 256). */
 struct vs_span { uint32_t lo, hi; };
 
+/* An end of a span as a key of the page that begins at key `base` of the split: 0 .. VS_PAGE_TOKENS. */
+static inline size_t vs_in_page(uint32_t at, size_t base)
+{
+    size_t t = at > base ? at - base : 0;
+    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
+}
+
 struct vs_cpu_ops {
     const char *name;                   /* of the level */
     bool packed;                        /* computes from panels; plain C computes from the file's blocks */

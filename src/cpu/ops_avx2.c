@@ -338,12 +338,6 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
     *ret_sum = vs_tree16(sum[0], sum[1]);
 }
 
-static inline size_t clip(uint32_t at, size_t base)
-{
-    size_t t = at > base ? at - base : 0;
-    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
-}
-
 /* Keys [lo, hi) of the page for one query; v is a group of `width` dimensions. */
 static inline __attribute__((always_inline)) void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from,
                                                           size_t width, const bool half)
@@ -395,7 +389,7 @@ static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, 
     for (size_t i = 0; i < n_q; i += 4) {
         size_t n = n_q - i < 4 ? n_q - i : 4, from = 0, to = VS_PAGE_TOKENS;     /* what all four see */
         for (size_t j = i; j < i + n; j++) {
-            size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
+            size_t lo = vs_in_page(span[j].lo, base), hi = vs_in_page(span[j].hi, base);
             from = lo > from ? lo : from;
             to = hi < to ? hi : to;
         }
@@ -403,12 +397,12 @@ static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, 
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = n == 4 && from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * ldp, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
             if (!together)
                 continue;
             mix_four(o + i * ldo + d, ldo, p + i * ldp, ldp, from, to, v, at, half);
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, to, clip(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * ldp, to, vs_in_page(span[j].hi, base), v, at, width, half);
         }
     }
 }

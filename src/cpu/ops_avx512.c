@@ -270,12 +270,6 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
     }
 }
 
-static size_t clip(uint32_t at, size_t base)
-{
-    size_t t = at > base ? at - base : 0;
-    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
-}
-
 /* Keys [lo, hi) of the page for one query; v + from is a group of `width` dimensions. */
 INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const bool half)
 {
@@ -299,7 +293,7 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
         size_t n = n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES, from = 0, to = VS_PAGE_TOKENS;
         for (size_t j = i; j < i + n; j++) {             /* what all of them see */
-            size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
+            size_t lo = vs_in_page(span[j].lo, base), hi = vs_in_page(span[j].hi, base);
             from = lo > from ? lo : from;
             to = hi < to ? hi : to;
         }
@@ -307,7 +301,7 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, clip(span[j].lo, base), together ? from : clip(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * ldp, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
             if (!together)
                 continue;
             switch (n) {
@@ -317,7 +311,7 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q
             default: break;
             }
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, to, clip(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * ldp, to, vs_in_page(span[j].hi, base), v, at, width, half);
         }
     }
 }

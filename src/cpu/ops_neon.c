@@ -271,12 +271,6 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
     *ret_sum = vs_tree16(sum);
 }
 
-static inline size_t clip(uint32_t at, size_t base)
-{
-    size_t t = at > base ? at - base : 0;
-    return t < VS_PAGE_TOKENS ? t : VS_PAGE_TOKENS;
-}
-
 /* Keys [lo, hi) of the page for one query. */
 INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t head_dim, const bool half)
 {
@@ -326,21 +320,21 @@ INLINE void mix_page(float *o, size_t ldo, const float *p, size_t ldp, size_t n_
     for (; i + 4 <= n_q && head_dim % 16 == 0; i += 4) {
         size_t from = 0, to = VS_PAGE_TOKENS;            /* what all four see */
         for (size_t j = i; j < i + 4; j++) {
-            size_t lo = clip(span[j].lo, base), hi = clip(span[j].hi, base);
+            size_t lo = vs_in_page(span[j].lo, base), hi = vs_in_page(span[j].hi, base);
             from = lo > from ? lo : from;
             to = hi < to ? hi : to;
         }
         bool common = from < to;
         for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, clip(span[j].lo, base), common ? from : clip(span[j].hi, base), v, head_dim, half);
+            mix_one(o + j * ldo, p + j * ldp, vs_in_page(span[j].lo, base), common ? from : vs_in_page(span[j].hi, base), v, head_dim, half);
         if (!common)
             continue;
         mix_four(o + i * ldo, ldo, p + i * ldp, ldp, from, to, v, head_dim, half);
         for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, to, clip(span[j].hi, base), v, head_dim, half);
+            mix_one(o + j * ldo, p + j * ldp, to, vs_in_page(span[j].hi, base), v, head_dim, half);
     }
     for (; i < n_q; i++)
-        mix_one(o + i * ldo, p + i * ldp, clip(span[i].lo, base), clip(span[i].hi, base), v, head_dim, half);
+        mix_one(o + i * ldo, p + i * ldp, vs_in_page(span[i].lo, base), vs_in_page(span[i].hi, base), v, head_dim, half);
 }
 
 static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
