@@ -1,10 +1,9 @@
 /* cpu/attention.c - K and V to their pages, and attention over them (docs/NUMERICS.md, "attention").
  *
  * A page holds, for each layer and KV head: 64 keys, transposed so that lanes are keys (for q8_0 then their scales,
- * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies, internal.h how pages
- * lie in runs. The rows that
- * attend together, times the query heads of one KV head, are a block: with many queries it widens a page exactly to f32
- * once for all of them, with few the kernels read f16 as it is.
+ * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies, internal.h
+ * how pages lie in runs. The rows that attend together, times the query heads of one KV head, are a block: with many queries
+ * it widens a page exactly to f32 once for all of them, with few the kernels read f16 as it is.
  *
  * Splits are 256 absolute positions; each gives (max, sum, o) and they are merged in ascending order by one owner. With
  * few rows and a long context the splits are tasks of their own and VS_I_MERGE merges: the same arithmetic, the same bits.
@@ -38,20 +37,23 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
 }
 
 /* K or V of one head in the page of a position. */
-static uint8_t *key_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
+static uint8_t *place(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head, bool value)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     uint32_t page = pages[position / VS_PAGE_TOKENS];
+    uint8_t *run = c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes;
     size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
-    return c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes + at * l->key_bytes;
+    return value ? run + (size_t)l->n_heads * VS_KV_RUN * l->key_bytes + at * l->value_bytes : run + at * l->key_bytes;
+}
+
+static uint8_t *key_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
+{
+    return place(c, pages, position, layer, head, false);
 }
 
 static uint8_t *value_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
-    uint32_t page = pages[position / VS_PAGE_TOKENS];
-    size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
-    return c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes + l->n_heads * VS_KV_RUN * l->key_bytes + at * l->value_bytes;
+    return place(c, pages, position, layer, head, true);
 }
 
 /* d and 127 / amax of up to n values, as activations are quantised. */
@@ -267,11 +269,10 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
         for (size_t k = i; k < end; k++) {                /* what lies outside the span is not ours to read */
-            size_t lo = s->span[k].lo > base ? s->span[k].lo : base, hi = base + VS_PAGE_TOKENS;
-            hi = s->span[k].hi < hi ? s->span[k].hi : hi;
-            float *p = s->scores + k * VS_SPLIT + lo;
+            size_t lo = vs_in_page(s->span[k].lo, base), hi = vs_in_page(s->span[k].hi, base);
+            float *p = s->scores + k * VS_SPLIT + base + lo;
             if (lo < hi)
-                c->ops.mul(p, p, dv + (lo - base), hi - lo);
+                c->ops.mul(p, p, dv + lo, hi - lo);
         }
     }
     float *o = s->o_split + i * hd;

@@ -306,18 +306,12 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
     *ret_sum = tree16(lane);
 }
 
-static struct vs_span within_page(struct vs_span span, size_t base)
-{
-    size_t lo = span.lo > base ? span.lo - base : 0, hi = span.hi > base ? span.hi - base : 0;
-    return (struct vs_span){ (uint32_t)lo, (uint32_t)(hi < VS_PAGE_TOKENS ? hi : VS_PAGE_TOKENS) };
-}
-
 static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++) {
-        struct vs_span in = within_page(span[i], base);
-        for (size_t t = in.lo; t < in.hi; t++)
+        size_t end = vs_in_page(span[i].hi, base);
+        for (size_t t = vs_in_page(span[i].lo, base); t < end; t++)
             for (size_t d = 0; d < head_dim; d++)
                 o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], v[vs_value_at(head_dim, t, d)], o[i * ldo + d]);
     }
@@ -327,8 +321,8 @@ static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q
                     size_t base, const uint16_t *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++) {
-        struct vs_span in = within_page(span[i], base);
-        for (size_t t = in.lo; t < in.hi; t++)
+        size_t end = vs_in_page(span[i].hi, base);
+        for (size_t t = vs_in_page(span[i].lo, base); t < end; t++)
             for (size_t d = 0; d < head_dim; d++)
                 o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]), o[i * ldo + d]);
     }

@@ -68,34 +68,39 @@ static size_t panel_bytes(const struct vs_linear *m)
 }
 
 /* What a group of matrices is shared out in: heads, pairs of gate and up panels (32 columns of the result), or panels. */
-static uint32_t n_units(const struct vs_cpu *c, const struct vs_instr *in, size_t *ret_bytes)
+static uint32_t n_units(const struct vs_cpu *c, const struct vs_instr *in)
 {
     const struct vs_linear *m = &c->linears[in->first];
     uint32_t panels = 0;
-    *ret_bytes = panel_bytes(m);
-    switch (in->epilogue) {
-    case VS_EPILOGUE_HEADS:
+    if (in->epilogue == VS_EPILOGUE_HEADS)
         return in->n_heads + 2 * in->n_kv_heads;
-    case VS_EPILOGUE_GLU:
-        *ret_bytes = 2 * (panel_bytes(m) + panel_bytes(m + 1));
+    if (in->epilogue == VS_EPILOGUE_GLU)
         return n_panels(m) / 2;
-    default:
-        for (uint32_t i = 0; i < in->n; i++) {
-            panels += n_panels(m + i);
-            *ret_bytes = panel_bytes(m + i) > *ret_bytes ? panel_bytes(m + i) : *ret_bytes;
-        }
-        return panels;
-    }
+    for (uint32_t i = 0; i < in->n; i++)
+        panels += n_panels(m + i);
+    return panels;
+}
+
+/* Of weights: a pair of gate and up panels, or the widest panel. */
+static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    const struct vs_linear *m = &c->linears[in->first];
+    size_t widest = panel_bytes(m);
+    if (in->epilogue == VS_EPILOGUE_GLU)
+        return 2 * (panel_bytes(m) + panel_bytes(m + 1));
+    for (uint32_t i = 1; i < in->n && in->epilogue == VS_EPILOGUE_NONE; i++)
+        widest = panel_bytes(m + i) > widest ? panel_bytes(m + i) : widest;
+    return widest;
 }
 
 /* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights stay in
  * the L2 cache while all rows use them. */
 static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    size_t bytes;
-    uint32_t units = n_units(c, in, &bytes), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
-    if (n_rows(c, in) > VS_ACT_ROWS && bytes * units / GROUP_BYTES > tasks)
-        tasks = (uint32_t)(bytes * units / GROUP_BYTES);
+    uint32_t units = n_units(c, in), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
+    size_t groups = unit_bytes(c, in) * units / GROUP_BYTES;
+    if (n_rows(c, in) > VS_ACT_ROWS && groups > tasks)
+        tasks = (uint32_t)groups;
     return min_u32(tasks, units);
 }
 
@@ -357,8 +362,7 @@ static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint3
 
 static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, struct own *own)
 {
-    size_t bytes;
-    uint32_t units = n_units(c, in, &bytes), begin = edge_of(c, in, units, task, n_tasks), end = edge_of(c, in, units, task + 1, n_tasks);
+    uint32_t units = n_units(c, in), begin = edge_of(c, in, units, task, n_tasks), end = edge_of(c, in, units, task + 1, n_tasks);
     struct vs_matmul job = input_of(c, in, own);
     switch (in->epilogue) {
     case VS_EPILOGUE_GLU:

@@ -41,8 +41,7 @@ int vs_command_bench(const struct vs_args *args)
         rc = vs_session_call(&s, VS_MSG_BENCH, request, -1, NULL, NULL, &result, &err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
         json_object_set_new(result, "model", json_string(s.model));
-        json_dumpf(result, stdout, JSON_COMPACT | VS_JSON_NUMBERS);
-        putchar('\n');
+        vs_answer_json(result, JSON_COMPACT);
     } else if (rc == VS_OK) {
         printf("%-10s %8s %14s %10s\n", "test", "depth", "tokens/s", "+-");
         json_array_foreach(json_object_get(result, "results"), i, row)

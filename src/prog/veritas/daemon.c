@@ -100,8 +100,7 @@ int vs_command_ps(const struct vs_args *args)
     if (ask(args, VS_MSG_STATUS, false, &result, &err) != VS_OK)
         return vs_fail(&err);
     if (vs_args_given(args, VS_OPT_JSON)) {
-        json_dumpf(result, stdout, JSON_INDENT(2) | VS_JSON_NUMBERS);
-        putchar('\n');
+        vs_answer_json(result, JSON_INDENT(2));
         json_decref(result);
         return 0;
     }

@@ -213,8 +213,7 @@ int vs_command_doctor(const struct vs_args *args)
     json_t *all = facts(), *check;
     size_t i;
     if (vs_args_given(args, VS_OPT_JSON)) {
-        json_dumpf(all, stdout, JSON_INDENT(2) | VS_JSON_NUMBERS);
-        putchar('\n');
+        vs_answer_json(all, JSON_INDENT(2));
     } else {
         json_array_foreach(json_object_get(all, "checks"), i, check) {
             bool ok = json_is_true(json_object_get(check, "ok"));

@@ -158,8 +158,7 @@ int vs_command_inspect(const struct vs_args *args)
     if (rc == VS_OK)
         rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &result, &err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
-        json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | VS_JSON_NUMBERS);
-        putchar('\n');
+        vs_answer_json(result, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     } else if (rc == VS_OK) {
         /* the longest list last */
         json_object_foreach(result, key, value)

@@ -104,7 +104,7 @@ int vs_command_logits(const struct vs_args *args)
     else if (!write_header(sink.fd, rows, columns))
         rc = vs_error_set(&err, VS_E_SYSTEM, "cannot write %s: %s", path, strerror(errno));
     else if (vs_args_given(args, VS_OPT_JSON))
-        json_dumpf(result, stdout, JSON_COMPACT | VS_JSON_NUMBERS), putchar('\n');
+        vs_answer_json(result, JSON_COMPACT);
     else
         vs_say("%s: float32 [%llu, %llu]", path, (unsigned long long)rows, (unsigned long long)columns);
 out:

@@ -206,8 +206,7 @@ int vs_command_models_list(const struct vs_args *args)
     }
     if (as_json) {
         json_t *all = json_pack("{s:s, s:O}", "directory", directory, "models", rows);
-        json_dumpf(all, stdout, JSON_INDENT(2) | VS_JSON_NUMBERS);
-        putchar('\n');
+        vs_answer_json(all, JSON_INDENT(2));
         json_decref(all);
     }
     json_decref(rows);

@@ -28,7 +28,7 @@ int vs_command_perplexity(const struct vs_args *args)
         (rc = vs_session_call(&s, VS_MSG_PERPLEXITY, request, -1, NULL, NULL, &result, &err)) != VS_OK)
         goto out;
     if (vs_args_given(args, VS_OPT_JSON))
-        json_dumpf(result, stdout, JSON_COMPACT | VS_JSON_NUMBERS), putchar('\n');
+        vs_answer_json(result, JSON_COMPACT);
     else
         printf("perplexity %.6f over %lld tokens\n", json_number_value(json_object_get(result, "perplexity")),
                (long long)json_integer_value(json_object_get(result, "n_tokens")));

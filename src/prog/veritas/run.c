@@ -76,8 +76,7 @@ static int print_json(const struct vs_session *s, json_t *result, json_t *logpro
     }
     if (logprobs)
         json_object_set(out, "logprobs", logprobs);
-    int rc = json_dumpf(out, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | VS_JSON_NUMBERS);
-    putchar('\n');
+    int rc = vs_answer_json(out, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(out);
     return rc;
 }

@@ -651,7 +651,8 @@ static void take_signals(struct supervisor *s)
             continue;
         if (s->ending)
             end_within(s, 0);           /* a second one is impatient */
-        begin_end(s);
+        else
+            begin_end(s);
     }
     reap(s);
 }

@@ -128,6 +128,13 @@ int vs_answer(const char *text, size_t n)
     return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
 }
 
+int vs_answer_json(const json_t *value, size_t flags)
+{
+    int rc = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(12));
+    putchar('\n');
+    return rc;
+}
+
 int vs_answer_flush(void)
 {
     return fflush(stdout) == 0 && !ferror(stdout) ? VS_OK : VS_E_SYSTEM;

@@ -7,13 +7,11 @@
 #define VS_VERITAS_TERM_H
 #include "base/status.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Flag of json_dumpf: 0.1 and not 0.10000000000000001; floats keep all their digits. */
-#define VS_JSON_NUMBERS JSON_REAL_PRECISION(12)
 
 /* "veritas: " and the message and a newline, on stderr. */
 void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -40,6 +38,8 @@ void vs_progress_end(struct vs_progress *p); /* removes the bar; harmless when n
 /* Text of a model for a terminal: control characters other than newline and tab are shown as \xNN, so that a model
  * cannot send escape sequences. Elsewhere bytes go out as they are. */
 int vs_answer(const char *text, size_t n);
+/* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all digits. */
+int vs_answer_json(const json_t *value, size_t flags);
 int vs_answer_flush(void);                   /* VS_OK or VS_E_SYSTEM (closed pipe, full disk) */
 
 /* Reads a file (or standard input for NULL or "-") whole: ret_text is malloced, NUL-terminated.
