@@ -3,7 +3,8 @@
  * A page holds, for each layer and KV head: 64 keys, transposed so that lanes are keys (for q8_0 then their scales,
  * f32 [head_dim / 32][64]); 64 values (for q8_0 then their scales, f32 [64]). ops.h says where each element lies, internal.h
  * how pages lie in runs. The rows that attend together, times the query heads of one KV head, are a block: with many queries
- * it widens a page exactly to f32 once for all of them, with few the kernels read f16 as it is.
+ * it widens an f16 page exactly to f32 once for all of them, with few the kernels read f16 as it is. 8-bit pages are never widened:
+ * queries and weights become integers instead.
  *
  * Splits are 256 absolute positions; each gives (max, sum, o) and they are merged in ascending order by one owner. With
  * few rows and a long context the splits are tasks of their own and VS_I_MERGE merges: the same arithmetic, the same bits.
@@ -30,6 +31,7 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
     l->k_bytes = l->v_bytes = l->key_bytes = l->value_bytes = hd * VS_PAGE_TOKENS * size;
     if (type == VS_KV_Q8_0) {
         l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;
+        l->v_bytes = (hd + VS_LANES8 - 1) / VS_LANES8 * VS_LANES8 * VS_PAGE_TOKENS;
         l->key_bytes = l->k_bytes + (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
         l->value_bytes = l->v_bytes + VS_PAGE_TOKENS * 4;
     }
@@ -113,7 +115,7 @@ static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
         scale[slot] = q8_scale(v, hd, &inverse);
         for (size_t d = 0; d < hd; d++)
-            ((int8_t *)at)[vs_value_at(hd, slot, d)] = q8(v[d] * inverse);
+            ((int8_t *)at)[vs_value8_at(slot, d)] = q8(v[d] * inverse);
         return;
     }
     for (size_t d = 0; d < hd; d += VS_VALUE_GROUP) {
@@ -196,16 +198,17 @@ size_t vs_attention_scratch_bytes(struct vs_cpu *c)
 {
     c->max_queries = c->max_group > MOST_QUERIES ? c->max_group : MOST_QUERIES / c->max_group * c->max_group;
     size_t hd = c->kv_layout.head_dim, q = c->max_queries;
-    size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SPLIT + 3 * hd + 4);          /* as scratch_init lays them out */
-    return (floats * 4 + q * ((hd + 31) / 32 * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
+    size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SCORES + 3 * hd + 4);          /* as scratch_init lays them out */
+    return (floats * 4 + q * (((hd + 31) / 32 + VS_PAGE_TOKENS / 32) * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
 
 /* ---- one task ---- */
 
 struct scratch {
     struct vs_act *q8;                   /* [queries, blocks of 32] */
+    struct vs_act *p8;                   /* [queries, blocks of a page] */
     float *wide;                         /* K or V of a page */
-    float *scores;                       /* [queries, split] */
+    float *scores;                       /* [queries, VS_SCORES] */
     float *q, *o_split, *o;              /* [queries, head_dim] */
     float *l, *m, *l_split, *m_split;    /* [queries] */
     struct vs_span *span;
@@ -215,9 +218,10 @@ static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch
 {
     size_t hd = c->kv_layout.head_dim, q = c->max_queries;
     s->q8 = (struct vs_act *)(void *)(c->scratch + thread * c->scratch_bytes);
-    float *at = (float *)(void *)(s->q8 + q * ((hd + 31) / 32));
+    s->p8 = s->q8 + q * ((hd + 31) / 32);
+    float *at = (float *)(void *)(s->p8 + q * (VS_PAGE_TOKENS / 32));
     s->wide = at;     at += hd * VS_PAGE_TOKENS;
-    s->scores = at;   at += q * VS_SPLIT;
+    s->scores = at;   at += q * VS_SCORES;
     s->q = at;        at += q * hd;
     s->o_split = at;  at += q * hd;
     s->o = at;        at += q * hd;
@@ -233,10 +237,7 @@ static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to
     size_t n = (size_t)c->kv_layout.head_dim * VS_PAGE_TOKENS;
     if (c->kv_layout.type == VS_KV_F32)
         return (const float *)(const void *)from;
-    if (c->kv_layout.type == VS_KV_F16)
-        c->ops.from_f16(to, (const uint16_t *)(const void *)from, n);
-    else
-        c->ops.from_i8(to, (const int8_t *)from, n);
+    c->ops.from_f16(to, (const uint16_t *)(const void *)from, n);
     return to;
 }
 
@@ -252,35 +253,33 @@ static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     size_t hd = l->head_dim, n = end - i;
-    float *to = s->scores + i * VS_SPLIT + base;
+    float *to = s->scores + i * VS_SCORES + base;
     const float *q = s->q + i * hd;
     if (l->type == VS_KV_Q8_0)
-        c->ops.scores_q8(to, VS_SPLIT, s->q8 + i * ((hd + 31) / 32), n, keys, (const float *)(const void *)(keys + l->k_bytes), hd);
+        c->ops.scores_q8(to, s->q8 + i * ((hd + 31) / 32), n, keys, (const float *)(const void *)(keys + l->k_bytes), hd);
     else if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
-        c->ops.scores_f16(to, VS_SPLIT, q, hd, n, (const uint16_t *)(const void *)keys, hd);
+        c->ops.scores_f16(to, q, hd, n, (const uint16_t *)(const void *)keys, hd);
     else
-        c->ops.scores(to, VS_SPLIT, q, hd, n, widen(c, keys, s->wide), hd);
+        c->ops.scores(to, q, hd, n, widen(c, keys, s->wide), hd);
 }
 
 static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *at, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->kv_layout;
     size_t hd = l->head_dim, n = end - i;
+    float *o = s->o_split + i * hd;
+    const float *p = s->scores + i * VS_SCORES;
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
-        for (size_t k = i; k < end; k++) {                /* what lies outside the span is not ours to read */
-            size_t lo = vs_in_page(s->span[k].lo, base), hi = vs_in_page(s->span[k].hi, base);
-            float *p = s->scores + k * VS_SPLIT + base + lo;
-            if (lo < hi)
-                c->ops.mul(p, p, dv + lo, hi - lo);
-        }
+        for (size_t k = 0; k < n; k++)                    /* what lies outside the span is not ours to read */
+            c->ops.weigh(p + k * VS_SCORES + base, dv, vs_in_page(s->span[i + k].lo, base), vs_in_page(s->span[i + k].hi, base),
+                         s->p8 + k * (VS_PAGE_TOKENS / 32));
+        c->ops.mix_q8(o, hd, s->p8, n, (const int8_t *)at, hd);
+    } else if (l->type == VS_KV_F16 && n <= FEW_QUERIES) {
+        c->ops.mix_f16(o, hd, p, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);
+    } else {
+        c->ops.mix(o, hd, p, n, s->span + i, base, widen(c, at, s->wide), hd);
     }
-    float *o = s->o_split + i * hd;
-    const float *p = s->scores + i * VS_SPLIT;
-    if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
-        c->ops.mix_f16(o, hd, p, VS_SPLIT, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);
-    else
-        c->ops.mix(o, hd, p, VS_SPLIT, n, s->span + i, base, widen(c, at, s->wide), hd);
 }
 
 /* Queries [*ret_first, *ret_end) are those that see something of the page: rows ascend, so they lie together. */
@@ -327,7 +326,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     }
     for (i = 0; i < n_q; i++)
         if (s->span[i].hi > s->span[i].lo)
-            c->ops.soft_max(s->scores + i * VS_SPLIT, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
+            c->ops.soft_max(s->scores + i * VS_SCORES, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
     memset(s->o_split, 0, n_q * hd * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);

@@ -5,7 +5,8 @@
 
 #include <immintrin.h>
 
-static inline __m512 vs_exp16(__m512 x)
+/* e^x before the special cases: right for VS_EXP_MIN <= x <= VS_EXP_MAX. */
+static inline __m512 vs_exp16_core(__m512 x)
 {
     const __m512 magic = _mm512_set1_ps(VS_RNE_MAGIC);
     __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(VS_LOG2E), magic);
@@ -18,11 +19,23 @@ static inline __m512 vs_exp16(__m512 x)
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(VS_EXP_C2));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    __m512 y = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
+}
+
+static inline __m512 vs_exp16(__m512 x)
+{
+    __m512 y = vs_exp16_core(x);
     y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, _mm512_set1_ps(VS_EXP_MIN), _CMP_LT_OQ), _mm512_setzero_ps());
     y = _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, _mm512_set1_ps(VS_EXP_MAX), _CMP_GT_OQ),
                            _mm512_set1_ps(__builtin_inff()));
     return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+}
+
+/* The same for x <= 0 or NaN: one comparison finds both special cases, and the greater of 0 and x is their result. */
+static inline __m512 vs_exp16_below(__m512 x)
+{
+    __mmask16 special = _mm512_cmp_ps_mask(x, _mm512_set1_ps(VS_EXP_MIN), _CMP_NGE_UQ);
+    return _mm512_mask_max_ps(vs_exp16_core(x), special, _mm512_setzero_ps(), x);
 }
 
 static inline __m512 vs_sigmoid16(__m512 x)

@@ -26,18 +26,23 @@ enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
 enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
 
 enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64 };           /* attention split and KV page, in absolute positions */
+enum { VS_SCORES = VS_SPLIT + 16 };                     /* floats from one query's scores to the next: no power of two, so that they spread over a cache */
 
 /* Where a page (one head, 64 tokens) keeps an element, in elements. Keys lie in groups of 32 tokens with their dimensions one
- * after the other (groups of 16 tokens with four dimensions side by side for bytes), values in groups of 32 dimensions:
- * a kernel's pass over a group reads memory in order. */
-enum { VS_KEY_GROUP = 32, VS_KEY8_GROUP = 16, VS_VALUE_GROUP = 32 };
+ * after the other, values in groups of 32 dimensions with their tokens one after the other; bytes in groups of 16 (VS_LANES8), four
+ * of what is summed over side by side. A kernel's pass over a group reads memory in order. */
+enum { VS_KEY_GROUP = 32, VS_LANES8 = 16, VS_VALUE_GROUP = 32 };
 static inline size_t vs_key_at(size_t head_dim, size_t d, size_t t)
 {
     return (t / VS_KEY_GROUP * head_dim + d) * VS_KEY_GROUP + t % VS_KEY_GROUP;
 }
 static inline size_t vs_key8_at(size_t head_dim, size_t d, size_t t)
 {
-    return ((t / VS_KEY8_GROUP * ((head_dim + 3) / 4) + d / 4) * VS_KEY8_GROUP + t % VS_KEY8_GROUP) * 4 + d % 4;
+    return ((t / VS_LANES8 * ((head_dim + 3) / 4) + d / 4) * VS_LANES8 + t % VS_LANES8) * 4 + d % 4;
+}
+static inline size_t vs_value8_at(size_t t, size_t d)
+{
+    return ((d / VS_LANES8 * (VS_PAGE_TOKENS / 4) + t / 4) * VS_LANES8 + d % VS_LANES8) * 4 + t % 4;
 }
 static inline size_t vs_value_width(size_t head_dim, size_t d)        /* dimensions in the group that holds d */
 {
@@ -73,30 +78,34 @@ struct vs_cpu_ops {
     /* y = act(gate) * up; y may be gate or up */
     void (*glu)(float *y, const float *gate, const float *up, size_t n, enum vs_activation act);
     void (*add)(float *y, const float *a, const float *b, size_t n);
-    void (*mul)(float *y, const float *a, const float *b, size_t n);
     void (*scale)(float *y, const float *x, float s, size_t n);
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */
     void (*rope)(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind);
 
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
-    void (*from_i8)(float *y, const int8_t *x, size_t n);
 
-    /* One page of keys: s[i * lds + t] = chain over d ascending of q[i * ldq + d] * K(d, t), t in 0..63; K as vs_key_at says */
-    void (*scores)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
-    void (*scores_f16)(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim);
+    /* One page of keys: s[i * VS_SCORES + t] = chain over d ascending of q[i * ldq + d] * K(d, t), t in 0..63; K as vs_key_at says */
+    void (*scores)(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
+    void (*scores_f16)(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim);
     /* The same for 8-bit keys: q[i * n_blocks + b], n_blocks = ceil(head_dim / 32), are the queries, a byte of k is a key's element
      * + 128, where vs_key8_at says; s = chain over b of RN(exact integer dot) * RN(dk[b * 64 + t] * q.d) */
-    void (*scores_q8)(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim);
+    void (*scores_q8)(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim);
     /* In place on s[0..256), only the span counts: s = s * scale, softcap (0 = none), max, s = exp(s - max); what lies
      * outside the span becomes 0. *ret_sum in 16 lanes and tree. */
     void (*soft_max)(float *s, struct vs_span span, float scale, float cap, float *ret_max, float *ret_sum);
-    /* One page of values: o[i * ldo + d] continued by the chain over keys t, base + t within span[i], of p[i * ldp + base + t] *
+    /* One page of values: o[i * ldo + d] continued by the chain over keys t, base + t within span[i], of p[i * VS_SCORES + base + t] *
      * V(t, d); V as vs_value_at says */
-    void (*mix)(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+    void (*mix)(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim);
-    void (*mix_f16)(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+    void (*mix_f16)(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim);
+    /* The weights of 8-bit values: block b of dst[2] gets (q and d only) p[32b .. 32b + 31] * dv[...] by the rule of activations, where p and dv
+     * count as 0 outside [lo, hi) and dv is not read there; p >= 0, so q is 0..127 */
+    void (*weigh)(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst);
+    /* One page of 8-bit values: o[i * ldo + d] continued by fma(RN(exact integer dot), p.d, o) for p[2i], then p[2i + 1]; V as
+     * vs_value8_at says */
+    void (*mix_q8)(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim);
     /* l = fma(l_split, b, l * a), o = fma(o_split, b, o * a) with a = exp(m - max), b = exp(m_split - max) */
     void (*merge)(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim);
     /* Greatest |x| as bits are compared: true when some x is NaN or infinite. */

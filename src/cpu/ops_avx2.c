@@ -158,15 +158,6 @@ static void add(float *y, const float *a, const float *b, size_t n)
         y[i] = a[i] + b[i];
 }
 
-static void mul(float *y, const float *a, const float *b, size_t n)
-{
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
-    for (; i < n; i++)
-        y[i] = a[i] * b[i];
-}
-
 static void scale(float *y, const float *x, float s, size_t n)
 {
     size_t i = 0;
@@ -212,16 +203,6 @@ static void from_f16(float *y, const uint16_t *x, size_t n)
         y[i] = vs_f16_to_f32(x[i]);
 }
 
-static void from_i8(float *y, const int8_t *x, size_t n)
-{
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(x + i)))));
-    for (; i < n; i++)
-        y[i] = (float)x[i];
-}
-
-/* Eight floats of a page, which keeps them as f32 or f16. */
 static inline __attribute__((always_inline)) __m256 eight(const void *page, size_t at, const bool half)
 {
     return half ? _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)page + at)))
@@ -229,7 +210,7 @@ static inline __attribute__((always_inline)) __m256 eight(const void *page, size
 }
 
 /* n queries against 16 keys at a time. */
-static inline __attribute__((always_inline)) void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n,
+static inline __attribute__((always_inline)) void scores_tile(float *s, const float *q, size_t ldq, const int n,
                                                               const void *k, size_t head_dim, const bool half)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
@@ -246,38 +227,38 @@ static inline __attribute__((always_inline)) void scores_tile(float *s, size_t l
             }
         }
         for (int i = 0; i < n; i++) {
-            _mm256_storeu_ps(s + (size_t)i * lds + t, acc[i][0]);
-            _mm256_storeu_ps(s + (size_t)i * lds + t + 8, acc[i][1]);
+            _mm256_storeu_ps(s + (size_t)i * VS_SCORES + t, acc[i][0]);
+            _mm256_storeu_ps(s + (size_t)i * VS_SCORES + t + 8, acc[i][1]);
         }
     }
 }
 
-static inline __attribute__((always_inline)) void scores_any(float *s, size_t lds, const float *q, size_t ldq, size_t n_q,
+static inline __attribute__((always_inline)) void scores_any(float *s, const float *q, size_t ldq, size_t n_q,
                                                              const void *k, size_t head_dim, const bool half)
 {
     size_t i = 0;
     for (; i + 4 <= n_q; i += 4)
-        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 4, k, head_dim, half);
+        scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 4, k, head_dim, half);
     switch (n_q - i) {
-    case 3: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 3, k, head_dim, half); break;
-    case 2: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 2, k, head_dim, half); break;
-    case 1: scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim, half); break;
+    case 3: scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 3, k, head_dim, half); break;
+    case 2: scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 2, k, head_dim, half); break;
+    case 1: scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 1, k, head_dim, half); break;
     default: break;
     }
 }
 
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+static void scores(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
 {
-    scores_any(s, lds, q, ldq, n_q, k, head_dim, false);
+    scores_any(s, q, ldq, n_q, k, head_dim, false);
 }
 
-static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
 {
-    scores_any(s, lds, q, ldq, n_q, k, head_dim, true);
+    scores_any(s, q, ldq, n_q, k, head_dim, true);
 }
 
 /* |q| is the unsigned factor and the key takes its sign: sums of two products stay below 2^15. */
-static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
 {
     const size_t n_blocks = (head_dim + 31) / 32;
     const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8((char)0x80);
@@ -298,7 +279,7 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
                 __m256 d = _mm256_mul_ps(_mm256_loadu_ps(dk + b * VS_PAGE_TOKENS + t), _mm256_set1_ps(a->d));
                 acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, acc);
             }
-            _mm256_storeu_ps(s + i * lds + t, acc);
+            _mm256_storeu_ps(s + i * VS_SCORES + t, acc);
         }
 }
 
@@ -342,6 +323,8 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
 static inline __attribute__((always_inline)) void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from,
                                                           size_t width, const bool half)
 {
+    if (lo >= hi)
+        return;
     size_t d = 0;
     for (; d + 8 <= width; d += 8) {
         __m256 a = _mm256_loadu_ps(o + d);
@@ -357,7 +340,7 @@ static inline __attribute__((always_inline)) void mix_one(float *o, const float 
 }
 
 /* Keys [lo, hi) that four queries all see; a whole group of dimensions. */
-static inline __attribute__((always_inline)) void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo, size_t hi,
+static inline __attribute__((always_inline)) void mix_four(float *o, size_t ldo, const float *p, size_t lo, size_t hi,
                                                            const void *v, size_t from, const bool half)
 {
     for (size_t d = 0; d < VS_VALUE_GROUP; d += 16) {
@@ -369,7 +352,7 @@ static inline __attribute__((always_inline)) void mix_four(float *o, size_t ldo,
         for (size_t t = lo; t < hi; t++) {
             __m256 v0 = eight(v, from + t * VS_VALUE_GROUP + d, half), v1 = eight(v, from + t * VS_VALUE_GROUP + d + 8, half);
             for (int i = 0; i < 4; i++) {
-                __m256 x = _mm256_broadcast_ss(p + (size_t)i * ldp + t);
+                __m256 x = _mm256_broadcast_ss(p + (size_t)i * VS_SCORES + t);
                 acc[i][0] = _mm256_fmadd_ps(x, v0, acc[i][0]);
                 acc[i][1] = _mm256_fmadd_ps(x, v1, acc[i][1]);
             }
@@ -381,7 +364,7 @@ static inline __attribute__((always_inline)) void mix_four(float *o, size_t ldo,
     }
 }
 
-static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q,
+static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, const float *p, size_t n_q,
                                                           const struct vs_span *span, size_t base, const void *v, size_t head_dim,
                                                           const bool half)
 {
@@ -397,26 +380,82 @@ static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, 
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = n == 4 && from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
             if (!together)
                 continue;
-            mix_four(o + i * ldo + d, ldo, p + i * ldp, ldp, from, to, v, at, half);
+            mix_four(o + i * ldo + d, ldo, p + i * VS_SCORES, from, to, v, at, half);
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, to, vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, to, vs_in_page(span[j].hi, base), v, at, width, half);
         }
     }
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, false);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, false);
 }
 
-static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, true);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, true);
+}
+
+static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst)
+{
+    float x[VS_PAGE_TOKENS] = { 0 };
+    size_t t = lo;
+    for (; t + 8 <= hi; t += 8)
+        _mm256_storeu_ps(x + t, _mm256_mul_ps(_mm256_loadu_ps(p + t), _mm256_loadu_ps(dv + t)));
+    for (; t < hi; t++)
+        x[t] = p[t] * dv[t];
+    quantize(x, VS_PAGE_TOKENS, dst, 1);
+}
+
+/* n queries, 8 dimensions; p is the unsigned factor, at most 127: sums of two products stay below 2^15. */
+static inline __attribute__((always_inline)) void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256 acc[4];
+    for (int i = 0; i < n; i++)
+        acc[i] = _mm256_loadu_ps(o + (size_t)i * ldo);
+    for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+        __m256i sum[4];
+        for (int i = 0; i < n; i++)
+            sum[i] = _mm256_setzero_si256();
+        for (size_t g = 0; g < 8; g++) {
+            __m256i value = _mm256_loadu_si256((const __m256i *)(const void *)(v + (8 * b + g) * 4 * VS_LANES8));
+            for (int i = 0; i < n; i++) {
+                int32_t four;
+                memcpy(&four, p[2 * (size_t)i + b].q + 4 * g, 4);
+                sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi32(four), value), ones));
+            }
+        }
+        for (int i = 0; i < n; i++)
+            acc[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i]), _mm256_set1_ps(p[2 * (size_t)i + b].d), acc[i]);
+    }
+    for (int i = 0; i < n; i++)
+        _mm256_storeu_ps(o + (size_t)i * ldo, acc[i]);
+}
+
+static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i += 4)
+        for (size_t d = 0; d < head_dim; d += 8) {
+            size_t n = n_q - i < 4 ? n_q - i : 4, width = head_dim - d < 8 ? head_dim - d : 8;
+            const int8_t *from = v + vs_value8_at(0, d);
+            if (n == 4 && width == 8) {
+                mix_q8_tile(o + i * ldo + d, ldo, p + 2 * i, 4, from);
+                continue;
+            }
+            for (size_t j = i; j < i + n; j++) {
+                float part[8] = { 0 };
+                memcpy(part, o + j * ldo + d, width * sizeof *part);
+                mix_q8_tile(part, 0, p + 2 * j, 1, from);
+                memcpy(o + j * ldo + d, part, width * sizeof *part);
+            }
+        }
 }
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
@@ -453,18 +492,18 @@ void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops)
     ops->quantize_high = quantize_high;
     ops->glu = glu;
     ops->add = add;
-    ops->mul = mul;
     ops->scale = scale;
     ops->rope = rope;
     ops->to_f16 = to_f16;
     ops->from_f16 = from_f16;
-    ops->from_i8 = from_i8;
     ops->scores = scores;
     ops->scores_f16 = scores_f16;
     ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
     ops->mix_f16 = mix_f16;
+    ops->weigh = weigh;
+    ops->mix_q8 = mix_q8;
     ops->merge = merge;
     ops->has_fault = has_fault;
 }

@@ -136,15 +136,6 @@ static void from_f16(float *y, const uint16_t *x, size_t n)
         y[i] = vs_f16_to_f32(x[i]);
 }
 
-static void from_i8(float *y, const int8_t *x, size_t n)
-{
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        _mm512_storeu_ps(y + i, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(x + i)))));
-    for (; i < n; i++)
-        y[i] = (float)x[i];
-}
-
 /* Sixteen floats of a page, which keeps them as f32 or f16. */
 INLINE __m512 sixteen(const void *page, size_t at, const bool half)
 {
@@ -153,7 +144,7 @@ INLINE __m512 sixteen(const void *page, size_t at, const bool half)
 }
 
 /* n queries against a page of keys, a group at a time. */
-INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
+INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += VS_KEY_GROUP) {
         size_t at = vs_key_at(head_dim, 0, t);
@@ -169,14 +160,14 @@ INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const 
             }
         }
         for (int i = 0; i < n; i++) {
-            _mm512_storeu_ps(s + (size_t)i * lds + t, acc[i][0]);
-            _mm512_storeu_ps(s + (size_t)i * lds + t + 16, acc[i][1]);
+            _mm512_storeu_ps(s + (size_t)i * VS_SCORES + t, acc[i][0]);
+            _mm512_storeu_ps(s + (size_t)i * VS_SCORES + t + 16, acc[i][1]);
         }
     }
 }
 
 /* Keys [lo, hi) of a page that n queries all see; v + from is a whole group of dimensions. */
-INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int n, size_t lo, size_t hi, const void *v, size_t from,
+INLINE void mix_tile(float *o, size_t ldo, const float *p, const int n, size_t lo, size_t hi, const void *v, size_t from,
                      const bool half)
 {
     __m512 acc[MAX_QUERIES][2];
@@ -187,7 +178,7 @@ INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int
     for (size_t t = lo; t < hi; t++) {
         __m512 v0 = sixteen(v, from + t * VS_VALUE_GROUP, half), v1 = sixteen(v, from + t * VS_VALUE_GROUP + 16, half);
         for (int i = 0; i < n; i++) {
-            __m512 x = _mm512_set1_ps(p[(size_t)i * ldp + t]);
+            __m512 x = _mm512_set1_ps(p[(size_t)i * VS_SCORES + t]);
             acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
             acc[i][1] = _mm512_fmadd_ps(x, v1, acc[i][1]);
         }
@@ -201,13 +192,13 @@ INLINE void mix_tile(float *o, size_t ldo, const float *p, size_t ldp, const int
 /* One call for each number of queries, so that the accumulators are registers. */
 #define EACH_COUNT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
-INLINE void scores_any(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
+INLINE void scores_any(float *s, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
-        float *to = s + i * lds;
+        float *to = s + i * VS_SCORES;
         const float *from = q + i * ldq;
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: scores_tile(to, lds, from, ldq, n, k, head_dim, half); break;
+#define CASE(n) case n: scores_tile(to, from, ldq, n, k, head_dim, half); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
@@ -215,18 +206,18 @@ INLINE void scores_any(float *s, size_t lds, const float *q, size_t ldq, size_t 
     }
 }
 
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+static void scores(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
 {
-    scores_any(s, lds, q, ldq, n_q, k, head_dim, false);
+    scores_any(s, q, ldq, n_q, k, head_dim, false);
 }
 
-static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
 {
-    scores_any(s, lds, q, ldq, n_q, k, head_dim, true);
+    scores_any(s, q, ldq, n_q, k, head_dim, true);
 }
 
 /* n queries against 8-bit keys, 16 at a time; the keys' offset of 128 is in the start of the sum. */
-INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, const int n, const uint8_t *k, const float *dk,
+INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const uint8_t *k, const float *dk,
                            size_t head_dim)
 {
     const size_t n_blocks = (head_dim + 31) / 32;
@@ -252,17 +243,17 @@ INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, const i
                                          acc[i]);
         }
         for (int i = 0; i < n; i++)
-            _mm512_storeu_ps(s + (size_t)i * lds + t, acc[i]);
+            _mm512_storeu_ps(s + (size_t)i * VS_SCORES + t, acc[i]);
     }
 }
 
-static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
-        float *to = s + i * lds;
+        float *to = s + i * VS_SCORES;
         const struct vs_act *from = q + i * ((head_dim + 31) / 32);
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: scores_q8_tile(to, lds, from, n, k, dk, head_dim); break;
+#define CASE(n) case n: scores_q8_tile(to, from, n, k, dk, head_dim); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
@@ -273,6 +264,8 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
 /* Keys [lo, hi) of the page for one query; v + from is a group of `width` dimensions. */
 INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const bool half)
 {
+    if (lo >= hi)
+        return;
     for (size_t d = 0; d < width; d += 16) {
         __mmask16 mask = (__mmask16)(width - d >= 16 ? 0xffff : (1u << (width - d)) - 1);
         __m512 acc = _mm512_maskz_loadu_ps(mask, o + d);
@@ -286,7 +279,7 @@ INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *
     }
 }
 
-INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span, size_t base,
+INLINE void mix_any(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span, size_t base,
                     const void *v, size_t head_dim, const bool half)
 {
     p += base;
@@ -301,31 +294,84 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
             if (!together)
                 continue;
             switch (n) {
-#define CASE(n) case n: mix_tile(o + i * ldo + d, ldo, p + i * ldp, ldp, n, from, to, v, at, half); break;
+#define CASE(n) case n: mix_tile(o + i * ldo + d, ldo, p + i * VS_SCORES, n, from, to, v, at, half); break;
             EACH_COUNT(CASE)
 #undef CASE
             default: break;
             }
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * ldp, to, vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, to, vs_in_page(span[j].hi, base), v, at, width, half);
         }
     }
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, false);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, false);
 }
 
-static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, ldp, n_q, span, base, v, head_dim, true);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, true);
+}
+
+static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst)
+{
+    uint64_t in = lo < hi ? ~(uint64_t)0 >> (VS_PAGE_TOKENS - (hi - lo)) << lo : 0;
+    for (size_t t = 0; t < VS_PAGE_TOKENS; t += 32, in >>= 32, dst++) {
+        __mmask16 in0 = (__mmask16)in, in1 = (__mmask16)(in >> 16);
+        __m512i q0, q1;
+        dst->d = quantize_block(_mm512_maskz_mul_ps(in0, _mm512_loadu_ps(p + t), _mm512_maskz_loadu_ps(in0, dv + t)),
+                                _mm512_maskz_mul_ps(in1, _mm512_loadu_ps(p + t + 16), _mm512_maskz_loadu_ps(in1, dv + t + 16)),
+                                127.0f, &q0, &q1);
+        _mm_store_si128((__m128i *)(void *)dst->q, _mm512_cvtepi32_epi8(q0));
+        _mm_store_si128((__m128i *)(void *)(dst->q + 16), _mm512_cvtepi32_epi8(q1));
+    }
+}
+
+/* n queries, 16 dimensions at a time; what lies beyond head_dim is not stored. */
+INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v, size_t head_dim)
+{
+    for (size_t d = 0; d < head_dim; d += VS_LANES8) {
+        __mmask16 mask = (__mmask16)(head_dim - d >= 16 ? 0xffff : (1u << (head_dim - d)) - 1);
+        __m512 acc[MAX_QUERIES];
+        for (int i = 0; i < n; i++)
+            acc[i] = _mm512_maskz_loadu_ps(mask, o + (size_t)i * ldo + d);
+        for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+            __m512i sum[MAX_QUERIES];
+            for (int i = 0; i < n; i++)
+                sum[i] = _mm512_setzero_si512();
+            for (size_t g = 0; g < 8; g++) {
+                __m512i value = _mm512_loadu_si512((const void *)(v + vs_value8_at(32 * b + 4 * g, d)));
+                for (int i = 0; i < n; i++) {
+                    int32_t four;
+                    memcpy(&four, p[2 * (size_t)i + b].q + 4 * g, 4);
+                    sum[i] = _mm512_dpbusd_epi32(sum[i], _mm512_set1_epi32(four), value);
+                }
+            }
+            for (int i = 0; i < n; i++)
+                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(p[2 * (size_t)i + b].d), acc[i]);
+        }
+        for (int i = 0; i < n; i++)
+            _mm512_mask_storeu_ps(o + (size_t)i * ldo + d, mask, acc[i]);
+    }
+}
+
+static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i += MAX_QUERIES)
+        switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
+#define CASE(n) case n: mix_q8_tile(o + i * ldo, ldo, p + 2 * i, n, v, head_dim); break;
+        EACH_COUNT(CASE)
+#undef CASE
+        default: break;
+        }
 }
 
 /* Lanes j .. j + 15 of the split that lie in the span. */
@@ -336,7 +382,8 @@ static __mmask16 within(struct vs_span span, uint32_t j)
     return (__mmask16)(below_hi & ~below_lo);
 }
 
-static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
+/* whole: the span is the split, so that nothing is masked. */
+INLINE void soft_max_any(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum, const bool whole)
 {
     if (cap != 0)                        /* scale and cap here, so that the vector part has one form */
         for (uint32_t j = span.lo; j < span.hi; j++)
@@ -348,23 +395,28 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
         if (cap == 0)
             v = _mm512_mul_ps(v, factor);
         _mm512_storeu_ps(s + j, v);
-        max = _mm512_max_ps(_mm512_mask_mov_ps(low, within(span, j), v), max);       /* a NaN in v leaves max as it is */
+        max = _mm512_max_ps(whole ? v : _mm512_mask_mov_ps(low, within(span, j), v), max);       /* a NaN in v leaves max as it is */
     }
-    float lane[16], m = -__builtin_inff();
-    _mm512_storeu_ps(lane, max);
-    for (int i = 0; i < 16; i++)
-        m = lane[i] > m ? lane[i] : m;
+    float m = _mm512_reduce_max_ps(max);                 /* no lane is NaN */
     __m512 sum = _mm512_setzero_ps(), top = _mm512_set1_ps(m);
     for (uint32_t j = 0; j < VS_SPLIT; j += 16) {
-        __mmask16 in = within(span, j);
+        __mmask16 in = whole ? 0xffff : within(span, j);
         __m512 e = _mm512_setzero_ps();
         if (in)
-            e = _mm512_maskz_mov_ps(in, vs_exp16(_mm512_sub_ps(_mm512_loadu_ps(s + j), top)));
+            e = _mm512_maskz_mov_ps(in, vs_exp16_below(_mm512_sub_ps(_mm512_loadu_ps(s + j), top)));
         _mm512_storeu_ps(s + j, e);
         sum = _mm512_add_ps(sum, e);
     }
     *ret_max = m;
     *ret_sum = vs_tree16_avx512(sum);
+}
+
+static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
+{
+    if (span.lo == 0 && span.hi == VS_SPLIT)
+        soft_max_any(s, span, s_scale, cap, ret_max, ret_sum, true);
+    else
+        soft_max_any(s, span, s_scale, cap, ret_max, ret_sum, false);
 }
 
 void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
@@ -374,11 +426,12 @@ void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
     ops->glu = glu;
     ops->rope = rope;
     ops->from_f16 = from_f16;
-    ops->from_i8 = from_i8;
     ops->scores = scores;
     ops->scores_f16 = scores_f16;
     ops->scores_q8 = scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
     ops->mix_f16 = mix_f16;
+    ops->weigh = weigh;
+    ops->mix_q8 = mix_q8;
 }

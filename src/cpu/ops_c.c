@@ -203,12 +203,6 @@ static void add(float *y, const float *a, const float *b, size_t n)
         y[i] = a[i] + b[i];
 }
 
-static void mul(float *y, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = a[i] * b[i];
-}
-
 static void scale(float *y, const float *x, float s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -243,35 +237,29 @@ static void from_f16(float *y, const uint16_t *x, size_t n)
         y[i] = vs_f16_to_f32(x[i]);
 }
 
-static void from_i8(float *y, const int8_t *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = (float)x[i];
-}
-
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+static void scores(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++)
         for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
             float acc = 0;
             for (size_t d = 0; d < head_dim; d++)
                 acc = vs_fmaf(q[i * ldq + d], k[vs_key_at(head_dim, d, t)], acc);
-            s[i * lds + t] = acc;
+            s[i * VS_SCORES + t] = acc;
         }
 }
 
-static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++)
         for (size_t t = 0; t < VS_PAGE_TOKENS; t++) {
             float acc = 0;
             for (size_t d = 0; d < head_dim; d++)
                 acc = vs_fmaf(q[i * ldq + d], vs_f16_to_f32(k[vs_key_at(head_dim, d, t)]), acc);
-            s[i * lds + t] = acc;
+            s[i * VS_SCORES + t] = acc;
         }
 }
 
-static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
 {
     size_t n_blocks = (head_dim + 31) / 32;
     for (size_t i = 0; i < n_q; i++)
@@ -284,7 +272,7 @@ static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, 
                     sum += a->q[d % 32] * ((int)k[vs_key8_at(head_dim, d, t)] - 128);
                 acc = vs_fmaf((float)sum, dk[b * VS_PAGE_TOKENS + t] * a->d, acc);
             }
-            s[i * lds + t] = acc;
+            s[i * VS_SCORES + t] = acc;
         }
 }
 
@@ -306,26 +294,47 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
     *ret_sum = tree16(lane);
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++) {
         size_t end = vs_in_page(span[i].hi, base);
         for (size_t t = vs_in_page(span[i].lo, base); t < end; t++)
             for (size_t d = 0; d < head_dim; d++)
-                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], v[vs_value_at(head_dim, t, d)], o[i * ldo + d]);
+                o[i * ldo + d] = vs_fmaf(p[i * VS_SCORES + base + t], v[vs_value_at(head_dim, t, d)], o[i * ldo + d]);
     }
 }
 
-static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++) {
         size_t end = vs_in_page(span[i].hi, base);
         for (size_t t = vs_in_page(span[i].lo, base); t < end; t++)
             for (size_t d = 0; d < head_dim; d++)
-                o[i * ldo + d] = vs_fmaf(p[i * ldp + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]), o[i * ldo + d]);
+                o[i * ldo + d] = vs_fmaf(p[i * VS_SCORES + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]), o[i * ldo + d]);
     }
+}
+
+static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst)
+{
+    float x[VS_PAGE_TOKENS] = { 0 };
+    for (size_t t = lo; t < hi; t++)
+        x[t] = p[t] * dv[t];
+    quantize(x, VS_PAGE_TOKENS, dst, 1);
+}
+
+static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++)
+            for (size_t d = 0; d < head_dim; d++) {
+                const struct vs_act *a = &p[i * (VS_PAGE_TOKENS / 32) + b];
+                int sum = 0;
+                for (size_t t = 0; t < 32; t++)
+                    sum += a->q[t] * v[vs_value8_at(32 * b + t, d)];
+                o[i * ldo + d] = vs_fmaf((float)sum, a->d, o[i * ldo + d]);
+            }
 }
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
@@ -355,8 +364,9 @@ void vs_cpu_ops_init_c(struct vs_cpu_ops *ops)
     *ops = (struct vs_cpu_ops){
         .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize,
         .quantize_high = quantize_high, .matmul = matmul, .glu = glu,
-        .add = add, .mul = mul, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
-        .from_i8 = from_i8, .scores = scores, .scores_f16 = scores_f16, .scores_q8 = scores_q8,
-        .soft_max = soft_max, .mix = mix, .mix_f16 = mix_f16, .merge = merge, .has_fault = has_fault,
+        .add = add, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
+        .scores = scores, .scores_f16 = scores_f16, .scores_q8 = scores_q8,
+        .soft_max = soft_max, .mix = mix, .mix_f16 = mix_f16,
+        .weigh = weigh, .mix_q8 = mix_q8, .merge = merge, .has_fault = has_fault,
     };
 }

@@ -151,7 +151,7 @@ INLINE float load1(const void *p, size_t i, const bool half)
 }
 
 /* n queries against 16 keys at a time. */
-INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
+INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
         float32x4_t acc[4][4];
@@ -167,31 +167,31 @@ INLINE void scores_tile(float *s, size_t lds, const float *q, size_t ldq, const 
             }
         for (int i = 0; i < n; i++)
             for (int j = 0; j < 4; j++)
-                vst1q_f32(s + (size_t)i * lds + t + 4 * (size_t)j, acc[i][j]);
+                vst1q_f32(s + (size_t)i * VS_SCORES + t + 4 * (size_t)j, acc[i][j]);
     }
 }
 
-INLINE void scores_page(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
+INLINE void scores_page(float *s, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
 {
     size_t i = 0;
     for (; i + 4 <= n_q; i += 4)
-        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 4, k, head_dim, half);
+        scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 4, k, head_dim, half);
     for (; i < n_q; i++)
-        scores_tile(s + i * lds, lds, q + i * ldq, ldq, 1, k, head_dim, half);
+        scores_tile(s + i * VS_SCORES, q + i * ldq, ldq, 1, k, head_dim, half);
 }
 
-static void scores(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
+static void scores(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
 {
-    scores_page(s, lds, q, ldq, n_q, k, head_dim, false);
+    scores_page(s, q, ldq, n_q, k, head_dim, false);
 }
 
-static void scores_f16(float *s, size_t lds, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
 {
-    scores_page(s, lds, q, ldq, n_q, k, head_dim, true);
+    scores_page(s, q, ldq, n_q, k, head_dim, true);
 }
 
 /* n queries: lanes are keys, four bytes of one key lie side by side, so that a dot instruction takes them. */
-INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, size_t n_blocks, const int n, const uint8_t *k, const float *dk,
+INLINE void scores_q8_tile(float *s, const struct vs_act *q, size_t n_blocks, const int n, const uint8_t *k, const float *dk,
                            size_t head_dim)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
@@ -223,17 +223,17 @@ INLINE void scores_q8_tile(float *s, size_t lds, const struct vs_act *q, size_t 
         }
         for (int i = 0; i < n; i++)
             for (int j = 0; j < 4; j++)
-                vst1q_f32(s + (size_t)i * lds + t + 4 * (size_t)j, acc[i][j]);
+                vst1q_f32(s + (size_t)i * VS_SCORES + t + 4 * (size_t)j, acc[i][j]);
     }
 }
 
-static void scores_q8(float *s, size_t lds, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
 {
     size_t i = 0, n_blocks = (head_dim + 31) / 32;
     for (; i + 2 <= n_q; i += 2)
-        scores_q8_tile(s + i * lds, lds, q + i * n_blocks, n_blocks, 2, k, dk, head_dim);
+        scores_q8_tile(s + i * VS_SCORES, q + i * n_blocks, n_blocks, 2, k, dk, head_dim);
     if (i < n_q)
-        scores_q8_tile(s + i * lds, lds, q + i * n_blocks, n_blocks, 1, k, dk, head_dim);
+        scores_q8_tile(s + i * VS_SCORES, q + i * n_blocks, n_blocks, 1, k, dk, head_dim);
 }
 
 static void soft_max(float *s, struct vs_span span, float s_scale, float cap, float *ret_max, float *ret_sum)
@@ -274,6 +274,8 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
 /* Keys [lo, hi) of the page for one query. */
 INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t head_dim, const bool half)
 {
+    if (lo >= hi)
+        return;
     size_t d = 0;
     for (; d + 16 <= head_dim; d += 16) {
         float32x4_t acc[4];
@@ -292,7 +294,7 @@ INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *
 }
 
 /* Keys [lo, hi) that four queries all see; dimensions in multiples of 16. */
-INLINE void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo, size_t hi, const void *v, size_t head_dim, const bool half)
+INLINE void mix_four(float *o, size_t ldo, const float *p, size_t lo, size_t hi, const void *v, size_t head_dim, const bool half)
 {
     for (size_t d = 0; d < head_dim; d += 16) {
         float32x4_t acc[4][4];
@@ -304,7 +306,7 @@ INLINE void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo
             for (size_t j = 0; j < 4; j++) {
                 float32x4_t x = load4(v, first + t * step + 4 * j, half);
                 for (size_t i = 0; i < 4; i++)
-                    acc[i][j] = vfmaq_n_f32(acc[i][j], x, p[i * ldp + t]);
+                    acc[i][j] = vfmaq_n_f32(acc[i][j], x, p[i * VS_SCORES + t]);
             }
         for (size_t i = 0; i < 4; i++)
             for (size_t j = 0; j < 4; j++)
@@ -312,7 +314,7 @@ INLINE void mix_four(float *o, size_t ldo, const float *p, size_t ldp, size_t lo
     }
 }
 
-INLINE void mix_page(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span, size_t base, const void *v,
+INLINE void mix_page(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span, size_t base, const void *v,
                      size_t head_dim, const bool half)
 {
     size_t i = 0;
@@ -326,27 +328,87 @@ INLINE void mix_page(float *o, size_t ldo, const float *p, size_t ldp, size_t n_
         }
         bool common = from < to;
         for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, vs_in_page(span[j].lo, base), common ? from : vs_in_page(span[j].hi, base), v, head_dim, half);
+            mix_one(o + j * ldo, p + j * VS_SCORES, vs_in_page(span[j].lo, base), common ? from : vs_in_page(span[j].hi, base), v, head_dim, half);
         if (!common)
             continue;
-        mix_four(o + i * ldo, ldo, p + i * ldp, ldp, from, to, v, head_dim, half);
+        mix_four(o + i * ldo, ldo, p + i * VS_SCORES, from, to, v, head_dim, half);
         for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * ldp, to, vs_in_page(span[j].hi, base), v, head_dim, half);
+            mix_one(o + j * ldo, p + j * VS_SCORES, to, vs_in_page(span[j].hi, base), v, head_dim, half);
     }
     for (; i < n_q; i++)
-        mix_one(o + i * ldo, p + i * ldp, vs_in_page(span[i].lo, base), vs_in_page(span[i].hi, base), v, head_dim, half);
+        mix_one(o + i * ldo, p + i * VS_SCORES, vs_in_page(span[i].lo, base), vs_in_page(span[i].hi, base), v, head_dim, half);
 }
 
-static void mix(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
-    mix_page(o, ldo, p, ldp, n_q, span, base, v, head_dim, false);
+    mix_page(o, ldo, p, n_q, span, base, v, head_dim, false);
 }
 
-static void mix_f16(float *o, size_t ldo, const float *p, size_t ldp, size_t n_q, const struct vs_span *span,
+static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim)
 {
-    mix_page(o, ldo, p, ldp, n_q, span, base, v, head_dim, true);
+    mix_page(o, ldo, p, n_q, span, base, v, head_dim, true);
+}
+
+static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst)
+{
+    float x[VS_PAGE_TOKENS] = { 0 };
+    size_t t = lo;
+    for (; t + 4 <= hi; t += 4)
+        vst1q_f32(x + t, vmulq_f32(vld1q_f32(p + t), vld1q_f32(dv + t)));
+    for (; t < hi; t++)
+        x[t] = p[t] * dv[t];
+    quantize(x, VS_PAGE_TOKENS, dst, 1);
+}
+
+/* n queries, 16 dimensions. */
+INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v)
+{
+    float32x4_t acc[2][4];
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < 4; j++)
+            acc[i][j] = vld1q_f32(o + (size_t)i * ldo + 4 * (size_t)j);
+    for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+        int32x4_t sum[2][4];
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < 4; j++)
+                sum[i][j] = vdupq_n_s32(0);
+        for (size_t g = 0; g < 8; g++)
+            for (int j = 0; j < 4; j++) {
+                int8x16_t value = vld1q_s8(v + (8 * b + g) * 4 * VS_LANES8 + 16 * (size_t)j);
+                for (int i = 0; i < n; i++) {
+                    int32_t word;
+                    memcpy(&word, p[2 * (size_t)i + b].q + 4 * g, 4);
+                    sum[i][j] = vdotq_s32(sum[i][j], value, vreinterpretq_s8_s32(vdupq_n_s32(word)));
+                }
+            }
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < 4; j++)
+                acc[i][j] = vfmaq_n_f32(acc[i][j], vcvtq_f32_s32(sum[i][j]), p[2 * (size_t)i + b].d);
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < 4; j++)
+            vst1q_f32(o + (size_t)i * ldo + 4 * (size_t)j, acc[i][j]);
+}
+
+static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    for (size_t i = 0; i < n_q; i += 2)
+        for (size_t d = 0; d < head_dim; d += VS_LANES8) {
+            size_t n = n_q - i < 2 ? 1 : 2, width = head_dim - d < VS_LANES8 ? head_dim - d : VS_LANES8;
+            const int8_t *from = v + vs_value8_at(0, d);
+            if (n == 2 && width == VS_LANES8) {
+                mix_q8_tile(o + i * ldo + d, ldo, p + 2 * i, 2, from);
+                continue;
+            }
+            for (size_t j = i; j < i + n; j++) {
+                float part[VS_LANES8] = { 0 };
+                memcpy(part, o + j * ldo + d, width * sizeof *part);
+                mix_q8_tile(part, 0, p + 2 * j, 1, from);
+                memcpy(o + j * ldo + d, part, width * sizeof *part);
+            }
+        }
 }
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
@@ -376,5 +438,7 @@ void vs_cpu_ops_init_neon(struct vs_cpu_ops *ops)
     ops->soft_max = soft_max;
     ops->mix = mix;
     ops->mix_f16 = mix_f16;
+    ops->weigh = weigh;
+    ops->mix_q8 = mix_q8;
     ops->merge = merge;
 }

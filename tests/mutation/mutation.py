@@ -96,6 +96,8 @@ MUTATIONS = [
         ("cpu/ops_avx2.c", "max = _mm256_max_ps(_mm256_blendv_ps(low, v, in), max);", "max = _mm256_max_ps(v, max); (void)in;")]),
     ("merge-unfused", "splits are merged with two roundings on AVX2", [
         ("cpu/ops_avx2.c", "*l = vs_fmaf(l_split, b, *l * a);", "*l = l_split * b + *l * a;")]),
+    ("scale-unmasked", "AVX2 multiplies by the scales of 8-bit values that nobody may read", [
+        ("cpu/ops_avx2.c", "    for (; t < hi; t++)\n        x[t] = p[t] * dv[t];", "    for (; t < VS_PAGE_TOKENS; t++)\n        x[t] = p[t] * dv[t];")]),
     ("sixteen-bits", "AVX2 sums five-bit codes without an offset in 16 bits", [
         ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones", "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
          "        t = (struct traits){ .offset_shift = -1 };\n    const __m256i ones")]),
