@@ -216,9 +216,24 @@ static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const u
     scores_any(s, q, ldq, n_q, k, head_dim, true);
 }
 
+/* Integer dots of n rows of activations, x[i * step], with 16 lanes of k-steps at `at`; the rows' integers are broadcast by fours. */
+INLINE void dots_i8(__m512i sum[MAX_QUERIES], const int n, const struct vs_act *x, size_t step, const void *at, const int steps,
+                    const bool rows_unsigned)
+{
+#pragma GCC unroll 8
+    for (int g = 0; g < steps; g++) {
+        __m512i lanes = _mm512_loadu_si512((const uint8_t *)at + 64 * g);
+        for (int i = 0; i < n; i++) {
+            int32_t four;
+            memcpy(&four, x[(size_t)i * step].q + 4 * g, 4);
+            __m512i row = _mm512_set1_epi32(four);
+            sum[i] = rows_unsigned ? _mm512_dpbusd_epi32(sum[i], row, lanes) : _mm512_dpbusd_epi32(sum[i], lanes, row);
+        }
+    }
+}
+
 /* n queries against 8-bit keys, 16 at a time; the keys' offset of 128 is in the start of the sum. */
-INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const uint8_t *k, const float *dk,
-                           size_t head_dim)
+INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const uint8_t *k, const float *dk, size_t head_dim)
 {
     const size_t n_blocks = (head_dim + 31) / 32;
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
@@ -228,15 +243,12 @@ INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const 
         for (size_t b = 0; b < n_blocks; b++) {
             __m512i sum[MAX_QUERIES];
             for (int i = 0; i < n; i++)
-                sum[i] = _mm512_set1_epi32(128 * q[(size_t)i * n_blocks + b].nsum);
-            for (size_t g = 8 * b; g < 8 * b + 8 && 4 * g < head_dim; g++) {
-                __m512i key = _mm512_loadu_si512((const void *)(k + vs_key8_at(head_dim, 4 * g, t)));
-                for (int i = 0; i < n; i++) {
-                    int32_t four;
-                    memcpy(&four, q[(size_t)i * n_blocks + b].q + 4 * (g % 8), 4);
-                    sum[i] = _mm512_dpbusd_epi32(sum[i], key, _mm512_set1_epi32(four));
-                }
-            }
+                sum[i] = _mm512_slli_epi32(_mm512_set1_epi32(q[(size_t)i * n_blocks + b].nsum), 7);
+            const uint8_t *at = k + vs_key8_at(head_dim, 32 * b, t);
+            if (head_dim - 32 * b >= 32)
+                dots_i8(sum, n, q + b, n_blocks, at, 8, false);
+            else
+                dots_i8(sum, n, q + b, n_blocks, at, (int)(head_dim - 32 * b + 3) / 4, false);
             __m512 d = _mm512_loadu_ps(dk + b * VS_PAGE_TOKENS + t);
             for (int i = 0; i < n; i++)
                 acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_mul_ps(d, _mm512_set1_ps(q[(size_t)i * n_blocks + b].d)),
@@ -347,14 +359,7 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
             __m512i sum[MAX_QUERIES];
             for (int i = 0; i < n; i++)
                 sum[i] = _mm512_setzero_si512();
-            for (size_t g = 0; g < 8; g++) {
-                __m512i value = _mm512_loadu_si512((const void *)(v + vs_value8_at(32 * b + 4 * g, d)));
-                for (int i = 0; i < n; i++) {
-                    int32_t four;
-                    memcpy(&four, p[2 * (size_t)i + b].q + 4 * g, 4);
-                    sum[i] = _mm512_dpbusd_epi32(sum[i], _mm512_set1_epi32(four), value);
-                }
-            }
+            dots_i8(sum, n, p + b, 2, v + vs_value8_at(32 * b, d), 8, true);
             for (int i = 0; i < n; i++)
                 acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(p[2 * (size_t)i + b].d), acc[i]);
         }
