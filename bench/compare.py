@@ -10,8 +10,9 @@ order that turns from round to round, and what counts is the median over rounds 
 its settings; the better one, test by test, is what we compare with. The machine's limits (bench/limits: int8 peak, read bandwidth) are measured in
 every round too, and the best of them is what the last column divides by: a prompt by operations over the peak, a generated token by bytes of
 weights over the bandwidth. Prints a table, appends every single figure to a CSV in bench/results/, with the machine and the commit.
---table goes through every goal: prompt and generation, 2 to 32 tokens in one step, a long context with both KV types on the second file,
-the first token and memory (bench/start.py), a core taken by another job (bench/busy.py). Only the standard library.
+--table goes through every goal: prompt and generation, 1 to 32 tokens in one step, a long context with both KV types on the second file (against
+ik_llama.cpp where it is given), AVX2 alone against --llama-avx2-bench, the first token and memory (bench/start.py), a core taken by another job
+(bench/busy.py), and with --text the tokenizers (bench/text.py, which needs packages). Only the standard library otherwise.
 """
 import argparse
 import csv
@@ -145,6 +146,9 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--csv", help="default: bench/results/speed-DATE.csv; '-' for none")
     p.add_argument("--table", action="store_true", help="everything, see above")
+    p.add_argument("--long-rounds", type=int, default=5, help="rounds with 8,192 tokens, some minutes each (default 5)")
+    p.add_argument("--llama-avx2-bench", help="llama.cpp's, built for AVX2 without more")
+    p.add_argument("--text", help="a UTF-8 file for the tokenizers")
     p.add_argument("--limits", default=os.path.join(ROOT, "build/release/bin/limits"))
     p.add_argument("-o", "--output", help="write the page to this file too")
     a = p.parse_args()
@@ -153,21 +157,27 @@ def main():
     page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; {now:%Y-%m-%d %H:%M} UTC.", ""]
     page += compare(a, a.model, a.ours or [""], a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"], now)
     if a.table:
+        plain, long, rounds = dict(vars(a)), a.model[1:2] or a.model, a.rounds
         a.pp, a.tg = "1,2,4,8,16,32", "0"
         page += ["## 1 to 32 tokens in one step", ""] + compare(a, a.model, [""], ["-fa 1"], ["-rtr 1"], now)
-        a.pp, a.tg, a.depth, a.rounds = "0", "32", "8192", min(a.rounds, 3)
-        long = a.model[1:2] or a.model
-        page += ["## At 8,192 tokens of context", ""] + compare(a, long, ["--ctx 9000"], ["-fa 1"], ["-fa 1 -rtr 1"], now)
-        page += ["The same with 8-bit keys and values:", ""] + compare(a, long, ["--ctx 9000 --kv-type q8_0"],
-                 ["-fa 1 -ctk q8_0 -ctv q8_0"], ["-fa 1 -rtr 1 -ctk q8_0 -ctv q8_0"], now)
-        a.pp, a.tg, a.depth = "8192", "0", "0"
-        page += ["A prompt of 8,192 tokens:", ""] + compare(a, long, ["--ctx 9000"], ["-fa 1"], ["-fa 1 -rtr 1"], now)
-        page += ["The same with 8-bit keys and values:", ""] + compare(a, long, ["--ctx 9000 --kv-type q8_0"],
-                 ["-fa 1 -ctk q8_0 -ctv q8_0"], ["-fa 1 -rtr 1 -ctk q8_0 -ctv q8_0"], now)
-        for title, program in (("First token and memory", "start.py"), ("A core taken by another job", "busy.py")):
-            done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program), "--veritas", a.veritas]
-                                  + [w for m in a.model for w in ("-m", m)], stdout=subprocess.PIPE, text=True)
-            page += [f"## {title}", ""] + done.stdout.strip().splitlines()[2:] + [""]
+        a.llama_bench = None if a.ik_bench else a.llama_bench      # minutes a round
+        a.rounds = min(rounds, a.long_rounds)
+        for title, ours, theirs in (("f16", "--ctx 9000", "-fa 1"), ("q8_0", "--ctx 9000 --kv-type q8_0", "-fa 1 -ctk q8_0 -ctv q8_0")):
+            for what, a.pp, a.tg, a.depth in (("A prompt of 8,192 tokens", "8192", "0", "0"), ("After 8,192 tokens", "0", "128", "8192")):
+                page += [f"## {what}, {title} keys and values, {a.rounds} rounds", ""] + compare(a, long, [ours], [theirs], ["-rtr 1 " + theirs], now)
+        vars(a).update(plain)
+        if a.llama_avx2_bench:
+            a.llama_bench, a.ik_bench, a.rounds = a.llama_avx2_bench, None, min(rounds, 3)
+            page += ["## AVX2 only (the last column divides by this machine's own peak)", ""] + compare(a, a.model[:2], ["--isa avx2"], ["-fa 1"], [], now)
+        ours = ["--veritas", a.veritas]
+        jobs = [("First token and memory", "start.py", a.model, ours), ("A core taken by another job", "busy.py", a.model, ours)]
+        if a.text:
+            jobs.append(("Tokenizers, the vocabulary of " + os.path.basename(long[0]), "text.py", long, ["--text", a.text, "--bin", os.path.dirname(a.veritas)]))
+        for title, program, models, more in jobs:
+            print(title, file=sys.stderr)
+            done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program)] + [w for m in models for w in ("-m", m)] + more,
+                                  stdout=subprocess.PIPE, text=True)
+            page += [f"## {title}", ""] + (done.stdout.strip().splitlines()[2:] if done.returncode == 0 else ["It failed."]) + [""]
     print("\n".join(page))
     if a.output:
         with open(a.output, "w") as f:
