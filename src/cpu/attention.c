@@ -199,7 +199,7 @@ size_t vs_attention_scratch_bytes(struct vs_cpu *c)
     c->max_queries = c->max_group > MOST_QUERIES ? c->max_group : MOST_QUERIES / c->max_group * c->max_group;
     size_t hd = c->kv_layout.head_dim, q = c->max_queries;
     size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SCORES + 3 * hd + 4);          /* as scratch_init lays them out */
-    return (floats * 4 + q * (((hd + 31) / 32 + VS_PAGE_TOKENS / 32) * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
+    return (floats * 4 + q * (((hd + 31) / 32 + VS_PAGE_BLOCKS) * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
 
 /* ---- one task ---- */
@@ -219,7 +219,7 @@ static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch
     size_t hd = c->kv_layout.head_dim, q = c->max_queries;
     s->q8 = (struct vs_act *)(void *)(c->scratch + thread * c->scratch_bytes);
     s->p8 = s->q8 + q * ((hd + 31) / 32);
-    float *at = (float *)(void *)(s->p8 + q * (VS_PAGE_TOKENS / 32));
+    float *at = (float *)(void *)(s->p8 + q * VS_PAGE_BLOCKS);
     s->wide = at;     at += hd * VS_PAGE_TOKENS;
     s->scores = at;   at += q * VS_SCORES;
     s->q = at;        at += q * hd;
@@ -273,7 +273,7 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
         for (size_t k = 0; k < n; k++)                    /* what lies outside the span is not ours to read */
             c->ops.weigh(p + k * VS_SCORES + base, dv, vs_in_page(s->span[i + k].lo, base), vs_in_page(s->span[i + k].hi, base),
-                         s->p8 + k * (VS_PAGE_TOKENS / 32));
+                         s->p8 + k * VS_PAGE_BLOCKS);
         c->ops.mix_q8(o, hd, s->p8, n, (const int8_t *)at, hd);
     } else if (l->type == VS_KV_F16 && n <= FEW_QUERIES) {
         c->ops.mix_f16(o, hd, p, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);

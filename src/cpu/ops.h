@@ -25,7 +25,7 @@ struct vs_matmul {
 enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
 enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
 
-enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64 };           /* attention split and KV page, in absolute positions */
+enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64, VS_PAGE_BLOCKS = VS_PAGE_TOKENS / 32 };     /* attention split and KV page, in absolute positions */
 enum { VS_SCORES = VS_SPLIT + 16 };                     /* floats from one query's scores to the next: no power of two, so that they spread over a cache */
 
 /* Where a page (one head, 64 tokens) keeps an element, in elements. Keys lie in groups of 32 tokens with their dimensions one
@@ -100,7 +100,7 @@ struct vs_cpu_ops {
                 size_t base, const float *v, size_t head_dim);
     void (*mix_f16)(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim);
-    /* The weights of 8-bit values: block b of dst[2] gets (q and d only) p[32b .. 32b + 31] * dv[...] by the rule of activations, where p and dv
+    /* The weights of 8-bit values: block b of dst[VS_PAGE_BLOCKS] gets (q and d only) p[32b .. 32b + 31] * dv[...] by the rule of activations, where p and dv
      * count as 0 outside [lo, hi) and dv is not read there; p >= 0, so q is 0..127 */
     void (*weigh)(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst);
     /* One page of 8-bit values: o[i * ldo + d] continued by fma(RN(exact integer dot), p.d, o) for p[2i], then p[2i + 1]; V as

@@ -2,6 +2,7 @@
 #include "cpu/ops.h"
 
 #include "cpu/math_avx2.h"
+#include "cpu/mix_q8.h"
 
 #include <string.h>
 
@@ -420,7 +421,7 @@ static inline __attribute__((always_inline)) void mix_q8_tile(float *o, size_t l
     __m256 acc[4];
     for (int i = 0; i < n; i++)
         acc[i] = _mm256_loadu_ps(o + (size_t)i * ldo);
-    for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+    for (size_t b = 0; b < VS_PAGE_BLOCKS; b++) {
         __m256i sum[4];
         for (int i = 0; i < n; i++)
             sum[i] = _mm256_setzero_si256();
@@ -428,35 +429,18 @@ static inline __attribute__((always_inline)) void mix_q8_tile(float *o, size_t l
             __m256i value = _mm256_loadu_si256((const __m256i *)(const void *)(v + (8 * b + g) * 4 * VS_LANES8));
             for (int i = 0; i < n; i++) {
                 int32_t four;
-                memcpy(&four, p[2 * (size_t)i + b].q + 4 * g, 4);
+                memcpy(&four, p[VS_PAGE_BLOCKS * (size_t)i + b].q + 4 * g, 4);
                 sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi32(four), value), ones));
             }
         }
         for (int i = 0; i < n; i++)
-            acc[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i]), _mm256_set1_ps(p[2 * (size_t)i + b].d), acc[i]);
+            acc[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i]), _mm256_set1_ps(p[VS_PAGE_BLOCKS * (size_t)i + b].d), acc[i]);
     }
     for (int i = 0; i < n; i++)
         _mm256_storeu_ps(o + (size_t)i * ldo, acc[i]);
 }
 
-static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
-{
-    for (size_t i = 0; i < n_q; i += 4)
-        for (size_t d = 0; d < head_dim; d += 8) {
-            size_t n = n_q - i < 4 ? n_q - i : 4, width = head_dim - d < 8 ? head_dim - d : 8;
-            const int8_t *from = v + vs_value8_at(0, d);
-            if (n == 4 && width == 8) {
-                mix_q8_tile(o + i * ldo + d, ldo, p + 2 * i, 4, from);
-                continue;
-            }
-            for (size_t j = i; j < i + n; j++) {
-                float part[8] = { 0 };
-                memcpy(part, o + j * ldo + d, width * sizeof *part);
-                mix_q8_tile(part, 0, p + 2 * j, 1, from);
-                memcpy(o + j * ldo + d, part, width * sizeof *part);
-            }
-        }
-}
+VS_MIX_Q8(4, 8)
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
 {

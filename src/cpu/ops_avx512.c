@@ -355,13 +355,13 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
         __m512 acc[MAX_QUERIES];
         for (int i = 0; i < n; i++)
             acc[i] = _mm512_maskz_loadu_ps(mask, o + (size_t)i * ldo + d);
-        for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+        for (size_t b = 0; b < VS_PAGE_BLOCKS; b++) {
             __m512i sum[MAX_QUERIES];
             for (int i = 0; i < n; i++)
                 sum[i] = _mm512_setzero_si512();
-            dots_i8(sum, n, p + b, 2, v + vs_value8_at(32 * b, d), 8, true);
+            dots_i8(sum, n, p + b, VS_PAGE_BLOCKS, v + vs_value8_at(32 * b, d), 8, true);
             for (int i = 0; i < n; i++)
-                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(p[2 * (size_t)i + b].d), acc[i]);
+                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(p[VS_PAGE_BLOCKS * (size_t)i + b].d), acc[i]);
         }
         for (int i = 0; i < n; i++)
             _mm512_mask_storeu_ps(o + (size_t)i * ldo + d, mask, acc[i]);
@@ -372,7 +372,7 @@ static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, con
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES)
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: mix_q8_tile(o + i * ldo, ldo, p + 2 * i, n, v, head_dim); break;
+#define CASE(n) case n: mix_q8_tile(o + i * ldo, ldo, p + VS_PAGE_BLOCKS * i, n, v, head_dim); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;

@@ -327,9 +327,9 @@ static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct 
 static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
 {
     for (size_t i = 0; i < n_q; i++)
-        for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++)
+        for (size_t b = 0; b < VS_PAGE_BLOCKS; b++)
             for (size_t d = 0; d < head_dim; d++) {
-                const struct vs_act *a = &p[i * (VS_PAGE_TOKENS / 32) + b];
+                const struct vs_act *a = &p[i * VS_PAGE_BLOCKS + b];
                 int sum = 0;
                 for (size_t t = 0; t < 32; t++)
                     sum += a->q[t] * v[vs_value8_at(32 * b + t, d)];

@@ -3,6 +3,7 @@
 #include "cpu/ops.h"
 
 #include "cpu/math_neon.h"
+#include "cpu/mix_q8.h"
 
 #include <string.h>
 
@@ -369,7 +370,7 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
     for (int i = 0; i < n; i++)
         for (int j = 0; j < 4; j++)
             acc[i][j] = vld1q_f32(o + (size_t)i * ldo + 4 * (size_t)j);
-    for (size_t b = 0; b < VS_PAGE_TOKENS / 32; b++) {
+    for (size_t b = 0; b < VS_PAGE_BLOCKS; b++) {
         int32x4_t sum[2][4];
         for (int i = 0; i < n; i++)
             for (int j = 0; j < 4; j++)
@@ -379,37 +380,20 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
                 int8x16_t value = vld1q_s8(v + (8 * b + g) * 4 * VS_LANES8 + 16 * (size_t)j);
                 for (int i = 0; i < n; i++) {
                     int32_t word;
-                    memcpy(&word, p[2 * (size_t)i + b].q + 4 * g, 4);
+                    memcpy(&word, p[VS_PAGE_BLOCKS * (size_t)i + b].q + 4 * g, 4);
                     sum[i][j] = vdotq_s32(sum[i][j], value, vreinterpretq_s8_s32(vdupq_n_s32(word)));
                 }
             }
         for (int i = 0; i < n; i++)
             for (int j = 0; j < 4; j++)
-                acc[i][j] = vfmaq_n_f32(acc[i][j], vcvtq_f32_s32(sum[i][j]), p[2 * (size_t)i + b].d);
+                acc[i][j] = vfmaq_n_f32(acc[i][j], vcvtq_f32_s32(sum[i][j]), p[VS_PAGE_BLOCKS * (size_t)i + b].d);
     }
     for (int i = 0; i < n; i++)
         for (int j = 0; j < 4; j++)
             vst1q_f32(o + (size_t)i * ldo + 4 * (size_t)j, acc[i][j]);
 }
 
-static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
-{
-    for (size_t i = 0; i < n_q; i += 2)
-        for (size_t d = 0; d < head_dim; d += VS_LANES8) {
-            size_t n = n_q - i < 2 ? 1 : 2, width = head_dim - d < VS_LANES8 ? head_dim - d : VS_LANES8;
-            const int8_t *from = v + vs_value8_at(0, d);
-            if (n == 2 && width == VS_LANES8) {
-                mix_q8_tile(o + i * ldo + d, ldo, p + 2 * i, 2, from);
-                continue;
-            }
-            for (size_t j = i; j < i + n; j++) {
-                float part[VS_LANES8] = { 0 };
-                memcpy(part, o + j * ldo + d, width * sizeof *part);
-                mix_q8_tile(part, 0, p + 2 * j, 1, from);
-                memcpy(o + j * ldo + d, part, width * sizeof *part);
-            }
-        }
-}
+VS_MIX_Q8(2, VS_LANES8)
 
 static void merge(float *o, float *l, float *m, const float *o_split, float l_split, float m_split, size_t head_dim)
 {
