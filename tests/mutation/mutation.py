@@ -6,10 +6,12 @@ usage: mutation.py BUILD [NAME...]
 A mutation is a few substitutions of text (or of compiler flags); product code carries no switches for it. The copy is
 compiled with the commands of BUILD/compile_commands.json, and then one after the other is run until one fails: veritas-selftest,
 kernels-ops brief, kernels-ops, kernels-contract brief, kernels-contract. A mutation that none notices is a fault, and so is one whose
-text is not found any more. The unchanged copy must pass.
+text is not found any more. The unchanged copy must pass. As many copies as the machine has processors work at once.
 """
+import concurrent.futures
 import json
 import os
+import queue
 import shlex
 import shutil
 import subprocess
@@ -129,16 +131,17 @@ def commands():
 class Copy:
     """A copy of the sources with its objects; compiles what a change of some files makes out of date."""
 
-    def __init__(self):
+    def __init__(self, number):
         self.commands = commands()
-        shutil.rmtree(WORK, ignore_errors=True)
+        self.work = WORK / str(number)
         for room in ROOMS + ["prog/selftest"]:
-            shutil.copytree(ROOT / "src" / room, WORK / "src" / room)
-        shutil.copytree(ROOT / "tests/kernels", WORK / "tests/kernels")
+            shutil.copytree(ROOT / "src" / room, self.work / "src" / room)
+        shutil.copytree(ROOT / "tests/kernels", self.work / "tests/kernels")
         self.needs = {}                                  # source: files of the copy that it includes
+        self.compile_all()
 
     def object(self, source):
-        return WORK / "objects" / (source.replace("/", "+") + ".o")
+        return self.work / "objects" / (source.replace("/", "+") + ".o")
 
     def compile(self, source, flags):
         command, out = self.commands[source], []
@@ -149,13 +152,13 @@ class Copy:
             elif word in ("-o", "-c"):
                 skip = True
             else:
-                out.append(word.replace(str(ROOT / "src"), str(WORK / "src")))
-        self.object(source).parent.mkdir(exist_ok=True)
+                out.append(word.replace(str(ROOT / "src"), str(self.work / "src")))
+        self.object(source).parent.mkdir(parents=True, exist_ok=True)
         deps = self.object(source).with_suffix(".d")
-        subprocess.run([*out, "-O1", "-w", *flags, "-MMD", "-MF", str(deps), "-o", str(self.object(source)), "-c", str(WORK / source)],
+        subprocess.run([*out, "-O1", "-w", *flags, "-MMD", "-MF", str(deps), "-o", str(self.object(source)), "-c", str(self.work / source)],
                        check=True, cwd=BUILD)
         text = deps.read_text().replace("\\\n", " ").split(":", 1)[1]
-        self.needs[source] = {os.path.relpath(word, WORK) for word in text.split() if word.startswith(str(WORK))}
+        self.needs[source] = {os.path.relpath(word, self.work) for word in text.split() if word.startswith(f"{self.work}/")}
 
     def compile_all(self, flags=()):
         for source in self.commands:
@@ -169,15 +172,38 @@ class Copy:
         rooms = [str(self.object(s)) for s in self.commands if s not in PROGRAMS.values()]
         compiler = self.commands[PROGRAMS["ops"]][0]
         for name, source in PROGRAMS.items():
-            subprocess.run([compiler, "-pie", "-o", str(WORK / name), str(self.object(source)), *rooms, "-pthread"], check=True)
+            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread"], check=True)
 
     def first_failure(self):
         for name, words in SUITE:
-            done = subprocess.run([str(WORK / name), *words], capture_output=True, text=True, timeout=900)
+            done = subprocess.run([str(self.work / name), *words], capture_output=True, text=True, timeout=900)
             if done.returncode:
                 lines = [line for line in done.stdout.splitlines() if "DIFFERS" in line or "FAILED" in line]
                 return f"{' '.join([name, *words])}: {(lines or [f'status {done.returncode}'])[0][:110]}"
         return None
+
+    def try_mutation(self, name, what, how):
+        """What notices the mutation, None if nothing does; the copy is whole again afterwards."""
+        flags = how if isinstance(how[0], str) else None
+        changed = {}
+        if flags:
+            self.compile_all(flags)
+        else:
+            for file, old, new in how:
+                path = self.work / "src" / file
+                text = path.read_text()
+                changed.setdefault(path, text)
+                path.write_text(text.replace(old, new))
+            self.rebuild({os.path.relpath(p, self.work) for p in changed})
+        self.link()
+        said = self.first_failure()
+        print(f"{name} ({what}): {'noticed by ' + said if said else 'NOT NOTICED'}", flush=True)
+        if flags:
+            self.compile_all()
+        for path, text in changed.items():
+            path.write_text(text)
+        self.rebuild({os.path.relpath(p, self.work) for p in changed})
+        return said
 
 
 def main():
@@ -190,35 +216,28 @@ def main():
             found = (ROOT / "src" / file).read_text().count(old)
             if found != 1:
                 sys.exit(f"{name}: the text is {found} times in src/{file}: adapt the mutation\n{old}")
-    copy = Copy()
-    copy.compile_all()
-    copy.link()
-    said = copy.first_failure() if not only else None
-    if said:
-        sys.exit(f"the unchanged copy fails: {said}")
-    survivors = []
-    for name, what, how in chosen:
-        flags = how if isinstance(how[0], str) else None
-        changed = {}
-        if flags:
-            copy.compile_all(flags)
-        else:
-            for file, old, new in how:
-                path = WORK / "src" / file
-                text = path.read_text()
-                changed.setdefault(path, text)
-                path.write_text(text.replace(old, new))
-            copy.rebuild({os.path.relpath(p, WORK) for p in changed})
-        copy.link()
-        said = copy.first_failure()
-        print(f"{name} ({what}): {'noticed by ' + said if said else 'NOT NOTICED'}", flush=True)
-        if not said:
-            survivors.append(name)
-        if flags:
-            copy.compile_all()
-        for path, text in changed.items():
-            path.write_text(text)
-        copy.rebuild({os.path.relpath(p, WORK) for p in changed})
+    shutil.rmtree(WORK, ignore_errors=True)
+    n_copies = min(os.cpu_count() or 1, len(chosen))
+    copies = queue.SimpleQueue()
+
+    def attempt(mutation):
+        copy = copies.get()
+        try:
+            return copy.try_mutation(*mutation)
+        finally:
+            copies.put(copy)
+
+    with concurrent.futures.ThreadPoolExecutor(n_copies) as pool:
+        for copy in pool.map(Copy, range(n_copies)):
+            copies.put(copy)
+        if not only:
+            copy = copies.get()
+            copy.link()
+            said = copy.first_failure()
+            if said:
+                sys.exit(f"the unchanged copy fails: {said}")
+            copies.put(copy)
+        survivors = [mutation[0] for mutation, said in zip(chosen, pool.map(attempt, chosen)) if not said]
     shutil.rmtree(WORK, ignore_errors=True)
     print(f"mutation: {len(chosen)} broken rules, {len(chosen) - len(survivors)} noticed")
     sys.exit(1 if survivors else 0)
