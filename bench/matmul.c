@@ -1,6 +1,7 @@
 /* bench/matmul.c - the matrix kernels alone, on one thread, as fractions of the int8 peak measured in the same rounds.
  *
  *   bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7]
+ *                [--prefetch EVEN,FEW,MANY]      bytes ahead (struct vs_prefetch) in place of what suits this processor
  *
  * Time is the thread's own processor time, so that another job on the machine disturbs little. Quantising the
  * activations is not counted. Weights are random codes with harmless scales.
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static const char *const class_names[] = { "Q4", "Q4M", "Q5", "Q5M", "Q8", "K2", "K3", "K4", "K5", "K6", "F32", "F16", "BF16" };
@@ -43,6 +45,7 @@ static void *take(size_t n)
         fprintf(stderr, "bench-matmul: out of memory\n");
         exit(1);
     }
+    madvise(p, n, MADV_HUGEPAGE);        /* as the engine's memory */
     return p;
 }
 
@@ -62,7 +65,7 @@ static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, e
         x[i] = (float)((seed = seed * 1664525 + 1013904223) >> 8) / 16777216.0f - 0.5f;
     for (size_t i = 0; i < n; i++)
         ops->quantize(x + i * cols, cols, act + vs_act_index((cols + 31) / 32, i), vs_act_width(n, i));
-    struct vs_matmul job = { .w = &w, .n = n, .x = act, .xf = x, .ldx = cols, .y = y, .ldy = rows };
+    struct vs_matmul job = { .w = &w, .n = n, .x = act, .xf = x, .ldx = cols, .y = y, .ldy = rows, .prefetch = ops->prefetch };
     size_t group = n > VS_ACT_ROWS ? (160u << 10) / panel : n_panels;
     group = group ? group : 1;
     double work = 2.0 * rows * cols * (double)n, rate[MAX_ROUNDS], part[MAX_ROUNDS];
@@ -91,7 +94,7 @@ static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, e
 
 int main(int argc, char **argv)
 {
-    const char *isa = "auto", *only = NULL, *ns = "1,4,8,512";
+    const char *isa = "auto", *only = NULL, *ns = "1,4,8,512", *prefetch = NULL;
     unsigned rows = 1536, cols = 1536;
     int rounds = 7;
     for (int i = 1; i < argc; i += 2) {
@@ -102,10 +105,12 @@ int main(int argc, char **argv)
             only = value;
         else if (strcmp(argv[i], "--n") == 0)
             ns = value;
+        else if (strcmp(argv[i], "--prefetch") == 0)
+            prefetch = value;
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = atoi(value);
         else if (strcmp(argv[i], "--shape") != 0 || sscanf(value, "%ux%u", &rows, &cols) != 2) {
-            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7]\n");
+            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7] [--prefetch EVEN,FEW,MANY]\n");
             return 2;
         }
     }
@@ -116,6 +121,11 @@ int main(int argc, char **argv)
     }
     struct vs_cpu_ops ops;
     vs_cpu_ops_init(&ops, (enum vs_isa)level);
+    struct vs_prefetch *p = &ops.prefetch;
+    if (prefetch && sscanf(prefetch, "%hu,%hu,%hu", &p->few_even, &p->few, &p->many) != 3) {
+        fprintf(stderr, "bench-matmul: --prefetch takes three numbers of bytes, 0 to 65535\n");
+        return 2;
+    }
     /* avxvnni reaches the same peak as AVX-512 where that splits its vectors in two; elsewhere AVX2's is all we can measure */
     const struct limits *limits = level > VS_ISA_AVX2 && vs_isa_best() == VS_ISA_AVX512 ? &vs_limits_avx512 : &vs_limits_avx2;
     for (int cls = 0; cls < VS_N_CLASSES; cls++) {

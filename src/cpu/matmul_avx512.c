@@ -210,12 +210,13 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
+    const size_t ahead = vs_bytes_ahead(cls, m, first, nc);
     __m512 acc[MAX_COLUMNS];
     for (int c = 0; c < nc; c++)
         acc[c] = _mm512_setzero_ps();
     for (size_t s = m->w->n_cols / (unsigned)t.super_len; s; s--, panel += t.super_bytes)
         for (int run = 0; run < runs; run++, x += width) {
-            vs_prefetch_weights(cls, panel + run * t.step, run + 1 < runs ? t.step : t.super_bytes - run * t.step, nc);
+            vs_prefetch_weights(panel + run * t.step, ahead, run + 1 < runs ? t.step : t.super_bytes - run * t.step);
             run32(cls, panel, run, nc, high, x, acc);
         }
     finish(m, row, high ? first / 2 : first, high ? nc / 2 : nc, acc);
@@ -254,7 +255,7 @@ INLINE __m512 float_values(const enum vs_matrix_class cls, const uint8_t *at)
 INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
                        const int nc)
 {
-    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols;
+    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols, ahead = vs_bytes_ahead(cls, m, first, nc);
     __m512 acc[MAX_COLUMNS];
     for (int c = 0; c < nc; c++)
         acc[c] = _mm512_setzero_ps();
@@ -263,7 +264,7 @@ INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m
         __m512 block[MAX_COLUMNS];
         for (int c = 0; c < nc; c++)
             block[c] = _mm512_setzero_ps();
-        vs_prefetch_weights(cls, panel + k0 * step, (int)(32 * step), nc);
+        vs_prefetch_weights(panel + k0 * step, ahead, (int)(32 * step));
         for (size_t k = k0; k < end; k++) {
             __m512 w = float_values(cls, panel + k * step);
             for (int c = 0; c < nc; c++)

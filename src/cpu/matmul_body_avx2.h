@@ -280,7 +280,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
-    size_t n_super = m->w->n_cols / (unsigned)t.super_len;
+    size_t n_super = m->w->n_cols / (unsigned)t.super_len, ahead = vs_bytes_ahead(cls, m, first, nc);
     for (int half = 0; half < 2; half += halves) {
         __m256 acc[2][MAX_COLUMNS];
         for (int h = 0; h < halves; h++)
@@ -291,7 +291,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         for (size_t s = 0; s < n_super; s++, super += t.super_bytes)
             for (int run = 0; run < runs; run++, at += width) {
                 if (half == 0)           /* the other half lies in the same lines */
-                    vs_prefetch_weights(cls, super + run * t.step, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step, nc);
+                    vs_prefetch_weights(super + run * t.step, ahead, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step);
                 run32(cls, super, run, half, halves, nc, high, at, acc);
             }
         finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
@@ -338,7 +338,7 @@ INLINE void float_values(const enum vs_matrix_class cls, const uint8_t *at, __m2
 INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
                        const int nc)
 {
-    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols;
+    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols, ahead = vs_bytes_ahead(cls, m, first, nc);
     __m256 acc[2][MAX_COLUMNS];
     for (int c = 0; c < nc; c++)
         acc[0][c] = acc[1][c] = _mm256_setzero_ps();
@@ -347,7 +347,7 @@ INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m
         __m256 block[2][MAX_COLUMNS];
         for (int c = 0; c < nc; c++)
             block[0][c] = block[1][c] = _mm256_setzero_ps();
-        vs_prefetch_weights(cls, panel + k0 * step, (int)(32 * step), nc);
+        vs_prefetch_weights(panel + k0 * step, ahead, (int)(32 * step));
         for (size_t k = k0; k < end; k++) {
             __m256 w[2];
             float_values(cls, panel + k * step, w);

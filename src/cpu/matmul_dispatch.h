@@ -10,19 +10,23 @@
 #define VS_CPU_MATMUL_DISPATCH_H
 #include "cpu/ops.h"
 
-/* Asks for n bytes of weights of a class, all their lines in ascending order, that nc columns read later; all but `at` are constants. It
- * may run past the end, which a prefetch does not mind. With one or two columns memory is the limit and the processor's own prefetcher
- * does well, but where codes, their high bits and scales are read to and fro it has to be shown one even stream. With more columns
- * the time between lines is long enough to ask far ahead. Measured: bench/results/LAB.md. */
-static inline __attribute__((always_inline)) void vs_prefetch_weights(const enum vs_matrix_class cls, const uint8_t *at, const int n, const int nc)
+/* How far ahead to ask for weights of a class that nc columns from `first` on use; cls and nc are constants. */
+static inline __attribute__((always_inline)) size_t vs_bytes_ahead(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t first, const int nc)
 {
-    enum { NEAR = 256, FAR = 2048 };
+    enum { FROM_L2 = 2048 };
     bool even = cls == VS_CLASS_Q4 || cls == VS_CLASS_Q4M || cls == VS_CLASS_Q8 || cls >= VS_CLASS_F32;
-    for (int i = 0; i < n; i += 64)
-        if (nc > 2)
-            __builtin_prefetch(at + FAR + i);
-        else if (!even)
-            __builtin_prefetch(at + NEAR + i);
+    if (m->cached || first >= VS_ACT_ROWS)
+        return FROM_L2;
+    return nc > 2 ? m->prefetch.many : even ? m->prefetch.few_even : m->prefetch.few;
+}
+
+/* Asks for the n bytes of weights that lie `ahead` of `at`, all their lines in ascending order; n is a constant. It may run past the end,
+ * which a prefetch does not mind. */
+static inline __attribute__((always_inline)) void vs_prefetch_weights(const uint8_t *at, size_t ahead, const int n)
+{
+    if (ahead)
+        for (int i = 0; i < n; i += 64)
+            __builtin_prefetch(at + ahead + i);
 }
 
 #define VS_CODES_FUNCTION(cls)                                                                  \

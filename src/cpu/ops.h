@@ -8,6 +8,10 @@
 #define VS_CPU_OPS_H
 #include "cpu/matrix.h"
 
+/* How many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in classes whose codes lie in one
+ * even stream and in those that read codes, high bits and scales to and fro, and when more do. */
+struct vs_prefetch { uint16_t few_even, few, many; };
+
 /* y[n, n_rows of w] = x @ w^T for panels [begin, end) of w; element (i, r) goes to y[i * ldy + r]. */
 struct vs_matmul {
     const struct vs_matrix *w;
@@ -20,6 +24,8 @@ struct vs_matmul {
     size_t ldy;
     const float *bias;                  /* [n_rows] added first, or NULL */
     const float *residual;              /* residual[i * ldy + r] added last, or NULL; may be y itself */
+    struct vs_prefetch prefetch;
+    bool cached;                        /* rows before these used the same weights, which are in the L2 cache */
 };
 
 enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
@@ -67,6 +73,7 @@ static inline size_t vs_in_page(uint32_t at, size_t base)
 struct vs_cpu_ops {
     const char *name;                   /* of the level */
     bool packed;                        /* computes from panels; plain C computes from the file's blocks */
+    struct vs_prefetch prefetch;        /* what suits this processor; for vs_matmul.prefetch */
 
     /* y = x / sqrt(mean(x^2) + eps) * w. w NULL = ones. y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);

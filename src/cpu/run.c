@@ -261,7 +261,7 @@ static struct vs_matmul input_of(const struct vs_cpu *c, const struct vs_instr *
 {
     uint32_t n = n_rows(c, in);
     struct vs_matmul job = {
-        .n = n, .ldx = in->width, .high = c->config.high,
+        .n = n, .ldx = in->width, .high = c->config.high, .prefetch = c->ops.prefetch,
         .x = in->act == VS_NONE ? NULL : (const struct vs_act *)(const void *)vs_cpu_at(c, in->act),
         .xf = in->x == VS_NONE ? NULL : vs_cpu_at(c, in->x),
     };
@@ -286,6 +286,7 @@ static struct vs_matmul slice_of(const struct vs_matmul *job, size_t first, size
     s.n = job->n - first < VS_ACT_ROWS ? job->n - first : VS_ACT_ROWS;
     s.x = job->x ? job->x + vs_act_index((width + 31) / 32, job->high ? 2 * first : first) : NULL;
     s.xf = job->xf ? job->xf + first * job->ldx : NULL;
+    s.cached = first > 0;
     return s;
 }
 
