@@ -282,10 +282,10 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     }
 }
 
-/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside). */
-static void prefetch(const uint8_t *at, size_t n)
+/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside), where that pays. */
+static void prefetch(const struct vs_cpu *c, const uint8_t *at, size_t n)
 {
-    for (size_t i = 0; i < n; i += 64)
+    for (size_t i = 0; c->ops.prefetch.pages && i < n; i += 64)
         __builtin_prefetch(at + i, 0, 2);
 }
 
@@ -329,7 +329,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     size_t i, end;
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
-        prefetch(value_at(c, pages, base + p, in->layer, head), c->kv_layout.value_bytes);
+        prefetch(c, value_at(c, pages, base + p, in->layer, head), c->kv_layout.value_bytes);
         page_scores(c, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
@@ -339,7 +339,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
         if (base + VS_SPLIT + p <= rows[block->n - 1].position)          /* the keys of the next split */
-            prefetch(key_at(c, pages, base + VS_SPLIT + p, in->layer, head), c->kv_layout.key_bytes);
+            prefetch(c, key_at(c, pages, base + VS_SPLIT + p, in->layer, head), c->kv_layout.key_bytes);
         page_values(c, s, value_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     return true;

@@ -71,7 +71,7 @@ static struct vs_prefetch prefetch_of_cpu(void)
     unsigned a, b, c, d;
     if (__get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && __get_cpuid(1, &a, &b, &c, &d)) {
         unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
-        return family <= 25 ? (struct vs_prefetch){ .few_even = 0, .few = 256, .many = 2048 }
+        return family <= 25 ? (struct vs_prefetch){ .few_even = 0, .few = 256, .many = 2048, .pages = true }
                             : (struct vs_prefetch){ .few_even = 0, .few = 8192, .many = 12288 };
     }
 #endif

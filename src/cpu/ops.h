@@ -8,9 +8,14 @@
 #define VS_CPU_OPS_H
 #include "cpu/matrix.h"
 
-/* How many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in classes whose codes lie in one
- * even stream and in those that read codes, high bits and scales to and fro, and when more do. */
-struct vs_prefetch { uint16_t few_even, few, many; };
+/* What to ask memory for ahead of its use.
+ * few_even, few, many: how many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in classes whose
+ * codes lie in one even stream and in those that read codes, high bits and scales to and fro, and when more do.
+ * pages: attention asks for whole pages of keys and values. */
+struct vs_prefetch {
+    uint16_t few_even, few, many;
+    bool pages;
+};
 
 /* y[n, n_rows of w] = x @ w^T for panels [begin, end) of w; element (i, r) goes to y[i * ldy + r]. */
 struct vs_matmul {

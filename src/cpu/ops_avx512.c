@@ -10,7 +10,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { MAX_QUERIES = 12 };              /* two accumulators for each, and room for two vectors of keys or values */
+enum {
+    MAX_QUERIES = 12,                   /* two accumulators for each, and room for two vectors of keys or values */
+    KV_AHEAD = 8192,                    /* bytes: keys and values of a head lie page after page (attention.c), so that this far ahead are the next ones */
+};
 
 static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
 {
@@ -136,6 +139,12 @@ static void from_f16(float *y, const uint16_t *x, size_t n)
         y[i] = vs_f16_to_f32(x[i]);
 }
 
+/* Asks for the line of keys or values that lies KV_AHEAD of `at`; past the end it asks in vain. */
+INLINE void ask_ahead(const void *at)
+{
+    __builtin_prefetch((const uint8_t *)at + KV_AHEAD);
+}
+
 /* Sixteen floats of a page, which keeps them as f32 or f16. */
 INLINE __m512 sixteen(const void *page, size_t at, const bool half)
 {
@@ -153,6 +162,8 @@ INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const
             acc[i][0] = acc[i][1] = _mm512_setzero_ps();
         for (size_t d = 0; d < head_dim; d++, at += VS_KEY_GROUP) {
             __m512 k0 = sixteen(k, at, half), k1 = sixteen(k, at + 16, half);
+            if (half)                                    /* f32 was widened just before, to where it stays in the cache */
+                ask_ahead((const uint16_t *)k + at);
             for (int i = 0; i < n; i++) {
                 __m512 x = _mm512_set1_ps(q[(size_t)i * ldq + d]);
                 acc[i][0] = _mm512_fmadd_ps(x, k0, acc[i][0]);
@@ -177,6 +188,8 @@ INLINE void mix_tile(float *o, size_t ldo, const float *p, const int n, size_t l
     }
     for (size_t t = lo; t < hi; t++) {
         __m512 v0 = sixteen(v, from + t * VS_VALUE_GROUP, half), v1 = sixteen(v, from + t * VS_VALUE_GROUP + 16, half);
+        if (half)
+            ask_ahead((const uint16_t *)v + from + t * VS_VALUE_GROUP);
         for (int i = 0; i < n; i++) {
             __m512 x = _mm512_set1_ps(p[(size_t)i * VS_SCORES + t]);
             acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
@@ -223,6 +236,7 @@ INLINE void dots_i8(__m512i sum[MAX_QUERIES], const int n, const struct vs_act *
 #pragma GCC unroll 8
     for (int g = 0; g < steps; g++) {
         __m512i lanes = _mm512_loadu_si512((const uint8_t *)at + 64 * g);
+        ask_ahead((const uint8_t *)at + 64 * g);
         for (int i = 0; i < n; i++) {
             int32_t four;
             memcpy(&four, x[(size_t)i * step].q + 4 * g, 4);
