@@ -155,11 +155,12 @@ def main():
     now = datetime.datetime.now(datetime.timezone.utc)
     a.csv = a.csv or os.path.join(ROOT, "bench/results", f"speed-{now:%Y-%m-%d}.csv")
     page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; {now:%Y-%m-%d %H:%M} UTC.", ""]
-    page += compare(a, a.model, a.ours or [""], a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"], now)
+    llama, ik, failed = a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"], False
+    page += compare(a, a.model, a.ours or [""], llama, ik, now)
     if a.table:
         plain, long, rounds = dict(vars(a)), a.model[1:2] or a.model, a.rounds
         a.pp, a.tg = "1,2,4,8,16,32", "0"
-        page += ["## 1 to 32 tokens in one step", ""] + compare(a, a.model, [""], ["-fa 1"], ["-rtr 1"], now)
+        page += ["## 1 to 32 tokens in one step", ""] + compare(a, a.model, [""], llama, ik, now)
         a.llama_bench = None if a.ik_bench else a.llama_bench      # minutes a round
         a.rounds = min(rounds, a.long_rounds)
         for title, ours, theirs in (("f16", "--ctx 9000", "-fa 1"), ("q8_0", "--ctx 9000 --kv-type q8_0", "-fa 1 -ctk q8_0 -ctv q8_0")):
@@ -168,7 +169,7 @@ def main():
         vars(a).update(plain)
         if a.llama_avx2_bench:
             a.llama_bench, a.ik_bench, a.rounds = a.llama_avx2_bench, None, min(rounds, 3)
-            page += ["## AVX2 only (the last column divides by this machine's own peak)", ""] + compare(a, a.model[:2], ["--isa avx2"], ["-fa 1"], [], now)
+            page += [f"## AVX2 only, {a.rounds} rounds (the last column divides by this machine's own peak)", ""] + compare(a, a.model[:2], ["--isa avx2"], ["-fa 1"], [], now)
         ours = ["--veritas", a.veritas]
         jobs = [("First token and memory", "start.py", a.model, ours), ("A core taken by another job", "busy.py", a.model, ours)]
         if a.text:
@@ -177,13 +178,17 @@ def main():
             print(title, file=sys.stderr)
             done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program)] + [w for m in models for w in ("-m", m)] + more,
                                   stdout=subprocess.PIPE, text=True)
-            page += [f"## {title}", ""] + (done.stdout.strip().splitlines()[2:] if done.returncode == 0 else ["It failed."]) + [""]
+            failed |= done.returncode != 0
+            page += [f"## {title}", ""] + (done.stdout.strip().splitlines()[2:] if done.returncode == 0
+                                           else [f"bench/{program} failed (exit {done.returncode})."]) + [""]
     print("\n".join(page))
     if a.output:
         with open(a.output, "w") as f:
             f.write("# Speed\n\n" + "\n".join(page))
     if a.csv != "-":
         print(f"every figure: {os.path.relpath(a.csv)}")
+    if failed:
+        sys.exit("a part of the table failed, see above")
 
 
 def compare(a, models, ours, llama, ik, now):

@@ -66,7 +66,7 @@ static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, e
     for (size_t i = 0; i < n; i++)
         ops->quantize(x + i * cols, cols, act + vs_act_index((cols + 31) / 32, i), vs_act_width(n, i));
     struct vs_matmul job = { .w = &w, .n = n, .x = act, .xf = x, .ldx = cols, .y = y, .ldy = rows, .prefetch = ops->prefetch };
-    size_t group = n > VS_ACT_ROWS ? (160u << 10) / panel : n_panels;
+    size_t group = n > VS_ACT_ROWS ? (320u << 10) / panel : n_panels;      /* as GROUP_BYTES of cpu/run.c */
     group = group ? group : 1;
     double work = 2.0 * rows * cols * (double)n, rate[MAX_ROUNDS], part[MAX_ROUNDS];
     int again = 1 + (int)(2e9 / work);
@@ -121,11 +121,15 @@ int main(int argc, char **argv)
     }
     struct vs_cpu_ops ops;
     vs_cpu_ops_init(&ops, (enum vs_isa)level);
-    struct vs_prefetch *p = &ops.prefetch;
-    if (prefetch && sscanf(prefetch, "%hu,%hu,%hu", &p->few_even, &p->few, &p->many) != 3) {
+    uint32_t ahead[3];
+    char rest;
+    if (prefetch && (sscanf(prefetch, "%9u,%9u,%9u%c", &ahead[0], &ahead[1], &ahead[2], &rest) != 3
+                     || ahead[0] > UINT16_MAX || ahead[1] > UINT16_MAX || ahead[2] > UINT16_MAX)) {
         fprintf(stderr, "bench-matmul: --prefetch takes three numbers of bytes, 0 to 65535\n");
         return 2;
     }
+    if (prefetch)
+        ops.prefetch = (struct vs_prefetch){ .few_even = (uint16_t)ahead[0], .few = (uint16_t)ahead[1], .many = (uint16_t)ahead[2] };
     /* avxvnni reaches the same peak as AVX-512 where that splits its vectors in two; elsewhere AVX2's is all we can measure */
     const struct limits *limits = level > VS_ISA_AVX2 && vs_isa_best() == VS_ISA_AVX512 ? &vs_limits_avx512 : &vs_limits_avx2;
     for (int cls = 0; cls < VS_N_CLASSES; cls++) {

@@ -10,11 +10,12 @@
 
 /* What to ask memory for ahead of its use.
  * few_even, few, many: how many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in classes whose
- * codes lie in one even stream and in those that read codes, high bits and scales to and fro, and when more do.
- * pages: attention asks for whole pages of keys and values. */
+ * codes lie in one even stream and in those that read codes, high bits and scales to and fro, and when more do. NEON asks for nothing.
+ * From the ninth row on the weights come from the L2 cache, which is asked 2 KiB ahead in any case.
+ * lines: kernels of attention that read a page from memory ask for the next pages line by line; else attention.c asks for whole pages. */
 struct vs_prefetch {
     uint16_t few_even, few, many;
-    bool pages;
+    bool lines;
 };
 
 /* y[n, n_rows of w] = x @ w^T for panels [begin, end) of w; element (i, r) goes to y[i * ldy + r]. */

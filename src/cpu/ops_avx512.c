@@ -12,7 +12,7 @@
 
 enum {
     MAX_QUERIES = 12,                   /* two accumulators for each, and room for two vectors of keys or values */
-    KV_AHEAD = 8192,                    /* bytes: keys and values of a head lie page after page (attention.c), so that this far ahead are the next ones */
+    KV_AHEAD = 8192,                    /* bytes; keys, and values, of a head lie page after page, so this far ahead are those of the next pages */
 };
 
 static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
@@ -139,21 +139,18 @@ static void from_f16(float *y, const uint16_t *x, size_t n)
         y[i] = vs_f16_to_f32(x[i]);
 }
 
-/* Asks for the line of keys or values that lies KV_AHEAD of `at`; past the end it asks in vain. */
-INLINE void ask_ahead(const void *at)
-{
-    __builtin_prefetch((const uint8_t *)at + KV_AHEAD);
-}
+/* How a kernel reads a page: f32, which lies in the cache where it was widened; f16; or f16 and, line by line, what comes next. */
+enum reading { F32, F16, F16_AHEAD };
 
 /* Sixteen floats of a page, which keeps them as f32 or f16. */
-INLINE __m512 sixteen(const void *page, size_t at, const bool half)
+INLINE __m512 sixteen(const void *page, size_t at, const enum reading how)
 {
-    return half ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)page + at)))
+    return how != F32 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)page + at)))
                 : _mm512_loadu_ps((const float *)page + at);
 }
 
 /* n queries against a page of keys, a group at a time. */
-INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const bool half)
+INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const void *k, size_t head_dim, const enum reading how)
 {
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += VS_KEY_GROUP) {
         size_t at = vs_key_at(head_dim, 0, t);
@@ -161,9 +158,9 @@ INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const
         for (int i = 0; i < n; i++)
             acc[i][0] = acc[i][1] = _mm512_setzero_ps();
         for (size_t d = 0; d < head_dim; d++, at += VS_KEY_GROUP) {
-            __m512 k0 = sixteen(k, at, half), k1 = sixteen(k, at + 16, half);
-            if (half)                                    /* f32 was widened just before, to where it stays in the cache */
-                ask_ahead((const uint16_t *)k + at);
+            if (how == F16_AHEAD)
+                __builtin_prefetch((const uint16_t *)k + at + KV_AHEAD / 2);
+            __m512 k0 = sixteen(k, at, how), k1 = sixteen(k, at + 16, how);
             for (int i = 0; i < n; i++) {
                 __m512 x = _mm512_set1_ps(q[(size_t)i * ldq + d]);
                 acc[i][0] = _mm512_fmadd_ps(x, k0, acc[i][0]);
@@ -179,7 +176,7 @@ INLINE void scores_tile(float *s, const float *q, size_t ldq, const int n, const
 
 /* Keys [lo, hi) of a page that n queries all see; v + from is a whole group of dimensions. */
 INLINE void mix_tile(float *o, size_t ldo, const float *p, const int n, size_t lo, size_t hi, const void *v, size_t from,
-                     const bool half)
+                     const enum reading how)
 {
     __m512 acc[MAX_QUERIES][2];
     for (int i = 0; i < n; i++) {
@@ -187,9 +184,9 @@ INLINE void mix_tile(float *o, size_t ldo, const float *p, const int n, size_t l
         acc[i][1] = _mm512_loadu_ps(o + (size_t)i * ldo + 16);
     }
     for (size_t t = lo; t < hi; t++) {
-        __m512 v0 = sixteen(v, from + t * VS_VALUE_GROUP, half), v1 = sixteen(v, from + t * VS_VALUE_GROUP + 16, half);
-        if (half)
-            ask_ahead((const uint16_t *)v + from + t * VS_VALUE_GROUP);
+        if (how == F16_AHEAD)
+            __builtin_prefetch((const uint16_t *)v + from + t * VS_VALUE_GROUP + KV_AHEAD / 2);
+        __m512 v0 = sixteen(v, from + t * VS_VALUE_GROUP, how), v1 = sixteen(v, from + t * VS_VALUE_GROUP + 16, how);
         for (int i = 0; i < n; i++) {
             __m512 x = _mm512_set1_ps(p[(size_t)i * VS_SCORES + t]);
             acc[i][0] = _mm512_fmadd_ps(x, v0, acc[i][0]);
@@ -205,13 +202,13 @@ INLINE void mix_tile(float *o, size_t ldo, const float *p, const int n, size_t l
 /* One call for each number of queries, so that the accumulators are registers. */
 #define EACH_COUNT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
-INLINE void scores_any(float *s, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const bool half)
+INLINE void scores_any(float *s, const float *q, size_t ldq, size_t n_q, const void *k, size_t head_dim, const enum reading how)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
         float *to = s + i * VS_SCORES;
         const float *from = q + i * ldq;
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: scores_tile(to, from, ldq, n, k, head_dim, half); break;
+#define CASE(n) case n: scores_tile(to, from, ldq, n, k, head_dim, how); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
@@ -221,22 +218,28 @@ INLINE void scores_any(float *s, const float *q, size_t ldq, size_t n_q, const v
 
 static void scores(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim)
 {
-    scores_any(s, q, ldq, n_q, k, head_dim, false);
+    scores_any(s, q, ldq, n_q, k, head_dim, F32);
 }
 
 static void scores_f16(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
 {
-    scores_any(s, q, ldq, n_q, k, head_dim, true);
+    scores_any(s, q, ldq, n_q, k, head_dim, F16);
+}
+
+static void scores_f16_ahead(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim)
+{
+    scores_any(s, q, ldq, n_q, k, head_dim, F16_AHEAD);
 }
 
 /* Integer dots of n rows of activations, x[i * step], with 16 lanes of k-steps at `at`; the rows' integers are broadcast by fours. */
 INLINE void dots_i8(__m512i sum[MAX_QUERIES], const int n, const struct vs_act *x, size_t step, const void *at, const int steps,
-                    const bool rows_unsigned)
+                    const bool rows_unsigned, const bool ahead)
 {
 #pragma GCC unroll 8
     for (int g = 0; g < steps; g++) {
         __m512i lanes = _mm512_loadu_si512((const uint8_t *)at + 64 * g);
-        ask_ahead((const uint8_t *)at + 64 * g);
+        if (ahead)
+            __builtin_prefetch((const uint8_t *)at + 64 * g + KV_AHEAD);
         for (int i = 0; i < n; i++) {
             int32_t four;
             memcpy(&four, x[(size_t)i * step].q + 4 * g, 4);
@@ -247,7 +250,8 @@ INLINE void dots_i8(__m512i sum[MAX_QUERIES], const int n, const struct vs_act *
 }
 
 /* n queries against 8-bit keys, 16 at a time; the keys' offset of 128 is in the start of the sum. */
-INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const uint8_t *k, const float *dk, size_t head_dim)
+INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const uint8_t *k, const float *dk, size_t head_dim,
+                           const bool ahead)
 {
     const size_t n_blocks = (head_dim + 31) / 32;
     for (size_t t = 0; t < VS_PAGE_TOKENS; t += 16) {
@@ -260,9 +264,9 @@ INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const 
                 sum[i] = _mm512_slli_epi32(_mm512_set1_epi32(q[(size_t)i * n_blocks + b].nsum), 7);
             const uint8_t *at = k + vs_key8_at(head_dim, 32 * b, t);
             if (head_dim - 32 * b >= 32)
-                dots_i8(sum, n, q + b, n_blocks, at, 8, false);
+                dots_i8(sum, n, q + b, n_blocks, at, 8, false, ahead);
             else
-                dots_i8(sum, n, q + b, n_blocks, at, (int)(head_dim - 32 * b + 3) / 4, false);
+                dots_i8(sum, n, q + b, n_blocks, at, (int)(head_dim - 32 * b + 3) / 4, false, ahead);
             __m512 d = _mm512_loadu_ps(dk + b * VS_PAGE_TOKENS + t);
             for (int i = 0; i < n; i++)
                 acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_mul_ps(d, _mm512_set1_ps(q[(size_t)i * n_blocks + b].d)),
@@ -273,13 +277,13 @@ INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const 
     }
 }
 
-static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+INLINE void scores_q8_any(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim, const bool ahead)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
         float *to = s + i * VS_SCORES;
         const struct vs_act *from = q + i * ((head_dim + 31) / 32);
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: scores_q8_tile(to, from, n, k, dk, head_dim); break;
+#define CASE(n) case n: scores_q8_tile(to, from, n, k, dk, head_dim, ahead); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
@@ -287,8 +291,18 @@ static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_
     }
 }
 
+static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+{
+    scores_q8_any(s, q, n_q, k, dk, head_dim, false);
+}
+
+static void scores_q8_ahead(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim)
+{
+    scores_q8_any(s, q, n_q, k, dk, head_dim, true);
+}
+
 /* Keys [lo, hi) of the page for one query; v + from is a group of `width` dimensions. */
-INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const bool half)
+INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const enum reading how)
 {
     if (lo >= hi)
         return;
@@ -297,7 +311,7 @@ INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *
         __m512 acc = _mm512_maskz_loadu_ps(mask, o + d);
         for (size_t t = lo; t < hi; t++) {
             size_t at = from + t * width + d;
-            __m512 x = half ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at))
+            __m512 x = how != F32 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at))
                             : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
             acc = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), x, acc);
         }
@@ -306,7 +320,7 @@ INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *
 }
 
 INLINE void mix_any(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span, size_t base,
-                    const void *v, size_t head_dim, const bool half)
+                    const void *v, size_t head_dim, const enum reading how)
 {
     p += base;
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
@@ -320,17 +334,17 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t n_q, const stru
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, how);
             if (!together)
                 continue;
             switch (n) {
-#define CASE(n) case n: mix_tile(o + i * ldo + d, ldo, p + i * VS_SCORES, n, from, to, v, at, half); break;
+#define CASE(n) case n: mix_tile(o + i * ldo + d, ldo, p + i * VS_SCORES, n, from, to, v, at, how); break;
             EACH_COUNT(CASE)
 #undef CASE
             default: break;
             }
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * VS_SCORES, to, vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, to, vs_in_page(span[j].hi, base), v, at, width, how);
         }
     }
 }
@@ -338,13 +352,19 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t n_q, const stru
 static void mix(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, n_q, span, base, v, head_dim, false);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, F32);
 }
 
 static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim)
 {
-    mix_any(o, ldo, p, n_q, span, base, v, head_dim, true);
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, F16);
+}
+
+static void mix_f16_ahead(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
+                          size_t base, const uint16_t *v, size_t head_dim)
+{
+    mix_any(o, ldo, p, n_q, span, base, v, head_dim, F16_AHEAD);
 }
 
 static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst)
@@ -362,7 +382,7 @@ static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct 
 }
 
 /* n queries, 16 dimensions at a time; what lies beyond head_dim is not stored. */
-INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v, size_t head_dim)
+INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v, size_t head_dim, const bool ahead)
 {
     for (size_t d = 0; d < head_dim; d += VS_LANES8) {
         __mmask16 mask = (__mmask16)(head_dim - d >= 16 ? 0xffff : (1u << (head_dim - d)) - 1);
@@ -373,7 +393,7 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
             __m512i sum[MAX_QUERIES];
             for (int i = 0; i < n; i++)
                 sum[i] = _mm512_setzero_si512();
-            dots_i8(sum, n, p + b, VS_PAGE_BLOCKS, v + vs_value8_at(32 * b, d), 8, true);
+            dots_i8(sum, n, p + b, VS_PAGE_BLOCKS, v + vs_value8_at(32 * b, d), 8, true, ahead);
             for (int i = 0; i < n; i++)
                 acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_set1_ps(p[VS_PAGE_BLOCKS * (size_t)i + b].d), acc[i]);
         }
@@ -382,15 +402,25 @@ INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int 
     }
 }
 
-static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+INLINE void mix_q8_any(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim, const bool ahead)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES)
         switch (n_q - i < MAX_QUERIES ? n_q - i : MAX_QUERIES) {
-#define CASE(n) case n: mix_q8_tile(o + i * ldo, ldo, p + VS_PAGE_BLOCKS * i, n, v, head_dim); break;
+#define CASE(n) case n: mix_q8_tile(o + i * ldo, ldo, p + VS_PAGE_BLOCKS * i, n, v, head_dim, ahead); break;
         EACH_COUNT(CASE)
 #undef CASE
         default: break;
         }
+}
+
+static void mix_q8(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    mix_q8_any(o, ldo, p, n_q, v, head_dim, false);
+}
+
+static void mix_q8_ahead(float *o, size_t ldo, const struct vs_act *p, size_t n_q, const int8_t *v, size_t head_dim)
+{
+    mix_q8_any(o, ldo, p, n_q, v, head_dim, true);
 }
 
 /* Lanes j .. j + 15 of the split that lie in the span. */
@@ -446,11 +476,11 @@ void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
     ops->rope = rope;
     ops->from_f16 = from_f16;
     ops->scores = scores;
-    ops->scores_f16 = scores_f16;
-    ops->scores_q8 = scores_q8;
+    ops->scores_f16 = ops->prefetch.lines ? scores_f16_ahead : scores_f16;
+    ops->scores_q8 = ops->prefetch.lines ? scores_q8_ahead : scores_q8;
     ops->soft_max = soft_max;
     ops->mix = mix;
-    ops->mix_f16 = mix_f16;
+    ops->mix_f16 = ops->prefetch.lines ? mix_f16_ahead : mix_f16;
     ops->weigh = weigh;
-    ops->mix_q8 = mix_q8;
+    ops->mix_q8 = ops->prefetch.lines ? mix_q8_ahead : mix_q8;
 }

@@ -99,7 +99,7 @@ static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in
 {
     uint32_t units = n_units(c, in), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
     size_t groups = unit_bytes(c, in) * units / GROUP_BYTES;
-    if (n_rows(c, in) > VS_ACT_ROWS && groups > tasks)
+    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS && groups > tasks)
         tasks = (uint32_t)groups;
     return min_u32(tasks, units);
 }
@@ -356,7 +356,7 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
 static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, uint32_t task, uint32_t n_tasks)
 {
     static const uint8_t eighths[TASKS_A_SHARE] = { 0, 4, 6, 7 };
-    if (n_rows(c, in) > VS_ACT_ROWS || n_tasks != vs_pool_n_threads(c->pool) * TASKS_A_SHARE)
+    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS || n_tasks != vs_pool_n_threads(c->pool) * TASKS_A_SHARE)
         return part_of(units, task, n_tasks);
     return part_of(units, 8 * (task / TASKS_A_SHARE) + eighths[task % TASKS_A_SHARE], 2 * n_tasks);
 }

@@ -267,7 +267,7 @@ static void *make_noise(void *arg)
 
 static void test_threads(void)
 {
-    static const unsigned threads[] = { 1, 2, 3, 4, 5, 8 };
+    static const unsigned threads[] = { 1, 2, 3, 4, 5, 7, 8, 16 };
     const struct vs_case *cases[] = { named("rows no multiple of 16, heads in threes"), named("three splits, grouped heads, kv f16") };
     enum { NOISE = 2 };
     for (int c = 0; c < (all ? 2 : 1); c++) {
@@ -280,7 +280,7 @@ static void test_threads(void)
                 if (pthread_create(&thread[i], NULL, make_noise, need(calloc(1, 1))) != 0)
                     fail("noise", "no thread");
             for (int isa = 0; isa <= (int)vs_isa_best(); isa++)
-                for (size_t t = 0; t < 6; t++) {
+                for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
                     struct run run = alone((enum vs_isa)isa, threads[t], noisy ? 17 : 33);
                     n += expect(&s, &run, s.of->golden);
                 }

@@ -509,7 +509,7 @@ static void test_matmul(enum vs_matrix_class cls)
     float *want = random_floats(n_y, TAME), *got = twin(want, n_y);
     struct vs_matmul m = {
         .w = &w, .n = n, .high = high, .x = act, .xf = x, .ldx = ldx, .y = want, .ldy = ldy,
-        .bias = below(2) ? random_floats(w.n_rows, TAME) : NULL,
+        .bias = below(2) ? random_floats(w.n_rows, TAME) : NULL, .prefetch = fast.prefetch, .cached = below(2),
     };
     uint32_t residual = below(3);
     m.residual = residual == 0 ? NULL : residual == 1 ? want : random_floats(n_y, TAME);
@@ -532,7 +532,7 @@ static void test_matmul(enum vs_matrix_class cls)
 
 enum { AT_ONCE = 1 << 15 };
 
-static struct vs_cpu_ops levels[VS_N_ISAS];
+static struct vs_cpu_ops levels[VS_N_ISAS];      /* those that this processor runs */
 
 #define EACH_OTHER(slot)                                                                     \
     for (int isa = 1; isa <= (int)vs_isa_best(); isa++)                                      \
@@ -640,6 +640,23 @@ static void sweep_all(void)
     }
 }
 
+static void random_cases(void (*const tests[])(void), size_t n_tests)
+{
+    size_t n = 0;
+    for (unsigned round = 0; round < n_rounds; round++) {
+        for (size_t t = 0; t < n_tests; t++, n++) {
+            tests[t]();
+            forget_arrays("a kernel");
+        }
+        for (int cls = 0; cls < VS_N_CLASSES; cls++, n++) {
+            test_matmul((enum vs_matrix_class)cls);
+            forget_arrays("matmul");
+        }
+    }
+    printf("%s: %zu random cases: as plain C\n", fast.name, n);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     all = argc > 1 && strcmp(argv[1], "all") == 0;
@@ -656,20 +673,16 @@ int main(int argc, char **argv)
         vs_cpu_ops_init(&levels[isa], (enum vs_isa)isa);
     for (int isa = 0; isa <= (int)vs_isa_best(); isa++) {
         fast = levels[isa];
-        size_t n = 0;
-        for (unsigned round = 0; round < n_rounds; round++) {
-            for (size_t t = 0; t < N_TESTS; t++, n++) {
-                tests[t]();
-                forget_arrays("a kernel");
-            }
-            for (int cls = 0; cls < VS_N_CLASSES; cls++, n++) {
-                test_matmul((enum vs_matrix_class)cls);
-                forget_arrays("matmul");
-            }
-        }
-        printf("%s: %zu random cases: as plain C\n", fast.name, n);
-        fflush(stdout);
+        random_cases(tests, N_TESTS);
     }
+#if defined(__x86_64__)
+    if (vs_isa_best() >= VS_ISA_AVX512) {                /* the other encoding of avxvnni, which a processor with both does not choose */
+        vs_cpu_ops_init(&fast, VS_ISA_AVXVNNI);
+        vs_cpu_matmul_init_avx512vl(&fast);
+        fast.name = "avxvnni, EVEX";
+        random_cases(tests, 0);
+    }
+#endif
     sweep_f16();
     if (all)
         sweep_all();

@@ -186,23 +186,25 @@ class Copy:
         """What notices the mutation, None if nothing does; the copy is whole again afterwards."""
         flags = how if isinstance(how[0], str) else None
         changed = {}
-        if flags:
-            self.compile_all(flags)
-        else:
-            for file, old, new in how:
-                path = self.work / "src" / file
-                text = path.read_text()
-                changed.setdefault(path, text)
-                path.write_text(text.replace(old, new))
+        try:
+            if flags:
+                self.compile_all(flags)
+            else:
+                for file, old, new in how:
+                    path = self.work / "src" / file
+                    text = path.read_text()
+                    changed.setdefault(path, text)
+                    path.write_text(text.replace(old, new))
+                self.rebuild({os.path.relpath(p, self.work) for p in changed})
+            self.link()
+            said = self.first_failure()
+        finally:                                         # whole again, also when a compiler or a program went wrong
+            if flags:
+                self.compile_all()
+            for path, text in changed.items():
+                path.write_text(text)
             self.rebuild({os.path.relpath(p, self.work) for p in changed})
-        self.link()
-        said = self.first_failure()
         print(f"{name} ({what}): {'noticed by ' + said if said else 'NOT NOTICED'}", flush=True)
-        if flags:
-            self.compile_all()
-        for path, text in changed.items():
-            path.write_text(text)
-        self.rebuild({os.path.relpath(p, self.work) for p in changed})
         return said
 
 
@@ -217,7 +219,7 @@ def main():
             if found != 1:
                 sys.exit(f"{name}: the text is {found} times in src/{file}: adapt the mutation\n{old}")
     shutil.rmtree(WORK, ignore_errors=True)
-    n_copies = min(os.cpu_count() or 1, len(chosen))
+    n_copies = min(len(os.sched_getaffinity(0)), len(chosen))
     copies = queue.SimpleQueue()
 
     def attempt(mutation):

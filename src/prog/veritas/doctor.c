@@ -58,23 +58,27 @@ static void check_cpu(struct facts *f)
     snprintf(text, sizeof text, "%u", m->n_nodes);
     put(f, "NUMA nodes", m->n_nodes <= 1, "numactl --cpunodebind=0 --membind=0 veritas serve keeps a model's weights beside its threads", text);
 #if defined(__x86_64__)
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    bool f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-    put(f, "AVX2, FMA", avx2, "without it plain C computes: the same answer, many times slower",
+    put(f, "AVX2, FMA, F16C", avx2, "without it plain C computes: the same answer, many times slower",
         avx2 ? "there: the avx2 kernels can run" : "not there");
-    unsigned a = 0, b, c, d;
     bool avxvnni = avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1u << 4;
     put(f, "AVX-VNNI", avxvnni || avx512, "nothing to do: the avx2 kernels run instead, with the same bits",
         avxvnni ? "there: the avxvnni kernels can run" : avx512 ? "there as AVX-512 VL: the avxvnni kernels can run" : "not there");
     put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 or avxvnni kernels run instead, with the same bits",
         avx512 ? "there: the avx512 kernels can run" : "not there");
+    put(f, "instruction set", true, "", avx512 ? "avx512, unless --isa says otherwise" : avxvnni ? "avxvnni, unless --isa says otherwise"
+        : avx2 ? "avx2, unless --isa says otherwise" : "plain C");
 #elif defined(__aarch64__)
     bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
     put(f, "dot product", dot, "without it plain C computes: the same answer, many times slower",
         dot ? "there: the neon kernels can run" : "not there");
     put(f, "int8 matrix product", i8mm, "nothing to do: the neon kernels run instead, with the same bits",
         i8mm ? "there: the i8mm kernels can run" : "not there");
+    put(f, "instruction set", true, "", i8mm ? "i8mm, unless --isa says otherwise" : dot ? "neon, unless --isa says otherwise" : "plain C");
 #else
     put(f, "vector kernels", false, "this build has plain C kernels only for this processor", "none");
 #endif
