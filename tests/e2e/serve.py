@@ -153,6 +153,17 @@ class Serve(unittest.TestCase):
         first.stderr.close()
         self.assertEqual(self.call("ps").returncode, 0)     # the first one did not take the second one's socket away
 
+    @unittest.skipUnless(shutil.which("strace"), "no strace")
+    def test_socket_of_a_successor_stays(self):
+        """The first one is held up between closing its socket and removing it; the second one's socket may have the same inode number."""
+        self.start("strace", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=700000:when=2")
+        first = self.daemon
+        self.assertEqual(self.call("stop").returncode, 0)
+        self.start()
+        self.assertEqual(first.wait(5), 0)
+        first.stderr.close()
+        self.assertEqual(self.call("ps").returncode, 0)
+
     def test_digest_is_remembered(self):
         self.start()
         self.call("load", "good")

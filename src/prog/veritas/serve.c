@@ -63,7 +63,8 @@ struct worker {
 struct supervisor {
     char directory[1024], socket[sizeof ((struct sockaddr_un *)0)->sun_path], broker_path[1100], worker_path[1100];
     int private_fd, listen_fd, control_fd, signal_fd, null_fd;
-    ino_t socket_inode;
+    ino_t socket_inode;                  /* ours; a successor may be given the same number, at a later time */
+    struct timespec socket_made;
     int lifeline[2];                    /* a pipe nobody writes to: its write end closes when the supervisor ends */
     pid_t broker_pid;
     uint64_t broker_started, broker_backoff, broker_restart_at;
@@ -801,7 +802,10 @@ static int open_socket(struct supervisor *s, struct vs_error *err)
         rc = vs_error_set(err, VS_E_SYSTEM, "%s: %s", s->socket, strerror(done ? errno : error));
         goto out;
     }
-    s->socket_inode = lstat(s->socket, &st) == 0 ? st.st_ino : 0;
+    if (lstat(s->socket, &st) == 0) {
+        s->socket_inode = st.st_ino;
+        s->socket_made = st.st_mtim;
+    }
     s->listen_fd = fd;
     fd = -1;
 out:
@@ -820,7 +824,8 @@ static void remove_socket(const struct supervisor *s)
     memcpy(folder, s->socket, sizeof folder);
     *strrchr(folder, '/') = 0;
     int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock >= 0 && flock(lock, LOCK_EX) == 0 && lstat(s->socket, &st) == 0 && st.st_ino == s->socket_inode)
+    if (lock >= 0 && flock(lock, LOCK_EX) == 0 && lstat(s->socket, &st) == 0 && st.st_ino == s->socket_inode
+        && st.st_mtim.tv_sec == s->socket_made.tv_sec && st.st_mtim.tv_nsec == s->socket_made.tv_nsec)
         unlink(s->socket);
     if (lock >= 0)
         close(lock);
