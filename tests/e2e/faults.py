@@ -209,7 +209,7 @@ class Faults(unittest.TestCase):
             if b"__asan_init" in f.read():
                 self.skipTest("a sanitizer's leak check cannot run under strace")
         trace = self.dir + "/trace"
-        p = self.start("run", "--private", "-m", "one", "--threads", "2", *LONG[:-3], "60", *LONG[-2:], before=("strace", "-ff", "-o", trace))
+        p = self.start("run", "--private", "-m", "one", "--threads", "2", *LONG[:-3], "600", *LONG[-2:], before=("strace", "-ff", "-o", trace))
         self.assertTrue(p.stdout.read(1))
         worker = self.worker_below(p)
         threads = os.listdir(f"/proc/{worker}/task")
