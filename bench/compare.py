@@ -155,7 +155,8 @@ def main():
     now = datetime.datetime.now(datetime.timezone.utc)
     a.csv = a.csv or os.path.join(ROOT, "bench/results", f"speed-{now:%Y-%m-%d}.csv")
     page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; {now:%Y-%m-%d %H:%M} UTC.", ""]
-    llama, ik, failed = a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"], False
+    llama, ik = a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"]
+    failed = False
     page += compare(a, a.model, a.ours or [""], llama, ik, now)
     if a.table:
         plain, long, rounds = dict(vars(a)), a.model[1:2] or a.model, a.rounds

@@ -282,10 +282,12 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     }
 }
 
-/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside). */
+/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside), unless the kernels ask. */
 static void prefetch(const struct vs_cpu *c, const uint8_t *at, size_t n)
 {
-    for (size_t i = 0; i < n && !c->ops.prefetch.lines; i += 64)
+    if (c->ops.prefetch.lines)
+        return;
+    for (size_t i = 0; i < n; i += 64)
         __builtin_prefetch(at + i, 0, 2);
 }
 

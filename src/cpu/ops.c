@@ -63,31 +63,28 @@ enum vs_isa vs_isa_best(void)
 #endif
 }
 
-/* Measured on Zen 4, on Zen 5 and on an Intel server core (bench/results/LAB.md); AMD's older ones count as Zen 4, whatever is unknown as Intel. The
- * later two want to be asked far ahead, for up to twice the speed, and AMD's prefetch even streams well by themselves. */
+/* Weights: measured on Zen 4, on Zen 5 and on an Intel server core; AMD's older ones count as Zen 4, whatever is unknown as Intel. The later two
+ * want to be asked far ahead, for up to twice the speed, and AMD's prefetch even streams well by themselves. Lines: measured on Zen 5.
+ * Figures: bench/results/LAB.md. */
 static struct vs_prefetch prefetch_of_cpu(enum vs_isa isa)
 {
-    struct vs_prefetch p = { .few_even = 8192, .few = 8192, .many = 12288 };
 #if defined(__x86_64__)
-    unsigned a, b, c, d, family = 0;
+    unsigned a, b, c, d, amd_family = 0;
     if (__get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && __get_cpuid(1, &a, &b, &c, &d))
-        family = (a >> 8 & 15) + (a >> 20 & 255);
-    if (family)
-        p.few_even = 0;
-    if (family && family <= 25)
-        p = (struct vs_prefetch){ .few_even = 0, .few = 256, .many = 2048 };
-    else
-        p.lines = isa == VS_ISA_AVX512;
+        amd_family = (a >> 8 & 15) + (a >> 20 & 255);
+    if (amd_family && amd_family <= 25)
+        return (struct vs_prefetch){ .few_even = 0, .few = 256, .many = 2048, .lines = false };
+    return (struct vs_prefetch){ .few_even = amd_family ? 0 : 8192, .few = 8192, .many = 12288, .lines = isa == VS_ISA_AVX512 };
 #else
     (void)isa;
+    return (struct vs_prefetch){ 0 };
 #endif
-    return p;
 }
 
 void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
 {
     vs_cpu_ops_init_c(ops);
-    ops->prefetch = prefetch_of_cpu(isa);
+    ops->prefetch = prefetch_of_cpu(isa);                /* before the levels, which choose slots by it */
 #if defined(__x86_64__)
     if (isa >= VS_ISA_AVX2) {
         vs_cpu_ops_init_avx2(ops);

@@ -146,7 +146,7 @@ enum reading { F32, F16, F16_AHEAD };
 INLINE __m512 sixteen(const void *page, size_t at, const enum reading how)
 {
     return how != F32 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)page + at)))
-                : _mm512_loadu_ps((const float *)page + at);
+                      : _mm512_loadu_ps((const float *)page + at);
 }
 
 /* n queries against a page of keys, a group at a time. */
@@ -312,7 +312,7 @@ INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *
         for (size_t t = lo; t < hi; t++) {
             size_t at = from + t * width + d;
             __m512 x = how != F32 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)v + at))
-                            : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
+                                  : _mm512_maskz_loadu_ps(mask, (const float *)v + at);
             acc = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), x, acc);
         }
         _mm512_mask_storeu_ps(o + d, mask, acc);

@@ -50,6 +50,7 @@ static bool read_line(const char *path, char *text, size_t n)
 static void check_cpu(struct facts *f)
 {
     char text[200];
+    const char *isa = NULL;              /* none: plain C */
     const struct vs_machine *m = &f->machine;
     snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processors allowed, %u cores", m->n_cpus, m->n_affinity, m->n_cores);
     if (m->quota_cpus > 0)
@@ -70,18 +71,19 @@ static void check_cpu(struct facts *f)
         avxvnni ? "there: the avxvnni kernels can run" : avx512 ? "there as AVX-512 VL: the avxvnni kernels can run" : "not there");
     put(f, "AVX-512 VNNI", avx512, "nothing to do: the avx2 or avxvnni kernels run instead, with the same bits",
         avx512 ? "there: the avx512 kernels can run" : "not there");
-    put(f, "instruction set", true, "", avx512 ? "avx512, unless --isa says otherwise" : avxvnni ? "avxvnni, unless --isa says otherwise"
-        : avx2 ? "avx2, unless --isa says otherwise" : "plain C");
+    isa = avx512 ? "avx512" : avxvnni ? "avxvnni" : avx2 ? "avx2" : NULL;
 #elif defined(__aarch64__)
     bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
     put(f, "dot product", dot, "without it plain C computes: the same answer, many times slower",
         dot ? "there: the neon kernels can run" : "not there");
     put(f, "int8 matrix product", i8mm, "nothing to do: the neon kernels run instead, with the same bits",
         i8mm ? "there: the i8mm kernels can run" : "not there");
-    put(f, "instruction set", true, "", i8mm ? "i8mm, unless --isa says otherwise" : dot ? "neon, unless --isa says otherwise" : "plain C");
+    isa = i8mm ? "i8mm" : dot ? "neon" : NULL;
 #else
     put(f, "vector kernels", false, "this build has plain C kernels only for this processor", "none");
 #endif
+    snprintf(text, sizeof text, "%s, unless --isa says otherwise", isa ? isa : "c");
+    put(f, "instruction set", true, "", isa ? text : "plain C");
 }
 
 static void check_memory(struct facts *f)
