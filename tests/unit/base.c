@@ -1,6 +1,7 @@
 /* rooms: base */
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "base/utf8.h"
 
@@ -61,11 +62,36 @@ static void test_status_names(void **state)
     assert_int_equal(vs_status_exit(VS_E_DIED), 70);
 }
 
+static int stop_at_third(void *context)
+{
+    int *asked = context;
+    return ++*asked < 3 ? VS_OK : VS_E_CANCELLED;
+}
+
+static void test_check_asks_every_so_often_and_stays(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct vs_check check = { .ask = stop_at_third, .context = &asked };
+    uint64_t done = 0;
+    while (vs_check_work(&check, 1) == VS_OK)
+        done++;
+    assert_int_equal(done, 3 * VS_CHECK_UNITS - 1);
+    assert_int_equal(asked, 3);
+    assert_int_equal(vs_check_work(&check, 1), VS_E_CANCELLED);
+    assert_int_equal(vs_check_work(&check, UINT64_C(1) << 40), VS_E_CANCELLED);
+    assert_int_equal(asked, 3);                             /* an answer that stays is not asked for again */
+    struct vs_check none = { 0 };
+    assert_int_equal(vs_check_work(&none, UINT64_C(1) << 40), VS_OK);
+    assert_int_equal(vs_check_work(NULL, UINT64_C(1) << 40), VS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_short_read_is_sticky),
         cmocka_unit_test(test_buf_limit),
+        cmocka_unit_test(test_check_asks_every_so_often_and_stays),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_status_names),
     };
