@@ -299,6 +299,32 @@ class Chat(Case):
             self.assertEqual([m["role"] for m in json.load(f)], ["system"] + ["user", "assistant"] * 3)
         self.assertEqual(os.stat(self.dir + "/log").st_mode & 0o777, 0o600)
 
+    def test_save_replaces_a_file_only_when_the_new_one_is_whole(self):
+        """The file is cut by a limit on file sizes, as by a full disk: the older one stays, nothing lies beside it, the status says so."""
+        saved, link, inside = self.dir + "/log", self.dir + "/link", sorted(os.listdir(self.dir) + ["log", "link"])
+        with open(saved, "w") as f:
+            f.write("older")
+        os.chmod(saved, 0o640)
+        os.symlink("log", link)
+        words = ["bash", "-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" chat -m name", VERITAS]
+        for path in (saved, link):
+            done = subprocess.run(words, input=f"{'long ' * 4000}\n/save {path}\nnever asked\n", env=self.env, capture_output=True, text=True)
+            self.assertEqual((done.returncode, sorted(os.listdir(self.dir))), (1, inside), done.stderr)
+            self.assertIn(f"cannot write {path}: File too large", done.stderr)
+            with open(saved) as f:
+                self.assertEqual(f.read(), "older")
+            self.assertNotIn("never asked", done.stdout)
+        for path, status, said in ((self.dir + "/no/log", 4, "No such file"), (self.dir, 1, "Is a directory"), ("/dev/full", 1, "No space left"), ("", 2, "where to?")):
+            self.assertIn(said, self.run_it("chat", "-m", "name", text=f"one\n/save {path}\n", status=status)[1])
+        self.run_it("chat", "-m", "name", text=f"one\n/save {link}\n")
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(os.stat(saved).st_mode & 0o777, 0o640)
+        with open(saved) as f:
+            self.assertEqual([m["content"] for m in json.load(f)], ["one", "re: one"])
+        self.assertEqual(sorted(os.listdir(self.dir)), inside)
+        out, _ = self.run_it("chat", "-m", "name", text="one\n/save -\n")
+        self.assertEqual(json.loads(out.split("\n", 1)[1])[1]["content"], "re: one")
+
     def test_on_a_terminal(self):
         def slow(request):
             if "wait" not in request["messages"][-1]["content"]:
@@ -363,6 +389,11 @@ class Rest(Case):
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy", status=5)
         with open(self.dir + "/o.npy", "rb") as f:
             self.assertEqual(f.read(), data)        # what was there before stays until there is something better
+        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
+        done = subprocess.run([VERITAS, "logits", "-m", "name", "--tokens", "1,2", "-o", "-"], env=self.env, capture_output=True)
+        self.assertEqual((done.returncode, done.stdout), (0, data), done.stderr)
+        self.assertIn("standard output", self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "-", "--json", status=2)[1])
+        self.assertIn("cannot write /dev/full: No space left", self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "/dev/full", status=1)[1])
 
     def test_perplexity(self):
         self.daemon.answers["perplexity"] = lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),

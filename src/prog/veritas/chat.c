@@ -5,6 +5,7 @@
  */
 #include "prog/veritas/command.h"
 #include "prog/veritas/models.h"
+#include "prog/veritas/output.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
@@ -33,6 +34,7 @@ struct chat {
     char history_file[PATH_MAX];
     const char *prompt;
     struct vs_buf shown;                 /* of the answer that runs */
+    int unsaved;                         /* exit status of the last /save when it failed */
     bool leave;
 };
 
@@ -262,20 +264,23 @@ static void on_system(struct chat *c, const char *rest)
 
 static void on_save(struct chat *c, const char *rest)
 {
-    int fd = rest[0] ? open(rest, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    struct vs_output file;
+    struct vs_error err = { 0 };
+    char *text = NULL;
+    int rc;
     if (!rest[0]) {
-        vs_say("where to? /save FILE");
-        return;
+        rc = vs_error_set(&err, VS_E_INVALID, "where to? /save FILE");
+    } else if (!(text = json_dumps(c->messages, JSON_INDENT(2)))) {
+        rc = vs_error_set(&err, VS_E_NOMEM, "out of memory: the conversation was not saved");
+    } else if ((rc = vs_output_open(&file, rest, 0600, &err)) == VS_OK) {
+        vs_output_write(&file, text, strlen(text));
+        vs_output_write(&file, "\n", 1);
+        rc = vs_output_commit(&file, &err);
     }
-    if (!f || json_dumpf(c->messages, f, JSON_INDENT(2)) < 0 || fputc('\n', f) == EOF || fflush(f) != 0)
-        vs_say("cannot write %s: %s", rest, strerror(errno));
-    else
+    free(text);
+    c->unsaved = rc == VS_OK ? 0 : vs_fail(&err);
+    if (rc == VS_OK)
         vs_say("%zu messages are in %s", json_array_size(c->messages), rest);
-    if (f)
-        fclose(f);
-    else if (fd >= 0)
-        close(fd);
 }
 
 static void on_quit(struct chat *c, const char *rest)
@@ -395,6 +400,8 @@ int vs_command_chat(const struct vs_args *args)
             continue;
         if (turn.data[0] == '/' && !memchr(turn.data, '\n', turn.n)) {
             slash_command(&c, turn.data);
+            if (c.unsaved && !c.edit)
+                break;
             continue;
         }
         if ((rc = vs_text_check("the text", turn.data, turn.n, &err)) == VS_OK)
@@ -415,5 +422,5 @@ int vs_command_chat(const struct vs_args *args)
     vs_buf_clear(&turn);
     vs_buf_clear(&c.shown);
     json_decref(c.messages);
-    return status;
+    return status ? status : c.unsaved;
 }

@@ -3,45 +3,28 @@
  * The number of rows is known at the end only, so the header is written last, into the 128 bytes left free for it.
  */
 #include "prog/veritas/command.h"
+#include "prog/veritas/output.h"
 #include "prog/veritas/session.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define HEADER 128
 #define TEXT_LIMIT (15u << 20)
 
-struct sink { int fd; uint64_t bytes; };
-
-static bool write_all(int fd, const char *data, size_t n)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t put = write(fd, data + at, n - at);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return false;
-        at += (size_t)put;
-    }
-    return true;
-}
+struct sink { struct vs_output file; uint64_t bytes; };
 
 static int take_rows(void *context, const struct vs_event *e)
 {
     struct sink *sink = context;
     if (e->kind != VS_MSG_DATA)
         return VS_OK;
-    if ((sink->bytes == 0 && ftruncate(sink->fd, HEADER) != 0) || !write_all(sink->fd, e->text, e->n))
-        return VS_E_SYSTEM;
     sink->bytes += e->n;
-    return VS_OK;
+    return vs_output_write_at(&sink->file, HEADER + sink->bytes - e->n, e->text, e->n) ? VS_OK : VS_E_SYSTEM;
 }
 
-static bool write_header(int fd, uint64_t rows, uint64_t columns)
+static bool write_header(struct vs_output *file, uint64_t rows, uint64_t columns)
 {
     char header[HEADER + 1];
     memset(header, ' ', sizeof header);
@@ -52,20 +35,19 @@ static bool write_header(int fd, uint64_t rows, uint64_t columns)
                      (unsigned long long)rows, (unsigned long long)columns);
     header[10 + n] = ' ';
     header[HEADER - 1] = '\n';
-    return pwrite(fd, header, HEADER, 0) == HEADER;
+    return vs_output_write_at(file, 0, header, HEADER);
 }
 
 int vs_command_logits(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
-    struct sink sink = { .fd = -1 };
+    struct sink sink = { .file.fd = -1, .file.stream = -1 };
     char *text = NULL;
     size_t n = 0;
     json_t *request = json_object(), *result = NULL;
     int rc = VS_OK;
     const char *path = vs_args_text(args, VS_OPT_OUTPUT);
-    bool made = false;
     if (!path) {
         json_decref(request);
         return vs_usage("logits", "where to? -o FILE.npy");
@@ -73,6 +55,10 @@ int vs_command_logits(const struct vs_args *args)
     if (vs_args_given(args, VS_OPT_TOKENS) && args->n > 0) {
         json_decref(request);
         return vs_usage("logits", "either --tokens or a file, not both");
+    }
+    if (strcmp(path, "-") == 0 && vs_args_given(args, VS_OPT_JSON)) {
+        json_decref(request);
+        return vs_usage("logits", "-o - and --json would both write to standard output");
     }
     if (!vs_args_given(args, VS_OPT_TOKENS)) {
         if ((rc = vs_text_read(args->n > 0 ? args->v[0] : NULL, TEXT_LIMIT, &text, &n, &err)) != VS_OK ||
@@ -84,16 +70,14 @@ int vs_command_logits(const struct vs_args *args)
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }
-    /* Opened before the model is loaded, so that a bad path is said at once; an older file stays until the first row comes. */
-    made = access(path, F_OK) != 0;
-    sink.fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (sink.fd < 0 || lseek(sink.fd, HEADER, SEEK_SET) != HEADER) {
-        rc = vs_error_set(&err, VS_E_SYSTEM, "cannot write %s: %s (it must be a plain file)", path, strerror(errno));
+    /* Opened before the model is loaded, so that a bad path is said at once. */
+    if ((rc = vs_output_open(&sink.file, path, 0644, &err)) != VS_OK)
         goto out;
-    }
     if ((rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_LOUD, &err)) != VS_OK)
         goto out;
     rc = vs_session_call(&s, VS_MSG_LOGITS, request, -1, take_rows, &sink, &result, &err);
+    if (sink.file.error)                 /* the call was stopped for it; it is told with its reason */
+        rc = vs_output_commit(&sink.file, &err);
     if (rc != VS_OK)
         goto out;
     uint64_t rows = (uint64_t)json_integer_value(json_object_get(result, "n_tokens"));
@@ -101,17 +85,16 @@ int vs_command_logits(const struct vs_args *args)
     if (rows > UINT32_MAX || columns > UINT32_MAX || rows * columns * 4 != sink.bytes)
         rc = vs_error_set(&err, VS_E_PROTOCOL, "%llu bytes of logits came for %llu x %llu numbers", (unsigned long long)sink.bytes,
                           (unsigned long long)rows, (unsigned long long)columns);
-    else if (!write_header(sink.fd, rows, columns))
-        rc = vs_error_set(&err, VS_E_SYSTEM, "cannot write %s: %s", path, strerror(errno));
-    else if (vs_args_given(args, VS_OPT_JSON))
+    if (rc == VS_OK) {
+        write_header(&sink.file, rows, columns);
+        rc = vs_output_commit(&sink.file, &err);
+    }
+    if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON))
         vs_answer_json(result, JSON_COMPACT);
-    else
-        vs_say("%s: float32 [%llu, %llu]", path, (unsigned long long)rows, (unsigned long long)columns);
+    else if (rc == VS_OK)
+        vs_say("%s: float32 [%llu, %llu]", strcmp(path, "-") == 0 ? "standard output" : path, (unsigned long long)rows, (unsigned long long)columns);
 out:
-    if (sink.fd >= 0)
-        close(sink.fd);
-    if (rc != VS_OK && (made || sink.bytes > 0))
-        unlink(path);
+    vs_output_drop(&sink.file);
     json_decref(result);
     json_decref(request);
     vs_session_close(&s);

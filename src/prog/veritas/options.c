@@ -128,7 +128,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .commands = C(LOGITS) | C(DETOKENIZE),
         .help = "Token ids instead of text." },
     [VS_OPT_OUTPUT] = { .name = "output", .letter = 'o', .type = VS_TYPE_PATH, .value = "FILE", .commands = C(LOGITS),
-        .help = "Where to write the .npy file." },
+        .help = "Where to write the .npy file, - for standard output; an older file is replaced when the new one is whole." },
     [VS_OPT_PP] = { .name = "pp", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "512",
         .key = "pp", .commands = C(BENCH),
         .help = "Measure reading a prompt of N tokens; 0 for none." },

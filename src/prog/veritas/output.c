@@ -1,0 +1,163 @@
+/* prog/veritas/output.c - see output.h */
+#include "prog/veritas/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int fail(const struct vs_output *o, int number, struct vs_error *err)
+{
+    const char *name = strcmp(o->path, "-") == 0 ? "to standard output" : o->path;
+    int code = number == ENOENT || number == ENOTDIR ? VS_E_NOT_FOUND : number == EACCES || number == EPERM ? VS_E_DENIED : VS_E_SYSTEM;
+    return vs_error_set(err, code, "cannot write %s: %s", name, strerror(number));
+}
+
+/* "DIRECTORY/.veritas-0123456789abcdef" for a target of that directory. */
+static bool name_beside(struct vs_output *o)
+{
+    uint64_t number;
+    const char *slash = strrchr(o->target, '/');
+    int directory = slash ? (int)(slash - o->target) + 1 : 0;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        return false;
+    int n = snprintf(o->beside, sizeof o->beside, "%.*s.veritas-%016llx", directory, o->target, (unsigned long long)number);
+    if (n > 0 && (size_t)n < sizeof o->beside)
+        return true;
+    errno = ENAMETOOLONG;
+    return false;
+}
+
+/* The new file has no name while it is written, so that nothing is left when the program is killed; where the file system can't do
+ * that it has one from the start. */
+static bool open_beside(struct vs_output *o, mode_t mode)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(o->target, '/');
+    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - o->target) + 1 : 1, slash ? o->target : ".");
+    o->fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+    if (o->fd >= 0)
+        return true;
+    if (!name_beside(o))
+        return false;
+    o->fd = open(o->beside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (o->fd < 0)
+        o->beside[0] = '\0';
+    return o->fd >= 0;
+}
+
+int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs_error *err)
+{
+    struct stat st;
+    *o = (struct vs_output){ .path = path, .fd = -1, .stream = -1 };
+    bool is_stdout = strcmp(path, "-") == 0, is_there = !is_stdout && stat(path, &st) == 0;
+    if (is_there && S_ISDIR(st.st_mode))
+        return fail(o, EISDIR, err);
+    if (is_stdout || (is_there && !S_ISREG(st.st_mode))) {
+        o->stream = is_stdout ? fcntl(1, F_DUPFD_CLOEXEC, 3) : open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        FILE *spool = o->stream < 0 ? NULL : tmpfile();
+        if (spool) {
+            o->fd = fcntl(fileno(spool), F_DUPFD_CLOEXEC, 3);
+            fclose(spool);
+        }
+    } else if (is_there) {
+        /* A link stays a link; a file that may not be written is not replaced. */
+        if (realpath(path, o->target) && access(path, W_OK) == 0 && open_beside(o, 0600) && fchmod(o->fd, st.st_mode & 07777) < 0)
+            o->error = errno;
+    } else if (snprintf(o->target, sizeof o->target, "%s", path) < (int)sizeof o->target) {
+        open_beside(o, mode);
+    } else {
+        errno = ENAMETOOLONG;
+    }
+    if (o->fd >= 0 && !o->error)
+        return VS_OK;
+    int number = o->error ? o->error : errno;
+    vs_output_drop(o);
+    return fail(o, number, err);
+}
+
+static bool write_all(int fd, const char *data, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t put = write(fd, data + at, n - at);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        at += (size_t)put;
+    }
+    return true;
+}
+
+bool vs_output_write(struct vs_output *o, const void *data, size_t n)
+{
+    if (!o->error && !write_all(o->fd, data, n))
+        o->error = errno;
+    return !o->error;
+}
+
+bool vs_output_write_at(struct vs_output *o, uint64_t offset, const void *data, size_t n)
+{
+    if (!o->error && lseek(o->fd, (off_t)offset, SEEK_SET) < 0)
+        o->error = errno;
+    return vs_output_write(o, data, n);
+}
+
+static bool copy_to_stream(struct vs_output *o)
+{
+    static char block[1 << 16];
+    ssize_t got = -1;
+    if (lseek(o->fd, 0, SEEK_SET) < 0)
+        return false;
+    while ((got = read(o->fd, block, sizeof block)) > 0)
+        if (!write_all(o->stream, block, (size_t)got))
+            return false;
+    return got == 0;
+}
+
+static bool take_place(struct vs_output *o)
+{
+    char unnamed[64];
+    if (fsync(o->fd) < 0)
+        return false;
+    if (!o->beside[0]) {
+        snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", o->fd);
+        if (!name_beside(o))
+            return false;
+        if (linkat(AT_FDCWD, unnamed, AT_FDCWD, o->beside, AT_SYMLINK_FOLLOW) < 0) {
+            o->beside[0] = '\0';
+            return false;
+        }
+    }
+    if (rename(o->beside, o->target) < 0)
+        return false;
+    o->beside[0] = '\0';
+    return true;
+}
+
+int vs_output_commit(struct vs_output *o, struct vs_error *err)
+{
+    if (!o->error && !(o->stream >= 0 ? copy_to_stream(o) : take_place(o)))
+        o->error = errno;
+    if (o->stream >= 0 && close(o->stream) < 0 && !o->error)
+        o->error = errno;
+    o->stream = -1;
+    vs_output_drop(o);
+    return o->error ? fail(o, o->error, err) : VS_OK;
+}
+
+void vs_output_drop(struct vs_output *o)
+{
+    if (o->beside[0])
+        unlink(o->beside);
+    if (o->fd >= 0)
+        close(o->fd);
+    if (o->stream >= 0)
+        close(o->stream);
+    o->beside[0] = '\0';
+    o->fd = o->stream = -1;
+}

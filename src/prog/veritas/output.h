@@ -1,0 +1,36 @@
+/* prog/veritas/output.h - a file that a command writes: whole, or as it was before.
+ *
+ * What is written goes to a new file beside the one that was named, which takes its place at the end; so an older file stays until
+ * the new one is whole and on the disk, and nothing is left of one that failed. "-" (standard output), devices and pipes can't be
+ * replaced: they get everything at the end.
+ */
+#ifndef VS_VERITAS_OUTPUT_H
+#define VS_VERITAS_OUTPUT_H
+#include "base/status.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct vs_output {
+    const char *path;                    /* as it was named; borrowed */
+    int fd;                              /* of the new file; -1: closed */
+    int stream;                          /* where everything is copied at the end; -1: the new file takes the place of target */
+    char target[PATH_MAX];
+    char beside[PATH_MAX];               /* name of the new file; "": it has none yet */
+    int error;                           /* errno of the first write that failed */
+};
+
+/* mode is that of a file which is not there yet; one that is there keeps its own. VS_E_NOT_FOUND, VS_E_DENIED, VS_E_SYSTEM. */
+int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs_error *err);
+
+/* The first failure is kept and told by _commit; false from then on. */
+bool vs_output_write(struct vs_output *o, const void *data, size_t n);
+bool vs_output_write_at(struct vs_output *o, uint64_t offset, const void *data, size_t n);
+
+/* Puts the file in its place. After a failure the older file is as it was. Closes in every case. */
+int vs_output_commit(struct vs_output *o, struct vs_error *err);
+void vs_output_drop(struct vs_output *o);        /* forgets what was written; harmless after _commit */
+#endif
