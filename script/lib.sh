@@ -1,6 +1,10 @@
 # script/lib.sh - what script/run and script/test share: say what is done, install what is missing, build.
 # Sourced, with the current directory at the top of the tree. Works where only bash, coreutils and apt exist.
 
+# Nothing is run out of the folder that the caller happens to stand in, nor because of his Python's settings.
+PATH=$(printf '%s' "$PATH" | tr : '\n' | grep '^/' | paste -sd:)
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE CDPATH
+
 # What the build and the programs need (Debian names). docs/DEPENDENCIES.md says why each is there.
 packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev libcmocka-dev
     python3 python3-pip ca-certificates"

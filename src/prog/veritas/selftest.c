@@ -1,4 +1,5 @@
 /* prog/veritas/selftest.c - `veritas selftest`: becomes veritas-selftest, since this program computes nothing itself. */
+#include "base/child.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 
@@ -22,7 +23,7 @@ int vs_command_selftest(const struct vs_args *args)
         words[n++] = vs_args_text(args, VS_OPT_ISA);
     }
     union { const char **in; char *const *out; } argv = { words };      /* execv changes nothing */
-    execv(path, argv.out);
+    vs_child_exec(path, argv.out, NULL, vs_child_kept_locked, "/");
     vs_say("%s cannot be started: %s", path, strerror(errno));
     return 1;
 }

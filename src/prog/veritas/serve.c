@@ -8,6 +8,7 @@
  *
  * Nothing outlives it: every child carries a parent-death signal, and each also ends when its socket does. */
 #include "base/buf.h"
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/machine.h"
 #include "client/client.h"
@@ -138,19 +139,8 @@ static void child_exec(struct supervisor *s, const char *path, const int *fds, i
             _exit(70);
     }
     close_range((unsigned)(3 + n_fds), ~0u, 0);
-    static const char *const kept[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS" };
-    enum { N_KEPT = sizeof kept / sizeof *kept };
-    char text[N_KEPT][512], *environment[N_KEPT + 1], *argv[] = { strdup(path), NULL };
-    int n = 0;
-    for (int i = 0; i < N_KEPT; i++) {
-        const char *value = getenv(kept[i]);
-        if (value && (size_t)snprintf(text[n], sizeof text[n], "%s=%s", kept[i], value) < sizeof text[n]) {
-            environment[n] = text[n];
-            n++;
-        }
-    }
-    environment[n] = NULL;
-    execve(path, argv, environment);
+    char *argv[] = { strdup(path), NULL };
+    vs_child_exec(path, argv, NULL, vs_child_kept_locked, "/");
     _exit(70);
 }
 

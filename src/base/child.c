@@ -1,0 +1,73 @@
+/* base/child.c - see child.h */
+#include "base/child.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4u
+#endif
+
+#define SANITIZER_OPTIONS "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"
+
+const char *const vs_child_kept_locked[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", SANITIZER_OPTIONS, NULL };
+const char *const vs_child_kept_daemon[] = {
+    "VERITAS_*", "HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR", SANITIZER_OPTIONS, NULL
+};
+
+/* Does the entry of a list stand for the variable NAME=...? */
+static bool is_named(const char *entry, const char *variable)
+{
+    size_t n = strlen(entry);
+    if (n > 0 && entry[n - 1] == '*')
+        return strncmp(entry, variable, n - 1) == 0;
+    return strncmp(entry, variable, n) == 0 && variable[n] == '=';
+}
+
+static void exec_in_path(const char *program, char *const argv[], char *const environment[])
+{
+    char path[PATH_MAX];
+    size_t n = strlen(program);
+    for (const char *folder = VS_CHILD_PATH; *folder; ) {
+        size_t length = strcspn(folder, ":");
+        if (length + n + 2 <= sizeof path) {
+            memcpy(path, folder, length);
+            path[length] = '/';
+            memcpy(path + length + 1, program, n + 1);
+            execve(path, argv, environment);
+            if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+                return;
+        }
+        folder += length + (folder[length] == ':');
+    }
+    errno = ENOENT;
+}
+
+void vs_child_exec(const char *program, char *const argv[], const char *const *set, const char *const *kept, const char *directory)
+{
+    union { const char *in[VS_CHILD_MAX_VARIABLES + 1]; char *out[VS_CHILD_MAX_VARIABLES + 1]; } environment;    /* execve changes nothing */
+    size_t n = 0;
+    environment.in[n++] = "PATH=" VS_CHILD_PATH;
+    for (; set && *set && n < VS_CHILD_MAX_VARIABLES; set++)
+        environment.in[n++] = *set;
+    for (; kept && *kept; kept++)
+        for (char **variable = environ; variable && *variable && n < VS_CHILD_MAX_VARIABLES; variable++)
+            if (is_named(*kept, *variable))
+                environment.in[n++] = *variable;
+    environment.in[n] = NULL;
+    if (directory && chdir(directory) != 0)
+        return;
+    if (strchr(program, '/'))
+        execve(program, argv, environment.out);
+    else
+        exec_in_path(program, argv, environment.out);
+}
+
+void vs_child_close_from(unsigned first)
+{
+    close_range(first, ~0u, CLOSE_RANGE_CLOEXEC);
+}
