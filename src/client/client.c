@@ -29,6 +29,8 @@ struct vs_client {
     struct vs_conn conn;
     pid_t child;                        /* private daemon, or 0 */
     uint64_t next_id;
+    uint64_t *begun;                    /* requests that have not ended */
+    size_t n_begun, room_begun;
     json_t *server;                     /* its HELLO */
     json_t *json;                       /* of the last event */
     struct vs_error lost;               /* why the connection ended; code VS_OK while it lives */
@@ -138,6 +140,139 @@ static int send_all(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t
     return lose(c, VS_E_DIED, lost_text, err);
 }
 
+static unsigned state_of(const void *client, uint64_t id)
+{
+    const struct vs_client *c = client;
+    for (size_t i = 0; i < c->n_begun; i++)
+        if (c->begun[i] == id)
+            return VS_AT_BEGUN;
+    return VS_AT_FREE;
+}
+
+static int request_begin(struct vs_client *c, uint64_t id)
+{
+    if (c->n_begun == c->room_begun) {
+        size_t room = c->room_begun ? 2 * c->room_begun : 16;
+        uint64_t *more = realloc(c->begun, room * sizeof *more);
+        if (!more)
+            return VS_E_NOMEM;
+        c->begun = more;
+        c->room_begun = room;
+    }
+    c->begun[c->n_begun++] = id;
+    return VS_OK;
+}
+
+static void request_end(struct vs_client *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->n_begun; i++)
+        if (c->begun[i] == id) {
+            c->begun[i] = c->begun[--c->n_begun];
+            return;
+        }
+}
+
+static void send_credit(struct vs_client *c)
+{
+    uint8_t bytes[4];
+    vs_store_u32le(bytes, c->credit.owed);
+    c->credit.owed = 0;
+    vs_conn_send(&c->conn, VS_MSG_CREDIT, 0, c->credit.id, bytes, sizeof bytes, -1);
+}
+
+/* Gives back what the program has consumed: in portions of a quarter of the window, and before another request's bytes are
+ * counted, so that one counter serves all requests. Credit for a request that has ended is ignored by the daemon. */
+static void give_credit(struct vs_client *c)
+{
+    if (!c->consumed)
+        return;
+    if (c->credit.owed && c->credit.id != c->consumed_id)
+        send_credit(c);
+    c->credit.id = c->consumed_id;
+    c->credit.owed += c->consumed;
+    c->consumed = 0;
+    if (c->credit.owed >= VS_CREDIT_START / 4)
+        send_credit(c);
+}
+
+static int set_json(struct vs_client *c, const void *data, size_t n, struct vs_event *e, struct vs_error *err)
+{
+    struct vs_error why;
+    c->json = vs_json_parse(data, n, &why);
+    e->json = c->json;
+    return c->json ? VS_OK : lose(c, VS_E_PROTOCOL, why.text, err);
+}
+
+static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    struct vs_token_view t;
+    if (!vs_token_parse(f, &t))
+        return lose(c, VS_E_PROTOCOL, "malformed token frame", err);
+    e->token = t.id;
+    e->text = t.text;
+    e->n = t.text_bytes;
+    c->consumed_id = f->id;
+    c->consumed = f->n;
+    return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
+}
+
+static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    (void)err;
+    e->text = (const char *)f->data;
+    e->n = f->n;
+    c->consumed_id = f->id;
+    c->consumed = f->n;
+    return VS_OK;
+}
+
+static int on_json(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    return set_json(c, f->data, f->n, e, err);
+}
+
+static int on_complete(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    request_end(c, f->id);
+    return set_json(c, f->data, f->n, e, err);
+}
+
+static int on_failure(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    int status = set_json(c, f->data, f->n, e, err);
+    if (status != VS_OK)
+        return status;
+    vs_json_to_error(c->json, &e->error);
+    if (f->id == 0)
+        return lose(c, e->error.code, e->error.text, err);
+    request_end(c, f->id);
+    return VS_OK;
+}
+
+static const struct {
+    uint16_t type;
+    int (*take)(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err);
+} takers[] = {
+    { VS_MSG_HELLO, on_json },         { VS_MSG_TOKEN, on_token },      { VS_MSG_DATA, on_data },     { VS_MSG_PROGRESS, on_json },
+    { VS_MSG_COMPLETE, on_complete },  { VS_MSG_REJECTED, on_failure }, { VS_MSG_ERROR, on_failure },
+};
+
+static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
+{
+    give_credit(c);
+    json_decref(c->json);
+    c->json = NULL;
+    struct vs_frame f;
+    int status = next_frame(c, end, stop_at_signal, &f, err);
+    if (status != VS_OK)
+        return status;
+    memset(ret, 0, sizeof *ret);
+    ret->kind = f.type;
+    ret->request = f.id;
+    ret->is_last = vs_message_is_terminal(f.type);
+    return takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+}
+
 static int hello(struct vs_client *c, const char *name, struct vs_error *err)
 {
     struct vs_buf out = { 0 };
@@ -152,22 +287,13 @@ static int hello(struct vs_client *c, const char *name, struct vs_error *err)
     vs_buf_clear(&out);
     if (status != VS_OK)
         return status;
-    struct vs_frame f;
-    status = next_frame(c, end_of(HELLO_MS), false, &f, err);
+    struct vs_event e;
+    status = next_event(c, end_of(HELLO_MS), false, &e, err);
     if (status != VS_OK)
         return status;
-    value = vs_json_parse(f.data, f.n, err);
-    if (f.type == VS_MSG_ERROR) {
-        struct vs_error why;
-        vs_json_to_error(value, &why);
-        json_decref(value);
-        return vs_error_set(err, why.code, "%s", why.text);
-    }
-    if (!value || json_integer_value(json_object_get(value, "protocol")) != VS_PROTOCOL_VERSION) {
-        json_decref(value);
+    if (json_integer_value(json_object_get(e.json, "protocol")) != VS_PROTOCOL_VERSION)
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
-    }
-    c->server = value;
+    c->server = json_incref(e.json);
     c->conn.state = VS_AT_OPEN;
     return VS_OK;
 }
@@ -181,8 +307,12 @@ static int open_on(int fd, pid_t child, const char *name, struct vs_client **ret
         return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     }
     vs_conn_init(&c->conn, fd, &vs_ipc_to_client, VS_AT_START);
+    c->conn.state_of = state_of;
+    c->conn.context = c;
     c->child = child;
-    int status = hello(c, name ? name : "unnamed", err);
+    uint16_t unhandled = vs_ipc_unhandled(&vs_ipc_to_client, takers, sizeof takers / sizeof *takers, sizeof *takers);
+    int status = unhandled ? vs_error_set(err, VS_E_PROTOCOL, "message '%s' has no handler or no row", vs_message_name(unhandled))
+        : hello(c, name ? name : "unnamed", err);
     if (status != VS_OK) {
         vs_client_close(c);
         return status;
@@ -296,6 +426,7 @@ void vs_client_close(struct vs_client *c)
     }
     json_decref(c->server);
     json_decref(c->json);
+    free(c->begun);
     free(c);
 }
 
@@ -314,109 +445,14 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
         vs_error_set(err, status, "the request is larger than %u bytes", rule->max);
     else if (status != VS_OK)
         vs_error_set(err, status, "%s", vs_status_text(status));
-    else
-        status = send_all(c, type, fd >= 0 ? VS_FLAG_FD : 0, ++c->next_id, out.data, out.n, fd, err);
+    else if (request_begin(c, ++c->next_id) != VS_OK)
+        status = vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+    else if ((status = send_all(c, type, fd >= 0 ? VS_FLAG_FD : 0, c->next_id, out.data, out.n, fd, err)) != VS_OK)
+        request_end(c, c->next_id);
     vs_buf_clear(&out);
     if (status == VS_OK && ret_id)
         *ret_id = c->next_id;
     return status;
-}
-
-static void send_credit(struct vs_client *c)
-{
-    uint8_t bytes[4];
-    vs_store_u32le(bytes, c->credit.owed);
-    c->credit.owed = 0;
-    vs_conn_send(&c->conn, VS_MSG_CREDIT, 0, c->credit.id, bytes, sizeof bytes, -1);
-}
-
-/* Gives back what the program has consumed: in portions of a quarter of the window, and before another request's bytes are
- * counted, so that one counter serves all requests. Credit for a request that has ended is ignored by the daemon. */
-static void give_credit(struct vs_client *c)
-{
-    if (!c->consumed)
-        return;
-    if (c->credit.owed && c->credit.id != c->consumed_id)
-        send_credit(c);
-    c->credit.id = c->consumed_id;
-    c->credit.owed += c->consumed;
-    c->consumed = 0;
-    if (c->credit.owed >= VS_CREDIT_START / 4)
-        send_credit(c);
-}
-
-static int set_json(struct vs_client *c, const void *data, size_t n, struct vs_event *e, struct vs_error *err)
-{
-    struct vs_error why;
-    c->json = vs_json_parse(data, n, &why);
-    e->json = c->json;
-    return c->json ? VS_OK : lose(c, VS_E_PROTOCOL, why.text, err);
-}
-
-static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
-{
-    struct vs_token_view t;
-    if (!vs_token_parse(f, &t))
-        return lose(c, VS_E_PROTOCOL, "malformed token frame", err);
-    e->token = t.id;
-    e->text = t.text;
-    e->n = t.text_bytes;
-    c->consumed_id = f->id;
-    c->consumed = f->n;
-    return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
-}
-
-static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
-{
-    (void)err;
-    e->text = (const char *)f->data;
-    e->n = f->n;
-    c->consumed_id = f->id;
-    c->consumed = f->n;
-    return VS_OK;
-}
-
-static int on_json(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
-{
-    return set_json(c, f->data, f->n, e, err);
-}
-
-static int on_failure(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
-{
-    int status = set_json(c, f->data, f->n, e, err);
-    if (status != VS_OK)
-        return status;
-    vs_json_to_error(c->json, &e->error);
-    if (f->id == 0)
-        return lose(c, e->error.code, e->error.text, err);
-    return VS_OK;
-}
-
-static const struct {
-    uint16_t type;
-    int (*take)(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err);
-} takers[] = {
-    { VS_MSG_TOKEN, on_token },    { VS_MSG_DATA, on_data },        { VS_MSG_PROGRESS, on_json },
-    { VS_MSG_COMPLETE, on_json },  { VS_MSG_REJECTED, on_failure }, { VS_MSG_ERROR, on_failure },
-};
-
-static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
-{
-    give_credit(c);
-    json_decref(c->json);
-    c->json = NULL;
-    struct vs_frame f;
-    int status = next_frame(c, end, stop_at_signal, &f, err);
-    if (status != VS_OK)
-        return status;
-    memset(ret, 0, sizeof *ret);
-    ret->kind = f.type;
-    ret->request = f.id;
-    ret->is_last = vs_message_is_terminal(f.type);
-    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
-        if (takers[i].type == f.type)
-            return takers[i].take(c, &f, ret, err);
-    return lose(c, VS_E_PROTOCOL, "an unexpected message came", err);
 }
 
 void vs_client_wait_with(struct vs_client *c, const sigset_t *mask)

@@ -113,6 +113,28 @@ int vs_conn_read(struct vs_conn *c)
     return status != VS_OK ? status : n == 0 ? VS_E_DIED : VS_OK;
 }
 
+/* The state of what an id names: the link, or one of its requests, which there are only on an open link. */
+static unsigned state_now(const struct vs_conn *c, uint64_t id)
+{
+    if (id == 0)
+        return c->state;
+    if (c->state != VS_AT_OPEN)
+        return 0;
+    return c->state_of ? c->state_of(c->context, id) : VS_AT_FREE | VS_AT_BEGUN;
+}
+
+static int not_now(uint16_t type, uint64_t id, unsigned now, struct vs_error *err)
+{
+    const char *name = vs_message_name(type);
+    if (id == 0 && vs_message_is_request(type) && now == VS_AT_OPEN)
+        return vs_error_set(err, VS_E_PROTOCOL, "request id 0 is reserved");
+    if (now == VS_AT_BEGUN && vs_message_is_request(type))
+        return vs_error_set(err, VS_E_PROTOCOL, "request id %llu is in use", (unsigned long long)id);
+    if (now == VS_AT_FREE)
+        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' names request %llu, which is not under way", name, (unsigned long long)id);
+    return vs_error_set(err, VS_E_PROTOCOL, "message '%s' is not allowed now", name);
+}
+
 int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
 {
     size_t left = c->in.n - c->in_done;
@@ -124,8 +146,10 @@ int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
     const struct vs_ipc_rule *rule = vs_ipc_rule_find(c->table, type);
     if (!rule)
         return vs_error_set(err, VS_E_PROTOCOL, "message type 0x%02x is not known here", type);
-    if (!(rule->states & c->state))
-        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' is not allowed now", vs_message_name(type));
+    uint64_t id = vs_load_u64le(h + 8);
+    unsigned now = state_now(c, id);
+    if (!(rule->states & now))
+        return not_now(type, id, now, err);
     if (flags & ~rule->flags)
         return vs_error_set(err, VS_E_PROTOCOL, "message '%s' has unknown flags 0x%04x", vs_message_name(type), flags);
     if (n > rule->max)
@@ -146,7 +170,7 @@ int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
     } else if (c->n_came && left == VS_FRAME_HEADER + (size_t)n) {
         return vs_error_set(err, VS_E_PROTOCOL, "a descriptor came with message '%s', which takes none", vs_message_name(type));
     }
-    *ret = (struct vs_frame){ type, flags, vs_load_u64le(h + 8), n, h + VS_FRAME_HEADER, fd };
+    *ret = (struct vs_frame){ type, flags, id, n, h + VS_FRAME_HEADER, fd };
     c->in_done += VS_FRAME_HEADER + (size_t)n;
     return VS_OK;
 }

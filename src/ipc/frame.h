@@ -37,7 +37,9 @@ struct vs_frame {
 struct vs_conn {
     int fd;                             /* -1 = closed */
     const struct vs_ipc_table *table;   /* what may come in */
-    unsigned state;                     /* now: one VS_AT_* */
+    unsigned state;                     /* of the link: VS_AT_START or VS_AT_OPEN */
+    unsigned (*state_of)(const void *context, uint64_t id);  /* of a request: VS_AT_FREE or VS_AT_BEGUN. NULL: as the row says */
+    const void *context;
     struct vs_buf in, out;
     size_t in_done, out_done;           /* consumed, sent */
     int came[2];                        /* descriptors that came and wait for their frame */

@@ -5,65 +5,48 @@
 
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 
-/* What a broker hears from its clients. */
+#define REQUEST_ROW(name, type, method, flags, max) { VS_MSG_##name, flags, VS_AT_FREE, 2, max },
+
+/* What a broker hears from its clients. Credit and cancel may come for a request that has just ended: the client could not know. */
 static const struct vs_ipc_rule from_client[] = {
-    /* type            flags       states       min max */
-    { VS_MSG_HELLO,      0,          VS_AT_START, 2, 1024 },
-    { VS_MSG_CREDIT,     0,          VS_AT_OPEN,  4, 4 },
-    { VS_MSG_CANCEL,     0,          VS_AT_OPEN,  0, 0 },
-    { VS_MSG_GENERATE,   0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_CHAT,       0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_TOKENIZE,   0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_DETOKENIZE, 0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_INSPECT,    0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
-    { VS_MSG_LOGITS,     0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_PERPLEXITY, 0,          VS_AT_OPEN,  2, VS_MAX_REQUEST },
-    { VS_MSG_BENCH,      0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
-    { VS_MSG_LOAD,       VS_FLAG_FD, VS_AT_OPEN,  2, 2 * VS_MAX_CONTROL },
-    { VS_MSG_UNLOAD,     0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
-    { VS_MSG_LIST,       0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
-    { VS_MSG_STATUS,     0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
-    { VS_MSG_SHUTDOWN,   0,          VS_AT_OPEN,  2, VS_MAX_CONTROL },
+    /* type         flags states                     min max */
+    { VS_MSG_HELLO,  0,    VS_AT_START,              2,  1024 },
+    { VS_MSG_CREDIT, 0,    VS_AT_FREE | VS_AT_BEGUN, 4,  4 },
+    { VS_MSG_CANCEL, 0,    VS_AT_FREE | VS_AT_BEGUN, 0,  0 },
+    VS_REQUEST_MAP(REQUEST_ROW)
 };
 
-/* What a client hears. ERROR may come at the start: that is how a broker refuses the connection. */
+/* What a client hears. ERROR with id 0 is how a broker ends the connection. */
 static const struct vs_ipc_rule to_client[] = {
-    { VS_MSG_HELLO,    0,             VS_AT_START,              2, VS_MAX_CONTROL },
-    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_OPEN,               8, VS_MAX_CHUNK },
-    { VS_MSG_DATA,     0,             VS_AT_OPEN,               1, VS_MAX_CHUNK },
-    { VS_MSG_PROGRESS, 0,             VS_AT_OPEN,               2, VS_MAX_CONTROL },
-    { VS_MSG_COMPLETE, 0,             VS_AT_OPEN,               2, VS_MAX_RESULT },
-    { VS_MSG_REJECTED, 0,             VS_AT_OPEN,               2, VS_MAX_CONTROL },
-    { VS_MSG_ERROR,    0,             VS_AT_START | VS_AT_OPEN, 2, VS_MAX_CONTROL },
+    { VS_MSG_HELLO,    0,             VS_AT_START,                            2, VS_MAX_CONTROL },
+    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK },
+    { VS_MSG_DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK },
+    { VS_MSG_PROGRESS, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
+    { VS_MSG_COMPLETE, 0,             VS_AT_BEGUN,                            2, VS_MAX_RESULT },
+    { VS_MSG_REJECTED, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
+    { VS_MSG_ERROR,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL },
 };
 
-/* What a worker hears; one request at a time. */
+/* What a worker hears: the requests that a model answers, and what belongs to them. */
 static const struct vs_ipc_rule to_worker[] = {
-    { VS_MSG_CREDIT,     0, VS_AT_IDLE | VS_AT_BUSY, 4, 4 },
-    { VS_MSG_CANCEL,     0, VS_AT_IDLE | VS_AT_BUSY, 4, 4 },
-    { VS_MSG_GENERATE,   0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_CHAT,       0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_TOKENIZE,   0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_DETOKENIZE, 0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_INSPECT,    0, VS_AT_IDLE,              2, VS_MAX_CONTROL },
-    { VS_MSG_LOGITS,     0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_PERPLEXITY, 0, VS_AT_IDLE,              2, VS_MAX_REQUEST },
-    { VS_MSG_BENCH,      0, VS_AT_IDLE,              2, VS_MAX_CONTROL },
-    { VS_MSG_STATUS,     0, VS_AT_IDLE,              2, VS_MAX_CONTROL },
+    { VS_MSG_CREDIT, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4 },
+    { VS_MSG_CANCEL, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4 },
+    { VS_MSG_STATUS, 0, VS_AT_FREE,               2, VS_MAX_CONTROL },
+    VS_MODEL_REQUEST_MAP(REQUEST_ROW)
 };
 
 /* What a broker hears from a worker, which is not trusted any more once it has read a model. */
 static const struct vs_ipc_rule from_worker[] = {
-    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_BUSY,                             8, VS_MAX_CHUNK },
-    { VS_MSG_DATA,     0,             VS_AT_BUSY,                             1, VS_MAX_CHUNK },
-    { VS_MSG_PROGRESS, 0,             VS_AT_LOADING | VS_AT_BUSY,             2, VS_MAX_CONTROL },
-    { VS_MSG_LOG,      0,             VS_AT_LOADING | VS_AT_IDLE | VS_AT_BUSY, 2, VS_MAX_CONTROL },
-    { VS_MSG_BLOCKED,  0,             VS_AT_BUSY,                             4, 4 },
-    { VS_MSG_COMPLETE, 0,             VS_AT_BUSY,                             2, VS_MAX_RESULT },
-    { VS_MSG_REJECTED, 0,             VS_AT_BUSY,                             2, VS_MAX_CONTROL },
-    { VS_MSG_ERROR,    0,             VS_AT_BUSY,                             2, VS_MAX_CONTROL },
-    { VS_MSG_READY,    0,             VS_AT_LOADING,                          2, VS_MAX_CHUNK },
-    { VS_MSG_FAILED,   0,             VS_AT_LOADING,                          2, VS_MAX_CONTROL },
+    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK },
+    { VS_MSG_DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK },
+    { VS_MSG_PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL },
+    { VS_MSG_LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL },
+    { VS_MSG_BLOCKED,  0,             VS_AT_BEGUN,                            4, 4 },
+    { VS_MSG_COMPLETE, 0,             VS_AT_BEGUN,                            2, VS_MAX_RESULT },
+    { VS_MSG_REJECTED, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
+    { VS_MSG_ERROR,    0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
+    { VS_MSG_READY,    0,             VS_AT_START,                            2, VS_MAX_CHUNK },
+    { VS_MSG_FAILED,   0,             VS_AT_START,                            2, VS_MAX_CONTROL },
 };
 
 const struct vs_ipc_table vs_ipc_from_client = { from_client, N_OF(from_client) };
@@ -73,11 +56,13 @@ const struct vs_ipc_table vs_ipc_from_worker = { from_worker, N_OF(from_worker) 
 
 static const struct {
     uint16_t type;
+    bool is_request;
     const char *name;
 } names[] = {
-#define NAME_ROW(name, value, text) { value, text },
-    VS_MESSAGE_MAP(NAME_ROW)
-#undef NAME_ROW
+#define REQUEST_NAME(name, value, text, ...) { value, true, text },
+    VS_REQUEST_MAP(REQUEST_NAME)
+#define OTHER_NAME(name, value, text) { value, false, text },
+    VS_MESSAGE_MAP(OTHER_NAME)
 };
 
 const struct vs_ipc_rule *vs_ipc_rule_find(const struct vs_ipc_table *table, uint16_t type)
@@ -88,6 +73,32 @@ const struct vs_ipc_rule *vs_ipc_rule_find(const struct vs_ipc_table *table, uin
     return NULL;
 }
 
+static uint16_t type_of(const void *handlers, size_t size, size_t i)
+{
+    uint16_t type;
+    memcpy(&type, (const char *)handlers + i * size, sizeof type);
+    return type;
+}
+
+size_t vs_ipc_handler(const void *handlers, size_t n, size_t size, uint16_t type)
+{
+    size_t i = 0;
+    while (i < n && type_of(handlers, size, i) != type)
+        i++;
+    return i;
+}
+
+uint16_t vs_ipc_unhandled(const struct vs_ipc_table *table, const void *handlers, size_t n, size_t size)
+{
+    for (size_t i = 0; i < table->n_rules; i++)
+        if (vs_ipc_handler(handlers, n, size, table->rules[i].type) == n)
+            return table->rules[i].type;
+    for (size_t i = 0; i < n; i++)
+        if (!vs_ipc_rule_find(table, type_of(handlers, size, i)))
+            return type_of(handlers, size, i);
+    return 0;
+}
+
 const char *vs_message_name(uint16_t type)
 {
     for (size_t i = 0; i < N_OF(names); i++)
@@ -96,17 +107,12 @@ const char *vs_message_name(uint16_t type)
     return "unknown";
 }
 
-uint16_t vs_message_parse(const char *name)
-{
-    for (size_t i = 0; i < N_OF(names); i++)
-        if (strcmp(names[i].name, name) == 0)
-            return names[i].type;
-    return 0;
-}
-
 bool vs_message_is_request(uint16_t type)
 {
-    return type >= VS_MSG_GENERATE && type <= VS_MSG_SHUTDOWN;
+    for (size_t i = 0; i < N_OF(names); i++)
+        if (names[i].type == type)
+            return names[i].is_request;
+    return false;
 }
 
 bool vs_message_is_terminal(uint16_t type)

@@ -1,10 +1,16 @@
 /* ipc/message.h - every message that may cross a socket between our processes, as data.
  *
- * One list names the types; four tables say what one side may receive on one kind of link: type, when, how large, which
- * flags. What is not in the receiver's table is refused and the peer is dropped (docs/PROTOCOL.md).
+ * A table holds what one side may receive on one kind of link, a row for each message: type, flags, when, how large. What has no
+ * row is refused, and the peer is dropped (docs/PROTOCOL.md). Each program has a handler for each row of the tables that it reads
+ * and checks that at its start (vs_ipc_unhandled).
  *
  *     client --from_client--> broker --to_worker--> worker
  *     client <--to_client---- broker <-from_worker- worker
+ *
+ * "When" is a state of what the frame's id names. Id 0 is the link itself, every other id a request, so that a link may carry many:
+ *
+ *     link:     START --HELLO or READY--> OPEN
+ *     request:  FREE --a request--> BEGUN --COMPLETE, REJECTED or ERROR--> FREE            only on a link that is OPEN
  */
 #ifndef VS_IPC_MESSAGE_H
 #define VS_IPC_MESSAGE_H
@@ -14,29 +20,49 @@
 
 #define VS_PROTOCOL_VERSION 1
 
-/* Values are wire format: append, never renumber. The lower-case name is the method of prog/worker/service.h. */
+#define VS_MAX_REQUEST (16u << 20)      /* bytes of a request's JSON */
+#define VS_MAX_RESULT  (32u << 20)      /* bytes of a COMPLETE frame; longer results go through DATA */
+#define VS_MAX_CONTROL 4096u            /* HELLO, LIST, STATUS, UNLOAD, ... */
+#define VS_MAX_LOAD    8192u            /* LOAD: a path and settings */
+#define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
+#define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
+#define VS_CREDIT_MAX  (1u << 20)       /* credit that a request may have at most */
+
+enum {                                  /* frame flags */
+    VS_FLAG_FD = 1,                     /* a descriptor travels with this frame (LOAD) */
+    VS_FLAG_EXTRA = 2,                  /* TOKEN: JSON follows the text */
+};
+
+/* Requests, a row each. Values are wire format: append, never renumber. The method is that of prog/worker/service.h and of
+ * docs/PROTOCOL.md. */
+#define VS_MODEL_REQUEST_MAP(X)         /* answered by the worker of the model that is named */    \
+    /* name       type  method        flags       at most */                                       \
+    X(GENERATE,   0x10, "generate",   0,          VS_MAX_REQUEST)                                  \
+    X(CHAT,       0x11, "chat",       0,          VS_MAX_REQUEST)                                  \
+    X(TOKENIZE,   0x12, "tokenize",   0,          VS_MAX_REQUEST)                                  \
+    X(DETOKENIZE, 0x13, "detokenize", 0,          VS_MAX_REQUEST)                                  \
+    X(INSPECT,    0x14, "inspect",    0,          VS_MAX_CONTROL)                                  \
+    X(LOGITS,     0x15, "logits",     0,          VS_MAX_REQUEST)                                  \
+    X(PERPLEXITY, 0x16, "perplexity", 0,          VS_MAX_REQUEST)                                  \
+    X(BENCH,      0x17, "bench",      0,          VS_MAX_CONTROL)
+#define VS_BROKER_REQUEST_MAP(X)        /* answered by the broker */                               \
+    X(LOAD,       0x18, "load",       VS_FLAG_FD, VS_MAX_LOAD)                                     \
+    X(UNLOAD,     0x19, "unload",     0,          VS_MAX_CONTROL)                                  \
+    X(LIST,       0x1a, "list",       0,          VS_MAX_CONTROL)                                  \
+    X(STATUS,     0x1b, "status",     0,          VS_MAX_CONTROL)                                  \
+    X(SHUTDOWN,   0x1c, "shutdown",   0,          VS_MAX_CONTROL)
+#define VS_REQUEST_MAP(X) VS_MODEL_REQUEST_MAP(X) VS_BROKER_REQUEST_MAP(X)
+
+/* Everything else that is said; the rows are in message.c. */
 #define VS_MESSAGE_MAP(X)                                                                                  \
     X(HELLO,      0x01, "hello")      /* JSON, both ways, first */                                         \
     X(CREDIT,     0x02, "credit")     /* u32: this many more bytes of TOKEN and DATA frames may come */    \
     X(CANCEL,     0x03, "cancel")     /* header names the request; to a worker: u32 status, negated */     \
-    X(GENERATE,   0x10, "generate")   /* requests: JSON */                                                 \
-    X(CHAT,       0x11, "chat")                                                                            \
-    X(TOKENIZE,   0x12, "tokenize")                                                                        \
-    X(DETOKENIZE, 0x13, "detokenize")                                                                      \
-    X(INSPECT,    0x14, "inspect")                                                                         \
-    X(LOGITS,     0x15, "logits")                                                                          \
-    X(PERPLEXITY, 0x16, "perplexity")                                                                      \
-    X(BENCH,      0x17, "bench")                                                                           \
-    X(LOAD,       0x18, "load")                                                                            \
-    X(UNLOAD,     0x19, "unload")                                                                          \
-    X(LIST,       0x1a, "list")                                                                            \
-    X(STATUS,     0x1b, "status")                                                                          \
-    X(SHUTDOWN,   0x1c, "shutdown")                                                                        \
     X(TOKEN,      0x40, "token")      /* u32 id, u32 text bytes, text, JSON when VS_FLAG_EXTRA */          \
     X(DATA,       0x41, "data")       /* bytes */                                                          \
-    X(PROGRESS,   0x42, "progress")   /* JSON; may be lost */                                              \
+    X(PROGRESS,   0x42, "progress")   /* JSON; may be lost; id 0: of the loading */                        \
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
-    X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */   \
+    X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
     X(COMPLETE,   0x50, "complete")   /* terminal: JSON result */                                          \
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; JSON {error, message, code} */           \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; id 0: the connection ends */        \
@@ -44,32 +70,20 @@
     X(FAILED,     0x61, "failed")     /* worker to broker, instead: JSON {error, message, code} */
 
 enum vs_message {
-#define VS_MESSAGE_ENUM(name, value, text) VS_MSG_##name = value,
+#define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,
+    VS_REQUEST_MAP(VS_MESSAGE_ENUM)
     VS_MESSAGE_MAP(VS_MESSAGE_ENUM)
 #undef VS_MESSAGE_ENUM
 };
 
-enum {                                  /* frame flags */
-    VS_FLAG_FD = 1,                     /* a descriptor travels with this frame (LOAD) */
-    VS_FLAG_EXTRA = 2,                  /* TOKEN: JSON follows the text */
+enum {                                  /* when a message may come: the state of what its id names */
+    VS_AT_START = 1,                    /* the link: nothing said yet */
+    VS_AT_OPEN = 2,                     /* the link: after HELLO, or READY */
+    VS_AT_FREE = 4,                     /* no request has this id */
+    VS_AT_BEGUN = 8,                    /* a request has it that has not ended */
 };
 
-enum {                                  /* when a message may come */
-    VS_AT_START = 1,                    /* client link: nothing said yet */
-    VS_AT_OPEN = 2,                     /* client link: after HELLO */
-    VS_AT_LOADING = 4,                  /* worker link: before READY */
-    VS_AT_IDLE = 8,                     /* worker link: no request runs */
-    VS_AT_BUSY = 16,                    /* worker link: one request runs */
-};
-
-#define VS_MAX_REQUEST (16u << 20)      /* bytes of a request's JSON */
-#define VS_MAX_RESULT  (32u << 20)      /* bytes of a COMPLETE frame; longer results go through DATA */
-#define VS_MAX_CONTROL 4096u            /* HELLO, LIST, STATUS, UNLOAD, ... */
-#define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
-#define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
-#define VS_CREDIT_MAX  (1u << 20)       /* credit that a request may have at most */
-
-struct vs_ipc_rule {
+struct vs_ipc_rule {                    /* a row */
     uint16_t type, flags;               /* flags that may be set */
     unsigned states;                    /* VS_AT_*, or-ed */
     uint32_t min, max;                  /* bytes of payload */
@@ -84,8 +98,13 @@ extern const struct vs_ipc_table vs_ipc_from_client, vs_ipc_to_client, vs_ipc_to
 
 const struct vs_ipc_rule *vs_ipc_rule_find(const struct vs_ipc_table *table, uint16_t type);   /* NULL: refused */
 
+/* A program's handlers are an array of n structs of `size` bytes, each beginning with the uint16_t type that it takes.
+ * _handler: the index of the type's struct; n when there is none. _unhandled: 0 when rows and handlers are the same types, else
+ * a type that is in one of the two only. */
+size_t vs_ipc_handler(const void *handlers, size_t n, size_t size, uint16_t type);
+uint16_t vs_ipc_unhandled(const struct vs_ipc_table *table, const void *handlers, size_t n, size_t size);
+
 const char *vs_message_name(uint16_t type);          /* "generate"; "unknown" when it is */
-uint16_t vs_message_parse(const char *name);         /* 0 when unknown */
 bool vs_message_is_request(uint16_t type);
 bool vs_message_is_terminal(uint16_t type);
 #endif

@@ -10,6 +10,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+static unsigned state_of(const void *context, uint64_t id)
+{
+    (void)context;
+    return id & 1 ? VS_AT_BEGUN : VS_AT_FREE;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const struct vs_ipc_table *const tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker,
@@ -22,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 2 || n > 60000 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
         return 0;
     struct vs_conn c;
-    vs_conn_init(&c, pair[0], tables[data[0] & 3], 1u << (data[0] >> 2) % 5);
+    vs_conn_init(&c, pair[0], tables[data[0] & 3], data[0] & 4 ? VS_AT_OPEN : VS_AT_START);
+    c.state_of = state_of;
     size_t piece = (size_t)data[1] + 1;
     int status = VS_OK;
     for (size_t at = 2; at < n && (status == VS_OK || status == VS_E_BUSY); at += piece) {

@@ -19,6 +19,12 @@ struct link {
     struct vs_conn a, b;                /* a speaks as a client, b hears as a broker */
 };
 
+static unsigned state_of(const void *context, uint64_t id)
+{
+    (void)context;
+    return id == 9 ? VS_AT_BEGUN : VS_AT_FREE;
+}
+
 static void link_init(struct link *l, unsigned state)
 {
     int pair[2];
@@ -34,12 +40,13 @@ static void link_clear(struct link *l)
 }
 
 /* Raw bytes in, the verdict out. */
-static int judge(unsigned state, uint32_t n, uint16_t type, uint16_t flags, size_t payload, struct vs_error *err)
+static int judge_id(uint64_t id, unsigned state, uint32_t n, uint16_t type, uint16_t flags, size_t payload, struct vs_error *err)
 {
     struct link l;
     link_init(&l, state);
+    l.b.state_of = state_of;
     uint8_t h[VS_FRAME_HEADER];
-    vs_frame_header(h, type, flags, 7, n);
+    vs_frame_header(h, type, flags, id, n);
     assert_int_equal(write(l.a.fd, h, sizeof h), sizeof h);
     for (size_t i = 0; i < payload; i++)
         assert_int_equal(write(l.a.fd, "x", 1), 1);
@@ -51,6 +58,48 @@ static int judge(unsigned state, uint32_t n, uint16_t type, uint16_t flags, size
         status = vs_conn_next(&l.b, &f, err);
     link_clear(&l);
     return status;
+}
+
+static int judge(unsigned state, uint32_t n, uint16_t type, uint16_t flags, size_t payload, struct vs_error *err)
+{
+    return judge_id(7, state, n, type, flags, payload, err);
+}
+
+static void test_states_are_of_requests(void **state)
+{
+    (void)state;
+    struct vs_error err;
+    assert_int_equal(judge_id(9, VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), VS_E_PROTOCOL);
+    assert_non_null(strstr(err.text, "in use"));
+    assert_int_equal(judge_id(0, VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), VS_E_PROTOCOL);
+    assert_non_null(strstr(err.text, "reserved"));
+    for (uint64_t id = 7; id <= 9; id += 2)     /* ended or not: it may be too late */
+        assert_int_equal(judge_id(id, VS_AT_OPEN, 4, VS_MSG_CREDIT, 0, 4, &err), 1);
+    assert_int_equal(judge_id(0, VS_AT_OPEN, 4, VS_MSG_CREDIT, 0, 4, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge_id(0, VS_AT_START, 2, VS_MSG_HELLO, 0, 2, &err), 1);
+    assert_int_equal(judge_id(7, VS_AT_START, 2, VS_MSG_HELLO, 0, 2, &err), VS_E_PROTOCOL);
+}
+
+static void test_every_row_has_a_handler(void **state)
+{
+    (void)state;
+    struct { uint16_t type; void *take; } all[64], *some;
+    const struct vs_ipc_table *tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker, &vs_ipc_from_worker };
+    for (size_t t = 0; t < 4; t++) {
+        size_t n = tables[t]->n_rules;
+        for (size_t i = 0; i < n; i++) {
+            all[i].type = tables[t]->rules[i].type;
+            for (size_t k = 0; k < i; k++)
+                assert_int_not_equal(all[k].type, all[i].type);
+        }
+        some = all;
+        assert_int_equal(vs_ipc_unhandled(tables[t], all, n, sizeof *all), 0);
+        assert_int_equal(vs_ipc_unhandled(tables[t], some + 1, n - 1, sizeof *all), all[0].type);
+        all[n].type = 0x7777;           /* a handler nobody can reach */
+        assert_int_equal(vs_ipc_unhandled(tables[t], all, n + 1, sizeof *all), 0x7777);
+        assert_int_equal(vs_ipc_handler(all, n, sizeof *all, all[n - 1].type), n - 1);
+        assert_int_equal(vs_ipc_handler(all, n, sizeof *all, 0x7777), n);
+    }
 }
 
 static void test_table_is_closed(void **state)
@@ -247,8 +296,6 @@ static void test_names(void **state)
 {
     (void)state;
     assert_string_equal(vs_message_name(VS_MSG_PERPLEXITY), "perplexity");
-    assert_int_equal(vs_message_parse("perplexity"), VS_MSG_PERPLEXITY);
-    assert_int_equal(vs_message_parse("nothing"), 0);
     assert_true(vs_message_is_request(VS_MSG_STATUS));
     assert_false(vs_message_is_request(VS_MSG_TOKEN));
     assert_true(vs_message_is_terminal(VS_MSG_REJECTED));
@@ -259,6 +306,8 @@ int main(void)
     vs_json_setup(8 << 20);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_is_closed),
+        cmocka_unit_test(test_states_are_of_requests),
+        cmocka_unit_test(test_every_row_has_a_handler),
         cmocka_unit_test(test_large_frames_cross_in_pieces),
         cmocka_unit_test(test_descriptor_finds_its_frame),
         cmocka_unit_test(test_unasked_descriptors_are_refused),

@@ -125,6 +125,7 @@ struct broker {
 };
 
 /* peer.c */
+uint16_t peer_unhandled(void);          /* 0, or a message without handler or row */
 void peer_add(struct broker *b, int fd, bool is_private);
 void peer_accept(struct broker *b);
 void peer_ready(struct broker *b, struct peer *p, short events);
@@ -142,6 +143,7 @@ void queue_add(struct queue *q, struct job *j);
 void queue_remove(struct queue *q, struct job *j);
 
 /* model.c */
+uint16_t model_unhandled(void);
 struct model *model_find(struct broker *b, const char *name);
 struct model *model_find_id(struct broker *b, uint64_t id);
 /* Starts one (fd: borrowed, or -1); NULL and err when it can't. settings is borrowed. */

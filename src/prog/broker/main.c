@@ -160,6 +160,11 @@ int main(void)
         fprintf(stderr, "veritas-broker is started by `veritas serve`\n");
         return 2;
     }
+    uint16_t unhandled = peer_unhandled() ? peer_unhandled() : model_unhandled();
+    if (unhandled) {
+        fprintf(stderr, "veritas-broker: message '%s' (0x%02x) has no handler or no row\n", vs_message_name(unhandled), unhandled);
+        return 1;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);            /* the supervisor says when to end */

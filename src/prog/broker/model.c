@@ -77,7 +77,7 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
         vs_error_set(err, VS_E_INVALID, "the descriptor is not usable");
         goto failed;
     }
-    vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_LOADING);
+    vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
     int status = control_send(b, json_pack("{s:s, s:I, s:s, s:O}", "op", "start", "id", (json_int_t)m->id, "model", name,
                                            "settings", m->settings), fd);
     if (status != VS_OK) {
@@ -131,7 +131,6 @@ static void pump(struct broker *b, struct model *m, bool ask_facts)
     j->place = JOB_RUNNING;
     j->started = true;
     m->running = j;
-    m->conn.state = VS_AT_BUSY;
     int status = vs_conn_send(&m->conn, j->type, 0, j->id, j->body ? j->body : "{}", j->body ? j->body_bytes : 2, -1);
     if (j->credit > VS_CREDIT_START)
         send_u32(m, VS_MSG_CREDIT, j->id, j->credit - VS_CREDIT_START);
@@ -243,6 +242,12 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
     control_send(b, json_pack("{s:s, s:I}", "op", "stop", "id", (json_int_t)m->id), -1);
 }
 
+static unsigned state_of(const void *model, uint64_t id)
+{
+    const struct model *m = model;
+    return m->running && m->running->id == id ? VS_AT_BEGUN : VS_AT_FREE;
+}
+
 static void replace(json_t **at, json_t *value)
 {
     json_decref(*at);
@@ -258,7 +263,9 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     }
     if (m->state == MODEL_DEAD)
         m->n_restarts++;
-    vs_conn_init(&m->conn, fd, &vs_ipc_from_worker, VS_AT_LOADING);
+    vs_conn_init(&m->conn, fd, &vs_ipc_from_worker, VS_AT_START);
+    m->conn.state_of = state_of;
+    m->conn.context = m;
     m->state = MODEL_LOADING;
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
@@ -340,7 +347,7 @@ static void on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
 
 static void on_progress(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    if (m->running) {
+    if (f->id) {
         if (m->running->peer)
             peer_send(b, m->running->peer, f->type, 0, m->running->client_id, f->data, f->n);
         return;
@@ -379,7 +386,6 @@ static void take_facts(struct model *m, const void *data, size_t n)
 static void on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
 {
     struct job *j = m->running;
-    m->conn.state = VS_AT_IDLE;
     m->n_served += j->peer != NULL;
     bool ours = j->type == VS_MSG_STATUS;
     if (ours && f->type == VS_MSG_COMPLETE)
@@ -415,7 +421,7 @@ static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
     json_decref(value);
     m->state = MODEL_READY;
     m->ready_at = b->now;
-    m->conn.state = VS_AT_IDLE;
+    m->conn.state = VS_AT_OPEN;
     for (struct job *j = m->queue.first, *after; j; j = after) {
         after = j->next;
         if (j->type == VS_MSG_LOAD) {
@@ -441,25 +447,15 @@ static void on_failed(struct broker *b, struct model *m, struct vs_frame *f)
 static const struct {
     uint16_t type;
     void (*take)(struct broker *b, struct model *m, struct vs_frame *f);
-    bool of_request;                    /* carries the id of the running request */
 } handlers[] = {
-    { VS_MSG_TOKEN, on_stream, true },      { VS_MSG_DATA, on_stream, true },       { VS_MSG_PROGRESS, on_progress, false },
-    { VS_MSG_LOG, on_log, false },          { VS_MSG_BLOCKED, on_blocked, true },   { VS_MSG_COMPLETE, on_terminal, true },
-    { VS_MSG_REJECTED, on_terminal, true }, { VS_MSG_ERROR, on_terminal, true },    { VS_MSG_READY, on_ready, false },
-    { VS_MSG_FAILED, on_failed, false },
+    { VS_MSG_TOKEN, on_stream },       { VS_MSG_DATA, on_stream },      { VS_MSG_PROGRESS, on_progress }, { VS_MSG_LOG, on_log },
+    { VS_MSG_BLOCKED, on_blocked },    { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal },
+    { VS_MSG_ERROR, on_terminal },     { VS_MSG_READY, on_ready },      { VS_MSG_FAILED, on_failed },
 };
 
-static void take_frame(struct broker *b, struct model *m, struct vs_frame *f)
+uint16_t model_unhandled(void)
 {
-    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
-        if (handlers[i].type != f->type)
-            continue;
-        if (handlers[i].of_request && (!m->running || f->id != m->running->id))
-            violation(b, m, "a message of no request");
-        else
-            handlers[i].take(b, m, f);
-        return;
-    }
+    return vs_ipc_unhandled(&vs_ipc_from_worker, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
 }
 
 void model_ready(struct broker *b, struct model *m, short events)
@@ -480,7 +476,7 @@ void model_ready(struct broker *b, struct model *m, short events)
     struct vs_frame f;
     struct vs_error why;
     while (!m->gone && (status = vs_conn_next(&m->conn, &f, &why)) == VS_OK)
-        take_frame(b, m, &f);
+        handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f.type)].take(b, m, &f);
     if (!m->gone && status != VS_E_BUSY)
         violation(b, m, why.text);
 }

@@ -63,6 +63,19 @@ void peer_refuse(struct broker *b, struct peer *p, int code, const char *text)
     cancel_all(b, p);
 }
 
+static struct job *find_job(const struct peer *p, uint64_t client_id)
+{
+    for (struct job *j = p->jobs; j; j = j->peer_next)
+        if (j->client_id == client_id)
+            return j;
+    return NULL;
+}
+
+static unsigned state_of(const void *peer, uint64_t id)
+{
+    return find_job(peer, id) ? VS_AT_BEGUN : VS_AT_FREE;
+}
+
 void peer_add(struct broker *b, int fd, bool is_private)
 {
     struct ucred who = { 0 };
@@ -74,6 +87,8 @@ void peer_add(struct broker *b, int fd, bool is_private)
         return;
     }
     vs_conn_init(&p->conn, fd, &vs_ipc_from_client, VS_AT_START);
+    p->conn.state_of = state_of;
+    p->conn.context = p;
     p->uid = who.uid;
     p->pid = who.pid;
     p->is_private = is_private;
@@ -100,14 +115,6 @@ void peer_accept(struct broker *b)
 }
 
 /* ---- what clients say ---- */
-
-static struct job *find_job(struct peer *p, uint64_t client_id)
-{
-    for (struct job *j = p->jobs; j; j = j->peer_next)
-        if (j->client_id == client_id)
-            return j;
-    return NULL;
-}
 
 static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
 {
@@ -321,22 +328,24 @@ static void ask_shutdown(struct broker *b, struct job *j, const json_t *request,
         job_fail(b, j, status, "the supervisor does not answer");
 }
 
-/* Which of the handlers, and whether it still is served while we drain. */
-static const struct {
+/* Which of the handlers, and whether it still is served while we drain. The requests come from the table. */
+static const struct handler {
     uint16_t type;
     void (*take)(struct broker *b, struct peer *p, struct vs_frame *f);
     void (*ask)(struct broker *b, struct job *j, const json_t *request, struct vs_frame *f);
     bool while_draining;
 } handlers[] = {
-    { VS_MSG_HELLO, on_hello, NULL, true },          { VS_MSG_CREDIT, on_credit, NULL, true },
-    { VS_MSG_CANCEL, on_cancel, NULL, true },        { VS_MSG_GENERATE, NULL, ask_worker, false },
-    { VS_MSG_CHAT, NULL, ask_worker, false },        { VS_MSG_TOKENIZE, NULL, ask_worker, false },
-    { VS_MSG_DETOKENIZE, NULL, ask_worker, false },  { VS_MSG_INSPECT, NULL, ask_worker, false },
-    { VS_MSG_LOGITS, NULL, ask_worker, false },      { VS_MSG_PERPLEXITY, NULL, ask_worker, false },
-    { VS_MSG_BENCH, NULL, ask_worker, false },       { VS_MSG_LOAD, NULL, ask_load, false },
-    { VS_MSG_UNLOAD, NULL, ask_unload, true },       { VS_MSG_LIST, NULL, ask_list, true },
-    { VS_MSG_STATUS, NULL, ask_status, true },       { VS_MSG_SHUTDOWN, NULL, ask_shutdown, true },
+    { VS_MSG_HELLO, on_hello, NULL, true },  { VS_MSG_CREDIT, on_credit, NULL, true },      { VS_MSG_CANCEL, on_cancel, NULL, true },
+    { VS_MSG_LOAD, NULL, ask_load, false },  { VS_MSG_UNLOAD, NULL, ask_unload, true },     { VS_MSG_LIST, NULL, ask_list, true },
+    { VS_MSG_STATUS, NULL, ask_status, true }, { VS_MSG_SHUTDOWN, NULL, ask_shutdown, true },
+#define ASK_WORKER(name, ...) { VS_MSG_##name, NULL, ask_worker, false },
+    VS_MODEL_REQUEST_MAP(ASK_WORKER)
 };
+
+uint16_t peer_unhandled(void)
+{
+    return vs_ipc_unhandled(&vs_ipc_from_client, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
+}
 
 /* version "-" trace id "-" parent id "-" flags, in lower-case hex */
 static bool is_traceparent(const char *s)
@@ -371,12 +380,8 @@ static const char *take_common(struct broker *b, struct job *j, const json_t *re
     return NULL;
 }
 
-static void take_request(struct broker *b, struct peer *p, struct vs_frame *f, size_t handler)
+static void take_request(struct broker *b, struct peer *p, struct vs_frame *f, const struct handler *h)
 {
-    if (f->id == 0 || find_job(p, f->id)) {
-        peer_refuse(b, p, VS_E_PROTOCOL, f->id ? "this request id is in use" : "request id 0 is reserved");
-        return;
-    }
     struct vs_error why;
     json_t *request = vs_json_parse(f->data, f->n, &why);
     if (!request && why.code == VS_E_MALFORMED) {
@@ -389,28 +394,24 @@ static void take_request(struct broker *b, struct peer *p, struct vs_frame *f, s
         peer_refuse(b, p, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
     else if (!request)
         job_fail(b, j, why.code, why.text);
-    else if (b->draining && !handlers[handler].while_draining)
+    else if (b->draining && !h->while_draining)
         job_fail(b, j, VS_E_BUSY, "the daemon is shutting down");
     else if (p->n_jobs > MAX_PEER_JOBS)
         job_fail(b, j, VS_E_BUSY, "too many requests on this connection");
     else if ((wrong = take_common(b, j, request)))
         job_fail(b, j, VS_E_INVALID, wrong);
     else
-        handlers[handler].ask(b, j, request, f);
+        h->ask(b, j, request, f);
     json_decref(request);
 }
 
 static void take_frame(struct broker *b, struct peer *p, struct vs_frame *f)
 {
-    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
-        if (handlers[i].type != f->type)
-            continue;
-        if (handlers[i].take)
-            handlers[i].take(b, p, f);
-        else
-            take_request(b, p, f, i);
-        break;
-    }
+    const struct handler *h = &handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f->type)];
+    if (h->take)
+        h->take(b, p, f);
+    else
+        take_request(b, p, f, h);
     if (f->fd >= 0)
         close(f->fd);
 }

@@ -31,11 +31,13 @@ enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6 };
 
 struct loop {
     struct vs_conn conn;
-    uint64_t id;                        /* the running request, 0 while loading */
+    uint64_t id;                        /* the running request, or 0 */
     uint32_t credit;
     int stop;                           /* VS_OK, or why the running request must stop */
     bool sent;                          /* some of its output is out */
     uint64_t progress_at;
+    struct vs_service *service;
+    struct vs_sink sink;
 };
 
 /* The broker is gone, or speaks nonsense: nothing is left to do. */
@@ -44,31 +46,63 @@ static _Noreturn void leave(int status)
     _exit(status);
 }
 
-static void take_frames(struct loop *l)
+static unsigned state_of(const void *loop, uint64_t id)
+{
+    return ((const struct loop *)loop)->id == id ? VS_AT_BEGUN : VS_AT_FREE;
+}
+
+static void on_credit(struct loop *l, const struct vs_frame *f)
+{
+    uint32_t value = vs_load_u32le(f->data);
+    if (f->id == l->id)                 /* else it came too late for its request */
+        l->credit = value > VS_CREDIT_MAX - l->credit ? VS_CREDIT_MAX : l->credit + value;
+}
+
+static void on_cancel(struct loop *l, const struct vs_frame *f)
+{
+    uint32_t value = vs_load_u32le(f->data);
+    if (f->id == l->id && l->stop == VS_OK)
+        l->stop = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
+}
+
+static void on_request(struct loop *l, const struct vs_frame *f);
+
+static const struct {
+    uint16_t type;
+    void (*take)(struct loop *l, const struct vs_frame *f);
+} handlers[] = {
+    { VS_MSG_CREDIT, on_credit },
+    { VS_MSG_CANCEL, on_cancel },
+    { VS_MSG_STATUS, on_request },
+#define ON_REQUEST(name, ...) { VS_MSG_##name, on_request },
+    VS_MODEL_REQUEST_MAP(ON_REQUEST)
+};
+
+/* False: none is whole. */
+static bool take_frame(struct loop *l)
 {
     struct vs_frame f;
     struct vs_error why;
-    int status;
-    while (l->conn.state == VS_AT_BUSY && (status = vs_conn_next(&l->conn, &f, &why)) != VS_E_BUSY) {
-        if (status != VS_OK)
-            leave(1);
-        if (f.id != l->id)
-            continue;                   /* of a request that has ended */
-        uint32_t value = vs_load_u32le(f.data);
-        if (f.type == VS_MSG_CREDIT)
-            l->credit = value > VS_CREDIT_MAX - l->credit ? VS_CREDIT_MAX : l->credit + value;
-        else if (f.type == VS_MSG_CANCEL && l->stop == VS_OK)
-            l->stop = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
-    }
+    int status = vs_conn_next(&l->conn, &f, &why);
+    if (status == VS_E_BUSY)
+        return false;
+    if (status != VS_OK)
+        leave(1);
+    handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f.type)].take(l, &f);
+    return true;
 }
 
-/* Takes what has come; waits for something when told to. */
-static void attend(struct loop *l, bool wait)
+/* What to wait for: nothing, something to read, or that less output is queued. */
+enum wait { NOTHING, INPUT, OUTPUT };
+
+/* Takes what has come for the running request; the next request is for the main loop. */
+static void attend(struct loop *l, enum wait wait)
 {
     if (vs_conn_flush(&l->conn) == VS_E_DIED)
         leave(0);
-    if (wait) {
-        struct pollfd p = { l->conn.fd, (short)(POLLIN | (vs_conn_queued(&l->conn) ? POLLOUT : 0)), 0 };
+    size_t queued = vs_conn_queued(&l->conn);
+    if (wait == INPUT || (wait == OUTPUT && queued > MAX_QUEUED)) {
+        struct pollfd p = { l->conn.fd, (short)(POLLIN | (queued ? POLLOUT : 0)), 0 };
         if (poll(&p, 1, -1) < 0 && errno != EINTR)
             leave(1);
     }
@@ -77,30 +111,30 @@ static void attend(struct loop *l, bool wait)
         leave(0);
     if (status != VS_OK && status != VS_E_BUSY)
         leave(1);
-    take_frames(l);
+    while (l->id && take_frame(l)) { }
 }
 
-static void send_frame(struct loop *l, uint16_t type, uint16_t flags, const void *data, size_t n)
+static void send_frame(struct loop *l, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n)
 {
-    if (vs_conn_send(&l->conn, type, flags, l->id, data, n, -1) != VS_OK)
+    if (vs_conn_send(&l->conn, type, flags, id, data, n, -1) != VS_OK)
         leave(1);
     while (vs_conn_queued(&l->conn) > MAX_QUEUED)
-        attend(l, true);
+        attend(l, OUTPUT);
 }
 
-static void send_json(struct loop *l, uint16_t type, json_t *value, uint32_t max)
+static void send_json(struct loop *l, uint16_t type, uint64_t id, json_t *value, uint32_t max)
 {
     struct vs_buf out = { .limit = max };
     vs_json_dump(value, &out);
     json_decref(value);
     if (out.status == VS_OK) {
-        send_frame(l, type, 0, out.data, out.n);
+        send_frame(l, type, 0, id, out.data, out.n);
     } else {
         struct vs_buf why = { 0 };
         json_t *error = vs_json_error(VS_E_LIMIT, "the result is larger than a frame may be");
         vs_json_dump(error, &why);
         json_decref(error);
-        send_frame(l, type == VS_MSG_COMPLETE ? VS_MSG_ERROR : type, 0, why.data ? why.data : "{}", why.data ? why.n : 2);
+        send_frame(l, type == VS_MSG_COMPLETE ? VS_MSG_ERROR : type, 0, id, why.data ? why.data : "{}", why.data ? why.n : 2);
         vs_buf_clear(&why);
     }
     vs_buf_clear(&out);
@@ -109,13 +143,13 @@ static void send_json(struct loop *l, uint16_t type, json_t *value, uint32_t max
 /* Waits until n bytes may be sent; tells the broker that it waits. */
 static int want_credit(struct loop *l, uint32_t n)
 {
-    attend(l, false);
+    attend(l, NOTHING);
     if (l->stop == VS_OK && l->credit < n) {
         uint8_t bytes[4];
         vs_store_u32le(bytes, n);
-        send_frame(l, VS_MSG_BLOCKED, 0, bytes, sizeof bytes);
+        send_frame(l, VS_MSG_BLOCKED, 0, l->id, bytes, sizeof bytes);
         while (l->stop == VS_OK && l->credit < n)
-            attend(l, true);
+            attend(l, INPUT);
     }
     if (l->stop == VS_OK) {
         l->credit -= n;
@@ -140,7 +174,7 @@ static int sink_token(void *context, uint32_t id, const char *text, size_t n, co
     if (status == VS_OK)
         status = want_credit(l, (uint32_t)out.n);
     if (status == VS_OK)
-        send_frame(l, VS_MSG_TOKEN, extra ? VS_FLAG_EXTRA : 0, out.data, out.n);
+        send_frame(l, VS_MSG_TOKEN, extra ? VS_FLAG_EXTRA : 0, l->id, out.data, out.n);
     vs_buf_clear(&out);
     return status;
 }
@@ -154,7 +188,7 @@ static int sink_data(void *context, const void *bytes, size_t n)
         int status = want_credit(l, chunk);
         if (status != VS_OK)
             return status;
-        send_frame(l, VS_MSG_DATA, 0, at, chunk);
+        send_frame(l, VS_MSG_DATA, 0, l->id, at, chunk);
         at += chunk;
         n -= chunk;
     }
@@ -164,7 +198,7 @@ static int sink_data(void *context, const void *bytes, size_t n)
 static int sink_check(void *context)
 {
     struct loop *l = context;
-    attend(l, false);
+    attend(l, NOTHING);
     return l->stop;
 }
 
@@ -174,8 +208,8 @@ static int sink_progress(void *context, const char *what, uint64_t done, uint64_
     uint64_t now = vs_clock_ns();
     if (now - l->progress_at >= PROGRESS_NS || (total && done == total)) {
         l->progress_at = now;
-        send_json(l, VS_MSG_PROGRESS, json_pack("{s:s, s:I, s:I}", "what", what, "done", (json_int_t)done, "total",
-                                                (json_int_t)total), VS_MAX_CONTROL);
+        send_json(l, VS_MSG_PROGRESS, l->id, json_pack("{s:s, s:I, s:I}", "what", what, "done", (json_int_t)done,
+                                                       "total", (json_int_t)total), VS_MAX_CONTROL);
     }
     return sink_check(context);
 }
@@ -190,32 +224,35 @@ static bool is_rejection(const struct loop *l, int code)
     return false;
 }
 
-static void serve(struct loop *l, struct vs_service *service, struct vs_sink *sink, const struct vs_frame *f)
+/* One request at a time: the broker sends the next one when this has ended. */
+static void on_request(struct loop *l, const struct vs_frame *f)
 {
+    if (l->id)
+        leave(1);
     l->id = f->id;
     l->credit = VS_CREDIT_START;
     l->stop = VS_OK;
     l->sent = false;
-    l->conn.state = VS_AT_BUSY;
     const char *method = vs_message_name(f->type);
     char phase[48];
     snprintf(phase, sizeof phase, "answering %s", method);
     vs_last_words_phase(phase);
     struct vs_error err = { 0 };
     json_t *result = NULL, *request = vs_json_parse(f->data, f->n, &err);
-    int status = request ? vs_service_call(service, method, request, sink, &result, &err) : err.code;
+    int status = request ? vs_service_call(l->service, method, request, &l->sink, &result, &err) : err.code;
     json_decref(request);
     if (status != VS_OK && l->stop == status)   /* stopped from outside: one wording for all methods */
         vs_error_set(&err, status, "%s", status == VS_E_LIMIT ? "the client did not take the answer in time" : vs_status_text(status));
     else if (status != VS_OK && (err.code != status || !err.text[0]))
         vs_error_set(&err, status, "%s", vs_status_text(status));
+    uint64_t id = l->id;
+    l->id = 0;
     if (status == VS_OK)
-        send_json(l, VS_MSG_COMPLETE, result ? result : json_object(), VS_MAX_RESULT);
+        send_json(l, VS_MSG_COMPLETE, id, result ? result : json_object(), VS_MAX_RESULT);
     else
-        send_json(l, is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR, vs_json_error(status, err.text), VS_MAX_CONTROL);
+        send_json(l, is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR, id, vs_json_error(status, err.text), VS_MAX_CONTROL);
     if (status != VS_OK)
         json_decref(result);
-    l->conn.state = VS_AT_IDLE;
     vs_last_words_phase("waiting for requests");
 }
 
@@ -230,13 +267,13 @@ static json_t *read_settings(struct vs_error *err)
     return settings;
 }
 
-static json_t *ready_message(struct vs_service *service, struct vs_sink *sink, const struct vs_sandbox_report *report)
+static json_t *ready_message(struct loop *l, const struct vs_sandbox_report *report)
 {
     char text[1024];
     size_t n = vs_sandbox_report_json(report, text, sizeof text);
     json_t *sandbox = n ? vs_json_parse(text, n, NULL) : NULL, *facts = NULL, *none = json_object();
     struct vs_error err;
-    if (vs_service_call(service, "status", none, sink, &facts, &err) != VS_OK || !facts)
+    if (vs_service_call(l->service, "status", none, &l->sink, &facts, &err) != VS_OK || !facts)
         facts = json_object();
     json_decref(none);
     return json_pack("{s:o?, s:o}", "sandbox", sandbox, "facts", facts);
@@ -245,9 +282,9 @@ static json_t *ready_message(struct vs_service *service, struct vs_sink *sink, c
 /* Says why it could not load, and stays until the broker has read it. */
 static _Noreturn void fail(struct loop *l, const struct vs_error *err)
 {
-    send_json(l, VS_MSG_FAILED, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
+    send_json(l, VS_MSG_FAILED, 0, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
     for (;;)
-        attend(l, true);                /* the broker closes the socket: leave() */
+        attend(l, INPUT);                /* the broker closes the socket: leave() */
 }
 
 int main(void)
@@ -260,8 +297,18 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     vs_json_setup(MAX_JSON);
     static struct loop l;
-    vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_LOADING);
-    struct vs_sink sink = { &l, sink_token, sink_data, sink_progress, sink_check };
+    uint16_t unhandled = vs_ipc_unhandled(&vs_ipc_to_worker, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
+    for (size_t i = 0; i < vs_ipc_to_worker.n_rules && !unhandled; i++)
+        if (vs_message_is_request(vs_ipc_to_worker.rules[i].type) && !vs_service_has(vs_message_name(vs_ipc_to_worker.rules[i].type)))
+            unhandled = vs_ipc_to_worker.rules[i].type;
+    if (unhandled) {
+        fprintf(stderr, "veritas-worker: message '%s' (0x%02x) has no handler or no row\n", vs_message_name(unhandled), unhandled);
+        return 1;
+    }
+    vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_START);
+    l.conn.state_of = state_of;
+    l.conn.context = &l;
+    l.sink = (struct vs_sink){ &l, sink_token, sink_data, sink_progress, sink_check };
     struct vs_error err = { 0 };
     json_t *settings = read_settings(&err);
     if (!settings)
@@ -289,21 +336,13 @@ int main(void)
         fail(&l, &err);
 
     vs_last_words_phase("loading the model");
-    struct vs_service *service = NULL;
-    if (vs_service_open(MODEL_FD, settings, &sink, &service, &err) != VS_OK)
+    if (vs_service_open(MODEL_FD, settings, &l.sink, &l.service, &err) != VS_OK)
         fail(&l, &err);
     json_decref(settings);
-    send_json(&l, VS_MSG_READY, ready_message(service, &sink, &report), VS_MAX_CHUNK);
-    l.conn.state = VS_AT_IDLE;
+    send_json(&l, VS_MSG_READY, 0, ready_message(&l, &report), VS_MAX_CHUNK);
+    l.conn.state = VS_AT_OPEN;
     vs_last_words_phase("waiting for requests");
-    for (;;) {
-        struct vs_frame f;
-        int status = vs_conn_next(&l.conn, &f, &err);
-        if (status == VS_E_BUSY)
-            attend(&l, true);
-        else if (status != VS_OK)
-            leave(1);
-        else if (vs_message_is_request(f.type))
-            serve(&l, service, &sink, &f);  /* credit and cancel that came too late for their request are nothing */
-    }
+    for (;;)
+        if (!take_frame(&l))
+            attend(&l, INPUT);
 }

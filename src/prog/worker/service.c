@@ -180,6 +180,14 @@ static const struct method {
     { "bench",      true,  vs_service_bench },
 };
 
+bool vs_service_has(const char *method)
+{
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (strcmp(methods[i].name, method) == 0)
+            return true;
+    return false;
+}
+
 /* What each key must be, whatever the method: a wrong type is told, and never taken for an absent key. */
 static int check_types(const json_t *request, struct vs_error *err)
 {

@@ -40,6 +40,8 @@ void vs_service_prepare(void);
 int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
 
+bool vs_service_has(const char *method);
+
 /* method: "generate", "chat", "tokenize", "detokenize", "inspect", "logits", "perplexity", "bench", "status".
  * *ret_result (a new reference) is the payload of the COMPLETE frame. */
 int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
