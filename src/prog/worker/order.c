@@ -1,0 +1,150 @@
+/* prog/worker/order.c - what generate and chat are asked for, besides the prompt: sampling, limits, stops. */
+#include "prog/worker/generate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the file recommends stands between the contract's defaults and the request; a request that has the key is not
+ * troubled by what the file says. */
+static const struct advice {
+    const char *key, *file_key;
+    size_t offset;
+} advised[] = {
+    { "temperature",       "general.sampling.temp",           offsetof(struct vs_sampling, temperature) },
+    { "top_p",             "general.sampling.top_p",          offsetof(struct vs_sampling, top_p) },
+    { "min_p",             "general.sampling.min_p",          offsetof(struct vs_sampling, min_p) },
+    { "typical_p",         NULL,                              offsetof(struct vs_sampling, typical_p) },
+    { "repeat_penalty",    "general.sampling.penalty_repeat", offsetof(struct vs_sampling, repeat_penalty) },
+    { "presence_penalty",  NULL,                              offsetof(struct vs_sampling, presence_penalty) },
+    { "frequency_penalty", NULL,                              offsetof(struct vs_sampling, frequency_penalty) },
+};
+enum { N_ADVISED = sizeof advised / sizeof *advised };
+
+static bool is_given(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v);
+}
+
+static int file_sampling(const struct vs_service *s, const json_t *o, struct vs_sampling *p, struct vs_error *err)
+{
+    const struct vs_gguf *g = vs_header_gguf(s->header);
+    struct vs_error why;
+    const struct vs_gguf_kv *kv = is_given(o, "top_k") ? NULL : vs_gguf_find(g, "general.sampling.top_k");
+    int64_t top_k;
+    int r = VS_OK;
+    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &top_k) || top_k > UINT32_MAX))
+        return vs_error_set(err, VS_E_MALFORMED, "the model file's general.sampling.top_k is no whole number; "
+                            "give a --top-k of your own");
+    if (kv)
+        p->top_k = top_k < 0 ? 0 : (uint32_t)top_k;         /* writers mean by -1: off */
+    for (int i = 0; i < N_ADVISED && (r == VS_OK || r == VS_E_NOT_FOUND); i++)
+        if (advised[i].file_key && !is_given(o, advised[i].key))
+            r = vs_gguf_get_f32(g, advised[i].file_key, (float *)(void *)((char *)p + advised[i].offset), err);
+    if (r != VS_OK && r != VS_E_NOT_FOUND)
+        return r;
+    if (vs_sampling_check(p, vs_model_n_vocab(s->model), &why) != VS_OK)
+        return vs_error_set(err, VS_E_MALFORMED, "the model file's general.sampling: %s; give a value of your own", why.text);
+    return VS_OK;
+}
+
+static int number(const json_t *o, const char *key, float *ret, struct vs_error *err)
+{
+    const json_t *v = json_object_get(o, key);
+    if (!is_given(o, key))
+        return VS_OK;
+    if (!json_is_number(v))
+        return vs_error_set(err, VS_E_INVALID, "sampling.%s must be a number", key);
+    *ret = (float)json_number_value(v);
+    return VS_OK;
+}
+
+static int read_bias(struct vs_order *o, const json_t *list, struct vs_error *err)
+{
+    size_t n = json_array_size(list);
+    if (!list || json_is_null(list))
+        return VS_OK;
+    if (!json_is_array(list) || n > VS_MAX_BIAS)
+        return vs_error_set(err, VS_E_INVALID, "sampling.logit_bias must be a list of at most %d [id, bias]", VS_MAX_BIAS);
+    if (!n)
+        return VS_OK;
+    o->bias = calloc(n, sizeof *o->bias);
+    if (!o->bias)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *pair = json_array_get(list, i), *id = json_array_get(pair, 0), *b = json_array_get(pair, 1);
+        bool forbids = json_is_string(b) && strcmp(json_string_value(b), "-inf") == 0;    /* JSON has no infinity */
+        bool is_id = json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) <= UINT32_MAX;
+        if (!is_id || !(json_is_number(b) || forbids))
+            return vs_error_set(err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias] (a number or \"-inf\")", i);
+        o->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), forbids ? -INFINITY : (float)json_number_value(b) };
+    }
+    o->sampling.bias = o->bias;
+    o->sampling.n_bias = n;
+    return VS_OK;
+}
+
+static int read_sampling(const struct vs_service *s, struct vs_order *order, const json_t *request, struct vs_error *err)
+{
+    struct vs_sampling *p = &order->sampling;
+    const json_t *o = json_object_get(request, "sampling");
+    vs_sampling_defaults(p);
+    int64_t seed, top_k, last_n;
+    int r = file_sampling(s, o, p, err);
+    if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, err);
+    if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, err);
+    if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, err);
+    for (int i = 0; i < N_ADVISED && r == VS_OK; i++)
+        r = number(o, advised[i].key, (float *)(void *)((char *)p + advised[i].offset), err);
+    if (r == VS_OK) r = read_bias(order, json_object_get(o, "logit_bias"), err);
+    if (r != VS_OK)
+        return r;
+    p->seed = (uint64_t)seed;
+    p->top_k = (uint32_t)top_k;
+    p->repeat_last_n = (int32_t)last_n;
+    return vs_sampling_check(p, vs_model_n_vocab(s->model), err);
+}
+
+static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *err)
+{
+    size_t i;
+    const json_t *v;
+    if (json_array_size(list) > VS_MAX_STOPS)
+        return vs_error_set(err, VS_E_INVALID, "stop: at most %d strings", VS_MAX_STOPS);
+    json_array_foreach(list, i, v) {
+        size_t n = json_string_length(v);
+        if (!n || n > VS_MAX_STOP_BYTES)
+            return vs_error_set(err, VS_E_INVALID, "stop: entry %zu is not a string of 1 to %d bytes", i, VS_MAX_STOP_BYTES);
+        o->stop[o->n_stops] = json_string_value(v);
+        o->stop_n[o->n_stops++] = n;
+    }
+    return VS_OK;
+}
+
+static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_error *err)
+{
+    int r = vs_request_int(request, "max_tokens", -1, -1, UINT32_MAX, &o->max_tokens, err);
+    if (r == VS_OK)
+        r = vs_request_int(request, "logprobs", -1, 0, VS_MAX_LOGPROBS, &o->n_logprobs, err);
+    if (r == VS_OK)
+        r = read_stops(o, json_object_get(request, "stop"), err);
+    o->ignore_eos = vs_request_flag(request, "ignore_eos");
+    o->special = vs_request_flag(request, "special");
+    o->logits_hash = vs_request_flag(request, "logits_hash");
+    const json_t *ids = json_object_get(request, "stop_tokens");
+    return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", &o->stop_tokens, err) : r;
+}
+
+int vs_order_read(struct vs_service *s, const json_t *request, struct vs_order *ret, struct vs_error *err)
+{
+    int r = read_sampling(s, ret, request, err);
+    return r == VS_OK ? read_limits(s, ret, request, err) : r;
+}
+
+void vs_order_clear(struct vs_order *o)
+{
+    free(o->bias);
+    o->bias = NULL;
+    vs_ids_clear(&o->stop_tokens);
+}
