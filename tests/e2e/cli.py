@@ -3,6 +3,7 @@
 
 usage: cli.py PATH-OF-veritas [-v]. Talks to tests/e2e/fake_daemon.py where a daemon is needed; needs no model and no network.
 """
+import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -49,6 +51,64 @@ class Case(unittest.TestCase):
                               stdin=subprocess.DEVNULL if text is None else None, capture_output=True, env=env or self.env, timeout=60)
         self.assertEqual(done.returncode, status, (words, done.stdout, done.stderr))
         return done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
+
+
+class Terminal:
+    """The program at a pseudo-terminal; what it shows is in `seen`, and what was waited for is taken off."""
+
+    def __init__(self, env, *words, columns=80, term="dumb"):
+        self.seen = self.shown = b""
+        self.status = None
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(VERITAS, ["veritas", *words], dict(env, TERM=term))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    def until(self, what, seconds=10):
+        end = time.time() + seconds
+        while what not in self.seen and time.time() < end:
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    got = os.read(self.fd, 1000)
+                except OSError:
+                    break
+                self.seen += got
+                self.shown += got
+        if what not in self.seen:
+            raise AssertionError(f"{what} did not come: {self.seen}")
+        at = self.seen.index(what)
+        before, self.seen = self.seen[:at], self.seen[at + len(what):]
+        return before
+
+    def type(self, keys, *answers):
+        os.write(self.fd, keys)
+        for answer in answers:
+            self.until(answer)
+
+    def end(self):
+        """Reads on until the program ends; its exit code, negative for a signal."""
+        try:
+            while self.fd >= 0:
+                self.seen += os.read(self.fd, 1000)
+        except OSError:
+            pass
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.end()
+        self.close()
 
 
 class Parsing(Case):
@@ -328,46 +388,99 @@ class Chat(Case):
         out, _ = self.run_it("chat", "-m", "name", text="one\n/save -\n")
         self.assertEqual(json.loads(out.split("\n", 1)[1])[1]["content"], "re: one")
 
-    def test_on_a_terminal(self):
-        def slow(request):
-            if "wait" not in request["messages"][-1]["content"]:
-                yield from Chat.answers["chat"](request)
-                return
-            yield token(1, "begun")
-            self.daemon.cancelled.wait(10)
-            yield error("CANCELLED", "cancelled")
-        self.daemon.answers["chat"] = slow
-        env = dict(self.env, TERM="dumb")
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(VERITAS, ["veritas", "chat", "-m", "name"], env)
-        seen = b""
+    def slow(self, request):
+        """Answers at once, but waits in the middle of an answer to a message with "wait" in it until that is cancelled."""
+        if "wait" not in request["messages"][-1]["content"]:
+            yield from Chat.answers["chat"](request)
+            return
+        yield token(1, "begun")
+        self.daemon.cancelled.wait(10)
+        yield error("CANCELLED", "cancelled")
 
-        def until(what):
-            nonlocal seen
-            end = time.time() + 10
-            while what not in seen and time.time() < end:
-                if select.select([fd], [], [], 0.2)[0]:
-                    seen += os.read(fd, 1000)
-            self.assertIn(what, seen)
-            seen = seen[seen.index(what) + len(what):]
-        until(b"> ")
-        os.write(fd, b"hello\n")
-        until(b"re: hello")
-        until(b"> ")
-        os.write(fd, b"please wait\n")
-        until(b"begun")
-        os.write(fd, b"\x03")
-        until(b"stopped")
-        until(b"> ")
-        os.write(fd, b"half a li\x03")
-        until(b"> ")
-        os.write(fd, b"/quit\n")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(fd)
+    def contents(self):
+        return [m["content"] for m in self.daemon.requests[-1][1]["messages"]]
+
+    def test_on_a_terminal(self):
+        self.daemon.answers["chat"] = self.slow
+        with Terminal(self.env, "chat", "-m", "name") as t:
+            t.until(b"> ")
+            t.type(b"hello\n", b"re: hello", b"> ")
+            t.type(b"please wait\n", b"begun")
+            t.type(b"\x03", b"stopped", b"> ")
+            t.type(b"half a li\x03", b"> ")
+            t.type(b"/quit\n")
+            self.assertEqual(t.end(), 0)
+        self.assertEqual(os.stat(self.dir + "/.local/state/veritas/chat_history").st_mode & 0o777, 0o600)
+        self.assertEqual(self.contents(), ["hello", "re: hello", "please wait"])
+
+    def test_history_survives_every_end(self):
         history = self.dir + "/.local/state/veritas/chat_history"
+        self.daemon.answers["chat"] = self.slow
+
+        def entries():
+            with open(history) as f:
+                return f.read().splitlines()
+        one, two = Terminal(self.env, "chat", "-m", "name"), Terminal(self.env, "chat", "-m", "name")
+        for t in (one, two):
+            t.until(b"> ")
+        one.type(b"from one\n", b"re: from one", b"> ")
+        two.type(b"from two\n", b"re: from two", b"> ")
+        one.type(b'"""first\n', b"... ")
+        one.type(b'back\\slash"""\n', b"re: first", b"> ")
+        two.type(b"wait for a kill\n", b"begun")
+        os.kill(two.pid, signal.SIGKILL)
+        self.assertEqual(two.end(), -signal.SIGKILL)
+        one.type(b"wait for a hangup\n", b"begun")
+        one.close()                          # as closing the window does
+        self.assertEqual(one.end(), -signal.SIGHUP)
+        wanted = ["from one", "from two", "first\\012back\\134slash", "wait for a kill", "wait for a hangup"]
+        self.assertEqual(entries(), wanted)
+        self.daemon.cancelled.clear()
+        for words, env in ((["--no-history"], {}), ([], dict(VERITAS_HISTORY="off")), ([], dict(VERITAS_HISTORY="/dev/null"))):
+            with Terminal(dict(self.env, **env), "chat", "-m", "name", *words) as t:
+                t.until(b"> ")
+                t.type(b"secret\n", b"re: secret", b"> ")
+                t.type(b"\x10\x10\n", b"re: secret", b"> ")      # this session's own is offered, older ones are not
+                t.type(b"/quit\n")
+                self.assertEqual(t.end(), 0)
+        self.assertEqual(entries(), wanted)
+        with Terminal(dict(self.env, VERITAS_HISTORY=self.dir + "/own"), "chat", "-m", "name") as t:
+            t.until(b"> ")
+            t.type(b"hello\n", b"re: hello", b"> ")
+        with open(self.dir + "/own") as f:
+            self.assertEqual(f.read(), "hello\n")
+        with Terminal(self.env, "chat", "-m", "name") as t:         # several lines come back as one message
+            t.until(b"> ")
+            t.type(b"\x10\x10\x10\n", b"re: first")
+            t.until(b"> ")
+        self.assertEqual(self.contents(), ["first\nback\\slash"])
+
+    def test_history_that_is_long_cut_or_foreign(self):
+        history = self.dir + "/own"
+        with open(history, "wb") as f:
+            f.write(b"_HiStOrY_V2_\nan\\040old\\040one\n\xff\n" + b"".join(b"entry %d\n" % i for i in range(2500)) + b"cut")
+        env = dict(self.env, VERITAS_HISTORY=history)
+        with Terminal(env, "chat", "-m", "name") as t:
+            t.until(b"> ")
+            t.type(b"hello\n", b"re: hello", b"> ")
+            t.type(b"\x10\x10\n", b"re: cut", b"> ")
+        with open(history) as f:
+            lines = f.read().splitlines()
+        self.assertEqual((len(lines), lines[0], lines[-3:]), (1002, "entry 1501", ["cut", "hello", "cut"]))
         self.assertEqual(os.stat(history).st_mode & 0o777, 0o600)
-        self.assertEqual([m["content"] for m in self.daemon.requests[-1][1]["messages"]], ["hello", "re: hello", "please wait"])
+        os.remove(history)
+        os.mkdir(self.dir + "/locked")
+        with open(self.dir + "/file", "w") as f:
+            f.write("")
+        for env, said in ((dict(self.env, HOME=""), b"HOME is not set"), (dict(self.env, VERITAS_HISTORY=self.dir + "/no/where"), b"No such file"),
+                          (dict(self.env, XDG_STATE_HOME=self.dir + "/file"), b"Not a directory")):
+            with Terminal(env, "chat", "-m", "name") as t:
+                t.until(b"not kept: ")
+                t.until(said)
+                t.until(b"> ")
+                t.type(b"hello\n", b"re: hello", b"> ")
+                t.type(b"/quit\n")
+                self.assertEqual(t.end(), 0)
 
 
 class Rest(Case):

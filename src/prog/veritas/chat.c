@@ -1,10 +1,11 @@
 /* prog/veritas/chat.c - `veritas chat`: a conversation, line by line.
  *
  * The conversation is a JSON list of messages kept here; each turn sends it whole, and the worker finds the part it has
- * in its cache already. On a terminal lines are edited by libedit and remembered in a file only the user may read.
+ * in its cache already. On a terminal lines are edited (editor.h) and remembered (history.h).
  */
 #include "prog/veritas/command.h"
-#include "prog/veritas/models.h"
+#include "prog/veritas/editor.h"
+#include "prog/veritas/history.h"
 #include "prog/veritas/output.h"
 #include "prog/veritas/session.h"
 
@@ -12,15 +13,9 @@
 #include "base/utf8.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <histedit.h>
-#include <locale.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TURN_LIMIT (8u << 20)
@@ -29,10 +24,8 @@ struct chat {
     const struct vs_args *args;
     struct vs_session session;
     json_t *messages;
-    EditLine *edit;                      /* NULL: standard input is no terminal */
-    History *history;
-    char history_file[PATH_MAX];
-    const char *prompt;
+    struct vs_editor *editor;            /* NULL: standard input is no terminal */
+    struct vs_history history;
     struct vs_buf shown;                 /* of the answer that runs */
     int unsaved;                         /* exit status of the last /save when it failed */
     bool leave;
@@ -40,152 +33,35 @@ struct chat {
 
 /* ---- reading ---- */
 
-static const char *show_prompt(EditLine *edit)
+static enum vs_line read_line(struct chat *c, const char *prompt, struct vs_buf *line)
 {
-    struct chat *c;
-    el_get(edit, EL_CLIENTDATA, &c);
-    return c->prompt;
-}
-
-/* Reads one character for libedit. Its own reader tries again after the first signal, so a Ctrl-C would wait for the next
- * key; here the flag and the wait are one step (ppoll lets signals in only while it waits). */
-static int get_char(EditLine *edit, wchar_t *ret)
-{
-    sigset_t block, before;
-    char bytes[4];
-    size_t n = 0;
-    int result = -1;
-    (void)edit;
-    sigemptyset(&block);
-    sigaddset(&block, SIGINT);
-    sigaddset(&block, SIGTERM);
-    sigprocmask(SIG_BLOCK, &block, &before);
-    while (!vs_session_is_interrupted()) {
-        struct pollfd in = { 0, POLLIN, 0 };
-        uint32_t code_point;
-        if (ppoll(&in, 1, NULL, &before) < 0) {
-            if (errno == EINTR)
-                continue;                /* a resized window also comes here */
-            break;
-        }
-        ssize_t got = read(0, bytes + n, 1);
-        if (got <= 0) {
-            result = got == 0 ? 0 : -1;
-            break;
-        }
-        n++;
-        if (vs_utf8_decode(bytes, n, &code_point) == n) {
-            *ret = (wchar_t)code_point;
-            result = 1;
-            break;
-        }
-        if (n == 4 || vs_utf8_unfinished(bytes, n) != n)
-            n = 0;                       /* not UTF-8: dropped */
-    }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return result;
-}
-
-static int state_file(char *ret, size_t n)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char directory[PATH_MAX];
-    int length = state && state[0] == '/' ? snprintf(directory, sizeof directory, "%s/veritas", state)
-                 : home && home[0] ? snprintf(directory, sizeof directory, "%s/.local/state/veritas", home) : -1;
-    if (length < 0 || (size_t)length >= sizeof directory || vs_directory_make(directory, NULL) != VS_OK)
-        return VS_E_NOT_FOUND;
-    length = snprintf(ret, n, "%s/chat_history", directory);
-    if (length < 0 || (size_t)length >= n)
-        return VS_E_LIMIT;
-    int fd = open(ret, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return VS_E_SYSTEM;
-    int rc = fchmod(fd, 0600) == 0 ? VS_OK : VS_E_SYSTEM;
-    close(fd);
-    return rc;
-}
-
-static void edit_open(struct chat *c)
-{
-    HistEvent e;
-    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
-        setlocale(LC_CTYPE, "C.UTF-8");
-    c->edit = el_init("veritas", stdin, stdout, stderr);
-    if (!c->edit)
-        return;
-    c->history = history_init();
-    el_set(c->edit, EL_CLIENTDATA, c);
-    el_set(c->edit, EL_PROMPT, show_prompt);
-    el_set(c->edit, EL_EDITOR, "emacs");
-    el_set(c->edit, EL_SIGNAL, 0);
-    el_set(c->edit, EL_GETCFN, get_char);
-    if (c->history) {
-        history(c->history, &e, H_SETSIZE, 1000);
-        history(c->history, &e, H_SETUNIQUE, 1);
-        el_set(c->edit, EL_HIST, history, c->history);
-        if (state_file(c->history_file, sizeof c->history_file) == VS_OK)
-            history(c->history, &e, H_LOAD, c->history_file);
-        else
-            c->history_file[0] = '\0';
-    }
-    el_source(c->edit, NULL);
-}
-
-static void edit_close(struct chat *c)
-{
-    HistEvent e;
-    if (c->history && c->history_file[0])
-        history(c->history, &e, H_SAVE, c->history_file);
-    if (c->history)
-        history_end(c->history);
-    if (c->edit)
-        el_end(c->edit);
-}
-
-enum line { LINE, LINE_NONE, LINE_END, LINE_OPEN };     /* a line; interrupted; end of input; end of input within quotes */
-
-static enum line read_line(struct chat *c, const char *prompt, struct vs_buf *line)
-{
+    int byte;
+    if (c->editor)
+        return vs_editor_line(c->editor, prompt, line);
     vs_buf_reset(line);
     vs_session_interrupts();
-    if (c->edit) {
-        int n = 0;
-        c->prompt = prompt;
-        const char *s = el_gets(c->edit, &n);
-        int interrupts = vs_session_interrupts();
-        if (interrupts >= VS_SESSION_TERMINATED)
-            return LINE_END;
-        if (interrupts > 0) {
-            el_reset(c->edit);
-            putchar('\n');
-            return LINE_NONE;
-        }
-        if (!s || n <= 0)
-            return LINE_END;
-        vs_buf_add(line, s, (size_t)n);
-    } else {
-        int byte;
-        while ((byte = getc(stdin)) != EOF) {
-            vs_buf_char(line, (char)byte);
-            if (byte == '\n')
-                break;
-        }
-        if (byte == EOF && line->n == 0)
-            return vs_session_interrupts() > 0 ? LINE_NONE : LINE_END;
+    while ((byte = getc(stdin)) != EOF) {
+        vs_buf_char(line, (char)byte);
+        if (byte == '\n')
+            break;
     }
-    return LINE;
+    if (byte == EOF && line->n == 0)
+        return vs_session_interrupts() > 0 ? VS_LINE_NONE : VS_LINE_END;
+    return VS_LINE;
 }
 
-/* One turn: a line, with \ at its end a line more, or a text between """ and """. */
-static enum line read_turn(struct chat *c, struct vs_buf *turn)
+/* One turn: a line, with \ at its end a line more, or a text between """ and """. *ret_open: the input ended within such a text. */
+static enum vs_line read_turn(struct chat *c, struct vs_buf *turn, bool *ret_open)
 {
     struct vs_buf line = { .limit = TURN_LIMIT };
     bool quoted = false, more = true, first = true;
-    enum line got = LINE;
+    enum vs_line got = VS_LINE;
     vs_buf_reset(turn);
-    while (more && (got = read_line(c, first ? "> " : "... ", &line)) == LINE) {
+    while (more && (got = read_line(c, first ? "> " : "... ", &line)) == VS_LINE) {
         const char *s = line.data ? line.data : "";
         size_t n = line.n;
+        if (line.status != VS_OK)
+            turn->status = line.status;
         if (n > 0 && s[n - 1] == '\n')
             n--;
         if (n > 0 && s[n - 1] == '\r')
@@ -208,14 +84,11 @@ static enum line read_turn(struct chat *c, struct vs_buf *turn)
         first = false;
     }
     vs_buf_clear(&line);
-    if (got == LINE_END && quoted)
-        got = LINE_OPEN;                 /* half a text is not what was meant */
-    else if (got == LINE_END && turn->n > 0)
-        got = LINE;
-    if (got == LINE && c->edit && c->history && turn->n > 0 && !memchr(turn->data, '\n', turn->n)) {
-        HistEvent e;
-        history(c->history, &e, H_ENTER, turn->data);
-    }
+    *ret_open = got == VS_LINE_END && quoted;
+    if (got == VS_LINE_END && turn->n > 0 && !quoted)
+        got = VS_LINE;
+    if (got == VS_LINE && c->editor && turn->n > 0 && turn->status == VS_OK)
+        vs_editor_remember(c->editor, turn->data, turn->n);
     return got;
 }
 
@@ -348,7 +221,7 @@ static int answer(struct chat *c, const struct vs_buf *turn, struct vs_error *er
 /* Errors after which the next turn may go well. */
 static bool can_go_on(const struct chat *c, int rc)
 {
-    return c->edit && (rc == VS_E_CANCELLED || rc == VS_E_CONTEXT || rc == VS_E_TIMEOUT || rc == VS_E_BUSY || rc == VS_E_LIMIT || rc == VS_E_DIED);
+    return c->editor && (rc == VS_E_CANCELLED || rc == VS_E_CONTEXT || rc == VS_E_TIMEOUT || rc == VS_E_BUSY || rc == VS_E_LIMIT || rc == VS_E_DIED);
 }
 
 /* A model without a template cannot talk: better said before the first line is written. */
@@ -382,25 +255,36 @@ int vs_command_chat(const struct vs_args *args)
     if (vs_args_given(args, VS_OPT_SYSTEM))
         begin(&c, vs_args_text(args, VS_OPT_SYSTEM));
     if (isatty(0)) {
-        edit_open(&c);
+        if (!vs_args_given(args, VS_OPT_NO_HISTORY) && vs_history_open(&c.history, &err) != VS_OK)
+            vs_fail(&err);
+        c.editor = vs_editor_open(&c.history);
         fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", c.session.model);
     }
     while (!c.leave && status == 0) {
-        enum line got = read_turn(&c, &turn);
-        if (got == LINE_OPEN) {
+        bool open = false;
+        enum vs_line got = read_turn(&c, &turn, &open);
+        if (open) {                      /* half a text is not what was meant */
             vs_error_set(&err, VS_E_INVALID, "the input ends within a text that \"\"\" began; it was not sent (another \"\"\" ends it)");
             status = vs_fail(&err);
             break;
         }
-        if (got == LINE_END || (got == LINE_NONE && !c.edit)) {
-            status = got == LINE_NONE ? 6 : 0;
+        if (got == VS_LINE_END || (got == VS_LINE_NONE && !c.editor)) {
+            status = got == VS_LINE_NONE ? 6 : 0;
             break;
         }
-        if (got == LINE_NONE || turn.n == 0)
+        if (turn.status != VS_OK) {      /* never a part of what was said */
+            vs_error_set(&err, turn.status, "a text longer than %u MiB cannot be one turn", TURN_LIMIT >> 20);
+            status = vs_fail(&err);
+            if (!c.editor)
+                break;
+            status = 0;
+            continue;
+        }
+        if (got == VS_LINE_NONE || turn.n == 0)
             continue;
         if (turn.data[0] == '/' && !memchr(turn.data, '\n', turn.n)) {
             slash_command(&c, turn.data);
-            if (c.unsaved && !c.edit)
+            if (c.unsaved && !c.editor)
                 break;
             continue;
         }
@@ -412,12 +296,12 @@ int vs_command_chat(const struct vs_args *args)
         }
         if (rc == VS_OK)
             continue;
-        if (rc == VS_E_CANCELLED && c.edit)
+        if (rc == VS_E_CANCELLED && c.editor)
             vs_say("stopped");
         else if ((status = vs_fail(&err)) != 0 && can_go_on(&c, rc))
             status = 0;
     }
-    edit_close(&c);
+    vs_editor_close(c.editor);
     vs_session_close(&c.session);
     vs_buf_clear(&turn);
     vs_buf_clear(&c.shown);

@@ -148,6 +148,7 @@ static void man_environment(void)
            ".TP\n.B VERITAS_SOCKET\nThe socket of the daemon.\n"
            ".TP\n.B VERITAS_SANDBOX\nThe lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says.\n"
            ".TP\n.B VERITAS_DEBUG\nWhen set: workers may write to standard error.\n"
+           ".TP\n.B VERITAS_HISTORY\nThe file that keeps what is typed in chats, or off.\n"
            ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
            ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history, digests and the "
            "socket lie.\n");
