@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/tokenizer/pretok.txt: how each pre-tokenizer rule cuts tests/golden/tokenizer/mixed.txt.
+"""Makes tests/golden/tokenizer/pretok.txt: how each pre-tokenizer rule cuts mixed.txt (golden_tokenizer.py) and edges.txt beside it.
 
+    golden_pretok.py edges > tests/golden/tokenizer/edges.txt
     golden_pretok.py > tests/golden/tokenizer/pretok.txt
 
-The oracle is Python's `regex` module running the patterns that the models' own tokenizer.json files name (pass after pass).
-Lines with characters that the module's Unicode version sees otherwise than 15.0 are left out: the first row lists them.
+The oracle is the `tokenizers` package from PyPI (0.23; Oniguruma with Unicode 16) running the patterns that the models' own
+tokenizer.json files name, pass after pass. Lines with characters that this Python knows as unassigned and the library does not are
+left out: the first row lists them.
 A row: name of tokenizer.ggml.pre, number of pieces, FNV-1a (64 bits) over the pieces' lengths in bytes as u32le.
 """
 import pathlib
+import sys
 import unicodedata
 
-import regex
+from tokenizers import Regex, pre_tokenizers
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/tokenizer"
 C = "'s|'t|'re|'ve|'m|'ll|'d"
@@ -52,7 +55,7 @@ RULES = {
               "|[\u3105-\u312f]+|" + CJK_KANA, cased(CI + "?") + r"|\p{N}" + SLASH + W1],
     "tekken": [cased() + r"|\p{N}" + SLASH + W1],
     "gpt-4o": [GPT4O],
-    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*(?!\w))", GPT4O],
+    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
     "kimi-k2": [r"\p{Han}+|" + cased(CI + "?", r"(?!\p{Han})") + r"|\p{N}{1,3}" + SYM + W1],
     "superbpe": [r"\p{N}+", r"(?=(?:\d{3})+(?!\d))"],
     "seed-coder": [CI + "|" + LETTER + r"|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"],
@@ -69,45 +72,53 @@ RULES = {
 }
 
 
-def compiled(pattern):
-    """\\s and \\d as the originals' engines have them: the property White_Space, and Nd."""
-    pattern = pattern.replace(r"\s", r"\p{White_Space}").replace(r"\S", r"\P{White_Space}")
-    return regex.compile(pattern.replace(r"\d", r"\p{Nd}").replace(r"\w", r"[\p{L}\p{M}\p{N}\p{Pc}]"), regex.V0)
+# Names whose tokenizer.json says {"type": "NFC"}; the table in src/tokenizer/pretok.c has the whole list.
+NFC = {"qwen2", "qwen35", "tiny_aya"}
 
 
-def split(passes, text):
-    pieces = [text]
-    for pattern in passes:
-        out = []
-        for piece in pieces:
-            at = 0
-            for m in pattern.finditer(piece):
-                if m.start() == m.end() and m.start() == at:
-                    continue
-                out += [piece[at:m.start()], m[0]]
-                at = m.end()
-            out.append(piece[at:])
-        pieces = [p for p in out if p]
-    return pieces
+def passes(name):
+    """The rule as the library's pre-tokenizers, pass after pass."""
+    return [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in RULES[name]]
 
 
-def same_everywhere(line, cn=regex.compile(r"\p{Cn}")):
-    return all((unicodedata.category(c) == "Cn") == bool(cn.match(c)) for c in set(line))
+def assigned(c, unassigned=pre_tokenizers.Split(Regex(r"\p{Cn}"), "removed")):
+    return bool(unassigned.pre_tokenize_str(c))
 
 
-lines = (HERE / "mixed.txt").read_bytes().decode().split("\n")
-# whole paragraphs, so that newlines and long runs are cut too
-lines += ["\n".join(lines[i:i + 9]) for i in range(0, len(lines), 9)]
-out = [i for i, line in enumerate(lines) if not same_everywhere(line)]
-print("without", *out)
-for name, patterns in RULES.items():
-    passes = [compiled(p) for p in patterns]
-    n, h = 0, 0xcbf29ce484222325
-    for i, line in enumerate(lines):
-        if i in out:
-            continue
-        for piece in split(passes, line):
-            n += 1
-            for b in len(piece.encode()).to_bytes(4, "little"):
-                h = (h ^ b) * 0x100000001b3 & 0xffffffffffffffff
-    print(name, n, f"{h:016x}")
+def edges():
+    """Characters of every category, and those that engines take for parts of words, where rules look at their neighbours."""
+    of = {}
+    for point in range(0x20, 0x30000):
+        category = unicodedata.category(chr(point))
+        if category not in ("Cn", "Cs") and assigned(chr(point)):
+            of.setdefault((category, point > 0xff, point > 0xffff), []).append(chr(point))
+    some = [c for k in sorted(of) for c in of[k][::max(1, len(of[k]) // 6)][:6]] + list("\u24b6\u24e9\u2160\u2070\u00aa\u200d\u203f")
+    for c in some:
+        yield f"1{c}12{c}123{c}1234567{c} {c}{c}a{c}A{c} a{c}'s{c}S'{c}!{c}{c}7 {c}"
+
+
+def main():
+    if sys.argv[1:] == ["edges"]:
+        sys.stdout.buffer.write("\n".join(edges()).encode())
+        return
+    lines = [line for name in ("mixed.txt", "edges.txt") for line in (HERE / name).read_bytes().decode().split("\n")]
+    # whole paragraphs, so that newlines and long runs are cut too
+    lines += ["\n".join(lines[i:i + 9]) for i in range(0, len(lines), 9)]
+    strange = {c for c in set("".join(lines)) if (unicodedata.category(c) != "Cn") != assigned(c)}
+    out = {i for i, line in enumerate(lines) if strange & set(line)}
+    print("without", *sorted(out))
+    for name in RULES:
+        rule = pre_tokenizers.Sequence(passes(name))
+        n, h = 0, 0xcbf29ce484222325
+        for i, line in enumerate(lines):
+            if i in out or not line:
+                continue
+            for piece, _ in rule.pre_tokenize_str(line):
+                n += 1
+                for b in len(piece.encode()).to_bytes(4, "little"):
+                    h = (h ^ b) * 0x100000001b3 & 0xffffffffffffffff
+        print(name, n, f"{h:016x}")
+
+
+if __name__ == "__main__":
+    main()

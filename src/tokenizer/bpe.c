@@ -170,24 +170,21 @@ static uint64_t merge(const struct vs_tokenizer *t, const char *word, const stru
     return rule->pair == UINT64_MAX ? VS_NO_MERGE : rule->merge;
 }
 
+/* Some real vocabularies lack bytes (SmolLM2: six control characters and the lead bytes f1 and f2). The libraries that they come
+ * from drop such a byte before merging, so that its neighbours may merge; the ids that the model was trained on are theirs. */
 static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
 {
+    size_t n_symbols = 0;
     for (size_t i = 0; i < n; i++) {
-        ret[i] = (struct vs_symbol){ (uint32_t)i, 1, e->t->byte_id[(uint8_t)word[i]] };
+        uint32_t id = e->t->byte_id[(uint8_t)word[i]];
+        if (id != VS_NO_ID)
+            ret[n_symbols++] = (struct vs_symbol){ (uint32_t)i, 1, id };
     }
-    *ret_n = n;
-    return VS_OK;
-}
-
-/* A byte without a piece. Real vocabularies lack some (SmolLM2: six control characters); the libraries they come from
- * drop them, and so do the ids that the model was trained on. */
-static int emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s)
-{
-    (void)e, (void)word, (void)s;
+    *ret_n = n_symbols;
     return VS_OK;
 }
 
 const struct vs_family vs_family_bpe = {
     .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID,
-    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols, .emit = emit,
+    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols,
 };

@@ -59,7 +59,7 @@ struct vs_encoder;
 
 struct vs_family {
     const char *name;
-    uint32_t bos, eos, unk;             /* defaults; VS_NO_ID for none */
+    uint32_t bos, eos, unk;             /* defaults, where the piece's type allows; VS_NO_ID for none */
     bool add_bos, add_eos, add_space_prefix;
     /* What a spelling prints, into out (at least n bytes); *ret_reachable: whether merging may make it. */
     size_t (*unspell)(enum vs_piece_type type, const char *spelled, size_t n, char *out, bool *ret_reachable);
@@ -69,6 +69,7 @@ struct vs_family {
     uint64_t (*merge)(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b);
     /* Cuts a word into its first symbols, at most n. */
     int (*symbols)(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
+    /* Appends what stands for a symbol that is no piece; NULL where there is none. */
     int (*emit)(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 };
 
@@ -76,11 +77,14 @@ extern const struct vs_family vs_family_bpe, vs_family_spm;
 
 struct vs_merge_rule { uint64_t pair; uint64_t merge; };   /* left << 32 | right; ~0 is empty */
 
+/* Roles of pieces that end an answer, each named by a key of the file. */
+enum { VS_END_EOS, VS_END_EOT, VS_END_EOM, VS_END_FIM_PAD, VS_END_FIM_REPOSITORY, VS_END_FIM_FILE, VS_N_ENDS };
+
 struct vs_tokenizer {
     const struct vs_family *family;
     struct vs_vocab vocab;
     struct vs_trie special;
-    uint32_t bos, eos, sep, unk;
+    uint32_t bos, sep, unk, end[VS_N_ENDS];
     bool add_bos, add_eos, add_sep, add_space_prefix;
     uint32_t byte_id[256];              /* piece of a single byte: for byte-level BPE and for byte fallback */
     struct {

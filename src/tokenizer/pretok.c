@@ -52,7 +52,10 @@ struct set {
     X(MARK,         GC_M,          0,    NULL, NULL)                                                          \
     X(NUMBER,       GC_N,          0,    NULL, NULL)                                                          \
     X(DECIMAL,      GC(ND),        0,    NULL, NULL)                                                          \
-    X(WORD,         GC_L | GC_M | GC_N | GC(PC), 0, NULL, NULL)                                               \
+    /* what \b of the originals' engine looks for: Alphabetic, M, Nd, Pc, and six of Latin-1 */             \
+    X(WORD,         GC_L | GC_M | GC(ND) | GC(NL) | GC(PC), 0,                                                \
+      RANGES({ 0xb2, 0xb3 }, { 0xb9, 0xb9 }, { 0xbc, 0xbe }, { 0x24b6, 0x24e9 }, { 0x1f130, 0x1f149 },        \
+             { 0x1f150, 0x1f169 }, { 0x1f170, 0x1f189 }), NULL)                                               \
     X(PUNCT,        GC_P,          0,    NULL, NULL)                                                          \
     X(PUNCT_SYMBOL, GC_P | GC_S,   0,    NULL, NULL)                                                          \
     X(NOT_NLN,      GC_ALL & ~(GC_L | GC_N), 0, NULL, RANGES({ '\n', '\n' }, { '\r', '\r' }))                 \

@@ -31,14 +31,18 @@ void vs_ids_clear(struct vs_ids *ids)
     *ids = (struct vs_ids){ 0 };
 }
 
-/* ---- what some spellings mean, whatever the file says of them ---- */
+/* ---- what some spellings of control pieces mean ----
+ *
+ * The file's own type says what a piece is: control, user-defined or ordinary text. A spelling only tells control pieces
+ * apart; one that the file declares to be text is text, whatever it looks like ("</s>" closes a tag in Gemma 3).
+ */
 
 enum {
     MEANS_END = 1,
     MEANS_END_S = 2,                    /* "</s>" */
     MEANS_RETURN = 4, MEANS_CALL = 8, MEANS_FLUSH = 16, MEANS_CALLS = 32,      /* harmony: <|end|> closes a message only */
     MEANS_END_MESSAGE = 64,
-    MEANS_RESPONSE = 128,               /* gemma 4: </s> is no end */
+    MEANS_OTHER_END = 128,              /* of families where </s> is no end */
     MEANS_CHANNEL = 256,                /* harmony's frame, which prints */
 };
 
@@ -52,19 +56,23 @@ static const struct {
     { "<end_of_turn>", MEANS_END }, { "<|endoftext|>", MEANS_END }, { "</s>", MEANS_END | MEANS_END_S },
     { "<|eom_id|>", MEANS_END }, { "<EOT>", MEANS_END }, { "_<EOT>", MEANS_END }, { "[EOT]", MEANS_END },
     { "[EOS]", MEANS_END }, { "<|end_of_text|>", MEANS_END }, { "<end_of_utterance>", MEANS_END }, { "<eos>", MEANS_END },
-    { "<turn|>", MEANS_END }, { "<|tool_response>", MEANS_END | MEANS_RESPONSE },
+    { "<turn|>", MEANS_END }, { "<|tool_response>", MEANS_END | MEANS_OTHER_END }, { "<|plamo:eos|>", MEANS_OTHER_END },
+    { "[e~[", MEANS_END },
     { "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", MEANS_END },
     /* fill-in-the-middle: padding, next repository, next file */
     { "<|fim_pad|>", MEANS_END }, { "<fim-pad>", MEANS_END }, { "<fim_pad>", MEANS_END }, { "<PAD>", MEANS_END },
+    { "[PAD]", MEANS_END },
     { "<|fim_repo|>", MEANS_END }, { "<|repo_name|>", MEANS_END }, { "<fim-repo>", MEANS_END }, { "<REPO>", MEANS_END },
     { "<reponame>", MEANS_END }, { "<|file_sep|>", MEANS_END },
     { "<|channel|>", MEANS_CHANNEL }, { "<|message|>", MEANS_CHANNEL }, { "<|start|>", MEANS_CHANNEL },
     { "<|constrain|>", MEANS_CHANNEL },
 };
 
-static unsigned meaning(const char *s, size_t n)
+static unsigned meaning(const struct vs_vocab *v, uint32_t id)
 {
-    if (!n || (*s != '<' && *s != '[' && *s != '_'))
+    size_t n;
+    const char *s = vs_span(&v->spelled, id, &n);
+    if (v->type[id] != VS_PIECE_CONTROL || !n || (*s != '<' && *s != '[' && *s != '_'))
         return 0;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i].text) == n && memcmp(known[i].text, s, n) == 0)
@@ -72,41 +80,37 @@ static unsigned meaning(const char *s, size_t n)
     return 0;
 }
 
-static void make_control(struct vs_vocab *v, uint32_t id)
+/* A key of the file names id as an end. It is control too, unless the file declares it to be ordinary text. */
+static void name_end(struct vs_vocab *v, uint32_t id)
 {
-    v->flags[id] = (uint8_t)((v->flags[id] & ~VS_PIECE_IS_MERGEABLE) | VS_PIECE_IS_CONTROL | VS_PIECE_IS_SPECIAL
-                             | VS_PIECE_IS_HIDDEN);
+    if (id == VS_NO_ID)
+        return;
+    v->flags[id] |= VS_PIECE_IS_END;
+    if (v->type[id] != VS_PIECE_NORMAL && v->type[id] != VS_PIECE_BYTE)
+        v->flags[id] = (uint8_t)((v->flags[id] & ~VS_PIECE_IS_MERGEABLE) | VS_PIECE_IS_CONTROL | VS_PIECE_IS_SPECIAL
+                                 | VS_PIECE_IS_HIDDEN);
 }
 
-static void settle_ends(struct vs_tokenizer *t, uint32_t eot, uint32_t eom)
+static void settle_ends(struct vs_tokenizer *t)
 {
     struct vs_vocab *v = &t->vocab;
-    const uint32_t named[] = { t->eos, eot, eom };
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        if (named[i] != VS_NO_ID)
-            v->flags[named[i]] |= VS_PIECE_IS_END;
     unsigned all = 0;
-    size_t n;
-    for (uint32_t id = 0; id < v->n; id++) {
-        const char *s = vs_span(&v->spelled, id, &n);
-        all |= meaning(s, n);
-    }
+    for (uint32_t id = 0; id < v->n; id++)
+        all |= meaning(v, id);
     bool harmony = (all & MEANS_RETURN && all & MEANS_CALL) || (all & MEANS_FLUSH && all & MEANS_CALLS);
     for (uint32_t id = 0; id < v->n; id++) {
-        const char *s = vs_span(&v->spelled, id, &n);
-        unsigned means = meaning(s, n);
-        if (means & MEANS_END_S && all & MEANS_RESPONSE && id != t->eos)
-            continue;
-        if (means & MEANS_END) {
-            make_control(v, id);
+        unsigned means = meaning(v, id);
+        if (means & MEANS_END && !(means & MEANS_END_S && all & MEANS_OTHER_END))
             v->flags[id] |= VS_PIECE_IS_END;
-        }
-        if (harmony && means & MEANS_END_MESSAGE)
+    }
+    for (size_t i = 0; i < VS_N_ENDS; i++)
+        name_end(v, t->end[i]);
+    for (uint32_t id = 0; harmony && id < v->n; id++) {
+        unsigned means = meaning(v, id);
+        if (means & MEANS_END_MESSAGE)
             v->flags[id] &= (uint8_t)~(VS_PIECE_IS_END | VS_PIECE_IS_HIDDEN);
-        if (harmony && means & MEANS_CHANNEL) {
-            make_control(v, id);        /* it prints, but only a template may write it */
+        if (means & MEANS_CHANNEL)      /* it prints, but only a template may write it */
             v->flags[id] &= (uint8_t)~VS_PIECE_IS_HIDDEN;
-        }
     }
 }
 
@@ -139,38 +143,48 @@ static void settle_phi3(struct vs_tokenizer *t, const struct vs_gguf *gguf)
 
 /* ---- loading ---- */
 
+/* The family's id of a role holds where the file does not say otherwise: its type must not be that of a text. */
+static uint32_t family_id(const struct vs_tokenizer *t, uint32_t id)
+{
+    if (id >= t->vocab.n)
+        return VS_NO_ID;
+    uint8_t type = t->vocab.type[id];
+    return type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN || type == VS_PIECE_UNDEFINED ? id : VS_NO_ID;
+}
+
 /* -1 means none; an id beyond the vocabulary is ignored. */
-static int token_id(const struct vs_tokenizer *t, const struct vs_gguf *gguf, const char *key, uint32_t *io,
-                    struct vs_error *err)
+static int token_id(const struct vs_tokenizer *t, const struct vs_gguf *gguf, const char *key, uint32_t fallback,
+                    uint32_t *ret, struct vs_error *err)
 {
     const struct vs_gguf_kv *kv = vs_gguf_find(gguf, key);
     int64_t id;
     if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &id)))
         return vs_error_set(err, VS_E_MALFORMED, "%s is not a token id", key);
     if (kv && id == -1)
-        *io = VS_NO_ID;
+        *ret = VS_NO_ID;
     else if (kv && id >= 0 && id < t->vocab.n)
-        *io = (uint32_t)id;
-    if (*io != VS_NO_ID && *io >= t->vocab.n)
-        *io = VS_NO_ID;
+        *ret = (uint32_t)id;
+    else
+        *ret = family_id(t, fallback);
     return VS_OK;
 }
 
-static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, uint32_t *ret_eot, uint32_t *ret_eom,
-                     struct vs_error *err)
+static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
 {
-    *ret_eot = *ret_eom = VS_NO_ID;
-    t->bos = t->family->bos;
-    t->eos = t->family->eos;
-    t->unk = t->family->unk;
-    t->sep = VS_NO_ID;
-    const struct { const char *key; uint32_t *id; } ids[] = {
-        { "tokenizer.ggml.bos_token_id", &t->bos },         { "tokenizer.ggml.eos_token_id", &t->eos },
-        { "tokenizer.ggml.unknown_token_id", &t->unk },     { "tokenizer.ggml.seperator_token_id", &t->sep },
-        { "tokenizer.ggml.eot_token_id", ret_eot },         { "tokenizer.ggml.eom_token_id", ret_eom },
+    const struct vs_family *f = t->family;
+    const struct { const char *key; uint32_t fallback, *id; } ids[] = {
+        { "tokenizer.ggml.bos_token_id", f->bos, &t->bos },
+        { "tokenizer.ggml.eos_token_id", f->eos, &t->end[VS_END_EOS] },
+        { "tokenizer.ggml.unknown_token_id", f->unk, &t->unk },
+        { "tokenizer.ggml.seperator_token_id", VS_NO_ID, &t->sep },
+        { "tokenizer.ggml.eot_token_id", VS_NO_ID, &t->end[VS_END_EOT] },
+        { "tokenizer.ggml.eom_token_id", VS_NO_ID, &t->end[VS_END_EOM] },
+        { "tokenizer.ggml.fim_pad_token_id", VS_NO_ID, &t->end[VS_END_FIM_PAD] },
+        { "tokenizer.ggml.fim_rep_token_id", VS_NO_ID, &t->end[VS_END_FIM_REPOSITORY] },
+        { "tokenizer.ggml.fim_sep_token_id", VS_NO_ID, &t->end[VS_END_FIM_FILE] },
     };
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
-        int r = token_id(t, gguf, ids[i].key, ids[i].id, err);
+        int r = token_id(t, gguf, ids[i].key, ids[i].fallback, ids[i].id, err);
         if (r != VS_OK)
             return r;
     }
@@ -233,14 +247,13 @@ int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, s
     struct vs_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return vs_error_set(err, VS_E_NOMEM, "no memory for a tokenizer");
-    uint32_t eot, eom;
     int r = choose_family(t, gguf, err);
     if (r == VS_OK)
         r = vs_vocab_load(t, gguf, err);
     if (r == VS_OK)
-        r = load_keys(t, gguf, &eot, &eom, err);
+        r = load_keys(t, gguf, err);
     if (r == VS_OK) {
-        settle_ends(t, eot, eom);
+        settle_ends(t);
         settle_phi3(t, gguf);
         r = vs_vocab_index(&t->vocab, err);
     }
@@ -351,7 +364,7 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
     size_t start = ids->n;
     bool special = flags & VS_ENCODE_ADD_SPECIAL;
     uint32_t bos = special && t->add_bos ? t->bos : VS_NO_ID;
-    const uint32_t at_end[] = { special && t->add_eos ? t->eos : VS_NO_ID, special && t->add_sep ? t->sep : VS_NO_ID };
+    const uint32_t at_end[] = { special && t->add_eos ? t->end[VS_END_EOS] : VS_NO_ID, special && t->add_sep ? t->sep : VS_NO_ID };
 
     r = vs_encoder_init(&e, t, n, ids, err);
     e.base = text;
@@ -388,7 +401,7 @@ uint32_t vs_tokenizer_bos(const struct vs_tokenizer *t)
 
 uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t)
 {
-    return t->eos;
+    return t->end[VS_END_EOS];
 }
 
 uint32_t vs_tokenizer_unk(const struct vs_tokenizer *t)

@@ -39,7 +39,7 @@ static int load_types(struct vs_vocab *v, const struct vs_gguf *gguf, struct vs_
     if (r != VS_OK)
         return r;
     for (uint32_t i = 0; i < v->n; i++) {
-        int64_t type = VS_PIECE_NORMAL;
+        int64_t type = VS_PIECE_UNDEFINED;   /* the file doesn't say */
         if (kv && !vs_gguf_int(kv, i, &type))
             return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not integers", key, vs_gguf_type_name(kv->elem_type));
         if (type < VS_PIECE_UNDEFINED || type > VS_PIECE_BYTE)

@@ -253,7 +253,7 @@ static char *read_file(const char *path, size_t *ret_n)
     return data;
 }
 
-/* The lines of mixed.txt, then runs of nine lines, as tools/golden_pretok.py takes them. */
+/* The lines of mixed.txt and edges.txt, then runs of nine lines, as tools/golden_pretok.py takes them. */
 static size_t texts_of(char *text, size_t n, const char **start, size_t *length, size_t cap)
 {
     size_t n_lines = 0;
@@ -283,9 +283,16 @@ static void test_pretok_golden(void **state)
     static size_t length[MAX_TEXTS];
     static bool skipped[MAX_TEXTS];
     size_t n_text, n_golden;
-    char *text = read_file(TEST_DIR "/golden/tokenizer/mixed.txt", &n_text);
-    char *golden = read_file(TEST_DIR "/golden/tokenizer/pretok.txt", &n_golden);
-    size_t n = texts_of(text, n_text, start, length, MAX_TEXTS);
+    char *mixed = read_file(TEST_DIR "/golden/tokenizer/mixed.txt", &n_text);
+    char *edges = read_file(TEST_DIR "/golden/tokenizer/edges.txt", &n_golden);
+    struct vs_buf both = { 0 };
+    vs_buf_add(&both, mixed, n_text);
+    vs_buf_char(&both, '\n');
+    vs_buf_add(&both, edges, n_golden);
+    free(mixed);
+    free(edges);
+    char *text = both.data, *golden = read_file(TEST_DIR "/golden/tokenizer/pretok.txt", &n_golden);
+    size_t n = texts_of(text, both.n, start, length, MAX_TEXTS);
     char *save, *row = strtok_r(golden, "\n", &save), *numbers;
     for (char *word = strtok_r(row, " ", &numbers); (word = strtok_r(NULL, " ", &numbers));) {
         size_t i = strtoul(word, NULL, 10);
@@ -314,7 +321,7 @@ static void test_pretok_golden(void **state)
     assert_true(n_rules > 20);
     struct vs_pretok p;
     assert_int_equal(vs_pretok_init(&p, "no-such", 7), VS_E_UNSUPPORTED);
-    free(text);
+    vs_buf_clear(&both);
     free(golden);
 }
 
@@ -423,6 +430,7 @@ static void test_long_words_take_linear_time(void **state)
     add_piece(w, "aa", 1, -1);
     add_piece(w, "aaaa", 1, -2);
     w->n_scores = w->n;
+    w->add_space_prefix = 0;
     struct vocabulary *both[] = { v, w };
     enum { N = 1 << 20 };
     char *s = malloc(N);
@@ -653,16 +661,81 @@ static void test_bos(void **state)
     free(v);
 }
 
+/* What the file declares decides: a spelling makes nothing a control piece and nothing an end. */
+static void test_types_decide(void **state)
+{
+    (void)state;
+    static const char *const spelled[] = { "</s>", "<eos>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<EOT>", "[EOS]", "[PAD]",
+                                           "<|fim_pad|>", "<|return|>", "<|tool_response>", "[e~[" };
+    /*                        type: undefined, normal, unknown, control, user, unused */
+    static const bool end[] = { false, false, false, true, false, false };
+    static const bool control[] = { false, false, true, true, false, false };
+    for (size_t i = 0; i < sizeof spelled / sizeof *spelled; i++)
+        for (int32_t type = 0; type < 6; type++) {
+            struct vocabulary *v = byte_level("gpt-2");
+            uint32_t id = add_piece(v, spelled[i], type, 0);
+            struct vs_tokenizer *t;
+            assert_int_equal(create(v, &t, NULL), VS_OK);
+            assert_int_equal(vs_tokenizer_is_end(t, id), end[type]);
+            assert_int_equal(vs_tokenizer_is_control(t, id), control[type]);
+            struct vs_ids ids = { 0 };
+            encode(t, spelled[i], strlen(spelled[i]), false, 0, &ids);
+            assert_int_equal(ids.id[0] == id, type == 4);
+            vs_ids_clear(&ids);
+            struct vs_buf out = { 0 };
+            vs_tokenizer_decode(t, &id, 1, false, &out, NULL);
+            assert_string_equal(out.data ? out.data : "", control[type] ? "" : spelled[i]);
+            vs_buf_clear(&out);
+            vs_tokenizer_free(t);
+            free(v);
+        }
+    /* a key names an end, whatever its spelling; it is control too unless it is declared to be text */
+    for (int32_t type = 0; type < 6; type++) {
+        struct vocabulary *v = byte_level("gpt-2");
+        v->eos = add_piece(v, "<stop>", type, 0);
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        assert_true(vs_tokenizer_is_end(t, (uint32_t)v->eos));
+        assert_int_equal(vs_tokenizer_is_control(t, (uint32_t)v->eos), type != 1);
+        vs_tokenizer_free(t);
+        free(v);
+    }
+    /* the family's own ids count only where the file has no text there */
+    for (int32_t type = 1; type < 4; type++) {
+        struct vocabulary *v = sentence_piece();
+        v->bos = v->eos = -1;
+        v->type[0] = v->type[1] = v->type[2] = type;
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        assert_int_equal(vs_tokenizer_bos(t), type == 1 ? VS_TOKENIZER_NONE : 1);
+        assert_int_equal(vs_tokenizer_eos(t), type == 1 ? VS_TOKENIZER_NONE : 2);
+        assert_int_equal(vs_tokenizer_is_end(t, 2), type != 1);
+        vs_tokenizer_free(t);
+        free(v);
+    }
+    /* </s> beside the ends of some families is no end, even as a control piece */
+    static const char *const others[] = { "<|tool_response>", "<|plamo:eos|>" };
+    for (size_t i = 0; i < 2; i++) {
+        struct vocabulary *v = byte_level("gpt-2");
+        uint32_t id = add_piece(v, "</s>", 3, 0);
+        add_piece(v, others[i], 3, 0);
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        assert_false(vs_tokenizer_is_end(t, id));
+        assert_true(vs_tokenizer_is_control(t, id));
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
 static void test_harmony_ends(void **state)
 {
     (void)state;
     struct vocabulary *v = byte_level("gpt-4o");
-    uint32_t end = add_piece(v, "<|end|>", 3, 0), other = add_piece(v, "<|im_end|>", 1, 0);
+    uint32_t end = add_piece(v, "<|end|>", 3, 0), channel = add_piece(v, "<|channel|>", 3, 0);
     struct vs_tokenizer *t;
     assert_int_equal(create(v, &t, NULL), VS_OK);
     assert_true(vs_tokenizer_is_end(t, end));
-    assert_true(vs_tokenizer_is_end(t, other));
-    assert_true(vs_tokenizer_is_control(t, other));               /* whatever the file says */
     vs_tokenizer_free(t);
     uint32_t back = add_piece(v, "<|return|>", 3, 0), call = add_piece(v, "<|call|>", 3, 0);
     assert_int_equal(create(v, &t, NULL), VS_OK);
@@ -671,8 +744,8 @@ static void test_harmony_ends(void **state)
     assert_true(vs_tokenizer_is_end(t, back));
     assert_true(vs_tokenizer_is_end(t, call));
     struct vs_buf out = { 0 };
-    vs_tokenizer_decode(t, (uint32_t[]){ end, back }, 2, false, &out, NULL);
-    assert_string_equal(out.data, "<|end|>");
+    vs_tokenizer_decode(t, (uint32_t[]){ channel, end, back }, 3, false, &out, NULL);
+    assert_string_equal(out.data, "<|channel|><|end|>");
     vs_buf_clear(&out);
     vs_tokenizer_free(t);
     free(v);
@@ -826,10 +899,13 @@ static void test_tolerated(void **state)
     add_piece(v, "\xa9", 4, 0);
     uint32_t zz = add_piece(v, "zz", 1, 0);
     add_piece(v, "zz", 1, 0);
+    snprintf(v->piece['y'], MAX_PIECE, "no single byte");
     struct vs_tokenizer *t;
     struct vs_error err = { 0 };
     assert_int_equal(create(v, &t, &err), VS_OK);
     ASSERT_IDS(t, "zzz", false, 0, zz, 'z');
+    ASSERT_IDS(t, "zyzyz", false, 0, zz, 'z');       /* a byte without a piece is not there */
+    assert_ids(t, "yy", false, 0, 0, NULL);
     ASSERT_IDS(t, "\xc3\xa9", true, 0, 0xc3, 0xa9);
     vs_tokenizer_free(t);
     free(v);
@@ -847,6 +923,7 @@ int main(void)
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_no_merge_makes_a_control_piece),
         cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_types_decide),
         cmocka_unit_test(test_harmony_ends),
         cmocka_unit_test(test_streaming),
         cmocka_unit_test(test_leading_space),
