@@ -2,6 +2,7 @@
  *
  * The handlers touch nothing but the mapped page and end the process at once: whatever state the program is in, a
  * store and a system call still work. */
+#include "base/text.h"
 #include "sandbox/internal.h"
 
 #include <errno.h>
@@ -172,19 +173,6 @@ const char *vs_sandbox_call_name(int number)
     return name;
 }
 
-/* Copies untrusted text: one line, no control characters, whatever the other side does to it meanwhile. */
-static void copy_untrusted(char *to, size_t to_bytes, const char *from, size_t from_bytes)
-{
-    size_t i = 0;
-    for (; i + 1 < to_bytes && i < from_bytes; i++) {
-        unsigned char c = (unsigned char)((const volatile char *)from)[i];
-        if (!c)
-            break;
-        to[i] = c < 0x20 || c >= 0x7f ? ' ' : (char)c;
-    }
-    to[i] = 0;
-}
-
 static const struct { int number; const char *text; } signals[] = {
     { SIGSEGV, "it touched memory that is not there (SIGSEGV)" },
     { SIGBUS, "memory error (SIGBUS)" },
@@ -211,7 +199,7 @@ static int explain(const struct vs_last_words *shared, int wait_status, char *te
     char phase[sizeof w.phase + 8] = "";
     if (w.phase[0]) {
         memcpy(phase, " while ", 7);
-        copy_untrusted(phase + 7, sizeof phase - 7, w.phase, sizeof w.phase);
+        vs_text_line(phase + 7, sizeof phase - 7, w.phase, sizeof w.phase);
     }
     if (WIFSIGNALED(wait_status)) {
         int number = WTERMSIG(wait_status);
@@ -224,7 +212,7 @@ static int explain(const struct vs_last_words *shared, int wait_status, char *te
     }
     int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
     if (w.kind == VS_WORDS_TEXT) {
-        copy_untrusted(text, n, w.text, sizeof w.text);
+        vs_text_line(text, n, w.text, sizeof w.text);
         bool known = strcmp(vs_status_name(w.status), "UNKNOWN") != 0 && w.status != VS_OK;
         return known ? w.status : VS_E_DIED;
     }

@@ -4,9 +4,11 @@ who notices. usage: faults.py BIN (holds veritas, veritas-broker, veritas-worker
 import json
 import math
 import os
+import pty
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -101,6 +103,103 @@ class Faults(unittest.TestCase):
     def ps(self, name):
         return next(m for m in json.loads(self.call("ps", "--json")[0])["models"] if m["name"] == name)
 
+    # ---- what must not reach a terminal or a log ----
+
+    STEER = "n\x1b]0;PWN\x07\x1b[31mRED\u009b31mC1\u009d0;x\u009c\nveritas: forged line\r\x7f\u202eBIDI\u2066"
+
+    def name_it(self, path, **strings):
+        """Adds keys to a file that mkmodel made; a last one fills up, so that the data stays aligned."""
+        with open(path, "rb") as f:
+            head, rest = f.read(24), f.read()
+
+        def row(key, value):
+            return b"".join(struct.pack("<Q", len(s)) + s if isinstance(s, bytes) else struct.pack("<I", s)
+                            for s in (key.encode(), 8, value.encode()))
+        rows = b"".join(row(k.replace("__", "."), v) for k, v in strings.items())
+        fill = row("fill", "")
+        rows += row("fill", "x" * (-(len(rows) + len(fill)) % 32))
+        n = struct.unpack_from("<Q", head, 16)[0] + len(strings) + 1
+        with open(path, "wb") as f:
+            f.write(head[:16] + struct.pack("<Q", n) + rows + rest)
+
+    def on_terminal(self, *words):
+        """What a command writes to a terminal (both streams), and its exit status."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execve(VERITAS, ["veritas", *words], dict(self.env, TERM="xterm"))
+        seen = b""
+        try:
+            while True:
+                seen += os.read(fd, 4096)
+        except OSError:
+            pass
+        os.close(fd)
+        return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def assert_harmless(self, seen, our_own=True):
+        if our_own:                      # the progress bar's
+            seen = seen.replace(b"\x1b[K", b"").replace(b"\r", b"")
+        text = seen.decode()             # not UTF-8: an error
+        self.assertEqual([c for c in text if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f" or c in "\u202e\u2066"], [], text)
+        self.assertNotIn("\nveritas: forged", text)
+
+    def test_foreign_text_steers_nothing(self):
+        template = self.dir + "/template"
+        with open(template, "w") as f:
+            f.write("{{ raise_exception('" + self.STEER.replace("\n", "\\n").replace("\r", "\\r") + "') }}")
+        folder = self.dir + "/" + self.STEER.replace("/", "")
+        os.mkdir(folder)
+        path = folder + "/ansi.gguf"
+        self.make(path, "--chat-template", template)
+        self.name_it(path, general__description=self.STEER, **{"general." + self.STEER: self.STEER})
+        shutil.copy(path, self.models + "/ansi.gguf")
+        daemon = self.serve()
+        x = c.Client(self.dir + "/run/s", name=self.STEER[:-1])
+        for words, status in ((["inspect", path], 0), (["inspect", "ansi"], 0), (["load", path], 0), (["ps"], 0), (["ps", "--json"], 0),
+                              (["run", "-m", path, "x"], 2), (["run", "-m", "ansi", "x"], 2), (["run", "-m", self.STEER, "x"], 4),
+                              (["models", "list"], 0), (["models", "path", self.STEER], 4), ([self.STEER], 2), (["run", "--" + self.STEER], 2),
+                              (["unload", self.STEER], 4), (["chat", "-m", path, "--system", self.STEER], 2)):
+            with self.subTest(words=words):
+                if words[0] == "chat":
+                    seen, got = self.call("chat", "-m", path, "--system", self.STEER.replace("\n", ""), text="/system\nhi\n", status=2)[1].encode(), 2
+                else:
+                    seen, got = self.on_terminal(*words)
+                self.assertEqual(got, status, seen)
+                self.assert_harmless(seen)
+        shown = self.on_terminal("ps", "--json")[0]
+        self.assertIn(self.STEER[:-1], [client["name"] for client in json.loads(shown)["clients"]])     # escaped, it is the same JSON
+        x.send(0x7fff, 1)
+        with self.assertRaises(c.Failure):
+            x.event()
+        x.close()
+        self.call("stop")
+        log = daemon.communicate(timeout=20)[1]
+        self.assert_harmless(log, our_own=False)
+        self.assertIn(b"\\x1B[31mRED\\x9B31m", log)      # the broker told whom it refused
+
+    def test_a_name_is_that_of_the_file(self):
+        self.serve()
+        x = c.Client(self.dir + "/run/s")
+        path, link = self.dir + "/a.gguf", self.dir + "/link.gguf"
+        shutil.copy(self.models + "/one.gguf", path)
+        os.symlink(path, link)
+        with open(path, "rb") as f:
+            for name in ("/etc/passwd", self.models + "/one.gguf", "/nowhere\x1b[2J", path + "x", path + "/", "//", self.dir):
+                with self.assertRaises(c.Failure, msg=name) as failure:
+                    x.wait(x.request(c.LOAD, {"model": name}, f.fileno()))
+                self.assertEqual(failure.exception.name, "INVALID", name)
+                self.assertIn("descriptor's file, which the daemon sees as " + path, str(failure.exception))
+        memory = os.memfd_create("model")
+        with open(path, "rb") as f:
+            os.write(memory, f.read())
+        for name in (path, "/memfd:model"):
+            with self.assertRaises(c.Failure):
+                x.wait(x.request(c.LOAD, {"model": name}, os.open(f"/proc/self/fd/{memory}", os.O_RDONLY)))
+        self.assertEqual(json.loads(self.call("ps", "--json")[0])["models"], [])
+        self.assertEqual(x.load_path(path)["name"], path)
+        self.assertEqual(x.load_path(link)["name"], link)       # another name of the same file
+        x.close()
+
     # ---- deaths ----
 
     def test_killed_worker_of_a_daemon(self):
@@ -179,7 +278,11 @@ class Faults(unittest.TestCase):
             with open(self.dir + "/text", "w") as f:
                 f.write("the sky " * 20000)
             p = self.start("logits", "-m", "one", "-o", out, self.dir + "/text")
-            self.wait_for(lambda: os.path.exists(out) and os.path.getsize(out) > 1000)
+            def written():              # into a file that has no name yet
+                fds = f"/proc/{p.pid}/fd/"
+                return any(self.dir in os.readlink(fds + n) and os.stat(fds + n).st_size > 1000 for n in os.listdir(fds) if int(n) > 2
+                           and os.readlink(fds + n).startswith("/"))
+            self.wait_for(written)
             p.send_signal(number)
             p.communicate(timeout=10)
             self.assertEqual((p.returncode, os.path.exists(out)), (6, False))
@@ -354,7 +457,8 @@ class Faults(unittest.TestCase):
         with open(self.models + "/damaged.gguf", "wb") as f:
             f.write(b"GGUF\x03")
         self.call("run", "-m", "one", "--raw", "-n", "1", "x", status=0)
-        self.call("logits", "-m", "one", "--tokens", "1,2", "-o", "/nowhere/x.npy", status=1)
+        self.call("logits", "-m", "one", "--tokens", "1,2", "-o", "/nowhere/x.npy", status=4)
+        self.call("logits", "-m", "one", "--tokens", "1,2", "-o", "/dev/full", status=1)
         self.call("run", "-m", "one", "--temp", "nan", "x", status=2)
         self.call("run", "-m", "one", "--logit-bias", "99999=1", "x", status=2)
         self.call("run", "-m", "damaged", "x", status=3)
@@ -390,4 +494,4 @@ class Faults(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -603,7 +603,7 @@ static void test_explanations(void **state)
         { { "cut", die_cut, WORKS, 0, false }, VS_E_MALFORMED, "cut while it was being read while loading the model" },
         { { "null", die_null, WORKS, 0, true }, VS_E_DIED, "SIGSEGV" },
         { { "abort", die_abort, WORKS, 0, true }, VS_E_DIED, "SIGABRT" },
-        { { "said", die_said, WORKS, 0, false }, VS_E_MALFORMED, "tensor 3 lies  [31mpast the end" },
+        { { "said", die_said, WORKS, 0, false }, VS_E_MALFORMED, "tensor\\x0A3 lies \\x1B[31mpast the end" },
         { { "quiet", die_quietly, WORKS, 0, false }, VS_E_DIED, "exit code 9" },
         { { "open", try_open, WORKS, 0, false }, VS_E_DIED, "tried the system call openat (" },
         { { "exec", try_exec, WORKS, 0, false }, VS_E_DIED, "forbidden system call" },

@@ -2,6 +2,7 @@
 #include "prog/broker/broker.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "ipc/json.h"
 #include "sandbox/sandbox.h"
 
@@ -24,16 +25,12 @@ void broker_log(const char *format, ...)
 {
     if (quiet)
         return;
-    char line[1400];
+    char text[1400], line[2800];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(line, sizeof line - 1, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    size_t length = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)line[i] < 32 || line[i] == 127)
-            line[i] = ' ';              /* parts of it come from outside */
-    line[length] = 0;
+    vs_text_line(line, sizeof line, text, sizeof text);     /* parts of it come from outside */
     fprintf(stderr, "broker: %s\n", line);
 }
 

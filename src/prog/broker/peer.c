@@ -126,11 +126,9 @@ static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
     }
     json_int_t version = json_integer_value(json_object_get(hello, "protocol"));
     const char *name = json_string_value(json_object_get(hello, "client"));
-    size_t n = 0;
-    for (; name && name[n] && n < sizeof p->name - 1; n++)
-        p->name[n] = name[n] >= 32 && name[n] < 127 ? name[n] : '?';
-    if (n)
-        p->name[n] = 0;
+    if (name && *name)
+        snprintf(p->name, sizeof p->name, "%.*s", (int)(sizeof p->name - 1), name);
+    p->name[vs_utf8_valid(p->name, strlen(p->name))] = 0;      /* cut within a character */
     json_decref(hello);
     if (version != VS_PROTOCOL_VERSION) {
         char text[96];

@@ -18,7 +18,7 @@ static void print_row(const json_t *row)
         squares += d * d;
     }
     const char *test = json_string_value(json_object_get(row, "test"));
-    printf("%-10s %8lld %14.2f %10.2f\n", test ? test : "-", (long long)json_integer_value(json_object_get(row, "depth")), mean,
+    printf("%-10s %8lld %14.2f %10.2f\n", vs_shown(test).text, (long long)json_integer_value(json_object_get(row, "depth")), mean,
            n > 1 ? sqrt(squares / (double)(n - 1)) : 0);
 }
 

@@ -127,12 +127,18 @@ static void on_clear(struct chat *c, const char *rest)
     free(system);
 }
 
+static void show_system(const char *text)
+{
+    vs_text_print(stderr, text, strlen(text), VS_TEXT_LINES);
+    fputc('\n', stderr);
+}
+
 static void on_system(struct chat *c, const char *rest)
 {
     if (rest[0])
         begin(c, rest);
     else
-        fprintf(stderr, "%s\n", system_of(c) ? system_of(c) : "(no system message)");
+        show_system(system_of(c) ? system_of(c) : "(no system message)");
 }
 
 static void on_save(struct chat *c, const char *rest)
@@ -258,7 +264,7 @@ int vs_command_chat(const struct vs_args *args)
         if (!vs_args_given(args, VS_OPT_NO_HISTORY) && vs_history_open(&c.history, &err) != VS_OK)
             vs_fail(&err);
         c.editor = vs_editor_open(&c.history);
-        fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", c.session.model);
+        fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", vs_shown(c.session.model).text);
     }
     while (!c.leave && status == 0) {
         bool open = false;

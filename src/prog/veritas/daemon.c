@@ -37,10 +37,9 @@ int vs_command_stop(const struct vs_args *args)
     return rc == VS_OK || rc == VS_E_DIED ? 0 : vs_fail(&err);
 }
 
-static const char *text_of(const json_t *object, const char *key)
+static struct vs_shown text_of(const json_t *object, const char *key)
 {
-    const char *s = json_string_value(json_object_get(object, key));
-    return s ? s : "-";
+    return vs_shown(json_string_value(json_object_get(object, key)));
 }
 
 /* "level 5: seccomp, Landlock ABI 7, namespaces user net pid mnt ipc", and what is missing. */
@@ -62,9 +61,9 @@ static void sandbox_text(const json_t *sandbox, struct vs_buf *ret)
     if (json_is_true(json_object_get(sandbox, "empty_root")))
         vs_buf_str(ret, ", empty root");
     json_array_foreach(namespaces, i, name)
-        vs_buf_printf(ret, "%s%s", i ? " " : ", namespaces ", json_string_value(name) ? json_string_value(name) : "?");
+        vs_buf_printf(ret, "%s%s", i ? " " : ", namespaces ", vs_shown(json_string_value(name)).text);
     if (missing && missing[0])
-        vs_buf_printf(ret, "; missing: %s", missing);
+        vs_buf_printf(ret, "; missing: %s", vs_shown(missing).text);
 }
 
 /* Resident memory of a worker, 0 when it cannot be told: the daemon may run in a container, under other numbers. */
@@ -105,7 +104,7 @@ int vs_command_ps(const struct vs_args *args)
         return 0;
     }
     sandbox_text(json_object_get(result, "sandbox"), &sandbox);
-    printf("%s, up %.0f s\nbroker sandbox %s\n", text_of(result, "server"),
+    printf("%s, up %.0f s\nbroker sandbox %s\n", text_of(result, "server").text,
            json_number_value(json_object_get(result, "uptime_ms")) / 1000, sandbox.data ? sandbox.data : "-");
     json_t *models = json_object_get(result, "models"), *clients = json_object_get(result, "clients");
     if (json_array_size(models) == 0)
@@ -118,12 +117,12 @@ int vs_command_ps(const struct vs_args *args)
         char megabytes[32];
         snprintf(megabytes, sizeof megabytes, memory > 0 ? "%.1f" : "-", memory / 1e6);
         sandbox_text(json_object_get(model, "sandbox"), &sandbox);
-        printf("%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  %s\n", text_of(model, "name"), text_of(model, "state"),
+        printf("%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  %s\n", text_of(model, "name").text, text_of(model, "state").text,
                number_of(model, "pid"), megabytes, number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"),
                number_of(model, "restarts"), sandbox.data ? sandbox.data : "-");
     }
     json_array_foreach(clients, i, client)
-        printf("client %s, pid %lld, requests under way: %lld\n", text_of(client, "name"), number_of(client, "pid"),
+        printf("client %s, pid %lld, requests under way: %lld\n", text_of(client, "name").text, number_of(client, "pid"),
                number_of(client, "requests"));
     vs_buf_clear(&sandbox);
     json_decref(result);

@@ -224,9 +224,9 @@ int vs_command_doctor(const struct vs_args *args)
         json_array_foreach(json_object_get(all, "checks"), i, check) {
             bool ok = json_is_true(json_object_get(check, "ok"));
             printf("%-4s %-20s %s\n", ok ? "ok" : "-", json_string_value(json_object_get(check, "name")),
-                   json_string_value(json_object_get(check, "value")));
+                   vs_shown(json_string_value(json_object_get(check, "value"))).text);
             if (!ok)
-                printf("     %-20s %s\n", "", json_string_value(json_object_get(check, "advice")));
+                printf("     %-20s %s\n", "", vs_shown(json_string_value(json_object_get(check, "advice"))).text);
         }
     }
     json_decref(all);

@@ -1,7 +1,7 @@
 /* prog/veritas/inspect.c - `veritas inspect`: what the worker says of a file, for people.
  *
  * The object is printed as it comes: scalars as `key: value`, lists of objects as tables, long lists by their beginning,
- * long texts whole and indented. Strings come out of a file that nobody trusts, so control characters are shown.
+ * templates whole and indented. Strings come out of a file that nobody trusts: base/text.h shows them.
  */
 #include "prog/veritas/command.h"
 #include "prog/veritas/session.h"
@@ -11,34 +11,28 @@
 
 enum { LIST_SHOWN = 8 };
 
-static void print_text(const char *s, size_t n, int indent)
+/* A chat template is read here, so its lines stay lines; any other text is one. */
+static void print_lines(const char *s, size_t n, int indent)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '\n')
-            printf("\n%*s", indent, "");
-        else if (c == '\t')
-            putchar(c);
-        else if (c < 0x20 || c == 0x7f)
-            printf("\\x%02X", c);
-        else if (c == 0xC2 && i + 1 < n && (unsigned char)s[i + 1] < 0xA0)
-            printf("\\u%04X", (unsigned char)s[++i]);
-        else
-            putchar(c);
+    for (const char *end = s + n, *line = s; line <= end; ) {
+        const char *stop = memchr(line, '\n', (size_t)(end - line));
+        vs_text_print(stdout, line, (size_t)((stop ? stop : end) - line), VS_TEXT_LINES);
+        if (!stop)
+            return;
+        printf("\n%*s", indent, "");
+        line = stop + 1;
     }
 }
 
-static void print_scalar(const json_t *value, int indent)
+static void print_word(const char *s, size_t n)
+{
+    vs_text_print(stdout, s, n, VS_TEXT_LINE);
+}
+
+static void print_scalar(const json_t *value)
 {
     switch (json_typeof(value)) {
-    case JSON_STRING: {
-        const char *s = json_string_value(value);
-        size_t n = json_string_length(value);
-        if (memchr(s, '\n', n))
-            printf("\n%*s", indent + 2, "");
-        print_text(s, n, indent + 2);
-        break;
-    }
+    case JSON_STRING: print_word(json_string_value(value), json_string_length(value)); break;
     case JSON_INTEGER: printf("%lld", (long long)json_integer_value(value)); break;
     case JSON_REAL: printf("%.9g", json_real_value(value)); break;
     case JSON_TRUE: printf("yes"); break;
@@ -47,7 +41,16 @@ static void print_scalar(const json_t *value, int indent)
     }
 }
 
-static void print_value(const char *key, json_t *value, int indent);
+static void print_flat(const char *key, const json_t *value, int indent)
+{
+    const char *s = json_string_value(value);
+    if (s && strchr(s, '\n') && strstr(key, "chat_template")) {
+        printf("\n%*s", indent + 2, "");
+        print_lines(s, json_string_length(value), indent + 2);
+    } else {
+        print_scalar(value);
+    }
+}
 
 static bool is_flat(const json_t *value)
 {
@@ -61,7 +64,7 @@ static void print_list(const json_t *list)
     for (size_t i = 0; i < n && i < LIST_SHOWN; i++) {
         printf(i ? ", " : "");
         if (is_flat(json_array_get(list, i)))
-            print_scalar(json_array_get(list, i), 0);
+            print_scalar(json_array_get(list, i));
         else if (json_is_array(json_array_get(list, i)))
             print_list(json_array_get(list, i));
         else
@@ -97,15 +100,16 @@ static void print_table(const json_t *list, int indent)
         json_object_foreach(row, key, value) {
             int width = strcmp(key, "name") == 0 ? widest : 8;
             if (json_is_string(value)) {
-                print_text(json_string_value(value), json_string_length(value), indent);
+                print_word(json_string_value(value), json_string_length(value));
                 int pad = width - (int)json_string_length(value);
                 printf("%*s", pad > 0 ? pad + 2 : 2, "");
             } else if (json_is_array(value)) {
                 print_list(value);
                 printf("  ");
             } else {
-                printf("%s ", key);
-                print_scalar(value, 0);
+                print_word(key, strlen(key));
+                putchar(' ');
+                print_scalar(value);
                 printf("  ");
             }
         }
@@ -118,13 +122,13 @@ static void print_value(const char *key, json_t *value, int indent)
     const char *inner;
     json_t *item;
     printf("%*s", indent, "");
-    print_text(key, strlen(key), indent);
+    print_word(key, strlen(key));
     printf(":");
     json_t *head = json_object_get(value, "head"), *count = json_object_get(value, json_is_array(head) ? "count" : "bytes");
     if (head && json_is_integer(count)) {
         /* the beginning of something long */
         printf(" ");
-        json_is_array(head) ? print_list(head) : print_scalar(head, indent);
+        json_is_array(head) ? print_list(head) : print_flat(key, head, indent);
         printf(" (%lld %s in all)\n", (long long)json_integer_value(count), json_is_array(head) ? "elements" : "bytes");
     } else if (json_is_integer(value) && is_bytes(key) && json_integer_value(value) >= 1000000) {
         printf(" %lld (%.1f MB)\n", (long long)json_integer_value(value), (double)json_integer_value(value) / 1e6);
@@ -140,7 +144,7 @@ static void print_value(const char *key, json_t *value, int indent)
         printf("\n");
     } else {
         printf(" ");
-        print_scalar(value, indent);
+        print_flat(key, value, indent);
         printf("\n");
     }
 }

@@ -187,7 +187,7 @@ int vs_command_models_list(const struct vs_args *args)
             json_array_append_new(rows, row_json(list[i].name, vs_model_path(list[i].name, path, sizeof path, NULL) == VS_OK ? path : "",
                                                  list[i].bytes, known));
         } else {
-            printf("%-32s %8.1f MB  %s%s%s\n", list[i].name, (double)list[i].bytes / 1e6, known ? known->title : "",
+            printf("%-32s %8.1f MB  %s%s%s\n", vs_shown(list[i].name).text, (double)list[i].bytes / 1e6, known ? known->title : "",
                    known ? "; licence: " : "", known ? known->licence : "");
         }
     }
@@ -233,7 +233,8 @@ int vs_command_models_path(const struct vs_args *args)
             return vs_fail(&err);
         }
     }
-    printf("%s\n", path);
+    vs_answer(path, strlen(path));
+    putchar('\n');
     return 0;
 }
 

@@ -22,6 +22,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
@@ -35,6 +37,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,7 +52,7 @@ enum { MAX_WORKERS = 32, MAX_MESSAGE = 64 << 10, HIGH_FD = 32, MIN_FILES = 128, 
 
 struct worker {
     uint64_t id;                        /* the broker's; 0 = free */
-    char path[1024];
+    char path[PATH_MAX];
     int file;
     struct stat st;
     char *settings;
@@ -393,13 +396,39 @@ static struct worker *worker_find(struct supervisor *s, uint64_t id)
     return NULL;
 }
 
+/* Does a client's path name the file of its descriptor? The kernel says what the file is called, without touching a file system
+ * that may hang. Where the client means the same file by another name (a link), the name was looked up a moment ago by its open,
+ * so what the kernel remembers is enough: nothing else is asked. */
+static bool is_named(const char *path, int fd, char *ret_kernel, size_t n)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, ret_kernel, n - 1);
+    ret_kernel[length < 0 ? 0 : length] = 0;
+    if (strcmp(path, ret_kernel) == 0)
+        return true;
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED };
+    int other = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    struct stat a, b;
+    bool same = other >= 0 && fstat(other, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    if (other >= 0)
+        close(other);
+    return same;
+}
+
 /* A client's own descriptor, or NAME.gguf of the model directory. Returns the descriptor, -1 and err. */
 static int open_model(struct supervisor *s, const char *model, int fd, struct worker *w, struct vs_error *err)
 {
     if (fd >= 0) {
         int flags = fcntl(fd, F_GETFL);
+        char kernel[sizeof w->path];
         if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || (flags & O_PATH)) {
             vs_error_set(err, VS_E_INVALID, "the model's descriptor is not open for reading only");
+            return -1;
+        }
+        if (!is_named(model, fd, kernel, sizeof kernel)) {
+            vs_error_set(err, VS_E_INVALID, "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
+                         model, kernel[0] ? kernel : "one without a name");
             return -1;
         }
         snprintf(w->path, sizeof w->path, "%s", model);

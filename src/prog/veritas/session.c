@@ -76,9 +76,6 @@ static void show_progress(struct vs_session *s, const json_t *event)
     if (what && strncmp(what, s->what, sizeof s->what - 1) != 0) {
         vs_progress_end(&s->progress);
         snprintf(s->what, sizeof s->what, "%s", what);
-        for (char *c = s->what; *c; c++)
-            if ((unsigned char)*c < 0x20 || *c == 0x7f)
-                *c = '?';
         s->progress = (struct vs_progress){ .what = s->what };
     }
     json_int_t done = json_integer_value(json_object_get(event, "done")), total = json_integer_value(json_object_get(event, "total"));

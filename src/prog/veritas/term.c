@@ -20,17 +20,14 @@ bool vs_color(int fd)
 
 void vs_say(const char *format, ...)
 {
-    char text[1024];
+    char text[1024], line[2048];
     va_list list;
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    /* Texts quote words from files and peers: nothing of them may steer the terminal. */
-    for (char *c = text; *c; c++)
-        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
-            *c = '?';
+    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
     fflush(stdout);
-    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", text);
+    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
 }
 
 int vs_fail(const struct vs_error *err)
@@ -80,6 +77,7 @@ void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
     p->shown_ns = now;
     p->shown_percent = percent;
     char count[80], a[24], b[24];
+    struct vs_shown what = vs_shown(p->what);
     if (p->bytes) {
         format_bytes((double)done, a, sizeof a);
         format_bytes((double)total, b, sizeof b);
@@ -89,17 +87,17 @@ void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
     }
     snprintf(count, sizeof count, total ? "%s of %s" : "%s", a, b);
     if (!bar) {
-        fprintf(stderr, total ? "%s: %s, %u %%\n" : "%s: %s\n", p->what, count, percent);
+        fprintf(stderr, total ? "%s: %s, %u %%\n" : "%s: %s\n", what.text, count, percent);
         return;
     }
     struct winsize size;
     int columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
-    int room = columns - (int)strlen(p->what) - (int)strlen(count) - 12;
+    int room = columns - (int)strlen(what.text) - (int)strlen(count) - 12;
     char cells[64] = "";
     int n = room > 40 ? 40 : room;
     for (int i = 0; i < n && total; i++)
         cells[i] = i < n * (int)percent / 100 ? '#' : '.';
-    fprintf(stderr, "\r\033[K%s %s %3u %% %s", p->what, cells, percent, count);
+    fprintf(stderr, "\r\033[K%s %s %3u %% %s", what.text, cells, percent, count);
     fflush(stderr);
 }
 
@@ -112,25 +110,22 @@ void vs_progress_end(struct vs_progress *p)
 
 int vs_answer(const char *text, size_t n)
 {
-    if (!isatty(1)) {
+    if (isatty(1))
+        vs_text_print(stdout, text, n, VS_TEXT_LINES);
+    else
         fwrite(text, 1, n, stdout);
-        return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
-    }
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
-            printf("\\x%02X", c);
-        else if (c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0)   /* C1 controls: some terminals obey them */
-            printf("\\x%02X", (unsigned char)text[++i]);
-        else
-            putchar(c);
-    }
     return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
 }
 
 int vs_answer_json(const json_t *value, size_t flags)
 {
-    int rc = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(12));
+    char *text = isatty(1) ? json_dumps(value, flags | JSON_REAL_PRECISION(12)) : NULL;
+    int rc = 0;
+    if (text)
+        vs_text_print(stdout, text, strlen(text), VS_TEXT_JSON);
+    else
+        rc = json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(12));
+    free(text);
     putchar('\n');
     return rc;
 }

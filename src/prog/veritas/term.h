@@ -6,6 +6,7 @@
 #ifndef VS_VERITAS_TERM_H
 #define VS_VERITAS_TERM_H
 #include "base/status.h"
+#include "base/text.h"                /* what every message and table goes through */
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "veritas: " and the message and a newline, on stderr. */
+/* "veritas: " and the message and a newline, on stderr; one line, whatever words of others it quotes (base/text.h). */
 void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* vs_say of err->text; returns the exit status that belongs to err->code (1 when that is VS_OK). */
@@ -35,8 +36,8 @@ struct vs_progress {
 void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total);
 void vs_progress_end(struct vs_progress *p); /* removes the bar; harmless when nothing was shown */
 
-/* Text of a model for a terminal: control characters other than newline and tab are shown as \xNN, so that a model
- * cannot send escape sequences. Elsewhere bytes go out as they are. */
+/* Text of a model: shown by base/text.h where stdout is a terminal, so that a model cannot send escape sequences; exactly
+ * its bytes elsewhere. */
 int vs_answer(const char *text, size_t n);
 /* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all digits. */
 int vs_answer_json(const json_t *value, size_t flags);
