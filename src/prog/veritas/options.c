@@ -146,8 +146,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
 
     [VS_OPT_FROM] = { .name = "from", .type = VS_TYPE_PATH, .value = "DIR", .commands = C(MODELS_PULL),
         .help = "Take the packages from the directory DIR instead of the network (air-gapped sites)." },
-    [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(UNLOAD),
-        .help = "Replace a model that is there; unload one that is answering." },
+    [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
+        .help = "Replace a model that is there; write down what is there; unload one that is answering." },
     [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",
         .preset = "$VERITAS_SOCKET, else $XDG_RUNTIME_DIR/veritas/veritas.sock", .commands = DAEMON | C(SERVE) | C(DOCTOR),
         .help = "Socket of the daemon." },

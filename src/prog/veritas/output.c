@@ -7,13 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int fail(const struct vs_output *o, int number, struct vs_error *err)
 {
     const char *name = strcmp(o->path, "-") == 0 ? "to standard output" : o->path;
-    int code = number == ENOENT || number == ENOTDIR ? VS_E_NOT_FOUND : number == EACCES || number == EPERM ? VS_E_DENIED : VS_E_SYSTEM;
+    int code = number == ENOENT || number == ENOTDIR ? VS_E_NOT_FOUND : number == EACCES || number == EPERM ? VS_E_DENIED
+        : VS_E_SYSTEM;
     return vs_error_set(err, code, "cannot write %s: %s", name, strerror(number));
 }
 
@@ -107,6 +110,21 @@ bool vs_output_write_at(struct vs_output *o, uint64_t offset, const void *data, 
     return vs_output_write(o, data, n);
 }
 
+int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct vs_error *err)
+{
+    struct statvfs disk;
+    struct rlimit size;
+    uint64_t room = fstatvfs(fd, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : UINT64_MAX, need = to - from;
+    if ((getrlimit(RLIMIT_FSIZE, &size) == 0 && to > size.rlim_cur) || to > INT64_MAX)
+        return vs_error_set(err, VS_E_LIMIT, "%s has %.1f MB, and no file may be as large here (ulimit -f)", what,
+                            (double)to / 1e6);
+    if (room >= need && (need == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)need) == 0
+                         || (errno != ENOSPC && errno != EDQUOT)))
+        return VS_OK;
+    return vs_error_set(err, VS_E_LIMIT, "%s needs %.1f MB more space and the disk has no room for it (%.1f MB are free); make room "
+                        "or set VERITAS_MODELS", what, (double)need / 1e6, (double)room / 1e6);
+}
+
 static bool copy_to_stream(struct vs_output *o)
 {
     static char block[1 << 16];
@@ -124,8 +142,10 @@ static bool take_place(struct vs_output *o)
     char unnamed[64];
     if (fsync(o->fd) < 0)
         return false;
+    snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", o->fd);
+    if (o->exclusive)
+        return linkat(AT_FDCWD, unnamed, AT_FDCWD, o->target, AT_SYMLINK_FOLLOW) == 0;
     if (!o->beside[0]) {
-        snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", o->fd);
         if (!name_beside(o))
             return false;
         if (linkat(AT_FDCWD, unnamed, AT_FDCWD, o->beside, AT_SYMLINK_FOLLOW) < 0) {

