@@ -260,7 +260,7 @@ int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, 
 {
     struct vs_model *m = s->model;
     if (n > m->config.context - s->n_tokens)
-        return vs_error_set(err, VS_E_CONTEXT, "%zu tokens do not fit into the context of %u (--ctx, or a shorter prompt)",
+        return vs_error_set(err, VS_E_CONTEXT, "%zu tokens do not fit into the context of %u",
                             s->n_tokens + n, m->config.context);
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->graph.n_vocab)

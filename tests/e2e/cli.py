@@ -262,6 +262,64 @@ class Run(Case):
         self.run_it("run", "-m", "name", "-f", self.dir + "/f", "word")
         self.assertEqual(self.daemon.requests[-1][1]["prompt"], "word\nfile")
 
+    def test_every_part_of_a_prompt_counts(self):
+        for name, text in (("one", "1st"), ("two", "2nd\n"), ("none", "")):
+            with open(self.dir + "/" + name, "w") as f:
+                f.write(text)
+        one, two, none = ("-f" + self.dir + "/" + name for name in ("one", "two", "none"))
+        for words, text, prompt in (
+                (["say", "it"], "piped\n", "say it\npiped\n"), (["say"], "", "say"), (["say\n"], "piped", "say\npiped"),
+                ([one, two], None, "1st\n2nd\n"), ([two, one, "say"], None, "say\n2nd\n1st"), ([none, one, none], None, "1st"),
+                ([one, "say"], "piped", "say\n1st\npiped"), (["-f-", one, "say"], "piped", "say\npiped\n1st"), ([one, one], None, "1st\n1st")):
+            _, err = self.run_it("run", "-m", "name", *words, text=text)
+            self.assertEqual(self.daemon.requests[-1][1]["prompt"], prompt, words)
+            self.assertNotIn("waiting", err)
+        with open(self.dir + "/two") as f:                              # a file as standard input
+            subprocess.run([VERITAS, "run", "-m", "name", "say"], stdin=f, env=self.env, capture_output=True, check=True)
+        self.assertEqual(self.daemon.requests[-1][1]["prompt"], "say\n2nd\n")
+        self.assertIn("byte 6", self.run_it("run", "-m", "name", "words", text=b"\xff", status=3)[1])
+        slow = subprocess.run(["sh", "-c", '(sleep 1.5; echo late) | "$0" run -m name say', VERITAS], env=self.env, capture_output=True, check=True)
+        self.assertIn(b"waiting for standard input", slow.stderr)
+        self.assertEqual(self.daemon.requests[-1][1]["prompt"], "say\nlate\n")
+        silent, end = os.pipe()                                         # a pipe that nobody writes to or closes
+        done = subprocess.run([VERITAS, "run", "-m", "name", "say"], stdin=silent, env=self.env, capture_output=True, timeout=30)
+        os.close(silent)
+        os.close(end)
+        self.assertEqual((done.returncode, self.daemon.requests[-1][1]["prompt"]), (0, "say"))
+        self.assertIn(b"nothing came on standard input in 10 seconds", done.stderr)
+
+    def test_seed_random(self):
+        _, err = self.run_it("run", "-m", "name", "--seed", "random", "x")
+        seed = self.daemon.requests[-1][1]["sampling"]["seed"]
+        self.assertIn(f"veritas: --seed {seed}\n", err)
+        self.run_it("run", "-m", "name", "--seed=random", "x")
+        self.assertNotEqual(self.daemon.requests[-1][1]["sampling"]["seed"], seed)
+        self.assertIn("or random", self.run_it("run", "-m", "name", "--seed", "chance", "x", status=2)[1])
+
+    def test_answers_that_are_cut_or_empty_are_named(self):
+        def status(limit):
+            return lambda r: [complete(models=[dict(name="other", facts=dict(context=1, context_limit=9)),
+                                               dict(name="name", facts=dict(context=64, context_limit=limit))])]
+
+        def answer(reason, text="Hello"):
+            return lambda r: [token(1, text), complete(text=text, tokens=[1], prompt_tokens=[1], finish_reason=reason)]
+        for words, limit, reason, text, said in (
+                ([], 128, "length", "Hello", "the answer is cut: the context is full; a larger --ctx (up to 128) makes room"),
+                ([], 64, "length", "Hello", "the answer is cut: the context is full; the model was made for no more"),
+                (["-n2"], 64, "length", "Hello", "the answer is cut"), (["-n1"], 64, "length", "Hello", None), ([], 64, "stop", "Hello", None),
+                ([], 64, "stop", " \n", "the answer is empty: the model ended it at once"), (["--stop=a"], 64, "stop", "", "the model or a --stop ended it"),
+                (["-n0"], 64, "length", "", None)):
+            self.daemon.answers.update(status=status(limit), generate=answer(reason, text))
+            for json_too in ([], ["--json"]):
+                _, err = self.run_it("run", "-m", "name", *words, *json_too, "x")
+                self.assertIn(said, err) if said else self.assertEqual(err, "")
+                self.assertLessEqual(err.count("\n"), 1)
+        for limit, said in ((64, "is full; the model was made for no more"), (65, "is full; a larger --ctx (up to 65) makes room")):
+            self.daemon.answers.update(status=status(limit), generate=lambda r: [error("CONTEXT", "it is full")])
+            self.assertIn(said, self.run_it("run", "-m", "name", "x", status=5)[1])
+        self.daemon.answers.update(chat=answer("length"), load=lambda r: [complete()])
+        self.assertIn("is full; /clear forgets what was said; a larger --ctx (up to 65)", self.run_it("chat", "-m", "name", text="x\n")[1])
+
     def test_bad_prompts(self):
         self.assertIn("byte 1", self.run_it("run", "-m", "name", text=b"a\xff", status=3)[1])
         self.assertIn("empty", self.run_it("run", "-m", "name", text="", status=2)[1])

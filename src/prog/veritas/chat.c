@@ -208,15 +208,14 @@ static int answer(struct chat *c, const struct vs_buf *turn, struct vs_error *er
         putchar('\n');
     fflush(stdout);
     json_t *text = json_object_get(result, "text");
-    const char *notice = json_string_value(json_object_get(result, "notice"));
     if (rc == VS_OK && json_is_string(text))
         json_array_append_new(c->messages, json_pack("{s:s, s:O}", "role", "assistant", "content", text));
     else if (rc == VS_E_CANCELLED && c->shown.n > 0 && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n)
         json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", json_stringn(c->shown.data, c->shown.n)));
     else
         json_array_remove(c->messages, json_array_size(c->messages) - 1);
-    if (notice)
-        vs_say("%s", notice);
+    if (rc == VS_OK)
+        vs_session_remarks(&c->session, request, result);
     if (rc == VS_OK && vs_args_given(c->args, VS_OPT_TIMINGS))
         vs_timings_print(result);
     json_decref(result);
@@ -253,6 +252,8 @@ int vs_command_chat(const struct vs_args *args)
         json_decref(c.messages);
         return vs_fail(&err);
     }
+    vs_seed_print(args);
+    c.session.when_full = "/clear forgets what was said";
     if (check_template(&c, &err) != VS_OK) {
         json_decref(c.messages);
         vs_session_close(&c.session);

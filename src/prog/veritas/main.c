@@ -13,7 +13,7 @@
 
 const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_RUN] = { "run", "[options] [PROMPT...]", "answer one prompt",
-        "Answers a prompt: the words on the command line, a file (-f), or standard input. The text is put into the model's own chat "
+        "Answers a prompt: the words on the command line, files (-f), and what comes through a pipe, in this order. The text is put into the model's own chat "
         "template as one user message (see --system), or completed as it is with --raw. A model without a template completes the text "
         "and says so on standard error.\n\n"
         "The answer is written to standard output while it is made. The same model file, prompt, options and seed give the same "
@@ -25,7 +25,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "finish_reason (stop or length), logits_hash (null without --logits-hash), timings.\n\n"
         "  veritas run \"Why is the sky blue?\"\n"
         "  veritas run -m ./model.gguf --temp 0 -n 64 -f question.txt\n"
-        "  git diff | veritas run --system \"Describe this change in one line.\"",
+        "  git diff | veritas run \"Describe this change in one line:\"",
         0, -1, vs_command_run },
     [VS_COMMAND_CHAT] = { "chat", "[options]", "talk with a model, turn by turn",
         "Reads a line, answers, and keeps the conversation. Lines can be edited, and are remembered from one session to the next. "

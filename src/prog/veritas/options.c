@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #define C(name) VS_COMMAND_BIT(VS_COMMAND_##name)
 /* Commands that look into a model, and those of them that compute with it. */
@@ -33,8 +34,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_MODEL] = { .name = "model", .letter = 'm', .type = VS_TYPE_MODEL, .value = "MODEL", .preset = "smollm2-135m-instruct",
         .commands = LOOK,
         .help = "The model: a path to a GGUF file, or a name that `veritas models list` knows." },
-    [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .value = "FILE", .commands = C(RUN),
-        .help = "Read the prompt from FILE, - for standard input; words on the command line come before it." },
+    [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .repeat = true, .value = "FILE", .commands = C(RUN),
+        .help = "Read the prompt from FILE, - for standard input; words on the command line come before it. May be repeated: all count, in order." },
     [VS_OPT_SYSTEM] = { .name = "system", .type = VS_TYPE_TEXT, .value = "TEXT", .key = "system", .commands = ANSWER,
         .help = "A system message for the model's chat template." },
     [VS_OPT_RAW] = { .name = "raw", .key = "raw", .commands = C(RUN),
@@ -52,9 +53,9 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .low = 0, .high = INT_HIGH, .value = "N",
         .unit = "tokens", .preset = "until the answer or the context ends", .key = "max_tokens", .commands = ANSWER,
         .help = "Stop after N tokens." },
-    [VS_OPT_SEED] = { .name = "seed", .type = VS_TYPE_INT, .low = 0, .high = 9223372036854775807.0, .value = "N", .preset = "0",
-        .key = "sampling.seed", .commands = ANSWER,
-        .help = "Seed of the random numbers; the same seed gives the same answer." },
+    [VS_OPT_SEED] = { .name = "seed", .type = VS_TYPE_INT, .low = 0, .high = 9223372036854775807.0, .choices = "random",
+        .value = "N", .preset = "0", .key = "sampling.seed", .commands = ANSWER,
+        .help = "Seed of the random numbers; the same seed gives the same answer. With random one is drawn, and told on standard error." },
     [VS_OPT_TEMP] = { .name = "temp", .type = VS_TYPE_FLOAT, .low = 0, .high = 100, .value = "X", .preset = "the model file's, else 0.8",
         .key = "sampling.temperature", .commands = ANSWER,
         .help = "Temperature; 0 always takes the most likely token." },
@@ -204,7 +205,7 @@ void vs_option_range(const struct vs_option *o, char *ret, size_t n)
     format_number(o->high, high, sizeof high);
     ret[0] = '\0';
     switch (o->type) {
-    case VS_TYPE_INT: snprintf(ret, n, "a whole number from %s to %s", low, high); break;
+    case VS_TYPE_INT: snprintf(ret, n, "a whole number from %s to %s%s%s", low, high, o->choices ? " or " : "", o->choices ? o->choices : ""); break;
     case VS_TYPE_FLOAT: snprintf(ret, n, "a number from %s to %s", low, high); break;
     case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %s to %s, separated by commas", low, high); break;
     case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
@@ -275,7 +276,7 @@ static bool value_check(const struct vs_option *o, const char *s)
     int64_t i;
     double d;
     switch (o->type) {
-    case VS_TYPE_INT: return vs_integer_parse(s, &i) && (double)i >= o->low && (double)i <= o->high;
+    case VS_TYPE_INT: return (o->choices && choice_has(o->choices, s)) || (vs_integer_parse(s, &i) && (double)i >= o->low && (double)i <= o->high);
     case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= o->low && d <= o->high;
     case VS_TYPE_INTS: return ints_walk(o, s, NULL);
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
@@ -340,6 +341,18 @@ static int add(struct vs_args *args, int id, const char *value, struct vs_error 
     return VS_OK;
 }
 
+/* A number that is easily typed again. */
+static const char *draw(struct vs_args *args, struct vs_error *err)
+{
+    uint32_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
+        vs_error_set(err, VS_E_SYSTEM, "the system gives no random numbers: %s", strerror(errno));
+        return NULL;
+    }
+    snprintf(args->drawn, sizeof args->drawn, "%u", seed);
+    return args->drawn;
+}
+
 int vs_args_parse(struct vs_args *args, const struct vs_command *command, int argc, char **argv, struct vs_error *err)
 {
     memset(args, 0, sizeof *args);
@@ -400,6 +413,8 @@ int vs_args_parse(struct vs_args *args, const struct vs_command *command, int ar
             else
                 vs_error_set(&first, VS_E_INVALID, "--%s: the value is empty", o->name);
         }
+        if (id == VS_OPT_SEED && strcmp(value, "random") == 0 && (value = draw(args, &first)) == NULL)
+            continue;
         int rc = add(args, id, value ? value : "", err);
         if (rc != VS_OK)
             return rc;

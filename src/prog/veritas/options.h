@@ -42,7 +42,7 @@ struct vs_option {
     bool repeat;                 /* may be given several times; else the last one counts */
     bool hidden;                 /* not for people */
     double low, high;
-    const char *choices;         /* "auto|c|avx2" */
+    const char *choices;         /* "auto|c|avx2"; of a number: words that stand for one */
     const char *value;           /* what the value is called in help: "N", "FILE" */
     const char *unit;            /* "tokens", "seconds"; NULL */
     const char *preset;          /* the default, in words or as a value; NULL: none */
@@ -59,6 +59,7 @@ struct vs_args {
     int n;                               /* positional arguments */
     char **v;
     struct { int n; const char **v; } option[VS_OPT_COUNT];
+    char drawn[24];                      /* the number that --seed random became; "" when it was not given */
 };
 
 /* Parses argv[0..argc) (the words after the command's name). VS_E_INVALID with text for people; *args must be

@@ -4,12 +4,15 @@
 
 #include "base/buf.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PROMPT_LIMIT (12u << 20)
+enum { SILENCE_MS = 10000 };
 
 struct answer {
     bool silent;                         /* --json: nothing before the end */
@@ -34,28 +37,59 @@ static int take_token(void *context, const struct vs_event *e)
     return rc == VS_OK ? vs_answer_flush() : rc;
 }
 
-/* The prompt: words, then the file; standard input when neither is there. */
-static int read_prompt(const struct vs_args *args, struct vs_buf *prompt, struct vs_error *err)
+/* Is standard input something that brings text, beside a prompt that is there already? A pipe that stays silent (the standard input
+ * of some job runners is one that nobody ever closes) is left out, and that is said. */
+static bool is_piped(void)
 {
-    const char *file = vs_args_given(args, VS_OPT_FILE) ? vs_args_text(args, VS_OPT_FILE) : NULL;
+    struct stat st;
+    struct pollfd in = { 0, POLLIN, 0 };
+    if (fstat(0, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return false;
+    if (poll(&in, 1, SILENCE_MS / 10) != 0)
+        return true;
+    vs_say("waiting for standard input, which belongs to the prompt (</dev/null leaves it out)");
+    if (poll(&in, 1, SILENCE_MS) != 0)
+        return true;
+    vs_say("nothing came on standard input in %d seconds: the prompt goes without it (-f - waits for ever)", SILENCE_MS / 1000);
+    return false;
+}
+
+/* Adds a file (standard input for "-"), on a line of its own. */
+static int add_file(const char *file, struct vs_buf *prompt, struct vs_error *err)
+{
     char *text = NULL;
     size_t n = 0;
+    int rc = vs_text_read(file, PROMPT_LIMIT, &text, &n, err);
+    if (rc != VS_OK)
+        return rc;
+    if (n > 0 && prompt->n > 0 && prompt->data[prompt->n - 1] != '\n')
+        vs_buf_char(prompt, '\n');
+    vs_buf_add(prompt, text, n);
+    free(text);
+    return VS_OK;
+}
+
+/* The prompt: words, then files, then what comes through a pipe. */
+static int read_prompt(const struct vs_args *args, struct vs_buf *prompt, struct vs_error *err)
+{
+    int n_files = args->option[VS_OPT_FILE].n, rc = VS_OK;
+    bool had_stdin = false;
     for (int i = 0; i < args->n; i++) {
         if (i > 0)
             vs_buf_char(prompt, ' ');
         vs_buf_str(prompt, args->v[i]);
     }
-    if (args->n == 0 && !file && isatty(0))
+    if (args->n == 0 && n_files == 0 && isatty(0))
         return vs_error_set(err, VS_E_INVALID, "what is the prompt? Give it as words, with -f FILE or on standard input");
-    if (file || args->n == 0) {
-        int rc = vs_text_read(file, PROMPT_LIMIT, &text, &n, err);
-        if (rc != VS_OK)
-            return rc;
-        if (args->n > 0)
-            vs_buf_char(prompt, '\n');
-        vs_buf_add(prompt, text, n);
-        free(text);
+    for (int i = 0; i < n_files && rc == VS_OK; i++) {
+        const char *file = args->option[VS_OPT_FILE].v[i];
+        had_stdin |= strcmp(file, "-") == 0;
+        rc = add_file(file, prompt, err);
     }
+    if (rc == VS_OK && !had_stdin && ((args->n == 0 && n_files == 0) || is_piped()))
+        rc = add_file("-", prompt, err);
+    if (rc != VS_OK)
+        return rc;
     if (prompt->status != VS_OK)
         return vs_error_set(err, prompt->status, "the prompt is longer than %u bytes", PROMPT_LIMIT);
     if (prompt->n == 0)
@@ -79,6 +113,12 @@ static int print_json(const struct vs_session *s, json_t *result, json_t *logpro
     int rc = vs_answer_json(out, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(out);
     return rc;
+}
+
+void vs_seed_print(const struct vs_args *args)
+{
+    if (args->drawn[0])
+        vs_say("--seed %s", args->drawn);
 }
 
 void vs_timings_print(const json_t *result)
@@ -112,6 +152,7 @@ int vs_command_run(const struct vs_args *args)
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }
+    vs_seed_print(args);
     if (vs_args_given(args, VS_OPT_LOGPROBS))
         a.logprobs = json_array();
     rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
@@ -122,9 +163,7 @@ int vs_command_run(const struct vs_args *args)
     if (a.silent)
         print_json(&s, result, a.logprobs);
     vs_answer_flush();
-    const char *notice = json_string_value(json_object_get(result, "notice"));
-    if (notice)
-        vs_say("%s", notice);
+    vs_session_remarks(&s, request, result);
     if (vs_args_given(args, VS_OPT_LOGITS_HASH) && !a.silent && json_is_string(json_object_get(result, "logits_hash")))
         vs_say("logits hash %s", json_string_value(json_object_get(result, "logits_hash")));
     if (vs_args_given(args, VS_OPT_TIMINGS))

@@ -82,9 +82,57 @@ static void show_progress(struct vs_session *s, const json_t *event)
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
-/* The daemon's word for "there is no such model" gets our word for what to do. */
-static int explain(const struct vs_session *s, int code, struct vs_error *err)
+void vs_session_context_advice(struct vs_session *s, char *ret, size_t n)
 {
+    json_t *request = json_object(), *result = NULL, *model;
+    json_int_t context = 0, limit = 0;
+    size_t i;
+    if (vs_client_call(s->client, VS_MSG_STATUS, request, -1, &result, NULL) == VS_OK)
+        json_array_foreach(json_object_get(result, "models"), i, model) {
+            const char *name = json_string_value(json_object_get(model, "name"));
+            json_t *facts = json_object_get(model, "facts");
+            if (!name || strcmp(name, s->model) != 0)
+                continue;
+            context = json_integer_value(json_object_get(facts, "context"));
+            limit = json_integer_value(json_object_get(facts, "context_limit"));
+        }
+    json_decref(result);
+    json_decref(request);
+    const char *first = s->when_full ? s->when_full : "", *comma = s->when_full ? "; " : "";
+    if (limit > context && context > 0)
+        snprintf(ret, n, "%s%sa larger --ctx (up to %lld) makes room", first, comma, (long long)limit);
+    else
+        snprintf(ret, n, "%s%sthe model was made for no more", first, comma);
+}
+
+void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result)
+{
+    const char *notice = json_string_value(json_object_get(result, "notice"));
+    const char *reason = json_string_value(json_object_get(result, "finish_reason"));
+    const char *text = json_string_value(json_object_get(result, "text"));
+    const json_t *most = json_object_get(request, "max_tokens");
+    size_t n = json_array_size(json_object_get(result, "tokens"));
+    bool was_told = json_is_integer(most) && json_integer_value(most) <= (json_int_t)n;      /* as many as were asked for */
+    if (notice)
+        vs_say("%s", notice);
+    if (reason && strcmp(reason, "length") == 0 && !was_told) {
+        char advice[256];
+        vs_session_context_advice(s, advice, sizeof advice);
+        vs_say("the answer is cut: the context is full; %s", advice);
+    } else if (text && text[strspn(text, " \t\r\n")] == '\0' && !was_told) {
+        vs_say("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
+    }
+}
+
+/* The daemon's word for what can't be done gets our word for what to do about it. */
+static int explain(struct vs_session *s, int code, struct vs_error *err)
+{
+    if (code == VS_E_CONTEXT && err) {
+        char advice[256];
+        vs_session_context_advice(s, advice, sizeof advice);
+        size_t n = strlen(err->text);
+        snprintf(err->text + n, sizeof err->text - n, "; %s", advice);
+    }
     if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err &&
         !strstr(err->text, "models pull"))
         return vs_model_missing(s->model, err);

@@ -19,6 +19,7 @@ struct vs_session {
     struct vs_client *client;
     char model[PATH_MAX];                /* as the daemon knows it: a name or an absolute path; "" when none was asked for */
     int64_t deadline_ms;                 /* of every request; 0: none */
+    const char *when_full;               /* what else can be done about a full context: "/clear ..."; NULL */
     bool quiet;                          /* progress on a terminal only */
     struct vs_progress progress;
     char what[64];
@@ -46,6 +47,16 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
 
 /* Sends LOAD of a model word with `settings` (borrowed; may be NULL). Sets s->model. */
 int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err);
+
+/* What can be done when the context is full: is a larger one possible? Asks the daemon. */
+void vs_session_context_advice(struct vs_session *s, char *ret, size_t n);
+
+/* On stderr, one line each: the result's notice, an answer that the context cut, and one that is empty. request and result are those
+ * of the call. */
+void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result);
+
+/* Tells on stderr which seed --seed random became. */
+void vs_seed_print(const struct vs_args *args);
 
 /* One line about speed on stderr, from a result's "timings" (run.c; chat uses it too). */
 void vs_timings_print(const json_t *result);

@@ -214,7 +214,7 @@ static int test_or_count(struct vs_service *s, struct run *run, const char *kind
 {
     int64_t context = vs_model_context(s->model);
     if (n + depth > context)
-        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld tokens; ask for a larger one (--ctx)",
+        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld tokens",
                             kind, (long long)n, (long long)depth, (long long)context);
     if (results)
         return one_test(s, run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);

@@ -105,7 +105,6 @@ int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_ids *r
     if (r == VS_OK && !ret->n)
         r = vs_error_set(err, VS_E_INVALID, "the prompt is empty");
     if (r == VS_OK && ret->n >= context)
-        r = vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu token%s and the context holds %u, one of them for the answer; "
-                         "shorten the prompt or give a larger --ctx", ret->n, ret->n == 1 ? "" : "s", context);
+        r = vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu token%s and the context holds %u, one of them for the answer", ret->n, ret->n == 1 ? "" : "s", context);
     return r;
 }

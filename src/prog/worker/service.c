@@ -154,9 +154,10 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
     size_t weights, arena, kv_token;
     vs_model_memory(s->model, &weights, &arena, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "chat_template", (int)s->has_template,
+    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", (int)s->has_template,
                      "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads, "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
+                     "context_limit", (json_int_t)vs_model_graph(s->model)->context,
                      "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)weights,
                      "step_bytes", (json_int_t)arena, "kv_bytes_per_token", (json_int_t)kv_token);
     return VS_OK;
