@@ -115,7 +115,7 @@ static int make_ropes(struct vs_cpu *c, const struct vs_graph *g, struct vs_erro
     return VS_OK;
 }
 
-int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, const uint8_t *file, uint64_t n_file,
+int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, const struct vs_source *file,
                   vs_progress_fn *progress, void *context, struct vs_cpu **ret, struct vs_error *err)
 {
     struct vs_cpu *c = aligned_alloc(64, sizeof *c);     /* its counters have cache lines of their own */
@@ -134,7 +134,7 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     }
     r = describe_weights(c, g, err);
     if (r == VS_OK)
-        r = vs_cpu_load(c, g, file, n_file, progress, context, err);
+        r = vs_cpu_load(c, g, file, progress, context, err);
     if (r != VS_OK)
         goto out;
     for (uint32_t i = 0; i < g->n_tensors; i++)

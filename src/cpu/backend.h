@@ -11,7 +11,7 @@
  */
 #ifndef VS_CPU_BACKEND_H
 #define VS_CPU_BACKEND_H
-#include "base/status.h"
+#include "base/source.h"
 #include "cpu/ops.h"
 #include "graph/graph.h"
 
@@ -26,7 +26,6 @@ struct vs_cpu_config {
     uint32_t max_positions;              /* longest sequence */
     uint32_t n_pages;                    /* KV pages of VS_PAGE_TOKENS positions */
     enum vs_kv_type kv_type;
-    bool give_back;                      /* `file` is a mapping of a file: its pages are given back as they are packed */
     bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
 };
 
@@ -39,8 +38,8 @@ size_t vs_cpu_weight_bytes(const struct vs_cpu *c);
 /* Called now and then while weights are packed; a result other than VS_OK stops the load with that code. */
 typedef int vs_progress_fn(void *context, uint64_t done, uint64_t total);
 
-/* file[0..n_file) is the model file; it may go after _create. */
-int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, const uint8_t *file, uint64_t n_file,
+/* The graph's tensors are read from `file`, each byte once, by several threads; it may go after _create. */
+int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, const struct vs_source *file,
                   vs_progress_fn *progress, void *context, struct vs_cpu **ret, struct vs_error *err);
 void vs_cpu_free(struct vs_cpu *c);
 

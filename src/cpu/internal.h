@@ -152,7 +152,7 @@ static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
 }
 
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
-int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file, uint64_t n_file,
+int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);
 
 /* Zeroed pages that cost nothing until touched; huge where the kernel allows. NULL when there is no room. munmap ends it. */

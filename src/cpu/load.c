@@ -1,63 +1,67 @@
-/* cpu/load.c - weights from the file's blocks to where the kernels read them, by all threads at once. */
+/* cpu/load.c - weights from the file's blocks to where the kernels read them, by all threads at once.
+ *
+ * A thread takes a piece: reads it into memory of its own and packs it from there, or straight to its place when the file's own
+ * blocks are kept. So nothing is looked at twice, whatever happens to the file meanwhile, and the file and its packed copy
+ * are never in memory both. */
 #include "cpu/internal.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 struct load {
     struct vs_cpu *c;
     const struct vs_graph *g;
-    const uint8_t *file;
+    const struct vs_source *file;
     struct piece { uint32_t tensor; size_t begin, end; } *pieces;
     size_t n_pieces;
+    uint8_t *raw;                        /* for each thread: the largest piece as it is in the file */
+    size_t raw_bytes;
     _Atomic size_t next;
     _Atomic uint64_t done;
     uint64_t total;
     vs_progress_fn *progress;
     void *context;
-    _Atomic int status;
+    _Atomic int status;                  /* the first fault's; err has its text */
+    struct vs_error *err;
 };
 
-/* Bytes [begin, end) from base, in the mapped file, will not be read again: whole pages of them are given back, so that the file and its packed
- * copy are never in memory both. What is read again all the same (a page that two pieces share) comes back from the page cache. */
-static void forget(const uint8_t *base, size_t begin, size_t end)
+static void stop(struct load *l, const struct vs_error *why)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)base + begin + page - 1) / page * page, to = ((uintptr_t)base + end) / page * page;
-    if (from < to)
-        madvise((void *)from, to - from, MADV_DONTNEED);
+    int none = VS_OK;
+    if (atomic_compare_exchange_strong(&l->status, &none, why->code) && l->err)
+        *l->err = *why;
+}
+
+/* Where the piece is in its tensor's part of the file. */
+static void file_range(const struct vs_weight *w, const struct piece *p, size_t *ret_from, size_t *ret_n)
+{
+    size_t unit = 1, end = p->end;
+    if (w->matrix.packed) {
+        unit = vs_matrix_row_bytes(&w->matrix);
+        end = p->end * VS_PANEL_ROWS < w->matrix.n_rows ? p->end * VS_PANEL_ROWS : w->matrix.n_rows;
+    }
+    *ret_from = p->begin * (w->matrix.packed ? VS_PANEL_ROWS : 1) * unit;
+    *ret_n = end * unit - *ret_from;
 }
 
 static void load_thread(void *context, unsigned thread)
 {
     struct load *l = context;
-    for (;;) {
-        size_t i = atomic_fetch_add(&l->next, 1);
-        if (i >= l->n_pieces || atomic_load(&l->status) != VS_OK)
-            return;
+    uint8_t *raw = l->raw + thread * l->raw_bytes;
+    struct vs_error err = { 0 };
+    for (size_t i; atomic_load(&l->status) == VS_OK && (i = atomic_fetch_add(&l->next, 1)) < l->n_pieces;) {
         const struct piece *p = &l->pieces[i];
         struct vs_weight *w = &l->c->weights[p->tensor];
-        const uint8_t *from = l->file + l->g->tensors[p->tensor].offset;
         uint8_t *to = l->c->weight_memory + (w->matrix.data - l->c->weight_memory);
-        uint64_t n;
-        if (w->matrix.packed) {
-            vs_matrix_pack(&w->matrix, from, to, p->begin, p->end);
-            n = (p->end - p->begin) * vs_matrix_panel_bytes(&w->matrix);
-        } else {
-            memcpy(to + p->begin, from + p->begin, p->end - p->begin);
-            n = p->end - p->begin;
-        }
-        size_t unit = w->matrix.packed ? VS_PANEL_ROWS * vs_matrix_row_bytes(&w->matrix) : 1;       /* bytes of the file */
-        if (l->c->config.give_back)
-            forget(from, p->begin * unit, p->end * unit);
+        size_t from, n;
+        file_range(w, p, &from, &n);
+        int r = vs_source_read(l->file, l->g->tensors[p->tensor].offset + from, n, w->matrix.packed ? raw : to + from, &err);
+        if (r == VS_OK && w->matrix.packed)
+            vs_matrix_pack(&w->matrix, raw, to, p->begin, p->end);
         uint64_t done = atomic_fetch_add(&l->done, n) + n;
-        if (thread == 0 && l->progress) {
-            int r = l->progress(l->context, done, l->total);
-            if (r != VS_OK)
-                atomic_store(&l->status, r);
-        }
+        if (r == VS_OK && thread == 0 && l->progress && (r = l->progress(l->context, done, l->total)) != VS_OK)
+            vs_error_set(&err, r, "model: loading was stopped");
+        if (r != VS_OK)
+            stop(l, &err);
     }
 }
 
@@ -76,38 +80,56 @@ static size_t piece_end(const struct vs_weight *w)
     return w->matrix.packed ? vs_matrix_n_panels(&w->matrix) : vs_matrix_bytes(&w->matrix);
 }
 
-/* Copies or packs every tensor in the graph's order, all threads at once. */
-int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const uint8_t *file, uint64_t n_file,
-                vs_progress_fn *progress, void *context, struct vs_error *err)
+/* Places every tensor in the graph's order and cuts it into pieces. */
+static int plan(struct load *l, struct vs_error *err)
 {
-    (void)n_file;
-    struct load l = { .c = c, .g = g, .file = file, .progress = progress, .context = context };
-    size_t at = 0, n = 0;
-    for (uint32_t i = 0; i < g->n_tensors; i++) {        /* data holds the offset until the memory is there */
+    struct vs_cpu *c = l->c;
+    size_t at = 0, n_pieces = 0;
+    for (uint32_t i = 0; i < l->g->n_tensors; i++) {     /* data holds the offset until the memory is there */
         struct vs_weight *w = &c->weights[i];
-        size_t bytes = vs_matrix_bytes(&w->matrix);
+        const struct vs_tensor *t = &l->g->tensors[i];
+        if (t->n_bytes > l->file->n_bytes || t->offset > l->file->n_bytes - t->n_bytes
+            || t->n_bytes != (uint64_t)t->n_rows * vs_matrix_row_bytes(&w->matrix))
+            return vs_error_set(err, VS_E_MALFORMED, "model: %s: its bytes are not in the file", t->name);
         w->matrix.data = (const uint8_t *)at;
-        at += (bytes + 63 + 64) / 64 * 64;               /* kernels may read a vector past the end */
-        l.total += bytes;
-        n += (piece_end(w) + piece_step(w) - 1) / piece_step(w);
+        at += (vs_matrix_bytes(&w->matrix) + 63 + 64) / 64 * 64;     /* kernels may read a vector past the end */
+        l->total += t->n_bytes;
+        n_pieces += (piece_end(w) + piece_step(w) - 1) / piece_step(w);
     }
     c->weight_bytes = at;
     c->weight_memory = vs_cpu_reserve(at);
-    l.pieces = malloc((n ? n : 1) * sizeof *l.pieces);
-    if (!c->weight_memory || !l.pieces) {
-        free(l.pieces);
-        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, or take a smaller model", at >> 20);
-    }
-    for (uint32_t i = 0; i < g->n_tensors; i++) {
+    l->pieces = malloc((n_pieces ? n_pieces : 1) * sizeof *l->pieces);
+    if (!c->weight_memory || !l->pieces)
+        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, or take "
+                            "a smaller model", at >> 20);
+    for (uint32_t i = 0; i < l->g->n_tensors; i++) {
         struct vs_weight *w = &c->weights[i];
         w->matrix.data = c->weight_memory + (size_t)w->matrix.data;
-        for (size_t begin = 0, end = piece_end(w), step = piece_step(w); begin < end; begin += step)
-            l.pieces[l.n_pieces++] = (struct piece){ i, begin, begin + step < end ? begin + step : end };
+        for (size_t begin = 0, end = piece_end(w), step = piece_step(w); begin < end; begin += step) {
+            struct piece *p = &l->pieces[l->n_pieces++];
+            size_t from, n;
+            *p = (struct piece){ i, begin, begin + step < end ? begin + step : end };
+            file_range(w, p, &from, &n);
+            if (w->matrix.packed && n > l->raw_bytes)
+                l->raw_bytes = n;
+        }
     }
-    vs_pool_run(c->pool, load_thread, &l);
-    vs_pool_join(c->pool);
+    l->raw_bytes = (l->raw_bytes + 63) / 64 * 64;
+    l->raw = malloc(l->raw_bytes * c->config.n_threads + 1);
+    return l->raw ? VS_OK : vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+}
+
+int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,
+                vs_progress_fn *progress, void *context, struct vs_error *err)
+{
+    struct load l = { .c = c, .g = g, .file = file, .progress = progress, .context = context, .err = err };
+    int r = plan(&l, err);
+    if (r == VS_OK) {
+        vs_pool_run(c->pool, load_thread, &l);
+        vs_pool_join(c->pool);
+        r = atomic_load(&l.status);
+    }
     free(l.pieces);
-    if (atomic_load(&l.status) != VS_OK)
-        return vs_error_set(err, atomic_load(&l.status), "model: loading was stopped");
-    return VS_OK;
+    free(l.raw);
+    return r;
 }

@@ -335,27 +335,21 @@ static void pack_header(enum vs_matrix_class cls, uint8_t *to, int r, const uint
     }
 }
 
-static void pack_float(const struct vs_matrix *m, const uint8_t *src, uint8_t *to, size_t panel)
+static void pack_float(const struct vs_matrix *m, const uint8_t *from, uint8_t *to, size_t n_rows)
 {
     size_t size = m->cls == VS_CLASS_F32 ? 4 : 2, row_bytes = vs_matrix_row_bytes(m);
-    for (int r = 0; r < VS_PANEL_ROWS; r++) {
-        size_t row = panel * VS_PANEL_ROWS + (size_t)r;
-        if (row >= m->n_rows)
-            break;
-        const uint8_t *from = src + row * row_bytes;
+    for (size_t r = 0; r < n_rows; r++, from += row_bytes)
         for (size_t k = 0; k < m->n_cols; k++)
-            memcpy(to + (k * VS_PANEL_ROWS + (size_t)r) * size, from + k * size, size);
-    }
+            memcpy(to + (k * VS_PANEL_ROWS + r) * size, from + k * size, size);
 }
 
 static inline __attribute__((always_inline)) void pack_codes(const enum vs_matrix_class cls, const struct vs_matrix *m,
-                                                             const uint8_t *src, uint8_t *to, size_t panel)
+                                                             const uint8_t *from, uint8_t *to, size_t n_rows)
 {
     const struct vs_class_info info = vs_class_infos[cls];
     const struct shape s = shapes[cls];
     size_t runs = info.super_len / 32, n_super = m->n_cols / info.super_len, row_bytes = vs_matrix_row_bytes(m);
-    for (size_t r = 0; r < VS_PANEL_ROWS && panel * VS_PANEL_ROWS + r < m->n_rows; r++) {
-        const uint8_t *from = src + (panel * VS_PANEL_ROWS + r) * row_bytes;
+    for (size_t r = 0; r < n_rows; r++, from += row_bytes) {
         uint8_t *at = to;
         for (size_t super = 0; super < n_super; super++, at += info.super_bytes) {
             pack_header(cls, at, (int)r, from, super);
@@ -370,17 +364,18 @@ static inline __attribute__((always_inline)) void pack_codes(const enum vs_matri
 
 void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst, size_t begin, size_t end)
 {
-    size_t panel_bytes = vs_matrix_panel_bytes(m);
-    for (size_t panel = begin; panel < end; panel++) {
+    size_t panel_bytes = vs_matrix_panel_bytes(m), row_bytes = vs_matrix_row_bytes(m);
+    for (size_t panel = begin; panel < end; panel++, src += VS_PANEL_ROWS * row_bytes) {
         uint8_t *to = dst + panel * panel_bytes;
-        if ((panel + 1) * VS_PANEL_ROWS > m->n_rows)
+        size_t left = m->n_rows - panel * VS_PANEL_ROWS, n_rows = left < VS_PANEL_ROWS ? left : VS_PANEL_ROWS;
+        if (n_rows < VS_PANEL_ROWS)
             memset(to, 0, panel_bytes);
         switch (m->cls) {                /* one copy for each class, with its constants */
-#define PACK(cls) case cls: pack_codes(cls, m, src, to, panel); break;
+#define PACK(cls) case cls: pack_codes(cls, m, src, to, n_rows); break;
         PACK(VS_CLASS_Q4) PACK(VS_CLASS_Q4M) PACK(VS_CLASS_Q5) PACK(VS_CLASS_Q5M) PACK(VS_CLASS_Q8)
         PACK(VS_CLASS_K2) PACK(VS_CLASS_K3) PACK(VS_CLASS_K4) PACK(VS_CLASS_K5) PACK(VS_CLASS_K6)
 #undef PACK
-        default: pack_float(m, src, to, panel); break;
+        default: pack_float(m, src, to, n_rows); break;
         }
     }
 }

@@ -75,7 +75,7 @@ size_t vs_matrix_panel_bytes(const struct vs_matrix *m);     /* of one panel */
 size_t vs_matrix_row_bytes(const struct vs_matrix *m);       /* of one row of the file */
 size_t vs_matrix_bytes(const struct vs_matrix *m);           /* of the whole, by m->packed */
 
-/* Packs panels [begin, end) of the file's rows `src` into dst (start of the whole packed matrix). */
+/* Packs panels [begin, end) into dst (start of the whole packed matrix); src: their rows as the file has them. */
 void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst, size_t begin, size_t end);
 
 /* 32 consecutive weights of one row of a block format, decoded: the one place that knows the block layouts as

@@ -4,70 +4,59 @@
 #include "import/llm.h"
 #include "kv/pool.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert((int)VS_KV_PAGE_TOKENS == (int)VS_PAGE_TOKENS, "one page size");
 
-enum { DEFAULT_CHUNK = 512, FIRST_READ = 8 << 20, MAX_POSITIONS = 10000000 };
+enum { DEFAULT_CHUNK = 512, FIRST_READ = 8 << 20, MAX_POSITIONS = 10000000, MAX_UNUSED = 16 << 20 };
 
 struct vs_header {
     uint8_t *head;
     size_t n_head;
-    uint64_t file_size;
     struct vs_gguf *gguf;
 };
 
 /* Reads [h->n_head, n) more bytes of the header. */
-static int read_head(struct vs_header *h, int fd, size_t n, struct vs_error *err)
+static int read_head(struct vs_header *h, const struct vs_source *file, size_t n, struct vs_error *err)
 {
     uint8_t *head = realloc(h->head, n);
     if (!head)
         return vs_error_set(err, VS_E_NOMEM, "model: no memory for a header of %zu bytes", n);
     h->head = head;
-    while (h->n_head < n) {
-        ssize_t got = pread(fd, h->head + h->n_head, n - h->n_head, (off_t)h->n_head);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return vs_error_set(err, VS_E_SYSTEM, "model: the file can't be read: %s", strerror(errno));
-        if (got == 0)
-            return vs_error_set(err, VS_E_MALFORMED, "model: the file was cut while it was read; load it again");
-        h->n_head += (size_t)got;
-    }
-    return VS_OK;
+    int r = vs_source_read(file, h->n_head, n - h->n_head, h->head + h->n_head, err);
+    if (r == VS_OK)
+        h->n_head = n;
+    return r;
 }
 
-int vs_header_open(int fd, struct vs_header **ret, struct vs_error *err)
+int vs_header_open(struct vs_model_file *f, struct vs_header **ret, struct vs_error *err)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return vs_error_set(err, VS_E_SYSTEM, "model: not a regular file");
+    const struct vs_source *file = vs_model_file_glance(f);
     struct vs_header *h = calloc(1, sizeof *h);
     if (!h)
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
-    h->file_size = (uint64_t)st.st_size;
     int r = VS_E_SHORT;
     for (uint64_t want = FIRST_READ; r == VS_E_SHORT; want *= 4) {
-        bool all = want >= h->file_size;
-        r = read_head(h, fd, all ? (size_t)h->file_size : (size_t)want, err);
+        bool all = want >= file->n_bytes;
+        r = read_head(h, file, (size_t)(all ? file->n_bytes : want), err);
         if (r == VS_OK)
-            r = vs_gguf_open(h->head, h->n_head, h->file_size, &h->gguf, err);
+            r = vs_gguf_open(h->head, h->n_head, file->n_bytes, &h->gguf, err);
         if (r == VS_E_SHORT && all)
             r = vs_error_set(err, VS_E_MALFORMED, "model: the file ends inside its header");
     }
+    size_t n = h->gguf && vs_gguf_data_start(h->gguf) < h->n_head ? (size_t)vs_gguf_data_start(h->gguf) : h->n_head;
+    if (r == VS_OK)
+        r = vs_model_file_loaded(f, 0, h->head, n, err);
     if (r != VS_OK) {
         vs_header_close(h);
         return r;
     }
     /* What was read beyond the header is not looked at again: its pages go back. */
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = ((uintptr_t)h->head + h->n_head) / page * page;
-    uintptr_t from = ((uintptr_t)h->head + (vs_gguf_data_start(h->gguf) < h->n_head ? vs_gguf_data_start(h->gguf) : h->n_head) + page - 1)
-                   / page * page;
+    uintptr_t from = ((uintptr_t)h->head + n + page - 1) / page * page;
     if (from < end)
         madvise((void *)from, end - from, MADV_DONTNEED);
     *ret = h;
@@ -113,15 +102,28 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
     return VS_OK;
 }
 
-int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
+/* The SHA-256 of the file reads all of it; loading reads what the model uses. So that the one is never much more work than the other: */
+static int check_size(const struct vs_header *h, const struct vs_graph *g, uint64_t file_bytes, struct vs_error *err)
+{
+    uint64_t used = vs_gguf_data_start(h->gguf);
+    for (uint32_t i = 0; i < g->n_tensors; i++)
+        used += g->tensors[i].n_bytes;
+    if (file_bytes > used && file_bytes - used > used + MAX_UNUSED)
+        return vs_error_set(err, VS_E_MALFORMED, "model: of the file's %llu bytes only %llu belong to its header and the model's tensors",
+                            (unsigned long long)file_bytes, (unsigned long long)used);
+    return VS_OK;
+}
+
+int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
                   struct vs_model **ret, struct vs_error *err)
 {
     struct vs_model *m = calloc(1, sizeof *m);
     if (!m)
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     m->config = *config;
-    void *file = MAP_FAILED;
     int r = vs_import_llm(h->gguf, &m->graph, err);
+    if (r == VS_OK)
+        r = check_size(h, &m->graph, vs_model_file_source(f)->n_bytes, err);
     if (r == VS_OK)
         r = choose_context(m, err);
     if (r != VS_OK)
@@ -131,23 +133,15 @@ int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_confi
         m->config.chunk = m->config.context;
     if (m->config.isa == VS_ISA_C && m->config.chunk > DEFAULT_CHUNK)
         m->config.chunk = DEFAULT_CHUNK;     /* or one task would take so long that nobody could stop it; the bits are the same */
-    file = mmap(NULL, h->file_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (file == MAP_FAILED) {
-        r = vs_error_set(err, VS_E_SYSTEM, "model: the file can't be mapped: %s", strerror(errno));
-        goto out;
-    }
-    madvise(file, h->file_size, MADV_WILLNEED);
     uint32_t n_pages = (m->config.context + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
     struct vs_cpu_config cpu = {
         .isa = config->isa, .n_threads = config->n_threads, .max_rows = m->config.chunk, .max_out = VS_MODEL_MAX_OUT,
-        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type, .high = config->high, .give_back = true,
+        .max_positions = m->config.context, .n_pages = n_pages, .kv_type = config->kv_type, .high = config->high,
     };
-    r = vs_cpu_create(&m->graph, &cpu, file, h->file_size, progress, context, &m->cpu, err);
+    r = vs_cpu_create(&m->graph, &cpu, vs_model_file_source(f), progress, context, &m->cpu, err);
     if (r == VS_OK && vs_kv_pool_create(n_pages, &m->pool) != VS_OK)
         r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
 out:
-    if (file != MAP_FAILED)
-        munmap(file, h->file_size);
     if (r != VS_OK) {
         vs_model_close(m);
         return r;

@@ -1,12 +1,13 @@
 /* engine/model.h - a loaded model, and sequences of tokens computed with it.
  *
- * Memory:  a model owns the backend, the KV pool and the copied header; after _open nothing is read from the file.
+ * Memory:  a model owns the backend, the KV pool and the copied header; after _open it reads nothing from the file.
  * Threads: one caller for a model and all its sequences.
  */
 #ifndef VS_ENGINE_MODEL_H
 #define VS_ENGINE_MODEL_H
 #include "base/status.h"
 #include "cpu/backend.h"
+#include "engine/file.h"
 #include "import/gguf.h"
 
 struct vs_model_config {
@@ -19,16 +20,16 @@ struct vs_model_config {
     bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
-struct vs_header;                        /* a model file mapped, its header copied and parsed */
+struct vs_header;                        /* the header of a model's file, copied and parsed */
 
 /* The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser.
- * VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM. fd stays the caller's. */
-int vs_header_open(int fd, struct vs_header **ret, struct vs_error *err);
+ * VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM. */
+int vs_header_open(struct vs_model_file *f, struct vs_header **ret, struct vs_error *err);
 void vs_header_close(struct vs_header *h);
 const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
 
 struct vs_model;
-int vs_model_open(const struct vs_header *h, int fd, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
+int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
                   struct vs_model **ret, struct vs_error *err);
 void vs_model_close(struct vs_model *m);
 

@@ -22,6 +22,7 @@ enum {
     MAX_KEY = 1024, MAX_NAME = 255,             /* bytes; writers keep names below 64 */
     MIN_KV_BYTES = 8 + 1 + 4 + 1,               /* the shortest key and value */
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
+    MAX_BEHIND = 1 << 20,                       /* bytes after the last tensor */
 };
 static const uint64_t max_header_bytes = (uint64_t)256 << 20;    /* the largest real ones take about 30 MiB */
 static const uint64_t max_ne = (uint64_t)1 << 40;
@@ -285,6 +286,9 @@ static int place_tensors(struct reader *r, struct vs_gguf *g)
         expected = (t->offset + t->n_bytes + mask) & ~mask;      /* both below 2^63 */
         t->offset += g->data_start;
     }
+    if (r->file_size > g->data_start && r->file_size - g->data_start > expected && r->file_size - g->data_start - expected > MAX_BEHIND)
+        return MALFORMED(r, "the file goes on for %" PRIu64 " bytes behind its last tensor, which ends at byte %" PRIu64
+                         "; it is not the file that its header describes", r->file_size - g->data_start - expected, g->data_start + expected);
     return VS_OK;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -84,6 +85,7 @@ static const struct row allowed[] = {
     { CALL(sysinfo), WB, 0, {} },
     { CALL(prlimit64), WB, 2, { EQ(0, 0), ZERO(2) } },
     { CALL(prctl), WB, 1, { EQ(0, PR_SET_NAME) } },
+    { CALL(setpriority), W, 2, { EQ(0, PRIO_PROCESS), ZERO(1) } },      /* of the calling thread; never higher than it was */
     /* descriptors that are already there */
     { CALL(read), WB, 0, {} },
     { CALL(readv), WB, 0, {} },

@@ -107,8 +107,9 @@ int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char re
     uint32_t *pages = malloc(n_pages * sizeof *pages);
     struct vs_row *rows = malloc(chunk * sizeof *rows);
     int r = pages && rows ? vs_answer_init(&a, s, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
     if (r == VS_OK)
-        r = vs_cpu_create(&s->graph, &config, (const uint8_t *)s->file.data, s->file.n, NULL, NULL, &cpu, err);
+        r = vs_cpu_create(&s->graph, &config, &file, NULL, NULL, &cpu, err);
     for (uint32_t i = 0; i < n_pages && r == VS_OK; i++)
         pages[i] = i;
     for (uint32_t done = 0; r == VS_OK && a.n < n_all;) {

@@ -24,6 +24,7 @@ vs_e2e(serve serve.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TAR
 set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(faults faults.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(digest digest.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(logits logits.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 

@@ -162,7 +162,8 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         .isa = run->way.isa, .n_threads = run->way.n_threads, .max_rows = max_rows, .max_out = run->n_rows,
         .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv, .high = of->of->high,
     };
-    check(vs_cpu_create(&of->graph, &config, (const uint8_t *)of->file.data, of->file.n, NULL, NULL, &m.cpu, &err), &err, "create");
+    const struct vs_source file = vs_source_memory(of->file.data, of->file.n);
+    check(vs_cpu_create(&of->graph, &config, &file, NULL, NULL, &m.cpu, &err), &err, "create");
     if (run->fill)
         fill_with_poison(&m, max_rows);
     uint32_t done = 0;
@@ -395,7 +396,8 @@ static void check_poison(const struct vs_subject *s, int64_t token)
                                               .max_positions = 64, .n_pages = 1, .kv_type = s->of->kv };
         struct vs_cpu *cpu;
         struct vs_error err = { 0 };
-        check(vs_cpu_create(&s->graph, &config, (const uint8_t *)s->file.data, s->file.n, NULL, NULL, &cpu, &err), &err, "create");
+        const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
+        check(vs_cpu_create(&s->graph, &config, &file, NULL, NULL, &cpu, &err), &err, "create");
         const uint32_t page = 0, last = 1;
         const struct vs_row rows[] = { { (uint32_t)token, 0, &page }, { (uint32_t)(token + 1), 1, &page } };
         const struct vs_step job = { .rows = rows, .n_rows = 2, .out = &last, .n_out = 1 };
@@ -468,8 +470,10 @@ static void test_engine(void)
                 struct vs_sequence *sequence;
                 struct vs_answer a;
                 const struct vs_model_config config = { .isa = (enum vs_isa)isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
-                check(vs_header_open(fd, &header, &err), &err, "header");
-                check(vs_model_open(header, fd, &config, NULL, NULL, &model, &err), &err, "model");
+                struct vs_model_file *file;
+                check(vs_model_file_open(dup(fd), &file, &err), &err, "file");
+                check(vs_header_open(file, &header, &err), &err, "header");
+                check(vs_model_open(header, file, &config, NULL, NULL, &model, &err), &err, "model");
                 check(vs_sequence_create(model, &sequence), &err, "sequence");
                 check(vs_answer_init(&a, &s, &err), &err, "answer");
                 struct reading reading = { &a, VS_OK };
@@ -494,6 +498,7 @@ static void test_engine(void)
                 vs_sequence_free(sequence);
                 vs_model_close(model);
                 vs_header_close(header);
+                vs_model_file_close(file);
             }
         close(fd);
         report("engine, prefix kept", s.of->name, n, s.of->golden);

@@ -479,7 +479,7 @@ static void test_matmul(enum vs_matrix_class cls)
     size_t bytes = vs_matrix_bytes(&packed);
     uint8_t *panels = array(bytes + 64, NULL);           /* a vector may be read past the end (cpu/backend.c) */
     size_t n_panels = vs_matrix_n_panels(&w), cut = below((uint32_t)n_panels + 1);
-    vs_matrix_pack(&packed, file, panels, cut, n_panels);
+    vs_matrix_pack(&packed, file + cut * VS_PANEL_ROWS * vs_matrix_row_bytes(&w), panels, cut, n_panels);
     vs_matrix_pack(&packed, file, panels, 0, cut);
     packed.data = panels;
     for (int i = 0; i < 3; i++) {                        /* a row comes out of both forms alike */

@@ -165,20 +165,25 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
 
 /* ---- the table of methods ---- */
 
+/* What proves something says of which file, and is nothing without that; what is measured must not share the machine with the
+ * thread that computes the digest. */
+enum digest_use { NO_DIGEST, DIGEST_AFTER, DIGEST_BEFORE };
+
 static const struct method {
     const char *name;
     bool needs_model;
+    enum digest_use digest;
     int (*call)(struct vs_service *, const json_t *, struct vs_sink *, json_t **, struct vs_error *);
 } methods[] = {
-    { "generate",   true,  vs_service_generate },
-    { "chat",       true,  vs_service_generate },
-    { "tokenize",   false, tokenize },
-    { "detokenize", false, detokenize },
-    { "inspect",    false, inspect },
-    { "status",     false, status },
-    { "logits",     true,  vs_service_logits },
-    { "perplexity", true,  vs_service_perplexity },
-    { "bench",      true,  vs_service_bench },
+    { "generate",   true,  DIGEST_AFTER,  vs_service_generate },
+    { "chat",       true,  DIGEST_AFTER,  vs_service_generate },
+    { "tokenize",   false, NO_DIGEST,     tokenize },
+    { "detokenize", false, NO_DIGEST,     detokenize },
+    { "inspect",    false, NO_DIGEST,     inspect },
+    { "status",     false, NO_DIGEST,     status },
+    { "logits",     true,  DIGEST_AFTER,  vs_service_logits },
+    { "perplexity", true,  DIGEST_AFTER,  vs_service_perplexity },
+    { "bench",      true,  DIGEST_BEFORE, vs_service_bench },
 };
 
 bool vs_service_has(const char *method)
@@ -187,6 +192,23 @@ bool vs_service_has(const char *method)
         if (strcmp(methods[i].name, method) == 0)
             return true;
     return false;
+}
+
+int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err)
+{
+    uint64_t done;
+    return s->model ? vs_model_file_digest(s->file, 0, ret_hex, &done, err) : VS_E_NOT_FOUND;
+}
+
+static int wait_for_digest(struct vs_service *s, struct vs_sink *sink, struct vs_error *err)
+{
+    char hex[65];
+    uint64_t done, total = vs_model_file_source(s->file)->n_bytes;
+    int r;
+    while ((r = vs_model_file_digest(s->file, 10, hex, &done, err)) == VS_E_BUSY)
+        if ((r = sink->progress(sink->context, "digest", done, total)) != VS_OK)
+            return vs_error_set(err, r, "%s", vs_status_text(r));
+    return r;
 }
 
 /* What each key must be, whatever the method: a wrong type is told, and never taken for an absent key. */
@@ -220,8 +242,12 @@ int vs_service_call(struct vs_service *s, const char *method, const json_t *requ
                                 s->no_model.code ? s->no_model.text : "the model was loaded to be looked at only");
         json_t *result = NULL;
         int r = check_types(request, err);
+        if (r == VS_OK && methods[i].digest == DIGEST_BEFORE)
+            r = wait_for_digest(s, sink, err);
         if (r == VS_OK)
             r = methods[i].call(s, request, sink, &result, err);
+        if (r == VS_OK && methods[i].digest == DIGEST_AFTER)
+            r = wait_for_digest(s, sink, err);
         if (r == VS_OK && !result)
             r = vs_error_set(err, VS_E_NOMEM, "out of memory");
         if (r == VS_OK)
@@ -329,19 +355,24 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         close(fd);
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     }
+    int r = vs_model_file_open(fd, &s->file, err);
+    if (r != VS_OK) {
+        vs_service_close(s);
+        return r;
+    }
     uint64_t start = vs_clock_ns();
     struct vs_model_config config;
     struct loading loading = { sink };
     bool inspect_only = vs_request_flag(settings, "inspect_only");
-    int r = read_config(settings, &config, err);
+    r = read_config(settings, &config, err);
     if (r == VS_OK)
-        r = vs_header_open(fd, &s->header, err);
+        r = vs_header_open(s->file, &s->header, err);
     if (r == VS_OK) {
         struct text_job text = { .s = s, .inspect_only = inspect_only };
         pthread_t thread;
         bool beside = !inspect_only && pthread_create(&thread, NULL, text_thread, &text) == 0;
         if (!inspect_only)
-            r = vs_model_open(s->header, fd, &config, progress, &loading, &s->model, err);
+            r = vs_model_open(s->header, s->file, &config, progress, &loading, &s->model, err);
         if (beside)
             pthread_join(thread, NULL);
         else
@@ -360,7 +391,8 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         if (r != VS_OK)
             vs_error_set(err, r, "model: out of memory");
     }
-    close(fd);
+    if (r == VS_OK && s->model)
+        r = vs_model_file_finish(s->file, err);
     s->load_ms = (double)(vs_clock_ns() - start) / 1e6;
     if (r != VS_OK) {
         vs_service_close(s);
@@ -380,5 +412,6 @@ void vs_service_close(struct vs_service *s)
     vs_tokenizer_free(s->tokenizer);
     vs_model_close(s->model);
     vs_header_close(s->header);
+    vs_model_file_close(s->file);
     free(s);
 }

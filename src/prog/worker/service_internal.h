@@ -11,6 +11,7 @@
 #include "tokenizer/tokenizer.h"
 
 struct vs_service {
+    struct vs_model_file *file;
     struct vs_header *header;
     struct vs_model *model;              /* NULL when opened to be looked at only */
     struct vs_error no_model;

@@ -1,0 +1,39 @@
+/* engine/file.h - a model's file: read by range, and the SHA-256 of what was read.
+ *
+ * Somebody may write to the file while it is loaded, through a mapping that changes no time stamp. So the digest that goes into
+ * a result must be that of the bytes that the weights were made of:
+ *
+ *     load     each range is copied into the reader's memory and hashed there, block by block, with a secret key
+ *     after    a thread of low priority reads the file from end to end; what it feeds to SHA-256 gets the same hash as the
+ *              block that was loaded, or there is no digest
+ *
+ * The block hash is NH over 64-bit words with a key of a block's length: two different blocks of one length have equal hashes for at
+ * most 2^-64 of the keys, whoever chose them. The key is random, lives as long as the load and never leaves the process.
+ *
+ * Bytes that nobody loaded (the padding between tensors) are in the digest as the thread finds them.
+ *
+ * Threads: the source may be read by several at once; everything else is for one caller. After _finish nothing is read.
+ * Failure: VS_E_SYSTEM, VS_E_NOMEM; VS_E_MALFORMED for a file that was cut or changed.
+ */
+#ifndef VS_ENGINE_FILE_H
+#define VS_ENGINE_FILE_H
+#include "base/source.h"
+
+struct vs_model_file;
+
+/* fd is a regular file, open for reading; it is the file's from now on, also when this fails. */
+int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err);
+void vs_model_file_close(struct vs_model_file *f);
+
+/* Reads that are in the digest: what is loaded, each byte once. */
+const struct vs_source *vs_model_file_source(const struct vs_model_file *f);
+/* Reads that nobody vouches for: to look for where the header ends. _loaded then enters what was used of them. */
+const struct vs_source *vs_model_file_glance(const struct vs_model_file *f);
+int vs_model_file_loaded(struct vs_model_file *f, uint64_t offset, const void *bytes, size_t n, struct vs_error *err);
+
+/* Everything is loaded: the digest's thread begins. */
+int vs_model_file_finish(struct vs_model_file *f, struct vs_error *err);
+
+/* Waits at most wait_ms. VS_OK and *ret_hex; VS_E_BUSY and *ret_done of the file's bytes; or why there is none. */
+int vs_model_file_digest(struct vs_model_file *f, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, struct vs_error *err);
+#endif
