@@ -46,11 +46,36 @@ void vs_json_setup(size_t limit_bytes)
     }
 }
 
-json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err)
+struct reading {
+    const char *at;
+    size_t left;
+    struct vs_check *check;
+};
+
+/* jansson's next piece, at most a KiB; an end that comes early makes it give up. */
+static size_t next_piece(void *buffer, size_t n, void *context)
+{
+    struct reading *r = context;
+    n = n < r->left ? n : r->left;
+    if (vs_check_work(r->check, n) != VS_OK)
+        return (size_t)-1;
+    memcpy(buffer, r->at, n);
+    r->at += n;
+    r->left -= n;
+    return n;
+}
+
+json_t *vs_json_read(const void *data, size_t n, struct vs_check *check, struct vs_error *err)
 {
     size_t refused = atomic_load(&n_refused);
     json_error_t e;
-    json_t *value = json_loadb(data, n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &e);
+    struct reading from = { n ? data : "", n, check };
+    json_t *value = json_load_callback(next_piece, &from, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &e);
+    if (check && check->status != VS_OK) {
+        json_decref(value);
+        vs_error_set(err, check->status, "%s", vs_status_text(check->status));
+        return NULL;
+    }
     if (!value) {
         /* jansson does not always say that it was memory. */
         if (json_error_code(&e) == json_error_out_of_memory || atomic_load(&n_refused) != refused)
@@ -67,17 +92,66 @@ json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err)
     return value;
 }
 
+json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err)
+{
+    return vs_json_read(data, n, NULL, err);
+}
+
+struct writing {
+    struct vs_buf *out;
+    struct vs_check *check;
+};
+
 static int add_chunk(const char *s, size_t n, void *context)
 {
-    struct vs_buf *out = context;
-    vs_buf_add(out, s, n);
-    return out->status == VS_OK ? 0 : -1;
+    struct writing *w = context;
+    if (vs_check_work(w->check, n) != VS_OK)
+        w->out->status = w->check->status;
+    vs_buf_add(w->out, s, n);
+    return w->out->status == VS_OK ? 0 : -1;
+}
+
+void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *check)
+{
+    struct writing to = { out, check };
+    if (json_dump_callback(value, add_chunk, &to, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && out->status == VS_OK)
+        out->status = VS_E_NOMEM;
 }
 
 void vs_json_dump(const json_t *value, struct vs_buf *out)
 {
-    if (json_dump_callback(value, add_chunk, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && out->status == VS_OK)
-        out->status = VS_E_NOMEM;
+    vs_json_write(value, out, NULL);
+}
+
+json_t *vs_json_text(const char *s, size_t n)
+{
+    if (vs_utf8_valid(s, n) == n)
+        return json_stringn(n ? s : "", n);
+    struct vs_buf clean = { 0 };
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        size_t len = vs_utf8_decode(s + i, n - i, &c);
+        vs_buf_utf8(&clean, len ? c : 0xfffd);
+        i += len ? len : 1;
+    }
+    json_t *v = clean.status == VS_OK ? json_stringn(clean.data ? clean.data : "", clean.n) : NULL;
+    vs_buf_clear(&clean);
+    return v;
+}
+
+size_t vs_json_text_bytes(const char *s, size_t n)
+{
+    size_t bytes = 2;                   /* the quotes */
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t c;
+        len = vs_utf8_decode(s + i, n - i, &c);
+        if (len == 1 && c < 0x20)
+            bytes += strchr("\b\f\n\r\t", (int)c) && c ? 2 : 6;
+        else
+            bytes += len == 1 && (c == '"' || c == '\\') ? 2 : len ? len : 3;
+        len += !len;
+    }
+    return bytes;
 }
 
 json_t *vs_json_error(int code, const char *message)

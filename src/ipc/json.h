@@ -5,6 +5,7 @@
 #ifndef VS_IPC_JSON_H
 #define VS_IPC_JSON_H
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/status.h"
 
 #include <jansson.h>
@@ -19,6 +20,14 @@ json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err);
 
 /* Appends compact JSON to out; out->status tells of failure. */
 void vs_json_dump(const json_t *value, struct vs_buf *out);
+
+/* The same for large values, work that can be stopped: then NULL, or out->status, is the check's answer. */
+json_t *vs_json_read(const void *data, size_t n, struct vs_check *check, struct vs_error *err);
+void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *check);
+
+/* Bytes as a JSON string: each that is not UTF-8 becomes U+FFFD. _bytes tells how many bytes of JSON that will be. */
+json_t *vs_json_text(const char *s, size_t n);
+size_t vs_json_text_bytes(const char *s, size_t n);
 
 /* {"error":"BUSY","code":-4,"message":"..."} and back; text that is not such an object becomes VS_E_PROTOCOL. */
 json_t *vs_json_error(int code, const char *message);

@@ -3,6 +3,7 @@
 
 usage: requests.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,11 @@ import malformed as gguf                # noqa: E402
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsr")
 GREEDY = {"temperature": 0}
+
+
+def read(path):
+    with open(path) as f:
+        return f.read()
 
 
 def make(name, *options, change=None):
@@ -80,6 +86,28 @@ class Requests(unittest.TestCase):
             with self.assertRaises(c.Failure) as e:
                 self.generate(model, max_tokens=1, stop=bad)
             self.assertEqual((e.exception.name, "stop" in str(e.exception)), ("INVALID", True))
+
+    def worker(self, what):
+        """A number of the worker's /proc/PID/status, in KiB."""
+        for pid in read(f"/proc/{self.serve.pid}/task/{self.serve.pid}/children").split():
+            if read(f"/proc/{pid}/comm").startswith("veritas-worker"):
+                return int(re.search(what + r":\s+(\d+) kB", read(f"/proc/{pid}/status"))[1])
+        self.fail("no worker")
+
+    def test_large_results(self):
+        """Ids that stand for more text than a result may have: refused before the text exists."""
+        def grow(m):
+            tokens = m.get("tokenizer.ggml.tokens")[1]
+            tokens[300:304] = [bytes([97 + i]) * 300000 for i in range(4)]
+        model = self.load(make("large", "--tokenizer", "llama", "--pre", "default", change=grow))
+        before = self.worker("VmHWM")
+        with self.assertRaises(c.Failure) as e:
+            self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": [300] * 6000}))
+        self.assertEqual(e.exception.name, "LIMIT")
+        self.assertIn("32 MiB", str(e.exception))
+        self.assertLess(self.worker("VmHWM") - before, 128 << 10)
+        result = self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": [300, 301] * 50}))
+        self.assertEqual(result["text"], ("a" * 300000 + "b" * 300000) * 50)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 1 || vs_gguf_open(data + 1, n - 1, n - 1, &g, &err) != VS_OK)
         return 0;
     json_t *out = NULL;
-    if (vs_inspect(g, data[0], &out, &err) != VS_OK)
+    if (vs_inspect(g, data[0], NULL, &out, &err) != VS_OK)
         abort();
     char *text = json_dumps(out, JSON_COMPACT);
     json_t *again = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;

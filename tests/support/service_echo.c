@@ -125,7 +125,7 @@ int vs_service_call(struct vs_service *s, const char *method, const json_t *requ
             int status = sink->token(sink->context, 1, "x", 1, NULL);
             nap_ms(10);
             if (status == VS_OK)
-                status = sink->check(sink->context);
+                status = vs_check_ask(&sink->check);
             if (status != VS_OK)
                 return status;
         }

@@ -1,4 +1,4 @@
-/* rooms: import tensor base */
+/* rooms: import tensor ipc base */
 #include "prog/worker/inspect.c"
 
 #include "base/bytes.h"
@@ -85,7 +85,7 @@ static void test_any_architecture(void **state)
     int code = vs_gguf_open(b.data, b.n, b.n, &g, &err);
     assert_string_equal(err.text, "");
     assert_int_equal(code, VS_OK);
-    assert_int_equal(vs_inspect(g, 0, &out, &err), VS_OK);
+    assert_int_equal(vs_inspect(g, 0, NULL, &out, &err), VS_OK);
 
     assert_string_equal(json_string_value(json_object_get(out, "architecture")), "odd");
     json_t *metadata = json_object_get(out, "metadata");
@@ -114,7 +114,7 @@ static void test_any_architecture(void **state)
     assert_int_equal(at(memory, "total", "f16"), 128 * 3 * 48 * 2 + 104);
     json_decref(out);
 
-    assert_int_equal(vs_inspect(g, 1, &out, &err), VS_OK);
+    assert_int_equal(vs_inspect(g, 1, NULL, &out, &err), VS_OK);
     assert_int_equal(at(json_object_get(out, "memory"), "kv", "f32"), 64 * 3 * 48 * 4);
     char *text = json_dumps(out, 0);                             /* what goes over the wire is valid JSON */
     assert_non_null(text);
@@ -139,7 +139,7 @@ static void test_no_metadata_at_all(void **state)
     struct vs_error err = { 0 };
     json_t *out;
     assert_int_equal(vs_gguf_open(b.data, b.n, b.n, &g, &err), VS_OK);
-    assert_int_equal(vs_inspect(g, 4096, &out, &err), VS_OK);
+    assert_int_equal(vs_inspect(g, 4096, NULL, &out, &err), VS_OK);
     assert_true(json_is_null(json_object_get(out, "architecture")));
     assert_true(json_is_null(json_object_get(out, "bits_per_weight")));
     assert_non_null(json_object_get(json_object_get(out, "memory"), "unknown"));

@@ -275,6 +275,57 @@ static void test_json(void **state)
     assert_int_equal(err.code, VS_E_PROTOCOL);
 }
 
+static int stop_now(void *context)
+{
+    ++*(int *)context;
+    return VS_E_CANCELLED;
+}
+
+static void test_json_can_be_stopped(void **state)
+{
+    (void)state;
+    struct vs_buf text = { 0 }, out = { 0 };
+    struct vs_error err;
+    int asked = 0;
+    struct vs_check stop = { .ask = stop_now, .context = &asked }, go = { 0 };
+    vs_buf_str(&text, "{\"a\":[0");
+    for (int i = 0; i < 60000; i++)
+        vs_buf_str(&text, ",1");
+    vs_buf_str(&text, "]}");
+    assert_null(vs_json_read(text.data, text.n, &stop, &err));
+    assert_int_equal(err.code, VS_E_CANCELLED);
+    assert_int_equal(asked, 1);
+    json_t *v = vs_json_read(text.data, text.n, &go, &err);
+    assert_int_equal(json_array_size(json_object_get(v, "a")), 60001);
+    stop.status = VS_OK;
+    vs_json_write(v, &out, &stop);
+    assert_int_equal(out.status, VS_E_CANCELLED);
+    assert_true(out.n < 2 * VS_CHECK_UNITS);
+    vs_buf_clear(&out);
+    vs_json_write(v, &out, &go);
+    assert_int_equal(out.n, text.n);
+    assert_memory_equal(out.data, text.data, text.n);
+    json_decref(v);
+    vs_buf_clear(&out);
+    vs_buf_clear(&text);
+}
+
+static void test_json_text_bytes(void **state)
+{
+    (void)state;
+    static const struct { const char *s; size_t n; } texts[] = {
+        { "", 0 }, { "a\"b\\c/d\x7f", 8 }, { "\0\1\b\t\n\f\r\x1f", 8 }, { "\xc3\xa9\xe4\xb8\x96\xf0\x9f\x98\x80", 9 }, { "\xff\xc3x\xf0\x9f\x98", 6 },
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct vs_buf out = { 0 };
+        json_t *v = vs_json_text(texts[i].s, texts[i].n);
+        vs_json_dump(v, &out);
+        assert_int_equal(out.n, vs_json_text_bytes(texts[i].s, texts[i].n));
+        json_decref(v);
+        vs_buf_clear(&out);
+    }
+}
+
 static void test_json_budget(void **state)
 {
     (void)state;
@@ -314,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_end_is_seen),
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_can_be_stopped),
+        cmocka_unit_test(test_json_text_bytes),
         cmocka_unit_test(test_json_budget),
         cmocka_unit_test(test_names),
     };

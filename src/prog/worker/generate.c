@@ -36,9 +36,10 @@ struct generation {
 static int begin(struct generation *g, const json_t *request)
 {
     struct vs_service *s = g->s;
-    int r = vs_order_read(s, request, &g->order, g->err);
+    struct vs_check *check = &g->sink->check;
+    int r = vs_order_read(s, request, check, &g->order, g->err);
     if (r == VS_OK)
-        r = vs_prompt_read(s, request, &g->tokens, &g->notice, g->err);
+        r = vs_prompt_read(s, request, check, &g->tokens, &g->notice, g->err);
     if (r == VS_OK)
         r = vs_stopper_init(&g->stopper, &g->order, s->tokenizer, g->err);
     if (r != VS_OK)
@@ -115,7 +116,8 @@ static int logprobs(struct generation *g, const float *logits, uint32_t id, json
     json_t *top = json_array();
     for (int64_t i = 0; i < g->order.n_logprobs; i++)
         json_array_append_new(top, json_pack("{s:I, s:f, s:o}", "id", (json_int_t)g->best[i].id,
-                                             "logprob", (double)g->best[i].logprob, "text", text_of(g->s->tokenizer, g->best[i].id)));
+                                             "logprob", (double)g->best[i].logprob,
+                                             "text", text_of(g->s->tokenizer, g->best[i].id)));
     *ret = json_pack("{s:f, s:o}", "logprob", (double)chosen, "top", top);
     return *ret ? VS_OK : vs_error_set(g->err, VS_E_NOMEM, "out of memory");
 }
@@ -177,10 +179,10 @@ static int keep_logits(void *context, size_t first, size_t n, const float *logit
     return VS_OK;
 }
 
-static int check(void *context, size_t done, size_t total)
+static int ask(void *context, size_t done, size_t total)
 {
     struct vs_sink *sink = ((struct drive *)context)->g->sink;
-    int r = sink->check ? sink->check(sink->context) : VS_OK;
+    int r = vs_check_ask(&sink->check);
     if (r == VS_OK && done && sink->progress)
         r = sink->progress(sink->context, "prompt", done, total);
     return r;
@@ -200,7 +202,7 @@ static size_t reuse(struct generation *g)
 static int compute(struct generation *g, struct drive *d)
 {
     const uint32_t *first = g->tokens.id + g->n_computed;
-    return vs_sequence_append(g->s->sequence, first, g->tokens.n - g->n_computed, 1, keep_logits, check, d, g->err);
+    return vs_sequence_append(g->s->sequence, first, g->tokens.n - g->n_computed, 1, keep_logits, ask, d, g->err);
 }
 
 static int drive(struct generation *g)

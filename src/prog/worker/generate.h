@@ -13,7 +13,7 @@
 
 /* ---- order.c ---- */
 
-enum { VS_MAX_STOPS = 64, VS_MAX_STOP_BYTES = 4096, VS_MAX_BIAS = 65536, VS_MAX_LOGPROBS = 100 };
+enum { VS_MAX_STOPS = 64, VS_MAX_STOP_BYTES = 4096, VS_MAX_STOP_TOKENS = 65536, VS_MAX_BIAS = 65536, VS_MAX_LOGPROBS = 100 };
 
 struct vs_order {
     struct vs_sampling sampling;
@@ -27,14 +27,15 @@ struct vs_order {
 
 /* Reads and checks all that generate and chat have besides the prompt. What the model file recommends stands between the
  * contract's defaults and the request. _clear in either case. */
-int vs_order_read(struct vs_service *s, const json_t *request, struct vs_order *ret, struct vs_error *err);
+int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err);
 void vs_order_clear(struct vs_order *o);
 
 /* ---- prompt.c ---- */
 
 /* The ids of the request's prompt, messages or tokens: at least one, and room for another. *ret_notice is set when the user
  * should be told something. */
-int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_ids *ret, const char **ret_notice, struct vs_error *err);
+int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, const char **ret_notice,
+                   struct vs_error *err);
 
 /* ---- stop.c ---- */
 

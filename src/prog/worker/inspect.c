@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/utf8.h"
 #include "import/gguf.h"
+#include "ipc/json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,7 +15,9 @@ enum {
     HEAD = 8,                                   /* elements of an array that are shown */
     MAX_STRING = 64 << 10, MAX_ELEM = 256,      /* bytes of a string shown: of its own, in an array */
     MAX_KEYS = 4096, MAX_TENSORS = 20000,
-    MAX_TEXT = 6 << 20,                         /* bytes of metadata text in all */
+    MAX_TEXT = 12 << 20,                        /* bytes of JSON for metadata, and as many for tensors */
+    ENTRY_BYTES = 160,                          /* JSON of a key or tensor beside its text, at most */
+    MAX_TEMPLATE = 1 << 20,                     /* bytes of a chat template that are shown */
     MAX_LAYERS = 1 << 16,
     PAGE_TOKENS = 64,                           /* KV memory comes in pages of so many tokens */
 };
@@ -34,12 +37,17 @@ static void escape(struct vs_buf *b, struct vs_str s, size_t limit)
     }
 }
 
+static void spend(size_t *budget, size_t bytes)
+{
+    *budget -= bytes < *budget ? bytes : *budget;
+}
+
 static json_t *text_of(struct vs_str s, size_t limit, size_t *budget)
 {
     struct vs_buf b = { 0 };
     escape(&b, s, limit);
     json_t *text = b.status == VS_OK ? json_stringn(b.data ? b.data : "", b.n) : NULL;
-    *budget -= b.n < *budget ? b.n : *budget;
+    spend(budget, vs_json_text_bytes(b.data, b.n));
     vs_buf_clear(&b);
     return text;
 }
@@ -97,7 +105,7 @@ static json_t *value_of(const struct vs_gguf_kv *kv, size_t *budget)
                      "count", size_of(kv->count), "head", head);
 }
 
-static int add_metadata(const struct vs_gguf *g, json_t *out)
+static int add_metadata(const struct vs_gguf *g, json_t *out, struct vs_check *check)
 {
     json_t *metadata = json_object();
     size_t budget = MAX_TEXT, i = 0;
@@ -106,7 +114,11 @@ static int add_metadata(const struct vs_gguf *g, json_t *out)
     for (; i < vs_gguf_n_kv(g) && i < MAX_KEYS && budget; i++) {
         const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
         struct vs_buf key = { 0 };
+        int r = vs_check_work(check, kv->key.n + ENTRY_BYTES);
+        if (r != VS_OK)
+            return r;
         escape(&key, kv->key, MAX_STRING);
+        spend(&budget, vs_json_text_bytes(key.data, key.n) + ENTRY_BYTES);
         int failed = key.status != VS_OK || json_object_set_new(metadata, key.data, value_of(kv, &budget)) != 0;
         vs_buf_clear(&key);
         if (failed)
@@ -116,23 +128,23 @@ static int add_metadata(const struct vs_gguf *g, json_t *out)
     return left_out && json_object_set_new(out, "keys_left_out", size_of(left_out)) != 0 ? VS_E_NOMEM : VS_OK;
 }
 
-static json_t *tensor_of(const struct vs_gguf_tensor *t)
+static json_t *tensor_of(const struct vs_gguf_tensor *t, size_t *budget)
 {
-    size_t budget = SIZE_MAX;
+    spend(budget, ENTRY_BYTES);
     json_t *dims = json_array();
     for (uint32_t d = 0; d < t->n_dims; d++)
         json_array_append_new(dims, size_of(t->ne[d]));
-    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "name", text_of(t->name, MAX_ELEM, &budget), "dims", dims,
+    return json_pack("{s:o, s:o, s:s, s:o, s:o}", "name", text_of(t->name, MAX_ELEM, budget), "dims", dims,
                      "type", t->dtype->name, "bytes", size_of(t->n_bytes), "offset", size_of(t->offset));
 }
 
 /* Lists the tensors and counts them by type. The sums can't overflow: no tensor is larger than the file, tensors don't
  * overlap, and the smallest types have more than one bit for each weight. */
-static int add_tensors(const struct vs_gguf *g, json_t *out, uint64_t *ret_bytes)
+static int add_tensors(const struct vs_gguf *g, json_t *out, struct vs_check *check, uint64_t *ret_bytes)
 {
     json_t *tensors = json_array(), *types = json_object();
     uint64_t parameters = 0, bytes = 0;
-    size_t n = vs_gguf_n_tensors(g);
+    size_t n = vs_gguf_n_tensors(g), budget = MAX_TEXT, listed = 0;
     if (json_object_set_new(out, "tensors", tensors) != 0 || json_object_set_new(out, "types", types) != 0)
         return VS_E_NOMEM;
     for (size_t i = 0; i < n; i++) {
@@ -140,8 +152,14 @@ static int add_tensors(const struct vs_gguf *g, json_t *out, uint64_t *ret_bytes
         uint64_t elements = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
         parameters += elements;
         bytes += t->n_bytes;
-        if (i < MAX_TENSORS && json_array_append_new(tensors, tensor_of(t)) != 0)
-            return VS_E_NOMEM;
+        int r = vs_check_work(check, ENTRY_BYTES);
+        if (r != VS_OK)
+            return r;
+        if (listed < MAX_TENSORS && budget) {
+            if (json_array_append_new(tensors, tensor_of(t, &budget)) != 0)
+                return VS_E_NOMEM;
+            listed++;
+        }
         json_t *type = json_object_get(types, t->dtype->name);
         if (!type) {
             type = json_pack("{s:i, s:i, s:i}", "tensors", 0, "parameters", 0, "bytes", 0);
@@ -157,10 +175,11 @@ static int add_tensors(const struct vs_gguf *g, json_t *out, uint64_t *ret_bytes
         }
     }
     *ret_bytes = bytes;
-    if (n > MAX_TENSORS && json_object_set_new(out, "tensors_left_out", size_of(n - MAX_TENSORS)) != 0)
+    if (n > listed && json_object_set_new(out, "tensors_left_out", size_of(n - listed)) != 0)
         return VS_E_NOMEM;
     json_t *bits = parameters ? json_real((double)bytes * 8 / (double)parameters) : json_null();
-    if (json_object_set_new(out, "parameters", size_of(parameters)) != 0 || json_object_set_new(out, "tensor_bytes", size_of(bytes)) != 0
+    if (json_object_set_new(out, "parameters", size_of(parameters)) != 0
+        || json_object_set_new(out, "tensor_bytes", size_of(bytes)) != 0
         || json_object_set_new(out, "bits_per_weight", bits) != 0)
         return VS_E_NOMEM;
     return VS_OK;
@@ -221,7 +240,8 @@ static json_t *memory_of(const struct vs_gguf *g, struct vs_str arch, uint32_t c
     double w = (double)weights;
     return json_pack("{s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o}}", "context", size_of(context), "weights", size_of(weights),
                      "kv", "f16", size_of((uint64_t)f16), "f32", size_of((uint64_t)f32), "q8_0", size_of((uint64_t)q8),
-                     "total", "f16", size_of((uint64_t)(f16 + w)), "f32", size_of((uint64_t)(f32 + w)), "q8_0", size_of((uint64_t)(q8 + w)));
+                     "total", "f16", size_of((uint64_t)(f16 + w)), "f32", size_of((uint64_t)(f32 + w)),
+                     "q8_0", size_of((uint64_t)(q8 + w)));
 }
 
 static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit)
@@ -231,7 +251,7 @@ static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit
     return vs_gguf_get_str(g, key, &s, NULL) == VS_OK ? text_of(s, limit, &budget) : json_null();
 }
 
-int vs_inspect(const struct vs_gguf *g, uint32_t ctx, json_t **ret, struct vs_error *err)
+int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err)
 {
     struct vs_str arch = { "", 0 };
     uint64_t weights = 0;
@@ -241,17 +261,18 @@ int vs_inspect(const struct vs_gguf *g, uint32_t ctx, json_t **ret, struct vs_er
                             "architecture", string_key(g, "general.architecture", MAX_ELEM),
                             "header_bytes", size_of(vs_gguf_data_start(g)), "n_keys", size_of(vs_gguf_n_kv(g)),
                             "n_tensors", size_of(vs_gguf_n_tensors(g)));
-    if (!out || add_tensors(g, out, &weights) != VS_OK || add_metadata(g, out) != VS_OK
-        || json_object_set_new(out, "chat_template", string_key(g, "tokenizer.chat_template", 1 << 20)) != 0
-        || json_object_set_new(out, "memory", memory_of(g, arch, ctx, weights)) != 0)
-        goto out;
-    code = VS_OK;
-out:
+    if (out)
+        code = add_tensors(g, out, check, &weights);
+    if (out && code == VS_OK)
+        code = add_metadata(g, out, check);
+    if (out && code == VS_OK
+        && (json_object_set_new(out, "chat_template", string_key(g, "tokenizer.chat_template", MAX_TEMPLATE)) != 0
+            || json_object_set_new(out, "memory", memory_of(g, arch, ctx, weights)) != 0))
+        code = VS_E_NOMEM;
     if (code == VS_OK) {
         *ret = out;
-    } else {
-        json_decref(out);
-        vs_error_set(err, code, "inspect: no memory for the answer");
+        return VS_OK;
     }
-    return code;
+    json_decref(out);
+    return vs_error_set(err, code, "inspect: %s", code == VS_E_NOMEM ? "no memory for the answer" : vs_status_text(code));
 }

@@ -15,6 +15,7 @@
  */
 #ifndef VS_WORKER_INSPECT_H
 #define VS_WORKER_INSPECT_H
+#include "base/check.h"
 #include "base/status.h"
 
 #include <jansson.h>
@@ -23,5 +24,5 @@
 struct vs_gguf;
 
 /* ctx: the context length to compute memory for; 0 = the model's own. *ret is a new reference. */
-int vs_inspect(const struct vs_gguf *g, uint32_t ctx, json_t **ret, struct vs_error *err);
+int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err);
 #endif

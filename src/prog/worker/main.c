@@ -122,21 +122,16 @@ static void send_frame(struct loop *l, uint16_t type, uint16_t flags, uint64_t i
         attend(l, OUTPUT);
 }
 
+/* Small messages of our own making. */
 static void send_json(struct loop *l, uint16_t type, uint64_t id, json_t *value, uint32_t max)
 {
     struct vs_buf out = { .limit = max };
     vs_json_dump(value, &out);
     json_decref(value);
-    if (out.status == VS_OK) {
+    if (out.status == VS_OK)
         send_frame(l, type, 0, id, out.data, out.n);
-    } else {
-        struct vs_buf why = { 0 };
-        json_t *error = vs_json_error(VS_E_LIMIT, "the result is larger than a frame may be");
-        vs_json_dump(error, &why);
-        json_decref(error);
-        send_frame(l, type == VS_MSG_COMPLETE ? VS_MSG_ERROR : type, 0, id, why.data ? why.data : "{}", why.data ? why.n : 2);
-        vs_buf_clear(&why);
-    }
+    else if (type != VS_MSG_PROGRESS)
+        leave(1);
     vs_buf_clear(&out);
 }
 
@@ -195,7 +190,7 @@ static int sink_data(void *context, const void *bytes, size_t n)
     return VS_OK;
 }
 
-static int sink_check(void *context)
+static int ask(void *context)
 {
     struct loop *l = context;
     attend(l, NOTHING);
@@ -211,17 +206,40 @@ static int sink_progress(void *context, const char *what, uint64_t done, uint64_
         send_json(l, VS_MSG_PROGRESS, l->id, json_pack("{s:s, s:I, s:I}", "what", what, "done", (json_int_t)done,
                                                        "total", (json_int_t)total), VS_MAX_CONTROL);
     }
-    return sink_check(context);
+    return ask(context);
 }
 
 /* A request that never got anywhere was rejected; one that failed on its way is an error. */
 static bool is_rejection(const struct loop *l, int code)
 {
-    static const int codes[] = { VS_E_INVALID, VS_E_UNSUPPORTED, VS_E_CONTEXT, VS_E_MALFORMED, VS_E_NOT_FOUND, VS_E_BUSY, VS_E_DENIED };
+    static const int codes[] = {
+        VS_E_INVALID, VS_E_UNSUPPORTED, VS_E_CONTEXT, VS_E_MALFORMED, VS_E_NOT_FOUND, VS_E_BUSY, VS_E_DENIED,
+    };
     for (size_t i = 0; !l->sent && i < sizeof codes / sizeof *codes; i++)
         if (codes[i] == code)
             return true;
     return false;
+}
+
+/* From the bytes of a request to the bytes of its result. Both are looked at piece by piece, while frames come: a copy, then. */
+static int answer(struct loop *l, const struct vs_frame *f, struct vs_buf *out, struct vs_error *err)
+{
+    const char *method = vs_message_name(f->type);
+    struct vs_buf text = { 0 };
+    vs_buf_add(&text, f->data, f->n);
+    if (text.status != VS_OK)
+        return vs_error_set(err, text.status, "out of memory");
+    json_t *result = NULL, *request = vs_json_read(text.data, text.n, &l->sink.check, err);
+    vs_buf_clear(&text);
+    int status = request ? vs_service_call(l->service, method, request, &l->sink, &result, err) : err->code;
+    json_decref(request);
+    if (status != VS_OK)
+        return status;
+    vs_json_write(result, out, &l->sink.check);
+    json_decref(result);
+    if (out->status == VS_E_LIMIT)
+        vs_error_set(err, VS_E_LIMIT, "the result is larger than %u MiB", VS_MAX_RESULT >> 20);
+    return out->status;
 }
 
 /* One request at a time: the broker sends the next one when this has ended. */
@@ -233,26 +251,25 @@ static void on_request(struct loop *l, const struct vs_frame *f)
     l->credit = VS_CREDIT_START;
     l->stop = VS_OK;
     l->sent = false;
-    const char *method = vs_message_name(f->type);
+    l->sink.check = (struct vs_check){ .ask = ask, .context = l };
     char phase[48];
-    snprintf(phase, sizeof phase, "answering %s", method);
+    snprintf(phase, sizeof phase, "answering %s", vs_message_name(f->type));
     vs_last_words_phase(phase);
     struct vs_error err = { 0 };
-    json_t *result = NULL, *request = vs_json_parse(f->data, f->n, &err);
-    int status = request ? vs_service_call(l->service, method, request, &l->sink, &result, &err) : err.code;
-    json_decref(request);
+    struct vs_buf out = { .limit = VS_MAX_RESULT };
+    int status = answer(l, f, &out, &err);
     if (status != VS_OK && l->stop == status)   /* stopped from outside: one wording for all methods */
-        vs_error_set(&err, status, "%s", status == VS_E_LIMIT ? "the client did not take the answer in time" : vs_status_text(status));
+        vs_error_set(&err, status, "%s", status == VS_E_LIMIT ? "the client did not take the answer in time"
+                                                              : vs_status_text(status));
     else if (status != VS_OK && (err.code != status || !err.text[0]))
         vs_error_set(&err, status, "%s", vs_status_text(status));
     uint64_t id = l->id;
     l->id = 0;
     if (status == VS_OK)
-        send_json(l, VS_MSG_COMPLETE, id, result ? result : json_object(), VS_MAX_RESULT);
+        send_frame(l, VS_MSG_COMPLETE, 0, id, out.data, out.n);
     else
         send_json(l, is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR, id, vs_json_error(status, err.text), VS_MAX_CONTROL);
-    if (status != VS_OK)
-        json_decref(result);
+    vs_buf_clear(&out);
     vs_last_words_phase("waiting for requests");
 }
 
@@ -308,7 +325,7 @@ int main(void)
     vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_START);
     l.conn.state_of = state_of;
     l.conn.context = &l;
-    l.sink = (struct vs_sink){ &l, sink_token, sink_data, sink_progress, sink_check };
+    l.sink = (struct vs_sink){ &l, sink_token, sink_data, sink_progress, { .ask = ask, .context = &l } };
     struct vs_error err = { 0 };
     json_t *settings = read_settings(&err);
     if (!settings)

@@ -19,7 +19,7 @@ static int ask(void *context, size_t done, size_t total)
 {
     struct run *run = context;
     (void)done, (void)total;
-    return run->sink->check ? run->sink->check(run->sink->context) : VS_OK;
+    return vs_check_ask(&run->sink->check);
 }
 
 static int report(struct run *run, const char *what)
@@ -28,7 +28,8 @@ static int report(struct run *run, const char *what)
 }
 
 /* strip: without the newline that ends a file */
-static int text_or_tokens(struct vs_service *s, const json_t *request, bool strip, struct vs_ids *ids, struct vs_error *err)
+static int text_or_tokens(struct vs_service *s, const json_t *request, bool strip, struct vs_check *check, struct vs_ids *ids,
+                          struct vs_error *err)
 {
     const json_t *tokens = json_object_get(request, "tokens"), *text = json_object_get(request, "text");
     size_t n = json_string_length(text);
@@ -36,10 +37,10 @@ static int text_or_tokens(struct vs_service *s, const json_t *request, bool stri
         n--;
     int r;
     if (tokens && !json_is_null(tokens))
-        r = vs_request_ids(s, tokens, "tokens", ids, err);
+        r = vs_request_ids(s, tokens, "tokens", check, ids, err);
     else if (json_is_string(text))
         r = vs_service_encode(s, json_string_value(text), n, vs_request_flag(request, "special"),
-                              !vs_request_flag(request, "no_bos"), ids, err);
+                              !vs_request_flag(request, "no_bos"), check, ids, err);
     else
         r = vs_error_set(err, VS_E_INVALID, "text or tokens must be given");
     if (r == VS_OK && !ids->n)
@@ -60,7 +61,7 @@ static int send_rows(void *context, size_t first, size_t n, const float *logits)
 int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
     struct vs_ids ids = { 0 };
-    int r = text_or_tokens(s, request, false, &ids, err);
+    int r = text_or_tokens(s, request, false, &sink->check, &ids, err);
     if (r == VS_OK) {
         struct run run = { .s = s, .sink = sink, .total = ids.n };
         vs_sequence_truncate(s->sequence, 0);
@@ -84,6 +85,8 @@ static int score_rows(void *context, size_t first, size_t n, const float *logits
     for (size_t i = 0; i < n; i++) {
         float logprob;
         int r = vs_sampler_logprobs(run->s->sampler, logits + i * n_vocab, run->tokens[first + i + 1], 0, &logprob, NULL);
+        if (r == VS_OK)
+            r = vs_check_work(&run->sink->check, n_vocab);
         if (r != VS_OK)
             return r;
         run->nll -= (double)logprob;
@@ -101,10 +104,11 @@ int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs
         return vs_error_set(err, VS_E_INVALID, "a context of %lld is too short to measure in; 4 is the least", (long long)context);
     int r = vs_request_int(request, "ctx", context < 512 ? context : 512, 4, context, &window, err);
     if (r == VS_OK)
-        r = text_or_tokens(s, request, true, &ids, err);
+        r = text_or_tokens(s, request, true, &sink->check, &ids, err);
     size_t c = r == VS_OK ? (size_t)window : 1, n_windows = ids.n / c;
     if (r == VS_OK && n_windows < 2)
-        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens and two windows of %zu are needed; give a longer text or a smaller --ctx",
+        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens and two windows of %zu are needed; "
+                         "give a longer text or a smaller --ctx",
                          ids.n, c);
     struct run run = { .s = s, .sink = sink, .total = n_windows };
     for (size_t w = 0; w < n_windows && r == VS_OK; w++) {
@@ -223,7 +227,8 @@ static int test_or_count(struct vs_service *s, struct run *run, const char *kind
 }
 
 /* Every test once, depth by depth; without results only looked at and counted. */
-static int all_tests(struct vs_service *s, struct run *run, const json_t *request, int64_t reps, json_t *results, struct vs_error *err)
+static int all_tests(struct vs_service *s, struct run *run, const json_t *request, int64_t reps, json_t *results,
+                     struct vs_error *err)
 {
     static const char *const kinds[] = { "pp", "tg" };
     const json_t *depths = json_object_get(request, "depth"), *v;
@@ -233,7 +238,8 @@ static int all_tests(struct vs_service *s, struct run *run, const json_t *reques
             json_array_foreach(json_object_get(request, kinds[k]), i, v) {
                 if ((n_depths && !counts(depths, d, true)) || !counts(json_object_get(request, kinds[k]), i, false))
                     continue;
-                int r = test_or_count(s, run, kinds[k], json_integer_value(v), json_integer_value(json_array_get(depths, d)), reps, results, err);
+                json_int_t depth = json_integer_value(json_array_get(depths, d));
+                int r = test_or_count(s, run, kinds[k], json_integer_value(v), depth, reps, results, err);
                 if (r != VS_OK)
                     return r;
             }

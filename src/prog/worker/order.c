@@ -122,7 +122,8 @@ static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *e
     return VS_OK;
 }
 
-static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_error *err)
+static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_check *check,
+                       struct vs_error *err)
 {
     int r = vs_request_int(request, "max_tokens", -1, -1, UINT32_MAX, &o->max_tokens, err);
     if (r == VS_OK)
@@ -133,13 +134,15 @@ static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *r
     o->special = vs_request_flag(request, "special");
     o->logits_hash = vs_request_flag(request, "logits_hash");
     const json_t *ids = json_object_get(request, "stop_tokens");
-    return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", &o->stop_tokens, err) : r;
+    if (r == VS_OK && json_array_size(ids) > VS_MAX_STOP_TOKENS)
+        return vs_error_set(err, VS_E_INVALID, "stop_tokens: at most %d ids", VS_MAX_STOP_TOKENS);
+    return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", check, &o->stop_tokens, err) : r;
 }
 
-int vs_order_read(struct vs_service *s, const json_t *request, struct vs_order *ret, struct vs_error *err)
+int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err)
 {
     int r = read_sampling(s, ret, request, err);
-    return r == VS_OK ? read_limits(s, ret, request, err) : r;
+    return r == VS_OK ? read_limits(s, ret, request, check, err) : r;
 }
 
 void vs_order_clear(struct vs_order *o)

@@ -23,8 +23,8 @@ static int check_messages(const json_t *messages, struct vs_error *err)
 }
 
 /* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
-static int from_messages(struct vs_service *s, json_t *messages, const json_t *request, bool all_trusted, struct vs_ids *ret,
-                         struct vs_error *err)
+static int from_messages(struct vs_service *s, json_t *messages, const json_t *request, bool all_trusted, struct vs_check *check,
+                         struct vs_ids *ret, struct vs_error *err)
 {
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
     if (!s->template)
@@ -42,6 +42,7 @@ static int from_messages(struct vs_service *s, json_t *messages, const json_t *r
     int64_t now;
     r = vs_request_int(request, "now", 0, 0, INT64_MAX, &now, err);
     struct vs_marked_text m = { 0 };
+    (void)check;
     struct vs_error why = { 0 };
     if (r == VS_OK)
         r = context ? vs_template_render(s->template, context, trusted, now, NULL, &m, &why) : VS_E_NOMEM;
@@ -62,18 +63,18 @@ static int from_messages(struct vs_service *s, json_t *messages, const json_t *r
     return r;
 }
 
-static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ids *ret, const char **ret_notice,
-                       struct vs_error *err)
+static int read_prompt(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
+                       const char **ret_notice, struct vs_error *err)
 {
     const json_t *messages = json_object_get(request, "messages"), *prompt = json_object_get(request, "prompt");
     const json_t *tokens = json_object_get(request, "tokens"), *system = json_object_get(request, "system");
     if (tokens && !json_is_null(tokens))
-        return vs_request_ids(s, tokens, "tokens", ret, err);
+        return vs_request_ids(s, tokens, "tokens", check, ret, err);
     int r = vs_service_need_tokenizer(s, err);
     if (r != VS_OK)
         return r;
     if (messages)
-        return from_messages(s, (json_t *)(uintptr_t)messages, request, false, ret, err);
+        return from_messages(s, (json_t *)(uintptr_t)messages, request, false, check, ret, err);
     if (!json_is_string(prompt))
         return vs_error_set(err, VS_E_INVALID, "prompt is missing");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
@@ -88,20 +89,21 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_id
         raw = true;
     }
     if (raw)
-        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, true, ret, err);
+        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, true, check, ret, err);
     json_t *list = json_array();
     if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_array_append_new(list, json_pack("{s:s, s:O}", "role", "user", "content", prompt));
-    r = from_messages(s, list, request, special, ret, err);
+    r = from_messages(s, list, request, special, check, ret, err);
     json_decref(list);
     return r;
 }
 
-int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_ids *ret, const char **ret_notice, struct vs_error *err)
+int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, const char **ret_notice,
+                   struct vs_error *err)
 {
     uint32_t context = vs_model_context(s->model);
-    int r = read_prompt(s, request, ret, ret_notice, err);
+    int r = read_prompt(s, request, check, ret, ret_notice, err);
     if (r == VS_OK && !ret->n)
         r = vs_error_set(err, VS_E_INVALID, "the prompt is empty");
     if (r == VS_OK && ret->n >= context)

@@ -40,15 +40,20 @@ bool vs_request_flag(const json_t *request, const char *key)
     return json_is_true(json_object_get(request, key));
 }
 
-int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_ids *ret, struct vs_error *err)
+int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_check *check, struct vs_ids *ret,
+                   struct vs_error *err)
 {
     if (!json_is_array(list))
         return vs_error_set(err, VS_E_INVALID, "%s must be a list of token ids", key);
     uint32_t n_vocab = s->model ? vs_model_n_vocab(s->model) : s->tokenizer ? vs_tokenizer_n_vocab(s->tokenizer) : 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *v = json_array_get(list, i);
+        int r = vs_check_work(check, 1);
+        if (r != VS_OK)
+            return r;
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= n_vocab)
-            return vs_error_set(err, VS_E_INVALID, "%s: number %zu in the list is not a token id (there are %u, from 0)", key, i + 1, n_vocab);
+            return vs_error_set(err, VS_E_INVALID, "%s: number %zu in the list is not a token id (there are %u, from 0)",
+                                key, i + 1, n_vocab);
         if (vs_ids_add(ret, (uint32_t)json_integer_value(v)) != VS_OK)
             return vs_error_set(err, VS_E_NOMEM, "out of memory");
     }
@@ -69,8 +74,9 @@ int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
 }
 
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
-                      struct vs_ids *ids, struct vs_error *err)
+                      struct vs_check *check, struct vs_ids *ids, struct vs_error *err)
 {
+    (void)check;
     int r = vs_service_need_tokenizer(s, err);
     if (r != VS_OK)
         return r;
@@ -80,7 +86,23 @@ int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bo
 
 /* ---- tokenize, detokenize, inspect, status ---- */
 
-enum { MAX_IDS_IN_RESULT = 1000000 };    /* more of them go as data: a result has a largest size */
+enum {
+    MAX_IDS_IN_RESULT = 1000000,         /* more of them go as data: a result has a largest size */
+    MAX_TEXT_IN_RESULT = VS_MAX_RESULT - VS_MAX_CONTROL,     /* bytes of JSON */
+    DATA_IDS = VS_MAX_CHUNK / 4,
+};
+
+static int send_ids(struct vs_sink *sink, const struct vs_ids *ids)
+{
+    static uint8_t bytes[DATA_IDS * 4];
+    int r = VS_OK;
+    for (size_t i = 0, n; i < ids->n && r == VS_OK; i += n) {
+        for (n = 0; n < DATA_IDS && i + n < ids->n; n++)
+            vs_store_u32le(bytes + 4 * n, ids->id[i + n]);
+        r = sink->data(sink->context, bytes, 4 * n);
+    }
+    return r;
+}
 
 static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
@@ -89,11 +111,9 @@ static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink 
         return vs_error_set(err, VS_E_INVALID, "text is missing");
     struct vs_ids ids = { 0 };
     int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
-                              !vs_request_flag(request, "no_bos"), &ids, err);
+                              !vs_request_flag(request, "no_bos"), &sink->check, &ids, err);
     if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
-        for (size_t i = 0; i < ids.n; i++)
-            vs_store_u32le((uint8_t *)&ids.id[i], ids.id[i]);
-        r = sink->data(sink->context, ids.id, ids.n * sizeof *ids.id);
+        r = send_ids(sink, &ids);
         if (r == VS_OK)
             *ret = json_pack("{s:I}", "n", (json_int_t)ids.n);
     } else if (r == VS_OK) {
@@ -103,33 +123,19 @@ static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink 
     return r;
 }
 
-/* Bytes as a JSON string: what is not UTF-8 becomes U+FFFD. */
-json_t *vs_json_text(const char *text, size_t n)
-{
-    if (vs_utf8_valid(text, n) == n)
-        return json_stringn(n ? text : "", n);
-    struct vs_buf clean = { 0 };
-    for (size_t i = 0; i < n;) {
-        uint32_t c;
-        size_t len = vs_utf8_decode(text + i, n - i, &c);
-        vs_buf_utf8(&clean, len ? c : 0xfffd);
-        i += len ? len : 1;
-    }
-    json_t *v = clean.status == VS_OK ? json_stringn(clean.data ? clean.data : "", clean.n) : NULL;
-    vs_buf_clear(&clean);
-    return v;
-}
-
 static int detokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    (void)sink;
     struct vs_ids ids = { 0 };
-    struct vs_buf text = { 0 };
+    struct vs_buf text = { .limit = MAX_TEXT_IN_RESULT };
+    bool special = vs_request_flag(request, "special");
     int r = vs_service_need_tokenizer(s, err);
     if (r == VS_OK)
-        r = vs_request_ids(s, json_object_get(request, "tokens"), "tokens", &ids, err);
+        r = vs_request_ids(s, json_object_get(request, "tokens"), "tokens", &sink->check, &ids, err);
     if (r == VS_OK)
-        r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, vs_request_flag(request, "special"), &text, err);
+        r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, special, &text, err);
+    if (r == VS_E_LIMIT || (r == VS_OK && vs_json_text_bytes(text.data, text.n) > MAX_TEXT_IN_RESULT))
+        r = vs_error_set(err, VS_E_LIMIT, "the text of these %zu tokens is longer than a result may be (%u MiB); "
+                         "give fewer at once", ids.n, VS_MAX_RESULT >> 20);
     if (r == VS_OK)
         *ret = json_pack("{s:o}", "text", vs_json_text(text.data, text.n));
     vs_ids_clear(&ids);
@@ -139,10 +145,9 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
 
 static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    (void)sink;
     int64_t ctx;
     int r = vs_request_int(request, "ctx", 0, 0, UINT32_MAX, &ctx, err);
-    return r == VS_OK ? vs_inspect(vs_header_gguf(s->header), (uint32_t)ctx, ret, err) : r;
+    return r == VS_OK ? vs_inspect(vs_header_gguf(s->header), (uint32_t)ctx, &sink->check, ret, err) : r;
 }
 
 static int status(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)

@@ -7,6 +7,7 @@
  */
 #ifndef VS_WORKER_SERVICE_H
 #define VS_WORKER_SERVICE_H
+#include "base/check.h"
 #include "base/status.h"
 
 #include <jansson.h>
@@ -26,8 +27,8 @@ struct vs_sink {
     int (*data)(void *context, const void *bytes, size_t n);
     /* done of total steps of long work (0 of 0: unknown) */
     int (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
-    /* asked at every step */
-    int (*check)(void *context);
+    /* may it go on? all work over a request's input and results asks */
+    struct vs_check check;
 };
 
 /* Call before lock-in: libraries that would open files on first use do it now. */

@@ -2,9 +2,10 @@
 #ifndef VS_WORKER_SERVICE_INTERNAL_H
 #define VS_WORKER_SERVICE_INTERNAL_H
 #include "base/buf.h"
-#include "base/utf8.h"
 #include "cpu/pool.h"
 #include "engine/model.h"
+#include "ipc/json.h"
+#include "ipc/message.h"
 #include "prog/worker/service.h"
 #include "sampler/sampler.h"
 #include "template/template.h"
@@ -29,12 +30,12 @@ struct vs_service {
 int vs_request_int(const json_t *request, const char *key, int64_t preset, int64_t min, int64_t max, int64_t *ret,
                    struct vs_error *err);
 bool vs_request_flag(const json_t *request, const char *key);
-int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_ids *ret, struct vs_error *err);
+int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_check *check, struct vs_ids *ret,
+                   struct vs_error *err);
 json_t *vs_ids_json(const uint32_t *id, size_t n);
-json_t *vs_json_text(const char *text, size_t n);
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
-                      struct vs_ids *ids, struct vs_error *err);
+                      struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
 
 int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
 int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
