@@ -127,11 +127,9 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     vs_kv_layout_init(&c->kv_layout, g, config->kv_type);
     c->n_weights = g->n_tensors;
     c->weights = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *c->weights);
-    int r = c->weights ? vs_pool_create(config->n_threads, &c->pool) : VS_E_NOMEM;
-    if (r != VS_OK) {
-        vs_error_set(err, r, "model: %u threads can't be started", config->n_threads);
+    int r = c->weights ? vs_pool_create(config->n_threads, &c->pool, err) : vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+    if (r != VS_OK)
         goto out;
-    }
     r = describe_weights(c, g, err);
     if (r == VS_OK)
         r = vs_cpu_load(c, g, file, progress, context, err);
@@ -161,9 +159,9 @@ int vs_cpu_create(const struct vs_graph *g, const struct vs_cpu_config *config, 
     if (c->shares)
         memset(c->shares, 0, config->n_threads * sizeof *c->shares);
     if (!c->arena || !c->private || !c->scratch || !c->partial || !c->kv || !c->blocks || !c->n_tasks || !c->shares) {
-        r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller --ctx or "
-                         "--prefill-chunk needs less, so does --kv-type q8_0",
-                         c->kv_bytes >> 20, c->arena_bytes >> 20);
+        size_t step = c->arena_bytes + (c->private_bytes + c->scratch_bytes) * config->n_threads + c->partial_floats * 4;
+        r = vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller --ctx, "
+                         "--prefill-chunk or --threads needs less, so does --kv-type q8_0", c->kv_bytes >> 20, step >> 20);
         goto out;
     }
     *ret = c;

@@ -2,17 +2,19 @@
 #include "cpu/pool.h"
 
 #include "base/num.h"
-#include "base/status.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { SPINS_IDLE = 20000 };            /* pauses before an idle thread sleeps: keeps it awake from token to token */
+enum { STACK = 512 << 10 };             /* the deepest call, attention's merge, takes a few KiB */
 
 struct vs_pool {
     unsigned n_threads;
@@ -98,27 +100,40 @@ void vs_pool_run(struct vs_pool *p, vs_pool_fn *fn, void *context)
     fn(context, 0);
 }
 
-int vs_pool_create(unsigned n_threads, struct vs_pool **ret)
+static int start_thread(struct vs_pool *p, unsigned i)
+{
+    struct start *start = malloc(sizeof *start);
+    if (!start)
+        return ENOMEM;
+    *start = (struct start){ p, i };
+    pthread_attr_t attr;                 /* stacks count as memory: limits must not be met by what is never used */
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    int e = pthread_create(&p->thread[i], &attr, work, start);
+    pthread_attr_destroy(&attr);
+    if (e != 0)
+        free(start);
+    return e;
+}
+
+int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)
 {
     if (n_threads < 1 || n_threads > VS_POOL_MAX_THREADS)
-        return VS_E_INVALID;
+        return vs_error_set(err, VS_E_INVALID, "threads: from 1 to %d", VS_POOL_MAX_THREADS);
     struct vs_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p)
-        return VS_E_NOMEM;
+        return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     *p = (struct vs_pool){ .n_threads = 1 };
     vs_fp_control_set();
-    for (unsigned i = 1; i < n_threads; i++) {
-        struct start *start = malloc(sizeof *start);
-        if (start)
-            *start = (struct start){ p, i };
-        if (!start || pthread_create(&p->thread[i], NULL, work, start) != 0) {
-            free(start);
-            p->n_threads = i;
-            vs_pool_free(p);
-            return VS_E_SYSTEM;
-        }
+    int e = 0;
+    for (unsigned i = 1; i < n_threads && (e = start_thread(p, i)) == 0; i++)
+        p->n_threads = i + 1;           /* read by the threads only after the first run opens */
+    if (e != 0) {
+        vs_error_set(err, VS_E_LIMIT, "model: of %u threads only %u can be started (%s): give a smaller --threads, or raise the limits on "
+                     "processes and memory", n_threads, p->n_threads, strerror(e));
+        vs_pool_free(p);
+        return VS_E_LIMIT;
     }
-    p->n_threads = n_threads;           /* read by the threads only after the first run opens */
     *ret = p;
     return VS_OK;
 }

@@ -8,6 +8,8 @@
  */
 #ifndef VS_CPU_POOL_H
 #define VS_CPU_POOL_H
+#include "base/status.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,8 +19,8 @@ typedef void vs_pool_fn(void *context, unsigned thread);
 
 enum { VS_POOL_MAX_THREADS = 256 };
 
-/* n_threads in 1..VS_POOL_MAX_THREADS. Threads are created here; none later. */
-int vs_pool_create(unsigned n_threads, struct vs_pool **ret);
+/* n_threads in 1..VS_POOL_MAX_THREADS. Threads are created here, all or none; none later. VS_E_LIMIT says how many could be had. */
+int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err);
 void vs_pool_free(struct vs_pool *p);
 unsigned vs_pool_n_threads(const struct vs_pool *p);
 

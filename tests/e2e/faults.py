@@ -6,6 +6,7 @@ import math
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -302,6 +303,19 @@ class Faults(unittest.TestCase):
         good.close()
         self.assertEqual(failure.exception.name, "LIMIT")
         self.assertLess(time.monotonic() - begin, 10)
+
+    def test_threads_that_cannot_be_started(self):
+        with open(BIN + "/veritas-worker", "rb") as f:
+            if b"__asan_init" in f.read():
+                self.skipTest("a sanitizer's memory fits into no limit")
+
+        def limited():
+            resource.setrlimit(resource.RLIMIT_DATA, (60 << 20, 60 << 20))
+        for threads, status, message in ((256, 5, r"of 256 threads only \d+ can be started \([^\n]*\): give a smaller --threads"), (2, 0, "^$")):
+            done = subprocess.run([VERITAS, "run", "-m", "one", "--ctx", "256", "--raw", "-n", "1", "--threads", str(threads), "x"], env=self.env,
+                                  capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, preexec_fn=limited)
+            self.assertEqual(done.returncode, status, done)
+            self.assertRegex(done.stderr, message)
 
     # ---- lock-in ----
 

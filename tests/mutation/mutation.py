@@ -51,8 +51,8 @@ MUTATIONS = [
     ("fma-not-odd", "the software fma forgets to round to odd", [
         ("base/num.h", "if (lost != 0 && !(u & 1))", "if (0 && lost != 0)")]),
     ("split-by-threads", "the chain over k is cut in two when there are several threads", [
-        ("cpu/pool.c", "int vs_pool_create(unsigned n_threads, struct vs_pool **ret)\n{",
-         "unsigned vs_broken_threads;\nint vs_pool_create(unsigned n_threads, struct vs_pool **ret)\n{\n    vs_broken_threads = n_threads;"),
+        ("cpu/pool.c", "int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)\n{",
+         "unsigned vs_broken_threads;\nint vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)\n{\n    vs_broken_threads = n_threads;"),
         ("cpu/ops_c.c", "static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{",
          "extern unsigned vs_broken_threads;\nstatic void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{\n"
          "    if (vs_broken_threads > 1)\n        v = (v + 1.0f) - 1.0f;")]),
