@@ -68,6 +68,38 @@ class Serve(unittest.TestCase):
         self.assertRegex(done.stderr, r"below the configured minimum 5[^\n]*\n(.*listening at.*\n)?[^\n]*the broker cannot start[^\n]*\n$")
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
 
+    def test_a_file_replaced_or_removed_under_the_daemon(self):
+        self.env["VERITAS_MODELS"] = "models"               # a relative directory, too
+        path = f"{self.dir}/models/good.gguf"
+        here = os.getcwd()
+        os.chdir(self.dir)
+        self.addCleanup(os.chdir, here)
+        self.start()
+        self.assertNotIn("since", self.call("load", "good").stderr)
+
+        def said(what):
+            self.assertEqual([m["file_changed"] for m in self.ps()["models"]], [what])
+            for command in (("ps",), ("load", "good")):
+                done = self.call(*command)
+                self.assertEqual(done.returncode, 0, done)
+                (self.assertIn if what else self.assertNotIn)(f"which was {what} since", done.stderr)
+        said(None)
+        os.chmod(path, 0o600)
+        said(None)
+        os.rename(path, path + ".old")
+        said("removed")
+        shutil.copy2(path + ".old", path)                   # the same bytes and times, another file
+        said("replaced")
+        os.unlink(path)
+        os.rename(path + ".old", path)
+        said(None)
+        with open(path, "r+b") as f:
+            f.write(b"G")
+        said("written to")
+        self.call("unload", "good")
+        self.assertNotIn("since", self.call("load", "good").stderr)
+        self.call("stop")
+
     def test_few_descriptors(self):
         for limit, status in (("-n 20", 70), ("-Sn 20", 0)):        # a soft limit is raised
             done = subprocess.run(["sh", "-c", f'ulimit {limit}; exec "$0" run -m good hello', f"{self.dir}/veritas"], env=self.env,

@@ -101,7 +101,7 @@ struct model {
     enum model_state state;
     struct vs_conn conn;
     pid_t pid;
-    json_t *path, *bytes;               /* as the supervisor says */
+    json_t *path, *bytes, *origin;      /* as the supervisor says */
     char digest[65];                    /* hex SHA-256 of the file, "" until known */
     json_t *facts, *sandbox;            /* as the worker says */
     struct queue queue, held;

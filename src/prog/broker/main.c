@@ -59,6 +59,7 @@ static void sweep(struct broker *b)
         json_decref(m->settings);
         json_decref(m->path);
         json_decref(m->bytes);
+        json_decref(m->origin);
         json_decref(m->facts);
         json_decref(m->sandbox);
         free(m->name);

@@ -270,6 +270,7 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
+    replace(&m->origin, json_object_get(message, "file"));
 }
 
 /* The worker is gone; the supervisor may know why, or say it soon. */
@@ -546,7 +547,7 @@ json_t *model_describe(const struct model *m)
     const struct {
         const char *key;
         json_t *of;
-    } more[] = { { "path", m->path }, { "bytes", m->bytes }, { "facts", m->facts }, { "sandbox", m->sandbox } };
+    } more[] = { { "path", m->path }, { "bytes", m->bytes }, { "file", m->origin }, { "facts", m->facts }, { "sandbox", m->sandbox } };
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         if (more[i].of)
             json_object_set(value, more[i].key, more[i].of);

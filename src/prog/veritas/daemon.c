@@ -1,5 +1,6 @@
 /* prog/veritas/daemon.c - the commands that are about a running daemon: ps, stop, load, unload. */
 #include "prog/veritas/command.h"
+#include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
@@ -90,6 +91,19 @@ static long long number_of(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
+/* What became of a model's file since its worker opened it; NULL: nothing that can be seen. */
+static const char *file_changed(const json_t *model)
+{
+    const char *path = json_string_value(json_object_get(model, "path")), *file = json_string_value(json_object_get(model, "file"));
+    return path && file && path[0] == '/' ? vs_file_changed(path, file) : NULL;
+}
+
+static void warn_of_file(const char *name, const char *what)
+{
+    name = name ? name : "-";
+    vs_say("%s still serves the file that was loaded, which was %s since; veritas unload %s ends that", name, what, name);
+}
+
 int vs_command_ps(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -98,6 +112,8 @@ int vs_command_ps(const struct vs_args *args)
     size_t i;
     if (ask(args, VS_MSG_STATUS, false, &result, &err) != VS_OK)
         return vs_fail(&err);
+    json_array_foreach(json_object_get(result, "models"), i, model)
+        json_object_set_new(model, "file_changed", file_changed(model) ? json_string(file_changed(model)) : json_null());
     if (vs_args_given(args, VS_OPT_JSON)) {
         vs_answer_json(result, JSON_INDENT(2));
         json_decref(result);
@@ -121,6 +137,10 @@ int vs_command_ps(const struct vs_args *args)
                number_of(model, "pid"), megabytes, number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"),
                number_of(model, "restarts"), sandbox.data ? sandbox.data : "-");
     }
+    fflush(stdout);
+    json_array_foreach(models, i, model)
+        if (file_changed(model))
+            warn_of_file(json_string_value(json_object_get(model, "name")), file_changed(model));
     json_array_foreach(clients, i, client)
         printf("client %s, pid %lld, requests under way: %lld\n", text_of(client, "name").text, number_of(client, "pid"),
                number_of(client, "requests"));
@@ -133,7 +153,7 @@ int vs_command_load(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
-    json_t *settings = json_object();
+    json_t *settings = json_object(), *result = NULL;
     int rc = vs_args_json(args, "settings.", settings);
     /* `veritas serve & veritas load M`: the daemon may need a moment until it listens. */
     for (int i = 0; rc == VS_OK && i < 100; i++) {
@@ -144,9 +164,12 @@ int vs_command_load(const struct vs_args *args)
         poll(NULL, 0, 10);
     }
     if (rc == VS_OK)
-        rc = vs_session_load(&s, args->v[0], settings, NULL, &err);
+        rc = vs_session_load(&s, args->v[0], settings, &result, &err);
     if (rc == VS_OK)
         vs_say("%s is loaded", s.model);
+    if (rc == VS_OK && file_changed(result))
+        warn_of_file(s.model, file_changed(result));
+    json_decref(result);
     vs_session_close(&s);
     json_decref(settings);
     return rc == VS_OK ? 0 : vs_fail(&err);

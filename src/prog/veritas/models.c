@@ -58,6 +58,11 @@ int vs_models_directory(char *ret, size_t n, struct vs_error *err)
         length = snprintf(ret, n, "%s/.local/share/veritas/models", home);
     else
         return vs_error_set(err, VS_E_INVALID, "no model directory: neither VERITAS_MODELS nor HOME is set");
+    if (length >= 0 && (size_t)length < n && ret[0] != '/') {
+        char here[PATH_MAX], relative[PATH_MAX];
+        snprintf(relative, sizeof relative, "%s", ret);
+        length = getcwd(here, sizeof here) ? snprintf(ret, n, "%s/%s", here, relative) : -1;
+    }
     return length >= 0 && (size_t)length < n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the path of the model directory is too long");
 }
 

@@ -30,7 +30,7 @@ const struct vs_known_model *vs_known_model_find(const char *name);     /* NULL 
 
 bool vs_model_name_is_valid(const char *name);
 
-/* $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else ~/.local/share/veritas/models. Does not create it.
+/* $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else ~/.local/share/veritas/models. Always absolute. Does not create it.
  * VS_E_INVALID when neither variable nor HOME is set, VS_E_LIMIT when it does not fit. */
 int vs_models_directory(char *ret, size_t n, struct vs_error *err);
 

@@ -22,6 +22,27 @@ bool vs_sha256_is_valid(const char *hex)
     return strspn(hex, "0123456789abcdef") == 64 && hex[64] == '\0';
 }
 
+/* ---- identity ---- */
+
+void vs_file_identity(const struct stat *st, char ret[VS_FILE_IDENTITY])
+{
+    snprintf(ret, VS_FILE_IDENTITY, "%llu %lld %lld.%09ld", (unsigned long long)st->st_ino, (long long)st->st_size,
+             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
+const char *vs_file_changed(const char *path, const char *identity)
+{
+    char now[VS_FILE_IDENTITY];
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? "removed" : NULL;
+    vs_file_identity(&st, now);
+    if (strcmp(now, identity) == 0)
+        return NULL;
+    size_t inode = strcspn(now, " ");
+    return strncmp(now, identity, inode + 1) == 0 ? "written to" : "replaced";
+}
+
 /* ---- digest ---- */
 
 struct vs_sum *vs_sum_create(void)

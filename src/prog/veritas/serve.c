@@ -15,6 +15,7 @@
 #include "ipc/json.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/models.h"
+#include "prog/veritas/record.h"
 #include "prog/veritas/term.h"
 #include "sandbox/sandbox.h"
 
@@ -212,8 +213,10 @@ static int start_worker(struct supervisor *s, struct worker *w, struct vs_error 
     }
     w->pid = pid;
     w->started_at = vs_clock_ns();
-    say(s, json_pack("{s:s, s:I, s:I, s:s, s:I}", "op", "started", "id", (json_int_t)w->id, "pid", (json_int_t)pid,
-                     "path", w->path, "bytes", (json_int_t)w->st.st_size), pair[0]);
+    char file[VS_FILE_IDENTITY];
+    vs_file_identity(&w->st, file);
+    say(s, json_pack("{s:s, s:I, s:I, s:s, s:I, s:s}", "op", "started", "id", (json_int_t)w->id, "pid", (json_int_t)pid,
+                     "path", w->path, "bytes", (json_int_t)w->st.st_size, "file", file), pair[0]);
 out:
     for (int i = 0; i < 2; i++)
         if (pair[i] >= 0)
