@@ -1,93 +1,169 @@
 #!/usr/bin/env python3
-"""Makes src/tokenizer/unicode_data.c: a two-stage table of the Unicode facts that pre-tokenizers ask for.
+"""Makes src/unicode/data.c: all that this tree knows of Unicode, as runs and lists that unicode.c expands when a program starts.
 
-Source: the Unicode Character Database 15.0.0 as Debian's package unicode-data (15.0.0-1) installs it. The version is
-pinned: a new one changes token ids of newly assigned characters, so moving on is a decision.
-
-    tools/unicode.py > src/tokenizer/unicode_data.c
+    tools/unicode.py > src/unicode/data.c
     tools/unicode.py --check        exit 0 when the committed file is what the source gives, 77 when the source is absent
+
+Source: the Unicode Character Database 15.0.0 as Debian's package unicode-data (15.0.0-1) installs it, or unpacked in a folder that
+UNICODE_DATA names. The version is pinned: a new one changes token ids of newly assigned characters, so moving on is a decision.
+15.0 is what the regular expressions of the tokenizers knew when today's models were made (later ones know 16), and what the strings
+of Python 3.12 know, which templates are compared with.
 """
+import bz2
+import os
 import pathlib
 import re
 import sys
 
 VERSION = "15.0.0"
-UCD = pathlib.Path("/usr/share/unicode")
-OUT = pathlib.Path(__file__).resolve().parent.parent / "src/tokenizer/unicode_data.c"
-# Bit numbers, in the order of enum in src/tokenizer/unicode.h.
+UCD = pathlib.Path(os.environ.get("UNICODE_DATA", "/usr/share/unicode"))
+OUT = pathlib.Path(__file__).resolve().parent.parent / "src/unicode/data.c"
+N = 0x110000
+# Bit numbers, in the order of the enums in src/unicode/unicode.h.
 CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co Cn".split()
 WHITE_SPACE, HAN = 30, 31
-SHIFT = 7
+ALPHA, DECIMAL, DIGIT, NUMERIC, SPACE, PRINT, UPPER, LOWER, TITLE, IGNORABLE, NFC_MOVES = (1 << i for i in range(11))
 
 
-def ranges(name, wanted):
-    for line in (UCD / name).read_text(encoding="utf-8").splitlines():
-        m = re.match(r"([0-9A-F]+)(?:\.\.([0-9A-F]+))?\s*;\s*(\w+)", line)
-        if m and m[3] == wanted:
-            yield int(m[1], 16), int(m[2] or m[1], 16)
+def lines(name):
+    text = bz2.open(UCD / (name + ".bz2"), "rt", encoding="utf-8").read() if (UCD / (name + ".bz2")).exists() \
+        else (UCD / name).read_text(encoding="utf-8")
+    for line in text.splitlines():
+        line = line.split("#")[0].strip()
+        if line:
+            yield line
 
 
-def classes():
-    table = [1 << CATEGORIES.index("Cn")] * 0x110000
-    first = None
-    for line in (UCD / "UnicodeData.txt").read_text(encoding="utf-8").splitlines():
-        code, name, category = line.split(";")[:3]
-        code = int(code, 16)
-        if name.endswith(", First>"):
-            first = code
-            continue
-        for c in range(first if name.endswith(", Last>") else code, code + 1):
-            table[c] = 1 << CATEGORIES.index(category)
-    for bit, (name, value) in ((WHITE_SPACE, ("PropList.txt", "White_Space")), (HAN, ("Scripts.txt", "Han"))):
-        for lo, hi in ranges(name, value):
-            for c in range(lo, hi + 1):
-                table[c] |= 1 << bit
-    return table
+def having(name, *wanted):
+    """Code points for which a file of properties says one of wanted; a property with a value is said as "NAME; VALUE"."""
+    for line in lines(name):
+        where, what = (part.strip() for part in line.split(";", 1))
+        if re.sub(r"\s", "", what) in wanted:
+            low, _, high = where.partition("..")
+            yield from range(int(low, 16), int(high or low, 16) + 1)
+
+
+class Data:
+    def __init__(self):
+        self.mask, self.flags, self.ccc = [1 << CATEGORIES.index("Cn")] * N, [0] * N, [0] * N
+        self.decomposed = {}             # canonical, one step: code point -> one or two code points
+        self.case = {"upper": {}, "lower": {}, "title": {}}
+        first = None
+        for line in lines("UnicodeData.txt"):
+            field = line.split(";")
+            code, name, category, bidi = int(field[0], 16), field[1], field[2], field[4]
+            if name.endswith(", First>"):
+                first = code
+                continue
+            flags = (ALPHA if category[0] == "L" else 0) | (DECIMAL if field[6] else 0) | (DIGIT if field[7] else 0) \
+                | (NUMERIC if field[8] else 0) | (SPACE if category == "Zs" or bidi in ("WS", "B", "S") else 0) \
+                | (PRINT if category[0] not in "CZ" or code == 0x20 else 0) | (TITLE if category == "Lt" else 0)
+            for c in range(first if name.endswith(", Last>") else code, code + 1):
+                self.mask[c], self.flags[c], self.ccc[c] = 1 << CATEGORIES.index(category), flags, int(field[3])
+            if field[5] and field[5][0] != "<":
+                self.decomposed[code] = [int(x, 16) for x in field[5].split()]
+            for kind, at in (("upper", 12), ("lower", 13)):
+                if field[at]:
+                    self.case[kind][code] = [int(field[at], 16)]
+            self.case["title"][code] = [int(field[14] or field[12] or field[0], 16)]
+        for line in lines("SpecialCasing.txt"):
+            code, lower, title, upper, *condition = (part.strip() for part in line.split(";"))
+            if not condition or not condition[0]:
+                for kind, to in (("upper", upper), ("lower", lower), ("title", title)):
+                    self.case[kind][int(code, 16)] = [int(x, 16) for x in to.split()]
+        for name, what, flag in (("DerivedCoreProperties.txt", ["Uppercase"], UPPER), ("DerivedCoreProperties.txt", ["Lowercase"], LOWER),
+                                 ("DerivedCoreProperties.txt", ["Case_Ignorable"], IGNORABLE),
+                                 ("DerivedNormalizationProps.txt", ["NFC_QC;N", "NFC_QC;M"], NFC_MOVES)):
+            for c in having(name, *what):
+                self.flags[c] |= flag
+        for line in lines("Unihan_NumericValues.txt"):
+            self.flags[int(line.split()[0][2:], 16)] |= NUMERIC
+        for bit, name, what in ((WHITE_SPACE, "PropList.txt", "White_Space"), (HAN, "Scripts.txt", "Han")):
+            for c in having(name, what):
+                self.mask[c] |= 1 << bit
+        for c in range(N):
+            if self.ccc[c]:
+                self.flags[c] |= NFC_MOVES
+        # unicode.c finds composites by this: two parts, and nothing that NFC moves
+        excluded = set(having("DerivedNormalizationProps.txt", "Full_Composition_Exclusion"))
+        for c, to in self.decomposed.items():
+            assert (c not in excluded) == (len(to) == 2 and not self.flags[c] & NFC_MOVES), hex(c)
+        upper = self.case["upper"]       # only where title case isn't upper case
+        self.case["title"] = {c: to for c, to in self.case["title"].items() if to != upper.get(c, [c])}
+        for kind in ("upper", "lower"):
+            self.case[kind] = {c: to for c, to in self.case[kind].items() if to != [c]}
 
 
 def rows(values):
     line = ""
     for v in values:
-        item = f"{v},"
-        if len(line) + len(item) > 112:
+        if len(line) + len(str(v)) > 130:
             yield line
             line = ""
-        line += item
+        line += f"{v},"
     yield line
 
 
+def runs_of(values):
+    """(length, value); lengths have 16 bits."""
+    out = []
+    for v in values:
+        if out and out[-1][1] == v and out[-1][0] < 0xffff:
+            out[-1][0] += 1
+        else:
+            out.append([1, v])
+    return out
+
+
+def case_runs(mapping):
+    """[first, n, step, delta]: n code points, each step apart, go to themselves + delta; the others one by one."""
+    runs, several = [], []
+    for c in sorted(mapping):
+        if len(mapping[c]) > 1:
+            several.append((c, mapping[c] + [0] * (3 - len(mapping[c]))))
+            continue
+        delta = mapping[c][0] - c
+        if runs:
+            first, n, step, d = runs[-1]
+            gap = c - (first + (n - 1) * step)
+            if d == delta and gap <= 2 and (n == 1 or gap == step):
+                runs[-1] = [first, n + 1, gap, d]
+                continue
+        runs.append([c, 1, 1, delta])
+    return runs, several
+
+
 def generate():
-    head = (UCD / "PropList.txt").read_text(encoding="utf-8").splitlines()[0]
-    if VERSION not in head:
-        sys.exit(f"unicode.py: want Unicode {VERSION}, found {head!r}")
-    table = classes()
-    masks = sorted(set(table))
-    index = {m: i for i, m in enumerate(masks)}
-    blocks, stage1 = {}, []
-    for at in range(0, len(table), 1 << SHIFT):
-        block = tuple(index[m] for m in table[at:at + (1 << SHIFT)])
-        stage1.append(blocks.setdefault(block, len(blocks)))
-    wide = "uint8_t" if len(blocks) <= 256 else "uint16_t"
-    yield f"/* tokenizer/unicode_data.c - character classes of unicode.h; generated by tools/unicode.py from the Unicode Character Database {VERSION}. Do not edit. */"
-    yield '#include "tokenizer/unicode.h"'
+    if VERSION not in (UCD / "PropList.txt").read_text(encoding="utf-8").splitlines()[0]:
+        sys.exit(f"unicode.py: want Unicode {VERSION} in {UCD}")
+    data = Data()
+    of = list(zip(data.mask, data.flags, data.ccc))
+    classes = sorted(set(of))
+    assert len(classes) <= 256
+    index = {c: i for i, c in enumerate(classes)}
+    yield "/* unicode/data.c - made by tools/unicode.py from the Unicode Character Database. Do not edit. */"
+    yield '#include "unicode/internal.h"'
     yield ""
-    yield f"const char vs_unicode_version[] = \"{VERSION}\";"
-    yield ""
-    yield f"_Static_assert(VS_UNICODE_SHIFT == {SHIFT}, \"unicode.h and tools/unicode.py disagree\");"
-    yield f"_Static_assert(sizeof(vs_unicode_index[0]) == sizeof({wide}), \"unicode.h and tools/unicode.py disagree\");"
-    yield ""
-    yield f"const uint32_t vs_unicode_masks[{len(masks)}] = {{"
-    yield from rows(f"0x{m:x}" for m in masks)
-    yield "};"
-    yield f"const {wide} vs_unicode_index[{len(stage1)}] = {{"
-    yield from rows(stage1)
-    yield "};"
-    yield f"const uint8_t vs_unicode_blocks[{len(blocks)}][{1 << SHIFT}] = {{"
-    for block in blocks:
-        yield "{"
-        yield from rows(block)
-        yield "},"
-    yield "};"
+    yield f'const char vs_unicode_version[] = "{VERSION}";'
+    tables = [("uint32_t", "vs_unicode_classes", 3, classes),
+              ("uint16_t", "vs_unicode_runs", 2, runs_of(index[c] for c in of))]
+    several = []
+    for kind, name in enumerate(("upper", "lower", "title")):
+        one, more = case_runs(data.case[name])
+        tables.append(("int32_t", f"vs_case_{name}", 4, one))
+        several += [(c, kind, *to) for c, to in more]
+    tables.append(("int32_t", "vs_case_several", 5, sorted(several)))
+    apart, last = [], 0
+    for c, to in sorted(data.decomposed.items()):
+        apart.append((c - last, *to, *[0] * (2 - len(to))))
+        last = c
+    tables.append(("uint32_t", "vs_decompositions", 3, apart))
+    for kind, name, width, cells in tables:
+        yield ""
+        yield f"const {kind} {name}[] = {{"
+        yield from rows(v for cell in cells for v in cell)
+        yield "};"
+        yield f"const unsigned {name}_n = sizeof {name} / sizeof *{name} / {width};"
 
 
 def main():
@@ -98,7 +174,7 @@ def main():
     if "--check" not in sys.argv:
         sys.stdout.write(text)
     elif OUT.read_text(encoding="utf-8") != text:
-        sys.exit(f"unicode.py: {OUT.name} is not what Unicode {VERSION} gives; run tools/unicode.py > src/tokenizer/{OUT.name}")
+        sys.exit(f"unicode.py: {OUT.name} is not what Unicode {VERSION} gives; run tools/unicode.py > src/unicode/{OUT.name}")
 
 
 main()

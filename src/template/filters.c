@@ -1,6 +1,6 @@
 /* template/filters.c - the filters a template may use, as one table. */
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <math.h>
 #include <string.h>
@@ -102,7 +102,7 @@ FILTER(do_title)
     bool start = true;
     for (size_t at = 0, n; at < s->n;) {
         uint32_t c = vs_tp_str_char(s, at, &n);
-        if ((c < 0x80 && c && strchr("-({[<", (int)c)) || (vs_tp_flags(c) & VS_TP_SPACE)) {
+        if ((c < 0x80 && c && strchr("-({[<", (int)c)) || (vs_unicode(c)->flags & VS_UNICODE_SPACE)) {
             start = true;
             if (!vs_tp_put_part(&b, s, at, n))
                 return false;
@@ -283,7 +283,7 @@ FILTER(do_wordcount)
     bool in = false;
     for (size_t at = 0, n; at < s->n; at += n) {
         uint32_t c = vs_tp_str_char(s, at, &n);
-        bool word = c == '_' || (vs_tp_flags(c) & VS_TP_ALNUM);
+        bool word = c == '_' || (vs_unicode(c)->flags & VS_UNICODE_ALNUM);
         count += word && !in;
         in = word;
     }

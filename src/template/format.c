@@ -1,6 +1,6 @@
 /* template/format.c - numbers to text and back as Python does it, `%` formatting, str.format, strftime. No locale. */
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <math.h>
 #include <stdio.h>

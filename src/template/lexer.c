@@ -7,7 +7,7 @@
  */
 #include "base/utf8.h"
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <string.h>
 
@@ -54,7 +54,7 @@ static size_t space_at(const struct vs_tp_lexer *x, size_t at)
     while (i < x->n) {
         uint32_t c;
         size_t len = vs_utf8_decode(x->s + i, x->n - i, &c);
-        if (!len || !(vs_tp_flags(c) & VS_TP_SPACE))
+        if (!len || !(vs_unicode(c)->flags & VS_UNICODE_SPACE))
             break;
         i += len;
     }
@@ -69,7 +69,7 @@ static size_t strip_right(const struct vs_tp_lexer *x, size_t from, size_t to)
         while (at > from && ((unsigned char)x->s[at] & 0xc0) == 0x80)
             at--;
         uint32_t c;
-        if (!vs_utf8_decode(x->s + at, to - at, &c) || !(vs_tp_flags(c) & VS_TP_SPACE))
+        if (!vs_utf8_decode(x->s + at, to - at, &c) || !(vs_unicode(c)->flags & VS_UNICODE_SPACE))
             break;
         to = at;
     }
@@ -296,7 +296,7 @@ static size_t name_end(const struct vs_tp_lexer *x, size_t at)
     while (at < x->n) {
         uint32_t c;
         size_t len = vs_utf8_decode(x->s + at, x->n - at, &c);
-        if (!len || !(c == '_' || (vs_tp_flags(c) & VS_TP_ALNUM)))
+        if (!len || !(c == '_' || (vs_unicode(c)->flags & VS_UNICODE_ALNUM)))
             break;
         at += len;
     }

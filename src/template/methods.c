@@ -2,7 +2,7 @@
  *
  * What would change a list or dict is undefined, as in jinja2's immutable sandbox; so is what begins with "_". */
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <string.h>
 
@@ -300,7 +300,7 @@ METHOD(str_all)
     struct vs_tp_str *s = self.u.str;
     bool yes = s->n > 0;
     for (size_t at = 0, n; yes && at < s->n; at += n)
-        yes = vs_tp_flags(vs_tp_str_char(s, at, &n)) & (unsigned)me->variant;
+        yes = vs_unicode(vs_tp_str_char(s, at, &n))->flags & (unsigned)me->variant;
     *ret = vs_tp_bool(yes);
     return vs_tp_step(vm, s->n / 16);
 }
@@ -311,9 +311,9 @@ METHOD(str_cased)
     struct vs_tp_str *s = self.u.str;
     bool any = false, other = false;
     for (size_t at = 0, n; at < s->n; at += n) {
-        unsigned flags = vs_tp_flags(vs_tp_str_char(s, at, &n));
+        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
         any = any || (flags & (unsigned)me->variant);
-        other = other || (flags & VS_TP_CASED & ~(unsigned)me->variant);
+        other = other || (flags & VS_UNICODE_CASED & ~(unsigned)me->variant);
     }
     *ret = vs_tp_bool(any && !other);
     return vs_tp_step(vm, s->n / 16);
@@ -325,12 +325,12 @@ METHOD(str_istitle)
     struct vs_tp_str *s = self.u.str;
     bool any = false, in_word = false, good = true;
     for (size_t at = 0, n; good && at < s->n; at += n) {
-        unsigned flags = vs_tp_flags(vs_tp_str_char(s, at, &n));
-        if (flags & (VS_TP_UPPER | VS_TP_TITLE))
+        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
+        if (flags & (VS_UNICODE_UPPER | VS_UNICODE_TITLE))
             good = !in_word;
-        else if (flags & VS_TP_LOWER)
+        else if (flags & VS_UNICODE_LOWER)
             good = in_word;
-        in_word = flags & VS_TP_CASED;
+        in_word = flags & VS_UNICODE_CASED;
         any = any || in_word;
     }
     *ret = vs_tp_bool(good && any);
@@ -443,18 +443,18 @@ static const struct vs_tp_callable str_methods[] = {
     { "format", str_format, "*", 0 },
     { "format_map", str_format, "*", 1 },
     { "index", str_find, "/a|b c", 2 },
-    { "isalnum", str_all, "", VS_TP_ALNUM },
-    { "isalpha", str_all, "", VS_TP_ALPHA },
+    { "isalnum", str_all, "", VS_UNICODE_ALNUM },
+    { "isalpha", str_all, "", VS_UNICODE_ALPHA },
     { "isascii", str_isascii, "", 0 },
-    { "isdecimal", str_all, "", VS_TP_DECIMAL },
-    { "isdigit", str_all, "", VS_TP_DIGIT },
+    { "isdecimal", str_all, "", VS_UNICODE_DECIMAL },
+    { "isdigit", str_all, "", VS_UNICODE_DIGIT },
     { "isidentifier", NULL, "", 0 },
-    { "islower", str_cased, "", VS_TP_LOWER },
-    { "isnumeric", str_all, "", VS_TP_NUMERIC },
+    { "islower", str_cased, "", VS_UNICODE_LOWER },
+    { "isnumeric", str_all, "", VS_UNICODE_NUMERIC },
     { "isprintable", NULL, "", 0 },
-    { "isspace", str_all, "", VS_TP_SPACE },
+    { "isspace", str_all, "", VS_UNICODE_SPACE },
     { "istitle", str_istitle, "", 0 },
-    { "isupper", str_cased, "", VS_TP_UPPER },
+    { "isupper", str_cased, "", VS_UNICODE_UPPER },
     { "join", str_join, "/a", 0 },
     { "ljust", str_justify, "/a|b", 0 },
     { "lower", str_case, "", VS_TP_STYLE_LOWER },

@@ -1,7 +1,7 @@
 /* template/string.c - strings that know where each byte came from: building, slicing, searching, case. */
 #include "base/utf8.h"
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <string.h>
 
@@ -352,18 +352,18 @@ static bool final_sigma(const struct vs_tp_str *s, size_t at)
         while (i > 0 && ((unsigned char)s->s[i] & 0xc0) == 0x80)
             i--;
         size_t n;
-        unsigned flags = vs_tp_flags(vs_tp_str_char(s, i, &n));
-        if (flags & VS_TP_IGNORABLE)
+        unsigned flags = vs_unicode(vs_tp_str_char(s, i, &n))->flags;
+        if (flags & VS_UNICODE_IGNORABLE)
             continue;
-        before = flags & VS_TP_CASED;
+        before = flags & VS_UNICODE_CASED;
         break;
     }
     if (!before)
         return false;
     for (size_t i = at + 2, n; i < s->n; i += n) {
-        unsigned flags = vs_tp_flags(vs_tp_str_char(s, i, &n));
-        if (!(flags & VS_TP_IGNORABLE))
-            return !(flags & VS_TP_CASED);
+        unsigned flags = vs_unicode(vs_tp_str_char(s, i, &n))->flags;
+        if (!(flags & VS_UNICODE_IGNORABLE))
+            return !(flags & VS_UNICODE_CASED);
     }
     return true;
 }
@@ -375,18 +375,18 @@ bool vs_tp_put_cased(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t 
         return false;
     for (size_t at = from, n; at < to; at += n) {
         uint32_t c = vs_tp_str_char(s, at, &n), mapped[3];
-        enum vs_tp_case which = VS_TP_TO_LOWER;
+        enum vs_unicode_case which = VS_TO_LOWER;
         switch (style) {
-        case VS_TP_STYLE_UPPER: which = VS_TP_TO_UPPER; break;
+        case VS_TP_STYLE_UPPER: which = VS_TO_UPPER; break;
         case VS_TP_STYLE_LOWER: break;
-        case VS_TP_STYLE_TITLE: which = in_word ? VS_TP_TO_LOWER : VS_TP_TO_TITLE; break;
-        case VS_TP_STYLE_CAPITALIZE: which = at == from ? VS_TP_TO_TITLE : VS_TP_TO_LOWER; break;
-        case VS_TP_STYLE_SWAP: which = vs_tp_flags(c) & VS_TP_UPPER ? VS_TP_TO_LOWER : VS_TP_TO_UPPER; break;
+        case VS_TP_STYLE_TITLE: which = in_word ? VS_TO_LOWER : VS_TO_TITLE; break;
+        case VS_TP_STYLE_CAPITALIZE: which = at == from ? VS_TO_TITLE : VS_TO_LOWER; break;
+        case VS_TP_STYLE_SWAP: which = vs_unicode(c)->flags & VS_UNICODE_UPPER ? VS_TO_LOWER : VS_TO_UPPER; break;
         }
         if (style == VS_TP_STYLE_TITLE)
-            in_word = vs_tp_flags(c) & VS_TP_CASED;
-        int count = vs_tp_map(c, which, mapped);
-        if (c == 0x3a3 && which == VS_TP_TO_LOWER)
+            in_word = vs_unicode(c)->flags & VS_UNICODE_CASED;
+        int count = vs_unicode_to(c, which, mapped);
+        if (c == 0x3a3 && which == VS_TO_LOWER)
             mapped[0] = final_sigma(s, at) ? 0x3c2 : 0x3c3;
         for (int k = 0; k < count; k++)
             if (!vs_tp_put_char(b, mapped[k], vs_tp_mark(s, at)))
@@ -399,7 +399,7 @@ bool vs_tp_put_cased(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t 
 
 bool vs_tp_str_isspace_at(const struct vs_tp_str *s, size_t at, size_t *ret_n)
 {
-    return vs_tp_flags(vs_tp_str_char(s, at, ret_n)) & VS_TP_SPACE;
+    return vs_unicode(vs_tp_str_char(s, at, ret_n))->flags & VS_UNICODE_SPACE;
 }
 
 static bool stripped(const struct vs_tp_str *s, size_t at, size_t *n,

@@ -1,6 +1,6 @@
 /* template/tests.c - the tests behind `is`, as one table. */
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <string.h>
 
@@ -76,8 +76,8 @@ TEST(is_cased)
         return false;
     bool any = false;
     for (size_t at = 0, n; at < s->n; at += n) {
-        unsigned flags = vs_tp_flags(vs_tp_str_char(s, at, &n));
-        if (flags & VS_TP_CASED & ~(unsigned)me->variant)
+        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
+        if (flags & VS_UNICODE_CASED & ~(unsigned)me->variant)
             return answer(false, ret);
         any = any || (flags & (unsigned)me->variant);
     }
@@ -143,8 +143,8 @@ static const struct vs_tp_callable tests[] = {
     { "odd", is_odd_even, "", 1 },
     { "even", is_odd_even, "", 0 },
     { "divisibleby", is_divisible, "num", 0 },
-    { "lower", is_cased, "", VS_TP_LOWER },
-    { "upper", is_cased, "", VS_TP_UPPER },
+    { "lower", is_cased, "", VS_UNICODE_LOWER },
+    { "upper", is_cased, "", VS_UNICODE_UPPER },
     { "sameas", is_same, "other", 0 },
     { "in", is_in, "seq", 0 },
     { "filter", is_known, "", 0 },

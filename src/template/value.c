@@ -1,6 +1,6 @@
 /* template/value.c - Python's values: truth, equality, order, containers, iteration, attributes, arithmetic, str and repr. */
 #include "template/internal.h"
-#include "template/unicode.h"
+#include "unicode/unicode.h"
 
 #include <math.h>
 #include <string.h>
@@ -950,7 +950,7 @@ static bool put_quoted(struct vs_tp_builder *b, const struct vs_tp_str *s)
         const char *simple = c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
         if (c == (uint32_t)quote)
             simple = quote == '"' ? "\\\"" : "\\'";
-        if (!simple && (vs_tp_flags(c) & VS_TP_PRINT)) {
+        if (!simple && (vs_unicode(c)->flags & VS_UNICODE_PRINT)) {
             if (!vs_tp_put_part(b, s, at, n))
                 return false;
             continue;

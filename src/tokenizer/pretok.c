@@ -11,7 +11,7 @@
 #include "tokenizer/pretok.h"
 
 #include "base/status.h"
-#include "tokenizer/unicode.h"
+#include "unicode/unicode.h"
 
 #include <string.h>
 
@@ -269,7 +269,8 @@ static const struct vs_pretok_rule rules[N_RULES] = {
     RULES(RULE_ROW)
 };
 
-/* tokenizer.ggml.pre */
+/* tokenizer.ggml.pre. The file does not say whether text is normalised; the models' own tokenizer.json do, or the code that came
+ * with them: NFC for Qwen and what is made of it, for Cohere's, and for the GPT-NeoX vocabulary (mpt, olmo, modern-bert). */
 static const struct {
     const char *name;
     uint8_t rule, flags;
@@ -287,20 +288,20 @@ static const struct {
     { "smaug-bpe", R_LLAMA3, 0 },
     { "glm4", R_LLAMA3, 0 },
     { "chatglm-bpe", R_LLAMA3, 0 },
-    { "qwen2", R_QWEN2, 0 },
-    { "deepseek-r1-qwen", R_QWEN2, 0 },
+    { "qwen2", R_QWEN2, VS_PRE_NFC },
+    { "deepseek-r1-qwen", R_QWEN2, VS_PRE_NFC },
     { "kormo", R_QWEN2, 0 },
-    { "f2llmv2", R_QWEN2, 0 },
+    { "f2llmv2", R_QWEN2, VS_PRE_NFC },
     { "openpangu", R_QWEN2, 0 },
     { "megrez", R_QWEN2, 0 },
-    { "stablelm2", R_QWEN2, 0 },
-    { "hunyuan", R_QWEN2, 0 },
+    { "stablelm2", R_QWEN2, VS_PRE_NFC },
+    { "hunyuan", R_QWEN2, VS_PRE_NFC },
     { "solar-open", R_QWEN2, 0 },
     { "grok-2", R_QWEN2, 0 },
     { "bailingmoe", R_QWEN2, 0 },       /* the same blocks, written otherwise */
     { "bailingmoe2", R_QWEN2, 0 },
     { "llada-moe", R_QWEN2, 0 },
-    { "qwen35", R_QWEN35, 0 },
+    { "qwen35", R_QWEN35, VS_PRE_NFC },
     { "gpt-2", R_GPT2, 0 },
     { "phi-2", R_GPT2, 0 },
     { "jina-es", R_GPT2, 0 },
@@ -310,10 +311,10 @@ static const struct {
     { "gigachat", R_GPT2, 0 },
     { "a.x-4.0", R_GPT2, 0 },
     { "mellum", R_GPT2, 0 },
-    { "modern-bert", R_GPT2, 0 },
+    { "modern-bert", R_GPT2, VS_PRE_NFC },
     { "exaone4", R_GPT2, 0 },
-    { "mpt", R_GPT2, 0 },
-    { "olmo", R_GPT2, 0 },
+    { "mpt", R_GPT2, VS_PRE_NFC },
+    { "olmo", R_GPT2, VS_PRE_NFC },
     { "jais", R_GPT2, 0 },
     { "trillion", R_GPT2, 0 },
     { "granite-docling", R_GPT2, 0 },
@@ -326,9 +327,9 @@ static const struct {
     { "exaone", R_STARCODER, 0 },
     { "minerva-7b", R_STARCODER, 0 },
     { "mellum2", R_STARCODER, 0 },
-    { "command-r", R_STARCODER, 0 },
+    { "command-r", R_STARCODER, VS_PRE_NFC },
     { "smollm", R_STARCODER, 0 },
-    { "cohere2_moe", R_STARCODER, 0 },
+    { "cohere2_moe", R_STARCODER, VS_PRE_NFC },
     { "falcon", R_FALCON, 0 },
     { "default", R_DEFAULT, 0 },
     { "deepseek-llm", R_DEEPSEEK_LLM, 0 },
@@ -346,13 +347,13 @@ static const struct {
     { "talkie", R_GPT4O, 0 },
     /* the marks that llama.cpp adds for it are in CASED already */
     { "granite-embed-multi-97m", R_GPT4O, VS_PRE_WHOLE_WORD },
-    { "tiny_aya", R_TINY_AYA, 0 },
-    { "cohere2moe", R_TINY_AYA, 0 },
+    { "tiny_aya", R_TINY_AYA, VS_PRE_NFC },
+    { "cohere2moe", R_TINY_AYA, VS_PRE_NFC },
     { "kimi-k2", R_KIMI, 0 },
     { "superbpe", R_SUPERBPE, 0 },
     { "seed-coder", R_SEED, 0 },
     { "afmoe", R_AFMOE, 0 },
-    { "exaone-moe", R_EXAONE_MOE, 0 },
+    { "exaone-moe", R_EXAONE_MOE, VS_PRE_NFC },
     { "jais-2", R_JAIS2, 0 },
     { "poro-chat", R_PORO, 0 },
     { "bloom", R_PORO, 0 },
@@ -392,7 +393,7 @@ static bool in_ranges(const struct range *r, uint32_t c)
 
 static bool in_set(const struct set *s, uint32_t c)
 {
-    uint32_t mask = vs_unicode_mask(c);
+    uint32_t mask = vs_unicode(c)->mask;
     if (in_ranges(s->with, c))
         return true;
     return (mask & s->any) && !(mask & s->none) && !in_ranges(s->without, c);

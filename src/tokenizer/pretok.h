@@ -15,6 +15,7 @@ enum vs_pretok_flag {
     VS_PRE_WHOLE_WORD = 1,              /* a pre-token that is itself in the vocabulary is emitted unmerged */
     VS_PRE_ADD_BOS = 2,                 /* default when the file does not say */
     VS_PRE_ADD_SEP = 4,
+    VS_PRE_NFC = 8,                     /* text is put into Normalization Form C first */
 };
 
 struct vs_pretok_rule;

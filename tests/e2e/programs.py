@@ -14,7 +14,7 @@ SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "lib
 PROGRAMS = {
     "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
     "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-worker": ({"base", "tensor", "graph", "import", "cpu", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
+    "veritas-worker": ({"base", "tensor", "graph", "import", "cpu", "unicode", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-selftest": ({"base", "tensor", "graph", "import", "cpu", "sampler", "selftest"}, set()),
 }
