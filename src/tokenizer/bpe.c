@@ -6,6 +6,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/utf8.h"
+#include "unicode/unicode.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -160,6 +161,15 @@ static int on_piece(void *context, const char *s, size_t n)
 static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
 {
     (void)at_start;
+    if (e->normalise) {                 /* words lie in e->text from now on */
+        size_t from = e->text.n;
+        int r = vs_nfc(text, n, NULL, &e->text);
+        if (r != VS_OK)
+            return r;
+        e->base = e->text.data;
+        text = e->text.data + from;
+        n = e->text.n - from;
+    }
     return vs_pretok_split(&e->t->bpe.pretok, text, n, on_piece, e);
 }
 

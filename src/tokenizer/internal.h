@@ -131,7 +131,8 @@ struct vs_encoder {
     struct vs_ids *ids;
     struct vs_error *err;
     const char *base;                   /* words passed to vs_encoder_word lie behind it, at stable offsets */
-    struct vs_buf text;                 /* spm.c: rewritten text */
+    struct vs_buf text;                 /* rewritten text: by spm.c always, by bpe.c where normalise says so */
+    bool normalise;                     /* some of the text is not in NFC, and the model wants it to be */
     struct vs_seen *seen;               /* NULL for short texts */
     uint32_t seen_mask;
     struct vs_symbol *symbol;           /* room for long words, grown on demand */

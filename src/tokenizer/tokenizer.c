@@ -2,6 +2,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/utf8.h"
+#include "unicode/unicode.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -368,6 +369,8 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
 
     r = vs_encoder_init(&e, t, n, ids, err);
     e.base = text;
+    if (r == VS_OK && t->bpe.pretok.flags & VS_PRE_NFC)
+        e.normalise = vs_nfc_prefix(text, n, NULL, &r) < n;
     if (r == VS_OK && bos != VS_NO_ID)
         r = vs_ids_add(ids, bos);
     if (r == VS_OK)

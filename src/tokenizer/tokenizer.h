@@ -6,6 +6,8 @@
  * Text that came from outside never becomes a control token: every byte of the input is marked trusted (written by
  * the template) or not, and a control or unknown piece matches only where all its bytes are trusted.
  * User-defined pieces match anywhere. Apart from that, trust changes nothing: runs are tokenized as one text.
+ * Where a model wants Normalization Form C, special pieces are found first, in the text as it came, so that no origin is lost and
+ * nothing that the normaliser makes can become one; what lies between them is normalised.
  *
  * Memory:  a tokenizer owns copies of all it needs; the file's header may go after _create.
  * Threads: read-only after _create; encode uses only its own memory.

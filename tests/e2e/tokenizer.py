@@ -45,6 +45,7 @@ def recorded():
 
 
 CASES = [                                # of real vocabularies: model, text, ids
+    ("qwen2.5-coder-0.5b-instruct", "cafe\u0301 au lait", [924, 58858, 7906, 1187, 275]),         # NFC
     ("gemma3-270m", "old <s>gone</s> new", [947, 236743, 203, 40861, 212, 861]),                  # the file says: ordinary text
 ]
 

@@ -604,6 +604,40 @@ static void test_trust(void **state)
     free(v);
 }
 
+/* Models that want NFC get it between special pieces, whoever wrote the parts; special pieces are found in the text as it came. */
+static void test_normalised(void **state)
+{
+    (void)state;
+    static const char *const wants[] = { "qwen2", "deepseek-r1-qwen", "qwen35", "command-r", "tiny_aya", "olmo" };
+    static const char *const not[] = { "gpt-2", "llama-bpe", "smollm", "deepseek-v3", "tekken", "kimi-k2" };
+    for (size_t i = 0; i < 12; i++) {
+        struct vocabulary *v = byte_level(i < 6 ? wants[i] : not[i - 6]);
+        uint32_t start = add_piece(v, "<|im_start|>", 3, 0), tool = add_piece(v, "<tool>", 4, 0), kelvin = add_piece(v, "<K>", 3, 0);
+        uint32_t apart = add_piece(v, "o\xcc\x88", 4, 0);
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        if (i >= 6) {
+            ASSERT_IDS(t, "xe\xcc\x81", true, 0, 'x', 'e', 0xcc, 0x81);
+        } else {
+            ASSERT_IDS(t, "xe\xcc\x81", true, 0, 'x', 0xc3, 0xa9);
+            ASSERT_IDS(t, "\xc3\xa9", false, 0, 0xc3, 0xa9);
+            ASSERT_IDS(t, "<|im_start|>\xcc\xb8", true, 0, start, 0xcc, 0xb8);       /* not U+226F */
+            ASSERT_IDS(t, "<tool>e\xcc\x81<tool>", false, 0, tool, 0xc3, 0xa9, tool);
+            ASSERT_IDS(t, "<\xe2\x84\xaa>", true, 0, '<', 'K', '>');                /* U+212A, which becomes K */
+            ASSERT_IDS(t, "o\xcc\x88", false, 0, apart);
+            struct vs_ids ids = { 0 };
+            const struct vs_text_run runs[] = { { 13, true }, { 2, false }, { 3, true } };
+            assert_int_equal(vs_tokenizer_encode(t, "<|im_start|>e\xcc\x81<K>", 18, runs, 3, 0, &ids, NULL), VS_OK);
+            assert_int_equal(ids.n, 4);
+            assert_int_equal(ids.id[1] << 8 | ids.id[2], 0xc3a9);
+            assert_int_equal(ids.id[0] == start && ids.id[3] == kelvin, true);
+            vs_ids_clear(&ids);
+        }
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
 /* Merging never makes a control piece, though its text is in the vocabulary. */
 static void test_no_merge_makes_a_control_piece(void **state)
 {
@@ -921,6 +955,7 @@ int main(void)
         cmocka_unit_test(test_long_words_take_linear_time),
         cmocka_unit_test(test_spm_is_the_slow_algorithm),
         cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_no_merge_makes_a_control_piece),
         cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
