@@ -363,9 +363,9 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
     struct vs_encoder e;
     struct trust trust = { .run = runs, .end = runs + n_runs };
     size_t start = ids->n;
-    bool special = flags & VS_ENCODE_ADD_SPECIAL;
-    uint32_t bos = special && t->add_bos ? t->bos : VS_NO_ID;
-    const uint32_t at_end[] = { special && t->add_eos ? t->end[VS_END_EOS] : VS_NO_ID, special && t->add_sep ? t->sep : VS_NO_ID };
+    bool last = flags & VS_ENCODE_ADD_LAST;
+    uint32_t bos = flags & VS_ENCODE_ADD_FIRST && t->add_bos ? t->bos : VS_NO_ID;
+    const uint32_t at_end[] = { last && t->add_eos ? t->end[VS_END_EOS] : VS_NO_ID, last && t->add_sep ? t->sep : VS_NO_ID };
 
     r = vs_encoder_init(&e, t, n, ids, err);
     e.base = text;

@@ -44,7 +44,9 @@ int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, s
 void vs_tokenizer_free(struct vs_tokenizer *t);
 
 enum {
-    VS_ENCODE_ADD_SPECIAL = 1,          /* bos in front / eos at the end as the model asks; never a second bos */
+    VS_ENCODE_ADD_FIRST = 1,            /* bos in front, as the model asks; never a second one */
+    VS_ENCODE_ADD_LAST = 2,             /* eos or sep at the end, as the model asks: not where the text is to be continued */
+    VS_ENCODE_ADD_SPECIAL = 3,
 };
 
 /* Appends the ids of text[0..n) to *ids. The runs must cover exactly n bytes. Invalid UTF-8 is VS_E_MALFORMED and names

@@ -2,6 +2,7 @@
 """What requests may say and what comes back, over the protocol with tiny generated models and a real engine.
 
 usage: requests.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
+import json
 import os
 import re
 import socket
@@ -108,6 +109,160 @@ class Requests(unittest.TestCase):
         self.assertLess(self.worker("VmHWM") - before, 128 << 10)
         result = self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": [300, 301] * 50}))
         self.assertEqual(result["text"], ("a" * 300000 + "b" * 300000) * 50)
+
+    def rendered(self, model, messages, **more):
+        """What the model's template makes of a conversation."""
+        _, result = self.answer(c.CHAT, {"model": model, "messages": messages, "max_tokens": 0, **more})
+        return self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": result["prompt_tokens"],
+                                                                   "special": True}))["text"]
+
+    def refused(self, kind, value):
+        with self.assertRaises(c.Failure) as e:
+            self.client.wait(self.client.request(kind, value))
+        return e.exception.name, str(e.exception)
+
+    def with_templates(self, name, default, **named):
+        def change(m):
+            m.drop("tokenizer.chat_template")
+            if default is not None:
+                m.set("tokenizer.chat_template", gguf.STR, default)
+            for key, text in named.items():
+                m.set("tokenizer.chat_template." + key, gguf.STR, text)
+        return self.load(make(name, "--ctx", "512", change=change))
+
+    def test_named_templates(self):
+        turns = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}"
+        model = self.with_templates("named", turns, tool_use="{{ 'Call:' }}{% for t in tools %} {{ t.function.name }}{% endfor %} " + turns,
+                                    rag="{% for d in documents %}<{{ d.title }}>{% endfor %}" + turns, broken="{% for %}")
+        hi = [{"role": "user", "content": "hi"}]
+        tools = [{"type": "function", "function": {"name": "clock", "parameters": {}}}, {"type": "function", "function": {"name": "map"}}]
+        self.assertEqual(self.rendered(model, hi), "[user]hi[go]")
+        self.assertEqual(self.rendered(model, hi, tools=[]), "[user]hi[go]")
+        self.assertEqual(self.rendered(model, hi, tools=None, template=None), "[user]hi[go]")
+        self.assertEqual(self.rendered(model, hi, tools=tools), "Call: clock map [user]hi[go]")
+        self.assertEqual(self.rendered(model, hi, tools=tools, template="default"), "[user]hi[go]")
+        self.assertEqual(self.rendered(model, hi, template="rag", template_args={"documents": [{"title": "T1"}, {"title": "T2"}]}),
+                         "<T1><T2>[user]hi[go]")
+        name, text = self.refused(c.CHAT, {"model": model, "messages": hi, "template": "nothing"})
+        self.assertEqual(name, "NOT_FOUND")
+        self.assertIn("tool_use", text)
+        self.assertEqual(self.refused(c.CHAT, {"model": model, "messages": hi, "template": "broken"})[0], "MALFORMED")
+        only = self.with_templates("only", None, tool_use=turns)
+        self.assertEqual(self.refused(c.CHAT, {"model": only, "messages": hi})[0], "UNSUPPORTED")
+        self.assertEqual(self.rendered(only, hi, tools=tools), "[user]hi[go]")
+        for value, key in (({"template": "rag"}, "template"), ({"template_args": {"a": 1}}, "template_args"), ({"system": "s"}, "system")):
+            name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "raw": True, **value})
+            self.assertEqual((name, key in text), ("INVALID", True))
+
+    def test_template_args(self):
+        model = self.with_templates("args", "{{ enable_thinking }}|{{ effort | default('none') }}|{{ deep.er[1] if deep else 0 }}|{{ bos_token }}|"
+                                    "{{ add_generation_prompt }}")
+        hi = [{"role": "user", "content": "hi"}]
+        plain = self.rendered(model, hi)
+        self.assertRegex(plain, r"^\|none\|0\|.*\|True$")
+        self.assertEqual(self.rendered(model, hi, template_args={"enable_thinking": False, "effort": "high", "deep": {"er": [1, 2]},
+                                                                 "add_generation_prompt": False}),
+                         plain.replace("|none|0|", "False|high|2|").replace("True", "False"))
+        for key in ("messages", "tools", "bos_token", "eos_token"):
+            name, text = self.refused(c.CHAT, {"model": model, "messages": hi, "template_args": {key: "<|im_end|>"}})
+            self.assertEqual((name, key in text), ("INVALID", True))
+        # What a caller says is text, never a control token.
+        said = self.answer(c.CHAT, {"model": model, "messages": hi, "max_tokens": 0, "template_args": {"effort": "<|im_end|>"}})[1]
+        self.assertNotIn(2, said["prompt_tokens"])
+        out = subprocess.run([BIN + "/veritas", "run", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true", "--template-arg",
+                              "effort=very high", "--template-arg", 'deep={"er": [0, "x=y"]}', "hi"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        ids = json.loads(out.stdout)["prompt_tokens"]
+        self.assertTrue(self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": ids}))["text"].startswith("True|very high|x=y|"))
+
+    def test_calls_without_content(self):
+        """An assistant that only calls tools: no content, null, or "", whichever way the template shows it."""
+        def talk(**content):
+            return [{"role": "user", "content": "time?"},
+                    {"role": "assistant", **content, "tool_calls": [{"type": "function", "function": {"name": "clock", "arguments": {}}}]},
+                    {"role": "tool", "tool_call_id": "c1", "content": "noon"}]
+        call = "{% for c in m.tool_calls or [] %}call {{ c.function.name }}{% endfor %}"
+        each = "{%% for m in messages %%}<{{ m.role }}>%s{%% endfor %%}<go>"
+        want = "<user>time?<assistant>call clock<tool>noon<go>"
+        for i, body in enumerate(("{% if m.content is defined %}{{ m.content }}{% endif %}" + call,
+                                  "{% if m.content %}{{ m.content }}{% endif %}" + call,
+                                  "{{ m.content }}" + call,
+                                  "{{ '' + m['content'] }}" + call,
+                                  "{% if m.content is none %}" + call + "{% else %}{{ m.content }}{% endif %}",
+                                  "{% if 'content' in m and m.content is not none %}{{ m.content }}{% endif %}" + call)):
+            model = self.with_templates(f"calls{i}", each % body)
+            for content in ({}, {"content": None}):
+                self.assertEqual(self.rendered(model, talk(**content)), want, (body, content))
+        self.assertEqual(self.rendered(model, talk(content="so: ")), want.replace("call", "so: call"))
+        self.assertEqual(self.rendered(model, talk() + [{"role": "assistant", "content": "None"}]), want.replace("<go>", "<assistant>None<go>"))
+        ignores = self.with_templates("ignores", each % "{{ m.content or '-' }}")
+        self.assertEqual(self.rendered(ignores, talk()), "<user>time?<assistant>-<tool>noon<go>")
+        for message in ({"role": "user"}, {"role": "user", "content": None}, {"role": "assistant"}, {"role": "assistant", "tool_calls": []},
+                        {"role": "user", "tool_calls": [{}]}, {"content": "x"}, {"role": "", "content": "x"}, {"role": "user", "content": 5},
+                        {"role": "user", "content": {}}, {"role": "assistant", "tool_calls": "x", "content": "x"},
+                        {"role": "assistant", "tool_calls": [1]}, {"role": "user", "content": "x", "reasoning_content": 1}, "x", None):
+            name, text = self.refused(c.CHAT, {"model": model, "messages": [{"role": "user", "content": "a"}, message]})
+            self.assertEqual((name, "entry 1" in text), ("INVALID", True), message)
+        thinks = self.with_templates("thinks", each % "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}")
+        self.assertEqual(self.rendered(thinks, [{"role": "assistant", "content": "b", "reasoning_content": "a"}]), "<assistant>(a)b<go>")
+
+    def test_content_in_parts(self):
+        parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user", "content": "x"}]
+        plain = self.with_templates("plain", "{% for m in messages %}<{{ m.content }}>{% endfor %}")
+        self.assertEqual(self.rendered(plain, parts), "<one\ntwo><x>")
+        takes = self.with_templates("takes", "{% for m in messages %}<{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}"
+                                    "{% if p.type == 'text' %}{{ p.text }},{% endif %}{% endfor %}{% endif %}>{% endfor %}")
+        self.assertEqual(self.rendered(takes, parts), "<one,two,><x>")
+        for part, want in (({"type": "image_url", "image_url": {}}, "UNSUPPORTED"), ({"type": "text"}, "INVALID"), ("x", "INVALID"),
+                           ({"text": "x"}, "INVALID"), ({"type": "text", "text": None}, "INVALID")):
+            name, text = self.refused(c.CHAT, {"model": plain, "messages": [{"role": "user", "content": [part]}]})
+            self.assertEqual((name, "part 0 of entry 0" in text), (want, True), part)
+
+    def test_end_of_text_does_not_end_a_prompt(self):
+        model = self.load(make("eos", "--ctx", "512", change=lambda m: m.set("tokenizer.ggml.add_eos_token", gguf.BOOL, 1)))
+        tokenized = self.client.wait(self.client.request(c.TOKENIZE, {"model": model, "text": "The sky"}))["tokens"]
+        self.assertEqual(tokenized[-1], 2)          # as their tokenizer would
+        for value in ({"prompt": "The sky", "raw": True}, {"prompt": "The sky"}, {"messages": [{"role": "user", "content": "The sky"}]}):
+            _, result = self.answer(c.CHAT if "messages" in value else c.GENERATE, {"model": model, "max_tokens": 0, **value})
+            self.assertNotEqual(result["prompt_tokens"][-1], 2)
+        self.assertEqual(self.answer(c.GENERATE, {"model": model, "max_tokens": 0, "prompt": "The sky", "raw": True})[1]["prompt_tokens"],
+                         tokenized[:-1])
+
+    def test_file_sampling(self):
+        """general.sampling.*: followed or refused by name; what a request says itself counts more, and ignore_file goes without."""
+        def advised(name, **keys):
+            def change(m):
+                for key, value in keys.items():
+                    kind = gguf.STR if isinstance(value, str) else gguf.F32 if isinstance(value, float) else gguf.I32
+                    m.set("general.sampling." + key, kind, value)
+            return self.load(make(name, "--ctx", "512", change=change))
+
+        def tokens(model, **sampling):
+            return [t.token for t in self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True, "ignore_eos": True,
+                                                              "max_tokens": 24, "sampling": sampling})[0]]
+        plain = advised("plain-sampling")
+        default, own = tokens(plain), {"temperature": 3.0, "top_k": 11, "top_p": 0.7, "min_p": 0.01, "repeat_penalty": 1.5, "repeat_last_n": 4}
+        wanted = tokens(plain, **own)
+        self.assertNotEqual(wanted, default)
+        self.assertNotEqual(wanted, tokens(plain, **{**own, "repeat_last_n": 64}))
+        keys = {"temp": 3.0, "top_k": 11, "top_p": 0.7, "min_p": 0.01, "penalty_repeat": 1.5, "penalty_last_n": 4}
+        model = advised("advised", **keys)
+        self.assertEqual(tokens(model), wanted)
+        self.assertEqual(tokens(model, ignore_file=True), default)
+        self.assertEqual(tokens(model, temperature=0.8, repeat_penalty=1, top_k=40, top_p=0.95, min_p=0.05, repeat_last_n=64), default)
+        neutral = advised("neutral", xtc_probability=0.0, xtc_threshold=0.5, mirostat=0, mirostat_tau=5.0, mirostat_eta=0.1,
+                          sequence="penalties;dry;top_n_sigma;temperature;top_k;typ_p;top_p;min_p;xtc")
+        self.assertEqual(tokens(neutral), default)
+        off = advised("off", sequence="top_k;temperature")
+        self.assertEqual(tokens(off), tokens(plain, top_p=1, min_p=0))
+        self.assertEqual(tokens(off, min_p=0.05), tokens(plain, top_p=1))
+        for i, (key, value, kind) in enumerate((("xtc_probability", 0.5, "UNSUPPORTED"), ("mirostat", 2, "UNSUPPORTED"), ("mirostat", "x", "MALFORMED"),
+                                                ("dry_multiplier", 0.8, "UNSUPPORTED"), ("penalty_last_n", 1.5, "MALFORMED"), ("penalty_last_n", -2, "MALFORMED"),
+                                                ("sequence", "top_p;temperature", "UNSUPPORTED"), ("sequence", "top_p;magic", "UNSUPPORTED"),
+                                                ("sequence", 3, "MALFORMED"), ("temp", float("nan"), "MALFORMED"))):
+            model = advised(f"bad{i}", **{key: value})
+            name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "max_tokens": 1})
+            self.assertEqual((name, "general.sampling" in text and key in text, "--ignore-file-sampling" in text), (kind, True, True), text)
+            self.assertEqual(tokens(model, ignore_file=True), default)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Read the prompt from FILE, - for standard input; words on the command line come before it. May be repeated: all count, in order." },
     [VS_OPT_SYSTEM] = { .name = "system", .type = VS_TYPE_TEXT, .value = "TEXT", .key = "system", .commands = ANSWER,
         .help = "A system message for the model's chat template." },
+    [VS_OPT_CHAT_TEMPLATE] = { .name = "chat-template", .type = VS_TYPE_TEXT, .low = 1, .value = "NAME", .key = "template",
+        .preset = "the model's default", .commands = ANSWER,
+        .help = "Which of the model's own chat templates to use (some have several: rag, tool_use)." },
+    [VS_OPT_TEMPLATE_ARG] = { .name = "template-arg", .type = VS_TYPE_NAMED, .repeat = true, .value = "NAME=VALUE", .key = "template_args",
+        .commands = ANSWER,
+        .help = "Set variable NAME of the chat template, such as enable_thinking=false; VALUE is JSON, or else a text. May be repeated." },
     [VS_OPT_RAW] = { .name = "raw", .key = "raw", .commands = C(RUN),
         .help = "Complete the prompt as it is, without the model's chat template." },
     [VS_OPT_SPECIAL] = { .name = "special", .key = "special", .commands = C(RUN) | C(TOKENIZE) | C(DETOKENIZE),
@@ -86,6 +92,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_LOGIT_BIAS] = { .name = "logit-bias", .type = VS_TYPE_BIAS, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID=X",
         .key = "sampling.logit_bias", .commands = ANSWER,
         .help = "Add X to the logit of token ID; -inf forbids it. May be repeated." },
+    [VS_OPT_IGNORE_FILE_SAMPLING] = { .name = "ignore-file-sampling", .key = "sampling.ignore_file", .commands = ANSWER,
+        .help = "Do not follow what the model file recommends for sampling." },
     [VS_OPT_IGNORE_EOS] = { .name = "ignore-eos", .key = "ignore_eos", .commands = ANSWER,
         .help = "Do not stop at the model's end-of-answer tokens." },
     [VS_OPT_STOP] = { .name = "stop", .type = VS_TYPE_TEXT, .repeat = true, .low = 1, .value = "TEXT", .key = "stop", .commands = ANSWER,
@@ -208,6 +216,7 @@ void vs_option_range(const struct vs_option *o, char *ret, size_t n)
     case VS_TYPE_INT: snprintf(ret, n, "a whole number from %s to %s%s%s", low, high, o->choices ? " or " : "", o->choices ? o->choices : ""); break;
     case VS_TYPE_FLOAT: snprintf(ret, n, "a number from %s to %s", low, high); break;
     case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %s to %s, separated by commas", low, high); break;
+    case VS_TYPE_NAMED: snprintf(ret, n, "NAME=VALUE, with a NAME of letters, digits and _"); break;
     case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
     case VS_TYPE_CHOICE: {
         size_t at = 0;
@@ -262,6 +271,13 @@ static bool bias_parse(const struct vs_option *o, const char *s, int64_t *ret_id
     return vs_number_parse(s + length + 1, ret_bias) && fabs(*ret_bias) <= 1e9;
 }
 
+/* NAME=VALUE: the length of NAME, or 0 when it isn't one. */
+static size_t named_parse(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return s[n] == '=' && n < 64 && vs_utf8_valid(s, strlen(s)) == strlen(s) ? n : 0;
+}
+
 static bool choice_has(const char *choices, const char *s)
 {
     size_t n = strlen(s);
@@ -280,6 +296,7 @@ static bool value_check(const struct vs_option *o, const char *s)
     case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= o->low && d <= o->high;
     case VS_TYPE_INTS: return ints_walk(o, s, NULL);
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
+    case VS_TYPE_NAMED: return named_parse(s) > 0;
     case VS_TYPE_CHOICE: return choice_has(o->choices, s);
     case VS_TYPE_TEXT: return (double)strlen(s) >= o->low && vs_utf8_valid(s, strlen(s)) == strlen(s);
     default: return s[0] != '\0';
@@ -494,6 +511,22 @@ static json_t *value_json(const struct vs_option *o, const char *s)
     }
 }
 
+/* All NAME=VALUE as one object; of a name given twice the last counts. */
+static json_t *named_json(const struct vs_args *args, int id)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < args->option[id].n; i++) {
+        const char *s = args->option[id].v[i];
+        size_t n = named_parse(s);
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)n, s);
+        json_t *value = json_loads(s + n + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+        if (json_object_set_new(object, name, value ? value : json_string(s + n + 1)) != 0)
+            return json_decref(object), NULL;
+    }
+    return object;
+}
+
 int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
 {
     size_t skip = strlen(prefix);
@@ -514,6 +547,8 @@ int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
         }
         if (o->type == VS_TYPE_INTS) {
             value = vs_args_ints(args, (enum vs_option_id)id);
+        } else if (o->type == VS_TYPE_NAMED) {
+            value = named_json(args, id);
         } else if (o->repeat) {
             value = json_array();
             for (int i = 0; i < args->option[id].n; i++)

@@ -1,6 +1,6 @@
 /* prog/worker/generate.h - the parts of an answer: what was asked for, the prompt, where it stops, and the request itself.
  *
- *     JSON --order.c--> vs_order        what the request wants, all of it checked
+ *     JSON --order.c--> vs_order        what the request wants, all of it checked; advice.c: what the model file recommends
  *     JSON --prompt.c--> ids            template and tokenizer
  *     id --stop.c--> text, or the end   characters and stop strings are never cut
  *     generate.c                        a request as a state machine: wants rows computed, takes their logits, says one token
@@ -29,6 +29,13 @@ struct vs_order {
  * contract's defaults and the request. _clear in either case. */
 int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err);
 void vs_order_clear(struct vs_order *o);
+
+/* ---- advice.c ---- */
+
+/* What the file recommends, but for keys that `given` (the request's sampling; NULL: none) has itself. _sequence comes after the
+ * request's own values: the file's order and choice of samplers. */
+int vs_advice_apply(const struct vs_gguf *g, const json_t *given, uint32_t n_vocab, struct vs_sampling *p, struct vs_error *err);
+int vs_advice_sequence(const struct vs_gguf *g, const json_t *given, struct vs_sampling *p, struct vs_error *err);
 
 /* ---- prompt.c ---- */
 

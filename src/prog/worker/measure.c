@@ -40,7 +40,7 @@ static int text_or_tokens(struct vs_service *s, const json_t *request, bool stri
         r = vs_request_ids(s, tokens, "tokens", check, ids, err);
     else if (json_is_string(text))
         r = vs_service_encode(s, json_string_value(text), n, vs_request_flag(request, "special"),
-                              !vs_request_flag(request, "no_bos"), check, ids, err);
+                              vs_request_flag(request, "no_bos") ? 0 : VS_ENCODE_ADD_SPECIAL, check, ids, err);
     else
         r = vs_error_set(err, VS_E_INVALID, "text or tokens must be given");
     if (r == VS_OK && !ids->n)

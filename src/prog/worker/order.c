@@ -5,48 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the file recommends stands between the contract's defaults and the request; a request that has the key is not
- * troubled by what the file says. */
-static const struct advice {
-    const char *key, *file_key;
-    size_t offset;
-} advised[] = {
-    { "temperature",       "general.sampling.temp",           offsetof(struct vs_sampling, temperature) },
-    { "top_p",             "general.sampling.top_p",          offsetof(struct vs_sampling, top_p) },
-    { "min_p",             "general.sampling.min_p",          offsetof(struct vs_sampling, min_p) },
-    { "typical_p",         NULL,                              offsetof(struct vs_sampling, typical_p) },
-    { "repeat_penalty",    "general.sampling.penalty_repeat", offsetof(struct vs_sampling, repeat_penalty) },
-    { "presence_penalty",  NULL,                              offsetof(struct vs_sampling, presence_penalty) },
-    { "frequency_penalty", NULL,                              offsetof(struct vs_sampling, frequency_penalty) },
+static const struct { const char *key; size_t offset; } numbers[] = {
+    { "temperature",       offsetof(struct vs_sampling, temperature) },
+    { "top_p",             offsetof(struct vs_sampling, top_p) },
+    { "min_p",             offsetof(struct vs_sampling, min_p) },
+    { "typical_p",         offsetof(struct vs_sampling, typical_p) },
+    { "repeat_penalty",    offsetof(struct vs_sampling, repeat_penalty) },
+    { "presence_penalty",  offsetof(struct vs_sampling, presence_penalty) },
+    { "frequency_penalty", offsetof(struct vs_sampling, frequency_penalty) },
 };
-enum { N_ADVISED = sizeof advised / sizeof *advised };
 
 static bool is_given(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
     return v && !json_is_null(v);
-}
-
-static int file_sampling(const struct vs_service *s, const json_t *o, struct vs_sampling *p, struct vs_error *err)
-{
-    const struct vs_gguf *g = vs_header_gguf(s->header);
-    struct vs_error why;
-    const struct vs_gguf_kv *kv = is_given(o, "top_k") ? NULL : vs_gguf_find(g, "general.sampling.top_k");
-    int64_t top_k;
-    int r = VS_OK;
-    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &top_k) || top_k > UINT32_MAX))
-        return vs_error_set(err, VS_E_MALFORMED, "the model file's general.sampling.top_k is no whole number; "
-                            "give a --top-k of your own");
-    if (kv)
-        p->top_k = top_k < 0 ? 0 : (uint32_t)top_k;         /* writers mean by -1: off */
-    for (int i = 0; i < N_ADVISED && (r == VS_OK || r == VS_E_NOT_FOUND); i++)
-        if (advised[i].file_key && !is_given(o, advised[i].key))
-            r = vs_gguf_get_f32(g, advised[i].file_key, (float *)(void *)((char *)p + advised[i].offset), err);
-    if (r != VS_OK && r != VS_E_NOT_FOUND)
-        return r;
-    if (vs_sampling_check(p, vs_model_n_vocab(s->model), &why) != VS_OK)
-        return vs_error_set(err, VS_E_MALFORMED, "the model file's general.sampling: %s; give a value of your own", why.text);
-    return VS_OK;
 }
 
 static int number(const json_t *o, const char *key, float *ret, struct vs_error *err)
@@ -91,19 +63,21 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
     int64_t seed, top_k, last_n;
-    int r = file_sampling(s, o, p, err);
+    const struct vs_gguf *g = vs_header_gguf(s->header);
+    int r = vs_advice_apply(g, o, vs_model_n_vocab(s->model), p, err);
     if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, err);
     if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, err);
     if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, err);
-    for (int i = 0; i < N_ADVISED && r == VS_OK; i++)
-        r = number(o, advised[i].key, (float *)(void *)((char *)p + advised[i].offset), err);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && r == VS_OK; i++)
+        r = number(o, numbers[i].key, (float *)(void *)((char *)p + numbers[i].offset), err);
     if (r == VS_OK) r = read_bias(order, json_object_get(o, "logit_bias"), err);
     if (r != VS_OK)
         return r;
     p->seed = (uint64_t)seed;
     p->top_k = (uint32_t)top_k;
     p->repeat_last_n = (int32_t)last_n;
-    return vs_sampling_check(p, vs_model_n_vocab(s->model), err);
+    r = vs_advice_sequence(g, o, p, err);
+    return r == VS_OK ? vs_sampling_check(p, vs_model_n_vocab(s->model), err) : r;
 }
 
 static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *err)

@@ -73,7 +73,7 @@ int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
     return s->tokenizer ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "%s", s->no_tokenizer);
 }
 
-int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
+int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err)
 {
     (void)check;
@@ -81,7 +81,7 @@ int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bo
     if (r != VS_OK)
         return r;
     struct vs_text_run run = { n, special };
-    return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, add_special ? VS_ENCODE_ADD_SPECIAL : 0, ids, err);
+    return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, flags, ids, err);
 }
 
 /* ---- tokenize, detokenize, inspect, status ---- */
@@ -111,7 +111,7 @@ static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink 
         return vs_error_set(err, VS_E_INVALID, "text is missing");
     struct vs_ids ids = { 0 };
     int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
-                              !vs_request_flag(request, "no_bos"), &sink->check, &ids, err);
+                              vs_request_flag(request, "no_bos") ? 0 : VS_ENCODE_ADD_SPECIAL, &sink->check, &ids, err);
     if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
         r = send_ids(sink, &ids);
         if (r == VS_OK)
@@ -159,7 +159,7 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
     size_t weights, arena, kv_token;
     vs_model_memory(s->model, &weights, &arena, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", (int)s->has_template,
+    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
                      "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads, "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "context_limit", (json_int_t)vs_model_graph(s->model)->context,
@@ -225,7 +225,8 @@ static int check_types(const json_t *request, struct vs_error *err)
         { "no_bos", JSON_TRUE, "true or false" },      { "prompt", JSON_STRING, "a string" },
         { "system", JSON_STRING, "a string" },         { "text", JSON_STRING, "a string" },
         { "sampling", JSON_OBJECT, "an object" },      { "stop", JSON_ARRAY, "a list of strings" },
-        { "tools", JSON_ARRAY, "a list" },             { "pp", JSON_ARRAY, "a list of numbers" },
+        { "tools", JSON_ARRAY, "a list" },             { "template_args", JSON_OBJECT, "an object" },
+        { "template", JSON_STRING, "a string" },       { "pp", JSON_ARRAY, "a list of numbers" },
         { "tg", JSON_ARRAY, "a list of numbers" },     { "depth", JSON_ARRAY, "a list of numbers" },
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -330,11 +331,7 @@ static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *e
     }
     if (r != VS_OK)
         return r;
-    struct vs_str source;
-    r = vs_gguf_get_str(g, "tokenizer.chat_template", &source, &s->template_error);
-    s->has_template = r != VS_E_NOT_FOUND;
-    if (r == VS_OK && vs_template_parse(source.data, source.n, &s->template, &s->template_error) != VS_OK)
-        s->template = NULL;                                  /* said when it is asked for */
+    vs_chat_open(&s->chat, g);
     return VS_OK;
 }
 
@@ -413,7 +410,7 @@ void vs_service_close(struct vs_service *s)
         return;
     vs_sequence_free(s->sequence);
     vs_sampler_free(s->sampler);
-    vs_template_free(s->template);
+    vs_chat_close(&s->chat);
     vs_tokenizer_free(s->tokenizer);
     vs_model_close(s->model);
     vs_header_close(s->header);

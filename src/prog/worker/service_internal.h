@@ -6,9 +6,9 @@
 #include "engine/model.h"
 #include "ipc/json.h"
 #include "ipc/message.h"
+#include "prog/worker/chat.h"
 #include "prog/worker/service.h"
 #include "sampler/sampler.h"
-#include "template/template.h"
 #include "tokenizer/tokenizer.h"
 
 struct vs_service {
@@ -18,9 +18,7 @@ struct vs_service {
     struct vs_error no_model;
     struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
     char no_tokenizer[512];
-    bool has_template;
-    struct vs_template *template;        /* NULL: none, or template_error says why */
-    struct vs_error template_error;
+    struct vs_chat chat;
     struct vs_sampler *sampler;
     struct vs_sequence *sequence;        /* the last one: its longest common prefix is not computed again */
     double load_ms;
@@ -34,7 +32,7 @@ int vs_request_ids(const struct vs_service *s, const json_t *list, const char *k
                    struct vs_error *err);
 json_t *vs_ids_json(const uint32_t *id, size_t n);
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
-int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, bool add_special,
+int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
 
 int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
