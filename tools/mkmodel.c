@@ -55,16 +55,18 @@ struct options {
     struct vs_tiny tiny;
     const char *tokenizer, *pre, *template, *out;
     uint64_t vocab_only;
+    const char *keys[16];                       /* NAME=TYPE:VALUE, as they came */
+    size_t n_keys;
 };
 
 static const struct {
     const char *name;
-    char kind;                                  /* s string, n number, r real, f flag */
+    char kind;                                  /* s string, n number, r real, f flag, k a key (any number of times) */
     size_t at;
     const char *help;
 } option_table[] = {
 #define O(name, kind, field, help) { name, kind, offsetof(struct options, field), help }
-    O("--arch", 's', tiny.arch, "llama, qwen2 or gemma3"),
+    O("--arch", 's', tiny.arch, "llama, qwen2, qwen3 or gemma3"),
     O("--type", 's', tiny.type, "type of the matrices (Q4_0, Q6_K, F16, ...), or mixed: each matrix another"),
     O("--embd-type", 's', tiny.embd_type, "type of token_embd; default as --type"),
     O("--output-type", 's', tiny.output_type, "type of output; default as --type"),
@@ -80,13 +82,19 @@ static const struct {
     O("--tokenizer", 's', tokenizer, "gpt2 or llama; default by --arch"),
     O("--pre", 's', pre, "smollm, qwen2, gpt-2 or llama-bpe; default by --arch"),
     O("--chat-template", 's', template, "a file, or none; default ChatML for gpt2 tokenizers, else none"),
-    O("--window", 'n', tiny.window, "sliding window (gemma3; default 64)"),
+    O("--window", 'n', tiny.window, "sliding window (gemma3; default 64, 0 = none)"),
     O("--freq-base", 'r', tiny.freq_base, "RoPE base"),
     O("--rope-scale", 'r', tiny.rope_scale, "linear RoPE scaling factor"),
     O("--version", 'n', tiny.version, "GGUF version, 2 or 3"),
     O("--tied", 'f', tiny.tied, "no output matrix of its own"),
     O("--rope-freqs", 'f', tiny.rope_freqs, "a rope_freqs tensor as Llama 3 has"),
     O("--bias", 'f', tiny.bias, "biases on q, k, v (always for qwen2) and on the attention output (llama)"),
+    O("--biases", 'f', tiny.biases, "a bias beside every matrix"),
+    O("--scales", 'f', tiny.scales, "a scale beside every matrix of a layer"),
+    O("--qkv", 'n', tiny.qkv, "1: q, k and v are one matrix; 2: their biases too"),
+    O("--rot", 'n', tiny.rot, "rotated part of a head; default all of it"),
+    O("--ff-step", 'n', tiny.ff_step, "what each layer's --ff has over the one before it"),
+    O("--key", 'k', keys, "NAME=TYPE:VALUE or NAME=TYPE[]:VALUE,VALUE,... (u32 i32 f32 bool str); .NAME: under the architecture"),
     O("--vocab-only", 'f', vocab_only, "no weights"),
     O("-o", 's', out, "the file to write"),
 #undef O
@@ -110,7 +118,11 @@ static void parse_options(int argc, char **argv, struct options *o)
         }
         if (++i == argc)
             die("%s wants a value", argv[i - 1]);
-        if (option_table[k].kind == 's') {
+        if (option_table[k].kind == 'k') {
+            if (o->n_keys == sizeof o->keys / sizeof *o->keys)
+                die("too many keys");
+            o->keys[o->n_keys++] = argv[i];
+        } else if (option_table[k].kind == 's') {
             const char *v = argv[i];
             memcpy(field, &v, sizeof v);
         } else if (option_table[k].kind == 'n') {
@@ -451,10 +463,58 @@ static void write_template(struct vs_tiny_head *f, const struct options *o)
     vs_buf_clear(&b);
 }
 
+/* One value of a key; the key and the array were written already. */
+static void put_value(struct vs_buf *b, uint32_t type, const char *v, size_t n)
+{
+    char word[64], *end = word;
+    snprintf(word, sizeof word, "%.*s", (int)n, v);
+    if (type == VS_TINY_STR)
+        vs_tiny_put_str(b, v, n);
+    else if (type == VS_TINY_F32)
+        vs_tiny_put_f32(b, strtof(word, &end));
+    else if (type == VS_TINY_BOOL)
+        vs_buf_char(b, strtol(word, &end, 0) != 0);
+    else
+        vs_tiny_put_u32(b, (uint32_t)strtoll(word, &end, 0));
+    if (type != VS_TINY_STR && (end == word || *end))
+        die("'%s' is not a number", word);
+}
+
+static void write_key(struct vs_tiny_head *f, const char *spec)
+{
+    static const struct { const char *name; uint32_t type; } types[] = {
+        { "u32", VS_TINY_U32 }, { "i32", VS_TINY_I32 }, { "f32", VS_TINY_F32 }, { "bool", VS_TINY_BOOL }, { "str", VS_TINY_STR },
+    };
+    char name[120];
+    const char *type = strchr(spec, '='), *value = type ? strchr(type, ':') : NULL;
+    if (!value || type - spec > 100)
+        die("--key wants NAME=TYPE:VALUE, not '%s'", spec);
+    snprintf(name, sizeof name, "%s%.*s", *spec == '.' ? "%s" : "", (int)(type - spec), spec);
+    type++;
+    size_t k = 0, n = sizeof types / sizeof *types;
+    while (k < n && strncmp(type, types[k].name, strlen(types[k].name)) != 0)
+        k++;
+    if (k == n)
+        die("'%s' has no type that is known", spec);
+    bool list = value - type == (ptrdiff_t)strlen(types[k].name) + 2;
+    uint64_t count = *++value ? 1 : 0;
+    for (const char *c = value; *c; c++)
+        count += *c == ',';
+    if (list)
+        vs_tiny_kv_array(f, name, types[k].type, count);
+    else
+        vs_tiny_key(f, name, types[k].type);
+    for (uint64_t i = 0; i < count; i++) {
+        size_t len = list ? strcspn(value, ",") : strlen(value);
+        put_value(&f->buf, types[k].type, value, len);
+        value += len + 1;
+    }
+}
+
 static void complete(struct options *o)
 {
     static const struct { const char *arch, *tokenizer, *pre; } archs[] = {
-        { "llama", "gpt2", "smollm" }, { "qwen2", "gpt2", "qwen2" }, { "gemma3", "llama", "default" },
+        { "llama", "gpt2", "smollm" }, { "qwen2", "gpt2", "qwen2" }, { "qwen3", "gpt2", "qwen2" }, { "gemma3", "llama", "default" },
     };
     struct vs_error err;
     if (vs_tiny_complete(&o->tiny, &err) != VS_OK)
@@ -481,6 +541,8 @@ int main(int argc, char **argv)
     vs_tiny_metadata(&o.tiny, &head);
     write_vocab(&head, &o);
     write_template(&head, &o);
+    for (size_t i = 0; i < o.n_keys; i++)
+        write_key(&head, o.keys[i]);
     if (vs_tiny_file(&o.tiny, &head, !o.vocab_only, &file, &err) != VS_OK)
         die("%s", err.text);
     FILE *out = fopen(o.out, "wb");

@@ -2,7 +2,7 @@
 """Logits of a GGUF model in float64: what our engine and its rivals are measured against.
 
 A slow, plain forward pass written from the architecture notes, sharing no code with the engine: weights are
-dequantised row by row, everything after that is numpy in double precision. Architectures: llama, qwen2, gemma3.
+dequantised row by row, everything after that is numpy in double precision. Architectures: llama, qwen2, qwen3, gemma3.
 What it does not know it refuses, so that a number it prints is never a guess.
 
     tools/reference.py -m MODEL.gguf --tokens 1,2,3 -o out.npy
@@ -31,8 +31,9 @@ class Model:
         self.tensors = {t.name: t for t in self.reader.tensors}
         self.arch = self.key("general.architecture", full=True)
         self.quantise_activations = quantise_activations
-        if self.arch not in ("llama", "qwen2", "gemma3"):
-            raise SystemExit(f"architecture '{self.arch}' is not known here; known are llama, qwen2, gemma3")
+        if self.arch not in ("llama", "qwen2", "qwen3", "gemma3"):
+            raise SystemExit(f"architecture '{self.arch}' is not known here; known are llama, qwen2, qwen3, gemma3")
+        self.unread = set(self.tensors)
         self.n_layers = self.key("block_count")
         self.n_embd = self.key("embedding_length")
         self.n_heads = self.key("attention.head_count")
@@ -42,19 +43,14 @@ class Model:
         self.n_rot = self.key("rope.dimension_count", self.d_k)
         self.eps = self.key("attention.layer_norm_rms_epsilon")
         self.scale = self.key("attention.scale", 0.0) or 1.0 / np.sqrt(self.d_k)
-        base = self.key("rope.freq_base", 10000.0)
-        kind = self.key("rope.scaling.type", "linear")
-        factor = self.key("rope.scaling.factor", self.key("rope.scale_linear", 0.0)) or 1.0
-        if kind not in ("none", "linear"):
-            raise SystemExit(f"rope scaling '{kind}' is not known here")
-        if kind == "none":
-            factor = 1.0
-        for name in ("expert_count", "embedding_scale", "residual_scale", "logit_scale", "attn_logit_softcapping"):
-            if self.key(name, 0):
+        for name in ("expert_count", "embedding_scale", "residual_scale", "logit_scale", "attn_logit_softcapping",
+                     "attention.clamp_kqv", "use_parallel_residual", "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha"):
+            if self.key(name, 0) not in ((0, 1) if name.endswith(("_scale", "alpha")) else (0,)) and (self.arch, name) != ("qwen2", "use_parallel_residual"):
                 raise SystemExit(f"{self.arch}.{name} is not known here")
+        if not self.key("attention.causal", True) or self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
+            raise SystemExit("attention.causal or rope.scaling.yarn_attn_factor is not known here")
         self.final_softcap = self.key("final_logit_softcapping", 0.0)
-        self.rope_global = self.frequencies(base, factor)
-        self.rope_local = self.rope_global
+        self.read_ropes()
         self.window = 0
         self.is_local = [False] * self.n_layers
         if self.arch == "gemma3":
@@ -64,11 +60,10 @@ class Model:
                 self.scale = 1.0 / np.sqrt(self.n_embd // self.n_heads)
             self.window = self.key("attention.sliding_window", 0)
             period = self.key("attention.sliding_window_pattern", 6)
-            if isinstance(period, list):
-                self.is_local = [bool(p) for p in period[: self.n_layers]]
+            if self.window and isinstance(period, list):
+                self.is_local = [bool(p) for p in period]
             elif self.window:
-                self.is_local = [(i + 1) % period != 0 for i in range(self.n_layers)]
-            self.rope_local = self.frequencies(self.key("rope.freq_base_swa", 10000.0), 1.0)
+                self.is_local = [period == 0 or i % period != period - 1 for i in range(self.n_layers)]
         elif self.final_softcap:
             raise SystemExit(f"{self.arch}.final_logit_softcapping is not known here")
 
@@ -80,27 +75,55 @@ class Model:
             return default
         return field.contents()
 
-    def frequencies(self, base, factor):
-        """Angle per position of each rotary pair."""
-        half = self.n_rot // 2
-        f = np.float64(base) ** (-2.0 * np.arange(half) / self.n_rot) / factor
-        if "rope_freqs.weight" in self.tensors:
-            f = f / self.weight("rope_freqs.weight")[:half]
-        return f
+    def read_ropes(self):
+        """self.rope_global and self.rope_local: (radians a position of each rotary pair, magnitude of the rotated)."""
+        base = self.key("rope.freq_base", 10000.0)
+        kind = self.key("rope.scaling.type", "linear")
+        if kind not in ("none", "linear", "yarn"):
+            raise SystemExit(f"rope scaling '{kind}' is not known here")
+        factor = self.key("rope.scaling.factor", self.key("rope.scale_linear", 0.0)) or 1.0
+        if kind == "none":
+            factor = 1.0
+        magnitude = self.key("rope.scaling.attn_factor", 1.0)
+        ext = self.key("rope.scaling.yarn_ext_factor", 1.0 if kind == "yarn" else 0.0)
+        plain = self.plain(base)
+        frequency = plain / factor
+        self.rope_local = (self.plain(self.key("rope.freq_base_swa", 10000.0)), magnitude)
+        if ext:
+            context = self.key("rope.scaling.original_context_length", self.key("context_length"))
+
+            def pair_of(turns):
+                return self.n_rot * np.log(context / (turns * 2 * np.pi)) / (2 * np.log(base))
+
+            low = max(0.0, np.floor(pair_of(self.key("rope.scaling.yarn_beta_fast", 32.0))))
+            high = min(self.n_rot - 1.0, np.ceil(pair_of(self.key("rope.scaling.yarn_beta_slow", 1.0))))
+            ramp = 1 - np.clip((np.arange(len(plain)) - low) / max(0.001, high - low), 0, 1)
+            frequency = frequency * (1 - ramp * ext) + plain * ramp * ext
+            magnitude = magnitude * (1 + 0.1 * np.log(factor))
+        if self.arch != "gemma3" and "rope_freqs.weight" in self.tensors:
+            frequency = frequency / self.weight("rope_freqs.weight")
+        self.rope_global = (frequency, magnitude)
+
+    def plain(self, base):
+        return np.float64(base) ** (-2.0 * np.arange(self.n_rot // 2) / self.n_rot)
 
     def weight(self, name):
         """A whole tensor (vectors and embeddings rows go through here) as float64."""
-        t = self.tensors[name]
+        t = self.take(name)
         return dequantize(t.data, t.tensor_type).astype(np.float64).reshape(tuple(int(n) for n in t.shape[::-1]))
 
+    def take(self, name):
+        self.unread.discard(name)
+        return self.tensors[name]
+
     def rows(self, name, ids):
-        t = self.tensors[name]
+        t = self.take(name)
         data = t.data.reshape(int(t.shape[1]), -1)
         return dequantize(np.ascontiguousarray(data[ids]), t.tensor_type).astype(np.float64)
 
     def linear(self, name, x, out=None):
         """x [n, k] times the transposed matrix [m, k], plus the bias where the file has one."""
-        t = self.tensors[name + ".weight"]
+        t = self.take(name + ".weight")
         k, m = int(t.shape[0]), int(t.shape[1])
         if x.shape[1] != k:
             raise SystemExit(f"{name}: {k} columns meet {x.shape[1]} values")
@@ -112,9 +135,20 @@ class Model:
         for r in range(0, m, step):
             w = dequantize(np.ascontiguousarray(data[r : r + step]), t.tensor_type).astype(np.float64)
             y[:, r : r + step] = x @ w.reshape(-1, k).T
+        if name + ".scale" in self.tensors and name != "output":
+            y *= self.weight(name + ".scale")
         if name + ".bias" in self.tensors:
             y += self.weight(name + ".bias")
         return y
+
+    def projections(self, blk, x):
+        """q, k and v, from one matrix or from three."""
+        widths = [self.n_heads * self.d_k, self.n_kv_heads * self.d_k, self.n_kv_heads * self.d_v]
+        names = ["attn_q", "attn_k", "attn_v"]
+        if blk + "attn_qkv.weight" not in self.tensors:
+            return [self.linear(blk + name, x) for name in names]
+        parts = np.split(self.linear(blk + "attn_qkv", x), np.cumsum(widths)[:-1], axis=1)
+        return [p + self.weight(blk + name + ".bias") if blk + name + ".bias" in self.tensors else p for p, name in zip(parts, names)]
 
     def norm(self, name, x):
         return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name + ".weight")
@@ -130,11 +164,11 @@ def int8_per_32(x):
     return (np.where(amax < 2.0**-100, 0.0, np.rint(b / d)) * d).reshape(n, -1)[:, :k]
 
 
-def rope(x, frequency, adjacent, first_position):
+def rope(x, frequency, magnitude, adjacent, first_position):
     """x [n, heads, d]; pairs are neighbours (llama) or half a rotation apart (the others)."""
     half = len(frequency)
     angle = (first_position + np.arange(x.shape[0]))[:, None, None] * frequency
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = magnitude * np.cos(angle), magnitude * np.sin(angle)
     y = x.copy()
     a, b = (slice(0, 2 * half, 2), slice(1, 2 * half, 2)) if adjacent else (slice(0, half), slice(half, 2 * half))
     y[..., a] = x[..., a] * c - x[..., b] * s
@@ -188,19 +222,17 @@ def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, lo
         trace = keep if i in dump_layers else lambda name, value: None
         blk, at = f"blk.{i}.", f"layer{i}."
         local = model.is_local[i]
-        frequency = model.rope_local if local else model.rope_global
+        frequency, magnitude = model.rope_local if local else model.rope_global
         x = model.norm(blk + "attn_norm", h)
         trace(at + "attn_norm", x)
-        q = model.linear(blk + "attn_q", x).reshape(n, model.n_heads, model.d_k)
-        k = model.linear(blk + "attn_k", x).reshape(n, model.n_kv_heads, model.d_k)
-        v = model.linear(blk + "attn_v", x).reshape(n, model.n_kv_heads, model.d_v)
+        q, k, v = (y.reshape(n, -1, d) for y, d in zip(model.projections(blk, x), (model.d_k, model.d_k, model.d_v)))
         trace(at + "q_projected", q)
         trace(at + "k_projected", k)
-        if blk + "attn_q_norm.weight" in model.tensors:
+        if model.arch in ("qwen3", "gemma3"):
             q = model.norm(blk + "attn_q_norm", q)
             k = model.norm(blk + "attn_k_norm", k)
-        q = rope(q, frequency, model.arch == "llama", 0)
-        k = rope(k, frequency, model.arch == "llama", 0)
+        q = rope(q, frequency, magnitude, model.arch == "llama", 0)
+        k = rope(k, frequency, magnitude, model.arch == "llama", 0)
         if kv != "f64":
             cache = {"f16": np.float16, "f32": np.float32}[kv]
             k, v = k.astype(cache).astype(np.float64), v.astype(cache).astype(np.float64)
@@ -229,7 +261,12 @@ def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, lo
     h = model.norm("output_norm", h)
     keep("output_norm", h)
     logits = np.empty((n, n_vocab), dtype=logits_type)
-    model.linear("output" if "output.weight" in model.tensors else "token_embd", h, out=logits)
+    tied = "output.weight" not in model.tensors
+    model.linear("token_embd" if tied else "output", h, out=logits)
+    if tied and "output.bias" in model.tensors:
+        logits += model.weight("output.bias").astype(logits_type)
+    if model.unread:
+        raise SystemExit(f"tensors that nothing reads: {', '.join(sorted(model.unread))}")
     if model.final_softcap:
         logits[:] = model.final_softcap * np.tanh(logits / model.final_softcap)
     if progress:

@@ -95,6 +95,7 @@ static int make_ropes(struct vs_cpu *c, const struct vs_graph *g, struct vs_erro
         const struct vs_rope *rope = &g->ropes[r];
         uint32_t pairs = rope->n_dims / 2;
         c->ropes[r].n_pairs = pairs;
+        c->ropes[r].magnitude = rope->magnitude;
         c->ropes[r].kind = rope->neox ? VS_ROPE_NEOX : VS_ROPE_NORM;
         c->ropes[r].frequency = malloc(pairs * sizeof(double));
         c->ropes[r].cosine = malloc((size_t)c->config.max_rows * pairs * sizeof(float));
@@ -103,7 +104,7 @@ static int make_ropes(struct vs_cpu *c, const struct vs_graph *g, struct vs_erro
             return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
         const float *factors = rope->factors == VS_NONE ? NULL : (const float *)(const void *)c->weights[rope->factors].matrix.data;
         for (uint32_t i = 0; i < pairs; i++) {
-            double f = vs_pow64(rope->base, -2.0 * i / rope->n_dims) * rope->freq_scale;
+            double f = vs_rope_frequency(rope, i);
             if (factors) {
                 if (!(factors[i] > 0.0f) || factors[i] > 3e38f)
                     return vs_error_set(err, VS_E_MALFORMED, "model: rope_freqs.weight: factor %u is not a positive number", i);

@@ -19,7 +19,9 @@ enum vs_instr_kind {
     VS_I_ATTENTION,     /* whole heads, or single splits into partial results */
     VS_I_MERGE,         /* the partial results, when there are some */
     VS_I_GLU,           /* y and/or act = act(x) * x2 */
-    VS_I_ADD, VS_I_SCALE, VS_I_SOFTCAP,
+    VS_I_ADD,
+    VS_I_SCALE,         /* y = x * weight2[0] (+ weight, a bias) */
+    VS_I_SOFTCAP,
     VS_I_CHECK,         /* NaN or infinity in the logits */
     VS_N_INSTRS
 };
@@ -109,7 +111,7 @@ struct vs_cpu {
     size_t kv_bytes;
     struct vs_kv_layout kv_layout;
 
-    struct { uint32_t n_pairs; enum vs_rope_kind kind; double *frequency; float *cosine, *sine; } ropes[2];
+    struct { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
     size_t n_ropes;
 
     /* attention */

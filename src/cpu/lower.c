@@ -402,9 +402,11 @@ static void lower_rowwise(struct lowering *l, const struct vs_node *n, enum vs_i
     if (n->in[1] != VS_NONE)
         in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[n->out].width;
-    in.scale = n->p.scale;
     in.cap = n->p.softcap;
-    in.y = f32_buffer(l, n->out);
+    in.weight2 = vector(l, n->tensor[0]);
+    in.weight = vector(l, n->tensor[1]);
+    bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP) && l->n_users[n->in[0]] == 1;
+    in.y = in_place ? l->buffer[n->out] = in.x : f32_buffer(l, n->out);
     emit(l, in);
 }
 

@@ -23,7 +23,7 @@
 #include <string.h>
 
 enum {
-    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, CHECK_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
+    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, LOGIT_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
     MAX_UNITS = 32,                     /* pairs of gate and up panels at once; bounds the private results */
     SPINS_TASK = 4000,                  /* pauses before a thread without a task sleeps: about 70 us */
 };
@@ -117,8 +117,9 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
         return vs_attention_n_tasks(c, in);
     case VS_I_GLU:
         return rows_a_task(n) == 1 ? n * div_up(in->width, GLU_COLUMNS) : div_up(n, ROWS_A_TASK);
+    case VS_I_SOFTCAP:
     case VS_I_CHECK:
-        return n * div_up(in->width, CHECK_COLUMNS);
+        return n * div_up(in->width, LOGIT_COLUMNS);
     default:
         return div_up(n, rows_a_task(n));
     }
@@ -173,8 +174,8 @@ static void rope_row(const struct vs_cpu *c, uint32_t row)
     for (size_t r = 0; r < c->n_ropes; r++)
         for (uint32_t i = 0, pairs = c->ropes[r].n_pairs; i < pairs; i++) {
             double angle = (double)c->step->rows[row].position * c->ropes[r].frequency[i];
-            c->ropes[r].cosine[(size_t)row * pairs + i] = (float)vs_cos64(angle);
-            c->ropes[r].sine[(size_t)row * pairs + i] = (float)vs_sin64(angle);
+            c->ropes[r].cosine[(size_t)row * pairs + i] = (float)(vs_cos64(angle) * c->ropes[r].magnitude);
+            c->ropes[r].sine[(size_t)row * pairs + i] = (float)(vs_sin64(angle) * c->ropes[r].magnitude);
         }
 }
 
@@ -221,10 +222,9 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
         c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, w);
         return;
     case VS_I_SCALE:
-        c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->scale, w);
-        return;
-    case VS_I_SOFTCAP:
-        c->ops.softcap(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->cap, w);
+        c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2[0], w);
+        if (in->weight)
+            c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->y) + at, in->weight, w);
         return;
     default:
         assert(!"an instruction by rows");
@@ -379,12 +379,15 @@ static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint3
     }
 }
 
-static void check_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
+/* A piece of a row of logits. */
+static void logits_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
 {
-    uint32_t parts = div_up(in->width, CHECK_COLUMNS);
-    size_t begin = (size_t)(task % parts) * CHECK_COLUMNS;
-    size_t len = in->width - begin < CHECK_COLUMNS ? in->width - begin : CHECK_COLUMNS;
-    if (c->ops.has_fault(vs_cpu_at(c, in->x) + (size_t)(task / parts) * in->width + begin, len))
+    uint32_t parts = div_up(in->width, LOGIT_COLUMNS);
+    size_t begin = (size_t)(task % parts) * LOGIT_COLUMNS, at = (size_t)(task / parts) * in->width + begin;
+    size_t len = in->width - begin < LOGIT_COLUMNS ? in->width - begin : LOGIT_COLUMNS;
+    if (in->kind == VS_I_SOFTCAP)
+        c->ops.softcap(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->cap, len);
+    else if (c->ops.has_fault(vs_cpu_at(c, in->x) + at, len))
         atomic_store_explicit(&c->fault, 1, memory_order_relaxed);
 }
 
@@ -397,8 +400,8 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
         vs_attention_task(c, in, task, thread);
     } else if (in->kind == VS_I_MERGE) {
         vs_attention_merge(c, in, task);
-    } else if (in->kind == VS_I_CHECK) {
-        check_task(c, in, task);
+    } else if (in->kind == VS_I_CHECK || in->kind == VS_I_SOFTCAP) {
+        logits_task(c, in, task);
     } else if (in->kind == VS_I_GLU && rows_a_task(n) == 1) {
         uint32_t parts = div_up(in->width, GLU_COLUMNS);
         size_t begin = (size_t)(task % parts) * GLU_COLUMNS;

@@ -1,6 +1,7 @@
 /* graph/graph.c - see graph.h */
 #include "graph/graph.h"
 
+#include "base/num.h"
 #include "base/status.h"
 
 #include <stdlib.h>
@@ -61,4 +62,14 @@ uint32_t vs_graph_node(struct vs_graph *g, const struct vs_node *n, enum vs_rows
     g->nodes[g->n_nodes] = *n;
     g->nodes[g->n_nodes++].out = (uint32_t)g->n_values;
     return (uint32_t)g->n_values++;
+}
+
+double vs_rope_frequency(const struct vs_rope *r, uint32_t pair)
+{
+    double plain = vs_pow64(r->base, -2.0 * pair / r->n_dims), slow = plain * r->freq_scale;
+    if (!(r->ext > 0))
+        return slow;
+    double width = r->high - r->low > 0.001 ? r->high - r->low : 0.001, at = (pair - r->low) / width;
+    double mix = (1 - (at < 0 ? 0 : at > 1 ? 1 : at)) * r->ext;
+    return slow * (1 - mix) + plain * mix;
 }

@@ -29,7 +29,7 @@ enum vs_op {
     VS_OP_GLU,          /* act(in 0) * in 1; p.gelu */
     VS_OP_ADD,          /* in 0 + in 1 */
     VS_OP_SOFTCAP,      /* p.softcap * tanh(in 0 / p.softcap) */
-    VS_OP_SCALE,        /* in 0 * p.scale */
+    VS_OP_SCALE,        /* in 0 * tensor 0 [1] (+ tensor 1 = bias) */
     VS_N_OPS
 };
 const char *vs_op_name(enum vs_op op);
@@ -46,9 +46,16 @@ struct vs_value { enum vs_rows rows; uint32_t width; };
 struct vs_rope {
     uint32_t n_dims;                     /* rotated elements of a head, even */
     bool neox;                           /* pairs (i, i + n/2), else (2i, 2i + 1) */
-    double base, freq_scale;             /* angle = pos * base^(-2i/n) * freq_scale / factor[i] */
+    double base, freq_scale;             /* angle = pos * vs_rope_frequency(i) / factor[i] */
+    double ext, low, high;               /* YaRN, when ext > 0: pairs below low keep their angle, those above high take freq_scale whole */
+    double magnitude;                    /* of the cosines and sines */
     uint32_t factors;                    /* tensor [n_dims / 2] of f32 divisors, or VS_NONE */
 };
+/* Radians a position of pair i, before the division by its factor. */
+double vs_rope_frequency(const struct vs_rope *r, uint32_t pair);
+
+/* What kernels and readers agree on. */
+enum { VS_MAX_HEAD_DIM = 512 };
 
 struct vs_node {
     enum vs_op op;

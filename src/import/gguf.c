@@ -54,12 +54,11 @@ const char *vs_gguf_type_name(enum vs_gguf_type type)
     return (unsigned)type < N_TYPES ? types[type].name : "unknown";
 }
 
-/* Names come from the file and go into messages: printable ASCII only, and not much of it. */
-struct shown { char text[100]; };
-
-static struct shown show(const char *data, size_t n)
+struct vs_shown vs_gguf_shown(struct vs_str name)
 {
-    struct shown s;
+    const char *data = name.data;
+    size_t n = name.n;
+    struct vs_shown s;
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)data[i];
@@ -77,7 +76,7 @@ static struct shown show(const char *data, size_t n)
     return s;
 }
 
-#define SHOW(str) show((str).data, (str).n).text
+#define SHOW(str) vs_gguf_shown(str).text
 
 /* Reading: every take is checked against the file first (what lies beyond is malformed) and then against the bytes at
  * hand (what lies beyond is merely not read yet). */
@@ -86,7 +85,7 @@ struct reader {
     struct vs_bytes in;
     const uint8_t *start;
     uint64_t file_size;
-    struct shown where;                         /* what is being read, for messages */
+    struct vs_shown where;                         /* what is being read, for messages */
     struct vs_error *err;
 };
 
@@ -393,7 +392,7 @@ static int read_counts(struct reader *r, struct vs_gguf *g)
     const uint8_t *magic = vs_bytes_take(&r->in, 4);
     if (memcmp(magic, "GGUF", 4) != 0)
         return MALFORMED(r, "this is not a GGUF file: it begins with '%s' instead of 'GGUF'",
-                         show((const char *)magic, 4).text);
+                         SHOW(((struct vs_str){ (const char *)magic, 4 })));
     if ((code = need(r, 4)) != VS_OK)
         return code;
     g->version = vs_bytes_u32le(&r->in);

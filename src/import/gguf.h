@@ -29,6 +29,10 @@ struct vs_str {                         /* not NUL-terminated, not guaranteed UT
     size_t n;
 };
 
+/* A name out of a file as messages show it: printable ASCII only, and not much of it. */
+struct vs_shown { char text[100]; };
+struct vs_shown vs_gguf_shown(struct vs_str name);
+
 struct vs_gguf_kv {
     struct vs_str key;
     enum vs_gguf_type type;             /* VS_GGUF_ARRAY: see elem_type and count */

@@ -27,7 +27,11 @@ uint64_t vs_tiny_hash(const void *data, size_t n)
 
 int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
 {
-    if (strcmp(t->arch, "llama") != 0 && strcmp(t->arch, "qwen2") != 0 && strcmp(t->arch, "gemma3") != 0)
+    static const char *const archs[] = { "llama", "qwen2", "qwen3", "gemma3" };
+    bool known = false;
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
+        known |= strcmp(t->arch, archs[i]) == 0;
+    if (!known)
         return vs_error_set(err, VS_E_INVALID, "unknown architecture '%s'", t->arch);
     if (!t->kv_heads)
         t->kv_heads = t->heads;
@@ -75,9 +79,9 @@ void vs_tiny_put_str(struct vs_buf *b, const char *s, uint64_t n)
     vs_buf_add(b, s, n);
 }
 
-enum { T_U32 = 4, T_BOOL = 7, T_ARRAY = 9 };
+enum { T_ARRAY = 9 };
 
-static void put_key(struct vs_tiny_head *h, const char *key, uint32_t type)
+void vs_tiny_key(struct vs_tiny_head *h, const char *key, uint32_t type)
 {
     char full[128];
     const char *mark = strstr(key, "%s");
@@ -89,31 +93,31 @@ static void put_key(struct vs_tiny_head *h, const char *key, uint32_t type)
 
 void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v)
 {
-    put_key(h, key, T_U32);
+    vs_tiny_key(h, key, VS_TINY_U32);
     vs_tiny_put_u32(&h->buf, (uint32_t)v);
 }
 
 void vs_tiny_kv_f32(struct vs_tiny_head *h, const char *key, double v)
 {
-    put_key(h, key, VS_TINY_F32);
+    vs_tiny_key(h, key, VS_TINY_F32);
     vs_tiny_put_f32(&h->buf, (float)v);
 }
 
 void vs_tiny_kv_bool(struct vs_tiny_head *h, const char *key, bool v)
 {
-    put_key(h, key, T_BOOL);
+    vs_tiny_key(h, key, VS_TINY_BOOL);
     vs_buf_char(&h->buf, v);
 }
 
 void vs_tiny_kv_str(struct vs_tiny_head *h, const char *key, const char *v, uint64_t n)
 {
-    put_key(h, key, VS_TINY_STR);
+    vs_tiny_key(h, key, VS_TINY_STR);
     vs_tiny_put_str(&h->buf, v, n);
 }
 
 void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, uint64_t n)
 {
-    put_key(h, key, T_ARRAY);
+    vs_tiny_key(h, key, T_ARRAY);
     vs_tiny_put_u32(&h->buf, type);
     vs_tiny_put_u64(&h->buf, n);
 }
@@ -133,24 +137,30 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     vs_tiny_kv_u32(h, "%s.block_count", t->layers);
     vs_tiny_kv_u32(h, "%s.context_length", t->ctx);
     vs_tiny_kv_u32(h, "%s.embedding_length", t->embd);
-    vs_tiny_kv_u32(h, "%s.feed_forward_length", t->ff);
+    if (t->ff_step) {
+        vs_tiny_kv_array(h, "%s.feed_forward_length", VS_TINY_U32, t->layers);
+        for (uint64_t i = 0; i < t->layers; i++)
+            vs_tiny_put_u32(&h->buf, (uint32_t)(t->ff + i * t->ff_step));
+    } else {
+        vs_tiny_kv_u32(h, "%s.feed_forward_length", t->ff);
+    }
     vs_tiny_kv_u32(h, "%s.attention.head_count", t->heads);
     vs_tiny_kv_u32(h, "%s.attention.head_count_kv", t->kv_heads);
     if (gemma || t->head_dim * t->heads != t->embd) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
         vs_tiny_kv_u32(h, "%s.attention.value_length", t->head_dim);
     }
-    if (!strcmp(t->arch, "llama")) {
-        vs_tiny_kv_u32(h, "%s.rope.dimension_count", t->head_dim);
+    if (!strcmp(t->arch, "llama") || t->rot)
+        vs_tiny_kv_u32(h, "%s.rope.dimension_count", t->rot ? t->rot : t->head_dim);
+    if (!strcmp(t->arch, "llama"))
         vs_tiny_kv_u32(h, "%s.vocab_size", t->vocab);
-    }
     vs_tiny_kv_f32(h, "%s.rope.freq_base", t->freq_base);
     if (t->rope_scale != 0) {
         kv_text(h, "%s.rope.scaling.type", "linear");
         vs_tiny_kv_f32(h, "%s.rope.scaling.factor", t->rope_scale);
     }
-    vs_tiny_kv_f32(h, "%s.attention.layer_norm_rms_epsilon", gemma || !strcmp(t->arch, "qwen2") ? 1e-6 : 1e-5);
-    if (gemma)
+    vs_tiny_kv_f32(h, "%s.attention.layer_norm_rms_epsilon", strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
+    if (gemma && t->window)
         vs_tiny_kv_u32(h, "%s.attention.sliding_window", t->window);
     vs_tiny_kv_u32(h, "general.quantization_version", 2);
 }
@@ -245,44 +255,69 @@ static void add_norm(struct model *m, uint64_t n, const char *name, int layer)
         add_tensor(m, "F32", n, 0, 1, 0.1f, "blk.%d.%s.weight", layer, name);
 }
 
+/* A matrix of a layer, with the bias (spread > 0) and the scale that it has beside it. */
+static void add_linear(struct model *m, uint64_t n_in, uint64_t n_out, float bias, const char *name, int layer)
+{
+    add_matrix(m, m->t->type, n_in, n_out, name, layer);
+    if (bias > 0)
+        add_tensor(m, "F32", n_out, 0, 0, bias, "blk.%d.%s.bias", layer, name);
+    if (m->t->scales)
+        add_tensor(m, "F32", 1, 0, 0.8f, 0.1f, "blk.%d.%s.scale", layer, name);
+}
+
+static void list_layer(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    bool gemma = !strcmp(t->arch, "gemma3"), qwen2 = !strcmp(t->arch, "qwen2"), llama = !strcmp(t->arch, "llama");
+    bool bias = qwen2 || t->bias || t->biases;
+    uint64_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim, ff = t->ff + (uint64_t)i * t->ff_step;
+    float b = t->biases ? 0.1f : 0;
+    add_norm(m, t->embd, "attn_norm", i);
+    if (t->qkv) {
+        add_linear(m, t->embd, q + 2 * kv, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
+    } else {
+        add_linear(m, t->embd, q, 0, "attn_q", i);
+        add_linear(m, t->embd, kv, 0, "attn_k", i);
+        add_linear(m, t->embd, kv, 0, "attn_v", i);
+    }
+    add_linear(m, q, t->embd, 0, "attn_output", i);
+    if (bias && t->qkv != 2) {
+        add_tensor(m, "F32", q, 0, 0, 0.5f, "blk.%d.attn_q.bias", i);
+        add_tensor(m, "F32", kv, 0, 0, 0.5f, "blk.%d.attn_k.bias", i);
+        add_tensor(m, "F32", kv, 0, 0, 0.1f, "blk.%d.attn_v.bias", i);
+    }
+    if ((llama && t->bias) || t->biases)
+        add_tensor(m, "F32", t->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
+    if (gemma || !strcmp(t->arch, "qwen3")) {
+        add_norm(m, t->head_dim, "attn_q_norm", i);
+        add_norm(m, t->head_dim, "attn_k_norm", i);
+    }
+    if (gemma) {
+        add_norm(m, t->embd, "post_attention_norm", i);
+        add_norm(m, t->embd, "post_ffw_norm", i);
+    }
+    add_norm(m, t->embd, "ffn_norm", i);
+    add_linear(m, t->embd, ff, b, "ffn_gate", i);
+    add_linear(m, t->embd, ff, b, "ffn_up", i);
+    add_linear(m, ff, t->embd, b, "ffn_down", i);
+}
+
 static void list_tensors(struct model *m)
 {
     const struct vs_tiny *t = m->t;
-    bool gemma = !strcmp(t->arch, "gemma3"), qwen = !strcmp(t->arch, "qwen2"), llama = !strcmp(t->arch, "llama");
-    uint64_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
     add_matrix(m, t->embd_type, t->embd, t->vocab, "token_embd", -1);
     if (t->rope_freqs)
-        add_tensor(m, "F32", t->head_dim / 2, 0, 0, 0, "rope_freqs.weight");
-    for (int i = 0; i < (int)t->layers; i++) {
-        add_norm(m, t->embd, "attn_norm", i);
-        add_matrix(m, t->type, t->embd, q, "attn_q", i);
-        add_matrix(m, t->type, t->embd, kv, "attn_k", i);
-        add_matrix(m, t->type, t->embd, kv, "attn_v", i);
-        add_matrix(m, t->type, q, t->embd, "attn_output", i);
-        if (qwen || t->bias) {
-            add_tensor(m, "F32", q, 0, 0, 0.5f, "blk.%d.attn_q.bias", i);
-            add_tensor(m, "F32", kv, 0, 0, 0.5f, "blk.%d.attn_k.bias", i);
-            add_tensor(m, "F32", kv, 0, 0, 0.1f, "blk.%d.attn_v.bias", i);
-        }
-        if (llama && t->bias)
-            add_tensor(m, "F32", t->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
-        if (gemma) {
-            add_norm(m, t->head_dim, "attn_q_norm", i);
-            add_norm(m, t->head_dim, "attn_k_norm", i);
-            add_norm(m, t->embd, "post_attention_norm", i);
-            add_norm(m, t->embd, "post_ffw_norm", i);
-        }
-        add_norm(m, t->embd, "ffn_norm", i);
-        add_matrix(m, t->type, t->embd, t->ff, "ffn_gate", i);
-        add_matrix(m, t->type, t->embd, t->ff, "ffn_up", i);
-        add_matrix(m, t->type, t->ff, t->embd, "ffn_down", i);
-    }
+        add_tensor(m, "F32", (t->rot ? t->rot : t->head_dim) / 2, 0, 0, 0, "rope_freqs.weight");
+    for (int i = 0; i < (int)t->layers; i++)
+        list_layer(m, i);
     add_norm(m, t->embd, "output_norm", -1);
-    if (!t->tied && !gemma) {
+    if (!t->tied && strcmp(t->arch, "gemma3") != 0) {
         add_matrix(m, t->output_type, t->embd, t->vocab, "output", -1);
         if (t->output_scale != 0 && m->status == VS_OK)
             m->tensor[m->n - 1].spread *= (float)t->output_scale;
     }
+    if (t->biases)
+        add_tensor(m, "F32", t->vocab, 0, 0, 1, "output.bias");
 }
 
 static uint64_t tensor_bytes(const struct tensor *t)

@@ -13,14 +13,17 @@
 #include <stdint.h>
 
 struct vs_tiny {
-    const char *arch;                   /* llama, qwen2 or gemma3 */
+    const char *arch;                   /* llama, qwen2, qwen3 or gemma3 */
     const char *type;                   /* of the matrices: Q4_0, Q6_K, F16, ...; mixed: each matrix another */
     const char *embd_type, *output_type;    /* NULL: as type */
     uint64_t layers, embd, heads, vocab, ctx, seed;
     uint64_t kv_heads, head_dim, ff;    /* 0: heads, embd / heads, 3 * embd */
-    uint64_t window;                    /* gemma3 */
+    uint64_t window;                    /* gemma3; 0: none */
+    uint64_t rot, ff_step;              /* rotated part of a head, 0: all of it; what each layer's ff has over the one before it */
     uint64_t version;                   /* of GGUF, 2 or 3 */
     uint64_t tied, rope_freqs, bias;    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
+    uint64_t biases, scales;            /* flags: a bias beside every matrix; a scale beside every matrix of a layer */
+    uint64_t qkv;                       /* 1: q, k and v are one matrix; 2: their biases too */
     double freq_base, rope_scale;
     double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
 };
@@ -34,11 +37,12 @@ struct vs_tiny_head {
     uint64_t n_kv;
     const char *arch;
 };
+void vs_tiny_key(struct vs_tiny_head *h, const char *key, uint32_t type);      /* its value follows */
 void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v);
 void vs_tiny_kv_f32(struct vs_tiny_head *h, const char *key, double v);
 void vs_tiny_kv_bool(struct vs_tiny_head *h, const char *key, bool v);
 void vs_tiny_kv_str(struct vs_tiny_head *h, const char *key, const char *v, uint64_t n);
-enum { VS_TINY_I32 = 5, VS_TINY_F32 = 6, VS_TINY_STR = 8 };
+enum { VS_TINY_U32 = 4, VS_TINY_I32 = 5, VS_TINY_F32 = 6, VS_TINY_BOOL = 7, VS_TINY_STR = 8 };
 /* The elements follow by vs_tiny_put_* or vs_buf_add. */
 void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, uint64_t n);
 void vs_tiny_put_u32(struct vs_buf *b, uint32_t v);

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from logits_cases import CASES, TOKENS, mkmodel
+from logits_cases import CASES, TOKENS, mkmodel, rows_of
 
 GOLDEN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "golden/logits")
 
@@ -66,7 +66,7 @@ def main():
                 print(f"{name}: veritas logits ended with {p.returncode}: {p.stdout}")
                 failed += 1
                 continue
-            exact, ours = read_npy(os.path.join(GOLDEN, name + ".npy")), read_npy(out)
+            exact, ours = read_npy(os.path.join(GOLDEN, name + ".npy")), rows_of(name, read_npy(out))
             same_shape = [len(r) for r in exact] == [len(r) for r in ours]
             got = distance(kind, exact, ours) if same_shape else math.inf
             ok = got <= bound                   # false for NaN too

@@ -1,0 +1,164 @@
+/* import/keys.c - see keys.h. A new architecture begins by adding its keys here. */
+#include "import/keys.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum use {
+    READ,                               /* llm.c honours it, and refuses values that it can't */
+    HARMLESS,                           /* changes no arithmetic; `what` says why */
+    NEUTRAL,                            /* only with a value that is as good as none; `what` is what another one would ask for */
+};
+
+struct known {
+    const char *name;                   /* after "ARCHITECTURE."; a dot at the end: all that begin so */
+    const char *architecture;           /* NULL: all others; the first row that fits counts */
+    enum use use;
+    double neutral[2];
+    const char *what;
+};
+
+static const struct known known[] = {
+    /* sizes */
+    { "block_count", NULL, READ, { 0 }, NULL },
+    { "context_length", NULL, READ, { 0 }, NULL },
+    { "embedding_length", NULL, READ, { 0 }, NULL },
+    { "feed_forward_length", NULL, READ, { 0 }, NULL },
+    { "vocab_size", NULL, HARMLESS, { 0 }, "the rows of token_embd.weight count" },
+    { "attention.head_count", NULL, READ, { 0 }, NULL },
+    { "attention.head_count_kv", NULL, READ, { 0 }, NULL },
+    { "attention.key_length", NULL, READ, { 0 }, NULL },
+    { "attention.value_length", NULL, READ, { 0 }, NULL },
+    { "attention.key_length_swa", NULL, READ, { 0 }, NULL },
+    { "attention.value_length_swa", NULL, READ, { 0 }, NULL },
+
+    /* norms and scales */
+    { "attention.layer_norm_rms_epsilon", NULL, READ, { 0 }, NULL },
+    { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
+    { "attention.scale", NULL, READ, { 0 }, NULL },
+    { "final_logit_softcapping", "gemma3", READ, { 0 }, NULL },
+    { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
+    { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
+    { "router_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the router" },
+    { "embedding_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the embedding" },
+    { "residual_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what layers add" },
+    { "logit_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the logits" },
+    { "attention.output_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what attention gives" },
+    { "attention.value_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the values" },
+    { "attention.temperature_scale", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
+    { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
+    { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
+    { "swiglu_clamp_exp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
+    { "swiglu_clamp_shexp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
+
+    /* what attention sees */
+    { "attention.causal", NULL, NEUTRAL, { 1, 1 }, "that tokens see those after them: it can embed text but not write it" },
+    { "attention.max_alibi_bias", NULL, NEUTRAL, { 0, 0 }, "a bias by distance" },
+    { "attention.sliding_window", NULL, READ, { 0 }, NULL },
+    { "attention.sliding_window_pattern", "gemma3", READ, { 0 }, NULL },
+    { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
+    { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
+    { "use_parallel_residual", "qwen2", HARMLESS, { 0 }, "the first converters wrote it for models that have none" },
+    { "use_parallel_residual", NULL, NEUTRAL, { 0, 0 }, "attention and feed-forward side by side" },
+
+    /* rope */
+    { "rope.dimension_count", NULL, READ, { 0 }, NULL },
+    { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
+    { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
+    { "rope.freq_base", NULL, READ, { 0 }, NULL },
+    { "rope.freq_base_swa", "gemma3", READ, { 0 }, NULL },
+    { "rope.freq_base_swa", NULL, HARMLESS, { 0 }, "of window layers, which these models don't have" },
+    { "rope.scale_linear", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.type", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.factor", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.attn_factor", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.original_context_length", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.yarn_ext_factor", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.yarn_beta_fast", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.yarn_beta_slow", NULL, READ, { 0 }, NULL },
+    { "rope.scaling.yarn_attn_factor", NULL, NEUTRAL, { 1, 1 }, "a scale of rotated vectors other than yarn's" },
+    { "rope.scaling.yarn_log_multiplier", NULL, NEUTRAL, { 0, 0 }, "a scale of rotated vectors other than yarn's" },
+    { "rope.scaling.alpha", NULL, NEUTRAL, { 0, 1 }, "another base" },
+    { "rope.scaling.finetuned", NULL, HARMLESS, { 0 }, "tells how the model was trained" },
+
+    /* experts and other kinds of layers */
+    { "expert_count", NULL, NEUTRAL, { 0, 0 }, "experts: mixture-of-experts models are not supported" },
+    { "expert_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_shared_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_feed_forward_length", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_shared_feed_forward_length", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_group_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_group_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_gating_func", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_weights_norm", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_weights_scale", NULL, NEUTRAL, { 0, 1 }, "experts" },
+    { "leading_dense_block_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "interleave_moe_layer_step", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "moe_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
+    { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
+    { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },
+    { "num_loops", NULL, NEUTRAL, { 0, 1 }, "layers that run several times" },
+
+    /* about other uses of the file */
+    { "pooling_type", NULL, HARMLESS, { 0 }, "tells how embeddings are made of the last layer" },
+    { "classifier.", NULL, HARMLESS, { 0 }, "about a classifier, whose tensors are refused where there are any" },
+    { "tensor_data_layout", NULL, HARMLESS, { 0 }, "tells where the file comes from" },
+    { "mm.tokens_per_image", "gemma3", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
+    { "vision.", "gemma3", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
+};
+
+static const struct known *find(struct vs_str name, const char *architecture)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const struct known *k = &known[i];
+        size_t n = strlen(k->name);
+        bool same = n <= name.n && memcmp(k->name, name.data, n) == 0 && (n == name.n || k->name[n - 1] == '.');
+        if (same && (!k->architecture || strcmp(k->architecture, architecture) == 0))
+            return k;
+    }
+    return NULL;
+}
+
+/* Every number in it is one of the two that change nothing. */
+static int check_neutral(const struct vs_gguf_kv *kv, const struct known *k, struct vs_error *err)
+{
+    for (uint64_t i = 0; i < kv->count; i++) {
+        double v;
+        if (!vs_gguf_float(kv, i, &v))
+            return vs_error_set(err, VS_E_MALFORMED, "model: %s is not a number", vs_gguf_shown(kv->key).text);
+        if (v != k->neutral[0] && v != k->neutral[1])
+            return vs_error_set(err, VS_E_UNSUPPORTED, "model: %s is %g, which asks for %s; this is not supported", vs_gguf_shown(kv->key).text,
+                                v, k->what);
+    }
+    return VS_OK;
+}
+
+static int check_type(const struct vs_gguf *g, struct vs_error *err)
+{
+    struct vs_str type;
+    int r = vs_gguf_get_str(g, "general.type", &type, err);
+    if (r != VS_OK || (type.n == 5 && memcmp(type.data, "model", 5) == 0))
+        return r == VS_E_NOT_FOUND ? VS_OK : r;
+    return vs_error_set(err, VS_E_UNSUPPORTED, "model: general.type is '%s': this file is a part or an addition, not a model", vs_gguf_shown(type).text);
+}
+
+int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_error *err)
+{
+    size_t n = strlen(architecture);
+    uint32_t n_parts;
+    int r = check_type(g, err);
+    if (r == VS_OK && vs_gguf_get_u32(g, "split.count", &n_parts, NULL) == VS_OK && n_parts > 1)
+        r = vs_error_set(err, VS_E_UNSUPPORTED, "model: split.count: the model is split over several files, which is not supported; join them first");
+    for (size_t i = 0; i < vs_gguf_n_kv(g) && r == VS_OK; i++) {
+        const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
+        if (kv->key.n <= n || memcmp(kv->key.data, architecture, n) != 0 || kv->key.data[n] != '.')
+            continue;
+        const struct known *k = find((struct vs_str){ kv->key.data + n + 1, kv->key.n - n - 1 }, architecture);
+        if (!k)
+            r = vs_error_set(err, VS_E_UNSUPPORTED, "model: %s: this key is not known, so what it changes can't be honoured", vs_gguf_shown(kv->key).text);
+        else if (k->use == NEUTRAL)
+            r = check_neutral(kv, k, err);
+    }
+    return r;
+}
