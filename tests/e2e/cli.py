@@ -61,8 +61,8 @@ class Terminal:
         self.status = None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.execve(VERITAS, ["veritas", *words], dict(env, TERM=term))
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def until(self, what, seconds=10):
         end = time.time() + seconds
@@ -87,8 +87,11 @@ class Terminal:
 
     def end(self):
         """Reads on until the program ends; its exit code, negative for a signal."""
+        end = time.time() + 20
         try:
             while self.fd >= 0:
+                if not select.select([self.fd], [], [], max(end - time.time(), 0))[0]:
+                    raise AssertionError(f"it does not end: {self.seen}")
                 self.seen += os.read(self.fd, 1000)
         except OSError:
             pass
@@ -107,7 +110,7 @@ class Terminal:
     def __exit__(self, *_):
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
-            self.end()
+            os.waitpid(self.pid, 0)
         self.close()
 
 
@@ -512,6 +515,109 @@ class Chat(Case):
             t.type(b"\x10\x10\x10\n", b"re: first")
             t.until(b"> ")
         self.assertEqual(self.contents(), ["first\nback\\slash"])
+
+    def resize(self, t, columns):
+        fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    PASTE = b"\x1b[200~%s\x1b[201~"
+
+    def talk(self, *words, env=None, columns=80):
+        t = Terminal(dict(self.env, **(env or {})), "chat", "-m", "name", *words, columns=columns, term="xterm")
+        t.until(b"> ")
+        return t
+
+    def test_what_is_pasted_is_one_message(self):
+        self.daemon.answers["chat"] = lambda r: [token(1, "re: "), complete(text="re: ", tokens=[1], prompt_tokens=[1])]
+        long = b"".join(b"%d lines of text\r" % i for i in range(5000))
+        with self.talk() as t:
+            self.assertIn(b"\x1b[?2004h", t.shown)
+            for keys, content in (
+                    (self.PASTE % b"one\rtwo\r\rthree\r", "one\ntwo\n\nthree"),
+                    (b"typed " + self.PASTE % "p\u00e4sted\r/quit".encode() + b" typed", "typed p\u00e4sted\n/quit typed"),
+                    (self.PASTE % b'"""\rnot the end\\\r"""', '"""\nnot the end\\\n"""'),
+                    (self.PASTE % long, long.decode().replace("\r", "\n").rstrip())):
+                t.type(keys)
+                time.sleep(0.05)
+                asked = len(self.daemon.requests)
+                t.type(b"\n", b"re: ", b"\x1b[?2004h> ")
+                self.assertEqual(len(self.daemon.requests), asked + 1)
+                self.assertEqual(self.contents()[-1], content)
+            t.type(self.PASTE % b"half\ra line", b"a line")
+            t.type(b"\x03", b"> ")
+            t.type(b"\x04")
+            self.assertEqual(t.end(), 0)
+            self.assertTrue(t.shown.endswith(b"\n") or t.seen.endswith(b"\n"))       # the shell's prompt gets a line of its own
+
+    def test_a_long_line_keeps_its_last_row(self):
+        """libedit lost it when the terminal was to insert: now all that follows is written again."""
+        with self.talk(columns=40) as t:
+            t.type(b"words that go over the edge of a window of forty columns and over it again: the last", b"e last")
+            t.type(b"\x01", b"")
+            time.sleep(0.1)
+            t.type(b"Inserted ", b"the last")
+            t.type(b"\n", b"re: Inserted words")
+            t.until(b"> ")
+            t.type(b"a line of more than one row that is given up in its middle: the end", b"the end")
+            t.type(b"\x01")
+            time.sleep(0.1)
+            t.type(b"\x03", b"> ")
+            self.resize(t, 20)
+            t.type(b"after another", b"> after another")
+            t.type(b" width\n", b"re: after another width")
+
+    def test_commands(self):
+        self.daemon.answers["chat"] = lambda r: [token(1, "x"), complete(text="seed %s" % r.get("sampling"), tokens=[1], prompt_tokens=[1])]
+
+        def last():
+            return self.daemon.requests[-1][1]
+        with self.talk("--temp", "0.5") as t:
+            t.type(b"/hel\t\n", b"/regen", b"> ")
+            t.type(b"/regen\n", b"no answer yet", b"> ")
+            t.type(b"hello\n", b"x", b"> ")
+            self.assertEqual(last()["sampling"], dict(temperature=0.5))
+            for seed in (1, 2):
+                t.type(b"/regen\n", b"--seed %d" % seed, b"> ")
+                self.assertEqual(last()["sampling"], dict(temperature=0.5, seed=seed))
+                self.assertEqual(self.contents(), ["hello"])
+            t.type(b"/set see\t7\n", b"> ")
+            t.type(b"/set --temp=0.25\n", b"> ")
+            t.type(b"/set stop THE END\n", b"> ")
+            t.type(b"/set ignore-eos\n", b"> ")
+            t.type(b"/set temp\n", b"temp 0.25", b"> ")
+            t.type(b"next\n", b"x", b"> ")
+            self.assertEqual((last()["sampling"], last()["stop"], last()["ignore_eos"]), (dict(temperature=0.25, seed=7), ["THE END"], True))
+            self.assertEqual(len(self.contents()), 3)
+            t.type(b"/set stop default\n", b"> ")
+            t.type(b"/set ignore-eos off\n", b"> ")
+            t.type(b"last\n", b"x", b"> ")
+            self.assertNotIn("stop", last())
+            self.assertNotIn("ignore_eos", last())
+            for line, said in ((b"/set temp 200", b"a number from 0 to 100"), (b"/set tmp 1", b"did you mean --temp?"), (b"/set threads 2", b"cannot be changed"),
+                               (b"/set ignore-eos 3", b"neither on nor off"), (b"/sve x", b"did you mean /save?"), (b"/nonsense", b"/help lists them"),
+                               (b"/load /no/where", b"cannot open"), (b"/load", b"which one?"), (b"/set seed random", b"--seed ")):
+                t.type(line + b"\n", said, b"> ")
+            t.type(b"/save ~/t\xc3\xa4lk\n", b"6 messages saved in", b"> ")
+            t.type(b"/save ~/t\t\n", b"replace it? [y/N]")
+            t.type(b"\n", b"nothing was saved", b"> ")
+            t.type(b"/clear\n", b"> ")
+            t.type(b"/save ~/t\xc3\xa4lk\n", b"replace it? [y/N]")
+            t.type(b"y\n", b"0 messages saved in", b"> ")
+            t.type(b"/exit\n")
+            self.assertEqual(t.end(), 0)
+
+    def test_load_goes_on_where_save_stopped(self):
+        saved = self.dir + "/log"
+        self.run_it("chat", "-m", "name", "--system", "s", text=f"one\n/save {saved}\n")
+        _, err = self.run_it("chat", "-m", "name", text=f"/load {saved}\ntwo\n")
+        self.assertIn("3 messages from", err)
+        self.assertEqual(self.contents(), ["s", "one", "re: one", "two"])
+        self.run_it("chat", "-m", "name", text=f"/load {saved}\n/regen\n")
+        self.assertEqual(self.contents(), ["s", "one"])
+        for text, said in (("{}", "not a list"), ("[1]", "message 1 is not"), ('[{"role":"user"},{"role":1}]', "message 2 is not"), ("[", "not JSON: line 1"),
+                           ('[{"role":"user","content":["a"]}]', "message 1 is not"), ("", "not JSON"), ("[" * 100000, "not JSON")):
+            with open(saved, "w") as f:
+                f.write(text)
+            self.assertIn(said, self.run_it("chat", "-m", "name", text=f"/load {saved}\nnever\n", status=3)[1])
 
     def test_history_that_is_long_cut_or_foreign(self):
         history = self.dir + "/own"

@@ -18,6 +18,18 @@ enum vs_command_id {
 };
 #define VS_COMMAND_BIT(id) (UINT64_C(1) << (id))
 
+/* What a line that begins with / does in a chat: X(name, name and argument in 19 columns, what it does, function). */
+#define VS_CHAT_COMMANDS(X) \
+    X("/help",   "/help              ", "show this", on_help) \
+    X("/clear",  "/clear             ", "forget the conversation, but not the system message", on_clear) \
+    X("/regen",  "/regen             ", "answer the last message anew, with the next seed", on_regen) \
+    X("/set",    "/set OPTION VALUE  ", "change an option of answers (temp, seed, stop, ...); without VALUE: show it", on_set) \
+    X("/system", "/system TEXT       ", "set the system message (and forget the conversation); without TEXT: show it", on_system) \
+    X("/save",   "/save FILE         ", "write the conversation as JSON", on_save) \
+    X("/load",   "/load FILE         ", "go on with a conversation that was saved", on_load) \
+    X("/exit",   "/exit              ", "leave (so do /quit and Ctrl-D)", on_quit)
+#define VS_CHAT_LINE(name, usage, help, run) "  " usage help "\n"
+
 struct vs_command {
     const char *name;            /* "run", "models pull" */
     const char *usage;           /* its arguments: "[options] [PROMPT...]" */
@@ -59,6 +71,9 @@ int vs_command_help(const struct vs_args *args);
 
 /* serve.c: where a program of ours lies: beside this one (a build), or in ../libexec/veritas (installed). VS_E_NOT_FOUND. */
 int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err);
+
+/* options.c: how many letters must be changed, put in or left out; for "did you mean". */
+unsigned vs_word_distance(const char *a, const char *b);
 
 /* help.c: what --help prints; returns 0. */
 int vs_help_print(const struct vs_command *command);

@@ -30,13 +30,10 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_CHAT] = { "chat", "[options]", "talk with a model, turn by turn",
         "Reads a line, answers, and keeps the conversation. Lines can be edited, and are remembered from one session to the next. "
         "A line that ends with a backslash goes on in the next one; \"\"\" starts a text of several lines that ends at the next \"\"\". "
-        "Ctrl-C stops an answer and not the program; Ctrl-D or /quit ends it.\n\n"
-        "  /help         the commands\n"
-        "  /clear        forget the conversation\n"
-        "  /system TEXT  set the system message (and forget the conversation)\n"
-        "  /save FILE    write the conversation as JSON\n"
-        "  /quit         leave\n\n"
-        "A model without a chat template is refused. When standard input is not a terminal every line is one turn.",
+        "What is pasted is one message, however many lines it has, and waits for Enter. Tab completes commands and the names of files and options. "
+        "Ctrl-C stops an answer and not the program; Ctrl-D ends it.\n\n"
+        VS_CHAT_COMMANDS(VS_CHAT_LINE)
+        "\nA model without a chat template is refused. When standard input is not a terminal every line is one turn.",
         0, 0, vs_command_chat },
     [VS_COMMAND_SERVE] = { "serve", "[options]", "run the daemon",
         "Starts the broker and, for each model asked for, a locked-in worker, and restarts what dies. It opens models by name in the "

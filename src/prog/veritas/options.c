@@ -303,8 +303,22 @@ static bool value_check(const struct vs_option *o, const char *s)
     }
 }
 
-/* Levenshtein distance of short words, for "did you mean". */
-static unsigned distance(const char *a, const char *b)
+/* value_check with words. */
+static int value_explain(const struct vs_option *o, const char *value, struct vs_error *err)
+{
+    char range[128];
+    if (value_check(o, value))
+        return VS_OK;
+    vs_option_range(o, range, sizeof range);
+    if (o->type == VS_TYPE_TEXT && value[0])
+        return vs_error_set(err, VS_E_INVALID, "--%s: the text is not valid UTF-8", o->name);
+    if (range[0])
+        return vs_error_set(err, VS_E_INVALID, "--%s: '%.60s' is not %s", o->name, value, range);
+    return vs_error_set(err, VS_E_INVALID, "--%s: the value is empty", o->name);
+}
+
+/* Levenshtein's, of short words. */
+unsigned vs_word_distance(const char *a, const char *b)
 {
     unsigned row[32];
     size_t n = strlen(b);
@@ -328,6 +342,7 @@ static unsigned distance(const char *a, const char *b)
     return row[n];
 }
 
+/* word: as it was written, with a value perhaps. */
 static int unknown(const struct vs_command *command, const char *word, struct vs_error *err)
 {
     const char *name = word + strspn(word, "-");
@@ -339,8 +354,8 @@ static int unknown(const struct vs_command *command, const char *word, struct vs
     for (int i = 0; i < VS_OPT_COUNT; i++) {
         if (strcmp(vs_options[i].name, plain) == 0 && !vs_options[i].hidden)
             return vs_error_set(err, VS_E_INVALID, "`veritas %s` does not take --%s", command->name, plain);
-        if ((vs_options[i].commands & bit) && !vs_options[i].hidden && distance(plain, vs_options[i].name) < best) {
-            best = distance(plain, vs_options[i].name);
+        if ((vs_options[i].commands & bit) && !vs_options[i].hidden && vs_word_distance(plain, vs_options[i].name) < best) {
+            best = vs_word_distance(plain, vs_options[i].name);
             near = vs_options[i].name;
         }
     }
@@ -420,16 +435,8 @@ int vs_args_parse(struct vs_args *args, const struct vs_command *command, int ar
             }
             value = argv[++at];
         }
-        if (o->type != VS_TYPE_FLAG && !value_check(o, value) && !first.code) {
-            char range[128];
-            vs_option_range(o, range, sizeof range);
-            if (o->type == VS_TYPE_TEXT && value[0])
-                vs_error_set(&first, VS_E_INVALID, "--%s: the text is not valid UTF-8", o->name);
-            else if (range[0])
-                vs_error_set(&first, VS_E_INVALID, "--%s: '%.60s' is not %s", o->name, value, range);
-            else
-                vs_error_set(&first, VS_E_INVALID, "--%s: the value is empty", o->name);
-        }
+        if (o->type != VS_TYPE_FLAG && !first.code)
+            value_explain(o, value, &first);
         if (id == VS_OPT_SEED && strcmp(value, "random") == 0 && (value = draw(args, &first)) == NULL)
             continue;
         int rc = add(args, id, value ? value : "", err);
@@ -448,10 +455,74 @@ int vs_args_parse(struct vs_args *args, const struct vs_command *command, int ar
     return VS_OK;
 }
 
+bool vs_option_is_settable(const struct vs_option *o, const struct vs_command *command)
+{
+    bool in_request = o->key && strncmp(o->key, "settings.", 9) != 0 && o != &vs_options[VS_OPT_SYSTEM];
+    return (o->commands & VS_COMMAND_BIT(vs_command_id(command))) && (in_request || o == &vs_options[VS_OPT_TIMINGS]);
+}
+
+int vs_args_copy(struct vs_args *ret, const struct vs_args *args)
+{
+    struct vs_error err;
+    *ret = (struct vs_args){ .command = args->command };
+    memcpy(ret->drawn, args->drawn, sizeof ret->drawn);
+    for (int id = 0; id < VS_OPT_COUNT; id++)
+        for (int i = 0; i < args->option[id].n; i++)
+            if (add(ret, id, args->option[id].v[i], &err) != VS_OK)
+                return VS_E_NOMEM;
+    return VS_OK;
+}
+
+/* A copy of the text that lives as long as args. */
+static const char *keep(struct vs_args *args, const char *text)
+{
+    size_t n = 0;
+    while (args->own && args->own[n])
+        n++;
+    char **grown = realloc(args->own, (n + 2) * sizeof *grown);
+    if (!grown)
+        return NULL;
+    args->own = grown;
+    grown[n] = strdup(text);
+    grown[n + 1] = NULL;
+    return grown[n];
+}
+
+int vs_args_set(struct vs_args *args, const char *name, const char *value, struct vs_error *err)
+{
+    const char *plain = name + strspn(name, "-");
+    int id = 0;
+    while (id < VS_OPT_COUNT && strcmp(vs_options[id].name, plain) != 0)
+        id++;
+    if (id == VS_OPT_COUNT)
+        return unknown(args->command, name, err);
+    const struct vs_option *o = &vs_options[id];
+    if (!vs_option_is_settable(o, args->command))
+        return vs_error_set(err, VS_E_INVALID, "--%s cannot be changed while the program runs", o->name);
+    bool is_flag = o->type == VS_TYPE_FLAG, off = strcmp(value, "default") == 0 || (is_flag && strcmp(value, "off") == 0);
+    if (is_flag && !off && value[0] && strcmp(value, "on") != 0)
+        return vs_error_set(err, VS_E_INVALID, "--%s: '%.60s' is neither on nor off", o->name, value);
+    if (!is_flag && !off && value_explain(o, value, err) != VS_OK)
+        return VS_E_INVALID;
+    const char *kept = "";
+    if (!off && id == VS_OPT_SEED && strcmp(value, "random") == 0)
+        kept = draw(args, err);
+    else if (!off && !is_flag && !(kept = keep(args, value)))
+        vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (!kept)
+        return err->code;
+    if (off || !o->repeat)
+        args->option[id].n = 0;
+    return off ? VS_OK : add(args, id, kept, err);
+}
+
 void vs_args_clear(struct vs_args *args)
 {
     if (!args)
         return;
+    for (char **text = args->own; text && *text; text++)
+        free(*text);
+    free(args->own);
     for (int i = 0; i < VS_OPT_COUNT; i++)
         free(args->option[i].v);
     free(args->v);

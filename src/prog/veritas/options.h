@@ -61,6 +61,7 @@ struct vs_args {
     int n;                               /* positional arguments */
     char **v;
     struct { int n; const char **v; } option[VS_OPT_COUNT];
+    char **own;                          /* texts of vs_args_set, NULL at the end */
     char drawn[24];                      /* the number that --seed random became; "" when it was not given */
 };
 
@@ -68,6 +69,13 @@ struct vs_args {
  * cleared in every case. Sets VS_OPT_HELP and stops checking when --help is among them. */
 int vs_args_parse(struct vs_args *args, const struct vs_command *command, int argc, char **argv, struct vs_error *err);
 void vs_args_clear(struct vs_args *args);
+
+/* For a program that runs: sets an option that goes into requests, or --timings (see vs_option_is_settable). name may have its dashes.
+ * value: "" or "on" / "off" for a flag; "default" takes back what was given; an option that may be repeated gets one more. The text is
+ * copied into *args, which must have been made by vs_args_copy. VS_E_INVALID. */
+int vs_args_set(struct vs_args *args, const char *name, const char *value, struct vs_error *err);
+int vs_args_copy(struct vs_args *ret, const struct vs_args *args);
+bool vs_option_is_settable(const struct vs_option *option, const struct vs_command *command);
 
 bool vs_args_given(const struct vs_args *args, enum vs_option_id id);
 /* The (last) value as given, or the preset; NULL when neither is there. */
