@@ -41,9 +41,9 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
 /* K or V of one head in the page of a position. */
 static uint8_t *place(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head, bool value)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
     uint32_t page = pages[position / VS_PAGE_TOKENS];
-    uint8_t *run = c->kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes;
+    uint8_t *run = c->memory.kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes;
     size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
     return value ? run + (size_t)l->n_heads * VS_KV_RUN * l->key_bytes + at * l->value_bytes : run + at * l->key_bytes;
 }
@@ -85,7 +85,7 @@ static int8_t q8(float x)
 
 static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *k)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t hd = l->head_dim;
     if (l->type == VS_KV_Q8_0) {
         struct vs_act act[512 / 32];
@@ -109,7 +109,7 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
 
 static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *v)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t hd = l->head_dim;
     if (l->type == VS_KV_Q8_0) {
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
@@ -129,22 +129,23 @@ static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
 
 void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, enum vs_role role, uint32_t head, float *x)
 {
-    const struct vs_row *r = &c->step->rows[row];
+    const struct vs_row *r = &c->run.step->rows[row];
+    const uint32_t *pages = c->run.step->pages + r->table;
     uint32_t slot = r->position % VS_PAGE_TOKENS;
     if (role == VS_ROLE_V) {
-        write_v(c, value_at(c, r->pages, r->position, in->layer, head), slot, x);
+        write_v(c, value_at(c, pages, r->position, in->layer, head), slot, x);
         return;
     }
     const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
     if (weight)
         c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
     if (in->rope != VS_NONE) {
-        uint32_t pairs = c->ropes[in->rope].n_pairs;
-        c->ops.rope(x, c->ropes[in->rope].cosine + (size_t)row * pairs, c->ropes[in->rope].sine + (size_t)row * pairs,
-                    pairs, c->ropes[in->rope].kind);
+        const struct vs_rope_table *t = &c->program.ropes[in->rope];
+        uint32_t pairs = t->n_pairs;
+        c->ops.rope(x, t->cosine + (size_t)row * pairs, t->sine + (size_t)row * pairs, pairs, t->kind);
     }
     if (role == VS_ROLE_K)
-        write_k(c, key_at(c, r->pages, r->position, in->layer, head), slot, x);
+        write_k(c, key_at(c, pages, r->position, in->layer, head), slot, x);
 }
 
 /* ---- the step's plan ---- */
@@ -156,50 +157,53 @@ static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
 
 void vs_attention_plan(struct vs_cpu *c)
 {
-    const struct vs_step *s = c->step;
-    uint32_t group = c->max_group ? c->max_group : 1, longest = 0;
-    uint32_t most = s->n_rows * c->kv_layout.n_kv_heads / (4 * vs_pool_n_threads(c->pool));      /* rows in a block */
+    const struct vs_step *s = c->run.step;
+    uint32_t group = c->program.max_group ? c->program.max_group : 1, longest = 0;
+    uint32_t most = s->n_rows * c->memory.kv_layout.n_kv_heads / (4 * vs_pool_n_threads(c->pool));      /* rows in a block */
     most = most * group < LEAST_QUERIES ? LEAST_QUERIES / group : most;
-    most = most * group > c->max_queries ? c->max_queries / group : most;
+    most = most * group > c->program.max_queries ? c->program.max_queries / group : most;
     most = most ? most : 1;
-    c->n_blocks = 0;
+    c->run.n_blocks = 0;
     for (uint32_t i = 0; i < s->n_rows; i++) {
-        struct vs_block *last = c->n_blocks ? &c->blocks[c->n_blocks - 1] : NULL;
-        if (last && last->n < most && s->rows[i].pages == s->rows[i - 1].pages
+        struct vs_block *last = c->run.n_blocks ? &c->run.blocks[c->run.n_blocks - 1] : NULL;
+        if (last && last->n < most && s->rows[i].table == s->rows[i - 1].table
             && s->rows[i].position == s->rows[i - 1].position + 1)
             last->n++;
         else
-            c->blocks[c->n_blocks++] = (struct vs_block){ i, 1 };
+            c->run.blocks[c->run.n_blocks++] = (struct vs_block){ i, 1 };
         longest = s->rows[i].position + 1 > longest ? s->rows[i].position + 1 : longest;
     }
-    c->n_splits = (longest + VS_SPLIT - 1) / VS_SPLIT;
-    size_t need = (size_t)s->n_rows * c->kv_layout.n_kv_heads * c->max_group * c->n_splits * (2 + c->kv_layout.head_dim);
-    c->split_attention = c->n_splits > 1 && need <= c->partial_floats
-                      && c->n_blocks * c->kv_layout.n_kv_heads < 4 * vs_pool_n_threads(c->pool);
-    uint32_t pieces = c->n_blocks * c->kv_layout.n_kv_heads * (c->split_attention ? c->n_splits : 1);
-    c->n_parts = pieces >= 3 * vs_pool_n_threads(c->pool) ? 1 : 3 * vs_pool_n_threads(c->pool) / pieces;
+    c->run.n_splits = (longest + VS_SPLIT - 1) / VS_SPLIT;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
+    size_t need = (size_t)s->n_rows * l->n_kv_heads * c->program.max_group * c->run.n_splits * (2 + l->head_dim);
+    c->run.split_attention = c->run.n_splits > 1 && need <= c->memory.partial_floats
+                      && c->run.n_blocks * c->memory.kv_layout.n_kv_heads < 4 * vs_pool_n_threads(c->pool);
+    uint32_t pieces = c->run.n_blocks * c->memory.kv_layout.n_kv_heads * (c->run.split_attention ? c->run.n_splits : 1);
+    c->run.n_parts = pieces >= 3 * vs_pool_n_threads(c->pool) ? 1 : 3 * vs_pool_n_threads(c->pool) / pieces;
 }
 
 /* Pieces that the query heads of one KV head are cut into, so that no thread is without work. */
 static uint32_t n_parts(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t group = in->n_heads / in->n_kv_heads;
-    return c->n_parts < group ? c->n_parts : group;
+    return c->run.n_parts < group ? c->run.n_parts : group;
 }
 
 uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     if (in->kind == VS_I_MERGE)
-        return c->split_attention ? c->step->n_rows * in->n_heads : 0;
-    return c->n_blocks * in->n_kv_heads * n_parts(c, in) * (c->split_attention ? c->n_splits : 1);
+        return c->run.split_attention ? c->run.step->n_rows * in->n_heads : 0;
+    return c->run.n_blocks * in->n_kv_heads * n_parts(c, in) * (c->run.split_attention ? c->run.n_splits : 1);
 }
 
 size_t vs_attention_scratch_bytes(struct vs_cpu *c)
 {
-    c->max_queries = c->max_group > MOST_QUERIES ? c->max_group : MOST_QUERIES / c->max_group * c->max_group;
-    size_t hd = c->kv_layout.head_dim, q = c->max_queries;
+    uint32_t group = c->program.max_group;
+    c->program.max_queries = group > MOST_QUERIES ? group : MOST_QUERIES / group * group;
+    size_t hd = c->memory.kv_layout.head_dim, q = c->program.max_queries;
     size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SCORES + 3 * hd + 4);          /* as scratch_init lays them out */
-    return (floats * 4 + q * (((hd + 31) / 32 + VS_PAGE_BLOCKS) * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
+    size_t acts = (hd + 31) / 32 + VS_PAGE_BLOCKS;
+    return (floats * 4 + q * (acts * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
 
 /* ---- one task ---- */
@@ -216,8 +220,8 @@ struct scratch {
 
 static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch *s)
 {
-    size_t hd = c->kv_layout.head_dim, q = c->max_queries;
-    s->q8 = (struct vs_act *)(void *)(c->scratch + thread * c->scratch_bytes);
+    size_t hd = c->memory.kv_layout.head_dim, q = c->program.max_queries;
+    s->q8 = (struct vs_act *)(void *)(c->memory.scratch + thread * c->memory.scratch_bytes);
     s->p8 = s->q8 + q * ((hd + 31) / 32);
     float *at = (float *)(void *)(s->p8 + q * VS_PAGE_BLOCKS);
     s->wide = at;     at += hd * VS_PAGE_TOKENS;
@@ -234,8 +238,8 @@ static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch
 
 static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to)
 {
-    size_t n = (size_t)c->kv_layout.head_dim * VS_PAGE_TOKENS;
-    if (c->kv_layout.type == VS_KV_F32)
+    size_t n = (size_t)c->memory.kv_layout.head_dim * VS_PAGE_TOKENS;
+    if (c->memory.kv_layout.type == VS_KV_F32)
         return (const float *)(const void *)from;
     c->ops.from_f16(to, (const uint16_t *)(const void *)from, n);
     return to;
@@ -251,7 +255,7 @@ static void quantise_queries(const struct vs_cpu *c, struct scratch *s, size_t n
 /* Scores of queries [i, end) with one page. */
 static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *keys, size_t i, size_t end, size_t base)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t hd = l->head_dim, n = end - i;
     float *to = s->scores + i * VS_SCORES + base;
     const float *q = s->q + i * hd;
@@ -265,7 +269,7 @@ static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t
 
 static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *at, size_t i, size_t end, size_t base)
 {
-    const struct vs_kv_layout *l = &c->kv_layout;
+    const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t hd = l->head_dim, n = end - i;
     float *o = s->o_split + i * hd;
     const float *p = s->scores + i * VS_SCORES;
@@ -282,7 +286,8 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     }
 }
 
-/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside), unless the kernels ask. */
+/* Asks for n bytes to be brought to the L2 cache (not the first: it has too few misses in flight to compute beside),
+ * unless the kernels ask. */
 static void prefetch(const struct vs_cpu *c, const uint8_t *at, size_t n)
 {
     if (c->ops.prefetch.lines)
@@ -307,7 +312,7 @@ static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *r
 static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, const struct vs_block *block,
                   uint32_t head, uint32_t group, uint32_t which)
 {
-    const struct vs_row *rows = c->step->rows + block->first;
+    const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
     size_t n_q = (size_t)block->n * group, hd = in->head_dim;
     for (uint32_t i = 0; i < block->n; i++) {
@@ -327,11 +332,11 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     if (lo >= hi)
         return false;
     uint32_t first = lo / VS_PAGE_TOKENS, last = (hi - 1) / VS_PAGE_TOKENS;
-    const uint32_t *pages = rows[0].pages;
+    const uint32_t *pages = c->run.step->pages + rows[0].table;
     size_t i, end;
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
-        prefetch(c, value_at(c, pages, base + p, in->layer, head), c->kv_layout.value_bytes);
+        prefetch(c, value_at(c, pages, base + p, in->layer, head), c->memory.kv_layout.value_bytes);
         page_scores(c, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
@@ -341,7 +346,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
         if (base + VS_SPLIT + p <= rows[block->n - 1].position)          /* the keys of the next split */
-            prefetch(c, key_at(c, pages, base + VS_SPLIT + p, in->layer, head), c->kv_layout.key_bytes);
+            prefetch(c, key_at(c, pages, base + VS_SPLIT + p, in->layer, head), c->memory.kv_layout.key_bytes);
         page_values(c, s, value_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     return true;
@@ -349,7 +354,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
 
 static float *partial_at(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, uint32_t which)
 {
-    return c->partial + (((size_t)row * in->n_heads + head) * c->n_splits + which) * (2 + in->head_dim);
+    return c->memory.partial + (((size_t)row * in->n_heads + head) * c->run.n_splits + which) * (2 + in->head_dim);
 }
 
 /* o / l of one head of one row, in place, to where the program wants it. */
@@ -360,26 +365,26 @@ static void finish(const struct vs_cpu *c, const struct vs_instr *in, uint32_t r
     if (in->y != VS_NONE)
         memcpy(vs_cpu_at(c, in->y) + (size_t)row * in->width + column, o, hd * sizeof *o);
     if (in->act != VS_NONE)
-        vs_cpu_quantize(c, in->act, c->step->n_rows, in->width, row, o - column, column, hd);
+        vs_cpu_quantize(c, in->act, c->run.step->n_rows, in->width, row, o - column, column, hd);
 }
 
 void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, unsigned thread)
 {
     struct scratch s;
     scratch_init(c, thread, &s);
-    uint32_t n_which = c->split_attention ? c->n_splits : 1, parts = n_parts(c, in), all = in->n_heads / in->n_kv_heads;
+    uint32_t n_which = c->run.split_attention ? c->run.n_splits : 1, parts = n_parts(c, in), all = in->n_heads / in->n_kv_heads;
     uint32_t which = task % n_which, part = task / n_which % parts, head = task / n_which / parts % in->n_kv_heads;
-    const struct vs_block *block = &c->blocks[task / n_which / parts / in->n_kv_heads];
+    const struct vs_block *block = &c->run.blocks[task / n_which / parts / in->n_kv_heads];
     uint32_t begin = part * all / parts, group = (part + 1) * all / parts - begin;
     uint32_t first_head = head * all + begin;
     size_t hd = in->head_dim, n_q = (size_t)block->n * group, width = (size_t)in->n_heads * hd;
     const float *q = vs_cpu_at(c, in->x) + block->first * width + first_head * hd;
     for (uint32_t i = 0; i < block->n; i++)
         memcpy(s.q + i * group * hd, q + i * width, group * hd * 4);
-    if (c->kv_layout.type == VS_KV_Q8_0)
+    if (c->memory.kv_layout.type == VS_KV_Q8_0)
         quantise_queries(c, &s, n_q, hd);
 
-    if (c->split_attention) {
+    if (c->run.split_attention) {
         if (!split(c, in, &s, block, head, group, which))
             for (size_t i = 0; i < n_q; i++)
                 s.span[i] = (struct vs_span){ 0, 0 };
@@ -396,7 +401,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
         s.l[i] = 0;
     }
     memset(s.o, 0, n_q * hd * 4);
-    const struct vs_row *rows = c->step->rows + block->first;
+    const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT, to = rows[block->n - 1].position / VS_SPLIT;
     for (uint32_t w = from; w <= to; w++) {
         if (!split(c, in, &s, block, head, group, w))
@@ -415,7 +420,7 @@ void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
     size_t hd = in->head_dim;
     float o[512], l = 0, m = -__builtin_inff();
     memset(o, 0, hd * 4);
-    uint32_t n = c->step->rows[row].position / VS_SPLIT + 1;
+    uint32_t n = c->run.step->rows[row].position / VS_SPLIT + 1;
     for (uint32_t w = 0; w < n; w++) {
         const float *p = partial_at(c, in, row, head, w);
         if (p[0] != -__builtin_inff())

@@ -1,9 +1,11 @@
 /* cpu/internal.h - the lowered program; stays inside the room. lower.c makes it, load.c fills the weights,
- * run.c executes it. */
+ * run.c executes it; backend.c is the door. */
 #ifndef VS_CPU_INTERNAL_H
 #define VS_CPU_INTERNAL_H
 #include "cpu/backend.h"
+#include "cpu/ops.h"
 #include "cpu/pool.h"
+#include "graph/graph.h"
 #include "graph/plan.h"
 
 #include <stdatomic.h>
@@ -38,7 +40,6 @@ enum vs_role { VS_ROLE_Q, VS_ROLE_K, VS_ROLE_V };
 struct vs_linear {
     struct vs_matrix w;
     enum vs_role role;                   /* with VS_EPILOGUE_HEADS */
-    uint32_t tensor;                     /* whose data w.data will be */
     uint32_t y, residual;
     const float *bias;
 };
@@ -62,8 +63,8 @@ struct vs_instr {
 
 struct vs_weight {                       /* one tensor in memory */
     struct vs_matrix matrix;             /* data NULL until loaded */
-    const float *vector;                 /* f32 vectors (norms, biases) instead */
-    bool used_as_matrix, used_as_rows;
+    const float *vector;                 /* the same data, of F32: norms and biases are read as that */
+    bool used_as_matrix;
 };
 
 struct vs_share {                        /* run.c: how much of a thread's share of an instruction is taken */
@@ -87,50 +88,47 @@ struct vs_kv_layout {
 enum { VS_KV_RUN = 8 };
 void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);
 
-struct vs_cpu {
-    struct vs_cpu_ops ops;
-    struct vs_cpu_config config;
-    struct vs_pool *pool;
-
-    struct vs_weight *weights;           /* one for each tensor of the graph */
-    size_t n_weights;
-    uint8_t *weight_memory;
-    size_t weight_bytes;
-
+/* What the graph became: made by lower.c, the same for every step. */
+struct vs_program {
     struct vs_instr *instrs;
     struct vs_linear *linears;
     struct vs_plan_item *buffers;
     size_t n_instrs, n_linears, n_buffers, cap_instrs, cap_linears, cap_buffers;
     uint32_t logits, n_vocab;
+    struct vs_rope_table { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
+    size_t n_ropes;
+    uint32_t max_group;                  /* attention: query heads for one KV head */
+    uint32_t max_queries;                /* of a block */
+};
 
+/* All that is large, taken once. */
+struct vs_memory {
+    struct vs_weight *weights;           /* one for each tensor of the graph */
+    uint8_t *weight_memory;
+    size_t weight_bytes;
     uint8_t *arena;                      /* the intermediates, as planned */
-    uint8_t *private;                    /* one piece for each thread: what it makes for itself alone */
-    size_t private_bytes, private_act, private_glu;      /* of a piece; offsets: f32 rows at 0, their acts, results of gate and up */
     size_t arena_bytes;
+    uint8_t *private;                    /* one piece for each thread: what it makes for itself alone */
+    size_t private_bytes, private_act, private_glu;  /* of a piece; offsets: f32 rows at 0, their acts, gate and up */
     uint8_t *kv;
     size_t kv_bytes;
     struct vs_kv_layout kv_layout;
-
-    struct { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
-    size_t n_ropes;
-
-    /* attention */
-    uint32_t max_group;                  /* query heads for one KV head */
-    uint32_t max_queries;                /* of a block */
-    uint8_t *scratch;                    /* one piece for each thread */
+    uint8_t *scratch;                    /* attention: one piece for each thread */
     size_t scratch_bytes;
-    float *partial;                      /* [rows, heads, splits, 2 + head_dim] for few rows in long contexts */
+    float *partial;                      /* attention: [rows, heads, splits, 2 + head_dim] for few rows in long contexts */
     size_t partial_floats;
-    struct vs_block *blocks;
+};
 
-    /* the step being run */
+/* The step being run. */
+struct vs_run {
     const struct vs_step *step;
+    struct vs_block *blocks;
     uint32_t n_blocks;
     bool split_attention;
     uint32_t n_splits, n_parts;          /* attention: splits of the longest sequence; pieces of a KV head's queries */
     bool few;                            /* rows: prologues are computed by each thread for itself */
     uint32_t *n_tasks;                   /* [n_instrs] */
-    struct vs_tasks_key { uint32_t n_rows, n_out, n_blocks, n_splits, n_parts; bool split; } tasks_key;  /* what they were counted for */
+    struct vs_tasks_key { uint32_t n_rows, n_out, n_blocks, n_splits, n_parts; bool split; } tasks_key;  /* counted for these */
     struct vs_share *shares;                     /* [threads] */
     _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and the number of its tasks */
     _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished, as far as threads have told */
@@ -140,11 +138,21 @@ struct vs_cpu {
     uint64_t check_ns;                           /* thread 0: when to ask next */
 };
 
+struct vs_cpu {
+    struct vs_backend base;
+    struct vs_cpu_ops ops;
+    struct vs_backend_config config;
+    struct vs_pool *pool;
+    struct vs_program program;
+    struct vs_memory memory;
+    struct vs_run run;
+};
+
 enum { VS_FEW_ROWS = 4, VS_MAX_INSTRS = 4095 };
 
 static inline float *vs_cpu_at(const struct vs_cpu *c, uint32_t buffer)
 {
-    return (float *)(void *)(c->arena + c->buffers[buffer].offset);
+    return (float *)(void *)(c->memory.arena + c->program.buffers[buffer].offset);
 }
 
 /* Rows of int8 for n rows of activations. */
@@ -154,6 +162,7 @@ static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
 }
 
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
+int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);
 

@@ -50,8 +50,8 @@ static void load_thread(void *context, unsigned thread)
     struct vs_error err = { 0 };
     for (size_t i; atomic_load(&l->status) == VS_OK && (i = atomic_fetch_add(&l->next, 1)) < l->n_pieces;) {
         const struct piece *p = &l->pieces[i];
-        struct vs_weight *w = &l->c->weights[p->tensor];
-        uint8_t *to = l->c->weight_memory + (w->matrix.data - l->c->weight_memory);
+        struct vs_weight *w = &l->c->memory.weights[p->tensor];
+        uint8_t *to = l->c->memory.weight_memory + (w->matrix.data - l->c->memory.weight_memory);
         size_t from, n;
         file_range(w, p, &from, &n);
         int r = vs_source_read(l->file, l->g->tensors[p->tensor].offset + from, n, w->matrix.packed ? raw : to + from, &err);
@@ -86,7 +86,7 @@ static int plan(struct load *l, struct vs_error *err)
     struct vs_cpu *c = l->c;
     size_t at = 0, n_pieces = 0;
     for (uint32_t i = 0; i < l->g->n_tensors; i++) {     /* data holds the offset until the memory is there */
-        struct vs_weight *w = &c->weights[i];
+        struct vs_weight *w = &c->memory.weights[i];
         const struct vs_tensor *t = &l->g->tensors[i];
         if (t->n_bytes > l->file->n_bytes || t->offset > l->file->n_bytes - t->n_bytes
             || t->n_bytes != (uint64_t)t->n_rows * vs_matrix_row_bytes(&w->matrix))
@@ -96,15 +96,17 @@ static int plan(struct load *l, struct vs_error *err)
         l->total += t->n_bytes;
         n_pieces += (piece_end(w) + piece_step(w) - 1) / piece_step(w);
     }
-    c->weight_bytes = at;
-    c->weight_memory = vs_cpu_reserve(at);
+    c->memory.weight_bytes = at;
+    c->memory.weight_memory = vs_cpu_reserve(at);
     l->pieces = malloc((n_pieces ? n_pieces : 1) * sizeof *l->pieces);
-    if (!c->weight_memory || !l->pieces)
-        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, or take "
-                            "a smaller model", at >> 20);
+    if (!c->memory.weight_memory || !l->pieces)
+        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, "
+                            "or take a smaller model", at >> 20);
     for (uint32_t i = 0; i < l->g->n_tensors; i++) {
-        struct vs_weight *w = &c->weights[i];
-        w->matrix.data = c->weight_memory + (size_t)w->matrix.data;
+        struct vs_weight *w = &c->memory.weights[i];
+        w->matrix.data = c->memory.weight_memory + (size_t)w->matrix.data;
+        if (w->matrix.cls == VS_CLASS_F32)
+            w->vector = (const float *)(const void *)w->matrix.data;
         for (size_t begin = 0, end = piece_end(w), step = piece_step(w); begin < end; begin += step) {
             struct piece *p = &l->pieces[l->n_pieces++];
             size_t from, n;

@@ -47,19 +47,19 @@ static bool room(struct lowering *l, void **items, size_t n, size_t *cap, size_t
 
 static uint32_t now(const struct lowering *l)            /* index of the instruction to be emitted next */
 {
-    return (uint32_t)l->c->n_instrs;
+    return (uint32_t)l->c->program.n_instrs;
 }
 
 static uint32_t new_buffer(struct lowering *l, enum vs_rows rows, size_t row_bytes)
 {
     struct vs_cpu *c = l->c;
-    void *items = c->buffers;
-    if (!room(l, &items, c->n_buffers, &c->cap_buffers, sizeof *c->buffers))
+    void *items = c->program.buffers;
+    if (!room(l, &items, c->program.n_buffers, &c->program.cap_buffers, sizeof *c->program.buffers))
         return 0;
-    c->buffers = items;
+    c->program.buffers = items;
     size_t n = rows == VS_ROWS_STEP ? c->config.max_rows : c->config.max_out;
-    c->buffers[c->n_buffers] = (struct vs_plan_item){ .bytes = n * row_bytes, .first = now(l), .last = now(l) };
-    return (uint32_t)c->n_buffers++;
+    c->program.buffers[c->program.n_buffers] = (struct vs_plan_item){ .bytes = n * row_bytes, .first = now(l), .last = now(l) };
+    return (uint32_t)c->program.n_buffers++;
 }
 
 static uint32_t f32_buffer(struct lowering *l, uint32_t value)
@@ -77,18 +77,18 @@ static uint32_t act_buffer(struct lowering *l, uint32_t value)
 static uint32_t touch(struct lowering *l, uint32_t buffer)    /* alive at the next instruction */
 {
     if (l->status == VS_OK && buffer != VS_NONE)
-        l->c->buffers[buffer].last = now(l);
+        l->c->program.buffers[buffer].last = now(l);
     return buffer;
 }
 
 static void emit(struct lowering *l, struct vs_instr in)
 {
     struct vs_cpu *c = l->c;
-    void *items = c->instrs;
-    if (!room(l, &items, c->n_instrs, &c->cap_instrs, sizeof *c->instrs))
+    void *items = c->program.instrs;
+    if (!room(l, &items, c->program.n_instrs, &c->program.cap_instrs, sizeof *c->program.instrs))
         return;
-    c->instrs = items;
-    c->instrs[c->n_instrs++] = in;
+    c->program.instrs = items;
+    c->program.instrs[c->program.n_instrs++] = in;
 }
 
 static struct vs_instr instr(enum vs_instr_kind kind, enum vs_rows rows)
@@ -106,7 +106,7 @@ static bool is_float(const struct lowering *l, const struct vs_node *linear)
 
 static const float *vector(const struct lowering *l, uint32_t tensor)
 {
-    return tensor == VS_NONE ? NULL : l->c->weights[tensor].vector;
+    return tensor == VS_NONE ? NULL : l->c->memory.weights[tensor].vector;
 }
 
 static bool analyse(struct lowering *l)
@@ -121,7 +121,8 @@ static bool analyse(struct lowering *l)
     l->buffer = malloc(nv * sizeof *l->buffer);
     l->act = malloc(nv * sizeof *l->act);
     l->done = calloc(nn, 1);
-    if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->only_linear || !l->buffer || !l->act || !l->done)
+    if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->only_linear || !l->buffer
+        || !l->act || !l->done)
         return false;
     for (size_t v = 0; v < nv; v++) {
         l->buffer[v] = l->act[v] = VS_NONE;
@@ -241,7 +242,7 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
 /* The linears of `in`, just gathered, are the gate and up of a GLU that alone reads them: it becomes their epilogue. */
 static void fuse_glu(struct lowering *l, struct vs_instr *in)
 {
-    struct vs_linear *m = &l->c->linears[in->first];
+    struct vs_linear *m = &l->c->program.linears[in->first];
     if (in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
         return;
     const struct vs_node *glu = &l->g->nodes[l->user[m[0].y]];
@@ -264,7 +265,7 @@ static void fuse_glu(struct lowering *l, struct vs_instr *in)
 /* They are the q, k and v of one attention, each head of whole panels: head norms, rope and cache become their epilogue. */
 static void fuse_heads(struct lowering *l, struct vs_instr *in)
 {
-    struct vs_linear *m = &l->c->linears[in->first];
+    struct vs_linear *m = &l->c->program.linears[in->first];
     if (in->n != 3)
         return;
     for (uint32_t i = 0; i < l->g->n_nodes; i++) {
@@ -291,7 +292,7 @@ static void fuse_heads(struct lowering *l, struct vs_instr *in)
 /* The instruction before makes what only these matrices read: with few rows every thread makes it for itself. */
 static void adopt_prologue(struct lowering *l, struct vs_instr *in, uint32_t value)
 {
-    struct vs_instr *before = l->c->n_instrs ? &l->c->instrs[l->c->n_instrs - 1] : NULL;
+    struct vs_instr *before = l->c->program.n_instrs ? &l->c->program.instrs[l->c->program.n_instrs - 1] : NULL;
     if (!before || before->rows != in->rows || before->act != in->act)
         return;
     if ((before->kind == VS_I_ACT && before->x == in->x)
@@ -311,22 +312,19 @@ static void lower_linears(struct lowering *l, uint32_t first)
     in.x = touch(l, l->buffer[x]);
     in.act = touch(l, l->act[x]);
     in.width = l->g->values[x].width;
-    in.first = (uint32_t)c->n_linears;
+    in.first = (uint32_t)c->program.n_linears;
     adopt_prologue(l, &in, x);
     for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
         const struct vs_node *n = &l->g->nodes[i];
         if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i])
             continue;
-        void *items = c->linears;
-        if (!room(l, &items, c->n_linears, &c->cap_linears, sizeof *c->linears))
+        void *items = c->program.linears;
+        if (!room(l, &items, c->program.n_linears, &c->program.cap_linears, sizeof *c->program.linears))
             return;
-        c->linears = items;
-        struct vs_linear *m = &c->linears[c->n_linears++];
-        const struct vs_tensor *t = &l->g->tensors[n->tensor[0]];
-        *m = (struct vs_linear){ .tensor = n->tensor[0], .residual = VS_NONE, .bias = vector(l, n->tensor[1]) };
-        m->w.cls = (enum vs_matrix_class)vs_class_of(t->dtype);
-        m->w.n_rows = t->n_rows;
-        m->w.n_cols = t->n_cols;
+        c->program.linears = items;
+        struct vs_linear *m = &c->program.linears[c->program.n_linears++];
+        *m = (struct vs_linear){ .w = c->memory.weights[n->tensor[0]].matrix, .residual = VS_NONE,
+                                 .bias = vector(l, n->tensor[1]) };
         uint32_t other;
         const struct vs_node *add = lone_add(l, n->out, &other);
         if (add) {
@@ -340,7 +338,7 @@ static void lower_linears(struct lowering *l, uint32_t first)
     fuse_glu(l, &in);
     fuse_heads(l, &in);
     for (uint32_t k = 0; k < in.n; k++) {
-        struct vs_linear *m = &c->linears[in.first + k];
+        struct vs_linear *m = &c->program.linears[in.first + k];
         m->y = in.epilogue == VS_EPILOGUE_GLU ? VS_NONE : f32_buffer(l, m->y);
     }
     emit(l, in);
@@ -348,8 +346,8 @@ static void lower_linears(struct lowering *l, uint32_t first)
 
 static bool heads_are_fused(const struct lowering *l, uint32_t layer)
 {
-    for (size_t i = l->c->n_instrs; i-- > 0;)
-        if (l->c->instrs[i].epilogue == VS_EPILOGUE_HEADS && l->c->instrs[i].layer == layer)
+    for (size_t i = l->c->program.n_instrs; i-- > 0;)
+        if (l->c->program.instrs[i].epilogue == VS_EPILOGUE_HEADS && l->c->program.instrs[i].layer == layer)
             return true;
     return false;
 }
@@ -378,8 +376,8 @@ static void lower_attention(struct lowering *l, const struct vs_node *n)
     touch(l, in.y);
     touch(l, in.act);
     emit(l, in);
-    if (in.n_heads / in.n_kv_heads > c->max_group)
-        c->max_group = in.n_heads / in.n_kv_heads;
+    if (in.n_heads / in.n_kv_heads > c->program.max_group)
+        c->program.max_group = in.n_heads / in.n_kv_heads;
 }
 
 static void lower_glu(struct lowering *l, const struct vs_node *n)
@@ -452,15 +450,15 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
         struct vs_instr check = instr(VS_I_CHECK, VS_ROWS_OUT);
         check.x = touch(&l, l.buffer[g->logits]);
         check.width = g->values[g->logits].width;
-        c->logits = check.x;
-        c->n_vocab = check.width;
+        c->program.logits = check.x;
+        c->program.n_vocab = check.width;
         emit(&l, check);
     }
-    if (l.status == VS_OK && c->n_instrs > VS_MAX_INSTRS)
+    if (l.status == VS_OK && c->program.n_instrs > VS_MAX_INSTRS)
         l.status = VS_E_LIMIT;
     if (l.status == VS_OK) {
-        c->arena_bytes = vs_plan(c->buffers, c->n_buffers);
-        if (c->arena_bytes == SIZE_MAX)
+        c->memory.arena_bytes = vs_plan(c->program.buffers, c->program.n_buffers);
+        if (c->memory.arena_bytes == SIZE_MAX)
             l.status = VS_E_NOMEM;
     }
     free(l.maker);

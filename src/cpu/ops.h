@@ -6,6 +6,7 @@
  */
 #ifndef VS_CPU_OPS_H
 #define VS_CPU_OPS_H
+#include "backend/page.h"
 #include "cpu/matrix.h"
 
 /* What to ask memory for ahead of its use.
@@ -37,7 +38,7 @@ struct vs_matmul {
 enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
 enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
 
-enum { VS_SPLIT = 256, VS_PAGE_TOKENS = 64, VS_PAGE_BLOCKS = VS_PAGE_TOKENS / 32 };     /* attention split and KV page, in absolute positions */
+enum { VS_SPLIT = 256, VS_PAGE_BLOCKS = VS_PAGE_TOKENS / 32 };      /* attention split, in absolute positions; runs of 32 in a KV page */
 enum { VS_SCORES = VS_SPLIT + 16 };                     /* floats from one query's scores to the next: no power of two, so that they spread over a cache */
 
 /* Where a page (one head, 64 tokens) keeps an element, in elements. Keys lie in groups of 32 tokens with their dimensions one

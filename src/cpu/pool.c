@@ -129,8 +129,8 @@ int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *er
     for (unsigned i = 1; i < n_threads && (e = start_thread(p, i)) == 0; i++)
         p->n_threads = i + 1;           /* read by the threads only after the first run opens */
     if (e != 0) {
-        vs_error_set(err, VS_E_LIMIT, "model: of %u threads only %u can be started (%s): give a smaller --threads, or raise the limits on "
-                     "processes and memory", n_threads, p->n_threads, strerror(e));
+        vs_error_set(err, VS_E_LIMIT, "model: of %u threads only %u can be started (%s): give a smaller --threads, or raise the "
+                     "limits on processes and memory", n_threads, p->n_threads, strerror(e));
         vs_pool_free(p);
         return VS_E_LIMIT;
     }

@@ -2,8 +2,8 @@
  *
  * One word, the cursor, says which instruction is being run and how many tasks it has. Each thread has a share of them, one run of
  * consecutive tasks, and takes it task by task; then it takes what others have left of theirs. Who finishes the last task of an
- * instruction moves the cursor to the next. So an instruction begins when the tasks of the one before are done, not when all threads
- * have arrived: a thread that lost its core holds up the others only while it holds a task, and one that comes late joins at
+ * instruction moves the cursor to the next. So an instruction begins when the tasks of the one before are done, not when all
+ * threads have arrived: a thread that lost its core holds up the others only while it holds a task, and one that comes late joins at
  * whatever is being run. Shares matter where weights stream from memory: the processor's prefetcher runs ahead of a stream, in vain
  * where it ends, and a word that one thread alone changes stays in its cache.
  *
@@ -30,7 +30,7 @@ enum {
 
 static uint32_t n_rows(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    return in->rows == VS_ROWS_STEP ? c->step->n_rows : c->step->n_out;
+    return in->rows == VS_ROWS_STEP ? c->run.step->n_rows : c->run.step->n_out;
 }
 
 /* Rows in one task: whole activation panels when there are many, so that two threads don't share a cache line. */
@@ -70,7 +70,7 @@ static size_t panel_bytes(const struct vs_linear *m)
 /* What a group of matrices is shared out in: heads, pairs of gate and up panels (32 columns of the result), or panels. */
 static uint32_t n_units(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    const struct vs_linear *m = &c->linears[in->first];
+    const struct vs_linear *m = &c->program.linears[in->first];
     uint32_t panels = 0;
     if (in->epilogue == VS_EPILOGUE_HEADS)
         return in->n_heads + 2 * in->n_kv_heads;
@@ -84,7 +84,7 @@ static uint32_t n_units(const struct vs_cpu *c, const struct vs_instr *in)
 /* Of weights: a pair of gate and up panels, or the widest panel. */
 static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    const struct vs_linear *m = &c->linears[in->first];
+    const struct vs_linear *m = &c->program.linears[in->first];
     size_t widest = panel_bytes(m);
     if (in->epilogue == VS_EPILOGUE_GLU)
         return 2 * (panel_bytes(m) + panel_bytes(m + 1));
@@ -93,8 +93,8 @@ static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
     return widest;
 }
 
-/* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights stay in
- * the L2 cache while all rows use them. */
+/* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights stay
+ * in the L2 cache while all rows use them. */
 static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t units = n_units(c, in), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
@@ -107,7 +107,7 @@ static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in
 static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t n = n_rows(c, in);
-    if (!n || (in->is_prologue && c->few))
+    if (!n || (in->is_prologue && c->run.few))
         return 0;
     switch (in->kind) {
     case VS_I_LINEAR:
@@ -164,18 +164,18 @@ static void norm_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
 static void embed_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
     float *y = vs_cpu_at(c, in->y) + (size_t)row * in->width;
-    vs_matrix_row(&c->weights[in->tensor].matrix, c->step->rows[row].token, y);
+    vs_matrix_row(&c->memory.weights[in->tensor].matrix, c->run.step->rows[row].token, y);
     if (in->scale != 1.0f)
         c->ops.scale(y, y, in->scale, in->width);
 }
 
 static void rope_row(const struct vs_cpu *c, uint32_t row)
 {
-    for (size_t r = 0; r < c->n_ropes; r++)
-        for (uint32_t i = 0, pairs = c->ropes[r].n_pairs; i < pairs; i++) {
-            double angle = (double)c->step->rows[row].position * c->ropes[r].frequency[i];
-            c->ropes[r].cosine[(size_t)row * pairs + i] = (float)(vs_cos64(angle) * c->ropes[r].magnitude);
-            c->ropes[r].sine[(size_t)row * pairs + i] = (float)(vs_sin64(angle) * c->ropes[r].magnitude);
+    for (size_t r = 0; r < c->program.n_ropes; r++)
+        for (uint32_t i = 0, pairs = c->program.ropes[r].n_pairs; i < pairs; i++) {
+            double angle = (double)c->run.step->rows[row].position * c->program.ropes[r].frequency[i];
+            c->program.ropes[r].cosine[(size_t)row * pairs + i] = (float)(vs_cos64(angle) * c->program.ropes[r].magnitude);
+            c->program.ropes[r].sine[(size_t)row * pairs + i] = (float)(vs_sin64(angle) * c->program.ropes[r].magnitude);
         }
 }
 
@@ -216,7 +216,7 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
                  in->act == VS_NONE ? NULL : (struct vs_act *)(void *)vs_cpu_at(c, in->act));
         return;
     case VS_I_TAKE:
-        memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->step->out[row] * w, w * 4);
+        memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->run.step->out[row] * w, w * 4);
         return;
     case VS_I_ADD:
         c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, w);
@@ -244,16 +244,16 @@ struct own {
 void vs_cpu_private_plan(struct vs_cpu *c)
 {
     size_t width = 0, columns = 0;
-    for (size_t i = 0; i < c->n_instrs; i++) {
-        const struct vs_instr *in = &c->instrs[i];
+    for (size_t i = 0; i < c->program.n_instrs; i++) {
+        const struct vs_instr *in = &c->program.instrs[i];
         if (in->is_prologue && in->width > width)
             width = in->width;
         if (in->epilogue == VS_EPILOGUE_GLU)
             columns = MAX_UNITS * 2 * VS_PANEL_ROWS;
     }
-    c->private_act = (VS_FEW_ROWS * width * sizeof(float) + 63) / 64 * 64;
-    c->private_glu = c->private_act + vs_cpu_act_rows(c, VS_FEW_ROWS) * ((width + 31) / 32) * sizeof(struct vs_act);
-    c->private_bytes = (c->private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float) + 4095) / 4096 * 4096;
+    c->memory.private_act = (VS_FEW_ROWS * width * sizeof(float) + 63) / 64 * 64;
+    c->memory.private_glu = c->memory.private_act + vs_cpu_act_rows(c, VS_FEW_ROWS) * ((width + 31) / 32) * sizeof(struct vs_act);
+    c->memory.private_bytes = (c->memory.private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float) + 4095) / 4096 * 4096;
 }
 
 /* What the matrices of `in` read; the thread makes it first when that is how this step goes. */
@@ -265,9 +265,9 @@ static struct vs_matmul input_of(const struct vs_cpu *c, const struct vs_instr *
         .x = in->act == VS_NONE ? NULL : (const struct vs_act *)(const void *)vs_cpu_at(c, in->act),
         .xf = in->x == VS_NONE ? NULL : vs_cpu_at(c, in->x),
     };
-    if (!c->few || in->prologue == VS_NONE)
+    if (!c->run.few || in->prologue == VS_NONE)
         return job;
-    const struct vs_instr *before = &c->instrs[in->prologue];
+    const struct vs_instr *before = &c->program.instrs[in->prologue];
     if (own->made != in->prologue)
         for (uint32_t row = 0; row < n; row++)
             norm_row(c, before, row, own->rows, before->act == VS_NONE ? NULL : own->act);
@@ -303,7 +303,7 @@ static void point_at(const struct vs_cpu *c, struct vs_matmul *job, const struct
 static void plain_units(const struct vs_cpu *c, const struct vs_instr *in, struct vs_matmul *job, uint32_t begin, uint32_t end)
 {
     for (uint32_t i = 0, first = 0; i < in->n; i++) {
-        const struct vs_linear *m = &c->linears[in->first + i];
+        const struct vs_linear *m = &c->program.linears[in->first + i];
         uint32_t after = first + n_panels(m);
         if (begin < after && end > first) {
             point_at(c, job, m, 0);
@@ -313,15 +313,16 @@ static void plain_units(const struct vs_cpu *c, const struct vs_instr *in, struc
     }
 }
 
-static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t begin, uint32_t end, float *gate)
+static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t begin, uint32_t end,
+                      float *gate)
 {
-    uint32_t width = c->linears[in->first].w.n_rows;
+    uint32_t width = c->program.linears[in->first].w.n_rows;
     size_t column = 2 * VS_PANEL_ROWS * begin, columns = 2 * VS_PANEL_ROWS * (end - begin);
     float *up = gate + VS_ACT_ROWS * columns;
     for (size_t first = 0; first < job->n; first += VS_ACT_ROWS) {
         struct vs_matmul s = slice_of(job, first, in->width);
         for (int i = 0; i < 2; i++) {
-            point_at(c, &s, &c->linears[in->first + (uint32_t)i], first);
+            point_at(c, &s, &c->program.linears[in->first + (uint32_t)i], first);
             s.ldy = columns;
             s.y = (i ? up : gate) - column;      /* the kernel stores panel p at y + 16 p */
             c->ops.matmul(&s, 2 * begin, 2 * end);
@@ -339,7 +340,7 @@ static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const s
 
 static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_matmul *job, uint32_t head)
 {
-    const struct vs_linear *m = &c->linears[in->first];
+    const struct vs_linear *m = &c->program.linears[in->first];
     uint32_t hd = in->head_dim, panels = hd / VS_PANEL_ROWS;
     for (; head >= m->w.n_rows / hd; m++)
         head -= m->w.n_rows / hd;
@@ -352,7 +353,7 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
     }
 }
 
-/* Where a task begins. Few rows: halves of what is left of the share, so that the first part is long and the last ones even out the end. */
+/* Where a task begins. Few rows: halves of what is left of the share: the first part is long, the last ones even out the end. */
 static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, uint32_t task, uint32_t n_tasks)
 {
     static const uint8_t eighths[TASKS_A_SHARE] = { 0, 4, 6, 7 };
@@ -388,7 +389,7 @@ static void logits_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
     if (in->kind == VS_I_SOFTCAP)
         c->ops.softcap(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->cap, len);
     else if (c->ops.has_fault(vs_cpu_at(c, in->x) + at, len))
-        atomic_store_explicit(&c->fault, 1, memory_order_relaxed);
+        atomic_store_explicit(&c->run.fault, 1, memory_order_relaxed);
 }
 
 static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, unsigned thread, struct own *own)
@@ -432,7 +433,7 @@ static bool take(struct vs_cpu *c, uint64_t cursor, unsigned owner, uint32_t *re
 {
     unsigned threads = vs_pool_n_threads(c->pool);
     uint32_t first = part_of(count_of(cursor), owner, threads), end = part_of(count_of(cursor), owner + 1, threads);
-    _Atomic uint64_t *word = &c->shares[owner].taken;
+    _Atomic uint64_t *word = &c->run.shares[owner].taken;
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
     for (;;) {
         int32_t newer = (int32_t)(tag_of(old) - tag_of(cursor));
@@ -450,12 +451,13 @@ static bool take(struct vs_cpu *c, uint64_t cursor, unsigned owner, uint32_t *re
 /* To the first instruction from `instr` on that has tasks, or to the end; at once to the end when the step was stopped. */
 static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
 {
-    if (atomic_load_explicit(&c->stopped, memory_order_relaxed) != VS_OK)
-        instr = (uint32_t)c->n_instrs;
-    while (instr < c->n_instrs && !c->n_tasks[instr])
+    if (atomic_load_explicit(&c->run.stopped, memory_order_relaxed) != VS_OK)
+        instr = (uint32_t)c->program.n_instrs;
+    while (instr < c->program.n_instrs && !c->run.n_tasks[instr])
         instr++;
-    atomic_store_explicit(&c->n_done, 0, memory_order_relaxed);
-    atomic_store_explicit(&c->cursor, word_of(generation, instr, instr < c->n_instrs ? c->n_tasks[instr] : 0), memory_order_release);
+    atomic_store_explicit(&c->run.n_done, 0, memory_order_relaxed);
+    uint32_t n = instr < c->program.n_instrs ? c->run.n_tasks[instr] : 0;
+    atomic_store_explicit(&c->run.cursor, word_of(generation, instr, n), memory_order_release);
 }
 
 enum { CHECK_NS = 100000000 };
@@ -464,80 +466,83 @@ enum { CHECK_NS = 100000000 };
 static void ask(struct vs_cpu *c)
 {
     uint64_t now = vs_clock_ns();
-    if (now < c->check_ns)
+    if (now < c->run.check_ns)
         return;
-    int r = c->step->check(c->step->context);
+    int r = c->run.step->check(c->run.step->context);
     if (r != VS_OK)
-        atomic_store_explicit(&c->stopped, r, memory_order_relaxed);
-    c->check_ns = now + CHECK_NS;
+        atomic_store_explicit(&c->run.stopped, r, memory_order_relaxed);
+    c->run.check_ns = now + CHECK_NS;
 }
 
 static void run_thread(void *context, unsigned thread)
 {
     struct vs_cpu *c = context;
-    uint8_t *piece = c->private + thread * c->private_bytes;
-    struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->private_act),
-                       (float *)(void *)(piece + c->private_glu), VS_NONE };
+    uint8_t *piece = c->memory.private + thread * c->memory.private_bytes;
+    struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->memory.private_act),
+                       (float *)(void *)(piece + c->memory.private_glu), VS_NONE };
     unsigned threads = vs_pool_n_threads(c->pool);
-    uint32_t generation = generation_of(atomic_load_explicit(&c->cursor, memory_order_acquire));
+    uint32_t generation = generation_of(atomic_load_explicit(&c->run.cursor, memory_order_acquire));
     for (;;) {
-        uint32_t seen = atomic_load_explicit(&c->moved.changed, memory_order_acquire), done = 0, task;
-        uint64_t at = atomic_load_explicit(&c->cursor, memory_order_acquire);
-        if (instr_of(at) >= c->n_instrs || generation_of(at) != generation)
+        uint32_t seen = atomic_load_explicit(&c->run.moved.changed, memory_order_acquire), done = 0, task;
+        uint64_t at = atomic_load_explicit(&c->run.cursor, memory_order_acquire);
+        if (instr_of(at) >= c->program.n_instrs || generation_of(at) != generation)
             return;
         for (unsigned i = 0; i < threads; i++)           /* its own share first */
             while (take(c, at, (thread + i) % threads, &task)) {
-                run_task(c, &c->instrs[instr_of(at)], task, count_of(at), thread, &own);
+                run_task(c, &c->program.instrs[instr_of(at)], task, count_of(at), thread, &own);
                 done++;
-                if (thread == 0 && c->step->check)
+                if (thread == 0 && c->run.step->check)
                     ask(c);
             }
-        if (!done || atomic_fetch_add_explicit(&c->n_done, done, memory_order_acq_rel) + done != count_of(at)) {
-            vs_gate_wait(&c->moved, seen, SPINS_TASK);
+        if (!done || atomic_fetch_add_explicit(&c->run.n_done, done, memory_order_acq_rel) + done != count_of(at)) {
+            vs_gate_wait(&c->run.moved, seen, SPINS_TASK);
             continue;
         }
         move_to(c, generation, instr_of(at) + 1);
-        vs_gate_open(&c->moved);
+        vs_gate_open(&c->run.moved);
     }
 }
 
 static void count_all(struct vs_cpu *c)
 {
-    struct vs_tasks_key key = { c->step->n_rows, c->step->n_out, c->n_blocks, c->n_splits, c->n_parts, c->split_attention };
-    struct vs_tasks_key *old = &c->tasks_key;
+    const struct vs_run *run = &c->run;
+    struct vs_tasks_key key = { run->step->n_rows, run->step->n_out, run->n_blocks, run->n_splits, run->n_parts,
+                                run->split_attention };
+    struct vs_tasks_key *old = &c->run.tasks_key;
     if (old->n_rows == key.n_rows && old->n_out == key.n_out && old->n_blocks == key.n_blocks && old->n_splits == key.n_splits
         && old->n_parts == key.n_parts && old->split == key.split)
         return;
     *old = key;
-    for (size_t i = 0; i < c->n_instrs; i++)
-        c->n_tasks[i] = count_tasks(c, &c->instrs[i]);
+    for (size_t i = 0; i < c->program.n_instrs; i++)
+        c->run.n_tasks[i] = count_tasks(c, &c->program.instrs[i]);
 }
 
-int vs_cpu_step(struct vs_cpu *c, const struct vs_step *step, const float **ret_logits, struct vs_error *err)
+int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err)
 {
+    struct vs_cpu *c = (struct vs_cpu *)b;
     assert(step->n_rows > 0 && step->n_rows <= c->config.max_rows && step->n_out <= c->config.max_out);
-    assert(c->n_instrs < 1u << INSTR_BITS);
+    assert(c->program.n_instrs < 1u << INSTR_BITS);
     vs_fp_control_set();
-    c->step = step;
-    c->few = step->n_rows <= VS_FEW_ROWS;
-    atomic_store(&c->fault, 0);
-    atomic_store(&c->stopped, VS_OK);
-    c->check_ns = step->check ? vs_clock_ns() + CHECK_NS : 0;
+    c->run.step = step;
+    c->run.few = step->n_rows <= VS_FEW_ROWS;
+    atomic_store(&c->run.fault, 0);
+    atomic_store(&c->run.stopped, VS_OK);
+    c->run.check_ns = step->check ? vs_clock_ns() + CHECK_NS : 0;
     vs_attention_plan(c);
     count_all(c);
-    uint32_t generation = (generation_of(atomic_load(&c->cursor)) + 1) % (1u << GENERATION_BITS);
+    uint32_t generation = (generation_of(atomic_load(&c->run.cursor)) + 1) % (1u << GENERATION_BITS);
     if (generation % FRESH_STEPS == 0) {                 /* nobody may still hold a cursor so old that it looks new, nor a share */
         vs_pool_join(c->pool);
         for (unsigned i = 0; i < vs_pool_n_threads(c->pool); i++)
-            atomic_store(&c->shares[i].taken, word_of(generation, 0, 0));
+            atomic_store(&c->run.shares[i].taken, word_of(generation, 0, 0));
     }
     move_to(c, generation, 0);
     vs_pool_run(c->pool, run_thread, c);
-    int stopped = atomic_load(&c->stopped);
+    int stopped = atomic_load(&c->run.stopped);
     if (stopped != VS_OK)
         return vs_error_set(err, stopped, "%s", vs_status_text(stopped));
-    if (atomic_load(&c->fault))
+    if (atomic_load(&c->run.fault))
         return vs_error_set(err, VS_E_FAULT, "numeric fault: a logit is NaN or infinite (damaged weights?)");
-    *ret_logits = step->n_out ? vs_cpu_at(c, c->logits) : NULL;
+    *ret_logits = step->n_out ? vs_cpu_at(c, c->program.logits) : NULL;
     return VS_OK;
 }

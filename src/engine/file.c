@@ -92,7 +92,8 @@ static int read_all(const struct vs_model_file *f, uint64_t offset, size_t n, ui
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return vs_error_set(err, VS_E_SYSTEM, "model: the file can't be read at byte %llu: %s", (unsigned long long)offset, strerror(errno));
+            return vs_error_set(err, VS_E_SYSTEM, "model: the file can't be read at byte %llu: %s", (unsigned long long)offset,
+                                strerror(errno));
         if (got == 0)
             return vs_error_set(err, VS_E_MALFORMED, "model: the file was cut while it was loaded (it ends at byte %llu of %llu); "
                                 "load it again when it is complete", (unsigned long long)offset, (unsigned long long)f->n_bytes);
@@ -199,8 +200,8 @@ static int feed(struct vs_model_file *f, EVP_MD_CTX *sha, uint8_t *buffer, uint6
     if (r != VS_OK)
         return r;
     if (loaded && !is_same(hash_of(f, buffer, n), loaded->hash))
-        return vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded (near byte %llu), so nobody can say "
-                            "what the answer was computed with; load it again when it is complete", (unsigned long long)from);
+        return vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded (near byte %llu), so nobody "
+                            "can say what the answer was computed with; load it again when it is complete", (unsigned long long)from);
     if (!EVP_DigestUpdate(sha, buffer, n))
         return vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
     atomic_store(&f->done, from + n);
@@ -229,8 +230,8 @@ static int digest(struct vs_model_file *f, EVP_MD_CTX *sha, uint8_t *buffer)
     }
     struct stat st;
     if (r == VS_OK && (fstat(f->fd, &st) != 0 || (uint64_t)st.st_size != f->n_bytes))
-        r = vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded: its size is another; load it again when "
-                         "it is complete");
+        r = vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded: its size is another; load it "
+                         "again when it is complete");
     return r;
 }
 
@@ -269,7 +270,9 @@ int vs_model_file_finish(struct vs_model_file *f, struct vs_error *err)
     int e = pthread_create(&f->thread, &attr, digest_thread, f);
     pthread_attr_destroy(&attr);
     f->has_thread = e == 0;
-    return e == 0 ? VS_OK : vs_error_set(err, VS_E_LIMIT, "model: the thread that computes the file's SHA-256 can't be started: %s", strerror(e));
+    if (e != 0)
+        return vs_error_set(err, VS_E_LIMIT, "model: the thread for the file's SHA-256 can't be started: %s", strerror(e));
+    return VS_OK;
 }
 
 int vs_model_file_digest(struct vs_model_file *f, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, struct vs_error *err)
@@ -312,7 +315,7 @@ int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err)
     f->status = VS_E_BUSY;
     int r = make_key(f);
     if (r != VS_OK)
-        vs_error_set(err, r, "model: %s", r == VS_E_NOMEM ? "out of memory" : "there are no random numbers for the key of the file's hashes");
+        vs_error_set(err, r, "model: %s", r == VS_E_NOMEM ? "out of memory" : "there are no random numbers");
     else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         r = vs_error_set(err, VS_E_INVALID, "model: not a regular file");
     if (r != VS_OK) {

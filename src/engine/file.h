@@ -7,8 +7,8 @@
  *     after    a thread of low priority reads the file from end to end; what it feeds to SHA-256 gets the same hash as the
  *              block that was loaded, or there is no digest
  *
- * The block hash is NH over 64-bit words with a key of a block's length: two different blocks of one length have equal hashes for at
- * most 2^-64 of the keys, whoever chose them. The key is random, lives as long as the load and never leaves the process.
+ * The block hash is NH over 64-bit words with a key of a block's length: two different blocks of one length have equal hashes for
+ * at most 2^-64 of the keys, whoever chose them. The key is random, lives as long as the load and never leaves the process.
  *
  * Bytes that nobody loaded (the padding between tensors) are in the digest as the thread finds them.
  *

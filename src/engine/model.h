@@ -6,12 +6,12 @@
 #ifndef VS_ENGINE_MODEL_H
 #define VS_ENGINE_MODEL_H
 #include "base/status.h"
-#include "cpu/backend.h"
+#include "backend/backend.h"
 #include "engine/file.h"
-#include "import/gguf.h"
 
 struct vs_model_config {
-    enum vs_isa isa;
+    const struct vs_backend_kind *backend;
+    int level;                           /* of the backend: which of its ways to compute */
     unsigned n_threads;
     uint32_t context;                    /* 0 = the model's own, capped by a quarter of free_bytes */
     uint64_t free_bytes;                 /* 0 = unknown: no cap */
@@ -20,6 +20,8 @@ struct vs_model_config {
     bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
+struct vs_gguf;
+struct vs_graph;
 struct vs_header;                        /* the header of a model's file, copied and parsed */
 
 /* The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser.
@@ -29,17 +31,16 @@ void vs_header_close(struct vs_header *h);
 const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
 
 struct vs_model;
-int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config, vs_progress_fn *progress, void *context,
-                  struct vs_model **ret, struct vs_error *err);
+int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config,
+                  vs_progress_fn *progress, void *context, struct vs_model **ret, struct vs_error *err);
 void vs_model_close(struct vs_model *m);
 
 uint32_t vs_model_context(const struct vs_model *m);
 uint32_t vs_model_n_vocab(const struct vs_model *m);
-uint32_t vs_model_chunk(const struct vs_model *m);
 const struct vs_graph *vs_model_graph(const struct vs_model *m);
 const struct vs_model_config *vs_model_config(const struct vs_model *m);
 /* Bytes of weights, step memory and one position of the KV cache. */
-void vs_model_memory(const struct vs_model *m, size_t *ret_weights, size_t *ret_arena, size_t *ret_kv_token);
+void vs_model_memory(const struct vs_model *m, struct vs_backend_memory *ret, size_t *ret_kv_token);
 
 struct vs_sequence;                      /* tokens whose K and V are in the cache */
 int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret);
@@ -50,7 +51,8 @@ void vs_sequence_truncate(struct vs_sequence *s, size_t n);
 
 /* Appends tokens, computing their K and V in chunks. Logits are read for the last n_out of them and handed to `rows` (may be
  * NULL when n_out is 0) in order, at most VS_MODEL_MAX_OUT rows a call; first = index in tokens of the first row.
- * check (may be NULL) is asked before every step, and every 100 ms of a long one. On failure the sequence holds only what was computed. */
+ * check (may be NULL) is asked before every step, and every 100 ms of a long one. On failure the sequence holds only
+ * what was computed. */
 enum { VS_MODEL_MAX_OUT = 32 };
 typedef int vs_rows_fn(void *context, size_t first, size_t n, const float *logits);
 typedef int vs_check_fn(void *context, size_t done, size_t total);

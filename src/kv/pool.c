@@ -4,27 +4,30 @@
 #include "base/status.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct vs_kv_pool {
-    uint32_t n_pages, n_free;
+    uint32_t n_pages, n_free, page_tokens;
     uint32_t *free;                     /* a stack of page numbers; the lowest is on top at first */
-    uint32_t *n_refs;
+    bool *taken;                        /* [n_pages] */
 };
 
-int vs_kv_pool_create(uint32_t n_pages, struct vs_kv_pool **ret)
+int vs_kv_pool_create(uint32_t n_pages, uint32_t page_tokens, struct vs_kv_pool **ret)
 {
+    assert(page_tokens > 0);
     struct vs_kv_pool *p = calloc(1, sizeof *p);
     if (!p)
         return VS_E_NOMEM;
     p->free = malloc((n_pages ? n_pages : 1) * sizeof *p->free);
-    p->n_refs = calloc(n_pages ? n_pages : 1, sizeof *p->n_refs);
-    if (!p->free || !p->n_refs) {
+    p->taken = calloc(n_pages ? n_pages : 1, sizeof *p->taken);
+    if (!p->free || !p->taken) {
         vs_kv_pool_free(p);
         return VS_E_NOMEM;
     }
     p->n_pages = p->n_free = n_pages;
+    p->page_tokens = page_tokens;
     for (uint32_t i = 0; i < n_pages; i++)
         p->free[i] = n_pages - 1 - i;
     *ret = p;
@@ -36,25 +39,39 @@ void vs_kv_pool_free(struct vs_kv_pool *p)
     if (!p)
         return;
     free(p->free);
-    free(p->n_refs);
+    free(p->taken);
     free(p);
 }
 
-uint32_t vs_kv_pool_n_free(const struct vs_kv_pool *p)
+int vs_kv_pool_take(struct vs_kv_pool *p, uint32_t n, uint32_t *ret_page)
 {
-    return p->n_free;
+    if (n > p->n_free)
+        return VS_E_BUSY;
+    for (uint32_t i = 0; i < n; i++) {
+        ret_page[i] = p->free[--p->n_free];
+        p->taken[ret_page[i]] = true;
+    }
+    return VS_OK;
 }
 
-uint32_t vs_kv_pool_n_pages(const struct vs_kv_pool *p)
+int vs_kv_pool_give(struct vs_kv_pool *p, const uint32_t *page, uint32_t n)
 {
-    return p->n_pages;
+    for (uint32_t i = 0; i < n; i++) {
+        if (page[i] >= p->n_pages || !p->taken[page[i]]) {
+            while (i)
+                p->taken[page[--i]] = true;
+            return VS_E_INVALID;
+        }
+        p->taken[page[i]] = false;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        p->free[p->n_free++] = page[i];
+    return VS_OK;
 }
 
-static void give(struct vs_kv_pool *p, uint32_t page)
+static uint32_t pages_for(const struct vs_kv_pool *p, uint32_t n_tokens)
 {
-    assert(page < p->n_pages && p->n_refs[page] > 0);
-    if (--p->n_refs[page] == 0)
-        p->free[p->n_free++] = page;
+    return n_tokens / p->page_tokens + (n_tokens % p->page_tokens != 0);
 }
 
 static int grow(struct vs_kv_table *t, uint32_t n_pages)
@@ -63,7 +80,7 @@ static int grow(struct vs_kv_table *t, uint32_t n_pages)
         return VS_OK;
     uint32_t cap = t->cap ? t->cap : 16;
     while (cap < n_pages)
-        cap *= 2;
+        cap = cap > UINT32_MAX / 2 ? n_pages : cap * 2;
     uint32_t *page = realloc(t->page, cap * sizeof *page);
     if (!page)
         return VS_E_NOMEM;
@@ -74,43 +91,33 @@ static int grow(struct vs_kv_table *t, uint32_t n_pages)
 
 int vs_kv_table_reserve(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens)
 {
-    uint32_t need = n_tokens / VS_KV_PAGE_TOKENS + (n_tokens % VS_KV_PAGE_TOKENS != 0);
+    uint32_t need = pages_for(p, n_tokens);
     if (need <= t->n_pages)
         return VS_OK;
     if (need - t->n_pages > p->n_free)
         return VS_E_BUSY;
     int r = grow(t, need);
-    if (r != VS_OK)
-        return r;
-    while (t->n_pages < need) {
-        uint32_t page = p->free[--p->n_free];
-        p->n_refs[page] = 1;
-        t->page[t->n_pages++] = page;
-    }
-    return VS_OK;
+    if (r == VS_OK)
+        r = vs_kv_pool_take(p, need - t->n_pages, t->page + t->n_pages);
+    if (r == VS_OK)
+        t->n_pages = need;
+    return r;
 }
 
 void vs_kv_table_truncate(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens)
 {
-    uint32_t keep = n_tokens / VS_KV_PAGE_TOKENS + (n_tokens % VS_KV_PAGE_TOKENS != 0);
-    while (t->n_pages > keep)
-        give(p, t->page[--t->n_pages]);
-}
-
-int vs_kv_table_share(struct vs_kv_table *t, struct vs_kv_pool *p, const struct vs_kv_table *from, uint32_t n_tokens)
-{
-    assert(t->n_pages == 0);
-    uint32_t n = n_tokens / VS_KV_PAGE_TOKENS;
-    assert(n <= from->n_pages);
-    int r = grow(t, n);
-    if (r != VS_OK)
-        return r;
-    for (uint32_t i = 0; i < n; i++) {
-        t->page[i] = from->page[i];
-        p->n_refs[from->page[i]]++;
+    uint32_t keep = pages_for(p, n_tokens), n = t->n_pages;
+    if (keep >= n)
+        return;
+    t->n_pages = keep;
+    for (uint32_t i = keep, j = n - 1; i < j; i++, j--) {    /* so that the next to come takes them in ascending order */
+        uint32_t swap = t->page[i];
+        t->page[i] = t->page[j];
+        t->page[j] = swap;
     }
-    t->n_pages = n;
-    return VS_OK;
+    int r = vs_kv_pool_give(p, t->page + keep, n - keep);
+    assert(r == VS_OK);
+    (void)r;
 }
 
 void vs_kv_table_clear(struct vs_kv_table *t, struct vs_kv_pool *p)

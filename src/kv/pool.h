@@ -1,27 +1,27 @@
-/* kv/pool.h - the fixed set of KV-cache pages that all sequences share, and the table that maps a sequence to its pages.
+/* kv/pool.h - the fixed set of KV-cache pages that all sequences share, and the table that says which hold a sequence.
  *
- * A page holds K and V of VS_KV_PAGE_TOKENS consecutive positions for every layer. This room owns numbers and counts;
- * the backend owns the bytes. The pool is sized once and never grows: a full pool is an answer to the caller
- * (VS_E_BUSY), not a crash. Pages are reference-counted, so that sequences can share a prefix.
+ * A page holds K and V of some consecutive positions for every layer; how many is the creator's word. This room owns numbers and
+ * counts; the backend owns the bytes. The pool is sized once and never grows: a full pool is an answer to the caller (VS_E_BUSY),
+ * not a crash.
  *
  * Threads: one owner. No locks inside.
  * Failure: VS_OK or a negative VS_E_*; on failure nothing has changed.
  */
 #ifndef VS_KV_POOL_H
 #define VS_KV_POOL_H
-#include <stddef.h>
 #include <stdint.h>
 
-enum { VS_KV_PAGE_TOKENS = 64 };
-
 struct vs_kv_pool;
-int vs_kv_pool_create(uint32_t n_pages, struct vs_kv_pool **ret);
+int vs_kv_pool_create(uint32_t n_pages, uint32_t page_tokens, struct vs_kv_pool **ret);
 void vs_kv_pool_free(struct vs_kv_pool *p);
-uint32_t vs_kv_pool_n_free(const struct vs_kv_pool *p);
-uint32_t vs_kv_pool_n_pages(const struct vs_kv_pool *p);
+
+/* n pages, all or none: VS_E_BUSY. */
+int vs_kv_pool_take(struct vs_kv_pool *p, uint32_t n, uint32_t *ret_page);
+/* Gives n pages back, all or none: VS_E_INVALID when one of them is not taken, or is named twice. */
+int vs_kv_pool_give(struct vs_kv_pool *p, const uint32_t *page, uint32_t n);
 
 struct vs_kv_table {                    /* zeroed = an empty sequence */
-    uint32_t *page;                     /* page[i] holds positions [64 i, 64 i + 64) */
+    uint32_t *page;                     /* page[i] holds positions from i * page_tokens on */
     uint32_t n_pages, cap;
 };
 
@@ -29,8 +29,6 @@ struct vs_kv_table {                    /* zeroed = an empty sequence */
 int vs_kv_table_reserve(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens);
 /* Gives back the pages that hold no position below n_tokens. */
 void vs_kv_table_truncate(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens);
-/* Shares the pages that lie whole below n_tokens of `from`; t must be empty. */
-int vs_kv_table_share(struct vs_kv_table *t, struct vs_kv_pool *p, const struct vs_kv_table *from, uint32_t n_tokens);
 /* Gives everything back and frees the table. */
 void vs_kv_table_clear(struct vs_kv_table *t, struct vs_kv_pool *p);
 #endif

@@ -11,6 +11,8 @@
 #ifndef VS_SELFTEST_SELFTEST_H
 #define VS_SELFTEST_SELFTEST_H
 #include "cpu/backend.h"
+#include "cpu/ops.h"
+#include "graph/graph.h"
 #include "selftest/sha256.h"
 #include "selftest/tiny.h"
 

@@ -97,36 +97,36 @@ int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char re
 {
     uint32_t n_prompt = s->of->n_prompt, n_all = n_prompt + s->of->n_generate;
     uint32_t chunk = way->chunk && way->chunk < n_prompt ? way->chunk : n_prompt;
-    uint32_t n_pages = (n_all + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
-    struct vs_cpu_config config = {
-        .isa = way->isa, .n_threads = way->n_threads, .max_rows = chunk, .max_out = 1, .max_positions = n_all,
+    uint32_t n_pages = vs_pages_for(n_all);
+    const struct vs_backend_config config = {
+        .level = (int)way->isa, .n_threads = way->n_threads, .max_rows = chunk, .max_out = 1, .max_positions = n_all,
         .n_pages = n_pages, .kv_type = s->of->kv, .high = s->of->high,
     };
-    struct vs_cpu *cpu = NULL;
+    struct vs_backend *backend = NULL;
     struct vs_answer a = { 0 };
     uint32_t *pages = malloc(n_pages * sizeof *pages);
     struct vs_row *rows = malloc(chunk * sizeof *rows);
     int r = pages && rows ? vs_answer_init(&a, s, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
     const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
     if (r == VS_OK)
-        r = vs_cpu_create(&s->graph, &config, &file, NULL, NULL, &cpu, err);
+        r = vs_backend_cpu.create(&s->graph, &config, &file, NULL, NULL, &backend, err);
     for (uint32_t i = 0; i < n_pages && r == VS_OK; i++)
         pages[i] = i;
     for (uint32_t done = 0; r == VS_OK && a.n < n_all;) {
         uint32_t step = a.n - done < chunk ? a.n - done : chunk, last = step - 1;
         for (uint32_t i = 0; i < step; i++)
-            rows[i] = (struct vs_row){ a.tokens[done + i], done + i, pages };
+            rows[i] = (struct vs_row){ a.tokens[done + i], done + i, 0 };
         done += step;
-        const struct vs_step job = { .rows = rows, .n_rows = step, .out = &last, .n_out = done == a.n };
+        const struct vs_step job = { .rows = rows, .n_rows = step, .pages = pages, .out = &last, .n_out = done == a.n };
         const float *logits;
-        r = vs_cpu_step(cpu, &job, &logits, err);
+        r = vs_backend_step(backend, &job, &logits, err);
         if (r == VS_OK && done == a.n)
             r = vs_answer_add(&a, logits, err);
     }
     if (r == VS_OK)
         vs_answer_hash(&a, ret_hash);
     vs_answer_clear(&a);
-    vs_cpu_free(cpu);
+    vs_backend_free(backend);
     free(pages);
     free(rows);
     return r;

@@ -12,7 +12,7 @@ import malformed
 
 
 def call(*argv):
-    env = dict(os.environ, NO_COLOR="1")
+    env = dict(os.environ, NO_COLOR="1", VERITAS_SOCKET="/nowhere/s")        # never a daemon that somebody left running
     p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=env)
     return p.returncode, p.stderr.decode("utf-8", "replace"), p.stdout
 

@@ -14,9 +14,9 @@ SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "lib
 PROGRAMS = {
     "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
     "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-worker": ({"base", "tensor", "graph", "import", "cpu", "unicode", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
+    "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
-    "veritas-selftest": ({"base", "tensor", "graph", "import", "cpu", "sampler", "selftest"}, set()),
+    "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "selftest"}, set()),
 }
 # Functions of the C library that open a file or reach somebody behind the caller's back: a locked-in process is ended for it, and
 # maybe only with that one model (gmtime_r reads the time zone's file, for templates that print the date).

@@ -58,14 +58,14 @@ struct run {
 };
 
 struct sequence {
-    uint32_t *pages, done;              /* positions that are in the cache */
+    uint32_t table, done;               /* where its pages are in the machine's; positions that are in the cache */
     uint64_t which;
 };
 
 struct machine {
     const struct vs_subject *of;
     const struct run *run;
-    struct vs_cpu *cpu;
+    struct vs_backend *backend;
     uint32_t n_all, pages_each, n_pages, *pages;
     struct sequence *other;             /* [n_rows - 1] */
     struct vs_row *rows;
@@ -78,11 +78,11 @@ static void check(int status, const struct vs_error *err, const char *what)
         fail(what, err->text);
 }
 
-static void push(struct machine *m, uint32_t token, uint32_t position, const uint32_t *pages, bool read)
+static void push(struct machine *m, uint32_t token, uint32_t position, uint32_t table, bool read)
 {
     if (read)
         m->out[m->n_out++] = m->n;
-    m->rows[m->n++] = (struct vs_row){ token, position, pages };
+    m->rows[m->n++] = (struct vs_row){ token, position, table };
 }
 
 /* n rows of sequences from *next on, one to three of each; some of them are read. */
@@ -99,7 +99,7 @@ static void push_others(struct machine *m, uint32_t n, uint32_t *next)
             uint32_t token = vs_subject_prompt(m->of, s->which, s->done);
             if (token == m->run->poison)                 /* read by mistake it would be a fault of the whole step */
                 token = (token + 1) % m->of->graph.n_vocab;
-            push(m, token, s->done, s->pages, i + 1 == rows && below(2));
+            push(m, token, s->done, s->table, i + 1 == rows && below(2));
         }
         n -= rows;
     }
@@ -107,10 +107,10 @@ static void push_others(struct machine *m, uint32_t n, uint32_t *next)
 
 static const float *step(struct machine *m, const char *what)
 {
-    const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .out = m->out, .n_out = m->n_out };
+    const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .pages = m->pages, .out = m->out, .n_out = m->n_out };
     const float *logits = NULL;
     struct vs_error err = { 0 };
-    check(vs_cpu_step(m->cpu, &job, &logits, &err), &err, what);
+    check(vs_backend_step(m->backend, &job, &logits, &err), &err, what);
     return logits;
 }
 
@@ -122,7 +122,7 @@ static void fill_with_poison(struct machine *m, uint32_t max_rows)
         for (uint32_t at = 0; at < n_slots; at += m->n) {
             m->n = m->n_out = 0;
             for (uint32_t i = at; i < n_slots && m->n < max_rows; i++)
-                push(m, (uint32_t)m->run->poison, i, m->pages + first, false);
+                push(m, (uint32_t)m->run->poison, i, first, false);
             step(m, "poison");
         }
     }
@@ -131,7 +131,7 @@ static void fill_with_poison(struct machine *m, uint32_t max_rows)
 static void target_rows(struct machine *m, const uint32_t *tokens, uint32_t done, uint32_t n, bool read)
 {
     for (uint32_t i = 0; i < n; i++)
-        push(m, tokens[done + i], done + i, m->pages, read && i + 1 == n);
+        push(m, tokens[done + i], done + i, 0, read && i + 1 == n);
 }
 
 static void compute(const struct vs_subject *of, const struct run *run, char ret_hash[65], uint32_t *ret_tokens)
@@ -143,7 +143,7 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
     uint32_t chunk = run->way.chunk && run->way.chunk < n_prompt ? run->way.chunk : n_prompt;
     uint32_t max_rows = chunk + n_others;
     struct machine m = { .of = of, .run = run, .n_all = n_prompt + of->of->n_generate };
-    m.pages_each = (m.n_all + VS_PAGE_TOKENS - 1) / VS_PAGE_TOKENS;
+    m.pages_each = vs_pages_for(m.n_all);
     m.n_pages = m.pages_each * (run->n_rows + 1);
     m.pages = need(malloc(m.n_pages * sizeof *m.pages));
     m.other = need(calloc(run->n_rows, sizeof *m.other));
@@ -157,13 +157,13 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         m.pages[j] = page;
     }
     for (uint32_t i = 0; i < n_others; i++)
-        m.other[i] = (struct sequence){ m.pages + (i + 1) * m.pages_each, 0, 1000u * (i + 1) };
-    const struct vs_cpu_config config = {
-        .isa = run->way.isa, .n_threads = run->way.n_threads, .max_rows = max_rows, .max_out = run->n_rows,
+        m.other[i] = (struct sequence){ (i + 1) * m.pages_each, 0, 1000u * (i + 1) };
+    const struct vs_backend_config config = {
+        .level = (int)run->way.isa, .n_threads = run->way.n_threads, .max_rows = max_rows, .max_out = run->n_rows,
         .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv, .high = of->of->high,
     };
     const struct vs_source file = vs_source_memory(of->file.data, of->file.n);
-    check(vs_cpu_create(&of->graph, &config, &file, NULL, NULL, &m.cpu, &err), &err, "create");
+    check(vs_backend_cpu.create(&of->graph, &config, &file, NULL, NULL, &m.backend, &err), &err, "create");
     if (run->fill)
         fill_with_poison(&m, max_rows);
     uint32_t done = 0;
@@ -198,7 +198,7 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
     if (ret_tokens)
         memcpy(ret_tokens, a.tokens, a.n * sizeof *a.tokens);
     vs_answer_clear(&a);
-    vs_cpu_free(m.cpu);
+    vs_backend_free(m.backend);
     free(m.pages);
     free(m.other);
     free(m.rows);
@@ -392,19 +392,19 @@ static int64_t poison_token(struct vs_subject *s, const uint32_t *tokens, uint32
 static void check_poison(const struct vs_subject *s, int64_t token)
 {
     for (int isa = 0; isa <= (int)vs_isa_best(); isa++) {
-        const struct vs_cpu_config config = { .isa = (enum vs_isa)isa, .n_threads = 1, .max_rows = 2, .max_out = 1,
-                                              .max_positions = 64, .n_pages = 1, .kv_type = s->of->kv };
-        struct vs_cpu *cpu;
+        const struct vs_backend_config config = { .level = isa, .n_threads = 1, .max_rows = 2, .max_out = 1,
+                                                  .max_positions = 64, .n_pages = 1, .kv_type = s->of->kv };
+        struct vs_backend *backend;
         struct vs_error err = { 0 };
         const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
-        check(vs_cpu_create(&s->graph, &config, &file, NULL, NULL, &cpu, &err), &err, "create");
+        check(vs_backend_cpu.create(&s->graph, &config, &file, NULL, NULL, &backend, &err), &err, "create");
         const uint32_t page = 0, last = 1;
-        const struct vs_row rows[] = { { (uint32_t)token, 0, &page }, { (uint32_t)(token + 1), 1, &page } };
-        const struct vs_step job = { .rows = rows, .n_rows = 2, .out = &last, .n_out = 1 };
+        const struct vs_row rows[] = { { (uint32_t)token, 0, 0 }, { (uint32_t)(token + 1), 1, 0 } };
+        const struct vs_step job = { .rows = rows, .n_rows = 2, .pages = &page, .out = &last, .n_out = 1 };
         const float *logits;
-        if (vs_cpu_step(cpu, &job, &logits, &err) != VS_E_FAULT)
+        if (vs_backend_step(backend, &job, &logits, &err) != VS_E_FAULT)
             fail(s->of->name, "a NaN in the cache of a sequence is not noticed");
-        vs_cpu_free(cpu);
+        vs_backend_free(backend);
     }
 }
 
@@ -469,7 +469,7 @@ static void test_engine(void)
                 struct vs_model *model;
                 struct vs_sequence *sequence;
                 struct vs_answer a;
-                const struct vs_model_config config = { .isa = (enum vs_isa)isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
+                const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
                 struct vs_model_file *file;
                 check(vs_model_file_open(dup(fd), &file, &err), &err, "file");
                 check(vs_header_open(file, &header, &err), &err, "header");

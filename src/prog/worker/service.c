@@ -3,6 +3,8 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "cpu/backend.h"
+#include "graph/graph.h"
 #include "prog/worker/inspect.h"
 
 #include <openssl/crypto.h>
@@ -156,15 +158,17 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
     *ret = json_object();
     if (!s->model)
         return VS_OK;
-    size_t weights, arena, kv_token;
-    vs_model_memory(s->model, &weights, &arena, &kv_token);
+    struct vs_backend_memory memory;
+    size_t kv_token;
+    vs_model_memory(s->model, &memory, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
     *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
-                     "isa", vs_isa_name(c->isa), "threads", (json_int_t)c->n_threads, "kv_type", vs_kv_type_name(c->kv_type),
+                     "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
+                     "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "context_limit", (json_int_t)vs_model_graph(s->model)->context,
-                     "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)weights,
-                     "step_bytes", (json_int_t)arena, "kv_bytes_per_token", (json_int_t)kv_token);
+                     "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)memory.weights,
+                     "step_bytes", (json_int_t)memory.step, "kv_bytes_per_token", (json_int_t)kv_token);
     return VS_OK;
 }
 
@@ -283,10 +287,13 @@ static const char *string_setting(const json_t *settings, const char *key, const
     return v ? v : preset;
 }
 
+/* The one place that picks what computes. */
+static const struct vs_backend_kind *const backend = &vs_backend_cpu;
+
 static int read_config(const json_t *settings, struct vs_model_config *c, struct vs_error *err)
 {
     int64_t threads, cpus, ctx, chunk, free_bytes;
-    int r = vs_request_int(settings, "threads", 0, 0, VS_POOL_MAX_THREADS, &threads, err);
+    int r = vs_request_int(settings, "threads", 0, 0, backend->max_threads, &threads, err);
     if (r == VS_OK)
         r = vs_request_int(settings, "n_cpus", 1, 0, 1 << 20, &cpus, err);
     if (r == VS_OK)
@@ -297,14 +304,10 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
         r = vs_request_int(settings, "free_bytes", 0, 0, INT64_MAX, &free_bytes, err);
     if (r != VS_OK)
         return r;
-    const char *name = string_setting(settings, "isa", "auto");
-    int isa = vs_isa_parse(name), kv = vs_kv_type_parse(string_setting(settings, "kv_type", "f16"));
-    if (isa < 0)
-        return vs_error_set(err, VS_E_INVALID, "isa '%s' is not known; known are auto, %s, %s, %s", name, vs_isa_name(0),
-                            vs_isa_name(1), vs_isa_name(2));
-    if (isa > (int)vs_isa_best())
-        return vs_error_set(err, VS_E_UNSUPPORTED, "this CPU can't run isa '%s'; the best it has is %s", name,
-                            vs_isa_name(vs_isa_best()));
+    int level, kv = vs_kv_type_parse(string_setting(settings, "kv_type", "f16"));
+    r = backend->level_parse(string_setting(settings, "isa", "auto"), &level, err);
+    if (r != VS_OK)
+        return r;
     if (kv < 0)
         return vs_error_set(err, VS_E_INVALID, "kv_type is not known; known are f16, f32, q8_0");
     const char *precision = string_setting(settings, "precision", "fast");
@@ -312,8 +315,8 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
     if (!high && strcmp(precision, "fast") != 0)
         return vs_error_set(err, VS_E_INVALID, "precision '%s' is not known; known are fast, high", precision);
     int64_t n = threads ? threads : cpus;
-    n = n < 1 ? 1 : n > VS_POOL_MAX_THREADS ? VS_POOL_MAX_THREADS : n;
-    *c = (struct vs_model_config){ .isa = (enum vs_isa)isa, .n_threads = (unsigned)n, .context = (uint32_t)ctx,
+    n = n < 1 ? 1 : n > backend->max_threads ? backend->max_threads : n;
+    *c = (struct vs_model_config){ .backend = backend, .level = level, .n_threads = (unsigned)n, .context = (uint32_t)ctx,
                                    .free_bytes = (uint64_t)free_bytes, .kv_type = (enum vs_kv_type)kv, .chunk = (uint32_t)chunk,
                                    .high = high };
     return VS_OK;

@@ -2,8 +2,8 @@
 #ifndef VS_WORKER_SERVICE_INTERNAL_H
 #define VS_WORKER_SERVICE_INTERNAL_H
 #include "base/buf.h"
-#include "cpu/pool.h"
 #include "engine/model.h"
+#include "import/gguf.h"
 #include "ipc/json.h"
 #include "ipc/message.h"
 #include "prog/worker/chat.h"

@@ -1,0 +1,89 @@
+/* backend/backend.h - the front door of what computes: a graph is lowered, its weights are held, KV pages lie there, steps run.
+ *
+ * A kind of backend is one table of functions. Who loads a model picks the kind (the worker: cpu/backend.h); the engine and what is
+ * above it know only this file.
+ *
+ * A step takes a batch of rows (token, position, page table) of any mix of sequences. Rows of one sequence must be in ascending
+ * position and adjacent; positions below them must have been computed before. What a row computes depends only on its own input
+ * and its prefix (docs/NUMERICS.md, G7).
+ *
+ * Memory:  all taken at _create: weights (about the size of the file), the KV reservation (pages are touched on first use), what
+ *          a step needs. A step allocates nothing.
+ * Threads: one caller; those inside are private.
+ * Failure: VS_OK or VS_E_*. A NaN or infinite logit is VS_E_FAULT; the cache then holds what it holds: drop the sequence.
+ */
+#ifndef VS_BACKEND_BACKEND_H
+#define VS_BACKEND_BACKEND_H
+#include "backend/page.h"
+#include "base/source.h"
+
+#include <stdbool.h>
+
+struct vs_graph;
+
+struct vs_backend_config {
+    int level;                           /* which of the kind's ways to compute; the bits are the same */
+    unsigned n_threads;
+    uint32_t max_rows, max_out;          /* most rows of a step; most of them whose logits are read */
+    uint32_t max_positions;              /* longest sequence */
+    uint32_t n_pages;                    /* KV pages of VS_PAGE_TOKENS positions */
+    enum vs_kv_type kv_type;
+    bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
+};
+
+struct vs_row {
+    uint32_t token, position;
+    uint32_t table;                      /* where its sequence's page table begins in the step's pages */
+};
+
+struct vs_step {
+    const struct vs_row *rows;
+    uint32_t n_rows;
+    const uint32_t *pages;               /* page tables of all sequences: pages[table + p / 64] holds position p */
+    const uint32_t *out;                 /* ascending indices of the rows whose logits are read */
+    uint32_t n_out;
+    int (*check)(void *context);         /* asked by the caller's thread every 100 ms of a long step; a code other than VS_OK ends
+                                          * it with that code, as if it had not begun. NULL: never */
+    void *context;
+};
+
+/* Called now and then while weights are loaded; a result other than VS_OK stops the load with that code. */
+typedef int vs_progress_fn(void *context, uint64_t done, uint64_t total);
+
+struct vs_backend_memory { size_t weights, step; };      /* bytes */
+
+struct vs_backend_kind;
+struct vs_backend {                      /* the first member of each kind's own struct */
+    const struct vs_backend_kind *kind;
+};
+
+struct vs_backend_kind {
+    const char *name;
+    unsigned max_threads;
+    /* Most rows of a step that can be stopped in time: check is asked between tasks, and more rows make longer ones. */
+    uint32_t (*max_rows)(int level);
+    /* Bytes of one KV page over all layers. */
+    size_t (*page_bytes)(const struct vs_graph *g, enum vs_kv_type type);
+    /* The graph's tensors are read from `weights`, each byte once, by several threads; graph and source may go afterwards. */
+    int (*create)(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *weights,
+                  vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err);
+    void (*free)(struct vs_backend *b);
+    void (*memory)(const struct vs_backend *b, struct vs_backend_memory *ret);
+    /* *ret_logits [n_out, n_vocab] stays valid until the next step. */
+    int (*step)(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
+    /* A level by its name ("auto" is the best that this machine has): VS_E_INVALID, VS_E_UNSUPPORTED with what there is. */
+    int (*level_parse)(const char *name, int *ret, struct vs_error *err);
+    const char *(*level_name)(int level);
+};
+
+static inline void vs_backend_free(struct vs_backend *b)
+{
+    if (b)
+        b->kind->free(b);
+}
+
+static inline int vs_backend_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err)
+{
+    return b->kind->step(b, step, ret_logits, err);
+}
+#endif

@@ -1,0 +1,23 @@
+/* engine/internal.h - what model.c and sequence.c share; stays inside the room. */
+#ifndef VS_ENGINE_INTERNAL_H
+#define VS_ENGINE_INTERNAL_H
+#include "engine/model.h"
+#include "graph/graph.h"
+#include "kv/pool.h"
+
+/* What the next step computes: rows and page tables of the sequences that planned them. */
+struct vs_batch {
+    struct vs_row *rows;                 /* [config.chunk] */
+    uint32_t *pages;                     /* [pages of the pool] */
+    uint32_t n_rows, n_pages, n_out;
+    uint32_t out[VS_MODEL_MAX_OUT];
+};
+
+struct vs_model {
+    struct vs_graph graph;
+    struct vs_model_config config;
+    struct vs_backend *backend;
+    struct vs_kv_pool *pool;
+    struct vs_batch batch;
+};
+#endif
