@@ -40,6 +40,19 @@ char *vs_buf_grow(struct vs_buf *b, size_t n)
     return at;
 }
 
+int vs_buf_resize(struct vs_buf *b, size_t cap)
+{
+    if (cap <= b->n)
+        cap = b->n + 1;                 /* a NUL behind the last byte */
+    char *data = realloc(b->data, cap);
+    if (!data)
+        return VS_E_NOMEM;
+    b->data = data;
+    b->cap = cap;
+    b->data[b->n] = 0;
+    return VS_OK;
+}
+
 void vs_buf_add(struct vs_buf *b, const void *data, size_t n)
 {
     char *at = vs_buf_grow(b, n);

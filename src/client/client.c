@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
+#include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
 
@@ -111,35 +112,6 @@ static int next_frame(struct vs_client *c, uint64_t end, bool stop_at_signal, st
     }
 }
 
-/* Sends a frame whole, however long it takes the daemon to read it. */
-static int send_all(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
-                    struct vs_error *err)
-{
-    if (c->lost.code != VS_OK)
-        return lose(c, 0, "", err);
-    int status = vs_conn_send(&c->conn, type, flags, id, data, n, fd);
-    if (status == VS_OK)
-        while ((status = vs_conn_flush(&c->conn)) == VS_E_BUSY) {
-            struct pollfd p = { c->conn.fd, POLLOUT, 0 };
-            if (poll(&p, 1, -1) < 0 && errno != EINTR)
-                return lose(c, VS_E_SYSTEM, strerror(errno), err);
-        }
-    if (status == VS_OK)
-        return VS_OK;
-    if (status != VS_E_DIED)
-        return vs_error_set(err, status, "%s", vs_status_text(status));
-    /* The daemon hung up; its last frame usually says why. */
-    struct vs_frame f;
-    struct vs_error why;
-    while ((status = next_frame(c, end_of(1000), false, &f, &why)) == VS_OK)
-        if (f.type == VS_MSG_ERROR && f.id == 0) {
-            json_t *value = vs_json_parse(f.data, f.n, NULL);
-            vs_json_to_error(value, &c->lost);
-            json_decref(value);
-        }
-    return lose(c, VS_E_DIED, lost_text, err);
-}
-
 static unsigned state_of(const void *client, uint64_t id)
 {
     const struct vs_client *c = client;
@@ -203,6 +175,11 @@ static int set_json(struct vs_client *c, const void *data, size_t n, struct vs_e
     return c->json ? VS_OK : lose(c, VS_E_PROTOCOL, why.text, err);
 }
 
+static int on_json(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    return set_json(c, f->data, f->n, e, err);
+}
+
 static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
     struct vs_token_view t;
@@ -218,6 +195,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
 
 static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
+    (void)c;
     (void)err;
     e->text = (const char *)f->data;
     e->n = f->n;
@@ -226,26 +204,41 @@ static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_even
     return VS_OK;
 }
 
-static int on_json(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+/* The result as one object: the body, and what of the envelope is not an error. */
+static int set_result(struct vs_client *c, const struct vs_payload *p, struct vs_event *e)
 {
-    return set_json(c, f->data, f->n, e, err);
+    c->json = p->body_bytes ? vs_json_parse(p->body, p->body_bytes, &e->error) : json_object();
+    if (!c->json)
+        return e->error.code;
+    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL);
+    json_object_update(c->json, envelope);
+    json_decref(envelope);
+    e->json = c->json;
+    return VS_OK;
 }
 
-static int on_complete(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
+    struct vs_payload p;
+    struct vs_outcome o;
+    struct vs_error why;
     request_end(c, f->id);
-    return set_json(c, f->data, f->n, e, err);
-}
-
-static int on_failure(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
-{
-    int status = set_json(c, f->data, f->n, e, err);
-    if (status != VS_OK)
-        return status;
-    vs_json_to_error(c->json, &e->error);
+    if (c->conn.state == VS_AT_START && f->n && f->data[0] == '{') {
+        json_t *old = vs_json_parse(f->data, f->n, NULL);   /* a daemon of protocol 1 says so in its own way */
+        vs_json_to_error(old, &why);
+        json_decref(old);
+        return lose(c, why.code, why.text, err);
+    }
+    if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
+        || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK)
+        return lose(c, VS_E_PROTOCOL, why.text, err);
+    e->error = o.error;
+    if ((f->type == VS_MSG_COMPLETE) != (o.error.code == VS_OK))
+        return lose(c, VS_E_PROTOCOL, "a request ended with the wrong envelope", err);
     if (f->id == 0)
         return lose(c, e->error.code, e->error.text, err);
-    request_end(c, f->id);
+    if (f->type == VS_MSG_COMPLETE && set_result(c, &p, e) != VS_OK)
+        e->kind = VS_MSG_ERROR;         /* a body that can't be read fails its request */
     return VS_OK;
 }
 
@@ -254,7 +247,7 @@ static const struct {
     int (*take)(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err);
 } takers[] = {
     { VS_MSG_HELLO, on_json },         { VS_MSG_TOKEN, on_token },      { VS_MSG_DATA, on_data },     { VS_MSG_PROGRESS, on_json },
-    { VS_MSG_COMPLETE, on_complete },  { VS_MSG_REJECTED, on_failure }, { VS_MSG_ERROR, on_failure },
+    { VS_MSG_COMPLETE, on_end },       { VS_MSG_REJECTED, on_end },     { VS_MSG_ERROR, on_end },
 };
 
 static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
@@ -271,6 +264,29 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
     ret->request = f.id;
     ret->is_last = vs_message_is_terminal(f.type);
     return takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+}
+
+/* Sends a frame whole, however long it takes the daemon to read it. */
+static int send_all(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
+                    struct vs_error *err)
+{
+    if (c->lost.code != VS_OK)
+        return lose(c, 0, "", err);
+    int status = vs_conn_send(&c->conn, type, flags, id, data, n, fd);
+    if (status == VS_OK)
+        while ((status = vs_conn_flush(&c->conn)) == VS_E_BUSY) {
+            struct pollfd p = { c->conn.fd, POLLOUT, 0 };
+            if (poll(&p, 1, -1) < 0 && errno != EINTR)
+                return lose(c, VS_E_SYSTEM, strerror(errno), err);
+        }
+    if (status == VS_OK)
+        return VS_OK;
+    if (status != VS_E_DIED)
+        return vs_error_set(err, status, "%s", vs_status_text(status));
+    /* The daemon hung up; its last frame usually says why, and taking that remembers it. */
+    struct vs_event e;
+    while (next_event(c, end_of(1000), false, &e, NULL) == VS_OK) { }
+    return lose(c, VS_E_DIED, lost_text, err);
 }
 
 static int hello(struct vs_client *c, const char *name, struct vs_error *err)
@@ -430,6 +446,25 @@ void vs_client_close(struct vs_client *c)
     free(c);
 }
 
+/* One object into two: the keys of the envelope, then the others, if there are any. */
+static int make_payload(const json_t *request, const struct vs_ipc_rule *rule, struct vs_buf *out)
+{
+    json_t *envelope = json_object(), *body = json_object(), *value;
+    const char *key;
+    int failed = !envelope || !body;
+    json_object_foreach((json_t *)(uintptr_t)request, key, value)
+        failed |= json_object_set(vs_head_is_key(key, rule->keys) ? envelope : body, key, value);
+    size_t begin = vs_payload_begin(out);
+    vs_json_dump(envelope, out);
+    vs_payload_end(out, begin);
+    int status = out->n - begin > 4 + (size_t)rule->envelope ? VS_E_LIMIT : out->status;
+    if (json_object_size(body) > 0)
+        vs_json_dump(body, out);
+    json_decref(envelope);
+    json_decref(body);
+    return failed ? VS_E_NOMEM : status != VS_OK ? status : out->status;
+}
+
 int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
                       struct vs_error *err)
 {
@@ -439,8 +474,7 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
     if (fd >= 0 && !(rule->flags & VS_FLAG_FD))
         return vs_error_set(err, VS_E_INVALID, "'%s' takes no descriptor", vs_message_name(type));
     struct vs_buf out = { .limit = rule->max };
-    vs_json_dump(request, &out);
-    int status = out.status;
+    int status = make_payload(request, rule, &out);
     if (status == VS_E_LIMIT)
         vs_error_set(err, status, "the request is larger than %u bytes", rule->max);
     else if (status != VS_OK)

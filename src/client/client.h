@@ -7,6 +7,10 @@
  *         if (e.kind == VS_MSG_TOKEN) fwrite(e.text, 1, e.n, stdout);
  *     vs_client_close(c);
  *
+ * A request is one JSON object here: what belongs into the envelope of its frame (model, deadline_ms, trace; settings of LOAD,
+ * force of UNLOAD) is put there, the rest is the body. A result is one object again: the body's keys, and finish_reason, usage and
+ * model_digest of the envelope.
+ *
  * Several requests may run on one client; their events come mixed and each says whose it is. Credit is given back by
  * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream.
  *

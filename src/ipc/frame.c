@@ -11,7 +11,38 @@
 #include <unistd.h>
 
 #define READ_BYTES (256u << 10)         /* asked of the socket at once */
-#define KEEP_BYTES (512u << 10)         /* an empty buffer larger than this gives its memory back */
+#define KEEP_BYTES (128u << 10)         /* a buffer that is larger and holds little gives memory back */
+
+/* What of `used` comes from above. */
+static size_t beyond(const struct vs_budget *b, size_t used)
+{
+    return used > b->own ? used - b->own : 0;
+}
+
+bool vs_budget_take(struct vs_budget *b, size_t n)
+{
+    size_t more = n;
+    for (const struct vs_budget *i = b; i && more; i = i->above) {
+        if (more > i->limit || i->used > i->limit - more)
+            return false;
+        more = beyond(i, i->used + more) - beyond(i, i->used);
+    }
+    for (more = n; b && more; b = b->above) {
+        size_t before = beyond(b, b->used);
+        b->used += more;
+        more = beyond(b, b->used) - before;
+    }
+    return true;
+}
+
+void vs_budget_give(struct vs_budget *b, size_t n)
+{
+    for (; b && n; b = b->above) {
+        size_t before = beyond(b, b->used);
+        b->used -= n;
+        n = before - beyond(b, b->used);
+    }
+}
 
 void vs_frame_header(uint8_t ret[VS_FRAME_HEADER], uint16_t type, uint16_t flags, uint64_t id, uint32_t n)
 {
@@ -27,7 +58,45 @@ void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, u
     c->fd = fd;
     c->table = table;
     c->state = state;
-    c->to_send = -1;
+    c->to_send = c->came = -1;
+}
+
+/* The buffers are to take so many bytes. False: there is no room, nothing changed. */
+static bool count(struct vs_conn *c, size_t bytes)
+{
+    if (bytes > c->counted && !vs_budget_take(c->budget, bytes - c->counted))
+        return false;
+    if (bytes < c->counted)
+        vs_budget_give(c->budget, c->counted - bytes);
+    c->counted = bytes;
+    return true;
+}
+
+/* Room for n bytes more in one of the buffers: exactly so many, or with a reserve where that can be had. */
+static int make_room(struct vs_conn *c, struct vs_buf *b, size_t n, size_t reserve)
+{
+    size_t other = c->in.cap + c->out.cap - b->cap, need = b->n + n + 1;
+    if (need <= b->cap)
+        return VS_OK;
+    size_t cap = need + reserve;
+    if (!count(c, other + cap)) {
+        cap = need;
+        if (!count(c, other + cap))
+            return VS_E_LIMIT;
+    }
+    int status = vs_buf_resize(b, cap);
+    if (status != VS_OK)
+        count(c, other + b->cap);
+    return status;
+}
+
+static int take_fd(struct vs_conn *c)
+{
+    int fd = c->came;
+    c->came = -1;
+    if (fd >= 0)
+        vs_budget_give(c->fds, 1);
+    return fd;
 }
 
 void vs_conn_clear(struct vs_conn *c)
@@ -36,18 +105,19 @@ void vs_conn_clear(struct vs_conn *c)
         return;
     if (c->fd >= 0)
         close(c->fd);
-    for (unsigned i = 0; i < c->n_came; i++)
-        close(c->came[i]);
+    if (c->came >= 0)
+        close(take_fd(c));
     if (c->to_send >= 0)
         close(c->to_send);
     vs_buf_clear(&c->in);
     vs_buf_clear(&c->out);
+    count(c, 0);
     vs_conn_init(c, -1, c->table, c->state);
 }
 
 /* Forgets what is consumed: all at once when all of it is, else when it is the larger part (so each byte moves at most
- * once on average). */
-static void compact(struct vs_buf *b, size_t *done)
+ * once on average). A buffer that was large gives back what it does not need. */
+static void compact(struct vs_conn *c, struct vs_buf *b, size_t *done)
 {
     if (*done == b->n) {
         if (b->cap > KEEP_BYTES)
@@ -58,10 +128,13 @@ static void compact(struct vs_buf *b, size_t *done)
     } else if (*done > b->n / 2) {
         vs_buf_drop(b, *done);
         *done = 0;
+        if (b->cap > KEEP_BYTES && b->n < b->cap / 4)
+            vs_buf_resize(b, KEEP_BYTES);
     }
+    count(c, c->in.cap + c->out.cap);
 }
 
-/* Keeps the descriptors that came with a message, closes what was not asked for. */
+/* Keeps the descriptor that came with a message, closes what was not asked for. */
 static int take_descriptors(struct vs_conn *c, struct msghdr *m)
 {
     int status = m->msg_flags & MSG_CTRUNC ? VS_E_PROTOCOL : VS_OK;
@@ -72,12 +145,12 @@ static int take_descriptors(struct vs_conn *c, struct msghdr *m)
         for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-            if (c->n_came < sizeof c->came / sizeof *c->came) {
-                c->came[c->n_came++] = fd;
-            } else {
-                close(fd);
-                status = VS_E_PROTOCOL;
+            if (c->came < 0 && status == VS_OK && vs_budget_take(c->fds, 1)) {
+                c->came = fd;
+                continue;
             }
+            status = c->came < 0 && status == VS_OK ? VS_E_LIMIT : VS_E_PROTOCOL;
+            close(fd);
         }
     }
     return status;
@@ -87,17 +160,20 @@ int vs_conn_read(struct vs_conn *c)
 {
     if (c->fd < 0)
         return VS_E_DIED;
-    compact(&c->in, &c->in_done);
+    compact(c, &c->in, &c->in_done);
     size_t had = c->in.n;
-    /* Room for twice of what is there, so that a large frame is not copied again for each read. */
+    /* A frame that was begun has its room already (vs_conn_next); else room for twice of what is there. */
     size_t want = had < 4096 ? 8192 : had < READ_BYTES ? had : READ_BYTES;
-    char *at = vs_buf_grow(&c->in, want);
+    if (c->in.cap > had + 1)
+        want = c->in.cap - had - 1 < READ_BYTES ? c->in.cap - had - 1 : READ_BYTES;
+    int room = make_room(c, &c->in, want, 0);
+    char *at = room == VS_OK ? vs_buf_grow(&c->in, want) : NULL;
     if (!at)
-        return c->in.status;
+        return room != VS_OK ? room : c->in.status;
     struct iovec io = { at, want };
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
     } control;
     struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
     ssize_t n;
@@ -109,6 +185,9 @@ int vs_conn_read(struct vs_conn *c)
         return errno == EAGAIN || errno == EWOULDBLOCK ? VS_E_BUSY
                : errno == ECONNRESET                   ? VS_E_DIED
                                                        : VS_E_SYSTEM;
+    size_t skipped = c->in.n - had < c->skip ? c->in.n - had : c->skip;
+    c->skip -= skipped;
+    c->in_done += skipped;
     int status = take_descriptors(c, &m);
     return status != VS_OK ? status : n == 0 ? VS_E_DIED : VS_OK;
 }
@@ -131,84 +210,147 @@ static int not_now(uint16_t type, uint64_t id, unsigned now, struct vs_error *er
     if (now == VS_AT_BEGUN && vs_message_is_request(type))
         return vs_error_set(err, VS_E_PROTOCOL, "request id %llu is in use", (unsigned long long)id);
     if (now == VS_AT_FREE)
-        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' names request %llu, which is not under way", name, (unsigned long long)id);
+        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' names request %llu, which is not under way", name,
+                            (unsigned long long)id);
     return vs_error_set(err, VS_E_PROTOCOL, "message '%s' is not allowed now", name);
+}
+
+/* Is the header right, whatever follows it? */
+static int judge(const struct vs_conn *c, const struct vs_frame *f, const struct vs_ipc_rule *rule, struct vs_error *err)
+{
+    const char *name = vs_message_name(f->type);
+    if (!rule)
+        return vs_error_set(err, VS_E_PROTOCOL, "message type 0x%02x is not known here", f->type);
+    unsigned now = state_now(c, f->id);
+    if (!(rule->states & now))
+        return not_now(f->type, f->id, now, err);
+    if (f->flags & ~rule->flags)
+        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' has unknown flags 0x%04x", name, f->flags);
+    if (f->n > rule->max)
+        return vs_error_set(err, VS_E_LIMIT, "message '%s' of %u bytes is too large; at most %u", name, f->n, rule->max);
+    if (f->n < rule->min)
+        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' of %u bytes is too short; at least %u", name, f->n, rule->min);
+    return VS_OK;
+}
+
+/* No room for the payload: what has come of it goes, the rest will. */
+static int refuse(struct vs_conn *c, struct vs_frame *f, struct vs_frame *ret)
+{
+    size_t came = c->in.n - c->in_done - VS_FRAME_HEADER;
+    c->in_done = c->in.n;
+    c->skip = f->n - came;
+    if (f->flags & VS_FLAG_FD && c->came >= 0)
+        close(take_fd(c));
+    f->n = 0;
+    f->data = NULL;
+    f->is_refused = true;
+    *ret = *f;
+    return VS_OK;
 }
 
 int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
 {
     size_t left = c->in.n - c->in_done;
-    if (left < VS_FRAME_HEADER)
+    if (left < VS_FRAME_HEADER) {
+        compact(c, &c->in, &c->in_done);
         return VS_E_BUSY;
-    const uint8_t *h = (const uint8_t *)c->in.data + c->in_done;
-    uint32_t n = vs_load_u32le(h);
-    uint16_t type = vs_load_u16le(h + 4), flags = vs_load_u16le(h + 6);
-    const struct vs_ipc_rule *rule = vs_ipc_rule_find(c->table, type);
-    if (!rule)
-        return vs_error_set(err, VS_E_PROTOCOL, "message type 0x%02x is not known here", type);
-    uint64_t id = vs_load_u64le(h + 8);
-    unsigned now = state_now(c, id);
-    if (!(rule->states & now))
-        return not_now(type, id, now, err);
-    if (flags & ~rule->flags)
-        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' has unknown flags 0x%04x", vs_message_name(type), flags);
-    if (n > rule->max)
-        return vs_error_set(err, VS_E_LIMIT, "message '%s' of %u bytes is too large; at most %u", vs_message_name(type), n,
-                            rule->max);
-    if (n < rule->min)
-        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' of %u bytes is too short; at least %u", vs_message_name(type), n,
-                            rule->min);
-    if (left - VS_FRAME_HEADER < n)
-        return VS_E_BUSY;
-    int fd = -1;
-    if (flags & VS_FLAG_FD) {
-        if (c->n_came == 0)
-            return vs_error_set(err, VS_E_PROTOCOL, "message '%s' promises a descriptor, none came", vs_message_name(type));
-        fd = c->came[0];
-        c->came[0] = c->came[1];
-        c->n_came--;
-    } else if (c->n_came && left == VS_FRAME_HEADER + (size_t)n) {
-        return vs_error_set(err, VS_E_PROTOCOL, "a descriptor came with message '%s', which takes none", vs_message_name(type));
     }
-    *ret = (struct vs_frame){ type, flags, id, n, h + VS_FRAME_HEADER, fd };
-    c->in_done += VS_FRAME_HEADER + (size_t)n;
+    const uint8_t *h = (const uint8_t *)c->in.data + c->in_done;
+    struct vs_frame f = { vs_load_u16le(h + 4), vs_load_u16le(h + 6), vs_load_u64le(h + 8), vs_load_u32le(h),
+                          h + VS_FRAME_HEADER, -1, false };
+    int status = judge(c, &f, vs_ipc_rule_find(c->table, f.type), err);
+    if (status != VS_OK)
+        return status;
+    if (left - VS_FRAME_HEADER < f.n) {
+        compact(c, &c->in, &c->in_done);
+        status = make_room(c, &c->in, c->in_done + VS_FRAME_HEADER + f.n - c->in.n, 0);
+        if (status == VS_E_LIMIT)
+            return refuse(c, &f, ret);
+        return status == VS_OK ? VS_E_BUSY : vs_error_set(err, status, "%s", vs_status_text(status));
+    }
+    if (f.flags & VS_FLAG_FD) {
+        if (c->came < 0)
+            return vs_error_set(err, VS_E_PROTOCOL, "message '%s' promises a descriptor, none came", vs_message_name(f.type));
+        f.fd = take_fd(c);
+    } else if (c->came >= 0 && left == VS_FRAME_HEADER + (size_t)f.n) {
+        return vs_error_set(err, VS_E_PROTOCOL, "a descriptor came with message '%s', which takes none", vs_message_name(f.type));
+    }
+    *ret = f;
+    c->in_done += VS_FRAME_HEADER + (size_t)f.n;
     return VS_OK;
 }
 
 bool vs_conn_is_partial(const struct vs_conn *c)
 {
-    return c->in.n > c->in_done;
+    return c->in.n > c->in_done || c->skip;
+}
+
+static void compact_out(struct vs_conn *c)
+{
+    size_t done = c->out_done;
+    compact(c, &c->out, &c->out_done);
+    if (c->to_send >= 0)
+        c->to_send_at -= done - c->out_done;
+}
+
+/* Queues a frame of two pieces; a descriptor that goes with it is marked before. */
+static int queue_frame(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
+                       size_t m, int fd)
+{
+    assert(n <= UINT32_MAX - m);
+    if (c->fd < 0)
+        return VS_E_DIED;
+    if (fd >= 0 && c->to_send >= 0)
+        return VS_E_BUSY;
+    compact_out(c);
+    int status = make_room(c, &c->out, VS_FRAME_HEADER + n + m, c->out.cap < KEEP_BYTES ? c->out.cap : KEEP_BYTES);
+    if (status != VS_OK)
+        return status;
+    int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd >= 0 && copy < 0)
+        return VS_E_SYSTEM;
+    if (copy >= 0) {
+        c->to_send = copy;
+        c->to_send_at = c->out.n;
+    }
+    vs_frame_header((uint8_t *)vs_buf_grow(&c->out, VS_FRAME_HEADER), type, flags, id, (uint32_t)(n + m));
+    vs_buf_add(&c->out, head, n);
+    vs_buf_add(&c->out, body, m);
+    status = vs_conn_flush(c);
+    return status == VS_E_BUSY ? VS_OK : status;
 }
 
 int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd)
 {
-    if (c->fd < 0)
-        return VS_E_DIED;
-    assert(n <= UINT32_MAX);
-    if (fd >= 0 && c->to_send >= 0)
-        return VS_E_BUSY;
-    size_t done = c->out_done;
-    compact(&c->out, &c->out_done);
-    if (c->to_send >= 0)
-        c->to_send_at -= done - c->out_done;
-    int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd >= 0 && copy < 0)
-        return VS_E_SYSTEM;
-    size_t at = c->out.n;
-    char *room = vs_buf_grow(&c->out, VS_FRAME_HEADER + n);
-    if (!room) {
-        if (copy >= 0)
-            close(copy);
-        return c->out.status;
+    return queue_frame(c, type, flags, id, data, n, NULL, 0, fd);
+}
+
+int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
+                       size_t m)
+{
+    return queue_frame(c, type, flags, id, head, n, body, m, -1);
+}
+
+int vs_conn_send_whole(struct vs_conn *c, struct vs_buf *frame)
+{
+    int status = c->fd < 0 ? VS_E_DIED : frame->status;
+    compact_out(c);
+    if (status == VS_OK && c->out.n == 0) {
+        status = count(c, c->in.cap + frame->cap) ? VS_OK : VS_E_LIMIT;
+        if (status == VS_OK) {
+            vs_buf_clear(&c->out);
+            c->out = *frame;
+            c->out.limit = 0;
+            *frame = (struct vs_buf){ 0 };
+        }
+    } else if (status == VS_OK) {
+        status = make_room(c, &c->out, frame->n, 0);
+        if (status == VS_OK)
+            vs_buf_add(&c->out, frame->data, frame->n);
     }
-    if (copy >= 0) {
-        c->to_send = copy;
-        c->to_send_at = at;
-    }
-    vs_frame_header((uint8_t *)room, type, flags, id, (uint32_t)n);
-    if (n)
-        memcpy(room + VS_FRAME_HEADER, data, n);
-    int status = vs_conn_flush(c);
+    vs_buf_clear(frame);
+    if (status == VS_OK)
+        status = vs_conn_flush(c);
     return status == VS_E_BUSY ? VS_OK : status;
 }
 
@@ -249,7 +391,7 @@ int vs_conn_flush(struct vs_conn *c)
         }
         c->out_done += (size_t)sent;
     }
-    compact(&c->out, &c->out_done);
+    compact_out(c);
     return VS_OK;
 }
 

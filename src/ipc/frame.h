@@ -5,13 +5,14 @@
  *
  * A vs_conn is one end of a stream socket: bytes in, frames out, and the reverse. It never blocks (MSG_DONTWAIT, whatever
  * the descriptor's own mode). A header is judged against the receiver's table before one byte is allocated for its
- * payload, and memory grows with the bytes that came, not with the length that was claimed.
+ * payload. Buffers are counted against a budget before they are taken; a frame for which there is no room is read and thrown
+ * away, and its receiver told.
  *
- * Descriptors: a frame with VS_FLAG_FD takes the next descriptor that came with the bytes. One that no frame claims is a
- * violation; whatever is left over is closed by _clear.
+ * Descriptors: a frame with VS_FLAG_FD takes the descriptor that came with the bytes. At most one waits for its frame. One that
+ * no frame claims is a violation; whatever is left over is closed by _clear.
  *
- * Memory:  the conn owns its socket, buffers and waiting descriptors. A frame's data points into the conn and lives until
- *          the next _read or _clear.
+ * Memory:  the conn owns its socket, buffers and waiting descriptor. A frame's data points into the conn and lives until
+ *          the next _next, _read or _clear.
  * Threads: one at a time.
  */
 #ifndef VS_IPC_FRAME_H
@@ -26,12 +27,23 @@
 
 #define VS_FRAME_HEADER 16u
 
+/* So much of something, of which those below take their part. */
+struct vs_budget {
+    size_t used, limit;
+    size_t own;                         /* so much of it is this one's whatever others do: it is not had from above */
+    struct vs_budget *above;            /* NULL: this is all there is */
+};
+
+bool vs_budget_take(struct vs_budget *b, size_t n);    /* false: no room, nothing was taken. b NULL: there always is */
+void vs_budget_give(struct vs_budget *b, size_t n);
+
 struct vs_frame {
     uint16_t type, flags;
     uint64_t id;
     uint32_t n;
     const uint8_t *data;
     int fd;                             /* -1, or the frame's descriptor: the taker owns it */
+    bool is_refused;                    /* there was no room for its payload: n is 0, no bytes, no descriptor */
 };
 
 struct vs_conn {
@@ -42,8 +54,10 @@ struct vs_conn {
     const void *context;
     struct vs_buf in, out;
     size_t in_done, out_done;           /* consumed, sent */
-    int came[2];                        /* descriptors that came and wait for their frame */
-    unsigned n_came;
+    size_t skip;                        /* bytes of a refused frame that have not come yet */
+    struct vs_budget *budget, *fds;     /* of the buffers' bytes, of waiting descriptors; NULL: not counted */
+    size_t counted;                     /* bytes taken of the budget */
+    int came;                           /* a descriptor that waits for its frame, or -1 */
     int to_send;                        /* descriptor that goes with byte to_send_at of out, or -1 */
     size_t to_send_at;
 };
@@ -55,7 +69,8 @@ void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, u
 void vs_conn_clear(struct vs_conn *c);
 
 /* Takes what the socket has, at most about 256 KiB. VS_OK: some bytes came. VS_E_BUSY: none there now.
- * VS_E_DIED: the other end closed. VS_E_PROTOCOL (unexpected descriptors), VS_E_NOMEM, VS_E_SYSTEM: give up. */
+ * VS_E_DIED: the other end closed. VS_E_PROTOCOL (unexpected descriptors), VS_E_LIMIT (too many of them wait, or no room),
+ * VS_E_NOMEM, VS_E_SYSTEM: give up. */
 int vs_conn_read(struct vs_conn *c);
 
 /* Next whole frame. VS_OK; VS_E_BUSY: not yet whole; else the peer broke the rules: VS_E_PROTOCOL or VS_E_LIMIT, err says how. */
@@ -63,8 +78,14 @@ int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err);
 bool vs_conn_is_partial(const struct vs_conn *c);    /* some bytes of a frame came, not all */
 
 /* Queues a frame (fd: borrowed, duplicated when >= 0) and sends what the socket takes. VS_OK also when bytes stay queued;
- * VS_E_NOMEM; VS_E_DIED: the other end is gone; VS_E_BUSY: an earlier descriptor still waits (flush first). */
+ * VS_E_NOMEM; VS_E_LIMIT: the budget is used up; VS_E_DIED: the other end is gone; VS_E_BUSY: an earlier descriptor still
+ * waits (flush first). */
 int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd);
+/* The same for a payload in two pieces, without a descriptor. */
+int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
+                       size_t m);
+/* The same for a frame that is whole already, header included: its memory is taken over, or freed. */
+int vs_conn_send_whole(struct vs_conn *c, struct vs_buf *frame);
 int vs_conn_flush(struct vs_conn *c);                /* VS_OK: all sent; VS_E_BUSY: some left; VS_E_DIED */
 size_t vs_conn_queued(const struct vs_conn *c);      /* bytes not yet taken by the socket */
 

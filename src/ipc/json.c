@@ -3,6 +3,8 @@
 
 #include "base/utf8.h"
 
+#include <errno.h>
+#include <float.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -46,6 +48,77 @@ void vs_json_setup(size_t limit_bytes)
     }
 }
 
+/* Where the string that begins at s[at] ends: behind its quote, or n. */
+static size_t string_end(const char *s, size_t n, size_t at)
+{
+    for (at++; at < n && s[at] != '"'; at++)
+        at += s[at] == '\\';
+    return at < n ? at + 1 : n;
+}
+
+/* A key: \u0000 is replaced, other escapes are copied. */
+static void soften_key(const char *s, size_t n, struct vs_buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] != '\\') {
+            vs_buf_char(out, s[i]);
+        } else if (n - i >= 6 && memcmp(s + i, "\\u0000", 6) == 0) {
+            vs_buf_str(out, "\\ufffd");
+            i += 5;
+        } else {
+            vs_buf_add(out, s + i, n - i < 2 ? n - i : 2);
+            i++;
+        }
+    }
+}
+
+/* A number: whole ones beyond 64 bits become real, those beyond a double the largest. What is no number is copied, for the
+ * parser to judge. */
+static void soften_number(const char *s, size_t n, struct vs_buf *out)
+{
+    struct vs_buf text = { 0 };
+    char *end = NULL;
+    vs_buf_add(&text, s, n);
+    if (text.status != VS_OK) {
+        out->status = text.status;
+        return;
+    }
+    double value = strtod(text.data, &end);
+    errno = 0;
+    bool is_whole = text.data[strcspn(text.data, ".eE")] == 0;
+    bool fits = !is_whole || (strtoll(text.data, NULL, 10), errno != ERANGE);
+    if (*end == 0 && (value > DBL_MAX || value < -DBL_MAX))
+        vs_buf_str(out, value < 0 ? "-1.7976931348623157e308" : "1.7976931348623157e308");
+    else
+        vs_buf_printf(out, fits ? "%s" : "%se0", text.data);
+    vs_buf_clear(&text);
+}
+
+/* The text again, with what our values can't hold replaced. One pass; what is no JSON stays no JSON. */
+static void soften(const char *s, size_t n, struct vs_check *check, struct vs_buf *out)
+{
+    size_t end;
+    for (size_t i = 0; i < n && out->status == VS_OK && vs_check_work(check, 1) == VS_OK; i = end) {
+        end = i + 1;
+        if (s[i] == '"') {
+            end = string_end(s, n, i);
+            size_t after = end;
+            while (after < n && (s[after] == ' ' || s[after] == '\t' || s[after] == '\r' || s[after] == '\n'))
+                after++;
+            if (after < n && s[after] == ':')
+                soften_key(s + i, end - i, out);
+            else
+                vs_buf_add(out, s + i, end - i);
+        } else if (s[i] == '-' || (s[i] >= '0' && s[i] <= '9')) {
+            while (end < n && s[end] && strchr("+-.eE0123456789", s[end]))
+                end++;
+            soften_number(s + i, end - i, out);
+        } else {
+            vs_buf_char(out, s[i]);
+        }
+    }
+}
+
 struct reading {
     const char *at;
     size_t left;
@@ -65,12 +138,24 @@ static size_t next_piece(void *buffer, size_t n, void *context)
     return n;
 }
 
+static json_t *load(const void *data, size_t n, struct vs_check *check, json_error_t *e)
+{
+    struct reading from = { n ? data : "", n, check };
+    return json_load_callback(next_piece, &from, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, e);
+}
+
 json_t *vs_json_read(const void *data, size_t n, struct vs_check *check, struct vs_error *err)
 {
     size_t refused = atomic_load(&n_refused);
     json_error_t e;
-    struct reading from = { n ? data : "", n, check };
-    json_t *value = json_load_callback(next_piece, &from, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &e);
+    json_t *value = load(data, n, check, &e);
+    if (!value && (json_error_code(&e) == json_error_numeric_overflow || json_error_code(&e) == json_error_null_byte_in_key)) {
+        struct vs_buf softer = { 0 };
+        soften(data, n, check, &softer);
+        if (softer.status == VS_OK)
+            value = load(softer.data, softer.n, check, &e);
+        vs_buf_clear(&softer);
+    }
     if (check && check->status != VS_OK) {
         json_decref(value);
         vs_error_set(err, check->status, "%s", vs_status_text(check->status));
@@ -80,6 +165,8 @@ json_t *vs_json_read(const void *data, size_t n, struct vs_check *check, struct 
         /* jansson does not always say that it was memory. */
         if (json_error_code(&e) == json_error_out_of_memory || atomic_load(&n_refused) != refused)
             vs_error_set(err, VS_E_LIMIT, "JSON takes too much memory");
+        else if (json_error_code(&e) == json_error_stack_overflow)
+            vs_error_set(err, VS_E_LIMIT, "JSON is nested too deeply");
         else
             vs_error_set(err, VS_E_MALFORMED, "JSON, byte %d: %s", e.position, e.text);
         return NULL;
@@ -154,9 +241,14 @@ size_t vs_json_text_bytes(const char *s, size_t n)
     return bytes;
 }
 
+bool vs_json_is_text(const char *s)
+{
+    return vs_utf8_valid(s, strlen(s)) == strlen(s);
+}
+
 json_t *vs_json_error(int code, const char *message)
 {
-    if (vs_utf8_valid(message, strlen(message)) != strlen(message))
+    if (!vs_json_is_text(message))
         message = vs_status_text(code);
     return json_pack("{s:s, s:i, s:s}", "error", vs_status_name(code), "code", code, "message", message);
 }

@@ -1,5 +1,8 @@
 /* ipc/json.h - the JSON of our frames: always one object, UTF-8, no duplicate keys; \u0000 is allowed in strings.
  *
+ * All of JSON is accepted, also what our values can't hold: a whole number beyond 64 bits becomes a real one, one beyond the
+ * range of a double the largest there is, \u0000 in a key U+FFFD. So such a value fails where it is used, if it is used, and not its frame.
+ *
  * Threads: jansson's own rules (one value, one thread at a time); vs_json_setup once, before anything else.
  */
 #ifndef VS_IPC_JSON_H
@@ -9,13 +12,14 @@
 #include "base/status.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Seeds jansson's hash (it would open /dev/urandom at its first object otherwise, which a locked-in process may not) and
  * caps what all JSON values of this process may take together; beyond that parsing fails with VS_E_LIMIT. 0 = no cap. */
 void vs_json_setup(size_t limit_bytes);
 
-/* The object in data[n]; NULL and err (VS_E_MALFORMED, VS_E_LIMIT) when it isn't one. */
+/* The object in data[n]; NULL and err when it isn't one: VS_E_MALFORMED, or VS_E_LIMIT (memory, or nested more than 2,000 deep). */
 json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err);
 
 /* Appends compact JSON to out; out->status tells of failure. */
@@ -28,6 +32,7 @@ void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *che
 /* Bytes as a JSON string: each that is not UTF-8 becomes U+FFFD. _bytes tells how many bytes of JSON that will be. */
 json_t *vs_json_text(const char *s, size_t n);
 size_t vs_json_text_bytes(const char *s, size_t n);
+bool vs_json_is_text(const char *s);      /* could it be a JSON string? */
 
 /* {"error":"BUSY","code":-4,"message":"..."} and back; text that is not such an object becomes VS_E_PROTOCOL. */
 json_t *vs_json_error(int code, const char *message);

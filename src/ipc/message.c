@@ -1,52 +1,60 @@
 /* ipc/message.c - the tables of message.h. Each row is a permission; what is missing here cannot be said. */
 #include "ipc/message.h"
 
+#include "ipc/envelope.h"
+
 #include <string.h>
 
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 
-#define REQUEST_ROW(name, type, method, flags, max) { VS_MSG_##name, flags, VS_AT_FREE, 2, max },
+/* Three kinds of rows: a payload as it is; an envelope and a body, of a request or of its end. */
+#define PLAIN(name, flags, states, min, max) { VS_MSG_##name, flags, states, min, max, 0, 0 }
+#define REQUEST(name, flags, keys, envelope, body) \
+    { VS_MSG_##name, flags, VS_AT_FREE, MIN_ENVELOPE, 4 + (envelope) + (body), envelope, keys }
+#define OUTCOME(name, states, body) { VS_MSG_##name, 0, states, MIN_ENVELOPE, 4 + VS_MAX_ENVELOPE + (body), VS_MAX_ENVELOPE, 0 }
+#define MIN_ENVELOPE 6                  /* its length and "{}" */
 
 /* What a broker hears from its clients. Credit and cancel may come for a request that has just ended: the client could not know. */
 static const struct vs_ipc_rule from_client[] = {
-    /* type         flags states                     min max */
-    { VS_MSG_HELLO,  0,    VS_AT_START,              2,  1024 },
-    { VS_MSG_CREDIT, 0,    VS_AT_FREE | VS_AT_BEGUN, 4,  4 },
-    { VS_MSG_CANCEL, 0,    VS_AT_FREE | VS_AT_BEGUN, 0,  0 },
-    VS_REQUEST_MAP(REQUEST_ROW)
+    /*    type    flags states                     min max */
+    PLAIN(HELLO,  0,    VS_AT_START,               2,  1024),
+    PLAIN(CREDIT, 0,    VS_AT_FREE | VS_AT_BEGUN,  4,  4),
+    PLAIN(CANCEL, 0,    VS_AT_FREE | VS_AT_BEGUN,  0,  0),
+#define FROM_CLIENT(name, type, method, flags, keys, envelope, body) REQUEST(name, flags, keys, envelope, body),
+    VS_REQUEST_MAP(FROM_CLIENT)
 };
 
 /* What a client hears. ERROR with id 0 is how a broker ends the connection. */
 static const struct vs_ipc_rule to_client[] = {
-    { VS_MSG_HELLO,    0,             VS_AT_START,                            2, VS_MAX_CONTROL },
-    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK },
-    { VS_MSG_DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK },
-    { VS_MSG_PROGRESS, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
-    { VS_MSG_COMPLETE, 0,             VS_AT_BEGUN,                            2, VS_MAX_RESULT },
-    { VS_MSG_REJECTED, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
-    { VS_MSG_ERROR,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL },
+    PLAIN(HELLO,    0,             VS_AT_START, 2, VS_MAX_CONTROL),
+    PLAIN(TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN, 8, VS_MAX_CHUNK),
+    PLAIN(DATA,     0,             VS_AT_BEGUN, 1, VS_MAX_CHUNK),
+    PLAIN(PROGRESS, 0,             VS_AT_BEGUN, 2, VS_MAX_CONTROL),
+    OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
+    OUTCOME(REJECTED, VS_AT_BEGUN, 0),
+    OUTCOME(ERROR,    VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0),
 };
 
 /* What a worker hears: the requests that a model answers, and what belongs to them. */
 static const struct vs_ipc_rule to_worker[] = {
-    { VS_MSG_CREDIT, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4 },
-    { VS_MSG_CANCEL, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4 },
-    { VS_MSG_STATUS, 0, VS_AT_FREE,               2, VS_MAX_CONTROL },
-    VS_MODEL_REQUEST_MAP(REQUEST_ROW)
+    PLAIN(CREDIT, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4),
+    PLAIN(CANCEL, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4),
+#define TO_WORKER(name, type, method, flags, keys, envelope, body) REQUEST(name, 0, VS_KEYS_WORKER, envelope, body),
+    VS_MODEL_REQUEST_MAP(TO_WORKER)
 };
 
 /* What a broker hears from a worker, which is not trusted any more once it has read a model. */
 static const struct vs_ipc_rule from_worker[] = {
-    { VS_MSG_TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK },
-    { VS_MSG_DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK },
-    { VS_MSG_PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL },
-    { VS_MSG_LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL },
-    { VS_MSG_BLOCKED,  0,             VS_AT_BEGUN,                            4, 4 },
-    { VS_MSG_COMPLETE, 0,             VS_AT_BEGUN,                            2, VS_MAX_RESULT },
-    { VS_MSG_REJECTED, 0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
-    { VS_MSG_ERROR,    0,             VS_AT_BEGUN,                            2, VS_MAX_CONTROL },
-    { VS_MSG_READY,    0,             VS_AT_START,                            2, VS_MAX_CHUNK },
-    { VS_MSG_FAILED,   0,             VS_AT_START,                            2, VS_MAX_CONTROL },
+    PLAIN(TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK),
+    PLAIN(DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK),
+    PLAIN(PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL),
+    PLAIN(LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL),
+    PLAIN(BLOCKED,  0,             VS_AT_BEGUN,                            4, 4),
+    OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
+    OUTCOME(REJECTED, VS_AT_BEGUN, 0),
+    OUTCOME(ERROR,    VS_AT_BEGUN, 0),
+    PLAIN(READY,    0,             VS_AT_START,                            2, VS_MAX_CHUNK),
+    PLAIN(FAILED,   0,             VS_AT_START,                            2, VS_MAX_CONTROL),
 };
 
 const struct vs_ipc_table vs_ipc_from_client = { from_client, N_OF(from_client) };

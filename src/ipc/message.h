@@ -18,13 +18,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VS_PROTOCOL_VERSION 1
+#define VS_PROTOCOL_VERSION 2
 
-#define VS_MAX_REQUEST (16u << 20)      /* bytes of a request's JSON */
-#define VS_MAX_RESULT  (32u << 20)      /* bytes of a COMPLETE frame; longer results go through DATA */
-#define VS_MAX_CONTROL 4096u            /* HELLO, LIST, STATUS, UNLOAD, ... */
-#define VS_MAX_LOAD    8192u            /* LOAD: a path and settings */
+#define VS_MAX_REQUEST (16u << 20)      /* bytes of a request's body */
+#define VS_MAX_RESULT  (32u << 20)      /* bytes of a result's body; longer results go through DATA */
+#define VS_MAX_CONTROL 4096u            /* HELLO, PROGRESS, ...; the body of a small request */
+#define VS_MAX_ENVELOPE 4096u           /* bytes of an envelope (ipc/envelope.h), */
+#define VS_MAX_LOAD    8192u            /* and of LOAD's: a path and settings */
 #define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
+#define VS_MAX_FRAME   (4 + VS_MAX_ENVELOPE + VS_MAX_REQUEST)
 #define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
 #define VS_CREDIT_MAX  (1u << 20)       /* credit that a request may have at most */
 
@@ -34,23 +36,23 @@ enum {                                  /* frame flags */
 };
 
 /* Requests, a row each. Values are wire format: append, never renumber. The method is that of prog/worker/service.h and of
- * docs/PROTOCOL.md. */
-#define VS_MODEL_REQUEST_MAP(X)         /* answered by the worker of the model that is named */    \
-    /* name       type  method        flags       at most */                                       \
-    X(GENERATE,   0x10, "generate",   0,          VS_MAX_REQUEST)                                  \
-    X(CHAT,       0x11, "chat",       0,          VS_MAX_REQUEST)                                  \
-    X(TOKENIZE,   0x12, "tokenize",   0,          VS_MAX_REQUEST)                                  \
-    X(DETOKENIZE, 0x13, "detokenize", 0,          VS_MAX_REQUEST)                                  \
-    X(INSPECT,    0x14, "inspect",    0,          VS_MAX_CONTROL)                                  \
-    X(LOGITS,     0x15, "logits",     0,          VS_MAX_REQUEST)                                  \
-    X(PERPLEXITY, 0x16, "perplexity", 0,          VS_MAX_REQUEST)                                  \
-    X(BENCH,      0x17, "bench",      0,          VS_MAX_CONTROL)
-#define VS_BROKER_REQUEST_MAP(X)        /* answered by the broker */                               \
-    X(LOAD,       0x18, "load",       VS_FLAG_FD, VS_MAX_LOAD)                                     \
-    X(UNLOAD,     0x19, "unload",     0,          VS_MAX_CONTROL)                                  \
-    X(LIST,       0x1a, "list",       0,          VS_MAX_CONTROL)                                  \
-    X(STATUS,     0x1b, "status",     0,          VS_MAX_CONTROL)                                  \
-    X(SHUTDOWN,   0x1c, "shutdown",   0,          VS_MAX_CONTROL)
+ * docs/PROTOCOL.md; keys: what the envelope may say; then the largest envelope and body. */
+#define VS_MODEL_REQUEST_MAP(X)         /* answered by the worker of the model that is named */                      \
+    /* name       type  method        flags       keys                           envelope         body */            \
+    X(GENERATE,   0x10, "generate",   0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(CHAT,       0x11, "chat",       0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(TOKENIZE,   0x12, "tokenize",   0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(DETOKENIZE, 0x13, "detokenize", 0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(INSPECT,    0x14, "inspect",    0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_CONTROL)     \
+    X(LOGITS,     0x15, "logits",     0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(PERPLEXITY, 0x16, "perplexity", 0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(BENCH,      0x17, "bench",      0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_CONTROL)
+#define VS_BROKER_REQUEST_MAP(X)        /* answered by the broker; nobody reads a body, so there is none */           \
+    X(LOAD,       0x18, "load",       VS_FLAG_FD, VS_KEYS_MODEL | VS_KEY_SETTINGS, VS_MAX_LOAD,   0)                  \
+    X(UNLOAD,     0x19, "unload",     0,          VS_KEYS_MODEL | VS_KEY_FORCE,  VS_MAX_ENVELOPE, 0)                  \
+    X(LIST,       0x1a, "list",       0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
+    X(STATUS,     0x1b, "status",     0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
+    X(SHUTDOWN,   0x1c, "shutdown",   0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)
 #define VS_REQUEST_MAP(X) VS_MODEL_REQUEST_MAP(X) VS_BROKER_REQUEST_MAP(X)
 
 /* Everything else that is said; the rows are in message.c. */
@@ -63,9 +65,9 @@ enum {                                  /* frame flags */
     X(PROGRESS,   0x42, "progress")   /* JSON; may be lost; id 0: of the loading */                        \
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
     X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
-    X(COMPLETE,   0x50, "complete")   /* terminal: JSON result */                                          \
-    X(REJECTED,   0x51, "rejected")   /* terminal: never started; JSON {error, message, code} */           \
-    X(ERROR,      0x52, "error")      /* terminal: started and failed; id 0: the connection ends */        \
+    X(COMPLETE,   0x50, "complete")   /* terminal: envelope, result */                                     \
+    X(REJECTED,   0x51, "rejected")   /* terminal: never started; envelope */                              \
+    X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \
     X(READY,      0x60, "ready")      /* worker to broker, after load: JSON facts */                       \
     X(FAILED,     0x61, "failed")     /* worker to broker, instead: JSON {error, message, code} */
 
@@ -87,6 +89,8 @@ struct vs_ipc_rule {                    /* a row */
     uint16_t type, flags;               /* flags that may be set */
     unsigned states;                    /* VS_AT_*, or-ed */
     uint32_t min, max;                  /* bytes of payload */
+    uint32_t envelope;                  /* bytes of its envelope at most; 0: the payload has none */
+    unsigned keys;                      /* what the envelope of a request may say: VS_KEY_* */
 };
 
 struct vs_ipc_table {

@@ -203,8 +203,8 @@ class Parsing(Case):
             self.assertEqual(subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True).stdout.split(), [wanted])
 
     def test_version(self):
-        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 1$")
-        self.assertEqual(json.loads(self.run_it("version", "--json")[0])["protocol"], 1)
+        self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 2$")
+        self.assertEqual(json.loads(self.run_it("version", "--json")[0])["protocol"], 2)
 
     def test_doctor_says_what_to_do(self):
         env = dict(self.env, VERITAS_SANDBOX="landlock=1,namespaces=off")
@@ -226,8 +226,8 @@ class Parsing(Case):
 def generate(request):
     yield token(5, "Hello ")
     yield token(6, "wörld")
-    yield complete(prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld", finish_reason="stop", logits_hash="ab",
-                   model_digest="cd", timings=dict(load_ms=1.0), notice="no template here")
+    yield complete(prompt_tokens=[1, 2], finish_reason="stop", usage=dict(prompt_tokens=2, completion_tokens=2, cached_tokens=0),
+                   logits_hash="ab", model_digest="cd" * 32, timings=dict(load_ms=1.0), notice="no template here")
 
 
 class Run(Case):
@@ -253,7 +253,7 @@ class Run(Case):
         answer = json.loads(out)
         self.assertEqual(out.count("\n"), 1)
         self.assertEqual({k: answer[k] for k in ("model", "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash")},
-                         dict(model="name", model_digest="cd", prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld",
+                         dict(model="name", model_digest="cd" * 32, prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld",
                               finish_reason="stop", logits_hash="ab"))
         self.assertIn("timings", answer)
 
@@ -304,8 +304,10 @@ class Run(Case):
             return lambda r: [complete(models=[dict(name="other", facts=dict(context=1, context_limit=9)),
                                                dict(name="name", facts=dict(context=64, context_limit=limit))])]
 
+        usage = dict(prompt_tokens=1, completion_tokens=1, cached_tokens=0)
+
         def answer(reason, text="Hello"):
-            return lambda r: [token(1, text), complete(text=text, tokens=[1], prompt_tokens=[1], finish_reason=reason)]
+            return lambda r: [token(1, text), complete(prompt_tokens=[1], finish_reason=reason, usage=usage)]
         for words, limit, reason, text, said in (
                 ([], 128, "length", "Hello", "the answer is cut: the context is full; a larger --ctx (up to 128) makes room"),
                 ([], 64, "length", "Hello", "the answer is cut: the context is full; the model was made for no more"),
@@ -389,7 +391,7 @@ class Run(Case):
             self.assertEqual(b"cannot write" in done.stderr, closed == ">&-", (closed, done.stderr))
 
     def test_a_model_cannot_steer_the_terminal(self):
-        self.daemon.answers["generate"] = lambda r: [token(1, "a\x1b[31mb\u009bc"), complete(text="", tokens=[1])]
+        self.daemon.answers["generate"] = lambda r: [token(1, "a\x1b[31mb\u009bc"), complete()]
         pid, fd = pty.fork()
         if pid == 0:
             os.execve(VERITAS, ["veritas", "run", "-m", "name", "x"], self.env)
@@ -407,7 +409,7 @@ class Run(Case):
 
 class Chat(Case):
     answers = dict(chat=lambda r: [token(1, "re: " + r["messages"][-1]["content"]),
-                                   complete(text="re: " + r["messages"][-1]["content"], tokens=[1], prompt_tokens=[1])],
+                                   complete(prompt_tokens=[1])],
                    load=lambda r: [complete(name=r["model"], facts=dict(chat_template=True))])
 
     def test_a_model_that_cannot_talk(self):
@@ -527,7 +529,7 @@ class Chat(Case):
         return t
 
     def test_what_is_pasted_is_one_message(self):
-        self.daemon.answers["chat"] = lambda r: [token(1, "re: "), complete(text="re: ", tokens=[1], prompt_tokens=[1])]
+        self.daemon.answers["chat"] = lambda r: [token(1, "re: "), complete(prompt_tokens=[1])]
         long = b"".join(b"%d lines of text\r" % i for i in range(5000))
         with self.talk() as t:
             self.assertIn(b"\x1b[?2004h", t.shown)
@@ -566,7 +568,7 @@ class Chat(Case):
             t.type(b" width\n", b"re: after another width")
 
     def test_commands(self):
-        self.daemon.answers["chat"] = lambda r: [token(1, "x"), complete(text="seed %s" % r.get("sampling"), tokens=[1], prompt_tokens=[1])]
+        self.daemon.answers["chat"] = lambda r: [token(1, "x"), complete(prompt_tokens=[1])]
 
         def last():
             return self.daemon.requests[-1][1]

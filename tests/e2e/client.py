@@ -12,14 +12,26 @@ TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
 COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
 FLAG_FD, FLAG_EXTRA = 1, 2
 HEADER = struct.Struct("<IHHQ")
+ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force"}   # what a request says in its envelope; the rest is its body
+
+
+def payload(envelope, body=None):
+    head = json.dumps(envelope).encode()
+    return struct.pack("<I", len(head)) + head + (b"" if body is None else json.dumps(body).encode())
+
+
+def split(data):
+    """The envelope, and the body's bytes."""
+    n, = struct.unpack_from("<I", data)
+    return json.loads(data[4:4 + n]), data[4 + n:]
 
 
 class Failure(Exception):
     """A request that was rejected or failed, or a connection that ended (request 0)."""
 
-    def __init__(self, kind, request, payload):
-        super().__init__(payload.get("message", ""))
-        self.kind, self.request, self.name = kind, request, payload.get("error", "?")
+    def __init__(self, kind, request, error):
+        super().__init__(error.get("message", ""))
+        self.kind, self.request, self.name = kind, request, error.get("name", "?")
 
 
 class Closed(Exception):
@@ -33,7 +45,7 @@ class Event:
 
 
 class Client:
-    def __init__(self, path=None, sock=None, protocol=1, name="client.py", hello=True):
+    def __init__(self, path=None, sock=None, protocol=2, name="client.py", hello=True):
         if sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             sock.connect(path)
@@ -41,17 +53,17 @@ class Client:
         self.auto_credit = True
         if hello:
             self.send(HELLO, 0, {"protocol": protocol, "client": name})
-            kind, _, request, payload = self.frame()
+            kind, _, request, data = self.frame()
             if kind == ERROR:
-                raise Failure(kind, request, json.loads(payload))
-            self.server = json.loads(payload)
+                raise Failure(kind, request, split(data)[0]["error"])
+            self.server = json.loads(data)
 
     def close(self):
         self.sock.close()
 
     def send(self, kind, request, value=b"", fd=None):
-        payload = value if isinstance(value, bytes) else json.dumps(value).encode()
-        data = HEADER.pack(len(payload), kind, FLAG_FD if fd is not None else 0, request) + payload
+        value = value if isinstance(value, bytes) else json.dumps(value).encode()
+        data = HEADER.pack(len(value), kind, FLAG_FD if fd is not None else 0, request) + value
         if fd is not None:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
             data = data[self.sock.sendmsg([data], rights):]
@@ -75,8 +87,10 @@ class Client:
         return kind, flags, request, self.read(n)
 
     def request(self, kind, value, fd=None):
+        """value: one object; what belongs into the envelope is put there."""
+        body = {key: v for key, v in value.items() if key not in ENVELOPE}
         self.last_id += 1
-        self.send(kind, self.last_id, value, fd)
+        self.send(kind, self.last_id, payload({k: v for k, v in value.items() if k in ENVELOPE}, body or None), fd)
         return self.last_id
 
     def load_path(self, path, **more):
@@ -96,9 +110,9 @@ class Client:
 
     def event(self):
         """The next event of any request. Raises Failure for a terminal frame that isn't COMPLETE."""
-        kind, flags, request, payload = self.frame()
+        kind, flags, request, data = self.frame()
         if kind in (TOKEN, DATA) and self.auto_credit:
-            owed = self.owed.get(request, 0) + len(payload)
+            owed = self.owed.get(request, 0) + len(data)
             if owed >= self.server["credit"] // 4:
                 try:
                     self.credit(request, owed)
@@ -107,18 +121,18 @@ class Client:
                 owed = 0
             self.owed[request] = owed
         if kind == TOKEN:
-            token, n = struct.unpack_from("<II", payload)
-            extra = json.loads(payload[8 + n:]) if flags & FLAG_EXTRA else None
-            return Event(kind, request, token=token, text=payload[8:8 + n].decode(), extra=extra)
+            token, n = struct.unpack_from("<II", data)
+            extra = json.loads(data[8 + n:]) if flags & FLAG_EXTRA else None
+            return Event(kind, request, token=token, text=data[8:8 + n].decode(), extra=extra)
         if kind == DATA:
-            return Event(kind, request, data=payload)
-        value = json.loads(payload)
+            return Event(kind, request, data=data)
+        if kind == PROGRESS:
+            return Event(kind, request, value=json.loads(data))
+        self.owed.pop(request, None)
+        envelope, body = split(data)
         if kind in (REJECTED, ERROR):
-            self.owed.pop(request, None)
-            raise Failure(kind, request, value)
-        if kind == COMPLETE:
-            self.owed.pop(request, None)
-        return Event(kind, request, value=value)
+            raise Failure(kind, request, envelope["error"])
+        return Event(kind, request, value={**(json.loads(body) if body else {}), **envelope})
 
     def events(self, request):
         """The events of one request, its COMPLETE last; those of others are dropped."""
@@ -134,10 +148,15 @@ class Client:
             pass
         return event.value
 
-    def text(self, kind, value):
-        """The whole text of an answer, and its result."""
-        parts = []
-        for event in self.events(self.request(kind, value)):
+    def answer(self, request):
+        """The whole text of a request's answer, its tokens, and its result."""
+        parts, tokens = [], []
+        for event in self.events(request):
             if event.kind == TOKEN:
                 parts.append(event.text)
-        return "".join(parts), event.value
+                tokens.append(event.token)
+        return "".join(parts), tokens, event.value
+
+    def text(self, kind, value):
+        text, _, result = self.answer(self.request(kind, value))
+        return text, result

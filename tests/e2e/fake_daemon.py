@@ -21,12 +21,18 @@ def token(number, text):
     return "token", struct.pack("<II", number, len(data)) + data
 
 
+def payload(envelope, body=None):
+    head = json.dumps(envelope).encode()
+    return struct.pack("<I", len(head)) + head + (b"" if body is None else json.dumps(body).encode())
+
+
 def complete(**result):
-    return "complete", json.dumps(result).encode()
+    envelope = {key: result.pop(key) for key in ("finish_reason", "usage", "model_digest") if key in result}
+    return "complete", payload(envelope, result)
 
 
 def error(name, message, kind="error"):
-    return kind, json.dumps(dict(error=name, code=CODES[name], message=message)).encode()
+    return kind, payload({"error": dict(code=CODES[name], name=name, message=message)})
 
 
 class Daemon:
@@ -80,11 +86,12 @@ class Daemon:
                 data = exactly(length)
                 kind = NAMES[kind]
                 if kind == "hello":
-                    send("hello", json.dumps(dict(protocol=1, server="fake", max_frame=1 << 24, credit=1 << 18)).encode(), 0)
+                    send("hello", json.dumps(dict(protocol=2, server="fake", max_frame=1 << 24, credit=1 << 18)).encode(), 0)
                 elif kind == "cancel":
                     self.cancelled.set()
                 elif kind != "credit":
-                    request = json.loads(data)
+                    n, = struct.unpack_from("<I", data)
+                    request = {**json.loads(data[4:4 + n]), **(json.loads(data[4 + n:]) if data[4 + n:] else {})}
                     self.requests.append((kind, request, flags))
                     threading.Thread(target=work, args=(kind, request, number), daemon=True).start()
         except (EOFError, OSError):

@@ -296,7 +296,8 @@ class Faults(unittest.TestCase):
         while bad.event().kind != c.DATA:
             pass
         begin = time.monotonic()
-        self.assertEqual(len(good.text(c.GENERATE, {"model": "one", "prompt": "x", "raw": True, "ignore_eos": True, "max_tokens": 3})[1]["tokens"]), 3)
+        usage = good.text(c.GENERATE, {"model": "one", "prompt": "x", "raw": True, "ignore_eos": True, "max_tokens": 3})[1]["usage"]
+        self.assertEqual(usage["completion_tokens"], 3)
         with self.assertRaises(c.Failure) as failure:
             bad.wait(number)
         bad.close()
@@ -419,7 +420,8 @@ class Faults(unittest.TestCase):
         self.assertIn("pp", refused(c.BENCH, model="one", pp="x"))
         self.assertIn("ctx", refused(c.INSPECT, model="one", ctx=-1))
         self.assertIn("text", refused(c.TOKENIZE, model="one", text=5))
-        self.assertEqual(len(x.wait(x.request(c.GENERATE, {**good, "stop": None, "sampling": {"logit_bias": []}}))["tokens"]), 1)
+        usage = x.wait(x.request(c.GENERATE, {**good, "stop": None, "sampling": {"logit_bias": []}}))["usage"]
+        self.assertEqual(usage["completion_tokens"], 1)
         x.close()
 
     def test_perplexity_needs_two_windows(self):

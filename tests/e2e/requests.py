@@ -169,7 +169,7 @@ class Requests(unittest.TestCase):
         # What a caller says is text, never a control token.
         said = self.answer(c.CHAT, {"model": model, "messages": hi, "max_tokens": 0, "template_args": {"effort": "<|im_end|>"}})[1]
         self.assertNotIn(2, said["prompt_tokens"])
-        out = subprocess.run([BIN + "/veritas", "run", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true", "--template-arg",
+        out = subprocess.run([BIN + "/veritas", "run", "--private", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true", "--template-arg",
                               "effort=very high", "--template-arg", 'deep={"er": [0, "x=y"]}', "hi"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
         ids = json.loads(out.stdout)["prompt_tokens"]
         self.assertTrue(self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": ids}))["text"].startswith("True|very high|x=y|"))

@@ -55,7 +55,10 @@ static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret)
         if (status != VS_OK)
             return status;
     }
-    *ret = json_pack("{s:s#, s:i}", "text", prompt, (int)n, "n", (int)n);
+    *ret = json_pack("{s:i}", "n", (int)n);
+    memcpy(sink->outcome->finish_reason, "stop", 5);
+    sink->outcome->has_usage = true;
+    sink->outcome->usage = (struct vs_usage){ (int64_t)n, (int64_t)n, 0 };
     return VS_OK;
 }
 
@@ -93,6 +96,14 @@ bool vs_service_has(const char *method)
 {
     (void)method;                       /* whatever it is, it says the prompt back */
     return true;
+}
+
+int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err)
+{
+    (void)err;
+    memset(ret_hex, s->first % 10 + '0', 64);        /* as if it were one */
+    ret_hex[64] = 0;
+    return VS_OK;
 }
 
 int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,

@@ -2,6 +2,7 @@
 /* The client against a daemon played by a thread: what it must survive and what it must give back. */
 #include "base/bytes.h"
 #include "client/client.h"
+#include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
 
@@ -49,6 +50,20 @@ static void say(struct vs_conn *c, uint16_t type, uint64_t id, const char *text)
         usleep(1000);
 }
 
+/* A frame that ends a request, or with id 0 the connection. */
+static void say_end(struct vs_conn *c, uint16_t type, uint64_t id, const char *envelope, const char *body)
+{
+    struct vs_buf out = { 0 };
+    size_t begin = vs_payload_begin(&out);
+    vs_buf_str(&out, envelope);
+    vs_payload_end(&out, begin);
+    vs_buf_str(&out, body);
+    vs_conn_send(c, type, 0, id, out.data, out.n, -1);
+    while (vs_conn_flush(c) == VS_E_BUSY)
+        usleep(1000);
+    vs_buf_clear(&out);
+}
+
 static void *run(void *context)
 {
     struct daemon *d = context;
@@ -57,10 +72,10 @@ static void *run(void *context)
     vs_conn_init(&c, accept(d->listen_fd, NULL, NULL), &vs_ipc_from_client, VS_AT_START);
     if (hear(&c, &f)) {
         c.state = VS_AT_OPEN;
-        if (d->hello)
+        if (d->hello && *d->hello)
             say(&c, VS_MSG_HELLO, 0, d->hello);
-        else
-            say(&c, VS_MSG_ERROR, 0, "{\"error\":\"DENIED\",\"code\":-12,\"message\":\"not you\"}");
+        else if (!d->hello)
+            say_end(&c, VS_MSG_ERROR, 0, "{\"error\":{\"name\":\"DENIED\",\"code\":-12,\"message\":\"not you\"}}", "");
         if (d->play)
             d->play(&c);
     }
@@ -89,13 +104,13 @@ static void stop(struct daemon *d)
     unlink(path);
 }
 
-static const char good[] = "{\"protocol\":1,\"server\":\"test\"}";
+static const char good[] = "{\"protocol\":2,\"server\":\"test\"}";
 
 static void test_hello(void **state)
 {
     (void)state;
     const struct { const char *hello; int code; } cases[] = {
-        { NULL, VS_E_DENIED }, { "{\"protocol\":2}", VS_E_PROTOCOL }, { "{}", VS_E_PROTOCOL }, { "no", VS_E_PROTOCOL },
+        { NULL, VS_E_DENIED }, { "{\"protocol\":3}", VS_E_PROTOCOL }, { "{}", VS_E_PROTOCOL }, { "no", VS_E_PROTOCOL },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct daemon d;
@@ -123,8 +138,8 @@ static void play_two_streams(struct vs_conn *c)
         return;
     for (int i = 0; i < 120; i++)
         say(c, VS_MSG_DATA, 1 + (uint64_t)(i & 1), block);
-    say(c, VS_MSG_COMPLETE, 1, "{}");
-    say(c, VS_MSG_COMPLETE, 2, "{}");
+    say_end(c, VS_MSG_COMPLETE, 1, "{}", "{}");
+    say_end(c, VS_MSG_COMPLETE, 2, "{}", "");
     while (hear(c, &f))
         if (f.type == VS_MSG_CREDIT && f.id < 3)
             granted[f.id] += vs_load_u32le(f.data);
@@ -166,7 +181,7 @@ static void play_hang_up(struct vs_conn *c)
 {
     struct vs_frame f;
     if (hear(c, &f))
-        say(c, VS_MSG_ERROR, 0, "{\"error\":\"LIMIT\",\"code\":-3,\"message\":\"too much\"}");
+        say_end(c, VS_MSG_ERROR, 0, "{\"error\":{\"name\":\"LIMIT\",\"code\":-3,\"message\":\"too much\"}}", "");
 }
 
 static void test_reason_is_remembered(void **state)
@@ -190,6 +205,67 @@ static void test_reason_is_remembered(void **state)
     vs_client_close(c);
 }
 
+static char heard[200];                 /* the payload of the last request */
+static uint32_t n_heard;
+
+static void play_results(struct vs_conn *c)
+{
+    struct vs_frame f;
+    for (int i = 0; i < 3 && hear(c, &f); i++) {
+        n_heard = f.n;
+        memcpy(heard, f.data, f.n);
+        if (i == 0)
+            say_end(c, VS_MSG_COMPLETE, f.id, "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
+                    "{\"big\":99999999999999999999,\"huge\":1e999}");
+        else
+            say_end(c, VS_MSG_COMPLETE, f.id, "{}", i == 1 ? "{\"half\":" : "{\"last\":1}");
+    }
+    hear(c, &f);
+}
+
+/* A request is split into envelope and body, a result is put together; a body that is no JSON fails its request alone. */
+static void test_envelopes(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct vs_client *c;
+    struct vs_error err;
+    start(&d, good, play_results);
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    json_t *request = json_pack("{s:s, s:s, s:i, s:i}", "prompt", "p", "model", "m", "deadline_ms", 9, "force", 1), *result = NULL;
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_OK);
+    static const char payload[] = "\35\0\0\0{\"model\":\"m\",\"deadline_ms\":9}{\"prompt\":\"p\",\"force\":1}";
+    assert_int_equal(n_heard, sizeof payload - 1);
+    assert_memory_equal(heard, payload, n_heard);
+    assert_string_equal(json_string_value(json_object_get(result, "finish_reason")), "stop");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(result, "usage"), "completion_tokens")), 2);
+    assert_true(json_is_real(json_object_get(result, "big")) && json_is_real(json_object_get(result, "huge")));
+    json_decref(result);
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_OK);
+    json_decref(result);
+    json_decref(request);
+    vs_client_close(c);
+    stop(&d);
+}
+
+static void play_old(struct vs_conn *c)
+{
+    say(c, VS_MSG_ERROR, 0, "{\"error\":\"PROTOCOL\",\"code\":-14,\"message\":\"protocol 2 is not spoken here; protocol 1 is\"}");
+}
+
+static void test_old_daemon(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct vs_client *c = NULL;
+    struct vs_error err;
+    start(&d, "", play_old);
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_E_PROTOCOL);
+    assert_string_equal(err.text, "protocol 2 is not spoken here; protocol 1 is");
+    stop(&d);
+}
+
 int main(void)
 {
     vs_json_setup(0);
@@ -197,6 +273,8 @@ int main(void)
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_credit_comes_back),
         cmocka_unit_test(test_reason_is_remembered),
+        cmocka_unit_test(test_envelopes),
+        cmocka_unit_test(test_old_daemon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* rooms: ipc base */
 #include "base/bytes.h"
+#include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
 
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static const char nothing[] = "\2\0\0\0{}";        /* an envelope that says nothing, and no body */
 
 struct link {
     struct vs_conn a, b;                /* a speaks as a client, b hears as a broker */
@@ -69,9 +72,9 @@ static void test_states_are_of_requests(void **state)
 {
     (void)state;
     struct vs_error err;
-    assert_int_equal(judge_id(9, VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge_id(9, VS_AT_OPEN, 6, VS_MSG_GENERATE, 0, 6, &err), VS_E_PROTOCOL);
     assert_non_null(strstr(err.text, "in use"));
-    assert_int_equal(judge_id(0, VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge_id(0, VS_AT_OPEN, 6, VS_MSG_GENERATE, 0, 6, &err), VS_E_PROTOCOL);
     assert_non_null(strstr(err.text, "reserved"));
     for (uint64_t id = 7; id <= 9; id += 2)     /* ended or not: it may be too late */
         assert_int_equal(judge_id(id, VS_AT_OPEN, 4, VS_MSG_CREDIT, 0, 4, &err), 1);
@@ -106,18 +109,18 @@ static void test_table_is_closed(void **state)
 {
     (void)state;
     struct vs_error err;
-    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 2, &err), 1);
-    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, 0, 1, &err), VS_E_BUSY);
-    assert_int_equal(judge(VS_AT_START, 2, VS_MSG_GENERATE, 0, 0, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_GENERATE, 0, 6, &err), 1);
+    assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_GENERATE, 0, 5, &err), VS_E_BUSY);
+    assert_int_equal(judge(VS_AT_START, 6, VS_MSG_GENERATE, 0, 0, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_HELLO, 0, 0, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_TOKEN, 0, 0, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 2, 0x7777, 0, 0, &err), VS_E_PROTOCOL);
-    assert_int_equal(judge(VS_AT_OPEN, 1, VS_MSG_GENERATE, 0, 1, &err), VS_E_PROTOCOL);
-    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_GENERATE, VS_FLAG_FD, 2, &err), VS_E_PROTOCOL);
-    assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_LOAD, VS_FLAG_FD, 2, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 5, VS_MSG_GENERATE, 0, 5, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_GENERATE, VS_FLAG_FD, 6, &err), VS_E_PROTOCOL);
+    assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_LOAD, VS_FLAG_FD, 6, &err), VS_E_PROTOCOL);
     /* judged by the header alone, before anything is allocated */
     assert_int_equal(judge(VS_AT_OPEN, UINT32_MAX, VS_MSG_GENERATE, 0, 0, &err), VS_E_LIMIT);
-    assert_int_equal(judge(VS_AT_OPEN, VS_MAX_REQUEST + 1, VS_MSG_CHAT, 0, 0, &err), VS_E_LIMIT);
+    assert_int_equal(judge(VS_AT_OPEN, VS_MAX_FRAME + 1, VS_MSG_CHAT, 0, 0, &err), VS_E_LIMIT);
     assert_int_equal(judge(VS_AT_OPEN, 5, VS_MSG_CREDIT, 0, 0, &err), VS_E_LIMIT);
     assert_non_null(strstr(err.text, "credit"));
 }
@@ -163,9 +166,9 @@ static void test_descriptor_finds_its_frame(void **state)
     size_t n = 1 << 20;                 /* more than the socket takes: the descriptor waits in the queue */
     char *big = calloc(1, n);
     assert_int_equal(vs_conn_send(&l.a, VS_MSG_CHAT, 0, 1, big, n, -1), VS_OK);
-    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 2, "{}", 2, fd), VS_OK);
-    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 3, "{}", 2, fd), VS_E_BUSY);
-    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 4, "{}", 2, -1), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 2, nothing, 6, fd), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 3, nothing, 6, fd), VS_E_BUSY);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 4, nothing, 6, -1), VS_OK);
     close(fd);
     unsigned seen = 0;
     while (seen != (1 << 1 | 1 << 2 | 1 << 4)) {
@@ -195,15 +198,13 @@ static void test_unasked_descriptors_are_refused(void **state)
     struct link l;
     link_init(&l, VS_AT_OPEN);
     int fd = open("/dev/null", O_RDONLY);
-    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd);
+    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, nothing, 6, fd);
     assert_int_equal(vs_conn_read(&l.b), VS_OK);
     struct vs_frame f;
     struct vs_error err;
     assert_int_equal(vs_conn_next(&l.b, &f, &err), VS_E_PROTOCOL);
-    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd), VS_OK);
-    assert_int_equal(vs_conn_read(&l.b), VS_OK);
-    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, fd), VS_OK);
-    assert_int_equal(vs_conn_read(&l.b), VS_E_PROTOCOL);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, nothing, 6, fd), VS_OK);
+    assert_int_equal(vs_conn_read(&l.b), VS_E_PROTOCOL);        /* a second one, while the first waits */
     close(fd);
     link_clear(&l);
 }
@@ -213,14 +214,172 @@ static void test_end_is_seen(void **state)
     (void)state;
     struct link l;
     link_init(&l, VS_AT_OPEN);
-    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, "{}", 2, -1);
+    vs_conn_send(&l.a, VS_MSG_LIST, 0, 2, nothing, 6, -1);
     vs_conn_clear(&l.a);
     assert_int_equal(vs_conn_read(&l.b), VS_OK);
     struct vs_frame f;
     assert_int_equal(vs_conn_next(&l.b, &f, NULL), VS_OK);
     assert_int_equal(vs_conn_read(&l.b), VS_E_DIED);
-    assert_int_equal(vs_conn_send(&l.b, VS_MSG_COMPLETE, 0, 2, "{}", 2, -1), VS_E_DIED);
+    assert_int_equal(vs_conn_send(&l.b, VS_MSG_COMPLETE, 0, 2, nothing, 6, -1), VS_E_DIED);
     link_clear(&l);
+}
+
+/* Who has an own part keeps it; what is beyond comes from all. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct vs_budget all = { .limit = 100 }, a = { .limit = 80, .own = 10, .above = &all }, b = { .limit = 200, .own = 10, .above = &all };
+    assert_true(vs_budget_take(&a, 60));
+    assert_int_equal(all.used, 50);
+    assert_false(vs_budget_take(&a, 21));
+    assert_false(vs_budget_take(&b, 61));
+    assert_int_equal(b.used, 0);
+    assert_true(vs_budget_take(&b, 60));
+    assert_int_equal(all.used, 100);
+    assert_false(vs_budget_take(&b, 1));
+    vs_budget_give(&a, 55);
+    assert_int_equal(a.used, 5);
+    assert_int_equal(all.used, 50);
+    assert_true(vs_budget_take(&a, 5));         /* its own part needs nobody */
+    vs_budget_give(&b, 60);
+    vs_budget_give(&a, 10);
+    assert_int_equal(all.used + a.used + b.used, 0);
+}
+
+/* A frame for which there is no room is told by its header, thrown away as it comes, and the next one is whole. */
+static void test_refused_frames(void **state)
+{
+    (void)state;
+    struct link l;
+    struct vs_budget room = { .limit = 300000 }, fds = { .limit = 0 };
+    link_init(&l, VS_AT_OPEN);
+    l.b.budget = &room;
+    l.b.fds = &fds;
+    size_t n = 1 << 20;
+    char *big = calloc(1, n);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_CHAT, 0, 1, big, n, -1), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_CHAT, 0, 2, big, 200000, -1), VS_OK);
+    assert_int_equal(vs_conn_send(&l.a, VS_MSG_LIST, 0, 3, nothing, 6, -1), VS_OK);
+    uint64_t seen = 0;
+    while (seen < 3) {
+        struct vs_frame f;
+        int status;
+        while ((status = vs_conn_next(&l.b, &f, NULL)) == VS_OK) {
+            assert_int_equal(f.id, ++seen);
+            assert_int_equal(f.is_refused, f.id == 1);
+            assert_int_equal(f.n, f.id == 1 ? 0 : f.id == 2 ? 200000 : 6);
+        }
+        assert_int_equal(status, VS_E_BUSY);
+        assert_true(room.used <= room.limit && room.used == l.b.in.cap + l.b.out.cap);
+        vs_conn_flush(&l.a);
+        status = vs_conn_read(&l.b);
+        assert_true(status == VS_OK || status == VS_E_BUSY);
+    }
+    assert_int_equal(vs_conn_send(&l.b, VS_MSG_COMPLETE, 0, 1, big, n, -1), VS_E_LIMIT);
+    int fd = open("/dev/null", O_RDONLY);
+    vs_conn_send(&l.a, VS_MSG_LOAD, VS_FLAG_FD, 4, nothing, 6, fd);
+    assert_int_equal(vs_conn_read(&l.b), VS_E_LIMIT);           /* too many of them wait already */
+    close(fd);
+    free(big);
+    link_clear(&l);
+    assert_int_equal(room.used, 0);
+}
+
+static void test_envelopes(void **state)
+{
+    (void)state;
+    struct vs_payload p;
+    struct vs_error err;
+    assert_int_equal(vs_payload_split("\2\0\0\0{}{\"a\":1}", 13, 10, &p, &err), VS_OK);
+    assert_int_equal(p.envelope_bytes, 2);
+    assert_int_equal(p.body_bytes, 7);
+    assert_int_equal(vs_payload_split("\2\0\0", 3, 10, &p, &err), VS_E_PROTOCOL);
+    assert_int_equal(vs_payload_split("\3\0\0\0{}", 6, 10, &p, &err), VS_E_PROTOCOL);
+    assert_int_equal(vs_payload_split("\377\377\377\377{}", 6, 10, &p, &err), VS_E_PROTOCOL);
+    assert_int_equal(vs_payload_split("\2\0\0\0{}", 6, 1, &p, &err), VS_E_PROTOCOL);
+
+    static const struct { const char *text; unsigned keys; int status; } heads[] = {
+        { "{}", VS_KEYS_ALL, VS_OK }, { "{}", VS_KEYS_MODEL, VS_E_INVALID }, { "[]", VS_KEYS_ALL, VS_E_MALFORMED },
+        { "{\"model\":\"m\",\"deadline_ms\":5,\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}", VS_KEYS_MODEL, VS_OK },
+        { "{\"model\":\"m\"}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"model\":\"m\",\"x\":1}", VS_KEYS_MODEL, VS_E_INVALID },
+        { "{\"model\":\"\"}", VS_KEYS_MODEL, VS_E_INVALID }, { "{\"model\":\"a\\u0000b\"}", VS_KEYS_MODEL, VS_E_INVALID },
+        { "{\"model\":3}", VS_KEYS_MODEL, VS_E_INVALID }, { "{\"deadline_ms\":0}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"deadline_ms\":1e400}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"deadline_ms\":18446744073709551616}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"\\u0000\":1}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"trace\":\"00-x\"}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"owner\":5}", VS_KEYS_WORKER, VS_OK }, { "{\"owner\":5}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"owner\":-1}", VS_KEYS_WORKER, VS_E_INVALID },
+        { "{\"model\":\"m\",\"force\":1}", VS_KEYS_MODEL | VS_KEY_FORCE, VS_E_INVALID },
+        { "{\"model\":\"m\",\"settings\":[]}", VS_KEYS_MODEL | VS_KEY_SETTINGS, VS_E_INVALID },
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct vs_head h;
+        int status = vs_head_parse(heads[i].text, strlen(heads[i].text), heads[i].keys, &h, &err);
+        if (status != heads[i].status)
+            fail_msg("%s: %s", heads[i].text, status ? err.text : "accepted");
+        if (status == VS_OK)
+            vs_head_clear(&h);
+    }
+    assert_true(vs_head_is_key("settings", VS_KEY_SETTINGS));
+    assert_false(vs_head_is_key("settings", VS_KEYS_MODEL));
+
+    struct vs_outcome o = { .has_usage = true, .usage = { 3, 4, 2 } }, again;
+    struct vs_buf out = { 0 };
+    memset(o.model_digest, 'a', 64);
+    memcpy(o.finish_reason, "stop", 5);
+    vs_outcome_dump(&o, &out);
+    assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
+    assert_memory_equal(&o, &again, sizeof o);
+    vs_buf_reset(&out);
+    o = (struct vs_outcome){ 0 };
+    vs_error_set(&o.error, VS_E_BUSY, "later");
+    vs_outcome_dump(&o, &out);
+    assert_string_equal(out.data, "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"later\"}}");
+    assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
+    assert_int_equal(again.error.code, VS_E_BUSY);
+    vs_buf_clear(&out);
+    static const char *const wrong[] = {
+        "{\"x\":1}", "{\"error\":{\"code\":-4,\"name\":\"NOMEM\",\"message\":\"\"}}", "{\"finish_reason\":\"<b>\"}", "{\"usage\":{\"prompt_tokens\":1}}",
+        "{\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1,\"cached_tokens\":1}}", "{\"model_digest\":\"AA\"}", "{\"model_digest\":5}", "no",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_not_equal(vs_outcome_parse(wrong[i], strlen(wrong[i]), &again, &err), VS_OK);
+}
+
+/* All of JSON is read; what no value of ours can hold is held as well as it can be. */
+static void test_json_beyond_our_values(void **state)
+{
+    (void)state;
+    static const char text[] = "{ \"a\": 18446744073709551616, \"b\" : [1e400, -1e400, 1e-400, -9223372036854775808, 123456789012345678901234567890],"
+                               " \"k\\u0000\\\\u0000\" : \"v\\u0000, \\\"99999999999999999999\\\": 1e999\" }";
+    struct vs_error err;
+    json_t *v = vs_json_parse(text, sizeof text - 1, &err), *list = json_object_get(v, "b");
+    assert_non_null(v);
+    assert_true(json_is_real(json_object_get(v, "a")));
+    assert_true(json_real_value(json_object_get(v, "a")) == 18446744073709551616.0);
+    assert_true(json_real_value(json_array_get(list, 0)) > 1e308 && json_real_value(json_array_get(list, 1)) < -1e308);
+    assert_true(json_real_value(json_array_get(list, 2)) == 0);
+    assert_true(json_integer_value(json_array_get(list, 3)) == INT64_MIN);
+    assert_true(json_is_real(json_array_get(list, 4)));
+    const json_t *s = json_object_get(v, "k\357\277\275\\u0000");
+    assert_int_equal(json_string_length(s), strlen("vX, \"99999999999999999999\": 1e999"));
+    json_decref(v);
+    char many[5000] = "{\"n\":";
+    memset(many + 5, '7', 4000);
+    memcpy(many + 4005, "}", 2);
+    v = vs_json_parse(many, 4006, &err);        /* four thousand digits are a number, too */
+    assert_true(json_real_value(json_object_get(v, "n")) > 1e308);
+    json_decref(v);
+    static const char *const wrong[] = { "{\"a\":01, \"b\":1e400}", "{\"a\":1.2.3, \"b\":1e400}", "{\"a\":1e400", "{\"a\":1e400} x", "{\"\\u0000\":1e}" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_null(vs_json_parse(wrong[i], strlen(wrong[i]), &err));
+        assert_int_equal(err.code, VS_E_MALFORMED);
+    }
+    memset(many, '[', sizeof many);
+    memcpy(many, "{\"a\":", 5);
+    memset(many + 2505, ']', 2495);
+    memcpy(many + 2505, "1", 1);
+    many[4999] = '}';
+    assert_null(vs_json_parse(many, 5000, &err));
+    assert_int_equal(err.code, VS_E_LIMIT);
 }
 
 static void test_token(void **state)
@@ -230,7 +389,7 @@ static void test_token(void **state)
     vs_store_u32le(p, 42);
     vs_store_u32le(p + 4, 3);
     memcpy(p + 8, "abc{}", 5);
-    struct vs_frame f = { VS_MSG_TOKEN, VS_FLAG_EXTRA, 1, 13, p, -1 };
+    struct vs_frame f = { VS_MSG_TOKEN, VS_FLAG_EXTRA, 1, 13, p, -1, false };
     struct vs_token_view t;
     assert_true(vs_token_parse(&f, &t));
     assert_int_equal(t.id, 42);
@@ -363,6 +522,10 @@ int main(void)
         cmocka_unit_test(test_descriptor_finds_its_frame),
         cmocka_unit_test(test_unasked_descriptors_are_refused),
         cmocka_unit_test(test_end_is_seen),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_refused_frames),
+        cmocka_unit_test(test_envelopes),
+        cmocka_unit_test(test_json_beyond_our_values),
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_can_be_stopped),

@@ -1,22 +1,22 @@
 /* prog/broker/broker.h - the process between clients and workers.
  *
- *     clients --peer.c--> jobs --model.c--> workers
- *                          control.c: the supervisor, who starts and stops workers for us
+ *     clients --peer.c--> ask.c --> requests --model.c--> runs of workers
+ *                                   control.c: the supervisor, who starts and stops workers for us
  *
- * It owns the client socket, decides who may connect, gives every request a number of its own, queues it for its model's
- * worker (one runs at a time, the others wait in order), and passes the worker's frames back. It reads frames and small
- * JSON; it parses no model and looks at no prompt. It is locked in and single-threaded: one poll loop, nothing blocks.
+ * It owns the client socket, decides who may connect, queues every request for its model's worker (one runs at a time, the others
+ * wait), and passes the worker's frames back. It reads frames and envelopes; it parses no model, no prompt and no result. It is
+ * locked in and single-threaded: one poll loop, nothing blocks.
  *
- * What it must never do: wait for one party at the cost of another. So each party has a bound: a client's frames by
- * size and time, its requests by number, its unread output by credit and by a limit; a worker's output by credit; a
- * worker's silence by a limit after cancel.
+ * What it must never do: wait for one party at the cost of another. So each party has its part: of places for connections and
+ * requests, of memory (every buffer is counted before it is taken), of a turn of the loop; and each is given up on when it is
+ * silent for too long, by a clock that runs only while we listen to it.
  *
- * Objects marked `gone` or `done` live until the end of the loop's turn (sweep), so that handlers may drop what
- * their callers still hold.
+ * Nothing is freed under a caller: what ends is marked (gone, ended), and sweep() frees it at the end of the loop's turn.
  */
 #ifndef VS_BROKER_BROKER_H
 #define VS_BROKER_BROKER_H
 #include "base/status.h"
+#include "ipc/envelope.h"
 #include "ipc/frame.h"
 
 #include <jansson.h>
@@ -30,63 +30,96 @@
 #define NEVER UINT64_MAX
 
 enum {
-    MAX_PEERS = 64,                     /* connections */
+    MAX_PEERS = 64,                     /* connections with a place of their own */
+    MAX_SHARE = 48,                     /* of these, for one process */
+    MAX_GUESTS = 8,                     /* more, for what must always be possible: status, list, unload, shutdown */
+    MAX_LEAVING = 16,                   /* refused ones that are still being told why */
     MAX_MODELS = 16,                    /* loaded at once */
-    MAX_PEER_JOBS = 128,                /* requests in flight on one connection */
+    MAX_PEER_REQUESTS = 128,            /* under way on one connection */
     MAX_QUEUE = 64,                     /* requests waiting for one worker */
+    MAX_DESCRIPTORS = 16,               /* that came and wait for their LOAD; one on a connection */
+    MAX_TURN = 8,                       /* frames of one client in a turn of the loop */
+    MAX_WORKER_TURN = 64,               /* frames of one worker in a turn */
+    MAX_LOG_LINES = 20,                 /* in a second */
 };
-#define MAX_HELD (256ull << 20)         /* bytes of all waiting requests */
-#define MAX_UNREAD (48u << 20)          /* bytes that wait for one client to read them */
+#define MAX_MEMORY (512u << 20)         /* bytes of all buffers, */
+#define MAX_CLIENTS_MEMORY (256u << 20) /* those of all clients, */
+#define MAX_CLIENT_MEMORY (128u << 20)  /* those of one process, */
+#define MAX_PEER_MEMORY (80u << 20)     /* those of one connection, */
+#define OWN_MEMORY (256u << 10)         /* of which so many are its own, whatever others have taken */
+#define MAX_LISTEN (1u << 20)           /* a client with so much unread is not listened to */
 #define MAX_LOSSY (256u << 10)          /* progress is dropped when so much waits already */
-#define MAX_JSON (192u << 20)           /* memory of all JSON values */
+#define MAX_JSON (64u << 20)            /* memory of all JSON values */
 #define FRAME_SILENCE (10000 * MS)      /* half a frame and no byte for so long */
 #define FRAME_TIME (120000 * MS)        /* one frame may take so long at most */
+#define DESCRIPTOR_TIME (1000 * MS)     /* a descriptor waits so long for its frame */
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
 #define DEATH_TIME (500 * MS)           /* the supervisor has so long to say how a worker died */
 #define STALL_TIME (10000 * MS)         /* a request whose client takes nothing is stopped after so long, */
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define HANG_TIME (60000 * MS)          /* and so long until it counts as hung and is stopped */
-#define DIGEST_TIME (120000 * MS)       /* a result waits so long for the file's digest */
 
-struct peer {
+struct client {                         /* a process that has connections */
+    struct client *next;
+    pid_t pid;
+    unsigned n_peers;
+    uint64_t run_number;                /* of the last run that was begun for it */
+    struct vs_budget memory;
+};
+
+struct peer {                           /* a connection */
     struct peer *next;
+    struct client *client;
     struct vs_conn conn;
+    struct vs_budget memory;
     uid_t uid;
     pid_t pid;
     char name[64];                      /* what it calls itself: only to show */
     bool is_private;                    /* the daemon lives as long as this connection */
-    bool gone;
+    bool is_guest;                      /* has no place of its own */
+    bool has_more;                      /* whole frames of it wait for the next turn */
+    bool gone;                          /* freed by sweep, its requests are cancelled there */
     uint64_t close_at;                  /* 0, or: refused; closed when its output is sent or at this time */
     uint64_t byte_at, frame_at;         /* last byte of, and begin of, an unfinished frame (or of the time before HELLO) */
-    struct job *jobs;
-    unsigned n_jobs;
+    uint64_t descriptor_at;             /* 0, or since when a descriptor waits */
+    uint64_t served_at;                 /* its last frame */
+    uint64_t run_number;                /* of the last run that was begun for it */
+    struct request *requests;
+    unsigned n_requests;                /* that have not ended */
 };
 
-enum job_place { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_HELD, JOB_ASKED };
+enum request_place { PLACE_NONE, PLACE_QUEUED, PLACE_RUNNING, PLACE_ASKED, PLACE_ENDED };
 
-struct job {                            /* one request */
-    struct job *next;                   /* in its place's list */
-    struct job *peer_next;
-    struct peer *peer;                  /* NULL: the client is gone, or our own question */
+struct request {                        /* of a client, from its frame to the one frame that ends it */
+    struct request *next;               /* in its queue */
+    struct request *peer_next;
+    struct peer *peer;
     struct model *model;
-    enum job_place place;
-    bool started;                       /* the worker has it or had it: its failure is an ERROR */
+    struct run *run;                    /* PLACE_RUNNING */
+    enum request_place place;
     uint16_t type;
-    uint64_t id, client_id;             /* towards worker or supervisor; towards client */
-    char *body;                         /* the request's JSON until it is sent, then a result that waits for the digest */
-    size_t body_bytes;
-    char trace[64];                     /* W3C traceparent, "" when none */
+    uint64_t id, asked_id;              /* the client's; LIST: the question to the supervisor that answers it */
+    bool began;                         /* a worker has or had it: its failure is an ERROR */
+    struct vs_buf bytes;                /* the frame for the worker */
+    size_t counted;                     /* bytes taken of the peer's memory */
     uint64_t deadline;                  /* NEVER when none */
-    uint32_t credit;                    /* bytes of output that may still come */
-    uint64_t blocked_at;                /* 0, or since when the worker waits for credit */
-    int cancel;                         /* VS_OK, or why the worker was told to stop */
-    uint64_t cancel_at, held_at;
+    uint32_t credit;                    /* until it runs: bytes of output that may come */
 };
 
 struct queue {
-    struct job *first, *last;
+    struct request *first, *last;
     unsigned n;
+};
+
+struct run {                            /* of a worker, from the frame to it to the one that ends it */
+    struct request *request;            /* NULL: nobody waits for it any more */
+    uint64_t id;
+    uint16_t type;
+    uint32_t credit, wants;             /* bytes of output that may still come; that the worker waits for */
+    uint64_t blocked_at;                /* 0, or since when it waits for credit */
+    int cancel;                         /* VS_OK, or why the worker was told to stop */
+    uint64_t cancel_at;
 };
 
 enum model_state { MODEL_STARTING, MODEL_LOADING, MODEL_READY, MODEL_DEAD };
@@ -96,51 +129,75 @@ struct model {
     uint64_t id;                        /* between us and the supervisor */
     char *name;
     json_t *settings;                   /* as loaded; an object */
-    bool by_descriptor, gone;
+    bool by_descriptor, gone, has_more;
     struct stat file;                   /* by_descriptor: which file it was */
     enum model_state state;
     struct vs_conn conn;
+    struct vs_budget memory;
     pid_t pid;
     json_t *path, *bytes, *origin;      /* as the supervisor says */
-    char digest[65];                    /* hex SHA-256 of the file, "" until known */
-    json_t *facts, *sandbox;            /* as the worker says */
-    struct queue queue, held;
-    struct job *running;
-    uint64_t ready_at, dead_at, log_second;
+    char digest[65];                    /* hex SHA-256 of the file, "" until known; only to show: results have the worker's */
+    json_t *facts, *sandbox;            /* as the worker says; they do not change */
+    struct queue queue;
+    struct run *run;                    /* NULL: it is free */
+    uint64_t dead_at, log_second;
     unsigned n_logs, n_served, n_restarts;
 };
 
 struct broker {
     int listen_fd, control_fd;          /* listen_fd -1: private, or draining */
     uid_t uid;                          /* who may connect, beside root */
+    struct client *clients;
     struct peer *peers;
     struct model *models;
     struct queue asked;                 /* LIST requests that wait for the supervisor */
+    uint64_t asked_id;                  /* the question that is under way, or 0 */
     unsigned n_peers, n_models;
-    size_t held_bytes;
-    uint64_t last_id, now, started_at;
+    struct vs_budget memory, clients_memory, descriptors;
+    uint64_t last_id, last_run, now, started_at;
+    uint64_t accept_at;                 /* accept failed: not before */
     bool draining, ending;
     uint64_t drained_at;                /* draining: when what is still being answered is cut off */
+    bool quiet;                         /* a private daemon's client says itself what went wrong */
+    uint64_t log_second;
+    unsigned n_logs;
     json_t *sandbox;
 };
 
-/* peer.c */
+/* main.c */
+void broker_init(struct broker *b);
+void broker_loop(struct broker *b);
+void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* one line on stderr */
+
+/* peer.c: who may come, what it costs us */
 uint16_t peer_unhandled(void);          /* 0, or a message without handler or row */
 void peer_add(struct broker *b, int fd, bool is_private);
 void peer_accept(struct broker *b);
+bool peer_is_heard(const struct peer *p);                      /* do we listen to it now? */
 void peer_ready(struct broker *b, struct peer *p, short events);
 uint64_t peer_timers(struct broker *b, struct peer *p);        /* acts on what is due; when it is to be asked again */
-void peer_drop(struct broker *b, struct peer *p);              /* its requests are cancelled; freed by sweep */
-void peer_refuse(struct broker *b, struct peer *p, int code, const char *text);   /* ERROR 0, then dropped */
+void peer_refuse(struct broker *b, struct peer *p, int code, const char *text);   /* ERROR 0, then it is closed */
+/* Sending only marks a peer that can't be reached. _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
+int peer_send_parts(struct broker *b, struct peer *p, uint16_t type, uint64_t id, const void *head, size_t n, const void *body,
+                    size_t m);
+bool peer_has_place(struct broker *b, struct peer *p);         /* for more than a guest may ask; finds one where there is one */
 
-/* job.c */
-struct job *job_create(struct broker *b, struct peer *p, uint16_t type, uint64_t client_id);
-void job_finish(struct broker *b, struct job *j, uint16_t type, const void *data, size_t n);   /* terminal frame; j is freed */
-void job_fail(struct broker *b, struct job *j, int code, const char *text);    /* REJECTED or ERROR, as its place says */
-void job_complete(struct broker *b, struct job *j, json_t *result);            /* steals result */
-void queue_add(struct queue *q, struct job *j);
-void queue_remove(struct queue *q, struct job *j);
+/* ask.c: what clients ask for */
+uint16_t ask_unhandled(void);
+void ask_request(struct broker *b, struct peer *p, struct vs_frame *f);
+void ask_models_known(struct broker *b);                       /* the supervisor answered; asks again for those who came since */
+
+/* request.c */
+struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id);
+struct request *request_find(const struct peer *p, uint64_t id);
+bool request_keep(struct request *r, size_t n);                /* counts n bytes of the peer's memory for it */
+/* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
+void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
+void request_fail(struct broker *b, struct request *r, int code, const char *text);    /* REJECTED or ERROR, as its place says */
+void request_complete(struct broker *b, struct request *r, json_t *result);            /* steals result */
+void queue_add(struct queue *q, struct request *r);
+void queue_remove(struct queue *q, struct request *r);
 
 /* model.c */
 uint16_t model_unhandled(void);
@@ -148,14 +205,15 @@ struct model *model_find(struct broker *b, const char *name);
 struct model *model_find_id(struct broker *b, uint64_t id);
 /* Starts one (fd: borrowed, or -1); NULL and err when it can't. settings is borrowed. */
 struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, struct vs_error *err);
-void model_enqueue(struct broker *b, struct model *m, struct job *j);
+void model_enqueue(struct broker *b, struct model *m, struct request *r);
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
 void model_exited(struct broker *b, struct model *m, int code, const char *text);
-void model_digest(struct broker *b, struct model *m, const char *hex);
+void model_digest(struct model *m, const char *hex);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
-void model_cancel(struct broker *b, struct job *j, int code);  /* any job, wherever it is */
-void model_credit(struct broker *b, struct job *j, uint32_t n);
+void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */
+void model_credit(struct broker *b, struct request *r, uint32_t n);
+bool model_is_answering(const struct model *m);                /* somebody waits for it */
 /* All its requests end with this error; the worker is stopped. */
 void model_drop(struct broker *b, struct model *m, int code, const char *text);
 json_t *model_describe(const struct model *m);
@@ -163,7 +221,4 @@ json_t *model_describe(const struct model *m);
 /* control.c */
 int control_send(struct broker *b, json_t *message, int fd);   /* steals message; VS_OK, VS_E_BUSY, VS_E_SYSTEM */
 void control_ready(struct broker *b);
-
-/* main.c: one line on stderr */
-void broker_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #endif

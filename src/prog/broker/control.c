@@ -71,17 +71,17 @@ static void on_failed(struct broker *b, struct model *m, const json_t *message, 
     if (m) {
         int code = code_of(message);
         const char *text = text_of(message, "message", "the model could not be started");
-        while (m->held.first)           /* their digest will never come */
-            job_fail(b, m->held.first, code, text);
         model_drop(b, m, code, text);
         return;
     }
-    uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));
-    for (struct job *j = b->asked.first; j; j = j->next)
-        if (j->id == id) {
-            job_fail(b, j, code_of(message), text_of(message, "message", "the supervisor could not answer"));
-            return;
-        }
+    if ((uint64_t)json_integer_value(json_object_get(message, "id")) != b->asked_id)
+        return;
+    for (struct request *r = b->asked.first, *after; r; r = after) {
+        after = r->next;
+        if (r->asked_id == b->asked_id)
+            request_fail(b, r, code_of(message), text_of(message, "message", "the supervisor could not answer"));
+    }
+    ask_models_known(b);
 }
 
 static void on_exited(struct broker *b, struct model *m, const json_t *message, int *fd)
@@ -93,20 +93,17 @@ static void on_exited(struct broker *b, struct model *m, const json_t *message, 
 
 static void on_digest(struct broker *b, struct model *m, const json_t *message, int *fd)
 {
+    (void)b;
     (void)fd;
     if (m)
-        model_digest(b, m, text_of(message, "sha256", ""));
+        model_digest(m, text_of(message, "sha256", ""));
 }
 
 static void on_models(struct broker *b, struct model *m, const json_t *message, int *fd)
 {
     (void)m;
     (void)fd;
-    uint64_t id = (uint64_t)json_integer_value(json_object_get(message, "id"));
-    struct job *j = b->asked.first;
-    while (j && j->id != id)
-        j = j->next;
-    if (!j)
+    if (!b->asked_id || (uint64_t)json_integer_value(json_object_get(message, "id")) != b->asked_id)
         return;
     json_t *list = json_array(), *entry;
     size_t i;
@@ -127,7 +124,13 @@ static void on_models(struct broker *b, struct model *m, const json_t *message, 
     json_t *folder = json_object_get(message, "path");
     if (folder)
         json_object_set(result, "path", folder);
-    job_complete(b, j, result);
+    for (struct request *r = b->asked.first, *after; r; r = after) {
+        after = r->next;
+        if (r->asked_id == b->asked_id)
+            request_complete(b, r, json_incref(result));
+    }
+    json_decref(result);
+    ask_models_known(b);
 }
 
 static void on_drain(struct broker *b, struct model *m, const json_t *message, int *fd)
@@ -155,7 +158,7 @@ static void take_packet(struct broker *b, const char *packet, size_t n, int *fd)
     struct vs_error why;
     json_t *message = vs_json_parse(packet, n, &why);
     if (!message) {
-        broker_log("control message: %s", why.text);
+        broker_log(b, "control message: %s", why.text);
         return;
     }
     const char *op = text_of(message, "op", "");

@@ -19,11 +19,18 @@
 
 enum { LISTEN_FD = 3, CONTROL_FD = 4, PRIVATE_FD = 5 };
 
-static bool quiet;                      /* a private daemon's client says itself what went wrong */
-
-void broker_log(const char *format, ...)
+/* Lines are limited, for clients can cause them; what was left out is counted. */
+void broker_log(struct broker *b, const char *format, ...)
 {
-    if (quiet)
+    uint64_t second = b->now / (1000 * MS);
+    if (b->quiet)
+        return;
+    if (second != b->log_second && b->n_logs > MAX_LOG_LINES)
+        fprintf(stderr, "broker: %u lines were left out\n", b->n_logs - MAX_LOG_LINES);
+    if (second != b->log_second)
+        b->n_logs = 0;
+    b->log_second = second;
+    if (b->n_logs++ >= MAX_LOG_LINES)
         return;
     char text[1400], line[2800];
     va_list args;
@@ -34,20 +41,57 @@ void broker_log(const char *format, ...)
     fprintf(stderr, "broker: %s\n", line);
 }
 
-/* Frees what the last turn gave up. Jobs are gone already: a dropped peer or model has none. */
-static void sweep(struct broker *b)
+/* A connection that ends takes its requests with it; those that ended are freed. */
+static void sweep_requests(struct broker *b, struct peer *p)
+{
+    for (struct request *r = p->requests; r && (p->gone || p->close_at); r = r->peer_next) {
+        if (r->place == PLACE_ENDED)
+            continue;
+        model_cancel(b, r, VS_E_CANCELLED);
+        if (r->place != PLACE_ENDED)    /* its worker will stop, and answer nobody */
+            request_fail(b, r, VS_E_CANCELLED, vs_status_text(VS_E_CANCELLED));
+    }
+    for (struct request **at = &p->requests; *at;) {
+        struct request *r = *at;
+        if (r->place != PLACE_ENDED) {
+            at = &r->peer_next;
+            continue;
+        }
+        *at = r->peer_next;
+        vs_buf_clear(&r->bytes);
+        free(r);
+    }
+}
+
+static void sweep_peers(struct broker *b)
 {
     for (struct peer **at = &b->peers; *at;) {
         struct peer *p = *at;
+        sweep_requests(b, p);
         if (!p->gone) {
             at = &p->next;
             continue;
         }
         *at = p->next;
         b->n_peers--;
+        b->ending |= p->is_private;
+        p->client->n_peers--;
         vs_conn_clear(&p->conn);
         free(p);
     }
+    for (struct client **at = &b->clients; *at;) {
+        struct client *c = *at;
+        if (c->n_peers) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        free(c);
+    }
+}
+
+static void sweep_models(struct broker *b)
+{
     for (struct model **at = &b->models; *at;) {
         struct model *m = *at;
         if (!m->gone) {
@@ -67,14 +111,23 @@ static void sweep(struct broker *b)
     }
 }
 
+/* Frees what the turn gave up. Peers first: their requests leave the models' queues. */
+static void sweep(struct broker *b)
+{
+    sweep_peers(b);
+    sweep_models(b);
+}
+
 /* The time to drain is over: every answer that isn't complete ends here. */
 static void cut_off(struct broker *b)
 {
     for (struct peer *p = b->peers; p; p = p->next)
-        while (p->jobs)
-            job_fail(b, p->jobs, VS_E_CANCELLED, "the daemon was stopped before the answer was complete");
+        for (struct request *r = p->requests; r; r = r->peer_next)
+            if (r->place != PLACE_ENDED)
+                request_fail(b, r, VS_E_CANCELLED, "the daemon was stopped before the answer was complete");
 }
 
+/* Judged by the time of the last poll: what had come until then has been read. */
 static uint64_t timers(struct broker *b)
 {
     uint64_t next = NEVER, t;
@@ -82,6 +135,10 @@ static uint64_t timers(struct broker *b)
         cut_off(b);
     else if (b->draining)
         next = b->drained_at;
+    if (b->accept_at && b->now >= b->accept_at)
+        b->accept_at = 0;
+    else if (b->accept_at)
+        next = b->accept_at < next ? b->accept_at : next;
     for (struct peer *p = b->peers; p; p = p->next)
         if ((t = peer_timers(b, p)) < next)
             next = t;
@@ -95,7 +152,7 @@ static uint64_t timers(struct broker *b)
 static bool is_idle(const struct broker *b)
 {
     for (const struct peer *p = b->peers; p; p = p->next)
-        if (!p->gone && (p->jobs || vs_conn_queued(&p->conn)))
+        if (!p->gone && (p->n_requests || vs_conn_queued(&p->conn)))
             return false;
     return true;
 }
@@ -105,42 +162,72 @@ static short wants(const struct vs_conn *c, bool read)
     return (short)((read ? POLLIN : 0) | (vs_conn_queued(c) ? POLLOUT : 0));
 }
 
-static void loop(struct broker *b)
+/* Milliseconds for poll until `next`. */
+static int wait_ms(uint64_t next)
 {
-    enum { MAX_POLL = 2 + MAX_PEERS + 16 + MAX_MODELS };
+    uint64_t now = vs_clock_ns();
+    return next <= now ? 0 : next == NEVER ? -1 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS + 1);
+}
+
+enum { MAX_CONNECTIONS = MAX_PEERS + MAX_GUESTS + MAX_LEAVING + 1 };
+
+static void turn(struct broker *b, uint64_t next)
+{
+    struct pollfd polls[2 + MAX_CONNECTIONS + 2 * MAX_MODELS];
+    struct peer *peers[MAX_CONNECTIONS];
+    struct model *models[2 * MAX_MODELS];
+    size_t n = 0, n_peers = 0, n_models = 0;
+    polls[n++] = (struct pollfd){ b->control_fd, POLLIN, 0 };
+    bool may_accept = b->n_peers < MAX_PEERS + MAX_GUESTS + MAX_LEAVING && !b->accept_at;
+    polls[n++] = (struct pollfd){ may_accept ? b->listen_fd : -1, POLLIN, 0 };
+    for (struct peer *p = b->peers; p && n_peers < MAX_CONNECTIONS; p = p->next) {
+        bool heard = peer_is_heard(p);
+        next = heard && p->has_more ? 0 : next;
+        peers[n_peers++] = p;
+        polls[n++] = (struct pollfd){ p->conn.fd, wants(&p->conn, heard && !p->has_more), 0 };
+    }
+    for (struct model *m = b->models; m && n_models < 2 * MAX_MODELS; m = m->next) {
+        next = m->has_more ? 0 : next;
+        models[n_models++] = m;
+        polls[n++] = (struct pollfd){ m->conn.fd, wants(&m->conn, !m->has_more), 0 };
+    }
+    if (poll(polls, n, wait_ms(next)) < 0)
+        return;                         /* a signal */
+    uint64_t passed = vs_clock_ns() - b->now;
+    b->now += passed;
+    const struct pollfd *of_peers = polls + 2, *of_models = of_peers + n_peers;
+    for (size_t i = 0; i < n_peers; i++)
+        if (!peer_is_heard(peers[i])) { /* its clock stands still while we do not listen */
+            peers[i]->byte_at += passed;
+            peers[i]->frame_at += peers[i]->frame_at ? passed : 0;
+        }
+    if (polls[0].revents)
+        control_ready(b);
+    for (size_t i = 0; i < n_models; i++)       /* workers first: what they free, clients can use */
+        if (of_models[i].revents || models[i]->has_more)
+            model_ready(b, models[i], of_models[i].revents);
+    for (size_t i = 0; i < n_peers; i++)
+        if (of_peers[i].revents || peers[i]->has_more)
+            peer_ready(b, peers[i], of_peers[i].revents);
+    if (polls[1].revents)
+        peer_accept(b);
+}
+
+void broker_init(struct broker *b)
+{
+    b->memory.limit = MAX_MEMORY;
+    b->clients_memory = (struct vs_budget){ .limit = MAX_CLIENTS_MEMORY, .above = &b->memory };
+    b->descriptors.limit = MAX_DESCRIPTORS;
+    b->now = b->started_at = vs_clock_ns();
+}
+
+void broker_loop(struct broker *b)
+{
     while (!b->ending && !(b->draining && is_idle(b))) {
-        struct pollfd polls[MAX_POLL];
-        struct peer *peers[MAX_POLL];
-        struct model *models[MAX_POLL];
-        size_t n = 0, n_peers, n_models;
-        polls[n++] = (struct pollfd){ b->control_fd, POLLIN, 0 };
-        polls[n++] = (struct pollfd){ b->n_peers < MAX_PEERS + 16 ? b->listen_fd : -1, POLLIN, 0 };
-        for (struct peer *p = b->peers; p; p = p->next) {
-            peers[n] = p;
-            polls[n++] = (struct pollfd){ p->conn.fd, wants(&p->conn, !p->close_at), 0 };
-        }
-        n_peers = n;
-        for (struct model *m = b->models; m && n < MAX_POLL; m = m->next) {
-            models[n] = m;
-            polls[n++] = (struct pollfd){ m->conn.fd, wants(&m->conn, true), 0 };
-        }
-        n_models = n;
-        b->now = vs_clock_ns();
         uint64_t next = timers(b);
-        int wait = next == NEVER ? -1 : next <= b->now ? 0 : next - b->now > 60000 * MS ? 60000 : (int)((next - b->now) / MS + 1);
-        if (b->ending || poll(polls, n, wait) < 0)
-            continue;                   /* a signal */
-        b->now = vs_clock_ns();
-        if (polls[0].revents)
-            control_ready(b);
-        for (size_t i = n_peers; i < n_models; i++)     /* workers first: what they free, clients can use */
-            if (polls[i].revents)
-                model_ready(b, models[i], polls[i].revents);
-        for (size_t i = 2; i < n_peers; i++)
-            if (polls[i].revents)
-                peer_ready(b, peers[i], polls[i].revents);
-        if (polls[1].revents)
-            peer_accept(b);
+        sweep(b);
+        if (!b->ending)
+            turn(b, next);
         sweep(b);
     }
 }
@@ -178,8 +265,9 @@ int main(void)
         .profile = VS_SANDBOX_BROKER,
         .keep_fds = 1u << CONTROL_FD | (b->listen_fd >= 0 ? 1u << LISTEN_FD : 0) | (is_private ? 1u << PRIVATE_FD : 0),
         .words_fd = -1,
+        .map_fd = -1,
         .memory_bytes = 1ull << 30,
-        .n_files = 8 + MAX_PEERS + 16 + MAX_MODELS + 16,
+        .n_files = 12 + MAX_CONNECTIONS + 2 * MAX_MODELS + MAX_DESCRIPTORS,
         .keep_stderr = true,
     };
     struct vs_sandbox_report report;
@@ -187,20 +275,20 @@ int main(void)
     char text[1024];
     if (vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err) != VS_OK
         || vs_sandbox_enter(&options, &report, &err) != VS_OK) {
-        broker_log("%s", err.text);
+        broker_log(b, "%s", err.text);
         return 1;
     }
     size_t n = vs_sandbox_report_json(&report, text, sizeof text);
     b->sandbox = n ? vs_json_parse(text, n, NULL) : NULL;
     if (!b->sandbox)
         b->sandbox = json_object();
-    b->now = b->started_at = vs_clock_ns();
+    broker_init(b);
     if (control_send(b, json_pack("{s:s, s:O}", "op", "hello", "sandbox", b->sandbox), -1) != VS_OK)
         return 1;
-    quiet = is_private && !getenv("VERITAS_DEBUG");
+    b->quiet = is_private && !getenv("VERITAS_DEBUG");
     if (is_private)
         peer_add(b, PRIVATE_FD, true);
-    loop(b);
+    broker_loop(b);
     control_send(b, json_pack("{s:s}", "op", "shutdown"), -1);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* prog/broker/model.c - models: a worker each, a queue each.
+/* prog/broker/model.c - models: a worker each, a queue each, and the run that the worker has.
  *
  *     STARTING --started--> LOADING --READY--> READY <--> (running)
  *        |failed              |FAILED, dies     |dies
@@ -6,11 +6,10 @@
  *       gone                 gone             DEAD --started--> LOADING
  *
  * A worker has read a foreign file, so what it says is checked like a client's: against the table, against the credit of
- * the one request that it runs. One that breaks the rules is stopped. */
+ * its run. One that breaks the rules is stopped. */
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
-#include "base/utf8.h"
 #include "ipc/json.h"
 
 #include <poll.h>
@@ -18,13 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Results that prove something carry the digest of the file they came from and wait for it when it is not known yet;
- * the others carry it when it is known. */
-static bool waits_for_digest(uint16_t type)
-{
-    return type == VS_MSG_GENERATE || type == VS_MSG_CHAT || type == VS_MSG_LOGITS || type == VS_MSG_PERPLEXITY;
-}
 
 struct model *model_find(struct broker *b, const char *name)
 {
@@ -77,6 +69,7 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
         vs_error_set(err, VS_E_INVALID, "the descriptor is not usable");
         goto failed;
     }
+    m->memory = (struct vs_budget){ .limit = MAX_MEMORY, .own = OWN_MEMORY, .above = &b->memory };
     vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
     int status = control_send(b, json_pack("{s:s, s:I, s:s, s:O}", "op", "start", "id", (json_int_t)m->id, "model", name,
                                            "settings", m->settings), fd);
@@ -106,128 +99,145 @@ static void send_u32(struct model *m, uint16_t type, uint64_t id, uint32_t value
     vs_conn_send(&m->conn, type, 0, id, bytes, sizeof bytes, -1);   /* a failure shows as end of file at the next read */
 }
 
-/* What is measured must not share the machine with the file's digest. */
-static bool has_quiet(const struct broker *b, const struct model *m)
+/* Whose turn it is: the process that was served least recently, of it the connection, of that the request that came first. */
+static struct request *next_request(const struct model *m)
 {
-    return m->digest[0] || b->now >= m->ready_at + DIGEST_TIME;
-}
-
-/* Starts the next request when the worker is free; a question of our own when nobody waits. */
-static void pump(struct broker *b, struct model *m, bool ask_facts)
-{
-    if (m->gone || m->state != MODEL_READY || m->running)
-        return;
-    struct job *j = m->queue.first;
-    if (j && j->type == VS_MSG_BENCH && !has_quiet(b, m))
-        return;
-    if (j) {
-        queue_remove(&m->queue, j);
-    } else {
-        j = ask_facts ? job_create(b, NULL, VS_MSG_STATUS, 0) : NULL;
-        if (!j)
-            return;
-        j->model = m;
+    struct request *first = m->queue.first;
+    for (struct request *r = first; r; r = r->next) {
+        uint64_t a = r->peer->client->run_number, b = first->peer->client->run_number;
+        if (a < b || (a == b && r->peer->run_number < first->peer->run_number))
+            first = r;
     }
-    j->place = JOB_RUNNING;
-    j->started = true;
-    m->running = j;
-    int status = vs_conn_send(&m->conn, j->type, 0, j->id, j->body ? j->body : "{}", j->body ? j->body_bytes : 2, -1);
-    if (j->credit > VS_CREDIT_START)
-        send_u32(m, VS_MSG_CREDIT, j->id, j->credit - VS_CREDIT_START);
-    b->held_bytes -= j->body_bytes;
-    free(j->body);
-    j->body = NULL;
-    j->body_bytes = 0;
-    if (status == VS_E_NOMEM)
-        model_drop(b, m, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
+    return first;
 }
 
-static void finish_load(struct broker *b, struct model *m, struct job *j)
+static void begin_run(struct broker *b, struct model *m, struct request *r)
+{
+    struct run *run = calloc(1, sizeof *run);
+    queue_remove(&m->queue, r);
+    r->place = PLACE_NONE;
+    if (!run) {
+        request_fail(b, r, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
+        return;
+    }
+    run->id = ++b->last_run;
+    run->type = r->type;
+    run->credit = r->credit;
+    vs_frame_header((uint8_t *)r->bytes.data, r->type, 0, run->id, (uint32_t)(r->bytes.n - VS_FRAME_HEADER));
+    int status = vs_conn_send_whole(&m->conn, &r->bytes);   /* VS_E_DIED shows as end of file at the next read */
+    request_keep(r, 0);
+    if (status == VS_E_LIMIT || status == VS_E_NOMEM) {
+        free(run);
+        request_fail(b, r, VS_E_BUSY, "there is no room to hand so large a request on now");
+        return;
+    }
+    run->request = r;
+    r->run = m->run = run;
+    r->place = PLACE_RUNNING;
+    r->began = true;
+    r->peer->run_number = r->peer->client->run_number = run->id;
+    if (run->credit > VS_CREDIT_START)
+        send_u32(m, VS_MSG_CREDIT, run->id, run->credit - VS_CREDIT_START);
+}
+
+/* Begins the next run when the worker is free. */
+static void pump(struct broker *b, struct model *m)
+{
+    while (!m->gone && m->state == MODEL_READY && !m->run && m->queue.first)
+        begin_run(b, m, next_request(m));
+}
+
+static void finish_load(struct broker *b, struct model *m, struct request *r)
 {
     json_t *result = model_describe(m);
     json_object_set_new(result, "model", json_string(m->name));
-    job_complete(b, j, result);
+    request_complete(b, r, result);
 }
 
-void model_enqueue(struct broker *b, struct model *m, struct job *j)
+/* The queue is full: who has most in it gives one up, the one that came last, to somebody who has less. False: nobody has. */
+static bool give_place(struct broker *b, struct model *m, const struct request *newcomer)
 {
-    j->model = m;
-    if (j->type == VS_MSG_LOAD && m->state == MODEL_READY) {
-        finish_load(b, m, j);
-        return;
+    struct request *last = NULL;
+    unsigned n_mine = 0, n_most = 0;
+    for (struct request *r = m->queue.first; r; r = r->next) {
+        unsigned n = 0;
+        for (const struct request *i = m->queue.first; i; i = i->next)
+            n += i->peer == r->peer;
+        if (r->peer == newcomer->peer)
+            n_mine = n;
+        if (n >= n_most) {
+            n_most = n;
+            last = r;
+        }
     }
-    if (m->queue.n >= MAX_QUEUE) {
-        job_fail(b, j, VS_E_BUSY, "too many requests wait for this model");
-        return;
-    }
-    j->place = JOB_QUEUED;
-    queue_add(&m->queue, j);
-    pump(b, m, false);
+    if (!last || n_most <= n_mine + 1)
+        return false;
+    request_fail(b, last, VS_E_BUSY, "too many requests wait for this model, and this connection has most of them");
+    return true;
 }
 
-void model_credit(struct broker *b, struct job *j, uint32_t n)
+void model_enqueue(struct broker *b, struct model *m, struct request *r)
+{
+    r->model = m;
+    if (r->type == VS_MSG_LOAD && m->state == MODEL_READY) {
+        finish_load(b, m, r);
+        return;
+    }
+    if (m->queue.n >= MAX_QUEUE && !give_place(b, m, r)) {
+        request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
+        return;
+    }
+    r->place = PLACE_QUEUED;
+    queue_add(&m->queue, r);
+    pump(b, m);
+}
+
+bool model_is_answering(const struct model *m)
+{
+    return m->queue.n || (m->run && m->run->request);
+}
+
+void model_credit(struct broker *b, struct request *r, uint32_t n)
 {
     (void)b;
-    j->credit += n;
-    j->blocked_at = 0;
-    if (j->place == JOB_RUNNING)
-        send_u32(j->model, VS_MSG_CREDIT, j->id, n);
+    struct run *run = r->run;
+    if (!run) {
+        r->credit += n;
+        return;
+    }
+    run->credit += n;
+    if (run->credit >= run->wants)
+        run->blocked_at = 0;            /* only what lets it go on counts as progress */
+    send_u32(r->model, VS_MSG_CREDIT, run->id, n);
 }
 
-void model_cancel(struct broker *b, struct job *j, int code)
+static void cancel_run(struct broker *b, struct model *m, int code)
 {
-    if (j->place == JOB_HELD) {
-        /* The work is done; only the digest is missing. */
-        if (j->peer && code == VS_E_TIMEOUT)
-            job_finish(b, j, VS_MSG_COMPLETE, j->body, j->body_bytes);
-        else
-            job_fail(b, j, code, vs_status_text(code));
-    } else if (j->place != JOB_RUNNING) {
-        job_fail(b, j, code, code == VS_E_TIMEOUT ? "the deadline passed before the request was started" : vs_status_text(code));
-    } else if (j->cancel == VS_OK) {
-        j->cancel = code;
-        j->cancel_at = b->now;
-        send_u32(j->model, VS_MSG_CANCEL, j->id, (uint32_t)-code);
-    }
+    struct run *run = m->run;
+    if (run->cancel != VS_OK)
+        return;
+    run->cancel = code;
+    run->cancel_at = b->now;
+    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+}
+
+void model_cancel(struct broker *b, struct request *r, int code)
+{
+    if (r->place == PLACE_RUNNING)
+        cancel_run(b, r->model, code);
+    else
+        request_fail(b, r, code, code == VS_E_TIMEOUT ? "the deadline passed before the request was started"
+                                                      : vs_status_text(code));
 }
 
 /* ---- life and death ---- */
 
-static void fail_all(struct broker *b, struct model *m, int code, const char *text)
+static void fail_run(struct broker *b, struct model *m, int code, const char *text)
 {
-    if (m->running)
-        job_fail(b, m->running, code, text);
-    while (m->queue.first)
-        job_fail(b, m->queue.first, code, text);
-}
-
-/* Results that wait for a digest get it, or "unknown". */
-static void release_held(struct broker *b, struct model *m, struct job *j)
-{
-    struct vs_buf out = { 0 };
-    /* The result is the worker's JSON, as large as it likes; the digest is put at its end, not parsed in. Where the worker
-     * names a digest itself the key is there twice, which our readers refuse. */
-    size_t n = j->body_bytes;
-    while (n && (j->body[n - 1] == '}' || j->body[n - 1] == ' ' || j->body[n - 1] == '\n'))
-        if (j->body[--n] == '}')
-            break;
-    size_t at = 1;
-    while (at < n && (j->body[at] == ' ' || j->body[at] == '\n'))
-        at++;
-    vs_buf_add(&out, j->body, n);
-    vs_buf_printf(&out, "%s\"model_digest\":", at < n ? "," : "");
-    vs_buf_printf(&out, m->digest[0] ? "\"%s\"}" : "null}", m->digest);
-    if (out.status == VS_OK)
-        job_finish(b, j, VS_MSG_COMPLETE, out.data, out.n);
-    else
-        job_fail(b, j, out.status, vs_status_text(out.status));
-    vs_buf_clear(&out);
-}
-
-static void release_all(struct broker *b, struct model *m)
-{
-    while (m->held.first)
-        release_held(b, m, m->held.first);
+    if (m->run && m->run->request)
+        request_fail(b, m->run->request, code, text);
+    free(m->run);
+    m->run = NULL;
 }
 
 void model_drop(struct broker *b, struct model *m, int code, const char *text)
@@ -236,16 +246,16 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
         return;
     m->gone = true;                     /* before anything else: what follows may look for models */
     b->n_models--;
-    fail_all(b, m, code, text);
-    release_all(b, m);
-    vs_conn_clear(&m->conn);
+    fail_run(b, m, code, text);
+    while (m->queue.first)
+        request_fail(b, m->queue.first, code, text);
     control_send(b, json_pack("{s:s, s:I}", "op", "stop", "id", (json_int_t)m->id), -1);
 }
 
 static unsigned state_of(const void *model, uint64_t id)
 {
     const struct model *m = model;
-    return m->running && m->running->id == id ? VS_AT_BEGUN : VS_AT_FREE;
+    return m->run && m->run->id == id ? VS_AT_BEGUN : VS_AT_FREE;
 }
 
 static void replace(json_t **at, json_t *value)
@@ -266,6 +276,7 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     vs_conn_init(&m->conn, fd, &vs_ipc_from_worker, VS_AT_START);
     m->conn.state_of = state_of;
     m->conn.context = m;
+    m->conn.budget = &m->memory;
     m->state = MODEL_LOADING;
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
@@ -277,13 +288,13 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
 void model_exited(struct broker *b, struct model *m, int code, const char *text)
 {
     /* What it still said counts: a result, or why it could not load. */
-    for (int i = 0; i < 1000 && !m->gone && m->conn.fd >= 0; i++)
+    for (int i = 0; i < 10000 && !m->gone && m->conn.fd >= 0; i++)
         model_ready(b, m, POLLIN);
     if (m->gone)
         return;
     bool was_loading = m->state == MODEL_STARTING || m->state == MODEL_LOADING;
     vs_conn_clear(&m->conn);
-    broker_log("model %s: %s", m->name, text);
+    broker_log(b, "model %s: %s", m->name, text);
     if (was_loading) {
         /* It would die again. */
         model_drop(b, m, code, text);
@@ -292,8 +303,7 @@ void model_exited(struct broker *b, struct model *m, int code, const char *text)
     m->state = MODEL_DEAD;
     m->dead_at = b->now;
     m->pid = 0;
-    if (m->running)
-        job_fail(b, m->running, code, text);
+    fail_run(b, m, code, text);
 }
 
 static void on_end(struct broker *b, struct model *m)
@@ -304,28 +314,25 @@ static void on_end(struct broker *b, struct model *m)
         m->state = MODEL_DEAD;
 }
 
-void model_digest(struct broker *b, struct model *m, const char *hex)
+void model_digest(struct model *m, const char *hex)
 {
-    if (strlen(hex) != 64 || hex[strspn(hex, "0123456789abcdef")])
-        return;
-    memcpy(m->digest, hex, 65);
-    release_all(b, m);
-    pump(b, m, false);
+    if (vs_is_digest(hex))
+        memcpy(m->digest, hex, sizeof m->digest);
 }
 
 /* ---- what workers say ---- */
 
 static void violation(struct broker *b, struct model *m, const char *what)
 {
-    broker_log("model %s: its worker broke the protocol: %s; stopped", m->name, what);
+    broker_log(b, "model %s: its worker broke the protocol: %s; stopped", m->name, what);
     model_drop(b, m, VS_E_DIED, "the worker broke the protocol and was stopped");
 }
 
 static void on_stream(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    struct job *j = m->running;
+    struct run *run = m->run;
     struct vs_token_view t;
-    if (f->n > j->credit) {
+    if (f->n > run->credit) {
         violation(b, m, "it sent more than its credit");
         return;
     }
@@ -333,32 +340,54 @@ static void on_stream(struct broker *b, struct model *m, struct vs_frame *f)
         violation(b, m, "malformed token");
         return;
     }
-    j->credit -= f->n;
-    j->blocked_at = 0;
-    if (j->peer)
-        peer_send(b, j->peer, f->type, f->flags, j->client_id, f->data, f->n);
+    run->credit -= f->n;
+    run->blocked_at = 0;
+    run->wants = 0;
+    if (run->request)
+        peer_send(b, run->request->peer, f->type, f->flags, run->request->id, f->data, f->n);
 }
 
 static void on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    struct job *j = m->running;
-    if (j->credit < vs_load_u32le(f->data) && !j->blocked_at)   /* else credit is on its way already */
-        j->blocked_at = b->now;
+    struct run *run = m->run;
+    run->wants = vs_load_u32le(f->data);
+    if (run->wants > VS_MAX_CHUNK)
+        violation(b, m, "it waits for more than a frame may hold");
+    else if (run->credit < run->wants && !run->blocked_at)     /* else credit is on its way already */
+        run->blocked_at = b->now;
+}
+
+/* {"what", "done", "total"}: a word, and counts that can be. Said again in our own words. */
+static bool read_progress(const struct vs_frame *f, char *ret, size_t size, size_t *ret_n)
+{
+    json_t *value = vs_json_parse(f->data, f->n, NULL);
+    const json_t *done = json_object_get(value, "done"), *total = json_object_get(value, "total");
+    const char *what = json_string_value(json_object_get(value, "what"));
+    json_int_t d = json_integer_value(done), t = json_integer_value(total);
+    bool good = json_object_size(value) == 3 && what && *what && strlen(what) <= 40
+                && what[strspn(what, "abcdefghijklmnopqrstuvwxyz0123456789 _-")] == 0 && json_is_integer(done)
+                && json_is_integer(total) && d >= 0 && t >= 0 && (t == 0 || d <= t);
+    if (good)
+        *ret_n = (size_t)snprintf(ret, size, "{\"what\":\"%s\",\"done\":%lld,\"total\":%lld}", what, (long long)d, (long long)t);
+    json_decref(value);
+    return good;
 }
 
 static void on_progress(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    if (f->id) {
-        if (m->running->peer)
-            peer_send(b, m->running->peer, f->type, 0, m->running->client_id, f->data, f->n);
+    char text[160];
+    size_t n;
+    if (!read_progress(f, text, sizeof text, &n)) {
+        violation(b, m, "its progress is none");
         return;
     }
-    for (struct job *j = m->queue.first, *after; j; j = after) {
-        after = j->next;
-        peer_send(b, j->peer, f->type, 0, j->client_id, f->data, f->n);
-        if (j->peer && j->peer->gone)
-            return;                     /* its jobs went with it, the queue is another */
+    if (f->id) {
+        if (m->run->request)
+            peer_send(b, m->run->request->peer, f->type, 0, m->run->request->id, text, n);
+        return;
     }
+    for (struct request *r = m->queue.first; r; r = r->next)
+        peer_send(b, r->peer, f->type, 0, r->id, text, n);
 }
 
 static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
@@ -367,72 +396,63 @@ static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
     if (second != m->log_second)
         m->n_logs = 0;
     m->log_second = second;
-    if (m->n_logs++ >= 20)
+    if (m->n_logs++ >= MAX_LOG_LINES)
         return;                         /* log lines may be lost */
     json_t *value = vs_json_parse(f->data, f->n, NULL);
     const char *text = json_string_value(json_object_get(value, "text"));
     if (text)
-        broker_log("worker %s: %.1000s", m->name, text);
-    json_decref(value);
-}
-
-static void take_facts(struct model *m, const void *data, size_t n)
-{
-    json_t *value = vs_json_parse(data, n, NULL);
-    if (value)
-        replace(&m->facts, value);
+        broker_log(b, "worker %s: %.1000s", m->name, text);
     json_decref(value);
 }
 
 static void on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    struct job *j = m->running;
-    m->n_served += j->peer != NULL;
-    bool ours = j->type == VS_MSG_STATUS;
-    if (ours && f->type == VS_MSG_COMPLETE)
-        take_facts(m, f->data, f->n);
-    if (f->n < 2 || f->data[0] != '{' || f->data[f->n - 1] != '}' || vs_utf8_valid((const char *)f->data, f->n) != f->n) {
-        violation(b, m, "its result is not JSON");
+    struct vs_payload p = { 0 };
+    struct vs_outcome o = { 0 };
+    struct vs_error why;
+    bool complete = f->type == VS_MSG_COMPLETE;
+    if (f->is_refused)
+        vs_error_set(&o.error, VS_E_NOMEM, "there is no room for the result now");
+    else if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
+             || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
+        violation(b, m, why.text);
+        return;
+    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes)) {
+        violation(b, m, "an envelope that does not fit its frame");
         return;
     }
-    bool wants = f->type == VS_MSG_COMPLETE && j->peer;
-    if (!wants) {
-        job_finish(b, j, f->type, f->data, f->n);
-    } else if (!(j->body = malloc(f->n))) {
-        job_fail(b, j, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
-    } else {
-        memcpy(j->body, f->data, f->n);
-        j->body_bytes = f->n;
-        b->held_bytes += f->n;
-        m->running = NULL;
-        j->place = JOB_HELD;
-        j->held_at = b->now;
-        queue_add(&m->held, j);
-        if (m->digest[0] || !waits_for_digest(j->type))
-            release_held(b, m, j);
+    struct request *r = m->run->request;
+    free(m->run);
+    m->run = NULL;
+    if (r) {
+        m->n_served++;
+        r->run = NULL;
+        r->place = PLACE_NONE;
+        if (o.model_digest[0])
+            model_digest(m, o.model_digest);
+        request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
     }
-    pump(b, m, !ours);
+    pump(b, m);
 }
 
 static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
 {
-    json_t *value = vs_json_parse(f->data, f->n, NULL);
+    json_t *value = f->is_refused ? NULL : vs_json_parse(f->data, f->n, NULL);
+    if (!value) {
+        violation(b, m, "its facts are no JSON");
+        return;
+    }
     replace(&m->facts, json_object_get(value, "facts"));
     replace(&m->sandbox, json_object_get(value, "sandbox"));
     json_decref(value);
     m->state = MODEL_READY;
-    m->ready_at = b->now;
     m->conn.state = VS_AT_OPEN;
-    for (struct job *j = m->queue.first, *after; j; j = after) {
-        after = j->next;
-        if (j->type == VS_MSG_LOAD) {
-            struct peer *p = j->peer;
-            finish_load(b, m, j);
-            if (p && p->gone)
-                after = m->queue.first;
-        }
+    for (struct request *r = m->queue.first, *after; r; r = after) {
+        after = r->next;
+        if (r->type == VS_MSG_LOAD)
+            finish_load(b, m, r);
     }
-    pump(b, m, false);
+    pump(b, m);
 }
 
 static void on_failed(struct broker *b, struct model *m, struct vs_frame *f)
@@ -441,7 +461,7 @@ static void on_failed(struct broker *b, struct model *m, struct vs_frame *f)
     json_t *value = vs_json_parse(f->data, f->n, NULL);
     vs_json_to_error(value, &why);
     json_decref(value);
-    broker_log("model %s: %s", m->name, why.text);
+    broker_log(b, "model %s: %s", m->name, why.text);
     model_drop(b, m, why.code, why.text);
 }
 
@@ -465,20 +485,24 @@ void model_ready(struct broker *b, struct model *m, short events)
         return;
     if (events & POLLOUT)
         vs_conn_flush(&m->conn);
-    if (!(events & (POLLIN | POLLHUP | POLLERR)))
-        return;
-    int status = vs_conn_read(&m->conn);
-    if (status == VS_E_BUSY)
-        return;
-    if (status != VS_OK) {
-        on_end(b, m);
-        return;
+    if (!m->has_more) {
+        if (!(events & (POLLIN | POLLHUP | POLLERR)))
+            return;
+        int read = vs_conn_read(&m->conn);
+        if (read == VS_E_PROTOCOL || read == VS_E_LIMIT)
+            violation(b, m, vs_status_text(read));
+        else if (read != VS_OK && read != VS_E_BUSY)
+            on_end(b, m);
+        if (read != VS_OK)
+            return;
     }
     struct vs_frame f;
     struct vs_error why;
-    while (!m->gone && (status = vs_conn_next(&m->conn, &f, &why)) == VS_OK)
+    int status = VS_OK;
+    for (int n = 0; n < MAX_WORKER_TURN && !m->gone && (status = vs_conn_next(&m->conn, &f, &why)) == VS_OK; n++)
         handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f.type)].take(b, m, &f);
-    if (!m->gone && status != VS_E_BUSY)
+    m->has_more = status == VS_OK && !m->gone;
+    if (!m->gone && status != VS_OK && status != VS_E_BUSY)
         violation(b, m, why.text);
 }
 
@@ -491,27 +515,16 @@ static bool due(struct broker *b, uint64_t at, uint64_t *next)
     return false;
 }
 
-static void job_timers(struct broker *b, struct model *m, struct job *j, uint64_t *next)
+static void run_timers(struct broker *b, struct model *m, uint64_t *next)
 {
-    if (j->cancel != VS_OK) {
-        if (j->peer && due(b, j->cancel_at + CANCEL_TIME, next)) {
-            /* The client has waited long enough. The worker keeps its request until it ends. */
-            struct job *answer = job_create(b, j->peer, j->type, j->client_id);
-            struct job **at = &j->peer->jobs;
-            while (*at != j)
-                at = &(*at)->peer_next;
-            *at = j->peer_next;
-            j->peer->n_jobs--;
-            j->peer = NULL;
-            if (answer) {
-                answer->started = true;
-                job_fail(b, answer, j->cancel, vs_status_text(j->cancel));
-            }
-        }
-        if (due(b, j->cancel_at + HANG_TIME, next))
+    struct run *run = m->run;
+    if (run->cancel != VS_OK) {
+        if (run->request && due(b, run->cancel_at + CANCEL_TIME, next))     /* the client has waited long enough */
+            request_fail(b, run->request, run->cancel, vs_status_text(run->cancel));
+        if (due(b, run->cancel_at + HANG_TIME, next))
             model_drop(b, m, VS_E_DIED, "the worker did not answer and was stopped");
-    } else if (j->blocked_at && due(b, j->blocked_at + (m->queue.n ? STALL_TIME_QUEUED : STALL_TIME), next)) {
-        model_cancel(b, j, VS_E_LIMIT);
+    } else if (run->blocked_at && due(b, run->blocked_at + (m->queue.n ? STALL_TIME_QUEUED : STALL_TIME), next)) {
+        cancel_run(b, m, VS_E_LIMIT);
     }
 }
 
@@ -521,25 +534,21 @@ uint64_t model_timers(struct broker *b, struct model *m)
     if (m->gone)
         return next;
     /* The socket ended and nobody says why. */
-    bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->running));
+    bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->run));
     if (died && due(b, m->dead_at + DEATH_TIME, &next)) {
         model_exited(b, m, VS_E_DIED, "the worker died");
         if (m->gone)
             return next;
     }
-    if (m->running && m->state == MODEL_READY)
-        job_timers(b, m, m->running, &next);
-    if (!m->gone && m->state == MODEL_READY && m->queue.first && !m->digest[0] && due(b, m->ready_at + DIGEST_TIME, &next))
-        pump(b, m, false);
-    if (!m->gone && m->held.first && due(b, m->held.first->held_at + DIGEST_TIME, &next))
-        release_held(b, m, m->held.first);
+    if (m->run && m->state == MODEL_READY && !m->has_more)
+        run_timers(b, m, &next);
     return next;
 }
 
 json_t *model_describe(const struct model *m)
 {
     static const char *const states[] = { "starting", "loading", "ready", "restarting" };
-    bool busy = m->state == MODEL_READY && m->running && m->running->type != VS_MSG_STATUS;
+    bool busy = m->state == MODEL_READY && m->run;
     json_t *value = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:O, s:s?}", "name", m->name, "state",
                               busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", busy, "queued", (int)m->queue.n,
                               "served", (int)m->n_served, "restarts", (int)m->n_restarts, "settings", m->settings, "model_digest",
@@ -547,7 +556,9 @@ json_t *model_describe(const struct model *m)
     const struct {
         const char *key;
         json_t *of;
-    } more[] = { { "path", m->path }, { "bytes", m->bytes }, { "file", m->origin }, { "facts", m->facts }, { "sandbox", m->sandbox } };
+    } more[] = {
+        { "path", m->path }, { "bytes", m->bytes }, { "file", m->origin }, { "facts", m->facts }, { "sandbox", m->sandbox },
+    };
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         if (more[i].of)
             json_object_set(value, more[i].key, more[i].of);

@@ -132,13 +132,12 @@ int vs_chat_answer(struct chat *c, struct vs_error *err)
     if (c->shown.n > 0 && c->shown.data[c->shown.n - 1] != '\n')
         putchar('\n');
     fflush(stdout);
-    json_t *text = json_object_get(result, "text");
-    if (rc == VS_OK && json_is_string(text))
-        json_array_append_new(c->messages, json_pack("{s:s, s:O}", "role", "assistant", "content", text));
-    else if (rc == VS_E_CANCELLED && c->shown.n > 0 && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n)
-        json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content", json_stringn(c->shown.data, c->shown.n)));
+    bool whole = c->shown.status == VS_OK && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n;
+    if (whole && (rc == VS_OK || (rc == VS_E_CANCELLED && c->shown.n > 0)))
+        json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content",
+                                                     json_stringn(c->shown.n ? c->shown.data : "", c->shown.n)));
     if (rc == VS_OK)
-        vs_session_remarks(&c->session, request, result);
+        vs_session_remarks(&c->session, request, result, vs_is_blank(c->shown.data, c->shown.n));
     if (rc == VS_OK && vs_args_given(&c->args, VS_OPT_TIMINGS))
         vs_timings_print(result);
     json_decref(result);

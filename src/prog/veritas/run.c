@@ -16,8 +16,11 @@ enum { SILENCE_MS = 10000 };
 
 struct answer {
     bool silent;                         /* --json: nothing before the end */
+    bool is_blank;                       /* nothing but space so far */
     char last;                           /* last byte shown */
     json_t *logprobs;                    /* what came with the tokens */
+    json_t *tokens;                      /* --json: their ids, */
+    struct vs_buf text;                  /* and all of their text */
 };
 
 static int take_token(void *context, const struct vs_event *e)
@@ -30,7 +33,13 @@ static int take_token(void *context, const struct vs_event *e)
         json_object_set_new(entry, "id", json_integer(e->token));
         json_array_append_new(a->logprobs, entry);
     }
-    if (a->silent || e->n == 0)
+    a->is_blank = a->is_blank && vs_is_blank(e->text, e->n);
+    if (a->silent) {                     /* an answer is sent once: its frames are all there is of it */
+        json_array_append_new(a->tokens, json_integer(e->token));
+        vs_buf_add(&a->text, e->text, e->n);
+        return a->text.status;
+    }
+    if (e->n == 0)
         return VS_OK;
     a->last = e->text[e->n - 1];
     int rc = vs_answer(e->text, e->n);
@@ -123,11 +132,12 @@ void vs_seed_print(const struct vs_args *args)
 
 void vs_timings_print(const json_t *result)
 {
-    const json_t *t = json_object_get(result, "timings");
+    const json_t *t = json_object_get(result, "timings"), *usage = json_object_get(result, "usage");
     double prompt = json_number_value(json_object_get(t, "prompt_per_second")), decode = json_number_value(json_object_get(t, "decode_per_second"));
-    vs_say("prompt: %zu tokens (%lld from before), %.1f tokens/s; answer: %zu tokens, %.1f tokens/s; load: %.0f ms",
-           json_array_size(json_object_get(result, "prompt_tokens")), (long long)json_integer_value(json_object_get(t, "cached_tokens")), prompt,
-           json_array_size(json_object_get(result, "tokens")), decode, json_number_value(json_object_get(t, "load_ms")));
+    vs_say("prompt: %lld tokens (%lld from before), %.1f tokens/s; answer: %lld tokens, %.1f tokens/s; load: %.0f ms",
+           (long long)json_integer_value(json_object_get(usage, "prompt_tokens")),
+           (long long)json_integer_value(json_object_get(usage, "cached_tokens")), prompt,
+           (long long)json_integer_value(json_object_get(usage, "completion_tokens")), decode, json_number_value(json_object_get(t, "load_ms")));
 }
 
 int vs_command_run(const struct vs_args *args)
@@ -135,7 +145,7 @@ int vs_command_run(const struct vs_args *args)
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     struct vs_buf prompt = { .limit = PROMPT_LIMIT };
-    struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON) };
+    struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON), .is_blank = true, .tokens = json_array() };
     json_t *request = NULL, *result = NULL;
     int status = 0, rc;
     if (vs_args_given(args, VS_OPT_LOGPROBS) && !a.silent)
@@ -160,10 +170,13 @@ int vs_command_run(const struct vs_args *args)
         putchar('\n');
     if (rc != VS_OK)
         goto out;
-    if (a.silent)
+    if (a.silent) {
+        json_object_set(result, "tokens", a.tokens);
+        json_object_set_new(result, "text", json_stringn(a.text.n ? a.text.data : "", a.text.n));
         print_json(&s, result, a.logprobs);
+    }
     vs_answer_flush();
-    vs_session_remarks(&s, request, result);
+    vs_session_remarks(&s, request, result, a.is_blank);
     if (vs_args_given(args, VS_OPT_LOGITS_HASH) && !a.silent && json_is_string(json_object_get(result, "logits_hash")))
         vs_say("logits hash %s", json_string_value(json_object_get(result, "logits_hash")));
     if (vs_args_given(args, VS_OPT_TIMINGS))
@@ -175,6 +188,8 @@ out:
     if (rc != VS_OK && status == 0)
         status = vs_fail(&err);
     json_decref(a.logprobs);
+    json_decref(a.tokens);
+    vs_buf_clear(&a.text);
     json_decref(result);
     json_decref(request);
     vs_session_close(&s);

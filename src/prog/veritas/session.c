@@ -105,21 +105,28 @@ void vs_session_context_advice(struct vs_session *s, char *ret, size_t n)
         snprintf(ret, n, "%s%sthe model was made for no more", first, comma);
 }
 
-void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result)
+bool vs_is_blank(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strchr(" \t\r\n", text[i]) || !text[i])
+            return false;
+    return true;
+}
+
+void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result, bool is_blank)
 {
     const char *notice = json_string_value(json_object_get(result, "notice"));
     const char *reason = json_string_value(json_object_get(result, "finish_reason"));
-    const char *text = json_string_value(json_object_get(result, "text"));
     const json_t *most = json_object_get(request, "max_tokens");
-    size_t n = json_array_size(json_object_get(result, "tokens"));
-    bool was_told = json_is_integer(most) && json_integer_value(most) <= (json_int_t)n;      /* as many as were asked for */
+    json_int_t n = json_integer_value(json_object_get(json_object_get(result, "usage"), "completion_tokens"));
+    bool was_told = json_is_integer(most) && json_integer_value(most) <= n;      /* as many as were asked for */
     if (notice)
         vs_say("%s", notice);
     if (reason && strcmp(reason, "length") == 0 && !was_told) {
         char advice[256];
         vs_session_context_advice(s, advice, sizeof advice);
         vs_say("the answer is cut: the context is full; %s", advice);
-    } else if (text && text[strspn(text, " \t\r\n")] == '\0' && !was_told) {
+    } else if (is_blank && !was_told) {
         vs_say("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
     }
 }

@@ -52,8 +52,9 @@ int vs_session_load(struct vs_session *s, const char *model, json_t *settings, j
 void vs_session_context_advice(struct vs_session *s, char *ret, size_t n);
 
 /* On stderr, one line each: the result's notice, an answer that the context cut, and one that is empty. request and result are those
- * of the call. */
-void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result);
+ * of the call; is_blank: the answer was. */
+bool vs_is_blank(const char *text, size_t n);   /* nothing but spaces and newlines */
+void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result, bool is_blank);
 
 /* Tells on stderr which seed --seed random became. */
 void vs_seed_print(const struct vs_args *args);

@@ -24,7 +24,6 @@ struct generation {
     struct vs_stopper stopper;
     struct vs_ids tokens;                /* the prompt, then what was made */
     size_t n_prompt, n_cached, n_computed;
-    struct vs_buf text;                  /* all that was sent */
     struct vs_logprob *best;             /* [order.n_logprobs] */
     EVP_MD_CTX *hash;                    /* NULL: not asked for */
     const char *notice, *finish;         /* finish: NULL while it goes on */
@@ -58,7 +57,6 @@ static void end(struct generation *g)
 {
     EVP_MD_CTX_free(g->hash);
     free(g->best);
-    vs_buf_clear(&g->text);
     vs_ids_clear(&g->tokens);
     vs_stopper_clear(&g->stopper);
     vs_order_clear(&g->order);
@@ -130,11 +128,9 @@ static int send_token(struct generation *g, uint32_t id, size_t n, const json_t 
     if (r != VS_OK)
         return vs_error_set(g->err, r, "%s", r == VS_E_LIMIT ? "a token's text and its logprobs are larger than a frame may be"
                                                              : vs_status_text(r));
-    if (n) {
-        vs_buf_add(&g->text, held->data, n);
+    if (n)
         vs_buf_drop(held, n);
-    }
-    return g->text.status == VS_OK ? VS_OK : vs_error_set(g->err, g->text.status, "no room for the text of the answer");
+    return VS_OK;
 }
 
 /* Takes the logits behind all tokens so far: the next one is sampled, hashed and sent. Sets finish when it was the last. */
@@ -233,9 +229,11 @@ static json_t *result(struct generation *g)
         "decode_ms", (double)g->decode_ns / 1e6,
         "decode_per_second", g->decode_ns ? (double)n_steps * 1e9 / (double)g->decode_ns : 0.0,
         "cached_tokens", (json_int_t)g->n_cached);
-    json_t *o = json_pack("{s:o, s:o, s:o, s:s, s:o}", "prompt_tokens", vs_ids_json(g->tokens.id, g->n_prompt),
-                          "tokens", vs_ids_json(g->tokens.id + g->n_prompt, n_made(g)),
-                          "text", vs_json_text(g->text.data, g->text.n), "finish_reason", g->finish, "timings", timings);
+    struct vs_outcome *outcome = g->sink->outcome;
+    snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->finish);
+    outcome->has_usage = true;
+    outcome->usage = (struct vs_usage){ (int64_t)g->n_prompt, (int64_t)n_made(g), (int64_t)g->n_cached };
+    json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", vs_ids_json(g->tokens.id, g->n_prompt), "timings", timings);
     if (o && g->notice)
         json_object_set_new(o, "notice", json_string(g->notice));
     unsigned char digest[EVP_MAX_MD_SIZE];

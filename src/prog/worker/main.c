@@ -73,7 +73,6 @@ static const struct {
 } handlers[] = {
     { VS_MSG_CREDIT, on_credit },
     { VS_MSG_CANCEL, on_cancel },
-    { VS_MSG_STATUS, on_request },
 #define ON_REQUEST(name, ...) { VS_MSG_##name, on_request },
     VS_MODEL_REQUEST_MAP(ON_REQUEST)
 };
@@ -133,6 +132,21 @@ static void send_json(struct loop *l, uint16_t type, uint64_t id, json_t *value,
     else if (type != VS_MSG_PROGRESS)
         leave(1);
     vs_buf_clear(&out);
+}
+
+/* The frame that ends a request: its envelope, and the body, whose bytes are taken. */
+static void send_outcome(struct loop *l, uint16_t type, uint64_t id, const struct vs_outcome *outcome, struct vs_buf *body)
+{
+    struct vs_buf head = { .limit = 4 + VS_MAX_ENVELOPE };
+    size_t begin = vs_payload_begin(&head);
+    vs_outcome_dump(outcome, &head);
+    vs_payload_end(&head, begin);
+    if (head.status != VS_OK || vs_conn_send_parts(&l->conn, type, 0, id, head.data, head.n, body->data, body->n) != VS_OK)
+        leave(1);
+    vs_buf_clear(&head);
+    vs_buf_clear(body);
+    while (vs_conn_queued(&l->conn) > MAX_QUEUED)
+        attend(l, OUTPUT);
 }
 
 /* Waits until n bytes may be sent; tells the broker that it waits. */
@@ -221,17 +235,24 @@ static bool is_rejection(const struct loop *l, int code)
     return false;
 }
 
-/* From the bytes of a request to the bytes of its result. Both are looked at piece by piece, while frames come: a copy, then. */
+/* From the bytes of a request to the bytes of its result. The body is looked at piece by piece, while frames come: a copy, then. */
 static int answer(struct loop *l, const struct vs_frame *f, struct vs_buf *out, struct vs_error *err)
 {
-    const char *method = vs_message_name(f->type);
+    const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_to_worker, f->type);
+    struct vs_payload p;
+    struct vs_head head;
+    if (vs_payload_split(f->data, f->n, rule->envelope, &p, NULL) != VS_OK
+        || vs_head_parse(p.envelope, p.envelope_bytes, rule->keys, &head, NULL) != VS_OK)
+        leave(1);                       /* the broker's words */
+    l->sink.owner = head.owner;
+    vs_head_clear(&head);
     struct vs_buf text = { 0 };
-    vs_buf_add(&text, f->data, f->n);
+    vs_buf_add(&text, p.body, p.body_bytes);
     if (text.status != VS_OK)
         return vs_error_set(err, text.status, "out of memory");
-    json_t *result = NULL, *request = vs_json_read(text.data, text.n, &l->sink.check, err);
+    json_t *result = NULL, *request = text.n ? vs_json_read(text.data, text.n, &l->sink.check, err) : json_object();
     vs_buf_clear(&text);
-    int status = request ? vs_service_call(l->service, method, request, &l->sink, &result, err) : err->code;
+    int status = request ? vs_service_call(l->service, vs_message_name(f->type), request, &l->sink, &result, err) : err->code;
     json_decref(request);
     if (status != VS_OK)
         return status;
@@ -247,7 +268,7 @@ static void on_request(struct loop *l, const struct vs_frame *f)
 {
     if (l->id)
         leave(1);
-    l->id = f->id;
+    uint64_t id = l->id = f->id;
     l->credit = VS_CREDIT_START;
     l->stop = VS_OK;
     l->sent = false;
@@ -255,21 +276,25 @@ static void on_request(struct loop *l, const struct vs_frame *f)
     char phase[48];
     snprintf(phase, sizeof phase, "answering %s", vs_message_name(f->type));
     vs_last_words_phase(phase);
+    struct vs_outcome outcome = { 0 };
     struct vs_error err = { 0 };
-    struct vs_buf out = { .limit = VS_MAX_RESULT };
-    int status = answer(l, f, &out, &err);
+    struct vs_buf body = { .limit = VS_MAX_RESULT };
+    l->sink.outcome = &outcome;
+    int status = answer(l, f, &body, &err);
+    l->id = 0;
     if (status != VS_OK && l->stop == status)   /* stopped from outside: one wording for all methods */
         vs_error_set(&err, status, "%s", status == VS_E_LIMIT ? "the client did not take the answer in time"
                                                               : vs_status_text(status));
     else if (status != VS_OK && (err.code != status || !err.text[0]))
         vs_error_set(&err, status, "%s", vs_status_text(status));
-    uint64_t id = l->id;
-    l->id = 0;
-    if (status == VS_OK)
-        send_frame(l, VS_MSG_COMPLETE, 0, id, out.data, out.n);
-    else
-        send_json(l, is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR, id, vs_json_error(status, err.text), VS_MAX_CONTROL);
-    vs_buf_clear(&out);
+    if (status != VS_OK) {
+        vs_buf_clear(&body);
+        outcome = (struct vs_outcome){ .error = err };
+    } else if (vs_service_digest(l->service, outcome.model_digest, NULL) != VS_OK) {
+        outcome.model_digest[0] = 0;
+    }
+    uint16_t type = status == VS_OK ? VS_MSG_COMPLETE : is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR;
+    send_outcome(l, type, id, &outcome, &body);
     vs_last_words_phase("waiting for requests");
 }
 
@@ -315,9 +340,11 @@ int main(void)
     vs_json_setup(MAX_JSON);
     static struct loop l;
     uint16_t unhandled = vs_ipc_unhandled(&vs_ipc_to_worker, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
-    for (size_t i = 0; i < vs_ipc_to_worker.n_rules && !unhandled; i++)
-        if (vs_message_is_request(vs_ipc_to_worker.rules[i].type) && !vs_service_has(vs_message_name(vs_ipc_to_worker.rules[i].type)))
-            unhandled = vs_ipc_to_worker.rules[i].type;
+    for (size_t i = 0; i < vs_ipc_to_worker.n_rules && !unhandled; i++) {
+        uint16_t type = vs_ipc_to_worker.rules[i].type;
+        if (vs_message_is_request(type) && !vs_service_has(vs_message_name(type)))
+            unhandled = type;
+    }
     if (unhandled) {
         fprintf(stderr, "veritas-worker: message '%s' (0x%02x) has no handler or no row\n", vs_message_name(unhandled), unhandled);
         return 1;
@@ -325,7 +352,8 @@ int main(void)
     vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_START);
     l.conn.state_of = state_of;
     l.conn.context = &l;
-    l.sink = (struct vs_sink){ &l, sink_token, sink_data, sink_progress, { .ask = ask, .context = &l } };
+    l.sink = (struct vs_sink){ .context = &l, .owner = -1, .token = sink_token, .data = sink_data, .progress = sink_progress,
+                               .check = { .ask = ask, .context = &l } };
     struct vs_error err = { 0 };
     json_t *settings = read_settings(&err);
     if (!settings)
@@ -343,6 +371,7 @@ int main(void)
         .profile = VS_SANDBOX_WORKER,
         .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD,
         .words_fd = words ? WORDS_FD : -1,
+        .map_fd = -1,
         .memory_bytes = limit > 0 ? (uint64_t)limit : 0,
         .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
     };

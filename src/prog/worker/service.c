@@ -250,6 +250,10 @@ int vs_service_call(struct vs_service *s, const char *method, const json_t *requ
         if (methods[i].needs_model && !s->model)
             return vs_error_set(err, s->no_model.code ? s->no_model.code : VS_E_UNSUPPORTED, "%s",
                                 s->no_model.code ? s->no_model.text : "the model was loaded to be looked at only");
+        /* What one user's prompt left behind is nothing to another. */
+        if (s->sequence && s->owner != sink->owner)
+            vs_sequence_truncate(s->sequence, 0);
+        s->owner = sink->owner;
         json_t *result = NULL;
         int r = check_types(request, err);
         if (r == VS_OK && methods[i].digest == DIGEST_BEFORE)

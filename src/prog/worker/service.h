@@ -9,6 +9,7 @@
 #define VS_WORKER_SERVICE_H
 #include "base/check.h"
 #include "base/status.h"
+#include "ipc/envelope.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -17,10 +18,12 @@
 
 struct vs_service;
 
-/* Where a running request sends what it makes. Every function returns VS_OK, or VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_*
+/* Where a running request sends what it makes, and what it is told beside its body. Every function returns VS_OK, or VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_*
  * when the request must stop; the service then returns that code at once. */
 struct vs_sink {
     void *context;
+    int64_t owner;                      /* uid for whom it runs: what one left behind no other may meet; -1: nobody's */
+    struct vs_outcome *outcome;         /* the result's envelope: finish_reason, usage, model_digest. Filled by who knows them */
     /* one generated token; text may be empty (held-back bytes), extra may be NULL (logprobs as JSON, borrowed) */
     int (*token)(void *context, uint32_t id, const char *text, size_t n, const json_t *extra);
     /* bulk bytes, in order, as many calls as wanted: blocks for credit */
@@ -48,7 +51,7 @@ void vs_service_close(struct vs_service *s);
 bool vs_service_has(const char *method);
 
 /* method: "generate", "chat", "tokenize", "detokenize", "inspect", "logits", "perplexity", "bench", "status".
- * *ret_result (a new reference) is the payload of the COMPLETE frame. */
+ * *ret_result (a new reference) is the body of the COMPLETE frame. */
 int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
                     json_t **ret_result, struct vs_error *err);
 #endif

@@ -20,7 +20,8 @@ struct vs_service {
     char no_tokenizer[512];
     struct vs_chat chat;
     struct vs_sampler *sampler;
-    struct vs_sequence *sequence;        /* the last one: its longest common prefix is not computed again */
+    struct vs_sequence *sequence;        /* the last one: its longest common prefix is not computed again, */
+    int64_t owner;                       /* for this user */
     double load_ms;
 };
 

@@ -1,0 +1,289 @@
+/* ipc/envelope.c - see envelope.h */
+#include "ipc/envelope.h"
+
+#include "base/bytes.h"
+#include "ipc/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PREFIX = 4 };
+#define MAX_DEADLINE_MS (7ll * 86400 * 1000)
+
+int vs_payload_split(const void *data, size_t n, size_t max_envelope, struct vs_payload *ret, struct vs_error *err)
+{
+    if (n < PREFIX)
+        return vs_error_set(err, VS_E_PROTOCOL, "a payload of %zu bytes is too short for an envelope", n);
+    size_t envelope = vs_load_u32le(data);
+    if (envelope > max_envelope)
+        return vs_error_set(err, VS_E_PROTOCOL, "an envelope of %zu bytes is too large; at most %zu", envelope, max_envelope);
+    if (envelope > n - PREFIX)
+        return vs_error_set(err, VS_E_PROTOCOL, "an envelope of %zu bytes does not end within its frame", envelope);
+    const char *at = (const char *)data + PREFIX;
+    *ret = (struct vs_payload){ at, at + envelope, envelope, n - PREFIX - envelope };
+    return VS_OK;
+}
+
+size_t vs_payload_begin(struct vs_buf *out)
+{
+    size_t at = out->n;
+    vs_buf_grow(out, PREFIX);
+    return at;
+}
+
+void vs_payload_end(struct vs_buf *out, size_t begin)
+{
+    if (out->status == VS_OK)
+        vs_store_u32le(out->data + begin, (uint32_t)(out->n - begin - PREFIX));
+}
+
+/* ---- of a request ---- */
+
+/* A string without NUL: what we compare and print is what was said. */
+static const char *plain_string(const json_t *v)
+{
+    const char *s = json_string_value(v);
+    return s && strlen(s) == json_string_length(v) ? s : NULL;
+}
+
+/* version "-" trace id "-" parent id "-" flags, in lower-case hex */
+static bool is_traceparent(const char *s)
+{
+    static const char shape[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+    if (!s || strlen(s) != sizeof shape - 1)
+        return false;
+    for (size_t i = 0; s[i]; i++)
+        if (shape[i] == '-' ? s[i] != '-' : !((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
+            return false;
+    return true;
+}
+
+static bool take_model(struct vs_head *h, json_t *v)
+{
+    h->model = plain_string(v);
+    return h->model && *h->model;
+}
+
+static bool take_deadline(struct vs_head *h, json_t *v)
+{
+    h->deadline_ms = json_integer_value(v);
+    return json_is_integer(v) && h->deadline_ms >= 1 && h->deadline_ms <= MAX_DEADLINE_MS;
+}
+
+static bool take_trace(struct vs_head *h, json_t *v)
+{
+    h->trace = plain_string(v);
+    return is_traceparent(h->trace);
+}
+
+static bool take_settings(struct vs_head *h, json_t *v)
+{
+    h->settings = v;
+    return json_is_object(v);
+}
+
+static bool take_force(struct vs_head *h, json_t *v)
+{
+    h->force = json_is_true(v);
+    return json_is_boolean(v);
+}
+
+static bool take_owner(struct vs_head *h, json_t *v)
+{
+    h->owner = json_integer_value(v);
+    return json_is_integer(v) && h->owner >= 0 && h->owner <= UINT32_MAX;
+}
+
+static const struct {
+    const char *key;
+    unsigned bit;
+    bool (*take)(struct vs_head *h, json_t *v);
+    const char *what;
+} head_keys[] = {
+    { "model", VS_KEY_MODEL, take_model, "a name or a path" },
+    { "deadline_ms", VS_KEY_DEADLINE, take_deadline, "an integer from 1 to 604800000" },
+    { "trace", VS_KEY_TRACE, take_trace, "a W3C traceparent string" },
+    { "settings", VS_KEY_SETTINGS, take_settings, "an object" },
+    { "force", VS_KEY_FORCE, take_force, "true or false" },
+    { "owner", VS_KEY_OWNER, take_owner, "a user's number" },
+};
+enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
+
+bool vs_head_is_key(const char *key, unsigned keys)
+{
+    for (size_t i = 0; i < N_HEAD_KEYS; i++)
+        if (head_keys[i].bit & keys && strcmp(head_keys[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+static int unknown_key(const char *key, unsigned keys, struct vs_error *err)
+{
+    char known[160] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < N_HEAD_KEYS; i++)
+        if (head_keys[i].bit & keys)
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", head_keys[i].key);
+    return vs_error_set(err, VS_E_INVALID, "unknown key '%.60s' in the envelope; known are %s", key, known);
+}
+
+static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(h->json, key, v) {
+        size_t i = 0;
+        while (i < N_HEAD_KEYS && !(head_keys[i].bit & keys && strcmp(head_keys[i].key, key) == 0))
+            i++;
+        if (i == N_HEAD_KEYS)
+            return unknown_key(key, keys, err);
+        if (!head_keys[i].take(h, v))
+            return vs_error_set(err, VS_E_INVALID, "%s must be %s", key, head_keys[i].what);
+    }
+    if (keys & VS_KEY_MODEL && !h->model)
+        return vs_error_set(err, VS_E_INVALID, "the request names no model");
+    return VS_OK;
+}
+
+int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err)
+{
+    struct vs_head h = { .owner = -1 };
+    struct vs_error why;
+    h.json = vs_json_parse(data, n, &why);
+    if (!h.json)
+        return vs_error_set(err, why.code, "envelope: %s", why.text);
+    int status = head_take(&h, keys, err);
+    if (status != VS_OK)
+        vs_head_clear(&h);
+    else
+        *ret = h;
+    return status;
+}
+
+void vs_head_clear(struct vs_head *h)
+{
+    if (!h)
+        return;
+    json_decref(h->json);
+    *h = (struct vs_head){ .owner = -1 };
+}
+
+/* ---- of COMPLETE, REJECTED and ERROR ---- */
+
+static const struct {
+    const char *key;
+    size_t offset;
+} usage_keys[] = {
+    { "prompt_tokens", offsetof(struct vs_usage, prompt_tokens) },
+    { "completion_tokens", offsetof(struct vs_usage, completion_tokens) },
+    { "cached_tokens", offsetof(struct vs_usage, cached_tokens) },
+};
+enum { N_USAGE_KEYS = sizeof usage_keys / sizeof *usage_keys };
+
+static int64_t *usage_at(const struct vs_usage *u, size_t i)
+{
+    return (int64_t *)(uintptr_t)((const char *)u + usage_keys[i].offset);
+}
+
+static bool take_error(struct vs_outcome *o, const json_t *v)
+{
+    const char *name = json_string_value(json_object_get(v, "name"));
+    const char *message = json_string_value(json_object_get(v, "message"));
+    int code = name ? vs_status_parse(name) : VS_OK;
+    if (code == VS_OK || !message || json_integer_value(json_object_get(v, "code")) != code || json_object_size(v) != 3)
+        return false;
+    vs_error_set(&o->error, code, "%s", message);
+    return true;
+}
+
+static bool take_finish(struct vs_outcome *o, const json_t *v)
+{
+    const char *s = plain_string(v);
+    if (!s || !*s || strlen(s) >= sizeof o->finish_reason || s[strspn(s, "abcdefghijklmnopqrstuvwxyz_")])
+        return false;
+    memcpy(o->finish_reason, s, strlen(s) + 1);
+    return true;
+}
+
+static bool take_usage(struct vs_outcome *o, const json_t *v)
+{
+    if (!json_is_object(v) || json_object_size(v) != N_USAGE_KEYS)
+        return false;
+    for (size_t i = 0; i < N_USAGE_KEYS; i++) {
+        const json_t *count = json_object_get(v, usage_keys[i].key);
+        if (!json_is_integer(count) || json_integer_value(count) < 0)
+            return false;
+        *usage_at(&o->usage, i) = json_integer_value(count);
+    }
+    o->has_usage = true;
+    return true;
+}
+
+bool vs_is_digest(const char *hex)
+{
+    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == 0;
+}
+
+static bool take_digest(struct vs_outcome *o, const json_t *v)
+{
+    const char *s = plain_string(v);
+    if (!s || !vs_is_digest(s))
+        return json_is_null(v);
+    memcpy(o->model_digest, s, sizeof o->model_digest);
+    return true;
+}
+
+static const struct {
+    const char *key;
+    bool (*take)(struct vs_outcome *o, const json_t *v);
+} outcome_keys[] = {
+    { "error", take_error }, { "finish_reason", take_finish }, { "usage", take_usage }, { "model_digest", take_digest },
+};
+enum { N_OUTCOME_KEYS = sizeof outcome_keys / sizeof *outcome_keys };
+
+int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err)
+{
+    struct vs_outcome o = { 0 };
+    struct vs_error why;
+    json_t *json = vs_json_parse(data, n, &why), *v;
+    if (!json)
+        return vs_error_set(err, why.code, "envelope: %s", why.text);
+    int status = VS_OK;
+    const char *key;
+    json_object_foreach(json, key, v) {
+        size_t i = 0;
+        while (i < N_OUTCOME_KEYS && strcmp(outcome_keys[i].key, key) != 0)
+            i++;
+        if (i == N_OUTCOME_KEYS || !outcome_keys[i].take(&o, v))
+            status = vs_error_set(err, VS_E_INVALID, "%.60s in the envelope of a result is not what it may be", key);
+    }
+    json_decref(json);
+    if (status == VS_OK)
+        *ret = o;
+    return status;
+}
+
+void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out)
+{
+    json_t *json = json_object();
+    if (o->error.code != VS_OK) {
+        json_t *error = json_pack("{s:i, s:s, s:s}", "code", o->error.code, "name", vs_status_name(o->error.code), "message",
+                                  vs_json_is_text(o->error.text) ? o->error.text : vs_status_text(o->error.code));
+        json_object_set_new(json, "error", error);
+    }
+    if (o->finish_reason[0])
+        json_object_set_new(json, "finish_reason", json_string(o->finish_reason));
+    if (o->has_usage) {
+        json_t *usage = json_object();
+        for (size_t i = 0; i < N_USAGE_KEYS; i++)
+            json_object_set_new(usage, usage_keys[i].key, json_integer(*usage_at(&o->usage, i)));
+        json_object_set_new(json, "usage", usage);
+    }
+    if (o->model_digest[0])
+        json_object_set_new(json, "model_digest", json_string(o->model_digest));
+    if (json)
+        vs_json_dump(json, out);
+    else
+        out->status = VS_E_NOMEM;
+    json_decref(json);
+}

@@ -1,0 +1,82 @@
+/* ipc/envelope.h - the payload of requests and of the frames that end them: an envelope that everybody on the way reads, and a body
+ * for the far end alone.
+ *
+ *     | n u32le | envelope: n bytes, a JSON object | body: JSON, to the end of the payload |
+ *
+ * The envelope is small, and closed: an unknown key is an error, so that what one side decides by cannot be misspelt. The broker
+ * lives on envelopes; it never reads a body.
+ *
+ * Memory:  a vs_head owns its JSON until _clear; everything else is plain data or points into the caller's bytes.
+ */
+#ifndef VS_IPC_ENVELOPE_H
+#define VS_IPC_ENVELOPE_H
+#include "base/buf.h"
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct vs_payload {
+    const char *envelope, *body;
+    size_t envelope_bytes, body_bytes;
+};
+
+/* VS_E_PROTOCOL: the envelope does not end within the payload, or is larger than max_envelope bytes. */
+int vs_payload_split(const void *data, size_t n, size_t max_envelope, struct vs_payload *ret, struct vs_error *err);
+
+/* Appends a payload's beginning: room for n (u32), to be followed by the envelope. _end writes n; call it before the body. */
+size_t vs_payload_begin(struct vs_buf *out);
+void vs_payload_end(struct vs_buf *out, size_t begin);
+
+/* ---- of a request ---- */
+
+enum {                                  /* which keys an envelope may have */
+    VS_KEY_MODEL = 1,                   /* and must, where it may */
+    VS_KEY_DEADLINE = 2,
+    VS_KEY_TRACE = 4,
+    VS_KEY_SETTINGS = 8,
+    VS_KEY_FORCE = 16,
+    VS_KEY_OWNER = 32,                  /* broker to worker: for whom */
+    VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE,       /* of every request of a client */
+    VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL,
+    VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_OWNER,
+};
+
+struct vs_head {
+    json_t *json;
+    const char *model, *trace;          /* NULL when absent */
+    int64_t deadline_ms;                /* 0 when absent */
+    json_t *settings;                   /* NULL when absent; borrowed from json */
+    bool force;
+    int64_t owner;                      /* uid; -1 when absent */
+};
+
+/* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.
+ * Nothing is left to clear on failure. */
+int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err);
+void vs_head_clear(struct vs_head *h);
+
+/* Is it a key of some envelope, rather than of a body? */
+bool vs_head_is_key(const char *key, unsigned keys);
+
+/* ---- of COMPLETE, REJECTED and ERROR ---- */
+
+struct vs_usage {
+    int64_t prompt_tokens, completion_tokens, cached_tokens;
+};
+
+struct vs_outcome {
+    struct vs_error error;              /* VS_OK on COMPLETE */
+    char finish_reason[32];             /* "" when there is none: so too below */
+    bool has_usage;
+    struct vs_usage usage;
+    char model_digest[65];              /* SHA-256 of the file's bytes, in hex */
+};
+
+/* VS_E_MALFORMED, or VS_E_INVALID: unknown keys, values of the wrong kind. */
+int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err);
+void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out);
+bool vs_is_digest(const char *hex);     /* 64 digits in lower case */
+#endif

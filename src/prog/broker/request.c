@@ -1,0 +1,135 @@
+/* prog/broker/request.c - one request from its arrival to its one terminal frame. */
+#include "prog/broker/broker.h"
+
+#include "ipc/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void queue_add(struct queue *q, struct request *r)
+{
+    r->next = NULL;
+    if (q->last)
+        q->last->next = r;
+    else
+        q->first = r;
+    q->last = r;
+    q->n++;
+}
+
+void queue_remove(struct queue *q, struct request *r)
+{
+    struct request *before = NULL;
+    for (struct request *i = q->first; i; before = i, i = i->next) {
+        if (i != r)
+            continue;
+        if (before)
+            before->next = r->next;
+        else
+            q->first = r->next;
+        if (q->last == r)
+            q->last = before;
+        r->next = NULL;
+        q->n--;
+        return;
+    }
+}
+
+struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id)
+{
+    (void)b;
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->peer = p;
+    r->type = type;
+    r->id = id;
+    r->deadline = NEVER;
+    r->credit = VS_CREDIT_START;
+    r->peer_next = p->requests;
+    p->requests = r;
+    p->n_requests++;
+    return r;
+}
+
+struct request *request_find(const struct peer *p, uint64_t id)
+{
+    for (struct request *r = p->requests; r; r = r->peer_next)
+        if (r->id == id && r->place != PLACE_ENDED)
+            return r;
+    return NULL;
+}
+
+bool request_keep(struct request *r, size_t n)
+{
+    if (n > r->counted && !vs_budget_take(&r->peer->memory, n - r->counted))
+        return false;
+    if (n < r->counted)
+        vs_budget_give(&r->peer->memory, r->counted - n);
+    r->counted = n;
+    return true;
+}
+
+static void leave_place(struct broker *b, struct request *r)
+{
+    if (r->place == PLACE_QUEUED)
+        queue_remove(&r->model->queue, r);
+    else if (r->place == PLACE_ASKED)
+        queue_remove(&b->asked, r);
+    if (r->run)
+        r->run->request = NULL;         /* the worker keeps it until it ends */
+    r->run = NULL;
+    r->place = PLACE_ENDED;
+}
+
+static int send_outcome(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body,
+                        size_t n)
+{
+    struct vs_buf head = { 0 };
+    size_t begin = vs_payload_begin(&head);
+    vs_outcome_dump(outcome, &head);
+    vs_payload_end(&head, begin);
+    int status = head.status;
+    if (status == VS_OK)
+        status = peer_send_parts(b, r->peer, type, r->id, head.data, head.n, body, n);
+    vs_buf_clear(&head);
+    return status;
+}
+
+void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    if (r->place == PLACE_ENDED)
+        return;
+    leave_place(b, r);
+    r->peer->n_requests--;
+    int status = send_outcome(b, r, type, outcome, body, n);
+    vs_buf_clear(&r->bytes);
+    request_keep(r, 0);
+    if (status == VS_E_LIMIT && n) {
+        struct vs_outcome failure = { 0 };
+        vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
+        status = send_outcome(b, r, VS_MSG_ERROR, &failure, NULL, 0);
+    }
+    if (status != VS_OK)
+        r->peer->gone = true;           /* it can't be told how its request ended */
+}
+
+void request_fail(struct broker *b, struct request *r, int code, const char *text)
+{
+    struct vs_outcome outcome = { 0 };
+    vs_error_set(&outcome.error, code, "%s", text);
+    request_end(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &outcome, NULL, 0);
+}
+
+void request_complete(struct broker *b, struct request *r, json_t *result)
+{
+    struct vs_outcome outcome = { 0 };
+    struct vs_buf out = { .limit = VS_MAX_RESULT };
+    vs_json_dump(result, &out);
+    json_decref(result);
+    if (out.status == VS_OK)
+        request_end(b, r, VS_MSG_COMPLETE, &outcome, out.data, out.n);
+    else
+        request_fail(b, r, out.status, vs_status_text(out.status));
+    vs_buf_clear(&out);
+}
