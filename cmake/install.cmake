@@ -1,15 +1,15 @@
 # `programs` builds what a user runs and nothing else (script/run). Install:
-#     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest}  share/man/man1  completions  share/doc/veritas
+#     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest,fetch}  share/man/man1  completions  share/doc/veritas
 include(GNUInstallDirs)
 add_custom_target(programs)
-foreach(program veritas veritas-broker veritas-worker veritas-selftest)
+foreach(program veritas veritas-broker veritas-worker veritas-selftest veritas-fetch)
     if(TARGET ${program})
         add_dependencies(programs ${program})
     endif()
 endforeach()
 
 install(TARGETS veritas RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(program veritas-broker veritas-worker veritas-selftest)
+foreach(program veritas-broker veritas-worker veritas-selftest veritas-fetch)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/veritas)
     endif()

@@ -20,3 +20,5 @@ vs_program(veritas        veritas  client ipc sandbox base PkgConfig::JANSSON Pk
 vs_program(veritas-broker broker   ipc sandbox base)
 vs_program(veritas-worker worker   engine cpu template tokenizer unicode sampler ipc sandbox PkgConfig::CRYPTO)
 vs_program(veritas-selftest selftest selftest)
+# Speaks TLS and HTTP for `veritas models pull URL`; left out where there is no libcurl, which nothing else links.
+vs_program(veritas-fetch fetch     base PkgConfig::CURL PkgConfig::SECCOMP)

@@ -6,12 +6,11 @@ PATH=$(printf '%s' "$PATH" | tr : '\n' | grep '^/' | paste -sd:)
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE CDPATH
 
 # What the build and the programs need (Debian names). docs/DEPENDENCIES.md says why each is there.
-packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev libcmocka-dev
+packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev libcurl4-openssl-dev libcmocka-dev
     python3 python3-pip ca-certificates"
 # What only the tests need.
 packages_test="clang libclang-rt-14-dev llvm strace git gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
-programs="veritas veritas-broker veritas-worker veritas-selftest"
 default_model=smollm2-135m-instruct
 
 started=$SECONDS

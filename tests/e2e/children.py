@@ -136,7 +136,7 @@ def main():
         for pid in ours:
             try:
                 variables, directory = environment(pid), os.readlink(f"/proc/{pid}/cwd")
-            except PermissionError:             # locked in already, and we are not root
+            except OSError:                     # gone by now, or locked in already and we are not root
                 continue
             command = open(f"/proc/{pid}/cmdline").read().split("\0")
             assert not set(variables) & (set(traps) - {"PATH"}), (command, variables)

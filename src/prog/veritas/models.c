@@ -5,6 +5,7 @@
 #include "prog/veritas/output.h"
 #include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
+#include "prog/veritas/stage.h"
 #include "prog/veritas/term.h"
 
 #include <ctype.h>
@@ -369,7 +370,7 @@ int vs_command_models_rm(const struct vs_args *args)
 /* ---- add ---- */
 
 /* NAME from a path: base name without .gguf, in lower case, what a name may not have made into dashes. */
-static void name_from(const char *file, char *ret, size_t n)
+void vs_model_name_from(const char *file, char *ret, size_t n)
 {
     const char *base = strrchr(file, '/');
     snprintf(ret, n, "%s", base ? base + 1 : file);
@@ -416,18 +417,6 @@ static int copy(int from, const struct stat *st, struct vs_output *to, char ret_
     return rc;
 }
 
-/* Has a locked-in worker read what the file says of itself: is it a whole GGUF file? */
-static int look_into(const struct vs_args *args, int fd, const char *file, struct vs_error *err)
-{
-    char path[64];
-    struct vs_session s;
-    struct vs_error why = { 0 };
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int rc = vs_session_open(&s, args, path, VS_SESSION_INSPECT, &why);
-    vs_session_close(&s);
-    return rc == VS_OK ? VS_OK : vs_error_set(err, rc, "%.160s was not added: %s", file, why.text);
-}
-
 int vs_command_models_add(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -441,7 +430,7 @@ int vs_command_models_add(const struct vs_args *args)
     if (args->n > 1)
         snprintf(name, sizeof name, "%s", args->v[1]);
     else
-        name_from(file, name, sizeof name);
+        vs_model_name_from(file, name, sizeof name);
     if (!vs_model_name_is_valid(name)) {
         rc = vs_error_set(&err, VS_E_INVALID, "'%s' cannot be a model's name: up to %d of the characters a-z 0-9 . _ -, and no dot "
                                               "first", name, VS_MODEL_NAME_MAX);
@@ -465,7 +454,7 @@ int vs_command_models_add(const struct vs_args *args)
         goto out;
     }
     vs_session_signals();
-    if ((rc = look_into(args, from, file, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
+    if ((rc = vs_stage_inspect(args, from, file, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
         goto out;
     if ((rc = vs_output_open(&to, path, 0644, &err)) != VS_OK
         || (rc = vs_disk_reserve(to.fd, name, 0, (uint64_t)st.st_size, &err)) != VS_OK
@@ -496,11 +485,17 @@ out:
 int vs_command_models_pull(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
+    if (strstr(args->v[0], "://") || strncmp(args->v[0], "hf:", 3) == 0)
+        return vs_model_download(args, &err) == VS_OK ? 0 : vs_fail(&err);
     const struct vs_known_model *model = vs_known_model_find(args->v[0]);
     if (!model) {
-        vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched; see: veritas models list", args->v[0]);
+        vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name; see: veritas models list. "
+                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0]);
         return vs_fail(&err);
     }
+    if (args->n > 1 || vs_args_given(args, VS_OPT_SHA256) || vs_args_given(args, VS_OPT_INSECURE_NO_DIGEST)
+        || vs_args_given(args, VS_OPT_CA))
+        return vs_usage("models pull", "%s is a model of the list: it has its name and digest there", model->name);
     const char *from = vs_args_given(args, VS_OPT_FROM) ? vs_args_text(args, VS_OPT_FROM) : NULL;
     return vs_model_pull(model, from, vs_args_given(args, VS_OPT_FORCE), &err) == VS_OK ? 0 : vs_fail(&err);
 }

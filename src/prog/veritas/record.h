@@ -27,7 +27,8 @@ struct vs_record {
 /* file: the stat of NAME.gguf. ret is filled in unless the answer is NONE. */
 enum vs_record_state vs_record_read(const char *name, const struct stat *file, struct vs_record *ret);
 
-/* file: the stat of NAME.gguf from before it was read, or from after it got its name. VS_E_SYSTEM or VS_E_DENIED where it cannot be written. */
+/* file: the stat of NAME.gguf from before it was read, or from after it got its name. VS_E_SYSTEM or VS_E_DENIED where it cannot
+ * be written. */
 int vs_record_write(const char *name, const struct stat *file, const struct vs_record *record, struct vs_error *err);
 
 /* `path` of .NAME.record; VS_E_* as vs_model_path. */
