@@ -15,4 +15,4 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 
 add_executable(bench-tokenizer bench/tokenizer.c)
-target_link_libraries(bench-tokenizer PRIVATE vs_tokenizer)
+target_link_libraries(bench-tokenizer PRIVATE vs_import vs_tokenizer)

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < reps; i++) {
         vs_tokenizer_free(t);
         uint64_t t0 = vs_clock_ns();
-        if (vs_tokenizer_create(g, &t, &err) != VS_OK)
+        if (vs_tokenizer_create(vs_gguf_entries(g), &t, &err) != VS_OK)
             stop(&err);
         uint64_t ns = vs_clock_ns() - t0;
         load = ns < load ? ns : load;

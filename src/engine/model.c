@@ -1,79 +1,12 @@
 /* engine/model.c - see model.h */
 #include "engine/internal.h"
 
-#include "import/gguf.h"
-#include "import/llm.h"
+#include "import/header.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-enum { DEFAULT_CHUNK = 512, FIRST_READ = 8 << 20, MAX_POSITIONS = 10000000, MAX_UNUSED = 16 << 20 };
-
-struct vs_header {
-    uint8_t *head;
-    size_t n_head;
-    struct vs_gguf *gguf;
-};
-
-/* Reads [h->n_head, n) more bytes of the header. */
-static int read_head(struct vs_header *h, const struct vs_source *file, size_t n, struct vs_error *err)
-{
-    uint8_t *head = realloc(h->head, n);
-    if (!head)
-        return vs_error_set(err, VS_E_NOMEM, "model: no memory for a header of %zu bytes", n);
-    h->head = head;
-    int r = vs_source_read(file, h->n_head, n - h->n_head, h->head + h->n_head, err);
-    if (r == VS_OK)
-        h->n_head = n;
-    return r;
-}
-
-int vs_header_open(struct vs_model_file *f, struct vs_header **ret, struct vs_error *err)
-{
-    const struct vs_source *file = vs_model_file_glance(f);
-    struct vs_header *h = calloc(1, sizeof *h);
-    if (!h)
-        return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
-    int r = VS_E_SHORT;
-    for (uint64_t want = FIRST_READ; r == VS_E_SHORT; want *= 4) {
-        bool all = want >= file->n_bytes;
-        r = read_head(h, file, (size_t)(all ? file->n_bytes : want), err);
-        if (r == VS_OK)
-            r = vs_gguf_open(h->head, h->n_head, file->n_bytes, &h->gguf, err);
-        if (r == VS_E_SHORT && all)
-            r = vs_error_set(err, VS_E_MALFORMED, "model: the file ends inside its header");
-    }
-    size_t n = h->gguf && vs_gguf_data_start(h->gguf) < h->n_head ? (size_t)vs_gguf_data_start(h->gguf) : h->n_head;
-    if (r == VS_OK)
-        r = vs_model_file_loaded(f, 0, h->head, n, err);
-    if (r != VS_OK) {
-        vs_header_close(h);
-        return r;
-    }
-    /* What was read beyond the header is not looked at again: its pages go back. */
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = ((uintptr_t)h->head + h->n_head) / page * page;
-    uintptr_t from = ((uintptr_t)h->head + n + page - 1) / page * page;
-    if (from < end)
-        madvise((void *)from, end - from, MADV_DONTNEED);
-    *ret = h;
-    return VS_OK;
-}
-
-void vs_header_close(struct vs_header *h)
-{
-    if (!h)
-        return;
-    vs_gguf_close(h->gguf);
-    free(h->head);
-    free(h);
-}
-
-const struct vs_gguf *vs_header_gguf(const struct vs_header *h)
-{
-    return h->gguf;
-}
+enum { DEFAULT_CHUNK = 512, MAX_POSITIONS = 10000000, MAX_UNUSED = 16 << 20 };
 
 /* The model's own context, or what was asked for; capped by a quarter of the free memory. */
 static int choose_context(struct vs_model *m, struct vs_error *err)
@@ -96,7 +29,9 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
 /* The SHA-256 of the file reads all of it, loading what the model uses: the one may not be much more work than the other. */
 static int check_size(const struct vs_header *h, const struct vs_graph *g, uint64_t file_bytes, struct vs_error *err)
 {
-    uint64_t used = vs_gguf_data_start(h->gguf);
+    size_t n_header;
+    vs_header_bytes(h, &n_header);
+    uint64_t used = n_header;
     for (uint32_t i = 0; i < g->n_tensors; i++)
         used += g->tensors[i].n_bytes;
     if (file_bytes > used && file_bytes - used > used + MAX_UNUSED)
@@ -122,7 +57,11 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     struct vs_model_config *c = &m->config;
     *c = *config;
-    int r = vs_import_llm(h->gguf, &m->graph, err);
+    size_t n_header;
+    const void *header = vs_header_bytes(h, &n_header);
+    int r = vs_model_file_loaded(f, 0, header, n_header, err);
+    if (r == VS_OK)
+        r = vs_header_graph(h, &m->graph, err);
     if (r == VS_OK)
         r = check_size(h, &m->graph, vs_model_file_source(f)->n_bytes, err);
     if (r == VS_OK)

@@ -20,17 +20,11 @@ struct vs_model_config {
     bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
-struct vs_gguf;
 struct vs_graph;
-struct vs_header;                        /* the header of a model's file, copied and parsed */
-
-/* The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser.
- * VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM. */
-int vs_header_open(struct vs_model_file *f, struct vs_header **ret, struct vs_error *err);
-void vs_header_close(struct vs_header *h);
-const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
+struct vs_header;                        /* import/header.h */
 
 struct vs_model;
+/* The header was read through the file's glance; what it is made of counts as loaded from here on. */
 int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config,
                   vs_progress_fn *progress, void *context, struct vs_model **ret, struct vs_error *err);
 void vs_model_close(struct vs_model *m);

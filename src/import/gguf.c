@@ -11,7 +11,6 @@
 
 #include "base/bytes.h"
 
-#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,52 +30,14 @@ struct vs_gguf {
     uint32_t version;
     uint32_t alignment;
     uint64_t data_start;
-    size_t n_kv, n_tensors;
-    struct vs_gguf_kv *kv;
+    struct vs_entries entries;
+    struct vs_entry *kv;
+    size_t n_tensors;
     struct vs_gguf_tensor *tensor;
-    uint32_t *kv_by_key, *tensor_by_name;       /* indices in ascending order of name */
+    uint32_t *kv_by_key, *tensor_by_name;
 };
 
-static const struct {
-    const char *name;
-    uint8_t n_bytes;                            /* the least, for strings */
-} types[] = {
-    [VS_GGUF_U8] = { "u8", 1 },         [VS_GGUF_I8] = { "i8", 1 },     [VS_GGUF_U16] = { "u16", 2 },
-    [VS_GGUF_I16] = { "i16", 2 },       [VS_GGUF_U32] = { "u32", 4 },   [VS_GGUF_I32] = { "i32", 4 },
-    [VS_GGUF_F32] = { "f32", 4 },       [VS_GGUF_BOOL] = { "bool", 1 }, [VS_GGUF_STRING] = { "string", 8 },
-    [VS_GGUF_ARRAY] = { "array", 12 },  [VS_GGUF_U64] = { "u64", 8 },   [VS_GGUF_I64] = { "i64", 8 },
-    [VS_GGUF_F64] = { "f64", 8 },
-};
-enum { N_TYPES = sizeof types / sizeof *types };
-
-const char *vs_gguf_type_name(enum vs_gguf_type type)
-{
-    return (unsigned)type < N_TYPES ? types[type].name : "unknown";
-}
-
-struct vs_shown vs_gguf_shown(struct vs_str name)
-{
-    const char *data = name.data;
-    size_t n = name.n;
-    struct vs_shown s;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (at + 8 > sizeof s.text) {
-            memcpy(s.text + at, "...", 3);
-            at += 3;
-            break;
-        }
-        if (c >= 0x20 && c < 0x7f && c != '\\' && c != '\'')
-            s.text[at++] = (char)c;
-        else
-            at += (size_t)snprintf(s.text + at, 5, "\\x%02x", c);
-    }
-    s.text[at] = 0;
-    return s;
-}
-
-#define SHOW(str) vs_gguf_shown(str).text
+#define SHOW(str) vs_str_shown(str).text
 
 /* Reading: every take is checked against the file first (what lies beyond is malformed) and then against the bytes at
  * hand (what lies beyond is merely not read yet). */
@@ -131,12 +92,12 @@ static int read_string(struct reader *r, struct vs_str *ret)
 }
 
 /* count values of one type, one after the other: moves past them and proves that each is whole. */
-static int skip_values(struct reader *r, enum vs_gguf_type type, uint64_t count)
+static int skip_values(struct reader *r, enum vs_entry_type type, uint64_t count)
 {
-    if (count > left_in_file(r) / types[type].n_bytes)
+    if (count > left_in_file(r) / vs_entry_type_bytes(type))
         return MALFORMED(r, "%s has %" PRIu64 " elements of type %s, more than the rest of the file (%" PRIu64
-                         " bytes) can hold", r->where.text, count, types[type].name, left_in_file(r));
-    if (type == VS_GGUF_STRING) {
+                         " bytes) can hold", r->where.text, count, vs_entry_type_name(type), left_in_file(r));
+    if (type == VS_ENTRY_STRING) {
         for (uint64_t i = 0; i < count; i++) {
             struct vs_str s;
             int code = read_string(r, &s);
@@ -145,31 +106,31 @@ static int skip_values(struct reader *r, enum vs_gguf_type type, uint64_t count)
         }
         return VS_OK;
     }
-    uint64_t n = count * types[type].n_bytes;
+    uint64_t n = count * vs_entry_type_bytes(type);
     int code = need(r, n);
     if (code != VS_OK)
         return code;
     const uint8_t *p = vs_bytes_take(&r->in, n);
-    if (type == VS_GGUF_BOOL)
+    if (type == VS_ENTRY_BOOL)
         for (uint64_t i = 0; i < n; i++)
             if (p[i] > 1)
                 return MALFORMED(r, "%s holds the value %u where only 0 and 1 are bools", r->where.text, p[i]);
     return VS_OK;
 }
 
-static int read_type(struct reader *r, const char *what, enum vs_gguf_type *ret)
+static int read_type(struct reader *r, const char *what, enum vs_entry_type *ret)
 {
     int code = need(r, 4);
     if (code != VS_OK)
         return code;
     uint32_t type = vs_bytes_u32le(&r->in);
-    if (type >= N_TYPES)
+    if (type >= VS_N_ENTRY_TYPES)
         return MALFORMED(r, "%s has the unknown %s type %" PRIu32, r->where.text, what, type);
-    *ret = (enum vs_gguf_type)type;
+    *ret = (enum vs_entry_type)type;
     return VS_OK;
 }
 
-static int read_kv(struct reader *r, size_t i, struct vs_gguf_kv *kv)
+static int read_kv(struct reader *r, size_t i, struct vs_entry *kv)
 {
     snprintf(r->where.text, sizeof r->where.text, "metadata key %zu", i);
     int code = read_string(r, &kv->key);
@@ -183,10 +144,10 @@ static int read_kv(struct reader *r, size_t i, struct vs_gguf_kv *kv)
         return code;
     kv->elem_type = kv->type;
     kv->count = 1;
-    if (kv->type == VS_GGUF_ARRAY) {
+    if (kv->type == VS_ENTRY_ARRAY) {
         if ((code = read_type(r, "element", &kv->elem_type)) != VS_OK)
             return code;
-        if (kv->elem_type == VS_GGUF_ARRAY)
+        if (kv->elem_type == VS_ENTRY_ARRAY)
             return UNSUPPORTED(r, "%s is an array of arrays, which no writer makes", r->where.text);
         if ((code = need(r, 8)) != VS_OK)
             return code;
@@ -294,93 +255,15 @@ static int place_tensors(struct reader *r, struct vs_gguf *g)
 static int read_alignment(struct reader *r, struct vs_gguf *g)
 {
     g->alignment = 32;
-    const struct vs_gguf_kv *kv = vs_gguf_find(g, "general.alignment");
+    const struct vs_entry *kv = vs_entries_find(&g->entries, "general.alignment");
     if (!kv)
         return VS_OK;
-    if (kv->type != VS_GGUF_U32)
-        return MALFORMED(r, "general.alignment has type %s instead of u32", types[kv->type].name);
+    if (kv->type != VS_ENTRY_U32)
+        return MALFORMED(r, "general.alignment has type %s instead of u32", vs_entry_type_name(kv->type));
     g->alignment = vs_load_u32le(kv->data);
     if (g->alignment == 0 || (g->alignment & (g->alignment - 1)) != 0)
         return MALFORMED(r, "general.alignment is %" PRIu32 ", which is not a power of two", g->alignment);
     return VS_OK;
-}
-
-/* The index by name: merge sort, because qsort of the C library may ask the system for its memory size, which a locked
- * worker must not. */
-
-static int compare(struct vs_str a, struct vs_str b)
-{
-    size_t n = a.n < b.n ? a.n : b.n;
-    int c = memcmp(a.data, b.data, n);
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
-/* All records begin with their name; stride is their size. */
-static struct vs_str name_at(const void *records, size_t stride, uint32_t i)
-{
-    struct vs_str s;
-    memcpy(&s, (const char *)records + stride * i, sizeof s);
-    return s;
-}
-
-static uint32_t *sorted_by_name(const void *records, size_t stride, size_t n)
-{
-    uint32_t *a = malloc((n ? n : 1) * sizeof *a), *b = malloc((n ? n : 1) * sizeof *b);
-    if (!a || !b) {
-        free(a);
-        free(b);
-        return NULL;
-    }
-    for (size_t i = 0; i < n; i++)
-        a[i] = (uint32_t)i;
-    for (size_t width = 1; width < n; width *= 2) {
-        for (size_t lo = 0; lo < n; lo += 2 * width) {
-            size_t mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n;
-            for (size_t i = lo, j = mid, k = lo; k < hi; k++) {
-                bool left = j == hi || (i < mid && compare(name_at(records, stride, a[i]),
-                                                           name_at(records, stride, a[j])) <= 0);
-                b[k] = left ? a[i++] : a[j++];
-            }
-        }
-        uint32_t *swap = a;
-        a = b;
-        b = swap;
-    }
-    free(b);
-    return a;
-}
-
-/* *ret gets the index; a name that occurs twice is answered with *ret_twice set. */
-static int index_names(const void *records, size_t stride, size_t n, uint32_t **ret, struct vs_str *ret_twice)
-{
-    *ret = sorted_by_name(records, stride, n);
-    if (!*ret)
-        return VS_E_NOMEM;
-    for (size_t i = 1; i < n; i++) {
-        struct vs_str name = name_at(records, stride, (*ret)[i]);
-        if (compare(name_at(records, stride, (*ret)[i - 1]), name) == 0) {
-            *ret_twice = name;
-            return VS_E_MALFORMED;
-        }
-    }
-    return VS_OK;
-}
-
-static const void *find(const void *records, size_t stride, const uint32_t *by_name, size_t n, const char *name)
-{
-    struct vs_str wanted = { name, strlen(name) };
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = compare(wanted, name_at(records, stride, by_name[mid]));
-        if (c == 0)
-            return (const char *)records + stride * by_name[mid];
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return NULL;
 }
 
 static int read_counts(struct reader *r, struct vs_gguf *g)
@@ -412,7 +295,7 @@ static int read_counts(struct reader *r, struct vs_gguf *g)
         return MALFORMED(r, "%" PRIu64 " tensors announced; a file of %" PRIu64 " bytes may have at most %" PRIu64, n_tensors,
                          r->file_size, left_in_file(r) / MIN_TENSOR_BYTES < MAX_TENSORS
                                            ? left_in_file(r) / MIN_TENSOR_BYTES : MAX_TENSORS);
-    g->n_kv = (size_t)n_kv;
+    g->entries = (struct vs_entries){ .format = "GGUF", .n = (size_t)n_kv };
     g->n_tensors = (size_t)n_tensors;
     return VS_OK;
 }
@@ -431,20 +314,22 @@ int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_
     if ((code = read_counts(r, g)) != VS_OK)
         goto out;
 
-    g->kv = calloc(g->n_kv ? g->n_kv : 1, sizeof *g->kv);
+    g->kv = calloc(g->entries.n ? g->entries.n : 1, sizeof *g->kv);
     g->tensor = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *g->tensor);
     if (!g->kv || !g->tensor) {
-        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu keys and %zu tensors", g->n_kv, g->n_tensors);
+        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu keys and %zu tensors", g->entries.n, g->n_tensors);
         goto out;
     }
-    for (size_t i = 0; i < g->n_kv; i++)
+    for (size_t i = 0; i < g->entries.n; i++)
         if ((code = read_kv(r, i, &g->kv[i])) != VS_OK)
             goto out;
-    code = index_names(g->kv, sizeof *g->kv, g->n_kv, &g->kv_by_key, &twice);
+    code = vs_names_index(g->kv, sizeof *g->kv, g->entries.n, &g->kv_by_key, &twice);
+    g->entries.entry = g->kv;
+    g->entries.by_key = g->kv_by_key;
     if (code == VS_E_MALFORMED)
         MALFORMED(r, "the key '%s' occurs twice", SHOW(twice));
     if (code == VS_E_NOMEM)
-        vs_error_set(err, code, "GGUF: no memory for %zu keys", g->n_kv);
+        vs_error_set(err, code, "GGUF: no memory for %zu keys", g->entries.n);
     if (code != VS_OK)
         goto out;
     if ((code = read_alignment(r, g)) != VS_OK)
@@ -453,7 +338,7 @@ int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_
     for (size_t i = 0; i < g->n_tensors; i++)
         if ((code = read_tensor(r, i, &g->tensor[i])) != VS_OK)
             goto out;
-    code = index_names(g->tensor, sizeof *g->tensor, g->n_tensors, &g->tensor_by_name, &twice);
+    code = vs_names_index(g->tensor, sizeof *g->tensor, g->n_tensors, &g->tensor_by_name, &twice);
     if (code == VS_E_MALFORMED)
         MALFORMED(r, "there are two tensors named '%s'", SHOW(twice));
     if (code == VS_E_NOMEM)
@@ -490,19 +375,9 @@ uint64_t vs_gguf_data_start(const struct vs_gguf *g)
     return g->data_start;
 }
 
-size_t vs_gguf_n_kv(const struct vs_gguf *g)
+const struct vs_entries *vs_gguf_entries(const struct vs_gguf *g)
 {
-    return g->n_kv;
-}
-
-const struct vs_gguf_kv *vs_gguf_kv_at(const struct vs_gguf *g, size_t i)
-{
-    return i < g->n_kv ? &g->kv[i] : NULL;
-}
-
-const struct vs_gguf_kv *vs_gguf_find(const struct vs_gguf *g, const char *key)
-{
-    return find(g->kv, sizeof *g->kv, g->kv_by_key, g->n_kv, key);
+    return &g->entries;
 }
 
 size_t vs_gguf_n_tensors(const struct vs_gguf *g)
@@ -517,164 +392,5 @@ const struct vs_gguf_tensor *vs_gguf_tensor_at(const struct vs_gguf *g, size_t i
 
 const struct vs_gguf_tensor *vs_gguf_tensor(const struct vs_gguf *g, const char *name)
 {
-    return find(g->tensor, sizeof *g->tensor, g->tensor_by_name, g->n_tensors, name);
-}
-
-/* Values. */
-
-/* An integer as sign and magnitude's two's complement: every integer type fits. */
-static bool integer_at(const struct vs_gguf_kv *kv, uint64_t i, int64_t *ret, bool *ret_above)
-{
-    if (i >= kv->count)
-        return false;
-    const uint8_t *p = kv->data + (kv->elem_type == VS_GGUF_STRING ? 0 : i * types[kv->elem_type].n_bytes);
-    *ret_above = false;
-    switch (kv->elem_type) {
-    case VS_GGUF_U8: case VS_GGUF_BOOL: *ret = p[0]; return true;
-    case VS_GGUF_I8: *ret = (int8_t)p[0]; return true;
-    case VS_GGUF_U16: *ret = vs_load_u16le(p); return true;
-    case VS_GGUF_I16: *ret = (int16_t)vs_load_u16le(p); return true;
-    case VS_GGUF_U32: *ret = vs_load_u32le(p); return true;
-    case VS_GGUF_I32: *ret = (int32_t)vs_load_u32le(p); return true;
-    case VS_GGUF_U64: *ret_above = vs_load_u64le(p) > INT64_MAX; *ret = (int64_t)vs_load_u64le(p); return true;
-    case VS_GGUF_I64: *ret = (int64_t)vs_load_u64le(p); return true;
-    default: return false;
-    }
-}
-
-bool vs_gguf_uint(const struct vs_gguf_kv *kv, uint64_t i, uint64_t *ret)
-{
-    int64_t v;
-    bool above;
-    if (!integer_at(kv, i, &v, &above) || (v < 0 && !above))
-        return false;
-    *ret = (uint64_t)v;
-    return true;
-}
-
-bool vs_gguf_int(const struct vs_gguf_kv *kv, uint64_t i, int64_t *ret)
-{
-    int64_t v;
-    bool above;
-    if (!integer_at(kv, i, &v, &above) || above)
-        return false;
-    *ret = v;
-    return true;
-}
-
-bool vs_gguf_float(const struct vs_gguf_kv *kv, uint64_t i, double *ret)
-{
-    int64_t v;
-    bool above;
-    if (integer_at(kv, i, &v, &above)) {
-        *ret = above ? (double)(uint64_t)v : (double)v;
-        return true;
-    }
-    if (i >= kv->count)
-        return false;
-    if (kv->elem_type == VS_GGUF_F32) {
-        uint32_t u = vs_load_u32le(kv->data + 4 * i);
-        float f;
-        memcpy(&f, &u, sizeof f);
-        *ret = (double)f;
-        return true;
-    }
-    if (kv->elem_type == VS_GGUF_F64) {
-        uint64_t u = vs_load_u64le(kv->data + 8 * i);
-        memcpy(ret, &u, sizeof *ret);
-        return true;
-    }
-    return false;
-}
-
-bool vs_gguf_next_str(const struct vs_gguf_kv *kv, struct vs_gguf_cursor *cursor, struct vs_str *ret)
-{
-    if (kv->elem_type != VS_GGUF_STRING || cursor->i >= kv->count)
-        return false;
-    ret->n = (size_t)vs_load_u64le(kv->data + cursor->at);
-    ret->data = (const char *)kv->data + cursor->at + 8;
-    cursor->at += 8 + ret->n;
-    cursor->i++;
-    return true;
-}
-
-/* Scalars by key. */
-
-static int scalar(const struct vs_gguf *g, const char *key, const char *wanted, const struct vs_gguf_kv **ret,
-                  struct vs_error *err)
-{
-    const struct vs_gguf_kv *kv = vs_gguf_find(g, key);
-    if (!kv) {
-        if (err) {
-            err->code = VS_E_NOT_FOUND;
-            err->text[0] = 0;
-        }
-        return VS_E_NOT_FOUND;
-    }
-    if (kv->type == VS_GGUF_ARRAY)
-        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is an array of %s instead of %s", key,
-                            types[kv->elem_type].name, wanted);
-    *ret = kv;
-    return VS_OK;
-}
-
-static int wrong_type(const struct vs_gguf_kv *kv, const char *key, const char *wanted, struct vs_error *err)
-{
-    return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' has type %s instead of %s", key, types[kv->type].name, wanted);
-}
-
-int vs_gguf_get_u32(const struct vs_gguf *g, const char *key, uint32_t *ret, struct vs_error *err)
-{
-    const struct vs_gguf_kv *kv = NULL;
-    int code = scalar(g, key, "an integer", &kv, err);
-    if (code != VS_OK)
-        return code;
-    int64_t v;
-    bool above;
-    if (kv->type == VS_GGUF_BOOL || !integer_at(kv, 0, &v, &above))
-        return wrong_type(kv, key, "an integer", err);
-    if (above || v < 0 || v > UINT32_MAX)
-        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is %s%" PRIu64 ", outside 0 to 4294967295", key,
-                            v < 0 && !above ? "-" : "", v < 0 && !above ? -(uint64_t)v : (uint64_t)v);
-    *ret = (uint32_t)v;
-    return VS_OK;
-}
-
-int vs_gguf_get_f32(const struct vs_gguf *g, const char *key, float *ret, struct vs_error *err)
-{
-    const struct vs_gguf_kv *kv = NULL;
-    int code = scalar(g, key, "a number", &kv, err);
-    if (code != VS_OK)
-        return code;
-    double v;
-    if (kv->type == VS_GGUF_BOOL || !vs_gguf_float(kv, 0, &v))
-        return wrong_type(kv, key, "a number", err);
-    if (!(v >= -(double)FLT_MAX && v <= (double)FLT_MAX))
-        return vs_error_set(err, VS_E_MALFORMED, "GGUF: key '%s' is %g, not a finite number in the range of f32", key, v);
-    *ret = (float)v;
-    return VS_OK;
-}
-
-int vs_gguf_get_bool(const struct vs_gguf *g, const char *key, bool *ret, struct vs_error *err)
-{
-    const struct vs_gguf_kv *kv = NULL;
-    int code = scalar(g, key, "a bool", &kv, err);
-    if (code != VS_OK)
-        return code;
-    if (kv->type != VS_GGUF_BOOL)
-        return wrong_type(kv, key, "a bool", err);
-    *ret = kv->data[0] != 0;
-    return VS_OK;
-}
-
-int vs_gguf_get_str(const struct vs_gguf *g, const char *key, struct vs_str *ret, struct vs_error *err)
-{
-    const struct vs_gguf_kv *kv = NULL;
-    int code = scalar(g, key, "a string", &kv, err);
-    if (code != VS_OK)
-        return code;
-    struct vs_gguf_cursor cursor = { 0 };
-    if (!vs_gguf_next_str(kv, &cursor, ret))
-        return wrong_type(kv, key, "a string", err);
-    return VS_OK;
+    return vs_names_find(g->tensor, sizeof *g->tensor, g->tensor_by_name, g->n_tensors, name);
 }

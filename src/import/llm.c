@@ -80,7 +80,7 @@ static uint32_t get_u32(struct builder *b, const char *suffix, int64_t preset, u
     uint32_t v = 0;
     if (b->status != VS_OK)
         return 0;
-    int r = vs_gguf_get_u32(b->file, key_of(b, suffix, key), &v, b->err);
+    int r = vs_entries_u32(vs_gguf_entries(b->file), key_of(b, suffix, key), &v, b->err);
     if (r == VS_E_NOT_FOUND && preset >= 0)
         return (uint32_t)preset;
     if (r == VS_E_NOT_FOUND)
@@ -91,14 +91,14 @@ static uint32_t get_u32(struct builder *b, const char *suffix, int64_t preset, u
 }
 
 /* Element i of a list that has one element for each layer. */
-static uint64_t list_u64(struct builder *b, const char *key, const struct vs_gguf_kv *kv, uint32_t i)
+static uint64_t list_u64(struct builder *b, const char *key, const struct vs_entry *kv, uint32_t i)
 {
     char what[96];
     uint64_t v = 0;
     if (kv->count != b->n_layers) {
         snprintf(what, sizeof what, "has %llu elements, must have one for each of the %u layers", (unsigned long long)kv->count, b->n_layers);
         fail(b, VS_E_MALFORMED, what, key);
-    } else if (!vs_gguf_uint(kv, i, &v)) {
+    } else if (!vs_entry_uint(kv, i, &v)) {
         fail(b, VS_E_MALFORMED, "is not a list of whole numbers", key);
     }
     return v;
@@ -108,8 +108,8 @@ static uint64_t list_u64(struct builder *b, const char *key, const struct vs_ggu
 static uint32_t layer_u32(struct builder *b, const char *suffix, uint32_t layer, int64_t preset, uint32_t min, uint32_t max)
 {
     char key[128];
-    const struct vs_gguf_kv *kv = vs_gguf_find(b->file, key_of(b, suffix, key));
-    if (b->status != VS_OK || !kv || kv->type != VS_GGUF_ARRAY)
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, suffix, key));
+    if (b->status != VS_OK || !kv || kv->type != VS_ENTRY_ARRAY)
         return get_u32(b, suffix, preset, min, max);
     uint64_t v = list_u64(b, key, kv, layer);
     return b->status == VS_OK ? in_range(b, key, v, min, max) : 0;
@@ -133,7 +133,7 @@ static double get_float(struct builder *b, const char *suffix, double preset, do
     float v;
     if (b->status != VS_OK)
         return preset;
-    int r = vs_gguf_get_f32(b->file, key_of(b, suffix, key), &v, b->err);
+    int r = vs_entries_f32(vs_gguf_entries(b->file), key_of(b, suffix, key), &v, b->err);
     if (r == VS_E_NOT_FOUND)
         return preset;
     if (r != VS_OK) {
@@ -377,7 +377,7 @@ static enum scaling read_scaling_type(struct builder *b)
     struct vs_str type;
     if (b->status != VS_OK)
         return SCALING_NONE;
-    int r = vs_gguf_get_str(b->file, key_of(b, "rope.scaling.type", key), &type, b->err);
+    int r = vs_entries_str(vs_gguf_entries(b->file), key_of(b, "rope.scaling.type", key), &type, b->err);
     if (r == VS_E_NOT_FOUND)
         return SCALING_LINEAR;
     if (r != VS_OK) {
@@ -429,7 +429,7 @@ static void read_ropes(struct builder *b)
     enum scaling type = read_scaling_type(b);
     double factor = get_float(b, "rope.scaling.factor", 0, 0, 1e6);
     char key[128];
-    if (b->status == VS_OK && !vs_gguf_find(b->file, key_of(b, "rope.scaling.factor", key)))
+    if (b->status == VS_OK && !vs_entries_find(vs_gguf_entries(b->file), key_of(b, "rope.scaling.factor", key)))
         factor = get_float(b, "rope.scale_linear", 0, 0, 1e6);
     if (type == SCALING_NONE || factor == 0)
         factor = 1;
@@ -472,12 +472,12 @@ static void refuse_window(struct builder *b)
 static void read_windows(struct builder *b)
 {
     char key[128];
-    const struct vs_gguf_kv *kv = vs_gguf_find(b->file, key_of(b, "attention.sliding_window_pattern", key));
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.sliding_window_pattern", key));
     if (!b->arch->window_period) {
         refuse_window(b);
         return;
     }
-    bool list = kv && kv->type == VS_GGUF_ARRAY;
+    bool list = kv && kv->type == VS_ENTRY_ARRAY;
     b->window = get_u32(b, "attention.sliding_window", 0, 0, UINT32_C(1) << 30);
     uint32_t period = list ? 0 : get_u32(b, "attention.sliding_window_pattern", b->arch->window_period, 0, UINT32_C(1) << 30);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
@@ -513,7 +513,7 @@ static void read_hyper_parameters(struct builder *b)
         return;
     }
     char key[128];
-    bool has_key_length = vs_gguf_find(b->file, key_of(b, "attention.key_length", key)) != NULL;
+    bool has_key_length = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.key_length", key)) != NULL;
     if (!has_key_length && b->n_embd % b->n_heads != 0) {
         fail(b, VS_E_MALFORMED, "embedding_length is not a multiple of attention.head_count", b->arch->name);
         return;
@@ -559,15 +559,15 @@ static void read_vocabulary(struct builder *b)
         return;
     }
     b->n_vocab = (uint32_t)t->ne[1];
-    const struct vs_gguf_kv *tokens = vs_gguf_find(b->file, "tokenizer.ggml.tokens");
-    if (tokens && tokens->type == VS_GGUF_ARRAY && tokens->count > b->n_vocab)
+    const struct vs_entry *tokens = vs_entries_find(vs_gguf_entries(b->file), "tokenizer.ggml.tokens");
+    if (tokens && tokens->type == VS_ENTRY_ARRAY && tokens->count > b->n_vocab)
         fail(b, VS_E_MALFORMED, "has more tokens than token_embd.weight has rows", "tokenizer.ggml.tokens");
 }
 
 static const struct architecture *find_architecture(const struct vs_gguf *g, struct vs_error *err)
 {
     struct vs_str name;
-    int r = vs_gguf_get_str(g, "general.architecture", &name, err);
+    int r = vs_entries_str(vs_gguf_entries(g), "general.architecture", &name, err);
     if (r == VS_E_NOT_FOUND) {
         vs_error_set(err, VS_E_MALFORMED, "model: general.architecture is missing");
         return NULL;
@@ -581,7 +581,7 @@ static const struct architecture *find_architecture(const struct vs_gguf *g, str
     for (size_t i = 0; i < N_ARCHITECTURES; i++)
         vs_buf_printf(&list, "%s%s", i ? ", " : "", architectures[i].name);
     vs_error_set(err, VS_E_UNSUPPORTED, "model: architecture '%s' is not supported; supported are: %s",
-                 vs_gguf_shown(name).text, list.data ? list.data : "");
+                 vs_str_shown(name).text, list.data ? list.data : "");
     vs_buf_clear(&list);
     return NULL;
 }
@@ -596,7 +596,7 @@ static void refuse_unused(struct builder *b)
         if (b->made[i] != VS_NONE || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED, "model: %s: nothing in a %s model reads this tensor; without it the answers would "
-                                 "be wrong", vs_gguf_shown(t->name).text, b->arch->name);
+                                 "be wrong", vs_str_shown(t->name).text, b->arch->name);
     }
 }
 

@@ -87,15 +87,15 @@ static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
     return i;
 }
 
-static int load_merges(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.merges";
-    const struct vs_gguf_kv *kv = NULL;
-    int r = vs_vocab_array(gguf, key, 0, true, &kv, err);
+    const struct vs_entry *kv = NULL;
+    int r = vs_vocab_array(entries, key, 0, true, &kv, err);
     if (r != VS_OK)
         return r;
-    if (kv->elem_type != VS_GGUF_STRING)
-        return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not strings", key, vs_gguf_type_name(kv->elem_type));
+    if (kv->elem_type != VS_ENTRY_STRING)
+        return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not strings", key, vs_entry_type_name(kv->elem_type));
     if (kv->count >= 1u << 26)
         return vs_error_set(err, VS_E_LIMIT, "%s holds %" PRIu64 " merges, more than is reasonable", key, kv->count);
     t->bpe.rule_mask = vs_table_mask(kv->count);
@@ -105,11 +105,11 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_gguf *gguf, struc
         return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
     memset(t->bpe.rule, 0xff, n_slots * sizeof *t->bpe.rule);
 
-    struct vs_gguf_cursor cursor = { 0 };
+    struct vs_entry_cursor cursor = { 0 };
     struct vs_str s;
     struct vs_buf joined = { 0 };
     uint32_t rank = 0, guess = 0;
-    for (; vs_gguf_next_str(kv, &cursor, &s); rank++) {
+    for (; vs_entry_next_str(kv, &cursor, &s); rank++) {
         /* "left right"; the first byte may be a space that belongs to the left side */
         const char *space = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
         vs_buf_reset(&joined);
@@ -144,13 +144,13 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_gguf *gguf, struc
     return r;
 }
 
-static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     for (unsigned b = 0; b < 256; b++) {
         char c = (char)b;
         t->byte_id[b] = find(&t->vocab, &c, 1);
     }
-    return load_merges(t, gguf, err);
+    return load_merges(t, entries, err);
 }
 
 static int on_piece(void *context, const char *s, size_t n)

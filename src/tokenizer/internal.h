@@ -6,7 +6,7 @@
  */
 #ifndef VS_TOKENIZER_INTERNAL_H
 #define VS_TOKENIZER_INTERNAL_H
-#include "import/gguf.h"
+#include "base/entry.h"
 #include "tokenizer/pretok.h"
 #include "tokenizer/tokenizer.h"
 
@@ -63,7 +63,7 @@ struct vs_family {
     bool add_bos, add_eos, add_space_prefix;
     /* What a spelling prints, into out (at least n bytes); *ret_reachable: whether merging may make it. */
     size_t (*unspell)(enum vs_piece_type type, const char *spelled, size_t n, char *out, bool *ret_reachable);
-    int (*load)(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err);
+    int (*load)(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
     /* Appends the ids of text without special pieces. at_start: at the beginning, or behind a special piece. */
     int (*encode)(struct vs_encoder *e, const char *text, size_t n, bool at_start);
     uint64_t (*merge)(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b);
@@ -100,7 +100,7 @@ struct vs_tokenizer {
 };
 
 /* vocab.c */
-int vs_vocab_load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err);
+int vs_vocab_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
 int vs_vocab_index(struct vs_vocab *v, struct vs_error *err);              /* after flags are settled */
 void vs_vocab_clear(struct vs_vocab *v);
 uint64_t vs_vocab_hash(const char *s, size_t n);
@@ -111,7 +111,7 @@ static inline const char *vs_span(const struct vs_spans *s, uint32_t i, size_t *
     return s->data + s->at[i];
 }
 /* An array of count >= n elements; *ret NULL when absent and not needed. */
-int vs_vocab_array(const struct vs_gguf *gguf, const char *key, uint64_t n, bool needed, const struct vs_gguf_kv **ret,
+int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n, bool needed, const struct vs_entry **ret,
                    struct vs_error *err);
 uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table for n entries, at most two thirds full */
 

@@ -72,12 +72,12 @@ static uint32_t priority(float score)
     return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
 }
 
-static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     struct vs_vocab *v = &t->vocab;
     const char *key = "tokenizer.ggml.scores";
-    const struct vs_gguf_kv *kv = NULL;
-    int r = vs_vocab_array(gguf, key, v->n, true, &kv, err);
+    const struct vs_entry *kv = NULL;
+    int r = vs_vocab_array(entries, key, v->n, true, &kv, err);
     if (r != VS_OK)
         return r;
     t->spm.priority = malloc(v->n * sizeof *t->spm.priority);
@@ -89,7 +89,7 @@ static int load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_er
     }
     for (uint32_t id = 0; id < v->n; id++) {
         double score;
-        if (!vs_gguf_float(kv, id, &score) || score != score)
+        if (!vs_entry_float(kv, id, &score) || score != score)
             return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
         t->spm.priority[id] = priority((float)score);
         size_t n;

@@ -121,11 +121,11 @@ static bool is_white(char c)
 }
 
 /* Phi-3 strips white space behind its special pieces. The format has no key for that; the model's name tells. */
-static void settle_phi3(struct vs_tokenizer *t, const struct vs_gguf *gguf)
+static void settle_phi3(struct vs_tokenizer *t, const struct vs_entries *entries)
 {
     struct vs_str name;
     bool is_phi3 = false;
-    if (vs_gguf_get_str(gguf, "general.name", &name, NULL) != VS_OK)
+    if (vs_entries_str(entries, "general.name", &name, NULL) != VS_OK)
         return;
     for (size_t i = 0; i + 4 <= name.n; i++)
         is_phi3 = is_phi3 || (strncasecmp(name.data + i, "phi", 3) == 0
@@ -154,12 +154,12 @@ static uint32_t family_id(const struct vs_tokenizer *t, uint32_t id)
 }
 
 /* -1 means none; an id beyond the vocabulary is ignored. */
-static int token_id(const struct vs_tokenizer *t, const struct vs_gguf *gguf, const char *key, uint32_t fallback,
+static int token_id(const struct vs_tokenizer *t, const struct vs_entries *entries, const char *key, uint32_t fallback,
                     uint32_t *ret, struct vs_error *err)
 {
-    const struct vs_gguf_kv *kv = vs_gguf_find(gguf, key);
+    const struct vs_entry *kv = vs_entries_find(entries, key);
     int64_t id;
-    if (kv && (kv->type == VS_GGUF_ARRAY || !vs_gguf_int(kv, 0, &id)))
+    if (kv && (kv->type == VS_ENTRY_ARRAY || !vs_entry_int(kv, 0, &id)))
         return vs_error_set(err, VS_E_MALFORMED, "%s is not a token id", key);
     if (kv && id == -1)
         *ret = VS_NO_ID;
@@ -170,7 +170,7 @@ static int token_id(const struct vs_tokenizer *t, const struct vs_gguf *gguf, co
     return VS_OK;
 }
 
-static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+static int load_keys(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     const struct vs_family *f = t->family;
     const struct { const char *key; uint32_t fallback, *id; } ids[] = {
@@ -185,7 +185,7 @@ static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct 
         { "tokenizer.ggml.fim_sep_token_id", VS_NO_ID, &t->end[VS_END_FIM_FILE] },
     };
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
-        int r = token_id(t, gguf, ids[i].key, ids[i].fallback, ids[i].id, err);
+        int r = token_id(t, entries, ids[i].key, ids[i].fallback, ids[i].id, err);
         if (r != VS_OK)
             return r;
     }
@@ -198,7 +198,7 @@ static int load_keys(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct 
         { "tokenizer.ggml.add_sep_token", &t->add_sep },    { "tokenizer.ggml.add_space_prefix", &t->add_space_prefix },
     };
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        int r = vs_gguf_get_bool(gguf, flags[i].key, flags[i].flag, err);
+        int r = vs_entries_bool(entries, flags[i].key, flags[i].flag, err);
         if (r != VS_OK && r != VS_E_NOT_FOUND)
             return r;
     }
@@ -217,10 +217,10 @@ static struct shown show(struct vs_str s)
     return r;
 }
 
-static int choose_family(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+static int choose_family(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     struct vs_str model;
-    int r = vs_gguf_get_str(gguf, "tokenizer.ggml.model", &model, err);
+    int r = vs_entries_str(entries, "tokenizer.ggml.model", &model, err);
     if (r == VS_E_NOT_FOUND || (r == VS_OK && ((model.n == 4 && memcmp(model.data, "none", 4) == 0)
                                                || (model.n == 8 && memcmp(model.data, "no_vocab", 8) == 0))))
         return vs_error_set(err, VS_E_NOT_FOUND, "the file carries no tokenizer");
@@ -235,7 +235,7 @@ static int choose_family(struct vs_tokenizer *t, const struct vs_gguf *gguf, str
     if (t->family != &vs_family_bpe)
         return VS_OK;
     struct vs_str pre = { "default", 7 };
-    r = vs_gguf_get_str(gguf, "tokenizer.ggml.pre", &pre, err);
+    r = vs_entries_str(entries, "tokenizer.ggml.pre", &pre, err);
     if (r != VS_OK && r != VS_E_NOT_FOUND)
         return r;
     if (vs_pretok_init(&t->bpe.pretok, pre.data, pre.n) != VS_OK)
@@ -243,23 +243,23 @@ static int choose_family(struct vs_tokenizer *t, const struct vs_gguf *gguf, str
     return VS_OK;
 }
 
-int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, struct vs_error *err)
+int vs_tokenizer_create(const struct vs_entries *entries, struct vs_tokenizer **ret, struct vs_error *err)
 {
     struct vs_tokenizer *t = calloc(1, sizeof *t);
     if (!t)
         return vs_error_set(err, VS_E_NOMEM, "no memory for a tokenizer");
-    int r = choose_family(t, gguf, err);
+    int r = choose_family(t, entries, err);
     if (r == VS_OK)
-        r = vs_vocab_load(t, gguf, err);
+        r = vs_vocab_load(t, entries, err);
     if (r == VS_OK)
-        r = load_keys(t, gguf, err);
+        r = load_keys(t, entries, err);
     if (r == VS_OK) {
         settle_ends(t);
-        settle_phi3(t, gguf);
+        settle_phi3(t, entries);
         r = vs_vocab_index(&t->vocab, err);
     }
     if (r == VS_OK)
-        r = t->family->load(t, gguf, err);
+        r = t->family->load(t, entries, err);
     if (r == VS_OK)
         r = vs_trie_build(&t->special, &t->vocab, err);
     if (r == VS_OK)

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct vs_gguf;
+struct vs_entries;
 struct vs_tokenizer;
 
 struct vs_text_run {                    /* the next n bytes of a text */
@@ -40,7 +40,7 @@ int vs_ids_add(struct vs_ids *ids, uint32_t id);      /* VS_OK or VS_E_NOMEM */
 enum { VS_TOKENIZER_NONE = UINT32_MAX };              /* "no such token" */
 
 /* VS_E_NOT_FOUND when the file carries no tokenizer (model "none" or keys absent). */
-int vs_tokenizer_create(const struct vs_gguf *gguf, struct vs_tokenizer **ret, struct vs_error *err);
+int vs_tokenizer_create(const struct vs_entries *entries, struct vs_tokenizer **ret, struct vs_error *err);
 void vs_tokenizer_free(struct vs_tokenizer *t);
 
 enum {

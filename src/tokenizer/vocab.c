@@ -9,13 +9,13 @@
 
 static const uint64_t max_pieces = 1u << 24, max_total_bytes = 1u << 30;
 
-int vs_vocab_array(const struct vs_gguf *gguf, const char *key, uint64_t n, bool needed, const struct vs_gguf_kv **ret,
+int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n, bool needed, const struct vs_entry **ret,
                    struct vs_error *err)
 {
-    const struct vs_gguf_kv *kv = vs_gguf_find(gguf, key);
+    const struct vs_entry *kv = vs_entries_find(entries, key);
     if (!kv && needed)
         return vs_error_set(err, VS_E_MALFORMED, "%s is missing", key);
-    if (kv && kv->type != VS_GGUF_ARRAY)
+    if (kv && kv->type != VS_ENTRY_ARRAY)
         return vs_error_set(err, VS_E_MALFORMED, "%s is not an array", key);
     if (kv && kv->count < n)
         return vs_error_set(err, VS_E_MALFORMED, "%s has %" PRIu64 " elements, but there are %" PRIu64 " tokens", key,
@@ -24,24 +24,24 @@ int vs_vocab_array(const struct vs_gguf *gguf, const char *key, uint64_t n, bool
     return VS_OK;
 }
 
-static int string_array(const struct vs_gguf_kv *kv, const char *key, struct vs_error *err)
+static int string_array(const struct vs_entry *kv, const char *key, struct vs_error *err)
 {
-    if (kv->elem_type != VS_GGUF_STRING)
-        return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not strings", key, vs_gguf_type_name(kv->elem_type));
+    if (kv->elem_type != VS_ENTRY_STRING)
+        return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not strings", key, vs_entry_type_name(kv->elem_type));
     return VS_OK;
 }
 
-static int load_types(struct vs_vocab *v, const struct vs_gguf *gguf, struct vs_error *err)
+static int load_types(struct vs_vocab *v, const struct vs_entries *entries, struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.token_type";
-    const struct vs_gguf_kv *kv = NULL;
-    int r = vs_vocab_array(gguf, key, v->n, false, &kv, err);
+    const struct vs_entry *kv = NULL;
+    int r = vs_vocab_array(entries, key, v->n, false, &kv, err);
     if (r != VS_OK)
         return r;
     for (uint32_t i = 0; i < v->n; i++) {
         int64_t type = VS_PIECE_UNDEFINED;   /* the file doesn't say */
-        if (kv && !vs_gguf_int(kv, i, &type))
-            return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not integers", key, vs_gguf_type_name(kv->elem_type));
+        if (kv && !vs_entry_int(kv, i, &type))
+            return vs_error_set(err, VS_E_MALFORMED, "%s holds %s, not integers", key, vs_entry_type_name(kv->elem_type));
         if (type < VS_PIECE_UNDEFINED || type > VS_PIECE_BYTE)
             return vs_error_set(err, VS_E_MALFORMED, "%s: token %" PRIu32 " has type %" PRId64 ", which does not exist", key,
                                 i, type);
@@ -50,12 +50,12 @@ static int load_types(struct vs_vocab *v, const struct vs_gguf *gguf, struct vs_
     return VS_OK;
 }
 
-int vs_vocab_load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_error *err)
+int vs_vocab_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     struct vs_vocab *v = &t->vocab;
     const char *key = "tokenizer.ggml.tokens";
-    const struct vs_gguf_kv *kv = NULL;
-    int r = vs_vocab_array(gguf, key, 1, true, &kv, err);
+    const struct vs_entry *kv = NULL;
+    int r = vs_vocab_array(entries, key, 1, true, &kv, err);
     if (r == VS_OK)
         r = string_array(kv, key, err);
     if (r != VS_OK)
@@ -73,14 +73,14 @@ int vs_vocab_load(struct vs_tokenizer *t, const struct vs_gguf *gguf, struct vs_
     v->flags = calloc(v->n, 1);
     if (!v->spelled.data || !v->bytes.data || !v->spelled.at || !v->bytes.at || !v->type || !v->flags)
         return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", v->n);
-    r = load_types(v, gguf, err);
+    r = load_types(v, entries, err);
     if (r != VS_OK)
         return r;
-    struct vs_gguf_cursor cursor = { 0 };
+    struct vs_entry_cursor cursor = { 0 };
     struct vs_str s;
     uint32_t at = 0, bytes_at = 0;
     for (uint32_t i = 0; i < v->n; i++) {
-        if (!vs_gguf_next_str(kv, &cursor, &s) || s.n > n_text - at)
+        if (!vs_entry_next_str(kv, &cursor, &s) || s.n > n_text - at)
             return vs_error_set(err, VS_E_MALFORMED, "%s ends at token %" PRIu32, key, i);
         v->spelled.at[i] = at;
         v->bytes.at[i] = bytes_at;

@@ -11,35 +11,35 @@ static volatile uint64_t sum;
 
 static void walk(const struct vs_gguf *g)
 {
-    for (size_t i = 0; i < vs_gguf_n_kv(g); i++) {
-        const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
-        struct vs_gguf_cursor cursor = { 0 };
+    for (size_t i = 0; i < vs_gguf_entries(g)->n; i++) {
+        const struct vs_entry *kv = &vs_gguf_entries(g)->entry[i];
+        struct vs_entry_cursor cursor = { 0 };
         struct vs_str s;
-        while (vs_gguf_next_str(kv, &cursor, &s))
+        while (vs_entry_next_str(kv, &cursor, &s))
             for (size_t j = 0; j < s.n; j++)
                 sum += (uint8_t)s.data[j];
         for (uint64_t j = 0; j <= kv->count; j++) {
             uint64_t u;
             int64_t v;
             double f;
-            if (vs_gguf_uint(kv, j, &u) || vs_gguf_int(kv, j, &v) || vs_gguf_float(kv, j, &f))
+            if (vs_entry_uint(kv, j, &u) || vs_entry_int(kv, j, &v) || vs_entry_float(kv, j, &f))
                 sum++;
-            else if (kv->elem_type != VS_GGUF_STRING && j < kv->count)
+            else if (kv->elem_type != VS_ENTRY_STRING && j < kv->count)
                 abort();
         }
         char key[2000];
         memcpy(key, kv->key.data, kv->key.n);
         key[kv->key.n] = 0;
-        if (strlen(key) == kv->key.n && vs_gguf_find(g, key) != kv)
+        if (strlen(key) == kv->key.n && vs_entries_find(vs_gguf_entries(g), key) != kv)
             abort();
         uint32_t u32;
         float f32;
         bool b;
         struct vs_error err;
-        vs_gguf_get_u32(g, key, &u32, &err);
-        vs_gguf_get_f32(g, key, &f32, &err);
-        vs_gguf_get_bool(g, key, &b, &err);
-        vs_gguf_get_str(g, key, &s, &err);
+        vs_entries_u32(vs_gguf_entries(g), key, &u32, &err);
+        vs_entries_f32(vs_gguf_entries(g), key, &f32, &err);
+        vs_entries_bool(vs_gguf_entries(g), key, &b, &err);
+        vs_entries_str(vs_gguf_entries(g), key, &s, &err);
     }
 }
 

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct vs_tokenizer *t;
     if (vs_gguf_open(data, n, n, &g, NULL) != VS_OK)
         return 0;
-    if (vs_tokenizer_create(g, &t, NULL) == VS_OK) {
+    if (vs_tokenizer_create(vs_gguf_entries(g), &t, NULL) == VS_OK) {
         static const char text[] = "Hello  <|im_start|>wor\xc3\xa9ld\n\n 123 \xf0\x9f\x98\x80's <0x41>";
         for (int trusted = 0; trusted < 2; trusted++) {
             struct vs_text_run run = { sizeof text - 1, trusted };

@@ -10,6 +10,7 @@
  * and instruction set. Prints "N configurations, 1 hash" for each factor.
  */
 #include "engine/model.h"
+#include "import/header.h"
 #include "selftest/selftest.h"
 
 #include <pthread.h>
@@ -472,7 +473,7 @@ static void test_engine(void)
                 const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
                 struct vs_model_file *file;
                 check(vs_model_file_open(dup(fd), &file, &err), &err, "file");
-                check(vs_header_open(file, &header, &err), &err, "header");
+                check(vs_header_open(vs_model_file_glance(file), &header, &err), &err, "header");
                 check(vs_model_open(header, file, &config, NULL, NULL, &model, &err), &err, "model");
                 check(vs_sequence_create(model, &sequence), &err, "sequence");
                 check(vs_answer_init(&a, &s, &err), &err, "answer");

@@ -83,62 +83,62 @@ static void test_good_file(void **state)
     assert_string_equal(err.text, "");
     assert_int_equal(code, VS_OK);
     assert_int_equal(vs_gguf_version(g), 3);
-    assert_int_equal(vs_gguf_n_kv(g), 9);
+    assert_int_equal(vs_gguf_entries(g)->n, 9);
     assert_int_equal(vs_gguf_n_tensors(g), 2);
 
     struct vs_str s;
-    assert_int_equal(vs_gguf_get_str(g, "general.architecture", &s, &err), VS_OK);
+    assert_int_equal(vs_entries_str(vs_gguf_entries(g), "general.architecture", &s, &err), VS_OK);
     assert_int_equal(s.n, 5);
     assert_memory_equal(s.data, "llama", 5);
-    const struct vs_gguf_kv *kv = vs_gguf_find(g, "a.i8");
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(g), "a.i8");
     int64_t i;
     uint64_t u = 99;
     double f;
-    assert_true(vs_gguf_int(kv, 0, &i));
+    assert_true(vs_entry_int(kv, 0, &i));
     assert_int_equal(i, -1);
-    assert_false(vs_gguf_uint(kv, 0, &u));
+    assert_false(vs_entry_uint(kv, 0, &u));
     assert_int_equal(u, 99);
-    assert_false(vs_gguf_int(kv, 1, &i));
-    assert_true(vs_gguf_float(vs_gguf_find(g, "a.f64"), 0, &f));
+    assert_false(vs_entry_int(kv, 1, &i));
+    assert_true(vs_entry_float(vs_entries_find(vs_gguf_entries(g), "a.f64"), 0, &f));
     assert_true(f == 1.5);
-    kv = vs_gguf_find(g, "a.u16s");
-    assert_true(vs_gguf_uint(kv, 1, &u));
+    kv = vs_entries_find(vs_gguf_entries(g), "a.u16s");
+    assert_true(vs_entry_uint(kv, 1, &u));
     assert_int_equal(u, 65535);
-    kv = vs_gguf_find(g, "a.big");
-    assert_true(vs_gguf_uint(kv, 0, &u));
+    kv = vs_entries_find(vs_gguf_entries(g), "a.big");
+    assert_true(vs_entry_uint(kv, 0, &u));
     assert_true(u == UINT64_MAX);
-    assert_false(vs_gguf_int(kv, 0, &i));
-    assert_true(vs_gguf_float(kv, 0, &f));
+    assert_false(vs_entry_int(kv, 0, &i));
+    assert_true(vs_entry_float(kv, 0, &f));
     assert_true(f == 0x1p64);
 
-    struct vs_gguf_cursor cursor = { 0 };
-    kv = vs_gguf_find(g, "a.names");
+    struct vs_entry_cursor cursor = { 0 };
+    kv = vs_entries_find(vs_gguf_entries(g), "a.names");
     const char *names[] = { "a", "bc", "d" };
     for (int j = 0; j < 3; j++) {
-        assert_true(vs_gguf_next_str(kv, &cursor, &s));
+        assert_true(vs_entry_next_str(kv, &cursor, &s));
         assert_int_equal(s.n, strlen(names[j]));
         assert_memory_equal(s.data, names[j], s.n);
     }
-    assert_false(vs_gguf_next_str(kv, &cursor, &s));
-    assert_null(vs_gguf_find(g, "a.name"));
+    assert_false(vs_entry_next_str(kv, &cursor, &s));
+    assert_null(vs_entries_find(vs_gguf_entries(g), "a.name"));
 
     uint32_t n;
     float f32;
     bool yes;
-    assert_int_equal(vs_gguf_get_u32(g, "absent", &n, &err), VS_E_NOT_FOUND);
+    assert_int_equal(vs_entries_u32(vs_gguf_entries(g), "absent", &n, &err), VS_E_NOT_FOUND);
     assert_string_equal(err.text, "");
-    assert_int_equal(vs_gguf_get_u32(g, "a.i8", &n, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_u32(vs_gguf_entries(g), "a.i8", &n, &err), VS_E_MALFORMED);
     assert_string_equal(err.text, "GGUF: key 'a.i8' is -1, outside 0 to 4294967295");
-    assert_int_equal(vs_gguf_get_u32(g, "a.big", &n, &err), VS_E_MALFORMED);
-    assert_int_equal(vs_gguf_get_u32(g, "a.u16s", &n, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_u32(vs_gguf_entries(g), "a.big", &n, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_u32(vs_gguf_entries(g), "a.u16s", &n, &err), VS_E_MALFORMED);
     assert_string_equal(err.text, "GGUF: key 'a.u16s' is an array of u16 instead of an integer");
-    assert_int_equal(vs_gguf_get_bool(g, "a.yes", &yes, &err), VS_OK);
+    assert_int_equal(vs_entries_bool(vs_gguf_entries(g), "a.yes", &yes, &err), VS_OK);
     assert_true(yes);
-    assert_int_equal(vs_gguf_get_bool(g, "a.i8", &yes, &err), VS_E_MALFORMED);
-    assert_int_equal(vs_gguf_get_f32(g, "a.f64", &f32, &err), VS_OK);
+    assert_int_equal(vs_entries_bool(vs_gguf_entries(g), "a.i8", &yes, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_f32(vs_gguf_entries(g), "a.f64", &f32, &err), VS_OK);
     assert_true(f32 == 1.5f);
-    assert_int_equal(vs_gguf_get_f32(g, "a.yes", &f32, &err), VS_E_MALFORMED);
-    assert_int_equal(vs_gguf_get_str(g, "a.yes", &s, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_f32(vs_gguf_entries(g), "a.yes", &f32, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_entries_str(vs_gguf_entries(g), "a.yes", &s, &err), VS_E_MALFORMED);
 
     const struct vs_gguf_tensor *t = vs_gguf_tensor(g, "w");
     assert_non_null(t);
@@ -320,9 +320,9 @@ static void test_many_keys_and_tensors(void **state)
         } else {
             assert_string_equal(err.text, "");
             assert_int_equal(code, VS_OK);
-            assert_non_null(vs_gguf_find(g, "key.key.key.000000"));
-            assert_non_null(vs_gguf_find(g, "key.key.key.065535"));
-            assert_null(vs_gguf_find(g, "key.key.key.065536"));
+            assert_non_null(vs_entries_find(vs_gguf_entries(g), "key.key.key.000000"));
+            assert_non_null(vs_entries_find(vs_gguf_entries(g), "key.key.key.065535"));
+            assert_null(vs_entries_find(vs_gguf_entries(g), "key.key.key.065536"));
             assert_int_equal(vs_gguf_tensor(g, "blk.000000.weight")->offset,
                              vs_gguf_data_start(g) + (N_TENSORS - 1) * 32);
             vs_gguf_close(g);

@@ -30,7 +30,7 @@ struct vocabulary {
     uint32_t left[MAX_PIECES], right[MAX_PIECES], made[MAX_PIECES], n_merges;
     int64_t bos, eos;                    /* -1: no key */
     int add_bos, add_space_prefix;       /* -1: no key */
-    uint32_t tokens_type;                /* of the array's elements; VS_GGUF_STRING unless a test wants it wrong */
+    uint32_t tokens_type;                /* of the array's elements; VS_ENTRY_STRING unless a test wants it wrong */
 };
 
 static void put(struct vs_buf *b, uint64_t v, size_t n)
@@ -55,7 +55,7 @@ static void put_key(struct vs_buf *b, uint64_t *n_kv, const char *key, uint32_t 
 
 static void put_array(struct vs_buf *b, uint64_t *n_kv, const char *key, uint32_t type, uint64_t count)
 {
-    put_key(b, n_kv, key, VS_GGUF_ARRAY);
+    put_key(b, n_kv, key, VS_ENTRY_ARRAY);
     put(b, type, 4);
     put(b, count, 8);
 }
@@ -64,29 +64,29 @@ static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct 
 {
     struct vs_buf kv = { 0 }, file = { 0 };
     uint64_t n_kv = 0;
-    put_key(&kv, &n_kv, "tokenizer.ggml.model", VS_GGUF_STRING);
+    put_key(&kv, &n_kv, "tokenizer.ggml.model", VS_ENTRY_STRING);
     put_str(&kv, v->model);
     if (v->pre) {
-        put_key(&kv, &n_kv, "tokenizer.ggml.pre", VS_GGUF_STRING);
+        put_key(&kv, &n_kv, "tokenizer.ggml.pre", VS_ENTRY_STRING);
         put_str(&kv, v->pre);
     }
     put_array(&kv, &n_kv, "tokenizer.ggml.tokens", v->tokens_type, v->n);
     for (uint32_t i = 0; i < v->n; i++) {
-        if (v->tokens_type == VS_GGUF_STRING)
+        if (v->tokens_type == VS_ENTRY_STRING)
             put_str(&kv, v->piece[i]);
         else
             put(&kv, i, 4);
     }
-    put_array(&kv, &n_kv, "tokenizer.ggml.token_type", VS_GGUF_I32, v->n_types);
+    put_array(&kv, &n_kv, "tokenizer.ggml.token_type", VS_ENTRY_I32, v->n_types);
     for (uint32_t i = 0; i < v->n_types; i++)
         put(&kv, (uint32_t)v->type[i], 4);
     if (v->n_scores) {
-        put_array(&kv, &n_kv, "tokenizer.ggml.scores", VS_GGUF_F32, v->n_scores);
+        put_array(&kv, &n_kv, "tokenizer.ggml.scores", VS_ENTRY_F32, v->n_scores);
         for (uint32_t i = 0; i < v->n_scores; i++)
             vs_buf_add(&kv, &v->score[i], 4);
     }
     if (strcmp(v->model, "gpt2") == 0) {
-        put_array(&kv, &n_kv, "tokenizer.ggml.merges", VS_GGUF_STRING, v->n_merges);
+        put_array(&kv, &n_kv, "tokenizer.ggml.merges", VS_ENTRY_STRING, v->n_merges);
         for (uint32_t i = 0; i < v->n_merges; i++)
             put_str(&kv, v->merge[i]);
     }
@@ -95,7 +95,7 @@ static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct 
     };
     for (size_t i = 0; i < 2; i++)
         if (ids[i].id >= 0) {
-            put_key(&kv, &n_kv, ids[i].key, VS_GGUF_U32);
+            put_key(&kv, &n_kv, ids[i].key, VS_ENTRY_U32);
             put(&kv, (uint64_t)ids[i].id, 4);
         }
     const struct { const char *key; int value; } flags[] = {
@@ -103,7 +103,7 @@ static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct 
     };
     for (size_t i = 0; i < 2; i++)
         if (flags[i].value >= 0) {
-            put_key(&kv, &n_kv, flags[i].key, VS_GGUF_BOOL);
+            put_key(&kv, &n_kv, flags[i].key, VS_ENTRY_BOOL);
             put(&kv, (uint64_t)flags[i].value, 1);
         }
     vs_buf_str(&file, "GGUF");
@@ -117,7 +117,7 @@ static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct 
     struct vs_gguf *g;
     int r = vs_gguf_open(file.data, file.n, file.n, &g, err);
     if (r == VS_OK) {
-        r = vs_tokenizer_create(g, ret, err);
+        r = vs_tokenizer_create(vs_gguf_entries(g), ret, err);
         vs_gguf_close(g);
     }
     vs_buf_clear(&kv);
@@ -151,7 +151,7 @@ static struct vocabulary *empty(const char *model, const char *pre)
     v->model = model;
     v->pre = pre;
     v->bos = v->eos = v->add_bos = v->add_space_prefix = -1;
-    v->tokens_type = VS_GGUF_STRING;
+    v->tokens_type = VS_ENTRY_STRING;
     return v;
 }
 
@@ -911,9 +911,9 @@ static void test_refusals(void **state)
     v->type[3] = 77;
     refuse(v, VS_E_MALFORMED, "type 77");
     v->type[3] = 1;
-    v->tokens_type = VS_GGUF_U32;
+    v->tokens_type = VS_ENTRY_U32;
     refuse(v, VS_E_MALFORMED, "not strings");
-    v->tokens_type = VS_GGUF_STRING;
+    v->tokens_type = VS_ENTRY_STRING;
     v->n = v->n_types = 0;
     refuse(v, VS_E_MALFORMED, "tokens");
     free(v);

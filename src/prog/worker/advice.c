@@ -106,15 +106,15 @@ static int read_sequence(const struct vs_str *names, int order[MAX_SEQUENCE], si
     return VS_OK;
 }
 
-int vs_advice_sequence(const struct vs_gguf *g, const json_t *given, struct vs_sampling *p, struct vs_error *err)
+int vs_advice_sequence(const struct vs_entries *entries, const json_t *given, struct vs_sampling *p, struct vs_error *err)
 {
     struct vs_str names;
     bool named[N_STEPS] = { false };
     int order[MAX_SEQUENCE], rank = 0;
     size_t n = 0;
-    if (json_is_true(json_object_get(given, "ignore_file")) || !vs_gguf_find(g, PREFIX "sequence"))
+    if (json_is_true(json_object_get(given, "ignore_file")) || !vs_entries_find(entries, PREFIX "sequence"))
         return VS_OK;
-    if (vs_gguf_get_str(g, PREFIX "sequence", &names, NULL) != VS_OK)
+    if (vs_entries_str(entries, PREFIX "sequence", &names, NULL) != VS_OK)
         return vs_error_set(err, VS_E_MALFORMED, "the model file's " PREFIX "sequence is no text" WAY_OUT);
     int r = read_sequence(&names, order, &n, err);
     if (r != VS_OK)
@@ -133,12 +133,12 @@ int vs_advice_sequence(const struct vs_gguf *g, const json_t *given, struct vs_s
     return VS_OK;
 }
 
-static int apply(const struct vs_gguf_kv *kv, const struct advice *a, struct vs_sampling *p, struct vs_error *err)
+static int apply(const struct vs_entry *kv, const struct advice *a, struct vs_sampling *p, struct vs_error *err)
 {
     double number;
     int64_t whole;
-    bool is_number = kv->type != VS_GGUF_ARRAY && kv->type != VS_GGUF_BOOL && vs_gguf_float(kv, 0, &number);
-    bool is_whole = is_number && vs_gguf_int(kv, 0, &whole);
+    bool is_number = kv->type != VS_ENTRY_ARRAY && kv->type != VS_ENTRY_BOOL && vs_entry_float(kv, 0, &number);
+    bool is_whole = is_number && vs_entry_int(kv, 0, &whole);
     if (!is_number || !isfinite(number))
         return vs_error_set(err, VS_E_MALFORMED, "the model file's " PREFIX "%s is no number" WAY_OUT, a->name);
     switch (a->kind) {
@@ -173,14 +173,14 @@ static const struct advice *known_find(const char *name, size_t n)
     return NULL;
 }
 
-int vs_advice_apply(const struct vs_gguf *g, const json_t *given, uint32_t n_vocab, struct vs_sampling *p, struct vs_error *err)
+int vs_advice_apply(const struct vs_entries *entries, const json_t *given, uint32_t n_vocab, struct vs_sampling *p, struct vs_error *err)
 {
     static const size_t n_prefix = sizeof PREFIX - 1;
     struct vs_error why;
     if (json_is_true(json_object_get(given, "ignore_file")))
         return VS_OK;
-    for (size_t i = 0; i < vs_gguf_n_kv(g); i++) {
-        const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
+    for (size_t i = 0; i < entries->n; i++) {
+        const struct vs_entry *kv = &entries->entry[i];
         if (kv->key.n < n_prefix || memcmp(kv->key.data, PREFIX, n_prefix) != 0)
             continue;
         const struct advice *a = known_find(kv->key.data + n_prefix, kv->key.n - n_prefix);

@@ -7,7 +7,7 @@
  */
 #include "prog/worker/chat.h"
 
-#include "import/gguf.h"
+#include "base/entry.h"
 #include "ipc/json.h"
 #include "prog/worker/service_internal.h"
 #include "tokenizer/tokenizer.h"
@@ -18,25 +18,25 @@
 
 /* ---- the templates ---- */
 
-static void add(struct vs_chat *c, const char *name, size_t n, const struct vs_gguf_kv *kv)
+static void add(struct vs_chat *c, const char *name, size_t n, const struct vs_entry *kv)
 {
     if (c->n == VS_MAX_TEMPLATES || n > VS_MAX_TEMPLATE_NAME)
         return;
     struct vs_chat_template *one = &c->one[c->n++];
-    struct vs_gguf_cursor start = { 0 };
+    struct vs_entry_cursor start = { 0 };
     struct vs_str source;
     memcpy(one->name, name, n);
-    if (kv->type != VS_GGUF_STRING || !vs_gguf_next_str(kv, &start, &source))
+    if (kv->type != VS_ENTRY_STRING || !vs_entry_next_str(kv, &start, &source))
         vs_error_set(&one->err, VS_E_MALFORMED, "the model file's key " KEY " (%s) is no text", one->name);
     else if (vs_template_parse(source.data, source.n, &one->template, &one->err) != VS_OK)
         one->template = NULL;
 }
 
-void vs_chat_open(struct vs_chat *c, const struct vs_gguf *g)
+void vs_chat_open(struct vs_chat *c, const struct vs_entries *entries)
 {
     static const size_t n_key = sizeof KEY - 1;
-    for (size_t i = 0; i < vs_gguf_n_kv(g); i++) {
-        const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
+    for (size_t i = 0; i < entries->n; i++) {
+        const struct vs_entry *kv = &entries->entry[i];
         if (kv->key.n < n_key || memcmp(kv->key.data, KEY, n_key) != 0)
             continue;
         if (kv->key.n == n_key)

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-struct vs_gguf;
+struct vs_entries;
 struct vs_tokenizer;
 
 enum { VS_MAX_TEMPLATES = 32, VS_MAX_TEMPLATE_NAME = 63 };
@@ -28,7 +28,7 @@ struct vs_chat {                         /* zeroed = a file without templates */
     size_t n;
 };
 
-void vs_chat_open(struct vs_chat *c, const struct vs_gguf *g);
+void vs_chat_open(struct vs_chat *c, const struct vs_entries *entries);
 void vs_chat_close(struct vs_chat *c);
 
 /* The text of messages (a list, checked here) by the template that the request's `template` and `tools` ask for, with its

@@ -58,50 +58,50 @@ static json_t *size_of(uint64_t n)
 }
 
 /* Element i, which is not a string. */
-static json_t *number_of(const struct vs_gguf_kv *kv, uint64_t i)
+static json_t *number_of(const struct vs_entry *kv, uint64_t i)
 {
     char text[32];
     int64_t v;
     uint64_t u;
     double f;
-    if (kv->elem_type == VS_GGUF_BOOL && vs_gguf_uint(kv, i, &u))
+    if (kv->elem_type == VS_ENTRY_BOOL && vs_entry_uint(kv, i, &u))
         return json_boolean(u);
-    if (vs_gguf_int(kv, i, &v))
+    if (vs_entry_int(kv, i, &v))
         return json_integer(v);
-    if (vs_gguf_uint(kv, i, &u)) {
+    if (vs_entry_uint(kv, i, &u)) {
         snprintf(text, sizeof text, "%" PRIu64, u);
         return json_string(text);
     }
-    if (!vs_gguf_float(kv, i, &f))
+    if (!vs_entry_float(kv, i, &f))
         return json_null();
     if (isfinite(f))
         return json_real(f);
     return json_string(f != f ? "nan" : f > 0 ? "inf" : "-inf");
 }
 
-static json_t *value_of(const struct vs_gguf_kv *kv, size_t *budget)
+static json_t *value_of(const struct vs_entry *kv, size_t *budget)
 {
-    struct vs_gguf_cursor cursor = { 0 };
+    struct vs_entry_cursor cursor = { 0 };
     struct vs_str s;
-    if (kv->type == VS_GGUF_STRING) {
-        if (!vs_gguf_next_str(kv, &cursor, &s))
+    if (kv->type == VS_ENTRY_STRING) {
+        if (!vs_entry_next_str(kv, &cursor, &s))
             return json_null();
         if (s.n <= MAX_STRING)
             return text_of(s, MAX_STRING, budget);
         return json_pack("{s:s, s:o, s:o}", "type", "string", "bytes", size_of(s.n), "head",
                          text_of(s, MAX_ELEM, budget));
     }
-    if (kv->type != VS_GGUF_ARRAY)
+    if (kv->type != VS_ENTRY_ARRAY)
         return number_of(kv, 0);
     json_t *head = json_array();
     for (uint64_t i = 0; i < kv->count && i < HEAD; i++) {
-        bool is_string = vs_gguf_next_str(kv, &cursor, &s);
+        bool is_string = vs_entry_next_str(kv, &cursor, &s);
         if (json_array_append_new(head, is_string ? text_of(s, MAX_ELEM, budget) : number_of(kv, i)) != 0) {
             json_decref(head);
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:o, s:o}", "type", "array", "elem", vs_gguf_type_name(kv->elem_type),
+    return json_pack("{s:s, s:s, s:o, s:o}", "type", "array", "elem", vs_entry_type_name(kv->elem_type),
                      "count", size_of(kv->count), "head", head);
 }
 
@@ -111,8 +111,8 @@ static int add_metadata(const struct vs_gguf *g, json_t *out, struct vs_check *c
     size_t budget = MAX_TEXT, i = 0;
     if (json_object_set_new(out, "metadata", metadata) != 0)
         return VS_E_NOMEM;
-    for (; i < vs_gguf_n_kv(g) && i < MAX_KEYS && budget; i++) {
-        const struct vs_gguf_kv *kv = vs_gguf_kv_at(g, i);
+    for (; i < vs_gguf_entries(g)->n && i < MAX_KEYS && budget; i++) {
+        const struct vs_entry *kv = &vs_gguf_entries(g)->entry[i];
         struct vs_buf key = { 0 };
         int r = vs_check_work(check, kv->key.n + ENTRY_BYTES);
         if (r != VS_OK)
@@ -124,7 +124,7 @@ static int add_metadata(const struct vs_gguf *g, json_t *out, struct vs_check *c
         if (failed)
             return VS_E_NOMEM;
     }
-    size_t left_out = vs_gguf_n_kv(g) - i;
+    size_t left_out = vs_gguf_entries(g)->n - i;
     return left_out && json_object_set_new(out, "keys_left_out", size_of(left_out)) != 0 ? VS_E_NOMEM : VS_OK;
 }
 
@@ -186,19 +186,19 @@ static int add_tensors(const struct vs_gguf *g, json_t *out, struct vs_check *ch
 }
 
 /* A hyper-parameter of one layer: a scalar or the layer's element of an array; otherwise what it is by default. */
-static uint64_t of_layer(const struct vs_gguf_kv *kv, uint32_t layer, uint64_t otherwise)
+static uint64_t of_layer(const struct vs_entry *kv, uint32_t layer, uint64_t otherwise)
 {
     uint64_t v;
-    if (!kv || !vs_gguf_uint(kv, kv->type == VS_GGUF_ARRAY ? layer : 0, &v) || v > UINT32_MAX)
+    if (!kv || !vs_entry_uint(kv, kv->type == VS_ENTRY_ARRAY ? layer : 0, &v) || v > UINT32_MAX)
         return otherwise;
     return v;
 }
 
-static const struct vs_gguf_kv *of_arch(const struct vs_gguf *g, struct vs_str arch, const char *name)
+static const struct vs_entry *of_arch(const struct vs_gguf *g, struct vs_str arch, const char *name)
 {
     char key[160];
     int n = snprintf(key, sizeof key, "%.*s.%s", (int)(arch.n < 64 ? arch.n : 64), arch.data, name);
-    return n > 0 && (size_t)n < sizeof key ? vs_gguf_find(g, key) : NULL;
+    return n > 0 && (size_t)n < sizeof key ? vs_entries_find(vs_gguf_entries(g), key) : NULL;
 }
 
 static json_t *unknown(const char *why)
@@ -212,10 +212,10 @@ static json_t *memory_of(const struct vs_gguf *g, struct vs_str arch, uint32_t c
     uint64_t layers = of_layer(of_arch(g, arch, "block_count"), 0, 0);
     uint64_t width = of_layer(of_arch(g, arch, "embedding_length"), 0, 0);
     uint64_t context = ctx ? ctx : of_layer(of_arch(g, arch, "context_length"), 0, 0);
-    const struct vs_gguf_kv *heads = of_arch(g, arch, "attention.head_count");
-    const struct vs_gguf_kv *kv_heads = of_arch(g, arch, "attention.head_count_kv");
-    const struct vs_gguf_kv *k_length = of_arch(g, arch, "attention.key_length");
-    const struct vs_gguf_kv *v_length = of_arch(g, arch, "attention.value_length");
+    const struct vs_entry *heads = of_arch(g, arch, "attention.head_count");
+    const struct vs_entry *kv_heads = of_arch(g, arch, "attention.head_count_kv");
+    const struct vs_entry *k_length = of_arch(g, arch, "attention.key_length");
+    const struct vs_entry *v_length = of_arch(g, arch, "attention.value_length");
     if (!layers || !width || !heads)
         return unknown("the file does not give block_count, embedding_length and attention.head_count");
     if (!context)
@@ -248,7 +248,7 @@ static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit
 {
     struct vs_str s;
     size_t budget = SIZE_MAX;
-    return vs_gguf_get_str(g, key, &s, NULL) == VS_OK ? text_of(s, limit, &budget) : json_null();
+    return vs_entries_str(vs_gguf_entries(g), key, &s, NULL) == VS_OK ? text_of(s, limit, &budget) : json_null();
 }
 
 int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err)
@@ -256,10 +256,10 @@ int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, js
     struct vs_str arch = { "", 0 };
     uint64_t weights = 0;
     int code = VS_E_NOMEM;
-    vs_gguf_get_str(g, "general.architecture", &arch, NULL);
+    vs_entries_str(vs_gguf_entries(g), "general.architecture", &arch, NULL);
     json_t *out = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "format", "GGUF", "version", (int)vs_gguf_version(g),
                             "architecture", string_key(g, "general.architecture", MAX_ELEM),
-                            "header_bytes", size_of(vs_gguf_data_start(g)), "n_keys", size_of(vs_gguf_n_kv(g)),
+                            "header_bytes", size_of(vs_gguf_data_start(g)), "n_keys", size_of(vs_gguf_entries(g)->n),
                             "n_tensors", size_of(vs_gguf_n_tensors(g)));
     if (out)
         code = add_tensors(g, out, check, &weights);

@@ -63,8 +63,8 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
     int64_t seed, top_k, last_n;
-    const struct vs_gguf *g = vs_header_gguf(s->header);
-    int r = vs_advice_apply(g, o, vs_model_n_vocab(s->model), p, err);
+    const struct vs_entries *entries = vs_header_entries(s->header);
+    int r = vs_advice_apply(entries, o, vs_model_n_vocab(s->model), p, err);
     if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, err);
     if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, err);
     if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, err);
@@ -76,7 +76,7 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     p->seed = (uint64_t)seed;
     p->top_k = (uint32_t)top_k;
     p->repeat_last_n = (int32_t)last_n;
-    r = vs_advice_sequence(g, o, p, err);
+    r = vs_advice_sequence(entries, o, p, err);
     return r == VS_OK ? vs_sampling_check(p, vs_model_n_vocab(s->model), err) : r;
 }
 

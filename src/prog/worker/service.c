@@ -328,8 +328,8 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
 
 static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *err)
 {
-    const struct vs_gguf *g = vs_header_gguf(s->header);
-    int r = vs_tokenizer_create(g, &s->tokenizer, err);
+    const struct vs_entries *entries = vs_header_entries(s->header);
+    int r = vs_tokenizer_create(entries, &s->tokenizer, err);
     bool tolerable = r == VS_E_NOT_FOUND || r == VS_E_UNSUPPORTED || (r != VS_OK && inspect_only);
     if (tolerable) {                     /* logits by token id, and a look at the file, still work */
         snprintf(s->no_tokenizer, sizeof s->no_tokenizer, "%s",
@@ -338,7 +338,7 @@ static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *e
     }
     if (r != VS_OK)
         return r;
-    vs_chat_open(&s->chat, g);
+    vs_chat_open(&s->chat, entries);
     return VS_OK;
 }
 
@@ -375,7 +375,7 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
     bool inspect_only = vs_request_flag(settings, "inspect_only");
     r = read_config(settings, &config, err);
     if (r == VS_OK)
-        r = vs_header_open(s->file, &s->header, err);
+        r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
     if (r == VS_OK) {
         struct text_job text = { .s = s, .inspect_only = inspect_only };
         pthread_t thread;

@@ -2,8 +2,9 @@
 #ifndef VS_WORKER_SERVICE_INTERNAL_H
 #define VS_WORKER_SERVICE_INTERNAL_H
 #include "base/buf.h"
+#include "base/entry.h"
 #include "engine/model.h"
-#include "import/gguf.h"
+#include "import/header.h"
 #include "ipc/json.h"
 #include "ipc/message.h"
 #include "prog/worker/chat.h"

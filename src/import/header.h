@@ -1,0 +1,28 @@
+/* import/header.h - the header of a model's file, whatever its format: what it says of itself, and the graph in it.
+ *
+ * The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser. One format is known so
+ * far; another one is told apart here, by its first bytes.
+ *
+ * Memory:  a header owns the copied bytes, and the table points into them.
+ * Failure: VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM / VS_E_NOMEM with text.
+ */
+#ifndef VS_IMPORT_HEADER_H
+#define VS_IMPORT_HEADER_H
+#include "base/source.h"
+
+struct vs_gguf;
+struct vs_graph;
+struct vs_entries;
+
+struct vs_header;
+int vs_header_open(const struct vs_source *file, struct vs_header **ret, struct vs_error *err);
+void vs_header_close(struct vs_header *h);
+
+const struct vs_entries *vs_header_entries(const struct vs_header *h);
+/* As vs_import_llm. */
+int vs_header_graph(const struct vs_header *h, struct vs_graph *ret, struct vs_error *err);
+/* The bytes from the file's begin that were looked at. */
+const void *vs_header_bytes(const struct vs_header *h, size_t *ret_n);
+/* For `inspect`, which shows a file as its format has it. */
+const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
+#endif
