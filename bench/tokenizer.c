@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < reps; i++) {
         ids.n = 0;
         uint64_t t0 = vs_clock_ns();
-        if (vs_tokenizer_encode(t, text, n_text, &run, 1, 0, &ids, &err) != VS_OK)
+        if (vs_tokenizer_encode(t, text, n_text, &run, 1, 0, NULL, &ids, &err) != VS_OK)
             stop(&err);
         uint64_t ns = vs_clock_ns() - t0;
         encode = ns < encode ? ns : encode;

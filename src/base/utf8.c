@@ -1,6 +1,8 @@
 /* base/utf8.c - see utf8.h. The ranges are Table 3-7 of the Unicode Standard. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* Length announced by a lead byte and the range allowed for the second byte; 0 when it can't lead. */
 static size_t lead(uint8_t c, uint8_t *lo, uint8_t *hi)
 {
@@ -52,6 +54,11 @@ size_t vs_utf8_valid(const char *s, size_t n)
 {
     size_t i = 0;
     while (i < n) {
+        uint64_t eight;
+        if (n - i >= 8 && (memcpy(&eight, s + i, 8), !(eight & 0x8080808080808080u))) {
+            i += 8;
+            continue;
+        }
         uint32_t c;
         size_t len = vs_utf8_decode(s + i, n - i, &c);
         if (!len)

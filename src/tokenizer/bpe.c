@@ -163,14 +163,14 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
     (void)at_start;
     if (e->normalise) {                 /* words lie in e->text from now on */
         size_t from = e->text.n;
-        int r = vs_nfc(text, n, NULL, &e->text);
+        int r = vs_nfc(text, n, e->check, &e->text);
         if (r != VS_OK)
             return r;
         e->base = e->text.data;
         text = e->text.data + from;
         n = e->text.n - from;
     }
-    return vs_pretok_split(&e->t->bpe.pretok, text, n, on_piece, e);
+    return vs_pretok_split(&e->t->bpe.pretok, text, n, e->check, on_piece, e);
 }
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
@@ -185,13 +185,14 @@ static uint64_t merge(const struct vs_tokenizer *t, const char *word, const stru
 static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
 {
     size_t n_symbols = 0;
-    for (size_t i = 0; i < n; i++) {
+    int r = VS_OK;
+    for (size_t i = 0; i < n && (r = vs_encoder_ask(e, i)) == VS_OK; i++) {
         uint32_t id = e->t->byte_id[(uint8_t)word[i]];
         if (id != VS_NO_ID)
             ret[n_symbols++] = (struct vs_symbol){ (uint32_t)i, 1, id };
     }
     *ret_n = n_symbols;
-    return VS_OK;
+    return r;
 }
 
 const struct vs_family vs_family_bpe = {

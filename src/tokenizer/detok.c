@@ -29,18 +29,22 @@ static const char *printed(const struct vs_tokenizer *t, uint32_t id, bool speci
 }
 
 int vs_tokenizer_decode(const struct vs_tokenizer *t, const uint32_t *ids, size_t n, bool special,
-                        struct vs_buf *out, struct vs_error *err)
+                        struct vs_check *check, struct vs_buf *out, struct vs_error *err)
 {
     for (size_t i = 0; i < n; i++)
         if (ids[i] >= t->vocab.n)
             return vs_error_set(err, VS_E_INVALID, "token %" PRIu32 " is beyond the vocabulary of %" PRIu32, ids[i],
                                 t->vocab.n);
     bool started = false;
-    for (size_t i = 0; i < n; i++) {
+    int r = VS_OK;
+    for (size_t i = 0; i < n && r == VS_OK && out->status == VS_OK; i++) {
         size_t n_piece;
         const char *s = printed(t, ids[i], special, &started, &n_piece);
         vs_buf_add(out, s, n_piece);
+        r = vs_check_work(check, 1 + n_piece / 16);
     }
+    if (r != VS_OK)
+        return vs_error_set(err, r, "%s, while %zu tokens were turned into text", vs_status_text(r), n);
     return out->status == VS_OK ? VS_OK : vs_error_set(err, out->status, "no room for the text of %zu tokens", n);
 }
 

@@ -118,8 +118,10 @@ uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table 
 /* special.c */
 int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, struct vs_error *err);
 void vs_trie_clear(struct vs_trie *trie);
-/* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none. */
-uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted);
+/* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none.
+ * Adds how many bytes it looked at to *io_work. */
+uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted,
+                       size_t *io_work);
 
 /* merge.c: one call of vs_tokenizer_encode */
 struct vs_seen {                        /* a word met before in this call: its text and ids lie in base and ids */
@@ -129,6 +131,7 @@ struct vs_seen {                        /* a word met before in this call: its t
 struct vs_encoder {
     const struct vs_tokenizer *t;
     struct vs_ids *ids;
+    struct vs_check *check;
     struct vs_error *err;
     const char *base;                   /* words passed to vs_encoder_word lie behind it, at stable offsets */
     struct vs_buf text;                 /* rewritten text: by spm.c always, by bpe.c where normalise says so */
@@ -138,8 +141,13 @@ struct vs_encoder {
     struct vs_symbol *symbol;           /* room for long words, grown on demand */
     size_t cap_symbols;
 };
-int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_ids *ids,
-                    struct vs_error *err);
+int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_check *check,
+                    struct vs_ids *ids, struct vs_error *err);
 void vs_encoder_clear(struct vs_encoder *e);
+/* For step i of a loop of steps of some 50 ns. */
+static inline int vs_encoder_ask(struct vs_encoder *e, size_t i)
+{
+    return i % 1024 == 1023 ? vs_check_work(e->check, 4096) : VS_OK;
+}
 int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n);
 #endif

@@ -10,10 +10,10 @@
 
 enum { SHORT_WORD = 48, MAX_SEEN_SLOTS = 1 << 15, MAX_SEEN_BYTES = 256 };
 
-int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_ids *ids,
-                    struct vs_error *err)
+int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_check *check,
+                    struct vs_ids *ids, struct vs_error *err)
 {
-    *e = (struct vs_encoder){ .t = t, .ids = ids, .err = err };
+    *e = (struct vs_encoder){ .t = t, .ids = ids, .check = check, .err = err };
     if (n_text < 256)
         return VS_OK;
     size_t n_slots = 64;
@@ -116,12 +116,13 @@ static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *
         free(h.key);
         return no_memory(e, n);
     }
-    for (uint32_t i = 0; i < n; i++) {
+    int r = VS_OK;
+    for (uint32_t i = 0; i < n && (r = vs_encoder_ask(e, i)) == VS_OK; i++) {
         l[i] = (struct link){ i - 1, i + 1, i + 1 < n ? t->family->merge(t, word, &s[i], &s[i + 1]) : VS_NO_MERGE };
         if (l[i].pair != VS_NO_MERGE)
             heap_push(&h, l[i].pair >> 32 << 32 | i);
     }
-    while (h.n) {
+    for (size_t step = 1; r == VS_OK && h.n && (r = vs_encoder_ask(e, step)) == VS_OK; step++) {
         uint64_t top = heap_pop(&h);
         uint32_t i = (uint32_t)top;
         if (l[i].pair == VS_NO_MERGE || l[i].pair >> 32 != top >> 32)
@@ -147,12 +148,12 @@ static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *
         }
     }
     size_t left = 0;
-    for (uint32_t i = 0; i < n; i = l[i].next)
+    for (uint32_t i = 0; r == VS_OK && i < n; i = l[i].next)
         s[left++] = s[i];
     *n_symbols = left;
     free(l);
     free(h.key);
-    return VS_OK;
+    return r;
 }
 
 static int merge_word(struct vs_encoder *e, const char *word, size_t n)
@@ -175,7 +176,7 @@ static int merge_word(struct vs_encoder *e, const char *word, size_t n)
         n_symbols = merge_short(e->t, word, s, n_symbols);
     else if (r == VS_OK)
         r = merge_long(e, word, s, &n_symbols);
-    for (size_t i = 0; r == VS_OK && i < n_symbols; i++)
+    for (size_t i = 0; r == VS_OK && i < n_symbols && (r = vs_encoder_ask(e, i)) == VS_OK; i++)
         r = s[i].id != VS_NO_ID ? vs_ids_add(e->ids, s[i].id) : family->emit(e, word, &s[i]);
     return r;
 }

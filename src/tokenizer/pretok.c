@@ -144,10 +144,12 @@ struct pass {
     unsigned n;
 };
 
+enum { MAX_PASSES = 6 };
+
 struct vs_pretok_rule {
     const char *name;
     unsigned n_passes;
-    struct pass pass[6];
+    struct pass pass[MAX_PASSES];
 };
 
 enum { MANY = UINT16_MAX };
@@ -380,7 +382,22 @@ struct scan {
     int (*piece)(void *context, const char *s, size_t n);
     void *context;
     struct ahead white, digits;
+    struct vs_check *check;
+    int r;                              /* VS_OK, or the check's answer: nothing matches any more */
 };
+
+enum { UNTIL_ASKED = 4096 };            /* bytes */
+
+/* For each step of a run that began, or asked last, at *io_from and has come to s; false when the work is to stop. */
+static inline bool go_on(struct scan *x, const char **io_from, const char *s)
+{
+    if (s - *io_from < UNTIL_ASKED)
+        return true;
+    *io_from = s;
+    if (x->r == VS_OK)
+        x->r = vs_check_work(x->check, UNTIL_ASKED);
+    return x->r == VS_OK;
+}
 
 static bool in_ranges(const struct range *r, uint32_t c)
 {
@@ -433,10 +450,11 @@ static inline size_t member(const struct scan *x, unsigned set, const char *s, c
     return in_set(&sets[set], c) ? n : 0;
 }
 
-static inline const char *run(const struct scan *x, unsigned set, unsigned max, const char *s, const char *end)
+static inline const char *run(struct scan *x, unsigned set, unsigned max, const char *s, const char *end)
 {
+    const char *from = s;
     size_t n;
-    while (max && (n = member(x, set, s, end))) {
+    while (max && (n = member(x, set, s, end)) && go_on(x, &from, s)) {
         s += n;
         max -= max != MANY;
     }
@@ -469,11 +487,12 @@ static const char *match_contraction(const char *s, const char *end, bool any_ca
 }
 
 /* [A]*[B]+ where A and B overlap: A takes all it can and gives back just enough for B to have one. */
-static const char *match_cased(const struct scan *x, const struct element *e, const char *s, const char *end)
+static const char *match_cased(struct scan *x, const struct element *e, const char *s, const char *end)
 {
     const char *last = NULL;            /* behind the last character of the run that B would take too */
+    const char *from = s;
     size_t n;
-    while ((n = member(x, e->set, s, end))) {
+    while ((n = member(x, e->set, s, end)) && go_on(x, &from, s)) {
         if (member(x, e->set2, s, end))
             last = s + n;
         s += n;
@@ -490,8 +509,9 @@ static void look_white(struct scan *x, const char *s, const char *end)
         return;
     a->from = s;
     a->last = NULL;
+    const char *from = s;
     size_t n;
-    while ((n = member(x, S_WHITE, s, end))) {
+    while ((n = member(x, S_WHITE, s, end)) && go_on(x, &from, s)) {
         if (*s == '\n' || *s == '\r')
             a->last = s + 1;
         s += n;
@@ -546,12 +566,13 @@ static size_t look_digits(struct scan *x, unsigned set, const char *s, const cha
     if (!a->end || s < a->from || s >= a->end || a->end > end) {
         a->from = s;
         a->left = 0;
-        const char *q = s;
-        for (size_t n; (n = member(x, set, q, end)); q += n)
+        const char *q = s, *from = s;
+        for (size_t n; (n = member(x, set, q, end)) && go_on(x, &from, q); q += n)
             a->left++;
         a->end = q;
     }
-    for (; a->from < s; a->from += length(a->from))
+    const char *from = a->from;
+    for (; a->from < s && go_on(x, &from, a->from); a->from += length(a->from))
         a->left--;
     return a->left;
 }
@@ -564,18 +585,20 @@ static const char *match_threes(struct scan *x, const struct element *e, const c
     if (e->min == THREES_AT_WORD_END && member(x, S_WORD, x->digits.end, end))
         return NULL;
     s = run(x, e->set, n % 3 ? n % 3 : 3, s, end);
+    const char *from = s;
     /* the original cuts in front of groups only: what follows the last one stays with it */
-    while (e->min == THREES_FULL && s < end && ((n = look_digits(x, e->set, s, end)) == 0 || n % 3))
+    while (e->min == THREES_FULL && s < end && ((n = look_digits(x, e->set, s, end)) == 0 || n % 3) && go_on(x, &from, s))
         s += length(s);
     return s;
 }
 
-static const char *match_words(const struct scan *x, const char *s, const char *end)
+static const char *match_words(struct scan *x, const char *s, const char *end)
 {
     size_t n = member(x, S_LETTER, s, end);
     if (!n)
         return NULL;
-    while (n) {
+    const char *from = s;
+    while (n && go_on(x, &from, s)) {
         s = run(x, S_MARK, MANY, s + n, end);
         n = member(x, S_LETTER, s, end);
         if (!n && s < end && *s == ' ' && (n = member(x, S_LETTER, s + 1, end)))
@@ -644,16 +667,18 @@ static const char *match(struct scan *x, const struct element *e, const char *s,
 static int split(struct scan *x, unsigned pass, const char *s, const char *end)
 {
     const struct vs_pretok_rule *rule = x->p->rule;
-    if (pass == rule->n_passes)
+    if (pass == rule->n_passes || pass == MAX_PASSES)
         return x->piece(x->context, s, (size_t)(end - s));
     const struct pass *p = &rule->pass[pass];
-    const char *gap = s;
+    const char *gap = s, *from = s;
     int r;
     x->white.end = x->digits.end = NULL;
     while (s < end) {
         const char *q = NULL;
         for (unsigned i = 0; i < p->n && !q; i++)
             q = match(x, p->block[i].element, s, end);
+        if (!go_on(x, &from, s) || x->r != VS_OK)
+            return x->r;
         if (!q) {
             s += length(s);
             continue;
@@ -670,10 +695,10 @@ static int split(struct scan *x, unsigned pass, const char *s, const char *end)
     return gap < end ? split(x, pass + 1, gap, end) : VS_OK;
 }
 
-int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n,
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check,
                     int (*piece)(void *context, const char *s, size_t n), void *context)
 {
-    struct scan x = { .p = p, .piece = piece, .context = context };
+    struct scan x = { .p = p, .piece = piece, .context = context, .check = check };
     return n ? split(&x, 0, text, text + n) : VS_OK;
 }
 

@@ -7,6 +7,8 @@
  */
 #ifndef VS_TOKENIZER_PRETOK_H
 #define VS_TOKENIZER_PRETOK_H
+#include "base/check.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,8 +31,8 @@ struct vs_pretok {
 /* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */
 int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n);
 
-/* Calls piece for each part of text[0..n), in order and without a gap; stops and returns its result when it is not
- * VS_OK. text must be valid UTF-8. */
-int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n,
+/* Calls piece for each part of text[0..n), in order and without a gap; stops and returns its result, or the check's, when it
+ * is not VS_OK. text must be valid UTF-8. */
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check,
                     int (*piece)(void *context, const char *s, size_t n), void *context);
 #endif

@@ -72,10 +72,11 @@ void vs_trie_clear(struct vs_trie *trie)
     free(trie->id);
 }
 
-uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted)
+uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted,
+                       size_t *io_work)
 {
     uint32_t node = 0, found = VS_NO_ID;
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < n; k++, ++*io_work) {
         uint64_t edge = trie->edge[edge_slot(trie, node << 8 | (uint8_t)s[k])];
         if (edge == UINT64_MAX)
             break;

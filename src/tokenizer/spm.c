@@ -15,7 +15,7 @@
 #include <string.h>
 
 static const char space_sign[] = "\xe2\x96\x81";      /* U+2581 */
-enum { N_SIGN = sizeof space_sign - 1 };
+enum { N_SIGN = sizeof space_sign - 1, PART = 1 << 16 };
 
 static size_t unescape(const char *s, size_t n, char *out)
 {
@@ -60,7 +60,7 @@ static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
 
 static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
 {
-    return vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
+    return n > v->max_bytes ? VS_NO_ID : vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
 }
 
 /* Ascending when the scores descend. */
@@ -112,20 +112,32 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
         vs_buf_char(&e->text, ' ');
     char *out = vs_buf_grow(&e->text, n);
     if (!out)
-        return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n);
-    e->text.n -= n - unescape(text, n, out);
+        return VS_E_NOMEM;
+    size_t n_out = 0;
+    int r = VS_OK;
+    for (size_t i = 0, part; i < n && r == VS_OK; i += part) {
+        part = n - i < PART ? n - i : PART;
+        while (i + part < n && ((uint8_t)text[i + part] & 0xc0) == 0x80)
+            part++;                     /* the sign is not cut */
+        n_out += unescape(text + i, part, out + n_out);
+        r = vs_check_work(e->check, part);
+    }
+    e->text.n -= n - n_out;
     e->base = e->text.data;
     const char *s = e->base + from, *end = e->base + e->text.n;
-    while (s < end) {
+    while (s < end && r == VS_OK) {
         const char *q = s + 1;
-        while (q < end && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
-            q++;
-        int r = vs_encoder_word(e, s, (size_t)(q - s));
-        if (r != VS_OK)
-            return r;
+        for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {
+            stop = end - q < PART ? end : q + PART;
+            while (q < stop && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
+                q++;
+            r = vs_check_work(e->check, (uint64_t)(q - asked));
+        }
+        if (r == VS_OK)
+            r = vs_encoder_word(e, s, (size_t)(q - s));
         s = q;
     }
-    return VS_OK;
+    return r;
 }
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
@@ -139,6 +151,9 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
     size_t n_symbols = 0;
     for (size_t i = 0; i < n;) {
         uint32_t c;
+        int r = vs_encoder_ask(e, n_symbols);
+        if (r != VS_OK)
+            return r;
         size_t len = vs_utf8_decode(word + i, n - i, &c);
         if (!len)
             return vs_error_set(e->err, VS_E_MALFORMED, "the text is not valid UTF-8");

@@ -282,6 +282,8 @@ void vs_tokenizer_free(struct vs_tokenizer *t)
 
 /* ---- encoding ---- */
 
+enum { PART = 1 << 16 };                /* bytes between two questions whether the work may go on */
+
 struct trust {                          /* walks the runs; positions only grow */
     const struct vs_text_run *run, *end;
     size_t at;                          /* where the stretch of equal trust ends */
@@ -302,14 +304,23 @@ static size_t n_trusted(struct trust *t, size_t position)
 static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct trust *trust)
 {
     const struct vs_tokenizer *t = e->t;
-    size_t from = 0;
+    size_t from = 0, work = 0;
     bool at_start = true;
     for (size_t i = 0; i <= n;) {
-        while (i < n && !t->special.first[(uint8_t)text[i]])
+        size_t end = n - i < PART ? n : i + PART;
+        work -= i;
+        while (i < end && !t->special.first[(uint8_t)text[i]])
             i++;
+        work += i;
         uint32_t id = VS_NO_ID;
+        if (work >= PART) {
+            int r = vs_check_work(e->check, work);
+            if (r != VS_OK)
+                return r;
+            work = 0;
+        }
         if (i < n) {
-            id = vs_trie_match(&t->special, &t->vocab, text + i, n - i, n_trusted(trust, i));
+            id = vs_trie_match(&t->special, &t->vocab, text + i, n - i, n_trusted(trust, i), &work);
             if (id == VS_NO_ID) {
                 i++;
                 continue;
@@ -323,7 +334,7 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
         if (id == VS_NO_ID)
             break;
         if (vs_ids_add(e->ids, id) != VS_OK)
-            return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n);
+            return VS_E_NOMEM;
         at_start = true;
         size_t n_piece;
         vs_span(&t->vocab.spelled, id, &n_piece);
@@ -335,7 +346,8 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
     return VS_OK;
 }
 
-static int check_text(const char *text, size_t n, const struct vs_text_run *runs, size_t n_runs, struct vs_error *err)
+static int check_text(const char *text, size_t n, const struct vs_text_run *runs, size_t n_runs, struct vs_check *check,
+                      struct vs_error *err)
 {
     if (n >= (size_t)1 << 31)
         return vs_error_set(err, VS_E_LIMIT, "%zu bytes are more text than can be tokenized at once", n);
@@ -347,19 +359,35 @@ static int check_text(const char *text, size_t n, const struct vs_text_run *runs
     }
     if (covered != n)
         return vs_error_set(err, VS_E_INVALID, "the runs cover %zu of %zu bytes of text", covered, n);
-    size_t bad = vs_utf8_valid(text, n);
-    if (bad < n)
-        return vs_error_set(err, VS_E_MALFORMED, "the text is not valid UTF-8 at byte %zu", bad);
-    return VS_OK;
+    int r = VS_OK;
+    for (size_t i = 0, part; i < n && r == VS_OK; i += part) {
+        part = n - i < PART ? n - i : PART;
+        part -= i + part < n ? vs_utf8_unfinished(text + i, part) : 0;
+        size_t valid = vs_utf8_valid(text + i, part);
+        if (valid < part)
+            return vs_error_set(err, VS_E_MALFORMED, "the text is not valid UTF-8 at byte %zu", i + valid);
+        r = vs_check_work(check, part);
+    }
+    return r;
+}
+
+/* The error text of what has none yet. */
+static int fail(int r, const struct vs_check *check, size_t n, struct vs_error *err)
+{
+    if (r == VS_E_NOMEM)
+        vs_error_set(err, r, "no memory to tokenize %zu bytes", n);
+    else if (check && r == check->status)
+        vs_error_set(err, r, "%s, while a text of %zu bytes was tokenized", vs_status_text(r), n);
+    return r;
 }
 
 int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n,
-                        const struct vs_text_run *runs, size_t n_runs, unsigned flags,
+                        const struct vs_text_run *runs, size_t n_runs, unsigned flags, struct vs_check *check,
                         struct vs_ids *ids, struct vs_error *err)
 {
-    int r = check_text(text, n, runs, n_runs, err);
+    int r = check_text(text, n, runs, n_runs, check, err);
     if (r != VS_OK)
-        return r;
+        return fail(r, check, n, err);
     struct vs_encoder e;
     struct trust trust = { .run = runs, .end = runs + n_runs };
     size_t start = ids->n;
@@ -367,10 +395,10 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
     uint32_t bos = flags & VS_ENCODE_ADD_FIRST && t->add_bos ? t->bos : VS_NO_ID;
     const uint32_t at_end[] = { last && t->add_eos ? t->end[VS_END_EOS] : VS_NO_ID, last && t->add_sep ? t->sep : VS_NO_ID };
 
-    r = vs_encoder_init(&e, t, n, ids, err);
+    r = vs_encoder_init(&e, t, n, check, ids, err);
     e.base = text;
     if (r == VS_OK && t->bpe.pretok.flags & VS_PRE_NFC)
-        e.normalise = vs_nfc_prefix(text, n, NULL, &r) < n;
+        e.normalise = vs_nfc_prefix(text, n, check, &r) < n;
     if (r == VS_OK && bos != VS_NO_ID)
         r = vs_ids_add(ids, bos);
     if (r == VS_OK)
@@ -382,12 +410,11 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
     for (size_t i = 0; r == VS_OK && i < 2; i++)
         if (at_end[i] != VS_NO_ID)
             r = vs_ids_add(ids, at_end[i]);
-    if (r == VS_E_NOMEM)
-        vs_error_set(err, r, "no memory to tokenize %zu bytes", n);
     vs_encoder_clear(&e);
-    if (r != VS_OK)
-        ids->n = start;
-    return r;
+    if (r == VS_OK)
+        return r;
+    ids->n = start;
+    return fail(r, check, n, err);
 }
 
 /* ---- questions ---- */

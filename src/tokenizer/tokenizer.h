@@ -16,6 +16,7 @@
 #ifndef VS_TOKENIZER_TOKENIZER_H
 #define VS_TOKENIZER_TOKENIZER_H
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -50,9 +51,9 @@ enum {
 };
 
 /* Appends the ids of text[0..n) to *ids. The runs must cover exactly n bytes. Invalid UTF-8 is VS_E_MALFORMED and names
- * the byte offset. Time grows about linearly with n. */
+ * the byte offset. Time grows about linearly with n; check (or NULL) is asked every few milliseconds. */
 int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n,
-                        const struct vs_text_run *runs, size_t n_runs, unsigned flags,
+                        const struct vs_text_run *runs, size_t n_runs, unsigned flags, struct vs_check *check,
                         struct vs_ids *ids, struct vs_error *err);
 
 uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t);
@@ -66,9 +67,9 @@ bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id);
 const char *vs_tokenizer_piece(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n);
 
 /* Ids back to bytes. Control tokens give nothing unless `special`. The bytes may be invalid UTF-8. Appends to out.
- * VS_E_INVALID when an id is beyond the vocabulary. */
+ * VS_E_INVALID when an id is beyond the vocabulary; what would go beyond out->limit is VS_E_LIMIT before it is built. */
 int vs_tokenizer_decode(const struct vs_tokenizer *t, const uint32_t *ids, size_t n, bool special,
-                        struct vs_buf *out, struct vs_error *err);
+                        struct vs_check *check, struct vs_buf *out, struct vs_error *err);
 
 /* Streaming: pushes never split a UTF-8 character. What can't be shown yet is held back (at most 3 bytes);
  * bytes that can no longer become valid turn into U+FFFD. Concatenated output of push ... finish is valid UTF-8. */

@@ -189,7 +189,10 @@ size_t vs_nfc_prefix(const char *s, size_t n, struct vs_check *check, int *ret_r
             asked = i;
         }
         if ((uint8_t)s[i] < 0x80) {
-            safe = i++;
+            for (uint64_t eight; n - i > 8 && (memcpy(&eight, s + i, 8), !(eight & 0x8080808080808080u));)
+                i += 8;
+            safe = i - ((uint8_t)s[i] >= 0x80);
+            i += (uint8_t)s[i] < 0x80;
             continue;
         }
         uint32_t c;

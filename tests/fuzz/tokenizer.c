@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             struct vs_text_run run = { sizeof text - 1, trusted };
             struct vs_ids ids = { 0 };
             struct vs_buf out = { 0 };
-            if (vs_tokenizer_encode(t, text, sizeof text - 1, &run, 1, trusted ? VS_ENCODE_ADD_SPECIAL : 0, &ids, NULL) == VS_OK) {
+            if (vs_tokenizer_encode(t, text, sizeof text - 1, &run, 1, trusted ? VS_ENCODE_ADD_SPECIAL : 0, NULL, &ids, NULL) == VS_OK) {
                 struct vs_detok d;
                 vs_detok_init(&d, t, trusted);
                 for (size_t i = 0; i < ids.n; i++) {
@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                     vs_detok_push(&d, ids.id[i], &out);
                 }
                 vs_detok_finish(&d, &out);
-                vs_tokenizer_decode(t, ids.id, ids.n, true, &out, NULL);
+                vs_tokenizer_decode(t, ids.id, ids.n, true, NULL, &out, NULL);
             }
             vs_ids_clear(&ids);
             vs_buf_clear(&out);

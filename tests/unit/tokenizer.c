@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -200,7 +201,7 @@ static void encode(const struct vs_tokenizer *t, const char *s, size_t n, bool t
     struct vs_text_run run = { n, trusted };
     struct vs_error err = { 0 };
     ids->n = 0;
-    int r = vs_tokenizer_encode(t, s, n, &run, 1, flags, ids, &err);
+    int r = vs_tokenizer_encode(t, s, n, &run, 1, flags, NULL, ids, &err);
     if (r != VS_OK)
         fail_msg("%s", err.text);
 }
@@ -311,7 +312,7 @@ static void test_pretok_golden(void **state)
             if (skipped[i])
                 continue;
             cuts.at = start[i];
-            vs_pretok_split(&p, start[i], length[i], on_piece, &cuts);
+            vs_pretok_split(&p, start[i], length[i], NULL, on_piece, &cuts);
             assert_ptr_equal(cuts.at, start[i] + length[i]);
         }
         if (cuts.n != n_pieces || cuts.hash != hash)
@@ -341,7 +342,7 @@ static void test_pretok_linear(void **state)
             assert_int_equal(vs_pretok_init(&p, names[i], strlen(names[i])), VS_OK);
             struct cuts cuts = { .at = b.data };
             uint64_t t0 = vs_clock_ns();
-            assert_int_equal(vs_pretok_split(&p, b.data, b.n, on_piece, &cuts), VS_OK);
+            assert_int_equal(vs_pretok_split(&p, b.data, b.n, NULL, on_piece, &cuts), VS_OK);
             if (vs_clock_ns() - t0 > 10000000000u)
                 fail_msg("%s takes more than 10 s for a megabyte of '%s'", names[i], units[u]);
         }
@@ -407,7 +408,7 @@ static void test_bpe_round_trip(void **state)
     struct vs_ids all = { 0 }, one = { 0 };
     struct vs_buf back = { 0 };
     encode(t, text, n, false, 0, &all);
-    assert_int_equal(vs_tokenizer_decode(t, all.id, all.n, false, &back, NULL), VS_OK);
+    assert_int_equal(vs_tokenizer_decode(t, all.id, all.n, false, NULL, &back, NULL), VS_OK);
     assert_int_equal(back.n, n);
     assert_memory_equal(back.data, text, n);
     encode(t, text, n, true, 0, &one);   /* no special pieces: trust changes nothing */
@@ -544,12 +545,82 @@ static void test_spm_is_the_slow_algorithm(void **state)
             }
             assert_int_equal(k, ids.n);
             struct vs_buf back = { 0 };
-            vs_tokenizer_decode(t, ids.id, ids.n, false, &back, NULL);
+            vs_tokenizer_decode(t, ids.id, ids.n, false, NULL, &back, NULL);
             assert_int_equal(back.n, s.n);
             assert_memory_equal(back.data, s.data, s.n);
             vs_buf_clear(&back);
             vs_buf_clear(&s);
             vs_ids_clear(&ids);
+        }
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
+/* Asks are counted, and how much processor time lies between two of them. */
+struct asking { uint64_t n, stop_at, last_ns, worst_ns; };
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int on_ask(void *context)
+{
+    struct asking *a = context;
+    uint64_t now = cpu_ns();
+    if (now - a->last_ns > a->worst_ns)
+        a->worst_ns = now - a->last_ns;
+    a->last_ns = now;
+    return ++a->n == a->stop_at ? VS_E_CANCELLED : VS_OK;
+}
+
+/* Whatever the text, whoever waits is heard every few milliseconds, and time stays linear. */
+static void test_work_can_be_stopped(void **state)
+{
+    (void)state;
+    static const char *const units[] = { "a", " ", "1", "\n", "A", "\xcc\x81", "\xcc\xa3\xcc\x81", "\xe4\xb8\xad", "<", "a ",
+                                         "~\xe2\x80\x8b", "\xe1\x84\x80" };
+    static const char *const names[] = { "qwen2", "tiny_aya", "jais-2" };
+    enum { N = 1 << 20 };
+    for (size_t k = 0; k < 4; k++) {
+        struct vocabulary *v = k < 3 ? byte_level(names[k]) : sentence_piece();
+        add_piece(v, "<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<x", 3, 0);
+        v->n_scores = k < 3 ? 0 : v->n;
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+            struct vs_buf b = { 0 };
+            while (b.n < N)
+                vs_buf_str(&b, units[u]);
+            struct vs_text_run run = { b.n, true };
+            struct asking asking = { .last_ns = cpu_ns() };
+            struct vs_check check = { .ask = on_ask, .context = &asking };
+            struct vs_ids ids = { 0 };
+            struct vs_error err = { 0 };
+            uint64_t from = cpu_ns();
+            assert_int_equal(vs_tokenizer_encode(t, b.data, b.n, &run, 1, 0, &check, &ids, &err), VS_OK);
+            uint64_t took = cpu_ns() - from;
+            on_ask(&asking);
+            if (asking.worst_ns > 100000000 || took > 10000000000u || asking.n < 8)
+                fail_msg("%s, '%s': %" PRIu64 " ms, %" PRIu64 " times asked, %" PRIu64 " us between two", v->pre, units[u],
+                         took / 1000000, asking.n, asking.worst_ns / 1000);
+            asking = (struct asking){ .stop_at = asking.n / 2, .last_ns = cpu_ns() };
+            check = (struct vs_check){ .ask = on_ask, .context = &asking };
+            size_t n = ids.n;
+            assert_int_equal(vs_tokenizer_encode(t, b.data, b.n, &run, 1, 0, &check, &ids, &err), VS_E_CANCELLED);
+            assert_int_equal(ids.n, n);
+            assert_int_equal(err.code, VS_E_CANCELLED);
+            struct vs_buf text = { 0 };
+            check = (struct vs_check){ .ask = on_ask, .context = &asking };
+            asking = (struct asking){ .stop_at = 2 };
+            if (n > 1 << 18)
+                assert_int_equal(vs_tokenizer_decode(t, ids.id, n, false, &check, &text, &err), VS_E_CANCELLED);
+            vs_buf_clear(&text);
+            vs_ids_clear(&ids);
+            vs_buf_clear(&b);
         }
         vs_tokenizer_free(t);
         free(v);
@@ -581,22 +652,22 @@ static void test_trust(void **state)
         for (int first = 0; first < 2; first++) {
             struct vs_text_run runs[] = { { cut, first }, { 0, !first }, { 13 - cut, !first } };
             ids.n = 0;
-            assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 3, 0, &ids, NULL), VS_OK);
+            assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 3, 0, NULL, &ids, NULL), VS_OK);
             bool whole = first ? cut >= 12 : cut == 0;
             assert_int_equal(ids.id[0] == start, whole);
         }
     /* neighbouring trusted runs are one */
     struct vs_text_run runs[] = { { 3, true }, { 0, false }, { 4, true }, { 5, true }, { 1, false } };
     ids.n = 0;
-    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 5, 0, &ids, NULL), VS_OK);
+    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 5, 0, NULL, &ids, NULL), VS_OK);
     assert_int_equal(ids.n, 2);
     assert_int_equal(ids.id[0], start);
     /* bad calls leave the list as it was */
     struct vs_error err = { 0 };
-    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 4, 0, &ids, &err), VS_E_INVALID);
-    assert_int_equal(vs_tokenizer_encode(t, s, 12, runs, 5, 0, &ids, &err), VS_E_INVALID);
+    assert_int_equal(vs_tokenizer_encode(t, s, 13, runs, 4, 0, NULL, &ids, &err), VS_E_INVALID);
+    assert_int_equal(vs_tokenizer_encode(t, s, 12, runs, 5, 0, NULL, &ids, &err), VS_E_INVALID);
     struct vs_text_run run = { 4, false };
-    assert_int_equal(vs_tokenizer_encode(t, "ab\xff" "c", 4, &run, 1, 0, &ids, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_tokenizer_encode(t, "ab\xff" "c", 4, &run, 1, 0, NULL, &ids, &err), VS_E_MALFORMED);
     assert_non_null(strstr(err.text, "byte 2"));
     assert_int_equal(ids.n, 2);
     vs_ids_clear(&ids);
@@ -627,7 +698,7 @@ static void test_normalised(void **state)
             ASSERT_IDS(t, "o\xcc\x88", false, 0, apart);
             struct vs_ids ids = { 0 };
             const struct vs_text_run runs[] = { { 13, true }, { 2, false }, { 3, true } };
-            assert_int_equal(vs_tokenizer_encode(t, "<|im_start|>e\xcc\x81<K>", 18, runs, 3, 0, &ids, NULL), VS_OK);
+            assert_int_equal(vs_tokenizer_encode(t, "<|im_start|>e\xcc\x81<K>", 18, runs, 3, 0, NULL, &ids, NULL), VS_OK);
             assert_int_equal(ids.n, 4);
             assert_int_equal(ids.id[1] << 8 | ids.id[2], 0xc3a9);
             assert_int_equal(ids.id[0] == start && ids.id[3] == kelvin, true);
@@ -717,7 +788,7 @@ static void test_types_decide(void **state)
             assert_int_equal(ids.id[0] == id, type == 4);
             vs_ids_clear(&ids);
             struct vs_buf out = { 0 };
-            vs_tokenizer_decode(t, &id, 1, false, &out, NULL);
+            vs_tokenizer_decode(t, &id, 1, false, NULL, &out, NULL);
             assert_string_equal(out.data ? out.data : "", control[type] ? "" : spelled[i]);
             vs_buf_clear(&out);
             vs_tokenizer_free(t);
@@ -778,7 +849,7 @@ static void test_harmony_ends(void **state)
     assert_true(vs_tokenizer_is_end(t, back));
     assert_true(vs_tokenizer_is_end(t, call));
     struct vs_buf out = { 0 };
-    vs_tokenizer_decode(t, (uint32_t[]){ channel, end, back }, 3, false, &out, NULL);
+    vs_tokenizer_decode(t, (uint32_t[]){ channel, end, back }, 3, false, NULL, &out, NULL);
     assert_string_equal(out.data, "<|channel|><|end|>");
     vs_buf_clear(&out);
     vs_tokenizer_free(t);
@@ -836,7 +907,7 @@ static void test_streaming(void **state)
     }
     assert_int_equal(vs_detok_push(&d, 1u << 30, &out), VS_E_INVALID);
     struct vs_error err = { 0 };
-    assert_int_equal(vs_tokenizer_decode(t, (uint32_t[]){ 5, 1u << 30 }, 2, false, &out, &err), VS_E_INVALID);
+    assert_int_equal(vs_tokenizer_decode(t, (uint32_t[]){ 5, 1u << 30 }, 2, false, NULL, &out, &err), VS_E_INVALID);
     vs_buf_clear(&out);
     vs_tokenizer_free(t);
     free(v);
@@ -855,7 +926,7 @@ static void test_leading_space(void **state)
     assert_int_equal(create(v, &t, NULL), VS_OK);
     const uint32_t ids[] = { 1, space_a, space_a };
     struct vs_buf out = { 0 };
-    assert_int_equal(vs_tokenizer_decode(t, ids, 3, false, &out, NULL), VS_OK);
+    assert_int_equal(vs_tokenizer_decode(t, ids, 3, false, NULL, &out, NULL), VS_OK);
     assert_string_equal(out.data, "a a");
     for (int continues = 0; continues < 2; continues++) {
         struct vs_detok d;
@@ -954,6 +1025,7 @@ int main(void)
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
         cmocka_unit_test(test_spm_is_the_slow_algorithm),
+        cmocka_unit_test(test_work_can_be_stopped),
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_no_merge_makes_a_control_piece),

@@ -15,7 +15,7 @@ static int from_messages(struct vs_service *s, const json_t *messages, const jso
     const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
         r = vs_tokenizer_encode(s->tokenizer, m.text.data, m.text.n, all_trusted ? &whole : m.runs, all_trusted ? 1 : m.n_runs,
-                                PROMPT_FLAGS, ret, err);
+                                PROMPT_FLAGS, check, ret, err);
     vs_marked_text_clear(&m);
     return r;
 }

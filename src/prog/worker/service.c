@@ -78,12 +78,11 @@ int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err)
 {
-    (void)check;
     int r = vs_service_need_tokenizer(s, err);
     if (r != VS_OK)
         return r;
     struct vs_text_run run = { n, special };
-    return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, flags, ids, err);
+    return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, flags, check, ids, err);
 }
 
 /* ---- tokenize, detokenize, inspect, status ---- */
@@ -134,7 +133,7 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
     if (r == VS_OK)
         r = vs_request_ids(s, json_object_get(request, "tokens"), "tokens", &sink->check, &ids, err);
     if (r == VS_OK)
-        r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, special, &text, err);
+        r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, special, &sink->check, &text, err);
     if (r == VS_E_LIMIT || (r == VS_OK && vs_json_text_bytes(text.data, text.n) > MAX_TEXT_IN_RESULT))
         r = vs_error_set(err, VS_E_LIMIT, "the text of these %zu tokens is longer than a result may be (%u MiB); "
                          "give fewer at once", ids.n, VS_MAX_RESULT >> 20);
