@@ -3,6 +3,8 @@
 
 #include "base/status.h"
 
+#include <string.h>
+
 void vs_bytes_init(struct vs_bytes *b, const void *data, size_t n)
 {
     b->at = data;
@@ -85,4 +87,21 @@ void vs_store_u64le(void *p, uint64_t v)
 {
     vs_store_u32le(p, (uint32_t)v);
     vs_store_u32le((uint8_t *)p + 4, (uint32_t)(v >> 32));
+}
+
+static const char digits[] = "0123456789abcdef";
+
+void vs_hex(const void *bytes, size_t n, char *ret)
+{
+    const uint8_t *b = bytes;
+    for (size_t i = 0; i < n; i++) {
+        *ret++ = digits[b[i] >> 4];
+        *ret++ = digits[b[i] & 15];
+    }
+    *ret = 0;
+}
+
+bool vs_hex_is_sha256(const char *hex)
+{
+    return strspn(hex, digits) == 64 && hex[64] == 0;
 }

@@ -5,6 +5,7 @@
  */
 #ifndef VS_BASE_BYTES_H
 #define VS_BASE_BYTES_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,4 +29,8 @@ uint64_t vs_load_u64le(const void *p);
 void vs_store_u16le(void *p, uint16_t v);
 void vs_store_u32le(void *p, uint32_t v);
 void vs_store_u64le(void *p, uint64_t v);
+
+/* n bytes as 2n digits (lower case) and a NUL. Is it the text of a SHA-256: 64 such digits? */
+void vs_hex(const void *bytes, size_t n, char *ret);
+bool vs_hex_is_sha256(const char *hex);
 #endif

@@ -44,17 +44,49 @@ struct vs_client {
     const sigset_t *wait_mask;
 };
 
+static const char *named_path(void)
+{
+    const char *path = getenv("VERITAS_SOCKET");
+    return path && *path ? path : NULL;
+}
+
+static bool is_our_folder(const char *path, bool or_missing)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return or_missing && errno == ENOENT;
+    return S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
 int vs_client_socket_path(char *ret, size_t n)
 {
-    const char *path = getenv("VERITAS_SOCKET"), *dir = getenv("XDG_RUNTIME_DIR");
+    const char *path = named_path(), *dir = getenv("XDG_RUNTIME_DIR");
     int length;
-    if (path && *path)
+    if (path)
         length = snprintf(ret, n, "%s", path);
-    else if (dir && *dir == '/')
+    else if (dir && *dir == '/' && is_our_folder(dir, false))
         length = snprintf(ret, n, "%s/veritas/veritas.sock", dir);
     else
         length = snprintf(ret, n, "/tmp/veritas-%u/veritas/veritas.sock", (unsigned)getuid());
     return length < 0 || (size_t)length >= n ? VS_E_LIMIT : VS_OK;
+}
+
+int vs_client_place_check(const char *path, struct vs_error *err)
+{
+    if (named_path())
+        return VS_OK;
+    char folder[sizeof ((struct sockaddr_un *)0)->sun_path];
+    snprintf(folder, sizeof folder, "%s", path);
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(folder, '/');
+        if (!slash || slash == folder)
+            return VS_OK;
+        *slash = 0;
+        if (!is_our_folder(folder, true))
+            return vs_error_set(err, VS_E_DENIED, "%s is not a directory of this user, so no daemon of yours can listen there; "
+                                "--socket or VERITAS_SOCKET names another place", folder);
+    }
+    return VS_OK;
 }
 
 /* The connection is over: remembers why, so that every later call says the same. */
@@ -348,6 +380,9 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
     if (status != VS_OK)
         return vs_error_set(err, status, "the socket's path is longer than %zu bytes; set VERITAS_SOCKET to a shorter one",
                             sizeof address.sun_path - 1);
+    struct vs_error why;
+    if (!path && vs_client_place_check(address.sun_path, &why) != VS_OK)
+        return vs_error_set(err, VS_E_NOT_FOUND, "%s", why.text);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));

@@ -42,12 +42,17 @@ struct vs_event {
     struct vs_error error;              /* REJECTED, ERROR */
 };
 
-/* Where the daemon of this user listens: $VERITAS_SOCKET, else ${XDG_RUNTIME_DIR:-/tmp/veritas-UID}/veritas/veritas.sock.
- * VS_E_LIMIT when it does not fit. */
+/* Where the daemon of this user listens: $VERITAS_SOCKET, else ${XDG_RUNTIME_DIR:-/tmp/veritas-UID}/veritas/veritas.sock (a runtime
+ * directory that is another user's does not count). VS_E_LIMIT when it does not fit. */
 int vs_client_socket_path(char *ret, size_t n);
 
+/* Where nobody named the path, its two folders must be ours or missing: else a stranger listens there, or could at any time.
+ * VS_OK or VS_E_DENIED. */
+int vs_client_place_check(const char *path, struct vs_error *err);
+
 /* path NULL: vs_client_socket_path. name says who you are (shown by `veritas ps`).
- * VS_E_NOT_FOUND: no daemon listens there. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. */
+ * VS_E_NOT_FOUND: no daemon listens there, or a path that nobody named lies in
+ * a stranger's folder. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. */
 int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err);
 
 /* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a

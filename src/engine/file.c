@@ -1,6 +1,8 @@
 /* engine/file.c - see file.h */
 #include "engine/file.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -252,8 +254,8 @@ static void *digest_thread(void *file)
     EVP_MD_CTX_free(sha);
     free(buffer);
     pthread_mutex_lock(&f->lock);
-    for (int i = 0; i < 32 && r == VS_OK; i++)
-        snprintf(f->hex + 2 * i, 3, "%02x", bytes[i]);
+    if (r == VS_OK)
+        vs_hex(bytes, 32, f->hex);
     free(f->blocks);
     f->blocks = NULL;
     f->status = r;
@@ -317,7 +319,7 @@ int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err)
     if (r != VS_OK)
         vs_error_set(err, r, "model: %s", r == VS_E_NOMEM ? "out of memory" : "there are no random numbers");
     else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        r = vs_error_set(err, VS_E_INVALID, "model: not a regular file");
+        r = vs_error_set(err, VS_E_MALFORMED, "model: not a regular file");
     if (r != VS_OK) {
         vs_model_file_close(f);
         return r;

@@ -219,15 +219,10 @@ static bool take_usage(struct vs_outcome *o, const json_t *v)
     return true;
 }
 
-bool vs_is_digest(const char *hex)
-{
-    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == 0;
-}
-
 static bool take_digest(struct vs_outcome *o, const json_t *v)
 {
     const char *s = plain_string(v);
-    if (!s || !vs_is_digest(s))
+    if (!s || !vs_hex_is_sha256(s))
         return json_is_null(v);
     memcpy(o->model_digest, s, sizeof o->model_digest);
     return true;

@@ -78,5 +78,4 @@ struct vs_outcome {
 /* VS_E_MALFORMED, or VS_E_INVALID: unknown keys, values of the wrong kind. */
 int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err);
 void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out);
-bool vs_is_digest(const char *hex);     /* 64 digits in lower case */
 #endif

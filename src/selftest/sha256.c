@@ -71,12 +71,3 @@ void vs_sha256_end(struct vs_sha256 *s, uint8_t ret[32])
     for (int i = 0; i < 32; i++)
         ret[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }
-
-void vs_sha256_text(const uint8_t hash[32], char ret[65])
-{
-    for (int i = 0; i < 32; i++) {
-        ret[2 * i] = "0123456789abcdef"[hash[i] >> 4];
-        ret[2 * i + 1] = "0123456789abcdef"[hash[i] & 15];
-    }
-    ret[64] = 0;
-}

@@ -14,5 +14,4 @@ struct vs_sha256 {
 void vs_sha256_init(struct vs_sha256 *s);
 void vs_sha256_add(struct vs_sha256 *s, const void *data, size_t n);
 void vs_sha256_end(struct vs_sha256 *s, uint8_t ret[32]);
-void vs_sha256_text(const uint8_t hash[32], char ret[65]);      /* lower-case hexadecimal */
 #endif

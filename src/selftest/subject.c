@@ -83,7 +83,7 @@ void vs_answer_hash(struct vs_answer *a, char ret[65])
 {
     uint8_t bytes[32];
     vs_sha256_end(&a->hash, bytes);
-    vs_sha256_text(bytes, ret);
+    vs_hex(bytes, sizeof bytes, ret);
 }
 
 void vs_answer_clear(struct vs_answer *a)

@@ -759,9 +759,9 @@ class Models(Case):
             with open(file, "wb") as f:
                 f.write(data)
             self.assertIn(said, self.run_it("models", "add", file, "third", status=3)[1])
-        self.assertIn("not a GGUF", self.run_it("models", "add", self.dir, "third", status=3)[1])
+        self.assertIn("not a regular file", self.run_it("models", "add", self.dir, "third", status=3)[1])
         os.mkfifo(self.dir + "/fifo.gguf")
-        self.assertIn("not a GGUF", self.run_it("models", "add", self.dir + "/fifo.gguf", status=3)[1])
+        self.assertIn("not a regular file", self.run_it("models", "add", self.dir + "/fifo.gguf", status=3)[1])
         self.assertEqual(self.models(), ([], []))
 
     def test_add_interrupted_leaves_nothing(self):

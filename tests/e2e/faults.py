@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -201,6 +202,58 @@ class Faults(unittest.TestCase):
         self.assertEqual(x.load_path(link)["name"], link)       # another name of the same file
         x.close()
 
+    # ---- what is no file, and whose folder it is ----
+
+    def test_what_is_no_file(self):
+        """A pipe, a folder, a device, a socket as model: one message and one exit status, wherever; nothing waits, nothing is opened."""
+        odd = socket.socket(socket.AF_UNIX)
+        odd.bind(self.models + "/odd.gguf")
+        os.mkfifo(self.models + "/pipe.gguf")
+        os.mkdir(self.models + "/folder.gguf")
+        os.symlink("/dev/zero", self.models + "/device.gguf")
+        self.serve()
+        for name in ("odd", "pipe", "folder", "device"):
+            path = f"{self.models}/{name}.gguf"
+            for model in (name, path):
+                commands = [["run", "-m", model, "x"], ["run", "--private", "-m", model, "x"], ["load", model], ["inspect", model],
+                            ["tokenize", "-m", model], ["chat", "-m", model]]
+                commands.append(["models", "verify", model] if model == name else ["models", "add", model, "new"])
+                for command in commands:
+                    err = self.call(*command, status=3)[1]
+                    self.assertEqual(err, f"veritas: the model {path} is not a regular file\n", command)
+        x = c.Client(self.dir + "/run/s")
+        for name in ("pipe", "folder"):
+            fd = os.open(f"{self.models}/{name}.gguf", os.O_RDONLY | os.O_NONBLOCK)
+            with self.assertRaises(c.Failure):
+                x.wait(x.request(c.LOAD, {"model": f"{self.models}/{name}.gguf"}, fd))
+            os.close(fd)
+        x.close()
+        odd.close()
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can give a folder away")
+    def test_a_stranger_s_folder(self):
+        """Where the daemon's place is another's, commands take a private daemon, and `serve` says what to do."""
+        for plant in ("mkdir -p /tmp/veritas-0/veritas; chown -R 1234 /tmp/veritas-0", "mkdir /tmp/veritas-0; chown 1234 /tmp/veritas-0",
+                      "mkdir -p /tmp/veritas-0/veritas; chown 1234 /tmp/veritas-0/veritas", "ln -s /var /tmp/veritas-0", "touch /tmp/veritas-0",
+                      "mkdir -p /tmp/x/veritas; chown -R 1234 /tmp/x; export XDG_RUNTIME_DIR=/tmp/x"):
+            for command, status in ((["run", "-m", "one", "--raw", "-n", "2", "x"], 0), (["ps"], 4), (["serve"], 1)):
+                if "export" in plant and command == ["serve"]:
+                    continue                # takes /tmp/veritas-0 then, which is not there
+                home = tempfile.mkdtemp(dir="/var/tmp")
+                shutil.copytree(self.models, home + "/m")
+                os.chmod(home, 0o755)
+                env = {k: v for k, v in self.env.items() if k not in ("VERITAS_SOCKET", "XDG_RUNTIME_DIR")}
+                env.update(VERITAS_MODELS=home + "/m", HOME=home, XDG_CACHE_HOME=home)
+                done = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs tmpfs /tmp || exit 99; {plant}; exec \"$0\" \"$@\"",
+                                       VERITAS, *command], env=env, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+                shutil.rmtree(home)
+                if "unshare:" in done.stderr or done.returncode == 99:
+                    self.skipTest("no namespace can be made here")
+                self.assertEqual(done.returncode, status, (plant, command, done))
+                if status and "export" not in plant:
+                    self.assertIn("is not a directory of this user", done.stderr)
+                    self.assertIn("VERITAS_SOCKET", done.stderr)
+
     # ---- deaths ----
 
     def test_killed_worker_of_a_daemon(self):
@@ -390,7 +443,7 @@ class Faults(unittest.TestCase):
     def test_system_message_and_special(self):
         self.make(self.models + "/plain.gguf", "--chat-template", "none")
         self.assertIn("no chat template", self.call("run", "-m", "plain", "-n", "1", "x")[1])
-        self.assertIn("no place for a system message", self.call("run", "-m", "plain", "--system", "s", "x", status=3)[1])
+        self.assertIn("there is no place for system", self.call("run", "-m", "plain", "--system", "s", "x", status=3)[1])
         self.assertIn("either raw or system", self.call("run", "-m", "one", "--raw", "--system", "s", "x", status=2)[1])
         self.assertIn("no chat template", self.call("chat", "-m", "plain", text="hi\n", status=3)[1])
 

@@ -1,6 +1,7 @@
 /* prog/broker/ask.c - what clients ask for: envelopes are read here, bodies go on as they came. */
 #include "prog/broker/broker.h"
 
+#include "base/file.h"
 #include "ipc/json.h"
 
 #include <stdio.h>
@@ -67,13 +68,6 @@ static bool is_known_setting(const char *key)
     return false;
 }
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec
-           && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec
-           && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 static void ask_load(struct broker *b, struct request *r, const struct asked *a)
 {
     const char *name = a->head.model, *key;
@@ -87,12 +81,13 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
             return;
         }
     struct stat file = { 0 };
-    if (a->fd >= 0 && (fstat(a->fd, &file) != 0 || !S_ISREG(file.st_mode))) {
-        request_fail(b, r, VS_E_INVALID, "the descriptor is not a regular file");
+    struct vs_error why;
+    if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &file, &why) != VS_OK) {
+        request_fail(b, r, why.code, why.text);
         return;
     }
     struct model *m = model_find(b, name);
-    if (m && a->fd >= 0 && m->by_descriptor && !is_same_file(&m->file, &file)) {
+    if (m && a->fd >= 0 && m->by_descriptor && !vs_file_is_untouched(&m->file, &file)) {
         /* The file was replaced since. */
         if (model_is_answering(m)) {
             request_fail(b, r, VS_E_BUSY, "an older version of this file is loaded and still answers; unload it first");
@@ -111,7 +106,6 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         return;
     }
     if (!m) {
-        struct vs_error why;
         json_t *none = json_object();
         m = model_create(b, name, settings ? settings : none, a->fd, &why);
         json_decref(none);

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "ipc/json.h"
+#include "ipc/name.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -34,16 +35,9 @@ struct model *model_find_id(struct broker *b, uint64_t id)
     return NULL;
 }
 
-static bool is_model_name(const char *s)
-{
-    if (*s == '.' || !*s || strlen(s) > 128)
-        return false;
-    return s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-")] == 0;
-}
-
 struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, struct vs_error *err)
 {
-    if (fd >= 0 ? *name != '/' || strlen(name) > 4000 : !is_model_name(name)) {
+    if (fd >= 0 ? *name != '/' || strlen(name) > 4000 : !vs_model_name_is_valid(name)) {
         if (*name == '/' && fd < 0)
             vs_error_set(err, VS_E_NOT_FOUND, "this file is not loaded; load it with its descriptor first");
         else if (fd < 0)
@@ -316,7 +310,7 @@ static void on_end(struct broker *b, struct model *m)
 
 void model_digest(struct model *m, const char *hex)
 {
-    if (vs_is_digest(hex))
+    if (vs_hex_is_sha256(hex))
         memcpy(m->digest, hex, sizeof m->digest);
 }
 

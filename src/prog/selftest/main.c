@@ -6,6 +6,7 @@
  * `veritas selftest` starts it. It reads no file, opens no socket and links only the numeric rooms, so it can be built static for a
  * machine of which only a compiler is at hand. Exit status: 0 all hashes are golden, 1 one is not, 2 usage, 6 cancelled.
  */
+#include "base/bytes.h"
 #include "selftest/selftest.h"
 #include "selftest/sha256.h"
 
@@ -137,7 +138,7 @@ int main(int argc, char **argv)
     uint8_t bytes[32];
     char digest[65];
     vs_sha256_end(&all, bytes);
-    vs_sha256_text(bytes, digest);
+    vs_hex(bytes, sizeof bytes, digest);
     if (json)
         printf("], \"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n, digest, n_bad ? "false" : "true");
     else if (n_bad)

@@ -1,9 +1,9 @@
 /* prog/veritas/daemon.c - the commands that are about a running daemon: ps, stop, load, unload. */
 #include "prog/veritas/command.h"
-#include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <poll.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
  * Another program speaks TLS and HTTP, and is not believed: here its bytes are counted, stored and checked. A transfer that breaks
  * off goes on at its last byte, now or at the next pull; .NAME.pull/what says what the bytes belong to. */
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
 #include "prog/veritas/command.h"
@@ -499,7 +500,7 @@ static int take_digests(struct download *d, const char *text, struct vs_error *e
         char hex[65] = "";
         for (size_t k = 0; n == 64 && k < 64; k++)
             hex[k] = (char)tolower((unsigned char)text[k]);
-        if (!vs_sha256_is_valid(hex) || (text[n] == ',') != (i + 1 < d->n_parts))
+        if (!vs_hex_is_sha256(hex) || (text[n] == ',') != (i + 1 < d->n_parts))
             return vs_error_set(err, VS_E_INVALID, "--sha256: %zu digest%s needed, of 64 hexadecimal digits, separated by commas",
                                 d->n_parts, d->n_parts == 1 ? " is" : "s are");
         if (d->parts[i].sha256[0] && strcmp(d->parts[i].sha256, hex) != 0)

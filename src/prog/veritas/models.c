@@ -1,6 +1,8 @@
 /* prog/veritas/models.c - the model directory: list, add, rm, path; pull is in pull.c. */
 #include "prog/veritas/models.h"
 
+#include "base/bytes.h"
+#include "base/file.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/output.h"
 #include "prog/veritas/record.h"
@@ -39,12 +41,6 @@ const struct vs_known_model *vs_known_model_find(const char *name)
         if (strcmp(vs_known_models[i].name, name) == 0)
             return &vs_known_models[i];
     return NULL;
-}
-
-bool vs_model_name_is_valid(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 0 && n <= VS_MODEL_NAME_MAX && name[0] != '.' && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
 int vs_models_directory(char *ret, size_t n, struct vs_error *err)
@@ -260,17 +256,9 @@ static int verify(const char *name, bool accept, struct vs_error *err)
     int rc = vs_model_path(name, path, sizeof path, err);
     if (rc != VS_OK)
         return rc;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT)
-        return vs_model_missing(name, err);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        rc = vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot open %s: %s", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        rc = vs_error_set(err, VS_E_MALFORMED, "%s is not a regular file", path);
-        goto out;
-    }
+    int fd = -1;
+    if ((rc = vs_file_open("the model", path, &fd, &st, err)) != VS_OK)
+        return rc == VS_E_NOT_FOUND ? vs_model_missing(name, err) : rc;
     enum vs_record_state state = vs_record_read(name, &st, &record);
     if ((rc = vs_file_digest(fd, name, hex, err)) != VS_OK)
         goto out;
@@ -407,9 +395,7 @@ static int copy(int from, const struct stat *st, struct vs_output *to, char ret_
             vs_progress_show(&progress, (uint64_t)(done += got), (uint64_t)st->st_size);
     }
     vs_progress_end(&progress);
-    if (rc == VS_OK && (fstat(from, &now) < 0 || done != st->st_size || now.st_size != st->st_size
-                        || now.st_mtim.tv_sec != st->st_mtim.tv_sec
-                        || now.st_mtim.tv_nsec != st->st_mtim.tv_nsec))
+    if (rc == VS_OK && (fstat(from, &now) < 0 || done != st->st_size || !vs_file_is_untouched(&now, st)))
         rc = vs_error_set(err, VS_E_MALFORMED, "the file changed while it was copied; add it when it is complete");
     if (rc == VS_OK && !vs_sum_end(sum, ret_sha256))
         rc = vs_error_set(err, VS_E_SYSTEM, "SHA-256 failed");
@@ -439,13 +425,10 @@ int vs_command_models_add(const struct vs_args *args)
     if ((rc = vs_model_path(name, path, sizeof path, &err)) != VS_OK
         || (rc = vs_models_directory(directory, sizeof directory, &err)) != VS_OK)
         goto out;
-    from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (from < 0 || fstat(from, &st) < 0) {
-        rc = vs_error_set(&err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM, "cannot open %s: %s", file, strerror(errno));
+    if ((rc = vs_file_open("the model", file, &from, &st, &err)) != VS_OK)
         goto out;
-    }
     char magic[4] = "";
-    if (!S_ISREG(st.st_mode) || pread(from, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0) {
+    if (pread(from, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0) {
         rc = vs_error_set(&err, VS_E_MALFORMED, "%s is not a GGUF file (one begins with the letters GGUF)", file);
         goto out;
     }

@@ -6,12 +6,12 @@
 #ifndef VS_VERITAS_MODELS_H
 #define VS_VERITAS_MODELS_H
 #include "base/status.h"
+#include "ipc/name.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define VS_MODEL_NAME_MAX 100
 
 /* A model that Python packages carry. Part i (from 1) of n_parts lies in package `package` (with %d for i when there is
  * more than one); every part but the last has part_bytes. */
@@ -28,7 +28,6 @@ extern const size_t vs_n_known_models;
 
 const struct vs_known_model *vs_known_model_find(const char *name);     /* NULL when unknown */
 
-bool vs_model_name_is_valid(const char *name);
 
 /* $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else ~/.local/share/veritas/models. Always absolute. Does not create it.
  * VS_E_INVALID when neither variable nor HOME is set, VS_E_LIMIT when it does not fit. */

@@ -1,6 +1,8 @@
 /* prog/veritas/record.c - see record.h */
 #include "prog/veritas/record.h"
 
+#include "base/bytes.h"
+#include "base/file.h"
 #include "ipc/json.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/output.h"
@@ -16,32 +18,6 @@
 #include <unistd.h>
 
 enum { MAX_RECORD = 8192 };
-
-bool vs_sha256_is_valid(const char *hex)
-{
-    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == '\0';
-}
-
-/* ---- identity ---- */
-
-void vs_file_identity(const struct stat *st, char ret[VS_FILE_IDENTITY])
-{
-    snprintf(ret, VS_FILE_IDENTITY, "%llu %lld %lld.%09ld", (unsigned long long)st->st_ino, (long long)st->st_size,
-             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
-}
-
-const char *vs_file_changed(const char *path, const char *identity)
-{
-    char now[VS_FILE_IDENTITY];
-    struct stat st;
-    if (stat(path, &st) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? "removed" : NULL;
-    vs_file_identity(&st, now);
-    if (strcmp(now, identity) == 0)
-        return NULL;
-    size_t inode = strcspn(now, " ");
-    return strncmp(now, identity, inode + 1) == 0 ? "written to" : "replaced";
-}
 
 /* ---- digest ---- */
 
@@ -65,21 +41,13 @@ bool vs_sum_end(struct vs_sum *sum, char ret_hex[65])
     unsigned char hash[EVP_MAX_MD_SIZE];
     if (EVP_DigestFinal_ex((EVP_MD_CTX *)sum, hash, NULL) != 1)
         return false;
-    for (int i = 0; i < 32; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", hash[i]);
+    vs_hex(hash, 32, ret_hex);
     return true;
 }
 
 void vs_sum_free(struct vs_sum *sum)
 {
     EVP_MD_CTX_free((EVP_MD_CTX *)sum);
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_size == b->st_size && a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec
-        && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
-           && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 int vs_file_digest(int fd, const char *what, char ret_hex[65], struct vs_error *err)
@@ -104,7 +72,7 @@ int vs_file_digest(int fd, const char *what, char ret_hex[65], struct vs_error *
     }
     if (rc == VS_OK && !vs_sum_end(sum, ret_hex))
         rc = vs_error_set(err, VS_E_SYSTEM, "%s: SHA-256 failed", what);
-    if (rc == VS_OK && (fstat(fd, &after) < 0 || !is_same(&before, &after)))
+    if (rc == VS_OK && (fstat(fd, &after) < 0 || !vs_file_is_untouched(&before, &after)))
         rc = vs_error_set(err, VS_E_MALFORMED, "%s: the file changed while it was read; try again when it is complete", what);
     vs_sum_free(sum);
     vs_progress_end(&progress);
@@ -160,7 +128,7 @@ enum vs_record_state vs_record_read(const char *name, const struct stat *file, s
     const char *sha256 = json_string_value(json_object_get(all, "sha256")), *source = json_string_value(json_object_get(all,
             "source"));
     enum vs_record_state state = VS_RECORD_NONE;
-    if (sha256 && vs_sha256_is_valid(sha256)) {
+    if (sha256 && vs_hex_is_sha256(sha256)) {
         snprintf(ret->sha256, sizeof ret->sha256, "%s", sha256);
         snprintf(ret->source, sizeof ret->source, "%s", source ? source : "");
         state = json_equal(json_object_get(all, "file"), now) ? VS_RECORD_CURRENT : VS_RECORD_STALE;

@@ -38,20 +38,10 @@ int vs_record_path(const char *name, char *ret, size_t n, struct vs_error *err);
  * meanwhile. */
 int vs_file_digest(int fd, const char *what, char ret_hex[65], struct vs_error *err);
 
-/* Says which file a worker was given: "inode bytes seconds.nanoseconds" of the last write. Chmod and links do not change it. */
-enum { VS_FILE_IDENTITY = 96 };
-void vs_file_identity(const struct stat *st, char ret[VS_FILE_IDENTITY]);
-
-/* What became of the file at `path` since it had this identity: NULL when nothing, or when it cannot be told; else "removed",
- * "replaced" or "written to". */
-const char *vs_file_changed(const char *path, const char *identity);
-
 /* A digest that is computed while its bytes are copied. */
 struct vs_sum;
 struct vs_sum *vs_sum_create(void);      /* NULL: out of memory */
 bool vs_sum_add(struct vs_sum *sum, const void *data, size_t n);
 bool vs_sum_end(struct vs_sum *sum, char ret_hex[65]);
 void vs_sum_free(struct vs_sum *sum);
-
-bool vs_sha256_is_valid(const char *hex);        /* 64 hex digits in lower case */
 #endif

@@ -8,8 +8,10 @@
  *
  * Nothing outlives it: every child carries a parent-death signal, and each also ends when its socket does. */
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/machine.h"
 #include "client/client.h"
 #include "ipc/json.h"
@@ -275,11 +277,6 @@ static bool digest_cache(char *path, size_t n)
     return true;
 }
 
-static bool is_digest(const char *hex)
-{
-    return strspn(hex, "0123456789abcdef") == 64 && hex[64] == 0;
-}
-
 static bool digest_find(const struct stat *st, char hex[65])
 {
     char path[1024], key[160], line[320];
@@ -289,7 +286,7 @@ static bool digest_find(const struct stat *st, char hex[65])
     FILE *f = digest_cache(path, sizeof path) ? fopen(path, "re") : NULL;
     while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
-        if (strncmp(line, key, n) == 0 && line[n] == ' ' && is_digest(line + n + 1)) {
+        if (strncmp(line, key, n) == 0 && line[n] == ' ' && vs_hex_is_sha256(line + n + 1)) {
             memcpy(hex, line + n + 1, 65);
             found = true;
         }
@@ -331,8 +328,7 @@ static void digest_child(const struct worker *w, int out)
     char hex[65];
     if (!EVP_DigestFinal_ex(c, hash, NULL) || is_changed(w))
         _exit(1);
-    for (int i = 0; i < 32; i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    vs_hex(hash, 32, hex);
     _exit(write(out, hex, 64) == 64 ? 0 : 1);
 }
 
@@ -381,7 +377,7 @@ static void take_digest(struct supervisor *s, struct worker *w)
     ssize_t n = read(w->digest_fd, hex, 64);
     close(w->digest_fd);
     w->digest_fd = -1;
-    if (n == 64 && is_digest(hex)) {
+    if (n == 64 && vs_hex_is_sha256(hex)) {
         digest_store(&w->st, hex);
         say_digest(s, w, hex);
     } else {
@@ -419,46 +415,26 @@ static bool is_named(const char *path, int fd, char *ret_kernel, size_t n)
     return same;
 }
 
-/* A client's own descriptor, or NAME.gguf of the model directory. Returns the descriptor, -1 and err. */
+/* A client's own descriptor, or NAME.gguf of the model directory. */
 static int open_model(struct supervisor *s, const char *model, int fd, struct worker *w, struct vs_error *err)
 {
-    if (fd >= 0) {
-        int flags = fcntl(fd, F_GETFL);
-        char kernel[sizeof w->path];
-        if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || (flags & O_PATH)) {
-            vs_error_set(err, VS_E_INVALID, "the model's descriptor is not open for reading only");
-            return -1;
-        }
-        if (!is_named(model, fd, kernel, sizeof kernel)) {
-            vs_error_set(err, VS_E_INVALID, "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
-                         model, kernel[0] ? kernel : "one without a name");
-            return -1;
-        }
-        snprintf(w->path, sizeof w->path, "%s", model);
-        fd = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
-    } else {
-        if (!vs_model_name_is_valid(model) || snprintf(w->path, sizeof w->path, "%s/%s.gguf", s->directory, model) >= (int)sizeof w->path) {
-            vs_model_missing(model, err);
-            return -1;
-        }
-        fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (fd < 0 && errno == ENOENT) {
-            vs_model_missing(model, err);
-            return -1;
-        }
+    static const char what[] = "the model";
+    char kernel[sizeof w->path];
+    if (fd < 0) {
+        if (!vs_model_name_is_valid(model) || snprintf(w->path, sizeof w->path, "%s/%s.gguf", s->directory, model) >= (int)sizeof w->path)
+            return vs_model_missing(model, err);
+        int rc = vs_file_open(what, w->path, &w->file, &w->st, err);
+        return rc == VS_E_NOT_FOUND ? vs_model_missing(model, err) : rc;
     }
-    if (fd < 0 || fstat(fd, &w->st) != 0) {
-        vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "%s: %s", w->path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    if (!S_ISREG(w->st.st_mode)) {
-        vs_error_set(err, VS_E_INVALID, "%s is not a regular file", w->path);
-        close(fd);
-        return -1;
-    }
-    return fd;
+    snprintf(w->path, sizeof w->path, "%s", model);
+    int rc = vs_file_check(what, w->path, fd, &w->st, err);
+    if (rc != VS_OK)
+        return rc;
+    if (!is_named(model, fd, kernel, sizeof kernel))
+        return vs_error_set(err, VS_E_INVALID, "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
+                            model, kernel[0] ? kernel : "one without a name");
+    w->file = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    return w->file >= 0 ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "%s: %s", w->path, strerror(errno));
 }
 
 static void on_start(struct supervisor *s, uint64_t id, const json_t *message, int fd)
@@ -474,8 +450,7 @@ static void on_start(struct supervisor *s, uint64_t id, const json_t *message, i
         return;
     }
     *w = (struct worker){ .file = -1, .digest_fd = -1, .backoff = BACKOFF_FIRST };
-    w->file = open_model(s, model, fd, w, &err);
-    if (w->file < 0) {
+    if (open_model(s, model, fd, w, &err) != VS_OK) {
         say_failed(s, id, &err);
         return;
     }
@@ -900,7 +875,10 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
             memcpy(s->socket, socket_path, strlen(socket_path) + 1);
         else if (vs_client_socket_path(s->socket, sizeof s->socket) != VS_OK)
             return vs_error_set(err, VS_E_LIMIT, "the socket's path is too long; set VERITAS_SOCKET to a shorter one");
-        rc = open_socket(s, err);
+        else
+            rc = vs_client_place_check(s->socket, err);
+        if (rc == VS_OK)
+            rc = open_socket(s, err);
         if (rc != VS_OK)
             return rc;
     }

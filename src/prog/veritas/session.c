@@ -1,6 +1,7 @@
 /* prog/veritas/session.c - see session.h */
 #include "prog/veritas/session.h"
 
+#include "base/file.h"
 #include "prog/veritas/models.h"
 
 #include <errno.h>
@@ -52,14 +53,9 @@ static bool is_path(const char *word)
 static int open_model(const char *path, char ret_name[PATH_MAX], int *ret_fd, struct vs_error *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return vs_error_set(err, errno == ENOENT || errno == ENOTDIR ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM,
-                            "cannot open the model %s: %s", path, strerror(errno));
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return vs_error_set(err, VS_E_MALFORMED, "the model %s is not a regular file", path);
-    }
+    int fd = -1, rc = vs_file_open("the model", path, &fd, &st, err);
+    if (rc != VS_OK)
+        return rc;
     if (!realpath(path, ret_name)) {
         close(fd);
         return vs_error_set(err, VS_E_SYSTEM, "the model %s: %s", path, strerror(errno));

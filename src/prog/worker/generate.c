@@ -240,8 +240,7 @@ static json_t *result(struct generation *g)
     unsigned n = 0;
     if (o && g->hash && EVP_DigestFinal_ex(g->hash, digest, &n)) {
         char hex[2 * EVP_MAX_MD_SIZE + 1];
-        for (unsigned i = 0; i < n; i++)
-            snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+        vs_hex(digest, n, hex);
         json_object_set_new(o, "logits_hash", json_string(hex));
     }
     return o;
