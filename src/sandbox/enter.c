@@ -20,14 +20,14 @@ __attribute__((visibility("default"))) int __lsan_is_turned_off(void)
 
 static int level_of(const struct vs_sandbox_report *r)
 {
-    bool worker = r->profile == VS_SANDBOX_WORKER;
+    bool alone = !vs_sandbox_profile_row(r->profile)->knows_peers;
     const bool reached[] = {
         true,
         r->no_new_privs && r->rlimits && r->no_dump && r->fds_closed && r->caps_dropped,
         r->seccomp && r->uid != 0,
         r->landlock_abi >= 1 || r->empty_root,
         r->ns_net,
-        r->landlock_abi >= 6 && r->empty_root && r->ns_mnt && r->ns_ipc && (!worker || (r->ns_user && r->ns_pid)),
+        r->landlock_abi >= 6 && r->empty_root && r->ns_mnt && r->ns_ipc && (!alone || (r->ns_user && r->ns_pid)),
     };
     int level = 0;
     while (level < VS_SANDBOX_LEVEL_FULL && reached[level + 1])

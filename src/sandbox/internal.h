@@ -16,6 +16,13 @@
 #define VS_SANDBOX_SANITIZER 0
 #endif
 
+/* What tells the profiles apart, beside the rows of seccomp.c. A further process is one more row. */
+struct vs_sandbox_row {
+    const char *name;
+    bool knows_peers;                   /* asks who its clients are: the host's process numbers, and its own uid mapped */
+};
+const struct vs_sandbox_row *vs_sandbox_profile_row(enum vs_sandbox_profile profile);   /* report.c */
+
 /* Adds "what: why" to report->missing. */
 void vs_sandbox_missing(struct vs_sandbox_report *report, const char *what, int error);
 

@@ -10,6 +10,9 @@
 
 extern char **environ;
 
+#define STACK_BYTES (8u << 20)
+#define PROGRAM_BYTES (1ull << 30)      /* addresses, not memory: the program, its libraries, what is mapped and never touched */
+
 static bool close_from_to(unsigned first, unsigned last)
 {
     if (syscall(SYS_close_range, first, last, 0) == 0)
@@ -69,9 +72,11 @@ bool vs_limits_set(const struct vs_sandbox_options *o, struct vs_sandbox_report 
         n_files = o->keep_fds ? 64 - (rlim_t)__builtin_clzll(o->keep_fds | 4) : 3;
     bool done = set(RLIMIT_CORE, 0) && set(RLIMIT_MSGQUEUE, 0);
     if (!VS_SANDBOX_SANITIZER) {
+        done &= set(RLIMIT_STACK, STACK_BYTES);         /* a stack that grows is not counted as data */
         done &= set(RLIMIT_NOFILE, n_files) && set(RLIMIT_MEMLOCK, 0);
         if (o->memory_bytes) {
-            done &= set(RLIMIT_DATA, (rlim_t)o->memory_bytes);
+            done &= set(RLIMIT_DATA, (rlim_t)o->memory_bytes)
+                && set(RLIMIT_AS, (rlim_t)o->memory_bytes + PROGRAM_BYTES);
             report->memory_bytes = o->memory_bytes;
         }
     }

@@ -179,19 +179,19 @@ int vs_namespaces_enter(const struct vs_sandbox_options *o, struct vs_sandbox_re
             return rc;
     }
     bool all = report->ns_net && report->ns_ipc && report->ns_mnt;
-    bool broker = o->profile == VS_SANDBOX_BROKER;
-    if (wanted && !(broker && all)) {
+    bool peers = vs_sandbox_profile_row(o->profile)->knows_peers;
+    if (wanted && !(peers && all)) {
         gid_t gid = getegid();
         if (as_root)
             prctl(PR_SET_DUMPABLE, 1);      /* else /proc/self is root's; enter.c clears it for good */
-        if (broker && access("/proc/self/uid_map", W_OK) != 0) {
+        if (peers && access("/proc/self/uid_map", W_OK) != 0) {
             vs_sandbox_missing(report, "user namespace", errno);
         } else {
             int error = take_namespaces(report, CLONE_NEWUSER);
             report->ns_user = error == 0;
             if (error)
                 vs_sandbox_missing(report, "user namespace", error);
-            else if (!map_self(report->uid, gid) && broker)
+            else if (!map_self(report->uid, gid) && peers)
                 return vs_error_set(err, VS_E_SYSTEM, "cannot map uid %u into a user namespace: %s",
                     (unsigned)report->uid, strerror(errno));
         }
@@ -217,9 +217,9 @@ static pid_t fork_into(unsigned long flags)
     return (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
 }
 
-pid_t vs_sandbox_fork(bool own_pids)
+pid_t vs_sandbox_fork(enum vs_sandbox_profile profile)
 {
-    if (!own_pids)
+    if (vs_sandbox_profile_row(profile)->knows_peers)
         return fork();
     uid_t uid = geteuid();
     gid_t gid = getegid();

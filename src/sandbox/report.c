@@ -18,7 +18,15 @@ void vs_sandbox_missing(struct vs_sandbox_report *report, const char *what, int 
         report->missing[n] = 0;
 }
 
-static const char *const profile_names[] = { "worker", "broker" };
+static const struct vs_sandbox_row profiles[] = {
+    [VS_SANDBOX_WORKER] = { "worker", false },
+    [VS_SANDBOX_BROKER] = { "broker", true },
+};
+
+const struct vs_sandbox_row *vs_sandbox_profile_row(enum vs_sandbox_profile profile)
+{
+    return &profiles[profile];
+}
 
 size_t vs_sandbox_report_json(const struct vs_sandbox_report *r, char *text, size_t text_bytes)
 {
@@ -32,7 +40,7 @@ size_t vs_sandbox_report_json(const struct vs_sandbox_report *r, char *text, siz
     };
     struct vs_buf b = { 0 };
     vs_buf_printf(&b, "{\"profile\":\"%s\",\"level\":%d,\"seccomp_calls\":%d,\"landlock_abi\":%d,\"uid\":%u,"
-        "\"memory_bytes\":%llu,\"namespaces\":[", profile_names[r->profile == VS_SANDBOX_BROKER], r->level, r->n_calls,
+        "\"memory_bytes\":%llu,\"namespaces\":[", profiles[r->profile].name, r->level, r->n_calls,
         r->landlock_abi, (unsigned)r->uid, (unsigned long long)r->memory_bytes);
     bool first = true;
     for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)

@@ -12,7 +12,7 @@
  *   - A system call that is not on the list ends the process (exit code VS_SANDBOX_EXIT); its number is in the page
  *     of last words, where the parent finds it. exec, ptrace, mount, bpf and the like kill at once, by SIGSYS.
  *   - Threads may be started; they end by returning, not by pthread_exit (glibc would load a library for it).
- *   - malloc is held to one arena (glibc opens /proc files for the others), a limit on memory is RLIMIT_DATA.
+ *   - malloc is held to one arena (glibc opens /proc files for the others), a limit on memory is RLIMIT_DATA and RLIMIT_AS.
  *   - Nothing that opens a file on first use (locale, iconv, time zones, getpw*, dlopen) works: do it before.
  *
  * Threads: vs_sandbox_enter and vs_sandbox_fork want a process with one thread. Failure: VS_OK or VS_E_*; when
@@ -56,7 +56,7 @@ void vs_last_words_phase(const char *phase);
 void vs_last_words_say(int status, const char *text);
 
 /* In the parent: one printable line on why the process ended ("tried the system call openat (257) and was stopped",
- * "killed by signal 9", "the model file was cut while it was being read"), and the status code for clients.
+ * "killed by signal 9"), and the status code for clients.
  * wait_status is waitpid's. text is NUL-terminated. words may be NULL. */
 int vs_last_words_explain(const struct vs_last_words *words, int wait_status, char *text, size_t text_bytes);
 
@@ -74,9 +74,9 @@ struct vs_sandbox_options {
     uint64_t keep_fds;                  /* bit n: descriptor n stays open (n < 64); all others are closed.
                                            0, 1 and 2 stay always. */
     int words_fd;                       /* page of last words, or -1; closed after it was mapped */
-    int map_fd;                         /* the one descriptor that may be mapped (read-only), or -1 */
 
-    uint64_t memory_bytes;              /* RLIMIT_DATA: heap, stacks, private anonymous maps; 0 = no limit */
+    uint64_t memory_bytes;              /* RLIMIT_DATA: heap, stacks, private anonymous maps; with it RLIMIT_AS, a little larger,
+                                           so that no kind of map escapes. 0 = no limit */
     uint32_t n_files;                   /* RLIMIT_NOFILE; 0 = no descriptor beyond the highest kept one */
     uint32_t n_threads;                 /* RLIMIT_NPROC where it can be counted per process; 0 = 512 */
     uid_t uid; gid_t gid;               /* who a process started as root becomes; 0 = 65534 */
@@ -125,10 +125,10 @@ size_t vs_sandbox_report_json(const struct vs_sandbox_report *report, char *text
 
 /* ---- for the parent ---- */
 
-/* fork() for a process that will exec and enter: as the first process of a PID namespace where that is allowed and
- * wanted, else plainly. Returns as fork does; the child must exec or _exit. The child is pid 1 in its own eyes: only
+/* fork() for a process that will exec and enter: as the first process of a PID namespace where that is allowed and the
+ * profile wants it, else plainly. Returns as fork does; the child must exec or _exit. The child is pid 1 in its own eyes: only
  * SIGKILL from outside is sure to end it. */
-pid_t vs_sandbox_fork(bool own_pids);
+pid_t vs_sandbox_fork(enum vs_sandbox_profile profile);
 
 /* What this host offers to the calling user; probes by trying in a child. */
 struct vs_sandbox_host {

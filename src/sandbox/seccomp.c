@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -22,12 +23,12 @@
 #define PR_SET_VMA 0x53564d41
 #endif
 
-enum { W = 1, B = 2, WB = W | B };      /* which profiles a row is for */
+enum { W = 1u << VS_SANDBOX_WORKER, B = 1u << VS_SANDBOX_BROKER, WB = W | B };      /* which profiles a row is for */
 
 struct row {
     int call;
     uint8_t profiles, n;
-    struct scmp_arg_cmp arg[2];
+    struct scmp_arg_cmp arg[3];
 };
 
 #define CALL(name) SCMP_SYS(name)
@@ -35,25 +36,34 @@ struct row {
 #define NO_BITS(i, bits) { i, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(bits), 0 }
 #define ZERO(i) { i, SCMP_CMP_EQ, 0, 0 }
 
-/* A thread of glibc, and nothing else: shares memory and handlers, is a thread, brings no namespace and no signal. */
-#define THREAD_BITS (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
-#define THREAD_MASK (THREAD_BITS | CLONE_VFORK | CLONE_PTRACE | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC \
-    | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | 0xff)
+/* A thread as a C library makes it, and nothing else: it shares all there is to share (a table of descriptors of its own would
+ * have a limit of its own), brings no namespace, no signal and no descriptor. */
+#define THREAD_BITS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD)
+#define THREAD_MASK (0xffffffffu & ~(CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED))
+
+/* Memory that RLIMIT_DATA counts: private, anonymous, no stack that grows, none of the machine's reserve of huge pages. */
+#define OWN_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS)
+#define MEMORY_MASK (MAP_TYPE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_HUGETLB)
+#define FUTEX_OPERATION 0x7f            /* without the bits for private and for the clock */
 
 static const struct row allowed[] = {
-    /* memory: never executable, and no file but the one descriptor that vs_seccomp_load adds */
-    { CALL(mmap), WB, 2, { NO_BITS(2, PROT_EXEC), { 3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS } } },
+    /* memory: never executable, never a file */
+    { CALL(mmap), WB, 2, { NO_BITS(2, PROT_EXEC), { 3, SCMP_CMP_MASKED_EQ, MEMORY_MASK, OWN_MEMORY } } },
     { CALL(mprotect), WB, 1, { NO_BITS(2, PROT_EXEC) } },
     { CALL(munmap), WB, 0, {} },
-    { CALL(mremap), WB, 0, {} },
-    { CALL(madvise), WB, 0, {} },
+    { CALL(mremap), WB, 1, { NO_BITS(3, ~(uint32_t)MREMAP_MAYMOVE) } },
+    { CALL(madvise), WB, 1, { EQ(2, MADV_DONTNEED) } },
+    { CALL(madvise), WB, 1, { EQ(2, MADV_WILLNEED) } },
+    { CALL(madvise), WB, 1, { EQ(2, MADV_HUGEPAGE) } },
     { CALL(brk), WB, 0, {} },
-    { CALL(membarrier), W, 0, {} },
     /* threads */
     { CALL(clone), W, 1, { { 0, SCMP_CMP_MASKED_EQ, THREAD_MASK, THREAD_BITS } } },
     { CALL(set_robust_list), W, 0, {} },
     { CALL(rseq), W, 0, {} },
-    { CALL(futex), WB, 0, {} },
+#define FUTEX(operation) { CALL(futex), WB, 1, { { 1, SCMP_CMP_MASKED_EQ, FUTEX_OPERATION, operation } } }
+    FUTEX(FUTEX_WAIT), FUTEX(FUTEX_WAKE), FUTEX(FUTEX_REQUEUE), FUTEX(FUTEX_CMP_REQUEUE), FUTEX(FUTEX_WAKE_OP),
+    FUTEX(FUTEX_WAIT_BITSET), FUTEX(FUTEX_WAKE_BITSET),         /* not the ones that lend priority: nobody here uses them */
+#undef FUTEX
     { CALL(sched_yield), WB, 0, {} },
     { CALL(sched_getaffinity), WB, 0, {} },
     { CALL(getcpu), WB, 0, {} },
@@ -88,7 +98,6 @@ static const struct row allowed[] = {
     { CALL(setpriority), W, 2, { EQ(0, PRIO_PROCESS), ZERO(1) } },      /* of the calling thread; never higher than it was */
     /* descriptors that are already there */
     { CALL(read), WB, 0, {} },
-    { CALL(readv), WB, 0, {} },
     { CALL(pread64), W, 0, {} },
     { CALL(write), WB, 0, {} },
     { CALL(writev), WB, 0, {} },
@@ -97,7 +106,6 @@ static const struct row allowed[] = {
     { CALL(fadvise64), W, 0, {} },
     { CALL(close), WB, 0, {} },
     { CALL(fcntl), WB, 1, { EQ(1, F_GETFL) } },
-    { CALL(fcntl), WB, 1, { EQ(1, F_SETFL) } },
     { CALL(fcntl), WB, 1, { EQ(1, F_GETFD) } },
     { CALL(fcntl), WB, 1, { EQ(1, F_SETFD) } },
     { CALL(poll), WB, 0, {} },
@@ -106,21 +114,9 @@ static const struct row allowed[] = {
     { CALL(sendmsg), WB, 0, {} },
     { CALL(recvfrom), WB, 0, {} },
     { CALL(sendto), WB, 1, { ZERO(4) } },               /* send(): no address */
-    { CALL(shutdown), WB, 0, {} },
-    { CALL(getsockopt), WB, 1, { EQ(1, SOL_SOCKET) } },
-    { CALL(setsockopt), WB, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_SNDBUF) } },
-    { CALL(setsockopt), WB, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_RCVBUF) } },
-    { CALL(setsockopt), WB, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_RCVTIMEO) } },
-    { CALL(setsockopt), WB, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_SNDTIMEO) } },
-    /* the broker takes clients and waits for many */
+    /* the broker takes clients, and asks who they are */
     { CALL(accept4), B, 0, {} },
-    { CALL(epoll_create1), B, 0, {} },
-    { CALL(epoll_ctl), B, 0, {} },
-    { CALL(epoll_wait), B, 0, {} },
-    { CALL(epoll_pwait), B, 0, {} },
-    { CALL(eventfd2), B, 0, {} },
-    { CALL(timerfd_create), B, 0, {} },
-    { CALL(timerfd_settime), B, 0, {} },
+    { CALL(getsockopt), B, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED) } },      /* SO_PEERPIDFD would be a descriptor */
 };
 
 /* Refused, and the caller lives: the C library has another way. */
@@ -156,7 +152,7 @@ static const struct { int call, error; } sanitizer[] = {
     { CALL(mmap), 0 }, { CALL(mprotect), 0 }, { CALL(newfstatat), 0 }, { CALL(prctl), 0 }, { CALL(pipe), 0 },
     { CALL(pipe2), 0 }, { CALL(sched_setaffinity), 0 }, { CALL(mincore), 0 }, { CALL(sigreturn), 0 }, { CALL(dup), 0 },
     { CALL(prlimit64), 0 }, { CALL(clone), 0 }, { CALL(set_robust_list), 0 }, { CALL(rseq), 0 },
-    { CALL(membarrier), 0 }, { CALL(readlink), EACCES }, { CALL(readlinkat), EACCES }, { CALL(getcwd), EACCES },
+    { CALL(membarrier), 0 }, { CALL(madvise), 0 }, { CALL(readlink), EACCES }, { CALL(readlinkat), EACCES }, { CALL(getcwd), EACCES },
     { CALL(unlink), EACCES }, { CALL(personality), EPERM }, { CALL(ioctl), ENOTTY }, { CALL(uname), 0 },
     { CALL(sched_getparam), 0 }, { CALL(sched_getscheduler), 0 }, { CALL(wait4), 0 }, { CALL(arch_prctl), EINVAL },
 };
@@ -181,7 +177,7 @@ static bool is_counted(size_t i)
 
 static int add_all(scmp_filter_ctx filter, const struct vs_sandbox_options *o, int *ret_n_calls)
 {
-    uint8_t profile = o->profile == VS_SANDBOX_WORKER ? W : B;
+    unsigned profile = 1u << o->profile;
     int rc = 0;
     *ret_n_calls = 1;                                   /* tgkill */
 #if VS_SANDBOX_SANITIZER
@@ -199,11 +195,9 @@ static int add_all(scmp_filter_ctx filter, const struct vs_sandbox_options *o, i
         rc = add(filter, SCMP_ACT_ERRNO((uint16_t)refused[i].error), refused[i].call, refused[i].n, refused[i].arg);
     for (size_t i = 0; i < sizeof killed / sizeof *killed && rc == 0; i++)
         rc = add(filter, SCMP_ACT_KILL_PROCESS, killed[i], 0, NULL);
-    /* What depends on this process: signals go to itself, and one descriptor may be mapped for reading. */
+    /* What depends on this process: signals go to itself. */
     if (rc == 0)
         rc = add(filter, SCMP_ACT_ALLOW, CALL(tgkill), 1, (struct scmp_arg_cmp[]){ EQ(0, getpid()) });
-    if (rc == 0 && o->map_fd >= 0)
-        rc = add(filter, SCMP_ACT_ALLOW, CALL(mmap), 2, (struct scmp_arg_cmp[]){ EQ(2, PROT_READ), EQ(4, o->map_fd) });
     return rc;
 }
 

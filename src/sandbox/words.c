@@ -222,10 +222,6 @@ static int explain(const struct vs_last_words *shared, int wait_status, char *te
         return VS_E_DIED;
     }
     if (w.kind == VS_WORDS_SIGNAL && code == VS_SANDBOX_EXIT) {
-        if (w.number == SIGBUS && w.code == BUS_ADRERR) {
-            snprintf(text, n, "the model file was cut while it was being read%s", phase);
-            return VS_E_MALFORMED;
-        }
         const char *known = signal_text(w.number);
         if (known)
             snprintf(text, n, "%s%s", known, phase);

@@ -265,7 +265,6 @@ int main(void)
         .profile = VS_SANDBOX_BROKER,
         .keep_fds = 1u << CONTROL_FD | (b->listen_fd >= 0 ? 1u << LISTEN_FD : 0) | (is_private ? 1u << PRIVATE_FD : 0),
         .words_fd = -1,
-        .map_fd = -1,
         .memory_bytes = 1ull << 30,
         .n_files = 12 + MAX_CONNECTIONS + 2 * MAX_MODELS + MAX_DESCRIPTORS,
         .keep_stderr = true,

@@ -126,9 +126,9 @@ static bool try_sandbox(struct vs_sandbox_report *report, struct vs_error *err)
     if (pipe2(ends, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "no pipe can be made"), false;
     fflush(stdout);
-    pid_t pid = vs_sandbox_fork(true);
+    pid_t pid = vs_sandbox_fork(VS_SANDBOX_WORKER);
     if (pid == 0) {
-        struct vs_sandbox_options o = { .profile = VS_SANDBOX_WORKER, .words_fd = -1, .map_fd = -1, .keep_fds = UINT64_C(1) << 3 };
+        struct vs_sandbox_options o = { .profile = VS_SANDBOX_WORKER, .words_fd = -1, .keep_fds = UINT64_C(1) << 3 };
         const int out = 3;               /* the number that keep_fds names */
         if (ends[1] != out && dup2(ends[1], out) < 0)
             _exit(1);

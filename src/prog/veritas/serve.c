@@ -150,9 +150,9 @@ static void child_exec(struct supervisor *s, const char *path, const int *fds, i
     _exit(70);
 }
 
-static pid_t start_child(struct supervisor *s, const char *path, bool own_pids, const int *fds, int n_fds, bool keep_stderr)
+static pid_t start_child(struct supervisor *s, const char *path, enum vs_sandbox_profile profile, const int *fds, int n_fds, bool keep_stderr)
 {
-    pid_t pid = vs_sandbox_fork(own_pids);
+    pid_t pid = vs_sandbox_fork(profile);
     if (pid == 0) {
         close(s->lifeline[1]);
         child_exec(s, path, fds, n_fds, keep_stderr, s->lifeline[0]);
@@ -166,8 +166,7 @@ static int start_broker(struct supervisor *s, struct vs_error *err)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
     const int fds[] = { s->listen_fd, pair[1], s->private_fd };
-    /* Not in a PID namespace of its own: it must see who its clients are. */
-    s->broker_pid = start_child(s, s->broker_path, false, fds, 3, true);
+    s->broker_pid = start_child(s, s->broker_path, VS_SANDBOX_BROKER, fds, 3, true);
     close(pair[1]);
     if (s->broker_pid < 0) {
         s->broker_pid = 0;
@@ -208,7 +207,7 @@ static int start_worker(struct supervisor *s, struct worker *w, struct vs_error 
     if (rc != VS_OK)
         goto out;
     const int fds[] = { pair[1], w->file, words, settings };
-    pid_t pid = start_child(s, s->worker_path, true, fds, 4, getenv("VERITAS_DEBUG") != NULL);
+    pid_t pid = start_child(s, s->worker_path, VS_SANDBOX_WORKER, fds, 4, getenv("VERITAS_DEBUG") != NULL);
     if (pid < 0) {
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", s->worker_path, strerror(errno));
         goto out;
@@ -589,7 +588,7 @@ static void worker_ended(struct supervisor *s, struct worker *w, int status)
     bool loading = w->words && strncmp(w->words->phase, "load", 4) == 0;
     bool said = w->words && w->words->kind == VS_WORDS_TEXT;
     int code = vs_last_words_explain(w->words, status, why, sizeof why);
-    snprintf(text, sizeof text, said || code == VS_E_MALFORMED ? "%s" : "worker %s", why);
+    snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
     w->pid = 0;
     say(s, json_pack("{s:s, s:I, s:s, s:s}", "op", "exited", "id", (json_int_t)w->id, "error", vs_status_name(code),
                      "message", text), -1);

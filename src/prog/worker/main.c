@@ -371,7 +371,6 @@ int main(void)
         .profile = VS_SANDBOX_WORKER,
         .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD,
         .words_fd = words ? WORDS_FD : -1,
-        .map_fd = -1,
         .memory_bytes = limit > 0 ? (uint64_t)limit : 0,
         .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
     };
