@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -87,8 +88,9 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
 {
     const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t hd = l->head_dim;
+    assert(hd <= VS_MAX_HEAD_DIM);
     if (l->type == VS_KV_Q8_0) {
-        struct vs_act act[512 / 32];
+        struct vs_act act[VS_MAX_HEAD_DIM / 32];
         float *scale = (float *)(void *)(at + l->k_bytes);
         c->ops.quantize(k, hd, act, 1);
         for (size_t b = 0; b * 32 < hd; b++)
@@ -100,7 +102,7 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
         for (size_t d = 0; d < hd; d++)
             to[vs_key_at(hd, d, slot)] = k[d];
     } else {
-        uint16_t half[512], *to = (uint16_t *)(void *)at;
+        uint16_t half[VS_MAX_HEAD_DIM], *to = (uint16_t *)(void *)at;
         c->ops.to_f16(half, k, hd);
         for (size_t d = 0; d < hd; d++)
             to[vs_key_at(hd, d, slot)] = half[d];
@@ -418,7 +420,8 @@ void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
 {
     uint32_t row = task / in->n_heads, head = task % in->n_heads;
     size_t hd = in->head_dim;
-    float o[512], l = 0, m = -__builtin_inff();
+    float o[VS_MAX_HEAD_DIM], l = 0, m = -__builtin_inff();
+    assert(hd <= VS_MAX_HEAD_DIM);
     memset(o, 0, hd * 4);
     uint32_t n = c->run.step->rows[row].position / VS_SPLIT + 1;
     for (uint32_t w = 0; w < n; w++) {

@@ -3,6 +3,7 @@
  * A tile is 16 rows and NC columns (rows of x), NC up to 8. vpdpbusd adds in 32 bits without saturation; the offset of
  * a format sits in the accumulator's start. Layout: cpu/matrix.h. Same chains, same bits as ops_c.c.
  */
+#include "cpu/classes.h"
 #include "cpu/matmul_dispatch.h"
 
 #include "base/num.h"
@@ -78,18 +79,8 @@ struct traits {
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
-    switch (cls) {
-    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false };
-    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true };
-    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false };
-    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320, -1, false, true };
-    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512,  7, false, false };
-    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true };
-    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false };
-    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true };
-    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320, -1, false, true };
-    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false };      /* K6 */
-    }
+    const struct vs_class_layout l = vs_class_layout(cls);
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, l.offset ? __builtin_ctz(l.offset) : -1, l.per16, l.has_min };
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run`; super points at the superblock. */

@@ -14,6 +14,7 @@
  */
 #ifndef VS_CPU_MATMUL_BODY_AVX2_H
 #define VS_CPU_MATMUL_BODY_AVX2_H
+#include "cpu/classes.h"
 #include "cpu/matmul_dispatch.h"
 
 #include "cpu/math_avx2.h"
@@ -100,18 +101,10 @@ struct traits {
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
-    switch (cls) {
-    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  3, false, false, false };
-    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256, -1, false, true,  false };
-    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320,  4, false, false, false };
-    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320, VNNI ? -1 : 4, false, true, !VNNI };
-    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512, VNNI ? 7 : -1, false, false, false };
-    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128, -1, true,  true,  false };
-    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  2, true,  false, false };
-    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256, -1, false, true,  false };
-    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320, VNNI ? -1 : 4, false, true, !VNNI };
-    default:           return (struct traits){ 256, 3360, 288, 384,  5, true,  false, false };      /* K6 */
-    }
+    const struct vs_class_layout l = vs_class_layout(cls);
+    bool lent = !VNNI && (cls == VS_CLASS_Q5M || cls == VS_CLASS_K5);    /* codes of five bits, none below zero */
+    int shift = lent ? 4 : !l.offset || (!VNNI && cls == VS_CLASS_Q8) ? -1 : __builtin_ctz(l.offset);
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, shift, l.per16, l.has_min, lent };
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run` for 8 rows; super points at the superblock. */

@@ -7,6 +7,7 @@
  */
 #ifndef VS_CPU_MATMUL_NEON_H
 #define VS_CPU_MATMUL_NEON_H
+#include "cpu/classes.h"
 #include "cpu/matmul_dispatch.h"
 
 #include "cpu/math_neon.h"
@@ -75,18 +76,8 @@ struct traits {
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
-    switch (cls) {
-    case VS_CLASS_Q4:  return (struct traits){  32,  288,  32, 256,  8, false, false };
-    case VS_CLASS_Q4M: return (struct traits){  32,  320,  64, 256,  0, false, true };
-    case VS_CLASS_Q5:  return (struct traits){  32,  352,  32, 320, 16, false, false };
-    case VS_CLASS_Q5M: return (struct traits){  32,  384,  64, 320,  0, false, true };
-    case VS_CLASS_Q8:  return (struct traits){  32,  544,  32, 512,  0, false, false };
-    case VS_CLASS_K2:  return (struct traits){ 256, 1344, 320, 128,  0, true,  true };
-    case VS_CLASS_K3:  return (struct traits){ 256, 1824, 288, 192,  4, true,  false };
-    case VS_CLASS_K4:  return (struct traits){ 256, 2368, 320, 256,  0, false, true };
-    case VS_CLASS_K5:  return (struct traits){ 256, 2880, 320, 320,  0, false, true };
-    default:           return (struct traits){ 256, 3360, 288, 384, 32, true,  false };      /* K6 */
-    }
+    const struct vs_class_layout l = vs_class_layout(cls);
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, cls == VS_CLASS_Q8 ? 0 : l.offset, l.per16, l.has_min };
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run` for 4 rows; super points at the superblock. */

@@ -1,5 +1,6 @@
 /* cpu/matrix.c - see matrix.h */
 #include "cpu/matrix.h"
+#include "cpu/classes.h"
 
 #include "base/bytes.h"
 
@@ -7,20 +8,13 @@
 #include <string.h>
 
 const struct vs_class_info vs_class_infos[VS_N_CLASSES] = {
-    /*                dtype  k   bytes offset per16  min    float */
-    [VS_CLASS_Q4]   = { VS_Q4_0,  32,  288,   8, false, false, false },
-    [VS_CLASS_Q4M]  = { VS_Q4_1,  32,  320,   0, false, true,  false },
-    [VS_CLASS_Q5]   = { VS_Q5_0,  32,  352,  16, false, false, false },
-    [VS_CLASS_Q5M]  = { VS_Q5_1,  32,  384,   0, false, true,  false },
-    [VS_CLASS_Q8]   = { VS_Q8_0,  32,  544, 128, false, false, false },
-    [VS_CLASS_K2]   = { VS_Q2_K, 256, 1344,   0, true,  true,  false },
-    [VS_CLASS_K3]   = { VS_Q3_K, 256, 1824,   4, true,  false, false },
-    [VS_CLASS_K4]   = { VS_Q4_K, 256, 2368,   0, false, true,  false },
-    [VS_CLASS_K5]   = { VS_Q5_K, 256, 2880,   0, false, true,  false },
-    [VS_CLASS_K6]   = { VS_Q6_K, 256, 3360,  32, true,  false, false },
-    [VS_CLASS_F32]  = { VS_F32,    1,   64,   0, false, false, true  },
-    [VS_CLASS_F16]  = { VS_F16,    1,   32,   0, false, false, true  },
-    [VS_CLASS_BF16] = { VS_BF16,   1,   32,   0, false, false, true  },
+#define X(cls, type, k, bytes, off, d, m, sub, sub_at, low, low_at, top, top_at, panel) \
+    [VS_CLASS_##cls] = { VS_##type, k, panel, off, (sub) != VS_SUB_NONE && (sub) != VS_SUB_SIX_MIN, (m) != VS_NOT_THERE, false },
+    VS_BLOCK_CLASSES(X)
+#undef X
+    [VS_CLASS_F32]  = { VS_F32,  1, 64, 0, false, false, true },
+    [VS_CLASS_F16]  = { VS_F16,  1, 32, 0, false, false, true },
+    [VS_CLASS_BF16] = { VS_BF16, 1, 32, 0, false, false, true },
 };
 
 int vs_class_of(enum vs_dtype dtype)
@@ -105,156 +99,94 @@ static int k3_scale(const uint8_t *s, size_t r)
     return low | (s[8 + r % 4] >> (2 * (r / 4)) & 3) << 4;
 }
 
-/* Codes of run k32 of a row; cls is a constant wherever speed matters. */
-static inline __attribute__((always_inline)) void codes_read(const enum vs_matrix_class cls, const uint8_t *row, size_t k32,
-                                                             uint32_t c[8])
+/* Codes of run k32 of a row. */
+static inline __attribute__((always_inline)) void codes_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, uint32_t c[8])
 {
-    const uint8_t *b;
-    size_t sub = k32 % 8, half = sub / 4, group = sub % 4;       /* of a block of 256 */
-    switch (cls) {
-    case VS_CLASS_Q4:                    /* f16 d; u8 qs[16] */
-        nibbles_read(row + k32 * 18 + 2, c);
+    size_t runs = l.block_len / 32, sub = k32 % runs, half = sub / 4, group = sub % 4;
+    const uint8_t *b = row + k32 / runs * l.block_bytes, *low = b + l.low_at, *top = b + l.top_at;
+    int shift = VS_LOW_BITS(l.low);
+    if (l.low == VS_LOW_SPLIT)
+        nibbles_read(low, c);
+    for (int g = 0; g < 8 && l.low != VS_LOW_SPLIT; g++)
+        c[g] = l.low == VS_LOW_BYTES    ? word_at(low + 4 * g) ^ 0x80808080u
+             : l.low == VS_LOW_CRUMBS   ? word_at(low + 32 * half + 4 * g) >> 2 * group & CRUMBS
+             : l.low == VS_LOW_PAIRS    ? word_at(low + 32 * (sub / 2) + 4 * g) >> 4 * (sub % 2) & LOW_NIBBLES
+                                        : word_at(low + 64 * half + 32 * (group % 2) + 4 * g) >> 4 * (group / 2) & LOW_NIBBLES;
+    if (l.top == VS_TOP_WORD)
+        fifth_bits_read(top, c);
+    for (int g = 0; g < 8 && l.top == VS_TOP_PLANE; g++)
+        c[g] |= (word_at(top + 4 * g) >> sub & BITS) << shift;
+    for (int g = 0; g < 8 && l.top == VS_TOP_CRUMBS; g++)
+        c[g] |= (word_at(top + 32 * half + 4 * g) >> 2 * group & CRUMBS) << shift;
+}
+
+/* Sub-scale j of a block as the panels keep it: one byte, or one of scale and one of minimum. */
+static inline void sub_read(enum vs_sub sub, const uint8_t *s, size_t j, uint8_t *ret_scale, uint8_t *ret_min)
+{
+    *ret_min = 0;
+    if (sub == VS_SUB_SIX_MIN)
+        k4_scale(s, j, ret_scale, ret_min);
+    else if (sub == VS_SUB_SIX)
+        *ret_scale = (uint8_t)(k3_scale(s, j) - 32);
+    else
+        *ret_scale = s[j];
+}
+
+/* Scale and minimum i (0, or 0 and 1 with per16) from a block's d and m and its sub-scale. */
+static inline __attribute__((always_inline)) void set_scale(const struct vs_class_layout l, float d, float m, uint8_t scale, uint8_t min,
+                                                            size_t i, struct vs_codes *c)
+{
+    c->min[i] = 0;
+    switch (l.sub) {
+    case VS_SUB_NONE:
+        c->scale[i] = d;
+        c->min[i] = l.has_min ? m : 0;
         return;
-    case VS_CLASS_Q4M:                   /* f16 d; f16 m; u8 qs[16] */
-        nibbles_read(row + k32 * 20 + 4, c);
+    case VS_SUB_NIBBLES:
+        c->scale[i] = d * (float)(scale & 15);
+        c->min[i] = -(m * (float)(scale >> 4));
         return;
-    case VS_CLASS_Q5:                    /* f16 d; u8 qh[4]; u8 qs[16] */
-        nibbles_read(row + k32 * 22 + 6, c);
-        fifth_bits_read(row + k32 * 22 + 2, c);
-        return;
-    case VS_CLASS_Q5M:                   /* f16 d; f16 m; u8 qh[4]; u8 qs[16] */
-        nibbles_read(row + k32 * 24 + 8, c);
-        fifth_bits_read(row + k32 * 24 + 4, c);
-        return;
-    case VS_CLASS_Q8:                    /* f16 d; i8 qs[32] */
-        for (int g = 0; g < 8; g++)
-            c[g] = word_at(row + k32 * 34 + 2 + 4 * g) ^ 0x80808080u;
-        return;
-    case VS_CLASS_K2:                    /* u8 scales[16]; u8 qs[64]; f16 d; f16 dmin */
-        b = row + k32 / 8 * 84 + 16 + 32 * half;
-        for (int g = 0; g < 8; g++)
-            c[g] = word_at(b + 4 * g) >> 2 * group & CRUMBS;
-        return;
-    case VS_CLASS_K3:                    /* u8 hmask[32]; u8 qs[64]; u8 scales[12]; f16 d */
-        b = row + k32 / 8 * 110;
-        for (int g = 0; g < 8; g++)
-            c[g] = (word_at(b + 32 + 32 * half + 4 * g) >> 2 * group & CRUMBS) | (word_at(b + 4 * g) >> sub & BITS) << 2;
-        return;
-    case VS_CLASS_K4:                    /* f16 d; f16 dmin; u8 scales[12]; u8 qs[128] */
-        b = row + k32 / 8 * 144 + 16 + 32 * (sub / 2);
-        for (int g = 0; g < 8; g++)
-            c[g] = word_at(b + 4 * g) >> 4 * (sub % 2) & LOW_NIBBLES;
-        return;
-    case VS_CLASS_K5:                    /* f16 d; f16 dmin; u8 scales[12]; u8 qh[32]; u8 qs[128] */
-        b = row + k32 / 8 * 176;
-        for (int g = 0; g < 8; g++)
-            c[g] = (word_at(b + 48 + 32 * (sub / 2) + 4 * g) >> 4 * (sub % 2) & LOW_NIBBLES)
-                 | (word_at(b + 16 + 4 * g) >> sub & BITS) << 4;
-        return;
-    case VS_CLASS_K6:                    /* u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d */
-        b = row + k32 / 8 * 210;
-        for (int g = 0; g < 8; g++)
-            c[g] = (word_at(b + 64 * half + 32 * (group % 2) + 4 * g) >> 4 * (group / 2) & LOW_NIBBLES)
-                 | (word_at(b + 128 + 32 * half + 4 * g) >> 2 * group & CRUMBS) << 4;
+    case VS_SUB_SIX_MIN:
+        c->scale[i] = d * (float)scale;
+        c->min[i] = -(m * (float)min);
         return;
     default:
-        assert(!"a class with codes");
+        c->scale[i] = d * (float)(int8_t)scale;
     }
 }
 
-static void set_scales(struct vs_codes *c, float scale, float min)
+static inline __attribute__((always_inline)) void scales_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, struct vs_codes *c)
 {
-    c->scale[0] = c->scale[1] = scale;
-    c->min[0] = c->min[1] = min;
+    size_t runs = l.block_len / 32, n = l.per16 ? 2 : 1;
+    const uint8_t *b = row + k32 / runs * l.block_bytes;
+    float d = f16_at(b + l.d), m = l.has_min ? f16_at(b + l.m) : 0;
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t scale = 0, min = 0;
+        if (l.sub != VS_SUB_NONE)
+            sub_read(l.sub, b + l.sub_at, n * (k32 % runs) + i % n, &scale, &min);
+        set_scale(l, d, m, scale, min, i, c);
+    }
 }
 
-static void scales_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
+static inline __attribute__((always_inline)) void run_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, struct vs_codes *c)
 {
-    size_t sub = k32 % 8;
-    const uint8_t *b;
-    switch (cls) {
-    case VS_CLASS_Q4:
-        set_scales(c, f16_at(row + k32 * 18), 0);
-        return;
-    case VS_CLASS_Q4M:
-        set_scales(c, f16_at(row + k32 * 20), f16_at(row + k32 * 20 + 2));
-        return;
-    case VS_CLASS_Q5:
-        set_scales(c, f16_at(row + k32 * 22), 0);
-        return;
-    case VS_CLASS_Q5M:
-        set_scales(c, f16_at(row + k32 * 24), f16_at(row + k32 * 24 + 2));
-        return;
-    case VS_CLASS_Q8:
-        set_scales(c, f16_at(row + k32 * 34), 0);
-        return;
-    case VS_CLASS_K2:
-        b = row + k32 / 8 * 84;
-        for (size_t i = 0; i < 2; i++) {
-            uint8_t s = b[2 * sub + i];
-            c->scale[i] = f16_at(b + 80) * (float)(s & 15);
-            c->min[i] = -(f16_at(b + 82) * (float)(s >> 4));
-        }
-        return;
-    case VS_CLASS_K3:
-        b = row + k32 / 8 * 110;
-        for (size_t i = 0; i < 2; i++) {
-            c->scale[i] = f16_at(b + 108) * (float)(k3_scale(b + 96, 2 * sub + i) - 32);
-            c->min[i] = 0;
-        }
-        return;
-    case VS_CLASS_K4:
-    case VS_CLASS_K5: {
-        b = row + k32 / 8 * (cls == VS_CLASS_K5 ? 176 : 144);
-        uint8_t scale, min;
-        k4_scale(b + 4, sub, &scale, &min);
-        set_scales(c, f16_at(b) * (float)scale, -(f16_at(b + 2) * (float)min));
-        return;
-    }
-    case VS_CLASS_K6:
-        b = row + k32 / 8 * 210;
-        for (size_t i = 0; i < 2; i++) {
-            c->scale[i] = f16_at(b + 208) * (float)(int8_t)b[192 + 2 * sub + i];
-            c->min[i] = 0;
-        }
-        return;
-    default:
-        assert(!"a class with codes");
-    }
+    uint32_t words[8];
+    codes_read(l, row, k32, words);
+    memcpy(c->code, words, sizeof words);
+    scales_read(l, row, k32, c);
 }
 
 void vs_codes_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
 {
-    uint32_t words[8];
-    codes_read(cls, row, k32, words);
-    memcpy(c->code, words, sizeof words);
-    scales_read(cls, row, k32, c);
+    switch (cls) {                       /* one copy for each class, with its constants */
+#define X(cls, ...) case VS_CLASS_##cls: run_read(vs_class_layout(VS_CLASS_##cls), row, k32, c); return;
+    VS_BLOCK_CLASSES(X)
+#undef X
+    default: assert(!"a class with codes");
+    }
 }
 
 /* ---- packing ---- */
-
-/* Where the pieces of a superblock lie; 0 bytes = not there. */
-struct shape {
-    uint16_t header;                    /* bytes before the first run of 32 */
-    uint16_t step;                      /* bytes of one run of 32 */
-    uint16_t crumbs, plane, bytes;      /* offsets in a run of 32, or NONE */
-    uint16_t nibbles;
-};
-enum { NONE = 0xffff };
-
-static const struct shape shapes[VS_N_CLASSES] = {
-    /*               header step  crumbs plane bytes nibbles */
-    [VS_CLASS_Q4]  = {  32, 256, NONE, NONE, NONE, 0 },
-    [VS_CLASS_Q4M] = {  64, 256, NONE, NONE, NONE, 0 },
-    [VS_CLASS_Q5]  = {  32, 320, NONE, 256,  NONE, 0 },
-    [VS_CLASS_Q5M] = {  64, 320, NONE, 256,  NONE, 0 },
-    [VS_CLASS_Q8]  = {  32, 512, NONE, NONE, 0, NONE },
-    [VS_CLASS_K2]  = { 320, 128, 0,    NONE, NONE, NONE },
-    [VS_CLASS_K3]  = { 288, 192, 0,    128,  NONE, NONE },
-    [VS_CLASS_K4]  = { 320, 256, NONE, NONE, NONE, 0 },
-    [VS_CLASS_K5]  = { 320, 320, NONE, 256,  NONE, 0 },
-    [VS_CLASS_K6]  = { 288, 384, 256,  NONE, NONE, 0 },
-};
 
 static inline void word_to(uint8_t *p, uint32_t w)
 {
@@ -262,76 +194,43 @@ static inline void word_to(uint8_t *p, uint32_t w)
 }
 
 /* Puts the 32 codes of row r into the run of 32 at `to`. */
-static inline __attribute__((always_inline)) void scatter(const struct shape s, uint8_t *to, size_t r, const uint32_t c[8])
+static inline __attribute__((always_inline)) void scatter(const struct vs_class_layout l, uint8_t *to, size_t r, const uint32_t c[8])
 {
     to += 4 * r;
     int done = 0;                        /* bits of the codes that are stored */
-    for (int g = 0; g < 8 && s.bytes != NONE; g++)
-        word_to(to + s.bytes + 64 * g, c[g]);
-    for (int j = 0; j < 4 && s.nibbles != NONE; j++)
-        word_to(to + s.nibbles + 64 * j, (c[2 * j] & LOW_NIBBLES) | (c[2 * j + 1] & LOW_NIBBLES) << 4);
-    done += s.nibbles != NONE ? 4 : 0;
-    for (int p = 0; p < 2 && s.crumbs != NONE; p++) {
-        uint32_t w = 0;
-        for (int q = 0; q < 4; q++)
-            w |= (c[4 * p + q] >> done & CRUMBS) << 2 * q;
-        word_to(to + s.crumbs + 64 * p, w);
-    }
-    done += s.crumbs != NONE ? 2 : 0;
-    if (s.plane != NONE) {
+    const int low_bits = VS_LOW_BITS(l.low);
+    for (int g = 0; g < 8 && low_bits == 8; g++)
+        word_to(to + 64 * g, c[g]);
+    for (int j = 0; j < 4 && low_bits == 4; j++)
+        word_to(to + 64 * j, (c[2 * j] & LOW_NIBBLES) | (c[2 * j + 1] & LOW_NIBBLES) << 4);
+    done += low_bits == 4 ? 4 : 0;
+    if (low_bits == 2 || l.top == VS_TOP_CRUMBS)
+        for (int p = 0; p < 2; p++) {
+            uint32_t w = 0;
+            for (int q = 0; q < 4; q++)
+                w |= (c[4 * p + q] >> done & CRUMBS) << 2 * q;
+            word_to(to + (low_bits == 2 ? 0 : l.panel_top) + 64 * p, w);
+        }
+    done += low_bits == 2 ? 2 : 0;
+    if (l.top == VS_TOP_WORD || l.top == VS_TOP_PLANE) {
         uint32_t w = 0;
         for (int g = 0; g < 8; g++)
             w |= (c[g] >> done & BITS) << g;
-        word_to(to + s.plane, w);
+        word_to(to + l.panel_top, w);
     }
 }
 
 /* The scales of row r of one superblock, copied as the file has them. */
-static void pack_header(enum vs_matrix_class cls, uint8_t *to, int r, const uint8_t *row, size_t super)
+static inline __attribute__((always_inline)) void pack_header(const struct vs_class_layout l, uint8_t *to, size_t r, const uint8_t *block)
 {
-    const uint8_t *b;
-    switch (cls) {
-    case VS_CLASS_Q4:
-    case VS_CLASS_Q5:
-    case VS_CLASS_Q8:
-        b = row + super * (cls == VS_CLASS_Q4 ? 18 : cls == VS_CLASS_Q5 ? 22 : 34);
-        memcpy(to + 2 * r, b, 2);
-        return;
-    case VS_CLASS_Q4M:
-    case VS_CLASS_Q5M:
-        b = row + super * (cls == VS_CLASS_Q4M ? 20 : 24);
-        memcpy(to + 2 * r, b, 2);
-        memcpy(to + 32 + 2 * r, b + 2, 2);
-        return;
-    case VS_CLASS_K2:
-        b = row + super * 84;
-        memcpy(to + 2 * r, b + 80, 2);
-        memcpy(to + 32 + 2 * r, b + 82, 2);
-        for (int j = 0; j < 16; j++)
-            to[64 + 16 * j + r] = b[j];
-        return;
-    case VS_CLASS_K3:
-        b = row + super * 110;
-        memcpy(to + 2 * r, b + 108, 2);
-        for (size_t j = 0; j < 16; j++)
-            to[32 + 16 * j + (size_t)r] = (uint8_t)(k3_scale(b + 96, j) - 32);
-        return;
-    case VS_CLASS_K4:
-    case VS_CLASS_K5:
-        b = row + super * (cls == VS_CLASS_K4 ? 144 : 176);
-        memcpy(to + 2 * r, b, 2);
-        memcpy(to + 32 + 2 * r, b + 2, 2);
-        for (size_t j = 0; j < 8; j++)
-            k4_scale(b + 4, j, to + 64 + 16 * j + r, to + 192 + 16 * j + r);
-        return;
-    case VS_CLASS_K6:
-        b = row + super * 210;
-        memcpy(to + 2 * r, b + 208, 2);
-        for (int j = 0; j < 16; j++)
-            to[32 + 16 * j + r] = b[192 + j];
-        return;
-    default:
-        assert(!"a class with codes");
+    memcpy(to + 2 * r, block + l.d, 2);
+    if (l.has_min)
+        memcpy(to + 2 * VS_PANEL_ROWS + 2 * r, block + l.m, 2);
+    uint8_t *sub = to + l.panel_sub + r, min;
+    for (size_t j = 0, n = l.block_len / (l.per16 ? 16 : 32); j < n && l.sub != VS_SUB_NONE; j++) {
+        sub_read(l.sub, block + l.sub_at, j, sub + VS_PANEL_ROWS * j, &min);
+        if (l.sub == VS_SUB_SIX_MIN)
+            sub[VS_PANEL_ROWS * (n + j)] = min;
     }
 }
 
@@ -346,17 +245,16 @@ static void pack_float(const struct vs_matrix *m, const uint8_t *from, uint8_t *
 static inline __attribute__((always_inline)) void pack_codes(const enum vs_matrix_class cls, const struct vs_matrix *m,
                                                              const uint8_t *from, uint8_t *to, size_t n_rows)
 {
-    const struct vs_class_info info = vs_class_infos[cls];
-    const struct shape s = shapes[cls];
-    size_t runs = info.super_len / 32, n_super = m->n_cols / info.super_len, row_bytes = vs_matrix_row_bytes(m);
+    const struct vs_class_layout l = vs_class_layout(cls);
+    size_t runs = l.block_len / 32, n_super = m->n_cols / l.block_len, row_bytes = vs_matrix_row_bytes(m);
     for (size_t r = 0; r < n_rows; r++, from += row_bytes) {
         uint8_t *at = to;
-        for (size_t super = 0; super < n_super; super++, at += info.super_bytes) {
-            pack_header(cls, at, (int)r, from, super);
+        for (size_t super = 0; super < n_super; super++, at += l.super_bytes) {
+            pack_header(l, at, r, from + super * l.block_bytes);
             for (size_t run = 0; run < runs; run++) {
                 uint32_t c[8];
-                codes_read(cls, from, super * runs + run, c);
-                scatter(s, at + s.header + run * s.step, r, c);
+                codes_read(l, from, super * runs + run, c);
+                scatter(l, at + l.header + run * l.step, r, c);
             }
         }
     }
@@ -371,10 +269,9 @@ void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst,
         if (n_rows < VS_PANEL_ROWS)
             memset(to, 0, panel_bytes);
         switch (m->cls) {                /* one copy for each class, with its constants */
-#define PACK(cls) case cls: pack_codes(cls, m, src, to, n_rows); break;
-        PACK(VS_CLASS_Q4) PACK(VS_CLASS_Q4M) PACK(VS_CLASS_Q5) PACK(VS_CLASS_Q5M) PACK(VS_CLASS_Q8)
-        PACK(VS_CLASS_K2) PACK(VS_CLASS_K3) PACK(VS_CLASS_K4) PACK(VS_CLASS_K5) PACK(VS_CLASS_K6)
-#undef PACK
+#define X(cls, ...) case VS_CLASS_##cls: pack_codes(VS_CLASS_##cls, m, src, to, n_rows); break;
+        VS_BLOCK_CLASSES(X)
+#undef X
         default: pack_float(m, src, to, n_rows); break;
         }
     }
@@ -382,55 +279,33 @@ void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst,
 
 /* ---- one row back ---- */
 
-static void gather(const struct shape *s, const uint8_t *from, size_t r, uint8_t code[32])
+static inline void gather(const struct vs_class_layout l, const uint8_t *from, size_t r, uint8_t code[32])
 {
     from += 4 * r;
+    const uint8_t *top = from + l.panel_top;
+    int low_bits = VS_LOW_BITS(l.low);
     for (int g = 0; g < 8; g++) {
-        int done = 0;
-        uint32_t c = s->bytes != NONE ? word_at(from + s->bytes + 64 * g) : 0;
-        if (s->nibbles != NONE) {
-            c = word_at(from + s->nibbles + 64 * (g / 2)) >> 4 * (g % 2) & LOW_NIBBLES;
-            done = 4;
-        }
-        if (s->crumbs != NONE) {
-            c |= (word_at(from + s->crumbs + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS) << done;
-            done += 2;
-        }
-        if (s->plane != NONE)
-            c |= (word_at(from + s->plane) >> g & BITS) << done;
+        uint32_t c = low_bits == 8 ? word_at(from + 64 * g)
+                   : low_bits == 4 ? word_at(from + 64 * (g / 2)) >> 4 * (g % 2) & LOW_NIBBLES
+                                   : word_at(from + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS;
+        if (l.top == VS_TOP_CRUMBS)
+            c |= (word_at(top + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS) << low_bits;
+        else if (l.top != VS_TOP_NONE)
+            c |= (word_at(top) >> g & BITS) << low_bits;
         word_to(code + 4 * g, c);
     }
 }
 
-static void panel_scales(enum vs_matrix_class cls, const uint8_t *at, int r, size_t run, struct vs_codes *c)
+static inline void panel_scales(const struct vs_class_layout l, const uint8_t *at, size_t r, size_t run, struct vs_codes *c)
 {
-    float d = f16_at(at + 2 * r);
-    switch (cls) {
-    case VS_CLASS_Q4M:
-    case VS_CLASS_Q5M:
-        set_scales(c, d, f16_at(at + 32 + 2 * r));
-        return;
-    case VS_CLASS_K2:
-        for (size_t i = 0; i < 2; i++) {
-            uint8_t sm = at[64 + 16 * (2 * run + i) + (size_t)r];
-            c->scale[i] = d * (float)(sm & 15);
-            c->min[i] = -(f16_at(at + 32 + 2 * r) * (float)(sm >> 4));
-        }
-        return;
-    case VS_CLASS_K3:
-    case VS_CLASS_K6:
-        for (size_t i = 0; i < 2; i++) {
-            c->scale[i] = d * (float)(int8_t)at[32 + 16 * (2 * run + i) + (size_t)r];
-            c->min[i] = 0;
-        }
-        return;
-    case VS_CLASS_K4:
-    case VS_CLASS_K5:
-        set_scales(c, d * (float)at[64 + 16 * run + (size_t)r],
-                   -(f16_at(at + 32 + 2 * r) * (float)at[192 + 16 * run + (size_t)r]));
-        return;
-    default:
-        set_scales(c, d, 0);
+    float d = f16_at(at + 2 * r), m = l.has_min ? f16_at(at + 2 * VS_PANEL_ROWS + 2 * r) : 0;
+    const uint8_t *sub = at + l.panel_sub + r;
+    size_t n = l.per16 ? 2 : 1, n_sub = n * l.block_len / 32;
+    for (size_t i = 0; i < 2; i++) {
+        size_t j = n * run + i % n;
+        uint8_t scale = l.sub != VS_SUB_NONE ? sub[VS_PANEL_ROWS * j] : 0;
+        uint8_t min = l.sub == VS_SUB_SIX_MIN ? sub[VS_PANEL_ROWS * (n_sub + j)] : 0;
+        set_scale(l, d, m, scale, min, i, c);
     }
 }
 
@@ -456,22 +331,21 @@ void vs_matrix_row(const struct vs_matrix *m, size_t row, float *dst)
         float_row(m, row, dst);
         return;
     }
-    const struct shape *s = &shapes[m->cls];
-    size_t runs = info->super_len / 32;
-    int r = (int)(row % VS_PANEL_ROWS);
+    const struct vs_class_layout l = vs_class_layout(m->cls);
+    size_t runs = l.block_len / 32, r = row % VS_PANEL_ROWS;
     for (size_t k32 = 0; k32 < m->n_cols / 32; k32++) {
         struct vs_codes c;
         if (m->packed) {
             const uint8_t *at = m->data + row / VS_PANEL_ROWS * vs_matrix_panel_bytes(m)
-                              + k32 / runs * info->super_bytes;
-            panel_scales(m->cls, at, r, k32 % runs, &c);
-            gather(s, at + s->header + k32 % runs * s->step, (size_t)r, c.code);
+                              + k32 / runs * l.super_bytes;
+            panel_scales(l, at, r, k32 % runs, &c);
+            gather(l, at + l.header + k32 % runs * l.step, r, c.code);
         } else {
             vs_codes_read(m->cls, m->data + row * vs_matrix_row_bytes(m), k32, &c);
         }
         for (int j = 0; j < 32; j++) {
-            float v = c.scale[j / 16] * (float)((int)c.code[j] - info->offset);
-            dst[32 * k32 + (size_t)j] = info->has_min ? v + c.min[j / 16] : v;
+            float v = c.scale[j / 16] * (float)((int)c.code[j] - l.offset);
+            dst[32 * k32 + (size_t)j] = l.has_min ? v + c.min[j / 16] : v;
         }
     }
 }

@@ -55,7 +55,7 @@ struct vs_rope {
 double vs_rope_frequency(const struct vs_rope *r, uint32_t pair);
 
 /* What kernels and readers agree on. */
-enum { VS_MAX_HEAD_DIM = 512 };
+enum { VS_MAX_HEAD_DIM = 512 };          /* a multiple of the 32 of an activation block */
 
 struct vs_node {
     enum vs_op op;

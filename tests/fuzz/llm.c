@@ -31,6 +31,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 if (node->tensor[k] != VS_NONE && node->tensor[k] >= graph.n_tensors)
                     abort();
         }
+        for (size_t i = 0; i < graph.n_ropes; i++)
+            for (uint32_t k = 0; k < graph.ropes[i].n_dims / 2; k++) {
+                double f = vs_rope_frequency(&graph.ropes[i], k) * graph.ropes[i].magnitude;
+                if (!(f >= 0 && f < 1e12) || graph.ropes[i].n_dims > graph.head_dim)
+                    abort();
+            }
+        for (size_t i = 0; i < graph.n_tensors; i++)
+            if (graph.tensors[i].n_bytes > (uint64_t)1 << 40 || graph.tensors[i].offset > ((uint64_t)1 << 40) - graph.tensors[i].n_bytes)
+                abort();
         if (graph.logits >= graph.n_values || !graph.n_kv_heads || !graph.head_dim)
             abort();
         vs_graph_clear(&graph);
