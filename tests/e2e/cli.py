@@ -377,12 +377,6 @@ class Run(Case):
         self.assertEqual((p.returncode, out), (6, b"\n"))
         self.assertIn(b"cancelled", err)
 
-    def test_full_disk(self):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([VERITAS, "run", "-m", "name", "x"], env=self.env, stdout=full, stderr=subprocess.PIPE)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"cannot write", done.stderr)
-
     def test_closed_descriptors(self):
         for closed, status, out in ((">&-", 1, b""), ("<&-", 0, "Hello wörld\n".encode()), ("2>&-", 0, "Hello wörld\n".encode()),
                                     ("<&- >&- 2>&-", 1, b"")):
@@ -647,6 +641,71 @@ class Chat(Case):
                 t.type(b"hello\n", b"re: hello", b"> ")
                 t.type(b"/quit\n")
                 self.assertEqual(t.end(), 0)
+
+
+class Endings(Case):
+    """Where answers and messages go, and what happens when they can't."""
+    answers = dict(generate=generate, status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox={}, clients=[], models=[])],
+                   perplexity=lambda r: [complete(perplexity=12.5, n_tokens=510, nll=3.0)],
+                   logits=lambda r: [("data", struct.pack("<3f", 1, 2, 3)), complete(n_tokens=1, n_vocab=3, tokens=[1])])
+    writers = (["help"], ["help", "run", "--man"], ["help", "--completion", "zsh"], ["--help"], ["run", "--help"], ["version"], ["version", "--json"],
+               ["run", "-m", "name", "x"], ["run", "-m", "name", "--json", "x"], ["ps"], ["ps", "--json"], ["models", "list"], ["models", "list", "--json"],
+               ["models", "path"], ["doctor"], ["perplexity", "-m", "name", "/etc/hostname"], ["logits", "-m", "name", "--tokens", "1", "-o", "-"])
+
+    def test_a_reader_who_has_seen_enough(self):
+        for words in self.writers:
+            ours, theirs = os.pipe()
+            os.close(ours)
+            p = subprocess.Popen([VERITAS, *words], env=self.env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
+            os.close(theirs)
+            _, err = p.communicate(timeout=60)
+            self.assertEqual((p.returncode, err), (-signal.SIGPIPE, b""), words)
+
+        def endless(request):
+            while not self.daemon.cancelled.is_set():
+                yield token(1, "more and more\n")
+                time.sleep(0.01)
+            yield error("CANCELLED", "cancelled")
+        self.daemon.answers["generate"] = endless
+        self.daemon.cancelled.clear()
+        done = subprocess.run(["sh", "-c", '"$0" run -m name x | head -1', VERITAS], env=self.env, capture_output=True, timeout=30)
+        self.assertEqual((done.stdout, done.stderr), (b"more and more\n", b""))
+
+    def test_full_disk(self):
+        self.daemon.answers["generate"] = lambda r: [token(5, "Hello"), complete(prompt_tokens=[1, 2], tokens=[5], finish_reason="stop")]
+        for words in self.writers:
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([VERITAS, *words], env=self.env, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
+            self.assertEqual((done.returncode, done.stderr.decode()), (1, "veritas: cannot write to standard output: No space left on device\n"), words)
+
+    def test_quiet(self):
+        self.daemon.answers.update(generate=lambda r: [token(1, " "), complete(prompt_tokens=[1], tokens=[1], finish_reason="stop", notice="note")],
+                                   perplexity=lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'), complete(perplexity=1, n_tokens=2)])
+        for words in (["run", "-m", "name", "--seed", "random", "x"], ["perplexity", "-m", "name", "/etc/hostname"],
+                      ["logits", "-m", "name", "--tokens", "1", "-o", self.dir + "/o"]):
+            self.assertNotEqual(self.run_it(*words)[1], "")
+            self.assertEqual(self.run_it(*words, "--quiet")[1], "")
+        self.assertIn("cannot open", self.run_it("run", "-q", "-m", "name", "-f", "/nowhere", status=4)[1])
+        self.assertIn("prompt: ", self.run_it("run", "-q", "--timings", "-m", "name", "x")[1])
+
+    def test_progress_counts_to_the_end_and_in_units(self):
+        def events(*pairs):
+            return [("progress", json.dumps(dict(what="load", done=a, total=b)).encode()) for a, b in pairs]
+        self.daemon.answers["perplexity"] = lambda r: events((5189760, 96576768), (96576769, 96576768)) + [complete(perplexity=1, n_tokens=2)]
+        _, err = self.run_it("perplexity", "-m", "name", "/etc/hostname")
+        self.assertEqual(err, "load: 5.2 MB of 97 MB, 5 %\nload: 97 MB of 97 MB, 100 %\n")
+        self.daemon.answers["perplexity"] = lambda r: events((999999, 0), (2 ** 63 - 1, 1)) + [complete(perplexity=1, n_tokens=2)]
+        self.assertEqual(self.run_it("perplexity", "-m", "name", "/etc/hostname")[1], "load: 1.0 MB\nload: 1 B of 1 B, 100 %\n")
+
+    def test_bad_variables_are_usage(self):
+        env = dict(self.env, VERITAS_SANDBOX="nonsense")
+        os.makedirs(self.env["VERITAS_MODELS"])
+        with open(self.env["VERITAS_MODELS"] + "/m.gguf", "wb") as f:
+            f.write(b"GGUF")
+        for words in (["run", "--private", "-m", "m", "x"], ["inspect", "m"], ["chat", "-m", "m", "--threads", "1"], ["doctor"], ["serve"], ["bench", "-m", "m"]):
+            _, err = self.run_it(*words, env=env, status=2)
+            self.assertIn("unknown sandbox option 'nonsense'", err)
+            self.assertEqual(err.count("\n"), 1)
 
 
 class Rest(Case):

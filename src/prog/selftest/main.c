@@ -10,6 +10,7 @@
 #include "selftest/selftest.h"
 #include "selftest/sha256.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static void cancelled(int number)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_DFL);            /* `veritas` ignores it */
     signal(SIGINT, cancelled);
     signal(SIGTERM, cancelled);
     bool json = false, brief = false;
@@ -146,5 +148,9 @@ int main(int argc, char **argv)
     else
         printf("selftest: %zu models, %zu configurations up to %s, every hash golden, digest %s\n", vs_n_cases, n,
                vs_isa_name((enum vs_isa)isa), digest);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "veritas: cannot write to standard output: %s\n", strerror(errno ? errno : EIO));
+        return 1;
+    }
     return n_bad ? 1 : 0;
 }

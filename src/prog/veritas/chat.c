@@ -114,9 +114,9 @@ static int make_request(struct chat *c, json_t *request)
     if (!(sampling = json_object_get(request, "sampling")) && json_object_set_new(request, "sampling", sampling = json_object()) < 0)
         return VS_E_NOMEM;
     if (vs_args_given(&c->args, VS_OPT_TEMP) && vs_args_float(&c->args, VS_OPT_TEMP) == 0)
-        vs_say("at temperature 0 the answer is always the same (/set temp 0.8)");
+        vs_note("at temperature 0 the answer is always the same (/set temp 0.8)");
     else
-        vs_say("--seed %lld", (long long)seed);
+        vs_note("--seed %lld", (long long)seed);
     return json_object_set_new(sampling, "seed", json_integer(seed)) == 0 ? VS_OK : VS_E_NOMEM;
 }
 
@@ -131,7 +131,7 @@ int vs_chat_answer(struct chat *c, struct vs_error *err)
         vs_error_set(err, rc, "out of memory");
     if (c->shown.n > 0 && c->shown.data[c->shown.n - 1] != '\n')
         putchar('\n');
-    fflush(stdout);
+    vs_answer_flush();
     bool whole = c->shown.status == VS_OK && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n;
     if (whole && (rc == VS_OK || (rc == VS_E_CANCELLED && c->shown.n > 0)))
         json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content",
@@ -229,7 +229,8 @@ static void talk(struct chat *c, int *ret_status)
         if (!vs_args_given(&c->args, VS_OPT_NO_HISTORY) && vs_history_open(&c->history, &err) != VS_OK)
             vs_fail(&err);
         c->editor = vs_editor_open(&c->history, vs_chat_complete, c);
-        fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", vs_shown(c->session.model).text);
+        if (!vs_is_quiet())
+            fprintf(stderr, "%s - /help for the commands, Ctrl-D to leave\n", vs_shown(c->session.model).text);
     }
     while (turn(c, &text, ret_status))
         ;

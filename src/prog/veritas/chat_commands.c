@@ -36,7 +36,7 @@ static int expand(const char *path, char ret[PATH_MAX], struct vs_error *err)
 static void say_count(const json_t *messages, const char *where, const char *path)
 {
     size_t n = json_array_size(messages);
-    vs_say("%zu message%s %s %s", n, n == 1 ? "" : "s", where, vs_shown(path).text);
+    vs_note("%zu message%s %s %s", n, n == 1 ? "" : "s", where, vs_shown(path).text);
 }
 
 /* ---- the commands ---- */

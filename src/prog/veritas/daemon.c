@@ -137,7 +137,7 @@ int vs_command_ps(const struct vs_args *args)
                number_of(model, "pid"), megabytes, number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"),
                number_of(model, "restarts"), sandbox.data ? sandbox.data : "-");
     }
-    fflush(stdout);
+    vs_answer_flush();
     json_array_foreach(models, i, model)
         if (file_changed(model))
             warn_of_file(json_string_value(json_object_get(model, "name")), file_changed(model));
@@ -166,7 +166,7 @@ int vs_command_load(const struct vs_args *args)
     if (rc == VS_OK)
         rc = vs_session_load(&s, args->v[0], settings, &result, &err);
     if (rc == VS_OK)
-        vs_say("%s is loaded", s.model);
+        vs_note("%s is loaded", s.model);
     if (rc == VS_OK && file_changed(result))
         warn_of_file(s.model, file_changed(result));
     json_decref(result);

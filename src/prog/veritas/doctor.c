@@ -2,6 +2,7 @@
 #include "base/machine.h"
 #include "client/client.h"
 #include "prog/veritas/command.h"
+#include "prog/veritas/session.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/term.h"
 #include "sandbox/sandbox.h"
@@ -125,7 +126,7 @@ static bool try_sandbox(struct vs_sandbox_report *report, struct vs_error *err)
     struct { struct vs_sandbox_report report; struct vs_error err; } said = { 0 };
     if (pipe2(ends, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "no pipe can be made"), false;
-    fflush(stdout);
+    vs_answer_flush();
     pid_t pid = vs_sandbox_fork(VS_SANDBOX_WORKER);
     if (pid == 0) {
         struct vs_sandbox_options o = { .profile = VS_SANDBOX_WORKER, .words_fd = -1, .keep_fds = UINT64_C(1) << 3 };
@@ -216,6 +217,9 @@ static json_t *facts(void)
 
 int vs_command_doctor(const struct vs_args *args)
 {
+    struct vs_error err = { 0 };
+    if (vs_session_check_variables(&err) != VS_OK)
+        return vs_fail(&err);
     json_t *all = facts(), *check;
     size_t i;
     if (vs_args_given(args, VS_OPT_JSON)) {

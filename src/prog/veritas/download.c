@@ -445,14 +445,14 @@ static int download(struct download *d, const struct vs_args *args, struct vs_er
     int rc = fds ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK && !force && (rc = look(d, err)) != VS_E_NOT_FOUND) {
         if (rc == VS_OK)
-            vs_say("%s is there, SHA-256 checked: veritas run -m %s ...", d->name, d->name);
+            vs_note("%s is there, SHA-256 checked: veritas run -m %s ...", d->name, d->name);
         goto out;
     }
     for (size_t i = 0; i < d->n_parts; i++)
         of_all = d->n_parts > 1 && (i == 0 || of_all) && d->parts[i].bytes ? of_all + d->parts[i].bytes : 0;
     if ((rc = open_stage(d, &stage, err)) != VS_OK)
         goto out;
-    vs_say("fetching %s from %.300s", d->name, d->url);
+    vs_note("fetching %s from %.300s", d->name, d->url);
     for (; n_fds < d->n_parts && rc == VS_OK; n_fds++) {
         char file[32], path[PATH_MAX];
         snprintf(file, sizeof file, "part-%zu", n_fds + 1);
@@ -474,9 +474,9 @@ static int download(struct download *d, const struct vs_args *args, struct vs_er
     }
     vs_stage_close(&stage, rc == VS_OK);
     if (rc == VS_OK && d->n_parts > 1)
-        vs_say("%s is there, in %zu files, SHA-256 checked; this version cannot run split models yet", d->name, d->n_parts);
+        vs_note("%s is there, in %zu files, SHA-256 checked; this version cannot run split models yet", d->name, d->n_parts);
     else if (rc == VS_OK)
-        vs_say("%s is there, SHA-256 %s%s: veritas run -m %s ...", d->name, d->parts[0].sha256,
+        vs_note("%s is there, SHA-256 %s%s: veritas run -m %s ...", d->name, d->parts[0].sha256,
                d->needs_digest ? " checked" : " (nobody said which it should be)", d->name);
     else if (rc == VS_E_CANCELLED)
         vs_error_set(err, rc, d->needs_digest ? "interrupted; the next pull of %s goes on where this one stopped"

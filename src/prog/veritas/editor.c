@@ -49,7 +49,7 @@ static void mark_pastes(const struct vs_editor *e, bool on)
 {
     if (e->is_capable)
         printf(on ? "\033[?2004h" : "\033[?2004l");
-    fflush(stdout);
+    vs_answer_flush();
 }
 
 /* Set by handlers, looked at while waiting for a key. */
@@ -331,7 +331,7 @@ enum vs_line vs_editor_line(struct vs_editor *e, const char *prompt, struct vs_b
     if (interrupts > 0 || !s || n <= 0) {
         el_reset(e->edit);
         putchar('\n');                   /* what is said next has a line of its own */
-        fflush(stdout);
+        vs_answer_flush();
         return interrupts > 0 && interrupts < VS_SESSION_TERMINATED ? VS_LINE_NONE : VS_LINE_END;
     }
     vs_buf_add(ret, s, (size_t)n);

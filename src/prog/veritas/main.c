@@ -154,11 +154,11 @@ int main(int argc, char **argv)
             return 1;
     if (argc < 2) {
         vs_help_print(NULL);
-        return 2;
+        return vs_answer_end(2);
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        return vs_help_print(NULL);
+        return vs_answer_end(vs_help_print(NULL));
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         name = "version";
     int used = 2;
@@ -182,12 +182,11 @@ int main(int argc, char **argv)
         status = vs_usage(command->name, "%s", err.text);
     else if (vs_args_given(&args, VS_OPT_HELP))
         status = vs_help_print(command);
-    else
+    else {
+        if (vs_args_given(&args, VS_OPT_QUIET))
+            vs_quiet();
         status = command->run(&args);
-    vs_args_clear(&args);
-    if (vs_answer_flush() != VS_OK && status == 0) {
-        vs_say("cannot write to standard output: it was closed, or the disk is full");
-        status = 1;
     }
-    return status;
+    vs_args_clear(&args);
+    return vs_answer_end(status);
 }

@@ -301,7 +301,7 @@ int vs_command_models_verify(const struct vs_args *args)
             status = status == 0 || one == 3 ? one : status;     /* a wrong file is the worst of it */
         }
     if (n == 0)
-        vs_say("there is no model in %s", directory);
+        vs_note("there is no model in %s", directory);
     scan_free(list, n);
     return status;
 }
@@ -453,7 +453,7 @@ int vs_command_models_add(const struct vs_args *args)
     snprintf(record.source, sizeof record.source, "models add %.900s", realpath(file, real) ? real : file);
     if (fstat(added, &st) < 0 || vs_record_write(name, &st, &record, &err) != VS_OK)
         vs_say("the SHA-256 of %s could not be written down: %s", name, err.text);
-    vs_say("%s is there, SHA-256 %s: veritas run -m %s ...", name, record.sha256, name);
+    vs_note("%s is there, SHA-256 %s: veritas run -m %s ...", name, record.sha256, name);
 out:
     vs_output_drop(&to);
     if (added >= 0)

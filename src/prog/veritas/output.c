@@ -1,6 +1,8 @@
 /* prog/veritas/output.c - see output.h */
 #include "prog/veritas/output.h"
 
+#include "prog/veritas/term.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +16,8 @@
 
 static int fail(const struct vs_output *o, int number, struct vs_error *err)
 {
+    if (number == EPIPE)
+        vs_answer_lost(number);
     const char *name = strcmp(o->path, "-") == 0 ? "to standard output" : o->path;
     int code = number == ENOENT || number == ENOTDIR ? VS_E_NOT_FOUND : number == EACCES || number == EPERM ? VS_E_DENIED
         : VS_E_SYSTEM;

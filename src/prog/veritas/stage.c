@@ -31,7 +31,7 @@ static int take_lock(struct vs_stage *s, struct vs_error *err)
                                 s->directory);
         if (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
             if (!said)
-                vs_say("another pull of %s is running; waiting for it", s->name);
+                vs_note("another pull of %s is running; waiting for it", s->name);
             said = true;
             if (flock(s->lock, LOCK_EX) < 0)
                 return vs_session_is_interrupted() ? VS_E_CANCELLED

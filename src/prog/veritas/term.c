@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,21 +20,49 @@ bool vs_color(int fd)
     return isatty(fd) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
 }
 
-void vs_say(const char *format, ...)
+static bool quiet;
+static int lost;                             /* errno of the first write to standard output that failed */
+
+static void say(const char *format, va_list list)
 {
     char text[1024], line[2048];
+    vsnprintf(text, sizeof text, format, list);
+    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
+    vs_answer_flush();
+    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
+}
+
+void vs_say(const char *format, ...)
+{
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    say(format, list);
     va_end(list);
-    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
-    fflush(stdout);
-    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
+}
+
+void vs_note(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    if (!quiet && (vs_answer_flush() == VS_OK || lost != EPIPE))
+        say(format, list);
+    va_end(list);
+}
+
+void vs_quiet(void)
+{
+    quiet = true;
+}
+
+bool vs_is_quiet(void)
+{
+    return quiet;
 }
 
 int vs_fail(const struct vs_error *err)
 {
-    vs_say("%s", err->text[0] ? err->text : vs_status_text(err->code));
+    if (lost != EPIPE)
+        vs_say("%s", err->text[0] ? err->text : vs_status_text(err->code));
     int status = vs_status_exit(err->code);
     return status == 0 ? 1 : status;
 }
@@ -55,7 +85,7 @@ static void format_bytes(double n, char *ret, size_t size)
 {
     static const char *const unit[] = { "B", "kB", "MB", "GB", "TB" };
     size_t i = 0;
-    for (; n >= 1000 && i + 1 < sizeof unit / sizeof *unit; i++)
+    for (; n >= 999.5 && i + 1 < sizeof unit / sizeof *unit; i++)
         n /= 1000;
     snprintf(ret, size, n < 10 && i > 0 ? "%.1f %s" : "%.0f %s", n, unit[i]);
 }
@@ -64,7 +94,11 @@ void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
 {
     bool bar = isatty(2);
     uint64_t now = vs_clock_ns();
-    unsigned percent = total ? (unsigned)((double)(done < total ? done : total) / (double)total * 100) : 0;
+    if (quiet)
+        return;
+    if (total && done > total)               /* a peer counts as it likes */
+        done = total;
+    unsigned percent = total ? (unsigned)((double)done / (double)total * 100) : 0;
     bool last = total && done >= total;
     if (p->started) {
         uint64_t wait = bar ? 100000000u : 1000000000u;
@@ -92,10 +126,15 @@ void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
     }
     struct winsize size;
     int columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+    if (!total) {
+        fprintf(stderr, "\r\033[K%s %s", what.text, count);
+        fflush(stderr);
+        return;
+    }
     int room = columns - (int)strlen(what.text) - (int)strlen(count) - 12;
     char cells[64] = "";
     int n = room > 40 ? 40 : room;
-    for (int i = 0; i < n && total; i++)
+    for (int i = 0; i < n; i++)
         cells[i] = i < n * (int)percent / 100 ? '#' : '.';
     fprintf(stderr, "\r\033[K%s %s %3u %% %s", what.text, cells, percent, count);
     fflush(stderr);
@@ -114,7 +153,7 @@ int vs_answer(const char *text, size_t n)
         vs_text_print(stdout, text, n, VS_TEXT_LINES);
     else
         fwrite(text, 1, n, stdout);
-    return ferror(stdout) ? VS_E_SYSTEM : VS_OK;
+    return ferror(stdout) ? vs_answer_flush() : VS_OK;
 }
 
 int vs_answer_json(const json_t *value, size_t flags)
@@ -130,9 +169,41 @@ int vs_answer_json(const json_t *value, size_t flags)
     return rc;
 }
 
+void vs_answer_lost(int number)
+{
+    if (!lost)
+        lost = number;
+}
+
 int vs_answer_flush(void)
 {
-    return fflush(stdout) == 0 && !ferror(stdout) ? VS_OK : VS_E_SYSTEM;
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return VS_OK;
+    struct pollfd out = { 1, POLLOUT, 0 };
+    int number = errno;                      /* 0: an earlier write failed, and its reason is gone */
+    if (number == 0)
+        number = poll(&out, 1, 0) == 1 && (out.revents & POLLERR) ? EPIPE : EIO;
+    vs_answer_lost(number);
+    return VS_E_SYSTEM;
+}
+
+int vs_answer_error(struct vs_error *err)
+{
+    return vs_error_set(err, VS_E_SYSTEM, "cannot write to standard output: %s", strerror(lost ? lost : EIO));
+}
+
+int vs_answer_end(int status)
+{
+    struct vs_error err;
+    if (vs_answer_flush() == VS_OK && !lost)
+        return status;
+    if (lost == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    vs_answer_error(&err);
+    return status ? status : vs_fail(&err);
 }
 
 int vs_text_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, struct vs_error *err)

@@ -17,6 +17,11 @@
 /* "veritas: " and the message and a newline, on stderr; one line, whatever words of others it quotes (base/text.h). */
 void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same for what only informs: silent after vs_quiet (--quiet), as is progress. */
+void vs_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void vs_quiet(void);
+bool vs_is_quiet(void);
+
 /* vs_say of err->text; returns the exit status that belongs to err->code (1 when that is VS_OK). */
 int vs_fail(const struct vs_error *err);
 
@@ -42,6 +47,12 @@ int vs_answer(const char *text, size_t n);
 /* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all digits. */
 int vs_answer_json(const json_t *value, size_t flags);
 int vs_answer_flush(void);                   /* VS_OK or VS_E_SYSTEM (closed pipe, full disk) */
+
+/* A reader who has seen enough (`veritas help | head -1`) is no fault: nothing is said of it, not even by vs_fail, and the program ends
+ * as SIGPIPE ends others. What else standard output refuses is told with its reason. */
+int vs_answer_error(struct vs_error *err);   /* after a failure: what it was; returns VS_E_SYSTEM */
+void vs_answer_lost(int number);             /* the errno of a write to standard output that went another way */
+int vs_answer_end(int status);               /* the last thing a program does: flushes, returns its exit status */
 
 /* Reads a file (or standard input for NULL or "-") whole: ret_text is malloced, NUL-terminated.
  * VS_E_NOT_FOUND, VS_E_LIMIT (above limit bytes), VS_E_SYSTEM. */
