@@ -1,6 +1,27 @@
-# `programs` builds what a user runs and nothing else (script/run). Install:
+# `programs` builds what a user runs and installs, and nothing else (script/run), so that `cmake --install` works after it. Install:
 #     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest,fetch}  share/man/man1  completions  share/doc/veritas
 include(GNUInstallDirs)
+# Everybody may look into what root installs, whatever root's umask is. Folders that are there already stay as they are.
+set(folders ${CMAKE_INSTALL_BINDIR} ${CMAKE_INSTALL_LIBEXECDIR}/veritas ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_DOCDIR}
+    ${CMAKE_INSTALL_DATADIR}/bash-completion/completions ${CMAKE_INSTALL_DATADIR}/zsh/site-functions
+    ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+install(CODE "set(folders \"${folders}\")")
+install(CODE [[
+    foreach(folder ${folders})
+        set(path "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")
+        string(REPLACE "/" ";" parts "${folder}")
+        foreach(part "" ${parts})
+            if(part)
+                string(APPEND path "/${part}")
+            endif()
+            if(NOT EXISTS "${path}")
+                file(MAKE_DIRECTORY "${path}")
+                file(CHMOD "${path}" DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+                    WORLD_READ WORLD_EXECUTE)
+            endif()
+        endforeach()
+    endforeach()
+]])
 add_custom_target(programs)
 foreach(program veritas veritas-broker veritas-worker veritas-selftest veritas-fetch)
     if(TARGET ${program})
@@ -38,6 +59,7 @@ foreach(shell "bash;veritas" "zsh;_veritas" "fish;veritas.fish")
 endforeach()
 add_custom_command(OUTPUT ${outputs} ${commands} DEPENDS veritas COMMENT "Writing man pages and completions" VERBATIM)
 add_custom_target(manuals ALL DEPENDS ${outputs})
+add_dependencies(programs manuals)
 install(FILES ${made}/bash/veritas DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${made}/zsh/_veritas DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 install(FILES ${made}/fish/veritas.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)

@@ -4,15 +4,32 @@
 usage: install.py BUILD
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
 BUILD = sys.argv[1]
+
+# After `script/run` alone, which builds the target `programs`, nothing that is installed is missing.
+with open(BUILD + "/cmake_install.cmake") as f:
+    wanted = [p for p in re.findall(r'"([^"]*)"', f.read()) if p.startswith((BUILD + "/bin/", BUILD + "/made/"))]
+assert len(wanted) > 25, wanted
+for path in wanted:
+    if path.startswith(BUILD + "/made/") and os.path.exists(path):
+        os.unlink(path)
+subprocess.run(["ninja", "-C", BUILD, "programs"], check=True, stdout=subprocess.DEVNULL)
+assert all(os.path.getsize(p) for p in wanted)
 with tempfile.TemporaryDirectory() as folder:
     prefix = folder + "/first"
+    before = os.umask(0o077)                    # root's umask may be narrow, and others must be able to run it all the same
     subprocess.run(["cmake", "--install", BUILD, "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
+    os.umask(before)
+    for at, folders, files in os.walk(prefix):
+        for name in folders + files:
+            mode = os.stat(os.path.join(at, name)).st_mode
+            assert mode & 0o044 == 0o044 and not mode & 0o022, (at, name, oct(mode))
     os.rename(prefix, prefix := folder + "/second")
     veritas = prefix + "/bin/veritas"
     help_text = subprocess.run([veritas, "help"], check=True, capture_output=True, text=True).stdout
