@@ -3,12 +3,12 @@
 
 #include "base/bytes.h"
 #include "ipc/json.h"
+#include "ipc/keys.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { PREFIX = 4 };
-#define MAX_DEADLINE_MS (7ll * 86400 * 1000)
 
 int vs_payload_split(const void *data, size_t n, size_t max_envelope, struct vs_payload *ret, struct vs_error *err)
 {
@@ -67,7 +67,7 @@ static bool take_model(struct vs_head *h, json_t *v)
 static bool take_deadline(struct vs_head *h, json_t *v)
 {
     h->deadline_ms = json_integer_value(v);
-    return json_is_integer(v) && h->deadline_ms >= 1 && h->deadline_ms <= MAX_DEADLINE_MS;
+    return true;
 }
 
 static bool take_trace(struct vs_head *h, json_t *v)
@@ -79,21 +79,22 @@ static bool take_trace(struct vs_head *h, json_t *v)
 static bool take_settings(struct vs_head *h, json_t *v)
 {
     h->settings = v;
-    return json_is_object(v);
+    return true;
 }
 
 static bool take_force(struct vs_head *h, json_t *v)
 {
     h->force = json_is_true(v);
-    return json_is_boolean(v);
+    return true;
 }
 
 static bool take_owner(struct vs_head *h, json_t *v)
 {
     h->owner = json_integer_value(v);
-    return json_is_integer(v) && h->owner >= 0 && h->owner <= UINT32_MAX;
+    return true;
 }
 
+/* Types and ranges are in keys.c; what else a value must be is said here. */
 static const struct {
     const char *key;
     unsigned bit;
@@ -101,11 +102,11 @@ static const struct {
     const char *what;
 } head_keys[] = {
     { "model", VS_KEY_MODEL, take_model, "a name or a path" },
-    { "deadline_ms", VS_KEY_DEADLINE, take_deadline, "an integer from 1 to 604800000" },
+    { "deadline_ms", VS_KEY_DEADLINE, take_deadline, NULL },
     { "trace", VS_KEY_TRACE, take_trace, "a W3C traceparent string" },
-    { "settings", VS_KEY_SETTINGS, take_settings, "an object" },
-    { "force", VS_KEY_FORCE, take_force, "true or false" },
-    { "owner", VS_KEY_OWNER, take_owner, "a user's number" },
+    { "settings", VS_KEY_SETTINGS, take_settings, NULL },
+    { "force", VS_KEY_FORCE, take_force, NULL },
+    { "owner", VS_KEY_OWNER, take_owner, NULL },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -137,6 +138,9 @@ static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
             i++;
         if (i == N_HEAD_KEYS)
             return unknown_key(key, keys, err);
+        int status = vs_key_judge(vs_key_find(key), v, err);
+        if (status != VS_OK)
+            return status;
         if (!head_keys[i].take(h, v))
             return vs_error_set(err, VS_E_INVALID, "%s must be %s", key, head_keys[i].what);
     }

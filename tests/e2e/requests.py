@@ -28,7 +28,8 @@ def read(path):
 def make(name, *options, change=None):
     """A tiny model; change(gguf.Model) edits it."""
     path = f"{DIR.name}/{name}.gguf"
-    subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--vocab",
+    subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads", "2",
+                    "--vocab",
                     "600", "--seed", "7", *options, "-o", path], check=True, stdout=subprocess.DEVNULL)
     if change:
         with open(path, "rb") as f:
@@ -132,10 +133,12 @@ class Requests(unittest.TestCase):
 
     def test_named_templates(self):
         turns = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[go]{% endif %}"
-        model = self.with_templates("named", turns, tool_use="{{ 'Call:' }}{% for t in tools %} {{ t.function.name }}{% endfor %} " + turns,
+        model = self.with_templates("named", turns,
+                                    tool_use="{{ 'Call:' }}{% for t in tools %} {{ t.function.name }}{% endfor %} " + turns,
                                     rag="{% for d in documents %}<{{ d.title }}>{% endfor %}" + turns, broken="{% for %}")
         hi = [{"role": "user", "content": "hi"}]
-        tools = [{"type": "function", "function": {"name": "clock", "parameters": {}}}, {"type": "function", "function": {"name": "map"}}]
+        tools = [{"type": "function", "function": {"name": "clock", "parameters": {}}}, {"type": "function",
+                                                                                         "function": {"name": "map"}}]
         self.assertEqual(self.rendered(model, hi), "[user]hi[go]")
         self.assertEqual(self.rendered(model, hi, tools=[]), "[user]hi[go]")
         self.assertEqual(self.rendered(model, hi, tools=None, template=None), "[user]hi[go]")
@@ -150,12 +153,15 @@ class Requests(unittest.TestCase):
         only = self.with_templates("only", None, tool_use=turns)
         self.assertEqual(self.refused(c.CHAT, {"model": only, "messages": hi})[0], "UNSUPPORTED")
         self.assertEqual(self.rendered(only, hi, tools=tools), "[user]hi[go]")
-        for value, key in (({"template": "rag"}, "template"), ({"template_args": {"a": 1}}, "template_args"), ({"system": "s"}, "system")):
+        for value, key in (({"template": "rag"}, "template"), ({"template_args": {"a": 1}}, "template_args"), ({"system": "s"},
+                                                                                                               "system")):
             name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "raw": True, **value})
             self.assertEqual((name, key in text), ("INVALID", True))
 
     def test_template_args(self):
-        model = self.with_templates("args", "{{ enable_thinking }}|{{ effort | default('none') }}|{{ deep.er[1] if deep else 0 }}|{{ bos_token }}|"
+        model = self.with_templates("args",
+                                    "{{ enable_thinking }}|{{ effort | default('none') }}|{{ deep.er[1] if deep else 0 }}|"
+                                     "{{ bos_token }}|"
                                     "{{ add_generation_prompt }}")
         hi = [{"role": "user", "content": "hi"}]
         plain = self.rendered(model, hi)
@@ -169,16 +175,20 @@ class Requests(unittest.TestCase):
         # What a caller says is text, never a control token.
         said = self.answer(c.CHAT, {"model": model, "messages": hi, "max_tokens": 0, "template_args": {"effort": "<|im_end|>"}})[1]
         self.assertNotIn(2, said["prompt_tokens"])
-        out = subprocess.run([BIN + "/veritas", "run", "--private", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true", "--template-arg",
-                              "effort=very high", "--template-arg", 'deep={"er": [0, "x=y"]}', "hi"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        out = subprocess.run([BIN + "/veritas", "run", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true",
+                              "--template-arg",
+                              "effort=very high", "--template-arg", 'deep={"er": [0, "x=y"]}', "hi"], stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True)
         ids = json.loads(out.stdout)["prompt_tokens"]
-        self.assertTrue(self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": ids}))["text"].startswith("True|very high|x=y|"))
+        text = self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": ids}))["text"]
+        self.assertTrue(text.startswith("True|very high|x=y|"), text)
 
     def test_calls_without_content(self):
         """An assistant that only calls tools: no content, null, or "", whichever way the template shows it."""
         def talk(**content):
             return [{"role": "user", "content": "time?"},
-                    {"role": "assistant", **content, "tool_calls": [{"type": "function", "function": {"name": "clock", "arguments": {}}}]},
+                    {"role": "assistant", **content, "tool_calls": [{"type": "function", "function": {"name": "clock",
+                                                                                                      "arguments": {}}}]},
                     {"role": "tool", "tool_call_id": "c1", "content": "noon"}]
         call = "{% for c in m.tool_calls or [] %}call {{ c.function.name }}{% endfor %}"
         each = "{%% for m in messages %%}<{{ m.role }}>%s{%% endfor %%}<go>"
@@ -193,23 +203,31 @@ class Requests(unittest.TestCase):
             for content in ({}, {"content": None}):
                 self.assertEqual(self.rendered(model, talk(**content)), want, (body, content))
         self.assertEqual(self.rendered(model, talk(content="so: ")), want.replace("call", "so: call"))
-        self.assertEqual(self.rendered(model, talk() + [{"role": "assistant", "content": "None"}]), want.replace("<go>", "<assistant>None<go>"))
+        self.assertEqual(self.rendered(model, talk() + [{"role": "assistant", "content": "None"}]), want.replace("<go>",
+                                                                                                                 "<assistant>None<go>"))
         ignores = self.with_templates("ignores", each % "{{ m.content or '-' }}")
         self.assertEqual(self.rendered(ignores, talk()), "<user>time?<assistant>-<tool>noon<go>")
-        for message in ({"role": "user"}, {"role": "user", "content": None}, {"role": "assistant"}, {"role": "assistant", "tool_calls": []},
-                        {"role": "user", "tool_calls": [{}]}, {"content": "x"}, {"role": "", "content": "x"}, {"role": "user", "content": 5},
+        for message in ({"role": "user"}, {"role": "user", "content": None}, {"role": "assistant"}, {"role": "assistant",
+                                                                                                     "tool_calls": []},
+                        {"role": "user", "tool_calls": [{}]}, {"content": "x"}, {"role": "", "content": "x"}, {"role": "user",
+                                                                                                               "content": 5},
                         {"role": "user", "content": {}}, {"role": "assistant", "tool_calls": "x", "content": "x"},
-                        {"role": "assistant", "tool_calls": [1]}, {"role": "user", "content": "x", "reasoning_content": 1}, "x", None):
+                        {"role": "assistant", "tool_calls": [1]}, {"role": "user", "content": "x", "reasoning_content": 1}, "x",
+                        None):
             name, text = self.refused(c.CHAT, {"model": model, "messages": [{"role": "user", "content": "a"}, message]})
             self.assertEqual((name, "entry 1" in text), ("INVALID", True), message)
-        thinks = self.with_templates("thinks", each % "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}")
-        self.assertEqual(self.rendered(thinks, [{"role": "assistant", "content": "b", "reasoning_content": "a"}]), "<assistant>(a)b<go>")
+        thinks = self.with_templates("thinks",
+                                     each % "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}")
+        self.assertEqual(self.rendered(thinks, [{"role": "assistant", "content": "b", "reasoning_content": "a"}]),
+                         "<assistant>(a)b<go>")
 
     def test_content_in_parts(self):
-        parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user", "content": "x"}]
+        parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user",
+                                                                                                                   "content": "x"}]
         plain = self.with_templates("plain", "{% for m in messages %}<{{ m.content }}>{% endfor %}")
         self.assertEqual(self.rendered(plain, parts), "<one\ntwo><x>")
-        takes = self.with_templates("takes", "{% for m in messages %}<{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}"
+        takes = self.with_templates("takes", "{% for m in messages %}<{% if m.content is string %}{{ m.content }}{% else %}"
+                                    "{% for p in m.content %}"
                                     "{% if p.type == 'text' %}{{ p.text }},{% endif %}{% endfor %}{% endif %}>{% endfor %}")
         self.assertEqual(self.rendered(takes, parts), "<one,two,><x>")
         for part, want in (({"type": "image_url", "image_url": {}}, "UNSUPPORTED"), ({"type": "text"}, "INVALID"), ("x", "INVALID"),
@@ -221,10 +239,12 @@ class Requests(unittest.TestCase):
         model = self.load(make("eos", "--ctx", "512", change=lambda m: m.set("tokenizer.ggml.add_eos_token", gguf.BOOL, 1)))
         tokenized = self.client.wait(self.client.request(c.TOKENIZE, {"model": model, "text": "The sky"}))["tokens"]
         self.assertEqual(tokenized[-1], 2)          # as their tokenizer would
-        for value in ({"prompt": "The sky", "raw": True}, {"prompt": "The sky"}, {"messages": [{"role": "user", "content": "The sky"}]}):
+        for value in ({"prompt": "The sky", "raw": True}, {"prompt": "The sky"}, {"messages": [{"role": "user",
+                                                                                                "content": "The sky"}]}):
             _, result = self.answer(c.CHAT if "messages" in value else c.GENERATE, {"model": model, "max_tokens": 0, **value})
             self.assertNotEqual(result["prompt_tokens"][-1], 2)
-        self.assertEqual(self.answer(c.GENERATE, {"model": model, "max_tokens": 0, "prompt": "The sky", "raw": True})[1]["prompt_tokens"],
+        self.assertEqual(self.answer(c.GENERATE, {"model": model, "max_tokens": 0, "prompt": "The sky",
+                                                  "raw": True})[1]["prompt_tokens"],
                          tokenized[:-1])
 
     def test_file_sampling(self):
@@ -237,10 +257,12 @@ class Requests(unittest.TestCase):
             return self.load(make(name, "--ctx", "512", change=change))
 
         def tokens(model, **sampling):
-            return [t.token for t in self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True, "ignore_eos": True,
+            return [t.token for t in self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True,
+                                                              "ignore_eos": True,
                                                               "max_tokens": 24, "sampling": sampling})[0]]
         plain = advised("plain-sampling")
-        default, own = tokens(plain), {"temperature": 3.0, "top_k": 11, "top_p": 0.7, "min_p": 0.01, "repeat_penalty": 1.5, "repeat_last_n": 4}
+        default, own = tokens(plain), {"temperature": 3.0, "top_k": 11, "top_p": 0.7, "min_p": 0.01, "repeat_penalty": 1.5,
+                                       "repeat_last_n": 4}
         wanted = tokens(plain, **own)
         self.assertNotEqual(wanted, default)
         self.assertNotEqual(wanted, tokens(plain, **{**own, "repeat_last_n": 64}))
@@ -248,21 +270,104 @@ class Requests(unittest.TestCase):
         model = advised("advised", **keys)
         self.assertEqual(tokens(model), wanted)
         self.assertEqual(tokens(model, ignore_file=True), default)
-        self.assertEqual(tokens(model, temperature=0.8, repeat_penalty=1, top_k=40, top_p=0.95, min_p=0.05, repeat_last_n=64), default)
+        self.assertEqual(tokens(model, temperature=0.8, repeat_penalty=1, top_k=40, top_p=0.95, min_p=0.05, repeat_last_n=64),
+                         default)
         neutral = advised("neutral", xtc_probability=0.0, xtc_threshold=0.5, mirostat=0, mirostat_tau=5.0, mirostat_eta=0.1,
                           sequence="penalties;dry;top_n_sigma;temperature;top_k;typ_p;top_p;min_p;xtc")
         self.assertEqual(tokens(neutral), default)
         off = advised("off", sequence="top_k;temperature")
         self.assertEqual(tokens(off), tokens(plain, top_p=1, min_p=0))
         self.assertEqual(tokens(off, min_p=0.05), tokens(plain, top_p=1))
-        for i, (key, value, kind) in enumerate((("xtc_probability", 0.5, "UNSUPPORTED"), ("mirostat", 2, "UNSUPPORTED"), ("mirostat", "x", "MALFORMED"),
-                                                ("dry_multiplier", 0.8, "UNSUPPORTED"), ("penalty_last_n", 1.5, "MALFORMED"), ("penalty_last_n", -2, "MALFORMED"),
-                                                ("sequence", "top_p;temperature", "UNSUPPORTED"), ("sequence", "top_p;magic", "UNSUPPORTED"),
+        for i, (key, value, kind) in enumerate((("xtc_probability", 0.5, "UNSUPPORTED"), ("mirostat", 2, "UNSUPPORTED"),
+                                                ("mirostat", "x", "MALFORMED"),
+                                                ("dry_multiplier", 0.8, "UNSUPPORTED"), ("penalty_last_n", 1.5, "MALFORMED"),
+                                                ("penalty_last_n", -2, "MALFORMED"),
+                                                ("sequence", "top_p;temperature", "UNSUPPORTED"), ("sequence", "top_p;magic",
+                                                                                                   "UNSUPPORTED"),
                                                 ("sequence", 3, "MALFORMED"), ("temp", float("nan"), "MALFORMED"))):
             model = advised(f"bad{i}", **{key: value})
             name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "max_tokens": 1})
-            self.assertEqual((name, "general.sampling" in text and key in text, "--ignore-file-sampling" in text), (kind, True, True), text)
+            self.assertEqual((name, "general.sampling" in text and key in text, "--ignore-file-sampling" in text), (kind, True,
+                                                                                                                    True), text)
             self.assertEqual(tokens(model, ignore_file=True), default)
+
+    def test_keys(self):
+        """A key that is not known, or is of another type than it must be, refuses the request in the same words everywhere."""
+        model = self.load(make("keys", "--ctx", "512"))
+        good = {c.GENERATE: {"prompt": "x", "max_tokens": 0}, c.CHAT: {"messages": [{"role": "user", "content": "x"}],
+                                                                       "max_tokens": 0},
+                c.TOKENIZE: {"text": "x"}, c.DETOKENIZE: {"tokens": [5]}, c.LOGITS: {"tokens": [5]}, c.INSPECT: {},
+                c.PERPLEXITY: {"tokens": [5] * 64, "ctx": 16}, c.BENCH: {"pp": [1], "tg": [0], "reps": 1}}
+        any_list, any_text, any_object = [], "text", {}
+        wrong = {                       # what each key can't be
+            "prompt": (1, any_list, True), "system": (1, any_object), "raw": (1, "true", 0), "messages": (any_text, any_object),
+                 "tools": (any_text, any_object),
+            "template": (1, any_list), "template_args": (any_list, any_text, 1), "now": (-1, 1.5, "now", True), "max_tokens": ("5",
+                                                                                                                               -1,
+                                                                                                                               1.5,
+                                                                                                                               2 ** 40, any_list),
+            "stop": ("x", 1, any_object, ["a"] * 65), "stop_tokens": (1, "1", [1] * 65537), "ignore_eos": (1, "yes"),
+                 "logprobs": (-1, 101, True, "1"),
+            "logits_hash": (1, "true"), "sampling": (1, any_list, any_text), "text": (1, any_list), "no_bos": (1, 0),
+                 "special": (1, "false"),
+            "tokens": (1, "1,2", any_object), "ctx": (-1, "16", 1e300), "pp": (1, "512", [1] * 65), "tg": (1,), "depth": (1,
+                                                                                                                          any_object), "reps": (0, 1001, "3", 1.0),
+        }
+        both = "tools template template_args now max_tokens stop stop_tokens ignore_eos logprobs logits_hash sampling special"
+        reads = {c.GENERATE: "prompt system raw tokens " + both,
+                 c.CHAT: "messages " + both,
+                 c.TOKENIZE: "text no_bos special", c.DETOKENIZE: "tokens special", c.INSPECT: "ctx",
+                 c.LOGITS: "text tokens no_bos special",
+                 c.PERPLEXITY: "text tokens no_bos special ctx", c.BENCH: "pp tg depth reps"}
+        for kind, body in good.items():
+            self.client.wait(self.client.request(kind, {"model": model, **body}))
+            known = reads[kind].split()
+            self.client.wait(self.client.request(kind, {"model": model, **{key: None for key in known}, **body}))     # null: absent
+            for key, values in wrong.items():
+                for value in values:
+                    if key == "stop_tokens" and key not in known:
+                        value = 1       # what is short enough for every request
+                    name, text = self.refused(kind, {"model": model, **body, key: value})
+                    self.assertEqual((name, text.split(":" if key in known else " ")[0]), ("INVALID", key), (kind, key,
+                                                                                                             str(value)[:60], text))
+                    if key in known:
+                        self.assertRegex(text, " is needed, this is ")
+        for body, hint in (({"temperature": 1}, "sampling.temperature"), ({"max_token": 5}, "max_tokens"),
+                           ({"sampling": {"temprature": 1}}, "sampling.temperature"),
+                           ({"sampling": {"Seed": 1}}, "sampling.seed"), ({"raww": True}, "raw")):
+            name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", **body})
+            self.assertEqual((name, text.endswith(f"did you mean {hint}?")), ("INVALID", True), text)
+        for key, values in {"seed": ("1", 1.5), "temperature": ("1", -1, 101, True), "top_k": (-1, 1.5, 2 ** 31), "top_p": (-0.1,
+                                                                                                                            1.1,
+                                                                                                                            "1"),
+                            "min_p": (2,),
+                            "typical_p": (any_list,), "repeat_penalty": (0, 101), "presence_penalty": (-101,),
+                            "frequency_penalty": ("0",), "repeat_last_n": (-2, 0.5),
+                            "logit_bias": ({"5": 1}, 1, [5], [[5]], [[5, "inf"]], [["5", 1]], [[-1, 1]], [[5, None]]),
+                            "ignore_file": (1,)}.items():
+            for value in values:
+                name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "max_tokens": 1, "sampling": {key: value}})
+                self.assertEqual((name, text.startswith("sampling." + key)), ("INVALID", True), (key, value, text))
+
+    def test_settings(self):
+        """A load is refused for settings that are not known or of another type, before anything happens."""
+        path = make("settings")
+        for settings, word in (({"threads": "2"}, "threads"), ({"threads": 257}, "threads"), ({"ctx": 1.5}, "ctx"), ({"ctx": True},
+                                                                                                                     "ctx"),
+                               ({"ctx": -1}, "ctx"),
+                               ({"isa": 5}, "isa"), ({"isa": "mmx"}, "isa"), ({"isa": "avx2|c"}, "isa"), ({"kv_type": ["f16"]},
+                                                                                                          "kv_type"),
+                               ({"kv_type": "f8"}, "kv_type"),
+                               ({"prefill_chunk": "8"}, "prefill_chunk"), ({"precision": True}, "precision"), ({"inspect_only": 1},
+                                                                                                               "inspect_only"),
+                               ({"thread": 1}, "did you mean settings.threads"), ({"n_cpus": 1}, "n_cpus"), ({"free_bytes": 1},
+                                                                                                             "free_bytes"),
+                               ({"memory_bytes": 1}, "memory_bytes")):
+            with self.assertRaises(c.Failure) as e:
+                self.client.load_path(path, settings=settings)
+            self.assertEqual((e.exception.name, word in str(e.exception)), ("INVALID", True), (settings, str(e.exception)))
+        self.assertEqual(self.client.load_path(path, settings={"threads": 1, "ctx": 128, "kv_type": "f32",
+                                                               "isa": None})["settings"]["ctx"], 128)
 
 
 if __name__ == "__main__":

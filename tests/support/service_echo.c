@@ -92,9 +92,9 @@ static const struct { const char *name; bool (*attempt)(void); } attempts[] = {
     { "exec", try_exec }, { "fork", try_fork },     { "kill", try_kill }, { "code", try_code },
 };
 
-bool vs_service_has(const char *method)
+bool vs_service_has(uint16_t type)
 {
-    (void)method;                       /* whatever it is, it says the prompt back */
+    (void)type;                         /* whatever it is, it says the prompt back */
     return true;
 }
 
@@ -106,14 +106,16 @@ int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *e
     return VS_OK;
 }
 
-int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
-                    json_t **ret_result, struct vs_error *err)
+json_t *vs_service_facts(const struct vs_service *s)
 {
     (void)s;
-    if (strcmp(method, "status") == 0) {
-        *ret_result = json_pack("{s:i}", "memory_bytes", 1);
-        return VS_OK;
-    }
+    return json_pack("{s:i}", "memory_bytes", 1);
+}
+
+int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, struct vs_sink *sink, json_t **ret_result,
+                    struct vs_error *err)
+{
+    (void)s, (void)type;
     const json_t *value = json_object_get(request, "prompt");
     const char *prompt = json_string_value(value);
     if (!prompt)

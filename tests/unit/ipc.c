@@ -3,6 +3,7 @@
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
+#include "ipc/keys.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -485,6 +486,38 @@ static void test_json_text_bytes(void **state)
     }
 }
 
+static int judge_keys(uint16_t type, const char *text, struct vs_error *err)
+{
+    json_t *body = json_loads(text, 0, NULL);
+    assert_non_null(body);
+    int r = vs_key_check_body(type, body, err);
+    json_decref(body);
+    return r;
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct vs_error err;
+    assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"prompt\":\"x\",\"max_tokens\":0,\"sampling\":{\"seed\":-9223372036854775808,\"top_p\":1}}", &err), VS_OK);
+    assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"template_args\":{\"anything\":[1]},\"stop\":null}", &err), VS_OK);
+    static const struct { uint16_t type; const char *body, *text; } bad[] = {
+        { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}", "max_tokens: a whole number from 0 to 4294967295 is needed, this is the string '5'" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 4294967295 is needed, this is -1" },
+        { VS_MSG_CHAT, "{\"sampling\":{\"top_p\":1.5}}", "sampling.top_p: a number from 0 to 1 is needed, this is 1.5" },
+        { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}", "sampling.temprature is not a key of chat; did you mean sampling.temperature?" },
+        { VS_MSG_CHAT, "{\"prompt\":\"x\"}", "prompt is not a key of chat" },
+        { VS_MSG_LOAD, "{\"settings\":{\"kv_type\":\"f8\"}}", "settings.kv_type: f16, f32 or q8_0 is needed, this is the string 'f8'" },
+        { VS_MSG_LOAD, "{\"settings\":{\"n_cpus\":1}}", "settings.n_cpus is not a key of load" },
+        { VS_MSG_BENCH, "{\"pp\":{}}", "pp: a list of at most 64 entries of numbers of tokens is needed, this is an object" },
+        { VS_MSG_TOKENIZE, "{\"special\":1}", "special: true or false is needed, this is 1" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(judge_keys(bad[i].type, bad[i].body, &err), VS_E_INVALID);
+        assert_string_equal(err.text, bad[i].text);
+    }
+}
+
 static void test_json_budget(void **state)
 {
     (void)state;
@@ -530,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_can_be_stopped),
         cmocka_unit_test(test_json_text_bytes),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_json_budget),
         cmocka_unit_test(test_names),
     };

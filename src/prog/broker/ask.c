@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "ipc/json.h"
+#include "ipc/keys.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,29 +60,16 @@ static void ask_model(struct broker *b, struct request *r, const struct asked *a
         model_enqueue(b, m, r);
 }
 
-static bool is_known_setting(const char *key)
-{
-    static const char *const known[] = { "threads", "isa", "ctx", "kv_type", "prefill_chunk", "precision", "inspect_only" };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i], key) == 0)
-            return true;
-    return false;
-}
-
 static void ask_load(struct broker *b, struct request *r, const struct asked *a)
 {
-    const char *name = a->head.model, *key;
-    json_t *settings = a->head.settings, *value;
-    json_object_foreach(settings, key, value)
-        if (!is_known_setting(key)) {
-            char text[200];
-            snprintf(text, sizeof text, "unknown setting '%.60s'; known are threads, isa, ctx, kv_type, prefill_chunk, precision, "
-                     "inspect_only", key);
-            request_fail(b, r, VS_E_INVALID, text);
-            return;
-        }
-    struct stat file = { 0 };
+    const char *name = a->head.model;
+    json_t *settings = a->head.settings;
     struct vs_error why;
+    if (vs_key_check_group(VS_MSG_LOAD, "settings", settings, &why) != VS_OK) {
+        request_fail(b, r, VS_E_INVALID, why.text);
+        return;
+    }
+    struct stat file = { 0 };
     if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &file, &why) != VS_OK) {
         request_fail(b, r, why.code, why.text);
         return;

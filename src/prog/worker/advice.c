@@ -126,8 +126,8 @@ int vs_advice_sequence(const struct vs_entries *entries, const json_t *given, st
         if (!does_something(p, order[i]))
             continue;
         if (steps[order[i]].rank < rank)
-            return vs_error_set(err, VS_E_UNSUPPORTED, "the model file's " PREFIX "sequence wants %s in another place; here the order "
-                                "is penalties, temperature, top_k, typ_p, top_p, min_p" WAY_OUT, steps[order[i]].name);
+            return vs_error_set(err, VS_E_UNSUPPORTED, "the model file's " PREFIX "sequence wants %s in another place; here "
+                                "the order is penalties, temperature, top_k, typ_p, top_p, min_p" WAY_OUT, steps[order[i]].name);
         rank = steps[order[i]].rank;
     }
     return VS_OK;

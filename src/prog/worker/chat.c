@@ -301,6 +301,16 @@ static json_t *piece(const struct vs_tokenizer *t, uint32_t id)
     return vs_json_text(p, n);
 }
 
+static int check_tools(const json_t *tools, struct vs_error *err)
+{
+    size_t i;
+    const json_t *tool;
+    json_array_foreach(tools, i, tool)
+        if (!json_is_object(tool))
+            return vs_error_set(err, VS_E_INVALID, "tools: entry %zu is not an object", i);
+    return VS_OK;
+}
+
 static int add_args(json_t *context, const json_t *args, struct vs_error *err)
 {
     static const char *const ours[] = { "messages", "tools", "bos_token", "eos_token" };
@@ -326,9 +336,10 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
         return err->code;
     int r = check_messages(messages, check, err);
     if (r == VS_OK)
-        r = vs_request_int(request, "now", 0, 0, INT64_MAX, &with.now, err);
+        r = check_tools(json_object_get(request, "tools"), err);
     if (r != VS_OK)
         return r;
+    with.now = vs_request_int(request, "now", 0);
     with.template = one->template;
     with.context = json_pack("{s:b, s:o, s:o}", "add_generation_prompt", 1, "bos_token", piece(t, vs_tokenizer_bos(t)),
                              "eos_token", piece(t, vs_tokenizer_eos(t)));

@@ -13,7 +13,7 @@
 
 /* ---- order.c ---- */
 
-enum { VS_MAX_STOPS = 64, VS_MAX_STOP_BYTES = 4096, VS_MAX_STOP_TOKENS = 65536, VS_MAX_BIAS = 65536, VS_MAX_LOGPROBS = 100 };
+enum { VS_MAX_STOPS = 64, VS_MAX_STOP_BYTES = 4096 };     /* so many stop strings as ipc/keys.c allows */
 
 struct vs_order {
     struct vs_sampling sampling;

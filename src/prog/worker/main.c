@@ -252,7 +252,7 @@ static int answer(struct loop *l, const struct vs_frame *f, struct vs_buf *out, 
         return vs_error_set(err, text.status, "out of memory");
     json_t *result = NULL, *request = text.n ? vs_json_read(text.data, text.n, &l->sink.check, err) : json_object();
     vs_buf_clear(&text);
-    int status = request ? vs_service_call(l->service, vs_message_name(f->type), request, &l->sink, &result, err) : err->code;
+    int status = request ? vs_service_call(l->service, f->type, request, &l->sink, &result, err) : err->code;
     json_decref(request);
     if (status != VS_OK)
         return status;
@@ -313,12 +313,7 @@ static json_t *ready_message(struct loop *l, const struct vs_sandbox_report *rep
 {
     char text[1024];
     size_t n = vs_sandbox_report_json(report, text, sizeof text);
-    json_t *sandbox = n ? vs_json_parse(text, n, NULL) : NULL, *facts = NULL, *none = json_object();
-    struct vs_error err;
-    if (vs_service_call(l->service, "status", none, &l->sink, &facts, &err) != VS_OK || !facts)
-        facts = json_object();
-    json_decref(none);
-    return json_pack("{s:o?, s:o}", "sandbox", sandbox, "facts", facts);
+    return json_pack("{s:o?, s:o}", "sandbox", n ? vs_json_parse(text, n, NULL) : NULL, "facts", vs_service_facts(l->service));
 }
 
 /* Says why it could not load, and stays until the broker has read it. */
@@ -342,7 +337,7 @@ int main(void)
     uint16_t unhandled = vs_ipc_unhandled(&vs_ipc_to_worker, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
     for (size_t i = 0; i < vs_ipc_to_worker.n_rules && !unhandled; i++) {
         uint16_t type = vs_ipc_to_worker.rules[i].type;
-        if (vs_message_is_request(type) && !vs_service_has(vs_message_name(type)))
+        if (vs_message_is_request(type) && !vs_service_has(type))
             unhandled = type;
     }
     if (unhandled) {

@@ -15,30 +15,9 @@ static const struct { const char *key; size_t offset; } numbers[] = {
     { "frequency_penalty", offsetof(struct vs_sampling, frequency_penalty) },
 };
 
-static bool is_given(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return v && !json_is_null(v);
-}
-
-static int number(const json_t *o, const char *key, float *ret, struct vs_error *err)
-{
-    const json_t *v = json_object_get(o, key);
-    if (!is_given(o, key))
-        return VS_OK;
-    if (!json_is_number(v))
-        return vs_error_set(err, VS_E_INVALID, "sampling.%s must be a number", key);
-    *ret = (float)json_number_value(v);
-    return VS_OK;
-}
-
 static int read_bias(struct vs_order *o, const json_t *list, struct vs_error *err)
 {
     size_t n = json_array_size(list);
-    if (!list || json_is_null(list))
-        return VS_OK;
-    if (!json_is_array(list) || n > VS_MAX_BIAS)
-        return vs_error_set(err, VS_E_INVALID, "sampling.logit_bias must be a list of at most %d [id, bias]", VS_MAX_BIAS);
     if (!n)
         return VS_OK;
     o->bias = calloc(n, sizeof *o->bias);
@@ -62,20 +41,20 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     struct vs_sampling *p = &order->sampling;
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
-    int64_t seed, top_k, last_n;
     const struct vs_entries *entries = vs_header_entries(s->header);
     int r = vs_advice_apply(entries, o, vs_model_n_vocab(s->model), p, err);
-    if (r == VS_OK) r = vs_request_int(o, "seed", (int64_t)p->seed, INT64_MIN, INT64_MAX, &seed, err);
-    if (r == VS_OK) r = vs_request_int(o, "top_k", p->top_k, 0, INT32_MAX, &top_k, err);
-    if (r == VS_OK) r = vs_request_int(o, "repeat_last_n", p->repeat_last_n, -1, INT32_MAX, &last_n, err);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && r == VS_OK; i++)
-        r = number(o, numbers[i].key, (float *)(void *)((char *)p + numbers[i].offset), err);
-    if (r == VS_OK) r = read_bias(order, json_object_get(o, "logit_bias"), err);
+    if (r == VS_OK)
+        r = read_bias(order, json_object_get(o, "logit_bias"), err);
     if (r != VS_OK)
         return r;
-    p->seed = (uint64_t)seed;
-    p->top_k = (uint32_t)top_k;
-    p->repeat_last_n = (int32_t)last_n;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const json_t *v = json_object_get(o, numbers[i].key);
+        if (json_is_number(v))
+            *(float *)(void *)((char *)p + numbers[i].offset) = (float)json_number_value(v);
+    }
+    p->seed = (uint64_t)vs_request_int(o, "seed", (int64_t)p->seed);
+    p->top_k = (uint32_t)vs_request_int(o, "top_k", p->top_k);
+    p->repeat_last_n = (int32_t)vs_request_int(o, "repeat_last_n", p->repeat_last_n);
     r = vs_advice_sequence(entries, o, p, err);
     return r == VS_OK ? vs_sampling_check(p, vs_model_n_vocab(s->model), err) : r;
 }
@@ -84,8 +63,6 @@ static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *e
 {
     size_t i;
     const json_t *v;
-    if (json_array_size(list) > VS_MAX_STOPS)
-        return vs_error_set(err, VS_E_INVALID, "stop: at most %d strings", VS_MAX_STOPS);
     json_array_foreach(list, i, v) {
         size_t n = json_string_length(v);
         if (!n || n > VS_MAX_STOP_BYTES)
@@ -99,17 +76,13 @@ static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *e
 static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_check *check,
                        struct vs_error *err)
 {
-    int r = vs_request_int(request, "max_tokens", -1, -1, UINT32_MAX, &o->max_tokens, err);
-    if (r == VS_OK)
-        r = vs_request_int(request, "logprobs", -1, 0, VS_MAX_LOGPROBS, &o->n_logprobs, err);
-    if (r == VS_OK)
-        r = read_stops(o, json_object_get(request, "stop"), err);
+    int r = read_stops(o, json_object_get(request, "stop"), err);
+    o->max_tokens = vs_request_int(request, "max_tokens", -1);
+    o->n_logprobs = vs_request_int(request, "logprobs", -1);
     o->ignore_eos = vs_request_flag(request, "ignore_eos");
     o->special = vs_request_flag(request, "special");
     o->logits_hash = vs_request_flag(request, "logits_hash");
     const json_t *ids = json_object_get(request, "stop_tokens");
-    if (r == VS_OK && json_array_size(ids) > VS_MAX_STOP_TOKENS)
-        return vs_error_set(err, VS_E_INVALID, "stop_tokens: at most %d ids", VS_MAX_STOP_TOKENS);
     return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", check, &o->stop_tokens, err) : r;
 }
 

@@ -41,10 +41,10 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     int r = vs_service_need_tokenizer(s, err);
     if (r != VS_OK)
         return r;
-    if (messages)
+    if (messages && !json_is_null(messages))
         return from_messages(s, messages, request, false, check, ret, err);
     if (!json_is_string(prompt))
-        return vs_error_set(err, VS_E_INVALID, "prompt is missing");
+        return vs_error_set(err, VS_E_INVALID, "the request has no prompt");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
     bool has_system = json_is_string(system) && json_string_length(system);
     const char *unused = first_given(request, (const char *const[]){ "system", "template", "template_args", "tools", NULL });

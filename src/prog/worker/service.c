@@ -24,17 +24,10 @@ void vs_service_prepare(void)
 
 /* ---- JSON in ---- */
 
-int vs_request_int(const json_t *request, const char *key, int64_t preset, int64_t min, int64_t max, int64_t *ret,
-                   struct vs_error *err)
+int64_t vs_request_int(const json_t *request, const char *key, int64_t preset)
 {
     const json_t *v = json_object_get(request, key);
-    *ret = preset;
-    if (!v || json_is_null(v))
-        return VS_OK;
-    if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-        return vs_error_set(err, VS_E_INVALID, "%s must be a whole number from %lld to %lld", key, (long long)min, (long long)max);
-    *ret = json_integer_value(v);
-    return VS_OK;
+    return json_is_integer(v) ? json_integer_value(v) : preset;
 }
 
 bool vs_request_flag(const json_t *request, const char *key)
@@ -85,7 +78,7 @@ int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bo
     return vs_tokenizer_encode(s->tokenizer, text, n, &run, n ? 1 : 0, flags, check, ids, err);
 }
 
-/* ---- tokenize, detokenize, inspect, status ---- */
+/* ---- tokenize, detokenize, inspect, facts ---- */
 
 enum {
     MAX_IDS_IN_RESULT = 1000000,         /* more of them go as data: a result has a largest size */
@@ -146,29 +139,24 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
 
 static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    int64_t ctx;
-    int r = vs_request_int(request, "ctx", 0, 0, UINT32_MAX, &ctx, err);
-    return r == VS_OK ? vs_inspect(vs_header_gguf(s->header), (uint32_t)ctx, &sink->check, ret, err) : r;
+    return vs_inspect(vs_header_gguf(s->header), (uint32_t)vs_request_int(request, "ctx", 0), &sink->check, ret, err);
 }
 
-static int status(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+json_t *vs_service_facts(const struct vs_service *s)
 {
-    (void)request, (void)sink, (void)err;
-    *ret = json_object();
     if (!s->model)
-        return VS_OK;
+        return json_object();
     struct vs_backend_memory memory;
     size_t kv_token;
     vs_model_memory(s->model, &memory, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    *ret = json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
                      "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
                      "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "context_limit", (json_int_t)vs_model_graph(s->model)->context,
                      "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)memory.weights,
                      "step_bytes", (json_int_t)memory.step, "kv_bytes_per_token", (json_int_t)kv_token);
-    return VS_OK;
 }
 
 /* ---- the table of methods ---- */
@@ -178,28 +166,32 @@ static int status(struct vs_service *s, const json_t *request, struct vs_sink *s
 enum digest_use { NO_DIGEST, DIGEST_AFTER, DIGEST_BEFORE };
 
 static const struct method {
-    const char *name;
+    uint16_t type;
     bool needs_model;
     enum digest_use digest;
     int (*call)(struct vs_service *, const json_t *, struct vs_sink *, json_t **, struct vs_error *);
 } methods[] = {
-    { "generate",   true,  DIGEST_AFTER,  vs_service_generate },
-    { "chat",       true,  DIGEST_AFTER,  vs_service_generate },
-    { "tokenize",   false, NO_DIGEST,     tokenize },
-    { "detokenize", false, NO_DIGEST,     detokenize },
-    { "inspect",    false, NO_DIGEST,     inspect },
-    { "status",     false, NO_DIGEST,     status },
-    { "logits",     true,  DIGEST_AFTER,  vs_service_logits },
-    { "perplexity", true,  DIGEST_AFTER,  vs_service_perplexity },
-    { "bench",      true,  DIGEST_BEFORE, vs_service_bench },
+    { VS_MSG_GENERATE,   true,  DIGEST_AFTER,  vs_service_generate },
+    { VS_MSG_CHAT,       true,  DIGEST_AFTER,  vs_service_generate },
+    { VS_MSG_TOKENIZE,   false, NO_DIGEST,     tokenize },
+    { VS_MSG_DETOKENIZE, false, NO_DIGEST,     detokenize },
+    { VS_MSG_INSPECT,    false, NO_DIGEST,     inspect },
+    { VS_MSG_LOGITS,     true,  DIGEST_AFTER,  vs_service_logits },
+    { VS_MSG_PERPLEXITY, true,  DIGEST_AFTER,  vs_service_perplexity },
+    { VS_MSG_BENCH,      true,  DIGEST_BEFORE, vs_service_bench },
 };
 
-bool vs_service_has(const char *method)
+static const struct method *method_find(uint16_t type)
 {
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (strcmp(methods[i].name, method) == 0)
-            return true;
-    return false;
+        if (methods[i].type == type)
+            return &methods[i];
+    return NULL;
+}
+
+bool vs_service_has(uint16_t type)
+{
+    return method_find(type) != NULL;
 }
 
 int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err)
@@ -219,57 +211,33 @@ static int wait_for_digest(struct vs_service *s, struct vs_sink *sink, struct vs
     return r;
 }
 
-/* What each key must be, whatever the method: a wrong type is told, and never taken for an absent key. */
-static int check_types(const json_t *request, struct vs_error *err)
+int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, struct vs_sink *sink, json_t **ret_result,
+                    struct vs_error *err)
 {
-    static const struct { const char *key; json_type type; const char *what; } keys[] = {
-        { "raw", JSON_TRUE, "true or false" },         { "special", JSON_TRUE, "true or false" },
-        { "ignore_eos", JSON_TRUE, "true or false" },  { "logits_hash", JSON_TRUE, "true or false" },
-        { "no_bos", JSON_TRUE, "true or false" },      { "prompt", JSON_STRING, "a string" },
-        { "system", JSON_STRING, "a string" },         { "text", JSON_STRING, "a string" },
-        { "sampling", JSON_OBJECT, "an object" },      { "stop", JSON_ARRAY, "a list of strings" },
-        { "tools", JSON_ARRAY, "a list" },             { "template_args", JSON_OBJECT, "an object" },
-        { "template", JSON_STRING, "a string" },       { "pp", JSON_ARRAY, "a list of numbers" },
-        { "tg", JSON_ARRAY, "a list of numbers" },     { "depth", JSON_ARRAY, "a list of numbers" },
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const json_t *v = json_object_get(request, keys[i].key);
-        if (v && !json_is_null(v) && json_typeof(v) != keys[i].type && !(keys[i].type == JSON_TRUE && json_is_false(v)))
-            return vs_error_set(err, VS_E_INVALID, "%s must be %s", keys[i].key, keys[i].what);
-    }
-    return VS_OK;
-}
-
-int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
-                    json_t **ret_result, struct vs_error *err)
-{
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        if (strcmp(methods[i].name, method) != 0)
-            continue;
-        if (methods[i].needs_model && !s->model)
-            return vs_error_set(err, s->no_model.code ? s->no_model.code : VS_E_UNSUPPORTED, "%s",
-                                s->no_model.code ? s->no_model.text : "the model was loaded to be looked at only");
-        /* What one user's prompt left behind is nothing to another. */
-        if (s->sequence && s->owner != sink->owner)
-            vs_sequence_truncate(s->sequence, 0);
-        s->owner = sink->owner;
-        json_t *result = NULL;
-        int r = check_types(request, err);
-        if (r == VS_OK && methods[i].digest == DIGEST_BEFORE)
-            r = wait_for_digest(s, sink, err);
-        if (r == VS_OK)
-            r = methods[i].call(s, request, sink, &result, err);
-        if (r == VS_OK && methods[i].digest == DIGEST_AFTER)
-            r = wait_for_digest(s, sink, err);
-        if (r == VS_OK && !result)
-            r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-        if (r == VS_OK)
-            *ret_result = result;
-        else
-            json_decref(result);
-        return r;
-    }
-    return vs_error_set(err, VS_E_UNSUPPORTED, "method '%s' is not known", method);
+    const struct method *m = method_find(type);
+    if (!m)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "'%s' is nothing that a worker does", vs_message_name(type));
+    if (m->needs_model && !s->model)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "the model was loaded to be looked at only");
+    /* What one user's prompt left behind is nothing to another. */
+    if (s->sequence && s->owner != sink->owner)
+        vs_sequence_truncate(s->sequence, 0);
+    s->owner = sink->owner;
+    json_t *result = NULL;
+    int r = vs_key_check_body(type, request, err);
+    if (r == VS_OK && m->digest == DIGEST_BEFORE)
+        r = wait_for_digest(s, sink, err);
+    if (r == VS_OK)
+        r = m->call(s, request, sink, &result, err);
+    if (r == VS_OK && m->digest == DIGEST_AFTER)
+        r = wait_for_digest(s, sink, err);
+    if (r == VS_OK && !result)
+        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (r == VS_OK)
+        *ret_result = result;
+    else
+        json_decref(result);
+    return r;
 }
 
 /* ---- open ---- */
@@ -295,18 +263,12 @@ static const struct vs_backend_kind *const backend = &vs_backend_cpu;
 
 static int read_config(const json_t *settings, struct vs_model_config *c, struct vs_error *err)
 {
-    int64_t threads, cpus, ctx, chunk, free_bytes;
-    int r = vs_request_int(settings, "threads", 0, 0, backend->max_threads, &threads, err);
-    if (r == VS_OK)
-        r = vs_request_int(settings, "n_cpus", 1, 0, 1 << 20, &cpus, err);
-    if (r == VS_OK)
-        r = vs_request_int(settings, "ctx", 0, 0, UINT32_MAX, &ctx, err);
-    if (r == VS_OK)
-        r = vs_request_int(settings, "prefill_chunk", 0, 0, 65536, &chunk, err);
-    if (r == VS_OK)
-        r = vs_request_int(settings, "free_bytes", 0, 0, INT64_MAX, &free_bytes, err);
+    int r = vs_key_check_group(VS_KEYS_OF_WORKER, "settings", settings, err);
     if (r != VS_OK)
         return r;
+    int64_t threads = vs_request_int(settings, "threads", 0), cpus = vs_request_int(settings, "n_cpus", 1);
+    int64_t ctx = vs_request_int(settings, "ctx", 0), chunk = vs_request_int(settings, "prefill_chunk", 0);
+    int64_t free_bytes = vs_request_int(settings, "free_bytes", 0);
     int level, kv = vs_kv_type_parse(string_setting(settings, "kv_type", "f16"));
     r = backend->level_parse(string_setting(settings, "isa", "auto"), &level, err);
     if (r != VS_OK)

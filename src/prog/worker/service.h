@@ -18,8 +18,8 @@
 
 struct vs_service;
 
-/* Where a running request sends what it makes, and what it is told beside its body. Every function returns VS_OK, or VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_*
- * when the request must stop; the service then returns that code at once. */
+/* Where a running request sends what it makes, and what it is told beside its body. Every function returns VS_OK, or
+ * VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_* when the request must stop; the service then returns that code at once. */
 struct vs_sink {
     void *context;
     int64_t owner;                      /* uid for whom it runs: what one left behind no other may meet; -1: nobody's */
@@ -48,10 +48,12 @@ int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *e
 int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
 
-bool vs_service_has(const char *method);
+bool vs_service_has(uint16_t type);
 
-/* method: "generate", "chat", "tokenize", "detokenize", "inspect", "logits", "perplexity", "bench", "status".
- * *ret_result (a new reference) is the body of the COMPLETE frame. */
-int vs_service_call(struct vs_service *s, const char *method, const json_t *request, struct vs_sink *sink,
-                    json_t **ret_result, struct vs_error *err);
+/* A request of this type. *ret_result (a new reference) is the body of the COMPLETE frame. */
+int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, struct vs_sink *sink, json_t **ret_result,
+                    struct vs_error *err);
+
+/* What READY says of the model: a new reference. */
+json_t *vs_service_facts(const struct vs_service *s);
 #endif

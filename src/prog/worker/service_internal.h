@@ -6,6 +6,7 @@
 #include "engine/model.h"
 #include "import/header.h"
 #include "ipc/json.h"
+#include "ipc/keys.h"
 #include "ipc/message.h"
 #include "prog/worker/chat.h"
 #include "prog/worker/service.h"
@@ -16,7 +17,6 @@ struct vs_service {
     struct vs_model_file *file;
     struct vs_header *header;
     struct vs_model *model;              /* NULL when opened to be looked at only */
-    struct vs_error no_model;
     struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
     char no_tokenizer[512];
     struct vs_chat chat;
@@ -26,9 +26,8 @@ struct vs_service {
     double load_ms;
 };
 
-/* A whole number in [min, max], or `preset` when the key is absent. VS_E_INVALID names the key. */
-int vs_request_int(const json_t *request, const char *key, int64_t preset, int64_t min, int64_t max, int64_t *ret,
-                   struct vs_error *err);
+/* Keys of a request, which ipc/keys.h has checked; `preset` and false when one is absent. */
+int64_t vs_request_int(const json_t *request, const char *key, int64_t preset);
 bool vs_request_flag(const json_t *request, const char *key);
 int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_check *check, struct vs_ids *ret,
                    struct vs_error *err);
