@@ -203,8 +203,8 @@ class Requests(unittest.TestCase):
             for content in ({}, {"content": None}):
                 self.assertEqual(self.rendered(model, talk(**content)), want, (body, content))
         self.assertEqual(self.rendered(model, talk(content="so: ")), want.replace("call", "so: call"))
-        self.assertEqual(self.rendered(model, talk() + [{"role": "assistant", "content": "None"}]), want.replace("<go>",
-                                                                                                                 "<assistant>None<go>"))
+        said = talk() + [{"role": "assistant", "content": "None"}]
+        self.assertEqual(self.rendered(model, said), want.replace("<go>", "<assistant>None<go>"))
         ignores = self.with_templates("ignores", each % "{{ m.content or '-' }}")
         self.assertEqual(self.rendered(ignores, talk()), "<user>time?<assistant>-<tool>noon<go>")
         for message in ({"role": "user"}, {"role": "user", "content": None}, {"role": "assistant"}, {"role": "assistant",
@@ -301,17 +301,12 @@ class Requests(unittest.TestCase):
         any_list, any_text, any_object = [], "text", {}
         wrong = {                       # what each key can't be
             "prompt": (1, any_list, True), "system": (1, any_object), "raw": (1, "true", 0), "messages": (any_text, any_object),
-                 "tools": (any_text, any_object),
-            "template": (1, any_list), "template_args": (any_list, any_text, 1), "now": (-1, 1.5, "now", True), "max_tokens": ("5",
-                                                                                                                               -1,
-                                                                                                                               1.5,
-                                                                                                                               2 ** 40, any_list),
+            "tools": (any_text, any_object), "template": (1, any_list), "template_args": (any_list, any_text, 1),
+            "now": (-1, 1.5, "now", True), "max_tokens": ("5", -1, 1.5, 2 ** 40, any_list),
             "stop": ("x", 1, any_object, ["a"] * 65), "stop_tokens": (1, "1", [1] * 65537), "ignore_eos": (1, "yes"),
-                 "logprobs": (-1, 101, True, "1"),
-            "logits_hash": (1, "true"), "sampling": (1, any_list, any_text), "text": (1, any_list), "no_bos": (1, 0),
-                 "special": (1, "false"),
-            "tokens": (1, "1,2", any_object), "ctx": (-1, "16", 1e300), "pp": (1, "512", [1] * 65), "tg": (1,), "depth": (1,
-                                                                                                                          any_object), "reps": (0, 1001, "3", 1.0),
+            "logprobs": (-1, 101, True, "1"), "logits_hash": (1, "true"), "sampling": (1, any_list, any_text),
+            "text": (1, any_list), "no_bos": (1, 0), "special": (1, "false"), "tokens": (1, "1,2", any_object),
+            "ctx": (-1, "16", 1e300), "pp": (1, "512", [1] * 65), "tg": (1,), "depth": (1, any_object), "reps": (0, 1001, "3", 1.0),
         }
         both = "tools template template_args now max_tokens stop stop_tokens ignore_eos logprobs logits_hash sampling special"
         reads = {c.GENERATE: "prompt system raw tokens " + both,
@@ -368,6 +363,48 @@ class Requests(unittest.TestCase):
             self.assertEqual((e.exception.name, word in str(e.exception)), ("INVALID", True), (settings, str(e.exception)))
         self.assertEqual(self.client.load_path(path, settings={"threads": 1, "ctx": 128, "kv_type": "f32",
                                                                "isa": None})["settings"]["ctx"], 128)
+
+    def test_edges(self):
+        """Nothing to read, nothing to write, and the most of everything."""
+        model = self.load(make("edges", "--ctx", "64"))
+        one = {"model": model, "max_tokens": 1}
+        def biased(*pairs):
+            return {"prompt": "x", "sampling": {"logit_bias": list(pairs)}}
+        for kind, value, want in (
+                (c.GENERATE, {}, "no prompt"), (c.GENERATE, {"prompt": None}, "no prompt"), (c.CHAT, {}, "no messages"),
+                (c.CHAT, {"messages": []}, "at least one"), (c.GENERATE, {"prompt": "", "raw": True}, "empty"),
+                (c.GENERATE, {"tokens": []}, "empty"), (c.GENERATE, {"tokens": [600]}, "600"), (c.GENERATE, {"tokens": [-1]}, "number 1"),
+                (c.GENERATE, {"tokens": [5, 1.5]}, "number 2"), (c.GENERATE, {"prompt": "x", "stop_tokens": [600]}, "600"),
+                (c.GENERATE, biased([600, 1]), "600"), (c.GENERATE, biased(*([i, "-inf"] for i in range(600))), "every token")):
+            name, text = self.refused(kind, {**one, **value})
+            self.assertEqual((name, want in text), ("INVALID", True), (value, text))
+        self.assertEqual(self.refused(c.GENERATE, {**one, "tokens": [5] * 64})[0], "CONTEXT")
+        tokens, result = self.generate(model, tokens=[5] * 63, prompt=None, max_tokens=2 ** 32 - 1, ignore_eos=True)
+        self.assertEqual((len(tokens), result["finish_reason"], result["usage"]["completion_tokens"]), (2, "length", 2))
+        tokens, result = self.generate(model, max_tokens=0, logprobs=3)
+        self.assertEqual((tokens, result["finish_reason"]), ([], "length"))
+        tokens, _ = self.generate(model, max_tokens=8, logprobs=100, ignore_eos=True)
+        for t in tokens:
+            top = t.extra["top"]
+            self.assertEqual((len(top), top[0]["id"], top[0]["logprob"]), (100, t.token, t.extra["logprob"]))
+            self.assertEqual([x["logprob"] for x in top], sorted((x["logprob"] for x in top), reverse=True))
+        everything = {"seed": -2 ** 63, "temperature": 100, "top_k": 2 ** 31 - 1, "top_p": 1, "min_p": 0, "typical_p": 0,
+                      "repeat_penalty": 0.01, "presence_penalty": -100, "frequency_penalty": 100.0, "repeat_last_n": -1,
+                      "logit_bias": [[i, 1e9] for i in range(600)]}
+        tokens, _ = self.answer(c.GENERATE, {"model": model, "prompt": "x", "raw": True, "max_tokens": 4, "ignore_eos": True,
+                                             "sampling": everything})
+        self.assertEqual(len(tokens), 4)
+
+    def test_best_tokens_as_they_would_stand(self):
+        """A best token's text has the space that it has in the answer, for both kinds of vocabulary."""
+        for name, options in (("spaces-bpe", ["--tokenizer", "gpt2"]), ("spaces-spm", ["--tokenizer", "llama", "--pre",
+                                                                                       "default"])):
+            model = self.load(make(name, "--ctx", "512", *options))
+            tokens, _ = self.generate(model, max_tokens=60, logprobs=5, ignore_eos=True)
+            spaced = [t for t in tokens if t.text.startswith(" ") and t.text.strip().isascii() and t.text.strip()]
+            self.assertTrue(spaced, name)
+            for t in spaced:
+                self.assertEqual(t.extra["top"][0]["text"], t.text)
 
 
 if __name__ == "__main__":

@@ -161,12 +161,14 @@ static json_t *joined(const json_t *parts)
 /* How content that is missing beside tool calls is given to a template. */
 enum way { AS_IT_IS, AS_NULL, LEFT_OUT, AS_EMPTY, N_WAYS };
 
-/* The messages as a template takes them; a new reference. */
-static json_t *prepared(const json_t *messages, enum way way, bool join)
+/* The messages as a template takes them; a new reference, or NULL. */
+static json_t *prepared(const json_t *messages, enum way way, bool join, struct vs_check *check)
 {
     json_t *list = json_array(), *m;
     size_t i;
     json_array_foreach((json_t *)(uintptr_t)messages, i, m) {
+        if (vs_check_work(check, 16) != VS_OK)
+            return json_decref(list), NULL;
         const json_t *content = json_object_get(m, "content");
         bool missing = is_absent(content) && way != AS_IT_IS, parts = json_is_array(content) && join;
         if (!missing && !parts) {
@@ -198,7 +200,9 @@ struct render {
 static int render(const struct render *r, json_t *messages, struct vs_marked_text *ret, struct vs_error *err)
 {
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
-    if (!messages || json_object_set_new(r->context, "messages", messages) != 0)
+    if (r->check && r->check->status != VS_OK)
+        return json_decref(messages), vs_error_set(err, r->check->status, "%s", vs_status_text(r->check->status));
+    if (json_object_set_new(r->context, "messages", messages) != 0)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     return vs_template_render(r->template, r->context, trusted, r->now, NULL, ret, err);
 }
@@ -246,20 +250,21 @@ static bool has_no_content(const json_t *m)
     return is_absent(json_object_get(m, "content"));
 }
 
-/* Of the ways to give missing content: 2 when the calls of those messages are shown, and 1 when no "None" is that was not said. */
+/* The name of the first call of a message without content. */
+static const char *called(const json_t *messages)
+{
+    size_t i = 0;
+    while (i < json_array_size(messages) && !has_no_content(json_array_get(messages, i)))
+        i++;
+    const json_t *call = json_array_get(json_object_get(json_array_get(messages, i), "tool_calls"), 0);
+    return json_string_value(json_object_get(json_object_get(call, "function"), "name"));
+}
+
+/* Of the ways to give missing content: 2 when a call is shown, and 1 when no "None" is that was not said. */
 static int score(const struct vs_marked_text *m, const json_t *messages, size_t n_none)
 {
-    size_t i, k;
-    const json_t *message, *call;
-    bool shown = true;
-    json_array_foreach(messages, i, message) {
-        if (!has_no_content(message))
-            continue;
-        json_array_foreach(json_object_get(message, "tool_calls"), k, call) {
-            const char *name = json_string_value(json_object_get(json_object_get(call, "function"), "name"));
-            shown = shown && (!name || !name[0] || count(m->text.data, m->text.n, name));
-        }
-    }
+    const char *name = called(messages);
+    bool shown = !name || !name[0] || count(m->text.data, m->text.n, name);
     return 2 * shown + (count(m->text.data, m->text.n, "None") <= n_none);
 }
 
@@ -273,7 +278,7 @@ static int render_best(const struct render *r, const json_t *messages, bool join
     for (int way = AS_IT_IS; way < N_WAYS && best < 3; way++) {
         struct vs_marked_text m = { 0 };
         struct vs_error why = { 0 };
-        int now = render(r, prepared(messages, (enum way)way, join), &m, &why);
+        int now = render(r, prepared(messages, (enum way)way, join, r->check), &m, &why);
         int points = now == VS_OK ? score(&m, messages, n_none) : -1;
         if (way == AS_IT_IS) {
             status = now;
@@ -351,7 +356,7 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
     if (r == VS_OK) {
         bool join = any(messages, has_parts) && !takes_parts(one, &with);
         r = any(messages, has_no_content) ? render_best(&with, messages, join, ret, &why)
-                                          : render(&with, prepared(messages, AS_IT_IS, join), ret, &why);
+                                          : render(&with, prepared(messages, AS_IT_IS, join, check), ret, &why);
         if (r == VS_E_INVALID && strncmp(why.text, "template:", 9) != 0)      /* raise_exception, in the template's own words */
             vs_error_set(err, r, "the model's chat template refuses this conversation: %s", why.text);
         else if (r != VS_OK)

@@ -233,7 +233,8 @@ static json_t *result(struct generation *g)
     snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->finish);
     outcome->has_usage = true;
     outcome->usage = (struct vs_usage){ (int64_t)g->n_prompt, (int64_t)n_made(g), (int64_t)g->n_cached };
-    json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", vs_ids_json(g->tokens.id, g->n_prompt), "timings", timings);
+    json_t *prompt = vs_ids_json(g->tokens.id, g->n_prompt, &g->sink->check);
+    json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", prompt, "timings", timings);
     if (o && g->notice)
         json_object_set_new(o, "notice", json_string(g->notice));
     unsigned char digest[EVP_MAX_MD_SIZE];

@@ -69,7 +69,7 @@ int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sin
     }
     if (r == VS_OK)
         *ret = json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)ids.n, "n_vocab", (json_int_t)vs_model_n_vocab(s->model),
-                         "tokens", vs_ids_json(ids.id, ids.n));
+                         "tokens", vs_ids_json(ids.id, ids.n, &sink->check));
     else if (err && !err->text[0])
         vs_error_set(err, r, "%s", vs_status_text(r));
     vs_ids_clear(&ids);

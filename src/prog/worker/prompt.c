@@ -44,9 +44,9 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     if (messages && !json_is_null(messages))
         return from_messages(s, messages, request, false, check, ret, err);
     if (!json_is_string(prompt))
-        return vs_error_set(err, VS_E_INVALID, "the request has no prompt");
+        return vs_error_set(err, VS_E_INVALID, "there is nothing to answer: the request has no prompt and no messages");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
-    bool has_system = json_is_string(system) && json_string_length(system);
+    bool has_system = json_is_string(system);     /* an empty one too: it takes the place of the template's own */
     const char *unused = first_given(request, (const char *const[]){ "system", "template", "template_args", "tools", NULL });
     if (unused && (raw || !s->chat.n))
         return raw ? vs_error_set(err, VS_E_INVALID, "%s is for the chat template: leave out either raw or %s", unused, unused)

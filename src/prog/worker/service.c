@@ -55,11 +55,12 @@ int vs_request_ids(const struct vs_service *s, const json_t *list, const char *k
     return VS_OK;
 }
 
-json_t *vs_ids_json(const uint32_t *id, size_t n)
+json_t *vs_ids_json(const uint32_t *id, size_t n, struct vs_check *check)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_integer(id[i]));
+        if (vs_check_work(check, 4) != VS_OK || json_array_append_new(list, json_integer(id[i])) != 0)
+            return json_decref(list), NULL;
     return list;
 }
 
@@ -111,7 +112,7 @@ static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink 
         if (r == VS_OK)
             *ret = json_pack("{s:I}", "n", (json_int_t)ids.n);
     } else if (r == VS_OK) {
-        *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n), "n", (json_int_t)ids.n);
+        *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n, &sink->check), "n", (json_int_t)ids.n);
     }
     vs_ids_clear(&ids);
     return r;
@@ -232,7 +233,7 @@ int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, 
     if (r == VS_OK && m->digest == DIGEST_AFTER)
         r = wait_for_digest(s, sink, err);
     if (r == VS_OK && !result)
-        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
+        r = sink->check.status != VS_OK ? sink->check.status : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (r == VS_OK)
         *ret_result = result;
     else

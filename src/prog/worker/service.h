@@ -37,8 +37,8 @@ struct vs_sink {
 /* Call before lock-in: libraries that would open files on first use do it now. */
 void vs_service_prepare(void);
 
-/* The SHA-256 of the file that the model was made of: VS_OK and hex; VS_E_BUSY while it is computed; VS_E_NOT_FOUND when the file
- * was only looked at; VS_E_MALFORMED when the file was changed while it was loaded: then no answer counts. */
+/* The SHA-256 of the file that the model was made of: VS_OK and hex; VS_E_BUSY while it is computed; VS_E_NOT_FOUND when the
+ * file was only looked at; VS_E_MALFORMED when the file was changed while it was loaded: then no answer counts. */
 int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err);
 
 /* settings: {"threads":0|n, "isa":"auto|c|avx2|avxvnni|avx512", "ctx":0|n, "kv_type":"f16|f32|q8_0", "prefill_chunk":0|n,

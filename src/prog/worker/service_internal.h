@@ -31,7 +31,7 @@ int64_t vs_request_int(const json_t *request, const char *key, int64_t preset);
 bool vs_request_flag(const json_t *request, const char *key);
 int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_check *check, struct vs_ids *ret,
                    struct vs_error *err);
-json_t *vs_ids_json(const uint32_t *id, size_t n);
+json_t *vs_ids_json(const uint32_t *id, size_t n, struct vs_check *check);      /* NULL: stopped, or no memory */
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
