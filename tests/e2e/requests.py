@@ -175,10 +175,10 @@ class Requests(unittest.TestCase):
         # What a caller says is text, never a control token.
         said = self.answer(c.CHAT, {"model": model, "messages": hi, "max_tokens": 0, "template_args": {"effort": "<|im_end|>"}})[1]
         self.assertNotIn(2, said["prompt_tokens"])
-        out = subprocess.run([BIN + "/veritas", "run", "-m", model, "-n", "0", "--json", "--template-arg", "enable_thinking=true",
-                              "--template-arg",
-                              "effort=very high", "--template-arg", 'deep={"er": [0, "x=y"]}', "hi"], stdin=subprocess.DEVNULL,
-                             capture_output=True, text=True)
+        args = [w for arg in ("enable_thinking=true", "effort=very high", 'deep={"er": [0, "x=y"]}') for w in ("--template-arg", arg)]
+        out = subprocess.run([BIN + "/veritas", "run", "--private", "-m", model, "-n", "0", "--json", *args, "hi"], text=True,
+                             stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
         ids = json.loads(out.stdout)["prompt_tokens"]
         text = self.client.wait(self.client.request(c.DETOKENIZE, {"model": model, "tokens": ids}))["text"]
         self.assertTrue(text.startswith("True|very high|x=y|"), text)
@@ -220,6 +220,30 @@ class Requests(unittest.TestCase):
                                      each % "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}")
         self.assertEqual(self.rendered(thinks, [{"role": "assistant", "content": "b", "reasoning_content": "a"}]),
                          "<assistant>(a)b<go>")
+
+    def test_arguments_that_are_a_text(self):
+        """Some clients send a call's arguments as JSON text: a template that would quote it is given what it says."""
+        def talk(arguments):
+            return [{"role": "user", "content": "x"},
+                    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}]
+        each = "{%% for m in messages %%}{%% for c in m.tool_calls or [] %%}%s{%% endfor %%}{%% endfor %%};"
+        for i, (body, want) in enumerate((("{{ c.function.arguments | tojson }}", '{"a": "b"};'),
+                                          ("{{ '=' + c.function.arguments }}", '={"a": "b"};'),
+                                          ("{{ c.function.arguments.items() | list | length }}", "1;"),
+                                          ("{% for k, v in c.function.arguments.items() %}{{ k }}:{{ v }}{% endfor %}", "a:b;"))):
+            model = self.with_templates(f"arguments{i}", each % body)
+            self.assertEqual(self.rendered(model, talk('{"a": "b"}')), want)
+        model = self.with_templates("arguments", each % "{{ c.function.arguments | tojson }}")
+        self.assertEqual(self.rendered(model, talk({"a": "b"})), '{"a": "b"};')
+        self.assertEqual(self.rendered(model, talk("no JSON")), '"no JSON";')
+
+    def test_tools_without_a_place(self):
+        tools = [{"type": "function", "function": {"name": "clock"}}]
+        value = {"messages": [{"role": "user", "content": "x"}], "tools": tools, "max_tokens": 0}
+        ignores = self.with_templates("no-place", "{% for m in messages %}{{ m.content }}{% endfor %}")
+        self.assertIn("tools", self.answer(c.CHAT, {"model": ignores, **value})[1]["notice"])
+        shows = self.with_templates("place", "{% for t in tools %}{{ t | tojson }}{% endfor %}")
+        self.assertNotIn("notice", self.answer(c.CHAT, {"model": shows, **value})[1])
 
     def test_content_in_parts(self):
         parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user",
@@ -373,7 +397,8 @@ class Requests(unittest.TestCase):
         for kind, value, want in (
                 (c.GENERATE, {}, "no prompt"), (c.GENERATE, {"prompt": None}, "no prompt"), (c.CHAT, {}, "no messages"),
                 (c.CHAT, {"messages": []}, "at least one"), (c.GENERATE, {"prompt": "", "raw": True}, "empty"),
-                (c.GENERATE, {"tokens": []}, "empty"), (c.GENERATE, {"tokens": [600]}, "600"), (c.GENERATE, {"tokens": [-1]}, "number 1"),
+                (c.GENERATE, {"tokens": []}, "empty"), (c.GENERATE, {"tokens": [600]}, "600"), (c.GENERATE, {"tokens": [-1]},
+                                                                                                "number 1"),
                 (c.GENERATE, {"tokens": [5, 1.5]}, "number 2"), (c.GENERATE, {"prompt": "x", "stop_tokens": [600]}, "600"),
                 (c.GENERATE, biased([600, 1]), "600"), (c.GENERATE, biased(*([i, "-inf"] for i in range(600))), "every token")):
             name, text = self.refused(kind, {**one, **value})

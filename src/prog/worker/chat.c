@@ -1,9 +1,10 @@
 /* prog/worker/chat.c - see chat.h
  *
- * Clients agree on what a conversation is, templates do not. Three things are evened out, each only where it has to be:
- * content as a list of text parts is joined for a template that would print the list; content that is missing beside tool
- * calls is given as null, not at all, or as "", whichever way the template shows the calls and prints no "None"; and no
- * variable of the caller's takes the place of one of ours.
+ * Clients agree on what a conversation is, templates do not. Some things are evened out, each only where it has to be: content
+ * as a list of text parts is joined for a template that would print the list; content that is missing beside tool calls is
+ * given as null, not at all, or as "", whichever way the template shows the calls and prints no "None"; arguments that are
+ * a JSON text become what it says where the template would quote the text. No variable of the caller's takes the place
+ * of one of ours.
  */
 #include "prog/worker/chat.h"
 
@@ -85,108 +86,6 @@ static struct vs_chat_template *choose(struct vs_chat *c, const json_t *request,
     return one && one->template ? one : NULL;
 }
 
-/* ---- messages ---- */
-
-static bool is_absent(const json_t *v)
-{
-    return !v || json_is_null(v);
-}
-
-static int check_parts(const json_t *parts, size_t at, struct vs_error *err)
-{
-    size_t i;
-    const json_t *part;
-    json_array_foreach(parts, i, part) {
-        const char *type = json_string_value(json_object_get(part, "type"));
-        if (type && strcmp(type, "text") != 0)
-            return vs_error_set(err, VS_E_UNSUPPORTED, "messages: part %zu of entry %zu is not text, and only text can be read", i,
-                                at);
-        if (!type || !json_is_string(json_object_get(part, "text")))
-            return vs_error_set(err, VS_E_INVALID, "messages: part %zu of entry %zu is not {\"type\": \"text\", \"text\"}", i, at);
-    }
-    return VS_OK;
-}
-
-static int check_message(const json_t *m, size_t at, struct vs_error *err)
-{
-    const json_t *content = json_object_get(m, "content"), *calls = json_object_get(m, "tool_calls"), *call;
-    const json_t *reasoning = json_object_get(m, "reasoning_content");
-    const char *role = json_string_value(json_object_get(m, "role"));
-    size_t i;
-    if (!role || !role[0])
-        return vs_error_set(err, VS_E_INVALID, "messages: entry %zu needs a role and a content", at);
-    if (!is_absent(calls) && !json_is_array(calls))
-        return vs_error_set(err, VS_E_INVALID, "messages: tool_calls of entry %zu must be a list", at);
-    json_array_foreach(calls, i, call)
-        if (!json_is_object(call))
-            return vs_error_set(err, VS_E_INVALID, "messages: tool call %zu of entry %zu is not an object", i, at);
-    if (!is_absent(reasoning) && !json_is_string(reasoning))
-        return vs_error_set(err, VS_E_INVALID, "messages: reasoning_content of entry %zu must be a string", at);
-    if (json_is_array(content))
-        return check_parts(content, at, err);
-    if (json_is_string(content) || (is_absent(content) && json_array_size(calls) && strcmp(role, "assistant") == 0))
-        return VS_OK;
-    return vs_error_set(err, VS_E_INVALID, is_absent(content) ? "messages: entry %zu needs a content"
-                        : "messages: content of entry %zu must be a string or a list of text parts", at);
-}
-
-static int check_messages(const json_t *messages, struct vs_check *check, struct vs_error *err)
-{
-    size_t i;
-    const json_t *m;
-    int r = VS_OK;
-    if (!json_is_array(messages) || !json_array_size(messages))
-        return vs_error_set(err, VS_E_INVALID, "messages must be a list of at least one {\"role\", \"content\"}");
-    json_array_foreach(messages, i, m)
-        if ((r = check_message(m, i, err)) != VS_OK || (r = vs_check_work(check, 16)) != VS_OK)
-            return r;
-    return VS_OK;
-}
-
-static json_t *joined(const json_t *parts)
-{
-    struct vs_buf text = { 0 };
-    size_t i;
-    const json_t *part;
-    json_array_foreach(parts, i, part) {
-        const json_t *s = json_object_get(part, "text");
-        vs_buf_add(&text, i ? "\n" : "", i ? 1 : 0);
-        vs_buf_add(&text, json_string_value(s), json_string_length(s));
-    }
-    json_t *v = text.status == VS_OK ? json_stringn(text.data ? text.data : "", text.n) : NULL;
-    vs_buf_clear(&text);
-    return v;
-}
-
-/* How content that is missing beside tool calls is given to a template. */
-enum way { AS_IT_IS, AS_NULL, LEFT_OUT, AS_EMPTY, N_WAYS };
-
-/* The messages as a template takes them; a new reference, or NULL. */
-static json_t *prepared(const json_t *messages, enum way way, bool join, struct vs_check *check)
-{
-    json_t *list = json_array(), *m;
-    size_t i;
-    json_array_foreach((json_t *)(uintptr_t)messages, i, m) {
-        if (vs_check_work(check, 16) != VS_OK)
-            return json_decref(list), NULL;
-        const json_t *content = json_object_get(m, "content");
-        bool missing = is_absent(content) && way != AS_IT_IS, parts = json_is_array(content) && join;
-        if (!missing && !parts) {
-            json_array_append(list, m);
-            continue;
-        }
-        json_t *copy = json_copy(m);
-        if (parts)
-            json_object_set_new(copy, "content", joined(content));
-        else if (way == LEFT_OUT)
-            json_object_del(copy, "content");
-        else
-            json_object_set_new(copy, "content", way == AS_NULL ? json_null() : json_string(""));
-        json_array_append_new(list, copy);
-    }
-    return list;
-}
-
 /* ---- rendering ---- */
 
 struct render {
@@ -218,7 +117,7 @@ static size_t count(const char *text, size_t n, const char *word)
 /* A template that takes parts prints their text, and not what they are made of. */
 static bool takes_parts(struct vs_chat_template *one, const struct render *r)
 {
-    if (one->parts == PARTS_UNKNOWN) {
+    if (one->parts == PARTS_UNKNOWN && vs_check_ask(r->check) == VS_OK) {
         struct vs_marked_text m = { 0 };
         struct vs_error err;
         json_t *probe = json_pack("[{s:s, s:[{s:s, s:s}]}]", "role", "user", "content", "type", "text", "text", "VsProbe");
@@ -230,73 +129,85 @@ static bool takes_parts(struct vs_chat_template *one, const struct render *r)
     return one->parts == PARTS_TAKEN;
 }
 
-static bool any(const json_t *messages, bool (*is)(const json_t *m))
-{
-    size_t i;
-    const json_t *m;
-    json_array_foreach(messages, i, m)
-        if (is(m))
-            return true;
-    return false;
-}
-
-static bool has_parts(const json_t *m)
-{
-    return json_is_array(json_object_get(m, "content"));
-}
-
-static bool has_no_content(const json_t *m)
-{
-    return is_absent(json_object_get(m, "content"));
-}
-
-/* The name of the first call of a message without content. */
-static const char *called(const json_t *messages)
-{
-    size_t i = 0;
-    while (i < json_array_size(messages) && !has_no_content(json_array_get(messages, i)))
-        i++;
-    const json_t *call = json_array_get(json_object_get(json_array_get(messages, i), "tool_calls"), 0);
-    return json_string_value(json_object_get(json_object_get(call, "function"), "name"));
-}
-
 /* Of the ways to give missing content: 2 when a call is shown, and 1 when no "None" is that was not said. */
 static int score(const struct vs_marked_text *m, const json_t *messages, size_t n_none)
 {
-    const char *name = called(messages);
+    const char *name = vs_messages_call(messages);
     bool shown = !name || !name[0] || count(m->text.data, m->text.n, name);
     return 2 * shown + (count(m->text.data, m->text.n, "None") <= n_none);
 }
 
-static int render_best(const struct render *r, const json_t *messages, bool join, struct vs_marked_text *ret, struct vs_error *err)
+/* What is better takes the place of *ret. */
+static void keep(struct vs_marked_text *ret, struct vs_marked_text *better)
+{
+    vs_marked_text_clear(ret);
+    *ret = *better;
+    *better = (struct vs_marked_text){ 0 };
+}
+
+static int render_best(const struct render *r, const json_t *messages, struct vs_shape shape, struct vs_marked_text *ret,
+                       struct vs_error *err)
 {
     struct vs_buf said = { 0 };
     int best = -1, status = VS_OK;
     vs_json_write(messages, &said, r->check);
     size_t n_none = count(said.data, said.n, "None");
     vs_buf_clear(&said);
-    for (int way = AS_IT_IS; way < N_WAYS && best < 3; way++) {
+    for (int i = 0; i < VS_N_MISSING && best < 3 && vs_check_ask(r->check) == VS_OK; i++) {
         struct vs_marked_text m = { 0 };
         struct vs_error why = { 0 };
-        int now = render(r, prepared(messages, (enum way)way, join, r->check), &m, &why);
+        shape.missing = i;
+        int now = render(r, vs_messages_shape(messages, &shape, r->check), &m, &why);
         int points = now == VS_OK ? score(&m, messages, n_none) : -1;
-        if (way == AS_IT_IS) {
+        if (i == 0) {
             status = now;
             *err = why;
         }
-        if (r->check && r->check->status != VS_OK) {
-            vs_marked_text_clear(&m);
-            return now;
-        }
         if (points > best) {
-            struct vs_marked_text worse = *ret;
-            *ret = m;
-            m = worse;
+            keep(ret, &m);
             best = points;
         }
         vs_marked_text_clear(&m);
     }
+    if (r->check && r->check->status != VS_OK)
+        return r->check->status;
     return best >= 0 ? VS_OK : status;
+}
+
+static int render_shape(const struct render *r, const json_t *messages, struct vs_shape shape, struct vs_marked_text *ret,
+                        struct vs_error *err)
+{
+    return vs_messages_lack_content(messages) ? render_best(r, messages, shape, ret, err)
+                                              : render(r, vs_messages_shape(messages, &shape, r->check), ret, err);
+}
+
+/* Does the text show arguments, which are a JSON text, as a quoted string? */
+static bool quotes(const struct vs_marked_text *m, const json_t *arguments)
+{
+    struct vs_buf quoted = { 0 };
+    vs_json_dump(arguments, &quoted);
+    bool found = quoted.status == VS_OK && count(m->text.data, m->text.n, quoted.data);
+    vs_buf_clear(&quoted);
+    return found;
+}
+
+static int render_messages(struct vs_chat_template *one, const struct render *r, const json_t *messages, struct vs_marked_text *ret,
+                           struct vs_error *err)
+{
+    struct vs_shape shape = { .join = vs_messages_in_parts(messages) && !takes_parts(one, r) };
+    const json_t *arguments = vs_messages_arguments(messages);
+    int status = render_shape(r, messages, shape, ret, err);
+    if (arguments && (status != VS_OK || quotes(ret, arguments))) {
+        struct vs_marked_text m = { 0 };
+        struct vs_error why = { 0 };
+        shape.parse = true;
+        if (render_shape(r, messages, shape, &m, &why) == VS_OK) {
+            keep(ret, &m);
+            status = VS_OK;
+        }
+        vs_marked_text_clear(&m);
+    }
+    return r->check && r->check->status != VS_OK ? r->check->status : status;
 }
 
 static json_t *piece(const struct vs_tokenizer *t, uint32_t id)
@@ -332,14 +243,14 @@ static int add_args(json_t *context, const json_t *args, struct vs_error *err)
 }
 
 int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
-                   struct vs_check *check, struct vs_marked_text *ret, struct vs_error *err)
+                   struct vs_check *check, struct vs_marked_text *ret, const char **ret_notice, struct vs_error *err)
 {
     struct vs_chat_template *one = choose(c, request, err);
     struct render with = { .check = check };
     struct vs_error why = { 0 };
     if (!one)
         return err->code;
-    int r = check_messages(messages, check, err);
+    int r = vs_messages_check(messages, check, err);
     if (r == VS_OK)
         r = check_tools(json_object_get(request, "tools"), err);
     if (r != VS_OK)
@@ -349,14 +260,12 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
     with.context = json_pack("{s:b, s:o, s:o}", "add_generation_prompt", 1, "bos_token", piece(t, vs_tokenizer_bos(t)),
                              "eos_token", piece(t, vs_tokenizer_eos(t)));
     json_t *tools = json_object_get(request, "tools");
-    if (!with.context || (!is_absent(tools) && json_object_set(with.context, "tools", tools) != 0))
+    if (!with.context || (json_is_array(tools) && json_object_set(with.context, "tools", tools) != 0))
         r = vs_error_set(err, VS_E_NOMEM, "out of memory");
     else
         r = add_args(with.context, json_object_get(request, "template_args"), err);
     if (r == VS_OK) {
-        bool join = any(messages, has_parts) && !takes_parts(one, &with);
-        r = any(messages, has_no_content) ? render_best(&with, messages, join, ret, &why)
-                                          : render(&with, prepared(messages, AS_IT_IS, join, check), ret, &why);
+        r = render_messages(one, &with, messages, ret, &why);
         if (r == VS_E_INVALID && strncmp(why.text, "template:", 9) != 0)      /* raise_exception, in the template's own words */
             vs_error_set(err, r, "the model's chat template refuses this conversation: %s", why.text);
         else if (r != VS_OK)
@@ -364,6 +273,9 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
         else if (!ret->text.n)
             r = vs_error_set(err, VS_E_INVALID, "the model's chat template makes no text of this conversation");
     }
+    const char *tool = json_string_value(json_object_get(json_object_get(json_array_get(tools, 0), "function"), "name"));
+    if (r == VS_OK && tool && tool[0] && !count(ret->text.data, ret->text.n, tool))
+        *ret_notice = "the model's chat template has no place for tools: the model does not know of them";
     json_decref(with.context);
     return r;
 }

@@ -31,8 +31,28 @@ struct vs_chat {                         /* zeroed = a file without templates */
 void vs_chat_open(struct vs_chat *c, const struct vs_entries *entries);
 void vs_chat_close(struct vs_chat *c);
 
+/* ---- messages.c ---- */
+
+/* A list of at least one message with role and content, or VS_E_INVALID / VS_E_UNSUPPORTED that names the entry. */
+int vs_messages_check(const json_t *messages, struct vs_check *check, struct vs_error *err);
+
+struct vs_shape {                        /* what templates disagree about; zeroed = as it came */
+    enum { VS_MISSING_AS_IT_IS, VS_MISSING_AS_NULL, VS_MISSING_LEFT_OUT, VS_MISSING_AS_EMPTY, VS_N_MISSING } missing;  /* content */
+    bool join;                           /* content in parts as one string */
+    bool parse;                          /* a call's arguments that are a JSON text as what it says */
+};
+/* A new reference; NULL when it was stopped or there is no memory. */
+json_t *vs_messages_shape(const json_t *messages, const struct vs_shape *shape, struct vs_check *check);
+
+bool vs_messages_in_parts(const json_t *messages);
+bool vs_messages_lack_content(const json_t *messages);
+const char *vs_messages_call(const json_t *messages);        /* the first that a message without content makes; NULL */
+const json_t *vs_messages_arguments(const json_t *messages); /* the first that are a text; NULL */
+
+/* ---- chat.c ---- */
+
 /* The text of messages (a list, checked here) by the template that the request's `template` and `tools` ask for, with its
- * `template_args` and `now`. */
+ * `template_args` and `now`. *ret_notice is set when the user should be told something. */
 int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
-                   struct vs_check *check, struct vs_marked_text *ret, struct vs_error *err);
+                   struct vs_check *check, struct vs_marked_text *ret, const char **ret_notice, struct vs_error *err);
 #endif

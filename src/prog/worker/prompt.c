@@ -8,10 +8,10 @@ enum { PROMPT_FLAGS = VS_ENCODE_ADD_FIRST };
 
 /* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
 static int from_messages(struct vs_service *s, const json_t *messages, const json_t *request, bool all_trusted,
-                         struct vs_check *check, struct vs_ids *ret, struct vs_error *err)
+                         struct vs_check *check, struct vs_ids *ret, const char **ret_notice, struct vs_error *err)
 {
     struct vs_marked_text m = { 0 };
-    int r = vs_chat_render(&s->chat, s->tokenizer, messages, request, check, &m, err);
+    int r = vs_chat_render(&s->chat, s->tokenizer, messages, request, check, &m, ret_notice, err);
     const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
         r = vs_tokenizer_encode(s->tokenizer, m.text.data, m.text.n, all_trusted ? &whole : m.runs, all_trusted ? 1 : m.n_runs,
@@ -42,7 +42,7 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     if (r != VS_OK)
         return r;
     if (messages && !json_is_null(messages))
-        return from_messages(s, messages, request, false, check, ret, err);
+        return from_messages(s, messages, request, false, check, ret, ret_notice, err);
     if (!json_is_string(prompt))
         return vs_error_set(err, VS_E_INVALID, "there is nothing to answer: the request has no prompt and no messages");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
@@ -62,7 +62,7 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_array_append_new(list, json_pack("{s:s, s:O}", "role", "user", "content", prompt));
-    r = from_messages(s, list, request, special, check, ret, err);
+    r = from_messages(s, list, request, special, check, ret, ret_notice, err);
     json_decref(list);
     return r;
 }
