@@ -191,7 +191,7 @@ int vs_key_judge(const struct vs_key *key, const json_t *v, struct vs_error *err
 static const struct vs_key *row_of(uint16_t type, const char *group, const char *name)
 {
     size_t n = strlen(group);
-    for (size_t i = 0; i < N_KEYS; i++) {
+    for (size_t i = 0; i < N_KEYS && !strchr(name, '.'); i++) {
         const char *path = keys[i].path;
         if (!(keys[i].readers & VS_READS(type)))
             continue;

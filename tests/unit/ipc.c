@@ -506,6 +506,7 @@ static void test_keys(void **state)
         { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 4294967295 is needed, this is -1" },
         { VS_MSG_CHAT, "{\"sampling\":{\"top_p\":1.5}}", "sampling.top_p: a number from 0 to 1 is needed, this is 1.5" },
         { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}", "sampling.temprature is not a key of chat; did you mean sampling.temperature?" },
+        { VS_MSG_CHAT, "{\"sampling.top_k\":1}", "sampling.top_k is not a key of chat" },
         { VS_MSG_CHAT, "{\"prompt\":\"x\"}", "prompt is not a key of chat" },
         { VS_MSG_LOAD, "{\"settings\":{\"kv_type\":\"f8\"}}", "settings.kv_type: f16, f32 or q8_0 is needed, this is the string 'f8'" },
         { VS_MSG_LOAD, "{\"settings\":{\"n_cpus\":1}}", "settings.n_cpus is not a key of load" },
