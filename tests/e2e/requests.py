@@ -175,7 +175,8 @@ class Requests(unittest.TestCase):
         # What a caller says is text, never a control token.
         said = self.answer(c.CHAT, {"model": model, "messages": hi, "max_tokens": 0, "template_args": {"effort": "<|im_end|>"}})[1]
         self.assertNotIn(2, said["prompt_tokens"])
-        args = [w for arg in ("enable_thinking=true", "effort=very high", 'deep={"er": [0, "x=y"]}') for w in ("--template-arg", arg)]
+        args = [w for arg in ("enable_thinking=true", "effort=very high", 'deep={"er": [0, "x=y"]}') for w in ("--template-arg",
+                                                                                                               arg)]
         out = subprocess.run([BIN + "/veritas", "run", "--private", "-m", model, "-n", "0", "--json", *args, "hi"], text=True,
                              stdin=subprocess.DEVNULL, capture_output=True)
         self.assertEqual((out.returncode, out.stderr), (0, ""))
@@ -371,7 +372,8 @@ class Requests(unittest.TestCase):
     def test_settings(self):
         """A load is refused for settings that are not known or of another type, before anything happens."""
         path = make("settings")
-        for settings, word in (({"threads": "2"}, "threads"), ({"threads": 257}, "threads"), ({"ctx": 1.5}, "ctx"), ({"ctx": True},
+        for settings, word in (({"threads": "2"}, "threads"), ({"threads": 257}, "threads"), ({"threads": 0}, "threads"),
+                               ({"ctx": 1.5}, "ctx"), ({"ctx": True},
                                                                                                                      "ctx"),
                                ({"ctx": -1}, "ctx"),
                                ({"isa": 5}, "isa"), ({"isa": "mmx"}, "isa"), ({"isa": "avx2|c"}, "isa"), ({"kv_type": ["f16"]},
@@ -404,7 +406,7 @@ class Requests(unittest.TestCase):
             name, text = self.refused(kind, {**one, **value})
             self.assertEqual((name, want in text), ("INVALID", True), (value, text))
         self.assertEqual(self.refused(c.GENERATE, {**one, "tokens": [5] * 64})[0], "CONTEXT")
-        tokens, result = self.generate(model, tokens=[5] * 63, prompt=None, max_tokens=2 ** 32 - 1, ignore_eos=True)
+        tokens, result = self.generate(model, tokens=[5] * 63, prompt=None, max_tokens=2 ** 31 - 1, ignore_eos=True)
         self.assertEqual((len(tokens), result["finish_reason"], result["usage"]["completion_tokens"]), (2, "length", 2))
         tokens, result = self.generate(model, max_tokens=0, logprobs=3)
         self.assertEqual((tokens, result["finish_reason"]), ([], "length"))

@@ -502,8 +502,8 @@ static void test_keys(void **state)
     assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"prompt\":\"x\",\"max_tokens\":0,\"sampling\":{\"seed\":-9223372036854775808,\"top_p\":1}}", &err), VS_OK);
     assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"template_args\":{\"anything\":[1]},\"stop\":null}", &err), VS_OK);
     static const struct { uint16_t type; const char *body, *text; } bad[] = {
-        { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}", "max_tokens: a whole number from 0 to 4294967295 is needed, this is the string '5'" },
-        { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 4294967295 is needed, this is -1" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is the string '5'" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is -1" },
         { VS_MSG_CHAT, "{\"sampling\":{\"top_p\":1.5}}", "sampling.top_p: a number from 0 to 1 is needed, this is 1.5" },
         { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}", "sampling.temprature is not a key of chat; did you mean sampling.temperature?" },
         { VS_MSG_CHAT, "{\"sampling.top_k\":1}", "sampling.top_k is not a key of chat" },

@@ -4,6 +4,7 @@
 #include "prog/veritas/output.h"
 
 #include "base/text.h"
+#include "base/word.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -72,9 +72,6 @@ int vs_command_help(const struct vs_args *args);
 /* serve.c: where a program of ours lies: beside this one (a build), or in ../libexec/veritas (installed). VS_E_NOT_FOUND. */
 int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err);
 
-/* options.c: how many letters must be changed, put in or left out; for "did you mean". */
-unsigned vs_word_distance(const char *a, const char *b);
-
 /* help.c: what --help prints; returns 0. */
 int vs_help_print(const struct vs_command *command);
 #endif

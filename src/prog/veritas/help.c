@@ -216,7 +216,7 @@ static bool completes_model(const struct vs_command *command)
 
 static void choices_words(const struct vs_option *o)
 {
-    for (const char *c = o->choices; *c; c++)
+    for (const char *c = vs_option_choices(o); *c; c++)
         putchar(*c == '|' ? ' ' : *c);
 }
 

@@ -2,6 +2,8 @@
 #include "prog/veritas/options.h"
 
 #include "base/utf8.h"
+#include "base/word.h"
+#include "ipc/keys.h"
 #include "prog/veritas/command.h"
 
 #include <errno.h>
@@ -58,37 +60,37 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q', .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
         .help = "Say nothing on standard error but errors and what other options ask for: no progress, no remarks." },
 
-    [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .low = 0, .high = INT_HIGH, .value = "N",
+    [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .value = "N",
         .unit = "tokens", .preset = "until the answer or the context ends", .key = "max_tokens", .commands = ANSWER,
         .help = "Stop after N tokens." },
     [VS_OPT_SEED] = { .name = "seed", .type = VS_TYPE_INT, .low = 0, .high = 9223372036854775807.0, .choices = "random",
         .value = "N", .preset = "0", .key = "sampling.seed", .commands = ANSWER,
         .help = "Seed of the random numbers; the same seed gives the same answer. With random one is drawn, and told on standard error." },
-    [VS_OPT_TEMP] = { .name = "temp", .type = VS_TYPE_FLOAT, .low = 0, .high = 100, .value = "X", .preset = "the model file's, else 0.8",
+    [VS_OPT_TEMP] = { .name = "temp", .type = VS_TYPE_FLOAT, .value = "X", .preset = "the model file's, else 0.8",
         .key = "sampling.temperature", .commands = ANSWER,
         .help = "Temperature; 0 always takes the most likely token." },
-    [VS_OPT_TOP_K] = { .name = "top-k", .type = VS_TYPE_INT, .low = 0, .high = INT_HIGH, .value = "N", .unit = "tokens",
+    [VS_OPT_TOP_K] = { .name = "top-k", .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
         .preset = "the model file's, else 40", .key = "sampling.top_k", .commands = ANSWER,
         .help = "Choose among the N most likely tokens; 0 turns it off." },
-    [VS_OPT_TOP_P] = { .name = "top-p", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P",
+    [VS_OPT_TOP_P] = { .name = "top-p", .type = VS_TYPE_FLOAT, .value = "P",
         .preset = "the model file's, else 0.95", .key = "sampling.top_p", .commands = ANSWER,
         .help = "Choose among the most likely tokens that together have probability P; 1 turns it off." },
-    [VS_OPT_MIN_P] = { .name = "min-p", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P",
+    [VS_OPT_MIN_P] = { .name = "min-p", .type = VS_TYPE_FLOAT, .value = "P",
         .preset = "the model file's, else 0.05", .key = "sampling.min_p", .commands = ANSWER,
         .help = "Leave out tokens less likely than P times the most likely one; 0 turns it off." },
-    [VS_OPT_TYPICAL] = { .name = "typical", .type = VS_TYPE_FLOAT, .low = 0, .high = 1, .value = "P", .preset = "1",
+    [VS_OPT_TYPICAL] = { .name = "typical", .type = VS_TYPE_FLOAT, .value = "P", .preset = "1",
         .key = "sampling.typical_p", .commands = ANSWER,
         .help = "Locally typical sampling with mass P; 1 turns it off." },
-    [VS_OPT_REPEAT_PENALTY] = { .name = "repeat-penalty", .type = VS_TYPE_FLOAT, .low = 0.01, .high = 100, .value = "X", .preset = "1",
+    [VS_OPT_REPEAT_PENALTY] = { .name = "repeat-penalty", .type = VS_TYPE_FLOAT, .value = "X", .preset = "1",
         .key = "sampling.repeat_penalty", .commands = ANSWER,
         .help = "Divide the logits of recent tokens by X (multiply negative ones); 1 turns it off." },
-    [VS_OPT_PRESENCE_PENALTY] = { .name = "presence-penalty", .type = VS_TYPE_FLOAT, .low = -100, .high = 100, .value = "X",
+    [VS_OPT_PRESENCE_PENALTY] = { .name = "presence-penalty", .type = VS_TYPE_FLOAT, .value = "X",
         .preset = "0", .key = "sampling.presence_penalty", .commands = ANSWER,
         .help = "Subtract X from the logits of tokens that occurred recently." },
-    [VS_OPT_FREQUENCY_PENALTY] = { .name = "frequency-penalty", .type = VS_TYPE_FLOAT, .low = -100, .high = 100, .value = "X",
+    [VS_OPT_FREQUENCY_PENALTY] = { .name = "frequency-penalty", .type = VS_TYPE_FLOAT, .value = "X",
         .preset = "0", .key = "sampling.frequency_penalty", .commands = ANSWER,
         .help = "Subtract X from the logits of recent tokens for each time they occurred." },
-    [VS_OPT_REPEAT_LAST_N] = { .name = "repeat-last-n", .type = VS_TYPE_INT, .low = -1, .high = INT_HIGH, .value = "N", .unit = "tokens",
+    [VS_OPT_REPEAT_LAST_N] = { .name = "repeat-last-n", .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
         .preset = "64", .key = "sampling.repeat_last_n", .commands = ANSWER,
         .help = "How far back penalties look; -1: everything, 0: off." },
     [VS_OPT_LOGIT_BIAS] = { .name = "logit-bias", .type = VS_TYPE_BIAS, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID=X",
@@ -103,34 +105,34 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_STOP_TOKEN] = { .name = "stop-token", .type = VS_TYPE_INT, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID",
         .key = "stop_tokens", .commands = ANSWER,
         .help = "Stop at token ID. May be repeated." },
-    [VS_OPT_LOGPROBS] = { .name = "logprobs", .type = VS_TYPE_INT, .low = 0, .high = 100, .value = "N", .unit = "tokens", .key = "logprobs",
+    [VS_OPT_LOGPROBS] = { .name = "logprobs", .type = VS_TYPE_INT, .value = "N", .unit = "tokens", .key = "logprobs",
         .commands = C(RUN),
         .help = "With --json: report the log-probability of each token and of the N best at its place." },
     [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
         .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal computation." },
-    [VS_OPT_NOW] = { .name = "now", .type = VS_TYPE_INT, .low = 0, .high = 253402300799, .value = "SECONDS", .unit = "seconds since 1970",
+    [VS_OPT_NOW] = { .name = "now", .type = VS_TYPE_INT, .value = "SECONDS", .unit = "seconds since 1970",
         .preset = "0", .key = "now", .commands = C(RUN) | C(CHAT),
         .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by itself." },
     [VS_OPT_DEADLINE] = { .name = "deadline", .type = VS_TYPE_FLOAT, .low = 0.001, .high = 604800, .value = "S", .unit = "seconds",
         .preset = "none", .commands = LOOK,
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
 
-    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .low = 1, .high = 256, .value = "N",
+    [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
         .help = "How many threads compute." },
     [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = ISA_CHOICES, .value = "LEVEL", .preset = "auto",
         .key = "settings.isa", .commands = COMPUTE | C(LOAD) | C(SELFTEST),
         .help = "The instruction set; every level gives the same bits." },
-    [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .low = 1, .high = 16777216, .value = "N", .unit = "tokens",
+    [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
         .preset = "the model's, as far as memory allows", .key = "settings.ctx", .commands = COMPUTE | C(LOAD) | C(INSPECT),
         .help = "Length of the context." },
-    [VS_OPT_KV_TYPE] = { .name = "kv-type", .type = VS_TYPE_CHOICE, .choices = "f16|f32|q8_0", .value = "TYPE", .preset = "f16",
+    [VS_OPT_KV_TYPE] = { .name = "kv-type", .type = VS_TYPE_CHOICE, .value = "TYPE", .preset = "f16",
         .key = "settings.kv_type", .commands = COMPUTE | C(LOAD),
         .help = "Number format of the KV cache." },
-    [VS_OPT_PREFILL_CHUNK] = { .name = "prefill-chunk", .type = VS_TYPE_INT, .low = 1, .high = 65536, .value = "N", .unit = "tokens",
+    [VS_OPT_PREFILL_CHUNK] = { .name = "prefill-chunk", .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
         .preset = "chosen by the engine", .key = "settings.prefill_chunk", .commands = COMPUTE | C(LOAD),
         .help = "Read the prompt in chunks of N; every size gives the same bits." },
-    [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .choices = "fast|high", .value = "LEVEL", .preset = "fast",
+    [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .value = "LEVEL", .preset = "fast",
         .key = "settings.precision", .commands = COMPUTE | C(LOAD),
         .help = "How finely activations are rounded: fast (8 bits, contract VNC-1) or high (16 bits, VNC-1H: some hundred times "
                 "closer to exact arithmetic, prefill up to half as fast); see docs/NUMERICS.md." },
@@ -151,7 +153,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_DEPTH] = { .name = "depth", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "0",
         .key = "depth", .commands = C(BENCH),
         .help = "With N tokens in the context already." },
-    [VS_OPT_REPS] = { .name = "reps", .type = VS_TYPE_INT, .low = 1, .high = 1000, .value = "N", .preset = "3", .key = "reps",
+    [VS_OPT_REPS] = { .name = "reps", .type = VS_TYPE_INT, .value = "N", .preset = "3", .key = "reps",
         .commands = C(BENCH),
         .help = "Repeat each measurement N times." },
 
@@ -206,39 +208,43 @@ bool vs_integer_parse(const char *s, int64_t *ret)
     return true;
 }
 
-static void format_number(double value, char *ret, size_t n)
+/* What the option accepts: as the key that it sets (ipc/keys.h), unless its row says something narrower. */
+static struct vs_key range_of(const struct vs_option *o)
 {
-    if (value >= 9223372036854775807.0)
-        snprintf(ret, n, "9223372036854775807");
-    else
-        snprintf(ret, n, "%.15g", value);
+    const struct vs_key *key = o->key ? vs_key_find(o->key) : NULL;
+    struct vs_key range = { .low = o->low, .high = o->high, .words = o->choices };
+    range.value = o->type == VS_TYPE_FLOAT ? VS_VALUE_NUMBER : o->type == VS_TYPE_CHOICE ? VS_VALUE_CHOICE : VS_VALUE_INT;
+    if (key && range.low == 0 && range.high == 0) {
+        range.low = key->low;
+        range.high = key->high;
+    }
+    if (key && key->value == VS_VALUE_CHOICE && !range.words)
+        range.words = key->words;
+    return range;
 }
 
 void vs_option_range(const struct vs_option *o, char *ret, size_t n)
 {
-    char low[32], high[32];
-    format_number(o->low, low, sizeof low);
-    format_number(o->high, high, sizeof high);
+    struct vs_key range = range_of(o);
     ret[0] = '\0';
     switch (o->type) {
-    case VS_TYPE_INT: snprintf(ret, n, "a whole number from %s to %s%s%s", low, high, o->choices ? " or " : "", o->choices ? o->choices : ""); break;
-    case VS_TYPE_FLOAT: snprintf(ret, n, "a number from %s to %s", low, high); break;
-    case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %s to %s, separated by commas", low, high); break;
+    case VS_TYPE_INT:
+        vs_key_range(&range, ret, n);
+        if (o->choices)
+            snprintf(ret + strlen(ret), n - strlen(ret), " or %s", o->choices);
+        break;
+    case VS_TYPE_FLOAT:
+    case VS_TYPE_CHOICE: vs_key_range(&range, ret, n); break;
+    case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %.15g to %.15g, separated by commas", range.low, range.high); break;
     case VS_TYPE_NAMED: snprintf(ret, n, "NAME=VALUE, with a NAME of letters, digits and _"); break;
     case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
-    case VS_TYPE_CHOICE: {
-        size_t at = 0;
-        for (const char *c = o->choices; *c && at + 8 < n; c++) {
-            if (*c != '|')
-                ret[at++] = *c;
-            else
-                at += (size_t)snprintf(ret + at, n - at, strchr(c + 1, '|') ? ", " : " or ");
-        }
-        ret[at] = '\0';
-        break;
-    }
     default: break;
     }
+}
+
+const char *vs_option_choices(const struct vs_option *o)
+{
+    return range_of(o).words;
 }
 
 /* Walks "1,2,3"; calls back for each number. False when one is no integer in range. */
@@ -297,15 +303,18 @@ static bool choice_has(const char *choices, const char *s)
 
 static bool value_check(const struct vs_option *o, const char *s)
 {
+    struct vs_key range = range_of(o);
     int64_t i;
     double d;
     switch (o->type) {
-    case VS_TYPE_INT: return (o->choices && choice_has(o->choices, s)) || (vs_integer_parse(s, &i) && (double)i >= o->low && (double)i <= o->high);
-    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= o->low && d <= o->high;
+    case VS_TYPE_INT:
+        return (o->choices && choice_has(o->choices, s))
+               || (vs_integer_parse(s, &i) && (double)i >= range.low && (double)i <= range.high);
+    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= range.low && d <= range.high;
     case VS_TYPE_INTS: return ints_walk(o, s, NULL);
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
     case VS_TYPE_NAMED: return named_parse(s) > 0;
-    case VS_TYPE_CHOICE: return choice_has(o->choices, s);
+    case VS_TYPE_CHOICE: return choice_has(range.words, s);
     case VS_TYPE_TEXT: return (double)strlen(s) >= o->low && vs_utf8_valid(s, strlen(s)) == strlen(s);
     default: return s[0] != '\0';
     }
@@ -323,31 +332,6 @@ static int value_explain(const struct vs_option *o, const char *value, struct vs
     if (range[0])
         return vs_error_set(err, VS_E_INVALID, "--%s: '%.60s' is not %s", o->name, value, range);
     return vs_error_set(err, VS_E_INVALID, "--%s: the value is empty", o->name);
-}
-
-/* Levenshtein's, of short words. */
-unsigned vs_word_distance(const char *a, const char *b)
-{
-    unsigned row[32];
-    size_t n = strlen(b);
-    if (n >= 32)
-        return 99;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= n; j++) {
-            unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[n];
 }
 
 /* word: as it was written, with a value perhaps. */

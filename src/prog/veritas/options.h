@@ -43,7 +43,7 @@ struct vs_option {
     enum vs_option_type type;
     bool repeat;                 /* may be given several times; else the last one counts */
     bool hidden;                 /* not for people */
-    double low, high;
+    double low, high;            /* both 0, and choices NULL: those of `key` in ipc/keys.h */
     const char *choices;         /* "auto|c|avx2"; of a number: words that stand for one */
     const char *value;           /* what the value is called in help: "N", "FILE" */
     const char *unit;            /* "tokens", "seconds"; NULL */
@@ -92,6 +92,7 @@ int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
 
 /* "0 to 1", "auto, c, avx2 or avx512": what the option accepts, in words; "" for free text. */
 void vs_option_range(const struct vs_option *option, char *ret, size_t n);
+const char *vs_option_choices(const struct vs_option *option);         /* "auto|c|avx2"; NULL */
 
 /* Strict reading, used by the parser and by commands for positional numbers. */
 bool vs_number_parse(const char *s, double *ret);
