@@ -54,7 +54,8 @@ static const struct vs_ipc_rule from_worker[] = {
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
     PLAIN(READY,    0,             VS_AT_START,                            2, VS_MAX_CHUNK),
-    PLAIN(FAILED,   0,             VS_AT_START,                            2, VS_MAX_CONTROL),
+    PLAIN(FAILED,   0,             VS_AT_START | VS_AT_OPEN,               2, VS_MAX_CONTROL),
+    PLAIN(DIGEST,   0,             VS_AT_OPEN,                             64, 64),
 };
 
 const struct vs_ipc_table vs_ipc_from_client = { from_client, N_OF(from_client) };

@@ -69,7 +69,8 @@ enum {                                  /* frame flags */
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; envelope */                              \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \
     X(READY,      0x60, "ready")      /* worker to broker, after load: JSON facts */                       \
-    X(FAILED,     0x61, "failed")     /* worker to broker, instead: JSON {error, message, code} */
+    X(FAILED,     0x61, "failed")     /* worker to broker, instead, or later: JSON {error, message, code} */ \
+    X(DIGEST,     0x62, "digest")     /* worker to broker, once: SHA-256 of the file that was loaded, in hex */
 
 enum vs_message {
 #define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,

@@ -113,8 +113,6 @@ class Supervisor(threading.Thread):
                     self.say({"op": "failed", "id": m["id"], "error": "NOT_FOUND", "message": "no model " + name})
                     continue
                 threading.Thread(target=self.keep, args=(m["id"], name, m["settings"], file), daemon=True).start()
-                sha256 = hashlib.sha256(os.pread(file, 1 << 20, 0)).hexdigest()
-                self.say({"op": "digest", "id": m["id"], "sha256": sha256})
             elif m["op"] == "stop":
                 worker = self.workers.pop(m["id"], None)
                 if worker:

@@ -136,7 +136,7 @@ struct model {
     struct vs_budget memory;
     pid_t pid;
     json_t *path, *bytes, *origin;      /* as the supervisor says */
-    char digest[65];                    /* hex SHA-256 of the file, "" until known; only to show: results have the worker's */
+    char digest[65];                    /* hex SHA-256 of the file, "" until its worker says it; only to show: results have their own */
     json_t *facts, *sandbox;            /* as the worker says; they do not change */
     struct queue queue;
     struct run *run;                    /* NULL: it is free */
@@ -208,7 +208,6 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
 void model_enqueue(struct broker *b, struct model *m, struct request *r);
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
 void model_exited(struct broker *b, struct model *m, int code, const char *text);
-void model_digest(struct model *m, const char *hex);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
 void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */

@@ -91,14 +91,6 @@ static void on_exited(struct broker *b, struct model *m, const json_t *message, 
         model_exited(b, m, code_of(message), text_of(message, "message", "the worker ended"));
 }
 
-static void on_digest(struct broker *b, struct model *m, const json_t *message, int *fd)
-{
-    (void)b;
-    (void)fd;
-    if (m)
-        model_digest(m, text_of(message, "sha256", ""));
-}
-
 static void on_models(struct broker *b, struct model *m, const json_t *message, int *fd)
 {
     (void)m;
@@ -150,7 +142,7 @@ static const struct {
     void (*take)(struct broker *b, struct model *m, const json_t *message, int *fd);
 } takers[] = {
     { "started", on_started }, { "failed", on_failed }, { "exited", on_exited },
-    { "digest", on_digest },   { "models", on_models }, { "drain", on_drain },
+    { "models", on_models },   { "drain", on_drain },
 };
 
 static void take_packet(struct broker *b, const char *packet, size_t n, int *fd)

@@ -272,6 +272,7 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     m->conn.context = m;
     m->conn.budget = &m->memory;
     m->state = MODEL_LOADING;
+    m->digest[0] = 0;                   /* another load, perhaps of another file */
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
@@ -306,12 +307,6 @@ static void on_end(struct broker *b, struct model *m)
     m->dead_at = b->now;
     if (m->state == MODEL_READY)
         m->state = MODEL_DEAD;
-}
-
-void model_digest(struct model *m, const char *hex)
-{
-    if (vs_hex_is_sha256(hex))
-        memcpy(m->digest, hex, sizeof m->digest);
 }
 
 /* ---- what workers say ---- */
@@ -422,8 +417,6 @@ static void on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
         m->n_served++;
         r->run = NULL;
         r->place = PLACE_NONE;
-        if (o.model_digest[0])
-            model_digest(m, o.model_digest);
         request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
     }
     pump(b, m);
@@ -459,6 +452,16 @@ static void on_failed(struct broker *b, struct model *m, struct vs_frame *f)
     model_drop(b, m, why.code, why.text);
 }
 
+static void on_digest(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    char hex[65] = "";
+    memcpy(hex, f->data, 64);
+    if (m->digest[0] || !vs_hex_is_sha256(hex))
+        violation(b, m, "its digest is none, or another one");
+    else
+        memcpy(m->digest, hex, sizeof m->digest);
+}
+
 static const struct {
     uint16_t type;
     void (*take)(struct broker *b, struct model *m, struct vs_frame *f);
@@ -466,6 +469,7 @@ static const struct {
     { VS_MSG_TOKEN, on_stream },       { VS_MSG_DATA, on_stream },      { VS_MSG_PROGRESS, on_progress }, { VS_MSG_LOG, on_log },
     { VS_MSG_BLOCKED, on_blocked },    { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal },
     { VS_MSG_ERROR, on_terminal },     { VS_MSG_READY, on_ready },      { VS_MSG_FAILED, on_failed },
+    { VS_MSG_DIGEST, on_digest },
 };
 
 uint16_t model_unhandled(void)

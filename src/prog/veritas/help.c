@@ -150,7 +150,7 @@ static void man_environment(void)
            ".TP\n.B VERITAS_DEBUG\nWhen set: workers may write to standard error.\n"
            ".TP\n.B VERITAS_HISTORY\nThe file that keeps what is typed in chats, or off.\n"
            ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
-           ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history, digests and the "
+           ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history and the "
            "socket lie.\n");
 }
 

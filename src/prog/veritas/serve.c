@@ -24,10 +24,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,8 +61,6 @@ struct worker {
     pid_t pid;                          /* 0 = not running */
     struct vs_last_words *words;
     uint64_t started_at, backoff, restart_at;
-    pid_t digest_pid;
-    int digest_fd;
 };
 
 struct supervisor {
@@ -233,155 +229,41 @@ static void worker_free(struct worker *w)
 {
     if (w->pid > 0)
         kill(w->pid, SIGKILL);
-    if (w->digest_pid > 0)
-        kill(w->digest_pid, SIGKILL);
-    if (w->digest_fd >= 0)
-        close(w->digest_fd);
     if (w->file >= 0)
         close(w->file);
     vs_last_words_unmap(w->words);
     free(w->settings);
-    *w = (struct worker){ .file = -1, .digest_fd = -1 };
+    *w = (struct worker){ .file = -1 };
 }
 
-/* ---- digests: computed by a child beside the load, remembered by what identifies the file ---- */
+/* ---- which file it is ---- */
 
-static void digest_key(const struct stat *st, char *key, size_t n)
+static void file_key(const struct stat *st, char *key, size_t n)
 {
     snprintf(key, n, "%llx %llx %lld %lld.%09ld %lld.%09ld", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino,
              (long long)st->st_size, (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec,
              st->st_ctim.tv_nsec);
 }
 
-/* Is the file another than the one that was opened? A digest, or a restarted worker, would speak of the wrong one. */
+/* Is the file another than the one that was opened? A worker that is started again would speak of the wrong one. */
 static bool is_changed(const struct worker *w)
 {
     struct stat now;
     char before[160], after[160];
     if (fstat(w->file, &now) != 0)
         return true;
-    digest_key(&w->st, before, sizeof before);
-    digest_key(&now, after, sizeof after);
+    file_key(&w->st, before, sizeof before);
+    file_key(&now, after, sizeof after);
     return strcmp(before, after) != 0;
 }
 
-static bool digest_cache(char *path, size_t n)
-{
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length = base && *base == '/' ? snprintf(path, n, "%s/veritas", base)
-        : home && *home == '/' ? snprintf(path, n, "%s/.cache/veritas", home) : -1;
-    if (length <= 0 || (size_t)length + sizeof "/digests" > n || vs_directory_make(path, NULL) != VS_OK)
-        return false;
-    memcpy(path + length, "/digests", sizeof "/digests");
-    return true;
-}
-
-static bool digest_find(const struct stat *st, char hex[65])
-{
-    char path[1024], key[160], line[320];
-    bool found = false;
-    digest_key(st, key, sizeof key);
-    size_t n = strlen(key);
-    FILE *f = digest_cache(path, sizeof path) ? fopen(path, "re") : NULL;
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = 0;
-        if (strncmp(line, key, n) == 0 && line[n] == ' ' && vs_hex_is_sha256(line + n + 1)) {
-            memcpy(hex, line + n + 1, 65);
-            found = true;
-        }
-    }
-    if (f)
-        fclose(f);
-    return found;
-}
-
-static void digest_store(const struct stat *st, const char *hex)
-{
-    char path[1024], key[160];
-    digest_key(st, key, sizeof key);
-    int fd = digest_cache(path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
-    if (fd < 0)
-        return;
-    dprintf(fd, "%s %s\n", key, hex);   /* one write: appends of several daemons do not mix */
-    close(fd);
-}
-
-/* The child: reads the file it was given and nothing else. A file that changes meanwhile gets no digest. */
-static void digest_child(const struct worker *w, int out)
-{
-    static unsigned char block[1 << 20], hash[EVP_MAX_MD_SIZE];
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (nice(10) < 0) { /* it only costs a little more time beside the load */ }
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0))
-        _exit(1);
-    EVP_MD_CTX *c = EVP_MD_CTX_new();
-    if (!c || !EVP_DigestInit_ex(c, EVP_sha256(), NULL))
-        _exit(1);
-    off_t at = 0;
-    while (at < w->st.st_size) {
-        ssize_t n = pread(w->file, block, sizeof block, at);
-        if (n <= 0 || !EVP_DigestUpdate(c, block, (size_t)n))
-            _exit(1);
-        at += n;
-    }
-    char hex[65];
-    if (!EVP_DigestFinal_ex(c, hash, NULL) || is_changed(w))
-        _exit(1);
-    vs_hex(hash, 32, hex);
-    _exit(write(out, hex, 64) == 64 ? 0 : 1);
-}
-
-static void say_digest(struct supervisor *s, const struct worker *w, const char *hex)
-{
-    say(s, json_pack("{s:s, s:I, s:s}", "op", "digest", "id", (json_int_t)w->id, "sha256", hex), -1);
-}
-
-/* Answers that name their file's digest wait for it: without one they must fail, or they would wait for ever. */
+/* The worker died and the file is another: nobody meant that one. */
 static void give_up(struct supervisor *s, struct worker *w)
 {
     struct vs_error err = { 0 };
-    if (is_changed(w))
-        vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete", w->path);
-    else
-        vs_error_set(&err, VS_E_SYSTEM, "the SHA-256 of %s could not be computed: it cannot be read, or memory is short", w->path);
+    vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete", w->path);
     say_failed(s, w->id, &err);
     worker_free(w);
-}
-
-static void start_digest(struct supervisor *s, struct worker *w)
-{
-    char hex[65];
-    int fd[2];
-    if (digest_find(&w->st, hex)) {
-        say_digest(s, w, hex);
-        return;
-    }
-    if (pipe2(fd, O_CLOEXEC) != 0) {
-        give_up(s, w);
-        return;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-        digest_child(w, fd[1]);
-    }
-    close(fd[1]);
-    w->digest_pid = pid > 0 ? pid : 0;
-    w->digest_fd = fd[0];
-}
-
-static void take_digest(struct supervisor *s, struct worker *w)
-{
-    char hex[65] = "";
-    ssize_t n = read(w->digest_fd, hex, 64);
-    close(w->digest_fd);
-    w->digest_fd = -1;
-    if (n == 64 && vs_hex_is_sha256(hex)) {
-        digest_store(&w->st, hex);
-        say_digest(s, w, hex);
-    } else {
-        give_up(s, w);
-    }
 }
 
 /* ---- what the broker asks for ---- */
@@ -448,7 +330,7 @@ static void on_start(struct supervisor *s, uint64_t id, const json_t *message, i
         say_failed(s, id, &err);
         return;
     }
-    *w = (struct worker){ .file = -1, .digest_fd = -1, .backoff = BACKOFF_FIRST };
+    *w = (struct worker){ .file = -1, .backoff = BACKOFF_FIRST };
     if (open_model(s, model, fd, w, &err) != VS_OK) {
         say_failed(s, id, &err);
         return;
@@ -476,7 +358,6 @@ static void on_start(struct supervisor *s, uint64_t id, const json_t *message, i
         worker_free(w);
         return;
     }
-    start_digest(s, w);
 }
 
 static void on_stop(struct supervisor *s, uint64_t id, const json_t *message, int fd)
@@ -631,12 +512,9 @@ static void reap(struct supervisor *s)
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
         if (pid == s->broker_pid)
             broker_ended(s, status);
-        for (int i = 0; i < MAX_WORKERS; i++) {
+        for (int i = 0; i < MAX_WORKERS; i++)
             if (s->workers[i].id && s->workers[i].pid == pid)
                 worker_ended(s, &s->workers[i], status);
-            if (s->workers[i].digest_pid == pid)
-                s->workers[i].digest_pid = 0;
-        }
     }
 }
 
@@ -691,13 +569,11 @@ static void loop(struct supervisor *s)
 {
     while (!(s->ending && (s->broker_pid == 0 || vs_clock_ns() >= s->end_at))) {
         uint64_t next = timers(s), now = vs_clock_ns();
-        struct pollfd polls[3 + MAX_WORKERS] = {
+        struct pollfd polls[] = {
             { s->signal_fd, POLLIN, 0 }, { s->control_fd, POLLIN, 0 }, { s->private_fd, POLLRDHUP, 0 },
         };
-        for (int i = 0; i < MAX_WORKERS; i++)
-            polls[3 + i] = (struct pollfd){ s->workers[i].id ? s->workers[i].digest_fd : -1, POLLIN, 0 };
         int timeout = next == UINT64_MAX ? -1 : next <= now ? 0 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS) + 1;
-        if (poll(polls, 3 + MAX_WORKERS, timeout) < 0) {
+        if (poll(polls, 3, timeout) < 0) {
             if (errno == EINTR)
                 continue;
             vs_say("serve: poll: %s", strerror(errno));
@@ -706,9 +582,6 @@ static void loop(struct supervisor *s)
         }
         if (polls[2].revents)
             return;                     /* the private client is gone: so are we */
-        for (int i = 0; i < MAX_WORKERS; i++)
-            if (polls[3 + i].revents && s->workers[i].digest_fd == polls[3 + i].fd)
-                take_digest(s, &s->workers[i]);
         if (polls[1].revents)
             control_ready(s);
         if (polls[0].revents)
@@ -891,7 +764,7 @@ int vs_command_serve(const struct vs_args *args)
     struct supervisor *s = &supervisor;
     struct vs_error err = { 0 };
     for (int i = 0; i < MAX_WORKERS; i++)
-        s->workers[i].file = s->workers[i].digest_fd = -1;
+        s->workers[i].file = -1;
     bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD);
     int rc = set_up(s, vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL,
                     is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);

@@ -27,6 +27,7 @@ enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6 };
 #define MAX_SETTINGS (64u << 10)
 #define MAX_JSON (512u << 20)
 #define MAX_QUEUED (128u << 10)         /* output that may wait while we compute on */
+#define DIGEST_MS 20                    /* how often an idle worker looks whether the digest is there */
 #define PROGRESS_NS 50000000ull
 
 struct loop {
@@ -38,6 +39,7 @@ struct loop {
     uint64_t progress_at;
     struct vs_service *service;
     struct vs_sink sink;
+    bool has_told_digest;               /* the broker knows what was loaded, or there is nothing to know */
 };
 
 /* The broker is gone, or speaks nonsense: nothing is left to do. */
@@ -102,7 +104,7 @@ static void attend(struct loop *l, enum wait wait)
     size_t queued = vs_conn_queued(&l->conn);
     if (wait == INPUT || (wait == OUTPUT && queued > MAX_QUEUED)) {
         struct pollfd p = { l->conn.fd, (short)(POLLIN | (queued ? POLLOUT : 0)), 0 };
-        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+        if (poll(&p, 1, l->service && !l->has_told_digest ? DIGEST_MS : -1) < 0 && errno != EINTR)
             leave(1);
     }
     int status = vs_conn_read(&l->conn);
@@ -263,6 +265,27 @@ static int answer(struct loop *l, const struct vs_frame *f, struct vs_buf *out, 
     return out->status;
 }
 
+/* Says why there is no model, and stays until the broker has read it. */
+static _Noreturn void fail(struct loop *l, const struct vs_error *err)
+{
+    send_json(l, VS_MSG_FAILED, 0, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
+    for (;;)
+        attend(l, INPUT);                /* the broker closes the socket: leave() */
+}
+
+/* The broker hears once what was loaded. When nobody can say that, because the file was changed meanwhile, no answer counts. */
+static void tell_digest(struct loop *l)
+{
+    char hex[65];
+    struct vs_error err = { 0 };
+    int status = l->has_told_digest ? VS_E_BUSY : vs_service_digest(l->service, hex, &err);
+    l->has_told_digest |= status != VS_E_BUSY;
+    if (status == VS_OK)
+        send_frame(l, VS_MSG_DIGEST, 0, 0, hex, 64);
+    else if (status != VS_E_BUSY && status != VS_E_NOT_FOUND)
+        fail(l, &err);
+}
+
 /* One request at a time: the broker sends the next one when this has ended. */
 static void on_request(struct loop *l, const struct vs_frame *f)
 {
@@ -293,6 +316,7 @@ static void on_request(struct loop *l, const struct vs_frame *f)
     } else if (vs_service_digest(l->service, outcome.model_digest, NULL) != VS_OK) {
         outcome.model_digest[0] = 0;
     }
+    tell_digest(l);
     uint16_t type = status == VS_OK ? VS_MSG_COMPLETE : is_rejection(l, status) ? VS_MSG_REJECTED : VS_MSG_ERROR;
     send_outcome(l, type, id, &outcome, &body);
     vs_last_words_phase("waiting for requests");
@@ -314,14 +338,6 @@ static json_t *ready_message(struct loop *l, const struct vs_sandbox_report *rep
     char text[1024];
     size_t n = vs_sandbox_report_json(report, text, sizeof text);
     return json_pack("{s:o?, s:o}", "sandbox", n ? vs_json_parse(text, n, NULL) : NULL, "facts", vs_service_facts(l->service));
-}
-
-/* Says why it could not load, and stays until the broker has read it. */
-static _Noreturn void fail(struct loop *l, const struct vs_error *err)
-{
-    send_json(l, VS_MSG_FAILED, 0, vs_json_error(err->code, err->text), VS_MAX_CONTROL);
-    for (;;)
-        attend(l, INPUT);                /* the broker closes the socket: leave() */
 }
 
 int main(void)
@@ -382,6 +398,8 @@ int main(void)
     l.conn.state = VS_AT_OPEN;
     vs_last_words_phase("waiting for requests");
     for (;;)
-        if (!take_frame(&l))
+        if (!take_frame(&l)) {
+            tell_digest(&l);
             attend(&l, INPUT);
+        }
 }
