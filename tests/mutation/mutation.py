@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(sys.argv[1]).resolve()
 WORK = BUILD / "mutation"
-ROOMS = "base tensor graph import cpu kv sampler engine selftest".split()
+ROOMS = "base tensor graph import backend cpu kv sampler engine selftest".split()
 PROGRAMS = {"selftest": "src/prog/selftest/main.c", "ops": "tests/kernels/ops.c", "contract": "tests/kernels/contract.c"}
 SUITE = [("selftest", []), ("ops", ["brief"]), ("ops", []), ("contract", ["brief"]), ("contract", [])]
 
@@ -172,7 +172,7 @@ class Copy:
         rooms = [str(self.object(s)) for s in self.commands if s not in PROGRAMS.values()]
         compiler = self.commands[PROGRAMS["ops"]][0]
         for name, source in PROGRAMS.items():
-            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread"], check=True)
+            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread", "-lcrypto"], check=True)
 
     def first_failure(self):
         for name, words in SUITE:
