@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -86,26 +87,8 @@ void vs_buf_printf(struct vs_buf *b, const char *format, ...)
 
 void vs_buf_utf8(struct vs_buf *b, uint32_t c)
 {
-    if (c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        c = 0xfffd;
-    unsigned char s[4];
-    size_t n = 0;
-    if (c < 0x80) {
-        s[n++] = (unsigned char)c;
-    } else if (c < 0x800) {
-        s[n++] = (unsigned char)(0xc0 | c >> 6);
-        s[n++] = (unsigned char)(0x80 | (c & 63));
-    } else if (c < 0x10000) {
-        s[n++] = (unsigned char)(0xe0 | c >> 12);
-        s[n++] = (unsigned char)(0x80 | (c >> 6 & 63));
-        s[n++] = (unsigned char)(0x80 | (c & 63));
-    } else {
-        s[n++] = (unsigned char)(0xf0 | c >> 18);
-        s[n++] = (unsigned char)(0x80 | (c >> 12 & 63));
-        s[n++] = (unsigned char)(0x80 | (c >> 6 & 63));
-        s[n++] = (unsigned char)(0x80 | (c & 63));
-    }
-    vs_buf_add(b, s, n);
+    char s[4];
+    vs_buf_add(b, s, vs_utf8_encode(c, s));
 }
 
 void vs_buf_drop(struct vs_buf *b, size_t n)

@@ -82,3 +82,15 @@ size_t vs_utf8_unfinished(const char *s, size_t n)
     }
     return 0;
 }
+
+size_t vs_utf8_encode(uint32_t c, char out[4])
+{
+    static const uint8_t leads[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+    if (c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        c = 0xfffd;
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; --i; c >>= 6)
+        out[i] = (char)(0x80 | (c & 63));
+    out[0] = (char)(leads[n] | c);
+    return n;
+}

@@ -12,4 +12,6 @@ size_t vs_utf8_valid(const char *s, size_t n);
 
 /* How many bytes at the end (0..3) begin a sequence that more bytes could still complete. */
 size_t vs_utf8_unfinished(const char *s, size_t n);
+/* Writes 1..4 bytes and returns how many; what is no character becomes U+FFFD. */
+size_t vs_utf8_encode(uint32_t code_point, char out[4]);
 #endif

@@ -66,17 +66,22 @@ void *vs_tp_alloc_zero(struct vs_tp_arena *a, size_t n)
     return p;
 }
 
-void *vs_tp_realloc(struct vs_tp_arena *a, void *p, size_t old, size_t n)
+bool vs_tp_extend(struct vs_tp_arena *a, void *p, size_t old, size_t n)
 {
     struct vs_tp_chunk *chunk = a->chunk;
-    if (p && chunk && a->status == VS_OK && n <= SIZE_MAX / 4) {
-        size_t was = round_up(old ? old : 1), want = round_up(n ? n : 1);
-        unsigned char *end = chunk->data + chunk->n;
-        if ((unsigned char *)p + was == end && want >= was && want - was <= chunk->cap - chunk->n) {
-            chunk->n += want - was;
-            return p;
-        }
-    }
+    if (!p || !chunk || a->status != VS_OK || n > SIZE_MAX / 4)
+        return false;
+    size_t was = round_up(old ? old : 1), want = round_up(n ? n : 1);
+    if ((unsigned char *)p + was != chunk->data + chunk->n || want < was || want - was > chunk->cap - chunk->n)
+        return false;
+    chunk->n += want - was;
+    return true;
+}
+
+void *vs_tp_realloc(struct vs_tp_arena *a, void *p, size_t old, size_t n)
+{
+    if (vs_tp_extend(a, p, old, n))
+        return p;
     void *q = vs_tp_alloc(a, n);
     if (q && old)
         memcpy(q, p, old < n ? old : n);

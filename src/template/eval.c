@@ -228,21 +228,31 @@ static bool eval_getitem(struct vs_tp_vm *vm, const struct vs_tp_node *node, str
     return vs_tp_slice(vm, object, bound, ret);
 }
 
+static struct vs_tp_pair *find_named(struct vs_tp_vm *vm, const struct vs_tp_args *args, const struct vs_tp_str *name)
+{
+    for (size_t i = 0; i < args->n_named && vs_tp_work(vm, 16); i++) {
+        const struct vs_tp_str *key = args->named[i].key.u.str;
+        bool same = false;
+        if (key->n == name->n && vs_tp_same(vm, key->s, name->s, key->n, &same) && same)
+            return &args->named[i];
+    }
+    return NULL;
+}
+
 static bool add_named(struct vs_tp_vm *vm, struct vs_tp_args *args, size_t *cap, struct vs_tp_value key, struct vs_tp_value value)
 {
-    for (size_t i = 0; i < args->n_named; i++)
-        if (vs_tp_str_equal(args->named[i].key.u.str, key.u.str))
-            return vs_tp_fail(vm, VS_E_INVALID, "got multiple values for a keyword argument");
+    if (find_named(vm, args, key.u.str))
+        return vs_tp_fail(vm, VS_E_INVALID, "got multiple values for a keyword argument");
     if (args->n_named == *cap) {
         size_t more = *cap ? *cap * 2 : 4;
-        struct vs_tp_pair *grown = vs_tp_realloc(&vm->arena, args->named, *cap * sizeof *grown, more * sizeof *grown);
+        struct vs_tp_pair *grown = vs_tp_grow(vm, args->named, *cap * sizeof *grown, more * sizeof *grown);
         if (!grown)
-            return vs_tp_fail_memory(vm);
+            return false;
         args->named = grown;
         *cap = more;
     }
     args->named[args->n_named++] = (struct vs_tp_pair){ .key = key, .value = value };
-    return vs_tp_step(vm, 1 + args->n_named / 8);
+    return vm->status == VS_OK;
 }
 
 /* The arguments of a call, filter or test, in Python's order of evaluation. */
@@ -381,16 +391,18 @@ static bool emit(struct vs_tp_vm *vm, const struct vs_tp_str *s)
     if (s->n > vm->out_limit - vm->out->text.n)
         return vs_tp_fail(vm, VS_E_LIMIT, "the text grows beyond %zu bytes", vm->out_limit);
     for (size_t i = 0; i < s->n;) {
-        size_t run = s->n;
+        size_t most = s->n - i < 1 << 16 ? s->n : i + (1 << 16), run = most;
         if (s->mark)
-            for (run = i + 1; run < s->n && s->mark[run] == s->mark[i];)
+            for (run = i + 1; run < most && s->mark[run] == s->mark[i];)
                 run++;
+        if (!vs_tp_work(vm, 16 + run - i))
+            return false;
         int status = vs_marked_text_add(vm->out, s->s + i, run - i, vs_tp_mark(s, i));
         if (status != VS_OK)
             return vs_tp_fail(vm, status, "%s", vs_status_text(status));
         i = run;
     }
-    return vs_tp_step(vm, s->n / 64);
+    return true;
 }
 
 static bool emit_value(struct vs_tp_vm *vm, struct vs_tp_value v)
@@ -507,14 +519,6 @@ static bool make_macro(struct vs_tp_vm *vm, const struct vs_tp_node *node, struc
     return true;
 }
 
-static struct vs_tp_pair *find_named(const struct vs_tp_args *args, const struct vs_tp_str *name)
-{
-    for (size_t i = 0; i < args->n_named; i++)
-        if (vs_tp_str_equal(args->named[i].key.u.str, name))
-            return &args->named[i];
-    return NULL;
-}
-
 /* Fills the frame of a call: parameters, then caller, kwargs and varargs where the body uses them. */
 static bool bind_macro(struct vs_tp_vm *vm, const struct vs_tp_node *node, const struct vs_tp_args *args)
 {
@@ -522,12 +526,12 @@ static bool bind_macro(struct vs_tp_vm *vm, const struct vs_tp_node *node, const
     size_t n = node->list.n, used = 0;
     static const struct vs_tp_str caller_name = { .s = "caller", .n = 6 };
     for (size_t i = 0; i < n; i++) {
-        struct vs_tp_pair *named = i < args->n ? NULL : find_named(args, node->list.at[i]->name);
+        struct vs_tp_pair *named = i < args->n ? NULL : find_named(vm, args, node->list.at[i]->name);
         used += named != NULL;
         f->slot[node->list.at[i]->place.slot] = i < args->n ? args->at[i] : named ? named->value
                                                 : (struct vs_tp_value){ .kind = VS_TP_MISSING };
     }
-    struct vs_tp_pair *caller = find_named(args, &caller_name);
+    struct vs_tp_pair *caller = find_named(vm, args, &caller_name);
     bool takes_caller = node->caller >= 0 && !node->explicit_caller;
     if (takes_caller) {
         used += caller != NULL;
@@ -541,7 +545,7 @@ static bool bind_macro(struct vs_tp_vm *vm, const struct vs_tp_node *node, const
         for (size_t i = 0; d && i < args->n_named; i++) {
             struct vs_tp_str *key = args->named[i].key.u.str;
             bool taken = takes_caller && vs_tp_str_equal(key, &caller_name);
-            for (size_t k = args->n; k < n; k++)
+            for (size_t k = args->n; k < n && vs_tp_work(vm, 16); k++)
                 taken = taken || vs_tp_str_equal(key, node->list.at[k]->name);
             if (!taken && !vs_tp_dict_set(vm, d, args->named[i].key, args->named[i].value))
                 return false;

@@ -35,14 +35,17 @@ static bool split_path(struct vs_tp_vm *vm, struct vs_tp_value attr, struct vs_t
     struct vs_tp_str *s = attr.u.str;
     for (size_t from = 0; from <= s->n;) {
         size_t to = from;
-        while (to < s->n && s->s[to] != '.')
+        while (to < s->n && s->s[to] != '.' && vs_tp_work(vm, 4))
             to++;
         struct vs_tp_str *part = vs_tp_str_bytes(vm, s, from, to);
         int64_t i;
         bool too_big;
         if (!part)
             return false;
-        bool number = part->n && strspn(part->s, "0123456789") >= part->n && vs_tp_parse_int(part->s, part->n, 10, &i, &too_big);
+        bool number = part->n > 0;
+        for (size_t k = 0; number && k < part->n; k++)
+            number = part->s[k] >= '0' && part->s[k] <= '9';
+        number = number && vs_tp_parse_int(part->s, part->n, 10, &i, &too_big);
         if (!vs_tp_list_add(vm, path, number ? vs_tp_int(i) : vs_tp_of_str(part)) || !vs_tp_step(vm, 1))
             return false;
         from = to + 1;
@@ -100,26 +103,17 @@ FILTER(do_title)
         return false;
     vs_tp_build(&b, vm);
     bool start = true;
-    for (size_t at = 0, n; at < s->n;) {
-        uint32_t c = vs_tp_str_char(s, at, &n);
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
+        uint32_t c = w.c;
         if ((c < 0x80 && c && strchr("-({[<", (int)c)) || (vs_unicode(c)->flags & VS_UNICODE_SPACE)) {
             start = true;
-            if (!vs_tp_put_part(&b, s, at, n))
+            if (!vs_tp_put_part(&b, s, w.at, w.n))
                 return false;
-            at += n;
             continue;
         }
-        size_t to = at + n;
-        if (start) {
-            if (!vs_tp_put_cased(&b, s, at, to, VS_TP_STYLE_UPPER))
-                return false;
-            start = false;
-            at = to;
-            continue;
-        }
-        if (!vs_tp_put_cased(&b, s, at, to, VS_TP_STYLE_LOWER))
+        if (!vs_tp_put_cased(&b, s, w.at, w.at + w.n, start ? VS_TP_STYLE_UPPER : VS_TP_STYLE_LOWER))
             return false;
-        at = to;
+        start = false;
     }
     return put_back(vs_tp_built(&b), ret);
 }
@@ -264,7 +258,9 @@ FILTER(do_truncate)
     }
     if (!vs_tp_need_str(vm, self, &s))
         return false;
-    size_t cut = vs_tp_str_offset(s, (size_t)length - end->n_chars);
+    size_t cut = vs_tp_str_offset(vm, s, (size_t)length - end->n_chars);
+    if (!vs_tp_work(vm, cut))
+        return false;
     if (!vs_tp_truth(bound->at[1])) {
         const char *space = cut ? memrchr(s->s, ' ', cut) : NULL;
         cut = space ? (size_t)(space - s->s) : cut;
@@ -281,14 +277,13 @@ FILTER(do_wordcount)
         return false;
     int64_t count = 0;
     bool in = false;
-    for (size_t at = 0, n; at < s->n; at += n) {
-        uint32_t c = vs_tp_str_char(s, at, &n);
-        bool word = c == '_' || (vs_unicode(c)->flags & VS_UNICODE_ALNUM);
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
+        bool word = w.c == '_' || (vs_unicode(w.c)->flags & VS_UNICODE_ALNUM);
         count += word && !in;
         in = word;
     }
     *ret = vs_tp_int(count);
-    return vs_tp_step(vm, s->n / 16);
+    return vm->status == VS_OK;
 }
 
 FILTER(do_format)
@@ -375,6 +370,14 @@ static bool to_int(struct vs_tp_vm *vm, double f, struct vs_tp_value *ret)
     return true;
 }
 
+/* Pays for reading s as a number, three times over. */
+static bool number_text(struct vs_tp_vm *vm, const struct vs_tp_str *s)
+{
+    if (s->n > 1 << 20)
+        return vs_tp_fail(vm, VS_E_LIMIT, "a text of %zu bytes is too long to be a number", s->n);
+    return vs_tp_work(vm, 12 * s->n);
+}
+
 FILTER(do_int)
 {
     UNUSED;
@@ -386,7 +389,7 @@ FILTER(do_int)
         return vs_tp_fail_undefined(vm, self);
     if (self.kind == VS_TP_STR) {
         struct vs_tp_str *s = self.u.str;
-        if (!vs_tp_need_int(vm, bound->at[1], 10, &base))
+        if (!vs_tp_need_int(vm, bound->at[1], 10, &base) || !number_text(vm, s))
             return false;
         if (base != 0 && (base < 2 || base > 36))
             base = 37;
@@ -422,6 +425,8 @@ FILTER(do_float)
     *ret = bound->at[0].kind == VS_TP_MISSING ? vs_tp_float(0) : bound->at[0];
     if (self.kind == VS_TP_UNDEFINED)
         return vs_tp_fail_undefined(vm, self);
+    if (self.kind == VS_TP_STR && !number_text(vm, self.u.str))
+        return false;
     if (self.kind == VS_TP_STR && vs_tp_parse_float(self.u.str->s, self.u.str->n, &f)) {
         *ret = vs_tp_float(f);
         ret->trusted = self.u.str->trusted && !self.u.str->mark;
@@ -539,6 +544,8 @@ FILTER(do_filesizeformat)
     struct vs_tp_value v;
     const struct vs_tp_bound none = { 0 };
     double parsed;
+    if (self.kind == VS_TP_STR && !number_text(vm, self.u.str))
+        return false;
     if (self.kind == VS_TP_STR ? !vs_tp_parse_float(self.u.str->s, self.u.str->n, &parsed)
                                : !vs_tp_is_number(self) && self.kind != VS_TP_UNDEFINED)
         return vs_tp_fail(vm, VS_E_INVALID, "float() argument must be a string or a real number");
@@ -672,7 +679,8 @@ static bool sort_keyed(struct vs_tp_vm *vm, struct keyed *a, struct keyed *spare
                 spare[k++] = a[i++];
             while (j < hi)
                 spare[k++] = a[j++];
-            memcpy(a + lo, spare + lo, (hi - lo) * sizeof *a);
+            if (!vs_tp_copy(vm, a + lo, spare + lo, (hi - lo) * sizeof *a))
+                return false;
         }
     }
     return true;
@@ -705,7 +713,7 @@ FILTER(do_sort)
         size_t to = from;
         struct vs_tp_list *path;
         struct vs_tp_value part = attr;
-        while (text && to < text->n && text->s[to] != ',')
+        while (text && to < text->n && text->s[to] != ',' && vs_tp_work(vm, 4))
             to++;
         if (text) {
             struct vs_tp_str *s = vs_tp_str_bytes(vm, text, from, to);

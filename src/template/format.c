@@ -72,7 +72,7 @@ static void strip_space(const char **s, size_t *n)
 {
     struct vs_tp_str str = { .s = *s, .n = *n };
     size_t len;
-    while (str.n && vs_tp_str_isspace_at(&str, 0, &len)) {
+    while (str.n && vs_tp_str_isspace_at(NULL, &str, 0, &len)) {
         str.s += len;
         str.n -= len;
     }
@@ -80,7 +80,7 @@ static void strip_space(const char **s, size_t *n)
         size_t at = str.n - 1;
         while (at && ((unsigned char)str.s[at] & 0xc0) == 0x80)
             at--;
-        if (!vs_tp_str_isspace_at(&str, at, &len))
+        if (!vs_tp_str_isspace_at(NULL, &str, at, &len))
             break;
         str.n = at;
     }
@@ -385,7 +385,7 @@ static bool put_number_field(struct vs_tp_builder *b, struct vs_tp_value v, cons
 static bool put_text_field(struct vs_tp_builder *b, struct vs_tp_str *s, const struct spec *spec, char align)
 {
     if (spec->precision >= 0 && (uint64_t)spec->precision < s->n_chars)
-        s = vs_tp_str_bytes(b->vm, s, 0, vs_tp_str_offset(s, (size_t)spec->precision));
+        s = vs_tp_str_bytes(b->vm, s, 0, vs_tp_str_offset(b->vm, s, (size_t)spec->precision));
     return s && put_padded(b, s, 0, spec, align);
 }
 
@@ -424,7 +424,7 @@ static bool star_or_number(struct percent *p, size_t *at, int64_t *ret)
         for (; *at < f->n && is_digit(f->s[*at]); (*at)++)
             *ret = (*ret < 0 ? 0 : *ret) < MAX_WIDTH ? (*ret < 0 ? 0 : *ret) * 10 + (f->s[*at] - '0') : *ret;
     }
-    return *ret <= MAX_WIDTH || vs_tp_fail(p->vm, VS_E_LIMIT, "a field wider than %d", MAX_WIDTH);
+    return (*ret <= MAX_WIDTH && *ret >= -MAX_WIDTH) || vs_tp_fail(p->vm, VS_E_LIMIT, "a field wider than %d", MAX_WIDTH);
 }
 
 static bool percent_field(struct percent *p, size_t *at, struct vs_tp_builder *b)
@@ -435,7 +435,7 @@ static bool percent_field(struct percent *p, size_t *at, struct vs_tp_builder *b
     bool named = *at < f->n && f->s[*at] == '(', left = false;
     if (named) {
         size_t from = ++*at, depth = 1;
-        for (; *at < f->n; (*at)++) {
+        for (; *at < f->n && vs_tp_work(p->vm, 4); (*at)++) {
             depth += f->s[*at] == '(';
             depth -= f->s[*at] == ')';
             if (!depth)
@@ -524,7 +524,7 @@ bool vs_tp_percent(struct vs_tp_vm *vm, struct vs_tp_str *format, struct vs_tp_v
     struct percent p = { .vm = vm, .format = format, .args = args, .markup = format->markup };
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    for (size_t at = 0; at < format->n;) {
+    for (size_t at = 0; at < format->n && vs_tp_work(vm, 64);) {
         const char *hit = memchr(format->s + at, '%', format->n - at);
         size_t to = hit ? (size_t)(hit - format->s) : format->n;
         if (!vs_tp_put_part(&b, format, at, to - at) || !vs_tp_step(vm, 1))
@@ -602,7 +602,7 @@ struct format {
 static bool field_value(struct format *f, struct vs_tp_str *name, struct vs_tp_value *ret)
 {
     size_t end = 0;
-    while (end < name->n && name->s[end] != '.' && name->s[end] != '[')
+    while (end < name->n && name->s[end] != '.' && name->s[end] != '[' && vs_tp_work(f->vm, 4))
         end++;
     struct vs_tp_str *first = vs_tp_str_bytes(f->vm, name, 0, end);
     int64_t index = -1;
@@ -676,7 +676,7 @@ static bool replacement(struct format *f, struct vs_tp_builder *b, struct vs_tp_
 {
     size_t from = *at, depth = 1, name_end = 0, spec_from = 0;
     char conversion = 0;
-    for (; *at < s->n; ++*at) {
+    for (; *at < s->n && vs_tp_work(f->vm, 8); ++*at) {
         char c = s->s[*at];
         depth += c == '{';
         depth -= c == '}';
@@ -718,7 +718,7 @@ static bool format_into(struct format *f, struct vs_tp_builder *b, struct vs_tp_
 {
     for (size_t at = 0; at < s->n;) {
         size_t to = at;
-        while (to < s->n && s->s[to] != '{' && s->s[to] != '}')
+        while (to < s->n && s->s[to] != '{' && s->s[to] != '}' && vs_tp_work(f->vm, 4))
             to++;
         if (!vs_tp_put_part(b, s, at, to - at) || !vs_tp_step(f->vm, 1))
             return false;

@@ -20,6 +20,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* ---- what work costs ----------------------------------------------------------------------------------------
+ *
+ * Everything is paid before it is done: a step for a node, an item or a call (vs_tp_step), and a step for each 64 bytes that are
+ * copied, compared or searched (vs_tp_work; a character that is looked at costs 4). Paying also asks whether the render may go on.
+ * Whoever walks over a string does it with vs_tp_walk, which pays block by block; what has no loop of its own goes through
+ * vs_tp_copy, vs_tp_same and vs_tp_str_find. When nothing is left, vm->status is set and stays, and nothing that pays goes on.
+ */
+
 /* ---- memory ------------------------------------------------------------------------------------------------ */
 
 struct vs_tp_chunk;
@@ -30,6 +38,7 @@ struct vs_tp_arena {
 };
 void *vs_tp_alloc(struct vs_tp_arena *a, size_t n);                      /* 16-byte aligned, uninitialised; NULL */
 void *vs_tp_alloc_zero(struct vs_tp_arena *a, size_t n);
+bool vs_tp_extend(struct vs_tp_arena *a, void *p, size_t old, size_t n);    /* in place; false where there is no room */
 void *vs_tp_realloc(struct vs_tp_arena *a, void *p, size_t old, size_t n); /* in place where p is the newest */
 void vs_tp_arena_clear(struct vs_tp_arena *a);
 
@@ -128,6 +137,8 @@ struct vs_tp_joiner { struct vs_tp_value separator; bool used; };
 struct vs_tp_vm {
     struct vs_tp_arena arena;
     uint64_t steps;                     /* left */
+    size_t owed;                        /* bytes worked on and not yet paid: less than a few steps */
+    struct vs_check *check;
     unsigned depth, max_depth;          /* C recursion of evaluator and values */
     unsigned calls, max_calls;          /* macros within macros */
     uint32_t line;                      /* of the construct at work, for messages */
@@ -147,6 +158,19 @@ static inline bool vs_tp_false(void) { return false; }
 #define vs_tp_fail(...) (vs_tp_set_failure(__VA_ARGS__), vs_tp_false())   /* so that the compiler sees the false */
 bool vs_tp_fail_memory(struct vs_tp_vm *vm);                             /* from the arena's status */
 bool vs_tp_step(struct vs_tp_vm *vm, uint64_t n);                        /* false when they are used up */
+static inline bool vs_tp_work(struct vs_tp_vm *vm, size_t bytes)
+{
+    vm->owed += bytes;
+    if (vm->owed < 1024)
+        return vm->status == VS_OK;
+    uint64_t n = vm->owed / 64;
+    vm->owed %= 64;
+    return vs_tp_step(vm, n);
+}
+/* memcpy, and memcmp() == 0 in *ret, block by block. */
+bool vs_tp_copy(struct vs_tp_vm *vm, void *to, const void *from, size_t n);
+bool vs_tp_same(struct vs_tp_vm *vm, const void *a, const void *b, size_t n, bool *ret);
+void *vs_tp_grow(struct vs_tp_vm *vm, void *p, size_t old, size_t n);    /* vs_tp_realloc; NULL after vs_tp_fail */
 bool vs_tp_enter(struct vs_tp_vm *vm);                                   /* one deeper; pair with vs_tp_leave */
 void vs_tp_leave(struct vs_tp_vm *vm);
 void *vs_tp_new(struct vs_tp_vm *vm, size_t n);                          /* zeroed; NULL after vs_tp_fail */
@@ -188,7 +212,6 @@ bool vs_tp_dict_set(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_valu
 /* *ret is NULL when the key isn't there. Fails on a key that can't be hashed. */
 bool vs_tp_dict_find(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_value key, struct vs_tp_pair **ret);
 struct vs_tp_pair *vs_tp_dict_find_name(struct vs_tp_vm *vm, struct vs_tp_dict *d, const struct vs_tp_str *name);
-bool vs_tp_hashable(struct vs_tp_value v);
 bool vs_tp_dict_update(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_value from);  /* dict(from) */
 
 bool vs_tp_iterable(struct vs_tp_value v);
@@ -217,6 +240,7 @@ struct vs_tp_builder {
     bool trusted, failed;
 };
 void vs_tp_build(struct vs_tp_builder *b, struct vs_tp_vm *vm);
+bool vs_tp_reserve(struct vs_tp_builder *b, size_t n, int64_t times);    /* n * times more bytes are sure to come */
 bool vs_tp_put(struct vs_tp_builder *b, const char *s, size_t n, bool trusted);
 bool vs_tp_put_cstr(struct vs_tp_builder *b, const char *s);             /* trusted */
 bool vs_tp_put_str(struct vs_tp_builder *b, const struct vs_tp_str *s);
@@ -232,18 +256,26 @@ static inline bool vs_tp_mark(const struct vs_tp_str *s, size_t i) { return s->m
 struct vs_tp_str *vs_tp_str_new(struct vs_tp_vm *vm, const char *s, size_t n, bool trusted);    /* borrows s */
 struct vs_tp_str *vs_tp_str_bytes(struct vs_tp_vm *vm, struct vs_tp_str *s, size_t from, size_t to);
 struct vs_tp_str *vs_tp_str_concat(struct vs_tp_vm *vm, struct vs_tp_str *a, struct vs_tp_str *b);
-bool vs_tp_str_equal(const struct vs_tp_str *a, const struct vs_tp_str *b);
+bool vs_tp_str_equal(const struct vs_tp_str *a, const struct vs_tp_str *b);  /* of names in the source; vs_tp_equal for values */
 bool vs_tp_str_is(const struct vs_tp_str *a, const char *b);
-int vs_tp_str_order(const struct vs_tp_str *a, const struct vs_tp_str *b);
-size_t vs_tp_str_offset(const struct vs_tp_str *s, size_t chars);        /* byte offset of a character index */
-size_t vs_tp_str_chars(const struct vs_tp_str *s, size_t bytes);         /* and back */
+bool vs_tp_str_order(struct vs_tp_vm *vm, const struct vs_tp_str *a, const struct vs_tp_str *b, int *ret);
+size_t vs_tp_str_offset(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t chars);   /* byte offset of a character index */
+size_t vs_tp_str_chars(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to);  /* characters between two offsets */
 uint32_t vs_tp_str_char(const struct vs_tp_str *s, size_t at, size_t *ret_n);   /* code point at a byte offset */
-/* Byte offset of the first (last) `needle` in s[from..to), or SIZE_MAX. Charges steps for long strings. */
+/* A walk over the characters of s[from..to): for (struct vs_tp_walk w = vs_tp_over(...); vs_tp_walk(&w);) uses w.c, w.at, w.n.
+ * It ends early when the steps are used up. */
+struct vs_tp_walk { struct vs_tp_vm *vm; const struct vs_tp_str *s; size_t at, n, to, paid; uint32_t c; };
+static inline struct vs_tp_walk vs_tp_over(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to)
+{
+    return (struct vs_tp_walk){ .vm = vm, .s = s, .at = from, .to = to, .paid = from };
+}
+bool vs_tp_walk(struct vs_tp_walk *w);
+/* Byte offset of the first (last) `needle` in s[from..to), or SIZE_MAX. Pays for as far as it looks. */
 bool vs_tp_str_find(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to,
                     const struct vs_tp_str *needle, bool last, size_t *ret);
 bool vs_tp_str_of(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_str **ret);    /* str(v); Markup stays */
 bool vs_tp_str_escape(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str **ret); /* HTML; Markup stays */
-size_t vs_tp_count_chars(const char *s, size_t n);
+size_t vs_tp_count_chars(const char *s, size_t n);                       /* unpaid: of the source */
 
 enum vs_tp_style { VS_TP_STYLE_UPPER, VS_TP_STYLE_LOWER, VS_TP_STYLE_TITLE, VS_TP_STYLE_CAPITALIZE, VS_TP_STYLE_SWAP };
 bool vs_tp_put_cased(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t from, size_t to, enum vs_tp_style style);
@@ -251,7 +283,7 @@ struct vs_tp_str *vs_tp_str_strip(struct vs_tp_vm *vm, struct vs_tp_str *s, cons
 bool vs_tp_str_replace(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str *old, struct vs_tp_str *with,
                        int64_t count, struct vs_tp_value *ret);
 bool vs_tp_str_lines(struct vs_tp_vm *vm, struct vs_tp_str *s, bool keep_ends, struct vs_tp_list **ret);
-bool vs_tp_str_isspace_at(const struct vs_tp_str *s, size_t at, size_t *ret_n);
+bool vs_tp_str_isspace_at(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t at, size_t *ret_n);  /* vm NULL: unpaid */
 
 /* ---- format.c, json.c --------------------------------------------------------------------------------------- */
 

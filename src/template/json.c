@@ -10,8 +10,9 @@ struct writer { struct vs_tp_builder b; const struct vs_tp_json *style; };
 static bool put_text(struct writer *w, const struct vs_tp_str *s)
 {
     vs_tp_put_cstr(&w->b, "\"");
-    for (size_t at = 0, n; at < s->n; at += n) {
-        uint32_t c = vs_tp_str_char(s, at, &n);
+    for (struct vs_tp_walk walk = vs_tp_over(w->b.vm, s, 0, s->n); vs_tp_walk(&walk);) {
+        uint32_t c = walk.c;
+        size_t at = walk.at, n = walk.n;
         char text[16] = { 0 };
         static const char special[] = "\"\\\n\r\t\f\b", letter[] = "\"\\nrtfb";
         const char *hit = c && c < 0x80 ? strchr(special, (int)c) : NULL;

@@ -66,25 +66,25 @@ static bool split_words(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t most, 
 {
     size_t n, from = 0, to = s->n;
     for (;;) {
-        while (!from_right && from < to && vs_tp_str_isspace_at(s, from, &n))
+        while (!from_right && from < to && vs_tp_str_isspace_at(vm, s, from, &n))
             from += n;
         while (from_right && to > from) {
             size_t at = to - 1;
             while (((unsigned char)s->s[at] & 0xc0) == 0x80)
                 at--;
-            if (!vs_tp_str_isspace_at(s, at, &n))
+            if (!vs_tp_str_isspace_at(vm, s, at, &n))
                 break;
             to = at;
         }
-        if (from >= to)
-            return true;
+        if (from >= to || vm->status != VS_OK)
+            return vm->status == VS_OK;
         size_t cut = from_right ? to : from;
         if (most-- == 0) {
             struct vs_tp_str *rest = vs_tp_str_bytes(vm, s, from, to);
             return rest && vs_tp_list_add(vm, l, vs_tp_of_str(rest));
         }
         if (!from_right) {
-            for (; cut < to && !vs_tp_str_isspace_at(s, cut, &n); cut += n)
+            for (; cut < to && !vs_tp_str_isspace_at(vm, s, cut, &n); cut += n)
                 ;
             if (!add_part(vm, l, s, from, cut))
                 return false;
@@ -94,7 +94,7 @@ static bool split_words(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t most, 
                 size_t at = cut - 1;
                 while (((unsigned char)s->s[at] & 0xc0) == 0x80)
                     at--;
-                if (vs_tp_str_isspace_at(s, at, &n))
+                if (vs_tp_str_isspace_at(vm, s, at, &n))
                     break;
                 cut = at;
             }
@@ -184,9 +184,9 @@ static bool window(struct vs_tp_vm *vm, const struct vs_tp_str *s, struct vs_tp_
     if (end > n)
         end = n;
     *ret_possible = start <= end;
-    *from = *ret_possible ? vs_tp_str_offset(s, (size_t)start) : 0;
-    *to = *ret_possible ? vs_tp_str_offset(s, (size_t)end) : 0;
-    return true;
+    *from = *ret_possible ? vs_tp_str_offset(vm, s, (size_t)start) : 0;
+    *to = *ret_possible ? vs_tp_str_offset(vm, s, (size_t)end) : 0;
+    return vm->status == VS_OK;
 }
 
 /* variant: 1 from the right, 2 an error when not found */
@@ -201,8 +201,8 @@ METHOD(str_find)
         return false;
     if (hit == SIZE_MAX && (me->variant & 2))
         return vs_tp_fail(vm, VS_E_INVALID, "substring not found");
-    *ret = vs_tp_int(hit == SIZE_MAX ? -1 : (int64_t)vs_tp_str_chars(s, hit));
-    return true;
+    *ret = vs_tp_int(hit == SIZE_MAX ? -1 : (int64_t)vs_tp_str_chars(vm, s, 0, hit));
+    return vm->status == VS_OK;
 }
 
 METHOD(str_count)
@@ -215,7 +215,7 @@ METHOD(str_count)
     if (!vs_tp_need_str(vm, bound->at[0], &what) || !window(vm, s, bound->at[1], bound->at[2], &from, &to, &possible))
         return false;
     if (possible && !what->n) {
-        count = (int64_t)vs_tp_count_chars(s->s + from, to - from) + 1;
+        count = (int64_t)vs_tp_str_chars(vm, s, from, to) + 1;
     } else if (possible) {
         for (;; from = hit + what->n, count++) {
             if (!vs_tp_step(vm, 1) || !vs_tp_str_find(vm, s, from, to, what, false, &hit))
@@ -241,9 +241,11 @@ METHOD(str_affix)
     struct vs_tp_list *l = bound->at[0].kind == VS_TP_TUPLE ? bound->at[0].u.list : &one;
     for (size_t i = 0; i < l->n && !hit; i++) {
         struct vs_tp_str *what;
-        if (!vs_tp_need_str(vm, l->item[i], &what) || !vs_tp_step(vm, 1 + what->n / 256))
+        if (!vs_tp_need_str(vm, l->item[i], &what) || !vs_tp_step(vm, 1))
             return false;
-        hit = possible && what->n <= to - from && memcmp(me->variant ? s->s + to - what->n : s->s + from, what->s, what->n) == 0;
+        if (possible && what->n <= to - from
+            && !vs_tp_same(vm, me->variant ? s->s + to - what->n : s->s + from, what->s, what->n, &hit))
+            return false;
     }
     *ret = vs_tp_bool(hit);
     return true;
@@ -255,7 +257,10 @@ METHOD(str_remove_affix)
     struct vs_tp_str *s = self.u.str, *what;
     if (!vs_tp_need_str(vm, bound->at[0], &what))
         return false;
-    if (!what->n || what->n > s->n || memcmp(me->variant ? s->s + s->n - what->n : s->s, what->s, what->n) != 0)
+    bool same = false;
+    if (what->n && what->n <= s->n && !vs_tp_same(vm, me->variant ? s->s + s->n - what->n : s->s, what->s, what->n, &same))
+        return false;
+    if (!same)
         return put_back(s, false, ret);
     return put_back(me->variant ? vs_tp_str_bytes(vm, s, 0, s->n - what->n) : vs_tp_str_bytes(vm, s, what->n, s->n), false, ret);
 }
@@ -299,10 +304,10 @@ METHOD(str_all)
     UNUSED;
     struct vs_tp_str *s = self.u.str;
     bool yes = s->n > 0;
-    for (size_t at = 0, n; yes && at < s->n; at += n)
-        yes = vs_unicode(vs_tp_str_char(s, at, &n))->flags & (unsigned)me->variant;
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); yes && vs_tp_walk(&w);)
+        yes = vs_unicode(w.c)->flags & (unsigned)me->variant;
     *ret = vs_tp_bool(yes);
-    return vs_tp_step(vm, s->n / 16);
+    return vm->status == VS_OK;
 }
 
 METHOD(str_cased)
@@ -310,13 +315,13 @@ METHOD(str_cased)
     UNUSED;
     struct vs_tp_str *s = self.u.str;
     bool any = false, other = false;
-    for (size_t at = 0, n; at < s->n; at += n) {
-        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
+        unsigned flags = vs_unicode(w.c)->flags;
         any = any || (flags & (unsigned)me->variant);
         other = other || (flags & VS_UNICODE_CASED & ~(unsigned)me->variant);
     }
     *ret = vs_tp_bool(any && !other);
-    return vs_tp_step(vm, s->n / 16);
+    return vm->status == VS_OK;
 }
 
 METHOD(str_istitle)
@@ -324,8 +329,8 @@ METHOD(str_istitle)
     UNUSED;
     struct vs_tp_str *s = self.u.str;
     bool any = false, in_word = false, good = true;
-    for (size_t at = 0, n; good && at < s->n; at += n) {
-        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); good && vs_tp_walk(&w);) {
+        unsigned flags = vs_unicode(w.c)->flags;
         if (flags & (VS_UNICODE_UPPER | VS_UNICODE_TITLE))
             good = !in_word;
         else if (flags & VS_UNICODE_LOWER)
@@ -334,7 +339,7 @@ METHOD(str_istitle)
         any = any || in_word;
     }
     *ret = vs_tp_bool(good && any);
-    return true;
+    return vm->status == VS_OK;
 }
 
 METHOD(str_isascii)
@@ -361,10 +366,12 @@ METHOD(str_justify)
     int64_t left = me->variant == 0 ? 0 : me->variant == 1 ? missing : missing / 2 + (missing & width & 1);
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
+    if (!vs_tp_reserve(&b, fill ? fill->n : 1, missing))
+        return false;
     for (int64_t i = 0; i < missing; i++) {
         if (i == left && !vs_tp_put_str(&b, s))
             return false;
-        if (!vs_tp_step(vm, 1) || !(fill ? vs_tp_put_str(&b, fill) : vs_tp_put_cstr(&b, " ")))
+        if (!(fill ? vs_tp_put_str(&b, fill) : vs_tp_put_cstr(&b, " ")))
             return false;
     }
     if (left == missing && !vs_tp_put_str(&b, s))
@@ -395,8 +402,8 @@ METHOD(str_expandtabs)
     vs_tp_build(&b, vm);
     if (!vs_tp_need_int(vm, bound->at[0], 8, &size))
         return false;
-    for (size_t at = 0, n; at < s->n; at += n) {
-        uint32_t c = vs_tp_str_char(s, at, &n);
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
+        uint32_t c = w.c;
         if (c == '\t') {
             int64_t fill = size > 0 ? size - column % size : 0;
             column += fill;
@@ -405,7 +412,7 @@ METHOD(str_expandtabs)
             continue;
         }
         column = c == '\n' || c == '\r' ? 0 : column + 1;
-        if (!vs_tp_put_part(&b, s, at, n))
+        if (!vs_tp_put_part(&b, s, w.at, w.n))
             return false;
     }
     return put_back(vs_tp_built(&b), s->markup, ret);

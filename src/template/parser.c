@@ -230,21 +230,6 @@ static int hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-static size_t put_utf8(char *out, uint32_t c)
-{
-    size_t n = 0;
-    if (c < 0x80) {
-        out[n++] = (char)c;
-        return n;
-    }
-    int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    static const unsigned char lead[] = { 0, 0xc0, 0xe0, 0xf0 };
-    out[n++] = (char)(lead[more] | c >> (6 * more));
-    while (more--)
-        out[n++] = (char)(0x80 | (c >> (6 * more) & 63));
-    return n;
-}
-
 /* What Python makes of a backslash at s[i]: appends to out, returns the offset behind, or 0 after fail(). An escape never
  * grows beyond 2 + 2.5 times its source (a backslash before a non-ASCII character spells that character's number). */
 static size_t escape(struct parser *p, const char *s, size_t i, size_t n, char *out, size_t *m)
@@ -262,7 +247,7 @@ static size_t escape(struct parser *p, const char *s, size_t i, size_t n, char *
         uint32_t v = 0;
         for (int k = 0; k < 3 && i < n && s[i] >= '0' && s[i] <= '7'; k++)
             v = v * 8 + (uint32_t)(s[i++] - '0');
-        *m += put_utf8(out + *m, v);
+        *m += vs_utf8_encode(v, out + *m);
         return i;
     }
     int n_digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
@@ -280,7 +265,7 @@ static size_t escape(struct parser *p, const char *s, size_t i, size_t n, char *
             fail(p, VS_E_MALFORMED, p->token.line, "a string escape names no character: \\", s + i, (size_t)n_digits + 1);
             return 0;
         }
-        *m += put_utf8(out + *m, v);
+        *m += vs_utf8_encode(v, out + *m);
         return i + (size_t)n_digits + 1;
     }
     if (c == 'N') {

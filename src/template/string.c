@@ -26,29 +26,32 @@ static bool room(struct vs_tp_builder *b, size_t n)
         return !(b->failed = true);
     if (n <= b->cap - b->n)
         return true;
-    if (n > SIZE_MAX / 8 - b->n || !vs_tp_step(b->vm, n / 64)) {
-        b->failed = true;
-        return n > SIZE_MAX / 8 - b->n ? vs_tp_fail(b->vm, VS_E_LIMIT, "a string grows too long") : false;
-    }
+    b->failed = true;                   /* until it is done */
+    if (n > SIZE_MAX / 8 - b->n)
+        return vs_tp_fail(b->vm, VS_E_LIMIT, "a string grows too long");
     size_t cap = b->cap ? b->cap * 2 : 32;
     if (cap < b->n + n)
         cap = b->n + n;
-    char *s = vs_tp_realloc(&b->vm->arena, b->s, b->cap, cap);
-    if (s && b->mark) {
-        uint8_t *mark = vs_tp_alloc(&b->vm->arena, cap);
-        if (mark)
-            memcpy(mark, b->mark, b->n);
-        else
-            s = NULL;
-        b->mark = mark;
-    }
-    if (!s) {
-        b->failed = true;
+    char *s = vs_tp_grow(b->vm, b->s, b->cap, cap);
+    uint8_t *mark = NULL;
+    if (s && b->mark && !(mark = vs_tp_alloc(&b->vm->arena, cap)))
         return vs_tp_fail_memory(b->vm);
-    }
+    if (!s || (mark && !vs_tp_copy(b->vm, mark, b->mark, b->n)))
+        return false;
     b->s = s;
+    b->mark = mark;
     b->cap = cap;
+    b->failed = false;
     return true;
+}
+
+bool vs_tp_reserve(struct vs_tp_builder *b, size_t n, int64_t times)
+{
+    if (times <= 0 || !n)
+        return !b->failed;
+    if ((uint64_t)times > SIZE_MAX / 16 / n)
+        return vs_tp_fail(b->vm, VS_E_LIMIT, "a string grows too long");
+    return room(b, n * (size_t)times);
 }
 
 /* From now on each byte has its own mark. */
@@ -61,6 +64,8 @@ static bool mixed(struct vs_tp_builder *b)
         b->failed = true;
         return vs_tp_fail_memory(b->vm);
     }
+    if (!vs_tp_work(b->vm, b->n))
+        return !(b->failed = true);
     memset(b->mark, b->trusted, b->n);
     return true;
 }
@@ -69,13 +74,14 @@ bool vs_tp_put(struct vs_tp_builder *b, const char *s, size_t n, bool trusted)
 {
     if (!n)
         return !b->failed;
-    if (!room(b, n))
-        return false;
+    if (!room(b, n) || !vs_tp_work(b->vm, 16))
+        return !(b->failed = true);
     if (!b->n)
         b->trusted = trusted;
     if ((b->mark || b->trusted != trusted) && !mixed(b))
         return false;
-    memcpy(b->s + b->n, s, n);
+    if (!vs_tp_copy(b->vm, b->s + b->n, s, n))
+        return !(b->failed = true);
     if (b->mark)
         memset(b->mark + b->n, trusted, n);
     b->n += n;
@@ -92,8 +98,8 @@ bool vs_tp_put_part(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t f
     if (!s->mark)
         return vs_tp_put(b, s->s + from, n, s->trusted);
     for (size_t i = from, end = from + n; i < end;) {
-        size_t run = i + 1;
-        while (run < end && s->mark[run] == s->mark[i])
+        size_t run = i + 1, most = end - i < 4096 ? end : i + 4096;
+        while (run < most && s->mark[run] == s->mark[i])
             run++;
         if (!vs_tp_put(b, s->s + i, run - i, s->mark[i] != 0))
             return false;
@@ -109,25 +115,13 @@ bool vs_tp_put_str(struct vs_tp_builder *b, const struct vs_tp_str *s)
 
 bool vs_tp_put_char(struct vs_tp_builder *b, uint32_t c, bool trusted)
 {
-    unsigned char s[4];
-    size_t n = 0;
-    if (c < 0x80) {
-        s[n++] = (unsigned char)c;
-    } else {
-        int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-        static const unsigned char lead[] = { 0, 0xc0, 0xe0, 0xf0 };
-        s[n++] = (unsigned char)(lead[more] | c >> (6 * more));
-        while (more--)
-            s[n++] = (unsigned char)(0x80 | (c >> (6 * more) & 63));
-    }
-    return vs_tp_put(b, (const char *)s, n, trusted);
+    char s[4];
+    return vs_tp_put(b, s, vs_utf8_encode(c, s), trusted);
 }
 
 bool vs_tp_put_fill(struct vs_tp_builder *b, const char *s, size_t n, int64_t times)
 {
-    if (n && times > (int64_t)(SIZE_MAX / 16 / n))
-        return vs_tp_fail(b->vm, VS_E_LIMIT, "a string grows too long");
-    if (times > 0 && !room(b, n * (size_t)times))
+    if (!vs_tp_reserve(b, n, times))
         return false;
     for (; times > 0; times--)
         if (!vs_tp_put(b, s, n, true))
@@ -162,9 +156,9 @@ struct vs_tp_str *vs_tp_str_new(struct vs_tp_vm *vm, const char *s, size_t n, bo
         return NULL;
     str->s = s;
     str->n = n;
-    str->n_chars = vs_tp_count_chars(s, n);
     str->trusted = trusted;
-    return str;
+    str->n_chars = vs_tp_str_chars(vm, str, 0, n);
+    return vm->status == VS_OK ? str : NULL;
 }
 
 struct vs_tp_str *vs_tp_str_bytes(struct vs_tp_vm *vm, struct vs_tp_str *s, size_t from, size_t to)
@@ -183,12 +177,14 @@ struct vs_tp_str *vs_tp_str_bytes(struct vs_tp_vm *vm, struct vs_tp_str *s, size
  * collects piece by piece takes linear time and memory. */
 struct vs_tp_growth { char *s; uint8_t *mark; size_t used, cap; };
 
-static void mark_bytes(uint8_t *to, const struct vs_tp_str *s)
+static bool mark_bytes(struct vs_tp_vm *vm, uint8_t *to, const struct vs_tp_str *s)
 {
     if (s->mark)
-        memcpy(to, s->mark, s->n);
-    else
-        memset(to, s->trusted, s->n);
+        return vs_tp_copy(vm, to, s->mark, s->n);
+    if (!vs_tp_work(vm, s->n))
+        return false;
+    memset(to, s->trusted, s->n);
+    return true;
 }
 
 struct vs_tp_str *vs_tp_str_concat(struct vs_tp_vm *vm, struct vs_tp_str *a, struct vs_tp_str *b)
@@ -197,7 +193,7 @@ struct vs_tp_str *vs_tp_str_concat(struct vs_tp_vm *vm, struct vs_tp_str *a, str
         return a;
     if (!a->n)
         return b;
-    if (b->n > SIZE_MAX / 8 - a->n || !vs_tp_step(vm, b->n / 64))
+    if (b->n > SIZE_MAX / 8 - a->n)
         return vs_tp_fail(vm, VS_E_LIMIT, "a string grows too long"), NULL;
     struct vs_tp_str *r = vs_tp_new(vm, sizeof *r);
     if (!r)
@@ -211,27 +207,32 @@ struct vs_tp_str *vs_tp_str_concat(struct vs_tp_vm *vm, struct vs_tp_str *a, str
             return NULL;
         g->cap = n < 64 ? n + 32 : n * 2;
         g->s = vs_tp_alloc(&vm->arena, g->cap);
-        if (!g->s || !vs_tp_step(vm, n / 64))
-            return g->s ? NULL : (vs_tp_fail_memory(vm), NULL);
-        memcpy(g->s, a->s, a->n);
+        if (!g->s)
+            return vs_tp_fail_memory(vm), NULL;
+        if (!vs_tp_copy(vm, g->s, a->s, a->n))
+            return NULL;
         g->used = a->n;
         if (!uniform) {
             g->mark = vs_tp_alloc(&vm->arena, g->cap);
             if (!g->mark)
                 return vs_tp_fail_memory(vm), NULL;
-            mark_bytes(g->mark, a);
+            if (!mark_bytes(vm, g->mark, a))
+                return NULL;
         }
     } else if (!uniform && !g->mark) {
-        g->mark = vs_tp_alloc(&vm->arena, g->cap);
-        if (!g->mark)
+        uint8_t *mark = vs_tp_alloc(&vm->arena, g->cap);
+        if (!mark)
             return vs_tp_fail_memory(vm), NULL;
-        memset(g->mark, a->trusted, g->used);
-        mark_bytes(g->mark + (a->s - g->s), a);
+        if (!vs_tp_work(vm, g->used))
+            return NULL;
+        memset(mark, a->trusted, g->used);
+        if (!mark_bytes(vm, mark + (a->s - g->s), a))
+            return NULL;
+        g->mark = mark;
     }
     char *start = g->s + g->used - a->n;
-    memcpy(g->s + g->used, b->s, b->n);
-    if (g->mark)
-        mark_bytes(g->mark + g->used, b);
+    if (!vs_tp_copy(vm, g->s + g->used, b->s, b->n) || (g->mark && !mark_bytes(vm, g->mark + g->used, b)))
+        return NULL;
     *r = (struct vs_tp_str){ .s = start, .n = n, .n_chars = a->n_chars + b->n_chars, .growth = g, .trusted = a->trusted };
     if (!uniform)
         r->mark = g->mark + (start - g->s);
@@ -249,19 +250,26 @@ bool vs_tp_str_is(const struct vs_tp_str *a, const char *b)
     return a->n == strlen(b) && memcmp(a->s, b, a->n) == 0;
 }
 
-int vs_tp_str_order(const struct vs_tp_str *a, const struct vs_tp_str *b)
+bool vs_tp_str_order(struct vs_tp_vm *vm, const struct vs_tp_str *a, const struct vs_tp_str *b, int *ret)
 {
-    size_t n = a->n < b->n ? a->n : b->n;
-    int order = n ? memcmp(a->s, b->s, n) : 0;
-    return order ? order : (a->n > b->n) - (a->n < b->n);
+    size_t n = a->n < b->n ? a->n : b->n, block = 256;
+    *ret = 0;
+    for (size_t at = 0, k; !*ret && at < n && a->s != b->s; at += k, block *= block < 1 << 20 ? 2 : 1) {
+        k = n - at < block ? n - at : block;
+        if (!vs_tp_work(vm, k))
+            return false;
+        *ret = memcmp(a->s + at, b->s + at, k);
+    }
+    *ret = *ret ? *ret : (a->n > b->n) - (a->n < b->n);
+    return true;
 }
 
-size_t vs_tp_str_offset(const struct vs_tp_str *s, size_t chars)
+size_t vs_tp_str_offset(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t chars)
 {
     if (s->n == s->n_chars || chars >= s->n_chars)
         return chars >= s->n_chars ? s->n : chars;
     size_t at = 0;
-    while (chars--) {
+    while (chars-- && vs_tp_work(vm, 4)) {
         at++;
         while (at < s->n && ((unsigned char)s->s[at] & 0xc0) == 0x80)
             at++;
@@ -269,9 +277,32 @@ size_t vs_tp_str_offset(const struct vs_tp_str *s, size_t chars)
     return at;
 }
 
-size_t vs_tp_str_chars(const struct vs_tp_str *s, size_t bytes)
+size_t vs_tp_str_chars(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to)
 {
-    return s->n == s->n_chars ? bytes : vs_tp_count_chars(s->s, bytes);
+    size_t chars = 0;
+    for (size_t k; from < to; from += k) {
+        k = to - from < 1 << 18 ? to - from : 1 << 18;
+        if (!vs_tp_work(vm, k))
+            break;
+        chars += vs_tp_count_chars(s->s + from, k);
+    }
+    return chars;
+}
+
+bool vs_tp_walk(struct vs_tp_walk *w)
+{
+    w->at += w->n;
+    w->n = 0;
+    if (w->at >= w->to)
+        return false;
+    if (w->at >= w->paid) {
+        size_t k = w->to - w->at < 4096 ? w->to - w->at : 4096;
+        if (!vs_tp_work(w->vm, 4 * k))
+            return false;
+        w->paid = w->at + k;
+    }
+    w->c = vs_tp_str_char(w->s, w->at, &w->n);
+    return true;
 }
 
 uint32_t vs_tp_str_char(const struct vs_tp_str *s, size_t at, size_t *ret_n)
@@ -282,29 +313,77 @@ uint32_t vs_tp_str_char(const struct vs_tp_str *s, size_t at, size_t *ret_n)
     return c;
 }
 
+enum { FIRST_WINDOW = 256, LARGEST_WINDOW = 1 << 16, PREFIX = 1 << 12 };
+
+static bool find_first(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to, const struct vs_tp_str *needle,
+                       size_t *ret)
+{
+    size_t window = FIRST_WINDOW, prefix = needle->n < PREFIX ? needle->n : PREFIX;
+    for (size_t at = from; to - at >= needle->n;) {
+        size_t span = to - at - prefix < window ? to - at : window + prefix;
+        if (!vs_tp_work(vm, span))
+            return false;
+        const char *hit = memmem(s->s + at, span, needle->s, prefix);
+        if (!hit) {                     /* on, with the bytes in which a hit may have begun */
+            at += span - prefix + 1;
+            window *= window < LARGEST_WINDOW ? 2 : 1;
+            if (at > to)
+                break;
+            continue;
+        }
+        at = (size_t)(hit - s->s);
+        bool same;
+        if (to - at < needle->n)
+            break;
+        if (!vs_tp_same(vm, hit + prefix, needle->s + prefix, needle->n - prefix, &same))
+            return false;
+        if (same) {
+            *ret = at;
+            break;
+        }
+        at++;
+    }
+    return true;
+}
+
+static bool find_last(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to, const struct vs_tp_str *needle,
+                      size_t *ret)
+{
+    size_t window = FIRST_WINDOW;
+    for (size_t end = to - needle->n + 1; end > from;) {    /* it begins before end */
+        size_t low = end - from < window ? from : end - window;
+        if (!vs_tp_work(vm, end - low))
+            return false;
+        const char *hit = memrchr(s->s + low, needle->s[0], end - low);
+        if (!hit) {
+            end = low;
+            window *= window < LARGEST_WINDOW ? 2 : 1;
+            continue;
+        }
+        bool same;
+        window = FIRST_WINDOW;
+        end = (size_t)(hit - s->s);
+        if (!vs_tp_same(vm, hit, needle->s, needle->n, &same))
+            return false;
+        if (same) {
+            *ret = end;
+            break;
+        }
+    }
+    return true;
+}
+
 bool vs_tp_str_find(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to,
                     const struct vs_tp_str *needle, bool last, size_t *ret)
 {
     *ret = SIZE_MAX;
     if (from > to || needle->n > to - from)
         return true;
-    if (!vs_tp_step(vm, (to - from) / 64))
+    if (!needle->n)
+        *ret = last ? to : from;
+    else if (!(last ? find_last : find_first)(vm, s, from, to, needle, ret))
         return false;
-    if (!last) {
-        const char *hit = needle->n ? memmem(s->s + from, to - from, needle->s, needle->n) : s->s + from;
-        if (hit)
-            *ret = (size_t)(hit - s->s);
-        return true;
-    }
-    for (size_t at = to - needle->n + 1; at-- > from;) {
-        if (memcmp(s->s + at, needle->s, needle->n) == 0) {
-            *ret = at;
-            return true;
-        }
-        if ((at & 1023) == 0 && !vs_tp_step(vm, 16 + needle->n / 16))
-            return false;
-    }
-    return true;
+    return vm->status == VS_OK;
 }
 
 bool vs_tp_str_of(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_str **ret)
@@ -344,10 +423,10 @@ bool vs_tp_str_escape(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str
 /* ---- case --------------------------------------------------------------------------------------------------- */
 
 /* The final form is used after a cased letter and not before one, Case_Ignorable characters apart. */
-static bool final_sigma(const struct vs_tp_str *s, size_t at)
+static bool final_sigma(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t at)
 {
     bool before = false;
-    for (size_t i = at; i > 0;) {
+    for (size_t i = at; i > 0 && vs_tp_work(vm, 4);) {
         i--;
         while (i > 0 && ((unsigned char)s->s[i] & 0xc0) == 0x80)
             i--;
@@ -360,7 +439,7 @@ static bool final_sigma(const struct vs_tp_str *s, size_t at)
     }
     if (!before)
         return false;
-    for (size_t i = at + 2, n; i < s->n; i += n) {
+    for (size_t i = at + 2, n; i < s->n && vs_tp_work(vm, 4); i += n) {
         unsigned flags = vs_unicode(vs_tp_str_char(s, i, &n))->flags;
         if (!(flags & VS_UNICODE_IGNORABLE))
             return !(flags & VS_UNICODE_CASED);
@@ -371,10 +450,9 @@ static bool final_sigma(const struct vs_tp_str *s, size_t at)
 bool vs_tp_put_cased(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t from, size_t to, enum vs_tp_style style)
 {
     bool in_word = false;
-    if (!vs_tp_step(b->vm, (to - from) / 16))
-        return false;
-    for (size_t at = from, n; at < to; at += n) {
-        uint32_t c = vs_tp_str_char(s, at, &n), mapped[3];
+    for (struct vs_tp_walk w = vs_tp_over(b->vm, s, from, to); vs_tp_walk(&w);) {
+        uint32_t c = w.c, mapped[3];
+        size_t at = w.at;
         enum vs_unicode_case which = VS_TO_LOWER;
         switch (style) {
         case VS_TP_STYLE_UPPER: which = VS_TO_UPPER; break;
@@ -387,51 +465,47 @@ bool vs_tp_put_cased(struct vs_tp_builder *b, const struct vs_tp_str *s, size_t 
             in_word = vs_unicode(c)->flags & VS_UNICODE_CASED;
         int count = vs_unicode_to(c, which, mapped);
         if (c == 0x3a3 && which == VS_TO_LOWER)
-            mapped[0] = final_sigma(s, at) ? 0x3c2 : 0x3c3;
+            mapped[0] = final_sigma(b->vm, s, at) ? 0x3c2 : 0x3c3;
         for (int k = 0; k < count; k++)
             if (!vs_tp_put_char(b, mapped[k], vs_tp_mark(s, at)))
                 return false;
     }
-    return !b->failed;
+    return !b->failed && b->vm->status == VS_OK;
 }
 
 /* ---- white space, lines, replacing -------------------------------------------------------------------------- */
 
-bool vs_tp_str_isspace_at(const struct vs_tp_str *s, size_t at, size_t *ret_n)
+bool vs_tp_str_isspace_at(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t at, size_t *ret_n)
 {
-    return vs_unicode(vs_tp_str_char(s, at, ret_n))->flags & VS_UNICODE_SPACE;
+    *ret_n = 1;
+    return (!vm || vs_tp_work(vm, 4)) && vs_unicode(vs_tp_str_char(s, at, ret_n))->flags & VS_UNICODE_SPACE;
 }
 
-static bool stripped(const struct vs_tp_str *s, size_t at, size_t *n,
-                     const struct vs_tp_str *chars)
+static bool stripped(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t at, size_t *n, const struct vs_tp_str *chars)
 {
     if (!chars)
-        return vs_tp_str_isspace_at(s, at, n);
+        return vs_tp_str_isspace_at(vm, s, at, n);
     vs_tp_str_char(s, at, n);
-    for (size_t i = 0, k; i < chars->n; i += k) {
-        vs_tp_str_char(chars, i, &k);
-        if (k == *n && memcmp(chars->s + i, s->s + at, k) == 0)
+    for (struct vs_tp_walk w = vs_tp_over(vm, chars, 0, chars->n); vs_tp_walk(&w);)
+        if (w.n == *n && memcmp(chars->s + w.at, s->s + at, w.n) == 0)
             return true;
-    }
     return false;
 }
 
 struct vs_tp_str *vs_tp_str_strip(struct vs_tp_vm *vm, struct vs_tp_str *s, const struct vs_tp_str *chars, bool left, bool right)
 {
     size_t from = 0, to = s->n, n;
-    while (left && from < to && stripped(s, from, &n, chars))
+    while (left && from < to && stripped(vm, s, from, &n, chars))
         from += n;
     while (right && to > from) {
         size_t at = to - 1;
         while (at > from && ((unsigned char)s->s[at] & 0xc0) == 0x80)
             at--;
-        if (!stripped(s, at, &n, chars))
+        if (!stripped(vm, s, at, &n, chars))
             break;
         to = at;
     }
-    if (!vs_tp_step(vm, (s->n - (to - from)) / 16 * (chars ? 1 + chars->n / 16 : 1)))
-        return NULL;
-    return vs_tp_str_bytes(vm, s, from, to);
+    return vm->status == VS_OK ? vs_tp_str_bytes(vm, s, from, to) : NULL;
 }
 
 bool vs_tp_str_replace(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str *old, struct vs_tp_str *with,
@@ -483,22 +557,22 @@ bool vs_tp_str_lines(struct vs_tp_vm *vm, struct vs_tp_str *s, bool keep_ends, s
     *ret = vs_tp_list_new(vm, 0);
     if (!*ret)
         return false;
-    for (size_t from = 0, at = 0; at < s->n;) {
-        size_t n = 0, end = s->n, next = s->n;
-        for (; at < s->n; at += n) {
-            uint32_t c = vs_tp_str_char(s, at, &n);
-            if (is_line_end(c)) {
-                end = at;
-                next = at + n;
-                if (c == '\r' && next < s->n && s->s[next] == '\n')
+    struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n);
+    for (size_t from = 0; from < s->n;) {
+        size_t end = s->n, next = s->n;
+        while (vs_tp_walk(&w)) {
+            if (is_line_end(w.c)) {
+                end = w.at;
+                next = w.at + w.n;
+                if (w.c == '\r' && next < s->n && s->s[next] == '\n' && vs_tp_walk(&w))
                     next++;
                 break;
             }
         }
         struct vs_tp_str *line = vs_tp_str_bytes(vm, s, from, keep_ends ? next : end);
-        if (!line || !vs_tp_list_add(vm, *ret, vs_tp_of_str(line)) || !vs_tp_step(vm, 1 + (next - from) / 64))
+        if (!line || !vs_tp_list_add(vm, *ret, vs_tp_of_str(line)) || !vs_tp_step(vm, 1))
             return false;
-        from = at = next;
+        from = next;
     }
-    return true;
+    return vm->status == VS_OK;
 }

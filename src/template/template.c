@@ -40,6 +40,33 @@ bool vs_tp_step(struct vs_tp_vm *vm, uint64_t n)
     if (n > vm->steps)
         return vs_tp_fail(vm, VS_E_LIMIT, "rendering takes too many steps");
     vm->steps -= n;
+    int r = vs_check_work(vm->check, 8 * n);
+    return r == VS_OK || vs_tp_fail(vm, r, "%s", vs_status_text(r));
+}
+
+enum { FIRST_BLOCK = 256, LARGEST_BLOCK = 1 << 20 };
+
+bool vs_tp_copy(struct vs_tp_vm *vm, void *to, const void *from, size_t n)
+{
+    for (size_t at = 0, k; at < n; at += k) {
+        k = n - at < LARGEST_BLOCK ? n - at : LARGEST_BLOCK;
+        if (!vs_tp_work(vm, k))
+            return false;
+        memcpy((char *)to + at, (const char *)from + at, k);
+    }
+    return vm->status == VS_OK;
+}
+
+bool vs_tp_same(struct vs_tp_vm *vm, const void *a, const void *b, size_t n, bool *ret)
+{
+    size_t block = FIRST_BLOCK;          /* most differ early: what is paid grows with what is found equal */
+    *ret = true;
+    for (size_t at = 0, k; *ret && at < n && a != b; at += k, block *= block < LARGEST_BLOCK ? 2 : 1) {
+        k = n - at < block ? n - at : block;
+        if (!vs_tp_work(vm, k))
+            return *ret = false;
+        *ret = memcmp((const char *)a + at, (const char *)b + at, k) == 0;
+    }
     return true;
 }
 
@@ -56,8 +83,18 @@ void vs_tp_leave(struct vs_tp_vm *vm)
     vm->depth--;
 }
 
+void *vs_tp_grow(struct vs_tp_vm *vm, void *p, size_t old, size_t n)
+{
+    void *q = vs_tp_extend(&vm->arena, p, old, n) ? p : vs_tp_alloc(&vm->arena, n);
+    if (!q)
+        return vs_tp_fail_memory(vm), NULL;
+    return q == p || !old || vs_tp_copy(vm, q, p, old) ? q : NULL;
+}
+
 void *vs_tp_new(struct vs_tp_vm *vm, size_t n)
 {
+    if (n > FIRST_BLOCK && !vs_tp_work(vm, n))
+        return NULL;
     void *p = vs_tp_alloc_zero(&vm->arena, n);
     if (!p)
         vs_tp_fail_memory(vm);
@@ -129,6 +166,7 @@ int vs_template_render(const struct vs_template *t, const json_t *context, const
         .steps = limits->steps ? limits->steps : DEFAULT_STEPS,
         .max_calls = depth,
         .max_depth = depth < 64 ? 1024 : depth > 256 ? 4096 : depth * FRAMES_PER_CALL,
+        .check = limits->check,
         .now = now,
         .out = &text,
         .out_limit = limits->output_bytes ? limits->output_bytes : (size_t)64 << 20,
@@ -137,7 +175,7 @@ int vs_template_render(const struct vs_template *t, const json_t *context, const
     vm.arena.cap = vm.out_limit > SIZE_MAX / 8 ? SIZE_MAX / 2 : vm.out_limit * ARENA_PER_OUTPUT;
     if (vm.arena.cap < LEAST_ARENA)
         vm.arena.cap = LEAST_ARENA;
-    if (load_context(&vm, context, trusted_keys) && vs_tp_run(&vm, t)) {
+    if (load_context(&vm, context, trusted_keys) && vs_tp_run(&vm, t) && vm.status == VS_OK) {
         vs_marked_text_clear(out);
         *out = text;
         memset(&text, 0, sizeof text);

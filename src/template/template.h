@@ -1,7 +1,7 @@
 /* template/template.h - runs the chat templates that models carry: an interpreter of our own for the Jinja they use.
  *
- * Untrusted code with untrusted data: bounded in steps, nesting depth and output; no access to anything
- * but the context given. What it can't run is VS_E_UNSUPPORTED naming the construct and the line; an explicit
+ * Untrusted code with untrusted data: bounded in steps, nesting depth and output, each charged before the work is done; no
+ * access to anything but the context given. What it can't run is VS_E_UNSUPPORTED naming the construct and the line; an explicit
  * raise_exception() is VS_E_INVALID with the template's own message.
  *
  * Every string carries where each byte came from (template, or input) through concatenation, slicing and every
@@ -14,6 +14,7 @@
 #ifndef VS_TEMPLATE_TEMPLATE_H
 #define VS_TEMPLATE_TEMPLATE_H
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "tokenizer/tokenizer.h"        /* struct vs_text_run */
 
@@ -26,6 +27,7 @@ int vs_template_parse(const char *source, size_t n, struct vs_template **ret, st
 void vs_template_free(struct vs_template *t);
 
 struct vs_template_limits {             /* zeroed = defaults */
+    struct vs_check *check;             /* asked every few milliseconds; NULL: nobody is */
     uint64_t steps;                     /* default 20 million */
     size_t output_bytes;                /* default 64 MiB */
     unsigned depth;                     /* default 128: nesting of calls and expressions */

@@ -72,11 +72,11 @@ TEST(is_cased)
 {
     UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, self, &s) || !vs_tp_step(vm, s->n / 16))
+    if (!vs_tp_str_of(vm, self, &s))
         return false;
     bool any = false;
-    for (size_t at = 0, n; at < s->n; at += n) {
-        unsigned flags = vs_unicode(vs_tp_str_char(s, at, &n))->flags;
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
+        unsigned flags = vs_unicode(w.c)->flags;
         if (flags & VS_UNICODE_CASED & ~(unsigned)me->variant)
             return answer(false, ret);
         any = any || (flags & (unsigned)me->variant);

@@ -76,14 +76,14 @@ bool vs_tp_list_add(struct vs_tp_vm *vm, struct vs_tp_list *l, struct vs_tp_valu
 {
     if (l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 4;
-        struct vs_tp_value *item = vs_tp_realloc(&vm->arena, l->item, l->cap * sizeof *item, cap * sizeof *item);
+        struct vs_tp_value *item = vs_tp_grow(vm, l->item, l->cap * sizeof *item, cap * sizeof *item);
         if (!item)
-            return vs_tp_fail_memory(vm);
+            return false;
         l->item = item;
         l->cap = cap;
     }
     l->item[l->n++] = v;
-    return true;
+    return vs_tp_work(vm, sizeof v);
 }
 
 bool vs_tp_pair_tuple(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b, struct vs_tp_value *ret)
@@ -114,17 +114,6 @@ struct vs_tp_dict *vs_tp_dict_new(struct vs_tp_vm *vm)
     return vs_tp_new(vm, sizeof(struct vs_tp_dict));
 }
 
-bool vs_tp_hashable(struct vs_tp_value v)
-{
-    if (v.kind == VS_TP_TUPLE) {
-        for (size_t i = 0; i < v.u.list->n; i++)
-            if (!vs_tp_hashable(v.u.list->item[i]))
-                return false;
-        return true;
-    }
-    return v.kind != VS_TP_LIST && v.kind != VS_TP_DICT && v.kind != VS_TP_VIEW;
-}
-
 static uint64_t mix(uint64_t h, uint64_t x)
 {
     h ^= x;
@@ -132,28 +121,55 @@ static uint64_t mix(uint64_t h, uint64_t x)
     return h ^ h >> 29;
 }
 
-/* Equal keys have equal hashes: 1, 1.0 and True are one key. */
-static uint64_t hash(struct vs_tp_value v)
+static int hash_tuple(struct vs_tp_vm *vm, const struct vs_tp_list *l, uint64_t *ret);
+
+/* Equal keys have equal hashes: 1, 1.0 and True are one key. 1: *ret; 0: v can't be hashed; -1: failed. */
+static int hash(struct vs_tp_vm *vm, struct vs_tp_value v, uint64_t *ret)
 {
-    uint64_t h = 1;
+    uint64_t h = 0xcbf29ce484222325u;
     switch (v.kind) {
-    case VS_TP_BOOL: case VS_TP_INT: return mix(2, (uint64_t)vs_tp_as_int(v));
+    case VS_TP_LIST: case VS_TP_DICT: case VS_TP_VIEW: return 0;
+    case VS_TP_BOOL: case VS_TP_INT: *ret = mix(2, (uint64_t)vs_tp_as_int(v)); return 1;
     case VS_TP_FLOAT:
-        if (v.u.f == floor(v.u.f) && fabs(v.u.f) < 9e18)
-            return mix(2, (uint64_t)(int64_t)v.u.f);
-        memcpy(&h, &v.u.f, sizeof h);
-        return mix(3, h);
+        if (v.u.f == floor(v.u.f) && fabs(v.u.f) < 9e18) {
+            *ret = mix(2, (uint64_t)(int64_t)v.u.f);
+        } else {
+            memcpy(&h, &v.u.f, sizeof h);
+            *ret = mix(3, h);
+        }
+        return 1;
     case VS_TP_STR:
-        h = 0xcbf29ce484222325u;
-        for (size_t i = 0; i < v.u.str->n; i++)
+        for (size_t i = 0; i < v.u.str->n; i++) {
+            if (i % 4096 == 0 && !vs_tp_work(vm, v.u.str->n - i < 4096 ? v.u.str->n - i : 4096))
+                return -1;
             h = (h ^ (unsigned char)v.u.str->s[i]) * 0x100000001b3u;
-        return mix(4, h);
-    case VS_TP_TUPLE:
-        for (size_t i = 0; i < v.u.list->n; i++)
-            h = mix(h, hash(v.u.list->item[i]));
-        return h;
-    default: return mix(v.kind, 5);
+        }
+        *ret = mix(4, h);
+        return 1;
+    case VS_TP_TUPLE: return hash_tuple(vm, v.u.list, ret);
+    default: *ret = mix(v.kind, 5); return 1;
     }
+}
+
+static int hash_tuple(struct vs_tp_vm *vm, const struct vs_tp_list *l, uint64_t *ret)
+{
+    uint64_t all = 1, h;
+    int known = 1;
+    if (!vs_tp_enter(vm))
+        return -1;
+    for (size_t i = 0; i < l->n && known > 0; i++) {
+        known = vs_tp_step(vm, 1) ? hash(vm, l->item[i], &h) : -1;
+        all = known > 0 ? mix(all, h) : all;
+    }
+    vs_tp_leave(vm);
+    *ret = all;
+    return known;
+}
+
+static bool need_hash(struct vs_tp_vm *vm, struct vs_tp_value key, uint64_t *ret)
+{
+    int known = hash(vm, key, ret);
+    return known > 0 || (known == 0 && vs_tp_fail(vm, VS_E_INVALID, "unhashable type: '%s'", vs_tp_type_name(key)));
 }
 
 enum { SMALL_DICT = 8 };
@@ -188,17 +204,16 @@ static bool find_hashed(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_
 
 bool vs_tp_dict_find(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_value key, struct vs_tp_pair **ret)
 {
+    uint64_t h;
     *ret = NULL;
-    if (!vs_tp_hashable(key))
-        return vs_tp_fail(vm, VS_E_INVALID, "unhashable type: '%s'", vs_tp_type_name(key));
-    return d->n ? find_hashed(vm, d, key, hash(key), ret) : true;
+    return need_hash(vm, key, &h) && (!d->n || find_hashed(vm, d, key, h, ret));
 }
 
 struct vs_tp_pair *vs_tp_dict_find_name(struct vs_tp_vm *vm, struct vs_tp_dict *d, const struct vs_tp_str *name)
 {
     struct vs_tp_pair *p;
     struct vs_tp_str key = *name;
-    return d->n && find_hashed(vm, d, vs_tp_of_str(&key), hash(vs_tp_of_str(&key)), &p) ? p : NULL;
+    return vs_tp_dict_find(vm, d, vs_tp_of_str(&key), &p) ? p : NULL;
 }
 
 static bool index_pair(struct vs_tp_vm *vm, struct vs_tp_dict *d, size_t i)
@@ -220,15 +235,16 @@ static bool reindex(struct vs_tp_vm *vm, struct vs_tp_dict *d)
     if (!d->slot)
         return false;
     for (size_t i = 0; i < d->n; i++)
-        if (!index_pair(vm, d, i))
+        if (!vs_tp_work(vm, sizeof *d->pair) || !index_pair(vm, d, i))
             return false;
     return true;
 }
 
 bool vs_tp_dict_set(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_value key, struct vs_tp_value v)
 {
-    struct vs_tp_pair *p;
-    if (!vs_tp_dict_find(vm, d, key, &p))
+    struct vs_tp_pair *p = NULL;
+    uint64_t h;
+    if (!need_hash(vm, key, &h) || (d->n && !find_hashed(vm, d, key, h, &p)))
         return false;
     if (p) {
         p->value = v;
@@ -238,16 +254,16 @@ bool vs_tp_dict_set(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_valu
         return vs_tp_fail(vm, VS_E_LIMIT, "a dict grows too large");
     if (d->n == d->cap) {
         size_t cap = d->cap ? d->cap * 2 : SMALL_DICT;
-        struct vs_tp_pair *pair = vs_tp_realloc(&vm->arena, d->pair, d->cap * sizeof *pair, cap * sizeof *pair);
+        struct vs_tp_pair *pair = vs_tp_grow(vm, d->pair, d->cap * sizeof *pair, cap * sizeof *pair);
         if (!pair)
-            return vs_tp_fail_memory(vm);
+            return false;
         d->pair = pair;
         d->cap = cap;
         if (cap > SMALL_DICT && !reindex(vm, d))
             return false;
     }
-    d->pair[d->n++] = (struct vs_tp_pair){ .key = key, .value = v, .hash = hash(key) };
-    return d->n_slots ? index_pair(vm, d, d->n - 1) : true;
+    d->pair[d->n++] = (struct vs_tp_pair){ .key = key, .value = v, .hash = h };
+    return vs_tp_work(vm, sizeof *d->pair) && (!d->n_slots || index_pair(vm, d, d->n - 1));
 }
 
 bool vs_tp_dict_update(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_value from)
@@ -329,8 +345,7 @@ bool vs_tp_equal(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b
         *ret = true;
         return true;
     case VS_TP_STR:
-        *ret = vs_tp_str_equal(a.u.str, b.u.str);
-        return vs_tp_step(vm, *ret ? a.u.str->n / 256 : 0);
+        return a.u.str->n != b.u.str->n || vs_tp_same(vm, a.u.str->s, b.u.str->s, a.u.str->n, ret);
     case VS_TP_LIST: case VS_TP_TUPLE: case VS_TP_DICT:
         if (!vs_tp_enter(vm))
             return false;
@@ -357,10 +372,8 @@ bool vs_tp_order(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b
         *ret = order_numbers(a, b);
         return true;
     }
-    if (a.kind == VS_TP_STR && b.kind == VS_TP_STR) {
-        *ret = vs_tp_str_order(a.u.str, b.u.str);
-        return true;
-    }
+    if (a.kind == VS_TP_STR && b.kind == VS_TP_STR)
+        return vs_tp_str_order(vm, a.u.str, b.u.str, ret);
     if (a.kind != b.kind || (a.kind != VS_TP_LIST && a.kind != VS_TP_TUPLE))
         return vs_tp_fail(vm, VS_E_INVALID, "'%s' not supported between instances of '%s' and '%s'", op, vs_tp_type_name(a),
                           vs_tp_type_name(b));
@@ -611,10 +624,12 @@ static int subscript(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_val
     if (v.kind == VS_TP_UNDEFINED)
         return vs_tp_fail_undefined(vm, v) ? 0 : -1;
     if (v.kind == VS_TP_DICT) {
-        struct vs_tp_pair *p;
-        if (!vs_tp_hashable(key))
-            return 0;
-        if (!vs_tp_dict_find(vm, v.u.dict, key, &p))
+        struct vs_tp_pair *p = NULL;
+        uint64_t h;
+        int known = hash(vm, key, &h);
+        if (known <= 0)
+            return known;
+        if (v.u.dict->n && !find_hashed(vm, v.u.dict, key, h, &p))
             return -1;
         if (p)
             *ret = p->value;
@@ -633,9 +648,9 @@ static int subscript(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_val
     if (v.kind == VS_TP_RANGE) {
         *ret = vs_tp_int(v.u.range->start + i * v.u.range->step);
     } else if (v.kind == VS_TP_STR) {
-        size_t at = vs_tp_str_offset(v.u.str, (size_t)i), len;
+        size_t at = vs_tp_str_offset(vm, v.u.str, (size_t)i), len;
         vs_tp_str_char(v.u.str, at, &len);
-        struct vs_tp_str *c = vs_tp_step(vm, at / 64) ? vs_tp_str_bytes(vm, v.u.str, at, at + len) : NULL;
+        struct vs_tp_str *c = vm->status == VS_OK ? vs_tp_str_bytes(vm, v.u.str, at, at + len) : NULL;
         if (!c)
             return -1;
         *ret = vs_tp_of_str(c);
@@ -713,7 +728,7 @@ bool vs_tp_slice(struct vs_tp_vm *vm, struct vs_tp_value v, const struct vs_tp_v
         count = (size_t)((stop - start - 1) / step) + 1;
     else if (step < 0 && stop < start)
         count = (size_t)((start - stop - 1) / -step) + 1;
-    if (!vs_tp_step(vm, 1 + count / 16))
+    if (!vs_tp_step(vm, 1))
         return false;
     if (v.kind == VS_TP_RANGE) {
         struct vs_tp_range_value *r = vs_tp_new(vm, sizeof *r), *from = v.u.range;
@@ -736,23 +751,23 @@ bool vs_tp_slice(struct vs_tp_vm *vm, struct vs_tp_value v, const struct vs_tp_v
         return l != NULL;
     }
     struct vs_tp_str *s = v.u.str;
-    if (!vs_tp_step(vm, s->n / 64))
-        return false;
     if (step == 1) {
-        size_t from = vs_tp_str_offset(s, (size_t)start), to = count ? vs_tp_str_offset(s, (size_t)stop) : from;
-        struct vs_tp_str *part = vs_tp_str_bytes(vm, s, from, to);
+        size_t from = vs_tp_str_offset(vm, s, (size_t)start), to = count ? vs_tp_str_offset(vm, s, (size_t)stop) : from;
+        struct vs_tp_str *part = vm->status == VS_OK ? vs_tp_str_bytes(vm, s, from, to) : NULL;
         *ret = vs_tp_of_str(part);
         return part != NULL;
     }
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    size_t at = count ? vs_tp_str_offset(s, (size_t)start) : 0;
-    for (size_t i = 0; i < count; i++) {
+    size_t at = count ? vs_tp_str_offset(vm, s, (size_t)start) : 0;
+    for (size_t i = 0; i < count && vm->status == VS_OK; i++) {
         size_t len;
         vs_tp_str_char(s, at, &len);
         if (!vs_tp_put_part(&b, s, at, len))
             return false;
         for (int64_t k = 0; i + 1 < count && k < (step < 0 ? -step : step); k++) {
+            if (!vs_tp_work(vm, 4))
+                return false;
             if (step > 0) {
                 vs_tp_str_char(s, at, &len);
                 at += len;
@@ -867,6 +882,8 @@ static bool repeat(struct vs_tp_vm *vm, struct vs_tp_value v, int64_t times, str
     if (v.kind == VS_TP_STR) {
         struct vs_tp_builder b;
         vs_tp_build(&b, vm);
+        if (!vs_tp_reserve(&b, v.u.str->n, times))
+            return false;
         for (int64_t i = 0; i < times && v.u.str->n; i++)
             if (!vs_tp_put_str(&b, v.u.str) || !vs_tp_step(vm, 1))
                 return false;
@@ -877,12 +894,14 @@ static bool repeat(struct vs_tp_vm *vm, struct vs_tp_value v, int64_t times, str
         *ret = vs_tp_of_str(s);
         return true;
     }
-    struct vs_tp_list *l = vs_tp_list_new(vm, 0);
+    if (v.u.list->n && (uint64_t)times > SIZE_MAX / 64 / v.u.list->n)
+        return vs_tp_fail(vm, VS_E_LIMIT, "a list grows too long");
+    struct vs_tp_list *l = vs_tp_list_new(vm, v.u.list->n * (size_t)times);
     if (!l)
         return false;
     for (int64_t i = 0; i < times && v.u.list->n; i++)
         for (size_t k = 0; k < v.u.list->n; k++)
-            if (!vs_tp_step(vm, 1) || !vs_tp_list_add(vm, l, v.u.list->item[k]))
+            if (!vs_tp_work(vm, 32) || !vs_tp_list_add(vm, l, v.u.list->item[k]))
                 return false;
     *ret = v;
     ret->u.list = l;
@@ -892,12 +911,14 @@ static bool repeat(struct vs_tp_vm *vm, struct vs_tp_value v, int64_t times, str
 static bool join_lists(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b, struct vs_tp_value *ret)
 {
     struct vs_tp_list *l = vs_tp_list_new(vm, a.u.list->n + b.u.list->n);
-    if (!l || !vs_tp_step(vm, (a.u.list->n + b.u.list->n) / 8))
+    if (!l)
         return false;
     for (size_t i = 0; i < a.u.list->n; i++)
-        l->item[l->n++] = a.u.list->item[i];
+        if (!vs_tp_list_add(vm, l, a.u.list->item[i]))
+            return false;
     for (size_t i = 0; i < b.u.list->n; i++)
-        l->item[l->n++] = b.u.list->item[i];
+        if (!vs_tp_list_add(vm, l, b.u.list->item[i]))
+            return false;
     *ret = a;
     ret->u.list = l;
     return true;
@@ -941,11 +962,14 @@ bool vs_tp_arith(struct vs_tp_vm *vm, enum vs_tp_op op, struct vs_tp_value a, st
 
 static bool put_quoted(struct vs_tp_builder *b, const struct vs_tp_str *s)
 {
+    if (!vs_tp_work(b->vm, s->n))
+        return !(b->failed = true);
     char quote = memchr(s->s, '\'', s->n) && !memchr(s->s, '"', s->n) ? '"' : '\'';
     vs_tp_put_cstr(b, s->markup ? "Markup(" : "");
     vs_tp_put(b, &quote, 1, true);
-    for (size_t at = 0, n; at < s->n; at += n) {
-        uint32_t c = vs_tp_str_char(s, at, &n);
+    for (struct vs_tp_walk w = vs_tp_over(b->vm, s, 0, s->n); vs_tp_walk(&w);) {
+        uint32_t c = w.c;
+        size_t at = w.at, n = w.n;
         char text[16];
         const char *simple = c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
         if (c == (uint32_t)quote)

@@ -216,6 +216,104 @@ static void test_bounds(void **state)
     memcpy(deep, "{{", 2);
     deep[sizeof deep - 1] = 0;
     check_error(deep, VS_E_LIMIT, "nested");
+    check_error("{% set ns = namespace(a=()) %}{% for i in range(9000) %}{% set ns.a = (ns.a,) %}{% endfor %}{{ {ns.a: 1} }}",
+                VS_E_LIMIT, "deep");
+    check_error("{{ '%*d' % (-9223372036854775808 + 0, 1) }}", VS_E_UNSUPPORTED, "64 bits");
+    check_error("{{ '%*d' % (-9223372036854775807 - 1, 1) }}", VS_E_LIMIT, "wider");
+}
+
+/* ---- work is paid before it is done, and can be stopped ---- */
+
+struct asking { uint64_t n, stop_at, last_ns, worst_ns; };
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int on_ask(void *context)
+{
+    struct asking *a = context;
+    uint64_t now = cpu_ns();
+    if (now - a->last_ns > a->worst_ns)
+        a->worst_ns = now - a->last_ns;
+    a->last_ns = now;
+    return ++a->n == a->stop_at ? VS_E_CANCELLED : VS_OK;
+}
+
+/* Expressions whose cost is that of their operands: x and y are equal and long, w differs at its end, z is not ASCII, s and t are
+ * lists of long strings. */
+static const char *const costly[] = {
+    "x == y", "x != w", "x < w", "w >= x", "x in y", "w in x", "x in s", "[x] == [y]", "{'a': x} == {'a': y}", "{x: 1}[y]",
+    "{x: 1}.get(w)", "(x, 1) in {(y, 1): 2}", "x.strip('ba')", "x|trim('ab')", "z.strip(z)", "x.rstrip(z ~ 'ab')",
+    "x.startswith(y)", "x.endswith((w, y))", "x.removeprefix(y)", "x.removeprefix('a')", "x[1:]", "z[5:-5]", "x[::-1]",
+    "z[::3]", "z[-9]", "x.count('ab')", "x.count(w)", "x.find(w)", "x.rfind('bb')", "x.rfind(w)", "x.rsplit('aa')",
+    "x.replace('q', '')", "x.replace('a', 'bc')", "x.split('q')", "x.partition('q')", "x.rpartition('bb')", "x.split()",
+    "x.splitlines()", "x ~ w", "x + y", "x * 9", "s * 999", "s + t", "s|sort", "s|sort(reverse=true)", "s|unique|list", "s|min",
+    "s|max", "s|join(x)", "s|join", "','.join(s)", "s|groupby(0)", "s|map('upper')|list", "s == t", "s|list", "s|reverse|list",
+    "x|upper", "z|title", "x.swapcase()", "x|capitalize", "x|wordcount", "x.isupper()", "x.istitle()", "x.isalpha()",
+    "x is lower", "x|tojson", "z|tojson(ensure_ascii=true)", "s|tojson(indent=2)", "{x: 1, w: 2}|tojson(sort_keys=true)",
+    "[x]|string", "x|e", "x|urlencode", "x|indent", "x|center(9999999)", "x.ljust(9999999)", "x.zfill(9999999)",
+    "x.expandtabs()", "x|truncate(9, true)", "'%s' % x", "x % ()", "'{}'.format(x)", "x.format()", "'{:>9}'.format(x)", "x|int",
+    "x|float", "x|replace(x, w)", "x.index(y)", "x|length", "z|length", "x is eq y", "x is in s", "x is sameas y", "s.index(w)",
+    "s.count(x)", "dict(a=x) == dict(a=y)", "x|first", "x|last", "x|list", "namespace(a=x)", "z|batch(3)|list", "x|format",
+    "m(**{'a': x})", "x|attr(y)", "x.a", "s|sum(start=[])", "s|dictsort", "s|slice(3)|list",
+};
+
+static void test_work_is_paid(void **state)
+{
+    (void)state;
+    json_t *context = json_object(), *list = json_array(), *other = json_array();
+    enum { N = 1 << 20 };
+    char *x = malloc(N + 1);
+    assert_non_null(x);
+    for (size_t i = 0; i < N; i++)
+        x[i] = "ab"[i & 1];
+    x[N] = 0;
+    json_object_set_new(context, "x", json_string(x));
+    json_object_set_new(context, "y", json_string(x));
+    x[N - 1] = 'c';
+    json_object_set_new(context, "w", json_string(x));
+    for (int i = 0; i < 16; i++) {
+        json_array_append_new(list, json_string(x));
+        json_array_append_new(other, json_string(x));
+    }
+    for (size_t i = 0; i + 1 < N; i += 2)
+        memcpy(x + i, "\xc3\xa9", 2);
+    json_object_set_new(context, "z", json_string(x));
+    json_object_set_new(context, "s", list);
+    json_object_set_new(context, "t", other);
+    free(x);
+    for (size_t i = 0; i < sizeof costly / sizeof *costly; i++) {
+        char source[256];
+        snprintf(source, sizeof source, "{%% macro m() %%}{{ kwargs|length }}{%% endmacro %%}{%% for a in range(99999) %%}"
+                 "{%% for b in range(99999) %%}{%% if %s %%}{%% endif %%}{%% endfor %%}{%% endfor %%}", costly[i]);
+        struct vs_template *t;
+        struct vs_error err = { 0 };
+        assert_int_equal(vs_template_parse(source, strlen(source), &t, &err), VS_OK);
+        uint64_t n_asked = 0;
+        for (int cancel = 0; cancel < 2; cancel++) {
+            struct vs_marked_text out = { 0 };
+            struct asking asking = { .last_ns = cpu_ns(), .stop_at = cancel ? n_asked / 2 : 0 };
+            struct vs_check check = { .ask = on_ask, .context = &asking };
+            const struct vs_template_limits limits = { .steps = 2000000, .check = &check };
+            uint64_t from = cpu_ns();
+            int r = vs_template_render(t, context, NULL, 0, &limits, &out, &err);
+            uint64_t took = cpu_ns() - from;
+            on_ask(&asking);
+            if (r == VS_OK || took > 3000000000u || asking.worst_ns > 100000000)
+                fail_msg("%s: %s, %u ms, at most %u us between two questions", costly[i], vs_status_name(r),
+                         (unsigned)(took / 1000000), (unsigned)(asking.worst_ns / 1000));
+            if (cancel && n_asked > 9)
+                assert_int_equal(r, VS_E_CANCELLED);
+            n_asked = asking.n;
+            vs_marked_text_clear(&out);
+        }
+        vs_template_free(t);
+    }
+    json_decref(context);
 }
 
 int main(void)
@@ -226,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_errors_name_construct_and_line),
         cmocka_unit_test(test_dates),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_work_is_paid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

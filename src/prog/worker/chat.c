@@ -103,7 +103,8 @@ static int render(const struct render *r, json_t *messages, struct vs_marked_tex
         return json_decref(messages), vs_error_set(err, r->check->status, "%s", vs_status_text(r->check->status));
     if (json_object_set_new(r->context, "messages", messages) != 0)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    return vs_template_render(r->template, r->context, trusted, r->now, NULL, ret, err);
+    const struct vs_template_limits limits = { .check = r->check };
+    return vs_template_render(r->template, r->context, trusted, r->now, &limits, ret, err);
 }
 
 static size_t count(const char *text, size_t n, const char *word)
