@@ -21,14 +21,14 @@ static const struct vs_key keys[] = {
     { "prompt",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    R(GENERATE) },
     { "system",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    R(GENERATE) },
     { "raw",                        VS_VALUE_FLAG,   0, 0,               NULL,                                    R(GENERATE) },
-    { "messages",                   VS_VALUE_LIST,   0, 0,               "of {\"role\", \"content\"}",            R(CHAT) },
-    { "tools",                      VS_VALUE_LIST,   0, 0,               "of objects",                            ANSWER },
+    { "messages",                   VS_VALUE_LIST,   0, 0,               "{\"role\", \"content\"}",               R(CHAT) },
+    { "tools",                      VS_VALUE_LIST,   0, 0,               "objects",                               ANSWER },
     { "template",                   VS_VALUE_TEXT,   0, 0,               NULL,                                    ANSWER },
     { "template_args",              VS_VALUE_OBJECT, 0, 0,               "variables of the template",             ANSWER },
     { "now",                        VS_VALUE_INT,    0, 253402300799,    NULL,                                    ANSWER },
     { "max_tokens",                 VS_VALUE_INT,    0, INT_MOST,        NULL,                                    ANSWER },
-    { "stop",                       VS_VALUE_LIST,   0, 64,              "of strings",                            ANSWER },
-    { "stop_tokens",                VS_VALUE_LIST,   0, 65536,           "of token ids",                          ANSWER },
+    { "stop",                       VS_VALUE_LIST,   0, 64,              "strings",                               ANSWER },
+    { "stop_tokens",                VS_VALUE_LIST,   0, 65536,           "token ids",                             ANSWER },
     { "ignore_eos",                 VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
     { "logprobs",                   VS_VALUE_INT,    0, 100,             NULL,                                    ANSWER },
     { "logits_hash",                VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
@@ -43,20 +43,20 @@ static const struct vs_key keys[] = {
     { "sampling.presence_penalty",  VS_VALUE_NUMBER, -100, 100,          NULL,                                    ANSWER },
     { "sampling.frequency_penalty", VS_VALUE_NUMBER, -100, 100,          NULL,                                    ANSWER },
     { "sampling.repeat_last_n",     VS_VALUE_INT,    -1, INT_MOST,       NULL,                                    ANSWER },
-    { "sampling.logit_bias",        VS_VALUE_LIST,   0, 65536,           "of [id, bias], the bias a number or \"-inf\"", ANSWER },
+    { "sampling.logit_bias",        VS_VALUE_LIST,   0, 65536,           "[id, bias], the bias a number or \"-inf\"", ANSWER },
     { "sampling.ignore_file",       VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
 
     { "text",                       VS_VALUE_TEXT,   0, 0,               NULL,                                    TEXT },
     { "no_bos",                     VS_VALUE_FLAG,   0, 0,               NULL,                                    TEXT },
     { "special",                    VS_VALUE_FLAG,   0, 0,               NULL,
       TEXT | ANSWER | R(DETOKENIZE) },
-    { "tokens",                     VS_VALUE_LIST,   0, 0,               "of token ids",
+    { "tokens",                     VS_VALUE_LIST,   0, 0,               "token ids",
       R(GENERATE) | R(DETOKENIZE) | R(LOGITS) | R(PERPLEXITY) },
     { "ctx",                        VS_VALUE_INT,    0, U32_MOST,        NULL,
       R(INSPECT) | R(PERPLEXITY) },
-    { "pp",                         VS_VALUE_LIST,   0, 64,              "of numbers of tokens",                  R(BENCH) },
-    { "tg",                         VS_VALUE_LIST,   0, 64,              "of numbers of tokens",                  R(BENCH) },
-    { "depth",                      VS_VALUE_LIST,   0, 64,              "of numbers of tokens",                  R(BENCH) },
+    { "pp",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
+    { "tg",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
+    { "depth",                      VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
     { "reps",                       VS_VALUE_INT,    1, 1000,            NULL,                                    R(BENCH) },
 
     { "model",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
@@ -123,9 +123,9 @@ void vs_key_range(const struct vs_key *key, char *ret, size_t n)
     case VS_VALUE_CHOICE: list_words(key->words, ret, n); break;
     case VS_VALUE_LIST:
         if (key->high > 0)
-            snprintf(ret, n, "a list of at most %s entries %s", high, key->words);
+            snprintf(ret, n, "a list of at most %s %s", high, key->words);
         else
-            snprintf(ret, n, "a list %s", key->words);
+            snprintf(ret, n, "a list of %s", key->words);
         break;
     case VS_VALUE_OBJECT: snprintf(ret, n, key->words ? "an object of %s" : "an object", key->words); break;
     }

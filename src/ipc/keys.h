@@ -23,7 +23,7 @@ enum vs_key_value {
     VS_VALUE_NUMBER,                    /* a number from low to high */
     VS_VALUE_TEXT,                      /* a string */
     VS_VALUE_CHOICE,                    /* one of `words` */
-    VS_VALUE_LIST,                      /* a list, of what `words` says; at most `high` entries when that is not 0 */
+    VS_VALUE_LIST,                      /* a list of what `words` says; at most `high` of them when that is not 0 */
     VS_VALUE_OBJECT,                    /* its keys are rows of their own, "name.key", unless `words` says what it holds */
 };
 

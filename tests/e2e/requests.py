@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
@@ -369,6 +370,29 @@ class Requests(unittest.TestCase):
                 name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "max_tokens": 1, "sampling": {key: value}})
                 self.assertEqual((name, text.startswith("sampling." + key)), ("INVALID", True), (key, value, text))
 
+    def test_keys_as_documented(self):
+        """The table of docs/PROTOCOL.md has every key of the list, and what it says is needed is what an error says."""
+        top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+        listed = set(re.findall(r'^    \{ "([a-z_.]+)",.*(?:\n      .*)?\}', read(top + "/src/ipc/keys.c"), re.M))
+        envelope = {"model", "deadline_ms", "trace", "force", "owner"}
+        started = {"settings.n_cpus", "settings.free_bytes", "settings.memory_bytes"}
+        table = re.findall(r"^\| `([a-z_.]+)` \| (.*) \| ([a-z, ]+) \|$",
+                           read(top + "/docs/PROTOCOL.md").split("## All keys")[1].split("## ")[0], re.M)
+        self.assertEqual({path for path, _, _ in table}, listed - envelope - started)
+        model = self.load(make("documented", "--ctx", "512"))
+        for path, needed, requests in table:
+            group, _, key = path.rpartition(".")
+            bad = 1 if needed.startswith("an object") else {}
+            for request in requests.split(", "):
+                if request == "load":
+                    with self.assertRaises(c.Failure) as e:
+                        self.client.load_path(model, settings={key: bad} if group else bad)
+                    name, text = e.exception.name, str(e.exception)
+                else:
+                    name, text = self.refused(getattr(c, request.upper()), {"model": model,
+                                                                            **({group: {key: bad}} if group else {key: bad})})
+                self.assertEqual((name, text), ("INVALID", f"{path}: {needed} is needed, this is {'1' if bad else 'an object'}"))
+
     def test_settings(self):
         """A load is refused for settings that are not known or of another type, before anything happens."""
         path = make("settings")
@@ -432,6 +456,27 @@ class Requests(unittest.TestCase):
             self.assertTrue(spaced, name)
             for t in spaced:
                 self.assertEqual(t.extra["top"][0]["text"], t.text)
+
+    def test_cancel_of_input(self):
+        """Whatever part of a request takes seconds to read: it ends soon after it is cancelled, and the worker serves on."""
+        model = self.load(make("cancel", "--ctx", "512"))
+        text = "The sky is blue because the air scatters. " * 200000
+        for kind, value in ((c.TOKENIZE, {"text": text}), (c.TOKENIZE, {"text": "a" * len(text)}), (c.TOKENIZE,
+                                                                                                    {"text": " " * len(text)}),
+                            (c.GENERATE, {"prompt": text, "raw": True}), (c.GENERATE, {"prompt": text}), (c.PERPLEXITY,
+                                                                                                          {"text": text}),
+                            (c.LOGITS, {"text": text}), (c.CHAT, {"messages": [{"role": "user", "content": text}]}),
+                            (c.DETOKENIZE, {"tokens": [300] * 2000000})):
+            request = self.client.request(kind, {"model": model, **value})
+            time.sleep(0.1)
+            begin = time.monotonic()
+            self.client.cancel(request)
+            try:
+                self.client.wait(request)   # it was quicker
+            except c.Failure as e:
+                self.assertEqual(e.name, "CANCELLED")
+            self.assertLess(time.monotonic() - begin, 0.5, (kind, list(value)))
+        self.assertEqual(len(self.generate(model, max_tokens=3, ignore_eos=True)[0]), 3)
 
 
 if __name__ == "__main__":

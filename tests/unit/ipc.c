@@ -510,7 +510,7 @@ static void test_keys(void **state)
         { VS_MSG_CHAT, "{\"prompt\":\"x\"}", "prompt is not a key of chat" },
         { VS_MSG_LOAD, "{\"settings\":{\"kv_type\":\"f8\"}}", "settings.kv_type: f16, f32 or q8_0 is needed, this is the string 'f8'" },
         { VS_MSG_LOAD, "{\"settings\":{\"n_cpus\":1}}", "settings.n_cpus is not a key of load" },
-        { VS_MSG_BENCH, "{\"pp\":{}}", "pp: a list of at most 64 entries of numbers of tokens is needed, this is an object" },
+        { VS_MSG_BENCH, "{\"pp\":{}}", "pp: a list of at most 64 numbers of tokens is needed, this is an object" },
         { VS_MSG_TOKENIZE, "{\"special\":1}", "special: true or false is needed, this is 1" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
