@@ -64,6 +64,8 @@ struct vs_backend_kind {
     uint32_t (*max_rows)(int level);
     /* Bytes of one KV page over all layers. */
     size_t (*page_bytes)(const struct vs_graph *g, enum vs_kv_type type);
+    /* Bytes of KV memory that _create takes for so many pages; SIZE_MAX when they can't be counted. */
+    size_t (*kv_bytes)(const struct vs_graph *g, enum vs_kv_type type, uint32_t n_pages);
     /* The graph's tensors are read from `weights`, each byte once, by several threads; graph and source may go afterwards. */
     int (*create)(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *weights,
                   vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err);

@@ -16,6 +16,12 @@ static size_t page_bytes(const struct vs_graph *g, enum vs_kv_type type)
     return l.page_bytes;
 }
 
+static size_t kv_bytes(const struct vs_graph *g, enum vs_kv_type type, uint32_t n_pages)
+{
+    size_t runs = n_pages / VS_KV_RUN + (n_pages % VS_KV_RUN != 0), n;
+    return __builtin_mul_overflow(page_bytes(g, type), runs * VS_KV_RUN, &n) ? SIZE_MAX : n;
+}
+
 static uint32_t max_rows(int level)
 {
     return level == VS_ISA_C ? 512 : 65536;
@@ -126,7 +132,7 @@ static int take_memory(struct vs_cpu *c, const struct vs_graph *g, struct vs_err
     m->scratch_bytes = vs_attention_scratch_bytes(c);
     size_t n_splits = c->config.max_positions / VS_SPLIT + 1;
     m->partial_floats = 8 * c->program.max_group * g->n_kv_heads * n_splits * (2 + g->head_dim);
-    m->kv_bytes = m->kv_layout.page_bytes * ((c->config.n_pages + VS_KV_RUN - 1) / VS_KV_RUN * VS_KV_RUN);
+    m->kv_bytes = kv_bytes(g, c->config.kv_type, c->config.n_pages);
     m->arena = vs_cpu_reserve(m->arena_bytes);
     m->private = vs_cpu_reserve(m->private_bytes * threads);
     m->scratch = vs_cpu_reserve(m->scratch_bytes * threads);
@@ -205,6 +211,7 @@ const struct vs_backend_kind vs_backend_cpu = {
     .max_threads = VS_POOL_MAX_THREADS,
     .max_rows = max_rows,
     .page_bytes = page_bytes,
+    .kv_bytes = kv_bytes,
     .create = create,
     .free = destroy,
     .memory = memory,

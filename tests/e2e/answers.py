@@ -99,6 +99,9 @@ class Answers(unittest.TestCase):
         about = self.json_of("inspect", "--json", "--ctx", "1024", MODEL)
         self.assertEqual(about["architecture"], "llama")
         self.assertEqual(about["memory"]["context"], 1024)
+        # 30 layers of 3 heads of 64, f16; 8 bits with a scale for 32 of a key, for a value's token
+        self.assertEqual(about["memory"]["kv"]["f16"], 1024 * 30 * 3 * 2 * 64 * 2)
+        self.assertEqual(about["memory"]["kv"]["q8_0"], 1024 * 30 * 3 * (2 * 64 + 2 * 4 + 4))
         self.assertIn("chat_template", self.run_it("inspect")[0])
 
     def test_limits(self):

@@ -3,7 +3,9 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "graph/graph.h"
 #include "import/gguf.h"
+#include "import/llm.h"
 #include "ipc/json.h"
 
 #include <inttypes.h>
@@ -18,8 +20,6 @@ enum {
     MAX_TEXT = 12 << 20,                        /* bytes of JSON for metadata, and as many for tensors */
     ENTRY_BYTES = 160,                          /* JSON of a key or tensor beside its text, at most */
     MAX_TEMPLATE = 1 << 20,                     /* bytes of a chat template that are shown */
-    MAX_LAYERS = 1 << 16,
-    PAGE_TOKENS = 64,                           /* KV memory comes in pages of so many tokens */
 };
 
 /* Valid UTF-8 as it is, every other byte (and NUL) as \xNN. At most limit bytes of s are looked at. */
@@ -185,63 +185,33 @@ static int add_tensors(const struct vs_gguf *g, json_t *out, struct vs_check *ch
     return VS_OK;
 }
 
-/* A hyper-parameter of one layer: a scalar or the layer's element of an array; otherwise what it is by default. */
-static uint64_t of_layer(const struct vs_entry *kv, uint32_t layer, uint64_t otherwise)
-{
-    uint64_t v;
-    if (!kv || !vs_entry_uint(kv, kv->type == VS_ENTRY_ARRAY ? layer : 0, &v) || v > UINT32_MAX)
-        return otherwise;
-    return v;
-}
-
-static const struct vs_entry *of_arch(const struct vs_gguf *g, struct vs_str arch, const char *name)
-{
-    char key[160];
-    int n = snprintf(key, sizeof key, "%.*s.%s", (int)(arch.n < 64 ? arch.n : 64), arch.data, name);
-    return n > 0 && (size_t)n < sizeof key ? vs_entries_find(vs_gguf_entries(g), key) : NULL;
-}
-
 static json_t *unknown(const char *why)
 {
     return json_pack("{s:s}", "unknown", why);
 }
 
-/* Weights plus keys and values of every layer at full length: what a model of the usual kind needs at most. */
-static json_t *memory_of(const struct vs_gguf *g, struct vs_str arch, uint32_t ctx, uint64_t weights)
+/* The weights plus the keys and values of a whole context, as the backend itself counts them. */
+static json_t *memory_of(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, uint64_t weights)
 {
-    uint64_t layers = of_layer(of_arch(g, arch, "block_count"), 0, 0);
-    uint64_t width = of_layer(of_arch(g, arch, "embedding_length"), 0, 0);
-    uint64_t context = ctx ? ctx : of_layer(of_arch(g, arch, "context_length"), 0, 0);
-    const struct vs_entry *heads = of_arch(g, arch, "attention.head_count");
-    const struct vs_entry *kv_heads = of_arch(g, arch, "attention.head_count_kv");
-    const struct vs_entry *k_length = of_arch(g, arch, "attention.key_length");
-    const struct vs_entry *v_length = of_arch(g, arch, "attention.value_length");
-    if (!layers || !width || !heads)
-        return unknown("the file does not give block_count, embedding_length and attention.head_count");
-    if (!context)
-        return unknown("the file gives no context length; name one");
-    if (layers > MAX_LAYERS)
-        return unknown("block_count is out of range");
-
-    uint64_t slots = (context + PAGE_TOKENS - 1) / PAGE_TOKENS * PAGE_TOKENS;
-    double f32 = 0, f16 = 0, q8 = 0;            /* bytes; doubles, because hostile numbers must not wrap */
-    for (uint32_t l = 0; l < layers; l++) {
-        uint64_t h = of_layer(heads, l, 0), kv = of_layer(kv_heads, l, h);
-        if (!h || !kv)
-            continue;                           /* a layer without attention */
-        uint64_t k = of_layer(k_length, l, width / h), v = of_layer(v_length, l, width / h);
-        double elements = (double)slots * (double)kv * (double)(k + v);
-        f32 += 4 * elements;
-        f16 += 2 * elements;
-        q8 += elements + (double)slots * (double)kv * (double)((k + 31) / 32 + (v + 31) / 32) * 2;
+    struct vs_graph graph;
+    struct vs_error err = { 0 };
+    if (vs_import_llm(g, &graph, &err) != VS_OK)
+        return unknown(err.text);
+    uint32_t context = ctx ? ctx : graph.context;
+    json_t *kv = json_object(), *total = json_object();
+    bool counted = true;
+    for (int type = 0; type < VS_N_KV_TYPES; type++) {
+        size_t n = backend->kv_bytes(&graph, (enum vs_kv_type)type, vs_pages_for(context));
+        counted &= n < (size_t)1 << 60 && weights < (uint64_t)1 << 60;
+        json_object_set_new(kv, vs_kv_type_name((enum vs_kv_type)type), size_of(n));
+        json_object_set_new(total, vs_kv_type_name((enum vs_kv_type)type), size_of(counted ? n + weights : 0));
     }
-    if (f32 + (double)weights > 0x1p60)
-        return unknown("the numbers in the file are out of range");
-    double w = (double)weights;
-    return json_pack("{s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o}}", "context", size_of(context), "weights", size_of(weights),
-                     "kv", "f16", size_of((uint64_t)f16), "f32", size_of((uint64_t)f32), "q8_0", size_of((uint64_t)q8),
-                     "total", "f16", size_of((uint64_t)(f16 + w)), "f32", size_of((uint64_t)(f32 + w)),
-                     "q8_0", size_of((uint64_t)(q8 + w)));
+    vs_graph_clear(&graph);
+    if (counted)
+        return json_pack("{s:o, s:o, s:o, s:o}", "context", size_of(context), "weights", size_of(weights), "kv", kv, "total", total);
+    json_decref(kv);
+    json_decref(total);
+    return unknown("the numbers in the file are out of range");
 }
 
 static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit)
@@ -251,12 +221,10 @@ static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit
     return vs_entries_str(vs_gguf_entries(g), key, &s, NULL) == VS_OK ? text_of(s, limit, &budget) : json_null();
 }
 
-int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err)
+int vs_inspect(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err)
 {
-    struct vs_str arch = { "", 0 };
     uint64_t weights = 0;
     int code = VS_E_NOMEM;
-    vs_entries_str(vs_gguf_entries(g), "general.architecture", &arch, NULL);
     json_t *out = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "format", "GGUF", "version", (int)vs_gguf_version(g),
                             "architecture", string_key(g, "general.architecture", MAX_ELEM),
                             "header_bytes", size_of(vs_gguf_data_start(g)), "n_keys", size_of(vs_gguf_entries(g)->n),
@@ -267,7 +235,7 @@ int vs_inspect(const struct vs_gguf *g, uint32_t ctx, struct vs_check *check, js
         code = add_metadata(g, out, check);
     if (out && code == VS_OK
         && (json_object_set_new(out, "chat_template", string_key(g, "tokenizer.chat_template", MAX_TEMPLATE)) != 0
-            || json_object_set_new(out, "memory", memory_of(g, arch, ctx, weights)) != 0))
+            || json_object_set_new(out, "memory", memory_of(g, backend, ctx, weights)) != 0))
         code = VS_E_NOMEM;
     if (code == VS_OK) {
         *ret = out;

@@ -140,7 +140,7 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
 
 static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    return vs_inspect(vs_header_gguf(s->header), (uint32_t)vs_request_int(request, "ctx", 0), &sink->check, ret, err);
+    return vs_inspect(vs_header_gguf(s->header), &vs_backend_cpu, (uint32_t)vs_request_int(request, "ctx", 0), &sink->check, ret, err);
 }
 
 json_t *vs_service_facts(const struct vs_service *s)
