@@ -2,6 +2,10 @@
 #ifndef VS_BASE_WORD_H
 #define VS_BASE_WORD_H
 
-/* How many letters must be put in, left out or changed to make a into b (Levenshtein); 99 for words over 31 bytes. */
+/* How many letters must be put in, left out, changed or swapped with the next to make a into b (Levenshtein, Damerau); 99 for words
+ * over 31 bytes. */
 unsigned vs_word_distance(const char *a, const char *b);
+
+/* For what people type: under 3 when `name` may be what was meant by `word`, also when one begins with the other; smaller is more likely. */
+unsigned vs_word_unlike(const char *word, const char *name);
 #endif

@@ -186,6 +186,57 @@ class Parsing(Case):
             for script in scripts:
                 self.assertRegex(script, rf"(--|-l '?){option}\b")
 
+    def test_suggestions(self):
+        for words, said in (("rnu", "did you mean 'run'?"), ("chta", "'chat'?"), ("modles", "'models'?"), ("models lsit", "'models list'?"), ("pull", "'models pull'?"),
+                            ("help tokenise", "'tokenize'?"), ("run --temperature 1 x", "--temp?"), ("run --max 3 x", "--max-tokens?"),
+                            ("run --top_k 3 x", "--top-k?"), ("run --sede 3 x", "--seed?"), ("--temp 1", "command comes first")):
+            _, err = self.run_it(*words.split(), status=2)
+            self.assertIn(said, err)
+        for words in ("xyz", "run --zzz x", "run -Z x", "models zzz"):
+            self.assertNotIn("did you mean", self.run_it(*words.split(), status=2)[1])
+        os.makedirs(self.env["VERITAS_MODELS"])
+        with open(self.env["VERITAS_MODELS"] + "/my-own.gguf", "w") as f:
+            f.write("GGUF")
+        names = [m["name"] for m in json.loads(self.run_it("models", "list", "--json")[0])["models"]]
+        for name, near in (("smollm2", "smollm2-135m-instruct"), ("qwen2.5-coder-0.5b-instrutc", "qwen2.5-coder-0.5b-instruct"), ("my-onw", "my-own"), ("zzz", None)):
+            _, err = self.run_it("run", "--private", "-m", name, "x", status=4)
+            self.assertIn(f"did you mean {near}?", err) if near else self.assertNotIn("did you mean", err)
+            for known in set(names) - {"my-own"}:
+                self.assertIn(known, err)
+
+    def test_help_says_what_is_true_of_each_command(self):
+        for words, said in (("perplexity", "-c, --ctx N Tokens in a window; the second half of each is scored."), ("perplexity", "Default: 512."),
+                            ("inspect", "-c, --ctx N The length of context for which the memory is told."), ("unload", "--force Unload a model that is answering"),
+                            ("models add", "--force Replace a model of that name."), ("detokenize", "--special Show control tokens"),
+                            ("tokenize", "--special Let names of control tokens"), ("selftest", "--isa LEVEL The highest instruction set")):
+            self.assertIn(said, " ".join(self.run_it(*words.split(), "--help")[0].split()))
+            self.assertIn(said.split(" ", 3)[-1].split(";")[0], " ".join(self.run_it("help", *words.split(), "--man")[0].split()))
+        self.assertIn("models list|pull", self.run_it("models", "--help")[0])
+
+    def test_help_follows_the_width_of_the_terminal(self):
+        for columns in (40, 64, 80, 100, 200):
+            for words in (["help"], ["run", "--help"], ["models", "pull", "--help"]):
+                with Terminal(self.env, *words, columns=columns) as t:
+                    self.assertEqual(t.end(), 0)
+                    text = [line for line in t.seen.decode().replace("\r", "").split("\n")]
+                    literal = [line for line in text if line.startswith("  ") and "veritas " in line or "|" in line or "/" in line]
+                    for line in text:
+                        self.assertTrue(len(line) <= columns or line in literal, (columns, line))
+                    self.assertGreater(max(map(len, text)), min(columns, 100) * 0.6)
+
+    def test_every_variable_stands_in_the_man_page(self):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src")
+        read = set()
+        for folder, _, files in os.walk(source):
+            for name in files:
+                if name.endswith((".c", ".h")):
+                    with open(os.path.join(folder, name), encoding="utf-8") as f:
+                        read.update(re.findall(r'getenv\("(\w+)"\)', f.read()))
+        self.assertGreater(len(read), 10)
+        for words in ([], ["run"]):
+            page = self.run_it("help", *words, "--man")[0].split(".SH ENVIRONMENT")[1]
+            self.assertEqual([v for v in read if not re.search(rf"\b{v}\b", page)], [])
+
     def test_help_wins_over_other_mistakes(self):
         self.run_it("run", "--temp", "x", "--help")
 

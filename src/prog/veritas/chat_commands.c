@@ -257,8 +257,8 @@ int vs_chat_command(struct chat *c, const char *line, struct vs_error *err)
     if (strcmp(name, "/quit") == 0)
         snprintf(name, sizeof name, "/exit");
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        unsigned far = vs_word_distance(name, commands[i].name);
-        if (far == 0 && word < sizeof name) {
+        unsigned far = vs_word_unlike(name, commands[i].name);
+        if (strcmp(name, commands[i].name) == 0 && word < sizeof name) {
             /* blanks at the end are no part of a file's name or a value: Tab leaves one */
             while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
                 n--;

@@ -72,6 +72,9 @@ int vs_command_help(const struct vs_args *args);
 /* serve.c: where a program of ours lies: beside this one (a build), or in ../libexec/veritas (installed). VS_E_NOT_FOUND. */
 int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err);
 
+/* main.c: says that there is no such command, and which one may be meant; returns 2. */
+int vs_command_unknown(const char *name);
+
 /* help.c: what --help prints; returns 0. */
 int vs_help_print(const struct vs_command *command);
 #endif

@@ -55,6 +55,13 @@ static int signature(const struct vs_option *o, char *ret, size_t n)
     return snprintf(ret, n, "%s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
 }
 
+/* Windows are from 40 to 120 columns wide; what is no terminal gets 96. */
+static int width(void)
+{
+    int columns = vs_columns(1, 96);
+    return columns < 40 ? 40 : columns > 120 ? 120 : columns;
+}
+
 /* The help sentence with range, unit and default. */
 static void explain(const struct vs_option *o, char *ret, size_t n)
 {
@@ -67,30 +74,51 @@ static void explain(const struct vs_option *o, char *ret, size_t n)
         snprintf(ret + at, n - at, " Default: %s.", o->preset);
 }
 
+/* "  run          answer one prompt": what it is, from `column` on; on a line of its own where there is little room. */
+static void item(const char *head, int indent, int column, const char *text)
+{
+    int room = width(), at = printf("%*s%s", indent, "", head);
+    if (room < column + 30) {
+        column = indent + 8;
+        at = column;
+    }
+    if (at >= column) {
+        putchar('\n');
+        at = 0;
+    } else {
+        at += printf("%*s", column - at, "");
+    }
+    wrap(text, column, room, at);
+}
+
 int vs_help_print(const struct vs_command *command)
 {
     char text[1024], head[80];
     if (!command) {
-        printf("veritas runs language models: locked in, and with the same bits every time.\n\n"
-               "usage: veritas COMMAND [options] ...\n\n");
+        wrap("veritas runs language models: locked in, and with the same bits every time.\n\n"
+             "usage: veritas COMMAND [options] ...\n", 0, width(), 0);
+        putchar('\n');
         for (int i = 0; i < VS_COMMAND_COUNT; i++)
             if (!strchr(vs_commands[i].name, ' '))
-                printf("  %-12s %s\n", vs_commands[i].name, vs_commands[i].summary);
-        printf("\nveritas COMMAND --help explains a command. First steps:\n\n"
-               "  veritas models pull smollm2-135m-instruct\n"
-               "  veritas run \"Why is the sky blue?\"\n");
+                item(vs_commands[i].name, 2, 15, vs_commands[i].summary);
+        putchar('\n');
+        wrap("veritas COMMAND --help explains a command. First steps:\n\n"
+             "  veritas models pull smollm2-135m-instruct\n"
+             "  veritas run \"Why is the sky blue?\"", 0, width(), 0);
         return 0;
     }
-    printf("usage: veritas %s %s\n\n", command->name, command->usage);
-    wrap(command->text, 0, 96, 0);
+    snprintf(text, sizeof text, "usage: veritas %s %s", command->name, command->usage);
+    wrap(text, 0, width(), 0);
+    putchar('\n');
+    wrap(command->text, 0, width(), 0);
     printf("\nOptions:\n");
     for (int i = 0; i < VS_OPT_COUNT; i++) {
         if (!takes(command, i))
             continue;
-        signature(&vs_options[i], head, sizeof head);
-        explain(&vs_options[i], text, sizeof text);
-        int column = printf("  %-30s", head);
-        wrap(text, 33, 96, column < 33 ? printf("%*s", 33 - column, "") + column : (putchar('\n'), 0));
+        struct vs_option option = vs_option_of((enum vs_option_id)i, command);
+        signature(&option, head, sizeof head);
+        explain(&option, text, sizeof text);
+        item(head, 2, 33, text);
     }
     return 0;
 }
@@ -143,15 +171,25 @@ static void man_exit_status(void)
 
 static void man_environment(void)
 {
-    printf(".SH ENVIRONMENT\n"
-           ".TP\n.B VERITAS_MODELS\nThe model directory.\n"
-           ".TP\n.B VERITAS_SOCKET\nThe socket of the daemon.\n"
-           ".TP\n.B VERITAS_SANDBOX\nThe lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says.\n"
-           ".TP\n.B VERITAS_DEBUG\nWhen set: workers may write to standard error.\n"
-           ".TP\n.B VERITAS_HISTORY\nThe file that keeps what is typed in chats, or off.\n"
-           ".TP\n.B NO_COLOR\nWhen set and not empty: no colours.\n"
-           ".TP\n.B XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR\nWhere models, the chat history and the "
-           "socket lie.\n");
+    static const struct { const char *name, *text; } variables[] = {
+        { "VERITAS_MODELS", "The model directory." },
+        { "VERITAS_SOCKET", "The socket of the daemon." },
+        { "VERITAS_SANDBOX", "The lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says." },
+        { "VERITAS_HISTORY", "The file that keeps what is typed in chats, or off." },
+        { "VERITAS_HUB", "A port of this machine (http://127.0.0.1:PORT) that `veritas models pull hf:...` asks instead of the hub." },
+        { "VERITAS_DEBUG", "When set: workers may write to standard error." },
+        { "NO_COLOR", "When set and not empty: no colours." },
+        { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
+        { "HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where models, the chat history and the socket lie." },
+        { "SSL_CERT_FILE, https_proxy, http_proxy, all_proxy, no_proxy", "How `veritas models pull URL` reaches a server." },
+        { "LANG, LC_ALL, LC_CTYPE", "How many columns letters take while a line is edited in a chat. Texts are always UTF-8." },
+    };
+    printf(".SH ENVIRONMENT\n");
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        printf(".TP\n.B %s\n", variables[i].name);
+        troff(variables[i].text, strlen(variables[i].text), true);
+        putchar('\n');
+    }
 }
 
 static int man(const struct vs_command *command)
@@ -184,7 +222,7 @@ static int man(const struct vs_command *command)
     troff_text(command->text);
     printf(".SH OPTIONS\n");
     for (int i = 0; i < VS_OPT_COUNT; i++) {
-        const struct vs_option *o = &vs_options[i];
+        const struct vs_option option = vs_option_of((enum vs_option_id)i, command), *o = &option;
         if (!takes(command, i))
             continue;
         printf(".TP\n\\fB");
@@ -310,7 +348,7 @@ static void zsh_completion(void)
     for (int c = 0; c < VS_COMMAND_COUNT; c++) {
         printf("    '%s') _arguments", vs_commands[c].name);
         for (int i = 0; i < VS_OPT_COUNT; i++) {
-            const struct vs_option *o = &vs_options[i];
+            const struct vs_option option = vs_option_of((enum vs_option_id)i, &vs_commands[c]), *o = &option;
             if (!takes(&vs_commands[c], i))
                 continue;
             for (int letter = 0; letter < (o->letter ? 2 : 1); letter++) {
@@ -360,7 +398,7 @@ static void fish_completion(void)
         const char *blank = strchr(vs_commands[c].name, ' ');
         const char *last = blank ? blank + 1 : vs_commands[c].name;
         for (int i = 0; i < VS_OPT_COUNT; i++) {
-            const struct vs_option *o = &vs_options[i];
+            const struct vs_option option = vs_option_of((enum vs_option_id)i, &vs_commands[c]), *o = &option;
             if (!takes(&vs_commands[c], i))
                 continue;
             printf("complete -c veritas -n '__fish_seen_subcommand_from %s' -l %s", last, o->name);
@@ -398,7 +436,7 @@ int vs_command_help(const struct vs_args *args)
         snprintf(name, sizeof name, "%.30s%s%.30s", args->v[0], args->n > 1 ? " " : "", args->n > 1 ? args->v[1] : "");
         command = vs_command_find(name);
         if (!command)
-            return vs_usage(NULL, "unknown command '%s'", name);
+            return vs_command_unknown(name);
     }
     return vs_args_given(args, VS_OPT_MAN) ? man(command) : vs_help_print(command);
 }

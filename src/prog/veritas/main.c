@@ -6,6 +6,8 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 
+#include "base/word.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -142,6 +144,25 @@ enum vs_command_id vs_command_id(const struct vs_command *command)
     return (enum vs_command_id)(command - vs_commands);
 }
 
+int vs_command_unknown(const char *name)
+{
+    const char *near = NULL, *group = strncmp(name, "models ", 7) == 0 ? "models" : NULL;
+    unsigned best = 3;
+    if (name[0] == '-')
+        return vs_usage(NULL, "'%.40s': the command comes first, then its options", name);
+    for (int i = 0; i < VS_COMMAND_COUNT; i++) {
+        const char *blank = strchr(vs_commands[i].name, ' ');
+        unsigned far = vs_word_unlike(name, vs_commands[i].name);
+        if (blank && !strchr(name, ' ') && strcmp(name, blank + 1) == 0)
+            far = 0;                     /* `veritas pull` */
+        if (far < best && (blank || !group)) {
+            best = far;
+            near = vs_commands[i].name;
+        }
+    }
+    return near ? vs_usage(group, "unknown command '%.40s'; did you mean '%s'?", name, near) : vs_usage(group, "unknown command '%.40s'", name);
+}
+
 int main(int argc, char **argv)
 {
     /* A closed pipe is an error of a write, and not the end of the process before it could clean up. */
@@ -173,7 +194,7 @@ int main(int argc, char **argv)
     if (!command)
         command = strchr(name, ' ') ? NULL : vs_command_find(name);
     if (!command)
-        return vs_usage(NULL, "unknown command '%.40s'", name);
+        return vs_command_unknown(name);
 
     struct vs_args args;
     struct vs_error err = { 0 };

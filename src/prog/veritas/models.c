@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/word.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/output.h"
 #include "prog/veritas/record.h"
@@ -94,13 +95,6 @@ int vs_directory_make(const char *path, struct vs_error *err)
     return VS_OK;
 }
 
-int vs_model_missing(const char *name, struct vs_error *err)
-{
-    if (vs_known_model_find(name))
-        return vs_error_set(err, VS_E_NOT_FOUND, "the model %s is not here yet; fetch it with: veritas models pull %s", name, name);
-    return vs_error_set(err, VS_E_NOT_FOUND, "no model is called '%.60s'; see: veritas models list", name);
-}
-
 static void remove_at(int parent, const char *name, int depth)
 {
     if (unlinkat(parent, name, 0) == 0 || errno == ENOENT || depth > 8)
@@ -171,6 +165,43 @@ static void scan_free(struct entry *list, size_t n)
     for (size_t i = 0; i < n; i++)
         free(list[i].name);
     free(list);
+}
+
+/* The one of the known models, and of those that are here, that may be meant by `name`. */
+static bool nearest(const char *name, char ret[VS_MODEL_NAME_MAX + 1])
+{
+    char directory[PATH_MAX];
+    struct entry *list = NULL;
+    struct vs_error err;
+    size_t n = 0;
+    unsigned best = 4;
+    if (vs_models_directory(directory, sizeof directory, &err) == VS_OK)
+        scan(directory, &list, &n, &err);
+    for (size_t i = 0; i < n + vs_n_known_models; i++) {
+        const char *other = i < n ? list[i].name : vs_known_models[i - n].name;
+        unsigned far = strlen(name) >= 4 && strstr(other, name) ? 2 : vs_word_unlike(name, other);
+        if (far < 3 && far < best) {
+            best = far;
+            snprintf(ret, VS_MODEL_NAME_MAX + 1, "%s", other);
+        }
+    }
+    scan_free(list, n);
+    return best < 4;
+}
+
+int vs_model_missing(const char *name, struct vs_error *err)
+{
+    char near[VS_MODEL_NAME_MAX + 1];
+    struct vs_buf can = { 0 };
+    if (vs_known_model_find(name))
+        return vs_error_set(err, VS_E_NOT_FOUND, "the model %s is not here yet; fetch it with: veritas models pull %s", name, name);
+    bool is_near = nearest(name, near);
+    for (size_t i = 0; i < vs_n_known_models; i++)
+        vs_buf_printf(&can, "%s%s", i ? ", " : "", vs_known_models[i].name);
+    vs_error_set(err, VS_E_NOT_FOUND, "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
+                 is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
+    vs_buf_clear(&can);
+    return VS_E_NOT_FOUND;
 }
 
 /* Prints a row, or adds it to `rows`. Title and licence of the table belong to the bytes of the table, not to a name: they are
@@ -483,8 +514,15 @@ int vs_command_models_pull(const struct vs_args *args)
     return vs_model_pull(model, from, vs_args_given(args, VS_OPT_FORCE), &err) == VS_OK ? 0 : vs_fail(&err);
 }
 
+static int unknown(const char *word)
+{
+    char name[64];
+    snprintf(name, sizeof name, "models %.40s", word);
+    return vs_command_unknown(name);
+}
+
 int vs_command_models(const struct vs_args *args)
 {
     return args->n == 0 ? vs_usage("models", "which one: list, pull, add, verify, rm or path?")
-                        : vs_usage("models", "unknown command 'models %.40s'", args->v[0]);
+                        : unknown(args->v[0]);
 }

@@ -181,6 +181,40 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Print the completion script for SHELL." },
 };
 
+static const struct { enum vs_option_id id; uint64_t commands; const char *preset, *help; } meanings[] = {
+    { VS_OPT_CTX, C(PERPLEXITY), "512", "Tokens in a window; the second half of each is scored." },
+    { VS_OPT_CTX, C(INSPECT), "the model's", "The length of context for which the memory is told." },
+    { VS_OPT_CTX, C(LOGITS), NULL, "Length of the context: the text must fit into it." },
+    { VS_OPT_CTX, C(BENCH), NULL, "Length of the context: depth and test must fit into it." },
+    { VS_OPT_FORCE, C(MODELS_PULL), NULL, "Replace another file of that name." },
+    { VS_OPT_FORCE, C(MODELS_ADD), NULL, "Replace a model of that name." },
+    { VS_OPT_FORCE, C(MODELS_VERIFY), NULL, "Write down the SHA-256 of the file that is there, though another one was recorded." },
+    { VS_OPT_FORCE, C(UNLOAD), NULL, "Unload a model that is answering: its requests fail." },
+    { VS_OPT_SPECIAL, C(RUN) | C(TOKENIZE), NULL,
+      "Let names of control tokens in the text become those tokens (off: text can never be a control token)." },
+    { VS_OPT_SPECIAL, C(DETOKENIZE), NULL, "Show control tokens by their names (off: they have no text)." },
+    { VS_OPT_JSON, C(RUN), NULL, "Print one JSON object at the end instead of text." },
+    { VS_OPT_JSON, C(TOKENIZE), NULL, "Print a JSON list." },
+    { VS_OPT_JSON, C(LOGITS), NULL, "Print what was written, as JSON, on standard output." },
+    { VS_OPT_TOKENS, C(DETOKENIZE), NULL, "The token ids, in one word." },
+    { VS_OPT_ISA, C(SELFTEST), NULL, "The highest instruction set to try." },
+    { VS_OPT_SOCKET, C(SERVE), NULL, "Where to listen." },
+    { VS_OPT_SOCKET, C(DOCTOR), NULL, "The socket to look at." },
+    { VS_OPT_MODEL, C(TOKENIZE) | C(DETOKENIZE), NULL,
+      "The model whose vocabulary counts: a path to a GGUF file, or a name that `veritas models list` knows." },
+};
+
+struct vs_option vs_option_of(enum vs_option_id id, const struct vs_command *command)
+{
+    struct vs_option option = vs_options[id];
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+        if (meanings[i].id == id && (meanings[i].commands & VS_COMMAND_BIT(vs_command_id(command)))) {
+            option.help = meanings[i].help;
+            option.preset = meanings[i].preset ? meanings[i].preset : option.preset;
+        }
+    return option;
+}
+
 bool vs_number_parse(const char *s, double *ret)
 {
     /* strtod alone would take " 1", "0x1p3", "nan" and "infinity", and in some locales "1,5" (we never set a locale). */
@@ -343,11 +377,13 @@ static int unknown(const struct vs_command *command, const char *word, struct vs
     uint64_t bit = VS_COMMAND_BIT(vs_command_id(command));
     const char *near = NULL;
     unsigned best = 3;
+    if (word[0] == '-' && word[1] != '-')                      /* one letter: no other is like it */
+        return vs_error_set(err, VS_E_INVALID, "unknown option %.80s", word);
     for (int i = 0; i < VS_OPT_COUNT; i++) {
         if (strcmp(vs_options[i].name, plain) == 0 && !vs_options[i].hidden)
             return vs_error_set(err, VS_E_INVALID, "`veritas %s` does not take --%s", command->name, plain);
-        if ((vs_options[i].commands & bit) && !vs_options[i].hidden && vs_word_distance(plain, vs_options[i].name) < best) {
-            best = vs_word_distance(plain, vs_options[i].name);
+        if ((vs_options[i].commands & bit) && !vs_options[i].hidden && vs_word_unlike(plain, vs_options[i].name) < best) {
+            best = vs_word_unlike(plain, vs_options[i].name);
             near = vs_options[i].name;
         }
     }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct vs_command;
+
 enum vs_option_id {
     VS_OPT_HELP, VS_OPT_MODEL, VS_OPT_FILE, VS_OPT_SYSTEM, VS_OPT_CHAT_TEMPLATE, VS_OPT_TEMPLATE_ARG, VS_OPT_RAW, VS_OPT_SPECIAL,
     VS_OPT_JSON, VS_OPT_TIMINGS, VS_OPT_NO_HISTORY, VS_OPT_QUIET,
@@ -54,6 +56,9 @@ struct vs_option {
 };
 
 extern const struct vs_option vs_options[VS_OPT_COUNT];
+
+/* The option as one command takes it: some have another meaning or default there. For people; the parser reads vs_options. */
+struct vs_option vs_option_of(enum vs_option_id id, const struct vs_command *command);
 
 /* What was given. Values borrow argv. */
 struct vs_args {

@@ -20,6 +20,12 @@ bool vs_color(int fd)
     return isatty(fd) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
 }
 
+int vs_columns(int fd, int otherwise)
+{
+    struct winsize size;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : otherwise;
+}
+
 static bool quiet;
 static int lost;                             /* errno of the first write to standard output that failed */
 
@@ -124,8 +130,7 @@ void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total)
         fprintf(stderr, total ? "%s: %s, %u %%\n" : "%s: %s\n", what.text, count, percent);
         return;
     }
-    struct winsize size;
-    int columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+    int columns = vs_columns(2, 80);
     if (!total) {
         fprintf(stderr, "\r\033[K%s %s", what.text, count);
         fflush(stderr);
