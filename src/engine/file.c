@@ -2,6 +2,7 @@
 #include "engine/file.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BLOCK = 64 << 10, STACK = 256 << 10, AT_ONCE = 16, NICE = 10 };
@@ -34,37 +34,45 @@ struct vs_model_file {
     struct vs_source source, glance;
     uint64_t *key;                       /* [BLOCK / 8] */
 
-    pthread_mutex_t lock;                /* of the two groups that follow */
-    struct block *blocks;
+    pthread_mutex_t lock;                /* of what follows, until _finish and after it */
+    struct block *blocks;                /* in the order of the file once the digest has begun */
     size_t n_blocks, cap_blocks;
 
-    pthread_cond_t ended;
-    int status;                          /* VS_E_BUSY until the digest is there */
+    /* The digest goes on block by block, in the thread or, when somebody waits, in the caller. */
+    EVP_MD_CTX *sha;
+    uint8_t *buffer;                     /* [BLOCK] */
+    bool has_begun;
+    size_t next;                         /* of the blocks */
+    _Atomic uint64_t done;               /* bytes of the file */
+    _Atomic int status;                  /* VS_E_BUSY until hex or err is there */
     char hex[65];
     struct vs_error err;
 
     pthread_t thread;
     bool has_thread;
-    _Atomic bool stop;
-    _Atomic uint64_t done;
+    pthread_cond_t go_on;
+    _Atomic bool stop, is_waited_for;
 };
 
 /* ---- the hash of a block ---- */
 
 static struct hash hash_of(const struct vs_model_file *f, const uint8_t *bytes, size_t n)
 {
-    unsigned __int128 sum = 0;
+    unsigned __int128 sum = 0, other = 0;            /* two chains: an addition with carry takes its time */
     const uint64_t *key = f->key;
-    uint64_t pair[2];
-    for (; n >= sizeof pair; n -= sizeof pair, bytes += sizeof pair, key += 2) {
+    uint64_t pair[4];
+    for (; n >= sizeof pair; n -= sizeof pair, bytes += sizeof pair, key += 4) {
         memcpy(pair, bytes, sizeof pair);
         sum += (unsigned __int128)(pair[0] + key[0]) * (pair[1] + key[1]);
+        other += (unsigned __int128)(pair[2] + key[2]) * (pair[3] + key[3]);
     }
     if (n) {
         memset(pair, 0, sizeof pair);
         memcpy(pair, bytes, n);
         sum += (unsigned __int128)(pair[0] + key[0]) * (pair[1] + key[1]);
+        other += (unsigned __int128)(pair[2] + key[2]) * (pair[3] + key[3]);
     }
+    sum += other;
     return (struct hash){ (uint64_t)sum, (uint64_t)(sum >> 64) };
 }
 
@@ -193,73 +201,78 @@ static void sort(struct block *b, size_t n)
     }
 }
 
-/* [from, from + n) as it is now, into the digest; compared with what was loaded when `loaded` is not NULL. */
-static int feed(struct vs_model_file *f, EVP_MD_CTX *sha, uint8_t *buffer, uint64_t from, size_t n, const struct block *loaded)
+static int changed(struct vs_model_file *f, const char *how)
 {
-    if (atomic_load(&f->stop))
-        return vs_error_set(&f->err, VS_E_CANCELLED, "model: closed");
-    int r = read_all(f, from, n, buffer, &f->err);
-    if (r != VS_OK)
-        return r;
-    if (loaded && !is_same(hash_of(f, buffer, n), loaded->hash))
-        return vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded (near byte %llu), so nobody "
-                            "can say what the answer was computed with; load it again when it is complete", (unsigned long long)from);
-    if (!EVP_DigestUpdate(sha, buffer, n))
-        return vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
-    atomic_store(&f->done, from + n);
+    return vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded (%s), so nobody can say what the "
+                        "answer was computed with; load it again when it is complete", how);
+}
+
+static int begin(struct vs_model_file *f)
+{
+    f->has_begun = true;
+    sort(f->blocks, f->n_blocks);
+    f->buffer = malloc(BLOCK);
+    f->sha = EVP_MD_CTX_new();
+    if (!f->buffer || !f->sha || !EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL))
+        return vs_error_set(&f->err, VS_E_NOMEM, "model: no memory for the file's SHA-256");
     return VS_OK;
 }
 
-static int digest(struct vs_model_file *f, EVP_MD_CTX *sha, uint8_t *buffer)
+static int conclude(struct vs_model_file *f)
 {
-    uint64_t at = 0;
-    int r = VS_OK;
-    sort(f->blocks, f->n_blocks);
-    for (size_t i = 0; i <= f->n_blocks && r == VS_OK; i++) {
-        const struct block *b = i < f->n_blocks ? &f->blocks[i] : NULL;
-        uint64_t next = b ? b->offset : f->n_bytes;
-        if (next < at)
-            return vs_error_set(&f->err, VS_E_MALFORMED, "model: byte %llu of the file is used twice", (unsigned long long)next);
-        while (at < next && r == VS_OK) {
-            size_t n = next - at < BLOCK ? (size_t)(next - at) : BLOCK;
-            r = feed(f, sha, buffer, at, n, NULL);
-            at += n;
-        }
-        if (b && r == VS_OK) {
-            r = feed(f, sha, buffer, at, b->n, b);
-            at += b->n;
-        }
-    }
+    unsigned char bytes[EVP_MAX_MD_SIZE];
     struct stat st;
-    if (r == VS_OK && (fstat(f->fd, &st) != 0 || (uint64_t)st.st_size != f->n_bytes))
-        r = vs_error_set(&f->err, VS_E_MALFORMED, "model: the file was changed while it was loaded: its size is another; load it "
-                         "again when it is complete");
-    return r;
+    if (fstat(f->fd, &st) != 0 || (uint64_t)st.st_size != f->n_bytes)
+        return changed(f, "its size is another");
+    if (!EVP_DigestFinal_ex(f->sha, bytes, NULL))
+        return vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
+    vs_hex(bytes, 32, f->hex);
+    return VS_OK;
+}
+
+/* The next block, or a piece of what lies between two, as it is in the file now. VS_E_BUSY: there is more to come. */
+static int step(struct vs_model_file *f)
+{
+    int r = f->has_begun ? VS_OK : begin(f);
+    if (r != VS_OK)
+        return r;
+    uint64_t at = atomic_load(&f->done);
+    const struct block *b = f->next < f->n_blocks ? &f->blocks[f->next] : NULL;
+    uint64_t end = b ? b->offset : f->n_bytes;
+    if (end < at)
+        return vs_error_set(&f->err, VS_E_MALFORMED, "model: byte %llu of the file is used twice", (unsigned long long)end);
+    if (!b && end == at)
+        return conclude(f);
+    bool is_loaded = end == at;
+    size_t n = is_loaded ? b->n : end - at < BLOCK ? (size_t)(end - at) : BLOCK;
+    r = read_all(f, at, n, f->buffer, &f->err);
+    if (r != VS_OK)
+        return r;
+    if (is_loaded && !is_same(hash_of(f, f->buffer, n), b->hash)) {
+        char where[48];
+        snprintf(where, sizeof where, "near byte %llu", (unsigned long long)at);
+        return changed(f, where);
+    }
+    if (!EVP_DigestUpdate(f->sha, f->buffer, n))
+        return vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
+    f->next += is_loaded;
+    atomic_store(&f->done, at + n);
+    return VS_E_BUSY;
 }
 
 static void *digest_thread(void *file)
 {
     struct vs_model_file *f = file;
-    uint8_t *buffer = malloc(BLOCK);
-    unsigned char bytes[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *sha = EVP_MD_CTX_new();
     setpriority(PRIO_PROCESS, 0, NICE);              /* of this thread; a refusal costs only a little of the others' time */
-    int r = VS_E_NOMEM;
-    if (!buffer || !sha || !EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
-        vs_error_set(&f->err, r, "model: no memory for the file's SHA-256");
-    else
-        r = digest(f, sha, buffer);
-    if (r == VS_OK && !EVP_DigestFinal_ex(sha, bytes, NULL))
-        r = vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
-    EVP_MD_CTX_free(sha);
-    free(buffer);
     pthread_mutex_lock(&f->lock);
-    if (r == VS_OK)
-        vs_hex(bytes, 32, f->hex);
-    free(f->blocks);
-    f->blocks = NULL;
-    f->status = r;
-    pthread_cond_broadcast(&f->ended);
+    while (atomic_load(&f->status) == VS_E_BUSY && !atomic_load(&f->stop))
+        if (atomic_load(&f->is_waited_for)) {
+            pthread_cond_wait(&f->go_on, &f->lock);
+        } else {
+            atomic_store(&f->status, step(f));
+            pthread_mutex_unlock(&f->lock);          /* somebody may want to take over */
+            pthread_mutex_lock(&f->lock);
+        }
     pthread_mutex_unlock(&f->lock);
     return NULL;
 }
@@ -277,22 +290,28 @@ int vs_model_file_finish(struct vs_model_file *f, struct vs_error *err)
     return VS_OK;
 }
 
+/* Who waits computes: the thread has a low priority, and others may have work for all processors. */
+static void take_over(struct vs_model_file *f, unsigned ms)
+{
+    uint64_t until = vs_clock_ns() + ms * 1000000ull;
+    atomic_store(&f->is_waited_for, true);
+    pthread_mutex_lock(&f->lock);
+    while (atomic_load(&f->status) == VS_E_BUSY && vs_clock_ns() < until)
+        atomic_store(&f->status, step(f));
+    atomic_store(&f->is_waited_for, false);
+    pthread_cond_signal(&f->go_on);
+    pthread_mutex_unlock(&f->lock);
+}
+
 int vs_model_file_digest(struct vs_model_file *f, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, struct vs_error *err)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)wait_ms % 1000 * 1000000;
-    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&f->lock);
-    while (f->status == VS_E_BUSY && wait_ms && pthread_cond_timedwait(&f->ended, &f->lock, &until) == 0)
-        ;
-    int r = f->status;
+    if (wait_ms && atomic_load(&f->status) == VS_E_BUSY)
+        take_over(f, wait_ms);
+    int r = atomic_load(&f->status);
     if (r == VS_OK)
         memcpy(ret_hex, f->hex, sizeof f->hex);
     else if (r != VS_E_BUSY)
         vs_error_set(err, r, "%s", f->err.text);
-    pthread_mutex_unlock(&f->lock);
     *ret_done = atomic_load(&f->done);
     return r;
 }
@@ -307,14 +326,10 @@ int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err)
         close(fd);
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     }
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&f->go_on, NULL);
     pthread_mutex_init(&f->lock, NULL);
     f->fd = fd;
-    f->status = VS_E_BUSY;
+    atomic_store(&f->status, VS_E_BUSY);
     int r = make_key(f);
     if (r != VS_OK)
         vs_error_set(err, r, "model: %s", r == VS_E_NOMEM ? "out of memory" : "there are no random numbers");
@@ -340,8 +355,10 @@ void vs_model_file_close(struct vs_model_file *f)
     if (f->has_thread)
         pthread_join(f->thread, NULL);
     close(f->fd);
-    pthread_cond_destroy(&f->ended);
+    pthread_cond_destroy(&f->go_on);
     pthread_mutex_destroy(&f->lock);
+    EVP_MD_CTX_free(f->sha);
+    free(f->buffer);
     free(f->blocks);
     free(f->key);
     free(f);

@@ -34,6 +34,7 @@ int vs_model_file_loaded(struct vs_model_file *f, uint64_t offset, const void *b
 /* Everything is loaded: the digest's thread begins. */
 int vs_model_file_finish(struct vs_model_file *f, struct vs_error *err);
 
-/* Waits at most wait_ms. VS_OK and *ret_hex; VS_E_BUSY and *ret_done of the file's bytes; or why there is none. */
+/* Helps to compute it for wait_ms at most. VS_OK and *ret_hex; VS_E_BUSY and *ret_done of the file's bytes; or why there is
+ * none. */
 int vs_model_file_digest(struct vs_model_file *f, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, struct vs_error *err);
 #endif
