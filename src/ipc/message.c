@@ -58,10 +58,31 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(DIGEST,   0,             VS_AT_OPEN,                             64, 64),
 };
 
+/* What the supervisor hears from the broker, which strangers talk to. A model's id is FREE until START. */
+static const struct vs_ipc_rule to_supervisor[] = {
+    PLAIN(HELLO,  0,          VS_AT_START,               2,  VS_MAX_CONTROL),
+    PLAIN(START,  VS_FLAG_FD, VS_AT_FREE,                2,  VS_MAX_START),
+    PLAIN(STOP,   0,          VS_AT_FREE | VS_AT_BEGUN,  0,  0),
+    PLAIN(MODELS, 0,          VS_AT_FREE,                0,  0),
+    PLAIN(END,    0,          VS_AT_OPEN,                0,  0),
+};
+
+/* What the broker hears from the supervisor. */
+static const struct vs_ipc_rule from_supervisor[] = {
+    PLAIN(HELLO,   0,          VS_AT_OPEN,               0,  0),
+    PLAIN(STARTED, VS_FLAG_FD, VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_START),
+    PLAIN(FAILED,  0,          VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_CONTROL),
+    PLAIN(EXITED,  0,          VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_CONTROL),
+    PLAIN(MODELS,  0,          VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_CHUNK),
+    PLAIN(DRAIN,   0,          VS_AT_OPEN,               4,  4),
+};
+
 const struct vs_ipc_table vs_ipc_from_client = { from_client, N_OF(from_client) };
 const struct vs_ipc_table vs_ipc_to_client = { to_client, N_OF(to_client) };
 const struct vs_ipc_table vs_ipc_to_worker = { to_worker, N_OF(to_worker) };
 const struct vs_ipc_table vs_ipc_from_worker = { from_worker, N_OF(from_worker) };
+const struct vs_ipc_table vs_ipc_to_supervisor = { to_supervisor, N_OF(to_supervisor) };
+const struct vs_ipc_table vs_ipc_from_supervisor = { from_supervisor, N_OF(from_supervisor) };
 
 static const struct {
     uint16_t type;

@@ -6,6 +6,8 @@
  *
  *     client --from_client--> broker --to_worker--> worker
  *     client <--to_client---- broker <-from_worker- worker
+ *                             broker --to_supervisor--> supervisor
+ *                             broker <-from_supervisor- supervisor
  *
  * "When" is a state of what the frame's id names. Id 0 is the link itself, every other id a request, so that a link may carry many:
  *
@@ -25,6 +27,7 @@
 #define VS_MAX_CONTROL 4096u            /* HELLO, PROGRESS, ...; the body of a small request */
 #define VS_MAX_ENVELOPE 4096u           /* bytes of an envelope (ipc/envelope.h), */
 #define VS_MAX_LOAD    8192u            /* and of LOAD's: a path and settings */
+#define VS_MAX_START   16384u           /* START, STARTED: paths and settings */
 #define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
 #define VS_MAX_FRAME   (4 + VS_MAX_ENVELOPE + VS_MAX_REQUEST)
 #define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
@@ -57,7 +60,7 @@ enum {                                  /* frame flags */
 
 /* Everything else that is said; the rows are in message.c. */
 #define VS_MESSAGE_MAP(X)                                                                                  \
-    X(HELLO,      0x01, "hello")      /* JSON, both ways, first */                                         \
+    X(HELLO,      0x01, "hello")      /* JSON, both ways, first; from a supervisor: clients may come now */ \
     X(CREDIT,     0x02, "credit")     /* u32: this many more bytes of TOKEN and DATA frames may come */    \
     X(CANCEL,     0x03, "cancel")     /* header names the request; to a worker: u32 status, negated */     \
     X(TOKEN,      0x40, "token")      /* u32 id, u32 text bytes, text, JSON when VS_FLAG_EXTRA */          \
@@ -70,7 +73,14 @@ enum {                                  /* frame flags */
     X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \
     X(READY,      0x60, "ready")      /* worker to broker, after load: JSON facts */                       \
     X(FAILED,     0x61, "failed")     /* worker to broker, instead, or later: JSON {error, message, code} */ \
-    X(DIGEST,     0x62, "digest")     /* worker to broker, once: SHA-256 of the file that was loaded, in hex */
+    X(DIGEST,     0x62, "digest")     /* worker to broker, once: SHA-256 of the file that was loaded, in hex */ \
+    X(START,      0x70, "start")      /* the control link; ids are the broker's models. JSON {model, settings} */ \
+    X(STOP,       0x71, "stop")       /* its worker is to end */                                           \
+    X(STARTED,    0x72, "started")    /* with its socket: JSON {pid, path, bytes, file, ...} */            \
+    X(EXITED,     0x73, "exited")     /* its worker has ended: JSON {error, message, code} */              \
+    X(MODELS,     0x74, "models")     /* what is in the directory? and the answer: JSON {path, models} */  \
+    X(END,        0x75, "end")        /* a client asked for the end */                                     \
+    X(DRAIN,      0x76, "drain")      /* u32: answers must end within so many milliseconds */
 
 enum vs_message {
 #define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,
@@ -100,6 +110,7 @@ struct vs_ipc_table {
 };
 
 extern const struct vs_ipc_table vs_ipc_from_client, vs_ipc_to_client, vs_ipc_to_worker, vs_ipc_from_worker;
+extern const struct vs_ipc_table vs_ipc_to_supervisor, vs_ipc_from_supervisor;     /* the broker's control link */
 
 const struct vs_ipc_rule *vs_ipc_rule_find(const struct vs_ipc_table *table, uint16_t type);   /* NULL: refused */
 

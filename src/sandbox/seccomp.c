@@ -107,6 +107,7 @@ static const struct row allowed[] = {
     { CALL(close), WB, 0, {} },
     { CALL(fcntl), WB, 1, { EQ(1, F_GETFL) } },
     { CALL(fcntl), WB, 1, { EQ(1, F_GETFD) } },
+    { CALL(fcntl), B, 1, { EQ(1, F_DUPFD_CLOEXEC) } },  /* a client's file, until it is on its way to the supervisor */
     { CALL(fcntl), WB, 1, { EQ(1, F_SETFD) } },
     { CALL(poll), WB, 0, {} },
     { CALL(ppoll), WB, 0, {} },

@@ -247,7 +247,7 @@ class Faults(unittest.TestCase):
                 done = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs tmpfs /tmp || exit 99; {plant}; exec \"$0\" \"$@\"",
                                        VERITAS, *command], env=env, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
                 shutil.rmtree(home)
-                if "unshare:" in done.stderr or done.returncode == 99:
+                if "unshare:" in done.stderr or done.returncode == 99 or VERITAS.startswith("/tmp/"):
                     self.skipTest("no namespace can be made here")
                 self.assertEqual(done.returncode, status, (plant, command, done))
                 if status and "export" not in plant:

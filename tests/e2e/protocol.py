@@ -1,7 +1,6 @@
 """The protocol through the real broker and the real worker's frame loop, locked in; the model is an echo
 (support/service_echo.c) and the supervisor this file, so that every fault can be made. Arguments: broker, worker."""
 import array
-import hashlib
 import json
 import os
 import signal
@@ -37,6 +36,9 @@ def digest(content):
     return str(content[0] % 10) * 64
 
 
+FAILED, START, STOP, STARTED, EXITED, MODELS, END, DRAIN = 0x61, *range(0x70, 0x77)      # the control link
+
+
 class Supervisor(threading.Thread):
     """As much of `veritas serve` as these tests need."""
 
@@ -47,7 +49,8 @@ class Supervisor(threading.Thread):
         self.listen = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listen.bind(self.path)
         self.listen.listen(100)
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.saying = threading.Lock()
         fds = {4: theirs.fileno()}
         fds.update({5: private.fileno()} if private else {3: self.listen.fileno()})
         self.log = tempfile.TemporaryFile()
@@ -55,12 +58,17 @@ class Supervisor(threading.Thread):
                                        stdout=subprocess.DEVNULL)
         theirs.close()
         self.listen.close()
-        self.workers, self.models, self.shutdowns = {}, {}, 0
+        self.workers, self.models, self.shutdowns, self.heard, self.last, self.answers = {}, {}, 0, {}, {}, True
+        self.say(c.HELLO, 0)
         self.start()
 
-    def say(self, message, fds=()):
+    def say(self, kind, number, message=b"", fds=()):
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        frame = c.HEADER.pack(len(data), kind, 1 if fds else 0, number) + data
         try:
-            socket.send_fds(self.control, [json.dumps(message).encode()], fds)
+            with self.saying:
+                frame = frame[socket.send_fds(self.control, [frame], fds):]
+                self.control.sendall(frame)
         except OSError:
             pass
 
@@ -75,8 +83,7 @@ class Supervisor(threading.Thread):
         for fd in (memory, words):
             os.close(fd)
         theirs.close()
-        self.say({"op": "started", "id": number, "pid": worker.pid, "path": model, "bytes": os.fstat(file).st_size},
-                 [ours.fileno()])
+        self.say(STARTED, number, {"pid": worker.pid, "path": model, "bytes": os.fstat(file).st_size}, [ours.fileno()])
         ours.close()
         return worker
 
@@ -88,38 +95,48 @@ class Supervisor(threading.Thread):
             if self.workers.get(number) is not worker:
                 return
             why = "worker killed by signal %d" % -code if code < 0 else "worker ended with code %d" % code
-            self.say({"op": "exited", "id": number, "error": "DIED", "message": why})
+            self.say(EXITED, number, {"error": "DIED", "code": -10, "message": why})
             time.sleep(0.1)
             if self.workers.get(number) is not worker:
                 return
             self.workers[number] = worker = self.launch(number, *what)
 
-    def run(self):
+    def frames(self):
+        data, waiting = b"", []
         while True:
-            try:
-                data, fds, _, _ = socket.recv_fds(self.control, 65536, 4)
-            except OSError:
-                return
-            if not data:
-                return
-            m = json.loads(data)
-            if m["op"] == "start":
+            while len(data) < 16 or len(data) < 16 + c.HEADER.unpack(data[:16])[0]:
+                try:
+                    more, fds, _, _ = socket.recv_fds(self.control, 65536, 4)
+                except OSError:
+                    return
+                if not more:
+                    return
+                data += more
+                waiting += fds
+            n, kind, flags, number = c.HEADER.unpack(data[:16])
+            yield kind, number, data[16:16 + n], waiting.pop(0) if flags & 1 else None
+            data = data[16 + n:]
+
+    def run(self):
+        for kind, number, payload, file in self.frames():
+            self.heard[kind] = self.heard.get(kind, 0) + 1
+            self.last[kind] = number
+            if kind == START:
+                m = json.loads(payload)
                 name = m["model"]
-                if fds:
-                    file = fds[0]
-                elif name in self.models:
+                if file is None and name in self.models:
                     file = os.open(self.models[name], os.O_RDONLY)
-                else:
-                    self.say({"op": "failed", "id": m["id"], "error": "NOT_FOUND", "message": "no model " + name})
+                elif file is None:
+                    self.say(FAILED, number, {"error": "NOT_FOUND", "code": -7, "message": "no model " + name})
                     continue
-                threading.Thread(target=self.keep, args=(m["id"], name, m["settings"], file), daemon=True).start()
-            elif m["op"] == "stop":
-                worker = self.workers.pop(m["id"], None)
+                threading.Thread(target=self.keep, args=(number, name, m["settings"], file), daemon=True).start()
+            elif kind == STOP:
+                worker = self.workers.pop(number, None)
                 if worker:
                     worker.kill()
-            elif m["op"] == "models":
-                self.say({"op": "models", "id": m["id"], "models": [{"name": n} for n in sorted(self.models)]})
-            elif m["op"] == "shutdown":
+            elif kind == MODELS and self.answers:
+                self.say(MODELS, number, {"models": [{"name": n} for n in sorted(self.models)]})
+            elif kind == END:
                 self.shutdowns += 1
 
     def add(self, name, content=b"model"):
@@ -395,13 +412,38 @@ class Protocol(unittest.TestCase):
         self.fails("TIMEOUT", x.wait, number, kind=c.ERROR)
         self.assertLess(time.monotonic() - start, 7)
 
+    def test_many_lists_are_one_question(self):
+        self.s.answers = False
+        x = self.client()
+        numbers = [x.request(c.LIST, {}) for _ in range(100)]
+        x.wait(x.request(c.STATUS, {}))                         # read after all of them
+        self.assertEqual(self.s.heard.get(MODELS), 1)
+        self.s.say(MODELS, 999999, {"models": []})              # the answer to no question
+        for _ in range(2):                                      # the first question, then the one for those who came after it
+            self.s.say(MODELS, self.s.last[MODELS], {"models": [{"name": "m"}]})
+            time.sleep(0.2)
+        for number in numbers:
+            self.assertEqual([m["name"] for m in x.wait(number)["models"]], ["m"])
+        self.assertLessEqual(self.s.heard[MODELS], 2)
+
+    def test_what_a_supervisor_never_says(self):
+        """An unknown type, JSON that is none, a message for the other side: the broker ends."""
+        for kind, number, data in ((0x7f, 0, b""), (START, 1, b"{}"), (FAILED, 1, b"[1"), (EXITED, 1, b""), (DRAIN, 5, bytes(4))):
+            s = Supervisor()
+            try:
+                c.Client(s.path).close()
+                s.say(kind, number, data)
+                self.assertEqual(s.broker.wait(5), 0, (kind, data))
+            finally:
+                s.end()
+
     def test_drain_and_shutdown(self):
         x = self.client()
         number = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 50"})
         while x.event().kind != c.TOKEN:
             pass
         x.request(c.SHUTDOWN, {})
-        self.s.say({"op": "drain"})
+        self.s.say(DRAIN, 0, struct.pack("<I", 60000))
         x.wait(number)
         self.assertEqual(self.s.broker.wait(5), 0)
         self.assertGreaterEqual(self.s.shutdowns, 1)

@@ -2,6 +2,8 @@
 what a locked-in worker asks of the kernel. Arguments: veritas, veritas-broker, worker-echo."""
 import json, os, re, shutil, signal, stat, subprocess, sys, tempfile, time, unittest
 
+import client as c
+
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 
 
@@ -201,6 +203,87 @@ class Serve(unittest.TestCase):
         self.call("load", "good")           # nobody asks: the worker says by itself what it loaded
         self.wait_for(lambda: re.fullmatch("[0-9a-f]{64}", self.ps()["models"][0]["model_digest"] or ""))
 
+    def test_killed_broker_and_its_models(self):
+        """After a broker's death models come back with the settings that they had, those loaded by path too."""
+        self.start()
+        path = f"{self.dir}/other.gguf"
+        shutil.copy(f"{self.dir}/models/good.gguf", path)
+        self.assertEqual(self.call("load", "good", "--kv-type", "q8_0", "--ctx", "64").returncode, 0)
+        self.assertEqual(self.call("load", path, "--ctx", "32").returncode, 0)
+        before = {m["name"]: m["settings"] for m in self.ps()["models"]}
+        self.assertEqual(before, {"good": {"kv_type": "q8_0", "ctx": 64}, path: {"ctx": 32}})
+        broker = next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker"))
+        os.kill(broker, signal.SIGKILL)
+        self.wait_for(lambda: self.call("ps").returncode == 0 and all(m["state"] == "ready" for m in self.ps()["models"]))
+        self.assertEqual({m["name"]: m["settings"] for m in self.ps()["models"]}, before)
+        self.assertEqual(self.call("load", "good").returncode, 0)
+        self.assertIn("other settings", self.call("load", "good", "--kv-type", "f16").stderr)
+        self.assertEqual(self.call("run", "-m", path, "again").stdout, "again\n")
+        # one that was changed meanwhile does not come back as what it was
+        with open(path, "ab") as f:
+            f.write(b"G")
+        os.kill(next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker")), signal.SIGKILL)
+        self.wait_for(lambda: self.call("ps").returncode == 0 and [m["name"] for m in self.ps()["models"]] == ["good"])
+
+    def test_missing_program(self):
+        """A worker's program that is gone is told once and not tried again; so too when its worker has died."""
+        self.start()
+        worker = f"{self.dir}/veritas-worker"
+        os.rename(worker, worker + ".away")
+        done = self.call("load", "good")
+        self.assertEqual((done.returncode, "cannot start " + worker in done.stderr), (1, True), done)
+        self.assertEqual(self.ps()["models"], [])
+        os.rename(worker + ".away", worker)
+        self.assertEqual(self.call("load", "good").returncode, 0)
+        os.unlink(worker)
+        os.kill(self.worker(), signal.SIGKILL)
+        self.wait_for(lambda: self.ps()["models"] == [])
+        with open(worker, "w") as f:
+            f.write("no program")
+        os.chmod(worker, 0o755)
+        self.assertIn("Exec format error", self.call("load", "good").stderr)
+        os.unlink(f"{self.dir}/veritas-broker")
+        os.kill(next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker")), signal.SIGKILL)
+        self.assertEqual(self.daemon.wait(10), 70)
+        self.assertIn(b"veritas-broker: No such file", self.daemon.stderr.read())
+
+    def test_worker_that_cannot_begin(self):
+        """It ends before it has locked itself in: it would do so again."""
+        self.start()
+        with open(f"{self.dir}/veritas-worker", "w") as f:
+            f.write("#!/bin/sh\nexit 127\n")
+        done = self.call("load", "good")
+        self.assertEqual((done.returncode, "ended with exit code 127" in done.stderr), (70, True), done)
+        self.assertEqual(self.ps()["models"], [])
+
+    def test_many_models_in_the_directory(self):
+        """LIST reads so many entries and tells so many, and not each time anew."""
+        for i in range(6000):
+            os.mknod(f"{self.dir}/models/m{i}.gguf")
+        self.start()
+        x = c.Client(f"{self.dir}/run/s.sock")
+        begin = time.monotonic()
+        numbers = [x.request(c.LIST, {}) for _ in range(100)]
+        self.assertEqual({len(x.wait(number)["models"]) for number in numbers}, {200})
+        self.assertLess(time.monotonic() - begin, 3)
+        x.close()
+
+    def test_signals(self):
+        """The first SIGTERM waits for answers, a second does not; kill -9 of all in any order leaves nothing that hangs."""
+        self.start()
+        busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 3000"], env=self.env, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+        self.assertEqual(busy.stdout.read(1), b"x")
+        self.daemon.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        self.assertIsNone(self.daemon.poll())
+        self.daemon.send_signal(signal.SIGTERM)
+        self.assertEqual(self.daemon.wait(5), 0)
+        self.assertIn(b"was stopped before the answer was complete", busy.communicate(timeout=5)[1])
+        self.assertEqual(busy.returncode, 6)
+        self.daemon.stderr.close()
+        self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
     def test_what_a_worker_must_not_do(self):
         self.start()
         self.call("load", "good")
@@ -240,4 +323,4 @@ class Serve(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])

@@ -88,7 +88,8 @@ static void test_every_row_has_a_handler(void **state)
 {
     (void)state;
     struct { uint16_t type; void *take; } all[64], *some;
-    const struct vs_ipc_table *tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker, &vs_ipc_from_worker };
+    const struct vs_ipc_table *tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker, &vs_ipc_from_worker,
+                                           &vs_ipc_to_supervisor, &vs_ipc_from_supervisor };
     for (size_t t = 0; t < 4; t++) {
         size_t n = tables[t]->n_rules;
         for (size_t i = 0; i < n; i++) {

@@ -349,6 +349,11 @@ static bool try_duplicate(void)
     return control_descriptor(F_DUPFD, 7);
 }
 
+static bool try_duplicate_for_exec(void)
+{
+    return control_descriptor(F_DUPFD_CLOEXEC, 7);
+}
+
 static bool try_own(void)
 {
     return control_descriptor(F_SETOWN, 1);
@@ -617,6 +622,7 @@ static const struct attempt worker_attempts[] = {
     { "clone3", clone3_is_unknown, WORKS, 0, false },
     { "every memory is limited", every_memory_is_limited, WORKS, 0, true },
     { "who is the broker?", try_peer, TRAPPED, SYS_getsockopt, false },
+    { "duplicate for exec", try_duplicate_for_exec, TRAPPED, SYS_fcntl, false },
 };
 
 static bool try_accept(void)

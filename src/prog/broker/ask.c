@@ -16,7 +16,7 @@ static struct model *model_for(struct broker *b, struct request *r, const char *
     if (m)
         return m;
     json_t *none = json_object();
-    m = model_create(b, name, none, -1, &why);
+    m = model_create(b, name, none, -1, "", &why);
     json_decref(none);
     if (!m)
         request_fail(b, r, why.code, why.text);
@@ -69,13 +69,16 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, VS_E_INVALID, why.text);
         return;
     }
-    struct stat file = { 0 };
-    if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &file, &why) != VS_OK) {
+    struct stat st;
+    char file[VS_FILE_IDENTITY] = "";
+    if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &st, &why) != VS_OK) {
         request_fail(b, r, why.code, why.text);
         return;
     }
+    if (a->fd >= 0)
+        vs_file_identity(&st, file);
     struct model *m = model_find(b, name);
-    if (m && a->fd >= 0 && m->by_descriptor && !vs_file_is_untouched(&m->file, &file)) {
+    if (m && a->fd >= 0 && m->by_descriptor && strcmp(m->file, file) != 0) {
         /* The file was replaced since. */
         if (model_is_answering(m)) {
             request_fail(b, r, VS_E_BUSY, "an older version of this file is loaded and still answers; unload it first");
@@ -95,7 +98,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
     }
     if (!m) {
         json_t *none = json_object();
-        m = model_create(b, name, settings ? settings : none, a->fd, &why);
+        m = model_create(b, name, settings ? settings : none, a->fd, file, &why);
         json_decref(none);
         if (!m) {
             request_fail(b, r, why.code, why.text);
@@ -124,7 +127,7 @@ static void ask_supervisor(struct broker *b)
     if (b->asked_id || !b->asked.first)
         return;
     uint64_t id = ++b->last_id;
-    int status = control_send(b, json_pack("{s:s, s:I}", "op", "models", "id", (json_int_t)id), -1);
+    int status = control_send(b, VS_MSG_MODELS, id, NULL, -1);
     if (status == VS_OK)
         b->asked_id = id;
     for (struct request *r = b->asked.first, *after; r; r = after) {
@@ -172,7 +175,7 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
 static void ask_shutdown(struct broker *b, struct request *r, const struct asked *a)
 {
     (void)a;
-    int status = b->draining ? VS_OK : control_send(b, json_pack("{s:s}", "op", "shutdown"), -1);
+    int status = b->draining ? VS_OK : control_send(b, VS_MSG_END, 0, NULL, -1);
     if (status == VS_OK)
         request_complete(b, r, json_object());
     else

@@ -15,6 +15,7 @@
  */
 #ifndef VS_BROKER_BROKER_H
 #define VS_BROKER_BROKER_H
+#include "base/file.h"
 #include "base/status.h"
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
@@ -23,7 +24,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 
 #define MS 1000000ull                   /* all times in here are vs_clock_ns() */
@@ -130,7 +130,7 @@ struct model {
     char *name;
     json_t *settings;                   /* as loaded; an object */
     bool by_descriptor, gone, has_more;
-    struct stat file;                   /* by_descriptor: which file it was */
+    char file[VS_FILE_IDENTITY];        /* by_descriptor: which file it was */
     enum model_state state;
     struct vs_conn conn;
     struct vs_budget memory;
@@ -145,7 +145,9 @@ struct model {
 };
 
 struct broker {
-    int listen_fd, control_fd;          /* listen_fd -1: private, or draining */
+    int listen_fd;                      /* -1: private, or draining */
+    struct vs_conn control;             /* the supervisor */
+    struct vs_budget control_memory;
     uid_t uid;                          /* who may connect, beside root */
     struct client *clients;
     struct peer *peers;
@@ -156,6 +158,7 @@ struct broker {
     struct vs_budget memory, clients_memory, descriptors;
     uint64_t last_id, last_run, now, started_at;
     uint64_t accept_at;                 /* accept failed: not before */
+    bool is_open;                       /* the supervisor lets clients in */
     bool draining, ending;
     uint64_t drained_at;                /* draining: when what is still being answered is cut off */
     bool quiet;                         /* a private daemon's client says itself what went wrong */
@@ -203,10 +206,12 @@ void queue_remove(struct queue *q, struct request *r);
 uint16_t model_unhandled(void);
 struct model *model_find(struct broker *b, const char *name);
 struct model *model_find_id(struct broker *b, uint64_t id);
-/* Starts one (fd: borrowed, or -1); NULL and err when it can't. settings is borrowed. */
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, struct vs_error *err);
+/* Starts one (fd: borrowed, or -1; file: its identity); NULL and err when it can't. settings is borrowed. */
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file, struct vs_error *err);
 void model_enqueue(struct broker *b, struct model *m, struct request *r);
+/* Its worker is there; takes over fd. _restore: a model of the time before a broker died. */
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
+struct model *model_restore(struct broker *b, uint64_t id, const json_t *message);
 void model_exited(struct broker *b, struct model *m, int code, const char *text);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
@@ -218,6 +223,9 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text);
 json_t *model_describe(const struct model *m);
 
 /* control.c */
-int control_send(struct broker *b, json_t *message, int fd);   /* steals message; VS_OK, VS_E_BUSY, VS_E_SYSTEM */
-void control_ready(struct broker *b);
+uint16_t control_unhandled(void);
+void control_open(struct broker *b, int fd);
+/* VS_OK, or VS_E_BUSY: not now. value may be NULL, and is stolen; fd is borrowed, or -1. */
+int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, int fd);
+void control_ready(struct broker *b, short events);
 #endif

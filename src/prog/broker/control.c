@@ -1,106 +1,72 @@
-/* prog/broker/control.c - what we and the supervisor say to each other: one JSON object a packet, descriptors beside it. */
+/* prog/broker/control.c - the supervisor, who starts and stops workers for us and knows the model directory. */
 #include "prog/broker/broker.h"
 
+#include "base/bytes.h"
 #include "ipc/json.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_PACKET (64u << 10)
+#define CONTROL_MEMORY (1u << 20)       /* bytes that may wait for the supervisor */
+#define CONTROL_BUSY (256u << 10)       /* with so many nothing new is begun; what must be said still has room */
 
-int control_send(struct broker *b, json_t *message, int fd)
+int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, int fd)
 {
-    struct vs_buf out = { .limit = MAX_PACKET };
-    vs_json_dump(message, &out);
-    json_decref(message);
-    int status = out.status;
-    if (status == VS_OK) {
-        struct iovec io = { out.data, out.n };
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int))];
-        } control;
-        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
-        if (fd >= 0) {
-            memset(&control, 0, sizeof control);
-            m.msg_control = &control;
-            m.msg_controllen = sizeof control;
-            struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-            h->cmsg_level = SOL_SOCKET;
-            h->cmsg_type = SCM_RIGHTS;
-            h->cmsg_len = CMSG_LEN(sizeof fd);
-            memcpy(CMSG_DATA(h), &fd, sizeof fd);
-        }
-        ssize_t n;
-        do
-            n = sendmsg(b->control_fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-        while (n < 0 && errno == EINTR);
-        if (n < 0)
-            status = errno == EAGAIN || errno == EWOULDBLOCK ? VS_E_BUSY : VS_E_SYSTEM;
-    }
+    struct vs_buf out = { .limit = VS_MAX_START };
+    int status = VS_OK;
+    if (value)
+        vs_json_dump(value, &out);
+    json_decref(value);
+    if (out.status != VS_OK)
+        status = out.status;
+    else if (type == VS_MSG_START && vs_conn_queued(&b->control) > CONTROL_BUSY)
+        status = VS_E_BUSY;
+    else
+        status = vs_conn_send(&b->control, type, fd >= 0 ? VS_FLAG_FD : 0, id, out.data, out.n, fd);
     vs_buf_clear(&out);
     return status;
 }
 
-static const char *text_of(const json_t *message, const char *key, const char *otherwise)
-{
-    const char *s = json_string_value(json_object_get(message, key));
-    return s ? s : otherwise;
-}
+/* ---- what it says ---- */
 
-static int code_of(const json_t *message)
+static void on_started(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    int code = vs_status_parse(text_of(message, "error", ""));
-    return code ? code : VS_E_SYSTEM;
-}
-
-static void on_started(struct broker *b, struct model *m, const json_t *message, int *fd)
-{
-    (void)b;
-    if (!m || *fd < 0)
-        return;
-    model_started(b, m, *fd, message);
-    *fd = -1;
-}
-
-static void on_failed(struct broker *b, struct model *m, const json_t *message, int *fd)
-{
-    (void)fd;
-    if (m) {
-        int code = code_of(message);
-        const char *text = text_of(message, "message", "the model could not be started");
-        model_drop(b, m, code, text);
-        return;
+    struct model *m = model_find_id(b, f->id);
+    if (!m && json_is_true(json_object_get(message, "restored")))
+        m = model_restore(b, f->id, message);
+    if (m && f->fd >= 0) {
+        model_started(b, m, f->fd, message);
+        f->fd = -1;
     }
-    if ((uint64_t)json_integer_value(json_object_get(message, "id")) != b->asked_id)
-        return;
-    for (struct request *r = b->asked.first, *after; r; r = after) {
-        after = r->next;
-        if (r->asked_id == b->asked_id)
-            request_fail(b, r, code_of(message), text_of(message, "message", "the supervisor could not answer"));
-    }
-    ask_models_known(b);
 }
 
-static void on_exited(struct broker *b, struct model *m, const json_t *message, int *fd)
+static void on_failed(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    (void)fd;
+    struct model *m = model_find_id(b, f->id);
+    struct vs_error why;
+    vs_json_to_error(message, &why);
     if (m)
-        model_exited(b, m, code_of(message), text_of(message, "message", "the worker ended"));
+        model_drop(b, m, why.code, why.text);
 }
 
-static void on_models(struct broker *b, struct model *m, const json_t *message, int *fd)
+static void on_exited(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    (void)m;
-    (void)fd;
-    if (!b->asked_id || (uint64_t)json_integer_value(json_object_get(message, "id")) != b->asked_id)
+    struct model *m = model_find_id(b, f->id);
+    struct vs_error why;
+    vs_json_to_error(message, &why);
+    if (m)
+        model_exited(b, m, why.code, why.text);
+}
+
+static void on_models(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    if (!b->asked_id || f->id != b->asked_id)
         return;
     json_t *list = json_array(), *entry;
     size_t i;
     json_array_foreach(json_object_get(message, "models"), i, entry) {
-        const char *name = text_of(entry, "name", NULL);
+        const char *name = json_string_value(json_object_get(entry, "name"));
         const struct model *loaded = name ? model_find(b, name) : NULL;
         json_t *copy = json_copy(entry);
         json_object_set_new(copy, "loaded", json_boolean(loaded));
@@ -125,67 +91,73 @@ static void on_models(struct broker *b, struct model *m, const json_t *message, 
     ask_models_known(b);
 }
 
-static void on_drain(struct broker *b, struct model *m, const json_t *message, int *fd)
+/* What there was before us is told: clients may come. */
+static void on_hello(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    (void)m;
-    (void)fd;
+    (void)f;
+    (void)message;
+    b->is_open = true;
+}
+
+static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    (void)message;
     b->draining = true;
-    const json_t *within = json_object_get(message, "within_ms");
-    b->drained_at = json_is_integer(within) ? b->now + (uint64_t)json_integer_value(within) * MS : NEVER;
+    b->drained_at = b->now + vs_load_u32le(f->data) * MS;
     if (b->listen_fd >= 0)
         close(b->listen_fd);
     b->listen_fd = -1;
 }
 
 static const struct {
-    const char *op;
-    void (*take)(struct broker *b, struct model *m, const json_t *message, int *fd);
-} takers[] = {
-    { "started", on_started }, { "failed", on_failed }, { "exited", on_exited },
-    { "models", on_models },   { "drain", on_drain },
+    uint16_t type;
+    bool is_json;
+    void (*take)(struct broker *b, struct vs_frame *f, const json_t *message);
+} handlers[] = {
+    { VS_MSG_STARTED, true, on_started }, { VS_MSG_FAILED, true, on_failed }, { VS_MSG_EXITED, true, on_exited },
+    { VS_MSG_MODELS, true, on_models },   { VS_MSG_DRAIN, false, on_drain },   { VS_MSG_HELLO, false, on_hello },
 };
+enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
-static void take_packet(struct broker *b, const char *packet, size_t n, int *fd)
+uint16_t control_unhandled(void)
 {
-    struct vs_error why;
-    json_t *message = vs_json_parse(packet, n, &why);
-    if (!message) {
-        broker_log(b, "control message: %s", why.text);
-        return;
-    }
-    const char *op = text_of(message, "op", "");
-    struct model *m = model_find_id(b, (uint64_t)json_integer_value(json_object_get(message, "id")));
-    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
-        if (strcmp(takers[i].op, op) == 0)
-            takers[i].take(b, m, message, fd);
-    json_decref(message);
+    return vs_ipc_unhandled(&vs_ipc_from_supervisor, handlers, N_HANDLERS, sizeof *handlers);
 }
 
-void control_ready(struct broker *b)
+static int take_frame(struct broker *b, struct vs_frame *f, struct vs_error *why)
 {
-    static char packet[MAX_PACKET];     /* too large for the stack; the broker is one thread */
-    for (;;) {
-        struct iovec io = { packet, sizeof packet };
-        union {
-            struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int))];
-        } control;
-        struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-        ssize_t n = recvmsg(b->control_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
-        if (n <= 0) {
-            b->ending = true;           /* no supervisor, no service */
-            return;
-        }
-        int fd = -1;
-        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-        if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-            memcpy(&fd, CMSG_DATA(h), sizeof fd);
-        take_packet(b, packet, (size_t)n, &fd);
-        if (fd >= 0)
-            close(fd);
-    }
+    size_t i = vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f->type);
+    json_t *message = handlers[i].is_json ? vs_json_parse(f->data, f->n, why) : NULL;
+    int status = handlers[i].is_json && !message ? why->code : VS_OK;
+    if (status == VS_OK)
+        handlers[i].take(b, f, message);
+    json_decref(message);
+    if (f->fd >= 0)
+        close(f->fd);
+    return status;
+}
+
+void control_open(struct broker *b, int fd)
+{
+    vs_conn_init(&b->control, fd, &vs_ipc_from_supervisor, VS_AT_OPEN);
+    b->control_memory.limit = CONTROL_MEMORY;
+    b->control.budget = &b->control_memory;
+}
+
+void control_ready(struct broker *b, short events)
+{
+    struct vs_frame f;
+    struct vs_error why = { 0 };
+    if (events & POLLOUT)
+        vs_conn_flush(&b->control);
+    if (!(events & (POLLIN | POLLHUP | POLLERR)))
+        return;
+    int status = vs_conn_read(&b->control);
+    while (status == VS_OK && (status = vs_conn_next(&b->control, &f, &why)) == VS_OK)
+        status = take_frame(b, &f, &why);
+    if (status == VS_E_BUSY)
+        return;
+    if (status != VS_E_DIED)
+        broker_log(b, "the supervisor's message: %s", why.text[0] ? why.text : vs_status_text(status));
+    b->ending = true;                   /* no supervisor, no service */
 }

@@ -177,8 +177,8 @@ static void turn(struct broker *b, uint64_t next)
     struct peer *peers[MAX_CONNECTIONS];
     struct model *models[2 * MAX_MODELS];
     size_t n = 0, n_peers = 0, n_models = 0;
-    polls[n++] = (struct pollfd){ b->control_fd, POLLIN, 0 };
-    bool may_accept = b->n_peers < MAX_PEERS + MAX_GUESTS + MAX_LEAVING && !b->accept_at;
+    polls[n++] = (struct pollfd){ b->control.fd, wants(&b->control, true), 0 };
+    bool may_accept = b->n_peers < MAX_PEERS + MAX_GUESTS + MAX_LEAVING && !b->accept_at && b->is_open;
     polls[n++] = (struct pollfd){ may_accept ? b->listen_fd : -1, POLLIN, 0 };
     for (struct peer *p = b->peers; p && n_peers < MAX_CONNECTIONS; p = p->next) {
         bool heard = peer_is_heard(p);
@@ -202,7 +202,7 @@ static void turn(struct broker *b, uint64_t next)
             peers[i]->frame_at += peers[i]->frame_at ? passed : 0;
         }
     if (polls[0].revents)
-        control_ready(b);
+        control_ready(b, polls[0].revents);
     for (size_t i = 0; i < n_models; i++)       /* workers first: what they free, clients can use */
         if (of_models[i].revents || models[i]->has_more)
             model_ready(b, models[i], of_models[i].revents);
@@ -245,7 +245,7 @@ int main(void)
         fprintf(stderr, "veritas-broker is started by `veritas serve`\n");
         return 2;
     }
-    uint16_t unhandled = peer_unhandled() ? peer_unhandled() : model_unhandled();
+    uint16_t unhandled = peer_unhandled() ? peer_unhandled() : model_unhandled() ? model_unhandled() : control_unhandled();
     if (unhandled) {
         fprintf(stderr, "veritas-broker: message '%s' (0x%02x) has no handler or no row\n", vs_message_name(unhandled), unhandled);
         return 1;
@@ -254,7 +254,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);            /* the supervisor says when to end */
     b->listen_fd = is_open(LISTEN_FD) ? LISTEN_FD : -1;
-    b->control_fd = CONTROL_FD;
+    control_open(b, CONTROL_FD);
     b->uid = getuid();
     bool is_private = is_open(PRIVATE_FD);
     if (b->listen_fd >= 0)
@@ -282,12 +282,12 @@ int main(void)
     if (!b->sandbox)
         b->sandbox = json_object();
     broker_init(b);
-    if (control_send(b, json_pack("{s:s, s:O}", "op", "hello", "sandbox", b->sandbox), -1) != VS_OK)
+    if (control_send(b, VS_MSG_HELLO, 0, json_incref(b->sandbox), -1) != VS_OK)
         return 1;
     b->quiet = is_private && !getenv("VERITAS_DEBUG");
     if (is_private)
         peer_add(b, PRIVATE_FD, true);
     broker_loop(b);
-    control_send(b, json_pack("{s:s}", "op", "shutdown"), -1);
+    control_send(b, VS_MSG_END, 0, NULL, -1);
     return 0;
 }

@@ -35,7 +35,41 @@ struct model *model_find_id(struct broker *b, uint64_t id)
     return NULL;
 }
 
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, struct vs_error *err)
+static void model_free(struct model *m)
+{
+    json_decref(m->settings);
+    free(m->name);
+    free(m);
+}
+
+static struct model *model_new(struct broker *b, uint64_t id, const char *name, const json_t *settings, bool by_descriptor,
+                               const char *file)
+{
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->name = strdup(name);
+    m->settings = json_deep_copy(settings);
+    if (!m->name || !m->settings) {
+        model_free(m);
+        return NULL;
+    }
+    m->id = id;
+    m->by_descriptor = by_descriptor;
+    snprintf(m->file, sizeof m->file, "%s", file);
+    m->memory = (struct vs_budget){ .limit = MAX_MEMORY, .own = OWN_MEMORY, .above = &b->memory };
+    vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
+    return m;
+}
+
+static void model_add(struct broker *b, struct model *m)
+{
+    m->next = b->models;
+    b->models = m;
+    b->n_models++;
+}
+
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file, struct vs_error *err)
 {
     if (fd >= 0 ? *name != '/' || strlen(name) > 4000 : !vs_model_name_is_valid(name)) {
         if (*name == '/' && fd < 0)
@@ -50,38 +84,35 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
         vs_error_set(err, VS_E_BUSY, "%d models are loaded, no more fit; unload one", MAX_MODELS);
         return NULL;
     }
-    struct model *m = calloc(1, sizeof *m);
-    if (m)
-        m->name = strdup(name);
-    if (!m || !m->name || !(m->settings = json_deep_copy(settings))) {
+    struct model *m = model_new(b, ++b->last_id, name, settings, fd >= 0, file);
+    if (!m) {
         vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
-        goto failed;
+        return NULL;
     }
-    m->id = ++b->last_id;
-    m->by_descriptor = fd >= 0;
-    if (fd >= 0 && fstat(fd, &m->file) != 0) {
-        vs_error_set(err, VS_E_INVALID, "the descriptor is not usable");
-        goto failed;
-    }
-    m->memory = (struct vs_budget){ .limit = MAX_MEMORY, .own = OWN_MEMORY, .above = &b->memory };
-    vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
-    int status = control_send(b, json_pack("{s:s, s:I, s:s, s:O}", "op", "start", "id", (json_int_t)m->id, "model", name,
-                                           "settings", m->settings), fd);
+    int status = control_send(b, VS_MSG_START, m->id, json_pack("{s:s, s:O}", "model", name, "settings", m->settings), fd);
     if (status != VS_OK) {
         vs_error_set(err, status, "the supervisor does not answer");
-        goto failed;
+        model_free(m);
+        return NULL;
     }
-    m->next = b->models;
-    b->models = m;
-    b->n_models++;
+    model_add(b, m);
     return m;
-failed:
-    if (m) {
-        json_decref(m->settings);
-        free(m->name);
-    }
-    free(m);
-    return NULL;
+}
+
+struct model *model_restore(struct broker *b, uint64_t id, const json_t *message)
+{
+    const char *name = json_string_value(json_object_get(message, "model"));
+    const char *file = json_string_value(json_object_get(message, "file"));
+    const json_t *settings = json_object_get(message, "settings");
+    bool by_descriptor = name && *name == '/';
+    struct model *m = name && file && json_is_object(settings) && b->n_models < MAX_MODELS
+        ? model_new(b, id, name, settings, by_descriptor, file) : NULL;
+    if (!m)
+        return NULL;
+    if (b->last_id < id)
+        b->last_id = id;
+    model_add(b, m);
+    return m;
 }
 
 /* ---- requests to the worker ---- */
@@ -243,7 +274,7 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
     fail_run(b, m, code, text);
     while (m->queue.first)
         request_fail(b, m->queue.first, code, text);
-    control_send(b, json_pack("{s:s, s:I}", "op", "stop", "id", (json_int_t)m->id), -1);
+    control_send(b, VS_MSG_STOP, m->id, NULL, -1);
 }
 
 static unsigned state_of(const void *model, uint64_t id)

@@ -1,0 +1,183 @@
+/* prog/veritas/process.c - what the supervisor can start, as a table; starting, ending, starting again. A guard or a gateway is
+ * one more row. */
+#include "prog/veritas/serve.h"
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "prog/veritas/command.h"
+#include "prog/veritas/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_GIVEN = 4 };
+
+/* Did it fail at its beginning, so that it would fail the same way again? */
+static bool is_broker_hopeless(const struct process *p, int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) != VS_SANDBOX_EXIT && vs_clock_ns() - p->started_at < 1000 * MS;
+}
+
+static bool is_worker_hopeless(const struct process *p, int status)
+{
+    (void)status;
+    bool said = p->words->kind == VS_WORDS_TEXT;
+    return said || !p->words->phase[0] || strncmp(p->words->phase, "load", 4) == 0;
+}
+
+static const struct row {
+    const char *program;
+    enum vs_sandbox_profile profile;
+    enum child_fd given[MAX_GIVEN];
+    bool is_heard;                      /* its stderr is ours; else only for debugging */
+    uint64_t first, last, steady;       /* back-off: from, to; a life that long begins anew */
+    bool (*is_hopeless)(const struct process *p, int status);
+} rows[N_PROCESS_KINDS] = {
+    [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE },
+                         true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
+    [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS },
+                         false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
+};
+
+static char programs[N_PROCESS_KINDS][PATH_MAX];
+
+int processes_find(struct vs_error *err)
+{
+    for (int i = 0; i < N_PROCESS_KINDS; i++) {
+        int rc = vs_program_find(rows[i].program, programs[i], sizeof programs[i], err);
+        if (rc != VS_OK)
+            return rc;
+    }
+    return VS_OK;
+}
+
+int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return vs_error_set(err, VS_E_SYSTEM, "/proc/self/exe: %s", strerror(errno));
+    self[length] = 0;
+    *strrchr(self, '/') = 0;
+    static const char *const folders[] = { "", "/../libexec/veritas" };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (snprintf(ret, n, "%s%s/%s", self, folders[i], name) < (int)n && access(ret, X_OK) == 0)
+            return VS_OK;
+    return vs_error_set(err, VS_E_NOT_FOUND, "%s is neither in %s nor in %s/../libexec/veritas", name, self, self);
+}
+
+/* In the child: descriptors to 0..2 and 3.., and nothing else; a small environment; exec. Returns when that failed, with errno. */
+static void child_exec(struct supervisor *s, const struct row *row, const char *program, const int *fds)
+{
+    int high[MAX_GIVEN], n = 0;
+    setsid();                           /* the terminal's Ctrl-C is for the supervisor */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct pollfd alive = { s->lifeline[0], POLLIN, 0 };
+    if (poll(&alive, 1, 0) > 0)
+        _exit(70);                      /* the parent ended between fork and prctl */
+    sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+    int null = fcntl(s->null_fd, F_DUPFD, HIGH_FD);
+    if (null < 0)
+        return;
+    for (; n < MAX_GIVEN && row->given[n] != FD_END; n++) {
+        int fd = fds[row->given[n]];
+        high[n] = fd >= 0 ? fcntl(fd, F_DUPFD, HIGH_FD) : -1;
+        if (fd >= 0 && high[n] < 0)
+            return;
+    }
+    if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || (!row->is_heard && !getenv("VERITAS_DEBUG") && dup2(null, 2) < 0))
+        return;
+    for (int i = 0; i < n; i++) {
+        close(3 + i);
+        if (high[i] >= 0 && dup2(high[i], 3 + i) < 0)
+            return;
+    }
+    vs_child_close_from((unsigned)(3 + n));
+    char *argv[] = { strdup(program), NULL };
+    vs_child_exec(program, argv, NULL, vs_child_kept_locked, "/");
+}
+
+int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], struct vs_error *err)
+{
+    const struct row *row = &rows[p->kind];
+    const char *program = programs[p->kind];
+    int given[N_CHILD_FDS], said[2], words = -1, error = 0;
+    vs_last_words_unmap(p->words);
+    p->words = NULL;
+    p->restart_at = 0;
+    if (!p->backoff)
+        p->backoff = row->first;
+    memcpy(given, fds, sizeof given);
+    int rc = vs_last_words_create(&words, &p->words, err);
+    if (rc != VS_OK)
+        return rc;
+    given[FD_WORDS] = words;
+    if (pipe2(said, O_CLOEXEC) != 0) {
+        close(words);
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", program, strerror(errno));
+    }
+    pid_t pid = vs_sandbox_fork(row->profile);
+    if (pid == 0) {
+        int out = fcntl(said[1], F_DUPFD_CLOEXEC, HIGH_FD);     /* closed when it becomes the program */
+        close(s->lifeline[1]);
+        child_exec(s, row, program, given);
+        error = errno;
+        _exit(write(out, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 70);
+    }
+    error = errno;
+    close(words);
+    close(said[1]);
+    if (pid > 0) {
+        ssize_t n;
+        do
+            n = read(said[0], &error, sizeof error);
+        while (n < 0 && errno == EINTR);
+        if (n == (ssize_t)sizeof error) {
+            waitpid(pid, NULL, 0);
+            pid = -1;
+        }
+    }
+    close(said[0]);
+    if (pid < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", program, strerror(error));
+    p->pid = pid;
+    p->started_at = vs_clock_ns();
+    return VS_OK;
+}
+
+void process_kill(struct process *p)
+{
+    if (p->pid > 0)
+        kill(p->pid, SIGKILL);
+    p->pid = 0;
+    p->restart_at = 0;
+    vs_last_words_unmap(p->words);
+    p->words = NULL;
+}
+
+void process_back_off(struct process *p)
+{
+    const struct row *row = &rows[p->kind];
+    uint64_t now = vs_clock_ns();
+    if (p->started_at && now - p->started_at > row->steady)
+        p->backoff = row->first;
+    p->restart_at = now + p->backoff;
+    p->backoff = p->backoff * 2 > row->last ? row->last : p->backoff * 2;
+}
+
+int process_ended(struct process *p, int status, char *why, size_t n, bool *ret_again)
+{
+    int code = vs_last_words_explain(p->words, status, why, n);
+    p->pid = 0;
+    *ret_again = status != 0 && !rows[p->kind].is_hopeless(p, status);
+    if (*ret_again)
+        process_back_off(p);
+    return code;
+}
