@@ -59,6 +59,8 @@ void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, u
     c->table = table;
     c->state = state;
     c->to_send = c->came = -1;
+    for (size_t i = 0; table && i < table->n_rules; i++)
+        c->takes_fds |= (table->rules[i].flags & VS_FLAG_FD) != 0;
 }
 
 /* The buffers are to take so many bytes. False: there is no room, nothing changed. */
@@ -178,7 +180,7 @@ int vs_conn_read(struct vs_conn *c)
     struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
     ssize_t n;
     do
-        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        n = c->takes_fds ? recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) : recv(c->fd, at, want, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     c->in.n = had + (n > 0 ? (size_t)n : 0);
     if (n < 0)
@@ -188,7 +190,7 @@ int vs_conn_read(struct vs_conn *c)
     size_t skipped = c->in.n - had < c->skip ? c->in.n - had : c->skip;
     c->skip -= skipped;
     c->in_done += skipped;
-    int status = take_descriptors(c, &m);
+    int status = c->takes_fds ? take_descriptors(c, &m) : VS_OK;
     return status != VS_OK ? status : n == 0 ? VS_E_DIED : VS_OK;
 }
 
@@ -379,7 +381,8 @@ int vs_conn_flush(struct vs_conn *c)
             h->cmsg_len = CMSG_LEN(sizeof(int));
             memcpy(CMSG_DATA(h), &c->to_send, sizeof(int));
         }
-        ssize_t sent = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+        ssize_t sent = with ? sendmsg(c->fd, &m, flags) : send(c->fd, io.iov_base, n, flags);
         if (sent < 0) {
             if (errno == EINTR)
                 continue;

@@ -49,6 +49,7 @@ struct vs_frame {
 struct vs_conn {
     int fd;                             /* -1 = closed */
     const struct vs_ipc_table *table;   /* what may come in */
+    bool takes_fds;                     /* a row of the table does; else the kernel drops what comes */
     unsigned state;                     /* of the link: VS_AT_START or VS_AT_OPEN */
     unsigned (*state_of)(const void *context, uint64_t id);  /* of a request: VS_AT_FREE or VS_AT_BEGUN. NULL: as the row says */
     const void *context;

@@ -111,8 +111,8 @@ static const struct row allowed[] = {
     { CALL(fcntl), WB, 1, { EQ(1, F_SETFD) } },
     { CALL(poll), WB, 0, {} },
     { CALL(ppoll), WB, 0, {} },
-    { CALL(recvmsg), WB, 0, {} },
-    { CALL(sendmsg), WB, 0, {} },
+    { CALL(recvmsg), B, 0, {} },                        /* with descriptors: a worker neither gets nor gives any */
+    { CALL(sendmsg), B, 0, {} },
     { CALL(recvfrom), WB, 0, {} },
     { CALL(sendto), WB, 1, { ZERO(4) } },               /* send(): no address */
     /* the broker takes clients, and asks who they are */

@@ -226,6 +226,8 @@ RAW(pipe2, NULL, 0)
 RAW(dup3, SOCKET_FD, 7, 0)
 RAW(openat2, AT_FDCWD, "/", NULL, 0)
 RAW(close_range, 900, 1000, 0)
+RAW(sendmsg, SOCKET_FD, NULL, 0)
+RAW(recvmsg, SOCKET_FD, NULL, 0)
 RAW(sendmmsg, SOCKET_FD, NULL, 0, 0)
 RAW(recvmmsg, SOCKET_FD, NULL, 0, 0, NULL)
 RAW(sendfile, SOCKET_FD, MODEL_FD, NULL, 0)
@@ -622,6 +624,8 @@ static const struct attempt worker_attempts[] = {
     { "clone3", clone3_is_unknown, WORKS, 0, false },
     { "every memory is limited", every_memory_is_limited, WORKS, 0, true },
     { "who is the broker?", try_peer, TRAPPED, SYS_getsockopt, false },
+    { "give a descriptor away", try_sendmsg, TRAPPED, SYS_sendmsg, false },
+    { "take a descriptor", try_recvmsg, TRAPPED, SYS_recvmsg, false },
     { "duplicate for exec", try_duplicate_for_exec, TRAPPED, SYS_fcntl, false },
 };
 
