@@ -225,6 +225,27 @@ class Serve(unittest.TestCase):
         os.kill(next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker")), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and [m["name"] for m in self.ps()["models"]] == ["good"])
 
+    def test_kills_in_turn(self):
+        """Worker, broker, supervisor, by kill -9, each while an answer runs: it ends with a reason, and the next request is answered."""
+        def kill_of(name):
+            return next(p for q in [self.daemon.pid] for p, n in children(q) if n.startswith(name))
+        for name, status in (("veritas-worker", 70), ("veritas-broker", 70), ("veritas", 70), ("veritas-broker", 70)):
+            if not self.daemon or self.daemon.poll() is not None:
+                self.start()
+            busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 3000"], env=self.env, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+            self.assertEqual(busy.stdout.read(1), b"x")
+            begin = time.monotonic()
+            os.kill(self.daemon.pid if name == "veritas" else kill_of(name), signal.SIGKILL)
+            _, err = busy.communicate(timeout=5)
+            self.assertEqual((busy.returncode, time.monotonic() - begin < 2, err.count(b"\n")), (status, True, 1), err)
+            if name == "veritas":
+                self.daemon.wait()
+                self.daemon.stderr.close()
+                self.wait_for(lambda: self.call("ps").returncode == 4)
+                continue
+            self.wait_for(lambda: self.call("run", "-m", "good", "again").stdout == "again\n")
+
     def test_missing_program(self):
         """A worker's program that is gone is told once and not tried again; so too when its worker has died."""
         self.start()
@@ -256,6 +277,17 @@ class Serve(unittest.TestCase):
         self.assertEqual((done.returncode, "ended with exit code 127" in done.stderr), (70, True), done)
         self.assertEqual(self.ps()["models"], [])
 
+    def test_a_directory_of_any_bytes(self):
+        folder = os.fsencode(self.dir) + b"/m\xff\x1b[31m"
+        os.rename(f"{self.dir}/models", folder)
+        self.env["VERITAS_MODELS"] = os.fsdecode(folder)
+        self.start()
+        x = c.Client(f"{self.dir}/run/s.sock")
+        self.assertEqual(sorted(m["name"] for m in x.wait(x.request(c.LIST, {}))["models"]), ["bad", "good"])
+        x.close()
+        self.assertEqual(self.call("load", "good").returncode, 0)
+        self.assertEqual(self.ps()["models"][0]["path"], self.dir + "/m\ufffd\x1b[31m/good.gguf")
+
     def test_many_models_in_the_directory(self):
         """LIST reads so many entries and tells so many, and not each time anew."""
         for i in range(6000):
@@ -269,7 +301,7 @@ class Serve(unittest.TestCase):
         x.close()
 
     def test_signals(self):
-        """The first SIGTERM waits for answers, a second does not; kill -9 of all in any order leaves nothing that hangs."""
+        """The first SIGTERM waits for answers, a second does not."""
         self.start()
         busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 3000"], env=self.env, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)

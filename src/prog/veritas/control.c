@@ -101,6 +101,12 @@ static int settings_open(const struct model *m)
     return fd;
 }
 
+/* A path may have any bytes. */
+static json_t *path_text(const char *path)
+{
+    return vs_json_text(path, strlen(path));
+}
+
 /* Starts the worker of m and hands its socket to the broker. */
 static int start_worker(struct supervisor *s, struct model *m, struct vs_error *err)
 {
@@ -117,8 +123,8 @@ static int start_worker(struct supervisor *s, struct model *m, struct vs_error *
     }
     if (rc == VS_OK) {
         vs_file_identity(&m->st, file);
-        rc = say(s, VS_MSG_STARTED, m->id, json_pack("{s:I, s:s, s:s, s:I, s:s, s:O, s:b}", "pid", (json_int_t)m->worker.pid, "model",
-                 m->name, "path", m->path, "bytes", (json_int_t)m->st.st_size, "file", file, "settings", m->settings, "restored",
+        rc = say(s, VS_MSG_STARTED, m->id, json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b}", "pid", (json_int_t)m->worker.pid, "model",
+                 m->name, "path", path_text(m->path), "bytes", (json_int_t)m->st.st_size, "file", file, "settings", m->settings, "restored",
                  !m->is_known), pair[0]);
         if (rc != VS_OK) {
             process_kill(&m->worker);
@@ -334,7 +340,7 @@ static int on_models(struct supervisor *s, const struct vs_frame *f)
         s->listed = list_directory(s->directory);
         s->listed_at = vs_clock_ns();
     }
-    say(s, VS_MSG_MODELS, f->id, json_pack("{s:s, s:O}", "path", s->directory, "models", s->listed), -1);
+    say(s, VS_MSG_MODELS, f->id, json_pack("{s:o, s:O}", "path", path_text(s->directory), "models", s->listed), -1);
     return VS_OK;
 }
 
