@@ -49,6 +49,15 @@ class Answers(unittest.TestCase):
             for key in ("tokens", "text", "prompt_tokens", "logits_hash", "model_digest"):
                 self.assertEqual(again[key], first[key], (more, key))
 
+    def test_the_answer_that_the_readme_promises(self):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../README.md")) as f:
+            readme = f.read()
+        question = re.search(r'script/run --temp 0 "(.*?)"', readme)[1]
+        promised = " ".join(re.findall(r"^> (.*)$", readme, re.M)).removesuffix(" [...]")
+        self.assertGreater(len(promised), 100)
+        text = self.run_it("run", "--temp", "0", "-n", "60", question)[0]
+        self.assertEqual(text[:len(promised)], promised)
+
     def test_seed(self):
         def text(seed):
             return self.run_it("run", "--temp", "1.5", "-n", "12", "--seed", str(seed), "Tell me a story.")[0]
