@@ -112,6 +112,15 @@ class Answers(unittest.TestCase):
         self.assertEqual(about["memory"]["kv"]["f16"], 1024 * 30 * 3 * 2 * 64 * 2)
         self.assertEqual(about["memory"]["kv"]["q8_0"], 1024 * 30 * 3 * (2 * 64 + 2 * 4 + 4))
         self.assertIn("chat_template", self.run_it("inspect")[0])
+        short, whole = self.run_it("inspect")[0], self.run_it("inspect", "--tensors")[0]
+        self.assertLess(short.count("\n"), 80)
+        self.assertIn("tensors: 272; --tensors", short)
+        self.assertNotIn("blk.0.attn_q.weight", short)
+        self.assertEqual(whole.count("blk.0.attn_q.weight"), 1)
+        self.assertEqual(whole.count("add_generation_prompt"), 1)       # the template, whole and once
+        for text in (short, whole):
+            self.assertRegex(text, "(?m)^model_digest: b179c9523d0e6a0f[0-9a-f]{48}$")
+        self.assertRegex(about["model_digest"], "^b179c9523d0e6a0f[0-9a-f]{48}$")
 
     def test_limits(self):
         self.run_it("run", "--ctx", "16", "-n", "2", "word " * 100, status=5)

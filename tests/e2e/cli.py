@@ -169,6 +169,25 @@ class Parsing(Case):
         for name in ("list", "pull", "add", "verify", "rm", "path"):
             self.assertIn(".SH OPTIONS", self.run_it("help", "models", name, "--man")[0])
 
+    def test_every_environment_variable_stands_in_the_man_page(self):
+        """Those that the sources of the command line and its client read, and those that are passed on to others."""
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src")
+        names = set()
+        for folder in ("prog/veritas", "client", "base"):
+            for name in os.listdir(os.path.join(source, folder)):
+                with open(os.path.join(source, folder, name)) as f:
+                    text = f.read()
+                names.update(re.findall(r'getenv\("(\w+)"\)', text))
+                if folder == "prog/veritas":
+                    for kept in re.findall(r"kept_\w+\[\] = \{(.*?)\}", text, re.S):
+                        names.update(re.findall(r'"(\w+)"', kept))
+        page = self.run_it("help", "--man")[0].replace("\\-", "-")
+        page = page[page.index(".SH ENVIRONMENT"):]
+        self.assertGreater(len(names), 20)
+        for name in names:
+            if not name.endswith("SAN_OPTIONS"):
+                self.assertRegex(page, rf"(?i)\b{name}\b")
+
     def test_one_table_of_options(self):
         """What --help lists is in the man page and in each completion."""
         scripts = [self.run_it("help", "--completion", shell)[0] for shell in ("bash", "zsh", "fish")]

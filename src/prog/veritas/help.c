@@ -182,6 +182,9 @@ static void man_environment(void)
         { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
         { "HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where models, the chat history and the socket lie." },
         { "SSL_CERT_FILE, https_proxy, http_proxy, all_proxy, no_proxy", "How `veritas models pull URL` reaches a server." },
+        { "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_NO_INDEX, PIP_FIND_LINKS, PIP_TRUSTED_HOST, PIP_PROXY, PIP_CERT, PIP_CLIENT_CERT, "
+          "PIP_DEFAULT_TIMEOUT, PIP_TIMEOUT, PIP_RETRIES, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
+          "Passed on to pip (`veritas models pull NAME`), with HOME where that is the user's own; no other variable of pip or Python is." },
         { "LANG, LC_ALL, LC_CTYPE", "How many columns letters take while a line is edited in a chat. Texts are always UTF-8." },
     };
     printf(".SH ENVIRONMENT\n");
@@ -196,9 +199,11 @@ static int man(const struct vs_command *command)
 {
     char text[1024];
     if (!command) {
-        printf(".TH VERITAS 1 \"\" \"veritas %s\" \"Veritas SDR\"\n.SH NAME\nveritas \\- run language models, locked in and deterministic\n"
+        printf(".TH VERITAS 1 \"\" \"veritas %s\" \"Veritas SDR\"\n.SH NAME\nveritas \\- run language models, locked in and "
+               "deterministic\n"
                ".SH SYNOPSIS\n.B veritas\n.I COMMAND\n[options] ...\n.SH DESCRIPTION\n"
-               "Runs language models in processes that can open nothing and reach no one, and gives the same bytes for the same input.\n"
+               "Runs language models in processes that can open nothing and reach no one, and gives the same bytes for the same "
+               "input.\n"
                ".SH COMMANDS\n", VERITAS_VERSION);
         for (int i = 0; i < VS_COMMAND_COUNT; i++)
             printf(".TP\n.B veritas %s\n%s.\n", vs_commands[i].name, vs_commands[i].summary);
@@ -274,7 +279,8 @@ static void bash_completion(void)
            "_veritas() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd=${COMP_WORDS[1]} words= models= files=\n"
            "    COMPREPLY=()\n"
-           "    if [ \"$COMP_CWORD\" = 1 ] || { [ \"$cmd\" = help ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; }; then COMPREPLY=($(compgen -W '");
+           "    if [ \"$COMP_CWORD\" = 1 ] || { [ \"$cmd\" = help ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; }; "
+           "then COMPREPLY=($(compgen -W '");
     command_words(false);
     printf("' -- \"$cur\")); return; fi\n    if [ \"$cmd\" = models ]; then\n"
            "        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '");
@@ -295,7 +301,8 @@ static void bash_completion(void)
         } else if (o->type == VS_TYPE_PATH) {
             printf("COMPREPLY=($(compgen -f -- \"$cur\"))");
         } else if (o->type == VS_TYPE_MODEL) {
-            printf("COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- \"$cur\") $(compgen -f -- \"$cur\"))");
+            printf("COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- \"$cur\") $(compgen -f -- "
+                   "\"$cur\"))");
         }
         printf("%s", o->type == VS_TYPE_CHOICE || o->type == VS_TYPE_PATH || o->type == VS_TYPE_MODEL ? "; " : "");
         printf("return ;;\n");
@@ -310,7 +317,8 @@ static void bash_completion(void)
     }
     printf("    esac\n"
            "    case $cur in -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")); return ;; esac\n"
-           "    [ -z \"$models\" ] || COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- \"$cur\"))\n"
+           "    [ -z \"$models\" ] || COMPREPLY=($(compgen -W \"$(veritas models list 2>/dev/null | awk '{print $1}')\" -- "
+           "\"$cur\"))\n"
            "    [ -z \"$files\" ] || COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
            "}\ncomplete -o filenames -F _veritas veritas\n");
 }
@@ -419,7 +427,8 @@ static void fish_completion(void)
             printf("'\n");
         }
         if (completes_model(&vs_commands[c]))
-            printf("complete -c veritas -n '__fish_seen_subcommand_from %s' -a \"(veritas models list 2>/dev/null | awk '{print \\$1}')\"\n", last);
+            printf("complete -c veritas -n '__fish_seen_subcommand_from %s' -a \"(veritas models list 2>/dev/null | awk '{print "
+                   "\\$1}')\"\n", last);
     }
 }
 

@@ -4,12 +4,22 @@
  * templates whole and indented. Strings come out of a file that nobody trusts: base/text.h shows them.
  */
 #include "prog/veritas/command.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { LIST_SHOWN = 8 };
+enum { LIST_SHOWN = 8, TEXT_SHOWN = 160 };
+#define MAX_DIGEST (UINT64_C(2) << 30)      /* larger files have a digest here only when it was written down */
+
+static bool shorten;                         /* long texts are cut */
 
 /* A chat template is read here, so its lines stay lines; any other text is one. */
 static void print_lines(const char *s, size_t n, int indent)
@@ -44,7 +54,13 @@ static void print_scalar(const json_t *value)
 static void print_flat(const char *key, const json_t *value, int indent)
 {
     const char *s = json_string_value(value);
-    if (s && strchr(s, '\n') && strstr(key, "chat_template")) {
+    size_t n = s ? json_string_length(value) : 0;
+    if (shorten && n > TEXT_SHOWN) {
+        for (n = TEXT_SHOWN; n > 0 && ((unsigned char)s[n] & 0xC0) == 0x80; n--)
+            ;                            /* no character is cut in two */
+        print_word(s, n);
+        printf("... (%zu bytes in all)", json_string_length(value));
+    } else if (s && strchr(s, '\n') && strstr(key, "chat_template")) {
         printf("\n%*s", indent + 2, "");
         print_lines(s, json_string_length(value), indent + 2);
     } else {
@@ -129,7 +145,8 @@ static void print_value(const char *key, json_t *value, int indent)
         /* the beginning of something long */
         printf(" ");
         json_is_array(head) ? print_list(head) : print_flat(key, head, indent);
-        printf(" (%lld %s in all)\n", (long long)json_integer_value(count), json_is_array(head) ? "elements" : "bytes");
+        long long n = json_integer_value(count);
+        printf(" (%lld %s%s in all)\n", n, json_is_array(head) ? "element" : "byte", n == 1 ? "" : "s");
     } else if (json_is_integer(value) && is_bytes(key) && json_integer_value(value) >= 1000000) {
         printf(" %lld (%.1f MB)\n", (long long)json_integer_value(value), (double)json_integer_value(value) / 1e6);
     } else if (json_is_object(value)) {
@@ -149,6 +166,41 @@ static void print_value(const char *key, json_t *value, int indent)
     }
 }
 
+/* Opens the file that a word means. VS_E_NOT_FOUND says what to do. */
+static int open_model(const char *model, char path[PATH_MAX], int *ret_fd, struct vs_error *err)
+{
+    int rc = VS_OK;
+    bool is_path = vs_session_is_path(model);
+    if (is_path)
+        snprintf(path, PATH_MAX, "%s", model);
+    else if ((rc = vs_model_path(model, path, PATH_MAX, err)) != VS_OK)
+        return rc;
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*ret_fd >= 0)
+        return VS_OK;
+    if (errno == ENOENT && !is_path)
+        return vs_model_missing(model, err);
+    return vs_error_set(err, errno == ENOENT || errno == ENOTDIR ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM,
+                        "cannot open the model %s: %s", path, strerror(errno));
+}
+
+/* The SHA-256 of the file that was looked into: the recorded one while that is of this file, else computed, unless that would take
+ * long. */
+static int add_digest(json_t *result, int fd, const char *name, struct vs_error *err)
+{
+    struct stat st;
+    struct vs_record record = { 0 };
+    int rc = VS_OK;
+    bool known = fstat(fd, &st) == 0 && name && vs_record_read(name, &st, &record) == VS_RECORD_CURRENT;
+    if (!known && st.st_size <= (off_t)MAX_DIGEST) {
+        if ((rc = vs_file_digest(fd, "computing the SHA-256", record.sha256, err)) != VS_OK)
+            return rc;
+        known = true;
+    }
+    json_object_set_new(result, "model_digest", known ? json_string(record.sha256) : json_null());
+    return VS_OK;
+}
+
 int vs_command_inspect(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -156,23 +208,39 @@ int vs_command_inspect(const struct vs_args *args)
     json_t *request = json_object(), *result = NULL, *value;
     const char *key;
     const char *model = args->n > 0 ? args->v[0] : vs_args_text(args, VS_OPT_MODEL);
+    char path[PATH_MAX], word[64];
+    int fd = -1;
+    bool all = vs_args_given(args, VS_OPT_ALL_TENSORS);
     if (vs_args_given(args, VS_OPT_CTX))
         json_object_set_new(request, "ctx", json_integer(vs_args_int(args, VS_OPT_CTX)));
-    int rc = vs_session_open(&s, args, model, VS_SESSION_INSPECT, &err);
+    int rc = open_model(model, path, &fd, &err);
+    snprintf(word, sizeof word, "/proc/self/fd/%d", fd);     /* the worker and the digest get the same file */
+    if (rc == VS_OK)
+        rc = vs_session_open(&s, args, word, VS_SESSION_INSPECT, &err);
     if (rc == VS_OK)
         rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &result, &err);
+    if (rc == VS_OK)
+        rc = add_digest(result, fd, vs_session_is_path(model) ? NULL : model, &err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
         vs_answer_json(result, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     } else if (rc == VS_OK) {
-        /* the longest list last */
+        json_t *tensors = json_object_get(result, "tensors"), *metadata = json_object_get(result, "metadata");
+        shorten = !all;
+        print_value("model_digest", json_object_get(result, "model_digest"), 0);
+        /* the template is among the metadata, and the longest list comes last */
         json_object_foreach(result, key, value)
-            if (strcmp(key, "tensors") != 0)
+            if (strcmp(key, "tensors") != 0 && strcmp(key, "model_digest") != 0
+                && !(strcmp(key, "chat_template") == 0 && json_object_get(metadata, "tokenizer.chat_template")))
                 print_value(key, value, 0);
-        if (json_array_size(json_object_get(result, "tensors")) > 0)
-            print_value("tensors", json_object_get(result, "tensors"), 0);
+        if (all && json_array_size(tensors) > 0)
+            print_value("tensors", tensors, 0);
+        else if (json_array_size(tensors) > 0)
+            printf("tensors: %zu; --tensors lists them, and shows long texts whole\n", json_array_size(tensors));
     }
     json_decref(result);
     json_decref(request);
     vs_session_close(&s);
+    if (fd >= 0)
+        close(fd);
     return rc == VS_OK ? 0 : vs_fail(&err);
 }

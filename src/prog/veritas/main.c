@@ -93,7 +93,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_MODELS_PATH] = { "models path", "[options] [NAME]", "print where a model lies",
         "Prints the path of a model, or of the model directory. Exit status 4 when the model is not there.", 0, 1, vs_command_models_path },
     [VS_COMMAND_INSPECT] = { "inspect", "[options] [MODEL]", "show what a model file holds",
-        "Shows metadata, tensors, chat template, and the memory needed for a context length (--ctx). Works for any valid GGUF file, also of "
+        "Shows digest, metadata, chat template, and the memory needed for a context length (--ctx); --tensors lists every tensor. Works for any valid GGUF file, also of "
         "an architecture that cannot be run. The file is read by a locked-in worker.",
         0, 1, vs_command_inspect },
     [VS_COMMAND_TOKENIZE] = { "tokenize", "[options] [FILE]", "turn text into token ids",

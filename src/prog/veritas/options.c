@@ -165,6 +165,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Take a file from a URL though nobody says which SHA-256 it should have." },
     [VS_OPT_CA] = { .name = "ca", .type = VS_TYPE_PATH, .value = "FILE", .preset = "$SSL_CERT_FILE, else the system's", .commands = C(MODELS_PULL),
         .help = "Certificates (PEM) of the authorities that may vouch for a server." },
+    [VS_OPT_ALL_TENSORS] = { .name = "tensors", .commands = C(INSPECT),
+        .help = "List every tensor, and show long texts whole." },
     [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
         .help = "Replace a model that is there; write down what is there; unload one that is answering." },
     [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",

@@ -44,7 +44,7 @@ bool vs_session_is_interrupted(void)
     return interrupts > 0;
 }
 
-static bool is_path(const char *word)
+bool vs_session_is_path(const char *word)
 {
     size_t n = strlen(word);
     return strchr(word, '/') || (n > 5 && strcmp(word + n - 5, ".gguf") == 0 && access(word, F_OK) == 0);
@@ -211,7 +211,7 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
 int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err)
 {
     int fd = -1, rc = VS_OK;
-    if (is_path(model))
+    if (vs_session_is_path(model))
         rc = open_model(model, s->model, &fd, err);
     else if (!vs_model_name_is_valid(model))
         rc = vs_model_path(model, s->model, sizeof s->model, err);
@@ -260,7 +260,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
     /* What can be known before a process is started is said before. */
     if (own && (rc = vs_session_check_variables(err)) != VS_OK)
         goto out;
-    if (own && model && !is_path(model)) {
+    if (own && model && !vs_session_is_path(model)) {
         char path[PATH_MAX];
         if ((rc = vs_model_path(model, path, sizeof path, err)) != VS_OK)
             goto out;
@@ -276,7 +276,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         rc = vs_client_private(NULL, "veritas", &s->client, err);
     if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
         goto out;
-    if (is_path(model) || json_object_size(settings) > 0 || vs_client_is_private(s->client))
+    if (vs_session_is_path(model) || json_object_size(settings) > 0 || vs_client_is_private(s->client))
         rc = vs_session_load(s, model, settings, &result, err);
     else if ((rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err)) == VS_OK)
         snprintf(s->model, sizeof s->model, "%s", model);

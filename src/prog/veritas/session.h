@@ -62,6 +62,9 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
 /* Tells on stderr which seed --seed random became. */
 void vs_seed_print(const struct vs_args *args);
 
+/* Does the word mean a file by its path, rather than a model by its name? */
+bool vs_session_is_path(const char *word);
+
 /* One line about speed on stderr, from a result's "timings" (run.c; chat uses it too). */
 void vs_timings_print(const json_t *result);
 
