@@ -148,7 +148,7 @@ class Requests(unittest.TestCase):
         self.assertEqual(self.rendered(model, hi, template="rag", template_args={"documents": [{"title": "T1"}, {"title": "T2"}]}),
                          "<T1><T2>[user]hi[go]")
         name, text = self.refused(c.CHAT, {"model": model, "messages": hi, "template": "nothing"})
-        self.assertEqual(name, "NOT_FOUND")
+        self.assertEqual(name, "INVALID")
         self.assertIn("tool_use", text)
         self.assertEqual(self.refused(c.CHAT, {"model": model, "messages": hi, "template": "broken"})[0], "MALFORMED")
         only = self.with_templates("only", None, tool_use=turns)
@@ -423,13 +423,18 @@ class Requests(unittest.TestCase):
         for kind, value, want in (
                 (c.GENERATE, {}, "no prompt"), (c.GENERATE, {"prompt": None}, "no prompt"), (c.CHAT, {}, "no messages"),
                 (c.CHAT, {"messages": []}, "at least one"), (c.GENERATE, {"prompt": "", "raw": True}, "empty"),
-                (c.GENERATE, {"tokens": []}, "empty"), (c.GENERATE, {"tokens": [600]}, "600"), (c.GENERATE, {"tokens": [-1]},
+                (c.GENERATE, {"tokens": []}, "empty"), (c.GENERATE, {"tokens": [5], "prompt": "x"}, "either tokens or prompt"),
+                (c.GENERATE, {"tokens": [5], "system": "x"}, "either tokens or system"), (c.GENERATE, {"tokens": [600]}, "600"),
+                                  (c.GENERATE, {"tokens": [-1]},
                                                                                                 "number 1"),
                 (c.GENERATE, {"tokens": [5, 1.5]}, "number 2"), (c.GENERATE, {"prompt": "x", "stop_tokens": [600]}, "600"),
                 (c.GENERATE, biased([600, 1]), "600"), (c.GENERATE, biased(*([i, "-inf"] for i in range(600))), "every token")):
             name, text = self.refused(kind, {**one, **value})
             self.assertEqual((name, want in text), ("INVALID", True), (value, text))
         self.assertEqual(self.refused(c.GENERATE, {**one, "tokens": [5] * 64})[0], "CONTEXT")
+        for kind in (c.LOGITS, c.PERPLEXITY):
+            name, text = self.refused(kind, {"model": model, "tokens": [5] * 64, "text": "x"})
+            self.assertEqual((name, "not both" in text), ("INVALID", True))
         tokens, result = self.generate(model, tokens=[5] * 63, prompt=None, max_tokens=2 ** 31 - 1, ignore_eos=True)
         self.assertEqual((len(tokens), result["finish_reason"], result["usage"]["completion_tokens"]), (2, "length", 2))
         tokens, result = self.generate(model, max_tokens=0, logprobs=3)

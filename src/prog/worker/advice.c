@@ -173,7 +173,8 @@ static const struct advice *known_find(const char *name, size_t n)
     return NULL;
 }
 
-int vs_advice_apply(const struct vs_entries *entries, const json_t *given, uint32_t n_vocab, struct vs_sampling *p, struct vs_error *err)
+int vs_advice_apply(const struct vs_entries *entries, const json_t *given, uint32_t n_vocab, struct vs_sampling *p,
+                    struct vs_error *err)
 {
     static const size_t n_prefix = sizeof PREFIX - 1;
     struct vs_error why;

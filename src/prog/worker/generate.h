@@ -34,7 +34,8 @@ void vs_order_clear(struct vs_order *o);
 
 /* What the file recommends, but for keys that `given` (the request's sampling; NULL: none) has itself. _sequence comes after the
  * request's own values: the file's order and choice of samplers. */
-int vs_advice_apply(const struct vs_entries *entries, const json_t *given, uint32_t n_vocab, struct vs_sampling *p, struct vs_error *err);
+int vs_advice_apply(const struct vs_entries *entries, const json_t *given, uint32_t n_vocab, struct vs_sampling *p,
+                    struct vs_error *err);
 int vs_advice_sequence(const struct vs_entries *entries, const json_t *given, struct vs_sampling *p, struct vs_error *err);
 
 /* ---- prompt.c ---- */

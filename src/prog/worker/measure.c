@@ -36,7 +36,9 @@ static int text_or_tokens(struct vs_service *s, const json_t *request, bool stri
     if (strip && n && json_string_value(text)[n - 1] == '\n')
         n--;
     int r;
-    if (tokens && !json_is_null(tokens))
+    if (json_is_array(tokens) && json_is_string(text))
+        return vs_error_set(err, VS_E_INVALID, "text or tokens, not both: leave out either");
+    if (json_is_array(tokens))
         r = vs_request_ids(s, tokens, "tokens", check, ids, err);
     else if (json_is_string(text))
         r = vs_service_encode(s, json_string_value(text), n, vs_request_flag(request, "special"),

@@ -36,7 +36,11 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
 {
     const json_t *messages = json_object_get(request, "messages"), *prompt = json_object_get(request, "prompt");
     const json_t *tokens = json_object_get(request, "tokens"), *system = json_object_get(request, "system");
-    if (tokens && !json_is_null(tokens))
+    static const char *const not_with_tokens[] = { "prompt", "system", "template", "template_args", "tools", NULL };
+    const char *beside = first_given(request, not_with_tokens);
+    if (json_is_array(tokens) && beside)
+        return vs_error_set(err, VS_E_INVALID, "tokens are the whole prompt: leave out either tokens or %s", beside);
+    if (json_is_array(tokens))
         return vs_request_ids(s, tokens, "tokens", check, ret, err);
     int r = vs_service_need_tokenizer(s, err);
     if (r != VS_OK)
