@@ -32,7 +32,6 @@ struct vs_client {
     uint64_t next_id;
     uint64_t *begun;                    /* requests that have not ended */
     size_t n_begun, room_begun;
-    json_t *server;                     /* its HELLO */
     json_t *json;                       /* of the last event */
     struct vs_error lost;               /* why the connection ended; code VS_OK while it lives */
     struct {
@@ -341,7 +340,6 @@ static int hello(struct vs_client *c, const char *name, struct vs_error *err)
         return status;
     if (json_integer_value(json_object_get(e.json, "protocol")) != VS_PROTOCOL_VERSION)
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
-    c->server = json_incref(e.json);
     c->conn.state = VS_AT_OPEN;
     return VS_OK;
 }
@@ -475,7 +473,6 @@ void vs_client_close(struct vs_client *c)
             nanosleep(&nap, NULL);
         }
     }
-    json_decref(c->server);
     json_decref(c->json);
     free(c->begun);
     free(c);
@@ -557,16 +554,6 @@ int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, in
     if (ret_result)
         *ret_result = json_incref(e.json);
     return VS_OK;
-}
-
-const json_t *vs_client_server(const struct vs_client *c)
-{
-    return c->server;
-}
-
-int vs_client_fd(const struct vs_client *c)
-{
-    return c->conn.fd;
 }
 
 bool vs_client_is_private(const struct vs_client *c)

@@ -85,7 +85,5 @@ int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err);
 int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,
                    struct vs_error *err);
 
-const json_t *vs_client_server(const struct vs_client *c);   /* the daemon's HELLO: {"protocol","server","max_frame","credit"} */
-int vs_client_fd(const struct vs_client *c);                 /* for poll beside other descriptors: readable = call _next(0) */
 bool vs_client_is_private(const struct vs_client *c);
 #endif

@@ -5,11 +5,6 @@
 
 #include <immintrin.h>
 
-static inline __m256 vs_abs8(__m256 x)
-{
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
-}
-
 static inline __m256 vs_exp8(__m256 x)
 {
     const __m256 magic = _mm256_set1_ps(VS_RNE_MAGIC);

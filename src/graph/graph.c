@@ -7,15 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_names[VS_N_OPS] = {
-    "embed", "take_out", "rms_norm", "linear", "rope", "attention", "glu", "add", "softcap", "scale",
-};
-
-const char *vs_op_name(enum vs_op op)
-{
-    return op_names[op];
-}
-
 void vs_graph_clear(struct vs_graph *g)
 {
     free(g->tensors);

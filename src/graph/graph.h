@@ -32,7 +32,6 @@ enum vs_op {
     VS_OP_SCALE,        /* in 0 * tensor 0 [1] (+ tensor 1 = bias) */
     VS_N_OPS
 };
-const char *vs_op_name(enum vs_op op);
 
 struct vs_tensor {
     char name[64];

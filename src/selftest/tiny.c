@@ -59,7 +59,7 @@ void vs_tiny_put_u32(struct vs_buf *b, uint32_t v)
     vs_buf_add(b, x, 4);
 }
 
-void vs_tiny_put_u64(struct vs_buf *b, uint64_t v)
+static void put_u64(struct vs_buf *b, uint64_t v)
 {
     uint8_t x[8];
     vs_store_u64le(x, v);
@@ -75,7 +75,7 @@ void vs_tiny_put_f32(struct vs_buf *b, float v)
 
 void vs_tiny_put_str(struct vs_buf *b, const char *s, uint64_t n)
 {
-    vs_tiny_put_u64(b, n);
+    put_u64(b, n);
     vs_buf_add(b, s, n);
 }
 
@@ -97,7 +97,7 @@ void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v)
     vs_tiny_put_u32(&h->buf, (uint32_t)v);
 }
 
-void vs_tiny_kv_f32(struct vs_tiny_head *h, const char *key, double v)
+static void kv_f32(struct vs_tiny_head *h, const char *key, double v)
 {
     vs_tiny_key(h, key, VS_TINY_F32);
     vs_tiny_put_f32(&h->buf, (float)v);
@@ -119,7 +119,7 @@ void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, ui
 {
     vs_tiny_key(h, key, T_ARRAY);
     vs_tiny_put_u32(&h->buf, type);
-    vs_tiny_put_u64(&h->buf, n);
+    put_u64(&h->buf, n);
 }
 
 static void kv_text(struct vs_tiny_head *h, const char *key, const char *v)
@@ -154,12 +154,12 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         vs_tiny_kv_u32(h, "%s.rope.dimension_count", t->rot ? t->rot : t->head_dim);
     if (!strcmp(t->arch, "llama"))
         vs_tiny_kv_u32(h, "%s.vocab_size", t->vocab);
-    vs_tiny_kv_f32(h, "%s.rope.freq_base", t->freq_base);
+    kv_f32(h, "%s.rope.freq_base", t->freq_base);
     if (t->rope_scale != 0) {
         kv_text(h, "%s.rope.scaling.type", "linear");
-        vs_tiny_kv_f32(h, "%s.rope.scaling.factor", t->rope_scale);
+        kv_f32(h, "%s.rope.scaling.factor", t->rope_scale);
     }
-    vs_tiny_kv_f32(h, "%s.attention.layer_norm_rms_epsilon", strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
+    kv_f32(h, "%s.attention.layer_norm_rms_epsilon", strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
     if (gemma && t->window)
         vs_tiny_kv_u32(h, "%s.attention.sliding_window", t->window);
     vs_tiny_kv_u32(h, "general.quantization_version", 2);
@@ -366,17 +366,17 @@ int vs_tiny_file(const struct vs_tiny *t, const struct vs_tiny_head *h, bool wei
     if (m.status == VS_OK) {
         vs_buf_str(ret, "GGUF");
         vs_tiny_put_u32(ret, (uint32_t)t->version);
-        vs_tiny_put_u64(ret, m.n);
-        vs_tiny_put_u64(ret, h->n_kv);
+        put_u64(ret, m.n);
+        put_u64(ret, h->n_kv);
         vs_buf_add(ret, h->buf.data, h->buf.n);
         uint64_t offset = 0;
         for (size_t i = 0; i < m.n; i++) {
             vs_tiny_put_str(ret, m.tensor[i].name, strlen(m.tensor[i].name));
             vs_tiny_put_u32(ret, m.tensor[i].n_dims);
             for (uint32_t d = 0; d < m.tensor[i].n_dims; d++)
-                vs_tiny_put_u64(ret, m.tensor[i].ne[d]);
+                put_u64(ret, m.tensor[i].ne[d]);
             vs_tiny_put_u32(ret, m.tensor[i].dtype->id);
-            vs_tiny_put_u64(ret, offset);
+            put_u64(ret, offset);
             offset += (tensor_bytes(&m.tensor[i]) + 31) / 32 * 32;
         }
         pad(ret);

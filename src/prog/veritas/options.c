@@ -217,7 +217,7 @@ struct vs_option vs_option_of(enum vs_option_id id, const struct vs_command *com
     return option;
 }
 
-bool vs_number_parse(const char *s, double *ret)
+static bool number_parse(const char *s, double *ret)
 {
     /* strtod alone would take " 1", "0x1p3", "nan" and "infinity", and in some locales "1,5" (we never set a locale). */
     if (s[strspn(s, "+-.0123456789eE")] != '\0' || s[0] == '\0')
@@ -318,7 +318,7 @@ static bool bias_parse(const struct vs_option *o, const char *s, int64_t *ret_id
         *ret_bias = -INFINITY;
         return true;
     }
-    return vs_number_parse(s + length + 1, ret_bias) && fabs(*ret_bias) <= 1e9;
+    return number_parse(s + length + 1, ret_bias) && fabs(*ret_bias) <= 1e9;
 }
 
 /* NAME=VALUE: the length of NAME, or 0 when it isn't one. */
@@ -346,7 +346,7 @@ static bool value_check(const struct vs_option *o, const char *s)
     case VS_TYPE_INT:
         return (o->choices && choice_has(o->choices, s))
                || (vs_integer_parse(s, &i) && (double)i >= range.low && (double)i <= range.high);
-    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) && d >= range.low && d <= range.high;
+    case VS_TYPE_FLOAT: return number_parse(s, &d) && d >= range.low && d <= range.high;
     case VS_TYPE_INTS: return ints_walk(o, s, NULL);
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
     case VS_TYPE_NAMED: return named_parse(s) > 0;
@@ -581,7 +581,7 @@ double vs_args_float(const struct vs_args *args, enum vs_option_id id)
 {
     double value = 0;
     const char *s = vs_args_text(args, id);
-    return s && vs_number_parse(s, &value) ? value : 0;
+    return s && number_parse(s, &value) ? value : 0;
 }
 
 json_t *vs_args_ints(const struct vs_args *args, enum vs_option_id id)
@@ -603,7 +603,7 @@ static json_t *value_json(const struct vs_option *o, const char *s)
     switch (o->type) {
     case VS_TYPE_FLAG: return json_true();
     case VS_TYPE_INT: return vs_integer_parse(s, &i) ? json_integer(i) : NULL;
-    case VS_TYPE_FLOAT: return vs_number_parse(s, &d) ? json_real(d) : NULL;
+    case VS_TYPE_FLOAT: return number_parse(s, &d) ? json_real(d) : NULL;
     case VS_TYPE_BIAS:
         if (!bias_parse(o, s, &i, &d))
             return NULL;

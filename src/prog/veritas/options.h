@@ -100,6 +100,5 @@ void vs_option_range(const struct vs_option *option, char *ret, size_t n);
 const char *vs_option_choices(const struct vs_option *option);         /* "auto|c|avx2"; NULL */
 
 /* Strict reading, used by the parser and by commands for positional numbers. */
-bool vs_number_parse(const char *s, double *ret);
 bool vs_integer_parse(const char *s, int64_t *ret);
 #endif

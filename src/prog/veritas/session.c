@@ -79,7 +79,8 @@ static void show_progress(struct vs_session *s, const json_t *event)
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
-void vs_session_context_advice(struct vs_session *s, char *ret, size_t n)
+/* What can be done when the context is full: is a larger one possible? Asks the daemon. */
+static void context_advice(struct vs_session *s, char *ret, size_t n)
 {
     json_t *request = json_object(), *result = NULL, *model;
     json_int_t context = 0, limit = 0;
@@ -121,7 +122,7 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
         vs_note("%s", notice);
     if (reason && strcmp(reason, "length") == 0 && !was_told) {
         char advice[256];
-        vs_session_context_advice(s, advice, sizeof advice);
+        context_advice(s, advice, sizeof advice);
         vs_note("the answer is cut: the context is full; %s", advice);
     } else if (is_blank && !was_told) {
         vs_note("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
@@ -133,7 +134,7 @@ static int explain(struct vs_session *s, int code, struct vs_error *err)
 {
     if (code == VS_E_CONTEXT && err) {
         char advice[256];
-        vs_session_context_advice(s, advice, sizeof advice);
+        context_advice(s, advice, sizeof advice);
         size_t n = strlen(err->text);
         snprintf(err->text + n, sizeof err->text - n, "; %s", advice);
     }

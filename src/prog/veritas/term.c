@@ -14,7 +14,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-bool vs_color(int fd)
+/* May fd get escape sequences? */
+static bool has_color(int fd)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
     return isatty(fd) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
@@ -35,7 +36,7 @@ static void say(const char *format, va_list list)
     vsnprintf(text, sizeof text, format, list);
     vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
     vs_answer_flush();
-    fprintf(stderr, vs_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
+    fprintf(stderr, has_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
 }
 
 void vs_say(const char *format, ...)

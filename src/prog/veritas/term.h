@@ -28,7 +28,6 @@ int vs_fail(const struct vs_error *err);
 /* A usage error: the message and where to read on; returns 2. command is "run", "models pull" or NULL. */
 int vs_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-bool vs_color(int fd);                       /* may fd get escape sequences? */
 int vs_columns(int fd, int otherwise);       /* of the terminal at fd; `otherwise` when it is none */
 
 struct vs_progress {
