@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 
+struct vs_buf;
 struct vs_graph;
 
 struct vs_backend_config {
@@ -69,6 +70,8 @@ struct vs_backend_kind {
     /* The graph's tensors are read from `weights`, each byte once, by several threads; graph and source may go afterwards. */
     int (*create)(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *weights,
                   vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err);
+    /* What _create would make of the graph, as lines of text for people; no weights are read, nothing is kept. */
+    int (*describe)(const struct vs_graph *g, const struct vs_backend_config *config, struct vs_buf *ret, struct vs_error *err);
     void (*free)(struct vs_backend *b);
     void (*memory)(const struct vs_backend *b, struct vs_backend_memory *ret);
     /* *ret_logits [n_out, n_vocab] stays valid until the next step. */

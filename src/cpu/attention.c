@@ -161,7 +161,7 @@ void vs_attention_plan(struct vs_cpu *c)
 {
     const struct vs_step *s = c->run.step;
     uint32_t group = c->program.max_group ? c->program.max_group : 1, longest = 0;
-    uint32_t most = s->n_rows * c->memory.kv_layout.n_kv_heads / (4 * vs_pool_n_threads(c->pool));      /* rows in a block */
+    uint32_t most = s->n_rows * c->memory.kv_layout.n_kv_heads / (4 * c->config.n_threads);      /* rows in a block */
     most = most * group < LEAST_QUERIES ? LEAST_QUERIES / group : most;
     most = most * group > c->program.max_queries ? c->program.max_queries / group : most;
     most = most ? most : 1;
@@ -179,9 +179,9 @@ void vs_attention_plan(struct vs_cpu *c)
     const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t need = (size_t)s->n_rows * l->n_kv_heads * c->program.max_group * c->run.n_splits * (2 + l->head_dim);
     c->run.split_attention = c->run.n_splits > 1 && need <= c->memory.partial_floats
-                      && c->run.n_blocks * c->memory.kv_layout.n_kv_heads < 4 * vs_pool_n_threads(c->pool);
+                      && c->run.n_blocks * c->memory.kv_layout.n_kv_heads < 4 * c->config.n_threads;
     uint32_t pieces = c->run.n_blocks * c->memory.kv_layout.n_kv_heads * (c->run.split_attention ? c->run.n_splits : 1);
-    c->run.n_parts = pieces >= 3 * vs_pool_n_threads(c->pool) ? 1 : 3 * vs_pool_n_threads(c->pool) / pieces;
+    c->run.n_parts = pieces >= 3 * c->config.n_threads ? 1 : 3 * c->config.n_threads / pieces;
 }
 
 /* Pieces that the query heads of one KV head are cut into, so that no thread is without work. */

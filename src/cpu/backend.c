@@ -1,6 +1,7 @@
 /* cpu/backend.c - makes and frees a backend; see backend.h. lower.c makes the program, load.c fills the weights, run.c executes. */
 #include "cpu/internal.h"
 
+#include "base/buf.h"
 #include "base/num.h"
 
 #include <assert.h>
@@ -122,17 +123,23 @@ static int make_ropes(struct vs_cpu *c, const struct vs_graph *g, struct vs_erro
     return VS_OK;
 }
 
-/* Everything that a step needs beside the weights. */
-static int take_memory(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err)
+/* How much memory a step needs beside the weights. */
+static void size_memory(struct vs_cpu *c, const struct vs_graph *g)
 {
     struct vs_memory *m = &c->memory;
-    struct vs_run *run = &c->run;
-    size_t threads = c->config.n_threads;
     vs_cpu_private_plan(c);
     m->scratch_bytes = vs_attention_scratch_bytes(c);
     size_t n_splits = c->config.max_positions / VS_SPLIT + 1;
     m->partial_floats = 8 * c->program.max_group * g->n_kv_heads * n_splits * (2 + g->head_dim);
     m->kv_bytes = kv_bytes(g, c->config.kv_type, c->config.n_pages);
+}
+
+static int take_memory(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err)
+{
+    struct vs_memory *m = &c->memory;
+    struct vs_run *run = &c->run;
+    size_t threads = c->config.n_threads;
+    size_memory(c, g);
     m->arena = vs_cpu_reserve(m->arena_bytes);
     m->private = vs_cpu_reserve(m->private_bytes * threads);
     m->scratch = vs_cpu_reserve(m->scratch_bytes * threads);
@@ -176,17 +183,61 @@ static void destroy(struct vs_backend *b)
     free(c);
 }
 
-static int create(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *file,
-                  vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err)
+/* One that has settings and kernels, no threads and no memory. NULL: out of memory. */
+static struct vs_cpu *begin(const struct vs_graph *g, const struct vs_backend_config *config, struct vs_error *err)
 {
     struct vs_cpu *c = aligned_alloc(64, sizeof *c);     /* its counters have cache lines of their own */
-    if (!c)
-        return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+    if (!c) {
+        vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+        return NULL;
+    }
     memset(c, 0, sizeof *c);
     c->base.kind = &vs_backend_cpu;
     c->config = *config;
     vs_cpu_ops_init(&c->ops, (enum vs_isa)config->level);
     vs_kv_layout_init(&c->memory.kv_layout, g, config->kv_type);
+    return c;
+}
+
+static int describe(const struct vs_graph *g, const struct vs_backend_config *config, struct vs_buf *ret, struct vs_error *err)
+{
+    struct vs_cpu *c = begin(g, config, err);
+    if (!c)
+        return VS_E_NOMEM;
+    float *marks = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *marks);       /* stand for the weights; nobody reads them */
+    struct vs_row *rows = malloc(config->max_rows * sizeof *rows);
+    uint32_t *n_few = NULL;
+    int r = marks && rows ? describe_weights(c, g, err) : vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+    for (uint32_t i = 0; i < g->n_tensors && r == VS_OK; i++) {
+        c->memory.weights[i].vector = &marks[i];
+        c->memory.weights[i].matrix.data = (const uint8_t *)&marks[i];
+    }
+    if (r == VS_OK)
+        r = vs_cpu_lower(c, g, err);
+    if (r == VS_OK) {
+        size_memory(c, g);
+        n_few = malloc(c->program.n_instrs * sizeof *n_few);
+        c->run.n_tasks = calloc(c->program.n_instrs, sizeof *c->run.n_tasks);
+        c->run.blocks = malloc(config->max_rows * sizeof *c->run.blocks);
+        if (n_few && c->run.n_tasks && c->run.blocks)
+            vs_cpu_describe(c, g, marks, rows, n_few, ret);
+        if (!n_few || !c->run.n_tasks || !c->run.blocks || ret->status != VS_OK)
+            r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+    }
+    free(marks);
+    free(rows);
+    free(n_few);
+    c->memory = (struct vs_memory){ .weights = c->memory.weights };      /* sizes only: there is nothing to give back */
+    destroy(&c->base);
+    return r;
+}
+
+static int create(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *file,
+                  vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err)
+{
+    struct vs_cpu *c = begin(g, config, err);
+    if (!c)
+        return VS_E_NOMEM;
     int r = vs_pool_create(config->n_threads, &c->pool, err);
     if (r == VS_OK)
         r = describe_weights(c, g, err);
@@ -213,6 +264,7 @@ const struct vs_backend_kind vs_backend_cpu = {
     .page_bytes = page_bytes,
     .kv_bytes = kv_bytes,
     .create = create,
+    .describe = describe,
     .free = destroy,
     .memory = memory,
     .step = vs_cpu_step,

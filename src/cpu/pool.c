@@ -149,8 +149,3 @@ void vs_pool_free(struct vs_pool *p)
         pthread_join(p->thread[i], NULL);
     free(p);
 }
-
-unsigned vs_pool_n_threads(const struct vs_pool *p)
-{
-    return p->n_threads;
-}

@@ -22,7 +22,6 @@ enum { VS_POOL_MAX_THREADS = 256 };
 /* n_threads in 1..VS_POOL_MAX_THREADS. Threads are created here, all or none; none later. VS_E_LIMIT says how many could be had. */
 int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err);
 void vs_pool_free(struct vs_pool *p);
-unsigned vs_pool_n_threads(const struct vs_pool *p);
 
 /* Runs fn on thread 0, and on the others as they come. Others may still be inside when it returns: context must outlive the
  * next vs_pool_join (or run with another fn or context, which joins first). */

@@ -97,7 +97,7 @@ static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
  * in the L2 cache while all rows use them. */
 static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    uint32_t units = n_units(c, in), tasks = vs_pool_n_threads(c->pool) * TASKS_A_SHARE;
+    uint32_t units = n_units(c, in), tasks = c->config.n_threads * TASKS_A_SHARE;
     size_t groups = unit_bytes(c, in) * units / GROUP_BYTES;
     if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS && groups > tasks)
         tasks = (uint32_t)groups;
@@ -357,7 +357,7 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
 static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, uint32_t task, uint32_t n_tasks)
 {
     static const uint8_t eighths[TASKS_A_SHARE] = { 0, 4, 6, 7 };
-    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS || n_tasks != vs_pool_n_threads(c->pool) * TASKS_A_SHARE)
+    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS || n_tasks != c->config.n_threads * TASKS_A_SHARE)
         return part_of(units, task, n_tasks);
     return part_of(units, 8 * (task / TASKS_A_SHARE) + eighths[task % TASKS_A_SHARE], 2 * n_tasks);
 }
@@ -431,7 +431,7 @@ static uint64_t word_of(uint32_t generation, uint32_t instr, uint32_t count)
 /* The next task of `owner`'s share of the instruction that `cursor` names. */
 static bool take(struct vs_cpu *c, uint64_t cursor, unsigned owner, uint32_t *ret)
 {
-    unsigned threads = vs_pool_n_threads(c->pool);
+    unsigned threads = c->config.n_threads;
     uint32_t first = part_of(count_of(cursor), owner, threads), end = part_of(count_of(cursor), owner + 1, threads);
     _Atomic uint64_t *word = &c->run.shares[owner].taken;
     uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
@@ -480,7 +480,7 @@ static void run_thread(void *context, unsigned thread)
     uint8_t *piece = c->memory.private + thread * c->memory.private_bytes;
     struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->memory.private_act),
                        (float *)(void *)(piece + c->memory.private_glu), VS_NONE };
-    unsigned threads = vs_pool_n_threads(c->pool);
+    unsigned threads = c->config.n_threads;
     uint32_t generation = generation_of(atomic_load_explicit(&c->run.cursor, memory_order_acquire));
     for (;;) {
         uint32_t seen = atomic_load_explicit(&c->run.moved.changed, memory_order_acquire), done = 0, task;
@@ -503,9 +503,12 @@ static void run_thread(void *context, unsigned thread)
     }
 }
 
-static void count_all(struct vs_cpu *c)
+void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step)
 {
     const struct vs_run *run = &c->run;
+    c->run.step = step;
+    c->run.few = step->n_rows <= VS_FEW_ROWS;
+    vs_attention_plan(c);
     struct vs_tasks_key key = { run->step->n_rows, run->step->n_out, run->n_blocks, run->n_splits, run->n_parts,
                                 run->split_attention };
     struct vs_tasks_key *old = &c->run.tasks_key;
@@ -523,17 +526,14 @@ int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **
     assert(step->n_rows > 0 && step->n_rows <= c->config.max_rows && step->n_out <= c->config.max_out);
     assert(c->program.n_instrs < 1u << INSTR_BITS);
     vs_fp_control_set();
-    c->run.step = step;
-    c->run.few = step->n_rows <= VS_FEW_ROWS;
     atomic_store(&c->run.fault, 0);
     atomic_store(&c->run.stopped, VS_OK);
     c->run.check_ns = step->check ? vs_clock_ns() + CHECK_NS : 0;
-    vs_attention_plan(c);
-    count_all(c);
+    vs_cpu_count_tasks(c, step);
     uint32_t generation = (generation_of(atomic_load(&c->run.cursor)) + 1) % (1u << GENERATION_BITS);
     if (generation % FRESH_STEPS == 0) {                 /* nobody may still hold a cursor so old that it looks new, nor a share */
         vs_pool_join(c->pool);
-        for (unsigned i = 0; i < vs_pool_n_threads(c->pool); i++)
+        for (unsigned i = 0; i < c->config.n_threads; i++)
             atomic_store(&c->run.shares[i].taken, word_of(generation, 0, 0));
     }
     move_to(c, generation, 0);

@@ -49,6 +49,30 @@ static void choose_chunk(struct vs_model_config *c)
     c->chunk = c->chunk < most ? c->chunk : most;
 }
 
+static struct vs_backend_config backend_config(const struct vs_model_config *c)
+{
+    return (struct vs_backend_config){
+        .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = VS_MODEL_MAX_OUT,
+        .max_positions = c->context, .n_pages = vs_pages_for(c->context), .kv_type = c->kv_type, .high = c->high,
+    };
+}
+
+int vs_model_describe(const struct vs_header *h, const struct vs_model_config *config, struct vs_buf *ret, struct vs_error *err)
+{
+    struct vs_model m = { .config = *config };
+    int r = vs_header_graph(h, &m.graph, err);
+    if (r != VS_OK)
+        return r;
+    r = choose_context(&m, err);
+    if (r == VS_OK) {
+        choose_chunk(&m.config);
+        const struct vs_backend_config b = backend_config(&m.config);
+        r = config->backend->describe(&m.graph, &b, ret, err);
+    }
+    vs_graph_clear(&m.graph);
+    return r;
+}
+
 int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config,
                   vs_progress_fn *progress, void *context, struct vs_model **ret, struct vs_error *err)
 {
@@ -73,10 +97,7 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         m->batch.pages = malloc(n_pages * sizeof *m->batch.pages);
         if (!m->batch.rows || !m->batch.pages || vs_kv_pool_create(n_pages, VS_PAGE_TOKENS, &m->pool) != VS_OK)
             r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
-        const struct vs_backend_config b = {
-            .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = VS_MODEL_MAX_OUT,
-            .max_positions = c->context, .n_pages = n_pages, .kv_type = c->kv_type, .high = c->high,
-        };
+        const struct vs_backend_config b = backend_config(c);
         if (r == VS_OK)
             r = c->backend->create(&m->graph, &b, vs_model_file_source(f), progress, context, &m->backend, err);
     }

@@ -20,6 +20,7 @@ struct vs_model_config {
     bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
+struct vs_buf;
 struct vs_graph;
 struct vs_header;                        /* import/header.h */
 
@@ -28,6 +29,9 @@ struct vs_model;
 int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const struct vs_model_config *config,
                   vs_progress_fn *progress, void *context, struct vs_model **ret, struct vs_error *err);
 void vs_model_close(struct vs_model *m);
+
+/* What the backend would make of the model, as lines of text for people. */
+int vs_model_describe(const struct vs_header *h, const struct vs_model_config *config, struct vs_buf *ret, struct vs_error *err);
 
 uint32_t vs_model_context(const struct vs_model *m);
 uint32_t vs_model_n_vocab(const struct vs_model *m);

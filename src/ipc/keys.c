@@ -54,6 +54,7 @@ static const struct vs_key keys[] = {
       R(GENERATE) | R(DETOKENIZE) | R(LOGITS) | R(PERPLEXITY) },
     { "ctx",                        VS_VALUE_INT,    0, U32_MOST,        NULL,
       R(INSPECT) | R(PERPLEXITY) },
+    { "program",                    VS_VALUE_FLAG,   0, 0,               NULL,                                    R(INSPECT) },
     { "pp",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
     { "tg",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
     { "depth",                      VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },

@@ -122,6 +122,18 @@ class Answers(unittest.TestCase):
             self.assertRegex(text, "(?m)^model_digest: b179c9523d0e6a0f[0-9a-f]{48}$")
         self.assertRegex(about["model_digest"], "^b179c9523d0e6a0f[0-9a-f]{48}$")
 
+    def test_inspect_program(self):
+        lines = self.run_it("inspect", "--program", MODEL)[0].splitlines()
+        self.assertRegex(lines[0], r"^llama on cpu, \w+, \d+ threads, .*: 248 instructions")
+        self.assertEqual(len(lines), 249)
+        self.assertEqual([line.split()[0] for line in lines[1:]], [str(i) for i in range(248)])
+        text = "\n".join(lines)
+        for i in range(30):                                             # every weight is there, in its place
+            for name in "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_up ffn_down".split():
+                self.assertEqual(text.count(f" blk.{i}.{name}.weight"), 1)
+        self.assertRegex(text, r"blk\.0\.attn_q\.weight Q4_1 as Q4M \[576 x 576\].*then by heads: rope 0, K and V to their pages \| tasks \d+, \d+")
+        self.assertEqual(self.json_of("inspect", "--json", "--program", MODEL)["program"], lines)
+
     def test_limits(self):
         self.run_it("run", "--ctx", "16", "-n", "2", "word " * 100, status=5)
         self.assertEqual(self.json_of("run", "--ctx", "64", "--json", "--ignore-eos", "Hello")["finish_reason"], "length")

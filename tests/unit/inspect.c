@@ -150,6 +150,35 @@ static void test_memory_is_what_the_backend_takes(void **state)
     vs_subject_clear(&s);
 }
 
+/* Every model of the self-test as a program: a line an instruction, every tensor named, every place inside the arena. */
+static void test_program(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < vs_n_cases; i++) {
+        struct vs_subject s;
+        struct vs_error err = { 0 };
+        struct vs_buf out = { 0 };
+        assert_int_equal(vs_subject_create(&vs_cases[i], &s, &err), VS_OK);
+        const struct vs_backend_config config = { .level = 0, .n_threads = 3, .max_rows = 64, .max_out = 4, .max_positions = 1024,
+                                                  .n_pages = 16, .kv_type = vs_cases[i].kv, .high = vs_cases[i].high };
+        assert_int_equal(vs_backend_cpu.describe(&s.graph, &config, &out, &err), VS_OK);
+        size_t n_lines = 0, n, arena;
+        for (size_t k = 0; k < out.n; k++)
+            n_lines += out.data[k] == '\n';
+        vs_buf_char(&out, 0);
+        const char *counts = strstr(out.data, "in a step: ");
+        assert_non_null(counts);
+        assert_int_equal(sscanf(counts, "in a step: %zu instructions, %zu bytes", &n, &arena), 2);
+        assert_int_equal(n_lines, n + 1);
+        for (size_t t = 0; t < s.graph.n_tensors; t++)
+            assert_true(strstr(out.data, s.graph.tensors[t].name) || strcmp(s.graph.tensors[t].name, "rope_freqs.weight") == 0);
+        for (const char *at = out.data; (at = strchr(at, '@')); at++)
+            assert_true(strtoul(at + 1, NULL, 10) < arena);
+        vs_buf_clear(&out);
+        vs_subject_clear(&s);
+    }
+}
+
 static void test_no_metadata_at_all(void **state)
 {
     (void)state;
@@ -176,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_architecture),
         cmocka_unit_test(test_memory_is_what_the_backend_takes),
+        cmocka_unit_test(test_program),
         cmocka_unit_test(test_no_metadata_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,6 +201,16 @@ static int add_digest(json_t *result, int fd, const char *name, struct vs_error 
     return VS_OK;
 }
 
+static void print_program(const json_t *lines)
+{
+    const json_t *line;
+    size_t i;
+    json_array_foreach(lines, i, line) {
+        print_lines(json_string_value(line), json_string_length(line), 0);
+        printf("\n");
+    }
+}
+
 int vs_command_inspect(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -210,19 +220,23 @@ int vs_command_inspect(const struct vs_args *args)
     const char *model = args->n > 0 ? args->v[0] : vs_args_text(args, VS_OPT_MODEL);
     char path[PATH_MAX], word[64];
     int fd = -1;
-    bool all = vs_args_given(args, VS_OPT_ALL_TENSORS);
+    bool all = vs_args_given(args, VS_OPT_ALL_TENSORS), program = vs_args_given(args, VS_OPT_PROGRAM);
     if (vs_args_given(args, VS_OPT_CTX))
         json_object_set_new(request, "ctx", json_integer(vs_args_int(args, VS_OPT_CTX)));
+    if (program)
+        json_object_set_new(request, "program", json_true());
     int rc = open_model(model, path, &fd, &err);
     snprintf(word, sizeof word, "/proc/self/fd/%d", fd);     /* the worker and the digest get the same file */
     if (rc == VS_OK)
         rc = vs_session_open(&s, args, word, VS_SESSION_INSPECT, &err);
     if (rc == VS_OK)
         rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &result, &err);
-    if (rc == VS_OK)
+    if (rc == VS_OK && !program)
         rc = add_digest(result, fd, vs_session_is_path(model) ? NULL : model, &err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
         vs_answer_json(result, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    } else if (rc == VS_OK && program) {
+        print_program(json_object_get(result, "program"));
     } else if (rc == VS_OK) {
         json_t *tensors = json_object_get(result, "tensors"), *metadata = json_object_get(result, "metadata");
         shorten = !all;

@@ -53,6 +53,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_JSON] = { .name = "json",
         .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION),
         .help = "Print JSON instead of text." },
+    [VS_OPT_PROGRAM] = { .name = "program", .key = "program", .commands = C(INSPECT),
+        .help = "Show instead the program that a step of this model runs on this machine: a line for each instruction." },
     [VS_OPT_TIMINGS] = { .name = "timings", .commands = ANSWER,
         .help = "After an answer, print on standard error how many tokens were read and written, and how fast." },
     [VS_OPT_NO_HISTORY] = { .name = "no-history", .commands = C(CHAT),

@@ -138,9 +138,28 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
     return r;
 }
 
+/* {"program": [a line for each instruction]} */
+static int inspect_program(struct vs_service *s, uint32_t ctx, json_t **ret, struct vs_error *err)
+{
+    struct vs_buf text = { .limit = MAX_TEXT_IN_RESULT };
+    struct vs_model_config config = s->config;
+    config.context = ctx ? ctx : config.context;
+    int r = vs_model_describe(s->header, &config, &text, err);
+    json_t *lines = r == VS_OK ? json_array() : NULL;
+    for (const char *at = text.data, *end; lines && at && (end = strchr(at, '\n')); at = end + 1)
+        json_array_append_new(lines, json_stringn(at, (size_t)(end - at)));
+    if (r == VS_OK)
+        *ret = json_pack("{s:o}", "program", lines);
+    vs_buf_clear(&text);
+    return r;
+}
+
 static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
 {
-    return vs_inspect(vs_header_gguf(s->header), &vs_backend_cpu, (uint32_t)vs_request_int(request, "ctx", 0), &sink->check, ret, err);
+    uint32_t ctx = (uint32_t)vs_request_int(request, "ctx", 0);
+    if (vs_request_flag(request, "program"))
+        return inspect_program(s, ctx, ret, err);
+    return vs_inspect(vs_header_gguf(s->header), s->config.backend, ctx, &sink->check, ret, err);
 }
 
 json_t *vs_service_facts(const struct vs_service *s)
@@ -332,10 +351,11 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         return r;
     }
     uint64_t start = vs_clock_ns();
-    struct vs_model_config config;
+    struct vs_model_config config = { 0 };
     struct loading loading = { sink };
     bool inspect_only = vs_request_flag(settings, "inspect_only");
     r = read_config(settings, &config, err);
+    s->config = config;
     if (r == VS_OK)
         r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
     if (r == VS_OK) {

@@ -16,6 +16,7 @@
 struct vs_service {
     struct vs_model_file *file;
     struct vs_header *header;
+    struct vs_model_config config;       /* as the settings have it */
     struct vs_model *model;              /* NULL when opened to be looked at only */
     struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
     char no_tokenizer[512];
