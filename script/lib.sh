@@ -56,8 +56,9 @@ install_packages() {
     [ "$(id -u)" = 0 ] || say "that takes root's rights: sudo may ask for your password"
     log=$(mktemp)
     if apt_get update -qq >"$log" 2>&1; then
-        apt_get install --assume-no --no-install-recommends $missing 2>/dev/null </dev/null |
-            grep -E '^(Need to get|After this operation)' | while read -r line; do say "apt: $line"; done
+        # Lines of 'URI' FILE BYTES HASH; what apt would do with --assume-no depends on whether it has something to ask.
+        say "apt: $(apt_get install -y -qq --print-uris --no-install-recommends $missing </dev/null 2>/dev/null |
+            awk '{ n++; sum += $3 } END { printf "%d packages to fetch, %.1f MB", n, sum / 1e6 }')"
         apt_get install -y -q --no-install-recommends -o APT::Status-Fd=1 $missing 2>&1 </dev/null | tee "$log" | apt_progress
         [ "${PIPESTATUS[0]}" != 0 ] || { rm -f "$log"; say "apt: done"; return 0; }
     fi
