@@ -50,7 +50,7 @@ struct vs_head {
     int64_t deadline_ms;                /* 0 when absent */
     json_t *settings;                   /* NULL when absent; borrowed from json */
     bool force;
-    int64_t owner;                      /* uid; -1 when absent */
+    int64_t owner;                      /* a uid, or the number of one who can't be told; -1 when absent */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.

@@ -96,8 +96,6 @@ static int take_fd(struct vs_conn *c)
 {
     int fd = c->came;
     c->came = -1;
-    if (fd >= 0)
-        vs_budget_give(c->fds, 1);
     return fd;
 }
 
@@ -147,11 +145,11 @@ static int take_descriptors(struct vs_conn *c, struct msghdr *m)
         for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-            if (c->came < 0 && status == VS_OK && vs_budget_take(c->fds, 1)) {
+            if (c->came < 0 && status == VS_OK) {
                 c->came = fd;
                 continue;
             }
-            status = c->came < 0 && status == VS_OK ? VS_E_LIMIT : VS_E_PROTOCOL;
+            status = VS_E_PROTOCOL;     /* a second one */
             close(fd);
         }
     }
@@ -386,7 +384,9 @@ int vs_conn_flush(struct vs_conn *c)
         if (sent < 0) {
             if (errno == EINTR)
                 continue;
-            return errno == EAGAIN || errno == EWOULDBLOCK ? VS_E_BUSY : VS_E_DIED;
+            bool waits = errno == EAGAIN || errno == EWOULDBLOCK;
+            compact_out(c);
+            return waits ? VS_E_BUSY : VS_E_DIED;
         }
         if (with) {
             close(c->to_send);

@@ -56,7 +56,7 @@ struct vs_conn {
     struct vs_buf in, out;
     size_t in_done, out_done;           /* consumed, sent */
     size_t skip;                        /* bytes of a refused frame that have not come yet */
-    struct vs_budget *budget, *fds;     /* of the buffers' bytes, of waiting descriptors; NULL: not counted */
+    struct vs_budget *budget;           /* of the buffers' bytes; NULL: not counted */
     size_t counted;                     /* bytes taken of the budget */
     int came;                           /* a descriptor that waits for its frame, or -1 */
     int to_send;                        /* descriptor that goes with byte to_send_at of out, or -1 */
@@ -70,7 +70,7 @@ void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, u
 void vs_conn_clear(struct vs_conn *c);
 
 /* Takes what the socket has, at most about 256 KiB. VS_OK: some bytes came. VS_E_BUSY: none there now.
- * VS_E_DIED: the other end closed. VS_E_PROTOCOL (unexpected descriptors), VS_E_LIMIT (too many of them wait, or no room),
+ * VS_E_DIED: the other end closed. VS_E_PROTOCOL (unexpected descriptors), VS_E_LIMIT (no room),
  * VS_E_NOMEM, VS_E_SYSTEM: give up. */
 int vs_conn_read(struct vs_conn *c);
 

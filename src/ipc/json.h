@@ -1,7 +1,8 @@
 /* ipc/json.h - the JSON of our frames: always one object, UTF-8, no duplicate keys; \u0000 is allowed in strings.
  *
  * All of JSON is accepted, also what our values can't hold: a whole number beyond 64 bits becomes a real one, one beyond the
- * range of a double the largest there is, \u0000 in a key U+FFFD. So such a value fails where it is used, if it is used, and not its frame.
+ * range of a double the largest there is, \u0000 in a key U+FFFD. So such a value fails where it is used, if it is used, and not
+ * its frame.
  *
  * Threads: jansson's own rules (one value, one thread at a time); vs_json_setup once, before anything else.
  */

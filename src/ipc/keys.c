@@ -64,7 +64,7 @@ static const struct vs_key keys[] = {
     { "deadline_ms",                VS_VALUE_INT,    1, 604800000,       NULL,                                    0 },
     { "trace",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "force",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    0 },
-    { "owner",                      VS_VALUE_INT,    0, U32_MOST,        NULL,                                    0 },
+    { "owner",                      VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
 
     { "settings",                   VS_VALUE_OBJECT, 0, 0,               NULL,                                    R(LOAD) },
     { "settings.threads",           VS_VALUE_INT,    1, 256,             NULL,                                    SETTINGS },

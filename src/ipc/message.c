@@ -50,10 +50,11 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL),
     PLAIN(LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     PLAIN(BLOCKED,  0,             VS_AT_BEGUN,                            4, 4),
+    PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_BEGUN,              0, 0),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
-    PLAIN(READY,    0,             VS_AT_START,                            2, VS_MAX_CHUNK),
+    PLAIN(READY,    0,             VS_AT_START,                            2, 2 * VS_MAX_CONTROL),
     PLAIN(FAILED,   0,             VS_AT_START | VS_AT_OPEN,               2, VS_MAX_CONTROL),
     PLAIN(DIGEST,   0,             VS_AT_OPEN,                             64, 64),
 };
@@ -63,6 +64,7 @@ static const struct vs_ipc_rule to_supervisor[] = {
     PLAIN(HELLO,  0,          VS_AT_START,               2,  VS_MAX_CONTROL),
     PLAIN(START,  VS_FLAG_FD, VS_AT_FREE,                2,  VS_MAX_START),
     PLAIN(STOP,   0,          VS_AT_FREE | VS_AT_BEGUN,  0,  0),
+    PLAIN(KILL,   0,          VS_AT_FREE | VS_AT_BEGUN,  0,  0),
     PLAIN(MODELS, 0,          VS_AT_FREE,                0,  0),
     PLAIN(END,    0,          VS_AT_OPEN,                0,  0),
 };

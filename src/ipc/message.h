@@ -68,6 +68,7 @@ enum {                                  /* frame flags */
     X(PROGRESS,   0x42, "progress")   /* JSON; may be lost; id 0: of the loading */                        \
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
     X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
+    X(ALIVE,      0x46, "alive")      /* worker to broker: nothing; it works, or loads */                  \
     X(COMPLETE,   0x50, "complete")   /* terminal: envelope, result */                                     \
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; envelope */                              \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \
@@ -80,7 +81,8 @@ enum {                                  /* frame flags */
     X(EXITED,     0x73, "exited")     /* its worker has ended: JSON {error, message, code} */              \
     X(MODELS,     0x74, "models")     /* what is in the directory? and the answer: JSON {path, models} */  \
     X(END,        0x75, "end")        /* a client asked for the end */                                     \
-    X(DRAIN,      0x76, "drain")      /* u32: answers must end within so many milliseconds */
+    X(DRAIN,      0x76, "drain")      /* u32: answers must end within so many milliseconds */              \
+    X(KILL,       0x77, "kill")       /* its worker hangs: it is to die, and is started again */
 
 enum vs_message {
 #define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,

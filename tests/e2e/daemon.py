@@ -125,6 +125,26 @@ class Daemon(unittest.TestCase):
         x.close()
         y.close()
 
+    def test_stopped_worker(self):
+        """A hung worker is noticed though nobody cancels, and its supervisor replaces it; who waited is answered by the next one."""
+        self.serve()
+        x = c.Client(self.socket)
+        path = self.dir.name + "/other.gguf"
+        shutil.copy(self.dir.name + "/models/echo.gguf", path)
+        x.load_path(path)                   # the one that only its supervisor can open again
+        slow = x.request(c.GENERATE, {"model": path, "prompt": "@slow 5000"})
+        while x.event().kind != c.TOKEN:
+            pass
+        waiting = x.request(c.GENERATE, {"model": path, "prompt": "later"})
+        os.kill(next(i for i, n in self.processes().items() if n == "veritas-worker"), signal.SIGSTOP)
+        start = time.monotonic()
+        with self.assertRaises(c.Failure) as f:
+            x.wait(slow)
+        self.assertEqual((f.exception.name, f.exception.request), ("DIED", slow))
+        self.assertEqual(x.answer(waiting)[0], "later")
+        self.assertTrue(8 < time.monotonic() - start < 14)
+        x.close()
+
 
 if __name__ == "__main__":
     probe = subprocess.run([VERITAS, "serve", "--private-fd", "3"], capture_output=True, stdin=subprocess.DEVNULL)

@@ -28,6 +28,8 @@ vs_e2e(daemon daemon.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<T
 vs_e2e(serve serve.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)
+vs_e2e(users users.py ${CMAKE_BINARY_DIR}/bin)
+set_tests_properties(e2e-users PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(faults faults.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(digest digest.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(logits logits.py ${CMAKE_BINARY_DIR}/bin)

@@ -36,7 +36,7 @@ def digest(content):
     return str(content[0] % 10) * 64
 
 
-FAILED, START, STOP, STARTED, EXITED, MODELS, END, DRAIN = 0x61, *range(0x70, 0x77)      # the control link
+FAILED, START, STOP, STARTED, EXITED, MODELS, END, DRAIN, KILL = 0x61, *range(0x70, 0x78)    # the control link
 
 
 class Supervisor(threading.Thread):
@@ -134,6 +134,8 @@ class Supervisor(threading.Thread):
                 worker = self.workers.pop(number, None)
                 if worker:
                     worker.kill()
+            elif kind == KILL:
+                self.workers[number].kill()
             elif kind == MODELS and self.answers:
                 self.say(MODELS, number, {"models": [{"name": n} for n in sorted(self.models)]})
             elif kind == END:
@@ -436,6 +438,28 @@ class Protocol(unittest.TestCase):
                 self.assertEqual(s.broker.wait(5), 0, (kind, data))
             finally:
                 s.end()
+
+    def test_stopped_worker(self):
+        """One that is held up and never cancelled: its request ends, those that wait go on, other models notice nothing."""
+        x, y = self.client(), self.client()
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "@slow 5000"})
+        while x.event().kind != c.TOKEN:
+            pass
+        queued = x.request(c.GENERATE, {"model": "echo", "prompt": "later"})
+        os.kill(self.worker_of(self.client(), "echo")["pid"], signal.SIGSTOP)
+        start = time.monotonic()
+        self.assertEqual(y.text(c.GENERATE, {"model": "other", "prompt": "on"})[0], "on")
+        self.assertIn("no sign of life", self.fails("DIED", x.wait, number, kind=c.ERROR))
+        self.assertTrue(8 < time.monotonic() - start < 13)
+        self.assertEqual(x.answer(queued)[0], "later")
+        self.assertEqual(self.worker_of(x, "echo")["restarts"], 1)
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "@work 12"})     # no word, but it works
+        self.assertEqual(x.wait(number)["n"], 12)
+        os.kill(self.worker_of(self.client(), "echo")["pid"], signal.SIGSTOP)       # idle: noticed by the next request
+        number = x.request(c.GENERATE, {"model": "echo", "prompt": "first"})
+        queued = x.request(c.GENERATE, {"model": "echo", "prompt": "second"})
+        self.fails("DIED", x.wait, number, kind=c.ERROR)
+        self.assertEqual(x.answer(queued)[0], "second")
 
     def test_drain_and_shutdown(self):
         x = self.client()

@@ -2,7 +2,8 @@
  *
  * It says a request's prompt back, one byte a token, and misbehaves on demand: the first byte of the model file 'X' fails
  * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
- * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@try NAME" tries what a worker must not do. */
+ * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@work N" works N seconds and
+ * says nothing, "@try NAME" tries what a worker must not do. */
 #include "prog/worker/service.h"
 
 #include <fcntl.h>
@@ -85,7 +86,10 @@ static bool try_inet(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
 static bool try_exec(void) { return execl("/bin/true", "true", (char *)NULL) == 0; }
 static bool try_fork(void) { return fork() >= 0; }
 static bool try_kill(void) { return kill(1, 0) == 0; }
-static bool try_code(void) { return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED; }
+static bool try_code(void)
+{
+    return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+}
 
 static const struct { const char *name; bool (*attempt)(void); } attempts[] = {
     { "open", try_open }, { "create", try_create }, { "unix", try_unix }, { "inet", try_inet },
@@ -129,6 +133,14 @@ int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, 
             return vs_error_set(err, VS_E_FAULT, "%s %s", attempts[i].name, attempts[i].attempt() ? "was possible" : "was refused");
     for (long i = 0; strcmp(prompt, "@hang") == 0 && i < 2000; i++)
         nap_ms(10);
+    if (strncmp(prompt, "@work ", 6) == 0) {
+        long seconds = atol(prompt + 6);
+        for (long i = 0; i < 100 * seconds; i++, nap_ms(10))
+            if (vs_check_ask(&sink->check) != VS_OK)
+                return sink->check.status;
+        *ret_result = json_pack("{s:i}", "n", (int)seconds);
+        return VS_OK;
+    }
     if (strncmp(prompt, "@flood ", 7) == 0)
         return flood(sink, atol(prompt + 7), false, ret_result);
     if (strncmp(prompt, "@spill ", 7) == 0)

@@ -29,7 +29,7 @@ static bool make_frame(struct request *r, const struct vs_head *head, const stru
     struct vs_buf *out = &r->bytes;
     char envelope[160];
     const char *trace = head->trace;
-    int n = snprintf(envelope, sizeof envelope, "{\"owner\":%lld%s%s%s}", (long long)r->peer->uid, trace ? ",\"trace\":\"" : "",
+    int n = snprintf(envelope, sizeof envelope, "{\"owner\":%lld%s%s%s}", (long long)r->peer->owner, trace ? ",\"trace\":\"" : "",
                      trace ? trace : "", trace ? "\"" : "");
     size_t all = VS_FRAME_HEADER + 4 + (size_t)n + p->body_bytes;
     if (!request_keep(r, all + 1) || vs_buf_resize(out, all + 1) != VS_OK)

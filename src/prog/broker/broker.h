@@ -41,14 +41,16 @@ enum {
     MAX_TURN = 8,                       /* frames of one client in a turn of the loop */
     MAX_WORKER_TURN = 64,               /* frames of one worker in a turn */
     MAX_LOG_LINES = 20,                 /* in a second */
+    MAX_CONNECTIONS = MAX_PEERS + MAX_GUESTS + MAX_LEAVING + 1,
 };
-#define MAX_MEMORY (512u << 20)         /* bytes of all buffers, */
+#define MAX_MEMORY (1u << 30)           /* bytes of all buffers: clients, and what 16 workers may need; */
 #define MAX_CLIENTS_MEMORY (256u << 20) /* those of all clients, */
 #define MAX_CLIENT_MEMORY (128u << 20)  /* those of one process, */
 #define MAX_PEER_MEMORY (80u << 20)     /* those of one connection, */
 #define OWN_MEMORY (256u << 10)         /* of which so many are its own, whatever others have taken */
 #define MAX_LISTEN (1u << 20)           /* a client with so much unread is not listened to */
 #define MAX_LOSSY (256u << 10)          /* progress is dropped when so much waits already */
+#define NOBODY 65534                    /* what a user namespace shows of those who are not in it */
 #define MAX_JSON (64u << 20)            /* memory of all JSON values */
 #define FRAME_SILENCE (10000 * MS)      /* half a frame and no byte for so long */
 #define FRAME_TIME (120000 * MS)        /* one frame may take so long at most */
@@ -58,7 +60,9 @@ enum {
 #define STALL_TIME (10000 * MS)         /* a request whose client takes nothing is stopped after so long, */
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
-#define HANG_TIME (60000 * MS)          /* and so long until it counts as hung and is stopped */
+#define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
+#define HANG_TIME (10000 * MS)          /* a worker with a request gives a sign of life at least so often, or it is stopped; */
+#define LOAD_HANG_TIME (60000 * MS)     /* so often while it loads */
 
 struct client {                         /* a process that has connections */
     struct client *next;
@@ -75,6 +79,7 @@ struct peer {                           /* a connection */
     struct vs_budget memory;
     uid_t uid;
     pid_t pid;
+    int64_t owner;                      /* whose its requests are, for the worker: uid, or a number of its own */
     char name[64];                      /* what it calls itself: only to show */
     bool is_private;                    /* the daemon lives as long as this connection */
     bool is_guest;                      /* has no place of its own */
@@ -140,6 +145,8 @@ struct model {
     json_t *facts, *sandbox;            /* as the worker says; they do not change */
     struct queue queue;
     struct run *run;                    /* NULL: it is free */
+    uint64_t heard_at;                  /* the worker's last sign of life, or when it was last to begin something */
+    bool is_killed;                     /* it was stopped; soon the supervisor says that it ended */
     uint64_t dead_at, log_second;
     unsigned n_logs, n_served, n_restarts;
 };
@@ -155,8 +162,8 @@ struct broker {
     struct queue asked;                 /* LIST requests that wait for the supervisor */
     uint64_t asked_id;                  /* the question that is under way, or 0 */
     unsigned n_peers, n_models;
-    struct vs_budget memory, clients_memory, descriptors;
-    uint64_t last_id, last_run, now, started_at;
+    struct vs_budget memory, clients_memory;
+    uint64_t last_id, last_run, last_peer, now, started_at;
     uint64_t accept_at;                 /* accept failed: not before */
     bool is_open;                       /* the supervisor lets clients in */
     bool draining, ending;
@@ -167,9 +174,11 @@ struct broker {
     json_t *sandbox;
 };
 
-/* main.c */
+/* loop.c */
 void broker_init(struct broker *b);
 void broker_loop(struct broker *b);
+void broker_turn(struct broker *b, bool wait);
+void broker_sweep(struct broker *b);    /* frees what has ended or is gone */
 void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* one line on stderr */
 
 /* peer.c: who may come, what it costs us */

@@ -158,6 +158,7 @@ static void begin_run(struct broker *b, struct model *m, struct request *r)
     }
     run->request = r;
     r->run = m->run = run;
+    m->heard_at = b->now;
     r->place = PLACE_RUNNING;
     r->began = true;
     r->peer->run_number = r->peer->client->run_number = run->id;
@@ -291,7 +292,6 @@ static void replace(json_t **at, json_t *value)
 
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message)
 {
-    (void)b;
     if (m->conn.fd >= 0 || (m->state != MODEL_STARTING && m->state != MODEL_DEAD)) {
         close(fd);
         return;
@@ -304,6 +304,8 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     m->conn.budget = &m->memory;
     m->state = MODEL_LOADING;
     m->digest[0] = 0;                   /* another load, perhaps of another file */
+    m->heard_at = b->now;
+    m->is_killed = false;
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
@@ -410,6 +412,14 @@ static void on_progress(struct broker *b, struct model *m, struct vs_frame *f)
         peer_send(b, r->peer, f->type, 0, r->id, text, n);
 }
 
+/* Nothing but a sign of life, which every frame is. */
+static void on_alive(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    (void)b;
+    (void)m;
+    (void)f;
+}
+
 static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
 {
     uint64_t second = b->now / (1000 * MS);
@@ -498,6 +508,7 @@ static const struct {
     void (*take)(struct broker *b, struct model *m, struct vs_frame *f);
 } handlers[] = {
     { VS_MSG_TOKEN, on_stream },       { VS_MSG_DATA, on_stream },      { VS_MSG_PROGRESS, on_progress }, { VS_MSG_LOG, on_log },
+    { VS_MSG_ALIVE, on_alive },
     { VS_MSG_BLOCKED, on_blocked },    { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal },
     { VS_MSG_ERROR, on_terminal },     { VS_MSG_READY, on_ready },      { VS_MSG_FAILED, on_failed },
     { VS_MSG_DIGEST, on_digest },
@@ -524,6 +535,7 @@ void model_ready(struct broker *b, struct model *m, short events)
             on_end(b, m);
         if (read != VS_OK)
             return;
+        m->heard_at = b->now;
     }
     struct vs_frame f;
     struct vs_error why;
@@ -544,17 +556,30 @@ static bool due(struct broker *b, uint64_t at, uint64_t *next)
     return false;
 }
 
+/* The worker is ended and started again; who waits for it waits on. */
+static void stop_worker(struct broker *b, struct model *m, const char *text)
+{
+    broker_log(b, "model %s: %s", m->name, text);
+    if (m->run && m->run->request)
+        request_fail(b, m->run->request, VS_E_DIED, text);
+    m->is_killed = true;
+    control_send(b, VS_MSG_KILL, m->id, NULL, -1);
+}
+
 static void run_timers(struct broker *b, struct model *m, uint64_t *next)
 {
     struct run *run = m->run;
     if (run->cancel != VS_OK) {
         if (run->request && due(b, run->cancel_at + CANCEL_TIME, next))     /* the client has waited long enough */
             request_fail(b, run->request, run->cancel, vs_status_text(run->cancel));
-        if (due(b, run->cancel_at + HANG_TIME, next))
-            model_drop(b, m, VS_E_DIED, "the worker did not answer and was stopped");
+        if (due(b, run->cancel_at + OBEY_TIME, next))
+            stop_worker(b, m, "the worker did not end a request that was cancelled, and was stopped");
     } else if (run->blocked_at && due(b, run->blocked_at + (m->queue.n ? STALL_TIME_QUEUED : STALL_TIME), next)) {
         cancel_run(b, m, VS_E_LIMIT);
     }
+    /* One that waits for credit waits for us. */
+    if (!m->is_killed && !run->blocked_at && due(b, m->heard_at + HANG_TIME, next))
+        stop_worker(b, m, "the worker hung: no sign of life for 10 seconds; it was stopped");
 }
 
 uint64_t model_timers(struct broker *b, struct model *m)
@@ -569,8 +594,12 @@ uint64_t model_timers(struct broker *b, struct model *m)
         if (m->gone)
             return next;
     }
-    if (m->run && m->state == MODEL_READY && !m->has_more)
+    if (m->has_more || m->is_killed || m->conn.fd < 0)
+        return next;
+    if (m->run && m->state == MODEL_READY)
         run_timers(b, m, &next);
+    else if (m->state == MODEL_LOADING && due(b, m->heard_at + LOAD_HANG_TIME, &next))
+        stop_worker(b, m, "the worker hung while it loaded: no sign of life for a minute; it was stopped");
     return next;
 }
 

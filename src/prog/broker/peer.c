@@ -165,12 +165,12 @@ void peer_add(struct broker *b, int fd, bool is_private)
     p->conn.state_of = state_of;
     p->conn.context = p;
     p->conn.budget = &p->memory;
-    p->conn.fds = &b->descriptors;
     p->memory = (struct vs_budget){ .limit = MAX_PEER_MEMORY, .own = OWN_MEMORY, .above = &c->memory };
     p->client = c;
     c->n_peers++;
     p->uid = who.uid;
     p->pid = who.pid;
+    p->owner = who.uid == NOBODY ? (int64_t)UINT32_MAX + (int64_t)++b->last_peer : (int64_t)who.uid;
     p->is_private = is_private;
     p->is_guest = true;
     p->byte_at = p->frame_at = p->served_at = b->now;
@@ -272,6 +272,21 @@ bool peer_is_heard(const struct peer *p)
     return is_here(p) && vs_conn_queued(&p->conn) <= MAX_LISTEN;
 }
 
+/* Too many descriptors wait for their frame: the one that waits longest goes, with its connection. */
+static void limit_descriptors(struct broker *b)
+{
+    struct peer *first = NULL;
+    unsigned n = 0;
+    for (struct peer *p = b->peers; p; p = p->next) {
+        bool waits = is_here(p) && p->descriptor_at;
+        n += waits;
+        if (waits && (!first || p->descriptor_at < first->descriptor_at))
+            first = p;
+    }
+    if (n > MAX_DESCRIPTORS)
+        peer_refuse(b, first, VS_E_PROTOCOL, "a descriptor came without the message that takes it, and others need its place");
+}
+
 /* Takes a client's part of the turn. */
 static void take_frames(struct broker *b, struct peer *p)
 {
@@ -292,7 +307,12 @@ static void take_frames(struct broker *b, struct peer *p)
         p->frame_at = 0;
     else if (!p->frame_at)
         p->frame_at = b->now;
-    p->descriptor_at = p->conn.came < 0 ? 0 : p->descriptor_at ? p->descriptor_at : b->now;
+    if (p->conn.came < 0 || p->has_more)
+        p->descriptor_at = 0;           /* what waits for us does not count */
+    else if (!p->descriptor_at) {
+        p->descriptor_at = b->now;
+        limit_descriptors(b);
+    }
 }
 
 /* Reads what came. False: nothing is to be taken of it. */

@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -310,6 +311,15 @@ static int on_stop(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+/* A worker that hangs: it dies, and is started again like one that died by itself. */
+static int on_kill(struct supervisor *s, const struct vs_frame *f)
+{
+    struct model *m = model_find(s, f->id);
+    if (m && m->worker.pid > 0)
+        kill(m->worker.pid, SIGKILL);
+    return VS_OK;
+}
+
 static json_t *list_directory(const char *path)
 {
     json_t *list = json_array();
@@ -363,7 +373,7 @@ static const struct {
     uint16_t type;
     int (*take)(struct supervisor *s, const struct vs_frame *f);
 } handlers[] = {
-    { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },
+    { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };

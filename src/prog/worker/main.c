@@ -29,6 +29,7 @@ enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6 };
 #define MAX_QUEUED (128u << 10)         /* output that may wait while we compute on */
 #define DIGEST_MS 20                    /* how often an idle worker looks whether the digest is there */
 #define PROGRESS_NS 50000000ull
+#define ALIVE_NS 1000000000ull          /* so often we say that we work: src/prog/broker/broker.h, HANG_TIME */
 
 struct loop {
     struct vs_conn conn;
@@ -36,7 +37,7 @@ struct loop {
     uint32_t credit;
     int stop;                           /* VS_OK, or why the running request must stop */
     bool sent;                          /* some of its output is out */
-    uint64_t progress_at;
+    uint64_t progress_at, alive_at;     /* last PROGRESS, last ALIVE */
     struct vs_service *service;
     struct vs_sink sink;
     bool has_told_digest;               /* the broker knows what was loaded, or there is nothing to know */
@@ -209,6 +210,11 @@ static int sink_data(void *context, const void *bytes, size_t n)
 static int ask(void *context)
 {
     struct loop *l = context;
+    uint64_t now = vs_clock_ns();
+    if (now - l->alive_at >= ALIVE_NS) {
+        l->alive_at = now;
+        send_frame(l, VS_MSG_ALIVE, 0, l->id, NULL, 0);
+    }
     attend(l, NOTHING);
     return l->stop;
 }
@@ -394,7 +400,7 @@ int main(void)
     if (vs_service_open(MODEL_FD, settings, &l.sink, &l.service, &err) != VS_OK)
         fail(&l, &err);
     json_decref(settings);
-    send_json(&l, VS_MSG_READY, 0, ready_message(&l, &report), VS_MAX_CHUNK);
+    send_json(&l, VS_MSG_READY, 0, ready_message(&l, &report), 2 * VS_MAX_CONTROL);
     l.conn.state = VS_AT_OPEN;
     vs_last_words_phase("waiting for requests");
     for (;;)
