@@ -1,0 +1,336 @@
+/* rooms: ipc base */
+/* fuzz/broker.c - bytes of clients and of workers against the real broker: its loop, places, budgets, timers. The input is a list
+ * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, and in the end
+ * nothing may be left counted. */
+#include "prog/broker/broker.h"
+
+#include "base/clock.h"
+#include "ipc/json.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+enum { MAX_CLIENTS = 6, MAX_WORKERS = 4, MAX_STEPS = 400 };
+
+static uint64_t clock_ns;
+
+uint64_t vs_clock_ns(void)              /* instead of base/clock.c: time passes when the input says so */
+{
+    return clock_ns;
+}
+
+struct input {
+    const uint8_t *at, *end;
+};
+
+struct world {
+    struct broker broker;
+    struct vs_conn supervisor;          /* our end of the control link */
+    struct vs_conn clients[MAX_CLIENTS];
+    struct { int fd; uint64_t id; } workers[MAX_WORKERS];
+};
+
+static unsigned take(struct input *in)
+{
+    return in->at < in->end ? *in->at++ : 0;
+}
+
+static size_t take_bytes(struct input *in, size_t n, const uint8_t **ret)
+{
+    *ret = in->at;
+    n = n < (size_t)(in->end - in->at) ? n : (size_t)(in->end - in->at);
+    in->at += n;
+    return n;
+}
+
+/* ---- the supervisor ---- */
+
+static void say(struct world *w, uint16_t type, uint64_t id, const char *text, int fd)
+{
+    vs_conn_send(&w->supervisor, type, fd >= 0 ? VS_FLAG_FD : 0, id, text, strlen(text), fd);
+}
+
+static void start_worker(struct world *w, unsigned slot)
+{
+    int pair[2];
+    if (w->workers[slot].fd >= 0 || !w->workers[slot].id || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        return;
+    w->workers[slot].fd = pair[0];
+    say(w, VS_MSG_STARTED, w->workers[slot].id, "{\"pid\":7,\"path\":\"/m\",\"bytes\":5}", pair[1]);
+    close(pair[1]);
+}
+
+static void end_worker(struct world *w, unsigned slot, bool told)
+{
+    if (w->workers[slot].fd >= 0)
+        close(w->workers[slot].fd);
+    w->workers[slot].fd = -1;
+    if (told && w->workers[slot].id)
+        say(w, VS_MSG_EXITED, w->workers[slot].id, "{\"error\":\"DIED\",\"code\":-10,\"message\":\"signal 9\"}", -1);
+}
+
+static void on_start(struct world *w, uint64_t id)
+{
+    for (unsigned slot = 0; slot < MAX_WORKERS; slot++)
+        if (!w->workers[slot].id) {
+            w->workers[slot].id = id;
+            return;
+        }
+    say(w, VS_MSG_FAILED, id, "{\"error\":\"BUSY\",\"code\":-4,\"message\":\"no\"}", -1);
+}
+
+static void hear(struct world *w)
+{
+    struct vs_frame f;
+    struct vs_error why;
+    int status = vs_conn_read(&w->supervisor);
+    while ((status = vs_conn_next(&w->supervisor, &f, &why)) == VS_OK) {
+        if (f.type == VS_MSG_MODELS)
+            say(w, VS_MSG_MODELS, f.id, "{\"models\":[{\"name\":\"a\"}]}", -1);
+        else if (f.type == VS_MSG_START)
+            on_start(w, f.id);
+        for (unsigned slot = 0; slot < MAX_WORKERS && (f.type == VS_MSG_STOP || f.type == VS_MSG_KILL); slot++)
+            if (w->workers[slot].id == f.id) {
+                end_worker(w, slot, f.type == VS_MSG_KILL);
+                w->workers[slot].id = f.type == VS_MSG_KILL ? f.id : 0;
+            }
+        if (f.fd >= 0)
+            close(f.fd);
+    }
+    if (status != VS_E_BUSY)
+        abort();                        /* the broker said what it may not */
+}
+
+/* ---- clients and workers ---- */
+
+static void put(int fd, const void *data, size_t n, int with)
+{
+    struct iovec io = { (void *)(uintptr_t)data, n };
+    union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;
+    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
+    memset(&control, 0, sizeof control);
+    if (with >= 0) {
+        m.msg_control = &control;
+        m.msg_controllen = sizeof control;
+        struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN(sizeof with);
+        memcpy(CMSG_DATA(h), &with, sizeof with);
+    }
+    if (fd >= 0 && n)
+        sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void put_frame(int fd, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int with)
+{
+    static uint8_t frame[70000];
+    if (n > sizeof frame - VS_FRAME_HEADER)
+        return;
+    vs_frame_header(frame, type, flags, id, (uint32_t)n);
+    memcpy(frame + VS_FRAME_HEADER, data, n);
+    put(fd, frame, VS_FRAME_HEADER + n, with);
+}
+
+/* An envelope, right or nearly, and a body from the input. */
+static void put_outcome(int fd, uint16_t type, uint16_t flags, uint64_t id, const char *envelope, struct input *in, int with)
+{
+    const uint8_t *body;
+    size_t n = take_bytes(in, take(in) % 64, &body);
+    struct vs_buf out = { 0 };
+    size_t begin = vs_payload_begin(&out);
+    vs_buf_str(&out, envelope);
+    vs_payload_end(&out, begin);
+    vs_buf_add(&out, body, n);
+    put_frame(fd, type, flags, id, out.data, out.n, with);
+    vs_buf_clear(&out);
+}
+
+static void add_client(struct world *w, struct input *in)
+{
+    unsigned k = take(in) % MAX_CLIENTS;
+    int pair[2];
+    if (w->clients[k].fd >= 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        return;
+    fcntl(pair[1], F_SETFL, O_NONBLOCK);
+    vs_conn_init(&w->clients[k], pair[0], &vs_ipc_to_client, VS_AT_START);
+    peer_add(&w->broker, pair[1], false);
+    static const char *const words[] = {
+        "{\"protocol\":2,\"client\":\"f\"}", "{\"protocol\":2}", "{\"protocol\":1}", "{", "{\"x\":1e999}",
+    };
+    unsigned which = take(in) % 8;
+    put_frame(pair[0], VS_MSG_HELLO, 0, 0, words[which < 5 ? which : 0], strlen(words[which < 5 ? which : 0]), -1);
+}
+
+/* What the broker said must be what a client may hear. */
+static void listen_to(struct vs_conn *c)
+{
+    struct vs_frame f;
+    struct vs_error why;
+    if (c->fd < 0)
+        return;
+    int status = vs_conn_read(c), next;
+    while ((next = vs_conn_next(c, &f, &why)) == VS_OK) {
+        struct vs_payload p;
+        struct vs_outcome o;
+        if (f.type == VS_MSG_HELLO)
+            c->state = VS_AT_OPEN;
+        bool old = f.type == VS_MSG_ERROR && f.data[0] == '{';      /* to a client of protocol 1 */
+        if (vs_message_is_terminal(f.type) && !old
+            && (vs_payload_split(f.data, f.n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
+                || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK
+                || (f.type == VS_MSG_COMPLETE) != (o.error.code == VS_OK)))
+            abort();
+    }
+    if (next != VS_E_BUSY)
+        abort();
+    if (status != VS_OK && status != VS_E_BUSY)
+        vs_conn_clear(c);
+}
+
+static void step(struct world *w, struct input *in)
+{
+    static const uint16_t from_client[] = {
+#define TYPE(name, ...) VS_MSG_##name,
+        VS_REQUEST_MAP(TYPE) VS_MSG_HELLO, VS_MSG_CREDIT, VS_MSG_CANCEL, VS_MSG_TOKEN, 0x7777,
+    };
+    static const uint16_t from_worker[] = {
+        VS_MSG_READY, VS_MSG_FAILED, VS_MSG_TOKEN, VS_MSG_DATA, VS_MSG_PROGRESS, VS_MSG_LOG, VS_MSG_BLOCKED, VS_MSG_ALIVE,
+        VS_MSG_COMPLETE, VS_MSG_REJECTED, VS_MSG_ERROR, VS_MSG_CHAT, VS_MSG_DIGEST,
+    };
+    static const char *const heads[] = {
+        "{\"model\":\"a\"}", "{\"model\":\"b\",\"deadline_ms\":100}", "{}", "{\"model\":\"/x\",\"settings\":{\"threads\":1}}",
+        "{\"model\":\"a\",\"force\":true}",
+        "{\"model\":\"a\",\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}",
+        "{\"model\":\"a\",\"settings\":{}}", "{\"x\":1}", "{\"model\":1e999}", "[]", "{",
+    };
+    static const char *const ends[] = {
+        "{}", "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
+        "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"m\"}}", "{\"model_digest\":null}", "{\"x\":1}", "{\"error\":1}",
+    };
+    static const char *const progress[] = {
+        "{\"what\":\"load\",\"done\":1,\"total\":2}", "{\"what\":\"\\u001b\",\"done\":1,\"total\":2}", "{}",
+    };
+    enum { N_FROM_CLIENT = sizeof from_client / sizeof *from_client, N_FROM_WORKER = sizeof from_worker / sizeof *from_worker };
+    const uint8_t *bytes;
+    size_t n;
+    unsigned op = take(in) % 13, who = take(in);
+    struct vs_conn *c = &w->clients[who % MAX_CLIENTS];
+    unsigned slot = who % MAX_WORKERS, what = take(in);
+    int worker = w->workers[slot].fd;
+    uint64_t run = w->broker.last_run - (what >> 6 == 3);          /* mostly the one that was begun last */
+    switch (op) {
+    case 0: add_client(w, in); break;
+    case 1:
+        n = take_bytes(in, take(in), &bytes);
+        put(c->fd, bytes, n, -1);
+        break;
+    case 2:
+        n = take_bytes(in, take(in), &bytes);
+        put_frame(c->fd, from_client[what % N_FROM_CLIENT], (uint16_t)(what >> 7), take(in) % 8, bytes, n, -1);
+        break;
+    case 3:
+    case 4: {
+        uint16_t type = from_client[what % N_FROM_CLIENT];
+        unsigned more = take(in);
+        bool with = type == VS_MSG_LOAD && more & 64;
+        int file = with ? open("/proc/self/exe", O_RDONLY | O_CLOEXEC) : -1;
+        put_outcome(c->fd, type, with, more % 8, heads[(more >> 3) % (sizeof heads / sizeof *heads)], in, file);
+        if (file >= 0)
+            close(file);
+        break;
+    }
+    case 5: vs_conn_clear(c); break;
+    case 6: start_worker(w, slot); break;
+    case 7: end_worker(w, slot, what & 1); break;
+    case 8:
+        n = take_bytes(in, take(in), &bytes);
+        put_frame(worker, from_worker[what % N_FROM_WORKER], (uint16_t)((what >> 5) & 2), run, bytes, n, -1);
+        break;
+    case 9: {
+        uint16_t type = from_worker[what % N_FROM_WORKER];
+        const char *text = progress[take(in) % 3];
+        if (vs_message_is_terminal(type))
+            put_outcome(worker, type, 0, run, ends[take(in) % (sizeof ends / sizeof *ends)], in, -1);
+        else if (type == VS_MSG_READY)
+            put_frame(worker, type, 0, 0, "{\"facts\":{},\"sandbox\":{}}", 25, -1);
+        else if (type == VS_MSG_DIGEST)
+            put_frame(worker, type, 0, 0, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64, -1);
+        else if (type == VS_MSG_PROGRESS)
+            put_frame(worker, type, 0, what & 64 ? 0 : run, text, strlen(text), -1);
+        else
+            put_frame(worker, type, 0, run, "\1\0\0\0\1\0\0\0x", type == VS_MSG_BLOCKED ? 4 : type == VS_MSG_ALIVE ? 0 : 9, -1);
+        break;
+    }
+    case 10: clock_ns += (uint64_t)1 << what % 38; break;
+    case 11: listen_to(c); break;
+    case 12:
+        if (what == 77)
+            vs_conn_send(&w->supervisor, VS_MSG_DRAIN, 0, 0, "\1\1\0\0", 4, -1);
+        else if (c->fd >= 0 && what & 1) {
+            int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+            put(c->fd, "\6", 1, file);
+            close(file);
+        }
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static bool is_ready;
+    static struct world world;
+    struct world *w = &world;
+    struct input in = { data, data + n };
+    int pair[2];
+    if (!is_ready)
+        vs_json_setup(MAX_JSON);
+    is_ready = true;
+    if (n > 20000 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        return 0;
+    memset(w, 0, sizeof *w);
+    clock_ns = 1000000 * MS;
+    vs_conn_init(&w->supervisor, pair[0], &vs_ipc_to_supervisor, VS_AT_OPEN);
+    struct broker *b = &w->broker;
+    b->listen_fd = -1;
+    b->uid = getuid();
+    b->quiet = true;
+    b->sandbox = json_object();
+    broker_init(b);
+    control_open(b, pair[1]);
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        vs_conn_init(&w->clients[i], -1, &vs_ipc_to_client, VS_AT_START);
+    for (int i = 0; i < MAX_WORKERS; i++)
+        w->workers[i].fd = -1;
+    for (int i = 0; i < MAX_STEPS && in.at < in.end && !b->ending; i++) {
+        step(w, &in);
+        broker_turn(b, false);
+        hear(w);
+    }
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        listen_to(&w->clients[i]);
+    for (struct peer *p = b->peers; p; p = p->next)
+        p->gone = true;
+    for (struct model *m = b->models; m; m = m->next)
+        model_drop(b, m, VS_E_CANCELLED, "the end");
+    broker_sweep(b);
+    if (b->peers || b->models || b->clients || b->asked.n || b->memory.used || b->clients_memory.used)
+        abort();
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        vs_conn_clear(&w->clients[i]);
+    for (int i = 0; i < MAX_WORKERS; i++)
+        if (w->workers[i].fd >= 0)
+            close(w->workers[i].fd);
+    json_decref(b->sandbox);
+    vs_conn_clear(&b->control);
+    vs_conn_clear(&w->supervisor);
+    if (b->control_memory.used)
+        abort();
+    return 0;
+}
