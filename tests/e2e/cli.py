@@ -471,6 +471,27 @@ class Run(Case):
         self.assertNotIn(b"\x1b[31m", seen)
 
 
+    def test_words_are_not_cut_on_a_terminal(self):
+        text = "Words of an answer come in pieces, and " + "x" * 70 + " is too long; `inline` stays.\n\n```\n" + "code " * 20 + "\n```\nAnd w\u00f6rds go on here."
+        pieces = [text[i:i + 3] for i in range(0, len(text), 3)]
+        self.daemon.answers["generate"] = lambda r: [*(token(1, p) for p in pieces), complete(prompt_tokens=[1], tokens=[1], finish_reason="stop")]
+        for columns in (30, 31, 37, 80):
+            with Terminal(self.env, "run", "-m", "name", "x", columns=columns, term="xterm") as t:
+                self.assertEqual(t.end(), 0)
+            rows = [""]
+            for mark, n, plain in re.findall(r"(\x1b\[(\d+)D\x1b\[K)|(.|\n)", t.seen.decode().replace("\r\n", "\n")):
+                if mark:
+                    rows[-1] = rows[-1][:-int(n)]
+                elif plain == "\n":
+                    rows.append("")
+                else:
+                    rows[-1] += plain
+            self.assertEqual(" ".join(" ".join(rows).split()), " ".join(text.split()))     # every word is whole
+            for row in rows:
+                self.assertTrue(len(row) < columns or "xxx" in row or "code" in row, row)
+            self.assertIn(("code " * 20).strip(), [row.strip() for row in rows])            # code stays as it is
+
+
 class Chat(Case):
     answers = dict(chat=lambda r: [token(1, "re: " + r["messages"][-1]["content"]),
                                    complete(prompt_tokens=[1])],
@@ -627,7 +648,7 @@ class Chat(Case):
             t.type(b"\x01")
             time.sleep(0.1)
             t.type(b"\x03", b"> ")
-            self.resize(t, 20)
+            self.resize(t, 30)
             t.type(b"after another", b"> after another")
             t.type(b" width\n", b"re: after another width")
 

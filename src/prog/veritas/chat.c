@@ -130,7 +130,7 @@ int vs_chat_answer(struct chat *c, struct vs_error *err)
     else
         vs_error_set(err, rc, "out of memory");
     if (c->shown.n > 0 && c->shown.data[c->shown.n - 1] != '\n')
-        putchar('\n');
+        vs_answer("\n", 1);
     vs_answer_flush();
     bool whole = c->shown.status == VS_OK && vs_utf8_valid(c->shown.data, c->shown.n) == c->shown.n;
     if (whole && (rc == VS_OK || (rc == VS_E_CANCELLED && c->shown.n > 0)))

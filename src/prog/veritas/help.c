@@ -382,7 +382,11 @@ static void zsh_completion(void)
                 printf("'");
             }
         }
-        if (vs_commands[c].max != 0)
+        if (vs_command_id(&vs_commands[c]) == VS_COMMAND_HELP) {
+            printf(" \\\n        '1:command:(");
+            command_words(false);
+            printf(")'");
+        } else if (vs_commands[c].max != 0)
             printf(" \\\n        '*:argument:%s'", completes_model(&vs_commands[c]) ? "_veritas_model" : "_files");
         printf(" ;;\n");
     }
@@ -424,6 +428,11 @@ static void fish_completion(void)
                 printf(" -x");
             printf(" -d '");
             quoted(o->help, false);
+            printf("'\n");
+        }
+        if (vs_command_id(&vs_commands[c]) == VS_COMMAND_HELP) {
+            printf("complete -c veritas -n '__fish_seen_subcommand_from help' -f -a '");
+            command_words(false);
             printf("'\n");
         }
         if (completes_model(&vs_commands[c]))

@@ -167,7 +167,7 @@ int vs_command_run(const struct vs_args *args)
         a.logprobs = json_array();
     rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
     if (!a.silent && a.last && a.last != '\n')
-        putchar('\n');
+        vs_answer("\n", 1);
     if (rc != VS_OK)
         goto out;
     if (a.silent) {

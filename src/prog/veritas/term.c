@@ -14,6 +14,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+static bool is_capable(void)
+{
+    const char *term = getenv("TERM");
+    return term && term[0] && strcmp(term, "dumb") != 0;
+}
+
 /* May fd get escape sequences? */
 static bool has_color(int fd)
 {
@@ -153,9 +159,110 @@ void vs_progress_end(struct vs_progress *p)
     p->started = false;
 }
 
+/* ---- answers on a terminal: lines break between words ---- */
+
+/* The row that the answer has come to. A word comes in pieces, so what stood of it already is taken back when it does not fit. */
+static struct {
+    int column;
+    int word_columns;                        /* of the word at its end */
+    size_t word_n;
+    char word[128];
+    int ticks;                               /* backticks at the beginning of the row, while there is nothing else */
+    bool is_code;                            /* between ``` and ```: rows stay as they are */
+} row;
+
+/* How many columns a character takes. */
+static int char_columns(uint32_t c)
+{
+    static const struct { uint32_t from, to; int columns; } wide[] = {
+        { 0x300, 0x36f, 0 }, { 0x1100, 0x115f, 2 }, { 0x200b, 0x200f, 0 }, { 0x20d0, 0x20ff, 0 }, { 0x2e80, 0x303e, 2 }, { 0x3041, 0xa4cf, 2 },
+        { 0xac00, 0xd7a3, 2 }, { 0xf900, 0xfaff, 2 }, { 0xfe00, 0xfe0f, 0 }, { 0xfe30, 0xfe6f, 2 }, { 0xff00, 0xff60, 2 }, { 0xffe0, 0xffe6, 2 },
+        { 0x1f300, 0x1f64f, 2 }, { 0x1f680, 0x1f6ff, 2 }, { 0x1f900, 0x1f9ff, 2 }, { 0x20000, 0x3fffd, 2 },
+    };
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (c >= wide[i].from && c <= wide[i].to)
+            return wide[i].columns;
+    return 1;
+}
+
+static void end_word(void)
+{
+    row.word_n = 0;
+    row.word_columns = 0;
+}
+
+static void new_row(void)
+{
+    if (row.ticks >= 3)
+        row.is_code = !row.is_code;
+    row.ticks = row.column = 0;
+    end_word();
+}
+
+/* Puts the word that is being written on a row of its own, when something stands before it. The last column stays free: there
+ * terminals differ in where the cursor is. */
+static void break_before_word(int columns, int more)
+{
+    if (row.column + more < columns || row.is_code || row.word_columns >= row.column || row.word_n >= sizeof row.word)
+        return;
+    if (row.word_columns > 0)
+        printf("\033[%dD\033[K", row.word_columns);
+    printf("\n%.*s", (int)row.word_n, row.word);
+    row.column = row.word_columns;
+}
+
+static void show_character(const char *s, size_t n, uint32_t code_point, int columns)
+{
+    int wide = char_columns(code_point);
+    if (code_point == '\n') {
+        putchar('\n');
+        new_row();
+        return;
+    }
+    if (code_point == '`' && row.column == row.ticks)
+        row.ticks++;
+    bool is_blank = code_point == ' ' || code_point == '\t';
+    if (is_blank && !row.is_code && row.column + 1 >= columns) {
+        putchar('\n');                       /* instead of the blank */
+        row.column = 0;
+        end_word();
+        return;
+    }
+    if (!is_blank)
+        break_before_word(columns, wide);
+    fwrite(s, 1, n, stdout);
+    row.column += code_point == '\t' ? 8 - row.column % 8 : wide;
+    if (row.column > columns)
+        row.column -= columns;               /* the terminal broke it: a word longer than a row, or code */
+    if (is_blank) {
+        end_word();
+        return;
+    }
+    row.word_columns += wide;
+    if (row.word_n + n <= sizeof row.word)
+        memcpy(row.word + row.word_n, s, n);
+    row.word_n += n;
+}
+
+static void show_on_terminal(const char *text, size_t n)
+{
+    struct vs_buf shown = { 0 };
+    int columns = vs_columns(1, 80);
+    vs_text_show(&shown, text, n, VS_TEXT_LINES);
+    for (size_t at = 0, size; at < shown.n; at += size) {
+        uint32_t code_point = 0;
+        size = vs_utf8_decode(shown.data + at, shown.n - at, &code_point);
+        size = size ? size : 1;
+        show_character(shown.data + at, size, code_point, columns);
+    }
+    vs_buf_clear(&shown);
+}
+
 int vs_answer(const char *text, size_t n)
 {
-    if (isatty(1))
+    if (isatty(1) && is_capable())
+        show_on_terminal(text, n);
+    else if (isatty(1))
         vs_text_print(stdout, text, n, VS_TEXT_LINES);
     else
         fwrite(text, 1, n, stdout);

@@ -41,8 +41,8 @@ struct vs_progress {
 void vs_progress_show(struct vs_progress *p, uint64_t done, uint64_t total);
 void vs_progress_end(struct vs_progress *p); /* removes the bar; harmless when nothing was shown */
 
-/* Text of a model: shown by base/text.h where stdout is a terminal, so that a model cannot send escape sequences; exactly
- * its bytes elsewhere. */
+/* Text of a model: shown by base/text.h where stdout is a terminal, so that a model cannot send escape sequences, and with lines
+ * that break between words; exactly its bytes elsewhere. A newline at its end goes this way, too. */
 int vs_answer(const char *text, size_t n);
 /* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all digits. */
 int vs_answer_json(const json_t *value, size_t flags);
