@@ -915,7 +915,7 @@ class Models(Case):
         self.assertEqual(self.models(), ([], []))
 
     def test_add_interrupted_leaves_nothing(self):
-        gguf(3 << 30, self.dir + "/big.gguf")
+        gguf(1 << 30, self.dir + "/big.gguf")
         for number, status in ((signal.SIGINT, 6), (signal.SIGTERM, 6), (signal.SIGKILL, -9), (signal.SIGHUP, -1)):
             p = subprocess.Popen([VERITAS, "models", "add", self.dir + "/big.gguf"], env=self.env, stderr=subprocess.PIPE)
             self.assertIn(b"copying", p.stderr.readline())
