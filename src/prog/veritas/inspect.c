@@ -3,13 +3,12 @@
  * The object is printed as it comes: scalars as `key: value`, lists of objects as tables, long lists by their beginning,
  * templates whole and indented. Strings come out of a file that nobody trusts: base/text.h shows them.
  */
+#include "base/file.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/record.h"
 #include "prog/veritas/session.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -175,13 +174,9 @@ static int open_model(const char *model, char path[PATH_MAX], int *ret_fd, struc
         snprintf(path, PATH_MAX, "%s", model);
     else if ((rc = vs_model_path(model, path, PATH_MAX, err)) != VS_OK)
         return rc;
-    *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (*ret_fd >= 0)
-        return VS_OK;
-    if (errno == ENOENT && !is_path)
-        return vs_model_missing(model, err);
-    return vs_error_set(err, errno == ENOENT || errno == ENOTDIR ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM,
-                        "cannot open the model %s: %s", path, strerror(errno));
+    struct stat st;
+    rc = vs_file_open("the model", path, ret_fd, &st, err);
+    return rc == VS_E_NOT_FOUND && !is_path ? vs_model_missing(model, err) : rc;
 }
 
 /* The SHA-256 of the file that was looked into: the recorded one while that is of this file, else computed, unless that would take
