@@ -451,6 +451,19 @@ class Requests(unittest.TestCase):
                                              "sampling": everything})
         self.assertEqual(len(tokens), 4)
 
+    def test_without_a_tokenizer(self):
+        """Ids in, ids out; what needs text is refused."""
+        model = self.load(make("ids", "--ctx", "64", change=lambda m: m.drop("tokenizer.ggml.model")))
+        tokens, result = self.generate(model, tokens=[5, 6], prompt=None, max_tokens=4, logprobs=1)
+        self.assertEqual([t.text for t in tokens], [""] * 4)
+        again, result = self.generate(model, tokens=[5, 6], prompt=None, max_tokens=4, stop_tokens=[tokens[1].token])
+        self.assertEqual(result["finish_reason"], "stop")
+        for kind, value in ((c.GENERATE, {"tokens": [5], "stop": ["x"]}), (c.GENERATE, {"prompt": "x"}), (c.TOKENIZE,
+                                                                                                          {"text": "x"}),
+                            (c.DETOKENIZE, {"tokens": [5]}), (c.CHAT, {"messages": [{"role": "user", "content": "x"}]})):
+            name, text = self.refused(kind, {"model": model, **value})
+            self.assertEqual((name, "tokenizer" in text), ("UNSUPPORTED", True), (kind, text))
+
     def test_best_tokens_as_they_would_stand(self):
         """A best token's text has the space that it has in the answer, for both kinds of vocabulary."""
         for name, options in (("spaces-bpe", ["--tokenizer", "gpt2"]), ("spaces-spm", ["--tokenizer", "llama", "--pre",

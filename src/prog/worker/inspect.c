@@ -208,7 +208,8 @@ static json_t *memory_of(const struct vs_gguf *g, const struct vs_backend_kind *
     }
     vs_graph_clear(&graph);
     if (counted)
-        return json_pack("{s:o, s:o, s:o, s:o}", "context", size_of(context), "weights", size_of(weights), "kv", kv, "total", total);
+        return json_pack("{s:o, s:o, s:o, s:o}", "context", size_of(context), "weights", size_of(weights), "kv", kv,
+                         "total", total);
     json_decref(kv);
     json_decref(total);
     return unknown("the numbers in the file are out of range");
@@ -221,7 +222,8 @@ static json_t *string_key(const struct vs_gguf *g, const char *key, size_t limit
     return vs_entries_str(vs_gguf_entries(g), key, &s, NULL) == VS_OK ? text_of(s, limit, &budget) : json_null();
 }
 
-int vs_inspect(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, struct vs_check *check, json_t **ret, struct vs_error *err)
+int vs_inspect(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, struct vs_check *check,
+               json_t **ret, struct vs_error *err)
 {
     uint64_t weights = 0;
     int code = VS_E_NOMEM;

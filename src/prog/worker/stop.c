@@ -64,6 +64,9 @@ static bool ends(const struct vs_stopper *p, uint32_t id)
 int vs_stopper_init(struct vs_stopper *p, const struct vs_order *order, const struct vs_tokenizer *tokenizer, struct vs_error *err)
 {
     *p = (struct vs_stopper){ .order = order, .tokenizer = tokenizer };
+    if (!tokenizer && order->n_stops)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "the model file carries no tokenizer, so there is no text to stop in; "
+                            "stop_tokens works");
     if (!tokenizer)
         return VS_OK;
     vs_detok_init(&p->detok, tokenizer, order->special);
