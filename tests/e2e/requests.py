@@ -317,6 +317,27 @@ class Requests(unittest.TestCase):
                                                                                                                     True), text)
             self.assertEqual(tokens(model, ignore_file=True), default)
 
+    def test_suppressed_tokens(self):
+        """tokenizer.ggml.suppress_tokens: never sampled, whatever a request says; a list that is none is refused by name."""
+        def made(name, kind, *ids):
+            return self.load(make(name, "--ctx", "512", change=lambda m: m.set("tokenizer.ggml.suppress_tokens", gguf.ARRAY, (kind, list(ids)))))
+
+        def tokens(model, **sampling):
+            return self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True, "ignore_eos": True, "max_tokens": 24,
+                                            "sampling": sampling})[0]
+        plain = self.load(make("unsuppressed", "--ctx", "512"))
+        first = [t.token for t in tokens(plain, **GREEDY)]
+        for model in (made("one", gguf.I32, first[0], 599, 600, 70000), made("all-made", gguf.U32, *set(first))):
+            hidden = {first[0]} if "one" in model else set(first)
+            for sampling in (GREEDY, {"temperature": 5, "seed": 3}, {**GREEDY, "logit_bias": [[first[0], 50]]},
+                             {**GREEDY, "ignore_file": True}, {**GREEDY, "logit_bias": [[first[1], "-inf"]]}):
+                got = {t.token for t in tokens(model, **sampling)}
+                self.assertEqual(got & hidden, set(), (model, sampling))
+        for kind, ids in ((gguf.STR, ["x"]), (gguf.I32, [3, -1]), (gguf.F32, [1.5]), (gguf.I32, [1] * 601)):
+            model = made("bad", kind, *ids)
+            name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "max_tokens": 1})
+            self.assertEqual((name, "suppress_tokens" in text), ("MALFORMED", True), text)
+
     def test_keys(self):
         """A key that is not known, or is of another type than it must be, refuses the request in the same words everywhere."""
         model = self.load(make("keys", "--ctx", "512"))

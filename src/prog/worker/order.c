@@ -15,12 +15,31 @@ static const struct { const char *key; size_t offset; } numbers[] = {
     { "frequency_penalty", offsetof(struct vs_sampling, frequency_penalty) },
 };
 
-static int read_bias(struct vs_order *o, const json_t *list, struct vs_error *err)
+#define SUPPRESSED "tokenizer.ggml.suppress_tokens"
+
+/* Ids that the model file wants never sampled: n biases, for ids of its vocabulary. */
+static int forbid(const struct vs_entry *suppressed, uint32_t n_vocab, struct vs_logit_bias *bias, size_t *ret_n, struct vs_error *err)
 {
-    size_t n = json_array_size(list);
-    if (!n)
+    size_t n = 0;
+    for (uint64_t i = 0; suppressed && i < suppressed->count; i++) {
+        uint64_t id;
+        if (suppressed->type != VS_ENTRY_ARRAY || !vs_entry_uint(suppressed, i, &id))
+            return vs_error_set(err, VS_E_MALFORMED, "the model file's " SUPPRESSED " is not a list of token ids");
+        if (id < n_vocab)
+            bias[n++] = (struct vs_logit_bias){ (uint32_t)id, -INFINITY };
+    }
+    *ret_n = n;
+    return VS_OK;
+}
+
+static int read_bias(struct vs_order *o, const json_t *list, const struct vs_entry *suppressed, uint32_t n_vocab, struct vs_error *err)
+{
+    size_t n = json_array_size(list), n_forbidden = 0;
+    if (!n && !suppressed)
         return VS_OK;
-    o->bias = calloc(n, sizeof *o->bias);
+    if (suppressed && suppressed->count > n_vocab)
+        return vs_error_set(err, VS_E_MALFORMED, "the model file's " SUPPRESSED " is longer than its vocabulary");
+    o->bias = calloc(n + (suppressed ? (size_t)suppressed->count : 0) + 1, sizeof *o->bias);
     if (!o->bias)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) {
@@ -31,9 +50,10 @@ static int read_bias(struct vs_order *o, const json_t *list, struct vs_error *er
             return vs_error_set(err, VS_E_INVALID, "sampling.logit_bias: entry %zu is not [id, bias] (a number or \"-inf\")", i);
         o->bias[i] = (struct vs_logit_bias){ (uint32_t)json_integer_value(id), forbids ? -INFINITY : (float)json_number_value(b) };
     }
+    int r = forbid(suppressed, n_vocab, o->bias + n, &n_forbidden, err);
     o->sampling.bias = o->bias;
-    o->sampling.n_bias = n;
-    return VS_OK;
+    o->sampling.n_bias = n + n_forbidden;
+    return r;
 }
 
 static int read_sampling(const struct vs_service *s, struct vs_order *order, const json_t *request, struct vs_error *err)
@@ -42,9 +62,10 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     const json_t *o = json_object_get(request, "sampling");
     vs_sampling_defaults(p);
     const struct vs_entries *entries = vs_header_entries(s->header);
-    int r = vs_advice_apply(entries, o, vs_model_n_vocab(s->model), p, err);
+    uint32_t n_vocab = vs_model_n_vocab(s->model);
+    int r = vs_advice_apply(entries, o, n_vocab, p, err);
     if (r == VS_OK)
-        r = read_bias(order, json_object_get(o, "logit_bias"), err);
+        r = read_bias(order, json_object_get(o, "logit_bias"), vs_entries_find(entries, SUPPRESSED), n_vocab, err);
     if (r != VS_OK)
         return r;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -56,7 +77,7 @@ static int read_sampling(const struct vs_service *s, struct vs_order *order, con
     p->top_k = (uint32_t)vs_request_int(o, "top_k", p->top_k);
     p->repeat_last_n = (int32_t)vs_request_int(o, "repeat_last_n", p->repeat_last_n);
     r = vs_advice_sequence(entries, o, p, err);
-    return r == VS_OK ? vs_sampling_check(p, vs_model_n_vocab(s->model), err) : r;
+    return r == VS_OK ? vs_sampling_check(p, n_vocab, err) : r;
 }
 
 static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *err)
