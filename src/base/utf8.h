@@ -14,4 +14,23 @@ size_t vs_utf8_valid(const char *s, size_t n);
 size_t vs_utf8_unfinished(const char *s, size_t n);
 /* Writes 1..4 bytes and returns how many; what is no character becomes U+FFFD. */
 size_t vs_utf8_encode(uint32_t code_point, char out[4]);
+/* Reads the character at s, of text that is known to be valid: its length. */
+static inline size_t vs_utf8_next(const char *s, uint32_t *ret_code_point)
+{
+    const uint8_t *b = (const uint8_t *)s;
+    if (b[0] < 0x80) {
+        *ret_code_point = b[0];
+        return 1;
+    }
+    if (b[0] < 0xe0) {
+        *ret_code_point = (b[0] & 0x1fu) << 6 | (b[1] & 0x3fu);
+        return 2;
+    }
+    if (b[0] < 0xf0) {
+        *ret_code_point = (b[0] & 0xfu) << 12 | (b[1] & 0x3fu) << 6 | (b[2] & 0x3fu);
+        return 3;
+    }
+    *ret_code_point = (b[0] & 7u) << 18 | (b[1] & 0x3fu) << 12 | (b[2] & 0x3fu) << 6 | (b[3] & 0x3fu);
+    return 4;
+}
 #endif

@@ -11,6 +11,7 @@
 #include "tokenizer/pretok.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "unicode/unicode.h"
 
 #include <string.h>
@@ -416,26 +417,10 @@ static bool in_set(const struct set *s, uint32_t c)
     return (mask & s->any) && !(mask & s->none) && !in_ranges(s->without, c);
 }
 
-/* The text was checked, so the lead byte tells the length; a fragment never ends inside a character. */
-static size_t decode(const char *s, uint32_t *c)
-{
-    const uint8_t *b = (const uint8_t *)s;
-    if (b[0] < 0xe0) {
-        *c = (b[0] & 0x1fu) << 6 | (b[1] & 0x3fu);
-        return 2;
-    }
-    if (b[0] < 0xf0) {
-        *c = (b[0] & 0xfu) << 12 | (b[1] & 0x3fu) << 6 | (b[2] & 0x3fu);
-        return 3;
-    }
-    *c = (b[0] & 7u) << 18 | (b[1] & 0x3fu) << 12 | (b[2] & 0x3fu) << 6 | (b[3] & 0x3fu);
-    return 4;
-}
-
 static size_t length(const char *s)
 {
-    uint8_t b = (uint8_t)*s;
-    return b < 0x80 ? 1 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
+    uint32_t c;
+    return vs_utf8_next(s, &c);
 }
 
 /* Length of the character at s when it is in the set, else 0. */
@@ -446,7 +431,7 @@ static inline size_t member(const struct scan *x, unsigned set, const char *s, c
     if ((uint8_t)*s < 0x80)
         return x->p->ascii[(uint8_t)*s] >> set & 1;
     uint32_t c;
-    size_t n = decode(s, &c);
+    size_t n = vs_utf8_next(s, &c);         /* the text was checked, and a fragment never ends inside a character */
     return in_set(&sets[set], c) ? n : 0;
 }
 

@@ -196,8 +196,7 @@ size_t vs_nfc_prefix(const char *s, size_t n, struct vs_check *check, int *ret_r
             continue;
         }
         uint32_t c;
-        size_t length = vs_utf8_decode(s + i, n - i, &c);
-        assert(length);
+        size_t length = vs_utf8_next(s + i, &c);
         if (vs_unicode(c)->flags & VS_UNICODE_NFC_MOVES)
             return safe;
         safe = i;
@@ -216,8 +215,7 @@ int vs_nfc(const char *s, size_t n, struct vs_check *check, struct vs_buf *out)
         p.n = 0;
         for (size_t first = i; i < n && p.r == VS_OK;) {    /* up to the next character that nothing moves */
             uint32_t c;
-            size_t length = vs_utf8_decode(s + i, n - i, &c);
-            assert(length);
+            size_t length = vs_utf8_next(s + i, &c);
             if (i > first && !(vs_unicode(c)->flags & VS_UNICODE_NFC_MOVES))
                 break;
             i += length;
