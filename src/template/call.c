@@ -33,15 +33,16 @@ static size_t name_length(const char *s)
     return strcspn(s, " |");
 }
 
-static bool bind(struct vs_tp_vm *vm, const struct vs_tp_callable *c, const struct vs_tp_args *args, struct vs_tp_bound *bound)
+static bool bind(struct vs_tp_vm *vm, struct vs_tp_call *call)
 {
+    const struct vs_tp_callable *c = call->me;
+    const struct vs_tp_args *args = call->args;
     const char *s = c->params;
     bool names = *s != '/';
     if (!names)
         s++;
     size_t n = 0, used = 0;
     bool needed = true;
-    memset(bound, 0, sizeof *bound);
     while (*s) {
         if (*s == ' ' || *s == '|') {
             needed = needed && *s == ' ';
@@ -51,14 +52,14 @@ static bool bind(struct vs_tp_vm *vm, const struct vs_tp_callable *c, const stru
         size_t len = name_length(s);
         bool given = n < args->n;
         if (given)
-            bound->at[n] = args->at[n];
+            call->at[n] = args->at[n];
         for (size_t i = 0; names && i < args->n_named; i++) {
             const struct vs_tp_str *key = args->named[i].key.u.str;
             if (key->n != len || memcmp(key->s, s, len) != 0)
                 continue;
             if (given)
                 return vs_tp_fail(vm, VS_E_INVALID, "%s got multiple values for argument '%.*s'", c->name, (int)len, s);
-            bound->at[n] = args->named[i].value;
+            call->at[n] = args->named[i].value;
             given = true;
             used++;
         }
@@ -77,13 +78,12 @@ static bool bind(struct vs_tp_vm *vm, const struct vs_tp_callable *c, const stru
 bool vs_tp_invoke(struct vs_tp_vm *vm, const struct vs_tp_callable *c, struct vs_tp_value self, const struct vs_tp_args *args,
                   struct vs_tp_value *ret)
 {
-    struct vs_tp_bound bound;
+    struct vs_tp_call call = { .me = c, .self = self, .args = args, .ret = ret };
     if (!c->run)
         return vs_tp_fail(vm, VS_E_UNSUPPORTED, "%s is not supported", c->name);
     if (!vs_tp_step(vm, 1) || !vs_tp_enter(vm))
         return false;
-    bool good = strcmp(c->params, "*") == 0 ? c->run(vm, c, self, args, NULL, ret)
-              : bind(vm, c, args, &bound) && c->run(vm, c, self, args, &bound, ret);
+    bool good = (strcmp(c->params, "*") == 0 || bind(vm, &call)) && c->run(vm, &call);
     vs_tp_leave(vm);
     return good;
 }

@@ -159,7 +159,7 @@ static bool eval_sign(struct vs_tp_vm *vm, const struct vs_tp_node *node, struct
     return true;
 }
 
-static bool compare(struct vs_tp_vm *vm, enum vs_tp_cmp op, struct vs_tp_value a, struct vs_tp_value b, bool *ret)
+bool vs_tp_compare(struct vs_tp_vm *vm, enum vs_tp_cmp op, struct vs_tp_value a, struct vs_tp_value b, bool *ret)
 {
     static const char *const spelling[] = { "==", "!=", "<", "<=", ">", ">=" };
     bool good;
@@ -188,7 +188,7 @@ static bool eval_compare(struct vs_tp_vm *vm, const struct vs_tp_node *node, str
         if (!vs_tp_eval(vm, node->list.at[i], &right))
             return false;
         vm->line = node->line;
-        if (!compare(vm, node->op[i], left, right, &holds))
+        if (!vs_tp_compare(vm, node->op[i], left, right, &holds))
             return false;
         left = right;
     }

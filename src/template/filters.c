@@ -5,16 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define FILTER(name)                                                                                             \
-    static bool name(struct vs_tp_vm *vm, const struct vs_tp_callable *me, struct vs_tp_value self,             \
-                     const struct vs_tp_args *args, const struct vs_tp_bound *bound, struct vs_tp_value *ret)
-#define UNUSED (void)vm, (void)me, (void)self, (void)args, (void)bound, (void)ret
-
-static bool given(struct vs_tp_value v)
-{
-    return v.kind != VS_TP_MISSING && v.kind != VS_TP_NONE;
-}
-
 static bool put_back(struct vs_tp_str *s, struct vs_tp_value *ret)
 {
     if (s)
@@ -28,7 +18,7 @@ static bool split_path(struct vs_tp_vm *vm, struct vs_tp_value attr, struct vs_t
 {
     struct vs_tp_list *path = vs_tp_list_new(vm, 0);
     *ret = path;
-    if (!path || !given(attr))
+    if (!path || !vs_tp_given(attr))
         return path != NULL;
     if (attr.kind != VS_TP_STR)
         return vs_tp_list_add(vm, path, attr);
@@ -68,7 +58,7 @@ static bool follow(struct vs_tp_vm *vm, const struct vs_tp_list *path, struct vs
     for (size_t i = 0; path && i < path->n; i++) {
         if (!vs_tp_getitem(vm, v, path->item[i], &v))
             return false;
-        if (given(fallback) && v.kind == VS_TP_UNDEFINED)
+        if (vs_tp_given(fallback) && v.kind == VS_TP_UNDEFINED)
             v = fallback;
     }
     *ret = v;
@@ -77,29 +67,27 @@ static bool follow(struct vs_tp_vm *vm, const struct vs_tp_list *path, struct vs
 
 /* ---- text --------------------------------------------------------------------------------------------------- */
 
-FILTER(do_case)
+VS_TP_BUILTIN(do_case)
 {
-    UNUSED;
     struct vs_tp_str *s;
     struct vs_tp_builder b;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
     vs_tp_build(&b, vm);
-    if (!vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)me->variant))
+    if (!vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)in->me->variant))
         return false;
     struct vs_tp_str *r = vs_tp_built(&b);
     if (r)
         r->markup = s->markup;
-    return put_back(r, ret);
+    return put_back(r, in->ret);
 }
 
 /* jinja2's own idea of words: after white space and - ( { [ <. */
-FILTER(do_title)
+VS_TP_BUILTIN(do_title)
 {
-    UNUSED;
     struct vs_tp_str *s;
     struct vs_tp_builder b;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
     vs_tp_build(&b, vm);
     bool start = true;
@@ -115,43 +103,39 @@ FILTER(do_title)
             return false;
         start = false;
     }
-    return put_back(vs_tp_built(&b), ret);
+    return put_back(vs_tp_built(&b), in->ret);
 }
 
-FILTER(do_trim)
+VS_TP_BUILTIN(do_trim)
 {
-    UNUSED;
     struct vs_tp_str *s, *chars = NULL;
-    if (!vs_tp_str_of(vm, self, &s) || (given(bound->at[0]) && !vs_tp_need_str(vm, bound->at[0], &chars)))
+    if (!vs_tp_str_of(vm, in->self, &s) || (vs_tp_given(in->at[0]) && !vs_tp_need_str(vm, in->at[0], &chars)))
         return false;
-    return put_back(vs_tp_str_strip(vm, s, chars, true, true), ret);
+    return put_back(vs_tp_str_strip(vm, s, chars, true, true), in->ret);
 }
 
-FILTER(do_string)
+VS_TP_BUILTIN(do_string)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    return vs_tp_str_of(vm, self, &s) && put_back(s, ret);
+    return vs_tp_str_of(vm, in->self, &s) && put_back(s, in->ret);
 }
 
-FILTER(do_safe)
+VS_TP_BUILTIN(do_safe)
 {
-    UNUSED;
     struct vs_tp_str *s, *copy = vs_tp_new(vm, sizeof *copy);
-    if (!copy || !vs_tp_str_of(vm, self, &s))
+    if (!copy || !vs_tp_str_of(vm, in->self, &s))
         return false;
     *copy = *s;
     copy->markup = true;
-    return put_back(copy, ret);
+    return put_back(copy, in->ret);
 }
 
-FILTER(do_escape)
+VS_TP_BUILTIN(do_escape)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
-    if (me->variant && s->markup) {
+    if (in->me->variant && s->markup) {
         struct vs_tp_str *plain = vs_tp_new(vm, sizeof *plain);
         if (!plain)
             return false;
@@ -159,7 +143,7 @@ FILTER(do_escape)
         plain->markup = false;
         s = plain;
     }
-    return vs_tp_str_escape(vm, s, &s) && put_back(s, ret);
+    return vs_tp_str_escape(vm, s, &s) && put_back(s, in->ret);
 }
 
 static bool plain_text(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_str **ret)
@@ -177,29 +161,27 @@ static bool plain_text(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_s
     return true;
 }
 
-FILTER(do_replace)
+VS_TP_BUILTIN(do_replace)
 {
-    UNUSED;
     struct vs_tp_str *s, *old, *with;
     int64_t count = -1;
-    if (given(bound->at[2]) && !vs_tp_need_int(vm, bound->at[2], -1, &count))
+    if (vs_tp_given(in->at[2]) && !vs_tp_need_int(vm, in->at[2], -1, &count))
         return false;
-    return plain_text(vm, self, &s) && plain_text(vm, bound->at[0], &old) && plain_text(vm, bound->at[1], &with) &&
-           vs_tp_str_replace(vm, s, old, with, count, ret);
+    return plain_text(vm, in->self, &s) && plain_text(vm, in->at[0], &old) && plain_text(vm, in->at[1], &with) &&
+           vs_tp_str_replace(vm, s, old, with, count, in->ret);
 }
 
-FILTER(do_indent)
+VS_TP_BUILTIN(do_indent)
 {
-    UNUSED;
     struct vs_tp_str *s, *by = NULL;
     int64_t width = 4;
-    if (!vs_tp_need_str(vm, self, &s))
+    if (!vs_tp_need_str(vm, in->self, &s))
         return false;
-    if (bound->at[0].kind == VS_TP_STR)
-        by = bound->at[0].u.str;
-    else if (!vs_tp_need_int(vm, bound->at[0], 4, &width))
+    if (in->at[0].kind == VS_TP_STR)
+        by = in->at[0].u.str;
+    else if (!vs_tp_need_int(vm, in->at[0], 4, &width))
         return false;
-    bool first = vs_tp_truth(bound->at[1]), blank = vs_tp_truth(bound->at[2]);
+    bool first = vs_tp_truth(in->at[1]), blank = vs_tp_truth(in->at[2]);
     struct vs_tp_list *lines;
     struct vs_tp_str newline = { .s = "\n", .n = 1, .n_chars = 1, .trusted = true };
     struct vs_tp_str *whole = vs_tp_str_concat(vm, s, &newline);
@@ -220,109 +202,104 @@ FILTER(do_indent)
     struct vs_tp_str *r = vs_tp_built(&b);
     if (r)
         r->markup = s->markup;
-    return put_back(r, ret);
+    return put_back(r, in->ret);
 }
 
-FILTER(do_center)
+VS_TP_BUILTIN(do_center)
 {
-    UNUSED;
     struct vs_tp_str *s;
     int64_t width;
-    if (!vs_tp_str_of(vm, self, &s) || !vs_tp_need_int(vm, bound->at[0], 80, &width))
+    if (!vs_tp_str_of(vm, in->self, &s) || !vs_tp_need_int(vm, in->at[0], 80, &width))
         return false;
     int64_t missing = width - (int64_t)s->n_chars;
     int64_t left = missing > 0 ? missing / 2 + (missing & width & 1) : 0;
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    return vs_tp_put_fill(&b, " ", 1, left) && vs_tp_put_str(&b, s) && vs_tp_put_fill(&b, " ", 1, missing > 0 ? missing - left : 0) &&
-           vs_tp_built_value(&b, ret);
+    return vs_tp_put_fill(&b, " ", 1, left) && vs_tp_put_str(&b, s) &&
+           vs_tp_put_fill(&b, " ", 1, missing > 0 ? missing - left : 0) && vs_tp_built_value(&b, in->ret);
 }
 
-FILTER(do_truncate)
+VS_TP_BUILTIN(do_truncate)
 {
-    UNUSED;
     struct vs_tp_str *s, *end = NULL;
     int64_t length, leeway = 5;
     size_t n_self;
-    if (!vs_tp_need_int(vm, bound->at[0], 255, &length) || !vs_tp_length(vm, self, &n_self) ||
-        (bound->at[2].kind != VS_TP_MISSING && !vs_tp_need_str(vm, bound->at[2], &end)) ||
-        (given(bound->at[3]) && !vs_tp_need_int(vm, bound->at[3], 5, &leeway)))
+    if (!vs_tp_need_int(vm, in->at[0], 255, &length) || !vs_tp_length(vm, in->self, &n_self) ||
+        (in->at[2].kind != VS_TP_MISSING && !vs_tp_need_str(vm, in->at[2], &end)) ||
+        (vs_tp_given(in->at[3]) && !vs_tp_need_int(vm, in->at[3], 5, &leeway)))
         return false;
     if (!end && !(end = vs_tp_str_new(vm, "...", 3, true)))
         return false;
     if (length < (int64_t)end->n_chars || leeway < 0)
         return vs_tp_fail(vm, VS_E_INVALID, "truncate: the length is too small");
     if ((int64_t)n_self <= length || (int64_t)n_self - length <= leeway) {
-        *ret = self;
+        *in->ret = in->self;
         return true;
     }
-    if (!vs_tp_need_str(vm, self, &s))
+    if (!vs_tp_need_str(vm, in->self, &s))
         return false;
     size_t cut = vs_tp_str_offset(vm, s, (size_t)length - end->n_chars);
     if (!vs_tp_work(vm, cut))
         return false;
-    if (!vs_tp_truth(bound->at[1])) {
+    if (!vs_tp_truth(in->at[1])) {
         const char *space = cut ? memrchr(s->s, ' ', cut) : NULL;
         cut = space ? (size_t)(space - s->s) : cut;
     }
     s = vs_tp_str_bytes(vm, s, 0, cut);
-    return s && put_back(vs_tp_str_concat(vm, s, end), ret);
+    return s && put_back(vs_tp_str_concat(vm, s, end), in->ret);
 }
 
-FILTER(do_wordcount)
+VS_TP_BUILTIN(do_wordcount)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
     int64_t count = 0;
-    bool in = false;
+    bool inside = false;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
         bool word = w.c == '_' || (vs_unicode(w.c)->flags & VS_UNICODE_ALNUM);
-        count += word && !in;
-        in = word;
+        count += word && !inside;
+        inside = word;
     }
-    *ret = vs_tp_int(count);
+    *in->ret = vs_tp_int(count);
     return vm->status == VS_OK;
 }
 
-FILTER(do_format)
+VS_TP_BUILTIN(do_format)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
-    if (args->n && args->n_named)
+    if (in->args->n && in->args->n_named)
         return vs_tp_fail(vm, VS_E_INVALID, "format: can't handle positional and keyword arguments at the same time");
-    if (args->n_named) {
+    if (in->args->n_named) {
         struct vs_tp_dict *d = vs_tp_dict_new(vm);
-        for (size_t i = 0; d && i < args->n_named; i++)
-            if (!vs_tp_dict_set(vm, d, args->named[i].key, args->named[i].value))
+        for (size_t i = 0; d && i < in->args->n_named; i++)
+            if (!vs_tp_dict_set(vm, d, in->args->named[i].key, in->args->named[i].value))
                 return false;
-        return d && vs_tp_percent(vm, s, VS_TP_SCALAR(VS_TP_DICT, dict, d), ret);
+        return d && vs_tp_percent(vm, s, VS_TP_SCALAR(VS_TP_DICT, dict, d), in->ret);
     }
-    struct vs_tp_list *l = vs_tp_list_new(vm, args->n);
-    for (size_t i = 0; l && i < args->n; i++)
-        if (!vs_tp_list_add(vm, l, args->at[i]))
+    struct vs_tp_list *l = vs_tp_list_new(vm, in->args->n);
+    for (size_t i = 0; l && i < in->args->n; i++)
+        if (!vs_tp_list_add(vm, l, in->args->at[i]))
             return false;
-    return l && vs_tp_percent(vm, s, vs_tp_of_tuple(l), ret);
+    return l && vs_tp_percent(vm, s, vs_tp_of_tuple(l), in->ret);
 }
 
-FILTER(do_tojson)
+VS_TP_BUILTIN(do_tojson)
 {
-    UNUSED;
-    struct vs_tp_json style = { .ascii = vs_tp_truth(bound->at[0]), .sort = vs_tp_truth(bound->at[3]) };
-    struct vs_tp_value indent = bound->at[1], separators = bound->at[2];
+    struct vs_tp_json style = { .ascii = vs_tp_truth(in->at[0]), .sort = vs_tp_truth(in->at[3]) };
+    struct vs_tp_value indent = in->at[1], separators = in->at[2];
     int64_t width;
     if (indent.kind == VS_TP_STR) {
         style.indent = indent.u.str;
-    } else if (given(indent)) {
+    } else if (vs_tp_given(indent)) {
         struct vs_tp_builder b;
         vs_tp_build(&b, vm);
         if (!vs_tp_need_int(vm, indent, 0, &width) || !vs_tp_put_fill(&b, " ", 1, width) || !(style.indent = vs_tp_built(&b)))
             return false;
     }
-    if (given(separators)) {
+    if (vs_tp_given(separators)) {
         struct vs_tp_list *l;
         if (!vs_tp_list_of(vm, separators, &l))
             return false;
@@ -336,16 +313,15 @@ FILTER(do_tojson)
         if (!style.item || !style.key)
             return false;
     }
-    return vs_tp_json(vm, self, &style, ret);
+    return vs_tp_json(vm, in->self, &style, in->ret);
 }
 
-FILTER(do_urlencode)
+VS_TP_BUILTIN(do_urlencode)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (self.kind != VS_TP_STR && vs_tp_iterable(self))
-        return vs_tp_fail(vm, VS_E_UNSUPPORTED, "urlencode of a %s is not supported", vs_tp_type_name(self));
-    if (!vs_tp_str_of(vm, self, &s))
+    if (in->self.kind != VS_TP_STR && vs_tp_iterable(in->self))
+        return vs_tp_fail(vm, VS_E_UNSUPPORTED, "urlencode of a %s is not supported", vs_tp_type_name(in->self));
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
@@ -357,7 +333,7 @@ FILTER(do_urlencode)
         if (!(plain ? vs_tp_put_part(&b, s, i, 1) : vs_tp_put(&b, text, 3, vs_tp_mark(s, i))))
             return false;
     }
-    return vs_tp_built_value(&b, ret);
+    return vs_tp_built_value(&b, in->ret);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------------ */
@@ -378,79 +354,76 @@ static bool number_text(struct vs_tp_vm *vm, const struct vs_tp_str *s)
     return vs_tp_work(vm, 12 * s->n);
 }
 
-FILTER(do_int)
+VS_TP_BUILTIN(do_int)
 {
-    UNUSED;
     int64_t base = 10, i;
     double f;
     bool too_big = false;
-    *ret = bound->at[0].kind == VS_TP_MISSING ? vs_tp_int(0) : bound->at[0];
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    if (self.kind == VS_TP_STR) {
-        struct vs_tp_str *s = self.u.str;
-        if (!vs_tp_need_int(vm, bound->at[1], 10, &base) || !number_text(vm, s))
+    *in->ret = in->at[0].kind == VS_TP_MISSING ? vs_tp_int(0) : in->at[0];
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    if (in->self.kind == VS_TP_STR) {
+        struct vs_tp_str *s = in->self.u.str;
+        if (!vs_tp_need_int(vm, in->at[1], 10, &base) || !number_text(vm, s))
             return false;
         if (base != 0 && (base < 2 || base > 36))
             base = 37;
         if (base <= 36 && vs_tp_parse_int(s->s, s->n, (int)base, &i, &too_big)) {
-            *ret = vs_tp_int(i);
-            ret->trusted = s->trusted && !s->mark;
+            *in->ret = vs_tp_int(i);
+            in->ret->trusted = s->trusted && !s->mark;
             return true;
         }
         if (too_big)
             return vs_tp_fail(vm, VS_E_UNSUPPORTED, "an integer beyond 64 bits");
         if (!vs_tp_parse_float(s->s, s->n, &f) || !isfinite(f))
             return true;
-        bool good = to_int(vm, f, ret);
-        ret->trusted = s->trusted && !s->mark;
+        bool good = to_int(vm, f, in->ret);
+        in->ret->trusted = s->trusted && !s->mark;
         return good;
     }
-    if (self.kind == VS_TP_FLOAT) {
-        if (isinf(self.u.f))
+    if (in->self.kind == VS_TP_FLOAT) {
+        if (isinf(in->self.u.f))
             return vs_tp_fail(vm, VS_E_INVALID, "cannot convert float infinity to integer");
-        return isnan(self.u.f) ? true : to_int(vm, self.u.f, ret);
+        return isnan(in->self.u.f) ? true : to_int(vm, in->self.u.f, in->ret);
     }
-    if (vs_tp_is_int(self)) {
-        *ret = vs_tp_int(vs_tp_as_int(self));
-        ret->trusted = self.trusted;
+    if (vs_tp_is_int(in->self)) {
+        *in->ret = vs_tp_int(vs_tp_as_int(in->self));
+        in->ret->trusted = in->self.trusted;
     }
     return true;
 }
 
-FILTER(do_float)
+VS_TP_BUILTIN(do_float)
 {
-    UNUSED;
     double f;
-    *ret = bound->at[0].kind == VS_TP_MISSING ? vs_tp_float(0) : bound->at[0];
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    if (self.kind == VS_TP_STR && !number_text(vm, self.u.str))
+    *in->ret = in->at[0].kind == VS_TP_MISSING ? vs_tp_float(0) : in->at[0];
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    if (in->self.kind == VS_TP_STR && !number_text(vm, in->self.u.str))
         return false;
-    if (self.kind == VS_TP_STR && vs_tp_parse_float(self.u.str->s, self.u.str->n, &f)) {
-        *ret = vs_tp_float(f);
-        ret->trusted = self.u.str->trusted && !self.u.str->mark;
-    } else if (vs_tp_is_number(self)) {
-        *ret = vs_tp_float(vs_tp_as_float(self));
-        ret->trusted = self.trusted;
+    if (in->self.kind == VS_TP_STR && vs_tp_parse_float(in->self.u.str->s, in->self.u.str->n, &f)) {
+        *in->ret = vs_tp_float(f);
+        in->ret->trusted = in->self.u.str->trusted && !in->self.u.str->mark;
+    } else if (vs_tp_is_number(in->self)) {
+        *in->ret = vs_tp_float(vs_tp_as_float(in->self));
+        in->ret->trusted = in->self.trusted;
     }
     return true;
 }
 
-FILTER(do_abs)
+VS_TP_BUILTIN(do_abs)
 {
-    UNUSED;
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    if (!vs_tp_is_number(self))
-        return vs_tp_fail(vm, VS_E_INVALID, "bad operand type for abs(): '%s'", vs_tp_type_name(self));
-    if (self.kind == VS_TP_FLOAT)
-        *ret = vs_tp_float(fabs(self.u.f));
-    else if (vs_tp_as_int(self) < 0)
-        return vs_tp_arith(vm, VS_TP_SUB, vs_tp_int(0), self, ret);
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    if (!vs_tp_is_number(in->self))
+        return vs_tp_fail(vm, VS_E_INVALID, "bad operand type for abs(): '%s'", vs_tp_type_name(in->self));
+    if (in->self.kind == VS_TP_FLOAT)
+        *in->ret = vs_tp_float(fabs(in->self.u.f));
+    else if (vs_tp_as_int(in->self) < 0)
+        return vs_tp_arith(vm, VS_TP_SUB, vs_tp_int(0), in->self, in->ret);
     else
-        *ret = vs_tp_int(vs_tp_as_int(self));
-    ret->trusted = self.trusted;
+        *in->ret = vs_tp_int(vs_tp_as_int(in->self));
+    in->ret->trusted = in->self.trusted;
     return true;
 }
 
@@ -477,33 +450,32 @@ static bool round_int(struct vs_tp_vm *vm, int64_t i, int64_t digits, struct vs_
     return true;
 }
 
-FILTER(do_round)
+VS_TP_BUILTIN(do_round)
 {
-    UNUSED;
     int64_t precision;
     struct vs_tp_str *method = NULL;
-    if (bound->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, bound->at[1], &method))
+    if (in->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, in->at[1], &method))
         return false;
     bool ceiling = method && vs_tp_str_is(method, "ceil"), down = method && vs_tp_str_is(method, "floor");
     if (method && !ceiling && !down && !vs_tp_str_is(method, "common"))
         return vs_tp_fail(vm, VS_E_INVALID, "round: method must be common, ceil or floor");
-    if (!vs_tp_need_int(vm, bound->at[0], 0, &precision))
+    if (!vs_tp_need_int(vm, in->at[0], 0, &precision))
         return false;
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    if (!vs_tp_is_number(self))
-        return vs_tp_fail(vm, VS_E_INVALID, "type %s doesn't define __round__", vs_tp_type_name(self));
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    if (!vs_tp_is_number(in->self))
+        return vs_tp_fail(vm, VS_E_INVALID, "type %s doesn't define __round__", vs_tp_type_name(in->self));
     if (precision > 300 || precision < -300)
         return vs_tp_fail(vm, VS_E_LIMIT, "round: a precision beyond 300");
-    double f = vs_tp_as_float(self);
+    double f = vs_tp_as_float(in->self);
     bool good = true;
     if (ceiling || down) {
         double scale = pow(10, (double)precision), scaled = f * scale;
-        *ret = vs_tp_float((ceiling ? ceil(scaled) : floor(scaled)) / scale);
-    } else if (vs_tp_is_int(self)) {
-        good = round_int(vm, vs_tp_as_int(self), precision, ret);
+        *in->ret = vs_tp_float((ceiling ? ceil(scaled) : floor(scaled)) / scale);
+    } else if (vs_tp_is_int(in->self)) {
+        good = round_int(vm, vs_tp_as_int(in->self), precision, in->ret);
     } else if (!isfinite(f) || precision > 22) {
-        *ret = self;
+        *in->ret = in->self;
     } else if (precision >= 0) {
         char text[700];
         snprintf(text, sizeof text, "%.*f", (int)precision, f);
@@ -511,47 +483,45 @@ FILTER(do_round)
             if (*c == ',')
                 *c = '.';
         vs_tp_parse_float(text, strlen(text), &f);
-        *ret = vs_tp_float(f);
+        *in->ret = vs_tp_float(f);
     } else {
         double unit = pow(10, (double)-precision);
-        *ret = vs_tp_float(nearbyint(f / unit) * unit);
+        *in->ret = vs_tp_float(nearbyint(f / unit) * unit);
     }
-    ret->trusted = self.trusted;
+    in->ret->trusted = in->self.trusted;
     return good;
 }
 
-FILTER(do_sum)
+VS_TP_BUILTIN(do_sum)
 {
-    UNUSED;
     struct vs_tp_list *path;
     struct vs_tp_iter *it;
-    struct vs_tp_value v, total = bound->at[1].kind == VS_TP_MISSING ? vs_tp_int(0) : bound->at[1];
+    struct vs_tp_value v, total = in->at[1].kind == VS_TP_MISSING ? vs_tp_int(0) : in->at[1];
     if (total.kind == VS_TP_STR)
         return vs_tp_fail(vm, VS_E_INVALID, "sum() can't sum strings");
-    if (!split_path(vm, bound->at[0], &path) || !vs_tp_iter(vm, self, &it))
+    if (!split_path(vm, in->at[0], &path) || !vs_tp_iter(vm, in->self, &it))
         return false;
     int more;
     while ((more = vs_tp_iter_next(vm, it, &v)) > 0)
         if (!follow(vm, path, vs_tp_none(), false, v, &v) || !vs_tp_arith(vm, VS_TP_ADD, total, v, &total))
             return false;
-    *ret = total;
+    *in->ret = total;
     return more == 0;
 }
 
-FILTER(do_filesizeformat)
+VS_TP_BUILTIN(do_filesizeformat)
 {
-    UNUSED;
     struct vs_tp_value v;
-    const struct vs_tp_bound none = { 0 };
+    const struct vs_tp_call plain = { .me = in->me, .self = in->self, .args = in->args, .ret = &v };
     double parsed;
-    if (self.kind == VS_TP_STR && !number_text(vm, self.u.str))
+    if (in->self.kind == VS_TP_STR && !number_text(vm, in->self.u.str))
         return false;
-    if (self.kind == VS_TP_STR ? !vs_tp_parse_float(self.u.str->s, self.u.str->n, &parsed)
-                               : !vs_tp_is_number(self) && self.kind != VS_TP_UNDEFINED)
+    if (in->self.kind == VS_TP_STR ? !vs_tp_parse_float(in->self.u.str->s, in->self.u.str->n, &parsed)
+                               : !vs_tp_is_number(in->self) && in->self.kind != VS_TP_UNDEFINED)
         return vs_tp_fail(vm, VS_E_INVALID, "float() argument must be a string or a real number");
-    if (!do_float(vm, me, self, args, &none, &v))
+    if (!do_float(vm, &plain))
         return false;
-    bool binary = vs_tp_truth(bound->at[0]);
+    bool binary = vs_tp_truth(in->at[0]);
     double bytes = v.u.f, base = binary ? 1024 : 1000, unit = base;
     char text[64];
     if (bytes == 1) {
@@ -566,98 +536,88 @@ FILTER(do_filesizeformat)
     }
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    return vs_tp_put(&b, text, strlen(text), v.trusted) && vs_tp_built_value(&b, ret);
+    return vs_tp_put(&b, text, strlen(text), v.trusted) && vs_tp_built_value(&b, in->ret);
 }
 
 /* ---- sequences ---------------------------------------------------------------------------------------------- */
 
-FILTER(do_length)
+VS_TP_BUILTIN(do_length)
 {
-    UNUSED;
     size_t n;
-    if (self.kind == VS_TP_LOOP) {
+    if (in->self.kind == VS_TP_LOOP) {
         struct vs_tp_str name = { .s = "length", .n = 6 };
-        return vs_tp_getattr(vm, self, &name, ret);
+        return vs_tp_getattr(vm, in->self, &name, in->ret);
     }
-    if (!vs_tp_length(vm, self, &n))
+    if (!vs_tp_length(vm, in->self, &n))
         return false;
-    *ret = vs_tp_int((int64_t)n);
+    *in->ret = vs_tp_int((int64_t)n);
     return true;
 }
 
-FILTER(do_default)
+VS_TP_BUILTIN(do_default)
 {
-    UNUSED;
-    bool replace = self.kind == VS_TP_UNDEFINED || (vs_tp_truth(bound->at[1]) && !vs_tp_truth(self));
-    *ret = self;
-    if (replace && bound->at[0].kind == VS_TP_MISSING)
-        return put_back(vs_tp_str_new(vm, "", 0, true), ret);
+    bool replace = in->self.kind == VS_TP_UNDEFINED || (vs_tp_truth(in->at[1]) && !vs_tp_truth(in->self));
+    *in->ret = in->self;
+    if (replace && in->at[0].kind == VS_TP_MISSING)
+        return put_back(vs_tp_str_new(vm, "", 0, true), in->ret);
     if (replace)
-        *ret = bound->at[0];
+        *in->ret = in->at[0];
     return true;
 }
 
-FILTER(do_first)
+VS_TP_BUILTIN(do_first)
 {
-    UNUSED;
     struct vs_tp_iter *it;
-    struct vs_tp_value v = self;
-    if ((me->variant && !vs_tp_reversed(vm, self, &v)) || !vs_tp_iter(vm, v, &it))
+    struct vs_tp_value v = in->self;
+    if ((in->me->variant && !vs_tp_reversed(vm, in->self, &v)) || !vs_tp_iter(vm, v, &it))
         return false;
-    int more = vs_tp_iter_next(vm, it, ret);
-    return more > 0 || (more == 0 && vs_tp_undefined(vm, NULL, NULL, me->variant ? "No last item, sequence was empty."
-                                                     : "No first item, sequence was empty.", ret));
+    int more = vs_tp_iter_next(vm, it, in->ret);
+    return more > 0 || (more == 0 && vs_tp_undefined(vm, NULL, NULL, in->me->variant ? "No last item, sequence was empty."
+                                                     : "No first item, sequence was empty.", in->ret));
 }
 
-FILTER(do_list)
+VS_TP_BUILTIN(do_list)
 {
-    UNUSED;
     struct vs_tp_list *l;
-    if (!vs_tp_list_of(vm, self, &l))
+    if (!vs_tp_list_of(vm, in->self, &l))
         return false;
-    *ret = vs_tp_of_list(l);
+    *in->ret = vs_tp_of_list(l);
     return true;
 }
 
-FILTER(do_join)
+VS_TP_BUILTIN(do_join)
 {
-    UNUSED;
     struct vs_tp_list *path;
     struct vs_tp_iter *it;
     struct vs_tp_str *separator = NULL;
     struct vs_tp_builder b;
     struct vs_tp_value v;
     vs_tp_build(&b, vm);
-    if (bound->at[0].kind != VS_TP_MISSING && !vs_tp_str_of(vm, bound->at[0], &separator))
+    if (in->at[0].kind != VS_TP_MISSING && !vs_tp_str_of(vm, in->at[0], &separator))
         return false;
-    if (!split_path(vm, bound->at[1], &path) || !vs_tp_iter(vm, self, &it))
+    if (!split_path(vm, in->at[1], &path) || !vs_tp_iter(vm, in->self, &it))
         return false;
     int more;
     for (size_t i = 0; (more = vs_tp_iter_next(vm, it, &v)) > 0; i++)
         if ((i && separator && !vs_tp_put_str(&b, separator)) || !follow(vm, path, vs_tp_none(), false, v, &v) ||
             !vs_tp_put_value(&b, v))
             return false;
-    return more == 0 && vs_tp_built_value(&b, ret);
+    return more == 0 && vs_tp_built_value(&b, in->ret);
 }
 
-FILTER(do_reverse)
+VS_TP_BUILTIN(do_reverse)
 {
-    UNUSED;
-    if (self.kind == VS_TP_STR) {
+    if (in->self.kind == VS_TP_STR) {
         const struct vs_tp_value back[3] = { vs_tp_none(), vs_tp_none(), vs_tp_int(-1) };
-        return vs_tp_slice(vm, self, back, ret);
+        return vs_tp_slice(vm, in->self, back, in->ret);
     }
     struct vs_tp_list *l;
-    if (self.kind != VS_TP_ITER)
-        return vs_tp_reversed(vm, self, ret);
-    if (!vs_tp_list_of(vm, self, &l))
+    if (in->self.kind != VS_TP_ITER)
+        return vs_tp_reversed(vm, in->self, in->ret);
+    if (!vs_tp_list_of(vm, in->self, &l))
         return false;
-    for (size_t i = 0; i < l->n / 2; i++) {
-        struct vs_tp_value v = l->item[i];
-        l->item[i] = l->item[l->n - 1 - i];
-        l->item[l->n - 1 - i] = v;
-    }
-    *ret = vs_tp_of_list(l);
+    vs_tp_list_reverse(l);
+    *in->ret = vs_tp_of_list(l);
     return true;
 }
 
@@ -671,7 +631,8 @@ static bool sort_keyed(struct vs_tp_vm *vm, struct keyed *a, struct keyed *spare
             size_t mid = lo + width, hi = mid + width < n ? mid + width : n, i = lo, j = mid, k = lo;
             while (i < mid && j < hi) {
                 int order;
-                if (!(reverse ? vs_tp_order(vm, a[i].key, a[j].key, "<", &order) : vs_tp_order(vm, a[j].key, a[i].key, "<", &order)))
+                size_t left = reverse ? i : j, right = reverse ? j : i;
+                if (!vs_tp_order(vm, a[left].key, a[right].key, "<", &order))
                     return false;
                 spare[k++] = order < 0 && order != 2 ? a[j++] : a[i++];
             }
@@ -700,13 +661,12 @@ static bool sort_list(struct vs_tp_vm *vm, struct vs_tp_list *l, const struct vs
     return true;
 }
 
-FILTER(do_sort)
+VS_TP_BUILTIN(do_sort)
 {
-    UNUSED;
     struct vs_tp_list *l, *keys, *paths = vs_tp_list_new(vm, 0);
-    bool reverse = vs_tp_truth(bound->at[0]), exact = vs_tp_truth(bound->at[1]);
-    struct vs_tp_value attr = bound->at[2];
-    if (!paths || !vs_tp_list_of(vm, self, &l) || !(keys = vs_tp_list_new(vm, l->n)))
+    bool reverse = vs_tp_truth(in->at[0]), exact = vs_tp_truth(in->at[1]);
+    struct vs_tp_value attr = in->at[2];
+    if (!paths || !vs_tp_list_of(vm, in->self, &l) || !(keys = vs_tp_list_new(vm, l->n)))
         return false;
     struct vs_tp_str *text = attr.kind == VS_TP_STR ? attr.u.str : NULL;
     for (size_t from = 0; text ? from <= text->n : !from;) {
@@ -735,60 +695,58 @@ FILTER(do_sort)
         if (!key || !vs_tp_list_add(vm, keys, vs_tp_of_list(key)))
             return false;
     }
-    *ret = vs_tp_of_list(l);
+    *in->ret = vs_tp_of_list(l);
     return sort_list(vm, l, keys, reverse);
 }
 
-FILTER(do_dictsort)
+VS_TP_BUILTIN(do_dictsort)
 {
-    UNUSED;
     struct vs_tp_str *by = NULL;
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    if (self.kind != VS_TP_DICT)
-        return vs_tp_fail(vm, VS_E_INVALID, "dictsort needs a dict, got %s", vs_tp_type_name(self));
-    if (bound->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, bound->at[1], &by))
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    if (in->self.kind != VS_TP_DICT)
+        return vs_tp_fail(vm, VS_E_INVALID, "dictsort needs a dict, got %s", vs_tp_type_name(in->self));
+    if (in->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, in->at[1], &by))
         return false;
     bool by_value = by && vs_tp_str_is(by, "value");
     if (by && !by_value && !vs_tp_str_is(by, "key"))
         return vs_tp_fail(vm, VS_E_INVALID, "dictsort: by must be \"key\" or \"value\"");
-    struct vs_tp_dict *d = self.u.dict;
+    struct vs_tp_dict *d = in->self.u.dict;
     struct vs_tp_list *l = vs_tp_list_new(vm, d->n), *keys = vs_tp_list_new(vm, d->n);
     for (size_t i = 0; l && keys && i < d->n; i++) {
         struct vs_tp_value pair, key = by_value ? d->pair[i].value : d->pair[i].key;
         if (!vs_tp_pair_tuple(vm, d->pair[i].key, d->pair[i].value, &pair) || !vs_tp_list_add(vm, l, pair) ||
-            (!vs_tp_truth(bound->at[0]) && !lower_key(vm, &key)) || !vs_tp_list_add(vm, keys, key))
+            (!vs_tp_truth(in->at[0]) && !lower_key(vm, &key)) || !vs_tp_list_add(vm, keys, key))
             return false;
     }
     if (!l || !keys)
         return false;
-    *ret = vs_tp_of_list(l);
-    return sort_list(vm, l, keys, vs_tp_truth(bound->at[2]));
+    *in->ret = vs_tp_of_list(l);
+    return sort_list(vm, l, keys, vs_tp_truth(in->at[2]));
 }
 
-FILTER(do_extreme)
+VS_TP_BUILTIN(do_extreme)
 {
-    UNUSED;
     struct vs_tp_list *path;
     struct vs_tp_iter *it;
     struct vs_tp_value v, key, best_key = vs_tp_none();
-    if (!split_path(vm, bound->at[1], &path) || !vs_tp_iter(vm, self, &it))
+    if (!split_path(vm, in->at[1], &path) || !vs_tp_iter(vm, in->self, &it))
         return false;
     int more;
     bool any = false;
     while ((more = vs_tp_iter_next(vm, it, &v)) > 0) {
         int order = 0;
-        if (!follow(vm, path, vs_tp_none(), !vs_tp_truth(bound->at[0]), v, &key))
+        if (!follow(vm, path, vs_tp_none(), !vs_tp_truth(in->at[0]), v, &key))
             return false;
-        if (any && !vs_tp_order(vm, key, best_key, me->variant > 0 ? ">" : "<", &order))
+        if (any && !vs_tp_order(vm, key, best_key, in->me->variant > 0 ? ">" : "<", &order))
             return false;
-        if (!any || (order != 2 && order * me->variant > 0)) {
-            *ret = v;
+        if (!any || (order != 2 && order * in->me->variant > 0)) {
+            *in->ret = v;
             best_key = key;
         }
         any = true;
     }
-    return more == 0 && (any || vs_tp_undefined(vm, NULL, NULL, "No aggregated item, sequence was empty.", ret));
+    return more == 0 && (any || vs_tp_undefined(vm, NULL, NULL, "No aggregated item, sequence was empty.", in->ret));
 }
 
 /* ---- lazy filters: they make an iterator that works when walked --------------------------------------------- */
@@ -840,29 +798,29 @@ static const struct vs_tp_value *named(const struct vs_tp_args *args, const char
     return NULL;
 }
 
-FILTER(do_map)
+VS_TP_BUILTIN(do_map)
 {
-    UNUSED;
     struct vs_tp_apply *a;
-    const struct vs_tp_value *attr = named(args, "attribute"), *fallback = named(args, "default");
-    if (!make_lazy(vm, self, next_mapped, &a, ret))
+    const struct vs_tp_value *attr = named(in->args, "attribute"), *fallback = named(in->args, "default");
+    if (!make_lazy(vm, in->self, next_mapped, &a, in->ret))
         return false;
-    if (!args->n && attr) {
-        if (args->n_named != (fallback ? 2 : 1))
+    if (!in->args->n && attr) {
+        if (in->args->n_named != (fallback ? 2 : 1))
             return vs_tp_fail(vm, VS_E_INVALID, "map: unexpected keyword argument");
         a->fallback = fallback ? *fallback : vs_tp_none();
         return split_path(vm, *attr, &a->path);
     }
-    if (!args->n)
-        return !vs_tp_truth(self) || vs_tp_fail(vm, VS_E_INVALID, "map requires a filter argument");
+    if (!in->args->n)
+        return !vs_tp_truth(in->self) || vs_tp_fail(vm, VS_E_INVALID, "map requires a filter argument");
     struct vs_tp_str *name;
-    if (!vs_tp_need_str(vm, args->at[0], &name))
+    if (!vs_tp_need_str(vm, in->args->at[0], &name))
         return false;
     a->callable = vs_tp_filter_find(name);
-    a->args = *args;
+    a->args = *in->args;
     a->args.at++;
     a->args.n--;
-    return a->callable || !vs_tp_truth(self) || vs_tp_fail(vm, VS_E_INVALID, "there is no filter %.*s", (int)(name->n < 60 ? name->n : 60), name->s);
+    return a->callable || !vs_tp_truth(in->self) ||
+           vs_tp_fail(vm, VS_E_INVALID, "there is no filter %.*s", (int)(name->n < 60 ? name->n : 60), name->s);
 }
 
 static int next_selected(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_value *ret)
@@ -885,27 +843,26 @@ static int next_selected(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_t
 }
 
 /* variant: 1 select, 0 reject, 2 more for the attribute forms */
-FILTER(do_select)
+VS_TP_BUILTIN(do_select)
 {
-    UNUSED;
     struct vs_tp_apply *a;
-    size_t first = me->variant & 2 ? 1 : 0;
-    if (!make_lazy(vm, self, next_selected, &a, ret))
+    size_t first = in->me->variant & 2 ? 1 : 0;
+    if (!make_lazy(vm, in->self, next_selected, &a, in->ret))
         return false;
-    a->keep = me->variant & 1;
-    if (!vs_tp_truth(self))
+    a->keep = in->me->variant & 1;
+    if (!vs_tp_truth(in->self))
         return true;
-    if (args->n < first)
-        return vs_tp_fail(vm, VS_E_INVALID, "%s: missing parameter for attribute name", me->name);
-    if (first && !split_path(vm, args->at[0], &a->path))
+    if (in->args->n < first)
+        return vs_tp_fail(vm, VS_E_INVALID, "%s: missing parameter for attribute name", in->me->name);
+    if (first && !split_path(vm, in->args->at[0], &a->path))
         return false;
-    if (args->n == first)
+    if (in->args->n == first)
         return true;
     struct vs_tp_str *name;
-    if (!vs_tp_need_str(vm, args->at[first], &name))
+    if (!vs_tp_need_str(vm, in->args->at[first], &name))
         return false;
     a->callable = vs_tp_test_find(name);
-    a->args = *args;
+    a->args = *in->args;
     a->args.at += first + 1;
     a->args.n -= first + 1;
     return a->callable || vs_tp_fail(vm, VS_E_INVALID, "there is no test %.*s", (int)(name->n < 60 ? name->n : 60), name->s);
@@ -926,14 +883,13 @@ static int next_unique(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_
     return more;
 }
 
-FILTER(do_unique)
+VS_TP_BUILTIN(do_unique)
 {
-    UNUSED;
     struct vs_tp_apply *a;
-    if (!make_lazy(vm, self, next_unique, &a, ret) || !(a->seen = vs_tp_dict_new(vm)))
+    if (!make_lazy(vm, in->self, next_unique, &a, in->ret) || !(a->seen = vs_tp_dict_new(vm)))
         return false;
-    a->ignore_case = !vs_tp_truth(bound->at[0]);
-    return split_path(vm, bound->at[1], &a->path);
+    a->ignore_case = !vs_tp_truth(in->at[0]);
+    return split_path(vm, in->at[1], &a->path);
 }
 
 static int next_batch(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_value *ret)
@@ -949,20 +905,19 @@ static int next_batch(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_v
         return -1;
     if (!l->n)
         return 0;
-    while (!more && given(a->fallback) && (int64_t)l->n < a->count)
+    while (!more && vs_tp_given(a->fallback) && (int64_t)l->n < a->count)
         if (!vs_tp_step(vm, 1) || !vs_tp_list_add(vm, l, a->fallback))
             return -1;
     *ret = vs_tp_of_list(l);
     return 1;
 }
 
-FILTER(do_batch)
+VS_TP_BUILTIN(do_batch)
 {
-    UNUSED;
     struct vs_tp_apply *a;
-    if (!make_lazy(vm, self, next_batch, &a, ret) || !vs_tp_need_int(vm, bound->at[0], 0, &a->count))
+    if (!make_lazy(vm, in->self, next_batch, &a, in->ret) || !vs_tp_need_int(vm, in->at[0], 0, &a->count))
         return false;
-    a->fallback = bound->at[1];
+    a->fallback = in->at[1];
     return true;
 }
 
@@ -979,11 +934,10 @@ static int next_pair(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_va
     return vs_tp_pair_tuple(vm, d->pair[it->at - 1].key, d->pair[it->at - 1].value, ret) ? 1 : -1;
 }
 
-FILTER(do_items)
+VS_TP_BUILTIN(do_items)
 {
-    UNUSED;
     struct vs_tp_apply *a;
-    return make_lazy(vm, self, next_pair, &a, ret);
+    return make_lazy(vm, in->self, next_pair, &a, in->ret);
 }
 
 static int next_drawn(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_value *ret)
@@ -991,13 +945,12 @@ static int next_drawn(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_v
     return draw(vm, it, false, ret);
 }
 
-FILTER(do_slice)
+VS_TP_BUILTIN(do_slice)
 {
-    UNUSED;
     int64_t n;
     struct vs_tp_list *l, *all = vs_tp_list_new(vm, 0);
     struct vs_tp_apply *a;
-    if (!all || !vs_tp_need_int(vm, bound->at[0], 1, &n) || !vs_tp_list_of(vm, self, &l))
+    if (!all || !vs_tp_need_int(vm, in->at[0], 1, &n) || !vs_tp_list_of(vm, in->self, &l))
         return false;
     if (n == 0)
         return vs_tp_fail(vm, VS_E_INVALID, "integer division or modulo by zero");
@@ -1008,25 +961,24 @@ FILTER(do_slice)
         for (int64_t k = 0; part && k < each + (i < extra); k++)
             if (!vs_tp_list_add(vm, part, l->item[at++]))
                 return false;
-        if (!part || !vs_tp_step(vm, 1) || (given(bound->at[1]) && i >= extra && !vs_tp_list_add(vm, part, bound->at[1])) ||
+        if (!part || !vs_tp_step(vm, 1) || (vs_tp_given(in->at[1]) && i >= extra && !vs_tp_list_add(vm, part, in->at[1])) ||
             !vs_tp_list_add(vm, all, vs_tp_of_list(part)))
             return false;
     }
-    return make_lazy(vm, vs_tp_of_list(all), next_drawn, &a, ret);
+    return make_lazy(vm, vs_tp_of_list(all), next_drawn, &a, in->ret);
 }
 
-FILTER(do_groupby)
+VS_TP_BUILTIN(do_groupby)
 {
-    UNUSED;
     struct vs_tp_list *path, *l, *keys, *groups = vs_tp_list_new(vm, 0);
-    bool ignore_case = !vs_tp_truth(bound->at[2]);
-    if (!groups || !split_path(vm, bound->at[0], &path) || !vs_tp_list_of(vm, self, &l) || !(keys = vs_tp_list_new(vm, l->n)))
+    bool ignore_case = !vs_tp_truth(in->at[2]);
+    if (!groups || !split_path(vm, in->at[0], &path) || !vs_tp_list_of(vm, in->self, &l) || !(keys = vs_tp_list_new(vm, l->n)))
         return false;
     for (int pass = 0; pass < 2; pass++) {
         keys->n = 0;
         for (size_t i = 0; i < l->n; i++) {
             struct vs_tp_value key;
-            if (!follow(vm, path, bound->at[1], ignore_case, l->item[i], &key) || !vs_tp_list_add(vm, keys, key))
+            if (!follow(vm, path, in->at[1], ignore_case, l->item[i], &key) || !vs_tp_list_add(vm, keys, key))
                 return false;
         }
         if (!pass && !sort_list(vm, l, keys, false))
@@ -1039,27 +991,26 @@ FILTER(do_groupby)
             return false;
         if (!same) {
             struct vs_tp_value name, pair;
-            if (!(group = vs_tp_list_new(vm, 0)) || !follow(vm, path, bound->at[1], false, l->item[i], &name) ||
+            if (!(group = vs_tp_list_new(vm, 0)) || !follow(vm, path, in->at[1], false, l->item[i], &name) ||
                 !vs_tp_pair_tuple(vm, name, vs_tp_of_list(group), &pair) || !vs_tp_list_add(vm, groups, pair))
                 return false;
         }
         if (!vs_tp_list_add(vm, group, l->item[i]))
             return false;
     }
-    *ret = vs_tp_of_list(groups);
+    *in->ret = vs_tp_of_list(groups);
     return true;
 }
 
-FILTER(do_attr)
+VS_TP_BUILTIN(do_attr)
 {
-    UNUSED;
     struct vs_tp_str *name;
-    if (!vs_tp_need_str(vm, bound->at[0], &name))
+    if (!vs_tp_need_str(vm, in->at[0], &name))
         return false;
-    if (self.kind == VS_TP_UNDEFINED)
-        return vs_tp_fail_undefined(vm, self);
-    int found = vs_tp_attribute(vm, self, name, ret);
-    return found > 0 || (found == 0 && vs_tp_undefined(vm, vs_tp_type_name(self), name, NULL, ret));
+    if (in->self.kind == VS_TP_UNDEFINED)
+        return vs_tp_fail_undefined(vm, in->self);
+    int found = vs_tp_attribute(vm, in->self, name, in->ret);
+    return found > 0 || (found == 0 && vs_tp_undefined(vm, vs_tp_type_name(in->self), name, NULL, in->ret));
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------------- */

@@ -807,8 +807,8 @@ static int days_of_year(int64_t year)
     return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0 ? 366 : 365;
 }
 
-/* Seconds since 1970 as a date of the Gregorian calendar, years 1 to 9999. Our own, because gmtime_r reads the time zone's file, and
- * the process that renders templates may open none. */
+/* Seconds since 1970 as a date of the Gregorian calendar, years 1 to 9999. Our own, because gmtime_r reads the time zone's file,
+ * and the process that renders templates may open none. */
 static bool calendar(int64_t now, struct tm *t)
 {
     if (now < INT64_C(-62135596800) || now > INT64_C(253402300799))

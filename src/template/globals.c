@@ -4,22 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GLOBAL(name)                                                                                            \
-    static bool name(struct vs_tp_vm *vm, const struct vs_tp_callable *me, struct vs_tp_value self,            \
-                     const struct vs_tp_args *args, const struct vs_tp_bound *bound, struct vs_tp_value *ret)
-#define UNUSED (void)vm, (void)me, (void)self, (void)args, (void)bound, (void)ret
-
 enum { MAX_RANGE = 100000 };
 
-GLOBAL(make_range)
+VS_TP_BUILTIN(make_range)
 {
-    UNUSED;
     int64_t v[3] = { 0, 0, 1 };
     struct vs_tp_range_value *r = vs_tp_new(vm, sizeof *r);
-    if (!r || !vs_tp_need_int(vm, bound->at[0], 0, &v[0]) || !vs_tp_need_int(vm, bound->at[1], 0, &v[1]) ||
-        !vs_tp_need_int(vm, bound->at[2], 1, &v[2]))
+    if (!r || !vs_tp_need_int(vm, in->at[0], 0, &v[0]) || !vs_tp_need_int(vm, in->at[1], 0, &v[1]) ||
+        !vs_tp_need_int(vm, in->at[2], 1, &v[2]))
         return false;
-    if (bound->at[1].kind == VS_TP_MISSING) {
+    if (in->at[1].kind == VS_TP_MISSING) {
         v[1] = v[0];
         v[0] = 0;
     }
@@ -30,71 +24,67 @@ GLOBAL(make_range)
     if (n > MAX_RANGE)
         return vs_tp_fail(vm, VS_E_LIMIT, "a range of more than %d items", MAX_RANGE);
     *r = (struct vs_tp_range_value){ v[0], v[1], v[2], (size_t)n };
-    *ret = VS_TP_SCALAR(VS_TP_RANGE, range, r);
+    *in->ret = VS_TP_SCALAR(VS_TP_RANGE, range, r);
     return true;
 }
 
 /* dict(...) and namespace(...) take the same arguments. */
-GLOBAL(make_dict)
+VS_TP_BUILTIN(make_dict)
 {
-    UNUSED;
     struct vs_tp_dict *d = vs_tp_dict_new(vm);
     if (!d)
         return false;
-    if (args->n > 1)
-        return vs_tp_fail(vm, VS_E_INVALID, "dict expected at most 1 argument, got %zu", args->n);
-    if (args->n && args->at[0].kind == VS_TP_NAMESPACE)
+    if (in->args->n > 1)
+        return vs_tp_fail(vm, VS_E_INVALID, "dict expected at most 1 argument, got %zu", in->args->n);
+    if (in->args->n && in->args->at[0].kind == VS_TP_NAMESPACE)
         return vs_tp_fail(vm, VS_E_INVALID, "'Namespace' object is not iterable");
-    if (args->n && !vs_tp_dict_update(vm, d, args->at[0]))
+    if (in->args->n && !vs_tp_dict_update(vm, d, in->args->at[0]))
         return false;
-    for (size_t i = 0; i < args->n_named; i++)
-        if (!vs_tp_dict_set(vm, d, args->named[i].key, args->named[i].value))
+    for (size_t i = 0; i < in->args->n_named; i++)
+        if (!vs_tp_dict_set(vm, d, in->args->named[i].key, in->args->named[i].value))
             return false;
-    for (size_t i = 0; me->variant && i < d->n; i++)
+    for (size_t i = 0; in->me->variant && i < d->n; i++)
         if (d->pair[i].key.kind == VS_TP_STR && d->pair[i].key.u.str->n && d->pair[i].key.u.str->s[0] == '_')
             return vs_tp_fail(vm, VS_E_INVALID, "a namespace takes no attribute that begins with an underscore");
-    *ret = VS_TP_SCALAR(me->variant ? VS_TP_NAMESPACE : VS_TP_DICT, dict, d);
+    *in->ret = VS_TP_SCALAR(in->me->variant ? VS_TP_NAMESPACE : VS_TP_DICT, dict, d);
     return true;
 }
 
-GLOBAL(make_cycler)
+VS_TP_BUILTIN(make_cycler)
 {
-    UNUSED;
     struct vs_tp_cycler *c = vs_tp_new(vm, sizeof *c);
-    if (!c || !(c->items = vs_tp_list_new(vm, args->n)))
+    if (!c || !(c->items = vs_tp_list_new(vm, in->args->n)))
         return false;
-    if (!args->n || args->n_named)
+    if (!in->args->n || in->args->n_named)
         return vs_tp_fail(vm, VS_E_INVALID, "cycler: at least one item has to be provided");
-    for (size_t i = 0; i < args->n; i++)
-        if (!vs_tp_list_add(vm, c->items, args->at[i]))
+    for (size_t i = 0; i < in->args->n; i++)
+        if (!vs_tp_list_add(vm, c->items, in->args->at[i]))
             return false;
-    *ret = VS_TP_SCALAR(VS_TP_CYCLER, cycler, c);
+    *in->ret = VS_TP_SCALAR(VS_TP_CYCLER, cycler, c);
     return true;
 }
 
-GLOBAL(make_joiner)
+VS_TP_BUILTIN(make_joiner)
 {
-    UNUSED;
     struct vs_tp_joiner *j = vs_tp_new(vm, sizeof *j);
     if (!j)
         return false;
-    j->separator = bound->at[0];
-    if (bound->at[0].kind == VS_TP_MISSING) {
+    j->separator = in->at[0];
+    if (in->at[0].kind == VS_TP_MISSING) {
         struct vs_tp_str *s = vs_tp_str_new(vm, ", ", 2, true);
         if (!s)
             return false;
         j->separator = vs_tp_of_str(s);
     }
-    *ret = VS_TP_SCALAR(VS_TP_JOINER, joiner, j);
+    *in->ret = VS_TP_SCALAR(VS_TP_JOINER, joiner, j);
     return true;
 }
 
 /* The message is the template's own, so it goes out as it is. */
-GLOBAL(raise_exception)
+VS_TP_BUILTIN(raise_exception)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, bound->at[0], &s))
+    if (!vs_tp_str_of(vm, in->at[0], &s))
         return false;
     vs_tp_fail(vm, VS_E_INVALID, "%s", "");
     if (!vm->err)
@@ -110,11 +100,10 @@ GLOBAL(raise_exception)
     return false;
 }
 
-GLOBAL(strftime_now)
+VS_TP_BUILTIN(strftime_now)
 {
-    UNUSED;
     struct vs_tp_str *format;
-    return vs_tp_need_str(vm, bound->at[0], &format) && vs_tp_strftime(vm, format, ret);
+    return vs_tp_need_str(vm, in->at[0], &format) && vs_tp_strftime(vm, format, in->ret);
 }
 
 static const struct vs_tp_callable globals[] = {

@@ -200,10 +200,14 @@ bool vs_tp_contains(struct vs_tp_vm *vm, struct vs_tp_value box, struct vs_tp_va
 bool vs_tp_length(struct vs_tp_vm *vm, struct vs_tp_value v, size_t *ret);   /* TypeError where Python has no len() */
 bool vs_tp_has_length(struct vs_tp_value v);
 
+/* An argument that is there, and not None. */
+static inline bool vs_tp_given(struct vs_tp_value v) { return v.kind != VS_TP_MISSING && v.kind != VS_TP_NONE; }
+
 struct vs_tp_list *vs_tp_list_new(struct vs_tp_vm *vm, size_t cap);
 bool vs_tp_list_add(struct vs_tp_vm *vm, struct vs_tp_list *list, struct vs_tp_value v);
 static inline struct vs_tp_value vs_tp_of_list(struct vs_tp_list *l) { return VS_TP_SCALAR(VS_TP_LIST, list, l); }
 static inline struct vs_tp_value vs_tp_of_tuple(struct vs_tp_list *l) { return VS_TP_SCALAR(VS_TP_TUPLE, list, l); }
+void vs_tp_list_reverse(struct vs_tp_list *list);                        /* in place */
 bool vs_tp_pair_tuple(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b, struct vs_tp_value *ret);
 bool vs_tp_list_of(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_list **ret);  /* Python's list(v) */
 
@@ -260,7 +264,7 @@ bool vs_tp_str_equal(const struct vs_tp_str *a, const struct vs_tp_str *b);  /* 
 bool vs_tp_str_is(const struct vs_tp_str *a, const char *b);
 bool vs_tp_str_order(struct vs_tp_vm *vm, const struct vs_tp_str *a, const struct vs_tp_str *b, int *ret);
 size_t vs_tp_str_offset(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t chars);   /* byte offset of a character index */
-size_t vs_tp_str_chars(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to);  /* characters between two offsets */
+size_t vs_tp_str_chars(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t from, size_t to);   /* how many */
 uint32_t vs_tp_str_char(const struct vs_tp_str *s, size_t at, size_t *ret_n);   /* code point at a byte offset */
 /* A walk over the characters of s[from..to): for (struct vs_tp_walk w = vs_tp_over(...); vs_tp_walk(&w);) uses w.c, w.at, w.n.
  * It ends early when the steps are used up. */
@@ -308,13 +312,18 @@ struct vs_tp_args {
     size_t n_named;
 };
 
+/* A call of a filter, test, method or global function. */
 enum { VS_TP_MAX_PARAMS = 6 };
-struct vs_tp_bound { struct vs_tp_value at[VS_TP_MAX_PARAMS]; };         /* MISSING where not given */
-
-/* A filter, test, method or global function. self is the value filtered, tested or bound. With params, the arguments
- * are bound to names as Python would and come in `bound`; without ("*"), they come raw. */
-typedef bool vs_tp_function(struct vs_tp_vm *vm, const struct vs_tp_callable *me, struct vs_tp_value self,
-                            const struct vs_tp_args *args, const struct vs_tp_bound *bound, struct vs_tp_value *ret);
+struct vs_tp_call {
+    const struct vs_tp_callable *me;
+    struct vs_tp_value self;            /* the value filtered, tested or bound */
+    struct vs_tp_value at[VS_TP_MAX_PARAMS];    /* arguments by parameter, bound as Python would; MISSING where not given */
+    const struct vs_tp_args *args;      /* as they came: all that there is where params is "*" */
+    struct vs_tp_value *ret;
+};
+typedef bool vs_tp_function(struct vs_tp_vm *vm, const struct vs_tp_call *in);
+#define VS_TP_BUILTIN(name) \
+    static bool name(struct vs_tp_vm *vm __attribute__((unused)), const struct vs_tp_call *in __attribute__((unused)))
 struct vs_tp_callable {
     const char *name;
     vs_tp_function *run;                /* NULL: known to jinja2, not supported here */
@@ -451,6 +460,7 @@ int vs_tp_parse(struct vs_template *t, const char *source, size_t n, struct vs_e
 /* Binds every name of the tree to a slot, by the rules of jinja2's compiler. */
 int vs_tp_bind(struct vs_template *t, struct vs_error *err);
 bool vs_tp_run(struct vs_tp_vm *vm, const struct vs_template *t);
+bool vs_tp_compare(struct vs_tp_vm *vm, enum vs_tp_cmp op, struct vs_tp_value a, struct vs_tp_value b, bool *ret);
 bool vs_tp_eval(struct vs_tp_vm *vm, const struct vs_tp_node *node, struct vs_tp_value *ret);
 
 /* FILTER, TEST with arguments ready, kept for a lazy filter. */

@@ -6,16 +6,6 @@
 
 #include <string.h>
 
-#define METHOD(name)                                                                                            \
-    static bool name(struct vs_tp_vm *vm, const struct vs_tp_callable *me, struct vs_tp_value self,            \
-                     const struct vs_tp_args *args, const struct vs_tp_bound *bound, struct vs_tp_value *ret)
-#define UNUSED (void)vm, (void)me, (void)self, (void)args, (void)bound, (void)ret
-
-static bool given(struct vs_tp_value v)
-{
-    return v.kind != VS_TP_MISSING && v.kind != VS_TP_NONE;
-}
-
 static bool put_back(struct vs_tp_str *s, bool markup, struct vs_tp_value *ret)
 {
     if (!s)
@@ -28,38 +18,27 @@ static bool put_back(struct vs_tp_str *s, bool markup, struct vs_tp_value *ret)
 
 /* ---- strings ------------------------------------------------------------------------------------------------ */
 
-METHOD(str_case)
+VS_TP_BUILTIN(str_case)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    return vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)me->variant) && put_back(vs_tp_built(&b), s->markup, ret);
+    return vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)in->me->variant) && put_back(vs_tp_built(&b), s->markup, in->ret);
 }
 
 /* variant: 1 left, 2 right */
-METHOD(str_strip)
+VS_TP_BUILTIN(str_strip)
 {
-    UNUSED;
     struct vs_tp_str *chars = NULL;
-    if (given(bound->at[0]) && !vs_tp_need_str(vm, bound->at[0], &chars))
+    if (vs_tp_given(in->at[0]) && !vs_tp_need_str(vm, in->at[0], &chars))
         return false;
-    return put_back(vs_tp_str_strip(vm, self.u.str, chars, me->variant & 1, me->variant & 2), false, ret);
+    return put_back(vs_tp_str_strip(vm, in->self.u.str, chars, in->me->variant & 1, in->me->variant & 2), false, in->ret);
 }
 
 static bool add_part(struct vs_tp_vm *vm, struct vs_tp_list *l, struct vs_tp_str *s, size_t from, size_t to)
 {
     struct vs_tp_str *part = vs_tp_str_bytes(vm, s, from, to);
     return part && vs_tp_step(vm, 1) && vs_tp_list_add(vm, l, vs_tp_of_str(part));
-}
-
-static void reverse(struct vs_tp_list *l)
-{
-    for (size_t i = 0; i < l->n / 2; i++) {
-        struct vs_tp_value v = l->item[i];
-        l->item[i] = l->item[l->n - 1 - i];
-        l->item[l->n - 1 - i] = v;
-    }
 }
 
 static bool split_words(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t most, bool from_right, struct vs_tp_list *l)
@@ -105,7 +84,8 @@ static bool split_words(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t most, 
     }
 }
 
-static bool split_at(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str *sep, int64_t most, bool from_right, struct vs_tp_list *l)
+static bool split_at(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str *sep, int64_t most, bool from_right,
+                     struct vs_tp_list *l)
 {
     size_t from = 0, to = s->n, hit;
     for (; most != 0; most--) {
@@ -123,49 +103,47 @@ static bool split_at(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str 
     return add_part(vm, l, s, from, to);
 }
 
-METHOD(str_split)
+VS_TP_BUILTIN(str_split)
 {
-    UNUSED;
     struct vs_tp_list *l = vs_tp_list_new(vm, 0);
     struct vs_tp_str *sep = NULL;
     int64_t most;
-    if (!l || (given(bound->at[0]) && !vs_tp_need_str(vm, bound->at[0], &sep)) || !vs_tp_need_int(vm, bound->at[1], -1, &most))
+    if (!l || (vs_tp_given(in->at[0]) && !vs_tp_need_str(vm, in->at[0], &sep)) || !vs_tp_need_int(vm, in->at[1], -1, &most))
         return false;
     if (sep && !sep->n)
         return vs_tp_fail(vm, VS_E_INVALID, "empty separator");
-    bool good = sep ? split_at(vm, self.u.str, sep, most, me->variant, l) : split_words(vm, self.u.str, most, me->variant, l);
-    if (good && me->variant)
-        reverse(l);
-    *ret = vs_tp_of_list(l);
+    bool good = sep ? split_at(vm, in->self.u.str, sep, most, in->me->variant, l)
+                    : split_words(vm, in->self.u.str, most, in->me->variant, l);
+    if (good && in->me->variant)
+        vs_tp_list_reverse(l);
+    *in->ret = vs_tp_of_list(l);
     return good;
 }
 
-METHOD(str_splitlines)
+VS_TP_BUILTIN(str_splitlines)
 {
-    UNUSED;
     struct vs_tp_list *l;
-    if (!vs_tp_str_lines(vm, self.u.str, vs_tp_truth(bound->at[0]), &l))
+    if (!vs_tp_str_lines(vm, in->self.u.str, vs_tp_truth(in->at[0]), &l))
         return false;
-    *ret = vs_tp_of_list(l);
+    *in->ret = vs_tp_of_list(l);
     return true;
 }
 
-METHOD(str_partition)
+VS_TP_BUILTIN(str_partition)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str, *sep;
+    struct vs_tp_str *s = in->self.u.str, *sep;
     struct vs_tp_list *l = vs_tp_list_new(vm, 3);
     size_t hit;
-    if (!l || !vs_tp_need_str(vm, bound->at[0], &sep))
+    if (!l || !vs_tp_need_str(vm, in->at[0], &sep))
         return false;
     if (!sep->n)
         return vs_tp_fail(vm, VS_E_INVALID, "empty separator");
-    if (!vs_tp_str_find(vm, s, 0, s->n, sep, me->variant, &hit))
+    if (!vs_tp_str_find(vm, s, 0, s->n, sep, in->me->variant, &hit))
         return false;
-    *ret = vs_tp_of_tuple(l);
+    *in->ret = vs_tp_of_tuple(l);
     if (hit != SIZE_MAX)
         return add_part(vm, l, s, 0, hit) && add_part(vm, l, s, hit, hit + sep->n) && add_part(vm, l, s, hit + sep->n, s->n);
-    if (me->variant)
+    if (in->me->variant)
         return add_part(vm, l, s, 0, 0) && add_part(vm, l, s, 0, 0) && add_part(vm, l, s, 0, s->n);
     return add_part(vm, l, s, 0, s->n) && add_part(vm, l, s, 0, 0) && add_part(vm, l, s, 0, 0);
 }
@@ -175,7 +153,7 @@ static bool window(struct vs_tp_vm *vm, const struct vs_tp_str *s, struct vs_tp_
                    size_t *to, bool *ret_possible)
 {
     int64_t n = (int64_t)s->n_chars, start = 0, end = n;
-    if ((given(a) && !vs_tp_need_int(vm, a, 0, &start)) || (given(b) && !vs_tp_need_int(vm, b, n, &end)))
+    if ((vs_tp_given(a) && !vs_tp_need_int(vm, a, 0, &start)) || (vs_tp_given(b) && !vs_tp_need_int(vm, b, n, &end)))
         return false;
     if (start < 0)
         start = start < -n ? 0 : start + n;
@@ -190,29 +168,27 @@ static bool window(struct vs_tp_vm *vm, const struct vs_tp_str *s, struct vs_tp_
 }
 
 /* variant: 1 from the right, 2 an error when not found */
-METHOD(str_find)
+VS_TP_BUILTIN(str_find)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str, *what;
+    struct vs_tp_str *s = in->self.u.str, *what;
     size_t from, to, hit = SIZE_MAX;
     bool possible;
-    if (!vs_tp_need_str(vm, bound->at[0], &what) || !window(vm, s, bound->at[1], bound->at[2], &from, &to, &possible) ||
-        (possible && !vs_tp_str_find(vm, s, from, to, what, me->variant & 1, &hit)))
+    if (!vs_tp_need_str(vm, in->at[0], &what) || !window(vm, s, in->at[1], in->at[2], &from, &to, &possible) ||
+        (possible && !vs_tp_str_find(vm, s, from, to, what, in->me->variant & 1, &hit)))
         return false;
-    if (hit == SIZE_MAX && (me->variant & 2))
+    if (hit == SIZE_MAX && (in->me->variant & 2))
         return vs_tp_fail(vm, VS_E_INVALID, "substring not found");
-    *ret = vs_tp_int(hit == SIZE_MAX ? -1 : (int64_t)vs_tp_str_chars(vm, s, 0, hit));
+    *in->ret = vs_tp_int(hit == SIZE_MAX ? -1 : (int64_t)vs_tp_str_chars(vm, s, 0, hit));
     return vm->status == VS_OK;
 }
 
-METHOD(str_count)
+VS_TP_BUILTIN(str_count)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str, *what;
+    struct vs_tp_str *s = in->self.u.str, *what;
     size_t from, to, hit;
     bool possible;
     int64_t count = 0;
-    if (!vs_tp_need_str(vm, bound->at[0], &what) || !window(vm, s, bound->at[1], bound->at[2], &from, &to, &possible))
+    if (!vs_tp_need_str(vm, in->at[0], &what) || !window(vm, s, in->at[1], in->at[2], &from, &to, &possible))
         return false;
     if (possible && !what->n) {
         count = (int64_t)vs_tp_str_chars(vm, s, from, to) + 1;
@@ -224,110 +200,104 @@ METHOD(str_count)
                 break;
         }
     }
-    *ret = vs_tp_int(count);
+    *in->ret = vs_tp_int(count);
     return true;
 }
 
 /* variant: 1 at the end */
-METHOD(str_affix)
+VS_TP_BUILTIN(str_affix)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     size_t from, to;
     bool possible, hit = false;
-    if (!window(vm, s, bound->at[1], bound->at[2], &from, &to, &possible))
+    if (!window(vm, s, in->at[1], in->at[2], &from, &to, &possible))
         return false;
-    struct vs_tp_list one = { (struct vs_tp_value[]){ bound->at[0] }, 1, 1 };
-    struct vs_tp_list *l = bound->at[0].kind == VS_TP_TUPLE ? bound->at[0].u.list : &one;
+    struct vs_tp_list one = { (struct vs_tp_value[]){ in->at[0] }, 1, 1 };
+    struct vs_tp_list *l = in->at[0].kind == VS_TP_TUPLE ? in->at[0].u.list : &one;
     for (size_t i = 0; i < l->n && !hit; i++) {
         struct vs_tp_str *what;
         if (!vs_tp_need_str(vm, l->item[i], &what) || !vs_tp_step(vm, 1))
             return false;
         if (possible && what->n <= to - from
-            && !vs_tp_same(vm, me->variant ? s->s + to - what->n : s->s + from, what->s, what->n, &hit))
+            && !vs_tp_same(vm, in->me->variant ? s->s + to - what->n : s->s + from, what->s, what->n, &hit))
             return false;
     }
-    *ret = vs_tp_bool(hit);
+    *in->ret = vs_tp_bool(hit);
     return true;
 }
 
-METHOD(str_remove_affix)
+VS_TP_BUILTIN(str_remove_affix)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str, *what;
-    if (!vs_tp_need_str(vm, bound->at[0], &what))
+    struct vs_tp_str *s = in->self.u.str, *what;
+    if (!vs_tp_need_str(vm, in->at[0], &what))
         return false;
     bool same = false;
-    if (what->n && what->n <= s->n && !vs_tp_same(vm, me->variant ? s->s + s->n - what->n : s->s, what->s, what->n, &same))
+    if (what->n && what->n <= s->n && !vs_tp_same(vm, in->me->variant ? s->s + s->n - what->n : s->s, what->s, what->n, &same))
         return false;
     if (!same)
-        return put_back(s, false, ret);
-    return put_back(me->variant ? vs_tp_str_bytes(vm, s, 0, s->n - what->n) : vs_tp_str_bytes(vm, s, what->n, s->n), false, ret);
+        return put_back(s, false, in->ret);
+    size_t from = in->me->variant ? 0 : what->n;
+    return put_back(vs_tp_str_bytes(vm, s, from, from + s->n - what->n), false, in->ret);
 }
 
-METHOD(str_replace)
+VS_TP_BUILTIN(str_replace)
 {
-    UNUSED;
     struct vs_tp_str *old, *with;
     int64_t count;
-    if (!vs_tp_need_str(vm, bound->at[0], &old) || !vs_tp_need_str(vm, bound->at[1], &with) ||
-        !vs_tp_need_int(vm, bound->at[2], -1, &count) || (self.u.str->markup && !vs_tp_str_escape(vm, with, &with)))
+    if (!vs_tp_need_str(vm, in->at[0], &old) || !vs_tp_need_str(vm, in->at[1], &with) ||
+        !vs_tp_need_int(vm, in->at[2], -1, &count) || (in->self.u.str->markup && !vs_tp_str_escape(vm, with, &with)))
         return false;
-    return vs_tp_str_replace(vm, self.u.str, old, with, count, ret);
+    return vs_tp_str_replace(vm, in->self.u.str, old, with, count, in->ret);
 }
 
-METHOD(str_join)
+VS_TP_BUILTIN(str_join)
 {
-    UNUSED;
     struct vs_tp_iter *it;
     struct vs_tp_value v;
     struct vs_tp_builder b;
     struct vs_tp_str *s;
-    bool markup = self.u.str->markup;
+    bool markup = in->self.u.str->markup;
     vs_tp_build(&b, vm);
-    if (!vs_tp_iter(vm, bound->at[0], &it))
+    if (!vs_tp_iter(vm, in->at[0], &it))
         return false;
     int more;
     for (size_t i = 0; (more = vs_tp_iter_next(vm, it, &v)) > 0; i++) {
         if (v.kind != VS_TP_STR && !markup)
             return vs_tp_fail(vm, VS_E_INVALID, "sequence item %zu: expected str instance, %s found", i, vs_tp_type_name(v));
-        if (!vs_tp_str_of(vm, v, &s) || (markup && !vs_tp_str_escape(vm, s, &s)) || (i && !vs_tp_put_str(&b, self.u.str)) ||
+        if (!vs_tp_str_of(vm, v, &s) || (markup && !vs_tp_str_escape(vm, s, &s)) || (i && !vs_tp_put_str(&b, in->self.u.str)) ||
             !vs_tp_put_str(&b, s))
             return false;
     }
-    return more == 0 && put_back(vs_tp_built(&b), markup, ret);
+    return more == 0 && put_back(vs_tp_built(&b), markup, in->ret);
 }
 
 /* Every character has one of the flags of `variant`, and there is one. */
-METHOD(str_all)
+VS_TP_BUILTIN(str_all)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     bool yes = s->n > 0;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); yes && vs_tp_walk(&w);)
-        yes = vs_unicode(w.c)->flags & (unsigned)me->variant;
-    *ret = vs_tp_bool(yes);
+        yes = vs_unicode(w.c)->flags & (unsigned)in->me->variant;
+    *in->ret = vs_tp_bool(yes);
     return vm->status == VS_OK;
 }
 
-METHOD(str_cased)
+VS_TP_BUILTIN(str_cased)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     bool any = false, other = false;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
         unsigned flags = vs_unicode(w.c)->flags;
-        any = any || (flags & (unsigned)me->variant);
-        other = other || (flags & VS_UNICODE_CASED & ~(unsigned)me->variant);
+        any = any || (flags & (unsigned)in->me->variant);
+        other = other || (flags & VS_UNICODE_CASED & ~(unsigned)in->me->variant);
     }
-    *ret = vs_tp_bool(any && !other);
+    *in->ret = vs_tp_bool(any && !other);
     return vm->status == VS_OK;
 }
 
-METHOD(str_istitle)
+VS_TP_BUILTIN(str_istitle)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     bool any = false, in_word = false, good = true;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); good && vs_tp_walk(&w);) {
         unsigned flags = vs_unicode(w.c)->flags;
@@ -338,32 +308,30 @@ METHOD(str_istitle)
         in_word = flags & VS_UNICODE_CASED;
         any = any || in_word;
     }
-    *ret = vs_tp_bool(good && any);
+    *in->ret = vs_tp_bool(good && any);
     return vm->status == VS_OK;
 }
 
-METHOD(str_isascii)
+VS_TP_BUILTIN(str_isascii)
 {
-    UNUSED;
-    *ret = vs_tp_bool(self.u.str->n == self.u.str->n_chars);
+    *in->ret = vs_tp_bool(in->self.u.str->n == in->self.u.str->n_chars);
     return true;
 }
 
 /* variant: 0 ljust, 1 rjust, 2 center */
-METHOD(str_justify)
+VS_TP_BUILTIN(str_justify)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str, *fill = NULL;
+    struct vs_tp_str *s = in->self.u.str, *fill = NULL;
     int64_t width;
-    if (!vs_tp_need_int(vm, bound->at[0], 0, &width) ||
-        (bound->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, bound->at[1], &fill)))
+    if (!vs_tp_need_int(vm, in->at[0], 0, &width) ||
+        (in->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, in->at[1], &fill)))
         return false;
     if (fill && fill->n_chars != 1)
         return vs_tp_fail(vm, VS_E_INVALID, "the fill character must be exactly one character long");
     int64_t missing = width - (int64_t)s->n_chars;
     if (missing <= 0)
-        return put_back(s, false, ret);
-    int64_t left = me->variant == 0 ? 0 : me->variant == 1 ? missing : missing / 2 + (missing & width & 1);
+        return put_back(s, false, in->ret);
+    int64_t left = in->me->variant == 0 ? 0 : in->me->variant == 1 ? missing : missing / 2 + (missing & width & 1);
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
     if (!vs_tp_reserve(&b, fill ? fill->n : 1, missing))
@@ -376,31 +344,29 @@ METHOD(str_justify)
     }
     if (left == missing && !vs_tp_put_str(&b, s))
         return false;
-    return put_back(vs_tp_built(&b), s->markup, ret);
+    return put_back(vs_tp_built(&b), s->markup, in->ret);
 }
 
-METHOD(str_zfill)
+VS_TP_BUILTIN(str_zfill)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     int64_t width;
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    if (!vs_tp_need_int(vm, bound->at[0], 0, &width))
+    if (!vs_tp_need_int(vm, in->at[0], 0, &width))
         return false;
     size_t sign = s->n && (s->s[0] == '-' || s->s[0] == '+');
     return vs_tp_put_part(&b, s, 0, sign) && vs_tp_put_fill(&b, "0", 1, width - (int64_t)s->n_chars) &&
-           vs_tp_put_part(&b, s, sign, s->n - sign) && put_back(vs_tp_built(&b), s->markup, ret);
+           vs_tp_put_part(&b, s, sign, s->n - sign) && put_back(vs_tp_built(&b), s->markup, in->ret);
 }
 
-METHOD(str_expandtabs)
+VS_TP_BUILTIN(str_expandtabs)
 {
-    UNUSED;
-    struct vs_tp_str *s = self.u.str;
+    struct vs_tp_str *s = in->self.u.str;
     int64_t size, column = 0;
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);
-    if (!vs_tp_need_int(vm, bound->at[0], 8, &size))
+    if (!vs_tp_need_int(vm, in->at[0], 8, &size))
         return false;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
         uint32_t c = w.c;
@@ -415,27 +381,26 @@ METHOD(str_expandtabs)
         if (!vs_tp_put_part(&b, s, w.at, w.n))
             return false;
     }
-    return put_back(vs_tp_built(&b), s->markup, ret);
+    return put_back(vs_tp_built(&b), s->markup, in->ret);
 }
 
-METHOD(str_format)
+VS_TP_BUILTIN(str_format)
 {
-    UNUSED;
-    struct vs_tp_list l = { args->at, args->n, args->n };
+    struct vs_tp_list l = { in->args->at, in->args->n, in->args->n };
     struct vs_tp_dict *d = vs_tp_dict_new(vm);
     if (!d)
         return false;
-    if (me->variant && (args->n != 1 || args->n_named))
+    if (in->me->variant && (in->args->n != 1 || in->args->n_named))
         return vs_tp_fail(vm, VS_E_INVALID, "format_map() takes exactly one argument");
-    if (me->variant) {
+    if (in->me->variant) {
         l.n = 0;
-        if (!vs_tp_dict_update(vm, d, args->at[0]))
+        if (!vs_tp_dict_update(vm, d, in->args->at[0]))
             return false;
     }
-    for (size_t i = 0; i < args->n_named; i++)
-        if (!vs_tp_dict_set(vm, d, args->named[i].key, args->named[i].value))
+    for (size_t i = 0; i < in->args->n_named; i++)
+        if (!vs_tp_dict_set(vm, d, in->args->named[i].key, in->args->named[i].value))
             return false;
-    return vs_tp_str_format(vm, self.u.str, &l, d, ret);
+    return vs_tp_str_format(vm, in->self.u.str, &l, d, in->ret);
 }
 
 static const struct vs_tp_callable str_methods[] = {
@@ -491,80 +456,74 @@ static const struct vs_tp_callable str_methods[] = {
 
 /* ---- dicts, lists ------------------------------------------------------------------------------------------- */
 
-METHOD(dict_view)
+VS_TP_BUILTIN(dict_view)
 {
-    UNUSED;
     struct vs_tp_view *view = vs_tp_new(vm, sizeof *view);
     if (!view)
         return false;
-    view->dict = self.u.dict;
-    view->of = (enum vs_tp_view_of)me->variant;
-    *ret = VS_TP_SCALAR(VS_TP_VIEW, view, view);
+    view->dict = in->self.u.dict;
+    view->of = (enum vs_tp_view_of)in->me->variant;
+    *in->ret = VS_TP_SCALAR(VS_TP_VIEW, view, view);
     return true;
 }
 
-METHOD(dict_get)
+VS_TP_BUILTIN(dict_get)
 {
-    UNUSED;
     struct vs_tp_pair *p;
-    if (!vs_tp_dict_find(vm, self.u.dict, bound->at[0], &p))
+    if (!vs_tp_dict_find(vm, in->self.u.dict, in->at[0], &p))
         return false;
-    *ret = p ? p->value : bound->at[1].kind == VS_TP_MISSING ? vs_tp_none() : bound->at[1];
+    *in->ret = p ? p->value : in->at[1].kind == VS_TP_MISSING ? vs_tp_none() : in->at[1];
     return true;
 }
 
-METHOD(dict_copy)
+VS_TP_BUILTIN(dict_copy)
 {
-    UNUSED;
     struct vs_tp_dict *d = vs_tp_dict_new(vm);
-    if (!d || !vs_tp_dict_update(vm, d, self))
+    if (!d || !vs_tp_dict_update(vm, d, in->self))
         return false;
-    *ret = VS_TP_SCALAR(VS_TP_DICT, dict, d);
+    *in->ret = VS_TP_SCALAR(VS_TP_DICT, dict, d);
     return true;
 }
 
-METHOD(list_copy)
+VS_TP_BUILTIN(list_copy)
 {
-    UNUSED;
     struct vs_tp_list *l;
-    if (!vs_tp_list_of(vm, self, &l))
+    if (!vs_tp_list_of(vm, in->self, &l))
         return false;
-    *ret = vs_tp_of_list(l);
+    *in->ret = vs_tp_of_list(l);
     return true;
 }
 
-METHOD(list_index)
+VS_TP_BUILTIN(list_index)
 {
-    UNUSED;
-    struct vs_tp_list *l = self.u.list;
+    struct vs_tp_list *l = in->self.u.list;
     int64_t n = (int64_t)l->n, start, end;
-    if (!vs_tp_need_int(vm, bound->at[1], 0, &start) || !vs_tp_need_int(vm, bound->at[2], n, &end))
+    if (!vs_tp_need_int(vm, in->at[1], 0, &start) || !vs_tp_need_int(vm, in->at[2], n, &end))
         return false;
     start = start < 0 ? (start < -n ? 0 : start + n) : start;
     end = end < 0 ? (end < -n ? 0 : end + n) : end > n ? n : end;
     for (int64_t i = start; i < end; i++) {
         bool same;
-        if (!vs_tp_equal(vm, l->item[i], bound->at[0], &same))
+        if (!vs_tp_equal(vm, l->item[i], in->at[0], &same))
             return false;
         if (same) {
-            *ret = vs_tp_int(i);
+            *in->ret = vs_tp_int(i);
             return true;
         }
     }
     return vs_tp_fail(vm, VS_E_INVALID, "the value is not in the list");
 }
 
-METHOD(list_count)
+VS_TP_BUILTIN(list_count)
 {
-    UNUSED;
     int64_t count = 0;
-    for (size_t i = 0; i < self.u.list->n; i++) {
+    for (size_t i = 0; i < in->self.u.list->n; i++) {
         bool same;
-        if (!vs_tp_equal(vm, self.u.list->item[i], bound->at[0], &same))
+        if (!vs_tp_equal(vm, in->self.u.list->item[i], in->at[0], &same))
             return false;
         count += same;
     }
-    *ret = vs_tp_int(count);
+    *in->ret = vs_tp_int(count);
     return true;
 }
 
@@ -595,22 +554,20 @@ static const struct vs_tp_callable tuple_methods[] = {
 
 /* ---- loops, cyclers ----------------------------------------------------------------------------------------- */
 
-METHOD(loop_cycle)
+VS_TP_BUILTIN(loop_cycle)
 {
-    UNUSED;
-    if (!args->n || args->n_named)
+    if (!in->args->n || in->args->n_named)
         return vs_tp_fail(vm, VS_E_INVALID, "no items for cycling given");
-    *ret = args->at[self.u.loop->index0 % args->n];
+    *in->ret = in->args->at[in->self.u.loop->index0 % in->args->n];
     return true;
 }
 
-METHOD(loop_changed)
+VS_TP_BUILTIN(loop_changed)
 {
-    UNUSED;
-    struct vs_tp_loop *loop = self.u.loop;
-    struct vs_tp_list *now = vs_tp_list_new(vm, args->n);
-    for (size_t i = 0; now && i < args->n; i++)
-        if (!vs_tp_list_add(vm, now, args->at[i]))
+    struct vs_tp_loop *loop = in->self.u.loop;
+    struct vs_tp_list *now = vs_tp_list_new(vm, in->args->n);
+    for (size_t i = 0; now && i < in->args->n; i++)
+        if (!vs_tp_list_add(vm, now, in->args->at[i]))
             return false;
     if (!now)
         return false;
@@ -619,24 +576,22 @@ METHOD(loop_changed)
         return false;
     loop->changed = vs_tp_of_tuple(now);
     loop->has_changed = true;
-    *ret = vs_tp_bool(!same);
+    *in->ret = vs_tp_bool(!same);
     return true;
 }
 
-METHOD(cycler_next)
+VS_TP_BUILTIN(cycler_next)
 {
-    UNUSED;
-    struct vs_tp_cycler *c = self.u.cycler;
-    *ret = c->items->item[c->at];
+    struct vs_tp_cycler *c = in->self.u.cycler;
+    *in->ret = c->items->item[c->at];
     c->at = (c->at + 1) % c->items->n;
     return true;
 }
 
-METHOD(cycler_reset)
+VS_TP_BUILTIN(cycler_reset)
 {
-    UNUSED;
-    self.u.cycler->at = 0;
-    *ret = vs_tp_none();
+    in->self.u.cycler->at = 0;
+    *in->ret = vs_tp_none();
     return true;
 }
 
@@ -734,7 +689,8 @@ static int plain_attribute(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_
         }
         return 0;
     case VS_TP_TUPLE:                   /* what groupby yields has names */
-        if (v.u.list->n == 2 && v.u.list->item[1].kind == VS_TP_LIST && (vs_tp_str_is(name, "grouper") || vs_tp_str_is(name, "list"))) {
+        if (v.u.list->n == 2 && v.u.list->item[1].kind == VS_TP_LIST &&
+            (vs_tp_str_is(name, "grouper") || vs_tp_str_is(name, "list"))) {
             *ret = v.u.list->item[vs_tp_str_is(name, "list")];
             return 1;
         }

@@ -685,126 +685,64 @@ static struct vs_tp_node *unary(struct parser *p, bool with_filter)
     return with_filter ? filter_or_test(p, node, &n) : node;
 }
 
-/* One level of left-associative operators, as one node. */
-struct level {
-    const char *const *spelling;
-    const uint8_t *op;
-    size_t n;
-    struct vs_tp_node *(*operand)(struct parser *p);
-};
-
-static struct vs_tp_node *chain(struct parser *p, const struct level *level)
-{
-    uint32_t line = p->token.line;
-    struct vs_tp_node *first = level->operand(p), *node = NULL;
-    size_t cap = 0;
-    while (first && p->status == VS_OK) {
-        size_t which = 0;
-        while (which < level->n && !is_op(p, level->spelling[which]))
-            which++;
-        if (which == level->n)
-            break;
-        if (!node) {
-            node = new_node(p, VS_TP_N_ARITH, line);
-            if (!node || !add(p, &node->list, first))
-                return NULL;
-        }
-        size_t n = node->list.n;
-        if (n >= cap) {
-            uint8_t *op = vs_tp_realloc(p->arena, node->op, cap, n * 2 + 8);
-            if (!op)
-                return no_memory(p);
-            node->op = op;
-            cap = n * 2 + 8;
-        }
-        node->op[n] = level->op[which];
-        advance(p);
-        if (!add(p, &node->list, level->operand(p)))
-            return NULL;
-    }
-    return p->status == VS_OK ? (node ? node : first) : NULL;
-}
-
 static struct vs_tp_node *unary_operand(struct parser *p)
 {
     return unary(p, true);
 }
 
-static struct vs_tp_node *power(struct parser *p)
+static struct vs_tp_node *negation(struct parser *p);
+
+/* Binary operators from the tightest level to the loosest. What stands between the operators of a level is `operand`, or an
+ * expression of the level before. All operands of one level become one node. */
+enum { POWER, PRODUCT, CONCATENATION, SUM, COMPARISON, CONJUNCTION, DISJUNCTION };
+
+static const struct level {
+    enum vs_tp_node_kind kind;
+    struct vs_tp_node *(*operand)(struct parser *p);
+    struct { const char *spelling; uint8_t op; } operators[9];
+} levels[] = {
+    [POWER] = { VS_TP_N_ARITH, unary_operand, { { "**", VS_TP_POW } } },
+    [PRODUCT] = { VS_TP_N_ARITH, NULL, { { "*", VS_TP_MUL }, { "/", VS_TP_DIV }, { "//", VS_TP_FLOORDIV }, { "%", VS_TP_MOD } } },
+    [CONCATENATION] = { VS_TP_N_CONCAT, NULL, { { "~", 0 } } },
+    [SUM] = { VS_TP_N_ARITH, NULL, { { "+", VS_TP_ADD }, { "-", VS_TP_SUB } } },
+    [COMPARISON] = { VS_TP_N_COMPARE, NULL,
+                     { { "==", VS_TP_EQ }, { "!=", VS_TP_NE }, { "<", VS_TP_LT }, { "<=", VS_TP_LE }, { ">", VS_TP_GT },
+                       { ">=", VS_TP_GE }, { "in", VS_TP_IN }, { "not in", VS_TP_NOT_IN } } },
+    [CONJUNCTION] = { VS_TP_N_AND, negation, { { "and", 0 } } },
+    [DISJUNCTION] = { VS_TP_N_OR, NULL, { { "or", 0 } } },
+};
+
+static bool skip_operator(struct parser *p, const char *spelling)
 {
-    static const char *const spelling[] = { "**" };
-    static const uint8_t op[] = { VS_TP_POW };
-    return chain(p, &(const struct level){ spelling, op, 1, unary_operand });
+    if (*spelling < 'a' || *spelling > 'z')
+        return skip_op(p, spelling);
+    if (strcmp(spelling, "not in") != 0)
+        return skip_name(p, spelling);
+    if (!is_name(p, "not") || !token_is_name(look(p), "in"))
+        return false;
+    advance(p);
+    advance(p);
+    return true;
 }
 
-static struct vs_tp_node *product(struct parser *p)
+/* The operator of the level at the current token, taken; -1 for none. */
+static int take_operator(struct parser *p, const struct level *level)
 {
-    static const char *const spelling[] = { "*", "/", "//", "%" };
-    static const uint8_t op[] = { VS_TP_MUL, VS_TP_DIV, VS_TP_FLOORDIV, VS_TP_MOD };
-    return chain(p, &(const struct level){ spelling, op, 4, power });
-}
-
-/* Operands joined by something that needs no table: `~`, `and`, `or`. */
-static struct vs_tp_node *joined(struct parser *p, enum vs_tp_node_kind kind, struct vs_tp_node *(*operand)(struct parser *),
-                                 bool (*skip)(struct parser *))
-{
-    uint32_t line = p->token.line;
-    struct vs_tp_node *first = operand(p), *node = NULL;
-    while (first && skip(p)) {
-        if (!node) {
-            node = new_node(p, kind, line);
-            if (!node || !add(p, &node->list, first))
-                return NULL;
-        }
-        if (!add(p, &node->list, operand(p)))
-            return NULL;
-    }
-    return p->status == VS_OK ? (node ? node : first) : NULL;
-}
-
-static bool skip_tilde(struct parser *p) { return skip_op(p, "~"); }
-static bool skip_and(struct parser *p) { return skip_name(p, "and"); }
-static bool skip_or(struct parser *p) { return skip_name(p, "or"); }
-
-static struct vs_tp_node *concat(struct parser *p)
-{
-    return joined(p, VS_TP_N_CONCAT, product, skip_tilde);
-}
-
-static struct vs_tp_node *sum(struct parser *p)
-{
-    static const char *const spelling[] = { "+", "-" };
-    static const uint8_t op[] = { VS_TP_ADD, VS_TP_SUB };
-    return chain(p, &(const struct level){ spelling, op, 2, concat });
-}
-
-/* The comparison at the current token, or -1. */
-static int comparison(struct parser *p)
-{
-    static const char *const spelling[] = {
-        [VS_TP_EQ] = "==", [VS_TP_NE] = "!=", [VS_TP_LT] = "<", [VS_TP_LE] = "<=", [VS_TP_GT] = ">", [VS_TP_GE] = ">=",
-    };
-    for (int i = 0; i <= VS_TP_GE; i++)
-        if (skip_op(p, spelling[i]))
-            return i;
-    if (skip_name(p, "in"))
-        return VS_TP_IN;
-    if (is_name(p, "not") && token_is_name(look(p), "in")) {
-        advance(p);
-        advance(p);
-        return VS_TP_NOT_IN;
-    }
+    for (size_t i = 0; level->operators[i].spelling; i++)
+        if (skip_operator(p, level->operators[i].spelling))
+            return level->operators[i].op;
     return -1;
 }
 
-static struct vs_tp_node *compare(struct parser *p)
+static struct vs_tp_node *chain(struct parser *p, int of)
 {
+    const struct level *level = &levels[of];
     uint32_t line = p->token.line;
-    struct vs_tp_node *first = sum(p), *node = NULL;
+    struct vs_tp_node *first = level->operand ? level->operand(p) : chain(p, of - 1), *node = NULL;
     size_t cap = 0;
-    for (int op; first && p->status == VS_OK && (op = comparison(p)) >= 0;) {
+    for (int op; first && p->status == VS_OK && (op = take_operator(p, level)) >= 0;) {
         if (!node) {
-            node = new_node(p, VS_TP_N_COMPARE, line);
+            node = new_node(p, level->kind, line);
             if (!node || !add(p, &node->list, first))
                 return NULL;
         }
@@ -817,7 +755,7 @@ static struct vs_tp_node *compare(struct parser *p)
             cap = n * 2 + 8;
         }
         node->op[n] = (uint8_t)op;
-        if (!add(p, &node->list, sum(p)))
+        if (!add(p, &node->list, level->operand ? level->operand(p) : chain(p, of - 1)))
             return NULL;
     }
     return p->status == VS_OK ? (node ? node : first) : NULL;
@@ -826,7 +764,7 @@ static struct vs_tp_node *compare(struct parser *p)
 static struct vs_tp_node *negation(struct parser *p)
 {
     if (!is_name(p, "not"))
-        return compare(p);
+        return chain(p, COMPARISON);
     struct vs_tp_node *node = new_node(p, VS_TP_N_NOT, p->token.line);
     if (!node || !deeper(p))
         return NULL;
@@ -836,14 +774,9 @@ static struct vs_tp_node *negation(struct parser *p)
     return node->a ? node : NULL;
 }
 
-static struct vs_tp_node *conjunction(struct parser *p)
-{
-    return joined(p, VS_TP_N_AND, negation, skip_and);
-}
-
 static struct vs_tp_node *disjunction(struct parser *p)
 {
-    return joined(p, VS_TP_N_OR, conjunction, skip_or);
+    return chain(p, DISJUNCTION);
 }
 
 static struct vs_tp_node *condition(struct parser *p)

@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-#define TEST(name)                                                                                              \
-    static bool name(struct vs_tp_vm *vm, const struct vs_tp_callable *me, struct vs_tp_value self,            \
-                     const struct vs_tp_args *args, const struct vs_tp_bound *bound, struct vs_tp_value *ret)
-#define UNUSED (void)vm, (void)me, (void)self, (void)args, (void)bound, (void)ret
-
 static bool answer(bool yes, struct vs_tp_value *ret)
 {
     *ret = vs_tp_bool(yes);
@@ -18,16 +13,14 @@ static bool answer(bool yes, struct vs_tp_value *ret)
 /* variant: the set of kinds that pass */
 #define K(kind) (1 << VS_TP_##kind)
 
-TEST(is_kind)
+VS_TP_BUILTIN(is_kind)
 {
-    UNUSED;
-    return answer(me->variant >> self.kind & 1, ret);
+    return answer(in->me->variant >> in->self.kind & 1, in->ret);
 }
 
-TEST(is_bool)
+VS_TP_BUILTIN(is_bool)
 {
-    UNUSED;
-    return answer(self.kind == VS_TP_BOOL && self.u.b == (me->variant != 0), ret);
+    return answer(in->self.kind == VS_TP_BOOL && in->self.u.b == (in->me->variant != 0), in->ret);
 }
 
 /* value % variant (or % argument) == rest */
@@ -37,91 +30,75 @@ static bool divides(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_valu
     return vs_tp_arith(vm, VS_TP_MOD, v, by, &v) && vs_tp_equal(vm, v, vs_tp_int(rest), &same) && answer(same, ret);
 }
 
-TEST(is_odd_even)
+VS_TP_BUILTIN(is_odd_even)
 {
-    UNUSED;
-    return divides(vm, self, vs_tp_int(2), me->variant, ret);
+    return divides(vm, in->self, vs_tp_int(2), in->me->variant, in->ret);
 }
 
-TEST(is_divisible)
+VS_TP_BUILTIN(is_divisible)
 {
-    UNUSED;
-    return divides(vm, self, bound->at[0], 0, ret);
+    return divides(vm, in->self, in->at[0], 0, in->ret);
 }
 
-TEST(is_sequence)
+VS_TP_BUILTIN(is_sequence)
 {
-    UNUSED;
-    return answer(self.kind == VS_TP_UNDEFINED || (self.kind >= VS_TP_STR && self.kind <= VS_TP_DICT) || self.kind == VS_TP_RANGE, ret);
+    unsigned kind = in->self.kind;
+    return answer(kind == VS_TP_UNDEFINED || (kind >= VS_TP_STR && kind <= VS_TP_DICT) || kind == VS_TP_RANGE, in->ret);
 }
 
-TEST(is_iterable)
+VS_TP_BUILTIN(is_iterable)
 {
-    UNUSED;
-    return answer(vs_tp_iterable(self), ret);
+    return answer(vs_tp_iterable(in->self), in->ret);
 }
 
-TEST(is_escaped)
+VS_TP_BUILTIN(is_escaped)
 {
-    UNUSED;
-    return answer(self.kind == VS_TP_STR && self.u.str->markup, ret);
+    return answer(in->self.kind == VS_TP_STR && in->self.u.str->markup, in->ret);
 }
 
 /* All cased letters have the case asked for, and there is one. */
-TEST(is_cased)
+VS_TP_BUILTIN(is_cased)
 {
-    UNUSED;
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, self, &s))
+    if (!vs_tp_str_of(vm, in->self, &s))
         return false;
     bool any = false;
     for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
         unsigned flags = vs_unicode(w.c)->flags;
-        if (flags & VS_UNICODE_CASED & ~(unsigned)me->variant)
-            return answer(false, ret);
-        any = any || (flags & (unsigned)me->variant);
+        if (flags & VS_UNICODE_CASED & ~(unsigned)in->me->variant)
+            return answer(false, in->ret);
+        any = any || (flags & (unsigned)in->me->variant);
     }
-    return answer(any, ret);
+    return answer(any, in->ret);
 }
 
-TEST(is_same)
+VS_TP_BUILTIN(is_same)
 {
-    UNUSED;
-    struct vs_tp_value b = bound->at[0];
+    struct vs_tp_value b = in->at[0];
     bool same = false;
-    if (self.kind == b.kind && self.kind <= VS_TP_STR)
-        return vs_tp_equal(vm, self, b, &same) && answer(same && self.kind != VS_TP_UNDEFINED && self.kind != VS_TP_FLOAT, ret);
-    return answer(self.kind == b.kind && self.u.list == b.u.list, ret);
+    if (in->self.kind == b.kind && in->self.kind <= VS_TP_STR)
+        return vs_tp_equal(vm, in->self, b, &same) &&
+               answer(same && in->self.kind != VS_TP_UNDEFINED && in->self.kind != VS_TP_FLOAT, in->ret);
+    return answer(in->self.kind == b.kind && in->self.u.list == b.u.list, in->ret);
 }
 
-TEST(is_in)
+VS_TP_BUILTIN(is_in)
 {
-    UNUSED;
-    bool in;
-    return vs_tp_contains(vm, bound->at[0], self, &in) && answer(in, ret);
+    bool inside;
+    return vs_tp_contains(vm, in->at[0], in->self, &inside) && answer(inside, in->ret);
 }
 
-TEST(is_compared)
+VS_TP_BUILTIN(is_compared)
 {
-    UNUSED;
-    static const char *const spelling[] = { "==", "!=", "<", "<=", ">", ">=" };
-    bool same;
-    int order;
-    if (me->variant == VS_TP_EQ || me->variant == VS_TP_NE)
-        return vs_tp_equal(vm, self, bound->at[0], &same) && answer(same == (me->variant == VS_TP_EQ), ret);
-    if (!vs_tp_order(vm, self, bound->at[0], spelling[me->variant], &order))
-        return false;
-    bool yes = me->variant == VS_TP_LT ? order < 0 : me->variant == VS_TP_LE ? order <= 0 : me->variant == VS_TP_GT ? order > 0
-             : order >= 0;
-    return answer(yes && order != 2, ret);
+    bool holds;
+    return vs_tp_compare(vm, (enum vs_tp_cmp)in->me->variant, in->self, in->at[0], &holds) && answer(holds, in->ret);
 }
 
-TEST(is_known)
+VS_TP_BUILTIN(is_known)
 {
-    UNUSED;
-    if (self.kind != VS_TP_STR)
-        return answer(false, ret);
-    return answer(me->variant ? vs_tp_test_find(self.u.str) != NULL : vs_tp_filter_find(self.u.str) != NULL, ret);
+    if (in->self.kind != VS_TP_STR)
+        return answer(false, in->ret);
+    return answer(in->me->variant ? vs_tp_test_find(in->self.u.str) != NULL : vs_tp_filter_find(in->self.u.str) != NULL, in->ret);
 }
 
 static const struct vs_tp_callable tests[] = {

@@ -86,6 +86,15 @@ bool vs_tp_list_add(struct vs_tp_vm *vm, struct vs_tp_list *l, struct vs_tp_valu
     return vs_tp_work(vm, sizeof v);
 }
 
+void vs_tp_list_reverse(struct vs_tp_list *l)
+{
+    for (size_t i = 0; i < l->n / 2; i++) {
+        struct vs_tp_value v = l->item[i];
+        l->item[i] = l->item[l->n - 1 - i];
+        l->item[l->n - 1 - i] = v;
+    }
+}
+
 bool vs_tp_pair_tuple(struct vs_tp_vm *vm, struct vs_tp_value a, struct vs_tp_value b, struct vs_tp_value *ret)
 {
     struct vs_tp_list *l = vs_tp_list_new(vm, 2);
