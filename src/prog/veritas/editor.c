@@ -286,9 +286,10 @@ struct vs_editor *vs_editor_open(const struct vs_history *file, vs_editor_comple
     static const char *const not_used[] = { "im", "ic", "IC", "ei", "dc", "DC", "dm", "ed" };
     for (size_t i = 0; i < sizeof not_used / sizeof *not_used; i++)
         el_set(e->edit, EL_SETTC, not_used[i], "", NULL);
-    el_set(e->edit, EL_ADDFN, "veritas-complete", "Complete a command", on_tab);
+    /* Wide names: of narrow ones libedit makes copies that it never frees. */
+    el_wset(e->edit, EL_ADDFN, L"veritas-complete", L"Complete a command", on_tab);
     el_set(e->edit, EL_BIND, "\t", "veritas-complete", NULL);
-    el_set(e->edit, EL_ADDFN, "veritas-paste", "Insert what is pasted", on_paste);
+    el_wset(e->edit, EL_ADDFN, L"veritas-paste", L"Insert what is pasted", on_paste);
     el_set(e->edit, EL_BIND, PASTE_BEGINS, "veritas-paste", NULL);
     el_set(e->edit, EL_BIND, "^\\", "ed-move-to-end", NULL);
     history(e->entries, &event, H_SETSIZE, VS_HISTORY_ENTRIES);

@@ -145,11 +145,12 @@ int vs_command_run(const struct vs_args *args)
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     struct vs_buf prompt = { .limit = PROMPT_LIMIT };
-    struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON), .is_blank = true, .tokens = json_array() };
+    struct answer a = { .silent = vs_args_given(args, VS_OPT_JSON), .is_blank = true };
     json_t *request = NULL, *result = NULL;
     int status = 0, rc;
     if (vs_args_given(args, VS_OPT_LOGPROBS) && !a.silent)
         return vs_usage("run", "--logprobs needs --json: there is no place for them in plain text");
+    a.tokens = json_array();
     rc = read_prompt(args, &prompt, &err);
     if (rc == VS_E_INVALID) {
         status = vs_usage("run", "%s", err.text);
