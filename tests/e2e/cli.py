@@ -797,6 +797,37 @@ class Endings(Case):
             _, err = self.run_it(*words, env=env, status=2)
             self.assertIn("unknown sandbox option 'nonsense'", err)
             self.assertEqual(err.count("\n"), 1)
+        # The same where no daemon runs, so that a private one would be started.
+        del env["VERITAS_SOCKET"]
+        env["XDG_RUNTIME_DIR"] = self.dir
+        for words in (["run", "-m", "m", "x"], ["chat", "-m", "m"], ["tokenize", "-m", "m", "/etc/hostname"], ["perplexity", "-m", "m", "/etc/hostname"]):
+            _, err = self.run_it(*words, env=env, status=2)
+            self.assertIn("unknown sandbox option 'nonsense'", err)
+            self.assertEqual(err.count("\n"), 1)
+
+    def test_lists_fit_the_window(self):
+        sandbox = dict(level=5, seccomp=True, landlock_abi=7, empty_root=True, namespaces=["user", "net", "pid", "mnt", "ipc"])
+        model = dict(name="a-name-of-a-model", state="ready", pid=1, running=0, queued=0, served=3, restarts=0, sandbox=sandbox)
+        self.daemon.answers["status"] = lambda r: [complete(server="veritas/0", uptime_ms=1, sandbox=sandbox, models=[model], clients=[])]
+        for columns in (44, 80, 110):
+            for words in (["ps"], ["models", "list"]):
+                with Terminal(self.env, *words, columns=columns) as t:
+                    self.assertEqual(t.end(), 0)
+                    lines = t.seen.decode().replace("\r", "").split("\n")
+                self.assertLessEqual(max(map(len, lines)), columns, (words, lines))
+                text = " ".join(" ".join(lines).split())
+                self.assertIn("namespaces user net pid mnt ipc" if words == ["ps"] else "veritas models pull smollm2-135m-instruct", text)
+        out, _ = self.run_it("ps")
+        self.assertEqual(len([line for line in out.split("\n") if "a-name-of-a-model" in line and "namespaces user" in line]), 1)
+
+    def test_models_that_may_be_meant(self):
+        for words in (["models", "pull", "smolm2"], ["models", "pull", "smollm"], ["run", "--private", "-m", "smolm2", "x"]):
+            _, err = self.run_it(*words, status=4)
+            self.assertIn("did you mean smollm2-135m-instruct?", err)
+            self.assertIn("gemma3-270m", err)
+        _, err = self.run_it("models", "pull", "nothing-like-it", status=4)
+        self.assertNotIn("did you mean", err)
+        self.assertIn("gemma3-270m", err)
 
 
 class Rest(Case):

@@ -104,10 +104,22 @@ static void warn_of_file(const char *name, const char *what)
     vs_say("%s still serves the file that was loaded, which was %s since; veritas unload %s ends that", name, what, name);
 }
 
+enum { TABLE_COLUMNS = 100 };            /* of the table of ps */
+
+/* A line; on a terminal of `width` columns broken between words, the next lines at `indent`. */
+static void print_text(const char *label, const char *text, int indent, int width)
+{
+    int column = printf("%s", label);
+    if (width && column + (int)strlen(text) > width)
+        vs_wrap(text, indent, width, column);
+    else
+        printf("%s\n", text);
+}
+
 int vs_command_ps(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    struct vs_buf sandbox = { 0 };
+    struct vs_buf sandbox = { 0 }, line = { 0 };
     json_t *result = NULL, *model, *client;
     size_t i;
     if (ask(args, VS_MSG_STATUS, false, &result, &err) != VS_OK)
@@ -120,22 +132,32 @@ int vs_command_ps(const struct vs_args *args)
         return 0;
     }
     sandbox_text(json_object_get(result, "sandbox"), &sandbox);
-    printf("%s, up %.0f s\nbroker sandbox %s\n", text_of(result, "server").text,
-           json_number_value(json_object_get(result, "uptime_ms")) / 1000, sandbox.data ? sandbox.data : "-");
+    int width = vs_columns(STDOUT_FILENO, 0);
+    printf("%s, up %.0f s\n", text_of(result, "server").text, json_number_value(json_object_get(result, "uptime_ms")) / 1000);
+    print_text("broker sandbox ", sandbox.data ? sandbox.data : "-", 4, width);
     json_t *models = json_object_get(result, "models"), *clients = json_object_get(result, "clients");
+    bool narrow = width && width < TABLE_COLUMNS;
     if (json_array_size(models) == 0)
         printf("no model is loaded\n");
-    else
+    else if (!narrow)
         printf("%-32s %-10s %8s %9s %8s %8s %8s %9s  %s\n", "MODEL", "STATE", "PID", "MEMORY MB", "RUNNING", "WAITING", "SERVED",
-               "RESTARTS", "SANDBOX");
+               "RESTARTS", width ? "" : "SANDBOX");
     json_array_foreach(models, i, model) {
         double memory = resident_bytes(number_of(model, "pid"));
         char megabytes[32];
         snprintf(megabytes, sizeof megabytes, memory > 0 ? "%.1f" : "-", memory / 1e6);
         sandbox_text(json_object_get(model, "sandbox"), &sandbox);
-        printf("%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  %s\n", text_of(model, "name").text, text_of(model, "state").text,
-               number_of(model, "pid"), megabytes, number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"),
-               number_of(model, "restarts"), sandbox.data ? sandbox.data : "-");
+        vs_buf_reset(&line);
+        vs_buf_printf(&line, narrow ? "%s: %s, pid %lld, %s MB, running %lld, waiting %lld, served %lld, restarts %lld"
+                                           : "%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  ",
+                 text_of(model, "name").text, text_of(model, "state").text, number_of(model, "pid"), megabytes, number_of(model, "running"),
+                 number_of(model, "queued"), number_of(model, "served"), number_of(model, "restarts"));
+        if (width) {                     /* a terminal: what does not fit goes below, between words */
+            print_text("", line.data ? line.data : "-", 4, width);
+            print_text("    sandbox ", sandbox.data ? sandbox.data : "-", 8, width);
+        } else {
+            printf("%s%s\n", line.data ? line.data : "-", sandbox.data ? sandbox.data : "-");
+        }
     }
     vs_answer_flush();
     json_array_foreach(models, i, model)
@@ -144,6 +166,7 @@ int vs_command_ps(const struct vs_args *args)
     json_array_foreach(clients, i, client)
         printf("client %s, pid %lld, requests under way: %lld\n", text_of(client, "name").text, number_of(client, "pid"),
                number_of(client, "requests"));
+    vs_buf_clear(&line);
     vs_buf_clear(&sandbox);
     json_decref(result);
     return 0;

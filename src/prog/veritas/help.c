@@ -13,39 +13,6 @@ static bool takes(const struct vs_command *command, int id)
     return (vs_options[id].commands & VS_COMMAND_BIT(vs_command_id(command))) && !vs_options[id].hidden;
 }
 
-/* Breaks text at blanks to `width` columns; lines that start with a blank stay as they are. */
-static void wrap(const char *text, int indent, int width, int column)
-{
-    while (*text) {
-        if (*text == '\n') {
-            putchar('\n');
-            column = 0;
-            text++;
-            continue;
-        }
-        if (column == 0 && *text == ' ') {
-            size_t line = strcspn(text, "\n");
-            printf("%*s%.*s", indent, "", (int)line, text);
-            text += line;
-            continue;
-        }
-        size_t word = strcspn(text, " \n");
-        if (column > indent && column + 1 + (int)word > width) {
-            putchar('\n');
-            column = 0;
-        }
-        if (column == 0)
-            column = printf("%*s", indent, "");
-        else if (column > indent)
-            column += printf(" ");
-        column += printf("%.*s", (int)word, text);
-        text += word;
-        while (*text == ' ')
-            text++;
-    }
-    putchar('\n');
-}
-
 /* "-m, --model MODEL" */
 static int signature(const struct vs_option *o, char *ret, size_t n)
 {
@@ -88,29 +55,29 @@ static void item(const char *head, int indent, int column, const char *text)
     } else {
         at += printf("%*s", column - at, "");
     }
-    wrap(text, column, room, at);
+    vs_wrap(text, column, room, at);
 }
 
 int vs_help_print(const struct vs_command *command)
 {
     char text[1024], head[80];
     if (!command) {
-        wrap("veritas runs language models: locked in, and with the same bits every time.\n\n"
+        vs_wrap("veritas runs language models: locked in, and with the same bits every time.\n\n"
              "usage: veritas COMMAND [options] ...\n", 0, width(), 0);
         putchar('\n');
         for (int i = 0; i < VS_COMMAND_COUNT; i++)
             if (!strchr(vs_commands[i].name, ' '))
                 item(vs_commands[i].name, 2, 15, vs_commands[i].summary);
         putchar('\n');
-        wrap("veritas COMMAND --help explains a command. First steps:\n\n"
+        vs_wrap("veritas COMMAND --help explains a command. First steps:\n\n"
              "  veritas models pull smollm2-135m-instruct\n"
              "  veritas run \"Why is the sky blue?\"", 0, width(), 0);
         return 0;
     }
     snprintf(text, sizeof text, "usage: veritas %s %s", command->name, command->usage);
-    wrap(text, 0, width(), 0);
+    vs_wrap(text, 0, width(), 0);
     putchar('\n');
-    wrap(command->text, 0, width(), 0);
+    vs_wrap(command->text, 0, width(), 0);
     printf("\nOptions:\n");
     for (int i = 0; i < VS_OPT_COUNT; i++) {
         if (!takes(command, i))

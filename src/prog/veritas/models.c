@@ -167,19 +167,33 @@ static void scan_free(struct entry *list, size_t n)
     free(list);
 }
 
-/* The one of the known models, and of those that are here, that may be meant by `name`. */
-static bool nearest(const char *name, char ret[VS_MODEL_NAME_MAX + 1])
+/* How far a name is from what was typed: whole, as a part of it, or as its beginning. */
+static unsigned unlike(const char *typed, const char *name)
+{
+    char start[VS_MODEL_NAME_MAX + 1];
+    size_t n = strlen(typed);
+    unsigned best = n >= 4 && strstr(name, typed) ? 2 : vs_word_unlike(typed, name);
+    for (size_t length = n; n >= 4 && length < n + 2 && length < sizeof start; length++) {
+        snprintf(start, sizeof start, "%.*s", (int)length, name);
+        unsigned far = vs_word_unlike(typed, start) + 1;
+        best = far < best ? far : best;
+    }
+    return best;
+}
+
+/* The one of the known models, and where `here` is set of those that are here, that may be meant by `name`. */
+static bool nearest(const char *name, bool here, char ret[VS_MODEL_NAME_MAX + 1])
 {
     char directory[PATH_MAX];
     struct entry *list = NULL;
     struct vs_error err;
     size_t n = 0;
     unsigned best = 4;
-    if (vs_models_directory(directory, sizeof directory, &err) == VS_OK)
+    if (here && vs_models_directory(directory, sizeof directory, &err) == VS_OK)
         scan(directory, &list, &n, &err);
     for (size_t i = 0; i < n + N_KNOWN_MODELS; i++) {
         const char *other = i < n ? list[i].name : known_models[i - n].name;
-        unsigned far = strlen(name) >= 4 && strstr(other, name) ? 2 : vs_word_unlike(name, other);
+        unsigned far = unlike(name, other);
         if (far < 3 && far < best) {
             best = far;
             snprintf(ret, VS_MODEL_NAME_MAX + 1, "%s", other);
@@ -189,15 +203,21 @@ static bool nearest(const char *name, char ret[VS_MODEL_NAME_MAX + 1])
     return best < 4;
 }
 
+/* "smollm2-135m-instruct, ..." */
+static void list_known(struct vs_buf *ret)
+{
+    for (size_t i = 0; i < N_KNOWN_MODELS; i++)
+        vs_buf_printf(ret, "%s%s", i ? ", " : "", known_models[i].name);
+}
+
 int vs_model_missing(const char *name, struct vs_error *err)
 {
     char near[VS_MODEL_NAME_MAX + 1];
     struct vs_buf can = { 0 };
     if (known_model(name))
         return vs_error_set(err, VS_E_NOT_FOUND, "the model %s is not here yet; fetch it with: veritas models pull %s", name, name);
-    bool is_near = nearest(name, near);
-    for (size_t i = 0; i < N_KNOWN_MODELS; i++)
-        vs_buf_printf(&can, "%s%s", i ? ", " : "", known_models[i].name);
+    bool is_near = nearest(name, true, near);
+    list_known(&can);
     vs_error_set(err, VS_E_NOT_FOUND, "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
                  is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
     vs_buf_clear(&can);
@@ -236,16 +256,25 @@ static void row(json_t *rows, const char *name, const char *directory, const str
         json_array_append_new(rows, out);
         return;
     }
-    printf("%-32s %8.1f MB  ", name, (double)(here ? here->bytes : known->bytes) / 1e6);
+    struct vs_buf about = { 0 };
     if (known)
-        printf("%s; licence: %s", known->title, known->licence);
+        vs_buf_printf(&about, "%s; licence: %s", known->title, known->licence);
     if (!here)
-        printf(" (not here: veritas models pull %s)\n", name);
+        vs_buf_printf(&about, " (not here: veritas models pull %s)", name);
     else if (state == VS_RECORD_CURRENT)
-        printf("%sSHA-256 %.16s...\n", known ? "; " : "", record.sha256);
+        vs_buf_printf(&about, "%sSHA-256 %.16s...", known ? "; " : "", record.sha256);
     else
-        printf("not verified%s: veritas models verify %s\n", state == VS_RECORD_STALE ? ", changed since its SHA-256 was computed"
-               : "", name);
+        vs_buf_printf(&about, "not verified%s: veritas models verify %s",
+                      state == VS_RECORD_STALE ? ", changed since its SHA-256 was computed" : "", name);
+    int at = printf("%-32s %8.1f MB", name, (double)(here ? here->bytes : known->bytes) / 1e6), width = vs_columns(STDOUT_FILENO, 0);
+    const char *text = about.data ? about.data : "";
+    if (width && at + 2 + (int)strlen(text) > width) {       /* a terminal: the rest goes below, between words */
+        putchar('\n');
+        vs_wrap(text, 4, width, 0);
+    } else {
+        printf("  %s\n", text);
+    }
+    vs_buf_clear(&about);
 }
 
 int vs_command_models_list(const struct vs_args *args)
@@ -503,8 +532,14 @@ int vs_command_models_pull(const struct vs_args *args)
         return vs_model_download(args, &err) == VS_OK ? 0 : vs_fail(&err);
     const struct vs_known_model *model = known_model(args->v[0]);
     if (!model) {
-        vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name; see: veritas models list. "
-                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0]);
+        char near[VS_MODEL_NAME_MAX + 1];
+        struct vs_buf can = { 0 };
+        bool is_near = nearest(args->v[0], false, near);
+        list_known(&can);
+        vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name%s%s%s these are: %s. "
+                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0], is_near ? "; did you mean " : "",
+                     is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
+        vs_buf_clear(&can);
         return vs_fail(&err);
     }
     if (args->n > 1 || vs_args_given(args, VS_OPT_SHA256) || vs_args_given(args, VS_OPT_INSECURE_NO_DIGEST)

@@ -259,8 +259,6 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         json_object_set_new(settings, "inspect_only", json_true());
     }
     /* What can be known before a process is started is said before. */
-    if (own && (rc = vs_session_check_variables(err)) != VS_OK)
-        goto out;
     if (own && model && !vs_session_is_path(model)) {
         char path[PATH_MAX];
         if ((rc = vs_model_path(model, path, sizeof path, err)) != VS_OK)
@@ -273,7 +271,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
     vs_session_signals();
     if (!own)
         rc = vs_client_connect(socket, "veritas", &s->client, err);
-    if (own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING)))
+    if ((own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING))) && (rc = vs_session_check_variables(err)) == VS_OK)
         rc = vs_client_private(NULL, "veritas", &s->client, err);
     if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
         goto out;

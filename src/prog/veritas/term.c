@@ -374,3 +374,35 @@ int vs_text_check(const char *what, const char *text, size_t n, struct vs_error 
     return vs_error_set(err, VS_E_MALFORMED, "%s is not valid UTF-8 at byte %zu (0x%02X); convert it first, for example with iconv",
                         what, at, (unsigned char)text[at]);
 }
+
+void vs_wrap(const char *text, int indent, int width, int column)
+{
+    while (*text) {
+        if (*text == '\n') {
+            putchar('\n');
+            column = 0;
+            text++;
+            continue;
+        }
+        if (column == 0 && *text == ' ') {
+            size_t line = strcspn(text, "\n");
+            printf("%*s%.*s", indent, "", (int)line, text);
+            text += line;
+            continue;
+        }
+        size_t word = strcspn(text, " \n");
+        if (column > indent && column + 1 + (int)word > width) {
+            putchar('\n');
+            column = 0;
+        }
+        if (column == 0)
+            column = printf("%*s", indent, "");
+        else if (column > indent)
+            column += printf(" ");
+        column += printf("%.*s", (int)word, text);
+        text += word;
+        while (*text == ' ')
+            text++;
+    }
+    putchar('\n');
+}
