@@ -74,7 +74,7 @@ static bool shut_calls(void)
             known = known || family == families[i];
         if (!known)
             done = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                                    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family)) == 0;
+                                    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0)) == 0;
     }
     done = done && seccomp_load(filter) == 0;
     seccomp_release(filter);

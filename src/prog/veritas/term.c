@@ -36,7 +36,7 @@ int vs_columns(int fd, int otherwise)
 static bool quiet;
 static int lost;                             /* errno of the first write to standard output that failed */
 
-static void say(const char *format, va_list list)
+static void __attribute__((format(printf, 1, 0))) say(const char *format, va_list list)
 {
     char text[1024], line[2048];
     vsnprintf(text, sizeof text, format, list);
