@@ -2,6 +2,7 @@
 /* Replays the files of tests/golden/template (made by tools/golden_template.py from jinja2), and checks what jinja2 can't
  * say: provenance, bounds, messages. */
 #include "template/template.h"
+#include "../support/asking.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -223,25 +224,6 @@ static void test_bounds(void **state)
 }
 
 /* ---- work is paid before it is done, and can be stopped ---- */
-
-struct asking { uint64_t n, stop_at, last_ns, worst_ns; };
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int on_ask(void *context)
-{
-    struct asking *a = context;
-    uint64_t now = cpu_ns();
-    if (now - a->last_ns > a->worst_ns)
-        a->worst_ns = now - a->last_ns;
-    a->last_ns = now;
-    return ++a->n == a->stop_at ? VS_E_CANCELLED : VS_OK;
-}
 
 /* Expressions whose cost is that of their operands: x and y are equal and long, w differs at its end, z is not ASCII, s and t are
  * lists of long strings. */

@@ -5,6 +5,7 @@
 #include "import/gguf.h"
 #include "tokenizer/pretok.h"
 #include "tokenizer/tokenizer.h"
+#include "../support/asking.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -555,26 +556,6 @@ static void test_spm_is_the_slow_algorithm(void **state)
         vs_tokenizer_free(t);
         free(v);
     }
-}
-
-/* Asks are counted, and how much processor time lies between two of them. */
-struct asking { uint64_t n, stop_at, last_ns, worst_ns; };
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int on_ask(void *context)
-{
-    struct asking *a = context;
-    uint64_t now = cpu_ns();
-    if (now - a->last_ns > a->worst_ns)
-        a->worst_ns = now - a->last_ns;
-    a->last_ns = now;
-    return ++a->n == a->stop_at ? VS_E_CANCELLED : VS_OK;
 }
 
 /* Whatever the text, whoever waits is heard every few milliseconds, and time stays linear. */

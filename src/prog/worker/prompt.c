@@ -36,8 +36,8 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
 {
     const json_t *messages = json_object_get(request, "messages"), *prompt = json_object_get(request, "prompt");
     const json_t *tokens = json_object_get(request, "tokens"), *system = json_object_get(request, "system");
-    static const char *const not_with_tokens[] = { "prompt", "system", "template", "template_args", "tools", NULL };
-    const char *beside = first_given(request, not_with_tokens);
+    static const char *const of_text[] = { "prompt", "system", "template", "template_args", "tools", NULL };
+    const char *const *of_template = of_text + 1, *beside = first_given(request, of_text);
     if (json_is_array(tokens) && beside)
         return vs_error_set(err, VS_E_INVALID, "tokens are the whole prompt: leave out either tokens or %s", beside);
     if (json_is_array(tokens))
@@ -51,7 +51,7 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
         return vs_error_set(err, VS_E_INVALID, "there is nothing to answer: the request has no prompt and no messages");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
     bool has_system = json_is_string(system);     /* an empty one too: it takes the place of the template's own */
-    const char *unused = first_given(request, (const char *const[]){ "system", "template", "template_args", "tools", NULL });
+    const char *unused = first_given(request, of_template);
     if (unused && (raw || !s->chat.n))
         return raw ? vs_error_set(err, VS_E_INVALID, "%s is for the chat template: leave out either raw or %s", unused, unused)
                    : vs_error_set(err, VS_E_UNSUPPORTED, "the model has no chat template, so there is no place for %s%s", unused,
