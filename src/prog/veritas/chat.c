@@ -35,8 +35,8 @@ static enum vs_line read_line(struct chat *c, const char *prompt, struct vs_buf 
     return VS_LINE;
 }
 
-/* One turn: a line, with \ at its end a line more, or a text between """ and """. A line that was pasted, or comes from the history,
- * may have several lines: it is the turn as it is. *ret_open: the input ended within a text between """. */
+/* One turn: a line, with \ at its end a line more, or a text between """ and """. A line that was pasted, or comes from the
+ * history, may have several lines: it is the turn as it is. *ret_open: the input ended within a text between """. */
 static enum vs_line read_turn(struct chat *c, struct vs_buf *turn, bool *ret_open)
 {
     struct vs_buf line = { .limit = TURN_LIMIT };
@@ -111,7 +111,8 @@ static int make_request(struct chat *c, json_t *request)
         return VS_OK;
     int64_t seed = vs_args_int(&c->args, VS_OPT_SEED);
     seed = seed <= INT64_MAX - c->again ? seed + c->again : c->again;
-    if (!(sampling = json_object_get(request, "sampling")) && json_object_set_new(request, "sampling", sampling = json_object()) < 0)
+    if (!(sampling = json_object_get(request, "sampling")) &&
+        json_object_set_new(request, "sampling", sampling = json_object()) < 0)
         return VS_E_NOMEM;
     if (vs_args_given(&c->args, VS_OPT_TEMP) && vs_args_float(&c->args, VS_OPT_TEMP) == 0)
         vs_note("at temperature 0 the answer is always the same (/set temp 0.8)");
@@ -174,7 +175,8 @@ static int check_template(struct chat *c, struct vs_error *err)
     snprintf(model, sizeof model, "%s", c->session.model);
     int rc = vs_session_load(&c->session, model, NULL, &loaded, err);
     if (rc == VS_OK && json_is_false(json_object_get(json_object_get(loaded, "facts"), "chat_template")))
-        rc = vs_error_set(err, VS_E_UNSUPPORTED, "%s has no chat template, so it cannot talk; `veritas run -m %s` completes a text", model, model);
+        rc = vs_error_set(err, VS_E_UNSUPPORTED, "%s has no chat template, so it cannot talk; `veritas run -m %s` completes a text",
+                          model, model);
     json_decref(loaded);
     return rc;
 }
@@ -187,7 +189,8 @@ static bool turn(struct chat *c, struct vs_buf *text, int *ret_status)
     int rc = VS_OK;
     enum vs_line got = read_turn(c, text, &open);
     if (open) {                          /* half a text is not what was meant */
-        vs_error_set(&err, VS_E_INVALID, "the input ends within a text that \"\"\" began; it was not sent (another \"\"\" ends it)");
+        vs_error_set(&err, VS_E_INVALID,
+                     "the input ends within a text that \"\"\" began; it was not sent (another \"\"\" ends it)");
         *ret_status = vs_fail(&err);
         return false;
     }

@@ -82,7 +82,8 @@ static int save(struct chat *c, const char *path, struct vs_error *err)
 {
     struct vs_output file;
     char *text = json_dumps(c->messages, JSON_INDENT(2));
-    int rc = text ? vs_output_open(&file, path, 0600, err) : vs_error_set(err, VS_E_NOMEM, "out of memory: the conversation was not saved");
+    int rc = text ? vs_output_open(&file, path, 0600, err)
+                  : vs_error_set(err, VS_E_NOMEM, "out of memory: the conversation was not saved");
     if (rc == VS_OK) {
         vs_output_write(&file, text, strlen(text));
         vs_output_write(&file, "\n", 1);
@@ -242,7 +243,8 @@ static int on_help(struct chat *c, const char *rest, struct vs_error *err)
     (void)c, (void)rest, (void)err;
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(stderr, "%s%s\n", commands[i].usage, commands[i].help);
-    fprintf(stderr, "\"\"\" starts and ends a text of several lines; a \\ at the end of a line continues it; Ctrl-C stops an answer\n");
+    fprintf(stderr,
+            "\"\"\" starts and ends a text of several lines; a \\ at the end of a line continues it; Ctrl-C stops an answer\n");
     return VS_OK;
 }
 
@@ -274,7 +276,8 @@ int vs_chat_command(struct chat *c, const char *line, struct vs_error *err)
     }
     if (near)
         return vs_error_set(err, VS_E_INVALID, "unknown command %.40s; did you mean %s?", name, near);
-    return vs_error_set(err, VS_E_INVALID, "unknown command %.40s; /help lists them (a line that should begin with / can begin with a blank)", name);
+    return vs_error_set(err, VS_E_INVALID,
+                        "unknown command %.40s; /help lists them (a line that should begin with / can begin with a blank)", name);
 }
 
 /* ---- Tab ---- */
@@ -306,7 +309,8 @@ static void offer_files(struct vs_completion *ret, const char *typed)
     for (int i = 0; i < n; i++) {
         const char *name = list[i]->d_name;
         bool is_hidden = name[0] == '.' && typed[head] != '.';
-        if (!is_hidden && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strncmp(name, typed + head, strlen(typed + head)) == 0) {
+        if (!is_hidden && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+            strncmp(name, typed + head, strlen(typed + head)) == 0) {
             snprintf(path, sizeof path, "%s/%s", folder, name);
             bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
             vs_buf_add(&ret->words, typed, head);

@@ -124,9 +124,11 @@ static int start_worker(struct supervisor *s, struct model *m, struct vs_error *
     }
     if (rc == VS_OK) {
         vs_file_identity(&m->st, file);
-        rc = say(s, VS_MSG_STARTED, m->id, json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b}", "pid", (json_int_t)m->worker.pid, "model",
-                 m->name, "path", path_text(m->path), "bytes", (json_int_t)m->st.st_size, "file", file, "settings", m->settings, "restored",
-                 !m->is_known), pair[0]);
+        rc = say(s, VS_MSG_STARTED, m->id,
+                 json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b}", "pid", (json_int_t)m->worker.pid, "model", m->name,
+                           "path", path_text(m->path), "bytes", (json_int_t)m->st.st_size, "file", file,
+                           "settings", m->settings, "restored", !m->is_known),
+                 pair[0]);
         if (rc != VS_OK) {
             process_kill(&m->worker);
             vs_error_set(err, rc, "the broker is too busy to be given a worker");
@@ -152,8 +154,9 @@ static void give_up(struct supervisor *s, struct model *m, const struct vs_error
 static void start_again(struct supervisor *s, struct model *m)
 {
     struct vs_error err = { 0 };
-    int rc = is_changed(m) ? vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete", m->path)
-                           : start_worker(s, m, &err);
+    int rc = !is_changed(m) ? start_worker(s, m, &err)
+                            : vs_error_set(&err, VS_E_MALFORMED,
+                                           "%s was changed while it was in use; try again when it is complete", m->path);
     if (rc == VS_E_BUSY) {
         process_back_off(&m->worker);
     } else if (rc != VS_OK) {
@@ -238,7 +241,8 @@ static int open_model(struct supervisor *s, struct model *m, int fd, struct vs_e
     static const char what[] = "the model";
     char kernel[sizeof m->path];
     if (fd < 0) {
-        if (!vs_model_name_is_valid(m->name) || snprintf(m->path, sizeof m->path, "%s/%s.gguf", s->directory, m->name) >= (int)sizeof m->path)
+        if (!vs_model_name_is_valid(m->name) ||
+            snprintf(m->path, sizeof m->path, "%s/%s.gguf", s->directory, m->name) >= (int)sizeof m->path)
             return vs_model_missing(m->name, err);
         int rc = vs_file_open(what, m->path, &m->file, &m->st, err);
         return rc == VS_E_NOT_FOUND ? vs_model_missing(m->name, err) : rc;
@@ -248,7 +252,8 @@ static int open_model(struct supervisor *s, struct model *m, int fd, struct vs_e
     if (rc != VS_OK)
         return rc;
     if (!is_named(m->name, fd, kernel, sizeof kernel))
-        return vs_error_set(err, VS_E_INVALID, "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
+        return vs_error_set(err, VS_E_INVALID,
+                            "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
                             m->name, kernel[0] ? kernel : "one without a name");
     m->file = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
     return m->file >= 0 ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "%s: %s", m->path, strerror(errno));

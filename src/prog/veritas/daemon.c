@@ -150,8 +150,8 @@ int vs_command_ps(const struct vs_args *args)
         vs_buf_reset(&line);
         vs_buf_printf(&line, narrow ? "%s: %s, pid %lld, %s MB, running %lld, waiting %lld, served %lld, restarts %lld"
                                            : "%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  ",
-                 text_of(model, "name").text, text_of(model, "state").text, number_of(model, "pid"), megabytes, number_of(model, "running"),
-                 number_of(model, "queued"), number_of(model, "served"), number_of(model, "restarts"));
+                 text_of(model, "name").text, text_of(model, "state").text, number_of(model, "pid"), megabytes,
+                 number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"), number_of(model, "restarts"));
         if (width) {                     /* a terminal: what does not fit goes below, between words */
             print_text("", line.data ? line.data : "-", 4, width);
             print_text("    sandbox ", sandbox.data ? sandbox.data : "-", 8, width);

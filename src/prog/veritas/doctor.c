@@ -53,12 +53,14 @@ static void check_cpu(struct facts *f)
     char text[200];
     const char *isa = NULL;              /* none: plain C */
     const struct vs_machine *m = &f->machine;
-    snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processors allowed, %u cores", m->n_cpus, m->n_affinity, m->n_cores);
+    snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processors allowed, %u cores", m->n_cpus, m->n_affinity,
+             m->n_cores);
     if (m->quota_cpus > 0)
         snprintf(text + strlen(text), sizeof text - strlen(text), ", a quota of %.2f", m->quota_cpus);
     put(f, "threads", m->n_cpus >= 1, "", text);
     snprintf(text, sizeof text, "%u", m->n_nodes);
-    put(f, "NUMA nodes", m->n_nodes <= 1, "numactl --cpunodebind=0 --membind=0 veritas serve keeps a model's weights beside its threads", text);
+    put(f, "NUMA nodes", m->n_nodes <= 1,
+        "numactl --cpunodebind=0 --membind=0 veritas serve keeps a model's weights beside its threads", text);
 #if defined(__x86_64__)
     unsigned a = 0, b = 0, c = 0, d = 0;
     bool f16c = __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
@@ -90,9 +92,11 @@ static void check_cpu(struct facts *f)
 static void check_memory(struct facts *f)
 {
     char text[200];
-    snprintf(text, sizeof text, "%.1f GB of %.1f GB free", (double)f->machine.free_bytes / 1e9, (double)f->machine.total_bytes / 1e9);
+    snprintf(text, sizeof text, "%.1f GB of %.1f GB free", (double)f->machine.free_bytes / 1e9,
+             (double)f->machine.total_bytes / 1e9);
     if (f->machine.cgroup_bytes)
-        snprintf(text + strlen(text), sizeof text - strlen(text), ", limited to %.1f GB by a cgroup", (double)f->machine.cgroup_bytes / 1e9);
+        snprintf(text + strlen(text), sizeof text - strlen(text), ", limited to %.1f GB by a cgroup",
+                 (double)f->machine.cgroup_bytes / 1e9);
     put(f, "memory", f->machine.free_bytes > 512000000, "end other programs or raise the container's limit", text);
     bool known = read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     put(f, "huge pages", known && !strstr(text, "[never]"),
@@ -209,7 +213,8 @@ static json_t *facts(void)
     struct facts f = { .checks = json_array() };
     vs_machine_read("", &f.machine);
     vs_sandbox_probe(&f.host);
-    static void (*const checks[])(struct facts *f) = { check_cpu, check_memory, check_limits, check_sandbox, check_level, check_places };
+    static void (*const checks[])(struct facts *f) = { check_cpu, check_memory, check_limits, check_sandbox, check_level,
+                                                       check_places };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         checks[i](&f);
     return json_pack("{s:o}", "checks", f.checks);

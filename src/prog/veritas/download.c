@@ -537,7 +537,8 @@ static int from_url(struct download *d, const char *url, struct vs_error *err)
     char plain[MAX_URL];
     size_t at, n = strcspn(url, "?#");
     if (strncmp(url, VS_HTTPS, strlen(VS_HTTPS)) != 0 && strncmp(url, VS_HTTP, strlen(VS_HTTP)) != 0)
-        return vs_error_set(err, VS_E_INVALID, "'%.60s': only " VS_HTTPS " can be fetched (and " VS_HTTP " from this machine)", url);
+        return vs_error_set(err, VS_E_INVALID, "'%.60s': only " VS_HTTPS " can be fetched (and " VS_HTTP " from this machine)",
+                            url);
     if (strchr("/?#", strchr(url, '/')[2]))
         return vs_error_set(err, VS_E_INVALID, "'%.60s' names no host", url);
     if (strlen(url) >= MAX_URL / 2)

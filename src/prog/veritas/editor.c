@@ -139,7 +139,8 @@ static int get_char(EditLine *edit, wchar_t *ret)
         if (n == 4 || vs_utf8_unfinished(bytes, n) != n)
             n = 0;                       /* not UTF-8: dropped */
     }
-    if (result < 0 && vs_session_is_interrupted() && !e->is_leaving) {      /* what is said next shall stand below the line, not in it */
+    /* what is said next shall stand below the line, not in it */
+    if (result < 0 && vs_session_is_interrupted() && !e->is_leaving) {
         e->is_leaving = true;
         *ret = TO_THE_END;
         result = 1;

@@ -1,7 +1,7 @@
 /* prog/veritas/editor.h - lines typed at a terminal: edited by libedit, remembered in history.h.
  *
- * What is pasted (terminals mark it) becomes a part of the line, its newlines too, and is sent by Enter only. The window may change its
- * size, and Ctrl-Z stops the program as usual.
+ * What is pasted (terminals mark it) becomes a part of the line, its newlines too, and is sent by Enter only. The window may change
+ * its size, and Ctrl-Z stops the program as usual.
  *
  * One editor at a time. Signals: SIGINT and SIGTERM are let in only while it waits for a key (session.h counts them).
  */

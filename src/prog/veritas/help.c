@@ -141,17 +141,20 @@ static void man_environment(void)
     static const struct { const char *name, *text; } variables[] = {
         { "VERITAS_MODELS", "The model directory." },
         { "VERITAS_SOCKET", "The socket of the daemon." },
-        { "VERITAS_SANDBOX", "The lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says." },
+        { "VERITAS_SANDBOX",
+          "The lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says." },
         { "VERITAS_HISTORY", "The file that keeps what is typed in chats, or off." },
-        { "VERITAS_HUB", "A port of this machine (http://127.0.0.1:PORT) that `veritas models pull hf:...` asks instead of the hub." },
+        { "VERITAS_HUB",
+          "A port of this machine (http://127.0.0.1:PORT) that `veritas models pull hf:...` asks instead of the hub." },
         { "VERITAS_DEBUG", "When set: workers may write to standard error." },
         { "NO_COLOR", "When set and not empty: no colours." },
         { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
         { "HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where models, the chat history and the socket lie." },
         { "SSL_CERT_FILE, https_proxy, http_proxy, all_proxy, no_proxy", "How `veritas models pull URL` reaches a server." },
-        { "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_NO_INDEX, PIP_FIND_LINKS, PIP_TRUSTED_HOST, PIP_PROXY, PIP_CERT, PIP_CLIENT_CERT, "
-          "PIP_DEFAULT_TIMEOUT, PIP_TIMEOUT, PIP_RETRIES, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
-          "Passed on to pip (`veritas models pull NAME`), with HOME where that is the user's own; no other variable of pip or Python is." },
+        { "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_NO_INDEX, PIP_FIND_LINKS, PIP_TRUSTED_HOST, PIP_PROXY, PIP_CERT, "
+          "PIP_CLIENT_CERT, PIP_DEFAULT_TIMEOUT, PIP_TIMEOUT, PIP_RETRIES, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
+          "Passed on to pip (`veritas models pull NAME`), with HOME where that is the user's own; no other variable of pip or "
+          "Python is." },
         { "LANG, LC_ALL, LC_CTYPE", "How many columns letters take while a line is edited in a chat. Texts are always UTF-8." },
     };
     printf(".SH ENVIRONMENT\n");

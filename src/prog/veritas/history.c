@@ -19,7 +19,8 @@ enum { LOCK_MS = 1000 };
 
 static int fail(const struct vs_history *h, int number, struct vs_error *err)
 {
-    return vs_error_set(err, VS_E_SYSTEM, "what you type is not kept: %s: %s (--no-history keeps nothing and says nothing)", h->path, strerror(number));
+    return vs_error_set(err, VS_E_SYSTEM, "what you type is not kept: %s: %s (--no-history keeps nothing and says nothing)",
+                        h->path, strerror(number));
 }
 
 int vs_history_open(struct vs_history *h, struct vs_error *err)
@@ -72,7 +73,8 @@ static int open_locked(const struct vs_history *h, bool *ret_locked, struct vs_e
         if (fd < 0)
             break;
         *ret_locked = lock(fd);
-        if (fstat(fd, &of_fd) == 0 && stat(h->path, &of_path) == 0 && of_fd.st_ino == of_path.st_ino && of_fd.st_dev == of_path.st_dev) {
+        if (fstat(fd, &of_fd) == 0 && stat(h->path, &of_path) == 0 && of_fd.st_ino == of_path.st_ino &&
+            of_fd.st_dev == of_path.st_dev) {
             if (!S_ISREG(of_fd.st_mode) || ((of_fd.st_mode & 077) && fchmod(fd, 0600) < 0)) {
                 errno = S_ISREG(of_fd.st_mode) ? errno : EINVAL;
                 close(fd);
@@ -150,7 +152,8 @@ int vs_history_load(const struct vs_history *h, void (*take)(void *context, cons
     }
     size_t count = walk(&text, 0, NULL, NULL), skip = count > VS_HISTORY_ENTRIES ? count - VS_HISTORY_ENTRIES : 0;
     walk(&text, skip, take, context);
-    if (locked && (count > 2 * VS_HISTORY_ENTRIES || text.n > FILE_LIMIT / 2) && vs_output_open(&shorter, h->path, 0600, err) == VS_OK) {
+    if (locked && (count > 2 * VS_HISTORY_ENTRIES || text.n > FILE_LIMIT / 2) &&
+        vs_output_open(&shorter, h->path, 0600, err) == VS_OK) {
         walk(&text, skip, write_entry, &shorter);
         rc = vs_output_commit(&shorter, err);
     }

@@ -1,8 +1,8 @@
 /* prog/veritas/history.h - what was typed in chats, from one session to the next.
  *
- * A file that only the user may read, one entry a line, added to at once under a lock: so a session that is killed has lost nothing,
- * and sessions side by side keep each other's entries. Control characters and \ are written as \ooo (three octal digits), so an entry may
- * have several lines. When the file has become long the newest entries go to a new one that takes its place.
+ * A file that only the user may read, one entry a line, added to at once under a lock: so a session that is killed has lost
+ * nothing, and sessions side by side keep each other's entries. Control characters and \ are written as \ooo (three octal digits),
+ * so an entry may have several lines. When the file has become long the newest entries go to a new one that takes its place.
  */
 #ifndef VS_VERITAS_HISTORY_H
 #define VS_VERITAS_HISTORY_H
@@ -20,12 +20,13 @@ struct vs_history {
     char path[PATH_MAX];                 /* "": nothing is kept */
 };
 
-/* $VERITAS_HISTORY ("off", or a file), else $XDG_STATE_HOME/veritas/chat_history, else ~/.local/state/veritas/chat_history. Makes the
- * directory. A file that is none (/dev/null) means off. On failure, and without HOME, nothing is kept; err says why. */
+/* $VERITAS_HISTORY ("off", or a file), else $XDG_STATE_HOME/veritas/chat_history, else ~/.local/state/veritas/chat_history. Makes
+ * the directory. A file that is none (/dev/null) means off. On failure, and without HOME, nothing is kept; err says why. */
 int vs_history_open(struct vs_history *h, struct vs_error *err);
 
 /* Hands over the newest entries, the oldest of them first. Cuts the file when it has become long. */
-int vs_history_load(const struct vs_history *h, void (*take)(void *context, const char *entry), void *context, struct vs_error *err);
+int vs_history_load(const struct vs_history *h, void (*take)(void *context, const char *entry), void *context,
+                    struct vs_error *err);
 
 /* Adds an entry. What vs_history_keeps refuses is not kept. */
 int vs_history_add(const struct vs_history *h, const char *entry, size_t n, struct vs_error *err);

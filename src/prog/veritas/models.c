@@ -218,7 +218,8 @@ int vs_model_missing(const char *name, struct vs_error *err)
         return vs_error_set(err, VS_E_NOT_FOUND, "the model %s is not here yet; fetch it with: veritas models pull %s", name, name);
     bool is_near = nearest(name, true, near);
     list_known(&can);
-    vs_error_set(err, VS_E_NOT_FOUND, "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
+    vs_error_set(err, VS_E_NOT_FOUND,
+                 "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
                  is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
     vs_buf_clear(&can);
     return VS_E_NOT_FOUND;
@@ -266,7 +267,8 @@ static void row(json_t *rows, const char *name, const char *directory, const str
     else
         vs_buf_printf(&about, "not verified%s: veritas models verify %s",
                       state == VS_RECORD_STALE ? ", changed since its SHA-256 was computed" : "", name);
-    int at = printf("%-32s %8.1f MB", name, (double)(here ? here->bytes : known->bytes) / 1e6), width = vs_columns(STDOUT_FILENO, 0);
+    int at = printf("%-32s %8.1f MB", name, (double)(here ? here->bytes : known->bytes) / 1e6),
+        width = vs_columns(STDOUT_FILENO, 0);
     const char *text = about.data ? about.data : "";
     if (width && at + 2 + (int)strlen(text) > width) {       /* a terminal: the rest goes below, between words */
         putchar('\n');
@@ -537,7 +539,8 @@ int vs_command_models_pull(const struct vs_args *args)
         bool is_near = nearest(args->v[0], false, near);
         list_known(&can);
         vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name%s%s%s these are: %s. "
-                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0], is_near ? "; did you mean " : "",
+                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0], is_near ? "; did you mean "
+                                                                                                            : "",
                      is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
         vs_buf_clear(&can);
         return vs_fail(&err);

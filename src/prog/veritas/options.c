@@ -31,27 +31,32 @@
 #define INT_HIGH 2147483647.0
 
 const struct vs_option vs_options[VS_OPT_COUNT] = {
-    [VS_OPT_HELP] = { .name = "help", .letter = 'h', .commands = ~UINT64_C(0), .help = "Show what the command does and all its options." },
+    [VS_OPT_HELP] = { .name = "help", .letter = 'h', .commands = ~UINT64_C(0),
+        .help = "Show what the command does and all its options." },
 
     [VS_OPT_MODEL] = { .name = "model", .letter = 'm', .type = VS_TYPE_MODEL, .value = "MODEL", .preset = "smollm2-135m-instruct",
         .commands = LOOK,
         .help = "The model: a path to a GGUF file, or a name that `veritas models list` knows." },
     [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .repeat = true, .value = "FILE", .commands = C(RUN),
-        .help = "Read the prompt from FILE, - for standard input; words on the command line come before it. May be repeated: all count, in order." },
+        .help = "Read the prompt from FILE, - for standard input; words on the command line come before it. May be repeated: all "
+                "count, in order." },
     [VS_OPT_SYSTEM] = { .name = "system", .type = VS_TYPE_TEXT, .value = "TEXT", .key = "system", .commands = ANSWER,
         .help = "A system message for the model's chat template." },
     [VS_OPT_CHAT_TEMPLATE] = { .name = "chat-template", .type = VS_TYPE_TEXT, .low = 1, .value = "NAME", .key = "template",
         .preset = "the model's default", .commands = ANSWER,
         .help = "Which of the model's own chat templates to use (some have several: rag, tool_use)." },
-    [VS_OPT_TEMPLATE_ARG] = { .name = "template-arg", .type = VS_TYPE_NAMED, .repeat = true, .value = "NAME=VALUE", .key = "template_args",
-        .commands = ANSWER,
-        .help = "Set variable NAME of the chat template, such as enable_thinking=false; VALUE is JSON, or else a text. May be repeated." },
+    [VS_OPT_TEMPLATE_ARG] = { .name = "template-arg", .type = VS_TYPE_NAMED, .repeat = true, .value = "NAME=VALUE",
+        .key = "template_args", .commands = ANSWER,
+        .help = "Set variable NAME of the chat template, such as enable_thinking=false; VALUE is JSON, or else a text. May be "
+                "repeated." },
     [VS_OPT_RAW] = { .name = "raw", .key = "raw", .commands = C(RUN),
         .help = "Complete the prompt as it is, without the model's chat template." },
     [VS_OPT_SPECIAL] = { .name = "special", .key = "special", .commands = C(RUN) | C(TOKENIZE) | C(DETOKENIZE),
-        .help = "Let names of control tokens in the text become those tokens (off: text can never be a control token); when detokenizing: show them." },
+        .help = "Let names of control tokens in the text become those tokens (off: text can never be a control token); when "
+                "detokenizing: show them." },
     [VS_OPT_JSON] = { .name = "json",
-        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION),
+        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(BENCH) | C(DOCTOR) |
+                    C(SELFTEST) | C(VERSION),
         .help = "Print JSON instead of text." },
     [VS_OPT_PROGRAM] = { .name = "program", .key = "program", .commands = C(INSPECT),
         .help = "Show instead the program that a step of this model runs on this machine: a line for each instruction." },
@@ -59,7 +64,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "After an answer, print on standard error how many tokens were read and written, and how fast." },
     [VS_OPT_NO_HISTORY] = { .name = "no-history", .commands = C(CHAT),
         .help = "Do not keep what is typed, and do not offer what was typed before (VERITAS_HISTORY=off does so always)." },
-    [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q', .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
+    [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q', .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) |
+        C(MODELS_VERIFY),
         .help = "Say nothing on standard error but errors and what other options ask for: no progress, no remarks." },
 
     [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .value = "N",
@@ -67,7 +73,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Stop after N tokens." },
     [VS_OPT_SEED] = { .name = "seed", .type = VS_TYPE_INT, .low = 0, .high = 9223372036854775807.0, .choices = "random",
         .value = "N", .preset = "0", .key = "sampling.seed", .commands = ANSWER,
-        .help = "Seed of the random numbers; the same seed gives the same answer. With random one is drawn, and told on standard error." },
+        .help = "Seed of the random numbers; the same seed gives the same answer. With random one is drawn, and told on standard "
+                "error." },
     [VS_OPT_TEMP] = { .name = "temp", .type = VS_TYPE_FLOAT, .value = "X", .preset = "the model file's, else 0.8",
         .key = "sampling.temperature", .commands = ANSWER,
         .help = "Temperature; 0 always takes the most likely token." },
@@ -102,8 +109,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Do not follow what the model file recommends for sampling." },
     [VS_OPT_IGNORE_EOS] = { .name = "ignore-eos", .key = "ignore_eos", .commands = ANSWER,
         .help = "Do not stop at the model's end-of-answer tokens." },
-    [VS_OPT_STOP] = { .name = "stop", .type = VS_TYPE_TEXT, .repeat = true, .low = 1, .value = "TEXT", .key = "stop", .commands = ANSWER,
-        .help = "Stop before TEXT would appear in the answer. May be repeated." },
+    [VS_OPT_STOP] = { .name = "stop", .type = VS_TYPE_TEXT, .repeat = true, .low = 1, .value = "TEXT", .key = "stop",
+        .commands = ANSWER, .help = "Stop before TEXT would appear in the answer. May be repeated." },
     [VS_OPT_STOP_TOKEN] = { .name = "stop-token", .type = VS_TYPE_INT, .repeat = true, .low = 0, .high = INT_HIGH, .value = "ID",
         .key = "stop_tokens", .commands = ANSWER,
         .help = "Stop at token ID. May be repeated." },
@@ -111,10 +118,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .commands = C(RUN),
         .help = "With --json: report the log-probability of each token and of the N best at its place." },
     [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
-        .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal computation." },
+        .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal "
+                "computation." },
     [VS_OPT_NOW] = { .name = "now", .type = VS_TYPE_INT, .value = "SECONDS", .unit = "seconds since 1970",
         .preset = "0", .key = "now", .commands = C(RUN) | C(CHAT),
-        .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by itself." },
+        .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by "
+                "itself." },
     [VS_OPT_DEADLINE] = { .name = "deadline", .type = VS_TYPE_FLOAT, .low = 0.001, .high = 604800, .value = "S", .unit = "seconds",
         .preset = "none", .commands = LOOK,
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
@@ -146,14 +155,14 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Token ids instead of text." },
     [VS_OPT_OUTPUT] = { .name = "output", .letter = 'o', .type = VS_TYPE_PATH, .value = "FILE", .commands = C(LOGITS),
         .help = "Where to write the .npy file, - for standard output; an older file is replaced when the new one is whole." },
-    [VS_OPT_PP] = { .name = "pp", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "512",
-        .key = "pp", .commands = C(BENCH),
+    [VS_OPT_PP] = { .name = "pp", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens",
+        .preset = "512", .key = "pp", .commands = C(BENCH),
         .help = "Measure reading a prompt of N tokens; 0 for none." },
-    [VS_OPT_TG] = { .name = "tg", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "128",
-        .key = "tg", .commands = C(BENCH),
+    [VS_OPT_TG] = { .name = "tg", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens",
+        .preset = "128", .key = "tg", .commands = C(BENCH),
         .help = "Measure writing N tokens one by one; 0 for none." },
-    [VS_OPT_DEPTH] = { .name = "depth", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens", .preset = "0",
-        .key = "depth", .commands = C(BENCH),
+    [VS_OPT_DEPTH] = { .name = "depth", .type = VS_TYPE_INTS, .low = 0, .high = 1048576, .value = "N,N,...", .unit = "tokens",
+        .preset = "0", .key = "depth", .commands = C(BENCH),
         .help = "With N tokens in the context already." },
     [VS_OPT_REPS] = { .name = "reps", .type = VS_TYPE_INT, .value = "N", .preset = "3", .key = "reps",
         .commands = C(BENCH),
@@ -165,8 +174,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "The SHA-256 that the file at a URL must have; of a split one those of all parts, separated by commas." },
     [VS_OPT_INSECURE_NO_DIGEST] = { .name = "insecure-no-digest", .commands = C(MODELS_PULL),
         .help = "Take a file from a URL though nobody says which SHA-256 it should have." },
-    [VS_OPT_CA] = { .name = "ca", .type = VS_TYPE_PATH, .value = "FILE", .preset = "$SSL_CERT_FILE, else the system's", .commands = C(MODELS_PULL),
-        .help = "Certificates (PEM) of the authorities that may vouch for a server." },
+    [VS_OPT_CA] = { .name = "ca", .type = VS_TYPE_PATH, .value = "FILE", .preset = "$SSL_CERT_FILE, else the system's",
+        .commands = C(MODELS_PULL), .help = "Certificates (PEM) of the authorities that may vouch for a server." },
     [VS_OPT_ALL_TENSORS] = { .name = "tensors", .commands = C(INSPECT),
         .help = "List every tensor, and show long texts whole." },
     [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
@@ -609,7 +618,8 @@ static json_t *value_json(const struct vs_option *o, const char *s)
     case VS_TYPE_BIAS:
         if (!bias_parse(o, s, &i, &d))
             return NULL;
-        return isinf(d) ? json_pack("[I,s]", (json_int_t)i, "-inf") : json_pack("[I,f]", (json_int_t)i, d);    /* JSON has no infinity */
+        /* JSON has no infinity */
+        return isinf(d) ? json_pack("[I,s]", (json_int_t)i, "-inf") : json_pack("[I,f]", (json_int_t)i, d);
     default: return json_string(s);
     }
 }

@@ -19,11 +19,11 @@ enum vs_option_id {
     VS_OPT_JSON, VS_OPT_PROGRAM, VS_OPT_TIMINGS, VS_OPT_NO_HISTORY, VS_OPT_QUIET,
     VS_OPT_MAX_TOKENS, VS_OPT_SEED, VS_OPT_TEMP, VS_OPT_TOP_K, VS_OPT_TOP_P, VS_OPT_MIN_P, VS_OPT_TYPICAL,
     VS_OPT_REPEAT_PENALTY, VS_OPT_PRESENCE_PENALTY, VS_OPT_FREQUENCY_PENALTY, VS_OPT_REPEAT_LAST_N, VS_OPT_LOGIT_BIAS,
-    VS_OPT_IGNORE_FILE_SAMPLING,     VS_OPT_IGNORE_EOS, VS_OPT_STOP, VS_OPT_STOP_TOKEN, VS_OPT_LOGPROBS, VS_OPT_LOGITS_HASH, VS_OPT_NOW, VS_OPT_DEADLINE,
-    VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
+    VS_OPT_IGNORE_FILE_SAMPLING,     VS_OPT_IGNORE_EOS, VS_OPT_STOP, VS_OPT_STOP_TOKEN, VS_OPT_LOGPROBS, VS_OPT_LOGITS_HASH,
+    VS_OPT_NOW, VS_OPT_DEADLINE, VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
     VS_OPT_NO_BOS, VS_OPT_TOKENS, VS_OPT_OUTPUT, VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_REPS,
-    VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE, VS_OPT_SOCKET, VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION,
-    VS_OPT_COUNT
+    VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE, VS_OPT_SOCKET,
+    VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION, VS_OPT_COUNT
 };
 
 enum vs_option_type {
@@ -75,9 +75,9 @@ struct vs_args {
 int vs_args_parse(struct vs_args *args, const struct vs_command *command, int argc, char **argv, struct vs_error *err);
 void vs_args_clear(struct vs_args *args);
 
-/* For a program that runs: sets an option that goes into requests, or --timings (see vs_option_is_settable). name may have its dashes.
- * value: "" or "on" / "off" for a flag; "default" takes back what was given; an option that may be repeated gets one more. The text is
- * copied into *args, which must have been made by vs_args_copy. VS_E_INVALID. */
+/* For a program that runs: sets an option that goes into requests, or --timings (see vs_option_is_settable). name may have its
+ * dashes. value: "" or "on" / "off" for a flag; "default" takes back what was given; an option that may be repeated gets one more.
+ * The text is copied into *args, which must have been made by vs_args_copy. VS_E_INVALID. */
 int vs_args_set(struct vs_args *args, const char *name, const char *value, struct vs_error *err);
 int vs_args_copy(struct vs_args *ret, const struct vs_args *args);
 bool vs_option_is_settable(const struct vs_option *option, const struct vs_command *command);

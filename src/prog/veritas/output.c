@@ -125,7 +125,8 @@ int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct
     if (room >= need && (need == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)need) == 0
                          || (errno != ENOSPC && errno != EDQUOT)))
         return VS_OK;
-    return vs_error_set(err, VS_E_LIMIT, "%s needs %llu MB of space and the disk has no room for it (%llu MB are free); make room or "
+    return vs_error_set(err, VS_E_LIMIT,
+                        "%s needs %llu MB of space and the disk has no room for it (%llu MB are free); make room or "
                         "set VERITAS_MODELS", what, (unsigned long long)(need / 1000000 + 1), (unsigned long long)(room / 1000000));
 }
 

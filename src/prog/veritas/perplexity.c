@@ -20,7 +20,8 @@ int vs_command_perplexity(const struct vs_args *args)
     if (n > 0 && text[n - 1] == '\n')    /* docs/PERPLEXITY.md, 1 */
         n--;
     int64_t ctx = vs_args_given(args, VS_OPT_CTX) ? vs_args_int(args, VS_OPT_CTX) : 512;
-    if (json_object_set_new(request, "text", json_stringn(text, n)) < 0 || json_object_set_new(request, "ctx", json_integer(ctx)) < 0) {
+    if (json_object_set_new(request, "text", json_stringn(text, n)) < 0 ||
+        json_object_set_new(request, "ctx", json_integer(ctx)) < 0) {
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }

@@ -109,7 +109,8 @@ static int read_prompt(const struct vs_args *args, struct vs_buf *prompt, struct
 /* The object that --json promises: always the same keys. */
 static int print_json(const struct vs_session *s, json_t *result, json_t *logprobs)
 {
-    static const char *const keys[] = { "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash", "timings", "notice" };
+    static const char *const keys[] = { "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash",
+                                        "timings", "notice" };
     json_t *out = json_object();
     json_object_set_new(out, "model", json_string(s->model));
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -133,11 +134,13 @@ void vs_seed_print(const struct vs_args *args)
 void vs_timings_print(const json_t *result)
 {
     const json_t *t = json_object_get(result, "timings"), *usage = json_object_get(result, "usage");
-    double prompt = json_number_value(json_object_get(t, "prompt_per_second")), decode = json_number_value(json_object_get(t, "decode_per_second"));
+    double prompt = json_number_value(json_object_get(t, "prompt_per_second")),
+           decode = json_number_value(json_object_get(t, "decode_per_second"));
     vs_say("prompt: %lld tokens (%lld from before), %.1f tokens/s; answer: %lld tokens, %.1f tokens/s; load: %.0f ms",
            (long long)json_integer_value(json_object_get(usage, "prompt_tokens")),
            (long long)json_integer_value(json_object_get(usage, "cached_tokens")), prompt,
-           (long long)json_integer_value(json_object_get(usage, "completion_tokens")), decode, json_number_value(json_object_get(t, "load_ms")));
+           (long long)json_integer_value(json_object_get(usage, "completion_tokens")), decode,
+           json_number_value(json_object_get(t, "load_ms")));
 }
 
 int vs_command_run(const struct vs_args *args)
@@ -159,7 +162,8 @@ int vs_command_run(const struct vs_args *args)
     if (rc != VS_OK || (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
         goto out;
     request = json_object();
-    if (vs_args_json(args, "", request) != VS_OK || json_object_set_new(request, "prompt", json_stringn(prompt.data, prompt.n)) < 0) {
+    if (vs_args_json(args, "", request) != VS_OK ||
+        json_object_set_new(request, "prompt", json_stringn(prompt.data, prompt.n)) < 0) {
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }

@@ -75,7 +75,8 @@ static void show_progress(struct vs_session *s, const json_t *event)
         snprintf(s->what, sizeof s->what, "%s", what);
         s->progress = (struct vs_progress){ .bytes = strcmp(what, "load") == 0 || strcmp(what, "digest") == 0, .what = s->what };
     }
-    json_int_t done = json_integer_value(json_object_get(event, "done")), total = json_integer_value(json_object_get(event, "total"));
+    json_int_t done = json_integer_value(json_object_get(event, "done")),
+               total = json_integer_value(json_object_get(event, "total"));
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
@@ -125,7 +126,8 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
         context_advice(s, advice, sizeof advice);
         vs_note("the answer is cut: the context is full; %s", advice);
     } else if (is_blank && !was_told) {
-        vs_note("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
+        vs_note("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it"
+                                                                            : "the model ended it at once");
     }
 }
 
@@ -271,7 +273,8 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
     vs_session_signals();
     if (!own)
         rc = vs_client_connect(socket, "veritas", &s->client, err);
-    if ((own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING))) && (rc = vs_session_check_variables(err)) == VS_OK)
+    if ((own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING))) &&
+        (rc = vs_session_check_variables(err)) == VS_OK)
         rc = vs_client_private(NULL, "veritas", &s->client, err);
     if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
         goto out;

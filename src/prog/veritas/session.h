@@ -51,8 +51,8 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
 /* Sends LOAD of a model word with `settings` (borrowed; may be NULL). Sets s->model. */
 int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err);
 
-/* On stderr, one line each: the result's notice, an answer that the context cut, and one that is empty. request and result are those
- * of the call; is_blank: the answer was. */
+/* On stderr, one line each: the result's notice, an answer that the context cut, and one that is empty. request and result are
+ * those of the call; is_blank: the answer was. */
 bool vs_is_blank(const char *text, size_t n);   /* nothing but spaces and newlines */
 void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result, bool is_blank);
 

@@ -20,7 +20,8 @@ static bool is_live(const struct sockaddr_un *address)
 {
     for (int i = 0; i < 6; i++) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        bool live = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN);    /* too busy to accept */
+        /* too busy to accept */
+        bool live = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN);
         if (fd >= 0)
             close(fd);
         if (!live)
@@ -57,7 +58,8 @@ int listener_open(struct listener *l, const char *path, struct vs_error *err)
     if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
         return vs_error_set(err, VS_E_DENIED, "%s is not a directory of this user", folder);
     if (st.st_mode & 022)
-        return vs_error_set(err, VS_E_DENIED, "%s may be written by others; run chmod 700 on it or choose another socket with --socket", folder);
+        return vs_error_set(err, VS_E_DENIED,
+                            "%s may be written by others; run chmod 700 on it or choose another socket with --socket", folder);
     /* Two daemons that start at once: the second looks when the first one listens. The lock goes when this returns. */
     int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
     if (lock < 0 || flock(lock, LOCK_EX) != 0) {

@@ -48,12 +48,13 @@ void vs_progress_end(struct vs_progress *p); /* removes the bar; harmless when n
 /* Text of a model: shown by base/text.h where stdout is a terminal, so that a model cannot send escape sequences, and with lines
  * that break between words; exactly its bytes elsewhere. A newline at its end goes this way, too. */
 int vs_answer(const char *text, size_t n);
-/* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all digits. */
+/* JSON and a newline on stdout; 0, or -1 as json_dumpf, whose flags these are. 0.1 and not 0.10000000000000001: floats keep all
+ * digits. */
 int vs_answer_json(const json_t *value, size_t flags);
 int vs_answer_flush(void);                   /* VS_OK or VS_E_SYSTEM (closed pipe, full disk) */
 
-/* A reader who has seen enough (`veritas help | head -1`) is no fault: nothing is said of it, not even by vs_fail, and the program ends
- * as SIGPIPE ends others. What else standard output refuses is told with its reason. */
+/* A reader who has seen enough (`veritas help | head -1`) is no fault: nothing is said of it, not even by vs_fail, and the program
+ * ends as SIGPIPE ends others. What else standard output refuses is told with its reason. */
 int vs_answer_error(struct vs_error *err);   /* after a failure: what it was; returns VS_E_SYSTEM */
 void vs_answer_lost(int number);             /* the errno of a write to standard output that went another way */
 int vs_answer_end(int status);               /* the last thing a program does: flushes, returns its exit status */

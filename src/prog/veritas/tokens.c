@@ -49,7 +49,8 @@ int vs_command_tokenize(const struct vs_args *args)
         putchar('[');
     for (size_t i = 0; i < count; i++)
         printf("%s%lld", i == 0 ? "" : as_json ? ", " : " ",
-               json_is_array(list) ? (long long)json_integer_value(json_array_get(list, i)) : (long long)vs_load_u32le(ids.data + 4 * i));
+               json_is_array(list) ? (long long)json_integer_value(json_array_get(list, i))
+                                   : (long long)vs_load_u32le(ids.data + 4 * i));
     printf(as_json ? "]\n" : "\n");
 out:
     json_decref(result);
@@ -99,7 +100,8 @@ int vs_command_detokenize(const struct vs_args *args)
             good = rc != VS_OK || (strlen(text) == n && add_ids(text, list));
         }
         if (!good)
-            rc = vs_error_set(&err, VS_E_INVALID, "token ids are whole numbers from 0 to 4294967295, separated by blanks or commas");
+            rc = vs_error_set(&err, VS_E_INVALID,
+                              "token ids are whole numbers from 0 to 4294967295, separated by blanks or commas");
     }
     if (rc != VS_OK || (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_INSPECT, &err)) != VS_OK)
         goto out;
