@@ -217,6 +217,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
     if (!vs_token_parse(f, &t))
         return lose(c, VS_E_PROTOCOL, "malformed token frame", err);
     e->token = t.id;
+    e->index = t.index;
     e->text = t.text;
     e->n = t.text_bytes;
     c->consumed_id = f->id;

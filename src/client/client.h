@@ -36,6 +36,7 @@ struct vs_event {
     bool is_last;                       /* COMPLETE, REJECTED, ERROR: nothing more comes for this request */
     uint64_t request;                   /* the id that vs_client_request gave */
     uint32_t token;                     /* TOKEN: its id */
+    uint32_t index;                     /* TOKEN: of which choice */
     const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
     size_t n;                           /* bytes of text */
     json_t *json;                       /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra or NULL. Borrowed */

@@ -88,11 +88,23 @@ static bool take_force(struct vs_head *h, json_t *v)
     return true;
 }
 
-static bool take_owner(struct vs_head *h, json_t *v)
+static const char *const priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
+
+static bool take_priority(struct vs_head *h, json_t *v)
 {
-    h->owner = json_integer_value(v);
-    return true;
+    for (h->priority = 0; h->priority < VS_N_PRIORITIES; h->priority++)
+        if (strcmp(priority_names[h->priority], json_string_value(v)) == 0)
+            return true;
+    return false;
 }
+
+#define TAKE_NUMBER(name) \
+    static bool take_##name(struct vs_head *h, json_t *v) { h->name = json_integer_value(v); return true; }
+TAKE_NUMBER(owner)
+TAKE_NUMBER(client)
+TAKE_NUMBER(deadline_at)
+TAKE_NUMBER(arrived_at)
+TAKE_NUMBER(sent)
 
 /* Types and ranges are in keys.c; what else a value must be is said here. */
 static const struct {
@@ -106,7 +118,12 @@ static const struct {
     { "trace", VS_KEY_TRACE, take_trace, "a W3C traceparent string" },
     { "settings", VS_KEY_SETTINGS, take_settings, NULL },
     { "force", VS_KEY_FORCE, take_force, NULL },
-    { "owner", VS_KEY_OWNER, take_owner, NULL },
+    { "priority", VS_KEY_PRIORITY, take_priority, NULL },
+    { "owner", VS_KEY_OF_BROKER, take_owner, NULL },
+    { "client", VS_KEY_OF_BROKER, take_client, NULL },
+    { "deadline_at", VS_KEY_OF_BROKER, take_deadline_at, NULL },
+    { "arrived_at", VS_KEY_OF_BROKER, take_arrived_at, NULL },
+    { "sent", VS_KEY_OF_BROKER, take_sent, NULL },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -151,7 +168,7 @@ static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
 
 int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err)
 {
-    struct vs_head h = { .owner = -1 };
+    struct vs_head h = { .owner = -1, .priority = VS_PRIORITY_NORMAL };
     struct vs_error why;
     h.json = vs_json_parse(data, n, &why);
     if (!h.json)
@@ -181,6 +198,10 @@ static const struct {
     { "prompt_tokens", offsetof(struct vs_usage, prompt_tokens) },
     { "completion_tokens", offsetof(struct vs_usage, completion_tokens) },
     { "cached_tokens", offsetof(struct vs_usage, cached_tokens) },
+    { "drafted_tokens", offsetof(struct vs_usage, drafted_tokens) },
+    { "accepted_tokens", offsetof(struct vs_usage, accepted_tokens) },
+    { "recomputed_tokens", offsetof(struct vs_usage, recomputed_tokens) },
+    { "resumed", offsetof(struct vs_usage, resumed) },
 };
 enum { N_USAGE_KEYS = sizeof usage_keys / sizeof *usage_keys };
 
@@ -189,12 +210,36 @@ static int64_t *usage_at(const struct vs_usage *u, size_t i)
     return (int64_t *)(uintptr_t)((const char *)u + usage_keys[i].offset);
 }
 
+static const struct {
+    const char *key;
+    size_t offset;
+} hint_keys[] = {
+    { "retry_after_ms", offsetof(struct vs_outcome_hints, retry_after_ms) },
+    { "needed", offsetof(struct vs_outcome_hints, needed) },
+    { "free", offsetof(struct vs_outcome_hints, free) },
+    { "held", offsetof(struct vs_outcome_hints, held) },
+};
+enum { N_HINT_KEYS = sizeof hint_keys / sizeof *hint_keys };
+
+static int64_t *hint_at(const struct vs_outcome_hints *h, size_t i)
+{
+    return (int64_t *)(uintptr_t)((const char *)h + hint_keys[i].offset);
+}
+
 static bool take_error(struct vs_outcome *o, const json_t *v)
 {
     const char *name = json_string_value(json_object_get(v, "name"));
     const char *message = json_string_value(json_object_get(v, "message"));
     int code = name ? vs_status_parse(name) : VS_OK;
-    if (code == VS_OK || !message || json_integer_value(json_object_get(v, "code")) != code || json_object_size(v) != 3)
+    size_t known = 3;
+    for (size_t i = 0; i < N_HINT_KEYS; i++) {
+        const json_t *hint = json_object_get(v, hint_keys[i].key);
+        if (hint && (!json_is_integer(hint) || json_integer_value(hint) < 0))
+            return false;
+        *hint_at(&o->hints, i) = json_integer_value(hint);
+        known += hint != NULL;
+    }
+    if (code == VS_OK || !message || json_integer_value(json_object_get(v, "code")) != code || json_object_size(v) != known)
         return false;
     vs_error_set(&o->error, code, "%s", message);
     return true;
@@ -211,16 +256,16 @@ static bool take_finish(struct vs_outcome *o, const json_t *v)
 
 static bool take_usage(struct vs_outcome *o, const json_t *v)
 {
-    if (!json_is_object(v) || json_object_size(v) != N_USAGE_KEYS)
-        return false;
+    size_t known = 0;                    /* the first three are always there */
     for (size_t i = 0; i < N_USAGE_KEYS; i++) {
         const json_t *count = json_object_get(v, usage_keys[i].key);
-        if (!json_is_integer(count) || json_integer_value(count) < 0)
+        if (count || i < 3 ? !json_is_integer(count) || json_integer_value(count) < 0 : false)
             return false;
         *usage_at(&o->usage, i) = json_integer_value(count);
+        known += count != NULL;
     }
     o->has_usage = true;
-    return true;
+    return json_object_size(v) == known;
 }
 
 static bool take_digest(struct vs_outcome *o, const json_t *v)
@@ -268,6 +313,9 @@ void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out)
     if (o->error.code != VS_OK) {
         json_t *error = json_pack("{s:i, s:s, s:s}", "code", o->error.code, "name", vs_status_name(o->error.code), "message",
                                   vs_json_is_text(o->error.text) ? o->error.text : vs_status_text(o->error.code));
+        for (size_t i = 0; i < N_HINT_KEYS; i++)
+            if (*hint_at(&o->hints, i))
+                json_object_set_new(error, hint_keys[i].key, json_integer(*hint_at(&o->hints, i)));
         json_object_set_new(json, "error", error);
     }
     if (o->finish_reason[0])

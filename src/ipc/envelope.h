@@ -38,11 +38,15 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_TRACE = 4,
     VS_KEY_SETTINGS = 8,
     VS_KEY_FORCE = 16,
-    VS_KEY_OWNER = 32,                  /* broker to worker: for whom */
+    VS_KEY_PRIORITY = 32,
+    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, place, deadline_at, arrived_at, sent */
     VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE,       /* of every request of a client */
     VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL,
-    VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_OWNER,
+    VS_KEYS_ANSWER = VS_KEYS_MODEL | VS_KEY_PRIORITY,
+    VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_PRIORITY | VS_KEY_OF_BROKER,
 };
+
+enum { VS_PRIORITY_HIGH, VS_PRIORITY_NORMAL, VS_PRIORITY_LOW, VS_N_PRIORITIES };
 
 struct vs_head {
     json_t *json;
@@ -50,7 +54,11 @@ struct vs_head {
     int64_t deadline_ms;                /* 0 when absent */
     json_t *settings;                   /* NULL when absent; borrowed from json */
     bool force;
+    unsigned priority;                  /* VS_PRIORITY_NORMAL when absent */
     int64_t owner;                      /* a uid, or the number of one who can't be told; -1 when absent */
+    int64_t client;                     /* with whom it shares places */
+    int64_t deadline_at, arrived_at;    /* milliseconds of CLOCK_MONOTONIC; 0 when absent */
+    int64_t sent;                       /* tokens that the client already has (SENT frames came before) */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.
@@ -65,10 +73,17 @@ bool vs_head_is_key(const char *key, unsigned keys);
 
 struct vs_usage {
     int64_t prompt_tokens, completion_tokens, cached_tokens;
+    int64_t drafted_tokens, accepted_tokens;     /* speculation: proposed, and how many of them were right */
+    int64_t recomputed_tokens;                   /* whose K and V were thrown away meanwhile */
+    int64_t resumed;                             /* so often it went on in another worker */
 };
 
 struct vs_outcome {
     struct vs_error error;              /* VS_OK on COMPLETE */
+    struct vs_outcome_hints {           /* keys of the error; 0 when absent */
+        int64_t retry_after_ms;         /* BUSY */
+        int64_t needed, free, held;     /* NOMEM: bytes */
+    } hints;
     char finish_reason[32];             /* "" when there is none: so too below */
     bool has_usage;
     struct vs_usage usage;

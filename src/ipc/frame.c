@@ -407,11 +407,11 @@ bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret)
 {
     struct vs_bytes b;
     vs_bytes_init(&b, f->data, f->n);
-    uint32_t id = vs_bytes_u32le(&b), n = vs_bytes_u32le(&b);
+    uint32_t index = f->flags & VS_FLAG_INDEX ? vs_bytes_u32le(&b) : 0, id = vs_bytes_u32le(&b), n = vs_bytes_u32le(&b);
     const uint8_t *text = vs_bytes_take(&b, n);
     size_t rest = vs_bytes_left(&b);
     if (b.status != VS_OK || (rest != 0) != ((f->flags & VS_FLAG_EXTRA) != 0))
         return false;
-    *ret = (struct vs_token_view){ id, (const char *)text, rest ? (const char *)text + n : NULL, n, (uint32_t)rest };
+    *ret = (struct vs_token_view){ index, id, (const char *)text, rest ? (const char *)text + n : NULL, n, (uint32_t)rest };
     return true;
 }

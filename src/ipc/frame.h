@@ -92,6 +92,7 @@ size_t vs_conn_queued(const struct vs_conn *c);      /* bytes not yet taken by t
 
 /* Takes a TOKEN payload apart; false when it is malformed. */
 struct vs_token_view {
+    uint32_t index;                     /* of the choice; 0 without VS_FLAG_INDEX */
     uint32_t id;
     const char *text, *extra;           /* extra: JSON, NULL when absent */
     uint32_t text_bytes, extra_bytes;

@@ -13,6 +13,7 @@
     { VS_MSG_##name, flags, VS_AT_FREE, MIN_ENVELOPE, 4 + (envelope) + (body), envelope, keys }
 #define OUTCOME(name, states, body) { VS_MSG_##name, 0, states, MIN_ENVELOPE, 4 + VS_MAX_ENVELOPE + (body), VS_MAX_ENVELOPE, 0 }
 #define MIN_ENVELOPE 6                  /* its length and "{}" */
+#define TOKEN_FLAGS (VS_FLAG_EXTRA | VS_FLAG_INDEX)
 
 /* What a broker hears from its clients. Credit and cancel may come for a request that has just ended: the client could not know. */
 static const struct vs_ipc_rule from_client[] = {
@@ -27,7 +28,7 @@ static const struct vs_ipc_rule from_client[] = {
 /* What a client hears. ERROR with id 0 is how a broker ends the connection. */
 static const struct vs_ipc_rule to_client[] = {
     PLAIN(HELLO,    0,             VS_AT_START, 2, VS_MAX_CONTROL),
-    PLAIN(TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN, 8, VS_MAX_CHUNK),
+    PLAIN(TOKEN,    TOKEN_FLAGS,   VS_AT_BEGUN, 8, VS_MAX_CHUNK),
     PLAIN(DATA,     0,             VS_AT_BEGUN, 1, VS_MAX_CHUNK),
     PLAIN(PROGRESS, 0,             VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
@@ -45,7 +46,7 @@ static const struct vs_ipc_rule to_worker[] = {
 
 /* What a broker hears from a worker, which is not trusted any more once it has read a model. */
 static const struct vs_ipc_rule from_worker[] = {
-    PLAIN(TOKEN,    VS_FLAG_EXTRA, VS_AT_BEGUN,                            8, VS_MAX_CHUNK),
+    PLAIN(TOKEN,    TOKEN_FLAGS,   VS_AT_BEGUN,                            8, VS_MAX_CHUNK),
     PLAIN(DATA,     0,             VS_AT_BEGUN,                            1, VS_MAX_CHUNK),
     PLAIN(PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL),
     PLAIN(LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL),

@@ -36,14 +36,15 @@
 enum {                                  /* frame flags */
     VS_FLAG_FD = 1,                     /* a descriptor travels with this frame (LOAD) */
     VS_FLAG_EXTRA = 2,                  /* TOKEN: JSON follows the text */
+    VS_FLAG_INDEX = 4,                  /* TOKEN: a u32 comes first, the index of the choice (n > 1) */
 };
 
 /* Requests, a row each. Values are wire format: append, never renumber. The method is that of prog/worker/service.h and of
  * docs/PROTOCOL.md; keys: what the envelope may say; then the largest envelope and body. */
 #define VS_MODEL_REQUEST_MAP(X)         /* answered by the worker of the model that is named */                      \
     /* name       type  method        flags       keys                           envelope         body */            \
-    X(GENERATE,   0x10, "generate",   0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
-    X(CHAT,       0x11, "chat",       0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(GENERATE,   0x10, "generate",   0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(CHAT,       0x11, "chat",       0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(TOKENIZE,   0x12, "tokenize",   0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(DETOKENIZE, 0x13, "detokenize", 0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(INSPECT,    0x14, "inspect",    0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_CONTROL)     \

@@ -199,7 +199,8 @@ class Protocol(unittest.TestCase):
         self.assertEqual(x.server["protocol"], 2)
         text, tokens, result = x.answer(x.request(c.GENERATE, {"model": "echo", "prompt": "hello \0 world"}))
         self.assertEqual((text, tokens), ("hello \0 world", list(b"hello \0 world")))
-        self.assertEqual((result["finish_reason"], result["usage"]), ("stop", dict(prompt_tokens=13, completion_tokens=13, cached_tokens=0)))
+        self.assertEqual((result["finish_reason"], result["usage"]), ("stop", dict(prompt_tokens=13, completion_tokens=13, cached_tokens=0,
+            drafted_tokens=0, accepted_tokens=0, recomputed_tokens=0, resumed=0)))
         self.assertNotIn("text", result)            # an answer is sent once
         self.assertEqual(result["model_digest"], digest(b"model"))
 

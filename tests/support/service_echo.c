@@ -59,7 +59,7 @@ static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret)
     *ret = json_pack("{s:i}", "n", (int)n);
     memcpy(sink->outcome->finish_reason, "stop", 5);
     sink->outcome->has_usage = true;
-    sink->outcome->usage = (struct vs_usage){ (int64_t)n, (int64_t)n, 0 };
+    sink->outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)n, .completion_tokens = (int64_t)n };
     return VS_OK;
 }
 

@@ -304,6 +304,11 @@ static void test_envelopes(void **state)
         { "{\"deadline_ms\":1e400}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"deadline_ms\":18446744073709551616}", VS_KEYS_ALL, VS_E_INVALID },
         { "{\"\\u0000\":1}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"trace\":\"00-x\"}", VS_KEYS_ALL, VS_E_INVALID },
         { "{\"owner\":5}", VS_KEYS_WORKER, VS_OK }, { "{\"owner\":5}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"owner\":-1}", VS_KEYS_WORKER, VS_E_INVALID },
+        { "{\"priority\":\"low\",\"client\":2,\"deadline_at\":3,\"arrived_at\":4,\"sent\":5}", VS_KEYS_WORKER, VS_OK },
+        { "{\"model\":\"m\",\"priority\":\"high\"}", VS_KEYS_ANSWER, VS_OK },
+        { "{\"model\":\"m\",\"priority\":\"high\"}", VS_KEYS_MODEL, VS_E_INVALID },
+        { "{\"model\":\"m\",\"priority\":\"urgent\"}", VS_KEYS_ANSWER, VS_E_INVALID },
+        { "{\"sent\":-1}", VS_KEYS_WORKER, VS_E_INVALID }, { "{\"sent\":1}", VS_KEYS_ANSWER | VS_KEY_FORCE, VS_E_INVALID },
         { "{\"model\":\"m\",\"force\":1}", VS_KEYS_MODEL | VS_KEY_FORCE, VS_E_INVALID },
         { "{\"model\":\"m\",\"settings\":[]}", VS_KEYS_MODEL | VS_KEY_SETTINGS, VS_E_INVALID },
     };
@@ -318,7 +323,7 @@ static void test_envelopes(void **state)
     assert_true(vs_head_is_key("settings", VS_KEY_SETTINGS));
     assert_false(vs_head_is_key("settings", VS_KEYS_MODEL));
 
-    struct vs_outcome o = { .has_usage = true, .usage = { 3, 4, 2 } }, again;
+    struct vs_outcome o = { .has_usage = true, .usage = { 3, 4, 2, 6, 5, 7, 1 } }, again;
     struct vs_buf out = { 0 };
     memset(o.model_digest, 'a', 64);
     memcpy(o.finish_reason, "stop", 5);
@@ -332,10 +337,18 @@ static void test_envelopes(void **state)
     assert_string_equal(out.data, "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"later\"}}");
     assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
     assert_int_equal(again.error.code, VS_E_BUSY);
+    vs_buf_reset(&out);
+    o.hints = (struct vs_outcome_hints){ .retry_after_ms = 250, .held = 7 };
+    vs_outcome_dump(&o, &out);
+    assert_int_equal(vs_outcome_parse(out.data, out.n, &again, &err), VS_OK);
+    assert_memory_equal(&o.hints, &again.hints, sizeof o.hints);
     vs_buf_clear(&out);
     static const char *const wrong[] = {
         "{\"x\":1}", "{\"error\":{\"code\":-4,\"name\":\"NOMEM\",\"message\":\"\"}}", "{\"finish_reason\":\"<b>\"}", "{\"usage\":{\"prompt_tokens\":1}}",
         "{\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1,\"cached_tokens\":1}}", "{\"model_digest\":\"AA\"}", "{\"model_digest\":5}", "no",
+        "{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cached_tokens\":1,\"x\":1}}",
+        "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"\",\"retry_after_ms\":-1}}",
+        "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"\",\"x\":1}}",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_not_equal(vs_outcome_parse(wrong[i], strlen(wrong[i]), &again, &err), VS_OK);

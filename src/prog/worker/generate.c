@@ -232,7 +232,8 @@ static json_t *result(struct generation *g)
     struct vs_outcome *outcome = g->sink->outcome;
     snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->finish);
     outcome->has_usage = true;
-    outcome->usage = (struct vs_usage){ (int64_t)g->n_prompt, (int64_t)n_made(g), (int64_t)g->n_cached };
+    outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->n_prompt, .completion_tokens = (int64_t)n_made(g),
+                                        .cached_tokens = (int64_t)g->n_cached };
     json_t *prompt = vs_ids_json(g->tokens.id, g->n_prompt, &g->sink->check);
     json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", prompt, "timings", timings);
     if (o && g->notice)
