@@ -92,8 +92,8 @@ int vs_command_logits(const struct vs_args *args)
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON))
         vs_answer_json(result, JSON_COMPACT);
     else if (rc == VS_OK)
-        vs_note("%s: float32 [%llu, %llu]", strcmp(path, "-") == 0 ? "standard output"
-                                                                   : path, (unsigned long long)rows, (unsigned long long)columns);
+        vs_note("%s: float32 [%llu, %llu]", strcmp(path, "-") == 0 ? "standard output" : path,
+                (unsigned long long)rows, (unsigned long long)columns);
 out:
     vs_output_drop(&sink.file);
     json_decref(result);

@@ -51,7 +51,8 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "and layers it reached.",
         0, 0, vs_command_ps },
     [VS_COMMAND_LOAD] = { "load", "[options] MODEL", "load a model into the daemon",
-        "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not wait.",
+        "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not "
+        "wait.",
         1, 1, vs_command_load },
     [VS_COMMAND_UNLOAD] = { "unload", "[options] MODEL", "end a model's worker",
         "Ends the worker of a loaded model and gives its memory back.", 1, 1, vs_command_unload },

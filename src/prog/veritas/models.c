@@ -219,8 +219,8 @@ int vs_model_missing(const char *name, struct vs_error *err)
     bool is_near = nearest(name, true, near);
     list_known(&can);
     vs_error_set(err, VS_E_NOT_FOUND,
-                 "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s", name,
-                 is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
+                 "no model is called '%.60s'%s%s%s `veritas models list` says what is here, `veritas models pull` fetches %s",
+                 name, is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
     vs_buf_clear(&can);
     return VS_E_NOT_FOUND;
 }
@@ -539,9 +539,8 @@ int vs_command_models_pull(const struct vs_args *args)
         bool is_near = nearest(args->v[0], false, near);
         list_known(&can);
         vs_error_set(&err, VS_E_NOT_FOUND, "'%.60s' is not a model that can be fetched by its name%s%s%s these are: %s. "
-                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0], is_near ? "; did you mean "
-                                                                                                            : "",
-                     is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
+                     "Others have a source: a URL with --sha256 HEX, or hf:OWNER/REPO", args->v[0],
+                     is_near ? "; did you mean " : "", is_near ? near : "", is_near ? "?" : ";", can.data ? can.data : "none");
         vs_buf_clear(&can);
         return vs_fail(&err);
     }

@@ -64,8 +64,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "After an answer, print on standard error how many tokens were read and written, and how fast." },
     [VS_OPT_NO_HISTORY] = { .name = "no-history", .commands = C(CHAT),
         .help = "Do not keep what is typed, and do not offer what was typed before (VERITAS_HISTORY=off does so always)." },
-    [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q', .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) |
-        C(MODELS_VERIFY),
+    [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q',
+        .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
         .help = "Say nothing on standard error but errors and what other options ask for: no progress, no remarks." },
 
     [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .value = "N",

@@ -126,8 +126,8 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
         context_advice(s, advice, sizeof advice);
         vs_note("the answer is cut: the context is full; %s", advice);
     } else if (is_blank && !was_told) {
-        vs_note("the answer is empty: %s", json_object_get(request, "stop") ? "the model or a --stop ended it"
-                                                                            : "the model ended it at once");
+        vs_note("the answer is empty: %s",
+                json_object_get(request, "stop") ? "the model or a --stop ended it" : "the model ended it at once");
     }
 }
 
