@@ -40,7 +40,8 @@ static size_t step(const char *s, size_t n, enum vs_text_kind kind, char ret[STE
         return length;
     }
     bool small = c < 0x100 && kind != VS_TEXT_JSON;
-    *ret_n = (size_t)snprintf(ret, STEP_MAX, small ? "\\x%02X" : kind == VS_TEXT_JSON ? "\\u%04x" : "\\u%04X", (unsigned)(c & 0xffff));
+    *ret_n = (size_t)snprintf(ret, STEP_MAX, small ? "\\x%02X" : kind == VS_TEXT_JSON ? "\\u%04x" : "\\u%04X",
+                              (unsigned)(c & 0xffff));
     return length ? length : 1;
 }
 

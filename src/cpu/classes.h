@@ -33,7 +33,7 @@ enum vs_sub {
 
 enum { VS_NOT_THERE = 0xffff };
 
-/*         class  type    k    bytes  offset  d     m             sub, at             low, at            top, at              panel */
+/*  class type    k    bytes  offset  d     m             sub, at             low, at            top, at             panel */
 #define VS_BLOCK_CLASSES(X)                                                                                                      \
     X(Q4,  Q4_0,  32,  18,    8,      0,    VS_NOT_THERE, VS_SUB_NONE, 0,     VS_LOW_SPLIT, 2,   VS_TOP_NONE, 0,      288)       \
     X(Q4M, Q4_1,  32,  20,    0,      0,    2,            VS_SUB_NONE, 0,     VS_LOW_SPLIT, 4,   VS_TOP_NONE, 0,      320)       \
@@ -85,7 +85,8 @@ static inline __attribute__((always_inline)) struct vs_class_layout vs_class_lay
 }
 
 #define X(cls, type, k, bytes, off, d, m, sub, sub_at, low, low_at, top, top_at, panel)                                          \
-    _Static_assert((bytes) == 2 + ((m) == VS_NOT_THERE ? 0 : 2) + VS_SUB_FILE_BYTES(sub) + (k) * (VS_LOW_BITS(low) + VS_TOP_BITS(top)) / 8, \
+    _Static_assert((bytes) == 2 + ((m) == VS_NOT_THERE ? 0 : 2) + VS_SUB_FILE_BYTES(sub) +                                       \
+                              (k) * (VS_LOW_BITS(low) + VS_TOP_BITS(top)) / 8,                                                   \
                    "a block of " #type " holds its parts and nothing else");                                                     \
     _Static_assert((panel) == VS_PANEL_HEADER(m, sub) + (k) / 32 * VS_PANEL_STEP(low, top) && (panel) % 32 == 0,                 \
                    "a superblock of " #cls " holds its parts and nothing else");

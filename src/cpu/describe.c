@@ -59,7 +59,8 @@ static void weights(struct writer *w, const struct vs_instr *in)
         matrices(w, in);
     if (in->kind == VS_I_EMBED)
         vs_buf_printf(w->out, " | %s %s [%u x %u]", w->g->tensors[in->tensor].name,
-                      vs_dtype_info((uint32_t)w->g->tensors[in->tensor].dtype)->name, w->g->tensors[in->tensor].n_cols, w->g->tensors[in->tensor].n_rows);
+                      vs_dtype_info((uint32_t)w->g->tensors[in->tensor].dtype)->name, w->g->tensors[in->tensor].n_cols,
+                      w->g->tensors[in->tensor].n_rows);
     if (in->kind == VS_I_NORM)
         vector(w, " | ", in->weight);
     if (in->kind == VS_I_SCALE) {
@@ -104,7 +105,8 @@ static void line(struct writer *w, uint32_t i, uint32_t n_few, uint32_t n_many)
     vs_buf_printf(w->out, " | tasks %u, %u\n", n_few, n_many);
 }
 
-void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few, struct vs_buf *out)
+void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few,
+                     struct vs_buf *out)
 {
     struct writer w = { c, g, marks, out };
     uint32_t last = 0;
@@ -115,8 +117,9 @@ void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *ma
     memcpy(n_few, c->run.n_tasks, c->program.n_instrs * sizeof *n_few);
     step.n_rows = c->config.max_rows;
     vs_cpu_count_tasks(c, &step);
-    vs_buf_printf(out, "%s on %s, %s, %u threads, at most %u rows in a step: %zu instructions, %zu bytes for what they make\n", g->architecture,
-                  c->base.kind->name, c->ops.name, c->config.n_threads, c->config.max_rows, c->program.n_instrs, c->memory.arena_bytes);
+    vs_buf_printf(out, "%s on %s, %s, %u threads, at most %u rows in a step: %zu instructions, %zu bytes for what they make\n",
+                  g->architecture, c->base.kind->name, c->ops.name, c->config.n_threads, c->config.max_rows,
+                  c->program.n_instrs, c->memory.arena_bytes);
     for (uint32_t i = 0; i < c->program.n_instrs; i++)
         line(&w, i, n_few[i], c->run.n_tasks[i]);
 }

@@ -170,7 +170,8 @@ int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_sour
 void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step);
 /* describe.c: the program as text. Weight i is told by its "address", marks + i; rows[max_rows] and n_few[n_instrs] are lent. */
 struct vs_buf;
-void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few, struct vs_buf *out);
+void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few,
+                     struct vs_buf *out);
 
 /* Zeroed pages that cost nothing until touched; huge where the kernel allows. NULL when there is no room. munmap ends it. */
 void *vs_cpu_reserve(size_t n);

@@ -100,7 +100,8 @@ static int plan(struct load *l, struct vs_error *err)
     c->memory.weight_memory = vs_cpu_reserve(at);
     l->pieces = malloc((n_pieces ? n_pieces : 1) * sizeof *l->pieces);
     if (!c->memory.weight_memory || !l->pieces)
-        return vs_error_set(err, VS_E_NOMEM, "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, "
+        return vs_error_set(err, VS_E_NOMEM,
+                            "model: %zu MB for the weights can't be had: end other programs, raise the memory limit, "
                             "or take a smaller model", at >> 20);
     for (uint32_t i = 0; i < l->g->n_tensors; i++) {
         struct vs_weight *w = &c->memory.weights[i];

@@ -80,7 +80,8 @@ struct traits {
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
     const struct vs_class_layout l = vs_class_layout(cls);
-    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, l.offset ? __builtin_ctz(l.offset) : -1, l.per16, l.has_min };
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, l.offset ? __builtin_ctz(l.offset) : -1, l.per16,
+                            l.has_min };
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run`; super points at the superblock. */

@@ -9,8 +9,8 @@
  * activations; its 16-bit pair sums can't saturate (63 * 127 * 2 = 16002). They are added modulo 2^16 starting from
  * -offset * (sum of q), and what comes out at the end of a scale's run fits: |code - offset| * 127 * 16 <= 32512 for 5
  * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Five-bit codes without an offset
- * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are made
- * signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step.
+ * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are
+ * made signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step.
  */
 #ifndef VS_CPU_MATMUL_BODY_AVX2_H
 #define VS_CPU_MATMUL_BODY_AVX2_H
@@ -196,8 +196,8 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 }
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
-INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves, const int nc,
-                  const bool high, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
+INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves,
+                  const int nc, const bool high, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;

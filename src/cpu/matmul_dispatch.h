@@ -11,7 +11,8 @@
 #include "cpu/ops.h"
 
 /* How far ahead to ask for weights of a class that nc columns from `first` on use; cls and nc are constants. */
-static inline __attribute__((always_inline)) size_t vs_bytes_ahead(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t first, const int nc)
+static inline __attribute__((always_inline)) size_t vs_bytes_ahead(const enum vs_matrix_class cls, const struct vs_matmul *m,
+                                                                   size_t first, const int nc)
 {
     enum { FROM_L2 = 2048 };
     bool even = cls == VS_CLASS_Q4 || cls == VS_CLASS_Q4M || cls == VS_CLASS_Q8 || cls >= VS_CLASS_F32;
@@ -20,8 +21,8 @@ static inline __attribute__((always_inline)) size_t vs_bytes_ahead(const enum vs
     return nc > 2 ? m->prefetch.many : even ? m->prefetch.few_even : m->prefetch.few;
 }
 
-/* Asks for the n bytes of weights that lie `ahead` of `at`, all their lines in ascending order; n is a constant. It may run past the end,
- * which a prefetch does not mind. */
+/* Asks for the n bytes of weights that lie `ahead` of `at`, all their lines in ascending order; n is a constant. It may run past
+ * the end, which a prefetch does not mind. */
 static inline __attribute__((always_inline)) void vs_prefetch_weights(const uint8_t *at, size_t ahead, const int n)
 {
     if (ahead)

@@ -126,7 +126,8 @@ INLINE void sums(const enum vs_matrix_class cls, const uint8_t *at, const int fr
                 two[r][c][0] = two[r][c][1] = vdupq_n_s32(0);
         for (int g = from; g < from + steps; g += 2)
             for (int r = 0; r < quads; r++) {
-                int32x4_t w0 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g)), w1 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g + 1));
+                int32x4_t w0 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g)),
+                          w1 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g + 1));
                 int8x16_t low = vreinterpretq_s8_s32(vzip1q_s32(w0, w1)), high = vreinterpretq_s8_s32(vzip2q_s32(w0, w1));
                 for (int c = 0; c < nc / 2; c++) {
                     int8x16_t q = vcombine_s8(vld1_s8(x[2 * c].q + 4 * g), vld1_s8(x[2 * c + 1].q + 4 * g));
@@ -164,8 +165,8 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 }
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
-INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int quad, const int quads, const int nc,
-                  const bool high, const struct vs_act *x, float32x4_t acc[MAX_QUADS][MAX_COLUMNS])
+INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int quad, const int quads,
+                  const int nc, const bool high, const struct vs_act *x, float32x4_t acc[MAX_QUADS][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;

@@ -100,7 +100,8 @@ static int k3_scale(const uint8_t *s, size_t r)
 }
 
 /* Codes of run k32 of a row. */
-static inline __attribute__((always_inline)) void codes_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, uint32_t c[8])
+static inline __attribute__((always_inline)) void codes_read(const struct vs_class_layout l, const uint8_t *row, size_t k32,
+                                                             uint32_t c[8])
 {
     size_t runs = l.block_len / 32, sub = k32 % runs, half = sub / 4, group = sub % 4;
     const uint8_t *b = row + k32 / runs * l.block_bytes, *low = b + l.low_at, *top = b + l.top_at;
@@ -133,8 +134,8 @@ static inline void sub_read(enum vs_sub sub, const uint8_t *s, size_t j, uint8_t
 }
 
 /* Scale and minimum i (0, or 0 and 1 with per16) from a block's d and m and its sub-scale. */
-static inline __attribute__((always_inline)) void set_scale(const struct vs_class_layout l, float d, float m, uint8_t scale, uint8_t min,
-                                                            size_t i, struct vs_codes *c)
+static inline __attribute__((always_inline)) void set_scale(const struct vs_class_layout l, float d, float m, uint8_t scale,
+                                                            uint8_t min, size_t i, struct vs_codes *c)
 {
     c->min[i] = 0;
     switch (l.sub) {
@@ -155,7 +156,8 @@ static inline __attribute__((always_inline)) void set_scale(const struct vs_clas
     }
 }
 
-static inline __attribute__((always_inline)) void scales_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, struct vs_codes *c)
+static inline __attribute__((always_inline)) void scales_read(const struct vs_class_layout l, const uint8_t *row, size_t k32,
+                                                              struct vs_codes *c)
 {
     size_t runs = l.block_len / 32, n = l.per16 ? 2 : 1;
     const uint8_t *b = row + k32 / runs * l.block_bytes;
@@ -168,7 +170,8 @@ static inline __attribute__((always_inline)) void scales_read(const struct vs_cl
     }
 }
 
-static inline __attribute__((always_inline)) void run_read(const struct vs_class_layout l, const uint8_t *row, size_t k32, struct vs_codes *c)
+static inline __attribute__((always_inline)) void run_read(const struct vs_class_layout l, const uint8_t *row, size_t k32,
+                                                           struct vs_codes *c)
 {
     uint32_t words[8];
     codes_read(l, row, k32, words);
@@ -194,7 +197,8 @@ static inline void word_to(uint8_t *p, uint32_t w)
 }
 
 /* Puts the 32 codes of row r into the run of 32 at `to`. */
-static inline __attribute__((always_inline)) void scatter(const struct vs_class_layout l, uint8_t *to, size_t r, const uint32_t c[8])
+static inline __attribute__((always_inline)) void scatter(const struct vs_class_layout l, uint8_t *to, size_t r,
+                                                          const uint32_t c[8])
 {
     to += 4 * r;
     int done = 0;                        /* bits of the codes that are stored */
@@ -221,7 +225,8 @@ static inline __attribute__((always_inline)) void scatter(const struct vs_class_
 }
 
 /* The scales of row r of one superblock, copied as the file has them. */
-static inline __attribute__((always_inline)) void pack_header(const struct vs_class_layout l, uint8_t *to, size_t r, const uint8_t *block)
+static inline __attribute__((always_inline)) void pack_header(const struct vs_class_layout l, uint8_t *to, size_t r,
+                                                              const uint8_t *block)
 {
     memcpy(to + 2 * r, block + l.d, 2);
     if (l.has_min)

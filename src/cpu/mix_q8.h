@@ -1,8 +1,8 @@
 /* cpu/mix_q8.h - how one instruction set walks a page of 8-bit values: what AVX2 and NEON share.
  *
  * The file that includes it has mix_q8_tile(o, ldo, p, n, v), always inlined: n queries, a constant, and as many dimensions as the
- * tile has lanes, from v on. VS_MIX_Q8(queries, lanes) gives `static void mix_q8(...)` for its slot: `queries` at a time, then one by
- * one; dimensions that fill no tile go through a copy, since the page is padded but o is not.
+ * tile has lanes, from v on. VS_MIX_Q8(queries, lanes) gives `static void mix_q8(...)` for its slot: `queries` at a time, then one
+ * by one; dimensions that fill no tile go through a copy, since the page is padded but o is not.
  */
 #ifndef VS_CPU_MIX_Q8_H
 #define VS_CPU_MIX_Q8_H

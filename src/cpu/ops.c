@@ -63,9 +63,9 @@ enum vs_isa vs_isa_best(void)
 #endif
 }
 
-/* Weights: measured on Zen 4, on Zen 5 and on an Intel server core; AMD's older ones count as Zen 4, whatever is unknown as Intel. The later two
- * want to be asked far ahead, for up to twice the speed, and AMD's prefetch even streams well by themselves. Lines: measured on Zen 5.
- * Figures: bench/results/LAB.md. */
+/* Weights: measured on Zen 4, on Zen 5 and on an Intel server core; AMD's older ones count as Zen 4, whatever is unknown as Intel.
+ * The later two want to be asked far ahead, for up to twice the speed, and AMD's prefetch even streams well by themselves. Lines:
+ * measured on Zen 5. Figures: bench/results/LAB.md. */
 static struct vs_prefetch prefetch_of_cpu(enum vs_isa isa)
 {
 #if defined(__x86_64__)

@@ -10,10 +10,11 @@
 #include "cpu/matrix.h"
 
 /* What to ask memory for ahead of its use.
- * few_even, few, many: how many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in classes whose
- * codes lie in one even stream and in those that read codes, high bits and scales to and fro, and when more do. NEON asks for nothing.
- * From the ninth row on the weights come from the L2 cache, which is asked 2 KiB ahead in any case.
- * lines: kernels of attention that read a page from memory ask for the next pages line by line; else attention.c asks for whole pages. */
+ * few_even, few, many: how many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in
+ * classes whose codes lie in one even stream and in those that read codes, high bits and scales to and fro, and when more do. NEON
+ * asks for nothing. From the ninth row on the weights come from the L2 cache, which is asked 2 KiB ahead in any case.
+ * lines: kernels of attention that read a page from memory ask for the next pages line by line; else attention.c asks for whole
+ * pages. */
 struct vs_prefetch {
     uint16_t few_even, few, many;
     bool lines;
@@ -38,8 +39,10 @@ struct vs_matmul {
 enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
 enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
 
-enum { VS_SPLIT = 256, VS_PAGE_BLOCKS = VS_PAGE_TOKENS / 32 };      /* attention split, in absolute positions; runs of 32 in a KV page */
-enum { VS_SCORES = VS_SPLIT + 16 };                     /* floats from one query's scores to the next: no power of two, so that they spread over a cache */
+/* attention split, in absolute positions; runs of 32 in a KV page */
+enum { VS_SPLIT = 256, VS_PAGE_BLOCKS = VS_PAGE_TOKENS / 32 };
+/* floats from one query's scores to the next: no power of two, so that they spread over a cache */
+enum { VS_SCORES = VS_SPLIT + 16 };
 
 /* Where a page (one head, 64 tokens) keeps an element, in elements. Keys lie in groups of 32 tokens with their dimensions one
  * after the other, values in groups of 32 dimensions with their tokens one after the other; bytes in groups of 16 (VS_LANES8), four
@@ -99,7 +102,8 @@ struct vs_cpu_ops {
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
 
-    /* One page of keys: s[i * VS_SCORES + t] = chain over d ascending of q[i * ldq + d] * K(d, t), t in 0..63; K as vs_key_at says */
+    /* One page of keys: s[i * VS_SCORES + t] = chain over d ascending of q[i * ldq + d] * K(d, t), t in 0..63; K as vs_key_at
+     * says */
     void (*scores)(float *s, const float *q, size_t ldq, size_t n_q, const float *k, size_t head_dim);
     void (*scores_f16)(float *s, const float *q, size_t ldq, size_t n_q, const uint16_t *k, size_t head_dim);
     /* The same for 8-bit keys: q[i * n_blocks + b], n_blocks = ceil(head_dim / 32), are the queries, a byte of k is a key's element
@@ -108,14 +112,14 @@ struct vs_cpu_ops {
     /* In place on s[0..256), only the span counts: s = s * scale, softcap (0 = none), max, s = exp(s - max); what lies
      * outside the span becomes 0. *ret_sum in 16 lanes and tree. */
     void (*soft_max)(float *s, struct vs_span span, float scale, float cap, float *ret_max, float *ret_sum);
-    /* One page of values: o[i * ldo + d] continued by the chain over keys t, base + t within span[i], of p[i * VS_SCORES + base + t] *
-     * V(t, d); V as vs_value_at says */
+    /* One page of values: o[i * ldo + d] continued by the chain over keys t, base + t within span[i], of p[i * VS_SCORES + base +
+     * t] * V(t, d); V as vs_value_at says */
     void (*mix)(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                 size_t base, const float *v, size_t head_dim);
     void (*mix_f16)(float *o, size_t ldo, const float *p, size_t n_q, const struct vs_span *span,
                     size_t base, const uint16_t *v, size_t head_dim);
-    /* The weights of 8-bit values: block b of dst[VS_PAGE_BLOCKS] gets (q and d only) p[32b .. 32b + 31] * dv[...] by the rule of activations, where p and dv
-     * count as 0 outside [lo, hi) and dv is not read there; p >= 0, so q is 0..127 */
+    /* The weights of 8-bit values: block b of dst[VS_PAGE_BLOCKS] gets (q and d only) p[32b .. 32b + 31] * dv[...] by the rule of
+     * activations, where p and dv count as 0 outside [lo, hi) and dv is not read there; p >= 0, so q is 0..127 */
     void (*weigh)(const float *p, const float *dv, size_t lo, size_t hi, struct vs_act *dst);
     /* One page of 8-bit values: o[i * ldo + d] continued by fma(RN(exact integer dot), p.d, o) for p[2i], then p[2i + 1]; V as
      * vs_value8_at says */

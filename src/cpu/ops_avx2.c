@@ -273,7 +273,8 @@ static void scores_q8(float *s, const struct vs_act *q, size_t n_q, const uint8_
                     int32_t four;
                     memcpy(&four, a->q + 4 * (g % 8), 4);
                     __m256i x = _mm256_set1_epi32(four);
-                    __m256i key = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)(k + vs_key8_at(head_dim, 4 * g, t))), offset);
+                    const void *at = k + vs_key8_at(head_dim, 4 * g, t);
+                    __m256i key = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)at), offset);
                     __m256i two = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(key, x));
                     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(two, ones));
                 }
@@ -321,8 +322,8 @@ static void soft_max(float *s, struct vs_span span, float s_scale, float cap, fl
 }
 
 /* Keys [lo, hi) of the page for one query; v is a group of `width` dimensions. */
-static inline __attribute__((always_inline)) void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from,
-                                                          size_t width, const bool half)
+static inline __attribute__((always_inline)) void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v,
+                                                          size_t from, size_t width, const bool half)
 {
     if (lo >= hi)
         return;
@@ -381,7 +382,8 @@ static inline __attribute__((always_inline)) void mix_any(float *o, size_t ldo, 
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = n == 4 && from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base),
+                        together ? from : vs_in_page(span[j].hi, base), v, at, width, half);
             if (!together)
                 continue;
             mix_four(o + i * ldo + d, ldo, p + i * VS_SCORES, from, to, v, at, half);
@@ -415,7 +417,8 @@ static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct 
 }
 
 /* n queries, 8 dimensions; p is the unsigned factor, at most 127: sums of two products stay below 2^15. */
-static inline __attribute__((always_inline)) void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v)
+static inline __attribute__((always_inline)) void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n,
+                                                              const int8_t *v)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 acc[4];

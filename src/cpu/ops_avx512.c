@@ -12,7 +12,8 @@
 
 enum {
     MAX_QUERIES = 12,                   /* two accumulators for each, and room for two vectors of keys or values */
-    KV_AHEAD = 8192,                    /* bytes; keys, and values, of a head lie page after page, so this far ahead are those of the next pages */
+    /* bytes; keys, and values, of a head lie page after page, so this far ahead are those of the next pages */
+    KV_AHEAD = 8192,
 };
 
 static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
@@ -78,8 +79,8 @@ static void quantize(const float *x, size_t n, struct vs_act *dst, size_t stride
         uint32_t mask = n - at < 32 ? (1u << (n - at)) - 1 : 0xffffffff;
         __m512i q0, q1;
         int sum0, sum1;
-        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at), _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16),
-                                 127.0f, &q0, &q1);
+        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at),
+                                 _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16), 127.0f, &q0, &q1);
         act_fill(dst, q0, q1, &sum0, &sum1);
         act_scale(dst, d, sum0, sum1);
     }
@@ -93,12 +94,13 @@ static void quantize_high(const float *x, size_t n, struct vs_act *dst, size_t s
         uint32_t mask = n - at < 32 ? (1u << (n - at)) - 1 : 0xffffffff;
         __m512i q0, q1;
         int hi0, hi1, lo0, lo1;
-        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at), _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16),
-                                 (float)VS_HIGH_MAX, &q0, &q1);
+        float d = quantize_block(_mm512_maskz_loadu_ps((__mmask16)mask, x + at),
+                                 _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + at + 16), (float)VS_HIGH_MAX, &q0, &q1);
         __m512i h0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(q0), step));
         __m512i h1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(q1), step));
         act_fill(dst, h0, h1, &hi0, &hi1);
-        act_fill(dst + 1, _mm512_sub_epi32(q0, _mm512_mullo_epi32(h0, back)), _mm512_sub_epi32(q1, _mm512_mullo_epi32(h1, back)), &lo0, &lo1);
+        act_fill(dst + 1, _mm512_sub_epi32(q0, _mm512_mullo_epi32(h0, back)), _mm512_sub_epi32(q1, _mm512_mullo_epi32(h1, back)),
+                 &lo0, &lo1);
         act_scale(dst, d, VS_HIGH_STEP * hi0 + lo0, VS_HIGH_STEP * hi1 + lo1);
         act_scale(dst + 1, 0, 0, 0);
     }
@@ -231,7 +233,8 @@ static void scores_f16_ahead(float *s, const float *q, size_t ldq, size_t n_q, c
     scores_any(s, q, ldq, n_q, k, head_dim, F16_AHEAD);
 }
 
-/* Integer dots of n rows of activations, x[i * step], with 16 lanes of k-steps at `at`; the rows' integers are broadcast by fours. */
+/* Integer dots of n rows of activations, x[i * step], with 16 lanes of k-steps at `at`; the rows' integers are broadcast by
+ * fours. */
 INLINE void dots_i8(__m512i sum[MAX_QUERIES], const int n, const struct vs_act *x, size_t step, const void *at, const int steps,
                     const bool rows_unsigned, const bool ahead)
 {
@@ -269,7 +272,8 @@ INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const 
                 dots_i8(sum, n, q + b, n_blocks, at, (int)(head_dim - 32 * b + 3) / 4, false, ahead);
             __m512 d = _mm512_loadu_ps(dk + b * VS_PAGE_TOKENS + t);
             for (int i = 0; i < n; i++)
-                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), _mm512_mul_ps(d, _mm512_set1_ps(q[(size_t)i * n_blocks + b].d)),
+                acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]),
+                                         _mm512_mul_ps(d, _mm512_set1_ps(q[(size_t)i * n_blocks + b].d)),
                                          acc[i]);
         }
         for (int i = 0; i < n; i++)
@@ -277,7 +281,8 @@ INLINE void scores_q8_tile(float *s, const struct vs_act *q, const int n, const 
     }
 }
 
-INLINE void scores_q8_any(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim, const bool ahead)
+INLINE void scores_q8_any(float *s, const struct vs_act *q, size_t n_q, const uint8_t *k, const float *dk, size_t head_dim,
+                          const bool ahead)
 {
     for (size_t i = 0; i < n_q; i += MAX_QUERIES) {
         float *to = s + i * VS_SCORES;
@@ -302,7 +307,8 @@ static void scores_q8_ahead(float *s, const struct vs_act *q, size_t n_q, const 
 }
 
 /* Keys [lo, hi) of the page for one query; v + from is a group of `width` dimensions. */
-INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width, const enum reading how)
+INLINE void mix_one(float *o, const float *p, size_t lo, size_t hi, const void *v, size_t from, size_t width,
+                    const enum reading how)
 {
     if (lo >= hi)
         return;
@@ -334,7 +340,8 @@ INLINE void mix_any(float *o, size_t ldo, const float *p, size_t n_q, const stru
             size_t at = vs_value_at(head_dim, 0, d), width = vs_value_width(head_dim, d);
             bool together = from < to && width == VS_VALUE_GROUP;
             for (size_t j = i; j < i + n; j++)
-                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base), together ? from : vs_in_page(span[j].hi, base), v, at, width, how);
+                mix_one(o + j * ldo + d, p + j * VS_SCORES, vs_in_page(span[j].lo, base),
+                        together ? from : vs_in_page(span[j].hi, base), v, at, width, how);
             if (!together)
                 continue;
             switch (n) {
@@ -382,7 +389,8 @@ static void weigh(const float *p, const float *dv, size_t lo, size_t hi, struct 
 }
 
 /* n queries, 16 dimensions at a time; what lies beyond head_dim is not stored. */
-INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v, size_t head_dim, const bool ahead)
+INLINE void mix_q8_tile(float *o, size_t ldo, const struct vs_act *p, const int n, const int8_t *v, size_t head_dim,
+                        const bool ahead)
 {
     for (size_t d = 0; d < head_dim; d += VS_LANES8) {
         __mmask16 mask = (__mmask16)(head_dim - d >= 16 ? 0xffff : (1u << (head_dim - d)) - 1);
@@ -444,7 +452,8 @@ INLINE void soft_max_any(float *s, struct vs_span span, float s_scale, float cap
         if (cap == 0)
             v = _mm512_mul_ps(v, factor);
         _mm512_storeu_ps(s + j, v);
-        max = _mm512_max_ps(whole ? v : _mm512_mask_mov_ps(low, within(span, j), v), max);       /* a NaN in v leaves max as it is */
+        /* a NaN in v leaves max as it is */
+        max = _mm512_max_ps(whole ? v : _mm512_mask_mov_ps(low, within(span, j), v), max);
     }
     float m = _mm512_reduce_max_ps(max);                 /* no lane is NaN */
     __m512 sum = _mm512_setzero_ps(), top = _mm512_set1_ps(m);

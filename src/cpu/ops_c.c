@@ -312,7 +312,8 @@ static void mix_f16(float *o, size_t ldo, const float *p, size_t n_q, const stru
         size_t end = vs_in_page(span[i].hi, base);
         for (size_t t = vs_in_page(span[i].lo, base); t < end; t++)
             for (size_t d = 0; d < head_dim; d++)
-                o[i * ldo + d] = vs_fmaf(p[i * VS_SCORES + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]), o[i * ldo + d]);
+                o[i * ldo + d] = vs_fmaf(p[i * VS_SCORES + base + t], vs_f16_to_f32(v[vs_value_at(head_dim, t, d)]),
+                                         o[i * ldo + d]);
     }
 }
 

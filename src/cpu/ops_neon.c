@@ -108,7 +108,8 @@ static void rope(float *x, const float *cosine, const float *sine, size_t n_pair
             vst1q_f32(x + n_pairs + i, vfmaq_f32(vmulq_f32(x0, s), x1, c));
         } else {
             float32x4x2_t v = vld2q_f32(x + 2 * i);
-            float32x4x2_t y = { { vfmsq_f32(vmulq_f32(v.val[0], c), v.val[1], s), vfmaq_f32(vmulq_f32(v.val[0], s), v.val[1], c) } };
+            float32x4x2_t y = { { vfmsq_f32(vmulq_f32(v.val[0], c), v.val[1], s),
+                                  vfmaq_f32(vmulq_f32(v.val[0], s), v.val[1], c) } };
             vst2q_f32(x + 2 * i, y);
         }
     }
@@ -329,7 +330,8 @@ INLINE void mix_page(float *o, size_t ldo, const float *p, size_t n_q, const str
         }
         bool common = from < to;
         for (size_t j = i; j < i + 4; j++)
-            mix_one(o + j * ldo, p + j * VS_SCORES, vs_in_page(span[j].lo, base), common ? from : vs_in_page(span[j].hi, base), v, head_dim, half);
+            mix_one(o + j * ldo, p + j * VS_SCORES, vs_in_page(span[j].lo, base), common ? from : vs_in_page(span[j].hi, base), v,
+                    head_dim, half);
         if (!common)
             continue;
         mix_four(o + i * ldo, ldo, p + i * VS_SCORES, from, to, v, head_dim, half);

@@ -3,9 +3,9 @@
  * One word, the cursor, says which instruction is being run and how many tasks it has. Each thread has a share of them, one run of
  * consecutive tasks, and takes it task by task; then it takes what others have left of theirs. Who finishes the last task of an
  * instruction moves the cursor to the next. So an instruction begins when the tasks of the one before are done, not when all
- * threads have arrived: a thread that lost its core holds up the others only while it holds a task, and one that comes late joins at
- * whatever is being run. Shares matter where weights stream from memory: the processor's prefetcher runs ahead of a stream, in vain
- * where it ends, and a word that one thread alone changes stays in its cache.
+ * threads have arrived: a thread that lost its core holds up the others only while it holds a task, and one that comes late joins
+ * at whatever is being run. Shares matter where weights stream from memory: the processor's prefetcher runs ahead of a stream, in
+ * vain where it ends, and a word that one thread alone changes stays in its cache.
  *
  *   cursor   = tag | number of tasks              tag = generation | instruction, which only grows
  *   taken[t] = tag | tasks of thread t's share that are taken; of an older tag: none yet
@@ -93,8 +93,8 @@ static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
     return widest;
 }
 
-/* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights stay
- * in the L2 cache while all rows use them. */
+/* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights
+ * stay in the L2 cache while all rows use them. */
 static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t units = n_units(c, in), tasks = c->config.n_threads * TASKS_A_SHARE;

@@ -46,7 +46,8 @@ struct vs_rope {
     uint32_t n_dims;                     /* rotated elements of a head, even */
     bool neox;                           /* pairs (i, i + n/2), else (2i, 2i + 1) */
     double base, freq_scale;             /* angle = pos * vs_rope_frequency(i) / factor[i] */
-    double ext, low, high;               /* YaRN, when ext > 0: pairs below low keep their angle, those above high take freq_scale whole */
+    /* YaRN, when ext > 0: pairs below low keep their angle, those above high take freq_scale whole */
+    double ext, low, high;
     double magnitude;                    /* of the cosines and sines */
     uint32_t factors;                    /* tensor [n_dims / 2] of f32 divisors, or VS_NONE */
 };

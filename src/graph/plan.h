@@ -10,6 +10,6 @@ struct vs_plan_item {
     size_t offset;                      /* the answer, a multiple of 64 */
 };
 
-/* Sets the offsets; returns the bytes of the arena. Largest first, each at the lowest place that is free. SIZE_MAX when out of memory. */
+/* Sets the offsets; returns the bytes of the arena. Largest first, each at the lowest place that is free. SIZE_MAX: no memory. */
 size_t vs_plan(struct vs_plan_item *items, size_t n);
 #endif

@@ -246,9 +246,11 @@ static int place_tensors(struct reader *r, struct vs_gguf *g)
         expected = (t->offset + t->n_bytes + mask) & ~mask;      /* both below 2^63 */
         t->offset += g->data_start;
     }
-    if (r->file_size > g->data_start && r->file_size - g->data_start > expected && r->file_size - g->data_start - expected > MAX_BEHIND)
+    if (r->file_size > g->data_start && r->file_size - g->data_start > expected &&
+        r->file_size - g->data_start - expected > MAX_BEHIND)
         return MALFORMED(r, "the file goes on for %" PRIu64 " bytes behind its last tensor, which ends at byte %" PRIu64
-                         "; it is not the file that its header describes", r->file_size - g->data_start - expected, g->data_start + expected);
+                         "; it is not the file that its header describes", r->file_size - g->data_start - expected,
+                         g->data_start + expected);
     return VS_OK;
 }
 

@@ -1,7 +1,7 @@
 /* import/header.h - the header of a model's file, whatever its format: what it says of itself, and the graph in it.
  *
- * The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser. One format is known so
- * far; another one is told apart here, by its first bytes.
+ * The first bytes are read into memory of our own, so that a file changed meanwhile can't deceive the parser. One format is known
+ * so far; another one is told apart here, by its first bytes.
  *
  * Memory:  a header owns the copied bytes, and the table points into them.
  * Failure: VS_E_MALFORMED / VS_E_UNSUPPORTED / VS_E_SYSTEM / VS_E_NOMEM with text.

@@ -128,8 +128,8 @@ static int check_neutral(const struct vs_entry *kv, const struct known *k, struc
         if (!vs_entry_float(kv, i, &v))
             return vs_error_set(err, VS_E_MALFORMED, "model: %s is not a number", vs_str_shown(kv->key).text);
         if (v != k->neutral[0] && v != k->neutral[1])
-            return vs_error_set(err, VS_E_UNSUPPORTED, "model: %s is %g, which asks for %s; this is not supported", vs_str_shown(kv->key).text,
-                                v, k->what);
+            return vs_error_set(err, VS_E_UNSUPPORTED, "model: %s is %g, which asks for %s; this is not supported",
+                                vs_str_shown(kv->key).text, v, k->what);
     }
     return VS_OK;
 }
@@ -140,7 +140,8 @@ static int check_type(const struct vs_gguf *g, struct vs_error *err)
     int r = vs_entries_str(vs_gguf_entries(g), "general.type", &type, err);
     if (r != VS_OK || (type.n == 5 && memcmp(type.data, "model", 5) == 0))
         return r == VS_E_NOT_FOUND ? VS_OK : r;
-    return vs_error_set(err, VS_E_UNSUPPORTED, "model: general.type is '%s': this file is a part or an addition, not a model", vs_str_shown(type).text);
+    return vs_error_set(err, VS_E_UNSUPPORTED, "model: general.type is '%s': this file is a part or an addition, not a model",
+                        vs_str_shown(type).text);
 }
 
 int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_error *err)
@@ -149,14 +150,16 @@ int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_e
     uint32_t n_parts;
     int r = check_type(g, err);
     if (r == VS_OK && vs_entries_u32(vs_gguf_entries(g), "split.count", &n_parts, NULL) == VS_OK && n_parts > 1)
-        r = vs_error_set(err, VS_E_UNSUPPORTED, "model: split.count: the model is split over several files, which is not supported; join them first");
+        r = vs_error_set(err, VS_E_UNSUPPORTED,
+                         "model: split.count: the model is split over several files, which is not supported; join them first");
     for (size_t i = 0; i < vs_gguf_entries(g)->n && r == VS_OK; i++) {
         const struct vs_entry *kv = &vs_gguf_entries(g)->entry[i];
         if (kv->key.n <= n || memcmp(kv->key.data, architecture, n) != 0 || kv->key.data[n] != '.')
             continue;
         const struct known *k = find((struct vs_str){ kv->key.data + n + 1, kv->key.n - n - 1 }, architecture);
         if (!k)
-            r = vs_error_set(err, VS_E_UNSUPPORTED, "model: %s: this key is not known, so what it changes can't be honoured", vs_str_shown(kv->key).text);
+            r = vs_error_set(err, VS_E_UNSUPPORTED, "model: %s: this key is not known, so what it changes can't be honoured",
+                             vs_str_shown(kv->key).text);
         else if (k->use == NEUTRAL)
             r = check_neutral(kv, k, err);
     }

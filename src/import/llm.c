@@ -19,7 +19,8 @@ struct architecture {
     bool post_norm;                     /* a norm on each sub-layer's output before it is added */
     bool scale_embedding;               /* h *= sqrt(n_embd) */
     bool softcap;                       /* logits may be capped: final_logit_softcapping */
-    uint32_t window_period;             /* when the file has a window and no pattern: every so manieth layer sees all; 0 = no windows */
+    /* when the file has a window and no pattern: every so manieth layer sees all; 0 = no windows */
+    uint32_t window_period;
     double local_rope_base;             /* of window layers, when the file does not say; 0 = there are none */
     uint32_t wide_layers;               /* a model of so many layers scales scores by its width / heads, not by its head size */
 };
@@ -96,7 +97,8 @@ static uint64_t list_u64(struct builder *b, const char *key, const struct vs_ent
     char what[96];
     uint64_t v = 0;
     if (kv->count != b->n_layers) {
-        snprintf(what, sizeof what, "has %llu elements, must have one for each of the %u layers", (unsigned long long)kv->count, b->n_layers);
+        snprintf(what, sizeof what, "has %llu elements, must have one for each of the %u layers", (unsigned long long)kv->count,
+                 b->n_layers);
         fail(b, VS_E_MALFORMED, what, key);
     } else if (!vs_entry_uint(kv, i, &v)) {
         fail(b, VS_E_MALFORMED, "is not a list of whole numbers", key);
@@ -268,8 +270,8 @@ static uint32_t head_norm(struct builder *b, uint32_t x, int layer, const char *
 }
 
 /* The product with STEM.weight (or with the tensor `tied`), times STEM.scale and plus STEM.bias where the file has them. */
-static uint32_t product(struct builder *b, uint32_t x, int layer, const char *stem, const char *bias_stem, uint32_t tied, uint32_t n_in,
-                        struct part out)
+static uint32_t product(struct builder *b, uint32_t x, int layer, const char *stem, const char *bias_stem, uint32_t tied,
+                        uint32_t n_in, struct part out)
 {
     char suffix[48];
     struct vs_node n = base(VS_OP_LINEAR, x), s = base(VS_OP_SCALE, VS_NONE);
@@ -464,11 +466,13 @@ static void refuse_window(struct builder *b)
     uint32_t window = get_u32(b, "attention.sliding_window", 0, 0, UINT32_MAX);
     if (b->status != VS_OK || !window || window >= b->g->context)
         return;
-    snprintf(what, sizeof what, "is %u, less than context_length (%u): windows are not supported for this architecture", window, b->g->context);
+    snprintf(what, sizeof what, "is %u, less than context_length (%u): windows are not supported for this architecture", window,
+             b->g->context);
     fail(b, VS_E_UNSUPPORTED, what, key_of(b, "attention.sliding_window", key));
 }
 
-/* Which layers see only the window: a list with a yes or no for each layer, or a period n (the last of n sees all; 0: none does). */
+/* Which layers see only the window: a list with a yes or no for each layer, or a period n (the last of n sees all; 0: none
+ * does). */
 static void read_windows(struct builder *b)
 {
     char key[128];
@@ -490,7 +494,8 @@ static void read_windows(struct builder *b)
 static void refuse_other_sizes(struct builder *b)
 {
     const struct { const char *suffix; uint32_t n; } sizes[] = {
-        { "attention.key_length_swa", b->head_dim }, { "attention.value_length_swa", b->head_dim }, { "rope.dimension_count_swa", b->n_rot },
+        { "attention.key_length_swa", b->head_dim }, { "attention.value_length_swa", b->head_dim },
+        { "rope.dimension_count_swa", b->n_rot },
     };
     char key[128];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -595,7 +600,8 @@ static void refuse_unused(struct builder *b)
         size_t n = sizeof ending - 1;
         if (b->made[i] != VS_NONE || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
-        b->status = vs_error_set(b->err, VS_E_UNSUPPORTED, "model: %s: nothing in a %s model reads this tensor; without it the answers would "
+        b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
+                                 "model: %s: nothing in a %s model reads this tensor; without it the answers would "
                                  "be wrong", vs_str_shown(t->name).text, b->arch->name);
     }
 }

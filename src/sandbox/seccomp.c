@@ -39,7 +39,8 @@ struct row {
 /* A thread as a C library makes it, and nothing else: it shares all there is to share (a table of descriptors of its own would
  * have a limit of its own), brings no namespace, no signal and no descriptor. */
 #define THREAD_BITS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD)
-#define THREAD_MASK (0xffffffffu & ~(CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED))
+#define THREAD_TIDS (CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
+#define THREAD_MASK (0xffffffffu & ~(THREAD_TIDS | CLONE_DETACHED))
 
 /* Memory that RLIMIT_DATA counts: private, anonymous, no stack that grows, none of the machine's reserve of huge pages. */
 #define OWN_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -153,7 +154,8 @@ static const struct { int call, error; } sanitizer[] = {
     { CALL(mmap), 0 }, { CALL(mprotect), 0 }, { CALL(newfstatat), 0 }, { CALL(prctl), 0 }, { CALL(pipe), 0 },
     { CALL(pipe2), 0 }, { CALL(sched_setaffinity), 0 }, { CALL(mincore), 0 }, { CALL(sigreturn), 0 }, { CALL(dup), 0 },
     { CALL(prlimit64), 0 }, { CALL(clone), 0 }, { CALL(set_robust_list), 0 }, { CALL(rseq), 0 },
-    { CALL(membarrier), 0 }, { CALL(madvise), 0 }, { CALL(readlink), EACCES }, { CALL(readlinkat), EACCES }, { CALL(getcwd), EACCES },
+    { CALL(membarrier), 0 }, { CALL(madvise), 0 }, { CALL(readlink), EACCES }, { CALL(readlinkat), EACCES },
+    { CALL(getcwd), EACCES },
     { CALL(unlink), EACCES }, { CALL(personality), EPERM }, { CALL(ioctl), ENOTTY }, { CALL(uname), 0 },
     { CALL(sched_getparam), 0 }, { CALL(sched_getscheduler), 0 }, { CALL(wait4), 0 }, { CALL(arch_prctl), EINVAL },
 };

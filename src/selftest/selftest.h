@@ -1,4 +1,4 @@
-/* selftest/selftest.h - the numerics contract put to the test: tiny models, ways to compute them, and the hashes that must come out.
+/* selftest/selftest.h - the numerics contract put to the test: tiny models, ways to compute them, the hashes that must come out.
  *
  * A subject is one model of the table below, made in memory and imported like any file. vs_subject_run generates some tokens with
  * it and hashes, for each, u32le position, raw f32le logits and u32le token (docs/NUMERICS.md). How it is computed

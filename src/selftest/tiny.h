@@ -21,7 +21,8 @@ struct vs_tiny {
     uint64_t window;                    /* gemma3; 0: none */
     uint64_t rot, ff_step;              /* rotated part of a head, 0: all of it; what each layer's ff has over the one before it */
     uint64_t version;                   /* of GGUF, 2 or 3 */
-    uint64_t tied, rope_freqs, bias;    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
+    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
+    uint64_t tied, rope_freqs, bias;
     uint64_t biases, scales;            /* flags: a bias beside every matrix; a scale beside every matrix of a layer */
     uint64_t qkv;                       /* 1: q, k and v are one matrix; 2: their biases too */
     double freq_base, rope_scale;

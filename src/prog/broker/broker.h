@@ -141,7 +141,8 @@ struct model {
     struct vs_budget memory;
     pid_t pid;
     json_t *path, *bytes, *origin;      /* as the supervisor says */
-    char digest[65];                    /* hex SHA-256 of the file, "" until its worker says it; only to show: results have their own */
+    /* hex SHA-256 of the file, "" until its worker says it; only to show: results have their own */
+    char digest[65];
     json_t *facts, *sandbox;            /* as the worker says; they do not change */
     struct queue queue;
     struct run *run;                    /* NULL: it is free */
@@ -216,7 +217,8 @@ uint16_t model_unhandled(void);
 struct model *model_find(struct broker *b, const char *name);
 struct model *model_find_id(struct broker *b, uint64_t id);
 /* Starts one (fd: borrowed, or -1; file: its identity); NULL and err when it can't. settings is borrowed. */
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file, struct vs_error *err);
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file,
+                           struct vs_error *err);
 void model_enqueue(struct broker *b, struct model *m, struct request *r);
 /* Its worker is there; takes over fd. _restore: a model of the time before a broker died. */
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);

@@ -69,7 +69,8 @@ static void model_add(struct broker *b, struct model *m)
     b->n_models++;
 }
 
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file, struct vs_error *err)
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file,
+                           struct vs_error *err)
 {
     if (fd >= 0 ? *name != '/' || strlen(name) > 4000 : !vs_model_name_is_valid(name)) {
         if (*name == '/' && fd < 0)

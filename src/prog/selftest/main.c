@@ -47,11 +47,12 @@ static struct outcome try_case(const struct vs_case *of, const struct vs_way *wa
     for (size_t i = 0; i < n_ways && o.ok; i++) {
         const struct vs_way *w = &ways[i];
         if (vs_subject_run(&subject, w, o.hash, &err) != VS_OK) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %s", vs_isa_name(w->isa), w->n_threads, w->chunk, err.text);
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %s", vs_isa_name(w->isa), w->n_threads,
+                     w->chunk, err.text);
             o.ok = false;
         } else if (strcmp(o.hash, of->golden) != 0) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %.16s, golden is %.16s", vs_isa_name(w->isa), w->n_threads,
-                     w->chunk, o.hash, of->golden);
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %.16s, golden is %.16s", vs_isa_name(w->isa),
+                     w->n_threads, w->chunk, o.hash, of->golden);
             o.ok = false;
         } else {
             o.n++;
@@ -105,7 +106,8 @@ int main(int argc, char **argv)
             brief = true;
         } else if (strcmp(argv[i], "--golden") == 0) {
             return print_golden();
-        } else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc && (isa = vs_isa_parse(argv[i + 1])) >= 0 && isa <= (int)vs_isa_best()) {
+        } else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc && (isa = vs_isa_parse(argv[i + 1])) >= 0 &&
+                   isa <= (int)vs_isa_best()) {
             i++;
         } else {
             fprintf(stderr, "usage: veritas-selftest [--json] [--brief] [--isa LEVEL that this processor has] | --golden\n");
@@ -144,7 +146,8 @@ int main(int argc, char **argv)
     if (json)
         printf("], \"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n, digest, n_bad ? "false" : "true");
     else if (n_bad)
-        printf("selftest: %zu of %zu models differ from the contract: do not trust this build on this machine\n", n_bad, vs_n_cases);
+        printf("selftest: %zu of %zu models differ from the contract: do not trust this build on this machine\n",
+               n_bad, vs_n_cases);
     else
         printf("selftest: %zu models, %zu configurations up to %s, every hash golden, digest %s\n", vs_n_cases, n,
                vs_isa_name((enum vs_isa)isa), digest);

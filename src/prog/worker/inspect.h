@@ -24,8 +24,8 @@
 
 struct vs_gguf;
 
-/* backend: who would hold the keys and values; ctx: the context length to compute memory for, 0 = the model's own. A model that can't
- * run needs none that is known. *ret is a new reference. */
+/* backend: who would hold the keys and values; ctx: the context length to compute memory for, 0 = the model's own. A model that
+ * can't run needs none that is known. *ret is a new reference. */
 int vs_inspect(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, struct vs_check *check,
                json_t **ret, struct vs_error *err);
 #endif

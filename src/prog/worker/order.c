@@ -18,7 +18,8 @@ static const struct { const char *key; size_t offset; } numbers[] = {
 #define SUPPRESSED "tokenizer.ggml.suppress_tokens"
 
 /* Ids that the model file wants never sampled: n biases, for ids of its vocabulary. */
-static int forbid(const struct vs_entry *suppressed, uint32_t n_vocab, struct vs_logit_bias *bias, size_t *ret_n, struct vs_error *err)
+static int forbid(const struct vs_entry *suppressed, uint32_t n_vocab, struct vs_logit_bias *bias, size_t *ret_n,
+                  struct vs_error *err)
 {
     size_t n = 0;
     for (uint64_t i = 0; suppressed && i < suppressed->count; i++) {
@@ -32,7 +33,8 @@ static int forbid(const struct vs_entry *suppressed, uint32_t n_vocab, struct vs
     return VS_OK;
 }
 
-static int read_bias(struct vs_order *o, const json_t *list, const struct vs_entry *suppressed, uint32_t n_vocab, struct vs_error *err)
+static int read_bias(struct vs_order *o, const json_t *list, const struct vs_entry *suppressed, uint32_t n_vocab,
+                     struct vs_error *err)
 {
     size_t n = json_array_size(list), n_forbidden = 0;
     if (!n && !suppressed)
