@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,25 +49,30 @@ static void exec_in_path(const char *program, char *const argv[], char *const en
     errno = ENOENT;
 }
 
-void vs_child_exec(const char *program, char *const argv[], const char *const *set, const char *const *kept, const char *directory)
+void vs_child_environment(const char *const *set, const char *const *kept, struct vs_child_environment *ret)
 {
-    /* execve changes nothing */
-    union { const char *in[VS_CHILD_MAX_VARIABLES + 1]; char *out[VS_CHILD_MAX_VARIABLES + 1]; } environment;
+    static char path[] = "PATH=" VS_CHILD_PATH;
     size_t n = 0;
-    environment.in[n++] = "PATH=" VS_CHILD_PATH;
+    ret->value[n++] = path;
     for (; set && *set && n < VS_CHILD_MAX_VARIABLES; set++)
-        environment.in[n++] = *set;
+        ret->value[n++] = (char *)(uintptr_t)*set;          /* execve changes nothing */
     for (; kept && *kept; kept++)
         for (char **variable = environ; variable && *variable && n < VS_CHILD_MAX_VARIABLES; variable++)
             if (is_named(*kept, *variable))
-                environment.in[n++] = *variable;
-    environment.in[n] = NULL;
+                ret->value[n++] = *variable;
+    ret->value[n] = NULL;
+}
+
+void vs_child_exec(const char *program, char *const argv[], const char *const *set, const char *const *kept, const char *directory)
+{
+    struct vs_child_environment environment;
+    vs_child_environment(set, kept, &environment);
     if (directory && chdir(directory) != 0)
         return;
     if (strchr(program, '/'))
-        execve(program, argv, environment.out);
+        execve(program, argv, environment.value);
     else
-        exec_in_path(program, argv, environment.out);
+        exec_in_path(program, argv, environment.value);
 }
 
 void vs_child_close_from(unsigned first)

@@ -11,9 +11,14 @@
 #define VS_CHILD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 enum { VS_CHILD_MAX_VARIABLES = 64 };        /* more than that are left out */
 
-/* Becomes `program`; one without a slash is looked for in VS_CHILD_PATH. Its environment is PATH, the strings "NAME=value" of
- * `set`, and those of our variables whose name stands in `kept` (an entry that ends in * stands for all names that begin so).
- * Both lists end with NULL and may be NULL. directory NULL: stays in ours, for programs of ours that take relative paths.
+/* The environment that a child gets: PATH, the strings "NAME=value" of `set`, and those of our variables whose name stands in `kept`
+ * (an entry that ends in * stands for all names that begin so). Both lists end with NULL and may be NULL. The strings stay where they
+ * are. For use before fork too. */
+struct vs_child_environment { char *value[VS_CHILD_MAX_VARIABLES + 1]; };
+void vs_child_environment(const char *const *set, const char *const *kept, struct vs_child_environment *ret);
+
+/* Becomes `program`; one without a slash is looked for in VS_CHILD_PATH. Its environment is that of `set` and `kept`.
+ * directory NULL: stays in ours, for programs of ours that take relative paths.
  * Returns only on failure, with errno; ENOENT: there is no such program. */
 void vs_child_exec(const char *program, char *const argv[], const char *const *set, const char *const *kept, const char *directory);
 

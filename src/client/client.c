@@ -12,10 +12,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,18 +26,21 @@
 #define HELLO_MS 10000                  /* a daemon answers HELLO at once; a private one has to start first */
 #define PRIVATE_FD 3
 
+struct begun {                          /* a request that has not ended */
+    uint64_t id;
+    uint32_t owed;                      /* bytes consumed and not yet credited */
+};
+
 struct vs_client {
     struct vs_conn conn;
     pid_t child;                        /* private daemon, or 0 */
     uint64_t next_id;
-    uint64_t *begun;                    /* requests that have not ended */
+    struct begun *begun;
     size_t n_begun, room_begun;
+    uint32_t portion;                   /* bytes of credit that are given back together */
+    bool is_read;                       /* of what came, no whole frame is left */
     json_t *json;                       /* of the last event */
     struct vs_error lost;               /* why the connection ended; code VS_OK while it lives */
-    struct {
-        uint64_t id;
-        uint32_t owed;                  /* bytes consumed and not yet credited, of one request */
-    } credit;
     uint64_t consumed_id;               /* request and bytes of the last event, consumed when the next is asked for */
     uint32_t consumed;
     const sigset_t *wait_mask;
@@ -112,90 +115,109 @@ static uint64_t end_of(int timeout_ms)
     return timeout_ms < 0 ? UINT64_MAX : vs_clock_ns() + (uint64_t)timeout_ms * 1000000;
 }
 
+/* Waits until the socket can be read, or written while bytes are queued. VS_OK, or VS_E_TIMEOUT. */
+static int wait_for(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_error *err)
+{
+    struct pollfd p = { c->conn.fd, (short)(POLLIN | (vs_client_wants_write(c) ? POLLOUT : 0)), 0 };
+    int wait = left_ms(end);
+    struct timespec t = { wait / 1000, wait % 1000 * 1000000L };
+    int n = ppoll(&p, 1, wait < 0 ? NULL : &t, stop_at_signal ? c->wait_mask : NULL);
+    if (n == 0)
+        return vs_error_set(err, VS_E_TIMEOUT, "no answer in time");
+    if (n < 0 && errno == EINTR && stop_at_signal)
+        return vs_error_set(err, VS_E_TIMEOUT, "interrupted by a signal");
+    return n < 0 && errno != EINTR ? lose(c, VS_E_SYSTEM, strerror(errno), err) : VS_OK;
+}
+
 /* One whole frame, or VS_E_TIMEOUT. Queued bytes go out meanwhile. */
 static int next_frame(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_frame *ret, struct vs_error *err)
 {
     for (;;) {
         if (c->lost.code != VS_OK)
             return lose(c, 0, "", err);
+        if (vs_client_wants_write(c))
+            vs_conn_flush(&c->conn);    /* VS_E_DIED here shows at the next read, after what the daemon still said */
         struct vs_error why;
         int status = vs_conn_next(&c->conn, ret, &why);
+        c->is_read = status != VS_OK;
         if (status == VS_OK)
             return VS_OK;
         if (status != VS_E_BUSY)
             return lose(c, VS_E_PROTOCOL, why.text, err);
         status = vs_conn_read(&c->conn);
-        if (status == VS_OK)
-            continue;
-        if (status != VS_E_BUSY)
-            return lose(c, status, status == VS_E_DIED ? lost_text : vs_status_text(status), err);
-        int flushed = vs_conn_flush(&c->conn);  /* VS_E_DIED here shows at the next read, after what the daemon still said */
-        struct pollfd p = { c->conn.fd, (short)(POLLIN | (flushed == VS_E_BUSY ? POLLOUT : 0)), 0 };
-        int wait = left_ms(end);
-        struct timespec t = { wait / 1000, wait % 1000 * 1000000L };
-        int n = ppoll(&p, 1, wait < 0 ? NULL : &t, stop_at_signal ? c->wait_mask : NULL);
-        if (n == 0)
-            return vs_error_set(err, VS_E_TIMEOUT, "no answer in time");
-        if (n < 0 && errno == EINTR && stop_at_signal)
-            return vs_error_set(err, VS_E_TIMEOUT, "interrupted by a signal");
-        if (n < 0 && errno != EINTR)
-            return lose(c, VS_E_SYSTEM, strerror(errno), err);
+        if (status == VS_E_BUSY)
+            status = wait_for(c, end, stop_at_signal, err);
+        else if (status != VS_OK)
+            status = lose(c, status, status == VS_E_DIED ? lost_text : vs_status_text(status), err);
+        if (status != VS_OK)
+            return status;
     }
+}
+
+static struct begun *find(const struct vs_client *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->n_begun; i++)
+        if (c->begun[i].id == id)
+            return &c->begun[i];
+    return NULL;
 }
 
 static unsigned state_of(const void *client, uint64_t id)
 {
-    const struct vs_client *c = client;
-    for (size_t i = 0; i < c->n_begun; i++)
-        if (c->begun[i] == id)
-            return VS_AT_BEGUN;
-    return VS_AT_FREE;
+    return find(client, id) ? VS_AT_BEGUN : VS_AT_FREE;
 }
 
 static int request_begin(struct vs_client *c, uint64_t id)
 {
     if (c->n_begun == c->room_begun) {
         size_t room = c->room_begun ? 2 * c->room_begun : 16;
-        uint64_t *more = realloc(c->begun, room * sizeof *more);
+        struct begun *more = realloc(c->begun, room * sizeof *more);
         if (!more)
             return VS_E_NOMEM;
         c->begun = more;
         c->room_begun = room;
     }
-    c->begun[c->n_begun++] = id;
+    c->begun[c->n_begun++] = (struct begun){ id, 0 };
     return VS_OK;
 }
 
 static void request_end(struct vs_client *c, uint64_t id)
 {
-    for (size_t i = 0; i < c->n_begun; i++)
-        if (c->begun[i] == id) {
-            c->begun[i] = c->begun[--c->n_begun];
-            return;
-        }
+    struct begun *b = find(c, id);
+    if (b)
+        *b = c->begun[--c->n_begun];
 }
 
-static void send_credit(struct vs_client *c)
+/* In portions of a quarter of the window. */
+void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes)
 {
-    uint8_t bytes[4];
-    vs_store_u32le(bytes, c->credit.owed);
-    c->credit.owed = 0;
-    vs_conn_send(&c->conn, VS_MSG_CREDIT, 0, c->credit.id, bytes, sizeof bytes, -1);
-}
-
-/* Gives back what the program has consumed: in portions of a quarter of the window, and before another request's bytes are
- * counted, so that one counter serves all requests. Credit for a request that has ended is ignored by the daemon. */
-static void give_credit(struct vs_client *c)
-{
-    if (!c->consumed)
+    struct begun *b = find(c, id);
+    if (!b || (b->owed += bytes) < c->portion)
         return;
-    if (c->credit.owed && c->credit.id != c->consumed_id)
-        send_credit(c);
-    c->credit.id = c->consumed_id;
-    c->credit.owed += c->consumed;
+    uint8_t payload[4];
+    vs_store_u32le(payload, b->owed);
+    b->owed = 0;
+    vs_conn_send(&c->conn, VS_MSG_CREDIT, 0, id, payload, sizeof payload, -1);
+}
+
+void vs_client_keep(struct vs_client *c)
+{
     c->consumed = 0;
-    if (c->credit.owed >= VS_CREDIT_START / 4)
-        send_credit(c);
+}
+
+int vs_client_fd(const struct vs_client *c)
+{
+    return c->lost.code == VS_OK ? c->conn.fd : -1;
+}
+
+bool vs_client_wants_write(const struct vs_client *c)
+{
+    return vs_conn_queued(&c->conn) > 0;
+}
+
+bool vs_client_has_more(const struct vs_client *c)
+{
+    return !c->is_read && vs_conn_is_partial(&c->conn);
 }
 
 static int set_json(struct vs_client *c, const void *data, size_t n, struct vs_event *e, struct vs_error *err)
@@ -220,8 +242,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
     e->index = t.index;
     e->text = t.text;
     e->n = t.text_bytes;
-    c->consumed_id = f->id;
-    c->consumed = f->n;
+    e->credit_bytes = f->n;
     return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
 }
 
@@ -231,8 +252,7 @@ static int on_data(struct vs_client *c, const struct vs_frame *f, struct vs_even
     (void)err;
     e->text = (const char *)f->data;
     e->n = f->n;
-    c->consumed_id = f->id;
-    c->consumed = f->n;
+    e->credit_bytes = f->n;
     return VS_OK;
 }
 
@@ -284,9 +304,10 @@ static const struct {
 
 static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
 {
-    give_credit(c);
+    vs_client_consume(c, c->consumed_id, c->consumed);
     json_decref(c->json);
     c->json = NULL;
+    c->consumed = 0;
     struct vs_frame f;
     int status = next_frame(c, end, stop_at_signal, &f, err);
     if (status != VS_OK)
@@ -295,43 +316,43 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
     ret->kind = f.type;
     ret->request = f.id;
     ret->is_last = vs_message_is_terminal(f.type);
-    return takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+    status = takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+    c->consumed_id = f.id;
+    c->consumed = ret->credit_bytes;
+    return status;
 }
 
-/* Sends a frame whole, however long it takes the daemon to read it. */
-static int send_all(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
-                    struct vs_error *err)
+/* Queues a frame and sends what the socket takes. */
+static int send_frame(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
+                      struct vs_error *err)
 {
     if (c->lost.code != VS_OK)
         return lose(c, 0, "", err);
     int status = vs_conn_send(&c->conn, type, flags, id, data, n, fd);
-    if (status == VS_OK)
-        while ((status = vs_conn_flush(&c->conn)) == VS_E_BUSY) {
-            struct pollfd p = { c->conn.fd, POLLOUT, 0 };
-            if (poll(&p, 1, -1) < 0 && errno != EINTR)
-                return lose(c, VS_E_SYSTEM, strerror(errno), err);
-        }
-    if (status == VS_OK)
+    if (status == VS_OK || status == VS_E_DIED)             /* why it hung up is among what it still said: vs_client_next */
         return VS_OK;
-    if (status != VS_E_DIED)
-        return vs_error_set(err, status, "%s", vs_status_text(status));
-    /* The daemon hung up; its last frame usually says why, and taking that remembers it. */
-    struct vs_event e;
-    while (next_event(c, end_of(1000), false, &e, NULL) == VS_OK) { }
-    return lose(c, VS_E_DIED, lost_text, err);
+    return vs_error_set(err, status, "%s", status == VS_E_BUSY ? "the descriptor of an earlier request has not gone out yet"
+                        : vs_status_text(status));
+}
+
+/* The quarter of the credit that a request begins with, as far as the daemon's word for it can be. */
+static uint32_t portion_of(const json_t *hello)
+{
+    json_int_t credit = json_integer_value(json_object_get(hello, "credit"));
+    return credit >= 4 && credit < VS_CREDIT_START ? (uint32_t)credit / 4 : VS_CREDIT_START / 4;
 }
 
 static int hello(struct vs_client *c, const char *name, struct vs_error *err)
 {
     struct vs_buf out = { 0 };
-    json_t *value = json_pack("{s:i, s:s}", "protocol", VS_PROTOCOL_VERSION, "client", name);
+    json_t *value = json_pack("{s:i, s:o}", "protocol", VS_PROTOCOL_VERSION, "client", vs_json_text(name, strlen(name)));
     vs_json_dump(value, &out);
     json_decref(value);
     int status = out.status;
     if (status != VS_OK)
         vs_error_set(err, status, "%s", vs_status_text(status));
     else
-        status = send_all(c, VS_MSG_HELLO, 0, 0, out.data, out.n, -1, err);
+        status = send_frame(c, VS_MSG_HELLO, 0, 0, out.data, out.n, -1, err);
     vs_buf_clear(&out);
     if (status != VS_OK)
         return status;
@@ -342,6 +363,7 @@ static int hello(struct vs_client *c, const char *name, struct vs_error *err)
     if (json_integer_value(json_object_get(e.json, "protocol")) != VS_PROTOCOL_VERSION)
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
     c->conn.state = VS_AT_OPEN;
+    c->portion = portion_of(e.json);
     return VS_OK;
 }
 
@@ -404,30 +426,52 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
     return open_on(fd, 0, name, ret, err);
 }
 
-/* After fork: only async-signal-safe calls until exec. */
-static void child_exec(const char *program, int fd, pid_t parent)
+/* Descriptors 0 to 3 of the daemon, and none else. */
+static int give_descriptors(posix_spawn_file_actions_t *a, int log_fd, int theirs)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGPIPE, SIG_DFL);
-    setsid();                           /* Ctrl-C at the terminal is for the client alone */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(70);
-    int null = open("/dev/null", O_RDWR);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, PRIVATE_FD) < 0)
-        _exit(70);
-    close_range(PRIVATE_FD + 1, ~0u, 0);
-    char digits[] = { '0' + PRIVATE_FD, 0 };
-    char name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
-    char *argv[] = { name, serve, option, digits, NULL };
-    vs_child_exec(program, argv, NULL, vs_child_kept_daemon, NULL);    /* our directory: VERITAS_MODELS may be relative */
-    _exit(70);
+    int e = log_fd >= 0 && fcntl(log_fd, F_GETFD) >= 0 ? posix_spawn_file_actions_adddup2(a, log_fd, 2)
+        : posix_spawn_file_actions_addopen(a, 2, "/dev/null", O_WRONLY, 0);
+    e = e ? e : posix_spawn_file_actions_addopen(a, 0, "/dev/null", O_RDWR, 0);
+    e = e ? e : posix_spawn_file_actions_adddup2(a, 0, 1);
+    e = e ? e : posix_spawn_file_actions_adddup2(a, theirs, PRIVATE_FD);
+    return e ? e : posix_spawn_file_actions_addclosefrom_np(a, PRIVATE_FD + 1);
 }
 
-int vs_client_private(const char *program, const char *name, struct vs_client **ret, struct vs_error *err)
+/* A session of its own (Ctrl-C at the terminal is for the client alone), and signals as if nobody had touched them. */
+static int give_signals(posix_spawnattr_t *a)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int e = posix_spawnattr_setflags(a, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    e = e ? e : posix_spawnattr_setsigmask(a, &none);
+    return e ? e : posix_spawnattr_setsigdefault(a, &all);
+}
+
+/* Not fork: this process may have threads, hooks that run at a fork, and more memory than can be had twice. Returns errno. A signal at
+ * the parent's death is not asked for: it would come at the death of this thread. The daemon sees the socket close. */
+static int start_daemon(const char *program, int log_fd, int theirs, pid_t *ret)
+{
+    char digits[] = { '0' + PRIVATE_FD, 0 }, name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
+    char *argv[] = { name, serve, option, digits, NULL };
+    struct vs_child_environment environment;
+    posix_spawn_file_actions_t descriptors;
+    posix_spawnattr_t signals;
+    vs_child_environment(NULL, vs_child_kept_daemon, &environment);
+    int e = posix_spawn_file_actions_init(&descriptors);
+    if (e)
+        return e;
+    if ((e = posix_spawnattr_init(&signals)) == 0) {
+        e = give_descriptors(&descriptors, log_fd, theirs);
+        e = e ? e : give_signals(&signals);
+        e = e ? e : posix_spawn(ret, program, &descriptors, &signals, argv, environment.value);
+        posix_spawnattr_destroy(&signals);
+    }
+    posix_spawn_file_actions_destroy(&descriptors);
+    return e;
+}
+
+int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err)
 {
     if (!program)
         program = "/proc/self/exe";
@@ -436,24 +480,26 @@ int vs_client_private(const char *program, const char *name, struct vs_client **
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
-    /* Where the client's own standard descriptors are closed the pair may lie on 0..3: move ours out of the way. */
+    /* Where the client's own standard descriptors are closed the pair may lie on 0..3: move theirs out of the way. */
+    pid_t child = 0;
     int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
+    int e = theirs < 0 ? errno : start_daemon(program, log_fd, theirs, &child);
     close(pair[1]);
-    pid_t parent = getpid();
-    pid_t child = theirs < 0 ? -1 : fork();
-    if (child == 0)
-        child_exec(program, theirs, parent);
-    int e = errno;
     if (theirs >= 0)
         close(theirs);
-    if (child < 0) {
+    if (e != 0) {
         close(pair[0]);
-        return vs_error_set(err, VS_E_SYSTEM, "cannot start a private daemon: %s", strerror(e));
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start a private daemon: %s: %s", program, strerror(e));
     }
     int status = open_on(pair[0], child, name, ret, err);
     if (status == VS_E_DIED)
         return vs_error_set(err, VS_E_DIED, "the private daemon ended before it answered");
     return status;
+}
+
+int vs_client_adopt(int fd, const char *name, struct vs_client **ret, struct vs_error *err)
+{
+    return open_on(fd, 0, name, ret, err);
 }
 
 void vs_client_close(struct vs_client *c)
@@ -467,7 +513,7 @@ void vs_client_close(struct vs_client *c)
         while (waitpid(c->child, NULL, WNOHANG) == 0) {
             if (vs_clock_ns() > end) {
                 kill(c->child, SIGKILL);
-                waitpid(c->child, NULL, 0);
+                while (waitpid(c->child, NULL, 0) < 0 && errno == EINTR) { }
                 break;
             }
             struct timespec nap = { 0, 2000000 };
@@ -514,7 +560,7 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
         vs_error_set(err, status, "%s", vs_status_text(status));
     else if (request_begin(c, ++c->next_id) != VS_OK)
         status = vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
-    else if ((status = send_all(c, type, fd >= 0 ? VS_FLAG_FD : 0, c->next_id, out.data, out.n, fd, err)) != VS_OK)
+    else if ((status = send_frame(c, type, fd >= 0 ? VS_FLAG_FD : 0, c->next_id, out.data, out.n, fd, err)) != VS_OK)
         request_end(c, c->next_id);
     vs_buf_clear(&out);
     if (status == VS_OK && ret_id)
@@ -534,7 +580,7 @@ int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, st
 
 int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err)
 {
-    return send_all(c, VS_MSG_CANCEL, 0, id, NULL, 0, -1, err);
+    return send_frame(c, VS_MSG_CANCEL, 0, id, NULL, 0, -1, err);
 }
 
 int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,

@@ -12,11 +12,17 @@
  * model_digest of the envelope.
  *
  * Several requests may run on one client; their events come mixed and each says whose it is. Credit is given back by
- * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream.
+ * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream. Who keeps
+ * an event for later says so (vs_client_keep) and counts it himself when its time comes (vs_client_consume).
+ *
+ * Sending never waits: what the socket does not take at once goes out while events are asked for. A daemon that has hung up shows
+ * in vs_client_next too, after everything that it still said. So a program with a poll loop of its own asks with timeout 0 whenever
+ * vs_client_fd is readable (or writable, while vs_client_wants_write).
  *
  * Memory:  what an event points to belongs to the client and lives until the next call of vs_client_next, _call or _close.
- * Threads: one at a time.
- * Signals: SIGPIPE is never raised.
+ * Threads: one at a time for each client. A private daemon may be started while other threads run.
+ * Signals: SIGPIPE is never raised; no handler is set and no mask changed. Of the children of this process only the private daemon is
+ *          waited for.
  */
 #ifndef VS_CLIENT_CLIENT_H
 #define VS_CLIENT_CLIENT_H
@@ -39,6 +45,7 @@ struct vs_event {
     uint32_t index;                     /* TOKEN: of which choice */
     const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
     size_t n;                           /* bytes of text */
+    uint32_t credit_bytes;              /* TOKEN, DATA: bytes of credit that it took */
     json_t *json;                       /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra or NULL. Borrowed */
     struct vs_error error;              /* REJECTED, ERROR */
 };
@@ -57,14 +64,19 @@ int vs_client_place_check(const char *path, struct vs_error *err);
 int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err);
 
 /* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a
- * socketpair; its stderr is ours. It ends when the client is closed or this process dies. */
-int vs_client_private(const char *program, const char *name, struct vs_client **ret, struct vs_error *err);
+ * socketpair; it writes its log to log_fd (which stays the caller's; -1, or one that is not open: nowhere). It ends when the client
+ * is closed or this process dies. */
+int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err);
+
+/* Talks to the daemon at the other end of a stream socket. fd is the client's from here on, also on failure. */
+int vs_client_adopt(int fd, const char *name, struct vs_client **ret, struct vs_error *err);
 
 /* Closing cancels what still runs. A private daemon is waited for (at most two seconds). */
 void vs_client_close(struct vs_client *c);
 
 /* Sends a request (type: VS_MSG_GENERATE ... VS_MSG_SHUTDOWN). fd >= 0 is passed along (LOAD of an opened file) and stays the
- * caller's. The JSON stays the caller's. VS_E_LIMIT: too large; VS_E_DIED: connection lost. */
+ * caller's. The JSON stays the caller's. VS_E_LIMIT: too large; VS_E_BUSY: the descriptor of an earlier one has not gone out yet;
+ * what vs_client_next said, once it has said that the connection is over. */
 int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
                       struct vs_error *err);
 
@@ -73,9 +85,21 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
  * VS_E_DIED, VS_E_PROTOCOL, ...: the connection is over, err says why; only _close is left to do. */
 int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, struct vs_error *err);
 
+/* The last event is not consumed by the next call of vs_client_next: its bytes (TOKEN and DATA: credit_bytes) count when they are
+ * named to _consume. Ids of requests that have ended are ignored there. */
+void vs_client_keep(struct vs_client *c);
+void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes);
+
+/* For a poll loop: what to poll (-1 when the connection is over), whether for writing too, and whether the next call may have an
+ * event without any waiting (bytes that came are still unread). */
+int vs_client_fd(const struct vs_client *c);
+bool vs_client_wants_write(const struct vs_client *c);
+bool vs_client_has_more(const struct vs_client *c);
+
 /* The signal mask while vs_client_next waits (not copied; NULL: the thread's own). A caller that blocks a signal, looks at what its
  * handler left and then waits with the signal let in cannot miss it. */
 void vs_client_wait_with(struct vs_client *c, const sigset_t *mask);
+
 /* Asks to stop a request; its last event still comes (ERROR or REJECTED with VS_E_CANCELLED, or COMPLETE when it was quicker).
  * Unknown or ended ids are ignored. */
 int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err);

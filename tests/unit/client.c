@@ -180,8 +180,10 @@ static void test_credit_comes_back(void **state)
 static void play_hang_up(struct vs_conn *c)
 {
     struct vs_frame f;
-    if (hear(c, &f))
-        say_end(c, VS_MSG_ERROR, 0, "{\"error\":{\"name\":\"LIMIT\",\"code\":-3,\"message\":\"too much\"}}", "");
+    if (!hear(c, &f))
+        return;
+    say_end(c, VS_MSG_COMPLETE, f.id, "{}", "{}");
+    say_end(c, VS_MSG_ERROR, 0, "{\"error\":{\"name\":\"LIMIT\",\"code\":-3,\"message\":\"too much\"}}", "");
 }
 
 static void test_reason_is_remembered(void **state)
@@ -196,13 +198,107 @@ static void test_reason_is_remembered(void **state)
     json_t *none = json_object();
     assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
     stop(&d);
-    int status = vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err);   /* the socket is dead by now; the reason is not */
-    assert_int_equal(status, VS_E_LIMIT);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);   /* the socket is dead; what it says is not */
+    assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_OK);
+    assert_true(e.is_last && e.request == 1 && e.kind == VS_MSG_COMPLETE);
+    assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
     assert_string_equal(err.text, "too much");
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_E_LIMIT);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
     assert_int_equal(vs_client_cancel(c, 1, &err), VS_E_LIMIT);
+    assert_string_equal(err.text, "too much");
+    assert_int_equal(vs_client_fd(c), -1);
     json_decref(none);
     vs_client_close(c);
+}
+
+/* Streams more than the socket holds before it reads a single request, and then reads them all. */
+static void play_late(struct vs_conn *c)
+{
+    static char block[8193];
+    struct vs_frame f;
+    memset(block, 'd', 8192);
+    if (!hear(c, &f))
+        return;
+    for (int i = 0; i < 200; i++)
+        say(c, VS_MSG_DATA, 1, block);
+    say_end(c, VS_MSG_COMPLETE, 1, "{}", "{}");
+    for (granted[1] = granted[2] = 0; hear(c, &f); )
+        if (f.type == VS_MSG_TOKENIZE)
+            say_end(c, VS_MSG_COMPLETE, f.id, "{}", "{}");
+        else if (f.type == VS_MSG_CREDIT && f.id < 3)
+            granted[f.id] += vs_load_u32le(f.data);
+}
+
+/* Neither side reads until the other does: sending must not wait. What is kept is not credited. */
+static void test_sending_never_waits(void **state)
+{
+    (void)state;
+    struct daemon d;
+    struct vs_client *c;
+    struct vs_error err;
+    struct vs_event e;
+    uint64_t id;
+    start(&d, good, play_late);
+    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    json_t *none = json_object(), *large = json_object();
+    char *text = malloc(4 << 20);
+    memset(text, 't', 4 << 20);
+    json_object_set_new(large, "text", json_stringn(text, 4 << 20));
+    free(text);
+    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, &id, &err), VS_OK);
+    for (uint64_t i = 2; i < 5; i++)
+        assert_int_equal(vs_client_request(c, VS_MSG_TOKENIZE, large, -1, &id, &err), VS_OK);
+    assert_true(vs_client_wants_write(c));
+    int ended = 0;
+    for (uint32_t kept = 0; ended < 4; ended += e.is_last) {
+        assert_int_equal(vs_client_next(c, 5000, &e, &err), VS_OK);
+        kept += e.credit_bytes;
+        vs_client_keep(c);
+        if (kept == 100 * 8192) {       /* consumed late, in two portions */
+            vs_client_consume(c, 1, kept);
+            kept = 0;
+        }
+    }
+    assert_false(vs_client_wants_write(c));
+    json_decref(large);
+    json_decref(none);
+    vs_client_close(c);
+    stop(&d);
+    assert_int_equal(granted[1], 2 * 100 * 8192);
+}
+
+/* A socket that is there already. What was read but not asked for shows, so that a poll loop need not wait for it. */
+static void test_adopted_socket(void **state)
+{
+    (void)state;
+    int pair[2];
+    struct vs_client *c = NULL;
+    struct vs_error err;
+    struct vs_event e;
+    struct vs_conn peer;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    close(pair[1]);
+    assert_int_equal(vs_client_adopt(pair[0], "test", &c, &err), VS_E_DIED);
+    assert_null(c);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    vs_conn_init(&peer, pair[1], &vs_ipc_from_client, VS_AT_START);
+    say(&peer, VS_MSG_HELLO, 0, good);
+    assert_int_equal(vs_client_adopt(pair[0], "test", &c, &err), VS_OK);
+    json_t *none = json_object();
+    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, NULL, &err), VS_OK);
+    json_decref(none);
+    assert_false(vs_client_has_more(c));
+    say(&peer, VS_MSG_DATA, 1, "one");
+    say(&peer, VS_MSG_DATA, 1, "two");
+    assert_int_equal(vs_client_next(c, 0, &e, &err), VS_OK);
+    assert_true(vs_client_has_more(c));
+    assert_int_equal(vs_client_next(c, 0, &e, &err), VS_OK);
+    assert_memory_equal(e.text, "two", 3);
+    assert_false(vs_client_has_more(c));
+    assert_int_equal(vs_client_next(c, 0, &e, &err), VS_E_TIMEOUT);
+    vs_client_close(c);
+    vs_conn_clear(&peer);
 }
 
 static char heard[200];                 /* the payload of the last request */
@@ -273,6 +369,8 @@ int main(void)
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_credit_comes_back),
         cmocka_unit_test(test_reason_is_remembered),
+        cmocka_unit_test(test_sending_never_waits),
+        cmocka_unit_test(test_adopted_socket),
         cmocka_unit_test(test_envelopes),
         cmocka_unit_test(test_old_daemon),
     };
