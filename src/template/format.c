@@ -1,5 +1,6 @@
 /* template/format.c - numbers to text and back as Python does it, `%` formatting, str.format, strftime. No locale. */
 #include "template/internal.h"
+#include "base/date.h"
 #include "unicode/unicode.h"
 
 #include <math.h>
@@ -802,49 +803,10 @@ static bool put_time(struct vs_tp_builder *b, char c, bool no_pad, const struct 
     return vs_tp_put_cstr(b, text);
 }
 
-static int days_of_year(int64_t year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0 ? 366 : 365;
-}
-
-/* Seconds since 1970 as a date of the Gregorian calendar, years 1 to 9999. Our own, because gmtime_r reads the time zone's file,
- * and the process that renders templates may open none. */
-static bool calendar(int64_t now, struct tm *t)
-{
-    if (now < INT64_C(-62135596800) || now > INT64_C(253402300799))
-        return false;
-    int64_t left = now / 86400, rest = now % 86400, year = 1970;
-    if (rest < 0) {
-        rest += 86400;
-        left--;
-    }
-    *t = (struct tm){ .tm_hour = (int)(rest / 3600), .tm_min = (int)(rest / 60 % 60), .tm_sec = (int)(rest % 60),
-                      .tm_wday = (int)((left % 7 + 11) % 7) };      /* day 0 was a Thursday */
-    if (left > 0) {                       /* the calendar repeats after 400 years */
-        year += left / 146097 * 400;
-        left %= 146097;
-    }
-    while (left < 0)
-        left += days_of_year(--year);
-    while (left >= days_of_year(year))
-        left -= days_of_year(year++);
-    t->tm_year = (int)(year - 1900);
-    t->tm_yday = (int)left;
-    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-    for (;; t->tm_mon++) {
-        int length = lengths[t->tm_mon] + (t->tm_mon == 1 && days_of_year(year) == 366);
-        if (left < length)
-            break;
-        left -= length;
-    }
-    t->tm_mday = (int)left + 1;
-    return true;
-}
-
 bool vs_tp_strftime(struct vs_tp_vm *vm, struct vs_tp_str *format, struct vs_tp_value *ret)
 {
     struct tm t;
-    if (!calendar(vm->now, &t))
+    if (!vs_date_of(vm->now, &t))
         return vs_tp_fail(vm, VS_E_INVALID, "strftime_now: the time is out of range");
     struct vs_tp_builder b;
     vs_tp_build(&b, vm);

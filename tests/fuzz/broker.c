@@ -25,6 +25,11 @@ uint64_t vs_clock_ns(void)              /* instead of base/clock.c: time passes 
     return clock_ns;
 }
 
+int64_t vs_clock_real_ms(void)
+{
+    return (int64_t)(clock_ns / 1000000);
+}
+
 struct input {
     const uint8_t *at, *end;
 };

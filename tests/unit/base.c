@@ -2,6 +2,8 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/log.h"
+#include "base/size.h"
 #include "base/status.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -96,6 +98,58 @@ static void test_text(void **state)
     assert_string_equal(vs_shown(NULL).text, "-");
 }
 
+static void test_log(void **state)
+{
+    (void)state;
+    const struct vs_log_field fields[] = {
+        { .key = "request", .number = 7 }, { .key = "model", .text = "tiny" },
+        { .key = "client", .text = "a \"b\"\n\x1b[2J" }, { .key = "none", .text = "" },
+    };
+    struct vs_log log = { .level = VS_LOG_WARNING, .from = "broker", .event = "request_end", .fields = fields, .n_fields = 4,
+                          .time_ms = 1709210096007 };     /* a 29th of February */
+    struct vs_buf out = { 0 };
+    vs_log_format(&log, &out);
+    assert_string_equal(out.data, "broker: request_end request=7 model=tiny client=\"a \\\"b\\\"\\x0A\\x1B[2J\" none=\"\"\n");
+    vs_buf_reset(&out);
+    log.form = VS_LOG_JSON;
+    vs_log_format(&log, &out);
+    assert_string_equal(out.data, "{\"time\":\"2024-02-29T12:34:56.007Z\",\"level\":\"warning\",\"from\":\"broker\","
+                        "\"event\":\"request_end\",\"request\":7,"
+                        "\"model\":\"tiny\",\"client\":\"a \\\"b\\\"\\n\\u001b[2J\",\"none\":\"\"}\n");
+    vs_buf_reset(&out);
+    log = (struct vs_log){ .form = VS_LOG_JSON, .from = "serve", .event = "listening", .words = "at \xff/s", .time_ms = 0 };
+    vs_log_format(&log, &out);
+    assert_string_equal(out.data, "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"info\",\"from\":\"serve\","
+                        "\"event\":\"listening\","
+                        "\"message\":\"at \\u00ff/s\"}\n");
+    vs_buf_reset(&out);
+    log.form = VS_LOG_TEXT;
+    vs_log_format(&log, &out);
+    assert_string_equal(out.data, "serve: at \\xFF/s\n");
+    vs_buf_clear(&out);
+}
+
+static void test_size(void **state)
+{
+    (void)state;
+    static const struct { const char *text; uint64_t bytes; } good[] = {
+        { "0", 0 }, { "1", 1 }, { "512M", 536870912 }, { "2g", UINT64_C(2) << 30 }, { "1k", 1024 }, { "3T", UINT64_C(3) << 40 },
+        { "9223372036854775807", INT64_MAX }, { "8388607T", UINT64_C(8388607) << 40 },
+    };
+    static const char *const bad[] = { "", "M", "-1", "+1", " 1", "1 ", "1MB", "1.5G", "0x10",
+                                         "9223372036854775808", "8388608T", "99999999999999999999999", "1e3" };
+    uint64_t bytes = 7;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(vs_size_parse(good[i].text, &bytes));
+        assert_true(bytes == good[i].bytes);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        bytes = 7;
+        assert_false(vs_size_parse(bad[i], &bytes));
+        assert_true(bytes == 7);
+    }
+}
+
 static void test_status_names(void **state)
 {
     (void)state;
@@ -136,6 +190,8 @@ int main(void)
         cmocka_unit_test(test_check_asks_every_so_often_and_stays),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_size),
         cmocka_unit_test(test_status_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,25 @@
+/* base/size.c - see size.h */
+#include "base/size.h"
+
+#include <string.h>
+
+bool vs_size_parse(const char *text, uint64_t *ret_bytes)
+{
+    static const char units[] = "kKmMgGtT";
+    uint64_t n = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        uint64_t digit = (uint64_t)(*at - '0');
+        if (n > ((uint64_t)INT64_MAX - digit) / 10)
+            return false;
+        n = n * 10 + digit;
+    }
+    const char *unit = *at ? strchr(units, *at) : NULL;
+    if (at == text || (*at && (!unit || at[1])))
+        return false;
+    unsigned shift = unit ? 10 * ((unsigned)(unit - units) / 2 + 1) : 0;
+    if (n > (uint64_t)INT64_MAX >> shift)
+        return false;
+    *ret_bytes = n << shift;
+    return true;
+}
