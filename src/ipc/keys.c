@@ -12,6 +12,7 @@
 #define TEXT (R(TOKENIZE) | R(LOGITS) | R(PERPLEXITY))
 #define STARTED VS_READS(VS_KEYS_OF_WORKER)
 #define SETTINGS (R(LOAD) | STARTED)
+#define BROKER VS_READS(VS_KEYS_OF_BROKER)
 #define INT_MOST 2147483647.0
 #define U32_MOST 4294967295.0
 #define I64_MOST 9223372036854775807.0
@@ -92,6 +93,14 @@ static const struct vs_key keys[] = {
     { "settings.n_cpus",            VS_VALUE_INT,    0, 1048576,         NULL,                                    STARTED },
     { "settings.free_bytes",        VS_VALUE_INT,    0, I64_MOST,        NULL,                                    STARTED },
     { "settings.memory_bytes",      VS_VALUE_INT,    0, I64_MOST,        NULL,                                    STARTED },
+
+    { "serve.queue",                VS_VALUE_INT,    1, 65536,           NULL,                                    BROKER },
+    { "serve.clients",              VS_VALUE_INT,    1, 16384,           NULL,                                    BROKER },
+    { "serve.memory",               VS_VALUE_INT,    1048576, I64_MOST,  NULL,                                    BROKER },
+    { "serve.hang_s",               VS_VALUE_INT,    1, 3600,            NULL,                                    BROKER },
+    { "serve.drain_s",              VS_VALUE_INT,    0, 86400,           NULL,                                    BROKER },
+    { "serve.log",                  VS_VALUE_CHOICE, 0, 0,               "text|json",                             BROKER },
+    { "serve.aliases",              VS_VALUE_OBJECT, 0, 0,               "names of models",                       BROKER },
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
 

@@ -35,9 +35,9 @@ struct vs_key {
     uint32_t readers;                   /* VS_READS(...) of each message that may have it */
 };
 
-/* Request types are 0x10 to 0x2e. The last place is for the settings that a worker is started with: a load's, and the
- * supervisor's own. */
-enum { VS_KEYS_OF_WORKER = 0x2f };
+/* Request types are 0x10 to 0x2d. The last places are for the settings that a broker and a worker are started with: those of
+ * `veritas serve`, and those of a load with the supervisor's own. */
+enum { VS_KEYS_OF_BROKER = 0x2e, VS_KEYS_OF_WORKER = 0x2f };
 #define VS_READS(type) (UINT32_C(1) << ((type) & 31))
 
 /* Checks all keys of a request's body, or of the object `group` ("settings") of a request: VS_E_INVALID names the key, what is

@@ -16,6 +16,7 @@
 #ifndef VS_BROKER_BROKER_H
 #define VS_BROKER_BROKER_H
 #include "base/file.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
@@ -61,8 +62,17 @@ enum {
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
-#define HANG_TIME (10000 * MS)          /* a worker with a request gives a sign of life at least so often, or it is stopped; */
-#define LOAD_HANG_TIME (60000 * MS)     /* so often while it loads */
+#define LOAD_HANG_TIME (60000 * MS)     /* a worker that loads gives a sign of life at least so often, or it is stopped */
+
+struct broker_settings {                /* what `veritas serve` says at the start: settings.c */
+    unsigned queue;                     /* requests that may wait for one model */
+    unsigned clients;                   /* connections with a place of their own */
+    uint64_t memory;                    /* bytes that all workers may use together; UINT64_MAX: nobody said */
+    uint64_t hang;                      /* a worker that works shows progress at least so often; in the unit of MS */
+    uint64_t drain;                     /* answers have so long to end when the daemon does */
+    enum vs_log_form log;
+    json_t *aliases;                    /* an object: other names of models; NULL: none */
+};
 
 struct client {                         /* a process that has connections */
     struct client *next;
@@ -153,6 +163,7 @@ struct model {
 };
 
 struct broker {
+    struct broker_settings settings;
     int listen_fd;                      /* -1: private, or draining */
     struct vs_conn control;             /* the supervisor */
     struct vs_budget control_memory;
@@ -180,7 +191,14 @@ void broker_init(struct broker *b);
 void broker_loop(struct broker *b);
 void broker_turn(struct broker *b, bool wait);
 void broker_sweep(struct broker *b);    /* frees what has ended or is gone */
-void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* one line on stderr */
+/* One line on stderr, in words; with _event fields for machines too, and words NULL where the fields say it all (base/log.h). */
+void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
+                      const char *words);
+
+/* settings.c */
+void settings_init(struct broker_settings *s);                 /* the defaults */
+int settings_read(struct broker_settings *s, int fd, struct vs_error *err);     /* JSON, keys serve.*; VS_E_INVALID */
 
 /* peer.c: who may come, what it costs us */
 uint16_t peer_unhandled(void);          /* 0, or a message without handler or row */

@@ -2,33 +2,50 @@
 #include "prog/broker/broker.h"
 
 #include "base/clock.h"
-#include "base/text.h"
 
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+static void write_line(const struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields,
+                       size_t n, const char *words)
+{
+    struct vs_buf line = { .limit = 16384 };
+    vs_log_format(&(struct vs_log){ .form = b->settings.log, .level = level, .from = "broker", .event = event, .words = words,
+                                    .fields = fields, .n_fields = n, .time_ms = vs_clock_real_ms() }, &line);
+    if (line.status == VS_OK)
+        fwrite(line.data, 1, line.n, stderr);
+    vs_buf_clear(&line);
+}
+
 /* Lines are limited, for clients can cause them; what was left out is counted. */
-void broker_log(struct broker *b, const char *format, ...)
+void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
+                      const char *words)
 {
     uint64_t second = b->now / (1000 * MS);
     if (b->quiet)
         return;
-    if (second != b->log_second && b->n_logs > MAX_LOG_LINES)
-        fprintf(stderr, "broker: %u lines were left out\n", b->n_logs - MAX_LOG_LINES);
+    if (second != b->log_second && b->n_logs > MAX_LOG_LINES) {
+        char text[64];
+        snprintf(text, sizeof text, "%u lines were left out", b->n_logs - MAX_LOG_LINES);
+        write_line(b, VS_LOG_WARNING, "left_out", NULL, 0, text);
+    }
     if (second != b->log_second)
         b->n_logs = 0;
     b->log_second = second;
-    if (b->n_logs++ >= MAX_LOG_LINES)
-        return;
-    char text[1400], line[2800];
+    if (b->n_logs++ < MAX_LOG_LINES)
+        write_line(b, level, event, fields, n, words);
+}
+
+void broker_log(struct broker *b, const char *format, ...)
+{
+    char text[1400];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    vs_text_line(line, sizeof line, text, sizeof text);     /* parts of it come from outside */
-    fprintf(stderr, "broker: %s\n", line);
+    broker_log_event(b, VS_LOG_WARNING, "message", NULL, 0, text);
 }
 
 /* A connection that ends takes its requests with it; those that ended are freed. */
@@ -208,6 +225,7 @@ void broker_turn(struct broker *b, bool wait)
 
 void broker_init(struct broker *b)
 {
+    settings_init(&b->settings);
     b->memory.limit = MAX_MEMORY;
     b->clients_memory = (struct vs_budget){ .limit = MAX_CLIENTS_MEMORY, .above = &b->memory };
     b->now = b->started_at = vs_clock_ns();

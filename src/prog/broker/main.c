@@ -1,4 +1,4 @@
-/* prog/broker/main.c - set-up and lock-in. Descriptors: 3 listening socket, 4 supervisor, 5 private client. */
+/* prog/broker/main.c - set-up and lock-in. Descriptors: 3 listening socket, 4 supervisor, 5 private client, 6 settings. */
 #include "prog/broker/broker.h"
 
 #include "ipc/json.h"
@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { LISTEN_FD = 3, CONTROL_FD = 4, PRIVATE_FD = 5 };
+enum { LISTEN_FD = 3, CONTROL_FD = 4, PRIVATE_FD = 5, SETTINGS_FD = 6 };
 
 static bool is_open(int fd)
 {
@@ -42,6 +42,12 @@ int main(void)
     if (b->listen_fd >= 0)
         fcntl(b->listen_fd, F_SETFL, fcntl(b->listen_fd, F_GETFL) | O_NONBLOCK);
     vs_json_setup(MAX_JSON);
+    struct vs_error err;
+    broker_init(b);
+    if (is_open(SETTINGS_FD) && settings_read(&b->settings, SETTINGS_FD, &err) != VS_OK) {
+        broker_log(b, "its settings: %s", err.text);
+        return 1;
+    }
 
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_BROKER,
@@ -52,7 +58,6 @@ int main(void)
         .keep_stderr = true,
     };
     struct vs_sandbox_report report;
-    struct vs_error err;
     char text[1024];
     if (vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err) != VS_OK
         || vs_sandbox_enter(&options, &report, &err) != VS_OK) {
@@ -63,7 +68,6 @@ int main(void)
     b->sandbox = n ? vs_json_parse(text, n, NULL) : NULL;
     if (!b->sandbox)
         b->sandbox = json_object();
-    broker_init(b);
     if (control_send(b, VS_MSG_HELLO, 0, json_incref(b->sandbox), -1) != VS_OK)
         return 1;
     b->quiet = is_private && !getenv("VERITAS_DEBUG");

@@ -210,7 +210,7 @@ void model_enqueue(struct broker *b, struct model *m, struct request *r)
         finish_load(b, m, r);
         return;
     }
-    if (m->queue.n >= MAX_QUEUE && !give_place(b, m, r)) {
+    if (m->queue.n >= b->settings.queue && !give_place(b, m, r)) {
         request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
         return;
     }
@@ -579,8 +579,12 @@ static void run_timers(struct broker *b, struct model *m, uint64_t *next)
         cancel_run(b, m, VS_E_LIMIT);
     }
     /* One that waits for credit waits for us. */
-    if (!m->is_killed && !run->blocked_at && due(b, m->heard_at + HANG_TIME, next))
-        stop_worker(b, m, "the worker hung: no sign of life for 10 seconds; it was stopped");
+    if (!m->is_killed && !run->blocked_at && due(b, m->heard_at + b->settings.hang, next)) {
+        char why[96];
+        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu seconds; it was stopped",
+                 b->settings.hang / (1000 * MS));
+        stop_worker(b, m, why);
+    }
 }
 
 uint64_t model_timers(struct broker *b, struct model *m)

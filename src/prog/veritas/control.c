@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -89,19 +88,6 @@ static bool is_changed(const struct model *m)
     return strcmp(before, after) != 0;
 }
 
-static int settings_open(const struct model *m)
-{
-    ssize_t n = (ssize_t)strlen(m->text);
-    int fd = memfd_create("veritas settings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || write(fd, m->text, (size_t)n) != n
-        || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 /* A path may have any bytes. */
 static json_t *path_text(const char *path)
 {
@@ -116,7 +102,7 @@ static int start_worker(struct supervisor *s, struct model *m, struct vs_error *
     memset(fds, -1, sizeof fds);
     lseek(m->file, 0, SEEK_SET);
     fds[FD_MODEL] = m->file;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || (fds[FD_SETTINGS] = settings_open(m)) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || (fds[FD_SETTINGS] = settings_open(m->text)) < 0) {
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot prepare a worker: %s", strerror(errno));
     } else {
         fds[FD_BROKER] = pair[1];
@@ -160,7 +146,7 @@ static void start_again(struct supervisor *s, struct model *m)
     if (rc == VS_E_BUSY) {
         process_back_off(&m->worker);
     } else if (rc != VS_OK) {
-        vs_say("serve: %s: %s", m->path, err.text);
+        vs_say_event(VS_LOG_ERROR, "model_failed", "serve: %s: %s", m->path, err.text);
         give_up(s, m, &err);
     }
 }
@@ -180,7 +166,7 @@ bool models_reaped(struct supervisor *s, pid_t pid, int status)
         if (s->ending || !again)
             m->worker.restart_at = 0;
         else if (s->private_fd < 0)     /* a private client gets the same words as its answer */
-            vs_say("serve: %s: %s; it is started again", m->path, text);
+            vs_say_event(VS_LOG_WARNING, "worker_died", "serve: %s: %s; it is started again", m->path, text);
         return true;
     }
     return false;
@@ -450,7 +436,8 @@ void control_ready(struct supervisor *s, short events)
     if (status == VS_E_BUSY)
         return;
     if (status != VS_E_DIED) {          /* strangers talk to it: it may not be itself any more */
-        vs_say("serve: the broker broke the rules of the control link: %s", why.text[0] ? why.text : vs_status_text(status));
+        vs_say_event(VS_LOG_ERROR, "broker_stopped", "serve: the broker broke the rules of the control link: %s",
+                     why.text[0] ? why.text : vs_status_text(status));
         if (s->broker.pid > 0)
             kill(s->broker.pid, SIGKILL);
     }

@@ -35,7 +35,7 @@ static void explain(const struct vs_option *o, char *ret, size_t n)
     char range[160];
     vs_option_range(o, range, sizeof range);
     size_t at = (size_t)snprintf(ret, n, "%s", o->help);
-    if (o->type == VS_TYPE_CHOICE || o->type == VS_TYPE_INT || o->type == VS_TYPE_FLOAT || o->type == VS_TYPE_INTS)
+    if (range[0] && o->type != VS_TYPE_BIAS && o->type != VS_TYPE_NAMED)
         at += (size_t)snprintf(ret + at, n - at, " Takes %s%s%s.", range, o->unit ? ", in " : "", o->unit ? o->unit : "");
     if (o->preset && at < n)
         snprintf(ret + at, n - at, " Default: %s.", o->preset);

@@ -1,6 +1,7 @@
 /* prog/veritas/options.c - the option table and its strict parser. What the options mean is said in their rows only. */
 #include "prog/veritas/options.h"
 
+#include "base/size.h"
 #include "base/utf8.h"
 #include "base/word.h"
 #include "ipc/keys.h"
@@ -180,6 +181,24 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "List every tensor, and show long texts whole." },
     [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
         .help = "Replace a model that is there; write down what is there; unload one that is answering." },
+    [VS_OPT_QUEUE] = { .name = "queue", .type = VS_TYPE_INT, .value = "N", .unit = "requests", .preset = "64", .key = "serve.queue",
+        .commands = C(SERVE),
+        .help = "How many requests may wait for one model; one more is refused (busy)." },
+    [VS_OPT_CLIENTS] = { .name = "clients", .type = VS_TYPE_INT, .value = "N", .unit = "connections", .preset = "64",
+        .key = "serve.clients", .commands = C(SERVE),
+        .help = "How many connections have a place of their own." },
+    [VS_OPT_MEMORY] = { .name = "memory", .type = VS_TYPE_SIZE, .value = "SIZE", .preset = "90 % of what is free at the start",
+        .key = "serve.memory", .commands = C(SERVE),
+        .help = "How much memory all models may take together." },
+    [VS_OPT_HANG] = { .name = "hang", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "10", .key = "serve.hang_s",
+        .commands = C(SERVE),
+        .help = "A worker that computes and shows no progress for S seconds is ended and replaced." },
+    [VS_OPT_DRAIN] = { .name = "drain", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "10",
+        .key = "serve.drain_s", .commands = C(SERVE),
+        .help = "At the end, answers that are under way have S seconds to become complete." },
+    [VS_OPT_LOG] = { .name = "log", .type = VS_TYPE_CHOICE, .value = "FORM", .preset = "text", .key = "serve.log",
+        .commands = C(SERVE),
+        .help = "The form of the log, which goes to standard error: lines of text, or one JSON object a line." },
     [VS_OPT_SOCKET] = { .name = "socket", .type = VS_TYPE_PATH, .value = "PATH",
         .preset = "$VERITAS_SOCKET, else $XDG_RUNTIME_DIR/veritas/veritas.sock", .commands = DAEMON | C(SERVE) | C(DOCTOR),
         .help = "Socket of the daemon." },
@@ -282,6 +301,7 @@ void vs_option_range(const struct vs_option *o, char *ret, size_t n)
         break;
     case VS_TYPE_FLOAT:
     case VS_TYPE_CHOICE: vs_key_range(&range, ret, n); break;
+    case VS_TYPE_SIZE: snprintf(ret, n, "a size in bytes, such as 512M or 2G, of %.15g or more", range.low); break;
     case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %.15g to %.15g, separated by commas", range.low, range.high); break;
     case VS_TYPE_NAMED: snprintf(ret, n, "NAME=VALUE, with a NAME of letters, digits and _"); break;
     case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
@@ -351,12 +371,14 @@ static bool choice_has(const char *choices, const char *s)
 static bool value_check(const struct vs_option *o, const char *s)
 {
     struct vs_key range = range_of(o);
+    uint64_t size;
     int64_t i;
     double d;
     switch (o->type) {
     case VS_TYPE_INT:
         return (o->choices && choice_has(o->choices, s))
                || (vs_integer_parse(s, &i) && (double)i >= range.low && (double)i <= range.high);
+    case VS_TYPE_SIZE: return vs_size_parse(s, &size) && (double)size >= range.low && (double)size <= range.high;
     case VS_TYPE_FLOAT: return number_parse(s, &d) && d >= range.low && d <= range.high;
     case VS_TYPE_INTS: return ints_walk(o, s, NULL);
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
@@ -609,10 +631,12 @@ json_t *vs_args_ints(const struct vs_args *args, enum vs_option_id id)
 /* One value as JSON; a new reference. */
 static json_t *value_json(const struct vs_option *o, const char *s)
 {
+    uint64_t size = 0;
     int64_t i = 0;
     double d = 0;
     switch (o->type) {
     case VS_TYPE_FLAG: return json_true();
+    case VS_TYPE_SIZE: return vs_size_parse(s, &size) ? json_integer((json_int_t)size) : NULL;
     case VS_TYPE_INT: return vs_integer_parse(s, &i) ? json_integer(i) : NULL;
     case VS_TYPE_FLOAT: return number_parse(s, &d) ? json_real(d) : NULL;
     case VS_TYPE_BIAS:
@@ -645,7 +669,7 @@ int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
     size_t skip = strlen(prefix);
     for (int id = 0; id < VS_OPT_COUNT; id++) {
         const struct vs_option *o = &vs_options[id];
-        bool setting = o->key && strncmp(o->key, "settings.", 9) == 0;
+        bool setting = o->key && (strncmp(o->key, "settings.", 9) == 0 || strncmp(o->key, "serve.", 6) == 0);
         if (!o->key || args->option[id].n == 0 || strncmp(o->key, prefix, skip) != 0 || (skip == 0 && setting))
             continue;
         const char *key = o->key + skip, *dot = strchr(key, '.');

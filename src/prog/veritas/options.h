@@ -23,13 +23,15 @@ enum vs_option_id {
     VS_OPT_NOW, VS_OPT_DEADLINE,
     VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
     VS_OPT_NO_BOS, VS_OPT_TOKENS, VS_OPT_OUTPUT, VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_REPS,
-    VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE, VS_OPT_SOCKET,
-    VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION, VS_OPT_COUNT
+    VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE,
+    VS_OPT_QUEUE, VS_OPT_CLIENTS, VS_OPT_MEMORY, VS_OPT_HANG, VS_OPT_DRAIN, VS_OPT_LOG,
+    VS_OPT_SOCKET, VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION, VS_OPT_COUNT
 };
 
 enum vs_option_type {
     VS_TYPE_FLAG,        /* no value */
     VS_TYPE_INT,         /* a whole number in [low, high] */
+    VS_TYPE_SIZE,        /* bytes in [low, high], as base/size.h reads them */
     VS_TYPE_FLOAT,       /* a finite number in [low, high] */
     VS_TYPE_TEXT,        /* valid UTF-8 of at least low bytes */
     VS_TYPE_PATH,        /* any bytes; completes to files */

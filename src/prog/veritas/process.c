@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@ static const struct row {
     uint64_t first, last, steady;       /* back-off: from, to; a life that long begins anew */
     bool (*is_hopeless)(const struct process *p, int status);
 } rows[N_PROCESS_KINDS] = {
-    [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE },
+    [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_SETTINGS },
                          true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
     [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS },
                          false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
@@ -71,6 +72,19 @@ int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err)
         if (snprintf(ret, n, "%s%s/%s", self, folders[i], name) < (int)n && access(ret, X_OK) == 0)
             return VS_OK;
     return vs_error_set(err, VS_E_NOT_FOUND, "%s is neither in %s nor in %s/../libexec/veritas", name, self, self);
+}
+
+int settings_open(const char *text)
+{
+    ssize_t n = (ssize_t)strlen(text);
+    int fd = memfd_create("veritas settings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || write(fd, text, (size_t)n) != n
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
 }
 
 /* In the child: descriptors to 0..2 and 3.., and nothing else; a small environment; exec. Returns when that failed, with errno. */

@@ -2,6 +2,7 @@
 #include "prog/veritas/serve.h"
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "client/client.h"
 #include "ipc/json.h"
 #include "prog/veritas/command.h"
@@ -26,14 +27,19 @@ enum { MIN_FILES = 128 };
 static int start_broker(struct supervisor *s, struct vs_error *err)
 {
     int pair[2], fds[N_CHILD_FDS];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
     memset(fds, -1, sizeof fds);
+    if ((fds[FD_SETTINGS] = settings_open(s->settings)) < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot prepare the broker: %s", strerror(errno));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        close(fds[FD_SETTINGS]);
+        return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
+    }
     fds[FD_LISTEN] = s->listener.fd;
     fds[FD_CONTROL] = pair[1];
     fds[FD_PRIVATE] = s->private_fd;
     int rc = process_start(s, &s->broker, fds, err);
     close(pair[1]);
+    close(fds[FD_SETTINGS]);
     if (rc == VS_OK)
         control_open(s, pair[0]);
     else
@@ -53,7 +59,7 @@ static void broker_ended(struct supervisor *s, int status)
     if (s->private_fd >= 0 || status == 0) {
         s->ending = true;               /* its one client left, or it was told to end */
     } else if (again) {
-        vs_say("serve: the broker died: %s; it is started again", why);
+        vs_say_event(VS_LOG_WARNING, "broker_died", "serve: the broker died: %s; it is started again", why);
     } else {
         /* It has said why it cannot start, and would say the same for ever. */
         vs_say("serve: the broker cannot start, so the daemon ends");
@@ -74,16 +80,12 @@ static void broker_timer(struct supervisor *s, uint64_t now)
 
 /* ---- the end ---- */
 
-static void end_within(struct supervisor *s, uint64_t time)
-{
-    s->ending = true;
-    s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
-    control_drain(s, time);
-}
-
 void supervisor_end(struct supervisor *s)
 {
-    end_within(s, s->ending ? 0 : DRAIN_TIME);      /* a second signal is impatient */
+    uint64_t time = s->ending ? 0 : s->drain;       /* a second signal is impatient */
+    s->ending = true;
+    s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
+    control_drain(s, time > LAST_WORDS_TIME ? time - LAST_WORDS_TIME : 0);
 }
 
 /* ---- the loop ---- */
@@ -143,7 +145,19 @@ static void loop(struct supervisor *s)
 
 /* ---- set-up ---- */
 
-static int set_up(struct supervisor *s, const char *socket_path, int private_fd, struct vs_error *err)
+/* What the broker is told: the options that are its own, and how much memory all models may take. NULL: out of memory. */
+static char *broker_settings(const struct vs_args *args)
+{
+    struct vs_machine machine;
+    json_t *all = json_object();
+    vs_machine_read("", &machine);
+    json_object_set_new(all, "memory", json_integer((json_int_t)(machine.free_bytes / 10 * 9)));
+    char *text = all && vs_args_json(args, "serve.", all) == VS_OK ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return text;
+}
+
+static int set_up(struct supervisor *s, const struct vs_args *args, const char *socket_path, int private_fd, struct vs_error *err)
 {
     sigset_t mask;
     struct vs_sandbox_options checked = { 0 };
@@ -164,6 +178,10 @@ static int set_up(struct supervisor *s, const char *socket_path, int private_fd,
         rc = processes_find(err);
     if (rc != VS_OK)
         return rc;
+    s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
+    s->settings = broker_settings(args);
+    if (!s->settings)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     sigaddset(&mask, SIGTERM);
@@ -197,12 +215,13 @@ int vs_command_serve(const struct vs_args *args)
         return 1;
     }
     s->broker.kind = PROCESS_BROKER;
+    vs_say_as(strcmp(vs_args_text(args, VS_OPT_LOG), "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT);
     bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD);
-    int rc = set_up(s, vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL,
+    int rc = set_up(s, args, vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL,
                     is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);
     if (rc == VS_OK) {
         if (!is_private)
-            vs_say("listening at %s", s->listener.path);
+            vs_say_event(VS_LOG_INFO, "listening", "listening at %s", s->listener.path);
         loop(s);
         rc = s->failed ? VS_E_DIED : VS_OK;
     } else {
@@ -212,6 +231,7 @@ int vs_command_serve(const struct vs_args *args)
     models_free(s);
     control_close(s);
     json_decref(s->listed);
+    free(s->settings);
     listener_close(&s->listener);
     return vs_status_exit(rc);
 }

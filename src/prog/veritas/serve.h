@@ -35,7 +35,6 @@ enum {
     MAX_PATH = sizeof ((struct sockaddr_un *)0)->sun_path,
     HIGH_FD = 32,                       /* descriptors below it are those of children */
 };
-#define DRAIN_TIME (9000 * MS)          /* for what is being answered */
 #define LAST_WORDS_TIME (1000 * MS)     /* for the broker to tell those whose answer was cut */
 
 struct supervisor;
@@ -58,6 +57,7 @@ struct process {
 int processes_find(struct vs_error *err);
 /* Starts p; fds[enum child_fd], -1 = none, stay the caller's. VS_E_SYSTEM: it cannot be started, and why. */
 int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], struct vs_error *err);
+int settings_open(const char *text);    /* a sealed file with it, for a child; -1 and errno */
 void process_kill(struct process *p);   /* at once; nobody is told */
 /* It has ended: why, for people, and the status for clients. *ret_again: it may be started again, which restart_at says when. */
 int process_ended(struct process *p, int status, char *why, size_t n, bool *ret_again);
@@ -87,6 +87,8 @@ struct model {
 };
 
 struct supervisor {
+    char *settings;                     /* of the broker: a JSON object */
+    uint64_t drain;                     /* answers have so long when the daemon ends */
     char directory[PATH_MAX];           /* of models */
     struct listener listener;
     int private_fd, signal_fd, null_fd;

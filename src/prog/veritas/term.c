@@ -34,22 +34,44 @@ int vs_columns(int fd, int otherwise)
 }
 
 static bool quiet;
+static enum vs_log_form form;                /* of messages */
 static int lost;                             /* errno of the first write to standard output that failed */
 
-static void __attribute__((format(printf, 1, 0))) say(const char *format, va_list list)
+static void __attribute__((format(printf, 3, 0))) say(enum vs_log_level level, const char *event, const char *format, va_list list)
 {
     char text[1024], line[2048];
     vsnprintf(text, sizeof text, format, list);
-    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
     vs_answer_flush();
+    if (form == VS_LOG_JSON) {
+        struct vs_buf out = { 0 };
+        vs_log_format(&(struct vs_log){ .form = form, .level = level, .from = "serve", .event = event, .words = text,
+                                        .time_ms = vs_clock_real_ms() }, &out);
+        fputs(out.data ? out.data : "", stderr);
+        vs_buf_clear(&out);
+        return;
+    }
+    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
     fprintf(stderr, has_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
+}
+
+void vs_say_as(enum vs_log_form log_form)
+{
+    form = log_form;
 }
 
 void vs_say(const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    say(format, list);
+    say(VS_LOG_ERROR, "message", format, list);
+    va_end(list);
+}
+
+void vs_say_event(enum vs_log_level level, const char *event, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    say(level, event, format, list);
     va_end(list);
 }
 
@@ -58,7 +80,7 @@ void vs_note(const char *format, ...)
     va_list list;
     va_start(list, format);
     if (!quiet && (vs_answer_flush() == VS_OK || lost != EPIPE))
-        say(format, list);
+        say(VS_LOG_INFO, "message", format, list);
     va_end(list);
 }
 

@@ -5,6 +5,7 @@
  */
 #ifndef VS_VERITAS_TERM_H
 #define VS_VERITAS_TERM_H
+#include "base/log.h"
 #include "base/status.h"
 #include "base/text.h"                /* what every message and table goes through */
 
@@ -17,7 +18,12 @@
 /* "veritas: " and the message and a newline, on stderr; one line, whatever words of others it quotes (base/text.h). */
 void vs_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same for what only informs: silent after vs_quiet (--quiet), as is progress. */
+/* The same with a name of what happened, for a daemon whose messages are a log: after vs_say_as(VS_LOG_JSON) every message is a
+ * JSON line (base/log.h), those of vs_say as the event "message". */
+void vs_say_event(enum vs_log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void vs_say_as(enum vs_log_form form);
+
+/* vs_say for what only informs: silent after vs_quiet (--quiet), as is progress. */
 void vs_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void vs_quiet(void);
 bool vs_is_quiet(void);
