@@ -76,6 +76,9 @@ struct vs_backend_kind {
     void (*memory)(const struct vs_backend *b, struct vs_backend_memory *ret);
     /* *ret_logits [n_out, n_vocab] stays valid until the next step. */
     int (*step)(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
+    /* K and V of all layers, between steps: the first n_tokens positions of a page to another; whole pages to zeros. */
+    void (*copy_page)(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
+    void (*clear_pages)(struct vs_backend *b, const uint32_t *pages, uint32_t n);
     /* A level by its name ("auto" is the best that this machine has): VS_E_INVALID, VS_E_UNSUPPORTED with what there is. */
     int (*level_parse)(const char *name, int *ret, struct vs_error *err);
     const char *(*level_name)(int level);

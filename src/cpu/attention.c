@@ -21,42 +21,15 @@ enum {
     FEW_QUERIES = 12,                            /* no more than the kernels hold in registers: nothing is widened */
 };
 
-void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type)
-{
-    size_t hd = g->head_dim, size = type == VS_KV_F32 ? 4 : type == VS_KV_F16 ? 2 : 1;
-    memset(l, 0, sizeof *l);
-    l->type = type;
-    l->n_kv_heads = g->n_kv_heads;
-    l->head_dim = g->head_dim;
-    l->n_heads = g->n_kv_heads * g->n_layers;
-    l->k_bytes = l->v_bytes = l->key_bytes = l->value_bytes = hd * VS_PAGE_TOKENS * size;
-    if (type == VS_KV_Q8_0) {
-        l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;
-        l->v_bytes = (hd + VS_LANES8 - 1) / VS_LANES8 * VS_LANES8 * VS_PAGE_TOKENS;
-        l->key_bytes = l->k_bytes + (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
-        l->value_bytes = l->v_bytes + VS_PAGE_TOKENS * 4;
-    }
-    l->page_bytes = (l->key_bytes + l->value_bytes) * l->n_heads;
-}
-
 /* K or V of one head in the page of a position. */
-static uint8_t *place(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head, bool value)
-{
-    const struct vs_kv_layout *l = &c->memory.kv_layout;
-    uint32_t page = pages[position / VS_PAGE_TOKENS];
-    uint8_t *run = c->memory.kv + page / VS_KV_RUN * VS_KV_RUN * l->page_bytes;
-    size_t at = ((size_t)layer * l->n_kv_heads + head) * VS_KV_RUN + page % VS_KV_RUN;
-    return value ? run + (size_t)l->n_heads * VS_KV_RUN * l->key_bytes + at * l->value_bytes : run + at * l->key_bytes;
-}
-
 static uint8_t *key_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
-    return place(c, pages, position, layer, head, false);
+    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer * c->memory.kv_layout.n_kv_heads + head, false);
 }
 
 static uint8_t *value_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
-    return place(c, pages, position, layer, head, true);
+    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer * c->memory.kv_layout.n_kv_heads + head, true);
 }
 
 /* d and 127 / amax of up to n values, as activations are quantised. */

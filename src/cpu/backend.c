@@ -268,6 +268,8 @@ const struct vs_backend_kind vs_backend_cpu = {
     .free = destroy,
     .memory = memory,
     .step = vs_cpu_step,
+    .copy_page = vs_cpu_copy_page,
+    .clear_pages = vs_cpu_clear_pages,
     .level_parse = level_parse,
     .level_name = level_name,
 };

@@ -86,7 +86,7 @@ struct vs_kv_layout {
 /* Pages lie in runs, so that those of a sequence, which mostly ascend, are one stream of memory for each head:
  * [run][K, V][layer][KV head][page of the run]. */
 enum { VS_KV_RUN = 8 };
-void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);
+void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);       /* page.c */
 
 /* What the graph became: made by lower.c, the same for every step. */
 struct vs_program {
@@ -147,6 +147,11 @@ struct vs_cpu {
     struct vs_memory memory;
     struct vs_run run;
 };
+
+/* page.c: K or V of one page; head counts through all layers. */
+uint8_t *vs_kv_place(const struct vs_cpu *c, uint32_t page, uint32_t head, bool value);
+void vs_cpu_copy_page(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
+void vs_cpu_clear_pages(struct vs_backend *b, const uint32_t *pages, uint32_t n);
 
 enum { VS_FEW_ROWS = 4, VS_MAX_INSTRS = 4095 };
 
