@@ -3,12 +3,12 @@
 #define VS_ENGINE_INTERNAL_H
 #include "engine/model.h"
 #include "graph/graph.h"
-#include "kv/pool.h"
+#include "kv/kv.h"
 
 /* What the next step computes: rows and page tables of the sequences that planned them. */
 struct vs_batch {
     struct vs_row *rows;                 /* [config.chunk] */
-    uint32_t *pages;                     /* [pages of the pool] */
+    uint32_t *pages;                     /* [config.n_pages] */
     uint32_t n_rows, n_pages, n_out;
     uint32_t out[VS_MODEL_MAX_OUT];
 };
@@ -17,7 +17,7 @@ struct vs_model {
     struct vs_graph graph;
     struct vs_model_config config;
     struct vs_backend *backend;
-    struct vs_kv_pool *pool;
+    struct vs_kv *kv;
     struct vs_batch batch;
 };
 #endif

@@ -6,23 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_CHUNK = 512, MAX_POSITIONS = 10000000, MAX_UNUSED = 16 << 20 };
+enum { DEFAULT_CHUNK = 512, DEFAULT_SEQUENCES = 64, DEFAULT_KEPT = 256 };
+enum { MAX_POSITIONS = 10000000, MAX_PAGES = UINT32_MAX / VS_PAGE_TOKENS, MAX_UNUSED = 16 << 20 };
 
-/* The model's own context, or what was asked for; capped by a quarter of the free memory. */
+/* The model's own context, or what was asked for; when it was not, capped by the KV cache, or by a quarter of the free memory.
+ * The cache is as large as was asked for, or holds one context. */
 static int choose_context(struct vs_model *m, struct vs_error *err)
 {
     uint32_t own = m->graph.context, want = m->config.context;
+    uint64_t page_bytes = m->config.backend->page_bytes(&m->graph, m->config.kv_type), pages = 0;
     if (want > own)
         return vs_error_set(err, VS_E_INVALID, "--ctx %u: the model was made for at most %u positions", want, own);
     uint32_t n = want ? want : own;
     n = n < MAX_POSITIONS ? n : MAX_POSITIONS;
-    if (!want && m->config.free_bytes) {
-        uint64_t pages = m->config.free_bytes / 4 / m->config.backend->page_bytes(&m->graph, m->config.kv_type);
-        uint64_t fit = pages * VS_PAGE_TOKENS;
+    if (m->config.kv_bytes) {
+        pages = m->config.kv_bytes / page_bytes;
+        if (!pages)
+            return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu bytes has no page: one takes %llu bytes",
+                                (unsigned long long)m->config.kv_bytes, (unsigned long long)page_bytes);
+        if (!want && pages < n / VS_PAGE_TOKENS)
+            n = (uint32_t)pages * VS_PAGE_TOKENS;
+    } else if (!want && m->config.free_bytes) {
+        uint64_t fit = m->config.free_bytes / 4 / page_bytes * VS_PAGE_TOKENS;
         if (fit < n)
             n = fit < 256 ? (n < 256 ? n : 256) : (uint32_t)fit;
     }
     m->config.context = n;
+    pages = m->config.kv_bytes ? pages : vs_pages_for(n);
+    m->config.n_pages = pages < MAX_PAGES ? (uint32_t)pages : MAX_PAGES;
     return VS_OK;
 }
 
@@ -53,8 +64,31 @@ static struct vs_backend_config backend_config(const struct vs_model_config *c)
 {
     return (struct vs_backend_config){
         .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = VS_MODEL_MAX_OUT,
-        .max_positions = c->context, .n_pages = vs_pages_for(c->context), .kv_type = c->kv_type, .high = c->high,
+        .max_positions = c->context, .n_pages = c->n_pages, .kv_type = c->kv_type, .high = c->high,
     };
+}
+
+static void copy_page(void *context, uint32_t from, uint32_t to, uint32_t n_tokens)
+{
+    struct vs_model *m = context;
+    m->backend->kind->copy_page(m->backend, from, to, n_tokens);
+}
+
+static void clear_pages(void *context, const uint32_t *pages, uint32_t n)
+{
+    struct vs_model *m = context;
+    m->backend->kind->clear_pages(m->backend, pages, n);
+}
+
+static int create_kv(struct vs_model *m)
+{
+    const struct vs_model_config *c = &m->config;
+    const struct vs_kv_config config = {
+        .n_pages = c->n_pages, .page_tokens = VS_PAGE_TOKENS, .max_tokens = c->context, .sharing = c->sharing,
+        .max_sequences = c->max_sequences ? c->max_sequences : DEFAULT_SEQUENCES,
+        .max_kept = c->max_kept ? c->max_kept : DEFAULT_KEPT, .memory = { copy_page, clear_pages, m },
+    };
+    return vs_kv_create(&config, &m->kv);
 }
 
 int vs_model_describe(const struct vs_header *h, const struct vs_model_config *config, struct vs_buf *ret, struct vs_error *err)
@@ -92,10 +126,9 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         r = choose_context(m, err);
     if (r == VS_OK) {
         choose_chunk(c);
-        uint32_t n_pages = vs_pages_for(c->context);
         m->batch.rows = malloc(c->chunk * sizeof *m->batch.rows);
-        m->batch.pages = malloc(n_pages * sizeof *m->batch.pages);
-        if (!m->batch.rows || !m->batch.pages || vs_kv_pool_create(n_pages, VS_PAGE_TOKENS, &m->pool) != VS_OK)
+        m->batch.pages = malloc(c->n_pages * sizeof *m->batch.pages);
+        if (!m->batch.rows || !m->batch.pages || create_kv(m) != VS_OK)
             r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
         const struct vs_backend_config b = backend_config(c);
         if (r == VS_OK)
@@ -114,7 +147,7 @@ void vs_model_close(struct vs_model *m)
     if (!m)
         return;
     vs_backend_free(m->backend);
-    vs_kv_pool_free(m->pool);
+    vs_kv_free(m->kv);
     free(m->batch.rows);
     free(m->batch.pages);
     vs_graph_clear(&m->graph);

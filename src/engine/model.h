@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "backend/backend.h"
 #include "engine/file.h"
+#include "kv/kv.h"
 
 struct vs_model_config {
     const struct vs_backend_kind *backend;
@@ -15,6 +16,10 @@ struct vs_model_config {
     unsigned n_threads;
     uint32_t context;                    /* 0 = the model's own, capped by a quarter of free_bytes */
     uint64_t free_bytes;                 /* 0 = unknown: no cap */
+    uint64_t kv_bytes;                   /* of the KV cache that all sequences share; 0 = what one context needs */
+    enum vs_kv_sharing sharing;
+    uint32_t max_sequences, max_kept;    /* sequences that run, and that are kept for others; 0 = default */
+    uint32_t n_pages;                    /* set by _open: pages of the KV cache */
     enum vs_kv_type kv_type;
     uint32_t chunk;                      /* most rows of a step; 0 = default */
     bool high;                           /* contract VNC-1H instead of VNC-1 */

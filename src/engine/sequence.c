@@ -10,9 +10,8 @@
 
 struct vs_sequence {
     struct vs_model *model;
-    struct vs_kv_table table;
-    uint32_t *tokens;                    /* [context] */
-    size_t n_tokens;
+    struct vs_kv_sequence *kv;
+    uint32_t *tokens;                    /* [context]: those of kv in a row */
 };
 
 int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret)
@@ -22,9 +21,10 @@ int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret)
         return VS_E_NOMEM;
     s->model = m;
     s->tokens = malloc(m->config.context * sizeof *s->tokens);
-    if (!s->tokens) {
+    int r = s->tokens ? vs_kv_open(m->kv, 0, NULL, &s->kv) : VS_E_NOMEM;
+    if (r != VS_OK) {
         vs_sequence_free(s);
-        return VS_E_NOMEM;
+        return r;
     }
     *ret = s;
     return VS_OK;
@@ -34,23 +34,20 @@ void vs_sequence_free(struct vs_sequence *s)
 {
     if (!s)
         return;
-    vs_kv_table_clear(&s->table, s->model->pool);
+    vs_kv_close(s->kv, false);
     free(s->tokens);
     free(s);
 }
 
 const uint32_t *vs_sequence_tokens(const struct vs_sequence *s, size_t *ret_n)
 {
-    *ret_n = s->n_tokens;
+    *ret_n = vs_kv_length(s->kv);
     return s->tokens;
 }
 
 void vs_sequence_truncate(struct vs_sequence *s, size_t n)
 {
-    if (n >= s->n_tokens)
-        return;
-    s->n_tokens = n;
-    vs_kv_table_truncate(&s->table, s->model->pool, (uint32_t)n);
+    vs_kv_truncate(s->kv, n < UINT32_MAX ? (uint32_t)n : UINT32_MAX);
 }
 
 /* ---- a step ---- */
@@ -64,29 +61,31 @@ static void batch_reset(struct vs_batch *b)
 static int plan(struct vs_sequence *s, struct vs_batch *b, const uint32_t *tokens, size_t n, size_t n_out, struct vs_error *err)
 {
     assert(n <= s->model->config.chunk - b->n_rows && n_out <= VS_MODEL_MAX_OUT - b->n_out);
-    int r = vs_kv_table_reserve(&s->table, s->model->pool, (uint32_t)(s->n_tokens + n));
+    uint32_t have = vs_kv_length(s->kv), table = b->n_pages, n_pages;
+    int r = vs_kv_reserve(s->kv, have + (uint32_t)n);
     if (r != VS_OK)
-        return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "out of memory");
-    uint32_t table = b->n_pages;
-    memcpy(b->pages + table, s->table.page, s->table.n_pages * sizeof *b->pages);
-    b->n_pages += s->table.n_pages;
+        return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "%u tokens do not fit into the KV cache of %u",
+                            have + (uint32_t)n, s->model->config.n_pages * VS_PAGE_TOKENS);
+    const uint32_t *pages = vs_kv_pages(s->kv, &n_pages);
+    memcpy(b->pages + table, pages, n_pages * sizeof *b->pages);
+    b->n_pages += n_pages;
     for (size_t i = 0; i < n; i++) {
         if (i >= n - n_out)
             b->out[b->n_out++] = b->n_rows;
-        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], (uint32_t)(s->n_tokens + i), table };
+        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], have + (uint32_t)i, table };
     }
     return VS_OK;
 }
 
 static void commit(struct vs_sequence *s, const uint32_t *tokens, size_t n)
 {
-    memcpy(s->tokens + s->n_tokens, tokens, n * sizeof *tokens);
-    s->n_tokens += n;
+    memcpy(s->tokens + vs_kv_length(s->kv), tokens, n * sizeof *tokens);
+    vs_kv_commit(s->kv, tokens, (uint32_t)n);
 }
 
 static void drop(struct vs_sequence *s)
 {
-    vs_kv_table_truncate(&s->table, s->model->pool, (uint32_t)s->n_tokens);
+    vs_kv_truncate(s->kv, vs_kv_length(s->kv));
 }
 
 /* The caller's check as a step asks it. */
@@ -120,8 +119,9 @@ int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, 
                        vs_rows_fn *rows, vs_check_fn *check, void *context, struct vs_error *err)
 {
     struct vs_model *m = s->model;
-    if (n > m->config.context - s->n_tokens)
-        return vs_error_set(err, VS_E_CONTEXT, "%zu tokens do not fit into the context of %u", s->n_tokens + n, m->config.context);
+    uint32_t have = vs_kv_length(s->kv);
+    if (n > m->config.context - have)
+        return vs_error_set(err, VS_E_CONTEXT, "%zu tokens do not fit into the context of %u", have + n, m->config.context);
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->graph.n_vocab)
             return vs_error_set(err, VS_E_INVALID, "token %u is beyond the vocabulary of %u", tokens[i], m->graph.n_vocab);

@@ -4,30 +4,41 @@
 #include "base/status.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct vs_kv_pool {
-    uint32_t n_pages, n_free, page_tokens;
-    uint32_t *free;                     /* a stack of page numbers; the lowest is on top at first */
-    bool *taken;                        /* [n_pages] */
+struct page {
+    uint32_t refs, running;              /* references; those of running sequences among them */
+    int64_t owner;                       /* who wrote it */
+    bool written, mixed;                 /* false: it holds zeros; true: others wrote there too */
 };
 
-int vs_kv_pool_create(uint32_t n_pages, uint32_t page_tokens, struct vs_kv_pool **ret)
+struct vs_kv_pool {
+    uint32_t n_pages, page_tokens, n_free, n_used;
+    struct page *pages;                  /* [n_pages] */
+    uint32_t *free;                      /* a stack of page numbers; the lowest is on top at first */
+    uint32_t *unclean;                   /* [n_pages]: what _take clears */
+    uint32_t *tokens;                    /* [n_pages, page_tokens] */
+    struct vs_kv_memory memory;
+};
+
+int vs_kv_pool_create(uint32_t n_pages, uint32_t page_tokens, const struct vs_kv_memory *memory, struct vs_kv_pool **ret)
 {
-    assert(page_tokens > 0);
     struct vs_kv_pool *p = calloc(1, sizeof *p);
     if (!p)
         return VS_E_NOMEM;
-    p->free = malloc((n_pages ? n_pages : 1) * sizeof *p->free);
-    p->taken = calloc(n_pages ? n_pages : 1, sizeof *p->taken);
-    if (!p->free || !p->taken) {
+    size_t n = n_pages ? n_pages : 1;
+    p->pages = calloc(n, sizeof *p->pages);
+    p->free = calloc(n, sizeof *p->free);
+    p->unclean = calloc(n, sizeof *p->unclean);
+    p->tokens = calloc(n, page_tokens * sizeof *p->tokens);
+    if (!p->pages || !p->free || !p->unclean || !p->tokens) {
         vs_kv_pool_free(p);
         return VS_E_NOMEM;
     }
     p->n_pages = p->n_free = n_pages;
     p->page_tokens = page_tokens;
+    p->memory = *memory;
     for (uint32_t i = 0; i < n_pages; i++)
         p->free[i] = n_pages - 1 - i;
     *ret = p;
@@ -38,91 +49,78 @@ void vs_kv_pool_free(struct vs_kv_pool *p)
 {
     if (!p)
         return;
+    free(p->pages);
     free(p->free);
-    free(p->taken);
+    free(p->unclean);
+    free(p->tokens);
     free(p);
 }
 
-int vs_kv_pool_take(struct vs_kv_pool *p, uint32_t n, uint32_t *ret_page)
+void vs_kv_pool_take(struct vs_kv_pool *p, int64_t owner, uint32_t n, uint32_t *ret_page)
 {
-    if (n > p->n_free)
-        return VS_E_BUSY;
+    assert(n <= p->n_free);
+    uint32_t n_unclean = 0;
     for (uint32_t i = 0; i < n; i++) {
-        ret_page[i] = p->free[--p->n_free];
-        p->taken[ret_page[i]] = true;
+        uint32_t number = ret_page[i] = p->free[--p->n_free];
+        struct page *page = &p->pages[number];
+        if (page->written && (page->mixed || page->owner != owner))
+            p->unclean[n_unclean++] = number;
+        *page = (struct page){ .refs = 1, .running = 1, .owner = owner, .written = true };
     }
-    return VS_OK;
+    p->n_used += n;
+    if (n_unclean)
+        p->memory.clear(p->memory.context, p->unclean, n_unclean);
 }
 
-int vs_kv_pool_give(struct vs_kv_pool *p, const uint32_t *page, uint32_t n)
+void vs_kv_pool_ref(struct vs_kv_pool *p, uint32_t number, enum vs_kv_holder holder)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        if (page[i] >= p->n_pages || !p->taken[page[i]]) {
-            while (i)
-                p->taken[page[--i]] = true;
-            return VS_E_INVALID;
-        }
-        p->taken[page[i]] = false;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        p->free[p->n_free++] = page[i];
-    return VS_OK;
+    struct page *page = &p->pages[number];
+    assert(number < p->n_pages && page->refs);
+    page->refs++;
+    if (holder == VS_KV_RUNNING && page->running++ == 0)
+        p->n_used++;
 }
 
-static uint32_t pages_for(const struct vs_kv_pool *p, uint32_t n_tokens)
+void vs_kv_pool_unref(struct vs_kv_pool *p, uint32_t number, enum vs_kv_holder holder)
 {
-    return n_tokens / p->page_tokens + (n_tokens % p->page_tokens != 0);
+    struct page *page = &p->pages[number];
+    assert(number < p->n_pages && page->refs > (holder == VS_KV_KEPT ? page->running : 0));
+    if (holder == VS_KV_RUNNING && --page->running == 0)
+        p->n_used--;
+    if (--page->refs == 0)
+        p->free[p->n_free++] = number;
 }
 
-static int grow(struct vs_kv_table *t, uint32_t n_pages)
+uint32_t vs_kv_pool_refs(const struct vs_kv_pool *p, uint32_t page)
 {
-    if (n_pages <= t->cap)
-        return VS_OK;
-    uint32_t cap = t->cap ? t->cap : 16;
-    while (cap < n_pages)
-        cap = cap > UINT32_MAX / 2 ? n_pages : cap * 2;
-    uint32_t *page = realloc(t->page, cap * sizeof *page);
-    if (!page)
-        return VS_E_NOMEM;
-    t->page = page;
-    t->cap = cap;
-    return VS_OK;
+    return p->pages[page].refs;
 }
 
-int vs_kv_table_reserve(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens)
+uint32_t vs_kv_pool_running(const struct vs_kv_pool *p, uint32_t page)
 {
-    uint32_t need = pages_for(p, n_tokens);
-    if (need <= t->n_pages)
-        return VS_OK;
-    if (need - t->n_pages > p->n_free)
-        return VS_E_BUSY;
-    int r = grow(t, need);
-    if (r == VS_OK)
-        r = vs_kv_pool_take(p, need - t->n_pages, t->page + t->n_pages);
-    if (r == VS_OK)
-        t->n_pages = need;
-    return r;
+    return p->pages[page].running;
 }
 
-void vs_kv_table_truncate(struct vs_kv_table *t, struct vs_kv_pool *p, uint32_t n_tokens)
+void vs_kv_pool_own(struct vs_kv_pool *p, uint32_t page, int64_t owner)
 {
-    uint32_t keep = pages_for(p, n_tokens), n = t->n_pages;
-    if (keep >= n)
-        return;
-    t->n_pages = keep;
-    for (uint32_t i = keep, j = n - 1; i < j; i++, j--) {    /* so that the next to come takes them in ascending order */
-        uint32_t swap = t->page[i];
-        t->page[i] = t->page[j];
-        t->page[j] = swap;
-    }
-    int r = vs_kv_pool_give(p, t->page + keep, n - keep);
-    assert(r == VS_OK);
-    (void)r;
+    assert(p->pages[page].refs == 1);
+    p->pages[page].mixed |= p->pages[page].owner != owner;
 }
 
-void vs_kv_table_clear(struct vs_kv_table *t, struct vs_kv_pool *p)
+void vs_kv_pool_copy(struct vs_kv_pool *p, uint32_t from, uint32_t to, uint32_t n)
 {
-    vs_kv_table_truncate(t, p, 0);
-    free(t->page);
-    memset(t, 0, sizeof *t);
+    assert(from != to && p->pages[to].refs == 1 && n <= p->page_tokens);
+    p->pages[to].mixed |= p->pages[from].mixed || p->pages[from].owner != p->pages[to].owner;
+    p->memory.copy(p->memory.context, from, to, n);
+    memcpy(vs_kv_pool_tokens(p, to), vs_kv_pool_tokens(p, from), n * sizeof *p->tokens);
+}
+
+uint32_t *vs_kv_pool_tokens(const struct vs_kv_pool *p, uint32_t page)
+{
+    return p->tokens + (size_t)page * p->page_tokens;
+}
+
+void vs_kv_pool_count(const struct vs_kv_pool *p, struct vs_kv_counts *ret)
+{
+    *ret = (struct vs_kv_counts){ p->n_pages, p->n_used, p->n_pages - p->n_used - p->n_free, p->n_free };
 }
