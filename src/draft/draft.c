@@ -1,0 +1,154 @@
+/* draft/draft.c - see draft.h */
+#include "draft/draft.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A class of evidence begins here, and goes to where the next one begins. */
+static const uint32_t class_begins[VS_DRAFT_CLASSES] = { 0, 1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 32 };
+
+/* What is thought of a class before anything was seen. Looked up: near what code, lists and chat gave together. */
+static const double first_share[VS_N_DRAFT_KINDS][VS_DRAFT_CLASSES] = {
+    [VS_DRAFT_LOOKED_UP] = { 0.1, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95 },
+    [VS_DRAFT_MODEL]     = { 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7 },
+};
+
+enum { FIRST_WEIGHT = 4, LONGEST_MEMORY = 16 };          /* guesses: what the first share counts as; over how many is averaged */
+static const double most_saved = 4, most_lost = 2;      /* tokens */
+static const double least_gain = 1.03;  /* what a draft must promise: costs are measured, and not exactly */
+
+static uint32_t class_of(uint32_t evidence)
+{
+    uint32_t c = VS_DRAFT_CLASSES - 1;
+    while (evidence < class_begins[c])
+        c--;
+    return c;
+}
+
+static void forget(struct vs_draft *d)
+{
+    for (uint32_t c = 0; c < VS_DRAFT_CLASSES; c++)
+        d->classes[c] = (struct vs_draft_class){ first_share[d->kind][c], 0 };
+}
+
+void vs_draft_init(struct vs_draft *d, enum vs_draft_kind kind)
+{
+    memset(d, 0, sizeof *d);
+    d->kind = kind;
+    d->wait = VS_DRAFT_WAIT;
+    forget(d);
+}
+
+/* ---- before a step ---- */
+
+/* The length with most tokens for the time; the shorter one when two are equal; 0 when none is worth the trouble. */
+static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step *step, uint32_t n_most)
+{
+    double tokens = step->n_rows, all_come = 1, best = least_gain * tokens / step->cost(step->context, step->n_rows);
+    uint32_t length = 0;
+    for (uint32_t n = 1; n <= n_most; n++) {
+        all_come *= d->classes[class_of(d->evidence + n - 1)].share;
+        tokens += all_come;
+        double rate = tokens / (step->cost(step->context, step->n_rows + n) + n * step->guess_cost);
+        if (rate > best) {
+            best = rate;
+            length = n;
+        }
+    }
+    return length;
+}
+
+/* In tokens: what the time for n guesses would have made without them. */
+static double stake_of(const struct vs_draft_step *step, uint32_t n)
+{
+    double without = step->cost(step->context, step->n_rows);
+    double with = step->cost(step->context, step->n_rows + n) + n * step->guess_cost;
+    return (with - without) / without * step->n_rows;
+}
+
+uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_draft_step *step)
+{
+    uint32_t n_most = step->n_most < VS_DRAFT_MOST ? step->n_most : VS_DRAFT_MOST;
+    assert(step->n_rows >= 1);
+    d->evidence = evidence;
+    d->n_guesses = d->n_computed = d->n_came = 0;
+    uint32_t n = d->rest ? 0 : best_length(d, step, n_most);
+    d->is_trial = !n && n_most && !d->rest && d->kind == VS_DRAFT_MODEL && d->idle >= d->wait;
+    if (d->is_trial)
+        n = 1;
+    d->stake = n ? stake_of(step, n) : 0;
+    return n;
+}
+
+void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uint32_t n_computed)
+{
+    assert(n <= VS_DRAFT_MOST && n_computed <= n);
+    memcpy(d->guess, token, n * sizeof *token);
+    d->n_guesses = n;
+    d->n_computed = n_computed;
+    d->n_drafted += n_computed;
+}
+
+/* ---- behind it ---- */
+
+static void learn(struct vs_draft_class *c, bool came)
+{
+    c->n_seen += c->n_seen < LONGEST_MEMORY - FIRST_WEIGHT;
+    c->share += ((came ? 1.0 : 0.0) - c->share) / (FIRST_WEIGHT + c->n_seen);
+}
+
+static void wait_longer(struct vs_draft *d)
+{
+    d->wait = d->wait < VS_DRAFT_LONGEST_WAIT ? d->wait * 2 : d->wait;
+}
+
+/* A try is one guess: if it comes true the model gets a new chance. */
+static void settle_trial(struct vs_draft *d)
+{
+    if (!d->n_came) {
+        wait_longer(d);
+        return;
+    }
+    forget(d);
+    d->wait = VS_DRAFT_WAIT;
+}
+
+static void settle_bet(struct vs_draft *d)
+{
+    double balance = d->balance + d->n_came - d->stake;
+    d->balance = balance < most_saved ? balance : most_saved;
+    if (d->balance < -most_lost) {
+        d->rest = d->wait;
+        d->balance = -most_lost / 2;
+        wait_longer(d);
+    } else if (d->balance == most_saved) {
+        d->wait = VS_DRAFT_WAIT;
+    }
+}
+
+static void settle(struct vs_draft *d)
+{
+    if (d->is_trial)
+        settle_trial(d);
+    else
+        settle_bet(d);
+    d->n_accepted += d->n_came;
+    d->idle = 0;
+    d->n_computed = 0;
+}
+
+void vs_draft_took(struct vs_draft *d, uint32_t token)
+{
+    d->rest -= d->rest > 0;
+    d->idle++;
+    bool came = false;
+    if (d->n_guesses) {
+        came = d->guess[d->n_came] == token;
+        learn(&d->classes[class_of(d->evidence + d->n_came)], came);
+        d->n_came += came;
+    }
+    if (d->n_computed && (!came || d->n_came == d->n_computed))
+        settle(d);
+    if (!came || d->n_came == d->n_guesses)
+        d->n_guesses = 0;
+}
