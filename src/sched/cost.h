@@ -1,0 +1,32 @@
+/* sched/cost.h - what a step takes, learned from the steps that were.
+ *
+ *     ns(step) = curve(rows) + outs * out + decode_attended * decode + prompt_attended * prompt
+ *
+ * The curve is straight between knots at 1, 2, 4, ... rows. Each step moves the terms that made up its prediction, each by its part
+ * in it and by how much it is in doubt (a Kalman filter with a diagonal covariance, in relative units). An error counts up to three
+ * times the usual one, so that one step on a busy machine changes little, while a machine that stays slow is believed after four.
+ * A knot that no step came near is estimated from above: many rows as if each cost the same, few as if they cost as much as more.
+ */
+#ifndef VS_SCHED_COST_H
+#define VS_SCHED_COST_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vs_sched_work;
+
+enum { VS_COST_KNOTS = 24, VS_COST_OUT = VS_COST_KNOTS, VS_COST_DECODE, VS_COST_PROMPT, VS_COST_TERMS };
+
+struct vs_cost {                        /* zeroed = nothing is known */
+    double term[VS_COST_TERMS];         /* ns: at the knot; for each row that is read; for each position attended */
+    double doubt[VS_COST_TERMS];        /* relative variance */
+    bool seen[VS_COST_KNOTS];
+    uint32_t largest;                   /* rows of the largest step so far */
+    double noise;                       /* mean relative error, without its sign */
+    uint32_t n_outliers;                /* in a row, up to the last step, all to one side */
+    bool outliers_slow;                 /* which */
+};
+
+double vs_cost_of(const struct vs_cost *c, const struct vs_sched_work *work);
+/* false: the step took so much longer or shorter than others that it says little. */
+bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns);
+#endif
