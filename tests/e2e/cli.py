@@ -268,7 +268,7 @@ class Parsing(Case):
         script = self.run_it("help", "--completion", "bash")[0] + '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
         self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avxvnni", b"avx512"])
-        for words, wanted in (("veritas help de", b"detokenize"), ("veritas models pu", b"pull"), ("veritas run --kv", b"--kv-type")):
+        for words, wanted in (("veritas help de", b"detokenize"), ("veritas models pu", b"pull"), ("veritas run --kv-t", b"--kv-type")):
             script = self.run_it("help", "--completion", "bash")[0] + f'\nCOMP_WORDS=({words}); COMP_CWORD=2; _veritas; echo "${{COMPREPLY[@]}}"\n'
             self.assertEqual(subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True).stdout.split(), [wanted])
 

@@ -25,6 +25,7 @@ vs_e2e(protocol protocol.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-e
 vs_e2e(attacks attacks.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo> ${CMAKE_BINARY_DIR}/bin 60 5)
 set_tests_properties(e2e-attacks PROPERTIES LABELS "e2e;attacks;no-asan" RUN_SERIAL ON TIMEOUT 420)
 vs_e2e(daemon daemon.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+vs_e2e(settings settings.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 vs_e2e(serve serve.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)

@@ -60,6 +60,17 @@ static void ask_model(struct broker *b, struct request *r, const struct asked *a
         model_enqueue(b, m, r);
 }
 
+/* Is one of them other than what the model was loaded with? */
+static bool is_other(const json_t *is, json_t *asked)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(asked, key, value)
+        if (!json_is_null(value) && !json_equal(json_object_get(is, key), value))
+            return true;
+    return false;
+}
+
 static void ask_load(struct broker *b, struct request *r, const struct asked *a)
 {
     const char *name = a->head.model;
@@ -87,7 +98,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         model_drop(b, m, VS_E_CANCELLED, "the file was replaced");
         m = NULL;
     }
-    if (m && settings && !json_equal(m->settings, settings)) {
+    if (m && is_other(m->settings, settings)) {
         struct vs_buf is = { 0 };
         vs_json_dump(m->settings, &is);
         char text[300];

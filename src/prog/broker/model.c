@@ -311,6 +311,8 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
     replace(&m->origin, json_object_get(message, "file"));
+    if (json_is_object(json_object_get(message, "settings")))       /* with the supervisor's defaults */
+        replace(&m->settings, json_object_get(message, "settings"));
 }
 
 /* The worker is gone; the supervisor may know why, or say it soon. */

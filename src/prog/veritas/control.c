@@ -71,19 +71,21 @@ static void model_free(struct model *m)
     process_kill(&m->worker);
     if (m->id && m->file >= 0)
         close(m->file);
+    if (m->id && m->draft >= 0)
+        close(m->draft);
     json_decref(m->settings);
     free(m->text);
-    *m = (struct model){ .file = -1 };
+    *m = (struct model){ .file = -1, .draft = -1 };
 }
 
 /* Is the file another than the one that was opened? A worker that is started again would serve the wrong one. */
-static bool is_changed(const struct model *m)
+static bool is_changed(int fd, const struct stat *opened)
 {
     struct stat now;
     char before[VS_FILE_IDENTITY], after[VS_FILE_IDENTITY];
-    if (fstat(m->file, &now) != 0)
+    if (fstat(fd, &now) != 0)
         return true;
-    vs_file_identity(&m->st, before);
+    vs_file_identity(opened, before);
     vs_file_identity(&now, after);
     return strcmp(before, after) != 0;
 }
@@ -102,6 +104,9 @@ static int start_worker(struct supervisor *s, struct model *m, struct vs_error *
     memset(fds, -1, sizeof fds);
     lseek(m->file, 0, SEEK_SET);
     fds[FD_MODEL] = m->file;
+    fds[FD_DRAFT] = m->draft;
+    if (m->draft >= 0)
+        lseek(m->draft, 0, SEEK_SET);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || (fds[FD_SETTINGS] = settings_open(m->text)) < 0) {
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot prepare a worker: %s", strerror(errno));
     } else {
@@ -140,9 +145,10 @@ static void give_up(struct supervisor *s, struct model *m, const struct vs_error
 static void start_again(struct supervisor *s, struct model *m)
 {
     struct vs_error err = { 0 };
-    int rc = !is_changed(m) ? start_worker(s, m, &err)
-                            : vs_error_set(&err, VS_E_MALFORMED,
-                                           "%s was changed while it was in use; try again when it is complete", m->path);
+    bool changed = is_changed(m->file, &m->st) || (m->draft >= 0 && is_changed(m->draft, &m->draft_st));
+    int rc = !changed ? start_worker(s, m, &err)
+                      : vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete",
+                                     m->path);
     if (rc == VS_E_BUSY) {
         process_back_off(&m->worker);
     } else if (rc != VS_OK) {
@@ -245,6 +251,36 @@ static int open_model(struct supervisor *s, struct model *m, int fd, struct vs_e
     return m->file >= 0 ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "%s: %s", m->path, strerror(errno));
 }
 
+/* The draft is NAME.gguf of the model directory, and not the model. */
+static int open_draft(struct supervisor *s, struct model *m, struct vs_error *err)
+{
+    const char *name = json_string_value(json_object_get(m->settings, "draft"));
+    char path[PATH_MAX];
+    if (!name)
+        return VS_OK;
+    if (!vs_model_name_is_valid(name) || snprintf(path, sizeof path, "%s/%s.gguf", s->directory, name) >= (int)sizeof path)
+        return vs_error_set(err, VS_E_INVALID, "the draft '%.100s' is not a name of the model directory", name);
+    int rc = vs_file_open("the draft", path, &m->draft, &m->draft_st, err);
+    if (rc != VS_OK)
+        return rc == VS_E_NOT_FOUND ? vs_model_missing(name, err) : rc;
+    if (m->draft_st.st_dev == m->st.st_dev && m->draft_st.st_ino == m->st.st_ino)
+        return vs_error_set(err, VS_E_INVALID, "the draft '%s' is the model itself", name);
+    return VS_OK;
+}
+
+/* The defaults, and over them what was asked for; null asks for nothing. NULL: out of memory. */
+static json_t *settings_over(const json_t *defaults, json_t *asked)
+{
+    json_t *all = json_deep_copy(defaults), *value;
+    const char *key;
+    json_object_foreach(asked, key, value)
+        if (!json_is_null(value) && json_object_set(all, key, value) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    return all;
+}
+
 /* The settings that were asked for, and what this machine has. NULL: out of memory. */
 static char *settings_text(const json_t *asked)
 {
@@ -281,11 +317,13 @@ static int on_start(struct supervisor *s, const struct vs_frame *f)
         json_decref(message);
         return VS_OK;
     }
-    *m = (struct model){ .id = f->id, .worker.kind = PROCESS_WORKER, .file = -1, .is_known = true };
+    *m = (struct model){ .id = f->id, .worker.kind = PROCESS_WORKER, .file = -1, .draft = -1, .is_known = true };
     memcpy(m->name, name, strlen(name) + 1);
-    m->settings = json_incref(settings);
-    m->text = settings_text(settings);
+    m->settings = settings_over(s->defaults, settings);
+    m->text = m->settings ? settings_text(m->settings) : NULL;
     int rc = m->text ? open_model(s, m, f->fd, &err) : vs_error_set(&err, VS_E_NOMEM, "out of memory");
+    if (rc == VS_OK)
+        rc = open_draft(s, m, &err);
     if (rc == VS_OK)
         rc = start_worker(s, m, &err);
     if (rc != VS_OK)

@@ -121,6 +121,17 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
         .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal "
                 "computation." },
+    [VS_OPT_CHOICES] = { .name = "choices", .type = VS_TYPE_INT, .value = "N", .preset = "1", .key = "n", .commands = C(RUN),
+        .help = "Give N answers to the prompt, which is read once; answer number I, from 0 on, is that of --seed SEED+I alone." },
+    [VS_OPT_PRIORITY] = { .name = "priority", .type = VS_TYPE_CHOICE, .choices = "high|normal|low", .value = "CLASS",
+        .preset = "normal", .key = "priority", .commands = ANSWER,
+        .help = "Who comes first when the daemon has more requests than places." },
+    [VS_OPT_CACHE_KEY] = { .name = "cache-key", .type = VS_TYPE_TEXT, .low = 1, .high = 64, .value = "TEXT", .key = "cache_key",
+        .commands = ANSWER,
+        .help = "Share what was computed of a prompt only with requests of the same TEXT, at most 64 bytes." },
+    [VS_OPT_SPECULATION] = { .name = "speculation", .type = VS_TYPE_CHOICE, .value = "MODE", .preset = "auto", .key = "speculation",
+        .commands = ANSWER | C(BENCH) | C(LOAD) | C(SERVE),
+        .help = "Guess tokens and check several at once where that is faster (auto), or never (off); the answer is the same." },
     [VS_OPT_NOW] = { .name = "now", .type = VS_TYPE_INT, .value = "SECONDS", .unit = "seconds since 1970",
         .preset = "0", .key = "now", .commands = C(RUN) | C(CHAT),
         .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by "
@@ -130,24 +141,45 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
 
     [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .value = "N",
-        .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD),
+        .preset = "the processor cores this process may use", .key = "settings.threads", .commands = COMPUTE | C(LOAD) | C(SERVE),
         .help = "How many threads compute." },
     [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = ISA_CHOICES, .value = "LEVEL", .preset = "auto",
-        .key = "settings.isa", .commands = COMPUTE | C(LOAD) | C(SELFTEST),
+        .key = "settings.isa", .commands = COMPUTE | C(LOAD) | C(SERVE) | C(SELFTEST),
         .help = "The instruction set; every level gives the same bits." },
     [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
-        .preset = "the model's, as far as memory allows", .key = "settings.ctx", .commands = COMPUTE | C(LOAD) | C(INSPECT),
+        .preset = "the model's, as far as memory allows", .key = "settings.ctx",
+        .commands = COMPUTE | C(LOAD) | C(SERVE) | C(INSPECT),
         .help = "Length of the context." },
     [VS_OPT_KV_TYPE] = { .name = "kv-type", .type = VS_TYPE_CHOICE, .value = "TYPE", .preset = "f16",
-        .key = "settings.kv_type", .commands = COMPUTE | C(LOAD),
+        .key = "settings.kv_type", .commands = COMPUTE | C(LOAD) | C(SERVE),
         .help = "Number format of the KV cache." },
     [VS_OPT_PREFILL_CHUNK] = { .name = "prefill-chunk", .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
-        .preset = "chosen by the engine", .key = "settings.prefill_chunk", .commands = COMPUTE | C(LOAD),
+        .preset = "chosen by the engine", .key = "settings.prefill_chunk", .commands = COMPUTE | C(LOAD) | C(SERVE),
         .help = "Read the prompt in chunks of N; every size gives the same bits." },
     [VS_OPT_PRECISION] = { .name = "precision", .type = VS_TYPE_CHOICE, .value = "LEVEL", .preset = "fast",
-        .key = "settings.precision", .commands = COMPUTE | C(LOAD),
+        .key = "settings.precision", .commands = COMPUTE | C(LOAD) | C(SERVE),
         .help = "How finely activations are rounded: fast (8 bits, contract VNC-1) or high (16 bits, VNC-1H: some hundred times "
                 "closer to exact arithmetic, prefill up to half as fast); see docs/NUMERICS.md." },
+
+    [VS_OPT_DRAFT] = { .name = "draft", .type = VS_TYPE_MODEL, .value = "NAME", .preset = "none", .key = "settings.draft",
+        .commands = ANSWER | C(BENCH) | C(LOAD) | C(SERVE),
+        .help = "A small model of the model directory, with the same vocabulary, that guesses tokens for the large one." },
+    [VS_OPT_KV_MEMORY] = { .name = "kv-memory", .type = VS_TYPE_SIZE, .value = "SIZE", .preset = "a quarter of free memory",
+        .key = "settings.kv_memory", .commands = ANSWER | C(BENCH) | C(LOAD) | C(SERVE),
+        .help = "How much memory the KV cache of all requests of a model may take." },
+    [VS_OPT_PARALLEL] = { .name = "parallel", .type = VS_TYPE_INT, .value = "N", .unit = "requests", .preset = "32",
+        .key = "settings.parallel", .commands = C(BENCH) | C(LOAD) | C(SERVE),
+        .help = "How many requests a model answers at once." },
+    [VS_OPT_ITL_TARGET] = { .name = "itl-target", .type = VS_TYPE_INT, .value = "MS", .unit = "milliseconds", .preset = "100",
+        .key = "settings.itl_target_ms", .commands = C(LOAD) | C(SERVE),
+        .help = "The time between two tokens of an answer that is aimed for while prompts of others are read." },
+    [VS_OPT_PREFIX_CACHE] = { .name = "prefix-cache", .type = VS_TYPE_CHOICE, .value = "WHOSE", .preset = "owner",
+        .key = "settings.prefix_cache", .commands = C(LOAD) | C(SERVE),
+        .help = "Which prompts that begin alike are read once: those of one user (owner), of all users (shared: how long an answer "
+                "takes tells others what was asked), or none (off)." },
+    [VS_OPT_IDLE_UNLOAD] = { .name = "idle-unload", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "0, never",
+        .key = "settings.idle_unload_s", .commands = C(LOAD) | C(SERVE),
+        .help = "Unload a model that answered nothing for S seconds." },
 
     [VS_OPT_NO_BOS] = { .name = "no-bos", .key = "no_bos", .commands = C(TOKENIZE),
         .help = "Do not put the model's beginning-of-text token first." },
@@ -244,6 +276,8 @@ struct vs_option vs_option_of(enum vs_option_id id, const struct vs_command *com
             option.help = meanings[i].help;
             option.preset = meanings[i].preset ? meanings[i].preset : option.preset;
         }
+    if (id == VS_OPT_SPECULATION && !(VS_COMMAND_BIT(vs_command_id(command)) & ANSWER))
+        option.key = "settings.speculation";        /* of a model rather than of a request */
     return option;
 }
 
@@ -384,7 +418,9 @@ static bool value_check(const struct vs_option *o, const char *s)
     case VS_TYPE_BIAS: return bias_parse(o, s, &i, &d);
     case VS_TYPE_NAMED: return named_parse(s) > 0;
     case VS_TYPE_CHOICE: return choice_has(range.words, s);
-    case VS_TYPE_TEXT: return (double)strlen(s) >= o->low && vs_utf8_valid(s, strlen(s)) == strlen(s);
+    case VS_TYPE_TEXT:
+        d = (double)strlen(s);
+        return d >= o->low && (o->high == 0 || d <= o->high) && vs_utf8_valid(s, strlen(s)) == strlen(s);
     default: return s[0] != '\0';
     }
 }
@@ -396,6 +432,8 @@ static int value_explain(const struct vs_option *o, const char *value, struct vs
     if (value_check(o, value))
         return VS_OK;
     vs_option_range(o, range, sizeof range);
+    if (o->type == VS_TYPE_TEXT && o->high > 0 && (double)strlen(value) > o->high)
+        return vs_error_set(err, VS_E_INVALID, "--%s: the text is longer than %.0f bytes", o->name, o->high);
     if (o->type == VS_TYPE_TEXT && value[0])
         return vs_error_set(err, VS_E_INVALID, "--%s: the text is not valid UTF-8", o->name);
     if (range[0])
@@ -668,7 +706,7 @@ int vs_args_json(const struct vs_args *args, const char *prefix, json_t *object)
 {
     size_t skip = strlen(prefix);
     for (int id = 0; id < VS_OPT_COUNT; id++) {
-        const struct vs_option *o = &vs_options[id];
+        const struct vs_option option = vs_option_of((enum vs_option_id)id, args->command), *o = &option;
         bool setting = o->key && (strncmp(o->key, "settings.", 9) == 0 || strncmp(o->key, "serve.", 6) == 0);
         if (!o->key || args->option[id].n == 0 || strncmp(o->key, prefix, skip) != 0 || (skip == 0 && setting))
             continue;

@@ -20,8 +20,10 @@ enum vs_option_id {
     VS_OPT_MAX_TOKENS, VS_OPT_SEED, VS_OPT_TEMP, VS_OPT_TOP_K, VS_OPT_TOP_P, VS_OPT_MIN_P, VS_OPT_TYPICAL,
     VS_OPT_REPEAT_PENALTY, VS_OPT_PRESENCE_PENALTY, VS_OPT_FREQUENCY_PENALTY, VS_OPT_REPEAT_LAST_N, VS_OPT_LOGIT_BIAS,
     VS_OPT_IGNORE_FILE_SAMPLING, VS_OPT_IGNORE_EOS, VS_OPT_STOP, VS_OPT_STOP_TOKEN, VS_OPT_LOGPROBS, VS_OPT_LOGITS_HASH,
+    VS_OPT_CHOICES, VS_OPT_PRIORITY, VS_OPT_CACHE_KEY, VS_OPT_SPECULATION,
     VS_OPT_NOW, VS_OPT_DEADLINE,
     VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
+    VS_OPT_DRAFT, VS_OPT_KV_MEMORY, VS_OPT_PARALLEL, VS_OPT_ITL_TARGET, VS_OPT_PREFIX_CACHE, VS_OPT_IDLE_UNLOAD,
     VS_OPT_NO_BOS, VS_OPT_TOKENS, VS_OPT_OUTPUT, VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_REPS,
     VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE,
     VS_OPT_QUEUE, VS_OPT_CLIENTS, VS_OPT_MEMORY, VS_OPT_HANG, VS_OPT_DRAIN, VS_OPT_LOG,
@@ -33,7 +35,7 @@ enum vs_option_type {
     VS_TYPE_INT,         /* a whole number in [low, high] */
     VS_TYPE_SIZE,        /* bytes in [low, high], as base/size.h reads them */
     VS_TYPE_FLOAT,       /* a finite number in [low, high] */
-    VS_TYPE_TEXT,        /* valid UTF-8 of at least low bytes */
+    VS_TYPE_TEXT,        /* valid UTF-8 of at least low bytes, and at most high when that is not 0 */
     VS_TYPE_PATH,        /* any bytes; completes to files */
     VS_TYPE_MODEL,       /* a path or a name; completes to both */
     VS_TYPE_CHOICE,      /* one of `choices` */

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_GIVEN = 4 };
+enum { MAX_GIVEN = 5 };
 
 /* Did it fail at its beginning, so that it would fail the same way again? */
 static bool is_broker_hopeless(const struct process *p, int status)
@@ -43,7 +43,7 @@ static const struct row {
 } rows[N_PROCESS_KINDS] = {
     [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_SETTINGS },
                          true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
-    [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS },
+    [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT },
                          false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
 };
 

@@ -180,7 +180,8 @@ static int set_up(struct supervisor *s, const struct vs_args *args, const char *
         return rc;
     s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
     s->settings = broker_settings(args);
-    if (!s->settings)
+    s->defaults = json_object();
+    if (!s->settings || vs_args_json(args, "settings.", s->defaults) != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
@@ -232,6 +233,7 @@ int vs_command_serve(const struct vs_args *args)
     control_close(s);
     json_decref(s->listed);
     free(s->settings);
+    json_decref(s->defaults);
     listener_close(&s->listener);
     return vs_status_exit(rc);
 }

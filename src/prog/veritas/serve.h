@@ -42,7 +42,8 @@ struct supervisor;
 /* ---- process.c ---- */
 
 /* What a child may be given. It gets those of its row as 3, 4, ... */
-enum child_fd { FD_END, FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS, N_CHILD_FDS };
+enum child_fd { FD_END, FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT,
+                N_CHILD_FDS };
 
 enum process_kind { PROCESS_BROKER, PROCESS_WORKER, N_PROCESS_KINDS };
 
@@ -80,14 +81,15 @@ struct model {
     struct process worker;
     char name[PATH_MAX], path[PATH_MAX];
     bool is_known;                      /* to the broker, which may be another than at first */
-    int file;
-    struct stat st;
-    json_t *settings;                   /* as they were asked for */
+    int file, draft;                    /* the model, and the small one that guesses for it; -1: none */
+    struct stat st, draft_st;
+    json_t *settings;                   /* the defaults, and what was asked for over them */
     char *text;                         /* with what this machine has; what the worker gets */
 };
 
 struct supervisor {
     char *settings;                     /* of the broker: a JSON object */
+    json_t *defaults;                   /* settings of models for which nobody asks for others */
     uint64_t drain;                     /* answers have so long when the daemon ends */
     char directory[PATH_MAX];           /* of models */
     struct listener listener;

@@ -1,0 +1,127 @@
+"""What `veritas serve` is told: options, its file, and what it says to who supervises it. The worker is an echo.
+Arguments: veritas, veritas-broker, worker-echo."""
+import json, os, shutil, signal, subprocess, sys, tempfile, time, unittest
+
+PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
+
+
+class Settings(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vs")
+        os.chmod(self.dir, 0o755)
+        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker")):
+            shutil.copy(source, f"{self.dir}/{name}")
+        os.mkdir(f"{self.dir}/models")
+        for name in ("one", "two", "small"):
+            with open(f"{self.dir}/models/{name}.gguf", "wb") as f:
+                f.write(b"G" * 4096)
+        self.env = dict(os.environ, VERITAS_MODELS=f"{self.dir}/models", VERITAS_SOCKET=f"{self.dir}/run/s.sock", HOME=self.dir)
+        self.daemon = None
+
+    def tearDown(self):
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.kill()
+        if self.daemon:
+            self.daemon.wait()
+        shutil.rmtree(self.dir)
+
+    def start(self, *options, **more):
+        self.log = open(f"{self.dir}/log", "w+")
+        self.addCleanup(self.log.close)
+        self.daemon = subprocess.Popen([f"{self.dir}/veritas", "serve", *options], env=dict(self.env, **more), stderr=self.log)
+        self.wait_for(lambda: self.call("ps").returncode == 0)
+
+    def call(self, *args):
+        return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
+
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
+            time.sleep(0.02)
+
+    def models(self):
+        return {m["name"]: m for m in json.loads(self.call("ps", "--json").stdout)["models"]}
+
+    def lines(self):
+        with open(f"{self.dir}/log") as f:
+            return f.read().splitlines()
+
+    def stop(self):
+        self.assertEqual(self.call("stop").returncode, 0)
+        self.assertEqual(self.daemon.wait(20), 0)
+
+    def test_options_of_serve_are_defaults(self):
+        """For a load that says nothing, for one that says something else, for a request's name, and after a broker's death."""
+        self.start("--parallel", "8", "--kv-memory", "64M", "--ctx", "512", "--speculation", "off", "--idle-unload", "3600")
+        defaults = {"parallel": 8, "kv_memory": 64 << 20, "ctx": 512, "speculation": "off", "idle_unload_s": 3600}
+        self.assertEqual(self.call("load", "one", "--parallel", "3", "--draft", "small").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "two", "x").returncode, 0)
+        expected = {"one": {**defaults, "parallel": 3, "draft": "small"}, "two": defaults}
+        self.assertEqual({name: m["settings"] for name, m in self.models().items()}, expected)
+        self.assertEqual(self.call("load", "one", "--ctx", "512").returncode, 0)
+        other = self.call("load", "one", "--ctx", "256")
+        self.assertEqual((other.returncode, "other settings" in other.stderr), (2, True), other)
+        broker = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_child(p, self.daemon.pid, "veritas-broker")]
+        os.kill(broker[0], signal.SIGKILL)
+        self.wait_for(lambda: self.call("ps").returncode == 0 and len(self.models()) == 2)
+        self.assertEqual({name: m["settings"] for name, m in self.models().items()}, expected)
+        self.stop()
+
+    def test_a_draft_is_a_model_of_the_directory(self):
+        self.start()
+        for draft, status, word in (("missing", 4, "no model is called 'missing'"),
+                                    (f"{self.dir}/models/small.gguf", 2, "model directory"),
+                                    ("one", 2, "the draft 'one' is the model itself")):
+            refused = self.call("load", "one", "--draft", draft)
+            self.assertEqual((refused.returncode, word in refused.stderr), (status, True), refused)
+        self.assertEqual(self.models(), {})
+        self.assertEqual(self.call("load", "one", "--draft", "small").returncode, 0)
+        self.assertEqual(self.models()["one"]["settings"], {"draft": "small"})
+        self.stop()
+
+    def test_values_that_cannot_be(self):
+        for words, said in ((["serve", "--parallel", "0"], "--parallel: '0' is not a whole number from 1 to 256"),
+                            (["serve", "--itl-target", "0"], "--itl-target: '0' is not a whole number from 1 to 60000"),
+                            (["serve", "--memory", "1G5"], "--memory: '1G5' is not a size in bytes, such as 512M or 2G"),
+                            (["serve", "--kv-memory", "0"], "--kv-memory: '0' is not a size in bytes"),
+                            (["serve", "--memory", "9000000T"], "--memory: '9000000T' is not"),
+                            (["load", "one", "--prefix-cache", "all"], "--prefix-cache: 'all' is not owner, shared or off"),
+                            (["serve", "--log", "xml"], "--log: 'xml' is not text or json"),
+                            (["serve", "--hang", "0"], "--hang: '0' is not a whole number from 1 to 3600"),
+                            (["run", "--choices", "17", "x"], "--choices: '17' is not a whole number from 1 to 16"),
+                            (["run", "--priority", "urgent", "x"], "--priority: 'urgent' is not high, normal or low"),
+                            (["run", "--cache-key", "k" * 65, "x"], "--cache-key: the text is longer than 64 bytes"),
+                            (["run", "--cache-key", "", "x"], "--cache-key: the value is empty"),
+                            (["chat", "--parallel", "2"], "`veritas chat` does not take --parallel")):
+            done = self.call(*words)
+            self.assertEqual((done.returncode, said in done.stderr), (2, True), done)
+
+    def test_a_log_of_json(self):
+        """Every line is an object, of the supervisor and of the broker."""
+        self.start("--log", "json")
+        self.assertEqual(self.call("load", "one").returncode, 0)
+        os.kill(self.models()["one"]["pid"], signal.SIGKILL)
+        self.wait_for(lambda: self.models()["one"]["restarts"] == 1)
+        self.stop()
+        events = [json.loads(line) for line in self.lines()]
+        for e in events:
+            self.assertRegex(e["time"], r"^20\d\d-[01]\d-[0-3]\dT\d\d:\d\d:\d\d\.\d\d\dZ$")
+            self.assertIn(e["level"], ("info", "warning", "error"))
+            self.assertIn(e["from"], ("serve", "broker"))
+        self.assertEqual((events[0]["event"], events[0]["message"]), ("listening", f"listening at {self.dir}/run/s.sock"))
+        self.assertTrue(any(e["event"] == "worker_died" and "killed by signal 9" in e["message"] for e in events), events)
+        self.assertTrue(any(e["from"] == "broker" for e in events), events)
+
+
+def is_child(pid, parent, name):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            text = f.read()
+    except OSError:
+        return False
+    return text[text.index("(") + 1:text.rindex(")")] == name and int(text[text.rindex(")") + 2:].split()[1]) == parent
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])
