@@ -57,7 +57,9 @@ struct vs_way {
     enum vs_isa isa;
     unsigned n_threads;
     uint32_t chunk;                     /* most rows of a step; 0 = the whole prompt at once */
+    uint32_t n_drafts;                  /* guesses behind each token, right and wrong ones; at most VS_MAX_DRAFTS */
 };
+enum { VS_MAX_DRAFTS = 4 };
 int vs_subject_run(const struct vs_subject *s, const struct vs_way *way, char ret_hash[65], struct vs_error *err);
 
 /* The ways that the self-test tries: plain C whole and in one thread comes first (the oracle). brief: one for each instruction

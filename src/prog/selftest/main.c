@@ -47,12 +47,12 @@ static struct outcome try_case(const struct vs_case *of, const struct vs_way *wa
     for (size_t i = 0; i < n_ways && o.ok; i++) {
         const struct vs_way *w = &ways[i];
         if (vs_subject_run(&subject, w, o.hash, &err) != VS_OK) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %s", vs_isa_name(w->isa), w->n_threads,
-                     w->chunk, err.text);
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u, %u drafts: %s", vs_isa_name(w->isa), w->n_threads,
+                     w->chunk, w->n_drafts, err.text);
             o.ok = false;
         } else if (strcmp(o.hash, of->golden) != 0) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u: %.16s, golden is %.16s", vs_isa_name(w->isa),
-                     w->n_threads, w->chunk, o.hash, of->golden);
+            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u, %u drafts: %.16s, golden is %.16s",
+                     vs_isa_name(w->isa), w->n_threads, w->chunk, w->n_drafts, o.hash, of->golden);
             o.ok = false;
         } else {
             o.n++;
