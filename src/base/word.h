@@ -6,6 +6,6 @@
  * over 31 bytes. */
 unsigned vs_word_distance(const char *a, const char *b);
 
-/* For what people type: under 3 when `name` may be what was meant by `word`, also when one begins with the other; less is better. */
+/* For what people type: under 3 when `name` may be what was meant by `word`, also when one begins with the other. */
 unsigned vs_word_unlike(const char *word, const char *name);
 #endif
