@@ -3,8 +3,9 @@
 
     bench/busy.py -m MODEL.gguf [-m ...] [--rounds 5]
 
-The other job is a loop that never waits, started and ended by this program, which the system schedules as it likes. Alone and beside it, in turns:
-`veritas run -n N`, tokens/s over the stream as a client sees it, and the gaps between its pieces. Medians over rounds. Only the standard library.
+The other job is a loop that never waits, started and ended by this program, which the system schedules as it likes. Alone and
+beside it, in turns: `veritas run -n N`, tokens/s over the stream as a client sees it, and the gaps between its pieces. Medians over
+rounds. Only the standard library.
 """
 import argparse
 import os
@@ -19,7 +20,8 @@ import compare
 
 def stream(veritas, model, threads, n):
     """(tokens/s, median gap, longest gap) of one answer; the first tokens are left out. Seconds."""
-    p = subprocess.Popen([veritas, "run", "-m", model, "--raw", "--temp", "0", "--ignore-eos", "-n", str(n), "--threads", str(threads),
+    p = subprocess.Popen([veritas, "run", "-m", model, "--raw", "--temp", "0", "--ignore-eos", "-n", str(n), "--threads",
+                          str(threads),
                           "Count: one, two, three, four, five, six,"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     at = []
     while os.read(p.stdout.fileno(), 4096):
@@ -55,7 +57,8 @@ def main():
                 hog.wait()
         middle = lambda runs, i: statistics.median(r[i] for r in runs)
         gap = 1e3 * middle(beside, 1)
-        print(f"| {os.path.basename(model)} | {middle(alone, 0):.1f} | {middle(beside, 0):.1f} | {100 * middle(beside, 0) / middle(alone, 0):.0f} % "
+        print(f"| {os.path.basename(model)} | {middle(alone, 0):.1f} | {middle(beside, 0):.1f} | "
+              f"{100 * middle(beside, 0) / middle(alone, 0):.0f} % "
               f"| {gap:.1f} | {1e3 * middle(beside, 2):.1f} | {3 * gap + 10:.1f} |", flush=True)
 
 

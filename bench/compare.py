@@ -3,16 +3,19 @@
 
     bench/compare.py --llama-bench BUILD/bin/llama-bench -m a.gguf -m b.gguf
     bench/compare.py --llama-bench A/bin/llama-bench --ik-bench B/bin/llama-bench --pp 1,4,512 --tg 128 --rounds 5 -m a.gguf
-    bench/compare.py --llama-bench A/bin/llama-bench --ik-bench B/bin/llama-bench --table -m a.gguf -m b.gguf     everything, one page
+    bench/compare.py --llama-bench A/bin/llama-bench --ik-bench B/bin/llama-bench --table -m a.gguf -m b.gguf
+        (everything, one page)
 
-Machines drift by tens of percent within minutes, so nothing is quoted across runs: each round runs every engine once on every test, in an
-order that turns from round to round, and what counts is the median over rounds and the ratio of medians. A rival is run with each of
-its settings; the better one, test by test, is what we compare with. The machine's limits (bench/limits: int8 peak, read bandwidth) are measured in
-every round too, and the best of them is what the last column divides by: a prompt by operations over the peak, a generated token by bytes of
-weights over the bandwidth. Prints a table, appends every single figure to a CSV in bench/results/, with the machine and the commit.
---table goes through every goal: prompt and generation, 1 to 32 tokens in one step, a long context with both KV types on the second file (against
-ik_llama.cpp where it is given), AVX2 alone against --llama-avx2-bench, the first token and memory (bench/start.py), a core taken by another job
-(bench/busy.py), and with --text the tokenizers (bench/text.py, which needs packages). Only the standard library otherwise.
+Machines drift by tens of percent within minutes, so nothing is quoted across runs: each round runs every engine once on every test,
+in an order that turns from round to round, and what counts is the median over rounds and the ratio of medians. A rival is run with
+each of its settings; the better one, test by test, is what we compare with. The machine's limits (bench/limits: int8 peak, read
+bandwidth) are measured in every round too, and the best of them is what the last column divides by: a prompt by operations over the
+peak, a generated token by bytes of weights over the bandwidth.
+Prints a table, appends every single figure to a CSV in bench/results/, with the machine and the commit.
+--table goes through every goal: prompt and generation, 1 to 32 tokens in one step, a long context with both KV types on the second
+file (against ik_llama.cpp where it is given), AVX2 alone against --llama-avx2-bench, the first token and memory (bench/start.py), a
+core taken by another job (bench/busy.py), and with --text the tokenizers (bench/text.py, which needs packages). Only the standard
+library otherwise.
 """
 import argparse
 import csv
@@ -25,7 +28,8 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-COLUMNS = ("date", "machine", "commit", "model", "threads", "engine", "version", "settings", "test", "depth", "round", "tokens_per_second")
+COLUMNS = ("date", "machine", "commit", "model", "threads", "engine", "version", "settings", "test", "depth", "round",
+           "tokens_per_second")
 
 
 def first_line(path, pattern, otherwise="?"):
@@ -41,8 +45,10 @@ def machine():
     flags = set(first_line("/proc/cpuinfo", r"^flags\s*:(.*)$", "").split())
     told = [f for f in ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if f in flags]
     memory = int(first_line("/proc/meminfo", r"^MemTotal:\s*(\d+)", "0")) / 2**20
-    return (f"{os.cpu_count()} x {first_line('/proc/cpuinfo', r'^model name.*?:(.*)$')} family {first_line('/proc/cpuinfo', r'^cpu family.*?:(.*)$')} "
-            f"model {first_line('/proc/cpuinfo', r'^model.*?:(.*)$')} ({' '.join(told)}), {memory:.0f} GiB, Linux {os.uname().release}")
+    return (f"{os.cpu_count()} x {first_line('/proc/cpuinfo', r'^model name.*?:(.*)$')} family "
+            f"{first_line('/proc/cpuinfo', r'^cpu family.*?:(.*)$')} "
+            f"model {first_line('/proc/cpuinfo', r'^model.*?:(.*)$')} ({' '.join(told)}), {memory:.0f} GiB, Linux "
+            f"{os.uname().release}")
 
 
 def commit():
@@ -122,7 +128,8 @@ def weights_of(veritas, model):
     tensors = {t["name"]: t for t in run([veritas, "inspect", "-m", model, "--json"])["tensors"]}
     layers = [t for name, t in tensors.items() if name.startswith("blk.") and len(t["dims"]) == 2]
     output = tensors.get("output.weight") or tensors.get("token_embd.weight")
-    return (2 * sum(t["dims"][0] * t["dims"][1] for t in layers), sum(t["bytes"] for t in layers) + (output["bytes"] if output else 0))
+    return (2 * sum(t["dims"][0] * t["dims"][1] for t in layers), sum(t["bytes"] for t in layers)
+            + (output["bytes"] if output else 0))
 
 
 def spread(values):
@@ -136,7 +143,8 @@ def main():
     p.add_argument("--veritas", default=os.path.join(ROOT, "build/release/bin/veritas"))
     p.add_argument("--llama-bench", help="llama.cpp's")
     p.add_argument("--ik-bench", help="ik_llama.cpp's")
-    p.add_argument("--ours", action="append", metavar="SETTINGS", help="options for ours, e.g. '--isa avx2'; may be repeated (default: none)")
+    p.add_argument("--ours", action="append", metavar="SETTINGS",
+                   help="options for ours, e.g. '--isa avx2'; may be repeated (default: none)")
     p.add_argument("--llama", action="append", metavar="SETTINGS", help="options for llama.cpp (default: '-fa 0' and '-fa 1')")
     p.add_argument("--ik", action="append", metavar="SETTINGS", help="options for ik_llama.cpp (default: '-rtr 0' and '-rtr 1')")
     p.add_argument("--pp", default="512", help="prompt lengths, commas between (default 512; 0: none)")
@@ -154,7 +162,8 @@ def main():
     a = p.parse_args()
     now = datetime.datetime.now(datetime.timezone.utc)
     a.csv = a.csv or os.path.join(ROOT, "bench/results", f"speed-{now:%Y-%m-%d}.csv")
-    page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; {now:%Y-%m-%d %H:%M} UTC.", ""]
+    page = [f"{machine()}; commit {commit()}; {a.threads} threads; {a.rounds} rounds in turns, medians ± half the range; "
+            f"{now:%Y-%m-%d %H:%M} UTC.", ""]
     llama, ik = a.llama or ["-fa 0", "-fa 1"], a.ik or ["-rtr 0", "-rtr 1", "-rtr 1 -thp 1"]
     failed = False
     page += compare(a, a.model, a.ours or [""], llama, ik, now)
@@ -164,20 +173,26 @@ def main():
         page += ["## 1 to 32 tokens in one step", ""] + compare(a, a.model, [""], llama, ik, now)
         a.llama_bench = None if a.ik_bench else a.llama_bench      # minutes a round
         a.rounds = min(rounds, a.long_rounds)
-        for title, ours, theirs in (("f16", "--ctx 9000", "-fa 1"), ("q8_0", "--ctx 9000 --kv-type q8_0", "-fa 1 -ctk q8_0 -ctv q8_0")):
-            for what, a.pp, a.tg, a.depth in (("A prompt of 8,192 tokens", "8192", "0", "0"), ("After 8,192 tokens", "0", "128", "8192")):
-                page += [f"## {what}, {title} keys and values, {a.rounds} rounds", ""] + compare(a, long, [ours], [theirs], ["-rtr 1 " + theirs], now)
+        for title, ours, theirs in (("f16", "--ctx 9000", "-fa 1"),
+                                    ("q8_0", "--ctx 9000 --kv-type q8_0", "-fa 1 -ctk q8_0 -ctv q8_0")):
+            for what, a.pp, a.tg, a.depth in (("A prompt of 8,192 tokens", "8192", "0", "0"),
+                                              ("After 8,192 tokens", "0", "128", "8192")):
+                page += [f"## {what}, {title} keys and values, {a.rounds} rounds", ""]
+                page += compare(a, long, [ours], [theirs], ["-rtr 1 " + theirs], now)
         vars(a).update(plain)
         if a.llama_avx2_bench:
             a.llama_bench, a.ik_bench, a.rounds = a.llama_avx2_bench, None, min(rounds, 3)
-            page += [f"## AVX2 only, {a.rounds} rounds (the last column divides by this machine's own peak)", ""] + compare(a, a.model[:2], ["--isa avx2"], ["-fa 1"], [], now)
+            page += [f"## AVX2 only, {a.rounds} rounds (the last column divides by this machine's own peak)", ""]
+            page += compare(a, a.model[:2], ["--isa avx2"], ["-fa 1"], [], now)
         ours = ["--veritas", a.veritas]
         jobs = [("First token and memory", "start.py", a.model, ours), ("A core taken by another job", "busy.py", a.model, ours)]
         if a.text:
-            jobs.append(("Tokenizers, the vocabulary of " + os.path.basename(long[0]), "text.py", long, ["--text", a.text, "--bin", os.path.dirname(a.veritas)]))
+            jobs.append(("Tokenizers, the vocabulary of " + os.path.basename(long[0]), "text.py", long,
+                         ["--text", a.text, "--bin", os.path.dirname(a.veritas)]))
         for title, program, models, more in jobs:
             print(title, file=sys.stderr)
-            done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program)] + [w for m in models for w in ("-m", m)] + more,
+            done = subprocess.run([sys.executable, os.path.join(ROOT, "bench", program)]
+                                  + [w for m in models for w in ("-m", m)] + more,
                                   stdout=subprocess.PIPE, text=True)
             failed |= done.returncode != 0
             page += [f"## {title}", ""] + (done.stdout.strip().splitlines()[2:] if done.returncode == 0
@@ -216,8 +231,8 @@ def compare(a, models, ours, llama, ik, now):
         print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
         if limits.int8:
             for what, value in (("int8", limits.int8), ("read", limits.read)):
-                rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, "limit", "-", what, "-", 0, "-",
-                             f"{value:.4g}"))
+                rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, "limit", "-", what,
+                             "-", 0, "-", f"{value:.4g}"))
         lines += show(os.path.basename(model), engines, found, limits, weights_of(a.veritas, model)) + [""]
         if a.csv != "-":
             fresh = not os.path.exists(a.csv)
@@ -233,7 +248,8 @@ def show(model, engines, found, limits, weights):
     """One Markdown table for a model: median tokens/s, +- half range; our best over each rival's best; the part of the limit."""
     names = list(dict.fromkeys(e.name for e in engines))
     rivals = names[1:]
-    title = f"### {model}" + (f" (int8 peak {limits.int8 / 1e9:.0f} GOPS, read {limits.read / 1e9:.1f} GB/s)" if limits.int8 else "")
+    title = f"### {model}" + (f" (int8 peak {limits.int8 / 1e9:.0f} GOPS, read {limits.read / 1e9:.1f} GB/s)"
+                              if limits.int8 else "")
     heads = ["test"] + names + [f"ratio to {r}" for r in rivals] + ["of the limit"]
     lines = [title, "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for (test, depth), by_engine in sorted(found.items(), key=lambda f: (f[0][0][:2], int(f[0][0][2:]), f[0][1])):
@@ -242,9 +258,11 @@ def show(model, engines, found, limits, weights):
             name = engines[e].name
             if name not in best or statistics.median(values) > statistics.median(best[name][0]):
                 best[name] = (values, engines[e].settings)
-        cell = lambda n: (f"{statistics.median(best[n][0]):.1f} ±{spread(best[n][0]):.0f} %" + (f" ({best[n][1]})" if best[n][1] else "")
+        cell = lambda n: (f"{statistics.median(best[n][0]):.1f} ±{spread(best[n][0]):.0f} %"
+                          + (f" ({best[n][1]})" if best[n][1] else "")
                           if n in best else "-")
-        ratio = lambda n: f"{statistics.median(best[names[0]][0]) / statistics.median(best[n][0]):.2f}" if n in best and names[0] in best else "-"
+        ratio = lambda n: (f"{statistics.median(best[names[0]][0]) / statistics.median(best[n][0]):.2f}"
+                           if n in best and names[0] in best else "-")
         part = limits.part(weights, test, statistics.median(best[names[0]][0])) if names[0] in best and not depth else None
         line = [test + (f" at {depth}" if depth else "")] + [cell(n) for n in names] + [ratio(n) for n in rivals]
         lines.append("| " + " | ".join(line + [f"{part:.0f} %" if part else "-"]) + " |")

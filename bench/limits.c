@@ -238,7 +238,8 @@ int main(int argc, char **argv)
         } else
             good = false;
         if (!good) {
-            fprintf(stderr, "usage: limits [--threads 1..%zu] [--reps 1..%d] [--mib N] [--isa c|avx2|avx512] [--json]\n", n_cpus, REPS_MAX);
+            fprintf(stderr, "usage: limits [--threads 1..%zu] [--reps 1..%d] [--mib N] [--isa c|avx2|avx512] [--json]\n",
+                    n_cpus, REPS_MAX);
             return 2;
         }
     }

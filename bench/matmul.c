@@ -49,8 +49,8 @@ static void *take(size_t n)
     return p;
 }
 
-static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, enum vs_matrix_class cls, uint32_t rows, uint32_t cols,
-                    size_t n, int rounds)
+static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, enum vs_matrix_class cls, uint32_t rows,
+                    uint32_t cols, size_t n, int rounds)
 {
     struct vs_matrix w = { .cls = cls, .packed = true, .n_rows = rows, .n_cols = cols };
     size_t bytes = vs_matrix_bytes(&w), n_panels = vs_matrix_n_panels(&w), panel = vs_matrix_panel_bytes(&w);
@@ -110,13 +110,15 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = atoi(value);
         else if (strcmp(argv[i], "--shape") != 0 || sscanf(value, "%ux%u", &rows, &cols) != 2) {
-            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7] [--prefetch EVEN,FEW,MANY]\n");
+            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] "
+                            "[--rounds 7] [--prefetch EVEN,FEW,MANY]\n");
             return 2;
         }
     }
     int level = vs_isa_parse(isa);
     if (level <= VS_ISA_C || level > (int)vs_isa_best() || rounds < 1 || rounds > MAX_ROUNDS || !rows || !cols || cols % 256) {
-        fprintf(stderr, "bench-matmul: needs avx2 or avx512 (and a CPU that has it), 1 to 99 rounds, columns in multiples of 256\n");
+        fprintf(stderr,
+                "bench-matmul: needs avx2 or avx512 (and a CPU that has it), 1 to 99 rounds, columns in multiples of 256\n");
         return 2;
     }
     struct vs_cpu_ops ops;
@@ -129,7 +131,8 @@ int main(int argc, char **argv)
         return 2;
     }
     if (prefetch)
-        ops.prefetch = (struct vs_prefetch){ .few_even = (uint16_t)ahead[0], .few = (uint16_t)ahead[1], .many = (uint16_t)ahead[2] };
+        ops.prefetch = (struct vs_prefetch){ .few_even = (uint16_t)ahead[0], .few = (uint16_t)ahead[1],
+                                             .many = (uint16_t)ahead[2] };
     /* avxvnni reaches the same peak as AVX-512 where that splits its vectors in two; elsewhere AVX2's is all we can measure */
     const struct limits *limits = level > VS_ISA_AVX2 && vs_isa_best() == VS_ISA_AVX512 ? &vs_limits_avx512 : &vs_limits_avx2;
     for (int cls = 0; cls < VS_N_CLASSES; cls++) {

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """How exact our logits are, beside llama.cpp's: KL divergence to float64 and perplexity, on the real models, as a Markdown page.
 
-    bench/quality.py --text FILE --llama-logits PROGRAM --llama-perplexity PROGRAM --work DIR -m a.gguf -m b.gguf -o bench/results/quality-DATE.md
+    bench/quality.py --text FILE --llama-logits PROGRAM --llama-perplexity PROGRAM --work DIR -m a.gguf -m b.gguf
+                     -o bench/results/quality-DATE.md
 
-For each model the first N tokens of the text (by our tokenizer) go through tools/reference.py, `veritas logits` and tools/llama_logits.c; then the
-whole text through `veritas perplexity` and llama-perplexity. Reference and rival logits are kept in DIR and reused, ours are made anew.
-Needs numpy and gguf (as tools/reference.py does).
+For each model the first N tokens of the text (by our tokenizer) go through tools/reference.py, `veritas logits` and
+tools/llama_logits.c; then the whole text through `veritas perplexity` and llama-perplexity. Reference and rival logits are kept in
+DIR and reused, ours are made anew. Needs numpy and gguf (as tools/reference.py does).
 """
 import argparse
 import datetime
@@ -76,7 +77,8 @@ def main():
         table.append(f"| {name} | {against('ours')} | {against('llama') if a.llama_logits else '- | - | -'} | {against('int8')} | "
                      f"{against('high')} |")
         if a.ctx:
-            ours = run([a.veritas, "perplexity", "-m", model, "--ctx", str(a.ctx), "--threads", str(a.threads)] + settings + [a.text])
+            ours = run([a.veritas, "perplexity", "-m", model, "--ctx", str(a.ctx), "--threads", str(a.threads)]
+                       + settings + [a.text])
             mine = re.findall(r"perplexity ([0-9.]+) over (\d+) tokens", ours)[-1]
             theirs, n = "-", "-"
             if a.llama_perplexity:
@@ -86,11 +88,13 @@ def main():
                 n = str(int(chunks.group(1)) * (a.ctx - 1 - a.ctx // 2)) if chunks else "?"
             perplexities.append(f"| {name} | {mine[0]} | {mine[1]} | {theirs} | {n} |")
     page = [f"# Quality: distance to exact arithmetic, {datetime.date.today()}", "",
-            f"{speed.machine()}; commit {speed.commit()}; {a.threads} threads; ours with `{a.ours or 'default settings'}`. Text: `{os.path.basename(a.text)}`.",
-            "Exact is tools/reference.py: float64, dequantised weights, nothing rounded. KL in nats, over teacher-forced positions; "
-            "\"int8 per 32\" is the same float64 program with only activations rounded as NUMERICS says and K, V in f16.", "",
-            "| file | ours: mean KL | worst | same best token | llama.cpp: mean KL | worst | same best token | int8 per 32: mean KL | worst | same best token | "
-            "ours, --precision high: mean KL | worst | same best token |",
+            f"{speed.machine()}; commit {speed.commit()}; {a.threads} threads; ours with `{a.ours or 'default settings'}`. Text: "
+            f"`{os.path.basename(a.text)}`.",
+            "Exact is tools/reference.py: float64, dequantised weights, nothing rounded. KL in nats, over teacher-forced "
+            "positions; \"int8 per 32\" is the same float64 program with only activations rounded as NUMERICS says and K, V "
+            "in f16.", "",
+            "| file | ours: mean KL | worst | same best token | llama.cpp: mean KL | worst | same best token | "
+            "int8 per 32: mean KL | worst | same best token | ours, --precision high: mean KL | worst | same best token |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|---|"] + table
     if perplexities:
         page += ["", f"Perplexity at context {a.ctx}, counted as docs/PERPLEXITY.md says:", "",

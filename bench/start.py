@@ -3,10 +3,10 @@
 
     bench/start.py -m MODEL.gguf [-m ...] [--llama-completion BUILD/bin/llama-completion] [--rounds 5]
 
-first token: process start to the first byte of the answer of `run -n 1`, the model file in the page cache (one run before warms it).
-memory: sum of PSS over the process and all its descendants, the largest of many samples: after the first token, and before; over the file's size.
-socket: tokens/s that a client sees (127 tokens over the time that an answer of 128 takes longer than one of 1), beside `bench` in the worker.
-Only the standard library; reading another process's PSS needs its uid, or root.
+first token: process start to the first byte of the answer of `run -n 1`, the model file in the page cache (one run before warms
+it). memory: sum of PSS over the process and all its descendants, the largest of many samples: after the first token, and before;
+over the file's size. socket: tokens/s that a client sees (127 tokens over the time that an answer of 128 takes longer than one of
+1), beside `bench` in the worker. Only the standard library; reading another process's PSS needs its uid, or root.
 """
 import argparse
 import os
@@ -89,11 +89,13 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     a = p.parse_args()
     print(f"{compare.machine()}\ncommit {compare.commit()}, {a.threads} threads, median of {a.rounds}\n")
-    print("| file | first token | memory (PSS) | over the file | while it loads | worker's tokens/s | the client's | llama.cpp: first token | its memory |\n" + "|---" * 9 + "|")
+    print("| file | first token | memory (PSS) | over the file | while it loads | worker's tokens/s | the client's | llama.cpp: "
+          "first token | its memory |\n" + "|---" * 9 + "|")
     for model in a.model:
         size = os.path.getsize(model)
         ours = [a.veritas, "run", "-m", model, "--temp", "0", "--threads", str(a.threads), "--raw"]
-        theirs = [a.llama_completion, "-m", model, "--temp", "0", "-t", str(a.threads), "-no-cnv", "--no-warmup", "--no-display-prompt", "-p", "Hello"]
+        theirs = [a.llama_completion, "-m", model, "--temp", "0", "-t", str(a.threads), "-no-cnv", "--no-warmup",
+                  "--no-display-prompt", "-p", "Hello"]
         first_byte_seconds(ours + ["-n", "1", "Hello"])
         start, start_other = [], []
         for _ in range(a.rounds):
@@ -103,14 +105,17 @@ def main():
         loading, memory = pss(ours + ["-n", "100", "--ignore-eos", "Hello"])
         worker, client = [], []
         for _ in range(a.rounds):
-            said = compare.run([a.veritas, "bench", "-m", model, "--pp", "0", "--tg", "128", "--threads", str(a.threads), "--reps", "1", "--json"])
+            said = compare.run([a.veritas, "bench", "-m", model, "--pp", "0", "--tg", "128", "--threads", str(a.threads), "--reps",
+                                "1", "--json"])
             worker += said["results"][0]["tokens_per_second"]
             one = seconds(ours + ["-n", "1", "--ignore-eos", "Hello"])
             client.append(127 / (seconds(ours + ["-n", "128", "--ignore-eos", "Hello"]) - one))
         other = ["-", "-"]
         if a.llama_completion:
-            other = [f"{1000 * statistics.median(start_other):.0f} ms", f"{pss(theirs + ['-n', '100', '--ignore-eos'])[1] / 1e6:.0f} MB"]
-        print(f"| {os.path.basename(model)} | {1000 * statistics.median(start):.0f} ms | {memory / 1e6:.0f} MB | {memory / size:.2f} | {loading / 1e6:.0f} MB "
+            other = [f"{1000 * statistics.median(start_other):.0f} ms",
+                     f"{pss(theirs + ['-n', '100', '--ignore-eos'])[1] / 1e6:.0f} MB"]
+        print(f"| {os.path.basename(model)} | {1000 * statistics.median(start):.0f} ms | {memory / 1e6:.0f} MB | "
+              f"{memory / size:.2f} | {loading / 1e6:.0f} MB "
               f"| {statistics.median(worker):.1f} | {statistics.median(client):.1f} | {other[0]} | {other[1]} |")
 
 

@@ -3,8 +3,9 @@
 
     bench/text.py -m qwen2.5-coder-0.5b-instruct.gguf --text FILE [--rounds 5]
 
-The rivals' tokenizers are made from the vocabulary and merges in the model file (byte-level BPE with the pre-tokenizer of Qwen 2 only), and
-must give the ids that ours gives, or the comparison stops. Medians of MB/s. Needs the packages gguf, tokenizers and tiktoken.
+The rivals' tokenizers are made from the vocabulary and merges in the model file (byte-level BPE with the pre-tokenizer of Qwen 2
+only), and must give the ids that ours gives, or the comparison stops. Medians of MB/s. Needs the packages gguf, tokenizers and
+tiktoken.
 """
 import argparse
 import json
@@ -68,8 +69,8 @@ def main():
     tokens, merges = vocabulary(a.model)
     rivals = {"tokenizers": hugging_face(tokens, merges), "tiktoken": tiktoken(tokens)}
     sample = text[:200000]
-    ours = json.loads(subprocess.run([f"{a.bin}/veritas", "tokenize", "-m", a.model, "--json"], input=sample.encode(), capture_output=True,
-                                     check=True).stdout)
+    ours = json.loads(subprocess.run([f"{a.bin}/veritas", "tokenize", "-m", a.model, "--json"], input=sample.encode(),
+                                     capture_output=True, check=True).stdout)
     for name, encode in rivals.items():
         if encode(sample) != ours:
             sys.exit(f"{name} gives other ids: not the same tokenizer, nothing to compare")
@@ -81,7 +82,8 @@ def main():
             start = time.perf_counter()
             encode(text)
             speeds[name].append(size / 1e6 / (time.perf_counter() - start))
-    print(f"{compare.machine()}\ncommit {compare.commit()}, one thread, {size / 1e6:.1f} MB, medians of {a.rounds} rounds in turns\n")
+    print(f"{compare.machine()}\ncommit {compare.commit()}, one thread, {size / 1e6:.1f} MB, medians of {a.rounds} rounds "
+          f"in turns\n")
     print("| tokenizer | MB/s | ours over it |\n|---|---|---|")
     best = statistics.median(speeds["veritas"])
     for name, values in speeds.items():

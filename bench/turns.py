@@ -3,8 +3,8 @@
 
     turns.py OLD/bin NEW/bin [--rounds 20] [--threads 2] [--pp 512] [--tg 64] MODEL...
 
-Each round runs both programs once, in alternating order, on the same model; the ratio of a round is new over old. Prints the median ratio
-of each test and the interval that 95 of 100 resamplings of the rounds stay in. Nothing else should run on the machine.
+Each round runs both programs once, in alternating order, on the same model; the ratio of a round is new over old. Prints the median
+ratio of each test and the interval that 95 of 100 resamplings of the rounds stay in. Nothing else should run on the machine.
 """
 import argparse
 import json
@@ -15,7 +15,8 @@ import subprocess
 
 
 def tokens_per_second(folder, model, o):
-    words = [os.path.join(folder, "veritas"), "bench", "-m", model, "--pp", str(o.pp), "--tg", str(o.tg), "--threads", str(o.threads),
+    words = [os.path.join(folder, "veritas"), "bench", "-m", model, "--pp", str(o.pp), "--tg", str(o.tg), "--threads",
+             str(o.threads),
              "--reps", "1", "--json"]
     out = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return {r["test"]: r["tokens_per_second"][0] for r in json.loads(out)["results"]}
@@ -42,7 +43,8 @@ def main():
                 ratios.setdefault(test, []).append(r[o.new][test] / r[o.old][test])
         for test, x in ratios.items():
             low, high = interval(x)
-            print(f"{model} {test}: median {statistics.median(x):.3f}, interval {low:.3f} to {high:.3f}, {len(x)} rounds", flush=True)
+            print(f"{model} {test}: median {statistics.median(x):.3f}, interval {low:.3f} to {high:.3f}, {len(x)} rounds",
+                  flush=True)
 
 
 if __name__ == "__main__":

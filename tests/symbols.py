@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 BUILD = sys.argv[1]
-NUMERIC = {"base": {"num.c.o"}, "tensor": None, "cpu": None, "engine": None, "sampler": None, "kv": None, "selftest": None}   # None: all objects
+# None: all objects
+NUMERIC = {"base": {"num.c.o"}, "tensor": None, "cpu": None, "engine": None, "sampler": None, "kv": None, "selftest": None}
 LIBM = """acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh drem erf erfc exp exp10 exp2 expm1 fdim floor fma fmod
 frexp gamma hypot ilogb j0 j1 jn ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint nextafter
 nexttoward pow pow10 remainder remquo rint round roundeven scalb scalbln scalbn sin sincos sinh sqrt tan tanh tgamma trunc

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/tokenizer/pretok.txt: how each pre-tokenizer rule cuts mixed.txt (golden_tokenizer.py) and edges.txt beside it.
+"""Makes tests/golden/tokenizer/pretok.txt: how each pre-tokenizer rule cuts mixed.txt (golden_tokenizer.py) and edges.txt beside
+it.
 
     golden_pretok.py edges > tests/golden/tokenizer/edges.txt
     golden_pretok.py > tests/golden/tokenizer/pretok.txt
@@ -51,7 +52,8 @@ RULES = {
     "deepseek-coder": [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, r"\p{N}"],
     "deepseek-v3": [r"\p{N}{1,3}", CJK_KANA, DEEPSEEK3 + DEEPSEEK3_END],
     "spark2_5": [r"\p{N}{1,3}", CJK_KANA, DEEPSEEK3 + r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+", r"\p{N}"],
-    "youtu": ["[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+"
+    "youtu": ["[\uac00-\ud7a3\u3131-\u318e]+"
+              "|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+"
               "|[\u3105-\u312f]+|" + CJK_KANA, cased(CI + "?") + r"|\p{N}" + SLASH + W1],
     "tekken": [cased() + r"|\p{N}" + SLASH + W1],
     "gpt-4o": [GPT4O],
@@ -92,7 +94,8 @@ def edges():
         category = unicodedata.category(chr(point))
         if category not in ("Cn", "Cs") and assigned(chr(point)):
             of.setdefault((category, point > 0xff, point > 0xffff), []).append(chr(point))
-    some = [c for k in sorted(of) for c in of[k][::max(1, len(of[k]) // 6)][:6]] + list("\u24b6\u24e9\u2160\u2070\u00aa\u200d\u203f")
+    some = [c for k in sorted(of)
+            for c in of[k][::max(1, len(of[k]) // 6)][:6]] + list("\u24b6\u24e9\u2160\u2070\u00aa\u200d\u203f")
     for c in some:
         yield f"1{c}12{c}123{c}1234567{c} {c}{c}a{c}A{c} a{c}'s{c}S'{c}!{c}{c}7 {c}"
 

@@ -7,7 +7,8 @@
 
 The oracle is the `tokenizers` package from PyPI (0.23), given the vocabulary, merges and types of the file (read with `gguf`):
 what the models' own tokenizer.json says, with the rules of golden_pretok.py. A bos comes first where the file wants one; control
-pieces match nothing, as in text of a user. The lines that golden_pretok.py leaves out are left out here too. A line of ids.txt: NAME COUNT SHA-256 of the decimal ids joined by newlines.
+pieces match nothing, as in text of a user. The lines that golden_pretok.py leaves out are left out here too. A line of ids.txt:
+NAME COUNT SHA-256 of the decimal ids joined by newlines.
 """
 import hashlib
 import pathlib
@@ -15,7 +16,8 @@ import random
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/tokenizer"
-RANGES = [(0x20, 0x7e), (0xa0, 0x24f), (0x300, 0x36f), (0x400, 0x4ff), (0x600, 0x6ff), (0x900, 0x97f), (0xe00, 0xe7f), (0x3040, 0x30ff),
+RANGES = [(0x20, 0x7e), (0xa0, 0x24f), (0x300, 0x36f), (0x400, 0x4ff), (0x600, 0x6ff), (0x900, 0x97f), (0xe00, 0xe7f),
+          (0x3040, 0x30ff),
           (0x4e00, 0x9fff), (0xac00, 0xd7a3), (0x1f300, 0x1f6ff), (0x2000, 0x206f), (0x1, 0x1f), (0x10000, 0x10ffff)]
 PIECES = ["I'm", "don't", "WE'LL", "it's", "<|im_start|>", "</s>", "<s>", "<|endoftext|>", "\t\t", "def f(x):", "\r\n", "  \n\n ",
           "e\u0301", "\U0001f468\u200d\U0001f469", "x_y", "CamelCase", "...", "!!!?", "<0x41>", "\u2581", "{}", "//",
@@ -61,7 +63,8 @@ def oracle(path):
         pairs = [(m[0] + m[1:].split(" ", 1)[0], m[1:].split(" ", 1)[1]) for m in key("merges")]
         t = Tokenizer(models.BPE(vocabulary, [(a, b) for a, b in pairs if {a, b, a + b} <= vocabulary.keys()]))
         t.normalizer = normalizers.NFC() if key("pre") in golden_pretok.NFC else None
-        t.pre_tokenizer = pre_tokenizers.Sequence(golden_pretok.passes(key("pre")) + [pre_tokenizers.ByteLevel(False, use_regex=False)])
+        t.pre_tokenizer = pre_tokenizers.Sequence(golden_pretok.passes(key("pre"))
+                                                  + [pre_tokenizers.ByteLevel(False, use_regex=False)])
     else:                                # pairs in the order of what they make: best score first
         scores = key("scores")
         made = sorted((i for i in vocabulary.values() if types[i] not in (UNKNOWN, CONTROL, BYTE)), key=lambda i: -scores[i])

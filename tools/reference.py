@@ -45,7 +45,8 @@ class Model:
         self.scale = self.key("attention.scale", 0.0) or 1.0 / np.sqrt(self.d_k)
         for name in ("expert_count", "embedding_scale", "residual_scale", "logit_scale", "attn_logit_softcapping",
                      "attention.clamp_kqv", "use_parallel_residual", "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha"):
-            if self.key(name, 0) not in ((0, 1) if name.endswith(("_scale", "alpha")) else (0,)) and (self.arch, name) != ("qwen2", "use_parallel_residual"):
+            if self.key(name, 0) not in ((0, 1) if name.endswith(("_scale", "alpha"))
+                                         else (0,)) and (self.arch, name) != ("qwen2", "use_parallel_residual"):
                 raise SystemExit(f"{self.arch}.{name} is not known here")
         if not self.key("attention.causal", True) or self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
             raise SystemExit("attention.causal or rope.scaling.yarn_attn_factor is not known here")
@@ -148,7 +149,8 @@ class Model:
         if blk + "attn_qkv.weight" not in self.tensors:
             return [self.linear(blk + name, x) for name in names]
         parts = np.split(self.linear(blk + "attn_qkv", x), np.cumsum(widths)[:-1], axis=1)
-        return [p + self.weight(blk + name + ".bias") if blk + name + ".bias" in self.tensors else p for p, name in zip(parts, names)]
+        return [p + self.weight(blk + name + ".bias") if blk + name + ".bias" in self.tensors else p
+                for p, name in zip(parts, names)]
 
     def norm(self, name, x):
         return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name + ".weight")

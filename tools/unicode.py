@@ -71,7 +71,8 @@ class Data:
             if not condition or not condition[0]:
                 for kind, to in (("upper", upper), ("lower", lower), ("title", title)):
                     self.case[kind][int(code, 16)] = [int(x, 16) for x in to.split()]
-        for name, what, flag in (("DerivedCoreProperties.txt", ["Uppercase"], UPPER), ("DerivedCoreProperties.txt", ["Lowercase"], LOWER),
+        for name, what, flag in (("DerivedCoreProperties.txt", ["Uppercase"], UPPER),
+                                 ("DerivedCoreProperties.txt", ["Lowercase"], LOWER),
                                  ("DerivedCoreProperties.txt", ["Case_Ignorable"], IGNORABLE),
                                  ("DerivedNormalizationProps.txt", ["NFC_QC;N", "NFC_QC;M"], NFC_MOVES)):
             for c in having(name, *what):

@@ -11,9 +11,9 @@
 #define VS_CHILD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 enum { VS_CHILD_MAX_VARIABLES = 64 };        /* more than that are left out */
 
-/* The environment that a child gets: PATH, the strings "NAME=value" of `set`, and those of our variables whose name stands in `kept`
- * (an entry that ends in * stands for all names that begin so). Both lists end with NULL and may be NULL. The strings stay where they
- * are. For use before fork too. */
+/* The environment that a child gets: PATH, the strings "NAME=value" of `set`, and those of our variables whose name stands in
+ * `kept` (an entry that ends in * stands for all names that begin so). Both lists end with NULL and may be NULL. The strings stay
+ * where they are. For use before fork too. */
 struct vs_child_environment { char *value[VS_CHILD_MAX_VARIABLES + 1]; };
 void vs_child_environment(const char *const *set, const char *const *kept, struct vs_child_environment *ret);
 

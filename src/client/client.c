@@ -448,8 +448,8 @@ static int give_signals(posix_spawnattr_t *a)
     return e ? e : posix_spawnattr_setsigdefault(a, &all);
 }
 
-/* Not fork: this process may have threads, hooks that run at a fork, and more memory than can be had twice. Returns errno. A signal at
- * the parent's death is not asked for: it would come at the death of this thread. The daemon sees the socket close. */
+/* Not fork: this process may have threads, hooks that run at a fork, and more memory than can be had twice. Returns errno. A signal
+ * at the parent's death is not asked for: it would come at the death of this thread. The daemon sees the socket close. */
 static int start_daemon(const char *program, int log_fd, int theirs, pid_t *ret)
 {
     char digits[] = { '0' + PRIVATE_FD, 0 }, name[] = "veritas", serve[] = "serve", option[] = "--private-fd";

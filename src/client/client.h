@@ -12,8 +12,8 @@
  * model_digest of the envelope.
  *
  * Several requests may run on one client; their events come mixed and each says whose it is. Credit is given back by
- * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream. Who keeps
- * an event for later says so (vs_client_keep) and counts it himself when its time comes (vs_client_consume).
+ * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream. Who
+ * keeps an event for later says so (vs_client_keep) and counts it himself when its time comes (vs_client_consume).
  *
  * Sending never waits: what the socket does not take at once goes out while events are asked for. A daemon that has hung up shows
  * in vs_client_next too, after everything that it still said. So a program with a poll loop of its own asks with timeout 0 whenever
@@ -21,8 +21,8 @@
  *
  * Memory:  what an event points to belongs to the client and lives until the next call of vs_client_next, _call or _close.
  * Threads: one at a time for each client. A private daemon may be started while other threads run.
- * Signals: SIGPIPE is never raised; no handler is set and no mask changed. Of the children of this process only the private daemon is
- *          waited for.
+ * Signals: SIGPIPE is never raised; no handler is set and no mask changed. Of the children of this process only the private
+ *          daemon is waited for.
  */
 #ifndef VS_CLIENT_CLIENT_H
 #define VS_CLIENT_CLIENT_H

@@ -1,5 +1,5 @@
-/* cpu/page.c - where K and V of a page lie, and pages copied and cleared. ops.h says where each element of a head lies, internal.h how
- * pages lie in runs. */
+/* cpu/page.c - where K and V of a page lie, and pages copied and cleared. ops.h says where each element of a head lies, internal.h
+ * how pages lie in runs. */
 #include "cpu/internal.h"
 
 #include <string.h>

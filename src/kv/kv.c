@@ -47,7 +47,8 @@ int vs_kv_create(const struct vs_kv_config *config, struct vs_kv **ret)
     size_t n = kv->n_sequences ? kv->n_sequences : 1;
     kv->sequences = calloc(n, sizeof *kv->sequences);
     kv->tables = calloc(n, (kv->max_pages ? kv->max_pages : 1) * sizeof *kv->tables);
-    if (!kv->sequences || !kv->tables || vs_kv_pool_create(config->n_pages, config->page_tokens, &config->memory, &kv->pool) != VS_OK) {
+    if (!kv->sequences || !kv->tables ||
+        vs_kv_pool_create(config->n_pages, config->page_tokens, &config->memory, &kv->pool) != VS_OK) {
         vs_kv_free(kv);
         return VS_E_NOMEM;
     }
@@ -166,7 +167,8 @@ int vs_kv_reserve(struct vs_kv_sequence *s, uint32_t n_tokens)
     assert(s->state == RUNNING);
     if (n_tokens <= s->n_reserved)
         return VS_OK;
-    uint32_t need = pages_for(kv, n_tokens), last = s->n_tokens / kv->config.page_tokens, part = s->n_tokens % kv->config.page_tokens;
+    uint32_t need = pages_for(kv, n_tokens), last = s->n_tokens / kv->config.page_tokens,
+             part = s->n_tokens % kv->config.page_tokens;
     if (n_tokens > kv->config.max_tokens || need > kv->max_pages)
         return VS_E_CONTEXT;
     uint32_t fresh = need - s->n_pages, room = available(kv);
@@ -245,7 +247,8 @@ static bool is_prefix(const struct vs_kv_sequence *a, const struct vs_kv_sequenc
 {
     uint32_t size = a->kv->config.page_tokens;
     for (uint32_t done = 0; done < a->n_tokens && a->n_tokens <= b->n_tokens; done += size) {
-        uint32_t mine = a->pages[done / size], its = b->pages[done / size], some = a->n_tokens - done < size ? a->n_tokens - done : size;
+        uint32_t mine = a->pages[done / size], its = b->pages[done / size],
+                 some = a->n_tokens - done < size ? a->n_tokens - done : size;
         const struct vs_kv_pool *pool = a->kv->pool;
         if (mine != its && n_equal(vs_kv_pool_tokens(pool, mine), vs_kv_pool_tokens(pool, its), some) < some)
             return false;
@@ -253,7 +256,8 @@ static bool is_prefix(const struct vs_kv_sequence *a, const struct vs_kv_sequenc
     return a->n_tokens <= b->n_tokens;
 }
 
-/* Is a, which holds n of what is looked for, better to take it from than b, which holds n_best? A running one is before a kept one. */
+/* Is a, which holds n of what is looked for, better to take it from than b, which holds n_best? A running one is before a kept
+ * one. */
 static bool is_better(const struct vs_kv_sequence *a, uint32_t n, const struct vs_kv_sequence *b, uint32_t n_best)
 {
     if (!b || n != n_best)
@@ -296,7 +300,8 @@ static void share_pages(struct vs_kv_sequence *s, const struct vs_kv_sequence *c
     s->n_pages = s->n_pages > n ? s->n_pages : n;
 }
 
-/* The first n positions of page `from`, which hold more than its own ith page, if it has one. false: there is no page to copy to. */
+/* The first n positions of page `from`, which hold more than its own ith page, if it has one. false: there is no page to copy
+ * to. */
 static bool copy_part(struct vs_kv_sequence *s, uint32_t i, uint32_t from, uint32_t n)
 {
     struct vs_kv_pool *pool = s->kv->pool;

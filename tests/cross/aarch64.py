@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The same golden hashes on 64-bit Arm: builds veritas-selftest and kernels-ops static with the cross compiler, runs them under qemu-user.
+"""The same golden hashes on 64-bit Arm: builds veritas-selftest and kernels-ops static with the cross compiler, runs them under
+qemu-user.
 
-usage: aarch64.py BUILD [all]      exit 77: no cross compiler or no qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
+usage: aarch64.py BUILD [all]
+exit 77: no cross compiler or no qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
 
 Three processors of qemu: one with i8mm, one with the dot product only, one with neither, so that each level is chosen at run
 time from the one binary. `all`: every way of the self-test, and the longer random part of kernels-ops.

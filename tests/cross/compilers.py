@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The same golden hashes whatever compiled it: every gcc and clang that is installed, from -O0 to -O3, link-time optimisation, plain C built
-for a processor with the fma instruction.
+"""The same golden hashes whatever compiled it: every gcc and clang that is installed, from -O0 to -O3, link-time optimisation,
+plain C built for a processor with the fma instruction.
 
 usage: compilers.py BUILD      exit 77: no compiler
 """

@@ -21,7 +21,8 @@ EVEX_ONLY = re.compile(r"%zmm|%[xy]mm(1[6-9]|2[0-9]|3[01])\b|%k[0-7]\b")
 def functions(objdump, path):
     """{name: [instructions]}"""
     found, name = collections.defaultdict(list), None
-    for line in subprocess.run([objdump, "-d", "--no-show-raw-insn", path], capture_output=True, text=True, check=True).stdout.splitlines():
+    for line in subprocess.run([objdump, "-d", "--no-show-raw-insn", path], capture_output=True, text=True,
+                               check=True).stdout.splitlines():
         head = re.match(r"[0-9a-f]+ <(.*)>:$", line)
         if head:
             name = head.group(1).split(".")[0]
@@ -40,7 +41,8 @@ def main():
     faults = [f"matmul_avxvnni: {i}" for i in every["avxvnni"] if EVEX_ONLY.search(i)]
     faults += [f"matmul_{n}: {i}" for n in ("avx2",) for i in every[n] if "vpdpbusd" in i or EVEX_ONLY.search(i)]
     faults += [f"matmul_avx512vl: {i}" for i in every["avx512vl"] if "%zmm" in i]
-    faults += [f"{name} has none of its dots" for name, dots in (("avxvnni", vex), ("avx512vl", evex), ("avx512", wide)) if len(dots) < 100]
+    faults += [f"{name} has none of its dots" for name, dots in (("avxvnni", vex), ("avx512vl", evex), ("avx512", wide))
+               if len(dots) < 100]
     for cls in IN_REGISTERS:
         body = code["avx512"].get(f"panels_{cls}")
         if not body or not any("vpdpbusd" in i for i in body):
@@ -51,7 +53,8 @@ def main():
         print(f)
     if faults:
         sys.exit(f"{len(faults)} instructions that should not be there")
-    print(f"VEX dots {len(vex)}, EVEX dots {len(evex)}, 512-bit dots {len(wide)}; {len(IN_REGISTERS)} kernels keep their accumulators in registers")
+    print(f"VEX dots {len(vex)}, EVEX dots {len(evex)}, 512-bit dots {len(wide)}; {len(IN_REGISTERS)} kernels keep their "
+          f"accumulators in registers")
 
 
 main()

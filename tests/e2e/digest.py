@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """`model_digest` is of the bytes that were computed with, or there is none. usage: digest.py BIN (holds the programs and mkmodel).
 
-Somebody writes to the model's file through a shared mapping, which on tmpfs changes no time stamp: while it is loaded, while the digest
-is computed, afterwards. And files whose digest would never end: holes of a terabyte."""
+Somebody writes to the model's file through a shared mapping, which on tmpfs changes no time stamp: while it is loaded, while the
+digest is computed, afterwards. And files whose digest would never end: holes of a terabyte."""
 import hashlib
 import json
 import mmap
@@ -24,7 +24,8 @@ import malformed
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
 SHM = "/dev/shm"
-ASK = {"prompt": "the sky is", "raw": True, "ignore_eos": True, "max_tokens": 3, "logits_hash": True, "sampling": {"temperature": 0}}
+ASK = {"prompt": "the sky is", "raw": True, "ignore_eos": True, "max_tokens": 3, "logits_hash": True,
+       "sampling": {"temperature": 0}}
 
 
 def descendants(pid, name):
@@ -58,7 +59,8 @@ class Digest(unittest.TestCase):
         os.chmod(cls.dir, 0o755)
         cls.small, cls.large = cls.dir + "/small.gguf", cls.dir + "/large.gguf"
         subprocess.run([BIN + "/mkmodel", "-o", cls.small], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([BIN + "/mkmodel", "--embd", "1024", "--ff", "4096", "--layers", "6", "--type", "F16", "--heads", "8", "-o", cls.large],
+        subprocess.run([BIN + "/mkmodel", "--embd", "1024", "--ff", "4096", "--layers", "6", "--type", "F16", "--heads", "8",
+                        "-o", cls.large],
                        check=True, stdout=subprocess.DEVNULL)
 
     @classmethod
@@ -67,8 +69,8 @@ class Digest(unittest.TestCase):
 
     def setUp(self):
         self.work = tempfile.mkdtemp(prefix="vsd")
-        self.env = dict(os.environ, VERITAS_MODELS=self.work, VERITAS_SOCKET=self.work + "/run/s", XDG_CACHE_HOME=self.work + "/cache",
-                        HOME=self.work, NO_COLOR="1")
+        self.env = dict(os.environ, VERITAS_MODELS=self.work, VERITAS_SOCKET=self.work + "/run/s",
+                        XDG_CACHE_HOME=self.work + "/cache", HOME=self.work, NO_COLOR="1")
         self.daemon = None
 
     def tearDown(self):
@@ -127,7 +129,8 @@ class Digest(unittest.TestCase):
             generate = x.request(c.GENERATE, {"model": path, **ASK})        # waits for the model
             os.kill(worker, signal.SIGCONT)
             x.wait(request)
-            for i in at if restore else ():             # the file is as it was: only the blocks that were loaded meanwhile are others
+            # the file is as it was: only the blocks that were loaded meanwhile are others
+            for i in at if restore else ():
                 m[i] ^= 1
             with self.assertRaisesRegex(c.Failure, "changed while it was loaded") as failure:
                 x.wait(generate)
@@ -142,8 +145,8 @@ class Digest(unittest.TestCase):
         x.close()
 
     def test_changed_after_it_was_loaded(self):
-        """Right after the load the digest is still being computed: it is that of the loaded bytes, or there is none. Once it is known it
-        stays, and so do the bits."""
+        """Right after the load the digest is still being computed: it is that of the loaded bytes, or there is none. Once it is
+        known it stays, and so do the bits."""
         x = self.serve()
         path = self.copy(self.large)
         was = sha256(path)
@@ -172,8 +175,8 @@ class Digest(unittest.TestCase):
 
     def refused(self, path, message, command=("run", "--raw", "-n", "1", "x")):
         begin = time.monotonic()
-        done = subprocess.run([VERITAS, command[0], "-m", path, *command[1:]], env=self.env, capture_output=True, text=True, timeout=60,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run([VERITAS, command[0], "-m", path, *command[1:]], env=self.env, capture_output=True,
+                              text=True, timeout=60, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 3, done)
         self.assertRegex(done.stderr, r"^veritas: [^\n]*" + message + r"[^\n]*\n$")
         self.assertLess(time.monotonic() - begin, 20)

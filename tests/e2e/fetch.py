@@ -176,12 +176,15 @@ class Urls(Case):
 
         def change(h, path, first):
             data = parts[0] if len(self.server.seen) < 3 else parts[1]
-            return h.send(self.data, first, cut=1000) if data is parts[0] else h.send(parts[1], 0 if h.headers.get("If-Range") else first)
+            if data is parts[0]:
+                return h.send(self.data, first, cut=1000)
+            return h.send(parts[1], 0 if h.headers.get("If-Range") else first)
         self.server.seen.clear()
         self.server.behave = change
         self.pull(self.url, "--insecure-no-digest", "n")
         self.has("n", parts[1])
-        self.server.behave = lambda h, path, first: h.send(self.data, first, cut=1000, tag=False) if len(self.server.seen) < 3 else None
+        self.server.behave = lambda h, path, first: (h.send(self.data, first, cut=1000, tag=False)
+                                                            if len(self.server.seen) < 3 else None)
         self.server.seen.clear()
         self.pull(self.url, "--insecure-no-digest", "o")
         self.assertEqual([first for _, first, _ in self.server.seen], [0, 0, 0])
@@ -259,7 +262,8 @@ class Urls(Case):
             while True:
                 h.wfile.write(bytes(1 << 16))
         self.server.behave = endless
-        self.pull(self.url, "--sha256", sha(self.data), "m", status=5, said="without end", before=("bash", "-c", 'ulimit -f 4000; exec "$@"', "-"))
+        self.pull(self.url, "--sha256", sha(self.data), "m", status=5, said="without end",
+                  before=("bash", "-c", 'ulimit -f 4000; exec "$@"', "-"))
         self.assertEqual(self.visible(), [])
 
         def endless_head(h, path, first):
@@ -312,8 +316,8 @@ class Urls(Case):
         self.pull(self.server.url + "/hop/5", "--sha256", sha(self.data), "m")
         self.has("m", self.data)
         self.pull(self.server.url + "/hop/6", "--sha256", sha(self.data), "n", status=1, said="redirects")
-        for target in (HTTP + "192.0.2.1/x.gguf", HTTP + "example.invalid/x.gguf", "file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x",
-                       HTTP + "user:secret@127.0.0.1/x", HTTP + "127.0.0.1.example.invalid/x", "data:,x"):
+        for target in (HTTP + "192.0.2.1/x.gguf", HTTP + "example.invalid/x.gguf", "file:///etc/passwd", "ftp://127.0.0.1/x",
+                       "gopher://127.0.0.1/x", HTTP + "user:secret@127.0.0.1/x", HTTP + "127.0.0.1.example.invalid/x", "data:,x"):
             self.server.behave = lambda h, path, first: h.status(302, Location=target)
             self.pull(self.url, "--sha256", sha(self.data), "n", status=1)
         self.server.behave = lambda h, path, first: h.status(302, Location=path)
@@ -321,9 +325,11 @@ class Urls(Case):
         self.assertEqual(self.visible(), ["m.gguf"])
 
     def test_which_urls(self):
-        for url, status in ((HTTP + "192.0.2.1/x.gguf", 1), (HTTP + "example.invalid/x.gguf", 1), ("ftp://127.0.0.1/x.gguf", 2), ("file:///etc/passwd", 2),
+        for url, status in ((HTTP + "192.0.2.1/x.gguf", 1), (HTTP + "example.invalid/x.gguf", 1), ("ftp://127.0.0.1/x.gguf", 2),
+                            ("file:///etc/passwd", 2),
                             (HTTPS + "user:secret@127.0.0.1/x.gguf", 1), (HTTPS + "/x.gguf", 2), ("HTTP://127.0.0.1/x.gguf", 2),
-                            (HTTPS + "127.0.0.1/a b.gguf", 2), (HTTPS + "127.0.0.1/a\r\nX: y.gguf", 2), (HTTP + "127.0.0.1.example.invalid/x", 1),
+                            (HTTPS + "127.0.0.1/a b.gguf", 2), (HTTPS + "127.0.0.1/a\r\nX: y.gguf", 2),
+                            (HTTP + "127.0.0.1.example.invalid/x", 1),
                             (HTTP + "127.0.0.1@192.0.2.1/x", 1), (HTTPS + "x" * 5000, 5)):
             with self.subTest(url=url):
                 begin = time.monotonic()
@@ -332,9 +338,11 @@ class Urls(Case):
         self.assertEqual(self.visible(), [])
 
     def test_names(self):
-        for path in ("/..%2f..%2fevil.gguf", "/.hidden.gguf", "/%2e%2e/x.gguf", "/a/..", "/", "/" + "x" * 300 + ".gguf", "/%00.gguf"):
+        for path in ("/..%2f..%2fevil.gguf", "/.hidden.gguf", "/%2e%2e/x.gguf", "/a/..", "/", "/" + "x" * 300 + ".gguf",
+                     "/%00.gguf"):
             self.server.files[path] = self.data
-            done = subprocess.run([VERITAS, "models", "pull", self.server.url + path, "--sha256", sha(self.data)], env=self.env, capture_output=True)
+            done = subprocess.run([VERITAS, "models", "pull", self.server.url + path, "--sha256", sha(self.data)], env=self.env,
+                                  capture_output=True)
             self.assertIn(done.returncode, (0, 2, 4), (path, done))
         for name in ("../evil", "/evil", ".evil", "a/b", "", "UPPER", "a\nb", "x" * 101):
             self.pull(self.url, "--sha256", sha(self.data), name, status=2)
@@ -367,7 +375,8 @@ class Urls(Case):
             hold.clear()
             self.server.seen.clear()
             name = f"m{number}"
-            p = subprocess.Popen([VERITAS, "models", "pull", self.url, "--sha256", sha(self.data), name], env=self.env, stderr=subprocess.PIPE)
+            p = subprocess.Popen([VERITAS, "models", "pull", self.url, "--sha256", sha(self.data), name], env=self.env,
+                                 stderr=subprocess.PIPE)
             part = f"{self.models}/.{name}.pull/part-1"
             end = time.time() + 20
             while not (os.path.exists(part) and os.path.getsize(part) == 500000) and time.time() < end:
@@ -388,7 +397,8 @@ class Urls(Case):
         self.has("n", self.data)
 
     def test_full_disk(self):
-        self.pull(self.url, "--sha256", sha(self.data), "m", status=5, said="ulimit", before=("bash", "-c", 'ulimit -f 100; exec "$@"', "-"))
+        self.pull(self.url, "--sha256", sha(self.data), "m", status=5, said="ulimit",
+                  before=("bash", "-c", 'ulimit -f 100; exec "$@"', "-"))
         self.assertEqual(self.visible(), [])
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", self.models], capture_output=True).returncode:
             self.skipTest("no small disk can be mounted here")
@@ -403,10 +413,11 @@ class Urls(Case):
     def test_built_without_it(self):
         os.mkdir(self.dir + "/bin")
         for name in ("veritas", "veritas-broker", "veritas-worker"):
-            os.link(os.path.join(os.path.dirname(VERITAS), name), f"{self.dir}/bin/{name}") if os.stat(VERITAS).st_dev == os.stat(self.dir).st_dev \
-                else shutil.copy(os.path.join(os.path.dirname(VERITAS), name), f"{self.dir}/bin/{name}")
+            bring = os.link if os.stat(VERITAS).st_dev == os.stat(self.dir).st_dev else shutil.copy
+            bring(os.path.join(os.path.dirname(VERITAS), name), f"{self.dir}/bin/{name}")
         for source in (self.url, "hf:o/r"):
-            done = subprocess.run([self.dir + "/bin/veritas", "models", "pull", source, "--sha256", sha(self.data)], env=self.env, capture_output=True, text=True)
+            done = subprocess.run([self.dir + "/bin/veritas", "models", "pull", source, "--sha256", sha(self.data)], env=self.env,
+                                  capture_output=True, text=True)
             self.assertEqual(done.returncode, 4, done)
             self.assertIn("libcurl", done.stderr)
 
@@ -448,12 +459,14 @@ class Tls(Case):
 
         def openssl(*words):
             subprocess.run(["openssl", *words], cwd=self.dir, check=True, capture_output=True)
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test", "-days", "2")
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test",
+                "-days", "2")
         for name, alternative in (("good", "IP:127.0.0.1"), ("other", "DNS:other.invalid")):
             openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
             with open(f"{self.dir}/{name}.ext", "w") as f:
                 f.write("subjectAltName=" + alternative + "\n")
-            openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", name + ".pem", "-days", "2",
+            openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
+                    name + ".pem", "-days", "2",
                     "-extfile", name + ".ext")
         self.ca = self.dir + "/ca.pem"
         os.chmod(self.ca, 0o600)
@@ -499,7 +512,8 @@ class Hub(Case):
                 entry["lfs"] = {"oid": sha(data), "size": len(data), "pointerSize": 134}
             entry.update(changes)
             listing.append(entry)
-        self.server.files[f"/api/models/{name}/tree/main"] = json.dumps(listing + [{"type": "directory", "path": "big", "oid": "1"}]).encode()
+        self.server.files[f"/api/models/{name}/tree/main"] = json.dumps(
+            listing + [{"type": "directory", "path": "big", "oid": "1"}]).encode()
 
     def test_hub(self):
         self.pull("hf:o/one")
@@ -515,7 +529,8 @@ class Hub(Case):
         self.pull("hf:o/none", status=4)
 
     def test_all_parts(self):
-        self.server.behave = lambda h, path, first: h.send(self.server.files[path], first, cut=70000) if path.endswith(".gguf") else None
+        self.server.behave = lambda h, path, first: (h.send(self.server.files[path], first, cut=70000)
+                                                            if path.endswith(".gguf") else None)
         self.pull("hf:o/many/big/M-00002-of-00003.gguf", said="3 files")
         for i, data in enumerate(self.parts.values(), 1):
             with open(f"{self.models}/m-{i:05}-of-00003.gguf", "rb") as f:
@@ -546,11 +561,12 @@ class Hub(Case):
 
     def test_hostile_listings(self):
         path = "/api/models/o/bad/tree/main"
-        for name in ("../../evil.gguf", "/etc/evil.gguf", "a/../../evil.gguf", "..\\evil.gguf", "", "a//b.gguf", "x" * 1000 + ".gguf", "a\u0000.gguf", "a\n.gguf"):
+        for name in ("../../evil.gguf", "/etc/evil.gguf", "a/../../evil.gguf", "..\\evil.gguf", "", "a//b.gguf",
+                     "x" * 1000 + ".gguf", "a\u0000.gguf", "a\n.gguf"):
             self.repo("o/bad", {name: self.data})
             self.pull("hf:o/bad", status=4 if name != "a\u0000.gguf" else 3)
-        for text in (b"", b"{}", b"[", b"[" * 100000, b"null", b'[{"path": 7}, 5, "x", {"path": "a.gguf", "lfs": 7}]', b"<html>", b"\xff", b"[]",
-                     b'[{"path":"a.gguf","size":-1}]', b'[{"path":"a.gguf","size":1e400}]'):
+        for text in (b"", b"{}", b"[", b"[" * 100000, b"null", b'[{"path": 7}, 5, "x", {"path": "a.gguf", "lfs": 7}]', b"<html>",
+                     b"\xff", b"[]", b'[{"path":"a.gguf","size":-1}]', b'[{"path":"a.gguf","size":1e400}]'):
             self.server.files[path] = text
             done = subprocess.run([VERITAS, "models", "pull", "hf:o/bad"], env=self.env, capture_output=True)
             self.assertIn(done.returncode, (2, 3, 4), (text[:40], done))
@@ -564,12 +580,14 @@ class Hub(Case):
                 h.wfile.write(b" " * 65536)
         self.server.behave = endless
         self.pull("hf:o/bad", status=5)
-        for word in ("hf:", "hf:o", "hf:o/", "hf:/o/x", "hf:../x", "hf:o/..", "hf:o/r/../x.gguf", "hf:o/r//x.gguf", "hf:o/r/", "hf:o r/x", "hf:o/r?x"):
+        for word in ("hf:", "hf:o", "hf:o/", "hf:/o/x", "hf:../x", "hf:o/..", "hf:o/r/../x.gguf", "hf:o/r//x.gguf", "hf:o/r/",
+                     "hf:o r/x", "hf:o/r?x"):
             self.pull(word, status=2)
         self.assertEqual(self.visible(), [])
 
     def test_only_this_machine_plays_hub(self):
-        for host in (HTTPS + "example.invalid", HTTP + "192.0.2.1:80", HTTP + "127.0.0.1.example.invalid:80", HTTP + "127.0.0.1:80@192.0.2.1", HTTP + "127.0.0.1"):
+        for host in (HTTPS + "example.invalid", HTTP + "192.0.2.1:80", HTTP + "127.0.0.1.example.invalid:80",
+                     HTTP + "127.0.0.1:80@192.0.2.1", HTTP + "127.0.0.1"):
             self.pull("hf:o/one", status=2, said="VERITAS_HUB", env=dict(self.env, VERITAS_HUB=host))
 
 

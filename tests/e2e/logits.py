@@ -60,7 +60,8 @@ def main():
             options, kv, (kind, bound) = CASES[name]
             model, out = os.path.join(d, "m.gguf"), os.path.join(d, "out.npy")
             mkmodel(os.path.join(folder, "mkmodel"), options, model)
-            p = subprocess.run([os.path.join(folder, "veritas"), "logits", "-m", model, "--tokens", ",".join(map(str, TOKENS)), "-o", out,
+            p = subprocess.run([os.path.join(folder, "veritas"), "logits", "-m", model, "--tokens",
+                                ",".join(map(str, TOKENS)), "-o", out,
                                 "--kv-type", kv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if p.returncode:
                 print(f"{name}: veritas logits ended with {p.returncode}: {p.stdout}")

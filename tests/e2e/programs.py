@@ -14,16 +14,18 @@ SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "lib
 PROGRAMS = {
     "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
     "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler", "kv", "engine", "ipc", "sandbox"},
+    "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler", "kv",
+                        "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-fetch": ({"base"}, {"libcurl", "libseccomp"}),
     "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "selftest"}, set()),
 }
 # Functions of the C library that open a file or reach somebody behind the caller's back: a locked-in process is ended for it, and
 # maybe only with that one model (gmtime_r reads the time zone's file, for templates that print the date).
-UNAWARE = set("gmtime gmtime_r localtime localtime_r mktime timegm strftime ctime ctime_r tzset setlocale newlocale nl_langinfo getpwuid getpwnam "
-              "getgrgid getaddrinfo gethostbyname getnameinfo dlopen iconv_open fopen fopen64 freopen tmpfile popen system posix_spawn execv execve "
-              "execl execvp get_nprocs get_nprocs_conf get_phys_pages syslog openlog catopen gettext dcgettext".split())
+UNAWARE = set("gmtime gmtime_r localtime localtime_r mktime timegm strftime ctime ctime_r tzset setlocale newlocale nl_langinfo "
+              "getpwuid getpwnam getgrgid getaddrinfo gethostbyname getnameinfo dlopen iconv_open fopen fopen64 freopen tmpfile "
+              "popen system posix_spawn execv execve execl execvp get_nprocs get_nprocs_conf get_phys_pages syslog openlog catopen "
+              "gettext dcgettext".split())
 
 
 def nm(path, *options):

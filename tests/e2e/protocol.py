@@ -199,7 +199,8 @@ class Protocol(unittest.TestCase):
         self.assertEqual(x.server["protocol"], 2)
         text, tokens, result = x.answer(x.request(c.GENERATE, {"model": "echo", "prompt": "hello \0 world"}))
         self.assertEqual((text, tokens), ("hello \0 world", list(b"hello \0 world")))
-        self.assertEqual((result["finish_reason"], result["usage"]), ("stop", dict(prompt_tokens=13, completion_tokens=13, cached_tokens=0,
+        self.assertEqual((result["finish_reason"], result["usage"]),
+                         ("stop", dict(prompt_tokens=13, completion_tokens=13, cached_tokens=0,
             drafted_tokens=0, accepted_tokens=0, recomputed_tokens=0, resumed=0)))
         self.assertNotIn("text", result)            # an answer is sent once
         self.assertEqual(result["model_digest"], digest(b"model"))
@@ -235,7 +236,8 @@ class Protocol(unittest.TestCase):
             ((6, c.GENERATE, 0, 1), b"\2\0\0\0{]", "MALFORMED"), ((6, c.GENERATE, 0, 1), b"\2\0\0\0[]", "MALFORMED"),
             ((13, c.GENERATE, 0, 1), b'\11\0\0\0{"a":"\xff"}', "MALFORMED"), ((5, c.STATUS, 0, 1), b"\1\0\0\0{", "PROTOCOL"),
             ((6, c.STATUS, 0, 1), b"\3\0\0\0{}", "PROTOCOL"), ((6, c.STATUS, 0, 1), b"\377\377\377\377{}", "PROTOCOL"),
-            ((5000, c.GENERATE, 0, 1), b"\1\20\0\0" + b"{" + b" " * 4994 + b"}", "PROTOCOL"), ((6, c.CHAT, 0, 1), b"\0\0\0\0{}", "MALFORMED"),
+            ((5000, c.GENERATE, 0, 1), b"\1\20\0\0" + b"{" + b" " * 4994 + b"}", "PROTOCOL"),
+            ((6, c.CHAT, 0, 1), b"\0\0\0\0{}", "MALFORMED"),
             ((4, c.CREDIT, 0, 1), b"\0\0\0\0", "PROTOCOL"), ((4, c.CREDIT, 0, 0), b"\1\0\0\0", "PROTOCOL"),
         ]:
             x = self.client()
@@ -278,12 +280,14 @@ class Protocol(unittest.TestCase):
         for name, envelope, body in [
             ("INVALID", b'{"model":"echo","a\\u0000b":1}', b"{}"), ("INVALID", b'{"model":"echo","deadline_ms":1e400}', b"{}"),
             ("INVALID", b'{"model":"echo","priority":18446744073709551616}', b"{}"), ("LIMIT", b"{\"a\":" + b"[" * 4000, b"{}"),
-            ("MALFORMED", b'{"model":"echo"}', b"{]"), ("MALFORMED", b'{"model":"echo"}', b"[]"), ("INVALID", b'{"model":"echo"}', b""),
+            ("MALFORMED", b'{"model":"echo"}', b"{]"), ("MALFORMED", b'{"model":"echo"}', b"[]"),
+            ("INVALID", b'{"model":"echo"}', b""),
             ("MALFORMED", b'{"model":"echo"}', b'{"a":"\xff"}'), ("MALFORMED", b'{"model":"echo"}', b'{"a":1,"a":2}'),
             ("LIMIT", b'{"model":"echo"}', b'{"a":' + b"[" * 100000), ("INVALID", b'{"model":"echo"}', b'{"prompt":1e400}'),
         ]:
             self.fails(name, lambda: raw(c.GENERATE, envelope, body), kind=None)
-        self.assertEqual(raw(c.GENERATE, b'{"model":"echo"}', b'{"prompt":"on","x":[1e400,-1e400,18446744073709551616],"\\u0000":"\\u0000"}')["n"], 2)
+        self.assertEqual(raw(c.GENERATE, b'{"model":"echo"}',
+                             b'{"prompt":"on","x":[1e400,-1e400,18446744073709551616],"\\u0000":"\\u0000"}')["n"], 2)
         ask(c.LOAD, model="other", settings={"threads": 2})
         ask(c.LOAD, model="other", settings={"threads": 2})
         ask(c.LOAD, model="other")

@@ -320,10 +320,12 @@ class Requests(unittest.TestCase):
     def test_suppressed_tokens(self):
         """tokenizer.ggml.suppress_tokens: never sampled, whatever a request says; a list that is none is refused by name."""
         def made(name, kind, *ids):
-            return self.load(make(name, "--ctx", "512", change=lambda m: m.set("tokenizer.ggml.suppress_tokens", gguf.ARRAY, (kind, list(ids)))))
+            return self.load(make(name, "--ctx", "512",
+                                  change=lambda m: m.set("tokenizer.ggml.suppress_tokens", gguf.ARRAY, (kind, list(ids)))))
 
         def tokens(model, **sampling):
-            return self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True, "ignore_eos": True, "max_tokens": 24,
+            return self.answer(c.GENERATE, {"model": model, "prompt": "The sky is", "raw": True, "ignore_eos": True,
+                                            "max_tokens": 24,
                                             "sampling": sampling})[0]
         plain = self.load(make("unsuppressed", "--ctx", "512"))
         first = [t.token for t in tokens(plain, **GREEDY)]

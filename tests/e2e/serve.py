@@ -67,7 +67,8 @@ class Serve(unittest.TestCase):
         done = subprocess.run([f"{self.dir}/veritas", "serve"], env=env, capture_output=True, text=True, timeout=10)
         self.assertEqual(done.returncode, 70, done)
         # the supervisor may say where it listens before or after the broker, another process, refuses
-        self.assertRegex(done.stderr, r"below the configured minimum 5[^\n]*\n(.*listening at.*\n)?[^\n]*the broker cannot start[^\n]*\n$")
+        self.assertRegex(done.stderr,
+                         r"below the configured minimum 5[^\n]*\n(.*listening at.*\n)?[^\n]*the broker cannot start[^\n]*\n$")
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
 
     def test_a_file_replaced_or_removed_under_the_daemon(self):
@@ -110,8 +111,8 @@ class Serve(unittest.TestCase):
             self.assertEqual("20 open files are too few" in done.stderr, status == 70, done)
 
     def test_load_waits_for_a_daemon_that_starts(self):
-        done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; exit $status',
-                               f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["sh", "-c", '"$0" serve 2>/dev/null & "$0" load good && "$0" ps && "$0" stop; status=$?; wait; '
+                               'exit $status', f"{self.dir}/veritas"], env=self.env, capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("good", done.stdout)
         self.assertEqual(self.call("load", "good").returncode, 4)
@@ -180,7 +181,8 @@ class Serve(unittest.TestCase):
         busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 60"], env=self.env, stdout=subprocess.PIPE)
         self.assertEqual(busy.stdout.read(1), b"x")
         self.assertEqual(self.call("stop").returncode, 0)
-        self.assertEqual((busy.wait(5), len(busy.stdout.read())), (0, 60))      # the answer was finished first: 59 more and a newline
+        # the answer was finished first: 59 more and a newline
+        self.assertEqual((busy.wait(5), len(busy.stdout.read())), (0, 60))
         busy.stdout.close()
         self.start()                    # at once, on the same socket
         self.assertEqual(first.wait(5), 0)
@@ -189,7 +191,8 @@ class Serve(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("strace"), "no strace")
     def test_socket_of_a_successor_stays(self):
-        """The first one is held up between closing its socket and removing it; the second one's socket may have the same inode number."""
+        """The first one is held up between closing its socket and removing it; the second one's socket may have the same inode
+        number."""
         self.start("strace", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=700000:when=2")
         first = self.daemon
         self.assertEqual(self.call("stop").returncode, 0)
@@ -226,14 +229,15 @@ class Serve(unittest.TestCase):
         self.wait_for(lambda: self.call("ps").returncode == 0 and [m["name"] for m in self.ps()["models"]] == ["good"])
 
     def test_kills_in_turn(self):
-        """Worker, broker, supervisor, by kill -9, each while an answer runs: it ends with a reason, and the next request is answered."""
+        """Worker, broker, supervisor, by kill -9, each while an answer runs: it ends with a reason, and the next request is
+        answered."""
         def kill_of(name):
             return next(p for q in [self.daemon.pid] for p, n in children(q) if n.startswith(name))
         for name, status in (("veritas-worker", 70), ("veritas-broker", 70), ("veritas", 70), ("veritas-broker", 70)):
             if not self.daemon or self.daemon.poll() is not None:
                 self.start()
-            busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 3000"], env=self.env, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE)
+            busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "good", "@slow 3000"], env=self.env,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             self.assertEqual(busy.stdout.read(1), b"x")
             begin = time.monotonic()
             os.kill(self.daemon.pid if name == "veritas" else kill_of(name), signal.SIGKILL)
@@ -325,7 +329,8 @@ class Serve(unittest.TestCase):
                            ("kill", "kill"), ("code", "mmap"), ("exec", "")):
             done = self.call("run", "-m", "good", "@try " + name)
             self.assertEqual(done.returncode, 70, done)
-            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped" if said else
+            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped"
+                             if said else
                              r"killed by the kernel for a forbidden system call \(exec, ")
             self.call("unload", "good")     # a new worker, without the back-off of one that died
         self.assertEqual(self.call("run", "-m", "good", "still here").stdout, "still here\n")

@@ -1,5 +1,5 @@
-"""Two users of one daemon: what one's prompt left behind is nothing to the other. And values that no type of ours holds, through the
-whole chain. usage: users.py BIN. Needs root, to be two users."""
+"""Two users of one daemon: what one's prompt left behind is nothing to the other. And values that no type of ours holds, through
+the whole chain. usage: users.py BIN. Needs root, to be two users."""
 import json
 import os
 import shutil
@@ -25,7 +25,8 @@ class Users(unittest.TestCase):
             shutil.copy(f"{BIN}/{name}", d)
         for folder in ("models", "run", "home"):
             os.mkdir(f"{d}/{folder}")
-        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--vocab",
+        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "1", "--embd", "64", "--heads", "4", "--kv-heads",
+                        "2", "--vocab",
                         "600", "--seed", "7", "-o", d + "/models/one.gguf"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["chmod", "-R", "a+rX", d], check=True)
         for folder in ("run", "home"):
@@ -33,7 +34,8 @@ class Users(unittest.TestCase):
             os.chmod(f"{d}/{folder}", 0o700)
         env = dict(PATH="/usr/bin:/bin", HOME=d + "/home", VERITAS_MODELS=d + "/models", VERITAS_SOCKET=d + "/run/s",
                    VERITAS_SANDBOX=sandbox)
-        self.daemon = subprocess.Popen([d + "/veritas", "serve"], env=env, stderr=subprocess.DEVNULL, user=user, group=user, extra_groups=[])
+        self.daemon = subprocess.Popen([d + "/veritas", "serve"], env=env, stderr=subprocess.DEVNULL, user=user, group=user,
+                                       extra_groups=[])
         end = time.monotonic() + 20
         while time.monotonic() < end:
             try:
@@ -90,7 +92,8 @@ class Users(unittest.TestCase):
         x.close()
 
     def test_users_who_look_the_same(self):
-        """In a user namespace whoever is not mapped has one number, and a daemon of nobody's has it too: then each connection is somebody."""
+        """In a user namespace whoever is not mapped has one number, and a daemon of nobody's has it too: then each connection is
+        somebody."""
         self.start(NOBODY, "namespaces=on")
         x = self.connect()
         self.assertEqual(self.cached(x), 0)
@@ -102,10 +105,12 @@ class Users(unittest.TestCase):
     def test_numbers_beyond_our_types(self):
         self.start(OTHER, "namespaces=off")
         x = self.connect()
-        tools = [{"type": "function", "function": {"name": "seek", "parameters": {"maximum": 18446744073709551615, "minimum": -1e400}}}]
+        tools = [{"type": "function",
+                  "function": {"name": "seek", "parameters": {"maximum": 18446744073709551615, "minimum": -1e400}}}]
         for value in (18446744073709551615, 10 ** 400, 5):
             for key, good in (("max_tokens", value == 5), ("unknown", None)):
-                request = {"model": "one", "messages": [{"role": "user", "content": "a\0b"}], "tools": tools, "max_tokens": 1, key: value}
+                request = {"model": "one", "messages": [{"role": "user", "content": "a\0b"}], "tools": tools,
+                           "max_tokens": 1, key: value}
                 text = json.dumps(request).replace("-Infinity", "-1e400").encode()
                 body = text.replace(b'"model": "one", ', b"")
                 x.last_id += 1

@@ -1,7 +1,7 @@
 /* rooms: ipc base */
 /* fuzz/broker.c - bytes of clients and of workers against the real broker: its loop, places, budgets, timers. The input is a list
- * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, and in the end
- * nothing may be left counted. */
+ * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, and in the
+ * end nothing may be left counted. */
 #include "prog/broker/broker.h"
 
 #include "base/clock.h"

@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void check_path(const char *path)
 {
-    if (path[0] == '\0' || path[0] == '/' || strstr(path, "//") || strncmp(path, "../", 3) == 0 || strstr(path, "/../") || strchr(path, '\\')
+    if (path[0] == '\0' || path[0] == '/' || strstr(path, "//") || strncmp(path, "../", 3) == 0 || strstr(path, "/../") ||
+        strchr(path, '\\')
         || strchr(path, '\n'))
         abort();
 }
@@ -30,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             abort();
         for (size_t k = 0; k < n_parts; k++) {
             check_path(parts[k].path);
-            if ((parts[k].sha256[0] && strlen(parts[k].sha256) != 64) || !vs_url_path(parts[k].path, url, sizeof url) || strpbrk(url, " ?#\n"))
+            if ((parts[k].sha256[0] && strlen(parts[k].sha256) != 64) || !vs_url_path(parts[k].path, url, sizeof url) ||
+                strpbrk(url, " ?#\n"))
                 abort();
         }
         free(parts);

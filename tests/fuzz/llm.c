@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                     abort();
             }
         for (size_t i = 0; i < graph.n_tensors; i++)
-            if (graph.tensors[i].n_bytes > (uint64_t)1 << 40 || graph.tensors[i].offset > ((uint64_t)1 << 40) - graph.tensors[i].n_bytes)
+            if (graph.tensors[i].n_bytes > (uint64_t)1 << 40 ||
+                graph.tensors[i].offset > ((uint64_t)1 << 40) - graph.tensors[i].n_bytes)
                 abort();
         if (graph.logits >= graph.n_values || !graph.n_kv_heads || !graph.head_dim)
             abort();

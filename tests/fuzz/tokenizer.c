@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             struct vs_text_run run = { sizeof text - 1, trusted };
             struct vs_ids ids = { 0 };
             struct vs_buf out = { 0 };
-            if (vs_tokenizer_encode(t, text, sizeof text - 1, &run, 1, trusted ? VS_ENCODE_ADD_SPECIAL : 0, NULL, &ids, NULL) == VS_OK) {
+            if (vs_tokenizer_encode(t, text, sizeof text - 1, &run, 1, trusted ? VS_ENCODE_ADD_SPECIAL : 0, NULL, &ids,
+                                    NULL) == VS_OK) {
                 struct vs_detok d;
                 vs_detok_init(&d, t, trusted);
                 for (size_t i = 0; i < ids.n; i++) {

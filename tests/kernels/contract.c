@@ -5,9 +5,9 @@
  *   contract all        every level, and the full factorial            (label long)
  *   contract brief      one of 29 of the sample: with sanitizers
  *
- * The target is a model of the self-test; its golden hash must come out when the step also holds rows of other sequences, when pages
- * lie anywhere and are full of NaN, when a prefix was kept and what followed it was thrown away, with any threads, chunks
- * and instruction set. Prints "N configurations, 1 hash" for each factor.
+ * The target is a model of the self-test; its golden hash must come out when the step also holds rows of other sequences, when
+ * pages lie anywhere and are full of NaN, when a prefix was kept and what followed it was thrown away, with any threads, chunks and
+ * instruction set. Prints "N configurations, 1 hash" for each factor.
  */
 #include "engine/model.h"
 #include "import/header.h"
@@ -217,8 +217,8 @@ static size_t expect(const struct vs_subject *of, const struct run *run, const c
     if (strcmp(hash, want) == 0)
         return 1;
     snprintf(what, sizeof what, "%s: isa %s, %u threads, chunk %u%s, row %u of %u, pages %s%s, prefix %lld", of->of->name,
-             vs_isa_name(run->way.isa), run->way.n_threads, run->way.chunk, run->random_chunks ? " at most" : "", run->slot + 1, run->n_rows,
-             run->shuffle ? "shuffled" : "in order", run->fill ? " and full of NaN" : "", (long long)run->keep);
+             vs_isa_name(run->way.isa), run->way.n_threads, run->way.chunk, run->random_chunks ? " at most" : "", run->slot + 1,
+             run->n_rows, run->shuffle ? "shuffled" : "in order", run->fill ? " and full of NaN" : "", (long long)run->keep);
     snprintf(hash + 16, sizeof hash - 16, ", want %.16s", want);
     fail(what, hash);
 }
@@ -270,7 +270,8 @@ static void *make_noise(void *arg)
 static void test_threads(void)
 {
     static const unsigned threads[] = { 1, 2, 3, 4, 5, 7, 8, 16 };
-    const struct vs_case *cases[] = { named("rows no multiple of 16, heads in threes"), named("three splits, grouped heads, kv f16") };
+    const struct vs_case *cases[] = { named("rows no multiple of 16, heads in threes"),
+                                      named("three splits, grouped heads, kv f16") };
     enum { NOISE = 2 };
     for (int c = 0; c < (all ? 2 : 1); c++) {
         struct vs_subject s = subject(cases[c]);
@@ -470,7 +471,8 @@ static void test_engine(void)
                 struct vs_model *model;
                 struct vs_sequence *sequence;
                 struct vs_answer a;
-                const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = isa, .n_threads = 2, .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
+                const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = isa, .n_threads = 2,
+                                                        .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
                 struct vs_model_file *file;
                 check(vs_model_file_open(dup(fd), &file, &err), &err, "file");
                 check(vs_header_open(vs_model_file_glance(file), &header, &err), &err, "header");
@@ -488,7 +490,8 @@ static void test_engine(void)
                 uint32_t done = keep;
                 while (a.n < s.of->n_prompt + s.of->n_generate) {
                     uint32_t have = a.n;
-                    check(vs_sequence_append(sequence, a.tokens + done, have - done, 1, read_row, NULL, &reading, &err), &err, "append");
+                    check(vs_sequence_append(sequence, a.tokens + done, have - done, 1, read_row, NULL, &reading, &err),
+                          &err, "append");
                     done = have;
                 }
                 char hash[65];

@@ -164,7 +164,8 @@ static void test_rms_norm(void)
 
 static void test_quantize(void)
 {
-    size_t n = length(), stride = between(1, 8), blocks = (n + 31) / 32, bytes = ((blocks - 1) * stride + 1) * sizeof(struct vs_act);
+    size_t n = length(), stride = between(1, 8), blocks = (n + 31) / 32,
+           bytes = ((blocks - 1) * stride + 1) * sizeof(struct vs_act);
     float *x = random_floats(n, some_wild());
     if (below(8) == 0)                  /* the edge below which a block is zero, and ties */
         for (size_t i = 0; i < n; i++)
@@ -489,8 +490,10 @@ static void test_matmul(enum vs_matrix_class cls)
         vs_matrix_row(&packed, row, b);
         compare(b, a, w.n_cols, "a packed row");
         vs_dequantize(info->dtype, file + row * vs_matrix_row_bytes(&w), c, w.n_cols);
-        for (size_t k = 0; k < w.n_cols; k++)            /* the file's definition may round otherwise, by an ulp of the largest term */
-            if (!(vs_absf(a[k] - c[k]) <= 1e-5f * (vs_absf(a[k]) + vs_absf(c[k]) + 70000.0f)) && a[k] == a[k] && vs_absf(a[k]) < 1e30f)
+        /* the file's definition may round otherwise, by an ulp of the largest term */
+        for (size_t k = 0; k < w.n_cols; k++)
+            if (!(vs_absf(a[k] - c[k]) <= 1e-5f * (vs_absf(a[k]) + vs_absf(c[k]) + 70000.0f)) && a[k] == a[k] &&
+                vs_absf(a[k]) < 1e30f)
                 fail("row %u, element %zu: %a, the file says %a", row, k, (double)a[k], (double)c[k]);
     }
 
@@ -524,7 +527,8 @@ static void test_matmul(enum vs_matrix_class cls)
     m.residual = residual == 1 ? got : m.residual;
     fast.matmul(&m, begin, end);
     char what[80];
-    snprintf(what, sizeof what, "matmul%s %s, %u x %u, %zu rows of x", high ? " high" : "", vs_dtype_info(info->dtype)->name, w.n_rows, w.n_cols, n);
+    snprintf(what, sizeof what, "matmul%s %s, %u x %u, %zu rows of x", high ? " high" : "", vs_dtype_info(info->dtype)->name,
+             w.n_rows, w.n_cols, n);
     compare(got, want, n_y, what);
 }
 
@@ -563,7 +567,8 @@ static void all_slots(float *x)
         compare(got, want, AT_ONCE, "softcap of all floats");
     }
     for (size_t i = 0; i + VS_SPLIT <= AT_ONCE; i += VS_SPLIT) {
-        float in[VS_SPLIT], max[2], sum[2];              /* the largest is 0, so that the others go through the exponential as they are */
+        /* the largest is 0, so that the others go through the exponential as they are */
+        float in[VS_SPLIT], max[2], sum[2];
         for (size_t j = 0; j < VS_SPLIT; j++)
             in[j] = j ? -vs_absf(x[i + j]) : 0.0f;
         memcpy(want, in, sizeof in);
@@ -664,8 +669,9 @@ int main(int argc, char **argv)
         n_rounds *= 10;
     if (argc > 1 && strcmp(argv[1], "brief") == 0)
         n_rounds /= 10;
-    static void (*const tests[])(void) = { test_rms_norm, test_quantize, test_glu, test_simple, test_rope, test_conversions, test_scores,
-                                           test_scores_q8, test_soft_max, test_mix, test_mix_q8, test_merge, test_has_fault };
+    static void (*const tests[])(void) = { test_rms_norm, test_quantize, test_glu, test_simple, test_rope, test_conversions,
+                                           test_scores, test_scores_q8, test_soft_max, test_mix, test_mix_q8, test_merge,
+                                           test_has_fault };
     enum { N_TESTS = sizeof tests / sizeof *tests };
     vs_fp_control_set();
     vs_cpu_ops_init(&plain, VS_ISA_C);
@@ -676,7 +682,8 @@ int main(int argc, char **argv)
         random_cases(tests, N_TESTS);
     }
 #if defined(__x86_64__)
-    if (vs_isa_best() >= VS_ISA_AVX512) {                /* the other encoding of avxvnni, which a processor with both does not choose */
+    /* the other encoding of avxvnni, which a processor with both does not choose */
+    if (vs_isa_best() >= VS_ISA_AVX512) {
         vs_cpu_ops_init(&fast, VS_ISA_AVXVNNI);
         vs_cpu_matmul_init_avx512vl(&fast);
         fast.name = "avxvnni, EVEX";

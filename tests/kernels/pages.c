@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_FULL = 10, SAVED = N_FULL, EMPTY, SPARE, N_PAGES };    /* pages of ten texts; a copy; one never written; for a 65th token */
+/* pages of ten texts; a copy; one never written; for a 65th token */
+enum { N_FULL = 10, SAVED = N_FULL, EMPTY, SPARE, N_PAGES };
 
 static const char *what;
 

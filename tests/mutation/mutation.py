@@ -5,8 +5,8 @@ usage: mutation.py BUILD [NAME...]
 
 A mutation is a few substitutions of text (or of compiler flags); product code carries no switches for it. The copy is
 compiled with the commands of BUILD/compile_commands.json, and then one after the other is run until one fails: veritas-selftest,
-kernels-ops brief, kernels-ops, kernels-contract brief, kernels-contract. A mutation that none notices is a fault, and so is one whose
-text is not found any more. The unchanged copy must pass. As many copies as the machine has processors work at once.
+kernels-ops brief, kernels-ops, kernels-contract brief, kernels-contract. A mutation that none notices is a fault, and so is one
+whose text is not found any more. The unchanged copy must pass. As many copies as the machine has processors work at once.
 """
 import concurrent.futures
 import json
@@ -35,10 +35,13 @@ MUTATIONS = [
     ("scale-by-reciprocal", "q = x * (1 / d) instead of x * (127 / amax)", [
         ("cpu/ops_c.c", "float id = (float)greatest_q / amax;", "float id = 1.0f / (amax / (float)greatest_q);")]),
     ("tree-order", "the tree of 16 lanes begins with neighbours, in plain C only", [
-        ("cpu/ops_c.c", "for (int half = 8; half; half /= 2)\n        for (int i = 0; i < half; i++)\n            lane[i] += lane[i + half];",
-         "for (int half = 1; half < 16; half *= 2)\n        for (int i = 0; i < 16; i += 2 * half)\n            lane[i] += lane[i + half];")]),
+        ("cpu/ops_c.c", "for (int half = 8; half; half /= 2)\n        for (int i = 0; i < half; i++)\n"
+         "            lane[i] += lane[i + half];",
+         "for (int half = 1; half < 16; half *= 2)\n        for (int i = 0; i < 16; i += 2 * half)\n"
+         "            lane[i] += lane[i + half];")]),
     ("tree-order-avx2", "the same on AVX2 only", [
-        ("cpu/math_avx2.h", "__m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));\n    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));",
+        ("cpu/math_avx2.h", "__m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));\n"
+         "    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));",
          "__m128 s2 = _mm_add_ps(s4, _mm_movehdup_ps(s4));\n    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehl_ps(s2, s2)));")]),
     ("contraction", "the compiler may fuse multiply and add", ["-O2", "-mfma", "-ffp-contract=fast"]),
     ("reassociation", "the compiler may reorder sums", ["-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]),
@@ -52,13 +55,15 @@ MUTATIONS = [
         ("base/num.h", "if (lost != 0 && !(u & 1))", "if (0 && lost != 0)")]),
     ("split-by-threads", "the chain over k is cut in two when there are several threads", [
         ("cpu/pool.c", "int vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)\n{",
-         "unsigned vs_broken_threads;\nint vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)\n{\n    vs_broken_threads = n_threads;"),
+         "unsigned vs_broken_threads;\nint vs_pool_create(unsigned n_threads, struct vs_pool **ret, struct vs_error *err)\n{\n"
+         "    vs_broken_threads = n_threads;"),
         ("cpu/ops_c.c", "static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{",
          "extern unsigned vs_broken_threads;\nstatic void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{\n"
          "    if (vs_broken_threads > 1)\n        v = (v + 1.0f) - 1.0f;")]),
     ("split-by-rows", "another algorithm from four rows on", [
         ("cpu/ops_c.c", "static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{",
-         "static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{\n    if (m->n >= 4)\n        v = (v + 1.0f) - 1.0f;")]),
+         "static void finish(const struct vs_matmul *m, size_t i, size_t row, float v)\n{\n    if (m->n >= 4)\n"
+         "        v = (v + 1.0f) - 1.0f;")]),
     ("blocks-descending", "blocks of k are added from the end", [
         ("cpu/ops_c.c", "for (size_t b = 0; b < n_blocks; b++) {\n        struct vs_codes c;",
          "for (size_t b = n_blocks; b-- > 0;) {\n        struct vs_codes c;")]),
@@ -73,7 +78,8 @@ MUTATIONS = [
          "if (info->has_min)\n                    acc[i] = vs_fmaf(c.min[0], a->ds, acc[i]);\n"
          "                acc[i] = vs_fmaf(sum, c.scale[0] * a->d, acc[i]);")]),
     ("bias-last", "the residual is added before the bias", [
-        ("cpu/ops_c.c", "    if (m->bias)\n        v += m->bias[row];\n    if (m->residual)\n        v = m->residual[i * m->ldy + row] + v;\n",
+        ("cpu/ops_c.c", "    if (m->bias)\n        v += m->bias[row];\n    if (m->residual)\n"
+         "        v = m->residual[i * m->ldy + row] + v;\n",
          "    if (m->residual)\n        v = m->residual[i * m->ldy + row] + v;\n    if (m->bias)\n        v += m->bias[row];\n")]),
     ("norm-weight-first", "the norm multiplies x by its weight before the root", [
         ("cpu/ops_c.c", "y[i] = w ? x[i] * r * w[i] : x[i] * r;", "y[i] = w ? x[i] * w[i] * r : x[i] * r;")]),
@@ -82,16 +88,20 @@ MUTATIONS = [
     ("rope-other-fma", "the other product of the rotation is the rounded one", [
         ("cpu/ops_c.c", "vs_fmaf(x1, cosine[i], x0 * sine[i])", "vs_fmaf(x0, sine[i], x1 * cosine[i])")]),
     ("exp-without-fma", "one step of the exponential is not fused", [
-        ("base/num.h", "    p = vs_fmaf(p, r, VS_EXP_C3);\n    p = vs_fmaf(p, r, VS_EXP_C2);\n    p = vs_fmaf(p, r, 1.0f);\n    p = vs_fmaf(p, r, 1.0f);\n    return",
-         "    p = vs_fmaf(p, r, VS_EXP_C3);\n    p = p * r + VS_EXP_C2;\n    p = vs_fmaf(p, r, 1.0f);\n    p = vs_fmaf(p, r, 1.0f);\n    return")]),
+        ("base/num.h", "    p = vs_fmaf(p, r, VS_EXP_C3);\n    p = vs_fmaf(p, r, VS_EXP_C2);\n    p = vs_fmaf(p, r, 1.0f);\n"
+         "    p = vs_fmaf(p, r, 1.0f);\n    return",
+         "    p = vs_fmaf(p, r, VS_EXP_C3);\n    p = p * r + VS_EXP_C2;\n    p = vs_fmaf(p, r, 1.0f);\n"
+         "    p = vs_fmaf(p, r, 1.0f);\n    return")]),
     ("exp-denormal", "results below the normal floats are not 0 on AVX2", [
-        ("cpu/math_avx2.h", "_mm256_cmp_ps(x, _mm256_set1_ps(VS_EXP_MIN), _CMP_LT_OQ)", "_mm256_cmp_ps(x, _mm256_set1_ps(-103.0f), _CMP_LT_OQ)")]),
+        ("cpu/math_avx2.h", "_mm256_cmp_ps(x, _mm256_set1_ps(VS_EXP_MIN), _CMP_LT_OQ)",
+         "_mm256_cmp_ps(x, _mm256_set1_ps(-103.0f), _CMP_LT_OQ)")]),
     ("silu-overflow", "sigmoid by e^-x on AVX2, not by e^-|x|", [
         ("cpu/math_avx2.h", "__m256 e = vs_exp8(_mm256_or_ps(x, _mm256_set1_ps(-0.0f)));\n"
          "    __m256 top = _mm256_blendv_ps(e, one, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ));",
          "__m256 e = vs_exp8(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f)));\n    __m256 top = one;")]),
     ("f16-truncated", "K and V are cut to f16 instead of rounded", [
-        ("tensor/dtype.c", "    u += 0xfff + (u >> 13 & 1);\n    return (uint16_t)(sign | ((u >> 13)", "    return (uint16_t)(sign | ((u >> 13)")]),
+        ("tensor/dtype.c", "    u += 0xfff + (u >> 13 & 1);\n    return (uint16_t)(sign | ((u >> 13)",
+         "    return (uint16_t)(sign | ((u >> 13)")]),
     ("split-128", "attention splits of 128 positions", [
         ("cpu/ops_c.c", "lane[j % 16] += s[j];", "lane[(j + j / 128) % 16] += s[j];")]),
     ("masked-seen", "AVX2 looks for the maximum outside the mask", [
@@ -99,9 +109,11 @@ MUTATIONS = [
     ("merge-unfused", "splits are merged with two roundings on AVX2", [
         ("cpu/ops_avx2.c", "*l = vs_fmaf(l_split, b, *l * a);", "*l = l_split * b + *l * a;")]),
     ("scale-unmasked", "AVX2 multiplies by the scales of 8-bit values that nobody may read", [
-        ("cpu/ops_avx2.c", "    for (; t < hi; t++)\n        x[t] = p[t] * dv[t];", "    for (; t < VS_PAGE_TOKENS; t++)\n        x[t] = p[t] * dv[t];")]),
+        ("cpu/ops_avx2.c", "    for (; t < hi; t++)\n        x[t] = p[t] * dv[t];",
+         "    for (; t < VS_PAGE_TOKENS; t++)\n        x[t] = p[t] * dv[t];")]),
     ("sixteen-bits", "AVX2 sums five-bit codes without an offset in 16 bits", [
-        ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones", "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
+        ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones",
+         "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
          "        t = (struct traits){ .offset_shift = -1 };\n    const __m256i ones")]),
     ("nan-lost", "a NaN among the activations becomes zero", [
         ("cpu/ops_c.c", "return vs_f32_of_bits(0x7fc00000);", "return 0;"),
@@ -155,7 +167,8 @@ class Copy:
                 out.append(word.replace(str(ROOT / "src"), str(self.work / "src")))
         self.object(source).parent.mkdir(parents=True, exist_ok=True)
         deps = self.object(source).with_suffix(".d")
-        subprocess.run([*out, "-O1", "-w", *flags, "-MMD", "-MF", str(deps), "-o", str(self.object(source)), "-c", str(self.work / source)],
+        subprocess.run([*out, "-O1", "-w", *flags, "-MMD", "-MF", str(deps), "-o", str(self.object(source)), "-c",
+                        str(self.work / source)],
                        check=True, cwd=BUILD)
         text = deps.read_text().replace("\\\n", " ").split(":", 1)[1]
         self.needs[source] = {os.path.relpath(word, self.work) for word in text.split() if word.startswith(f"{self.work}/")}
@@ -172,7 +185,8 @@ class Copy:
         rooms = [str(self.object(s)) for s in self.commands if s not in PROGRAMS.values()]
         compiler = self.commands[PROGRAMS["ops"]][0]
         for name, source in PROGRAMS.items():
-            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread", "-lcrypto"], check=True)
+            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread",
+                            "-lcrypto"], check=True)
 
     def first_failure(self):
         for name, words in SUITE:

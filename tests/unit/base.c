@@ -68,12 +68,16 @@ static void assert_shown(const char *in, size_t n, enum vs_text_kind kind, const
 static void test_text(void **state)
 {
     (void)state;
-    static const char steering[] = "a\0\x1b[31m\r\n\t\x7f\xc2\x9b\x9b\xc2\x85\xe2\x80\xae\xe2\x80\xa8\xe2\x81\xa7\xe2\x80\x8f\xc3\xa9";
+    static const char steering[] =
+        "a\0\x1b[31m\r\n\t\x7f\xc2\x9b\x9b\xc2\x85\xe2\x80\xae\xe2\x80\xa8\xe2\x81\xa7\xe2\x80\x8f\xc3\xa9";
     const size_t n = sizeof steering - 1;
-    assert_shown(steering, n, VS_TEXT_LINE, "a\\x00\\x1B[31m\\x0D\\x0A\\x09\\x7F\\x9B\\x9B\\x85\\u202E\\u2028\\u2067\\u200F\xc3\xa9");
-    assert_shown(steering, n, VS_TEXT_LINES, "a\\x00\\x1B[31m\\x0D\n\t\\x7F\\x9B\\x9B\\x85\\u202E\\u2028\\u2067\xe2\x80\x8f\xc3\xa9");
+    assert_shown(steering, n, VS_TEXT_LINE,
+                 "a\\x00\\x1B[31m\\x0D\\x0A\\x09\\x7F\\x9B\\x9B\\x85\\u202E\\u2028\\u2067\\u200F\xc3\xa9");
+    assert_shown(steering, n, VS_TEXT_LINES,
+                 "a\\x00\\x1B[31m\\x0D\n\t\\x7F\\x9B\\x9B\\x85\\u202E\\u2028\\u2067\xe2\x80\x8f\xc3\xa9");
     assert_shown("{\"\x7f\xc2\x9b\": 1,\n}", 12, VS_TEXT_JSON, "{\"\\u007f\\u009b\": 1,\n}");
-    assert_shown("\xe4\xb8\x96\xf0\x9f\x98\x80\xe2\x80", 9, VS_TEXT_LINE, "\xe4\xb8\x96\xf0\x9f\x98\x80\\xE2\\x80");     /* cut within a character */
+    /* cut within a character */
+    assert_shown("\xe4\xb8\x96\xf0\x9f\x98\x80\xe2\x80", 9, VS_TEXT_LINE, "\xe4\xb8\x96\xf0\x9f\x98\x80\\xE2\\x80");
     /* Every byte alone, and every code point of two bytes: nothing that a terminal obeys is left. */
     for (unsigned c = 0; c < 0x800; c++) {
         struct vs_buf in = { 0 }, out = { 0 };

@@ -198,7 +198,8 @@ static void test_reason_is_remembered(void **state)
     json_t *none = json_object();
     assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
     stop(&d);
-    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);   /* the socket is dead; what it says is not */
+    /* the socket is dead; what it says is not */
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_OK);
     assert_true(e.is_last && e.request == 1 && e.kind == VS_MSG_COMPLETE);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
@@ -311,7 +312,8 @@ static void play_results(struct vs_conn *c)
         n_heard = f.n;
         memcpy(heard, f.data, f.n);
         if (i == 0)
-            say_end(c, VS_MSG_COMPLETE, f.id, "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
+            say_end(c, VS_MSG_COMPLETE, f.id,
+                    "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
                     "{\"big\":99999999999999999999,\"huge\":1e999}");
         else
             say_end(c, VS_MSG_COMPLETE, f.id, "{}", i == 1 ? "{\"half\":" : "{\"last\":1}");

@@ -131,7 +131,8 @@ static void test_memory_is_what_the_backend_takes(void **state)
     assert_int_equal(vs_subject_create(&vs_cases[0], &s, &err), VS_OK);
     struct vs_gguf *g;
     assert_int_equal(vs_gguf_open(s.file.data, s.file.n, s.file.n, &g, &err), VS_OK);
-    static const struct { uint32_t ctx, pages; } cases[] = { { 0, 16 }, { 1024, 16 }, { 1000, 16 }, { 1, 8 }, { 512, 8 }, { 513, 16 } };
+    static const struct { uint32_t ctx, pages; } cases[] = { { 0, 16 }, { 1024, 16 }, { 1000, 16 }, { 1, 8 }, { 512, 8 },
+                                                             { 513, 16 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *out;
         json_int_t heads = cases[i].pages * 2, keys = 64 * 64, total;
@@ -143,7 +144,8 @@ static void test_memory_is_what_the_backend_takes(void **state)
         assert_int_equal(at(memory, "kv", "q8_0"), heads * (2 * keys + 2 * 64 * 4 + 64 * 4));
         total = at(memory, "total", "q8_0");
         assert_int_equal(total, at(memory, "kv", "q8_0") + json_integer_value(json_object_get(memory, "weights")));
-        assert_int_equal(at(memory, "kv", "q8_0"), vs_backend_cpu.kv_bytes(&s.graph, VS_KV_Q8_0, vs_pages_for(cases[i].ctx ? cases[i].ctx : 1024)));
+        assert_int_equal(at(memory, "kv", "q8_0"),
+                         vs_backend_cpu.kv_bytes(&s.graph, VS_KV_Q8_0, vs_pages_for(cases[i].ctx ? cases[i].ctx : 1024)));
         json_decref(out);
     }
     vs_gguf_close(g);

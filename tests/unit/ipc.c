@@ -230,7 +230,8 @@ static void test_end_is_seen(void **state)
 static void test_budget(void **state)
 {
     (void)state;
-    struct vs_budget all = { .limit = 100 }, a = { .limit = 80, .own = 10, .above = &all }, b = { .limit = 200, .own = 10, .above = &all };
+    struct vs_budget all = { .limit = 100 }, a = { .limit = 80, .own = 10, .above = &all },
+                     b = { .limit = 200, .own = 10, .above = &all };
     assert_true(vs_budget_take(&a, 60));
     assert_int_equal(all.used, 50);
     assert_false(vs_budget_take(&a, 21));
@@ -297,13 +298,16 @@ static void test_envelopes(void **state)
 
     static const struct { const char *text; unsigned keys; int status; } heads[] = {
         { "{}", VS_KEYS_ALL, VS_OK }, { "{}", VS_KEYS_MODEL, VS_E_INVALID }, { "[]", VS_KEYS_ALL, VS_E_MALFORMED },
-        { "{\"model\":\"m\",\"deadline_ms\":5,\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}", VS_KEYS_MODEL, VS_OK },
+        { "{\"model\":\"m\",\"deadline_ms\":5,\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}",
+          VS_KEYS_MODEL, VS_OK },
         { "{\"model\":\"m\"}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"model\":\"m\",\"x\":1}", VS_KEYS_MODEL, VS_E_INVALID },
         { "{\"model\":\"\"}", VS_KEYS_MODEL, VS_E_INVALID }, { "{\"model\":\"a\\u0000b\"}", VS_KEYS_MODEL, VS_E_INVALID },
         { "{\"model\":3}", VS_KEYS_MODEL, VS_E_INVALID }, { "{\"deadline_ms\":0}", VS_KEYS_ALL, VS_E_INVALID },
-        { "{\"deadline_ms\":1e400}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"deadline_ms\":18446744073709551616}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"deadline_ms\":1e400}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"deadline_ms\":18446744073709551616}", VS_KEYS_ALL, VS_E_INVALID },
         { "{\"\\u0000\":1}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"trace\":\"00-x\"}", VS_KEYS_ALL, VS_E_INVALID },
-        { "{\"owner\":5}", VS_KEYS_WORKER, VS_OK }, { "{\"owner\":5}", VS_KEYS_ALL, VS_E_INVALID }, { "{\"owner\":-1}", VS_KEYS_WORKER, VS_E_INVALID },
+        { "{\"owner\":5}", VS_KEYS_WORKER, VS_OK }, { "{\"owner\":5}", VS_KEYS_ALL, VS_E_INVALID },
+        { "{\"owner\":-1}", VS_KEYS_WORKER, VS_E_INVALID },
         { "{\"priority\":\"low\",\"client\":2,\"deadline_at\":3,\"arrived_at\":4,\"sent\":5}", VS_KEYS_WORKER, VS_OK },
         { "{\"model\":\"m\",\"priority\":\"high\"}", VS_KEYS_ANSWER, VS_OK },
         { "{\"model\":\"m\",\"priority\":\"high\"}", VS_KEYS_MODEL, VS_E_INVALID },
@@ -344,9 +348,10 @@ static void test_envelopes(void **state)
     assert_memory_equal(&o.hints, &again.hints, sizeof o.hints);
     vs_buf_clear(&out);
     static const char *const wrong[] = {
-        "{\"x\":1}", "{\"error\":{\"code\":-4,\"name\":\"NOMEM\",\"message\":\"\"}}", "{\"finish_reason\":\"<b>\"}", "{\"usage\":{\"prompt_tokens\":1}}",
-        "{\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1,\"cached_tokens\":1}}", "{\"model_digest\":\"AA\"}", "{\"model_digest\":5}", "no",
-        "{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cached_tokens\":1,\"x\":1}}",
+        "{\"x\":1}", "{\"error\":{\"code\":-4,\"name\":\"NOMEM\",\"message\":\"\"}}", "{\"finish_reason\":\"<b>\"}",
+        "{\"usage\":{\"prompt_tokens\":1}}",
+        "{\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1,\"cached_tokens\":1}}", "{\"model_digest\":\"AA\"}",
+        "{\"model_digest\":5}", "no", "{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cached_tokens\":1,\"x\":1}}",
         "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"\",\"retry_after_ms\":-1}}",
         "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"\",\"x\":1}}",
     };
@@ -358,8 +363,9 @@ static void test_envelopes(void **state)
 static void test_json_beyond_our_values(void **state)
 {
     (void)state;
-    static const char text[] = "{ \"a\": 18446744073709551616, \"b\" : [1e400, -1e400, 1e-400, -9223372036854775808, 123456789012345678901234567890],"
-                               " \"k\\u0000\\\\u0000\" : \"v\\u0000, \\\"99999999999999999999\\\": 1e999\" }";
+    static const char text[] = "{ \"a\": 18446744073709551616, \"b\" : [1e400, -1e400, 1e-400, -9223372036854775808, "
+                               "123456789012345678901234567890], "
+                               "\"k\\u0000\\\\u0000\" : \"v\\u0000, \\\"99999999999999999999\\\": 1e999\" }";
     struct vs_error err;
     json_t *v = vs_json_parse(text, sizeof text - 1, &err), *list = json_object_get(v, "b");
     assert_non_null(v);
@@ -378,7 +384,8 @@ static void test_json_beyond_our_values(void **state)
     v = vs_json_parse(many, 4006, &err);        /* four thousand digits are a number, too */
     assert_true(json_real_value(json_object_get(v, "n")) > 1e308);
     json_decref(v);
-    static const char *const wrong[] = { "{\"a\":01, \"b\":1e400}", "{\"a\":1.2.3, \"b\":1e400}", "{\"a\":1e400", "{\"a\":1e400} x", "{\"\\u0000\":1e}" };
+    static const char *const wrong[] = { "{\"a\":01, \"b\":1e400}", "{\"a\":1.2.3, \"b\":1e400}", "{\"a\":1e400", "{\"a\":1e400} x",
+                                         "{\"\\u0000\":1e}" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_null(vs_json_parse(wrong[i], strlen(wrong[i]), &err));
         assert_int_equal(err.code, VS_E_MALFORMED);
@@ -483,7 +490,8 @@ static void test_json_text_bytes(void **state)
 {
     (void)state;
     static const struct { const char *s; size_t n; } texts[] = {
-        { "", 0 }, { "a\"b\\c/d\x7f", 8 }, { "\0\1\b\t\n\f\r\x1f", 8 }, { "\xc3\xa9\xe4\xb8\x96\xf0\x9f\x98\x80", 9 }, { "\xff\xc3x\xf0\x9f\x98", 6 },
+        { "", 0 }, { "a\"b\\c/d\x7f", 8 }, { "\0\1\b\t\n\f\r\x1f", 8 }, { "\xc3\xa9\xe4\xb8\x96\xf0\x9f\x98\x80", 9 },
+        { "\xff\xc3x\xf0\x9f\x98", 6 },
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct vs_buf out = { 0 };
@@ -508,16 +516,21 @@ static void test_keys(void **state)
 {
     (void)state;
     struct vs_error err;
-    assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"prompt\":\"x\",\"max_tokens\":0,\"sampling\":{\"seed\":-9223372036854775808,\"top_p\":1}}", &err), VS_OK);
+    assert_int_equal(judge_keys(VS_MSG_GENERATE,
+                                "{\"prompt\":\"x\",\"max_tokens\":0,\"sampling\":{\"seed\":-9223372036854775808,\"top_p\":1}}",
+                                &err), VS_OK);
     assert_int_equal(judge_keys(VS_MSG_GENERATE, "{\"template_args\":{\"anything\":[1]},\"stop\":null}", &err), VS_OK);
     static const struct { uint16_t type; const char *body, *text; } bad[] = {
-        { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is the string '5'" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}",
+          "max_tokens: a whole number from 0 to 2147483647 is needed, this is the string '5'" },
         { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is -1" },
         { VS_MSG_CHAT, "{\"sampling\":{\"top_p\":1.5}}", "sampling.top_p: a number from 0 to 1 is needed, this is 1.5" },
-        { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}", "sampling.temprature is not a key of chat; did you mean sampling.temperature?" },
+        { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}",
+          "sampling.temprature is not a key of chat; did you mean sampling.temperature?" },
         { VS_MSG_CHAT, "{\"sampling.top_k\":1}", "sampling.top_k is not a key of chat" },
         { VS_MSG_CHAT, "{\"prompt\":\"x\"}", "prompt is not a key of chat" },
-        { VS_MSG_LOAD, "{\"settings\":{\"kv_type\":\"f8\"}}", "settings.kv_type: f16, f32 or q8_0 is needed, this is the string 'f8'" },
+        { VS_MSG_LOAD, "{\"settings\":{\"kv_type\":\"f8\"}}",
+          "settings.kv_type: f16, f32 or q8_0 is needed, this is the string 'f8'" },
         { VS_MSG_LOAD, "{\"settings\":{\"n_cpus\":1}}", "settings.n_cpus is not a key of load" },
         { VS_MSG_BENCH, "{\"pp\":{}}", "pp: a list of at most 64 numbers of tokens is needed, this is an object" },
         { VS_MSG_TOKENIZE, "{\"special\":1}", "special: true or false is needed, this is 1" },

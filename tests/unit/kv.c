@@ -1,8 +1,8 @@
 /* rooms: kv base
  *
- * Random operations beside a naive model: sequences as plain lists of tokens and pages, references counted by looking through all of
- * them. The bytes are modelled too: each position of a page holds what a backend would have computed there, a hash of all tokens up
- * to it, and who computed it. A copy or a clearing that lacks, a page that is written while others hold it, or one that another
+ * Random operations beside a naive model: sequences as plain lists of tokens and pages, references counted by looking through all
+ * of them. The bytes are modelled too: each position of a page holds what a backend would have computed there, a hash of all tokens
+ * up to it, and who computed it. A copy or a clearing that lacks, a page that is written while others hold it, or one that another
  * owner meets shows there. */
 #include "base/status.h"
 #include "kv/kv.h"
@@ -451,8 +451,8 @@ static void forget(struct model *m)
 static void test_random(void **state)
 {
     (void)state;
-    static void (*const what[])(struct model *) = { begin, branch, reserve, reserve, reserve, commit, commit, commit, truncate, adopt,
-                                                    adopt, adopt, end, end, forget };
+    static void (*const what[])(struct model *) = { begin, branch, reserve, reserve, reserve, commit, commit, commit,
+                                                    truncate, adopt, adopt, adopt, end, end, forget };
     uint32_t seen[8] = { 0 };
     for (int round = 0; round < 700; round++) {
         static struct model m;

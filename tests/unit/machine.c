@@ -135,7 +135,8 @@ static void test_nodes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_known), cmocka_unit_test(test_cores), cmocka_unit_test(test_limits), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_nothing_known), cmocka_unit_test(test_cores), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_nodes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

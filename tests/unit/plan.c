@@ -1,6 +1,6 @@
 /* rooms: graph base */
-/* The memory plan against what it promises: what lives together doesn't overlap, places are multiples of 64, the arena is as large as
- * its last place and no larger than a naive plan; and the graph's own arrays. */
+/* The memory plan against what it promises: what lives together doesn't overlap, places are multiples of 64, the arena is as large
+ * as its last place and no larger than a naive plan; and the graph's own arrays. */
 #include "graph/graph.h"
 #include "graph/plan.h"
 
@@ -104,7 +104,8 @@ static void test_random_graphs(void **s)
         uint32_t n = 2 + below(198);
         float *value[200];               /* the naive model: each value in memory of its own */
         for (uint32_t i = 0; i < n; i++) {
-            struct vs_node node = { .op = i ? VS_OP_ADD : VS_OP_EMBED, .in = { VS_NONE, VS_NONE, VS_NONE }, .tensor = { VS_NONE, VS_NONE } };
+            struct vs_node node = { .op = i ? VS_OP_ADD : VS_OP_EMBED, .in = { VS_NONE, VS_NONE, VS_NONE },
+                                    .tensor = { VS_NONE, VS_NONE } };
             for (int k = 0; i && k < 2; k++) {
                 uint32_t from = below(4) ? i - 1 - below(i < 4 ? i : 4) : below(i);
                 node.in[k] = g.nodes[from].out;
@@ -150,7 +151,8 @@ static void test_rope_frequency(void **s)
     r.ext = 1, r.low = 1, r.high = 3;    /* pairs 0 and 1 plain, 2 half way, 3 slowed */
     const double scale[] = { 1, 1, 0.625, 0.25 };
     for (uint32_t i = 0; i < 4; i++)
-        assert_true(vs_rope_frequency(&r, i) / plain[i] > scale[i] - 1e-14 && vs_rope_frequency(&r, i) / plain[i] < scale[i] + 1e-14);
+        assert_true(vs_rope_frequency(&r, i) / plain[i] > scale[i] - 1e-14 &&
+                    vs_rope_frequency(&r, i) / plain[i] < scale[i] + 1e-14);
     r.low = r.high = 2;                  /* no ramp: a step */
     assert_true(vs_rope_frequency(&r, 2) > 0.0099 && vs_rope_frequency(&r, 3) < 0.00026);
 }

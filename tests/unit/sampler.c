@@ -267,9 +267,11 @@ static void test_philox(void **state)
     /* The published known-answer vectors of Philox4x32-10. */
     vs_philox((const uint32_t[]){ 0, 0 }, (const uint32_t[]){ 0, 0, 0, 0 }, r);
     assert_true(r[0] == 0x6627e8d5 && r[1] == 0xe169c58d && r[2] == 0xbc57ac4c && r[3] == 0x9b00dbd8);
-    vs_philox((const uint32_t[]){ 0xffffffff, 0xffffffff }, (const uint32_t[]){ 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff }, r);
+    vs_philox((const uint32_t[]){ 0xffffffff, 0xffffffff },
+              (const uint32_t[]){ 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff }, r);
     assert_true(r[0] == 0x408f276d && r[1] == 0x41c83b0e && r[2] == 0xa20bc7c6 && r[3] == 0x6d5451fd);
-    vs_philox((const uint32_t[]){ 0xa4093822, 0x299f31d0 }, (const uint32_t[]){ 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 }, r);
+    vs_philox((const uint32_t[]){ 0xa4093822, 0x299f31d0 },
+              (const uint32_t[]){ 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 }, r);
     assert_true(r[0] == 0xd16cfe09 && r[1] == 0x94fdcceb && r[2] == 0x5001e420 && r[3] == 0x24126ea1);
 }
 
@@ -519,7 +521,8 @@ static void test_time(void **state)
             uint64_t took = vs_clock_ns() - start;
             best = took < best ? took : best;
         }
-        print_message("  %s over %u tokens: %.3f ms\n", (const char *[]){ "top-k 40", "greedy", "top-k off" }[k], n, (double)best / 1e6);
+        print_message("  %s over %u tokens: %.3f ms\n", (const char *[]){ "top-k 40", "greedy", "top-k off" }[k], n,
+                      (double)best / 1e6);
     }
     vs_sampler_free(s);
     free(l);

@@ -380,8 +380,8 @@ static bool try_thread_apart(void)
 
 static bool try_thread_with_descriptor(void)
 {
-    return syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_PIDFD, NULL, NULL,
-                   NULL, 0) >= 0;
+    return syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_PIDFD,
+                   NULL, NULL, NULL, 0) >= 0;
 }
 
 /* ---- what must go on working ---- */
@@ -478,7 +478,8 @@ static bool every_memory_is_limited(void)
         return false;
     /* page tables of addresses that are only read */
     size_t addresses = 0;
-    while (addresses < (size_t)4 << 30 && mmap(NULL, large, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED)
+    while (addresses < (size_t)4 << 30 &&
+           mmap(NULL, large, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED)
         addresses += large;
     struct rlimit stack;
     return addresses < (size_t)2 << 30 && prlimit(0, RLIMIT_STACK, NULL, &stack) == 0 && stack.rlim_max <= 8 << 20;

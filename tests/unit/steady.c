@@ -85,7 +85,8 @@ static void test_decode(void **state)
     assert_int_equal(vs_subject_create(&of, &s, &err), VS_OK);
     int fd = memfd_create("model", MFD_CLOEXEC);
     assert_true(fd >= 0 && write(fd, s.file.data, s.file.n) == (ssize_t)s.file.n);
-    const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = (int)vs_isa_best(), .n_threads = 2, .kv_type = of.kv };
+    const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = (int)vs_isa_best(), .n_threads = 2,
+                                            .kv_type = of.kv };
     n_calls = 0;
     assert_int_equal(vs_model_file_open(fd, &file, &err), VS_OK);
     assert_int_equal(vs_header_open(vs_model_file_glance(file), &header, &err), VS_OK);

@@ -123,14 +123,16 @@ static void test_provenance(void **state)
         { "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}", "[key]=[value];" },
         { "{% macro m(a) %}({{ a }}){% endmacro %}{{ m(x) }}{{ m('t') }}", "([a<b>c])(t)" },
         { "{% set y %}1{{ x }}2{% endset %}{{ y|trim }}", "1[a<b>c]2" },
-        { "{% set ns = namespace(t='') %}{% for i in [1,2] %}{% set ns.t = ns.t + 'T' + x %}{% endfor %}{{ ns.t }}", "T[a<b>c]T[a<b>c]" },
+        { "{% set ns = namespace(t='') %}{% for i in [1,2] %}{% set ns.t = ns.t + 'T' + x %}{% endfor %}{{ ns.t }}",
+          "T[a<b>c]T[a<b>c]" },
         { "{{ x|indent(2, true) }}", "  [a<b>c]" },
         { "{{ x|e }}", "[a&lt;b&gt;c]" },
         { "{{ messages[0].content.strip() }}", "[hi]" },
         { "{{ x.center(9, '*') }}", "**[a<b>c]**" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_marks(cases[i].source, "{\"x\": \"a<b>c\", \"n\": 7, \"eos\": \"</s>\", \"bos_token\": \"<s>\", \"d\": {\"key\": \"value\"},"
+        check_marks(cases[i].source,
+                    "{\"x\": \"a<b>c\", \"n\": 7, \"eos\": \"</s>\", \"bos_token\": \"<s>\", \"d\": {\"key\": \"value\"},"
                     " \"messages\": [{\"content\": \" hi \"}, 1]}", cases[i].want);
 }
 
@@ -156,7 +158,8 @@ static void test_dates(void **state)
     struct vs_error err = { 0 };
     assert_int_equal(vs_template_parse(source, strlen(source), &t, &err), VS_OK);
     json_t *context = json_object();
-    static const int64_t times[] = { 0, -1, 1, 86399, 86400, 951782399, 951782400, 951868799, 951868800, 4107542399, 4107542400, 68169600,
+    static const int64_t times[] = { 0, -1, 1, 86399, 86400, 951782399, 951782400, 951868799, 951868800, 4107542399,
+                                     4107542400, 68169600,
         -62135596800, 253402300799, 1764000000, -2203977600, -2203891200, 1709164800, 1709251200 };
     size_t n = sizeof times / sizeof *times;
     uint64_t seed = 1;
@@ -211,7 +214,8 @@ static void test_bounds(void **state)
     check_error("{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", VS_E_LIMIT, "");
     check_error("{% for i in range(2000) %}{{ 'x' * 1000 }}{% endfor %}", VS_E_LIMIT, "");
     check_error("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", VS_E_LIMIT, "deep");
-    check_error("{% set ns = namespace(a=[]) %}{% for i in range(5000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}", VS_E_LIMIT, "deep");
+    check_error("{% set ns = namespace(a=[]) %}{% for i in range(5000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}",
+                VS_E_LIMIT, "deep");
     char deep[4096];
     memset(deep, '(', sizeof deep);
     memcpy(deep, "{{", 2);

@@ -664,7 +664,8 @@ static void test_normalised(void **state)
     static const char *const not[] = { "gpt-2", "llama-bpe", "smollm", "deepseek-v3", "tekken", "kimi-k2" };
     for (size_t i = 0; i < 12; i++) {
         struct vocabulary *v = byte_level(i < 6 ? wants[i] : not[i - 6]);
-        uint32_t start = add_piece(v, "<|im_start|>", 3, 0), tool = add_piece(v, "<tool>", 4, 0), kelvin = add_piece(v, "<K>", 3, 0);
+        uint32_t start = add_piece(v, "<|im_start|>", 3, 0), tool = add_piece(v, "<tool>", 4, 0),
+                 kelvin = add_piece(v, "<K>", 3, 0);
         uint32_t apart = add_piece(v, "o\xcc\x88", 4, 0);
         struct vs_tokenizer *t;
         assert_int_equal(create(v, &t, NULL), VS_OK);
