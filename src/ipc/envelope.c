@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "ipc/json.h"
 #include "ipc/keys.h"
+#include "ipc/message.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static const char *plain_string(const json_t *v)
 /* version "-" trace id "-" parent id "-" flags, in lower-case hex */
 static bool is_traceparent(const char *s)
 {
-    static const char shape[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+    static const char shape[VS_TRACE_BYTES] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
     if (!s || strlen(s) != sizeof shape - 1)
         return false;
     for (size_t i = 0; s[i]; i++)
@@ -88,12 +89,12 @@ static bool take_force(struct vs_head *h, json_t *v)
     return true;
 }
 
-static const char *const priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
+const char *const vs_priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
 
 static bool take_priority(struct vs_head *h, json_t *v)
 {
     for (h->priority = 0; h->priority < VS_N_PRIORITIES; h->priority++)
-        if (strcmp(priority_names[h->priority], json_string_value(v)) == 0)
+        if (strcmp(vs_priority_names[h->priority], json_string_value(v)) == 0)
             return true;
     return false;
 }
@@ -105,6 +106,7 @@ TAKE_NUMBER(client)
 TAKE_NUMBER(deadline_at)
 TAKE_NUMBER(arrived_at)
 TAKE_NUMBER(sent)
+TAKE_NUMBER(credit)
 
 /* Types and ranges are in keys.c; what else a value must be is said here. */
 static const struct {
@@ -124,6 +126,7 @@ static const struct {
     { "deadline_at", VS_KEY_OF_BROKER, take_deadline_at, NULL },
     { "arrived_at", VS_KEY_OF_BROKER, take_arrived_at, NULL },
     { "sent", VS_KEY_OF_BROKER, take_sent, NULL },
+    { "credit", VS_KEY_OF_BROKER, take_credit, NULL },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -168,7 +171,7 @@ static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
 
 int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err)
 {
-    struct vs_head h = { .owner = -1, .priority = VS_PRIORITY_NORMAL };
+    struct vs_head h = { .owner = -1, .priority = VS_PRIORITY_NORMAL, .credit = VS_CREDIT_START };
     struct vs_error why;
     h.json = vs_json_parse(data, n, &why);
     if (!h.json)

@@ -39,7 +39,7 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_SETTINGS = 8,
     VS_KEY_FORCE = 16,
     VS_KEY_PRIORITY = 32,
-    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, place, deadline_at, arrived_at, sent */
+    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, place, deadline_at, arrived_at, sent, credit */
     VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE,       /* of every request of a client */
     VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL,
     VS_KEYS_ANSWER = VS_KEYS_MODEL | VS_KEY_PRIORITY,
@@ -47,6 +47,9 @@ enum {                                  /* which keys an envelope may have */
 };
 
 enum { VS_PRIORITY_HIGH, VS_PRIORITY_NORMAL, VS_PRIORITY_LOW, VS_N_PRIORITIES };
+extern const char *const vs_priority_names[VS_N_PRIORITIES];
+
+enum { VS_TRACE_BYTES = 56 };           /* a traceparent and a NUL */
 
 struct vs_head {
     json_t *json;
@@ -59,6 +62,7 @@ struct vs_head {
     int64_t client;                     /* with whom it shares places */
     int64_t deadline_at, arrived_at;    /* milliseconds of CLOCK_MONOTONIC; 0 when absent */
     int64_t sent;                       /* tokens that the client already has (SENT frames came before) */
+    int64_t credit;                     /* bytes of output that may come at first; VS_CREDIT_START when absent */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.

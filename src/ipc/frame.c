@@ -331,29 +331,6 @@ int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_
     return queue_frame(c, type, flags, id, head, n, body, m, -1);
 }
 
-int vs_conn_send_whole(struct vs_conn *c, struct vs_buf *frame)
-{
-    int status = c->fd < 0 ? VS_E_DIED : frame->status;
-    compact_out(c);
-    if (status == VS_OK && c->out.n == 0) {
-        status = count(c, c->in.cap + frame->cap) ? VS_OK : VS_E_LIMIT;
-        if (status == VS_OK) {
-            vs_buf_clear(&c->out);
-            c->out = *frame;
-            c->out.limit = 0;
-            *frame = (struct vs_buf){ 0 };
-        }
-    } else if (status == VS_OK) {
-        status = make_room(c, &c->out, frame->n, 0);
-        if (status == VS_OK)
-            vs_buf_add(&c->out, frame->data, frame->n);
-    }
-    vs_buf_clear(frame);
-    if (status == VS_OK)
-        status = vs_conn_flush(c);
-    return status == VS_E_BUSY ? VS_OK : status;
-}
-
 int vs_conn_flush(struct vs_conn *c)
 {
     if (c->fd < 0)

@@ -85,8 +85,6 @@ int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, 
 /* The same for a payload in two pieces, without a descriptor. */
 int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
                        size_t m);
-/* The same for a frame that is whole already, header included: its memory is taken over, or freed. */
-int vs_conn_send_whole(struct vs_conn *c, struct vs_buf *frame);
 int vs_conn_flush(struct vs_conn *c);                /* VS_OK: all sent; VS_E_BUSY: some left; VS_E_DIED */
 size_t vs_conn_queued(const struct vs_conn *c);      /* bytes not yet taken by the socket */
 

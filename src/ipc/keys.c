@@ -74,6 +74,7 @@ static const struct vs_key keys[] = {
     { "deadline_at",                VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
     { "arrived_at",                 VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
     { "sent",                       VS_VALUE_INT,    0, U32_MOST,        NULL,                                    0 },
+    { "credit",                     VS_VALUE_INT,    0, VS_CREDIT_MAX,   NULL,                                    0 },
 
     { "settings",                   VS_VALUE_OBJECT, 0, 0,               NULL,                                    R(LOAD) },
     { "settings.threads",           VS_VALUE_INT,    1, 256,             NULL,                                    SETTINGS },

@@ -40,6 +40,7 @@ static const struct vs_ipc_rule to_client[] = {
 static const struct vs_ipc_rule to_worker[] = {
     PLAIN(CREDIT, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4),
     PLAIN(CANCEL, 0, VS_AT_FREE | VS_AT_BEGUN, 4, 4),
+    PLAIN(SENT,   VS_FLAG_INDEX, VS_AT_FREE,       4, VS_MAX_CHUNK),
 #define TO_WORKER(name, type, method, flags, keys, envelope, body) REQUEST(name, 0, VS_KEYS_WORKER, envelope, body),
     VS_MODEL_REQUEST_MAP(TO_WORKER)
 };
@@ -51,7 +52,8 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(PROGRESS, 0,             VS_AT_START | VS_AT_BEGUN,              2, VS_MAX_CONTROL),
     PLAIN(LOG,      0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     PLAIN(BLOCKED,  0,             VS_AT_BEGUN,                            4, 4),
-    PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_BEGUN,              0, 0),
+    PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0, 0),
+    PLAIN(STATS,    0,             VS_AT_OPEN,                             2, VS_MAX_CONTROL),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),

@@ -70,6 +70,8 @@ enum {                                  /* frame flags */
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
     X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
     X(ALIVE,      0x46, "alive")      /* worker to broker: nothing; it works, or loads */                  \
+    X(SENT,       0x47, "sent")       /* to a worker, before a request that goes on there: u32 ids of tokens */ \
+    X(STATS,      0x48, "stats")      /* worker to broker: JSON {pages, used, cached, page_bytes, parked, preemptions} */ \
     X(COMPLETE,   0x50, "complete")   /* terminal: envelope, result */                                     \
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; envelope */                              \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \

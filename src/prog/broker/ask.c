@@ -23,23 +23,17 @@ static struct model *model_for(struct broker *b, struct request *r, const char *
     return m;
 }
 
-/* The frame for the worker: an envelope of what we alone decide, and the client's body. The header is written when it is sent. */
-static bool make_frame(struct request *r, const struct vs_head *head, const struct vs_payload *p)
+/* What the worker will read, now or after another one's death. */
+static bool keep_body(struct request *r, const struct vs_head *head, const struct vs_payload *p)
 {
-    struct vs_buf *out = &r->bytes;
-    char envelope[160];
-    const char *trace = head->trace;
-    int n = snprintf(envelope, sizeof envelope, "{\"owner\":%lld%s%s%s}", (long long)r->peer->owner, trace ? ",\"trace\":\"" : "",
-                     trace ? trace : "", trace ? "\"" : "");
-    size_t all = VS_FRAME_HEADER + 4 + (size_t)n + p->body_bytes;
-    if (!request_keep(r, all + 1) || vs_buf_resize(out, all + 1) != VS_OK)
+    if (head->trace)
+        snprintf(r->trace, sizeof r->trace, "%s", head->trace);
+    r->priority = head->priority;
+    r->body_bytes = p->body_bytes;
+    if (!request_keep(r, p->body_bytes + 1) || vs_buf_resize(&r->body, p->body_bytes + 1) != VS_OK)
         return false;
-    vs_buf_grow(out, VS_FRAME_HEADER);
-    size_t begin = vs_payload_begin(out);
-    vs_buf_add(out, envelope, (size_t)n);
-    vs_payload_end(out, begin);
-    vs_buf_add(out, p->body, p->body_bytes);
-    return out->status == VS_OK;
+    vs_buf_add(&r->body, p->body, p->body_bytes);
+    return r->body.status == VS_OK;
 }
 
 struct asked {                          /* what came */
@@ -51,7 +45,7 @@ struct asked {                          /* what came */
 /* generate, chat, tokenize, ...: the worker's business. */
 static void ask_model(struct broker *b, struct request *r, const struct asked *a)
 {
-    if (!make_frame(r, &a->head, &a->payload)) {
+    if (!keep_body(r, &a->head, &a->payload)) {
         request_fail(b, r, VS_E_BUSY, "too many bytes of requests are waiting");
         return;
     }

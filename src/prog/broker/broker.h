@@ -1,10 +1,12 @@
 /* prog/broker/broker.h - the process between clients and workers.
  *
- *     clients --peer.c--> ask.c --> requests --model.c--> runs of workers
+ *     clients --peer.c--> ask.c --> requests --line.c--> run.c: runs of a worker --> frames back to the clients
+ *                                   model.c: the life of models and of their workers
  *                                   control.c: the supervisor, who starts and stops workers for us
  *
- * It owns the client socket, decides who may connect, queues every request for its model's worker (one runs at a time, the others
- * wait), and passes the worker's frames back. It reads frames and envelopes; it parses no model, no prompt and no result. It is
+ * It owns the client socket, decides who may connect, keeps the line of each model's requests, gives the worker as many as it takes
+ * at once, and passes the worker's frames back. It keeps each request's body and the ids of its tokens until it ends, so that the
+ * next worker can go on where one died. It reads frames and envelopes; it parses no model, no prompt and no result. It is
  * locked in and single-threaded: one poll loop, nothing blocks.
  *
  * What it must never do: wait for one party at the cost of another. So each party has its part: of places for connections and
@@ -37,11 +39,14 @@ enum {
     MAX_LEAVING = 16,                   /* refused ones that are still being told why */
     MAX_MODELS = 16,                    /* loaded at once */
     MAX_PEER_REQUESTS = 128,            /* under way on one connection */
-    MAX_QUEUE = 64,                     /* requests waiting for one worker */
+    MAX_QUEUE = 256,                    /* requests that wait for one model, where nobody says otherwise */
     MAX_DESCRIPTORS = 16,               /* that came and wait for their LOAD; one on a connection */
     MAX_TURN = 8,                       /* frames of one client in a turn of the loop */
     MAX_WORKER_TURN = 64,               /* frames of one worker in a turn */
     MAX_LOG_LINES = 20,                 /* in a second */
+    MAX_PARALLEL = 256,                 /* requests in a worker's step */
+    MAX_CHOICES = 16,                   /* answers to one request */
+    MAX_DEATHS = 2,                     /* of workers that one request may see */
     MAX_CONNECTIONS = MAX_PEERS + MAX_GUESTS + MAX_LEAVING + 1,
 };
 #define MAX_MEMORY (1u << 30)           /* bytes of all buffers: clients, and what 16 workers may need; */
@@ -59,10 +64,11 @@ enum {
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
 #define DEATH_TIME (500 * MS)           /* the supervisor has so long to say how a worker died */
 #define STALL_TIME (10000 * MS)         /* a request whose client takes nothing is stopped after so long, */
-#define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker */
+#define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker, and it takes one request at a time */
+#define RISE_TIME (30000 * MS)          /* who has waited so long rises one class of priority */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
-#define LOAD_HANG_TIME (60000 * MS)     /* a worker that loads gives a sign of life at least so often, or it is stopped */
+#define KILL_TIME (20000 * MS)          /* one that was stopped is gone after so long, or its requests wait no longer */
 
 struct broker_settings {                /* what `veritas serve` says at the start: settings.c */
     unsigned queue;                     /* requests that may wait for one model */
@@ -74,11 +80,17 @@ struct broker_settings {                /* what `veritas serve` says at the star
     json_t *aliases;                    /* an object: other names of models; NULL: none */
 };
 
+struct turn {                           /* whose it is: that of who was served fewest tokens, then of who was begun longest ago */
+    uint64_t n_tokens, run_number;
+};
+
 struct client {                         /* a process that has connections */
     struct client *next;
     pid_t pid;
-    unsigned n_peers;
-    uint64_t run_number;                /* of the last run that was begun for it */
+    uint64_t number;                    /* tells the worker who shares places */
+    unsigned n_peers, n_requests;       /* n_requests: of all its connections, that have not ended */
+    unsigned n_runs;                    /* of the model whose line moves */
+    struct turn turn, last_turn;        /* last_turn: of the connection that was begun last */
     struct vs_budget memory;
 };
 
@@ -99,9 +111,10 @@ struct peer {                           /* a connection */
     uint64_t byte_at, frame_at;         /* last byte of, and begin of, an unfinished frame (or of the time before HELLO) */
     uint64_t descriptor_at;             /* 0, or since when a descriptor waits */
     uint64_t served_at;                 /* its last frame */
-    uint64_t run_number;                /* of the last run that was begun for it */
+    struct turn turn;
     struct request *requests;
     unsigned n_requests;                /* that have not ended */
+    unsigned n_waiting;                 /* for the model whose line is full */
 };
 
 enum request_place { PLACE_NONE, PLACE_QUEUED, PLACE_RUNNING, PLACE_ASKED, PLACE_ENDED };
@@ -116,10 +129,22 @@ struct request {                        /* of a client, from its frame to the on
     uint16_t type;
     uint64_t id, asked_id;              /* the client's; LIST: the question to the supervisor that answers it */
     bool began;                         /* a worker has or had it: its failure is an ERROR */
-    struct vs_buf bytes;                /* the frame for the worker */
+    struct vs_buf body;                 /* as it came; kept until the request ends: another worker may have to read it */
+    size_t body_bytes;                  /* of it, also when it is not kept any more */
+    char trace[VS_TRACE_BYTES];         /* "": none */
     size_t counted;                     /* bytes taken of the peer's memory */
-    uint64_t deadline;                  /* NEVER when none */
-    uint32_t credit;                    /* until it runs: bytes of output that may come */
+    unsigned priority;                  /* VS_PRIORITY_* as asked for */
+    uint64_t arrived_at, deadline;      /* NEVER when none */
+    uint32_t credit;                    /* while it waits: bytes of output that may come */
+    struct sent {                       /* of each choice, the tokens that the client has */
+        uint32_t *id;
+        uint32_t n, cap;
+    } *sent;
+    unsigned n_choices, n_tokens;       /* n_tokens: of all choices */
+    bool has_index;                     /* its tokens say of which choice they are */
+    bool is_lost;                       /* bytes of it went out that another worker could not go on behind */
+    bool is_suspect;                    /* it may have ended a worker: it runs alone */
+    unsigned n_deaths, n_resumed, n_since;      /* n_since: tokens since it was given to another worker */
 };
 
 struct queue {
@@ -128,13 +153,22 @@ struct queue {
 };
 
 struct run {                            /* of a worker, from the frame to it to the one that ends it */
+    struct run *next;                   /* the one that was begun after it */
     struct request *request;            /* NULL: nobody waits for it any more */
     uint64_t id;
     uint16_t type;
+    bool is_alone;                      /* no other is begun beside it */
     uint32_t credit, wants;             /* bytes of output that may still come; that the worker waits for */
     uint64_t blocked_at;                /* 0, or since when it waits for credit */
     int cancel;                         /* VS_OK, or why the worker was told to stop */
     uint64_t cancel_at;
+};
+
+#define STATS_MAP(X) X(pages) X(used) X(cached) X(page_bytes) X(parked) X(preemptions)
+enum {                                  /* numbers that a worker says of itself */
+#define STATS_ENUM(name) STATS_##name,
+    STATS_MAP(STATS_ENUM)
+    N_STATS
 };
 
 enum model_state { MODEL_STARTING, MODEL_LOADING, MODEL_READY, MODEL_DEAD };
@@ -155,10 +189,15 @@ struct model {
     char digest[65];
     json_t *facts, *sandbox;            /* as the worker says; they do not change */
     struct queue queue;
-    struct run *run;                    /* NULL: it is free */
+    struct run *runs;                   /* that the worker has, in the order in which they were begun */
+    unsigned n_runs, parallel;          /* parallel: so many in a step, as the worker says */
+    bool can_go_on;                     /* the worker takes tokens that were sent already */
     uint64_t heard_at;                  /* the worker's last sign of life, or when it was last to begin something */
-    bool is_killed;                     /* it was stopped; soon the supervisor says that it ended */
-    uint64_t dead_at, log_second;
+    char killed_for[128];               /* "", or why it was stopped; soon the supervisor says that it ended */
+    bool is_dead;                       /* it has ended: nothing is given to it any more */
+    int64_t stats[N_STATS];
+    bool is_suspicious;                 /* what it was stopped for may be a request's doing */
+    uint64_t killed_at, dead_at, log_second;
     unsigned n_logs, n_served, n_restarts;
 };
 
@@ -175,7 +214,8 @@ struct broker {
     uint64_t asked_id;                  /* the question that is under way, or 0 */
     unsigned n_peers, n_models;
     struct vs_budget memory, clients_memory;
-    uint64_t last_id, last_run, last_peer, now, started_at;
+    uint64_t last_id, last_run, last_peer, last_client, now, started_at;
+    struct turn last_turn;              /* of the process that was begun last: who comes back has at least so many tokens */
     uint64_t accept_at;                 /* accept failed: not before */
     bool is_open;                       /* the supervisor lets clients in */
     bool draining, ending;
@@ -223,12 +263,35 @@ void ask_models_known(struct broker *b);                       /* the supervisor
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id);
 struct request *request_find(const struct peer *p, uint64_t id);
 bool request_keep(struct request *r, size_t n);                /* counts n bytes of the peer's memory for it */
+void request_note(struct request *r, const struct vs_token_view *t, bool has_index);   /* a token goes to the client */
+void request_lose(struct request *r);                          /* what goes out now no other worker could go on behind */
+bool request_can_go_on(const struct request *r);               /* in another worker */
 /* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
 void request_fail(struct broker *b, struct request *r, int code, const char *text);    /* REJECTED or ERROR, as its place says */
 void request_complete(struct broker *b, struct request *r, json_t *result);            /* steals result */
 void queue_add(struct queue *q, struct request *r);
 void queue_remove(struct queue *q, struct request *r);
+
+/* line.c: who waits for a model, and who is next */
+void line_enter(struct broker *b, struct model *m, struct request *r);
+struct request *line_next(struct broker *b, const struct model *m);    /* NULL: nobody may be begun now */
+unsigned line_priority(const struct broker *b, const struct request *r);       /* as it is after its wait */
+void line_begun(struct broker *b, struct request *r, uint64_t run);
+void line_served(struct request *r, uint64_t n);               /* n tokens of work were done for it */
+
+/* run.c: requests that a worker has, and what it says of them */
+void run_pump(struct broker *b, struct model *m);              /* begins what may be begun */
+struct run *run_find(const struct model *m, uint64_t id);
+void run_end_all(struct broker *b, struct model *m, int code, const char *text);
+/* Their worker is gone: they go on in the next one, those that can. is_suspicious: one of them may have ended it. */
+void run_lose_all(struct broker *b, struct model *m, int code, const char *text, bool is_suspicious);
+bool run_is_working(const struct model *m);                    /* not when all of them wait for credit: that is for us to give */
+void run_cancel(struct broker *b, struct model *m, struct run *run, int code);
+void run_timers(struct broker *b, struct model *m, uint64_t *next);
+void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f);
+void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f);
+void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f);
 
 /* model.c */
 uint16_t model_unhandled(void);
@@ -241,7 +304,13 @@ void model_enqueue(struct broker *b, struct model *m, struct request *r);
 /* Its worker is there; takes over fd. _restore: a model of the time before a broker died. */
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
 struct model *model_restore(struct broker *b, uint64_t id, const json_t *message);
-void model_exited(struct broker *b, struct model *m, int code, const char *text);
+struct death {
+    int code;
+    const char *text;
+    bool by_sigkill;                    /* from outside: no request's doing */
+    bool is_last;                       /* there will be no other worker */
+};
+void model_exited(struct broker *b, struct model *m, const struct death *d);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
 void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */
@@ -249,7 +318,11 @@ void model_credit(struct broker *b, struct request *r, uint32_t n);
 bool model_is_answering(const struct model *m);                /* somebody waits for it */
 /* All its requests end with this error; the worker is stopped. */
 void model_drop(struct broker *b, struct model *m, int code, const char *text);
+/* The worker is ended and started again; who waits for it waits on. */
+void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious);
+void model_violation(struct broker *b, struct model *m, const char *what);     /* its worker broke the protocol */
 json_t *model_describe(const struct model *m);
+bool due(const struct broker *b, uint64_t at, uint64_t *next); /* is it time? else next is no later than at */
 
 /* control.c */
 uint16_t control_unhandled(void);

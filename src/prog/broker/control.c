@@ -56,7 +56,8 @@ static void on_exited(struct broker *b, struct vs_frame *f, const json_t *messag
     struct vs_error why;
     vs_json_to_error(message, &why);
     if (m)
-        model_exited(b, m, why.code, why.text);
+        model_exited(b, m, &(struct death){ why.code, why.text, json_is_true(json_object_get(message, "sigkill")),
+                                            json_is_true(json_object_get(message, "last")) });
 }
 
 static void on_models(struct broker *b, struct vs_frame *f, const json_t *message)

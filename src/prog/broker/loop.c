@@ -65,7 +65,6 @@ static void sweep_requests(struct broker *b, struct peer *p)
             continue;
         }
         *at = r->peer_next;
-        vs_buf_clear(&r->bytes);
         free(r);
     }
 }

@@ -1,12 +1,12 @@
-/* prog/broker/model.c - models: a worker each, a queue each, and the run that the worker has.
+/* prog/broker/model.c - models: a worker each and a line each; how they come, die and go.
  *
- *     STARTING --started--> LOADING --READY--> READY <--> (running)
- *        |failed              |FAILED, dies     |dies
+ *     STARTING --started--> LOADING --READY--> READY
+ *        |failed              |FAILED, dies     |dies, hangs, breaks a rule
  *        v                    v                 v
  *       gone                 gone             DEAD --started--> LOADING
  *
  * A worker has read a foreign file, so what it says is checked like a client's: against the table, against the credit of
- * its run. One that breaks the rules is stopped. */
+ * its runs. One that breaks the rules is stopped, and another takes its place. */
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
@@ -18,6 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static const char *const stats_names[N_STATS] = {
+#define STATS_NAME(name) #name,
+    STATS_MAP(STATS_NAME)
+};
 
 struct model *model_find(struct broker *b, const char *name)
 {
@@ -116,91 +121,13 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
     return m;
 }
 
-/* ---- requests to the worker ---- */
-
-static void send_u32(struct model *m, uint16_t type, uint64_t id, uint32_t value)
-{
-    uint8_t bytes[4];
-    vs_store_u32le(bytes, value);
-    vs_conn_send(&m->conn, type, 0, id, bytes, sizeof bytes, -1);   /* a failure shows as end of file at the next read */
-}
-
-/* Whose turn it is: the process that was served least recently, of it the connection, of that the request that came first. */
-static struct request *next_request(const struct model *m)
-{
-    struct request *first = m->queue.first;
-    for (struct request *r = first; r; r = r->next) {
-        uint64_t a = r->peer->client->run_number, b = first->peer->client->run_number;
-        if (a < b || (a == b && r->peer->run_number < first->peer->run_number))
-            first = r;
-    }
-    return first;
-}
-
-static void begin_run(struct broker *b, struct model *m, struct request *r)
-{
-    struct run *run = calloc(1, sizeof *run);
-    queue_remove(&m->queue, r);
-    r->place = PLACE_NONE;
-    if (!run) {
-        request_fail(b, r, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
-        return;
-    }
-    run->id = ++b->last_run;
-    run->type = r->type;
-    run->credit = r->credit;
-    vs_frame_header((uint8_t *)r->bytes.data, r->type, 0, run->id, (uint32_t)(r->bytes.n - VS_FRAME_HEADER));
-    int status = vs_conn_send_whole(&m->conn, &r->bytes);   /* VS_E_DIED shows as end of file at the next read */
-    request_keep(r, 0);
-    if (status == VS_E_LIMIT || status == VS_E_NOMEM) {
-        free(run);
-        request_fail(b, r, VS_E_BUSY, "there is no room to hand so large a request on now");
-        return;
-    }
-    run->request = r;
-    r->run = m->run = run;
-    m->heard_at = b->now;
-    r->place = PLACE_RUNNING;
-    r->began = true;
-    r->peer->run_number = r->peer->client->run_number = run->id;
-    if (run->credit > VS_CREDIT_START)
-        send_u32(m, VS_MSG_CREDIT, run->id, run->credit - VS_CREDIT_START);
-}
-
-/* Begins the next run when the worker is free. */
-static void pump(struct broker *b, struct model *m)
-{
-    while (!m->gone && m->state == MODEL_READY && !m->run && m->queue.first)
-        begin_run(b, m, next_request(m));
-}
+/* ---- requests ---- */
 
 static void finish_load(struct broker *b, struct model *m, struct request *r)
 {
     json_t *result = model_describe(m);
     json_object_set_new(result, "model", json_string(m->name));
     request_complete(b, r, result);
-}
-
-/* The queue is full: who has most in it gives one up, the one that came last, to somebody who has less. False: nobody has. */
-static bool give_place(struct broker *b, struct model *m, const struct request *newcomer)
-{
-    struct request *last = NULL;
-    unsigned n_mine = 0, n_most = 0;
-    for (struct request *r = m->queue.first; r; r = r->next) {
-        unsigned n = 0;
-        for (const struct request *i = m->queue.first; i; i = i->next)
-            n += i->peer == r->peer;
-        if (r->peer == newcomer->peer)
-            n_mine = n;
-        if (n >= n_most) {
-            n_most = n;
-            last = r;
-        }
-    }
-    if (!last || n_most <= n_mine + 1)
-        return false;
-    request_fail(b, last, VS_E_BUSY, "too many requests wait for this model, and this connection has most of them");
-    return true;
 }
 
 void model_enqueue(struct broker *b, struct model *m, struct request *r)
@@ -210,62 +137,28 @@ void model_enqueue(struct broker *b, struct model *m, struct request *r)
         finish_load(b, m, r);
         return;
     }
-    if (m->queue.n >= b->settings.queue && !give_place(b, m, r)) {
-        request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
-        return;
-    }
-    r->place = PLACE_QUEUED;
-    queue_add(&m->queue, r);
-    pump(b, m);
+    line_enter(b, m, r);
+    run_pump(b, m);
 }
 
 bool model_is_answering(const struct model *m)
 {
-    return m->queue.n || (m->run && m->run->request);
-}
-
-void model_credit(struct broker *b, struct request *r, uint32_t n)
-{
-    (void)b;
-    struct run *run = r->run;
-    if (!run) {
-        r->credit += n;
-        return;
-    }
-    run->credit += n;
-    if (run->credit >= run->wants)
-        run->blocked_at = 0;            /* only what lets it go on counts as progress */
-    send_u32(r->model, VS_MSG_CREDIT, run->id, n);
-}
-
-static void cancel_run(struct broker *b, struct model *m, int code)
-{
-    struct run *run = m->run;
-    if (run->cancel != VS_OK)
-        return;
-    run->cancel = code;
-    run->cancel_at = b->now;
-    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+    const struct run *run = m->runs;
+    while (run && !run->request)
+        run = run->next;
+    return m->queue.n || run;
 }
 
 void model_cancel(struct broker *b, struct request *r, int code)
 {
     if (r->place == PLACE_RUNNING)
-        cancel_run(b, r->model, code);
+        run_cancel(b, r->model, r->run, code);
     else
-        request_fail(b, r, code, code == VS_E_TIMEOUT ? "the deadline passed before the request was started"
-                                                      : vs_status_text(code));
+        request_fail(b, r, code, code == VS_E_TIMEOUT && !r->began ? "the deadline passed before the request was started"
+                                                                   : vs_status_text(code));
 }
 
 /* ---- life and death ---- */
-
-static void fail_run(struct broker *b, struct model *m, int code, const char *text)
-{
-    if (m->run && m->run->request)
-        request_fail(b, m->run->request, code, text);
-    free(m->run);
-    m->run = NULL;
-}
 
 void model_drop(struct broker *b, struct model *m, int code, const char *text)
 {
@@ -273,7 +166,7 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
         return;
     m->gone = true;                     /* before anything else: what follows may look for models */
     b->n_models--;
-    fail_run(b, m, code, text);
+    run_end_all(b, m, code, text);
     while (m->queue.first)
         request_fail(b, m->queue.first, code, text);
     control_send(b, VS_MSG_STOP, m->id, NULL, -1);
@@ -282,7 +175,7 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
 static unsigned state_of(const void *model, uint64_t id)
 {
     const struct model *m = model;
-    return m->run && m->run->id == id ? VS_AT_BEGUN : VS_AT_FREE;
+    return run_find(m, id) ? VS_AT_BEGUN : VS_AT_FREE;
 }
 
 static void replace(json_t **at, json_t *value)
@@ -306,7 +199,8 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     m->state = MODEL_LOADING;
     m->digest[0] = 0;                   /* another load, perhaps of another file */
     m->heard_at = b->now;
-    m->is_killed = false;
+    m->killed_for[0] = 0;
+    m->is_dead = false;
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
@@ -315,71 +209,61 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
         replace(&m->settings, json_object_get(message, "settings"));
 }
 
-/* The worker is gone; the supervisor may know why, or say it soon. */
-void model_exited(struct broker *b, struct model *m, int code, const char *text)
+static void hang_up(struct model *m)
 {
-    /* What it still said counts: a result, or why it could not load. */
+    vs_conn_clear(&m->conn);
+    m->has_more = false;
+}
+
+/* The worker is gone; the supervisor may know why, or say it soon. */
+void model_exited(struct broker *b, struct model *m, const struct death *d)
+{
+    m->is_dead = true;                  /* nothing more is begun there, */
+    /* but what it still said counts: a result, or why it could not load. */
     for (int i = 0; i < 10000 && !m->gone && m->conn.fd >= 0; i++)
         model_ready(b, m, POLLIN);
     if (m->gone)
         return;
     bool was_loading = m->state == MODEL_STARTING || m->state == MODEL_LOADING;
-    vs_conn_clear(&m->conn);
+    const char *text = m->killed_for[0] ? m->killed_for : d->text;
+    hang_up(m);
     broker_log(b, "model %s: %s", m->name, text);
-    if (was_loading) {
-        /* It would die again. */
-        model_drop(b, m, code, text);
-        return;
-    }
     m->state = MODEL_DEAD;
     m->dead_at = b->now;
     m->pid = 0;
-    fail_run(b, m, code, text);
+    run_lose_all(b, m, d->code, text, m->killed_for[0] ? m->is_suspicious : !d->by_sigkill);
+    if (was_loading || d->is_last)      /* it would die again, or there is no other */
+        model_drop(b, m, d->code, text);
 }
 
 static void on_end(struct broker *b, struct model *m)
 {
-    vs_conn_clear(&m->conn);
+    hang_up(m);
     m->dead_at = b->now;
     if (m->state == MODEL_READY)
         m->state = MODEL_DEAD;
 }
 
+void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious)
+{
+    broker_log(b, "model %s: %s", m->name, text);
+    snprintf(m->killed_for, sizeof m->killed_for, "%s", text);
+    m->killed_at = b->now;
+    m->is_suspicious = is_suspicious;
+    control_send(b, VS_MSG_KILL, m->id, NULL, -1);
+}
+
 /* ---- what workers say ---- */
 
-static void violation(struct broker *b, struct model *m, const char *what)
+void model_violation(struct broker *b, struct model *m, const char *what)
 {
-    broker_log(b, "model %s: its worker broke the protocol: %s; stopped", m->name, what);
-    model_drop(b, m, VS_E_DIED, "the worker broke the protocol and was stopped");
-}
-
-static void on_stream(struct broker *b, struct model *m, struct vs_frame *f)
-{
-    struct run *run = m->run;
-    struct vs_token_view t;
-    if (f->n > run->credit) {
-        violation(b, m, "it sent more than its credit");
-        return;
+    broker_log(b, "model %s: its worker broke the protocol: %s", m->name, what);
+    if (m->state == MODEL_READY) {
+        model_stop_worker(b, m, "the worker broke the protocol and was stopped", true);
+        on_end(b, m);                   /* nothing more of it counts */
+    } else {
+        model_drop(b, m, VS_E_DIED, "the worker broke the protocol and was stopped");
     }
-    if (f->type == VS_MSG_TOKEN && !vs_token_parse(f, &t)) {
-        violation(b, m, "malformed token");
-        return;
-    }
-    run->credit -= f->n;
-    run->blocked_at = 0;
-    run->wants = 0;
-    if (run->request)
-        peer_send(b, run->request->peer, f->type, f->flags, run->request->id, f->data, f->n);
-}
-
-static void on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
-{
-    struct run *run = m->run;
-    run->wants = vs_load_u32le(f->data);
-    if (run->wants > VS_MAX_CHUNK)
-        violation(b, m, "it waits for more than a frame may hold");
-    else if (run->credit < run->wants && !run->blocked_at)     /* else credit is on its way already */
-        run->blocked_at = b->now;
 }
 
 /* {"what", "done", "total"}: a word, and counts that can be. Said again in our own words. */
@@ -403,12 +287,13 @@ static void on_progress(struct broker *b, struct model *m, struct vs_frame *f)
     char text[160];
     size_t n;
     if (!read_progress(f, text, sizeof text, &n)) {
-        violation(b, m, "its progress is none");
+        model_violation(b, m, "its progress is none");
         return;
     }
+    const struct run *run = f->id ? run_find(m, f->id) : NULL;
     if (f->id) {
-        if (m->run->request)
-            peer_send(b, m->run->request->peer, f->type, 0, m->run->request->id, text, n);
+        if (run->request)
+            peer_send(b, run->request->peer, f->type, 0, run->request->id, text, n);
         return;
     }
     for (struct request *r = m->queue.first; r; r = r->next)
@@ -421,6 +306,21 @@ static void on_alive(struct broker *b, struct model *m, struct vs_frame *f)
     (void)b;
     (void)m;
     (void)f;
+}
+
+/* {"pages", "used", "cached", "page_bytes", "parked", "preemptions"}: numbers, only to show. */
+static void on_stats(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    json_t *value = vs_json_parse(f->data, f->n, NULL);
+    bool good = json_object_size(value) == N_STATS;
+    for (size_t i = 0; i < N_STATS && good; i++) {
+        const json_t *number = json_object_get(value, stats_names[i]);
+        good = json_is_integer(number) && json_integer_value(number) >= 0;
+        m->stats[i] = json_integer_value(number);
+    }
+    json_decref(value);
+    if (!good)
+        model_violation(b, m, "its numbers are none");
 }
 
 static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
@@ -438,44 +338,20 @@ static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
     json_decref(value);
 }
 
-static void on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
-{
-    struct vs_payload p = { 0 };
-    struct vs_outcome o = { 0 };
-    struct vs_error why;
-    bool complete = f->type == VS_MSG_COMPLETE;
-    if (f->is_refused)
-        vs_error_set(&o.error, VS_E_NOMEM, "there is no room for the result now");
-    else if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
-             || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
-        violation(b, m, why.text);
-        return;
-    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes)) {
-        violation(b, m, "an envelope that does not fit its frame");
-        return;
-    }
-    struct request *r = m->run->request;
-    free(m->run);
-    m->run = NULL;
-    if (r) {
-        m->n_served++;
-        r->run = NULL;
-        r->place = PLACE_NONE;
-        request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
-    }
-    pump(b, m);
-}
-
 static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
 {
     json_t *value = f->is_refused ? NULL : vs_json_parse(f->data, f->n, NULL);
     if (!value) {
-        violation(b, m, "its facts are no JSON");
+        model_violation(b, m, "its facts are no JSON");
         return;
     }
     replace(&m->facts, json_object_get(value, "facts"));
     replace(&m->sandbox, json_object_get(value, "sandbox"));
     json_decref(value);
+    const json_t *parallel = json_object_get(m->facts, "parallel");
+    json_int_t n = json_integer_value(parallel);
+    m->can_go_on = json_is_integer(parallel);
+    m->parallel = n < 1 ? 1 : n > MAX_PARALLEL ? MAX_PARALLEL : (unsigned)n;
     m->state = MODEL_READY;
     m->conn.state = VS_AT_OPEN;
     for (struct request *r = m->queue.first, *after; r; r = after) {
@@ -483,7 +359,7 @@ static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
         if (r->type == VS_MSG_LOAD)
             finish_load(b, m, r);
     }
-    pump(b, m);
+    run_pump(b, m);
 }
 
 static void on_failed(struct broker *b, struct model *m, struct vs_frame *f)
@@ -501,7 +377,7 @@ static void on_digest(struct broker *b, struct model *m, struct vs_frame *f)
     char hex[65] = "";
     memcpy(hex, f->data, 64);
     if (m->digest[0] || !vs_hex_is_sha256(hex))
-        violation(b, m, "its digest is none, or another one");
+        model_violation(b, m, "its digest is none, or another one");
     else
         memcpy(m->digest, hex, sizeof m->digest);
 }
@@ -510,10 +386,10 @@ static const struct {
     uint16_t type;
     void (*take)(struct broker *b, struct model *m, struct vs_frame *f);
 } handlers[] = {
-    { VS_MSG_TOKEN, on_stream },       { VS_MSG_DATA, on_stream },      { VS_MSG_PROGRESS, on_progress }, { VS_MSG_LOG, on_log },
-    { VS_MSG_ALIVE, on_alive },
-    { VS_MSG_BLOCKED, on_blocked },    { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal },
-    { VS_MSG_ERROR, on_terminal },     { VS_MSG_READY, on_ready },      { VS_MSG_FAILED, on_failed },
+    { VS_MSG_TOKEN, run_on_stream },     { VS_MSG_DATA, run_on_stream },        { VS_MSG_BLOCKED, run_on_blocked },
+    { VS_MSG_COMPLETE, run_on_terminal }, { VS_MSG_REJECTED, run_on_terminal }, { VS_MSG_ERROR, run_on_terminal },
+    { VS_MSG_PROGRESS, on_progress },    { VS_MSG_LOG, on_log },                { VS_MSG_ALIVE, on_alive },
+    { VS_MSG_STATS, on_stats },          { VS_MSG_READY, on_ready },            { VS_MSG_FAILED, on_failed },
     { VS_MSG_DIGEST, on_digest },
 };
 
@@ -533,7 +409,7 @@ void model_ready(struct broker *b, struct model *m, short events)
             return;
         int read = vs_conn_read(&m->conn);
         if (read == VS_E_PROTOCOL || read == VS_E_LIMIT)
-            violation(b, m, vs_status_text(read));
+            model_violation(b, m, vs_status_text(read));
         else if (read != VS_OK && read != VS_E_BUSY)
             on_end(b, m);
         if (read != VS_OK)
@@ -547,10 +423,10 @@ void model_ready(struct broker *b, struct model *m, short events)
         handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f.type)].take(b, m, &f);
     m->has_more = status == VS_OK && !m->gone;
     if (!m->gone && status != VS_OK && status != VS_E_BUSY)
-        violation(b, m, why.text);
+        model_violation(b, m, why.text);
 }
 
-static bool due(struct broker *b, uint64_t at, uint64_t *next)
+bool due(const struct broker *b, uint64_t at, uint64_t *next)
 {
     if (b->now >= at)
         return true;
@@ -559,63 +435,40 @@ static bool due(struct broker *b, uint64_t at, uint64_t *next)
     return false;
 }
 
-/* The worker is ended and started again; who waits for it waits on. */
-static void stop_worker(struct broker *b, struct model *m, const char *text)
-{
-    broker_log(b, "model %s: %s", m->name, text);
-    if (m->run && m->run->request)
-        request_fail(b, m->run->request, VS_E_DIED, text);
-    m->is_killed = true;
-    control_send(b, VS_MSG_KILL, m->id, NULL, -1);
-}
-
-static void run_timers(struct broker *b, struct model *m, uint64_t *next)
-{
-    struct run *run = m->run;
-    if (run->cancel != VS_OK) {
-        if (run->request && due(b, run->cancel_at + CANCEL_TIME, next))     /* the client has waited long enough */
-            request_fail(b, run->request, run->cancel, vs_status_text(run->cancel));
-        if (due(b, run->cancel_at + OBEY_TIME, next))
-            stop_worker(b, m, "the worker did not end a request that was cancelled, and was stopped");
-    } else if (run->blocked_at && due(b, run->blocked_at + (m->queue.n ? STALL_TIME_QUEUED : STALL_TIME), next)) {
-        cancel_run(b, m, VS_E_LIMIT);
-    }
-    /* One that waits for credit waits for us. */
-    if (!m->is_killed && !run->blocked_at && due(b, m->heard_at + b->settings.hang, next)) {
-        char why[96];
-        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu seconds; it was stopped",
-                 b->settings.hang / (1000 * MS));
-        stop_worker(b, m, why);
-    }
-}
-
 uint64_t model_timers(struct broker *b, struct model *m)
 {
     uint64_t next = NEVER;
     if (m->gone)
         return next;
-    /* The socket ended and nobody says why. */
-    bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->run));
-    if (died && due(b, m->dead_at + DEATH_TIME, &next)) {
-        model_exited(b, m, VS_E_DIED, "the worker died");
-        if (m->gone)
-            return next;
-    }
-    if (m->has_more || m->is_killed || m->conn.fd < 0)
+    /* The socket ended and nobody says why; it was stopped and does not end. */
+    bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->runs));
+    bool gone = (died && due(b, m->dead_at + DEATH_TIME, &next))
+             || (m->killed_for[0] && (m->conn.fd >= 0 || m->runs) && due(b, m->killed_at + KILL_TIME, &next));
+    if (gone) {
+        model_exited(b, m, &(struct death){ .code = VS_E_DIED, .text = "the worker died", .is_last = !died });
         return next;
-    if (m->run && m->state == MODEL_READY)
+    }
+    if (m->has_more || m->killed_for[0] || m->conn.fd < 0)
+        return next;
+    if (m->runs && m->state == MODEL_READY)
         run_timers(b, m, &next);
-    else if (m->state == MODEL_LOADING && due(b, m->heard_at + LOAD_HANG_TIME, &next))
-        stop_worker(b, m, "the worker hung while it loaded: no sign of life for a minute; it was stopped");
+    bool owes = m->state == MODEL_LOADING || (m->state == MODEL_READY && run_is_working(m));
+    if (owes && !m->killed_for[0] && due(b, m->heard_at + b->settings.hang, &next)) {
+        char why[96];
+        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu seconds; it was stopped",
+                 (unsigned long long)(b->settings.hang / (1000 * MS)));
+        model_stop_worker(b, m, why, true);
+    }
     return next;
 }
 
 json_t *model_describe(const struct model *m)
 {
     static const char *const states[] = { "starting", "loading", "ready", "restarting" };
-    bool busy = m->state == MODEL_READY && m->run;
+    bool busy = m->state == MODEL_READY && m->n_runs;
     json_t *value = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:O, s:s?}", "name", m->name, "state",
-                              busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", busy, "queued", (int)m->queue.n,
+                              busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", (int)m->n_runs, "queued",
+                              (int)m->queue.n,
                               "served", (int)m->n_served, "restarts", (int)m->n_restarts, "settings", m->settings, "model_digest",
                               m->digest[0] ? m->digest : NULL);
     const struct {

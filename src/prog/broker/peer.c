@@ -139,6 +139,7 @@ static struct client *client_of(struct broker *b, pid_t pid)
     if (c || !(c = calloc(1, sizeof *c)))
         return c;
     c->pid = pid;
+    c->number = ++b->last_client;
     c->memory = (struct vs_budget){ .limit = MAX_CLIENT_MEMORY, .above = &b->clients_memory };
     c->next = b->clients;
     b->clients = c;

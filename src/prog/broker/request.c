@@ -37,18 +37,20 @@ void queue_remove(struct queue *q, struct request *r)
 
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id)
 {
-    (void)b;
     struct request *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
     r->peer = p;
     r->type = type;
     r->id = id;
+    r->arrived_at = b->now;
     r->deadline = NEVER;
+    r->priority = VS_PRIORITY_NORMAL;
     r->credit = VS_CREDIT_START;
     r->peer_next = p->requests;
     p->requests = r;
     p->n_requests++;
+    p->client->n_requests++;
     return r;
 }
 
@@ -69,6 +71,75 @@ bool request_keep(struct request *r, size_t n)
     r->counted = n;
     return true;
 }
+
+/* ---- what another worker needs to go on ---- */
+
+static struct sent *choice_of(struct request *r, uint32_t index)
+{
+    if (index < r->n_choices)
+        return &r->sent[index];
+    struct sent *more = request_keep(r, r->counted + (index + 1 - r->n_choices) * sizeof *more)
+        ? realloc(r->sent, (index + 1) * sizeof *more) : NULL;
+    if (!more)
+        return NULL;
+    memset(more + r->n_choices, 0, (index + 1 - r->n_choices) * sizeof *more);
+    r->sent = more;
+    r->n_choices = index + 1;
+    return &more[index];
+}
+
+static bool has_room(struct request *r, struct sent *s)
+{
+    if (s->n < s->cap)
+        return true;
+    uint32_t cap = s->cap ? 2 * s->cap : 32;
+    uint32_t *id = request_keep(r, r->counted + (cap - s->cap) * sizeof *id) ? realloc(s->id, cap * sizeof *id) : NULL;
+    if (!id)
+        return false;
+    s->id = id;
+    s->cap = cap;
+    return true;
+}
+
+static void forget(struct request *r)
+{
+    for (unsigned i = 0; i < r->n_choices; i++)
+        free(r->sent[i].id);
+    free(r->sent);
+    r->sent = NULL;
+    r->n_choices = 0;
+    vs_buf_clear(&r->body);
+    request_keep(r, 0);
+}
+
+void request_lose(struct request *r)
+{
+    if (!r->is_lost)
+        forget(r);
+    r->is_lost = true;
+}
+
+void request_note(struct request *r, const struct vs_token_view *t, bool has_index)
+{
+    r->n_tokens++;
+    r->n_since++;
+    if (r->is_lost)
+        return;
+    struct sent *s = t->index < MAX_CHOICES ? choice_of(r, t->index) : NULL;
+    if (s && has_room(r, s)) {
+        s->id[s->n++] = t->id;
+        r->has_index = has_index;
+    } else {
+        request_lose(r);                /* no room: it is answered all the same, by this worker */
+    }
+}
+
+bool request_can_go_on(const struct request *r)
+{
+    return !r->is_lost && r->type != VS_MSG_BENCH;
+}
+
+/* ---- the end ---- */
 
 static void leave_place(struct broker *b, struct request *r)
 {
@@ -102,9 +173,9 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
         return;
     leave_place(b, r);
     r->peer->n_requests--;
+    r->peer->client->n_requests--;
     int status = send_outcome(b, r, type, outcome, body, n);
-    vs_buf_clear(&r->bytes);
-    request_keep(r, 0);
+    forget(r);
     if (status == VS_E_LIMIT && n) {
         struct vs_outcome failure = { 0 };
         vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");

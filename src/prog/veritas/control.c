@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MAX_TURN = 16, MAX_LISTED = 200, MAX_SCANNED = 4096 };  /* frames in a turn of the loop; models told; entries looked at */
@@ -168,7 +169,10 @@ bool models_reaped(struct supervisor *s, pid_t pid, int status)
         bool said = m->worker.words->kind == VS_WORDS_TEXT;
         int code = process_ended(&m->worker, status, why, sizeof why, &again);
         snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
-        say_error(s, VS_MSG_EXITED, m->id, code, text);
+        json_t *message = vs_json_error(code, text);
+        json_object_set_new(message, "sigkill", json_boolean(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+        json_object_set_new(message, "last", json_boolean(s->ending || !again));
+        say(s, VS_MSG_EXITED, m->id, message, -1);
         if (s->ending || !again)
             m->worker.restart_at = 0;
         else if (s->private_fd < 0)     /* a private client gets the same words as its answer */

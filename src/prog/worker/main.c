@@ -68,6 +68,14 @@ static void on_cancel(struct loop *l, const struct vs_frame *f)
         l->stop = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
 }
 
+/* This worker answers from the start only, and does not say in its facts that it could do otherwise. */
+static void on_sent(struct loop *l, const struct vs_frame *f)
+{
+    (void)l;
+    (void)f;
+    leave(1);
+}
+
 static void on_request(struct loop *l, const struct vs_frame *f);
 
 static const struct {
@@ -76,6 +84,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_CREDIT, on_credit },
     { VS_MSG_CANCEL, on_cancel },
+    { VS_MSG_SENT, on_sent },
 #define ON_REQUEST(name, ...) { VS_MSG_##name, on_request },
     VS_MODEL_REQUEST_MAP(ON_REQUEST)
 };
@@ -253,6 +262,7 @@ static int answer(struct loop *l, const struct vs_frame *f, struct vs_buf *out, 
         || vs_head_parse(p.envelope, p.envelope_bytes, rule->keys, &head, NULL) != VS_OK)
         leave(1);                       /* the broker's words */
     l->sink.owner = head.owner;
+    l->credit = (uint32_t)head.credit;
     vs_head_clear(&head);
     struct vs_buf text = { 0 };
     vs_buf_add(&text, p.body, p.body_bytes);

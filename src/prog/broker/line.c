@@ -1,0 +1,121 @@
+/* prog/broker/line.c - who waits for a model, and who is next.
+ *
+ *     1. what a dead worker left: it had its turn already
+ *     2. the higher priority; who waits rises a class every 30 seconds, so nobody waits for ever
+ *     3. the process that was served fewest tokens, of it the connection
+ *     4. who was begun longest ago, who came first
+ *
+ * Tokens are counted as they are sent, and at the end from the result's usage. Whoever comes back after a while has no credit from
+ * the time when he asked for nothing: he begins at the count of who was begun last. */
+#include "prog/broker/broker.h"
+
+#define MOST_TOKENS 1000000000u         /* that one result may count for: a worker says them */
+
+unsigned line_priority(const struct broker *b, const struct request *r)
+{
+    uint64_t risen = (b->now - r->arrived_at) / RISE_TIME;
+    return risen < r->priority ? r->priority - (unsigned)risen : 0;
+}
+
+static int compare_turns(const struct turn *x, const struct turn *y)
+{
+    if (x->n_tokens != y->n_tokens)
+        return x->n_tokens < y->n_tokens ? -1 : 1;
+    return x->run_number < y->run_number ? -1 : x->run_number > y->run_number;
+}
+
+static bool comes_before(const struct broker *b, const struct request *x, const struct request *y)
+{
+    unsigned i = line_priority(b, x), k = line_priority(b, y);
+    if (x->n_deaths != y->n_deaths)
+        return x->n_deaths > y->n_deaths;
+    if (i != k)
+        return i < k;
+    int order = compare_turns(&x->peer->client->turn, &y->peer->client->turn);
+    if (order == 0)
+        order = compare_turns(&x->peer->turn, &y->peer->turn);
+    return order < 0 || (order == 0 && x->arrived_at < y->arrived_at);
+}
+
+/* Places of the worker that each client of the line has. */
+static void count_runs(const struct model *m)
+{
+    for (struct request *r = m->queue.first; r; r = r->next)
+        r->peer->client->n_runs = 0;
+    for (struct run *run = m->runs; run; run = run->next)
+        if (run->request)
+            run->request->peer->client->n_runs = 0;
+    for (struct run *run = m->runs; run; run = run->next)
+        if (run->request)
+            run->request->peer->client->n_runs++;
+}
+
+/* Twice as many as fit into a step, so that the worker can choose; of one client no more than fit into one. */
+struct request *line_next(struct broker *b, const struct model *m)
+{
+    unsigned most = m->parallel > 1 ? 2 * m->parallel : 1;
+    struct request *first = NULL;
+    if (m->n_runs >= most)
+        return NULL;
+    for (const struct run *run = m->runs; run; run = run->next)
+        if (run->is_alone)
+            return NULL;
+    count_runs(m);
+    for (struct request *r = m->queue.first; r; r = r->next)
+        if (r->peer->client->n_runs < m->parallel && (!first || comes_before(b, r, first)))
+            first = r;
+    return first && first->is_suspect && m->n_runs ? NULL : first;
+}
+
+void line_served(struct request *r, uint64_t n)
+{
+    n = n < MOST_TOKENS ? n : MOST_TOKENS;
+    r->peer->turn.n_tokens += n;
+    r->peer->client->turn.n_tokens += n;
+}
+
+/* The line is full: the connection that has most in it gives one up, the one that came last, to somebody who has less. False:
+ * nobody has less. */
+static bool give_place(struct broker *b, struct model *m, const struct request *newcomer)
+{
+    struct request *last = NULL;
+    newcomer->peer->n_waiting = 0;
+    for (struct request *r = m->queue.first; r; r = r->next)
+        r->peer->n_waiting = 0;
+    for (struct request *r = m->queue.first; r; r = r->next)
+        r->peer->n_waiting++;
+    for (struct request *r = m->queue.first; r; r = r->next)
+        if (!r->n_deaths && (!last || r->peer->n_waiting >= last->peer->n_waiting))
+            last = r;
+    if (!last || last->peer->n_waiting <= newcomer->peer->n_waiting + 1)
+        return false;
+    request_fail(b, last, VS_E_BUSY, "too many requests wait for this model, and this connection has most of them");
+    return true;
+}
+
+static void come_back(struct turn *turn, uint64_t floor)
+{
+    turn->n_tokens = turn->n_tokens > floor ? turn->n_tokens : floor;
+}
+
+void line_begun(struct broker *b, struct request *r, uint64_t run)
+{
+    struct peer *p = r->peer;
+    p->turn.run_number = p->client->turn.run_number = run;
+    come_back(&b->last_turn, p->client->turn.n_tokens);
+    come_back(&p->client->last_turn, p->turn.n_tokens);
+}
+
+void line_enter(struct broker *b, struct model *m, struct request *r)
+{
+    if (m->queue.n >= b->settings.queue && !give_place(b, m, r)) {
+        request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
+        return;
+    }
+    if (r->peer->n_requests == 1)       /* it asked for nothing before this */
+        come_back(&r->peer->turn, r->peer->client->last_turn.n_tokens);
+    if (r->peer->client->n_requests == 1)
+        come_back(&r->peer->client->turn, b->last_turn.n_tokens);
+    r->place = PLACE_QUEUED;
+    queue_add(&m->queue, r);
+}

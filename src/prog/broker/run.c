@@ -1,0 +1,331 @@
+/* prog/broker/run.c - requests that a worker has: begun, streamed, ended, or given to the next worker when it dies.
+ *
+ *     waiting --begin--> run --TOKEN, DATA, ...--> terminal frame
+ *        ^                |the worker dies
+ *        |__ first in line, with the ids of the tokens that the client has (SENT)
+ *
+ * When a worker ended otherwise than by SIGKILL one of its requests may have done it. So they go on one at a time: each is a
+ * suspect until it has come further than before. A request that sees a second worker die ends with VS_E_DIED. */
+#include "prog/broker/broker.h"
+
+#include "base/bytes.h"
+#include "ipc/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLEARED_AFTER = 16 };            /* tokens in the next worker that clear a suspect */
+
+struct run *run_find(const struct model *m, uint64_t id)
+{
+    struct run *run = m->runs;
+    while (run && run->id != id)
+        run = run->next;
+    return run;
+}
+
+static void send_u32(struct model *m, uint16_t type, uint64_t id, uint32_t value)
+{
+    uint8_t bytes[4];
+    vs_store_u32le(bytes, value);
+    vs_conn_send(&m->conn, type, 0, id, bytes, sizeof bytes, -1);   /* a failure shows as end of file at the next read */
+}
+
+/* Takes it out of the worker's runs; who waits for it is told by the caller. */
+static struct request *run_free(struct model *m, struct run *run)
+{
+    struct request *r = run->request;
+    struct run **at = &m->runs;
+    while (*at != run)
+        at = &(*at)->next;
+    *at = run->next;
+    m->n_runs--;
+    free(run);
+    if (r) {
+        r->run = NULL;
+        r->place = PLACE_NONE;
+    }
+    return r;
+}
+
+/* ---- begin ---- */
+
+/* The tokens that the client has of one choice: u32 ids, in as many frames as needed. */
+static int send_choice(struct model *m, uint64_t id, const struct request *r, unsigned choice)
+{
+    static uint8_t bytes[VS_MAX_CHUNK];
+    const struct sent *s = &r->sent[choice];
+    size_t head = r->has_index ? 4 : 0;
+    int status = VS_OK;
+    vs_store_u32le(bytes, choice);
+    for (uint32_t at = 0; at < s->n && status == VS_OK;) {
+        size_t n = head;
+        for (; at < s->n && n < sizeof bytes; n += 4)
+            vs_store_u32le(bytes + n, s->id[at++]);
+        status = vs_conn_send(&m->conn, VS_MSG_SENT, head ? VS_FLAG_INDEX : 0, id, bytes, n, -1);
+    }
+    return status;
+}
+
+/* What we alone decide. Times are milliseconds of the clock that all processes of a machine share. */
+static void add_envelope(struct vs_buf *out, const struct broker *b, const struct request *r)
+{
+    size_t begin = vs_payload_begin(out);
+    vs_buf_printf(out, "{\"owner\":%lld,\"client\":%llu,\"priority\":\"%s\",\"arrived_at\":%llu", (long long)r->peer->owner,
+                  (unsigned long long)r->peer->client->number, vs_priority_names[line_priority(b, r)],
+                  (unsigned long long)(r->arrived_at / MS));
+    if (r->deadline != NEVER)
+        vs_buf_printf(out, ",\"deadline_at\":%llu", (unsigned long long)(r->deadline / MS));
+    if (r->n_tokens)
+        vs_buf_printf(out, ",\"sent\":%u", r->n_tokens);
+    if (r->credit != VS_CREDIT_START)
+        vs_buf_printf(out, ",\"credit\":%u", r->credit);
+    if (r->trace[0])
+        vs_buf_printf(out, ",\"trace\":\"%s\"", r->trace);
+    vs_buf_str(out, "}");
+    vs_payload_end(out, begin);
+}
+
+static int send_request(struct broker *b, struct model *m, const struct request *r, uint64_t id)
+{
+    int status = VS_OK;
+    for (unsigned i = 0; i < r->n_choices && status == VS_OK; i++)
+        status = send_choice(m, id, r, i);
+    struct vs_buf head = { 0 };
+    add_envelope(&head, b, r);
+    if (status == VS_OK)
+        status = head.status;
+    if (status == VS_OK)
+        status = vs_conn_send_parts(&m->conn, r->type, 0, id, head.data, head.n, r->body.data, r->body.n);
+    vs_buf_clear(&head);
+    return status;
+}
+
+static void tell_resumed(struct broker *b, struct request *r)
+{
+    char text[80];
+    int n = snprintf(text, sizeof text, "{\"what\":\"resumed\",\"done\":%u,\"total\":0}", r->n_tokens);
+    r->n_resumed++;
+    r->n_since = 0;
+    peer_send(b, r->peer, VS_MSG_PROGRESS, 0, r->id, text, (size_t)n);
+}
+
+static struct run *run_add(struct broker *b, struct model *m, struct request *r)
+{
+    struct run *run = calloc(1, sizeof *run), **at = &m->runs;
+    if (!run)
+        return NULL;
+    while (*at)
+        at = &(*at)->next;
+    *at = run;
+    m->n_runs++;
+    run->id = ++b->last_run;
+    run->type = r->type;
+    run->credit = r->credit;
+    run->is_alone = r->is_suspect || r->type == VS_MSG_BENCH;
+    run->request = r;
+    r->run = run;
+    r->place = PLACE_RUNNING;
+    return run;
+}
+
+bool run_is_working(const struct model *m)
+{
+    for (const struct run *run = m->runs; run; run = run->next)
+        if (!run->blocked_at)
+            return true;
+    return false;
+}
+
+static void begin(struct broker *b, struct model *m, struct request *r)
+{
+    bool was_working = run_is_working(m);
+    queue_remove(&m->queue, r);
+    r->place = PLACE_NONE;
+    struct run *run = run_add(b, m, r);
+    int status = run ? send_request(b, m, r, run->id) : VS_E_NOMEM;     /* VS_E_DIED shows as end of file at the next read */
+    if (status == VS_E_LIMIT || status == VS_E_NOMEM) {
+        if (run)
+            run_free(m, run);
+        request_fail(b, r, VS_E_BUSY, "there is no room to hand so large a request on now");
+        return;
+    }
+    if (!was_working)
+        m->heard_at = b->now;
+    r->began = true;
+    line_begun(b, r, run->id);
+    if (r->n_deaths)
+        tell_resumed(b, r);
+}
+
+void run_pump(struct broker *b, struct model *m)
+{
+    struct request *r;
+    while (!m->gone && m->state == MODEL_READY && !m->is_dead && !m->killed_for[0] && (r = line_next(b, m)))
+        begin(b, m, r);
+}
+
+/* ---- while it runs ---- */
+
+void model_credit(struct broker *b, struct request *r, uint32_t n)
+{
+    struct run *run = r->run;
+    if (!run) {
+        r->credit += n;
+        return;
+    }
+    run->credit += n;
+    if (run->blocked_at && run->credit >= run->wants) {
+        if (!run_is_working(r->model))
+            r->model->heard_at = b->now;
+        run->blocked_at = 0;            /* only what lets it go on counts as progress */
+    }
+    send_u32(r->model, VS_MSG_CREDIT, run->id, n);
+}
+
+/* It has come further than the worker that died. */
+static void clear_suspect(struct broker *b, struct model *m, struct run *run)
+{
+    run->request->is_suspect = run->is_alone = false;
+    run_pump(b, m);
+}
+
+void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    struct run *run = run_find(m, f->id);
+    struct request *r = run->request;
+    struct vs_token_view t;
+    bool is_token = f->type == VS_MSG_TOKEN;
+    if (f->n > run->credit) {
+        model_violation(b, m, "it sent more than its credit");
+        return;
+    }
+    if (is_token && (!vs_token_parse(f, &t) || t.index >= MAX_CHOICES)) {
+        model_violation(b, m, "malformed token");
+        return;
+    }
+    run->credit -= f->n;
+    run->blocked_at = 0;
+    run->wants = 0;
+    if (!r)
+        return;
+    if (is_token) {
+        request_note(r, &t, f->flags & VS_FLAG_INDEX);
+        line_served(r, 1);
+    } else {
+        request_lose(r);
+    }
+    peer_send(b, r->peer, f->type, f->flags, r->id, f->data, f->n);
+    if (r->is_suspect && r->n_since >= CLEARED_AFTER)
+        clear_suspect(b, m, run);
+}
+
+void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    struct run *run = run_find(m, f->id);
+    run->wants = vs_load_u32le(f->data);
+    if (run->wants > VS_MAX_CHUNK)
+        model_violation(b, m, "it waits for more than a frame may hold");
+    else if (run->credit < run->wants && !run->blocked_at)     /* else credit is on its way already */
+        run->blocked_at = b->now;
+}
+
+void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
+{
+    if (run->cancel != VS_OK)
+        return;
+    run->cancel = code;
+    run->cancel_at = b->now;
+    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+}
+
+/* ---- the end ---- */
+
+/* Work that was not counted while its tokens went by. What has no usage is judged by its text: some four bytes a token. */
+static void count_work(struct request *r, const struct vs_outcome *o)
+{
+    const struct vs_usage *u = &o->usage;
+    if (o->has_usage && u->prompt_tokens > u->cached_tokens)
+        line_served(r, (uint64_t)(u->prompt_tokens - u->cached_tokens));
+    else if (r->type == VS_MSG_LOGITS || r->type == VS_MSG_PERPLEXITY)
+        line_served(r, r->body_bytes / 4);
+}
+
+void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    struct vs_payload p = { 0 };
+    struct vs_outcome o = { 0 };
+    struct vs_error why;
+    bool complete = f->type == VS_MSG_COMPLETE;
+    if (f->is_refused)
+        vs_error_set(&o.error, VS_E_NOMEM, "there is no room for the result now");
+    else if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
+             || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
+        model_violation(b, m, why.text);
+        return;
+    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes)) {
+        model_violation(b, m, "an envelope that does not fit its frame");
+        return;
+    }
+    struct request *r = run_free(m, run_find(m, f->id));
+    if (r) {
+        m->n_served++;
+        o.usage.resumed = r->n_resumed;
+        count_work(r, &o);
+        request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
+    }
+    run_pump(b, m);
+}
+
+void run_end_all(struct broker *b, struct model *m, int code, const char *text)
+{
+    while (m->runs) {
+        struct request *r = run_free(m, m->runs);
+        if (r)
+            request_fail(b, r, code, text);
+    }
+}
+
+static void lose(struct broker *b, struct model *m, struct run *run, int code, const char *text, bool is_suspicious)
+{
+    int cancel = run->cancel;
+    uint32_t credit = run->credit;
+    struct request *r = run_free(m, run);
+    if (!r)
+        return;
+    r->n_deaths++;
+    if (cancel != VS_OK) {
+        request_fail(b, r, cancel, vs_status_text(cancel));
+    } else if (r->n_deaths >= MAX_DEATHS || !request_can_go_on(r) || (r->n_tokens && !m->can_go_on)) {
+        request_fail(b, r, code, text);
+    } else {
+        r->credit = credit;
+        r->is_suspect = is_suspicious;
+        r->place = PLACE_QUEUED;
+        queue_add(&m->queue, r);
+    }
+}
+
+void run_lose_all(struct broker *b, struct model *m, int code, const char *text, bool is_suspicious)
+{
+    while (m->runs)
+        lose(b, m, m->runs, code, text, is_suspicious);
+}
+
+void run_timers(struct broker *b, struct model *m, uint64_t *next)
+{
+    bool others_wait = m->queue.n && m->parallel == 1;
+    for (struct run *run = m->runs; run; run = run->next) {
+        if (run->cancel != VS_OK) {
+            if (run->request && due(b, run->cancel_at + CANCEL_TIME, next))     /* the client has waited long enough */
+                request_fail(b, run->request, run->cancel, vs_status_text(run->cancel));
+            if (due(b, run->cancel_at + OBEY_TIME, next)) {
+                model_stop_worker(b, m, "the worker did not end a request that was cancelled, and was stopped", false);
+                return;
+            }
+        } else if (run->blocked_at && due(b, run->blocked_at + (others_wait ? STALL_TIME_QUEUED : STALL_TIME), next)) {
+            run_cancel(b, m, run, VS_E_LIMIT);
+        }
+    }
+}

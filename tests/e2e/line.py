@@ -1,0 +1,562 @@
+"""The broker's line through the real broker: many requests at a worker at once, their order, what a dead worker's requests become.
+The workers and the supervisor are played (protocol.py), so that each frame between broker and worker is seen. Arguments: broker,
+worker (which is not started)."""
+import json
+import os
+import queue
+import socket
+import struct
+import sys
+import threading
+import time
+import unittest
+
+import client as c
+import protocol
+from client import Client, Failure
+
+SENT, STATS, BLOCKED, ALIVE, READY = 0x47, 0x48, 0x44, 0x46, 0x60
+FLAG_INDEX = 4
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 0}
+SLOW = 3 if "san" in sys.argv[1] else 1      # a sanitizer build
+
+
+class Worker:
+    """One end of a worker's socket: what the broker says, and what this worker says."""
+
+    def __init__(self, sock, settings):
+        self.sock, self.settings, self.code, self.ended, self.data = sock, settings, None, threading.Event(), b""
+        self.sock.settimeout(5 * SLOW)
+
+    def wait(self):
+        self.ended.wait()
+        return self.code
+
+    def kill(self, code=-9):
+        if self.code is None:
+            self.code = code
+            self.sock.shutdown(socket.SHUT_RDWR)
+            self.sock.close()
+            self.ended.set()
+
+    def say(self, kind, number=0, value=b"", flags=0):
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.sock.sendall(c.HEADER.pack(len(data), kind, flags, number) + data)
+
+    def ready(self, **facts):
+        self.say(READY, 0, {"sandbox": {}, "facts": facts})
+        return self
+
+    def read(self, n):
+        while len(self.data) < n:
+            more = self.sock.recv(1 << 20)
+            if not more:
+                raise EOFError
+            self.data += more
+        data, self.data = self.data[:n], self.data[n:]
+        return data
+
+    def frame(self):
+        n, kind, flags, number = c.HEADER.unpack(self.read(16))
+        return kind, number, flags, self.read(n)
+
+    def hears_nothing(self, seconds=0.2):
+        self.sock.settimeout(seconds * SLOW)
+        try:
+            return self.frame()[:2]
+        except (TimeoutError, socket.timeout):
+            return None
+        finally:
+            self.sock.settimeout(5 * SLOW)
+
+    def take(self, kind=None):
+        """The next request: its run, its envelope, its body; or the next frame of a kind."""
+        got, number, flags, data = self.frame()
+        if kind:
+            assert got == kind, (hex(got), hex(kind))
+            return number, flags, data
+        assert 0x10 <= got <= 0x17, hex(got)
+        head, body = c.split(data)
+        return number, head, json.loads(body)
+
+    def token(self, number, token, text="x", index=None):
+        data = struct.pack("<II", token, len(text)) + text.encode()
+        self.say(c.TOKEN, number, data if index is None else struct.pack("<I", index) + data, 0 if index is None else FLAG_INDEX)
+
+    def complete(self, number, **more):
+        self.say(c.COMPLETE, number, c.payload({"finish_reason": "stop", "usage": USAGE, **more}, {}))
+
+    def error(self, number, name="CANCELLED", code=-8):
+        self.say(c.ERROR, number, c.payload({"error": {"name": name, "code": code, "message": name}}))
+
+
+class Supervisor(protocol.Supervisor):
+    def __init__(self, **more):
+        self.born = queue.Queue()
+        super().__init__(**more)
+
+    def launch(self, number, model, settings, file):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        worker = Worker(ours, settings)
+        self.say(protocol.STARTED, number, {"pid": 1, "path": model, "bytes": os.fstat(file).st_size}, [theirs.fileno()])
+        theirs.close()
+        self.born.put(worker)
+        return worker
+
+    def worker(self):
+        return self.born.get(timeout=10 * SLOW)
+
+
+def connect_as_another(path):
+    """A connection of another process: the kernel remembers who connected."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        try:
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(path)
+            socket.send_fds(theirs, [b"x"], [s.fileno()])
+            theirs.recv(1)                  # as long as the connection lives, the number is its own
+        except Exception as e:
+            print(repr(e), file=sys.stderr)
+        finally:
+            os._exit(0)
+    theirs.close()
+    _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    return socket.socket(fileno=fds[0]), ours, pid
+
+
+class Line(unittest.TestCase):
+    def setUp(self):
+        self.s = Supervisor()
+        for name in ("m", "other"):
+            self.s.add(name)
+        self.open, self.others = [], []
+
+    def tearDown(self):
+        for x in self.open:
+            x.close()
+        for keeper, pid in self.others:
+            keeper.close()
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        alive = self.s.broker.poll() is None
+        self.s.end()
+        self.assertTrue(alive, "the broker died")
+
+    def client(self, another=False, **more):
+        sock = None
+        if another:
+            sock, keeper, pid = connect_as_another(self.s.path)
+            self.others.append((keeper, pid))
+        x = Client(self.s.path, sock=sock, **more)
+        x.sock.settimeout(10 * SLOW)
+        self.open.append(x)
+        return x
+
+    def ask(self, x, prompt="p", kind=c.GENERATE, **more):
+        return x.request(kind, {"model": "m", "prompt": prompt, **more})
+
+    def loaded(self, x, parallel=4, model="m", **settings):
+        """A worker that has the model and takes so many requests in a step."""
+        number = x.request(c.LOAD, {"model": model, "settings": settings})
+        worker = self.s.worker().ready(parallel=parallel)
+        x.wait(number)
+        return worker
+
+    def fails(self, name, x, number):
+        with self.assertRaises(Failure) as f:
+            x.wait(number)
+        self.assertEqual((f.exception.name, f.exception.request), (name, number), str(f.exception))
+        return f.exception
+
+    def status(self, name="m"):
+        x = self.client()
+        return next(m for m in x.wait(x.request(c.STATUS, {}))["models"] if m["name"] == name)
+
+    # ---- many at once ----
+
+    def test_many_runs_on_one_worker(self):
+        """Twice as many as fit into a step; each with its own tokens, credit and end, in whatever order."""
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x)
+        mine = [self.ask(x, "x%d" % i) for i in range(4)]
+        runs = {body["prompt"]: (run, head) for run, head, body in (worker.take() for _ in range(4))}
+        theirs = [self.ask(y, "y%d" % i) for i in range(5)]
+        runs.update({body["prompt"]: (run, head) for run, head, body in (worker.take() for _ in range(4))})
+        self.assertEqual(worker.hears_nothing(), None)
+        self.assertEqual(len({head["client"] for _, head in runs.values()}), 2)
+        for _, head in runs.values():
+            self.assertEqual(head["priority"], "normal")
+            self.assertLess(abs(head["arrived_at"] - time.monotonic() * 1000), 5000 * SLOW)
+        for i in range(3):
+            for name, (run, _) in runs.items():
+                worker.token(run, i, name)
+        for name in ("y3", "x2", "x0", "x3", "x1", "y0", "y1", "y2"):
+            worker.complete(runs[name][0])
+        run, _, body = worker.take()
+        self.assertEqual(body["prompt"], "y4")
+        worker.complete(run)
+        self.assertEqual(self.collect(x, mine), ["x%d" % i * 3 for i in range(4)])
+        self.assertEqual(self.collect(y, theirs), ["y%d" % i * 3 for i in range(4)] + [""])
+
+    def collect(self, x, numbers):
+        """The texts of several answers that come mixed."""
+        texts = dict.fromkeys(numbers, "")
+        left = set(numbers)
+        while left:
+            e = x.event()
+            if e.kind == c.TOKEN:
+                texts[e.request] += e.text
+            elif e.kind == c.COMPLETE:
+                left.remove(e.request)
+        return [texts[n] for n in numbers]
+
+    def test_one_client_does_not_have_all_places(self):
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x)
+        for i in range(20):
+            self.ask(x, str(i))
+        for _ in range(4):
+            worker.take()
+        self.assertEqual(worker.hears_nothing(), None)      # the other places are for others
+        self.ask(y, "late")
+        self.assertEqual(worker.take()[2]["prompt"], "late")
+
+    def test_a_worker_that_says_nothing_of_parallel_has_one(self):
+        x = self.client()
+        number = self.ask(x, "first")
+        self.ask(x, "second")
+        worker = self.s.worker().ready()
+        run, _, body = worker.take()
+        self.assertEqual((body["prompt"], worker.hears_nothing()), ("first", None))
+        worker.complete(run)
+        x.wait(number)
+        self.assertEqual(worker.take()[2]["prompt"], "second")
+
+    def test_cancel_and_deadline_are_of_one_run(self):
+        x = self.client()
+        worker = self.loaded(x)
+        first, second, third = self.ask(x, "a"), self.ask(x, "b", deadline_ms=300 * SLOW), self.ask(x, "c")
+        runs = [worker.take() for _ in range(3)]
+        self.assertLess(abs(runs[1][1]["deadline_at"] - runs[1][1]["arrived_at"] - 300 * SLOW), 3)
+        x.cancel(first)
+        number, _, data = worker.take(c.CANCEL)
+        self.assertEqual((number, data), (runs[0][0], struct.pack("<I", 8)))
+        worker.error(number)
+        self.fails("CANCELLED", x, first)
+        number, _, data = worker.take(c.CANCEL)
+        self.assertEqual((number, data), (runs[1][0], struct.pack("<I", 9)))
+        worker.error(number, "TIMEOUT", -9)
+        self.fails("TIMEOUT", x, second)
+        worker.complete(runs[2][0])
+        x.wait(third)
+
+    def test_who_waits_for_credit_holds_nobody_up(self):
+        """Its ten seconds are its own; the worker gives signs of life only for the others."""
+        x, y = self.client(), self.client(another=True)
+        x.auto_credit = False
+        worker = self.loaded(x)
+        first = self.ask(x, "@", kind=c.LOGITS)
+        run = worker.take()[0]
+        for _ in range(4):
+            worker.say(c.DATA, run, bytes(60000))
+        worker.say(BLOCKED, run, struct.pack("<I", 60000))
+        begun = time.monotonic()
+        while time.monotonic() - begun < 2:
+            number = self.ask(y, "y")
+            other = worker.take()[0]
+            worker.complete(other)
+            y.wait(number)
+        x.credit(first, 60000)
+        self.assertEqual(worker.take(c.CREDIT), (run, 0, struct.pack("<I", 60000)))
+        worker.say(c.DATA, run, bytes(60000))
+        worker.complete(run)
+        x.wait(first)
+
+    def test_credit_given_while_it_waits(self):
+        x = self.client()
+        number = self.ask(x)
+        x.credit(number, 1000)
+        x.wait(x.request(c.STATUS, {}))
+        self.assertEqual(self.s.worker().ready(parallel=4).take()[1]["credit"], x.server["credit"] + 1000)
+
+    def test_a_worker_that_breaks_a_rule_is_replaced(self):
+        """Wrong ids, too many bytes, choices that are none: the streams of the neighbours go on in the next one."""
+        x = self.client()
+        worker = self.loaded(x)
+        crimes = [
+            lambda w, run: w.token(run + 1000, 1), lambda w, run: w.say(c.COMPLETE, run + 1000, c.payload({}, {})),
+            lambda w, run: w.token(run, 1, index=16), lambda w, run: w.say(c.TOKEN, run, b"\1\0\0\0\377\0\0\0"),
+            lambda w, run: w.say(STATS, 0, {"pages": 1}), lambda w, run: w.say(0x7777, 0),
+            lambda w, run: [w.say(c.DATA, run, bytes(60000)) for _ in range(5)],
+        ]
+        for i, crime in enumerate(crimes):
+            number = self.ask(x, "n%d" % i)
+            run = worker.take()[0]
+            worker.token(run, 7, "a")
+            crime(worker, run)
+            self.assertEqual(worker.wait(), -9)             # the supervisor was told
+            worker = self.s.worker().ready(parallel=4)
+            if i == len(crimes) - 1:                        # bytes went out that nobody could go on behind
+                self.fails("DIED", x, number)
+                break
+            self.assertEqual(worker.take(SENT)[2], struct.pack("<I", 7))
+            run = worker.take()[0]
+            worker.token(run, 8, "b")
+            worker.complete(run)
+            self.assertEqual(x.answer(number)[0], "ab")
+        self.assertEqual(self.status()["restarts"], len(crimes))
+
+    # ---- whose turn it is ----
+
+    def held(self, x, worker):
+        """Takes the one place of a worker, so that others wait."""
+        number = self.ask(x, "held")
+        return number, worker.take()[0]
+
+    def order(self, worker, run, n):
+        """In which order the waiting ones are begun, one at a time."""
+        prompts = []
+        worker.complete(run)
+        for _ in range(n):
+            run, _, body = worker.take()
+            prompts.append(body["prompt"])
+            worker.complete(run)
+        return prompts
+
+    def test_priority(self):
+        x = self.client()
+        worker = self.loaded(x, parallel=1)
+        _, run = self.held(x, worker)
+        for priority in ("low", "normal", "high", "low", "high"):
+            self.ask(x, priority, priority=priority)
+        self.ask(x, "normal")
+        x.wait(x.request(c.STATUS, {}))
+        self.assertEqual(self.order(worker, run, 6), ["high", "high", "normal", "normal", "low", "low"])
+
+    def test_fewest_tokens_first(self):
+        """Who was served fewer tokens comes first, whatever was asked first; who was away has saved up nothing."""
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x, parallel=1)
+        number, run = self.held(x, worker)
+        for i in range(50):
+            worker.token(run, i)
+        for i in range(3):
+            self.ask(x, "x%d" % i)
+        x.wait(x.request(c.STATUS, {}))
+        for i in range(2):
+            self.ask(y, "y%d" % i)
+        y.wait(y.request(c.STATUS, {}))
+        self.assertEqual(self.order(worker, run, 5), ["y0", "y1", "x0", "x1", "x2"])
+        z = self.client(another=True)                       # new: as if it had been there all the time
+        number, run = self.held(x, worker)
+        for name, who in (("x", x), ("z0", z), ("z1", z), ("z2", z)):
+            self.ask(who, name)
+            who.wait(who.request(c.STATUS, {}))
+        first = self.order(worker, run, 4)
+        self.assertLess(first.index("x"), 3, first)
+
+    def test_connections_of_a_process_share_its_turn(self):
+        x, y, z = self.client(), self.client(), self.client(another=True)
+        worker = self.loaded(x, parallel=1)
+        _, run = self.held(z, worker)
+        for who, name in ((x, "x0"), (x, "x1"), (x, "x2"), (y, "y0"), (z, "z0"), (z, "z1")):
+            self.ask(who, name)
+            who.wait(who.request(c.STATUS, {}))
+        order = self.order(worker, run, 6)
+        self.assertEqual([name[0] for name in order if name[0] != "z"], ["x", "y", "x", "x"], order)
+        self.assertLess(order.index("z1"), 4, order)
+
+    def test_measuring_runs_alone(self):
+        """BENCH is handed over in its turn; after it nothing is begun until it has ended."""
+        x = self.client()
+        worker = self.loaded(x)
+        first = self.ask(x, "a")
+        run = worker.take()[0]
+        bench = x.request(c.BENCH, {"model": "m", "pp": [1]})
+        second = self.ask(x, "b")
+        measured = worker.take()[0]
+        self.assertEqual(worker.hears_nothing(), None)
+        worker.complete(run)
+        x.wait(first)
+        self.assertEqual(worker.hears_nothing(), None)
+        worker.complete(measured)
+        x.wait(bench)
+        worker.complete(worker.take()[0])
+        x.wait(second)
+
+    # ---- when a worker dies ----
+
+    def test_answers_go_on_in_the_next_worker(self):
+        """Killed: all of them at once, with the ids that their clients have; text that was held back is the worker's matter."""
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x)
+        a, b, fresh = self.ask(x, "a", max_tokens=9), self.ask(y, "b", n=2), self.ask(x, "c")
+        runs = {body["prompt"]: run for run, _, body in (worker.take() for _ in range(3))}
+        for token in range(5):
+            worker.token(runs["a"], 100 + token, str(token))
+        for token, index in ((1, 0), (2, 1), (3, 1)):
+            worker.token(runs["b"], token, "t", index)
+        waiting = self.ask(x, "later", kind=c.TOKENIZE)
+        worker.take()
+        worker.kill()
+        worker = self.s.worker().ready(parallel=4)
+        seen = {}
+        for _ in range(4):
+            sent = {}
+            number, flags, data = self.next_sent(worker)
+            while number is not None:
+                index, ids = (struct.unpack_from("<I", data)[0], data[4:]) if flags & FLAG_INDEX else (None, data)
+                sent[index] = list(struct.unpack("<%dI" % (len(ids) // 4), ids))
+                last = number
+                number, flags, data = self.next_sent(worker)
+            run, head, body = self.request_seen
+            seen[body["prompt"]] = run
+            self.assertEqual(head.get("sent", 0), sum(map(len, sent.values())))
+            if sent:
+                self.assertEqual(last, run)
+            want = {"a": {None: [100, 101, 102, 103, 104]}, "b": {0: [1], 1: [2, 3]}}.get(body["prompt"], {})
+            self.assertEqual(sent, want)
+        worker.token(seen["a"], 105, "5")
+        for run in seen.values():
+            worker.complete(run)
+        events = {}
+        for who, numbers in ((x, {a, fresh, waiting}), (y, {b})):
+            while numbers:
+                e = who.event()
+                events.setdefault((who, e.request), []).append(e)
+                if e.kind == c.COMPLETE:
+                    numbers.remove(e.request)
+        mine = events[(x, a)]
+        self.assertEqual("".join(e.text for e in mine if e.kind == c.TOKEN), "012345")
+        self.assertIn({"what": "resumed", "done": 5, "total": 0}, [e.value for e in mine if e.kind == c.PROGRESS])
+        self.assertEqual([e[-1].value["usage"]["resumed"] for e in events.values()], [1] * 4)
+        self.assertEqual(self.status()["restarts"], 1)
+
+    def next_sent(self, worker):
+        kind, number, flags, data = worker.frame()
+        if kind == SENT:
+            return number, flags, data
+        head, body = c.split(data)
+        self.request_seen = (number, head, json.loads(body))
+        return None, 0, b""
+
+    def test_two_deaths(self):
+        x = self.client()
+        worker = self.loaded(x)
+        number = self.ask(x)
+        for _ in range(2):
+            worker.take()
+            worker.kill()
+            worker = self.s.worker().ready(parallel=4)
+        self.assertIn("signal 9", str(self.fails("DIED", x, number)))
+        self.assertEqual(worker.hears_nothing(), None)
+
+    def test_cancel_and_deadline_between_two_workers(self):
+        """Whoever waits for the next worker may leave, or be too late; the line goes on."""
+        x = self.client()
+        worker = self.loaded(x)
+        left, late, stays = self.ask(x, "left"), self.ask(x, "late", deadline_ms=600 * SLOW), self.ask(x, "stays")
+        for _ in range(3):
+            worker.token(worker.take()[0], 1)
+        worker.kill()
+        worker = self.s.worker()                            # it loads
+        x.cancel(left)
+        self.assertEqual(self.fails("CANCELLED", x, left).kind, c.ERROR)
+        self.assertEqual(self.fails("TIMEOUT", x, late).kind, c.ERROR)
+        worker.ready(parallel=4)
+        worker.take(SENT)
+        run, _, body = worker.take()
+        self.assertEqual(body["prompt"], "stays")
+        worker.complete(run)
+        x.wait(stays)
+
+    def test_credit_left_goes_with_it(self):
+        x = self.client()
+        x.auto_credit = False
+        worker = self.loaded(x)
+        number = self.ask(x)
+        run = worker.take()[0]
+        worker.token(run, 1, "t" * 50000)
+        while x.event().kind != c.TOKEN:
+            pass
+        worker.kill()
+        worker = self.s.worker().ready(parallel=4)
+        worker.take(SENT)
+        run, head, _ = worker.take()
+        self.assertEqual(head["credit"], x.server["credit"] - 50008)
+        worker.complete(run)
+        x.wait(number)
+
+    def test_after_a_crash_one_at_a_time(self):
+        """Nobody knows which one it was. Who gets further than before, or ends, is cleared; the one that ends the next worker too
+        is the one."""
+        x = self.client()
+        worker = self.loaded(x)
+        numbers = {name: self.ask(x, name) for name in ("good", "bad", "long")}
+        for _ in range(3):
+            worker.take()
+        worker.kill(70)
+        worker = self.s.worker().ready(parallel=4)
+        run, _, body = worker.take()
+        self.assertEqual((body["prompt"], worker.hears_nothing()), ("good", None))
+        worker.complete(run)
+        self.assertEqual(worker.take()[2]["prompt"], "bad")
+        self.assertEqual(worker.hears_nothing(), None)
+        worker.kill(70)
+        self.assertIn("code 70", str(self.fails("DIED", x, numbers["bad"])))
+        worker = self.s.worker().ready(parallel=4)
+        run, _, body = worker.take()
+        self.assertEqual(body["prompt"], "long")
+        other = self.ask(x, "new")
+        for i in range(16):
+            self.assertEqual(worker.hears_nothing(0.01), None)
+            worker.token(run, i)
+        fresh, _, body = worker.take()                      # it has come far enough
+        self.assertEqual(body["prompt"], "new")
+        for number in (run, fresh):
+            worker.complete(number)
+        self.assertEqual(len(self.collect(x, [numbers["long"], other])[0]), 16)
+
+    def test_a_worker_that_hangs(self):
+        """No sign of life for ten seconds: it is ended, and what it had goes on, one at a time."""
+        x = self.client()
+        worker = self.loaded(x)
+        a, b = self.ask(x, "a"), self.ask(x, "b")
+        runs = [worker.take()[0] for _ in range(2)]
+        begun = time.monotonic()
+        worker.token(runs[0], 1)
+        self.assertEqual(worker.wait(), -9)
+        self.assertTrue(9 < time.monotonic() - begun < 13)
+        worker = self.s.worker().ready(parallel=4)
+        worker.take(SENT)
+        run, _, body = worker.take()
+        self.assertEqual((body["prompt"], worker.hears_nothing()), ("a", None))
+        worker.complete(run)
+        worker.complete(worker.take()[0])
+        self.assertEqual(self.collect(x, [a, b]), ["x", ""])
+
+    def test_the_last_worker(self):
+        """The supervisor says that there will be no other: nobody waits for one."""
+        x = self.client()
+        worker = self.loaded(x)
+        number, bench = self.ask(x), x.request(c.BENCH, {"model": "m", "pp": [1]})
+        for _ in range(2):
+            worker.take()
+        model = next(iter(self.s.workers))
+        self.s.workers.clear()
+        worker.kill(3)
+        self.s.say(protocol.EXITED, model, {"error": "DENIED", "code": -12, "message": "no sandbox here", "last": True})
+        failed = set()
+        for _ in range(2):
+            with self.assertRaises(Failure) as f:
+                x.event()
+            self.assertEqual(f.exception.name, "DENIED")
+            failed.add(f.exception.request)
+        self.assertEqual(failed, {number, bench})
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[3:])
