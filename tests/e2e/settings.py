@@ -43,6 +43,9 @@ class Settings(unittest.TestCase):
     def models(self):
         return {m["name"]: m for m in json.loads(self.call("ps", "--json").stdout)["models"]}
 
+    def broker(self):
+        return [int(p) for p in os.listdir("/proc") if p.isdigit() and is_child(p, self.daemon.pid, "veritas-broker")][0]
+
     def lines(self):
         with open(f"{self.dir}/log") as f:
             return f.read().splitlines()
@@ -62,8 +65,7 @@ class Settings(unittest.TestCase):
         self.assertEqual(self.call("load", "one", "--ctx", "512").returncode, 0)
         other = self.call("load", "one", "--ctx", "256")
         self.assertEqual((other.returncode, "other settings" in other.stderr), (2, True), other)
-        broker = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_child(p, self.daemon.pid, "veritas-broker")]
-        os.kill(broker[0], signal.SIGKILL)
+        os.kill(self.broker(), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and len(self.models()) == 2)
         self.assertEqual({name: m["settings"] for name, m in self.models().items()}, expected)
         self.stop()
@@ -78,6 +80,80 @@ class Settings(unittest.TestCase):
         self.assertEqual(self.models(), {})
         self.assertEqual(self.call("load", "one", "--draft", "small").returncode, 0)
         self.assertEqual(self.models()["one"]["settings"], {"draft": "small"})
+        self.stop()
+
+    def config(self, text):
+        with open(f"{self.dir}/veritas.conf", "w") as f:
+            f.write(text)
+        return f"{self.dir}/veritas.conf"
+
+    def test_a_file_of_options(self):
+        """Options of serve, sections of models; the command line counts more, and what load says most."""
+        path = self.config("# of the test\n\nparallel = 16\n ctx=512\nlog = json\n\n[model one]\nload = yes\nalias = uno\n"
+                           "ctx = 1024\n"
+                           "[model two]\nkv-memory = 1M\nload = no\n")
+        checked = self.call("serve", "--config", path, "--check")
+        self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "ok\n", ""))
+        self.start("--config", path, "--parallel", "4")
+        self.wait_for(lambda: self.models().get("one", {}).get("state") == "ready")
+        self.assertEqual(self.models()["one"]["settings"], {"parallel": 4, "ctx": 1024, "alias": "uno"})
+        self.assertEqual(list(self.models()), ["one"])
+        self.assertEqual(self.call("run", "-m", "two", "x").returncode, 0)
+        self.assertEqual(self.models()["two"]["settings"], {"parallel": 4, "ctx": 512, "kv_memory": 1 << 20})
+        self.assertEqual(self.call("unload", "two").returncode, 0)
+        self.assertEqual(self.call("load", "two", "--ctx", "256").returncode, 0)
+        self.assertEqual(self.models()["two"]["settings"], {"parallel": 4, "ctx": 256, "kv_memory": 1 << 20})
+        self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)
+        self.assertEqual(self.call("unload", "uno").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)          # the file's names stay
+        self.assertEqual(sorted(self.models()), ["one", "two"])
+        self.stop()
+        self.assertEqual(json.loads(self.lines()[0])["event"], "listening")
+
+    def test_a_file_that_is_wrong(self):
+        """Nothing is started, and the line is named."""
+        for text, status, said in (("ctx = 1\nparalel = 2\n", 2, ":2: unknown option paralel; did you mean --parallel?"),
+                                   ("ctx = 0\n", 2, ":1: --ctx: '0' is not a whole number"),
+                                   ("check = yes\n", 2, ":1: --check is an option of the command line only"),
+                                   ("private-fd = 3\n", 2, ":1: --private-fd is an option of the command line only"),
+                                   ("\n\nwords\n", 2, ":3: 'words' is neither `option = value` nor a section"),
+                                   ("[models one]\n", 2, ":1: [models one] is no section"),
+                                   ("[model one\n", 2, ":1: the ] of a section"),
+                                   ("[model ../one]\n", 2, ":1: '../one' is not a model's name"),
+                                   ("[model one]\nqueue = 1\n", 2, ":2: `veritas load` does not take --queue"),
+                                   ("[model one]\nsocket = /tmp/x\n", 2, ":2: --socket is an option of the command line only"),
+                                   ("[model one]\nload = perhaps\n", 2, ":2: load: 'perhaps' is neither yes nor no"),
+                                   ("[model one]\n\nload = yes\n[model none]\nload = yes\n", 4, ":5: no model is called 'none'"),
+                                   ("[model one]\nalias = two\n", 2, ": the alias 'two' is a model of the directory"),
+                                   ("[model one]\nalias = x\n[model two]\nalias = x\n", 2,
+                                    ": the alias 'x' is given to two models"),
+                                   ("a = \0\n", 2, ":1: there is a NUL byte")):
+            path = self.config(text)
+            for more in ([], ["--check"]):
+                done = self.call("serve", "--config", path, *more)
+                self.assertEqual((done.returncode, f"{path}{said}" in done.stderr, done.stdout), (status, True, ""), (text, done))
+        self.assertEqual(self.call("serve", "--config", f"{self.dir}/nothing").returncode, 4)
+        self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
+    def test_aliases(self):
+        self.start()
+        self.assertEqual(self.call("load", "one", "--alias", "uno").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)
+        for words, said in ((["load", "two", "--alias", "uno"], "the alias 'uno' is in use: it is another name of one"),
+                            (["load", "two", "--alias", "one"], "the alias 'one' is in use: a model of that name is loaded"),
+                            (["load", "two", "--alias", "small"], "the alias 'small' is a model of the directory"),
+                            (["load", "two", "--alias", "../x"], "the alias '../x' is not a name")):
+            done = self.call(*words)
+            self.assertEqual((done.returncode, said in done.stderr), (2, True), done)
+        self.assertEqual({name: m["settings"] for name, m in self.models().items()}, {"one": {"alias": "uno"}})
+        self.assertEqual(self.call("load", "uno", "--alias", "uno").returncode, 0)
+        os.kill(self.broker(), signal.SIGKILL)
+        self.wait_for(lambda: self.call("ps").returncode == 0 and self.models().get("one", {}).get("state") == "ready")
+        self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)
+        self.assertEqual(list(self.models()), ["one"])
+        self.assertEqual(self.call("unload", "uno").returncode, 0)
+        gone = self.call("run", "-m", "uno", "x")
+        self.assertEqual((gone.returncode, "no model is called 'uno'" in gone.stderr), (4, True), gone)
         self.stop()
 
     def test_values_that_cannot_be(self):

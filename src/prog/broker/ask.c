@@ -74,6 +74,10 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, VS_E_INVALID, why.text);
         return;
     }
+    if (alias_check(b, name, settings, &why) != VS_OK) {
+        request_fail(b, r, VS_E_INVALID, why.text);
+        return;
+    }
     struct stat st;
     char file[VS_FILE_IDENTITY] = "";
     if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &st, &why) != VS_OK) {
@@ -250,6 +254,8 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
     else if ((away = turned_away(b, r, handlers[handler].always)))
         request_fail(b, r, VS_E_BUSY, away);
     else {
+        if (a.head.model)
+            a.head.model = alias_resolve(b, a.head.model);
         if (a.head.deadline_ms)
             r->deadline = b->now + (uint64_t)a.head.deadline_ms * MS;
         handlers[handler].ask(b, r, &a);

@@ -259,6 +259,11 @@ uint16_t ask_unhandled(void);
 void ask_request(struct broker *b, struct peer *p, struct vs_frame *f);
 void ask_models_known(struct broker *b);                       /* the supervisor answered; asks again for those who came since */
 
+/* alias.c */
+const char *alias_resolve(struct broker *b, const char *name);     /* the model that a client means; name when it is no alias */
+/* May the model `name` be loaded with the alias that its settings have? VS_E_INVALID. */
+int alias_check(struct broker *b, const char *name, const json_t *settings, struct vs_error *err);
+
 /* request.c */
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id);
 struct request *request_find(const struct peer *p, uint64_t id);

@@ -272,19 +272,6 @@ static int open_draft(struct supervisor *s, struct model *m, struct vs_error *er
     return VS_OK;
 }
 
-/* The defaults, and over them what was asked for; null asks for nothing. NULL: out of memory. */
-static json_t *settings_over(const json_t *defaults, json_t *asked)
-{
-    json_t *all = json_deep_copy(defaults), *value;
-    const char *key;
-    json_object_foreach(asked, key, value)
-        if (!json_is_null(value) && json_object_set(all, key, value) != 0) {
-            json_decref(all);
-            return NULL;
-        }
-    return all;
-}
-
 /* The settings that were asked for, and what this machine has. NULL: out of memory. */
 static char *settings_text(const json_t *asked)
 {
@@ -305,6 +292,46 @@ static char *settings_text(const json_t *asked)
     return text;
 }
 
+/* An alias must not hide a model of the directory. */
+static int check_alias(const struct supervisor *s, const struct model *m, struct vs_error *err)
+{
+    const char *alias = json_string_value(json_object_get(m->settings, "alias"));
+    char path[PATH_MAX];
+    if (!alias)
+        return VS_OK;
+    if (!vs_model_name_is_valid(alias) || snprintf(path, sizeof path, "%s/%s.gguf", s->directory, alias) >= (int)sizeof path)
+        return vs_error_set(err, VS_E_INVALID, "the alias '%.100s' is not a name (a-z 0-9 . _ -)", alias);
+    return access(path, F_OK) == 0 ? vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias) : VS_OK;
+}
+
+/* Fills m with a model that a worker can be started for; fd: the client's, or -1. After a failure it must be freed. */
+static int model_open(struct supervisor *s, struct model *m, uint64_t id, const char *name, json_t *asked, int fd,
+                      struct vs_error *err)
+{
+    *m = (struct model){ .id = id, .worker.kind = PROCESS_WORKER, .file = -1, .draft = -1 };
+    memcpy(m->name, name, strlen(name) + 1);
+    m->settings = settings_of(&s->settings, name, asked);
+    m->text = m->settings ? settings_text(m->settings) : NULL;
+    int rc = m->text ? check_alias(s, m, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (rc == VS_OK)
+        rc = open_model(s, m, fd, err);
+    return rc == VS_OK ? open_draft(s, m, err) : rc;
+}
+
+int models_load(struct supervisor *s, struct vs_error *err)
+{
+    const json_t *name;
+    size_t i;
+    json_array_foreach(s->settings.loads, i, name) {
+        const char *text = json_string_value(name);
+        struct vs_error why;
+        int rc = model_open(s, &s->models[i], i + 1, text, NULL, -1, &why);
+        if (rc != VS_OK)
+            return vs_error_set(err, rc, "model %s: %s", text, why.text);
+    }
+    return VS_OK;
+}
+
 static int on_start(struct supervisor *s, const struct vs_frame *f)
 {
     struct vs_error err = { 0 };
@@ -321,13 +348,8 @@ static int on_start(struct supervisor *s, const struct vs_frame *f)
         json_decref(message);
         return VS_OK;
     }
-    *m = (struct model){ .id = f->id, .worker.kind = PROCESS_WORKER, .file = -1, .draft = -1, .is_known = true };
-    memcpy(m->name, name, strlen(name) + 1);
-    m->settings = settings_over(s->defaults, settings);
-    m->text = m->settings ? settings_text(m->settings) : NULL;
-    int rc = m->text ? open_model(s, m, f->fd, &err) : vs_error_set(&err, VS_E_NOMEM, "out of memory");
-    if (rc == VS_OK)
-        rc = open_draft(s, m, &err);
+    int rc = model_open(s, m, f->id, name, settings, f->fd, &err);
+    m->is_known = true;
     if (rc == VS_OK)
         rc = start_worker(s, m, &err);
     if (rc != VS_OK)

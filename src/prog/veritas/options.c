@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "base/word.h"
 #include "ipc/keys.h"
+#include "ipc/name.h"
 #include "prog/veritas/command.h"
 
 #include <errno.h>
@@ -180,6 +181,9 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_IDLE_UNLOAD] = { .name = "idle-unload", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "0, never",
         .key = "settings.idle_unload_s", .commands = C(LOAD) | C(SERVE),
         .help = "Unload a model that answered nothing for S seconds." },
+    [VS_OPT_ALIAS] = { .name = "alias", .type = VS_TYPE_TEXT, .low = 1, .high = VS_MODEL_NAME_MAX, .value = "NAME",
+        .key = "settings.alias", .commands = C(LOAD),
+        .help = "Another name (a-z 0-9 . _ -) by which the model can be asked for while it is loaded." },
 
     [VS_OPT_NO_BOS] = { .name = "no-bos", .key = "no_bos", .commands = C(TOKENIZE),
         .help = "Do not put the model's beginning-of-text token first." },
@@ -228,6 +232,10 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_DRAIN] = { .name = "drain", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "10",
         .key = "serve.drain_s", .commands = C(SERVE),
         .help = "At the end, answers that are under way have S seconds to become complete." },
+    [VS_OPT_CONFIG] = { .name = "config", .type = VS_TYPE_PATH, .value = "FILE", .commands = C(SERVE),
+        .help = "Read options from FILE too; those of the command line count more." },
+    [VS_OPT_CHECK] = { .name = "check", .commands = C(SERVE),
+        .help = "Only check the options and the file of --config: say ok, or what is wrong, and end." },
     [VS_OPT_LOG] = { .name = "log", .type = VS_TYPE_CHOICE, .value = "FORM", .preset = "text", .key = "serve.log",
         .commands = C(SERVE),
         .help = "The form of the log, which goes to standard error: lines of text, or one JSON object a line." },
@@ -615,6 +623,31 @@ int vs_args_set(struct vs_args *args, const char *name, const char *value, struc
     if (off || !o->repeat)
         args->option[id].n = 0;
     return off ? VS_OK : add(args, id, kept, err);
+}
+
+int vs_args_give(struct vs_args *args, const char *name, const char *value, struct vs_error *err)
+{
+    int id = 0;
+    while (id < VS_OPT_COUNT && strcmp(vs_options[id].name, name) != 0)
+        id++;
+    if (id == VS_OPT_COUNT || !(vs_options[id].commands & VS_COMMAND_BIT(vs_command_id(args->command))))
+        return unknown(args->command, name, err);
+    const struct vs_option *o = &vs_options[id];
+    if (!o->key && !(id == VS_OPT_SOCKET && vs_command_id(args->command) == VS_COMMAND_SERVE))
+        return vs_error_set(err, VS_E_INVALID, "--%s is an option of the command line only", name);
+    if (value_explain(o, value, err) != VS_OK)
+        return VS_E_INVALID;
+    const char *kept = keep(args, value);
+    return kept ? add(args, id, kept, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
+int vs_args_fill(struct vs_args *args, const struct vs_args *from, struct vs_error *err)
+{
+    for (int id = 0; id < VS_OPT_COUNT; id++)
+        for (int i = 0, n = args->option[id].n ? 0 : from->option[id].n; i < n; i++)
+            if (add(args, id, from->option[id].v[i], err) != VS_OK)
+                return VS_E_NOMEM;
+    return VS_OK;
 }
 
 void vs_args_clear(struct vs_args *args)

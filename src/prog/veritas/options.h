@@ -23,10 +23,10 @@ enum vs_option_id {
     VS_OPT_CHOICES, VS_OPT_PRIORITY, VS_OPT_CACHE_KEY, VS_OPT_SPECULATION,
     VS_OPT_NOW, VS_OPT_DEADLINE,
     VS_OPT_THREADS, VS_OPT_ISA, VS_OPT_CTX, VS_OPT_KV_TYPE, VS_OPT_PREFILL_CHUNK, VS_OPT_PRECISION,
-    VS_OPT_DRAFT, VS_OPT_KV_MEMORY, VS_OPT_PARALLEL, VS_OPT_ITL_TARGET, VS_OPT_PREFIX_CACHE, VS_OPT_IDLE_UNLOAD,
+    VS_OPT_DRAFT, VS_OPT_KV_MEMORY, VS_OPT_PARALLEL, VS_OPT_ITL_TARGET, VS_OPT_PREFIX_CACHE, VS_OPT_IDLE_UNLOAD, VS_OPT_ALIAS,
     VS_OPT_NO_BOS, VS_OPT_TOKENS, VS_OPT_OUTPUT, VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_REPS,
     VS_OPT_FROM, VS_OPT_SHA256, VS_OPT_INSECURE_NO_DIGEST, VS_OPT_CA, VS_OPT_ALL_TENSORS, VS_OPT_FORCE,
-    VS_OPT_QUEUE, VS_OPT_CLIENTS, VS_OPT_MEMORY, VS_OPT_HANG, VS_OPT_DRAIN, VS_OPT_LOG,
+    VS_OPT_QUEUE, VS_OPT_CLIENTS, VS_OPT_MEMORY, VS_OPT_HANG, VS_OPT_DRAIN, VS_OPT_CONFIG, VS_OPT_CHECK, VS_OPT_LOG,
     VS_OPT_SOCKET, VS_OPT_PRIVATE, VS_OPT_PRIVATE_FD, VS_OPT_MAN, VS_OPT_COMPLETION, VS_OPT_COUNT
 };
 
@@ -85,6 +85,11 @@ void vs_args_clear(struct vs_args *args);
  * The text is copied into *args, which must have been made by vs_args_copy. VS_E_INVALID. */
 int vs_args_set(struct vs_args *args, const char *name, const char *value, struct vs_error *err);
 int vs_args_copy(struct vs_args *ret, const struct vs_args *args);
+/* For a file of options: gives args (zeroed but for its command, or filled by this) one of the options that set something. The text
+ * is copied. VS_E_INVALID: an option that the command does not have, one of the command line only, a value that it cannot have. */
+int vs_args_give(struct vs_args *args, const char *name, const char *value, struct vs_error *err);
+/* Takes the options that args lacks from `from`, whose texts it borrows. */
+int vs_args_fill(struct vs_args *args, const struct vs_args *from, struct vs_error *err);
 bool vs_option_is_settable(const struct vs_option *option, const struct vs_command *command);
 
 bool vs_args_given(const struct vs_args *args, enum vs_option_id id);

@@ -2,7 +2,6 @@
 #include "prog/veritas/serve.h"
 
 #include "base/clock.h"
-#include "base/machine.h"
 #include "client/client.h"
 #include "ipc/json.h"
 #include "prog/veritas/command.h"
@@ -12,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -28,7 +28,7 @@ static int start_broker(struct supervisor *s, struct vs_error *err)
 {
     int pair[2], fds[N_CHILD_FDS];
     memset(fds, -1, sizeof fds);
-    if ((fds[FD_SETTINGS] = settings_open(s->settings)) < 0)
+    if ((fds[FD_SETTINGS] = settings_open(s->settings.broker)) < 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot prepare the broker: %s", strerror(errno));
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         close(fds[FD_SETTINGS]);
@@ -82,7 +82,7 @@ static void broker_timer(struct supervisor *s, uint64_t now)
 
 void supervisor_end(struct supervisor *s)
 {
-    uint64_t time = s->ending ? 0 : s->drain;       /* a second signal is impatient */
+    uint64_t time = s->ending ? 0 : s->settings.drain;       /* a second signal is impatient */
     s->ending = true;
     s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
     control_drain(s, time > LAST_WORDS_TIME ? time - LAST_WORDS_TIME : 0);
@@ -145,19 +145,7 @@ static void loop(struct supervisor *s)
 
 /* ---- set-up ---- */
 
-/* What the broker is told: the options that are its own, and how much memory all models may take. NULL: out of memory. */
-static char *broker_settings(const struct vs_args *args)
-{
-    struct vs_machine machine;
-    json_t *all = json_object();
-    vs_machine_read("", &machine);
-    json_object_set_new(all, "memory", json_integer((json_int_t)(machine.free_bytes / 10 * 9)));
-    char *text = all && vs_args_json(args, "serve.", all) == VS_OK ? json_dumps(all, JSON_COMPACT) : NULL;
-    json_decref(all);
-    return text;
-}
-
-static int set_up(struct supervisor *s, const struct vs_args *args, const char *socket_path, int private_fd, struct vs_error *err)
+static int set_up(struct supervisor *s, int private_fd, struct vs_error *err)
 {
     sigset_t mask;
     struct vs_sandbox_options checked = { 0 };
@@ -178,11 +166,6 @@ static int set_up(struct supervisor *s, const struct vs_args *args, const char *
         rc = processes_find(err);
     if (rc != VS_OK)
         return rc;
-    s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
-    s->settings = broker_settings(args);
-    s->defaults = json_object();
-    if (!s->settings || vs_args_json(args, "settings.", s->defaults) != VS_OK)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     sigaddset(&mask, SIGTERM);
@@ -197,10 +180,11 @@ static int set_up(struct supervisor *s, const struct vs_args *args, const char *
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (s->signal_fd < 0 || s->null_fd < 0 || pipe2(s->lifeline, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
-    vs_json_setup(0);
+    if ((rc = models_load(s, err)) != VS_OK)
+        return rc;
     if (private_fd >= 0)
         s->private_fd = private_fd;
-    else if ((rc = listener_open(&s->listener, socket_path, err)) != VS_OK)
+    else if ((rc = listener_open(&s->listener, s->settings.socket, err)) != VS_OK)
         return rc;
     return start_broker(s, err);
 }
@@ -215,11 +199,18 @@ int vs_command_serve(const struct vs_args *args)
         vs_say("serve: message '%s' (0x%02x) has no handler or no row", vs_message_name(unhandled), unhandled);
         return 1;
     }
+    vs_json_setup(0);
+    int rc = settings_read(&s->settings, args, &err);
+    if (rc != VS_OK || vs_args_given(args, VS_OPT_CHECK)) {
+        settings_clear(&s->settings);
+        if (rc == VS_OK)
+            puts("ok");
+        return rc == VS_OK ? 0 : vs_fail(&err);
+    }
+    vs_say_as(s->settings.log);
     s->broker.kind = PROCESS_BROKER;
-    vs_say_as(strcmp(vs_args_text(args, VS_OPT_LOG), "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT);
     bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD);
-    int rc = set_up(s, args, vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL,
-                    is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);
+    rc = set_up(s, is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);
     if (rc == VS_OK) {
         if (!is_private)
             vs_say_event(VS_LOG_INFO, "listening", "listening at %s", s->listener.path);
@@ -232,8 +223,7 @@ int vs_command_serve(const struct vs_args *args)
     models_free(s);
     control_close(s);
     json_decref(s->listed);
-    free(s->settings);
-    json_decref(s->defaults);
+    settings_clear(&s->settings);
     listener_close(&s->listener);
     return vs_status_exit(rc);
 }

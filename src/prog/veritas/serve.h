@@ -14,8 +14,10 @@
  */
 #ifndef VS_VERITAS_SERVE_H
 #define VS_VERITAS_SERVE_H
+#include "base/log.h"
 #include "base/status.h"
 #include "ipc/frame.h"
+#include "prog/veritas/options.h"
 #include "sandbox/sandbox.h"
 
 #include <jansson.h>
@@ -75,6 +77,22 @@ struct listener {
 int listener_open(struct listener *l, const char *path, struct vs_error *err);
 void listener_close(struct listener *l);        /* removes the socket, unless a successor has taken its place */
 
+/* ---- settings.c ---- */
+struct settings {
+    char *broker;                       /* what it is told: a JSON object */
+    json_t *defaults, *models;          /* settings of every model; of those with a section in the file, by name */
+    json_t *loads;                      /* names of the models that are loaded at the start */
+    char *socket;                       /* where to listen; NULL: the default place */
+    uint64_t drain;                     /* answers have so long when the daemon ends */
+    enum vs_log_form log;
+};
+
+/* Reads args and the file that they name. VS_E_INVALID and others: err names the line. *s must be cleared in every case. */
+int settings_read(struct settings *s, const struct vs_args *args, struct vs_error *err);
+/* What a model is loaded with when `asked` is asked for: a new reference; NULL: out of memory. null asks for nothing. */
+json_t *settings_of(const struct settings *s, const char *model, json_t *asked);
+void settings_clear(struct settings *s);
+
 /* ---- control.c ---- */
 struct model {
     uint64_t id;                        /* the broker's; 0 = free */
@@ -88,9 +106,7 @@ struct model {
 };
 
 struct supervisor {
-    char *settings;                     /* of the broker: a JSON object */
-    json_t *defaults;                   /* settings of models for which nobody asks for others */
-    uint64_t drain;                     /* answers have so long when the daemon ends */
+    struct settings settings;
     char directory[PATH_MAX];           /* of models */
     struct listener listener;
     int private_fd, signal_fd, null_fd;
@@ -107,6 +123,8 @@ struct supervisor {
 };
 
 uint16_t control_unhandled(void);       /* 0, or a message without handler or row */
+/* Models that are loaded at the start: the next control_open starts them. */
+int models_load(struct supervisor *s, struct vs_error *err);
 void control_open(struct supervisor *s, int fd);        /* of a new broker: models are started for it again */
 void control_close(struct supervisor *s);
 void control_ready(struct supervisor *s, short events);

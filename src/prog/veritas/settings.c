@@ -1,0 +1,201 @@
+/* prog/veritas/settings.c - what `veritas serve` was told, by its command line and by its file, in the form that others need: an
+ * object for the broker, settings of models. */
+#include "prog/veritas/serve.h"
+
+#include "base/machine.h"
+#include "prog/veritas/command.h"
+#include "prog/veritas/config.h"
+#include "prog/veritas/models.h"
+#include "prog/veritas/term.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_CONFIG (1u << 20)
+
+/* What a section says. */
+struct section {
+    char name[VS_MODEL_NAME_MAX + 1];
+    struct vs_args args;                /* as `veritas load` has them */
+    unsigned load_line;                 /* 0: it is not loaded at the start */
+};
+
+struct reading {
+    struct vs_args file;                /* options of serve */
+    struct section *sections[MAX_MODELS];
+    size_t n_sections;
+};
+
+static struct section *section_of(struct reading *r, const char *name, struct vs_error *err)
+{
+    for (size_t i = 0; i < r->n_sections; i++)
+        if (strcmp(r->sections[i]->name, name) == 0)
+            return r->sections[i];
+    if (r->n_sections == MAX_MODELS) {
+        vs_error_set(err, VS_E_LIMIT, "there are more than %d models", MAX_MODELS);
+        return NULL;
+    }
+    struct section *s = calloc(1, sizeof *s);
+    if (!s) {
+        vs_error_set(err, VS_E_NOMEM, "out of memory");
+        return NULL;
+    }
+    snprintf(s->name, sizeof s->name, "%s", name);
+    s->args.command = &vs_commands[VS_COMMAND_LOAD];
+    return r->sections[r->n_sections++] = s;
+}
+
+static int take_load(struct section *s, const struct vs_config_entry *e, struct vs_error *err)
+{
+    bool yes = strcmp(e->value, "yes") == 0;
+    if (!yes && strcmp(e->value, "no") != 0)
+        return vs_error_set(err, VS_E_INVALID, "load: '%.60s' is neither yes nor no", e->value);
+    s->load_line = yes ? e->line : 0;
+    return VS_OK;
+}
+
+static int take_entry(void *context, const struct vs_config_entry *e, struct vs_error *err)
+{
+    struct reading *r = context;
+    if (!e->model)
+        return vs_args_give(&r->file, e->name, e->value, err);
+    struct section *s = section_of(r, e->model, err);
+    if (!s)
+        return err->code;
+    return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : vs_args_give(&s->args, e->name, e->value, err);
+}
+
+static bool is_in_directory(const char *name)
+{
+    char path[PATH_MAX];
+    return vs_model_path(name, path, sizeof path, NULL) == VS_OK && access(path, F_OK) == 0;
+}
+
+/* A model that is to be loaded must be there; an alias must be one name of one model. */
+static int check_section(const struct section *s, const json_t *aliases, unsigned *ret_line, struct vs_error *err)
+{
+    const char *alias = vs_args_text(&s->args, VS_OPT_ALIAS);
+    if (s->load_line && !is_in_directory(s->name)) {
+        *ret_line = s->load_line;
+        return vs_model_missing(s->name, err);
+    }
+    if (!alias)
+        return VS_OK;
+    if (!vs_model_name_is_valid(alias))
+        return vs_error_set(err, VS_E_INVALID, "the alias '%.100s' is not a name (a-z 0-9 . _ -)", alias);
+    if (is_in_directory(alias))
+        return vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias);
+    if (json_object_get(aliases, alias))
+        return vs_error_set(err, VS_E_INVALID, "the alias '%s' is given to two models", alias);
+    return VS_OK;
+}
+
+/* Sections as settings of their models. */
+static int take_sections(struct settings *s, const struct reading *r, json_t *aliases, unsigned *ret_line, struct vs_error *err)
+{
+    for (size_t i = 0; i < r->n_sections; i++) {
+        const struct section *section = r->sections[i];
+        json_t *settings = json_object();
+        int rc = check_section(section, aliases, ret_line, err);
+        if (rc == VS_OK && vs_args_json(&section->args, "settings.", settings) != VS_OK)
+            rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+        if (rc == VS_OK && vs_args_given(&section->args, VS_OPT_ALIAS))
+            json_object_set_new(aliases, vs_args_text(&section->args, VS_OPT_ALIAS), json_string(section->name));
+        if (rc == VS_OK && section->load_line)
+            json_array_append_new(s->loads, json_string(section->name));
+        json_object_set_new(s->models, section->name, settings);
+        if (rc != VS_OK)
+            return rc;
+    }
+    return VS_OK;
+}
+
+/* What the broker is told: the options that are its own, how much memory all models may take, other names of models. */
+static int make_broker(struct settings *s, const struct vs_args *args, json_t *aliases, struct vs_error *err)
+{
+    struct vs_machine machine;
+    json_t *all = json_object();
+    vs_machine_read("", &machine);
+    json_object_set_new(all, "memory", json_integer((json_int_t)(machine.free_bytes / 10 * 9)));
+    if (json_object_size(aliases) > 0)
+        json_object_set(all, "aliases", aliases);
+    s->broker = all && vs_args_json(args, "serve.", all) == VS_OK ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return s->broker ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
+/* Fills args, the command line's, with what the file says. */
+static int read_file(const char *path, struct reading *r, struct vs_args *args, unsigned *ret_line, struct vs_error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    int rc = vs_text_read(path, MAX_CONFIG, &text, &n, err);
+    if (rc == VS_OK)
+        rc = vs_config_parse(text, n, take_entry, r, ret_line, err);
+    free(text);
+    return rc == VS_OK ? vs_args_fill(args, &r->file, err) : rc;
+}
+
+int settings_read(struct settings *s, const struct vs_args *given, struct vs_error *err)
+{
+    const char *path = vs_args_text(given, VS_OPT_CONFIG);
+    struct vs_args all, *args = &all;   /* of the command line and, where that says nothing, of the file */
+    struct reading r = { .file.command = &vs_commands[VS_COMMAND_SERVE] };
+    struct vs_error why = { 0 };
+    json_t *aliases = json_object();
+    unsigned line = 0;
+    s->defaults = json_object();
+    s->models = json_object();
+    s->loads = json_array();
+    int rc = vs_args_copy(args, given);
+    if (rc == VS_OK && path)
+        rc = read_file(path, &r, args, &line, &why);
+    if (rc == VS_OK)
+        rc = take_sections(s, &r, aliases, &line, &why);
+    if (rc == VS_OK)
+        rc = vs_args_json(args, "settings.", s->defaults);
+    if (rc == VS_OK)
+        rc = make_broker(s, args, aliases, &why);
+    if (rc == VS_OK) {
+        s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
+        s->socket = vs_args_given(args, VS_OPT_SOCKET) ? strdup(vs_args_text(args, VS_OPT_SOCKET)) : NULL;
+        s->log = strcmp(vs_args_text(args, VS_OPT_LOG), "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT;
+    } else if (line) {
+        vs_error_set(err, rc, "%s:%u: %s", path, line, why.text);
+    } else {
+        vs_error_set(err, rc, "%s%s%s", path && r.n_sections ? path : "", path && r.n_sections ? ": " : "", why.text);
+    }
+    json_decref(aliases);
+    vs_args_clear(args);
+    vs_args_clear(&r.file);
+    for (size_t i = 0; i < r.n_sections; i++) {
+        vs_args_clear(&r.sections[i]->args);
+        free(r.sections[i]);
+    }
+    return rc;
+}
+
+json_t *settings_of(const struct settings *s, const char *model, json_t *asked)
+{
+    const json_t *const layers[] = { json_object_get(s->models, model), asked };       /* the later ones count more */
+    json_t *all = json_deep_copy(s->defaults), *value;
+    const char *key;
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        json_object_foreach((json_t *)(uintptr_t)layers[i], key, value)
+            if (!json_is_null(value) && json_object_set(all, key, value) != 0) {
+                json_decref(all);
+                return NULL;
+            }
+    return all;
+}
+
+void settings_clear(struct settings *s)
+{
+    free(s->broker);
+    free(s->socket);
+    json_decref(s->defaults);
+    json_decref(s->models);
+    json_decref(s->loads);
+    *s = (struct settings){ 0 };
+}
