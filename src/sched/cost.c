@@ -8,6 +8,7 @@
 static const double VARIANCE = 0.0025;      /* of one measurement, relative: 5 % */
 static const double DRIFT = 0.000025;       /* what a step adds to each doubt: one measurement then moves a known term by a tenth */
 static const double DOUBT = 0.04;           /* where that ends */
+static const double MOST_CHANGE = 0.3;      /* of a term by one step: one with a small part in it could move by much more than the error */
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
 
 static double least(double a, double b)
@@ -65,7 +66,8 @@ static void begin(struct vs_cost *c, const struct vs_sched_work *work, double ns
         c->doubt[i] = NEW_DOUBT;
 }
 
-/* Knots that no step came near: from the next one below that is known, else from the first that is. */
+/* Knots that no step came near: from the next one below that is known, else from the first that is. And no knot is above the next:
+ * a step on a busy machine is always too long. */
 static void estimate(struct vs_cost *c)
 {
     int known = 0;
@@ -76,6 +78,8 @@ static void estimate(struct vs_cost *c)
     for (int k = known + 1; k < VS_COST_KNOTS; k++)
         if (!c->seen[k])
             c->term[k] = 2 * c->term[k - 1];
+    for (int k = VS_COST_KNOTS - 2; k >= 0; k--)
+        c->term[k] = least(c->term[k], c->term[k + 1]);
 }
 
 /* A knot counts as seen when a quarter of its height was in a step. */
@@ -132,7 +136,7 @@ bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
     }
     for (int i = 0; i < VS_COST_TERMS; i++) {
         double gain = c->doubt[i] * part[i] / variance;
-        c->term[i] *= 1 + gain * error;
+        c->term[i] *= 1 + most(-MOST_CHANGE, least(MOST_CHANGE, gain * error));
         c->doubt[i] *= 1 - gain * part[i];
         if (c->doubt[i] < DOUBT)
             c->doubt[i] = least(DOUBT, c->doubt[i] + DRIFT);

@@ -707,7 +707,9 @@ static double random_world(void)
             gather(w);
             if (w->n == MAX_REQUESTS)
                 break;
-            arrive(w, below(n_clients), below(3), 1 + below(below(4) ? 100 : 400), 1 + below(below(3) ? 20 : 150));
+            uint32_t client = below(n_clients), priority = below(VS_SCHED_PRIORITIES), most_prompt = below(4) ? 100 : 400;
+            uint32_t n_prompt = 1 + below(most_prompt), most_tokens = below(3) ? 20 : 150;
+            arrive(w, client, priority, n_prompt, 1 + below(most_tokens));
         }
         n_alive = 0;
         for (size_t i = 0; i < MAX_REQUESTS; i++) {
@@ -745,9 +747,9 @@ static void test_random(void **state)
 
 /* ---- what it learns, and what it costs ---- */
 
-static void test_learning(void **state)
+/* How far off its predictions are at worst, after 3,000 steps with noise of 5 % and 3 % of the steps three to six times as long. */
+static double learned(void)
 {
-    (void)state;
     struct vs_cost c = { 0 };
     struct machine m = small;
     m.noise = 0.05;
@@ -755,7 +757,8 @@ static void test_learning(void **state)
     struct vs_sched_work work = { 0 };
     assert_true(vs_cost_of(&c, &work) == 0);
     for (int i = 0; i < 3000; i++) {
-        work = (struct vs_sched_work){ .rows = 1 + below(below(2) ? 40 : 500) };
+        uint32_t most_rows = below(2) ? 40 : 500;
+        work = (struct vs_sched_work){ .rows = 1 + below(most_rows) };
         work.outs = 1 + below(work.rows < 32 ? work.rows : 32);
         work.decode_attended = work.outs * (double)below(1000);
         work.prompt_attended = (work.rows - work.outs) * (double)below(2000);
@@ -767,8 +770,19 @@ static void test_learning(void **state)
         double error = vs_cost_of(&c, &work) / (truth(&m, &work) * MS) - 1;
         worst = error > worst ? error : -error > worst ? -error : worst;
     }
-    printf("learned within %.3f, with noise of 5 %% and 3 %% of the steps three to six times as long\n", worst);
-    assert_true(worst < 0.15);
+    return worst;
+}
+
+static void test_learning(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (int i = 0; i < 30; i++) {
+        double error = learned();
+        assert_true(error < 0.15);
+        worst = error > worst ? error : worst;
+    }
+    printf("30 machines, each learned within %.3f\n", worst);
 }
 
 static void test_overhead(void **state)
