@@ -17,6 +17,7 @@ vs_room(selftest   NEEDS vs_import vs_cpu vs_sampler)
 vs_room(ipc        NEEDS vs_base PkgConfig::JANSSON)
 vs_room(sandbox    NEEDS vs_base PkgConfig::SECCOMP)
 vs_room(client     NEEDS vs_ipc)
+vs_room(api        NEEDS vs_client ${CMAKE_DL_LIBS})
 
 vs_program(veritas        veritas  client ipc sandbox base PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
 vs_program(veritas-broker broker   ipc sandbox base)

@@ -91,11 +91,11 @@ int vs_client_place_check(const char *path, struct vs_error *err)
     return VS_OK;
 }
 
-/* The connection is over: remembers why, so that every later call says the same. */
+/* The connection is over: remembers why, so that every later call says the same. TIMEOUT is not said: it means "ask again". */
 static int lose(struct vs_client *c, int code, const char *text, struct vs_error *err)
 {
     if (c->lost.code == VS_OK)
-        vs_error_set(&c->lost, code, "%s", text);
+        vs_error_set(&c->lost, code == VS_E_TIMEOUT ? VS_E_DIED : code, "%s", text);
     return vs_error_set(err, c->lost.code, "%s", c->lost.text);
 }
 
@@ -285,6 +285,7 @@ static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event
         || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK)
         return lose(c, VS_E_PROTOCOL, why.text, err);
     e->error = o.error;
+    e->hints = o.hints;
     if ((f->type == VS_MSG_COMPLETE) != (o.error.code == VS_OK))
         return lose(c, VS_E_PROTOCOL, "a request ended with the wrong envelope", err);
     if (f->id == 0)
@@ -407,7 +408,11 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    int refused;
+    do
+        refused = connect(fd, (struct sockaddr *)&address, sizeof address);
+    while (refused != 0 && errno == EINTR);             /* the line of those who want in was full, and a signal came */
+    if (refused != 0) {
         int e = errno;
         close(fd);
         if (e == ENOENT || e == ECONNREFUSED || e == ENOTDIR)

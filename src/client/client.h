@@ -27,6 +27,7 @@
 #ifndef VS_CLIENT_CLIENT_H
 #define VS_CLIENT_CLIENT_H
 #include "base/status.h"
+#include "ipc/envelope.h"
 #include "ipc/message.h"
 
 #include <jansson.h>
@@ -48,6 +49,7 @@ struct vs_event {
     uint32_t credit_bytes;              /* TOKEN, DATA: bytes of credit that it took */
     json_t *json;                       /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra or NULL. Borrowed */
     struct vs_error error;              /* REJECTED, ERROR */
+    struct vs_outcome_hints hints;      /* of the error: when to try again, what was missing */
 };
 
 /* Where the daemon of this user listens: $VERITAS_SOCKET, else ${XDG_RUNTIME_DIR:-/tmp/veritas-UID}/veritas/veritas.sock (a runtime

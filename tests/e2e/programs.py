@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What each program links is part of the security argument: what a process does not link, nobody can trick it into calling.
 
-usage: programs.py BUILD. For each program: no symbol of a room that is not on its list, and no shared library that is not.
+usage: programs.py BUILD. For each program: no symbol of a room that is not on its list, and no shared library that is not. For
+libveritas too, and that it shows the names of its map, which are those of its header, and no other.
 """
 import os
 import re
@@ -66,5 +67,37 @@ for program, (allowed, libraries) in PROGRAMS.items():
         if library not in SYSTEM and not library.startswith(SANITIZERS) and library.split(".so")[0] not in libraries:
             print(f"{program} links {library}")
             failed += 1
-print("1 failed" if failed else f"{len(PROGRAMS)} programs link what they may")
+# The library that others link: the same, and what they see of it is what its map names; the header has each.
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/api/libveritas.map")) as f:
+    named = set(re.findall(r"^ +(veritas_\w+);", f.read(), re.M))
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../include/veritas/veritas.h")) as f:
+    declared = set(re.findall(r"^VERITAS_API [^;]*?\b(veritas_\w+)\(", f.read(), re.M))
+with open(os.path.join(BUILD, "CMakeCache.txt")) as f:
+    folder = os.path.join(BUILD, re.search(r"^CMAKE_INSTALL_LIBDIR:\w+=(.*)$", f.read(), re.M)[1])
+shared, static = folder + "/libveritas.so", folder + "/libveritas.a"
+exported = {s for s in nm(shared, "-D", "--defined-only") if not s.startswith("VERITAS_")}
+visible = nm(static, "-g", "--defined-only") if os.path.exists(static) else {name for name in named}
+out = subprocess.run(["nm", shared], capture_output=True, text=True, check=True).stdout
+inside = {line.split()[-1] for line in out.splitlines()}
+for what, names in (("the header declares", declared), ("libveritas.so exports", {s.split("@")[0] for s in exported}),
+                    ("libveritas.a shows", visible)):
+    if names != named:
+        print(f"libveritas.map and what {what} differ: {', '.join(sorted(names ^ named))}")
+        failed += 1
+if any(s.split("@@")[1:] != ["VERITAS_0.1"] for s in exported):
+    print("a symbol of libveritas.so has no version, or another than its map says")
+    failed += 1
+for room, names in rooms.items():
+    if room not in {"api", "client", "ipc", "base"} and names & inside:
+        print(f"libveritas links the room {room}: {', '.join(sorted(names & inside)[:5])}")
+        failed += 1
+out = subprocess.run(["readelf", "-d", shared], capture_output=True, text=True, check=True).stdout
+for library in re.findall(r"\(NEEDED\).*\[(.*)\]", out):
+    if library not in SYSTEM and not library.startswith(SANITIZERS) and library.split(".so")[0] != "libjansson":
+        print(f"libveritas links {library}")
+        failed += 1
+if "[libveritas.so.0]" not in out or "TEXTREL" in out:
+    print("libveritas.so has another name than libveritas.so.0, or code that must be changed when it is loaded")
+    failed += 1
+print("1 failed" if failed else f"{len(PROGRAMS)} programs and libveritas link what they may")
 sys.exit(1 if failed else 0)
