@@ -1,4 +1,4 @@
-/* engine/internal.h - what model.c and sequence.c share; stays inside the room. */
+/* engine/internal.h - what model.c, batch.c and sequence.c share; stays inside the room. */
 #ifndef VS_ENGINE_INTERNAL_H
 #define VS_ENGINE_INTERNAL_H
 #include "engine/model.h"
@@ -8,10 +8,13 @@
 /* What the next step computes: rows and page tables of the sequences that planned them. */
 struct vs_batch {
     struct vs_row *rows;                 /* [config.chunk] */
-    uint32_t *pages;                     /* [config.n_pages] */
+    uint32_t *out;                       /* [config.max_out] */
+    uint32_t *pages;                     /* [cap_pages] */
     uint32_t n_rows, n_pages, n_out;
-    uint32_t out[VS_MODEL_MAX_OUT];
+    size_t cap_pages;
 };
+int vs_batch_create(struct vs_batch *b, const struct vs_model_config *c);
+void vs_batch_clear(struct vs_batch *b);
 
 struct vs_model {
     struct vs_graph graph;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_CHUNK = 512, DEFAULT_SEQUENCES = 64, DEFAULT_KEPT = 256 };
+enum { DEFAULT_CHUNK = 512, DEFAULT_OUT = 32, DEFAULT_SEQUENCES = 64, DEFAULT_KEPT = 256 };
 enum { MAX_POSITIONS = 10000000, MAX_PAGES = UINT32_MAX / VS_PAGE_TOKENS, MAX_UNUSED = 16 << 20 };
 
 /* The model's own context, or what was asked for; when it was not, capped by the KV cache, or by a quarter of the free memory.
@@ -51,19 +51,21 @@ static int check_size(const struct vs_header *h, const struct vs_graph *g, uint6
     return VS_OK;
 }
 
-/* Rows of a step: as asked, as many as there are positions, no more than the backend can stop in time. */
+/* Rows of a step, and those that are read: as asked, as many as there are positions, no more than the backend can stop in time. */
 static void choose_chunk(struct vs_model_config *c)
 {
     uint32_t most = c->backend->max_rows(c->level);
     c->chunk = c->chunk ? c->chunk : DEFAULT_CHUNK;
     c->chunk = c->chunk < c->context ? c->chunk : c->context;
     c->chunk = c->chunk < most ? c->chunk : most;
+    c->max_out = c->max_out ? c->max_out : DEFAULT_OUT;
+    c->max_out = c->max_out < c->chunk ? c->max_out : c->chunk;
 }
 
 static struct vs_backend_config backend_config(const struct vs_model_config *c)
 {
     return (struct vs_backend_config){
-        .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = VS_MODEL_MAX_OUT,
+        .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = c->max_out,
         .max_positions = c->context, .n_pages = c->n_pages, .kv_type = c->kv_type, .high = c->high,
     };
 }
@@ -126,9 +128,7 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         r = choose_context(m, err);
     if (r == VS_OK) {
         choose_chunk(c);
-        m->batch.rows = malloc(c->chunk * sizeof *m->batch.rows);
-        m->batch.pages = malloc(c->n_pages * sizeof *m->batch.pages);
-        if (!m->batch.rows || !m->batch.pages || create_kv(m) != VS_OK)
+        if (vs_batch_create(&m->batch, c) != VS_OK || create_kv(m) != VS_OK)
             r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
         const struct vs_backend_config b = backend_config(c);
         if (r == VS_OK)
@@ -148,10 +148,19 @@ void vs_model_close(struct vs_model *m)
         return;
     vs_backend_free(m->backend);
     vs_kv_free(m->kv);
-    free(m->batch.rows);
-    free(m->batch.pages);
+    vs_batch_clear(&m->batch);
     vs_graph_clear(&m->graph);
     free(m);
+}
+
+struct vs_kv *vs_model_kv(const struct vs_model *m)
+{
+    return m->kv;
+}
+
+struct vs_backend *vs_model_backend(const struct vs_model *m)
+{
+    return m->backend;
 }
 
 uint32_t vs_model_context(const struct vs_model *m)

@@ -22,6 +22,7 @@ struct vs_model_config {
     uint32_t n_pages;                    /* set by _open: pages of the KV cache */
     enum vs_kv_type kv_type;
     uint32_t chunk;                      /* most rows of a step; 0 = default */
+    uint32_t max_out;                    /* most rows of a step whose logits are read; 0 = default */
     bool high;                           /* contract VNC-1H instead of VNC-1 */
 };
 
@@ -45,7 +46,18 @@ const struct vs_model_config *vs_model_config(const struct vs_model *m);
 /* Bytes of weights, step memory and one position of the KV cache. */
 void vs_model_memory(const struct vs_model *m, struct vs_backend_memory *ret, size_t *ret_kv_token);
 
-struct vs_sequence;                      /* tokens whose K and V are in the cache */
+struct vs_kv *vs_model_kv(const struct vs_model *m);
+struct vs_backend *vs_model_backend(const struct vs_model *m);
+
+/* A step over rows of several sequences: _begin, _add for each, _compute; then the caller commits what was computed (vs_kv_commit).
+ * _add: the next n tokens of s, at most as many rows as config.chunk in all; the last n_out of them are read, at most config.max_out
+ * in all. VS_E_BUSY: no pages are free; VS_E_CONTEXT: there never will be enough. On failure nothing has changed.
+ * _compute: *ret_logits has the rows that are read, in the order of _add, until the next step. check as in struct vs_step. */
+void vs_batch_begin(struct vs_model *m);
+int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out, struct vs_error *err);
+int vs_batch_compute(struct vs_model *m, int (*check)(void *context), void *context, const float **ret_logits, struct vs_error *err);
+
+struct vs_sequence;                      /* one sequence alone: tokens whose K and V are in the cache */
 int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret);
 void vs_sequence_free(struct vs_sequence *s);
 const uint32_t *vs_sequence_tokens(const struct vs_sequence *s, size_t *ret_n);
@@ -53,10 +65,9 @@ const uint32_t *vs_sequence_tokens(const struct vs_sequence *s, size_t *ret_n);
 void vs_sequence_truncate(struct vs_sequence *s, size_t n);
 
 /* Appends tokens, computing their K and V in chunks. Logits are read for the last n_out of them and handed to `rows` (may be
- * NULL when n_out is 0) in order, at most VS_MODEL_MAX_OUT rows a call; first = index in tokens of the first row.
+ * NULL when n_out is 0) in order, at most config.max_out rows a call; first = index in tokens of the first row.
  * check (may be NULL) is asked before every step, and every 100 ms of a long one. On failure the sequence holds only
  * what was computed. */
-enum { VS_MODEL_MAX_OUT = 32 };
 typedef int vs_rows_fn(void *context, size_t first, size_t n, const float *logits);
 typedef int vs_check_fn(void *context, size_t done, size_t total);
 int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, size_t n_out,

@@ -1,10 +1,6 @@
-/* engine/sequence.c - tokens whose K and V are in the cache; see model.h.
- *
- * A step goes in three: a sequence plans rows (it takes pages and enters them into the batch), the model computes the batch, the
- * sequence commits them, or drops them when the step failed. */
+/* engine/sequence.c - one sequence alone, step by step; see model.h. */
 #include "engine/internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,31 +48,6 @@ void vs_sequence_truncate(struct vs_sequence *s, size_t n)
 
 /* ---- a step ---- */
 
-static void batch_reset(struct vs_batch *b)
-{
-    b->n_rows = b->n_pages = b->n_out = 0;
-}
-
-/* The rows of n more tokens; the last n_out of them are read. On failure nothing has changed. */
-static int plan(struct vs_sequence *s, struct vs_batch *b, const uint32_t *tokens, size_t n, size_t n_out, struct vs_error *err)
-{
-    assert(n <= s->model->config.chunk - b->n_rows && n_out <= VS_MODEL_MAX_OUT - b->n_out);
-    uint32_t have = vs_kv_length(s->kv), table = b->n_pages, n_pages;
-    int r = vs_kv_reserve(s->kv, have + (uint32_t)n);
-    if (r != VS_OK)
-        return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "%u tokens do not fit into the KV cache of %u",
-                            have + (uint32_t)n, s->model->config.n_pages * VS_PAGE_TOKENS);
-    const uint32_t *pages = vs_kv_pages(s->kv, &n_pages);
-    memcpy(b->pages + table, pages, n_pages * sizeof *b->pages);
-    b->n_pages += n_pages;
-    for (size_t i = 0; i < n; i++) {
-        if (i >= n - n_out)
-            b->out[b->n_out++] = b->n_rows;
-        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], have + (uint32_t)i, table };
-    }
-    return VS_OK;
-}
-
 static void commit(struct vs_sequence *s, const uint32_t *tokens, size_t n)
 {
     memcpy(s->tokens + vs_kv_length(s->kv), tokens, n * sizeof *tokens);
@@ -97,22 +68,13 @@ static int ask_caller(void *context)
     return a->check(a->context, a->done, a->total);
 }
 
-static int compute(struct vs_model *m, const struct asking *asking, const float **ret_logits, struct vs_error *err)
-{
-    const struct vs_batch *b = &m->batch;
-    struct asking copy = *asking;
-    const struct vs_step step = { .rows = b->rows, .n_rows = b->n_rows, .pages = b->pages, .out = b->out, .n_out = b->n_out,
-                                  .check = copy.check ? ask_caller : NULL, .context = &copy };
-    return vs_backend_step(m->backend, &step, ret_logits, err);
-}
-
 /* ---- many steps ---- */
 
-/* How many of the tokens from `done` on go into one step: a chunk, of which at most VS_MODEL_MAX_OUT are read. */
+/* How many of the tokens from `done` on go into one step: a chunk, of which at most max_out are read. */
 static size_t step_of(const struct vs_model *m, size_t done, size_t n, size_t first_out)
 {
     size_t step = n - done < m->config.chunk ? n - done : m->config.chunk, quiet = first_out > done ? first_out - done : 0;
-    return step > quiet + VS_MODEL_MAX_OUT ? quiet + VS_MODEL_MAX_OUT : step;
+    return step > quiet + m->config.max_out ? quiet + m->config.max_out : step;
 }
 
 int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, size_t n_out,
@@ -132,13 +94,13 @@ int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, 
             return vs_error_set(err, r, "%s", vs_status_text(r));
         size_t step = step_of(m, done, n, first_out), outs = done + step > first_out ? done + step - first_out : 0;
         outs = outs < step ? outs : step;
-        batch_reset(&m->batch);
-        r = plan(s, &m->batch, tokens + done, step, outs, err);
+        vs_batch_begin(m);
+        r = vs_batch_add(m, s->kv, tokens + done, (uint32_t)step, (uint32_t)outs, err);
         if (r != VS_OK)
             return r;
-        const struct asking asking = { check, context, done, n };
+        struct asking asking = { check, context, done, n };
         const float *logits;
-        r = compute(m, &asking, &logits, err);
+        r = vs_batch_compute(m, check ? ask_caller : NULL, &asking, &logits, err);
         if (r != VS_OK) {
             drop(s);
             return r;

@@ -316,6 +316,8 @@ static int queue_frame(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_
     vs_frame_header((uint8_t *)vs_buf_grow(&c->out, VS_FRAME_HEADER), type, flags, id, (uint32_t)(n + m));
     vs_buf_add(&c->out, head, n);
     vs_buf_add(&c->out, body, m);
+    if (c->corked)
+        return VS_OK;
     status = vs_conn_flush(c);
     return status == VS_E_BUSY ? VS_OK : status;
 }

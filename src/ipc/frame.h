@@ -54,6 +54,7 @@ struct vs_conn {
     unsigned (*state_of)(const void *context, uint64_t id);  /* of a request: VS_AT_FREE or VS_AT_BEGUN. NULL: as the row says */
     const void *context;
     struct vs_buf in, out;
+    bool corked;                        /* frames are queued; who sends says when they go (_flush) */
     size_t in_done, out_done;           /* consumed, sent */
     size_t skip;                        /* bytes of a refused frame that have not come yet */
     struct vs_budget *budget;           /* of the buffers' bytes; NULL: not counted */

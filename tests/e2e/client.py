@@ -10,7 +10,7 @@ GENERATE, CHAT, TOKENIZE, DETOKENIZE, INSPECT, LOGITS, PERPLEXITY, BENCH = range
 LOAD, UNLOAD, LIST, STATUS, SHUTDOWN = range(0x18, 0x1d)
 TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
 COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
-FLAG_FD, FLAG_EXTRA = 1, 2
+FLAG_FD, FLAG_EXTRA, FLAG_INDEX = 1, 2, 4
 HEADER = struct.Struct("<IHHQ")
 ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority", "alias"}   # what a request says in its envelope; the rest is its body
 
@@ -121,9 +121,10 @@ class Client:
                 owed = 0
             self.owed[request] = owed
         if kind == TOKEN:
+            index, data = (struct.unpack_from("<I", data)[0], data[4:]) if flags & FLAG_INDEX else (None, data)
             token, n = struct.unpack_from("<II", data)
             extra = json.loads(data[8 + n:]) if flags & FLAG_EXTRA else None
-            return Event(kind, request, token=token, text=data[8:8 + n].decode(), extra=extra)
+            return Event(kind, request, token=token, text=data[8:8 + n].decode(), extra=extra, index=index)
         if kind == DATA:
             return Event(kind, request, data=data)
         if kind == PROGRESS:

@@ -22,6 +22,7 @@ import client as c
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
+SOME = ["--temp", "0", "--ignore-eos", "-n", "3000", "--raw", "The sky is"]
 LONG = ["--temp", "0", "--ignore-eos", "-n", "60000", "--raw", "The sky is"]
 
 
@@ -269,17 +270,15 @@ class Faults(unittest.TestCase):
         self.serve()
         self.call("load", "one")
         self.call("load", "two")
-        victim = self.start("run", "-m", "one", *LONG)
+        whole = self.call("run", "-m", "one", *SOME)[0]
+        victim = self.start("run", "-m", "one", *SOME)
         other = self.start("run", "-m", "two", "--raw", "--ignore-eos", "-n", "400", "x")
-        self.assertTrue(victim.stdout.read(1))
+        first = os.read(victim.stdout.fileno(), 1)      # past the buffer, which communicate would not look into
         pid = self.ps("one")["pid"]
-        begin = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        _, err = victim.communicate(timeout=10)
-        self.assertLess(time.monotonic() - begin, 1)
-        self.assertEqual(victim.returncode, 70)
-        self.assertRegex(err.decode(), r"^veritas: worker killed by signal 9 [^\n]*\n$")
-        self.assertEqual(other.wait(30), 0)
+        out, err = victim.communicate(timeout=60)      # goes on in the next worker: the same bytes
+        self.assertEqual((victim.returncode, err, (first + out).decode(errors="replace")), (0, b"", whole))
+        self.assertEqual(other.wait(60), 0)
         self.assertTrue(self.call("run", "-m", "one", "--raw", "-n", "2", "x")[0])
         self.assertEqual(self.ps("one")["restarts"], 1)
         self.assertEqual(self.ps("two")["restarts"], 0)
@@ -289,11 +288,12 @@ class Faults(unittest.TestCase):
 
     def test_killed_worker_of_a_private_daemon_is_told_once(self):
         p = self.start("run", "--private", "-m", "one", *LONG)
-        self.assertTrue(p.stdout.read(1))
-        os.kill(self.worker_below(p), signal.SIGKILL)
-        _, err = p.communicate(timeout=10)
+        for _ in range(2):              # one more than a request survives
+            self.assertTrue(p.stdout.read(2000))
+            os.kill(self.worker_below(p), signal.SIGKILL)
+        _, err = p.communicate(timeout=20)
         self.assertEqual(p.returncode, 70)
-        self.assertEqual(err.decode().count("\n"), 1, err)
+        self.assertRegex(err.decode(), r"^veritas: [^\n]*killed by signal 9[^\n]*\n$")
 
     def test_killed_client_leaves_nothing(self):
         p = self.start("run", "--private", "-m", "one", *LONG)
@@ -362,12 +362,13 @@ class Faults(unittest.TestCase):
         begin = time.monotonic()
         usage = good.text(c.GENERATE, {"model": "one", "prompt": "x", "raw": True, "ignore_eos": True, "max_tokens": 3})[1]["usage"]
         self.assertEqual(usage["completion_tokens"], 3)
+        self.assertLess(time.monotonic() - begin, 3)        # it holds nobody up
         with self.assertRaises(c.Failure) as failure:
             bad.wait(number)
         bad.close()
         good.close()
         self.assertEqual(failure.exception.name, "LIMIT")
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assertLess(time.monotonic() - begin, 13)
 
     def test_threads_that_cannot_be_started(self):
         with open(BIN + "/veritas-worker", "rb") as f:

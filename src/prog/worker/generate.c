@@ -1,13 +1,14 @@
-/* prog/worker/generate.c - the methods generate and chat: a request as a state machine, and the loop that drives one.
+/* prog/worker/generate.c - the methods generate and chat: a request as a state machine.
  *
- * A generation wants rows computed (tokens[n_computed .. n)) and takes the logits of the last of them: it samples one token,
- * sends its text and then wants that token's row, or has finished. It computes nothing itself, so whoever drives it may
- * compute its rows beside those of others.
+ * A choice wants the rows of its tokens computed and takes the logits of the last of them: it samples one token, sends its text and
+ * then wants that token's row, or has finished. It computes nothing itself: batch.c computes its rows beside those of others. A request
+ * that another worker had begun brings the tokens that its client already has; they are followed, neither sampled nor sent.
  *
  * The result's logits_hash is the contract's H: SHA-256 over, for each generated token, u32le position, the raw f32le
  * logits, u32le token id.
  */
 #include "prog/worker/generate.h"
+#include "prog/worker/work.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -16,75 +17,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct generation {
-    struct vs_service *s;
-    struct vs_sink *sink;
-    struct vs_error *err;
-    struct vs_order order;
-    struct vs_stopper stopper;
-    struct vs_ids tokens;                /* the prompt, then what was made */
-    size_t n_prompt, n_cached, n_computed;
-    struct vs_logprob *best;             /* [order.n_logprobs] */
-    EVP_MD_CTX *hash;                    /* NULL: not asked for */
-    const char *notice, *finish;         /* finish: NULL while it goes on */
-    uint64_t prompt_ns, decode_ns;
+struct made {                            /* a token that is not sent yet */
+    uint32_t id;
+    size_t n_text;                       /* of its text, at the front of what is to go out */
+    json_t *extra;                       /* logprobs; NULL */
 };
 
-/* ---- begin ---- */
+struct choice {
+    struct vs_sampling sampling;         /* seed + its index */
+    struct vs_stopper stopper;
+    struct vs_ids tokens;                /* the prompt, then what was made */
+    size_t next;                         /* the token that the next logits decide */
+    struct vs_logprob *best;             /* [order.n_logprobs] */
+    EVP_MD_CTX *hash;                    /* NULL: not asked for */
+    const char *finish;                  /* NULL while it goes on */
+    struct made *made;                   /* [n_made] */
+    size_t n_made, cap_made;
+    struct vs_buf text;                  /* of these */
+};
 
-static int begin(struct generation *g, const json_t *request)
-{
-    struct vs_service *s = g->s;
-    struct vs_check *check = &g->sink->check;
-    int r = vs_order_read(s, request, check, &g->order, g->err);
-    if (r == VS_OK)
-        r = vs_prompt_read(s, request, check, &g->tokens, &g->notice, g->err);
-    if (r == VS_OK)
-        r = vs_stopper_init(&g->stopper, &g->order, s->tokenizer, g->err);
-    if (r != VS_OK)
-        return r;
-    g->n_prompt = g->tokens.n;
-    if (g->order.n_logprobs > (int64_t)vs_model_n_vocab(s->model))
-        g->order.n_logprobs = vs_model_n_vocab(s->model);
-    if (g->order.n_logprobs > 0 && !(g->best = calloc((size_t)g->order.n_logprobs, sizeof *g->best)))
-        return vs_error_set(g->err, VS_E_NOMEM, "out of memory");
-    if (g->order.logits_hash && (!(g->hash = EVP_MD_CTX_new()) || !EVP_DigestInit_ex(g->hash, EVP_sha256(), NULL)))
-        return vs_error_set(g->err, VS_E_NOMEM, "out of memory");
-    return VS_OK;
-}
-
-static void end(struct generation *g)
-{
-    EVP_MD_CTX_free(g->hash);
-    free(g->best);
-    vs_ids_clear(&g->tokens);
-    vs_stopper_clear(&g->stopper);
-    vs_order_clear(&g->order);
-}
+struct generation {
+    struct vs_work work;
+    struct vs_order order;
+    json_t *prompt;                      /* its ids, for the result; NULL once it is there */
+    size_t n_prompt;
+    const char *notice;
+    uint64_t begun_ns, first_ns, ended_ns;       /* first logits; first token out; the end */
+    uint32_t n;
+    struct choice choice[VS_MAX_CHOICES];
+};
 
 /* ---- one token ---- */
 
-static size_t n_made(const struct generation *g)
+static size_t n_of(const struct generation *g, const struct choice *c)
 {
-    return g->tokens.n - g->n_prompt;
+    return c->tokens.n - g->n_prompt;
 }
 
 /* No token may follow: as many as were asked for, or there is no room to read the last one. */
-static bool is_full(const struct generation *g)
+static bool is_full(const struct generation *g, const struct choice *c)
 {
-    return (g->order.max_tokens >= 0 && (int64_t)n_made(g) >= g->order.max_tokens) || g->tokens.n > vs_model_context(g->s->model);
+    return (g->order.max_tokens >= 0 && (int64_t)n_of(g, c) >= g->order.max_tokens)
+           || c->tokens.n > vs_model_context(g->work.s->model);
 }
 
-static void hash_token(struct generation *g, size_t position, const float *logits, uint32_t id)
+static void hash_token(const struct generation *g, struct choice *c, size_t position, const float *logits, uint32_t id)
 {
     uint8_t word[4];
-    if (!g->hash)
+    if (!c->hash)
         return;
     vs_store_u32le(word, (uint32_t)position);
-    EVP_DigestUpdate(g->hash, word, 4);
-    EVP_DigestUpdate(g->hash, logits, (size_t)vs_model_n_vocab(g->s->model) * 4);
+    EVP_DigestUpdate(c->hash, word, 4);
+    EVP_DigestUpdate(c->hash, logits, (size_t)vs_model_n_vocab(g->work.s->model) * 4);
     vs_store_u32le(word, id);
-    EVP_DigestUpdate(g->hash, word, 4);
+    EVP_DigestUpdate(c->hash, word, 4);
 }
 
 /* As it would stand in the answer: a space in front is kept. */
@@ -103,159 +89,297 @@ static json_t *text_of(const struct vs_tokenizer *t, uint32_t id)
     return v;
 }
 
-static int logprobs(struct generation *g, const float *logits, uint32_t id, json_t **ret)
+static int logprobs(const struct generation *g, struct choice *c, struct vs_sampler *sampler, const float *logits, uint32_t id,
+                    json_t **ret, struct vs_error *err)
 {
     float chosen;
     if (g->order.n_logprobs < 0)
         return VS_OK;
-    int r = vs_sampler_logprobs(g->s->sampler, logits, id, (size_t)g->order.n_logprobs, &chosen, g->best);
+    int r = vs_sampler_logprobs(sampler, logits, id, (size_t)g->order.n_logprobs, &chosen, c->best);
     if (r != VS_OK)
-        return vs_error_set(g->err, r, "%s", vs_status_text(r));
+        return vs_error_set(err, r, "%s", vs_status_text(r));
     json_t *top = json_array();
     for (int64_t i = 0; i < g->order.n_logprobs; i++)
-        json_array_append_new(top, json_pack("{s:I, s:f, s:o}", "id", (json_int_t)g->best[i].id,
-                                             "logprob", (double)g->best[i].logprob,
-                                             "text", text_of(g->s->tokenizer, g->best[i].id)));
+        json_array_append_new(top, json_pack("{s:I, s:f, s:o}", "id", (json_int_t)c->best[i].id,
+                                             "logprob", (double)c->best[i].logprob,
+                                             "text", text_of(g->work.s->tokenizer, c->best[i].id)));
     *ret = json_pack("{s:f, s:o}", "logprob", (double)chosen, "top", top);
-    return *ret ? VS_OK : vs_error_set(g->err, VS_E_NOMEM, "out of memory");
+    return *ret ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
 }
 
-/* Sends token id with the first n bytes of what was held back. */
-static int send_token(struct generation *g, uint32_t id, size_t n, const json_t *extra)
+/* The token stands in its place: its text comes, and perhaps the end. *ret_n: bytes of text that may go out. */
+static int follow(struct generation *g, struct choice *c, uint32_t id, size_t *ret_n, struct vs_error *err)
 {
-    struct vs_buf *held = &g->stopper.held;
-    int r = g->sink->token(g->sink->context, id, n ? held->data : "", n, extra);
-    if (r != VS_OK)
-        return vs_error_set(g->err, r, "%s", r == VS_E_LIMIT ? "a token's text and its logprobs are larger than a frame may be"
-                                                             : vs_status_text(r));
-    if (n)
-        vs_buf_drop(held, n);
-    return VS_OK;
-}
-
-/* Takes the logits behind all tokens so far: the next one is sampled, hashed and sent. Sets finish when it was the last. */
-static int take(struct generation *g, const float *logits)
-{
-    size_t position = g->tokens.n, n;
-    uint32_t id;
     bool ends;
-    json_t *extra = NULL;
-    g->n_computed = position;
-    int r = vs_sampler_sample(g->s->sampler, &g->order.sampling, logits, g->tokens.id, position, position, &id, g->err);
-    if (r == VS_OK)
-        r = vs_ids_add(&g->tokens, id) == VS_OK ? VS_OK : vs_error_set(g->err, VS_E_NOMEM, "out of memory");
+    int r = vs_stopper_push(&c->stopper, id, &ends, ret_n, err);
     if (r != VS_OK)
         return r;
-    hash_token(g, position, logits, id);
-    r = vs_stopper_push(&g->stopper, id, &ends, &n, g->err);
-    if (r == VS_OK)
-        r = logprobs(g, logits, id, &extra);
-    if (r != VS_OK)
-        return r;
-    g->finish = ends ? "stop" : is_full(g) ? "length" : NULL;
-    if (g->finish)
-        n = vs_stopper_finish(&g->stopper);
-    r = send_token(g, id, n, extra);
-    json_decref(extra);
-    return r;
-}
-
-/* ---- the loop ---- */
-
-struct drive {
-    struct generation *g;
-    const float *logits;                 /* of the last row computed */
-};
-
-static int keep_logits(void *context, size_t first, size_t n, const float *logits)
-{
-    struct drive *d = context;
-    (void)first;
-    d->logits = logits + (n - 1) * vs_model_n_vocab(d->g->s->model);
+    c->next++;
+    if (ends)
+        c->finish = "stop";
+    else if (is_full(g, c) && c->next == c->tokens.n)
+        c->finish = "length";
+    if (c->finish)
+        *ret_n = vs_stopper_finish(&c->stopper);
     return VS_OK;
 }
 
-static int ask(void *context, size_t done, size_t total)
+/* One that the client has already. */
+static int follow_sent(struct generation *g, struct choice *c, struct vs_error *err)
 {
-    struct vs_sink *sink = ((struct drive *)context)->g->sink;
-    int r = vs_check_ask(&sink->check);
-    if (r == VS_OK && done && sink->progress)
-        r = sink->progress(sink->context, "prompt", done, total);
+    size_t n = 0;
+    int r = follow(g, c, c->tokens.id[c->next], &n, err);
+    if (r == VS_OK && n)
+        vs_buf_drop(&c->stopper.held, n);
     return r;
 }
 
-/* The longest beginning of the prompt that the last sequence has computed. The last token's logits are always needed. */
-static size_t reuse(struct generation *g)
+static int keep(struct choice *c, uint32_t id, size_t n_text, json_t *extra, struct vs_error *err)
 {
-    size_t n_old, same = 0;
-    const uint32_t *old = vs_sequence_tokens(g->s->sequence, &n_old);
-    while (same < n_old && same + 1 < g->tokens.n && old[same] == g->tokens.id[same])
-        same++;
-    vs_sequence_truncate(g->s->sequence, same);
-    return same;
-}
-
-static int compute(struct generation *g, struct drive *d)
-{
-    const uint32_t *first = g->tokens.id + g->n_computed;
-    return vs_sequence_append(g->s->sequence, first, g->tokens.n - g->n_computed, 1, keep_logits, ask, d, g->err);
-}
-
-static int drive(struct generation *g)
-{
-    struct drive d = { .g = g };
-    g->n_cached = g->n_computed = reuse(g);
-    uint64_t start = vs_clock_ns(), begun;
-    int r = compute(g, &d);
-    begun = vs_clock_ns();
-    g->prompt_ns = begun - start;
-    if (is_full(g))                      /* max_tokens 0: the prompt is read, and that is all */
-        g->finish = "length";
-    while (r == VS_OK && !g->finish) {
-        r = take(g, d.logits);
-        if (r == VS_OK && !g->finish)
-            r = compute(g, &d);
+    if (c->n_made == c->cap_made) {
+        size_t cap = c->cap_made ? 2 * c->cap_made : 4;
+        struct made *made = realloc(c->made, cap * sizeof *made);
+        if (!made)
+            return vs_error_set(err, VS_E_NOMEM, "out of memory");
+        c->made = made;
+        c->cap_made = cap;
     }
-    g->decode_ns = vs_clock_ns() - begun;
+    c->made[c->n_made++] = (struct made){ id, n_text, extra };
+    vs_buf_add(&c->text, c->stopper.held.data, n_text);
+    if (n_text)
+        vs_buf_drop(&c->stopper.held, n_text);
+    return c->text.status == VS_OK ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
+/* The logits that decide token `next`: it is sampled, hashed and kept to be sent; or it is there already. */
+static int decide(struct generation *g, struct choice *c, struct vs_sampler *sampler, const float *logits, struct vs_error *err)
+{
+    size_t position = c->next, n;
+    uint32_t id;
+    json_t *extra = NULL;
+    if (position < c->tokens.n) {
+        hash_token(g, c, position, logits, c->tokens.id[position]);
+        return follow_sent(g, c, err);
+    }
+    int r = vs_sampler_sample(sampler, &c->sampling, logits, c->tokens.id, position, position, &id, err);
+    if (r == VS_OK)
+        r = vs_ids_add(&c->tokens, id) == VS_OK ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (r != VS_OK)
+        return r;
+    hash_token(g, c, position, logits, id);
+    r = follow(g, c, id, &n, err);
+    if (r == VS_OK)
+        r = logprobs(g, c, sampler, logits, id, &extra, err);
+    return r == VS_OK ? keep(c, id, n, extra, err) : r;
+}
+
+/* ---- what the batch asks ---- */
+
+static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
+{
+    const struct generation *g = (const struct generation *)w;
+    const struct choice *c = &g->choice[lane];
+    *ret = (struct vs_want){ .tokens = c->tokens.id, .decode = c->next > g->n_prompt };
+    if (c->finish)
+        return;
+    ret->n = ret->n_known = (uint32_t)c->tokens.n;
+    ret->n_shared = (uint32_t)c->next - 1;
+    ret->n_out = (uint32_t)(c->tokens.n - ret->n_shared);
+}
+
+static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n, struct vs_error *err)
+{
+    struct generation *g = (struct generation *)w;
+    struct choice *c = &g->choice[lane];
+    int r = VS_OK;
+    if (is_full(g, c) && c->next == c->tokens.n)
+        c->finish = "length";            /* max_tokens 0: the prompt is read, and that is all */
+    for (uint32_t i = 0; i < n && r == VS_OK && !c->finish; i++)
+        r = decide(g, c, sampler, logits + i * (size_t)vs_model_n_vocab(w->s->model), err);
     return r;
 }
 
-static json_t *result(struct generation *g)
+static int send_made(struct vs_work *w, uint32_t lane, struct vs_error *err)
 {
-    size_t n_read = g->n_prompt - g->n_cached, n_steps = n_made(g) ? n_made(g) - 1 : 0;
-    json_t *timings = json_pack(
-        "{s:f, s:f, s:f, s:f, s:f, s:I}", "load_ms", g->s->load_ms, "prompt_ms", (double)g->prompt_ns / 1e6,
-        "prompt_per_second", g->prompt_ns ? (double)n_read * 1e9 / (double)g->prompt_ns : 0.0,
-        "decode_ms", (double)g->decode_ns / 1e6,
-        "decode_per_second", g->decode_ns ? (double)n_steps * 1e9 / (double)g->decode_ns : 0.0,
-        "cached_tokens", (json_int_t)g->n_cached);
-    struct vs_outcome *outcome = g->sink->outcome;
-    snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->finish);
-    outcome->has_usage = true;
-    outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->n_prompt, .completion_tokens = (int64_t)n_made(g),
-                                        .cached_tokens = (int64_t)g->n_cached };
-    json_t *prompt = vs_ids_json(g->tokens.id, g->n_prompt, &g->sink->check);
-    json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", prompt, "timings", timings);
-    if (o && g->notice)
-        json_object_set_new(o, "notice", json_string(g->notice));
+    struct generation *g = (struct generation *)w;
+    struct choice *c = &g->choice[lane];
+    size_t at = 0;
+    int r = VS_OK;
+    g->begun_ns = g->begun_ns ? g->begun_ns : vs_clock_ns();
+    for (size_t i = 0; i < c->n_made; i++) {
+        const struct made *m = &c->made[i];
+        if (r == VS_OK)
+            r = w->sink->token(w->sink->context, g->n > 1 ? (int)lane : -1, m->id, m->n_text ? c->text.data + at : "", m->n_text,
+                               m->extra);
+        at += m->n_text;
+        json_decref(m->extra);
+    }
+    c->n_made = 0;
+    vs_buf_reset(&c->text);
+    g->ended_ns = vs_clock_ns();
+    g->first_ns = g->first_ns ? g->first_ns : g->ended_ns;
+    if (r == VS_E_LIMIT)
+        return vs_error_set(err, r, "a token's text and its logprobs are larger than a frame may be");
+    return r == VS_OK ? r : vs_error_set(err, r, "%s", vs_status_text(r));
+}
+
+static bool add_hash(json_t *o, struct choice *c)
+{
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (o && g->hash && EVP_DigestFinal_ex(g->hash, digest, &n)) {
-        char hex[2 * EVP_MAX_MD_SIZE + 1];
-        vs_hex(digest, n, hex);
-        json_object_set_new(o, "logits_hash", json_string(hex));
+    if (!c->hash || !EVP_DigestFinal_ex(c->hash, digest, &n))
+        return !c->hash;
+    char hex[2 * EVP_MAX_MD_SIZE + 1];
+    vs_hex(digest, n, hex);
+    return json_object_set_new(o, "logits_hash", json_string(hex)) == 0;
+}
+
+/* Of several choices each has an entry; the envelope then tells what all have together. */
+static bool add_choices(struct generation *g, json_t *o)
+{
+    json_t *list = json_array();
+    json_object_set_new(o, "choices", list);
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct choice *c = &g->choice[i];
+        json_t *one = json_pack("{s:i, s:s, s:I}", "index", (int)i, "finish_reason", c->finish, "completion_tokens",
+                                (json_int_t)n_of(g, c));
+        if (!one || !add_hash(one, c) || json_array_append_new(list, one) != 0)
+            return false;
+    }
+    return true;
+}
+
+static double ms(uint64_t from, uint64_t to)
+{
+    return from && to > from ? (double)(to - from) / 1e6 : 0.0;
+}
+
+static double per_second(size_t n, double in_ms)
+{
+    return in_ms > 0 ? (double)n * 1e3 / in_ms : 0.0;
+}
+
+static json_t *timings(const struct generation *g, size_t n_made)
+{
+    const struct vs_work *w = &g->work;
+    uint64_t arrived = w->sink->arrived_ns, placed = w->lanes[0].placed_ns;
+    uint64_t begun = g->begun_ns ? g->begun_ns : placed;
+    double prompt_ms = ms(placed, begun), decode_ms = ms(begun, g->ended_ns);
+    size_t n_read = g->n_prompt > w->n_cached ? g->n_prompt - (size_t)w->n_cached : 0, n_steps = n_made > g->n ? n_made - g->n : 0;
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "load_ms", w->s->load_ms, "queue_ms", ms(arrived, placed),
+                     "prompt_ms", prompt_ms, "prompt_per_second", per_second(n_read, prompt_ms),
+                     "first_token_ms", ms(arrived, g->first_ns), "decode_ms", decode_ms,
+                     "decode_per_second", per_second(n_steps, decode_ms), "cached_tokens", (json_int_t)w->n_cached);
+}
+
+static json_t *result(struct vs_work *w)
+{
+    struct generation *g = (struct generation *)w;
+    struct vs_outcome *outcome = w->sink->outcome;
+    size_t n_made = 0;
+    for (uint32_t i = 0; i < g->n; i++)
+        n_made += n_of(g, &g->choice[i]);
+    if (g->n == 1)
+        snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->choice[0].finish);
+    outcome->has_usage = true;
+    outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->n_prompt, .completion_tokens = (int64_t)n_made,
+                                        .cached_tokens = (int64_t)w->n_cached, .recomputed_tokens = (int64_t)w->n_recomputed };
+    json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", g->prompt, "timings", timings(g, n_made));
+    g->prompt = NULL;
+    if (o && g->notice)
+        json_object_set_new(o, "notice", json_string(g->notice));
+    if (o && !(g->n == 1 ? add_hash(o, &g->choice[0]) : add_choices(g, o))) {
+        json_decref(o);
+        return NULL;
     }
     return o;
 }
 
-int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+static void clear_choice(struct choice *c)
 {
-    struct generation g = { .s = s, .sink = sink, .err = err };
-    int r = begin(&g, request);
+    for (size_t i = 0; i < c->n_made; i++)
+        json_decref(c->made[i].extra);
+    EVP_MD_CTX_free(c->hash);
+    free(c->made);
+    free(c->best);
+    vs_buf_clear(&c->text);
+    vs_ids_clear(&c->tokens);
+    vs_stopper_clear(&c->stopper);
+}
+
+static void free_generation(struct vs_work *w)
+{
+    struct generation *g = (struct generation *)w;
+    for (uint32_t i = 0; i < g->n; i++)
+        clear_choice(&g->choice[i]);
+    vs_order_clear(&g->order);
+    json_decref(g->prompt);
+    free(g);
+}
+
+static const struct vs_work_kind kind = {
+    .what = "prompt", .keep = true, .want = want, .take = take, .send = send_made, .result = result, .free = free_generation,
+};
+
+/* ---- begin ---- */
+
+static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *prompt, struct vs_error *err)
+{
+    struct choice *c = &g->choice[i];
+    const struct vs_sent *sent = g->work.sink->sent ? &g->work.sink->sent[i] : &(struct vs_sent){ 0 };
+    c->sampling = g->order.sampling;
+    c->sampling.seed += i;
+    int r = vs_stopper_init(&c->stopper, &g->order, g->work.s->tokenizer, err);
+    for (size_t k = 0; k < prompt->n && r == VS_OK; k++)
+        r = vs_ids_add(&c->tokens, prompt->id[k]);
+    for (size_t k = 0; k < sent->n && r == VS_OK; k++)
+        r = vs_ids_add(&c->tokens, sent->id[k]);
+    if (r == VS_E_NOMEM)
+        return vs_error_set(err, r, "out of memory");
+    c->next = g->n_prompt;
+    if (r != VS_OK)
+        return r;
+    if (g->order.n_logprobs > 0 && !(c->best = calloc((size_t)g->order.n_logprobs, sizeof *c->best)))
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (g->order.logits_hash && (!(c->hash = EVP_MD_CTX_new()) || !EVP_DigestInit_ex(c->hash, EVP_sha256(), NULL)))
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    /* What the client has needs no logits again, unless they are hashed. */
+    while (r == VS_OK && !c->hash && c->next < c->tokens.n && !c->finish)
+        r = follow_sent(g, c, err);
+    return r;
+}
+
+static int begin(struct generation *g, const json_t *request, struct vs_error *err)
+{
+    struct vs_service *s = g->work.s;
+    struct vs_check *check = &g->work.sink->check;
+    struct vs_ids prompt = { 0 };
+    int r = vs_order_read(s, request, check, &g->order, err);
     if (r == VS_OK)
-        r = drive(&g);
+        r = vs_prompt_read(s, request, check, &prompt, &g->notice, err);
+    g->n_prompt = prompt.n;
+    if (g->order.n_logprobs > (int64_t)vs_model_n_vocab(s->model))
+        g->order.n_logprobs = vs_model_n_vocab(s->model);
+    if (r == VS_OK && !(g->prompt = vs_ids_json(prompt.id, prompt.n, check)))
+        r = check->status != VS_OK ? check->status : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < g->n && r == VS_OK; i++)
+        r = begin_choice(g, i, &prompt, err);
+    vs_ids_clear(&prompt);
+    return r;
+}
+
+int vs_service_generate(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
+{
+    struct generation *g = calloc(1, sizeof *g);
+    if (!g)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    g->n = (uint32_t)vs_request_int(request, "n", 1);
+    int r = vs_work_init(&g->work, &kind, s, sink, request, g->n, err);
     if (r == VS_OK)
-        *ret = result(&g);
-    end(&g);
+        r = begin(g, request, err);
+    if (r == VS_OK)
+        ret->work = &g->work;
+    else
+        vs_work_free(&g->work);
     return r;
 }

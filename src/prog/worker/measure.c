@@ -1,135 +1,27 @@
-/* prog/worker/measure.c - the methods logits, perplexity and bench. */
-#include "prog/worker/service_internal.h"
+/* prog/worker/measure.c - the method bench: it has the model to itself. */
+#include "prog/worker/work.h"
 
 #include "base/clock.h"
-#include "base/num.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct run {
-    struct vs_service *s;
-    struct vs_sink *sink;
-    const uint32_t *tokens;              /* of the window being scored */
-    double nll;
-    uint64_t n_scored, done, total;
+    struct vs_work work;
+    struct vs_sequence *sequence;
+    uint64_t done, total;
 };
 
 static int ask(void *context, size_t done, size_t total)
 {
     struct run *run = context;
     (void)done, (void)total;
-    return vs_check_ask(&run->sink->check);
+    return vs_check_ask(&run->work.sink->check);
 }
 
 static int report(struct run *run, const char *what)
 {
-    return run->sink->progress ? run->sink->progress(run->sink->context, what, run->done, run->total) : VS_OK;
-}
-
-/* strip: without the newline that ends a file */
-static int text_or_tokens(struct vs_service *s, const json_t *request, bool strip, struct vs_check *check, struct vs_ids *ids,
-                          struct vs_error *err)
-{
-    const json_t *tokens = json_object_get(request, "tokens"), *text = json_object_get(request, "text");
-    size_t n = json_string_length(text);
-    if (strip && n && json_string_value(text)[n - 1] == '\n')
-        n--;
-    int r;
-    if (json_is_array(tokens) && json_is_string(text))
-        return vs_error_set(err, VS_E_INVALID, "text or tokens, not both: leave out either");
-    if (json_is_array(tokens))
-        r = vs_request_ids(s, tokens, "tokens", check, ids, err);
-    else if (json_is_string(text))
-        r = vs_service_encode(s, json_string_value(text), n, vs_request_flag(request, "special"),
-                              vs_request_flag(request, "no_bos") ? 0 : VS_ENCODE_ADD_SPECIAL, check, ids, err);
-    else
-        r = vs_error_set(err, VS_E_INVALID, "text or tokens must be given");
-    if (r == VS_OK && !ids->n)
-        r = vs_error_set(err, VS_E_INVALID, "the text is empty");
-    return r;
-}
-
-/* ---- logits ---- */
-
-static int send_rows(void *context, size_t first, size_t n, const float *logits)
-{
-    struct run *run = context;
-    run->done = first + n;
-    int r = run->sink->data(run->sink->context, logits, n * vs_model_n_vocab(run->s->model) * sizeof *logits);
-    return r == VS_OK ? report(run, "logits") : r;
-}
-
-int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
-{
-    struct vs_ids ids = { 0 };
-    int r = text_or_tokens(s, request, false, &sink->check, &ids, err);
-    if (r == VS_OK) {
-        struct run run = { .s = s, .sink = sink, .total = ids.n };
-        vs_sequence_truncate(s->sequence, 0);
-        r = vs_sequence_append(s->sequence, ids.id, ids.n, ids.n, send_rows, ask, &run, err);
-    }
-    if (r == VS_OK)
-        *ret = json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)ids.n, "n_vocab", (json_int_t)vs_model_n_vocab(s->model),
-                         "tokens", vs_ids_json(ids.id, ids.n, &sink->check));
-    else if (err && !err->text[0])
-        vs_error_set(err, r, "%s", vs_status_text(r));
-    vs_ids_clear(&ids);
-    return r;
-}
-
-/* ---- perplexity: docs/PERPLEXITY.md has the convention ---- */
-
-static int score_rows(void *context, size_t first, size_t n, const float *logits)
-{
-    struct run *run = context;
-    uint32_t n_vocab = vs_model_n_vocab(run->s->model);
-    for (size_t i = 0; i < n; i++) {
-        float logprob;
-        int r = vs_sampler_logprobs(run->s->sampler, logits + i * n_vocab, run->tokens[first + i + 1], 0, &logprob, NULL);
-        if (r == VS_OK)
-            r = vs_check_work(&run->sink->check, n_vocab);
-        if (r != VS_OK)
-            return r;
-        run->nll -= (double)logprob;
-        run->n_scored++;
-    }
-    return VS_OK;
-}
-
-int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
-{
-    struct vs_ids ids = { 0 };
-    int64_t context = vs_model_context(s->model), window = vs_request_int(request, "ctx", context < 512 ? context : 512);
-    if (context < 4)
-        return vs_error_set(err, VS_E_INVALID, "a context of %lld is too short to measure in; 4 is the least", (long long)context);
-    if (window < 4 || window > context)
-        return vs_error_set(err, VS_E_INVALID, "ctx: a whole number from 4 to %lld, this model's context, is needed, this is %lld",
-                            (long long)context, (long long)window);
-    int r = text_or_tokens(s, request, true, &sink->check, &ids, err);
-    size_t c = r == VS_OK ? (size_t)window : 1, n_windows = ids.n / c;
-    if (r == VS_OK && n_windows < 2)
-        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens and two windows of %zu are needed; "
-                         "give a longer text or a smaller --ctx",
-                         ids.n, c);
-    struct run run = { .s = s, .sink = sink, .total = n_windows };
-    for (size_t w = 0; w < n_windows && r == VS_OK; w++) {
-        uint32_t *tokens = ids.id + w * c, first = tokens[0];
-        if (s->tokenizer && vs_tokenizer_adds_bos(s->tokenizer))
-            tokens[0] = vs_tokenizer_bos(s->tokenizer);
-        run.tokens = tokens;
-        vs_sequence_truncate(s->sequence, 0);
-        r = vs_sequence_append(s->sequence, tokens, c - 1, c - 1 - c / 2, score_rows, ask, &run, err);
-        tokens[0] = first;
-        run.done = w + 1;
-        if (r == VS_OK)
-            r = report(&run, "perplexity");
-    }
-    if (r == VS_OK)
-        *ret = json_pack("{s:f, s:I, s:f}", "perplexity", vs_exp64(run.nll / (double)run.n_scored), "n_tokens",
-                         (json_int_t)run.n_scored, "nll", run.nll);
-    vs_ids_clear(&ids);
-    return r;
+    return run->work.sink->progress(run->work.sink->context, what, run->done, run->total);
 }
 
 /* ---- bench ---- */
@@ -138,36 +30,36 @@ static int ask_and_tell(void *context, size_t done, size_t total)
 {
     struct run *run = context;
     int r = ask(context, done, total);
-    return r == VS_OK && run->sink->progress ? run->sink->progress(run->sink->context, "depth", done, total) : r;
+    return r == VS_OK ? run->work.sink->progress(run->work.sink->context, "depth", done, total) : r;
 }
 
-static int fill(struct vs_service *s, struct run *run, uint32_t *tokens, size_t n, vs_check_fn *check, struct vs_error *err)
+static int fill(struct run *run, uint32_t *tokens, size_t n, vs_check_fn *check, struct vs_error *err)
 {
     for (size_t i = 0; i < n; i++)
-        tokens[i] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
-    return n ? vs_sequence_append(s->sequence, tokens, n, 1, NULL, check, run, err) : VS_OK;
+        tokens[i] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(run->work.s->model));
+    return n ? vs_sequence_append(run->sequence, tokens, n, 1, NULL, check, run, err) : VS_OK;
 }
 
 /* Tokens per second of one repetition: n tokens as one prompt, or as n steps. */
-static int repetition(struct vs_service *s, struct run *run, bool single, size_t n, size_t depth, uint32_t *tokens,
+static int repetition(struct run *run, bool single, size_t n, size_t depth, uint32_t *tokens,
                       double *ret, struct vs_error *err)
 {
-    vs_sequence_truncate(s->sequence, depth);
+    vs_sequence_truncate(run->sequence, depth);
     size_t have;
-    vs_sequence_tokens(s->sequence, &have);
-    int r = have < depth ? (vs_sequence_truncate(s->sequence, 0), fill(s, run, tokens, depth, ask_and_tell, err)) : VS_OK;
+    vs_sequence_tokens(run->sequence, &have);
+    int r = have < depth ? (vs_sequence_truncate(run->sequence, 0), fill(run, tokens, depth, ask_and_tell, err)) : VS_OK;
     uint64_t start = vs_clock_ns();
     if (r == VS_OK && !single)
-        r = fill(s, run, tokens, n, ask, err);
+        r = fill(run, tokens, n, ask, err);
     for (size_t i = 0; r == VS_OK && single && i < n; i++) {
-        tokens[0] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(s->model));
-        r = vs_sequence_append(s->sequence, tokens, 1, 1, NULL, ask, run, err);
+        tokens[0] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(run->work.s->model));
+        r = vs_sequence_append(run->sequence, tokens, 1, 1, NULL, ask, run, err);
     }
     *ret = (double)n * 1e9 / (double)(vs_clock_ns() - start + 1);
     return r;
 }
 
-static int one_test(struct vs_service *s, struct run *run, bool single, size_t n, size_t depth, int64_t reps, json_t *results,
+static int one_test(struct run *run, bool single, size_t n, size_t depth, int64_t reps, json_t *results,
                     struct vs_error *err)
 {
     uint32_t *tokens = malloc((n + depth + 1) * sizeof *tokens);
@@ -177,9 +69,9 @@ static int one_test(struct vs_service *s, struct run *run, bool single, size_t n
     int r = tokens && rates ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
     double rate;
     if (r == VS_OK)                      /* warm up, not counted */
-        r = repetition(s, run, single, single && n > 4 ? 4 : n, depth, tokens, &rate, err);
+        r = repetition(run, single, single && n > 4 ? 4 : n, depth, tokens, &rate, err);
     for (int64_t i = 0; i < reps && r == VS_OK; i++) {
-        r = repetition(s, run, single, n, depth, tokens, &rate, err);
+        r = repetition(run, single, n, depth, tokens, &rate, err);
         json_array_append_new(rates, json_real(rate));
         run->done++;
         if (r == VS_OK)
@@ -213,21 +105,21 @@ static int check_list(const json_t *list, const char *key, struct vs_error *err)
     return VS_OK;
 }
 
-static int test_or_count(struct vs_service *s, struct run *run, const char *kind, json_int_t n, json_int_t depth, int64_t reps,
+static int test_or_count(struct run *run, const char *kind, json_int_t n, json_int_t depth, int64_t reps,
                          json_t *results, struct vs_error *err)
 {
-    int64_t context = vs_model_context(s->model);
+    int64_t context = vs_model_context(run->work.s->model);
     if (n + depth > context)
         return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld tokens",
                             kind, (long long)n, (long long)depth, (long long)context);
     if (results)
-        return one_test(s, run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);
+        return one_test(run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);
     run->total += (uint64_t)reps;
     return VS_OK;
 }
 
 /* Every test once, depth by depth; without results only looked at and counted. */
-static int all_tests(struct vs_service *s, struct run *run, const json_t *request, int64_t reps, json_t *results,
+static int all_tests(struct run *run, const json_t *request, int64_t reps, json_t *results,
                      struct vs_error *err)
 {
     static const char *const kinds[] = { "pp", "tg" };
@@ -239,31 +131,61 @@ static int all_tests(struct vs_service *s, struct run *run, const json_t *reques
                 if ((n_depths && !counts(depths, d, true)) || !counts(json_object_get(request, kinds[k]), i, false))
                     continue;
                 json_int_t depth = json_integer_value(json_array_get(depths, d));
-                int r = test_or_count(s, run, kinds[k], json_integer_value(v), depth, reps, results, err);
+                int r = test_or_count(run, kinds[k], json_integer_value(v), depth, reps, results, err);
                 if (r != VS_OK)
                     return r;
             }
     return VS_OK;
 }
 
-int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+static int run_all(struct vs_work *w, json_t **ret, struct vs_error *err)
 {
-    static const char *const lists[] = { "depth", "pp", "tg" };
-    struct run run = { .s = s, .sink = sink };
-    int64_t reps = vs_request_int(request, "reps", 3);
-    int r = VS_OK;
-    for (int i = 0; i < 3 && r == VS_OK; i++)
-        r = check_list(json_object_get(request, lists[i]), lists[i], err);
-    if (r == VS_OK)
-        r = all_tests(s, &run, request, reps, NULL, err);
-    if (r == VS_OK && !run.total)
-        r = vs_error_set(err, VS_E_INVALID, "there is nothing to measure: pp and tg are empty or 0");
-    if (r != VS_OK)
-        return r;
+    struct run *run = (struct run *)w;
+    char hex[65];
+    uint64_t done, total;
+    int r;
+    /* The thread that computes the digest must not share the machine with what is measured. */
+    while ((r = vs_service_digest(w->s, 10, hex, &done, &total, err)) == VS_E_BUSY) {
+        w->sink->progress(w->sink->context, "digest", done, total);
+        if ((r = vs_check_ask(&w->sink->check)) != VS_OK)
+            return r;
+    }
+    if (r == VS_OK && (r = vs_sequence_create(w->s->model, &run->sequence)) != VS_OK)
+        return vs_error_set(err, r, "out of memory");
     json_t *results = json_array();
-    r = all_tests(s, &run, request, reps, results, err);
+    if (r == VS_OK)
+        r = all_tests(run, w->request, vs_request_int(w->request, "reps", 3), results, err);
     if (r == VS_OK)
         *ret = json_pack("{s:O}", "results", results);
     json_decref(results);
+    return r;
+}
+
+static void free_run(struct vs_work *w)
+{
+    struct run *run = (struct run *)w;
+    vs_sequence_free(run->sequence);
+    free(run);
+}
+
+static const struct vs_work_kind kind = { .alone = run_all, .free = free_run };
+
+int vs_service_bench(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
+{
+    static const char *const lists[] = { "depth", "pp", "tg" };
+    struct run *run = calloc(1, sizeof *run);
+    if (!run)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    int r = vs_work_init(&run->work, &kind, s, sink, request, 1, err);
+    for (int i = 0; i < 3 && r == VS_OK; i++)
+        r = check_list(json_object_get(request, lists[i]), lists[i], err);
+    if (r == VS_OK)
+        r = all_tests(run, request, vs_request_int(request, "reps", 3), NULL, err);
+    if (r == VS_OK && !run->total)
+        r = vs_error_set(err, VS_E_INVALID, "there is nothing to measure: pp and tg are empty or 0");
+    if (r == VS_OK)
+        ret->work = &run->work;
+    else
+        vs_work_free(&run->work);
     return r;
 }

@@ -6,6 +6,7 @@
 #include "cpu/backend.h"
 #include "graph/graph.h"
 #include "prog/worker/inspect.h"
+#include "prog/worker/work.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -89,7 +90,7 @@ enum {
 
 static int send_ids(struct vs_sink *sink, const struct vs_ids *ids)
 {
-    static uint8_t bytes[DATA_IDS * 4];
+    uint8_t bytes[DATA_IDS * 4];
     int r = VS_OK;
     for (size_t i = 0, n; i < ids->n && r == VS_OK; i += n) {
         for (n = 0; n < DATA_IDS && i + n < ids->n; n++)
@@ -99,7 +100,7 @@ static int send_ids(struct vs_sink *sink, const struct vs_ids *ids)
     return r;
 }
 
-static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+static int tokenize(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
 {
     const json_t *text = json_object_get(request, "text");
     if (!json_is_string(text))
@@ -110,15 +111,15 @@ static int tokenize(struct vs_service *s, const json_t *request, struct vs_sink 
     if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
         r = send_ids(sink, &ids);
         if (r == VS_OK)
-            *ret = json_pack("{s:I}", "n", (json_int_t)ids.n);
+            ret->result = json_pack("{s:I}", "n", (json_int_t)ids.n);
     } else if (r == VS_OK) {
-        *ret = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n, &sink->check), "n", (json_int_t)ids.n);
+        ret->result = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n, &sink->check), "n", (json_int_t)ids.n);
     }
     vs_ids_clear(&ids);
     return r;
 }
 
-static int detokenize(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+static int detokenize(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
 {
     struct vs_ids ids = { 0 };
     struct vs_buf text = { .limit = MAX_TEXT_IN_RESULT };
@@ -132,7 +133,7 @@ static int detokenize(struct vs_service *s, const json_t *request, struct vs_sin
         r = vs_error_set(err, VS_E_LIMIT, "the text of these %zu tokens is longer than a result may be (%u MiB); "
                          "give fewer at once", ids.n, VS_MAX_RESULT >> 20);
     if (r == VS_OK)
-        *ret = json_pack("{s:o}", "text", vs_json_text(text.data, text.n));
+        ret->result = json_pack("{s:o}", "text", vs_json_text(text.data, text.n));
     vs_ids_clear(&ids);
     vs_buf_clear(&text);
     return r;
@@ -154,12 +155,12 @@ static int inspect_program(struct vs_service *s, uint32_t ctx, json_t **ret, str
     return r;
 }
 
-static int inspect(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err)
+static int inspect(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
 {
     uint32_t ctx = (uint32_t)vs_request_int(request, "ctx", 0);
     if (vs_request_flag(request, "program"))
-        return inspect_program(s, ctx, ret, err);
-    return vs_inspect(vs_header_gguf(s->header), s->config.backend, ctx, &sink->check, ret, err);
+        return inspect_program(s, ctx, &ret->result, err);
+    return vs_inspect(vs_header_gguf(s->header), s->config.backend, ctx, &sink->check, &ret->result, err);
 }
 
 json_t *vs_service_facts(const struct vs_service *s)
@@ -170,35 +171,51 @@ json_t *vs_service_facts(const struct vs_service *s)
     size_t kv_token;
     vs_model_memory(s->model, &memory, &kv_token);
     const struct vs_model_config *c = vs_model_config(s->model);
-    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
                      "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
                      "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "context_limit", (json_int_t)vs_model_graph(s->model)->context,
                      "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)memory.weights,
-                     "step_bytes", (json_int_t)memory.step, "kv_bytes_per_token", (json_int_t)kv_token);
+                     "step_bytes", (json_int_t)memory.step, "kv_bytes_per_token", (json_int_t)kv_token,
+                     "kv_bytes", (json_int_t)kv_token * VS_PAGE_TOKENS * c->n_pages, "parallel", (json_int_t)s->parallel);
+}
+
+json_t *vs_service_stats(struct vs_service *s)
+{
+    if (!s->model)
+        return NULL;
+    struct vs_kv_counts pages;
+    struct vs_works_counts works;
+    struct vs_backend_memory memory;
+    size_t kv_token;
+    vs_kv_count(vs_model_kv(s->model), &pages);
+    vs_works_count(s->works, &works);
+    const struct vs_told now = { pages.used, pages.cached, works.parked, works.preemptions };
+    if (memcmp(&now, &s->told, sizeof now) == 0)
+        return NULL;
+    s->told = now;
+    vs_model_memory(s->model, &memory, &kv_token);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "pages", (json_int_t)pages.pages, "used", (json_int_t)pages.used,
+                     "cached", (json_int_t)pages.cached, "page_bytes", (json_int_t)kv_token * VS_PAGE_TOKENS,
+                     "parked", (json_int_t)works.parked, "preemptions", (json_int_t)works.preemptions);
 }
 
 /* ---- the table of methods ---- */
 
-/* What proves something says of which file, and is nothing without that; what is measured must not share the machine with the
- * thread that computes the digest. */
-enum digest_use { NO_DIGEST, DIGEST_AFTER, DIGEST_BEFORE };
-
 static const struct method {
     uint16_t type;
-    bool needs_model;
-    enum digest_use digest;
-    int (*call)(struct vs_service *, const json_t *, struct vs_sink *, json_t **, struct vs_error *);
+    bool needs_model, needs_digest, is_quick;
+    int (*call)(struct vs_service *, json_t *, struct vs_sink *, struct vs_answer *, struct vs_error *);
 } methods[] = {
-    { VS_MSG_GENERATE,   true,  DIGEST_AFTER,  vs_service_generate },
-    { VS_MSG_CHAT,       true,  DIGEST_AFTER,  vs_service_generate },
-    { VS_MSG_TOKENIZE,   false, NO_DIGEST,     tokenize },
-    { VS_MSG_DETOKENIZE, false, NO_DIGEST,     detokenize },
-    { VS_MSG_INSPECT,    false, NO_DIGEST,     inspect },
-    { VS_MSG_LOGITS,     true,  DIGEST_AFTER,  vs_service_logits },
-    { VS_MSG_PERPLEXITY, true,  DIGEST_AFTER,  vs_service_perplexity },
-    { VS_MSG_BENCH,      true,  DIGEST_BEFORE, vs_service_bench },
+    { VS_MSG_GENERATE,   true,  true,  false, vs_service_generate },
+    { VS_MSG_CHAT,       true,  true,  false, vs_service_generate },
+    { VS_MSG_TOKENIZE,   false, false, true,  tokenize },
+    { VS_MSG_DETOKENIZE, false, false, true,  detokenize },
+    { VS_MSG_INSPECT,    false, false, false, inspect },
+    { VS_MSG_LOGITS,     true,  true,  false, vs_service_logits },
+    { VS_MSG_PERPLEXITY, true,  true,  false, vs_service_perplexity },
+    { VS_MSG_BENCH,      true,  true,  false, vs_service_bench },
 };
 
 static const struct method *method_find(uint16_t type)
@@ -214,50 +231,55 @@ bool vs_service_has(uint16_t type)
     return method_find(type) != NULL;
 }
 
-int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err)
+bool vs_service_needs_digest(uint16_t type)
 {
-    uint64_t done;
-    return s->model ? vs_model_file_digest(s->file, 0, ret_hex, &done, err) : VS_E_NOT_FOUND;
+    const struct method *m = method_find(type);
+    return m && m->needs_digest;
 }
 
-static int wait_for_digest(struct vs_service *s, struct vs_sink *sink, struct vs_error *err)
+bool vs_service_is_quick(uint16_t type)
 {
-    char hex[65];
-    uint64_t done, total = vs_model_file_source(s->file)->n_bytes;
-    int r;
-    while ((r = vs_model_file_digest(s->file, 10, hex, &done, err)) == VS_E_BUSY)
-        if ((r = sink->progress(sink->context, "digest", done, total)) != VS_OK)
-            return vs_error_set(err, r, "%s", vs_status_text(r));
-    return r;
+    const struct method *m = method_find(type);
+    return m && m->is_quick;
 }
 
-int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, struct vs_sink *sink, json_t **ret_result,
+int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, uint64_t *ret_total,
+                      struct vs_error *err)
+{
+    *ret_done = *ret_total = 0;
+    if (!s->model)
+        return VS_E_NOT_FOUND;
+    *ret_total = vs_model_file_source(s->file)->n_bytes;
+    return vs_model_file_digest(s->file, wait_ms, ret_hex, ret_done, err);
+}
+
+int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct vs_sink *sink, struct vs_answer *ret,
                     struct vs_error *err)
 {
     const struct method *m = method_find(type);
+    *ret = (struct vs_answer){ 0 };
     if (!m)
         return vs_error_set(err, VS_E_UNSUPPORTED, "'%s' is nothing that a worker does", vs_message_name(type));
     if (m->needs_model && !s->model)
         return vs_error_set(err, VS_E_UNSUPPORTED, "the model was loaded to be looked at only");
-    /* What one user's prompt left behind is nothing to another. */
-    if (s->sequence && s->owner != sink->owner)
-        vs_sequence_truncate(s->sequence, 0);
-    s->owner = sink->owner;
-    json_t *result = NULL;
     int r = vs_key_check_body(type, request, err);
-    if (r == VS_OK && m->digest == DIGEST_BEFORE)
-        r = wait_for_digest(s, sink, err);
     if (r == VS_OK)
-        r = m->call(s, request, sink, &result, err);
-    if (r == VS_OK && m->digest == DIGEST_AFTER)
-        r = wait_for_digest(s, sink, err);
-    if (r == VS_OK && !result)
+        r = m->call(s, request, sink, ret, err);
+    if (r == VS_OK && !ret->result && !ret->work)
         r = sink->check.status != VS_OK ? sink->check.status : vs_error_set(err, VS_E_NOMEM, "out of memory");
-    if (r == VS_OK)
-        *ret_result = result;
-    else
-        json_decref(result);
+    if (r != VS_OK)
+        json_decref(ret->result);
     return r;
+}
+
+void vs_service_join(struct vs_service *s, struct vs_work *work)
+{
+    vs_works_join(s->works, work);
+}
+
+bool vs_service_turn(struct vs_service *s, void (*attend)(void *context), void *context)
+{
+    return s->works && vs_works_turn(s->works, attend, context);
 }
 
 /* ---- open ---- */
@@ -278,11 +300,32 @@ static const char *string_setting(const json_t *settings, const char *key, const
     return v ? v : preset;
 }
 
+enum { PARALLEL = 32, LEAST_OUT = 32, ITL_TARGET_MS = 100 };
+
+/* How many requests share a step and the KV cache. */
+static int read_batch(struct vs_service *s, const json_t *settings, struct vs_error *err)
+{
+    static const char *const sharings[] = { [VS_KV_SHARE_OWNER] = "owner", [VS_KV_SHARE_ALL] = "shared", [VS_KV_SHARE_NONE] = "off" };
+    struct vs_model_config *c = &s->config;
+    const char *sharing = string_setting(settings, "prefix_cache", "owner");
+    int64_t kv_memory = vs_request_int(settings, "kv_memory", 0);
+    s->parallel = (uint32_t)vs_request_int(settings, "parallel", PARALLEL);
+    s->target_ns = (uint64_t)vs_request_int(settings, "itl_target_ms", ITL_TARGET_MS) * 1000000;
+    for (c->sharing = VS_KV_SHARE_OWNER; strcmp(sharings[c->sharing], sharing) != 0; c->sharing++)
+        if (c->sharing == VS_KV_SHARE_NONE)
+            return vs_error_set(err, VS_E_INVALID, "prefix_cache '%s' is not known; known are owner, shared, off", sharing);
+    c->kv_bytes = kv_memory ? (uint64_t)kv_memory : c->free_bytes / 4;
+    c->max_out = s->parallel > LEAST_OUT ? s->parallel : LEAST_OUT;
+    c->max_sequences = vs_works_max_lanes(s->parallel);
+    return VS_OK;
+}
+
 /* The one place that picks what computes. */
 static const struct vs_backend_kind *const backend = &vs_backend_cpu;
 
-static int read_config(const json_t *settings, struct vs_model_config *c, struct vs_error *err)
+static int read_config(struct vs_service *s, const json_t *settings, struct vs_error *err)
 {
+    struct vs_model_config *c = &s->config;
     int r = vs_key_check_group(VS_KEYS_OF_WORKER, "settings", settings, err);
     if (r != VS_OK)
         return r;
@@ -304,7 +347,7 @@ static int read_config(const json_t *settings, struct vs_model_config *c, struct
     *c = (struct vs_model_config){ .backend = backend, .level = level, .n_threads = (unsigned)n, .context = (uint32_t)ctx,
                                    .free_bytes = (uint64_t)free_bytes, .kv_type = (enum vs_kv_type)kv, .chunk = (uint32_t)chunk,
                                    .high = high };
-    return VS_OK;
+    return read_batch(s, settings, err);
 }
 
 static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *err)
@@ -351,11 +394,9 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         return r;
     }
     uint64_t start = vs_clock_ns();
-    struct vs_model_config config = { 0 };
     struct loading loading = { sink };
     bool inspect_only = vs_request_flag(settings, "inspect_only");
-    r = read_config(settings, &config, err);
-    s->config = config;
+    r = read_config(s, settings, err);
     if (r == VS_OK)
         r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
     if (r == VS_OK) {
@@ -363,7 +404,7 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         pthread_t thread;
         bool beside = !inspect_only && pthread_create(&thread, NULL, text_thread, &text) == 0;
         if (!inspect_only)
-            r = vs_model_open(s->header, s->file, &config, progress, &loading, &s->model, err);
+            r = vs_model_open(s->header, s->file, &s->config, progress, &loading, &s->model, err);
         if (beside)
             pthread_join(thread, NULL);
         else
@@ -376,10 +417,10 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
     if (r == VS_OK && s->model && s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > vs_model_n_vocab(s->model))
         r = vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model");
     if (r == VS_OK && s->model) {
-        r = vs_sampler_create(vs_model_n_vocab(s->model), &s->sampler);
-        if (r == VS_OK)
-            r = vs_sequence_create(s->model, &s->sequence);
-        if (r != VS_OK)
+        uint32_t most = vs_model_config(s->model)->max_out;
+        s->parallel = s->parallel < most ? s->parallel : most;
+        const struct vs_works_config works = { .places = s->parallel, .target_ns = s->target_ns, .sharing = s->config.sharing };
+        if ((r = vs_works_create(s->model, &works, &s->works)) != VS_OK)
             vs_error_set(err, r, "model: out of memory");
     }
     if (r == VS_OK && s->model)
@@ -397,8 +438,7 @@ void vs_service_close(struct vs_service *s)
 {
     if (!s)
         return;
-    vs_sequence_free(s->sequence);
-    vs_sampler_free(s->sampler);
+    vs_works_free(s->works);
     vs_chat_close(&s->chat);
     vs_tokenizer_free(s->tokenizer);
     vs_model_close(s->model);

@@ -1,9 +1,14 @@
 /* prog/worker/service.h - what a worker can do with its model, free of sockets and processes.
  *
- * The worker's main loop (main.c) reads frames and calls this; requests and results are JSON, bulk output goes
- * through the sink. Runs after lock-in: it opens nothing.
+ * The link (main.c, job.c) reads frames and calls this; requests and results are JSON, what is streamed goes through a sink. A request
+ * goes in two parts:
  *
- * Threads: one request at a time; the engine uses its own pool inside.
+ *     _call    text and JSON: on any thread, many at once, beside the steps. Its answer is a result, or a work: rows to compute
+ *     _join    hands the work over; _turn computes a step of all works together, and tells each one's sink what it made and its end
+ *
+ * Runs after lock-in: it opens nothing.
+ *
+ * Threads: _call on any; _digest on any; everything else on the one that loaded.
  */
 #ifndef VS_WORKER_SERVICE_H
 #define VS_WORKER_SERVICE_H
@@ -17,43 +22,72 @@
 #include <stdint.h>
 
 struct vs_service;
+struct vs_work;
 
-/* Where a running request sends what it makes, and what it is told beside its body. Every function returns VS_OK, or
- * VS_E_CANCELLED / VS_E_TIMEOUT / VS_E_* when the request must stop; the service then returns that code at once. */
+enum { VS_MAX_CHOICES = 16 };
+
+struct vs_sent { uint32_t *id; size_t n; };      /* tokens that the client has from an earlier worker */
+
+/* Where a request sends what it makes, and what it is told beside its body. Functions that return int give VS_OK, or why the request
+ * must stop (VS_E_CANCELLED, VS_E_TIMEOUT, ...); the service then ends it with that code. */
 struct vs_sink {
     void *context;
     int64_t owner;                      /* uid for whom it runs: what one left behind no other may meet; -1: nobody's */
-    struct vs_outcome *outcome;         /* the result's envelope: finish_reason, usage, model_digest. Filled by who knows them */
-    /* one generated token; text may be empty (held-back bytes), extra may be NULL (logprobs as JSON, borrowed) */
-    int (*token)(void *context, uint32_t id, const char *text, size_t n, const json_t *extra);
-    /* bulk bytes, in order, as many calls as wanted: blocks for credit */
-    int (*data)(void *context, const void *bytes, size_t n);
-    /* done of total steps of long work (0 of 0: unknown) */
-    int (*progress)(void *context, const char *what, uint64_t done, uint64_t total);
-    /* may it go on? all work over a request's input and results asks */
-    struct vs_check check;
+    uint64_t client;                    /* with whom it shares places */
+    unsigned priority;                  /* VS_PRIORITY_* */
+    uint64_t arrived_ns;                /* when it came to the daemon; vs_clock_ns() */
+    const struct vs_sent *sent;         /* [VS_MAX_CHOICES] */
+    struct vs_outcome *outcome;         /* the result's envelope: finish_reason, usage. Filled by who knows them */
+    /* One generated token of choice `index` (-1: there is one choice). text may be empty (held-back bytes), extra may be NULL
+     * (logprobs as JSON, borrowed). From _turn it never blocks. */
+    int (*token)(void *context, int index, uint32_t id, const char *text, size_t n, const json_t *extra);
+    int (*data)(void *context, const void *bytes, size_t n);      /* bulk bytes, in order */
+    bool (*is_full)(void *context);     /* output waits for credit: no more rows for now */
+    int (*progress)(void *context, const char *what, uint64_t done, uint64_t total);     /* of long work (0 of 0: unknown) */
+    int (*stopped)(void *context);      /* VS_OK, or why it must stop; quick */
+    /* A work has ended: status VS_OK and the result (taken over), or err. The sink may be gone afterwards. */
+    void (*ended)(void *context, int status, json_t *result, const struct vs_error *err);
+    struct vs_check check;              /* for _call, and for work that has the machine to itself: may it go on? */
 };
 
 /* Call before lock-in: libraries that would open files on first use do it now. */
 void vs_service_prepare(void);
 
-/* The SHA-256 of the file that the model was made of: VS_OK and hex; VS_E_BUSY while it is computed; VS_E_NOT_FOUND when the
- * file was only looked at; VS_E_MALFORMED when the file was changed while it was loaded: then no answer counts. */
-int vs_service_digest(struct vs_service *s, char ret_hex[65], struct vs_error *err);
-
-/* settings: {"threads":0|n, "isa":"auto|c|avx2|avxvnni|avx512", "ctx":0|n, "kv_type":"f16|f32|q8_0", "prefill_chunk":0|n,
- * "precision":"fast", "n_cpus":n, "free_bytes":n, "inspect_only":bool}. fd is the read-only model file;
+/* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. fd is the read-only model file;
  * the service reads all it needs and closes it. A file that can be parsed but not run (unsupported architecture) loads with
  * inspect_only and answers inspect and, when it has one, tokenize. */
 int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
 
-bool vs_service_has(uint16_t type);
+/* What READY says of the model: a new reference. "parallel": how many requests it takes at once. */
+json_t *vs_service_facts(const struct vs_service *s);
+/* What STATS says: a new reference, or NULL when nothing changed since. */
+json_t *vs_service_stats(struct vs_service *s);
 
-/* A request of this type. *ret_result (a new reference) is the body of the COMPLETE frame. */
-int vs_service_call(struct vs_service *s, uint16_t type, const json_t *request, struct vs_sink *sink, json_t **ret_result,
+/* The SHA-256 of the file that the model was made of: VS_OK and hex; VS_E_BUSY while it is computed (helping for wait_ms at most)
+ * and *ret_done of *ret_total bytes; VS_E_NOT_FOUND when the file was only looked at; VS_E_MALFORMED when the file was changed while
+ * it was loaded: then no answer counts. */
+int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, uint64_t *ret_total,
+                      struct vs_error *err);
+
+bool vs_service_has(uint16_t type);
+/* A result of this type proves something of the file, and is nothing without its digest. */
+bool vs_service_needs_digest(uint16_t type);
+/* It is done quickly when its body is small: not worth another thread. */
+bool vs_service_is_quick(uint16_t type);
+
+/* Exactly one of the two is set when _call returns VS_OK. */
+struct vs_answer {
+    json_t *result;                     /* a new reference: the body of the COMPLETE frame */
+    struct vs_work *work;
+};
+/* The request's JSON stays the caller's; a work holds a reference. The sink must outlive the work. */
+int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct vs_sink *sink, struct vs_answer *ret,
                     struct vs_error *err);
 
-/* What READY says of the model: a new reference. */
-json_t *vs_service_facts(const struct vs_service *s);
+void vs_service_join(struct vs_service *s, struct vs_work *work);
+void vs_work_free(struct vs_work *work);         /* one that has not joined */
+/* Takes out works that must stop, and computes one step. `attend` is called between the tasks of a long step. False: there was nothing
+ * to compute (all wait for credit, or there are none). */
+bool vs_service_turn(struct vs_service *s, void (*attend)(void *context), void *context);
 #endif

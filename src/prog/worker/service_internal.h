@@ -1,4 +1,4 @@
-/* prog/worker/service_internal.h - shared by service.c, generate.c and measure.c; stays inside the worker. */
+/* prog/worker/service_internal.h - shared by the parts of the service; stays inside the worker. */
 #ifndef VS_WORKER_SERVICE_INTERNAL_H
 #define VS_WORKER_SERVICE_INTERNAL_H
 #include "base/buf.h"
@@ -21,9 +21,10 @@ struct vs_service {
     struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
     char no_tokenizer[512];
     struct vs_chat chat;
-    struct vs_sampler *sampler;
-    struct vs_sequence *sequence;        /* the last one: its longest common prefix is not computed again, */
-    int64_t owner;                       /* for this user */
+    uint32_t parallel;                   /* requests of a step, */
+    uint64_t target_ns;                  /* which should take no longer while others decode */
+    struct vs_works *works;
+    struct vs_told { uint32_t used, cached, parked; uint64_t preemptions; } told;      /* by the last STATS */
     double load_ms;
 };
 
@@ -37,8 +38,8 @@ int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
 
-int vs_service_generate(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
-int vs_service_logits(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
-int vs_service_perplexity(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
-int vs_service_bench(struct vs_service *s, const json_t *request, struct vs_sink *sink, json_t **ret, struct vs_error *err);
+int vs_service_generate(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_logits(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_perplexity(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_bench(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 #endif

@@ -1,0 +1,71 @@
+/* engine/batch.c - one step over rows of several sequences; see model.h. */
+#include "engine/internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Sequences may share pages, so their tables together may be longer than the pool. */
+static int grow(struct vs_batch *b, size_t n)
+{
+    if (n <= b->cap_pages)
+        return VS_OK;
+    size_t cap = n > 2 * b->cap_pages ? n : 2 * b->cap_pages;
+    uint32_t *pages = realloc(b->pages, cap * sizeof *pages);
+    if (!pages)
+        return VS_E_NOMEM;
+    b->pages = pages;
+    b->cap_pages = cap;
+    return VS_OK;
+}
+
+int vs_batch_create(struct vs_batch *b, const struct vs_model_config *c)
+{
+    b->rows = malloc(c->chunk * sizeof *b->rows);
+    b->out = malloc(c->max_out * sizeof *b->out);
+    return b->rows && b->out && grow(b, c->n_pages) == VS_OK ? VS_OK : VS_E_NOMEM;
+}
+
+void vs_batch_clear(struct vs_batch *b)
+{
+    free(b->rows);
+    free(b->out);
+    free(b->pages);
+}
+
+void vs_batch_begin(struct vs_model *m)
+{
+    m->batch.n_rows = m->batch.n_pages = m->batch.n_out = 0;
+}
+
+int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out, struct vs_error *err)
+{
+    struct vs_batch *b = &m->batch;
+    uint32_t have = vs_kv_length(s), table = b->n_pages, n_pages;
+    assert(n && n <= m->config.chunk - b->n_rows && n_out <= n && n_out <= m->config.max_out - b->n_out);
+    int r = vs_kv_reserve(s, have + n);
+    if (r != VS_OK)
+        return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "%u tokens do not fit into the KV cache of %u",
+                            have + n, m->config.n_pages * VS_PAGE_TOKENS);
+    const uint32_t *pages = vs_kv_pages(s, &n_pages);
+    if (grow(b, (size_t)table + n_pages) != VS_OK) {
+        vs_kv_truncate(s, have);
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    }
+    memcpy(b->pages + table, pages, n_pages * sizeof *b->pages);
+    b->n_pages += n_pages;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i >= n - n_out)
+            b->out[b->n_out++] = b->n_rows;
+        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], have + i, table };
+    }
+    return VS_OK;
+}
+
+int vs_batch_compute(struct vs_model *m, int (*check)(void *context), void *context, const float **ret_logits, struct vs_error *err)
+{
+    const struct vs_batch *b = &m->batch;
+    const struct vs_step step = { .rows = b->rows, .n_rows = b->n_rows, .pages = b->pages, .out = b->out, .n_out = b->n_out,
+                                  .check = check, .context = context };
+    return vs_backend_step(m->backend, &step, ret_logits, err);
+}

@@ -1,0 +1,599 @@
+/* prog/worker/batch.c - the works of work.h, step by step. */
+#include "prog/worker/work.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SAMPLERS = 16, LEAST_COMMON = VS_PAGE_TOKENS };
+
+struct vs_works {
+    struct vs_model *model;
+    struct vs_kv *kv;
+    struct vs_sched *sched;
+    struct vs_works_config config;
+    uint32_t max_lanes, n_lanes;
+    struct vs_sched_request **lanes;     /* [max_lanes] those of the admitted works */
+    struct vs_lane **step, **reading;    /* [max_lanes] those that are in the step; of these, those that take logits */
+    struct vs_work *admitted, *waiting;
+    struct vs_sampler *samplers[MAX_SAMPLERS];
+    uint32_t n_samplers;
+    uint64_t preemptions;
+    void (*attend)(void *context);
+    void *context;
+    uint32_t n_step;
+};
+
+/* ---- a work's memory ---- */
+
+int vs_work_init(struct vs_work *w, const struct vs_work_kind *kind, struct vs_service *s, struct vs_sink *sink, json_t *request,
+                 uint32_t n_lanes, struct vs_error *err)
+{
+    const json_t *key = json_object_get(request, "cache_key");
+    *w = (struct vs_work){ .kind = kind, .s = s, .sink = sink, .request = json_incref(request),
+                           .cache_key = json_string_value(key) };
+    size_t n = json_string_length(key);
+    if (w->cache_key && (n < 1 || n > VS_KV_MAX_KEY || strlen(w->cache_key) != n))
+        return vs_error_set(err, VS_E_INVALID, "cache_key: a string of 1 to %d bytes, none of them NUL, is needed; this has %zu",
+                            VS_KV_MAX_KEY, n);
+    w->lanes = calloc(n_lanes, sizeof *w->lanes);
+    if (!w->lanes)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    w->n_lanes = n_lanes;
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        w->lanes[i].work = w;
+        w->lanes[i].index = i;
+        w->lanes[i].sched.client = sink->client;
+        w->lanes[i].sched.priority = sink->priority;
+        w->lanes[i].sched.arrived_ns = sink->arrived_ns;
+    }
+    return VS_OK;
+}
+
+void vs_work_free(struct vs_work *w)
+{
+    if (!w)
+        return;
+    free(w->lanes);
+    json_decref(w->request);
+    w->kind->free(w);
+}
+
+/* ---- lanes ---- */
+
+static struct vs_lane *lane_of(const struct vs_works *b, uint32_t i)
+{
+    return (struct vs_lane *)(void *)b->lanes[i];
+}
+
+static uint32_t length(const struct vs_lane *l)
+{
+    return l->kv ? vs_kv_length(l->kv) : 0;
+}
+
+static bool is_ended(const struct vs_lane *l)
+{
+    return l->want.n == 0;
+}
+
+static void close_lane(struct vs_lane *l, bool keep)
+{
+    if (l->kv)
+        vs_kv_close(l->kv, keep);
+    l->kv = NULL;
+}
+
+/* It lost its place. What it computed is kept until others need the pages. */
+static void park(struct vs_works *b, struct vs_lane *l)
+{
+    close_lane(l, true);
+    b->preemptions++;
+}
+
+/* Lanes of w, and those that have ended, are no more; nobody waits for them. w NULL: the ended ones only. */
+static void forget(struct vs_works *b, const struct vs_work *w)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *l = lane_of(b, i);
+        if (l->leader && l->leader->work == w)
+            l->leader = NULL;
+        if (l->work != w && !is_ended(l))
+            b->lanes[kept++] = b->lanes[i];
+    }
+    b->n_lanes = kept;
+}
+
+static void unlink_work(struct vs_work **list, const struct vs_work *w)
+{
+    while (*list && *list != w)
+        list = &(*list)->next;
+    if (*list)
+        *list = w->next;
+}
+
+/* The work's end, wherever it is. result is taken over. */
+static void end(struct vs_works *b, struct vs_work *w, int status, json_t *result, const struct vs_error *err)
+{
+    struct vs_sink *sink = w->sink;
+    struct vs_error why = err ? *err : (struct vs_error){ 0 };
+    forget(b, w);
+    unlink_work(&b->admitted, w);
+    unlink_work(&b->waiting, w);
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        close_lane(&w->lanes[i], w->kind->keep && status != VS_E_FAULT);
+    vs_work_free(w);
+    sink->ended(sink->context, status, result, &why);
+}
+
+static void fail(struct vs_works *b, struct vs_work *w, int status, const struct vs_error *err)
+{
+    struct vs_error why = { 0 };
+    if (!err || err->code != status || !err->text[0])
+        vs_error_set(&why, status, "%s", vs_status_text(status));
+    end(b, w, status, NULL, why.code ? &why : err);
+}
+
+static void complete(struct vs_works *b, struct vs_work *w)
+{
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        if (!is_ended(&w->lanes[i]))
+            return;
+    json_t *result = w->kind->result(w);
+    if (result)
+        end(b, w, VS_OK, result, NULL);
+    else
+        fail(b, w, VS_E_NOMEM, NULL);
+}
+
+static void leave_stopped(struct vs_works *b, struct vs_work *list)
+{
+    for (struct vs_work *w = list, *next; w; w = next) {
+        next = w->next;
+        int status = w->sink->stopped(w->sink->context);
+        if (status != VS_OK)
+            fail(b, w, status, NULL);
+    }
+}
+
+/* ---- what each wants ---- */
+
+static uint32_t common(const struct vs_want *a, const struct vs_want *b)
+{
+    uint32_t most = a->n_shared < b->n ? a->n_shared : b->n, n = 0;
+    while (n < most && a->tokens[n] == b->tokens[n])
+        n++;
+    return n;
+}
+
+static bool may_share(const struct vs_works *b, const struct vs_work *a, const struct vs_work *c)
+{
+    if (a == c || b->config.sharing == VS_KV_SHARE_ALL)
+        return true;
+    return b->config.sharing == VS_KV_SHARE_OWNER && a->sink->owner == c->sink->owner
+           && strcmp(a->cache_key ? a->cache_key : "", c->cache_key ? c->cache_key : "") == 0;
+}
+
+/* The one of those before it that reads the most of what it has to read. */
+static void find_leader(struct vs_works *b, struct vs_lane *l)
+{
+    l->n_common = LEAST_COMMON - 1;
+    if (l->index) {                      /* of several choices the first reads the prompt for all */
+        l->leader = &l->work->lanes[0];
+        l->n_common = l->want.n_shared;
+        return;
+    }
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *other = lane_of(b, i);
+        if (other == l || other->want.decode || is_ended(other) || !may_share(b, l->work, other->work))
+            continue;
+        uint32_t n = common(&l->want, &other->want);
+        if (n > l->n_common) {
+            l->n_common = n;
+            l->leader = other;
+        }
+    }
+}
+
+/* Is what it needs being computed by its leader, so that it waits? As long as neither has a place both may get one. */
+static bool follows(struct vs_lane *l)
+{
+    struct vs_lane *leader = l->leader;
+    bool useful = leader && !is_ended(leader) && length(leader) < l->n_common && length(l) < l->n_common;
+    if (useful && !leader->sched.place && !l->sched.place)
+        return false;
+    if (!useful || !leader->sched.place || !(leader->leader || leader->sched.runnable))
+        l->leader = NULL;
+    return l->leader != NULL;
+}
+
+static void look(struct vs_lane *l)
+{
+    struct vs_work *w = l->work;
+    w->kind->want(w, l->index, &l->want);
+    if (l->text != l->want.text) {
+        if (l->kv)
+            vs_kv_truncate(l->kv, 0);
+        l->n_reached = 0;
+        l->text = l->want.text;
+    }
+}
+
+/* What others of its kind have computed meanwhile, it need not. */
+static uint32_t adopt(struct vs_lane *l)
+{
+    uint32_t had = length(l);
+    return had < l->want.n_shared ? vs_kv_adopt(l->kv, l->want.tokens, l->want.n_shared) - had : 0;
+}
+
+static void tell_sched(struct vs_lane *l)
+{
+    struct vs_sink *sink = l->work->sink;
+    uint32_t n_pages = 0;
+    if (l->kv)
+        vs_kv_pages(l->kv, &n_pages);
+    bool held_up = follows(l);
+    l->sched.runnable = !held_up && !sink->is_full(sink->context);
+    l->sched.decode = l->want.decode && length(l) + 1 >= l->want.n_known;
+    l->sched.position = length(l);
+    l->sched.n_rows = l->want.n - length(l);
+    l->sched.n_outs = l->want.n_out < l->sched.n_rows ? l->want.n_out : l->sched.n_rows;
+    l->sched.need_pages = l->kv ? 0 : vs_pages_for(l->want.n);
+    l->sched.held_pages = n_pages;
+}
+
+/* ---- who comes in ---- */
+
+static int check_size(const struct vs_works *b, const struct vs_work *w, struct vs_error *err)
+{
+    uint32_t room = vs_model_config(b->model)->n_pages * VS_PAGE_TOKENS, n = w->lanes[0].want.n;
+    return n <= room ? VS_OK : vs_error_set(err, VS_E_CONTEXT, "%u tokens do not fit into the KV cache of %u", n, room);
+}
+
+static void run_alone(struct vs_works *b, struct vs_work *w)
+{
+    json_t *result = NULL;
+    struct vs_error err = { 0 };
+    vs_kv_forget(b->kv);
+    int status = w->kind->alone(w, &result, &err);
+    if (status == VS_OK)
+        end(b, w, VS_OK, result, NULL);
+    else
+        fail(b, w, status, &err);
+}
+
+/* In the order of their coming. One that wants the model to itself waits until it is empty, and lets none in before it. */
+static void admit(struct vs_works *b)
+{
+    for (struct vs_work *w; (w = b->waiting);) {
+        if (w->kind->alone ? b->n_lanes > 0 : b->max_lanes - b->n_lanes < w->n_lanes)
+            return;
+        if (w->kind->alone) {
+            run_alone(b, w);
+            continue;
+        }
+        struct vs_error err = { 0 };
+        for (uint32_t i = 0; i < w->n_lanes; i++)
+            look(&w->lanes[i]);
+        int status = check_size(b, w, &err);
+        if (status != VS_OK) {
+            fail(b, w, status, &err);
+            continue;
+        }
+        b->waiting = w->next;
+        w->next = b->admitted;
+        b->admitted = w;
+        for (uint32_t i = 0; i < w->n_lanes; i++) {
+            find_leader(b, &w->lanes[i]);
+            if (!is_ended(&w->lanes[i]))
+                b->lanes[b->n_lanes++] = &w->lanes[i].sched;
+        }
+        complete(b, w);                  /* nothing is left to be made */
+    }
+}
+
+void vs_works_join(struct vs_works *b, struct vs_work *w)
+{
+    struct vs_work **at = &b->waiting;
+    while (*at)
+        at = &(*at)->next;
+    w->next = NULL;
+    *at = w;
+}
+
+/* ---- pages ---- */
+
+/* It has a place, and no pages yet. */
+static int open_lane(struct vs_works *b, struct vs_lane *l)
+{
+    struct vs_work *w = l->work;
+    struct vs_lane *first = &w->lanes[0];
+    int status = VS_E_NOT_FOUND;
+    if (l != first && first->kv && length(first) >= l->n_common && !l->n_reached) {
+        status = vs_kv_fork(first->kv, &l->kv);          /* another choice: the prompt is one */
+        if (status == VS_OK)
+            vs_kv_truncate(l->kv, l->n_common);
+    }
+    if (status != VS_OK)
+        status = vs_kv_open(b->kv, w->sink->owner, w->cache_key, &l->kv);
+    if (status != VS_OK)
+        return vs_error_set(&l->err, status, "no sequence is free");
+    uint32_t found = length(l) + adopt(l);
+    if (l->placed_ns)
+        w->n_recomputed += l->n_reached > found ? l->n_reached - found : 0;
+    else
+        l->placed_ns = vs_clock_ns();
+    if (l == first && !l->n_reached)
+        w->n_cached += found;
+    l->n_reached = found > l->n_reached ? found : l->n_reached;
+    return VS_OK;
+}
+
+/* Pages for the rows that the plan gives it; others may have to go for that, or it goes itself. */
+static int reserve(struct vs_works *b, struct vs_lane *l)
+{
+    int status;
+    while (l->sched.rows && (status = vs_kv_reserve(l->kv, length(l) + l->sched.rows)) != VS_OK) {
+        size_t victim = status == VS_E_BUSY ? vs_sched_victim(b->lanes, b->n_lanes) : b->n_lanes;
+        if (victim == b->n_lanes)
+            return vs_error_set(&l->err, VS_E_CONTEXT, "%u tokens do not fit into the KV cache of %u", length(l) + l->sched.rows,
+                                vs_model_config(b->model)->n_pages * VS_PAGE_TOKENS);
+        park(b, lane_of(b, (uint32_t)victim));
+    }
+    return VS_OK;
+}
+
+/* Works that fail here end; says whether there was none, so that the plan stands. */
+static bool prepare(struct vs_works *b)
+{
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *l = lane_of(b, i);
+        if (l->sched.left)
+            park(b, l);
+    }
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *l = lane_of(b, i);
+        int status = l->sched.place && !l->kv ? open_lane(b, l) : VS_OK;
+        uint32_t left = l->want.n - length(l);
+        l->sched.rows = l->sched.place && follows(l) ? 0 : l->sched.rows < left ? l->sched.rows : left;
+        if (status == VS_OK)
+            status = reserve(b, l);
+        if (status != VS_OK) {
+            fail(b, l->work, status, &l->err);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- a step ---- */
+
+static int ask(void *context)
+{
+    struct vs_works *b = context;
+    b->attend(b->context);
+    for (uint32_t i = 0; i < b->n_step; i++)
+        if (b->step[i]->work->sink->stopped(b->step[i]->work->sink->context) == VS_OK)
+            return VS_OK;
+    return VS_E_CANCELLED;               /* nobody wants it any more */
+}
+
+/* Rows of lanes[n] computed and committed; or nothing has changed. */
+static int compute(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n, struct vs_error *err)
+{
+    const float *logits = NULL;
+    int status = VS_OK;
+    vs_batch_begin(b->model);
+    for (uint32_t i = 0; i < n && status == VS_OK; i++) {
+        struct vs_lane *l = lanes[i];
+        uint32_t have = length(l), end = have + l->sched.rows, first = l->want.n - l->want.n_out;
+        l->n_out = end <= first ? 0 : have >= first ? l->sched.rows : end - first;
+        status = vs_batch_add(b->model, l->kv, l->want.tokens + have, l->sched.rows, l->n_out, err);
+    }
+    if (status == VS_OK)
+        status = vs_batch_compute(b->model, ask, b, &logits, err);
+    for (uint32_t i = 0; i < n; i++) {
+        struct vs_lane *l = lanes[i];
+        uint32_t have = length(l);
+        if (status != VS_OK) {
+            vs_kv_truncate(l->kv, have);
+            continue;
+        }
+        vs_kv_commit(l->kv, l->want.tokens + have, l->sched.rows);
+        l->n_reached = length(l) > l->n_reached ? length(l) : l->n_reached;
+        l->logits = logits;
+        logits += l->n_out * (size_t)vs_model_n_vocab(b->model);
+    }
+    return status;
+}
+
+static void take(void *context, uint32_t i, unsigned thread)
+{
+    struct vs_works *b = context;
+    struct vs_lane *l = b->reading[i];
+    l->status = l->work->kind->take(l->work, l->index, b->samplers[thread], l->logits, l->n_out, &l->err);
+}
+
+/* A thread has a sampler of its own; where there are more threads, the rest have none and this does without them. */
+static void take_all(struct vs_works *b, uint32_t n)
+{
+    struct vs_backend *backend = vs_model_backend(b->model);
+    if (b->n_samplers == vs_model_config(b->model)->n_threads)
+        backend->kind->each(backend, n, take, b);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            take(b, i, 0);
+}
+
+static void tell_progress(struct vs_lane *l)
+{
+    struct vs_work *w = l->work;
+    if (l->index == 0 && w->kind->what && !l->want.decode)
+        w->sink->progress(w->sink->context, w->kind->what, length(l), l->want.n);
+}
+
+/* What was computed goes to those who wanted it. */
+static void deliver(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n)
+{
+    uint32_t n_reading = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        lanes[i]->status = VS_OK;
+        if (lanes[i]->n_out)
+            b->reading[n_reading++] = lanes[i];
+    }
+    take_all(b, n_reading);
+    for (uint32_t i = 0; i < n; i++) {
+        struct vs_lane *l = lanes[i];
+        struct vs_work *w = l->work;
+        if (l->status == VS_OK && l->n_out)
+            l->status = w->kind->send(w, l->index, &l->err);
+        tell_progress(l);
+    }
+}
+
+/* The lanes of the step that failed, and those that have ended. */
+static void settle(struct vs_works *b)
+{
+    for (struct vs_work *w = b->admitted, *next; w; w = next) {
+        next = w->next;
+        struct vs_lane *bad = NULL;
+        for (uint32_t i = 0; i < w->n_lanes; i++) {
+            struct vs_lane *l = &w->lanes[i];
+            if (l->status != VS_OK && !bad)
+                bad = l;
+            if (l->status != VS_OK || is_ended(l))
+                continue;
+            look(l);
+            if (is_ended(l))
+                close_lane(l, w->kind->keep);
+            else if (length(l) > l->want.n_known)
+                vs_kv_truncate(l->kv, l->want.n_known);
+        }
+        if (bad)
+            fail(b, w, bad->status, &bad->err);
+        else
+            complete(b, w);
+    }
+    forget(b, NULL);
+}
+
+/* A NaN is the affair of one sequence: each alone, to see of which. */
+static void one_by_one(struct vs_works *b)
+{
+    for (uint32_t i = 0; i < b->n_step; i++) {
+        struct vs_lane *l = b->step[i];
+        int status = compute(b, &l, 1, &l->err);
+        if (status == VS_OK)
+            deliver(b, &l, 1);
+        else
+            l->status = status;
+    }
+}
+
+static void fail_step(struct vs_works *b, int status, const struct vs_error *err)
+{
+    for (uint32_t i = 0; i < b->n_step; i++) {
+        b->step[i]->status = status;
+        b->step[i]->err = *err;
+    }
+}
+
+static bool step(struct vs_works *b, uint64_t start)
+{
+    struct vs_error err = { 0 };
+    b->n_step = 0;
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        lane_of(b, i)->status = VS_OK;
+        if (b->lanes[i]->rows)
+            b->step[b->n_step++] = lane_of(b, i);
+    }
+    if (!b->n_step)
+        return false;
+    vs_sched_begin(b->sched, b->lanes, b->n_lanes);
+    int status = compute(b, b->step, b->n_step, &err);
+    if (status == VS_OK)
+        deliver(b, b->step, b->n_step);
+    else if (status == VS_E_FAULT && b->n_step > 1)
+        one_by_one(b);
+    else if (status != VS_E_CANCELLED)
+        fail_step(b, status, &err);
+    vs_sched_end(b->sched, vs_clock_ns() - start);
+    settle(b);
+    return true;
+}
+
+bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *context)
+{
+    uint64_t start = vs_clock_ns();
+    struct vs_kv_counts pages;
+    b->attend = attend;
+    b->context = context;
+    leave_stopped(b, b->admitted);
+    leave_stopped(b, b->waiting);
+    admit(b);
+    if (!b->n_lanes)
+        return false;
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *l = lane_of(b, i);
+        uint32_t found = l->kv && !l->want.decode ? adopt(l) : 0;
+        l->work->n_cached += l->index == 0 ? found : 0;
+        tell_sched(l);
+    }
+    vs_kv_count(b->kv, &pages);
+    vs_sched_plan(b->sched, b->lanes, b->n_lanes, pages.free + pages.cached, start);
+    return !prepare(b) || step(b, start);
+}
+
+void vs_works_count(const struct vs_works *b, struct vs_works_counts *ret)
+{
+    *ret = (struct vs_works_counts){ .preemptions = b->preemptions };
+    for (uint32_t i = 0; i < b->n_lanes; i++)
+        ret->parked += lane_of(b, i)->placed_ns && !b->lanes[i]->place;
+}
+
+/* ---- begin, end ---- */
+
+uint32_t vs_works_max_lanes(uint32_t places)
+{
+    return VS_LANES_PER_PLACE * places + VS_MAX_CHOICES;
+}
+
+int vs_works_create(struct vs_model *m, const struct vs_works_config *config, struct vs_works **ret)
+{
+    const struct vs_model_config *c = vs_model_config(m);
+    struct vs_works *b = calloc(1, sizeof *b);
+    if (!b)
+        return VS_E_NOMEM;
+    b->model = m;
+    b->kv = vs_model_kv(m);
+    b->config = *config;
+    b->max_lanes = vs_works_max_lanes(config->places);
+    b->lanes = calloc(b->max_lanes, sizeof(struct vs_sched_request *));
+    b->step = calloc(b->max_lanes, sizeof(struct vs_lane *));
+    b->reading = calloc(b->max_lanes, sizeof(struct vs_lane *));
+    const struct vs_sched_config sched = { .chunk = c->chunk, .outs = c->max_out, .places = config->places,
+                                           .max_requests = b->max_lanes, .target_ns = config->target_ns };
+    int status = b->lanes && b->step && b->reading ? vs_sched_create(&sched, &b->sched) : VS_E_NOMEM;
+    uint32_t n = c->n_threads <= MAX_SAMPLERS ? c->n_threads : 1;
+    for (; b->n_samplers < n && status == VS_OK; b->n_samplers++)
+        status = vs_sampler_create(vs_model_n_vocab(m), &b->samplers[b->n_samplers]);
+    if (status == VS_OK)
+        *ret = b;
+    else
+        vs_works_free(b);
+    return status;
+}
+
+void vs_works_free(struct vs_works *b)
+{
+    if (!b)
+        return;
+    for (uint32_t i = 0; i < b->n_samplers; i++)
+        vs_sampler_free(b->samplers[i]);
+    vs_sched_free(b->sched);
+    free(b->lanes);
+    free(b->step);
+    free(b->reading);
+    free(b);
+}
