@@ -1,10 +1,12 @@
 # `programs` builds what a user runs and installs, and nothing else (script/run), so that `cmake --install` works after it. Install:
 #     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest,fetch}  share/man/man1  completions  share/doc/veritas
+#     include/veritas/veritas.h  lib/libveritas.{so,a}  lib/pkgconfig/veritas.pc  lib/cmake/veritas  share/man/man3
 include(GNUInstallDirs)
 # Everybody may look into what root installs, whatever root's umask is. Folders that are there already stay as they are.
 set(folders ${CMAKE_INSTALL_BINDIR} ${CMAKE_INSTALL_LIBEXECDIR}/veritas ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_DOCDIR}
     ${CMAKE_INSTALL_DATADIR}/bash-completion/completions ${CMAKE_INSTALL_DATADIR}/zsh/site-functions
-    ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+    ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d ${CMAKE_INSTALL_INCLUDEDIR}/veritas ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+    ${CMAKE_INSTALL_LIBDIR}/cmake/veritas ${CMAKE_INSTALL_DOCDIR}/examples ${CMAKE_INSTALL_MANDIR}/man3)
 install(CODE "set(folders \"${folders}\")")
 install(CODE [[
     foreach(folder ${folders})
@@ -23,6 +25,11 @@ install(CODE [[
     endforeach()
 ]])
 add_custom_target(programs)
+foreach(library libveritas libveritas-static)
+    if(TARGET ${library})
+        add_dependencies(programs ${library})
+    endif()
+endforeach()
 foreach(program veritas veritas-broker veritas-worker veritas-selftest veritas-fetch)
     if(TARGET ${program})
         add_dependencies(programs ${program})
@@ -66,3 +73,13 @@ install(FILES ${made}/fish/veritas.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fis
 
 file(GLOB documents ${CMAKE_SOURCE_DIR}/docs/*.md)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/CHANGELOG.md ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+# The C library (cmake/library.cmake).
+install(TARGETS libveritas LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${library_static} TYPE LIB)
+install(FILES include/veritas/veritas.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/veritas)
+install(FILES ${CMAKE_BINARY_DIR}/package/veritas.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${CMAKE_BINARY_DIR}/package/veritas-config.cmake ${CMAKE_BINARY_DIR}/package/veritas-config-version.cmake
+    DESTINATION ${package_folder})
+install(FILES docs/man/veritas.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})

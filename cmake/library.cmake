@@ -1,6 +1,5 @@
 # libveritas, shared and static: the room api and what it stands on. Only the names of libveritas.map are seen from outside, in
 # the static one too: its objects are linked into one, and what is hidden becomes local.
-#     include/veritas/veritas.h  lib/libveritas.{so,a}  lib/pkgconfig/veritas.pc  lib/cmake/veritas/  share/doc/veritas/examples
 include(GNUInstallDirs)
 set(library_folder ${CMAKE_BINARY_DIR}/${CMAKE_INSTALL_LIBDIR})
 set(library_map ${CMAKE_SOURCE_DIR}/src/api/libveritas.map)
@@ -20,6 +19,16 @@ if(NOT VERITAS_SANITIZE)
 endif()
 set_target_properties(libveritas PROPERTIES OUTPUT_NAME veritas VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LINKER_LANGUAGE C LINK_DEPENDS ${library_map} LIBRARY_OUTPUT_DIRECTORY ${library_folder})
+
+# What finds it: veritas.pc, and find_package(veritas). Both by relative paths.
+include(CMakePackageConfigHelpers)
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/veritas)
+file(RELATIVE_PATH libdir_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" libdir_to_prefix ${libdir_to_prefix})
+configure_file(cmake/veritas.pc.in ${CMAKE_BINARY_DIR}/package/veritas.pc @ONLY)
+configure_package_config_file(cmake/veritas-config.cmake.in ${CMAKE_BINARY_DIR}/package/veritas-config.cmake
+    INSTALL_DESTINATION ${package_folder} PATH_VARS CMAKE_INSTALL_BINDIR CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/package/veritas-config-version.cmake COMPATIBILITY SameMajorVersion)
 
 set(library_static)
 if(NOT VERITAS_SANITIZE)                                    # their tables do not survive it

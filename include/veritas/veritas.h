@@ -201,7 +201,7 @@ VERITAS_API int veritas_run(veritas_request *r, veritas_callback *callback, void
 
 /* Stops a request that runs. It still ends by its own last event: FAILED with VERITAS_E_CANCELLED, or DONE when
  * that was quicker. Of one that does not run nothing happens, and twice is as once. Threads: any, also in a signal
- * handler. */
+ * handler; but not while the request is freed or its connection closed. */
 VERITAS_API void veritas_cancel(veritas_request *r);
 
 /* The result of the last run that was DONE: a JSON object; NULL: there is none. It is the library's, until the
@@ -244,8 +244,8 @@ VERITAS_API int veritas_chat(veritas *v, const char *model, const char *messages
 
 enum { VERITAS_NO_BOS = 1, VERITAS_SPECIAL = 2 };   /* no token for the beginning; control tokens by name */
 
-/* Text into the model's tokens. *ret_tokens is yours: veritas_free. flags: 0, VERITAS_NO_BOS, VERITAS_SPECIAL, or-
- * ed. */
+/* Text into the model's tokens. *ret_tokens is yours: veritas_free. flags: VERITAS_NO_BOS | VERITAS_SPECIAL, one of
+ * them, or 0. */
 VERITAS_API int veritas_tokenize(veritas *v, const char *model, const char *text, size_t n, int flags, uint32_t **ret_tokens,
                                  size_t *ret_n, struct veritas_error *err);
 

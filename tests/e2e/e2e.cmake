@@ -14,6 +14,8 @@ vs_e2e(programs programs.py ${CMAKE_BINARY_DIR})
 vs_e2e(answers answers.py $<TARGET_FILE:veritas>)
 set_tests_properties(e2e-answers PROPERTIES SKIP_RETURN_CODE 77 LABELS "e2e;model")
 vs_e2e(install install.py ${CMAKE_BINARY_DIR})
+vs_e2e(capi capi.py ${CMAKE_BINARY_DIR})
+set_tests_properties(e2e-capi e2e-install PROPERTIES RESOURCE_LOCK installed)         # one of them makes what both install
 set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")
 
 # A worker whose model is an echo: the whole chain, and every fault, without a model.
