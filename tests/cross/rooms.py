@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = "base tensor graph import backend cpu sampler selftest".split()
+ROOMS = "base tensor graph import backend cpu sampler kv selftest".split()
 PROGRAMS = {"selftest": "src/prog/selftest/main.c", "ops": "tests/kernels/ops.c"}
 FLAGS = """-std=gnu17 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -Wall -Wextra -Wshadow -Werror -D_GNU_SOURCE
 -DVERITAS_VERSION="cross" """.split()

@@ -19,7 +19,7 @@ PROGRAMS = {
                         "sched", "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-fetch": ({"base"}, {"libcurl", "libseccomp"}),
-    "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "selftest"}, set()),
+    "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "kv", "selftest"}, set()),
 }
 # Functions of the C library that open a file or reach somebody behind the caller's back: a locked-in process is ended for it, and
 # maybe only with that one model (gmtime_r reads the time zone's file, for templates that print the date).

@@ -24,8 +24,12 @@ text = run()
 models = re.findall(r": (\d+) configurations, 1 hash ([0-9a-f]{16})\n", text)
 last = re.search(r"selftest: (\d+) models, (\d+) configurations up to \w+, every hash golden, digest ([0-9a-f]{64})\n$", text)
 assert last and len(models) == int(last[1]) > 12 and sum(int(n) for n, _ in models) == int(last[2]), text
+rows = {name: int(n) for name, n in re.findall(r"^(alone|speculation|prefix cache|preemption): (\d+) configurations$", text, re.M)}
+assert len(rows) == 4 and min(rows.values()) > 70 and sum(rows.values()) == int(last[2]), rows
 plain = json.loads(run("--json", "--isa", "c"))
 assert plain["ok"] and plain["digest"] == last[3] and plain["isa"] == "c" and plain["contract"] == "VNC-1", plain
+assert set(plain["rows"]) == {"alone", "speculation", "prefix_cache", "preemption"}, plain
+assert sum(plain["rows"].values()) == plain["configurations"], plain
 assert [m["hash"][:16] for m in plain["models"]] == [h for _, h in models]
 run("--isa", "mmx", status=2)
 

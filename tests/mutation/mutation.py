@@ -5,8 +5,9 @@ usage: mutation.py BUILD [NAME...]
 
 A mutation is a few substitutions of text (or of compiler flags); product code carries no switches for it. The copy is
 compiled with the commands of BUILD/compile_commands.json, and then one after the other is run until one fails: veritas-selftest,
-kernels-ops brief, kernels-ops, kernels-contract brief, kernels-contract. A mutation that none notices is a fault, and so is one
-whose text is not found any more. The unchanged copy must pass. As many copies as the machine has processors work at once.
+unit-kv, kernels-pages brief, kernels-ops brief, kernels-ops, kernels-contract brief, kernels-contract. A mutation that none notices
+is a fault, and so is one whose text is not found any more. The unchanged copy must pass. As many copies as the machine has
+processors work at once.
 """
 import concurrent.futures
 import json
@@ -22,8 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(sys.argv[1]).resolve()
 WORK = BUILD / "mutation"
 ROOMS = "base tensor graph import backend cpu kv sampler engine selftest".split()
-PROGRAMS = {"selftest": "src/prog/selftest/main.c", "ops": "tests/kernels/ops.c", "contract": "tests/kernels/contract.c"}
-SUITE = [("selftest", []), ("ops", ["brief"]), ("ops", []), ("contract", ["brief"]), ("contract", [])]
+PROGRAMS = {"selftest": "src/prog/selftest/main.c", "ops": "tests/kernels/ops.c", "contract": "tests/kernels/contract.c",
+            "kv": "tests/unit/kv.c", "pages": "tests/kernels/pages.c"}
+SUITE = [("selftest", []), ("kv", []), ("pages", ["brief"]), ("ops", ["brief"]), ("ops", []),
+         ("contract", ["brief"]), ("contract", [])]
 
 # name, what is broken, [(file, text, instead)] or flags added to every file
 MUTATIONS = [
@@ -123,6 +126,22 @@ MUTATIONS = [
          "{ (uint32_t)(position * 0), (uint32_t)(position >> 32), PURPOSE_TOKEN, 0 }")]),
     ("packed-row", "the packer puts one row in the wrong place", [
         ("cpu/matrix.c", "    to += 4 * r;\n    int done = 0;", "    to += 4 * (r == 13 ? 12 : r);\n    int done = 0;")]),
+    ("page-written-while-shared", "who writes a page that others hold does not copy it first", [
+        ("kv/kv.c", "return s->n_tokens % size && vs_kv_pool_refs(s->kv->pool, s->pages[s->n_tokens / size]) > 1;",
+         "return s->n_tokens % size && vs_kv_pool_refs(s->kv->pool, s->pages[s->n_tokens / size]) > 9;"),
+        ("kv/pool.c", "    assert(p->pages[page].refs == 1);\n    p->pages[page].mixed", "    p->pages[page].mixed")]),
+    ("page-not-cleared", "a page of another owner is taken as it is", [
+        ("kv/pool.c", "    if (n_unclean)\n        p->memory.clear(p->memory.context, p->unclean, n_unclean);", "")]),
+    ("prefix-not-compared", "a page is taken for equal when its first token is", [
+        ("kv/kv.c", "        if (same < some)\n            return done + same;",
+         "        if (!same)\n            return done + same;")]),
+    ("prefix-copied-short", "a page that is shared in part lacks the last position", [
+        ("cpu/page.c", "copy_key(l, vs_kv_place(c, to, head, false), vs_kv_place(c, from, head, false), n_tokens);",
+         "copy_key(l, vs_kv_place(c, to, head, false), vs_kv_place(c, from, head, false), n_tokens - 1);")]),
+    ("page-copied-whole", "what lies behind the shared positions is copied too", [
+        ("cpu/page.c", "memcpy(to + i * line, from + i * line, some);", "memcpy(to + i * line, from + i * line, line);")]),
+    ("latest-evicted", "the kept sequence that was used last goes first", [
+        ("kv/kv.c", "(!least || k->used < least->used)", "(!least || k->used > least->used)")]),
 ]
 
 
@@ -149,6 +168,8 @@ class Copy:
         for room in ROOMS + ["prog/selftest"]:
             shutil.copytree(ROOT / "src" / room, self.work / "src" / room)
         shutil.copytree(ROOT / "tests/kernels", self.work / "tests/kernels")
+        (self.work / "tests/unit").mkdir()
+        shutil.copy(ROOT / "tests/unit/kv.c", self.work / "tests/unit")
         self.needs = {}                                  # source: files of the copy that it includes
         self.compile_all()
 
@@ -185,8 +206,8 @@ class Copy:
         rooms = [str(self.object(s)) for s in self.commands if s not in PROGRAMS.values()]
         compiler = self.commands[PROGRAMS["ops"]][0]
         for name, source in PROGRAMS.items():
-            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread",
-                            "-lcrypto"], check=True)
+            subprocess.run([compiler, "-pie", "-o", str(self.work / name), str(self.object(source)), *rooms, "-pthread", "-lcrypto",
+                            *(["-lcmocka"] if name == "kv" else [])], check=True)
 
     def first_failure(self):
         for name, words in SUITE:

@@ -27,16 +27,36 @@ static void quote(const char *s)
     putchar('"');
 }
 
+/* Rows of the matrix (docs/NUMERICS.md, 8) by what became of the pages; else by whether something was guessed. */
+enum row { ALONE, SPECULATION, PREFIX_CACHE, PREEMPTION, N_ROWS };
+static const char *const row_names[N_ROWS] = { "alone", "speculation", "prefix cache", "preemption" };
+static const enum row row_of[VS_N_PASTS] = {
+    [VS_FOUND_RUNNING] = PREFIX_CACHE, [VS_FOUND_KEPT] = PREFIX_CACHE, [VS_FORKED] = PREFIX_CACHE,
+    [VS_PARKED] = PREEMPTION, [VS_EVICTED] = PREEMPTION, [VS_SHORTENED] = PREEMPTION,
+};
+
 struct outcome {
-    size_t n;                           /* configurations that were computed */
+    size_t n, n_of[N_ROWS];             /* configurations that were computed */
     bool ok;
     char hash[65];                      /* of the first, or of the first that differs */
     char what[640];                     /* what differs */
 };
 
-static struct outcome try_case(const struct vs_case *of, const struct vs_way *ways, size_t n_ways)
+static void tell(struct outcome *o, const struct vs_way *w, const char *what)
+{
+    char where[20] = "";
+    if (w->past != VS_ALONE)
+        snprintf(where, sizeof where, " at %u", w->split);
+    snprintf(o->what, sizeof o->what, "isa %s, %u threads, chunk %u, %u drafts, %s%s: %s", vs_isa_name(w->isa), w->n_threads,
+             w->chunk, w->n_drafts, vs_past_name(w->past), where, what);
+    o->ok = false;
+}
+
+static struct outcome try_case(const struct vs_case *of, enum vs_isa isa, bool brief)
 {
     struct outcome o = { .ok = true, .hash = "" };
+    struct vs_way ways[VS_MAX_WAYS];
+    size_t n_ways = vs_selftest_ways(of, isa, brief, ways);
     struct vs_subject subject;
     struct vs_error err = { 0 };
     if (vs_subject_create(of, &subject, &err) != VS_OK) {
@@ -47,15 +67,14 @@ static struct outcome try_case(const struct vs_case *of, const struct vs_way *wa
     for (size_t i = 0; i < n_ways && o.ok; i++) {
         const struct vs_way *w = &ways[i];
         if (vs_subject_run(&subject, w, o.hash, &err) != VS_OK) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u, %u drafts: %s", vs_isa_name(w->isa), w->n_threads,
-                     w->chunk, w->n_drafts, err.text);
-            o.ok = false;
+            tell(&o, w, err.text);
         } else if (strcmp(o.hash, of->golden) != 0) {
-            snprintf(o.what, sizeof o.what, "isa %s, %u threads, chunk %u, %u drafts: %.16s, golden is %.16s",
-                     vs_isa_name(w->isa), w->n_threads, w->chunk, w->n_drafts, o.hash, of->golden);
-            o.ok = false;
+            char both[80];
+            snprintf(both, sizeof both, "%.16s, golden is %.16s", o.hash, of->golden);
+            tell(&o, w, both);
         } else {
             o.n++;
+            o.n_of[w->past == VS_ALONE && w->n_drafts ? SPECULATION : row_of[w->past]]++;
         }
     }
     vs_subject_clear(&subject);
@@ -114,15 +133,16 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    struct vs_way ways[VS_MAX_WAYS];
-    size_t n_ways = vs_selftest_ways((enum vs_isa)isa, brief, ways), n = 0, n_bad = 0;
+    size_t n = 0, n_bad = 0, n_of[N_ROWS] = { 0 };
     struct vs_sha256 all;
     vs_sha256_init(&all);
     if (json)
         printf("{\"contract\": \"VNC-1\", \"isa\": \"%s\", \"models\": [", vs_isa_name((enum vs_isa)isa));
     for (size_t i = 0; i < vs_n_cases; i++) {
-        struct outcome o = try_case(&vs_cases[i], ways, n_ways);
+        struct outcome o = try_case(&vs_cases[i], (enum vs_isa)isa, brief);
         n += o.n;
+        for (int row = 0; row < N_ROWS; row++)
+            n_of[row] += o.n_of[row];
         n_bad += !o.ok;
         vs_sha256_add(&all, o.hash, strlen(o.hash));
         if (json) {
@@ -143,8 +163,12 @@ int main(int argc, char **argv)
     char digest[65];
     vs_sha256_end(&all, bytes);
     vs_hex(bytes, sizeof bytes, digest);
+    for (int row = 0; row < N_ROWS && !json && !n_bad; row++)
+        printf("%s: %zu configurations\n", row_names[row], n_of[row]);
     if (json)
-        printf("], \"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n, digest, n_bad ? "false" : "true");
+        printf("], \"rows\": {\"alone\": %zu, \"speculation\": %zu, \"prefix_cache\": %zu, \"preemption\": %zu}, "
+               "\"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n_of[ALONE], n_of[SPECULATION],
+               n_of[PREFIX_CACHE], n_of[PREEMPTION], n, digest, n_bad ? "false" : "true");
     else if (n_bad)
         printf("selftest: %zu of %zu models differ from the contract: do not trust this build on this machine\n",
                n_bad, vs_n_cases);
