@@ -14,7 +14,7 @@
 #include "cpu/backend.h"
 #include "cpu/ops.h"
 #include "graph/graph.h"
-#include "selftest/sha256.h"
+#include "base/sha256.h"
 #include "selftest/tiny.h"
 
 struct vs_sampler;

@@ -24,6 +24,7 @@ add_executable(worker-echo ${CMAKE_SOURCE_DIR}/src/prog/worker/main.c ${CMAKE_SO
 target_include_directories(worker-echo PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(worker-echo PRIVATE vs_ipc vs_sandbox vs_base)
 vs_e2e(protocol protocol.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+vs_e2e(limits limits.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(line line.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 # Each attack for a minute beside an honest client, five at once; on a machine that does nothing else.
 vs_e2e(attacks attacks.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo> ${CMAKE_BINARY_DIR}/bin 60 5)

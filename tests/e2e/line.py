@@ -557,6 +557,110 @@ class Line(unittest.TestCase):
             failed.add(f.exception.request)
         self.assertEqual(failed, {number, bench})
 
+    def test_the_one_that_ends_two_workers_is_refused(self):
+        """By its bytes, until the daemon ends; whatever else is asked is answered."""
+        x = self.client()
+        worker = self.loaded(x)
+        number = self.ask(x, "bad", max_tokens=3)
+        for _ in range(2):
+            worker.take()
+            worker.kill(70)
+            worker = self.s.worker().ready(parallel=4)
+        self.fails("DIED", x, number)
+        y = self.client(another=True)
+        self.assertEqual(self.fails("DENIED", y, self.ask(y, "bad", max_tokens=3)).kind, c.REJECTED)
+        for other in (self.ask(y, "bad", max_tokens=4), self.ask(y, "bax", max_tokens=3),
+                      self.ask(y, "bad", max_tokens=3, kind=c.CHAT)):
+            worker.complete(worker.take()[0])
+            y.wait(other)
+        number = self.ask(x, "killed")                      # two deaths from outside: nobody's fault
+        for _ in range(2):
+            worker.take()
+            worker.kill(-9)
+            worker = self.s.worker().ready(parallel=4)
+        self.fails("DIED", x, number)
+        number = self.ask(x, "killed")
+        worker.complete(worker.take()[0])
+        x.wait(number)
+
+    # ---- what is measured ----
+
+    def test_what_status_says(self):
+        """Numbers of this minute: who runs, waits, is parked; tokens in a second; how long 50, 95 and 99 of 100 waited at most."""
+        x = self.client()
+        worker = self.loaded(x, parallel=2, threads=3)
+        m = self.status()
+        self.assertEqual(m["requests"], {"running": 0, "waiting": 0, "parked": 0})
+        nothing = {"p50": None, "p95": None, "p99": None}
+        self.assertEqual(m["latency_ms"], {"queue": nothing, "first_token": nothing, "inter_token": nothing})
+        self.assertEqual((m["tokens_per_second"], m["preemptions"], m["restarts"]), ({"prompt": 0, "generated": 0}, 0, 0))
+        self.assertEqual(m["settings"], {"threads": 3})
+        y = self.client(another=True)
+        numbers = [self.ask(x) for _ in range(3)] + [self.ask(y)]
+        runs = [worker.take()[0] for _ in range(3)]
+        worker.say(STATS, 0, {"pages": 100, "used": 9, "cached": 30, "page_bytes": 4096, "parked": 1, "preemptions": 2})
+        worker.token(runs[0], 1)
+        while x.event().kind != c.TOKEN:
+            pass
+        m = self.status()
+        self.assertEqual(m["requests"], {"running": 2, "waiting": 1, "parked": 1})
+        self.assertEqual(m["kv"], {"pages": 100, "used": 9, "cached": 30, "page_bytes": 4096})
+        self.assertEqual(m["preemptions"], 2)
+        for i in range(20):
+            time.sleep(0.05)
+            worker.token(runs[0], i)
+        for run in runs:
+            worker.complete(run)
+        worker.complete(worker.take()[0])
+        self.collect(x, numbers[:3])
+        time.sleep(1.1)                                     # seconds that are over count
+        m = self.status()
+        self.assertAlmostEqual(m["tokens_per_second"]["generated"], 21 / 8)
+        self.assertAlmostEqual(m["tokens_per_second"]["prompt"], 4 * 3 / 8)
+        gap = m["latency_ms"]["inter_token"]
+        self.assertTrue(40 < gap["p50"] < 80 * SLOW and gap["p50"] <= gap["p95"] <= gap["p99"], gap)
+        self.assertTrue(all(0 <= m["latency_ms"][k]["p50"] < 500 * SLOW for k in ("queue", "first_token")), m["latency_ms"])
+
+    def test_busy_says_when_to_come_again(self):
+        """From how many wait and how fast they are served; nothing known: a second."""
+        x = self.client()
+        worker = self.loaded(x, parallel=1)
+        _, run = self.held(x, worker)
+
+        def fill(who, n):
+            for _ in range(n):
+                self.ask(who)
+            who.wait(who.request(c.STATUS, {}))
+        y, z = self.client(), self.client()
+        fill(x, 127)
+        fill(y, 128)
+        fill(z, 1)
+        number = self.ask(z)                                # y has most of them: it gives one up
+        kind, _, _, data = y.frame()
+        error = c.split(data)[0]["error"]
+        self.assertEqual((kind, error["name"], error["retry_after_ms"]), (c.REJECTED, "BUSY", 1000))
+        begun = time.monotonic()
+        for _ in range(100):
+            worker.complete(run)
+            run, _, _ = worker.take()
+        w = self.client()
+        for _ in range(128):
+            self.ask(w)
+        took = time.monotonic() - begun
+        found = []
+        for who in (x, y, z, w):
+            who.sock.settimeout(0.5 * SLOW)
+            try:
+                while True:
+                    kind, _, _, data = who.frame()
+                    if kind == c.REJECTED:
+                        found.append(c.split(data)[0]["error"]["retry_after_ms"])
+            except TimeoutError:
+                pass
+        self.assertEqual(len(found), 156 + 128 - 256)
+        for ms in found:                                    # 257 wait, a hundred were served since it began
+            self.assertTrue(0.9 * 2570 <= ms <= 257 * max(10, 10 * took) * 1.1, (ms, took))
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0]] + sys.argv[3:])

@@ -332,7 +332,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (int i = 0; i < MAX_WORKERS; i++)
         if (w->workers[i].fd >= 0)
             close(w->workers[i].fd);
-    json_decref(b->sandbox);
+    broker_clear(b);
     vs_conn_clear(&b->control);
     vs_conn_clear(&w->supervisor);
     if (b->control_memory.used)

@@ -18,7 +18,9 @@ static struct model *model_for(struct broker *b, struct request *r, const char *
     json_t *none = json_object();
     m = model_create(b, name, none, -1, "", &why);
     json_decref(none);
-    if (!m)
+    if (m)
+        m->by_request = true;
+    else
         request_fail(b, r, why.code, why.text);
     return m;
 }
@@ -114,6 +116,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
             return;
         }
     }
+    m->by_request = false;
     model_enqueue(b, m, r);
 }
 
@@ -168,7 +171,7 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
     json_t *models = json_array();
     for (struct model *m = b->models; m; m = m->next)
         if (!m->gone)
-            json_array_append_new(models, model_describe(m));
+            json_array_append_new(models, model_describe(b, m));
     json_t *clients = json_array();
     for (struct peer *p = b->peers; p; p = p->next) {
         is_private |= p->is_private;
@@ -176,9 +179,13 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
             json_array_append_new(clients, json_pack("{s:s, s:i, s:I, s:i}", "name", p->name, "pid", (int)p->pid, "uid",
                                                      (json_int_t)p->uid, "requests", (int)p->n_requests));
     }
-    request_complete(b, r, json_pack("{s:s, s:i, s:I, s:b, s:O, s:o, s:o}", "server", "veritas/" VERITAS_VERSION, "protocol",
+    json_t *memory = json_pack("{s:I}", "used", (json_int_t)ledger_used(b));
+    if (b->settings.memory <= INT64_MAX)
+        json_object_set_new(memory, "limit", json_integer((json_int_t)b->settings.memory));
+    request_complete(b, r, json_pack("{s:s, s:i, s:I, s:b, s:O, s:o, s:o, s:o}", "server", "veritas/" VERITAS_VERSION, "protocol",
                                      VS_PROTOCOL_VERSION, "uptime_ms", (json_int_t)((b->now - b->started_at) / MS), "private",
-                                     is_private, "sandbox", b->sandbox, "clients", clients, "models", models));
+                                     is_private, "sandbox", b->sandbox, "clients", clients, "models", models, "memory",
+                                     memory));
 }
 
 static void ask_shutdown(struct broker *b, struct request *r, const struct asked *a)

@@ -33,8 +33,8 @@
 #define NEVER UINT64_MAX
 
 enum {
-    MAX_PEERS = 64,                     /* connections with a place of their own */
-    MAX_SHARE = 48,                     /* of these, for one process */
+    MAX_PEERS = 1024,                   /* connections with a place of their own, where nobody says otherwise; */
+                                        /* three quarters of them for one process */
     MAX_GUESTS = 8,                     /* more, for what must always be possible: status, list, unload, shutdown */
     MAX_LEAVING = 16,                   /* refused ones that are still being told why */
     MAX_MODELS = 16,                    /* loaded at once */
@@ -47,7 +47,8 @@ enum {
     MAX_PARALLEL = 256,                 /* requests in a worker's step */
     MAX_CHOICES = 16,                   /* answers to one request */
     MAX_DEATHS = 2,                     /* of workers that one request may see */
-    MAX_CONNECTIONS = MAX_PEERS + MAX_GUESTS + MAX_LEAVING + 1,
+    MAX_REFUSED = 256,                  /* requests that ended two workers, remembered */
+    MAX_ASKED = 4,                      /* times that the supervisor is asked to start a model for which there was no room */
 };
 #define MAX_MEMORY (1u << 30)           /* bytes of all buffers: clients, and what 16 workers may need; */
 #define MAX_CLIENTS_MEMORY (256u << 20) /* those of all clients, */
@@ -80,6 +81,22 @@ struct broker_settings {                /* what `veritas serve` says at the star
     json_t *aliases;                    /* an object: other names of models; NULL: none */
 };
 
+enum latency { LATENCY_QUEUE, LATENCY_FIRST_TOKEN, LATENCY_INTER_TOKEN, N_LATENCIES };
+enum rate { RATE_PROMPT, RATE_GENERATED, N_RATES };
+enum { N_BUCKETS = 112, N_SLICES = 6, N_SECONDS = 10, RATE_SECONDS = 8, RETRY_MS = 1000 };
+
+struct measure {                        /* of a model, lately: measure.c */
+    struct slice {
+        uint64_t number;                /* of the ten seconds that it is about */
+        uint32_t count[N_LATENCIES][N_BUCKETS];
+        uint32_t n_ended;               /* requests */
+    } slice[N_SLICES];
+    struct second {
+        uint64_t number, n[N_RATES];    /* tokens */
+    } second[N_SECONDS];
+    uint64_t since;                     /* so long requests have been ending, with no minute between */
+};
+
 struct turn {                           /* whose it is: that of who was served fewest tokens, then of who was begun longest ago */
     uint64_t n_tokens, run_number;
 };
@@ -89,6 +106,7 @@ struct client {                         /* a process that has connections */
     pid_t pid;
     uint64_t number;                    /* tells the worker who shares places */
     unsigned n_peers, n_requests;       /* n_requests: of all its connections, that have not ended */
+    unsigned n_counted;                 /* connections, when places are given */
     unsigned n_runs;                    /* of the model whose line moves */
     struct turn turn, last_turn;        /* last_turn: of the connection that was begun last */
     struct vs_budget memory;
@@ -145,6 +163,7 @@ struct request {                        /* of a client, from its frame to the on
     bool is_lost;                       /* bytes of it went out that another worker could not go on behind */
     bool is_suspect;                    /* it may have ended a worker: it runs alone */
     unsigned n_deaths, n_resumed, n_since;      /* n_since: tokens since it was given to another worker */
+    uint64_t token_at;                  /* 0, or when its last token came */
 };
 
 struct queue {
@@ -177,8 +196,14 @@ struct model {
     struct model *next;
     uint64_t id;                        /* between us and the supervisor */
     char *name;
-    json_t *settings;                   /* as loaded; an object */
+    json_t *settings;                   /* as asked for; an object; once it was started, as the supervisor says */
     bool by_descriptor, gone, has_more;
+    bool by_request;                    /* a request's name brought it; nobody loaded it */
+    int file_fd;                        /* by_descriptor, until it is started; else -1 */
+    bool is_asked;                      /* the supervisor was asked to start it */
+    unsigned n_asked;
+    uint64_t needed;                    /* bytes that it will take, as far as its file tells */
+    uint64_t used_at;                   /* when somebody used it last */
     char file[VS_FILE_IDENTITY];        /* by_descriptor: which file it was */
     enum model_state state;
     struct vs_conn conn;
@@ -196,6 +221,7 @@ struct model {
     char killed_for[128];               /* "", or why it was stopped; soon the supervisor says that it ended */
     bool is_dead;                       /* it has ended: nothing is given to it any more */
     int64_t stats[N_STATS];
+    struct measure measure;
     bool is_suspicious;                 /* what it was stopped for may be a request's doing */
     uint64_t killed_at, dead_at, log_second;
     unsigned n_logs, n_served, n_restarts;
@@ -224,6 +250,11 @@ struct broker {
     uint64_t log_second;
     unsigned n_logs;
     json_t *sandbox;
+    struct refused *refused;            /* refused.c; NULL: none */
+    unsigned n_refused;
+    struct pollfd *polls;               /* of the turn; room for n_polls */
+    void **polled;
+    size_t n_polls;
 };
 
 /* loop.c */
@@ -231,6 +262,8 @@ void broker_init(struct broker *b);
 void broker_loop(struct broker *b);
 void broker_turn(struct broker *b, bool wait);
 void broker_sweep(struct broker *b);    /* frees what has ended or is gone */
+void broker_clear(struct broker *b);    /* what is left, when all connections and models are gone */
+unsigned broker_connections(const struct broker *b);   /* that may be there at once */
 /* One line on stderr, in words; with _event fields for machines too, and words NULL where the fields say it all (base/log.h). */
 void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
@@ -273,10 +306,33 @@ void request_lose(struct request *r);                          /* what goes out 
 bool request_can_go_on(const struct request *r);               /* in another worker */
 /* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
-void request_fail(struct broker *b, struct request *r, int code, const char *text);    /* REJECTED or ERROR, as its place says */
+/* REJECTED or ERROR, as its place says; VS_E_BUSY says when to come again. */
+void request_fail(struct broker *b, struct request *r, int code, const char *text);
+void request_fail_hints(struct broker *b, struct request *r, int code, const char *text, const struct vs_outcome_hints *hints);
 void request_complete(struct broker *b, struct request *r, json_t *result);            /* steals result */
 void queue_add(struct queue *q, struct request *r);
 void queue_remove(struct queue *q, struct request *r);
+
+/* measure.c: times are in the unit of MS; JSON is a new reference */
+void measure_latency(struct measure *m, uint64_t now, enum latency kind, uint64_t time);
+void measure_tokens(struct measure *m, uint64_t now, enum rate kind, uint64_t n);
+void measure_end(struct measure *m, uint64_t now);             /* a request ended */
+uint64_t measure_retry_ms(const struct measure *m, uint64_t now, unsigned n_waiting);  /* until so many have had their turn */
+json_t *measure_latency_json(const struct measure *m, uint64_t now);
+json_t *measure_rate_json(const struct measure *m, uint64_t now);
+
+/* refused.c */
+void refused_add(struct broker *b, const struct request *r);
+bool refused_has(const struct broker *b, const struct request *r);
+void refused_free(struct broker *b);
+
+/* ledger.c */
+uint64_t ledger_bytes(const struct model *m);                  /* that it takes, or will take */
+uint64_t ledger_used(const struct broker *b);
+void ledger_start_next(struct broker *b);                      /* asks the supervisor for the next model that is to come */
+/* The supervisor says that m needs more than there is room: room is made, or its requests fail. */
+void ledger_refused(struct broker *b, struct model *m, uint64_t needed, const struct vs_error *why);
+bool ledger_give_up_one(struct broker *b);                     /* unloads a model that nobody loaded and nobody uses; false: none */
 
 /* line.c: who waits for a model, and who is next */
 void line_enter(struct broker *b, struct model *m, struct request *r);
@@ -326,7 +382,7 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text);
 /* The worker is ended and started again; who waits for it waits on. */
 void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious);
 void model_violation(struct broker *b, struct model *m, const char *what);     /* its worker broke the protocol */
-json_t *model_describe(const struct model *m);
+json_t *model_describe(const struct broker *b, const struct model *m);         /* describe.c */
 bool due(const struct broker *b, uint64_t at, uint64_t *next); /* is it time? else next is no later than at */
 
 /* control.c */

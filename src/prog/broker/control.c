@@ -46,7 +46,10 @@ static void on_failed(struct broker *b, struct vs_frame *f, const json_t *messag
     struct model *m = model_find_id(b, f->id);
     struct vs_error why;
     vs_json_to_error(message, &why);
-    if (m)
+    json_int_t needed = json_integer_value(json_object_get(message, "needed"));
+    if (m && needed > 0 && m->state == MODEL_STARTING)
+        ledger_refused(b, m, (uint64_t)needed, &why);
+    else if (m)
         model_drop(b, m, why.code, why.text);
 }
 

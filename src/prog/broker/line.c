@@ -9,8 +9,6 @@
  * the time when he asked for nothing: he begins at the count of who was begun last. */
 #include "prog/broker/broker.h"
 
-#define MOST_TOKENS 1000000000u         /* that one result may count for: a worker says them */
-
 unsigned line_priority(const struct broker *b, const struct request *r)
 {
     uint64_t risen = (b->now - r->arrived_at) / RISE_TIME;
@@ -69,7 +67,6 @@ struct request *line_next(struct broker *b, const struct model *m)
 
 void line_served(struct request *r, uint64_t n)
 {
-    n = n < MOST_TOKENS ? n : MOST_TOKENS;
     r->peer->turn.n_tokens += n;
     r->peer->client->turn.n_tokens += n;
 }
@@ -108,6 +105,10 @@ void line_begun(struct broker *b, struct request *r, uint64_t run)
 
 void line_enter(struct broker *b, struct model *m, struct request *r)
 {
+    if (b->n_refused && refused_has(b, r)) {
+        request_fail(b, r, VS_E_DENIED, "this request ended two workers; it is refused until the daemon ends");
+        return;
+    }
     if (m->queue.n >= b->settings.queue && !give_place(b, m, r)) {
         request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
         return;

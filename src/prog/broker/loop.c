@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void write_line(const struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields,
                        size_t n, const char *words)
@@ -34,7 +35,8 @@ void broker_log_event(struct broker *b, enum vs_log_level level, const char *eve
     if (second != b->log_second)
         b->n_logs = 0;
     b->log_second = second;
-    if (b->n_logs++ < MAX_LOG_LINES)
+    unsigned most = level == VS_LOG_INFO ? MAX_LOG_LINES / 4 * 3 : MAX_LOG_LINES;      /* some for what went wrong */
+    if (b->n_logs++ < most)
         write_line(b, level, event, fields, n, words);
 }
 
@@ -106,6 +108,8 @@ static void sweep_models(struct broker *b)
         }
         *at = m->next;
         vs_conn_clear(&m->conn);
+        if (m->file_fd >= 0)
+            close(m->file_fd);
         json_decref(m->settings);
         json_decref(m->path);
         json_decref(m->bytes);
@@ -175,26 +179,50 @@ static int wait_ms(uint64_t next)
     return next <= now ? 0 : next == NEVER ? -1 : next - now > 60000 * MS ? 60000 : (int)((next - now) / MS + 1);
 }
 
+unsigned broker_connections(const struct broker *b)
+{
+    return b->settings.clients + MAX_GUESTS + MAX_LEAVING + 1;
+}
+
+/* Room for an entry for each connection and each model that is there. */
+static bool make_room(struct broker *b)
+{
+    size_t n = 2 + b->n_peers;
+    for (const struct model *m = b->models; m; m = m->next)
+        n++;
+    if (n <= b->n_polls)
+        return true;
+    n = 2 * n;
+    struct pollfd *polls = realloc(b->polls, n * sizeof *polls);
+    b->polls = polls ? polls : b->polls;
+    void **polled = realloc(b->polled, n * sizeof *polled);
+    b->polled = polled ? polled : b->polled;
+    b->n_polls = polls && polled ? n : b->n_polls;
+    return polls && polled;
+}
+
 void broker_turn(struct broker *b, bool wait)
 {
     uint64_t next = timers(b);
     broker_sweep(b);
-    if (b->ending)
+    if (b->ending || !make_room(b)) {
+        b->ending = true;
         return;
-    struct pollfd polls[2 + MAX_CONNECTIONS + 2 * MAX_MODELS];
-    struct peer *peers[MAX_CONNECTIONS];
-    struct model *models[2 * MAX_MODELS];
+    }
+    struct pollfd *polls = b->polls;
+    struct peer **peers = (struct peer **)b->polled;
     size_t n = 0, n_peers = 0, n_models = 0;
     polls[n++] = (struct pollfd){ b->control.fd, wants(&b->control, true), 0 };
-    bool may_accept = b->n_peers < MAX_PEERS + MAX_GUESTS + MAX_LEAVING && !b->accept_at && b->is_open;
+    bool may_accept = b->n_peers < broker_connections(b) - 1 && !b->accept_at && b->is_open;
     polls[n++] = (struct pollfd){ may_accept ? b->listen_fd : -1, POLLIN, 0 };
-    for (struct peer *p = b->peers; p && n_peers < MAX_CONNECTIONS; p = p->next) {
+    for (struct peer *p = b->peers; p; p = p->next) {
         bool heard = peer_is_heard(p);
         next = heard && p->has_more ? 0 : next;
         peers[n_peers++] = p;
         polls[n++] = (struct pollfd){ p->conn.fd, wants(&p->conn, heard && !p->has_more), 0 };
     }
-    for (struct model *m = b->models; m && n_models < 2 * MAX_MODELS; m = m->next) {
+    struct model **models = (struct model **)b->polled + n_peers;
+    for (struct model *m = b->models; m; m = m->next) {
         next = m->has_more ? 0 : next;
         models[n_models++] = m;
         polls[n++] = (struct pollfd){ m->conn.fd, wants(&m->conn, !m->has_more), 0 };
@@ -220,6 +248,15 @@ void broker_turn(struct broker *b, bool wait)
     if (polls[1].revents)
         peer_accept(b);
     broker_sweep(b);
+}
+
+void broker_clear(struct broker *b)
+{
+    refused_free(b);
+    free(b->polls);
+    free(b->polled);
+    json_decref(b->sandbox);
+    json_decref(b->settings.aliases);
 }
 
 void broker_init(struct broker *b)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { LISTEN_FD = 3, CONTROL_FD = 4, PRIVATE_FD = 5, SETTINGS_FD = 6 };
@@ -17,6 +18,30 @@ enum { LISTEN_FD = 3, CONTROL_FD = 4, PRIVATE_FD = 5, SETTINGS_FD = 6 };
 static bool is_open(int fd)
 {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+static uint32_t files_needed(const struct broker *b)
+{
+    return 12 + broker_connections(b) + 3 * MAX_MODELS + MAX_DESCRIPTORS;
+}
+
+/* A descriptor for each client: where there may not be so many, there are fewer places. */
+static void fit_clients(struct broker *b)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    uint32_t needed = files_needed(b), other = needed - b->settings.clients;
+    if (files.rlim_max < needed) {
+        b->settings.clients = files.rlim_max > other ? (unsigned)(files.rlim_max - other) : 1;
+        broker_log(b, "%llu open files are allowed, so %u clients have a place (ulimit -n)", (unsigned long long)files.rlim_max,
+                   b->settings.clients);
+        needed = (uint32_t)files.rlim_max;
+    }
+    if (files.rlim_cur < needed) {
+        files.rlim_cur = needed;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
 }
 
 int main(void)
@@ -49,12 +74,14 @@ int main(void)
         return 1;
     }
 
+    b->quiet = is_private && !getenv("VERITAS_DEBUG");
+    fit_clients(b);
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_BROKER,
         .keep_fds = 1u << CONTROL_FD | (b->listen_fd >= 0 ? 1u << LISTEN_FD : 0) | (is_private ? 1u << PRIVATE_FD : 0),
         .words_fd = -1,
-        .memory_bytes = 3ull << 29,
-        .n_files = 12 + MAX_CONNECTIONS + 2 * MAX_MODELS + MAX_DESCRIPTORS,
+        .memory_bytes = (5ull << 28) + (uint64_t)broker_connections(b) * OWN_MEMORY,
+        .n_files = files_needed(b),
         .keep_stderr = true,
     };
     struct vs_sandbox_report report;
@@ -70,10 +97,10 @@ int main(void)
         b->sandbox = json_object();
     if (control_send(b, VS_MSG_HELLO, 0, json_incref(b->sandbox), -1) != VS_OK)
         return 1;
-    b->quiet = is_private && !getenv("VERITAS_DEBUG");
     if (is_private)
         peer_add(b, PRIVATE_FD, true);
     broker_loop(b);
     control_send(b, VS_MSG_END, 0, NULL, -1);
+    broker_clear(b);
     return 0;
 }

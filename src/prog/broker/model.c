@@ -13,6 +13,7 @@
 #include "ipc/json.h"
 #include "ipc/name.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ struct model *model_find_id(struct broker *b, uint64_t id)
 
 static void model_free(struct model *m)
 {
+    if (m->file_fd >= 0)
+        close(m->file_fd);
     json_decref(m->settings);
     free(m->name);
     free(m);
@@ -53,6 +56,7 @@ static struct model *model_new(struct broker *b, uint64_t id, const char *name, 
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
+    m->file_fd = -1;
     m->name = strdup(name);
     m->settings = json_deep_copy(settings);
     if (!m->name || !m->settings) {
@@ -61,6 +65,8 @@ static struct model *model_new(struct broker *b, uint64_t id, const char *name, 
     }
     m->id = id;
     m->by_descriptor = by_descriptor;
+    m->parallel = 1;
+    m->used_at = b->now;
     snprintf(m->file, sizeof m->file, "%s", file);
     m->memory = (struct vs_budget){ .limit = MAX_MEMORY, .own = OWN_MEMORY, .above = &b->memory };
     vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
@@ -74,35 +80,41 @@ static void model_add(struct broker *b, struct model *m)
     b->n_models++;
 }
 
+static int check_name(const char *name, bool by_descriptor, struct vs_error *err)
+{
+    if (by_descriptor ? *name == '/' && strlen(name) <= 4000 : vs_model_name_is_valid(name))
+        return VS_OK;
+    if (by_descriptor)
+        return vs_error_set(err, VS_E_INVALID, "a model loaded by descriptor is named by its absolute path");
+    if (*name == '/')
+        return vs_error_set(err, VS_E_NOT_FOUND, "this file is not loaded; load it with its descriptor first");
+    return vs_error_set(err, VS_E_NOT_FOUND, "'%.130s' is not a model's name (a-z 0-9 . _ -)", name);
+}
+
 struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file,
                            struct vs_error *err)
 {
-    if (fd >= 0 ? *name != '/' || strlen(name) > 4000 : !vs_model_name_is_valid(name)) {
-        if (*name == '/' && fd < 0)
-            vs_error_set(err, VS_E_NOT_FOUND, "this file is not loaded; load it with its descriptor first");
-        else if (fd < 0)
-            vs_error_set(err, VS_E_NOT_FOUND, "'%.130s' is not a model's name (a-z 0-9 . _ -)", name);
-        else
-            vs_error_set(err, VS_E_INVALID, "a model loaded by descriptor is named by its absolute path");
+    if (check_name(name, fd >= 0, err) != VS_OK)
         return NULL;
-    }
-    if (b->n_models >= MAX_MODELS) {
+    if (b->n_models >= MAX_MODELS && !ledger_give_up_one(b)) {
         vs_error_set(err, VS_E_BUSY, "%d models are loaded, no more fit; unload one", MAX_MODELS);
         return NULL;
     }
     struct model *m = model_new(b, ++b->last_id, name, settings, fd >= 0, file);
-    if (!m) {
+    if (m && fd >= 0)
+        m->file_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (!m || (fd >= 0 && m->file_fd < 0)) {
         vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
-        return NULL;
-    }
-    int status = control_send(b, VS_MSG_START, m->id, json_pack("{s:s, s:O}", "model", name, "settings", m->settings), fd);
-    if (status != VS_OK) {
-        vs_error_set(err, status, "the supervisor does not answer");
-        model_free(m);
+        if (m)
+            model_free(m);
         return NULL;
     }
     model_add(b, m);
-    return m;
+    ledger_start_next(b);
+    if (!m->gone)
+        return m;
+    vs_error_set(err, VS_E_BUSY, "the supervisor does not answer");
+    return NULL;
 }
 
 struct model *model_restore(struct broker *b, uint64_t id, const json_t *message)
@@ -115,6 +127,7 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
         ? model_new(b, id, name, settings, by_descriptor, file) : NULL;
     if (!m)
         return NULL;
+    m->is_asked = true;
     if (b->last_id < id)
         b->last_id = id;
     model_add(b, m);
@@ -125,7 +138,8 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
 
 static void finish_load(struct broker *b, struct model *m, struct request *r)
 {
-    json_t *result = model_describe(m);
+    m->by_request = false;
+    json_t *result = model_describe(b, m);
     json_object_set_new(result, "model", json_string(m->name));
     request_complete(b, r, result);
 }
@@ -169,7 +183,10 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
     run_end_all(b, m, code, text);
     while (m->queue.first)
         request_fail(b, m->queue.first, code, text);
-    control_send(b, VS_MSG_STOP, m->id, NULL, -1);
+    if (m->is_asked)
+        control_send(b, VS_MSG_STOP, m->id, NULL, -1);
+    if (m->state == MODEL_STARTING)     /* the next one may have its turn */
+        ledger_start_next(b);
 }
 
 static unsigned state_of(const void *model, uint64_t id)
@@ -207,6 +224,13 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     replace(&m->origin, json_object_get(message, "file"));
     if (json_is_object(json_object_get(message, "settings")))       /* with the supervisor's defaults */
         replace(&m->settings, json_object_get(message, "settings"));
+    memset(m->stats, 0, sizeof m->stats);
+    json_int_t bytes = json_integer_value(m->bytes), kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
+    m->needed = (bytes > 0 ? (uint64_t)bytes : 0) + (kv > 0 ? (uint64_t)kv : 0);
+    if (m->file_fd >= 0)
+        close(m->file_fd);
+    m->file_fd = -1;
+    ledger_start_next(b);
 }
 
 static void hang_up(struct model *m)
@@ -353,6 +377,7 @@ static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
     m->can_go_on = json_is_integer(parallel);
     m->parallel = n < 1 ? 1 : n > MAX_PARALLEL ? MAX_PARALLEL : (unsigned)n;
     m->state = MODEL_READY;
+    m->used_at = b->now;
     m->conn.state = VS_AT_OPEN;
     for (struct request *r = m->queue.first, *after; r; r = after) {
         after = r->next;
@@ -440,6 +465,12 @@ uint64_t model_timers(struct broker *b, struct model *m)
     uint64_t next = NEVER;
     if (m->gone)
         return next;
+    uint64_t idle = (uint64_t)json_integer_value(json_object_get(m->settings, "idle_unload_s")) * 1000 * MS;
+    if (idle && m->state == MODEL_READY && !model_is_answering(m) && due(b, m->used_at + idle, &next)) {
+        broker_log(b, "model %s: unloaded, for nobody used it", m->name);
+        model_drop(b, m, VS_E_CANCELLED, "the model was unloaded, for nobody used it");
+        return next;
+    }
     /* The socket ended and nobody says why; it was stopped and does not end. */
     bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->runs));
     bool gone = (died && due(b, m->dead_at + DEATH_TIME, &next))
@@ -460,25 +491,4 @@ uint64_t model_timers(struct broker *b, struct model *m)
         model_stop_worker(b, m, why, true);
     }
     return next;
-}
-
-json_t *model_describe(const struct model *m)
-{
-    static const char *const states[] = { "starting", "loading", "ready", "restarting" };
-    bool busy = m->state == MODEL_READY && m->n_runs;
-    json_t *value = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:O, s:s?}", "name", m->name, "state",
-                              busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", (int)m->n_runs, "queued",
-                              (int)m->queue.n,
-                              "served", (int)m->n_served, "restarts", (int)m->n_restarts, "settings", m->settings, "model_digest",
-                              m->digest[0] ? m->digest : NULL);
-    const struct {
-        const char *key;
-        json_t *of;
-    } more[] = {
-        { "path", m->path }, { "bytes", m->bytes }, { "file", m->origin }, { "facts", m->facts }, { "sandbox", m->sandbox },
-    };
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
-        if (more[i].of)
-            json_object_set(value, more[i].key, more[i].of);
-    return value;
 }

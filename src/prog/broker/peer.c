@@ -39,6 +39,7 @@ static void say_why(struct broker *b, struct peer *p, int code, const char *text
     struct vs_outcome outcome = { 0 };
     struct vs_buf out = { 0 };
     vs_error_set(&outcome.error, code, "%s", text);
+    outcome.hints.retry_after_ms = code == VS_E_BUSY ? RETRY_MS : 0;
     if (is_old) {
         json_t *value = vs_json_error(code, text);
         vs_json_dump(value, &out);
@@ -74,33 +75,33 @@ static bool is_here(const struct peer *p)
     return !p->gone && !p->close_at;
 }
 
-/* Connections of a process (NULL: of all) that have a place, or are guests. */
-static unsigned n_peers(const struct broker *b, const struct client *c, bool guests)
+/* Counts connections that have a place, or those of guests: for each process, and all. */
+static unsigned count_peers(struct broker *b, bool guests)
 {
-    unsigned n = 0;
+    unsigned all = 0;
+    for (struct client *c = b->clients; c; c = c->next)
+        c->n_counted = 0;
     for (const struct peer *p = b->peers; p; p = p->next)
-        n += is_here(p) && p->is_guest == guests && (!c || p->client == c);
-    return n;
+        if (is_here(p) && p->is_guest == guests) {
+            p->client->n_counted++;
+            all++;
+        }
+    return all;
 }
 
-/* The connection that is idle for longest, of the process that has most; NULL when none of it is idle. */
+/* The connection that is idle for longest, of the process that has most; NULL when none of it is idle. They have been counted. */
 static struct peer *find_idle(const struct broker *b, bool guests, const struct peer *not_this, unsigned *ret_n)
 {
     const struct client *most = NULL;
-    unsigned n_most = 0;
-    for (const struct client *c = b->clients; c; c = c->next) {
-        unsigned n = n_peers(b, c, guests);
-        if (n > n_most) {
-            n_most = n;
+    for (const struct client *c = b->clients; c; c = c->next)
+        if (c->n_counted && (!most || c->n_counted > most->n_counted))
             most = c;
-        }
-    }
     struct peer *found = NULL;
     for (struct peer *p = b->peers; p && most; p = p->next)
         if (p != not_this && is_here(p) && p->is_guest == guests && p->client == most && !p->n_requests && !p->is_private
             && (!found || p->served_at < found->served_at))
             found = p;
-    *ret_n = n_most;
+    *ret_n = most ? most->n_counted : 0;
     return found;
 }
 
@@ -108,10 +109,10 @@ bool peer_has_place(struct broker *b, struct peer *p)
 {
     if (!p->is_guest || p->is_private)
         return true;
-    unsigned mine = n_peers(b, p->client, false), most;
-    if (mine >= MAX_SHARE)
+    unsigned all = count_peers(b, false), mine = p->client->n_counted, places = b->settings.clients, most;
+    if (mine >= (places >= 4 ? places / 4 * 3 : places))
         return false;
-    if (n_peers(b, NULL, false) >= MAX_PEERS) {
+    if (all >= places) {
         struct peer *idle = find_idle(b, false, p, &most);
         if (!idle || most <= mine + 1)
             return false;
@@ -125,7 +126,7 @@ bool peer_has_place(struct broker *b, struct peer *p)
 static void welcome_guest(struct broker *b, struct peer *p)
 {
     unsigned most;
-    if (n_peers(b, NULL, true) <= MAX_GUESTS)
+    if (count_peers(b, true) <= MAX_GUESTS)
         return;
     struct peer *idle = find_idle(b, true, p, &most);
     peer_refuse(b, idle ? idle : p, VS_E_BUSY, "too many connections");
@@ -190,7 +191,7 @@ void peer_add(struct broker *b, int fd, bool is_private)
 void peer_accept(struct broker *b)
 {
     /* A few more than have a place may be there for a moment, to be told why they are refused. */
-    for (int i = 0; i < 16 && b->n_peers < MAX_PEERS + MAX_GUESTS + MAX_LEAVING; i++) {
+    for (int i = 0; i < 16 && b->n_peers < broker_connections(b) - 1; i++) {
         int fd = accept4(b->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR)
             b->accept_at = b->now + 100 * MS;   /* no descriptors, no memory: not at once again */

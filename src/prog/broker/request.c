@@ -167,11 +167,35 @@ static int send_outcome(struct broker *b, struct request *r, uint16_t type, cons
     return status;
 }
 
+/* For the log: who asked what of whom, and what came of it; never what was said. */
+static void log_end(struct broker *b, const struct request *r, const struct vs_outcome *o)
+{
+    bool failed = o->error.code != VS_OK;
+    const struct vs_log_field fields[] = {
+        { "request", NULL, (int64_t)r->id },
+        { "type", vs_message_name(r->type), 0 },
+        { "model", r->model->name, 0 },
+        { "uid", NULL, (int64_t)r->peer->uid },
+        { "pid", NULL, (int64_t)r->peer->pid },
+        { "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done", 0 },
+        { "ms", NULL, (int64_t)((b->now - r->arrived_at) / MS) },
+        { "prompt_tokens", NULL, o->usage.prompt_tokens },
+        { "tokens", NULL, r->n_tokens },
+        { "resumed", NULL, r->n_resumed },
+        { "trace", r->trace, 0 },
+    };
+    broker_log_event(b, VS_LOG_INFO, "request_end", fields, sizeof fields / sizeof *fields - (r->trace[0] ? 0 : 1), NULL);
+}
+
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
 {
     if (r->place == PLACE_ENDED)
         return;
     leave_place(b, r);
+    if (r->model) {
+        r->model->used_at = b->now;
+        log_end(b, r, outcome);
+    }
     r->peer->n_requests--;
     r->peer->client->n_requests--;
     int status = send_outcome(b, r, type, outcome, body, n);
@@ -185,11 +209,19 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
         r->peer->gone = true;           /* it can't be told how its request ended */
 }
 
-void request_fail(struct broker *b, struct request *r, int code, const char *text)
+void request_fail_hints(struct broker *b, struct request *r, int code, const char *text, const struct vs_outcome_hints *hints)
 {
-    struct vs_outcome outcome = { 0 };
+    struct vs_outcome outcome = { .hints = *hints };
     vs_error_set(&outcome.error, code, "%s", text);
     request_end(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &outcome, NULL, 0);
+}
+
+void request_fail(struct broker *b, struct request *r, int code, const char *text)
+{
+    struct vs_outcome_hints hints = { 0 };
+    if (code == VS_E_BUSY)
+        hints.retry_after_ms = r->model ? (int64_t)measure_retry_ms(&r->model->measure, b->now, r->model->queue.n + 1) : RETRY_MS;
+    request_fail_hints(b, r, code, text, &hints);
 }
 
 void request_complete(struct broker *b, struct request *r, json_t *result)

@@ -15,7 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLEARED_AFTER = 16 };            /* tokens in the next worker that clear a suspect */
+enum {
+    CLEARED_AFTER = 16,                 /* tokens in the next worker that clear a suspect */
+    MOST_PROMPT = 1000000000,           /* tokens of a prompt that count: a worker says them */
+};
 
 struct run *run_find(const struct model *m, uint64_t id)
 {
@@ -157,6 +160,8 @@ static void begin(struct broker *b, struct model *m, struct request *r)
     line_begun(b, r, run->id);
     if (r->n_deaths)
         tell_resumed(b, r);
+    else
+        measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
 }
 
 void run_pump(struct broker *b, struct model *m)
@@ -191,6 +196,19 @@ static void clear_suspect(struct broker *b, struct model *m, struct run *run)
     run_pump(b, m);
 }
 
+/* Gaps are those of the first choice. */
+static void measure_token(const struct broker *b, struct model *m, struct request *r, const struct vs_token_view *t)
+{
+    measure_tokens(&m->measure, b->now, RATE_GENERATED, 1);
+    if (t->index)
+        return;
+    if (r->token_at)
+        measure_latency(&m->measure, b->now, LATENCY_INTER_TOKEN, b->now - r->token_at);
+    else
+        measure_latency(&m->measure, b->now, LATENCY_FIRST_TOKEN, b->now - r->arrived_at);
+    r->token_at = b->now;
+}
+
 void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
 {
     struct run *run = run_find(m, f->id);
@@ -211,6 +229,7 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
     if (!r)
         return;
     if (is_token) {
+        measure_token(b, m, r, &t);
         request_note(r, &t, f->flags & VS_FLAG_INDEX);
         line_served(r, 1);
     } else {
@@ -243,11 +262,15 @@ void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
 /* ---- the end ---- */
 
 /* Work that was not counted while its tokens went by. What has no usage is judged by its text: some four bytes a token. */
-static void count_work(struct request *r, const struct vs_outcome *o)
+static void count_work(const struct broker *b, struct model *m, struct request *r, const struct vs_outcome *o)
 {
     const struct vs_usage *u = &o->usage;
-    if (o->has_usage && u->prompt_tokens > u->cached_tokens)
-        line_served(r, (uint64_t)(u->prompt_tokens - u->cached_tokens));
+    uint64_t prompt = o->has_usage && u->prompt_tokens > u->cached_tokens ? (uint64_t)(u->prompt_tokens - u->cached_tokens) : 0;
+    measure_end(&m->measure, b->now);
+    prompt = prompt < MOST_PROMPT ? prompt : MOST_PROMPT;
+    measure_tokens(&m->measure, b->now, RATE_PROMPT, prompt);
+    if (prompt)
+        line_served(r, prompt);
     else if (r->type == VS_MSG_LOGITS || r->type == VS_MSG_PERPLEXITY)
         line_served(r, r->body_bytes / 4);
 }
@@ -272,7 +295,7 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     if (r) {
         m->n_served++;
         o.usage.resumed = r->n_resumed;
-        count_work(r, &o);
+        count_work(b, m, r, &o);
         request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
     }
     run_pump(b, m);
@@ -298,6 +321,8 @@ static void lose(struct broker *b, struct model *m, struct run *run, int code, c
     if (cancel != VS_OK) {
         request_fail(b, r, cancel, vs_status_text(cancel));
     } else if (r->n_deaths >= MAX_DEATHS || !request_can_go_on(r) || (r->n_tokens && !m->can_go_on)) {
+        if (is_suspicious && r->is_suspect && request_can_go_on(r))
+            refused_add(b, r);          /* it was alone both times that count */
         request_fail(b, r, code, text);
     } else {
         r->credit = credit;

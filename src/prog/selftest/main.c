@@ -8,7 +8,7 @@
  */
 #include "base/bytes.h"
 #include "selftest/selftest.h"
-#include "selftest/sha256.h"
+#include "base/sha256.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -138,7 +138,10 @@ static int start_worker(struct supervisor *s, struct model *m, struct vs_error *
 
 static void give_up(struct supervisor *s, struct model *m, const struct vs_error *err)
 {
-    say_error(s, VS_MSG_FAILED, m->id, err->code, err->text);
+    json_t *message = vs_json_error(err->code, err->text);
+    if (m->is_too_large)                /* the broker may make room, and ask again */
+        json_object_set_new(message, "needed", json_integer((json_int_t)m->needed));
+    say(s, VS_MSG_FAILED, m->id, message, -1);
     model_free(m);
 }
 
@@ -272,11 +275,13 @@ static int open_draft(struct supervisor *s, struct model *m, struct vs_error *er
     return VS_OK;
 }
 
-/* The settings that were asked for, and what this machine has. NULL: out of memory. */
-static char *settings_text(const json_t *asked)
+/* The settings that were asked for, and what this machine has, of which the model may take `room`. NULL: out of memory. */
+static char *settings_text(const json_t *asked, uint64_t room)
 {
     struct vs_machine machine;
     vs_machine_read("", &machine);
+    if (machine.free_bytes > room)
+        machine.free_bytes = room;      /* the rest is for other models */
     /* A worker inherits our limits: what they leave is all that it has, whatever the machine has. */
     static const __rlimit_resource_t inherited[] = { RLIMIT_DATA, RLIMIT_AS };
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
@@ -304,18 +309,33 @@ static int check_alias(const struct supervisor *s, const struct model *m, struct
     return access(path, F_OK) == 0 ? vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias) : VS_OK;
 }
 
+/* Asked before memory is taken: is there room for what the files hold, and for the cache that was asked for? */
+static int check_room(struct model *m, uint64_t room, struct vs_error *err)
+{
+    json_int_t kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
+    m->needed = (uint64_t)m->st.st_size + (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? (uint64_t)m->draft_st.st_size : 0);
+    m->is_too_large = m->needed > room;
+    if (!m->is_too_large)
+        return VS_OK;
+    return vs_error_set(err, VS_E_NOMEM, "there is no room for the model %.100s: it needs %llu MiB or more, and of what all models "
+                        "may take together (veritas serve --memory) %llu MiB are left", m->name,
+                        (unsigned long long)(m->needed >> 20), (unsigned long long)(room >> 20));
+}
+
 /* Fills m with a model that a worker can be started for; fd: the client's, or -1. After a failure it must be freed. */
-static int model_open(struct supervisor *s, struct model *m, uint64_t id, const char *name, json_t *asked, int fd,
+static int model_open(struct supervisor *s, struct model *m, uint64_t id, const char *name, json_t *asked, int fd, uint64_t room,
                       struct vs_error *err)
 {
     *m = (struct model){ .id = id, .worker.kind = PROCESS_WORKER, .file = -1, .draft = -1 };
     memcpy(m->name, name, strlen(name) + 1);
     m->settings = settings_of(&s->settings, name, asked);
-    m->text = m->settings ? settings_text(m->settings) : NULL;
+    m->text = m->settings ? settings_text(m->settings, room) : NULL;
     int rc = m->text ? check_alias(s, m, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK)
         rc = open_model(s, m, fd, err);
-    return rc == VS_OK ? open_draft(s, m, err) : rc;
+    if (rc == VS_OK)
+        rc = open_draft(s, m, err);
+    return rc == VS_OK ? check_room(m, room, err) : rc;
 }
 
 int models_load(struct supervisor *s, struct vs_error *err)
@@ -325,7 +345,7 @@ int models_load(struct supervisor *s, struct vs_error *err)
     json_array_foreach(s->settings.loads, i, name) {
         const char *text = json_string_value(name);
         struct vs_error why;
-        int rc = model_open(s, &s->models[i], i + 1, text, NULL, -1, &why);
+        int rc = model_open(s, &s->models[i], i + 1, text, NULL, -1, UINT64_MAX, &why);
         if (rc != VS_OK)
             return vs_error_set(err, rc, "model %s: %s", text, why.text);
     }
@@ -348,7 +368,8 @@ static int on_start(struct supervisor *s, const struct vs_frame *f)
         json_decref(message);
         return VS_OK;
     }
-    int rc = model_open(s, m, f->id, name, settings, f->fd, &err);
+    const json_t *room = json_object_get(message, "room");
+    int rc = model_open(s, m, f->id, name, settings, f->fd, room ? (uint64_t)json_integer_value(room) : UINT64_MAX, &err);
     m->is_known = true;
     if (rc == VS_OK)
         rc = start_worker(s, m, &err);

@@ -103,6 +103,8 @@ struct model {
     struct stat st, draft_st;
     json_t *settings;                   /* the defaults, and what was asked for over them */
     char *text;                         /* with what this machine has; what the worker gets */
+    uint64_t needed;                    /* bytes that it takes at least */
+    bool is_too_large;                  /* for the room that there was */
 };
 
 struct supervisor {

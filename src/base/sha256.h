@@ -1,7 +1,7 @@
-/* selftest/sha256.h - SHA-256 (FIPS 180-4) in plain C: the self-test links no library, so that it can be built for a machine
+/* base/sha256.h - SHA-256 (FIPS 180-4) in plain C: the self-test links no library, so that it can be built for a machine
  * of which only a compiler is at hand. For comparing computations, not for secrets. Threads: pure. */
-#ifndef VS_SELFTEST_SHA256_H
-#define VS_SELFTEST_SHA256_H
+#ifndef VS_BASE_SHA256_H
+#define VS_BASE_SHA256_H
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
-/* selftest/sha256.c - see sha256.h */
-#include "selftest/sha256.h"
+/* base/sha256.c - see sha256.h */
+#include "base/sha256.h"
 
 #include <string.h>
 

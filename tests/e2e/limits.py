@@ -1,0 +1,193 @@
+"""Limits of the daemon through the shipped programs, with generated models: memory of all models, places for clients, open files,
+models that nobody uses. Argument: the folder of the programs and of mkmodel."""
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import client as c
+
+BIN = os.path.abspath(sys.argv[1])
+VERITAS = BIN + "/veritas"
+MANY = 1024
+
+
+class Limits(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vsl")
+        self.path = self.dir + "/run/s"
+        os.mkdir(self.dir + "/models")
+        for name in ("a", "b", "c", "d"):
+            subprocess.run([BIN + "/mkmodel", "--ctx", "512", "-o", f"{self.dir}/models/{name}.gguf"], check=True,
+                           stdout=subprocess.DEVNULL)
+        self.env = dict(os.environ, VERITAS_MODELS=self.dir + "/models", VERITAS_SOCKET=self.path, XDG_CACHE_HOME=self.dir + "/cache",
+                        HOME=self.dir, NO_COLOR="1")
+        self.daemon, self.open = None, []
+
+    def tearDown(self):
+        for x in self.open:
+            x.close()
+        if self.daemon:
+            self.daemon.kill()
+            self.daemon.communicate()
+        shutil.rmtree(self.dir)
+
+    def call(self, *words):
+        return subprocess.run([VERITAS, *words], env=self.env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    def serve(self, *words, before=None):
+        self.daemon = subprocess.Popen([VERITAS, "serve", *words], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                       stdin=subprocess.DEVNULL, preexec_fn=before)
+        end = time.monotonic() + 20
+        while self.call("ps").returncode != 0:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
+    def client(self, **more):
+        x = c.Client(self.path, **more)
+        x.sock.settimeout(30)
+        self.open.append(x)
+        return x
+
+    def ps(self):
+        return json.loads(self.call("ps", "--json").stdout)
+
+    def models(self):
+        return {m["name"]: m for m in self.ps()["models"]}
+
+    def run_it(self, name, status=0):
+        done = self.call("run", "-m", name, "--raw", "-n", "2", "x")
+        self.assertEqual(done.returncode, status, done)
+        return done
+
+    # ---- memory ----
+
+    def test_memory_of_all_models(self):
+        """Who came by a request's name and is idle makes room, the idlest first; who was loaded or answers never; else NOMEM."""
+        self.serve("--memory", "600M")
+        self.assertEqual(self.call("load", "a", "--kv-memory", "150M").returncode, 0)
+        self.run_it("b")
+        self.run_it("c")
+        self.run_it("b")                                    # so c is the one that is idle for longest
+        memory = self.ps()["memory"]
+        self.assertEqual(memory["limit"], 600 << 20)
+        self.assertTrue(300 << 20 < memory["used"] < 600 << 20, memory)
+        self.assertEqual(memory["used"], sum(m["memory_bytes"] for m in self.models().values()))
+        free = memory["limit"] - memory["used"]
+        more = str((free >> 20) + 20) + "M"                 # a little more than there is
+        self.assertEqual(self.call("load", "d", "--kv-memory", more).returncode, 0)
+        self.assertEqual(set(self.models()), {"a", "b", "d"})
+        x = self.client()
+        slow = x.request(c.GENERATE, {"model": "b", "prompt": "x", "raw": True, "max_tokens": 400, "ignore_eos": True})
+        while x.event().kind != c.TOKEN:
+            pass
+        y = self.client()
+        with self.assertRaises(c.Failure) as f:             # b answers, a and d were loaded
+            y.wait(y.request(c.LOAD, {"model": "c", "settings": {"kv_memory": 200 << 20}}))
+        self.assertEqual((f.exception.name, f.exception.kind), ("NOMEM", c.REJECTED))
+        done = self.call("load", "c", "--kv-memory", "200M")
+        self.assertEqual(done.returncode, 5, done)
+        self.assertIn("there is no room for the model c", done.stderr)
+        y.request(c.LOAD, {"model": "c", "settings": {"kv_memory": 200 << 20}})
+        error = c.split(y.frame()[3])[0]["error"]
+        memory = self.ps()["memory"]
+        self.assertEqual((error["free"], error["held"]), (memory["limit"] - memory["used"], memory["used"]))
+        self.assertTrue(200 << 20 <= error["needed"] < 210 << 20, error)
+        self.assertEqual(len(x.answer(slow)[1]), 399)       # the neighbour noticed nothing
+        self.assertEqual(set(self.models()), {"a", "b", "d"})
+        self.assertEqual(self.call("unload", "a").returncode, 0)
+        self.assertEqual(self.call("load", "c", "--kv-memory", "150M").returncode, 0)
+
+    def test_who_does_not_fit_at_all(self):
+        self.serve("--memory", "600M")
+        self.run_it("a")
+        self.assertEqual(self.call("load", "b", "--kv-memory", "2G").returncode, 5)
+        self.assertEqual(set(self.models()), {"a"})         # nobody was given up in vain
+
+    def test_idle_unload(self):
+        self.serve("--idle-unload", "1")
+        self.run_it("a")
+        self.assertEqual(self.call("load", "b", "--idle-unload", "60").returncode, 0)
+        self.assertEqual(set(self.models()), {"a", "b"})
+        end = time.monotonic() + 5
+        while "a" in self.models():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
+        self.assertEqual(set(self.models()), {"b"})
+        self.run_it("a")                                    # it comes again when it is wanted
+
+    # ---- clients ----
+
+    def test_a_thousand_clients(self):
+        """All have a place and are answered; number 1,025 may ask for status, and has a place as soon as one is free."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < MANY + 200:
+            self.skipTest("so many files can't be opened here")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MANY), hard))
+        self.serve()
+        self.run_it("a")
+        ours, theirs = socket.socketpair()
+        pid = os.fork()                                     # a process may have three quarters of the places
+        if pid == 0:
+            try:
+                held = [c.Client(self.path) for _ in range(MANY // 4)]
+                theirs.send(b"x")
+                ours.close()
+                theirs.recv(1)
+                held.clear()
+            finally:
+                os._exit(0)
+        theirs.close()
+        self.assertEqual(ours.recv(1), b"x")
+        clients = [self.client() for _ in range(MANY * 3 // 4)]
+        try:
+            numbers = [x.request(c.GENERATE, {"model": "a", "prompt": "x", "raw": True, "max_tokens": 2, "ignore_eos": True})
+                       for x in clients[:250]]
+            for x, number in zip(clients, numbers):
+                self.assertEqual(len(x.answer(number)[1]), 2)
+            guest = self.client()
+            begun = time.monotonic()
+            state = guest.wait(guest.request(c.STATUS, {}))
+            self.assertLess(time.monotonic() - begun, 1)
+            self.assertEqual(len(state["clients"]), MANY + 1)
+            guest.request(c.TOKENIZE, {"model": "a", "text": "x"})
+            error = c.split(guest.frame()[3])[0]["error"]
+            self.assertEqual((error["name"], error["retry_after_ms"]), ("BUSY", 1000))
+            clients.pop().close()
+            time.sleep(0.1)
+            guest.wait(guest.request(c.TOKENIZE, {"model": "a", "text": "x"}))
+        finally:
+            ours.close()
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    def test_as_many_clients_as_told(self):
+        self.serve("--clients", "4")
+        clients = [self.client() for _ in range(3)]
+        guest = self.client()
+        with self.assertRaises(c.Failure) as f:
+            guest.wait(guest.request(c.TOKENIZE, {"model": "a", "text": "x"}))
+        self.assertEqual(f.exception.name, "BUSY")
+        clients[0].wait(clients[0].request(c.TOKENIZE, {"model": "a", "text": "x"}))
+
+    def test_few_open_files(self):
+        """Fewer places than were asked for, and the log says so; nothing else changes."""
+        self.serve(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)))
+        clients = []
+        for _ in range(60):
+            clients.append(self.client())
+            clients[-1].wait(clients[-1].request(c.TOKENIZE, {"model": "a", "text": "x"}))
+        self.call("stop")
+        self.assertRegex(self.daemon.communicate(timeout=20)[1].decode(), "200 open files are allowed, so [0-9]+ clients have a place")
+        self.daemon = None
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0]] + sys.argv[2:])
