@@ -1,12 +1,14 @@
 # `programs` builds what a user runs and installs, and nothing else (script/run), so that `cmake --install` works after it. Install:
 #     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest,fetch}  share/man/man1  completions  share/doc/veritas
 #     include/veritas/veritas.h  lib/libveritas.{so,a}  lib/pkgconfig/veritas.pc  lib/cmake/veritas  share/man/man3
+#     lib/systemd/{system,user}/veritas.service  lib/sysusers.d/veritas.conf
 include(GNUInstallDirs)
 # Everybody may look into what root installs, whatever root's umask is. Folders that are there already stay as they are.
 set(folders ${CMAKE_INSTALL_BINDIR} ${CMAKE_INSTALL_LIBEXECDIR}/veritas ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_DOCDIR}
     ${CMAKE_INSTALL_DATADIR}/bash-completion/completions ${CMAKE_INSTALL_DATADIR}/zsh/site-functions
     ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d ${CMAKE_INSTALL_INCLUDEDIR}/veritas ${CMAKE_INSTALL_LIBDIR}/pkgconfig
-    ${CMAKE_INSTALL_LIBDIR}/cmake/veritas ${CMAKE_INSTALL_DOCDIR}/examples ${CMAKE_INSTALL_MANDIR}/man3)
+    ${CMAKE_INSTALL_LIBDIR}/cmake/veritas ${CMAKE_INSTALL_DOCDIR}/examples ${CMAKE_INSTALL_MANDIR}/man3 lib/systemd/system
+    lib/systemd/user lib/sysusers.d)
 install(CODE "set(folders \"${folders}\")")
 install(CODE [[
     foreach(folder ${folders})
@@ -83,3 +85,15 @@ install(FILES ${CMAKE_BINARY_DIR}/package/veritas-config.cmake ${CMAKE_BINARY_DI
     DESTINATION ${package_folder})
 install(FILES docs/man/veritas.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+# Units of systemd name the program by its path, which is known when it is installed.
+install(CODE "set(bindir \"${CMAKE_INSTALL_BINDIR}\")\nset(units \"${CMAKE_SOURCE_DIR}/deploy/systemd\")\nset(made \"${made}\")")
+install(CODE [[
+    set(CMAKE_INSTALL_FULL_BINDIR "${CMAKE_INSTALL_PREFIX}/${bindir}")
+    foreach(kind system user)
+        configure_file("${units}/${kind}.service.in" "${made}/${kind}/veritas.service" @ONLY)
+        file(INSTALL "${made}/${kind}/veritas.service" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/systemd/${kind}"
+            PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+    endforeach()
+]])
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/sysusers.conf DESTINATION lib/sysusers.d RENAME veritas.conf)

@@ -70,11 +70,13 @@ static const struct vs_ipc_rule to_supervisor[] = {
     PLAIN(KILL,   0,          VS_AT_FREE | VS_AT_BEGUN,  0,  0),
     PLAIN(MODELS, 0,          VS_AT_FREE,                0,  0),
     PLAIN(END,    0,          VS_AT_OPEN,                0,  0),
+    PLAIN(ALIVE,  0,          VS_AT_OPEN,                0,  0),
 };
 
 /* What the broker hears from the supervisor. */
 static const struct vs_ipc_rule from_supervisor[] = {
     PLAIN(HELLO,   0,          VS_AT_OPEN,               0,  0),
+    PLAIN(ALIVE,   0,          VS_AT_OPEN,               0,  0),
     PLAIN(STARTED, VS_FLAG_FD, VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_START),
     PLAIN(FAILED,  0,          VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_CONTROL),
     PLAIN(EXITED,  0,          VS_AT_FREE | VS_AT_BEGUN, 2,  VS_MAX_CONTROL),

@@ -69,7 +69,7 @@ enum {                                  /* frame flags */
     X(PROGRESS,   0x42, "progress")   /* JSON; may be lost; id 0: of the loading */                        \
     X(LOG,        0x43, "log")        /* JSON, worker to broker */                                         \
     X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
-    X(ALIVE,      0x46, "alive")      /* worker to broker: nothing; it works, or loads */                  \
+    X(ALIVE,      0x46, "alive")      /* worker: it works, or loads. Supervisor to broker, and back: are you there? */ \
     X(SENT,       0x47, "sent")       /* to a worker, before a request that goes on there: u32 ids of tokens */ \
     X(STATS,      0x48, "stats")      /* worker to broker: JSON {pages, used, cached, page_bytes, parked, preemptions} */ \
     X(COMPLETE,   0x50, "complete")   /* terminal: envelope, result */                                     \

@@ -9,8 +9,70 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD = sys.argv[1]
+
+
+def calls_of(words):
+    """The system calls that a SystemCallFilter= allows, as systemd says."""
+    found = set()
+    for word in words:
+        if not word.startswith("@"):
+            found.add(word)
+            continue
+        done = subprocess.run(["systemd-analyze", "syscall-filter", word], check=True, capture_output=True, text=True)
+        lines = [line.strip() for line in done.stdout.split("\n")]
+        found |= calls_of([w for w in lines if w and w[0] != "#" and w != word])
+    return found
+
+
+def check_units(prefix, at):
+    """They name programs of the prefix that they were installed to, options that there are, and allow every call that is made."""
+    for kind in ("system", "user"):
+        path = f"{prefix}/lib/systemd/{kind}/veritas.service"
+        with open(path) as f:
+            unit = f.read().replace(f"={at}/", f"={prefix}/")       # it was moved since
+        start = re.search(r"^ExecStart=(.*)$", unit, re.M)[1].split()
+        assert start[0] == f"{prefix}/bin/veritas" and start[1] == "serve", start
+        config = prefix + "/veritas.conf"
+        with open(config, "w") as f:
+            f.write("# nothing\n")
+        words = [config if w == "/etc/veritas/veritas.conf" else w for w in start] + ["--check"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "ok\n"), done
+        if not shutil.which("systemd-analyze"):
+            continue
+        with open(path, "w") as f:
+            f.write(unit)
+        # A user's unit needs a user's manager to be looked at.
+        env = dict(os.environ, MANPATH=f"{prefix}/share/man", XDG_RUNTIME_DIR=prefix)
+        done = subprocess.run(["systemd-analyze", "verify", "--" + kind, path], capture_output=True, text=True, env=env)
+        assert done.returncode == 0 and not done.stderr, done
+        if shutil.which("strace"):
+            check_calls(prefix, set(re.search(r"^SystemCallFilter=(.*)$", unit, re.M)[1].split()))
+
+
+def check_calls(prefix, words):
+    trace = prefix + "/trace"
+    with open(prefix + "/bad.gguf", "w") as f:
+        f.write("GGUF")
+    env = dict(os.environ, VERITAS_SOCKET=prefix + "/run/s", VERITAS_MODELS=prefix, HOME=prefix)
+    veritas, quiet = prefix + "/bin/veritas", subprocess.DEVNULL
+    daemon = subprocess.Popen(["strace", "-f", "-o", trace, veritas, "serve"], env=env, stderr=quiet)
+    for _ in range(200):
+        if subprocess.run([veritas, "load", prefix + "/bad.gguf"], env=env, stderr=quiet).returncode == 3:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("no worker looked at the model")
+    assert subprocess.run([veritas, "stop"], env=env).returncode == 0 and daemon.wait(30) == 0
+    with open(trace) as f:
+        made = set(re.findall(r"^\d+ +(?:<\.\.\. )?([a-z_0-9]+)(?:\(| resumed)", f.read(), re.M))
+    assert {"landlock_restrict_self", "seccomp", "unshare"} <= made, made
+    assert made <= calls_of(words | {"@default"}), made - calls_of(words | {"@default"})
+
+
 
 # After `script/run` alone, which builds the target `programs`, nothing that is installed is missing.
 with open(BUILD + "/cmake_install.cmake") as f:
@@ -47,6 +109,7 @@ with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(["man", "--warnings", "-l", f"{prefix}/share/man/man1/veritas-run.1"], capture_output=True, text=True,
                               env=dict(os.environ, MANROFFOPT="-ww", LC_ALL="C.UTF-8"))
         assert done.returncode == 0 and not done.stderr, done.stderr
+    check_units(prefix, folder + "/first")
     # An installed supervisor finds broker and worker beside itself: the status of a private daemon would fail otherwise.
     env = dict(os.environ, HOME=folder, VERITAS_MODELS=folder, VERITAS_SOCKET=folder + "/s")
     with open(folder + "/bad.gguf", "w") as f:

@@ -1,6 +1,6 @@
 """What `veritas serve` is told: options, its file, and what it says to who supervises it. The worker is an echo.
 Arguments: veritas, veritas-broker, worker-echo."""
-import json, os, shutil, signal, subprocess, sys, tempfile, time, unittest
+import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 
@@ -155,6 +155,64 @@ class Settings(unittest.TestCase):
         gone = self.call("run", "-m", "uno", "x")
         self.assertEqual((gone.returncode, "no model is called 'uno'" in gone.stderr), (4, True), gone)
         self.stop()
+
+    def manager(self, name):
+        """A service manager's socket, and a function that gives what has come within some seconds."""
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        s.bind("\0" + name[1:] if name[0] == "@" else name)
+        self.addCleanup(s.close)
+
+        def heard(seconds, until=None):
+            end, all = time.monotonic() + seconds, []
+            while time.monotonic() < end and not (until and until in all):
+                s.settimeout(max(end - time.monotonic(), 0.01))
+                try:
+                    all += s.recv(4096).decode().split("\n")
+                except TimeoutError:
+                    pass
+            return all
+        return heard
+
+    def test_the_service_manager_hears(self):
+        for name in (f"{self.dir}/notify", f"@vs-test-{os.getpid()}"):
+            heard = self.manager(name)
+            self.start(NOTIFY_SOCKET=name)
+            self.assertIn("READY=1", heard(5, "READY=1"))
+            self.assertEqual(heard(0.5), [])                        # nobody asked for a watchdog
+            self.stop()
+            last = heard(1)
+            self.assertEqual(last[0], "STOPPING=1")
+            self.assertRegex(last[1], r"^EXTEND_TIMEOUT_USEC=15000000$")
+
+    def test_the_watchdog_is_fed_while_the_broker_answers(self):
+        heard = self.manager(f"{self.dir}/notify")
+        self.start(NOTIFY_SOCKET=f"{self.dir}/notify", WATCHDOG_USEC="600000")
+        self.assertIn("WATCHDOG=1", heard(5, "WATCHDOG=1"))
+        self.assertGreaterEqual(heard(2).count("WATCHDOG=1"), 4)
+        broker = self.broker()
+        os.kill(broker, signal.SIGSTOP)
+        heard(0.3)                                                  # what was under way
+        self.assertEqual(heard(1.2), [])
+        os.kill(broker, signal.SIGCONT)
+        self.assertIn("WATCHDOG=1", heard(5, "WATCHDOG=1"))
+        os.kill(broker, signal.SIGKILL)                             # another one is started, and answers
+        self.assertIn("READY=1", heard(5, "READY=1"))
+        self.assertIn("WATCHDOG=1", heard(5, "WATCHDOG=1"))
+        self.stop()
+
+    def test_who_is_not_meant_says_nothing(self):
+        """Another process's watchdog, a private daemon, sockets that cannot be."""
+        heard = self.manager(f"{self.dir}/notify")
+        self.start(NOTIFY_SOCKET=f"{self.dir}/notify", WATCHDOG_USEC="300000", WATCHDOG_PID="1")
+        self.assertEqual(heard(1), ["READY=1", "STATUS=accepts clients"])
+        self.stop()
+        heard(0.3)
+        self.env.update(NOTIFY_SOCKET=f"{self.dir}/notify", WATCHDOG_USEC="300000")
+        self.assertEqual(self.call("run", "--private", "-m", "one", "x").returncode, 0)
+        self.assertEqual(heard(0.5), [])
+        for name in ("", "@", "relative", f"{self.dir}/nobody", "/" + "x" * 300, "vsock:2:3"):
+            self.start(NOTIFY_SOCKET=name)
+            self.stop()
 
     def test_values_that_cannot_be(self):
         for words, said in ((["serve", "--parallel", "0"], "--parallel: '0' is not a whole number from 1 to 256"),

@@ -113,6 +113,14 @@ static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message
     b->listen_fd = -1;
 }
 
+/* The supervisor asks whether the loop still turns. */
+static void on_alive(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    (void)f;
+    (void)message;
+    control_send(b, VS_MSG_ALIVE, 0, NULL, -1);
+}
+
 static const struct {
     uint16_t type;
     bool is_json;
@@ -120,6 +128,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_STARTED, true, on_started }, { VS_MSG_FAILED, true, on_failed }, { VS_MSG_EXITED, true, on_exited },
     { VS_MSG_MODELS, true, on_models },   { VS_MSG_DRAIN, false, on_drain },   { VS_MSG_HELLO, false, on_hello },
+    { VS_MSG_ALIVE, false, on_alive },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -442,7 +442,21 @@ static int on_hello(struct supervisor *s, const struct vs_frame *f)
 {
     (void)f;
     s->control.state = VS_AT_OPEN;
+    vs_notify_send(&s->notify, "READY=1\nSTATUS=accepts clients");
     return VS_OK;
+}
+
+static int on_alive(struct supervisor *s, const struct vs_frame *f)
+{
+    (void)f;
+    vs_notify_send(&s->notify, "WATCHDOG=1");
+    return VS_OK;
+}
+
+void control_ask(struct supervisor *s)
+{
+    if (s->control.state == VS_AT_OPEN)
+        say_bytes(s, VS_MSG_ALIVE, 0, NULL, 0, -1);
 }
 
 static const struct {
@@ -450,7 +464,7 @@ static const struct {
     int (*take)(struct supervisor *s, const struct vs_frame *f);
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
-    { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },
+    { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -147,6 +147,7 @@ static void man_environment(void)
         { "VERITAS_HUB",
           "A port of this machine (http://127.0.0.1:PORT) that `veritas models pull hf:...` asks instead of the hub." },
         { "VERITAS_DEBUG", "When set: workers may write to standard error." },
+        { "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "How a service manager hears of `veritas serve`: sd_notify(3)." },
         { "NO_COLOR", "When set and not empty: no colours." },
         { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
         { "HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where models, the chat history and the socket lie." },

@@ -41,7 +41,11 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_SERVE] = { "serve", "[options]", "run the daemon",
         "Starts the broker and, for each model asked for, a locked-in worker, and restarts what dies. It opens models by name in "
         "the model directory only; a client that means a path opens the file itself. Stays in the foreground and ends on SIGTERM "
-        "or `veritas stop`, finishing what is being answered.",
+        "or `veritas stop`, finishing what is being answered.\n\n"
+        "Options of a model (--ctx, --parallel, ...) are defaults of what is loaded; those of `veritas load` count more. "
+        "--config FILE has lines option = value, and sections [model NAME] with options of `veritas load` and `load = yes`, "
+        "which loads the model at the start.\n\n"
+        "  veritas serve --config /etc/veritas/veritas.conf --check",
         0, 0, vs_command_serve },
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
         "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.",

@@ -83,8 +83,12 @@ static void broker_timer(struct supervisor *s, uint64_t now)
 void supervisor_end(struct supervisor *s)
 {
     uint64_t time = s->ending ? 0 : s->settings.drain;       /* a second signal is impatient */
+    char lines[96];
     s->ending = true;
     s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
+    snprintf(lines, sizeof lines, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+             (unsigned long long)((time + 5 * LAST_WORDS_TIME) / 1000));
+    vs_notify_send(&s->notify, lines);
     control_drain(s, time > LAST_WORDS_TIME ? time - LAST_WORDS_TIME : 0);
 }
 
@@ -104,14 +108,26 @@ static void take_signals(struct supervisor *s)
             models_reaped(s, pid, status);
 }
 
+/* Three questions in the time of the watchdog: one may come late. */
+static void watchdog_timer(struct supervisor *s, uint64_t now)
+{
+    if (now < s->ask_at)
+        return;
+    control_ask(s);
+    s->ask_at = now + s->notify.watchdog_ns / 3;
+}
+
 static uint64_t timers(struct supervisor *s)
 {
     uint64_t now = vs_clock_ns();
+    watchdog_timer(s, now);
     broker_timer(s, now);
     uint64_t next = models_timers(s, now);
     if (s->broker.restart_at && s->broker.restart_at < next)
         next = s->broker.restart_at;
-    return s->ending ? s->end_at : next;
+    if (s->ending)
+        next = s->end_at;
+    return s->ask_at < next ? s->ask_at : next;
 }
 
 static void loop(struct supervisor *s)
@@ -182,16 +198,23 @@ static int set_up(struct supervisor *s, int private_fd, struct vs_error *err)
         return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
     if ((rc = models_load(s, err)) != VS_OK)
         return rc;
-    if (private_fd >= 0)
+    if (private_fd >= 0) {
         s->private_fd = private_fd;
-    else if ((rc = listener_open(&s->listener, s->settings.socket, err)) != VS_OK)
-        return rc;
+    } else {
+        if ((rc = listener_open(&s->listener, s->settings.socket, err)) != VS_OK)
+            return rc;
+        vs_notify_open(&s->notify);     /* a private daemon is nobody's service */
+        s->ask_at = s->notify.watchdog_ns ? 0 : UINT64_MAX;
+    }
     return start_broker(s, err);
 }
 
 int vs_command_serve(const struct vs_args *args)
 {
-    static struct supervisor supervisor = { .private_fd = -1, .signal_fd = -1, .null_fd = -1, .listener.fd = -1, .control.fd = -1 };
+    static struct supervisor supervisor = {
+        .notify.fd = -1, .ask_at = UINT64_MAX, .private_fd = -1, .signal_fd = -1, .null_fd = -1, .listener.fd = -1,
+        .control.fd = -1,
+    };
     struct supervisor *s = &supervisor;
     struct vs_error err = { 0 };
     uint16_t unhandled = control_unhandled();
@@ -224,6 +247,7 @@ int vs_command_serve(const struct vs_args *args)
     control_close(s);
     json_decref(s->listed);
     settings_clear(&s->settings);
+    vs_notify_close(&s->notify);
     listener_close(&s->listener);
     return vs_status_exit(rc);
 }

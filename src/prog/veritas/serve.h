@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "ipc/frame.h"
+#include "prog/veritas/notify.h"
 #include "prog/veritas/options.h"
 #include "sandbox/sandbox.h"
 
@@ -109,6 +110,8 @@ struct model {
 
 struct supervisor {
     struct settings settings;
+    struct vs_notify notify;            /* the service manager */
+    uint64_t ask_at;                    /* for its watchdog: the broker is asked next whether it is there; UINT64_MAX: never */
     char directory[PATH_MAX];           /* of models */
     struct listener listener;
     int private_fd, signal_fd, null_fd;
@@ -130,6 +133,7 @@ int models_load(struct supervisor *s, struct vs_error *err);
 void control_open(struct supervisor *s, int fd);        /* of a new broker: models are started for it again */
 void control_close(struct supervisor *s);
 void control_ready(struct supervisor *s, short events);
+void control_ask(struct supervisor *s);         /* is the broker there? Its answer feeds the watchdog */
 void control_drain(struct supervisor *s, uint64_t within);
 /* A child was reaped: is it one of the workers? */
 bool models_reaped(struct supervisor *s, pid_t pid, int status);
