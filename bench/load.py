@@ -4,14 +4,17 @@
     bench/load.py -m MODEL.gguf [-m ...] --llama-server A/bin/llama-server --ik-server B/bin/llama-server
     bench/load.py -m MODEL.gguf --ours '' --ours itl_target_ms=50 --clients 16 --seconds 60 --cases load
 
-Each round starts every server once for every number of clients, in an order that turns from round to round; figures are medians over rounds. All
-servers have the same file, the same threads and the same texts (words at random, no two prompts begin alike), greedy sampling, no end of text.
-With several settings of a server the better one is shown; every figure of every round goes to a CSV in bench/results with machine and commit.
-We speak to ours over its socket and to the others over HTTP: one process, one thread, which looks at headers and ends of lines only.
+Each round starts every server once for every number of clients, in an order that turns from round to round; figures are medians
+over rounds. All servers have the same file, the same threads and the same texts (words at random, no two prompts begin alike),
+greedy sampling, no end of text. With several settings of a server the better one is shown; every figure of every round goes to a
+CSV in bench/results with machine and commit. We speak to ours over its socket and to the others over HTTP: one process, one thread,
+which looks at headers and ends of lines only.
 
-load      N clients, each with one request at a time: three of four prompts have 100 tokens, one has 1,500; --tokens are generated. Counted is what comes
-          within --seconds, after --warm. First token: from the request to it. Gap: between two tokens of a stream, as they arrive.
-turn      A conversation of 2,000 tokens, another one of 2,000, then the first goes on: its first token, and that of a cold one of the same length.
+load      N clients, each with one request at a time: three of four prompts have 100 tokens, one has 1,500; --tokens are generated.
+          Counted is what comes within --seconds, after --warm. First token: from the request to it. Gap: between two tokens of a
+          stream, as they arrive.
+turn      A conversation of 2,000 tokens, another one of 2,000, then the first goes on: its first token, and that of a cold one of
+          the same length.
 hog       One keeps 64 requests going (prompts as above); another one asks something of 20 tokens every second: its first token.
 tokenize  A word, to its ids and back here: idle, and beside 16 streams.
 
@@ -40,13 +43,16 @@ import client as protocol
 import compare
 
 COLUMNS = ("date", "machine", "commit", "model", "threads", "engine", "settings", "case", "clients", "round", "what", "value")
-WORDS = """the of and to in is that it was for on are as with his they at be this from have or by one had not but what all were when we there can an
-your which their said if do will each about how up out them then she many some so these would other into has more her two like him see time could no make
-than first been its who now people my made over did down only way find use may water long little very after words called just where most know get through
-back much before go good new write our used me man too any day same right look think also around another came come work three word must because does part
-even place well such here take why things help put years different away again off went old number great tell men say small every found still between name
-should home big give air line set own under read last never us left end along while might next sound below saw something thought both few those always
-show large often together asked house world going want school important until form food keep children feet land side without boy once animal life enough""".split()
+WORDS = """the of and to in is that it was for on are as with his they at be this from have or by one had not but what all were
+when we there can an your which their said if do will each about how up out them then she many some so these would
+other into has more her two like him see time could no make than first been its who now people my made over did down
+only way find use may water long little very after words called just where most know get through back much before go
+good new write our used me man too any day same right look think also around another came come work three word must
+because does part even place well such here take why things help put years different away again off went old number
+great tell men say small every found still between name should home big give air line set own under read last never us
+left end along while might next sound below saw something thought both few those always show large often together
+asked house world going want school important until form food keep children feet land side without boy once animal
+life enough""".split()
 
 
 class Texts:
@@ -63,7 +69,8 @@ class Stream:
     __slots__ = ("started", "tokens", "done", "failed", "client", "prompt_tokens", "text")
 
     def __init__(self, client):
-        self.started, self.tokens, self.done, self.failed, self.client, self.prompt_tokens, self.text = None, [], False, "", client, 0, []
+        self.started, self.tokens, self.done, self.failed = None, [], False, ""
+        self.client, self.prompt_tokens, self.text = client, 0, []
 
 
 class Server:
@@ -109,7 +116,8 @@ class Ours(Server):
         self.folder = tempfile.TemporaryDirectory()
         path = os.path.join(self.folder.name, "v.sock")
         os.mkdir(os.path.join(self.folder.name, "models"))
-        self.run([self.program, "serve"], dict(os.environ, VERITAS_SOCKET=path, VERITAS_MODELS=os.path.join(self.folder.name, "models")))
+        self.run([self.program, "serve"],
+                 dict(os.environ, VERITAS_SOCKET=path, VERITAS_MODELS=os.path.join(self.folder.name, "models")))
         self.path, self.model = path, os.path.abspath(model)
         first = self.wait_until(lambda: protocol.Client(path))
         settings = {"threads": threads, "ctx": ctx}
@@ -136,7 +144,8 @@ class OurConnection:
 
     def ask(self, prompt, n_tokens, stream, keep=False):
         stream.started, stream.text = time.perf_counter(), [] if keep else None
-        number = self.client.request(protocol.GENERATE, {"model": self.server.model, "prompt": prompt, "raw": True, "max_tokens": n_tokens,
+        number = self.client.request(protocol.GENERATE,
+                                     {"model": self.server.model, "prompt": prompt, "raw": True, "max_tokens": n_tokens,
                                                          "ignore_eos": True, "sampling": {"temperature": 0}, **self.server.more})
         self.streams[number] = stream
 
@@ -182,7 +191,8 @@ class Llama(Server):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        self.run([self.program, "-m", model, "-t", str(threads), "-tb", str(threads), "-np", str(n_clients), "-c", str(ctx * n_clients),
+        self.run([self.program, "-m", model, "-t", str(threads), "-tb", str(threads), "-np", str(n_clients), "-c",
+                  str(ctx * n_clients),
                   "--host", "127.0.0.1", "--port", str(self.port)] + self.settings.split())
 
         def healthy():
@@ -203,11 +213,13 @@ class LlamaConnection:
         self.control = http.client.HTTPConnection("127.0.0.1", server.port)
 
     def ask(self, prompt, n_tokens, stream, keep=False):
-        body = json.dumps({"prompt": prompt, "n_predict": n_tokens, "stream": True, "temperature": 0, "ignore_eos": True, "cache_prompt": True}).encode()
+        body = json.dumps({"prompt": prompt, "n_predict": n_tokens, "stream": True, "temperature": 0, "ignore_eos": True,
+                           "cache_prompt": True}).encode()
         stream.started, stream.text, self.stream, self.buffer = time.perf_counter(), [] if keep else None, stream, b""
         self.socket = socket.create_connection(("127.0.0.1", self.server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(b"POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        self.socket.sendall(b"POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                            b"Content-Type: application/json\r\n"
                             b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
     def receive(self):
@@ -401,7 +413,8 @@ CASES = {
 }
 # What the table shows: (key, digits).
 SHOWN = {
-    "load": [("tokens_per_second", 1), ("first_p50_ms", 0), ("first_p95_ms", 0), ("gap_p50_ms", 1), ("gap_p95_ms", 1), ("gap_longest_ms", 0)],
+    "load": [("tokens_per_second", 1), ("first_p50_ms", 0), ("first_p95_ms", 0), ("gap_p50_ms", 1), ("gap_p95_ms", 1),
+             ("gap_longest_ms", 0)],
     "turn": [("second_turn_ms", 1), ("cold_ms", 0), ("sooner", 1)],
     "hog": [("first_p50_ms", 0), ("first_p95_ms", 0)],
     "tokenize": [("idle_p50_ms", 3), ("idle_p95_ms", 3), ("beside_p50_ms", 2), ("beside_p95_ms", 2)],
@@ -420,8 +433,8 @@ def measure(servers, model, a, rows, now):
                 for i in range(len(servers)):
                     e = (r + i) % len(servers)
                     server = servers[e]
-                    print(f"\r{os.path.basename(model)}: round {r + 1}/{a.rounds}, {case} {n}, {server.name} {server.settings}      ",
-                          end="", file=sys.stderr, flush=True)
+                    print(f"\r{os.path.basename(model)}: round {r + 1}/{a.rounds}, {case} {n}, {server.name} "
+                          f"{server.settings}      ", end="", file=sys.stderr, flush=True)
                     try:
                         server.start(model, a.threads, 3 if case == "turn" else n + (case == "tokenize"), ctx)
                         values = run(server, a, n, f"{r} {case} {n}")
@@ -429,8 +442,8 @@ def measure(servers, model, a, rows, now):
                         server.stop()
                     for what, value in values.items():
                         found.setdefault((case, n), {}).setdefault(e, collections.defaultdict(list))[what].append(value)
-                        rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, server.name, server.settings,
-                                     case, n, r, what, f"{value:.6g}"))
+                        rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, server.name,
+                                     server.settings, case, n, r, what, f"{value:.6g}"))
     print("\r" + " " * 100 + "\r", end="", file=sys.stderr)
     return found
 
@@ -448,7 +461,8 @@ def show(model, servers, found, all_of_ours):
     for case in dict.fromkeys(case for case, _ in found):
         shown = SHOWN[case]
         ratio = ["ours over it"] if case == "load" else []
-        heads = ["clients", "server"] + [what.replace("_ms", ", ms").replace("_per_second", "/s").replace("_", " ") for what, _ in shown] + ratio
+        heads = ["clients", "server"] + [what.replace("_ms", ", ms").replace("_per_second", "/s").replace("_", " ")
+                                         for what, _ in shown] + ratio
         lines += [f"**{case}**", "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
         for (_, n), by_server in ((k, v) for k, v in found.items() if k[0] == case):
             ours = best_of(case, servers, by_server, servers[0].name)[1]
@@ -458,9 +472,11 @@ def show(model, servers, found, all_of_ours):
                     picked = [(servers[e].settings, {w: statistics.median(v) for w, v in values.items()})
                               for e, values in sorted(by_server.items()) if servers[e].name == name]
                 for settings, values in picked:
-                    line = [str(n), name + (f" ({settings})" if settings else "")] + [f"{values[what]:.{digits}f}" for what, digits in shown]
+                    line = [str(n), name + (f" ({settings})" if settings else "")]
+                    line += [f"{values[what]:.{digits}f}" for what, digits in shown]
                     if ratio:
-                        line.append("" if name == servers[0].name else f"{ours['tokens_per_second'] / values['tokens_per_second']:.2f}")
+                        line.append("" if name == servers[0].name
+                                    else f"{ours['tokens_per_second'] / values['tokens_per_second']:.2f}")
                     lines.append("| " + " | ".join(line) + " |")
         lines.append("")
     return lines
@@ -472,7 +488,8 @@ def main():
     p.add_argument("--veritas", default=os.path.join(compare.ROOT, "build/release/bin/veritas"))
     p.add_argument("--llama-server", help="llama.cpp's")
     p.add_argument("--ik-server", help="ik_llama.cpp's")
-    p.add_argument("--ours", action="append", metavar="SETTINGS", help="settings of LOAD for ours, as KEY=VALUE ...; may be repeated (default: none)")
+    p.add_argument("--ours", action="append", metavar="SETTINGS",
+                   help="settings of LOAD for ours, as KEY=VALUE ...; may be repeated (default: none)")
     p.add_argument("--llama", action="append", metavar="OPTIONS", help="options for llama.cpp's (default: '-fa on')")
     p.add_argument("--ik", action="append", metavar="OPTIONS", help="options for ik_llama.cpp's (default: '-fa on -rtr')")
     p.add_argument("--clients", default="1,4,16,64", help="for load, commas between")
@@ -482,7 +499,8 @@ def main():
     p.add_argument("--seconds", type=float, default=30)
     p.add_argument("--warm", type=float, default=5)
     p.add_argument("--tokens", type=int, default=128, help="generated by each request")
-    p.add_argument("--speculation", choices=("off", "auto"), help="for ours; random words have nothing to guess, greedy answers that go in circles do")
+    p.add_argument("--speculation", choices=("off", "auto"),
+                   help="for ours; random words have nothing to guess, greedy answers that go in circles do")
     p.add_argument("--csv", help="default: bench/results/load-DATE.csv; '-' for none")
     p.add_argument("-o", "--output", help="write the page to this file too")
     a = p.parse_args()
@@ -494,8 +512,10 @@ def main():
         servers += [Llama("llama.cpp", a.llama_server, s) for s in a.llama or ["-fa on"]]
     if a.ik_server:
         servers += [Llama("ik_llama.cpp", a.ik_server, s) for s in a.ik or ["-fa on -rtr"]]
-    page = [f"{compare.machine()}; commit {compare.commit()}; {a.threads} threads; {a.rounds} rounds in turns of {a.seconds:g} s after {a.warm:g} s, medians; "
-            f"{a.tokens} tokens an answer{', speculation ' + a.speculation if a.speculation else ''}; {now:%Y-%m-%d %H:%M} UTC.", ""]
+    page = [f"{compare.machine()}; commit {compare.commit()}; {a.threads} threads; {a.rounds} rounds in turns of {a.seconds:g} s "
+            f"after {a.warm:g} s, medians; "
+            f"{a.tokens} tokens an answer{', speculation ' + a.speculation if a.speculation else ''}; {now:%Y-%m-%d %H:%M} UTC.",
+            ""]
     for model in a.model:
         rows = []
         page += show(model, servers, measure(servers, model, a, rows, now), len(a.ours or []) > 1)

@@ -87,8 +87,8 @@ VERITAS_API void veritas_free(void *memory);
 /* ---- a connection ---- */
 
 enum veritas_mode {
-    VERITAS_EITHER = 0,             /* the user's daemon when one runs (and then only that, if `socket` is set), else a private one */
-    VERITAS_RUNNING = 1,            /* a daemon that runs already */
+    VERITAS_EITHER = 0,     /* the user's daemon when one runs (and then only that, if `socket` is set), else a private one */
+    VERITAS_RUNNING = 1,    /* a daemon that runs already */
     VERITAS_PRIVATE = 2             /* one that is started for this connection and ends with it */
 };
 
@@ -96,11 +96,13 @@ struct veritas_options {
     size_t size;
     int mode;                       /* enum veritas_mode */
     const char *socket;             /* the daemon's socket; NULL: $VERITAS_SOCKET, else the usual place */
-    const char *program;            /* to start a private daemon: path of `veritas`; NULL: beside this library, /usr/local/bin, /usr/bin */
+    /* to start a private daemon: path of `veritas`; NULL: beside this library, /usr/local/bin, /usr/bin */
+    const char *program;
     const char *name;               /* who you are, for `veritas ps`; NULL: this program's name */
     int log_fd;                     /* where a private daemon writes its log; it stays yours. 2: stderr. -1: nowhere */
-    int fd;                         /* >= 0: a stream socket that is connected to a daemon, for who may not connect himself; all of the
-                                       above but `name` is ignored. It stays yours (and may be closed), a copy is used. -1: none */
+    int fd;                         /* >= 0: a stream socket that is connected to a daemon, for who may not connect himself; all
+                                       of the above but `name` is ignored. It stays yours (and may be closed), a copy is used.
+                                       -1: none */
 };
 #define VERITAS_OPTIONS_INIT { sizeof(struct veritas_options), 0, NULL, NULL, NULL, -1, -1 }
 

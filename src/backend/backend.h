@@ -81,8 +81,8 @@ struct vs_backend_kind {
     /* K and V of all layers, between steps: the first n_tokens positions of a page to another; whole pages to zeros. */
     void (*copy_page)(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
     void (*clear_pages)(struct vs_backend *b, const uint32_t *pages, uint32_t n);
-    /* Between steps: task(context, i, thread) for each i in [0, n), shared out to the backend's threads (0 .. n_threads - 1; which of
-     * them come is chance). Returns when all are done. */
+    /* Between steps: task(context, i, thread) for each i in [0, n), shared out to the backend's threads (0 .. n_threads - 1; which
+     * of them come is chance). Returns when all are done. */
     void (*each)(struct vs_backend *b, uint32_t n, vs_task_fn *task, void *context);
     /* A level by its name ("auto" is the best that this machine has): VS_E_INVALID, VS_E_UNSUPPORTED with what there is. */
     int (*level_parse)(const char *name, int *ret, struct vs_error *err);

@@ -38,7 +38,8 @@ void vs_batch_begin(struct vs_model *m)
     m->batch.n_rows = m->batch.n_pages = m->batch.n_out = 0;
 }
 
-int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out, struct vs_error *err)
+int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out,
+                 struct vs_error *err)
 {
     struct vs_batch *b = &m->batch;
     uint32_t have = vs_kv_length(s), table = b->n_pages, n_pages;

@@ -50,12 +50,14 @@ struct vs_kv *vs_model_kv(const struct vs_model *m);
 struct vs_backend *vs_model_backend(const struct vs_model *m);
 
 /* A step over rows of several sequences: _begin, _add for each, _compute; then the caller commits what was computed (vs_kv_commit).
- * _add: the next n tokens of s, at most as many rows as config.chunk in all; the last n_out of them are read, at most config.max_out
- * in all. VS_E_BUSY: no pages are free; VS_E_CONTEXT: there never will be enough. On failure nothing has changed.
+ * _add: the next n tokens of s, at most as many rows as config.chunk in all; the last n_out of them are read, at most
+ * config.max_out in all. VS_E_BUSY: no pages are free; VS_E_CONTEXT: there never will be enough. On failure nothing has changed.
  * _compute: *ret_logits has the rows that are read, in the order of _add, until the next step. check as in struct vs_step. */
 void vs_batch_begin(struct vs_model *m);
-int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out, struct vs_error *err);
-int vs_batch_compute(struct vs_model *m, int (*check)(void *context), void *context, const float **ret_logits, struct vs_error *err);
+int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out,
+                 struct vs_error *err);
+int vs_batch_compute(struct vs_model *m, int (*check)(void *context), void *context, const float **ret_logits,
+                     struct vs_error *err);
 
 struct vs_sequence;                      /* one sequence alone: tokens whose K and V are in the cache */
 int vs_sequence_create(struct vs_model *m, struct vs_sequence **ret);

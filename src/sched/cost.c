@@ -8,7 +8,8 @@
 static const double VARIANCE = 0.0025;      /* of one measurement, relative: 5 % */
 static const double DRIFT = 0.000025;       /* what a step adds to each doubt: one measurement then moves a known term by a tenth */
 static const double DOUBT = 0.04;           /* where that ends */
-static const double MOST_CHANGE = 0.3;      /* of a term by one step: one with a small part in it could move by much more than the error */
+/* of a term by one step: one with a small part in it could move by much more than the error */
+static const double MOST_CHANGE = 0.3;
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
 
 static double least(double a, double b)

@@ -203,7 +203,8 @@ static int take(struct stage *s, uint32_t n_guesses, const float *logits)
     }
 }
 
-/* One step: the next rows of the target, the last ones of what is known with guesses behind them; before them one row of the other. */
+/* One step: the next rows of the target, the last ones of what is known with guesses behind them; before them one row of the
+ * other. */
 static int advance(struct stage *s)
 {
     uint32_t n = n_next(s), others = s->other != NULL;
@@ -230,7 +231,8 @@ static int make(struct stage *s, const struct vs_subject *of, uint32_t n_all)
     s->pages = malloc(2 * s->n_pages * sizeof *s->pages);
     s->rows = malloc((s->chunk + 1 + s->way->n_drafts) * sizeof *s->rows);
     const struct vs_kv_config kv = { .n_pages = s->n_pages, .page_tokens = VS_PAGE_TOKENS,
-                                     .max_tokens = s->n_pages * VS_PAGE_TOKENS, .max_sequences = 2, .max_kept = 2, .memory = { copy_page, clear_pages, s } };
+                                     .max_tokens = s->n_pages * VS_PAGE_TOKENS, .max_sequences = 2, .max_kept = 2,
+                                     .memory = { copy_page, clear_pages, s } };
     const struct vs_backend_config config = {
         .level = (int)s->way->isa, .n_threads = s->way->n_threads, .max_rows = s->chunk + 1 + s->way->n_drafts,
         .max_out = 1 + s->way->n_drafts,

@@ -100,7 +100,8 @@ def examples(prefix, folder, env):
 
 
 def documents(prefix, folder, env):
-    """Each block of C in the page compiles alone, as C and C++; those with a main() are run. The man page names what is exported."""
+    """Each block of C in the page compiles alone, as C and C++; those with a main() are run. The man page names what is
+        exported."""
     with open(f"{prefix}/share/doc/veritas/C-API.md") as f:
         blocks = re.findall(r"^```c\n(.*?)^```", f.read(), re.M | re.S)
     assert len(blocks) > 4

@@ -12,7 +12,8 @@ TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
 COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
 FLAG_FD, FLAG_EXTRA, FLAG_INDEX = 1, 2, 4
 HEADER = struct.Struct("<IHHQ")
-ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority"}   # what a request says in its envelope; the rest is its body
+# what a request says in its envelope; the rest is its body
+ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority"}
 
 
 def payload(envelope, body=None):

@@ -26,8 +26,8 @@ class Limits(unittest.TestCase):
         for name in ("a", "b", "c", "d"):
             subprocess.run([BIN + "/mkmodel", "--ctx", "512", "-o", f"{self.dir}/models/{name}.gguf"], check=True,
                            stdout=subprocess.DEVNULL)
-        self.env = dict(os.environ, VERITAS_MODELS=self.dir + "/models", VERITAS_SOCKET=self.path, XDG_CACHE_HOME=self.dir + "/cache",
-                        HOME=self.dir, NO_COLOR="1")
+        self.env = dict(os.environ, VERITAS_MODELS=self.dir + "/models", VERITAS_SOCKET=self.path,
+                        XDG_CACHE_HOME=self.dir + "/cache", HOME=self.dir, NO_COLOR="1")
         self.daemon, self.open = None, []
 
     def tearDown(self):
@@ -185,7 +185,8 @@ class Limits(unittest.TestCase):
             clients.append(self.client())
             clients[-1].wait(clients[-1].request(c.TOKENIZE, {"model": "a", "text": "x"}))
         self.call("stop")
-        self.assertRegex(self.daemon.communicate(timeout=20)[1].decode(), "200 open files are allowed, so [0-9]+ clients have a place")
+        self.assertRegex(self.daemon.communicate(timeout=20)[1].decode(),
+                         "200 open files are allowed, so [0-9]+ clients have a place")
         self.daemon = None
 
 

@@ -397,7 +397,8 @@ class Requests(unittest.TestCase):
         """The table of docs/PROTOCOL.md has every key of the list, and what it says is needed is what an error says."""
         top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
         listed = set(re.findall(r'^    \{ "(?!serve\.)([a-z_.]+)",.*(?:\n      .*)?\}', read(top + "/src/ipc/keys.c"), re.M))
-        envelope = {"model", "deadline_ms", "trace", "force", "owner", "priority", "client", "deadline_at", "arrived_at", "sent", "credit"}
+        envelope = {"model", "deadline_ms", "trace", "force", "owner", "priority", "client", "deadline_at", "arrived_at",
+                    "sent", "credit"}
         started = {"settings.n_cpus", "settings.free_bytes", "settings.memory_bytes"}
         table = re.findall(r"^\| `([a-z_.]+)` \| (.*) \| ([a-z, ]+) \|$",
                            read(top + "/docs/PROTOCOL.md").split("## All keys")[1].split("## ")[0], re.M)

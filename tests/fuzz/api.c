@@ -1,7 +1,7 @@
 /* rooms: api client ipc base */
 /* fuzz/api.c - a hostile daemon, and a program that does this and that meanwhile, against libveritas. The input is a list of steps:
- * an operation, its argument, and for what the daemon says a header in few bytes, or bytes as they are. However it goes: each request
- * has exactly one end, what is given out is whole, and nothing is left. */
+ * an operation, its argument, and for what the daemon says a header in few bytes, or bytes as they are. However it goes: each
+ * request has exactly one end, what is given out is whole, and nothing is left. */
 #include "veritas/veritas.h"
 
 #include "base/buf.h"

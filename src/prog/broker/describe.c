@@ -21,7 +21,8 @@ json_t *model_describe(const struct broker *b, const struct model *m)
     static const char *const states[] = { "starting", "loading", "ready", "restarting" };
     bool busy = m->state == MODEL_READY && m->n_runs;
     json_t *value = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s?}", "name", m->name, "state",
-                              busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", (int)m->n_runs, "queued", (int)m->queue.n, "served", (int)m->n_served,
+                              busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", (int)m->n_runs, "queued",
+                              (int)m->queue.n, "served", (int)m->n_served,
                               "restarts", (int)m->n_restarts, "model_digest", m->digest[0] ? m->digest : NULL);
     json_object_set(value, "settings", m->settings);
     json_object_set_new(value, "requests", requests_json(m));

@@ -1,8 +1,8 @@
 /* prog/worker/generate.c - the methods generate and chat: a request as a state machine.
  *
  * A choice wants the rows of its tokens computed and takes the logits of the last of them: it samples one token, sends its text and
- * then wants that token's row, or has finished. It computes nothing itself: batch.c computes its rows beside those of others. A request
- * that another worker had begun brings the tokens that its client already has; they are followed, neither sampled nor sent.
+ * then wants that token's row, or has finished. It computes nothing itself: batch.c computes its rows beside those of others. A
+ * request that another worker had begun brings the tokens that its client already has; they are followed, neither sampled nor sent.
  *
  * The result's logits_hash is the contract's H: SHA-256 over, for each generated token, u32le position, the raw f32le
  * logits, u32le token id.

@@ -181,7 +181,8 @@ static int sink_progress(void *context, const char *what, uint64_t done, uint64_
     struct vs_job *j = context;
     struct vs_link *l = j->link;
     uint64_t now = vs_clock_ns();
-    if (on_main_thread(l) && (now - j->progress_ns >= PROGRESS_NS || (total && done == total)) && vs_conn_queued(&l->conn) < MAX_QUEUED) {
+    if (on_main_thread(l) && (now - j->progress_ns >= PROGRESS_NS || (total && done == total)) &&
+        vs_conn_queued(&l->conn) < MAX_QUEUED) {
         j->progress_ns = now;
         vs_link_send_json(l, VS_MSG_PROGRESS, j->id, json_pack("{s:s, s:I, s:I}", "what", what, "done", (json_int_t)done,
                                                                "total", (json_int_t)total), VS_MAX_CONTROL);
@@ -372,7 +373,8 @@ int vs_text_start(struct vs_link *l, struct vs_error *err)
         t->link = l;
         int e = pthread_create(&thread, NULL, text_thread, t);
         if (e != 0)
-            return vs_error_set(err, VS_E_LIMIT, "a thread for reading requests can't be started (%s): raise the limits on processes "
+            return vs_error_set(err, VS_E_LIMIT,
+                                "a thread for reading requests can't be started (%s): raise the limits on processes "
                                 "and memory", strerror(e));
         pthread_detach(thread);
     }

@@ -92,8 +92,8 @@ void vs_job_sent(struct vs_link *l, const struct vs_frame *f);
 void vs_job_begin(struct vs_link *l, const struct vs_frame *f);
 void vs_job_credit(struct vs_job *j, uint32_t n);
 void vs_job_stop(struct vs_job *j, int status);
-/* What text threads are done with goes on; what is due is stopped; who has ended and has nothing left to send says so. True: something
- * happened. */
+/* What text threads are done with goes on; what is due is stopped; who has ended and has nothing left to send says so. True:
+ * something happened. */
 bool vs_jobs_turn(struct vs_link *l);
 bool vs_jobs_await_digest(const struct vs_link *l);      /* nothing but the digest holds somebody up */
 bool vs_jobs_are_alive(struct vs_link *l);               /* no text thread has been silent since this was last asked */

@@ -172,7 +172,8 @@ static void attend(void *link)
 static void wait(struct vs_link *l)
 {
     uint64_t n;
-    struct pollfd p[] = { { l->conn.fd, (short)(POLLIN | (vs_conn_queued(&l->conn) ? POLLOUT : 0)), 0 }, { l->wake_fd, POLLIN, 0 } };
+    struct pollfd p[] = { { l->conn.fd, (short)(POLLIN | (vs_conn_queued(&l->conn) ? POLLOUT : 0)), 0 },
+                          { l->wake_fd, POLLIN, 0 } };
     int ms = l->jobs ? (int)(ALIVE_NS / 1000000) : l->has_told_digest ? -1 : DIGEST_MS;
     if (poll(p, 2, ms) < 0 && errno != EINTR)
         vs_link_leave(1);

@@ -305,7 +305,8 @@ enum { PARALLEL = 32, LEAST_OUT = 32, ITL_TARGET_MS = 100 };
 /* How many requests share a step and the KV cache. */
 static int read_batch(struct vs_service *s, const json_t *settings, struct vs_error *err)
 {
-    static const char *const sharings[] = { [VS_KV_SHARE_OWNER] = "owner", [VS_KV_SHARE_ALL] = "shared", [VS_KV_SHARE_NONE] = "off" };
+    static const char *const sharings[] = { [VS_KV_SHARE_OWNER] = "owner", [VS_KV_SHARE_ALL] = "shared",
+                                            [VS_KV_SHARE_NONE] = "off" };
     struct vs_model_config *c = &s->config;
     const char *sharing = string_setting(settings, "prefix_cache", "owner");
     int64_t kv_memory = vs_request_int(settings, "kv_memory", 0);

@@ -1,7 +1,7 @@
 /* prog/worker/service.h - what a worker can do with its model, free of sockets and processes.
  *
- * The link (main.c, job.c) reads frames and calls this; requests and results are JSON, what is streamed goes through a sink. A request
- * goes in two parts:
+ * The link (main.c, job.c) reads frames and calls this; requests and results are JSON, what is streamed goes through a sink. A
+ * request goes in two parts:
  *
  *     _call    text and JSON: on any thread, many at once, beside the steps. Its answer is a result, or a work: rows to compute
  *     _join    hands the work over; _turn computes a step of all works together, and tells each one's sink what it made and its end
@@ -28,8 +28,8 @@ enum { VS_MAX_CHOICES = 16 };
 
 struct vs_sent { uint32_t *id; size_t n; };      /* tokens that the client has from an earlier worker */
 
-/* Where a request sends what it makes, and what it is told beside its body. Functions that return int give VS_OK, or why the request
- * must stop (VS_E_CANCELLED, VS_E_TIMEOUT, ...); the service then ends it with that code. */
+/* Where a request sends what it makes, and what it is told beside its body. Functions that return int give VS_OK, or why the
+ * request must stop (VS_E_CANCELLED, VS_E_TIMEOUT, ...); the service then ends it with that code. */
 struct vs_sink {
     void *context;
     int64_t owner;                      /* uid for whom it runs: what one left behind no other may meet; -1: nobody's */
@@ -65,8 +65,8 @@ json_t *vs_service_facts(const struct vs_service *s);
 json_t *vs_service_stats(struct vs_service *s);
 
 /* The SHA-256 of the file that the model was made of: VS_OK and hex; VS_E_BUSY while it is computed (helping for wait_ms at most)
- * and *ret_done of *ret_total bytes; VS_E_NOT_FOUND when the file was only looked at; VS_E_MALFORMED when the file was changed while
- * it was loaded: then no answer counts. */
+ * and *ret_done of *ret_total bytes; VS_E_NOT_FOUND when the file was only looked at; VS_E_MALFORMED when the file was changed
+ * while it was loaded: then no answer counts. */
 int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, uint64_t *ret_total,
                       struct vs_error *err);
 
@@ -87,7 +87,7 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
 
 void vs_service_join(struct vs_service *s, struct vs_work *work);
 void vs_work_free(struct vs_work *work);         /* one that has not joined */
-/* Takes out works that must stop, and computes one step. `attend` is called between the tasks of a long step. False: there was nothing
- * to compute (all wait for credit, or there are none). */
+/* Takes out works that must stop, and computes one step. `attend` is called between the tasks of a long step. False: there was
+ * nothing to compute (all wait for credit, or there are none). */
 bool vs_service_turn(struct vs_service *s, void (*attend)(void *context), void *context);
 #endif

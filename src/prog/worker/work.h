@@ -18,7 +18,8 @@ struct vs_want {
     const uint32_t *tokens;              /* the sequence: those that are computed, and what is wanted */
     uint32_t n;                          /* of them; 0: the lane has ended */
     uint32_t n_out;                      /* the last n_out of them are read */
-    uint32_t n_shared;                   /* so many of the first may be taken over from other sequences: nobody reads their logits */
+    /* so many of the first may be taken over from other sequences: nobody reads their logits */
+    uint32_t n_shared;
     uint32_t n_known;                    /* so many of the first are certain; what follows is a draft */
     uint32_t text;                       /* which text it is: another one begins a sequence anew */
     bool decode;                         /* no prompt: tokens that were made here */
@@ -29,7 +30,8 @@ struct vs_work_kind {
     bool keep;                           /* its sequences are of use to others when it has ended */
     void (*want)(struct vs_work *w, uint32_t lane, struct vs_want *ret);
     /* Logits of the next n rows that are read, in order. On a thread of the backend, at the same time as other lanes. */
-    int (*take)(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n, struct vs_error *err);
+    int (*take)(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n,
+                struct vs_error *err);
     int (*send)(struct vs_work *w, uint32_t lane, struct vs_error *err);
     json_t *(*result)(struct vs_work *w);           /* when all lanes have ended; NULL: out of memory */
     /* In place of all these: it has the model to itself, while no other work runs. */
