@@ -1,7 +1,8 @@
 /* rooms: ipc base */
 /* fuzz/broker.c - bytes of clients and of workers against the real broker: its loop, places, budgets, timers. The input is a list
- * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, and in the
- * end nothing may be left counted. */
+ * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, to clients
+ * and to workers; a request ends once; a worker that goes on is told as many tokens as its envelope says; and in the end nothing
+ * may be left counted. */
 #include "prog/broker/broker.h"
 
 #include "base/clock.h"
@@ -16,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { MAX_CLIENTS = 6, MAX_WORKERS = 4, MAX_STEPS = 400 };
+enum { MAX_CLIENTS = 6, MAX_WORKERS = 4, MAX_STEPS = 400, MAX_IDS = 8 };
 
 static uint64_t clock_ns;
 
@@ -38,7 +39,12 @@ struct world {
     struct broker broker;
     struct vs_conn supervisor;          /* our end of the control link */
     struct vs_conn clients[MAX_CLIENTS];
-    struct { int fd; uint64_t id; } workers[MAX_WORKERS];
+    struct asks { unsigned n[MAX_IDS]; bool is_wild; } asks[MAX_CLIENTS];  /* requests that may end yet; wild: who knows how many */
+    struct {
+        struct vs_conn conn;
+        uint64_t id;
+        uint64_t sent_id, n_sent;       /* tokens that it was told for this run */
+    } workers[MAX_WORKERS];
 };
 
 static unsigned take(struct input *in)
@@ -64,20 +70,24 @@ static void say(struct world *w, uint16_t type, uint64_t id, const char *text, i
 static void start_worker(struct world *w, unsigned slot)
 {
     int pair[2];
-    if (w->workers[slot].fd >= 0 || !w->workers[slot].id || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+    if (w->workers[slot].conn.fd >= 0 || !w->workers[slot].id || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
         return;
-    w->workers[slot].fd = pair[0];
+    vs_conn_init(&w->workers[slot].conn, pair[0], &vs_ipc_to_worker, VS_AT_OPEN);
     say(w, VS_MSG_STARTED, w->workers[slot].id, "{\"pid\":7,\"path\":\"/m\",\"bytes\":5}", pair[1]);
     close(pair[1]);
 }
 
-static void end_worker(struct world *w, unsigned slot, bool told)
+static void end_worker(struct world *w, unsigned slot, unsigned how)
 {
-    if (w->workers[slot].fd >= 0)
-        close(w->workers[slot].fd);
-    w->workers[slot].fd = -1;
-    if (told && w->workers[slot].id)
-        say(w, VS_MSG_EXITED, w->workers[slot].id, "{\"error\":\"DIED\",\"code\":-10,\"message\":\"signal 9\"}", -1);
+    static const char *const ends[] = {
+        NULL,
+        "{\"error\":\"DIED\",\"code\":-10,\"message\":\"signal 9\",\"sigkill\":true}",
+        "{\"error\":\"DIED\",\"code\":-10,\"message\":\"code 70\",\"sigkill\":false}",
+        "{\"error\":\"DENIED\",\"code\":-12,\"message\":\"no\",\"last\":true}",
+    };
+    vs_conn_clear(&w->workers[slot].conn);
+    if (ends[how] && w->workers[slot].id)
+        say(w, VS_MSG_EXITED, w->workers[slot].id, ends[how], -1);
 }
 
 static void on_start(struct world *w, uint64_t id)
@@ -87,7 +97,8 @@ static void on_start(struct world *w, uint64_t id)
             w->workers[slot].id = id;
             return;
         }
-    say(w, VS_MSG_FAILED, id, "{\"error\":\"BUSY\",\"code\":-4,\"message\":\"no\"}", -1);
+    say(w, VS_MSG_FAILED, id, id & 1 ? "{\"error\":\"NOMEM\",\"code\":-1,\"message\":\"no\",\"needed\":100}"
+                                     : "{\"error\":\"BUSY\",\"code\":-4,\"message\":\"no\"}", -1);
 }
 
 static void hear(struct world *w)
@@ -102,7 +113,7 @@ static void hear(struct world *w)
             on_start(w, f.id);
         for (unsigned slot = 0; slot < MAX_WORKERS && (f.type == VS_MSG_STOP || f.type == VS_MSG_KILL); slot++)
             if (w->workers[slot].id == f.id) {
-                end_worker(w, slot, f.type == VS_MSG_KILL);
+                end_worker(w, slot, f.type == VS_MSG_KILL);     /* by SIGKILL */
                 w->workers[slot].id = f.type == VS_MSG_KILL ? f.id : 0;
             }
         if (f.fd >= 0)
@@ -165,6 +176,7 @@ static void add_client(struct world *w, struct input *in)
         return;
     fcntl(pair[1], F_SETFL, O_NONBLOCK);
     vs_conn_init(&w->clients[k], pair[0], &vs_ipc_to_client, VS_AT_START);
+    w->asks[k] = (struct asks){ 0 };
     peer_add(&w->broker, pair[1], false);
     static const char *const words[] = {
         "{\"protocol\":2,\"client\":\"f\"}", "{\"protocol\":2}", "{\"protocol\":1}", "{", "{\"x\":1e999}",
@@ -173,9 +185,46 @@ static void add_client(struct world *w, struct input *in)
     put_frame(pair[0], VS_MSG_HELLO, 0, 0, words[which < 5 ? which : 0], strlen(words[which < 5 ? which : 0]), -1);
 }
 
-/* What the broker said must be what a client may hear. */
-static void listen_to(struct vs_conn *c)
+/* What the broker said must be what a worker may hear; of tokens that were sent it hears before their request. */
+static void work(struct world *w, unsigned slot)
 {
+    struct vs_frame f;
+    struct vs_error why;
+    struct vs_conn *c = &w->workers[slot].conn;
+    if (c->fd < 0)
+        return;
+    int status = vs_conn_read(c), next;
+    while ((next = vs_conn_next(c, &f, &why)) == VS_OK) {
+        struct vs_payload p;
+        struct vs_head head;
+        const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_to_worker, f.type);
+        uint64_t told = w->workers[slot].sent_id == f.id ? w->workers[slot].n_sent : 0;
+        if (f.type == VS_MSG_SENT) {
+            w->workers[slot].sent_id = f.id;
+            w->workers[slot].n_sent = told + f.n / 4 - (f.flags & VS_FLAG_INDEX ? 1 : 0);
+        }
+        if (!vs_message_is_request(f.type))
+            continue;
+        if (vs_payload_split(f.data, f.n, rule->envelope, &p, &why) != VS_OK
+            || vs_head_parse(p.envelope, p.envelope_bytes, rule->keys, &head, &why) != VS_OK || (uint64_t)head.sent != told)
+            abort();
+        vs_head_clear(&head);
+    }
+    if (next != VS_E_BUSY)
+        abort();
+    if (status != VS_OK && status != VS_E_BUSY)
+        vs_conn_clear(c);
+}
+
+static void ask_counted(struct world *w, struct vs_conn *c, uint16_t type, unsigned id)
+{
+    w->asks[c - w->clients].n[id] += vs_message_is_request(type);
+}
+
+/* What the broker said must be what a client may hear. */
+static void listen_to(struct world *w, struct vs_conn *c)
+{
+    struct asks *asks = &w->asks[c - w->clients];
     struct vs_frame f;
     struct vs_error why;
     if (c->fd < 0)
@@ -192,6 +241,8 @@ static void listen_to(struct vs_conn *c)
                 || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK
                 || (f.type == VS_MSG_COMPLETE) != (o.error.code == VS_OK)))
             abort();
+        if (vs_message_is_terminal(f.type) && f.id && !asks->is_wild && (f.id >= MAX_IDS || asks->n[f.id]-- == 0))
+            abort();                    /* the end of what was never asked, or a second one */
     }
     if (next != VS_E_BUSY)
         abort();
@@ -207,13 +258,14 @@ static void step(struct world *w, struct input *in)
     };
     static const uint16_t from_worker[] = {
         VS_MSG_READY, VS_MSG_FAILED, VS_MSG_TOKEN, VS_MSG_DATA, VS_MSG_PROGRESS, VS_MSG_LOG, VS_MSG_BLOCKED, VS_MSG_ALIVE,
-        VS_MSG_COMPLETE, VS_MSG_REJECTED, VS_MSG_ERROR, VS_MSG_CHAT, VS_MSG_DIGEST,
+        VS_MSG_COMPLETE, VS_MSG_REJECTED, VS_MSG_ERROR, VS_MSG_CHAT, VS_MSG_DIGEST, VS_MSG_STATS, VS_MSG_TOKEN, VS_MSG_READY,
     };
     static const char *const heads[] = {
         "{\"model\":\"a\"}", "{\"model\":\"b\",\"deadline_ms\":100}", "{}", "{\"model\":\"/x\",\"settings\":{\"threads\":1}}",
         "{\"model\":\"a\",\"force\":true}",
         "{\"model\":\"a\",\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}",
-        "{\"model\":\"a\",\"settings\":{}}", "{\"x\":1}", "{\"model\":1e999}", "[]", "{",
+        "{\"model\":\"a\",\"settings\":{}}", "{\"model\":\"a\",\"priority\":\"low\"}",
+        "{\"model\":\"b\",\"settings\":{\"idle_unload_s\":5}}", "{\"x\":1}", "{\"model\":1e999}", "[]", "{",
     };
     static const char *const ends[] = {
         "{}", "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
@@ -222,41 +274,53 @@ static void step(struct world *w, struct input *in)
     static const char *const progress[] = {
         "{\"what\":\"load\",\"done\":1,\"total\":2}", "{\"what\":\"\\u001b\",\"done\":1,\"total\":2}", "{}",
     };
+    static const char *const facts[] = {
+        "{\"facts\":{},\"sandbox\":{}}", "{\"facts\":{\"parallel\":3,\"weight_bytes\":50},\"sandbox\":{}}",
+        "{\"facts\":{\"parallel\":1}}", "{\"facts\":{\"parallel\":1e9,\"kv_bytes\":-1}}",
+    };
+    static const char *const stats[] = {
+        "{\"pages\":9,\"used\":1,\"cached\":2,\"page_bytes\":64,\"parked\":1,\"preemptions\":3}", "{\"pages\":9}",
+    };
     enum { N_FROM_CLIENT = sizeof from_client / sizeof *from_client, N_FROM_WORKER = sizeof from_worker / sizeof *from_worker };
     const uint8_t *bytes;
     size_t n;
-    unsigned op = take(in) % 13, who = take(in);
+    unsigned op = take(in) % 14, who = take(in);
     struct vs_conn *c = &w->clients[who % MAX_CLIENTS];
     unsigned slot = who % MAX_WORKERS, what = take(in);
-    int worker = w->workers[slot].fd;
-    uint64_t run = w->broker.last_run - (what >> 6 == 3);          /* mostly the one that was begun last */
+    int worker = w->workers[slot].conn.fd;
+    uint64_t run = w->broker.last_run - (what >> 6);        /* one of those that were begun last */
     switch (op) {
     case 0: add_client(w, in); break;
     case 1:
         n = take_bytes(in, take(in), &bytes);
         put(c->fd, bytes, n, -1);
+        w->asks[c - w->clients].is_wild = true;
         break;
-    case 2:
+    case 2: {
+        unsigned id = take(in) % MAX_IDS;
         n = take_bytes(in, take(in), &bytes);
-        put_frame(c->fd, from_client[what % N_FROM_CLIENT], (uint16_t)(what >> 7), take(in) % 8, bytes, n, -1);
+        put_frame(c->fd, from_client[what % N_FROM_CLIENT], (uint16_t)(what >> 7), id, bytes, n, -1);
+        ask_counted(w, c, from_client[what % N_FROM_CLIENT], id);
         break;
+    }
     case 3:
     case 4: {
         uint16_t type = from_client[what % N_FROM_CLIENT];
         unsigned more = take(in);
         bool with = type == VS_MSG_LOAD && more & 64;
         int file = with ? open("/proc/self/exe", O_RDONLY | O_CLOEXEC) : -1;
-        put_outcome(c->fd, type, with, more % 8, heads[(more >> 3) % (sizeof heads / sizeof *heads)], in, file);
+        put_outcome(c->fd, type, with, more % MAX_IDS, heads[(more >> 3) % (sizeof heads / sizeof *heads)], in, file);
+        ask_counted(w, c, type, more % MAX_IDS);
         if (file >= 0)
             close(file);
         break;
     }
     case 5: vs_conn_clear(c); break;
     case 6: start_worker(w, slot); break;
-    case 7: end_worker(w, slot, what & 1); break;
+    case 7: end_worker(w, slot, what & 3); break;
     case 8:
         n = take_bytes(in, take(in), &bytes);
-        put_frame(worker, from_worker[what % N_FROM_WORKER], (uint16_t)((what >> 5) & 2), run, bytes, n, -1);
+        put_frame(worker, from_worker[what % N_FROM_WORKER], (uint16_t)((what >> 4) & 6), run, bytes, n, -1);
         break;
     case 9: {
         uint16_t type = from_worker[what % N_FROM_WORKER];
@@ -264,7 +328,11 @@ static void step(struct world *w, struct input *in)
         if (vs_message_is_terminal(type))
             put_outcome(worker, type, 0, run, ends[take(in) % (sizeof ends / sizeof *ends)], in, -1);
         else if (type == VS_MSG_READY)
-            put_frame(worker, type, 0, 0, "{\"facts\":{},\"sandbox\":{}}", 25, -1);
+            put_frame(worker, type, 0, 0, facts[what >> 6], strlen(facts[what >> 6]), -1);
+        else if (type == VS_MSG_STATS)
+            put_frame(worker, type, 0, 0, stats[what >> 7], strlen(stats[what >> 7]), -1);
+        else if (type == VS_MSG_TOKEN && what & 32)
+            put_frame(worker, type, VS_FLAG_INDEX, run, &"\1\0\0\0\0\0\0\0\0\0\0\0"[what & 64 ? 0 : 1], 12, -1);
         else if (type == VS_MSG_DIGEST)
             put_frame(worker, type, 0, 0, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64, -1);
         else if (type == VS_MSG_PROGRESS)
@@ -274,13 +342,15 @@ static void step(struct world *w, struct input *in)
         break;
     }
     case 10: clock_ns += (uint64_t)1 << what % 38; break;
-    case 11: listen_to(c); break;
+    case 11: listen_to(w, c); break;
+    case 13: work(w, slot); break;
     case 12:
         if (what == 77)
             vs_conn_send(&w->supervisor, VS_MSG_DRAIN, 0, 0, "\1\1\0\0", 4, -1);
         else if (c->fd >= 0 && what & 1) {
             int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
             put(c->fd, "\6", 1, file);
+            w->asks[c - w->clients].is_wild = true;
             close(file);
         }
         break;
@@ -308,18 +378,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     b->quiet = true;
     b->sandbox = json_object();
     broker_init(b);
+    b->settings.memory = 1000;
+    b->settings.queue = 12;
     control_open(b, pair[1]);
     for (int i = 0; i < MAX_CLIENTS; i++)
         vs_conn_init(&w->clients[i], -1, &vs_ipc_to_client, VS_AT_START);
     for (int i = 0; i < MAX_WORKERS; i++)
-        w->workers[i].fd = -1;
+        vs_conn_init(&w->workers[i].conn, -1, &vs_ipc_to_worker, VS_AT_OPEN);
     for (int i = 0; i < MAX_STEPS && in.at < in.end && !b->ending; i++) {
         step(w, &in);
         broker_turn(b, false);
         hear(w);
     }
     for (int i = 0; i < MAX_CLIENTS; i++)
-        listen_to(&w->clients[i]);
+        listen_to(w, &w->clients[i]);
+    for (unsigned i = 0; i < MAX_WORKERS; i++)
+        work(w, i);
     for (struct peer *p = b->peers; p; p = p->next)
         p->gone = true;
     for (struct model *m = b->models; m; m = m->next)
@@ -330,8 +404,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (int i = 0; i < MAX_CLIENTS; i++)
         vs_conn_clear(&w->clients[i]);
     for (int i = 0; i < MAX_WORKERS; i++)
-        if (w->workers[i].fd >= 0)
-            close(w->workers[i].fd);
+        vs_conn_clear(&w->workers[i].conn);
     broker_clear(b);
     vs_conn_clear(&b->control);
     vs_conn_clear(&w->supervisor);
