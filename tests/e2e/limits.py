@@ -1,5 +1,6 @@
 """Limits of the daemon through the shipped programs, with generated models: memory of all models, places for clients, open files,
 models that nobody uses. Argument: the folder of the programs and of mkmodel."""
+import fcntl
 import json
 import os
 import resource
@@ -176,6 +177,40 @@ class Limits(unittest.TestCase):
             guest.wait(guest.request(c.TOKENIZE, {"model": "a", "text": "x"}))
         self.assertEqual(f.exception.name, "BUSY")
         clients[0].wait(clients[0].request(c.TOKENIZE, {"model": "a", "text": "x"}))
+
+    # ---- what is around it ----
+
+    def test_a_log_that_nobody_reads(self):
+        """A pipe that is full holds nobody up; what was left out is counted."""
+        self.serve()                                        # its log is a pipe of ours
+        x = self.client()
+        for i in range(40):                                 # the log takes 20 lines in a second
+            for _ in range(50):
+                y = c.Client(self.path, hello=False)
+                y.send(0x7fff, 1, b"")
+                y.close()
+            begun = time.monotonic()
+            x.wait(x.request(c.STATUS, {}))
+            self.assertLess(time.monotonic() - begun, 2)
+            if i % 4 == 3:
+                time.sleep(0.9)
+        fcntl.fcntl(self.daemon.stderr, fcntl.F_SETFL, os.O_NONBLOCK)
+        self.assertGreater(len(self.daemon.stderr.read()), 1000)
+        time.sleep(1.1)
+        y = c.Client(self.path, hello=False)
+        y.send(0x7fff, 1, b"")
+        y.close()
+        x.wait(x.request(c.STATUS, {}))
+        self.assertRegex(self.daemon.stderr.read().decode(), "[0-9]+ lines were left out")
+
+    def test_unwritable_folder(self):
+        """Where nothing can be written: one line, and an exit status."""
+        for path, said in (("/proc/veritas/s", "/proc"), (self.dir + "/models/a.gguf/s", "a.gguf")):
+            done = subprocess.run([VERITAS, "serve"], env=dict(self.env, VERITAS_SOCKET=path), capture_output=True, text=True,
+                                  timeout=20, stdin=subprocess.DEVNULL)
+            self.assertNotEqual(done.returncode, 0, done)
+            self.assertEqual(done.stderr.count("\n"), 1, done)
+            self.assertIn(said, done.stderr)
 
     def test_few_open_files(self):
         """Fewer places than were asked for, and the log says so; nothing else changes."""

@@ -6,7 +6,9 @@ import os
 import queue
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -106,6 +108,13 @@ class Supervisor(protocol.Supervisor):
     def worker(self):
         return self.born.get(timeout=10 * SLOW)
 
+    def worker_that_lives(self):
+        """The next one that nobody has ended yet."""
+        worker = self.worker()
+        while worker.code is not None:
+            worker = self.worker()
+        return worker
+
 
 def connect_as_another(path):
     """A connection of another process: the kernel remembers who connected."""
@@ -125,6 +134,24 @@ def connect_as_another(path):
     theirs.close()
     _, fds, _, _ = socket.recv_fds(ours, 1, 1)
     return socket.socket(fileno=fds[0]), ours, pid
+
+JUMP = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    static int n;
+    if (!real)
+        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int r = real(id, t);
+    if (id == CLOCK_REALTIME)
+        t->tv_sec += n++ % 2 ? 315360000 : -315360000;
+    return r;
+}
+"""
 
 
 class Line(unittest.TestCase):
@@ -223,6 +250,45 @@ class Line(unittest.TestCase):
         self.assertEqual(worker.hears_nothing(), None)      # the other places are for others
         self.ask(y, "late")
         self.assertEqual(worker.take()[2]["prompt"], "late")
+
+    def test_who_has_too_many_places_gives_one_up(self):
+        """Two processes have all; a third comes: one that has sent nothing goes back into the line, its last, and waits there."""
+        x, y, z = self.client(), self.client(another=True), self.client(another=True)
+        worker = self.loaded(x)
+        mine = [self.ask(x, "x%d" % i) for i in range(4)]
+        runs = {body["prompt"]: run for run, _, body in (worker.take() for _ in range(4))}
+        theirs = [self.ask(y, "y%d" % i) for i in range(4)]
+        runs.update({body["prompt"]: run for run, _, body in (worker.take() for _ in range(4))})
+        worker.token(runs["y3"], 1)
+        while y.event().kind != c.TOKEN:
+            pass
+        number = self.ask(z, "z")
+        run, _, data = worker.take(c.CANCEL)
+        self.assertEqual((run, data), (runs["y2"], struct.pack("<I", 4)))       # y3 has sent something
+        self.assertEqual(worker.hears_nothing(), None)      # one at a time
+        worker.error(run, "BUSY", -4)
+        got = worker.take()
+        self.assertEqual(got[2]["prompt"], "z")
+        worker.complete(got[0])
+        z.wait(number)
+        again = worker.take()                               # y2 has its turn again
+        self.assertEqual((again[2]["prompt"], again[1].get("sent")), ("y2", None))
+        runs["y2"] = again[0]
+        number = self.ask(z, "z2")                          # taken back, and cancelled meanwhile: it ends as cancelled
+        run, _, _ = worker.take(c.CANCEL)
+        name = next(name for name, of in runs.items() if of == run)
+        who, numbers = (x, mine) if name[0] == "x" else (y, theirs)
+        who.cancel(numbers[int(name[1])])
+        who.wait(who.request(c.STATUS, {}))
+        worker.error(run, "BUSY", -4)
+        self.fails("CANCELLED", who, numbers[int(name[1])])
+        got = worker.take()
+        self.assertEqual((got[2]["prompt"], worker.hears_nothing()), ("z2", None))
+        for each in [got[0]] + [of for other, of in runs.items() if other != name]:
+            worker.complete(each)
+        z.wait(number)
+        for who, numbers, letter in ((x, mine, "x"), (y, theirs, "y")):
+            self.collect(who, [n for i, n in enumerate(numbers) if letter + str(i) != name])
 
     def test_a_worker_that_says_nothing_of_parallel_has_one(self):
         x = self.client()
@@ -538,6 +604,51 @@ class Line(unittest.TestCase):
         worker.complete(worker.take()[0])
         self.assertEqual(self.collect(x, [a, b]), ["x", ""])
 
+    def test_a_worker_that_hangs_while_it_loads(self):
+        x = self.client()
+        number = self.ask(x)
+        worker = self.s.worker()
+        worker.say(c.PROGRESS, 0, {"what": "load", "done": 1, "total": 9})
+        begun = time.monotonic()
+        self.assertEqual(worker.wait(), -9)
+        self.assertTrue(9 < time.monotonic() - begun < 13)
+        self.assertIn("hung", str(self.fails("DIED", x, number)))
+        number = self.ask(x)                                # the next one is tried again
+        worker = self.s.worker_that_lives().ready(parallel=4)
+        worker.complete(worker.take()[0])
+        x.wait(number)
+
+    @unittest.skipIf(SLOW > 1, "a sanitizer's library must be the first")
+    def test_the_clock_jumps(self):
+        """By ten years, forth and back, at every look: deadlines and times are as before."""
+        self.s.end()
+        with tempfile.TemporaryDirectory() as folder:
+            with open(folder + "/jump.c", "w") as f:
+                f.write(JUMP)
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/jump.so", folder + "/jump.c", "-ldl"], check=True)
+            os.environ["LD_PRELOAD"] = folder + "/jump.so"
+            try:
+                self.setUp()
+                x = self.client()           # it runs, so it has read the library
+                year = subprocess.run(["date", "+%Y"], capture_output=True, text=True).stdout
+                self.assertGreater(abs(int(year) - time.gmtime().tm_year), 8)
+            finally:
+                del os.environ["LD_PRELOAD"]
+        worker = self.loaded(x)
+        late, good = self.ask(x, "late", deadline_ms=500), self.ask(x, "good")
+        runs = [worker.take() for _ in range(2)]
+        begun = time.monotonic()
+        worker.take(c.CANCEL)
+        self.assertTrue(0.3 < time.monotonic() - begun < 0.7 * SLOW)
+        worker.error(runs[0][0], "TIMEOUT", -9)
+        self.fails("TIMEOUT", x, late)
+        for i in range(5):
+            worker.token(runs[1][0], i)
+            time.sleep(0.1)
+        worker.complete(runs[1][0])
+        self.assertEqual(len(x.answer(good)[1]), 5)
+        self.assertTrue(0 < self.status()["latency_ms"]["inter_token"]["p99"] < 400 * SLOW)
+
     def test_the_last_worker(self):
         """The supervisor says that there will be no other: nobody waits for one."""
         x = self.client()
@@ -596,8 +707,10 @@ class Line(unittest.TestCase):
         self.assertEqual((m["tokens_per_second"], m["preemptions"], m["restarts"]), ({"prompt": 0, "generated": 0}, 0, 0))
         self.assertEqual(m["settings"], {"threads": 3})
         y = self.client(another=True)
-        numbers = [self.ask(x) for _ in range(3)] + [self.ask(y)]
-        runs = [worker.take()[0] for _ in range(3)]
+        numbers = [self.ask(x) for _ in range(3)]
+        runs = [worker.take()[0] for _ in range(2)]
+        self.ask(y)
+        runs.append(worker.take()[0])
         worker.say(STATS, 0, {"pages": 100, "used": 9, "cached": 30, "page_bytes": 4096, "parked": 1, "preemptions": 2})
         worker.token(runs[0], 1)
         while x.event().kind != c.TOKEN:
@@ -612,7 +725,7 @@ class Line(unittest.TestCase):
         for run in runs:
             worker.complete(run)
         worker.complete(worker.take()[0])
-        self.collect(x, numbers[:3])
+        self.collect(x, numbers)
         time.sleep(1.1)                                     # seconds that are over count
         m = self.status()
         self.assertAlmostEqual(m["tokens_per_second"]["generated"], 21 / 8)

@@ -179,6 +179,7 @@ struct run {                            /* of a worker, from the frame to it to 
     bool is_alone;                      /* no other is begun beside it */
     uint32_t credit, wants;             /* bytes of output that may still come; that the worker waits for */
     uint64_t blocked_at;                /* 0, or since when it waits for credit */
+    bool is_taken_back;                 /* it goes back into the line as soon as the worker has let go of it */
     int cancel;                         /* VS_OK, or why the worker was told to stop */
     uint64_t cancel_at;
 };
@@ -248,7 +249,7 @@ struct broker {
     uint64_t drained_at;                /* draining: when what is still being answered is cut off */
     bool quiet;                         /* a private daemon's client says itself what went wrong */
     uint64_t log_second;
-    unsigned n_logs;
+    unsigned n_logs, n_left_out;
     json_t *sandbox;
     struct refused *refused;            /* refused.c; NULL: none */
     unsigned n_refused;
@@ -336,7 +337,9 @@ bool ledger_give_up_one(struct broker *b);                     /* unloads a mode
 
 /* line.c: who waits for a model, and who is next */
 void line_enter(struct broker *b, struct model *m, struct request *r);
-struct request *line_next(struct broker *b, const struct model *m);    /* NULL: nobody may be begun now */
+/* Who is to be begun next, when there is a place; NULL: nobody. Of one client no more than fit into a step. Counts the places of
+ * each client that has one or waits (n_runs). */
+struct request *line_next(struct broker *b, const struct model *m);
 unsigned line_priority(const struct broker *b, const struct request *r);       /* as it is after its wait */
 void line_begun(struct broker *b, struct request *r, uint64_t run);
 void line_served(struct request *r, uint64_t n);               /* n tokens of work were done for it */

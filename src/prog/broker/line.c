@@ -48,13 +48,9 @@ static void count_runs(const struct model *m)
             run->request->peer->client->n_runs++;
 }
 
-/* Twice as many as fit into a step, so that the worker can choose; of one client no more than fit into one. */
 struct request *line_next(struct broker *b, const struct model *m)
 {
-    unsigned most = m->parallel > 1 ? 2 * m->parallel : 1;
     struct request *first = NULL;
-    if (m->n_runs >= most)
-        return NULL;
     for (const struct run *run = m->runs; run; run = run->next)
         if (run->is_alone)
             return NULL;

@@ -3,21 +3,34 @@
 
 #include "base/clock.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static void write_line(const struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields,
+/* Who reads our log may have stopped: a pipe that is full would hold us up. So a line goes in whole, or it is left out. */
+static bool write_line(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields,
                        size_t n, const char *words)
 {
-    struct vs_buf line = { .limit = 16384 };
+    struct vs_buf line = { .limit = PIPE_BUF };
+    struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
     vs_log_format(&(struct vs_log){ .form = b->settings.log, .level = level, .from = "broker", .event = event, .words = words,
                                     .fields = fields, .n_fields = n, .time_ms = vs_clock_real_ms() }, &line);
-    if (line.status == VS_OK)
+    bool can = line.status == VS_OK && poll(&log, 1, 0) == 1 && log.revents & POLLOUT;
+    if (can)
         fwrite(line.data, 1, line.n, stderr);
     vs_buf_clear(&line);
+    return can;
+}
+
+static void tell_left_out(struct broker *b)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%u lines were left out", b->n_left_out);
+    if (b->n_left_out && write_line(b, VS_LOG_WARNING, "left_out", NULL, 0, text))
+        b->n_left_out = 0;
 }
 
 /* Lines are limited, for clients can cause them; what was left out is counted. */
@@ -25,24 +38,21 @@ void broker_log_event(struct broker *b, enum vs_log_level level, const char *eve
                       const char *words)
 {
     uint64_t second = b->now / (1000 * MS);
+    unsigned most = level == VS_LOG_INFO ? MAX_LOG_LINES / 4 * 3 : MAX_LOG_LINES;      /* some for what went wrong */
     if (b->quiet)
         return;
-    if (second != b->log_second && b->n_logs > MAX_LOG_LINES) {
-        char text[64];
-        snprintf(text, sizeof text, "%u lines were left out", b->n_logs - MAX_LOG_LINES);
-        write_line(b, VS_LOG_WARNING, "left_out", NULL, 0, text);
-    }
-    if (second != b->log_second)
+    if (second != b->log_second) {
+        tell_left_out(b);
         b->n_logs = 0;
+    }
     b->log_second = second;
-    unsigned most = level == VS_LOG_INFO ? MAX_LOG_LINES / 4 * 3 : MAX_LOG_LINES;      /* some for what went wrong */
-    if (b->n_logs++ < most)
-        write_line(b, level, event, fields, n, words);
+    if (b->n_logs++ >= most || !write_line(b, level, event, fields, n, words))
+        b->n_left_out++;
 }
 
 void broker_log(struct broker *b, const char *format, ...)
 {
-    char text[1400];
+    char text[640];                     /* with every byte escaped, it fits into a line */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

@@ -1,7 +1,7 @@
 /* prog/broker/measure.c - what a model did lately: tokens in a second, and how long who waited for what.
  *
  * Tokens are counted in seconds, of which the last eight that are over count. Times go into histograms, one for each ten seconds of
- * a sliding minute; a bucket is a quarter of an octave wide, so what is told is right to a tenth. All of it has a fixed size. */
+ * a sliding minute; a bucket is a quarter of an octave wide, so what is told is right to an eighth. All of it has a fixed size. */
 #include "prog/broker/broker.h"
 
 #define SECOND (1000 * MS)

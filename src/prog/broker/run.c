@@ -164,11 +164,35 @@ static void begin(struct broker *b, struct model *m, struct request *r)
         measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
 }
 
+/* All places are taken, and somebody waits who has two less than another: the other one's that was begun last, and has sent nothing
+ * yet, goes back into the line. One at a time; the worker answers as to CANCEL. */
+static void take_back(struct model *m, const struct request *newcomer)
+{
+    struct run *last = NULL;
+    for (struct run *run = m->runs; run; run = run->next) {
+        const struct request *r = run->request;
+        if (run->is_taken_back)
+            return;
+        if (!r || run->cancel != VS_OK || r->n_tokens || r->is_lost || r->peer->client->n_runs < newcomer->peer->client->n_runs + 2)
+            continue;
+        if (!last || r->peer->client->n_runs >= last->request->peer->client->n_runs)
+            last = run;
+    }
+    if (!last)
+        return;
+    last->is_taken_back = true;
+    send_u32(m, VS_MSG_CANCEL, last->id, (uint32_t)-VS_E_BUSY);
+}
+
+/* Twice as many as fit into a step, so that the worker can choose. */
 void run_pump(struct broker *b, struct model *m)
 {
-    struct request *r;
-    while (!m->gone && m->state == MODEL_READY && !m->is_dead && !m->killed_for[0] && (r = line_next(b, m)))
+    unsigned most = m->parallel > 1 ? 2 * m->parallel : 1;
+    struct request *r = NULL;
+    while (!m->gone && m->state == MODEL_READY && !m->is_dead && !m->killed_for[0] && (r = line_next(b, m)) && m->n_runs < most)
         begin(b, m, r);
+    if (r && m->parallel > 1)
+        take_back(m, r);
 }
 
 /* ---- while it runs ---- */
@@ -256,7 +280,8 @@ void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
         return;
     run->cancel = code;
     run->cancel_at = b->now;
-    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+    if (!run->is_taken_back)            /* else it was told already */
+        send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
 }
 
 /* ---- the end ---- */
@@ -291,8 +316,16 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
         model_violation(b, m, "an envelope that does not fit its frame");
         return;
     }
-    struct request *r = run_free(m, run_find(m, f->id));
-    if (r) {
+    struct run *run = run_find(m, f->id);
+    bool is_back = run->is_taken_back && o.error.code == VS_E_BUSY;
+    int cancel = run->cancel;
+    struct request *r = run_free(m, run);
+    if (r && is_back && cancel == VS_OK) {
+        r->place = PLACE_QUEUED;
+        queue_add(&m->queue, r);
+    } else if (r && is_back) {
+        request_fail(b, r, cancel, vs_status_text(cancel));
+    } else if (r) {
         m->n_served++;
         o.usage.resumed = r->n_resumed;
         count_work(b, m, r, &o);

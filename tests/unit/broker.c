@@ -1,0 +1,174 @@
+/* rooms: ipc base */
+/* unit/broker.c - whose turn it is in a line, and what is measured, with a clock of our own; all else of the broker is seen from
+ * outside (e2e/line.py, e2e/protocol.py). */
+#include "prog/broker/broker.h"
+
+#include "ipc/json.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SECOND (1000 * MS)
+
+struct room {                           /* two processes, the first with two connections, and a model */
+    struct broker broker;
+    struct client clients[2];
+    struct peer peers[3];
+    struct model model;
+    struct request requests[8];
+    unsigned n;
+    char name[2];
+};
+
+static void room_init(struct room *r)
+{
+    memset(r, 0, sizeof *r);
+    r->broker.settings.queue = 4;
+    r->broker.now = 1000 * SECOND;
+    r->model.parallel = 2;
+    r->model.name = r->name;
+    for (unsigned i = 0; i < 3; i++)
+        r->peers[i].client = &r->clients[i == 2];
+}
+
+static struct request *enter(struct room *r, unsigned peer, unsigned priority)
+{
+    struct request *q = &r->requests[r->n++];
+    *q = (struct request){ .peer = &r->peers[peer], .type = VS_MSG_GENERATE, .id = r->n, .priority = priority,
+                           .arrived_at = r->broker.now, .deadline = NEVER };
+    q->peer->n_requests++;
+    q->peer->client->n_requests++;
+    line_enter(&r->broker, &r->model, q);
+    return q;
+}
+
+static void leave(struct room *r, struct request *q)
+{
+    queue_remove(&r->model.queue, q);
+    q->peer->n_requests--;
+    q->peer->client->n_requests--;
+}
+
+static void test_who_waits_rises(void **state)
+{
+    (void)state;
+    struct room r;
+    room_init(&r);
+    struct request *low = enter(&r, 0, VS_PRIORITY_LOW);
+    r.broker.now += 29999 * MS;
+    struct request *normal = enter(&r, 2, VS_PRIORITY_NORMAL);
+    assert_int_equal(line_priority(&r.broker, low), VS_PRIORITY_LOW);
+    assert_ptr_equal(line_next(&r.broker, &r.model), normal);
+    r.broker.now += MS;
+    assert_int_equal(line_priority(&r.broker, low), VS_PRIORITY_NORMAL);
+    assert_ptr_equal(line_next(&r.broker, &r.model), low);      /* of one class, and first to come */
+    struct request *high = enter(&r, 1, VS_PRIORITY_HIGH);
+    assert_ptr_equal(line_next(&r.broker, &r.model), high);
+    r.broker.now += 30 * SECOND;
+    assert_int_equal(line_priority(&r.broker, low), VS_PRIORITY_HIGH);
+    assert_int_equal(line_priority(&r.broker, normal), VS_PRIORITY_HIGH);
+    assert_ptr_equal(line_next(&r.broker, &r.model), low);
+    r.broker.now += 3600 * SECOND;
+    assert_int_equal(line_priority(&r.broker, high), VS_PRIORITY_HIGH);
+}
+
+static void test_tokens_count(void **state)
+{
+    (void)state;
+    struct room r;
+    room_init(&r);
+    struct request *mine = enter(&r, 0, VS_PRIORITY_NORMAL), *other = enter(&r, 1, VS_PRIORITY_NORMAL),
+                   *theirs = enter(&r, 2, VS_PRIORITY_NORMAL);
+    line_served(mine, 100);                                     /* the process of the first two */
+    assert_ptr_equal(line_next(&r.broker, &r.model), theirs);
+    line_served(theirs, 101);
+    assert_ptr_equal(line_next(&r.broker, &r.model), other);    /* of its connections the one with fewer */
+    line_served(other, 1);
+    assert_ptr_equal(line_next(&r.broker, &r.model), other);    /* 101 and 101: who came first, of this process's */
+    line_begun(&r.broker, other, 1);
+    assert_ptr_equal(line_next(&r.broker, &r.model), theirs);   /* whose turn was longest ago */
+    line_begun(&r.broker, theirs, 2);
+    leave(&r, theirs);
+    line_served(mine, 900);
+    line_begun(&r.broker, mine, 3);
+    theirs = enter(&r, 2, VS_PRIORITY_NORMAL);                  /* it was away: it has saved up nothing */
+    assert_int_equal(r.clients[1].turn.n_tokens, r.clients[0].turn.n_tokens);
+}
+
+static void test_what_a_dead_worker_left_comes_first(void **state)
+{
+    (void)state;
+    struct room r;
+    room_init(&r);
+    struct request *first = enter(&r, 0, VS_PRIORITY_HIGH), *second = enter(&r, 2, VS_PRIORITY_LOW);
+    second->n_deaths = 1;
+    assert_ptr_equal(line_next(&r.broker, &r.model), second);
+    struct run run = { .is_alone = false };
+    r.model.runs = &run;
+    r.model.n_runs = 1;
+    second->is_suspect = true;
+    assert_null(line_next(&r.broker, &r.model));                /* it waits until nothing runs, and all others for it */
+    leave(&r, second);
+    assert_ptr_equal(line_next(&r.broker, &r.model), first);
+    run.is_alone = true;
+    assert_null(line_next(&r.broker, &r.model));
+}
+
+static double number_of(json_t *all, const char *of, const char *key)
+{
+    double n = json_number_value(json_object_get(of ? json_object_get(all, of) : all, key));
+    json_decref(all);
+    return n;
+}
+
+static void test_measures(void **state)
+{
+    (void)state;
+    static struct measure m;
+    uint64_t now = 5000 * SECOND;
+    json_t *nothing = measure_latency_json(&m, now);
+    assert_true(json_is_null(json_object_get(json_object_get(nothing, "queue"), "p50")));
+    json_decref(nothing);
+    for (uint64_t i = 1; i <= 1000; i++)
+        measure_latency(&m, now, LATENCY_QUEUE, i * MS);
+    static const struct { const char *key; double is; } want[] = { { "p50", 500 }, { "p95", 950 }, { "p99", 990 } };
+    for (size_t i = 0; i < 3; i++) {
+        double said = number_of(measure_latency_json(&m, now), "queue", want[i].key);
+        assert_true(said > 0.88 * want[i].is && said < 1.12 * want[i].is);
+        said = number_of(measure_latency_json(&m, now + 49 * SECOND), "queue", want[i].key);
+        assert_true(said > 0.88 * want[i].is);
+    }
+    measure_latency(&m, now + 61 * SECOND, LATENCY_QUEUE, UINT64_MAX);  /* a minute later only what is new counts */
+    assert_true(number_of(measure_latency_json(&m, now + 61 * SECOND), "queue", "p50") > 1e6);
+    measure_latency(&m, now, LATENCY_INTER_TOKEN, 0);
+    assert_true(number_of(measure_latency_json(&m, now), "inter_token", "p99") == 0);
+
+    for (uint64_t s = 0; s < 20; s++)
+        measure_tokens(&m, now + s * SECOND, RATE_GENERATED, 40);
+    assert_true(number_of(measure_rate_json(&m, now + 20 * SECOND), NULL, "generated") == 40);
+    assert_true(number_of(measure_rate_json(&m, now + 24 * SECOND), NULL, "generated") == 20);
+    assert_true(number_of(measure_rate_json(&m, now + 40 * SECOND), NULL, "generated") == 0);
+
+    assert_int_equal(measure_retry_ms(&m, now, 5), RETRY_MS);
+    for (uint64_t s = 0; s <= 10; s++)
+        measure_end(&m, now + s * SECOND);
+    assert_in_range(measure_retry_ms(&m, now + 10 * SECOND, 11), 9500, 10500);  /* eleven in ten seconds */
+    assert_int_equal(measure_retry_ms(&m, now + 10 * SECOND, 0), 100);
+    assert_int_equal(measure_retry_ms(&m, now + 10 * SECOND, UINT32_MAX), 600000);
+}
+
+int main(void)
+{
+    vs_json_setup(0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_waits_rises),
+        cmocka_unit_test(test_tokens_count),
+        cmocka_unit_test(test_what_a_dead_worker_left_comes_first),
+        cmocka_unit_test(test_measures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
