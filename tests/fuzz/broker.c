@@ -31,6 +31,18 @@ int64_t vs_clock_real_ms(void)
     return (int64_t)(clock_ns / 1000000);
 }
 
+static pid_t peer_pid;                  /* of the process that connects next */
+
+/* Instead of the C library's: clients are of three processes. */
+int getsockopt(int fd, int level, int name, void *value, socklen_t *n)
+{
+    (void)fd, (void)level, (void)name;
+    struct ucred who = { .pid = peer_pid, .uid = getuid(), .gid = getgid() };
+    *n = sizeof who;
+    memcpy(value, &who, sizeof who);
+    return 0;
+}
+
 struct input {
     const uint8_t *at, *end;
 };
@@ -168,21 +180,17 @@ static void put_outcome(int fd, uint16_t type, uint16_t flags, uint64_t id, cons
     vs_buf_clear(&out);
 }
 
-static void add_client(struct world *w, struct input *in)
+static void add_client(struct world *w, unsigned k, const char *hello)
 {
-    unsigned k = take(in) % MAX_CLIENTS;
     int pair[2];
     if (w->clients[k].fd >= 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
         return;
     fcntl(pair[1], F_SETFL, O_NONBLOCK);
     vs_conn_init(&w->clients[k], pair[0], &vs_ipc_to_client, VS_AT_START);
     w->asks[k] = (struct asks){ 0 };
+    peer_pid = 1000 + (pid_t)k % 3;
     peer_add(&w->broker, pair[1], false);
-    static const char *const words[] = {
-        "{\"protocol\":2,\"client\":\"f\"}", "{\"protocol\":2}", "{\"protocol\":1}", "{", "{\"x\":1e999}",
-    };
-    unsigned which = take(in) % 8;
-    put_frame(pair[0], VS_MSG_HELLO, 0, 0, words[which < 5 ? which : 0], strlen(words[which < 5 ? which : 0]), -1);
+    put_frame(pair[0], VS_MSG_HELLO, 0, 0, hello, strlen(hello), -1);
 }
 
 /* What the broker said must be what a worker may hear; of tokens that were sent it hears before their request. */
@@ -250,8 +258,39 @@ static void listen_to(struct world *w, struct vs_conn *c)
         vs_conn_clear(c);
 }
 
+/* One of the runs that this worker has; or one that it has not. */
+static uint64_t run_of(struct world *w, unsigned slot, unsigned which)
+{
+    const struct model *m = w->workers[slot].id ? model_find_id(&w->broker, w->workers[slot].id) : NULL;
+    const struct run *run = m ? m->runs : NULL;
+    for (unsigned i = 0; run && run->next && i < which; i++)
+        run = run->next;
+    return run ? run->id : w->broker.last_run + which;
+}
+
+/* Three clients and a worker that takes three requests in a step: what most inputs would have to find first. */
+static void begin(struct world *w)
+{
+    static const char ready[] = "{\"facts\":{\"parallel\":3,\"weight_bytes\":50},\"sandbox\":{}}";
+    struct input none = { NULL, NULL };
+    for (unsigned k = 0; k < 4; k++)
+        add_client(w, k, "{\"protocol\":2}");
+    broker_turn(&w->broker, false);
+    put_outcome(w->clients[0].fd, VS_MSG_GENERATE, 0, 1, "{\"model\":\"a\"}", &none, -1);
+    ask_counted(w, &w->clients[0], VS_MSG_GENERATE, 1);
+    broker_turn(&w->broker, false);
+    hear(w);
+    start_worker(w, 0);
+    broker_turn(&w->broker, false);
+    put_frame(w->workers[0].conn.fd, VS_MSG_READY, 0, 0, ready, sizeof ready - 1, -1);
+    broker_turn(&w->broker, false);
+}
+
 static void step(struct world *w, struct input *in)
 {
+    static const char *const hellos[] = {
+        "{\"protocol\":2,\"client\":\"f\"}", "{\"protocol\":2}", "{\"protocol\":1}", "{", "{\"x\":1e999}",
+    };
     static const uint16_t from_client[] = {
 #define TYPE(name, ...) VS_MSG_##name,
         VS_REQUEST_MAP(TYPE) VS_MSG_HELLO, VS_MSG_CREDIT, VS_MSG_CANCEL, VS_MSG_TOKEN, 0x7777,
@@ -288,9 +327,9 @@ static void step(struct world *w, struct input *in)
     struct vs_conn *c = &w->clients[who % MAX_CLIENTS];
     unsigned slot = who % MAX_WORKERS, what = take(in);
     int worker = w->workers[slot].conn.fd;
-    uint64_t run = w->broker.last_run - (what >> 6);        /* one of those that were begun last */
+    uint64_t run = run_of(w, slot, what >> 6);
     switch (op) {
-    case 0: add_client(w, in); break;
+    case 0: add_client(w, who % MAX_CLIENTS, hellos[what % 8 < 5 ? what % 8 : 0]); break;
     case 1:
         n = take_bytes(in, take(in), &bytes);
         put(c->fd, bytes, n, -1);
@@ -379,12 +418,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     b->sandbox = json_object();
     broker_init(b);
     b->settings.memory = 1000;
-    b->settings.queue = 12;
+    b->settings.queue = 5;
     control_open(b, pair[1]);
     for (int i = 0; i < MAX_CLIENTS; i++)
         vs_conn_init(&w->clients[i], -1, &vs_ipc_to_client, VS_AT_START);
     for (int i = 0; i < MAX_WORKERS; i++)
         vs_conn_init(&w->workers[i].conn, -1, &vs_ipc_to_worker, VS_AT_OPEN);
+    if (take(&in) & 1)
+        begin(w);
     for (int i = 0; i < MAX_STEPS && in.at < in.end && !b->ending; i++) {
         step(w, &in);
         broker_turn(b, false);

@@ -319,8 +319,10 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     struct run *run = run_find(m, f->id);
     bool is_back = run->is_taken_back && o.error.code == VS_E_BUSY;
     int cancel = run->cancel;
+    uint32_t credit = run->credit;
     struct request *r = run_free(m, run);
     if (r && is_back && cancel == VS_OK) {
+        r->credit = credit;
         r->place = PLACE_QUEUED;
         queue_add(&m->queue, r);
     } else if (r && is_back) {
