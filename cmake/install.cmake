@@ -46,7 +46,7 @@ foreach(program veritas-broker veritas-worker veritas-selftest veritas-fetch)
 endforeach()
 
 # Man pages and completions come out of the option table of the program itself.
-set(pages run chat serve stop ps load unload models "models list" "models pull" "models add" "models verify" "models rm"
+set(pages run chat serve stop ps top load unload models "models list" "models pull" "models add" "models verify" "models rm"
     "models path" inspect tokenize detokenize perplexity logits bench doctor selftest version help)
 set(made ${CMAKE_BINARY_DIR}/made)
 file(MAKE_DIRECTORY ${made})

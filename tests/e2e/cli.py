@@ -345,6 +345,30 @@ class Run(Case):
                               finish_reason="stop", logits_hash="ab"))
         self.assertIn("timings", answer)
 
+    def choices(self, request):
+        said = [token(5, "Good ", 0), token(6, "Hello ", 1), token(7, "", 1), token(8, "wörld\n", 1), token(9, "day", 0)]
+        told = [dict(index=i, finish_reason=why, logits_hash=f"{i}{i}", completion_tokens=2 + i)
+                for i, why in enumerate(("stop", "length"))]
+        return said + [complete(choices=told, prompt_tokens=[1], usage=dict(prompt_tokens=1, completion_tokens=5, cached_tokens=0),
+                                model_digest="ab" * 32, timings={})]
+
+    def test_choices(self):
+        """Frames come mixed; each answer is shown whole, the first as it comes."""
+        self.daemon.answers["generate"] = self.choices
+        out, err = self.run_it("run", "-m", "name", "--choices", "2", "--max-tokens", "3", "--logits-hash", "--priority", "high",
+                               "--speculation", "off", "--cache-key", "k", "x")
+        self.assertEqual(out, "--- answer 1 of 2 ---\nGood day\n--- answer 2 of 2 ---\nHello wörld\n")
+        self.assertEqual(err, "veritas: logits hash 00 of answer 1\nveritas: logits hash 11 of answer 2\n")
+        self.assertEqual(self.daemon.requests[-1][1], dict(model="name", prompt="x", n=2, max_tokens=3, logits_hash=True,
+                                                           priority="high", speculation="off", cache_key="k"))
+        out, _ = self.run_it("run", "-m", "name", "--choices", "2", "--max-tokens", "3", "--json", "x")
+        answer = json.loads(out)
+        self.assertEqual(answer["choices"], [
+            dict(index=0, finish_reason="stop", logits_hash="00", completion_tokens=2, tokens=[5, 9], text="Good day"),
+            dict(index=1, finish_reason="length", logits_hash="11", completion_tokens=3, tokens=[6, 7, 8], text="Hello wörld\n")])
+        self.assertFalse({"tokens", "text", "finish_reason", "logits_hash"} & set(answer))
+        self.run_it("run", "-m", "name", "--choices", "1", "x", status=1)      # more came than were asked for
+
     def test_prompt_from_stdin_and_file_keeps_its_bytes(self):
         self.run_it("run", "-m", "name", text="a\x00b\n")
         self.assertEqual(self.daemon.requests[-1][1]["prompt"], "a\x00b\n")
@@ -930,7 +954,8 @@ class Rest(Case):
             unload=lambda r: [complete(model=r["model"])])
         out, _ = self.run_it("ps")
         self.assertIn("broker sandbox level 2: seccomp; missing: no Landlock\n", out)
-        self.assertRegex(out, r"m +ready +5 +- +0 +0 +3 +1  level 5: seccomp, Landlock ABI 7, empty root, namespaces net pid\n")
+        self.assertRegex(out, r"m +ready +5 +- +- +0 +- +3 +1 +- +- +-  level 5: seccomp, Landlock ABI 7, empty root, "
+                              r"namespaces net pid\n")
         self.assertEqual(json.loads(self.run_it("ps", "--json")[0])["models"][0]["served"], 3)
         self.run_it("load", "m", "--threads", "2", "--isa", "c")
         self.assertEqual(self.daemon.requests[-1][1], dict(model="m", settings=dict(threads=2, isa="c")))
@@ -939,6 +964,65 @@ class Rest(Case):
         self.run_it("stop")
         for command in ("ps", "stop"):
             self.assertIn("no daemon", self.run_it(command, "--socket", self.dir + "/none", status=4)[1])
+
+    def busy(self, request):
+        latency = dict(p50=12.25, p95=30, p99=None)
+        return [complete(server="fake", uptime_ms=3723000, sandbox=dict(level=2, seccomp=True), memory=dict(limit=8e9, used=2e9),
+                         clients=[dict(name=f"client-{i}\x1b[2J", pid=i, uid=0, requests=i) for i in range(30)],
+                         models=[dict(name=f"model-{i}", state="busy", pid=1, running=9, queued=9, served=7, restarts=0,
+                                      requests=dict(running=3, waiting=2, parked=1), preemptions=4,
+                                      kv=dict(pages=200, used=50, cached=100, page_bytes=4096),
+                                      tokens_per_second=dict(prompt=100, generated=45.5), settings=dict(parallel=4),
+                                      latency_ms=dict(queue=latency, first_token=latency, inter_token=latency)) for i in range(3)])]
+
+    def test_ps_shows_what_the_daemon_measures(self):
+        self.daemon.answers["status"] = self.busy
+        out, _ = self.run_it("ps")
+        self.assertIn("memory of all models 2.0 of 8.0 GB\n", out)
+        self.assertRegex(out, r"model-0 +busy +1 +- +3 +2 +1 +7 +0 +25% +50% +45\.5  -\n")
+        out, _ = self.run_it("ps", "--verbose")
+        self.assertEqual(out.count("KV cache 200 pages, 50 used, 100 cached, 4096 bytes a page, 4 preemptions\n"), 3)
+        self.assertIn("ms to the first token p50 12.2, p95 30.0, p99 -\n", out)
+        self.assertIn('settings {"parallel":4}\n', out)
+
+    def test_top_on_a_terminal(self):
+        """Frames that fit the window, over one another; q, Ctrl-C and the daemon's end leave the terminal as it was."""
+        self.daemon.answers["status"] = self.busy
+        for columns, keys in ((44, b"q"), (80, b"\x03"), (160, b"Q")):
+            with Terminal(self.env, "top", columns=columns, term="xterm") as t:
+                t.until(b"\x1b[?1049h\x1b[?25l\x1b[?7l")
+                first = t.until(b"\x1b[J")
+                second = t.until(b"\x1b[J", seconds=3)
+                self.assertTrue(second.startswith(b"\x1b[H"))         # over the first one, nothing is wiped before
+                self.assertEqual(first, second)
+                lines = re.sub(rb"\x1b\[[0-9;]*[A-Za-z]", b"", first).decode().split("\r\n")
+                self.assertLessEqual(len(lines), 24)
+                self.assertIn("fake, up 1:02:03, 30 clients, memory 2.0 of 8.0 GB", lines[0])
+                self.assertEqual(lines[1], "requests: 9 running, 6 waiting, 3 parked; tokens/s: 300.0 read, 136.5 written")
+                self.assertTrue(all(len(line) <= columns for line in lines[3:]), lines)
+                self.assertRegex(lines[4], r"^model-0 +busy" + ("" if columns == 44 else r" +3 +2 +45\.5 +100\.0"))
+                self.assertEqual(sum(line.startswith("model-") for line in lines), 3)
+                self.assertTrue(any(line.startswith("client-0\\x1B[2J ") for line in lines), lines)
+                os.write(t.fd, keys)
+                self.assertEqual(t.end(), 0)
+                self.assertTrue(t.seen.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l"), t.seen)
+
+    def test_top_elsewhere(self):
+        """Lines; it ends with its reader, by a signal, and with the daemon."""
+        self.daemon.answers["status"] = self.busy
+        p = subprocess.Popen([VERITAS, "top"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        lines = [p.stdout.readline().decode() for _ in range(7)]
+        self.assertRegex(lines[0], r"^MODEL +STATE +RUN +WAIT +WRITE/S +READ/S +KV CACHE +FIRST ms +GAP ms +GAP p95 PARK +MEM MB")
+        for line in lines[1:]:
+            self.assertRegex(line, r"^model-\d +busy +3 +2 +45\.5 +100\.0 +25% +50% +12\.2 +12\.2 +30\.0 +1 +- +7 +0\n$")
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(5), 0)
+        self.assertEqual(p.stderr.read(), b"")
+        p.stdout.close(), p.stderr.close()
+        self.daemon.answers["status"] = lambda r: [error("BUSY", "not now")]
+        self.assertIn("not now", self.run_it("top", status=5)[1])
+        self.assertIn("no daemon", self.run_it("top", "--socket", self.dir + "/none", status=4)[1])
 
     def test_no_color_and_plain(self):
         self.assertNotIn("\x1b", self.run_it("run", "--tmp", status=2)[1])

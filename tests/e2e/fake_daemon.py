@@ -16,9 +16,11 @@ NAMES = {number: name for name, number in TYPES.items()}
 CODES = dict(BUSY=-4, NOT_FOUND=-7, CANCELLED=-8, TIMEOUT=-9, DIED=-10, UNSUPPORTED=-6, MALFORMED=-2, CONTEXT=-15, LIMIT=-3)
 
 
-def token(number, text):
+def token(number, text, index=None):
     data = text.encode()
-    return "token", struct.pack("<II", number, len(data)) + data
+    if index is None:
+        return "token", struct.pack("<II", number, len(data)) + data
+    return "token", struct.pack("<III", index, number, len(data)) + data, 4
 
 
 def payload(envelope, body=None):
@@ -56,10 +58,10 @@ class Daemon:
     def serve(self, link):
         lock = threading.Lock()
 
-        def send(kind, data, number):
+        def send(kind, data, number, flags=0):
             with lock:
                 try:
-                    link.sendall(struct.pack("<IHHQ", len(data), TYPES[kind], 0, number) + data)
+                    link.sendall(struct.pack("<IHHQ", len(data), TYPES[kind], flags, number) + data)
                 except OSError:
                     pass
 
@@ -78,7 +80,7 @@ class Daemon:
             maker = self.answers.get(kind)
             frames = maker(request) if maker else [error("UNSUPPORTED", kind + " is not known here")]
             for frame in frames:
-                send(frame[0], frame[1], number)
+                send(frame[0], frame[1], number, *frame[2:])
 
         try:
             while True:

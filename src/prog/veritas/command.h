@@ -10,7 +10,8 @@
 #include "prog/veritas/options.h"
 
 enum vs_command_id {
-    VS_COMMAND_RUN, VS_COMMAND_CHAT, VS_COMMAND_SERVE, VS_COMMAND_STOP, VS_COMMAND_PS, VS_COMMAND_LOAD, VS_COMMAND_UNLOAD,
+    VS_COMMAND_RUN, VS_COMMAND_CHAT, VS_COMMAND_SERVE, VS_COMMAND_STOP, VS_COMMAND_PS, VS_COMMAND_TOP, VS_COMMAND_LOAD,
+    VS_COMMAND_UNLOAD,
     VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD,
     VS_COMMAND_MODELS_VERIFY, VS_COMMAND_MODELS_RM, VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE,
     VS_COMMAND_DETOKENIZE, VS_COMMAND_PERPLEXITY,
@@ -50,6 +51,7 @@ int vs_command_chat(const struct vs_args *args);
 int vs_command_serve(const struct vs_args *args);
 int vs_command_stop(const struct vs_args *args);
 int vs_command_ps(const struct vs_args *args);
+int vs_command_top(const struct vs_args *args);
 int vs_command_load(const struct vs_args *args);
 int vs_command_unload(const struct vs_args *args);
 int vs_command_models(const struct vs_args *args);

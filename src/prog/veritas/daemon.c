@@ -1,6 +1,7 @@
 /* prog/veritas/daemon.c - the commands that are about a running daemon: ps, stop, load, unload. */
 #include "prog/veritas/command.h"
 #include "prog/veritas/session.h"
+#include "prog/veritas/status.h"
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -67,25 +68,6 @@ static void sandbox_text(const json_t *sandbox, struct vs_buf *ret)
         vs_buf_printf(ret, "; missing: %s", vs_shown(missing).text);
 }
 
-/* Resident memory of a worker, 0 when it cannot be told: the daemon may run in a container, under other numbers. */
-static double resident_bytes(long long pid)
-{
-    char path[64], name[32] = "";
-    long long pages = 0;
-    snprintf(path, sizeof path, "/proc/%lld/comm", pid);
-    FILE *f = fopen(path, "re");
-    bool ours = f && fgets(name, sizeof name, f) && strncmp(name, "veritas-worker", 14) == 0;
-    if (f)
-        fclose(f);
-    snprintf(path, sizeof path, "/proc/%lld/statm", pid);
-    f = ours ? fopen(path, "re") : NULL;
-    if (f && fscanf(f, "%*d %lld", &pages) != 1)
-        pages = 0;
-    if (f)
-        fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
-}
-
 static long long number_of(const json_t *object, const char *key)
 {
     return (long long)json_integer_value(json_object_get(object, key));
@@ -104,7 +86,45 @@ static void warn_of_file(const char *name, const char *what)
     vs_say("%s still serves the file that was loaded, which was %s since; veritas unload %s ends that", name, what, name);
 }
 
-enum { TABLE_COLUMNS = 100 };            /* of the table of ps */
+static const struct vs_column columns[] = {
+    { "MODEL", 32, "%s", VS_CELL_TEXT, "name", NULL },
+    { "STATE", 10, "%s", VS_CELL_TEXT, "state", NULL },
+    { "PID", 8, "pid %s", VS_CELL_COUNT, "pid", NULL },
+    { "MEMORY MB", 9, "%s MB", VS_CELL_MEMORY, "pid", NULL },
+    { "RUNNING", 7, "running %s", VS_CELL_COUNT, "requests.running", "running" },
+    { "WAITING", 7, "waiting %s", VS_CELL_COUNT, "requests.waiting", "queued" },
+    { "PARKED", 6, "parked %s", VS_CELL_COUNT, "requests.parked", NULL },
+    { "SERVED", 7, "served %s", VS_CELL_COUNT, "served", NULL },
+    { "RESTARTS", 8, "restarts %s", VS_CELL_COUNT, "restarts", NULL },
+    { "KV", 5, "KV %s used", VS_CELL_SHARE, "kv.used", "kv.pages" },
+    { "CACHED", 6, "%s cached", VS_CELL_SHARE, "kv.cached", "kv.pages" },
+    { "TOKENS/S", 8, "%s tokens/s", VS_CELL_RATE, "tokens_per_second.generated", NULL },
+};
+enum { N_COLUMNS = sizeof columns / sizeof *columns };
+
+/* --verbose: what has no place in the table. */
+static const struct { const char *label; struct vs_column cells[6]; } details[] = {
+    { "    KV cache ", {
+        { "", 0, "%s pages", VS_CELL_COUNT, "kv.pages", NULL }, { "", 0, "%s used", VS_CELL_COUNT, "kv.used", NULL },
+        { "", 0, "%s cached", VS_CELL_COUNT, "kv.cached", NULL },
+        { "", 0, "%s bytes a page", VS_CELL_COUNT, "kv.page_bytes", NULL },
+        { "", 0, "%s preemptions", VS_CELL_COUNT, "preemptions", NULL } } },
+    { "    tokens a second ", {
+        { "", 0, "%s of prompts", VS_CELL_RATE, "tokens_per_second.prompt", NULL },
+        { "", 0, "%s of answers", VS_CELL_RATE, "tokens_per_second.generated", NULL } } },
+    { "    ms in the line ", {
+        { "", 0, "p50 %s", VS_CELL_RATE, "latency_ms.queue.p50", NULL },
+        { "", 0, "p95 %s", VS_CELL_RATE, "latency_ms.queue.p95", NULL },
+        { "", 0, "p99 %s", VS_CELL_RATE, "latency_ms.queue.p99", NULL } } },
+    { "    ms to the first token ", {
+        { "", 0, "p50 %s", VS_CELL_RATE, "latency_ms.first_token.p50", NULL },
+        { "", 0, "p95 %s", VS_CELL_RATE, "latency_ms.first_token.p95", NULL },
+        { "", 0, "p99 %s", VS_CELL_RATE, "latency_ms.first_token.p99", NULL } } },
+    { "    ms between tokens ", {
+        { "", 0, "p50 %s", VS_CELL_RATE, "latency_ms.inter_token.p50", NULL },
+        { "", 0, "p95 %s", VS_CELL_RATE, "latency_ms.inter_token.p95", NULL },
+        { "", 0, "p99 %s", VS_CELL_RATE, "latency_ms.inter_token.p99", NULL } } },
+};
 
 /* A line; on a terminal of `width` columns broken between words, the next lines at `indent`. */
 static void print_text(const char *label, const char *text, int indent, int width)
@@ -114,6 +134,24 @@ static void print_text(const char *label, const char *text, int indent, int widt
         vs_wrap(text, indent, width, column);
     else
         printf("%s\n", text);
+}
+
+static void print_details(const json_t *model, int width)
+{
+    struct vs_buf line = { 0 };
+    for (size_t i = 0; i < sizeof details / sizeof *details; i++) {
+        size_t n = 0;
+        while (n < sizeof details[i].cells / sizeof *details[i].cells && details[i].cells[n].words)
+            n++;
+        vs_buf_reset(&line);
+        vs_columns_sentence(details[i].cells, n, model, &line);
+        print_text(details[i].label, line.data ? line.data : "-", 8, width);
+    }
+    char *settings = json_dumps(json_object_get(model, "settings"), JSON_COMPACT);
+    if (settings)
+        print_text("    settings ", vs_shown(settings).text, 8, width);
+    free(settings);
+    vs_buf_clear(&line);
 }
 
 int vs_command_ps(const struct vs_args *args)
@@ -136,28 +174,29 @@ int vs_command_ps(const struct vs_args *args)
     printf("%s, up %.0f s\n", text_of(result, "server").text, json_number_value(json_object_get(result, "uptime_ms")) / 1000);
     print_text("broker sandbox ", sandbox.data ? sandbox.data : "-", 4, width);
     json_t *models = json_object_get(result, "models"), *clients = json_object_get(result, "clients");
-    bool narrow = width && width < TABLE_COLUMNS;
-    if (json_array_size(models) == 0)
+    const json_t *limit = vs_status_at(result, "memory.limit");
+    if (limit)
+        printf("memory of all models %.1f of %.1f GB\n", json_number_value(vs_status_at(result, "memory.used")) / 1e9,
+               json_number_value(limit) / 1e9);
+    bool narrow = width && vs_columns_fit(columns, N_COLUMNS, width) < N_COLUMNS;
+    if (json_array_size(models) == 0) {
         printf("no model is loaded\n");
-    else if (!narrow)
-        printf("%-32s %-10s %8s %9s %8s %8s %8s %9s  %s\n", "MODEL", "STATE", "PID", "MEMORY MB", "RUNNING", "WAITING", "SERVED",
-               "RESTARTS", width ? "" : "SANDBOX");
+    } else if (!narrow) {
+        vs_columns_head(columns, N_COLUMNS, &line);
+        printf("%s%s\n", line.data ? line.data : "", width ? "" : "  SANDBOX");
+    }
     json_array_foreach(models, i, model) {
-        double memory = resident_bytes(number_of(model, "pid"));
-        char megabytes[32];
-        snprintf(megabytes, sizeof megabytes, memory > 0 ? "%.1f" : "-", memory / 1e6);
         sandbox_text(json_object_get(model, "sandbox"), &sandbox);
         vs_buf_reset(&line);
-        vs_buf_printf(&line, narrow ? "%s: %s, pid %lld, %s MB, running %lld, waiting %lld, served %lld, restarts %lld"
-                                           : "%-32s %-10s %8lld %9s %8lld %8lld %8lld %9lld  ",
-                 text_of(model, "name").text, text_of(model, "state").text, number_of(model, "pid"), megabytes,
-                 number_of(model, "running"), number_of(model, "queued"), number_of(model, "served"), number_of(model, "restarts"));
+        (narrow ? vs_columns_sentence : vs_columns_row)(columns, N_COLUMNS, model, &line);
         if (width) {                     /* a terminal: what does not fit goes below, between words */
             print_text("", line.data ? line.data : "-", 4, width);
             print_text("    sandbox ", sandbox.data ? sandbox.data : "-", 8, width);
         } else {
-            printf("%s%s\n", line.data ? line.data : "-", sandbox.data ? sandbox.data : "-");
+            printf("%s  %s\n", line.data ? line.data : "-", sandbox.data ? sandbox.data : "-");
         }
+        if (vs_args_given(args, VS_OPT_VERBOSE))
+            print_details(model, width);
     }
     vs_answer_flush();
     json_array_foreach(models, i, model)

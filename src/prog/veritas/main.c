@@ -51,9 +51,18 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.",
         0, 0, vs_command_stop },
     [VS_COMMAND_PS] = { "ps", "[options]", "show what the daemon runs",
-        "Lists the loaded models with their worker's process, state, resident memory, requests, restarts, and the sandbox level "
-        "and layers it reached.",
+        "Lists the loaded models with their worker's process, state, resident memory, requests (that run, wait, or were put "
+        "aside for want of memory), restarts, how much of the KV cache requests use and how much is kept for later ones, tokens "
+        "a second, and the sandbox level and layers. --verbose and --json tell more, such as the time to the first token of the "
+        "last minute's requests.",
         0, 0, vs_command_ps },
+    [VS_COMMAND_TOP] = { "top", "[options]", "watch what the daemon does",
+        "Shows, once a second, what each loaded model does: requests that run (RUN), wait for a place (WAIT) and were put aside "
+        "for want of memory (PARK); tokens a second that are written (WRITE/S) and read (READ/S); how much of its KV memory "
+        "requests use (KV) and how much is kept for later ones (CACHE); the middle time to the first token (FIRST ms) and "
+        "between two tokens (GAP ms) of the last minute. Columns that do not fit are left out. q or Ctrl-C ends it. When "
+        "standard output is no terminal, a line for each model and second.",
+        0, 0, vs_command_top },
     [VS_COMMAND_LOAD] = { "load", "[options] MODEL", "load a model into the daemon",
         "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not "
         "wait.",

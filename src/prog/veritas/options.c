@@ -22,7 +22,7 @@
 #define LOOK (COMPUTE | C(INSPECT) | C(TOKENIZE) | C(DETOKENIZE))
 #define ANSWER (C(RUN) | C(CHAT))
 /* Commands that may talk to a running daemon. */
-#define DAEMON (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(LOAD) | C(UNLOAD) | C(PS) | C(STOP))
+#define DAEMON (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(LOAD) | C(UNLOAD) | C(PS) | C(TOP) | C(STOP))
 
 #if defined(__aarch64__)
 #define ISA_CHOICES "auto|c|neon|i8mm"
@@ -69,6 +69,9 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q',
         .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
         .help = "Say nothing on standard error but errors and what other options ask for: no progress, no remarks." },
+
+    [VS_OPT_VERBOSE] = { .name = "verbose", .letter = 'v', .commands = C(PS),
+        .help = "Show more of each model: its KV cache, how long requests take, its settings." },
 
     [VS_OPT_MAX_TOKENS] = { .name = "max-tokens", .letter = 'n', .type = VS_TYPE_INT, .value = "N",
         .unit = "tokens", .preset = "until the answer or the context ends", .key = "max_tokens", .commands = ANSWER,
@@ -217,10 +220,10 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "List every tensor, and show long texts whole." },
     [VS_OPT_FORCE] = { .name = "force", .commands = C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY) | C(UNLOAD),
         .help = "Replace a model that is there; write down what is there; unload one that is answering." },
-    [VS_OPT_QUEUE] = { .name = "queue", .type = VS_TYPE_INT, .value = "N", .unit = "requests", .preset = "64", .key = "serve.queue",
-        .commands = C(SERVE),
+    [VS_OPT_QUEUE] = { .name = "queue", .type = VS_TYPE_INT, .value = "N", .unit = "requests", .preset = "256",
+        .key = "serve.queue", .commands = C(SERVE),
         .help = "How many requests may wait for one model; one more is refused (busy)." },
-    [VS_OPT_CLIENTS] = { .name = "clients", .type = VS_TYPE_INT, .value = "N", .unit = "connections", .preset = "64",
+    [VS_OPT_CLIENTS] = { .name = "clients", .type = VS_TYPE_INT, .value = "N", .unit = "connections", .preset = "1024",
         .key = "serve.clients", .commands = C(SERVE),
         .help = "How many connections have a place of their own." },
     [VS_OPT_MEMORY] = { .name = "memory", .type = VS_TYPE_SIZE, .value = "SIZE", .preset = "90 % of what is free at the start",

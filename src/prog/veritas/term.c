@@ -33,6 +33,17 @@ int vs_columns(int fd, int otherwise)
     return isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : otherwise;
 }
 
+int vs_rows(int fd, int otherwise)
+{
+    struct winsize size;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : otherwise;
+}
+
+bool vs_is_screen(int fd)
+{
+    return isatty(fd) && is_capable();
+}
+
 static bool quiet;
 static enum vs_log_form form;                /* of messages */
 static int lost;                             /* errno of the first write to standard output that failed */

@@ -36,6 +36,9 @@ int vs_usage(const char *command, const char *format, ...) __attribute__((format
 
 int vs_columns(int fd, int otherwise);       /* of the terminal at fd; `otherwise` when it is none */
 
+int vs_rows(int fd, int otherwise);
+bool vs_is_screen(int fd);                   /* a terminal that knows more than lines */
+
 /* Prints text and a newline on stdout, broken at blanks to `width` columns; each line begins at `indent`, the first one goes on at
  * `column`. Lines that begin with a blank stay as they are. */
 void vs_wrap(const char *text, int indent, int width, int column);
