@@ -21,7 +21,7 @@ vs_room(api        NEEDS vs_client ${CMAKE_DL_LIBS})
 
 vs_program(veritas        veritas  client ipc sandbox base PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
 vs_program(veritas-broker broker   ipc sandbox base)
-vs_program(veritas-worker worker   engine cpu sched template tokenizer unicode sampler ipc sandbox PkgConfig::CRYPTO)
+vs_program(veritas-worker worker   engine cpu sched draft template tokenizer unicode sampler ipc sandbox PkgConfig::CRYPTO)
 vs_program(veritas-selftest selftest selftest)
 # Speaks TLS and HTTP for `veritas models pull URL`; left out where there is no libcurl, which nothing else links.
 vs_program(veritas-fetch fetch     base PkgConfig::CURL PkgConfig::SECCOMP)

@@ -77,6 +77,7 @@ uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_
     if (d->is_trial)
         n = 1;
     d->stake = n ? stake_of(step, n) : 0;
+    d->length = n;
     return n;
 }
 
@@ -86,6 +87,8 @@ void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uin
     memcpy(d->guess, token, n * sizeof *token);
     d->n_guesses = n;
     d->n_computed = n_computed;
+    if (n_computed < d->length)          /* there was no room for more */
+        d->stake *= (double)n_computed / d->length;
     d->n_drafted += n_computed;
 }
 

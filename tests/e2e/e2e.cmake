@@ -55,3 +55,4 @@ vs_e2e(selftest selftest.py $<TARGET_FILE:veritas>)
 
 vs_e2e(tokenizer tokenizer.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer)
 vs_e2e(requests requests.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(speculation speculation.py ${CMAKE_BINARY_DIR}/bin)

@@ -16,7 +16,7 @@ PROGRAMS = {
     "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
     "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
     "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler", "kv",
-                        "sched", "engine", "ipc", "sandbox"},
+                        "draft", "sched", "engine", "ipc", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-fetch": ({"base"}, {"libcurl", "libseccomp"}),
     "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "kv", "selftest"}, set()),

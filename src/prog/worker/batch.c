@@ -2,6 +2,7 @@
 #include "prog/worker/work.h"
 
 #include "base/clock.h"
+#include "draft/draft.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,9 @@ struct vs_works {
     void (*attend)(void *context);
     void *context;
     uint32_t n_step;
+    struct vs_sched_work plain;          /* the last step, without its guesses */
+    uint32_t n_tried;                    /* most rows of a step that had no prompts: of more, no one knows what they take */
+    uint32_t position;                   /* of the rows that vs_works_step was asked for */
 };
 
 /* ---- a work's memory ---- */
@@ -335,6 +339,10 @@ static int reserve(struct vs_works *b, struct vs_lane *l)
 {
     int status;
     while (l->sched.rows && (status = vs_kv_reserve(l->kv, length(l) + l->sched.rows)) != VS_OK) {
+        if (l->sched.decode && l->sched.rows > 1) {      /* nobody goes for guesses */
+            l->sched.rows = 1;
+            continue;
+        }
         size_t victim = status == VS_E_BUSY ? vs_sched_victim(b->lanes, b->n_lanes) : b->n_lanes;
         if (victim == b->n_lanes)
             return vs_error_set(&l->err, VS_E_CONTEXT, "%u tokens do not fit into the KV cache of %u", length(l) + l->sched.rows,
@@ -452,6 +460,13 @@ static void deliver(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n
     }
 }
 
+/* The last token that is known has just come; what was computed in its place and behind it was guessed. */
+static void drop_guesses(struct vs_lane *l)
+{
+    vs_kv_truncate(l->kv, l->want.n_known - 1);
+    l->n_reached = length(l);
+}
+
 /* The lanes of the step that failed, and those that have ended. */
 static void settle(struct vs_works *b)
 {
@@ -467,8 +482,8 @@ static void settle(struct vs_works *b)
             look(l);
             if (is_ended(l))
                 close_lane(l, w->kind->keep);
-            else if (length(l) > l->want.n_known)
-                vs_kv_truncate(l->kv, l->want.n_known);
+            else if (l->want.decode && length(l) >= l->want.n_known)
+                drop_guesses(l);
         }
         if (bad)
             fail(b, w, bad->status, &bad->err);
@@ -499,6 +514,50 @@ static void fail_step(struct vs_works *b, int status, const struct vs_error *err
     }
 }
 
+/* ---- what guesses are told ---- */
+
+static void note_step(struct vs_works *b)
+{
+    uint32_t n_rows = 0;
+    bool prompts = false;
+    b->plain = (struct vs_sched_work){ 0 };
+    for (uint32_t i = 0; i < b->n_step; i++) {
+        const struct vs_sched_request *r = &b->step[i]->sched;
+        uint32_t plain = r->decode ? 1 : r->rows;
+        n_rows += r->rows;
+        prompts |= !r->decode;
+        b->plain.rows += plain;
+        b->plain.outs += b->step[i]->n_out < plain ? b->step[i]->n_out : plain;
+        *(r->decode ? &b->plain.decode_attended : &b->plain.prompt_attended) += plain * (double)r->position;
+    }
+    if (!prompts && n_rows > b->n_tried)
+        b->n_tried = n_rows;
+}
+
+/* Beyond what was tried a row seems free, so that it is tried; only twice as many rows are allowed at a time. */
+static double cost_of(void *context, uint32_t n_rows)
+{
+    const struct vs_works *b = context;
+    struct vs_sched_work work = b->plain;
+    uint32_t n = n_rows < b->n_tried ? n_rows : b->n_tried, more = n > work.rows ? n - work.rows : 0;
+    work.rows += more;
+    work.outs += more;
+    work.decode_attended += more * (double)b->position;
+    double ns = vs_sched_cost(b->sched, &work);
+    return ns > 1 ? ns : 1;
+}
+
+void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *ret)
+{
+    const struct vs_model_config *c = vs_model_config(b->model);
+    uint32_t known = 2 * b->n_tried, outs = c->max_out - b->plain.outs, rows = c->chunk - b->plain.rows;
+    uint32_t room = known > b->plain.rows ? known - b->plain.rows : 0;
+    room = room < outs ? room : outs;
+    b->position = position;
+    *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room < rows ? room : rows,
+                                   .cost = cost_of, .context = b };
+}
+
 static bool step(struct vs_works *b, uint64_t start)
 {
     struct vs_error err = { 0 };
@@ -519,6 +578,7 @@ static bool step(struct vs_works *b, uint64_t start)
     else if (status != VS_E_CANCELLED)
         fail_step(b, status, &err);
     vs_sched_end(b->sched, vs_clock_ns() - start);
+    note_step(b);
     settle(b);
     return true;
 }

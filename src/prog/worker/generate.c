@@ -1,13 +1,16 @@
 /* prog/worker/generate.c - the methods generate and chat: a request as a state machine.
  *
  * A choice wants the rows of its tokens computed and takes the logits of the last of them: it samples one token, sends its text and
- * then wants that token's row, or has finished. It computes nothing itself: batch.c computes its rows beside those of others. A
- * request that another worker had begun brings the tokens that its client already has; they are followed, neither sampled nor sent.
+ * then wants that token's row, or has finished. Behind it may stand rows of tokens that are only guessed (speculate.h): their
+ * logits are taken as long as what was sampled is what was guessed. It computes nothing itself: batch.c computes its rows beside
+ * those of others. A request that another worker had begun brings the tokens that its client already has; they are followed,
+ * neither sampled nor sent.
  *
  * The result's logits_hash is the contract's H: SHA-256 over, for each generated token, u32le position, the raw f32le
  * logits, u32le token id.
  */
 #include "prog/worker/generate.h"
+#include "prog/worker/speculate.h"
 #include "prog/worker/work.h"
 
 #include "base/bytes.h"
@@ -16,6 +19,8 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SOME_TOKENS = 1024 };             /* room for so many of an answer whose length is not limited */
 
 struct made {                            /* a token that is not sent yet */
     uint32_t id;
@@ -26,8 +31,9 @@ struct made {                            /* a token that is not sent yet */
 struct choice {
     struct vs_sampling sampling;         /* seed + its index */
     struct vs_stopper stopper;
-    struct vs_ids tokens;                /* the prompt, then what was made */
+    struct vs_ids tokens;                /* the prompt, then what was made; in the memory behind them, guesses */
     size_t next;                         /* the token that the next logits decide */
+    struct vs_speculation *speculation;  /* NULL: nothing is guessed */
     struct vs_logprob *best;             /* [order.n_logprobs] */
     EVP_MD_CTX *hash;                    /* NULL: not asked for */
     const char *finish;                  /* NULL while it goes on */
@@ -166,6 +172,8 @@ static int decide(struct generation *g, struct choice *c, struct vs_sampler *sam
         r = vs_ids_add(&c->tokens, id) == VS_OK ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (r != VS_OK)
         return r;
+    if (c->speculation)
+        vs_speculation_took(c->speculation, id);
     hash_token(g, c, position, logits, id);
     r = follow(g, c, id, &n, err);
     if (r == VS_OK)
@@ -175,16 +183,43 @@ static int decide(struct generation *g, struct choice *c, struct vs_sampler *sam
 
 /* ---- what the batch asks ---- */
 
+/* Room for n more tokens behind those that are there. */
+static bool has_room(struct vs_ids *tokens, size_t n)
+{
+    size_t have = tokens->n;
+    int r = VS_OK;
+    for (size_t i = 0; i < n && tokens->cap - have < n && r == VS_OK; i++)
+        r = vs_ids_add(tokens, 0);
+    tokens->n = have;
+    return r == VS_OK;
+}
+
+/* Guesses are put behind the tokens: how many. Not more than may still come, the last of which needs no row. */
+static uint32_t guess(struct generation *g, struct choice *c)
+{
+    struct vs_draft_step step;
+    if (!c->speculation || c->next != c->tokens.n || !has_room(&c->tokens, VS_DRAFT_MOST))
+        return 0;
+    vs_works_step(g->work.s->works, (uint32_t)c->tokens.n, &step);
+    size_t room = vs_model_context(g->work.s->model) - c->tokens.n;
+    if (g->order.max_tokens >= 0 && room > (size_t)g->order.max_tokens - n_of(g, c) - 1)
+        room = (size_t)g->order.max_tokens - n_of(g, c) - 1;
+    step.n_most = step.n_most < room ? step.n_most : (uint32_t)room;
+    return vs_speculation_guess(c->speculation, &step, c->tokens.id + c->tokens.n);
+}
+
 static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
 {
-    const struct generation *g = (const struct generation *)w;
-    const struct choice *c = &g->choice[lane];
-    *ret = (struct vs_want){ .tokens = c->tokens.id, .decode = c->next > g->n_prompt };
+    struct generation *g = (struct generation *)w;
+    struct choice *c = &g->choice[lane];
+    *ret = (struct vs_want){ .decode = c->next > g->n_prompt };
     if (c->finish)
         return;
-    ret->n = ret->n_known = (uint32_t)c->tokens.n;
+    ret->n_known = (uint32_t)c->tokens.n;
+    ret->n = ret->n_known + (ret->decode ? guess(g, c) : 0);
+    ret->tokens = c->tokens.id;
     ret->n_shared = (uint32_t)c->next - 1;
-    ret->n_out = (uint32_t)(c->tokens.n - ret->n_shared);
+    ret->n_out = ret->n - ret->n_shared;
 }
 
 static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n, struct vs_error *err)
@@ -194,8 +229,15 @@ static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, co
     int r = VS_OK;
     if (is_full(g, c) && c->next == c->tokens.n)
         c->finish = "length";            /* max_tokens 0: the prompt is read, and that is all */
-    for (uint32_t i = 0; i < n && r == VS_OK && !c->finish; i++)
+    bool guessed = false, came = true;
+    if (c->speculation && c->next == c->tokens.n)
+        vs_speculation_computed(c->speculation, n - 1);
+    for (uint32_t i = 0; i < n && r == VS_OK && came && !c->finish; i++) {
+        guessed = c->next == c->tokens.n && i + 1 < n;   /* the row behind this one is of a guess */
+        uint32_t expected = guessed ? c->tokens.id[c->next] : 0;
         r = decide(g, c, sampler, logits + i * (size_t)vs_model_n_vocab(w->s->model), err);
+        came = !guessed || c->tokens.id[c->next - 1] == expected;
+    }
     return r;
 }
 
@@ -272,6 +314,17 @@ static json_t *timings(const struct generation *g, size_t n_made)
                      "decode_per_second", per_second(n_steps, decode_ms), "cached_tokens", (json_int_t)w->n_cached);
 }
 
+static void count_guesses(const struct generation *g, struct vs_usage *usage)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        uint64_t drafted = 0, accepted = 0;
+        if (g->choice[i].speculation)
+            vs_speculation_count(g->choice[i].speculation, &drafted, &accepted);
+        usage->drafted_tokens += (int64_t)drafted;
+        usage->accepted_tokens += (int64_t)accepted;
+    }
+}
+
 static json_t *result(struct vs_work *w)
 {
     struct generation *g = (struct generation *)w;
@@ -284,6 +337,7 @@ static json_t *result(struct vs_work *w)
     outcome->has_usage = true;
     outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->n_prompt, .completion_tokens = (int64_t)n_made,
                                         .cached_tokens = (int64_t)w->n_cached, .recomputed_tokens = (int64_t)w->n_recomputed };
+    count_guesses(g, &outcome->usage);
     json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", g->prompt, "timings", timings(g, n_made));
     g->prompt = NULL;
     if (o && g->notice)
@@ -300,6 +354,7 @@ static void clear_choice(struct choice *c)
     for (size_t i = 0; i < c->n_made; i++)
         json_decref(c->made[i].extra);
     EVP_MD_CTX_free(c->hash);
+    vs_speculation_free(c->speculation);
     free(c->made);
     free(c->best);
     vs_buf_clear(&c->text);
@@ -323,6 +378,16 @@ static const struct vs_work_kind kind = {
 
 /* ---- begin ---- */
 
+/* Without memory for it the answer comes all the same. */
+static void start_guessing(const struct generation *g, struct choice *c)
+{
+    size_t room = vs_model_context(g->work.s->model) - g->n_prompt, n_more = SOME_TOKENS;
+    if (g->order.max_tokens >= 0)
+        n_more = (size_t)g->order.max_tokens;
+    if (g->order.speculates && n_more > 1)
+        c->speculation = vs_speculation_create(c->tokens.id, c->tokens.n, n_more < room ? n_more : room);
+}
+
 static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *prompt, struct vs_error *err)
 {
     struct choice *c = &g->choice[i];
@@ -343,6 +408,7 @@ static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *p
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (g->order.logits_hash && (!(c->hash = EVP_MD_CTX_new()) || !EVP_DigestInit_ex(c->hash, EVP_sha256(), NULL)))
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    start_guessing(g, c);
     /* What the client has needs no logits again, unless they are hashed. */
     while (r == VS_OK && !c->hash && c->next < c->tokens.n && !c->finish)
         r = follow_sent(g, c, err);

@@ -19,7 +19,7 @@ struct vs_order {
     struct vs_sampling sampling;
     struct vs_logit_bias *bias;          /* owned; sampling points at it */
     int64_t max_tokens, n_logprobs;      /* -1: as many as fit; not asked for */
-    bool ignore_eos, special, logits_hash;
+    bool ignore_eos, special, logits_hash, speculates;
     const char *stop[VS_MAX_STOPS];      /* borrowed from the request's JSON */
     size_t stop_n[VS_MAX_STOPS], n_stops;
     struct vs_ids stop_tokens;

@@ -105,6 +105,8 @@ static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *r
     o->ignore_eos = vs_request_flag(request, "ignore_eos");
     o->special = vs_request_flag(request, "special");
     o->logits_hash = vs_request_flag(request, "logits_hash");
+    const char *speculation = json_string_value(json_object_get(request, "speculation"));
+    o->speculates = s->speculates && !(speculation && strcmp(speculation, "off") == 0);
     const json_t *ids = json_object_get(request, "stop_tokens");
     return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", check, &o->stop_tokens, err) : r;
 }

@@ -315,6 +315,7 @@ static int read_batch(struct vs_service *s, const json_t *settings, struct vs_er
     for (c->sharing = VS_KV_SHARE_OWNER; strcmp(sharings[c->sharing], sharing) != 0; c->sharing++)
         if (c->sharing == VS_KV_SHARE_NONE)
             return vs_error_set(err, VS_E_INVALID, "prefix_cache '%s' is not known; known are owner, shared, off", sharing);
+    s->speculates = strcmp(string_setting(settings, "speculation", "auto"), "off") != 0;
     c->kv_bytes = kv_memory ? (uint64_t)kv_memory : c->free_bytes / 4;
     c->max_out = s->parallel > LEAST_OUT ? s->parallel : LEAST_OUT;
     c->max_sequences = vs_works_max_lanes(s->parallel);

@@ -14,6 +14,8 @@
 #include "prog/worker/service_internal.h"
 #include "sched/sched.h"
 
+struct vs_draft_step;                    /* draft/draft.h */
+
 struct vs_want {
     const uint32_t *tokens;              /* the sequence: those that are computed, and what is wanted */
     uint32_t n;                          /* of them; 0: the lane has ended */
@@ -83,6 +85,8 @@ int vs_works_create(struct vs_model *m, const struct vs_works_config *config, st
 void vs_works_free(struct vs_works *b);          /* no work may be in it */
 void vs_works_join(struct vs_works *b, struct vs_work *w);
 bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *context);      /* as vs_service_turn */
+/* What the next step is likely to be, for a lane that may add guesses to it: rows from `position` on. Valid during _want. */
+void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *ret);
 struct vs_works_counts { uint32_t parked; uint64_t preemptions; };
 void vs_works_count(const struct vs_works *b, struct vs_works_counts *ret);
 #endif
