@@ -30,6 +30,8 @@ struct vs_backend_config {
     uint32_t n_pages;                    /* KV pages of VS_PAGE_TOKENS positions */
     enum vs_kv_type kv_type;
     bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
+    struct vs_backend *beside;           /* one of the same kind, whose threads this one runs on: their steps take turns, and it
+                                          * goes first. NULL: threads of its own */
 };
 
 struct vs_row {

@@ -161,7 +161,10 @@ static void destroy(struct vs_backend *b)
 {
     struct vs_cpu *c = (struct vs_cpu *)b;
     struct vs_memory *m = &c->memory;
-    vs_pool_free(c->pool);
+    if (!c->config.beside)
+        vs_pool_free(c->pool);
+    else
+        vs_pool_join(c->pool);           /* nobody is inside our program any more */
     release(m->weight_memory, m->weight_bytes);
     release(m->arena, m->arena_bytes);
     release(m->private, m->private_bytes * c->config.n_threads);
@@ -238,7 +241,11 @@ static int create(const struct vs_graph *g, const struct vs_backend_config *conf
     struct vs_cpu *c = begin(g, config, err);
     if (!c)
         return VS_E_NOMEM;
-    int r = vs_pool_create(config->n_threads, &c->pool, err);
+    int r = VS_OK;
+    if (config->beside)
+        c->pool = ((struct vs_cpu *)config->beside)->pool;
+    else
+        r = vs_pool_create(config->n_threads, &c->pool, err);
     if (r == VS_OK)
         r = describe_weights(c, g, err);
     if (r == VS_OK)

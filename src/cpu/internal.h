@@ -142,7 +142,7 @@ struct vs_cpu {
     struct vs_backend base;
     struct vs_cpu_ops ops;
     struct vs_backend_config config;
-    struct vs_pool *pool;
+    struct vs_pool *pool;                /* another backend's, where config.beside is set */
     struct vs_program program;
     struct vs_memory memory;
     struct vs_run run;

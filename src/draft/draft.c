@@ -42,9 +42,9 @@ void vs_draft_init(struct vs_draft *d, enum vs_draft_kind kind)
 /* ---- before a step ---- */
 
 /* The length with most tokens for the time; the shorter one when two are equal; 0 when none is worth the trouble. */
-static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step *step, uint32_t n_most)
+static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step *step, uint32_t n_most, double *ret_promise)
 {
-    double tokens = step->n_rows, all_come = 1, best = least_gain * tokens / step->cost(step->context, step->n_rows);
+    double tokens = step->n_rows, all_come = 1, plain = tokens / step->cost(step->context, step->n_rows), best = least_gain * plain;
     uint32_t length = 0;
     for (uint32_t n = 1; n <= n_most; n++) {
         all_come *= d->classes[class_of(d->evidence + n - 1)].share;
@@ -55,6 +55,7 @@ static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step
             length = n;
         }
     }
+    *ret_promise = length ? best / plain : 0;
     return length;
 }
 
@@ -72,7 +73,8 @@ uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_
     assert(step->n_rows >= 1);
     d->evidence = evidence;
     d->n_guesses = d->n_computed = d->n_came = 0;
-    uint32_t n = d->rest ? 0 : best_length(d, step, n_most);
+    d->promise = 0;
+    uint32_t n = d->rest ? 0 : best_length(d, step, n_most, &d->promise);
     d->is_trial = !n && n_most && !d->rest && d->kind == VS_DRAFT_MODEL && d->idle >= d->wait;
     if (d->is_trial)
         n = 1;

@@ -48,7 +48,8 @@ struct vs_draft {
     } classes[VS_DRAFT_CLASSES];
     uint32_t evidence;                   /* of the first guess */
     uint32_t guess[VS_DRAFT_MOST];
-    uint32_t length;                     /* what was thought right for this step */
+    uint32_t length;                     /* what was thought right for this step, */
+    double promise;                      /* and how many times faster that should be; 0: not at all */
     uint32_t n_guesses, n_computed, n_came;      /* of it */
     bool is_trial;
     double stake;                        /* what its guesses cost, in tokens of the step without them */

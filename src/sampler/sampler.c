@@ -17,7 +17,7 @@
 #define HEAP_MAX 1024                   /* up to so many best are found by a heap, more by sorting all */
 #define BLOCK 256                       /* logits looked at together before the heap is asked */
 
-enum { PURPOSE_TOKEN = 0 };             /* third word of the random counter; a draft model will get its own */
+enum { PURPOSE_TOKEN = 0 };             /* third word of the random counter; a draft model draws the same, to say the same */
 
 struct vs_sampler {
     uint32_t n_vocab;

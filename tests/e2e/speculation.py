@@ -14,15 +14,24 @@ import unittest
 
 import client as c
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
+import malformed as gguf                # noqa: E402
+
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsspec")
 COMPARED = ("finish_reason", "logits_hash", "choices", "prompt_tokens")
 
 
-def make(name, *options):
+def make(name, *options, change=None):
+    """A tiny model; change(gguf.Model) edits it."""
     path = f"{DIR.name}/{name}.gguf"
     subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "2", "--embd", "64", "--heads", "4", "--kv-heads", "2",
                     "--vocab", "600", "--seed", "7", *options, "-o", path], check=True, stdout=subprocess.DEVNULL)
+    if change:
+        with open(path, "rb") as f:
+            data = gguf.edit(f.read(), change)
+        with open(path, "wb") as f:
+            f.write(data)
     return path
 
 
@@ -158,6 +167,50 @@ class Speculation(unittest.TestCase):
         body = {"prompt": text_of(1), "max_tokens": 60, "sampling": {"temperature": 0}}
         _, usages = self.collect([self.ask(path, "auto", **body)])
         self.assertEqual(usages[0].get("drafted_tokens", 0), 0)
+
+    def load_with(self, draft, name, *options, **settings):
+        path = make(name, *options)
+        self.client.load_path(path, settings={"draft": draft, **settings})
+        return path
+
+    def test_draft_model(self):
+        """Biases give both models the same few likely tokens, in the same order: with the same draws they often agree, and as the
+        draws are random little can be looked up."""
+        make("draft", "--layers", "1")
+        big = ("--layers", "8", "--embd", "256", "--ff", "1024")
+        alike = [[300 + k, 60 - 3 * k] for k in range(12)]
+        bodies = [{"prompt": text_of(i), "max_tokens": 150, "sampling": {"temperature": 6, "seed": i, "logit_bias": alike}}
+                  for i in range(6)]
+        path = self.load_with("draft", "with-draft", *big)
+        drafted, accepted = self.both(path, bodies)
+        self.assertGreaterEqual(drafted, len(bodies))    # each begins with a try
+        self.assertGreater(accepted, 0)
+        self.both(path, bodies, together=True)
+
+    def test_draft_with_all(self):
+        make("small", "--layers", "1")
+        path = self.load_with("small", "all", ctx=256, kv_memory=40 * 16384 * 2)
+        held = {"temperature": 0.5, "logit_bias": held_to(3), "repeat_penalty": 1.1}
+        self.both(path, [{"prompt": text_of(i), "sampling": held, "n": 1 + i % 3, "max_tokens": 50} for i in range(8)], True)
+        self.both(path, [{"prompt": text_of(1), "sampling": held}, {"tokens": [599] * 20, "max_tokens": 30}])
+
+    def test_bad_drafts(self):
+        make("few-tokens", change=lambda m: m.get("tokenizer.ggml.tokens")[1].pop())
+        make("many-tokens", change=lambda m: m.get("tokenizer.ggml.tokens")[1].append(b"more"))
+        make("spm", "--tokenizer", "llama")
+        itself = make("itself")
+        with open(f"{DIR.name}/broken.gguf", "wb") as f:
+            f.write(b"GGUF nothing")
+        for draft, name, said in (("few-tokens", "INVALID", "token 599 is only in the model's"),
+                                  ("many-tokens", "INVALID", "token 600 is only in the draft's"),
+                                  ("spm", "INVALID", "token [0-9]+ is '.*' there and '.*' here"),
+                                  ("itself", "INVALID", "the model itself"), ("nowhere", "NOT_FOUND", "nowhere"),
+                                  ("../itself", "INVALID", "not a name"), ("broken", "SHORT|MALFORMED|UNSUPPORTED", "draft")):
+            with self.assertRaises(c.Failure) as failure:
+                self.client.load_path(itself, settings={"draft": draft})
+            self.assertRegex(failure.exception.name, name)
+            self.assertRegex(str(failure.exception), said)
+        self.client.load_path(itself)    # nothing of it stays
 
     def test_bad_words(self):
         path = make("bad")

@@ -24,9 +24,11 @@ void vs_service_prepare(void)
 {
 }
 
-int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
 {
     (void)settings;
+    if (draft >= 0)
+        close(draft);
     struct vs_service *s = calloc(1, sizeof *s);
     if (!s || read(fd, &s->first, 1) != 1 || s->first == 'X') {
         free(s);

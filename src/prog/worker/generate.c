@@ -205,7 +205,7 @@ static uint32_t guess(struct generation *g, struct choice *c)
     if (g->order.max_tokens >= 0 && room > (size_t)g->order.max_tokens - n_of(g, c) - 1)
         room = (size_t)g->order.max_tokens - n_of(g, c) - 1;
     step.n_most = step.n_most < room ? step.n_most : (uint32_t)room;
-    return vs_speculation_guess(c->speculation, &step, c->tokens.id + c->tokens.n);
+    return vs_speculation_guess(c->speculation, &step, c->tokens.id, (uint32_t)c->tokens.n);
 }
 
 static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
@@ -384,8 +384,12 @@ static void start_guessing(const struct generation *g, struct choice *c)
     size_t room = vs_model_context(g->work.s->model) - g->n_prompt, n_more = SOME_TOKENS;
     if (g->order.max_tokens >= 0)
         n_more = (size_t)g->order.max_tokens;
+    const struct vs_speculation_config config = {
+        .n_more = n_more < room ? n_more : room, .drafter = g->work.s->drafter, .sampling = &c->sampling,
+        .cache_key = g->work.cache_key, .owner = g->work.sink->owner,
+    };
     if (g->order.speculates && n_more > 1)
-        c->speculation = vs_speculation_create(c->tokens.id, c->tokens.n, n_more < room ? n_more : room);
+        c->speculation = vs_speculation_create(&config, c->tokens.id, c->tokens.n);
 }
 
 static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *prompt, struct vs_error *err)

@@ -1,9 +1,9 @@
 /* prog/worker/main.c - a process that has one model and one socket, and nothing else.
  *
- * Started with 3 = the broker, 4 = the model file (read-only), 5 = page of last words, 6 = settings. It locks itself in
- * before it looks at the model; then it loads, says READY or FAILED, and serves one request after the other. The
- * supervisor's settings are read before lock-in: they size the limits. The socket is looked at whenever the running request
- * asks (vs_sink.check), which is how cancel and credit reach it. When the socket ends, so does the worker. */
+ * Started with 3 = the broker, 4 = the model file (read-only), 5 = page of last words, 6 = settings, 7 = the draft model's file,
+ * where there is one. It locks itself in before it looks at the model; then it loads, says READY or FAILED, and serves one request
+ * after the other. The supervisor's settings are read before lock-in: they size the limits. The socket is looked at whenever the
+ * running request asks (vs_sink.check), which is how cancel and credit reach it. When the socket ends, so does the worker. */
 #include "prog/worker/job.h"
 
 #include "base/bytes.h"
@@ -23,7 +23,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6 };
+enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6, DRAFT_FD = 7 };
 
 #define MAX_SETTINGS (64u << 10)
 #define MAX_JSON (512u << 20)
@@ -242,6 +242,7 @@ int main(void)
         fprintf(stderr, "veritas-worker is started by `veritas serve`\n");
         return 2;
     }
+    bool drafts = fcntl(DRAFT_FD, F_GETFD) >= 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     vs_json_setup(MAX_JSON);
@@ -281,7 +282,7 @@ int main(void)
     bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_WORKER,
-        .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD | 1u << l.wake_fd,
+        .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD | (drafts ? 1u << DRAFT_FD : 0) | 1u << l.wake_fd,
         .words_fd = words ? WORDS_FD : -1,
         .memory_bytes = limit > 0 ? (uint64_t)limit : 0,
         .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
@@ -292,7 +293,7 @@ int main(void)
         fail(&l, &err);
 
     vs_last_words_phase("loading the model");
-    if (vs_service_open(MODEL_FD, settings, &loading, &l.service, &err) != VS_OK
+    if (vs_service_open(MODEL_FD, drafts ? DRAFT_FD : -1, settings, &loading, &l.service, &err) != VS_OK
         || vs_text_start(&l, &err) != VS_OK)
         fail(&l, &err);
     json_decref(settings);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "cpu/backend.h"
 #include "graph/graph.h"
+#include "prog/worker/drafter.h"
 #include "prog/worker/inspect.h"
 #include "prog/worker/work.h"
 
@@ -167,18 +168,22 @@ json_t *vs_service_facts(const struct vs_service *s)
 {
     if (!s->model)
         return json_object();
-    struct vs_backend_memory memory;
-    size_t kv_token;
+    struct vs_backend_memory memory, draft = { 0 };
+    size_t kv_token, draft_kv = 0;
     vs_model_memory(s->model, &memory, &kv_token);
+    if (s->drafter)
+        vs_drafter_memory(s->drafter, &draft, &draft_kv);
     const struct vs_model_config *c = vs_model_config(s->model);
     return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
                      "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
                      "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
                      "context_limit", (json_int_t)vs_model_graph(s->model)->context,
-                     "architecture", vs_model_graph(s->model)->architecture, "weight_bytes", (json_int_t)memory.weights,
-                     "step_bytes", (json_int_t)memory.step, "kv_bytes_per_token", (json_int_t)kv_token,
-                     "kv_bytes", (json_int_t)kv_token * VS_PAGE_TOKENS * c->n_pages, "parallel", (json_int_t)s->parallel);
+                     "architecture", vs_model_graph(s->model)->architecture,
+                     "weight_bytes", (json_int_t)(memory.weights + draft.weights),
+                     "step_bytes", (json_int_t)(memory.step + draft.step), "kv_bytes_per_token", (json_int_t)kv_token,
+                     "kv_bytes", (json_int_t)(kv_token * VS_PAGE_TOKENS * c->n_pages + draft_kv),
+                     "parallel", (json_int_t)s->parallel);
 }
 
 json_t *vs_service_stats(struct vs_service *s)
@@ -383,15 +388,23 @@ static void *text_thread(void *job)
     return NULL;
 }
 
-int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+static void close_file(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
 {
     struct vs_service *s = calloc(1, sizeof *s);
     if (!s) {
         close(fd);
+        close_file(draft);
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     }
     int r = vs_model_file_open(fd, &s->file, err);
     if (r != VS_OK) {
+        close_file(draft);
         vs_service_close(s);
         return r;
     }
@@ -425,6 +438,10 @@ int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct
         if ((r = vs_works_create(s->model, &works, &s->works)) != VS_OK)
             vs_error_set(err, r, "model: out of memory");
     }
+    if (r == VS_OK && s->model && draft >= 0)
+        r = vs_drafter_open(draft, s->model, vs_header_entries(s->header), progress, &loading, &s->drafter, err);
+    else
+        close_file(draft);
     if (r == VS_OK && s->model)
         r = vs_model_file_finish(s->file, err);
     s->load_ms = (double)(vs_clock_ns() - start) / 1e6;
@@ -441,6 +458,7 @@ void vs_service_close(struct vs_service *s)
     if (!s)
         return;
     vs_works_free(s->works);
+    vs_drafter_close(s->drafter);
     vs_chat_close(&s->chat);
     vs_tokenizer_free(s->tokenizer);
     vs_model_close(s->model);

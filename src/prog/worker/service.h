@@ -53,10 +53,11 @@ struct vs_sink {
 /* Call before lock-in: libraries that would open files on first use do it now. */
 void vs_service_prepare(void);
 
-/* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. fd is the read-only model file;
- * the service reads all it needs and closes it. A file that can be parsed but not run (unsupported architecture) loads with
- * inspect_only and answers inspect and, when it has one, tokenize. */
-int vs_service_open(int fd, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
+/* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. fd is the read-only model file,
+ * draft that of the model that guesses for it (-1: none); the service reads all it needs and closes both. A
+ * file that can be parsed but not run (unsupported architecture) loads with inspect_only and answers inspect and, when it has one,
+ * tokenize. */
+int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
 
 /* What READY says of the model: a new reference. "parallel": how many requests it takes at once. */

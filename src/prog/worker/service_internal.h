@@ -23,7 +23,8 @@ struct vs_service {
     struct vs_chat chat;
     uint32_t parallel;                   /* requests of a step, */
     uint64_t target_ns;                  /* which should take no longer while others decode */
-    bool speculates;                     /* unless the request says no */
+    bool speculates;                     /* unless the request says no; */
+    struct vs_drafter *drafter;          /* with this model; NULL: there is none */
     struct vs_works *works;
     struct vs_told { uint32_t used, cached, parked; uint64_t preemptions; } told;      /* by the last STATS */
     double load_ms;
