@@ -7,8 +7,9 @@
 Each round starts every server once for every number of clients, in an order that turns from round to round; figures are medians
 over rounds. All servers have the same file, the same threads and the same texts (words at random, no two prompts begin alike),
 greedy sampling, no end of text. With several settings of a server the better one is shown; every figure of every round goes to a
-CSV in bench/results with machine and commit. We speak to ours over its socket and to the others over HTTP: one process, one thread,
-which looks at headers and ends of lines only.
+CSV in bench/results with machine and commit. We speak to ours over its socket (each client's
+connection is made by a process of its own, because ours is fair among processes) and to the others over HTTP: one thread, which
+looks at headers and ends of lines only.
 
 load      N clients, each with one request at a time: three of four prompts have 100 tokens, one has 1,500; --tokens are generated.
           Counted is what comes within --seconds, after --warm. First token: from the request to it. Gap: between two tokens of a
@@ -136,11 +137,27 @@ class Ours(Server):
 
 
 class OurConnection:
-    """Any number of requests at a time."""
+    """Any number of requests at a time. A process of its own made the connection and lives as long: one more client."""
     def __init__(self, server):
-        self.server, self.client, self.streams, self.buffer = server, protocol.Client(server.path), {}, bytearray()
+        here, there = socket.socketpair()
+        self.pid = os.fork()
+        if not self.pid:
+            os.closerange(3, there.fileno())        # or the connections of others would live as long as we
+            os.closerange(there.fileno() + 1, 1 << 16)
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                    s.connect(server.path)
+                    socket.send_fds(there, [b"."], [s.fileno()])
+                there.recv(1)           # until the other end is closed
+            finally:
+                os._exit(0)
+        there.close()
+        self.life, (_, fds, _, _) = here, socket.recv_fds(here, 1, 1)
+        if not fds:
+            raise ConnectionError("no connection to the daemon")
+        self.server, self.streams, self.buffer = server, {}, bytearray()
+        self.client = protocol.Client(sock=socket.socket(fileno=fds[0]))
         self.socket = self.client.sock
-        self.socket.setblocking(True)
 
     def ask(self, prompt, n_tokens, stream, keep=False):
         stream.started, stream.text = time.perf_counter(), [] if keep else None
@@ -180,6 +197,8 @@ class OurConnection:
 
     def close(self):
         self.client.close()
+        self.life.close()
+        os.waitpid(self.pid, 0)
 
 
 class Llama(Server):
@@ -475,8 +494,8 @@ def show(model, servers, found, all_of_ours):
                     line = [str(n), name + (f" ({settings})" if settings else "")]
                     line += [f"{values[what]:.{digits}f}" for what, digits in shown]
                     if ratio:
-                        line.append("" if name == servers[0].name
-                                    else f"{ours['tokens_per_second'] / values['tokens_per_second']:.2f}")
+                        theirs = values["tokens_per_second"] if name != servers[0].name else 0
+                        line.append(f"{ours['tokens_per_second'] / theirs:.2f}" if theirs else "")
                     lines.append("| " + " | ".join(line) + " |")
         lines.append("")
     return lines
@@ -504,6 +523,7 @@ def main():
     p.add_argument("--csv", help="default: bench/results/load-DATE.csv; '-' for none")
     p.add_argument("-o", "--output", help="write the page to this file too")
     a = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # what we started ends with us
     a.n_clients = [int(n) for n in a.clients.split(",")]
     now = datetime.datetime.now(datetime.timezone.utc)
     a.csv = a.csv or os.path.join(compare.ROOT, "bench/results", f"load-{now:%Y-%m-%d}.csv")
