@@ -272,7 +272,8 @@ static uint64_t run_of(struct world *w, unsigned slot, unsigned which)
 static void begin(struct world *w)
 {
     static const char ready[] = "{\"facts\":{\"parallel\":3,\"weight_bytes\":50},\"sandbox\":{}}";
-    struct input none = { NULL, NULL };
+    static const uint8_t nothing[1];
+    struct input none = { nothing, nothing };
     for (unsigned k = 0; k < 4; k++)
         add_client(w, k, "{\"protocol\":2}");
     broker_turn(&w->broker, false);
