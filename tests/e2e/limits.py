@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -178,6 +179,57 @@ class Limits(unittest.TestCase):
             guest.wait(guest.request(c.TOKENIZE, {"model": "a", "text": "x"}))
         self.assertEqual(f.exception.name, "BUSY")
         clients[0].wait(clients[0].request(c.TOKENIZE, {"model": "a", "text": "x"}))
+
+    def test_bad_input_beside_a_stream(self):
+        """32 prompts of 16 MiB at once, a cancel of nothing, an unload while it loads: a neighbour's stream goes on as if it were
+        alone, and nothing is left."""
+        self.serve()
+        self.run_it("a")
+        x, bad = self.client(), [self.client() for _ in range(16)]
+        long = {"model": "a", "prompt": "x", "raw": True, "max_tokens": 480, "ignore_eos": True, "logits_hash": True,
+                "sampling": {"temperature": 0}}
+        alone = x.answer(x.request(c.GENERATE, long))
+        stream = x.request(c.GENERATE, long)
+        while x.event().kind != c.TOKEN:
+            pass
+        threads = [threading.Thread(target=self.huge, args=(y,)) for y in bad]
+        for t in threads:
+            t.start()
+        y = self.client()
+        for number in (1, 7, 2 ** 64 - 1):
+            y.cancel(number)
+        for name in ("b", "c", "d"):
+            number = y.request(c.LOAD, {"model": name})
+            y.request(c.UNLOAD, {"model": name, "force": True})
+            ends = []
+            while len(ends) < 2:
+                try:
+                    event = y.event()
+                    ends += [event.kind] if event.kind == c.COMPLETE else []
+                except c.Failure as e:
+                    self.assertEqual((e.request, e.name), (number, "CANCELLED"))
+                    ends.append(e.kind)
+        text, tokens, result = x.answer(stream)
+        self.assertEqual(([*alone[1]][1:], alone[2]["logits_hash"]), (tokens, result["logits_hash"]))
+        for t in threads:
+            t.join(60)
+        self.assertEqual(set(self.models()), {"a"})
+        m = self.models()["a"]
+        self.assertEqual((m["requests"], m["kv"]["used"]), ({"running": 0, "waiting": 0, "parked": 0}, 0))
+        self.run_it("a")
+
+    def huge(self, x):
+        """Two prompts of 16 MiB: each is refused for want of room, or because it is longer than the context."""
+        body = b'{"prompt":"' + b"a" * ((16 << 20) - 40) + b'"}'
+        head = c.payload({"model": "a"})
+        for number in (1000, 1001):
+            x.sock.sendall(c.HEADER.pack(len(head) + len(body), c.GENERATE, 0, number) + head + body)
+        for _ in range(2):
+            try:
+                while True:
+                    x.event()
+            except c.Failure as e:
+                assert e.name in ("CONTEXT", "BUSY"), e.name
 
     # ---- what is around it ----
 
