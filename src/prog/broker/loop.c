@@ -33,7 +33,8 @@ static void tell_left_out(struct broker *b)
         b->n_left_out = 0;
 }
 
-/* Lines are limited, for clients can cause them; what was left out is counted. */
+/* Lines are limited, for clients can cause them; what was left out is counted. An error is not limited: its kind is rare by
+ * itself, and nobody may hide it behind many other lines. */
 void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
                       const char *words)
 {
@@ -46,7 +47,8 @@ void broker_log_event(struct broker *b, enum vs_log_level level, const char *eve
         b->n_logs = 0;
     }
     b->log_second = second;
-    if (b->n_logs++ >= most || !write_line(b, level, event, fields, n, words))
+    bool fits = level == VS_LOG_ERROR || b->n_logs++ < most;
+    if (!fits || !write_line(b, level, event, fields, n, words))
         b->n_left_out++;
 }
 

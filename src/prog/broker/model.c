@@ -239,6 +239,14 @@ static void hang_up(struct model *m)
     m->has_more = false;
 }
 
+static void log_death(struct broker *b, const struct model *m, const char *text)
+{
+    const struct vs_log_field field = { .key = "model", .text = m->name };
+    char words[1400];
+    snprintf(words, sizeof words, "model %s: %s", m->name, text);
+    broker_log_event(b, VS_LOG_ERROR, "worker_died", &field, 1, words);
+}
+
 /* The worker is gone; the supervisor may know why, or say it soon. */
 void model_exited(struct broker *b, struct model *m, const struct death *d)
 {
@@ -251,7 +259,7 @@ void model_exited(struct broker *b, struct model *m, const struct death *d)
     bool was_loading = m->state == MODEL_STARTING || m->state == MODEL_LOADING;
     const char *text = m->killed_for[0] ? m->killed_for : d->text;
     hang_up(m);
-    broker_log(b, "model %s: %s", m->name, text);
+    log_death(b, m, text);
     m->state = MODEL_DEAD;
     m->dead_at = b->now;
     m->pid = 0;
