@@ -20,8 +20,8 @@ set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")
 
 # A worker whose model is an echo: the whole chain, and every fault, without a model.
 add_executable(worker-echo ${CMAKE_SOURCE_DIR}/src/prog/worker/main.c ${CMAKE_SOURCE_DIR}/src/prog/worker/job.c
-    ${CMAKE_CURRENT_SOURCE_DIR}/support/service_echo.c)
-target_include_directories(worker-echo PRIVATE ${CMAKE_SOURCE_DIR}/src)
+    ${CMAKE_CURRENT_SOURCE_DIR}/support/service_echo.c ${CMAKE_CURRENT_SOURCE_DIR}/support/attempts.c)
+target_include_directories(worker-echo PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(worker-echo PRIVATE vs_ipc vs_sandbox vs_base)
 vs_e2e(protocol protocol.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 vs_e2e(limits limits.py ${CMAKE_BINARY_DIR}/bin)
@@ -34,6 +34,8 @@ vs_e2e(settings settings.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker>
 vs_e2e(serve serve.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)
+vs_e2e(attempts attempts.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+set_tests_properties(e2e-attempts PROPERTIES LABELS "e2e;no-asan")
 vs_e2e(users users.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(e2e-users PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(faults faults.py ${CMAKE_BINARY_DIR}/bin)

@@ -3,8 +3,10 @@
  * It says a request's prompt back, one byte a token, and misbehaves on demand: the first byte of the model file 'X' fails
  * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
  * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@work N" works N seconds and
- * says nothing, "@try NAME" tries what a worker must not do. */
+ * says nothing, "@try NAME" tries what a worker must not do (attempts.h), "@attempts" lists what can be tried. */
 #include "prog/worker/service.h"
+#include "sandbox/sandbox.h"
+#include "support/attempts.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -80,23 +82,45 @@ static int flood(struct vs_sink *sink, long n, bool tokens, json_t **ret)
     return VS_OK;
 }
 
-/* What a worker that was taken over would try. true: it could. */
-static bool try_open(void) { return open("/etc/passwd", O_RDONLY) >= 0; }
-static bool try_create(void) { return open("/tmp/left-behind", O_WRONLY | O_CREAT, 0600) >= 0; }
-static bool try_unix(void) { return socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }
-static bool try_inet(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
-static bool try_exec(void) { return execl("/bin/true", "true", (char *)NULL) == 0; }
-static bool try_fork(void) { return fork() >= 0; }
-static bool try_kill(void) { return kill(1, 0) == 0; }
-static bool try_code(void)
+/* ---- attempts ---- */
+
+/* Standard descriptors, the link and what wakes its loop; the model was closed when it was read. */
+static bool descriptors_are_planned(void)
 {
-    return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+    int n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n == 5 && fcntl(3, F_GETFD) >= 0;
 }
 
-static const struct { const char *name; bool (*attempt)(void); } attempts[] = {
-    { "open", try_open }, { "create", try_create }, { "unix", try_unix }, { "inet", try_inet },
-    { "exec", try_exec }, { "fork", try_fork },     { "kill", try_kill }, { "code", try_code },
-};
+static const struct attempt planned = { "descriptors as planned", descriptors_are_planned, WORKS, 0, false };
+
+static json_t *attempt_row(const struct attempt *a)
+{
+    static const char *const ends[] = { [TRAPPED] = "trapped", [KILLED] = "killed", [WORKS] = "works" };
+    const char *call = a->end == TRAPPED ? vs_sandbox_call_name(a->call) : NULL;
+    return json_pack("{s:s, s:s, s:i, s:s?}", "name", a->name, "end", ends[a->end], "number", a->call, "call", call);
+}
+
+static json_t *list_attempts(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n_attempts; i++)
+        json_array_append_new(list, attempt_row(&attempts[i]));
+    for (size_t i = 0; i < n_attempts_of_worker; i++)
+        json_array_append_new(list, attempt_row(&attempts_of_worker[i]));
+    json_array_append_new(list, attempt_row(&planned));
+    return json_pack("{s:o}", "attempts", list);
+}
+
+static int attempt(const char *name, json_t **ret, struct vs_error *err)
+{
+    const struct attempt *a = strcmp(name, planned.name) == 0 ? &planned : attempt_find(name);
+    if (!a)
+        return vs_error_set(err, VS_E_NOT_FOUND, "no attempt '%s'", name);
+    *ret = json_pack("{s:b}", "worked", a->go());
+    return VS_OK;
+}
 
 bool vs_service_has(uint16_t type)
 {
@@ -168,9 +192,12 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
         raise(SIGSEGV);
     if (strcmp(prompt, "@open") == 0)
         return open("/etc/passwd", O_RDONLY) >= 0 ? vs_error_set(err, VS_E_FAULT, "a file could be opened") : VS_E_DENIED;
-    for (size_t i = 0; strncmp(prompt, "@try ", 5) == 0 && i < sizeof attempts / sizeof *attempts; i++)
-        if (strcmp(prompt + 5, attempts[i].name) == 0)
-            return vs_error_set(err, VS_E_FAULT, "%s %s", attempts[i].name, attempts[i].attempt() ? "was possible" : "was refused");
+    if (strncmp(prompt, "@try ", 5) == 0)
+        return attempt(prompt + 5, ret_result, err);
+    if (strcmp(prompt, "@attempts") == 0) {
+        *ret_result = list_attempts();
+        return VS_OK;
+    }
     for (long i = 0; strcmp(prompt, "@hang") == 0 && i < 2000; i++)
         nap_ms(10);
     if (strncmp(prompt, "@work ", 6) == 0) {
