@@ -31,6 +31,7 @@ struct vs_sched {
     uint32_t n_placed, n_clients, n_waiting_clients;
     uint32_t n_decoding, n_prompts;     /* with a place and runnable */
     double decode_ns;                   /* predicted for the decoding rows alone */
+    double draft_limit;                 /* how long it may take with drafts */
     bool tight;                         /* the target kept rows out of the step */
     struct vs_sched_work work;
 };

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-enum { FEW_ROWS = 4,                    /* less of a prompt is not worth a step's while, unless it is all */
+enum { DRAFT_ALONE = 4,                 /* times the time of a step without drafts */
+       FEW_ROWS = 4,                    /* less of a prompt is not worth a step's while, unless it is all */
        FEW_ROWS_ALONE = 64,             /* where nothing decodes: then all the weights are read for them */
        FIRST_ROWS = 16 };               /* of prompts, before anything was measured */
 
@@ -76,10 +77,19 @@ static void set_decoding(struct vs_sched *s, struct vs_sched_request *const *req
     s->decode_ns = vs_cost_of(&s->cost, &s->work);
 }
 
+/* How long the step may take with drafts in it. Who is alone waits longer for more tokens at once, whatever the target. */
+static double draft_limit_of(const struct vs_sched *s)
+{
+    double target = s->config.target_ns / s->margin;
+    if (s->n_prompts)
+        return 0.9 * target;
+    return s->n_decoding == 1 ? fmax(target, DRAFT_ALONE * s->decode_ns) : target;
+}
+
 /* Drafts take what decoding and the tenth of the prompts leave of the target; each prompt can still end. */
 static void set_drafts(struct vs_sched *s, struct vs_sched_request *const *request, size_t n)
 {
-    double limit = s->config.target_ns / s->margin * (s->n_prompts ? 0.9 : 1);
+    double limit = s->draft_limit = draft_limit_of(s);
     uint32_t n_left = 0;
     for (size_t i = 0; i < n; i++)
         n_left += in_step(request[i], true) && request[i]->n_rows > 1;

@@ -100,3 +100,8 @@ double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work)
 {
     return vs_cost_of(&s->cost, work);
 }
+
+double vs_sched_draft_limit(const struct vs_sched *s)
+{
+    return s->draft_limit;
+}

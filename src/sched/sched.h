@@ -11,6 +11,7 @@
  * The rules:
  * - Every decoding request that has a place is in every step. Then drafts, then prompt rows, as far as the predicted time of the
  *   step stays within the target. What is left after the first prompt goes to the next.
+ * - Who decodes alone has drafts up to four times the time of a step without them: its tokens come sooner.
  * - While prompts wait they get a tenth of the time, also where decoding alone takes longer than the target.
  * - Where nothing decodes and all that can run is of one client, a step is as large as a step may be.
  * - Order, for places and for prompts: class, then the client that will have been served the fewest tokens when its first prompt
@@ -93,4 +94,6 @@ void vs_sched_end(struct vs_sched *s, uint64_t ns);
 
 /* What a step is predicted to take, in ns; 0 before anything was measured. */
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work);
+/* How long the last step might have taken with drafts, in ns: a longer one would not have been given their rows. */
+double vs_sched_draft_limit(const struct vs_sched *s);
 #endif

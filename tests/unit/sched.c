@@ -650,14 +650,38 @@ static void test_drafts_yield(void **state)
     (void)state;
     struct world *w = world_open(&large, 100);           /* a step of one row takes nearly the target */
     arrive(w, 1, 1, 20, UINT32_MAX);
+    arrive(w, 2, 1, 20, UINT32_MAX);
     for (int i = 0; i < 30; i++)
         step(w);
     w->stream[0].r.n_rows = w->stream[0].r.n_outs = 20;
     gather(w);
     vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
     struct vs_sched_work work = work_of(w, true);
-    assert_true(work.rows >= 1 && work.rows < 20);
-    assert_true(work.rows == 1 || vs_sched_cost(w->s, &work) <= 100 * MS);
+    assert_true(work.rows >= 2 && work.rows < 20);
+    assert_true(work.rows == 2 || vs_sched_cost(w->s, &work) <= 100 * MS);
+    world_close(w);
+}
+
+/* Nobody waits for who is alone but itself. */
+static void test_drafts_alone(void **state)
+{
+    (void)state;
+    struct world *w = world_open(&large, 100);
+    arrive(w, 1, 1, 20, UINT32_MAX);
+    for (int i = 0; i < 30; i++)
+        step(w);
+    gather(w);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    struct vs_sched_work plain = work_of(w, true);
+    w->stream[0].r.n_rows = w->stream[0].r.n_outs = 32;
+    gather(w);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    struct vs_sched_work work = work_of(w, true);
+    assert_int_equal(plain.rows, 1);
+    assert_true(work.rows > 1);
+    assert_true(vs_sched_cost(w->s, &work) > 100 * MS);
+    assert_true(vs_sched_cost(w->s, &work) <= 4.01 * vs_sched_cost(w->s, &plain));
+    assert_true(vs_sched_draft_limit(w->s) <= 4.01 * vs_sched_cost(w->s, &plain));
     world_close(w);
 }
 
@@ -846,7 +870,8 @@ int main(void)
         cmocka_unit_test(test_target), cmocka_unit_test(test_tenth), cmocka_unit_test(test_alone), cmocka_unit_test(test_hog),
         cmocka_unit_test(test_shares), cmocka_unit_test(test_priority), cmocka_unit_test(test_rise),
         cmocka_unit_test(test_starving), cmocka_unit_test(test_sleeper), cmocka_unit_test(test_outs),
-        cmocka_unit_test(test_drafts_yield), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_drafts_yield),
+        cmocka_unit_test(test_drafts_alone), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
         cmocka_unit_test(test_learning), cmocka_unit_test(test_overhead), cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

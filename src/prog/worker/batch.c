@@ -553,9 +553,12 @@ void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *
     uint32_t known = 2 * b->n_tried, outs = c->max_out - b->plain.outs, rows = c->chunk - b->plain.rows;
     uint32_t room = known > b->plain.rows ? known - b->plain.rows : 0;
     room = room < outs ? room : outs;
+    room = room < rows ? room : rows;
     b->position = position;
-    *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room < rows ? room : rows,
-                                   .cost = cost_of, .context = b };
+    double limit = vs_sched_draft_limit(b->sched);
+    while (room && cost_of(b, b->plain.rows + room) > limit)
+        room--;
+    *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room, .cost = cost_of, .context = b };
 }
 
 static bool step(struct vs_works *b, uint64_t start)
