@@ -67,7 +67,7 @@ enum {
 };
 
 struct veritas_error {
-    size_t size;
+    size_t size;                    /* not set (0): nothing is written */
     int code;                       /* VERITAS_E_... */
     int64_t retry_after_ms;         /* VERITAS_E_BUSY: when it makes sense to try again; 0: not known */
     char name[32];                  /* "BUSY" */

@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { MAX_NAME = 200 };
+enum { MAX_NAME = 128 };
 
 /* ---- the program of a private daemon ---- */
 
@@ -59,7 +59,8 @@ static int open_private(const struct veritas_options *o, const char *name, struc
 
 static int open_client(const struct veritas_options *o, struct vs_client **ret, struct vs_error *err)
 {
-    const char *name = o->name ? o->name : program_invocation_short_name;
+    char name[MAX_NAME];
+    snprintf(name, sizeof name, "%s", o->name ? o->name : program_invocation_short_name);
     if (o->fd >= 0) {
         int copy = fcntl(o->fd, F_DUPFD_CLOEXEC, 3);
         return copy >= 0 ? vs_client_adopt(copy, name, ret, err)
@@ -131,20 +132,20 @@ int veritas_open(const struct veritas_options *options, veritas **ret_v, struct 
         o = *options;
     if (o.mode < VERITAS_EITHER || o.mode > VERITAS_PRIVATE)
         return vs_api_error(err, VS_E_INVALID, "%d is no mode", o.mode);
-    if (o.name && (strlen(o.name) > MAX_NAME || !vs_json_is_text(o.name)))
-        return vs_api_error(err, VS_E_INVALID, "a name is UTF-8 of at most %d bytes", MAX_NAME);
+    if (o.name && (strlen(o.name) >= MAX_NAME || !vs_json_is_text(o.name)))
+        return vs_api_error(err, VS_E_INVALID, "a name is UTF-8 of less than %d bytes", MAX_NAME);
     veritas *v = calloc(1, sizeof *v);
     if (!v)
         return vs_api_error(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     v->kept_end = &v->kept;
     v->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int status = open_client(&o, &v->client, &why);
+    int status = v->poll_fd < 0 || v->wake_fd < 0 || watch(v, EPOLL_CTL_ADD, v->wake_fd, EPOLLIN) != 0
+        ? vs_error_set(&why, VS_E_SYSTEM, "epoll, eventfd: %s", strerror(errno)) : open_client(&o, &v->client, &why);
     if (status == VS_OK) {
         v->socket = vs_client_fd(v->client);
-        v->polls_socket = true;
-        if (v->poll_fd < 0 || v->wake_fd < 0 || watch(v, EPOLL_CTL_ADD, v->socket, EPOLLIN) != 0
-            || watch(v, EPOLL_CTL_ADD, v->wake_fd, EPOLLIN) != 0)
+        v->polls_socket = watch(v, EPOLL_CTL_ADD, v->socket, EPOLLIN) == 0;
+        if (!v->polls_socket)
             status = vs_error_set(&why, VS_E_SYSTEM, "epoll: %s", strerror(errno));
     }
     if (status != VS_OK) {

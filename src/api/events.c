@@ -3,7 +3,7 @@
  *     client ---> is it whose we wait for?  yes: given out, credited when the next is asked for
  *                                           no:  kept, credited when it is given out
  *
- * What is kept is bounded by credit: at most VS_CREDIT_MAX bytes of a request; a daemon that sends more loses us.
+ * What is kept is bounded by credit; a daemon that sends more loses us.
  */
 #include "api/internal.h"
 
@@ -55,7 +55,7 @@ static int keep(veritas *v, veritas_request *r, const struct vs_event *e, struct
         return VS_OK;
     vs_client_keep(v->client);
     r->kept_bytes += e->credit_bytes;
-    if (r->kept_bytes > VS_CREDIT_MAX)
+    if (r->kept_bytes > vs_client_credit(v->client))
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon sends more of a request than it has credit for");
     struct vs_kept *k = malloc(sizeof *k + e->n);
     if (!k)

@@ -130,7 +130,7 @@ static int give_tokens(const veritas_request *r, const struct vs_buf *data, uint
 {
     const json_t *list = json_object_get(r->result, "tokens");
     size_t n = list ? json_array_size(list) : data->n / 4;
-    if (data->n % 4 || (!list && n == 0))
+    if (data->n % 4 || (list ? !json_is_array(list) : n == 0))
         return vs_api_error(err, VS_E_PROTOCOL, "the daemon's list of tokens is not one");
     uint32_t *tokens = malloc(n ? n * sizeof *tokens : 1);
     if (!tokens)

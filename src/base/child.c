@@ -51,11 +51,11 @@ static void exec_in_path(const char *program, char *const argv[], char *const en
 
 void vs_child_environment(const char *const *set, const char *const *kept, struct vs_child_environment *ret)
 {
-    static char path[] = "PATH=" VS_CHILD_PATH;
+    static const char path[] = "PATH=" VS_CHILD_PATH;
     size_t n = 0;
-    ret->value[n++] = path;
+    ret->value[n++] = (char *)(uintptr_t)path;      /* execve changes nothing */
     for (; set && *set && n < VS_CHILD_MAX_VARIABLES; set++)
-        ret->value[n++] = (char *)(uintptr_t)*set;          /* execve changes nothing */
+        ret->value[n++] = (char *)(uintptr_t)*set;
     for (; kept && *kept; kept++)
         for (char **variable = environ; variable && *variable && n < VS_CHILD_MAX_VARIABLES; variable++)
             if (is_named(*kept, *variable))

@@ -25,6 +25,7 @@
 
 #define HELLO_MS 10000                  /* a daemon answers HELLO at once; a private one has to start first */
 #define PRIVATE_FD 3
+#define MAX_CREDIT (16u << 20)          /* more at once is not believed */
 
 struct begun {                          /* a request that has not ended */
     uint64_t id;
@@ -37,7 +38,7 @@ struct vs_client {
     uint64_t next_id;
     struct begun *begun;
     size_t n_begun, room_begun;
-    uint32_t portion;                   /* bytes of credit that are given back together */
+    uint32_t credit;                    /* that a request begins with; a quarter is given back at once */
     bool is_read;                       /* of what came, no whole frame is left */
     json_t *json;                       /* of the last event */
     struct vs_error lost;               /* why the connection ended; code VS_OK while it lives */
@@ -192,7 +193,7 @@ static void request_end(struct vs_client *c, uint64_t id)
 void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes)
 {
     struct begun *b = find(c, id);
-    if (!b || (b->owed += bytes) < c->portion)
+    if (!b || (b->owed += bytes) < c->credit / 4)
         return;
     uint8_t payload[4];
     vs_store_u32le(payload, b->owed);
@@ -203,6 +204,11 @@ void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes)
 void vs_client_keep(struct vs_client *c)
 {
     c->consumed = 0;
+}
+
+uint32_t vs_client_credit(const struct vs_client *c)
+{
+    return c->credit;
 }
 
 int vs_client_fd(const struct vs_client *c)
@@ -272,7 +278,6 @@ static int set_result(struct vs_client *c, const struct vs_payload *p, struct vs
 static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
     struct vs_payload p;
-    struct vs_outcome o;
     struct vs_error why;
     request_end(c, f->id);
     if (c->conn.state == VS_AT_START && f->n && f->data[0] == '{') {
@@ -282,11 +287,9 @@ static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event
         return lose(c, why.code, why.text, err);
     }
     if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
-        || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK)
+        || vs_outcome_error(p.envelope, p.envelope_bytes, &e->error, &e->hints, &why) != VS_OK)
         return lose(c, VS_E_PROTOCOL, why.text, err);
-    e->error = o.error;
-    e->hints = o.hints;
-    if ((f->type == VS_MSG_COMPLETE) != (o.error.code == VS_OK))
+    if ((f->type == VS_MSG_COMPLETE) != (e->error.code == VS_OK))
         return lose(c, VS_E_PROTOCOL, "a request ended with the wrong envelope", err);
     if (f->id == 0)
         return lose(c, e->error.code, e->error.text, err);
@@ -336,11 +339,11 @@ static int send_frame(struct vs_client *c, uint16_t type, uint16_t flags, uint64
                         : vs_status_text(status));
 }
 
-/* The quarter of the credit that a request begins with, as far as the daemon's word for it can be. */
-static uint32_t portion_of(const json_t *hello)
+/* The credit that a request begins with, as far as the daemon's word for it can be. */
+static uint32_t credit_of(const json_t *hello)
 {
     json_int_t credit = json_integer_value(json_object_get(hello, "credit"));
-    return credit >= 4 && credit < VS_CREDIT_START ? (uint32_t)credit / 4 : VS_CREDIT_START / 4;
+    return credit < 4 ? VS_CREDIT_START : credit < MAX_CREDIT ? (uint32_t)credit : MAX_CREDIT;
 }
 
 static int hello(struct vs_client *c, const char *name, struct vs_error *err)
@@ -364,7 +367,7 @@ static int hello(struct vs_client *c, const char *name, struct vs_error *err)
     if (json_integer_value(json_object_get(e.json, "protocol")) != VS_PROTOCOL_VERSION)
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
     c->conn.state = VS_AT_OPEN;
-    c->portion = portion_of(e.json);
+    c->credit = credit_of(e.json);
     return VS_OK;
 }
 

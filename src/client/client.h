@@ -91,6 +91,7 @@ int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, st
  * named to _consume. Ids of requests that have ended are ignored there. */
 void vs_client_keep(struct vs_client *c);
 void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes);
+uint32_t vs_client_credit(const struct vs_client *c);       /* so many bytes of a request may come and not be consumed */
 
 /* For a poll loop: what to poll (-1 when the connection is over), whether for writing too, and whether the next call may have an
  * event without any waiting (bytes that came are still unread). */

@@ -6,6 +6,7 @@
 #include "ipc/keys.h"
 #include "ipc/message.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -307,6 +308,28 @@ int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct 
     json_decref(json);
     if (status == VS_OK)
         *ret = o;
+    return status;
+}
+
+int vs_outcome_error(const char *data, size_t n, struct vs_error *ret, struct vs_outcome_hints *ret_hints, struct vs_error *err)
+{
+    struct vs_error why;
+    json_t *json = vs_json_parse(data, n, &why), *v = json_object_get(json, "error");
+    if (!json)
+        return vs_error_set(err, why.code, "envelope: %s", why.text);
+    const char *name = json_string_value(json_object_get(v, "name")), *message = json_string_value(json_object_get(v, "message"));
+    json_int_t code = name ? vs_status_parse(name) : VS_OK, said = json_integer_value(json_object_get(v, "code"));
+    code = code != VS_OK ? code : said < 0 && said >= INT_MIN ? said : VS_OK;
+    int status = v && (code == VS_OK || !message) ? vs_error_set(err, VS_E_MALFORMED, "an error has no code or no message") : VS_OK;
+    *ret = (struct vs_error){ 0 };
+    *ret_hints = (struct vs_outcome_hints){ 0 };
+    if (v && status == VS_OK)
+        vs_error_set(ret, (int)code, "%s", message);
+    for (size_t i = 0; i < N_HINT_KEYS; i++) {
+        json_int_t hint = json_integer_value(json_object_get(v, hint_keys[i].key));
+        *hint_at(ret_hints, i) = hint > 0 ? hint : 0;
+    }
+    json_decref(json);
     return status;
 }
 

@@ -96,5 +96,8 @@ struct vs_outcome {
 
 /* VS_E_MALFORMED, or VS_E_INVALID: unknown keys, values of the wrong kind. */
 int vs_outcome_parse(const char *data, size_t n, struct vs_outcome *ret, struct vs_error *err);
+/* As a client reads it, whose daemon may be newer: the error and its hints alone. A name that is not known is a code all the same;
+ * keys that are not known are left out. VS_E_MALFORMED: no object, or an error without a code or a message. */
+int vs_outcome_error(const char *data, size_t n, struct vs_error *ret, struct vs_outcome_hints *ret_hints, struct vs_error *err);
 void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out);
 #endif
