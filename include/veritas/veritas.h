@@ -42,7 +42,7 @@ extern "C" {
 typedef struct veritas veritas;                     /* a connection to a daemon */
 typedef struct veritas_request veritas_request;     /* a request: its parameters, its run, its result */
 
-#define VERITAS_TEXT ((size_t)-1)                   /* as the length of a text: it ends at its NUL */
+#define VERITAS_TEXT SIZE_MAX                       /* as the length of a text: it ends at its NUL */
 
 /* ---- errors ---- */
 

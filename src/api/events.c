@@ -386,11 +386,13 @@ int veritas_run(veritas_request *r, veritas_callback *callback, void *user, stru
     v->is_in_run = r->is_in_run = true;
     do {
         status = next_event(v, r, FOR_EVER, &e, &why);      /* a lost connection is an event of r too */
-        if (status == VERITAS_OK && callback && !is_stopped && callback(user, &e) != 0) {
+        if (status != VERITAS_OK || !callback || is_stopped)
+            continue;
+        bool stops = callback(user, &e) != 0 || r->is_doomed;
+        if (stops && r->is_running) {   /* else it has ended already */
             is_stopped = true;
             veritas_cancel(r);
         }
-        is_stopped |= r->is_doomed;
     } while (status == VERITAS_OK && e.kind != VERITAS_DONE && e.kind != VERITAS_FAILED && !v->is_doomed);
     if (status != VERITAS_OK)
         vs_api_fail(err, &why, 0);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -411,6 +412,8 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return vs_error_set(err, VS_E_SYSTEM, "socket: %s", strerror(errno));
+    struct timeval patience = { HELLO_MS / 1000, 0 };      /* with those who come before; ours never waits when it sends */
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     int refused;
     do
         refused = connect(fd, (struct sockaddr *)&address, sizeof address);
@@ -420,6 +423,8 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
         close(fd);
         if (e == ENOENT || e == ECONNREFUSED || e == ENOTDIR)
             return vs_error_set(err, VS_E_NOT_FOUND, "no daemon listens at %s; start one with `veritas serve`", address.sun_path);
+        if (e == EAGAIN)
+            return vs_error_set(err, VS_E_BUSY, "the daemon at %s takes no connection", address.sun_path);
         if (e == EACCES || e == EPERM)
             return vs_error_set(err, VS_E_DENIED, "%s belongs to somebody else", address.sun_path);
         return vs_error_set(err, VS_E_SYSTEM, "%s: %s", address.sun_path, strerror(e));

@@ -62,7 +62,8 @@ int vs_client_place_check(const char *path, struct vs_error *err);
 
 /* path NULL: vs_client_socket_path. name says who you are (shown by `veritas ps`).
  * VS_E_NOT_FOUND: no daemon listens there, or a path that nobody named lies in
- * a stranger's folder. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. */
+ * a stranger's folder. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. VS_E_BUSY: its
+ * line of those who want in is full, for ten seconds. */
 int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err);
 
 /* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a

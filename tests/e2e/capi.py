@@ -100,8 +100,7 @@ def examples(prefix, folder, env):
 
 
 def documents(prefix, folder, env):
-    """Each block of C in the page compiles alone, as C and C++; those with a main() are run. The man page names what is
-        exported."""
+    """Each block of C in the page compiles alone, as C and C++; those with a main() are run. The man page has all names."""
     with open(f"{prefix}/share/doc/veritas/C-API.md") as f:
         blocks = re.findall(r"^```c\n(.*?)^```", f.read(), re.M | re.S)
     assert len(blocks) > 4
@@ -124,11 +123,20 @@ def documents(prefix, folder, env):
             assert re.search(rf"\b{name}\b", page), name + " is not in veritas(3)"
 
 
+def executable(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
 def host(prefix, folder, env):
     program = build(prefix, folder + "/host", TREE + "/tests/support/capi_host.c")
-    for command in ("guest", "guest-ignoring", "guest-handling", "reaper", "naked"):
-        run(program, command, folder + "/models/tiny.gguf", env=env)
-    left = subprocess.run(["pgrep", "-f", prefix], capture_output=True, text=True).stdout.split()
+    for command in ("guest", "guest-ignoring", "guest-handling", "reaper", "naked", "broken"):
+        done = subprocess.run([program, command, folder + "/models/tiny.gguf"], env=env, capture_output=True, text=True,
+                              timeout=240)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (command, done)
+    left = [exe for exe in map(executable, filter(str.isdigit, os.listdir("/proc"))) if exe.startswith(prefix)]
     assert not left, left
     daemon = Daemon(prefix, env)
     for command in ("many", "threads"):

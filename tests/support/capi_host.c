@@ -141,6 +141,22 @@ static void naked(void)
     veritas_close(v);
 }
 
+/* A private daemon that does not start says why where log_fd leads, and nowhere else. */
+static void broken(void)
+{
+    struct veritas_options o = VERITAS_OPTIONS_INIT;
+    veritas *v;
+    char said[400] = "";
+    int end[2];
+    CHECK(pipe(end) == 0);
+    setenv("VERITAS_SANDBOX", "nonsense", 1);
+    o.mode = VERITAS_PRIVATE;
+    CHECK(veritas_open(&o, &v, &error) == VERITAS_E_DIED && strstr(error.message, "log_fd"));
+    o.log_fd = end[1];
+    CHECK(veritas_open(&o, &v, &error) == VERITAS_E_DIED && !strstr(error.message, "log_fd"));
+    CHECK(read(end[0], said, sizeof said - 1) > 0 && strstr(said, "nonsense"));
+}
+
 static void *cancel_odd(void *list)
 {
     veritas_request **r = (veritas_request **)list;
@@ -258,6 +274,8 @@ int main(int argc, char **argv)
         guest(2);
     else if (strcmp(command, "reaper") == 0)
         reaper();
+    else if (strcmp(command, "broken") == 0)
+        broken();
     else if (strcmp(command, "naked") == 0)
         naked();
     else if (strcmp(command, "many") == 0)

@@ -564,6 +564,14 @@ static int free_self(struct seen *s, const struct veritas_event *e)
     return 0;
 }
 
+static int free_at_end(struct seen *s, const struct veritas_event *e)
+{
+    (void)s;
+    if (e->kind == VERITAS_DONE)
+        veritas_request_free(e->request);
+    return e->kind == VERITAS_DONE;     /* there is nothing left to stop */
+}
+
 static int close_all(struct seen *s, const struct veritas_event *e)
 {
     (void)e;
@@ -619,8 +627,14 @@ static void test_callbacks(void **state)
     assert_int_equal(veritas_run(r, on_event, &s, &error), VERITAS_E_CANCELLED);
     assert_int_equal(s.n, 1);
     veritas_request_new(w.v, VERITAS_CHAT, "m", &r, NULL);
-    s = (struct seen){ .w = &w, .act = close_all };
+    s = (struct seen){ .w = &w, .act = free_at_end };
     say_token(&w, 6, 1, "t");
+    say_done(&w, 6);
+    assert_int_equal(veritas_run(r, on_event, &s, &error), VERITAS_OK);
+    assert_int_equal(s.n, 2);
+    veritas_request_new(w.v, VERITAS_CHAT, "m", &r, NULL);
+    s = (struct seen){ .w = &w, .act = close_all };
+    say_token(&w, 7, 1, "t");
     assert_int_equal(veritas_run(r, on_event, &s, &error), VERITAS_E_CANCELLED);
     assert_int_equal(s.n, 1);
     veritas_request_free(r);
