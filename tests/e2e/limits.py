@@ -233,6 +233,38 @@ class Limits(unittest.TestCase):
 
     # ---- what is around it ----
 
+    def test_back_off(self):
+        """A worker that dies again and again is started again after 0.1 s, 0.2 s, 0.4 s, ...; what waits for it is answered."""
+        self.serve()
+        self.run_it("a")
+        for pause in (0.1, 0.2, 0.4, 0.8):
+            worker = self.models()["a"]["pid"]
+            begun = time.monotonic()
+            os.kill(worker, 9)
+            self.run_it("a")
+            self.assertGreater(time.monotonic() - begun, pause)
+            self.assertLess(time.monotonic() - begun, pause + 2)
+        self.assertEqual(self.models()["a"]["restarts"], 4)
+
+    def test_every_fault_has_its_test(self):
+        """docs/FAULTS.md names for each row the tests that make it happen."""
+        here = os.path.dirname(os.path.abspath(__file__))
+        with open(here + "/../../docs/FAULTS.md") as f:
+            rows = [line.rstrip().strip("|").split("|")[-1] for line in f if line.startswith("|") and "---" not in line]
+        n = 0
+        for row in rows:
+            if row.strip() == "test":
+                continue
+            named = re.findall(r"`([a-z]+)`([a-z0-9_, ]*)", row)
+            self.assertTrue(named, row)
+            for name, tests in named:
+                with open(f"{here}/{name}.py") as f:
+                    text = f.read()
+                for test in filter(None, (t.strip() for t in tests.split(","))):
+                    self.assertRegex(text, "def test_[a-z_]*" + test, name)
+                    n += 1
+        self.assertGreater(n, 25)
+
     def test_a_log_that_nobody_reads(self):
         """A pipe that is full holds nobody up; what was left out is counted."""
         self.serve()                                        # its log is a pipe of ours
