@@ -156,26 +156,32 @@ static void begin(struct broker *b, struct model *m, struct request *r)
     }
     if (!was_working)
         m->heard_at = b->now;
+    if (!r->began)
+        measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
     r->began = true;
     line_begun(b, r, run->id);
-    if (r->n_deaths)
+    if (r->n_resumed < r->n_deaths)
         tell_resumed(b, r);
-    else
-        measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
 }
 
-/* All places are taken, and somebody waits who has two less than another: the other one's that was begun last, and has sent nothing
- * yet, goes back into the line. One at a time; the worker answers as to CANCEL. */
-static void take_back(struct model *m, const struct request *newcomer)
+/* Could its place be given to the newcomer? It has sent nothing, is not of a higher class, and its client has two places more. */
+static bool can_be_taken_back(const struct broker *b, const struct run *run, const struct request *newcomer)
+{
+    const struct request *r = run->request;
+    return r && run->cancel == VS_OK && !r->n_tokens && !r->is_lost && line_priority(b, r) >= line_priority(b, newcomer)
+           && r->peer->client->n_runs >= newcomer->peer->client->n_runs + 2;
+}
+
+/* All places are taken: who has too many gives one up, the one that was begun last, which goes back into the line. One at a time;
+ * the worker answers as to CANCEL. */
+static void take_back(const struct broker *b, struct model *m, const struct request *newcomer)
 {
     struct run *last = NULL;
     for (struct run *run = m->runs; run; run = run->next) {
-        const struct request *r = run->request;
         if (run->is_taken_back)
             return;
-        if (!r || run->cancel != VS_OK || r->n_tokens || r->is_lost || r->peer->client->n_runs < newcomer->peer->client->n_runs + 2)
-            continue;
-        if (!last || r->peer->client->n_runs >= last->request->peer->client->n_runs)
+        if (can_be_taken_back(b, run, newcomer)
+            && (!last || run->request->peer->client->n_runs >= last->request->peer->client->n_runs))
             last = run;
     }
     if (!last)
@@ -192,7 +198,7 @@ void run_pump(struct broker *b, struct model *m)
     while (!m->gone && m->state == MODEL_READY && !m->is_dead && !m->killed_for[0] && (r = line_next(b, m)) && m->n_runs < most)
         begin(b, m, r);
     if (r && m->parallel > 1)
-        take_back(m, r);
+        take_back(b, m, r);
 }
 
 /* ---- while it runs ---- */
