@@ -290,6 +290,23 @@ class Limits(unittest.TestCase):
             y.close()
             said += self.daemon.stderr.read() or b""
 
+    def test_long_names_in_the_log(self):
+        """A path of 500 bytes, each of which is escaped: the lines are there, cut, and one line each."""
+        folder = self.dir + ("/" + "\x1b" * 170) * 3
+        os.makedirs(folder)
+        shutil.copy(self.dir + "/models/a.gguf", folder + "/m.gguf")
+        for form in ("text", "json"):
+            self.serve("--log", form)
+            x = self.client()
+            x.load_path(folder + "/m.gguf")
+            os.kill(next(iter(self.models().values()))["pid"], 9)
+            x.wait(x.request(c.TOKENIZE, {"model": folder + "/m.gguf", "text": "x"}))
+            self.call("stop")
+            log = self.daemon.communicate(timeout=20)[1].decode()
+            self.assertNotIn("\x1b", log)
+            for event in ("request_end", "killed by signal 9"):
+                self.assertTrue([line for line in log.splitlines() if "broker" in line and event in line], (form, event, log))
+
     def test_unwritable_folder(self):
         """Where nothing can be written: one line, and an exit status."""
         for path, said in (("/proc/veritas/s", "/proc"), (self.dir + "/models/a.gguf/s", "a.gguf")):

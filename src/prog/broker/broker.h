@@ -44,6 +44,7 @@ enum {
     MAX_TURN = 8,                       /* frames of one client in a turn of the loop */
     MAX_WORKER_TURN = 64,               /* frames of one worker in a turn */
     MAX_LOG_LINES = 20,                 /* in a second */
+    MAX_LOG_TEXT = 480, MAX_LOG_NAME = 160,     /* bytes of a line: with every one escaped, they fit into PIPE_BUF */
     MAX_PARALLEL = 256,                 /* requests in a worker's step */
     MAX_CHOICES = 16,                   /* answers to one request */
     MAX_DEATHS = 2,                     /* of workers that one request may see */

@@ -54,7 +54,7 @@ void broker_log_event(struct broker *b, enum vs_log_level level, const char *eve
 
 void broker_log(struct broker *b, const char *format, ...)
 {
-    char text[640];                     /* with every byte escaped, it fits into a line */
+    char text[MAX_LOG_TEXT];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

@@ -241,9 +241,10 @@ static void hang_up(struct model *m)
 
 static void log_death(struct broker *b, const struct model *m, const char *text)
 {
-    const struct vs_log_field field = { .key = "model", .text = m->name };
-    char words[1400];
-    snprintf(words, sizeof words, "model %s: %s", m->name, text);
+    char words[MAX_LOG_TEXT], name[MAX_LOG_NAME];
+    const struct vs_log_field field = { .key = "model", .text = name };
+    snprintf(name, sizeof name, "%s", m->name);
+    snprintf(words, sizeof words, "model %s: %s", name, text);
     broker_log_event(b, VS_LOG_ERROR, "worker_died", &field, 1, words);
 }
 

@@ -3,6 +3,7 @@
 
 #include "ipc/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,10 +172,12 @@ static int send_outcome(struct broker *b, struct request *r, uint16_t type, cons
 static void log_end(struct broker *b, const struct request *r, const struct vs_outcome *o)
 {
     bool failed = o->error.code != VS_OK;
+    char model[MAX_LOG_NAME];           /* which may be a path */
+    snprintf(model, sizeof model, "%s", r->model->name);
     const struct vs_log_field fields[] = {
         { "request", NULL, (int64_t)r->id },
         { "type", vs_message_name(r->type), 0 },
-        { "model", r->model->name, 0 },
+        { "model", model, 0 },
         { "uid", NULL, (int64_t)r->peer->uid },
         { "pid", NULL, (int64_t)r->peer->pid },
         { "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done", 0 },
