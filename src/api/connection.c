@@ -5,6 +5,7 @@
  */
 #include "api/internal.h"
 
+#include "base/word.h"
 #include "ipc/json.h"
 
 #include <dlfcn.h>
@@ -130,8 +131,8 @@ int veritas_open(const struct veritas_options *options, veritas **ret_v, struct 
         return vs_api_error(err, VS_E_INVALID, "ret_v is NULL");
     if (options && options->size != sizeof o)
         return vs_api_error(err, options->size > sizeof o ? VS_E_UNSUPPORTED : VS_E_INVALID,
-                            "the options have %zu bytes, not %zu: begin with VERITAS_OPTIONS_INIT of this version's header",
-                            options->size, sizeof o);
+                            "the options have %zu byte%s, not %zu: begin with VERITAS_OPTIONS_INIT of this version's header",
+                            options->size, vs_plural(options->size), sizeof o);
     if (options)
         o = *options;
     if (o.mode < VERITAS_EITHER || o.mode > VERITAS_PRIVATE)

@@ -8,6 +8,7 @@
 #include "cpu/internal.h"
 
 #include "base/buf.h"
+#include "base/word.h"
 
 #include <string.h>
 
@@ -82,7 +83,8 @@ static void fused(struct writer *w, const struct vs_instr *in)
         vs_buf_printf(w->out, "%s rope %u, K and V to their pages", in->weight ? "," : "", in->rope);
     }
     if (in->kind == VS_I_ATTENTION) {
-        vs_buf_printf(w->out, " | layer %u, %u heads of %u on %u of K and V", in->layer, in->n_heads, in->head_dim, in->n_kv_heads);
+        vs_buf_printf(w->out, " | layer %u, %u head%s of %u on %u of K and V", in->layer, in->n_heads,
+                      vs_plural(in->n_heads), in->head_dim, in->n_kv_heads);
         if (in->window)
             vs_buf_printf(w->out, ", window %u", in->window);
     }
@@ -117,9 +119,10 @@ void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *ma
     memcpy(n_few, c->run.n_tasks, c->program.n_instrs * sizeof *n_few);
     step.n_rows = c->config.max_rows;
     vs_cpu_count_tasks(c, &step);
-    vs_buf_printf(out, "%s on %s, %s, %u threads, at most %u rows in a step: %zu instructions, %zu bytes for what they make\n",
-                  g->architecture, c->base.kind->name, c->ops.name, c->config.n_threads, c->config.max_rows,
-                  c->program.n_instrs, c->memory.arena_bytes);
+    vs_buf_printf(out, "%s on %s, %s, %u thread%s, at most %u row%s in a step: %zu instruction%s, %zu bytes for what they make\n",
+                  g->architecture, c->base.kind->name, c->ops.name, c->config.n_threads, vs_plural(c->config.n_threads),
+                  c->config.max_rows, vs_plural(c->config.max_rows), c->program.n_instrs, vs_plural(c->program.n_instrs),
+                  c->memory.arena_bytes);
     for (uint32_t i = 0; i < c->program.n_instrs; i++)
         line(&w, i, n_few[i], c->run.n_tasks[i]);
 }

@@ -1,6 +1,7 @@
 /* engine/model.c - see model.h */
 #include "engine/internal.h"
 
+#include "base/word.h"
 #include "import/header.h"
 
 #include <stdlib.h>
@@ -16,14 +17,15 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
     uint32_t own = m->graph.context, want = m->config.context;
     uint64_t page_bytes = m->config.backend->page_bytes(&m->graph, m->config.kv_type), pages = 0;
     if (want > own)
-        return vs_error_set(err, VS_E_INVALID, "--ctx %u: the model was made for at most %u positions", want, own);
+        return vs_error_set(err, VS_E_INVALID, "--ctx %u: the model was made for at most %u position%s", want, own, vs_plural(own));
     uint32_t n = want ? want : own;
     n = n < MAX_POSITIONS ? n : MAX_POSITIONS;
     if (m->config.kv_bytes) {
         pages = m->config.kv_bytes / page_bytes;
         if (!pages)
-            return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu bytes has no page: one takes %llu bytes",
-                                (unsigned long long)m->config.kv_bytes, (unsigned long long)page_bytes);
+            return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu byte%s has no page: one takes %llu bytes",
+                                (unsigned long long)m->config.kv_bytes, vs_plural(m->config.kv_bytes),
+                                (unsigned long long)page_bytes);
         if (!want && pages < n / VS_PAGE_TOKENS)
             n = (uint32_t)pages * VS_PAGE_TOKENS;
     } else if (!want && m->config.free_bytes) {

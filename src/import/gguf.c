@@ -10,6 +10,7 @@
 #include "import/gguf.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -66,9 +67,9 @@ static uint64_t left_in_file(const struct reader *r)
 static int need(const struct reader *r, uint64_t n)
 {
     if (n > left_in_file(r))
-        return MALFORMED(r, "the file ends inside %s: %" PRIu64 " bytes wanted at byte %" PRIu64
+        return MALFORMED(r, "the file ends inside %s: %" PRIu64 " byte%s wanted at byte %" PRIu64
                          ", the file has %" PRIu64 "; it is cut or damaged, fetch it again",
-                         r->where.text, n, position(r), r->file_size);
+                         r->where.text, n, vs_plural(n), position(r), r->file_size);
     if (n > max_header_bytes || position(r) > max_header_bytes - n)
         return MALFORMED(r, "%s at byte %" PRIu64 " makes the header larger than %" PRIu64 " MiB",
                          r->where.text, position(r), max_header_bytes >> 20);
@@ -95,8 +96,9 @@ static int read_string(struct reader *r, struct vs_str *ret)
 static int skip_values(struct reader *r, enum vs_entry_type type, uint64_t count)
 {
     if (count > left_in_file(r) / vs_entry_type_bytes(type))
-        return MALFORMED(r, "%s has %" PRIu64 " elements of type %s, more than the rest of the file (%" PRIu64
-                         " bytes) can hold", r->where.text, count, vs_entry_type_name(type), left_in_file(r));
+        return MALFORMED(r, "%s has %" PRIu64 " element%s of type %s, more than the rest of the file (%" PRIu64 " byte%s) can hold",
+                         r->where.text, count, vs_plural(count), vs_entry_type_name(type), left_in_file(r),
+                         vs_plural(left_in_file(r)));
     if (type == VS_ENTRY_STRING) {
         for (uint64_t i = 0; i < count; i++) {
             struct vs_str s;
@@ -205,8 +207,8 @@ static int read_tensor(struct reader *r, size_t i, struct vs_gguf_tensor *t)
     t->offset = vs_bytes_u64le(&r->in);
 
     if (t->ne[0] % t->dtype->block_len != 0)
-        return MALFORMED(r, "%s has rows of %" PRIu64 " elements, not a multiple of the %" PRIu32 " in a %s block",
-                         r->where.text, t->ne[0], t->dtype->block_len, t->dtype->name);
+        return MALFORMED(r, "%s has rows of %" PRIu64 " element%s, not a multiple of the %" PRIu32 " in a %s block",
+                         r->where.text, t->ne[0], vs_plural(t->ne[0]), t->dtype->block_len, t->dtype->name);
     uint64_t n = t->ne[0] / t->dtype->block_len * t->dtype->block_bytes + t->dtype->row_extra_bytes;
     for (uint32_t d = 1; d < 4; d++)
         if (__builtin_mul_overflow(n, t->ne[d], &n) || n > INT64_MAX) {
@@ -319,7 +321,8 @@ int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_
     g->kv = calloc(g->entries.n ? g->entries.n : 1, sizeof *g->kv);
     g->tensor = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *g->tensor);
     if (!g->kv || !g->tensor) {
-        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu keys and %zu tensors", g->entries.n, g->n_tensors);
+        code = vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu key%s and %zu tensor%s", g->entries.n,
+                            vs_plural(g->entries.n), g->n_tensors, vs_plural(g->n_tensors));
         goto out;
     }
     for (size_t i = 0; i < g->entries.n; i++)
@@ -331,7 +334,7 @@ int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_
     if (code == VS_E_MALFORMED)
         MALFORMED(r, "the key '%s' occurs twice", SHOW(twice));
     if (code == VS_E_NOMEM)
-        vs_error_set(err, code, "GGUF: no memory for %zu keys", g->entries.n);
+        vs_error_set(err, code, "GGUF: no memory for %zu key%s", g->entries.n, vs_plural(g->entries.n));
     if (code != VS_OK)
         goto out;
     if ((code = read_alignment(r, g)) != VS_OK)
@@ -344,7 +347,7 @@ int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_
     if (code == VS_E_MALFORMED)
         MALFORMED(r, "there are two tensors named '%s'", SHOW(twice));
     if (code == VS_E_NOMEM)
-        vs_error_set(err, code, "GGUF: no memory for %zu tensors", g->n_tensors);
+        vs_error_set(err, code, "GGUF: no memory for %zu tensor%s", g->n_tensors, vs_plural(g->n_tensors));
     if (code != VS_OK)
         goto out;
     code = place_tensors(r, g);

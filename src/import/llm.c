@@ -1,5 +1,6 @@
 /* import/llm.c - see llm.h. Facts per architecture: docs of the models; key names are GGUF's. */
 #include "import/llm.h"
+#include "base/word.h"
 #include "import/keys.h"
 
 #include "base/buf.h"
@@ -97,8 +98,8 @@ static uint64_t list_u64(struct builder *b, const char *key, const struct vs_ent
     char what[96];
     uint64_t v = 0;
     if (kv->count != b->n_layers) {
-        snprintf(what, sizeof what, "has %llu elements, must have one for each of the %u layers", (unsigned long long)kv->count,
-                 b->n_layers);
+        snprintf(what, sizeof what, "has %llu element%s, must have one for each layer, %u in all", (unsigned long long)kv->count,
+                 vs_plural(kv->count), b->n_layers);
         fail(b, VS_E_MALFORMED, what, key);
     } else if (!vs_entry_uint(kv, i, &v)) {
         fail(b, VS_E_MALFORMED, "is not a list of whole numbers", key);

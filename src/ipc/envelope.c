@@ -2,6 +2,7 @@
 #include "ipc/envelope.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 #include "ipc/json.h"
 #include "ipc/keys.h"
 #include "ipc/message.h"
@@ -15,12 +16,13 @@ enum { PREFIX = 4 };
 int vs_payload_split(const void *data, size_t n, size_t max_envelope, struct vs_payload *ret, struct vs_error *err)
 {
     if (n < PREFIX)
-        return vs_error_set(err, VS_E_PROTOCOL, "a payload of %zu bytes is too short for an envelope", n);
+        return vs_error_set(err, VS_E_PROTOCOL, "a payload of %zu byte%s is too short for an envelope", n, vs_plural(n));
     size_t envelope = vs_load_u32le(data);
     if (envelope > max_envelope)
         return vs_error_set(err, VS_E_PROTOCOL, "an envelope of %zu bytes is too large; at most %zu", envelope, max_envelope);
     if (envelope > n - PREFIX)
-        return vs_error_set(err, VS_E_PROTOCOL, "an envelope of %zu bytes does not end within its frame", envelope);
+        return vs_error_set(err, VS_E_PROTOCOL, "an envelope of %zu byte%s does not end within its frame", envelope,
+                            vs_plural(envelope));
     const char *at = (const char *)data + PREFIX;
     *ret = (struct vs_payload){ at, at + envelope, envelope, n - PREFIX - envelope };
     return VS_OK;

@@ -2,6 +2,7 @@
 #include "ipc/frame.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -229,7 +230,8 @@ static int judge(const struct vs_conn *c, const struct vs_frame *f, const struct
     if (f->n > rule->max)
         return vs_error_set(err, VS_E_LIMIT, "message '%s' of %u bytes is too large; at most %u", name, f->n, rule->max);
     if (f->n < rule->min)
-        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' of %u bytes is too short; at least %u", name, f->n, rule->min);
+        return vs_error_set(err, VS_E_PROTOCOL, "message '%s' of %u byte%s is too short; at least %u", name, f->n,
+                            vs_plural(f->n), rule->min);
     return VS_OK;
 }
 

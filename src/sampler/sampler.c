@@ -9,6 +9,7 @@
 #include "sampler/sampler.h"
 
 #include "base/num.h"
+#include "base/word.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +68,8 @@ int vs_sampling_check(const struct vs_sampling *s, uint32_t n_vocab, struct vs_e
         return vs_error_set(err, VS_E_INVALID, "logit_bias has no entries");
     for (size_t i = 0; i < s->n_bias; i++) {
         if (s->bias[i].id >= n_vocab)
-            return vs_error_set(err, VS_E_INVALID, "logit_bias names token %u; the vocabulary has %u tokens",
-                                s->bias[i].id, n_vocab);
+            return vs_error_set(err, VS_E_INVALID, "logit_bias names token %u; the vocabulary has %u token%s",
+                                s->bias[i].id, n_vocab, vs_plural(n_vocab));
         if (!(s->bias[i].bias <= FLT_MAX))
             return vs_error_set(err, VS_E_INVALID, "logit_bias of token %u is %g; it must be a finite number or -infinity",
                                 s->bias[i].id, (double)s->bias[i].bias);

@@ -1,5 +1,6 @@
 /* template/call.c - binds arguments to parameters as Python does, and calls. */
 #include "template/internal.h"
+#include "base/word.h"
 
 #include <string.h>
 
@@ -69,7 +70,7 @@ static bool bind(struct vs_tp_vm *vm, struct vs_tp_call *call)
         s += len;
     }
     if (args->n > n)
-        return vs_tp_fail(vm, VS_E_INVALID, "%s takes at most %zu arguments, got %zu", c->name, n, args->n);
+        return vs_tp_fail(vm, VS_E_INVALID, "%s takes at most %zu argument%s, got %zu", c->name, n, vs_plural(n), args->n);
     if (used < args->n_named)
         return vs_tp_fail(vm, VS_E_INVALID, "%s got an unexpected keyword argument", c->name);
     return true;

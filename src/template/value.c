@@ -1,5 +1,6 @@
 /* template/value.c - Python's values: truth, equality, order, containers, iteration, attributes, arithmetic, str and repr. */
 #include "template/internal.h"
+#include "base/word.h"
 #include "unicode/unicode.h"
 
 #include <math.h>
@@ -293,7 +294,7 @@ bool vs_tp_dict_update(struct vs_tp_vm *vm, struct vs_tp_dict *d, struct vs_tp_v
         if (!vs_tp_list_of(vm, item, &pair))
             return false;
         if (pair->n != 2)
-            return vs_tp_fail(vm, VS_E_INVALID, "a dict is made of pairs, got %zu values", pair->n);
+            return vs_tp_fail(vm, VS_E_INVALID, "a dict is made of pairs, got %zu value%s", pair->n, vs_plural(pair->n));
         if (!vs_tp_dict_set(vm, d, pair->item[0], pair->item[1]))
             return false;
     }

@@ -6,6 +6,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/utf8.h"
+#include "base/word.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -44,8 +45,8 @@ int vs_tokenizer_decode(const struct vs_tokenizer *t, const uint32_t *ids, size_
         r = vs_check_work(check, 1 + n_piece / 16);
     }
     if (r != VS_OK)
-        return vs_error_set(err, r, "%s, while %zu tokens were turned into text", vs_status_text(r), n);
-    return out->status == VS_OK ? VS_OK : vs_error_set(err, out->status, "no room for the text of %zu tokens", n);
+        return vs_error_set(err, r, "%s, while %zu token%s became a text", vs_status_text(r), n, vs_plural(n));
+    return out->status == VS_OK ? VS_OK : vs_error_set(err, out->status, "no room for the text of %zu token%s", n, vs_plural(n));
 }
 
 void vs_detok_init(struct vs_detok *d, const struct vs_tokenizer *t, bool special)

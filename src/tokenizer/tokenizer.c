@@ -2,6 +2,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/utf8.h"
+#include "base/word.h"
 #include "unicode/unicode.h"
 
 #include <inttypes.h>
@@ -354,11 +355,11 @@ static int check_text(const char *text, size_t n, const struct vs_text_run *runs
     size_t covered = 0;
     for (size_t i = 0; i < n_runs; i++) {
         if (runs[i].n > n - covered)
-            return vs_error_set(err, VS_E_INVALID, "the runs cover more than the %zu bytes of text", n);
+            return vs_error_set(err, VS_E_INVALID, "the runs cover more than the %zu byte%s of text", n, vs_plural(n));
         covered += runs[i].n;
     }
     if (covered != n)
-        return vs_error_set(err, VS_E_INVALID, "the runs cover %zu of %zu bytes of text", covered, n);
+        return vs_error_set(err, VS_E_INVALID, "the runs cover %zu of %zu byte%s of text", covered, n, vs_plural(n));
     int r = VS_OK;
     for (size_t i = 0, part; i < n && r == VS_OK; i += part) {
         part = n - i < PART ? n - i : PART;
@@ -375,9 +376,9 @@ static int check_text(const char *text, size_t n, const struct vs_text_run *runs
 static int fail(int r, const struct vs_check *check, size_t n, struct vs_error *err)
 {
     if (r == VS_E_NOMEM)
-        vs_error_set(err, r, "no memory to tokenize %zu bytes", n);
+        vs_error_set(err, r, "no memory to tokenize %zu byte%s", n, vs_plural(n));
     else if (check && r == check->status)
-        vs_error_set(err, r, "%s, while a text of %zu bytes was tokenized", vs_status_text(r), n);
+        vs_error_set(err, r, "%s, while a text of %zu byte%s was tokenized", vs_status_text(r), n, vs_plural(n));
     return r;
 }
 

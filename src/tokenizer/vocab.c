@@ -2,6 +2,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,8 +19,8 @@ int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n
     if (kv && kv->type != VS_ENTRY_ARRAY)
         return vs_error_set(err, VS_E_MALFORMED, "%s is not an array", key);
     if (kv && kv->count < n)
-        return vs_error_set(err, VS_E_MALFORMED, "%s has %" PRIu64 " elements, but there are %" PRIu64 " tokens", key,
-                            kv->count, n);
+        return vs_error_set(err, VS_E_MALFORMED, "%s has %" PRIu64 " element%s, but there are %" PRIu64 " token%s", key,
+                            kv->count, vs_plural(kv->count), n, vs_plural(n));
     *ret = kv;
     return VS_OK;
 }

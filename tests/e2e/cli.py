@@ -369,6 +369,15 @@ class Run(Case):
         self.assertFalse({"tokens", "text", "finish_reason", "logits_hash"} & set(answer))
         self.run_it("run", "-m", "name", "--choices", "1", "x", status=1)      # more came than were asked for
 
+    def test_one_token_is_not_several(self):
+        for n, said in ((1, "prompt: 1 token (0 from before), "), (2, "prompt: 2 tokens (0 from before), ")):
+            usage = dict(prompt_tokens=n, completion_tokens=3 - n, cached_tokens=0)
+            self.daemon.answers["generate"] = lambda r, usage=usage: [
+                token(1, "a"), complete(prompt_tokens=[1], finish_reason="stop", usage=usage, timings=dict(load_ms=1.0))]
+            err = self.run_it("run", "-m", "name", "--timings", "x")[1]
+            self.assertIn(said, err)
+            self.assertIn(f"; answer: {3 - n} token{'' if n == 2 else 's'}, ", err)
+
     def test_prompt_from_stdin_and_file_keeps_its_bytes(self):
         self.run_it("run", "-m", "name", text="a\x00b\n")
         self.assertEqual(self.daemon.requests[-1][1]["prompt"], "a\x00b\n")

@@ -6,7 +6,9 @@
 #include "base/size.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "base/word.h"
 #include "base/utf8.h"
+#include "base/word.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,6 +104,16 @@ static void test_text(void **state)
     assert_string_equal(vs_shown(NULL).text, "-");
 }
 
+static void test_plural(void **state)
+{
+    (void)state;
+    static const struct { uint64_t n; const char *end; } cases[] = {
+        { 0, "s" }, { 1, "" }, { 2, "s" }, { 11, "s" }, { 21, "s" }, { (UINT64_C(1) << 32) + 1, "s" }, { UINT64_MAX, "s" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(vs_plural(cases[i].n), cases[i].end);
+}
+
 static void test_log(void **state)
 {
     (void)state;
@@ -194,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_check_asks_every_so_often_and_stays),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_plural),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_status_names),

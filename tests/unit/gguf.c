@@ -217,6 +217,8 @@ static const struct fault {
     { HEAD("0", "1") "$k 4:9 4:13 8:1 z:30", VS_E_MALFORMED, "key 'k' has the unknown element type 13" },
     { HEAD("0", "1") "$k 4:9 4:9 8:1 4:4 8:1 4:1", VS_E_UNSUPPORTED, "key 'k' is an array of arrays" },
     { HEAD("0", "1") "$k 4:9 4:4 8:8 z:31", VS_E_MALFORMED, "key 'k' has 8 elements of type u32, more than the rest" },
+    { HEAD("0", "1") "$k 4:9 4:10 8:1 4:0", VS_E_MALFORMED,
+      "key 'k' has 1 element of type u64, more than the rest of the file (4 bytes)" },
     { HEAD("0", "1") "$k 4:9 4:4 8:0x4000000000000001 z:31", VS_E_MALFORMED, "key 'k' has 4611686018427387905 elements" },
     { HEAD("0", "1") "$k 4:9 4:8 8:0x2000000000000000 z:31", VS_E_MALFORMED, "elements of type string" },
     { HEAD("0", "1") "$k 4:9 4:8 8:2 $a 8:5 =abcd", VS_E_MALFORMED, "the file ends inside key 'k': 5 bytes wanted" },

@@ -118,6 +118,9 @@ static void test_table_is_closed(void **state)
     assert_int_equal(judge(VS_AT_OPEN, 2, VS_MSG_TOKEN, 0, 0, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 2, 0x7777, 0, 0, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 5, VS_MSG_GENERATE, 0, 5, &err), VS_E_PROTOCOL);
+    assert_string_equal(err.text, "message 'generate' of 5 bytes is too short; at least 6");
+    assert_int_equal(judge(VS_AT_OPEN, 1, VS_MSG_GENERATE, 0, 1, &err), VS_E_PROTOCOL);
+    assert_string_equal(err.text, "message 'generate' of 1 byte is too short; at least 6");
     assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_GENERATE, VS_FLAG_FD, 6, &err), VS_E_PROTOCOL);
     assert_int_equal(judge(VS_AT_OPEN, 6, VS_MSG_LOAD, VS_FLAG_FD, 6, &err), VS_E_PROTOCOL);
     /* judged by the header alone, before anything is allocated */

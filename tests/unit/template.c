@@ -194,6 +194,9 @@ static void test_errors_name_construct_and_line(void **state)
     check_error("{% block a %}{% endblock %}", VS_E_UNSUPPORTED, "block");
     check_error("{% for a in b recursive %}{% endfor %}", VS_E_UNSUPPORTED, "recursive");
     check_error("{{ raise_exception('roles must alternate') }}", VS_E_INVALID, "roles must alternate");
+    check_error("{{ 'a'|upper(1) }}", VS_E_INVALID, "takes at most 0 arguments, got 1");
+    check_error("{{ 'a'.zfill(1, 2, 3) }}", VS_E_INVALID, "takes at most 1 argument, got 3");
+    check_error("{{ dict([[1]]) }}", VS_E_INVALID, "made of pairs, got 1 value");
     check_error("\n\n{{ a.b.c }}", VS_E_INVALID, "line 3: 'a' is undefined");
     check_error("{{ xs|random }}", VS_E_UNSUPPORTED, "random");
     check_error("{{ xs|nothing }}", VS_E_MALFORMED, "nothing");

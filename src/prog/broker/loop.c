@@ -28,7 +28,7 @@ static bool write_line(struct broker *b, enum vs_log_level level, const char *ev
 static void tell_left_out(struct broker *b)
 {
     char text[64];
-    snprintf(text, sizeof text, "%u lines were left out", b->n_left_out);
+    snprintf(text, sizeof text, "%u line%s left out", b->n_left_out, b->n_left_out == 1 ? " was" : "s were");
     if (b->n_left_out && write_line(b, VS_LOG_WARNING, "left_out", NULL, 0, text))
         b->n_left_out = 0;
 }

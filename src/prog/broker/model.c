@@ -10,6 +10,7 @@
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 #include "ipc/json.h"
 #include "ipc/name.h"
 
@@ -495,8 +496,8 @@ uint64_t model_timers(struct broker *b, struct model *m)
     bool owes = m->state == MODEL_LOADING || (m->state == MODEL_READY && run_is_working(m));
     if (owes && !m->killed_for[0] && due(b, m->heard_at + b->settings.hang, &next)) {
         char why[96];
-        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu seconds; it was stopped",
-                 (unsigned long long)(b->settings.hang / (1000 * MS)));
+        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu second%s; it was stopped",
+                 (unsigned long long)(b->settings.hang / (1000 * MS)), vs_plural(b->settings.hang / (1000 * MS)));
         model_stop_worker(b, m, why, true);
     }
     return next;

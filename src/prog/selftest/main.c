@@ -7,6 +7,7 @@
  * machine of which only a compiler is at hand. Exit status: 0 all hashes are golden, 1 one is not, 2 usage, 6 cancelled.
  */
 #include "base/bytes.h"
+#include "base/word.h"
 #include "selftest/selftest.h"
 #include "base/sha256.h"
 
@@ -47,8 +48,8 @@ static void tell(struct outcome *o, const struct vs_way *w, const char *what)
     char where[20] = "";
     if (w->past != VS_ALONE)
         snprintf(where, sizeof where, " at %u", w->split);
-    snprintf(o->what, sizeof o->what, "isa %s, %u threads, chunk %u, %u drafts, %s%s: %s", vs_isa_name(w->isa), w->n_threads,
-             w->chunk, w->n_drafts, vs_past_name(w->past), where, what);
+    snprintf(o->what, sizeof o->what, "isa %s, %u thread%s, chunk %u, %u draft%s, %s%s: %s", vs_isa_name(w->isa), w->n_threads,
+             vs_plural(w->n_threads), w->chunk, w->n_drafts, vs_plural(w->n_drafts), vs_past_name(w->past), where, what);
     o->ok = false;
 }
 
@@ -153,7 +154,7 @@ int main(int argc, char **argv)
             quote(o.what);
             putchar('}');
         } else if (o.ok) {
-            printf("%s: %zu configurations, 1 hash %.16s\n", vs_cases[i].name, o.n, o.hash);
+            printf("%s: %zu configuration%s, 1 hash %.16s\n", vs_cases[i].name, o.n, vs_plural(o.n), o.hash);
         } else {
             printf("%s: DIFFERS: %s\n", vs_cases[i].name, o.what);
         }
@@ -164,14 +165,14 @@ int main(int argc, char **argv)
     vs_sha256_end(&all, bytes);
     vs_hex(bytes, sizeof bytes, digest);
     for (int row = 0; row < N_ROWS && !json && !n_bad; row++)
-        printf("%s: %zu configurations\n", row_names[row], n_of[row]);
+        printf("%s: %zu configuration%s\n", row_names[row], n_of[row], vs_plural(n_of[row]));
     if (json)
         printf("], \"rows\": {\"alone\": %zu, \"speculation\": %zu, \"prefix_cache\": %zu, \"preemption\": %zu}, "
                "\"configurations\": %zu, \"digest\": \"%s\", \"ok\": %s}\n", n_of[ALONE], n_of[SPECULATION],
                n_of[PREFIX_CACHE], n_of[PREEMPTION], n, digest, n_bad ? "false" : "true");
     else if (n_bad)
-        printf("selftest: %zu of %zu models differ from the contract: do not trust this build on this machine\n",
-               n_bad, vs_n_cases);
+        printf("selftest: %zu of %zu models differ%s from the contract: do not trust this build on this machine\n",
+               n_bad, vs_n_cases, n_bad == 1 ? "s" : "");
     else
         printf("selftest: %zu models, %zu configurations up to %s, every hash golden, digest %s\n", vs_n_cases, n,
                vs_isa_name((enum vs_isa)isa), digest);

@@ -1,5 +1,6 @@
 /* prog/veritas/doctor.c - what this machine offers and what to do about what it lacks, as rows of a table. */
 #include "base/machine.h"
+#include "base/word.h"
 #include "client/client.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/session.h"
@@ -53,8 +54,8 @@ static void check_cpu(struct facts *f)
     char text[200];
     const char *isa = NULL;              /* none: plain C */
     const struct vs_machine *m = &f->machine;
-    snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processors allowed, %u cores", m->n_cpus, m->n_affinity,
-             m->n_cores);
+    snprintf(text, sizeof text, "%u, unless --threads says otherwise: %u processor%s allowed, %u core%s", m->n_cpus,
+             m->n_affinity, vs_plural(m->n_affinity), m->n_cores, vs_plural(m->n_cores));
     if (m->quota_cpus > 0)
         snprintf(text + strlen(text), sizeof text - strlen(text), ", a quota of %.2f", m->quota_cpus);
     put(f, "threads", m->n_cpus >= 1, "", text);

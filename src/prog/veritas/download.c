@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/word.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/hosts.h"
 #include "prog/veritas/hub.h"
@@ -90,8 +91,9 @@ static int store(struct sink *s, const char *data, size_t n, struct vs_error *er
     uint64_t most = s->total ? s->total : s->limit;
     if (n > most || s->have > most - n)
         return vs_error_set(err, s->total ? VS_E_MALFORMED : VS_E_LIMIT,
-                            s->total ? "%s: the server sends more than the %llu bytes it should have"
-                            : "%s: the server sends without end (stopped after %llu bytes)", s->what, (unsigned long long)most);
+                            s->total ? "%s: the server sends more than the %llu byte%s it should have"
+                            : "%s: the server sends without end (stopped after %llu byte%s)", s->what, (unsigned long long)most,
+                            vs_plural(most));
     if (s->fd < 0) {
         vs_buf_add(s->memory, data, n);
         if (s->memory->status != VS_OK)
@@ -142,8 +144,8 @@ static int take_head(struct sink *s, const char *line, struct vs_error *err)
     memcpy(s->tag, tag, sizeof tag);
     bool is_known = strcmp(total_text, "-") != 0;
     if (s->total && is_known && total != s->total)
-        return vs_error_set(err, VS_E_MALFORMED, "%s: the server has %llu bytes, and it should be %llu", s->what, total,
-                            (unsigned long long)s->total);
+        return vs_error_set(err, VS_E_MALFORMED, "%s: the server has %llu byte%s, and it should be %llu", s->what, total,
+                            vs_plural(total), (unsigned long long)s->total);
     if (is_known && s->fd < 0 && total > s->limit)
         return vs_error_set(err, VS_E_LIMIT, "%s is too long: %llu bytes", s->what, total);
     if (is_known && s->fd >= 0) {

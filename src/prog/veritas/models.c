@@ -449,10 +449,12 @@ static int copy(int from, const struct stat *st, struct vs_output *to, char ret_
         else if (got < 0 && errno == EINTR)
             continue;
         else if (got < 0 || !sum || !vs_sum_add(sum, block, (size_t)got))
-            rc = vs_error_set(err, VS_E_SYSTEM, "copying stopped after %lld bytes: %s", (long long)done, strerror(errno));
+            rc = vs_error_set(err, VS_E_SYSTEM, "copying stopped after %lld byte%s: %s", (long long)done,
+                              vs_plural((uint64_t)done), strerror(errno));
         else if (!vs_output_write(to, block, (size_t)got))
             rc = vs_error_set(err, to->error == ENOSPC || to->error == EDQUOT || to->error == EFBIG ? VS_E_LIMIT : VS_E_SYSTEM,
-                              "copying stopped after %lld bytes: %s; nothing was added", (long long)done, strerror(to->error));
+                              "copying stopped after %lld byte%s: %s; nothing was added", (long long)done,
+                              vs_plural((uint64_t)done), strerror(to->error));
         else
             vs_progress_show(&progress, (uint64_t)(done += got), (uint64_t)st->st_size);
     }

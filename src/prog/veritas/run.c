@@ -1,5 +1,6 @@
 /* prog/veritas/run.c - `veritas run`: one prompt, one answer, streamed. */
 #include "prog/veritas/command.h"
+#include "base/word.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
@@ -232,11 +233,12 @@ void vs_timings_print(const json_t *result)
     const json_t *t = json_object_get(result, "timings"), *usage = json_object_get(result, "usage");
     double prompt = json_number_value(json_object_get(t, "prompt_per_second")),
            decode = json_number_value(json_object_get(t, "decode_per_second"));
-    vs_say("prompt: %lld tokens (%lld from before), %.1f tokens/s; answer: %lld tokens, %.1f tokens/s; load: %.0f ms",
-           (long long)json_integer_value(json_object_get(usage, "prompt_tokens")),
+    json_int_t n_prompt = json_integer_value(json_object_get(usage, "prompt_tokens")),
+               n_answer = json_integer_value(json_object_get(usage, "completion_tokens"));
+    vs_say("prompt: %lld token%s (%lld from before), %.1f tokens/s; answer: %lld token%s, %.1f tokens/s; load: %.0f ms",
+           (long long)n_prompt, vs_plural((uint64_t)n_prompt),
            (long long)json_integer_value(json_object_get(usage, "cached_tokens")), prompt,
-           (long long)json_integer_value(json_object_get(usage, "completion_tokens")), decode,
-           json_number_value(json_object_get(t, "load_ms")));
+           (long long)n_answer, vs_plural((uint64_t)n_answer), decode, json_number_value(json_object_get(t, "load_ms")));
 }
 
 int vs_command_run(const struct vs_args *args)

@@ -2,6 +2,7 @@
 #include "prog/worker/work.h"
 
 #include "base/clock.h"
+#include "base/word.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +111,8 @@ static int test_or_count(struct run *run, const char *kind, json_int_t n, json_i
 {
     int64_t context = vs_model_context(run->work.s->model);
     if (n + depth > context)
-        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld tokens",
-                            kind, (long long)n, (long long)depth, (long long)context);
+        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld token%s",
+                            kind, (long long)n, (long long)depth, (long long)context, vs_plural((uint64_t)context));
     if (results)
         return one_test(run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);
     run->total += (uint64_t)reps;

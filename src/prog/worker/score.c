@@ -2,6 +2,7 @@
 #include "prog/worker/work.h"
 
 #include "base/num.h"
+#include "base/word.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -204,8 +205,8 @@ int vs_service_perplexity(struct vs_service *s, json_t *request, struct vs_sink 
     c->window = (size_t)window;
     c->n_windows = c->ids.n / c->window;
     if (c->n_windows < 2) {
-        r = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens and two windows of %zu are needed; "
-                         "give a longer text or a smaller --ctx", c->ids.n, c->window);
+        r = vs_error_set(err, VS_E_INVALID, "the text has %zu token%s and two windows of %zu are needed; "
+                         "give a longer text or a smaller --ctx", c->ids.n, vs_plural(c->ids.n), c->window);
         vs_work_free(&c->work);
         return r;
     }

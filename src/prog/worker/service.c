@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/word.h"
 #include "cpu/backend.h"
 #include "graph/graph.h"
 #include "prog/worker/drafter.h"
@@ -131,8 +132,8 @@ static int detokenize(struct vs_service *s, json_t *request, struct vs_sink *sin
     if (r == VS_OK)
         r = vs_tokenizer_decode(s->tokenizer, ids.id, ids.n, special, &sink->check, &text, err);
     if (r == VS_E_LIMIT || (r == VS_OK && vs_json_text_bytes(text.data, text.n) > MAX_TEXT_IN_RESULT))
-        r = vs_error_set(err, VS_E_LIMIT, "the text of these %zu tokens is longer than a result may be (%u MiB); "
-                         "give fewer at once", ids.n, VS_MAX_RESULT >> 20);
+        r = vs_error_set(err, VS_E_LIMIT, "the text of %zu token%s is longer than a result may be (%u MiB); "
+                         "give fewer at once", ids.n, vs_plural(ids.n), VS_MAX_RESULT >> 20);
     if (r == VS_OK)
         ret->result = json_pack("{s:o}", "text", vs_json_text(text.data, text.n));
     vs_ids_clear(&ids);
