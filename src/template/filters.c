@@ -5,13 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-static bool put_back(struct vs_tp_str *s, struct vs_tp_value *ret)
-{
-    if (s)
-        *ret = vs_tp_of_str(s);
-    return s != NULL;
-}
-
 /* ---- attributes by path ("a.b.0"), as attribute= of many filters -------------------------------------------- */
 
 static bool split_path(struct vs_tp_vm *vm, struct vs_tp_value attr, struct vs_tp_list **ret)
@@ -70,16 +63,7 @@ static bool follow(struct vs_tp_vm *vm, const struct vs_tp_list *path, struct vs
 VS_TP_BUILTIN(do_case)
 {
     struct vs_tp_str *s;
-    struct vs_tp_builder b;
-    if (!vs_tp_str_of(vm, in->self, &s))
-        return false;
-    vs_tp_build(&b, vm);
-    if (!vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)in->me->variant))
-        return false;
-    struct vs_tp_str *r = vs_tp_built(&b);
-    if (r)
-        r->markup = s->markup;
-    return put_back(r, in->ret);
+    return vs_tp_str_of(vm, in->self, &s) && vs_tp_str_cased(vm, s, (enum vs_tp_style)in->me->variant, in->ret);
 }
 
 /* jinja2's own idea of words: after white space and - ( { [ <. */
@@ -103,7 +87,7 @@ VS_TP_BUILTIN(do_title)
             return false;
         start = false;
     }
-    return put_back(vs_tp_built(&b), in->ret);
+    return vs_tp_give_str(vs_tp_built(&b), in->ret);
 }
 
 VS_TP_BUILTIN(do_trim)
@@ -111,54 +95,43 @@ VS_TP_BUILTIN(do_trim)
     struct vs_tp_str *s, *chars = NULL;
     if (!vs_tp_str_of(vm, in->self, &s) || (vs_tp_given(in->at[0]) && !vs_tp_need_str(vm, in->at[0], &chars)))
         return false;
-    return put_back(vs_tp_str_strip(vm, s, chars, true, true), in->ret);
+    return vs_tp_give_str(vs_tp_str_strip(vm, s, chars, true, true), in->ret);
 }
 
 VS_TP_BUILTIN(do_string)
 {
     struct vs_tp_str *s;
-    return vs_tp_str_of(vm, in->self, &s) && put_back(s, in->ret);
+    return vs_tp_str_of(vm, in->self, &s) && vs_tp_give_str(s, in->ret);
+}
+
+/* A copy that is HTML, or is not. */
+static bool marked(struct vs_tp_vm *vm, const struct vs_tp_str *s, bool markup, struct vs_tp_str **ret)
+{
+    struct vs_tp_str *copy = vs_tp_new(vm, sizeof *copy);
+    if (!copy)
+        return false;
+    *copy = *s;
+    copy->markup = markup;
+    *ret = copy;
+    return true;
+}
+
+static bool plain_text(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_str **ret)
+{
+    return vs_tp_str_of(vm, v, ret) && (!(*ret)->markup || marked(vm, *ret, false, ret));
 }
 
 VS_TP_BUILTIN(do_safe)
 {
-    struct vs_tp_str *s, *copy = vs_tp_new(vm, sizeof *copy);
-    if (!copy || !vs_tp_str_of(vm, in->self, &s))
-        return false;
-    *copy = *s;
-    copy->markup = true;
-    return put_back(copy, in->ret);
+    struct vs_tp_str *s;
+    return vs_tp_str_of(vm, in->self, &s) && marked(vm, s, true, &s) && vs_tp_give_str(s, in->ret);
 }
 
 VS_TP_BUILTIN(do_escape)
 {
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, in->self, &s))
-        return false;
-    if (in->me->variant && s->markup) {
-        struct vs_tp_str *plain = vs_tp_new(vm, sizeof *plain);
-        if (!plain)
-            return false;
-        *plain = *s;
-        plain->markup = false;
-        s = plain;
-    }
-    return vs_tp_str_escape(vm, s, &s) && put_back(s, in->ret);
-}
-
-static bool plain_text(struct vs_tp_vm *vm, struct vs_tp_value v, struct vs_tp_str **ret)
-{
-    if (!vs_tp_str_of(vm, v, ret))
-        return false;
-    if (!(*ret)->markup)
-        return true;
-    struct vs_tp_str *plain = vs_tp_new(vm, sizeof *plain);
-    if (!plain)
-        return false;
-    *plain = **ret;
-    plain->markup = false;
-    *ret = plain;
-    return true;
+    return (in->me->variant ? plain_text(vm, in->self, &s) : vs_tp_str_of(vm, in->self, &s)) &&
+           vs_tp_str_escape(vm, s, &s) && vs_tp_give_str(s, in->ret);
 }
 
 VS_TP_BUILTIN(do_replace)
@@ -199,24 +172,15 @@ VS_TP_BUILTIN(do_indent)
         if (!vs_tp_put_str(&b, line))
             return false;
     }
-    struct vs_tp_str *r = vs_tp_built(&b);
-    if (r)
-        r->markup = s->markup;
-    return put_back(r, in->ret);
+    return vs_tp_built_like(&b, s, in->ret);
 }
 
 VS_TP_BUILTIN(do_center)
 {
     struct vs_tp_str *s;
     int64_t width;
-    if (!vs_tp_str_of(vm, in->self, &s) || !vs_tp_need_int(vm, in->at[0], 80, &width))
-        return false;
-    int64_t missing = width - (int64_t)s->n_chars;
-    int64_t left = missing > 0 ? missing / 2 + (missing & width & 1) : 0;
-    struct vs_tp_builder b;
-    vs_tp_build(&b, vm);
-    return vs_tp_put_fill(&b, " ", 1, left) && vs_tp_put_str(&b, s) &&
-           vs_tp_put_fill(&b, " ", 1, missing > 0 ? missing - left : 0) && vs_tp_built_value(&b, in->ret);
+    return vs_tp_str_of(vm, in->self, &s) && vs_tp_need_int(vm, in->at[0], 80, &width) &&
+           vs_tp_str_justify(vm, s, width, NULL, VS_TP_SIDE_MIDDLE, in->ret);
 }
 
 VS_TP_BUILTIN(do_truncate)
@@ -246,7 +210,7 @@ VS_TP_BUILTIN(do_truncate)
         cut = space ? (size_t)(space - s->s) : cut;
     }
     s = vs_tp_str_bytes(vm, s, 0, cut);
-    return s && put_back(vs_tp_str_concat(vm, s, end), in->ret);
+    return s && vs_tp_give_str(vs_tp_str_concat(vm, s, end), in->ret);
 }
 
 VS_TP_BUILTIN(do_wordcount)
@@ -559,7 +523,7 @@ VS_TP_BUILTIN(do_default)
     bool replace = in->self.kind == VS_TP_UNDEFINED || (vs_tp_truth(in->at[1]) && !vs_tp_truth(in->self));
     *in->ret = in->self;
     if (replace && in->at[0].kind == VS_TP_MISSING)
-        return put_back(vs_tp_str_new(vm, "", 0, true), in->ret);
+        return vs_tp_give_str(vs_tp_str_new(vm, "", 0, true), in->ret);
     if (replace)
         *in->ret = in->at[0];
     return true;
@@ -583,26 +547,6 @@ VS_TP_BUILTIN(do_list)
         return false;
     *in->ret = vs_tp_of_list(l);
     return true;
-}
-
-VS_TP_BUILTIN(do_join)
-{
-    struct vs_tp_list *path;
-    struct vs_tp_iter *it;
-    struct vs_tp_str *separator = NULL;
-    struct vs_tp_builder b;
-    struct vs_tp_value v;
-    vs_tp_build(&b, vm);
-    if (in->at[0].kind != VS_TP_MISSING && !vs_tp_str_of(vm, in->at[0], &separator))
-        return false;
-    if (!split_path(vm, in->at[1], &path) || !vs_tp_iter(vm, in->self, &it))
-        return false;
-    int more;
-    for (size_t i = 0; (more = vs_tp_iter_next(vm, it, &v)) > 0; i++)
-        if ((i && separator && !vs_tp_put_str(&b, separator)) || !follow(vm, path, vs_tp_none(), false, v, &v) ||
-            !vs_tp_put_value(&b, v))
-            return false;
-    return more == 0 && vs_tp_built_value(&b, in->ret);
 }
 
 VS_TP_BUILTIN(do_reverse)
@@ -821,6 +765,22 @@ VS_TP_BUILTIN(do_map)
     a->args.n--;
     return a->callable || !vs_tp_truth(in->self) ||
            vs_tp_fail(vm, VS_E_INVALID, "there is no filter %.*s", (int)(name->n < 60 ? name->n : 60), name->s);
+}
+
+VS_TP_BUILTIN(do_join)
+{
+    struct vs_tp_iter *it;
+    struct vs_tp_apply *a;
+    struct vs_tp_str *glue = NULL;
+    struct vs_tp_value from = in->self;
+    if (in->at[0].kind != VS_TP_MISSING && !vs_tp_str_of(vm, in->at[0], &glue))
+        return false;
+    if (vs_tp_given(in->at[1])) {       /* as map(attribute=...) */
+        if (!make_lazy(vm, in->self, next_mapped, &a, &from) || !split_path(vm, in->at[1], &a->path))
+            return false;
+        a->fallback = vs_tp_none();
+    }
+    return vs_tp_iter(vm, from, &it) && vs_tp_str_join(vm, glue, it, false, in->ret);
 }
 
 static int next_selected(struct vs_tp_vm *vm, struct vs_tp_iter *it, struct vs_tp_value *ret)

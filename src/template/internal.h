@@ -255,6 +255,9 @@ bool vs_tp_put_value(struct vs_tp_builder *b, struct vs_tp_value v);     /* str(
 bool vs_tp_put_repr(struct vs_tp_builder *b, struct vs_tp_value v);      /* repr(v) */
 struct vs_tp_str *vs_tp_built(struct vs_tp_builder *b);                  /* NULL after a failure */
 bool vs_tp_built_value(struct vs_tp_builder *b, struct vs_tp_value *ret);
+bool vs_tp_give_str(struct vs_tp_str *s, struct vs_tp_value *ret);       /* s: NULL after a failure, which is passed on */
+/* As built, marked as HTML if what it was made from was. */
+bool vs_tp_built_like(struct vs_tp_builder *b, const struct vs_tp_str *from, struct vs_tp_value *ret);
 
 static inline bool vs_tp_mark(const struct vs_tp_str *s, size_t i) { return s->mark ? s->mark[i] != 0 : s->trusted; }
 struct vs_tp_str *vs_tp_str_new(struct vs_tp_vm *vm, const char *s, size_t n, bool trusted);    /* borrows s */
@@ -287,6 +290,16 @@ struct vs_tp_str *vs_tp_str_strip(struct vs_tp_vm *vm, struct vs_tp_str *s, cons
 bool vs_tp_str_replace(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_str *old, struct vs_tp_str *with,
                        int64_t count, struct vs_tp_value *ret);
 bool vs_tp_str_lines(struct vs_tp_vm *vm, struct vs_tp_str *s, bool keep_ends, struct vs_tp_list **ret);
+bool vs_tp_str_cased(struct vs_tp_vm *vm, const struct vs_tp_str *s, enum vs_tp_style style, struct vs_tp_value *ret);
+/* Is there a letter with `flag` (VS_UNICODE_UPPER, _LOWER), and no cased one without it? */
+bool vs_tp_str_is_cased(struct vs_tp_vm *vm, const struct vs_tp_str *s, unsigned flag, struct vs_tp_value *ret);
+enum vs_tp_side { VS_TP_SIDE_LEFT, VS_TP_SIDE_RIGHT, VS_TP_SIDE_MIDDLE };
+/* Filled up to `width` characters with `fill`, one character (NULL: a space), so that s stands on that side. */
+bool vs_tp_str_justify(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t width, const struct vs_tp_str *fill,
+                       enum vs_tp_side side, struct vs_tp_value *ret);
+/* What `it` gives, with glue between (NULL: nothing). strict: only strings are taken; else the text of any value. */
+bool vs_tp_str_join(struct vs_tp_vm *vm, const struct vs_tp_str *glue, struct vs_tp_iter *it, bool strict,
+                    struct vs_tp_value *ret);
 bool vs_tp_str_isspace_at(struct vs_tp_vm *vm, const struct vs_tp_str *s, size_t at, size_t *ret_n);  /* vm NULL: unpaid */
 
 /* ---- format.c, json.c --------------------------------------------------------------------------------------- */

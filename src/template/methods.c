@@ -6,24 +6,11 @@
 
 #include <string.h>
 
-static bool put_back(struct vs_tp_str *s, bool markup, struct vs_tp_value *ret)
-{
-    if (!s)
-        return false;
-    *ret = vs_tp_of_str(s);
-    if (markup)
-        s->markup = true;
-    return true;
-}
-
 /* ---- strings ------------------------------------------------------------------------------------------------ */
 
 VS_TP_BUILTIN(str_case)
 {
-    struct vs_tp_str *s = in->self.u.str;
-    struct vs_tp_builder b;
-    vs_tp_build(&b, vm);
-    return vs_tp_put_cased(&b, s, 0, s->n, (enum vs_tp_style)in->me->variant) && put_back(vs_tp_built(&b), s->markup, in->ret);
+    return vs_tp_str_cased(vm, in->self.u.str, (enum vs_tp_style)in->me->variant, in->ret);
 }
 
 /* variant: 1 left, 2 right */
@@ -32,7 +19,7 @@ VS_TP_BUILTIN(str_strip)
     struct vs_tp_str *chars = NULL;
     if (vs_tp_given(in->at[0]) && !vs_tp_need_str(vm, in->at[0], &chars))
         return false;
-    return put_back(vs_tp_str_strip(vm, in->self.u.str, chars, in->me->variant & 1, in->me->variant & 2), false, in->ret);
+    return vs_tp_give_str(vs_tp_str_strip(vm, in->self.u.str, chars, in->me->variant & 1, in->me->variant & 2), in->ret);
 }
 
 static bool add_part(struct vs_tp_vm *vm, struct vs_tp_list *l, struct vs_tp_str *s, size_t from, size_t to)
@@ -148,6 +135,13 @@ VS_TP_BUILTIN(str_partition)
     return add_part(vm, l, s, 0, s->n) && add_part(vm, l, s, 0, 0) && add_part(vm, l, s, 0, 0);
 }
 
+/* start and end as Python counts them: from the end of the n when negative, end at most n. */
+static void clamp(int64_t n, int64_t *start, int64_t *end)
+{
+    *start = *start >= 0 ? *start : *start < -n ? 0 : *start + n;
+    *end = *end > n ? n : *end >= 0 ? *end : *end < -n ? 0 : *end + n;
+}
+
 /* start and end of a search, in characters, as bytes. false in *ret_possible: no place at all. */
 static bool window(struct vs_tp_vm *vm, const struct vs_tp_str *s, struct vs_tp_value a, struct vs_tp_value b, size_t *from,
                    size_t *to, bool *ret_possible)
@@ -155,12 +149,7 @@ static bool window(struct vs_tp_vm *vm, const struct vs_tp_str *s, struct vs_tp_
     int64_t n = (int64_t)s->n_chars, start = 0, end = n;
     if ((vs_tp_given(a) && !vs_tp_need_int(vm, a, 0, &start)) || (vs_tp_given(b) && !vs_tp_need_int(vm, b, n, &end)))
         return false;
-    if (start < 0)
-        start = start < -n ? 0 : start + n;
-    if (end < 0)
-        end = end < -n ? 0 : end + n;
-    if (end > n)
-        end = n;
+    clamp(n, &start, &end);
     *ret_possible = start <= end;
     *from = *ret_possible ? vs_tp_str_offset(vm, s, (size_t)start) : 0;
     *to = *ret_possible ? vs_tp_str_offset(vm, s, (size_t)end) : 0;
@@ -235,9 +224,9 @@ VS_TP_BUILTIN(str_remove_affix)
     if (what->n && what->n <= s->n && !vs_tp_same(vm, in->me->variant ? s->s + s->n - what->n : s->s, what->s, what->n, &same))
         return false;
     if (!same)
-        return put_back(s, false, in->ret);
+        return vs_tp_give_str(s, in->ret);
     size_t from = in->me->variant ? 0 : what->n;
-    return put_back(vs_tp_str_bytes(vm, s, from, from + s->n - what->n), false, in->ret);
+    return vs_tp_give_str(vs_tp_str_bytes(vm, s, from, from + s->n - what->n), in->ret);
 }
 
 VS_TP_BUILTIN(str_replace)
@@ -253,22 +242,7 @@ VS_TP_BUILTIN(str_replace)
 VS_TP_BUILTIN(str_join)
 {
     struct vs_tp_iter *it;
-    struct vs_tp_value v;
-    struct vs_tp_builder b;
-    struct vs_tp_str *s;
-    bool markup = in->self.u.str->markup;
-    vs_tp_build(&b, vm);
-    if (!vs_tp_iter(vm, in->at[0], &it))
-        return false;
-    int more;
-    for (size_t i = 0; (more = vs_tp_iter_next(vm, it, &v)) > 0; i++) {
-        if (v.kind != VS_TP_STR && !markup)
-            return vs_tp_fail(vm, VS_E_INVALID, "sequence item %zu: expected str instance, %s found", i, vs_tp_type_name(v));
-        if (!vs_tp_str_of(vm, v, &s) || (markup && !vs_tp_str_escape(vm, s, &s)) || (i && !vs_tp_put_str(&b, in->self.u.str)) ||
-            !vs_tp_put_str(&b, s))
-            return false;
-    }
-    return more == 0 && put_back(vs_tp_built(&b), markup, in->ret);
+    return vs_tp_iter(vm, in->at[0], &it) && vs_tp_str_join(vm, in->self.u.str, it, true, in->ret);
 }
 
 /* Every character has one of the flags of `variant`, and there is one. */
@@ -284,15 +258,7 @@ VS_TP_BUILTIN(str_all)
 
 VS_TP_BUILTIN(str_cased)
 {
-    struct vs_tp_str *s = in->self.u.str;
-    bool any = false, other = false;
-    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
-        unsigned flags = vs_unicode(w.c)->flags;
-        any = any || (flags & (unsigned)in->me->variant);
-        other = other || (flags & VS_UNICODE_CASED & ~(unsigned)in->me->variant);
-    }
-    *in->ret = vs_tp_bool(any && !other);
-    return vm->status == VS_OK;
+    return vs_tp_str_is_cased(vm, in->self.u.str, (unsigned)in->me->variant, in->ret);
 }
 
 VS_TP_BUILTIN(str_istitle)
@@ -318,33 +284,14 @@ VS_TP_BUILTIN(str_isascii)
     return true;
 }
 
-/* variant: 0 ljust, 1 rjust, 2 center */
 VS_TP_BUILTIN(str_justify)
 {
-    struct vs_tp_str *s = in->self.u.str, *fill = NULL;
+    struct vs_tp_str *fill = NULL;
     int64_t width;
     if (!vs_tp_need_int(vm, in->at[0], 0, &width) ||
         (in->at[1].kind != VS_TP_MISSING && !vs_tp_need_str(vm, in->at[1], &fill)))
         return false;
-    if (fill && fill->n_chars != 1)
-        return vs_tp_fail(vm, VS_E_INVALID, "the fill character must be exactly one character long");
-    int64_t missing = width - (int64_t)s->n_chars;
-    if (missing <= 0)
-        return put_back(s, false, in->ret);
-    int64_t left = in->me->variant == 0 ? 0 : in->me->variant == 1 ? missing : missing / 2 + (missing & width & 1);
-    struct vs_tp_builder b;
-    vs_tp_build(&b, vm);
-    if (!vs_tp_reserve(&b, fill ? fill->n : 1, missing))
-        return false;
-    for (int64_t i = 0; i < missing; i++) {
-        if (i == left && !vs_tp_put_str(&b, s))
-            return false;
-        if (!(fill ? vs_tp_put_str(&b, fill) : vs_tp_put_cstr(&b, " ")))
-            return false;
-    }
-    if (left == missing && !vs_tp_put_str(&b, s))
-        return false;
-    return put_back(vs_tp_built(&b), s->markup, in->ret);
+    return vs_tp_str_justify(vm, in->self.u.str, width, fill, (enum vs_tp_side)in->me->variant, in->ret);
 }
 
 VS_TP_BUILTIN(str_zfill)
@@ -357,7 +304,7 @@ VS_TP_BUILTIN(str_zfill)
         return false;
     size_t sign = s->n && (s->s[0] == '-' || s->s[0] == '+');
     return vs_tp_put_part(&b, s, 0, sign) && vs_tp_put_fill(&b, "0", 1, width - (int64_t)s->n_chars) &&
-           vs_tp_put_part(&b, s, sign, s->n - sign) && put_back(vs_tp_built(&b), s->markup, in->ret);
+           vs_tp_put_part(&b, s, sign, s->n - sign) && vs_tp_built_like(&b, s, in->ret);
 }
 
 VS_TP_BUILTIN(str_expandtabs)
@@ -381,7 +328,7 @@ VS_TP_BUILTIN(str_expandtabs)
         if (!vs_tp_put_part(&b, s, w.at, w.n))
             return false;
     }
-    return put_back(vs_tp_built(&b), s->markup, in->ret);
+    return vs_tp_built_like(&b, s, in->ret);
 }
 
 VS_TP_BUILTIN(str_format)
@@ -406,7 +353,7 @@ VS_TP_BUILTIN(str_format)
 static const struct vs_tp_callable str_methods[] = {
     { "capitalize", str_case, "", VS_TP_STYLE_CAPITALIZE },
     { "casefold", NULL, "", 0 },
-    { "center", str_justify, "/a|b", 2 },
+    { "center", str_justify, "/a|b", VS_TP_SIDE_MIDDLE },
     { "count", str_count, "/a|b c", 0 },
     { "encode", NULL, "*", 0 },
     { "endswith", str_affix, "/a|b c", 1 },
@@ -428,7 +375,7 @@ static const struct vs_tp_callable str_methods[] = {
     { "istitle", str_istitle, "", 0 },
     { "isupper", str_cased, "", VS_UNICODE_UPPER },
     { "join", str_join, "/a", 0 },
-    { "ljust", str_justify, "/a|b", 0 },
+    { "ljust", str_justify, "/a|b", VS_TP_SIDE_LEFT },
     { "lower", str_case, "", VS_TP_STYLE_LOWER },
     { "lstrip", str_strip, "/|a", 1 },
     { "maketrans", NULL, "*", 0 },
@@ -438,7 +385,7 @@ static const struct vs_tp_callable str_methods[] = {
     { "replace", str_replace, "/a b|c", 0 },
     { "rfind", str_find, "/a|b c", 1 },
     { "rindex", str_find, "/a|b c", 3 },
-    { "rjust", str_justify, "/a|b", 1 },
+    { "rjust", str_justify, "/a|b", VS_TP_SIDE_RIGHT },
     { "rpartition", str_partition, "/a", 1 },
     { "rsplit", str_split, "|sep maxsplit", 1 },
     { "rstrip", str_strip, "/|a", 2 },
@@ -500,8 +447,7 @@ VS_TP_BUILTIN(list_index)
     int64_t n = (int64_t)l->n, start, end;
     if (!vs_tp_need_int(vm, in->at[1], 0, &start) || !vs_tp_need_int(vm, in->at[2], n, &end))
         return false;
-    start = start < 0 ? (start < -n ? 0 : start + n) : start;
-    end = end < 0 ? (end < -n ? 0 : end + n) : end > n ? n : end;
+    clamp(n, &start, &end);
     for (int64_t i = start; i < end; i++) {
         bool same;
         if (!vs_tp_equal(vm, l->item[i], in->at[0], &same))

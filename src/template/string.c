@@ -139,12 +139,24 @@ struct vs_tp_str *vs_tp_built(struct vs_tp_builder *b)
     return s;
 }
 
-bool vs_tp_built_value(struct vs_tp_builder *b, struct vs_tp_value *ret)
+bool vs_tp_give_str(struct vs_tp_str *s, struct vs_tp_value *ret)
 {
-    struct vs_tp_str *s = vs_tp_built(b);
     if (s)
         *ret = vs_tp_of_str(s);
     return s != NULL;
+}
+
+bool vs_tp_built_value(struct vs_tp_builder *b, struct vs_tp_value *ret)
+{
+    return vs_tp_give_str(vs_tp_built(b), ret);
+}
+
+bool vs_tp_built_like(struct vs_tp_builder *b, const struct vs_tp_str *from, struct vs_tp_value *ret)
+{
+    struct vs_tp_str *s = vs_tp_built(b);
+    if (s)
+        s->markup = from->markup;
+    return vs_tp_give_str(s, ret);
 }
 
 /* ---- slices ------------------------------------------------------------------------------------------------- */
@@ -539,12 +551,67 @@ bool vs_tp_str_replace(struct vs_tp_vm *vm, struct vs_tp_str *s, struct vs_tp_st
     }
     if (at < s->n)
         vs_tp_put_part(&b, s, at, s->n - at);
-    struct vs_tp_str *r = vs_tp_built(&b);
-    if (!r)
+    return vs_tp_built_like(&b, s, ret);
+}
+
+bool vs_tp_str_cased(struct vs_tp_vm *vm, const struct vs_tp_str *s, enum vs_tp_style style, struct vs_tp_value *ret)
+{
+    struct vs_tp_builder b;
+    vs_tp_build(&b, vm);
+    return vs_tp_put_cased(&b, s, 0, s->n, style) && vs_tp_built_like(&b, s, ret);
+}
+
+bool vs_tp_str_is_cased(struct vs_tp_vm *vm, const struct vs_tp_str *s, unsigned flag, struct vs_tp_value *ret)
+{
+    bool any = false, other = false;
+    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); !other && vs_tp_walk(&w);) {
+        unsigned flags = vs_unicode(w.c)->flags;
+        any = any || (flags & flag);
+        other = flags & VS_UNICODE_CASED & ~flag;
+    }
+    *ret = vs_tp_bool(any && !other);
+    return vm->status == VS_OK;
+}
+
+bool vs_tp_str_justify(struct vs_tp_vm *vm, struct vs_tp_str *s, int64_t width, const struct vs_tp_str *fill,
+                       enum vs_tp_side side, struct vs_tp_value *ret)
+{
+    static const struct vs_tp_str space = { .s = " ", .n = 1, .n_chars = 1, .trusted = true };
+    struct vs_tp_builder b;
+    int64_t n = (int64_t)s->n_chars, missing = width > n ? width - n : 0, left = side == VS_TP_SIDE_LEFT ? 0 : missing;
+    fill = fill ? fill : &space;
+    if (fill->n_chars != 1)
+        return vs_tp_fail(vm, VS_E_INVALID, "the fill character must be exactly one character long");
+    if (!missing)
+        return vs_tp_give_str(s, ret);
+    if (side == VS_TP_SIDE_MIDDLE)
+        left = missing / 2 + (missing & width & 1);
+    vs_tp_build(&b, vm);
+    if (!vs_tp_reserve(&b, fill->n, missing))
         return false;
-    r->markup = s->markup;
-    *ret = vs_tp_of_str(r);
-    return true;
+    for (int64_t i = 0; i < missing; i++)
+        if ((i == left && !vs_tp_put_str(&b, s)) || !vs_tp_put_str(&b, fill))
+            return false;
+    return (left < missing || vs_tp_put_str(&b, s)) && vs_tp_built_like(&b, s, ret);
+}
+
+bool vs_tp_str_join(struct vs_tp_vm *vm, const struct vs_tp_str *glue, struct vs_tp_iter *it, bool strict,
+                    struct vs_tp_value *ret)
+{
+    struct vs_tp_builder b;
+    struct vs_tp_value v;
+    struct vs_tp_str *s;
+    bool markup = strict && glue->markup;
+    int more;
+    vs_tp_build(&b, vm);
+    for (size_t i = 0; (more = vs_tp_iter_next(vm, it, &v)) > 0; i++) {
+        if (strict && v.kind != VS_TP_STR && !markup)
+            return vs_tp_fail(vm, VS_E_INVALID, "sequence item %zu: expected str instance, %s found", i, vs_tp_type_name(v));
+        if (!vs_tp_str_of(vm, v, &s) || (markup && !vs_tp_str_escape(vm, s, &s)) || (i && glue && !vs_tp_put_str(&b, glue)) ||
+            !vs_tp_put_str(&b, s))
+            return false;
+    }
+    return more == 0 && (markup ? vs_tp_built_like(&b, glue, ret) : vs_tp_built_value(&b, ret));
 }
 
 static bool is_line_end(uint32_t c)

@@ -56,20 +56,10 @@ VS_TP_BUILTIN(is_escaped)
     return answer(in->self.kind == VS_TP_STR && in->self.u.str->markup, in->ret);
 }
 
-/* All cased letters have the case asked for, and there is one. */
 VS_TP_BUILTIN(is_cased)
 {
     struct vs_tp_str *s;
-    if (!vs_tp_str_of(vm, in->self, &s))
-        return false;
-    bool any = false;
-    for (struct vs_tp_walk w = vs_tp_over(vm, s, 0, s->n); vs_tp_walk(&w);) {
-        unsigned flags = vs_unicode(w.c)->flags;
-        if (flags & VS_UNICODE_CASED & ~(unsigned)in->me->variant)
-            return answer(false, in->ret);
-        any = any || (flags & (unsigned)in->me->variant);
-    }
-    return answer(any, in->ret);
+    return vs_tp_str_of(vm, in->self, &s) && vs_tp_str_is_cased(vm, s, (unsigned)in->me->variant, in->ret);
 }
 
 VS_TP_BUILTIN(is_same)

@@ -129,11 +129,38 @@ static void test_provenance(void **state)
         { "{{ x|e }}", "[a&lt;b&gt;c]" },
         { "{{ messages[0].content.strip() }}", "[hi]" },
         { "{{ x.center(9, '*') }}", "**[a<b>c]**" },
+        { "{{ x|center(9) }}", "  [a<b>c]  " },
+        { "{{ [x, 'y', n]|join('|') }}", "[a<b>c]|y|[7]" },
+        { "{{ [d, {'key': 'own'}]|join('|', attribute='key') }}", "[value]|own" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_marks(cases[i].source,
                     "{\"x\": \"a<b>c\", \"n\": 7, \"eos\": \"</s>\", \"bos_token\": \"<s>\", \"d\": {\"key\": \"value\"},"
                     " \"messages\": [{\"content\": \" hi \"}, 1]}", cases[i].want);
+}
+
+/* A filter, or a test, and the method of that name give the same. */
+static void test_twins(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "x|center(%d) == x.center(%d)", "(x|e|center(%d)) is escaped", "(x|e).center(%d) is escaped",
+        "x|replace('a', '%d') == x.replace('a', '%d')", "x|upper == x.upper()", "(x|e|upper) is escaped",
+        "(x|e).upper() is escaped", "x|capitalize == x.capitalize()", "(x is lower) == x.islower()", "'x%d' is lower",
+        "('X' is upper) == 'X'.isupper()", "x|trim('a') == x.strip('a')", "[x, '%d']|join(x) == x.join([x, '%d'])",
+        "(x|e).join(['<']) is escaped",
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        for (int n = 0; n < 12; n += 1 + (n == 7)) {
+            char expression[120], source[160];
+            snprintf(expression, sizeof expression, "%s", same[i]);
+            for (char *at; (at = strstr(expression, "%d"));) {
+                at[0] = (char)(n >= 10 ? '1' : ' ');
+                at[1] = (char)('0' + n % 10);
+            }
+            snprintf(source, sizeof source, "{{ %s }}", expression);
+            check_marks(source, "{\"x\": \"a<b>c\"}", "True");
+        }
 }
 
 static void check_error(const char *source, int code, const char *text)
@@ -310,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_goldens),
         cmocka_unit_test(test_provenance),
+        cmocka_unit_test(test_twins),
         cmocka_unit_test(test_errors_name_construct_and_line),
         cmocka_unit_test(test_dates),
         cmocka_unit_test(test_bounds),
