@@ -161,9 +161,15 @@ void vs_key_range(const struct vs_key *key, char *ret, size_t n)
 /* What is there instead, in words. */
 static void describe(const json_t *v, char *ret, size_t n)
 {
+    double d = json_real_value(v);
     switch (json_typeof(v)) {
     case JSON_INTEGER: snprintf(ret, n, "%lld", (long long)json_integer_value(v)); break;
-    case JSON_REAL: snprintf(ret, n, "%.6g", json_real_value(v)); break;
+    case JSON_REAL:
+        if (d == trunc(d) && fabs(d) < 1e15)
+            snprintf(ret, n, "%.1f, a number with a point or an exponent", d);
+        else
+            snprintf(ret, n, "%.6g", d);
+        break;
     case JSON_STRING:
         if (json_string_length(v) <= 40 && strlen(json_string_value(v)) == json_string_length(v))
             snprintf(ret, n, "the string '%s'", json_string_value(v));

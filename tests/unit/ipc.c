@@ -526,6 +526,10 @@ static void test_keys(void **state)
     static const struct { uint16_t type; const char *body, *text; } bad[] = {
         { VS_MSG_GENERATE, "{\"max_tokens\":\"5\"}",
           "max_tokens: a whole number from 0 to 2147483647 is needed, this is the string '5'" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":1.0}",
+          "max_tokens: a whole number from 0 to 2147483647 is needed, this is 1.0, a number with a point or an exponent" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":1.5}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is 1.5" },
+        { VS_MSG_GENERATE, "{\"max_tokens\":1e20}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is 1e+20" },
         { VS_MSG_GENERATE, "{\"max_tokens\":-1}", "max_tokens: a whole number from 0 to 2147483647 is needed, this is -1" },
         { VS_MSG_CHAT, "{\"sampling\":{\"top_p\":1.5}}", "sampling.top_p: a number from 0 to 1 is needed, this is 1.5" },
         { VS_MSG_CHAT, "{\"sampling\":{\"temprature\":1}}",
