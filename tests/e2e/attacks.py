@@ -18,6 +18,7 @@ import unittest
 
 import client as c
 from client import Client, Closed, Failure
+from processes import child
 
 LOST = (Closed, Failure, OSError)
 FOR_EVER = itertools.count
@@ -375,15 +376,10 @@ class Shipped(Case):
         while self.call("ps").returncode != 0 and time.monotonic() < end:
             time.sleep(0.05)
         self.assertEqual(self.call("load", "one").returncode, 0)
-        with open("/proc/%d/task/%d/children" % (self.daemon.pid, self.daemon.pid)) as f:
-            self.broker = next(int(pid) for pid in f.read().split() if self.name(int(pid)).startswith("veritas-broker"))
+        self.broker = child(self.daemon.pid, "veritas-broker")
         x = connect(self.path)
         self.right = self.say(x)
         x.close()
-
-    def name(self, pid):
-        with open("/proc/%d/cmdline" % pid) as f:
-            return os.path.basename(f.read().split("\0")[0])
 
     def tearDown(self):
         alive = self.daemon.poll() is None

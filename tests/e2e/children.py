@@ -14,27 +14,11 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from index import Index, wheel  # noqa: E402
+from processes import below  # noqa: E402
 
 VERITAS, MKMODEL = (os.path.abspath(p) for p in sys.argv[1:3])
 OWN = {"PATH", "HOME", "LANG", "TMPDIR"}
 SANITIZERS = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"}
-
-
-def below(pid):
-    """Every process below pid."""
-    parents = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as f:
-                parents.setdefault(int(f.read().rsplit(")", 1)[1].split()[1]), []).append(int(name))
-        except OSError:
-            pass
-    found, todo = [], [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
-    return found
 
 
 def environment(pid):

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 
+os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
+
 TYPES = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K".split()
 PROMPT = "The quick brown fox jumps over the lazy dog. " * 12
 

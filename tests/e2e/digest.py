@@ -17,6 +17,7 @@ import time
 import unittest
 
 import client as c
+from processes import below
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures"))
 import malformed
@@ -26,24 +27,6 @@ VERITAS = BIN + "/veritas"
 SHM = "/dev/shm"
 ASK = {"prompt": "the sky is", "raw": True, "ignore_eos": True, "max_tokens": 3, "logits_hash": True,
        "sampling": {"temperature": 0}}
-
-
-def descendants(pid, name):
-    parents, names = {}, {}
-    for p in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{p}/stat") as f:
-                text = f.read()
-        except OSError:
-            continue
-        parents[int(p)] = int(text[text.rindex(")") + 2:].split()[1])
-        names[int(p)] = text[text.index("(") + 1:text.rindex(")")]
-
-    def is_below(p):
-        while p in parents and p != pid:
-            p = parents[p]
-        return p == pid
-    return [p for p in names if names[p] == name and is_below(p)]
 
 
 def sha256(path):
@@ -107,7 +90,7 @@ class Digest(unittest.TestCase):
                 request = x.request(c.LOAD, {"model": path, "settings": {"threads": 1}}, fd=f.fileno())
             while x.event().kind != c.PROGRESS:
                 pass
-            worker, = descendants(self.daemon.pid, "veritas-worker")
+            worker, = below(self.daemon.pid, "veritas-worker")
             os.kill(worker, signal.SIGSTOP)
             time.sleep(0.1)
             if not select.select([x.sock], [], [], 0)[0] and not x.buffer:

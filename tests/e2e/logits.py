@@ -14,6 +14,8 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from logits_cases import CASES, TOKENS, mkmodel, rows_of
 
+os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
+
 GOLDEN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "golden/logits")
 
 

@@ -3,21 +3,9 @@ what a locked-in worker asks of the kernel. Arguments: veritas, veritas-broker, 
 import json, os, re, shutil, signal, stat, subprocess, sys, tempfile, time, unittest
 
 import client as c
+from processes import below, child
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
-
-
-def children(pid):
-    found = []
-    for p in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{p}/stat") as f:
-                text = f.read()
-        except OSError:
-            continue
-        if int(text[text.rindex(")") + 2:].split()[1]) == pid and text[text.rindex(")") + 2] != "Z":
-            found.append((int(p), text[text.index("(") + 1:text.rindex(")")]))
-    return found
 
 
 class Serve(unittest.TestCase):
@@ -135,7 +123,7 @@ class Serve(unittest.TestCase):
     def test_nothing_is_left_after_kill(self):
         self.start()
         self.call("load", "good")
-        pids = [p for p, _ in children(self.daemon.pid)]
+        pids = list(below(self.daemon.pid))
         self.assertGreaterEqual(len(pids), 2)
         self.daemon.kill()
         self.daemon.wait()
@@ -215,7 +203,7 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.call("load", path, "--ctx", "32").returncode, 0)
         before = {m["name"]: m["settings"] for m in self.ps()["models"]}
         self.assertEqual(before, {"good": {"kv_type": "q8_0", "ctx": 64}, path: {"ctx": 32}})
-        broker = next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker"))
+        broker = child(self.daemon.pid, "veritas-broker")
         os.kill(broker, signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and all(m["state"] == "ready" for m in self.ps()["models"]))
         self.assertEqual({m["name"]: m["settings"] for m in self.ps()["models"]}, before)
@@ -225,14 +213,14 @@ class Serve(unittest.TestCase):
         # one that was changed meanwhile does not come back as what it was
         with open(path, "ab") as f:
             f.write(b"G")
-        os.kill(next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker")), signal.SIGKILL)
+        os.kill(child(self.daemon.pid, "veritas-broker"), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and [m["name"] for m in self.ps()["models"]] == ["good"])
 
     def test_kills_in_turn(self):
         """Worker, broker, supervisor, by kill -9, each while an answer runs: it ends with a reason, and the next request is
         answered."""
         def kill_of(name):
-            return next(p for q in [self.daemon.pid] for p, n in children(q) if n.startswith(name))
+            return child(self.daemon.pid, name)
         for name, status in (("veritas-worker", 70), ("veritas-broker", 70), ("veritas", 70), ("veritas-broker", 70)):
             if not self.daemon or self.daemon.poll() is not None:
                 self.start()
@@ -268,7 +256,7 @@ class Serve(unittest.TestCase):
         os.chmod(worker, 0o755)
         self.assertIn("Exec format error", self.call("load", "good").stderr)
         os.unlink(f"{self.dir}/veritas-broker")
-        os.kill(next(p for p, n in children(self.daemon.pid) if n.startswith("veritas-broker")), signal.SIGKILL)
+        os.kill(child(self.daemon.pid, "veritas-broker"), signal.SIGKILL)
         self.assertEqual(self.daemon.wait(10), 70)
         self.assertIn(b"veritas-broker: No such file", self.daemon.stderr.read())
 

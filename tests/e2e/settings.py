@@ -2,6 +2,8 @@
 Arguments: veritas, veritas-broker, worker-echo."""
 import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
+from processes import child
+
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 
 
@@ -44,7 +46,7 @@ class Settings(unittest.TestCase):
         return {m["name"]: m for m in json.loads(self.call("ps", "--json").stdout)["models"]}
 
     def broker(self):
-        return [int(p) for p in os.listdir("/proc") if p.isdigit() and is_child(p, self.daemon.pid, "veritas-broker")][0]
+        return child(self.daemon.pid, "veritas-broker")
 
     def lines(self):
         with open(f"{self.dir}/log") as f:
@@ -246,15 +248,6 @@ class Settings(unittest.TestCase):
         self.assertEqual((events[0]["event"], events[0]["message"]), ("listening", f"listening at {self.dir}/run/s.sock"))
         self.assertTrue(any(e["event"] == "worker_died" and "killed by signal 9" in e["message"] for e in events), events)
         self.assertTrue(any(e["from"] == "broker" for e in events), events)
-
-
-def is_child(pid, parent, name):
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            text = f.read()
-    except OSError:
-        return False
-    return text[text.index("(") + 1:text.rindex(")")] == name and int(text[text.rindex(")") + 2:].split()[1]) == parent
 
 
 if __name__ == "__main__":

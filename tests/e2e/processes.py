@@ -1,0 +1,37 @@
+"""The processes of this machine, as tests look for the ones that they have started: /proc, zombies left out."""
+import os
+
+
+def process(pid):
+    """Parent, name and state of a process, or None."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            text = f.read()
+    except OSError:
+        return None
+    rest = text[text.rindex(")") + 2:].split()
+    return int(rest[1]), text[text.index("(") + 1:text.rindex(")")], rest[0]
+
+
+def alive():
+    """{pid: (parent, name)}"""
+    table = {int(p): process(p) for p in os.listdir("/proc") if p.isdigit()}
+    return {p: row[:2] for p, row in table.items() if row and row[2] != "Z"}
+
+
+def below(pid, name=None):
+    """All descendants, or those with this name: {pid: name}."""
+    table, found, todo = alive(), {}, [pid]
+    while todo:
+        parent = todo.pop()
+        for p, (of, its) in table.items():
+            if of == parent:
+                found[p] = its
+                todo.append(p)
+    return {p: its for p, its in found.items() if name in (None, its)}
+
+
+def child(pid, name):
+    """The pid of the one child with this name."""
+    found, = [p for p, row in alive().items() if row == (pid, name)]
+    return found
