@@ -745,7 +745,9 @@ class Chat(Case):
             t.type(b"last\n", b"x", b"> ")
             self.assertNotIn("stop", last())
             self.assertNotIn("ignore_eos", last())
-            for line, said in ((b"/set temp 200", b"a number from 0 to 100"), (b"/set tmp 1", b"did you mean --temp?"),
+            for line, said in ((b"/set temp 200", b"a number from 0 to 100"),
+                               (b"/set tmp 1", b"unknown option tmp; did you mean temp?"),
+                               (b"/set --tmp 1", b"did you mean --temp?"),
                                (b"/set threads 2", b"cannot be changed"),
                                (b"/set ignore-eos 3", b"neither on nor off"), (b"/sve x", b"did you mean /save?"),
                                (b"/nonsense", b"/help lists them"),
@@ -1080,6 +1082,20 @@ class Models(Case):
         self.run_it("models", "add", file, "../evil", status=2)
         self.run_it("models", "rm", "../evil", status=4)
         self.assertEqual(self.models(), (["second.gguf"], [".second.record", "second.gguf"]))
+
+    def test_add_says_what_can_be_done_with_it(self):
+        good, other = self.dir + "/good.gguf", self.dir + "/other.gguf"
+        subprocess.run([os.path.join(os.path.dirname(VERITAS), "mkmodel"), "-o", good], check=True)
+        with open(good, "rb") as f:
+            data = f.read()
+        with open(other, "wb") as f:
+            f.write(data.replace(struct.pack("<Q", 5) + b"llama", struct.pack("<Q", 5) + b"lloma", 1))
+        self.assertRegex(self.run_it("models", "add", good)[1],
+                         r"(?m)^veritas: good is there, SHA-256 [0-9a-f]{64}: veritas run -m good \.\.\.$")
+        said = self.run_it("models", "add", other)[1]
+        self.assertRegex(said,
+                         r"(?m)^veritas: other is there, SHA-256 [0-9a-f]{64}; this version cannot run it: [^\n]*lloma[^\n]*$")
+        self.assertNotIn("veritas run", said)
 
     def test_add_refuses_what_is_cut_or_foreign(self):
         file = self.dir + "/x.gguf"

@@ -19,35 +19,12 @@ import unittest
 import zipfile
 
 import client as c
+from processes import below, process
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
 SOME = ["--temp", "0", "--ignore-eos", "-n", "3000", "--raw", "The sky is"]
 LONG = ["--temp", "0", "--ignore-eos", "-n", "60000", "--raw", "The sky is"]
-
-
-def process(pid):
-    """Parent, name and state of a process, or None."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            text = f.read()
-    except OSError:
-        return None
-    rest = text[text.rindex(")") + 2:].split()
-    return int(rest[1]), text[text.index("(") + 1:text.rindex(")")], rest[0]
-
-
-def below(pid):
-    """All living descendants: {pid: name}."""
-    table = {int(p): process(p) for p in os.listdir("/proc") if p.isdigit()}
-    found, todo = {}, [pid]
-    while todo:
-        parent = todo.pop()
-        for p, row in table.items():
-            if row and row[0] == parent and row[2] != "Z":
-                found[p] = row[1]
-                todo.append(p)
-    return found
 
 
 class Faults(unittest.TestCase):
@@ -174,7 +151,8 @@ class Faults(unittest.TestCase):
                 self.assert_harmless(seen)
         shown = self.on_terminal("ps", "--json")[0]
         # escaped, it is the same JSON
-        self.assertIn(self.STEER[:-1], [client["name"] for client in json.loads(shown)["clients"]])
+        names = [client["name"] for client in json.loads(shown)["clients"]]
+        self.assertEqual((names.count(self.STEER[:-1]), names.count("veritas")), (1, 0), names)    # and ps is none of them
         x.send(0x7fff, 1)
         with self.assertRaises(c.Failure):
             x.event()

@@ -114,7 +114,7 @@ class Settings(unittest.TestCase):
 
     def test_a_file_that_is_wrong(self):
         """Nothing is started, and the line is named."""
-        for text, status, said in (("ctx = 1\nparalel = 2\n", 2, ":2: unknown option paralel; did you mean --parallel?"),
+        for text, status, said in (("ctx = 1\nparalel = 2\n", 2, ":2: unknown option paralel; did you mean parallel?"),
                                    ("ctx = 0\n", 2, ":1: --ctx: '0' is not a whole number"),
                                    ("check = yes\n", 2, ":1: --check is an option of the command line only"),
                                    ("private-fd = 3\n", 2, ":1: --private-fd is an option of the command line only"),

@@ -179,7 +179,7 @@ bool models_reaped(struct supervisor *s, pid_t pid, int status)
         if (s->ending || !again)
             m->worker.restart_at = 0;
         else if (s->private_fd < 0)     /* a private client gets the same words as its answer */
-            vs_say_event(VS_LOG_WARNING, "worker_died", "serve: %s: %s; it is started again", m->path, text);
+            vs_say_event(VS_LOG_WARNING, "worker_died", "serve: %s: %s; it is to be started again", m->path, text);
         return true;
     }
     return false;

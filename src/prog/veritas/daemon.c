@@ -154,6 +154,14 @@ static void print_details(const json_t *model, int width)
     vs_buf_clear(&line);
 }
 
+/* The connection that asks is none that was there. */
+static void leave_out_ourselves(json_t *clients)
+{
+    for (size_t i = json_array_size(clients); i-- > 0;)
+        if (number_of(json_array_get(clients, i), "pid") == (long long)getpid())
+            json_array_remove(clients, i);
+}
+
 int vs_command_ps(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
@@ -164,6 +172,7 @@ int vs_command_ps(const struct vs_args *args)
         return vs_fail(&err);
     json_array_foreach(json_object_get(result, "models"), i, model)
         json_object_set_new(model, "file_changed", file_changed(model) ? json_string(file_changed(model)) : json_null());
+    leave_out_ourselves(json_object_get(result, "clients"));
     if (vs_args_given(args, VS_OPT_JSON)) {
         vs_answer_json(result, JSON_INDENT(2));
         json_decref(result);

@@ -56,6 +56,7 @@ struct download {
     struct vs_part *parts;
     size_t n_parts;
     bool needs_digest;
+    char unfit[VS_UNFIT];                /* why what was fetched last cannot be run, or "" */
 };
 
 static const char *const kept_fetch[] = {
@@ -387,7 +388,7 @@ static int get_part(struct download *d, const struct vs_args *args, size_t i, in
     }
     memcpy(part->sha256, hex, sizeof hex);
     part->bytes = s.have;
-    return vs_stage_inspect(args, fd, url, err);
+    return vs_stage_inspect(args, fd, url, d->unfit, err);
 }
 
 /* The stage belongs to one set of URLs and digests: what was left by another is thrown away. */
@@ -442,6 +443,7 @@ static int download(struct download *d, const struct vs_args *args, struct vs_er
     bool force = vs_args_given(args, VS_OPT_FORCE);
     struct vs_stage stage = { .lock = -1 };
     uint64_t done = 0, of_all = 0;
+    char digest[120];
     int *fds = malloc(d->n_parts * sizeof *fds);
     size_t n_fds = 0;
     int rc = fds ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
@@ -475,11 +477,11 @@ static int download(struct download *d, const struct vs_args *args, struct vs_er
         rc = vs_stage_publish(path, fds[i], name, &record, force, err);
     }
     vs_stage_close(&stage, rc == VS_OK);
+    snprintf(digest, sizeof digest, "%s%s", d->parts[0].sha256, d->needs_digest ? " checked" : " (nobody said which it should be)");
     if (rc == VS_OK && d->n_parts > 1)
         vs_note("%s is there, in %zu files, SHA-256 checked; this version cannot run split models yet", d->name, d->n_parts);
     else if (rc == VS_OK)
-        vs_note("%s is there, SHA-256 %s%s: veritas run -m %s ...", d->name, d->parts[0].sha256,
-               d->needs_digest ? " checked" : " (nobody said which it should be)", d->name);
+        vs_stage_say(d->name, digest, d->unfit);
     else if (rc == VS_E_CANCELLED)
         vs_error_set(err, rc, d->needs_digest ? "interrupted; the next pull of %s goes on where this one stopped"
                      : "interrupted; the next pull of %s begins again", d->name);

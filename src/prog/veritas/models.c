@@ -471,7 +471,7 @@ int vs_command_models_add(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     const char *file = args->v[0];
-    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], real[PATH_MAX];
+    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], real[PATH_MAX], unfit[VS_UNFIT];
     struct vs_output to = { .fd = -1, .stream = -1 };
     struct vs_record record = { 0 };
     int from = -1, added = -1, rc;
@@ -501,7 +501,7 @@ int vs_command_models_add(const struct vs_args *args)
         goto out;
     }
     vs_session_signals();
-    if ((rc = vs_stage_inspect(args, from, file, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
+    if ((rc = vs_stage_inspect(args, from, file, unfit, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
         goto out;
     if ((rc = vs_output_open(&to, path, 0644, &err)) != VS_OK
         || (rc = vs_disk_reserve(to.fd, name, 0, (uint64_t)st.st_size, &err)) != VS_OK
@@ -517,7 +517,7 @@ int vs_command_models_add(const struct vs_args *args)
     snprintf(record.source, sizeof record.source, "models add %.900s", realpath(file, real) ? real : file);
     if (fstat(added, &st) < 0 || vs_record_write(name, &st, &record, &err) != VS_OK)
         vs_say("the SHA-256 of %s could not be written down: %s", name, err.text);
-    vs_note("%s is there, SHA-256 %s: veritas run -m %s ...", name, record.sha256, name);
+    vs_stage_say(name, record.sha256, unfit);
 out:
     vs_output_drop(&to);
     if (added >= 0)

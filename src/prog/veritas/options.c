@@ -471,7 +471,8 @@ static int unknown(const struct vs_command *command, const char *word, struct vs
             near = vs_options[i].name;
         }
     }
-    return near ? vs_error_set(err, VS_E_INVALID, "unknown option %.80s; did you mean --%s?", word, near)
+    const char *dashes = word[0] == '-' ? "--" : "";           /* as it was typed: /set takes names without them */
+    return near ? vs_error_set(err, VS_E_INVALID, "unknown option %.80s; did you mean %s%s?", word, dashes, near)
                 : vs_error_set(err, VS_E_INVALID, "unknown option %.80s", word);
 }
 

@@ -59,7 +59,7 @@ static void broker_ended(struct supervisor *s, int status)
     if (s->private_fd >= 0 || status == 0) {
         s->ending = true;               /* its one client left, or it was told to end */
     } else if (again) {
-        vs_say_event(VS_LOG_WARNING, "broker_died", "serve: the broker died: %s; it is started again", why);
+        vs_say_event(VS_LOG_WARNING, "broker_died", "serve: the broker died: %s; it is to be started again", why);
     } else {
         /* It has said why it cannot start, and would say the same for ever. */
         vs_say("serve: the broker cannot start, so the daemon ends");

@@ -129,13 +129,28 @@ int vs_stage_publish(const char *path, int fd, const char *name, const struct vs
     return VS_OK;
 }
 
-int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, struct vs_error *err)
+int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, char ret_unfit[VS_UNFIT], struct vs_error *err)
 {
     char path[64];
     struct vs_session s;
     struct vs_error why = { 0 };
+    json_t *request = json_object(), *about = NULL;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int rc = vs_session_open(&s, args, path, VS_SESSION_INSPECT, &why);
+    if (rc == VS_OK)
+        rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &about, &why);
+    const char *unfit = json_string_value(json_object_get(json_object_get(about, "memory"), "unknown"));
+    snprintf(ret_unfit, VS_UNFIT, "%s", unfit ? unfit : "");
+    json_decref(about);
+    json_decref(request);
     vs_session_close(&s);
     return rc == VS_OK ? VS_OK : vs_error_set(err, rc, "%.160s was not added: %s", what, why.text);
+}
+
+void vs_stage_say(const char *name, const char *of_digest, const char *unfit)
+{
+    if (unfit[0])
+        vs_note("%s is there, SHA-256 %s; this version cannot run it: %s", name, of_digest, unfit);
+    else
+        vs_note("%s is there, SHA-256 %s: veritas run -m %s ...", name, of_digest, name);
 }

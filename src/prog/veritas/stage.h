@@ -32,6 +32,11 @@ int vs_stage_look(const char *name, const struct vs_record *wanted, uint64_t byt
 /* Gives `path`, open as fd, the model's name and writes its record down. Without force a file that is there stays: VS_E_BUSY. */
 int vs_stage_publish(const char *path, int fd, const char *name, const struct vs_record *record, bool force, struct vs_error *err);
 
-/* Has a locked-in worker read what a file says of itself: is it a whole GGUF file? `what` is named in the message. */
-int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, struct vs_error *err);
+/* Has a locked-in worker read what a file says of itself: is it a whole GGUF file? `what` is named in the message. ret_unfit gets
+ * why it cannot be run, "" when it can. */
+enum { VS_UNFIT = 300 };
+int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, char ret_unfit[VS_UNFIT], struct vs_error *err);
+
+/* Says that a model is there, and how to run it or why that cannot be. */
+void vs_stage_say(const char *name, const char *of_digest, const char *unfit);
 #endif
