@@ -15,7 +15,9 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 import malformed as gguf                # noqa: E402
+from processes import child             # noqa: E402
 
+os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsr")
 GREEDY = {"temperature": 0}
@@ -92,10 +94,7 @@ class Requests(unittest.TestCase):
 
     def worker(self, what):
         """A number of the worker's /proc/PID/status, in KiB."""
-        for pid in read(f"/proc/{self.serve.pid}/task/{self.serve.pid}/children").split():
-            if read(f"/proc/{pid}/comm").startswith("veritas-worker"):
-                return int(re.search(what + r":\s+(\d+) kB", read(f"/proc/{pid}/status"))[1])
-        self.fail("no worker")
+        return int(re.search(what + r":\s+(\d+) kB", read(f"/proc/{child(self.serve.pid, 'veritas-worker')}/status"))[1])
 
     def test_large_results(self):
         """Ids that stand for more text than a result may have: refused before the text exists."""
@@ -246,6 +245,14 @@ class Requests(unittest.TestCase):
         self.assertIn("tools", self.answer(c.CHAT, {"model": ignores, **value})[1]["notice"])
         shows = self.with_templates("place", "{% for t in tools %}{{ t | tojson }}{% endfor %}")
         self.assertNotIn("notice", self.answer(c.CHAT, {"model": shows, **value})[1])
+        # A name that the text holds as another one, or that somebody said, proves nothing.
+        escapes = self.with_templates("escapes", "{% for t in tools %}{{ t | tojson | upper }}{% endfor %}")
+        self.assertNotIn("notice", self.answer(c.CHAT, {"model": escapes, **value})[1])
+        value["messages"] = [{"role": "user", "content": "the clock"}]
+        self.assertIn("tools", self.answer(c.CHAT, {"model": ignores, **value})[1]["notice"])
+        self.assertNotIn("notice", self.answer(c.CHAT, {"model": ignores, **value, "tools": []})[1])
+        odd = [{"type": "function", "function": {"name": 'a<"b"> & c'}}]
+        self.assertNotIn("notice", self.answer(c.CHAT, {"model": shows, **value, "tools": odd})[1])
 
     def test_content_in_parts(self):
         parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user",

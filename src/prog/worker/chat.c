@@ -243,6 +243,27 @@ static int add_args(json_t *context, const json_t *args, struct vs_error *err)
     return VS_OK;
 }
 
+/* Has the template a place for tools? Surely when a name is in the text that nobody said; else when the text is another one without
+ * them. A name alone proves nothing: it may be escaped in the text, or be a word of the conversation. */
+static bool shows_tools(struct vs_chat_template *one, const struct render *r, const json_t *messages, const json_t *tools,
+                        const struct vs_marked_text *m)
+{
+    const char *name = json_string_value(json_object_get(json_object_get(json_array_get(tools, 0), "function"), "name"));
+    struct vs_buf said = { 0 };
+    vs_json_write(messages, &said, r->check);
+    bool shown = name && name[0] && count(m->text.data, m->text.n, name) > count(said.data, said.n, name);
+    vs_buf_clear(&said);
+    if (shown)
+        return true;
+    struct vs_marked_text without = { 0 };
+    struct vs_error why = { 0 };
+    json_object_del(r->context, "tools");
+    bool same = render_messages(one, r, messages, &without, &why) == VS_OK && without.text.n == m->text.n &&
+                memcmp(without.text.data, m->text.data, m->text.n) == 0;
+    vs_marked_text_clear(&without);
+    return !same;
+}
+
 int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
                    struct vs_check *check, struct vs_marked_text *ret, const char **ret_notice, struct vs_error *err)
 {
@@ -274,8 +295,7 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
         else if (!ret->text.n)
             r = vs_error_set(err, VS_E_INVALID, "the model's chat template makes no text of this conversation");
     }
-    const char *tool = json_string_value(json_object_get(json_object_get(json_array_get(tools, 0), "function"), "name"));
-    if (r == VS_OK && tool && tool[0] && !count(ret->text.data, ret->text.n, tool))
+    if (r == VS_OK && json_array_size(tools) && !shows_tools(one, &with, messages, tools, ret))
         *ret_notice = "the model's chat template has no place for tools: the model does not know of them";
     json_decref(with.context);
     return r;
