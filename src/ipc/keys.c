@@ -62,6 +62,7 @@ static const struct vs_key keys[] = {
     { "pp",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
     { "tg",                         VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
     { "depth",                      VS_VALUE_LIST,   0, 64,              "numbers of tokens",                     R(BENCH) },
+    { "batch",                      VS_VALUE_LIST,   0, 64,              "numbers of sequences",                  R(BENCH) },
     { "reps",                       VS_VALUE_INT,    1, 1000,            NULL,                                    R(BENCH) },
 
     { "model",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },

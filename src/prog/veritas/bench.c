@@ -24,15 +24,15 @@ static void print_row(const json_t *row)
 
 int vs_command_bench(const struct vs_args *args)
 {
-    static const enum vs_option_id lists[] = { VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH };
+    static const enum vs_option_id lists[] = { VS_OPT_PP, VS_OPT_TG, VS_OPT_DEPTH, VS_OPT_BATCH };
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     json_t *request = json_object(), *result = NULL, *row;
     size_t i;
     /* Naming one kind of test leaves the other out. */
     bool some = vs_args_given(args, VS_OPT_PP) || vs_args_given(args, VS_OPT_TG);
-    for (i = 0; i < 3; i++) {
-        bool leave = some && lists[i] != VS_OPT_DEPTH && !vs_args_given(args, lists[i]);
+    for (i = 0; i < sizeof lists / sizeof *lists; i++) {
+        bool leave = some && i < 2 && !vs_args_given(args, lists[i]);
         json_object_set_new(request, vs_options[lists[i]].key, leave ? json_array() : vs_args_ints(args, lists[i]));
     }
     json_object_set_new(request, "reps", json_integer(vs_args_int(args, VS_OPT_REPS)));

@@ -9,79 +9,125 @@
 
 struct run {
     struct vs_work work;
-    struct vs_sequence *sequence;
-    uint64_t done, total;
+    struct vs_kv_sequence **kv;          /* [most sequences of a test] */
+    uint32_t *tokens;                    /* [context] */
+    json_t *results;
+    uint64_t done, total;                /* repetitions */
 };
 
-static int ask(void *context, size_t done, size_t total)
+struct test {
+    bool decode;                         /* token by token; else n tokens as one prompt */
+    uint32_t n, depth, batch;            /* tokens of each sequence; behind so many; sequences of a step */
+};
+
+static int ask(void *context)
 {
-    struct run *run = context;
-    (void)done, (void)total;
-    return vs_check_ask(&run->work.sink->check);
+    return vs_check_ask(&((struct run *)context)->work.sink->check);
 }
 
-static int report(struct run *run, const char *what)
+static int progress(const struct run *run, const char *what, uint64_t done, uint64_t total)
 {
-    return run->work.sink->progress(run->work.sink->context, what, run->done, run->total);
+    return run->work.sink->progress(run->work.sink->context, what, done, total);
 }
 
-/* ---- bench ---- */
+/* ---- steps ---- */
 
-static int ask_and_tell(void *context, size_t done, size_t total)
+/* One step: the next n tokens of each of the sequences [first, end). */
+static int step(struct run *run, uint32_t first, uint32_t end, uint32_t n, struct vs_error *err)
 {
-    struct run *run = context;
-    int r = ask(context, done, total);
-    return r == VS_OK ? run->work.sink->progress(run->work.sink->context, "depth", done, total) : r;
-}
-
-static int fill(struct run *run, uint32_t *tokens, size_t n, vs_check_fn *check, struct vs_error *err)
-{
-    for (size_t i = 0; i < n; i++)
-        tokens[i] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(run->work.s->model));
-    return n ? vs_sequence_append(run->sequence, tokens, n, 1, NULL, check, run, err) : VS_OK;
-}
-
-/* Tokens per second of one repetition: n tokens as one prompt, or as n steps. */
-static int repetition(struct run *run, bool single, size_t n, size_t depth, uint32_t *tokens,
-                      double *ret, struct vs_error *err)
-{
-    vs_sequence_truncate(run->sequence, depth);
-    size_t have;
-    vs_sequence_tokens(run->sequence, &have);
-    int r = have < depth ? (vs_sequence_truncate(run->sequence, 0), fill(run, tokens, depth, ask_and_tell, err)) : VS_OK;
-    uint64_t start = vs_clock_ns();
-    if (r == VS_OK && !single)
-        r = fill(run, tokens, n, ask, err);
-    for (size_t i = 0; r == VS_OK && single && i < n; i++) {
-        tokens[0] = (uint32_t)((i * 7919 + 13) % vs_model_n_vocab(run->work.s->model));
-        r = vs_sequence_append(run->sequence, tokens, 1, 1, NULL, ask, run, err);
-    }
-    *ret = (double)n * 1e9 / (double)(vs_clock_ns() - start + 1);
+    struct vs_model *m = run->work.s->model;
+    const float *logits;
+    int r = VS_OK;
+    vs_batch_begin(m);
+    for (uint32_t i = first; i < end && r == VS_OK; i++)
+        r = vs_batch_add(m, run->kv[i], run->tokens + vs_kv_length(run->kv[i]), n, 1, err);
+    if (r == VS_OK)
+        r = vs_batch_compute(m, ask, run, &logits, err);
+    for (uint32_t i = first; i < end && r == VS_OK; i++)
+        vs_kv_commit(run->kv[i], run->tokens + vs_kv_length(run->kv[i]), n);
     return r;
 }
 
-static int one_test(struct run *run, bool single, size_t n, size_t depth, int64_t reps, json_t *results,
-                    struct vs_error *err)
+/* The next n tokens of one sequence, in steps as large as they may be. */
+static int read_tokens(struct run *run, uint32_t i, uint32_t n, const char *what, struct vs_error *err)
 {
-    uint32_t *tokens = malloc((n + depth + 1) * sizeof *tokens);
-    json_t *rates = json_array();
-    char name[32];
-    snprintf(name, sizeof name, "%s%zu", single ? "tg" : "pp", n);
-    int r = tokens && rates ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
-    double rate;
-    if (r == VS_OK)                      /* warm up, not counted */
-        r = repetition(run, single, single && n > 4 ? 4 : n, depth, tokens, &rate, err);
-    for (int64_t i = 0; i < reps && r == VS_OK; i++) {
-        r = repetition(run, single, n, depth, tokens, &rate, err);
-        json_array_append_new(rates, json_real(rate));
-        run->done++;
-        if (r == VS_OK)
-            r = report(run, "bench");
+    uint32_t chunk = vs_model_config(run->work.s->model)->chunk;
+    int r = VS_OK;
+    for (uint32_t done = 0; done < n && r == VS_OK; done += n - done < chunk ? n - done : chunk) {
+        if (what && (r = progress(run, what, done, n)) != VS_OK)
+            return vs_error_set(err, r, "%s", vs_status_text(r));
+        r = step(run, i, i + 1, n - done < chunk ? n - done : chunk, err);
     }
-    free(tokens);
+    return r;
+}
+
+static int fill(struct run *run, const struct test *t, struct vs_error *err)
+{
+    int r = VS_OK;
+    for (uint32_t i = 0; i < t->batch && r == VS_OK; i++) {
+        vs_kv_truncate(run->kv[i], t->depth);
+        r = read_tokens(run, i, t->depth - vs_kv_length(run->kv[i]), "depth", err);
+    }
+    return r;
+}
+
+/* Tokens per second of one repetition, of all sequences together. */
+static int repetition(struct run *run, const struct test *t, double *ret, struct vs_error *err)
+{
+    int r = fill(run, t, err);
+    uint64_t start = vs_clock_ns();
+    if (r == VS_OK && !t->decode)
+        r = read_tokens(run, 0, t->n, NULL, err);
+    for (uint32_t i = 0; r == VS_OK && t->decode && i < t->n; i++)
+        r = step(run, 0, t->batch, 1, err);
+    *ret = (double)t->n * t->batch * 1e9 / (double)(vs_clock_ns() - start + 1);
+    return r;
+}
+
+/* ---- tests ---- */
+
+static int open_sequences(struct run *run, uint32_t n, struct vs_error *err)
+{
+    struct vs_kv *kv = vs_model_kv(run->work.s->model);
+    int r = VS_OK;
+    for (uint32_t i = 0; i < n && r == VS_OK; i++)
+        if (!run->kv[i] && (r = vs_kv_open(kv, -1, NULL, &run->kv[i])) != VS_OK)
+            return vs_error_set(err, r, "no sequence is free");
+    return r;
+}
+
+static void close_sequences(struct run *run)
+{
+    for (uint32_t i = 0; run->kv && i < run->work.s->parallel; i++) {
+        if (run->kv[i])
+            vs_kv_close(run->kv[i], false);
+        run->kv[i] = NULL;
+    }
+}
+
+static int run_test(struct run *run, const struct test *t, int64_t reps, struct vs_error *err)
+{
+    json_t *rates = json_array();
+    char name[48];
+    double rate;
+    int n = snprintf(name, sizeof name, "%s%u", t->decode ? "tg" : "pp", t->n);
+    if (t->batch > 1)
+        snprintf(name + n, sizeof name - (size_t)n, "x%u", t->batch);
+    const struct test warm = { t->decode, t->decode && t->n > 4 ? 4 : t->n, t->depth, t->batch };
+    int r = open_sequences(run, t->batch, err);
+    if (r == VS_OK)                      /* not counted */
+        r = repetition(run, &warm, &rate, err);
+    for (int64_t i = 0; i < reps && r == VS_OK; i++) {
+        r = repetition(run, t, &rate, err);
+        json_array_append_new(rates, json_real(rate));
+        if (r == VS_OK && (r = progress(run, "bench", ++run->done, run->total)) != VS_OK)
+            vs_error_set(err, r, "%s", vs_status_text(r));
+    }
+    if (t->batch > 1)                    /* their pages are another test's */
+        close_sequences(run);
     if (r == VS_OK)
-        json_array_append_new(results, json_pack("{s:s, s:I, s:O}", "test", name, "depth", (json_int_t)depth,
-                                                 "tokens_per_second", rates));
+        json_array_append_new(run->results, json_pack("{s:s, s:I, s:O}", "test", name, "depth", (json_int_t)t->depth,
+                                                      "tokens_per_second", rates));
     json_decref(rates);
     return r;
 }
@@ -102,70 +148,105 @@ static int check_list(const json_t *list, const char *key, struct vs_error *err)
     const json_t *v;
     json_array_foreach(list, i, v)
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX)
-            return vs_error_set(err, VS_E_INVALID, "%s must be numbers of tokens, 0 to %u", key, UINT32_MAX);
+            return vs_error_set(err, VS_E_INVALID, "%s must be whole numbers, 0 to %u", key, UINT32_MAX);
     return VS_OK;
 }
 
-static int test_or_count(struct run *run, const char *kind, json_int_t n, json_int_t depth, int64_t reps,
-                         json_t *results, struct vs_error *err)
+static int check_test(const struct run *run, const struct test *t, struct vs_error *err)
 {
-    int64_t context = vs_model_context(run->work.s->model);
-    if (n + depth > context)
-        return vs_error_set(err, VS_E_CONTEXT, "%s%lld at depth %lld does not fit into the context of %lld token%s",
-                            kind, (long long)n, (long long)depth, (long long)context, vs_plural((uint64_t)context));
-    if (results)
-        return one_test(run, *kind == 't', (size_t)n, (size_t)depth, reps, results, err);
-    run->total += (uint64_t)reps;
+    const struct vs_service *s = run->work.s;
+    uint64_t all = (uint64_t)t->n + t->depth, context = vs_model_context(s->model);
+    uint64_t room = (uint64_t)vs_model_config(s->model)->n_pages * VS_PAGE_TOKENS;
+    const char *name = t->decode ? "tg" : "pp";
+    if (all > context)
+        return vs_error_set(err, VS_E_CONTEXT, "%s%u at depth %u does not fit into the context of %llu token%s",
+                            name, t->n, t->depth, (unsigned long long)context, vs_plural(context));
+    if (t->batch < 1 || t->batch > s->parallel)
+        return vs_error_set(err, VS_E_INVALID, "batch: a whole number from 1 to %u, the sequences that a step may have "
+                            "(--parallel), is needed, this is %u", s->parallel, t->batch);
+    if (t->batch * vs_pages_for((uint32_t)all) * (uint64_t)VS_PAGE_TOKENS > room)
+        return vs_error_set(err, VS_E_CONTEXT, "%u sequences of %llu tokens do not fit into the KV cache of %llu", t->batch,
+                            (unsigned long long)all, (unsigned long long)room);
     return VS_OK;
 }
 
-/* Every test once, depth by depth; without results only looked at and counted. */
-static int all_tests(struct run *run, const json_t *request, int64_t reps, json_t *results,
-                     struct vs_error *err)
+static const json_t *list_of(const struct run *run, const char *key)
 {
-    static const char *const kinds[] = { "pp", "tg" };
-    const json_t *depths = json_object_get(request, "depth"), *v;
-    size_t n_depths = json_array_size(depths), i;
-    for (size_t d = 0; d < (n_depths ? n_depths : 1); d++)
-        for (int k = 0; k < 2; k++)
-            json_array_foreach(json_object_get(request, kinds[k]), i, v) {
-                if ((n_depths && !counts(depths, d, true)) || !counts(json_object_get(request, kinds[k]), i, false))
-                    continue;
-                json_int_t depth = json_integer_value(json_array_get(depths, d));
-                int r = test_or_count(run, kinds[k], json_integer_value(v), depth, reps, results, err);
-                if (r != VS_OK)
-                    return r;
-            }
+    return json_object_get(run->work.request, key);
+}
+
+/* All tests of one kind at one depth; without results only looked at and counted. */
+static int tests_of(struct run *run, bool decode, uint32_t depth, int64_t reps, struct vs_error *err)
+{
+    const json_t *sizes = list_of(run, decode ? "tg" : "pp"), *batches = decode ? list_of(run, "batch") : NULL;
+    size_t n_batches = json_array_size(batches);
+    for (size_t i = 0; i < json_array_size(sizes); i++)
+        for (size_t k = 0; counts(sizes, i, false) && k < (n_batches ? n_batches : 1); k++) {
+            const json_int_t n = json_integer_value(json_array_get(sizes, i));
+            const struct test t = { decode, (uint32_t)n, depth,
+                                    n_batches ? (uint32_t)json_integer_value(json_array_get(batches, k)) : 1 };
+            if (n_batches && !counts(batches, k, true))
+                continue;
+            int r = run->results ? run_test(run, &t, reps, err) : check_test(run, &t, err);
+            if (r != VS_OK)
+                return r;
+            run->total += run->results ? 0 : (uint64_t)reps;
+        }
     return VS_OK;
+}
+
+static int all_tests(struct run *run, struct vs_error *err)
+{
+    const json_t *depths = list_of(run, "depth");
+    int64_t reps = vs_request_int(run->work.request, "reps", 3);
+    size_t n = json_array_size(depths);
+    int r = VS_OK;
+    for (size_t d = 0; d < (n ? n : 1) && r == VS_OK; d++) {
+        if (n && !counts(depths, d, true))
+            continue;
+        uint32_t depth = (uint32_t)json_integer_value(json_array_get(depths, d));
+        r = tests_of(run, false, depth, reps, err);
+        if (r == VS_OK)
+            r = tests_of(run, true, depth, reps, err);
+    }
+    return r;
 }
 
 static int run_all(struct vs_work *w, json_t **ret, struct vs_error *err)
 {
     struct run *run = (struct run *)w;
+    struct vs_model *m = w->s->model;
     char hex[65];
     uint64_t done, total;
     int r;
     /* The thread that computes the digest must not share the machine with what is measured. */
     while ((r = vs_service_digest(w->s, 10, hex, &done, &total, err)) == VS_E_BUSY) {
-        w->sink->progress(w->sink->context, "digest", done, total);
-        if ((r = vs_check_ask(&w->sink->check)) != VS_OK)
+        progress(run, "digest", done, total);
+        if ((r = ask(run)) != VS_OK)
             return r;
     }
-    if (r == VS_OK && (r = vs_sequence_create(w->s->model, &run->sequence)) != VS_OK)
-        return vs_error_set(err, r, "out of memory");
-    json_t *results = json_array();
+    if (r != VS_OK)
+        return r;
+    run->kv = calloc(w->s->parallel, sizeof(struct vs_kv_sequence *));
+    run->tokens = malloc(vs_model_context(m) * sizeof *run->tokens);
+    run->results = json_array();
+    if (!run->kv || !run->tokens || !run->results)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < vs_model_context(m); i++)
+        run->tokens[i] = (uint32_t)(((uint64_t)i * 7919 + 13) % vs_model_n_vocab(m));
+    r = all_tests(run, err);
     if (r == VS_OK)
-        r = all_tests(run, w->request, vs_request_int(w->request, "reps", 3), results, err);
-    if (r == VS_OK)
-        *ret = json_pack("{s:O}", "results", results);
-    json_decref(results);
+        *ret = json_pack("{s:O}", "results", run->results);
     return r;
 }
 
 static void free_run(struct vs_work *w)
 {
     struct run *run = (struct run *)w;
-    vs_sequence_free(run->sequence);
+    close_sequences(run);
+    free(run->kv);
+    free(run->tokens);
+    json_decref(run->results);
     free(run);
 }
 
@@ -173,15 +254,15 @@ static const struct vs_work_kind kind = { .alone = run_all, .free = free_run };
 
 int vs_service_bench(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
 {
-    static const char *const lists[] = { "depth", "pp", "tg" };
+    static const char *const lists[] = { "depth", "pp", "tg", "batch" };
     struct run *run = calloc(1, sizeof *run);
     if (!run)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     int r = vs_work_init(&run->work, &kind, s, sink, request, 1, err);
-    for (int i = 0; i < 3 && r == VS_OK; i++)
+    for (int i = 0; i < 4 && r == VS_OK; i++)
         r = check_list(json_object_get(request, lists[i]), lists[i], err);
     if (r == VS_OK)
-        r = all_tests(run, request, vs_request_int(request, "reps", 3), NULL, err);
+        r = all_tests(run, err);
     if (r == VS_OK && !run->total)
         r = vs_error_set(err, VS_E_INVALID, "there is nothing to measure: pp and tg are empty or 0");
     if (r == VS_OK)
