@@ -436,6 +436,7 @@ int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *s
         uint32_t most = vs_model_config(s->model)->max_out;
         s->parallel = s->parallel < most ? s->parallel : most;
         const struct vs_works_config works = { .places = s->parallel, .target_ns = s->target_ns, .sharing = s->config.sharing };
+        s->told.used = UINT32_MAX;       /* nothing */
         if ((r = vs_works_create(s->model, &works, &s->works)) != VS_OK)
             vs_error_set(err, r, "model: out of memory");
     }

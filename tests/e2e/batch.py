@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Many requests in one step: what they share, when the cache is full, who comes and goes. No byte of an answer may depend on it.
+
+usage: batch.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import client as c
+
+BIN = os.path.abspath(sys.argv.pop(1))
+DIR = tempfile.TemporaryDirectory(prefix="vsb")
+MODEL = DIR.name + "/one.gguf"
+subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "2", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--vocab",
+                "600", "--ctx", "2048", "--seed", "7", "-o", MODEL], check=True, stdout=subprocess.DEVNULL)
+WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
+PAGE = 64
+
+
+class Daemon:
+    def __init__(self, **settings):
+        ours, theirs = socket.socketpair()
+        self.serve = subprocess.Popen([BIN + "/veritas", "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()],
+                                      stderr=subprocess.DEVNULL)
+        theirs.close()
+        ours.settimeout(120)
+        self.client = c.Client(sock=ours)
+        try:
+            self.client.load_path(MODEL, settings=settings)
+        except c.Failure:
+            self.close()
+            raise
+
+    def close(self):
+        self.client.close()
+        self.serve.wait(20)
+
+    def ask(self, prompt):
+        return self.client.request(c.GENERATE, {"model": MODEL, "raw": True, "logits_hash": True, **prompt})
+
+    def collect(self, numbers):
+        """Request -> (tokens of each choice, text, result), in whatever order they end."""
+        left, tokens, text, results = set(numbers), {}, {}, {}
+        while left:
+            e = self.client.event()
+            if e.kind == c.TOKEN:
+                tokens.setdefault(e.request, {}).setdefault(e.index, []).append(e.token)
+                text[e.request] = text.get(e.request, "") + e.text
+            elif e.kind == c.COMPLETE:
+                left.discard(e.request)
+                results[e.request] = e.value
+        return [(tokens.get(n, {}), text.get(n, ""), results[n]) for n in numbers]
+
+    def one(self, prompt):
+        return self.collect([self.ask(prompt)])[0]
+
+    def kv(self):
+        return self.status()["kv"]
+
+    def status(self):
+        return self.client.wait(self.client.request(c.STATUS, {}))["models"][0]
+
+    def kv_when_idle(self):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            kv = self.kv()
+            if kv["used"] == 0:
+                return kv
+            time.sleep(0.05)
+        raise AssertionError(f"pages are still used: {kv}")
+
+
+def text(seed, n):
+    r = random.Random(seed)
+    return " ".join(r.choice(WORDS) for _ in range(n))
+
+
+def prompts(n, longest):
+    """All kinds together: long and short, with common beginnings, greedy and drawn, with stops and penalties."""
+    r = random.Random(5)
+    common = text("common", longest // 2)
+    for i in range(n):
+        own = text(i, r.randrange(1, longest // 2))
+        yield {"prompt": common + " " + own if i % 3 else own, "max_tokens": r.choice((0, 1, 5, 20, 60)), "ignore_eos": i % 2 == 0,
+               "sampling": {"seed": i, "temperature": r.choice((0, 0.8, 1.5)), "repeat_penalty": r.choice((1, 1.2))},
+               "stop": ["the"] if i % 5 == 0 else []}
+
+
+def essence(answer):
+    tokens, said, result = answer
+    return tokens, said, result["finish_reason"], result["logits_hash"], result["prompt_tokens"]
+
+
+class Batch(unittest.TestCase):
+    def daemon(self, **settings):
+        d = Daemon(**settings)
+        self.addCleanup(d.close)
+        return d
+
+    @classmethod
+    def setUpClass(cls):
+        """What each prompt alone gives, without anything that could be shared."""
+        cls.prompts = list(prompts(40, 400))
+        d = Daemon(prefix_cache="off", parallel=1)
+        cls.alone = [essence(d.one(p)) for p in cls.prompts]
+        d.close()
+
+    def check(self, d, order=None):
+        order = order or list(range(len(self.prompts)))
+        answers = d.collect([d.ask(self.prompts[i]) for i in order])
+        for i, answer in zip(order, answers):
+            self.assertEqual(essence(answer), self.alone[i], self.prompts[i])
+        return [result for _, _, result in answers]
+
+    def test_together_as_alone(self):
+        for settings in ({}, {"parallel": 3}, {"parallel": 256, "itl_target_ms": 1}, {"prefill_chunk": 5}, {"prefix_cache": "off"},
+                         {"prefix_cache": "shared", "threads": 3}):
+            with self.subTest(settings):
+                d = self.daemon(**settings)
+                first = self.check(d)
+                order = list(range(len(self.prompts)))
+                random.Random(3).shuffle(order)
+                again = self.check(d, order)
+                cached = [sum(r["usage"]["cached_tokens"] for r in results) for results in (first, again)]
+                if settings.get("prefix_cache") == "off":
+                    self.assertEqual(cached, [0, 0])
+                else:                           # the second time all but the last token of each
+                    self.assertGreater(cached[0], 1000)
+                    self.assertEqual(cached[1], sum(len(r["prompt_tokens"]) - 1 for r in again))
+                kv = d.kv_when_idle()
+                self.assertEqual(kv["cached"] == 0, settings.get("prefix_cache") == "off")
+
+    def test_full_cache(self):
+        """Ten pages for all: some are parked, and computed again; who asks for more than there is hears it at once."""
+        page = self.daemon().kv()["page_bytes"]
+        d = self.daemon(kv_memory=10 * page)
+        self.assertEqual(d.kv()["pages"], 10)
+        short = [i for i, a in enumerate(self.alone) if len(a[4]) + 61 < 10 * PAGE]
+        self.assertGreater(len(short), 15)
+        results = self.check(d, short)
+        self.assertGreater(sum(r["usage"]["recomputed_tokens"] for r in results), 0)
+        self.assertGreater(d.status()["preemptions"], 0)
+        d.kv_when_idle()
+        with self.assertRaises(c.Failure) as f:
+            d.client.wait(d.ask({"prompt": text(1, 900), "max_tokens": 1}))
+        self.assertEqual(f.exception.name, "CONTEXT")
+        self.assertRegex(str(f.exception), r"[0-9]+ tokens.*640")
+        with self.assertRaises(c.Failure) as f:
+            self.daemon(kv_memory=page - 1)
+        self.assertEqual(f.exception.name, "INVALID")
+        self.assertIn(str(page), str(f.exception))
+
+    def test_choices(self):
+        for settings in ({}, {"prefix_cache": "off"}, {"parallel": 2}, {"kv_memory": 12 * self.daemon().kv()["page_bytes"]}):
+            with self.subTest(settings):
+                d = self.daemon(**settings)
+                ask = {"prompt": text(9, 150), "max_tokens": 30, "sampling": {"temperature": 1.5, "seed": 40}, "ignore_eos": True}
+                tokens, _, result = d.one({**ask, "n": 16})
+                self.assertNotIn("logits_hash", result)
+                self.assertNotIn("finish_reason", result)
+                self.assertEqual([x["index"] for x in result["choices"]], list(range(16)))
+                self.assertEqual(result["usage"]["completion_tokens"], 16 * 30)
+                self.assertEqual(result["usage"]["prompt_tokens"], len(result["prompt_tokens"]))
+                for i, choice in enumerate(result["choices"]):
+                    alone, _, one = d.one({**ask, "sampling": {"temperature": 1.5, "seed": 40 + i}})
+                    self.assertEqual((tokens[i], choice["logits_hash"], choice["finish_reason"], choice["completion_tokens"]),
+                                     (alone[None], one["logits_hash"], one["finish_reason"], 30))
+                self.assertGreater(len({tuple(t) for t in tokens.values()}), 1)
+                d.kv_when_idle()
+
+    def test_one_prompt_twice_at_once(self):
+        d = self.daemon(itl_target_ms=1)
+        ask = {"prompt": text(2, 600), "max_tokens": 4, "sampling": {"temperature": 0}}
+        a, b = d.collect([d.ask(ask), d.ask(ask)])
+        self.assertEqual(essence(a), essence(b))
+        n = len(a[2]["prompt_tokens"])
+        self.assertEqual(sorted(r["usage"]["cached_tokens"] for _, _, r in (a, b)), [0, n - 1])
+
+    def test_circles(self):
+        """A prefix is found by requests of one user with the same cache_key; another conversation between does not matter."""
+        d = self.daemon()
+        def cached(key, seed=1, n=600):
+            ask = {"prompt": text(seed, n), "max_tokens": 2}
+            return d.one(ask if key is None else {**ask, "cache_key": key})[2]["usage"]["cached_tokens"]
+        self.assertEqual([cached("a"), cached("b"), cached(None)], [0, 0, 0])
+        cached("a", seed=2)
+        for key in ("a", "b", None):
+            self.assertGreater(cached(key), 500)
+
+    def test_one_is_cancelled(self):
+        d = self.daemon()
+        victims = [d.ask({"prompt": text(i, 50), "max_tokens": 1500, "ignore_eos": True}) for i in range(4)]
+        rest = [d.ask(self.prompts[i]) for i in range(12)]
+        ended, begun = {}, set()
+        while len(begun) < 4:
+            e = d.client.event()
+            if e.kind == c.TOKEN:
+                begun |= {e.request} & set(victims)
+            elif e.kind == c.COMPLETE:
+                ended[e.request] = e.value
+        for v in victims:
+            d.client.cancel(v)
+        while len(ended) < 16:
+            try:
+                e = d.client.event()
+            except c.Failure as f:
+                self.assertEqual((f.name, f.request in victims, f.request in ended), ("CANCELLED", True, False))
+                ended[f.request] = f
+                continue
+            if e.kind == c.COMPLETE:
+                self.assertIn(e.request, rest)
+                ended[e.request] = e.value
+        for i, n in enumerate(rest):
+            self.assertEqual((ended[n]["logits_hash"], ended[n]["finish_reason"]), (self.alone[i][3], self.alone[i][2]))
+        d.kv_when_idle()
+
+    def test_measuring_beside_others(self):
+        """LOGITS and PERPLEXITY are prompts like others; BENCH waits until nothing runs, and others for it."""
+        d, quiet = self.daemon(), self.daemon()
+        def measure(x):
+            return [x.client.request(c.LOGITS, {"model": MODEL, "text": text(1, 100)}),
+                    x.client.request(c.PERPLEXITY, {"model": MODEL, "text": text(2, 900), "ctx": 128})]
+        def rows(x, numbers):
+            data, results = {n: b"" for n in numbers}, {}
+            while len(results) < len(numbers):
+                e = x.client.event()
+                if e.request in data and e.kind == c.DATA:
+                    data[e.request] += e.data
+                if e.kind == c.COMPLETE and e.request in data:
+                    results[e.request] = e.value
+            return [(data[n], {k: v for k, v in results[n].items() if k != "timings"}) for n in numbers]
+        alone = rows(quiet, measure(quiet))
+        others = [d.ask({"prompt": text(i, 40), "max_tokens": 300, "ignore_eos": True}) for i in range(3)]
+        self.assertEqual(rows(d, measure(d)), alone)
+        bench = d.client.request(c.BENCH, {"model": MODEL, "pp": [8], "tg": [4], "reps": 1})
+        late = d.ask(self.prompts[0])
+        order = []
+        while len(order) < 2:
+            e = d.client.event()
+            if e.kind == c.COMPLETE and e.request in (bench, late):
+                order.append(e.request)
+        self.assertEqual(order, [bench, late])
+        self.assertTrue(others)
+
+    def test_bad_input(self):
+        d = self.daemon()
+        for change, word in (({"n": 0}, "n: "), ({"n": 17}, "n: "), ({"cache_key": ""}, "cache_key"),
+                             ({"cache_key": "x" * 65}, "cache_key"),
+                             ({"priority": "urgent"}, "priority"), ({"speculation": "on"}, "speculation")):
+            with self.assertRaises(c.Failure) as f:
+                d.client.wait(d.ask({"prompt": "x", **change}))
+            self.assertEqual(f.exception.name, "INVALID")
+            self.assertIn(word, str(f.exception))
+        for settings, word in (({"parallel": 0}, "parallel"), ({"itl_target_ms": 0}, "itl_target_ms"),
+                               ({"kv_memory": 0}, "kv_memory"),
+                               ({"kv_memory": 1}, "takes"), ({"prefix_cache": "on"}, "prefix_cache")):
+            with self.assertRaises(c.Failure) as f:
+                self.daemon(**settings)
+            self.assertEqual(f.exception.name, "INVALID", settings)
+            self.assertIn(word, str(f.exception))
+
+
+if __name__ == "__main__":
+    unittest.main()
