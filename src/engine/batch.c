@@ -1,7 +1,6 @@
 /* engine/batch.c - one step over rows of several sequences; see model.h. */
 #include "engine/internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +42,9 @@ int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *t
 {
     struct vs_batch *b = &m->batch;
     uint32_t have = vs_kv_length(s), table = b->n_pages, n_pages;
-    assert(n && n <= m->config.chunk - b->n_rows && n_out <= n && n_out <= m->config.max_out - b->n_out);
+    if (!n || n > m->config.chunk - b->n_rows || n_out > n || n_out > m->config.max_out - b->n_out)
+        return vs_error_set(err, VS_E_LIMIT, "a step of %u rows, %u of them read, is larger than it may be (%u, %u)", b->n_rows + n,
+                            b->n_out + n_out, m->config.chunk, m->config.max_out);
     int r = vs_kv_reserve(s, have + n);
     if (r != VS_OK)
         return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "%u tokens do not fit into the KV cache of %u",

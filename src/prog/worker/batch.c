@@ -352,27 +352,55 @@ static int reserve(struct vs_works *b, struct vs_lane *l)
     return VS_OK;
 }
 
-/* Works that fail here end; says whether there was none, so that the plan stands. */
+/* How many of the lane's rows in the step are read. */
+static uint32_t outs_of(const struct vs_lane *l)
+{
+    uint32_t have = length(l), end = have + l->sched.rows, first = l->want.n - l->want.n_out;
+    return end <= first ? 0 : have >= first ? l->sched.rows : end - first;
+}
+
+/* The plan knew nothing of what a lane would find when it opens: it may be nearer to its end, and read more rows than were planned.
+ * outs: so many rows may be read. */
+static void fit(struct vs_lane *l, uint32_t outs)
+{
+    uint32_t left = l->want.n - length(l);
+    l->sched.rows = follows(l) ? 0 : l->sched.rows < left ? l->sched.rows : left;
+    uint32_t n = outs_of(l), over = n > outs ? n - outs : 0;
+    l->sched.rows -= over;
+}
+
+/* Whoever got a place is opened, and finds what is computed of it already. */
+static int open_placed(struct vs_works *b, struct vs_lane **ret_bad)
+{
+    uint32_t outs = vs_model_config(b->model)->max_out;
+    for (uint32_t i = 0; i < b->n_lanes; i++)
+        outs -= lane_of(b, i)->kv ? outs_of(lane_of(b, i)) : 0;
+    for (uint32_t i = 0; i < b->n_lanes; i++) {
+        struct vs_lane *l = *ret_bad = lane_of(b, i);
+        if (!l->sched.place || l->kv)
+            continue;
+        int status = open_lane(b, l);
+        if (status != VS_OK)
+            return status;
+        fit(l, outs);
+        outs -= outs_of(l);
+    }
+    return VS_OK;
+}
+
+/* A work that fails here ends; then the plan does not stand. */
 static bool prepare(struct vs_works *b)
 {
-    for (uint32_t i = 0; i < b->n_lanes; i++) {
-        struct vs_lane *l = lane_of(b, i);
-        if (l->sched.left)
-            park(b, l);
-    }
-    for (uint32_t i = 0; i < b->n_lanes; i++) {
-        struct vs_lane *l = lane_of(b, i);
-        int status = l->sched.place && !l->kv ? open_lane(b, l) : VS_OK;
-        uint32_t left = l->want.n - length(l);
-        l->sched.rows = l->sched.place && follows(l) ? 0 : l->sched.rows < left ? l->sched.rows : left;
-        if (status == VS_OK)
-            status = reserve(b, l);
-        if (status != VS_OK) {
-            fail(b, l->work, status, &l->err);
-            return false;
-        }
-    }
-    return true;
+    struct vs_lane *l = NULL;
+    for (uint32_t i = 0; i < b->n_lanes; i++)
+        if (lane_of(b, i)->sched.left)
+            park(b, lane_of(b, i));
+    int status = open_placed(b, &l);
+    for (uint32_t i = 0; i < b->n_lanes && status == VS_OK; i++)
+        status = reserve(b, l = lane_of(b, i));
+    if (status != VS_OK)
+        fail(b, l->work, status, &l->err);
+    return status == VS_OK;
 }
 
 /* ---- a step ---- */
@@ -395,9 +423,8 @@ static int compute(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n,
     vs_batch_begin(b->model);
     for (uint32_t i = 0; i < n && status == VS_OK; i++) {
         struct vs_lane *l = lanes[i];
-        uint32_t have = length(l), end = have + l->sched.rows, first = l->want.n - l->want.n_out;
-        l->n_out = end <= first ? 0 : have >= first ? l->sched.rows : end - first;
-        status = vs_batch_add(b->model, l->kv, l->want.tokens + have, l->sched.rows, l->n_out, err);
+        l->n_out = outs_of(l);
+        status = vs_batch_add(b->model, l->kv, l->want.tokens + length(l), l->sched.rows, l->n_out, err);
     }
     if (status == VS_OK)
         status = vs_batch_compute(b->model, ask, b, &logits, err);
