@@ -5,13 +5,16 @@ usage: batch.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel).
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-import client as c
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
+import client as c                      # noqa: E402
+import malformed as gguf                # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsb")
@@ -60,6 +63,9 @@ class Daemon:
         return self.collect([self.ask(prompt)])[0]
 
     def kv(self):
+        """As the worker says, a moment after it was loaded."""
+        while not self.status()["kv"]["page_bytes"]:
+            time.sleep(0.01)
         return self.status()["kv"]
 
     def status(self):
@@ -218,6 +224,40 @@ class Batch(unittest.TestCase):
         for i, n in enumerate(rest):
             self.assertEqual((ended[n]["logits_hash"], ended[n]["finish_reason"]), (self.alone[i][3], self.alone[i][2]))
         d.kv_when_idle()
+
+    def test_one_has_a_nan(self):
+        """A damaged weight that only one prompt meets ends that request alone, in whatever company."""
+        path, bad = DIR.name + "/nan.gguf", 77
+        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--type", "F32", "--layers", "1", "--embd", "64", "--heads", "4",
+                        "--vocab", "600", "--seed", "7", "-o", path], check=True, stdout=subprocess.DEVNULL)
+        with open(path, "rb") as f:
+            m = gguf.Model(f.read())
+        row = m.tensor("token_embd.weight")[3] + bad * 64 * 4
+        m.body = m.body[:row] + struct.pack("<f", float("nan")) * 64 + m.body[row + 256:]
+        with open(path, "wb") as f:
+            f.write(m.pack())
+        d = self.daemon()
+        d.client.load_path(path)
+        never = {"temperature": 0, "logit_bias": [[bad, "-inf"]]}
+        def ask(ids, n):
+            return d.client.request(c.GENERATE, {"model": path, "tokens": ids, "max_tokens": n, "ignore_eos": True,
+                                                 "logits_hash": True, "sampling": never})
+        alone = d.collect([ask([1, 2, 3], 200)])[0][2]["logits_hash"]
+        good = [ask([1, 2, 3], 200) for _ in range(4)]
+        while d.client.event().kind != c.TOKEN:
+            pass
+        ill = [ask([4, bad], 5), ask([bad], 5), ask(list(range(100, 300)) + [bad, 5], 5)]
+        ended = {}
+        while len(ended) < 7:
+            try:
+                e = d.client.event()
+            except c.Failure as f:
+                self.assertEqual((f.kind, f.name), (c.ERROR, "FAULT"))
+                ended[f.request] = None
+                continue
+            if e.kind == c.COMPLETE:
+                ended[e.request] = e.value["logits_hash"]
+        self.assertEqual([ended[n] for n in good + ill], [alone] * 4 + [None] * 3)
 
     def test_measuring_beside_others(self):
         """LOGITS and PERPLEXITY are prompts like others; BENCH waits until nothing runs, and others for it."""
