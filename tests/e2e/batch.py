@@ -148,8 +148,12 @@ class Batch(unittest.TestCase):
         self.assertEqual(d.kv()["pages"], 10)
         short = [i for i, a in enumerate(self.alone) if len(a[4]) + 61 < 10 * PAGE]
         self.assertGreater(len(short), 15)
-        results = self.check(d, short)
-        self.assertGreater(sum(r["usage"]["recomputed_tokens"] for r in results), 0)
+        self.check(d, short)
+        long = [{"prompt": text(i, 30), "max_tokens": 400, "ignore_eos": True, "speculation": "off"} for i in range(4)]
+        alone = [essence(d.one(ask)) for ask in long]
+        together = d.collect([d.ask(ask) for ask in long])      # more than seven pages each
+        self.assertEqual([essence(a) for a in together], alone)
+        self.assertGreater(sum(r["usage"]["recomputed_tokens"] for _, _, r in together), 0)
         self.assertGreater(d.status()["preemptions"], 0)
         d.kv_when_idle()
         with self.assertRaises(c.Failure) as f:
