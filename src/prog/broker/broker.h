@@ -204,7 +204,7 @@ struct model {
     int file_fd;                        /* by_descriptor, until it is started; else -1 */
     bool is_asked;                      /* the supervisor was asked to start it */
     unsigned n_asked;
-    uint64_t needed;                    /* bytes that it will take, as far as its file tells */
+    uint64_t needed, room;              /* bytes that it will take, as far as its file tells; that it may take */
     uint64_t used_at;                   /* when somebody used it last */
     char file[VS_FILE_IDENTITY];        /* by_descriptor: which file it was */
     enum model_state state;

@@ -18,6 +18,7 @@ static uint64_t fact(const struct model *m, const char *key)
 uint64_t ledger_bytes(const struct model *m)
 {
     uint64_t said = fact(m, "weight_bytes") + fact(m, "step_bytes") + fact(m, "kv_bytes");
+    said = said < m->room ? said : m->room;     /* more it can't have taken, whatever it says */
     return said ? said : m->needed;
 }
 
@@ -57,7 +58,8 @@ static void start(struct broker *b, struct model *m)
 {
     m->is_asked = true;
     m->n_asked++;
-    json_t *message = json_pack("{s:s, s:O, s:I}", "model", m->name, "settings", m->settings, "room", (json_int_t)room(b));
+    m->room = room(b);
+    json_t *message = json_pack("{s:s, s:O, s:I}", "model", m->name, "settings", m->settings, "room", (json_int_t)m->room);
     int status = control_send(b, VS_MSG_START, m->id, message, m->file_fd);
     if (status != VS_OK)
         model_drop(b, m, status, "the supervisor does not answer");

@@ -129,6 +129,7 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
     if (!m)
         return NULL;
     m->is_asked = true;
+    m->room = UINT64_MAX;
     if (b->last_id < id)
         b->last_id = id;
     model_add(b, m);
