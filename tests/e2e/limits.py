@@ -171,6 +171,64 @@ class Limits(unittest.TestCase):
             os.waitpid(pid, 0)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
+    def in_another_process(self, work):
+        """What work(a connection of a process of its own) returns: as text, later."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                x = c.Client(self.path)
+                theirs.sendall(json.dumps(work(x)).encode())
+            finally:
+                os._exit(0)
+        theirs.close()
+
+        def result():
+            parts = iter(lambda: ours.recv(1 << 16), b"")
+            text = b"".join(parts)
+            os.waitpid(pid, 0)
+            ours.close()
+            return json.loads(text)
+        return result
+
+    def test_a_place_too_many_is_given_up(self):
+        """Four places, two in a step: who comes when all are taken gets the place of one that has sent nothing, which is answered
+        later as if nothing had been."""
+        subprocess.run([BIN + "/mkmodel", "--ctx", "16384", "-o", self.dir + "/models/long.gguf"], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.serve()
+        self.assertEqual(self.call("load", "long", "--parallel", "2").returncode, 0)
+
+        def ask(x, prompt, n):
+            return x.request(c.GENERATE, {"model": "long", "prompt": prompt, "raw": True, "max_tokens": n, "ignore_eos": True,
+                                          "logits_hash": True, "sampling": {"temperature": 0}})
+
+        def two(x):
+            numbers = [ask(x, prompt, 1500) for prompt in ("b", "c")]
+            ends = {}
+            while len(ends) < 2:
+                e = x.event()
+                if e.kind == c.COMPLETE:
+                    ends[e.request] = e.value["logits_hash"]
+            return [ends[number] for number in numbers]
+        alone = self.in_another_process(two)()
+        x = self.client()
+        numbers = [ask(x, "a", 3000) for _ in range(2)]
+        seen = set()
+        while len(seen) < 2:                                # both have sent something
+            e = x.event()
+            seen |= {e.request} if e.kind == c.TOKEN else set()
+        both = self.in_another_process(two)
+        while self.models()["long"]["running"] < 4:
+            time.sleep(0.005)
+        ids = self.in_another_process(lambda z: z.wait(z.request(c.TOKENIZE, {"model": "long", "text": "word"}))["tokens"])()
+        m = self.models()["long"]
+        for number in numbers:
+            x.cancel(number)
+        self.assertTrue(ids)
+        self.assertEqual(m["running"] + m["queued"], 4, "it waited until one of the four was through")
+        self.assertEqual(both(), alone)
+
     def test_as_many_clients_as_told(self):
         self.serve("--clients", "4")
         clients = [self.client() for _ in range(3)]
