@@ -309,11 +309,18 @@ static int check_alias(const struct supervisor *s, const struct model *m, struct
     return access(path, F_OK) == 0 ? vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias) : VS_OK;
 }
 
+/* Bytes of the file that are there: a hole is no memory, and the worker says what is wrong with it. */
+static uint64_t stored(const struct stat *st)
+{
+    uint64_t there = (uint64_t)st->st_blocks * 512;
+    return there < (uint64_t)st->st_size ? there : (uint64_t)st->st_size;
+}
+
 /* Asked before memory is taken: is there room for what the files hold, and for the cache that was asked for? */
 static int check_room(struct model *m, uint64_t room, struct vs_error *err)
 {
     json_int_t kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
-    m->needed = (uint64_t)m->st.st_size + (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? (uint64_t)m->draft_st.st_size : 0);
+    m->needed = stored(&m->st) + (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? stored(&m->draft_st) : 0);
     m->is_too_large = m->needed > room;
     if (!m->is_too_large)
         return VS_OK;
