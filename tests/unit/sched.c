@@ -340,10 +340,11 @@ static double best_rows(const struct world *w, uint32_t position)
 }
 
 /* slow: of the phase in which a neighbour takes part of the machine. */
-static void run_target(double target_ms, double slow, uint32_t spikes)
+static void run_target(double target_ms, double slow, double noise, uint32_t spikes)
 {
     struct world *w = world_open(&small, target_ms);
     w->machine.spikes = spikes;
+    w->machine.noise = noise;
     struct stream *answering[16] = { NULL }, *reading = NULL;
     double best = 0;
     for (int i = 0; i < 3000; i++) {
@@ -359,20 +360,21 @@ static void run_target(double target_ms, double slow, uint32_t spikes)
         best += best_rows(w, position) / target_ms * (w->now - before) / MS;
     }
     double p95 = quantile(w->gap, w->n_gaps, 0.95), part = w->prompt_rows / best;
-    printf("target %g ms, %u spikes: p50 %.3f p95 %.3f p99 %.3f of it, prompts %.3f of the best\n", target_ms, spikes,
-           quantile(w->gap, w->n_gaps, 0.5), p95, quantile(w->gap, w->n_gaps, 0.99), part);
+    printf("target %g ms, noise %g, %u spikes: p50 %.3f p95 %.3f p99 %.3f of it, prompts %.3f of the best\n",
+           target_ms, noise, spikes, quantile(w->gap, w->n_gaps, 0.5), p95, quantile(w->gap, w->n_gaps, 0.99), part);
     assert_true(p95 <= 1.05);
-    assert_true(part >= 0.9);
+    assert_true(part >= (noise < 0.1 ? 0.9 : 0.8));
     world_close(w);
 }
 
 static void test_target(void **state)
 {
     (void)state;
-    run_target(100, 1.5, 0);
-    run_target(50, 1.2, 0);
-    run_target(100, 1.5, 5);
-    run_target(200, 2, 5);
+    run_target(100, 1.5, 0.03, 0);
+    run_target(50, 1.2, 0.03, 0);
+    run_target(100, 1.5, 0.03, 5);
+    run_target(200, 2, 0.03, 5);
+    run_target(100, 1.5, 0.15, 5);
 }
 
 /* Where decoding alone takes longer than the target, prompts have a tenth of the time, not more and not less. */
