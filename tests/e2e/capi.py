@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -132,6 +133,12 @@ def executable(pid):
 
 def host(prefix, folder, env):
     program = build(prefix, folder + "/host", TREE + "/tests/support/capi_host.c")
+    listener = socket.socket(socket.AF_UNIX)        # somebody who takes no connection; that takes ten seconds, so beside the others
+    listener.bind(folder + "/run/full")
+    listener.listen(0)
+    first = socket.socket(socket.AF_UNIX)
+    first.connect(folder + "/run/full")
+    full = subprocess.Popen([program, "full", folder + "/run/full"], stderr=subprocess.PIPE, text=True)
     for command in ("guest", "guest-ignoring", "guest-handling", "reaper", "naked", "broken"):
         done = subprocess.run([program, command, folder + "/models/tiny.gguf"], env=env, capture_output=True, text=True,
                               timeout=240)
@@ -144,8 +151,11 @@ def host(prefix, folder, env):
     orphan = subprocess.Popen([program, "orphan", "tiny"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert orphan.stdout.readline() == "kill\n", orphan.communicate()
     daemon.kill()
-    _, errors = orphan.communicate(timeout=30)
-    assert orphan.returncode == 0, (orphan.returncode, errors)
+    for process in (orphan, full):
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, (process.args, process.returncode, errors)
+    first.close()
+    listener.close()
 
 
 def main():

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { MANY = 128 };
+
 #define CHECK(what) do { if (!(what)) { dprintf(2, "line %d: not so: %s (%s: %s)\n", __LINE__, #what, error.name, error.message); \
     exit(1); } } while (0)
 
@@ -157,27 +159,37 @@ static void broken(void)
     CHECK(read(end[0], said, sizeof said - 1) > 0 && strstr(said, "nonsense"));
 }
 
+/* The daemon's line of those who want in is full: that is said, after ten seconds. */
+static void full(void)
+{
+    struct veritas_options o = VERITAS_OPTIONS_INIT;
+    veritas *v;
+    o.mode = VERITAS_RUNNING;
+    o.socket = model;
+    CHECK(veritas_open(&o, &v, &error) == VERITAS_E_BUSY);
+}
+
 static void *cancel_odd(void *list)
 {
     veritas_request **r = (veritas_request **)list;
     usleep(30000);
-    for (int i = 1; i < 64; i += 2)
+    for (int i = 1; i < MANY; i += 2)
         veritas_cancel(r[i]);
     return NULL;
 }
 
-/* 64 requests at once on one connection, the odd ones without end until another thread cancels them. */
+/* As many requests at once as one connection may have, the odd ones without end until another thread cancels them. */
 static void many(void)
 {
     veritas *v;
-    veritas_request *r[64];
+    veritas_request *r[MANY];
     struct veritas_event e = VERITAS_EVENT_INIT;
-    char text[64][512] = { { 0 } };
+    static char text[MANY][512];
     pthread_t thread;
     int n_done = 0, n_cancelled = 0;
     CHECK(veritas_open(NULL, &v, &error) == VERITAS_OK);
     char *alone = answer(v);
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < MANY; i++) {
         CHECK(veritas_request_new(v, VERITAS_GENERATE, model, &r[i], &error) == VERITAS_OK);
         veritas_request_set_user(r[i], text[i]);
         veritas_set_text(r[i], "prompt", "ab", 2);
@@ -188,7 +200,7 @@ static void many(void)
         CHECK(veritas_start(r[i], &error) == VERITAS_OK);
     }
     pthread_create(&thread, NULL, cancel_odd, r);
-    while (n_done + n_cancelled < 64) {
+    while (n_done + n_cancelled < MANY) {
         CHECK(veritas_step(v, -1, &e, &error) == VERITAS_OK);
         char *to = (char *)e.user;
         if (e.kind == VERITAS_TOKEN && strlen(to) + e.text_bytes < 500)
@@ -200,11 +212,11 @@ static void many(void)
         if (e.kind == VERITAS_FAILED)
             n_cancelled += e.error->code == VERITAS_E_CANCELLED ? 1 : 1000;
     }
-    CHECK(n_done + n_cancelled == 64 && n_done >= 32);
-    for (int i = 0; i < 64; i += 2)
+    CHECK(n_done + n_cancelled == MANY && n_done >= MANY / 2);
+    for (int i = 0; i < MANY; i += 2)
         CHECK(strcmp(text[i], alone) == 0);
     pthread_join(thread, NULL);
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < MANY; i++)
         veritas_request_free(r[i]);
     veritas_free(alone);
     veritas_close(v);
@@ -276,6 +288,8 @@ int main(int argc, char **argv)
         reaper();
     else if (strcmp(command, "broken") == 0)
         broken();
+    else if (strcmp(command, "full") == 0)
+        full();
     else if (strcmp(command, "naked") == 0)
         naked();
     else if (strcmp(command, "many") == 0)
