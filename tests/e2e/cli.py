@@ -529,6 +529,15 @@ class Run(Case):
         self.assertIn(b"a\\x1B[31mb\\x9Bc", seen)
         self.assertNotIn(b"\x1b[31m", seen)
 
+    def test_progress_wipes_no_answer(self):
+        def progress(what, done, total):
+            return "progress", json.dumps(dict(what=what, done=done, total=total)).encode()
+        self.daemon.answers["generate"] = lambda r: [progress("prompt", 1, 2), token(1, "Hello"), progress("prompt", 2, 2),
+                                                     token(2, " you"), progress("digest", 1, 9), complete(finish_reason="stop")]
+        with Terminal(self.env, "run", "-m", "name", "x", columns=80, term="xterm") as t:
+            self.assertEqual(t.end(), 0)
+        self.assertIn(b"Hello you", t.seen)
+
 
     def test_words_are_not_cut_on_a_terminal(self):
         text = ("Words of an answer come in pieces, and " + "x" * 70 + " is too long; `inline` stays.\n\n```\n" + "code " * 20

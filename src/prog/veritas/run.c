@@ -179,9 +179,10 @@ static void copy_keys(json_t *to, const json_t *from, const char *const *keys, s
 static int print_json(const struct vs_session *s, const json_t *result, const struct answer *a)
 {
     static const char *const one[] = {
-        "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash", "timings", "notice"
+        "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash", "usage", "timings",
+        "notice"
     };
-    static const char *const all[] = { "model_digest", "prompt_tokens", "choices", "timings", "notice" };
+    static const char *const all[] = { "model_digest", "prompt_tokens", "choices", "usage", "timings", "notice" };
     static const char *const each[] = { "index", "finish_reason", "logits_hash", "completion_tokens" };
     json_t *out = json_object(), *list = json_array(), *told = json_object_get(result, "choices");
     json_object_set_new(out, "model", json_string(s->model));

@@ -153,7 +153,7 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
     struct vs_event e;
     struct vs_error why = { 0 };
     int rc, stopped = VS_OK;
-    bool cancelled = false;
+    bool cancelled = false, has_text = false;
     vs_session_signals();
     interrupts = 0;
     in_call = 1;
@@ -184,7 +184,8 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
         }
         if (rc != VS_OK || e.request != id)
             continue;
-        if (e.kind == VS_MSG_PROGRESS)
+        has_text |= e.kind == VS_MSG_TOKEN;
+        if (e.kind == VS_MSG_PROGRESS && !has_text)     /* it would wipe the line that the answer stands in */
             show_progress(s, e.json);
         if (e.kind == VS_MSG_TOKEN || e.kind == VS_MSG_DATA) {
             vs_progress_end(&s->progress);

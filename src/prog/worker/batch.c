@@ -481,9 +481,9 @@ static void deliver(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n
     for (uint32_t i = 0; i < n; i++) {
         struct vs_lane *l = lanes[i];
         struct vs_work *w = l->work;
+        tell_progress(l);
         if (l->status == VS_OK && l->n_out)
             l->status = w->kind->send(w, l->index, &l->err);
-        tell_progress(l);
     }
 }
 
