@@ -477,6 +477,15 @@ class Protocol(unittest.TestCase):
             pass
         x.request(c.SHUTDOWN, {})
         self.s.say(DRAIN, 0, struct.pack("<I", 60000))
+        late = self.client()
+        self.assertTrue(late.wait(late.request(c.STATUS, {}))["models"])
+        while True:                             # the broker may not have heard of it yet
+            try:
+                late.text(c.GENERATE, {"model": "other", "prompt": "late"})
+            except c.Failure as f:
+                self.assertEqual((f.name, f.kind), ("BUSY", c.REJECTED))
+                break
+        late.close()
         x.wait(number)
         self.assertEqual(self.s.broker.wait(5), 0)
         self.assertGreaterEqual(self.s.shutdowns, 1)

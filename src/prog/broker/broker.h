@@ -231,7 +231,7 @@ struct model {
 
 struct broker {
     struct broker_settings settings;
-    int listen_fd;                      /* -1: private, or draining */
+    int listen_fd;                      /* -1: private */
     struct vs_conn control;             /* the supervisor */
     struct vs_budget control_memory;
     uid_t uid;                          /* who may connect, beside root */

@@ -103,14 +103,12 @@ static void on_hello(struct broker *b, struct vs_frame *f, const json_t *message
     b->is_open = true;
 }
 
+/* Who comes now is still told that it is too late. */
 static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message)
 {
     (void)message;
     b->draining = true;
     b->drained_at = b->now + vs_load_u32le(f->data) * MS;
-    if (b->listen_fd >= 0)
-        close(b->listen_fd);
-    b->listen_fd = -1;
 }
 
 /* The supervisor asks whether the loop still turns. */
