@@ -46,4 +46,8 @@ static inline int vs_check_work(struct vs_check *c, uint64_t units)
     c->units += units;
     return c->units >= VS_CHECK_UNITS ? vs_check_ask(c) : c->status;
 }
+
+/* free(p) of n bytes, which may be many: the pages go in parts, with a question after each (the answer is for who asks next; the
+ * rest is freed all the same). To give 100 MB back at once takes some 20 ms. */
+void vs_check_free(struct vs_check *c, void *p, size_t n);
 #endif

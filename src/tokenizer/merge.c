@@ -26,8 +26,8 @@ int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n
 
 void vs_encoder_clear(struct vs_encoder *e)
 {
-    free(e->seen);
-    free(e->symbol);
+    vs_check_free(e->check, e->seen, e->seen ? ((size_t)e->seen_mask + 1) * sizeof *e->seen : 0);
+    vs_check_free(e->check, e->symbol, e->cap_symbols * sizeof *e->symbol);
     vs_buf_clear(&e->text);
 }
 
@@ -105,6 +105,8 @@ static uint64_t heap_pop(struct heap *h)
     return top;
 }
 
+enum { HEAP_UNITS = 32 };               /* of vs_check_work: a step looks at some ten places that no cache holds */
+
 static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *s, size_t *n_symbols)
 {
     const struct vs_tokenizer *t = e->t;
@@ -122,7 +124,7 @@ static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *
         if (l[i].pair != VS_NO_MERGE)
             heap_push(&h, l[i].pair >> 32 << 32 | i);
     }
-    for (size_t step = 1; r == VS_OK && h.n && (r = vs_encoder_ask(e, step)) == VS_OK; step++) {
+    while (r == VS_OK && h.n && (r = vs_check_work(e->check, HEAP_UNITS)) == VS_OK) {
         uint64_t top = heap_pop(&h);
         uint32_t i = (uint32_t)top;
         if (l[i].pair == VS_NO_MERGE || l[i].pair >> 32 != top >> 32)
@@ -148,11 +150,11 @@ static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *
         }
     }
     size_t left = 0;
-    for (uint32_t i = 0; r == VS_OK && i < n; i = l[i].next)
+    for (uint32_t i = 0; i < n && r == VS_OK && (r = vs_encoder_ask(e, left)) == VS_OK; i = l[i].next)
         s[left++] = s[i];
     *n_symbols = left;
-    free(l);
-    free(h.key);
+    vs_check_free(e->check, l, n * sizeof *l);
+    vs_check_free(e->check, h.key, 3 * (size_t)n * sizeof(uint64_t));
     return r;
 }
 

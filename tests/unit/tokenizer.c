@@ -565,8 +565,8 @@ static void test_work_can_be_stopped(void **state)
     static const char *const units[] = { "a", " ", "1", "\n", "A", "\xcc\x81", "\xcc\xa3\xcc\x81", "\xe4\xb8\xad", "<", "a ",
                                          "~\xe2\x80\x8b", "\xe1\x84\x80" };
     static const char *const names[] = { "qwen2", "tiny_aya", "jais-2" };
-    enum { N = 1 << 20 };
     for (size_t k = 0; k < 4; k++) {
+        size_t n_text = (size_t)(k ? 1 : 4) << 20;
         struct vocabulary *v = k < 3 ? byte_level(names[k]) : sentence_piece();
         add_piece(v, "<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<x", 3, 0);
         v->n_scores = k < 3 ? 0 : v->n;
@@ -574,18 +574,24 @@ static void test_work_can_be_stopped(void **state)
         assert_int_equal(create(v, &t, NULL), VS_OK);
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
             struct vs_buf b = { 0 };
-            while (b.n < N)
+            while (b.n < n_text)
                 vs_buf_str(&b, units[u]);
             struct vs_text_run run = { b.n, true };
-            struct asking asking = { .last_ns = cpu_ns() };
-            struct vs_check check = { .ask = on_ask, .context = &asking };
+            struct asking asking = { .worst_ns = UINT64_MAX };
+            struct vs_check check;
             struct vs_ids ids = { 0 };
             struct vs_error err = { 0 };
-            uint64_t from = cpu_ns();
-            assert_int_equal(vs_tokenizer_encode(t, b.data, b.n, &run, 1, 0, &check, &ids, &err), VS_OK);
-            uint64_t took = cpu_ns() - from;
-            on_ask(&asking);
-            if (asking.worst_ns > 100000000 || took > 10000000000u || asking.n < 8)
+            uint64_t took = 0;
+            for (int attempt = 0; attempt < 4 && asking.worst_ns > WORST_NS; attempt++) {   /* others use this machine too */
+                uint64_t from = cpu_ns();
+                asking = (struct asking){ .last_ns = from };
+                check = (struct vs_check){ .ask = on_ask, .context = &asking };
+                ids.n = 0;
+                assert_int_equal(vs_tokenizer_encode(t, b.data, b.n, &run, 1, 0, &check, &ids, &err), VS_OK);
+                took = cpu_ns() - from;
+                on_ask(&asking);
+            }
+            if (asking.worst_ns > WORST_NS || took > 10000000000u || asking.n < 8)
                 fail_msg("%s, '%s': %" PRIu64 " ms, %" PRIu64 " times asked, %" PRIu64 " us between two", v->pre, units[u],
                          took / 1000000, asking.n, asking.worst_ns / 1000);
             asking = (struct asking){ .stop_at = asking.n / 2, .last_ns = cpu_ns() };
