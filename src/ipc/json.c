@@ -205,6 +205,27 @@ void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *che
         out->status = VS_E_NOMEM;
 }
 
+void vs_json_free(json_t *value, struct vs_check *check)
+{
+    enum { ENTRY_UNITS = 64 };
+    const char *key;
+    json_t *child;
+    void *next;
+    bool is_last = value && value->refcount == 1;
+    if (is_last && json_is_object(value)) {
+        json_object_foreach_safe(value, next, key, child) {
+            json_incref(child);
+            json_object_del(value, key);
+            vs_json_free(child, check);
+        }
+    }
+    for (size_t n = is_last ? json_array_size(value) : 0; n; n--) {
+        json_array_remove(value, n - 1);
+        vs_check_work(check, ENTRY_UNITS);
+    }
+    json_decref(value);
+}
+
 void vs_json_dump(const json_t *value, struct vs_buf *out)
 {
     vs_json_write(value, out, NULL);

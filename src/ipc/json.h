@@ -30,6 +30,10 @@ void vs_json_dump(const json_t *value, struct vs_buf *out);
 json_t *vs_json_read(const void *data, size_t n, struct vs_check *check, struct vs_error *err);
 void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *check);
 
+/* json_decref, which takes 100 ms for a list of 300,000 messages: here with questions between the entries of lists (whatever the
+ * answer, all is freed). */
+void vs_json_free(json_t *value, struct vs_check *check);
+
 /* Bytes as a JSON string: each that is not UTF-8 becomes U+FFFD. _bytes tells how many bytes of JSON that will be. */
 json_t *vs_json_text(const char *s, size_t n);
 size_t vs_json_text_bytes(const char *s, size_t n);

@@ -50,6 +50,8 @@ int vs_sandbox_enter(const struct vs_sandbox_options *o, struct vs_sandbox_repor
     vs_words_handle_signals();
     /* glibc's further arenas read /proc when they shrink; one arena is brk and mmap only. */
     mallopt(M_ARENA_MAX, 1);
+    /* Small blocks are joined when they are freed, not all at once by the next large one: 40 ms after 300,000 messages. */
+    mallopt(M_MXFAST, 0);
 
     uint64_t keep = o->words_fd >= 0 && o->words_fd < 64 ? o->keep_fds & ~(1ull << o->words_fd) : o->keep_fds;
     r.fds_closed = vs_limits_close_fds(keep);

@@ -101,7 +101,10 @@ static int render(const struct render *r, json_t *messages, struct vs_marked_tex
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
     if (r->check && r->check->status != VS_OK)
         return json_decref(messages), vs_error_set(err, r->check->status, "%s", vs_status_text(r->check->status));
-    if (json_object_set_new(r->context, "messages", messages) != 0)
+    json_t *before = json_incref(json_object_get(r->context, "messages"));
+    int failed = json_object_set_new(r->context, "messages", messages);
+    vs_json_free(before, r->check);
+    if (failed)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     const struct vs_template_limits limits = { .check = r->check };
     return vs_template_render(r->template, r->context, trusted, r->now, &limits, ret, err);
@@ -297,6 +300,6 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
     }
     if (r == VS_OK && json_array_size(tools) && !shows_tools(one, &with, messages, tools, ret))
         *ret_notice = "the model's chat template has no place for tools: the model does not know of them";
-    json_decref(with.context);
+    vs_json_free(with.context, check);
     return r;
 }

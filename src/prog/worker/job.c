@@ -16,6 +16,7 @@ enum {
     STREAM_AHEAD = 1 << 20,              /* bytes that a text thread may stream before the client takes them */
     MAX_QUEUED = 128 << 10,              /* progress is dropped when so much waits to be sent */
     FRAME_HEAD = 8,                      /* of a frame that waits: u32 bytes, u16 type, u16 flags */
+    N_TEXTS = 4,                        /* keys of a request that hold what was read: take_texts */
 };
 #define PROGRESS_NS 50000000ull
 #define MS_NS 1000000ull
@@ -324,6 +325,16 @@ static void read_text(struct vs_job *j)
         write_result(j);
 }
 
+/* What was read is not needed any more, but for a few settings. Taken off here, so that the main thread need not free it. */
+static void take_texts(struct vs_job *j, json_t *ret[N_TEXTS])
+{
+    static const char *const keys[N_TEXTS] = { "messages", "tools", "tokens", "template_args" };
+    for (int i = 0; i < N_TEXTS; i++) {
+        ret[i] = json_incref(json_object_get(j->request, keys[i]));
+        json_object_del(j->request, keys[i]);
+    }
+}
+
 /* The main thread goes on with it. */
 static void after_text(struct vs_job *j)
 {
@@ -354,13 +365,19 @@ static void *text_thread(void *context)
         pthread_mutex_unlock(&l->lock);
         atomic_fetch_add(&t->ticks, 1);
         atomic_store(&t->busy, true);
+        json_t *texts[N_TEXTS];
         read_text(j);
-        atomic_store(&t->busy, false);
+        take_texts(j, texts);
         pthread_mutex_lock(&l->lock);
         j->reader = NULL;
         j->text_next = l->done;
         l->done = j;
         wake(l);
+        pthread_mutex_unlock(&l->lock);
+        for (int i = 0; i < N_TEXTS; i++)
+            json_decref(texts[i]);       /* the job may be gone by now: nobody waits for this */
+        atomic_store(&t->busy, false);
+        pthread_mutex_lock(&l->lock);
     }
     return NULL;
 }
