@@ -57,7 +57,8 @@ class Model:
         if self.arch == "gemma3":
             if self.final_softcap < 0:
                 raise SystemExit("negative soft cap")
-            if self.n_layers == 62:     # the 27B divides by its model width, not by its head size
+            # the 27B divides by its model width, not by its head size, unless the file says by what
+            if self.n_layers == 62 and not self.key("attention.scale", 0.0):
                 self.scale = 1.0 / np.sqrt(self.n_embd // self.n_heads)
             self.window = self.key("attention.sliding_window", 0)
             period = self.key("attention.sliding_window_pattern", 6)

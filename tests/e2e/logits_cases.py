@@ -44,6 +44,8 @@ KEYS = {
     "gemma3-window-0": GEMMA + "--window 0 --key .attention.sliding_window=u32:0 "
                        "--key .attention.sliding_window_pattern=bool[]:1,1,1",
     "gemma3-62-layers": GEMMA.replace("--layers 3", "--layers 62").replace("--heads 2", "--heads 4") + "--ff 32 --window 8",
+    "gemma3-62-layers-scale": GEMMA.replace("--layers 3", "--layers 62").replace("--heads 2", "--heads 4") + "--ff 32 --window 8 "
+                              "--key .attention.scale=f32:0.3",
     "gemma3-61-layers": GEMMA.replace("--layers 3", "--layers 61").replace("--heads 2", "--heads 4") + "--ff 32 --window 8",
     "gemma3-local-plain": GEMMA + "--layers 4 --window 8 --key .attention.sliding_window_pattern=u32:2 "
                           "--key .rope.scaling.attn_factor=f32:1.3 " + YARN,
