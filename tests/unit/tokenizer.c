@@ -727,6 +727,30 @@ static void test_no_merge_makes_a_control_piece(void **state)
     free(w);
 }
 
+/* A word that is a piece is emitted unmerged, though no merges lead to it, by some of those that cut words alike. */
+static void test_whole_words(void **state)
+{
+    (void)state;
+    static const struct { const char *pre; bool whole; } cases[] = {
+        { "glm4", true }, { "glm5", true }, { "chatglm-bpe", false }, { "llama-bpe", true }, { "smaug-bpe", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct vocabulary *v = byte_level(cases[i].pre);
+        v->n_merges = 0;
+        uint32_t word = add_piece(v, "xyz", 1, 0);
+        struct vs_tokenizer *t;
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        struct vs_ids ids = { 0 };
+        encode(t, "xyz", 3, false, 0, &ids);
+        assert_int_equal(ids.n, cases[i].whole ? 1 : 3);
+        assert_int_equal(ids.id[0], cases[i].whole ? word : 'x');
+        assert_int_equal(vs_tokenizer_bos(t), VS_TOKENIZER_NONE);
+        vs_ids_clear(&ids);
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
 static void test_bos(void **state)
 {
     (void)state;
@@ -1017,7 +1041,7 @@ int main(void)
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_no_merge_makes_a_control_piece),
-        cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
         cmocka_unit_test(test_harmony_ends),
         cmocka_unit_test(test_streaming),
