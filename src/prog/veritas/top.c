@@ -9,6 +9,7 @@
 #include "prog/veritas/status.h"
 
 #include "base/clock.h"
+#include "base/word.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -141,9 +142,10 @@ static void put_head(struct frame *f, const json_t *status)
     const json_t *models = json_object_get(status, "models"), *limit = vs_status_at(status, "memory.limit");
     unsigned long long up = (unsigned long long)json_integer_value(json_object_get(status, "uptime_ms")) / 1000;
     struct vs_buf line = { 0 };
-    vs_buf_printf(&line, "%s, up %llu:%02llu:%02llu, %zu clients",
+    size_t n_clients = json_array_size(json_object_get(status, "clients"));
+    vs_buf_printf(&line, "%s, up %llu:%02llu:%02llu, %zu client%s",
                   vs_shown(json_string_value(json_object_get(status, "server"))).text, up / 3600, up / 60 % 60, up % 60,
-                  json_array_size(json_object_get(status, "clients")));
+                  n_clients, vs_plural(n_clients));
     if (limit)
         vs_buf_printf(&line, ", memory %.1f of %.1f GB", json_number_value(vs_status_at(status, "memory.used")) / 1e9,
                       json_number_value(limit) / 1e9);
