@@ -81,6 +81,8 @@ class Daemon:
             frames = maker(request) if maker else [error("UNSUPPORTED", kind + " is not known here")]
             for frame in frames:
                 send(frame[0], frame[1], number, *frame[2:])
+            if kind == "shutdown" and maker:
+                link.shutdown(socket.SHUT_RDWR)
 
         try:
             while True:

@@ -216,6 +216,37 @@ class Settings(unittest.TestCase):
             self.start(NOTIFY_SOCKET=name)
             self.stop()
 
+    def test_drain(self):
+        """Answers have that long, no more and no less; who asked for the end waits for it."""
+        for seconds, tokens, status in ((1, 3000, 6), (4, 250, 0)):
+            self.start("--drain", str(seconds))
+            busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "one", f"@slow {tokens}"], env=self.env,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(busy.stdout.read(1), b"x")
+            begin = time.monotonic()
+            self.assertEqual(self.call("stop").returncode, 0)
+            took = time.monotonic() - begin
+            out, err = busy.communicate(timeout=10)
+            self.assertEqual((busy.returncode, b"stopped before the answer was complete" in err), (status, status == 6), err)
+            self.assertGreaterEqual(took, 0.9 if status else 2)
+            self.assertLess(took, seconds + 2)
+            self.assertEqual(status or len(out), status or tokens)
+            self.assertEqual(self.daemon.wait(5), 0)
+
+    def test_stop_can_be_left(self):
+        heard = self.manager(f"{self.dir}/notify")
+        self.start("--drain", "20", NOTIFY_SOCKET=f"{self.dir}/notify")
+        busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "one", "@slow 3000"], env=self.env, stdout=subprocess.PIPE)
+        self.assertEqual(busy.stdout.read(1), b"x")
+        stop = subprocess.Popen([f"{self.dir}/veritas", "stop"], env=self.env, stderr=subprocess.PIPE, text=True)
+        self.assertIn("STOPPING=1", heard(10, "STOPPING=1"))
+        stop.send_signal(signal.SIGINT)
+        self.assertEqual((stop.wait(5), stop.stderr.read()), (6, "veritas: the daemon has not ended yet\n"))
+        stop.stderr.close()
+        self.daemon.send_signal(signal.SIGTERM)                     # the second time: at once
+        self.assertEqual(self.daemon.wait(10), 0)
+        busy.communicate(timeout=10)
+
     def test_values_that_cannot_be(self):
         for words, said in ((["serve", "--parallel", "0"], "--parallel: '0' is not a whole number from 1 to 256"),
                             (["serve", "--itl-target", "0"], "--itl-target: '0' is not a whole number from 1 to 60000"),

@@ -77,7 +77,6 @@ struct broker_settings {                /* what `veritas serve` says at the star
     unsigned clients;                   /* connections with a place of their own */
     uint64_t memory;                    /* bytes that all workers may use together; UINT64_MAX: nobody said */
     uint64_t hang;                      /* a worker that works shows progress at least so often; in the unit of MS */
-    uint64_t drain;                     /* answers have so long to end when the daemon does */
     enum vs_log_form log;
     json_t *aliases;                    /* an object: other names of models; NULL: none */
 };

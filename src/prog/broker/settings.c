@@ -11,8 +11,7 @@ enum { SETTINGS_BYTES = 64 << 10 };
 
 void settings_init(struct broker_settings *s)
 {
-    *s = (struct broker_settings){ .queue = MAX_QUEUE, .clients = MAX_PEERS, .memory = UINT64_MAX, .hang = 10000 * MS,
-                                   .drain = 10000 * MS };
+    *s = (struct broker_settings){ .queue = MAX_QUEUE, .clients = MAX_PEERS, .memory = UINT64_MAX, .hang = 10000 * MS };
 }
 
 /* The number of a key that is there; else what there was. */
@@ -36,7 +35,6 @@ int settings_read(struct broker_settings *s, int fd, struct vs_error *err)
         s->clients = (unsigned)number(all, "clients", s->clients);
         s->memory = number(all, "memory", s->memory);
         s->hang = number(all, "hang_s", s->hang / (1000 * MS)) * 1000 * MS;
-        s->drain = number(all, "drain_s", s->drain / (1000 * MS)) * 1000 * MS;
         s->log = log && strcmp(log, "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT;
         s->aliases = json_incref(json_object_get(all, "aliases"));
     }

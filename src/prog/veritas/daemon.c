@@ -12,9 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { END_MS = 15000 };                 /* a daemon that ends gives running requests 10 s */
+enum { WAIT_MS = 500 };                  /* a signal that came between two looks is seen so soon */
 
-/* Opens the running daemon, sends one request, returns its result. until_end: stays until the daemon hangs up. */
+/* Opens the running daemon, sends one request, returns its result. until_end: stays until the daemon hangs up, which takes as long
+ * as it gives to those whose answers are under way, or a signal comes. */
 static int ask(const struct vs_args *args, uint16_t type, bool until_end, json_t **ret_result, struct vs_error *err)
 {
     struct vs_session s;
@@ -24,8 +25,11 @@ static int ask(const struct vs_args *args, uint16_t type, bool until_end, json_t
         return rc;
     json_t *request = json_object();
     rc = vs_session_call(&s, type, request, -1, NULL, NULL, ret_result, err);
-    while (rc == VS_OK && until_end && vs_client_next(s.client, END_MS, &e, NULL) == VS_OK)
-        ;
+    int more = rc == VS_OK && until_end ? VS_OK : VS_E_DIED;
+    while ((more == VS_OK || more == VS_E_TIMEOUT) && !vs_session_is_interrupted())
+        more = vs_client_next(s.client, WAIT_MS, &e, NULL);
+    if (rc == VS_OK && until_end && vs_session_is_interrupted())
+        rc = vs_error_set(err, VS_E_CANCELLED, "the daemon has not ended yet");
     json_decref(request);
     vs_session_close(&s);
     return rc;

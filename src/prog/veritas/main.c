@@ -48,7 +48,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas serve --config /etc/veritas/veritas.conf --check",
         0, 0, vs_command_serve },
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
-        "Asks the running daemon to finish what it is doing (within 10 seconds) and end, and waits until it has.",
+        "Asks the running daemon to finish what it is doing (within the time of its --drain) and end, and waits until it has.",
         0, 0, vs_command_stop },
     [VS_COMMAND_PS] = { "ps", "[options]", "show what the daemon runs",
         "Lists the loaded models with their worker's process, state, resident memory, requests (that run, wait, or were put "

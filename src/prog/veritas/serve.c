@@ -89,7 +89,7 @@ void supervisor_end(struct supervisor *s)
     snprintf(lines, sizeof lines, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
              (unsigned long long)((time + 5 * LAST_WORDS_TIME) / 1000));
     vs_notify_send(&s->notify, lines);
-    control_drain(s, time > LAST_WORDS_TIME ? time - LAST_WORDS_TIME : 0);
+    control_drain(s, time);
 }
 
 /* ---- the loop ---- */
