@@ -320,7 +320,7 @@ size_t vs_selftest_ways(const struct vs_case *of, enum vs_isa isa, bool brief, s
             if ((brief || i < (int)isa) && turn % (VS_N_PASTS - 1))      /* each model and instruction set meets another one */
                 continue;
             for (size_t k = 0; k < n_splits; k++) {
-                if ((i < (int)isa || of->n_prompt < VS_PAGE_TOKENS) && k != turn / 2 % n_splits)
+                if ((brief || i < (int)isa || of->n_prompt < VS_PAGE_TOKENS) && k != turn / 2 % n_splits)
                     continue;
                 ret[n] = shapes[(turn + k) % 5];
                 ret[n].chunk = of->n_prompt > 100 && ret[n].chunk ? 33 : ret[n].chunk;       /* long ones not in small pieces */
