@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -303,6 +304,28 @@ class Limits(unittest.TestCase):
             self.assertGreater(time.monotonic() - begun, pause)
             self.assertLess(time.monotonic() - begun, pause + 2)
         self.assertEqual(self.models()["a"]["restarts"], 4)
+
+    def test_hang(self):
+        """A worker that is held up in the middle of answers is replaced after --hang; they go on with the same bytes."""
+        subprocess.run([BIN + "/mkmodel", "--ctx", "8192", "-o", self.dir + "/models/a.gguf"], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.serve("--hang", "2")
+        prompts = ["one", "two", "three"]
+        ask = lambda x, prompt: x.request(c.GENERATE, {"model": "a", "prompt": prompt, "raw": True, "max_tokens": 3000,
+                                                       "ignore_eos": True, "logits_hash": True, "sampling": {"temperature": 1}})
+        alone = [x.answer(ask(x, prompt)) for prompt in prompts for x in [self.client()]]
+        clients = [self.client() for _ in prompts]
+        worker = self.models()["a"]["pid"]
+        numbers = [ask(x, prompt) for x, prompt in zip(clients, prompts)]
+        while clients[0].event().kind != c.TOKEN:
+            pass
+        os.kill(worker, signal.SIGSTOP)
+        begun = time.monotonic()
+        for i, (x, number, whole) in enumerate(zip(clients, numbers, alone)):
+            text, tokens, result = x.answer(number)
+            self.assertEqual((tokens, result["logits_hash"]), (whole[1][i == 0:], whole[2]["logits_hash"]))
+        self.assertGreater(time.monotonic() - begun, 1.5)
+        self.assertEqual((result["usage"]["resumed"], self.models()["a"]["restarts"]), (1, 1))
 
     def test_every_fault_has_its_test(self):
         """docs/FAULTS.md names for each row the tests that make it happen."""
