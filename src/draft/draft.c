@@ -13,7 +13,11 @@ static const double first_share[VS_N_DRAFT_KINDS][VS_DRAFT_CLASSES] = {
     [VS_DRAFT_MODEL]     = { 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7 },
 };
 
-enum { FIRST_WEIGHT = 4, LONGEST_MEMORY = 16 };          /* guesses: what the first share counts as; over how many is averaged */
+/* Guesses: what the first share counts as, and over how many is averaged. A model that was given up is not heard for long: so it is
+ * given up late. */
+static const struct { uint32_t first, most; } weights[VS_N_DRAFT_KINDS] = {
+    [VS_DRAFT_LOOKED_UP] = { 4, 16 }, [VS_DRAFT_MODEL] = { 12, 48 },
+};
 static const double most_saved = 4, most_lost = 2;      /* tokens */
 static const double least_gain = 1.03;  /* what a draft must promise: costs are measured, and not exactly */
 
@@ -96,10 +100,11 @@ void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uin
 
 /* ---- behind it ---- */
 
-static void learn(struct vs_draft_class *c, bool came)
+static void learn(struct vs_draft *d, uint32_t evidence, bool came)
 {
-    c->n_seen += c->n_seen < LONGEST_MEMORY - FIRST_WEIGHT;
-    c->share += ((came ? 1.0 : 0.0) - c->share) / (FIRST_WEIGHT + c->n_seen);
+    struct vs_draft_class *c = &d->classes[class_of(evidence)];
+    c->n_seen += c->n_seen < weights[d->kind].most - weights[d->kind].first;
+    c->share += ((came ? 1.0 : 0.0) - c->share) / (weights[d->kind].first + c->n_seen);
 }
 
 static void wait_longer(struct vs_draft *d)
@@ -149,7 +154,7 @@ void vs_draft_took(struct vs_draft *d, uint32_t token)
     bool came = false;
     if (d->n_guesses) {
         came = d->guess[d->n_came] == token;
-        learn(&d->classes[class_of(d->evidence + d->n_came)], came);
+        learn(d, d->evidence + d->n_came, came);
         d->n_came += came;
     }
     if (d->n_computed && (!came || d->n_came == d->n_computed))
