@@ -68,6 +68,7 @@ enum {
 #define STALL_TIME (10000 * MS)         /* a request whose client takes nothing is stopped after so long, */
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker, and it takes one request at a time */
 #define RISE_TIME (30000 * MS)          /* who has waited so long rises one class of priority */
+#define NAMED_IDLE_TIME (1000 * MS)     /* a name alone, of which nobody knows whether it is a model, drives out none used since */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
 #define KILL_TIME (20000 * MS)          /* one that was stopped is gone after so long, or its requests wait no longer */
@@ -333,7 +334,8 @@ uint64_t ledger_used(const struct broker *b);
 void ledger_start_next(struct broker *b);                      /* asks the supervisor for the next model that is to come */
 /* The supervisor says that m needs more than there is room: room is made, or its requests fail. */
 void ledger_refused(struct broker *b, struct model *m, uint64_t needed, const struct vs_error *why);
-bool ledger_give_up_one(struct broker *b);                     /* unloads a model that nobody loaded and nobody uses; false: none */
+/* Unloads a model that nobody loaded and nobody has used for so long; false: there is none. */
+bool ledger_give_up_one(struct broker *b, uint64_t idle);
 
 /* line.c: who waits for a model, and who is next */
 void line_enter(struct broker *b, struct model *m, struct request *r);

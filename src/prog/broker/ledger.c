@@ -41,11 +41,11 @@ static bool can_be_given_up(const struct model *m)
     return !m->gone && m->by_request && m->state == MODEL_READY && !model_is_answering(m);
 }
 
-bool ledger_give_up_one(struct broker *b)
+bool ledger_give_up_one(struct broker *b, uint64_t idle)
 {
     struct model *idlest = NULL;
     for (struct model *m = b->models; m; m = m->next)
-        if (can_be_given_up(m) && (!idlest || m->used_at < idlest->used_at))
+        if (can_be_given_up(m) && b->now - m->used_at >= idle && (!idlest || m->used_at < idlest->used_at))
             idlest = m;
     if (idlest) {
         broker_log(b, "model %s: unloaded to make room for another", idlest->name);
@@ -85,7 +85,7 @@ void ledger_refused(struct broker *b, struct model *m, uint64_t needed, const st
     for (const struct model *i = b->models; i; i = i->next)
         can_be_had += can_be_given_up(i) ? ledger_bytes(i) : 0;
     if (can_be_had >= needed && m->n_asked < MAX_ASKED) {       /* else nobody is given up in vain */
-        while (room(b) < needed && ledger_give_up_one(b)) { }
+        while (room(b) < needed && ledger_give_up_one(b, 0)) { }
         m->is_asked = false;
         ledger_start_next(b);
         return;

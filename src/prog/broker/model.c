@@ -97,7 +97,7 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
 {
     if (check_name(name, fd >= 0, err) != VS_OK)
         return NULL;
-    if (b->n_models >= MAX_MODELS && !ledger_give_up_one(b)) {
+    if (b->n_models >= MAX_MODELS && !ledger_give_up_one(b, NAMED_IDLE_TIME)) {
         vs_error_set(err, VS_E_BUSY, "%d models are loaded, no more fit; unload one", MAX_MODELS);
         return NULL;
     }
