@@ -126,7 +126,9 @@ static void ask_unload(struct broker *b, struct request *r, const struct asked *
     if (!m)
         request_fail(b, r, VS_E_NOT_FOUND, "no such model is loaded");
     else if (model_is_answering(m) && !a->head.force)
-        request_fail(b, r, VS_E_BUSY, "the model is answering; wait, or unload with force");
+        request_fail(b, r, VS_E_BUSY, m->state == MODEL_READY
+                     ? "the model is answering; wait, or unload with force"
+                     : "the model is being loaded for somebody; wait, or unload with force");
     else {
         model_drop(b, m, VS_E_CANCELLED, "the model was unloaded");
         request_complete(b, r, json_pack("{s:s}", "model", m->name));

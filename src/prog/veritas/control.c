@@ -258,6 +258,13 @@ static int open_model(struct supervisor *s, struct model *m, int fd, struct vs_e
     return m->file >= 0 ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "%s: %s", m->path, strerror(errno));
 }
 
+static int missing_draft(const char *name, struct vs_error *err)
+{
+    struct vs_error why = { 0 };
+    vs_model_missing(name, &why);
+    return vs_error_set(err, VS_E_NOT_FOUND, "the draft: %s", why.text);
+}
+
 /* The draft is NAME.gguf of the model directory, and not the model. */
 static int open_draft(struct supervisor *s, struct model *m, struct vs_error *err)
 {
@@ -269,7 +276,7 @@ static int open_draft(struct supervisor *s, struct model *m, struct vs_error *er
         return vs_error_set(err, VS_E_INVALID, "the draft '%.100s' is not a name of the model directory", name);
     int rc = vs_file_open("the draft", path, &m->draft, &m->draft_st, err);
     if (rc != VS_OK)
-        return rc == VS_E_NOT_FOUND ? vs_model_missing(name, err) : rc;
+        return rc == VS_E_NOT_FOUND ? missing_draft(name, err) : rc;
     if (m->draft_st.st_dev == m->st.st_dev && m->draft_st.st_ino == m->st.st_ino)
         return vs_error_set(err, VS_E_INVALID, "the draft '%s' is the model itself", name);
     return VS_OK;

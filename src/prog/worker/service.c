@@ -165,6 +165,9 @@ static int inspect(struct vs_service *s, json_t *request, struct vs_sink *sink, 
     return vs_inspect(vs_header_gguf(s->header), s->config.backend, ctx, &sink->check, &ret->result, err);
 }
 
+static const char *const sharing_names[] = { [VS_KV_SHARE_OWNER] = "owner", [VS_KV_SHARE_ALL] = "shared",
+                                             [VS_KV_SHARE_NONE] = "off" };
+
 json_t *vs_service_facts(const struct vs_service *s)
 {
     if (!s->model)
@@ -175,7 +178,8 @@ json_t *vs_service_facts(const struct vs_service *s)
     if (s->drafter)
         vs_drafter_memory(s->drafter, &draft, &draft_kv);
     const struct vs_model_config *c = vs_model_config(s->model);
-    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "chat_template", s->chat.n > 0,
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "chat_template",
+                     s->chat.n > 0,
                      "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
                      "kv_type", vs_kv_type_name(c->kv_type),
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
@@ -184,7 +188,8 @@ json_t *vs_service_facts(const struct vs_service *s)
                      "weight_bytes", (json_int_t)(memory.weights + draft.weights),
                      "step_bytes", (json_int_t)(memory.step + draft.step), "kv_bytes_per_token", (json_int_t)kv_token,
                      "kv_bytes", (json_int_t)(kv_token * VS_PAGE_TOKENS * c->n_pages + draft_kv),
-                     "parallel", (json_int_t)s->parallel);
+                     "parallel", (json_int_t)s->parallel, "itl_target_ms", (json_int_t)(s->target_ns / 1000000),
+                     "prefix_cache", sharing_names[c->sharing], "speculation", s->speculates ? "auto" : "off");
 }
 
 json_t *vs_service_stats(struct vs_service *s)
@@ -311,14 +316,12 @@ enum { PARALLEL = 32, LEAST_OUT = 32, ITL_TARGET_MS = 100 };
 /* How many requests share a step and the KV cache. */
 static int read_batch(struct vs_service *s, const json_t *settings, struct vs_error *err)
 {
-    static const char *const sharings[] = { [VS_KV_SHARE_OWNER] = "owner", [VS_KV_SHARE_ALL] = "shared",
-                                            [VS_KV_SHARE_NONE] = "off" };
     struct vs_model_config *c = &s->config;
     const char *sharing = string_setting(settings, "prefix_cache", "owner");
     int64_t kv_memory = vs_request_int(settings, "kv_memory", 0);
     s->parallel = (uint32_t)vs_request_int(settings, "parallel", PARALLEL);
     s->target_ns = (uint64_t)vs_request_int(settings, "itl_target_ms", ITL_TARGET_MS) * 1000000;
-    for (c->sharing = VS_KV_SHARE_OWNER; strcmp(sharings[c->sharing], sharing) != 0; c->sharing++)
+    for (c->sharing = VS_KV_SHARE_OWNER; strcmp(sharing_names[c->sharing], sharing) != 0; c->sharing++)
         if (c->sharing == VS_KV_SHARE_NONE)
             return vs_error_set(err, VS_E_INVALID, "prefix_cache '%s' is not known; known are owner, shared, off", sharing);
     s->speculates = strcmp(string_setting(settings, "speculation", "auto"), "off") != 0;
