@@ -166,7 +166,7 @@ static void describe(const json_t *v, char *ret, size_t n)
     switch (json_typeof(v)) {
     case JSON_INTEGER: snprintf(ret, n, "%lld", (long long)json_integer_value(v)); break;
     case JSON_REAL:
-        if (d == trunc(d) && fabs(d) < 1e15)
+        if (fabs(d) < 1e15 && d == (double)(int64_t)d)
             snprintf(ret, n, "%.1f, a number with a point or an exponent", d);
         else
             snprintf(ret, n, "%.6g", d);
