@@ -225,7 +225,8 @@ static size_t expect(const struct vs_subject *of, const struct run *run, const c
 
 static struct run alone(enum vs_isa isa, unsigned n_threads, uint32_t chunk)
 {
-    return (struct run){ .way = { isa, n_threads, chunk }, .n_rows = 1, .poison = NO_POISON, .keep = NOTHING_KEPT };
+    return (struct run){ .way = { .isa = isa, .n_threads = n_threads, .chunk = chunk }, .n_rows = 1, .poison = NO_POISON,
+                         .keep = NOTHING_KEPT };
 }
 
 static void report(const char *factor, const char *of, size_t n, const char *hash)
