@@ -8,13 +8,14 @@ import json
 import os
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+from processes import private_daemon
 
 VERITAS = os.path.abspath(sys.argv.pop(1))
 MODEL = "smollm2-135m-instruct"
@@ -163,10 +164,7 @@ class Answers(unittest.TestCase):
     def test_example_of_the_protocol(self):
         """docs/PROTOCOL.md, "An example, byte for byte": what it says is sent, and what comes back is what it says (.. is
         anything)."""
-        ours, theirs = socket.socketpair()
-        serve = subprocess.Popen([VERITAS, "serve", "--private-fd", str(theirs.fileno())], env=ENV, pass_fds=[theirs.fileno()])
-        theirs.close()
-        ours.settimeout(60)
+        serve, ours = private_daemon(VERITAS, 60, env=ENV)
         stream = ours.makefile("rb")
         with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/PROTOCOL.md"), encoding="utf-8") as f:
             example = f.read().split("## An example, byte for byte")[1].split("\n## ")[0]

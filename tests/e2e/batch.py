@@ -4,7 +4,6 @@
 usage: batch.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import os
 import random
-import socket
 import struct
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 import malformed as gguf                # noqa: E402
+from processes import private_daemon    # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsb")
@@ -27,11 +27,7 @@ PAGE = 64
 
 class Daemon:
     def __init__(self, **settings):
-        ours, theirs = socket.socketpair()
-        self.serve = subprocess.Popen([BIN + "/veritas", "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                                      stderr=subprocess.DEVNULL)
-        theirs.close()
-        ours.settimeout(120)
+        self.serve, ours = private_daemon(BIN + "/veritas", 120, stderr=subprocess.DEVNULL)
         self.client = c.Client(sock=ours)
         try:
             self.client.load_path(MODEL, settings=settings)

@@ -1,5 +1,7 @@
-"""The processes of this machine, as tests look for the ones that they have started: /proc, zombies left out."""
+"""The processes that tests start: a daemon of their own, and how to find what is below it (/proc, zombies left out)."""
 import os
+import socket
+import subprocess
 
 
 def process(pid):
@@ -35,3 +37,12 @@ def child(pid, name):
     """The pid of the one child with this name."""
     found, = [p for p, row in alive().items() if row == (pid, name)]
     return found
+
+
+def private_daemon(veritas, timeout, **more):
+    """A daemon that lives as long as its one connection: the process, and our end of the socket."""
+    ours, theirs = socket.socketpair()
+    serve = subprocess.Popen([veritas, "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], **more)
+    theirs.close()
+    ours.settimeout(timeout)
+    return serve, ours

@@ -5,7 +5,6 @@ usage: requests.py BIN (holds veritas, veritas-broker, veritas-worker and mkmode
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 import malformed as gguf                # noqa: E402
+from processes import private_daemon    # noqa: E402
 from processes import child             # noqa: E402
 
 os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
@@ -44,11 +44,7 @@ def make(name, *options, change=None):
 
 class Requests(unittest.TestCase):
     def setUp(self):
-        ours, theirs = socket.socketpair()
-        self.serve = subprocess.Popen([BIN + "/veritas", "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                                      stderr=subprocess.DEVNULL)
-        theirs.close()
-        ours.settimeout(120)
+        self.serve, ours = private_daemon(BIN + "/veritas", 120, stderr=subprocess.DEVNULL)
         self.client = c.Client(sock=ours)
 
     def tearDown(self):

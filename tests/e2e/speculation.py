@@ -6,7 +6,6 @@ usage: speculation.py BIN (holds veritas, veritas-broker, veritas-worker and mkm
 The models are tiny and random and hardly repeat themselves. Held to a few tokens by a bias they do: then many guesses come true,
 many do not."""
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import client as c
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import malformed as gguf                # noqa: E402
+from processes import private_daemon    # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsspec")
@@ -47,12 +47,8 @@ def held_to(n):
 
 class Speculation(unittest.TestCase):
     def setUp(self):
-        ours, theirs = socket.socketpair()
-        env = dict(os.environ, VERITAS_MODELS=DIR.name)
-        self.serve = subprocess.Popen([BIN + "/veritas", "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                                      stderr=subprocess.DEVNULL, env=env)
-        theirs.close()
-        ours.settimeout(200)
+        self.serve, ours = private_daemon(BIN + "/veritas", 200, stderr=subprocess.DEVNULL,
+                                          env=dict(os.environ, VERITAS_MODELS=DIR.name))
         self.client = c.Client(sock=ours)
 
     def tearDown(self):
