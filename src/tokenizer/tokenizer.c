@@ -13,18 +13,35 @@
 static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
+int vs_ids_reserve(struct vs_ids *ids, size_t n)
+{
+    if (n <= ids->cap - ids->n)
+        return VS_OK;
+    if (n > SIZE_MAX / sizeof *ids->id / 2 - ids->n)
+        return VS_E_NOMEM;
+    size_t cap = ids->cap ? 2 * ids->cap : 64;
+    cap = cap > ids->n + n ? cap : ids->n + n;
+    uint32_t *grown = realloc(ids->id, cap * sizeof *grown);
+    if (!grown)
+        return VS_E_NOMEM;
+    ids->id = grown;
+    ids->cap = cap;
+    return VS_OK;
+}
+
+int vs_ids_append(struct vs_ids *ids, const uint32_t *id, size_t n)
+{
+    int r = vs_ids_reserve(ids, n);
+    if (r != VS_OK || !n)
+        return r;
+    memcpy(ids->id + ids->n, id, n * sizeof *id);
+    ids->n += n;
+    return VS_OK;
+}
+
 int vs_ids_add(struct vs_ids *ids, uint32_t id)
 {
-    if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? 2 * ids->cap : 64;
-        uint32_t *grown = realloc(ids->id, cap * sizeof *grown);
-        if (!grown)
-            return VS_E_NOMEM;
-        ids->id = grown;
-        ids->cap = cap;
-    }
-    ids->id[ids->n++] = id;
-    return VS_OK;
+    return vs_ids_append(ids, &id, 1);
 }
 
 void vs_ids_clear(struct vs_ids *ids)

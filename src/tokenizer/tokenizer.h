@@ -36,7 +36,9 @@ struct vs_ids {                         /* growable list of token ids; zeroed = 
     size_t n, cap;
 };
 void vs_ids_clear(struct vs_ids *ids);
-int vs_ids_add(struct vs_ids *ids, uint32_t id);      /* VS_OK or VS_E_NOMEM */
+int vs_ids_add(struct vs_ids *ids, uint32_t id);      /* VS_OK or VS_E_NOMEM: nothing changed; so too below */
+int vs_ids_append(struct vs_ids *ids, const uint32_t *id, size_t n);
+int vs_ids_reserve(struct vs_ids *ids, size_t n);     /* memory for n more */
 
 enum { VS_TOKENIZER_NONE = UINT32_MAX };              /* "no such token" */
 

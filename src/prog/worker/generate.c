@@ -183,22 +183,11 @@ static int decide(struct generation *g, struct choice *c, struct vs_sampler *sam
 
 /* ---- what the batch asks ---- */
 
-/* Room for n more tokens behind those that are there. */
-static bool has_room(struct vs_ids *tokens, size_t n)
-{
-    size_t have = tokens->n;
-    int r = VS_OK;
-    for (size_t i = 0; i < n && tokens->cap - have < n && r == VS_OK; i++)
-        r = vs_ids_add(tokens, 0);
-    tokens->n = have;
-    return r == VS_OK;
-}
-
 /* Guesses are put behind the tokens: how many. Not more than may still come, the last of which needs no row. */
 static uint32_t guess(struct generation *g, struct choice *c)
 {
     struct vs_draft_step step;
-    if (!c->speculation || c->next != c->tokens.n || !has_room(&c->tokens, VS_DRAFT_MOST))
+    if (!c->speculation || c->next != c->tokens.n || vs_ids_reserve(&c->tokens, VS_DRAFT_MOST) != VS_OK)
         return 0;
     vs_works_step(g->work.s->works, (uint32_t)c->tokens.n, &step);
     size_t room = vs_model_context(g->work.s->model) - c->tokens.n;
@@ -399,15 +388,11 @@ static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *p
     c->sampling = g->order.sampling;
     c->sampling.seed += i;
     int r = vs_stopper_init(&c->stopper, &g->order, g->work.s->tokenizer, err);
-    for (size_t k = 0; k < prompt->n && r == VS_OK; k++)
-        r = vs_ids_add(&c->tokens, prompt->id[k]);
-    for (size_t k = 0; k < sent->n && r == VS_OK; k++)
-        r = vs_ids_add(&c->tokens, sent->id[k]);
-    if (r == VS_E_NOMEM)
-        return vs_error_set(err, r, "out of memory");
-    c->next = g->n_prompt;
     if (r != VS_OK)
         return r;
+    if (vs_ids_append(&c->tokens, prompt->id, prompt->n) != VS_OK || vs_ids_append(&c->tokens, sent->id, sent->n) != VS_OK)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    c->next = g->n_prompt;
     if (g->order.n_logprobs > 0 && !(c->best = calloc((size_t)g->order.n_logprobs, sizeof *c->best)))
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (g->order.logits_hash && (!(c->hash = EVP_MD_CTX_new()) || !EVP_DigestInit_ex(c->hash, EVP_sha256(), NULL)))
