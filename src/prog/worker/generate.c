@@ -390,6 +390,9 @@ static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *p
     int r = vs_stopper_init(&c->stopper, &g->order, g->work.s->tokenizer, err);
     if (r != VS_OK)
         return r;
+    for (size_t k = 0; k < sent->n; k++)         /* they are another worker's words */
+        if (sent->id[k] >= vs_model_n_vocab(g->work.s->model))
+            return vs_error_set(err, VS_E_INVALID, "token %u, which was sent, is beyond the vocabulary", sent->id[k]);
     if (vs_ids_append(&c->tokens, prompt->id, prompt->n) != VS_OK || vs_ids_append(&c->tokens, sent->id, sent->n) != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     c->next = g->n_prompt;
