@@ -2,6 +2,7 @@
 import os
 import socket
 import subprocess
+import time
 
 
 def process(pid):
@@ -46,3 +47,16 @@ def private_daemon(veritas, timeout, **more):
     theirs.close()
     ours.settimeout(timeout)
     return serve, ours
+
+
+class Installed:
+    """For a TestCase whose programs are copied to self.dir and run in self.env."""
+
+    def call(self, *args):
+        return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
+
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
+            time.sleep(0.02)

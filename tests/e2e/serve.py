@@ -3,12 +3,12 @@ what a locked-in worker asks of the kernel. Arguments: veritas, veritas-broker, 
 import json, os, re, shutil, signal, stat, subprocess, sys, tempfile, time, unittest
 
 import client as c
-from processes import below, child
+from processes import Installed, below, child
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 
 
-class Serve(unittest.TestCase):
+class Serve(Installed, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vs")
         os.chmod(self.dir, 0o755)
@@ -33,15 +33,6 @@ class Serve(unittest.TestCase):
     def start(self, *before):
         self.daemon = subprocess.Popen([*before, f"{self.dir}/veritas", "serve"], env=self.env, stderr=subprocess.PIPE)
         self.wait_for(lambda: self.call("ps").returncode == 0)
-
-    def call(self, *args):
-        return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
-
-    def wait_for(self, what, seconds=10):
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
-            time.sleep(0.02)
 
     def ps(self):
         return json.loads(self.call("ps", "--json").stdout)

@@ -2,12 +2,12 @@
 Arguments: veritas, veritas-broker, worker-echo."""
 import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
-from processes import child
+from processes import Installed, child
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 
 
-class Settings(unittest.TestCase):
+class Settings(Installed, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vs")
         os.chmod(self.dir, 0o755)
@@ -32,15 +32,6 @@ class Settings(unittest.TestCase):
         self.addCleanup(self.log.close)
         self.daemon = subprocess.Popen([f"{self.dir}/veritas", "serve", *options], env=dict(self.env, **more), stderr=self.log)
         self.wait_for(lambda: self.call("ps").returncode == 0)
-
-    def call(self, *args):
-        return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
-
-    def wait_for(self, what, seconds=10):
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
-            time.sleep(0.02)
 
     def models(self):
         return {m["name"]: m for m in json.loads(self.call("ps", "--json").stdout)["models"]}
