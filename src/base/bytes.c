@@ -91,6 +91,15 @@ void vs_store_u64le(void *p, uint64_t v)
 
 static const char digits[] = "0123456789abcdef";
 
+bool vs_bytes_are_equal(const void *a, const void *b, size_t n)
+{
+    const volatile uint8_t *x = a, *y = b;      /* volatile: no compiler may stop at the first difference */
+    unsigned unlike = 0;
+    for (size_t i = 0; i < n; i++)
+        unlike |= (unsigned)(x[i] ^ y[i]);
+    return unlike == 0;
+}
+
 void vs_hex(const void *bytes, size_t n, char *ret)
 {
     const uint8_t *b = bytes;
@@ -104,4 +113,15 @@ void vs_hex(const void *bytes, size_t n, char *ret)
 bool vs_hex_is_sha256(const char *hex)
 {
     return strspn(hex, digits) == 64 && hex[64] == 0;
+}
+
+int vs_hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+void vs_hex_bytes(const char *hex, size_t n, uint8_t *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint8_t)(vs_hex_digit(hex[2 * i]) << 4 | vs_hex_digit(hex[2 * i + 1]));
 }

@@ -30,7 +30,14 @@ void vs_store_u16le(void *p, uint16_t v);
 void vs_store_u32le(void *p, uint32_t v);
 void vs_store_u64le(void *p, uint64_t v);
 
+/* Are n bytes the same, in a time that depends on n alone? For digests of what is secret. */
+bool vs_bytes_are_equal(const void *a, const void *b, size_t n);
+
 /* n bytes as 2n digits (lower case) and a NUL. Is it the text of a SHA-256: 64 such digits? */
 void vs_hex(const void *bytes, size_t n, char *ret);
 bool vs_hex_is_sha256(const char *hex);
+
+/* The value of one digit, of either case; -1: it is none. The n bytes of 2n digits that are known to be such. */
+int vs_hex_digit(char c);
+void vs_hex_bytes(const char *hex, size_t n, uint8_t *ret);
 #endif

@@ -17,7 +17,7 @@
 
 const char *const vs_child_kept_locked[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", SANITIZER_OPTIONS, NULL };
 const char *const vs_child_kept_daemon[] = {
-    "VERITAS_*", "HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR",
+    "VERITAS_*", "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR",
     SANITIZER_OPTIONS, NULL
 };
 

@@ -56,7 +56,8 @@ const char *vs_file_changed(const char *path, const char *identity)
     if (stat(path, &st) < 0)
         return errno == ENOENT || errno == ENOTDIR ? "removed" : NULL;
     vs_file_identity(&st, now);
-    if (strcmp(now, identity) == 0)
+    size_t n = strlen(now);
+    if (strncmp(now, identity, n) == 0 && (!identity[n] || strncmp(identity + n, " +", 2) == 0))     /* of several: the first */
         return NULL;
     size_t inode = strcspn(now, " ");
     return strncmp(now, identity, inode + 1) == 0 ? "written to" : "replaced";

@@ -23,7 +23,7 @@ enum { VS_FILE_IDENTITY = 96 };
 void vs_file_identity(const struct stat *st, char ret[VS_FILE_IDENTITY]);
 
 /* What became of the file at `path` since it had this identity: NULL when nothing, or when it cannot be told; else "removed",
- * "replaced" or "written to". */
+ * "replaced" or "written to". Of the identity of several files (base/files.h) the first counts. */
 const char *vs_file_changed(const char *path, const char *identity);
 
 /* Nothing was done to it, not even a write that put the times back: same device, inode, size, times of last write and change. */

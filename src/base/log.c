@@ -2,10 +2,15 @@
 #include "base/log.h"
 
 #include "base/date.h"
+#include "base/status.h"
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A string in quotes. What JSON and people read differs only in how hidden characters are written. */
 static void quoted(struct vs_buf *out, const char *s, enum vs_text_kind kind)
@@ -78,4 +83,14 @@ void vs_log_format(const struct vs_log *log, struct vs_buf *out)
     else
         format_text(log, out);
     vs_buf_char(out, '\n');
+}
+
+bool vs_log_write(struct vs_buf *line)
+{
+    struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
+    bool can = line->status == VS_OK && line->n <= PIPE_BUF && poll(&log, 1, 0) == 1 && log.revents & POLLOUT;
+    if (can)
+        fwrite(line->data, 1, line->n, stderr);
+    vs_buf_clear(line);
+    return can;
 }

@@ -7,12 +7,13 @@
  * Values come from clients, models and files: they go through base/text.h, so a line stays one line. A line of text has no time:
  * the journal, or what else keeps it, puts one before it. Never in a log: text of prompts and answers.
  *
- * Memory: what a struct vs_log points to is borrowed for the call. Threads: pure.
+ * Memory: what a struct vs_log points to is borrowed for the call. Threads: pure, but for vs_log_write: one at a time.
  */
 #ifndef VS_BASE_LOG_H
 #define VS_BASE_LOG_H
 #include "base/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,4 +39,8 @@ struct vs_log {
 
 /* Appends the line and a newline. */
 void vs_log_format(const struct vs_log *log, struct vs_buf *out);
+
+/* Writes a line to standard error and clears it. Who reads a log may have stopped, and a pipe that is full would hold us up: the
+ * line goes in whole, or it is left out (false). So is one that failed, or is longer than PIPE_BUF bytes. */
+bool vs_log_write(struct vs_buf *line);
 #endif

@@ -5,7 +5,7 @@
  * written beside it: same operations in the same order, hence same bits. No function reads or sets errno.
  *
  * Bounds (found over all 2^32 arguments for the functions of one float, tests/unit/num.c):
- *   vs_expf 0.90 ulp, vs_sigmoidf 2.45, vs_siluf 3.23, vs_tanhf 1.5, vs_logf 0.86; the f64 ones at their declaration.
+ *   vs_expf 0.90 ulp, vs_sigmoidf 2.45, vs_siluf 3.23, vs_tanhf 1.5, vs_logf 0.86, vs_softplusf 3.5; the f64 ones below.
  * NaN in gives NaN out; which NaN is not part of the contract.
  *
  * Memory: none. Threads: all pure but vs_fp_control_set, which acts on the calling thread.
@@ -155,6 +155,32 @@ static inline float vs_gelu_tanhf(float x)
     return x * vs_sigmoidf(x * vs_fmaf(u, VS_GELU_A, VS_GELU_B));
 }
 
+/* erfc(a / sqrt(2)) / 2 = exp(-a^2 / 2) * t * (H0 + H1 t + ...), t = 1 / (1 + P a) */
+#define VS_GELU_P 0x1.70a3d8p-2f
+#define VS_GELU_H0 0x1.264e8cp-3f
+#define VS_GELU_H1 0x1.22ac78p-3f
+#define VS_GELU_H2 0x1.1bbeb8p-3f
+#define VS_GELU_H3 0x1.fd0cbcp-6f
+#define VS_GELU_H4 0x1.5e7594p-3f
+#define VS_GELU_H5 -0x1.575af4p-3f
+#define VS_GELU_H6 0x1.410d68p-5f
+#define VS_GELU_H7 0x1.11b930p-9f
+
+/* GELU as it is defined: x times the part of a normal distribution that lies below x. */
+static inline float vs_gelu_erff(float x)
+{
+    float a = vs_absf(x), t = 1.0f / vs_fmaf(VS_GELU_P, a, 1.0f), p = VS_GELU_H7;
+    p = vs_fmaf(p, t, VS_GELU_H6);
+    p = vs_fmaf(p, t, VS_GELU_H5);
+    p = vs_fmaf(p, t, VS_GELU_H4);
+    p = vs_fmaf(p, t, VS_GELU_H3);
+    p = vs_fmaf(p, t, VS_GELU_H2);
+    p = vs_fmaf(p, t, VS_GELU_H1);
+    p = vs_fmaf(p, t, VS_GELU_H0);
+    float tail = p * t * vs_expf(-0.5f * (a * a));
+    return x >= 0 ? vs_fmaf(-x, tail, x) : x * tail;
+}
+
 #define VS_TANH_SMALL 0.625f
 #define VS_TANH_T0 -0x1.555532p-2f      /* tanh(x) = x + x^3 (T0 + T1 x^2 + ...) for |x| < VS_TANH_SMALL */
 #define VS_TANH_T1  0x1.1106f6p-3f
@@ -220,6 +246,28 @@ static inline float vs_logf(float x)
     float y = vs_fmaf(k, VS_LOG_LN2_LO, p * f * z);
     y = vs_fmaf(-0.5f, z, y) + f;
     return vs_fmaf(k, VS_LOG_LN2_HI, y);
+}
+
+#define VS_SOFTPLUS_P1 (2.0f / 3.0f)     /* log(1 + e) = s (2 + z (P1 + z (P2 + ...))), s = e / (2 + e), z = s^2 */
+#define VS_SOFTPLUS_P2 (2.0f / 5.0f)
+#define VS_SOFTPLUS_P3 (2.0f / 7.0f)
+#define VS_SOFTPLUS_P4 (2.0f / 9.0f)
+#define VS_SOFTPLUS_P5 (2.0f / 11.0f)
+#define VS_SOFTPLUS_P6 (2.0f / 13.0f)
+#define VS_SOFTPLUS_P7 (2.0f / 15.0f)
+
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) */
+static inline float vs_softplusf(float x)
+{
+    float e = vs_expf(-vs_absf(x)), s = e / (2.0f + e), z = s * s;
+    float p = vs_fmaf(VS_SOFTPLUS_P7, z, VS_SOFTPLUS_P6);
+    p = vs_fmaf(p, z, VS_SOFTPLUS_P5);
+    p = vs_fmaf(p, z, VS_SOFTPLUS_P4);
+    p = vs_fmaf(p, z, VS_SOFTPLUS_P3);
+    p = vs_fmaf(p, z, VS_SOFTPLUS_P2);
+    p = vs_fmaf(p, z, VS_SOFTPLUS_P1);
+    p = vs_fmaf(p, z, 2.0f);
+    return (x > 0.0f ? x : 0.0f) + s * p;
 }
 
 /* -- double functions: RoPE tables, log-probabilities, perplexity. + - * / only, no fma; Taylor, not fitted --------- */

@@ -72,3 +72,11 @@ void vs_sha256_end(struct vs_sha256 *s, uint8_t ret[32])
     for (int i = 0; i < 32; i++)
         ret[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }
+
+void vs_sha256_of(const void *data, size_t n, uint8_t ret[32])
+{
+    struct vs_sha256 s;
+    vs_sha256_init(&s);
+    vs_sha256_add(&s, data, n);
+    vs_sha256_end(&s, ret);
+}

@@ -23,3 +23,20 @@ bool vs_size_parse(const char *text, uint64_t *ret_bytes)
     *ret_bytes = n << shift;
     return true;
 }
+
+bool vs_duration_parse(const char *text, uint64_t *ret_seconds)
+{
+    static const struct { char unit; uint32_t seconds; } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+    const uint64_t most = UINT64_C(36500) * 86400;
+    uint64_t n = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++)
+        if ((n = n * 10 + (uint64_t)(*at - '0')) > most)
+            return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units && n > 0; i++)
+        if (at[0] == units[i].unit && at[1] == 0 && n * units[i].seconds <= most) {
+            *ret_seconds = n * units[i].seconds;
+            return true;
+        }
+    return false;
+}

@@ -12,5 +12,5 @@ static int read_memory(void *context, uint64_t offset, size_t n, void *to, struc
 
 struct vs_source vs_source_memory(const void *bytes, size_t n)
 {
-    return (struct vs_source){ read_memory, (void *)(uintptr_t)bytes, n };
+    return (struct vs_source){ .read = read_memory, .context = (void *)(uintptr_t)bytes, .n_bytes = n };
 }

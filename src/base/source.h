@@ -15,6 +15,8 @@ struct vs_source {
     int (*read)(void *context, uint64_t offset, size_t n, void *to, struct vs_error *err);
     void *context;
     uint64_t n_bytes;
+    const uint64_t *part_end;            /* [n_parts], of a file in several parts, one behind the other; the last is n_bytes */
+    unsigned n_parts;                    /* 0: it is one */
 };
 
 static inline int vs_source_read(const struct vs_source *s, uint64_t offset, size_t n, void *to, struct vs_error *err)

@@ -6,11 +6,11 @@
 #include <string.h>
 
 static const struct {
-    int code, exit_code;
+    int code, http, exit_code;
     const char *name, *text;
 } statuses[] = {
-    { VS_OK, 0, "OK", "ok" },
-#define VS_STATUS_ROW(name, value, http, exit_code, text) { value, exit_code, #name, text },
+    { VS_OK, 0, 0, "OK", "ok" },
+#define VS_STATUS_ROW(name, value, http, exit_code, text) { value, http, exit_code, #name, text },
     VS_STATUS_MAP(VS_STATUS_ROW)
 #undef VS_STATUS_ROW
 };
@@ -43,6 +43,12 @@ int vs_status_exit(int code)
     return i < 0 ? 1 : statuses[i].exit_code;
 }
 
+int vs_status_http(int code)
+{
+    int i = find(code);
+    return i < 0 ? 0 : statuses[i].http;
+}
+
 int vs_status_parse(const char *name)
 {
     for (int i = 0; i < N_STATUSES; i++)
@@ -56,6 +62,7 @@ int vs_error_set(struct vs_error *err, int code, const char *format, ...)
     if (!err)
         return code;
     err->code = code;
+    err->retry_after_ms = 0;
     va_list args;
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);

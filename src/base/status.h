@@ -7,6 +7,7 @@
  */
 #ifndef VS_BASE_STATUS_H
 #define VS_BASE_STATUS_H
+#include <stdint.h>
 
 /*    name         value HTTP exit text */
 #define VS_STATUS_MAP(X)                                              \
@@ -25,7 +26,9 @@
     X(FAULT,        -13, 422,  3, "numeric fault")                    \
     X(PROTOCOL,     -14, 400,  1, "protocol violation")               \
     X(CONTEXT,      -15, 400,  5, "prompt longer than the context")   \
-    X(SHORT,        -16, 422,  3, "input ends too early")
+    X(SHORT,        -16, 422,  3, "input ends too early")             \
+    X(FILTERED,     -17, 400,  7, "refused by a filter")              \
+    X(KEY,          -18, 401,  1, "no valid key")
 
 enum vs_status {
     VS_OK = 0,
@@ -37,15 +40,17 @@ enum vs_status {
 struct vs_error {
     int code;            /* VS_OK or VS_E_* */
     char text[512];      /* one line, no newline, UTF-8 */
+    int64_t retry_after_ms;     /* VS_E_BUSY: when it makes sense to try again; 0: not known */
 };
 
 /* "NOMEM" and "out of memory"; unknown codes give "UNKNOWN". Never NULL. */
 const char *vs_status_name(int code);
 const char *vs_status_text(int code);
 int vs_status_exit(int code);                    /* 0 for VS_OK, else the exit code */
+int vs_status_http(int code);                    /* 0 for VS_OK and when unknown */
 int vs_status_parse(const char *name);           /* "NOMEM" -> VS_E_NOMEM; 0 when unknown */
 
-/* Fills err (when not NULL) and returns code, so that `return vs_error_set(...)` is the whole story. */
+/* Fills err (when not NULL) and returns code, so that `return vs_error_set(...)` is the whole story. retry_after_ms becomes 0. */
 int vs_error_set(struct vs_error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #endif
