@@ -42,6 +42,8 @@ DEEPSEEK_CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 PORO = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"
 RULES = {
     "llama-bpe": [LLAMA3],
+    "glm4": [LLAMA3],
+    "glm5": [LLAMA3],
     "qwen2": [QWEN2],
     "bailingmoe": ["'(?:[sS\u017fdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|" + LETTER + r"|\p{N}" + SYM + r"|\s*[\r\n]|\s+(?!\S)|\s+"],
     "qwen35": [CI + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*" + W1],
@@ -57,6 +59,7 @@ RULES = {
               "|[\u3105-\u312f]+|" + CJK_KANA, cased(CI + "?") + r"|\p{N}" + SLASH + W1],
     "tekken": [cased() + r"|\p{N}" + SLASH + W1],
     "gpt-4o": [GPT4O],
+    "granite-embed-multi-97m": [GPT4O],         # whose cased() has marks in both halves
     "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
     "kimi-k2": [r"\p{Han}+|" + cased(CI + "?", r"(?!\p{Han})") + r"|\p{N}{1,3}" + SYM + W1],
     "superbpe": [r"\p{N}+", r"(?=(?:\d{3})+(?!\d))"],
@@ -68,6 +71,7 @@ RULES = {
     "bloom": [PORO],
     "viking": [PORO, r"\p{N}"],
     "chameleon": ["<sentinel:[0-9]+>", "IMGIMG[A-I]{1,4}Z", r"[\t\n]|    |  ", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]", GPT2],
+    "gemma4": [r"[^\n]+|[\n]+"],
     "laguna": [r"[^\n]+|[\n]+", QWEN2],
     "minicpm5": [r"\p{N}{1,3}", CI + "|" + LETTER + r"|\p{N}+" + SYM + W1],
     "ufakzeka": [LETTER + r"|\p{N}" + SYM + W1],

@@ -1,4 +1,5 @@
-/* tokenizer/bpe.c - byte-level BPE (tokenizer.ggml.model "gpt2").
+/* tokenizer/bpe.c - BPE by a list of merges: of bytes (tokenizer.ggml.model "gpt2"), and of characters ("gemma4", and "gpt2"
+ * where the pre-tokenizer says so).
  *
  * The file spells each byte of a piece as one printable character; here pieces are kept as the bytes they mean. Merges
  * are looked up by the ids of both sides. A merge that names a piece that is absent can never apply and is skipped.
@@ -87,6 +88,14 @@ static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
     return i;
 }
 
+static size_t unspell_side(const struct vs_tokenizer *t, const char *s, size_t n, char *out, bool *ret_whole)
+{
+    if (t->family == &vs_family_bpe)
+        return unspell_bytes(s, n, out, ret_whole);
+    *ret_whole = true;
+    return vs_spm_unescape(s, n, out);
+}
+
 static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.merges";
@@ -122,8 +131,8 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
         if (!space)
             continue;
         bool whole_left, whole_right;
-        size_t n_left = unspell_bytes(s.data, (size_t)(space - s.data), out, &whole_left);
-        size_t n_right = unspell_bytes(space + 1, s.n - (size_t)(space - s.data) - 1, out + n_left, &whole_right);
+        size_t n_left = unspell_side(t, s.data, (size_t)(space - s.data), out, &whole_left);
+        size_t n_right = unspell_side(t, space + 1, s.n - (size_t)(space - s.data) - 1, out + n_left, &whole_right);
         uint32_t left = whole_left ? find(&t->vocab, out, n_left) : VS_NO_ID;
         uint32_t right = whole_right ? find(&t->vocab, out + n_left, n_right) : VS_NO_ID;
         if (left == VS_NO_ID || right == VS_NO_ID)
@@ -196,6 +205,66 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
 }
 
 const struct vs_family vs_family_bpe = {
-    .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID,
+    .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID,
     .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols,
+};
+
+/* ---- lines: pieces as in spm.c, of characters and with byte fallback; merges over whole lines, or over words of them ---- */
+
+static int lines_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
+{
+    vs_spm_find_bytes(t);
+    return load_merges(t, entries, err);
+}
+
+/* A line, or a run of line feeds, which is one piece where there is such a piece. */
+static int on_line(void *context, const char *s, size_t n)
+{
+    struct vs_encoder *e = context;
+    uint32_t id = *s == '\n' ? find(&e->t->vocab, s, n) : VS_NO_ID;
+    return id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_encoder_word(e, s, n);
+}
+
+static bool lacks_space(const char *s, size_t i)
+{
+    return (i == 0 || s[i - 1] == '\n') && s[i] != '\n' && s[i] != ' ';
+}
+
+/* Puts a space in front of each line of e->text[from..) that begins otherwise. */
+static int space_lines(struct vs_encoder *e, size_t from)
+{
+    size_t n = e->text.n - from, n_added = 0;
+    int r = VS_OK;
+    for (size_t i = 0; i < n && (r = vs_encoder_ask(e, i)) == VS_OK; i++)
+        n_added += lacks_space(e->text.data + from, i);
+    if (r != VS_OK || !n_added)
+        return r;
+    if (!vs_buf_grow(&e->text, n_added))
+        return VS_E_NOMEM;
+    e->base = e->text.data;
+    char *s = e->text.data + from;
+    for (size_t i = n; n_added && (r = vs_encoder_ask(e, i)) == VS_OK; i--) {
+        s[i - 1 + n_added] = s[i - 1];
+        if (lacks_space(s, i - 1))
+            s[i - 1 + --n_added] = ' ';
+    }
+    return r;
+}
+
+static int lines_encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
+{
+    (void)at_start;
+    size_t from;
+    int r = vs_spm_rewrite(e, text, n, &from);
+    if (r == VS_OK && e->t->bpe.pretok.flags & VS_PRE_SPACE_FIRST)
+        r = space_lines(e, from);
+    if (r != VS_OK)
+        return r;
+    return vs_pretok_split(&e->t->bpe.pretok, e->base + from, e->text.n - from, e->check, on_line, e);
+}
+
+const struct vs_family vs_family_lines = {
+    .name = "gemma4", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID, .pre = "gemma4",
+    .unspell = vs_spm_unspell, .load = lines_load, .encode = lines_encode, .merge = merge, .symbols = vs_spm_symbols,
+    .emit = vs_spm_emit,
 };

@@ -23,6 +23,7 @@ enum vs_piece_flag {
     VS_PIECE_IS_END = 8,
     VS_PIECE_IS_MERGEABLE = 16,         /* may come out of merging */
     VS_PIECE_STRIPS_AFTER = 32,         /* swallows white space behind it */
+    VS_PIECE_STRIPS_BEFORE = 64,
 };
 
 struct vs_spans {                       /* n strings in one piece of memory: string i is data[at[i]..at[i + 1]) */
@@ -59,8 +60,9 @@ struct vs_encoder;
 
 struct vs_family {
     const char *name;
-    uint32_t bos, eos, unk;             /* defaults, where the piece's type allows; VS_NO_ID for none */
+    uint32_t bos, eos, unk, sep;        /* defaults, where the piece's type allows; VS_NO_ID for none */
     bool add_bos, add_eos, add_space_prefix;
+    const char *pre;                    /* its pre-tokenizer; NULL: none, or the one that the file names */
     /* What a spelling prints, into out (at least n bytes); *ret_reachable: whether merging may make it. */
     size_t (*unspell)(enum vs_piece_type type, const char *spelled, size_t n, char *out, bool *ret_reachable);
     int (*load)(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
@@ -73,7 +75,7 @@ struct vs_family {
     int (*emit)(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 };
 
-extern const struct vs_family vs_family_bpe, vs_family_spm;
+extern const struct vs_family vs_family_bpe, vs_family_spm, vs_family_lines, vs_family_wordpiece, vs_family_unigram;
 
 struct vs_merge_rule { uint64_t pair; uint64_t merge; };   /* left << 32 | right; ~0 is empty */
 
@@ -86,6 +88,7 @@ struct vs_tokenizer {
     struct vs_trie special;
     uint32_t bos, sep, unk, end[VS_N_ENDS];
     bool add_bos, add_eos, add_sep, add_space_prefix;
+    bool is_guess;                      /* the file does not say how text is cut */
     uint32_t byte_id[256];              /* piece of a single byte: for byte-level BPE and for byte fallback */
     struct {
         struct vs_pretok pretok;
@@ -93,6 +96,17 @@ struct vs_tokenizer {
         uint32_t rule_mask;
         uint32_t n_rules, n_skipped;    /* skipped: merges that name absent pieces, and repeated ones */
     } bpe;
+    struct { bool lowers, strips_accents; } wordpiece;
+    struct vs_unigram {
+        struct vs_trie pieces;
+        float *score;                   /* by id: the logarithm of how likely it is */
+        double unknown;                 /* of a character that no piece spells */
+        bool collapses;                 /* runs of spaces become one, and go at both ends */
+        uint32_t *map;                  /* double array of the character map; n_map words; then what it puts in their place */
+        size_t n_map, n_texts;
+        char *texts;
+        bool joined[256];               /* by byte: some piece has it right before an inner space */
+    } unigram;
     struct {
         uint32_t *priority;             /* by id: ascending is descending score */
         bool joined[256];               /* by byte: some piece has it right before an inner space */
@@ -115,8 +129,18 @@ int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n
                    struct vs_error *err);
 uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table for n entries, at most two thirds full */
 
+/* spm.c, for the family that has its pieces and the other's merges */
+size_t vs_spm_unescape(const char *s, size_t n, char *out);
+size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable);
+void vs_spm_find_bytes(struct vs_tokenizer *t);
+int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from);
+int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
+int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
+
 /* special.c */
-int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, struct vs_error *err);
+/* Of the pieces with this flag: IS_SPECIAL by their spelling, IS_MERGEABLE by what they match. */
+int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err);
+uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte);   /* from node 0; VS_NO_ID: no piece goes on so */
 void vs_trie_clear(struct vs_trie *trie);
 /* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none.
  * Adds how many bytes it looked at to *io_work. */
@@ -134,7 +158,7 @@ struct vs_encoder {
     struct vs_check *check;
     struct vs_error *err;
     const char *base;                   /* words passed to vs_encoder_word lie behind it, at stable offsets */
-    struct vs_buf text;                 /* rewritten text: by spm.c always, by bpe.c where normalise says so */
+    struct vs_buf text;                 /* rewritten text: where pieces are characters, and where normalise says so */
     bool normalise;                     /* some of the text is not in NFC, and the model wants it to be */
     struct vs_seen *seen;               /* NULL for short texts */
     uint32_t seen_mask;

@@ -48,6 +48,7 @@ struct set {
     X(NEWLINE_SL,   0,             0,    RANGES({ '\n', '\n' }, { '\r', '\r' }, { '/', '/' }), NULL)          \
     X(LF,           0,             0,    RANGES({ '\n', '\n' }), NULL)                                        \
     X(NOT_LF,       GC_ALL,        0,    NULL, RANGES({ '\n', '\n' }))                                        \
+    X(NOT_SPACE,    GC_ALL,        0,    NULL, RANGES({ ' ', ' ' }))                                          \
     X(LETTER,       GC_L,          0,    NULL, NULL)                                                          \
     X(LETTER_MARK,  GC_L | GC_M,   0,    NULL, NULL)                                                          \
     X(MARK,         GC_M,          0,    NULL, NULL)                                                          \
@@ -225,6 +226,7 @@ static const struct block image[] = { B(LIT("IMGIMG"), TIMES(A_TO_I, 1, 4), LIT(
 static const struct block spaces[] = { B(ONE(TAB_LF)), B(LIT("    ")), B(LIT("  ")) };
 static const struct block punct_ascii[] = { B(ONE(PUNCT_ASCII)) };
 static const struct block lines[] = { B(SOME(NOT_LF)), B(SOME(LF)) };
+static const struct block spaced[] = { B(OPT(SPACE), SOME(NOT_SPACE)), B(ONE(SPACE)) };
 static const struct block minicpm5[] = { B_CONTR_I, B_LETTER, B(SOME(NUMBER)), B_SYM, W1 };
 static const struct block ufak[] = { B_LETTER, B(ONE(NUMBER)), B_SYM, W1 };
 
@@ -258,6 +260,8 @@ static const struct block ufak[] = { B_LETTER, B(ONE(NUMBER)), B_SYM, W1 };
     X(CHAMELEON,     6, P(sentinel), P(image), P(spaces), P(number), P(punct_ascii), P(gpt2))   \
     X(MINICPM5,      2, P(numbers3), P(minicpm5))                                               \
     X(SPARK,         4, P(numbers3), P(cjk_kana), P(spark), P(number))                          \
+    X(NEWLINE,       1, P(lines))                                                               \
+    X(MMBERT,        2, P(lines), P(spaced))                                                    \
     X(LAGUNA,        2, P(lines), P(qwen2))                                                     \
     X(UFAK,          1, P(ufak))
 
@@ -310,12 +314,12 @@ static const struct {
     { "phi-2", R_GPT2, 0 },
     { "jina-es", R_GPT2, 0 },
     { "jina-de", R_GPT2, 0 },
-    { "jina-v2-es", R_GPT2, 0 },
-    { "jina-v2-de", R_GPT2, 0 },
+    { "jina-v2-es", R_GPT2, VS_PRE_MASK_STRIPS },
+    { "jina-v2-de", R_GPT2, VS_PRE_MASK_STRIPS },
     { "gigachat", R_GPT2, 0 },
     { "a.x-4.0", R_GPT2, 0 },
     { "mellum", R_GPT2, 0 },
-    { "modern-bert", R_GPT2, VS_PRE_NFC },
+    { "modern-bert", R_GPT2, VS_PRE_NFC | VS_PRE_MASK_STRIPS },
     { "exaone4", R_GPT2, 0 },
     { "mpt", R_GPT2, VS_PRE_NFC },
     { "olmo", R_GPT2, VS_PRE_NFC },
@@ -323,7 +327,7 @@ static const struct {
     { "trillion", R_GPT2, 0 },
     { "granite-docling", R_GPT2, 0 },
     { "jina-v1-en", R_GPT2, VS_PRE_ADD_SEP },
-    { "jina-v2-code", R_GPT2, VS_PRE_ADD_SEP },
+    { "jina-v2-code", R_GPT2, VS_PRE_ADD_SEP | VS_PRE_MASK_STRIPS },
     { "roberta-bpe", R_GPT2, VS_PRE_ADD_SEP },
     { "starcoder", R_STARCODER, 0 },
     { "refact", R_STARCODER, 0 },
@@ -364,11 +368,20 @@ static const struct {
     { "gpt3-finnish", R_PORO, 0 },
     { "viking", R_VIKING, 0 },
     { "chameleon", R_CHAMELEON, VS_PRE_ADD_BOS },
+    { "gemma4", R_NEWLINE, VS_PRE_CHARACTERS | VS_PRE_ADD_BOS | VS_PRE_FORCES_BOS },
+    { "granite-embed-multi-311m", R_NEWLINE, VS_PRE_CHARACTERS | VS_PRE_ADD_BOS | VS_PRE_FORCES_BOS },
+    { "sarvam-moe", R_NEWLINE, VS_PRE_CHARACTERS },
+    { "mmbert", R_MMBERT, VS_PRE_CHARACTERS | VS_PRE_SPACE_FIRST | VS_PRE_MASK_STRIPS },
     { "laguna", R_LAGUNA, 0 },
     { "minicpm5", R_MINICPM5, VS_PRE_WHOLE_WORD },
     { "spark2_5", R_SPARK, 0 },
     { "ufakzeka", R_UFAK, 0 },
 };
+
+const char *vs_pretok_name(size_t i)
+{
+    return i < sizeof names / sizeof *names ? names[i].name : NULL;
+}
 
 /* ---- the matcher ---- */
 

@@ -1,4 +1,4 @@
-/* tokenizer/pretok.h - cuts text into the pieces inside which byte-level BPE may merge.
+/* tokenizer/pretok.h - cuts text into the pieces inside which BPE may merge.
  *
  * A rule is data: passes of blocks of elements, interpreted by one small matcher (pretok.c). The names of
  * tokenizer.ggml.pre map to rules and flags in one table; a name that is not there is refused, never guessed.
@@ -18,6 +18,10 @@ enum vs_pretok_flag {
     VS_PRE_ADD_BOS = 2,                 /* default when the file does not say */
     VS_PRE_ADD_SEP = 4,
     VS_PRE_NFC = 8,                     /* text is put into Normalization Form C first */
+    VS_PRE_CHARACTERS = 16,             /* pieces are characters, not bytes: U+2581 for a space, byte fallback */
+    VS_PRE_SPACE_FIRST = 32,            /* each line begins with a space, its own or one that is added */
+    VS_PRE_FORCES_BOS = 64,             /* whatever the file says */
+    VS_PRE_MASK_STRIPS = 128,           /* the piece for a mask swallows white space in front of it */
 };
 
 struct vs_pretok_rule;
@@ -30,6 +34,9 @@ struct vs_pretok {
 
 /* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */
 int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n);
+
+/* Name i of the table; NULL: there are no more. */
+const char *vs_pretok_name(size_t i);
 
 /* Calls piece for each part of text[0..n), in order and without a gap; stops and returns its result, or the check's, when it
  * is not VS_OK. text must be valid UTF-8. */

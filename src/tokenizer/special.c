@@ -1,4 +1,5 @@
-/* tokenizer/special.c - finds special pieces in text: a trie over their spellings, its edges in one hash table.
+/* tokenizer/special.c - finds special pieces in text: a trie over their spellings, its edges in one hash table. And one
+ * over what other pieces match, for unigram.c.
  *
  * Longest first means: at the first place where any may match, the longest one there. A piece whose spelling is not valid
  * UTF-8 is left out, so that a match never cuts a character; of two with one spelling the lower id is meant.
@@ -20,35 +21,36 @@ static uint32_t edge_slot(const struct vs_trie *trie, uint32_t key)
     return i;
 }
 
-static bool usable(const struct vs_vocab *v, uint32_t id, size_t *ret_n)
+/* What stands for the piece in the trie; NULL: nothing does. */
+static const char *usable(const struct vs_vocab *v, uint32_t id, unsigned flag, size_t *ret_n)
 {
-    if (!(v->flags[id] & VS_PIECE_IS_SPECIAL))
-        return false;
-    const char *s = vs_span(&v->spelled, id, ret_n);
-    return *ret_n && *ret_n <= MAX_SPECIAL_BYTES && vs_utf8_valid(s, *ret_n) == *ret_n;
+    if (!(v->flags[id] & flag))
+        return NULL;
+    const char *s = vs_span(flag == VS_PIECE_IS_SPECIAL ? &v->spelled : &v->bytes, id, ret_n);
+    return *ret_n && *ret_n <= MAX_SPECIAL_BYTES && vs_utf8_valid(s, *ret_n) == *ret_n ? s : NULL;
 }
 
-int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, struct vs_error *err)
+int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err)
 {
     size_t total = 0, n;
     for (uint32_t id = 0; id < v->n; id++)
-        if (usable(v, id, &n))
+        if (usable(v, id, flag, &n))
             total += n;
     if (total >= 1u << 24)              /* a node and a byte make a 32-bit key */
-        return vs_error_set(err, VS_E_LIMIT, "the special tokens have %zu bytes, more than is reasonable", total);
+        return vs_error_set(err, VS_E_LIMIT, "the tokens have %zu bytes, more than is reasonable", total);
     trie->edge_mask = vs_table_mask(total);
     size_t n_slots = trie->edge_mask + (size_t)1;
     trie->edge = malloc(n_slots * sizeof *trie->edge);
     trie->id = malloc((total + 1) * sizeof *trie->id);
     if (!trie->edge || !trie->id)
-        return vs_error_set(err, VS_E_NOMEM, "no memory for the special tokens");
+        return vs_error_set(err, VS_E_NOMEM, "no memory for the tokens");
     memset(trie->edge, 0xff, n_slots * sizeof *trie->edge);
     trie->id[0] = VS_NO_ID;
     uint32_t n_nodes = 1;
     for (uint32_t id = 0; id < v->n; id++) {
-        if (!usable(v, id, &n))
+        const char *s = usable(v, id, flag, &n);
+        if (!s)
             continue;
-        const char *s = vs_span(&v->spelled, id, &n);
         trie->first[(uint8_t)*s] = true;
         uint32_t node = 0;
         for (size_t k = 0; k < n; k++) {
@@ -64,6 +66,12 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, struct vs_erro
             trie->id[node] = id;
     }
     return VS_OK;
+}
+
+uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte)
+{
+    uint64_t edge = trie->edge[edge_slot(trie, node << 8 | byte)];
+    return edge == UINT64_MAX ? VS_NO_ID : (uint32_t)edge;
 }
 
 void vs_trie_clear(struct vs_trie *trie)

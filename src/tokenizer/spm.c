@@ -8,6 +8,7 @@
  */
 #include "tokenizer/internal.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 static const char space_sign[] = "\xe2\x96\x81";      /* U+2581 */
 enum { N_SIGN = sizeof space_sign - 1, PART = 1 << 16 };
 
-static size_t unescape(const char *s, size_t n, char *out)
+size_t vs_spm_unescape(const char *s, size_t n, char *out)
 {
     size_t n_out = 0;
     for (size_t i = 0; i < n;) {
@@ -31,20 +32,15 @@ static size_t unescape(const char *s, size_t n, char *out)
     return n_out;
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* "<0x0A>" -> 10, else -1 */
 static int byte_of(const char *s, size_t n)
 {
-    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || hex(s[3]) < 0 || hex(s[4]) < 0)
+    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || vs_hex_digit(s[3]) < 0 || vs_hex_digit(s[4]) < 0)
         return -1;
-    return hex(s[3]) * 16 + hex(s[4]);
+    return vs_hex_digit(s[3]) * 16 + vs_hex_digit(s[4]);
 }
 
-static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable)
+size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable)
 {
     *ret_reachable = !memchr(s, ' ', n);        /* merging sees spaces as U+2581 */
     if (type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN) {
@@ -55,7 +51,7 @@ static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
         *out = (char)byte_of(s, n);
         return 1;
     }
-    return unescape(s, n, out);
+    return vs_spm_unescape(s, n, out);
 }
 
 static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
@@ -72,6 +68,43 @@ static uint32_t priority(float score)
     return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
 }
 
+/* A byte's own piece, where there is one, else the piece that it prints as. */
+void vs_spm_find_bytes(struct vs_tokenizer *t)
+{
+    struct vs_vocab *v = &t->vocab;
+    for (unsigned b = 0; b < 256; b++) {
+        char c = (char)b;
+        t->byte_id[b] = find(v, &c, 1);
+    }
+    for (uint32_t id = 0; id < v->n; id++) {
+        size_t n;
+        const char *s = vs_span(&v->bytes, id, &n);
+        if (v->type[id] == VS_PIECE_BYTE && n == 1)
+            t->byte_id[(uint8_t)*s] = id;
+    }
+}
+
+/* Appends the text with spaces for their signs to e->text; words lie in it from now on. Where it begins there. */
+int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from)
+{
+    *ret_from = e->text.n;
+    char *out = vs_buf_grow(&e->text, n);
+    if (!out)
+        return VS_E_NOMEM;
+    size_t n_out = 0;
+    int r = VS_OK;
+    for (size_t i = 0, part; i < n && r == VS_OK; i += part) {
+        part = n - i < PART ? n - i : PART;
+        while (i + part < n && ((uint8_t)text[i + part] & 0xc0) == 0x80)
+            part++;                     /* the sign is not cut */
+        n_out += vs_spm_unescape(text + i, part, out + n_out);
+        r = vs_check_work(e->check, part);
+    }
+    e->text.n -= n - n_out;
+    e->base = e->text.data;
+    return r;
+}
+
 static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     struct vs_vocab *v = &t->vocab;
@@ -83,10 +116,7 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
     t->spm.priority = malloc(v->n * sizeof *t->spm.priority);
     if (!t->spm.priority)
         return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", v->n);
-    for (unsigned b = 0; b < 256; b++) {
-        char c = (char)b;
-        t->byte_id[b] = find(v, &c, 1);
-    }
+    vs_spm_find_bytes(t);
     for (uint32_t id = 0; id < v->n; id++) {
         double score;
         if (!vs_entry_float(kv, id, &score) || score != score)
@@ -98,8 +128,6 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
             for (size_t i = 1; i < n; i++)
                 if (s[i] == ' ' && s[i - 1] != ' ')
                     t->spm.joined[(uint8_t)s[i - 1]] = true;
-        if (v->type[id] == VS_PIECE_BYTE && n == 1)
-            t->byte_id[(uint8_t)*s] = id;
     }
     return VS_OK;
 }
@@ -107,23 +135,14 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
 static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
 {
     const struct vs_tokenizer *t = e->t;
-    size_t from = e->text.n;
-    if (at_start && t->add_space_prefix)
+    size_t from;
+    bool prefix = at_start && t->add_space_prefix;
+    if (prefix)
         vs_buf_char(&e->text, ' ');
-    char *out = vs_buf_grow(&e->text, n);
-    if (!out)
-        return VS_E_NOMEM;
-    size_t n_out = 0;
-    int r = VS_OK;
-    for (size_t i = 0, part; i < n && r == VS_OK; i += part) {
-        part = n - i < PART ? n - i : PART;
-        while (i + part < n && ((uint8_t)text[i + part] & 0xc0) == 0x80)
-            part++;                     /* the sign is not cut */
-        n_out += unescape(text + i, part, out + n_out);
-        r = vs_check_work(e->check, part);
-    }
-    e->text.n -= n - n_out;
-    e->base = e->text.data;
+    int r = vs_spm_rewrite(e, text, n, &from);
+    if (r != VS_OK)
+        return r;
+    from -= prefix;
     const char *s = e->base + from, *end = e->base + e->text.n;
     while (s < end && r == VS_OK) {
         const char *q = s + 1;
@@ -146,7 +165,7 @@ static uint64_t merge(const struct vs_tokenizer *t, const char *word, const stru
     return id == VS_NO_ID ? VS_NO_MERGE : (uint64_t)t->spm.priority[id] << 32 | id;
 }
 
-static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
+int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n)
 {
     size_t n_symbols = 0;
     for (size_t i = 0; i < n;) {
@@ -164,7 +183,7 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
     return VS_OK;
 }
 
-static int emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s)
+int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s)
 {
     const char *bytes = word + s->at;
     size_t n = s->n;
@@ -186,6 +205,6 @@ static int emit(struct vs_encoder *e, const char *word, const struct vs_symbol *
 }
 
 const struct vs_family vs_family_spm = {
-    .name = "llama", .bos = 1, .eos = 2, .unk = 0, .add_bos = true, .add_space_prefix = true,
-    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols, .emit = emit,
+    .name = "llama", .bos = 1, .eos = 2, .unk = 0, .sep = VS_NO_ID, .add_bos = true, .add_space_prefix = true,
+    .unspell = vs_spm_unspell, .load = load, .encode = encode, .merge = merge, .symbols = vs_spm_symbols, .emit = vs_spm_emit,
 };

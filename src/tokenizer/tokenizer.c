@@ -10,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm };
+static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm, &vs_family_lines, &vs_family_wordpiece,
+                                                    &vs_family_unigram };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
 int vs_ids_reserve(struct vs_ids *ids, size_t n)
@@ -160,6 +161,17 @@ static void settle_phi3(struct vs_tokenizer *t, const struct vs_entries *entries
     }
 }
 
+/* So do the encoders of some families in front of the piece that stands for a masked word. */
+static void settle_mask(struct vs_tokenizer *t)
+{
+    for (uint32_t id = 0; t->bpe.pretok.flags & VS_PRE_MASK_STRIPS && id < t->vocab.n; id++) {
+        size_t n;
+        const char *s = vs_span(&t->vocab.spelled, id, &n);
+        if (t->vocab.flags[id] & VS_PIECE_IS_SPECIAL && n == 6 && (memcmp(s, "<mask>", 6) == 0 || memcmp(s, "[MASK]", 6) == 0))
+            t->vocab.flags[id] |= VS_PIECE_STRIPS_BEFORE;
+    }
+}
+
 /* ---- loading ---- */
 
 /* The family's id of a role holds where the file does not say otherwise: its type must not be that of a text. */
@@ -195,7 +207,7 @@ static int load_keys(struct vs_tokenizer *t, const struct vs_entries *entries, s
         { "tokenizer.ggml.bos_token_id", f->bos, &t->bos },
         { "tokenizer.ggml.eos_token_id", f->eos, &t->end[VS_END_EOS] },
         { "tokenizer.ggml.unknown_token_id", f->unk, &t->unk },
-        { "tokenizer.ggml.seperator_token_id", VS_NO_ID, &t->sep },
+        { "tokenizer.ggml.seperator_token_id", f->sep, &t->sep },
         { "tokenizer.ggml.eot_token_id", VS_NO_ID, &t->end[VS_END_EOT] },
         { "tokenizer.ggml.eom_token_id", VS_NO_ID, &t->end[VS_END_EOM] },
         { "tokenizer.ggml.fim_pad_token_id", VS_NO_ID, &t->end[VS_END_FIM_PAD] },
@@ -220,6 +232,7 @@ static int load_keys(struct vs_tokenizer *t, const struct vs_entries *entries, s
         if (r != VS_OK && r != VS_E_NOT_FOUND)
             return r;
     }
+    t->add_bos |= (t->bpe.pretok.flags & VS_PRE_FORCES_BOS) != 0;
     return VS_OK;
 }
 
@@ -247,17 +260,28 @@ static int choose_family(struct vs_tokenizer *t, const struct vs_entries *entrie
     for (size_t i = 0; i < N_FAMILIES; i++)
         if (strlen(families[i]->name) == model.n && memcmp(families[i]->name, model.data, model.n) == 0)
             t->family = families[i];
-    if (!t->family)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "tokenizer '%s' is not supported; supported are: gpt2, llama",
-                            show(model).text);
+    if (!t->family) {
+        struct vs_buf list = { 0 };
+        for (size_t i = 0; i < N_FAMILIES; i++)
+            vs_buf_printf(&list, "%s%s", i ? ", " : "", families[i]->name);
+        vs_error_set(err, VS_E_UNSUPPORTED, "tokenizer '%s' is not supported; supported are: %s", show(model).text,
+                     list.data ? list.data : "");
+        vs_buf_clear(&list);
+        return VS_E_UNSUPPORTED;
+    }
+    if (t->family->pre)
+        return vs_pretok_init(&t->bpe.pretok, t->family->pre, strlen(t->family->pre));
     if (t->family != &vs_family_bpe)
         return VS_OK;
     struct vs_str pre = { "default", 7 };
     r = vs_entries_str(entries, "tokenizer.ggml.pre", &pre, err);
     if (r != VS_OK && r != VS_E_NOT_FOUND)
         return r;
+    t->is_guess = r == VS_E_NOT_FOUND;
     if (vs_pretok_init(&t->bpe.pretok, pre.data, pre.n) != VS_OK)
         return vs_error_set(err, VS_E_UNSUPPORTED, "pre-tokenizer '%s' is not supported", show(pre).text);
+    if (t->bpe.pretok.flags & VS_PRE_CHARACTERS)
+        t->family = &vs_family_lines;
     return VS_OK;
 }
 
@@ -274,12 +298,13 @@ int vs_tokenizer_create(const struct vs_entries *entries, struct vs_tokenizer **
     if (r == VS_OK) {
         settle_ends(t);
         settle_phi3(t, entries);
+        settle_mask(t);
         r = vs_vocab_index(&t->vocab, err);
     }
     if (r == VS_OK)
         r = t->family->load(t, entries, err);
     if (r == VS_OK)
-        r = vs_trie_build(&t->special, &t->vocab, err);
+        r = vs_trie_build(&t->special, &t->vocab, VS_PIECE_IS_SPECIAL, err);
     if (r == VS_OK)
         *ret = t;
     else
@@ -295,6 +320,10 @@ void vs_tokenizer_free(struct vs_tokenizer *t)
     vs_trie_clear(&t->special);
     free(t->bpe.rule);
     free(t->spm.priority);
+    vs_trie_clear(&t->unigram.pieces);
+    free(t->unigram.score);
+    free(t->unigram.map);
+    free(t->unigram.texts);
     free(t);
 }
 
@@ -344,8 +373,11 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
                 continue;
             }
         }
-        if (from < i) {
-            int r = t->family->encode(e, text + from, i - from, at_start);
+        size_t before = i;
+        while (id != VS_NO_ID && t->vocab.flags[id] & VS_PIECE_STRIPS_BEFORE && before > from && is_white(text[before - 1]))
+            before--;
+        if (from < before) {
+            int r = t->family->encode(e, text + from, before - from, at_start);
             if (r != VS_OK)
                 return r;
         }
@@ -437,6 +469,16 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
 
 /* ---- questions ---- */
 
+const char *vs_tokenizer_model_name(size_t i)
+{
+    return i < N_FAMILIES ? families[i]->name : NULL;
+}
+
+const char *vs_tokenizer_pre_name(size_t i)
+{
+    return vs_pretok_name(i);
+}
+
 uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t)
 {
     return t->vocab.n;
@@ -457,6 +499,16 @@ uint32_t vs_tokenizer_unk(const struct vs_tokenizer *t)
     return t->unk;
 }
 
+bool vs_tokenizer_is_guess(const struct vs_tokenizer *t)
+{
+    return t->is_guess;
+}
+
+bool vs_tokenizer_pairs_twice(const struct vs_tokenizer *t)
+{
+    return !t->add_sep;
+}
+
 bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t)
 {
     return t->add_bos && t->bos != VS_NO_ID;
@@ -470,6 +522,12 @@ bool vs_tokenizer_is_end(const struct vs_tokenizer *t, uint32_t id)
 bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id)
 {
     return id < t->vocab.n && t->vocab.flags[id] & VS_PIECE_IS_CONTROL;
+}
+
+const char *vs_tokenizer_text(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n)
+{
+    *ret_n = 0;
+    return id < t->vocab.n && !vs_tokenizer_is_control(t, id) ? vs_span(&t->vocab.bytes, id, ret_n) : "";
 }
 
 const char *vs_tokenizer_piece(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n)

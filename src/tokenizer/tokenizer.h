@@ -1,7 +1,8 @@
 /* tokenizer/tokenizer.h - text to token ids and back, exactly as the model was trained.
  *
- * Families (tokenizer.ggml.model): "gpt2" (byte-level BPE, pre-tokenizer by tokenizer.ggml.pre) and "llama"
- * (SentencePiece BPE with byte fallback). Others are refused by name.
+ * Families (tokenizer.ggml.model): "gpt2" (byte-level BPE, pre-tokenizer by tokenizer.ggml.pre), "llama"
+ * (SentencePiece BPE with byte fallback), "gemma4" (merges of characters over whole lines, byte fallback) "bert" (WordPiece) and
+ * "t5" (Unigram). Others are refused by name.
  *
  * Text that came from outside never becomes a control token: every byte of the input is marked trusted (written by
  * the template) or not, and a control or unknown piece matches only where all its bytes are trusted.
@@ -58,15 +59,26 @@ int vs_tokenizer_encode(const struct vs_tokenizer *t, const char *text, size_t n
                         const struct vs_text_run *runs, size_t n_runs, unsigned flags, struct vs_check *check,
                         struct vs_ids *ids, struct vs_error *err);
 
+/* Names number i of what can be read, as tokenizer.ggml.model and .pre have them; NULL: there are no more. */
+const char *vs_tokenizer_model_name(size_t i);
+const char *vs_tokenizer_pre_name(size_t i);
+
 uint32_t vs_tokenizer_n_vocab(const struct vs_tokenizer *t);
 uint32_t vs_tokenizer_bos(const struct vs_tokenizer *t);         /* VS_TOKENIZER_NONE when there is none */
 uint32_t vs_tokenizer_eos(const struct vs_tokenizer *t);
 uint32_t vs_tokenizer_unk(const struct vs_tokenizer *t);         /* stands for a byte that no piece spells */
+/* The file does not say how its model cuts text: what was usual long ago is taken, and ids are likely to be wrong. */
+bool vs_tokenizer_is_guess(const struct vs_tokenizer *t);
 bool vs_tokenizer_adds_bos(const struct vs_tokenizer *t);
+/* A pair of texts has two end tokens between its parts (as RoBERTa was trained), not one. */
+bool vs_tokenizer_pairs_twice(const struct vs_tokenizer *t);
 bool vs_tokenizer_is_end(const struct vs_tokenizer *t, uint32_t id);      /* end-of-generation set */
 bool vs_tokenizer_is_control(const struct vs_tokenizer *t, uint32_t id);
 /* The piece as the file spells it (for inspect and for bos_token in templates). Ids beyond the vocabulary give n = 0. */
 const char *vs_tokenizer_piece(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n);
+
+/* What a token adds to an answer that goes on; n = 0: nothing, because it is a control token or beyond the vocabulary. */
+const char *vs_tokenizer_text(const struct vs_tokenizer *t, uint32_t id, size_t *ret_n);
 
 /* Ids back to bytes. Control tokens give nothing unless `special`. The bytes may be invalid UTF-8. Appends to out.
  * VS_E_INVALID when an id is beyond the vocabulary; what would go beyond out->limit is VS_E_LIMIT before it is built. */

@@ -58,6 +58,36 @@ static uint32_t compose(uint32_t a, uint32_t b)
     return 0;
 }
 
+/* What c is made of, at most `room` code points. */
+static int take_apart(uint32_t c, int depth, uint32_t *to, int room)
+{
+    unsigned lo = 0, hi = c < 0x80 || depth == MAX_DEPTH ? 0 : vs_decompositions_n;
+    while (lo < hi) {
+        unsigned mid = lo + (hi - lo) / 2;
+        if (apart[mid].whole < c)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == vs_decompositions_n || apart[lo].whole != c || room < 2) {
+        *to = c;
+        return 1;
+    }
+    int n = take_apart(apart[lo].part[0], depth + 1, to, room - 1);
+    return apart[lo].part[1] ? n + take_apart(apart[lo].part[1], depth + 1, to + n, room - n) : n;
+}
+
+int vs_unicode_parts(uint32_t c, uint32_t to[VS_UNICODE_PARTS])
+{
+    if (c < S_BASE || c >= S_BASE + N_S)
+        return take_apart(c, 0, to, VS_UNICODE_PARTS);
+    uint32_t s = c - S_BASE;
+    to[0] = L_BASE + s / (N_V * N_T);
+    to[1] = V_BASE + s % (N_V * N_T) / N_T;
+    to[2] = T_BASE + s % N_T;
+    return s % N_T == 0 ? 2 : 3;
+}
+
 /* ---- one part of a text ---- */
 
 struct part {
@@ -95,25 +125,14 @@ static bool put(struct part *p, uint32_t c)
     return true;
 }
 
-static bool decompose(struct part *p, uint32_t c, int depth)
+static bool decompose(struct part *p, uint32_t c)
 {
-    if (c >= S_BASE && c < S_BASE + N_S) {
-        uint32_t s = c - S_BASE;
-        return put(p, L_BASE + s / (N_V * N_T)) && put(p, V_BASE + s % (N_V * N_T) / N_T)
-            && (s % N_T == 0 || put(p, T_BASE + s % N_T));
-    }
-    unsigned lo = 0, hi = c < 0x80 || depth == MAX_DEPTH ? 0 : vs_decompositions_n;
-    while (lo < hi) {
-        unsigned mid = lo + (hi - lo) / 2;
-        if (apart[mid].whole < c)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo < vs_decompositions_n && apart[lo].whole == c)
-        return decompose(p, apart[lo].part[0], depth + 1)
-            && (!apart[lo].part[1] || decompose(p, apart[lo].part[1], depth + 1));
-    return put(p, c);
+    uint32_t to[VS_UNICODE_PARTS];
+    int n = vs_unicode_parts(c, to);
+    for (int i = 0; i < n; i++)
+        if (!put(p, to[i]))
+            return false;
+    return true;
 }
 
 static unsigned combining(uint32_t c)
@@ -219,7 +238,7 @@ int vs_nfc(const char *s, size_t n, struct vs_check *check, struct vs_buf *out)
             if (i > first && !(vs_unicode(c)->flags & VS_UNICODE_NFC_MOVES))
                 break;
             i += length;
-            if (decompose(&p, c, 0))
+            if (decompose(&p, c))
                 p.r = vs_check_work(check, 4);
         }
         order_marks(&p);

@@ -45,8 +45,7 @@ unsigned vs_unicode_high(uint32_t c)
     return high[i].class;
 }
 
-/* The last row of a sorted table whose first number is at most c; -1 when there is none. */
-static int last_row(const int32_t *table, unsigned n, unsigned width, uint32_t c)
+int vs_unicode_last_row(const int32_t *table, unsigned n, unsigned width, uint32_t c)
 {
     unsigned lo = 0;
     while (lo < n) {
@@ -59,9 +58,9 @@ static int last_row(const int32_t *table, unsigned n, unsigned width, uint32_t c
     return (int)lo - 1;
 }
 
-static bool to_one(const int32_t *table, unsigned n, uint32_t c, uint32_t *ret)
+bool vs_unicode_to_one(const int32_t *table, unsigned n, uint32_t c, uint32_t *ret)
 {
-    int i = last_row(table, n, 4, c);
+    int i = vs_unicode_last_row(table, n, 4, c);
     if (i < 0)
         return false;
     const int32_t *row = &table[4 * i];
@@ -74,7 +73,7 @@ static bool to_one(const int32_t *table, unsigned n, uint32_t c, uint32_t *ret)
 
 static int to_several(uint32_t c, enum vs_unicode_case which, uint32_t to[3])
 {
-    for (int i = last_row(vs_case_several, vs_case_several_n, 5, c); i >= 0; i--) {
+    for (int i = vs_unicode_last_row(vs_case_several, vs_case_several_n, 5, c); i >= 0; i--) {
         const int32_t *row = &vs_case_several[5 * i];
         if ((uint32_t)row[0] != c)
             break;
@@ -100,13 +99,13 @@ int vs_unicode_to(uint32_t c, enum vs_unicode_case which, uint32_t to[3])
     if (n)
         return n;
     if (which == VS_TO_LOWER) {
-        to_one(vs_case_lower, vs_case_lower_n, c, to);
+        vs_unicode_to_one(vs_case_lower, vs_case_lower_n, c, to);
         return 1;
     }
-    if (which == VS_TO_TITLE && to_one(vs_case_title, vs_case_title_n, c, to))
+    if (which == VS_TO_TITLE && vs_unicode_to_one(vs_case_title, vs_case_title_n, c, to))
         return 1;
     if (which == VS_TO_TITLE && (n = to_several(c, VS_TO_UPPER, to)))
         return n;
-    to_one(vs_case_upper, vs_case_upper_n, c, to);
+    vs_unicode_to_one(vs_case_upper, vs_case_upper_n, c, to);
     return 1;
 }

@@ -1,5 +1,5 @@
 /* unicode/unicode.h - facts about characters, for pre-tokenizers and templates: general category, white space, script,
- * what Python's string methods know, letter case, and Normalization Form C.
+ * what Python's string methods know, letter case, Normalization Form C, and folding for a search.
  *
  * One version of Unicode for all (tools/unicode.py says which and why). data.c holds runs; they are expanded when a program
  * starts, in 0.1 ms and 170 KiB: a byte for each character of planes 0 and 1, a few runs for the others.
@@ -51,7 +51,21 @@ static inline const struct vs_unicode *vs_unicode(uint32_t c)
 enum vs_unicode_case { VS_TO_UPPER, VS_TO_LOWER, VS_TO_TITLE };
 int vs_unicode_to(uint32_t c, enum vs_unicode_case which, uint32_t to[3]);
 
+/* ---- folding, for searching (fold.c) ----
+ *
+ * One character as a text has it in which words are looked for: in lower case, in its compatible form (NFKC), Latin, Greek and
+ * Cyrillic letters without marks, letters of other shapes (small capitals, negative squares, regional indicators) as plain ones. */
+enum { VS_FOLD_MOST = 4 };
+int vs_unicode_fold(uint32_t c, uint32_t to[VS_FOLD_MOST]);      /* how many; 0: it goes (format characters, marks) */
+
+/* The ASCII letter or digit, in lower case, that a letter of another script looks like (UTS 39); 0: none. */
+uint32_t vs_unicode_alike(uint32_t c);
+
 /* ---- Normalization Form C (nfc.c); text must be valid UTF-8 ---- */
+
+/* A character's canonical decomposition: 1..4 code points, itself where it has none. */
+enum { VS_UNICODE_PARTS = 4 };
+int vs_unicode_parts(uint32_t c, uint32_t to[VS_UNICODE_PARTS]);
 
 /* How many bytes at the beginning of s[0..n) NFC leaves as they are for certain; n: the text is in NFC. *ret_r is VS_OK, or the
  * check's answer when it stopped the search. */

@@ -1,0 +1,258 @@
+/* tokenizer/unigram.c - SentencePiece's unigram model (tokenizer.ggml.model "t5").
+ *
+ * Characters are replaced by the file's map (the longest entry that fits), runs of spaces become one where the file wants it, and
+ * the likeliest of all ways to cut the text into pieces is taken. U+2581 in the file stands for a space, which pieces have here.
+ *
+ *     map:  u32 bytes of the array, the array's u32 words, texts with a NUL behind each
+ *     word: bits 0-7, 31 the byte that leads here; 8 a value follows; 9-30 where its children lie (exclusive or)
+ *
+ * No piece goes over the beginning of a space, unless some piece has one inside; so the text is cut there into words, and only a
+ * word is looked at at a time.
+ */
+#include "tokenizer/internal.h"
+
+#include "base/bytes.h"
+#include "base/utf8.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MOST_KEY = 256, MOST_TEXT = 1024,    /* bytes of an entry of the map, and of what replaces it */
+    MOST_WORD = 1 << 20,                 /* a longer word is cut */
+};
+
+/* ---- the character map ---- */
+
+static uint32_t children(uint32_t word)
+{
+    return (word >> 10) << ((word & 1u << 9) >> 6);
+}
+
+/* The longest entry at s: its bytes, 0 when there is none, and where its text begins. */
+static size_t find(const struct vs_unigram *u, const char *s, size_t n, uint32_t *ret_text)
+{
+    size_t found = 0;
+    uint32_t node = u->n_map ? children(u->map[0]) : 0;
+    for (size_t i = 0; i < n && i < MOST_KEY && u->n_map && s[i]; i++) {
+        node ^= (uint8_t)s[i];
+        if (node >= u->n_map || (u->map[node] & 0x800000ff) != (uint8_t)s[i])
+            break;
+        uint32_t word = u->map[node];
+        node ^= children(word);
+        if (node >= u->n_map)
+            break;
+        if (word & 1u << 8) {
+            found = i + 1;
+            *ret_text = u->map[node] & 0x7fffffff;
+        }
+    }
+    return found;
+}
+
+static int load_map(struct vs_unigram *u, const struct vs_entries *entries, struct vs_error *err)
+{
+    const char *key = "tokenizer.ggml.precompiled_charsmap";
+    const struct vs_entry *kv = vs_entries_find(entries, key);
+    if (!kv || (kv->type == VS_ENTRY_ARRAY && !kv->count))
+        return VS_OK;
+    if (kv->type != VS_ENTRY_ARRAY || kv->n_bytes != kv->count)
+        return vs_error_set(err, VS_E_MALFORMED, "%s is not a list of bytes", key);
+    uint32_t n = kv->n_bytes >= 4 ? vs_load_u32le(kv->data) : 1;
+    if (n % 4 || n > kv->n_bytes - 4)
+        return vs_error_set(err, VS_E_MALFORMED, "%s: its array does not fit into it", key);
+    u->n_texts = kv->n_bytes - 4 - n;
+    u->n_map = n / 4;
+    u->map = malloc((size_t)n + 4);
+    u->texts = malloc(u->n_texts + 1);
+    if (!u->map || !u->texts)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for a map of characters");
+    for (size_t i = 0; i < u->n_map; i++)
+        u->map[i] = vs_load_u32le(kv->data + 4 + 4 * i);
+    memcpy(u->texts, kv->data + 4 + n, u->n_texts);
+    return VS_OK;
+}
+
+/* ---- from text to text ---- */
+
+/* n bytes of what the map made, runs of spaces joined where that is wanted. */
+static void put(struct vs_encoder *e, size_t from, const char *s, size_t n)
+{
+    struct vs_buf *out = &e->text;
+    for (size_t i = 0; i < n; i++) {
+        bool again = s[i] == ' ' && (out->n == from || out->data[out->n - 1] == ' ');
+        if (!again || !e->t->unigram.collapses)
+            vs_buf_char(out, s[i]);
+    }
+}
+
+/* The text as it is cut, behind what e->text has; where it begins there. */
+static int rewrite(struct vs_encoder *e, const char *text, size_t n, bool prefix, size_t *ret_from)
+{
+    static const char sign[] = "\xe2\x96\x81";
+    const struct vs_unigram *u = &e->t->unigram;
+    size_t from = *ret_from = e->text.n;
+    if (prefix)
+        vs_buf_char(&e->text, ' ');
+    for (size_t i = 0, len; i < n && e->text.status == VS_OK; i += len) {
+        uint32_t at = 0, c;
+        len = find(u, text + i, n - i, &at);
+        if (len) {
+            size_t most = at < u->n_texts ? u->n_texts - at : 0, k = most ? strnlen(u->texts + at, most) : 0;
+            if (k == most || k > MOST_TEXT || vs_utf8_valid(u->texts + at, k) != k)
+                return vs_error_set(e->err, VS_E_MALFORMED, "the map of characters leads out of itself");
+            put(e, from, u->texts + at, k);
+        } else if ((len = vs_utf8_decode(text + i, n - i, &c)) == 0) {
+            return vs_error_set(e->err, VS_E_MALFORMED, "the text is not valid UTF-8");
+        } else if (len == 3 && memcmp(text + i, sign, 3) == 0) {
+            put(e, from, " ", 1);
+        } else {
+            put(e, from, text + i, len);
+        }
+        int r = vs_check_work(e->check, 4 * len);
+        if (r != VS_OK)
+            return r;
+    }
+    while (u->collapses && e->text.n > from && e->text.status == VS_OK && e->text.data[e->text.n - 1] == ' ')
+        e->text.n--;
+    e->base = e->text.data;
+    return e->text.status == VS_OK ? VS_OK : VS_E_NOMEM;
+}
+
+/* ---- the likeliest way ---- */
+
+struct step { double score; uint32_t from, id; };        /* the best way to a place: the piece that ends there */
+
+/* From place `at` of a word to where each piece that begins there ends. How many bytes were looked at. */
+static uint64_t spread(const struct vs_tokenizer *t, const char *word, size_t n, size_t at, struct step *step)
+{
+    const struct vs_unigram *u = &t->unigram;
+    size_t one = 1, i = at;
+    bool spells_one = false;
+    while (at + one < n && ((uint8_t)word[at + one] & 0xc0) == 0x80)
+        one++;
+    for (uint32_t node = 0; i < n && (node = vs_trie_next(&u->pieces, node, (uint8_t)word[i])) != VS_NO_ID; i++) {
+        uint32_t id = u->pieces.id[node];
+        if (id == VS_NO_ID)
+            continue;
+        double score = step[at].score + (t->vocab.type[id] == VS_PIECE_USER ? 0 : (double)u->score[id]);
+        spells_one |= i + 1 - at == one;
+        if (step[i + 1].id == VS_NO_ID || score > step[i + 1].score)
+            step[i + 1] = (struct step){ score, (uint32_t)at, id };
+    }
+    double score = step[at].score + u->unknown;
+    if (!spells_one && (step[at + one].id == VS_NO_ID || score > step[at + one].score))
+        step[at + one] = (struct step){ score, (uint32_t)at, t->unk };
+    return i - at;
+}
+
+/* The ids of a word; unknown ones that follow each other are one, also those that stand before it, from `start` on. */
+static int take_word(struct vs_encoder *e, const char *word, size_t n, size_t start, struct step *step)
+{
+    const struct vs_tokenizer *t = e->t;
+    int r = VS_OK;
+    for (size_t i = 0; i <= n; i++)
+        step[i] = (struct step){ 0, 0, VS_NO_ID };
+    for (size_t at = 0; at < n && r == VS_OK; at++)
+        if (at == 0 || step[at].id != VS_NO_ID)
+            r = vs_check_work(e->check, 4 * (1 + spread(t, word, n, at, step)));
+    size_t first = e->ids->n, n_ids = 0;
+    for (size_t at = n; at && r == VS_OK; at = step[at].from)
+        n_ids++;
+    if (r == VS_OK)
+        r = vs_ids_reserve(e->ids, n_ids);
+    if (r != VS_OK)
+        return r;
+    size_t k = first + n_ids, to = first;
+    for (size_t at = n; at; at = step[at].from)
+        e->ids->id[--k] = step[at].id;
+    for (size_t i = first; i < first + n_ids; i++)
+        if (e->ids->id[i] != t->unk || to == start || e->ids->id[to - 1] != t->unk)
+            e->ids->id[to++] = e->ids->id[i];
+    e->ids->n = to;
+    return VS_OK;
+}
+
+/* Where the word that begins at s ends. */
+static size_t word_end(const struct vs_unigram *u, const char *s, size_t n)
+{
+    size_t q = 1;
+    while (q < n && q < MOST_WORD && !(s[q] == ' ' && !u->joined[(uint8_t)s[q - 1]]))
+        q++;
+    while (q < n && ((uint8_t)s[q] & 0xc0) == 0x80)
+        q++;
+    return q;
+}
+
+static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
+{
+    const struct vs_tokenizer *t = e->t;
+    struct step *step = NULL;
+    size_t from, cap = 0, start = e->ids->n;
+    int r = rewrite(e, text, n, at_start && t->add_space_prefix, &from);
+    if (r == VS_OK && t->unk == VS_NO_ID)
+        r = vs_error_set(e->err, VS_E_MALFORMED, "the vocabulary has no token for unknown characters");
+    for (size_t at = from, len; r == VS_OK && at < e->text.n; at += len) {
+        len = word_end(&t->unigram, e->base + at, e->text.n - at);
+        if (len + 1 > cap) {
+            cap = 2 * (len + 1);
+            struct step *more = realloc(step, cap * sizeof *step);
+            r = more ? VS_OK : VS_E_NOMEM;
+            step = more ? more : step;
+        }
+        if (r == VS_OK)
+            r = take_word(e, e->base + at, len, start, step);
+    }
+    free(step);
+    e->text.n = from;                    /* nobody reads it again */
+    return r;
+}
+
+/* ---- loading ---- */
+
+static int load_scores(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
+{
+    struct vs_unigram *u = &t->unigram;
+    const char *key = "tokenizer.ggml.scores";
+    const struct vs_entry *kv = NULL;
+    double least = 0;
+    int r = vs_vocab_array(entries, key, t->vocab.n, true, &kv, err);
+    if (r != VS_OK)
+        return r;
+    u->score = malloc(t->vocab.n * sizeof *u->score);
+    if (!u->score)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", t->vocab.n);
+    for (uint32_t id = 0; id < t->vocab.n; id++) {
+        double score;
+        size_t n;
+        if (!vs_entry_float(kv, id, &score) || !(score >= -1e30 && score <= 1e30))
+            return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
+        u->score[id] = (float)score;
+        if (t->vocab.type[id] == VS_PIECE_NORMAL && score < least)
+            least = score;
+        const char *s = vs_span(&t->vocab.bytes, id, &n);
+        for (size_t i = 1; i < n && t->vocab.flags[id] & VS_PIECE_IS_MERGEABLE; i++)
+            if (s[i] == ' ')
+                u->joined[(uint8_t)s[i - 1]] = true;
+    }
+    u->unknown = least - 10;
+    return VS_OK;
+}
+
+static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
+{
+    int r = load_scores(t, entries, err);
+    if (r == VS_OK)
+        r = vs_trie_build(&t->unigram.pieces, &t->vocab, VS_PIECE_IS_MERGEABLE, err);
+    if (r == VS_OK)
+        r = load_map(&t->unigram, entries, err);
+    if (r == VS_OK)
+        r = vs_entries_bool(entries, "tokenizer.ggml.remove_extra_whitespaces", &t->unigram.collapses, err);
+    return r == VS_E_NOT_FOUND ? VS_OK : r;
+}
+
+const struct vs_family vs_family_unigram = {
+    .name = "t5", .bos = VS_NO_ID, .eos = 1, .unk = 2, .sep = VS_NO_ID, .add_eos = true,
+    .unspell = vs_spm_unspell, .load = load, .encode = encode,
+};
