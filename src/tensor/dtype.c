@@ -5,6 +5,7 @@
  * A "run" below is the group of elements that shares a sub-scale inside a 256-element block.
  */
 #include "tensor/dtype.h"
+#include "tensor/indexed.h"
 
 #include "base/bytes.h"
 
@@ -461,6 +462,7 @@ struct row {
 };
 
 #define RUN(id, name, len, bytes, code) { { id, name, len, bytes, 0, true, false }, decode_##code, encode_##code }
+#define INDEXED(id, name, len, bytes) { { id, name, len, bytes, 0, true, false }, NULL, NULL }
 #define SEE(id, name, len, bytes, row_extra) { { id, name, len, bytes, row_extra, false, false }, NULL, NULL }
 #define NO(id, name) { { id, name, 1, 1, 0, false, true }, NULL, NULL }
 
@@ -469,25 +471,25 @@ static const struct row rows[] = {
     RUN(VS_Q4_0, "Q4_0", 32, 18, q4_0),     RUN(VS_Q4_1, "Q4_1", 32, 20, q4_1),
     NO(4, "Q4_2"),                          NO(5, "Q4_3"),
     RUN(VS_Q5_0, "Q5_0", 32, 22, q5_0),     RUN(VS_Q5_1, "Q5_1", 32, 24, q5_1),
-    RUN(VS_Q8_0, "Q8_0", 32, 34, q8_0),     SEE(9, "Q8_1", 32, 36, 0),
+    RUN(VS_Q8_0, "Q8_0", 32, 34, q8_0),     INDEXED(VS_Q8_1, "Q8_1", 32, 36),
     RUN(VS_Q2_K, "Q2_K", 256, 84, q2_k),    RUN(VS_Q3_K, "Q3_K", 256, 110, q3_k),
     RUN(VS_Q4_K, "Q4_K", 256, 144, q4_k),   RUN(VS_Q5_K, "Q5_K", 256, 176, q5_k),
     RUN(VS_Q6_K, "Q6_K", 256, 210, q6_k),   NO(15, "Q8_K"),
-    SEE(16, "IQ2_XXS", 256, 66, 0),         SEE(17, "IQ2_XS", 256, 74, 0),
-    SEE(18, "IQ3_XXS", 256, 98, 0),         SEE(19, "IQ1_S", 256, 50, 0),
-    SEE(20, "IQ4_NL", 32, 18, 0),           SEE(21, "IQ3_S", 256, 110, 0),
-    SEE(22, "IQ2_S", 256, 82, 0),           SEE(23, "IQ4_XS", 256, 136, 0),
+    INDEXED(VS_IQ2_XXS, "IQ2_XXS", 256, 66), INDEXED(VS_IQ2_XS, "IQ2_XS", 256, 74),
+    INDEXED(VS_IQ3_XXS, "IQ3_XXS", 256, 98), INDEXED(VS_IQ1_S, "IQ1_S", 256, 50),
+    INDEXED(VS_IQ4_NL, "IQ4_NL", 32, 18),   INDEXED(VS_IQ3_S, "IQ3_S", 256, 110),
+    INDEXED(VS_IQ2_S, "IQ2_S", 256, 82),    INDEXED(VS_IQ4_XS, "IQ4_XS", 256, 136),
     SEE(24, "I8", 1, 1, 0),                 SEE(25, "I16", 1, 2, 0),
     SEE(26, "I32", 1, 4, 0),                SEE(27, "I64", 1, 8, 0),
-    SEE(28, "F64", 1, 8, 0),                SEE(29, "IQ1_M", 256, 56, 0),
+    SEE(28, "F64", 1, 8, 0),                INDEXED(VS_IQ1_M, "IQ1_M", 256, 56),
     RUN(VS_BF16, "BF16", 1, 2, bf16),
     NO(31, "Q4_0_4_4"),                     NO(32, "Q4_0_4_8"),                     NO(33, "Q4_0_8_8"),
-    SEE(34, "TQ1_0", 256, 54, 0),           SEE(35, "TQ2_0", 256, 66, 0),
+    INDEXED(VS_TQ1_0, "TQ1_0", 256, 54),    INDEXED(VS_TQ2_0, "TQ2_0", 256, 66),
     NO(36, "IQ4_NL_4_4 or I2_S"),           NO(37, "IQ4_NL_4_8"),                   NO(38, "IQ4_NL_8_8"),
-    SEE(39, "MXFP4", 32, 17, 0),            SEE(40, "NVFP4", 64, 36, 0),
-    SEE(41, "Q1_0", 128, 18, 0),            SEE(42, "Q2_0", 64, 18, 0),
+    INDEXED(VS_MXFP4, "MXFP4", 32, 17),     INDEXED(VS_NVFP4, "NVFP4", 64, 36),
+    INDEXED(VS_Q1_0, "Q1_0", 128, 18),      INDEXED(VS_Q2_0, "Q2_0", 64, 18),
     NO(97, "Q8_0_X4"),                      NO(98, "Q8_1_X4"),                      NO(99, "Q8_2_X4"),
-    SEE(133, "Q6_0", 32, 26, 0),            SEE(134, "IQ1_BN", 64, 13, 2),          SEE(135, "IQ2_BN", 64, 16, 4),
+    INDEXED(VS_Q6_0, "Q6_0", 32, 26),       SEE(134, "IQ1_BN", 64, 13, 2),          SEE(135, "IQ2_BN", 64, 16, 4),
     NO(136, "Q8_K64"),
     SEE(137, "IQ2_K", 256, 76, 0),          SEE(138, "IQ3_K", 256, 110, 0),         SEE(139, "IQ4_K", 256, 144, 0),
     SEE(140, "IQ5_K", 256, 176, 0),         SEE(141, "IQ6_K", 256, 212, 0),
@@ -520,22 +522,49 @@ const struct vs_dtype_info *vs_dtype_info(uint32_t id)
     return row ? &row->info : NULL;
 }
 
+const struct vs_dtype_info *vs_dtype_at(size_t i)
+{
+    return i < sizeof rows / sizeof *rows ? &rows[i].info : NULL;
+}
+
+static void decode_indexed(const struct vs_indexed *t, const uint8_t *block, uint32_t len, float *x)
+{
+    for (unsigned run = 0; run < len / 32; run++) {
+        uint32_t words[8];
+        t->codes(block, run, words);
+        for (unsigned i = 0; i < 32; i++) {
+            unsigned code = words[i / 4] >> i % 4 * 8 & 255, at = 32 * run + i;
+            uint8_t sub = t->sub_len ? t->sub(block, at / t->sub_len) : 0;
+            int v = t->offset ? (int)code - t->offset : t->values[code];
+            x[at] = vs_indexed_scale(t->scale, t->d(block), sub) * (float)v;
+        }
+    }
+}
+
 void vs_dequantize(enum vs_dtype dtype, const void *src, float *dst, size_t n)
 {
     const struct row *row = find(dtype);
-    assert(row && row->decode && n % row->info.block_len == 0);
+    const struct vs_indexed *indexed = row->decode ? NULL : vs_indexed_of(dtype);
+    assert((row->decode || indexed) && n % row->info.block_len == 0);
     const uint8_t *block = src;
-    for (size_t i = 0; i < n; i += row->info.block_len, block += row->info.block_bytes)
-        row->decode(block, dst + i);
+    for (size_t i = 0; i < n; i += row->info.block_len, block += row->info.block_bytes) {
+        if (indexed)
+            decode_indexed(indexed, block, row->info.block_len, dst + i);
+        else
+            row->decode(block, dst + i);
+    }
 }
 
 void vs_quantize(enum vs_dtype dtype, const float *src, void *dst, size_t n)
 {
     const struct row *row = find(dtype);
-    assert(row && row->encode && n % row->info.block_len == 0);
+    assert((row->encode || row->info.computable) && n % row->info.block_len == 0);
     uint8_t *block = dst;
     for (size_t i = 0; i < n; i += row->info.block_len, block += row->info.block_bytes) {
         memset(block, 0, row->info.block_bytes);
-        row->encode(src + i, block);
+        if (row->encode)
+            row->encode(src + i, block);
+        else
+            vs_indexed_encode(dtype, src + i, block);
     }
 }
