@@ -63,7 +63,9 @@ enum {
     VERITAS_E_FAULT = -13,          /* a number that is none (NaN) came up in the model */
     VERITAS_E_PROTOCOL = -14,       /* the other side does not speak this protocol */
     VERITAS_E_CONTEXT = -15,        /* the prompt is longer than the model's context */
-    VERITAS_E_SHORT = -16           /* input ends too early */
+    VERITAS_E_SHORT = -16,          /* input ends too early */
+    VERITAS_E_FILTERED = -17,       /* refused by a filter */
+    VERITAS_E_KEY = -18             /* no valid key */
 };
 
 struct veritas_error {
@@ -103,8 +105,11 @@ struct veritas_options {
     int fd;                         /* >= 0: a stream socket that is connected to a daemon, for who may not connect himself; all
                                        of the above but `name` is ignored. It stays yours (and may be closed), a copy is used.
                                        -1: none */
+    /* an API key, under which a running daemon is asked; NULL: that of the file that $VERITAS_KEY_FILE names, if it does. A
+       private daemon needs none */
+    const char *key;
 };
-#define VERITAS_OPTIONS_INIT { sizeof(struct veritas_options), 0, NULL, NULL, NULL, -1, -1 }
+#define VERITAS_OPTIONS_INIT { sizeof(struct veritas_options), 0, NULL, NULL, NULL, -1, -1, NULL }
 
 /* Connects; waits for the daemon to answer, at most ten seconds. options NULL: VERITAS_OPTIONS_INIT. *ret_v is
  * yours: veritas_close. Reads the environment (VERITAS_*, XDG_*, HOME). VERITAS_E_NOT_FOUND: no daemon runs, or
@@ -177,7 +182,7 @@ enum veritas_event_kind {
 struct veritas_event {              /* what it points to is the library's, until the next call about the same connection */
     size_t size;
     int kind;                       /* enum veritas_event_kind */
-    uint32_t token;                 /* its id */
+    uint32_t token;                 /* its id; 4294967295: more text of the token before, which spans two parts */
     uint32_t choice;                /* which of the `n` answers it belongs to; 0 when there is one */
     veritas_request *request;
     void *user;                     /* of veritas_request_set_user */
@@ -187,8 +192,11 @@ struct veritas_event {              /* what it points to is the library's, until
     size_t json_bytes;
     int64_t done, total;            /* PROGRESS; total 0: not known */
     const struct veritas_error *error;   /* FAILED; else NULL */
+    /* TOKEN of a request with the flag "parts": what its text belongs to. 0: the content; 1: reasoning; 2 + k: call k of a tool,
+     * the function's name, a line feed, then its arguments as JSON. */
+    uint32_t part;
 };
-#define VERITAS_EVENT_INIT { sizeof(struct veritas_event), 0, 0, 0, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL }
+#define VERITAS_EVENT_INIT { sizeof(struct veritas_event), 0, 0, 0, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL, 0 }
 
 /* Gets each event of a request, the last one too. Other than 0: stop; the request is cancelled, and no more events
  * come here. It may call everything but veritas_step and veritas_run (VERITAS_E_BUSY) and the short cuts, which run

@@ -4,7 +4,8 @@
  * above it know only this file.
  *
  * A step takes a batch of rows (token, position, page table) of any mix of sequences. Rows of one sequence must be in ascending
- * position and adjacent; positions below them must have been computed before. What a row computes depends only on its own input
+ * position and adjacent; positions below them must have been computed before. In a model with recurrent layers they read their
+ * sequence's state in a slot and leave the next one in another. What a row computes depends only on its own input
  * and its prefix (docs/NUMERICS.md, G7).
  *
  * Memory:  all taken at _create: weights (about the size of the file), the KV reservation (pages are touched on first use), what
@@ -28,6 +29,7 @@ struct vs_backend_config {
     uint32_t max_rows, max_out;          /* most rows of a step; most of them whose logits are read */
     uint32_t max_positions;              /* longest sequence */
     uint32_t n_pages;                    /* KV pages of VS_PAGE_TOKENS positions */
+    uint32_t n_states;                   /* slots for states */
     enum vs_kv_type kv_type;
     bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
     struct vs_backend *beside;           /* one of the same kind, whose threads this one runs on: their steps take turns, and it
@@ -37,7 +39,16 @@ struct vs_backend_config {
 struct vs_row {
     uint32_t token, position;
     uint32_t table;                      /* where its sequence's page table begins in the step's pages */
+    const float *adapters;               /* how much each of the graph's adapters counts, 0: not at all; NULL: none does */
 };
+
+/* Adjacent rows of one sequence, of a model with states. A slot is read or written, never both. */
+struct vs_stretch {
+    uint32_t first, n;                   /* rows of the step */
+    uint32_t from, end;                  /* slots: the state before the first row, VS_NO_STATE = zeros; that behind the last */
+    uint32_t n_mark, mark;               /* that behind the first n_mark rows goes to slot mark; n_mark 0: it is not wanted */
+};
+#define VS_NO_STATE UINT32_MAX
 
 struct vs_step {
     const struct vs_row *rows;
@@ -45,6 +56,9 @@ struct vs_step {
     const uint32_t *pages;               /* page tables of all sequences: pages[table + p / 64] holds position p */
     const uint32_t *out;                 /* ascending indices of the rows whose logits are read */
     uint32_t n_out;
+    const struct vs_stretch *stretches;         /* all rows in order, where the model has states; else nobody looks */
+    uint32_t n_stretches;
+    unsigned outputs;                    /* what they give: bits 1 << VS_OUTPUT_*; 0: logits */
     int (*check)(void *context);         /* asked by the caller's thread every 100 ms of a long step; a code other than VS_OK ends
                                           * it with that code, as if it had not begun. NULL: never */
     void *context;
@@ -71,6 +85,8 @@ struct vs_backend_kind {
     size_t (*page_bytes)(const struct vs_graph *g, enum vs_kv_type type);
     /* Bytes of KV memory that _create takes for so many pages; SIZE_MAX when they can't be counted. */
     size_t (*kv_bytes)(const struct vs_graph *g, enum vs_kv_type type, uint32_t n_pages);
+    /* Bytes of one slot: the states of all recurrent layers; 0: the model has none. */
+    size_t (*state_bytes)(const struct vs_graph *g);
     /* The graph's tensors are read from `weights`, each byte once, by several threads; graph and source may go afterwards. */
     int (*create)(const struct vs_graph *g, const struct vs_backend_config *config, const struct vs_source *weights,
                   vs_progress_fn *progress, void *context, struct vs_backend **ret, struct vs_error *err);
@@ -78,8 +94,10 @@ struct vs_backend_kind {
     int (*describe)(const struct vs_graph *g, const struct vs_backend_config *config, struct vs_buf *ret, struct vs_error *err);
     void (*free)(struct vs_backend *b);
     void (*memory)(const struct vs_backend *b, struct vs_backend_memory *ret);
-    /* *ret_logits [n_out, n_vocab] stays valid until the next step. */
+    /* *ret_logits [n_out, n_vocab] stays valid until the next step; NULL where no logits were wanted. */
     int (*step)(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
+    /* [n_out, its width] of the last step, which computed it; valid as logits are. */
+    const float *(*output)(const struct vs_backend *b, int which);
     /* K and V of all layers, between steps: the first n_tokens positions of a page to another; whole pages to zeros. */
     void (*copy_page)(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
     void (*clear_pages)(struct vs_backend *b, const uint32_t *pages, uint32_t n);

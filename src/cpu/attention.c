@@ -102,6 +102,12 @@ static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
     }
 }
 
+/* What the query of a position counts (docs/NUMERICS.md: temperature). */
+static float heat_of(const struct vs_instr *in, uint32_t position)
+{
+    return (float)(1 + (double)in->temperature * vs_log64(1 + (double)(position / in->temperature_length)));
+}
+
 void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, enum vs_role role, uint32_t head, float *x)
 {
     const struct vs_row *r = &c->run.step->rows[row];
@@ -112,13 +118,17 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
         return;
     }
     const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
-    if (weight)
+    if (weight && !in->norm_last)
         c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
     if (in->rope != VS_NONE) {
         const struct vs_rope_table *t = &c->program.ropes[in->rope];
         uint32_t pairs = t->n_pairs;
         c->ops.rope(x, t->cosine + (size_t)row * pairs, t->sine + (size_t)row * pairs, pairs, t->kind);
     }
+    if (weight && in->norm_last)
+        c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
+    if (role == VS_ROLE_Q && in->temperature != 0 && r->position >= in->temperature_length)
+        c->ops.scale(x, x, heat_of(in, r->position), in->head_dim);
     if (role == VS_ROLE_K)
         write_k(c, key_at(c, pages, r->position, in->layer, head), slot, x);
 }
@@ -128,6 +138,26 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
 static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
 {
     return in->window && position + 1 > in->window ? position + 1 - in->window : 0;
+}
+
+/* One more than the last position that the query of a position sees. */
+static uint32_t end_visible(const struct vs_instr *in, const struct vs_block *block, uint32_t position)
+{
+    if (!in->both_ways)
+        return position + 1;
+    return in->window && block->end - position > in->window ? position + in->window : block->end;
+}
+
+/* Where the sequence of each block ends. */
+static void set_ends(struct vs_cpu *c)
+{
+    const struct vs_row *rows = c->run.step->rows;
+    for (uint32_t i = c->run.n_blocks; i-- > 0;) {
+        struct vs_block *b = &c->run.blocks[i], *next = i + 1 < c->run.n_blocks ? b + 1 : NULL;
+        uint32_t last = rows[b->first + b->n - 1].position;
+        bool goes_on = next && rows[next->first].table == rows[b->first].table && rows[next->first].position == last + 1;
+        b->end = goes_on ? next->end : last + 1;
+    }
 }
 
 void vs_attention_plan(struct vs_cpu *c)
@@ -145,16 +175,17 @@ void vs_attention_plan(struct vs_cpu *c)
             && s->rows[i].position == s->rows[i - 1].position + 1)
             last->n++;
         else
-            c->run.blocks[c->run.n_blocks++] = (struct vs_block){ i, 1 };
+            c->run.blocks[c->run.n_blocks++] = (struct vs_block){ i, 1, 0 };
         longest = s->rows[i].position + 1 > longest ? s->rows[i].position + 1 : longest;
     }
+    set_ends(c);
     c->run.n_splits = (longest + VS_SPLIT - 1) / VS_SPLIT;
     const struct vs_kv_layout *l = &c->memory.kv_layout;
     size_t need = (size_t)s->n_rows * l->n_kv_heads * c->program.max_group * c->run.n_splits * (2 + l->head_dim);
     c->run.split_attention = c->run.n_splits > 1 && need <= c->memory.partial_floats
                       && c->run.n_blocks * c->memory.kv_layout.n_kv_heads < 4 * c->config.n_threads;
     uint32_t pieces = c->run.n_blocks * c->memory.kv_layout.n_kv_heads * (c->run.split_attention ? c->run.n_splits : 1);
-    c->run.n_parts = pieces >= 3 * c->config.n_threads ? 1 : 3 * c->config.n_threads / pieces;
+    c->run.n_parts = !pieces || pieces >= 3 * c->config.n_threads ? 1 : 3 * c->config.n_threads / pieces;
 }
 
 /* Pieces that the query heads of one KV head are cut into, so that no thread is without work. */
@@ -173,7 +204,7 @@ uint32_t vs_attention_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 
 size_t vs_attention_scratch_bytes(struct vs_cpu *c)
 {
-    uint32_t group = c->program.max_group;
+    uint32_t group = c->program.max_group ? c->program.max_group : 1;
     c->program.max_queries = group > MOST_QUERIES ? group : MOST_QUERIES / group * group;
     size_t hd = c->memory.kv_layout.head_dim, q = c->program.max_queries;
     size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SCORES + 3 * hd + 4);          /* as scratch_init lays them out */
@@ -283,15 +314,38 @@ static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *r
     *ret_end = end;
 }
 
+/* Each head has a slope, by which a key counts less the farther it is away. */
+static float slope_of(const struct vs_instr *in, uint32_t head)
+{
+    uint32_t n = 1;
+    while (2 * n <= in->n_heads)
+        n *= 2;
+    double exponent = head < n ? (double)in->alibi * (head + 1) / n : (double)in->alibi * (2 * (head - n) + 1) / (2 * n);
+    return (float)vs_pow64(2, -exponent);
+}
+
+/* s * scale + slope * -|distance|, then as without. */
+static void soft_max_alibi(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, size_t i, uint32_t position,
+                           uint32_t head, uint32_t base)
+{
+    float *x = s->scores + i * VS_SCORES, slope = slope_of(in, head);
+    for (uint32_t t = s->span[i].lo; t < s->span[i].hi; t++) {
+        uint32_t key = base + t;
+        float distance = (float)(key > position ? key - position : position - key);
+        x[t] = vs_fmaf(-slope, distance, x[t] * in->scale);
+    }
+    c->ops.soft_max(x, s->span[i], 1, in->cap, &s->m_split[i], &s->l_split[i]);
+}
+
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
 static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, const struct vs_block *block,
-                  uint32_t head, uint32_t group, uint32_t which)
+                  uint32_t head, uint32_t first_head, uint32_t group, uint32_t which)
 {
     const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
     size_t n_q = (size_t)block->n * group, hd = in->head_dim;
     for (uint32_t i = 0; i < block->n; i++) {
-        uint32_t from = first_visible(in, rows[i].position), end = rows[i].position + 1;
+        uint32_t from = first_visible(in, rows[i].position), end = end_visible(in, block, rows[i].position);
         struct vs_span span = { from > base ? from - base : 0, end > base ? end - base : 0 };
         span.lo = span.lo < VS_SPLIT ? span.lo : VS_SPLIT;
         span.hi = span.hi < VS_SPLIT ? span.hi : VS_SPLIT;
@@ -315,7 +369,9 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
         page_scores(c, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
-        if (s->span[i].hi > s->span[i].lo)
+        if (s->span[i].hi > s->span[i].lo && in->alibi > 0)
+            soft_max_alibi(c, in, s, i, rows[i / group].position, first_head + (uint32_t)(i % group), base);
+        else if (s->span[i].hi > s->span[i].lo)
             c->ops.soft_max(s->scores + i * VS_SCORES, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
     memset(s->o_split, 0, n_q * hd * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
@@ -332,10 +388,13 @@ static float *partial_at(const struct vs_cpu *c, const struct vs_instr *in, uint
     return c->memory.partial + (((size_t)row * in->n_heads + head) * c->run.n_splits + which) * (2 + in->head_dim);
 }
 
-/* o / l of one head of one row, in place, to where the program wants it. */
-static void finish(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, float *o, float l)
+/* o / l of one head of one row, after its sink where there is one, in place, to where the program wants it. */
+static void finish(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, float *o, float l, float m)
 {
+    static const float nothing[VS_MAX_HEAD_DIM];
     size_t hd = in->head_dim, column = (size_t)head * hd;
+    if (in->sinks)
+        c->ops.merge(o, &l, &m, nothing, 1.0f, in->sinks[head], hd);
     c->ops.scale(o, o, 1.0f / l, hd);
     if (in->y != VS_NONE)
         memcpy(vs_cpu_at(c, in->y) + (size_t)row * in->width + column, o, hd * sizeof *o);
@@ -360,7 +419,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
         quantise_queries(c, &s, n_q, hd);
 
     if (c->run.split_attention) {
-        if (!split(c, in, &s, block, head, group, which))
+        if (!split(c, in, &s, block, head, first_head, group, which))
             for (size_t i = 0; i < n_q; i++)
                 s.span[i] = (struct vs_span){ 0, 0 };
         for (uint32_t i = 0; i < n_q; i++) {
@@ -377,16 +436,17 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
     }
     memset(s.o, 0, n_q * hd * 4);
     const struct vs_row *rows = c->run.step->rows + block->first;
-    uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT, to = rows[block->n - 1].position / VS_SPLIT;
+    uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT;
+    uint32_t to = (end_visible(in, block, rows[block->n - 1].position) - 1) / VS_SPLIT;
     for (uint32_t w = from; w <= to; w++) {
-        if (!split(c, in, &s, block, head, group, w))
+        if (!split(c, in, &s, block, head, first_head, group, w))
             continue;
         for (size_t i = 0; i < n_q; i++)
             if (s.span[i].hi > s.span[i].lo)
                 c->ops.merge(s.o + i * hd, &s.l[i], &s.m[i], s.o_split + i * hd, s.l_split[i], s.m_split[i], hd);
     }
     for (uint32_t i = 0; i < n_q; i++)
-        finish(c, in, block->first + i / group, first_head + i % group, s.o + i * hd, s.l[i]);
+        finish(c, in, block->first + i / group, first_head + i % group, s.o + i * hd, s.l[i], s.m[i]);
 }
 
 void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
@@ -396,11 +456,11 @@ void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
     float o[VS_MAX_HEAD_DIM], l = 0, m = -__builtin_inff();
     assert(hd <= VS_MAX_HEAD_DIM);
     memset(o, 0, hd * 4);
-    uint32_t n = c->run.step->rows[row].position / VS_SPLIT + 1;
+    uint32_t n = in->both_ways ? c->run.n_splits : c->run.step->rows[row].position / VS_SPLIT + 1;
     for (uint32_t w = 0; w < n; w++) {
         const float *p = partial_at(c, in, row, head, w);
         if (p[0] != -__builtin_inff())
             c->ops.merge(o, &l, &m, p + 2, p[1], p[0], hd);
     }
-    finish(c, in, row, head, o, l);
+    finish(c, in, row, head, o, l, m);
 }

@@ -23,6 +23,11 @@ static size_t kv_bytes(const struct vs_graph *g, enum vs_kv_type type, uint32_t 
     return __builtin_mul_overflow(page_bytes(g, type), runs * VS_KV_RUN, &n) ? SIZE_MAX : n;
 }
 
+static size_t state_bytes(const struct vs_graph *g)
+{
+    return (g->n_state * sizeof(float) + 63) / 64 * 64;
+}
+
 static uint32_t max_rows(int level)
 {
     return level == VS_ISA_C ? 512 : 65536;
@@ -83,13 +88,20 @@ static int describe_weights(struct vs_cpu *c, const struct vs_graph *g, struct v
     for (size_t i = 0; i < g->n_nodes; i++)
         if (g->nodes[i].op == VS_OP_LINEAR)
             weights[g->nodes[i].tensor[0]].used_as_matrix = true;
+    for (size_t i = 0; i < g->n_experts; i++) {
+        const struct vs_experts *e = &g->experts[i];
+        uint32_t first[] = { e->gate, e->up, e->down };
+        for (uint32_t k = 0; k < 3 * e->n; k++)
+            if (first[k % 3] != VS_NONE)
+                weights[first[k % 3] + k / 3].used_as_matrix = true;
+    }
+    for (size_t i = 0; i < g->n_adapts; i++)
+        weights[g->adapts[i].up].used_as_matrix = true;
     for (uint32_t i = 0; i < g->n_tensors; i++) {
         const struct vs_tensor *t = &g->tensors[i];
-        int cls = vs_class_of(t->dtype);
-        if (cls < 0)
+        if (vs_class_of(t->dtype) < 0)
             return vs_error_set(err, VS_E_UNSUPPORTED, "model: %s: this tensor type can't be computed with", t->name);
-        weights[i].matrix = (struct vs_matrix){ .cls = (enum vs_matrix_class)cls, .n_rows = t->n_rows, .n_cols = t->n_cols,
-                                                .packed = c->ops.packed && weights[i].used_as_matrix };
+        weights[i].matrix = vs_matrix_of(t->dtype, t->n_rows, t->n_cols, c->ops.packed && weights[i].used_as_matrix);
     }
     return VS_OK;
 }
@@ -109,12 +121,15 @@ static int make_ropes(struct vs_cpu *c, const struct vs_graph *g, struct vs_erro
         t->sine = malloc((size_t)c->config.max_rows * pairs * sizeof(float));
         if (!t->frequency || !t->cosine || !t->sine)
             return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
-        const float *factors = rope->factors == VS_NONE ? NULL : c->memory.weights[rope->factors].vector;
+        bool is_long = rope->long_after && c->config.max_positions > rope->long_after;
+        uint32_t tensor = is_long ? rope->long_factors : rope->factors;
+        const float *factors = tensor == VS_NONE ? NULL : c->memory.weights[tensor].vector;
         for (uint32_t i = 0; i < pairs; i++) {
             double f = vs_rope_frequency(rope, i);
             if (factors) {
                 if (!(factors[i] > 0.0f) || factors[i] > 3e38f)
-                    return vs_error_set(err, VS_E_MALFORMED, "model: rope_freqs.weight: factor %u is not a positive number", i);
+                    return vs_error_set(err, VS_E_MALFORMED, "model: %s: factor %u is not a positive number",
+                                        g->tensors[tensor].name, i);
                 f /= (double)factors[i];
             }
             t->frequency[i] = f;
@@ -132,6 +147,9 @@ static void size_memory(struct vs_cpu *c, const struct vs_graph *g)
     size_t n_splits = c->config.max_positions / VS_SPLIT + 1;
     m->partial_floats = 8 * c->program.max_group * g->n_kv_heads * n_splits * (2 + g->head_dim);
     m->kv_bytes = kv_bytes(g, c->config.kv_type, c->config.n_pages);
+    m->state_bytes = state_bytes(g);
+    if (__builtin_mul_overflow(m->state_bytes, (size_t)c->config.n_states, &m->states_bytes))
+        m->states_bytes = SIZE_MAX;
 }
 
 static int take_memory(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err)
@@ -145,16 +163,18 @@ static int take_memory(struct vs_cpu *c, const struct vs_graph *g, struct vs_err
     m->scratch = vs_cpu_reserve(m->scratch_bytes * threads);
     m->partial = vs_cpu_reserve(m->partial_floats * sizeof *m->partial);
     m->kv = vs_cpu_reserve(m->kv_bytes);
+    m->states = vs_cpu_reserve(m->states_bytes);
     run->blocks = malloc(c->config.max_rows * sizeof *run->blocks);
     run->n_tasks = calloc(c->program.n_instrs, sizeof *run->n_tasks);
     run->shares = aligned_alloc(64, threads * sizeof *run->shares);
     if (run->shares)
         memset(run->shares, 0, threads * sizeof *run->shares);
-    if (m->arena && m->private && m->scratch && m->partial && m->kv && run->blocks && run->n_tasks && run->shares)
+    if (m->arena && m->private && m->scratch && m->partial && m->kv && m->states && run->blocks && run->n_tasks && run->shares)
         return VS_OK;
     size_t step = m->arena_bytes + (m->private_bytes + m->scratch_bytes) * threads + m->partial_floats * sizeof *m->partial;
     return vs_error_set(err, VS_E_NOMEM, "model: no room for the KV cache (%zu MB) and the step's memory (%zu MB): a smaller "
-                        "--ctx, --prefill-chunk or --threads needs less, so does --kv-type q8_0", m->kv_bytes >> 20, step >> 20);
+                        "--ctx, --prefill-chunk or --threads needs less, so does --kv-type q8_0",
+                        (m->kv_bytes >> 20) + (m->states_bytes >> 20), step >> 20);
 }
 
 static void destroy(struct vs_backend *b)
@@ -171,6 +191,7 @@ static void destroy(struct vs_backend *b)
     release(m->scratch, m->scratch_bytes * c->config.n_threads);
     release(m->partial, m->partial_floats * sizeof *m->partial);
     release(m->kv, m->kv_bytes);
+    release(m->states, m->states_bytes);
     free(m->weights);
     for (size_t r = 0; r < c->program.n_ropes; r++) {
         free(c->program.ropes[r].frequency);
@@ -179,7 +200,9 @@ static void destroy(struct vs_backend *b)
     }
     free(c->program.instrs);
     free(c->program.linears);
+    free(c->program.adapted);
     free(c->program.buffers);
+    free(c->program.mixtures);
     free(c->run.blocks);
     free(c->run.n_tasks);
     free(c->run.shares);
@@ -298,11 +321,13 @@ const struct vs_backend_kind vs_backend_cpu = {
     .max_rows = max_rows,
     .page_bytes = page_bytes,
     .kv_bytes = kv_bytes,
+    .state_bytes = state_bytes,
     .create = create,
     .describe = describe,
     .free = destroy,
     .memory = memory,
     .step = vs_cpu_step,
+    .output = vs_cpu_output,
     .copy_page = vs_cpu_copy_page,
     .clear_pages = vs_cpu_clear_pages,
     .each = each,

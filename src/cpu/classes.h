@@ -46,6 +46,23 @@ enum { VS_NOT_THERE = 0xffff };
     X(K5,  Q5_K,  256, 176,   0,      0,    2,            VS_SUB_SIX_MIN, 4,  VS_LOW_PAIRS, 48,  VS_TOP_PLANE, 16,    2880)      \
     X(K6,  Q6_K,  256, 210,   32,     208,  VS_NOT_THERE, VS_SUB_BYTES, 192,  VS_LOW_HALVES, 0,  VS_TOP_CRUMBS, 128,  3360)
 
+/* Classes of the types that tensor/indexed.h reads; several types may share one, each with its own list of 16 values. In a panel:
+ * the d of 16 rows (d bytes); sub-scales (sub bytes: one for each row and run of 16 or 32, or two of four bits in one, the even
+ * one low); then runs of 32. A kernel's code is list[code] where there is a list. */
+/*  class k    offset d   sub  per16  low top list panel */
+#define VS_INDEXED_CLASSES(X)                                                                                                    \
+    X(L4,  32,  128,  32, 0,   false, 4,  0,  true,  288)                                                                        \
+    X(M4,  32,  16,   16, 0,   false, 4,  0,  true,  272)                                                                        \
+    X(N4,  64,  16,   0,  64,  true,  4,  0,  true,  576)                                                                        \
+    X(X4,  256, 128,  32, 128, false, 4,  0,  true,  2208)                                                                       \
+    X(G4,  256, 32,   32, 64,  false, 4,  0,  true,  2144)                                                                       \
+    X(G3,  256, 64,   32, 64,  false, 2,  1,  true,  1632)                                                                       \
+    X(G3H, 256, 64,   32, 128, true,  2,  1,  true,  1696)                                                                       \
+    X(T2,  256, 1,    32, 0,   false, 2,  0,  false, 1056)                                                                       \
+    X(T2S, 64,  1,    32, 0,   false, 2,  0,  false, 288)                                                                        \
+    X(T1,  128, 1,    32, 0,   false, 1,  0,  false, 288)                                                                        \
+    X(Q6,  32,  32,   32, 0,   false, 4,  2,  false, 416)
+
 /* What follows from a row. In a panel: d of 16 rows; m of 16 rows, when there; the sub-scales; then runs of 32, low bits first. */
 #define VS_LOW_BITS(low) ((low) == VS_LOW_BYTES ? 8 : (low) == VS_LOW_CRUMBS ? 2 : 4)
 #define VS_TOP_BITS(top) ((top) == VS_TOP_NONE ? 0 : (top) == VS_TOP_CRUMBS ? 2 : 1)
@@ -64,14 +81,25 @@ struct vs_class_layout {
     /* a superblock of a panel: bytes; where sub-scales and runs begin; of a run: its bytes, where the top bits begin */
     uint16_t super_bytes, panel_sub, header, step, panel_top;
     uint8_t offset;                     /* signed value = code - offset */
+    uint8_t low_bits, top_bits;         /* of a code in a panel */
     bool per16, has_min;                /* a scale for 16 k instead of 32; a minimum */
+    bool has_list;                      /* the code is a place in the matrix's list */
+    bool packed_subs;                   /* two sub-scales in a byte */
 };
 
 #define VS_LAYOUT(cls, type, k, bytes, off, d_, m_, sub_, sub_at_, low_, low_at_, top_, top_at_, panel)                          \
     { .block_len = k, .block_bytes = bytes, .d = d_, .m = m_, .sub_at = sub_at_, .low_at = low_at_, .top_at = top_at_,           \
       .sub = sub_, .low = low_, .top = top_, .super_bytes = panel, .panel_sub = VS_PANEL_SUB(m_),                                \
       .header = VS_PANEL_HEADER(m_, sub_), .step = VS_PANEL_STEP(low_, top_), .panel_top = VS_PANEL_BITS(VS_LOW_BITS(low_)),     \
-      .offset = off, .per16 = (sub_) != VS_SUB_NONE && (sub_) != VS_SUB_SIX_MIN, .has_min = (m_) != VS_NOT_THERE }
+      .offset = off, .low_bits = VS_LOW_BITS(low_), .top_bits = VS_TOP_BITS(top_),                                               \
+      .per16 = (sub_) != VS_SUB_NONE && (sub_) != VS_SUB_SIX_MIN, .has_min = (m_) != VS_NOT_THERE }
+
+/* The file's part is tensor/indexed.h's. */
+#define VS_INDEXED_LAYOUT(cls, k, off, d_, sub_, per16_, low_, top_, list_, panel)                                               \
+    { .block_len = k, .super_bytes = panel, .panel_sub = d_, .header = (d_) + (sub_),                                            \
+      .step = VS_PANEL_BITS((low_) + (top_)), .panel_top = VS_PANEL_BITS(low_), .offset = off, .low_bits = low_,                 \
+      .top_bits = top_, .per16 = per16_, .has_list = list_,                                                                      \
+      .packed_subs = (sub_) && (sub_) < (k) / ((per16_) ? 16 : 32) * VS_PANEL_ROWS }
 
 /* With a constant cls every field is a constant. */
 static inline __attribute__((always_inline)) struct vs_class_layout vs_class_layout(const enum vs_matrix_class cls)
@@ -79,6 +107,9 @@ static inline __attribute__((always_inline)) struct vs_class_layout vs_class_lay
     switch (cls) {
 #define X(c, ...) case VS_CLASS_##c: return (struct vs_class_layout)VS_LAYOUT(c, __VA_ARGS__);
     VS_BLOCK_CLASSES(X)
+#undef X
+#define X(c, ...) case VS_CLASS_##c: return (struct vs_class_layout)VS_INDEXED_LAYOUT(c, __VA_ARGS__);
+    VS_INDEXED_CLASSES(X)
 #undef X
     default: return (struct vs_class_layout){ 0 };
     }
@@ -91,5 +122,11 @@ static inline __attribute__((always_inline)) struct vs_class_layout vs_class_lay
     _Static_assert((panel) == VS_PANEL_HEADER(m, sub) + (k) / 32 * VS_PANEL_STEP(low, top) && (panel) % 32 == 0,                 \
                    "a superblock of " #cls " holds its parts and nothing else");
 VS_BLOCK_CLASSES(X)
+#undef X
+
+#define X(cls, k, off, d, sub, per16, low, top, list, panel)                                                                     \
+    _Static_assert((panel) == (d) + (sub) + (k) / 32 * VS_PANEL_BITS((low) + (top)) && (panel) % 16 == 0,                        \
+                   "a superblock of " #cls " holds its parts and nothing else");
+VS_INDEXED_CLASSES(X)
 #undef X
 #endif

@@ -13,13 +13,14 @@
 #include <string.h>
 
 static const char *const kind_names[VS_N_INSTRS] = {
-    [VS_I_ROPE_TABLE] = "rope_table", [VS_I_EMBED] = "embed", [VS_I_TAKE] = "take", [VS_I_NORM] = "norm", [VS_I_ACT] = "quantise",
+    [VS_I_ROPE_TABLE] = "rope_table", [VS_I_EMBED] = "embed", [VS_I_POSITION] = "position",
+    [VS_I_TAKE] = "take", [VS_I_NORM] = "norm", [VS_I_ACT] = "quantise",
     [VS_I_LINEAR] = "linear", [VS_I_QKV] = "heads", [VS_I_ATTENTION] = "attention", [VS_I_MERGE] = "merge", [VS_I_GLU] = "glu",
-    [VS_I_ADD] = "add", [VS_I_SCALE] = "scale", [VS_I_SOFTCAP] = "softcap", [VS_I_CHECK] = "check",
-};
-
-static const char *const class_names[VS_N_CLASSES] = {
-    "Q4", "Q4M", "Q5", "Q5M", "Q8", "K2", "K3", "K4", "K5", "K6", "F32", "F16", "BF16",
+    [VS_I_ADD] = "add", [VS_I_SCALE] = "scale", [VS_I_GATE] = "gate", [VS_I_ROUTE] = "route", [VS_I_GROUP] = "group",
+    [VS_I_GATHER] = "gather", [VS_I_EXPERTS] = "experts", [VS_I_COMBINE] = "combine", [VS_I_SOFTCAP] = "softcap",
+    [VS_I_CONV] = "convolve", [VS_I_SCAN_HEADS] = "scan2", [VS_I_SCAN] = "scan",
+    [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick",
+    [VS_I_CHECK] = "check",
 };
 
 struct writer {
@@ -47,25 +48,66 @@ static void matrices(struct writer *w, const struct vs_instr *in)
         const struct vs_linear *m = &w->c->program.linears[in->first + i];
         const struct vs_tensor *t = &w->g->tensors[(const float *)(const void *)m->w.data - w->marks];
         vs_buf_printf(w->out, "%s %s %s as %s [%u x %u]", i ? ";" : " |", t->name, vs_dtype_info((uint32_t)t->dtype)->name,
-                      class_names[m->w.cls], m->w.n_cols, m->w.n_rows);
+                      vs_class_infos[m->w.cls].name, m->w.n_cols, m->w.n_rows);
         vector(w, " + ", m->bias);
         place(w, "y", m->y);
         place(w, "+ residual", m->residual);
     }
 }
 
+/* The matrices of all experts: the first's name stands for them. */
+static void experts(struct writer *w, const struct vs_instr *in)
+{
+    const struct vs_mixture *m = &w->c->program.mixtures[in->experts];
+    const struct { uint32_t first; const float *scale, *bias; } of[] = {
+        { in->kind == VS_I_EXPERTS ? m->gate : m->down, in->kind == VS_I_EXPERTS ? m->gate_scale : m->down_scale,
+          in->kind == VS_I_EXPERTS ? m->gate_bias : m->down_bias },
+        { in->kind == VS_I_EXPERTS ? m->up : VS_NONE, m->up_scale, m->up_bias },
+    };
+    for (int k = 0; k < 2; k++) {
+        if (of[k].first == VS_NONE)
+            continue;
+        const struct vs_linear *l = &w->c->program.linears[of[k].first];
+        const struct vs_tensor *t = &w->g->tensors[(const float *)(const void *)l->w.data - w->marks];
+        vs_buf_printf(w->out, "%s %u x %s %s as %s [%u x %u]", k ? ";" : " |", m->of.n, t->name,
+                      vs_dtype_info((uint32_t)t->dtype)->name, vs_class_infos[l->w.cls].name, l->w.n_cols, l->w.n_rows);
+        vector(w, " times ", of[k].scale);
+        vector(w, " + ", of[k].bias);
+    }
+}
+
 static void weights(struct writer *w, const struct vs_instr *in)
 {
+    if (in->kind == VS_I_EXPERTS || in->kind == VS_I_COMBINE)
+        experts(w, in);
+    if (in->kind == VS_I_ROUTE) {
+        vs_buf_printf(w->out, " | %u of %u", w->c->program.mixtures[in->experts].of.n_used, in->width);
+        vector(w, ", chosen with ", w->c->program.mixtures[in->experts].choice_bias);
+    }
     if (in->kind == VS_I_LINEAR)
         matrices(w, in);
-    if (in->kind == VS_I_EMBED)
+    if (in->kind == VS_I_EMBED || in->kind == VS_I_POSITION)
         vs_buf_printf(w->out, " | %s %s [%u x %u]", w->g->tensors[in->tensor].name,
                       vs_dtype_info((uint32_t)w->g->tensors[in->tensor].dtype)->name, w->g->tensors[in->tensor].n_cols,
                       w->g->tensors[in->tensor].n_rows);
-    if (in->kind == VS_I_NORM)
+    if (in->kind == VS_I_NORM) {
         vector(w, " | ", in->weight);
+        vector(w, " plus ", in->bias);
+    }
+    if (in->kind == VS_I_CONV) {
+        vector(w, " | over so many positions: ", in->weight);
+        vector(w, " plus ", in->bias);
+    }
+    if (in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_SCAN || in->kind == VS_I_DELTA) {
+        vector(w, " | A ", in->weight);
+        vector(w, ", D ", in->weight2);
+        vector(w, ", steps plus ", in->bias);
+    }
     if (in->kind == VS_I_SCALE) {
-        vector(w, " | times ", in->weight2);
+        if (in->weight2)
+            vector(w, " | times ", in->weight2);
+        else
+            vs_buf_printf(w->out, " | times %g", (double)in->scale);
         vector(w, " plus ", in->weight);
     }
 }
@@ -87,6 +129,9 @@ static void fused(struct writer *w, const struct vs_instr *in)
                       vs_plural(in->n_heads), in->head_dim, in->n_kv_heads);
         if (in->window)
             vs_buf_printf(w->out, ", window %u", in->window);
+        vector(w, ", sinks ", in->sinks);
+        if (in->both_ways)
+            vs_buf_str(w->out, ", both ways");
     }
     if (in->is_prologue)
         vs_buf_printf(w->out, " | with up to %d rows each thread does it for itself", VS_FEW_ROWS);
@@ -114,10 +159,12 @@ void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *ma
     uint32_t last = 0;
     for (uint32_t i = 0; i < c->config.max_rows; i++)
         rows[i] = (struct vs_row){ .position = i };
-    struct vs_step step = { .rows = rows, .n_rows = 1, .out = &last, .n_out = 1 };
+    const struct vs_stretch few = { .n = 1, .from = VS_NO_STATE }, many = { .n = c->config.max_rows, .from = VS_NO_STATE };
+    struct vs_step step = { .rows = rows, .n_rows = 1, .out = &last, .n_out = 1, .stretches = &few, .n_stretches = 1 };
     vs_cpu_count_tasks(c, &step);
     memcpy(n_few, c->run.n_tasks, c->program.n_instrs * sizeof *n_few);
     step.n_rows = c->config.max_rows;
+    step.stretches = &many;
     vs_cpu_count_tasks(c, &step);
     vs_buf_printf(out, "%s on %s, %s, %u thread%s, at most %u row%s in a step: %zu instruction%s, %zu bytes for what they make\n",
                   g->architecture, c->base.kind->name, c->ops.name, c->config.n_threads, vs_plural(c->config.n_threads),

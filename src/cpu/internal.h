@@ -13,6 +13,7 @@
 enum vs_instr_kind {
     VS_I_ROPE_TABLE,    /* cos and sin of every row's position */
     VS_I_EMBED,
+    VS_I_POSITION,      /* y = x + the row of `tensor` that belongs to the position */
     VS_I_TAKE,          /* rows whose output is read */
     VS_I_NORM,          /* y and/or act = norm(x) * weight (+ add) */
     VS_I_ACT,           /* act = quantised x */
@@ -20,10 +21,21 @@ enum vs_instr_kind {
     VS_I_QKV,           /* head norms and rope in place, then K and V to their pages; where VS_I_LINEAR could not */
     VS_I_ATTENTION,     /* whole heads, or single splits into partial results */
     VS_I_MERGE,         /* the partial results, when there are some */
-    VS_I_GLU,           /* y and/or act = act(x) * x2 */
+    VS_I_GLU,           /* y and/or act = act(x) * x2, or act(x) */
     VS_I_ADD,
-    VS_I_SCALE,         /* y = x * weight2[0] (+ weight, a bias) */
+    VS_I_SCALE,         /* y = x * weight2[0], without weight2 * scale (+ weight, a bias) */
+    VS_I_GATE,          /* y = x * sigmoid(x2[0]) (+ x3) */
+    VS_I_ROUTE,         /* experts.c has these: who is chosen for a row, from its logits x; few rows leave it to VS_I_GROUP */
+    VS_I_GROUP,         /* the table of who is chosen, sorted by expert */
+    VS_I_GATHER,        /* what the experts read, in the table's order; few rows leave it to VS_I_GROUP */
+    VS_I_EXPERTS,       /* gate, up and their product */
+    VS_I_COMBINE,       /* down, and a row's weighted sum of it (+ x2) */
     VS_I_SOFTCAP,
+    VS_I_CONV,          /* y = act(convolution of x (* x2)) (* x3); weight by channels, bias */
+    VS_I_SCAN_HEADS,    /* Mamba 2: y from x = [x | B | C] and x2 = time steps; weight = A, weight2 = D, bias = that of the steps */
+    VS_I_SCAN,          /* Mamba: y from x, x2 = time steps, x3 = [B | C]; weight = A, weight2 = D */
+    VS_I_DELTA,         /* gated DeltaNet: y from x = [Q | K | V], x2 = beta, x3 = time steps; weight = A, bias = of the steps */
+    VS_I_PICK,          /* y = so many elements of each part of x */
     VS_I_CHECK,         /* NaN or infinity in the logits */
     VS_N_INSTRS
 };
@@ -42,6 +54,14 @@ struct vs_linear {
     enum vs_role role;                   /* with VS_EPILOGUE_HEADS */
     uint32_t y, residual;
     const float *bias;
+    uint32_t first_adapt, n_adapts;      /* in program.adapted */
+};
+
+struct vs_adapted {                      /* what an adapter adds to a matrix: struct vs_adapt, lowered */
+    struct vs_matrix up;
+    uint32_t down;                       /* buffer [rows, rank] */
+    uint32_t adapter;
+    float factor;
 };
 
 struct vs_instr {
@@ -51,14 +71,41 @@ struct vs_instr {
     uint32_t act2;                       /* VS_I_LINEAR: the result of a GLU, quantised (act is what the matrices read) */
     uint32_t width;                      /* of x */
     const float *weight, *weight2;       /* norms; of q and k in VS_I_QKV */
+    const float *bias;                   /* VS_I_NORM of the kind that takes the mean away (is_layer_norm) */
+    bool is_layer_norm;
     float eps, scale, cap;
     enum vs_activation activation;
-    uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears */
+    float xielu[4];
+    uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears; VS_I_PICK: the first element of a part */
     enum vs_epilogue epilogue;
     uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it reads, or VS_NONE */
     bool is_prologue;
-    uint32_t tensor;                     /* VS_I_EMBED */
+    uint32_t tensor;                     /* VS_I_EMBED, VS_I_POSITION */
+    unsigned outputs;                    /* it is run when one of these is wanted: bits 1 << VS_OUTPUT_*; */
+    unsigned yields;                     /* y is one of these itself */
     uint32_t n_heads, n_kv_heads, head_dim, layer, window, rope;
+    const float *sinks;                  /* VS_I_ATTENTION: a logit for each head that has no value, or NULL */
+    bool both_ways;                      /* keys after the query count too */
+    float alibi;
+    bool norm_last;                      /* VS_I_QKV and its epilogue: norms of heads come after the rope */
+    float temperature;
+    uint32_t temperature_length;
+    uint32_t n_taps, n_state;
+    uint32_t n_groups;                   /* VS_I_NORM: parts that are normed apart; 0: it is one. VS_I_PICK: parts of x */
+    bool one_weight;                     /* VS_I_NORM: that of a part, for all of them */
+    size_t state;                        /* floats before it in a slot */
+    uint32_t experts;                    /* VS_I_ROUTE to VS_I_COMBINE: index into program.mixtures */
+};
+
+/* The experts of a layer, which five instructions share. Buffers are indices, linears begin at their matrix of expert 0. */
+struct vs_mixture {
+    struct vs_experts of;
+    const float *choice_bias, *gate_bias, *up_bias, *down_bias, *gate_scale, *up_scale, *down_scale;
+    uint32_t gate, up, down;             /* in program.linears; gate VS_NONE: none */
+    uint32_t route, table;
+    uint32_t x, act;                     /* what experts read, as the model has it: f32, quantised */
+    uint32_t own_x, own_act;             /* the same in the table's order, when there are several rows */
+    uint32_t inner, inner_act;           /* what is between up and down, in the table's order */
 };
 
 struct vs_weight {                       /* one tensor in memory */
@@ -73,6 +120,7 @@ struct vs_share {                        /* run.c: how much of a thread's share 
 
 struct vs_block {                        /* rows of one sequence that attend together */
     uint32_t first, n;
+    uint32_t end;                        /* one more than the last position of the sequence in this step */
 };
 
 struct vs_kv_layout {
@@ -92,9 +140,11 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
 struct vs_program {
     struct vs_instr *instrs;
     struct vs_linear *linears;
+    struct vs_adapted *adapted;
     struct vs_plan_item *buffers;
-    size_t n_instrs, n_linears, n_buffers, cap_instrs, cap_linears, cap_buffers;
-    uint32_t logits, n_vocab;
+    size_t n_instrs, n_linears, n_adapted, n_buffers, cap_instrs, cap_linears, cap_adapted, cap_buffers;
+    uint32_t output[VS_N_OUTPUTS];       /* buffers; VS_NONE: the model has no such output */
+    struct vs_mixture *mixtures;         /* one for each of the graph's experts */
     struct vs_rope_table { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
     size_t n_ropes;
     uint32_t max_group;                  /* attention: query heads for one KV head */
@@ -109,10 +159,13 @@ struct vs_memory {
     uint8_t *arena;                      /* the intermediates, as planned */
     size_t arena_bytes;
     uint8_t *private;                    /* one piece for each thread: what it makes for itself alone */
-    size_t private_bytes, private_act, private_glu;  /* of a piece; offsets: f32 rows at 0, their acts, gate and up */
+    /* of a piece; offsets: f32 rows at 0, their acts, gate and up, what experts gave for some columns */
+    size_t private_bytes, private_act, private_glu, private_down;
     uint8_t *kv;
     size_t kv_bytes;
     struct vs_kv_layout kv_layout;
+    uint8_t *states;                     /* [config.n_states] slots */
+    size_t state_bytes, states_bytes;    /* of a slot; of all */
     uint8_t *scratch;                    /* attention: one piece for each thread */
     size_t scratch_bytes;
     float *partial;                      /* attention: [rows, heads, splits, 2 + head_dim] for few rows in long contexts */
@@ -128,7 +181,11 @@ struct vs_run {
     uint32_t n_splits, n_parts;          /* attention: splits of the longest sequence; pieces of a KV head's queries */
     bool few;                            /* rows: prologues are computed by each thread for itself */
     uint32_t *n_tasks;                   /* [n_instrs] */
-    struct vs_tasks_key { uint32_t n_rows, n_out, n_blocks, n_splits, n_parts; bool split; } tasks_key;  /* counted for these */
+    struct vs_tasks_key {                        /* what they were counted for */
+        uint32_t n_rows, n_out, n_blocks, n_splits, n_parts, n_stretches;
+        unsigned outputs;
+        bool split;
+    } tasks_key;
     struct vs_share *shares;                     /* [threads] */
     _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and the number of its tasks */
     _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished, as far as threads have told */
@@ -168,9 +225,12 @@ static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
 
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
 int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
+const float *vs_cpu_output(const struct vs_backend *b, int which);
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);
 
+/* run.c: act(x) * up, or act(x) where up is NULL. y may be x. */
+void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act);
 /* run.c: the step that is to be run, and how many tasks each instruction has in it. */
 void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step);
 /* describe.c: the program as text. Weight i is told by its "address", marks + i; rows[max_rows] and n_few[n_instrs] are lent. */
@@ -186,6 +246,28 @@ void vs_cpu_private_plan(struct vs_cpu *c);
 /* Rows of one result to its activations: elements [begin, begin + n) of `row`, begin a multiple of 32. */
 void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n_rows, uint32_t width, uint32_t row, const float *x,
                      size_t begin, size_t n);
+
+/* state.c: a task is some channels of one stretch of rows. */
+uint32_t vs_state_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
+void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task);
+/* The same to activations anywhere. */
+void vs_cpu_quantize_to(const struct vs_cpu *c, struct vs_act *act, uint32_t n, uint32_t width, uint32_t row, const float *x,
+                        size_t begin, size_t len);
+/* y = act(x) * up, or act(x) where up is NULL. */
+void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act);
+/* Where a task of `units` begins, in a step of n rows. */
+uint64_t vs_cpu_edge(const struct vs_cpu *c, uint32_t n, uint64_t units, uint32_t task, uint32_t n_tasks);
+/* Rows of this instruction in this step. */
+uint32_t vs_cpu_n_rows(const struct vs_cpu *c, const struct vs_instr *in);
+/* How many tasks share out so many units (each of unit_bytes of weights) in a step of n rows. */
+uint32_t vs_cpu_share_out(const struct vs_cpu *c, uint32_t n, uint32_t units, size_t unit_bytes);
+
+/* experts.c: VS_I_ROUTE to VS_I_COMBINE. glu and down are a thread's own. */
+enum { VS_GLU_UNITS = 32 };              /* pairs of gate and up panels at once; bounds the private results */
+uint32_t vs_experts_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
+void vs_experts_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, float *glu, float *down);
+size_t vs_experts_table_bytes(const struct vs_experts *e, size_t n_rows);
+size_t vs_experts_down_bytes(const struct vs_cpu *c, const struct vs_instr *in);      /* of the private `down` */
 
 /* attention.c; `thread` picks the scratch. */
 void vs_attention_plan(struct vs_cpu *c);                 /* blocks of the step, and whether splits are tasks */

@@ -4,6 +4,7 @@
  * blocks are kept. So nothing is looked at twice, whatever happens to the file meanwhile, and the file and its packed copy
  * are never in memory both. */
 #include "cpu/internal.h"
+#include "tensor/indexed.h"
 
 #include <stdlib.h>
 
@@ -43,6 +44,11 @@ static void file_range(const struct vs_weight *w, const struct piece *p, size_t 
     *ret_n = end * unit - *ret_from;
 }
 
+static size_t block_bytes(const struct vs_weight *w)
+{
+    return vs_dtype_info((uint32_t)w->matrix.dtype)->block_bytes;
+}
+
 static void load_thread(void *context, unsigned thread)
 {
     struct load *l = context;
@@ -54,7 +60,11 @@ static void load_thread(void *context, unsigned thread)
         uint8_t *to = l->c->memory.weight_memory + (w->matrix.data - l->c->memory.weight_memory);
         size_t from, n;
         file_range(w, p, &from, &n);
-        int r = vs_source_read(l->file, l->g->tensors[p->tensor].offset + from, n, w->matrix.packed ? raw : to + from, &err);
+        uint8_t *got = w->matrix.packed ? raw : to + from;
+        int r = vs_source_read(l->file, l->g->tensors[p->tensor].offset + from, n, got, &err);
+        if (r == VS_OK && w->matrix.indexed && !vs_indexed_sound(w->matrix.indexed, got, n / block_bytes(w)))
+            r = vs_error_set(&err, VS_E_MALFORMED, "model: %s: a %s scale is not a number", l->g->tensors[p->tensor].name,
+                             vs_dtype_info((uint32_t)w->matrix.dtype)->name);
         if (r == VS_OK && w->matrix.packed)
             vs_matrix_pack(&w->matrix, raw, to, p->begin, p->end);
         uint64_t done = atomic_fetch_add(&l->done, n) + n;
@@ -67,10 +77,10 @@ static void load_thread(void *context, unsigned thread)
 
 enum { PIECE_BYTES = 1 << 19 };
 
-static size_t piece_step(const struct vs_weight *w)      /* panels, or bytes when not packed */
+static size_t piece_step(const struct vs_weight *w)      /* panels, or bytes of whole blocks when not packed */
 {
     if (!w->matrix.packed)
-        return PIECE_BYTES;
+        return PIECE_BYTES / block_bytes(w) * block_bytes(w);
     size_t panels = PIECE_BYTES / vs_matrix_panel_bytes(&w->matrix);
     return panels ? panels : 1;
 }

@@ -23,6 +23,8 @@ struct lowering {
     bool *only_linear;                   /* nothing but matrices reads value v */
     bool *done;                          /* node is absorbed in an instruction */
     uint32_t *buffer, *act;              /* of value v */
+    unsigned *outputs;                   /* of value v: which outputs need it, as bits; */
+    unsigned now_for;                    /* what the instructions that are emitted now are for */
     int status;
 };
 
@@ -88,6 +90,7 @@ static void emit(struct lowering *l, struct vs_instr in)
     if (!room(l, &items, c->program.n_instrs, &c->program.cap_instrs, sizeof *c->program.instrs))
         return;
     c->program.instrs = items;
+    in.outputs = l->now_for;
     c->program.instrs[c->program.n_instrs++] = in;
 }
 
@@ -99,14 +102,28 @@ static struct vs_instr instr(enum vs_instr_kind kind, enum vs_rows rows)
 
 /* ---- reading the graph ---- */
 
+static bool tensor_is_float(const struct lowering *l, uint32_t tensor)
+{
+    return vs_class_infos[vs_class_of(l->g->tensors[tensor].dtype)].is_float;
+}
+
 static bool is_float(const struct lowering *l, const struct vs_node *linear)
 {
-    return vs_class_infos[vs_class_of(l->g->tensors[linear->tensor[0]].dtype)].is_float;
+    return tensor_is_float(l, linear->tensor[0]);
 }
 
 static const float *vector(const struct lowering *l, uint32_t tensor)
 {
     return tensor == VS_NONE ? NULL : l->c->memory.weights[tensor].vector;
+}
+
+/* Experts read f32, quantised rows or both, as the types of their matrices are. */
+static void experts_want(struct lowering *l, const struct vs_experts *e, uint32_t x)
+{
+    uint32_t first[2] = { e->up, e->gate };
+    for (int k = 0; k < 2 && first[k] != VS_NONE; k++)
+        for (uint32_t i = 0; i < e->n; i++)
+            *(tensor_is_float(l, first[k] + i) || e->weigh_input ? &l->want_f32[x] : &l->want_act[x]) = true;
 }
 
 static bool analyse(struct lowering *l)
@@ -120,13 +137,14 @@ static bool analyse(struct lowering *l)
     l->only_linear = malloc(nv);
     l->buffer = malloc(nv * sizeof *l->buffer);
     l->act = malloc(nv * sizeof *l->act);
+    l->outputs = calloc(nv, sizeof *l->outputs);
     l->done = calloc(nn, 1);
     if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->only_linear || !l->buffer
-        || !l->act || !l->done)
+        || !l->act || !l->outputs || !l->done)
         return false;
     for (size_t v = 0; v < nv; v++) {
         l->buffer[v] = l->act[v] = VS_NONE;
-        l->only_linear[v] = v != l->g->logits;
+        l->only_linear[v] = true;
     }
     for (uint32_t i = 0; i < nn; i++) {
         const struct vs_node *n = &l->g->nodes[i];
@@ -140,12 +158,35 @@ static bool analyse(struct lowering *l)
             l->only_linear[v] &= n->op == VS_OP_LINEAR;
             if (n->op == VS_OP_LINEAR && !is_float(l, n))
                 l->want_act[v] = true;
+            else if (n->op == VS_OP_EXPERTS && k == 0)
+                experts_want(l, &l->g->experts[n->p.experts], v);
             else
                 l->want_f32[v] = true;
         }
     }
-    l->want_f32[l->g->logits] = true;
+    for (int k = 0; k < VS_N_OUTPUTS; k++)
+        if (l->g->output[k] != VS_NONE) {
+            l->want_f32[l->g->output[k]] = true;
+            l->outputs[l->g->output[k]] |= 1u << k;
+        }
+    for (size_t i = nn; i-- > 0;) {
+        const struct vs_node *n = &l->g->nodes[i];
+        for (int k = 0; k < 3; k++)
+            if (n->in[k] != VS_NONE)
+                l->outputs[n->in[k]] |= l->outputs[n->out];
+        for (uint32_t k = 0; k < n->p.n_adapts; k++)
+            l->outputs[l->g->adapts[n->p.first_adapt + k].down] |= l->outputs[n->out];
+    }
     return true;
+}
+
+/* The outputs that a value is itself. */
+static unsigned yields(const struct lowering *l, uint32_t value)
+{
+    unsigned bits = 0;
+    for (int k = 0; k < VS_N_OUTPUTS; k++)
+        bits |= l->g->output[k] == value ? 1u << k : 0;
+    return bits;
 }
 
 /* The ADD that alone reads `value` and whose other operand is already there; NULL when there is none. */
@@ -170,7 +211,10 @@ static void quantise(struct lowering *l, uint32_t value)     /* for values whose
     in.x = touch(l, l->buffer[value]);
     in.width = l->g->values[value].width;
     in.act = act_buffer(l, value);
+    unsigned now_for = l->now_for;
+    l->now_for = l->outputs[value];      /* also for those who read it later */
     emit(l, in);
+    l->now_for = now_for;
 }
 
 static void lower_embed(struct lowering *l, const struct vs_node *n)
@@ -183,13 +227,30 @@ static void lower_embed(struct lowering *l, const struct vs_node *n)
     emit(l, in);
 }
 
+static void lower_position(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_POSITION, VS_ROWS_STEP);
+    in.tensor = n->tensor[0];
+    in.x = touch(l, l->buffer[n->in[0]]);
+    in.width = l->g->values[n->out].width;
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
 static void lower_norm(struct lowering *l, const struct vs_node *n)
 {
     struct vs_instr in = instr(VS_I_NORM, l->g->values[n->out].rows);
     in.x = touch(l, l->buffer[n->in[0]]);
     in.width = l->g->values[n->out].width;
     in.weight = vector(l, n->tensor[0]);
+    in.is_layer_norm = n->op == VS_OP_LAYER_NORM;
+    in.bias = vector(l, n->tensor[1]);
     in.eps = n->p.eps;
+    in.n_groups = n->op == VS_OP_GROUP_NORM ? n->p.n_heads : 0;
+    if (in.n_groups && in.weight) {
+        const struct vs_tensor *t = &l->g->tensors[n->tensor[0]];
+        in.one_weight = t->n_cols * t->n_rows < in.width;
+    }
     uint32_t other, out = n->out;
     const struct vs_node *add = lone_add(l, out, &other);
     if (add) {
@@ -198,18 +259,19 @@ static void lower_norm(struct lowering *l, const struct vs_node *n)
         l->done[l->maker[out]] = true;
     }
     in.y = f32_buffer(l, out);           /* always stored: the quantiser reads it while it is in the cache */
+    in.yields = yields(l, out);
     if (l->want_act[out])
         in.act = act_buffer(l, out);
     emit(l, in);
 }
 
-/* Follows q or k back over rope and head norm to the value that a matrix made. */
+/* Follows q or k back over rope and head norm, in either order, to the value that was there before them. */
 static uint32_t trace(struct lowering *l, uint32_t value, const struct vs_node **ret_rope, const struct vs_node **ret_norm)
 {
     *ret_rope = *ret_norm = NULL;
     for (;;) {
         const struct vs_node *n = &l->g->nodes[l->maker[value]];
-        if (n->op == VS_OP_ROPE && !*ret_rope && !*ret_norm)
+        if (n->op == VS_OP_ROPE && !*ret_rope)
             *ret_rope = n;
         else if (n->op == VS_OP_RMS_NORM && n->p.head_dim && !*ret_norm)
             *ret_norm = n;
@@ -217,6 +279,12 @@ static uint32_t trace(struct lowering *l, uint32_t value, const struct vs_node *
             return value;
         value = n->in[0];
     }
+}
+
+/* Is the norm, where both are there, the last of the two? */
+static bool norm_is_last(const struct lowering *l, const struct vs_node *rope, const struct vs_node *norm)
+{
+    return rope && norm && l->maker[norm->out] > l->maker[rope->out];
 }
 
 /* What an attention says of its heads; ret_value[3]: q, k, v as the matrices made them. */
@@ -230,11 +298,17 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
     in->weight2 = k_norm ? vector(l, k_norm->tensor[0]) : NULL;
     in->eps = q_norm ? q_norm->p.eps : 0;
     in->rope = q_rope ? q_rope->p.rope : VS_NONE;
+    in->norm_last = norm_is_last(l, q_rope, q_norm);
+    in->temperature = n->p.temperature;
+    in->temperature_length = n->p.temperature_length;
     in->n_heads = n->p.n_heads;
     in->n_kv_heads = n->p.n_kv_heads;
     in->head_dim = n->p.head_dim;
     in->layer = n->p.layer;
     in->window = n->p.window;
+    in->sinks = vector(l, n->tensor[0]);
+    in->both_ways = n->p.both_ways;
+    in->alibi = n->p.alibi;
     in->scale = n->p.scale;
     in->cap = n->p.softcap;
 }
@@ -246,7 +320,7 @@ static void fuse_glu(struct lowering *l, struct vs_instr *in)
     if (in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
         return;
     const struct vs_node *glu = &l->g->nodes[l->user[m[0].y]];
-    if (glu->op != VS_OP_GLU || l->user[m[1].y] != l->user[m[0].y] || m[0].w.n_rows % 32)
+    if (glu->op != VS_OP_GLU || glu->p.activation > VS_ACT_GELU_TANH || l->user[m[1].y] != l->user[m[0].y] || m[0].w.n_rows % 32)
         return;
     if (glu->in[0] != m[0].y) {          /* gate first */
         struct vs_linear gate = m[1];
@@ -254,7 +328,7 @@ static void fuse_glu(struct lowering *l, struct vs_instr *in)
         m[0] = gate;
     }
     in->epilogue = VS_EPILOGUE_GLU;
-    in->activation = glu->p.gelu ? VS_ACT_GELU_TANH : VS_ACT_SILU;
+    in->activation = glu->p.activation;
     if (l->want_f32[glu->out])
         in->y = f32_buffer(l, glu->out);
     if (l->want_act[glu->out])
@@ -292,6 +366,8 @@ static void fuse_heads(struct lowering *l, struct vs_instr *in)
 /* The instruction before makes what only these matrices read: with few rows every thread makes it for itself. */
 static void adopt_prologue(struct lowering *l, struct vs_instr *in, uint32_t value)
 {
+    if (in->n < l->n_users[value])
+        return;
     struct vs_instr *before = l->c->program.n_instrs ? &l->c->program.instrs[l->c->program.n_instrs - 1] : NULL;
     if (!before || before->rows != in->rows || before->act != in->act)
         return;
@@ -303,28 +379,90 @@ static void adopt_prologue(struct lowering *l, struct vs_instr *in, uint32_t val
     }
 }
 
+/* Is what the adapters make of its input there? */
+static bool is_ready(const struct lowering *l, const struct vs_node *n)
+{
+    for (uint32_t i = 0; i < n->p.n_adapts; i++)
+        if (l->buffer[l->g->adapts[n->p.first_adapt + i].down] == VS_NONE)
+            return false;
+    return true;
+}
+
+static void lower_adapts(struct lowering *l, const struct vs_node *n, struct vs_linear *m)
+{
+    struct vs_program *p = &l->c->program;
+    m->first_adapt = (uint32_t)p->n_adapted;
+    for (uint32_t i = 0; i < n->p.n_adapts; i++) {
+        const struct vs_adapt *a = &l->g->adapts[n->p.first_adapt + i];
+        void *items = p->adapted;
+        if (!room(l, &items, p->n_adapted, &p->cap_adapted, sizeof *p->adapted))
+            return;
+        p->adapted = items;
+        p->adapted[p->n_adapted++] = (struct vs_adapted){ .up = l->c->memory.weights[a->up].matrix, .adapter = a->adapter,
+                                                          .down = touch(l, l->buffer[a->down]), .factor = a->factor };
+        m->n_adapts++;
+    }
+}
+
+/* Does a matrix that is still to come read the value too? */
+static bool is_read_later(const struct lowering *l, uint32_t value, uint32_t from)
+{
+    for (uint32_t i = from; i < l->g->n_nodes; i++)
+        if (l->g->nodes[i].op == VS_OP_LINEAR && l->g->nodes[i].in[0] == value && !l->done[i])
+            return true;
+    return false;
+}
+
+/* The node of a GLU that makes one of this matrix's result and of another's that reads the same; VS_NONE: none. */
+static uint32_t glu_of(const struct lowering *l, const struct vs_node *linear)
+{
+    if (l->n_users[linear->out] != 1)
+        return VS_NONE;
+    const struct vs_node *glu = &l->g->nodes[l->user[linear->out]];
+    if (glu->op != VS_OP_GLU || glu->in[1] == VS_NONE)
+        return VS_NONE;
+    for (int k = 0; k < 2; k++) {
+        const struct vs_node *n = &l->g->nodes[l->maker[glu->in[k]]];
+        if (n->op != VS_OP_LINEAR || n->in[0] != linear->in[0])
+            return VS_NONE;
+    }
+    return l->user[linear->out];
+}
+
+/* One more matrix of the program. NULL: out of memory. */
+static struct vs_linear *new_linear(struct lowering *l, uint32_t tensor)
+{
+    struct vs_cpu *c = l->c;
+    void *items = c->program.linears;
+    if (!room(l, &items, c->program.n_linears, &c->program.cap_linears, sizeof *c->program.linears))
+        return NULL;
+    c->program.linears = items;
+    struct vs_linear *m = &c->program.linears[c->program.n_linears++];
+    *m = (struct vs_linear){ .w = c->memory.weights[tensor].matrix, .y = VS_NONE, .residual = VS_NONE };
+    return m;
+}
+
+/* Those of the matrices that read the same value which go together: a gate and its up, or all others. */
 static void lower_linears(struct lowering *l, uint32_t first)
 {
     struct vs_cpu *c = l->c;
-    uint32_t x = l->g->nodes[first].in[0];
+    uint32_t x = l->g->nodes[first].in[0], glu = glu_of(l, &l->g->nodes[first]);
     quantise(l, x);
     struct vs_instr in = instr(VS_I_LINEAR, l->g->values[x].rows);
     in.x = touch(l, l->buffer[x]);
     in.act = touch(l, l->act[x]);
     in.width = l->g->values[x].width;
     in.first = (uint32_t)c->program.n_linears;
-    adopt_prologue(l, &in, x);
     for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
         const struct vs_node *n = &l->g->nodes[i];
-        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i])
+        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i] || glu_of(l, n) != glu || !is_ready(l, n)
+            || l->outputs[n->out] != l->now_for)
             continue;
-        void *items = c->program.linears;
-        if (!room(l, &items, c->program.n_linears, &c->program.cap_linears, sizeof *c->program.linears))
+        struct vs_linear *m = new_linear(l, n->tensor[0]);
+        if (!m)
             return;
-        c->program.linears = items;
-        struct vs_linear *m = &c->program.linears[c->program.n_linears++];
-        *m = (struct vs_linear){ .w = c->memory.weights[n->tensor[0]].matrix, .residual = VS_NONE,
-                                 .bias = vector(l, n->tensor[1]) };
+        m->bias = vector(l, n->tensor[1]);
+        lower_adapts(l, n, m);
         uint32_t other;
         const struct vs_node *add = lone_add(l, n->out, &other);
         if (add) {
@@ -335,6 +473,8 @@ static void lower_linears(struct lowering *l, uint32_t first)
         l->done[i] = true;
         in.n++;
     }
+    if (!is_read_later(l, x, first))
+        adopt_prologue(l, &in, x);
     fuse_glu(l, &in);
     fuse_heads(l, &in);
     for (uint32_t k = 0; k < in.n; k++) {
@@ -384,9 +524,13 @@ static void lower_glu(struct lowering *l, const struct vs_node *n)
 {
     struct vs_instr in = instr(VS_I_GLU, l->g->values[n->out].rows);
     in.x = touch(l, l->buffer[n->in[0]]);
-    in.x2 = touch(l, l->buffer[n->in[1]]);
+    if (n->in[1] != VS_NONE)
+        in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[n->out].width;
-    in.activation = n->p.gelu ? VS_ACT_GELU_TANH : VS_ACT_SILU;
+    in.activation = n->p.activation;
+    memcpy(in.xielu, n->p.xielu, sizeof in.xielu);
+    if (n->in[1] != VS_NONE && (in.activation == VS_ACT_RELU2 || in.activation == VS_ACT_XIELU))
+        l->status = VS_E_UNSUPPORTED;
     in.y = f32_buffer(l, n->out);        /* always stored: the quantiser reads it while it is in the cache */
     if (l->want_act[n->out])
         in.act = act_buffer(l, n->out);
@@ -401,59 +545,273 @@ static void lower_rowwise(struct lowering *l, const struct vs_node *n, enum vs_i
         in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[n->out].width;
     in.cap = n->p.softcap;
+    in.scale = n->p.scale;
     in.weight2 = vector(l, n->tensor[0]);
     in.weight = vector(l, n->tensor[1]);
-    bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP) && l->n_users[n->in[0]] == 1;
+    bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP) && l->n_users[n->in[0]] == 1
+                    && !yields(l, n->in[0]);
     in.y = in_place ? l->buffer[n->out] = in.x : f32_buffer(l, n->out);
     emit(l, in);
 }
 
-static void absorb_heads(struct lowering *l)              /* head norms and ropes belong to their attention */
+static void lower_pick(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_PICK, l->g->values[n->out].rows);
+    in.x = touch(l, l->buffer[n->in[0]]);
+    in.width = l->g->values[n->out].width;
+    in.n_groups = n->p.n_heads;
+    in.head_dim = l->g->values[n->in[0]].width / n->p.n_heads;
+    in.first = n->p.first;
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
+/* Convolutions and scans. */
+static void lower_state(struct lowering *l, const struct vs_node *n, enum vs_instr_kind kind)
+{
+    struct vs_instr in = instr(kind, l->g->values[n->out].rows);
+    in.x = touch(l, l->buffer[n->in[0]]);
+    if (n->in[1] != VS_NONE)
+        in.x2 = touch(l, l->buffer[n->in[1]]);
+    if (n->in[2] != VS_NONE)
+        in.x3 = touch(l, l->buffer[n->in[2]]);
+    in.width = l->g->values[n->out].width;
+    in.weight = vector(l, n->tensor[0]);
+    in.weight2 = kind == VS_I_CONV || kind == VS_I_DELTA ? NULL : vector(l, n->tensor[1]);
+    in.bias = vector(l, n->tensor[kind == VS_I_CONV || kind == VS_I_DELTA ? 1 : 2]);
+    in.activation = n->p.activation;
+    in.n_taps = n->p.n_taps;
+    in.n_state = n->p.n_state;
+    in.eps = n->p.eps;
+    in.n_heads = n->p.n_heads;
+    in.n_kv_heads = n->p.n_kv_heads;
+    in.head_dim = n->p.head_dim;
+    in.state = n->p.state;
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
+static void lower_gate(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_GATE, l->g->values[n->out].rows);
+    uint32_t other, out = n->out;
+    const struct vs_node *add = lone_add(l, out, &other);
+    in.x = touch(l, l->buffer[n->in[0]]);
+    in.x2 = touch(l, l->buffer[n->in[1]]);
+    in.width = l->g->values[out].width;
+    if (add) {
+        in.x3 = touch(l, l->buffer[other]);
+        out = add->out;
+        l->done[l->maker[out]] = true;
+    }
+    in.y = f32_buffer(l, out);
+    emit(l, in);
+}
+
+/* ---- experts ---- */
+
+static uint32_t new_linears(struct lowering *l, uint32_t first, uint32_t n)
+{
+    uint32_t at = (uint32_t)l->c->program.n_linears;
+    for (uint32_t i = 0; i < n && first != VS_NONE; i++)
+        new_linear(l, first + i);
+    return first == VS_NONE ? VS_NONE : at;
+}
+
+/* Are some of these matrices, one for each expert, of a block format (or, of_float, of floats)? */
+static bool some_are(const struct lowering *l, uint32_t first, uint32_t n, bool of_float)
+{
+    for (uint32_t i = 0; i < n && first != VS_NONE; i++)
+        if (tensor_is_float(l, first + i) == of_float)
+            return true;
+    return false;
+}
+
+/* A buffer with n rows of `width` for each row of the step, as floats or quantised. */
+static uint32_t slots_buffer(struct lowering *l, enum vs_rows rows, uint32_t n, uint32_t width, bool quantised)
+{
+    size_t blocks = (width + 31) / 32 * vs_cpu_act_rows(l->c, 1);
+    return new_buffer(l, rows, n * (quantised ? blocks * sizeof(struct vs_act) : width * sizeof(float)));
+}
+
+static void set_tensors(struct lowering *l, struct vs_mixture *m)
+{
+    const struct vs_experts *e = &m->of;
+    m->choice_bias = vector(l, e->choice_bias);
+    m->gate_bias = vector(l, e->gate_bias);
+    m->up_bias = vector(l, e->up_bias);
+    m->down_bias = vector(l, e->down_bias);
+    m->gate_scale = vector(l, e->gate_scale);
+    m->up_scale = vector(l, e->up_scale);
+    m->down_scale = vector(l, e->down_scale);
+    m->gate = new_linears(l, e->gate, e->n);
+    m->up = new_linears(l, e->up, e->n);
+    m->down = new_linears(l, e->down, e->n);
+}
+
+/* Router and experts at once: the one node that reads what a router gives are its experts. */
+static void lower_experts(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_cpu *c = l->c;
+    const struct vs_node *router = &l->g->nodes[l->maker[n->in[1]]];
+    struct vs_mixture *m = &c->program.mixtures[n->p.experts];
+    const struct vs_experts *e = &l->g->experts[n->p.experts];
+    enum vs_rows rows = l->g->values[n->out].rows;
+    size_t most = rows == VS_ROWS_STEP ? c->config.max_rows : c->config.max_out;
+    uint32_t x = n->in[0], logits = l->buffer[router->in[0]], other, out = n->out;
+    bool act = some_are(l, e->up, e->n, false) || some_are(l, e->gate, e->n, false);
+    bool f32 = some_are(l, e->up, e->n, true) || some_are(l, e->gate, e->n, true);
+    *m = (struct vs_mixture){ .of = *e };
+    set_tensors(l, m);
+    if (!e->weigh_input)
+        quantise(l, x);
+    m->x = l->buffer[x];
+    m->act = l->act[x];
+
+    struct vs_instr in = instr(VS_I_ROUTE, rows);
+    in.experts = n->p.experts;
+    in.width = e->n;
+    in.x = touch(l, logits);
+    in.y = m->route = f32_buffer(l, router->out);
+    emit(l, in);
+
+    in.kind = VS_I_GROUP;                /* with few rows it does what the ones before and after it do */
+    touch(l, in.x);
+    touch(l, in.y);
+    m->table = new_buffer(l, rows, 1);
+    if (l->status == VS_OK)
+        c->program.buffers[m->table].bytes = vs_experts_table_bytes(e, most);
+    m->own_x = f32 || e->weigh_input ? slots_buffer(l, rows, e->n_used, e->n_in, false) : VS_NONE;
+    m->own_act = act ? slots_buffer(l, rows, e->n_used, e->n_in, true) : VS_NONE;
+    emit(l, in);
+
+    in.kind = VS_I_GATHER;
+    in.width = e->n_in;
+    in.x = m->x;
+    in.act = m->act;
+    in.y = m->own_x;
+    in.act2 = m->own_act;
+    uint32_t all[] = { m->x, m->act, m->own_x, m->own_act, m->route, m->table };
+    for (int k = 0; k < 6; k++)
+        touch(l, all[k]);
+    emit(l, in);
+
+    in.kind = VS_I_EXPERTS;
+    for (int k = 0; k < 6; k++)
+        touch(l, all[k]);
+    m->inner = some_are(l, e->down, e->n, true) ? slots_buffer(l, rows, e->n_used, e->width, false) : VS_NONE;
+    m->inner_act = some_are(l, e->down, e->n, false) ? slots_buffer(l, rows, e->n_used, e->width, true) : VS_NONE;
+    in.y = m->inner;
+    in.act2 = m->inner_act;
+    emit(l, in);
+
+    in = instr(VS_I_COMBINE, rows);
+    const struct vs_node *add = lone_add(l, out, &other);
+    in.experts = n->p.experts;
+    in.width = e->n_in;
+    in.x = touch(l, m->inner);
+    in.act = touch(l, m->inner_act);
+    touch(l, m->route);
+    touch(l, m->table);
+    if (add) {
+        in.x2 = touch(l, l->buffer[other]);
+        out = add->out;
+        l->done[l->maker[out]] = true;
+    }
+    in.y = f32_buffer(l, out);
+    emit(l, in);
+}
+
+/* Head norms and ropes belong to the attention that takes them. What none takes is an error (lower_node). */
+static void absorb_heads(struct lowering *l)
 {
     for (uint32_t i = 0; i < l->g->n_nodes; i++) {
-        const struct vs_node *n = &l->g->nodes[i];
-        if (n->op == VS_OP_ROPE || (n->op == VS_OP_RMS_NORM && n->p.head_dim))
-            l->done[i] = true;
+        const struct vs_node *n = &l->g->nodes[i], *rope[2], *norm[2];
+        if (n->op != VS_OP_ATTENTION)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            trace(l, n->in[k], &rope[k], &norm[k]);
+            if (rope[k])
+                l->done[l->maker[rope[k]->out]] = true;
+            if (norm[k])
+                l->done[l->maker[norm[k]->out]] = true;
+        }
+        bool alike = (rope[0] ? rope[0]->p.rope : VS_NONE) == (rope[1] ? rope[1]->p.rope : VS_NONE)
+                     && norm_is_last(l, rope[0], norm[0]) == norm_is_last(l, rope[1], norm[1]);
+        if (!alike)                      /* an instruction has one rope and one order */
+            l->status = VS_E_UNSUPPORTED;
     }
 }
 
 static void lower_node(struct lowering *l, uint32_t i)
 {
     const struct vs_node *n = &l->g->nodes[i];
+    if (n->op == VS_OP_RMS_NORM && n->p.head_dim) {
+        l->status = VS_E_UNSUPPORTED;
+        return;
+    }
+    l->now_for = l->outputs[n->out];
     switch (n->op) {
     case VS_OP_EMBED:     lower_embed(l, n); break;
-    case VS_OP_RMS_NORM:  lower_norm(l, n); break;
+    case VS_OP_POSITION:  lower_position(l, n); break;
+    case VS_OP_RMS_NORM:
+    case VS_OP_GROUP_NORM:
+    case VS_OP_LAYER_NORM: lower_norm(l, n); break;
     case VS_OP_LINEAR:    lower_linears(l, i); break;
     case VS_OP_ATTENTION: lower_attention(l, n); break;
     case VS_OP_GLU:       lower_glu(l, n); break;
+    case VS_OP_CONV:      lower_state(l, n, VS_I_CONV); break;
+    case VS_OP_SCAN_HEADS: lower_state(l, n, VS_I_SCAN_HEADS); break;
+    case VS_OP_SCAN:      lower_state(l, n, VS_I_SCAN); break;
+    case VS_OP_DELTA:     lower_state(l, n, VS_I_DELTA); break;
+    case VS_OP_PICK:      lower_pick(l, n); break;
     case VS_OP_TAKE_OUT:  lower_rowwise(l, n, VS_I_TAKE); break;
     case VS_OP_ADD:       lower_rowwise(l, n, VS_I_ADD); break;
     case VS_OP_SCALE:     lower_rowwise(l, n, VS_I_SCALE); break;
     case VS_OP_SOFTCAP:   lower_rowwise(l, n, VS_I_SOFTCAP); break;
-    default:              assert(!"an op that is absorbed");
+    case VS_OP_GATE:      lower_gate(l, n); break;
+    case VS_OP_ROUTE:                    /* comes with its experts */
+        l->status = l->g->nodes[l->user[n->out]].op == VS_OP_EXPERTS ? l->status : VS_E_UNSUPPORTED;
+        break;
+    case VS_OP_EXPERTS:   lower_experts(l, n); break;
+    default:              l->status = VS_E_UNSUPPORTED;      /* a rope that no attention took */
     }
+}
+
+/* An output lives to the end of the step. */
+static void check_outputs(struct lowering *l)
+{
+    for (int k = 0; k < VS_N_OUTPUTS && l->status == VS_OK; k++) {
+        uint32_t value = l->g->output[k];
+        struct vs_instr check = instr(VS_I_CHECK, VS_ROWS_OUT);
+        l->c->program.output[k] = value == VS_NONE ? VS_NONE : l->buffer[value];
+        if (value == VS_NONE)
+            continue;
+        check.x = l->buffer[value];
+        check.width = l->g->values[value].width;
+        l->now_for = 1u << k;
+        emit(l, check);
+    }
+    for (int k = 0; k < VS_N_OUTPUTS && l->status == VS_OK; k++)
+        if (l->c->program.output[k] != VS_NONE)
+            l->c->program.buffers[l->c->program.output[k]].last = now(l);
 }
 
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err)
 {
     struct lowering l = { .c = c, .g = g };
-    if (!analyse(&l))
+    c->program.mixtures = calloc(g->n_experts + 1, sizeof *c->program.mixtures);
+    if (!c->program.mixtures || !analyse(&l))
         l.status = VS_E_NOMEM;
     if (l.status == VS_OK) {
         absorb_heads(&l);
+        l.now_for = ~0u;
         emit(&l, instr(VS_I_ROPE_TABLE, VS_ROWS_STEP));
         for (uint32_t i = 0; i < g->n_nodes && l.status == VS_OK; i++)
             if (!l.done[i])
                 lower_node(&l, i);
     }
-    if (l.status == VS_OK) {
-        struct vs_instr check = instr(VS_I_CHECK, VS_ROWS_OUT);
-        check.x = touch(&l, l.buffer[g->logits]);
-        check.width = g->values[g->logits].width;
-        c->program.logits = check.x;
-        c->program.n_vocab = check.width;
-        emit(&l, check);
-    }
+    check_outputs(&l);
     if (l.status == VS_OK && c->program.n_instrs > VS_MAX_INSTRS)
         l.status = VS_E_LIMIT;
     if (l.status == VS_OK) {
@@ -469,7 +827,10 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
     free(l.only_linear);
     free(l.buffer);
     free(l.act);
+    free(l.outputs);
     free(l.done);
-    return l.status == VS_OK ? VS_OK : vs_error_set(err, l.status, l.status == VS_E_LIMIT
-        ? "model: too many layers for one program" : "model: out of memory while the program was made");
+    return l.status == VS_OK ? VS_OK : vs_error_set(err, l.status, "model: %s",
+        l.status == VS_E_LIMIT ? "too many layers for one program"
+        : l.status == VS_E_UNSUPPORTED ? "norms or ropes of heads that no attention takes, or an operation that we do not have"
+        : "out of memory while the program was made");
 }

@@ -2,6 +2,7 @@
 #ifndef VS_CPU_MATH_AVX2_H
 #define VS_CPU_MATH_AVX2_H
 #include "base/num.h"
+#include "graph/graph.h"
 
 #include <immintrin.h>
 
@@ -43,6 +44,31 @@ static inline __m256 vs_gelu_tanh8(__m256 x)
     __m256 u = _mm256_mul_ps(x, x);
     __m256 z = _mm256_mul_ps(x, _mm256_fmadd_ps(u, _mm256_set1_ps(VS_GELU_A), _mm256_set1_ps(VS_GELU_B)));
     return _mm256_mul_ps(x, vs_sigmoid8(z));
+}
+
+static inline __m256 vs_gelu_erf8(__m256 x)
+{
+    const __m256 one = _mm256_set1_ps(1.0f);
+    __m256 a = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+    __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(_mm256_set1_ps(VS_GELU_P), a, one));
+    __m256 p = _mm256_set1_ps(VS_GELU_H7);
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H6));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H5));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H4));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H3));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H2));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H1));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(VS_GELU_H0));
+    __m256 e = vs_exp8(_mm256_mul_ps(_mm256_set1_ps(-0.5f), _mm256_mul_ps(a, a)));
+    __m256 tail = _mm256_mul_ps(_mm256_mul_ps(p, t), e);
+    return _mm256_blendv_ps(_mm256_mul_ps(x, tail), _mm256_fnmadd_ps(x, tail, x),
+                            _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ));
+}
+
+static inline __m256 vs_activation8(__m256 x, enum vs_activation act)
+{
+    return act == VS_ACT_SILU ? vs_silu8(x) : act == VS_ACT_SIGMOID ? vs_sigmoid8(x)
+           : act == VS_ACT_GELU_ERF ? vs_gelu_erf8(x) : vs_gelu_tanh8(x);
 }
 
 /* Sum of 16 virtual lanes (0-7 in lo, 8-15 in hi) by the tree 8-4-2-1. */

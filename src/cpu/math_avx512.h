@@ -2,6 +2,7 @@
 #ifndef VS_CPU_MATH_AVX512_H
 #define VS_CPU_MATH_AVX512_H
 #include "base/num.h"
+#include "graph/graph.h"
 
 #include <immintrin.h>
 
@@ -56,6 +57,31 @@ static inline __m512 vs_gelu_tanh16(__m512 x)
     __m512 u = _mm512_mul_ps(x, x);
     __m512 z = _mm512_mul_ps(x, _mm512_fmadd_ps(u, _mm512_set1_ps(VS_GELU_A), _mm512_set1_ps(VS_GELU_B)));
     return _mm512_mul_ps(x, vs_sigmoid16(z));
+}
+
+static inline __m512 vs_gelu_erf16(__m512 x)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 a = _mm512_andnot_ps(_mm512_set1_ps(-0.0f), x);
+    __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(_mm512_set1_ps(VS_GELU_P), a, one));
+    __m512 p = _mm512_set1_ps(VS_GELU_H7);
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H6));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H5));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H4));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H3));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H2));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H1));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(VS_GELU_H0));
+    __m512 e = vs_exp16(_mm512_mul_ps(_mm512_set1_ps(-0.5f), _mm512_mul_ps(a, a)));
+    __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), e);
+    return _mm512_mask_mov_ps(_mm512_mul_ps(x, tail), _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ),
+                              _mm512_fnmadd_ps(x, tail, x));
+}
+
+static inline __m512 vs_activation16(__m512 x, enum vs_activation act)
+{
+    return act == VS_ACT_SILU ? vs_silu16(x) : act == VS_ACT_SIGMOID ? vs_sigmoid16(x)
+           : act == VS_ACT_GELU_ERF ? vs_gelu_erf16(x) : vs_gelu_tanh16(x);
 }
 
 /* Sum of 16 virtual lanes by the tree 8-4-2-1. */

@@ -2,6 +2,7 @@
 #ifndef VS_CPU_MATH_NEON_H
 #define VS_CPU_MATH_NEON_H
 #include "base/num.h"
+#include "graph/graph.h"
 
 #include <arm_neon.h>
 
@@ -42,6 +43,29 @@ static inline float32x4_t vs_gelu_tanh4(float32x4_t x)
     float32x4_t u = vmulq_f32(x, x);
     float32x4_t z = vmulq_f32(x, vfmaq_f32(vdupq_n_f32(VS_GELU_B), u, vdupq_n_f32(VS_GELU_A)));
     return vmulq_f32(x, vs_sigmoid4(z));
+}
+
+static inline float32x4_t vs_gelu_erf4(float32x4_t x)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    float32x4_t a = vabsq_f32(x), t = vdivq_f32(one, vfmaq_f32(one, vdupq_n_f32(VS_GELU_P), a));
+    float32x4_t p = vdupq_n_f32(VS_GELU_H7);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H6), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H5), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H4), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H3), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H2), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H1), p, t);
+    p = vfmaq_f32(vdupq_n_f32(VS_GELU_H0), p, t);
+    float32x4_t e = vs_exp4(vmulq_f32(vdupq_n_f32(-0.5f), vmulq_f32(a, a)));
+    float32x4_t tail = vmulq_f32(vmulq_f32(p, t), e);
+    return vbslq_f32(vcgeq_f32(x, vdupq_n_f32(0.0f)), vfmsq_f32(x, x, tail), vmulq_f32(x, tail));
+}
+
+static inline float32x4_t vs_activation4(float32x4_t x, enum vs_activation act)
+{
+    return act == VS_ACT_SILU ? vs_silu4(x) : act == VS_ACT_SIGMOID ? vs_sigmoid4(x)
+           : act == VS_ACT_GELU_ERF ? vs_gelu_erf4(x) : vs_gelu_tanh4(x);
 }
 
 /* Sum of 16 virtual lanes (4i .. 4i + 3 in v[i]) by the tree 8-4-2-1. */

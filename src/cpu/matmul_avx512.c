@@ -47,29 +47,25 @@ INLINE __m512i shifted(__m512i v, const int left)        /* bits, to the right w
     return left >= 0 ? _mm512_slli_epi16(v, (unsigned)left) : _mm512_srli_epi16(v, (unsigned)-left);
 }
 
-/* Codes of k-step g of a run of 32 that begins at `at`. */
-INLINE __m512i codes(const enum vs_matrix_class cls, const uint8_t *at, const int g)
+/* Codes of k-step g of a run of 32 that begins at `at`; of classes with a list: what the list has in their place. */
+INLINE __m512i codes(const struct vs_class_layout l, const uint8_t *at, const int g, const __m512i list)
 {
-    __m512i v;
-    switch (cls) {
-    case VS_CLASS_Q8:
+    if (l.low_bits == 8)
         return load(at + 64 * g);
-    case VS_CLASS_K2:
-    case VS_CLASS_K3:
+    if (l.low_bits == 1)                                 /* twice the bit */
+        return _mm512_and_si512(shifted(load(at), 1 - g), _mm512_set1_epi8(2));
+    __m512i v;
+    if (l.low_bits == 2)
         v = _mm512_and_si512(shifted(load(at + 64 * (g / 4)), -2 * (g % 4)), _mm512_set1_epi8(3));
-        if (cls == VS_CLASS_K3)
-            v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 128), 2 - g), _mm512_set1_epi8(4)));
-        return v;
-    default:
-        break;
-    }
-    v = _mm512_and_si512(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm512_set1_epi8(15));
-    if (cls == VS_CLASS_Q5 || cls == VS_CLASS_Q5M || cls == VS_CLASS_K5)
-        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 256), 4 - g), _mm512_set1_epi8(16)));
-    else if (cls == VS_CLASS_K6)
-        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + 256 + 64 * (g / 4)), 4 - 2 * (g % 4)),
-                                                _mm512_set1_epi8(48)));
-    return v;
+    else
+        v = _mm512_and_si512(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm512_set1_epi8(15));
+    if (l.top_bits == 1)
+        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + l.panel_top), l.low_bits - g),
+                                                _mm512_set1_epi8((char)(1 << l.low_bits))));
+    else if (l.top_bits == 2)
+        v = _mm512_or_si512(v, _mm512_and_si512(shifted(load(at + l.panel_top + 64 * (g / 4)), l.low_bits - 2 * (g % 4)),
+                                                _mm512_set1_epi8((char)(3 << l.low_bits))));
+    return l.has_list ? _mm512_shuffle_epi8(list, v) : v;
 }
 
 struct traits {
@@ -84,11 +80,45 @@ INLINE struct traits traits_of(const enum vs_matrix_class cls)
                             l.has_min };
 }
 
+INLINE __m512 nibbles16(const uint8_t *p, const int high)        /* the low or high nibbles of 16 bytes */
+{
+    __m128i s = _mm_loadu_si128((const __m128i *)(const void *)p);
+    s = _mm_and_si128(high ? _mm_srli_epi16(s, 4) : s, _mm_set1_epi8(15));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(s));
+}
+
+INLINE __m512 e8m0x16(const uint8_t *p)                  /* 2^(e - 128); half of 2^(e - 127), which is a denormal for e = 0 alone */
+{
+    __m512i e = _mm512_slli_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 23);
+    e = _mm512_max_epu32(e, _mm512_set1_epi32(0x00400000));
+    return _mm512_mul_ps(_mm512_castsi512_ps(e), _mm512_set1_ps(0.5f));
+}
+
+INLINE __m512 e4m3x16(const uint8_t *p)
+{
+    __m256i s = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(s, 7)), _mm512_set1_ps(128.0f));
+}
+
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run`; super points at the superblock. */
 INLINE __m512 scale16(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int i)
 {
+    if (cls == VS_CLASS_M4)
+        return e8m0x16(super);
+    if (cls == VS_CLASS_N4)
+        return e4m3x16(super + 16 * (2 * run + i));
     __m512 d = half16(super);
     switch (cls) {
+    case VS_CLASS_X4:
+        return _mm512_mul_ps(d, i8x16(super + 32 + 16 * run));
+    case VS_CLASS_G4:
+        return _mm512_mul_ps(d, _mm512_add_ps(nibbles16(super + 32 + 16 * (run / 2), run % 2), _mm512_set1_ps(0.5f)));
+    case VS_CLASS_G3:
+        return _mm512_mul_ps(d, _mm512_fmadd_ps(nibbles16(super + 32 + 16 * (run / 2), run % 2), _mm512_set1_ps(0.25f),
+                                                _mm512_set1_ps(0.125f)));
+    case VS_CLASS_G3H:
+        return _mm512_mul_ps(d, _mm512_fmadd_ps(nibbles16(super + 32 + 16 * run, i), _mm512_set1_ps(0.25f),
+                                                _mm512_set1_ps(0.125f)));
     case VS_CLASS_K4:
     case VS_CLASS_K5:
         return _mm512_mul_ps(d, u8x16(super + 64 + 16 * run));
@@ -120,7 +150,7 @@ INLINE __m512 min16(const enum vs_matrix_class cls, const uint8_t *super, const 
 
 /* Exact integer sums over k-steps [from, from + steps) of a run, as floats. High precision: two columns make one. */
 INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int nc, const bool high,
-                 const struct vs_act *x, __m512 ret[MAX_COLUMNS])
+                 const __m512i list, const struct vs_act *x, __m512 ret[MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     __m512i acc[MAX_COLUMNS];
@@ -133,7 +163,7 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
         acc[c] = _mm512_set1_epi32(start * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
     }
     for (int g = from; g < from + steps; g++) {
-        __m512i w = codes(cls, at, g);
+        __m512i w = codes(vs_class_layout(cls), at, g, list);
         for (int c = 0; c < nc; c++)
             acc[c] = _mm512_dpbusd_epi32(acc[c], w, word(x[c].q + 4 * g));
     }
@@ -149,7 +179,7 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
 INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int nc, const bool high,
-                  const struct vs_act *x, __m512 acc[MAX_COLUMNS])
+                  const __m512i list, const struct vs_act *x, __m512 acc[MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;
@@ -157,8 +187,8 @@ INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const in
     __m512 sum[MAX_COLUMNS];
     if (t.per16) {
         __m512 first[MAX_COLUMNS], s0 = scale16(cls, super, run, 0), s1 = scale16(cls, super, run, 1);
-        dots(cls, at, 0, 4, nc, high, x, first);
-        dots(cls, at, 4, 4, nc, high, x, sum);
+        dots(cls, at, 0, 4, nc, high, list, x, first);
+        dots(cls, at, 4, 4, nc, high, list, x, sum);
         for (int c = 0; c < chains; c++) {
             __m512 v = _mm512_fmadd_ps(sum[c], s1, _mm512_mul_ps(first[c], s0));
             acc[c] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[c * pair].d), acc[c]);
@@ -171,7 +201,7 @@ INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const in
         return;
     }
     __m512 s = scale16(cls, super, run, 0);
-    dots(cls, at, 0, 8, nc, high, x, sum);
+    dots(cls, at, 0, 8, nc, high, list, x, sum);
     for (int c = 0; c < chains; c++)
         acc[c] = _mm512_fmadd_ps(sum[c], _mm512_mul_ps(s, _mm512_set1_ps(x[c * pair].d)), acc[c]);
     if (t.has_min) {
@@ -203,13 +233,14 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
     const size_t ahead = vs_bytes_ahead(cls, m, first, nc);
+    const __m512i list = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
     __m512 acc[MAX_COLUMNS];
     for (int c = 0; c < nc; c++)
         acc[c] = _mm512_setzero_ps();
     for (size_t s = m->w->n_cols / (unsigned)t.super_len; s; s--, panel += t.super_bytes)
         for (int run = 0; run < runs; run++, x += width) {
             vs_prefetch_weights(panel + run * t.step, ahead, run + 1 < runs ? t.step : t.super_bytes - run * t.step);
-            run32(cls, panel, run, nc, high, x, acc);
+            run32(cls, panel, run, nc, high, list, x, acc);
         }
     finish(m, row, high ? first / 2 : first, high ? nc / 2 : nc, acc);
 }

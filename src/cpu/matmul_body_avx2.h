@@ -10,7 +10,8 @@
  * -offset * (sum of q), and what comes out at the end of a scale's run fits: |code - offset| * 127 * 16 <= 32512 for 5
  * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Five-bit codes without an offset
  * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are
- * made signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step.
+ * made signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step. So are values of lists that are
+ * larger than 16, as codes up to 107 * 127 * 2 = 27178.
  */
 #ifndef VS_CPU_MATMUL_BODY_AVX2_H
 #define VS_CPU_MATMUL_BODY_AVX2_H
@@ -59,59 +60,88 @@ INLINE __m256i word(const void *p)                       /* 4 bytes to every lan
     return _mm256_set1_epi32(v);
 }
 
-/* Codes of k-step g of a run of 32 for the 8 rows whose bytes begin at `at` (start of the run + 32 * half). */
-INLINE __m256i codes(const enum vs_matrix_class cls, const uint8_t *at, const int g)
+INLINE __m256i shifted(__m256i v, const int left)        /* bits, to the right when negative; bytes are masked by the caller */
 {
-    const __m256i low4 = _mm256_set1_epi8(15);
-    __m256i v;
-    switch (cls) {
-    case VS_CLASS_Q8:
+    return left >= 0 ? _mm256_slli_epi16(v, left > 0 ? left : 0) : _mm256_srli_epi16(v, left < 0 ? -left : 0);
+}
+
+/* Codes of k-step g of a run of 32 for the 8 rows whose bytes begin at `at` (start of the run + 32 * half); of classes with a
+ * list: what the list has in their place. */
+INLINE __m256i codes(const struct vs_class_layout l, const uint8_t *at, const int g, const __m256i list)
+{
+    if (l.low_bits == 8)
         return load(at + 64 * g);
-    case VS_CLASS_K2:
-        return _mm256_and_si256(_mm256_srli_epi16(load(at + 64 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
-    case VS_CLASS_K3: {
-        v = _mm256_and_si256(_mm256_srli_epi16(load(at + 64 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
-        __m256i plane = load(at + 128);
-        plane = g < 2 ? _mm256_slli_epi16(plane, 2 - g) : _mm256_srli_epi16(plane, g - 2);
-        return _mm256_or_si256(v, _mm256_and_si256(plane, _mm256_set1_epi8(4)));
-    }
-    default:
-        break;
-    }
-    v = load(at + 64 * (g / 2));
-    v = _mm256_and_si256(g % 2 ? _mm256_srli_epi16(v, 4) : v, low4);
-    if (cls == VS_CLASS_Q5 || cls == VS_CLASS_Q5M || cls == VS_CLASS_K5) {
-        __m256i plane = load(at + 256);
-        plane = g < 4 ? _mm256_slli_epi16(plane, 4 - g) : _mm256_srli_epi16(plane, g - 4);
-        v = _mm256_or_si256(v, _mm256_and_si256(plane, _mm256_set1_epi8(16)));
-    } else if (cls == VS_CLASS_K6) {
-        __m256i crumbs = load(at + 256 + 64 * (g / 4));
-        int shift = 4 - 2 * (g % 4);
-        crumbs = shift > 0 ? _mm256_slli_epi16(crumbs, shift) : _mm256_srli_epi16(crumbs, -shift);
-        v = _mm256_or_si256(v, _mm256_and_si256(crumbs, _mm256_set1_epi8(48)));
-    }
-    return v;
+    if (l.low_bits == 1)                                 /* twice the bit */
+        return _mm256_and_si256(shifted(load(at), 1 - g), _mm256_set1_epi8(2));
+    __m256i v;
+    if (l.low_bits == 2)
+        v = _mm256_and_si256(shifted(load(at + 64 * (g / 4)), -2 * (g % 4)), _mm256_set1_epi8(3));
+    else
+        v = _mm256_and_si256(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm256_set1_epi8(15));
+    if (l.top_bits == 1)
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + l.panel_top), l.low_bits - g),
+                                                _mm256_set1_epi8((char)(1 << l.low_bits))));
+    else if (l.top_bits == 2)
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + l.panel_top + 64 * (g / 4)), l.low_bits - 2 * (g % 4)),
+                                                _mm256_set1_epi8((char)(3 << l.low_bits))));
+    return l.has_list ? _mm256_shuffle_epi8(list, v) : v;
 }
 
 /* What differs between the classes, all known at compile time. */
 struct traits {
     int super_len, super_bytes, header, step, offset_shift;      /* offset = 1 << shift; -1 = none */
     bool per16, has_min, given_back;     /* the offset is only there to make sums fit 16 bits */
+    bool sized, wide;                    /* without vpdpbusd: eight bits, as size and sign; sums that don't fit 16 bits */
 };
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
     const struct vs_class_layout l = vs_class_layout(cls);
     bool lent = !VNNI && (cls == VS_CLASS_Q5M || cls == VS_CLASS_K5);    /* codes of five bits, none below zero */
-    int shift = lent ? 4 : !l.offset || (!VNNI && cls == VS_CLASS_Q8) ? -1 : __builtin_ctz(l.offset);
-    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, shift, l.per16, l.has_min, lent };
+    bool sized = !VNNI && l.offset == 128;
+    bool wide = !VNNI && (cls == VS_CLASS_G4 || cls == VS_CLASS_G3 || cls == VS_CLASS_G3H || cls == VS_CLASS_Q6);
+    int shift = lent ? 4 : !l.offset || sized ? -1 : __builtin_ctz(l.offset);
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, shift, l.per16, l.has_min, lent, sized, wide };
+}
+
+INLINE __m256 nibbles8(const uint8_t *p, const int high)         /* the low or high nibbles of 8 bytes */
+{
+    __m128i s = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    s = _mm_and_si128(high ? _mm_srli_epi16(s, 4) : s, _mm_set1_epi8(15));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s));
+}
+
+INLINE __m256 e8m0x8(const uint8_t *p)                   /* 2^(e - 128); half of 2^(e - 127), which is a denormal for e = 0 alone */
+{
+    __m256i e = _mm256_slli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)), 23);
+    e = _mm256_max_epu32(e, _mm256_set1_epi32(0x00400000));
+    return _mm256_mul_ps(_mm256_castsi256_ps(e), _mm256_set1_ps(0.5f));
+}
+
+INLINE __m256 e4m3x8(const uint8_t *p)
+{
+    __m128i s = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(s, 7)), _mm256_set1_ps(128.0f));
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run` for 8 rows; super points at the superblock. */
 INLINE __m256 scale8(const enum vs_matrix_class cls, const uint8_t *super, const int half, const int run, const int i)
 {
+    if (cls == VS_CLASS_M4)
+        return e8m0x8(super + 8 * half);
+    if (cls == VS_CLASS_N4)
+        return e4m3x8(super + 16 * (2 * run + i) + 8 * half);
     __m256 d = half8(super + 16 * half);
+    const __m256 quarter = _mm256_set1_ps(0.25f), eighth = _mm256_set1_ps(0.125f);
     switch (cls) {
+    case VS_CLASS_X4:
+        return _mm256_mul_ps(d, i8x8(super + 32 + 16 * run + 8 * half));
+    case VS_CLASS_G4:
+        return _mm256_mul_ps(d, _mm256_add_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), _mm256_set1_ps(0.5f)));
+    case VS_CLASS_G3:
+        return _mm256_mul_ps(d, _mm256_fmadd_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), quarter, eighth));
+    case VS_CLASS_G3H:
+        return _mm256_mul_ps(d, _mm256_fmadd_ps(nibbles8(super + 32 + 16 * run + 8 * half, i), quarter, eighth));
     case VS_CLASS_K4:
     case VS_CLASS_K5:
         return _mm256_mul_ps(d, u8x8(super + 64 + 16 * run + 8 * half));
@@ -144,14 +174,14 @@ INLINE __m256 min8(const enum vs_matrix_class cls, const uint8_t *super, const i
 
 /* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
 INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int halves,
-                 const int nc, const bool high, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
+                 const int nc, const bool high, const __m256i list, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i acc[2][MAX_COLUMNS];
     for (int c = 0; c < nc; c++) {
         __m256i start = _mm256_setzero_si256();
-        if (t.offset_shift >= 0 && VNNI)
+        if (t.offset_shift >= 0 && (VNNI || t.wide))
             start = _mm256_set1_epi32((steps == 8 ? x[c].nsum : x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1])
                                       * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
         else if (t.offset_shift >= 0)
@@ -161,11 +191,16 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
     }
     for (int g = from; g < from + steps; g++)
         for (int h = 0; h < halves; h++) {
-            __m256i w = codes(cls, at + 32 * h, g);
+            __m256i w = codes(vs_class_layout(cls), at + 32 * h, g, list);
             if (VNNI) {
                 for (int c = 0; c < nc; c++)
                     acc[h][c] = VS_DPBUSD(acc[h][c], w, word(x[c].q + 4 * g));
-            } else if (cls == VS_CLASS_Q8) {
+            } else if (t.wide) {
+                for (int c = 0; c < nc; c++) {
+                    __m256i pairs = _mm256_maddubs_epi16(w, word(x[c].q + 4 * g));
+                    acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(pairs, ones));
+                }
+            } else if (t.sized) {
                 w = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
                 __m256i size = _mm256_abs_epi8(w);
                 for (int c = 0; c < nc; c++) {
@@ -180,7 +215,7 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
     for (int c = 0; c < nc && !VNNI; c++) {
         __m256i back = _mm256_set1_epi32(t.given_back ? x[c].nsum * (1 << t.offset_shift) : 0);
         for (int h = 0; h < halves; h++) {
-            if (cls != VS_CLASS_Q8)
+            if (!t.sized && !t.wide)
                 acc[h][c] = _mm256_madd_epi16(acc[h][c], ones);
             if (t.given_back)
                 acc[h][c] = _mm256_sub_epi32(acc[h][c], back);
@@ -197,7 +232,7 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
 INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves,
-                  const int nc, const bool high, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
+                  const int nc, const bool high, const __m256i list, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;
@@ -205,13 +240,13 @@ INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const in
     __m256 sum[2][MAX_COLUMNS];
     if (t.per16) {
         __m256 first[2][MAX_COLUMNS];
-        dots(cls, at, 0, 4, halves, nc, high, x, first);
+        dots(cls, at, 0, 4, halves, nc, high, list, x, first);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale8(cls, super, half + h, run, 0);
             for (int c = 0; c < chains; c++)
                 first[h][c] = _mm256_mul_ps(first[h][c], s);
         }
-        dots(cls, at, 4, 4, halves, nc, high, x, sum);
+        dots(cls, at, 4, 4, halves, nc, high, list, x, sum);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale8(cls, super, half + h, run, 1);
             for (int c = 0; c < chains; c++) {
@@ -226,7 +261,7 @@ INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const in
         }
         return;
     }
-    dots(cls, at, 0, 8, halves, nc, high, x, sum);
+    dots(cls, at, 0, 8, halves, nc, high, list, x, sum);
     for (int h = 0; h < halves; h++) {
         __m256 s = scale8(cls, super, half + h, run, 0);
         for (int c = 0; c < chains; c++)
@@ -273,6 +308,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
+    const __m256i list = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
     size_t n_super = m->w->n_cols / (unsigned)t.super_len, ahead = vs_bytes_ahead(cls, m, first, nc);
     for (int half = 0; half < 2; half += halves) {
         __m256 acc[2][MAX_COLUMNS];
@@ -285,7 +321,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
             for (int run = 0; run < runs; run++, at += width) {
                 if (half == 0)           /* the other half lies in the same lines */
                     vs_prefetch_weights(super + run * t.step, ahead, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step);
-                run32(cls, super, run, half, halves, nc, high, at, acc);
+                run32(cls, super, run, half, halves, nc, high, list, at, acc);
             }
         finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
     }

@@ -8,6 +8,7 @@
  */
 #ifndef VS_CPU_MATMUL_DISPATCH_H
 #define VS_CPU_MATMUL_DISPATCH_H
+#include "cpu/classes.h"
 #include "cpu/ops.h"
 
 /* How far ahead to ask for weights of a class that nc columns from `first` on use; cls and nc are constants. */
@@ -15,7 +16,8 @@ static inline __attribute__((always_inline)) size_t vs_bytes_ahead(const enum vs
                                                                    size_t first, const int nc)
 {
     enum { FROM_L2 = 2048 };
-    bool even = cls == VS_CLASS_Q4 || cls == VS_CLASS_Q4M || cls == VS_CLASS_Q8 || cls >= VS_CLASS_F32;
+    bool even = cls == VS_CLASS_Q4 || cls == VS_CLASS_Q4M || cls == VS_CLASS_Q8 || cls == VS_CLASS_L4 || cls == VS_CLASS_M4
+                || cls >= VS_CLASS_F32;
     if (m->cached || first >= VS_ACT_ROWS)
         return FROM_L2;
     return nc > 2 ? m->prefetch.many : even ? m->prefetch.few_even : m->prefetch.few;
@@ -45,19 +47,19 @@ static inline __attribute__((always_inline)) void vs_prefetch_weights(const uint
         float_panels(VS_CLASS_##cls, m, begin, end);                                            \
     }
 
+#define VS_CODES_FUNCTION_OF(cls, ...) VS_CODES_FUNCTION(cls)
+#define VS_CODES_ENTRY_OF(cls, ...) [VS_CLASS_##cls] = panels_##cls,
+
 #define VS_MATMUL_DISPATCH                                                                      \
-    VS_CODES_FUNCTION(Q4) VS_CODES_FUNCTION(Q4M) VS_CODES_FUNCTION(Q5) VS_CODES_FUNCTION(Q5M)   \
-    VS_CODES_FUNCTION(Q8) VS_CODES_FUNCTION(K2) VS_CODES_FUNCTION(K3) VS_CODES_FUNCTION(K4)     \
-    VS_CODES_FUNCTION(K5) VS_CODES_FUNCTION(K6)                                                 \
+    VS_BLOCK_CLASSES(VS_CODES_FUNCTION_OF)                                                      \
+    VS_INDEXED_CLASSES(VS_CODES_FUNCTION_OF)                                                    \
     VS_FLOAT_FUNCTION(F32) VS_FLOAT_FUNCTION(F16) VS_FLOAT_FUNCTION(BF16)                       \
     static void matmul(const struct vs_matmul *m, size_t begin, size_t end)                     \
     {                                                                                           \
         static void (*const functions[VS_N_CLASSES])(const struct vs_matmul *, size_t, size_t) = { \
-            [VS_CLASS_Q4] = panels_Q4, [VS_CLASS_Q4M] = panels_Q4M, [VS_CLASS_Q5] = panels_Q5,  \
-            [VS_CLASS_Q5M] = panels_Q5M, [VS_CLASS_Q8] = panels_Q8, [VS_CLASS_K2] = panels_K2,  \
-            [VS_CLASS_K3] = panels_K3, [VS_CLASS_K4] = panels_K4, [VS_CLASS_K5] = panels_K5,    \
-            [VS_CLASS_K6] = panels_K6, [VS_CLASS_F32] = panels_F32, [VS_CLASS_F16] = panels_F16, \
-            [VS_CLASS_BF16] = panels_BF16,                                                      \
+            VS_BLOCK_CLASSES(VS_CODES_ENTRY_OF)                                                 \
+            VS_INDEXED_CLASSES(VS_CODES_ENTRY_OF)                                               \
+            [VS_CLASS_F32] = panels_F32, [VS_CLASS_F16] = panels_F16, [VS_CLASS_BF16] = panels_BF16, \
         };                                                                                      \
         functions[m->w->cls](m, begin, end);                                                    \
     }

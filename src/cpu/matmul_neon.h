@@ -45,27 +45,26 @@ INLINE uint8x16_t bits(uint8x16_t v, const int left, const uint8_t mask)
     return vandq_u8(vshlq_u8(v, vdupq_n_s8((int8_t)left)), vdupq_n_u8(mask));
 }
 
-/* Codes of k-step g of a run of 32 for the 4 rows whose bytes begin at `at` (start of the run + 16 * quad). */
-INLINE int8x16_t codes(const enum vs_matrix_class cls, const uint8_t *at, const int g)
+/* Codes of k-step g of a run of 32 for the 4 rows whose bytes begin at `at` (start of the run + 16 * quad); of classes with a
+ * list: what the list has in their place. Those of eight bits are made signed. */
+INLINE int8x16_t codes(const struct vs_class_layout l, const uint8_t *at, const int g, const uint8x16_t list)
 {
     uint8x16_t v;
-    switch (cls) {
-    case VS_CLASS_Q8:
-        return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(at + 64 * g), vdupq_n_u8(0x80)));
-    case VS_CLASS_K2:
-        return vreinterpretq_s8_u8(bits(vld1q_u8(at + 64 * (g / 4)), -2 * (g % 4), 3));
-    case VS_CLASS_K3:
+    if (l.low_bits == 8)
+        v = vld1q_u8(at + 64 * g);
+    else if (l.low_bits == 1)                            /* twice the bit */
+        v = bits(vld1q_u8(at), 1 - g, 2);
+    else if (l.low_bits == 2)
         v = bits(vld1q_u8(at + 64 * (g / 4)), -2 * (g % 4), 3);
-        return vreinterpretq_s8_u8(vorrq_u8(v, bits(vld1q_u8(at + 128), 2 - g, 4)));
-    default:
-        break;
-    }
-    v = bits(vld1q_u8(at + 64 * (g / 2)), g % 2 ? -4 : 0, 15);
-    if (cls == VS_CLASS_Q5 || cls == VS_CLASS_Q5M || cls == VS_CLASS_K5)
-        v = vorrq_u8(v, bits(vld1q_u8(at + 256), 4 - g, 16));
-    else if (cls == VS_CLASS_K6)
-        v = vorrq_u8(v, bits(vld1q_u8(at + 256 + 64 * (g / 4)), 4 - 2 * (g % 4), 48));
-    return vreinterpretq_s8_u8(v);
+    else
+        v = bits(vld1q_u8(at + 64 * (g / 2)), g % 2 ? -4 : 0, 15);
+    if (l.top_bits == 1)
+        v = vorrq_u8(v, bits(vld1q_u8(at + l.panel_top), l.low_bits - g, (uint8_t)(1 << l.low_bits)));
+    else if (l.top_bits == 2)
+        v = vorrq_u8(v, bits(vld1q_u8(at + l.panel_top + 64 * (g / 4)), l.low_bits - 2 * (g % 4), (uint8_t)(3 << l.low_bits)));
+    if (l.has_list)
+        v = vqtbl1q_u8(list, v);
+    return vreinterpretq_s8_u8(l.offset == 128 ? veorq_u8(v, vdupq_n_u8(0x80)) : v);
 }
 
 /* What differs between the classes, all known at compile time. */
@@ -77,14 +76,46 @@ struct traits {
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
     const struct vs_class_layout l = vs_class_layout(cls);
-    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, cls == VS_CLASS_Q8 ? 0 : l.offset, l.per16, l.has_min };
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, l.offset == 128 ? 0 : l.offset, l.per16, l.has_min };
+}
+
+INLINE uint32x4_t bytes4(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(v)))));
+}
+
+INLINE float32x4_t e8m0x4(const uint8_t *p)              /* 2^(e - 128); half of 2^(e - 127), which is a denormal for e = 0 alone */
+{
+    uint32x4_t e = vmaxq_u32(vshlq_n_u32(bytes4(p), 23), vdupq_n_u32(0x00400000));
+    return vmulq_n_f32(vreinterpretq_f32_u32(e), 0.5f);
+}
+
+INLINE float32x4_t e4m3x4(const uint8_t *p)
+{
+    uint16x4_t h = vmovn_u32(vshlq_n_u32(bytes4(p), 7));
+    return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(h)), 128.0f);
 }
 
 /* Scale (and minimum) of part i (0, or 0 and 1 with per16) of run `run` for 4 rows; super points at the superblock. */
 INLINE float32x4_t scale4(const enum vs_matrix_class cls, const uint8_t *super, const int quad, const int run, const int i)
 {
+    if (cls == VS_CLASS_M4)
+        return e8m0x4(super + 4 * quad);
+    if (cls == VS_CLASS_N4)
+        return e4m3x4(super + 16 * (2 * run + i) + 4 * quad);
     float32x4_t d = half4(super + 8 * quad);
+    const float32x4_t half = vdupq_n_f32(0.5f), eighth = vdupq_n_f32(0.125f);
     switch (cls) {
+    case VS_CLASS_X4:
+        return vmulq_f32(d, i8x4(super + 32 + 16 * run + 4 * quad));
+    case VS_CLASS_G4:
+        return vmulq_f32(d, vaddq_f32(u8x4(super + 32 + 16 * (run / 2) + 4 * quad, run % 2 ? 4 : 0, 15), half));
+    case VS_CLASS_G3:
+        return vmulq_f32(d, vfmaq_n_f32(eighth, u8x4(super + 32 + 16 * (run / 2) + 4 * quad, run % 2 ? 4 : 0, 15), 0.25f));
+    case VS_CLASS_G3H:
+        return vmulq_f32(d, vfmaq_n_f32(eighth, u8x4(super + 32 + 16 * run + 4 * quad, i ? 4 : 0, 15), 0.25f));
     case VS_CLASS_K4:
     case VS_CLASS_K5:
         return vmulq_f32(d, u8x4(super + 64 + 16 * run + 4 * quad, 0, 255));
@@ -110,9 +141,10 @@ INLINE float32x4_t min4(const enum vs_matrix_class cls, const uint8_t *super, co
 
 /* Exact integer sums over k-steps [from, from + steps) of a run. x[c] is column c's block. */
 INLINE void sums(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int quads, const int nc,
-                 const struct vs_act *x, int32x4_t acc[MAX_QUADS][MAX_COLUMNS])
+                 const uint8x16_t list, const struct vs_act *x, int32x4_t acc[MAX_QUADS][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
+    const struct vs_class_layout l = vs_class_layout(cls);
     for (int c = 0; c < nc; c++) {
         int32_t n = steps == 8 ? x[c].nsum : x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1];
         for (int r = 0; r < quads; r++)
@@ -126,8 +158,8 @@ INLINE void sums(const enum vs_matrix_class cls, const uint8_t *at, const int fr
                 two[r][c][0] = two[r][c][1] = vdupq_n_s32(0);
         for (int g = from; g < from + steps; g += 2)
             for (int r = 0; r < quads; r++) {
-                int32x4_t w0 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g)),
-                          w1 = vreinterpretq_s32_s8(codes(cls, at + 16 * r, g + 1));
+                int32x4_t w0 = vreinterpretq_s32_s8(codes(l, at + 16 * r, g, list)),
+                          w1 = vreinterpretq_s32_s8(codes(l, at + 16 * r, g + 1, list));
                 int8x16_t low = vreinterpretq_s8_s32(vzip1q_s32(w0, w1)), high = vreinterpretq_s8_s32(vzip2q_s32(w0, w1));
                 for (int c = 0; c < nc / 2; c++) {
                     int8x16_t q = vcombine_s8(vld1_s8(x[2 * c].q + 4 * g), vld1_s8(x[2 * c + 1].q + 4 * g));
@@ -145,7 +177,7 @@ INLINE void sums(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 #endif
     for (int g = from; g < from + steps; g++)
         for (int r = 0; r < quads; r++) {
-            int8x16_t w = codes(cls, at + 16 * r, g);
+            int8x16_t w = codes(l, at + 16 * r, g, list);
             for (int c = 0; c < nc; c++) {
                 int32_t word;
                 memcpy(&word, x[c].q + 4 * g, 4);
@@ -155,10 +187,10 @@ INLINE void sums(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 }
 
 INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int quads, const int nc,
-                 const bool high, const struct vs_act *x, float32x4_t ret[MAX_QUADS][MAX_COLUMNS])
+                 const bool high, const uint8x16_t list, const struct vs_act *x, float32x4_t ret[MAX_QUADS][MAX_COLUMNS])
 {
     int32x4_t acc[MAX_QUADS][MAX_COLUMNS];
-    sums(cls, at, from, steps, quads, nc, x, acc);
+    sums(cls, at, from, steps, quads, nc, list, x, acc);
     for (int r = 0; r < quads; r++)
         for (int c = 0; c < (high ? nc / 2 : nc); c++)
             ret[r][c] = vcvtq_f32_s32(high ? vmlaq_n_s32(acc[r][2 * c + 1], acc[r][2 * c], VS_HIGH_STEP) : acc[r][c]);
@@ -166,15 +198,16 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
 INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int quad, const int quads,
-                  const int nc, const bool high, const struct vs_act *x, float32x4_t acc[MAX_QUADS][MAX_COLUMNS])
+                  const int nc, const bool high, const uint8x16_t list, const struct vs_act *x,
+                  float32x4_t acc[MAX_QUADS][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;
     const uint8_t *at = super + t.header + run * t.step + 16 * quad;
     float32x4_t sum[MAX_QUADS][MAX_COLUMNS], first[MAX_QUADS][MAX_COLUMNS];
-    dots(cls, at, 0, t.per16 ? 4 : 8, quads, nc, high, x, first);
+    dots(cls, at, 0, t.per16 ? 4 : 8, quads, nc, high, list, x, first);
     if (t.per16)
-        dots(cls, at, 4, 4, quads, nc, high, x, sum);
+        dots(cls, at, 4, 4, quads, nc, high, list, x, sum);
     for (int r = 0; r < quads; r++) {
         float32x4_t s0 = scale4(cls, super, quad + r, run, 0), s1 = t.per16 ? scale4(cls, super, quad + r, run, 1) : s0;
         for (int c = 0; c < chains; c++) {
@@ -226,6 +259,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
+    const uint8x16_t list = vld1q_u8(m->w->list);
     size_t n_super = m->w->n_cols / (unsigned)t.super_len;
     for (int quad = 0; quad < 4; quad += quads) {
         float32x4_t acc[MAX_QUADS][MAX_COLUMNS];
@@ -236,7 +270,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
         const uint8_t *super = panel;
         for (size_t s = 0; s < n_super; s++, super += t.super_bytes)
             for (int run = 0; run < runs; run++, at += width)
-                run32(cls, super, run, quad, quads, nc, high, at, acc);
+                run32(cls, super, run, quad, quads, nc, high, list, at, acc);
         finish(m, row + 4 * (size_t)quad, high ? first / 2 : first, quads, high ? nc / 2 : nc, acc);
     }
 }

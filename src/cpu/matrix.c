@@ -3,26 +3,50 @@
 #include "cpu/classes.h"
 
 #include "base/bytes.h"
+#include "tensor/indexed.h"
 
 #include <assert.h>
 #include <string.h>
 
 const struct vs_class_info vs_class_infos[VS_N_CLASSES] = {
 #define X(cls, type, k, bytes, off, d, m, sub, sub_at, low, low_at, top, top_at, panel) \
-    [VS_CLASS_##cls] = { VS_##type, k, panel, off, (sub) != VS_SUB_NONE && (sub) != VS_SUB_SIX_MIN, (m) != VS_NOT_THERE, false },
+    [VS_CLASS_##cls] = { #cls, k, panel, off, (sub) != VS_SUB_NONE && (sub) != VS_SUB_SIX_MIN, (m) != VS_NOT_THERE, false },
     VS_BLOCK_CLASSES(X)
 #undef X
-    [VS_CLASS_F32]  = { VS_F32,  1, 64, 0, false, false, true },
-    [VS_CLASS_F16]  = { VS_F16,  1, 32, 0, false, false, true },
-    [VS_CLASS_BF16] = { VS_BF16, 1, 32, 0, false, false, true },
+#define X(cls, k, off, d, sub, per16, low, top, list, panel) [VS_CLASS_##cls] = { #cls, k, panel, off, per16, false, false },
+    VS_INDEXED_CLASSES(X)
+#undef X
+    [VS_CLASS_F32]  = { "F32",  1, 64, 0, false, false, true },
+    [VS_CLASS_F16]  = { "F16",  1, 32, 0, false, false, true },
+    [VS_CLASS_BF16] = { "BF16", 1, 32, 0, false, false, true },
+};
+
+static const struct { enum vs_dtype dtype; enum vs_matrix_class cls; } class_of[] = {
+#define X(cls, type, ...) { VS_##type, VS_CLASS_##cls },
+    VS_BLOCK_CLASSES(X)
+#undef X
+    { VS_IQ4_NL, VS_CLASS_L4 },   { VS_MXFP4, VS_CLASS_M4 },   { VS_NVFP4, VS_CLASS_N4 },   { VS_IQ4_XS, VS_CLASS_X4 },
+    { VS_IQ3_S, VS_CLASS_G4 },    { VS_IQ3_XXS, VS_CLASS_G4 }, { VS_IQ2_XXS, VS_CLASS_G3 }, { VS_IQ1_S, VS_CLASS_G3 },
+    { VS_IQ2_XS, VS_CLASS_G3H },  { VS_IQ2_S, VS_CLASS_G3H },  { VS_IQ1_M, VS_CLASS_G3H },  { VS_TQ1_0, VS_CLASS_T2 },
+    { VS_TQ2_0, VS_CLASS_T2 },    { VS_Q2_0, VS_CLASS_T2S },   { VS_Q1_0, VS_CLASS_T1 },    { VS_Q6_0, VS_CLASS_Q6 },
+    { VS_Q8_1, VS_CLASS_Q8 },     { VS_F32, VS_CLASS_F32 },    { VS_F16, VS_CLASS_F16 },    { VS_BF16, VS_CLASS_BF16 },
 };
 
 int vs_class_of(enum vs_dtype dtype)
 {
-    for (int i = 0; i < VS_N_CLASSES; i++)
-        if (vs_class_infos[i].dtype == dtype)
-            return i;
+    for (size_t i = 0; i < sizeof class_of / sizeof *class_of; i++)
+        if (class_of[i].dtype == dtype)
+            return (int)class_of[i].cls;
     return -1;
+}
+
+struct vs_matrix vs_matrix_of(enum vs_dtype dtype, uint32_t n_rows, uint32_t n_cols, bool packed)
+{
+    struct vs_matrix m = { .dtype = dtype, .cls = (enum vs_matrix_class)vs_class_of(dtype), .packed = packed, .n_rows = n_rows,
+                           .n_cols = n_cols, .indexed = vs_indexed_of(dtype) };
+    for (int i = 0; i < 16 && m.indexed; i++)
+        m.list[i] = (uint8_t)(m.indexed->values[i] + vs_class_infos[m.cls].offset);
+    return m;
 }
 
 size_t vs_matrix_panel_bytes(const struct vs_matrix *m)
@@ -33,7 +57,7 @@ size_t vs_matrix_panel_bytes(const struct vs_matrix *m)
 
 size_t vs_matrix_row_bytes(const struct vs_matrix *m)
 {
-    const struct vs_dtype_info *t = vs_dtype_info(vs_class_infos[m->cls].dtype);
+    const struct vs_dtype_info *t = vs_dtype_info((uint32_t)m->dtype);
     return (size_t)(m->n_cols / t->block_len) * t->block_bytes;
 }
 
@@ -179,9 +203,32 @@ static inline __attribute__((always_inline)) void run_read(const struct vs_class
     scales_read(l, row, k32, c);
 }
 
-void vs_codes_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *c)
+/* Types of the indexed classes. A code of a class without a list stands for itself, or for twice itself (one bit). */
+static void indexed_read(const struct vs_matrix *m, const uint8_t *row, size_t k32, struct vs_codes *c)
 {
-    switch (cls) {                       /* one copy for each class, with its constants */
+    const struct vs_indexed *t = m->indexed;
+    const struct vs_dtype_info *info = vs_dtype_info((uint32_t)m->dtype);
+    size_t runs = info->block_len / 32, run = k32 % runs;
+    const uint8_t *b = row + k32 / runs * info->block_bytes;
+    uint32_t words[8];
+    t->codes(b, (unsigned)run, words);
+    memcpy(c->code, words, sizeof words);
+    for (int i = 0; i < 32 && !t->offset; i++)
+        c->code[i] = m->list[c->code[i]];
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t sub = t->sub_len ? t->sub(b, ((unsigned)run * 32 + i * 16) / t->sub_len) : 0;
+        c->scale[i] = vs_indexed_scale(t->scale, t->d(b), sub);
+        c->min[i] = 0;
+    }
+}
+
+void vs_codes_read(const struct vs_matrix *m, const uint8_t *row, size_t k32, struct vs_codes *c)
+{
+    if (m->indexed) {
+        indexed_read(m, row, k32, c);
+        return;
+    }
+    switch (m->cls) {                    /* one copy for each class, with its constants */
 #define X(cls, ...) case VS_CLASS_##cls: run_read(vs_class_layout(VS_CLASS_##cls), row, k32, c); return;
     VS_BLOCK_CLASSES(X)
 #undef X
@@ -202,13 +249,13 @@ static inline __attribute__((always_inline)) void scatter(const struct vs_class_
 {
     to += 4 * r;
     int done = 0;                        /* bits of the codes that are stored */
-    const int low_bits = VS_LOW_BITS(l.low);
+    const int low_bits = l.low_bits, top_bits = l.top_bits;
     for (int g = 0; g < 8 && low_bits == 8; g++)
         word_to(to + 64 * g, c[g]);
     for (int j = 0; j < 4 && low_bits == 4; j++)
         word_to(to + 64 * j, (c[2 * j] & LOW_NIBBLES) | (c[2 * j + 1] & LOW_NIBBLES) << 4);
     done += low_bits == 4 ? 4 : 0;
-    if (low_bits == 2 || l.top == VS_TOP_CRUMBS)
+    if (low_bits == 2 || top_bits == 2)
         for (int p = 0; p < 2; p++) {
             uint32_t w = 0;
             for (int q = 0; q < 4; q++)
@@ -216,11 +263,11 @@ static inline __attribute__((always_inline)) void scatter(const struct vs_class_
             word_to(to + (low_bits == 2 ? 0 : l.panel_top) + 64 * p, w);
         }
     done += low_bits == 2 ? 2 : 0;
-    if (l.top == VS_TOP_WORD || l.top == VS_TOP_PLANE) {
+    if (low_bits == 1 || top_bits == 1) {
         uint32_t w = 0;
         for (int g = 0; g < 8; g++)
             w |= (c[g] >> done & BITS) << g;
-        word_to(to + l.panel_top, w);
+        word_to(to + (low_bits == 1 ? 0 : l.panel_top), w);
     }
 }
 
@@ -265,6 +312,64 @@ static inline __attribute__((always_inline)) void pack_codes(const enum vs_matri
     }
 }
 
+/* d and sub-scales of row r of one superblock. */
+static inline __attribute__((always_inline)) void pack_indexed_header(const struct vs_class_layout l, const struct vs_indexed *t,
+                                                                      uint8_t *to, size_t r, const uint8_t *block)
+{
+    size_t d_bytes = l.panel_sub / VS_PANEL_ROWS, n = t->sub_len ? l.block_len / t->sub_len : 0;
+    uint16_t d = t->d(block);
+    for (size_t i = 0; i < d_bytes; i++)
+        to[d_bytes * r + i] = (uint8_t)(d >> 8 * i);
+    uint8_t *sub = to + l.panel_sub + r;
+    for (unsigned j = 0; j < n; j++) {
+        uint8_t s = t->sub(block, j);
+        if (!l.packed_subs)
+            sub[VS_PANEL_ROWS * j] = s;
+        else if (j % 2 == 0)
+            sub[VS_PANEL_ROWS * (j / 2)] = s;
+        else
+            sub[VS_PANEL_ROWS * (j / 2)] |= (uint8_t)(s << 4);
+    }
+}
+
+static inline __attribute__((always_inline)) void pack_indexed(const enum vs_matrix_class cls, const struct vs_matrix *m,
+                                                               const uint8_t *from, uint8_t *to, size_t n_rows)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    const struct vs_indexed *t = m->indexed;
+    size_t runs = l.block_len / 32, n_super = m->n_cols / l.block_len, row_bytes = vs_matrix_row_bytes(m),
+           block_bytes = n_super ? row_bytes / n_super : 0;
+    for (size_t r = 0; r < n_rows; r++, from += row_bytes) {
+        uint8_t *at = to;
+        for (size_t super = 0; super < n_super; super++, at += l.super_bytes) {
+            const uint8_t *block = from + super * block_bytes;
+            pack_indexed_header(l, t, at, r, block);
+            for (size_t run = 0; run < runs; run++) {
+                uint32_t c[8];
+                t->codes(block, (unsigned)run, c);
+                scatter(l, at + l.header + run * l.step, r, c);
+            }
+        }
+    }
+}
+
+static void pack_rows(const struct vs_matrix *m, const uint8_t *src, uint8_t *to, size_t n_rows)
+{
+    if (m->indexed && m->cls == VS_CLASS_Q8) {           /* the panel of another format */
+        pack_indexed(VS_CLASS_Q8, m, src, to, n_rows);
+        return;
+    }
+    switch (m->cls) {                    /* one copy for each class, with its constants */
+#define X(cls, ...) case VS_CLASS_##cls: pack_codes(VS_CLASS_##cls, m, src, to, n_rows); return;
+    VS_BLOCK_CLASSES(X)
+#undef X
+#define X(cls, ...) case VS_CLASS_##cls: pack_indexed(VS_CLASS_##cls, m, src, to, n_rows); return;
+    VS_INDEXED_CLASSES(X)
+#undef X
+    default: pack_float(m, src, to, n_rows);
+    }
+}
+
 void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst, size_t begin, size_t end)
 {
     size_t panel_bytes = vs_matrix_panel_bytes(m), row_bytes = vs_matrix_row_bytes(m);
@@ -273,12 +378,7 @@ void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst,
         size_t left = m->n_rows - panel * VS_PANEL_ROWS, n_rows = left < VS_PANEL_ROWS ? left : VS_PANEL_ROWS;
         if (n_rows < VS_PANEL_ROWS)
             memset(to, 0, panel_bytes);
-        switch (m->cls) {                /* one copy for each class, with its constants */
-#define X(cls, ...) case VS_CLASS_##cls: pack_codes(VS_CLASS_##cls, m, src, to, n_rows); break;
-        VS_BLOCK_CLASSES(X)
-#undef X
-        default: pack_float(m, src, to, n_rows); break;
-        }
+        pack_rows(m, src, to, n_rows);
     }
 }
 
@@ -288,14 +388,15 @@ static inline void gather(const struct vs_class_layout l, const uint8_t *from, s
 {
     from += 4 * r;
     const uint8_t *top = from + l.panel_top;
-    int low_bits = VS_LOW_BITS(l.low);
+    int low_bits = l.low_bits;
     for (int g = 0; g < 8; g++) {
         uint32_t c = low_bits == 8 ? word_at(from + 64 * g)
                    : low_bits == 4 ? word_at(from + 64 * (g / 2)) >> 4 * (g % 2) & LOW_NIBBLES
-                                   : word_at(from + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS;
-        if (l.top == VS_TOP_CRUMBS)
+                   : low_bits == 2 ? word_at(from + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS
+                                   : word_at(from) >> g & BITS;
+        if (l.top_bits == 2)
             c |= (word_at(top + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS) << low_bits;
-        else if (l.top != VS_TOP_NONE)
+        else if (l.top_bits == 1)
             c |= (word_at(top) >> g & BITS) << low_bits;
         word_to(code + 4 * g, c);
     }
@@ -311,6 +412,22 @@ static inline void panel_scales(const struct vs_class_layout l, const uint8_t *a
         uint8_t scale = l.sub != VS_SUB_NONE ? sub[VS_PANEL_ROWS * j] : 0;
         uint8_t min = l.sub == VS_SUB_SIX_MIN ? sub[VS_PANEL_ROWS * (n_sub + j)] : 0;
         set_scale(l, d, m, scale, min, i, c);
+    }
+}
+
+static void panel_indexed_scales(const struct vs_matrix *m, const struct vs_class_layout l, const uint8_t *at, size_t r, size_t run,
+                                 struct vs_codes *c)
+{
+    const struct vs_indexed *t = m->indexed;
+    size_t d_bytes = l.panel_sub / VS_PANEL_ROWS;
+    uint16_t d = d_bytes == 2 ? vs_load_u16le(at + 2 * r) : d_bytes == 1 ? at[r] : 0;
+    for (size_t i = 0; i < 2; i++) {
+        size_t j = t->sub_len ? (32 * run + 16 * i) / t->sub_len : 0;
+        uint8_t sub = t->sub_len ? at[l.panel_sub + VS_PANEL_ROWS * (l.packed_subs ? j / 2 : j) + r] : 0;
+        if (l.packed_subs)
+            sub = sub >> j % 2 * 4 & 15;
+        c->scale[i] = vs_indexed_scale(t->scale, d, sub);
+        c->min[i] = 0;
     }
 }
 
@@ -343,10 +460,15 @@ void vs_matrix_row(const struct vs_matrix *m, size_t row, float *dst)
         if (m->packed) {
             const uint8_t *at = m->data + row / VS_PANEL_ROWS * vs_matrix_panel_bytes(m)
                               + k32 / runs * l.super_bytes;
-            panel_scales(l, at, r, k32 % runs, &c);
             gather(l, at + l.header + k32 % runs * l.step, r, c.code);
+            if (m->indexed)
+                panel_indexed_scales(m, l, at, r, k32 % runs, &c);
+            else
+                panel_scales(l, at, r, k32 % runs, &c);
+            for (int j = 0; j < 32 && m->indexed && !m->indexed->offset; j++)
+                c.code[j] = m->list[c.code[j]];
         } else {
-            vs_codes_read(m->cls, m->data + row * vs_matrix_row_bytes(m), k32, &c);
+            vs_codes_read(m, m->data + row * vs_matrix_row_bytes(m), k32, &c);
         }
         for (int j = 0; j < 32; j++) {
             float v = c.scale[j / 16] * (float)((int)c.code[j] - l.offset);

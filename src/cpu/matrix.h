@@ -24,7 +24,21 @@
  *   K4     Q4_K          f16 d[16]; f16 dmin[16]; u8 s[8][16]; u8 m[8][16]; 8 x nibbles                2368  256
  *   K5     Q5_K          the same; 8 x (nibbles; plane)                                                2880  256
  *   K6     Q6_K          f16 d[16]; i8 s[16][16]; 8 x (nibbles; crumbs)                                3360  256
+ *   L4     IQ4_NL        f16 d[16]; nibbles                                                   288   32
+ *   M4     MXFP4         u8 e[16]; nibbles                                                    272   32
+ *   N4     NVFP4         u8 s[4][16]; 2 x nibbles                                             576   64
+ *   X4     IQ4_XS        f16 d[16]; i8 s[8][16]; 8 x nibbles                                           2208  256
+ *   G4     IQ3_S IQ3_XXS f16 d[16]; u4 s[8][16]; 8 x nibbles                                           2144  256
+ *   G3     IQ2_XXS IQ1_S f16 d[16]; u4 s[8][16]; 8 x (crumbs; plane)                                   1632  256
+ *   G3H    IQ2_XS IQ2_S IQ1_M   f16 d[16]; u4 s[16][16]; 8 x (crumbs; plane)                           1696  256
+ *   T2     TQ1_0 TQ2_0   f16 d[16]; 8 x crumbs                                                         1056  256
+ *   T2S    Q2_0          f16 d[16]; 2 x crumbs                                                288   64
+ *   T1     Q1_0          f16 d[16]; 4 x plane                                                 288  128
+ *   Q6     Q6_0          f16 d[16]; nibbles; crumbs                                           416   32
  *   F32 F16 BF16         16 values of one k side by side                                            64/32/32    1
+ *
+ * The codes of L4 to G3H are places in a list of up to 16 values that the matrix carries; u4: two in a byte, the even one low.
+ * Q8_1 is kept as Q8.
  *
  * Rows past n_rows in the last panel have zero scales (or zero values).
  */
@@ -41,12 +55,14 @@ enum { VS_PANEL_ROWS = 16 };
 enum vs_matrix_class {
     VS_CLASS_Q4, VS_CLASS_Q4M, VS_CLASS_Q5, VS_CLASS_Q5M, VS_CLASS_Q8,
     VS_CLASS_K2, VS_CLASS_K3, VS_CLASS_K4, VS_CLASS_K5, VS_CLASS_K6,
+    VS_CLASS_L4, VS_CLASS_M4, VS_CLASS_N4, VS_CLASS_X4, VS_CLASS_G4, VS_CLASS_G3, VS_CLASS_G3H,
+    VS_CLASS_T2, VS_CLASS_T2S, VS_CLASS_T1, VS_CLASS_Q6,
     VS_CLASS_F32, VS_CLASS_F16, VS_CLASS_BF16,
     VS_N_CLASSES
 };
 
 struct vs_class_info {
-    enum vs_dtype dtype;
+    const char *name;                   /* "Q4M" */
     uint32_t super_len;                 /* k in a superblock */
     uint32_t super_bytes;               /* bytes of a superblock of 16 rows */
     uint8_t offset;                     /* signed value = code - offset */
@@ -60,11 +76,17 @@ extern const struct vs_class_info vs_class_infos[VS_N_CLASSES];
 int vs_class_of(enum vs_dtype dtype);
 
 struct vs_matrix {
+    enum vs_dtype dtype;
     enum vs_matrix_class cls;
     bool packed;                        /* panels, else the file's blocks */
     uint32_t n_rows, n_cols;
     const uint8_t *data;                /* not owned */
+    const struct vs_indexed *indexed;   /* how to read blocks of such a type; else NULL */
+    uint8_t list[16];                   /* of classes that have one: value + offset for each code */
 };
+
+/* Without data. dtype has a class. */
+struct vs_matrix vs_matrix_of(enum vs_dtype dtype, uint32_t n_rows, uint32_t n_cols, bool packed);
 
 static inline size_t vs_matrix_n_panels(const struct vs_matrix *m)
 {
@@ -78,14 +100,14 @@ size_t vs_matrix_bytes(const struct vs_matrix *m);           /* of the whole, by
 /* Packs panels [begin, end) into dst (start of the whole packed matrix); src: their rows as the file has them. */
 void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst, size_t begin, size_t end);
 
-/* 32 consecutive weights of one row of a block format, decoded: the one place that knows the block layouts as
- * integers. k32 = index of the run of 32 in the row. */
+/* 32 consecutive weights of one row of a block format, decoded: with tensor/indexed.h the one place that knows the block
+ * layouts as integers. k32 = index of the run of 32 in the row. */
 struct vs_codes {
     uint8_t code[32];
     float scale[2];                     /* for k 0..15 and 16..31; equal unless per16 */
     float min[2];                       /* added: value = scale * (code - offset) + min; 0 without has_min */
 };
-void vs_codes_read(enum vs_matrix_class cls, const uint8_t *row, size_t k32, struct vs_codes *ret);
+void vs_codes_read(const struct vs_matrix *m, const uint8_t *row, size_t k32, struct vs_codes *ret);
 
 /* Row `row` as f32, from either form: scale * (code - offset) (+ min). For the embedding. */
 void vs_matrix_row(const struct vs_matrix *m, size_t row, float *dst);

@@ -84,11 +84,13 @@ static struct vs_prefetch prefetch_of_cpu(enum vs_isa isa)
 void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
 {
     vs_cpu_ops_init_c(ops);
+    vs_cpu_scan_init_c(ops);
     ops->prefetch = prefetch_of_cpu(isa);                /* before the levels, which choose slots by it */
 #if defined(__x86_64__)
     if (isa >= VS_ISA_AVX2) {
         vs_cpu_ops_init_avx2(ops);
         vs_cpu_matmul_init_avx2(ops);
+        vs_cpu_scan_init_avx2(ops);
     }
     if (isa == VS_ISA_AVXVNNI) {         /* by whichever encoding is there */
         if (has_avxvnni())
@@ -99,11 +101,13 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa)
     if (isa >= VS_ISA_AVX512) {
         vs_cpu_ops_init_avx512(ops);
         vs_cpu_matmul_init_avx512(ops);
+        vs_cpu_scan_init_avx512(ops);
     }
 #elif defined(__aarch64__)
     if (isa >= VS_ISA_NEON) {
         vs_cpu_ops_init_neon(ops);
         vs_cpu_matmul_init_neon(ops);
+        vs_cpu_scan_init_neon(ops);
     }
     if (isa >= VS_ISA_I8MM)
         vs_cpu_matmul_init_i8mm(ops);

@@ -7,7 +7,9 @@
 #ifndef VS_CPU_OPS_H
 #define VS_CPU_OPS_H
 #include "backend/page.h"
+#include "base/num.h"
 #include "cpu/matrix.h"
+#include "graph/graph.h"
 
 /* What to ask memory for ahead of its use.
  * few_even, few, many: how many bytes ahead a kernel asks for weights, 0 = not at all: when one or two rows of x use them, in
@@ -36,7 +38,6 @@ struct vs_matmul {
     bool cached;                        /* rows before these used the same weights, which are in the L2 cache */
 };
 
-enum vs_activation { VS_ACT_SILU, VS_ACT_GELU_TANH };
 enum vs_rope_kind { VS_ROPE_NORM, VS_ROPE_NEOX };      /* pairs (2i, 2i + 1) or (i, i + n_pairs) */
 
 /* attention split, in absolute positions; runs of 32 in a KV page */
@@ -87,15 +88,41 @@ struct vs_cpu_ops {
 
     /* y = x / sqrt(mean(x^2) + eps) * w. w NULL = ones. y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, size_t n, float eps);
+    /* y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * w + bias. w NULL = ones, bias NULL = zeros. y may be x. */
+    void (*layer_norm)(float *y, const float *x, const float *w, const float *bias, size_t n, float eps);
     /* n / 32 blocks (the last may be short: zeros follow) of one row to dst[0], dst[stride], ... */
     void (*quantize)(const float *x, size_t n, struct vs_act *dst, size_t stride);
     /* The same to 16 bits (VNC-1H): block b to dst[b * stride] and dst[b * stride + 1] */
     void (*quantize_high)(const float *x, size_t n, struct vs_act *dst, size_t stride);
     void (*matmul)(const struct vs_matmul *m, size_t begin, size_t end);
-    /* y = act(gate) * up; y may be gate or up */
+    /* y = act(gate) * up (glu.h); y may be gate or up */
     void (*glu)(float *y, const float *gate, const float *up, size_t n, enum vs_activation act);
+    void (*relu2)(float *y, const float *x, size_t n);                   /* max(x, 0)^2, NaN stays NaN; y may be x */
+    /* p = alpha of x > 0, of the others, beta, eps. x > 0: fma(x * x, p0, p2 * x), else fma(exp(min(x, p3)) - 1 - x, p1, p2 * x).
+     * y may be x */
+    void (*xielu)(float *y, const float *x, size_t n, const float p[4]);
     void (*add)(float *y, const float *a, const float *b, size_t n);
+    void (*mul)(float *y, const float *a, const float *b, size_t n);
+    /* y[i] = chain of fma from bias[i] (NULL: 0) over taps j ascending of w[j * n + i] * u[j][i] */
+    void (*conv)(float *y, const float *const *u, const float *w, const float *bias, size_t n_taps, size_t n);
+    /* dt = softplus(x + bias), decay = exp(dt * a) */
+    void (*steps)(float *dt, float *decay, const float *x, float bias, float a, size_t n);
+    void (*softplus)(float *y, const float *x, size_t n);
+    void (*sigmoid)(float *y, const float *x, size_t n);
+    /* n lanes of a head through n_rows rows, each from the state that the row before it left: with s[k] the lanes at s + k * lds,
+     * s[k] = fma(dt * x, b[k], s[k] * decay), k = 0 .. n_state - 1; y = fma(d, x, chain over k of fma(s[k], c[k], y) from 0).
+     * Row t: y + t * ldy, x + t * ldx, b and c + t * ldx, dt[t], decay[t] */
+    void (*scan_heads)(float *y, size_t ldy, float *s, size_t lds, const float *x, size_t ldx, const float *b, const float *c,
+                       const float *dt, const float *decay, float d, size_t n_rows, size_t n_state, size_t n);
+    /* One row of n channels, each with its own step: s[k] = fma(dt * x, b[k], s[k] * exp(dt * a[k])), y as above; a[k * n + i] */
+    void (*scan)(float *y, float *s, size_t lds, const float *x, const float *dt, const float *a, const float *b, const float *c,
+                 const float *d, size_t n_state, size_t n);
+    /* One row of n lanes of a head: r = chain over j of fma(s[j] * decay, k[j], r) from 0, d = beta * (v - r); then for j ascending
+     * s[j] = fma(k[j], d, s[j] * decay), y = fma(s[j], q[j], y) from 0 */
+    void (*delta)(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, float decay,
+                  size_t n_keys, size_t n);
     void (*scale)(float *y, const float *x, float s, size_t n);
+    void (*add_scaled)(float *y, const float *x, float s, size_t n);     /* y = fma(x, s, y) */
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */
     void (*rope)(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind);
 
@@ -145,13 +172,17 @@ void vs_cpu_ops_init(struct vs_cpu_ops *ops, enum vs_isa isa);
 
 /* One per instruction set; each replaces the slots it does faster. */
 void vs_cpu_ops_init_c(struct vs_cpu_ops *ops);
+void vs_cpu_scan_init_c(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx2(struct vs_cpu_ops *ops);
+void vs_cpu_scan_init_avx2(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avxvnni(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx512vl(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_avx512(struct vs_cpu_ops *ops);
+void vs_cpu_scan_init_avx512(struct vs_cpu_ops *ops);
 void vs_cpu_ops_init_neon(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_neon(struct vs_cpu_ops *ops);
+void vs_cpu_scan_init_neon(struct vs_cpu_ops *ops);
 void vs_cpu_matmul_init_i8mm(struct vs_cpu_ops *ops);
 #endif

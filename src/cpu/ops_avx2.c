@@ -1,4 +1,5 @@
 /* cpu/ops_avx2.c - everything but matrices on 8 lanes. Same bits as ops_c.c; tails are done in plain C with the same operations. */
+#include "cpu/glu.h"
 #include "cpu/ops.h"
 
 #include "cpu/math_avx2.h"
@@ -142,12 +143,19 @@ static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_
 {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        __m256 g = _mm256_loadu_ps(gate + i);
-        g = act == VS_ACT_SILU ? vs_silu8(g) : vs_gelu_tanh8(g);
-        _mm256_storeu_ps(y + i, _mm256_mul_ps(g, _mm256_loadu_ps(up + i)));
+        __m256 g = _mm256_loadu_ps(gate + i), u = _mm256_loadu_ps(up + i);
+        if (act == VS_ACT_SWIGLU_OAI) {                  /* of min and max a NaN as the second operand is what comes out */
+            g = _mm256_min_ps(_mm256_set1_ps(VS_OAI_LIMIT), g);
+            u = _mm256_max_ps(_mm256_set1_ps(-VS_OAI_LIMIT), _mm256_min_ps(_mm256_set1_ps(VS_OAI_LIMIT), u));
+            u = _mm256_add_ps(u, _mm256_set1_ps(1.0f));
+            g = _mm256_mul_ps(g, vs_sigmoid8(_mm256_mul_ps(_mm256_set1_ps(VS_OAI_SLOPE), g)));
+        } else {
+            g = vs_activation8(g, act);
+        }
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(g, u));
     }
     for (; i < n; i++)
-        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+        y[i] = vs_glu1(gate[i], up[i], act);
 }
 
 static void add(float *y, const float *a, const float *b, size_t n)
@@ -166,6 +174,15 @@ static void scale(float *y, const float *x, float s, size_t n)
         _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(s)));
     for (; i < n; i++)
         y[i] = x[i] * s;
+}
+
+static void add_scaled(float *y, const float *x, float s, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(s), _mm256_loadu_ps(y + i)));
+    for (; i < n; i++)
+        y[i] = vs_fmaf(x[i], s, y[i]);
 }
 
 static void rope(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind)
@@ -478,6 +495,7 @@ void vs_cpu_ops_init_avx2(struct vs_cpu_ops *ops)
     ops->quantize = quantize;
     ops->quantize_high = quantize_high;
     ops->glu = glu;
+    ops->add_scaled = add_scaled;
     ops->add = add;
     ops->scale = scale;
     ops->rope = rope;

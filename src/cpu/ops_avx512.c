@@ -2,6 +2,7 @@
  *
  * Lanes are keys in scores, dimensions in mix, the contract's 16 virtual lanes in sums. Same bits as ops_c.c.
  */
+#include "cpu/glu.h"
 #include "cpu/ops.h"
 
 #include "cpu/math_avx512.h"
@@ -20,12 +21,28 @@ static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_
 {
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        __m512 g = _mm512_loadu_ps(gate + i);
-        g = act == VS_ACT_SILU ? vs_silu16(g) : vs_gelu_tanh16(g);
-        _mm512_storeu_ps(y + i, _mm512_mul_ps(g, _mm512_loadu_ps(up + i)));
+        __m512 g = _mm512_loadu_ps(gate + i), u = _mm512_loadu_ps(up + i);
+        if (act == VS_ACT_SWIGLU_OAI) {                  /* of min and max a NaN as the second operand is what comes out */
+            g = _mm512_min_ps(_mm512_set1_ps(VS_OAI_LIMIT), g);
+            u = _mm512_max_ps(_mm512_set1_ps(-VS_OAI_LIMIT), _mm512_min_ps(_mm512_set1_ps(VS_OAI_LIMIT), u));
+            u = _mm512_add_ps(u, _mm512_set1_ps(1.0f));
+            g = _mm512_mul_ps(g, vs_sigmoid16(_mm512_mul_ps(_mm512_set1_ps(VS_OAI_SLOPE), g)));
+        } else {
+            g = vs_activation16(g, act);
+        }
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(g, u));
     }
     for (; i < n; i++)
-        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+        y[i] = vs_glu1(gate[i], up[i], act);
+}
+
+static void add_scaled(float *y, const float *x, float s, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(s), _mm512_loadu_ps(y + i)));
+    for (; i < n; i++)
+        y[i] = vs_fmaf(x[i], s, y[i]);
 }
 
 /* Bytes of 32 integers and minus the sums of neighbours; the sum of each half to *ret_sum0 and 1. */
@@ -482,6 +499,7 @@ void vs_cpu_ops_init_avx512(struct vs_cpu_ops *ops)
     ops->quantize = quantize;
     ops->quantize_high = quantize_high;
     ops->glu = glu;
+    ops->add_scaled = add_scaled;
     ops->rope = rope;
     ops->from_f16 = from_f16;
     ops->scores = scores;

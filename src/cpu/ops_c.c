@@ -2,6 +2,7 @@
  *
  * Computes matrices from the file's own blocks, so it also checks the packer. No SIMD, no libm, no fma instruction needed.
  */
+#include "cpu/glu.h"
 #include "cpu/ops.h"
 
 #include "base/num.h"
@@ -25,6 +26,41 @@ static void rms_norm(float *y, const float *x, const float *w, size_t n, float e
     float r = 1.0f / vs_sqrtf(tree16(lane) / (float)n + eps);
     for (size_t i = 0; i < n; i++)
         y[i] = w ? x[i] * r * w[i] : x[i] * r;
+}
+
+static void layer_norm(float *y, const float *x, const float *w, const float *bias, size_t n, float eps)
+{
+    float lane[16] = { 0 }, square[16] = { 0 };
+    for (size_t i = 0; i < n; i++)
+        lane[i % 16] += x[i];
+    float mean = tree16(lane) / (float)n;
+    for (size_t i = 0; i < n; i++) {
+        float d = x[i] - mean;
+        square[i % 16] = vs_fmaf(d, d, square[i % 16]);
+    }
+    float r = 1.0f / vs_sqrtf(tree16(square) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) {
+        float v = (x[i] - mean) * r;
+        v = w ? v * w[i] : v;
+        y[i] = bias ? v + bias[i] : v;
+    }
+}
+
+static void relu2(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] < 0.0f ? 0.0f : x[i];
+        y[i] = v * v;
+    }
+}
+
+static void xielu(float *y, const float *x, size_t n, const float p[4])
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], line = p[2] * v, low = v < p[3] ? v : p[3];
+        float below = vs_fmaf(vs_expf(low) - 1.0f - v, p[1], line), above = vs_fmaf(v * v, p[0], line);
+        y[i] = v > 0.0f ? above : v == v ? below : v;
+    }
 }
 
 /* Integers of one block, 127 or VS_HIGH_MAX at most. Returns d; NaN when a value is NaN or infinite: a fault must reach the
@@ -153,7 +189,7 @@ static void matmul_codes(const struct vs_matmul *m, size_t row, size_t first, si
     float acc[COLUMNS] = { 0 };
     for (size_t b = 0; b < n_blocks; b++) {
         struct vs_codes c;
-        vs_codes_read(w->cls, at, b, &c);
+        vs_codes_read(w, at, b, &c);
         for (size_t i = 0; i < n; i++) {
             size_t x_row = (first + i) * pair;
             const struct vs_act *a = m->x + vs_act_index(n_blocks, x_row) + b * vs_act_width(m->n * pair, x_row);
@@ -194,7 +230,7 @@ static void matmul(const struct vs_matmul *m, size_t begin, size_t end)
 static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_activation act)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+        y[i] = vs_glu1(gate[i], up[i], act);
 }
 
 static void add(float *y, const float *a, const float *b, size_t n)
@@ -207,6 +243,12 @@ static void scale(float *y, const float *x, float s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = x[i] * s;
+}
+
+static void add_scaled(float *y, const float *x, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = vs_fmaf(x[i], s, y[i]);
 }
 
 static void softcap(float *y, const float *x, float cap, size_t n)
@@ -363,9 +405,10 @@ static bool has_fault(const float *x, size_t n)
 void vs_cpu_ops_init_c(struct vs_cpu_ops *ops)
 {
     *ops = (struct vs_cpu_ops){
-        .name = "c", .packed = false, .rms_norm = rms_norm, .quantize = quantize,
-        .quantize_high = quantize_high, .matmul = matmul, .glu = glu,
-        .add = add, .scale = scale, .softcap = softcap, .rope = rope, .to_f16 = to_f16, .from_f16 = from_f16,
+        .name = "c", .packed = false, .rms_norm = rms_norm, .layer_norm = layer_norm, .relu2 = relu2, .xielu = xielu,
+        .quantize = quantize, .quantize_high = quantize_high, .matmul = matmul, .glu = glu,
+        .add = add, .scale = scale, .add_scaled = add_scaled, .softcap = softcap, .rope = rope,
+        .to_f16 = to_f16, .from_f16 = from_f16,
         .scores = scores, .scores_f16 = scores_f16, .scores_q8 = scores_q8,
         .soft_max = soft_max, .mix = mix, .mix_f16 = mix_f16,
         .weigh = weigh, .mix_q8 = mix_q8, .merge = merge, .has_fault = has_fault,

@@ -1,5 +1,6 @@
 /* cpu/ops_neon.c - everything but matrices on 4 lanes of 64-bit Arm. Same bits as ops_c.c; tails are done in plain C with the same
  * operations. What a compiler makes of plain C by itself (sums and products of two arrays, maxima of integers) is not here. */
+#include "cpu/glu.h"
 #include "cpu/ops.h"
 
 #include "cpu/math_neon.h"
@@ -89,12 +90,28 @@ static void glu(float *y, const float *gate, const float *up, size_t n, enum vs_
 {
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        float32x4_t g = vld1q_f32(gate + i);
-        g = act == VS_ACT_SILU ? vs_silu4(g) : vs_gelu_tanh4(g);
-        vst1q_f32(y + i, vmulq_f32(g, vld1q_f32(up + i)));
+        float32x4_t g = vld1q_f32(gate + i), u = vld1q_f32(up + i);
+        if (act == VS_ACT_SWIGLU_OAI) {
+            g = vminq_f32(g, vdupq_n_f32(VS_OAI_LIMIT));
+            u = vmaxq_f32(vminq_f32(u, vdupq_n_f32(VS_OAI_LIMIT)), vdupq_n_f32(-VS_OAI_LIMIT));
+            u = vaddq_f32(u, vdupq_n_f32(1.0f));
+            g = vmulq_f32(g, vs_sigmoid4(vmulq_n_f32(g, VS_OAI_SLOPE)));
+        } else {
+            g = vs_activation4(g, act);
+        }
+        vst1q_f32(y + i, vmulq_f32(g, u));
     }
     for (; i < n; i++)
-        y[i] = (act == VS_ACT_SILU ? vs_siluf(gate[i]) : vs_gelu_tanhf(gate[i])) * up[i];
+        y[i] = vs_glu1(gate[i], up[i], act);
+}
+
+static void add_scaled(float *y, const float *x, float s, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        vst1q_f32(y + i, vfmaq_n_f32(vld1q_f32(y + i), vld1q_f32(x + i), s));
+    for (; i < n; i++)
+        y[i] = vs_fmaf(x[i], s, y[i]);
 }
 
 static void rope(float *x, const float *cosine, const float *sine, size_t n_pairs, enum vs_rope_kind kind)
@@ -415,6 +432,7 @@ void vs_cpu_ops_init_neon(struct vs_cpu_ops *ops)
     ops->rms_norm = rms_norm;
     ops->quantize = quantize;
     ops->glu = glu;
+    ops->add_scaled = add_scaled;
     ops->rope = rope;
     ops->to_f16 = to_f16;
     ops->from_f16 = from_f16;

@@ -11,7 +11,7 @@ void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs
     l->type = type;
     l->n_kv_heads = g->n_kv_heads;
     l->head_dim = g->head_dim;
-    l->n_heads = g->n_kv_heads * g->n_layers;
+    l->n_heads = g->n_kv_heads * g->n_kv_layers;
     l->k_bytes = l->v_bytes = l->key_bytes = l->value_bytes = hd * VS_PAGE_TOKENS * size;
     if (type == VS_KV_Q8_0) {
         l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;

@@ -24,13 +24,17 @@
 
 enum {
     ROWS_A_TASK = 8, GLU_COLUMNS = 1024, LOGIT_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
-    MAX_UNITS = 32,                     /* pairs of gate and up panels at once; bounds the private results */
     SPINS_TASK = 4000,                  /* pauses before a thread without a task sleeps: about 70 us */
 };
 
 static uint32_t n_rows(const struct vs_cpu *c, const struct vs_instr *in)
 {
     return in->rows == VS_ROWS_STEP ? c->run.step->n_rows : c->run.step->n_out;
+}
+
+uint32_t vs_cpu_n_rows(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    return n_rows(c, in);
 }
 
 /* Rows in one task: whole activation panels when there are many, so that two threads don't share a cache line. */
@@ -95,31 +99,48 @@ static size_t unit_bytes(const struct vs_cpu *c, const struct vs_instr *in)
 
 /* With few rows a thread's share is read from memory once, in TASKS_A_SHARE parts that others can take over. With many, weights
  * stay in the L2 cache while all rows use them. */
-static uint32_t n_linear_tasks(const struct vs_cpu *c, const struct vs_instr *in)
+uint32_t vs_cpu_share_out(const struct vs_cpu *c, uint32_t n, uint32_t units, size_t unit_bytes)
 {
-    uint32_t units = n_units(c, in), tasks = c->config.n_threads * TASKS_A_SHARE;
-    size_t groups = unit_bytes(c, in) * units / GROUP_BYTES;
-    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS && groups > tasks)
+    uint32_t tasks = c->config.n_threads * TASKS_A_SHARE;
+    size_t groups = unit_bytes * units / GROUP_BYTES;
+    if (vs_cpu_act_rows(c, n) > VS_ACT_ROWS && groups > tasks)
         tasks = (uint32_t)groups;
     return min_u32(tasks, units);
+}
+
+/* Outputs of the step. */
+static unsigned wanted(const struct vs_cpu *c)
+{
+    return c->run.step->outputs ? c->run.step->outputs : 1u << VS_OUTPUT_LOGITS;
 }
 
 static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t n = n_rows(c, in);
-    if (!n || (in->is_prologue && c->run.few))
+    if (!n || !(in->outputs & wanted(c)) || (in->is_prologue && c->run.few && !(in->yields & wanted(c))))
         return 0;
     switch (in->kind) {
     case VS_I_LINEAR:
-        return n_linear_tasks(c, in);
+        return vs_cpu_share_out(c, n, n_units(c, in), unit_bytes(c, in));
     case VS_I_ATTENTION:
     case VS_I_MERGE:
         return vs_attention_n_tasks(c, in);
+    case VS_I_CONV:
+    case VS_I_SCAN_HEADS:
+    case VS_I_SCAN:
+    case VS_I_DELTA:
+        return vs_state_n_tasks(c, in);
     case VS_I_GLU:
         return rows_a_task(n) == 1 ? n * div_up(in->width, GLU_COLUMNS) : div_up(n, ROWS_A_TASK);
     case VS_I_SOFTCAP:
     case VS_I_CHECK:
         return n * div_up(in->width, LOGIT_COLUMNS);
+    case VS_I_ROUTE:
+    case VS_I_GROUP:
+    case VS_I_GATHER:
+    case VS_I_EXPERTS:
+    case VS_I_COMBINE:
+        return vs_experts_n_tasks(c, in);
     default:
         return div_up(n, rows_a_task(n));
     }
@@ -128,8 +149,8 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 /* ---- instructions by rows ---- */
 
 /* Elements [begin, begin + len) of one of n rows to the activations at `act`. */
-static void quantize_row(const struct vs_cpu *c, struct vs_act *act, uint32_t n, uint32_t width, uint32_t row, const float *x,
-                         size_t begin, size_t len)
+void vs_cpu_quantize_to(const struct vs_cpu *c, struct vs_act *act, uint32_t n, uint32_t width, uint32_t row, const float *x,
+                        size_t begin, size_t len)
 {
     uint32_t at = vs_cpu_act_rows(c, row);
     size_t stride = vs_act_width(vs_cpu_act_rows(c, n), at);
@@ -143,7 +164,15 @@ static void quantize_row(const struct vs_cpu *c, struct vs_act *act, uint32_t n,
 void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n, uint32_t width, uint32_t row, const float *x,
                      size_t begin, size_t len)
 {
-    quantize_row(c, (struct vs_act *)(void *)vs_cpu_at(c, act), n, width, row, x, begin, len);
+    vs_cpu_quantize_to(c, (struct vs_act *)(void *)vs_cpu_at(c, act), n, width, row, x, begin, len);
+}
+
+/* Each of the parts that are normed apart. */
+static void rms_norm(const struct vs_cpu *c, const struct vs_instr *in, float *y, const float *x)
+{
+    size_t n = in->n_groups ? in->width / in->n_groups : in->width;
+    for (size_t at = 0; at < in->width; at += n)
+        c->ops.rms_norm(y + at, x + at, !in->weight ? NULL : in->weight + (in->one_weight ? 0 : at), n, in->eps);
 }
 
 /* y or act may be where the plan put them or a thread's own. */
@@ -153,12 +182,14 @@ static void norm_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
     y += (size_t)row * in->width;
     if (in->kind == VS_I_ACT)
         y = vs_cpu_at(c, in->x) + (size_t)row * in->width;
+    else if (in->is_layer_norm)
+        c->ops.layer_norm(y, x, in->weight, in->bias, in->width, in->eps);
     else
-        c->ops.rms_norm(y, x, in->weight, in->width, in->eps);
+        rms_norm(c, in, y, x);
     if (in->x2 != VS_NONE)
         c->ops.add(y, vs_cpu_at(c, in->x2) + (size_t)row * in->width, y, in->width);
     if (act)
-        quantize_row(c, act, n_rows(c, in), in->width, row, y, 0, in->width);
+        vs_cpu_quantize_to(c, act, n_rows(c, in), in->width, row, y, 0, in->width);
 }
 
 static void embed_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
@@ -167,6 +198,14 @@ static void embed_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
     vs_matrix_row(&c->memory.weights[in->tensor].matrix, c->run.step->rows[row].token, y);
     if (in->scale != 1.0f)
         c->ops.scale(y, y, in->scale, in->width);
+}
+
+static void position_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t at = (size_t)row * in->width;
+    float *y = vs_cpu_at(c, in->y) + at;
+    vs_matrix_row(&c->memory.weights[in->tensor].matrix, c->run.step->rows[row].position, y);
+    c->ops.add(y, vs_cpu_at(c, in->x) + at, y, in->width);
 }
 
 static void rope_row(const struct vs_cpu *c, uint32_t row)
@@ -193,13 +232,47 @@ static void heads_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
     }
 }
 
+/* act(x) * up, or act(x) where up is NULL: times 1, which changes no bit. */
+void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act)
+{
+    static const float ones[] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    enum { N_ONES = sizeof ones / sizeof *ones };
+    if (act == VS_ACT_SIGMOID) {         /* with a second value */
+        c->ops.sigmoid(y, x, n);
+        c->ops.mul(y, y, up, n);
+        return;
+    }
+    if (act == VS_ACT_RELU2) {
+        c->ops.relu2(y, x, n);
+        return;
+    }
+    for (size_t i = 0, some; i < n; i += some) {
+        some = up || n - i < N_ONES ? n - i : N_ONES;
+        c->ops.glu(y + i, x + i, up ? up + i : ones, some, act);
+    }
+}
+
 static void glu_part(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, size_t begin, size_t n)
 {
     size_t at = (size_t)row * in->width;
     float *y = vs_cpu_at(c, in->y) + at;
-    c->ops.glu(y + begin, vs_cpu_at(c, in->x) + at + begin, vs_cpu_at(c, in->x2) + at + begin, n, in->activation);
+    const float *x = vs_cpu_at(c, in->x) + at + begin, *up = in->x2 == VS_NONE ? NULL : vs_cpu_at(c, in->x2) + at + begin;
+    if (in->activation == VS_ACT_XIELU)
+        c->ops.xielu(y + begin, x, n, in->xielu);
+    else
+        vs_cpu_activate(c, y + begin, x, up, n, in->activation);
     if (in->act != VS_NONE)
         vs_cpu_quantize(c, in->act, n_rows(c, in), in->width, row, y, begin, n);
+}
+
+static void gate_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t at = (size_t)row * in->width;
+    float *y = vs_cpu_at(c, in->y) + at;
+    c->ops.scale(y, vs_cpu_at(c, in->x) + at, vs_sigmoidf(vs_cpu_at(c, in->x2)[row]), in->width);
+    if (in->x3 != VS_NONE)
+        c->ops.add(y, vs_cpu_at(c, in->x3) + at, y, in->width);
 }
 
 static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
@@ -208,12 +281,19 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
     switch (in->kind) {
     case VS_I_ROPE_TABLE: rope_row(c, row); return;
     case VS_I_EMBED:      embed_row(c, in, row); return;
+    case VS_I_POSITION:   position_row(c, in, row); return;
     case VS_I_QKV:        heads_row(c, in, row); return;
+    case VS_I_GATE:       gate_row(c, in, row); return;
     case VS_I_GLU:        glu_part(c, in, row, 0, w); return;
     case VS_I_NORM:
     case VS_I_ACT:
         norm_row(c, in, row, vs_cpu_at(c, in->kind == VS_I_NORM ? in->y : in->x),
                  in->act == VS_NONE ? NULL : (struct vs_act *)(void *)vs_cpu_at(c, in->act));
+        return;
+    case VS_I_PICK:
+        for (size_t k = 0, n = w / in->n_groups, from = in->head_dim; k < in->n_groups; k++)
+            memcpy(vs_cpu_at(c, in->y) + at + k * n, vs_cpu_at(c, in->x) + ((size_t)row * in->n_groups + k) * from + in->first,
+                   n * sizeof(float));
         return;
     case VS_I_TAKE:
         memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->run.step->out[row] * w, w * 4);
@@ -222,7 +302,7 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
         c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, w);
         return;
     case VS_I_SCALE:
-        c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2[0], w);
+        c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2 ? in->weight2[0] : in->scale, w);
         if (in->weight)
             c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->y) + at, in->weight, w);
         return;
@@ -238,22 +318,26 @@ struct own {
     float *rows;                         /* results of a prologue [few rows, width] */
     struct vs_act *act;                  /* the same, quantised */
     float *glu;                          /* results of gate and up */
+    float *down;                         /* what experts gave */
     uint32_t made;                       /* the prologue whose results these are, in this step; VS_NONE = none */
 };
 
 void vs_cpu_private_plan(struct vs_cpu *c)
 {
-    size_t width = 0, columns = 0;
+    size_t width = 0, columns = 0, down = 0;
     for (size_t i = 0; i < c->program.n_instrs; i++) {
         const struct vs_instr *in = &c->program.instrs[i];
         if (in->is_prologue && in->width > width)
             width = in->width;
-        if (in->epilogue == VS_EPILOGUE_GLU)
-            columns = MAX_UNITS * 2 * VS_PANEL_ROWS;
+        if (in->epilogue == VS_EPILOGUE_GLU || in->kind == VS_I_EXPERTS)
+            columns = VS_GLU_UNITS * 2 * VS_PANEL_ROWS;
+        if (in->kind == VS_I_COMBINE && vs_experts_down_bytes(c, in) > down)
+            down = vs_experts_down_bytes(c, in);
     }
     c->memory.private_act = (VS_FEW_ROWS * width * sizeof(float) + 63) / 64 * 64;
     c->memory.private_glu = c->memory.private_act + vs_cpu_act_rows(c, VS_FEW_ROWS) * ((width + 31) / 32) * sizeof(struct vs_act);
-    c->memory.private_bytes = (c->memory.private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float) + 4095) / 4096 * 4096;
+    c->memory.private_down = c->memory.private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float);
+    c->memory.private_bytes = (c->memory.private_down + down + 4095) / 4096 * 4096;
 }
 
 /* What the matrices of `in` read; the thread makes it first when that is how this step goes. */
@@ -299,6 +383,46 @@ static void point_at(const struct vs_cpu *c, struct vs_matmul *job, const struct
     job->residual = m->residual == VS_NONE ? NULL : vs_cpu_at(c, m->residual) + first * job->ldy;
 }
 
+/* The scale that a row of the instruction has for an adapter. */
+static float scale_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t adapter)
+{
+    const struct vs_row *r = &c->run.step->rows[in->rows == VS_ROWS_STEP ? row : c->run.step->out[row]];
+    return r->adapters ? r->adapters[adapter] : 0;
+}
+
+/* What adapters add to panels [begin, end) of a matrix for n rows from `first` on; column j of row `first` is y[j]. */
+static void adapt_panels(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_linear *m, size_t first, size_t n,
+                         float *y, size_t ldy, uint32_t begin, uint32_t end)
+{
+    enum { PANELS = 8, COLUMNS = PANELS * VS_PANEL_ROWS };
+    float t[VS_ACT_ROWS * COLUMNS], s[VS_ACT_ROWS];
+    for (uint32_t k = 0; k < m->n_adapts; k++) {
+        const struct vs_adapted *a = &c->program.adapted[m->first_adapt + k];
+        for (size_t at = 0; at < n; at += VS_ACT_ROWS) {
+            size_t some = n - at < VS_ACT_ROWS ? n - at : VS_ACT_ROWS;
+            bool any = false;
+            for (size_t i = 0; i < some; i++) {
+                s[i] = scale_of(c, in, (uint32_t)(first + at + i), a->adapter);
+                any |= s[i] != 0;
+            }
+            for (uint32_t p = begin; p < end && any; p += PANELS) {
+                uint32_t stop = min_u32(p + PANELS, end), column = p * VS_PANEL_ROWS;
+                size_t columns = min_u32(stop * VS_PANEL_ROWS, a->up.n_rows) - column;
+                struct vs_matmul job = { .w = &a->up, .n = some, .ldx = a->up.n_cols, .ldy = COLUMNS, .prefetch = c->ops.prefetch,
+                                         .xf = vs_cpu_at(c, a->down) + (first + at) * a->up.n_cols, .y = t - column };
+                c->ops.matmul(&job, p, stop);
+                for (size_t i = 0; i < some; i++) {
+                    if (s[i] == 0)       /* a row without the adapter keeps its bits */
+                        continue;
+                    c->ops.scale(t + i * COLUMNS, t + i * COLUMNS, s[i] * a->factor, columns);
+                    float *to = y + (at + i) * ldy + column;
+                    c->ops.add(to, to, t + i * COLUMNS, columns);
+                }
+            }
+        }
+    }
+}
+
 /* Panels [begin, end) of all matrices, one after the other. */
 static void plain_units(const struct vs_cpu *c, const struct vs_instr *in, struct vs_matmul *job, uint32_t begin, uint32_t end)
 {
@@ -307,7 +431,10 @@ static void plain_units(const struct vs_cpu *c, const struct vs_instr *in, struc
         uint32_t after = first + n_panels(m);
         if (begin < after && end > first) {
             point_at(c, job, m, 0);
-            c->ops.matmul(job, begin > first ? begin - first : 0, min_u32(end, after) - first);
+            uint32_t from = begin > first ? begin - first : 0, to = min_u32(end, after) - first;
+            c->ops.matmul(job, from, to);
+            if (m->n_adapts)
+                adapt_panels(c, in, m, 0, job->n, job->y, job->ldy, from, to);
         }
         first = after;
     }
@@ -326,6 +453,9 @@ static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const s
             s.ldy = columns;
             s.y = (i ? up : gate) - column;      /* the kernel stores panel p at y + 16 p */
             c->ops.matmul(&s, 2 * begin, 2 * end);
+            const struct vs_linear *m = &c->program.linears[in->first + (uint32_t)i];
+            if (m->n_adapts)
+                adapt_panels(c, in, m, first, s.n, s.y, columns, 2 * begin, 2 * end);
         }
         c->ops.glu(gate, gate, up, s.n * columns, in->activation);
         for (size_t row = 0; row < s.n; row++) {
@@ -348,28 +478,31 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
         struct vs_matmul s = slice_of(job, first, in->width);
         point_at(c, &s, m, first);
         c->ops.matmul(&s, head * panels, (head + 1) * panels);
+        if (m->n_adapts)
+            adapt_panels(c, in, m, first, s.n, s.y, s.ldy, head * panels, (head + 1) * panels);
         for (size_t row = 0; row < s.n; row++)
             vs_attention_head(c, in, (uint32_t)(first + row), m->role, head, s.y + row * s.ldy + head * hd);
     }
 }
 
-/* Where a task begins. Few rows: halves of what is left of the share: the first part is long, the last ones even out the end. */
-static uint32_t edge_of(const struct vs_cpu *c, const struct vs_instr *in, uint32_t units, uint32_t task, uint32_t n_tasks)
+/* Few rows: halves of what is left of the share: the first part is long, the last ones even out the end. */
+uint64_t vs_cpu_edge(const struct vs_cpu *c, uint32_t n, uint64_t units, uint32_t task, uint32_t n_tasks)
 {
     static const uint8_t eighths[TASKS_A_SHARE] = { 0, 4, 6, 7 };
-    if (vs_cpu_act_rows(c, n_rows(c, in)) > VS_ACT_ROWS || n_tasks != c->config.n_threads * TASKS_A_SHARE)
-        return part_of(units, task, n_tasks);
-    return part_of(units, 8 * (task / TASKS_A_SHARE) + eighths[task % TASKS_A_SHARE], 2 * n_tasks);
+    if (vs_cpu_act_rows(c, n) > VS_ACT_ROWS || n_tasks != c->config.n_threads * TASKS_A_SHARE)
+        return units * task / n_tasks;
+    return units * (8 * (task / TASKS_A_SHARE) + eighths[task % TASKS_A_SHARE]) / (2 * n_tasks);
 }
 
 static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, struct own *own)
 {
-    uint32_t units = n_units(c, in), begin = edge_of(c, in, units, task, n_tasks), end = edge_of(c, in, units, task + 1, n_tasks);
+    uint32_t n = n_rows(c, in), units = n_units(c, in);
+    uint32_t begin = (uint32_t)vs_cpu_edge(c, n, units, task, n_tasks), end = (uint32_t)vs_cpu_edge(c, n, units, task + 1, n_tasks);
     struct vs_matmul job = input_of(c, in, own);
     switch (in->epilogue) {
     case VS_EPILOGUE_GLU:
-        for (; begin < end; begin += MAX_UNITS)
-            glu_units(c, in, &job, begin, min_u32(begin + MAX_UNITS, end), own->glu);
+        for (; begin < end; begin += VS_GLU_UNITS)
+            glu_units(c, in, &job, begin, min_u32(begin + VS_GLU_UNITS, end), own->glu);
         return;
     case VS_EPILOGUE_HEADS:
         for (; begin < end; begin++)
@@ -401,6 +534,11 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
         vs_attention_task(c, in, task, thread);
     } else if (in->kind == VS_I_MERGE) {
         vs_attention_merge(c, in, task);
+    } else if (in->kind == VS_I_CONV || in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_SCAN
+               || in->kind == VS_I_DELTA) {
+        vs_state_task(c, in, task);
+    } else if (in->kind >= VS_I_ROUTE && in->kind <= VS_I_COMBINE) {
+        vs_experts_task(c, in, task, n_tasks, own->glu, own->down);
     } else if (in->kind == VS_I_CHECK || in->kind == VS_I_SOFTCAP) {
         logits_task(c, in, task);
     } else if (in->kind == VS_I_GLU && rows_a_task(n) == 1) {
@@ -460,7 +598,7 @@ static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
     atomic_store_explicit(&c->run.cursor, word_of(generation, instr, n), memory_order_release);
 }
 
-enum { CHECK_NS = 100000000 };
+enum { CHECK_NS = 2000000 };            /* a question takes some microseconds */
 
 /* Thread 0, between tasks: is anybody still waiting for this step? */
 static void ask(struct vs_cpu *c)
@@ -479,7 +617,8 @@ static void run_thread(void *context, unsigned thread)
     struct vs_cpu *c = context;
     uint8_t *piece = c->memory.private + thread * c->memory.private_bytes;
     struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->memory.private_act),
-                       (float *)(void *)(piece + c->memory.private_glu), VS_NONE };
+                       (float *)(void *)(piece + c->memory.private_glu),
+                       (float *)(void *)(piece + c->memory.private_down), VS_NONE };
     unsigned threads = c->config.n_threads;
     uint32_t generation = generation_of(atomic_load_explicit(&c->run.cursor, memory_order_acquire));
     for (;;) {
@@ -510,14 +649,21 @@ void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step)
     c->run.few = step->n_rows <= VS_FEW_ROWS;
     vs_attention_plan(c);
     struct vs_tasks_key key = { run->step->n_rows, run->step->n_out, run->n_blocks, run->n_splits, run->n_parts,
-                                run->split_attention };
+                                step->n_stretches, wanted(c), run->split_attention };
     struct vs_tasks_key *old = &c->run.tasks_key;
     if (old->n_rows == key.n_rows && old->n_out == key.n_out && old->n_blocks == key.n_blocks && old->n_splits == key.n_splits
-        && old->n_parts == key.n_parts && old->split == key.split)
+        && old->n_parts == key.n_parts && old->n_stretches == key.n_stretches && old->outputs == key.outputs
+        && old->split == key.split)
         return;
     *old = key;
     for (size_t i = 0; i < c->program.n_instrs; i++)
         c->run.n_tasks[i] = count_tasks(c, &c->program.instrs[i]);
+}
+
+const float *vs_cpu_output(const struct vs_backend *b, int which)
+{
+    const struct vs_cpu *c = (const struct vs_cpu *)b;
+    return vs_cpu_at(c, c->program.output[which]);
 }
 
 int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err)
@@ -542,7 +688,8 @@ int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **
     if (stopped != VS_OK)
         return vs_error_set(err, stopped, "%s", vs_status_text(stopped));
     if (atomic_load(&c->run.fault))
-        return vs_error_set(err, VS_E_FAULT, "numeric fault: a logit is NaN or infinite (damaged weights?)");
-    *ret_logits = step->n_out ? vs_cpu_at(c, c->program.logits) : NULL;
+        return vs_error_set(err, VS_E_FAULT, "numeric fault: a %s is NaN or infinite (damaged weights?)",
+                            wanted(c) & 1u << VS_OUTPUT_LOGITS ? "logit" : "number of a vector");
+    *ret_logits = step->n_out && wanted(c) & 1u << VS_OUTPUT_LOGITS ? vs_cpu_output(b, VS_OUTPUT_LOGITS) : NULL;
     return VS_OK;
 }

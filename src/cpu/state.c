@@ -1,0 +1,216 @@
+/* cpu/state.c - recurrent layers: what reads a sequence's state and leaves the next one (docs/NUMERICS.md, section 4a).
+ *
+ * A stretch is the rows of one sequence in the step, in order. A task takes some channels of one through all its rows, so that
+ * threads share a sequence by channels and never by time. It reads the slot before the first row (or zeros) and writes others
+ * behind the last, and where the stretch has its mark: a slot that is read is never written.
+ */
+#include "cpu/internal.h"
+
+#include "base/num.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { CHANNELS = 256, LANES = 64, ROWS = 32 };          /* of a task: of a convolution, of a scan; rows at a time */
+
+static uint32_t div_up(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static uint32_t n_parts(const struct vs_instr *in)
+{
+    return in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_DELTA ? in->n_heads * div_up(in->head_dim, LANES)
+         : div_up(in->width, in->kind == VS_I_SCAN ? LANES : CHANNELS);
+}
+
+uint32_t vs_state_n_tasks(const struct vs_cpu *c, const struct vs_instr *in)
+{
+    return c->run.step->n_stretches * n_parts(in);
+}
+
+/* The instruction's part of a slot. */
+static float *slot_at(const struct vs_cpu *c, const struct vs_instr *in, uint32_t slot)
+{
+    assert(slot < c->config.n_states);
+    return (float *)(void *)(c->memory.states + slot * c->memory.state_bytes) + in->state;
+}
+
+/* ---- convolution: the state is the last n_taps - 1 inputs [n_taps - 1, width], the oldest first ---- */
+
+struct window {                          /* some channels of the last inputs */
+    float w[VS_MAX_TAPS * CHANNELS];     /* [n_taps, channels] */
+    float u[VS_MAX_TAPS][CHANNELS];      /* a ring */
+    size_t first, n;                     /* of the channels */
+    uint32_t oldest;                     /* of the ring's rows */
+};
+
+static void window_open(const struct vs_cpu *c, const struct vs_instr *in, uint32_t from, struct window *s)
+{
+    uint32_t taps = in->n_taps;
+    for (uint32_t j = 0; j < taps; j++)
+        for (size_t i = 0; i < s->n; i++)
+            s->w[j * s->n + i] = in->weight[(s->first + i) * taps + j];
+    for (uint32_t j = 0; j + 1 < taps; j++)
+        if (from == VS_NO_STATE)
+            memset(s->u[j], 0, s->n * sizeof(float));
+        else
+            memcpy(s->u[j], slot_at(c, in, from) + (size_t)j * in->width + s->first, s->n * sizeof(float));
+    s->oldest = 0;
+}
+
+static void window_save(const struct vs_cpu *c, const struct vs_instr *in, uint32_t to, const struct window *s)
+{
+    for (uint32_t j = 0; j + 1 < in->n_taps; j++)
+        memcpy(slot_at(c, in, to) + (size_t)j * in->width + s->first, s->u[(s->oldest + j) % in->n_taps], s->n * sizeof(float));
+}
+
+static void convolve_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, struct window *s)
+{
+    const float *u[VS_MAX_TAPS];
+    uint32_t taps = in->n_taps;
+    size_t at = (size_t)row * in->width + s->first;
+    float *newest = s->u[(s->oldest + taps - 1) % taps], *y = vs_cpu_at(c, in->y) + at;
+    if (in->x2 == VS_NONE)
+        memcpy(newest, vs_cpu_at(c, in->x) + at, s->n * sizeof(float));
+    else
+        c->ops.mul(newest, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, s->n);
+    for (uint32_t j = 0; j < taps; j++)
+        u[j] = s->u[(s->oldest + j) % taps];
+    c->ops.conv(y, u, s->w, in->bias ? in->bias + s->first : NULL, taps, s->n);
+    if (in->activation != VS_ACT_NONE)
+        vs_cpu_activate(c, y, y, NULL, s->n, in->activation);
+    if (in->x3 != VS_NONE)
+        c->ops.mul(y, y, vs_cpu_at(c, in->x3) + at, s->n);
+    s->oldest = (s->oldest + 1) % taps;
+}
+
+static void convolve(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, size_t first, size_t n)
+{
+    struct window s;
+    s.first = first;
+    s.n = n;
+    window_open(c, in, t->from, &s);
+    for (uint32_t i = 0; i < t->n; i++) {
+        convolve_row(c, in, t->first + i, &s);
+        if (i + 1 == t->n_mark)
+            window_save(c, in, t->mark, &s);
+    }
+    window_save(c, in, t->end, &s);
+}
+
+/* ---- scans: the state of some lanes is n_state rows of them, a stride apart; it is computed where the stretch ends ---- */
+
+struct lanes { size_t at, stride, n; };  /* in the instruction's part of a slot */
+
+static void copy_lanes(const struct vs_cpu *c, const struct vs_instr *in, const struct lanes *l, uint32_t from, uint32_t to)
+{
+    float *y = slot_at(c, in, to) + l->at;
+    const float *x = from == VS_NO_STATE ? NULL : slot_at(c, in, from) + l->at;
+    for (size_t k = 0; k < in->n_state; k++)
+        if (x)
+            memcpy(y + k * l->stride, x + k * l->stride, l->n * sizeof *y);
+        else
+            memset(y + k * l->stride, 0, l->n * sizeof *y);
+}
+
+/* How many rows from the ith on can be computed at once: no more than ROWS, and none beyond the mark. */
+static uint32_t rows_from(const struct vs_stretch *t, uint32_t i)
+{
+    uint32_t end = i < t->n_mark ? t->n_mark : t->n;
+    return end - i < ROWS ? end - i : ROWS;
+}
+
+static void scan_heads(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
+{
+    uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
+    size_t inner = in->width, n_state = in->n_state, ldx = inner + 2 * in->n_kv_heads * n_state;
+    size_t channel = (size_t)head * in->head_dim + first, group = head / (in->n_heads / in->n_kv_heads);
+    const struct lanes l = { (size_t)head * n_state * in->head_dim + first, in->head_dim,
+                             in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    float raw[ROWS], dt[ROWS], decay[ROWS];
+    copy_lanes(c, in, &l, t->from, t->end);
+    for (uint32_t i = 0, n; i < t->n; i += n) {
+        size_t row = t->first + i;
+        const float *x = vs_cpu_at(c, in->x) + row * ldx, *b = x + inner + group * n_state;
+        n = rows_from(t, i);
+        for (uint32_t k = 0; k < n; k++)
+            raw[k] = vs_cpu_at(c, in->x2)[(row + k) * in->n_heads + head];
+        c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
+        c->ops.scan_heads(vs_cpu_at(c, in->y) + row * inner + channel, inner, slot_at(c, in, t->end) + l.at, l.stride, x + channel,
+                          ldx, b, b + in->n_kv_heads * n_state, dt, decay, in->weight2[head], n, n_state, l.n);
+        if (i + n == t->n_mark)
+            copy_lanes(c, in, &l, t->end, t->mark);
+    }
+}
+
+static void scan(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
+{
+    size_t first = (size_t)part * LANES, width = in->width, n_state = in->n_state;
+    const struct lanes l = { first, width, width - first < LANES ? width - first : LANES };
+    float a[VS_MAX_STATE * LANES], dt[LANES];
+    for (size_t k = 0; k < n_state; k++)
+        for (size_t i = 0; i < l.n; i++)
+            a[k * l.n + i] = in->weight[(first + i) * n_state + k];
+    copy_lanes(c, in, &l, t->from, t->end);
+    for (uint32_t i = 0; i < t->n; i++) {
+        size_t row = t->first + i, at = row * width + first;
+        const float *b = vs_cpu_at(c, in->x3) + row * 2 * n_state;
+        c->ops.softplus(dt, vs_cpu_at(c, in->x2) + at, l.n);
+        c->ops.scan(vs_cpu_at(c, in->y) + at, slot_at(c, in, t->end) + l.at, width, vs_cpu_at(c, in->x) + at, dt, a, b, b + n_state,
+                    in->weight2 + first, n_state, l.n);
+        if (i + 1 == t->n_mark)
+            copy_lanes(c, in, &l, t->end, t->mark);
+    }
+}
+
+/* x / sqrt(sum x^2 + eps), times `scale` */
+static void unit(const struct vs_cpu *c, float *y, const float *x, size_t n, float eps, float scale)
+{
+    c->ops.rms_norm(y, x, NULL, n, eps / (float)n);
+    c->ops.scale(y, y, scale, n);
+}
+
+static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
+{
+    uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
+    size_t n_keys = in->n_state, keys = in->n_kv_heads * n_keys, ldx = 2 * keys + in->width;
+    size_t at = head % in->n_kv_heads * n_keys, channel = (size_t)head * in->head_dim + first;
+    const struct lanes l = { (size_t)head * n_keys * in->head_dim + first, in->head_dim,
+                             in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    float q[VS_MAX_STATE], k[VS_MAX_STATE], raw[ROWS], dt[ROWS], decay[ROWS];
+    float shrink = 1.0f / vs_sqrtf((float)n_keys);
+    copy_lanes(c, in, &l, t->from, t->end);
+    for (uint32_t i = 0, n; i < t->n; i += n) {
+        n = rows_from(t, i);
+        for (uint32_t r = 0; r < n; r++)
+            raw[r] = vs_cpu_at(c, in->x3)[(size_t)(t->first + i + r) * in->n_heads + head];
+        c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
+        for (uint32_t r = 0; r < n; r++) {
+            size_t row = t->first + i + r;
+            const float *x = vs_cpu_at(c, in->x) + row * ldx;
+            unit(c, q, x + at, n_keys, in->eps, shrink * shrink);
+            unit(c, k, x + keys + at, n_keys, in->eps, shrink);
+            c->ops.delta(vs_cpu_at(c, in->y) + row * in->width + channel, slot_at(c, in, t->end) + l.at, l.stride, k, q,
+                         x + 2 * keys + channel, vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]), decay[r], n_keys,
+                         l.n);
+        }
+        if (i + n == t->n_mark)
+            copy_lanes(c, in, &l, t->end, t->mark);
+    }
+}
+
+void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
+{
+    uint32_t parts = n_parts(in), part = task % parts;
+    const struct vs_stretch *t = &c->run.step->stretches[task / parts];
+    size_t first = (size_t)part * CHANNELS;
+    if (in->kind == VS_I_SCAN_HEADS)
+        scan_heads(c, in, t, part);
+    else if (in->kind == VS_I_SCAN)
+        scan(c, in, t, part);
+    else if (in->kind == VS_I_DELTA)
+        delta(c, in, t, part);
+    else
+        convolve(c, in, t, first, in->width - first < CHANNELS ? in->width - first : CHANNELS);
+}
