@@ -12,6 +12,8 @@ void vs_graph_clear(struct vs_graph *g)
     free(g->tensors);
     free(g->values);
     free(g->nodes);
+    free(g->experts);
+    free(g->adapts);
     memset(g, 0, sizeof *g);
 }
 
@@ -40,6 +42,26 @@ uint32_t vs_graph_tensor(struct vs_graph *g, const struct vs_tensor *t)
     return (uint32_t)g->n_tensors++;
 }
 
+uint32_t vs_graph_experts(struct vs_graph *g, const struct vs_experts *e)
+{
+    struct vs_experts *items = push(g, g->experts, g->n_experts, &g->cap_experts, sizeof *e);
+    if (!items)
+        return VS_NONE;
+    g->experts = items;
+    g->experts[g->n_experts] = *e;
+    return (uint32_t)g->n_experts++;
+}
+
+uint32_t vs_graph_adapt(struct vs_graph *g, const struct vs_adapt *a)
+{
+    struct vs_adapt *items = push(g, g->adapts, g->n_adapts, &g->cap_adapts, sizeof *a);
+    if (!items)
+        return VS_NONE;
+    g->adapts = items;
+    g->adapts[g->n_adapts] = *a;
+    return (uint32_t)g->n_adapts++;
+}
+
 uint32_t vs_graph_node(struct vs_graph *g, const struct vs_node *n, enum vs_rows rows, uint32_t width)
 {
     struct vs_value *values = push(g, g->values, g->n_values, &g->cap_values, sizeof *values);
@@ -55,8 +77,26 @@ uint32_t vs_graph_node(struct vs_graph *g, const struct vs_node *n, enum vs_rows
     return (uint32_t)g->n_values++;
 }
 
+/* Does a pair turn by the position that a text has not? */
+static bool is_still(const struct vs_rope *r, uint32_t pair)
+{
+    const uint32_t *n = r->sections;
+    uint32_t all = n[0] + n[1] + n[2] + n[3];
+    if (!all)
+        return false;
+    uint32_t at = pair % all;
+    return at >= 3 * n[at % 3];
+}
+
+uint32_t vs_graph_width(const struct vs_graph *g, enum vs_output which)
+{
+    return g->output[which] == VS_NONE ? 0 : g->values[g->output[which]].width;
+}
+
 double vs_rope_frequency(const struct vs_rope *r, uint32_t pair)
 {
+    if (is_still(r, pair))
+        return 0;
     double plain = vs_pow64(r->base, -2.0 * pair / r->n_dims), slow = plain * r->freq_scale;
     if (!(r->ext > 0))
         return slow;

@@ -1,6 +1,7 @@
 /* kv/kv.c - see kv.h. What can be found again is a list, not a tree: a sequence that can't help is told by one token (the next
  * one), a few hundred of them by some microseconds, and tokens are compared at last in any case. */
 #include "kv/pool.h"
+#include "kv/states.h"
 
 #include "base/status.h"
 
@@ -9,6 +10,13 @@
 #include <string.h>
 
 enum state { GONE, RUNNING, KEPT };
+enum { MAX_SNAPSHOTS = 8 };              /* of a sequence; two may be planned */
+
+/* A state that a sequence holds: that of its first `position` tokens. Above n_tokens: one that the step is to write. */
+struct snapshot {
+    uint32_t position, slot;
+    bool keep;                           /* of use to others when the sequence is longer */
+};
 
 struct vs_kv_sequence {
     struct vs_kv *kv;
@@ -17,12 +25,15 @@ struct vs_kv_sequence {
     uint32_t *pages;                             /* [max_pages] */
     int64_t owner;
     uint64_t used;                               /* KEPT: the greater, the later */
+    struct snapshot snapshots[MAX_SNAPSHOTS];    /* ascending positions */
+    uint32_t n_snapshots;
     char key[VS_KV_MAX_KEY + 1];
 };
 
 struct vs_kv {
     struct vs_kv_config config;
     struct vs_kv_pool *pool;
+    struct vs_kv_states *states;
     uint32_t n_sequences, max_pages, n_running, n_kept;
     struct vs_kv_sequence *sequences;            /* [max_sequences + max_kept] */
     uint32_t *tables;                            /* their page tables */
@@ -47,7 +58,7 @@ int vs_kv_create(const struct vs_kv_config *config, struct vs_kv **ret)
     size_t n = kv->n_sequences ? kv->n_sequences : 1;
     kv->sequences = calloc(n, sizeof *kv->sequences);
     kv->tables = calloc(n, (kv->max_pages ? kv->max_pages : 1) * sizeof *kv->tables);
-    if (!kv->sequences || !kv->tables ||
+    if (!kv->sequences || !kv->tables || vs_kv_states_create(config->n_states, &kv->states) != VS_OK ||
         vs_kv_pool_create(config->n_pages, config->page_tokens, &config->memory, &kv->pool) != VS_OK) {
         vs_kv_free(kv);
         return VS_E_NOMEM;
@@ -63,6 +74,7 @@ void vs_kv_free(struct vs_kv *kv)
     if (!kv)
         return;
     vs_kv_pool_free(kv->pool);
+    vs_kv_states_free(kv->states);
     free(kv->sequences);
     free(kv->tables);
     free(kv);
@@ -82,16 +94,81 @@ static void drop_pages(struct vs_kv_sequence *s, uint32_t n)
         vs_kv_pool_unref(s->kv->pool, s->pages[--s->n_pages], holder(s));
 }
 
+static bool has_states(const struct vs_kv *kv)
+{
+    return kv->config.n_states > 0;
+}
+
+static void drop_snapshot(struct vs_kv_sequence *s, uint32_t i)
+{
+    vs_kv_states_unref(s->kv->states, s->snapshots[i].slot);
+    s->n_snapshots--;
+    memmove(s->snapshots + i, s->snapshots + i + 1, (s->n_snapshots - i) * sizeof *s->snapshots);
+}
+
+/* The longest beginning of its first n tokens that it can go on from. */
+static uint32_t restorable(const struct vs_kv_sequence *s, uint32_t n)
+{
+    if (!has_states(s->kv))
+        return n;
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < s->n_snapshots && s->snapshots[i].position <= n; i++)
+        best = s->snapshots[i].position;
+    return best;
+}
+
+/* Room for one more: without that whose end is nearest to the next one's. The last ones stay: a step needs them. */
+static void thin_snapshots(struct vs_kv_sequence *s)
+{
+    uint32_t worst = 0;
+    for (uint32_t i = 1; i + 3 < s->n_snapshots; i++)
+        if (s->snapshots[i + 1].position - s->snapshots[i].position
+            < s->snapshots[worst + 1].position - s->snapshots[worst].position)
+            worst = i;
+    drop_snapshot(s, worst);
+}
+
+/* The reference is the sequence's from here on. */
+static void add_snapshot(struct vs_kv_sequence *s, struct snapshot snapshot)
+{
+    if (s->n_snapshots == MAX_SNAPSHOTS)
+        thin_snapshots(s);
+    uint32_t i = s->n_snapshots++;
+    for (; i && s->snapshots[i - 1].position > snapshot.position; i--)
+        s->snapshots[i] = s->snapshots[i - 1];
+    s->snapshots[i] = snapshot;
+}
+
+static bool has_snapshot(const struct vs_kv_sequence *s, uint32_t position)
+{
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (s->snapshots[i].position == position)
+            return true;
+    return false;
+}
+
+/* All states of c's first n tokens that s lacks; both have the same tokens there. */
+static void share_snapshots(struct vs_kv_sequence *s, const struct vs_kv_sequence *c, uint32_t n)
+{
+    for (uint32_t i = 0; i < c->n_snapshots && c->snapshots[i].position <= n; i++)
+        if (!has_snapshot(s, c->snapshots[i].position)) {
+            vs_kv_states_ref(s->kv->states, c->snapshots[i].slot);
+            add_snapshot(s, c->snapshots[i]);
+        }
+}
+
 static void cut(struct vs_kv_sequence *s, uint32_t n_tokens)
 {
-    s->n_tokens = n_tokens < s->n_tokens ? n_tokens : s->n_tokens;
+    s->n_tokens = restorable(s, n_tokens < s->n_tokens ? n_tokens : s->n_tokens);
+    while (s->n_snapshots && s->snapshots[s->n_snapshots - 1].position > s->n_tokens)
+        drop_snapshot(s, s->n_snapshots - 1);
     s->n_reserved = s->n_tokens;
     drop_pages(s, pages_for(s->kv, s->n_tokens));
 }
 
 static void release(struct vs_kv_sequence *s)
 {
-    cut(s, 0);
+    cut(s, 0);                           /* and its states: none is of 0 tokens */
     *(s->state == RUNNING ? &s->kv->n_running : &s->kv->n_kept) -= 1;
     s->state = GONE;
 }
@@ -119,6 +196,14 @@ static void shorten(struct vs_kv_sequence *k)
 {
     cut(k, (k->n_pages - 1) * k->kv->config.page_tokens);
     if (!k->n_pages)
+        release(k);
+}
+
+/* Takes the first state from a kept sequence, which goes with its last one. */
+static void forget_state(struct vs_kv_sequence *k)
+{
+    drop_snapshot(k, 0);
+    if (!k->n_snapshots)
         release(k);
 }
 
@@ -192,6 +277,62 @@ int vs_kv_reserve(struct vs_kv_sequence *s, uint32_t n_tokens)
     return VS_OK;
 }
 
+/* ---- states of a step ---- */
+
+/* One that a running sequence can do without: neither its present one nor one that is planned. NULL: there is none. */
+static struct vs_kv_sequence *with_spare_state(struct vs_kv *kv)
+{
+    for (struct vs_kv_sequence *s = kv->sequences; s < kv->sequences + kv->n_sequences; s++)
+        if (s->state == RUNNING && s->n_snapshots && s->snapshots[0].position < s->n_tokens)
+            return s;
+    return NULL;
+}
+
+/* A slot, from those who only keep theirs where none is free. */
+static uint32_t take_state(struct vs_kv *kv)
+{
+    for (;;) {
+        struct vs_kv_sequence *s = NULL;
+        if (!vs_kv_states_free_slots(kv->states) && (s = least_recent(kv)))
+            forget_state(s);
+        else if (!vs_kv_states_free_slots(kv->states) && (s = with_spare_state(kv)))
+            drop_snapshot(s, 0);
+        if (!s)
+            return vs_kv_states_take(kv->states);
+    }
+}
+
+static uint32_t slot_of(const struct vs_kv_sequence *s, uint32_t position)
+{
+    for (uint32_t i = 0; i < s->n_snapshots; i++)
+        if (s->snapshots[i].position == position)
+            return s->snapshots[i].slot;
+    return VS_KV_NO_STATE;
+}
+
+int vs_kv_plan(struct vs_kv_sequence *s, uint32_t n, uint32_t n_mark, bool keep, struct vs_kv_plan *ret)
+{
+    struct vs_kv *kv = s->kv;
+    *ret = (struct vs_kv_plan){ VS_KV_NO_STATE, VS_KV_NO_STATE, VS_KV_NO_STATE, 0 };
+    if (!has_states(kv))
+        return VS_OK;
+    assert(s->state == RUNNING && n && n <= s->n_reserved - s->n_tokens);
+    for (uint32_t i = s->n_snapshots; i-- > 0;)          /* an earlier step's, that nobody will ask for */
+        if (s->snapshots[i].position != s->n_tokens && (s->snapshots[i].position > s->n_tokens || !s->snapshots[i].keep))
+            drop_snapshot(s, i);
+    ret->end = take_state(kv);
+    if (ret->end == VS_KV_NO_STATE)
+        return VS_E_BUSY;
+    add_snapshot(s, (struct snapshot){ s->n_tokens + n, ret->end, keep && n_mark == n });
+    bool is_enough = kv->config.n_states >= 3 * kv->n_running;      /* the others of the step each have one, and need one more */
+    if (n_mark && n_mark < n && is_enough && (ret->mark = take_state(kv)) != VS_KV_NO_STATE) {
+        ret->n_mark = n_mark;
+        add_snapshot(s, (struct snapshot){ s->n_tokens + n_mark, ret->mark, keep });
+    }
+    ret->from = slot_of(s, s->n_tokens);
+    return VS_OK;
+}
+
 void vs_kv_commit(struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n)
 {
     uint32_t size = s->kv->config.page_tokens;
@@ -215,7 +356,8 @@ void vs_kv_truncate(struct vs_kv_sequence *s, uint32_t n)
 
 static bool same_scope(const struct vs_kv_sequence *a, const struct vs_kv_sequence *b)
 {
-    return a->kv->config.sharing == VS_KV_SHARE_ALL || (a->owner == b->owner && strcmp(a->key, b->key) == 0);
+    bool same_key = strcmp(a->key, b->key) == 0;
+    return a->kv->config.sharing == VS_KV_SHARE_ALL ? same_key || !a->kv->config.keyed : a->owner == b->owner && same_key;
 }
 
 /* How many of the first n are equal. */
@@ -275,7 +417,7 @@ static struct vs_kv_sequence *longest(const struct vs_kv_sequence *s, const uint
         if (c->state == GONE || c == s || c->n_tokens <= have || vs_kv_pool_tokens(kv->pool, c->pages[page])[at] != tokens[have]
             || !same_scope(c, s))
             continue;
-        uint32_t same = n_common(c, tokens, n);
+        uint32_t same = restorable(c, n_common(c, tokens, n));
         if (same > have && is_better(c, same, best, n_best)) {
             best = c;
             n_best = same;
@@ -339,9 +481,12 @@ uint32_t vs_kv_adopt(struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t 
     touch(c);
     uint32_t whole = found / size, part = found % size, now = whole * size, from = part ? c->pages[whole] : 0;
     share_pages(s, c, whole);
+    share_snapshots(s, c, now + part);
     if (part && copy_part(s, whole, from, part))
         now += part;
     s->n_tokens = s->n_reserved = now > s->n_tokens ? now : s->n_tokens;
+    if (has_states(kv))
+        cut(s, s->n_tokens);
     return s->n_tokens;
 }
 
@@ -373,6 +518,7 @@ int vs_kv_fork(struct vs_kv_sequence *s, struct vs_kv_sequence **ret)
         return r;
     cut(s, s->n_tokens);
     share_pages(new, s, s->n_pages);
+    share_snapshots(new, s, s->n_tokens);
     new->n_tokens = new->n_reserved = s->n_tokens;
     *ret = new;
     return VS_OK;
@@ -393,8 +539,10 @@ static void keep_pages(struct vs_kv_sequence *s)
 {
     struct vs_kv *kv = s->kv;
     for (struct vs_kv_sequence *k = kv->sequences; k < kv->sequences + kv->n_sequences; k++)
-        if (k->state == KEPT && same_scope(k, s) && is_prefix(k, s))
+        if (k->state == KEPT && same_scope(k, s) && is_prefix(k, s)) {
+            share_snapshots(s, k, k->n_tokens);
             release(k);
+        }
     if (kv->n_kept == kv->config.max_kept)
         release(least_recent(kv));
     for (uint32_t i = 0; i < s->n_pages; i++) {
@@ -415,8 +563,10 @@ void vs_kv_close(struct vs_kv_sequence *s, bool keep)
     cut(s, s->n_tokens);
     keep = keep && s->n_tokens && s->kv->config.sharing != VS_KV_SHARE_NONE && s->kv->config.max_kept;
     struct vs_kv_sequence *other = keep ? holder_of(s) : NULL;
-    if (other)
+    if (other) {
+        share_snapshots(other, s, s->n_tokens);
         touch(other);
+    }
     if (keep && !other)
         keep_pages(s);
     else
@@ -452,4 +602,5 @@ const uint32_t *vs_kv_pages(const struct vs_kv_sequence *s, uint32_t *ret_n)
 void vs_kv_count(const struct vs_kv *kv, struct vs_kv_counts *ret)
 {
     vs_kv_pool_count(kv->pool, ret);
+    ret->free_states = vs_kv_states_free_slots(kv->states);
 }

@@ -13,6 +13,12 @@
  * Sequences share with others of their scope alone: same owner and cache_key, or all. A page that another owner wrote to is
  * cleared before it is taken, and of a page that is copied only the shared positions are.
  *
+ * States. A model with recurrent layers has more than K and V: a state, which is that of all tokens so far and can't be
+ * shortened. With n_states > 0 a sequence holds a few of them, each in a slot, at lengths where somebody may go on (_plan): it can
+ * only have a length that it holds a state of, or 0. So _truncate, _adopt and _fork may leave it shorter than was asked for, at the
+ * last such length, and who needs the rest computes it again. States are shared by reference, never written twice, and given up,
+ * those of kept sequences first, when the slots run out. At length 0 there is none: the backend takes zeros.
+ *
  * Memory:  all taken by _create: max_sequences + max_kept page tables, one token for each position of a page. Nothing later.
  * Threads: one owner. No locks inside.
  * Failure: VS_OK or a negative VS_E_*; on failure nothing has changed.
@@ -37,7 +43,9 @@ struct vs_kv_config {
     uint32_t n_pages, page_tokens;
     uint32_t max_tokens;                 /* longest sequence */
     uint32_t max_sequences, max_kept;    /* most that run; most that are kept */
+    bool keyed;                          /* _ALL: only those with the same cache_key share all the same */
     enum vs_kv_sharing sharing;          /* _NONE: _adopt finds nothing and nothing is kept; _fork shares all the same */
+    uint32_t n_states;                   /* slots for states; 0: the model has none. Two for each sequence of a step are enough */
     struct vs_kv_memory memory;
 };
 int vs_kv_create(const struct vs_kv_config *config, struct vs_kv **ret);
@@ -62,6 +70,13 @@ uint32_t vs_kv_adopt(struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t 
 int vs_kv_reserve(struct vs_kv_sequence *s, uint32_t n_tokens);
 /* The next n positions, which are reserved, hold these tokens now. */
 void vs_kv_commit(struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n);
+/* Where the state of the next n tokens, which are reserved, comes from and where it goes: that behind all of them, and that behind
+ * the first n_mark of them, if 0 < n_mark < n and there is a slot for it that no other running sequence may need. keep: the state
+ * at the mark, which may be n, stays when the sequence is longer, for who shares it up to there. VS_E_BUSY: no slot is free;
+ * nothing has changed. */
+#define VS_KV_NO_STATE UINT32_MAX        /* no slot */
+struct vs_kv_plan { uint32_t from, mark, end, n_mark; };
+int vs_kv_plan(struct vs_kv_sequence *s, uint32_t n, uint32_t n_mark, bool keep, struct vs_kv_plan *ret);
 /* Back to its first n tokens when it has more; what is reserved beyond is taken back in any case. */
 void vs_kv_truncate(struct vs_kv_sequence *s, uint32_t n);
 
@@ -73,6 +88,6 @@ const uint32_t *vs_kv_pages(const struct vs_kv_sequence *s, uint32_t *ret_n);
 void vs_kv_forget(struct vs_kv *kv);     /* drops all that is kept */
 
 /* Each page counted once: used by a running sequence, cached by kept ones only, free. */
-struct vs_kv_counts { uint32_t pages, used, cached, free; };
+struct vs_kv_counts { uint32_t pages, used, cached, free, free_states; };
 void vs_kv_count(const struct vs_kv *kv, struct vs_kv_counts *ret);
 #endif

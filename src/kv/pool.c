@@ -122,5 +122,6 @@ uint32_t *vs_kv_pool_tokens(const struct vs_kv_pool *p, uint32_t page)
 
 void vs_kv_pool_count(const struct vs_kv_pool *p, struct vs_kv_counts *ret)
 {
-    *ret = (struct vs_kv_counts){ p->n_pages, p->n_used, p->n_pages - p->n_used - p->n_free, p->n_free };
+    *ret = (struct vs_kv_counts){ .pages = p->n_pages, .used = p->n_used, .cached = p->n_pages - p->n_used - p->n_free,
+                                  .free = p->n_free };
 }

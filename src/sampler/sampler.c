@@ -1,6 +1,6 @@
 /* sampler/sampler.c - the rules of docs/NUMERICS.md, "sampler", in their order.
  *
- *   logits --bias, penalties--> l --select--> candidates, best first --weigh--> q --cut--> kept --draw--> id
+ *   logits --mask, bias, penalties--> l --select--> candidates, best first --weigh--> q --cut--> kept --draw--> id
  *
  * A candidate is one number, (sortable bits of l) << 32 | ~id, so that "greater" is the total order: logit descending,
  * id ascending. Once candidates are in order, every later filter keeps one unbroken run of them. Weights are integers
@@ -130,6 +130,25 @@ static int take_logits(struct vs_sampler *s, const float *logits, bool change, s
         i++;
     return vs_error_set(err, VS_E_FAULT, "the logit of token %u is %s: the model's numbers broke down", i,
                         logits[i] != logits[i] ? "NaN" : "infinite");
+}
+
+/* What is not allowed becomes impossible. */
+static void apply_mask(struct vs_sampler *s, const struct vs_sampling *p)
+{
+    float impossible[64];
+    for (unsigned i = 0; i < 64; i++)
+        impossible[i] = -__builtin_inff();
+    for (uint32_t w = 0; p->allowed && w <= (s->n_vocab - 1) / 64; w++) {
+        uint32_t first = w * 64, n = s->n_vocab - first < 64 ? s->n_vocab - first : 64;
+        if (!p->allowed[w])              /* most words, where JSON has its marks */
+            memcpy(s->own + first, impossible, n * sizeof *impossible);
+        for (uint64_t never = p->allowed[w] ? ~p->allowed[w] : 0; never; never &= never - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(never);
+            if (bit >= n)
+                break;
+            s->own[first + bit] = -__builtin_inff();
+        }
+    }
 }
 
 static int apply_bias(struct vs_sampler *s, const struct vs_sampling *p, struct vs_error *err)
@@ -425,7 +444,9 @@ int vs_sampler_sample(struct vs_sampler *s, const struct vs_sampling *params, co
 {
     int status = vs_sampling_check(params, s->n_vocab, err);
     if (status == VS_OK)
-        status = take_logits(s, logits, params->n_bias > 0 || has_penalties(params), err);
+        status = take_logits(s, logits, params->allowed || params->n_bias > 0 || has_penalties(params), err);
+    if (status == VS_OK)
+        apply_mask(s, params);
     if (status == VS_OK)
         status = apply_bias(s, params, err);
     if (status == VS_OK)
@@ -444,7 +465,8 @@ int vs_sampler_sample(struct vs_sampler *s, const struct vs_sampling *params, co
         n = select_heavy(s, n, params->temperature);
     uint32_t best = candidate_id(s->order[0]);
     if (!is_finite(s->logit[best]))
-        return vs_error_set(err, VS_E_INVALID, "logit_bias or penalties forbid every token");
+        return vs_error_set(err, VS_E_INVALID, "logit_bias or penalties forbid every token%s",
+                            params->allowed ? " that the constraint allows" : "");
     if (n == 1) {
         *ret_id = best;
         return VS_OK;

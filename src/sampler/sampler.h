@@ -1,6 +1,7 @@
 /* sampler/sampler.h - from logits to one token, reproducibly (docs/NUMERICS.md, "sampler").
  *
- * Order: logit bias, penalties, temperature, top-k, typical, top-p, min-p. Total order of tokens: logit descending, id
+ * Order: mask of what is allowed, logit bias, penalties, temperature, top-k, typical, top-p, min-p. Total order of tokens: logit
+ * descending, id
  * ascending. Probabilities become integers floor(p * 2^40), so every cumulative sum and threshold test is
  * exact. Random numbers are counter-based (Philox4x32-10): key = seed, counter = (absolute position, purpose, draw):
  * no state, so batching, retries and speculation cannot shift them. temperature 0 = greedy = lowest id among maxima.
@@ -28,6 +29,7 @@ struct vs_sampling {
     int32_t repeat_last_n;              /* tokens looked back for penalties; -1 = all, 0 = off */
     const struct vs_logit_bias *bias;
     size_t n_bias;
+    const uint64_t *allowed;            /* bit id % 64 of word id / 64: the token may come; NULL: all may */
 };
 
 /* Defaults of the contract: seed 0, temperature 0.8, top-k 40, top-p 0.95, min-p 0.05, typical 1, penalties off, last_n 64. */

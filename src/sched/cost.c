@@ -113,11 +113,11 @@ static double limit_of(struct vs_cost *c, double error)
     return 0.5;
 }
 
-bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns)
+void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns)
 {
     double part[VS_COST_TERMS];
     if (!work->rows || !(ns > 0))
-        return false;
+        return;
     parts(work, part);
     if (!c->largest) {
         begin(c, work, ns);
@@ -128,7 +128,6 @@ bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
     double expected = sum(c, part);
     double error = (ns - expected) / most(ns, expected);     /* -1 to 1 */
     double limit = fresh ? 0.5 : limit_of(c, error);
-    bool inlier = error <= limit && error >= -limit;
     error = most(-limit, least(limit, error));
     double variance = VARIANCE;
     for (int i = 0; i < VS_COST_TERMS; i++) {
@@ -147,5 +146,4 @@ bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
     if (work->rows > c->largest)
         c->largest = work->rows;
     estimate(c);
-    return inlier;
 }

@@ -27,6 +27,5 @@ struct vs_cost {                        /* zeroed = nothing is known */
 };
 
 double vs_cost_of(const struct vs_cost *c, const struct vs_sched_work *work);
-/* false: the step took so much longer or shorter than others that it says little. */
-bool vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns);
+void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns);
 #endif

@@ -146,6 +146,17 @@ static uint32_t needed_rows(const struct vs_sched *s, uint32_t given, uint32_t r
     return !given && s->owed >= (double)s->config.target_ns ? least(FEW_ROWS, room) : 0;
 }
 
+/* All or nothing; the first of a step whatever it costs. */
+static void set_whole(struct vs_sched *s, uint32_t i, bool first, double limit)
+{
+    struct vs_sched_request *r = s->prompt[i];
+    bool has_room = room_for(s, i, s->config.chunk) == r->n_rows;
+    if (has_room && (first || cost_with(s, r, r->n_rows) <= limit))
+        set_rows(s, r, r->n_rows);
+    else
+        s->tight |= has_room;
+}
+
 static void set_prompts(struct vs_sched *s)
 {
     double limit = limit_of(s);
@@ -153,7 +164,11 @@ static void set_prompts(struct vs_sched *s)
     if (most_rows < 2 * (uint64_t)s->cost.largest)
         most_rows = s->cost.largest > s->config.chunk / 2 ? s->config.chunk : 2 * s->cost.largest;
     most_rows = least(most_rows, s->config.chunk);
-    for (uint32_t i = 0; i < s->n_prompts && s->work.rows < most_rows; i++) {
+    for (uint32_t i = 0; i < s->n_prompts && (s->work.rows < most_rows || s->prompt[i]->whole); i++) {
+        if (s->prompt[i]->whole) {
+            set_whole(s, i, s->work.rows == before, limit);
+            continue;
+        }
         uint32_t room = room_for(s, i, most_rows), n_rows = fitting(s, s->prompt[i], room, limit);
         uint32_t needed = needed_rows(s, s->work.rows - before, room);
         n_rows = n_rows < needed ? needed : n_rows < least(FEW_ROWS, room) ? 0 : n_rows;

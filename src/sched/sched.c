@@ -79,7 +79,8 @@ static void owe(struct vs_sched *s, double expected, double ns)
         s->owed = -10 * target;
 }
 
-/* Moves until one in twenty of the steps that the target limits takes longer than the target. */
+/* Moves until one in twenty of the steps that the target limits takes longer than the target: all of them, also those that are long
+ * because another program had a processor for a while. */
 static void set_margin(struct vs_sched *s, double ns)
 {
     if (!s->tight || !s->n_decoding || s->decode_ns > 0.9 * (double)s->config.target_ns)
@@ -92,8 +93,8 @@ void vs_sched_end(struct vs_sched *s, uint64_t ns)
 {
     double expected = vs_cost_of(&s->cost, &s->work);
     owe(s, expected, (double)ns);
-    if (vs_cost_learn(&s->cost, &s->work, (double)ns))
-        set_margin(s, (double)ns);
+    vs_cost_learn(&s->cost, &s->work, (double)ns);
+    set_margin(s, (double)ns);
 }
 
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work)

@@ -13,6 +13,8 @@
  *   step stays within the target. What is left after the first prompt goes to the next.
  * - Who decodes alone has drafts up to four times the time of a step without them: its tokens come sooner.
  * - While prompts wait they get a tenth of the time, also where decoding alone takes longer than the target.
+ * - Who wants all its rows at once (a text whose tokens see those after them) has them as soon as a step has the room; the first
+ *   in the order whatever it costs.
  * - Where nothing decodes and all that can run is of one client, a step is as large as a step may be.
  * - Order, for places and for prompts: class, then the client that will have been served the fewest tokens when its first prompt
  *   is read (fair queueing by finish time), then arrival. A client that wanted nothing has saved nothing: it begins where the
@@ -54,6 +56,7 @@ struct vs_sched_request {
     uint64_t arrived_ns;
     uint32_t priority;                  /* 0 the first, below VS_SCHED_PRIORITIES */
     bool runnable;                      /* false: no credit, or another one reads the same prompt: no rows now, and no new place */
+    bool whole;                         /* all its rows in one step, or none; at most chunk, and as many outs */
     bool decode;                        /* false: rows of a prompt, or of what was computed before it was parked */
     uint32_t n_rows;                    /* that it wants, at least 1: what is left of the prompt; or 1 and its drafts */
     uint32_t n_outs;                    /* the last n_outs of them are read: 1, with drafts all, for LOGITS and PERPLEXITY all */
