@@ -22,7 +22,8 @@ int vs_batch_create(struct vs_batch *b, const struct vs_model_config *c)
 {
     b->rows = malloc(c->chunk * sizeof *b->rows);
     b->out = malloc(c->max_out * sizeof *b->out);
-    return b->rows && b->out && grow(b, c->n_pages) == VS_OK ? VS_OK : VS_E_NOMEM;
+    b->stretches = malloc(c->chunk * sizeof *b->stretches);
+    return b->rows && b->out && b->stretches && grow(b, c->n_pages) == VS_OK ? VS_OK : VS_E_NOMEM;
 }
 
 void vs_batch_clear(struct vs_batch *b)
@@ -30,17 +31,31 @@ void vs_batch_clear(struct vs_batch *b)
     free(b->rows);
     free(b->out);
     free(b->pages);
+    free(b->stretches);
 }
 
 void vs_batch_begin(struct vs_model *m)
 {
-    m->batch.n_rows = m->batch.n_pages = m->batch.n_out = 0;
+    m->batch.n_rows = m->batch.n_pages = m->batch.n_out = m->batch.n_stretches = 0;
+    vs_batch_adapt(m, NULL);
+}
+
+void vs_batch_adapt(struct vs_model *m, const float *scales)
+{
+    m->batch.adapters = !m->graph.n_adapters ? NULL : scales ? scales : m->config.adapters;
 }
 
 int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out,
                  struct vs_error *err)
 {
+    return vs_batch_add_marked(m, s, tokens, n, n_out, 0, false, err);
+}
+
+int vs_batch_add_marked(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out,
+                        uint32_t n_mark, bool keep, struct vs_error *err)
+{
     struct vs_batch *b = &m->batch;
+    struct vs_kv_plan plan;
     uint32_t have = vs_kv_length(s), table = b->n_pages, n_pages;
     if (!n || n > m->config.chunk - b->n_rows || n_out > n || n_out > m->config.max_out - b->n_out)
         return vs_error_set(err, VS_E_LIMIT, "a step of %u rows, %u of them read, is larger than it may be (%u, %u)", b->n_rows + n,
@@ -49,6 +64,11 @@ int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *t
     if (r != VS_OK)
         return vs_error_set(err, r, r == VS_E_BUSY ? "the KV cache is full" : "%u tokens do not fit into the KV cache of %u",
                             have + n, m->config.n_pages * VS_PAGE_TOKENS);
+    r = vs_kv_plan(s, n, n_mark, keep, &plan);
+    if (r != VS_OK) {
+        vs_kv_truncate(s, have);
+        return vs_error_set(err, r, "no slot is free for the state of a sequence");
+    }
     const uint32_t *pages = vs_kv_pages(s, &n_pages);
     if (grow(b, (size_t)table + n_pages) != VS_OK) {
         vs_kv_truncate(s, have);
@@ -56,18 +76,26 @@ int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *t
     }
     memcpy(b->pages + table, pages, n_pages * sizeof *b->pages);
     b->n_pages += n_pages;
+    b->stretches[b->n_stretches++] = (struct vs_stretch){ b->n_rows, n, plan.from, plan.end, plan.n_mark, plan.mark };
     for (uint32_t i = 0; i < n; i++) {
         if (i >= n - n_out)
             b->out[b->n_out++] = b->n_rows;
-        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], have + i, table };
+        b->rows[b->n_rows++] = (struct vs_row){ tokens[i], have + i, table, b->adapters };
     }
     return VS_OK;
 }
 
-int vs_batch_compute(struct vs_model *m, int (*check)(void *context), void *context, const float **ret_logits, struct vs_error *err)
+int vs_batch_compute(struct vs_model *m, unsigned outputs, int (*check)(void *context), void *context, const float **ret_logits,
+                     struct vs_error *err)
 {
     const struct vs_batch *b = &m->batch;
     const struct vs_step step = { .rows = b->rows, .n_rows = b->n_rows, .pages = b->pages, .out = b->out, .n_out = b->n_out,
-                                  .check = check, .context = context };
+                                  .stretches = b->stretches, .n_stretches = b->n_stretches,
+                                  .outputs = outputs, .check = check, .context = context };
     return vs_backend_step(m->backend, &step, ret_logits, err);
+}
+
+const float *vs_batch_output(const struct vs_model *m, int which)
+{
+    return m->backend->kind->output(m->backend, which);
 }

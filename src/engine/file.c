@@ -1,6 +1,7 @@
 /* engine/file.c - see file.h */
 #include "engine/file.h"
 
+#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 
@@ -29,7 +30,9 @@ struct block {                           /* what was loaded of the file */
 };
 
 struct vs_model_file {
-    int fd;
+    struct vs_files parts;               /* and adapters */
+    unsigned n_model;                    /* of them the model's */
+    uint64_t part_end[VS_MAX_FILES];     /* with those before it */
     uint64_t n_bytes;
     struct vs_source source, glance;
     uint64_t *key;                       /* [BLOCK / 8] */
@@ -39,7 +42,9 @@ struct vs_model_file {
     size_t n_blocks, cap_blocks;
 
     /* The digest goes on block by block, in the thread or, when somebody waits, in the caller. */
-    EVP_MD_CTX *sha;
+    EVP_MD_CTX *sha;                     /* of the part, or the file */
+    struct vs_buf lines;                 /* digests of the parts before it */
+    unsigned part;
     uint8_t *buffer;                     /* [BLOCK] */
     bool has_begun;
     size_t next;                         /* of the blocks */
@@ -97,8 +102,12 @@ static int make_key(struct vs_model_file *f)
 
 static int read_all(const struct vs_model_file *f, uint64_t offset, size_t n, uint8_t *to, struct vs_error *err)
 {
-    while (n) {
-        ssize_t got = pread(f->fd, to, n, (off_t)offset);
+    for (unsigned part = 0; n;) {
+        while (offset >= f->part_end[part] && part + 1 < f->parts.n)
+            part++;
+        uint64_t start = part ? f->part_end[part - 1] : 0;
+        size_t here = f->part_end[part] > offset && f->part_end[part] - offset < n ? (size_t)(f->part_end[part] - offset) : n;
+        ssize_t got = pread(f->parts.fd[part], to, here, (off_t)(offset - start));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -218,16 +227,34 @@ static int begin(struct vs_model_file *f)
     return VS_OK;
 }
 
-static int conclude(struct vs_model_file *f)
+static int digest_of(struct vs_model_file *f, char ret_hex[65])
 {
     unsigned char bytes[EVP_MAX_MD_SIZE];
-    struct stat st;
-    if (fstat(f->fd, &st) != 0 || (uint64_t)st.st_size != f->n_bytes)
-        return changed(f, "its size is another");
-    if (!EVP_DigestFinal_ex(f->sha, bytes, NULL))
+    if (!EVP_DigestFinal_ex(f->sha, bytes, NULL) || !EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL))
         return vs_error_set(&f->err, VS_E_SYSTEM, "model: SHA-256 failed");
-    vs_hex(bytes, 32, f->hex);
+    vs_hex(bytes, 32, ret_hex);
     return VS_OK;
+}
+
+/* A part was read to its end; VS_E_BUSY: there are more. */
+static int conclude(struct vs_model_file *f)
+{
+    struct stat st;
+    uint64_t start = f->part ? f->part_end[f->part - 1] : 0;
+    if (fstat(f->parts.fd[f->part], &st) != 0 || (uint64_t)st.st_size != f->part_end[f->part] - start)
+        return changed(f, "its size is another");
+    char hex[65];
+    int r = digest_of(f, hex);
+    if (r == VS_OK && f->part < f->n_model) {
+        memcpy(f->hex, hex, sizeof hex);
+        vs_buf_printf(&f->lines, "%s\n", hex);
+    }
+    if (r == VS_OK && ++f->part == f->n_model && f->n_model > 1) {
+        if (f->lines.status != VS_OK || !EVP_DigestUpdate(f->sha, f->lines.data, f->lines.n))
+            return vs_error_set(&f->err, VS_E_NOMEM, "model: no memory for the file's SHA-256");
+        r = digest_of(f, f->hex);
+    }
+    return r == VS_OK && f->part < f->parts.n ? VS_E_BUSY : r;
 }
 
 /* The next block, or a piece of what lies between two, as it is in the file now. VS_E_BUSY: there is more to come. */
@@ -238,12 +265,16 @@ static int step(struct vs_model_file *f)
         return r;
     uint64_t at = atomic_load(&f->done);
     const struct block *b = f->next < f->n_blocks ? &f->blocks[f->next] : NULL;
-    uint64_t end = b ? b->offset : f->n_bytes;
+    uint64_t end = b ? b->offset : f->n_bytes, part_end = f->part_end[f->part];
     if (end < at)
         return vs_error_set(&f->err, VS_E_MALFORMED, "model: byte %llu of the file is used twice", (unsigned long long)end);
-    if (!b && end == at)
+    if (part_end == at)
         return conclude(f);
-    bool is_loaded = end == at;
+    if (end > part_end) {                /* what follows is of the next part */
+        b = NULL;
+        end = part_end;
+    }
+    bool is_loaded = b && end == at;
     size_t n = is_loaded ? b->n : end - at < BLOCK ? (size_t)(end - at) : BLOCK;
     r = read_all(f, at, n, f->buffer, &f->err);
     if (r != VS_OK)
@@ -318,31 +349,56 @@ int vs_model_file_digest(struct vs_model_file *f, unsigned wait_ms, char ret_hex
 
 /* ---- open and close ---- */
 
-int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err)
+/* How long the parts are. */
+static int measure(struct vs_model_file *f, struct vs_error *err)
 {
     struct stat st;
+    for (unsigned i = 0; i < f->parts.n; i++) {
+        if (fstat(f->parts.fd[i], &st) != 0 || !S_ISREG(st.st_mode))
+            return vs_error_set(err, VS_E_MALFORMED, "model: not a regular file");
+        if (!st.st_size && f->parts.n > 1)
+            return vs_error_set(err, VS_E_MALFORMED, "model: file %u of %u is empty", i + 1, f->parts.n);
+        f->part_end[i] = f->n_bytes += (uint64_t)st.st_size;
+        posix_fadvise(f->parts.fd[i], 0, 0, POSIX_FADV_WILLNEED);
+    }
+    return VS_OK;
+}
+
+int vs_model_file_open(const struct vs_files *parts, struct vs_model_file **ret, struct vs_error *err)
+{
+    return vs_model_file_open_with(parts, 0, ret, err);
+}
+
+void vs_model_file_adapter(const struct vs_model_file *f, unsigned i, uint64_t *ret_start, uint64_t *ret_bytes)
+{
+    *ret_start = f->part_end[f->n_model + i - 1];
+    *ret_bytes = f->part_end[f->n_model + i] - *ret_start;
+}
+
+int vs_model_file_open_with(const struct vs_files *parts, unsigned n_adapters, struct vs_model_file **ret, struct vs_error *err)
+{
     struct vs_model_file *f = calloc(1, sizeof *f);
     if (!f) {
-        close(fd);
+        struct vs_files all = *parts;
+        vs_files_close(&all);
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     }
     pthread_cond_init(&f->go_on, NULL);
     pthread_mutex_init(&f->lock, NULL);
-    f->fd = fd;
+    f->parts = *parts;
+    f->n_model = parts->n - n_adapters;
     atomic_store(&f->status, VS_E_BUSY);
     int r = make_key(f);
     if (r != VS_OK)
         vs_error_set(err, r, "model: %s", r == VS_E_NOMEM ? "out of memory" : "there are no random numbers");
-    else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        r = vs_error_set(err, VS_E_MALFORMED, "model: not a regular file");
+    else
+        r = measure(f, err);
     if (r != VS_OK) {
         vs_model_file_close(f);
         return r;
     }
-    f->n_bytes = (uint64_t)st.st_size;
-    f->source = (struct vs_source){ read_source, f, f->n_bytes };
-    f->glance = (struct vs_source){ read_glance, f, f->n_bytes };
-    posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+    f->source = (struct vs_source){ read_source, f, f->n_bytes, f->part_end, f->n_model };
+    f->glance = (struct vs_source){ read_glance, f, f->n_bytes, f->part_end, f->n_model };
     *ret = f;
     return VS_OK;
 }
@@ -354,7 +410,8 @@ void vs_model_file_close(struct vs_model_file *f)
     atomic_store(&f->stop, true);
     if (f->has_thread)
         pthread_join(f->thread, NULL);
-    close(f->fd);
+    vs_files_close(&f->parts);
+    vs_buf_clear(&f->lines);
     pthread_cond_destroy(&f->go_on);
     pthread_mutex_destroy(&f->lock);
     EVP_MD_CTX_free(f->sha);

@@ -10,6 +10,9 @@
  * The block hash is NH over 64-bit words with a key of a block's length: two different blocks of one length have equal hashes for
  * at most 2^-64 of the keys, whoever chose them. The key is random, lives as long as the load and never leaves the process.
  *
+ * A model may be split over several files. They are one behind the other here; the digest of such a model is the SHA-256 of a text:
+ * the SHA-256 of each part in lower-case hex, a line each (sha256sum NAME-*.gguf | cut -c-64 | sha256sum).
+ *
  * Bytes that nobody loaded (the padding between tensors) are in the digest as the thread finds them.
  *
  * Threads: the source may be read by several at once; everything else is for one caller. After _finish nothing is read.
@@ -17,12 +20,16 @@
  */
 #ifndef VS_ENGINE_FILE_H
 #define VS_ENGINE_FILE_H
+#include "base/files.h"
 #include "base/source.h"
 
 struct vs_model_file;
 
-/* fd is a regular file, open for reading; it is the file's from now on, also when this fails. */
-int vs_model_file_open(int fd, struct vs_model_file **ret, struct vs_error *err);
+/* Regular files, open for reading: the parts in order, at least one. They are the file's from now on, also when this fails. */
+int vs_model_file_open(const struct vs_files *parts, struct vs_model_file **ret, struct vs_error *err);
+/* The same with adapters: the last n_adapters of the files. They follow the model's bytes, and its digest does not cover them. */
+int vs_model_file_open_with(const struct vs_files *files, unsigned n_adapters, struct vs_model_file **ret, struct vs_error *err);
+void vs_model_file_adapter(const struct vs_model_file *f, unsigned i, uint64_t *ret_start, uint64_t *ret_bytes);
 void vs_model_file_close(struct vs_model_file *f);
 
 /* Reads that are in the digest: what is loaded, each byte once. */

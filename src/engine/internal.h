@@ -10,8 +10,10 @@ struct vs_batch {
     struct vs_row *rows;                 /* [config.chunk] */
     uint32_t *out;                       /* [config.max_out] */
     uint32_t *pages;                     /* [cap_pages] */
-    uint32_t n_rows, n_pages, n_out;
+    struct vs_stretch *stretches;               /* [config.chunk] */
+    uint32_t n_rows, n_pages, n_out, n_stretches;
     size_t cap_pages;
+    const float *adapters;               /* of rows that are added */
 };
 int vs_batch_create(struct vs_batch *b, const struct vs_model_config *c);
 void vs_batch_clear(struct vs_batch *b);

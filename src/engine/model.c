@@ -10,18 +10,46 @@
 enum { DEFAULT_CHUNK = 512, DEFAULT_OUT = 32, DEFAULT_SEQUENCES = 64, DEFAULT_KEPT = 256 };
 enum { MAX_POSITIONS = 10000000, MAX_PAGES = UINT32_MAX / VS_PAGE_TOKENS, MAX_UNUSED = 16 << 20 };
 
+/* Slots for states: two for a sequence of the step, one more to go back to, two for what is kept; as many as half of the cache
+ * holds, and no more sequences at once than that is enough for. */
+static int choose_states(struct vs_model *m, struct vs_error *err)
+{
+    struct vs_model_config *c = &m->config;
+    uint64_t bytes = c->backend->state_bytes(&m->graph), n;
+    c->n_at_once = c->n_at_once ? c->n_at_once : 1;
+    c->n_states = 0;
+    if (!bytes)
+        return VS_OK;
+    n = (c->kv_bytes ? c->kv_bytes : c->free_bytes ? c->free_bytes / 4 : UINT64_MAX) / 2 / bytes;
+    if (n < 2 && c->kv_bytes)
+        return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu byte%s is too small: half of it must hold two states, and the "
+                            "state of a sequence takes %llu bytes", (unsigned long long)c->kv_bytes, vs_plural(c->kv_bytes),
+                            (unsigned long long)bytes);
+    n = n < 2 ? 2 : n;
+    c->n_states = n < 5 * (uint64_t)c->n_at_once ? (uint32_t)n : 5 * c->n_at_once;
+    c->n_at_once = c->n_at_once < c->n_states / 2 ? c->n_at_once : c->n_states / 2;
+    return VS_OK;
+}
+
 /* The model's own context, or what was asked for; when it was not, capped by the KV cache, or by a quarter of the free memory.
- * The cache is as large as was asked for, or holds one context. */
+ * The cache is as large as was asked for, or holds one context; states are a part of it. */
 static int choose_context(struct vs_model *m, struct vs_error *err)
 {
+    if (m->graph.whole)                  /* its K and V live for one step: nothing is saved by rounding them */
+        m->config.kv_type = VS_KV_F32;
     uint32_t own = m->graph.context, want = m->config.context;
     uint64_t page_bytes = m->config.backend->page_bytes(&m->graph, m->config.kv_type), pages = 0;
+    int r = choose_states(m, err);
+    if (r != VS_OK)
+        return r;
+    bool no_keys = !page_bytes;          /* of recurrent layers alone: a page is a list of tokens */
+    page_bytes = no_keys ? VS_PAGE_TOKENS * sizeof(uint32_t) : page_bytes;
     if (want > own)
         return vs_error_set(err, VS_E_INVALID, "--ctx %u: the model was made for at most %u position%s", want, own, vs_plural(own));
     uint32_t n = want ? want : own;
     n = n < MAX_POSITIONS ? n : MAX_POSITIONS;
     if (m->config.kv_bytes) {
-        pages = m->config.kv_bytes / page_bytes;
+        pages = (m->config.kv_bytes - m->config.n_states * m->config.backend->state_bytes(&m->graph)) / page_bytes;
         if (!pages)
             return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu byte%s has no page: one takes %llu bytes",
                                 (unsigned long long)m->config.kv_bytes, vs_plural(m->config.kv_bytes),
@@ -35,6 +63,8 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
     }
     m->config.context = n;
     pages = m->config.kv_bytes ? pages : vs_pages_for(n);
+    if (no_keys && pages > (uint64_t)vs_pages_for(n) * m->config.n_at_once)
+        pages = (uint64_t)vs_pages_for(n) * m->config.n_at_once;
     m->config.n_pages = pages < MAX_PAGES ? (uint32_t)pages : MAX_PAGES;
     return VS_OK;
 }
@@ -42,9 +72,12 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
 /* The SHA-256 of the file reads all of it, loading what the model uses: the one may not be much more work than the other. */
 static int check_size(const struct vs_header *h, const struct vs_graph *g, uint64_t file_bytes, struct vs_error *err)
 {
-    size_t n_header;
-    vs_header_bytes(h, &n_header);
-    uint64_t used = n_header;
+    uint64_t used = 0, at;
+    for (unsigned i = 0; i < vs_header_n_parts(h); i++) {
+        size_t n;
+        vs_header_bytes(h, i, &at, &n);
+        used += n;
+    }
     for (uint32_t i = 0; i < g->n_tensors; i++)
         used += g->tensors[i].n_bytes;
     if (file_bytes > used && file_bytes - used > used + MAX_UNUSED)
@@ -54,8 +87,12 @@ static int check_size(const struct vs_header *h, const struct vs_graph *g, uint6
 }
 
 /* Rows of a step, and those that are read: as asked, as many as there are positions, no more than the backend can stop in time. */
-static void choose_chunk(struct vs_model_config *c)
+static void choose_chunk(struct vs_model_config *c, const struct vs_graph *g)
 {
+    if (g->whole) {                      /* a text is one step, and all its rows may be read */
+        c->chunk = c->max_out = c->context;
+        return;
+    }
     uint32_t most = c->backend->max_rows(c->level);
     c->chunk = c->chunk ? c->chunk : DEFAULT_CHUNK;
     c->chunk = c->chunk < c->context ? c->chunk : c->context;
@@ -68,7 +105,7 @@ static struct vs_backend_config backend_config(const struct vs_model_config *c)
 {
     return (struct vs_backend_config){
         .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = c->max_out,
-        .max_positions = c->context, .n_pages = c->n_pages, .kv_type = c->kv_type, .high = c->high,
+        .max_positions = c->context, .n_pages = c->n_pages, .n_states = c->n_states, .kv_type = c->kv_type, .high = c->high,
         .beside = c->beside ? c->beside->backend : NULL,
     };
 }
@@ -90,6 +127,8 @@ static int create_kv(struct vs_model *m)
     const struct vs_model_config *c = &m->config;
     const struct vs_kv_config config = {
         .n_pages = c->n_pages, .page_tokens = VS_PAGE_TOKENS, .max_tokens = c->context, .sharing = c->sharing,
+        .n_states = c->n_states,
+        .keyed = m->graph.n_adapters,
         .max_sequences = c->max_sequences ? c->max_sequences : DEFAULT_SEQUENCES,
         .max_kept = c->max_kept ? c->max_kept : DEFAULT_KEPT, .memory = { copy_page, clear_pages, m },
     };
@@ -104,7 +143,7 @@ int vs_model_describe(const struct vs_header *h, const struct vs_model_config *c
         return r;
     r = choose_context(&m, err);
     if (r == VS_OK) {
-        choose_chunk(&m.config);
+        choose_chunk(&m.config, &m.graph);
         const struct vs_backend_config b = backend_config(&m.config);
         r = config->backend->describe(&m.graph, &b, ret, err);
     }
@@ -120,9 +159,13 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     struct vs_model_config *c = &m->config;
     *c = *config;
-    size_t n_header;
-    const void *header = vs_header_bytes(h, &n_header);
-    int r = vs_model_file_loaded(f, 0, header, n_header, err);
+    int r = VS_OK;
+    for (unsigned i = 0; i < vs_header_n_parts(h) && r == VS_OK; i++) {
+        size_t n;
+        uint64_t at;
+        const void *header = vs_header_bytes(h, i, &at, &n);
+        r = vs_model_file_loaded(f, at, header, n, err);
+    }
     if (r == VS_OK)
         r = vs_header_graph(h, &m->graph, err);
     if (r == VS_OK)
@@ -130,7 +173,7 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
     if (r == VS_OK)
         r = choose_context(m, err);
     if (r == VS_OK) {
-        choose_chunk(c);
+        choose_chunk(c, &m->graph);
         if (vs_batch_create(&m->batch, c) != VS_OK || create_kv(m) != VS_OK)
             r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
         const struct vs_backend_config b = backend_config(c);
@@ -154,6 +197,16 @@ void vs_model_close(struct vs_model *m)
     vs_batch_clear(&m->batch);
     vs_graph_clear(&m->graph);
     free(m);
+}
+
+unsigned vs_model_n_adapters(const struct vs_model *m)
+{
+    return m->graph.n_adapters;
+}
+
+const float *vs_model_adapters(const struct vs_model *m)
+{
+    return m->config.adapters;
 }
 
 struct vs_kv *vs_model_kv(const struct vs_model *m)
@@ -190,4 +243,15 @@ void vs_model_memory(const struct vs_model *m, struct vs_backend_memory *ret, si
 {
     m->config.backend->memory(m->backend, ret);
     *ret_kv_token = m->config.backend->page_bytes(&m->graph, m->config.kv_type) / VS_PAGE_TOKENS;
+}
+
+size_t vs_model_state_bytes(const struct vs_model *m)
+{
+    return m->config.backend->state_bytes(&m->graph);
+}
+
+size_t vs_model_cache_bytes(const struct vs_model *m)
+{
+    const struct vs_model_config *c = &m->config;
+    return c->backend->page_bytes(&m->graph, c->kv_type) * c->n_pages + vs_model_state_bytes(m) * c->n_states;
 }

@@ -100,7 +100,7 @@ int vs_sequence_append(struct vs_sequence *s, const uint32_t *tokens, size_t n, 
             return r;
         struct asking asking = { check, context, done, n };
         const float *logits;
-        r = vs_batch_compute(m, check ? ask_caller : NULL, &asking, &logits, err);
+        r = vs_batch_compute(m, 0, check ? ask_caller : NULL, &asking, &logits, err);
         if (r != VS_OK) {
             drop(s);
             return r;

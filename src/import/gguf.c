@@ -36,6 +36,7 @@ struct vs_gguf {
     size_t n_tensors;
     struct vs_gguf_tensor *tensor;
     uint32_t *kv_by_key, *tensor_by_name;
+    unsigned n_parts;
 };
 
 #define SHOW(str) vs_str_shown(str).text
@@ -301,6 +302,7 @@ static int read_counts(struct reader *r, struct vs_gguf *g)
                                            ? left_in_file(r) / MIN_TENSOR_BYTES : MAX_TENSORS);
     g->entries = (struct vs_entries){ .format = "GGUF", .n = (size_t)n_kv };
     g->n_tensors = (size_t)n_tensors;
+    g->n_parts = 1;
     return VS_OK;
 }
 
@@ -368,6 +370,93 @@ void vs_gguf_close(struct vs_gguf *g)
     free(g->kv_by_key);
     free(g->tensor_by_name);
     free(g);
+}
+
+/* ---- parts ---- */
+
+static bool begins(struct vs_str s, const char *with)
+{
+    return s.n >= strlen(with) && memcmp(s.data, with, strlen(with)) == 0;
+}
+
+static int part_key(const struct vs_gguf *g, const char *key, unsigned part, uint32_t *ret, struct vs_error *err)
+{
+    int r = vs_entries_u32(&g->entries, key, ret, err);
+    if (r != VS_E_NOT_FOUND)
+        return r;
+    return vs_error_set(err, VS_E_MALFORMED, "model: file %u of the model has no %s: it is no part of a model", part, key);
+}
+
+/* Is it part `part` (from 1) of n? What it says of the tensors of all must be what the first part says. */
+static int check_part(const struct vs_gguf *g, unsigned part, unsigned n, uint32_t *io_tensors, struct vs_error *err)
+{
+    uint32_t no = 0, count = 0, tensors = 0;
+    int r = part_key(g, "split.count", part, &count, err);
+    if (r == VS_OK && count != n)
+        r = vs_error_set(err, VS_E_MALFORMED, "model: file %u of %u is of a model in %u parts (split.count)", part, n, count);
+    if (r == VS_OK)
+        r = part_key(g, "split.no", part, &no, err);
+    if (r == VS_OK && no != part - 1)
+        r = vs_error_set(err, VS_E_MALFORMED, "model: file %u of %u is part %u (split.no %u)", part, n, no + 1, no);
+    if (r == VS_OK)
+        r = part_key(g, "split.tensors.count", part, &tensors, err);
+    if (r == VS_OK && part > 1 && tensors != *io_tensors)
+        r = vs_error_set(err, VS_E_MALFORMED, "model: file %u of %u is of a model with %u tensors, the first of one with %u "
+                         "(split.tensors.count)", part, n, tensors, *io_tensors);
+    for (size_t i = 0; i < g->entries.n && part > 1 && r == VS_OK; i++) {
+        struct vs_str key = g->entries.entry[i].key;
+        if (!begins(key, "split.") && !begins(key, "general."))
+            r = vs_error_set(err, VS_E_UNSUPPORTED, "model: file %u of %u has the key %s: only the first part may say more of the "
+                             "model", part, n, SHOW(key));
+    }
+    *io_tensors = tensors;
+    return r;
+}
+
+int vs_gguf_join(struct vs_gguf *g, struct vs_gguf *const *others, const uint64_t *start, unsigned n, struct vs_error *err)
+{
+    uint32_t announced = 0, *by_name = NULL;
+    size_t all = g->n_tensors;
+    struct vs_str twice = { 0 };
+    int r = check_part(g, 1, n + 1, &announced, err);
+    for (unsigned i = 0; i < n && r == VS_OK; i++) {
+        r = check_part(others[i], i + 2, n + 1, &announced, err);
+        all += others[i]->n_tensors;
+    }
+    if (r == VS_OK && all != announced)
+        r = vs_error_set(err, VS_E_MALFORMED, "model: its parts have %zu tensor%s, split.tensors.count announces %u", all,
+                         vs_plural(all), announced);
+    if (r != VS_OK)
+        return r;
+    struct vs_gguf_tensor *tensor = calloc(all ? all : 1, sizeof *tensor);
+    if (!tensor)
+        return vs_error_set(err, VS_E_NOMEM, "GGUF: no memory for %zu tensors", all);
+    memcpy(tensor, g->tensor, g->n_tensors * sizeof *tensor);
+    for (size_t at = g->n_tensors, i = 0; i < n; at += others[i++]->n_tensors)
+        for (size_t k = 0; k < others[i]->n_tensors; k++) {
+            tensor[at + k] = others[i]->tensor[k];
+            tensor[at + k].offset += start[i];
+        }
+    r = vs_names_index(tensor, sizeof *tensor, all, &by_name, &twice);
+    if (r == VS_E_MALFORMED)
+        vs_error_set(err, r, "model: two parts have a tensor named '%s'", SHOW(twice));
+    if (r != VS_OK) {
+        free(tensor);
+        free(by_name);
+        return r == VS_E_NOMEM ? vs_error_set(err, r, "GGUF: no memory for %zu tensors", all) : r;
+    }
+    free(g->tensor);
+    free(g->tensor_by_name);
+    g->tensor = tensor;
+    g->tensor_by_name = by_name;
+    g->n_tensors = all;
+    g->n_parts = n + 1;
+    return VS_OK;
+}
+
+unsigned vs_gguf_n_parts(const struct vs_gguf *g)
+{
+    return g->n_parts;
 }
 
 uint32_t vs_gguf_version(const struct vs_gguf *g)

@@ -30,6 +30,12 @@ struct vs_gguf;
 int vs_gguf_open(const void *head, size_t n_head, uint64_t file_size, struct vs_gguf **ret, struct vs_error *err);
 void vs_gguf_close(struct vs_gguf *g);
 
+/* Makes g, which was opened from the first part of a split model, the whole: n others follow it, number i of them begins at byte
+ * start[i] when all parts are laid one behind the other. Their keys are only checked: each must be the part that it stands for. The
+ * heads of all must outlive g; the others are not needed any more. After a failure g is as it was. */
+int vs_gguf_join(struct vs_gguf *g, struct vs_gguf *const *others, const uint64_t *start, unsigned n, struct vs_error *err);
+unsigned vs_gguf_n_parts(const struct vs_gguf *g);              /* that were joined; 1: it is one file */
+
 uint32_t vs_gguf_version(const struct vs_gguf *g);
 uint64_t vs_gguf_data_start(const struct vs_gguf *g);           /* byte of the file where tensor data begins */
 const struct vs_entries *vs_gguf_entries(const struct vs_gguf *g);

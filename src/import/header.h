@@ -19,10 +19,13 @@ int vs_header_open(const struct vs_source *file, struct vs_header **ret, struct 
 void vs_header_close(struct vs_header *h);
 
 const struct vs_entries *vs_header_entries(const struct vs_header *h);
-/* As vs_import_llm. */
+/* Adds an adapter to the model: bytes [start, start + n_bytes) of the file. At most VS_MAX_ADAPTERS. */
+int vs_header_adapt(struct vs_header *h, const struct vs_source *file, uint64_t start, uint64_t n_bytes, struct vs_error *err);
+/* As vs_import_adapted. */
 int vs_header_graph(const struct vs_header *h, struct vs_graph *ret, struct vs_error *err);
-/* The bytes from the file's begin that were looked at. */
-const void *vs_header_bytes(const struct vs_header *h, size_t *ret_n);
+/* A split model has a header in each part. The bytes of it that were looked at, and where they are in the whole. */
+unsigned vs_header_n_parts(const struct vs_header *h);
+const void *vs_header_bytes(const struct vs_header *h, unsigned part, uint64_t *ret_at, size_t *ret_n);
 /* For `inspect`, which shows a file as its format has it. */
 const struct vs_gguf *vs_header_gguf(const struct vs_header *h);
 #endif

@@ -12,11 +12,19 @@ enum use {
 
 struct known {
     const char *name;                   /* after "ARCHITECTURE."; a dot at the end: all that begin so */
-    const char *architecture;           /* NULL: all others; the first row that fits counts */
+    const char *architectures;          /* names, a space between; NULL: all others; the first row that fits counts */
     enum use use;
     double neutral[2];
     const char *what;
 };
+
+#define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
+                "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe"
+#define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding"
+#define LAYER_NORM "olmo command-r cohere2 orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " BERTS
+#define BERTS "bert nomic-bert jina-bert-v2 jina-bert-v3 modern-bert"
+
+#define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h qwen35"
 
 static const struct known known[] = {
     /* sizes */
@@ -32,19 +40,37 @@ static const struct known known[] = {
     { "attention.key_length_swa", NULL, READ, { 0 }, NULL },
     { "attention.value_length_swa", NULL, READ, { 0 }, NULL },
 
+    { "shortconv.l_cache", "lfm2 lfm2moe", READ, { 0 }, NULL },
+    { "ssm.conv_kernel", SCANS, READ, { 0 }, NULL },
+    { "ssm.inner_size", SCANS, READ, { 0 }, NULL },
+    { "ssm.state_size", SCANS, READ, { 0 }, NULL },
+    { "ssm.time_step_rank", SCANS, READ, { 0 }, NULL },
+    { "ssm.group_count", SCANS, READ, { 0 }, NULL },
+    { "full_attention_interval", "qwen35", READ, { 0 }, NULL },
+    { "ssm.dt_b_c_rms", "mamba", READ, { 0 }, NULL },
+    { "ssm.dt_b_c_rms", NULL, NEUTRAL, { 0, 0 }, "norms of the steps" },
+
     /* norms and scales */
+    { "attention.layer_norm_epsilon", LAYER_NORM, READ, { 0 }, NULL },
+    { "attention.layer_norm_rms_epsilon", LAYER_NORM, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.layer_norm_rms_epsilon", NULL, READ, { 0 }, NULL },
+    { "attention.layer_norm_epsilon", "nemotron_h", READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.scale", NULL, READ, { 0 }, NULL },
-    { "final_logit_softcapping", "gemma3", READ, { 0 }, NULL },
+    { "final_logit_softcapping", "gemma2 gemma3", READ, { 0 }, NULL },
     { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
+    { "attn_logit_softcapping", "gemma2", READ, { 0 }, NULL },
     { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
     { "router_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the router" },
+    { "embedding_scale", "granite granitemoe granitehybrid minicpm", READ, { 0 }, NULL },
+    { "residual_scale", "granite granitemoe granitehybrid minicpm", READ, { 0 }, NULL },
+    { "logit_scale", "granite granitemoe granitehybrid minicpm command-r cohere2", READ, { 0 }, NULL },
     { "embedding_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the embedding" },
     { "residual_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what layers add" },
     { "logit_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the logits" },
     { "attention.output_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what attention gives" },
     { "attention.value_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the values" },
+    { "attention.temperature_scale", "mistral3", READ, { 0 }, NULL },
     { "attention.temperature_scale", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
@@ -52,21 +78,26 @@ static const struct known known[] = {
     { "swiglu_clamp_shexp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
 
     /* what attention sees */
-    { "attention.causal", NULL, NEUTRAL, { 1, 1 }, "that tokens see those after them: it can embed text but not write it" },
+    { "attention.causal", NULL, READ, { 0 }, NULL },
+    { "attention.max_alibi_bias", "jina-bert-v2", READ, { 0 }, NULL },
     { "attention.max_alibi_bias", NULL, NEUTRAL, { 0, 0 }, "a bias by distance" },
     { "attention.sliding_window", NULL, READ, { 0 }, NULL },
-    { "attention.sliding_window_pattern", "gemma3", READ, { 0 }, NULL },
+    { "attention.sliding_window_pattern", WINDOWS, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
     { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
+    { "use_parallel_residual", "gptneox", READ, { 0 }, NULL },
+    { "use_parallel_residual", "falcon phi2 command-r cohere2 stablelm plamo", HARMLESS, { 0 },
+      "they are so, or their tensors say it" },
     { "use_parallel_residual", "qwen2", HARMLESS, { 0 }, "the first converters wrote it for models that have none" },
     { "use_parallel_residual", NULL, NEUTRAL, { 0, 0 }, "attention and feed-forward side by side" },
 
     /* rope */
     { "rope.dimension_count", NULL, READ, { 0 }, NULL },
     { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
+    { "rope.dimension_sections", "qwen35", READ, { 0 }, NULL },
     { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
     { "rope.freq_base", NULL, READ, { 0 }, NULL },
-    { "rope.freq_base_swa", "gemma3", READ, { 0 }, NULL },
+    { "rope.freq_base_swa", WINDOWS, READ, { 0 }, NULL },
     { "rope.freq_base_swa", NULL, HARMLESS, { 0 }, "of window layers, which these models don't have" },
     { "rope.scale_linear", NULL, READ, { 0 }, NULL },
     { "rope.scaling.type", NULL, READ, { 0 }, NULL },
@@ -77,12 +108,26 @@ static const struct known known[] = {
     { "rope.scaling.yarn_beta_fast", NULL, READ, { 0 }, NULL },
     { "rope.scaling.yarn_beta_slow", NULL, READ, { 0 }, NULL },
     { "rope.scaling.yarn_attn_factor", NULL, NEUTRAL, { 1, 1 }, "a scale of rotated vectors other than yarn's" },
+    { "rope.scaling.yarn_log_multiplier", "mistral3", READ, { 0 }, NULL },
     { "rope.scaling.yarn_log_multiplier", NULL, NEUTRAL, { 0, 0 }, "a scale of rotated vectors other than yarn's" },
     { "rope.scaling.alpha", NULL, NEUTRAL, { 0, 1 }, "another base" },
+    { "rope.scaling.finetuned", "granitehybrid", READ, { 0 }, NULL },
     { "rope.scaling.finetuned", NULL, HARMLESS, { 0 }, "tells how the model was trained" },
 
     /* experts and other kinds of layers */
-    { "expert_count", NULL, NEUTRAL, { 0, 0 }, "experts: mixture-of-experts models are not supported" },
+    { "expert_count", EXPERTS, READ, { 0 }, NULL },
+    { "expert_used_count", EXPERTS, READ, { 0 }, NULL },
+    { "expert_shared_count", EXPERTS, READ, { 0 }, NULL },
+    { "expert_feed_forward_length", EXPERTS, READ, { 0 }, NULL },
+    { "expert_shared_feed_forward_length", EXPERTS, READ, { 0 }, NULL },
+    { "expert_group_count", EXPERTS, READ, { 0 }, NULL },
+    { "expert_group_used_count", EXPERTS, READ, { 0 }, NULL },
+    { "expert_gating_func", EXPERTS, READ, { 0 }, NULL },
+    { "expert_weights_norm", EXPERTS, READ, { 0 }, NULL },
+    { "expert_weights_scale", EXPERTS, READ, { 0 }, NULL },
+    { "leading_dense_block_count", EXPERTS, READ, { 0 }, NULL },
+    { "interleave_moe_layer_step", EXPERTS, READ, { 0 }, NULL },
+    { "expert_count", NULL, NEUTRAL, { 0, 0 }, "experts, which models of this architecture do not have" },
     { "expert_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_shared_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_feed_forward_length", NULL, NEUTRAL, { 0, 0 }, "experts" },
@@ -95,18 +140,35 @@ static const struct known known[] = {
     { "leading_dense_block_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "interleave_moe_layer_step", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "moe_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "nextn_predict_layers", "llama", NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
+    { "nextn_predict_layers", EXPERTS, READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
     { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },
     { "num_loops", NULL, NEUTRAL, { 0, 1 }, "layers that run several times" },
 
     /* about other uses of the file */
-    { "pooling_type", NULL, HARMLESS, { 0 }, "tells how embeddings are made of the last layer" },
+    { "pooling_type", NULL, READ, { 0 }, NULL },
+    { "hidden_activation", "modern-bert", READ, { 0 }, NULL },
+    { "classifier.output_labels", NULL, HARMLESS, { 0 }, "names of what the classifier gives; the first counts" },
     { "classifier.", NULL, HARMLESS, { 0 }, "about a classifier, whose tensors are refused where there are any" },
     { "tensor_data_layout", NULL, HARMLESS, { 0 }, "tells where the file comes from" },
+    { "dense_2_feat_in", NULL, HARMLESS, { 0 }, "the tensor says it" },
+    { "dense_2_feat_out", NULL, HARMLESS, { 0 }, "the tensor says it" },
+    { "dense_3_feat_in", NULL, HARMLESS, { 0 }, "the tensor says it" },
+    { "dense_3_feat_out", NULL, HARMLESS, { 0 }, "the tensor says it" },
     { "mm.tokens_per_image", "gemma3", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
     { "vision.", "gemma3", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
 };
+
+static bool is_named(const char *names, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = names; (at = strstr(at, name)) != NULL; at += n)
+        if ((at == names || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
+            return true;
+    return false;
+}
 
 static const struct known *find(struct vs_str name, const char *architecture)
 {
@@ -114,7 +176,7 @@ static const struct known *find(struct vs_str name, const char *architecture)
         const struct known *k = &known[i];
         size_t n = strlen(k->name);
         bool same = n <= name.n && memcmp(k->name, name.data, n) == 0 && (n == name.n || k->name[n - 1] == '.');
-        if (same && (!k->architecture || strcmp(k->architecture, architecture) == 0))
+        if (same && (!k->architectures || is_named(k->architectures, architecture)))
             return k;
     }
     return NULL;
@@ -149,9 +211,10 @@ int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_e
     size_t n = strlen(architecture);
     uint32_t n_parts;
     int r = check_type(g, err);
-    if (r == VS_OK && vs_entries_u32(vs_gguf_entries(g), "split.count", &n_parts, NULL) == VS_OK && n_parts > 1)
-        r = vs_error_set(err, VS_E_UNSUPPORTED,
-                         "model: split.count: the model is split over several files, which is not supported; join them first");
+    if (r == VS_OK && vs_entries_u32(vs_gguf_entries(g), "split.count", &n_parts, NULL) == VS_OK && n_parts > 1
+        && n_parts != vs_gguf_n_parts(g))
+        r = vs_error_set(err, VS_E_MALFORMED, "model: split.count: this file is one of %u parts; the others are found when their "
+                         "names end in -00001-of-%05u.gguf and so on, and the first is named", n_parts, n_parts);
     for (size_t i = 0; i < vs_gguf_entries(g)->n && r == VS_OK; i++) {
         const struct vs_entry *kv = &vs_gguf_entries(g)->entry[i];
         if (kv->key.n <= n || memcmp(kv->key.data, architecture, n) != 0 || kv->key.data[n] != '.')

@@ -1,6 +1,7 @@
 /* import/llm.c - see llm.h. Facts per architecture: docs of the models; key names are GGUF's. */
 #include "import/llm.h"
 #include "base/word.h"
+#include "import/adapter.h"
 #include "import/keys.h"
 
 #include "base/buf.h"
@@ -12,30 +13,195 @@
 
 /* What differs from the plain Llama layer:
  *   h += Wo attn(rope(Wq n1(h)), rope(Wk n1(h)), Wv n1(h));  h += Wdown(act(Wgate n2(h)) * (Wup n2(h))) */
+enum qk_norm {
+    QK_NONE,
+    QK_HEAD,                            /* an RMS norm on each head of q and k before rope */
+    QK_HEAD_LAST,                       /* the same after rope */
+    QK_ROW,                             /* one norm over all heads of q, and one of k, before rope */
+};
+
+/* What mixes positions in the layers that have no heads of keys. */
+enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET };
+
+/* Experts: a model has them where expert_count says so. */
+struct choice {
+    enum vs_gating gating;              /* where the file does not say; 0: these models have no experts */
+    bool any_gating;                    /* expert_gating_func may name another */
+    enum { NORM_NO, NORM_YES, NORM_BY_KEY } normalise;       /* key: expert_weights_norm */
+    bool scaled, grouped;               /* expert_weights_scale; expert_group_count and expert_group_used_count count */
+    bool choice_bias;                   /* exp_probs_b, where it is there */
+    bool shared, shared_gate;           /* one expert that all rows pass, where it is there; times sigmoid(its gate) */
+    bool by_tensor;                     /* layers without a router are dense, whatever the keys say */
+};
+
 struct architecture {
     const char *name;
+    enum mixer mixer;
+    bool beside;                        /* attention and the mixer stand side by side in each layer */
+    bool one_part;                      /* a layer has one part behind attn_norm: a mixer, attention or a feed-forward part */
+    uint32_t attention_period;          /* so manieth layers have attention, when the file does not say; 0: head_count_kv tells */
+    bool output_gate;                   /* attn_q has for each head q, then a gate of what it attends to */
+    bool other_eps;                     /* layer_norm_epsilon counts where the file has no other */
+    bool no_rope;
+    bool rope_if_finetuned;             /* none where rope.scaling.finetuned says no */
     bool neox;                          /* rope pairs (i, i + n/2) */
-    bool gelu;                          /* GELU (tanh form) in place of SiLU */
-    bool qk_norm;                       /* RMS norm on each head of q and k before rope */
+    enum vs_activation activation;
+    bool no_gate;                       /* down(act(up x)) in place of down(act(gate x) * up x) */
+    bool layer_norm;                    /* norms take the mean away, and may have a bias */
+    bool bare_norm;                     /* norms have no weight */
+    /* both parts of a layer read h and are added together: one norm for both, where the file has no norm of the second part's;
+     * PARALLEL_BY_KEY: where use_parallel_residual says so; PARALLEL_WITHOUT_NORM: where there is no such norm */
+    enum { SERIAL, PARALLEL, PARALLEL_BY_KEY, PARALLEL_WITHOUT_NORM } parallel;
+    enum qk_norm qk_norm;
+    bool no_pre_norm;                   /* sub-layers read h itself: there are only the norms of post_norm */
     bool post_norm;                     /* a norm on each sub-layer's output before it is added */
+    const char *ffn_norm;               /* the norm before the feed-forward part; NULL: ffn_norm */
+    const char *final_norm;             /* its name where there is no output_norm; NULL: it has none other */
+    bool fused_up;                      /* ffn_up holds the rows of the gate, then those of up */
+    bool half_ff;                       /* feed_forward_length is the width of gate and up together */
     bool scale_embedding;               /* h *= sqrt(n_embd) */
-    bool softcap;                       /* logits may be capped: final_logit_softcapping */
-    /* when the file has a window and no pattern: every so manieth layer sees all; 0 = no windows */
-    uint32_t window_period;
-    double local_rope_base;             /* of window layers, when the file does not say; 0 = there are none */
+    bool scales;                        /* embedding_scale, residual_scale, logit_scale count */
+    double embedding_scale, depth_scale;    /* with `scales`, when the file has no key: of h; of residuals, / sqrt(n_layers) */
+    double logit_width;                 /* the same: logits count by this / n_embd */
+    bool multiply_logits;               /* by logit_scale; the others divide by it */
+    double softcap, attention_softcap;  /* with `capped`, when the file does not say; 0: none */
+    bool capped;                        /* scores and logits may be capped */
+    bool temperature;                   /* attention.temperature_scale counts */
+    bool qk_norm_optional;              /* q and k are normed where the file has norms for them */
+    bool attention_gate;                /* what attention gives, times sigmoid(attn_gate x), before its output matrix */
+    bool sinks;                         /* a logit of each head without a value, attn_sinks */
+    /* layers may see only a window: when the file has no pattern, every so manieth sees all (0: none does); windows_at: without a
+     * pattern only in a model of so many layers, 0: in all; default_window: when the file has none */
+    bool windows;
+    uint32_t window_period, windows_at, default_window;
+    double local_rope_base;             /* of window layers, when the file does not say; 0: as the others */
+    bool local_rope_plain;              /* window layers turn by the plain angle, whatever the scaling of the others */
+    bool local_rope_only;               /* layers that see all have no rope where others have windows */
+    uint32_t rope_period;               /* every so manieth layer has no rope; 0: all have */
+    struct choice experts;
+    uint32_t no_rope_layers;            /* a model of so many layers has a bias by distance in place of a rope: it is refused */
+    /* Encoders: tokens see those after them too, and what comes out is vectors. A window of W reaches W / 2 to each side. */
+    bool encoder;
+    bool sum_norm;                      /* no norm before a sub-layer: h = norm(h + what it makes of h), attn_output_norm and
+                                         * layer_output_norm; there is none at the end */
+    bool positions;                     /* a learned vector for each position is added to the embedding */
+    bool dense_first;                   /* with a period: the first of n layers sees all, not the last */
+    float alibi;                        /* attention.max_alibi_bias, when the file does not say; 0: none */
+    bool dense_ends;                    /* dense_2 and dense_3 may follow the last norm */
     uint32_t wide_layers;               /* a model of so many layers scales scores by its width / heads, not by its head size */
 };
 
+/* The choice that many newer models make. */
+#define SIGMOID_BY_KEYS { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,             \
+                          .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
+
+/* Source: the published configurations of the models, and which keys their converters write. */
 static const struct architecture architectures[] = {
-    /*  name      neox   gelu   qk_norm post   scale  softcap period base wide */
-    { "llama",    false, false, false,  false, false, false,  0, 0,       0 },
-    { "qwen2",    true,  false, false,  false, false, false,  0, 0,       0 },
-    { "qwen3",    true,  false, true,   false, false, false,  0, 0,       0 },
-    { "gemma3",   true,  true,  true,   true,  true,  true,   6, 10000,   62 },
+    { .name = "llama", .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "mistral3", .temperature = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "arcee", .activation = VS_ACT_RELU2, .no_gate = true },
+    { .name = "internlm2" },
+    { .name = "xverse" },
+    { .name = "baichuan", .no_rope_layers = 40 },
+    { .name = "chatglm", .fused_up = true },
+    { .name = "ernie4_5" },
+    { .name = "ernie4_5-moe",
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .choice_bias = true, .shared = true } },
+    { .name = "granite", .scales = true },
+    { .name = "granitemoe", .scales = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+    { .name = "minicpm", .scales = true, .embedding_scale = 12, .depth_scale = 1.4, .logit_width = 256 },
+    { .name = "smollm3", .rope_period = 4 },
+    { .name = "bailingmoe",
+      .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true } },
+    { .name = "maincoder", .qk_norm = QK_HEAD_LAST },
+    { .name = "glm4", .post_norm = true, .fused_up = true },
+    { .name = "olmo", .layer_norm = true, .bare_norm = true },
+    { .name = "command-r", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true },
+    { .name = "cohere2", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true, .windows = true,
+      .window_period = 4, .default_window = 4096, .local_rope_only = true },
+    { .name = "qwen2", .neox = true },
+    { .name = "orion", .neox = true, .layer_norm = true },
+    { .name = "stablelm", .neox = true, .layer_norm = true, .parallel = PARALLEL_WITHOUT_NORM },
+    { .name = "phi2", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true, .parallel = PARALLEL },
+    { .name = "falcon", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true, .parallel = PARALLEL },
+    { .name = "gptneox", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true,
+      .parallel = PARALLEL_BY_KEY },
+    { .name = "starcoder2", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
+    { .name = "nemotron", .neox = true, .layer_norm = true, .activation = VS_ACT_RELU2, .no_gate = true },
+    { .name = "jais2", .neox = true, .layer_norm = true, .activation = VS_ACT_RELU2, .no_gate = true },
+    { .name = "qwen", .neox = true, .half_ff = true },
+    { .name = "exaone", .neox = true },
+    { .name = "plamo", .neox = true, .parallel = PARALLEL },
+    { .name = "codeshell", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
+    { .name = "apertus", .neox = true, .qk_norm = QK_HEAD, .activation = VS_ACT_XIELU, .no_gate = true },
+    { .name = "pangu-embedded", .neox = true },
+    { .name = "qwen2moe", .neox = true, .experts = { .gating = VS_GATING_SOFTMAX, .shared = true, .shared_gate = true } },
+    { .name = "qwen3", .neox = true, .qk_norm = QK_HEAD },
+    { .name = "qwen3moe", .neox = true, .qk_norm = QK_HEAD, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "olmoe", .neox = true, .qk_norm = QK_ROW, .experts = { .gating = VS_GATING_SOFTMAX } },
+    { .name = "dots1", .neox = true, .qk_norm = QK_HEAD,
+      .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true,
+                   .shared = true } },
+    { .name = "minimax-m2", .neox = true, .qk_norm = QK_ROW,
+      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .choice_bias = true } },
+    { .name = "glm4moe", .neox = true, .qk_norm = QK_HEAD, .qk_norm_optional = true, .ffn_norm = "post_attention_norm",
+      .experts = SIGMOID_BY_KEYS },
+    { .name = "bailingmoe2", .neox = true, .qk_norm = QK_HEAD, .experts = SIGMOID_BY_KEYS },
+    { .name = "hy_v3", .neox = true, .qk_norm = QK_HEAD, .experts = SIGMOID_BY_KEYS },
+    { .name = "exaone-moe", .neox = true, .qk_norm = QK_HEAD, .windows = true, .window_period = 4, .default_window = 128,
+      .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
+    { .name = "afmoe", .neox = true, .qk_norm = QK_HEAD, .post_norm = true, .scale_embedding = true, .attention_gate = true,
+      .windows = true, .window_period = 4, .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
+    { .name = "gpt-oss", .neox = true, .activation = VS_ACT_SWIGLU_OAI, .ffn_norm = "post_attention_norm", .sinks = true,
+      .windows = true, .window_period = 2, .default_window = 128, .experts = { .gating = VS_GATING_CHOSEN } },
+    { .name = "seed_oss", .neox = true, .ffn_norm = "post_attention_norm" },
+    { .name = "hunyuan-dense", .neox = true, .qk_norm = QK_HEAD_LAST },
+    { .name = "lfm2", .neox = true, .mixer = SHORT_CONVOLUTION, .qk_norm = QK_HEAD, .windows = true,
+      .final_norm = "token_embd_norm" },
+    { .name = "lfm2moe", .neox = true, .mixer = SHORT_CONVOLUTION, .qk_norm = QK_HEAD, .windows = true,
+      .final_norm = "token_embd_norm",
+      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .choice_bias = true } },
+    { .name = "hunyuan-moe", .neox = true, .qk_norm = QK_HEAD_LAST,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+    { .name = "qwen35", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
+      .attention_period = 4, .output_gate = true },
+    { .name = "mamba", .mixer = MAMBA, .one_part = true, .no_rope = true },
+    { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_rope = true },
+    { .name = "falcon-h1", .neox = true, .mixer = MAMBA2, .beside = true },
+    { .name = "granitehybrid", .mixer = MAMBA2, .scales = true, .rope_if_finetuned = true },
+    { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_rope = true, .other_eps = true,
+      .activation = VS_ACT_RELU2, .no_gate = true },
+    { .name = "phi3", .neox = true, .fused_up = true, .windows = true },
+    { .name = "olmo2", .neox = true, .qk_norm = QK_ROW, .no_pre_norm = true, .post_norm = true, .windows = true,
+      .window_period = 4, .local_rope_plain = true },
+    { .name = "exaone4", .neox = true, .qk_norm = QK_HEAD, .no_pre_norm = true, .post_norm = true, .windows = true,
+      .window_period = 4, .windows_at = 64, .default_window = 4096, .local_rope_only = true },
+    { .name = "gemma", .neox = true, .activation = VS_ACT_GELU_TANH, .scale_embedding = true },
+    { .name = "gemma2", .neox = true, .activation = VS_ACT_GELU_TANH, .post_norm = true, .scale_embedding = true, .capped = true,
+      .softcap = 30, .attention_softcap = 50, .windows = true, .window_period = 2, .default_window = 4096, .wide_layers = 46 },
+    { .name = "gemma3", .neox = true, .activation = VS_ACT_GELU_TANH, .qk_norm = QK_HEAD, .post_norm = true,
+      .scale_embedding = true, .capped = true, .windows = true, .window_period = 6, .local_rope_base = 10000,
+      .local_rope_plain = true, .wide_layers = 62 },
+
+    { .name = "bert", .encoder = true, .layer_norm = true, .sum_norm = true, .positions = true, .no_rope = true,
+      .activation = VS_ACT_GELU_ERF, .no_gate = true },
+    { .name = "nomic-bert", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true },
+    { .name = "jina-bert-v2", .encoder = true, .layer_norm = true, .sum_norm = true, .no_rope = true, .alibi = 8,
+      .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_ERF, .fused_up = true },
+    { .name = "jina-bert-v3", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true,
+      .activation = VS_ACT_GELU_ERF, .no_gate = true },
+    { .name = "modern-bert", .encoder = true, .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_ERF, .fused_up = true,
+      .windows = true, .window_period = 3, .dense_first = true, .local_rope_base = 10000 },
+    { .name = "eurobert", .encoder = true, .neox = true },
+    { .name = "neo-bert", .encoder = true, .fused_up = true, .final_norm = "enc.output_norm" },
+    { .name = "llama-embed", .encoder = true },
+    { .name = "gemma-embedding", .encoder = true, .neox = true, .activation = VS_ACT_GELU_TANH, .qk_norm = QK_HEAD,
+      .post_norm = true, .scale_embedding = true, .windows = true, .window_period = 6, .local_rope_base = 10000,
+      .local_rope_plain = true, .dense_ends = true },
 };
 enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
 
-enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096 };
+enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_GROUPS = 1 << 12 };
 
 /* What the builder carries around. */
 struct builder {
@@ -44,9 +210,24 @@ struct builder {
     struct vs_graph *g;
     struct vs_error *err;
     int status;                         /* sticky; err has the text */
+    uint32_t n_blocks;                  /* of the file: the layers, and those that guess further tokens */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_vocab, window, n_rot;
+    uint32_t n_experts;                 /* 0: none */
+    uint32_t n_dense, expert_step;      /* layers without experts at the beginning; of the others every so manieth has them */
+    bool feeds[MAX_LAYERS];             /* arch->one_part: it is a feed-forward part */
     bool windowed[MAX_LAYERS];          /* the layer sees only the window */
-    float eps, attention_scale;
+    bool recurrent[MAX_LAYERS];         /* it has no keys, but a state: arch->mixer */
+    uint32_t n_taps;                    /* of its convolution */
+    uint32_t inner, n_state, ssm_heads, ssm_groups, ssm_rank;        /* of Mamba: its width, state of a channel; steps */
+    bool norm_steps, no_rope;
+    bool parallel, both_ways;
+    float eps, alibi, attention_scale;
+    float embedding_scale, residual_scale, logit_scale;              /* 1: none */
+    float attention_cap, logit_cap, temperature;                     /* 0: none */
+    uint32_t temperature_length;
+    bool any_local;
+    struct vs_adapter *const *adapters;
+    unsigned n_adapters, n_adapted;      /* pairs that found their matrix */
     uint32_t *made;                     /* of each of the file's tensors the graph's that was made last; VS_NONE: nothing read it */
 };
 
@@ -97,9 +278,9 @@ static uint64_t list_u64(struct builder *b, const char *key, const struct vs_ent
 {
     char what[96];
     uint64_t v = 0;
-    if (kv->count != b->n_layers) {
+    if (kv->count != b->n_blocks) {
         snprintf(what, sizeof what, "has %llu element%s, must have one for each layer, %u in all", (unsigned long long)kv->count,
-                 vs_plural(kv->count), b->n_layers);
+                 vs_plural(kv->count), b->n_blocks);
         fail(b, VS_E_MALFORMED, what, key);
     } else if (!vs_entry_uint(kv, i, &v)) {
         fail(b, VS_E_MALFORMED, "is not a list of whole numbers", key);
@@ -118,15 +299,20 @@ static uint32_t layer_u32(struct builder *b, const char *suffix, uint32_t layer,
     return b->status == VS_OK ? in_range(b, key, v, min, max) : 0;
 }
 
-/* The same for what this builder wants equal in all layers. */
-static uint32_t equal_u32(struct builder *b, const char *suffix, int64_t preset, uint32_t min, uint32_t max)
+/* The number that the layers have in common. Those without attention may have a 0, which ret_none[n_layers] (or NULL) tells. */
+static uint32_t attention_u32(struct builder *b, const char *suffix, int64_t preset, uint32_t max, bool *ret_none)
 {
     char key[128];
-    uint32_t v = layer_u32(b, suffix, 0, preset, min, max);
-    for (uint32_t i = 1; i < b->n_layers && b->status == VS_OK; i++)
-        if (layer_u32(b, suffix, i, preset, min, max) != v)
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
+        uint32_t v = layer_u32(b, suffix, i, preset, b->arch->mixer == ATTENTION_ALONE || b->arch->beside, max);
+        if (v && all && v != all)
             fail(b, VS_E_UNSUPPORTED, "differs from layer to layer, which is not supported", key_of(b, suffix, key));
-    return v;
+        all = v ? v : all;
+        if (ret_none)
+            ret_none[i] = !v;
+    }
+    return all;
 }
 
 /* A float that, when there, must be finite and in [min, max]. */
@@ -150,6 +336,51 @@ static double get_float(struct builder *b, const char *suffix, double preset, do
         return preset;
     }
     return (double)v;
+}
+
+static bool get_bool(struct builder *b, const char *suffix, bool preset)
+{
+    char key[128];
+    uint64_t v = preset;
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, suffix, key));
+    if (b->status == VS_OK && kv && (!vs_entry_uint(kv, 0, &v) || v > 1))
+        fail(b, VS_E_MALFORMED, "is not true or false", key);
+    return v != 0;
+}
+
+/* How the router of a layer chooses: what the keys say, as far as the architecture lets them. */
+static void read_choice(struct builder *b, struct vs_experts *e, uint32_t il)
+{
+    const struct choice *a = &b->arch->experts;
+    char key[128];
+    e->n_used = layer_u32(b, "expert_used_count", il, -1, 1, b->n_experts);
+    e->gating = (enum vs_gating)get_u32(b, "expert_gating_func", 0, 0, 4);
+    if (e->gating > VS_GATING_CHOSEN || (e->gating && e->gating != a->gating && !a->any_gating))
+        fail(b, VS_E_UNSUPPORTED, "this gating function is not supported", key_of(b, "expert_gating_func", key));
+    e->gating = e->gating ? e->gating : a->gating;
+    e->normalise = a->normalise == NORM_YES;
+    if (a->normalise == NORM_BY_KEY)
+        e->normalise = get_bool(b, "expert_weights_norm", false);
+    else if (get_bool(b, "expert_weights_norm", e->normalise) != e->normalise)
+        fail(b, VS_E_UNSUPPORTED, "is not what these models do", key_of(b, "expert_weights_norm", key));
+    e->scale = (float)get_float(b, "expert_weights_scale", 0, 0, 1e6);
+    e->scale = e->scale > 0 ? e->scale : 1;
+    if (e->scale != 1 && !a->scaled)
+        fail(b, VS_E_UNSUPPORTED, "these models do not scale the weights", key_of(b, "expert_weights_scale", key));
+    uint32_t groups = get_u32(b, "expert_group_count", 0, 0, b->n_experts);
+    uint32_t used = get_u32(b, "expert_group_used_count", 0, 0, groups);
+    if (b->status != VS_OK || groups <= 1 || used == groups)
+        return;
+    if (!a->grouped)
+        fail(b, VS_E_UNSUPPORTED, "these models do not group their experts", key_of(b, "expert_group_count", key));
+    else if (!used)
+        fail(b, VS_E_MALFORMED, "is 0 or missing", key_of(b, "expert_group_used_count", key));
+    else if (b->n_experts % groups)
+        fail(b, VS_E_MALFORMED, "does not divide expert_count", key_of(b, "expert_group_count", key));
+    else if (b->n_experts / groups * used < e->n_used)
+        fail(b, VS_E_MALFORMED, "leaves fewer experts than are used", key_of(b, "expert_group_used_count", key));
+    e->n_groups = groups;
+    e->n_groups_used = used;
 }
 
 /* ---- tensors ---- */
@@ -182,6 +413,27 @@ static struct part whole(uint32_t n)
     return (struct part){ 0, n, n };
 }
 
+static bool is_computable(struct builder *b, const struct vs_gguf_tensor *t, const char *name)
+{
+    char what[160];
+    snprintf(what, sizeof what, "tensor type %s is not supported; `veritas inspect --formats` lists those that are",
+             t->dtype->name);
+    if (!t->dtype->computable)
+        fail(b, VS_E_UNSUPPORTED, what, name);
+    return t->dtype->computable;
+}
+
+/* Those rows of matrix i of a tensor, as the graph knows them. */
+static struct vs_tensor slice_of(const struct vs_gguf_tensor *t, uint32_t i, struct part rows)
+{
+    uint64_t row_bytes = t->n_bytes / (t->ne[1] * t->ne[2]);
+    struct vs_tensor g = { .dtype = (enum vs_dtype)t->dtype->id, .n_cols = (uint32_t)t->ne[0], .n_rows = rows.n,
+                           .offset = t->offset + ((uint64_t)i * t->ne[1] + rows.first) * row_bytes,
+                           .n_bytes = rows.n * row_bytes };
+    snprintf(g.name, sizeof g.name, "%.*s", (int)t->name.n, t->name.data);
+    return g;
+}
+
 /* The tensor of that name with exactly this shape, or a part of it, as an index into the graph; VS_NONE when it is absent and
  * optional. */
 static uint32_t tensor(struct builder *b, int layer, const char *suffix, uint32_t n_cols, struct part rows, bool optional)
@@ -202,21 +454,13 @@ static uint32_t tensor(struct builder *b, int layer, const char *suffix, uint32_
         fail(b, VS_E_MALFORMED, what, name);
         return VS_NONE;
     }
-    if (!t->dtype->computable) {
-        snprintf(what, sizeof what, "tensor type %s is not supported; supported are F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 "
-                 "Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K", t->dtype->name);
-        fail(b, VS_E_UNSUPPORTED, what, name);
+    if (!is_computable(b, t, name))
         return VS_NONE;
-    }
-    uint64_t row_bytes = t->n_bytes / rows.all;
-    struct vs_tensor g = { .dtype = (enum vs_dtype)t->dtype->id, .n_cols = n_cols, .n_rows = rows.n,
-                           .offset = t->offset + rows.first * row_bytes, .n_bytes = rows.n * row_bytes };
-    snprintf(g.name, sizeof g.name, "%s", name);
-    uint32_t *made = made_of(b, t);
-    const struct vs_tensor *last = *made == VS_NONE ? NULL : &b->g->tensors[*made];
+    struct vs_tensor g = slice_of(t, 0, rows);
+    const struct vs_tensor *last = *made_of(b, t) == VS_NONE ? NULL : &b->g->tensors[*made_of(b, t)];
     if (!last || last->offset != g.offset || last->n_bytes != g.n_bytes)         /* what is read again is the same tensor */
-        *made = vs_graph_tensor(b->g, &g);
-    return *made;
+        *made_of(b, t) = vs_graph_tensor(b->g, &g);
+    return *made_of(b, t);
 }
 
 /* Norm weights, biases and scales: vectors that kernels read as f32. */
@@ -236,6 +480,56 @@ static uint32_t vector(struct builder *b, int layer, const char *suffix, struct 
     return i;
 }
 
+/* Rows of n_cols that kernels read as f32. */
+static uint32_t vector_of_rows(struct builder *b, int layer, const char *suffix, uint32_t n_cols, uint32_t n_rows)
+{
+    uint32_t i = tensor(b, layer, suffix, n_cols, whole(n_rows), false);
+    if (i != VS_NONE && b->g->tensors[i].dtype != VS_F32)
+        fail(b, VS_E_UNSUPPORTED, "a tensor of a recurrent layer must be F32", b->g->tensors[i].name);
+    return i;
+}
+
+/* The matrices of all experts, one after the other in the graph, as the index of the first: STEM_exps.weight, or STEM.E.weight for
+ * each, as the first files had them. */
+static uint32_t expert_matrices(struct builder *b, int layer, const char *stem, uint32_t n_in, struct part out)
+{
+    char name[64], suffix[48], what[160];
+    uint32_t first = VS_NONE;
+    snprintf(suffix, sizeof suffix, "%s_exps.weight", stem);
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, tensor_name(name, layer, suffix));
+    for (uint32_t e = 0; !t && e < b->n_experts && b->status == VS_OK; e++) {
+        char old[48];
+        snprintf(old, sizeof old, "%s.%u.weight", stem, e);
+        if (e == 0 && !is_there(b, layer, old))
+            fail(b, VS_E_MALFORMED, "tensor is missing", name);
+        uint32_t at = tensor(b, layer, old, n_in, out, false);
+        first = e ? first : at;
+    }
+    if (!t || b->status != VS_OK)
+        return first;
+    if (t->ne[0] != n_in || t->ne[1] != out.all || t->ne[2] != b->n_experts || t->ne[3] != 1) {
+        snprintf(what, sizeof what, "tensor is %llu x %llu x %llu, must be %u x %u x %u", (unsigned long long)t->ne[0],
+                 (unsigned long long)t->ne[1], (unsigned long long)t->ne[2], n_in, out.all, b->n_experts);
+        fail(b, VS_E_MALFORMED, what, name);
+    }
+    for (uint32_t e = 0; e < b->n_experts && b->status == VS_OK && is_computable(b, t, name); e++) {
+        struct vs_tensor g = slice_of(t, e, out);
+        uint32_t at = vs_graph_tensor(b->g, &g);
+        *made_of(b, t) = first = e ? first : at;
+    }
+    return first;
+}
+
+/* n_out numbers for each expert: biases, or (n_out = 0) one scale for each. VS_NONE where there is none. */
+static uint32_t expert_vector(struct builder *b, int layer, const char *suffix, uint32_t n_out)
+{
+    uint32_t i = n_out ? tensor(b, layer, suffix, n_out, whole(b->n_experts), true)
+                       : tensor(b, layer, suffix, b->n_experts, whole(1), true);
+    if (i != VS_NONE && b->g->tensors[i].dtype != VS_F32)
+        fail(b, VS_E_UNSUPPORTED, "a norm, bias, scale or rope tensor must be F32", b->g->tensors[i].name);
+    return i;
+}
+
 /* ---- nodes ---- */
 
 static uint32_t node(struct builder *b, struct vs_node n, uint32_t width)
@@ -250,24 +544,79 @@ static uint32_t node(struct builder *b, struct vs_node n, uint32_t width)
 
 static struct vs_node base(enum vs_op op, uint32_t in)
 {
-    return (struct vs_node){ .op = op, .in = { in, VS_NONE, VS_NONE }, .tensor = { VS_NONE, VS_NONE } };
+    return (struct vs_node){ .op = op, .in = { in, VS_NONE, VS_NONE }, .tensor = { VS_NONE, VS_NONE, VS_NONE } };
 }
 
-static uint32_t norm(struct builder *b, uint32_t x, int layer, const char *suffix, uint32_t width)
+/* STEM.weight, and STEM.bias where the architecture's norms may have one. */
+static uint32_t norm(struct builder *b, uint32_t x, int layer, const char *stem, uint32_t width)
 {
-    struct vs_node n = base(VS_OP_RMS_NORM, x);
-    n.tensor[0] = vector(b, layer, suffix, whole(width), false);
+    char suffix[48];
+    struct vs_node n = base(b->arch->layer_norm ? VS_OP_LAYER_NORM : VS_OP_RMS_NORM, x);
+    snprintf(suffix, sizeof suffix, "%s.weight", stem);
+    if (!is_there(b, layer, suffix) && is_there(b, layer, stem))     /* Falcon-H1's */
+        snprintf(suffix, sizeof suffix, "%s", stem);
+    n.tensor[0] = vector(b, layer, suffix, whole(width), b->arch->bare_norm);
+    snprintf(suffix, sizeof suffix, "%s.bias", stem);
+    if (b->arch->layer_norm)
+        n.tensor[1] = vector(b, layer, suffix, whole(width), true);
     n.p.eps = b->eps;
     return node(b, n, width);
 }
 
-static uint32_t head_norm(struct builder *b, uint32_t x, int layer, const char *suffix, uint32_t n_heads)
+static uint32_t head_norm(struct builder *b, uint32_t x, int layer, const char *stem, uint32_t n_heads)
 {
+    char suffix[48];
     struct vs_node n = base(VS_OP_RMS_NORM, x);
+    snprintf(suffix, sizeof suffix, "%s.weight", stem);
+    if (b->arch->qk_norm_optional && !is_there(b, layer, suffix))
+        return x;
     n.tensor[0] = vector(b, layer, suffix, whole(b->head_dim), false);
     n.p.eps = b->eps;
     n.p.head_dim = b->head_dim;
     return node(b, n, n_heads * b->head_dim);
+}
+
+static uint32_t adapter_tensor(struct builder *b, const struct vs_gguf_tensor *t, uint32_t n_cols, struct part rows)
+{
+    uint64_t row_bytes = t->n_bytes / t->ne[1];
+    struct vs_tensor g = { .dtype = (enum vs_dtype)t->dtype->id, .n_cols = n_cols, .n_rows = rows.n,
+                           .offset = t->offset + rows.first * row_bytes, .n_bytes = rows.n * row_bytes };
+    snprintf(g.name, sizeof g.name, "%.*s", (int)(t->name.n < 63 ? t->name.n : 63), t->name.data);
+    return vs_graph_tensor(b->g, &g);
+}
+
+/* x through the first matrix of a pair: what was made for another part of the same fused matrix is taken again. */
+static uint32_t adapter_down(struct builder *b, const struct vs_adapter_pair *p, uint32_t x)
+{
+    for (size_t i = b->g->n_nodes; i-- > 0;) {
+        const struct vs_node *n = &b->g->nodes[i];
+        if (n->op == VS_OP_LINEAR && n->in[0] == x && n->tensor[0] != VS_NONE && b->g->tensors[n->tensor[0]].offset == p->a->offset)
+            return n->out;
+        if (n->out == x)
+            break;
+    }
+    struct vs_node down = base(VS_OP_LINEAR, x);
+    down.tensor[0] = adapter_tensor(b, p->a, (uint32_t)p->a->ne[0], whole(p->rank));
+    return node(b, down, p->rank);
+}
+
+/* What the adapters have for rows `out` of STEM.weight is added to n, the product with it. */
+static void adapt(struct builder *b, struct vs_node *n, int layer, const char *suffix, struct part out)
+{
+    struct vs_adapt found[VS_MAX_ADAPTERS];
+    char name[64];
+    tensor_name(name, layer, suffix);
+    for (unsigned k = 0; k < b->n_adapters && b->status == VS_OK; k++) {
+        const struct vs_adapter_pair *p = vs_adapter_find(b->adapters[k], name);
+        if (!p)
+            continue;
+        found[n->p.n_adapts++] = (struct vs_adapt){ .down = adapter_down(b, p, n->in[0]), .adapter = k, .factor = p->factor,
+                                                    .up = adapter_tensor(b, p->b, p->rank, out) };
+        b->n_adapted += out.first == 0;
+    }
+    n->p.first_adapt = (uint32_t)b->g->n_adapts;
+    for (uint32_t i = 0; i < n->p.n_adapts; i++)
+        vs_graph_adapt(b->g, &found[i]);
 }
 
 /* The product with STEM.weight (or with the tensor `tied`), times STEM.scale and plus STEM.bias where the file has them. */
@@ -278,6 +627,8 @@ static uint32_t product(struct builder *b, uint32_t x, int layer, const char *st
     struct vs_node n = base(VS_OP_LINEAR, x), s = base(VS_OP_SCALE, VS_NONE);
     snprintf(suffix, sizeof suffix, "%s.weight", stem);
     n.tensor[0] = tied != VS_NONE ? tied : tensor(b, layer, suffix, n_in, out, false);
+    if (tied == VS_NONE && b->n_adapters)
+        adapt(b, &n, layer, suffix, out);
     snprintf(suffix, sizeof suffix, "%s.bias", bias_stem);
     n.tensor[1] = vector(b, layer, suffix, bias_stem == stem ? out : whole(out.n), true);
     snprintf(suffix, sizeof suffix, "%s.scale", stem);
@@ -285,6 +636,8 @@ static uint32_t product(struct builder *b, uint32_t x, int layer, const char *st
         s.tensor[0] = vector(b, layer, suffix, whole(1), true);
     if (s.tensor[0] == VS_NONE)
         return node(b, n, out.n);
+    if (n.p.n_adapts)                    /* and before what an adapter adds */
+        fail(b, VS_E_UNSUPPORTED, "an adapter of a matrix that has a scale is not supported", suffix);
     s.tensor[1] = n.tensor[1];           /* the scale comes before the bias */
     n.tensor[1] = VS_NONE;
     s.in[0] = node(b, n, out.n);
@@ -313,31 +666,215 @@ static uint32_t rope(struct builder *b, uint32_t x, uint32_t n_heads, uint32_t w
     return node(b, n, n_heads * b->head_dim);
 }
 
+static uint32_t scaled(struct builder *b, uint32_t x, float scale, uint32_t width)
+{
+    struct vs_node n = base(VS_OP_SCALE, x);
+    n.p.scale = scale;
+    return scale == 1 ? x : node(b, n, width);
+}
+
+/* h and what a sub-layer made of it. */
 static uint32_t add(struct builder *b, uint32_t h, uint32_t x)
 {
     struct vs_node n = base(VS_OP_ADD, h);
-    n.in[1] = x;
+    n.in[1] = scaled(b, x, b->residual_scale, b->n_embd);
     return node(b, n, b->n_embd);
 }
 
-static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
+/* q and k as attention takes them: normed and turned, as the architecture wants it in this layer. */
+static uint32_t turned(struct builder *b, uint32_t x, uint32_t il, const char *norm_name, uint32_t n_heads)
 {
     const struct architecture *a = b->arch;
-    int i = (int)il;
     bool local = b->windowed[il];
-    uint32_t q_width = b->n_heads * b->head_dim, kv_width = b->n_kv_heads * b->head_dim, all = q_width + 2 * kv_width;
-    uint32_t n_ff = layer_u32(b, "feed_forward_length", il, -1, 1, MAX_WIDTH);
+    bool plain = b->no_rope || (a->rope_period && (il + 1) % a->rope_period == 0) || (a->local_rope_only && b->any_local && !local);
+    if (a->qk_norm == QK_HEAD)
+        x = head_norm(b, x, (int)il, norm_name, n_heads);
+    if (a->qk_norm == QK_ROW && (!a->qk_norm_optional || is_there(b, (int)il, "attn_q_norm.weight")))
+        x = norm(b, x, (int)il, norm_name, n_heads * b->head_dim);
+    if (!plain)
+        x = rope(b, x, n_heads, local ? 1 : 0);
+    if (a->qk_norm == QK_HEAD_LAST)
+        x = head_norm(b, x, (int)il, norm_name, n_heads);
+    return x;
+}
 
-    uint32_t x = norm(b, h, i, "attn_norm.weight", b->n_embd);
-    uint32_t q = projection(b, x, i, "attn_q", (struct part){ 0, q_width, all });
+/* A number of the file that has no architecture in front of its name: one for all layers, or one for each. */
+static float bare_float(struct builder *b, const char *key, uint32_t layer)
+{
+    double v = 0;
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key);
+    if (!kv)
+        fail(b, VS_E_MALFORMED, "is missing", key);
+    else if (kv->type == VS_ENTRY_ARRAY && kv->count != b->n_layers)
+        fail(b, VS_E_MALFORMED, "must have one element for each layer", key);
+    else if (!vs_entry_float(kv, kv->type == VS_ENTRY_ARRAY ? layer : 0, &v) || !(v >= -1e3 && v <= 1e3))
+        fail(b, VS_E_MALFORMED, "is not a number from -1000 to 1000", key);
+    return (float)v;
+}
+
+static float softplus(double x)
+{
+    return (float)(x > 30 ? x : vs_log64(1 + vs_exp64(x)));
+}
+
+static void read_xielu(struct builder *b, uint32_t layer, struct vs_node *glu)
+{
+    float beta = bare_float(b, "xielu.beta", layer);
+    glu->p.xielu[0] = softplus((double)bare_float(b, "xielu.alpha_p", layer));
+    glu->p.xielu[1] = beta + softplus((double)bare_float(b, "xielu.alpha_n", layer));
+    glu->p.xielu[2] = beta;
+    glu->p.xielu[3] = bare_float(b, "xielu.eps", layer);
+}
+
+/* STEM_gate, STEM_up and STEM_down of a feed-forward part, where _gate stands in front of `end`: ffn_gate, or ffn_gate_shexp. */
+static uint32_t gated(struct builder *b, uint32_t x, int i, const char *end, uint32_t n_ff)
+{
+    char gate[32], up[32], down[32], fused[40];
+    struct vs_node glu = base(VS_OP_GLU, VS_NONE);
+    glu.p.activation = b->arch->activation;
+    if (b->arch->activation == VS_ACT_XIELU)
+        read_xielu(b, (uint32_t)i, &glu);
+    snprintf(gate, sizeof gate, "ffn_gate%s", end);
+    snprintf(up, sizeof up, "ffn_up%s", end);
+    snprintf(down, sizeof down, "ffn_down%s", end);
+    snprintf(fused, sizeof fused, "%s.weight", gate);
+    if (b->arch->no_gate) {
+        glu.in[0] = linear(b, x, i, up, b->n_embd, n_ff);
+    } else if (b->arch->fused_up && !is_there(b, i, fused)) {
+        glu.in[0] = product(b, x, i, up, up, VS_NONE, b->n_embd, (struct part){ 0, n_ff, 2 * n_ff });
+        glu.in[1] = product(b, x, i, up, up, VS_NONE, b->n_embd, (struct part){ n_ff, n_ff, 2 * n_ff });
+    } else {
+        glu.in[0] = linear(b, x, i, gate, b->n_embd, n_ff);
+        glu.in[1] = linear(b, x, i, up, b->n_embd, n_ff);
+    }
+    return linear(b, node(b, glu, n_ff), i, down, n_ff, b->n_embd);
+}
+
+/* What the feed-forward part makes of x. */
+static uint32_t feed_forward(struct builder *b, uint32_t x, int i)
+{
+    uint32_t n_ff = layer_u32(b, "feed_forward_length", (uint32_t)i, -1, 1, MAX_WIDTH);
+    return gated(b, x, i, "", b->arch->half_ff ? n_ff / 2 : n_ff);
+}
+
+/* ---- experts ---- */
+
+static bool has_experts(const struct builder *b, uint32_t il)
+{
+    return b->n_experts && il >= b->n_dense && (il + 1) % b->expert_step == 0
+           && !(b->arch->experts.by_tensor && !is_there(b, (int)il, "ffn_gate_inp.weight"));
+}
+
+/* Width of an expert: its own key, or, in the older files, that of the feed-forward part. */
+static uint32_t expert_width(struct builder *b, uint32_t il)
+{
+    uint32_t n = layer_u32(b, "expert_feed_forward_length", il, 0, 0, MAX_WIDTH);
+    return n ? n : layer_u32(b, "feed_forward_length", il, -1, 1, MAX_WIDTH);
+}
+
+/* What all experts of a layer make of x; the router reads `from`. */
+static uint32_t experts(struct builder *b, uint32_t x, uint32_t from, uint32_t il)
+{
+    const struct choice *a = &b->arch->experts;
+    int i = (int)il;
+    struct vs_experts e = { .n = b->n_experts, .n_in = b->n_embd, .activation = b->arch->activation, .choice_bias = VS_NONE,
+                            .gate = VS_NONE, .gate_bias = VS_NONE, .gate_scale = VS_NONE };
+    read_choice(b, &e, il);
+    e.width = expert_width(b, il);
+    struct vs_node route = base(VS_OP_ROUTE, linear(b, from, i, "ffn_gate_inp", b->n_embd, e.n));
+    if (a->choice_bias)
+        e.choice_bias = vector(b, i, is_there(b, i, "exp_probs_b") ? "exp_probs_b" : "exp_probs_b.bias", whole(e.n), true);
+    bool fused = is_there(b, i, "ffn_gate_up_exps.weight");
+    const char *gate = fused ? "ffn_gate_up" : "ffn_gate", *up = fused ? "ffn_gate_up" : "ffn_up";
+    if (!b->arch->no_gate)
+        e.gate = expert_matrices(b, i, gate, b->n_embd, fused ? (struct part){ 0, e.width, 2 * e.width } : whole(e.width));
+    e.up = expert_matrices(b, i, up, b->n_embd, fused ? (struct part){ e.width, e.width, 2 * e.width } : whole(e.width));
+    e.down = expert_matrices(b, i, "ffn_down", e.width, whole(b->n_embd));
+    if (!b->arch->no_gate) {
+        e.gate_bias = expert_vector(b, i, "ffn_gate_exps.bias", e.width);
+        e.gate_scale = expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_gate_exps.scale", 0);
+    }
+    e.up_bias = expert_vector(b, i, "ffn_up_exps.bias", e.width);
+    e.up_scale = expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_up_exps.scale", 0);
+    e.down_bias = expert_vector(b, i, "ffn_down_exps.bias", b->n_embd);
+    e.down_scale = expert_vector(b, i, "ffn_down_exps.scale", 0);
+    struct vs_node n = base(VS_OP_EXPERTS, x);
+    n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
+    n.in[1] = node(b, route, 2 * e.n_used);
+    return node(b, n, b->n_embd);
+}
+
+/* What the expert that all rows pass makes of x; VS_NONE where there is none. */
+static uint32_t shared_expert(struct builder *b, uint32_t x, uint32_t il)
+{
+    const struct choice *a = &b->arch->experts;
+    int i = (int)il;
+    if (!a->shared || !is_there(b, i, "ffn_up_shexp.weight"))
+        return VS_NONE;
+    uint32_t n_ff = layer_u32(b, "expert_shared_feed_forward_length", il, 0, 0, MAX_WIDTH);
+    uint32_t n = layer_u32(b, "expert_shared_count", il, 1, 0, 64);
+    n_ff = n_ff ? n_ff : expert_width(b, il) * (n ? n : 1);
+    uint32_t y = gated(b, x, i, "_shexp", n_ff);
+    if (!a->shared_gate)
+        return y;
+    struct vs_node gate = base(VS_OP_GATE, y);
+    gate.in[1] = linear(b, x, i, "ffn_gate_inp_shexp", b->n_embd, 1);
+    return node(b, gate, b->n_embd);
+}
+
+/* h and what the feed-forward part makes of x, which is a norm of h. */
+static uint32_t add_feed_forward(struct builder *b, uint32_t h, uint32_t x, uint32_t il)
+{
+    bool post_norm = b->arch->post_norm && !b->parallel;
+    if (!has_experts(b, il)) {
+        uint32_t o = feed_forward(b, x, (int)il);
+        return add(b, h, post_norm ? norm(b, o, (int)il, "post_ffw_norm", b->n_embd) : o);
+    }
+    uint32_t chosen = experts(b, x, x, il), shared = shared_expert(b, x, il);
+    if (!post_norm) {
+        h = add(b, h, chosen);
+        return shared == VS_NONE ? h : add(b, h, shared);
+    }
+    struct vs_node both = base(VS_OP_ADD, chosen);
+    both.in[1] = shared;
+    chosen = shared == VS_NONE ? chosen : node(b, both, b->n_embd);
+    return add(b, h, norm(b, chosen, (int)il, "post_ffw_norm", b->n_embd));
+}
+
+/* Elements [first, first + n) of each of the equal parts of x. */
+static uint32_t pick(struct builder *b, uint32_t x, uint32_t n_parts, uint32_t first, uint32_t n)
+{
+    struct vs_node p = base(VS_OP_PICK, x);
+    p.p.n_heads = n_parts;
+    p.p.first = first;
+    p.p.head_dim = n;
+    return node(b, p, n_parts * n);
+}
+
+/* act(z) * y */
+static uint32_t times_act(struct builder *b, uint32_t z, uint32_t y, uint32_t width, enum vs_activation act)
+{
+    struct vs_node n = base(VS_OP_GLU, z);
+    n.in[1] = y;
+    n.p.activation = act;
+    return node(b, n, width);
+}
+
+/* The attention of a layer, up to its output matrix. */
+static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
+{
+    int i = (int)il;
+    uint32_t q_width = b->n_heads * b->head_dim, kv_width = b->n_kv_heads * b->head_dim, all = q_width + 2 * kv_width;
+    uint32_t q = b->arch->output_gate ? linear(b, x, i, "attn_q", b->n_embd, 2 * q_width)
+                                      : projection(b, x, i, "attn_q", (struct part){ 0, q_width, all });
+    uint32_t gate = b->arch->output_gate ? pick(b, q, b->n_heads, b->head_dim, b->head_dim) : VS_NONE;
+    q = b->arch->output_gate ? pick(b, q, b->n_heads, 0, b->head_dim) : q;
+    if (b->arch->attention_gate)
+        gate = linear(b, x, i, "attn_gate", b->n_embd, q_width);
     uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, kv_width, all });
     uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + kv_width, kv_width, all });
-    if (a->qk_norm) {
-        q = head_norm(b, q, i, "attn_q_norm.weight", b->n_heads);
-        k = head_norm(b, k, i, "attn_k_norm.weight", b->n_kv_heads);
-    }
-    q = rope(b, q, b->n_heads, local ? 1 : 0);
-    k = rope(b, k, b->n_kv_heads, local ? 1 : 0);
+    q = turned(b, q, il, "attn_q_norm", b->n_heads);
+    k = turned(b, k, il, "attn_k_norm", b->n_kv_heads);
 
     struct vs_node n = base(VS_OP_ATTENTION, q);
     n.in[1] = k;
@@ -345,37 +882,219 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     n.p.n_heads = b->n_heads;
     n.p.n_kv_heads = b->n_kv_heads;
     n.p.head_dim = b->head_dim;
-    n.p.layer = il;
+    n.p.layer = b->g->n_kv_layers++;
     n.p.scale = b->attention_scale;
-    n.p.window = local ? b->window : 0;
+    n.p.softcap = b->attention_cap;
+    n.p.temperature = b->temperature;
+    n.p.temperature_length = b->temperature_length;
+    n.p.both_ways = b->both_ways;
+    n.p.alibi = b->alibi;
+    n.p.window = !b->windowed[il] ? 0 : b->arch->encoder ? b->window / 2 + 1 : b->window;
+    if (b->arch->sinks)
+        n.tensor[0] = vector(b, i, "attn_sinks.weight", whole(b->n_heads), false);
+    *ret_width = q_width;
     uint32_t attended = node(b, n, q_width);
-    if (il + 1 == b->n_layers) {         /* of the last layer the other rows leave only their keys and values */
-        attended = node(b, base(VS_OP_TAKE_OUT, attended), q_width);
-        h = node(b, base(VS_OP_TAKE_OUT, h), b->n_embd);
-    }
-    uint32_t o = linear(b, attended, i, "attn_output", q_width, b->n_embd);
-    if (a->post_norm)
-        o = norm(b, o, i, "post_attention_norm.weight", b->n_embd);
-    h = add(b, h, o);
+    return gate == VS_NONE ? attended : times_act(b, gate, attended, q_width, VS_ACT_SIGMOID);
+}
 
-    x = norm(b, h, i, "ffn_norm.weight", b->n_embd);
-    struct vs_node glu = base(VS_OP_GLU, linear(b, x, i, "ffn_gate", b->n_embd, n_ff));
-    glu.in[1] = linear(b, x, i, "ffn_up", b->n_embd, n_ff);
-    glu.p.gelu = a->gelu;
-    o = linear(b, node(b, glu, n_ff), i, "ffn_down", n_ff, b->n_embd);
+/* ---- recurrent layers ---- */
+
+/* The convolution STEM.weight (+ STEM.bias) over each channel's last positions; before and after: what its input and its result
+ * are multiplied by, or VS_NONE. */
+static uint32_t convolution(struct builder *b, uint32_t x, uint32_t before, uint32_t after, int layer, const char *stem,
+                            uint32_t width, enum vs_activation act)
+{
+    char suffix[48];
+    struct vs_node n = base(VS_OP_CONV, x);
+    n.in[1] = before;
+    n.in[2] = after;
+    snprintf(suffix, sizeof suffix, "%s.weight", stem);
+    n.tensor[0] = vector_of_rows(b, layer, suffix, b->n_taps, width);
+    snprintf(suffix, sizeof suffix, "%s.bias", stem);
+    n.tensor[1] = vector(b, layer, suffix, whole(width), true);
+    n.p.activation = act;
+    n.p.n_taps = b->n_taps;
+    n.p.state = b->g->n_state;
+    b->g->n_state += (size_t)(b->n_taps - 1) * width;
+    return node(b, n, width);
+}
+
+/* LFM2's: c * conv(b * x), all three from one matrix. */
+static uint32_t short_convolution(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    uint32_t part[3], n = b->n_embd;
+    for (uint32_t k = 0; k < 3; k++)
+        part[k] = product(b, x, layer, "shortconv.in_proj", "shortconv.in_proj", VS_NONE, n, (struct part){ k * n, n, 3 * n });
+    *ret_width = n;
+    return convolution(b, part[2], part[0], part[1], layer, "shortconv.conv", n, VS_ACT_NONE);
+}
+
+/* RMS norm of each of so many equal parts of x; the weight of all is STEM.weight, or there is none (stem NULL). */
+static uint32_t group_norm(struct builder *b, uint32_t x, int layer, const char *stem, uint32_t n_groups, uint32_t width)
+{
+    char suffix[48];
+    struct vs_node n = base(VS_OP_GROUP_NORM, x);
+    snprintf(suffix, sizeof suffix, "%s.weight", stem ? stem : "");
+    if (stem)
+        n.tensor[0] = vector_of_rows(b, layer, suffix, width / n_groups, n_groups);
+    n.p.n_heads = n_groups;
+    n.p.eps = b->eps;
+    return node(b, n, width);
+}
+
+static uint32_t state_of(struct builder *b, struct vs_node n, size_t n_state, uint32_t width)
+{
+    n.p.state = b->g->n_state;
+    n.p.n_state = b->n_state;
+    b->g->n_state += n_state;
+    return node(b, n, width);
+}
+
+static uint32_t mamba2(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    uint32_t inner = b->inner, conv = inner + 2 * b->ssm_groups * b->n_state, all = inner + conv + b->ssm_heads;
+    uint32_t z = product(b, x, layer, "ssm_in", "ssm_in", VS_NONE, b->n_embd, (struct part){ 0, inner, all });
+    uint32_t xbc = product(b, x, layer, "ssm_in", "ssm_in", VS_NONE, b->n_embd, (struct part){ inner, conv, all });
+    uint32_t dt = product(b, x, layer, "ssm_in", "ssm_in", VS_NONE, b->n_embd, (struct part){ inner + conv, b->ssm_heads, all });
+    struct vs_node n = base(VS_OP_SCAN_HEADS, convolution(b, xbc, VS_NONE, VS_NONE, layer, "ssm_conv1d", conv, VS_ACT_SILU));
+    n.in[1] = dt;
+    n.tensor[0] = vector_of_rows(b, layer, "ssm_a", 1, b->ssm_heads);
+    n.tensor[1] = vector_of_rows(b, layer, "ssm_d", 1, b->ssm_heads);
+    n.tensor[2] = vector(b, layer, "ssm_dt.bias", whole(b->ssm_heads), false);
+    n.p.n_heads = b->ssm_heads;
+    n.p.n_kv_heads = b->ssm_groups;
+    n.p.head_dim = inner / b->ssm_heads;
+    uint32_t y = times_act(b, z, state_of(b, n, (size_t)inner * b->n_state, inner), inner, VS_ACT_SILU);
+    *ret_width = inner;
+    bool normed = is_there(b, layer, "ssm_norm.weight") || !b->arch->beside;
+    return normed ? group_norm(b, y, layer, "ssm_norm", b->ssm_groups, inner) : y;
+}
+
+static uint32_t mamba(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    uint32_t inner = b->inner, rank = b->ssm_rank, bc_width = 2 * b->n_state, all = rank + bc_width;
+    uint32_t u = product(b, x, layer, "ssm_in", "ssm_in", VS_NONE, b->n_embd, (struct part){ 0, inner, 2 * inner });
+    uint32_t z = product(b, x, layer, "ssm_in", "ssm_in", VS_NONE, b->n_embd, (struct part){ inner, inner, 2 * inner });
+    u = convolution(b, u, VS_NONE, VS_NONE, layer, "ssm_conv1d", inner, VS_ACT_SILU);
+    uint32_t dt = product(b, u, layer, "ssm_x", "ssm_x", VS_NONE, inner, (struct part){ 0, rank, all });
+    uint32_t bc = product(b, u, layer, "ssm_x", "ssm_x", VS_NONE, inner, (struct part){ rank, bc_width, all });
+    if (b->norm_steps) {                 /* Falcon's */
+        dt = group_norm(b, dt, layer, NULL, 1, rank);
+        bc = group_norm(b, bc, layer, NULL, 2, bc_width);
+    }
+    struct vs_node n = base(VS_OP_SCAN, u);
+    n.in[1] = linear(b, dt, layer, "ssm_dt", rank, inner);
+    n.in[2] = bc;
+    n.tensor[0] = vector_of_rows(b, layer, "ssm_a", b->n_state, inner);
+    n.tensor[1] = vector(b, layer, "ssm_d", whole(inner), false);
+    *ret_width = inner;
+    return times_act(b, z, state_of(b, n, (size_t)inner * b->n_state, inner), inner, VS_ACT_SILU);
+}
+
+static uint32_t delta_net(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    uint32_t inner = b->inner, all = inner + 2 * b->ssm_groups * b->n_state, head = inner / b->ssm_heads;
+    uint32_t qkv = linear(b, x, layer, "attn_qkv", b->n_embd, all), z = linear(b, x, layer, "attn_gate", b->n_embd, inner);
+    struct vs_node n = base(VS_OP_DELTA, convolution(b, qkv, VS_NONE, VS_NONE, layer, "ssm_conv1d", all, VS_ACT_SILU));
+    n.in[1] = linear(b, x, layer, "ssm_beta", b->n_embd, b->ssm_heads);
+    n.in[2] = linear(b, x, layer, "ssm_alpha", b->n_embd, b->ssm_heads);
+    n.tensor[0] = vector(b, layer, "ssm_a", whole(b->ssm_heads), false);
+    n.tensor[1] = vector(b, layer, "ssm_dt.bias", whole(b->ssm_heads), false);
+    n.p.n_heads = b->ssm_heads;
+    n.p.n_kv_heads = b->ssm_groups;
+    n.p.head_dim = head;
+    n.p.eps = b->eps;
+    struct vs_node each = base(VS_OP_GROUP_NORM, state_of(b, n, (size_t)inner * b->n_state, inner));
+    each.tensor[0] = vector(b, layer, "ssm_norm.weight", whole(head), false);
+    each.p.n_heads = b->ssm_heads;
+    each.p.eps = b->eps;
+    *ret_width = inner;
+    return times_act(b, z, node(b, each, inner), inner, VS_ACT_SILU);
+}
+
+/* ---- a layer ---- */
+
+/* What the first part of a layer makes of x, up to its output matrix, whose name is *ret_output. */
+static uint32_t mix(struct builder *b, uint32_t x, uint32_t il, const char **ret_output, uint32_t *ret_width)
+{
+    if (!b->recurrent[il]) {
+        *ret_output = "attn_output";
+        return attend(b, x, il, ret_width);
+    }
+    *ret_output = b->arch->mixer == SHORT_CONVOLUTION ? "shortconv.out_proj" : "ssm_out";
+    return b->arch->mixer == SHORT_CONVOLUTION ? short_convolution(b, x, (int)il, ret_width)
+         : b->arch->mixer == DELTA_NET ? delta_net(b, x, (int)il, ret_width)
+         : b->arch->mixer == MAMBA ? mamba(b, x, (int)il, ret_width) : mamba2(b, x, (int)il, ret_width);
+}
+
+/* Of the last layer only rows that are read go on; the others leave their keys and values, or their state. */
+static uint32_t read_rows(struct builder *b, uint32_t x, uint32_t il, uint32_t width)
+{
+    return il + 1 == b->n_layers ? node(b, base(VS_OP_TAKE_OUT, x), width) : x;
+}
+
+/* A layer of one part. */
+static uint32_t short_layer(struct builder *b, uint32_t h, uint32_t il)
+{
+    int i = (int)il;
+    uint32_t x = norm(b, h, i, "attn_norm", b->n_embd), width;
+    const char *output;
+    if (!b->recurrent[il] && b->feeds[il])
+        return add(b, read_rows(b, h, il, b->n_embd), feed_forward(b, read_rows(b, x, il, b->n_embd), i));
+    x = mix(b, x, il, &output, &width);
+    x = read_rows(b, x, il, width);
+    return add(b, read_rows(b, h, il, b->n_embd), linear(b, x, i, output, width, b->n_embd));
+}
+
+static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
+{
+    const struct architecture *a = b->arch;
+    int i = (int)il;
+    const char *ffn_norm = a->ffn_norm ? a->ffn_norm : "ffn_norm";
+    if (a->one_part)
+        return short_layer(b, h, il);
+
+    bool bare = a->no_pre_norm || a->sum_norm || (a->encoder && !i && !is_there(b, i, "attn_norm.weight"));  /* reads h itself */
+    uint32_t x = bare ? h : norm(b, h, i, "attn_norm", b->n_embd), beside = x;
+    if (b->parallel && is_there(b, i, "attn_norm_2.weight"))         /* Falcon's: for attention alone */
+        x = norm(b, h, i, "attn_norm_2", b->n_embd);
+    if (b->parallel && is_there(b, i, "ffn_norm.weight"))
+        beside = norm(b, h, i, "ffn_norm", b->n_embd);
+    const char *output;
+    uint32_t width, width_beside = 0, attended = mix(b, x, il, &output, &width);
+    uint32_t scanned = a->beside ? mamba2(b, x, i, &width_beside) : VS_NONE;
+    if (il + 1 == b->n_layers) {         /* of the last layer the other rows leave only their keys and values, or the state */
+        attended = node(b, base(VS_OP_TAKE_OUT, attended), width);
+        h = node(b, base(VS_OP_TAKE_OUT, h), b->n_embd);
+        if (b->parallel)
+            beside = node(b, base(VS_OP_TAKE_OUT, beside), b->n_embd);
+        if (a->beside)
+            scanned = node(b, base(VS_OP_TAKE_OUT, scanned), width_beside);
+    }
+    uint32_t o = linear(b, attended, i, output, width, b->n_embd);
     if (a->post_norm)
-        o = norm(b, o, i, "post_ffw_norm.weight", b->n_embd);
-    return add(b, h, o);
+        o = norm(b, o, i, "post_attention_norm", b->n_embd);
+    uint32_t before = h;
+    h = add(b, h, o);
+    if (a->beside)
+        h = add(b, h, linear(b, scanned, i, "ssm_out", width_beside, b->n_embd));
+    if (a->sum_norm)
+        h = norm(b, h, i, "attn_output_norm", b->n_embd);
+    if (a->sum_norm && is_there(b, i, "attn_norm_2.weight"))         /* of one that reads programs: the layer's input once more */
+        h = norm(b, add(b, before, h), i, "attn_norm_2", b->n_embd);
+    x = b->parallel ? beside : a->no_pre_norm || a->sum_norm ? h : norm(b, h, i, ffn_norm, b->n_embd);
+    h = add_feed_forward(b, h, x, il);
+    return a->sum_norm ? norm(b, h, i, "layer_output_norm", b->n_embd) : h;
 }
 
 /* ---- rope ---- */
 
 /* rope.scaling.type; true and *ret for a name that is known. What a file without the key means is "linear". */
-enum scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN };
+enum scaling { SCALING_NONE, SCALING_LINEAR, SCALING_YARN, SCALING_LONGROPE };
 
 static enum scaling read_scaling_type(struct builder *b)
 {
-    static const char *const names[] = { "none", "linear", "yarn" };
+    static const char *const names[] = { "none", "linear", "yarn", "longrope" };
     char key[128];
     struct vs_str type;
     if (b->status != VS_OK)
@@ -387,10 +1106,10 @@ static enum scaling read_scaling_type(struct builder *b)
         b->status = r;
         return SCALING_NONE;
     }
-    for (int i = 0; i <= SCALING_YARN; i++)
+    for (int i = 0; i <= SCALING_LONGROPE; i++)
         if (strlen(names[i]) == type.n && memcmp(names[i], type.data, type.n) == 0)
             return (enum scaling)i;
-    fail(b, VS_E_UNSUPPORTED, "this kind of rope scaling is not supported; supported are none, linear and yarn", key);
+    fail(b, VS_E_UNSUPPORTED, "this kind of rope scaling is not supported; supported are none, linear, yarn and longrope", key);
     return SCALING_NONE;
 }
 
@@ -423,12 +1142,55 @@ static void read_yarn(struct builder *b, struct vs_rope *r, double factor, doubl
     r->low = low > 0 ? low : 0;
     r->high = high < r->n_dims - 1 ? high : r->n_dims - 1;
     r->ext = ext;
-    r->magnitude *= 1 + 0.1 * vs_log64(factor);
+    double all = get_float(b, "rope.scaling.yarn_log_multiplier", 0, 0, 1e3);
+    r->magnitude *= (1 + 0.1 * vs_log64(factor)) / (1 + 0.1 * all * vs_log64(factor));
+}
+
+/* Divisors of the angles: one list (rope_freqs), or two of which the length of the context picks one (longrope). */
+static void read_factors(struct builder *b, struct vs_rope *r, enum scaling type)
+{
+    bool two = type == SCALING_LONGROPE || is_there(b, -1, "rope_factors_long.weight");
+    char key[128];
+    if (b->arch->local_rope_base > 0)
+        return;
+    if (two && !(is_there(b, -1, "rope_factors_short.weight") && is_there(b, -1, "rope_factors_long.weight"))) {
+        fail(b, VS_E_MALFORMED, "longrope needs the tensors rope_factors_short.weight and rope_factors_long.weight",
+             key_of(b, "rope.scaling.type", key));
+        return;
+    }
+    r->factors = vector(b, -1, two ? "rope_factors_short.weight" : "rope_freqs.weight", whole(b->n_rot / 2), !two);
+    if (!two)
+        return;
+    r->long_factors = vector(b, -1, "rope_factors_long.weight", whole(b->n_rot / 2), false);
+    r->long_after = get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
+}
+
+/* How many pairs turn by each of four positions. */
+static void read_sections(struct builder *b, struct vs_rope *r)
+{
+    char key[128];
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "rope.dimension_sections", key));
+    if (!kv || b->status != VS_OK || b->arch->mixer != DELTA_NET)
+        return;
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t v;
+        if (kv->type != VS_ENTRY_ARRAY || kv->count != 4 || !vs_entry_uint(kv, i, &v) || v > VS_MAX_HEAD_DIM) {
+            fail(b, VS_E_MALFORMED, "is not a list of four numbers of pairs", key);
+            return;
+        }
+        r->sections[i] = (uint32_t)v;
+        all += v;
+    }
+    if (!all)
+        fail(b, VS_E_MALFORMED, "has no pair", key);
 }
 
 /* ropes[0] is that of layers that see everything, ropes[1] that of the others. */
 static void read_ropes(struct builder *b)
 {
+    if (!b->n_heads)
+        return;
     enum scaling type = read_scaling_type(b);
     double factor = get_float(b, "rope.scaling.factor", 0, 0, 1e6);
     char key[128];
@@ -436,25 +1198,24 @@ static void read_ropes(struct builder *b)
         factor = get_float(b, "rope.scale_linear", 0, 0, 1e6);
     if (type == SCALING_NONE || factor == 0)
         factor = 1;
-    struct vs_rope r = { .n_dims = b->n_rot, .neox = b->arch->neox, .factors = VS_NONE };
+    struct vs_rope r = { .n_dims = b->n_rot, .neox = b->arch->neox, .factors = VS_NONE, .long_factors = VS_NONE };
     r.base = get_float(b, "rope.freq_base", 10000, 1, 1e12);
     r.magnitude = get_float(b, "rope.scaling.attn_factor", 1, 1e-3, 1e3);
+    read_sections(b, &r);
     struct vs_rope local = r;
     double ext = get_float(b, "rope.scaling.yarn_ext_factor", type == SCALING_YARN, 0, 1);
     r.freq_scale = 1 / factor;
     if (ext > 0)
         read_yarn(b, &r, factor, ext);
-    bool any_local = false;
-    for (uint32_t i = 0; i < b->n_layers; i++)
-        any_local |= b->windowed[i];
-    if (!b->arch->window_period)
-        r.factors = vector(b, -1, "rope_freqs.weight", whole(b->n_rot / 2), true);
+    read_factors(b, &r, type);
     b->g->ropes[0] = r;
     b->g->n_ropes = 1;
-    if (b->arch->window_period)
-        local.base = get_float(b, "rope.freq_base_swa", b->arch->local_rope_base, 1, 1e12);
     local.freq_scale = 1;
-    if (any_local)
+    if (!b->arch->local_rope_plain)
+        local = r;
+    if (b->arch->windows)
+        local.base = get_float(b, "rope.freq_base_swa", b->arch->local_rope_base > 0 ? b->arch->local_rope_base : r.base, 1, 1e12);
+    if (b->any_local)
         b->g->ropes[b->g->n_ropes++] = local;
 }
 
@@ -478,16 +1239,20 @@ static void read_windows(struct builder *b)
 {
     char key[128];
     const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.sliding_window_pattern", key));
-    if (!b->arch->window_period) {
+    if (!b->arch->windows) {
         refuse_window(b);
         return;
     }
     bool list = kv && kv->type == VS_ENTRY_ARRAY;
-    b->window = get_u32(b, "attention.sliding_window", 0, 0, UINT32_C(1) << 30);
+    b->window = get_u32(b, "attention.sliding_window", b->arch->default_window, 0, UINT32_C(1) << 30);
+    if (!kv && b->arch->windows_at && b->arch->windows_at != b->n_layers)
+        b->window = 0;
     uint32_t period = list ? 0 : get_u32(b, "attention.sliding_window_pattern", b->arch->window_period, 0, UINT32_C(1) << 30);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
-        bool local = list ? in_range(b, key, list_u64(b, key, kv, i), 0, 1) : !period || i % period != period - 1;
+        uint32_t dense = b->arch->dense_first ? 0 : period - 1;
+        bool local = list ? in_range(b, key, list_u64(b, key, kv, i), 0, 1) : !period || i % period != dense;
         b->windowed[i] = b->window && local;
+        b->any_local |= b->windowed[i];
     }
 }
 
@@ -504,24 +1269,175 @@ static void refuse_other_sizes(struct builder *b)
             fail(b, VS_E_UNSUPPORTED, "window layers of another size are not supported", key_of(b, sizes[i].suffix, key));
 }
 
-static void read_hyper_parameters(struct builder *b)
+/* How the file wants vectors made. */
+static void read_pooling(struct builder *b)
 {
-    b->n_layers = get_u32(b, "block_count", -1, 1, MAX_LAYERS);
-    b->n_embd = get_u32(b, "embedding_length", -1, 1, MAX_WIDTH);
-    layer_u32(b, "feed_forward_length", 0, -1, 1, MAX_WIDTH);
-    b->n_heads = equal_u32(b, "attention.head_count", -1, 1, MAX_HEADS);
-    b->n_kv_heads = equal_u32(b, "attention.head_count_kv", b->n_heads, 1, MAX_HEADS);
-    b->g->context = get_u32(b, "context_length", -1, 1, UINT32_C(1) << 30);
+    char key[128];
+    if (vs_entries_find(vs_gguf_entries(b->file), key_of(b, "pooling_type", key)))
+        b->g->pooling = (enum vs_pooling)(VS_POOL_NONE + get_u32(b, "pooling_type", -1, 0, VS_POOL_RANK - VS_POOL_NONE));
+}
+
+static bool is_named(struct vs_str s, const char *name)
+{
+    return s.n == strlen(name) && memcmp(s.data, name, s.n) == 0;
+}
+
+/* modern-bert may have something in place of its GELU. */
+static void read_activation(struct builder *b)
+{
+    char key[128];
+    struct vs_str name;
+    if (b->status != VS_OK || strcmp(b->arch->name, "modern-bert") != 0)
+        return;
+    int r = vs_entries_str(vs_gguf_entries(b->file), key_of(b, "hidden_activation", key), &name, b->err);
+    if (r == VS_OK && !is_named(name, "gelu"))
+        fail(b, VS_E_UNSUPPORTED, "is not gelu; another activation is not supported", key);
+    else if (r != VS_OK && r != VS_E_NOT_FOUND)
+        b->status = r;
+}
+
+/* What a token sees: what came before it, or all. */
+static void read_sight(struct builder *b)
+{
+    char key[128];
+    bool causal = !b->arch->encoder;
     if (b->status != VS_OK)
         return;
-    if (b->n_heads % b->n_kv_heads != 0) {
-        fail(b, VS_E_MALFORMED, "attention.head_count is not a multiple of attention.head_count_kv", b->arch->name);
+    int r = vs_entries_bool(vs_gguf_entries(b->file), key_of(b, "attention.causal", key), &causal, b->err);
+    if (r != VS_OK && r != VS_E_NOT_FOUND) {
+        b->status = r;
         return;
     }
+    if (causal && b->arch->encoder)
+        fail(b, VS_E_UNSUPPORTED, "is true: an encoder whose tokens do not see those after them is not supported", key);
+    else if (!causal && !b->arch->encoder && (b->arch->windows || b->arch->mixer != ATTENTION_ALONE))
+        fail(b, VS_E_UNSUPPORTED, "is false: windows and convolutions to both sides are not supported for this architecture", key);
+    b->both_ways = b->g->whole = !causal;
+    if (b->arch->alibi > 0)
+        b->alibi = (float)get_float(b, "attention.max_alibi_bias", (double)b->arch->alibi, 0, 1e3);
+}
+
+static void read_parallel(struct builder *b)
+{
+    char key[128];
+    uint64_t v = 1;
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "use_parallel_residual", key));
+    b->parallel = b->arch->parallel == PARALLEL;
+    if (b->arch->parallel == PARALLEL_WITHOUT_NORM)
+        b->parallel = !is_there(b, 0, "ffn_norm.weight");
+    if (b->arch->parallel == PARALLEL_BY_KEY && kv && !vs_entry_uint(kv, 0, &v))
+        fail(b, VS_E_MALFORMED, "is not true or false", key);
+    else if (b->arch->parallel == PARALLEL_BY_KEY)
+        b->parallel = v != 0;
+}
+
+/* Which layers have experts. Without experts nothing may be said about them. */
+static void read_experts(struct builder *b)
+{
+    static const char *const others[] = { "expert_used_count", "expert_shared_count", "expert_feed_forward_length",
+                                          "expert_shared_feed_forward_length", "expert_group_count", "expert_group_used_count",
+                                          "expert_gating_func", "expert_weights_norm", "leading_dense_block_count" };
+    char key[128];
+    b->expert_step = 1;
+    if (!b->arch->experts.gating)
+        return;                          /* keys.c refused them */
+    b->n_experts = get_u32(b, "expert_count", 0, 0, VS_MAX_EXPERTS);
+    for (size_t i = 0; i < sizeof others / sizeof *others && !b->n_experts && b->status == VS_OK; i++) {
+        uint64_t v;
+        const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, others[i], key));
+        for (uint64_t k = 0; kv && k < kv->count; k++)
+            if (!vs_entry_uint(kv, k, &v) || v)
+                fail(b, VS_E_MALFORMED, "has no meaning without expert_count", key);
+    }
+    double scale = b->n_experts ? 1 : get_float(b, "expert_weights_scale", 0, 0, 1e6);
+    if (scale != 0 && scale != 1)
+        fail(b, VS_E_MALFORMED, "has no meaning without expert_count", key_of(b, "expert_weights_scale", key));
+    if (!b->n_experts)
+        return;
+    b->n_dense = get_u32(b, "leading_dense_block_count", 0, 0, b->n_layers);
+    b->expert_step = get_u32(b, "interleave_moe_layer_step", 1, 0, b->n_layers);
+    b->expert_step = b->expert_step ? b->expert_step : 1;
+}
+
+/* Constants that scale or bound what flows through the model. */
+static void read_scales(struct builder *b)
+{
+    const struct architecture *a = b->arch;
+    double depth = a->depth_scale > 0 ? a->depth_scale / (double)vs_sqrtf((float)b->n_layers) : 1;
+    b->embedding_scale = a->scale_embedding ? vs_sqrtf((float)b->n_embd) : 1;
+    b->residual_scale = b->logit_scale = 1;
+    if (a->scales) {
+        double embedding = get_float(b, "embedding_scale", 0, 0, 1e6), residual = get_float(b, "residual_scale", 0, 0, 1e6);
+        double logits = get_float(b, "logit_scale", 0, 0, 1e6);
+        if (logits == 0)
+            logits = a->logit_width > 0 ? b->n_embd / a->logit_width : 1;
+        b->embedding_scale = (float)(embedding > 0 ? embedding : a->embedding_scale > 0 ? a->embedding_scale : 1);
+        b->residual_scale = (float)(residual > 0 ? residual : depth);
+        b->logit_scale = (float)(a->multiply_logits ? logits : 1 / logits);
+    }
+    if (a->capped) {
+        b->attention_cap = (float)get_float(b, "attn_logit_softcapping", a->attention_softcap, 0, 1e6);
+        b->logit_cap = (float)get_float(b, "final_logit_softcapping", a->softcap, 0, 1e6);
+    }
+    if (a->temperature) {
+        b->temperature = (float)get_float(b, "attention.temperature_scale", 0, 0, 1e3);
+        b->temperature_length = get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
+    }
+}
+
+/* Sizes of recurrent layers. */
+static void read_state(struct builder *b)
+{
+    if (b->arch->mixer == SHORT_CONVOLUTION)
+        b->n_taps = get_u32(b, "shortconv.l_cache", -1, 1, VS_MAX_TAPS);
+    if (b->arch->mixer < MAMBA)
+        return;
+    bool heads = b->arch->mixer != MAMBA;
+    b->n_taps = get_u32(b, "ssm.conv_kernel", -1, 1, VS_MAX_TAPS);
+    b->inner = get_u32(b, "ssm.inner_size", -1, 1, MAX_WIDTH);
+    b->n_state = get_u32(b, "ssm.state_size", -1, 1, VS_MAX_STATE);
+    b->ssm_rank = b->ssm_heads = get_u32(b, "ssm.time_step_rank", -1, 1, heads ? MAX_HEADS : MAX_WIDTH);
+    b->ssm_groups = heads ? get_u32(b, "ssm.group_count", -1, 1, MAX_GROUPS) : 1;
+    b->norm_steps = get_bool(b, "ssm.dt_b_c_rms", false);
+    if (b->status != VS_OK || !heads)
+        return;
+    if (b->inner % b->ssm_heads || b->inner / b->ssm_heads > VS_MAX_HEAD_DIM)
+        fail(b, VS_E_MALFORMED, "ssm.inner_size is not ssm.time_step_rank heads of 1 to 512", b->arch->name);
+    else if (b->ssm_heads % b->ssm_groups || b->inner % b->ssm_groups)
+        fail(b, VS_E_MALFORMED, "ssm.time_step_rank is not a multiple of ssm.group_count", b->arch->name);
+}
+
+/* Which layers have no keys, and which are a feed-forward part alone. */
+static void read_kinds(struct builder *b)
+{
+    uint32_t period = b->arch->attention_period;
+    period = period ? get_u32(b, "full_attention_interval", period, 1, MAX_LAYERS) : 0;
+    bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, may_lack = b->arch->one_part || b->n_experts;
+    b->n_heads = attention_u32(b, "attention.head_count", -1, MAX_HEADS, NULL);
+    b->n_kv_heads = attention_u32(b, "attention.head_count_kv", b->n_heads, MAX_HEADS, b->recurrent);
+    for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
+        b->feeds[i] = layer_u32(b, "feed_forward_length", i, may_lack ? 0 : -1, !may_lack, MAX_WIDTH) > 0;
+        b->recurrent[i] |= period && (i + 1) % period != 0;
+        b->recurrent[i] = none && b->recurrent[i] && !(b->arch->one_part && b->feeds[i]);
+    }
+    if (b->status == VS_OK && b->n_kv_heads && !b->n_heads)
+        fail(b, VS_E_MALFORMED, "attention.head_count is 0 in every layer", b->arch->name);
+    b->n_heads = b->n_kv_heads ? b->n_heads : 0;         /* no layer has attention */
+    if (b->status == VS_OK && b->n_kv_heads && b->n_heads % b->n_kv_heads != 0)
+        fail(b, VS_E_MALFORMED, "attention.head_count is not a multiple of attention.head_count_kv", b->arch->name);
+}
+
+static void read_heads(struct builder *b)
+{
     char key[128];
     bool has_key_length = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.key_length", key)) != NULL;
     if (!has_key_length && b->n_embd % b->n_heads != 0) {
         fail(b, VS_E_MALFORMED, "embedding_length is not a multiple of attention.head_count", b->arch->name);
+        return;
+    }
+    if (b->arch->no_rope_layers && b->n_layers == b->arch->no_rope_layers) {
+        fail(b, VS_E_UNSUPPORTED, "a model of so many layers has a bias by distance (ALiBi), which is not supported",
+             key_of(b, "block_count", key));
         return;
     }
     uint32_t head = b->n_embd / b->n_heads;
@@ -530,26 +1446,47 @@ static void read_hyper_parameters(struct builder *b)
     b->n_rot = get_u32(b, "rope.dimension_count", b->head_dim, 2, VS_MAX_HEAD_DIM);
     if (b->status != VS_OK)
         return;
-    if (b->head_dim > VS_MAX_HEAD_DIM || b->head_dim < 1) {
+    if (b->head_dim > VS_MAX_HEAD_DIM || b->head_dim < 1)
         fail(b, VS_E_MALFORMED, "the head size is out of range (1 to 512)", b->arch->name);
-        return;
-    }
-    if (value_dim != b->head_dim) {
+    else if (value_dim != b->head_dim)
         fail(b, VS_E_UNSUPPORTED, "attention.key_length and value_length differ, which is not supported", b->arch->name);
-        return;
-    }
-    if (b->n_rot > b->head_dim || b->n_rot % 2) {
+    else if (b->n_rot > b->head_dim || b->n_rot % 2)
         fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
-        return;
-    }
-    b->eps = (float)get_float(b, "attention.layer_norm_rms_epsilon", -1, 0, 1);
-    if (b->status == VS_OK && b->eps < 0)
-        fail(b, VS_E_MALFORMED, "is missing", key_of(b, "attention.layer_norm_rms_epsilon", key));
     double scale = get_float(b, "attention.scale", 0, 0, 1e3);
     uint32_t by = b->arch->wide_layers && b->n_layers == b->arch->wide_layers ? head : b->head_dim;
     b->attention_scale = scale > 0 ? (float)scale : 1.0f / vs_sqrtf((float)by);
+    b->no_rope = b->arch->no_rope || (b->arch->rope_if_finetuned && !get_bool(b, "rope.scaling.finetuned", true));
     refuse_other_sizes(b);
+}
+
+static void read_hyper_parameters(struct builder *b)
+{
+    char key[128];
+    b->n_blocks = get_u32(b, "block_count", -1, 1, MAX_LAYERS);
+    b->n_layers = b->n_blocks;
+    if (b->arch->experts.gating && b->n_blocks)
+        b->n_layers -= get_u32(b, "nextn_predict_layers", 0, 0, b->n_blocks - 1);
+    b->n_embd = get_u32(b, "embedding_length", -1, 1, MAX_WIDTH);
+    read_experts(b);
+    read_kinds(b);
+    b->g->context = get_u32(b, "context_length", -1, 1, UINT32_C(1) << 30);
+    if (b->status == VS_OK && b->n_heads)
+        read_heads(b);
+    const char *rms = "attention.layer_norm_rms_epsilon", *eps = b->arch->layer_norm ? "attention.layer_norm_epsilon" : rms;
+    b->eps = (float)get_float(b, eps, -1, 0, 1);
+    if (b->arch->other_eps && b->eps < 0)
+        b->eps = (float)get_float(b, "attention.layer_norm_epsilon", -1, 0, 1);
+    if (b->status == VS_OK && b->eps < 0)
+        fail(b, VS_E_MALFORMED, "is missing", key_of(b, eps, key));
+    if (b->status != VS_OK)
+        return;
+    read_state(b);
+    read_pooling(b);
+    read_sight(b);
+    read_activation(b);
+    read_parallel(b);
     read_windows(b);
+    read_scales(b);
 }
 
 /* Vocabulary size: the embedding's rows are the truth (some files pad them). */
@@ -592,6 +1529,19 @@ static const struct architecture *find_architecture(const struct vs_gguf *g, str
     return NULL;
 }
 
+/* The layer that a tensor's name puts it into; 0 for those of none. Blocks after the last layer guess further tokens, which we
+ * don't ask them for. */
+static uint32_t block_of(const struct builder *b, const struct vs_gguf_tensor *t)
+{
+    uint32_t n = 0;
+    size_t at = 4;
+    if (t->name.n < 6 || memcmp(t->name.data, "blk.", 4) != 0)
+        return 0;
+    for (; at < t->name.n && t->name.data[at] >= '0' && t->name.data[at] <= '9' && n < MAX_LAYERS; at++)
+        n = 10 * n + (uint32_t)(t->name.data[at] - '0');
+    return at < t->name.n && t->name.data[at] == '.' && n < b->n_blocks ? n : 0;
+}
+
 /* Tensors that no node reads would be a wrong answer. What serves other machines only may stay. */
 static void refuse_unused(struct builder *b)
 {
@@ -599,7 +1549,9 @@ static void refuse_unused(struct builder *b)
     for (size_t i = 0; i < vs_gguf_n_tensors(b->file) && b->status == VS_OK; i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(b->file, i);
         size_t n = sizeof ending - 1;
-        if (b->made[i] != VS_NONE || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
+        bool is_output = b->g->whole && (is_named(t->name, "output.weight") || is_named(t->name, "output.bias"));
+        if (b->made[i] != VS_NONE || is_output || block_of(b, t) >= b->n_layers
+            || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
                                  "model: %s: nothing in a %s model reads this tensor; without it the answers would "
@@ -618,42 +1570,145 @@ static void read_all(struct builder *b)
         read_ropes(b);
 }
 
+/* How many rows a matrix has whose width the file alone knows. */
+static uint32_t rows_of(struct builder *b, const char *name, uint32_t most)
+{
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, name);
+    return t ? in_range(b, name, t->ne[1], 1, most) : 0;
+}
+
+/* What an encoder adds to the rows of its tokens, before the first layer. */
+static uint32_t embedded(struct builder *b, uint32_t h)
+{
+    char what[96];
+    if (b->arch->positions) {
+        struct vs_node n = base(VS_OP_POSITION, h);
+        uint32_t rows = rows_of(b, "position_embd.weight", UINT32_C(1) << 24);
+        n.tensor[0] = tensor(b, -1, "position_embd.weight", b->n_embd, whole(rows), false);
+        snprintf(what, sizeof what, "has %u rows, and the context is %u", rows, b->g->context);
+        if (b->status == VS_OK && rows < b->g->context)
+            fail(b, VS_E_MALFORMED, what, "position_embd.weight");
+        h = node(b, n, b->n_embd);
+    }
+    if (is_there(b, -1, "token_types.weight")) {         /* the first is that of a text alone */
+        struct vs_node n = base(VS_OP_SCALE, h);
+        uint32_t rows = rows_of(b, "token_types.weight", 1024);
+        n.p.scale = 1;
+        n.tensor[1] = tensor(b, -1, "token_types.weight", b->n_embd, (struct part){ 0, 1, rows }, false);
+        if (b->status == VS_OK && b->g->tensors[n.tensor[1]].dtype != VS_F32)
+            fail(b, VS_E_UNSUPPORTED, "a norm, bias, scale or rope tensor must be F32", "token_types.weight");
+        h = node(b, n, b->n_embd);
+    }
+    return is_there(b, -1, "token_embd_norm.weight") ? norm(b, h, -1, "token_embd_norm", b->n_embd) : h;
+}
+
+/* The scores of a model that ranks: of encoders behind one more layer, where they have it. VS_NONE: it does not rank. */
+static uint32_t ranks(struct builder *b, uint32_t h)
+{
+    if (!is_there(b, -1, "cls.output.weight"))
+        return VS_NONE;
+    if (b->arch->encoder && is_there(b, -1, "cls.weight")) {
+        struct vs_node n = base(VS_OP_SOFTCAP, linear(b, h, -1, "cls", b->n_embd, b->n_embd));
+        n.p.softcap = 1;                 /* tanh */
+        h = node(b, n, b->n_embd);
+    }
+    return linear(b, h, -1, "cls.output", b->n_embd, rows_of(b, "cls.output.weight", 1024));
+}
+
+/* EmbeddingGemma's last two matrices. They follow the mean of the rows; row by row it is the same, as nothing bends between. */
+static uint32_t dense_ends(struct builder *b, uint32_t h)
+{
+    uint32_t width = b->n_embd;
+    static const char *const stems[] = { "dense_2", "dense_3" };
+    for (int i = 0; i < 2 && b->arch->dense_ends; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s.weight", stems[i]);
+        if (!is_there(b, -1, name))
+            continue;
+        uint32_t n = rows_of(b, name, MAX_WIDTH);
+        h = linear(b, h, -1, stems[i], width, n);
+        width = n;
+    }
+    return h;
+}
+
 static void build(struct builder *b)
 {
     struct vs_graph *g = b->g;
     struct vs_node embed = base(VS_OP_EMBED, VS_NONE);
     embed.tensor[0] = tensor(b, -1, "token_embd.weight", b->n_embd, whole(b->n_vocab), false);
-    embed.p.scale = b->arch->scale_embedding ? vs_sqrtf((float)b->n_embd) : 1.0f;
+    embed.p.scale = b->embedding_scale;
     uint32_t h = node(b, embed, b->n_embd);
+    if (b->arch->encoder)
+        h = embedded(b, h);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
         h = layer(b, h, i);
-    h = norm(b, h, -1, "output_norm.weight", b->n_embd);
+    bool other = b->arch->final_norm && !is_there(b, -1, "output_norm.weight");
+    if (!b->arch->sum_norm)
+        h = norm(b, h, -1, other ? b->arch->final_norm : "output_norm", b->n_embd);
     uint32_t tied = is_there(b, -1, "output.weight") ? VS_NONE : embed.tensor[0];
-    g->logits = product(b, h, -1, "output", "output", tied, b->n_embd, whole(b->n_vocab));
-    double cap = b->arch->softcap ? get_float(b, "final_logit_softcapping", 0, 0, 1e6) : 0;
-    if (cap > 0) {
-        struct vs_node n = base(VS_OP_SOFTCAP, g->logits);
-        n.p.softcap = (float)cap;
-        g->logits = node(b, n, b->n_vocab);
-    }
+    g->output[VS_OUTPUT_SCORE] = ranks(b, h);
+    g->output[VS_OUTPUT_VECTOR] = dense_ends(b, h);
     g->n_layers = b->n_layers;
     g->n_vocab = b->n_vocab;
     g->n_embd = b->n_embd;
     g->n_kv_heads = b->n_kv_heads;
     g->head_dim = b->head_dim;
+    if (g->whole)
+        return;                          /* no token follows from what has seen them all */
+    uint32_t logits = product(b, h, -1, "output", "output", tied, b->n_embd, whole(b->n_vocab));
+    logits = scaled(b, logits, b->logit_scale, b->n_vocab);
+    if (b->logit_cap > 0) {
+        struct vs_node n = base(VS_OP_SOFTCAP, logits);
+        n.p.softcap = b->logit_cap;
+        logits = node(b, n, b->n_vocab);
+    }
+    g->output[VS_OUTPUT_LOGITS] = logits;
+}
+
+const char *vs_llm_architecture(size_t i)
+{
+    return i < N_ARCHITECTURES ? architectures[i].name : NULL;
+}
+
+/* An adapter that only half of it counts of would answer wrong. */
+static void check_adapted(struct builder *b)
+{
+    size_t all = 0;
+    for (unsigned k = 0; k < b->n_adapters; k++)
+        all += vs_adapter_n_pairs(b->adapters[k]);
+    for (unsigned k = 0; k < b->n_adapters && all != b->n_adapted && b->status == VS_OK; k++)
+        for (size_t i = 0; i < vs_adapter_n_pairs(b->adapters[k]) && b->status == VS_OK; i++) {
+            const struct vs_adapter_pair *p = vs_adapter_pair_at(b->adapters[k], i);
+            bool is_read = false;
+            for (size_t j = 0; j < b->g->n_adapts; j++)
+                is_read |= b->g->adapts[j].adapter == k && b->g->tensors[b->g->adapts[j].up].offset == p->b->offset;
+            if (!is_read)
+                b->status = vs_error_set(b->err, VS_E_UNSUPPORTED, "adapter: %s: adapters of this kind of tensor are not supported",
+                                         vs_str_shown(p->name).text);
+        }
 }
 
 int vs_import_llm(const struct vs_gguf *file, struct vs_graph *ret, struct vs_error *err)
+{
+    return vs_import_adapted(file, NULL, 0, ret, err);
+}
+
+int vs_import_adapted(const struct vs_gguf *file, struct vs_adapter *const *adapters, unsigned n, struct vs_graph *ret,
+                      struct vs_error *err)
 {
     struct vs_error unseen = { 0 };
     if (!err)
         err = &unseen;
     memset(ret, 0, sizeof *ret);
+    for (int i = 0; i < VS_N_OUTPUTS; i++)
+        ret->output[i] = VS_NONE;
     const struct architecture *arch = find_architecture(file, err);
     if (!arch)
         return err->code;
     size_t n_tensors = vs_gguf_n_tensors(file);
-    struct builder b = { .file = file, .arch = arch, .g = ret, .err = err, .made = malloc((n_tensors + 1) * sizeof *b.made) };
+    struct builder b = { .file = file, .arch = arch, .g = ret, .err = err, .made = malloc((n_tensors + 1) * sizeof *b.made),
+                         .adapters = adapters, .n_adapters = n };
     if (!b.made)
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     memset(b.made, 0xff, n_tensors * sizeof *b.made);    /* VS_NONE */
@@ -665,6 +1720,9 @@ int vs_import_llm(const struct vs_gguf *file, struct vs_graph *ret, struct vs_er
         fail(&b, ret->status, "out of memory", "");
     if (b.status == VS_OK)
         refuse_unused(&b);
+    if (b.status == VS_OK)
+        check_adapted(&b);
+    ret->n_adapters = n;
     free(b.made);
     if (b.status != VS_OK)
         vs_graph_clear(ret);

@@ -12,4 +12,11 @@
 /* *ret is zeroed before; on failure it is empty again. VS_E_UNSUPPORTED names the architecture, key or type that this build can't
  * run and what it can; VS_E_MALFORMED names a missing or contradictory key or tensor. */
 int vs_import_llm(const struct vs_gguf *g, struct vs_graph *ret, struct vs_error *err);
+/* The same with adapters that were opened for it, at most VS_MAX_ADAPTERS; each of their pairs must find its matrix. */
+struct vs_adapter;
+int vs_import_adapted(const struct vs_gguf *g, struct vs_adapter *const *adapters, unsigned n, struct vs_graph *ret,
+                      struct vs_error *err);
+
+/* Name of architecture i of the table, as general.architecture has it; NULL: there are no more. */
+const char *vs_llm_architecture(size_t i);
 #endif

@@ -25,13 +25,123 @@ uint64_t vs_tiny_hash(const void *data, size_t n)
     return h;
 }
 
+/* What is in layers without attention. */
+enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET };
+
+/* What a file of an architecture holds beside the tensors of the plain Llama layer. */
+static const struct family {
+    const char *name;
+    bool qkv_bias;                      /* beside q, k and v */
+    bool head_norms, row_norms;         /* on each head of q and k; on all of them */
+    bool no_pre_norm, post_norm;
+    bool fused_up;                      /* ffn_up has the gate's rows too */
+    bool half_ff, xielu;                /* feed_forward_length is twice the width; the keys of that activation */
+    bool key_length;                    /* the file says how large a head is, even where it follows from the width */
+    bool tied;                          /* no output matrix */
+    bool windows;
+    bool layer_norm, norm_bias, bare_norm;      /* norms of the other kind, with a bias, without a weight */
+    bool no_gate, no_ffn_norm;
+    bool shared_gate;                   /* beside a shared expert */
+    bool attention_gate, sinks;
+    bool choice_keys;                   /* keys say how the weights of experts are made */
+    const char *ffn_norm;               /* NULL: ffn_norm */
+    const char *final_norm;             /* NULL: output_norm */
+    enum mixer mixer;
+    bool beside, one_part, no_attention;        /* the mixer stands beside attention; layers of one part; all are the mixer */
+    /* encoders: no output matrix; a norm behind the embedding; norms behind the sums; learned positions; none before layer 0 */
+    bool encoder, embd_norm, sum_norm, positions, no_first_norm;
+} families[] = {
+    { .name = "llama" },
+    { .name = "mistral3", .key_length = true },
+    { .name = "arcee", .no_gate = true },
+    { .name = "olmo", .layer_norm = true, .bare_norm = true },
+    { .name = "command-r", .layer_norm = true, .no_ffn_norm = true, .tied = true },
+    { .name = "cohere2", .layer_norm = true, .no_ffn_norm = true, .tied = true, .windows = true },
+    { .name = "orion", .layer_norm = true, .norm_bias = true },
+    { .name = "stablelm", .layer_norm = true, .norm_bias = true },
+    { .name = "phi2", .layer_norm = true, .norm_bias = true, .no_gate = true, .no_ffn_norm = true },
+    { .name = "falcon", .layer_norm = true, .norm_bias = true, .no_gate = true, .no_ffn_norm = true },
+    { .name = "gptneox", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "starcoder2", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "nemotron", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "jais2", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "internlm2" },
+    { .name = "xverse" },
+    { .name = "baichuan" },
+    { .name = "chatglm", .qkv_bias = true, .fused_up = true },
+    { .name = "qwen", .qkv_bias = true, .half_ff = true },
+    { .name = "exaone" },
+    { .name = "plamo", .no_ffn_norm = true },
+    { .name = "codeshell", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "apertus", .head_norms = true, .no_gate = true, .xielu = true },
+    { .name = "ernie4_5" },
+    { .name = "ernie4_5-moe" },
+    { .name = "granite" },
+    { .name = "granitemoe" },
+    { .name = "minicpm" },
+    { .name = "smollm3" },
+    { .name = "maincoder", .head_norms = true },
+    { .name = "glm4", .qkv_bias = true, .post_norm = true, .fused_up = true },
+    { .name = "qwen2", .qkv_bias = true },
+    { .name = "pangu-embedded", .qkv_bias = true },
+    { .name = "qwen2moe", .qkv_bias = true, .shared_gate = true },
+    { .name = "qwen3", .head_norms = true },
+    { .name = "qwen3moe", .head_norms = true },
+    { .name = "olmoe", .row_norms = true },
+    { .name = "dots1", .head_norms = true },
+    { .name = "bailingmoe", .choice_keys = true },
+    { .name = "bailingmoe2", .head_norms = true, .choice_keys = true },
+    { .name = "glm4moe", .head_norms = true, .qkv_bias = true, .choice_keys = true, .ffn_norm = "post_attention_norm" },
+    { .name = "hy_v3", .head_norms = true, .choice_keys = true },
+    { .name = "exaone-moe", .head_norms = true, .windows = true, .choice_keys = true },
+    { .name = "afmoe", .head_norms = true, .post_norm = true, .windows = true, .attention_gate = true, .choice_keys = true },
+    { .name = "gpt-oss", .windows = true, .sinks = true, .ffn_norm = "post_attention_norm" },
+    { .name = "lfm2moe", .head_norms = true, .tied = true, .windows = true, .mixer = SHORT_CONVOLUTION,
+      .final_norm = "token_embd_norm" },
+    { .name = "minimax-m2", .row_norms = true },
+    { .name = "hunyuan-moe", .head_norms = true },
+    { .name = "seed_oss", .qkv_bias = true, .ffn_norm = "post_attention_norm" },
+    { .name = "hunyuan-dense", .head_norms = true },
+    { .name = "lfm2", .head_norms = true, .tied = true, .windows = true, .mixer = SHORT_CONVOLUTION,
+      .final_norm = "token_embd_norm" },
+    { .name = "qwen35", .head_norms = true, .mixer = DELTA_NET, .key_length = true, .ffn_norm = "post_attention_norm" },
+    { .name = "mamba", .mixer = MAMBA, .one_part = true, .no_attention = true },
+    { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_attention = true },
+    { .name = "falcon-h1", .mixer = MAMBA2, .beside = true },
+    { .name = "granitehybrid", .mixer = MAMBA2 },
+    { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_gate = true },
+    { .name = "phi3", .fused_up = true, .windows = true },
+    { .name = "olmo2", .row_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
+    { .name = "exaone4", .head_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
+    { .name = "gemma", .key_length = true, .tied = true },
+    { .name = "gemma2", .post_norm = true, .key_length = true, .tied = true, .windows = true },
+    { .name = "gemma3", .head_norms = true, .post_norm = true, .key_length = true, .tied = true, .windows = true },
+    { .name = "bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
+      .positions = true, .no_gate = true },
+    { .name = "nomic-bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true },
+    { .name = "jina-bert-v2", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
+      .fused_up = true, .row_norms = true },
+    { .name = "jina-bert-v3", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
+      .no_gate = true },
+    { .name = "modern-bert", .encoder = true, .layer_norm = true, .embd_norm = true, .fused_up = true, .no_first_norm = true,
+      .windows = true },
+    { .name = "eurobert", .encoder = true },
+    { .name = "neo-bert", .encoder = true, .fused_up = true, .final_norm = "enc.output_norm" },
+    { .name = "llama-embed", .encoder = true },
+    { .name = "gemma-embedding", .encoder = true, .head_norms = true, .post_norm = true, .key_length = true, .windows = true },
+};
+
+static const struct family *family_of(const struct vs_tiny *t)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(t->arch, families[i].name) == 0)
+            return &families[i];
+    return NULL;
+}
+
 int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
 {
-    static const char *const archs[] = { "llama", "qwen2", "qwen3", "gemma3" };
-    bool known = false;
-    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
-        known |= strcmp(t->arch, archs[i]) == 0;
-    if (!known)
+    if (!family_of(t))
         return vs_error_set(err, VS_E_INVALID, "unknown architecture '%s'", t->arch);
     if (!t->kv_heads)
         t->kv_heads = t->heads;
@@ -41,6 +151,20 @@ int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
         t->head_dim = t->embd / t->heads;
     if (!t->ff)
         t->ff = 3 * t->embd;
+    t->attend = t->attend ? t->attend : 2;
+    t->taps = t->taps ? t->taps : 3;
+    if (t->experts && !t->experts_used)
+        t->experts_used = t->experts < 2 ? t->experts : 2;
+    if (t->experts && !t->expert_ff)
+        t->expert_ff = (t->ff / 2 + 31) / 32 * 32;
+    if (!t->expert_step)
+        t->expert_step = 1;
+    t->ssm_heads = t->ssm_heads ? t->ssm_heads : 4;
+    t->ssm_groups = t->ssm_groups ? t->ssm_groups : 2;
+    t->ssm_state = t->ssm_state ? t->ssm_state : 16;
+    t->ssm_rank = t->ssm_rank ? t->ssm_rank : 8;
+    if (t->ssm_heads % t->ssm_groups || 2 * t->embd % t->ssm_heads)
+        return vs_error_set(err, VS_E_INVALID, "the numbers of Mamba's heads don't fit");
     if (!t->embd_type)
         t->embd_type = t->type;
     if (!t->output_type)
@@ -122,6 +246,40 @@ void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, ui
     put_u64(&h->buf, n);
 }
 
+static bool is_recurrent(const struct vs_tiny *t, uint64_t layer)
+{
+    const struct family *f = family_of(t);
+    if (f->mixer == ATTENTION_ALONE || f->beside)
+        return false;
+    return f->no_attention || layer % (f->one_part ? 3 : t->attend) != (f->one_part ? 2 : t->attend - 1);
+}
+
+/* nemotron_h: the second of three layers */
+static bool feeds(const struct vs_tiny *t, uint64_t layer)
+{
+    const struct family *f = family_of(t);
+    return !f->one_part || (!f->no_attention && layer % 3 == 1);
+}
+
+static bool is_mixer(const struct vs_tiny *t, uint64_t layer)
+{
+    return is_recurrent(t, layer) && !(family_of(t)->one_part && feeds(t, layer));
+}
+
+/* Sizes of Mamba. */
+static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
+{
+    bool heads = family_of(t)->mixer != MAMBA;
+    vs_tiny_kv_u32(h, "%s.ssm.conv_kernel", t->taps);
+    vs_tiny_kv_u32(h, "%s.ssm.inner_size", 2 * t->embd);
+    vs_tiny_kv_u32(h, "%s.ssm.state_size", t->ssm_state);
+    vs_tiny_kv_u32(h, "%s.ssm.time_step_rank", heads ? t->ssm_heads : t->ssm_rank);
+    if (heads)
+        vs_tiny_kv_u32(h, "%s.ssm.group_count", t->ssm_groups);
+    if (t->steps_normed)
+        vs_tiny_kv_bool(h, "%s.ssm.dt_b_c_rms", true);
+}
+
 static void kv_text(struct vs_tiny_head *h, const char *key, const char *v)
 {
     vs_tiny_kv_str(h, key, v, strlen(v));
@@ -129,24 +287,35 @@ static void kv_text(struct vs_tiny_head *h, const char *key, const char *v)
 
 void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
 {
-    bool gemma = !strcmp(t->arch, "gemma3");
     h->arch = t->arch;
     kv_text(h, "general.architecture", t->arch);
     kv_text(h, "general.type", "model");
     kv_text(h, "general.name", "tiny random");
-    vs_tiny_kv_u32(h, "%s.block_count", t->layers);
+    vs_tiny_kv_u32(h, "%s.block_count", t->layers + t->nextn);
     vs_tiny_kv_u32(h, "%s.context_length", t->ctx);
     vs_tiny_kv_u32(h, "%s.embedding_length", t->embd);
-    if (t->ff_step) {
+    if (t->ff_step || family_of(t)->one_part) {
         vs_tiny_kv_array(h, "%s.feed_forward_length", VS_TINY_U32, t->layers);
         for (uint64_t i = 0; i < t->layers; i++)
-            vs_tiny_put_u32(&h->buf, (uint32_t)(t->ff + i * t->ff_step));
+            vs_tiny_put_u32(&h->buf, feeds(t, i) ? (uint32_t)(t->ff + i * t->ff_step) : 0);
     } else {
-        vs_tiny_kv_u32(h, "%s.feed_forward_length", t->ff);
+        vs_tiny_kv_u32(h, "%s.feed_forward_length", family_of(t)->half_ff ? 2 * t->ff : t->ff);
     }
-    vs_tiny_kv_u32(h, "%s.attention.head_count", t->heads);
-    vs_tiny_kv_u32(h, "%s.attention.head_count_kv", t->kv_heads);
-    if (gemma || t->head_dim * t->heads != t->embd) {
+    vs_tiny_kv_u32(h, "%s.attention.head_count", family_of(t)->no_attention ? 0 : t->heads);
+    if (family_of(t)->mixer == DELTA_NET)
+        vs_tiny_kv_u32(h, "%s.full_attention_interval", t->attend);
+    if (family_of(t)->mixer == ATTENTION_ALONE || family_of(t)->beside || family_of(t)->mixer == DELTA_NET) {
+        vs_tiny_kv_u32(h, "%s.attention.head_count_kv", t->kv_heads);
+    } else {
+        vs_tiny_kv_array(h, "%s.attention.head_count_kv", VS_TINY_U32, t->layers);
+        for (uint64_t i = 0; i < t->layers; i++)
+            vs_tiny_put_u32(&h->buf, is_recurrent(t, i) ? 0 : (uint32_t)t->kv_heads);
+    }
+    if (family_of(t)->mixer == SHORT_CONVOLUTION)
+        vs_tiny_kv_u32(h, "%s.shortconv.l_cache", t->taps);
+    if (family_of(t)->mixer >= MAMBA)
+        ssm_metadata(t, h);
+    if (family_of(t)->key_length || t->head_dim * t->heads != t->embd) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
         vs_tiny_kv_u32(h, "%s.attention.value_length", t->head_dim);
     }
@@ -159,9 +328,33 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         kv_text(h, "%s.rope.scaling.type", "linear");
         kv_f32(h, "%s.rope.scaling.factor", t->rope_scale);
     }
-    kv_f32(h, "%s.attention.layer_norm_rms_epsilon", strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
-    if (gemma && t->window)
+    kv_f32(h, family_of(t)->layer_norm ? "%s.attention.layer_norm_epsilon" : "%s.attention.layer_norm_rms_epsilon",
+           strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
+    if (family_of(t)->xielu) {
+        kv_f32(h, "xielu.alpha_p", 0.8);
+        kv_f32(h, "xielu.alpha_n", 0.3);
+        kv_f32(h, "xielu.beta", 0.5);
+        kv_f32(h, "xielu.eps", -1e-6);
+    }
+    if (t->window && family_of(t)->windows)
         vs_tiny_kv_u32(h, "%s.attention.sliding_window", t->window);
+    if (t->experts) {
+        vs_tiny_kv_u32(h, "%s.expert_count", t->experts);
+        vs_tiny_kv_u32(h, "%s.expert_used_count", t->experts_used);
+        vs_tiny_kv_u32(h, "%s.expert_feed_forward_length", t->expert_ff);
+        if (t->shared_ff)
+            vs_tiny_kv_u32(h, "%s.expert_shared_feed_forward_length", t->shared_ff);
+        if (t->dense_lead)
+            vs_tiny_kv_u32(h, "%s.leading_dense_block_count", t->dense_lead);
+        if (family_of(t)->choice_keys) {
+            vs_tiny_kv_bool(h, "%s.expert_weights_norm", true);
+            kv_f32(h, "%s.expert_weights_scale", 2.5);
+        }
+        if (t->nextn)
+            vs_tiny_kv_u32(h, "%s.nextn_predict_layers", t->nextn);
+        if (t->expert_step > 1)
+            vs_tiny_kv_u32(h, "%s.interleave_moe_layer_step", t->expert_step);
+    }
     vs_tiny_kv_u32(h, "general.quantization_version", 2);
 }
 
@@ -169,7 +362,7 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
 
 struct tensor {
     char name[64];
-    uint64_t ne[2];
+    uint64_t ne[3];
     uint32_t n_dims;
     const struct vs_dtype_info *dtype;
     float mean, spread;                 /* value = mean + spread * normal */
@@ -186,11 +379,10 @@ struct model {
 
 static const struct vs_dtype_info *dtype_named(struct model *m, const char *name)
 {
-    for (uint32_t id = 0; id < 64; id++) {
-        const struct vs_dtype_info *info = vs_dtype_info(id);
-        if (info && info->computable && !strcmp(info->name, name))
+    const struct vs_dtype_info *info;
+    for (size_t i = 0; (info = vs_dtype_at(i)) != NULL; i++)
+        if (info->computable && !strcmp(info->name, name))
             return info;
-    }
     if (m->status == VS_OK)
         m->status = vs_error_set(m->err, VS_E_INVALID, "unknown type '%s'", name);
     return vs_dtype_info(VS_F32);
@@ -201,6 +393,9 @@ static const struct vs_dtype_info *fitting(const struct vs_dtype_info *info, uin
 {
     static const struct { enum vs_dtype from, to; } fallback[] = {
         { VS_Q2_K, VS_Q4_0 }, { VS_Q3_K, VS_Q4_0 }, { VS_Q4_K, VS_Q5_0 }, { VS_Q5_K, VS_Q5_1 }, { VS_Q6_K, VS_Q8_0 },
+        { VS_IQ4_XS, VS_IQ4_NL }, { VS_IQ3_S, VS_IQ4_NL }, { VS_IQ3_XXS, VS_IQ4_NL }, { VS_IQ2_S, VS_IQ4_NL },
+        { VS_IQ2_XS, VS_IQ4_NL }, { VS_IQ2_XXS, VS_IQ4_NL }, { VS_IQ1_M, VS_IQ4_NL }, { VS_IQ1_S, VS_IQ4_NL },
+        { VS_TQ1_0, VS_Q4_0 }, { VS_TQ2_0, VS_Q4_0 }, { VS_Q1_0, VS_Q2_0 }, { VS_Q2_0, VS_Q4_0 }, { VS_NVFP4, VS_MXFP4 },
     };
     for (size_t i = 0; ne0 % info->block_len != 0 && i < sizeof fallback / sizeof *fallback; i++)
         if (info->id == (uint32_t)fallback[i].from)
@@ -213,6 +408,8 @@ __attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, co
 {
     static const char *const all[] = { "Q4_0", "Q6_K", "Q4_1", "Q5_K", "Q8_0", "Q4_K", "Q5_0", "Q3_K", "Q5_1", "Q2_K", "F16",
                                        "BF16", "F32" };
+    static const char *const lists[] = { "MXFP4", "IQ3_S", "IQ2_XS", "IQ4_NL", "IQ1_M", "IQ4_XS", "TQ1_0", "IQ3_XXS", "IQ2_XXS",
+                                         "NVFP4", "IQ2_S", "Q6_0", "IQ1_S", "TQ2_0", "Q2_0", "Q1_0", "Q8_1" };
     if (m->n == m->cap) {
         size_t cap = m->cap ? 2 * m->cap : 64;
         struct tensor *more = realloc(m->tensor, cap * sizeof *more);
@@ -230,9 +427,12 @@ __attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, co
     va_end(args);
     t->ne[0] = n_in;
     t->ne[1] = n_out ? n_out : 1;
+    t->ne[2] = 1;
     t->n_dims = n_out ? 2 : 1;
     if (!strcmp(type, "mixed"))
         type = all[m->n_mixed++ % (sizeof all / sizeof *all)];
+    else if (!strcmp(type, "mixed-lists"))
+        type = lists[m->n_mixed++ % (sizeof lists / sizeof *lists)];
     t->dtype = fitting(dtype_named(m, type), n_in);
     t->mean = mean;
     t->spread = spread;
@@ -249,10 +449,15 @@ static void add_matrix(struct model *m, const char *type, uint64_t n_in, uint64_
 
 static void add_norm(struct model *m, uint64_t n, const char *name, int layer)
 {
+    char stem[48];
     if (layer < 0)
-        add_tensor(m, "F32", n, 0, 1, 0.1f, "%s.weight", name);
+        snprintf(stem, sizeof stem, "%s", name);
     else
-        add_tensor(m, "F32", n, 0, 1, 0.1f, "blk.%d.%s.weight", layer, name);
+        snprintf(stem, sizeof stem, "blk.%d.%s", layer, name);
+    if (!family_of(m->t)->bare_norm)
+        add_tensor(m, "F32", n, 0, 1, 0.1f, "%s.weight", stem);
+    if (family_of(m->t)->norm_bias)
+        add_tensor(m, "F32", n, 0, 0, 0.1f, "%s.bias", stem);
 }
 
 /* A matrix of a layer, with the bias (spread > 0) and the scale that it has beside it. */
@@ -265,22 +470,118 @@ static void add_linear(struct model *m, uint64_t n_in, uint64_t n_out, float bia
         add_tensor(m, "F32", 1, 0, 0.8f, 0.1f, "blk.%d.%s.scale", layer, name);
 }
 
-static void list_layer(struct model *m, int i)
+static void list_short_convolution(struct model *m, int i)
+{
+    uint64_t n = m->t->embd;
+    add_linear(m, n, 3 * n, 0, "shortconv.in_proj", i);
+    add_tensor(m, "F32", m->t->taps, n, 0, 0.6f, "blk.%d.shortconv.conv.weight", i);
+    add_linear(m, n, n, 0, "shortconv.out_proj", i);
+}
+
+/* The matrices of all experts: STEM_exps, or STEM.E for each. */
+static void add_experts(struct model *m, uint64_t n_in, uint64_t n_out, float bias, const char *stem, int layer)
+{
+    char name[48];
+    const struct vs_tiny *t = m->t;
+    for (uint64_t e = 0; e < t->experts && t->expert_files == 2; e++) {
+        snprintf(name, sizeof name, "%s.%d", stem, (int)e);
+        add_matrix(m, t->type, n_in, n_out, name, layer);
+    }
+    if (t->expert_files == 2)
+        return;
+    snprintf(name, sizeof name, "%s_exps", stem);
+    add_matrix(m, t->type, n_in, n_out, name, layer);
+    if (m->status == VS_OK) {
+        m->tensor[m->n - 1].ne[2] = t->experts;
+        m->tensor[m->n - 1].n_dims = 3;
+    }
+    if (bias > 0)
+        add_tensor(m, "F32", n_out, t->experts, 0, bias, "blk.%d.%s.bias", layer, name);
+    if (t->scales)
+        add_tensor(m, "F32", t->experts, 0, 0.8f, 0.1f, "blk.%d.%s.scale", layer, name);
+}
+
+static void list_experts(struct model *m, int i)
 {
     const struct vs_tiny *t = m->t;
-    bool gemma = !strcmp(t->arch, "gemma3"), qwen2 = !strcmp(t->arch, "qwen2"), llama = !strcmp(t->arch, "llama");
-    bool bias = qwen2 || t->bias || t->biases;
-    uint64_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim, ff = t->ff + (uint64_t)i * t->ff_step;
     float b = t->biases ? 0.1f : 0;
-    add_norm(m, t->embd, "attn_norm", i);
+    add_tensor(m, "F32", t->embd, t->experts, 0, 2 / __builtin_sqrtf((float)t->embd), "blk.%d.ffn_gate_inp.weight", i);
+    if (t->biases)
+        add_tensor(m, "F32", t->experts, 0, 0, 0.5f, "blk.%d.ffn_gate_inp.bias", i);
+    if (t->choice_bias)
+        add_tensor(m, "F32", t->experts, 0, 0, 0.1f, "blk.%d.exp_probs_b.bias", i);
+    if (t->expert_files == 1) {
+        add_experts(m, t->embd, 2 * t->expert_ff, 0, "ffn_gate_up", i);
+    } else {
+        add_experts(m, t->embd, t->expert_ff, b, "ffn_gate", i);
+        add_experts(m, t->embd, t->expert_ff, b, "ffn_up", i);
+    }
+    add_experts(m, t->expert_ff, t->embd, b, "ffn_down", i);
+    if (!t->shared_ff)
+        return;
+    add_linear(m, t->embd, t->shared_ff, 0, "ffn_gate_shexp", i);
+    add_linear(m, t->embd, t->shared_ff, 0, "ffn_up_shexp", i);
+    add_linear(m, t->shared_ff, t->embd, 0, "ffn_down_shexp", i);
+    if (family_of(t)->shared_gate)
+        add_tensor(m, "F32", t->embd, 0, 0, 1 / __builtin_sqrtf((float)t->embd), "blk.%d.ffn_gate_inp_shexp.weight", i);
+}
+
+static void list_delta_net(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t inner = 2 * t->embd, all = inner + 2 * t->ssm_groups * t->ssm_state;
+    add_linear(m, t->embd, all, 0, "attn_qkv", i);
+    add_linear(m, t->embd, inner, 0, "attn_gate", i);
+    add_linear(m, t->embd, t->ssm_heads, 0, "ssm_beta", i);
+    add_linear(m, t->embd, t->ssm_heads, 0, "ssm_alpha", i);
+    add_tensor(m, "F32", t->taps, all, 0, 0.5f, "blk.%d.ssm_conv1d.weight", i);
+    add_tensor(m, "F32", t->ssm_heads, 0, -1.5f, 0.7f, "blk.%d.ssm_dt.bias", i);
+    add_tensor(m, "F32", t->ssm_heads, 0, -1.2f, 0.25f, "blk.%d.ssm_a", i);
+    add_tensor(m, "F32", inner / t->ssm_heads, 0, 1, 0.1f, "blk.%d.ssm_norm.weight", i);
+    add_linear(m, inner, t->embd, 0, "ssm_out", i);
+}
+
+static void list_mamba(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    bool heads = family_of(t)->mixer == MAMBA2;
+    uint64_t inner = 2 * t->embd, conv = heads ? inner + 2 * t->ssm_groups * t->ssm_state : inner;
+    add_linear(m, t->embd, heads ? inner + conv + t->ssm_heads : 2 * inner, 0, "ssm_in", i);
+    add_tensor(m, "F32", t->taps, conv, 0, 0.5f, "blk.%d.ssm_conv1d.weight", i);
+    add_tensor(m, "F32", conv, 0, 0, 0.1f, "blk.%d.ssm_conv1d.bias", i);
+    add_tensor(m, "F32", heads ? t->ssm_heads : inner, 0, -1.5f, 0.7f, "blk.%d.ssm_dt.bias", i);
+    if (heads) {
+        add_tensor(m, "F32", 1, t->ssm_heads, -1.2f, 0.25f, "blk.%d.ssm_a", i);
+        add_tensor(m, "F32", 1, t->ssm_heads, 1, 0.3f, "blk.%d.ssm_d", i);
+        if (!family_of(t)->beside)
+            add_tensor(m, "F32", inner / t->ssm_groups, t->ssm_groups, 1, 0.1f, "blk.%d.ssm_norm.weight", i);
+    } else {
+        add_linear(m, inner, t->ssm_rank + 2 * t->ssm_state, 0, "ssm_x", i);
+        add_linear(m, t->ssm_rank, inner, 0, "ssm_dt", i);
+        add_tensor(m, "F32", t->ssm_state, inner, -1.2f, 0.25f, "blk.%d.ssm_a", i);
+        add_tensor(m, "F32", inner, 0, 1, 0.3f, "blk.%d.ssm_d", i);
+    }
+    add_linear(m, inner, t->embd, 0, "ssm_out", i);
+}
+
+static void list_attention(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    const struct family *f = family_of(t);
+    bool llama = !strcmp(t->arch, "llama"), bias = f->qkv_bias || t->bias || t->biases;
+    uint64_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
     if (t->qkv) {
         add_linear(m, t->embd, q + 2 * kv, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
     } else {
-        add_linear(m, t->embd, q, 0, "attn_q", i);
+        add_linear(m, t->embd, f->mixer == DELTA_NET ? 2 * q : q, 0, "attn_q", i);
         add_linear(m, t->embd, kv, 0, "attn_k", i);
         add_linear(m, t->embd, kv, 0, "attn_v", i);
     }
     add_linear(m, q, t->embd, 0, "attn_output", i);
+    if (f->attention_gate)
+        add_linear(m, t->embd, q, 0, "attn_gate", i);
+    if (f->sinks)
+        add_tensor(m, "F32", t->heads, 0, 0, 1, "blk.%d.attn_sinks.weight", i);
     if (bias && t->qkv != 2) {
         add_tensor(m, "F32", q, 0, 0, 0.5f, "blk.%d.attn_q.bias", i);
         add_tensor(m, "F32", kv, 0, 0, 0.5f, "blk.%d.attn_k.bias", i);
@@ -288,41 +589,101 @@ static void list_layer(struct model *m, int i)
     }
     if ((llama && t->bias) || t->biases)
         add_tensor(m, "F32", t->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
-    if (gemma || !strcmp(t->arch, "qwen3")) {
-        add_norm(m, t->head_dim, "attn_q_norm", i);
-        add_norm(m, t->head_dim, "attn_k_norm", i);
+    if (f->head_norms || f->row_norms) {
+        add_norm(m, f->row_norms ? q : t->head_dim, "attn_q_norm", i);
+        add_norm(m, f->row_norms ? kv : t->head_dim, "attn_k_norm", i);
     }
-    if (gemma) {
+}
+
+static void list_layer(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    const struct family *f = family_of(t);
+    uint64_t ff = t->ff + (uint64_t)i * t->ff_step;
+    float b = t->biases ? 0.1f : 0;
+    if (f->sum_norm) {
+        add_norm(m, t->embd, "attn_output_norm", i);
+        add_norm(m, t->embd, "layer_output_norm", i);
+    }
+    if (!f->no_pre_norm && !f->sum_norm && !(f->no_first_norm && i == 0))
+        add_norm(m, t->embd, "attn_norm", i);
+    if (is_mixer(t, (uint64_t)i) || f->beside)
+        (f->mixer == SHORT_CONVOLUTION ? list_short_convolution : f->mixer == DELTA_NET ? list_delta_net : list_mamba)(m, i);
+    if (!is_mixer(t, (uint64_t)i) && (!f->one_part || !feeds(t, (uint64_t)i)))
+        list_attention(m, i);
+    if (!feeds(t, (uint64_t)i))
+        return;
+    if (f->post_norm) {
         add_norm(m, t->embd, "post_attention_norm", i);
         add_norm(m, t->embd, "post_ffw_norm", i);
     }
-    add_norm(m, t->embd, "ffn_norm", i);
-    add_linear(m, t->embd, ff, b, "ffn_gate", i);
-    add_linear(m, t->embd, ff, b, "ffn_up", i);
+    if (t->attn_norm_2)
+        add_norm(m, t->embd, "attn_norm_2", i);
+    if (f->beside)                       /* Falcon-H1's has a name of its own */
+        add_tensor(m, "F32", t->embd, 0, 1, 0.1f, "blk.%d.ffn_norm", i);
+    else if (!f->no_pre_norm && !f->sum_norm && !f->no_ffn_norm && !t->no_ffn_norm && !f->one_part)
+        add_norm(m, t->embd, f->ffn_norm ? f->ffn_norm : "ffn_norm", i);
+    if (t->experts && (uint64_t)i >= t->dense_lead && ((uint64_t)i + 1) % t->expert_step == 0) {
+        list_experts(m, i);
+        return;
+    }
+    if (!f->fused_up && !f->no_gate)
+        add_linear(m, t->embd, ff, b, "ffn_gate", i);
+    add_linear(m, t->embd, f->fused_up ? 2 * ff : ff, b, "ffn_up", i);
     add_linear(m, ff, t->embd, b, "ffn_down", i);
 }
 
 static void list_tensors(struct model *m)
 {
     const struct vs_tiny *t = m->t;
+    const struct family *f = family_of(t);
     add_matrix(m, t->embd_type, t->embd, t->vocab, "token_embd", -1);
-    if (t->rope_freqs)
-        add_tensor(m, "F32", (t->rot ? t->rot : t->head_dim) / 2, 0, 0, 0, "rope_freqs.weight");
-    for (int i = 0; i < (int)t->layers; i++)
+    if (f->positions)
+        add_tensor(m, "F32", t->embd, t->ctx, 0, 0.2f, "position_embd.weight");
+    if (f->sum_norm)
+        add_tensor(m, "F32", t->embd, 2, 0, 0.2f, "token_types.weight");
+    if (f->embd_norm)
+        add_norm(m, t->embd, "token_embd_norm", -1);
+    uint64_t pairs = (t->rot ? t->rot : t->head_dim) / 2;
+    if (t->rope_freqs == 1)
+        add_tensor(m, "F32", pairs, 0, 0, 0, "rope_freqs.weight");
+    if (t->rope_freqs == 2) {
+        add_tensor(m, "F32", pairs, 0, 1.2f, 0.1f, "rope_factors_short.weight");
+        add_tensor(m, "F32", pairs, 0, 4, 1, "rope_factors_long.weight");
+    }
+    for (int i = 0; i < (int)(t->layers + t->nextn); i++)
         list_layer(m, i);
-    add_norm(m, t->embd, "output_norm", -1);
-    if (!t->tied && strcmp(t->arch, "gemma3") != 0) {
+    for (int i = (int)t->layers; i < (int)(t->layers + t->nextn); i++) {
+        add_norm(m, t->embd, "nextn.enorm", i);
+        add_matrix(m, t->type, 2 * t->embd, t->embd, "nextn.eh_proj", i);
+    }
+    if (!f->sum_norm)
+        add_norm(m, t->embd, f->final_norm ? f->final_norm : "output_norm", -1);
+    if (!t->tied && !f->tied && !f->encoder) {
         add_matrix(m, t->output_type, t->embd, t->vocab, "output", -1);
         if (t->output_scale != 0 && m->status == VS_OK)
             m->tensor[m->n - 1].spread *= (float)t->output_scale;
     }
-    if (t->biases)
+    if (t->biases && !f->encoder)
         add_tensor(m, "F32", t->vocab, 0, 0, 1, "output.bias");
+    for (uint64_t i = 2; i < 4 && t->dense; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "dense_%d", (int)i);
+        add_matrix(m, t->type, i == 2 ? t->embd : t->dense, i == 2 ? t->dense : t->embd, name, -1);
+    }
+    if (t->labels) {
+        if (f->encoder) {
+            add_matrix(m, t->type, t->embd, t->embd, "cls", -1);
+            add_tensor(m, "F32", t->embd, 0, 0, 0.3f, "cls.bias");
+        }
+        add_matrix(m, t->type, t->embd, t->labels, "cls.output", -1);
+        add_tensor(m, "F32", t->labels, 0, 0, 1, "cls.output.bias");
+    }
 }
 
 static uint64_t tensor_bytes(const struct tensor *t)
 {
-    return t->ne[0] / t->dtype->block_len * t->dtype->block_bytes * t->ne[1];
+    return t->ne[0] / t->dtype->block_len * t->dtype->block_bytes * t->ne[1] * t->ne[2];
 }
 
 static void pad(struct vs_buf *b)
@@ -334,12 +695,12 @@ static void pad(struct vs_buf *b)
 static void write_tensor(struct vs_buf *out, uint64_t seed, const struct tensor *t)
 {
     float *x = malloc((t->ne[0] ? t->ne[0] : 1) * sizeof *x);
-    size_t row_bytes = (size_t)(tensor_bytes(t) / t->ne[1]);
+    size_t n_rows = (size_t)(t->ne[1] * t->ne[2]), row_bytes = (size_t)tensor_bytes(t) / n_rows;
     uint8_t *row = malloc(row_bytes ? row_bytes : 1);
     if (!x || !row)
         out->status = VS_E_NOMEM;
     uint64_t s = vs_tiny_hash(t->name, strlen(t->name)) ^ seed * 0xd1342543de82ef95;
-    for (uint64_t r = 0; r < t->ne[1] && out->status == VS_OK; r++) {
+    for (uint64_t r = 0; r < n_rows && out->status == VS_OK; r++) {
         for (uint64_t i = 0; i < t->ne[0]; i++) {
             uint64_t u = vs_tiny_random(&s);                     /* four uniform numbers: near enough to a normal one */
             int32_t sum = (int32_t)(u & 0xffff) + (int32_t)(u >> 16 & 0xffff) + (int32_t)(u >> 32 & 0xffff)

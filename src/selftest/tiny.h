@@ -13,18 +13,32 @@
 #include <stdint.h>
 
 struct vs_tiny {
-    const char *arch;                   /* llama, qwen2, qwen3 or gemma3 */
-    const char *type;                   /* of the matrices: Q4_0, Q6_K, F16, ...; mixed: each matrix another */
+    const char *arch;                   /* llama, qwen2, gemma3, ...: the table of tiny.c */
+    const char *type;                   /* of the matrices: Q4_0, Q6_K, F16, ...; mixed: each another of the plain ones;
+                                           mixed-lists: of those of tensor/indexed.h */
     const char *embd_type, *output_type;    /* NULL: as type */
     uint64_t layers, embd, heads, vocab, ctx, seed;
     uint64_t kv_heads, head_dim, ff;    /* 0: heads, embd / heads, 3 * embd */
-    uint64_t window;                    /* gemma3; 0: none */
+    uint64_t window;                    /* of architectures that have windows; 0: none */
     uint64_t rot, ff_step;              /* rotated part of a head, 0: all of it; what each layer's ff has over the one before it */
+    uint64_t ssm_heads, ssm_groups, ssm_state, ssm_rank;     /* of Mamba, 0: 4, 2, 16, 8; its width is 2 embd */
+    uint64_t steps_normed;              /* flag: Falcon Mamba's norms */
+    uint64_t attend, taps;              /* recurrent families: every so manieth layer has attention, 0: 2; of convolutions, 0: 3 */
     uint64_t version;                   /* of GGUF, 2 or 3 */
-    /* flags: no output matrix; a rope_freqs tensor; biases also where the architecture has none */
+    /* flags: no output matrix; a rope_freqs tensor (2: long and short factors); biases also where the architecture has none */
     uint64_t tied, rope_freqs, bias;
     uint64_t biases, scales;            /* flags: a bias beside every matrix; a scale beside every matrix of a layer */
+    uint64_t attn_norm_2;               /* flag: a second norm in each layer, for attention alone (falcon) */
+    uint64_t no_ffn_norm;               /* flag: none before the feed-forward part (stablelm) */
+    uint64_t dense;                     /* width between dense_2 and dense_3 (gemma-embedding); 0: it has none */
+    uint64_t labels;                    /* numbers that a model which ranks gives; 0: it does not rank */
     uint64_t qkv;                       /* 1: q, k and v are one matrix; 2: their biases too */
+    /* experts: how many, of which a token uses so many, each so wide (0: half of ff); in layers from dense_lead on, of which every
+     * expert_step-th has them; a shared one beside them, so wide (0: none). expert_files: 1: gate and up are one tensor, 2: every
+     * expert has tensors of its own */
+    uint64_t experts, experts_used, expert_ff, dense_lead, expert_step, shared_ff, expert_files;
+    uint64_t nextn;                     /* layers behind the others that guess further tokens */
+    uint64_t choice_bias;               /* flag: a bias that counts for the choice alone */
     double freq_base, rope_scale;
     double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
 };

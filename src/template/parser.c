@@ -3,6 +3,7 @@
  * Recursive descent, one function for each level of the grammar; chains of operators of one level become one node, so
  * only brackets and blocks nest, and `depth` bounds those. Failure is sticky: after it every function returns NULL.
  */
+#include "base/bytes.h"
 #include "base/utf8.h"
 #include "template/internal.h"
 
@@ -225,11 +226,6 @@ static struct vs_tp_node *unary(struct parser *p, bool with_filter);
 
 /* ---- literals ----------------------------------------------------------------------------------------------- */
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* What Python makes of a backslash at s[i]: appends to out, returns the offset behind, or 0 after fail(). An escape never
  * grows beyond 2 + 2.5 times its source (a backslash before a non-ASCII character spells that character's number). */
 static size_t escape(struct parser *p, const char *s, size_t i, size_t n, char *out, size_t *m)
@@ -254,7 +250,7 @@ static size_t escape(struct parser *p, const char *s, size_t i, size_t n, char *
     if (n_digits) {
         uint32_t v = 0;
         for (int k = 1; k <= n_digits; k++) {
-            int d = i + (size_t)k < n ? hex(s[i + (size_t)k]) : -1;
+            int d = i + (size_t)k < n ? vs_hex_digit(s[i + (size_t)k]) : -1;
             if (d < 0) {
                 fail(p, VS_E_MALFORMED, p->token.line, "a string has a broken escape \\", &c, 1);
                 return 0;
