@@ -1,0 +1,1043 @@
+/* parts/parts.c - see parts.h: the parser, a state machine over bytes that are not decided yet.
+ *
+ *     START --reasoning's mark--> THINK --its end--> AFTER_THINK --> FIRST
+ *     START ----------------------------------------------------> FIRST --{ of a bare call--> CALL
+ *     FIRST --> CONTENT --mark--> CALL --whole--> AFTER_CALL --mark--> CALL
+ *                  ^                |  broken        |  anything else
+ *                  |________________|________________|
+ *
+ * A mark that is a control token stands in our bytes as 0xff and its number: no UTF-8 has that byte.
+ * Each byte is looked at once for marks, and once for the call that it belongs to, if any: what was no call is not looked through
+ * again for one that begins inside it.
+ */
+#include "parts/parts.h"
+
+#include "ipc/json.h"
+#include "parts/internal.h"
+#include "parts/scan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONTROL '\xff'
+enum { MOST_HEADER = 512, MOST_KEY = 256 };      /* bytes of what stands in front of a call's arguments; of a tag's name */
+
+enum state { START, THINK, AFTER_THINK, FIRST, CONTENT, CALL, AFTER_CALL, HEADER, MESSAGE };
+
+enum phase { MARKS, IN_JSON, IN_HEADER, IN_ARGUMENTS, IN_NAME, AT_TAG, IN_KEY, AT_VALUE, IN_VALUE };
+
+struct span { size_t at, n; };
+
+struct call {                            /* what may be one, or several: positions count from the first byte that is not decided */
+    enum phase phase;
+    size_t at;                           /* looked at so far */
+    size_t from;                         /* where the text begins that phase is about */
+    size_t behind;                       /* its mark */
+    size_t said;                         /* what stands before was said, as calls */
+    bool has_begun;                      /* its mark was there */
+    bool is_bare;
+    struct vs_scan scan;
+    unsigned base;                       /* depth of the objects that are calls */
+    struct span key, value, arguments;
+    bool has_value;
+    const json_t *tool;                  /* that was named */
+    bool has_object, is_sure;            /* an object that may be a call is under way; it will be one */
+    size_t object_at;                    /* where it begins */
+    size_t told, value_end;              /* of its arguments, what was said; where they end; 0: not yet */
+    json_t *object;                      /* arguments that come as tags */
+};
+
+struct vs_parts {
+    struct vs_parts_config config;
+    const struct vs_family *family;      /* NULL: no calls */
+    struct pattern { char text[56]; size_t n; } pattern[VS_N_MARKS];
+    struct vs_buf in;
+    size_t done;                         /* bytes of it that are decided */
+    size_t look, solid;                  /* behind them: looked at for marks; of these, up to the last that is no white space */
+    enum state state;
+    uint32_t part;                       /* MESSAGE: what its text is */
+    struct call call;
+    bool last_was_bare;
+    uint32_t n_calls;
+    struct vs_pieces said;
+    int status;
+};
+
+/* ---- what is said ---- */
+
+static void say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n)
+{
+    struct vs_pieces *s = &p->said;
+    if (!n)
+        return;
+    if (!s->n || s->piece[s->n - 1].part != part) {
+        if (s->n == s->cap) {
+            size_t cap = s->cap ? 2 * s->cap : 4;
+            struct vs_piece *piece = realloc(s->piece, cap * sizeof *piece);
+            if (!piece) {
+                p->status = VS_E_NOMEM;
+                return;
+            }
+            s->piece = piece;
+            s->cap = cap;
+        }
+        s->piece[s->n++] = (struct vs_piece){ part, 0 };
+    }
+    s->piece[s->n - 1].n += n;
+    vs_buf_add(&s->text, text, n);
+    if (s->text.status != VS_OK)
+        p->status = s->text.status;
+}
+
+/* The next n bytes that are not decided, and they are then. */
+static void say(struct vs_parts *p, uint32_t part, size_t n)
+{
+    const char *at = p->in.data + p->done, *end = at + n;
+    while (at < end) {
+        const char *control = memchr(at, CONTROL, (size_t)(end - at));
+        say_plain(p, part, at, (size_t)((control ? control : end) - at));
+        if (!control)
+            break;
+        const char *name = vs_mark_text[(unsigned char)control[1] - 1];
+        if (p->config.shows_control)
+            say_plain(p, part, name, strlen(name));
+        at = control + 2;
+    }
+    p->done += n;
+}
+
+/* ---- looking at bytes ---- */
+
+static const char *bytes(const struct vs_parts *p)
+{
+    return p->in.data + p->done;
+}
+
+static size_t left(const struct vs_parts *p)
+{
+    return p->in.n - p->done;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static size_t skip_space(const struct vs_parts *p, size_t at)
+{
+    while (at < left(p) && is_space(bytes(p)[at]))
+        at++;
+    return at;
+}
+
+enum match { NO, PERHAPS, YES };         /* PERHAPS: what is there may become it */
+
+static enum match match(const struct vs_parts *p, size_t at, const char *text, size_t n)
+{
+    size_t there = left(p) - at, common = there < n ? there : n;
+    if (memcmp(bytes(p) + at, text, common) != 0)
+        return NO;
+    return common == n ? YES : PERHAPS;
+}
+
+static enum match match_mark(const struct vs_parts *p, size_t at, unsigned mark)
+{
+    return match(p, at, p->pattern[mark].text, p->pattern[mark].n);
+}
+
+static enum match match_text(const struct vs_parts *p, size_t at, const char *text)
+{
+    return match(p, at, text, strlen(text));
+}
+
+/* One of a list. *ret_n: its bytes. */
+static enum match match_any(const struct vs_parts *p, size_t at, const uint8_t *marks, size_t *ret_n)
+{
+    enum match best = NO;
+    for (; *marks != NO_MARK; marks++) {
+        enum match m = match_mark(p, at, *marks);
+        if (m == YES)
+            *ret_n = p->pattern[*marks].n;
+        best = m > best ? m : best;
+    }
+    return best;
+}
+
+/* Where text begins, from call.from on; what was looked at in vain is remembered. SIZE_MAX: not yet. */
+static size_t find(struct vs_parts *p, const char *text)
+{
+    struct call *c = &p->call;
+    size_t n = strlen(text);
+    const char *found = left(p) - c->at >= n ? memmem(bytes(p) + c->at, left(p) - c->at, text, n) : NULL;
+    if (found)
+        return (size_t)(found - bytes(p));
+    if (left(p) - c->at >= n)
+        c->at = left(p) - n + 1;
+    return SIZE_MAX;
+}
+
+static struct span trimmed(const struct vs_parts *p, size_t from, size_t to)
+{
+    while (from < to && is_space(bytes(p)[from]))
+        from++;
+    while (to > from && is_space(bytes(p)[to - 1]))
+        to--;
+    return (struct span){ from, to - from };
+}
+
+static void enter(struct vs_parts *p, enum state state)
+{
+    p->state = state;
+    p->look = p->solid = 0;
+}
+
+/* ---- calls ---- */
+
+static const json_t *find_tool(const struct vs_parts *p, const char *name, size_t n)
+{
+    size_t i;
+    const json_t *tool;
+    json_array_foreach(p->config.tools, i, tool) {
+        const json_t *function = vs_tool_function(tool), *is = json_object_get(function, "name");
+        if (json_string_length(is) == n && n && memcmp(json_string_value(is), name, n) == 0)
+            return function;
+    }
+    return NULL;
+}
+
+static void begin_call(struct vs_parts *p, size_t at, bool is_bare)
+{
+    enter(p, CALL);
+    p->call = (struct call){ .at = at, .is_bare = is_bare, .phase = MARKS };
+}
+
+static void drop_call(struct vs_parts *p)
+{
+    json_decref(p->call.object);
+    p->call.object = NULL;
+}
+
+/* It was none: what stands before `at` is content. */
+static bool fail(struct vs_parts *p, size_t at)
+{
+    drop_call(p);
+    p->call.said = p->call.told > p->call.said ? p->call.told : p->call.said;
+    p->done += p->call.said;
+    say(p, VS_PART_CONTENT, at - p->call.said);
+    enter(p, p->family->is_channels ? HEADER : CONTENT);
+    return true;
+}
+
+/* It ends before `at`. */
+static bool succeed(struct vs_parts *p, size_t at)
+{
+    drop_call(p);
+    p->last_was_bare = p->call.is_bare;
+    p->done += at;
+    enter(p, p->family->is_channels ? HEADER : AFTER_CALL);
+    return true;
+}
+
+static void say_call(struct vs_parts *p, const json_t *function, const char *arguments, size_t n)
+{
+    const json_t *name = json_object_get(function, "name");
+    uint32_t part = VS_PART_CALL + p->n_calls++;
+    say_plain(p, part, json_string_value(name), json_string_length(name));
+    say_plain(p, part, "\n", 1);
+    say_plain(p, part, arguments, n);
+}
+
+/* Any value; NULL: none. It may have all that JSON allows, also numbers of any size. */
+static json_t *read_json(const char *text, size_t n)
+{
+    static const char head[] = "{\"v\":";
+    struct vs_buf whole = { 0 };
+    vs_buf_add(&whole, head, sizeof head - 1);
+    vs_buf_add(&whole, text, n);
+    vs_buf_char(&whole, '}');
+    json_t *object = whole.status == VS_OK ? vs_json_read(whole.data, whole.n, NULL, NULL) : NULL;
+    json_t *value = json_object_size(object) == 1 ? json_incref(json_object_get(object, "v")) : NULL;
+    json_decref(object);
+    vs_buf_clear(&whole);
+    return value;
+}
+
+/* Arguments as JSON text: an object, or a string that holds one. */
+static bool say_arguments(struct vs_parts *p, const json_t *function, const char *text, size_t n)
+{
+    json_t *value = read_json(text, n), *inner = json_is_string(value)
+        ? read_json(json_string_value(value), json_string_length(value)) : NULL;
+    bool is_whole = json_is_object(value), is_inner = json_is_object(inner);
+    if (is_whole)
+        say_call(p, function, text, n);
+    else if (is_inner)
+        say_call(p, function, json_string_value(value), json_string_length(value));
+    json_decref(inner);
+    json_decref(value);
+    return is_whole || is_inner;
+}
+
+/* ---- calls as JSON objects ---- */
+
+static bool is_word(const struct vs_parts *p, struct span s, const char *word)
+{
+    return s.n == strlen(word) && memcmp(bytes(p) + s.at, word, s.n) == 0;
+}
+
+static const char *const name_keys[] = { "name", "tool_name", "function", NULL };
+static const char *const argument_keys[] = { "arguments", "parameters", "args", NULL };
+static const char *const other_keys[] = { "id", "type", NULL };
+
+static bool is_key(const struct vs_parts *p, const char *const *keys)
+{
+    while (*keys && !is_word(p, p->call.key, *keys))
+        keys++;
+    return *keys != NULL;
+}
+
+/* An object without a mark in front of it is a call only when it has nothing else. */
+static bool can_have_key(const struct vs_parts *p)
+{
+    return !p->call.is_bare || is_key(p, name_keys) || is_key(p, argument_keys) || is_key(p, other_keys);
+}
+
+static const json_t *tool_of_string(const struct vs_parts *p, struct span text)
+{
+    json_t *name = read_json(bytes(p) + text.at, text.n);
+    const json_t *tool = json_is_string(name) ? find_tool(p, json_string_value(name), json_string_length(name)) : NULL;
+    json_decref(name);
+    return tool;
+}
+
+/* A value of the call's object ends before `at`; false: it names no tool. */
+static bool end_value(struct vs_parts *p, size_t at)
+{
+    struct call *c = &p->call;
+    bool has_value = c->has_value;
+    struct span value = trimmed(p, c->value.at, at);
+    c->has_value = false;
+    if (has_value && is_key(p, name_keys))
+        return (c->tool = tool_of_string(p, value)) != NULL;
+    if (has_value && is_key(p, argument_keys))
+        c->arguments = value;
+    return true;
+}
+
+/* Arguments of a call that is sure to become one, as far as they are there. */
+static void say_early(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    size_t end = c->value_end ? c->value_end : c->at;
+    if (!c->is_sure || !c->tool || !c->has_value || !is_key(p, argument_keys) || bytes(p)[c->value.at] != '{')
+        return;
+    if (!c->told) {
+        say_call(p, c->tool, "", 0);
+        c->told = c->value.at;
+    }
+    say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + c->told, end - c->told);
+    c->told = end;
+}
+
+/* An object that is a call has ended with the byte at `at`. */
+static bool end_object(struct vs_parts *p, size_t at)
+{
+    struct call *c = &p->call;
+    say_early(p);
+    if (!end_value(p, at) || !c->tool || (c->is_bare && !c->arguments.n))
+        return false;
+    struct span arguments = c->arguments;
+    bool said = c->told || (arguments.n ? say_arguments(p, c->tool, bytes(p) + arguments.at, arguments.n)
+                                        : say_arguments(p, c->tool, "{}", 2));
+    if (!said)
+        return false;
+    c->said = at + 1;
+    c->tool = NULL;
+    c->has_object = c->is_sure = false;
+    c->told = c->value_end = 0;
+    c->arguments = (struct span){ 0 };
+    return true;
+}
+
+/* One byte; false: it is no call. */
+static bool follow_json(struct vs_parts *p, size_t at, bool *ret_is_whole)
+{
+    struct call *c = &p->call;
+    enum vs_scan_event event = vs_scan_push(&c->scan, bytes(p)[at]);
+    unsigned depth = c->scan.depth;
+    *ret_is_whole = false;
+    switch (event) {
+    case VS_SCAN_NOTHING: return true;
+    case VS_SCAN_BROKEN: return false;
+    case VS_SCAN_OPEN:
+        if (depth == 1)
+            c->base = c->scan.is_object[0] ? 1 : 2;
+        if (depth == c->base && c->scan.is_object[depth - 1]) {
+            c->object_at = at;
+            c->has_object = true;
+        }
+        if (depth == c->base + 1) {
+            c->value = (struct span){ at, 0 };
+            c->has_value = true;
+        }
+        return depth != c->base || c->scan.is_object[depth - 1];
+    case VS_SCAN_SCALAR:
+        if (depth == c->base) {
+            c->value = (struct span){ at, 0 };
+            c->has_value = true;
+        }
+        return depth >= c->base;
+    case VS_SCAN_KEY_OPEN:
+        if (depth == c->base)
+            c->key.at = at + 1;
+        return true;
+    case VS_SCAN_KEY_CLOSE:
+        if (depth != c->base)
+            return true;
+        c->key.n = at - c->key.at;
+        return can_have_key(p);
+    case VS_SCAN_COMMA:
+        return depth != c->base || end_value(p, at);
+    case VS_SCAN_CLOSE:
+        *ret_is_whole = depth == 0;
+        if (depth == c->base && is_key(p, argument_keys))
+            c->value_end = at + 1;
+        if (depth + 1 == c->base)
+            return end_object(p, at);
+        return depth != 0 || c->said;    /* an empty list is none */
+    }
+    return false;
+}
+
+static bool is_over(const struct vs_parts *p)
+{
+    return p->config.is_single && p->n_calls && !(p->state == CALL && p->call.told);
+}
+
+/* False: more is needed; so too below. */
+static bool step_json(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    while (c->at < left(p)) {
+        bool is_whole;
+        if (!follow_json(p, c->at, &is_whole))
+            return fail(p, c->scan.depth || is_whole ? c->at + 1 : c->at ? c->at : 1);
+        c->at++;
+        if (is_whole || is_over(p))
+            return succeed(p, c->at);
+    }
+    say_early(p);
+    return false;
+}
+
+/* ---- calls as a name and arguments ---- */
+
+/* The next word of a header: [at, at + n) between white space and marks. */
+static struct span next_word(const struct vs_parts *p, size_t at, size_t end)
+{
+    static const uint8_t between[] = {
+        VS_MARK_DEEPSEEK_SEP, VS_MARK_ARGS, VS_MARK_CALL_ID, VS_MARK_KIMI_ARGS, VS_MARK_CONSTRAIN, VS_MARK_MESSAGE, VS_MARK_CHANNEL,
+        VS_MARK_START, NO_MARK,
+    };
+    size_t n = 0, from = SIZE_MAX;
+    while (at < end) {
+        bool is_mark = match_any(p, at, between, &n) == YES;
+        if ((is_mark || is_space(bytes(p)[at])) && from != SIZE_MAX)
+            break;
+        if (!is_mark && !is_space(bytes(p)[at]) && from == SIZE_MAX)
+            from = at;
+        at += is_mark ? n : 1;
+    }
+    return from == SIZE_MAX ? (struct span){ end, 0 } : (struct span){ from, at - from };
+}
+
+/* "functions.NAME:0" names a tool as NAME does. */
+static const json_t *tool_of_word(const struct vs_parts *p, const char *word, size_t n)
+{
+    static const char prefix[] = "functions.";
+    const json_t *tool = find_tool(p, word, n);
+    if (!tool && n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0) {
+        word += sizeof prefix - 1;
+        n -= sizeof prefix - 1;
+        tool = find_tool(p, word, n);
+    }
+    size_t digits = n;
+    while (digits && word[digits - 1] >= '0' && word[digits - 1] <= '9')
+        digits--;
+    return tool ? tool : digits && word[digits - 1] == ':' ? find_tool(p, word, digits - 1) : NULL;
+}
+
+static bool is_noise(const struct vs_parts *p, struct span word)
+{
+    for (const char *const *noise = p->family->noise; *noise; noise++)
+        if (is_word(p, word, *noise))
+            return true;
+    return false;
+}
+
+static const json_t *tool_of_header(const struct vs_parts *p, size_t from, size_t to)
+{
+    struct span word = next_word(p, from, to);
+    while (word.n && is_noise(p, word))
+        word = next_word(p, word.at + word.n, to);
+    return word.n ? tool_of_word(p, bytes(p) + word.at, word.n) : NULL;
+}
+
+static bool step_header(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    size_t brace = find(p, "{"), end = brace == SIZE_MAX ? left(p) : brace;
+    if (end - c->from > MOST_HEADER)
+        return fail(p, c->from);
+    if (brace == SIZE_MAX)
+        return false;
+    c->tool = tool_of_header(p, c->from, brace);
+    if (!c->tool)
+        return fail(p, brace);
+    c->phase = IN_ARGUMENTS;
+    c->from = c->at = brace;
+    return true;
+}
+
+static bool step_arguments(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    for (; c->at < left(p); c->at++) {
+        enum vs_scan_event event = vs_scan_push(&c->scan, bytes(p)[c->at]);
+        if (event == VS_SCAN_BROKEN)
+            return fail(p, c->at);
+        if (event == VS_SCAN_CLOSE && !c->scan.depth)
+            return say_arguments(p, c->tool, bytes(p) + c->from, c->at + 1 - c->from) ? succeed(p, c->at + 1) : fail(p, c->at + 1);
+    }
+    return false;
+}
+
+/* ---- calls as tags ---- */
+
+static bool step_name(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    char name_end = p->family->tags->name_end;
+    size_t at = c->at;
+    while (at < left(p) && (name_end ? bytes(p)[at] != name_end : bytes(p)[at] != '<' && bytes(p)[at] != CONTROL))
+        at++;
+    c->at = at;
+    at = at == left(p) ? SIZE_MAX : at;
+    if ((at == SIZE_MAX ? left(p) : at) - c->from > MOST_KEY)
+        return fail(p, c->from);
+    if (at == SIZE_MAX)
+        return false;
+    struct span name = trimmed(p, c->from, at);
+    c->tool = find_tool(p, bytes(p) + name.at, name.n);
+    if (!c->tool)
+        return fail(p, at);
+    c->object = json_object();
+    c->phase = AT_TAG;
+    c->at = at + (name_end ? 1 : 0);
+    return true;
+}
+
+static bool end_tags(struct vs_parts *p, size_t at)
+{
+    struct vs_buf text = { 0 };
+    vs_json_dump(p->call.object, &text);
+    if (text.status == VS_OK)
+        say_call(p, p->call.tool, text.data, text.n);
+    else
+        p->status = text.status;
+    vs_buf_clear(&text);
+    return succeed(p, at);
+}
+
+static bool step_tag(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    const struct vs_tags *tags = p->family->tags;
+    c->at = skip_space(p, c->at);
+    const uint8_t ends[] = { tags->end_mark, NO_MARK };
+    size_t n = strlen(tags->end);
+    enum match key = match_text(p, c->at, tags->key_open), end = match_text(p, c->at, tags->end);
+    end = end == YES ? end : match_any(p, c->at, ends, &n) > end ? match_any(p, c->at, ends, &n) : end;
+    if (end == YES)
+        return end_tags(p, c->at + n);
+    if (key == YES) {
+        c->phase = IN_KEY;
+        c->from = c->at += strlen(tags->key_open);
+        return true;
+    }
+    return key == NO && end == NO ? fail(p, c->at) : false;
+}
+
+static bool step_key(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    size_t at = find(p, p->family->tags->key_close);
+    if ((at == SIZE_MAX ? left(p) : at) - c->from > MOST_KEY)
+        return fail(p, c->from);
+    if (at == SIZE_MAX)
+        return false;
+    c->key = trimmed(p, c->from, at);
+    c->phase = AT_VALUE;
+    c->at = at + strlen(p->family->tags->key_close);
+    return true;
+}
+
+static bool step_at_value(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    const char *open = p->family->tags->value_open;
+    size_t at = *open ? skip_space(p, c->at) : c->at;
+    enum match m = match_text(p, at, open);
+    if (m == NO)
+        return fail(p, at);
+    if (m == PERHAPS)
+        return false;
+    c->phase = IN_VALUE;
+    c->from = c->at = at + strlen(open);
+    return true;
+}
+
+/* Does the schema allow a value of its type? */
+static bool is_of_types(const json_t *value, unsigned types)
+{
+    unsigned own = vs_json_type(value);
+    return (own & types) || (own == VS_JSON_INTEGER && (types & VS_JSON_NUMBER));
+}
+
+/* What a tag's text is, by the tool's schema: what the text says as JSON, where that may be, else a string. */
+static json_t *value_of(const struct vs_parts *p, const char *key, size_t n_key, struct span text)
+{
+    const json_t *parameters = json_object_get(p->call.tool, "parameters");
+    const json_t *schema = json_object_getn(json_object_get(parameters, "properties"), key, n_key);
+    unsigned types = schema ? vs_schema_types(parameters, schema) : VS_JSON_ANY;
+    struct span bare = trimmed(p, text.at, text.at + text.n);
+    json_t *value = types == VS_JSON_STRING ? NULL : read_json(bytes(p) + bare.at, bare.n);
+    /* The quotes of a string are part of what was said. What may be no string stays what it says. */
+    if (value && (json_is_string(value) || ((types & VS_JSON_STRING) && !is_of_types(value, types)))) {
+        json_decref(value);
+        value = NULL;
+    }
+    if (!value && schema && types != VS_JSON_ANY && (types & VS_JSON_BOOLEAN))
+        value = is_word(p, bare, "True") ? json_true() : is_word(p, bare, "False") ? json_false() : NULL;
+    return value ? value : json_stringn(bytes(p) + text.at, text.n);
+}
+
+static bool step_value(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    const struct vs_tags *tags = p->family->tags;
+    size_t end = find(p, tags->value_close);
+    if (end == SIZE_MAX)
+        return false;
+    struct span text = { c->from, end - c->from };
+    if (tags->has_lines && text.n && bytes(p)[text.at] == '\n') {
+        text.at++;
+        text.n--;
+    }
+    if (tags->has_lines && text.n && bytes(p)[text.at + text.n - 1] == '\n')
+        text.n--;
+    const char *key = bytes(p) + c->key.at;
+    json_t *value = value_of(p, key, c->key.n, text);
+    if (!value || json_object_setn_new(c->object, key, c->key.n, value) != 0)
+        return fail(p, end);             /* control tokens in it: no text */
+    c->phase = AT_TAG;
+    c->at = end + strlen(tags->value_close);
+    return true;
+}
+
+/* ---- a call's beginning ---- */
+
+static bool step_marks(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    const struct vs_family *f = p->family;
+    size_t n = 0, at = skip_space(p, c->at);
+    c->at = at;
+    if (at == left(p))
+        return false;
+    if (!c->is_bare && !c->has_begun) {
+        enum match begin = match_any(p, at, f->begin, &n);
+        enum match m = begin == YES ? YES : match_any(p, at, f->section, &n);
+        if (m != YES)
+            return m == NO && begin == NO ? fail(p, at) : false;
+        c->has_begun = begin == YES;
+        c->at = c->behind = at + n;
+        return true;
+    }
+    char first = bytes(p)[at];
+    c->from = c->at = at;
+    if (f->is_json && (first == '{' || first == '['))
+        c->phase = IN_JSON;
+    else if (f->tags)
+        c->phase = IN_NAME;
+    else if (f->noise)
+        c->phase = IN_HEADER;
+    else
+        return fail(p, at);
+    return true;
+}
+
+static bool step_call(struct vs_parts *p)
+{
+    static bool (*const steps[])(struct vs_parts *p) = {
+        [MARKS] = step_marks, [IN_JSON] = step_json, [IN_HEADER] = step_header, [IN_ARGUMENTS] = step_arguments,
+        [IN_NAME] = step_name, [AT_TAG] = step_tag, [IN_KEY] = step_key, [AT_VALUE] = step_at_value, [IN_VALUE] = step_value,
+    };
+    return steps[p->call.phase](p);
+}
+
+/* ---- the states ---- */
+
+/* Says what surely belongs to `part`. Stops at one of the marks (YES; what stands before it is said but for white space, which
+ * is still there), or where one may begin. */
+static enum match say_until(struct vs_parts *p, uint32_t part, const uint8_t *a, const uint8_t *b, size_t *ret_at, size_t *ret_n)
+{
+    enum match m = NO;
+    size_t n = left(p);
+    for (; p->look < n; p->look++) {
+        if (is_space(bytes(p)[p->look]))
+            continue;
+        m = match_any(p, p->look, a, ret_n);
+        if (m != YES && b) {
+            enum match other = match_any(p, p->look, b, ret_n);
+            m = other > m ? other : m;
+        }
+        if (m != NO)
+            break;
+        p->solid = p->look + 1;
+    }
+    size_t solid = p->solid;
+    say(p, part, solid);
+    p->look -= solid;
+    p->solid = 0;
+    *ret_at = p->look;
+    return m;
+}
+
+static bool step_start(struct vs_parts *p)
+{
+    const struct vs_think *think = p->config.style.think;
+    size_t at = p->look = skip_space(p, p->look);
+    if (think) {
+        enum match m = at < left(p) ? match_mark(p, at, think->open) : PERHAPS;
+        if (m == PERHAPS)
+            return false;
+        if (m == YES) {
+            p->done += at + p->pattern[think->open].n;
+            enter(p, THINK);
+            return true;
+        }
+    }
+    enter(p, FIRST);
+    return true;
+}
+
+static bool step_think(struct vs_parts *p)
+{
+    const uint8_t close[] = { p->config.style.think->close, NO_MARK };
+    size_t at, n = 0;
+    if (p->part != VS_PART_REASONING) {    /* white space behind the mark is not said */
+        p->done += skip_space(p, 0);
+        if (!left(p))
+            return false;
+        p->part = VS_PART_REASONING;
+    }
+    if (say_until(p, VS_PART_REASONING, close, NULL, &at, &n) != YES)
+        return false;
+    p->done += at + n;
+    enter(p, AFTER_THINK);
+    return true;
+}
+
+static bool step_after_think(struct vs_parts *p)
+{
+    p->done += skip_space(p, 0);
+    if (!left(p))
+        return false;
+    enter(p, FIRST);
+    return true;
+}
+
+static bool step_first(struct vs_parts *p)
+{
+    const struct vs_family *f = p->family;
+    if (f && f->is_channels) {
+        enter(p, HEADER);
+        return true;
+    }
+    if (f && f->is_bare) {
+        size_t at = p->look = skip_space(p, p->look);
+        if (at == left(p))
+            return false;
+        if (bytes(p)[at] == '{' || bytes(p)[at] == '[') {
+            begin_call(p, at, true);
+            return true;
+        }
+    }
+    enter(p, CONTENT);
+    return true;
+}
+
+static bool step_content(struct vs_parts *p)
+{
+    size_t at, n = 0;
+    if (!p->family) {
+        say(p, VS_PART_CONTENT, left(p));
+        return false;
+    }
+    if (say_until(p, VS_PART_CONTENT, p->family->begin, p->family->section, &at, &n) != YES)
+        return false;
+    begin_call(p, at, false);
+    return true;
+}
+
+/* Between calls: marks of ends, a ; or a comma between bare ones. */
+static bool step_after_call(struct vs_parts *p)
+{
+    const struct vs_family *f = p->family;
+    size_t n = 0, at = skip_space(p, 0), next;
+    p->done += at;
+    if (!left(p))
+        return false;
+    enum match end = match_any(p, 0, f->end, &n), tail = f->tail ? match_text(p, 0, f->tail) : NO;
+    if (end != YES && tail == YES)
+        n = strlen(f->tail);
+    end = tail > end ? tail : end;
+    if (end == YES) {
+        p->done += n;
+        return true;
+    }
+    enum match begin = match_any(p, 0, f->begin, &n), section = match_any(p, 0, f->section, &n);
+    if (begin == YES || section == YES) {
+        begin_call(p, 0, false);
+        return true;
+    }
+    if (end == PERHAPS || begin == PERHAPS || section == PERHAPS)
+        return false;
+    char c = bytes(p)[0];
+    next = p->last_was_bare && (c == ';' || c == ',') ? skip_space(p, 1) : 0;
+    if (p->last_was_bare && next == left(p))
+        return false;
+    if (p->last_was_bare && (bytes(p)[next] == '{')) {
+        p->done += next;
+        begin_call(p, 0, true);
+        return true;
+    }
+    enter(p, CONTENT);
+    return true;
+}
+
+/* ---- messages with headers: <|start|>ROLE<|channel|>NAME to=functions.TOOL <|constrain|>json<|message|>TEXT<|end|> ---- */
+
+static const uint8_t header_marks[] = { VS_MARK_START, VS_MARK_CHANNEL, NO_MARK };
+static const uint8_t message_marks[] = { VS_MARK_END, VS_MARK_START, VS_MARK_CHANNEL, VS_MARK_END_OF_CALL, NO_MARK };
+
+static struct span word_after(const struct vs_parts *p, size_t n, const char *prefix, size_t *ret_at)
+{
+    size_t n_prefix = strlen(prefix);
+    for (struct span w = next_word(p, 0, n); w.n; w = next_word(p, w.at + w.n, n))
+        if (w.n > n_prefix && memcmp(bytes(p) + w.at, prefix, n_prefix) == 0) {
+            *ret_at = w.at + n_prefix;
+            return (struct span){ w.at + n_prefix, w.n - n_prefix };
+        }
+    return (struct span){ 0 };
+}
+
+static bool has_word(const struct vs_parts *p, size_t n, const char *word)
+{
+    for (struct span w = next_word(p, 0, n); w.n; w = next_word(p, w.at + w.n, n))
+        if (is_word(p, w, word))
+            return true;
+    return false;
+}
+
+static bool step_message_header(struct vs_parts *p)
+{
+    size_t n = 0, at = p->look = skip_space(p, p->look), end = at;
+    if (at == left(p))
+        return false;
+    enum match m = match_any(p, at, header_marks, &n);
+    if (m == PERHAPS)
+        return false;
+    if (m == NO) {                       /* no header: the text itself */
+        if (match_any(p, at, message_marks, &n) == YES) {
+            p->done += at + n;
+            return true;
+        }
+        p->part = VS_PART_CONTENT;
+        enter(p, MESSAGE);
+        return true;
+    }
+    while (end < left(p) && match_mark(p, end, VS_MARK_MESSAGE) == NO)
+        end++;
+    if (end - at > MOST_HEADER) {
+        p->part = VS_PART_CONTENT;
+        p->done += at + n;
+        enter(p, MESSAGE);
+        return true;
+    }
+    if (end == left(p) || match_mark(p, end, VS_MARK_MESSAGE) == PERHAPS)
+        return false;
+    size_t tool_at;
+    struct span to = word_after(p, end, "to=", &tool_at);
+    const json_t *tool = to.n ? tool_of_word(p, bytes(p) + to.at, to.n) : NULL;
+    p->part = has_word(p, end, "analysis") ? VS_PART_REASONING : VS_PART_CONTENT;
+    end += p->pattern[VS_MARK_MESSAGE].n;
+    if (tool && p->config.tools) {
+        begin_call(p, end, false);
+        p->call.said = end;              /* the header is no text */
+        p->call.phase = IN_ARGUMENTS;
+        p->call.from = end;
+        p->call.tool = tool;
+        return true;
+    }
+    p->done += end;
+    enter(p, MESSAGE);
+    return true;
+}
+
+static bool step_message(struct vs_parts *p)
+{
+    size_t at, n = 0;
+    if (say_until(p, p->part, message_marks, NULL, &at, &n) != YES)
+        return false;
+    p->done += at;
+    enter(p, HEADER);
+    return true;
+}
+
+static bool (*const steps[])(struct vs_parts *p) = {
+    [START] = step_start, [THINK] = step_think, [AFTER_THINK] = step_after_think, [FIRST] = step_first, [CONTENT] = step_content,
+    [CALL] = step_call, [AFTER_CALL] = step_after_call, [HEADER] = step_message_header, [MESSAGE] = step_message,
+};
+
+/* ---- from outside ---- */
+
+int vs_parts_create(const struct vs_parts_config *config, struct vs_parts **ret)
+{
+    struct vs_parts *p = calloc(1, sizeof *p);
+    if (!p)
+        return VS_E_NOMEM;
+    p->config = *config;
+    /* Messages have headers whether there are tools or not. */
+    if (json_array_size(config->tools) || config->style.family->is_channels)
+        p->family = config->style.family;
+    for (size_t i = 0; i < VS_N_MARKS; i++) {
+        struct pattern *pattern = &p->pattern[i];
+        pattern->n = config->is_control[i] ? 2 : strlen(vs_mark_text[i]);
+        if (config->is_control[i])
+            memcpy(pattern->text, (char[]){ CONTROL, (char)(i + 1) }, 2);
+        else
+            memcpy(pattern->text, vs_mark_text[i], pattern->n);
+    }
+    p->state = config->in_content ? config->style.family->is_channels ? MESSAGE : CONTENT : config->is_open ? THINK : START;
+    *ret = p;
+    return VS_OK;
+}
+
+void vs_parts_free(struct vs_parts *p)
+{
+    if (!p)
+        return;
+    drop_call(p);
+    vs_buf_clear(&p->in);
+    vs_buf_clear(&p->said.text);
+    free(p->said.piece);
+    free(p);
+}
+
+static int go_on(struct vs_parts *p)
+{
+    if (p->in.status != VS_OK)
+        p->status = p->in.status;
+    while (p->status == VS_OK && !is_over(p) && left(p) && steps[p->state](p)) { }
+    if (p->done && p->status == VS_OK) {
+        vs_buf_drop(&p->in, p->done);
+        p->done = 0;
+    }
+    return p->status;
+}
+
+int vs_parts_push(struct vs_parts *p, const char *text, size_t n)
+{
+    if (is_over(p) || !n)
+        return p->status;
+    vs_buf_add(&p->in, text, n);
+    return go_on(p);
+}
+
+int vs_parts_push_mark(struct vs_parts *p, enum vs_mark mark)
+{
+    const char control[] = { CONTROL, (char)(mark + 1) };
+    return vs_parts_push(p, control, sizeof control);
+}
+
+int vs_parts_finish(struct vs_parts *p)
+{
+    if (is_over(p) || p->status != VS_OK || !left(p))
+        return p->status;
+    size_t at = skip_space(p, 0);
+    bool is_empty = at == left(p) && (p->n_calls || p->state == AFTER_THINK);
+    if (p->state == CALL && p->call.told)
+        say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + p->call.told, left(p) - p->call.told);
+    else if (p->state == CALL)
+        fail(p, left(p));
+    else if (p->state == THINK)
+        say(p, VS_PART_REASONING, left(p));
+    else if (p->state == MESSAGE)
+        say(p, p->part, left(p));
+    else if (p->state != HEADER && !is_empty)
+        say(p, VS_PART_CONTENT, left(p));
+    p->done = p->in.n;
+    return p->status;
+}
+
+const char *vs_parts_call(const struct vs_parts *p, size_t *ret_n)
+{
+    const struct call *c = &p->call;
+    size_t from = c->object_at;
+    bool is_under_way = p->state == CALL && c->phase == IN_JSON && c->has_object && (!c->is_bare || c->tool);
+    if (p->state == CALL && !p->family->is_json) {
+        from = p->family->is_channels ? c->from : c->behind;
+        is_under_way = c->has_begun || p->family->is_channels;
+    }
+    if (!is_under_way)
+        return NULL;
+    *ret_n = left(p) - from;
+    return bytes(p) + from;
+}
+
+const char *vs_parts_call_name(const struct vs_parts *p)
+{
+    return p->state == CALL && p->family->is_channels ? json_string_value(json_object_get(p->call.tool, "name")) : NULL;
+}
+
+void vs_parts_trust(struct vs_parts *p)
+{
+    p->call.is_sure = true;
+}
+
+const struct vs_pieces *vs_parts_said(const struct vs_parts *p)
+{
+    return &p->said;
+}
+
+void vs_parts_reset(struct vs_parts *p)
+{
+    p->said.n = 0;
+    vs_buf_reset(&p->said.text);
+}
+
+bool vs_parts_is_reasoning(const struct vs_parts *p)
+{
+    return p->state == THINK;
+}
+
+uint32_t vs_parts_n_calls(const struct vs_parts *p)
+{
+    return p->n_calls;
+}
+
+bool vs_parts_is_over(const struct vs_parts *p)
+{
+    return is_over(p);
+}

@@ -1,0 +1,137 @@
+/* parts/parts.h - the parts of an answer: content, reasoning, calls of tools.
+ *
+ *     text, marks --> vs_parts_push --> pieces: (part, text)
+ *
+ * Models write their reasoning and their calls into the text, each family in its own way: between marks, as JSON or as tags. The
+ * template of a model tells which way is its own (family.c, a row for each). One parser follows the text as it comes. What it says
+ * depends on the bytes alone, not on how they were cut: so a streamed answer and a whole one are the same.
+ *
+ * A call is said when it is whole: its name is that of a tool, its arguments are a JSON object. What looked like a call and is none
+ * is content, byte for byte. Only white space beside marks, and the marks themselves, are left out. Who makes sure that a call will
+ * be whole (by masks: vs_parts_object) has its arguments said as they come.
+ *
+ * Marks that are control tokens of the model are no text: who calls says that one came (vs_parts_push_mark). The same letters as
+ * text are then no mark, so that nobody can talk a model into writing a call that it does not mean.
+ *
+ * Memory:  a vs_parts owns its bytes; the tools stay the caller's. Time is linear in the text.
+ * Threads: one at a time for each.
+ * Sources: the chat templates of the models, as their makers publish them.
+ */
+#ifndef VS_PARTS_PARTS_H
+#define VS_PARTS_PARTS_H
+#include "base/buf.h"
+#include "grammar/grammar.h"
+#include "ipc/message.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- family.c ---- */
+
+#define VS_MARK_MAP(X) /* all that any family writes around calls and reasoning */                                   \
+    X(THINK, "<think>")                         X(END_THINK, "</think>")                                             \
+    X(MISTRAL_THINK, "[THINK]")                 X(MISTRAL_END_THINK, "[/THINK]")                                     \
+    X(SEED_THINK, "<seed:think>")               X(SEED_END_THINK, "</seed:think>")                                   \
+    X(CALL, "<tool_call>")                      X(END_CALL, "</tool_call>")                                          \
+    X(FUNCTION, "<function=")                                                                                        \
+    X(PIPE_CALL, "<|tool_call|>")               X(PIPE_END_CALL, "<|/tool_call|>")                                   \
+    X(PYTHON, "<|python_tag|>")                                                                                      \
+    X(TOOL_CALLS, "[TOOL_CALLS]")               X(CALL_ID, "[CALL_ID]")           X(ARGS, "[ARGS]")                  \
+    X(DEEPSEEK_CALLS, "<｜tool▁calls▁begin｜>")   X(DEEPSEEK_END_CALLS, "<｜tool▁calls▁end｜>")                           \
+    X(DEEPSEEK_CALL, "<｜tool▁call▁begin｜>")     X(DEEPSEEK_END_CALL, "<｜tool▁call▁end｜>")                             \
+    X(DEEPSEEK_SEP, "<｜tool▁sep｜>")                                                                                  \
+    X(KIMI_CALLS, "<|tool_calls_section_begin|>") X(KIMI_END_CALLS, "<|tool_calls_section_end|>")                    \
+    X(KIMI_CALL, "<|tool_call_begin|>")         X(KIMI_END_CALL, "<|tool_call_end|>")                                \
+    X(KIMI_ARGS, "<|tool_call_argument_begin|>")                                                                     \
+    X(CHANNEL, "<|channel|>")                   X(MESSAGE, "<|message|>")         X(CONSTRAIN, "<|constrain|>")      \
+    X(START, "<|start|>")                       X(END, "<|end|>")                 X(END_OF_CALL, "<|call|>")
+
+enum vs_mark {
+#define VS_MARK_ENUM(name, text) VS_MARK_##name,
+    VS_MARK_MAP(VS_MARK_ENUM)
+#undef VS_MARK_ENUM
+    VS_N_MARKS
+};
+extern const char *const vs_mark_text[VS_N_MARKS];
+
+struct vs_family;                        /* how calls are written */
+struct vs_think;                         /* and reasoning */
+
+struct vs_style {                        /* of a chat template */
+    const struct vs_family *family;      /* never NULL: where the template shows none, the plain one */
+    const struct vs_think *think;        /* NULL: none */
+};
+void vs_style_detect(const char *template, size_t n, struct vs_style *ret);
+/* How an answer begins that is to be a call; what such calls look like (with marks as text: vs_style_spell); the key of arguments
+ * in calls that are objects of JSON with a name, or NULL: they have the name in front. */
+void vs_style_begin_call(const struct vs_style *style, bool is_open, struct vs_buf *out);
+const struct vs_call_form *vs_style_form(const struct vs_style *style);
+const char *vs_style_arguments(const struct vs_style *style);
+bool vs_style_names_first(const struct vs_style *style);        /* calls are held from their arguments on, when the name is known */
+
+/* The text for a grammar: marks that are control tokens become the bytes that a vocabulary spells them with. */
+void vs_style_spell(const char *text, const bool is_control[VS_N_MARKS], struct vs_buf *out);
+enum { VS_MARK_CODE = 3 };
+void vs_mark_code(enum vs_mark mark, char ret[VS_MARK_CODE]);
+
+const char *vs_style_name(const struct vs_style *style);        /* of its family: "hermes" */
+void vs_style_set_plain(struct vs_style *style); /* the template shows no tools: they are described to the model */
+/* A tool's function: what stands under "function", or the tool itself. */
+json_t *vs_tool_function(const json_t *tool);
+
+/* Does a prompt that ends so leave reasoning begun? Or has it ended that? The text has the names of control tokens. */
+bool vs_style_is_open(const struct vs_style *style, const char *prompt, size_t n);
+bool vs_style_is_closed(const struct vs_style *style, const char *prompt, size_t n);
+/* The marks of reasoning; false: it has none. */
+bool vs_style_thinks(const struct vs_style *style, enum vs_mark *ret_open, enum vs_mark *ret_close);
+/* How an answer begins that is to be content at once; nothing where it may just begin. */
+void vs_style_begin_content(const struct vs_style *style, bool is_open, struct vs_buf *out);
+
+/* For a template that shows no tools: what a system message says of them. Appends to out; it describes the plain family. */
+void vs_style_describe(const json_t *tools, struct vs_buf *out);
+
+/* ---- parts.c ---- */
+
+struct vs_parts_config {
+    struct vs_style style;
+    const json_t *tools;                 /* a list of {"type": "function", "function": {"name", "parameters"}}; none: no calls */
+    bool is_control[VS_N_MARKS];         /* marks that are control tokens here, and so come by _push_mark only */
+    bool is_open;                        /* the prompt has begun the reasoning */
+    bool in_content;                     /* or content */
+    bool is_single;                      /* the answer ends behind the first call */
+    bool shows_control;                  /* of what is content all the same, names of control tokens are text */
+};
+
+struct vs_piece { uint32_t part; size_t n; };    /* the next n bytes of the text */
+
+struct vs_pieces {
+    struct vs_piece *piece;              /* [n]; neighbours are of different parts */
+    size_t n, cap;
+    struct vs_buf text;
+};
+
+struct vs_parts;
+int vs_parts_create(const struct vs_parts_config *config, struct vs_parts **ret);      /* VS_OK or VS_E_NOMEM */
+void vs_parts_free(struct vs_parts *p);
+
+/* More of the answer; whole characters of UTF-8. VS_OK or VS_E_NOMEM. What can't be decided yet waits. */
+int vs_parts_push(struct vs_parts *p, const char *text, size_t n);
+int vs_parts_push_mark(struct vs_parts *p, enum vs_mark mark);
+int vs_parts_finish(struct vs_parts *p); /* nothing comes any more: all that waits is said */
+
+/* The call that is being written: what of it is held to its form. An object of JSON from its { on, arguments where the name comes
+ * first, else all behind the mark. NULL: there is none, or it may still be no call. _name: of its function, where that comes
+ * first, else NULL. _trust: it will become a call; one of JSON in the form {"name", then "arguments"}. */
+const char *vs_parts_call(const struct vs_parts *p, size_t *ret_n);
+const char *vs_parts_call_name(const struct vs_parts *p);
+void vs_parts_trust(struct vs_parts *p);
+
+/* What was said since _reset. */
+const struct vs_pieces *vs_parts_said(const struct vs_parts *p);
+void vs_parts_reset(struct vs_parts *p);
+bool vs_parts_is_reasoning(const struct vs_parts *p);         /* it has begun, and its end was not there yet */
+uint32_t vs_parts_n_calls(const struct vs_parts *p);
+bool vs_parts_is_over(const struct vs_parts *p);      /* is_single, and the call is there */
+#endif
