@@ -1,0 +1,657 @@
+/* filter/decode.c - encodings, each tried on runs that look like it, and kept when text comes out. See views.h.
+ *
+ * ROT13, reversed and other shifted text is found by how English its words are: for each word the sum of vs_english_pairs, as it
+ * stands and as it would be; runs of words where the other reading is better by far are kept (the run with the greatest sum of
+ * differences).
+ */
+#include "filter/view_parts.h"
+
+#include "base/bytes.h"
+#include "base/utf8.h"
+#include "filter/english.h"
+
+#include <string.h>
+
+enum {
+    N_LETTERS = 26,
+    ATBASH = 26,
+    BLANK = 26,                          /* of vs_english_pairs: before and behind a word */
+    BETTER = 150,                        /* by how much another reading of a run must be better to be written: some ten letters */
+    BACKWARDS = 110,                     /* from here on reversed words are looked for */
+    STRANGE = 110,                       /* from here on it is tried */
+    AT_LEAST = 4,                        /* bytes that a decoded piece has */
+};
+
+/* ---- pieces ---- */
+
+struct piece {                           /* decoded bytes; where each came from */
+    const struct vs_source *source;
+    struct vs_reading *to;
+    size_t *budget, before;
+};
+
+static struct piece begin(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    vs_reading_break(to);
+    return (struct piece){ s, to, budget, to->text.n };
+}
+
+static bool add(struct piece *p, char c, size_t from, size_t end, enum vs_reading_step step)
+{
+    if (!*p->budget)
+        return false;
+    --*p->budget;
+    vs_reading_put(p->to, p->source, &c, 1, from, end, step);
+    return true;
+}
+
+/* Text, and not what comes out when something else is decoded: UTF-8, no control, letters or digits at least for half. */
+static bool is_text(const char *s, size_t n)
+{
+    size_t letters = 0, controls = 0;
+    for (size_t i = 0; i < n; i++) {
+        letters += vs_ascii_letter(s[i]) || vs_ascii_digit(s[i]) || s[i] == ' ' || (uint8_t)s[i] >= 0x80;
+        controls += (uint8_t)s[i] < 0x20 && s[i] != '\n' && s[i] != '\t' && s[i] != '\r';
+    }
+    size_t valid = vs_utf8_valid(s, n);
+    return n >= AT_LEAST && valid + 3 >= n && !controls && 2 * letters >= n;
+}
+
+/* Keeps the piece when it is text. */
+static bool end_piece(struct piece *p)
+{
+    struct vs_buf *text = &p->to->text;
+    if (text->n > p->before && is_text(text->data + p->before, text->n - p->before))
+        return true;
+    text->n = text->n < p->before ? text->n : p->before;
+    return false;
+}
+
+/* ---- base64, base32 ---- */
+
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (vs_ascii_digit(c))
+        return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+static int base32_digit(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' : c >= '2' && c <= '7' ? c - '2' + 26 : -1;
+}
+
+/* Where a run of digits that begins at i ends; a line break between two lines of at least 40 digits belongs to it. */
+static size_t digits_run(const struct vs_source *s, size_t i, int digit(char))
+{
+    for (size_t line = i;; i++) {
+        if (i < s->n && digit(s->text[i]) >= 0)
+            continue;
+        size_t next = i;
+        while (next < s->n && next < i + 3 && (s->text[next] == '\n' || s->text[next] == '\r'))
+            next++;
+        if (next == i || i - line < 40 || next >= s->n || digit(s->text[next]) < 0)
+            return i;
+        line = i = next;
+    }
+}
+
+static void decode_digits(const struct vs_source *s, size_t from, size_t end, int digit(char), unsigned bits,
+                          enum vs_reading_step step, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    uint32_t have = 0;
+    unsigned n = 0;
+    size_t first = from;
+    for (size_t i = from; i < end; i++) {
+        int d = digit(s->text[i]);
+        if (d < 0)
+            continue;
+        first = n ? first : i;
+        have = (have << bits | (uint32_t)d) & 0xffff;
+        n += bits;
+        if (n >= 8) {
+            n -= 8;
+            if (!add(&p, (char)(have >> n & 0xff), first, i + 1, step))
+                break;
+            first = i;
+        }
+    }
+    end_piece(&p);
+}
+
+static void decode_base(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0; i < s->n;) {
+        size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_digit);
+        size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_digit);
+        if (end - i >= 12)
+            decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
+        if (end32 - i >= 16 && end32 + 1 >= end)
+            decode_digits(s, i, end32, base32_digit, 5, VS_READING_BASE32, budget, to);
+        i = end > i ? end : i + 1;
+    }
+}
+
+/* ---- numbers: hex, decimal, binary ---- */
+
+/* "0x", "\x", "%", "u00": what may stand before a pair of digits. */
+static size_t skip_between(const struct vs_source *s, size_t i)
+{
+    while (i < s->n && strchr(" ,;:-\n\t%\\", s->text[i]) && s->text[i])
+        i++;
+    if (i + 2 < s->n && s->text[i] == '0' && (s->text[i + 1] | 0x20) == 'x')
+        i += 2;
+    else if (i + 1 < s->n && (s->text[i] | 0x20) == 'x' && i && s->text[i - 1] == '\\')
+        i++;
+    return i;
+}
+
+static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    size_t pairs = 0, at = skip_between(s, i);
+    while (at + 1 < s->n && vs_hex_digit(s->text[at]) >= 0 && vs_hex_digit(s->text[at + 1]) >= 0) {
+        char c = (char)(vs_hex_digit(s->text[at]) << 4 | vs_hex_digit(s->text[at + 1]));
+        if (!add(&p, c, at, at + 2, VS_READING_HEX))
+            break;
+        pairs++;
+        at = skip_between(s, i = at + 2);
+    }
+    if (pairs < 6 || !end_piece(&p)) {
+        to->text.n = to->text.n < p.before ? to->text.n : p.before;
+        return 0;
+    }
+    return i;
+}
+
+static size_t decode_decimal(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    size_t count = 0, end = i;
+    while (i < s->n && vs_ascii_digit(s->text[i])) {
+        size_t from = i;
+        unsigned value = 0;
+        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 4)
+            value = 10 * value + (unsigned)(s->text[i++] - '0');
+        if (value < 9 || value > 255 || i - from < 2 || !add(&p, (char)value, from, i, VS_READING_NUMBERS))
+            break;
+        count++;
+        end = i;
+        while (i < s->n && i < end + 3 && strchr(" ,;-\n", s->text[i]) && s->text[i])
+            i++;
+        if (i == end)
+            break;
+    }
+    if (count < 6 || !end_piece(&p)) {
+        to->text.n = to->text.n < p.before ? to->text.n : p.before;
+        return 0;
+    }
+    return end;
+}
+
+static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    size_t count = 0, end = i;
+    while (i < s->n && (s->text[i] == '0' || s->text[i] == '1')) {
+        size_t from = i;
+        unsigned value = 0;
+        while (i < s->n && i < from + 8 && (s->text[i] == '0' || s->text[i] == '1'))
+            value = value << 1 | (unsigned)(s->text[i++] - '0');
+        if (i - from < 7 || !add(&p, (char)value, from, i, VS_READING_BINARY))
+            break;
+        count++;
+        end = i;
+        while (i < s->n && i < end + 2 && (s->text[i] == ' ' || s->text[i] == ',' || s->text[i] == '\n'))
+            i++;
+    }
+    if (count < 4 || !end_piece(&p)) {
+        to->text.n = to->text.n < p.before ? to->text.n : p.before;
+        return 0;
+    }
+    return end;
+}
+
+static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0; i < s->n;) {
+        bool starts = (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\') && i + 11 < s->n
+            && (!i || (!vs_ascii_letter(s->text[i - 1]) && !vs_ascii_digit(s->text[i - 1])));
+        size_t end = 0;
+        if (starts && (s->text[i] == '0' || s->text[i] == '1'))
+            end = decode_binary(s, i, budget, to);
+        if (starts && !end && vs_ascii_digit(s->text[i]))
+            end = decode_decimal(s, i, budget, to);
+        if (starts && !end)
+            end = decode_hex(s, i, budget, to);
+        if (!end && starts)
+            for (end = i + 1; end < s->n && vs_hex_digit(s->text[end]) >= 0;)
+                end++;
+        i = end > i ? end : i + 1;
+    }
+}
+
+/* ---- Morse ---- */
+
+static char morse_letter(const char *s, size_t n)
+{
+    static const char *const code[] = {
+        ".-", "-...", "-.-.", "-..", ".", "..-.", "--.", "....", "..", ".---", "-.-", ".-..", "--", "-.", "---", ".--.", "--.-",
+        ".-.", "...", "-", "..-", "...-", ".--", "-..-", "-.--", "--..", "-----", ".----", "..---", "...--", "....-", ".....",
+        "-....", "--...", "---..", "----.",
+    };
+    for (unsigned k = 0; k < sizeof code / sizeof *code; k++)
+        if (strlen(code[k]) == n && memcmp(code[k], s, n) == 0)
+            return (char)(k < N_LETTERS ? 'a' + (int)k : '0' + (int)(k - N_LETTERS));
+    return 0;
+}
+
+static void decode_morse(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0; i < s->n;) {
+        bool starts = (s->text[i] == '.' || s->text[i] == '-') && i + 2 < s->n && strchr(".- ", s->text[i + 1])
+            && strchr(".-/ ", s->text[i + 2]) && (!i || !vs_ascii_letter(s->text[i - 1]));
+        if (!starts) {
+            i++;
+            continue;
+        }
+        struct piece p = begin(s, budget, to);
+        unsigned letters = 0;
+        size_t from = i;
+        while (i < s->n && strchr(".-/| \n", s->text[i]) && s->text[i]) {
+            size_t at = i;
+            while (i < s->n && i < at + 7 && (s->text[i] == '.' || s->text[i] == '-'))
+                i++;
+            char c = i > at ? morse_letter(s->text + at, i - at) : ' ';
+            if (i == at)
+                i++;
+            bool twice = c == ' ' && to->text.n > p.before && to->text.data[to->text.n - 1] == ' ';
+            if (!c || (i > at + 1 && c == ' '))
+                break;
+            letters += c != ' ';
+            /* A blank ends a letter; a slash, a bar or several blanks a word. */
+            bool word = c != ' ' || s->text[at] != ' ' || (i < s->n && s->text[i] == ' ');
+            if (!twice && word && !add(&p, c, at, i, VS_READING_MORSE))
+                break;
+        }
+        if (letters < 6 || !end_piece(&p))
+            to->text.n = to->text.n < p.before ? to->text.n : p.before;
+        i = i > from ? i : i + 1;
+    }
+}
+
+/* ---- %41 &#65; \u0041 \x41 =41 ---- */
+
+static size_t number_at(const struct vs_source *s, size_t i, unsigned base, size_t most, uint32_t *ret)
+{
+    size_t from = i;
+    *ret = 0;
+    for (int d; i < s->n && i < from + most && (d = vs_hex_digit(s->text[i])) >= 0 && d < (int)base; i++)
+        *ret = *ret * base + (uint32_t)d;
+    return i - from;
+}
+
+/* The character that an escape at i stands for, and how long the escape is; 0: there is none. */
+static size_t escape_at(const struct vs_source *s, size_t i, uint32_t *ret)
+{
+    static const struct { const char *name; uint32_t c; } names[] = {
+        { "&lt;", '<' }, { "&gt;", '>' }, { "&amp;", '&' }, { "&quot;", '"' }, { "&apos;", '\'' }, { "&nbsp;", ' ' },
+        { "&lbrack;", '[' }, { "&rbrack;", ']' }, { "&excl;", '!' }, { "&period;", '.' }, { "&comma;", ',' }, { "&colon;", ':' },
+    };
+    const char *t = s->text + i;
+    size_t left = s->n - i, n;
+    if (t[0] == '%' && number_at(s, i + 1, 16, 2, ret) == 2)
+        return 3;
+    if (t[0] == '\\' && left > 3 && t[1] == '\\' && t[2] == 'u' && number_at(s, i + 3, 16, 4, ret) == 4)
+        return 7;                        /* of JSON within JSON */
+    if (t[0] == '\\' && left > 2 && (t[1] | 0x20) == 'u') {
+        bool brace = t[2] == '{';
+        n = number_at(s, i + 2 + brace, 16, brace ? 6 : t[1] == 'U' ? 8 : 4, ret);
+        return brace ? (n && i + 3 + n < s->n && s->text[i + 3 + n] == '}' ? n + 4 : 0) : n >= 4 ? n + 2 : 0;
+    }
+    if (t[0] == '\\' && left > 3 && t[1] == 'x' && number_at(s, i + 2, 16, 2, ret) == 2)
+        return 4;
+    if (t[0] == '\\' && left > 3 && number_at(s, i + 1, 8, 3, ret) == 3)
+        return 4;
+    if (t[0] != '&' || left < 4)
+        return 0;
+    if (t[1] == '#') {
+        bool hex = (t[2] | 0x20) == 'x';
+        n = number_at(s, i + 2 + hex, hex ? 16 : 10, 7, ret);
+        return n ? 2 + hex + n + (i + 2 + hex + n < s->n && s->text[i + 2 + hex + n] == ';') : 0;
+    }
+    for (unsigned k = 0; k < sizeof names / sizeof *names; k++) {
+        n = strlen(names[k].name);
+        if (n <= left && memcmp(names[k].name, t, n) == 0) {
+            *ret = names[k].c;
+            return n;
+        }
+    }
+    return 0;
+}
+
+static void decode_escapes(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    unsigned count = 0;
+    for (size_t i = 0; i < s->n;) {
+        uint32_t c;
+        char out[4];
+        size_t length = escape_at(s, i, &c);
+        if (!length) {
+            if (!add(&p, s->text[i], i, i + 1, VS_READING_PLAIN))
+                break;
+            i++;
+            continue;
+        }
+        /* %C3%A9 are bytes of UTF-8 */
+        size_t n = s->text[i] == '%' ? 1 : vs_utf8_encode(c > 0x10ffff ? 0xfffd : c, out);
+        if (s->text[i] == '%')
+            out[0] = (char)c;
+        bool room = true;
+        for (size_t k = 0; k < n && room; k++)
+            room = add(&p, out[k], i, i + length, VS_READING_ESCAPES);
+        if (!room)
+            break;
+        count++;
+        i += length;
+    }
+    if (count < 2 || !end_piece(&p))
+        to->text.n = to->text.n < p.before ? to->text.n : p.before;
+}
+
+/* ---- shifted and reversed ---- */
+
+/* by ATBASH: the alphabet from behind. */
+static unsigned shifted(unsigned letter, unsigned by)
+{
+    return letter == BLANK ? letter : by == ATBASH ? N_LETTERS - 1 - letter : (letter + by) % N_LETTERS;
+}
+
+/* How English the word s[0, n) is: shifted by `by` letters; read from behind. */
+static int word_score(const char *s, size_t n, unsigned by, bool backwards)
+{
+    unsigned before = BLANK;
+    int score = 0;
+    for (size_t i = 0; i <= n; i++) {
+        unsigned letter = i == n ? BLANK : shifted(vs_letter(s[backwards ? n - 1 - i : i]), by);
+        score += vs_english_pairs[before][letter];
+        before = letter;
+    }
+    return score;
+}
+
+enum { LONG_WORD = 20, UNSURE = -30 };   /* a longer word is no word; from here on a word may belong to a run beside it */
+
+static int gain_of(const struct vs_source *s, size_t from, size_t end, unsigned by, bool backwards)
+{
+    return end - from > LONG_WORD ? 2 * UNSURE
+        : word_score(s->text + from, end - from, by, backwards) - word_score(s->text + from, end - from, 0, false);
+}
+
+static size_t next_word(const struct vs_source *s, size_t i, size_t *ret_end)
+{
+    while (i < s->n && !vs_ascii_letter(s->text[i]))
+        i++;
+    *ret_end = i;
+    while (*ret_end < s->n && vs_ascii_letter(s->text[*ret_end]))
+        ++*ret_end;
+    return i;
+}
+
+static void write_shifted(const struct vs_source *s, size_t from, size_t end, unsigned by, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    for (size_t i = from; i < end; i++) {
+        char c = s->text[i];
+        if (vs_ascii_letter(c))
+            c = (char)((c & 0x20) + 'A' + (int)shifted(vs_letter(c), by));
+        if (!add(&p, c, i, i + 1, VS_READING_SHIFTED))
+            break;
+    }
+    end_piece(&p);
+}
+
+/* All from behind; and each word by itself. */
+static void write_reversed(const struct vs_source *s, size_t from, size_t end, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    for (size_t i = end; i > from;) {
+        size_t start = i - 1;
+        while (start > from && ((uint8_t)s->text[start] & 0xc0) == 0x80)
+            start--;
+        for (size_t k = start; k < i; k++)
+            add(&p, s->text[k], start, i, VS_READING_REVERSED);
+        i = start;
+    }
+    end_piece(&p);
+    p = begin(s, budget, to);
+    for (size_t i = from; i < end;) {
+        size_t stop, start = next_word(s, i, &stop);
+        stop = stop < end ? stop : end;
+        for (size_t k = i; k < start && k < end; k++)
+            add(&p, s->text[k], k, k + 1, VS_READING_PLAIN);
+        for (size_t k = stop; k > start; k--)
+            add(&p, s->text[k - 1], k - 1, k, VS_READING_REVERSED);
+        i = stop;
+    }
+    end_piece(&p);
+}
+
+/* The end of the sentence or line that holds what ends here: its marks belong to what is read from behind. */
+static size_t with_marks(const struct vs_source *s, size_t i, bool ahead)
+{
+    while (ahead ? i < s->n && strchr(".!?", s->text[i]) : i > 0 && strchr(".!?", s->text[i - 1]))
+        i += ahead ? 1 : (size_t)-1;
+    return i;
+}
+
+static size_t word_before(const struct vs_source *s, size_t i, size_t *ret_end)
+{
+    while (i > 0 && !vs_ascii_letter(s->text[i - 1]))
+        i--;
+    *ret_end = i;
+    while (i > 0 && vs_ascii_letter(s->text[i - 1]))
+        i--;
+    return i;
+}
+
+/* Words beside a run that may as well be read so belong to it. */
+static void widen(const struct vs_source *s, unsigned by, bool backwards, size_t *from, size_t *end)
+{
+    size_t other, word;
+    while ((word = word_before(s, *from, &other)) < other && *from - other < 4 && gain_of(s, word, other, by, backwards) >= UNSURE)
+        *from = word;
+    while ((word = next_word(s, *end, &other)) < other && word - *end < 4 && gain_of(s, word, other, by, backwards) >= UNSURE)
+        *end = other;
+}
+
+/* Writes each run of words whose other reading is better by BETTER at least. */
+static void find_runs(const struct vs_source *s, unsigned by, bool backwards, size_t *budget, struct vs_reading *to)
+{
+    int sum = 0, best = 0, better = backwards ? BACKWARDS : BETTER;
+    size_t from = 0, best_end = 0, end;
+    for (size_t i = next_word(s, 0, &end); i < end || best >= better; i = next_word(s, end, &end)) {
+        bool over = i >= end;
+        if (!over) {
+            int gain = gain_of(s, i, end, by, backwards);
+            if (sum <= 0) {
+                sum = best = 0;
+                from = i;
+            }
+            sum += gain;
+            if (sum > best) {
+                best = sum;
+                best_end = end;
+            }
+        }
+        if (best >= better && (over || sum < best - better / 2)) {
+            widen(s, by, backwards, &from, &best_end);
+            if (backwards)
+                write_reversed(s, with_marks(s, from, false), with_marks(s, best_end, true), budget, to);
+            else
+                write_shifted(s, from, best_end, by, budget, to);
+            sum = best = 0;
+        }
+        if (over)
+            break;
+    }
+}
+
+/* The shift, other than 0 and 13, that makes the text most English; 0: none does. */
+static unsigned best_shift(const struct vs_source *s)
+{
+    enum { SAMPLE = 48 };                /* words */
+    int score[ATBASH + 1] = { 0 };
+    size_t end;
+    unsigned words = 0, best = 0;
+    for (size_t i = next_word(s, 0, &end); i < end && words < SAMPLE; i = next_word(s, end, &end), words++)
+        for (unsigned by = 0; by <= ATBASH; by++)
+            score[by] += word_score(s->text + i, end - i, by, false);
+    for (unsigned by = 1; by <= ATBASH; by++)
+        if (by != 13 && score[by] > score[best])
+            best = by;
+    return score[best] >= score[0] + BETTER ? best : 0;
+}
+
+/* ---- upside down ---- */
+
+static char turned(uint32_t c)
+{
+    static const struct { uint32_t from; char to; } letters[] = {
+        { 0x250, 'a' }, { 0x254, 'c' }, { 0x1dd, 'e' }, { 0x25f, 'f' }, { 0x183, 'g' }, { 0x253, 'g' }, { 0x265, 'h' },
+        { 0x1d09, 'i' }, { 0x131, 'i' }, { 0x27e, 'j' }, { 0x17f, 'j' }, { 0x29e, 'k' }, { 0x26f, 'm' }, { 0x279, 'r' },
+        { 0x287, 't' }, { 0x28c, 'v' }, { 0x28d, 'w' }, { 0x28e, 'y' }, { 0x2d9, '.' }, { 0xa1, '!' }, { 0xbf, '?' },
+        { 0x5df, 'l' }, { 'b', 'q' }, { 'q', 'b' }, { 'd', 'p' }, { 'p', 'd' }, { 'n', 'u' }, { 'u', 'n' }, { 'l', 'l' },
+    };
+    for (unsigned k = 0; k < sizeof letters / sizeof *letters; k++)
+        if (letters[k].from == c)
+            return letters[k].to;
+    return c < 0x80 ? (char)c : 0;
+}
+
+void vs_reading_upside_down(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    size_t i = 0;
+    while (i < s->n) {
+        size_t from = i, strange = 0;
+        bool known = true;
+        for (; i < s->n && s->text[i] != '\n' && i < from + 1024; ) {
+            uint32_t c;
+            size_t length = vs_utf8_decode(s->text + i, s->n - i, &c);
+            known = length && (c < 0x80 || turned(c)) && known;
+            strange += c >= 0x80 && length && turned(c);
+            i += length ? length : 1;
+        }
+        struct piece p = begin(s, budget, to);
+        for (size_t end = i; end > from && strange >= 3;) {
+            uint32_t c;
+            size_t start = end - 1;
+            while (start > from && ((uint8_t)s->text[start] & 0xc0) == 0x80)
+                start--;
+            char letter = vs_utf8_decode(s->text + start, s->n - start, &c) ? turned(c) : 0;
+            if (letter && !add(&p, letter, start, end, VS_READING_UPSIDE_DOWN))
+                break;
+            end = start;
+        }
+        end_piece(&p);
+        i += i < s->n && s->text[i] == '\n';
+    }
+}
+
+/* ---- all ---- */
+
+/* Signs of general and Latin punctuation: the letters around them say as much without a view. */
+static size_t punctuation(const char *s, size_t n)
+{
+    const uint8_t *b = (const uint8_t *)s;
+    if (n > 2 && b[0] == 0xe2 && b[1] == 0x80 && b[2] >= 0x90 && b[2] <= 0xa7)
+        return 3;
+    return n > 1 && b[0] == 0xc2 && b[1] > 0xa0 && b[1] != 0xad ? 2 : 0;
+}
+
+void vs_survey_make(const struct vs_source *s, struct vs_survey *ret)
+{
+    struct vs_survey v = { 0 };
+    unsigned run = 0, mixed = 0, letters = 0, singles = 0, before = BLANK;
+    int strange = 0, backwards = 0;
+    bool word_before = false;
+    for (size_t i = 0; i < s->n; i++) {
+        char c = s->text[i];
+        unsigned letter = vs_letter(c);
+        if (letter != BLANK || before != BLANK) {
+            int pair = vs_english_pairs[before][letter];
+            v.plain += pair;
+            strange = strange > pair ? strange - pair : 0;
+            v.strange = strange > v.strange ? strange : v.strange;
+            backwards += vs_english_pairs[letter][before] - pair;
+            backwards = backwards > 0 ? backwards : 0;
+            v.backwards = backwards > v.backwards ? backwards : v.backwards;
+        }
+        if (letter != BLANK) {
+            letters++;
+            run++;
+            mixed += c < 'a' && run > 1;
+            bool alone = !word_before && (i + 1 == s->n || (!vs_ascii_letter(s->text[i + 1]) && !vs_ascii_digit(s->text[i + 1])));
+            singles = alone ? singles + 1 : 0;
+            v.singles = singles > v.singles ? singles : v.singles;
+            word_before = true;
+        } else {
+            bool next = i + 1 < s->n && vs_ascii_letter(s->text[i + 1]);
+            v.letters = letters > v.letters ? letters : v.letters;
+            letters = 0;
+            if (vs_ascii_digit(c)) {
+                run++;
+                mixed++;
+                v.leet += before == BLANK ? 0 : next ? 2 : 1;
+                v.groups += !word_before;
+                singles = 0;
+                word_before = true;
+            } else {
+                size_t sign = (uint8_t)c >= 0x80 ? punctuation(s->text + i, s->n - i) : 0;
+                if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
+                    run++;
+                    mixed += c == '=';
+                } else {
+                    v.run = mixed > 1 && run > v.run ? run : v.run;
+                    run = mixed = 0;
+                }
+                v.foreign += (uint8_t)c >= 0x80 && !sign;
+                v.escapes += c == '%' || c == '&' || c == '\\';
+                v.leet += 2 * (next && before != BLANK) * (c == '@' || c == '$' || c == '!' || c == '|');
+                v.dots += (c == '.' || c == '-') && i && (s->text[i - 1] == '.' || s->text[i - 1] == '-' || s->text[i - 1] == ' ');
+                word_before = false;
+                i += sign ? sign - 1 : 0;
+            }
+        }
+        before = letter;
+    }
+    v.letters = letters > v.letters ? letters : v.letters;
+    v.run = mixed > 1 && run > v.run ? run : v.run;
+    *ret = v;
+}
+
+void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    if (v->run >= 12)
+        decode_base(s, budget, to);
+    if (v->groups >= 4 || v->run >= 12 || v->escapes >= 4)
+        decode_numbers(s, budget, to);
+    if (v->dots >= 6)
+        decode_morse(s, budget, to);
+    if (v->escapes >= 2)
+        decode_escapes(s, budget, to);
+    if (v->strange >= STRANGE) {
+        unsigned by = v->plain < 0 ? best_shift(s) : 0;
+        find_runs(s, 13, false, budget, to);
+        if (by)
+            find_runs(s, by, false, budget, to);
+    }
+    if (v->backwards > BACKWARDS)
+        find_runs(s, 0, true, budget, to);
+}

@@ -1,0 +1,381 @@
+/* filter/protect.c - see protect.h
+ *
+ * A text is read as letters (struct letter): its letters and digits, small, %XX decoded. The last eight are one word of 64 bits; a
+ * form begins where that word is one of a small table, and is followed from there. `raw` forms have every byte as a letter. */
+#include "filter/protect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    KEY = 8,                             /* letters by which a form is looked up */
+    SLOTS = 1 << 10, PREFIX_BITS = 1 << 15,
+    BYTES_MAX = 240, OPEN_LEAST = 24, GAP = 4, GAP_MAX = 12,
+    FORMS = 8,
+};
+
+struct form {
+    uint64_t key;
+    uint32_t at, n;                      /* its letters in `letters` */
+    int32_t next;
+    const char *rule;
+    bool is_raw;
+};
+
+struct vs_protect {
+    int32_t slot[SLOTS];
+    uint64_t prefix[PREFIX_BITS / 64];   /* the first 1..7 letters of all forms */
+    struct form form[VS_PROTECT_VALUES * (FORMS + 2)];
+    size_t n_forms, gap, n_letters, size;
+    bool has_raw, has_high;              /* has_high: bytes from 0x80 on are letters too, for a value has them */
+    bool is_letter[256];
+    char letters[];
+};
+
+static const char *const names[] = {
+    "protected", "protected-reversed", "protected-hex", "protected-hex-0x", "protected-hex-x",
+    "protected-base64", "protected-base64", "protected-base64",
+};
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
+
+static bool is_one(const struct vs_protect *p, char c)
+{
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || ((unsigned char)c >= 0x80 && p->has_high);
+}
+
+static inline bool is_letter(const struct vs_protect *p, char c)
+{
+    return p->is_letter[(unsigned char)c];
+}
+
+/* The byte at text[i], %XX decoded, and its length; 0: cut short. */
+static inline size_t byte_at(const char *text, size_t n, size_t i, bool whole, char *ret)
+{
+    *ret = lower(text[i]);
+    if (text[i] != '%')
+        return 1;
+    if (n - i < 3)
+        return !whole && (n - i == 1 || digit(text[i + 1]) >= 0) ? 0 : 1;
+    if (digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0)
+        return 1;
+    *ret = lower((char)(digit(text[i + 1]) << 4 | digit(text[i + 2])));
+    return 3;
+}
+
+static unsigned hash(uint64_t key, unsigned n)
+{
+    return (unsigned)((key ^ (uint64_t)n << 57) * 0x9e3779b97f4a7c15u >> 49);
+}
+
+/* ---- building ---- */
+
+static void put_letter(struct vs_protect *p, struct form *f, char c, bool is_raw)
+{
+    if ((is_raw || is_letter(p, c)) && p->n_letters < p->size) {
+        p->letters[p->n_letters++] = lower(c);
+        f->n++;
+    }
+}
+
+/* The letters of f are there. */
+static void enter(struct vs_protect *p, struct form *f)
+{
+    uint64_t key = 0;
+    if (f->n < KEY) {
+        p->n_letters -= f->n;
+        return;
+    }
+    for (unsigned k = 0; k < KEY; k++) {
+        key = key << 8 | (unsigned char)p->letters[f->at + k];
+        if (k + 1 < KEY) {
+            unsigned bit = hash(key, k + 1) & (PREFIX_BITS - 1);
+            p->prefix[bit / 64] |= (uint64_t)1 << bit % 64;
+        }
+    }
+    f->key = key;
+    int32_t *slot = &p->slot[hash(key, KEY) & (SLOTS - 1)];
+    f->next = *slot;
+    *slot = (int32_t)p->n_forms++;
+    p->has_raw |= f->is_raw;
+}
+
+static struct form *begin(struct vs_protect *p, unsigned which, bool is_raw)
+{
+    struct form *f = &p->form[p->n_forms];
+    *f = (struct form){ .at = (uint32_t)p->n_letters, .rule = names[which], .is_raw = is_raw };
+    return f;
+}
+
+static void add_hex(struct vs_protect *p, const struct vs_protected *v, unsigned which, const char *before)
+{
+    struct form *f = begin(p, which, false);
+    for (size_t i = 0; i < v->n; i++) {
+        for (const char *s = before; *s; s++)
+            put_letter(p, f, *s, false);
+        put_letter(p, f, "0123456789abcdef"[(unsigned char)v->bytes[i] >> 4], false);
+        put_letter(p, f, "0123456789abcdef"[v->bytes[i] & 15], false);
+    }
+    enter(p, f);
+}
+
+/* The digits that depend on the value alone, when it begins `shift` bytes into a group of three. */
+static void add_base64(struct vs_protect *p, const struct vs_protected *v, unsigned shift)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct form *f = begin(p, 5 + shift, false);
+    size_t bits = v->n * 8;
+    for (size_t bit = shift == 0 ? 0 : shift == 1 ? 4 : 2; bit + 6 <= bits; bit += 6) {
+        unsigned two = (unsigned)(unsigned char)v->bytes[bit / 8] << 8;
+        two |= bit / 8 + 1 < v->n ? (unsigned char)v->bytes[bit / 8 + 1] : 0;
+        put_letter(p, f, digits[two >> (10 - bit % 8) & 63], false);
+    }
+    enter(p, f);
+}
+
+static void add_plain(struct vs_protect *p, const struct vs_protected *v, bool reversed, bool is_raw)
+{
+    struct form *f = begin(p, reversed, is_raw);
+    for (size_t i = 0; i < v->n; i++)
+        put_letter(p, f, v->bytes[reversed ? v->n - 1 - i : i], is_raw);
+    enter(p, f);
+}
+
+static size_t count_letters(const struct vs_protect *p, const struct vs_protected *v, size_t *ret_gap)
+{
+    size_t count = 0, gap = 0;
+    for (size_t i = 0; i < v->n; i++) {
+        bool letter = is_letter(p, v->bytes[i]);
+        count += letter;
+        gap = letter ? 0 : gap + 1;
+        if (count && gap > *ret_gap && gap <= GAP_MAX - GAP)
+            *ret_gap = gap;
+    }
+    return count;
+}
+
+struct vs_protect *vs_protect_create(const struct vs_protected *values, size_t n)
+{
+    size_t total = 0, gap = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (values[i].n < VS_PROTECT_LEAST || values[i].n > VS_PROTECT_MOST)
+            return NULL;
+        total += values[i].n;
+    }
+    if (n > VS_PROTECT_VALUES)
+        return NULL;
+    size_t size = total * 20 + 1;        /* plain and raw 4, hex 2 + 4 + 3, base64 4 */
+    struct vs_protect *p = calloc(1, sizeof *p + size);
+    if (!p)
+        return NULL;
+    p->size = size;
+    memset(p->slot, 0xff, sizeof p->slot);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < values[i].n; k++)
+            p->has_high |= (unsigned char)values[i].bytes[k] >= 0x80;
+    for (unsigned c = 0; c < 256; c++)
+        p->is_letter[c] = is_one(p, (char)c);
+    for (size_t i = 0; i < n; i++) {
+        const struct vs_protected *v = &values[i];
+        bool is_raw = count_letters(p, v, &gap) < KEY;
+        for (unsigned reversed = 0; reversed < 2; reversed++)
+            add_plain(p, v, reversed, is_raw);
+        add_hex(p, v, 2, "");
+        add_hex(p, v, 3, "0x");
+        add_hex(p, v, 4, "x");
+        for (unsigned shift = 0; shift < 3; shift++)
+            add_base64(p, v, shift);
+    }
+    p->gap = gap + GAP;
+    return p;
+}
+
+void vs_protect_free(struct vs_protect *p)
+{
+    if (p)
+        explicit_bzero(p, sizeof *p + p->size);
+    free(p);
+}
+
+/* ---- the detector ---- */
+
+/* The last letters of a text: of the one reading and of the other. */
+struct trail {
+    uint64_t key;
+    unsigned n;                          /* up to KEY */
+    size_t begin[KEY];                   /* where each began, a ring */
+    unsigned at;
+};
+
+static inline void add(struct trail *t, char c, size_t i)
+{
+    t->key = t->key << 8 | (unsigned char)c;
+    t->begin[t->at++ % KEY] = i;
+    t->n += t->n < KEY;
+}
+
+/* Where the last k letters begin. */
+static size_t begin_of(const struct trail *t, unsigned k)
+{
+    return t->begin[(t->at - k) % KEY];
+}
+
+enum answer { NO, UNDECIDED, FOUND, FOUND_OPEN };
+
+/* A form whose first KEY letters end before `i` and begin at `start`. */
+static enum answer follow(const struct vs_protect *p, const struct form *f, const char *text, size_t n, size_t start, size_t i,
+                          bool whole, size_t *ret_end)
+{
+    size_t k = KEY, gap = 0;
+    *ret_end = i;
+    while (k < f->n) {
+        char c;
+        if (i - start > BYTES_MAX)
+            return k >= OPEN_LEAST ? FOUND_OPEN : NO;
+        if (i == n)
+            return whole ? NO : UNDECIDED;
+        size_t length = byte_at(text, n, i, whole, &c);
+        if (length == 0)
+            return UNDECIDED;
+        if (f->is_raw || is_letter(p, c)) {
+            if (c != p->letters[f->at + k])
+                return NO;
+            k++;
+            gap = 0;
+            *ret_end = i + length;
+        } else if (++gap > p->gap)
+            return NO;
+        i += length;
+    }
+    return FOUND;
+}
+
+/* The forms that begin with the trail's letters. */
+static inline enum answer try_forms(const struct vs_protect *p, const struct trail *t, bool is_raw, const char *text, size_t n,
+                                    size_t i, bool whole, struct vs_span *ret)
+{
+    enum answer best = NO;
+    if (t->n < KEY)
+        return NO;
+    for (int32_t k = p->slot[hash(t->key, KEY) & (SLOTS - 1)]; k >= 0; k = p->form[k].next) {
+        const struct form *f = &p->form[k];
+        size_t start = begin_of(t, KEY), end;
+        if (f->key != t->key || f->is_raw != is_raw)
+            continue;
+        enum answer answer = follow(p, f, text, n, start, i, whole, &end);
+        if (answer == UNDECIDED)
+            return UNDECIDED;
+        if (answer == NO || (best != NO && (answer < best || end <= ret->end)))
+            continue;
+        best = answer;
+        *ret = (struct vs_span){ VS_FOUND_PROTECTED, 0, f->rule, start, end, 1000, answer == FOUND_OPEN };
+    }
+    return best;
+}
+
+/* The longest end of the text that may begin a form: where it begins, or n. */
+static size_t held_of(const struct vs_protect *p, const struct trail *t, size_t n)
+{
+    for (unsigned k = t->n < KEY ? t->n : KEY - 1; k > 0; k--) {
+        unsigned bit = hash(t->key & (((uint64_t)1 << 8 * k) - 1), k) & (PREFIX_BITS - 1);
+        if (p->prefix[bit / 64] >> bit % 64 & 1)
+            return begin_of(t, k);
+    }
+    return n;
+}
+
+/* Whether the KEY letters of the trail stand anywhere in a form of this rule: an open span goes on. */
+static bool is_inside(const struct vs_protect *p, const char *rule, uint64_t key)
+{
+    char want[KEY];
+    for (unsigned k = 0; k < KEY; k++)
+        want[k] = (char)(key >> 8 * (KEY - 1 - k));
+    for (size_t i = 0; i < p->n_forms; i++) {
+        const struct form *f = &p->form[i];
+        if (f->rule == rule && memmem(p->letters + f->at, f->n, want, KEY))
+            return true;
+    }
+    return false;
+}
+
+static size_t closed(const struct vs_detector *d, const char *rule, const char *text, size_t n, size_t looked)
+{
+    const struct vs_protect *p = d->state;
+    struct trail t = { .n = 0 };
+    size_t i = looked > VS_DETECT_CONTEXT - 4 ? looked - (VS_DETECT_CONTEXT - 4) : 0, gap = 0;
+    for (size_t length; i < n; i += length) {
+        char c;
+        length = byte_at(text, n, i, false, &c);
+        if (length == 0)
+            return SIZE_MAX;
+        bool is_new = i + length > looked;
+        gap = is_letter(p, c) ? 0 : gap + 1;
+        if (is_letter(p, c))
+            add(&t, c, i);
+        if (is_new && (gap > p->gap || (!gap && t.n == KEY && !is_inside(p, rule, t.key))))
+            return length > 1 ? i + length : i;
+    }
+    return SIZE_MAX;
+}
+
+static size_t find(const struct vs_detector *d, const char *text, size_t n, size_t from, bool whole, vs_span_fn *told, void *arg)
+{
+    const struct vs_protect *p = d->state;
+    struct trail squeezed = { .n = 0 }, raw = { .n = 0 };
+    size_t i = from, gap = 0;
+    if (p->n_forms == 0)
+        return n;
+    for (size_t length; i < n; i += length) {
+        char c;
+        struct vs_span span;
+        enum answer answer = NO;
+        length = byte_at(text, n, i, whole, &c);
+        if (length == 0)
+            break;
+        if (is_letter(p, c)) {
+            gap = 0;
+            add(&squeezed, c, i);
+            answer = try_forms(p, &squeezed, false, text, n, i + length, whole, &span);
+            if (answer == UNDECIDED)
+                return begin_of(&squeezed, KEY);
+        } else if (++gap > p->gap)
+            squeezed.n = 0;
+        if (p->has_raw) {
+            add(&raw, c, i);
+            answer = answer == NO ? try_forms(p, &raw, true, text, n, i + length, whole, &span) : answer;
+            if (answer == UNDECIDED)
+                return begin_of(&raw, KEY);
+        }
+        if (answer == NO)
+            continue;
+        if (span.open && whole) {
+            size_t end = closed(d, span.rule, text, n, span.end);
+            span.end = end == SIZE_MAX ? n : end;
+            span.open = false;
+        }
+        told(arg, &span);
+        if (span.open)
+            return span.start;
+        memset(&squeezed, 0, sizeof squeezed);
+        memset(&raw, 0, sizeof raw);
+        gap = 0;
+        length = span.end - i;
+    }
+    if (whole)
+        return n;
+    size_t held = held_of(p, &squeezed, i), held_raw = p->has_raw ? held_of(p, &raw, i) : i;
+    return held < held_raw ? held : held_raw;
+}
+
+struct vs_detector vs_protect_detector(const struct vs_protect *p)
+{
+    return (struct vs_detector){ "protect", p, find, closed };
+}

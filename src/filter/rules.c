@@ -1,0 +1,457 @@
+/* filter/rules.c - see rules.h: opens a file of compiled rules. Only built where Vectorscan is there. */
+#include "filter/rules.h"
+
+#include "base/bytes.h"
+#include "base/sha256.h"
+#include "filter/automaton.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct use { uint16_t pattern; uint8_t at; };       /* a word may be that part of a pattern */
+
+enum {
+    LATELY = 3,
+    N_SLOTS = 1 << 14,                   /* of the words that are looked up: more than twice as many as those */
+    N_STEPS = 1 << 14,                   /* of all phrases: more than twice as many as those */
+    N_ACTIVE = 8,                        /* phrases that may go on with the next word */
+    N_SEEN = 1 << 13,                    /* matches of the automaton in one text; more of them say nothing new */
+};
+
+/* Beginnings of a pattern, up to one of its parts, that were found in this scan: the last ones. */
+struct begun {
+    uint32_t scan;
+    unsigned n;
+    struct { uint32_t start, end; } lately[LATELY];
+};
+
+struct seen { uint32_t word, start, end; };
+
+/* Phrases are a trie of words: a step from a node, by a word, to the next one. */
+struct step { uint16_t from, word, to, emits; };     /* to 0: this slot is free; emits: number of a word + 1, when a phrase ends */
+
+struct vs_rules {
+    struct vs_rule_table table;
+    struct vs_automaton *automaton;
+    uint16_t slot[N_SLOTS];              /* number of a word + 1, by its hash */
+    uint16_t sign[0x80];                 /* number of the word that is this one character + 1 */
+    uint8_t prefix[N_SLOTS / 8];         /* a bit by the hash: something here is a prefix */
+    struct step step[N_STEPS];
+    unsigned n_nodes;
+    unsigned *uses_from;                 /* [n_words + 1] into use */
+    struct use *use;
+    struct begun *begun;                 /* of each part of each pattern */
+    unsigned *begun_from;                /* [n_patterns] into begun */
+    size_t n_begun;
+    struct seen seen[N_SEEN];            /* by the automaton */
+    size_t n_seen;
+    uint32_t scan;                       /* number of the scan; from 1 on */
+};
+
+void vs_rules_build(char ret[VS_RULES_BUILD])
+{
+    memset(ret, 0, VS_RULES_BUILD);
+    snprintf(ret, VS_RULES_BUILD, "veritas %s vectorscan %s", VERITAS_VERSION, vs_automaton_version());
+}
+
+/* Is it whole, unchanged and of this build? Then *ret_table is the size of its table. */
+static int check(const uint8_t *file, size_t n, size_t *ret_table, struct vs_error *err)
+{
+    if (n < VS_RULES_HEADER || memcmp(file, VS_RULES_MAGIC, 8) != 0)
+        return vs_error_set(err, VS_E_MALFORMED, "rules: this is no file of compiled rules (%zu bytes)", n);
+    char build[VS_RULES_BUILD];
+    vs_rules_build(build);
+    if (vs_load_u32le(file + 8) != VS_RULES_FORMAT || vs_load_u32le(file + 12) != VS_RULES_HEADER
+        || memcmp(file + 64, build, VS_RULES_BUILD) != 0)
+        return vs_error_set(err, VS_E_UNSUPPORTED,
+                            "rules: made by another build (\"%.*s\", this is \"%s\"): install the rules of this one",
+                            VS_RULES_BUILD - 1, (const char *)file + 64, build);
+    uint64_t whole = vs_load_u64le(file + 16), table = vs_load_u64le(file + 24);
+    if (whole != n)
+        return vs_error_set(err, VS_E_MALFORMED,
+                            "rules: the file has %zu bytes, its header says %llu: it was cut short or continued", n,
+                            (unsigned long long)whole);
+    uint8_t sum[32];
+    vs_sha256_of(file + VS_RULES_HEADER, n - VS_RULES_HEADER, sum);
+    if (memcmp(sum, file + 32, sizeof sum) != 0 || table > n - VS_RULES_HEADER || table % 8)
+        return vs_error_set(err, VS_E_MALFORMED, "rules: the file was changed: its SHA-256 is not the one that its header says");
+    *ret_table = (size_t)table;
+    return VS_OK;
+}
+
+/* Counts the uses of each word, or, when `use` is there, writes them. */
+static void each_use(struct vs_rules *r, unsigned *count)
+{
+    const struct vs_rule_table *t = &r->table;
+    for (unsigned i = 0; i < t->n_patterns; i++) {
+        for (unsigned k = 0; k < t->pattern[i].n && t->pattern[i].rule != VS_RULE_NONE; k++) {
+            const struct vs_rule_part *part = &t->part[t->pattern[i].part[k]];
+            for (unsigned w = 0; w < part->n; w++) {
+                if (r->use)
+                    r->use[r->uses_from[part->word[w]] + count[part->word[w]]] = (struct use){ (uint16_t)i, (uint8_t)k };
+                count[part->word[w]]++;
+            }
+        }
+    }
+}
+
+/* ---- words that are looked up ---- */
+
+enum { HASH = 0x811c9dc5u };
+
+static inline char low(char c)
+{
+    return (uint8_t)(c - 'A') < 26 ? (char)(c | 0x20) : c;
+}
+
+static inline uint32_t hash_on(uint32_t h, char c)
+{
+    return (h ^ (uint8_t)low(c)) * 0x01000193u;
+}
+
+static unsigned slot_of(uint32_t h, enum vs_rule_word_kind kind)
+{
+    return ((h ^ h >> 15) + kind * 0x9e37u) % N_SLOTS;
+}
+
+static bool fill_slots(struct vs_rules *r)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < r->table.n_words; i++) {
+        const struct vs_rule_word *word = &r->table.word[i];
+        if (word->kind != VS_WORD_WHOLE && word->kind != VS_WORD_PREFIX)
+            continue;
+        if (!word->text[1] && (uint8_t)word->text[0] < 0x80 && word->kind == VS_WORD_WHOLE)
+            r->sign[(uint8_t)word->text[0]] = (uint16_t)(i + 1);
+        uint32_t h = HASH;
+        for (const char *c = word->text; *c; c++)
+            h = hash_on(h, *c);
+        unsigned at = slot_of(h, word->kind);
+        if (word->kind == VS_WORD_PREFIX)
+            r->prefix[at / 8] |= (uint8_t)(1u << at % 8);
+        while (r->slot[at])
+            at = (at + 1) % N_SLOTS;
+        r->slot[at] = (uint16_t)(i + 1);
+        if (++n > N_SLOTS / 2)
+            return false;
+    }
+    return true;
+}
+
+/* The number of the word text[0, n) of this kind; n_words: there is none. */
+static unsigned word_at(const struct vs_rules *r, const char *text, size_t n, uint32_t h, enum vs_rule_word_kind kind)
+{
+    for (unsigned at = slot_of(h, kind); r->slot[at]; at = (at + 1) % N_SLOTS) {
+        const struct vs_rule_word *word = &r->table.word[r->slot[at] - 1];
+        size_t i = 0;
+        while (i < n && word->text[i] && word->text[i] == low(text[i]))
+            i++;
+        if (word->kind == kind && i == n && !word->text[i])
+            return r->slot[at] - 1u;
+    }
+    return r->table.n_words;
+}
+
+/* ---- phrases ---- */
+
+static unsigned step_at(const struct vs_rules *r, unsigned from, unsigned word)
+{
+    unsigned at = (from * 0x9e37u + word * 0x85ebu) % N_STEPS;
+    while (r->step[at].to && (r->step[at].from != from || r->step[at].word != word))
+        at = (at + 1) % N_STEPS;
+    return at;
+}
+
+static bool fill_steps(struct vs_rules *r)
+{
+    const struct vs_rule_table *t = &r->table;
+    for (unsigned i = 0; i < t->n_patterns; i++) {
+        unsigned node = 0;
+        for (unsigned k = 0; k < t->pattern[i].n && t->pattern[i].rule == VS_RULE_NONE; k++) {
+            const struct vs_rule_part *part = &t->part[t->pattern[i].part[k]];
+            struct step *step = part->n ? &r->step[step_at(r, node, part->word[0])] : NULL;
+            if (!step || (!step->to && ++r->n_nodes > N_STEPS / 2))
+                return false;
+            if (!step->to)
+                *step = (struct step){ (uint16_t)node, part->word[0], (uint16_t)r->n_nodes, 0 };
+            if (k + 1u == t->pattern[i].n)
+                step->emits = (uint16_t)(t->pattern[i].word + 1);
+            node = step->to;
+        }
+    }
+    return true;
+}
+
+/* Where each word is used. */
+static bool index_words(struct vs_rules *r)
+{
+    const struct vs_rule_table *t = &r->table;
+    unsigned *count = calloc(t->n_words + 1, sizeof *count);
+    r->uses_from = calloc(t->n_words + 1, sizeof *r->uses_from);
+    r->begun_from = calloc(t->n_patterns, sizeof *r->begun_from);
+    for (unsigned i = 0; r->begun_from && i < t->n_patterns; i++) {
+        r->begun_from[i] = (unsigned)r->n_begun;
+        r->n_begun += t->pattern[i].n;
+    }
+    r->begun = calloc(r->n_begun, sizeof *r->begun);
+    if (count && r->uses_from && r->begun_from && r->begun) {
+        each_use(r, count);
+        for (unsigned w = 0; w < t->n_words; w++) {
+            r->uses_from[w + 1] = r->uses_from[w] + count[w];
+            count[w] = 0;
+        }
+        r->use = calloc(r->uses_from[t->n_words] + 1, sizeof *r->use);
+        if (r->use)
+            each_use(r, count);
+    }
+    free(count);
+    return r->use;
+}
+
+int vs_rules_open(const void *file, size_t n, struct vs_rules **ret, struct vs_error *err)
+{
+    const uint8_t *bytes = file;
+    size_t table = 0;
+    int r = check(bytes, n, &table, err);
+    if (r != VS_OK)
+        return r;
+    struct vs_rules *rules = calloc(1, sizeof *rules);
+    if (!rules)
+        return vs_error_set(err, VS_E_NOMEM, "rules: out of memory");
+    r = vs_rule_table_read(&rules->table, bytes + VS_RULES_HEADER, table, err);
+    if (r == VS_OK && !index_words(rules))
+        r = vs_error_set(err, VS_E_NOMEM, "rules: out of memory");
+    if (r == VS_OK && (!fill_slots(rules) || !fill_steps(rules)))
+        r = vs_error_set(err, VS_E_MALFORMED, "rules: the table has too many words");
+    if (r == VS_OK)
+        r = vs_automaton_open(bytes + VS_RULES_HEADER + table, n - VS_RULES_HEADER - table, &rules->automaton, err);
+    if (r == VS_OK)
+        *ret = rules;
+    else
+        vs_rules_close(rules);
+    return r;
+}
+
+void vs_rules_close(struct vs_rules *r)
+{
+    if (!r)
+        return;
+    vs_automaton_close(r->automaton);
+    vs_rule_table_clear(&r->table);
+    free(r->uses_from);
+    free(r->use);
+    free(r->begun);
+    free(r->begun_from);
+    free(r);
+}
+
+size_t vs_rules_bytes(const struct vs_rules *r)
+{
+    const struct vs_rule_table *t = &r->table;
+    return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID) + (t->n_words + 1) * sizeof *r->uses_from
+        + t->n_parts * sizeof *t->part + r->uses_from[t->n_words] * sizeof *r->use
+        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from) + r->n_begun * sizeof *r->begun
+        + vs_automaton_bytes(r->automaton);
+}
+
+const struct vs_rule_table *vs_rules_table(const struct vs_rules *r)
+{
+    return &r->table;
+}
+
+/* ---- a scan ---- */
+
+struct scan {
+    struct vs_rules *rules;
+    const char *text;
+    vs_rules_fn *told;
+    void *arg;
+    struct { unsigned node; size_t start; } active[N_ACTIVE];
+    unsigned n_active;
+    size_t end;                          /* of the last word */
+};
+
+/* Bytes of the character at s that separates words; 0: it belongs to one. Beyond ASCII: Latin-1 signs, general and CJK punctuation,
+ * Arabic comma, semicolon and question mark, danda. */
+static inline size_t separator(const char *s, size_t n)
+{
+    const uint8_t *b = (const uint8_t *)s;
+    if (b[0] < 0x80)
+        return (uint8_t)((b[0] | 0x20) - 'a') >= 26 && (uint8_t)(b[0] - '0') >= 10;
+    if (n > 1 && (b[0] == 0xc2 || (b[0] == 0xd8 && (b[1] == 0x8c || b[1] == 0x9b || b[1] == 0x9f))))
+        return 2;
+    if (n > 2 && ((b[0] == 0xe2 && (b[1] == 0x80 || b[1] == 0x81)) || (b[0] == 0xe3 && b[1] == 0x80)
+                  || (b[0] == 0xe0 && b[1] == 0xa5 && (b[2] == 0xa4 || b[2] == 0xa5))))
+        return 3;
+    return 0;
+}
+
+/* May it stand between two words that belong together? */
+static bool joins(char c)
+{
+    return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || strchr("\"'*_,:()-`~.|/", c);
+}
+
+/* s[0, n): what lies between two words, from somewhere on. */
+static bool ends_sentence(const char *s, size_t n)
+{
+    return s[0] == '!' || s[0] == '?' || s[0] == ';' || (s[0] == '.' && n > 1 && joins(s[1]))
+        || (n > 1 && s[0] == '\n' && s[1] == '\n') || (n > 2 && memcmp(s, "\xe3\x80\x82", 3) == 0);
+}
+
+/* May this stand between two parts? */
+static bool may_lie(const char *text, size_t from, size_t to, enum vs_rule_gap gap)
+{
+    static const size_t most[VS_N_RULE_GAPS] = { VS_RULE_NEXT, VS_RULE_NEAR, VS_RULE_FAR, VS_RULE_BEYOND };
+    if (to - from > most[gap])
+        return false;
+    for (size_t i = from; i < to && gap != VS_RULE_WIDE; i++)
+        if ((gap == VS_RULE_ADJACENT && !joins(text[i])) || ends_sentence(text + i, to - i))
+            return false;
+    return true;
+}
+
+/* The beginning of a pattern up to its part `at` lies at start..end. */
+static void begin(const struct scan *s, unsigned pattern, unsigned at, size_t start, size_t end)
+{
+    const struct vs_rule_pattern *p = &s->rules->table.pattern[pattern];
+    if (at + 1u == p->n) {
+        s->told(s->arg, p->rule, start, end);
+        return;
+    }
+    struct begun *b = &s->rules->begun[s->rules->begun_from[pattern] + at];
+    if (b->scan != s->rules->scan)
+        *b = (struct begun){ .scan = s->rules->scan };
+    b->lately[b->n % LATELY].start = (uint32_t)start;
+    b->lately[b->n++ % LATELY].end = (uint32_t)end;
+}
+
+static void on_word(const struct scan *s, unsigned word, size_t start, size_t end)
+{
+    const struct vs_rules *r = s->rules;
+    if (word >= r->table.n_words)
+        return;
+    for (unsigned i = r->uses_from[word]; i < r->uses_from[word + 1]; i++) {
+        unsigned pattern = r->use[i].pattern, at = r->use[i].at;
+        if (at == 0) {
+            begin(s, pattern, 0, start, end);
+            continue;
+        }
+        const struct begun *b = &r->begun[r->begun_from[pattern] + at - 1];
+        unsigned n = b->scan != r->scan ? 0 : b->n < LATELY ? b->n : LATELY;
+        for (unsigned k = 0; k < n; k++) {
+            if (b->lately[k].end <= start && may_lie(s->text, b->lately[k].end, start, r->table.pattern[pattern].gap[at])) {
+                begin(s, pattern, at, b->lately[k].start, end);
+                break;
+            }
+        }
+    }
+}
+
+/* What the automaton found and ends at most here, in order. */
+static void catch_up(struct scan *s, size_t *at, size_t end)
+{
+    const struct vs_rules *r = s->rules;
+    for (; *at < r->n_seen && r->seen[*at].end <= end; ++*at)
+        on_word(s, r->seen[*at].word, r->seen[*at].start, r->seen[*at].end);
+}
+
+/* The next word of the text may be any of word[0, n): phrases go on with it, or begin. */
+static void go_on(struct scan *s, const unsigned *word, unsigned n, size_t start, size_t end)
+{
+    bool adjacent = s->n_active && may_lie(s->text, s->end, start, VS_RULE_ADJACENT);
+    struct scan next = { .n_active = 0 };
+    for (unsigned i = adjacent ? 0 : s->n_active; i <= s->n_active; i++) {      /* the last one: a phrase that begins here */
+        unsigned node = i < s->n_active ? s->active[i].node : 0;
+        size_t from = i < s->n_active ? s->active[i].start : start;
+        for (unsigned k = 0; k < n; k++) {
+            const struct step *step = &s->rules->step[step_at(s->rules, node, word[k])];
+            if (step->emits)
+                on_word(s, step->emits - 1u, from, end);
+            if (step->to && next.n_active < N_ACTIVE) {
+                next.active[next.n_active].node = step->to;
+                next.active[next.n_active++].start = from;
+            }
+        }
+    }
+    memcpy(s->active, next.active, next.n_active * sizeof *next.active);
+    s->n_active = next.n_active;
+    s->end = end;
+}
+
+/* Between text[i - 1] and text[i], i > start: letters of ASCII beside Chinese, Japanese or Korean ones belong to another word. */
+static inline bool changes_script(const char *text, size_t start, size_t i)
+{
+    uint8_t c = (uint8_t)text[i], before = (uint8_t)text[i - 1];
+    if ((c < 0x80) == (before < 0x80))
+        return false;
+    size_t lead = i - 1;
+    while (lead > start && ((uint8_t)text[lead] & 0xc0) == 0x80)
+        lead--;
+    c = c < 0x80 ? (uint8_t)text[lead] : c;
+    return c >= 0xe3 && c <= 0xed;
+}
+
+/* One word of the text: what it begins with, and what it is. */
+static size_t look_up(struct scan *s, size_t start, size_t n)
+{
+    enum { MOST = 4 };
+    const struct vs_rules *r = s->rules;
+    const char *text = s->text;
+    unsigned known[MOST], n_known = 0;
+    uint32_t h = HASH;
+    size_t i = start;
+    while (i < n && !separator(text + i, n - i) && !(i > start && changes_script(text, start, i))) {
+        h = hash_on(h, text[i++]);
+        unsigned at = slot_of(h, VS_WORD_PREFIX);
+        if (r->prefix[at / 8] >> at % 8 & 1 && n_known + 1 < MOST) {
+            unsigned word = word_at(r, text + start, i - start, h, VS_WORD_PREFIX);
+            if (word < r->table.n_words)
+                known[n_known++] = word;
+        }
+    }
+    unsigned word = word_at(r, text + start, i - start, h, VS_WORD_WHOLE);
+    if (word < r->table.n_words)
+        known[n_known++] = word;
+    for (unsigned k = 0; k < n_known; k++)
+        on_word(s, known[k], start, i);
+    if (n_known)
+        go_on(s, known, n_known, start, i);
+    else
+        s->n_active = 0;
+    return i;
+}
+
+static void on_seen(void *arg, unsigned word, size_t start, size_t end)
+{
+    struct vs_rules *r = arg;
+    (void)start;
+    if (word >= r->table.n_words || r->n_seen == N_SEEN)
+        return;
+    size_t width = r->table.width[word], at = r->n_seen++;
+    for (; at && r->seen[at - 1].end > end; at--)
+        r->seen[at] = r->seen[at - 1];
+    r->seen[at] = (struct seen){ word, (uint32_t)(end - (width < end ? width : end)), (uint32_t)end };
+}
+
+int vs_rules_scan(struct vs_rules *r, const char *text, size_t n, vs_rules_fn *told, void *arg)
+{
+    struct scan s = { .rules = r, .text = text, .told = told, .arg = arg };
+    if (!++r->scan) {                    /* after 2^32 of them: what is there is of no scan */
+        memset(r->begun, 0, r->n_begun * sizeof *r->begun);
+        r->scan = 1;
+    }
+    r->n_seen = 0;
+    int status = vs_automaton_scan(r->automaton, text, n, on_seen, r);
+    size_t seen = 0;
+    for (size_t i = 0; i < n && status == VS_OK;) {
+        size_t apart = separator(text + i, n - i);
+        if (apart && (uint8_t)text[i] < 0x80 && r->sign[(uint8_t)text[i]])
+            on_word(&s, r->sign[(uint8_t)text[i]] - 1u, i, i + 1);
+        i = apart ? i + apart : look_up(&s, i, n);
+        catch_up(&s, &seen, i);
+    }
+    catch_up(&s, &seen, n);
+    return status;
+}

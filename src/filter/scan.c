@@ -1,0 +1,401 @@
+/* filter/scan.c - see scan.h. */
+#include "filter/scan.h"
+
+#include "base/buf.h"
+#include "filter/linear.h"
+#include "filter/rules.h"
+#include "filter/view_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MOST_MATCHES = 1024,                 /* of one view of a block */
+    ASIDE = 64,                          /* phrases of a view of a block that make others count less */
+    TOGETHER = 32,                       /* rules that count together */
+    TOLD = 250,                          /* from this weight on a rule is told */
+    ABOUT = 1000,                        /* bytes around a match in which an `about` phrase says that it is spoken about */
+    QUOTED = 4,                          /* then it counts for one in so many */
+    HIDDEN = 450,                        /* score of text that nobody sees, whatever it says */
+    SHORT = 600,                         /* bytes of a text in which the model is as sure as it says */
+    READABLE = 2,                        /* vs_english_pairs of what has words, for each byte; of English 6 to 14 */
+    READABLE_GUESS = 5,
+    SURE = 500,                          /* of the model: a harmless text seldom reaches it */
+};
+
+struct match { unsigned rule, weight; size_t start, end; };
+
+struct vs_scan {
+    struct vs_rules *rules;
+    struct vs_views views;
+    struct vs_buf masked;                /* the text without what the allow list names */
+    struct match match[MOST_MATCHES];
+    size_t n_matches;
+    const struct vs_scan_config *config;
+    struct vs_scan_result *ret;
+};
+
+/* What a place of the text is called to the outside. */
+struct where {
+    const struct vs_reading *view;       /* NULL: the block itself */
+    size_t block;                        /* where the block begins in the text */
+    const char *text;
+    size_t n;
+};
+
+int vs_scan_create(struct vs_rules *rules, struct vs_scan **ret)
+{
+    struct vs_scan *s = calloc(1, sizeof *s);
+    if (!s)
+        return VS_E_NOMEM;
+    s->rules = rules;
+    *ret = s;
+    return VS_OK;
+}
+
+void vs_scan_free(struct vs_scan *s)
+{
+    if (!s)
+        return;
+    vs_views_clear(&s->views);
+    vs_buf_clear(&s->masked);
+    free(s);
+}
+
+/* ---- findings ---- */
+
+static void tell(struct vs_scan *s, const struct vs_finding *finding)
+{
+    struct vs_scan_result *ret = s->ret;
+    for (size_t i = 0; i < ret->n; i++) {
+        struct vs_finding *old = &ret->found[i];
+        if (old->kind == finding->kind && old->rule == finding->rule && old->start < finding->end && finding->start < old->end)
+            return;                      /* seen in another view, in the other block, or with another end */
+    }
+    if (ret->n < VS_SCAN_FOUND)
+        ret->found[ret->n++] = *finding;
+    else
+        ret->more++;
+}
+
+static void tell_injection(struct vs_scan *s, const struct where *w, const char *type, const char *rule, unsigned score,
+                           size_t start, size_t end)
+{
+    enum vs_reading_step step = VS_READING_PLAIN;
+    if (w->view)
+        vs_reading_place(w->view, start, end, &start, &end, &step);
+    tell(s, &(struct vs_finding){ VS_FOUND_INJECTION, type, rule, vs_reading_step_names[step], w->block + start, w->block + end,
+                                  score });
+}
+
+static unsigned together(unsigned a, unsigned b)
+{
+    return 1000 - (1000 - a) * (1000 - b) / 1000;
+}
+
+/* ---- rules ---- */
+
+static bool is_allowed(const struct vs_scan *s, const char *id)
+{
+    for (size_t i = 0; i < s->config->n_allow; i++)
+        if (strcmp(s->config->allow[i], id) == 0)
+            return true;
+    return false;
+}
+
+static void on_match(void *arg, unsigned rule, size_t start, size_t end)
+{
+    struct vs_scan *s = arg;
+    const struct vs_rule *r = &vs_rules_table(s->rules)->rule[rule];
+    bool content = s->config->zone == VS_ZONE_RETRIEVED || s->config->zone == VS_ZONE_TOOL;
+    for (size_t i = s->n_matches; i && s->match[i - 1].end + 64 > start; i--)
+        if (s->match[i - 1].rule == rule && s->match[i - 1].start == start) {
+            s->match[i - 1].end = end > s->match[i - 1].end ? end : s->match[i - 1].end;
+            return;                      /* the same with another end */
+        }
+    if (s->n_matches < MOST_MATCHES)
+        s->match[s->n_matches++] = (struct match){ rule, r->weight[content], start, end };
+}
+
+static enum vs_rule_class class_of(const struct vs_scan *s, const struct match *m)
+{
+    return vs_rules_table(s->rules)->rule[m->rule].class;
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_quote(const struct where *w, size_t i)
+{
+    const char *t = w->text + i;
+    return t[0] == '"' || t[0] == '`' || (t[0] == '\'' && (!i || !is_letter(t[-1])))
+        || (w->n - i > 2 && memcmp(t, "\xe2\x80", 2) == 0 && strchr("\x98\x9c\x9e", t[2]) && t[2])
+        || (w->n - i > 1 && memcmp(t, "\xc2\xab", 2) == 0) || (w->n - i > 2 && memcmp(t, "\xe3\x80\x8c", 3) == 0);
+}
+
+/* Is there a quotation mark on the same line, not far before it? */
+static bool is_quoted(const struct where *w, const struct match *m)
+{
+    size_t low = m->start > 160 ? m->start - 160 : 0;
+    for (size_t i = m->start; i > low && w->text[i - 1] != '\n'; i--)
+        if (is_quote(w, i - 1))
+            return true;
+    return false;
+}
+
+/* What is spoken about, and what begins in something harmless, counts less or not. */
+static void weigh(struct vs_scan *s, const struct where *w)
+{
+    const struct match *said[ASIDE];
+    unsigned n_said = 0;
+    for (size_t i = 0; i < s->n_matches && n_said < ASIDE; i++)
+        if (class_of(s, &s->match[i]) >= VS_RULE_HARMLESS)
+            said[n_said++] = &s->match[i];
+    for (size_t i = 0; i < s->n_matches; i++) {
+        struct match *m = &s->match[i];
+        bool about = false;
+        m->weight = class_of(s, m) < VS_RULE_HARMLESS ? m->weight : 0;
+        for (unsigned k = 0; k < n_said && m->weight; k++) {
+            const struct match *o = said[k];
+            if (class_of(s, o) == VS_RULE_ABOUT)
+                about = about || (o->start < m->end + ABOUT && m->start < o->end + ABOUT);
+            else if (o->start <= m->start && m->start < o->end)
+                m->weight = 0;
+        }
+        if (about && m->weight && is_quoted(w, m))
+            m->weight /= QUOTED;
+    }
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct match *x = a, *y = b;
+    return x->start != y->start ? (x->start < y->start ? -1 : 1) : x->rule != y->rule ? (x->rule < y->rule ? -1 : 1) : 0;
+}
+
+/* The best that rules say together within a window. */
+static unsigned best_window(const struct vs_scan *s)
+{
+    unsigned best = 0;
+    for (size_t i = 0; i < s->n_matches; i++) {
+        unsigned seen[TOGETHER], n = 0, left = 1000;
+        for (size_t k = i; k < s->n_matches && s->match[k].start < s->match[i].start + VS_SCAN_WINDOW && n < TOGETHER; k++) {
+            bool again = false;
+            for (unsigned j = 0; j < n && !again; j++)
+                again = seen[j] == s->match[k].rule;
+            if (again || !s->match[k].weight)
+                continue;
+            seen[n++] = s->match[k].rule;
+            left = left * (1000 - s->match[k].weight) / 1000;
+        }
+        best = 1000 - left > best ? 1000 - left : best;
+    }
+    return best;
+}
+
+static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_score)
+{
+    s->n_matches = 0;
+    int r = vs_rules_scan(s->rules, w->text, w->n, on_match, s);
+    if (r != VS_OK || !s->n_matches) {
+        *ret_score = 0;
+        return r;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_matches; i++)
+        if (!s->config->n_allow || !is_allowed(s, vs_rules_table(s->rules)->rule[s->match[i].rule].id))
+            s->match[n++] = s->match[i];
+    s->n_matches = n;
+    weigh(s, w);
+    qsort(s->match, s->n_matches, sizeof *s->match, by_start);
+    *ret_score = best_window(s);
+    for (size_t i = 0; i < s->n_matches; i++) {
+        const struct match *m = &s->match[i];
+        if (m->weight >= TOLD)
+            tell_injection(s, w, vs_rule_class_names[class_of(s, m)], vs_rules_table(s->rules)->rule[m->rule].id, m->weight,
+                           m->start, m->end);
+    }
+    return VS_OK;
+}
+
+/* ---- the model ---- */
+
+/* What the model's score is worth beside what rules say: less below SURE; and less of a text of many words in which no rule finds
+ * anything: there its sums run high by themselves (one in 20 technical documents, before). */
+static unsigned worth_of(unsigned score, unsigned rules, size_t n)
+{
+    if (n > SHORT && rules < TOLD)
+        score = score * 3 / 5;
+    return score >= SURE ? score : score * 3 / 5;
+}
+
+/* The model knows words. What has none of them (escapes, digits, spaced letters) is no text to it: the views of that are. And
+ * shifted or reversed text is found by how it reads; what still reads badly is a guess: source code, tables. */
+static bool is_readable(const struct where *w, struct vs_survey *ret)
+{
+    size_t guessed = 0;
+    for (size_t i = 0; w->view && i < w->n; i++)
+        guessed += w->view->step[i] >= VS_READING_SHIFTED;
+    vs_survey_make(&(struct vs_source){ w->text, w->n, NULL }, ret);
+    if (4 * (size_t)ret->foreign > w->n)
+        return true;                     /* of another script */
+    return ret->plain >= (2 * guessed > w->n ? READABLE_GUESS : READABLE) * (int)w->n && 8 * (size_t)ret->singles < w->n + 16
+        && 12 * (size_t)ret->leet < w->n + 36;
+}
+
+/* *ret_survey: of w, whatever the model is asked. */
+static void ask_model(const struct vs_scan *s, const struct where *w, struct vs_linear_scores *ret, struct vs_survey *ret_survey)
+{
+    *ret = (struct vs_linear_scores){ 0 };
+    if (is_readable(w, ret_survey) && !(s->config->n_allow && is_allowed(s, "linear")))
+        vs_linear_score(w->text, w->n, s->config->check, ret);
+}
+
+/* Both together count; the model is told where it is sure. `w` is what the model was asked about. */
+static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct vs_linear_scores *model)
+{
+    unsigned worth = worth_of(model->score, rules, w->n), score = together(rules, worth);
+    s->ret->score = score > s->ret->score ? score : s->ret->score;
+    if (worth >= SURE)
+        tell_injection(s, w, "model", "linear", worth, model->start, model->end);
+}
+
+/* ---- a text ---- */
+
+/* A part of `whole`; model, survey: what was said of that. */
+static int scan_block(struct vs_scan *s, const struct where *whole, size_t block, size_t n, const struct vs_linear_scores *model,
+                      const struct vs_survey *survey)
+{
+    struct vs_survey of_block;
+    struct where w = { NULL, block, whole->text + block, n };
+    struct vs_linear_scores of_view;
+    unsigned score;
+    int r = scan_rules(s, &w, &score);
+    if (r == VS_OK)
+        count_both(s, whole, score, model);
+    if (r == VS_OK)
+        r = vs_views_make(&s->views, w.text, n, n == whole->n ? survey : NULL);
+    for (unsigned i = 0; i < s->views.n && r == VS_OK; i++) {
+        const struct vs_reading *view = &s->views.view[i];
+        w = (struct where){ view, block, view->text.data, view->text.n };
+        r = scan_rules(s, &w, &score);
+        ask_model(s, &w, &of_view, &of_block);
+        count_both(s, &w, score, &of_view);
+    }
+    if (s->views.hidden && r == VS_OK) {
+        s->ret->score = s->ret->score > HIDDEN ? s->ret->score : HIDDEN;
+        tell(s, &(struct vs_finding){ VS_FOUND_INJECTION, "marker", "hidden-text", "tags", block, block + n, HIDDEN });
+    }
+    return r;
+}
+
+/* Where the next block begins: at a blank within what two blocks share, else so that encodings go on in step. */
+static size_t next_block(const char *text, size_t block, size_t end)
+{
+    enum { STEP = 120 };                 /* a multiple of the digits that base64, base32, hex and \u take */
+    size_t low = end - VS_SCAN_OVERLAP;
+    for (size_t i = low + VS_SCAN_OVERLAP / 2; i > low; i--)
+        if (text[i - 1] == ' ' || text[i - 1] == '\n')
+            return i;
+    return block + (low - block) / STEP * STEP;
+}
+
+enum { UNITS = 8 };                      /* of work for a byte of a block */
+
+static int scan_injection(struct vs_scan *s, const char *text, size_t n)
+{
+    struct where whole = { NULL, 0, text, n };
+    struct vs_linear_scores model;
+    struct vs_survey survey;
+    ask_model(s, &whole, &model, &survey);
+    for (size_t block = 0; block < n;) {
+        size_t end = n - block > VS_VIEWS_BLOCK ? block + VS_VIEWS_BLOCK : n;
+        while (end < n && end > block + 1 && ((uint8_t)text[end] & 0xc0) == 0x80 && end + 4 > block + VS_VIEWS_BLOCK)
+            end--;                       /* not within a character */
+        int r = scan_block(s, &whole, block, end - block, &model, &survey);
+        if (r != VS_OK)
+            return r;
+        vs_check_work(s->config->check, UNITS * (end - block));
+        block = end == n ? n : next_block(text, block, end);
+        while (block < n && ((uint8_t)text[block] & 0xc0) == 0x80)
+            block++;
+    }
+    return VS_OK;
+}
+
+/* The text without what the allow list names: there stand blanks in its place. */
+static int mask(struct vs_scan *s, const char **text, size_t n)
+{
+    bool masked = false;
+    for (size_t i = 0; i < s->config->n_allow; i++) {
+        const char *allowed = s->config->allow[i];
+        size_t length = strlen(allowed);
+        for (size_t at = 0; length && length <= n - at;) {
+            const char *found = memmem((masked ? s->masked.data : *text) + at, n - at, allowed, length);
+            if (!found)
+                break;
+            at = (size_t)(found - (masked ? s->masked.data : *text));
+            if (!masked) {
+                vs_buf_reset(&s->masked);
+                vs_buf_add(&s->masked, *text, n);
+                if (s->masked.status != VS_OK)
+                    return s->masked.status;
+                masked = true;
+            }
+            memset(s->masked.data + at, ' ', length);
+            at += length;
+        }
+    }
+    *text = masked ? s->masked.data : *text;
+    return VS_OK;
+}
+
+struct detecting { struct vs_scan *s; size_t open; const char *rule; };       /* open: where the marker of an open span ends */
+
+static void on_span(void *arg, const struct vs_span *span)
+{
+    struct detecting *d = arg;
+    struct vs_finding finding = { span->kind, vs_finding_type(span->kind, span->type), span->rule, "plain", span->start, span->end,
+                                  span->score };
+    tell(d->s, &finding);
+    if (span->open) {
+        d->open = span->end;
+        d->rule = span->rule;
+    }
+}
+
+/* All spans of one detector; it goes on behind the end of each that was told open. */
+static void detect(struct vs_scan *s, const struct vs_detector *detector, const char *text, size_t n)
+{
+    for (size_t from = 0; from < n;) {
+        struct detecting d = { s, SIZE_MAX, NULL };
+        detector->find(detector, text, n, from, true, on_span, &d);
+        if (d.open == SIZE_MAX || !detector->closed)
+            return;
+        size_t end = detector->closed(detector, d.rule, text, n, d.open);
+        end = end == SIZE_MAX || end > n ? n : end;
+        for (size_t i = 0; i < s->ret->n; i++)
+            if (s->ret->found[i].end == d.open && s->ret->found[i].rule == d.rule)
+                s->ret->found[i].end = end;
+        from = end > from ? end : n;
+    }
+}
+
+int vs_scan_text(struct vs_scan *s, const struct vs_scan_config *config, const char *text, size_t n, struct vs_scan_result *ret)
+{
+    int r = n > UINT32_MAX ? VS_E_LIMIT : VS_OK;
+    *ret = (struct vs_scan_result){ 0 };
+    s->config = config;
+    s->ret = ret;
+    for (size_t i = 0; i < config->n_detectors && r == VS_OK; i++)
+        detect(s, config->detectors[i], text, n);
+    if (r == VS_OK && config->injection && config->zone != VS_ZONE_SYSTEM && n) {
+        r = config->n_allow ? mask(s, &text, n) : VS_OK;
+        if (r == VS_OK)
+            r = scan_injection(s, text, n);
+    }
+    ret->flagged = ret->score >= config->threshold;
+    return r;
+}

@@ -1,0 +1,61 @@
+/* filter/view_parts.h - what the makers of views share: views.c (blocks, folding), join.c (joined, leet), decode.c (encodings).
+ *
+ * A maker reads a source, which is the block itself or a view of it, and puts bytes into a view, each with the bytes of the source
+ * that it came from. Memory: views grow; a view that can't sets its text's status. Threads: as views.h.
+ */
+#ifndef VS_FILTER_VIEW_PARTS_H
+#define VS_FILTER_VIEW_PARTS_H
+#include "filter/views.h"
+
+struct vs_source {
+    const char *text;
+    size_t n;
+    const struct vs_reading *map;           /* NULL: the text is the block */
+};
+
+/* Appends bytes that came from source[from, to) by this step. */
+void vs_reading_put(struct vs_reading *view, const struct vs_source *source, const char *bytes, size_t n, size_t from, size_t to,
+                 enum vs_reading_step step);
+
+/* Ends the piece that is there, so that no pattern reaches over to the next one. */
+void vs_reading_break(struct vs_reading *view);
+
+/* What a pass over the source saw: whether a view is worth making. */
+struct vs_survey {
+    unsigned foreign;                    /* bytes from 0x80 on that are no plain punctuation */
+    unsigned singles;                    /* the most letters in a row that stand alone */
+    unsigned run;                        /* the longest run of letters, digits and + / - _ = with digits or capitals in it */
+    unsigned letters;                    /* the longest run of letters */
+    unsigned leet;                       /* digits and signs behind letters; two for each that is between letters */
+    unsigned escapes;                    /* %, & and backslashes with something behind */
+    unsigned groups;                     /* groups of digits */
+    unsigned dots;                       /* dots and dashes behind a blank or another one */
+    int plain;                           /* how English its words are: the sum of vs_english_pairs */
+    int strange;                         /* how little the least English run of words is */
+    int backwards;                       /* how much more English some run of words is from behind */
+};
+void vs_survey_make(const struct vs_source *source, struct vs_survey *ret);
+
+void vs_reading_joined(const struct vs_source *source, struct vs_reading *to);
+void vs_reading_leet(const struct vs_source *source, struct vs_reading *to);
+/* Appends what it could decode; *budget is what it may still write. */
+void vs_reading_decoded(const struct vs_source *source, const struct vs_survey *survey, size_t *budget, struct vs_reading *to);
+/* Upside-down letters, before they are folded. */
+void vs_reading_upside_down(const struct vs_source *source, size_t *budget, struct vs_reading *to);
+
+static inline bool vs_ascii_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static inline bool vs_ascii_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* 0 to 25, or 26 for what is no letter: a row of vs_english_pairs. */
+static inline unsigned vs_letter(char c)
+{
+    return vs_ascii_letter(c) ? (unsigned)((c | 0x20) - 'a') : 26;
+}
+#endif
