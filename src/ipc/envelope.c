@@ -50,8 +50,7 @@ static const char *plain_string(const json_t *v)
     return s && strlen(s) == json_string_length(v) ? s : NULL;
 }
 
-/* version "-" trace id "-" parent id "-" flags, in lower-case hex */
-static bool is_traceparent(const char *s)
+bool vs_is_traceparent(const char *s)
 {
     static const char shape[VS_TRACE_BYTES] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
     if (!s || strlen(s) != sizeof shape - 1)
@@ -77,7 +76,25 @@ static bool take_deadline(struct vs_head *h, json_t *v)
 static bool take_trace(struct vs_head *h, json_t *v)
 {
     h->trace = plain_string(v);
-    return is_traceparent(h->trace);
+    return vs_is_traceparent(h->trace);
+}
+
+static bool take_on_behalf_of(struct vs_head *h, json_t *v)
+{
+    h->on_behalf_of = plain_string(v);
+    return h->on_behalf_of && *h->on_behalf_of && strlen(h->on_behalf_of) < VS_PERSON_BYTES;
+}
+
+static bool take_key(struct vs_head *h, json_t *v)
+{
+    h->key = plain_string(v);
+    return h->key && *h->key;
+}
+
+static bool take_remote(struct vs_head *h, json_t *v)
+{
+    h->remote = plain_string(v);
+    return h->remote && *h->remote && strlen(h->remote) < VS_PERSON_BYTES;
 }
 
 static bool take_settings(struct vs_head *h, json_t *v)
@@ -92,12 +109,12 @@ static bool take_force(struct vs_head *h, json_t *v)
     return true;
 }
 
-const char *const vs_priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
+static const char *const priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
 
 static bool take_priority(struct vs_head *h, json_t *v)
 {
     for (h->priority = 0; h->priority < VS_N_PRIORITIES; h->priority++)
-        if (strcmp(vs_priority_names[h->priority], json_string_value(v)) == 0)
+        if (strcmp(priority_names[h->priority], json_string_value(v)) == 0)
             return true;
     return false;
 }
@@ -110,6 +127,7 @@ TAKE_NUMBER(deadline_at)
 TAKE_NUMBER(arrived_at)
 TAKE_NUMBER(sent)
 TAKE_NUMBER(credit)
+TAKE_NUMBER(resumes)
 
 /* Types and ranges are in keys.c; what else a value must be is said here. */
 static const struct {
@@ -121,6 +139,9 @@ static const struct {
     { "model", VS_KEY_MODEL, take_model, "a name or a path" },
     { "deadline_ms", VS_KEY_DEADLINE, take_deadline, NULL },
     { "trace", VS_KEY_TRACE, take_trace, "a W3C traceparent string" },
+    { "on_behalf_of", VS_KEY_BEHALF, take_on_behalf_of, "a text of 1 to 64 bytes" },
+    { "key", VS_KEY_WHO, take_key, "a text" },
+    { "remote", VS_KEY_WHO, take_remote, "a text of 1 to 64 bytes" },
     { "settings", VS_KEY_SETTINGS, take_settings, NULL },
     { "force", VS_KEY_FORCE, take_force, NULL },
     { "priority", VS_KEY_PRIORITY, take_priority, NULL },
@@ -130,6 +151,7 @@ static const struct {
     { "arrived_at", VS_KEY_OF_BROKER, take_arrived_at, NULL },
     { "sent", VS_KEY_OF_BROKER, take_sent, NULL },
     { "credit", VS_KEY_OF_BROKER, take_credit, NULL },
+    { "resumes", VS_KEY_OF_BROKER, take_resumes, NULL },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -143,12 +165,16 @@ bool vs_head_is_key(const char *key, unsigned keys)
 
 static int unknown_key(const char *key, unsigned keys, struct vs_error *err)
 {
-    char known[160] = "";
-    size_t n = 0;
-    for (size_t i = 0; i < N_HEAD_KEYS; i++)
-        if (head_keys[i].bit & keys)
-            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", head_keys[i].key);
-    return vs_error_set(err, VS_E_INVALID, "unknown key '%.60s' in the envelope; known are %s", key, known);
+    const char *near = NULL;
+    unsigned best = 3;
+    for (size_t i = 0; i < N_HEAD_KEYS; i++) {
+        unsigned far = head_keys[i].bit & keys ? vs_word_distance(key, head_keys[i].key) : best;
+        if (far < best) {
+            best = far;
+            near = head_keys[i].key;
+        }
+    }
+    return vs_key_unknown(key, "this request's envelope", near, err);
 }
 
 static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
@@ -185,6 +211,27 @@ int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret
     else
         *ret = h;
     return status;
+}
+
+static void dump_number(struct vs_buf *out, const char *key, int64_t value, int64_t absent)
+{
+    if (value != absent)
+        vs_buf_printf(out, ",\"%s\":%lld", key, (long long)value);
+}
+
+void vs_head_dump(const struct vs_head *h, struct vs_buf *out)
+{
+    vs_buf_printf(out, "{\"priority\":\"%s\"", priority_names[h->priority]);
+    dump_number(out, "owner", h->owner, -1);
+    dump_number(out, "client", h->client, 0);
+    dump_number(out, "arrived_at", h->arrived_at, 0);
+    dump_number(out, "deadline_at", h->deadline_at, 0);
+    dump_number(out, "sent", h->sent, 0);
+    dump_number(out, "credit", h->credit, VS_CREDIT_START);
+    dump_number(out, "resumes", h->resumes, 0);
+    if (h->trace)
+        vs_buf_printf(out, ",\"trace\":\"%s\"", h->trace);
+    vs_buf_char(out, '}');
 }
 
 void vs_head_clear(struct vs_head *h)
@@ -283,11 +330,29 @@ static bool take_digest(struct vs_outcome *o, const json_t *v)
     return true;
 }
 
+/* {"action", "findings", "policy"}, and "more": what they say is for who asked. */
+static bool take_guard(struct vs_outcome *o, const json_t *v)
+{
+    const json_t *more = json_object_get(v, "more");
+    if (!json_is_string(json_object_get(v, "action")) || !json_is_array(json_object_get(v, "findings"))
+        || !json_is_string(json_object_get(v, "policy")) || (more && !json_is_integer(more))
+        || json_object_size(v) != (more ? 4 : 3))
+        return false;
+    struct vs_buf out = { .limit = sizeof o->guard - 1 };
+    vs_json_dump(v, &out);
+    bool fits = out.status == VS_OK;
+    if (fits)
+        memcpy(o->guard, out.data, out.n + 1);
+    vs_buf_clear(&out);
+    return fits;
+}
+
 static const struct {
     const char *key;
     bool (*take)(struct vs_outcome *o, const json_t *v);
 } outcome_keys[] = {
     { "error", take_error }, { "finish_reason", take_finish }, { "usage", take_usage }, { "model_digest", take_digest },
+    { "guard", take_guard },
 };
 enum { N_OUTCOME_KEYS = sizeof outcome_keys / sizeof *outcome_keys };
 
@@ -356,6 +421,8 @@ void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out)
     }
     if (o->model_digest[0])
         json_object_set_new(json, "model_digest", json_string(o->model_digest));
+    if (o->guard[0])
+        json_object_set_new(json, "guard", vs_json_parse(o->guard, strlen(o->guard), NULL));
     if (json)
         vs_json_dump(json, out);
     else

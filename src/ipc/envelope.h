@@ -39,21 +39,28 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_SETTINGS = 8,
     VS_KEY_FORCE = 16,
     VS_KEY_PRIORITY = 32,
-    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, place, deadline_at, arrived_at, sent, credit */
-    VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE,       /* of every request of a client */
-    VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL,
+    VS_KEY_BEHALF = 128,                /* a delegate says for whom it asks */
+    VS_KEY_WHO = 256,                   /* whose key it is asked under, and from where */
+    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes */
+    VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE | VS_KEY_WHO,       /* of every request of a client */
+    VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL | VS_KEY_BEHALF,
     VS_KEYS_ANSWER = VS_KEYS_MODEL | VS_KEY_PRIORITY,
     VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_PRIORITY | VS_KEY_OF_BROKER,
 };
 
 enum { VS_PRIORITY_HIGH, VS_PRIORITY_NORMAL, VS_PRIORITY_LOW, VS_N_PRIORITIES };
-extern const char *const vs_priority_names[VS_N_PRIORITIES];
 
 enum { VS_TRACE_BYTES = 56 };           /* a traceparent and a NUL */
+/* version "-" trace id "-" parent id "-" flags, in lower-case hex; NULL is none. */
+bool vs_is_traceparent(const char *s);
+enum { VS_PERSON_BYTES = 65 };
 
 struct vs_head {
     json_t *json;
-    const char *model, *trace;          /* NULL when absent */
+    const char *model, *trace;          /* NULL when absent; so too: */
+    const char *on_behalf_of;           /* 1 to VS_PERSON_BYTES - 1 bytes */
+    const char *key;                    /* an API key: the request is asked under it */
+    const char *remote;                 /* where who asks is, 1 to VS_PERSON_BYTES - 1 bytes */
     int64_t deadline_ms;                /* 0 when absent */
     json_t *settings;                   /* NULL when absent; borrowed from json */
     bool force;
@@ -63,12 +70,15 @@ struct vs_head {
     int64_t deadline_at, arrived_at;    /* milliseconds of CLOCK_MONOTONIC; 0 when absent */
     int64_t sent;                       /* tokens that the client already has (SENT frames came before) */
     int64_t credit;                     /* bytes of output that may come at first; VS_CREDIT_START when absent */
+    int64_t resumes;                    /* 0, or the id that it had when its worker died: a guard remembers it */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.
  * Nothing is left to clear on failure. */
 int vs_head_parse(const char *data, size_t n, unsigned keys, struct vs_head *ret, struct vs_error *err);
 void vs_head_clear(struct vs_head *h);
+/* As a worker reads it: the keys of VS_KEYS_WORKER that are not as if absent. */
+void vs_head_dump(const struct vs_head *h, struct vs_buf *out);
 
 /* Is it a key of some envelope, rather than of a body? */
 bool vs_head_is_key(const char *key, unsigned keys);
@@ -82,6 +92,8 @@ struct vs_usage {
     int64_t resumed;                             /* so often it went on in another worker */
 };
 
+enum { VS_VERDICT_BYTES = 2304 };       /* of `guard`, with its NUL: so an envelope keeps within its limit */
+
 struct vs_outcome {
     struct vs_error error;              /* VS_OK on COMPLETE */
     struct vs_outcome_hints {           /* keys of the error; 0 when absent */
@@ -92,6 +104,7 @@ struct vs_outcome {
     bool has_usage;
     struct vs_usage usage;
     char model_digest[65];              /* SHA-256 of the file's bytes, in hex */
+    char guard[VS_VERDICT_BYTES];       /* what a guard found: a JSON object, as text */
 };
 
 /* VS_E_MALFORMED, or VS_E_INVALID: unknown keys, values of the wrong kind. */

@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,9 +58,8 @@ void vs_conn_init(struct vs_conn *c, int fd, const struct vs_ipc_table *table, u
     c->fd = fd;
     c->table = table;
     c->state = state;
-    c->to_send = c->came = -1;
     for (size_t i = 0; table && i < table->n_rules; i++)
-        c->takes_fds |= (table->rules[i].flags & VS_FLAG_FD) != 0;
+        c->takes_fds |= (table->rules[i].flags & (VS_FLAG_FD | VS_FLAG_FDS)) != 0;
 }
 
 /* The buffers are to take so many bytes. False: there is no room, nothing changed. */
@@ -93,10 +91,13 @@ static int make_room(struct vs_conn *c, struct vs_buf *b, size_t n, size_t reser
     return status;
 }
 
+/* The first of the descriptors that came; the others are `more`. */
 static int take_fd(struct vs_conn *c)
 {
-    int fd = c->came;
-    c->came = -1;
+    int fd = c->came.fd[0];
+    c->more.n = c->came.n - 1;
+    memcpy(c->more.fd, c->came.fd + 1, c->more.n * sizeof fd);
+    c->came.n = 0;
     return fd;
 }
 
@@ -106,10 +107,9 @@ void vs_conn_clear(struct vs_conn *c)
         return;
     if (c->fd >= 0)
         close(c->fd);
-    if (c->came >= 0)
-        close(take_fd(c));
-    if (c->to_send >= 0)
-        close(c->to_send);
+    vs_files_close(&c->came);
+    vs_files_close(&c->more);
+    vs_files_close(&c->to_send);
     vs_buf_clear(&c->in);
     vs_buf_clear(&c->out);
     count(c, 0);
@@ -135,10 +135,11 @@ static void compact(struct vs_conn *c, struct vs_buf *b, size_t *done)
     count(c, c->in.cap + c->out.cap);
 }
 
-/* Keeps the descriptor that came with a message, closes what was not asked for. */
+/* Keeps the descriptors that came with a message, closes what was not asked for. */
 static int take_descriptors(struct vs_conn *c, struct msghdr *m)
 {
     int status = m->msg_flags & MSG_CTRUNC ? VS_E_PROTOCOL : VS_OK;
+    bool waits = c->came.n;              /* those of another frame */
     for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
         if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
             continue;
@@ -146,11 +147,11 @@ static int take_descriptors(struct vs_conn *c, struct msghdr *m)
         for (size_t i = 0; i < n; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-            if (c->came < 0 && status == VS_OK) {
-                c->came = fd;
+            if (!waits && c->came.n < VS_MAX_FILES && status == VS_OK) {
+                c->came.fd[c->came.n++] = fd;
                 continue;
             }
-            status = VS_E_PROTOCOL;     /* a second one */
+            status = VS_E_PROTOCOL;
             close(fd);
         }
     }
@@ -174,7 +175,7 @@ int vs_conn_read(struct vs_conn *c)
     struct iovec io = { at, want };
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
+        char bytes[CMSG_SPACE((VS_MAX_FILES + 1) * sizeof(int))];
     } control;
     struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
     ssize_t n;
@@ -241,8 +242,8 @@ static int refuse(struct vs_conn *c, struct vs_frame *f, struct vs_frame *ret)
     size_t came = c->in.n - c->in_done - VS_FRAME_HEADER;
     c->in_done = c->in.n;
     c->skip = f->n - came;
-    if (f->flags & VS_FLAG_FD && c->came >= 0)
-        close(take_fd(c));
+    if (f->flags & (VS_FLAG_FD | VS_FLAG_FDS))
+        vs_files_close(&c->came);
     f->n = 0;
     f->data = NULL;
     f->is_refused = true;
@@ -253,6 +254,7 @@ static int refuse(struct vs_conn *c, struct vs_frame *f, struct vs_frame *ret)
 int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
 {
     size_t left = c->in.n - c->in_done;
+    vs_files_close(&c->more);
     if (left < VS_FRAME_HEADER) {
         compact(c, &c->in, &c->in_done);
         return VS_E_BUSY;
@@ -270,11 +272,14 @@ int vs_conn_next(struct vs_conn *c, struct vs_frame *ret, struct vs_error *err)
             return refuse(c, &f, ret);
         return status == VS_OK ? VS_E_BUSY : vs_error_set(err, status, "%s", vs_status_text(status));
     }
-    if (f.flags & VS_FLAG_FD) {
-        if (c->came < 0)
+    if (f.flags & (VS_FLAG_FD | VS_FLAG_FDS)) {
+        if (!c->came.n)
             return vs_error_set(err, VS_E_PROTOCOL, "message '%s' promises a descriptor, none came", vs_message_name(f.type));
+        if (c->came.n > 1 && !(f.flags & VS_FLAG_FDS))
+            return vs_error_set(err, VS_E_PROTOCOL, "message '%s' promises one descriptor, %u came", vs_message_name(f.type),
+                                c->came.n);
         f.fd = take_fd(c);
-    } else if (c->came >= 0 && left == VS_FRAME_HEADER + (size_t)f.n) {
+    } else if (c->came.n && left == VS_FRAME_HEADER + (size_t)f.n) {
         return vs_error_set(err, VS_E_PROTOCOL, "a descriptor came with message '%s', which takes none", vs_message_name(f.type));
     }
     *ret = f;
@@ -291,30 +296,27 @@ static void compact_out(struct vs_conn *c)
 {
     size_t done = c->out_done;
     compact(c, &c->out, &c->out_done);
-    if (c->to_send >= 0)
+    if (c->to_send.n)
         c->to_send_at -= done - c->out_done;
 }
 
-/* Queues a frame of two pieces; a descriptor that goes with it is marked before. */
+/* Queues a frame of two pieces; descriptors that go with it (NULL: none) are marked before. */
 static int queue_frame(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
-                       size_t m, int fd)
+                       size_t m, const struct vs_files *files)
 {
     assert(n <= UINT32_MAX - m);
     if (c->fd < 0)
         return VS_E_DIED;
-    if (fd >= 0 && c->to_send >= 0)
+    if (files && c->to_send.n)
         return VS_E_BUSY;
     compact_out(c);
     int status = make_room(c, &c->out, VS_FRAME_HEADER + n + m, c->out.cap < KEEP_BYTES ? c->out.cap : KEEP_BYTES);
     if (status != VS_OK)
         return status;
-    int copy = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd >= 0 && copy < 0)
+    if (files && vs_files_copy(files, 3, &c->to_send, NULL) != VS_OK)
         return VS_E_SYSTEM;
-    if (copy >= 0) {
-        c->to_send = copy;
+    if (files)
         c->to_send_at = c->out.n;
-    }
     vs_frame_header((uint8_t *)vs_buf_grow(&c->out, VS_FRAME_HEADER), type, flags, id, (uint32_t)(n + m));
     vs_buf_add(&c->out, head, n);
     vs_buf_add(&c->out, body, m);
@@ -326,13 +328,20 @@ static int queue_frame(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_
 
 int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd)
 {
-    return queue_frame(c, type, flags, id, data, n, NULL, 0, fd);
+    const struct vs_files one = { 1, { fd } };
+    return queue_frame(c, type, flags, id, data, n, NULL, 0, fd >= 0 ? &one : NULL);
+}
+
+int vs_conn_send_files(struct vs_conn *c, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files)
+{
+    uint16_t flags = files->n > 1 ? VS_FLAG_FDS : files->n ? VS_FLAG_FD : 0;
+    return queue_frame(c, type, flags, id, data, n, NULL, 0, files->n ? files : NULL);
 }
 
 int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
                        size_t m)
 {
-    return queue_frame(c, type, flags, id, head, n, body, m, -1);
+    return queue_frame(c, type, flags, id, head, n, body, m, NULL);
 }
 
 int vs_conn_flush(struct vs_conn *c)
@@ -341,24 +350,24 @@ int vs_conn_flush(struct vs_conn *c)
         return VS_E_DIED;
     while (c->out_done < c->out.n) {
         size_t n = c->out.n - c->out_done;
-        bool with = c->to_send >= 0 && c->to_send_at == c->out_done;
-        if (c->to_send >= 0 && !with && c->to_send_at - c->out_done < n)
-            n = c->to_send_at - c->out_done;    /* bytes before the descriptor go without it */
+        bool with = c->to_send.n && c->to_send_at == c->out_done;
+        if (c->to_send.n && !with && c->to_send_at - c->out_done < n)
+            n = c->to_send_at - c->out_done;    /* bytes before the descriptors go without them */
         struct iovec io = { c->out.data + c->out_done, n };
         union {
             struct cmsghdr align;
-            char bytes[CMSG_SPACE(sizeof(int))];
+            char bytes[CMSG_SPACE(VS_MAX_FILES * sizeof(int))];
         } control;
         struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
         if (with) {
             memset(&control, 0, sizeof control);
             m.msg_control = &control;
-            m.msg_controllen = sizeof control;
+            m.msg_controllen = CMSG_SPACE(c->to_send.n * sizeof(int));
             struct cmsghdr *h = CMSG_FIRSTHDR(&m);
             h->cmsg_level = SOL_SOCKET;
             h->cmsg_type = SCM_RIGHTS;
-            h->cmsg_len = CMSG_LEN(sizeof(int));
-            memcpy(CMSG_DATA(h), &c->to_send, sizeof(int));
+            h->cmsg_len = CMSG_LEN(c->to_send.n * sizeof(int));
+            memcpy(CMSG_DATA(h), c->to_send.fd, c->to_send.n * sizeof(int));
         }
         const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
         ssize_t sent = with ? sendmsg(c->fd, &m, flags) : send(c->fd, io.iov_base, n, flags);
@@ -369,10 +378,8 @@ int vs_conn_flush(struct vs_conn *c)
             compact_out(c);
             return waits ? VS_E_BUSY : VS_E_DIED;
         }
-        if (with) {
-            close(c->to_send);
-            c->to_send = -1;
-        }
+        if (with)
+            vs_files_close(&c->to_send);
         c->out_done += (size_t)sent;
     }
     compact_out(c);
@@ -388,11 +395,12 @@ bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret)
 {
     struct vs_bytes b;
     vs_bytes_init(&b, f->data, f->n);
-    uint32_t index = f->flags & VS_FLAG_INDEX ? vs_bytes_u32le(&b) : 0, id = vs_bytes_u32le(&b), n = vs_bytes_u32le(&b);
+    uint32_t index = f->flags & VS_FLAG_INDEX ? vs_bytes_u32le(&b) : 0, part = f->flags & VS_FLAG_PART ? vs_bytes_u32le(&b) : 0;
+    uint32_t id = vs_bytes_u32le(&b), n = vs_bytes_u32le(&b);
     const uint8_t *text = vs_bytes_take(&b, n);
     size_t rest = vs_bytes_left(&b);
     if (b.status != VS_OK || (rest != 0) != ((f->flags & VS_FLAG_EXTRA) != 0))
         return false;
-    *ret = (struct vs_token_view){ index, id, (const char *)text, rest ? (const char *)text + n : NULL, n, (uint32_t)rest };
+    *ret = (struct vs_token_view){ index, part, id, (const char *)text, rest ? (const char *)text + n : NULL, n, (uint32_t)rest };
     return true;
 }

@@ -8,8 +8,9 @@
  * payload. Buffers are counted against a budget before they are taken; a frame for which there is no room is read and thrown
  * away, and its receiver told.
  *
- * Descriptors: a frame with VS_FLAG_FD takes the descriptor that came with the bytes. At most one waits for its frame. One that
- * no frame claims is a violation; whatever is left over is closed by _clear.
+ * Descriptors: a frame with VS_FLAG_FD takes the descriptor that came with the bytes, one with VS_FLAG_FDS all that came with them
+ * in one message. Those of one frame at most wait for it. One that no frame claims is a violation; what is left over is closed by
+ * _clear.
  *
  * Memory:  the conn owns its socket, buffers and waiting descriptor. A frame's data points into the conn and lives until
  *          the next _next, _read or _clear.
@@ -18,6 +19,7 @@
 #ifndef VS_IPC_FRAME_H
 #define VS_IPC_FRAME_H
 #include "base/buf.h"
+#include "base/files.h"
 #include "base/status.h"
 #include "ipc/message.h"
 
@@ -59,8 +61,9 @@ struct vs_conn {
     size_t skip;                        /* bytes of a refused frame that have not come yet */
     struct vs_budget *budget;           /* of the buffers' bytes; NULL: not counted */
     size_t counted;                     /* bytes taken of the budget */
-    int came;                           /* a descriptor that waits for its frame, or -1 */
-    int to_send;                        /* descriptor that goes with byte to_send_at of out, or -1 */
+    struct vs_files came;               /* descriptors that wait for their frame */
+    struct vs_files more;               /* those behind the first of the frame that was taken last; the next _next closes them */
+    struct vs_files to_send;            /* descriptors that go with byte to_send_at of out */
     size_t to_send_at;
 };
 
@@ -83,6 +86,8 @@ bool vs_conn_is_partial(const struct vs_conn *c);    /* some bytes of a frame ca
  * VS_E_NOMEM; VS_E_LIMIT: the budget is used up; VS_E_DIED: the other end is gone; VS_E_BUSY: an earlier descriptor still
  * waits (flush first). */
 int vs_conn_send(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd);
+/* The same with several descriptors: flags say so. */
+int vs_conn_send_files(struct vs_conn *c, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files);
 /* The same for a payload in two pieces, without a descriptor. */
 int vs_conn_send_parts(struct vs_conn *c, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
                        size_t m);
@@ -92,7 +97,8 @@ size_t vs_conn_queued(const struct vs_conn *c);      /* bytes not yet taken by t
 /* Takes a TOKEN payload apart; false when it is malformed. */
 struct vs_token_view {
     uint32_t index;                     /* of the choice; 0 without VS_FLAG_INDEX */
-    uint32_t id;
+    uint32_t part;                      /* VS_PART_*; 0 without VS_FLAG_PART */
+    uint32_t id;                        /* VS_NO_TOKEN: more text of the token before */
     const char *text, *extra;           /* extra: JSON, NULL when absent */
     uint32_t text_bytes, extra_bytes;
 };

@@ -9,7 +9,10 @@
 
 #define R(name) VS_READS(VS_MSG_##name)
 #define ANSWER (R(GENERATE) | R(CHAT))
+#define CHATTED (R(CHAT) | R(TOKENIZE))
+#define PROMPT (ANSWER | R(TOKENIZE))
 #define TEXT (R(TOKENIZE) | R(LOGITS) | R(PERPLEXITY))
+#define CONSTRAINT "json_schema, json_object, regex, choice or grammar"
 #define STARTED VS_READS(VS_KEYS_OF_WORKER)
 #define SETTINGS (R(LOAD) | STARTED)
 #define BROKER VS_READS(VS_KEYS_OF_BROKER)
@@ -22,19 +25,34 @@ static const struct vs_key keys[] = {
     { "prompt",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    R(GENERATE) },
     { "system",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    R(GENERATE) },
     { "raw",                        VS_VALUE_FLAG,   0, 0,               NULL,                                    R(GENERATE) },
-    { "messages",                   VS_VALUE_LIST,   0, 0,               "{\"role\", \"content\"}",               R(CHAT) },
-    { "tools",                      VS_VALUE_LIST,   0, 0,               "objects",                               ANSWER },
-    { "template",                   VS_VALUE_TEXT,   0, 0,               NULL,                                    ANSWER },
-    { "template_args",              VS_VALUE_OBJECT, 0, 0,               "variables of the template",             ANSWER },
-    { "now",                        VS_VALUE_INT,    0, 253402300799,    NULL,                                    ANSWER },
+    { "messages",                   VS_VALUE_LIST,   0, 0,               "{\"role\", \"content\"}",               CHATTED },
+    { "documents",                  VS_VALUE_LIST,   0, 1024,            "{\"title\", \"text\"}",
+      PROMPT | R(RERANK) },
+    { "query",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    R(RERANK) },
+    { "input",                      VS_VALUE_LIST,   0, 2048,            "texts",                                 R(EMBED) },
+    { "pooling",                    VS_VALUE_CHOICE, 0, 0,               "none|mean|cls|last|rank",               R(EMBED) },
+    { "normalize",                  VS_VALUE_CHOICE, 0, 0,               "l2|none",                               R(EMBED) },
+    { "dimensions",                 VS_VALUE_INT,    1, 1048576,         NULL,                                    R(EMBED) },
+    { "begun",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    CHATTED },
+    { "tools",                      VS_VALUE_LIST,   0, 0,               "objects",                               PROMPT },
+    { "tool_choice",                VS_VALUE_CHOICE_OR_OBJECT, 0, 0,     "auto|none|required",                    ANSWER },
+    { "parallel_tool_calls",        VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
+    { "template",                   VS_VALUE_TEXT,   0, 0,               NULL,                                    PROMPT },
+    { "template_args",              VS_VALUE_OBJECT, 0, 0,               "variables of the template",             PROMPT },
+    { "now",                        VS_VALUE_INT,    0, 253402300799,    NULL,                                    PROMPT },
     { "max_tokens",                 VS_VALUE_INT,    0, INT_MOST,        NULL,                                    ANSWER },
     { "stop",                       VS_VALUE_LIST,   0, 64,              "strings",                               ANSWER },
     { "stop_tokens",                VS_VALUE_LIST,   0, 65536,           "token ids",                             ANSWER },
     { "ignore_eos",                 VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
+    { "parts",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
     { "logprobs",                   VS_VALUE_INT,    0, 100,             NULL,                                    ANSWER },
     { "logits_hash",                VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
     { "n",                          VS_VALUE_INT,    1, 16,              NULL,                                    ANSWER },
     { "speculation",                VS_VALUE_CHOICE, 0, 0,               "auto|off",                              ANSWER },
+    { "constraint",                 VS_VALUE_OBJECT, 0, 0,               CONSTRAINT,
+      ANSWER | R(CONSTRAIN) },
+    { "lora",                       VS_VALUE_LIST,   0, 7,               "numbers, one for each adapter",
+      ANSWER | R(LOGITS) | R(PERPLEXITY) },
     { "cache_key",                  VS_VALUE_TEXT,   0, 0,               NULL,                                    ANSWER },
     { "sampling",                   VS_VALUE_OBJECT, 0, 0,               NULL,                                    ANSWER },
     { "sampling.seed",              VS_VALUE_INT,    -I64_MOST, I64_MOST, NULL,                                   ANSWER },
@@ -50,12 +68,20 @@ static const struct vs_key keys[] = {
     { "sampling.logit_bias",        VS_VALUE_LIST,   0, 65536,           "[id, bias], the bias a number or \"-inf\"", ANSWER },
     { "sampling.ignore_file",       VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
 
-    { "text",                       VS_VALUE_TEXT,   0, 0,               NULL,                                    TEXT },
+    { "text",                       VS_VALUE_TEXT,   0, 0,               NULL,
+      TEXT | R(CONSTRAIN) | R(SCAN) },
+    { "zone",                       VS_VALUE_CHOICE, 0, 0,               "system|user|retrieved|tool",            R(SCAN) },
+    { "redact",                     VS_VALUE_OBJECT, 0, 0,               NULL,                                    R(SCAN) },
+    { "redact.types",               VS_VALUE_LIST,   0, 64,              "types of personal data",                R(SCAN) },
+    { "redact.style",               VS_VALUE_CHOICE, 0, 0,               "label|mask|hash",                       R(SCAN) },
+    { "redact.cut",                 VS_VALUE_INT,    0, VS_MAX_REQUEST,  NULL,                                    R(SCAN) },
+    { "redact.seed",                VS_VALUE_INT,    0, I64_MOST,        NULL,                                    R(SCAN) },
+    { "render",                     VS_VALUE_FLAG,   0, 0,               NULL,                                    R(TOKENIZE) },
     { "no_bos",                     VS_VALUE_FLAG,   0, 0,               NULL,                                    TEXT },
     { "special",                    VS_VALUE_FLAG,   0, 0,               NULL,
       TEXT | ANSWER | R(DETOKENIZE) },
     { "tokens",                     VS_VALUE_LIST,   0, 0,               "token ids",
-      R(GENERATE) | R(DETOKENIZE) | R(LOGITS) | R(PERPLEXITY) },
+      R(GENERATE) | R(DETOKENIZE) | R(LOGITS) | R(PERPLEXITY) | R(EMBED) },
     { "ctx",                        VS_VALUE_INT,    0, U32_MOST,        NULL,
       R(INSPECT) | R(PERPLEXITY) },
     { "program",                    VS_VALUE_FLAG,   0, 0,               NULL,                                    R(INSPECT) },
@@ -68,6 +94,9 @@ static const struct vs_key keys[] = {
     { "model",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "deadline_ms",                VS_VALUE_INT,    1, 604800000,       NULL,                                    0 },
     { "trace",                      VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
+    { "on_behalf_of",               VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
+    { "key",                        VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
+    { "remote",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "force",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    0 },
     { "priority",                   VS_VALUE_CHOICE, 0, 0,               "high|normal|low",                       0 },
     { "owner",                      VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
@@ -76,6 +105,7 @@ static const struct vs_key keys[] = {
     { "arrived_at",                 VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
     { "sent",                       VS_VALUE_INT,    0, U32_MOST,        NULL,                                    0 },
     { "credit",                     VS_VALUE_INT,    0, VS_CREDIT_MAX,   NULL,                                    0 },
+    { "resumes",                    VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
 
     { "settings",                   VS_VALUE_OBJECT, 0, 0,               NULL,                                    R(LOAD) },
     { "settings.threads",           VS_VALUE_INT,    1, 256,             NULL,                                    SETTINGS },
@@ -90,6 +120,7 @@ static const struct vs_key keys[] = {
     { "settings.prefix_cache",      VS_VALUE_CHOICE, 0, 0,               "owner|shared|off",                      SETTINGS },
     { "settings.speculation",       VS_VALUE_CHOICE, 0, 0,               "auto|off",                              SETTINGS },
     { "settings.draft",             VS_VALUE_TEXT,   0, 0,               NULL,                                    SETTINGS },
+    { "settings.lora",              VS_VALUE_LIST,   0, 7,               "adapters",                              SETTINGS },
     { "settings.idle_unload_s",     VS_VALUE_INT,    0, 31536000,        NULL,                                    SETTINGS },
     { "settings.alias",             VS_VALUE_TEXT,   0, 0,               NULL,                                    SETTINGS },
     { "settings.inspect_only",      VS_VALUE_FLAG,   0, 0,               NULL,                                    SETTINGS },
@@ -103,6 +134,7 @@ static const struct vs_key keys[] = {
     { "serve.hang_s",               VS_VALUE_INT,    1, 3600,            NULL,                                    BROKER },
     { "serve.drain_s",              VS_VALUE_INT,    0, 86400,           NULL,                                    BROKER },
     { "serve.log",                  VS_VALUE_CHOICE, 0, 0,               "text|json",                             BROKER },
+    { "serve.delegates",            VS_VALUE_LIST,   0, 256,             "user ids",                              BROKER },
     { "serve.aliases",              VS_VALUE_OBJECT, 0, 0,               "names of models",                       BROKER },
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
@@ -140,7 +172,7 @@ static void list_words(const char *words, char *ret, size_t n)
 
 void vs_key_range(const struct vs_key *key, char *ret, size_t n)
 {
-    char low[32], high[32];
+    char low[32], high[32], needed[100];
     format_number(key->low, low, sizeof low);
     format_number(key->high, high, sizeof high);
     switch (key->value) {
@@ -149,6 +181,10 @@ void vs_key_range(const struct vs_key *key, char *ret, size_t n)
     case VS_VALUE_NUMBER: snprintf(ret, n, "a number from %s to %s", low, high); break;
     case VS_VALUE_TEXT: snprintf(ret, n, "a string"); break;
     case VS_VALUE_CHOICE: list_words(key->words, ret, n); break;
+    case VS_VALUE_CHOICE_OR_OBJECT:
+        list_words(key->words, needed, sizeof needed);
+        snprintf(ret, n, "%s, or an object", needed);
+        break;
     case VS_VALUE_LIST:
         if (key->high > 0)
             snprintf(ret, n, "a list of at most %s %s", high, key->words);
@@ -202,6 +238,10 @@ static bool fits(const struct vs_key *key, const json_t *v)
     case VS_VALUE_INT: return json_is_integer(v) && number >= key->low && number <= key->high;
     case VS_VALUE_NUMBER: return json_is_number(v) && number >= key->low && number <= key->high;
     case VS_VALUE_TEXT: return json_is_string(v);
+    case VS_VALUE_CHOICE_OR_OBJECT:
+        if (json_is_object(v))
+            return true;
+        /* fall through */
     case VS_VALUE_CHOICE:
         return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v)
                && has_word(key->words, json_string_value(v));
@@ -235,6 +275,12 @@ static const struct vs_key *row_of(uint16_t type, const char *group, const char 
     return NULL;
 }
 
+int vs_key_unknown(const char *name, const char *what, const char *near, struct vs_error *err)
+{
+    return vs_error_set(err, VS_E_INVALID, "%.130s is not a key of %s%s%s%s", name, what, near ? "; did you mean " : "",
+                        near ? near : "", near ? "?" : "");
+}
+
 static int unknown(uint16_t type, const char *group, const char *name, struct vs_error *err)
 {
     const char *near = NULL;
@@ -247,9 +293,9 @@ static int unknown(uint16_t type, const char *group, const char *name, struct vs
             near = keys[i].path;
         }
     }
-    const char *dot = *group ? "." : "", *what = vs_message_name(type);
-    return near ? vs_error_set(err, VS_E_INVALID, "%s%s%.60s is not a key of %s; did you mean %s?", group, dot, name, what, near)
-                : vs_error_set(err, VS_E_INVALID, "%s%s%.60s is not a key of %s", group, dot, name, what);
+    char path[128];
+    snprintf(path, sizeof path, "%s%s%.60s", group, *group ? "." : "", name);
+    return vs_key_unknown(path, vs_message_name(type), near, err);
 }
 
 int vs_key_check_group(uint16_t type, const char *group, const json_t *object, struct vs_error *err)

@@ -23,6 +23,7 @@ enum vs_key_value {
     VS_VALUE_NUMBER,                    /* a number from low to high */
     VS_VALUE_TEXT,                      /* a string */
     VS_VALUE_CHOICE,                    /* one of `words` */
+    VS_VALUE_CHOICE_OR_OBJECT,          /* or an object, which who reads it judges */
     VS_VALUE_LIST,                      /* a list of what `words` says; at most `high` of them when that is not 0 */
     VS_VALUE_OBJECT,                    /* its keys are rows of their own, "name.key", unless `words` says what it holds */
 };
@@ -45,8 +46,9 @@ enum { VS_KEYS_OF_BROKER = 0x2e, VS_KEYS_OF_WORKER = 0x2f };
 int vs_key_check_body(uint16_t type, const json_t *body, struct vs_error *err);
 int vs_key_check_group(uint16_t type, const char *group, const json_t *object, struct vs_error *err);
 
-/* One value, in the same words. */
+/* One value, in the same words; and a key that is none of `what`. near: one that it may have been meant for, or NULL. */
 int vs_key_judge(const struct vs_key *key, const json_t *v, struct vs_error *err);
+int vs_key_unknown(const char *name, const char *what, const char *near, struct vs_error *err);
 
 /* The row of "sampling.top_k", whoever reads it; NULL: there is none. */
 const struct vs_key *vs_key_find(const char *path);
