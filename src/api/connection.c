@@ -68,12 +68,12 @@ static int open_client(const struct veritas_options *o, struct vs_client **ret, 
     snprintf(name, sizeof name, "%s", o->name ? o->name : program_invocation_short_name);
     if (o->fd >= 0) {
         int copy = fcntl(o->fd, F_DUPFD_CLOEXEC, 3);
-        return copy >= 0 ? vs_client_adopt(copy, name, ret, err)
+        return copy >= 0 ? vs_client_adopt(copy, name, o->key, ret, err)
             : vs_error_set(err, VS_E_INVALID, "fd %d of the options: %s", o->fd, strerror(errno));
     }
     if (o->mode == VERITAS_PRIVATE)
         return open_private(o, name, ret, err);
-    int status = vs_client_connect(o->socket, name, ret, err);
+    int status = vs_client_connect(o->socket, name, o->key, ret, err);
     if (status != VS_E_NOT_FOUND || o->mode == VERITAS_RUNNING || o->socket)
         return status;
     return open_private(o, name, ret, err);
@@ -129,14 +129,17 @@ int veritas_open(const struct veritas_options *options, veritas **ret_v, struct 
     struct vs_error why;
     if (!ret_v)
         return vs_api_error(err, VS_E_INVALID, "ret_v is NULL");
-    if (options && options->size != sizeof o)
+    const size_t before = offsetof(struct veritas_options, key);       /* programs that were built before there were keys */
+    if (options && options->size != sizeof o && options->size != before)
         return vs_api_error(err, options->size > sizeof o ? VS_E_UNSUPPORTED : VS_E_INVALID,
                             "the options have %zu byte%s, not %zu: begin with VERITAS_OPTIONS_INIT of this version's header",
                             options->size, vs_plural(options->size), sizeof o);
     if (options)
-        o = *options;
+        memcpy(&o, options, options->size);
     if (o.mode < VERITAS_EITHER || o.mode > VERITAS_PRIVATE)
         return vs_api_error(err, VS_E_INVALID, "%d is no mode", o.mode);
+    if (o.key && !vs_json_is_text(o.key))
+        return vs_api_error(err, VS_E_INVALID, "a key is UTF-8");
     if (o.name && (strlen(o.name) >= MAX_NAME || !vs_json_is_text(o.name)))
         return vs_api_error(err, VS_E_INVALID, "a name is UTF-8 of less than %d bytes", MAX_NAME);
     veritas *v = calloc(1, sizeof *v);
@@ -155,7 +158,7 @@ int veritas_open(const struct veritas_options *options, veritas **ret_v, struct 
     }
     if (status != VS_OK) {
         veritas_close(v);
-        return vs_api_fail(err, &why, 0);
+        return vs_api_fail(err, &why);
     }
     vs_api_settle(v);
     *ret_v = v;

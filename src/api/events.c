@@ -8,7 +8,7 @@
 #include "api/internal.h"
 
 #include "base/clock.h"
-#include "base/file.h"
+#include "base/files.h"
 #include "ipc/json.h"
 
 #include <errno.h>
@@ -111,6 +111,7 @@ static int show_bytes(veritas *v, veritas_request *r, const struct vs_event *e, 
     ret->text_bytes = e->n;
     ret->token = e->token;
     ret->choice = e->index;
+    ret->part = e->part;
     return !ret->text ? VS_E_NOMEM : e->json ? set_json(v, e->json, ret) : VS_OK;
 }
 
@@ -139,7 +140,7 @@ static int show_error(veritas *v, veritas_request *r, const struct vs_event *e, 
 {
     (void)r;
     v->error = (struct veritas_error)VERITAS_ERROR_INIT;
-    vs_api_fail(&v->error, &e->error, e->hints.retry_after_ms);
+    vs_api_fail(&v->error, &e->error);
     ret->error = &v->error;
     return VS_OK;
 }
@@ -285,7 +286,8 @@ int veritas_step(veritas *v, int timeout_ms, struct veritas_event *ret, struct v
 {
     struct veritas_event e;
     struct vs_error why;
-    if (!v || !ret || ret->size < sizeof e)
+    size_t least = offsetof(struct veritas_event, part);        /* programs that were built before there were parts */
+    if (!v || !ret || ret->size < least)
         return vs_api_error(err, VS_E_INVALID, "v or ret is NULL, or *ret does not begin as VERITAS_EVENT_INIT");
     if (v->is_in_run)
         return vs_api_error(err, VS_E_BUSY, "veritas_run waits on this connection: nothing else can wait meanwhile");
@@ -298,45 +300,45 @@ int veritas_step(veritas *v, int timeout_ms, struct veritas_event *ret, struct v
             : vs_api_error(err, status, "nothing came in time");
     vs_api_settle(v);
     if (status != VS_OK)
-        return vs_api_fail(err, &why, 0);
+        return vs_api_fail(err, &why);
     e.size = ret->size;
-    memcpy(ret, &e, sizeof e);
+    memcpy(ret, &e, e.size < sizeof e ? e.size : sizeof e);
     return VERITAS_OK;
 }
 
 /* ---- a request ---- */
 
-/* The file of a LOAD by path, for its descriptor; -1: it is by name. */
-static int open_model(const veritas_request *r, int *ret_fd, struct vs_error *err)
+/* The files of a LOAD by path, for their descriptors; none: it is by name. */
+static int open_model(const veritas_request *r, struct vs_files *ret, struct vs_error *err)
 {
     const char *model = json_string_value(json_object_get(r->body, "model"));
     struct stat st;
-    *ret_fd = -1;
+    uint64_t bytes;
+    ret->n = 0;
     if (r->kind != VS_MSG_LOAD || !model || !strchr(model, '/'))
         return VS_OK;
-    return vs_file_open("the model", model, ret_fd, &st, err);
+    return vs_files_open_model("the model", model, ret, &st, &bytes, err);
 }
 
 int veritas_start(veritas_request *r, struct veritas_error *err)
 {
     struct vs_error why;
-    int fd;
+    struct vs_files files;
     if (!r || !r->v)
         return vs_api_error(err, VS_E_INVALID, r ? "the connection of this request was closed" : "r is NULL");
     if (r->is_running)
         return vs_api_error(err, VS_E_BUSY, "this request runs already");
     if (r->failed.code != VS_OK)
-        return vs_api_fail(err, &r->failed, 0);
+        return vs_api_fail(err, &r->failed);
     veritas *v = r->v;
     if (v->lost.code != VS_OK)
-        return vs_api_fail(err, &v->lost, 0);
-    if (open_model(r, &fd, &why) != VS_OK)
-        return vs_api_fail(err, &why, 0);
-    int status = vs_client_request(v->client, r->kind, r->body, fd, &r->id, &why);
-    if (fd >= 0)
-        close(fd);
+        return vs_api_fail(err, &v->lost);
+    if (open_model(r, &files, &why) != VS_OK)
+        return vs_api_fail(err, &why);
+    int status = vs_client_request(v->client, r->kind, r->body, &files, &r->id, &why);
+    vs_files_close(&files);
     if (status != VS_OK)
-        return vs_api_fail(err, &why, 0);
+        return vs_api_fail(err, &why);
     json_decref(r->result);
     r->result = NULL;
     vs_buf_clear(&r->result_text);
@@ -395,7 +397,7 @@ int veritas_run(veritas_request *r, veritas_callback *callback, void *user, stru
         }
     } while (status == VERITAS_OK && e.kind != VERITAS_DONE && e.kind != VERITAS_FAILED && !v->is_doomed);
     if (status != VERITAS_OK)
-        vs_api_fail(err, &why, 0);
+        vs_api_fail(err, &why);
     else if (is_stopped)
         status = vs_api_error(err, VS_E_CANCELLED, "the callback stopped it");
     else if (e.kind == VERITAS_FAILED) {

@@ -57,7 +57,7 @@ struct veritas_request {
 
 /* Fills err and returns code. */
 int vs_api_error(struct veritas_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-int vs_api_fail(struct veritas_error *err, const struct vs_error *why, int64_t retry_after_ms);
+int vs_api_fail(struct veritas_error *err, const struct vs_error *why);
 
 /* The value at a path ("usage.prompt_tokens"); NULL: it is not there. */
 json_t *vs_api_find(json_t *object, const char *path);

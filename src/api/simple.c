@@ -13,12 +13,12 @@
 #define SAME_CODE(name, value, ...) _Static_assert((int)VERITAS_E_##name == value, "veritas.h has the codes of base/status.h");
 VS_STATUS_MAP(SAME_CODE)
 
-int vs_api_fail(struct veritas_error *err, const struct vs_error *why, int64_t retry_after_ms)
+int vs_api_fail(struct veritas_error *err, const struct vs_error *why)
 {
     if (!err || err->size < sizeof *err)
         return why->code;
     err->code = why->code;
-    err->retry_after_ms = retry_after_ms;
+    err->retry_after_ms = why->retry_after_ms;
     snprintf(err->name, sizeof err->name, "%s", vs_status_name(why->code));
     snprintf(err->message, sizeof err->message, "%s", why->text);
     return why->code;
@@ -31,7 +31,7 @@ int vs_api_error(struct veritas_error *err, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(why.text, sizeof why.text, format, args);
     va_end(args);
-    return vs_api_fail(err, &why, 0);
+    return vs_api_fail(err, &why);
 }
 
 const char *veritas_error_name(int code)

@@ -1,18 +1,15 @@
 /* client/client.c - see client.h */
-#include "client/client.h"
+#include "client/internal.h"
 
 #include "base/bytes.h"
-#include "base/child.h"
 #include "base/clock.h"
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "ipc/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +22,6 @@
 #include <unistd.h>
 
 #define HELLO_MS 10000                  /* a daemon answers HELLO at once; a private one has to start first */
-#define PRIVATE_FD 3
 #define MAX_CREDIT (16u << 20)          /* more at once is not believed */
 
 struct begun {                          /* a request that has not ended */
@@ -39,6 +35,7 @@ struct vs_client {
     uint64_t next_id;
     struct begun *begun;
     size_t n_begun, room_begun;
+    bool needs_key;
     uint32_t credit;                    /* that a request begins with; a quarter is given back at once */
     bool is_read;                       /* of what came, no whole frame is left */
     json_t *json;                       /* of the last event */
@@ -98,7 +95,9 @@ static int lose(struct vs_client *c, int code, const char *text, struct vs_error
 {
     if (c->lost.code == VS_OK)
         vs_error_set(&c->lost, code == VS_E_TIMEOUT ? VS_E_DIED : code, "%s", text);
-    return vs_error_set(err, c->lost.code, "%s", c->lost.text);
+    if (err)
+        *err = c->lost;
+    return c->lost.code;
 }
 
 static const char lost_text[] = "the daemon closed the connection";
@@ -207,6 +206,11 @@ void vs_client_keep(struct vs_client *c)
     c->consumed = 0;
 }
 
+bool vs_client_needs_key(const struct vs_client *c)
+{
+    return c->needs_key;
+}
+
 uint32_t vs_client_credit(const struct vs_client *c)
 {
     return c->credit;
@@ -247,6 +251,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
         return lose(c, VS_E_PROTOCOL, "malformed token frame", err);
     e->token = t.id;
     e->index = t.index;
+    e->part = t.part;
     e->text = t.text;
     e->n = t.text_bytes;
     e->credit_bytes = f->n;
@@ -292,8 +297,12 @@ static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event
         return lose(c, VS_E_PROTOCOL, why.text, err);
     if ((f->type == VS_MSG_COMPLETE) != (e->error.code == VS_OK))
         return lose(c, VS_E_PROTOCOL, "a request ended with the wrong envelope", err);
-    if (f->id == 0)
-        return lose(c, e->error.code, e->error.text, err);
+    e->error.retry_after_ms = e->hints.retry_after_ms;
+    if (f->id == 0) {
+        lose(c, e->error.code, e->error.text, NULL);
+        c->lost.retry_after_ms = e->error.retry_after_ms;
+        return lose(c, 0, "", err);
+    }
     if (f->type == VS_MSG_COMPLETE && set_result(c, &p, e) != VS_OK)
         e->kind = VS_MSG_ERROR;         /* a body that can't be read fails its request */
     return VS_OK;
@@ -328,12 +337,13 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
 }
 
 /* Queues a frame and sends what the socket takes. */
-static int send_frame(struct vs_client *c, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n, int fd,
+static int send_frame(struct vs_client *c, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files,
                       struct vs_error *err)
 {
+    static const struct vs_files none;
     if (c->lost.code != VS_OK)
         return lose(c, 0, "", err);
-    int status = vs_conn_send(&c->conn, type, flags, id, data, n, fd);
+    int status = vs_conn_send_files(&c->conn, type, id, data, n, files ? files : &none);
     if (status == VS_OK || status == VS_E_DIED)             /* why it hung up is among what it still said: vs_client_next */
         return VS_OK;
     return vs_error_set(err, status, "%s", status == VS_E_BUSY ? "the descriptor of an earlier request has not gone out yet"
@@ -347,17 +357,30 @@ static uint32_t credit_of(const json_t *hello)
     return credit < 4 ? VS_CREDIT_START : credit < MAX_CREDIT ? (uint32_t)credit : MAX_CREDIT;
 }
 
-static int hello(struct vs_client *c, const char *name, struct vs_error *err)
+/* A secret does not stay in memory that is given back. */
+static void wipe(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    if (json_is_string(v))
+        explicit_bzero((char *)(uintptr_t)json_string_value(v), json_string_length(v));
+}
+
+static int hello(struct vs_client *c, const char *name, const char *key, struct vs_error *err)
 {
     struct vs_buf out = { 0 };
     json_t *value = json_pack("{s:i, s:o}", "protocol", VS_PROTOCOL_VERSION, "client", vs_json_text(name, strlen(name)));
+    if (key && *key)
+        json_object_set_new(value, "key", vs_json_text(key, strlen(key)));
     vs_json_dump(value, &out);
+    wipe(value, "key");
     json_decref(value);
     int status = out.status;
     if (status != VS_OK)
         vs_error_set(err, status, "%s", vs_status_text(status));
     else
-        status = send_frame(c, VS_MSG_HELLO, 0, 0, out.data, out.n, -1, err);
+        status = send_frame(c, VS_MSG_HELLO, 0, out.data, out.n, NULL, err);
+    if (out.data)
+        explicit_bzero(out.data, out.n);
     vs_buf_clear(&out);
     if (status != VS_OK)
         return status;
@@ -369,24 +392,33 @@ static int hello(struct vs_client *c, const char *name, struct vs_error *err)
         return vs_error_set(err, VS_E_PROTOCOL, "the daemon does not speak protocol %d", VS_PROTOCOL_VERSION);
     c->conn.state = VS_AT_OPEN;
     c->credit = credit_of(e.json);
+    c->needs_key = json_is_true(json_object_get(e.json, "needs_key"));
     return VS_OK;
 }
 
-/* Takes over fd and child. */
-static int open_on(int fd, pid_t child, const char *name, struct vs_client **ret, struct vs_error *err)
+static struct vs_client *new_on(int fd, pid_t child)
 {
     struct vs_client *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
-        return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+        return NULL;
     }
     vs_conn_init(&c->conn, fd, &vs_ipc_to_client, VS_AT_START);
     c->conn.state_of = state_of;
     c->conn.context = c;
     c->child = child;
+    return c;
+}
+
+/* Takes over fd and child. */
+int vs_client_open_on(int fd, pid_t child, const char *name, const char *key, struct vs_client **ret, struct vs_error *err)
+{
+    struct vs_client *c = new_on(fd, child);
+    if (!c)
+        return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     uint16_t unhandled = vs_ipc_unhandled(&vs_ipc_to_client, takers, sizeof takers / sizeof *takers, sizeof *takers);
     int status = unhandled ? vs_error_set(err, VS_E_PROTOCOL, "message '%s' has no handler or no row", vs_message_name(unhandled))
-        : hello(c, name ? name : "unnamed", err);
+        : hello(c, name ? name : "unnamed", key, err);
     if (status != VS_OK) {
         vs_client_close(c);
         return status;
@@ -395,7 +427,34 @@ static int open_on(int fd, pid_t child, const char *name, struct vs_client **ret
     return VS_OK;
 }
 
-int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err)
+/* With the caller's key, or that of VERITAS_KEY_FILE. */
+static int open_with_key(int fd, const char *name, const char *key, struct vs_client **ret, struct vs_error *err)
+{
+    char own[VS_CLIENT_KEY_BYTES] = "";
+    int rc = key ? VS_OK : vs_client_key_read(own, err);
+    if (rc != VS_OK) {
+        close(fd);
+        return rc;
+    }
+    rc = vs_client_open_on(fd, 0, name, key ? key : own, ret, err);
+    explicit_bzero(own, sizeof own);
+    return rc;
+}
+
+/* Another user's daemon, at a place that was named: nobody but him can have put its socket there. */
+static bool is_his_place(const char *path, uid_t uid)
+{
+    char folder[sizeof ((struct sockaddr_un *)0)->sun_path];
+    struct stat st;
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return false;
+    *slash = 0;
+    return lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid && !(st.st_mode & 022);
+}
+
+int vs_client_connect(const char *path, const char *name, const char *key, struct vs_client **ret, struct vs_error *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int status = VS_OK;
@@ -429,90 +488,45 @@ int vs_client_connect(const char *path, const char *name, struct vs_client **ret
             return vs_error_set(err, VS_E_DENIED, "%s belongs to somebody else", address.sun_path);
         return vs_error_set(err, VS_E_SYSTEM, "%s: %s", address.sun_path, strerror(e));
     }
-    /* A socket in a shared folder proves nothing: the daemon behind it must be ours, or root's. */
+    /* A socket in a shared folder proves nothing: the daemon behind it must be ours, or root's, or he must be the one we meant. */
     struct ucred peer;
     socklen_t n = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0 || (peer.uid != geteuid() && peer.uid != 0)) {
+    bool is_known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0;
+    if (!is_known || (peer.uid != geteuid() && peer.uid != 0
+                      && !((path || named_path()) && is_his_place(address.sun_path, peer.uid)))) {
         close(fd);
         return vs_error_set(err, VS_E_DENIED, "the daemon at %s runs as another user", address.sun_path);
     }
-    return open_on(fd, 0, name, ret, err);
+    status = open_with_key(fd, name, key, ret, err);
+    return status != VS_E_DIED ? status       /* a broker on its way out still has the socket */
+        : vs_error_set(err, VS_E_NOT_FOUND, "the daemon at %s ended before it answered", address.sun_path);
 }
 
-/* Descriptors 0 to 3 of the daemon, and none else. */
-static int give_descriptors(posix_spawn_file_actions_t *a, int log_fd, int theirs)
+int vs_client_adopt(int fd, const char *name, const char *key, struct vs_client **ret, struct vs_error *err)
 {
-    int e = log_fd >= 0 && fcntl(log_fd, F_GETFD) >= 0 ? posix_spawn_file_actions_adddup2(a, log_fd, 2)
-        : posix_spawn_file_actions_addopen(a, 2, "/dev/null", O_WRONLY, 0);
-    e = e ? e : posix_spawn_file_actions_addopen(a, 0, "/dev/null", O_RDWR, 0);
-    e = e ? e : posix_spawn_file_actions_adddup2(a, 0, 1);
-    e = e ? e : posix_spawn_file_actions_adddup2(a, theirs, PRIVATE_FD);
-    return e ? e : posix_spawn_file_actions_addclosefrom_np(a, PRIVATE_FD + 1);
+    return open_with_key(fd, name, key, ret, err);
 }
 
-/* A session of its own (Ctrl-C at the terminal is for the client alone), and signals as if nobody had touched them. */
-static int give_signals(posix_spawnattr_t *a)
+int vs_client_detach(struct vs_client *c, int *ret_fd, uint32_t *ret_credit)
 {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int e = posix_spawnattr_setflags(a, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    e = e ? e : posix_spawnattr_setsigmask(a, &none);
-    return e ? e : posix_spawnattr_setsigdefault(a, &all);
+    if (c->lost.code != VS_OK || c->n_begun || vs_client_wants_write(c) || vs_conn_is_partial(&c->conn))
+        return c->lost.code != VS_OK ? c->lost.code : VS_E_BUSY;
+    *ret_fd = c->conn.fd;
+    *ret_credit = c->credit;
+    c->conn.fd = -1;
+    vs_error_set(&c->lost, VS_E_DIED, "the connection was handed on");
+    return VS_OK;
 }
 
-/* Not fork: this process may have threads, hooks that run at a fork, and more memory than can be had twice. Returns errno. A signal
- * at the parent's death is not asked for: it would come at the death of this thread. The daemon sees the socket close. */
-static int start_daemon(const char *program, int log_fd, int theirs, pid_t *ret)
+int vs_client_resume(int fd, uint32_t credit, struct vs_client **ret, struct vs_error *err)
 {
-    char digits[] = { '0' + PRIVATE_FD, 0 }, name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
-    char *argv[] = { name, serve, option, digits, NULL };
-    struct vs_child_environment environment;
-    posix_spawn_file_actions_t descriptors;
-    posix_spawnattr_t signals;
-    vs_child_environment(NULL, vs_child_kept_daemon, &environment);
-    int e = posix_spawn_file_actions_init(&descriptors);
-    if (e)
-        return e;
-    if ((e = posix_spawnattr_init(&signals)) == 0) {
-        e = give_descriptors(&descriptors, log_fd, theirs);
-        e = e ? e : give_signals(&signals);
-        e = e ? e : posix_spawn(ret, program, &descriptors, &signals, argv, environment.value);
-        posix_spawnattr_destroy(&signals);
-    }
-    posix_spawn_file_actions_destroy(&descriptors);
-    return e;
-}
-
-int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err)
-{
-    if (!program)
-        program = "/proc/self/exe";
-    if (access(program, X_OK) != 0)
-        return vs_error_set(err, VS_E_NOT_FOUND, "%s: %s", program, strerror(errno));
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return vs_error_set(err, VS_E_SYSTEM, "socketpair: %s", strerror(errno));
-    /* Where the client's own standard descriptors are closed the pair may lie on 0..3: move theirs out of the way. */
-    pid_t child = 0;
-    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
-    int e = theirs < 0 ? errno : start_daemon(program, log_fd, theirs, &child);
-    close(pair[1]);
-    if (theirs >= 0)
-        close(theirs);
-    if (e != 0) {
-        close(pair[0]);
-        return vs_error_set(err, VS_E_SYSTEM, "cannot start a private daemon: %s: %s", program, strerror(e));
-    }
-    int status = open_on(pair[0], child, name, ret, err);
-    if (status == VS_E_DIED)
-        return vs_error_set(err, VS_E_DIED, "the private daemon ended before it answered");
-    return status;
-}
-
-int vs_client_adopt(int fd, const char *name, struct vs_client **ret, struct vs_error *err)
-{
-    return open_on(fd, 0, name, ret, err);
+    struct vs_client *c = new_on(fd, 0);
+    if (!c)
+        return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+    c->conn.state = VS_AT_OPEN;
+    c->credit = credit;
+    *ret = c;
+    return VS_OK;
 }
 
 void vs_client_close(struct vs_client *c)
@@ -557,13 +571,13 @@ static int make_payload(const json_t *request, const struct vs_ipc_rule *rule, s
     return failed ? VS_E_NOMEM : status != VS_OK ? status : out->status;
 }
 
-int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
+int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, const struct vs_files *files, uint64_t *ret_id,
                       struct vs_error *err)
 {
     const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_from_client, type);
     if (!rule || !vs_message_is_request(type))
         return vs_error_set(err, VS_E_INVALID, "'%s' is not a request", vs_message_name(type));
-    if (fd >= 0 && !(rule->flags & VS_FLAG_FD))
+    if (files && files->n && !(rule->flags & VS_FLAG_FD))
         return vs_error_set(err, VS_E_INVALID, "'%s' takes no descriptor", vs_message_name(type));
     struct vs_buf out = { .limit = rule->max };
     int status = make_payload(request, rule, &out);
@@ -573,7 +587,7 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
         vs_error_set(err, status, "%s", vs_status_text(status));
     else if (request_begin(c, ++c->next_id) != VS_OK)
         status = vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
-    else if ((status = send_frame(c, type, fd >= 0 ? VS_FLAG_FD : 0, c->next_id, out.data, out.n, fd, err)) != VS_OK)
+    else if ((status = send_frame(c, type, c->next_id, out.data, out.n, files, err)) != VS_OK)
         request_end(c, c->next_id);
     vs_buf_clear(&out);
     if (status == VS_OK && ret_id)
@@ -593,14 +607,14 @@ int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, st
 
 int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err)
 {
-    return send_frame(c, VS_MSG_CANCEL, 0, id, NULL, 0, -1, err);
+    return send_frame(c, VS_MSG_CANCEL, id, NULL, 0, NULL, err);
 }
 
-int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,
+int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, const struct vs_files *files, json_t **ret_result,
                    struct vs_error *err)
 {
     uint64_t id;
-    int status = vs_client_request(c, type, request, fd, &id, err);
+    int status = vs_client_request(c, type, request, files, &id, err);
     if (status != VS_OK)
         return status;
     struct vs_event e;

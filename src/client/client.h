@@ -26,6 +26,7 @@
  */
 #ifndef VS_CLIENT_CLIENT_H
 #define VS_CLIENT_CLIENT_H
+#include "base/files.h"
 #include "base/status.h"
 #include "ipc/envelope.h"
 #include "ipc/message.h"
@@ -42,8 +43,9 @@ struct vs_event {
     uint16_t kind;                      /* VS_MSG_TOKEN, _DATA, _PROGRESS, _COMPLETE, _REJECTED, _ERROR */
     bool is_last;                       /* COMPLETE, REJECTED, ERROR: nothing more comes for this request */
     uint64_t request;                   /* the id that vs_client_request gave */
-    uint32_t token;                     /* TOKEN: its id */
+    uint32_t token;                     /* TOKEN: its id; VS_NO_TOKEN: more text of the token before, in another part */
     uint32_t index;                     /* TOKEN: of which choice */
+    uint32_t part;                      /* TOKEN: VS_PART_*, of a request that asked for parts */
     const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
     size_t n;                           /* bytes of text */
     uint32_t credit_bytes;              /* TOKEN, DATA: bytes of credit that it took */
@@ -60,27 +62,35 @@ int vs_client_socket_path(char *ret, size_t n);
  * VS_OK or VS_E_DENIED. */
 int vs_client_place_check(const char *path, struct vs_error *err);
 
-/* path NULL: vs_client_socket_path. name says who you are (shown by `veritas ps`).
- * VS_E_NOT_FOUND: no daemon listens there, or a path that nobody named lies in
- * a stranger's folder. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours. VS_E_BUSY: its
- * line of those who want in is full, for ten seconds. */
-int vs_client_connect(const char *path, const char *name, struct vs_client **ret, struct vs_error *err);
+/* path NULL: vs_client_socket_path. name says who you are (shown by `veritas ps`). key: an API key, under which all is asked; NULL:
+ * that of the file that VERITAS_KEY_FILE names, if it does.
+ * VS_E_NOT_FOUND: no daemon listens there, or it ended before it said a word; or a path that nobody named lies in a stranger's
+ * folder. VS_E_PROTOCOL: it speaks another version. VS_E_DENIED: it isn't yours (one at a path that was named may be another
+ * user's, if socket and folder are his). VS_E_KEY: it wants a key, or not this one. VS_E_BUSY: its
+ * line of those who want in is full, for ten seconds; or it has no place for one more (err->retry_after_ms says when it may). */
+int vs_client_connect(const char *path, const char *name, const char *key, struct vs_client **ret, struct vs_error *err);
 
 /* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a
  * socketpair; it writes its log to log_fd (which stays the caller's; -1, or one that is not open: nowhere). It ends when the client
  * is closed or this process dies. */
 int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err);
 
-/* Talks to the daemon at the other end of a stream socket. fd is the client's from here on, also on failure. */
-int vs_client_adopt(int fd, const char *name, struct vs_client **ret, struct vs_error *err);
+/* Talks to the daemon at the other end of a stream socket; key as above. fd is the client's from here on, also on failure. */
+int vs_client_adopt(int fd, const char *name, const char *key, struct vs_client **ret, struct vs_error *err);
+
+/* Hands a connection on to another process of ours: _detach gives its socket, on which nothing may be under way, and *ret_credit;
+ * then only _close is left to do, which still waits for a private daemon (VS_E_BUSY: something is under way). _resume goes on with
+ * it elsewhere, without a HELLO; fd is the client's from there on, also on failure. */
+int vs_client_detach(struct vs_client *c, int *ret_fd, uint32_t *ret_credit);
+int vs_client_resume(int fd, uint32_t credit, struct vs_client **ret, struct vs_error *err);
 
 /* Closing cancels what still runs. A private daemon is waited for (at most two seconds). */
 void vs_client_close(struct vs_client *c);
 
-/* Sends a request (type: VS_MSG_GENERATE ... VS_MSG_SHUTDOWN). fd >= 0 is passed along (LOAD of an opened file) and stays the
- * caller's. The JSON stays the caller's. VS_E_LIMIT: too large; VS_E_BUSY: the descriptor of an earlier one has not gone out yet;
- * what vs_client_next said, once it has said that the connection is over. */
-int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, int fd, uint64_t *ret_id,
+/* Sends a request (type: VS_MSG_GENERATE ... VS_MSG_SHUTDOWN). Files (NULL: none) are passed along (LOAD of what was opened) and
+ * stay the caller's. The JSON stays the caller's. VS_E_LIMIT: too large; VS_E_BUSY: the descriptor of an earlier one has not
+ * gone out yet; what vs_client_next said, once it has said that the connection is over. */
+int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, const struct vs_files *files, uint64_t *ret_id,
                       struct vs_error *err);
 
 /* The next event of any request. timeout_ms -1 = for ever, 0 = only what is there.
@@ -92,6 +102,7 @@ int vs_client_next(struct vs_client *c, int timeout_ms, struct vs_event *ret, st
  * named to _consume. Ids of requests that have ended are ignored there. */
 void vs_client_keep(struct vs_client *c);
 void vs_client_consume(struct vs_client *c, uint64_t id, uint32_t bytes);
+bool vs_client_needs_key(const struct vs_client *c);        /* the daemon listens to nobody without one */
 uint32_t vs_client_credit(const struct vs_client *c);       /* so many bytes of a request may come and not be consumed */
 
 /* For a poll loop: what to poll (-1 when the connection is over), whether for writing too, and whether the next call may have an
@@ -111,7 +122,7 @@ int vs_client_cancel(struct vs_client *c, uint64_t id, struct vs_error *err);
 /* Request and wait for its end; events of this request before it, and those of others, are dropped. Returns the error that
  * REJECTED or ERROR carried, or VS_OK and the result (a new reference; ret_result may be NULL).
  * Not ended by signals. */
-int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, int fd, json_t **ret_result,
+int vs_client_call(struct vs_client *c, uint16_t type, const json_t *request, const struct vs_files *files, json_t **ret_result,
                    struct vs_error *err);
 
 bool vs_client_is_private(const struct vs_client *c);
