@@ -19,6 +19,7 @@
 /* What tells the profiles apart, beside the rows of seccomp.c. A further process is one more row. */
 struct vs_sandbox_row {
     const char *name;
+    bool writes_files;                  /* that it holds; others may not make one longer */
     bool knows_peers;                   /* asks who its clients are: the host's process numbers, and its own uid mapped */
 };
 const struct vs_sandbox_row *vs_sandbox_profile_row(enum vs_sandbox_profile profile);   /* report.c */

@@ -80,7 +80,7 @@ bool vs_limits_set(const struct vs_sandbox_options *o, struct vs_sandbox_report 
             report->memory_bytes = o->memory_bytes;
         }
     }
-    if (!o->keep_stderr)
+    if (!o->keep_stderr && !vs_sandbox_profile_row(o->profile)->writes_files)
         done &= set(RLIMIT_FSIZE, 0);
     /* The count of processes belongs to a user; only a user namespace of one's own makes it one's own. */
     if (report->ns_user)

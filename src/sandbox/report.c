@@ -19,8 +19,11 @@ void vs_sandbox_missing(struct vs_sandbox_report *report, const char *what, int 
 }
 
 static const struct vs_sandbox_row profiles[] = {
-    [VS_SANDBOX_WORKER] = { "worker", false },
-    [VS_SANDBOX_BROKER] = { "broker", true },
+    [VS_SANDBOX_WORKER] = { .name = "worker" },
+    [VS_SANDBOX_BROKER] = { .name = "broker", .knows_peers = true },
+    [VS_SANDBOX_GATEWAY] = { .name = "gateway" },
+    [VS_SANDBOX_GUARD] = { .name = "guard" },
+    [VS_SANDBOX_AUDIT] = { .name = "audit", .writes_files = true },
 };
 
 const struct vs_sandbox_row *vs_sandbox_profile_row(enum vs_sandbox_profile profile)

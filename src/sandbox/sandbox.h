@@ -66,6 +66,9 @@ enum { VS_SANDBOX_EXIT = 71 };          /* exit code of a process that its handl
 enum vs_sandbox_profile {
     VS_SANDBOX_WORKER,                  /* computes on one file, speaks on sockets it holds */
     VS_SANDBOX_BROKER,                  /* accepts and multiplexes sockets, passes descriptors on, no file */
+    VS_SANDBOX_GATEWAY,                 /* accepts strangers from the network; sockets it is handed, no file */
+    VS_SANDBOX_GUARD,                   /* reads what passes between two sockets that it is handed, no file */
+    VS_SANDBOX_AUDIT,                   /* appends to files that it is handed, and waits until they are on the disk */
 };
 
 /* Zero is a sound value for every field but those of the first block. */

@@ -1,14 +1,16 @@
 /* sandbox/seccomp.c - the lists of system calls.
  *
- * Three answers, as tables: allowed (with conditions on arguments), refused with an errno that the C library copes
- * with, killed at once. Everything else traps: the handler in words.c leaves the call's number and ends the process.
- * The list is loaded last, for all threads. A 32-bit or x32 entry kills. */
+ * Two answers, as tables: allowed (with conditions on arguments), and refused with an errno that the C library copes with.
+ * Everything else traps: the handler in words.c leaves the call's number and ends the process. Another handler can't be set,
+ * and where the signal is blocked the kernel ends the process itself. The list is loaded last, for all threads. A 32-bit or x32
+ * entry kills. */
 #include "sandbox/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -23,7 +25,12 @@
 #define PR_SET_VMA 0x53564d41
 #endif
 
-enum { W = 1u << VS_SANDBOX_WORKER, B = 1u << VS_SANDBOX_BROKER, WB = W | B };      /* which profiles a row is for */
+/* which profiles a row is for */
+enum {
+    W = 1u << VS_SANDBOX_WORKER, B = 1u << VS_SANDBOX_BROKER, G = 1u << VS_SANDBOX_GATEWAY, U = 1u << VS_SANDBOX_GUARD,
+    A = 1u << VS_SANDBOX_AUDIT,
+    WU = W | U, BG = B | G, ALL = W | B | G | U | A,
+};
 
 struct row {
     int call;
@@ -49,75 +56,80 @@ struct row {
 
 static const struct row allowed[] = {
     /* memory: never executable, never a file */
-    { CALL(mmap), WB, 2, { NO_BITS(2, PROT_EXEC), { 3, SCMP_CMP_MASKED_EQ, MEMORY_MASK, OWN_MEMORY } } },
-    { CALL(mprotect), WB, 1, { NO_BITS(2, PROT_EXEC) } },
-    { CALL(munmap), WB, 0, {} },
-    { CALL(mremap), WB, 1, { NO_BITS(3, ~(uint32_t)MREMAP_MAYMOVE) } },
-    { CALL(madvise), WB, 1, { EQ(2, MADV_DONTNEED) } },
-    { CALL(madvise), WB, 1, { EQ(2, MADV_WILLNEED) } },
-    { CALL(madvise), WB, 1, { EQ(2, MADV_HUGEPAGE) } },
-    { CALL(brk), WB, 0, {} },
+    { CALL(mmap), ALL, 2, { NO_BITS(2, PROT_EXEC), { 3, SCMP_CMP_MASKED_EQ, MEMORY_MASK, OWN_MEMORY } } },
+    { CALL(mprotect), ALL, 1, { NO_BITS(2, PROT_EXEC) } },
+    { CALL(munmap), ALL, 0, {} },
+    { CALL(mremap), ALL, 1, { NO_BITS(3, ~(uint32_t)MREMAP_MAYMOVE) } },
+    { CALL(madvise), ALL, 1, { EQ(2, MADV_DONTNEED) } },
+    { CALL(madvise), ALL, 1, { EQ(2, MADV_WILLNEED) } },
+    { CALL(madvise), ALL, 1, { EQ(2, MADV_HUGEPAGE) } },
+    { CALL(brk), ALL, 0, {} },
     /* threads */
-    { CALL(clone), W, 1, { { 0, SCMP_CMP_MASKED_EQ, THREAD_MASK, THREAD_BITS } } },
-    { CALL(set_robust_list), W, 0, {} },
-    { CALL(rseq), W, 0, {} },
-#define FUTEX(operation) { CALL(futex), WB, 1, { { 1, SCMP_CMP_MASKED_EQ, FUTEX_OPERATION, operation } } }
+    { CALL(clone), WU, 1, { { 0, SCMP_CMP_MASKED_EQ, THREAD_MASK, THREAD_BITS } } },
+    { CALL(set_robust_list), WU, 0, {} },
+    { CALL(rseq), WU, 0, {} },
+#define FUTEX(operation) { CALL(futex), ALL, 1, { { 1, SCMP_CMP_MASKED_EQ, FUTEX_OPERATION, operation } } }
     FUTEX(FUTEX_WAIT), FUTEX(FUTEX_WAKE), FUTEX(FUTEX_REQUEUE), FUTEX(FUTEX_CMP_REQUEUE), FUTEX(FUTEX_WAKE_OP),
     FUTEX(FUTEX_WAIT_BITSET), FUTEX(FUTEX_WAKE_BITSET),         /* not the ones that lend priority: nobody here uses them */
 #undef FUTEX
-    { CALL(sched_yield), WB, 0, {} },
-    { CALL(sched_getaffinity), WB, 0, {} },
-    { CALL(getcpu), WB, 0, {} },
-    { CALL(exit), WB, 0, {} },
-    { CALL(exit_group), WB, 0, {} },
+    { CALL(sched_yield), ALL, 0, {} },
+    { CALL(sched_getaffinity), ALL, 0, {} },
+    { CALL(getcpu), ALL, 0, {} },
+    { CALL(exit), ALL, 0, {} },
+    { CALL(exit_group), ALL, 0, {} },
     /* signals: one's own */
-    { CALL(rt_sigaction), WB, 0, {} },
-    { CALL(rt_sigprocmask), WB, 0, {} },
-    { CALL(rt_sigreturn), WB, 0, {} },
-    { CALL(sigaltstack), WB, 0, {} },
-    { CALL(restart_syscall), WB, 0, {} },
-    { CALL(getpid), WB, 0, {} },
-    { CALL(gettid), WB, 0, {} },
-    { CALL(getppid), WB, 0, {} },
+#define NOT_SIGSYS(bit) { CALL(rt_sigaction), ALL, 1, { { 0, SCMP_CMP_MASKED_EQ, 1u << (bit), 0 } } }
+    NOT_SIGSYS(0), NOT_SIGSYS(1), NOT_SIGSYS(2), NOT_SIGSYS(3), NOT_SIGSYS(4),      /* SIGSYS, 31, has all five bits */
+#undef NOT_SIGSYS
+    { CALL(rt_sigprocmask), ALL, 0, {} },
+    { CALL(rt_sigreturn), ALL, 0, {} },
+    { CALL(sigaltstack), ALL, 0, {} },
+    { CALL(restart_syscall), ALL, 0, {} },
+    { CALL(getpid), ALL, 0, {} },
+    { CALL(gettid), ALL, 0, {} },
+    { CALL(getppid), ALL, 0, {} },
     /* time and chance */
-    { CALL(clock_gettime), WB, 0, {} },
-    { CALL(clock_getres), WB, 0, {} },
-    { CALL(gettimeofday), WB, 0, {} },
-    { CALL(time), WB, 0, {} },
-    { CALL(nanosleep), WB, 0, {} },
-    { CALL(clock_nanosleep), WB, 0, {} },
-    { CALL(getrandom), WB, 0, {} },
+    { CALL(clock_gettime), ALL, 0, {} },
+    { CALL(clock_getres), ALL, 0, {} },
+    { CALL(gettimeofday), ALL, 0, {} },
+    { CALL(time), ALL, 0, {} },
+    { CALL(nanosleep), ALL, 0, {} },
+    { CALL(clock_nanosleep), ALL, 0, {} },
+    { CALL(getrandom), ALL, 0, {} },
     /* what one may know of oneself and the machine; qsort asks sysinfo how much memory there is */
-    { CALL(getuid), WB, 0, {} },
-    { CALL(geteuid), WB, 0, {} },
-    { CALL(getgid), WB, 0, {} },
-    { CALL(getegid), WB, 0, {} },
-    { CALL(getrusage), WB, 0, {} },
-    { CALL(sysinfo), WB, 0, {} },
-    { CALL(prlimit64), WB, 2, { EQ(0, 0), ZERO(2) } },
-    { CALL(prctl), WB, 1, { EQ(0, PR_SET_NAME) } },
+    { CALL(getuid), ALL, 0, {} },
+    { CALL(geteuid), ALL, 0, {} },
+    { CALL(getgid), ALL, 0, {} },
+    { CALL(getegid), ALL, 0, {} },
+    { CALL(getrusage), ALL, 0, {} },
+    { CALL(sysinfo), ALL, 0, {} },
+    { CALL(prlimit64), ALL, 2, { EQ(0, 0), ZERO(2) } },
+    { CALL(prctl), ALL, 1, { EQ(0, PR_SET_NAME) } },
     { CALL(setpriority), W, 2, { EQ(0, PRIO_PROCESS), ZERO(1) } },      /* of the calling thread; never higher than it was */
     /* descriptors that are already there */
-    { CALL(read), WB, 0, {} },
-    { CALL(pread64), W, 0, {} },
-    { CALL(write), WB, 0, {} },
-    { CALL(writev), WB, 0, {} },
-    { CALL(lseek), WB, 0, {} },
-    { CALL(fstat), WB, 0, {} },
+    { CALL(read), ALL, 0, {} },
+    { CALL(pread64), W | A, 0, {} },
+    { CALL(pwrite64), A, 0, {} },                        /* of a file that is open for appending the kernel makes it an append */
+    { CALL(fdatasync), A, 0, {} },
+    { CALL(write), ALL, 0, {} },
+    { CALL(writev), ALL, 0, {} },
+    { CALL(lseek), ALL, 0, {} },
+    { CALL(fstat), ALL, 0, {} },
     { CALL(fadvise64), W, 0, {} },
-    { CALL(close), WB, 0, {} },
-    { CALL(fcntl), WB, 1, { EQ(1, F_GETFL) } },
-    { CALL(fcntl), WB, 1, { EQ(1, F_GETFD) } },
-    { CALL(fcntl), B, 1, { EQ(1, F_DUPFD_CLOEXEC) } },  /* a client's file, until it is on its way to the supervisor */
-    { CALL(fcntl), WB, 1, { EQ(1, F_SETFD) } },
-    { CALL(poll), WB, 0, {} },
-    { CALL(ppoll), WB, 0, {} },
-    { CALL(recvmsg), B, 0, {} },                        /* with descriptors: a worker neither gets nor gives any */
-    { CALL(sendmsg), B, 0, {} },
-    { CALL(recvfrom), WB, 0, {} },
-    { CALL(sendto), WB, 1, { ZERO(4) } },               /* send(): no address */
-    /* the broker takes clients, and asks who they are */
-    { CALL(accept4), B, 0, {} },
+    { CALL(close), ALL, 0, {} },
+    { CALL(fcntl), ALL, 1, { EQ(1, F_GETFL) } },
+    { CALL(fcntl), ALL, 1, { EQ(1, F_GETFD) } },
+    { CALL(fcntl), BG, 1, { EQ(1, F_DUPFD_CLOEXEC) } },  /* a client's file, until it is on its way to the supervisor */
+    { CALL(fcntl), ALL, 1, { EQ(1, F_SETFD) } },
+    { CALL(poll), ALL, 0, {} },
+    { CALL(ppoll), ALL, 0, {} },
+    { CALL(recvmsg), BG | U | A, 0, {} },                    /* with descriptors: a worker neither gets nor gives any; */
+    { CALL(sendmsg), BG, 0, {} },                        /* a guard gives none */
+    { CALL(recvfrom), ALL, 0, {} },
+    { CALL(sendto), ALL, 1, { ZERO(4) } },               /* send(): no address */
+    /* clients are taken; the broker asks who they are */
+    { CALL(accept4), BG, 0, {} },
+    { CALL(shutdown), G, 0, {} },
     { CALL(getsockopt), B, 2, { EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED) } },      /* SO_PEERPIDFD would be a descriptor */
 };
 
@@ -127,25 +139,6 @@ static const struct { int call, error; uint8_t n; struct scmp_arg_cmp arg[1]; } 
     { CALL(ioctl), ENOTTY, 1, { EQ(1, TCGETS) } },      /* isatty() of stdio */
     { CALL(sched_setaffinity), EPERM, 0, {} },
     { CALL(prctl), EINVAL, 1, { EQ(0, PR_SET_VMA) } },  /* names of memory areas */
-};
-
-/* Nobody does these by mistake. */
-static const int killed[] = {
-    CALL(execve), CALL(execveat), CALL(ptrace), CALL(process_vm_readv), CALL(process_vm_writev), CALL(bpf),
-    CALL(io_uring_setup), CALL(io_uring_enter), CALL(io_uring_register), CALL(userfaultfd), CALL(perf_event_open),
-    CALL(add_key), CALL(request_key), CALL(keyctl), CALL(mount), CALL(umount2), CALL(pivot_root), CALL(chroot),
-    CALL(move_mount), CALL(open_tree), CALL(fsopen), CALL(fsconfig), CALL(fsmount), CALL(fspick), CALL(mount_setattr),
-    CALL(unshare), CALL(setns), CALL(pidfd_open), CALL(pidfd_getfd), CALL(pidfd_send_signal), CALL(kexec_load),
-    CALL(kexec_file_load), CALL(init_module), CALL(finit_module), CALL(delete_module), CALL(setuid), CALL(setgid),
-    CALL(setreuid), CALL(setregid), CALL(setresuid), CALL(setresgid), CALL(setfsuid), CALL(setfsgid), CALL(setgroups),
-    CALL(capset), CALL(reboot), CALL(swapon), CALL(swapoff), CALL(iopl), CALL(ioperm), CALL(modify_ldt), CALL(acct),
-    CALL(quotactl), CALL(settimeofday), CALL(clock_settime), CALL(adjtimex), CALL(clock_adjtime), CALL(sethostname),
-    CALL(setdomainname), CALL(syslog), CALL(name_to_handle_at), CALL(open_by_handle_at), CALL(fanotify_init),
-    CALL(kcmp), CALL(vhangup), CALL(uselib), CALL(ustat), CALL(sysfs), CALL(nfsservctl), CALL(lookup_dcookie),
-    CALL(process_madvise), CALL(memfd_secret),
-#if !VS_SANDBOX_SANITIZER
-    CALL(personality),
-#endif
 };
 
 #if VS_SANDBOX_SANITIZER
@@ -158,8 +151,13 @@ static const struct { int call, error; } sanitizer[] = {
     { CALL(getcwd), EACCES },
     { CALL(unlink), EACCES }, { CALL(personality), EPERM }, { CALL(ioctl), ENOTTY }, { CALL(uname), 0 },
     { CALL(sched_getparam), 0 }, { CALL(sched_getscheduler), 0 }, { CALL(wait4), 0 }, { CALL(arch_prctl), EINVAL },
+#ifdef __SANITIZE_THREAD__
+    { CALL(open), EACCES }, { CALL(openat), EACCES },   /* a report gets out, without the names that it looks for in files */
+#endif
 };
 #endif
+
+_Static_assert(SIGSYS == 31, "the rows of rt_sigaction know its bits");
 
 /* Calls that this architecture lacks have no number: nothing to allow. */
 static int add(scmp_filter_ctx filter, uint32_t action, int call, unsigned n, const struct scmp_arg_cmp *args)
@@ -196,8 +194,6 @@ static int add_all(scmp_filter_ctx filter, const struct vs_sandbox_options *o, i
     }
     for (size_t i = 0; i < sizeof refused / sizeof *refused && rc == 0; i++)
         rc = add(filter, SCMP_ACT_ERRNO((uint16_t)refused[i].error), refused[i].call, refused[i].n, refused[i].arg);
-    for (size_t i = 0; i < sizeof killed / sizeof *killed && rc == 0; i++)
-        rc = add(filter, SCMP_ACT_KILL_PROCESS, killed[i], 0, NULL);
     /* What depends on this process: signals go to itself. */
     if (rc == 0)
         rc = add(filter, SCMP_ACT_ALLOW, CALL(tgkill), 1, (struct scmp_arg_cmp[]){ EQ(0, getpid()) });

@@ -179,7 +179,7 @@ static const struct { int number; const char *text; } signals[] = {
     { SIGABRT, "it found an error in itself and stopped (SIGABRT)" },
     { SIGFPE, "arithmetic error (SIGFPE)" },
     { SIGILL, "it met an instruction that this processor lacks (SIGILL)" },
-    { SIGSYS, "killed by the kernel for a forbidden system call (exec, ptrace, mount, setuid or the like)" },
+    { SIGSYS, "killed by the kernel for a forbidden system call" },
     { SIGKILL, "killed by signal 9 (by a user, or by the kernel for lack of memory)" },
 };
 
