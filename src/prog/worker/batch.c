@@ -1,7 +1,10 @@
 /* prog/worker/batch.c - the works of work.h, step by step. */
 #include "prog/worker/work.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
+#include "base/sha256.h"
+#include "base/word.h"
 #include "draft/draft.h"
 
 #include <stdlib.h>
@@ -20,16 +23,47 @@ struct vs_works {
     struct vs_work *admitted, *waiting;
     struct vs_sampler *samplers[MAX_SAMPLERS];
     uint32_t n_samplers;
-    uint64_t preemptions;
+    uint64_t preemptions, prompt_tokens;
     void (*attend)(void *context);
     void *context;
     uint32_t n_step;
     struct vs_sched_work plain;          /* the last step, without its guesses */
     uint32_t n_tried;                    /* most rows of a step that had no prompts: of more, no one knows what they take */
     uint32_t position;                   /* of the rows that vs_works_step was asked for */
+    uint64_t ended_ns;                   /* when the last step was delivered; 0: nothing ran since */
 };
 
 /* ---- a work's memory ---- */
+
+/* What the request says of the adapters, else as they were loaded. Only who has the same meets what others have computed. */
+static int read_adapters(struct vs_work *w, const json_t *request, struct vs_error *err)
+{
+    unsigned n = w->s->model ? vs_model_n_adapters(w->s->model) : 0;
+    const json_t *list = json_object_get(request, "lora");
+    if (json_is_array(list) && json_array_size(list) != n)
+        return vs_error_set(err, VS_E_INVALID, "lora: the model has %u adapter%s, this lists %zu", n, vs_plural(n),
+                            json_array_size(list));
+    for (unsigned i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        double scale = json_number_value(v);
+        if (v && !(json_is_number(v) && scale >= -VS_MOST_SCALE && scale <= VS_MOST_SCALE))
+            return vs_error_set(err, VS_E_INVALID, "lora: scale %u is no number from -%d to %d", i + 1, VS_MOST_SCALE,
+                                VS_MOST_SCALE);
+        w->adapters[i] = v ? (float)scale + 0.0f : vs_model_adapters(w->s->model)[i];    /* no -0 */
+    }
+    if (!n)
+        return VS_OK;
+    struct vs_sha256 sum;
+    uint8_t hash[32];
+    vs_sha256_init(&sum);
+    vs_sha256_add(&sum, w->adapters, n * sizeof *w->adapters);
+    if (w->cache_key && w->s->config.sharing != VS_KV_SHARE_ALL)
+        vs_sha256_add(&sum, w->cache_key, strlen(w->cache_key));
+    vs_sha256_end(&sum, hash);
+    vs_hex(hash, sizeof hash, w->key);
+    w->cache_key = w->key;
+    return VS_OK;
+}
 
 int vs_work_init(struct vs_work *w, const struct vs_work_kind *kind, struct vs_service *s, struct vs_sink *sink, json_t *request,
                  uint32_t n_lanes, struct vs_error *err)
@@ -41,6 +75,9 @@ int vs_work_init(struct vs_work *w, const struct vs_work_kind *kind, struct vs_s
     if (w->cache_key && (n < 1 || n > VS_KV_MAX_KEY || strlen(w->cache_key) != n))
         return vs_error_set(err, VS_E_INVALID, "cache_key: a string of 1 to %d bytes, none of them NUL, is needed; this has %zu",
                             VS_KV_MAX_KEY, n);
+    int r = read_adapters(w, request, err);
+    if (r != VS_OK)
+        return r;
     w->lanes = calloc(n_lanes, sizeof *w->lanes);
     if (!w->lanes)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
@@ -173,21 +210,24 @@ static uint32_t common(const struct vs_want *a, const struct vs_want *b)
 
 static bool may_share(const struct vs_works *b, const struct vs_work *a, const struct vs_work *c)
 {
-    if (a == c || b->config.sharing == VS_KV_SHARE_ALL)
+    bool same_key = strcmp(a->cache_key ? a->cache_key : "", c->cache_key ? c->cache_key : "") == 0;
+    if (a == c || (b->config.sharing == VS_KV_SHARE_ALL && (same_key || !vs_model_n_adapters(b->model))))
         return true;
-    return b->config.sharing == VS_KV_SHARE_OWNER && a->sink->owner == c->sink->owner
-           && strcmp(a->cache_key ? a->cache_key : "", c->cache_key ? c->cache_key : "") == 0;
+    return b->config.sharing == VS_KV_SHARE_OWNER && a->sink->owner == c->sink->owner && same_key;
 }
 
-/* The one of those before it that reads the most of what it has to read. */
+/* The one of those before it that reads the most of what it has to read. A state can be had only where the leader is marked: where
+ * the choices of a work part. */
 static void find_leader(struct vs_works *b, struct vs_lane *l)
 {
     l->n_common = LEAST_COMMON - 1;
-    if (l->index) {                      /* of several choices the first reads the prompt for all */
+    if (l->index && !l->work->kind->apart) {     /* of several choices the first reads the prompt for all */
         l->leader = &l->work->lanes[0];
         l->n_common = l->want.n_shared;
         return;
     }
+    if (vs_model_config(b->model)->n_states)
+        return;
     for (uint32_t i = 0; i < b->n_lanes; i++) {
         struct vs_lane *other = lane_of(b, i);
         if (other == l || other->want.decode || is_ended(other) || !may_share(b, l->work, other->work))
@@ -240,6 +280,7 @@ static void tell_sched(struct vs_lane *l)
     bool held_up = follows(l);
     l->sched.runnable = !held_up && !sink->is_full(sink->context);
     l->sched.decode = l->want.decode && length(l) + 1 >= l->want.n_known;
+    l->sched.whole = l->want.whole;
     l->sched.position = length(l);
     l->sched.n_rows = l->want.n - length(l);
     l->sched.n_outs = l->want.n_out < l->sched.n_rows ? l->want.n_out : l->sched.n_rows;
@@ -314,7 +355,7 @@ static int open_lane(struct vs_works *b, struct vs_lane *l)
     struct vs_work *w = l->work;
     struct vs_lane *first = &w->lanes[0];
     int status = VS_E_NOT_FOUND;
-    if (l != first && first->kv && length(first) >= l->n_common && !l->n_reached) {
+    if (l != first && !w->kind->apart && first->kv && length(first) >= l->n_common && !l->n_reached) {
         status = vs_kv_fork(first->kv, &l->kv);          /* another choice: the prompt is one */
         if (status == VS_OK)
             vs_kv_truncate(l->kv, l->n_common);
@@ -328,7 +369,7 @@ static int open_lane(struct vs_works *b, struct vs_lane *l)
         w->n_recomputed += l->n_reached > found ? l->n_reached - found : 0;
     else
         l->placed_ns = vs_clock_ns();
-    if (l == first && !l->n_reached)
+    if ((l == first || w->kind->apart) && !l->n_reached)
         w->n_cached += found;
     l->n_reached = found > l->n_reached ? found : l->n_reached;
     return VS_OK;
@@ -415,19 +456,41 @@ static int ask(void *context)
     return VS_E_CANCELLED;               /* nobody wants it any more */
 }
 
+/* Where in its next rows a sequence with a state is marked, to go back to or to be shared: before guesses, or at the end of a
+ * prompt. 0: nowhere. */
+static uint32_t mark_of(const struct vs_lane *l, bool *ret_keep)
+{
+    uint32_t have = length(l), at = l->want.decode ? l->want.n_known : l->want.n_shared;
+    *ret_keep = !l->want.decode;
+    return at > have && at <= have + l->sched.rows ? at - have : 0;
+}
+
+/* The step's rows from `at` on, of one of its outputs. */
+static const float *rows_of(const struct vs_works *b, enum vs_output output, const float *logits, uint32_t at)
+{
+    const float *rows = output == VS_OUTPUT_LOGITS ? logits : vs_batch_output(b->model, (int)output);
+    return rows + at * (size_t)vs_graph_width(vs_model_graph(b->model), output);
+}
+
 /* Rows of lanes[n] computed and committed; or nothing has changed. */
 static int compute(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n, struct vs_error *err)
 {
     const float *logits = NULL;
+    unsigned outputs = 0;
+    uint32_t at = 0;
     int status = VS_OK;
     vs_batch_begin(b->model);
     for (uint32_t i = 0; i < n && status == VS_OK; i++) {
         struct vs_lane *l = lanes[i];
+        bool keep;
+        uint32_t mark = mark_of(l, &keep);
         l->n_out = outs_of(l);
-        status = vs_batch_add(b->model, l->kv, l->want.tokens + length(l), l->sched.rows, l->n_out, err);
+        outputs |= l->n_out ? 1u << l->work->kind->output : 0;
+        vs_batch_adapt(b->model, l->work->adapters);
+        status = vs_batch_add_marked(b->model, l->kv, l->want.tokens + length(l), l->sched.rows, l->n_out, mark, keep, err);
     }
     if (status == VS_OK)
-        status = vs_batch_compute(b->model, ask, b, &logits, err);
+        status = vs_batch_compute(b->model, outputs, ask, b, &logits, err);
     for (uint32_t i = 0; i < n; i++) {
         struct vs_lane *l = lanes[i];
         uint32_t have = length(l);
@@ -436,9 +499,10 @@ static int compute(struct vs_works *b, struct vs_lane *const *lanes, uint32_t n,
             continue;
         }
         vs_kv_commit(l->kv, l->want.tokens + have, l->sched.rows);
+        b->prompt_tokens += l->want.decode ? 0 : l->sched.rows;
         l->n_reached = length(l) > l->n_reached ? length(l) : l->n_reached;
-        l->logits = logits;
-        logits += l->n_out * (size_t)vs_model_n_vocab(b->model);
+        l->rows = l->n_out ? rows_of(b, l->work->kind->output, logits, at) : NULL;
+        at += l->n_out;
     }
     return status;
 }
@@ -447,7 +511,7 @@ static void take(void *context, uint32_t i, unsigned thread)
 {
     struct vs_works *b = context;
     struct vs_lane *l = b->reading[i];
-    l->status = l->work->kind->take(l->work, l->index, b->samplers[thread], l->logits, l->n_out, &l->err);
+    l->status = l->work->kind->take(l->work, l->index, b->samplers[thread], l->rows, l->n_out, &l->err);
 }
 
 /* A thread has a sampler of its own; where there are more threads, the rest have none and this does without them. */
@@ -597,8 +661,10 @@ static bool step(struct vs_works *b, uint64_t start)
         if (b->lanes[i]->rows)
             b->step[b->n_step++] = lane_of(b, i);
     }
-    if (!b->n_step)
+    if (!b->n_step) {
+        b->ended_ns = 0;
         return false;
+    }
     vs_sched_begin(b->sched, b->lanes, b->n_lanes);
     int status = compute(b, b->step, b->n_step, &err);
     if (status == VS_OK)
@@ -607,7 +673,9 @@ static bool step(struct vs_works *b, uint64_t start)
         one_by_one(b);
     else if (status != VS_E_CANCELLED)
         fail_step(b, status, &err);
-    vs_sched_end(b->sched, vs_clock_ns() - start);
+    uint64_t now = vs_clock_ns();
+    vs_sched_end(b->sched, now - (b->ended_ns ? b->ended_ns : start));
+    b->ended_ns = now;
     note_step(b);
     settle(b);
     return true;
@@ -622,12 +690,14 @@ bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *cont
     leave_stopped(b, b->admitted);
     leave_stopped(b, b->waiting);
     admit(b);
-    if (!b->n_lanes)
+    if (!b->n_lanes) {
+        b->ended_ns = 0;
         return false;
+    }
     for (uint32_t i = 0; i < b->n_lanes; i++) {
         struct vs_lane *l = lane_of(b, i);
         uint32_t found = l->kv && !l->want.decode ? adopt(l) : 0;
-        l->work->n_cached += l->index == 0 ? found : 0;
+        l->work->n_cached += l->index == 0 || l->work->kind->apart ? found : 0;
         tell_sched(l);
     }
     vs_kv_count(b->kv, &pages);
@@ -637,7 +707,7 @@ bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *cont
 
 void vs_works_count(const struct vs_works *b, struct vs_works_counts *ret)
 {
-    *ret = (struct vs_works_counts){ .preemptions = b->preemptions };
+    *ret = (struct vs_works_counts){ .preemptions = b->preemptions, .prompt_tokens = b->prompt_tokens };
     for (uint32_t i = 0; i < b->n_lanes; i++)
         ret->parked += lane_of(b, i)->placed_ns && !b->lanes[i]->place;
 }

@@ -27,10 +27,13 @@ static void add(struct vs_chat *c, const char *name, size_t n, const struct vs_e
     struct vs_entry_cursor start = { 0 };
     struct vs_str source;
     memcpy(one->name, name, n);
+    vs_style_detect("", 0, &one->style);
     if (kv->type != VS_ENTRY_STRING || !vs_entry_next_str(kv, &start, &source))
         vs_error_set(&one->err, VS_E_MALFORMED, "the model file's key " KEY " (%s) is no text", one->name);
     else if (vs_template_parse(source.data, source.n, &one->template, &one->err) != VS_OK)
         one->template = NULL;
+    else
+        vs_style_detect(source.data, source.n, &one->style);
 }
 
 void vs_chat_open(struct vs_chat *c, const struct vs_entries *entries)
@@ -68,7 +71,7 @@ static struct vs_chat_template *choose(struct vs_chat *c, const json_t *request,
     struct vs_chat_template *one = NULL;
     if (wanted)
         one = find(c, wanted);
-    else if (json_array_size(json_object_get(request, "tools")))
+    else if (json_array_size(vs_chat_tools(request)))
         one = find(c, "tool_use");
     if (!one && !wanted)
         one = find(c, "default");
@@ -84,6 +87,23 @@ static struct vs_chat_template *choose(struct vs_chat *c, const json_t *request,
         vs_buf_clear(&names);
     }
     return one && one->template ? one : NULL;
+}
+
+void vs_chat_style(struct vs_chat *c, const json_t *request, struct vs_style *ret)
+{
+    struct vs_error err;
+    const struct vs_chat_template *one = choose(c, request, &err);
+    if (one)
+        *ret = one->style;
+    else
+        vs_style_detect("", 0, ret);
+}
+
+json_t *vs_chat_tools(const json_t *request)
+{
+    json_t *tools = json_object_get(request, "tools");
+    const char *choice = json_string_value(json_object_get(request, "tool_choice"));
+    return json_array_size(tools) && !(choice && strcmp(choice, "none") == 0) ? tools : NULL;
 }
 
 /* ---- rendering ---- */
@@ -234,6 +254,8 @@ static int check_tools(const json_t *tools, struct vs_error *err)
 static int add_args(json_t *context, const json_t *args, struct vs_error *err)
 {
     static const char *const ours[] = { "messages", "tools", "bos_token", "eos_token" };
+    if (json_object_get(context, "documents") && json_object_get(args, "documents"))
+        return vs_error_set(err, VS_E_INVALID, "template_args: documents are given twice");
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)args, key, value) {
@@ -267,8 +289,93 @@ static bool shows_tools(struct vs_chat_template *one, const struct render *r, co
     return !same;
 }
 
+/* The template shows no tools: they are described in a message instead. */
+static int describe_tools(struct vs_chat_template *one, const struct render *r, const json_t *messages, const json_t *tools,
+                          struct vs_marked_text *ret, struct vs_error *err)
+{
+    json_t *told = vs_messages_without_tools(messages, tools);
+    vs_marked_text_clear(ret);
+    json_object_del(r->context, "tools");
+    int status = told ? render_messages(one, r, told, ret, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    vs_json_free(told, r->check);
+    return status;
+}
+
+/* With tools, if there are any; *io_style becomes that of who is told of them. */
+static int render_tools(struct vs_chat_template *one, const struct render *r, const json_t *messages, const json_t *request,
+                        struct vs_marked_text *ret, struct vs_style *io_style, const char **ret_notice, struct vs_error *err)
+{
+    const json_t *tools = vs_chat_tools(request);
+    int status = render_messages(one, r, messages, ret, err);
+    bool is_refused = status == VS_E_INVALID, is_lost = tools && status == VS_OK && !shows_tools(one, r, messages, tools, ret);
+    if (tools && (is_lost || is_refused) && vs_request_flag(request, "parts")) {
+        vs_style_set_plain(io_style);
+        return describe_tools(one, r, messages, tools, ret, err);
+    }
+    if (is_lost)
+        *ret_notice = "the model's chat template has no place for tools: the model does not know of them";
+    return status;
+}
+
+/* Is the text another one without the documents of the context? They stay there if so. */
+static bool shows_documents(struct vs_chat_template *one, const struct render *r, const json_t *messages)
+{
+    struct vs_marked_text with = { 0 }, without = { 0 };
+    struct vs_error why = { 0 };
+    json_t *documents = json_incref(json_object_get(r->context, "documents"));
+    bool shown = render_messages(one, r, messages, &with, &why) == VS_OK;
+    json_object_del(r->context, "documents");
+    shown = shown && !(render_messages(one, r, messages, &without, &why) == VS_OK && without.text.n == with.text.n &&
+                       memcmp(without.text.data, with.text.data, with.text.n) == 0);
+    if (shown && json_object_set(r->context, "documents", documents) != 0)
+        shown = false;
+    vs_marked_text_clear(&with);
+    vs_marked_text_clear(&without);
+    json_decref(documents);
+    return shown;
+}
+
+/* The messages that the template gets: these, or with the documents in one of them. A new reference; NULL: see the check. */
+static json_t *place_documents(struct vs_chat_template *one, const struct render *r, const json_t *messages, const json_t *request)
+{
+    const json_t *documents = json_object_get(request, "documents");
+    return !json_array_size(documents) || shows_documents(one, r, messages) ? json_incref((json_t *)(uintptr_t)messages)
+        : vs_messages_with_documents(messages, documents, r->check);
+}
+
+/* Where the caller's variables and what is ours end up: see chat.h. */
+static int make_context(struct render *r, const struct vs_tokenizer *t, const json_t *request, struct vs_error *err)
+{
+    json_t *tools = vs_chat_tools(request), *documents = json_object_get(request, "documents");
+    r->now = vs_request_int(request, "now", 0);
+    r->context = json_pack("{s:b, s:o, s:o}", "add_generation_prompt", 1, "bos_token", piece(t, vs_tokenizer_bos(t)),
+                           "eos_token", piece(t, vs_tokenizer_eos(t)));
+    if (!r->context || (tools && json_object_set(r->context, "tools", tools) != 0)
+        || (json_array_size(documents) && json_object_set(r->context, "documents", documents) != 0))
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    return add_args(r->context, json_object_get(request, "template_args"), err);
+}
+
+/* The answer has begun: the text goes on with it, behind what its content begins with. */
+static int add_begun(const json_t *request, const struct vs_style *style, struct vs_marked_text *text, struct vs_error *err)
+{
+    const json_t *begun = json_object_get(request, "begun");
+    struct vs_buf first = { 0 };
+    if (!json_string_length(begun))
+        return VS_OK;
+    vs_style_begin_content(style, vs_style_is_open(style, text->text.data, text->text.n), &first);
+    int r = first.status;
+    if (r == VS_OK && first.n)
+        r = vs_marked_text_add(text, first.data, first.n, true);
+    if (r == VS_OK)
+        r = vs_marked_text_add(text, json_string_value(begun), json_string_length(begun), false);
+    vs_buf_clear(&first);
+    return r == VS_OK ? r : vs_error_set(err, r, "%s", vs_status_text(r));
+}
+
 int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
-                   struct vs_check *check, struct vs_marked_text *ret, const char **ret_notice, struct vs_error *err)
+                   struct vs_check *check, struct vs_marked_text *ret, struct vs_style *ret_style, const char **ret_notice,
+                   struct vs_error *err)
 {
     struct vs_chat_template *one = choose(c, request, err);
     struct render with = { .check = check };
@@ -278,19 +385,19 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
     int r = vs_messages_check(messages, check, err);
     if (r == VS_OK)
         r = check_tools(json_object_get(request, "tools"), err);
+    if (r == VS_OK)
+        r = vs_documents_check(json_object_get(request, "documents"), check, err);
     if (r != VS_OK)
         return r;
-    with.now = vs_request_int(request, "now", 0);
     with.template = one->template;
-    with.context = json_pack("{s:b, s:o, s:o}", "add_generation_prompt", 1, "bos_token", piece(t, vs_tokenizer_bos(t)),
-                             "eos_token", piece(t, vs_tokenizer_eos(t)));
-    json_t *tools = json_object_get(request, "tools");
-    if (!with.context || (json_is_array(tools) && json_object_set(with.context, "tools", tools) != 0))
-        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    else
-        r = add_args(with.context, json_object_get(request, "template_args"), err);
+    *ret_style = one->style;
+    r = make_context(&with, t, request, err);
+    json_t *told = r == VS_OK ? place_documents(one, &with, messages, request) : NULL;
+    if (r == VS_OK && !told)
+        r = check && check->status != VS_OK ? vs_error_set(err, check->status, "%s", vs_status_text(check->status))
+            : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (r == VS_OK) {
-        r = render_messages(one, &with, messages, ret, &why);
+        r = render_tools(one, &with, told, request, ret, ret_style, ret_notice, &why);
         if (r == VS_E_INVALID && strncmp(why.text, "template:", 9) != 0)      /* raise_exception, in the template's own words */
             vs_error_set(err, r, "the model's chat template refuses this conversation: %s", why.text);
         else if (r != VS_OK)
@@ -298,8 +405,9 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
         else if (!ret->text.n)
             r = vs_error_set(err, VS_E_INVALID, "the model's chat template makes no text of this conversation");
     }
-    if (r == VS_OK && json_array_size(tools) && !shows_tools(one, &with, messages, tools, ret))
-        *ret_notice = "the model's chat template has no place for tools: the model does not know of them";
+    vs_json_free(told, check);
+    if (r == VS_OK)
+        r = add_begun(request, ret_style, ret, err);
     vs_json_free(with.context, check);
     return r;
 }

@@ -9,6 +9,7 @@
 #ifndef VS_WORKER_CHAT_H
 #define VS_WORKER_CHAT_H
 #include "base/check.h"
+#include "parts/parts.h"
 #include "template/template.h"
 
 #include <stdbool.h>
@@ -23,6 +24,7 @@ struct vs_chat {                         /* zeroed = a file without templates */
         char name[VS_MAX_TEMPLATE_NAME + 1];
         struct vs_template *template;    /* NULL: err says why */
         struct vs_error err;
+        struct vs_style style;           /* how its model writes calls and reasoning */
         enum { PARTS_UNKNOWN, PARTS_TAKEN, PARTS_JOINED } parts;      /* does it take content that is a list of parts? */
     } one[VS_MAX_TEMPLATES];
     size_t n;
@@ -44,6 +46,16 @@ struct vs_shape {                        /* what templates disagree about; zeroe
 /* A new reference; NULL when it was stopped or there is no memory. */
 json_t *vs_messages_shape(const json_t *messages, const struct vs_shape *shape, struct vs_check *check);
 
+/* The same conversation for a template that knows no tools: what they are said in a system message, calls and their results as
+ * text. A new reference; NULL: there is no memory. */
+json_t *vs_messages_without_tools(const json_t *messages, const json_t *tools);
+
+/* Is each document {"text"}, with a `title` or without? VS_E_INVALID that names the entry. */
+int vs_documents_check(const json_t *documents, struct vs_check *check, struct vs_error *err);
+/* The same conversation with documents at the beginning of the last message of the user (a new one where there is none), for a
+ * template that does not show them. A new reference; NULL: it was stopped, or there is no memory. */
+json_t *vs_messages_with_documents(const json_t *messages, const json_t *documents, struct vs_check *check);
+
 bool vs_messages_in_parts(const json_t *messages);
 bool vs_messages_lack_content(const json_t *messages);
 const char *vs_messages_call(const json_t *messages);        /* the first that a message without content makes; NULL */
@@ -52,7 +64,17 @@ const json_t *vs_messages_arguments(const json_t *messages); /* the first that a
 /* ---- chat.c ---- */
 
 /* The text of messages (a list, checked here) by the template that the request's `template` and `tools` ask for, with its
- * `template_args` and `now`. *ret_notice is set when the user should be told something. */
+ * `template_args` and `now`. *ret_notice is set when the user should be told something. Where the template shows no tools and the
+ * answer is to come in parts, a system message describes them; *ret_style says how the model will call them. Its `documents` are
+ * the template's variable of that name where it shows them, else a block of the last message of the user; they are input either
+ * way. */
 int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
-                   struct vs_check *check, struct vs_marked_text *ret, const char **ret_notice, struct vs_error *err);
+                   struct vs_check *check, struct vs_marked_text *ret, struct vs_style *ret_style, const char **ret_notice,
+                   struct vs_error *err);
+
+/* The style of the request's template, as far as there is one. */
+void vs_chat_style(struct vs_chat *c, const json_t *request, struct vs_style *ret);
+
+/* The tools that the model may call; NULL: none (tool_choice). Borrowed. */
+json_t *vs_chat_tools(const json_t *request);
 #endif

@@ -53,7 +53,8 @@ static int configure(const struct vs_header *h, struct vs_model *target, struct 
     int r = vs_header_graph(h, &graph, err);
     if (r == VS_OK) {
         ret->context = ret->context < graph.context ? ret->context : graph.context;
-        ret->kv_bytes = (uint64_t)ret->n_pages * ret->backend->page_bytes(&graph, ret->kv_type);
+        ret->kv_bytes = (uint64_t)ret->n_pages * ret->backend->page_bytes(&graph, ret->kv_type)
+                        + 10 * (uint64_t)ret->n_at_once * ret->backend->state_bytes(&graph);     /* half of it: five states each */
         ret->chunk = CHUNK;
         ret->max_out = 1;
         ret->beside = target;
@@ -68,7 +69,7 @@ static int load(struct vs_drafter *d, int fd, struct vs_model *target, const str
     struct vs_model_file *file = NULL;
     struct vs_header *header = NULL;
     struct vs_model_config config;
-    int r = vs_model_file_open(fd, &file, err);
+    int r = vs_model_file_open(&(struct vs_files){ 1, { fd } }, &file, err);
     if (r != VS_OK)
         return r;
     r = vs_header_open(vs_model_file_glance(file), &header, err);
@@ -118,7 +119,7 @@ void vs_drafter_memory(const struct vs_drafter *d, struct vs_backend_memory *ret
 {
     size_t kv_token;
     vs_model_memory(d->model, ret, &kv_token);
-    *ret_kv_bytes = kv_token * VS_PAGE_TOKENS * vs_model_config(d->model)->n_pages;
+    *ret_kv_bytes = vs_model_cache_bytes(d->model);
 }
 
 double vs_drafter_cost(const struct vs_drafter *d, double one_row)
@@ -159,17 +160,17 @@ static void go_back(struct vs_drafter_sequence *s, const uint32_t *token, uint32
     vs_kv_truncate(s->kv, s->n_same);
 }
 
-/* Reads token[have, end), at most CHUNK; *ret_logits NULL: nobody looks. */
-static bool read_rows(struct vs_drafter *d, struct vs_drafter_sequence *s, const uint32_t *token, uint32_t end,
+/* Reads token[have, end), at most CHUNK; *ret_logits NULL: nobody looks. known: the sequence can go back to here. */
+static bool read_rows(struct vs_drafter *d, struct vs_drafter_sequence *s, const uint32_t *token, uint32_t end, bool known,
                       const float **ret_logits)
 {
     uint32_t have = vs_kv_length(s->kv), n = end - have;
     const float *logits;
     struct vs_error err;
     vs_batch_begin(d->model);
-    if (vs_batch_add(d->model, s->kv, token + have, n, ret_logits != NULL, &err) != VS_OK)
+    if (vs_batch_add_marked(d->model, s->kv, token + have, n, ret_logits != NULL, known ? n : 0, known, &err) != VS_OK)
         return false;
-    if (vs_batch_compute(d->model, NULL, NULL, &logits, &err) != VS_OK) {
+    if (vs_batch_compute(d->model, 0, NULL, NULL, &logits, &err) != VS_OK) {
         vs_kv_truncate(s->kv, have);
         return false;
     }
@@ -179,14 +180,14 @@ static bool read_rows(struct vs_drafter *d, struct vs_drafter_sequence *s, const
     return true;
 }
 
-/* The token behind token[n]. */
-static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n)
+/* The token behind token[n]; known: those before it are the text. */
+static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n, bool known)
 {
     const float *logits;
     struct vs_error err;
     uint64_t start = vs_clock_ns();
     bool single = n - vs_kv_length(s->kv) == 1;
-    if (!read_rows(d, s, token, n, &logits)
+    if (!read_rows(d, s, token, n, known, &logits)
         || vs_sampler_sample(d->sampler, s->sampling, logits, token, n, n, &token[n], &err) != VS_OK)
         return false;
     double ns = (double)(vs_clock_ns() - start);
@@ -212,10 +213,10 @@ uint32_t vs_drafter_guess(struct vs_drafter *d, struct vs_drafter_sequence *s, u
     }
     if (behind > CHUNK) {
         if (behind <= CATCH_UP * n_made)
-            read_rows(d, s, token, n - behind + CHUNK, NULL);
+            read_rows(d, s, token, n - behind + CHUNK, true, NULL);
         return 0;
     }
-    while (made < n_guesses && guess_one(d, s, token, n + made))
+    while (made < n_guesses && guess_one(d, s, token, n + made, !made))
         made++;
     return made;
 }

@@ -3,12 +3,15 @@
  *     JSON --order.c--> vs_order        what the request wants, all of it checked; advice.c: what the model file recommends
  *     JSON --prompt.c--> ids            template and tokenizer
  *     id --stop.c--> text, or the end   characters and stop strings are never cut
+ *     text --tell.c--> frames           each of one part: content, reasoning, a call
+ *     reason.c                          what may stand in front of an answer that keeps a form
  *     generate.c                        a request as a state machine: wants rows computed, takes their logits, says one token
  *
  * Stays inside the worker.
  */
 #ifndef VS_WORKER_GENERATE_H
 #define VS_WORKER_GENERATE_H
+#include "parts/parts.h"
 #include "prog/worker/service_internal.h"
 
 /* ---- order.c ---- */
@@ -20,14 +23,23 @@ struct vs_order {
     struct vs_logit_bias *bias;          /* owned; sampling points at it */
     int64_t max_tokens, n_logprobs;      /* -1: as many as fit; not asked for */
     bool ignore_eos, special, logits_hash, speculates;
+    bool parts, one_call;                /* the answer comes in parts; at most one of them is a call, */
+    bool forces;                         /* the answer is calls: `grammar` is their form */
+    const char *function;                /* that is called then; NULL: any of them. Borrowed */
+    struct vs_grammar *calls;            /* of calls that the model makes by itself; NULL: nothing holds them */
+    char notice[300];                    /* why nothing does; "" */
     const char *stop[VS_MAX_STOPS];      /* borrowed from the request's JSON */
     size_t stop_n[VS_MAX_STOPS], n_stops;
     struct vs_ids stop_tokens;
+    struct vs_grammar *grammar;          /* that the answer keeps; NULL: none */
 };
 
 /* Reads and checks all that generate and chat have besides the prompt. What the model file recommends stands between the
- * contract's defaults and the request. _clear in either case. */
+ * contract's defaults and the request. _calls: the form of calls, when it is known how the model writes them. _clear in either
+ * case. */
 int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err);
+int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_style *style, struct vs_check *check,
+                   struct vs_order *o, struct vs_error *err);
 void vs_order_clear(struct vs_order *o);
 
 /* ---- advice.c ---- */
@@ -41,9 +53,13 @@ int vs_advice_sequence(const struct vs_entries *entries, const json_t *given, st
 /* ---- prompt.c ---- */
 
 /* The ids of the request's prompt, messages or tokens: at least one, and room for another. *ret_notice is set when the user
- * should be told something. */
-int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, const char **ret_notice,
-                   struct vs_error *err);
+ * should be told something; *ret_style says how the model writes parts that are no content. */
+int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
+                   struct vs_style *ret_style, const char **ret_notice, struct vs_error *err);
+
+/* Does the prompt leave reasoning begun? Or has it ended that? */
+bool vs_prompt_is_open(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
+bool vs_prompt_is_closed(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
 
 /* ---- stop.c ---- */
 
@@ -59,6 +75,8 @@ struct vs_stopper {
     struct vs_detok detok;
     struct vs_stop_string stop[VS_MAX_STOPS];
     size_t n_stops;
+    bool is_paused;                      /* nothing that was asked for stops it: a call is being written, which is to be whole */
+    const struct vs_stop_string *by;     /* the one that ended the answer; NULL */
     struct vs_buf held;                  /* text that is not out yet */
 };
 
@@ -70,4 +88,76 @@ void vs_stopper_clear(struct vs_stopper *p);
 int vs_stopper_push(struct vs_stopper *p, uint32_t id, bool *ret_ends, size_t *ret_n, struct vs_error *err);
 /* There is no further token: all that was held back is text. Returns how many bytes. */
 size_t vs_stopper_finish(struct vs_stopper *p);
+
+/* ---- reason.c ---- */
+
+struct vs_reason_marks {                 /* of a model; zeroed: it does not reason */
+    const char *close_text;              /* of the mark that ends reasoning; NULL: there is none */
+    bool is_control;                     /* it is a control token */
+    uint32_t open;                       /* the token that begins it; VS_TOKENIZER_NONE: it is more than one */
+    uint32_t space[2];                   /* tokens that may stand behind its end; VS_TOKENIZER_NONE: this one is more than one */
+    struct vs_ids close;                 /* the tokens of its end */
+};
+int vs_reason_marks_read(const struct vs_service *s, const struct vs_style *style, struct vs_check *check,
+                         struct vs_reason_marks *ret, struct vs_error *err);
+void vs_reason_marks_clear(struct vs_reason_marks *m);
+
+enum { VS_REASON_TAIL = 32 };
+struct vs_reasoning {                    /* zeroed: none, the answer is in its form */
+    enum { VS_REASON_OVER, VS_REASON_MAY_BEGIN, VS_REASON_UNDER_WAY, VS_REASON_MAY_SPACE } state;
+    const struct vs_reason_marks *marks;
+    const struct vs_tokenizer *tokenizer;
+    uint32_t shortest;                   /* tokens that the form needs */
+    uint32_t n_forced;                   /* of marks->close, that were the only ones allowed */
+    uint32_t n_words;
+    uint64_t *bits;                      /* [n_words] the last mask */
+    char tail[VS_REASON_TAIL];           /* the end of what was reasoned */
+    size_t n_tail;
+    bool has_space;                      /* it ends with white space */
+};
+/* The marks outlive it. VS_OK or VS_E_NOMEM; _clear in either case. */
+int vs_reasoning_init(struct vs_reasoning *r, const struct vs_reason_marks *marks, const struct vs_service *s, uint32_t shortest,
+                      bool is_open);
+void vs_reasoning_clear(struct vs_reasoning *r);
+/* As vs_matcher_mask, which it asks where the form may go on. */
+const uint64_t *vs_reasoning_mask(struct vs_reasoning *r, struct vs_matcher *m, uint32_t left);
+/* A token that ends reasoning and says something behind it: it is taken out of the last mask. */
+bool vs_reasoning_refuses(struct vs_reasoning *r, uint32_t id);
+/* The token comes, and `left` more may follow it. False: it belongs to the form. */
+bool vs_reasoning_takes(struct vs_reasoning *r, uint32_t id, uint32_t left);
+void vs_reasoning_ended(struct vs_reasoning *r);         /* the parser has seen its end */
+
+/* ---- tell.c ---- */
+
+struct vs_teller_config {
+    bool is_in_parts;                    /* else all is content */
+    struct vs_style style;
+    const uint32_t *mark_id;             /* [VS_N_MARKS] of the model; outlives the teller, as the tools do */
+    const json_t *tools;
+    const char *begun;                   /* text that the prompt has begun the answer with; NULL: none */
+    bool is_open, is_single, special;
+    bool in_content;                     /* the prompt has begun the answer's content */
+};
+
+struct vs_telling { uint32_t id, part; size_t n; json_t *extra; };   /* a frame: the next n bytes of the text */
+
+struct vs_teller {
+    struct vs_parts *parts;              /* NULL: all is content */
+    const uint32_t *mark_id;
+    bool has_marks;
+    struct vs_waiting_mark { size_t at; enum vs_mark mark; } *waiting;      /* at: bytes of text in front of it */
+    size_t n_waiting, cap_waiting, n_taken;
+    struct vs_telling *told;                /* [n] frames that are not sent yet */
+    size_t n, cap;
+    struct vs_buf text;
+};
+
+/* _clear in either case. */
+int vs_teller_init(struct vs_teller *t, const struct vs_teller_config *config, struct vs_error *err);
+void vs_teller_clear(struct vs_teller *t);
+/* A token has come, and n_held bytes of text wait to be added. */
+int vs_teller_token(struct vs_teller *t, uint32_t id, size_t n_held, struct vs_error *err);
+/* The text that may go out with a token: at least one frame. Takes over extra. is_last: no other comes. */
+int vs_teller_add(struct vs_teller *t, uint32_t id, const char *text, size_t n, json_t *extra, bool is_last, struct vs_error *err);
+void vs_teller_drop(struct vs_teller *t, size_t n);      /* the first n frames: they are sent */
 #endif

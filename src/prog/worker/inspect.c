@@ -190,7 +190,7 @@ static json_t *unknown(const char *why)
     return json_pack("{s:s}", "unknown", why);
 }
 
-/* The weights plus the keys and values of a whole context, as the backend itself counts them. */
+/* The weights plus the keys and values of a whole context and the state of a sequence, as the backend itself counts them. */
 static json_t *memory_of(const struct vs_gguf *g, const struct vs_backend_kind *backend, uint32_t ctx, uint64_t weights)
 {
     struct vs_graph graph;
@@ -198,18 +198,19 @@ static json_t *memory_of(const struct vs_gguf *g, const struct vs_backend_kind *
     if (vs_import_llm(g, &graph, &err) != VS_OK)
         return unknown(err.text);
     uint32_t context = ctx ? ctx : graph.context;
+    size_t state = backend->state_bytes(&graph);
     json_t *kv = json_object(), *total = json_object();
     bool counted = true;
     for (int type = 0; type < VS_N_KV_TYPES; type++) {
         size_t n = backend->kv_bytes(&graph, (enum vs_kv_type)type, vs_pages_for(context));
-        counted &= n < (size_t)1 << 60 && weights < (uint64_t)1 << 60;
+        counted &= n < (size_t)1 << 60 && weights < (uint64_t)1 << 60 && state < (size_t)1 << 60;
         json_object_set_new(kv, vs_kv_type_name((enum vs_kv_type)type), size_of(n));
-        json_object_set_new(total, vs_kv_type_name((enum vs_kv_type)type), size_of(counted ? n + weights : 0));
+        json_object_set_new(total, vs_kv_type_name((enum vs_kv_type)type), size_of(counted ? n + state + weights : 0));
     }
     vs_graph_clear(&graph);
     if (counted)
-        return json_pack("{s:o, s:o, s:o, s:o}", "context", size_of(context), "weights", size_of(weights), "kv", kv,
-                         "total", total);
+        return json_pack("{s:o, s:o, s:o, s:o, s:o}", "context", size_of(context), "weights", size_of(weights), "kv", kv,
+                         "state", size_of(state), "total", total);
     json_decref(kv);
     json_decref(total);
     return unknown("the numbers in the file are out of range");

@@ -16,9 +16,10 @@ enum {
     STREAM_AHEAD = 1 << 20,              /* bytes that a text thread may stream before the client takes them */
     MAX_QUEUED = 128 << 10,              /* progress is dropped when so much waits to be sent */
     FRAME_HEAD = 8,                      /* of a frame that waits: u32 bytes, u16 type, u16 flags */
-    N_TEXTS = 4,                        /* keys of a request that hold what was read: take_texts */
+    N_TEXTS = 5,                        /* keys of a request that hold what was read: take_texts */
 };
 #define PROGRESS_NS 50000000ull
+#define HEAR_NS 1000000ull              /* so often a request that the main thread reads looks at the socket */
 #define MS_NS 1000000ull
 
 /* ---- the list ---- */
@@ -130,27 +131,40 @@ static int let_out(struct vs_job *j, size_t begin, uint16_t type, uint16_t flags
     return atomic_load(&j->stop);
 }
 
-static int sink_token(void *context, int index, uint32_t id, const char *text, size_t n, const json_t *extra)
+static void add_u32(struct vs_buf *out, uint32_t value)
+{
+    char bytes[4];
+    vs_store_u32le(bytes, value);
+    vs_buf_add(out, bytes, sizeof bytes);
+}
+
+static int sink_token(void *context, const struct vs_said *said)
 {
     struct vs_job *j = context;
+    uint16_t flags = 0;
     pthread_mutex_lock(&j->lock);
-    size_t begin = j->out.n, head = index >= 0 ? 12 : 8;
-    char *at = vs_buf_grow(&j->out, FRAME_HEAD + head);
-    if (at) {
-        at += FRAME_HEAD;
-        if (index >= 0)
-            vs_store_u32le(at, (uint32_t)index);
-        vs_store_u32le(at + head - 8, id);
-        vs_store_u32le(at + head - 4, (uint32_t)n);
+    size_t begin = j->out.n;
+    vs_buf_grow(&j->out, FRAME_HEAD);
+    if (said->index >= 0) {
+        flags |= VS_FLAG_INDEX;
+        add_u32(&j->out, (uint32_t)said->index);
     }
-    vs_buf_add(&j->out, text, n);
-    if (extra)
-        vs_json_dump(extra, &j->out);
+    if (said->part >= 0) {
+        flags |= VS_FLAG_PART;
+        add_u32(&j->out, (uint32_t)said->part);
+    }
+    add_u32(&j->out, said->id);
+    add_u32(&j->out, (uint32_t)said->n);
+    vs_buf_add(&j->out, said->text, said->n);
+    if (said->extra) {
+        flags |= VS_FLAG_EXTRA;
+        vs_json_dump(said->extra, &j->out);
+    }
     int status = VS_E_LIMIT;
     if (j->out.status == VS_OK && j->out.n - begin - FRAME_HEAD > VS_MAX_CHUNK)
         j->out.n = begin;
     else
-        status = let_out(j, begin, VS_MSG_TOKEN, (uint16_t)((extra ? VS_FLAG_EXTRA : 0) | (index >= 0 ? VS_FLAG_INDEX : 0)));
+        status = let_out(j, begin, VS_MSG_TOKEN, flags);
     pthread_mutex_unlock(&j->lock);
     return status;
 }
@@ -203,7 +217,7 @@ static int ask(void *context)
     struct vs_link *l = j->link;
     if (j->reader)
         atomic_fetch_add_explicit(&j->reader->ticks, 1, memory_order_relaxed);
-    else if (on_main_thread(l))
+    else if (on_main_thread(l) && vs_clock_ns() - l->heard_ns >= HEAR_NS)
         vs_link_attend(l);
     return atomic_load(&j->stop);
 }
@@ -328,7 +342,7 @@ static void read_text(struct vs_job *j)
 /* What was read is not needed any more, but for a few settings. Taken off here, so that the main thread need not free it. */
 static void take_texts(struct vs_job *j, json_t *ret[N_TEXTS])
 {
-    static const char *const keys[N_TEXTS] = { "messages", "tools", "tokens", "template_args" };
+    static const char *const keys[N_TEXTS] = { "messages", "tools", "tokens", "template_args", "constraint" };
     for (int i = 0; i < N_TEXTS; i++) {
         ret[i] = json_incref(json_object_get(j->request, keys[i]));
         json_object_del(j->request, keys[i]);
@@ -491,6 +505,7 @@ void vs_job_begin(struct vs_link *l, const struct vs_frame *f)
         read_text(j);
         l->is_reading = false;
         after_text(j);
+        finish(j);                       /* at once, for a step may be under way */
     } else {
         give_to_text_thread(j);
     }

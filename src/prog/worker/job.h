@@ -60,7 +60,7 @@ struct vs_link {
     struct vs_service *service;
     struct vs_job *jobs;
     struct vs_job *sent;                 /* jobs that have tokens sent and no request yet */
-    uint64_t alive_ns, stats_ns;
+    uint64_t alive_ns, stats_ns, heard_ns;      /* when we last said so; when we last looked at the socket */
     bool is_reading;                     /* the main thread reads the text of a quick request */
     bool has_told_digest;                /* the broker knows what was loaded, or there is nothing to know */
     int wake_fd;                         /* an eventfd: a text thread has something for the main thread */
@@ -79,7 +79,7 @@ struct vs_link {
 
 /* The broker is gone, or speaks nonsense: nothing is left to do. */
 _Noreturn void vs_link_leave(int status);
-/* Takes what has come; a sign of life when it is time. */
+/* Takes what has come, and sends what there is to say; a sign of life when it is time. */
 void vs_link_attend(struct vs_link *l);
 void vs_link_send(struct vs_link *l, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 void vs_link_send_json(struct vs_link *l, uint16_t type, uint64_t id, json_t *value, uint32_t max);     /* steals value */

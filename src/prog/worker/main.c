@@ -1,9 +1,13 @@
 /* prog/worker/main.c - a process that has one model and one socket, and nothing else.
  *
  * Started with 3 = the broker, 4 = the model file (read-only), 5 = page of last words, 6 = settings, 7 = the draft model's file,
- * where there is one. It locks itself in before it looks at the model; then it loads, says READY or FAILED, and serves one request
- * after the other. The supervisor's settings are read before lock-in: they size the limits. The socket is looked at whenever the
- * running request asks (vs_sink.check), which is how cancel and credit reach it. When the socket ends, so does the worker. */
+ * where there is one, 8 and so on = the other parts of a split model. It locks itself in before it looks at the model; then it
+ * loads, says READY or FAILED, and serves requests.
+ * The supervisor's settings are read before lock-in: they size the limits. The socket is looked at between steps, every two
+ * milliseconds within one (src/cpu/run.c), and whenever a request that is read asks (vs_sink.check): so cancel and credit arrive,
+ * and what needs no step is answered meanwhile. When the socket ends, so does the worker. */
+#include "prog/worker/formats.h"
+#include "prog/worker/quantize.h"
 #include "prog/worker/job.h"
 
 #include "base/bytes.h"
@@ -23,7 +27,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6, DRAFT_FD = 7 };
+enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6, DRAFT_FD = 7, MORE_FD = 8 };
 
 #define MAX_SETTINGS (64u << 10)
 #define MAX_JSON (512u << 20)
@@ -140,16 +144,20 @@ static const struct {
     VS_MODEL_REQUEST_MAP(ON_REQUEST)
 };
 
+static void flush(struct vs_link *l)
+{
+    if (vs_conn_flush(&l->conn) == VS_E_DIED)
+        vs_link_leave(0);
+}
+
 void vs_link_attend(struct vs_link *l)
 {
     struct vs_frame f;
     struct vs_error why;
+    l->heard_ns = vs_clock_ns();
     if (l->jobs)
         say_alive(l, l->jobs->id);
-    l->conn.corked = false;
-    if (vs_conn_flush(&l->conn) == VS_E_DIED)
-        vs_link_leave(0);
-    l->conn.corked = true;
+    flush(l);
     int status = vs_conn_read(&l->conn);
     if (status == VS_E_DIED)
         vs_link_leave(0);
@@ -159,11 +167,15 @@ void vs_link_attend(struct vs_link *l)
         handlers[vs_ipc_handler(handlers, sizeof handlers / sizeof *handlers, sizeof *handlers, f.type)].take(l, &f);
     if (status != VS_E_BUSY)
         vs_link_leave(1);
+    flush(l);
 }
 
+/* While a step runs. What needs no step is answered meanwhile. */
 static void attend(void *link)
 {
     vs_link_attend(link);
+    vs_jobs_turn(link);
+    flush(link);
 }
 
 /* ---- the loop ---- */
@@ -194,7 +206,7 @@ static _Noreturn void serve(struct vs_link *l)
         tell_stats(l);
         if (any)
             continue;
-        vs_conn_flush(&l->conn);
+        flush(l);
         if (vs_jobs_await_digest(l))
             vs_service_digest(l->service, 10, hex, &done, &total, NULL);
         else
@@ -236,13 +248,20 @@ static json_t *ready_message(struct vs_link *l, const struct vs_sandbox_report *
     return json_pack("{s:o?, s:o}", "sandbox", n ? vs_json_parse(text, n, NULL) : NULL, "facts", vs_service_facts(l->service));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--formats") == 0)
+        return vs_formats(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--quantize") == 0)
+        return vs_quantize_main(argc, argv);
     if (fcntl(SOCKET_FD, F_GETFD) < 0 || fcntl(MODEL_FD, F_GETFD) < 0 || fcntl(SETTINGS_FD, F_GETFD) < 0) {
         fprintf(stderr, "veritas-worker is started by `veritas serve`\n");
         return 2;
     }
     bool drafts = fcntl(DRAFT_FD, F_GETFD) >= 0;
+    struct vs_files parts = { 1, { MODEL_FD } };
+    for (int fd = MORE_FD; parts.n < VS_MAX_FILES && fcntl(fd, F_GETFD) >= 0; fd++)
+        parts.fd[parts.n++] = fd;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     vs_json_setup(MAX_JSON);
@@ -260,6 +279,7 @@ int main(void)
     vs_conn_init(&l.conn, SOCKET_FD, &vs_ipc_to_worker, VS_AT_START);
     l.conn.state_of = state_of;
     l.conn.context = &l;
+    l.conn.corked = true;               /* frames of a turn go out together */
     l.main = pthread_self();
     struct vs_sink loading = { .context = &l, .owner = -1, .progress = load_progress };
     struct vs_error err = { 0 };
@@ -282,18 +302,20 @@ int main(void)
     bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_WORKER,
-        .keep_fds = 1u << SOCKET_FD | 1u << MODEL_FD | (drafts ? 1u << DRAFT_FD : 0) | 1u << l.wake_fd,
+        .keep_fds = UINT64_C(1) << SOCKET_FD | (drafts ? UINT64_C(1) << DRAFT_FD : 0) | UINT64_C(1) << l.wake_fd,
         .words_fd = words ? WORDS_FD : -1,
         .memory_bytes = limit > 0 ? (uint64_t)limit : 0,
         .keep_stderr = getenv("VERITAS_DEBUG") != NULL,
     };
+    for (unsigned i = 0; i < parts.n; i++)
+        options.keep_fds |= UINT64_C(1) << parts.fd[i];
     struct vs_sandbox_report report;
     if (vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err) != VS_OK
         || vs_sandbox_enter(&options, &report, &err) != VS_OK)
         fail(&l, &err);
 
     vs_last_words_phase("loading the model");
-    if (vs_service_open(MODEL_FD, drafts ? DRAFT_FD : -1, settings, &loading, &l.service, &err) != VS_OK
+    if (vs_service_open(&parts, drafts ? DRAFT_FD : -1, settings, &loading, &l.service, &err) != VS_OK
         || vs_text_start(&l, &err) != VS_OK)
         fail(&l, &err);
     json_decref(settings);

@@ -42,7 +42,7 @@ static int step(struct run *run, uint32_t first, uint32_t end, uint32_t n, struc
     for (uint32_t i = first; i < end && r == VS_OK; i++)
         r = vs_batch_add(m, run->kv[i], run->tokens + vs_kv_length(run->kv[i]), n, 1, err);
     if (r == VS_OK)
-        r = vs_batch_compute(m, ask, run, &logits, err);
+        r = vs_batch_compute(m, 0, ask, run, &logits, err);
     for (uint32_t i = first; i < end && r == VS_OK; i++)
         vs_kv_commit(run->kv[i], run->tokens + vs_kv_length(run->kv[i]), n);
     return r;

@@ -1,6 +1,7 @@
 /* prog/worker/order.c - what generate and chat are asked for, besides the prompt: sampling, limits, stops. */
 #include "prog/worker/generate.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,83 @@ static int read_stops(struct vs_order *o, const json_t *list, struct vs_error *e
     return VS_OK;
 }
 
+static bool is_tool(const json_t *tools, const char *name)
+{
+    size_t i;
+    const json_t *tool;
+    json_array_foreach(tools, i, tool) {
+        const char *is = json_string_value(json_object_get(vs_tool_function(tool), "name"));
+        if (is && name && strcmp(is, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_strict(const json_t *tools)
+{
+    size_t i;
+    const json_t *tool;
+    json_array_foreach(tools, i, tool)
+        if (json_is_true(json_object_get(vs_tool_function(tool), "strict")))
+            return true;
+    return false;
+}
+
+static bool has_constraint(const json_t *request)
+{
+    const json_t *constraint = json_object_get(request, "constraint");
+    return constraint && !json_is_null(constraint);
+}
+
+/* One that can't be held is refused, unless the model is free to call or not, and no tool is strict: then the answer says so. */
+int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_style *style, struct vs_check *check,
+                   struct vs_order *o, struct vs_error *err)
+{
+    const json_t *tools = vs_chat_tools(request);
+    struct vs_error why = { 0 };
+    if (!o->parts || !tools || (has_constraint(request) && !o->forces))
+        return VS_OK;
+    enum vs_calls_use use = !o->forces ? VS_CALLS_HELD : o->one_call || !vs_style_form(style)->between ? VS_CALLS_FORCED
+                                                                                                     : VS_CALLS_FORCED_SEVERAL;
+    o->one_call |= use == VS_CALLS_FORCED;
+    int r = vs_calls_read(s, style, tools, o->function, use, check, o->forces ? &o->grammar : &o->calls, &why);
+    if (r == VS_OK || r == VS_E_NOMEM || o->forces || is_strict(tools) || (check && check->status != VS_OK))
+        return r == VS_OK ? r : vs_error_set(err, r, "%s", why.text[0] ? why.text : vs_status_text(r));
+    snprintf(o->notice, sizeof o->notice, "arguments of calls are not held to their schema: %.220s", why.text);
+    return VS_OK;
+}
+
+/* Who may be called, and whether somebody must be. */
+static int read_tools(struct vs_order *o, const json_t *request, struct vs_error *err)
+{
+    const json_t *tools = json_object_get(request, "tools"), *choice = json_object_get(request, "tool_choice");
+    const char *word = json_string_value(choice);
+    const char *name = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    const char *type = json_string_value(json_object_get(choice, "type"));
+    const json_t *parallel = json_object_get(request, "parallel_tool_calls");
+    o->parts = vs_request_flag(request, "parts");
+    o->one_call = json_is_false(parallel);
+    if (json_is_object(choice) && (!name || !type || strcmp(type, "function") != 0 || json_object_size(choice) != 2))
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: auto, none, required or {\"type\": \"function\", \"function\": "
+                            "{\"name\"}} is needed");
+    if (!choice || json_is_null(choice) || (word && strcmp(word, "required") != 0))
+        return VS_OK;
+    if (!json_array_size(tools))
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: a call is asked for, and there are no tools");
+    if (name && !is_tool(tools, name))
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: '%.60s' is none of the tools", name);
+    if (!o->parts)
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: a call can be asked for only with \"parts\": true");
+    if (has_constraint(request))
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: a call can't be forced beside a constraint, which is another form");
+    if (json_string_length(json_object_get(request, "begun")))
+        return vs_error_set(err, VS_E_INVALID, "tool_choice: a call can't be forced behind an answer that has begun");
+    o->forces = true;
+    o->function = name;
+    o->one_call |= !json_is_true(parallel);
+    return VS_OK;
+}
+
 static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_check *check,
                        struct vs_error *err)
 {
@@ -111,10 +189,31 @@ static int read_limits(struct vs_service *s, struct vs_order *o, const json_t *r
     return r == VS_OK && ids && !json_is_null(ids) ? vs_request_ids(s, ids, "stop_tokens", check, &o->stop_tokens, err) : r;
 }
 
+/* What would end or bend an answer elsewhere than its form says can't stand beside a constraint. */
+static int read_constraint(struct vs_service *s, struct vs_order *o, const json_t *request, struct vs_check *check,
+                           struct vs_error *err)
+{
+    int r = o->forces ? VS_OK : vs_constraint_read(s, request, VS_GRAMMAR_WRITES, check, &o->grammar, err);
+    if (r != VS_OK || !(o->grammar || o->forces))
+        return r;
+    bool forbids = false;
+    for (size_t i = 0; i < json_array_size(json_object_get(json_object_get(request, "sampling"), "logit_bias")); i++)
+        forbids |= !(o->bias[i].bias >= -FLT_MAX);
+    const char *beside = o->n_stops ? "stop" : o->stop_tokens.n ? "stop_tokens" : o->ignore_eos ? "ignore_eos"
+                         : forbids ? "a logit_bias of -inf" : NULL;
+    return beside ? vs_error_set(err, VS_E_INVALID, "%s can't stand beside a constraint: the answer ends where its form is "
+                                                    "complete",
+                                 beside) : VS_OK;
+}
+
 int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err)
 {
     int r = read_sampling(s, ret, request, err);
-    return r == VS_OK ? read_limits(s, ret, request, check, err) : r;
+    if (r == VS_OK)
+        r = read_tools(ret, request, err);
+    if (r == VS_OK)
+        r = read_limits(s, ret, request, check, err);
+    return r == VS_OK ? read_constraint(s, ret, request, check, err) : r;
 }
 
 void vs_order_clear(struct vs_order *o)
@@ -122,4 +221,7 @@ void vs_order_clear(struct vs_order *o)
     free(o->bias);
     o->bias = NULL;
     vs_ids_clear(&o->stop_tokens);
+    vs_grammar_free(o->grammar);
+    vs_grammar_free(o->calls);
+    o->grammar = o->calls = NULL;
 }

@@ -8,10 +8,11 @@ enum { PROMPT_FLAGS = VS_ENCODE_ADD_FIRST };
 
 /* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
 static int from_messages(struct vs_service *s, const json_t *messages, const json_t *request, bool all_trusted,
-                         struct vs_check *check, struct vs_ids *ret, const char **ret_notice, struct vs_error *err)
+                         struct vs_check *check, struct vs_ids *ret, struct vs_style *ret_style, const char **ret_notice,
+                         struct vs_error *err)
 {
     struct vs_marked_text m = { 0 };
-    int r = vs_chat_render(&s->chat, s->tokenizer, messages, request, check, &m, ret_notice, err);
+    int r = vs_chat_render(&s->chat, s->tokenizer, messages, request, check, &m, ret_style, ret_notice, err);
     const struct vs_text_run whole = { m.text.n, true };
     if (r == VS_OK)
         r = vs_tokenizer_encode(s->tokenizer, m.text.data, m.text.n, all_trusted ? &whole : m.runs, all_trusted ? 1 : m.n_runs,
@@ -32,12 +33,13 @@ static const char *first_given(const json_t *request, const char *const *keys)
 }
 
 static int read_prompt(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
-                       const char **ret_notice, struct vs_error *err)
+                       struct vs_style *ret_style, const char **ret_notice, struct vs_error *err)
 {
     const json_t *messages = json_object_get(request, "messages"), *prompt = json_object_get(request, "prompt");
     const json_t *tokens = json_object_get(request, "tokens"), *system = json_object_get(request, "system");
-    static const char *const of_text[] = { "prompt", "system", "template", "template_args", "tools", NULL };
+    static const char *const of_text[] = { "prompt", "system", "template", "template_args", "tools", "documents", NULL };
     const char *const *of_template = of_text + 1, *beside = first_given(request, of_text);
+    vs_chat_style(&s->chat, request, ret_style);
     if (json_is_array(tokens) && beside)
         return vs_error_set(err, VS_E_INVALID, "tokens are the whole prompt: leave out either tokens or %s", beside);
     if (json_is_array(tokens))
@@ -46,7 +48,7 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     if (r != VS_OK)
         return r;
     if (messages && !json_is_null(messages))
-        return from_messages(s, messages, request, false, check, ret, ret_notice, err);
+        return from_messages(s, messages, request, false, check, ret, ret_style, ret_notice, err);
     if (!json_is_string(prompt))
         return vs_error_set(err, VS_E_INVALID, "there is nothing to answer: the request has no prompt and no messages");
     bool raw = vs_request_flag(request, "raw"), special = vs_request_flag(request, "special");
@@ -66,16 +68,65 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
     if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_array_append_new(list, json_pack("{s:s, s:O}", "role", "user", "content", prompt));
-    r = from_messages(s, list, request, special, check, ret, ret_notice, err);
+    r = from_messages(s, list, request, special, check, ret, ret_style, ret_notice, err);
     json_decref(list);
     return r;
 }
 
-int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, const char **ret_notice,
-                   struct vs_error *err)
+int vs_prompt_messages(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
+                       struct vs_error *err)
+{
+    const char *notice = NULL;
+    struct vs_style style;
+    int r = vs_service_need_tokenizer(s, err);
+    const json_t *messages = json_object_get(request, "messages");
+    return r == VS_OK ? from_messages(s, messages, request, false, check, ret, &style, &notice, err) : r;
+}
+
+typedef bool judges(const struct vs_style *style, const char *text, size_t n);
+static bool ends_so(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style, judges *judge)
+{
+    enum { TAIL = 16 };                  /* tokens that surely hold the mark */
+    struct vs_buf text = { 0 };
+    size_t n = prompt->n < TAIL ? prompt->n : TAIL;
+    bool does = vs_tokenizer_decode(s->tokenizer, prompt->id + prompt->n - n, n, true, NULL, &text, NULL) == VS_OK
+                && text.n && judge(style, text.data, text.n);
+    vs_buf_clear(&text);
+    return does;
+}
+
+bool vs_prompt_is_open(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style)
+{
+    return ends_so(s, prompt, style, vs_style_is_open);
+}
+
+bool vs_prompt_is_closed(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style)
+{
+    return ends_so(s, prompt, style, vs_style_is_closed);
+}
+
+int vs_prompt_render(struct vs_service *s, const json_t *request, struct vs_check *check, json_t **ret, struct vs_error *err)
+{
+    struct vs_marked_text m = { 0 };
+    const char *notice = NULL;
+    struct vs_style style;
+    const json_t *messages = json_object_get(request, "messages");
+    int r = vs_service_need_tokenizer(s, err);
+    if (r == VS_OK)
+        r = vs_chat_render(&s->chat, s->tokenizer, messages, request, check, &m, &style, &notice, err);
+    if (r == VS_OK && vs_json_text_bytes(m.text.data, m.text.n) > VS_MAX_RESULT - VS_MAX_CONTROL)
+        r = vs_error_set(err, VS_E_LIMIT, "the text of the messages is longer than a result may be (%u MiB)", VS_MAX_RESULT >> 20);
+    if (r == VS_OK)
+        *ret = json_pack("{s:o}", "text", vs_json_text(m.text.data, m.text.n));
+    vs_marked_text_clear(&m);
+    return r;
+}
+
+int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
+                   struct vs_style *ret_style, const char **ret_notice, struct vs_error *err)
 {
     uint32_t context = vs_model_context(s->model);
-    int r = read_prompt(s, request, check, ret, ret_notice, err);
+    int r = read_prompt(s, request, check, ret, ret_style, ret_notice, err);
     if (r == VS_OK && !ret->n)
         r = vs_error_set(err, VS_E_INVALID, "the prompt is empty");
     if (r == VS_OK && ret->n >= context)

@@ -67,6 +67,13 @@ json_t *vs_ids_json(const uint32_t *id, size_t n, struct vs_check *check)
     return list;
 }
 
+const char *vs_service_guess(const struct vs_service *s)
+{
+    return s->tokenizer && vs_tokenizer_is_guess(s->tokenizer)
+        ? "the model file lacks tokenizer.ggml.pre, which says how its text is cut: the token ids are a guess, and likely wrong"
+        : NULL;
+}
+
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
 {
     return s->tokenizer ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "%s", s->no_tokenizer);
@@ -102,14 +109,45 @@ static int send_ids(struct vs_sink *sink, const struct vs_ids *ids)
     return r;
 }
 
+/* The first of these keys that a request has; NULL. */
+static const char *first_of(const json_t *request, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        const json_t *v = json_object_get(request, *keys);
+        if (v && !json_is_null(v))
+            return *keys;
+    }
+    return NULL;
+}
+
+/* A text, or a conversation as CHAT would read it. */
+static int read_ids(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, struct vs_error *err)
+{
+    static const char *const of_text[] = { "text", "no_bos", "special", NULL };
+    static const char *const of_messages[] = { "tools", "template", "template_args", "now", NULL };
+    const json_t *text = json_object_get(request, "text");
+    const char *key;
+    if (json_is_array(json_object_get(request, "messages"))) {
+        key = first_of(request, of_text);
+        return key ? vs_error_set(err, VS_E_INVALID, "messages are the whole of it: leave out either messages or %s", key)
+                   : vs_prompt_messages(s, request, check, ret, err);
+    }
+    if (!json_is_string(text))
+        return vs_error_set(err, VS_E_INVALID, "there is nothing to tokenize: the request has no text and no messages");
+    if ((key = first_of(request, of_messages)))
+        return vs_error_set(err, VS_E_INVALID, "%s is for messages: leave out either text or %s", key, key);
+    return vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
+                             vs_request_flag(request, "no_bos") ? 0 : VS_ENCODE_ADD_SPECIAL, check, ret, err);
+}
+
 static int tokenize(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
 {
-    const json_t *text = json_object_get(request, "text");
-    if (!json_is_string(text))
-        return vs_error_set(err, VS_E_INVALID, "text is missing");
     struct vs_ids ids = { 0 };
-    int r = vs_service_encode(s, json_string_value(text), json_string_length(text), vs_request_flag(request, "special"),
-                              vs_request_flag(request, "no_bos") ? 0 : VS_ENCODE_ADD_SPECIAL, &sink->check, &ids, err);
+    if (vs_request_flag(request, "render"))
+        return json_is_array(json_object_get(request, "messages"))
+                   ? vs_prompt_render(s, request, &sink->check, &ret->result, err)
+                   : vs_error_set(err, VS_E_INVALID, "render is for messages: a text is what it is");
+    int r = read_ids(s, request, &sink->check, &ids, err);
     if (r == VS_OK && ids.n > MAX_IDS_IN_RESULT) {
         r = send_ids(sink, &ids);
         if (r == VS_OK)
@@ -117,6 +155,8 @@ static int tokenize(struct vs_service *s, json_t *request, struct vs_sink *sink,
     } else if (r == VS_OK) {
         ret->result = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n, &sink->check), "n", (json_int_t)ids.n);
     }
+    if (ret->result && vs_service_guess(s))
+        json_object_set_new(ret->result, "notice", json_string(vs_service_guess(s)));
     vs_ids_clear(&ids);
     return r;
 }
@@ -178,16 +218,18 @@ json_t *vs_service_facts(const struct vs_service *s)
     if (s->drafter)
         vs_drafter_memory(s->drafter, &draft, &draft_kv);
     const struct vs_model_config *c = vs_model_config(s->model);
-    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "chat_template",
-                     s->chat.n > 0,
+    size_t pool = vs_model_cache_bytes(s->model);
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}",
+                     "chat_template", s->chat.n > 0,
                      "isa", c->backend->level_name(c->level), "threads", (json_int_t)c->n_threads,
-                     "kv_type", vs_kv_type_name(c->kv_type),
+                     "kv_type", vs_kv_type_name(c->kv_type), "precision", c->high ? "high" : "fast",
                      "contract", c->high ? "VNC-1H" : "VNC-1", "context", (json_int_t)c->context,
-                     "context_limit", (json_int_t)vs_model_graph(s->model)->context,
+                     "prefill_chunk", (json_int_t)c->chunk, "context_limit", (json_int_t)vs_model_graph(s->model)->context,
                      "architecture", vs_model_graph(s->model)->architecture,
                      "weight_bytes", (json_int_t)(memory.weights + draft.weights),
                      "step_bytes", (json_int_t)(memory.step + draft.step), "kv_bytes_per_token", (json_int_t)kv_token,
-                     "kv_bytes", (json_int_t)(kv_token * VS_PAGE_TOKENS * c->n_pages + draft_kv),
+                     "state_bytes", (json_int_t)vs_model_state_bytes(s->model), "states", (json_int_t)c->n_states,
+                     "kv_memory", (json_int_t)pool, "kv_bytes", (json_int_t)(pool + draft_kv),
                      "parallel", (json_int_t)s->parallel, "itl_target_ms", (json_int_t)(s->target_ns / 1000000),
                      "prefix_cache", sharing_names[c->sharing], "speculation", s->speculates ? "auto" : "off");
 }
@@ -202,31 +244,35 @@ json_t *vs_service_stats(struct vs_service *s)
     size_t kv_token;
     vs_kv_count(vs_model_kv(s->model), &pages);
     vs_works_count(s->works, &works);
-    const struct vs_told now = { pages.used, pages.cached, works.parked, works.preemptions };
+    const struct vs_told now = { pages.used, pages.cached, works.parked, works.preemptions, works.prompt_tokens };
     if (memcmp(&now, &s->told, sizeof now) == 0)
         return NULL;
     s->told = now;
     vs_model_memory(s->model, &memory, &kv_token);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "pages", (json_int_t)pages.pages, "used", (json_int_t)pages.used,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "pages", (json_int_t)pages.pages, "used", (json_int_t)pages.used,
                      "cached", (json_int_t)pages.cached, "page_bytes", (json_int_t)kv_token * VS_PAGE_TOKENS,
-                     "parked", (json_int_t)works.parked, "preemptions", (json_int_t)works.preemptions);
+                     "parked", (json_int_t)works.parked, "preemptions", (json_int_t)works.preemptions,
+                     "prompt_tokens", (json_int_t)works.prompt_tokens);
 }
 
 /* ---- the table of methods ---- */
 
 static const struct method {
     uint16_t type;
-    bool needs_model, needs_digest, is_quick;
+    bool needs_model, needs_digest, is_quick, needs_logits;
     int (*call)(struct vs_service *, json_t *, struct vs_sink *, struct vs_answer *, struct vs_error *);
 } methods[] = {
-    { VS_MSG_GENERATE,   true,  true,  false, vs_service_generate },
-    { VS_MSG_CHAT,       true,  true,  false, vs_service_generate },
-    { VS_MSG_TOKENIZE,   false, false, true,  tokenize },
-    { VS_MSG_DETOKENIZE, false, false, true,  detokenize },
-    { VS_MSG_INSPECT,    false, false, false, inspect },
-    { VS_MSG_LOGITS,     true,  true,  false, vs_service_logits },
-    { VS_MSG_PERPLEXITY, true,  true,  false, vs_service_perplexity },
-    { VS_MSG_BENCH,      true,  true,  false, vs_service_bench },
+    { VS_MSG_GENERATE,   true,  true,  false, true,  vs_service_generate },
+    { VS_MSG_CHAT,       true,  true,  false, true,  vs_service_generate },
+    { VS_MSG_TOKENIZE,   false, false, true,  false, tokenize },
+    { VS_MSG_DETOKENIZE, false, false, true,  false, detokenize },
+    { VS_MSG_INSPECT,    false, false, false, false, inspect },
+    { VS_MSG_LOGITS,     true,  true,  false, true,  vs_service_logits },
+    { VS_MSG_PERPLEXITY, true,  true,  false, true,  vs_service_perplexity },
+    { VS_MSG_BENCH,      true,  true,  false, true,  vs_service_bench },
+    { VS_MSG_CONSTRAIN,  false, false, false, false, vs_service_constrain },
+    { VS_MSG_EMBED,      true,  true,  false, false, vs_service_embed },
+    { VS_MSG_RERANK,     true,  true,  false, false, vs_service_rerank },
 };
 
 static const struct method *method_find(uint16_t type)
@@ -273,6 +319,9 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
         return vs_error_set(err, VS_E_UNSUPPORTED, "'%s' is nothing that a worker does", vs_message_name(type));
     if (m->needs_model && !s->model)
         return vs_error_set(err, VS_E_UNSUPPORTED, "the model was loaded to be looked at only");
+    if (m->needs_logits && vs_model_graph(s->model)->output[VS_OUTPUT_LOGITS] == VS_NONE)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "a %s model reads texts and can't write any: it answers embed and rerank",
+                            vs_model_graph(s->model)->architecture);
     int r = vs_key_check_body(type, request, err);
     if (r == VS_OK)
         r = m->call(s, request, sink, ret, err);
@@ -328,6 +377,7 @@ static int read_batch(struct vs_service *s, const json_t *settings, struct vs_er
     c->kv_bytes = kv_memory ? (uint64_t)kv_memory : c->free_bytes / 4;
     c->max_out = s->parallel > LEAST_OUT ? s->parallel : LEAST_OUT;
     c->max_sequences = vs_works_max_lanes(s->parallel);
+    c->n_at_once = s->parallel;
     return VS_OK;
 }
 
@@ -374,6 +424,7 @@ static int open_text(struct vs_service *s, bool inspect_only, struct vs_error *e
     if (r != VS_OK)
         return r;
     vs_chat_open(&s->chat, entries);
+    vs_marks_find(s->tokenizer, s->mark_id);
     return VS_OK;
 }
 
@@ -398,26 +449,55 @@ static void close_file(int fd)
         close(fd);
 }
 
-int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+/* "FILE=SCALE"; the file was opened by others. */
+static int open_adapter(struct vs_service *s, unsigned i, const char *text, struct vs_error *err)
+{
+    uint64_t start, n_bytes;
+    size_t n;
+    double scale = vs_files_scale(text ? text : "", &n);
+    if (!text || !n || !(scale >= -VS_MOST_SCALE && scale <= VS_MOST_SCALE))
+        return vs_error_set(err, VS_E_INVALID, "lora: '%.200s' is no FILE=SCALE with a scale from -%d to %d", text ? text : "",
+                            VS_MOST_SCALE, VS_MOST_SCALE);
+    s->config.adapters[i] = (float)scale + 0.0f;
+    vs_model_file_adapter(s->file, i, &start, &n_bytes);
+    return vs_header_adapt(s->header, vs_model_file_glance(s->file), start, n_bytes, err);
+}
+
+int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink,
+                    struct vs_service **ret, struct vs_error *err)
 {
     struct vs_service *s = calloc(1, sizeof *s);
     if (!s) {
-        close(fd);
+        struct vs_files all = *parts;
+        vs_files_close(&all);
         close_file(draft);
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     }
-    int r = vs_model_file_open(fd, &s->file, err);
+    const json_t *lora = json_object_get(settings, "lora");
+    unsigned n_adapters = (unsigned)json_array_size(lora);
+    if (n_adapters >= parts->n) {
+        struct vs_files all = *parts;
+        vs_files_close(&all);
+        close_file(draft);
+        free(s);
+        return vs_error_set(err, VS_E_INVALID, "lora: %u adapter%s and %u file%s", n_adapters, vs_plural(n_adapters), parts->n,
+                            vs_plural(parts->n));
+    }
+    int r = vs_model_file_open_with(parts, n_adapters, &s->file, err);
     if (r != VS_OK) {
         close_file(draft);
         vs_service_close(s);
         return r;
     }
+    pthread_mutex_init(&s->vocabulary_lock, NULL);
     uint64_t start = vs_clock_ns();
     struct loading loading = { sink };
     bool inspect_only = vs_request_flag(settings, "inspect_only");
     r = read_config(s, settings, err);
     if (r == VS_OK)
         r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
+    for (unsigned i = 0; i < n_adapters && r == VS_OK; i++)
+        r = open_adapter(s, i, json_string_value(json_array_get(lora, i)), err);
     if (r == VS_OK) {
         struct text_job text = { .s = s, .inspect_only = inspect_only };
         pthread_t thread;
@@ -436,8 +516,9 @@ int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *s
     if (r == VS_OK && s->model && s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > vs_model_n_vocab(s->model))
         r = vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model");
     if (r == VS_OK && s->model) {
-        uint32_t most = vs_model_config(s->model)->max_out;
-        s->parallel = s->parallel < most ? s->parallel : most;
+        const struct vs_model_config *c = vs_model_config(s->model);
+        s->parallel = s->parallel < c->max_out ? s->parallel : c->max_out;
+        s->parallel = s->parallel < c->n_at_once ? s->parallel : c->n_at_once;
         const struct vs_works_config works = { .places = s->parallel, .target_ns = s->target_ns, .sharing = s->config.sharing };
         s->told.used = UINT32_MAX;       /* nothing */
         if ((r = vs_works_create(s->model, &works, &s->works)) != VS_OK)
@@ -465,6 +546,7 @@ void vs_service_close(struct vs_service *s)
     vs_works_free(s->works);
     vs_drafter_close(s->drafter);
     vs_chat_close(&s->chat);
+    vs_vocabulary_free(s->vocabulary);
     vs_tokenizer_free(s->tokenizer);
     vs_model_close(s->model);
     vs_header_close(s->header);

@@ -13,6 +13,7 @@
 #ifndef VS_WORKER_SERVICE_H
 #define VS_WORKER_SERVICE_H
 #include "base/check.h"
+#include "base/files.h"
 #include "base/status.h"
 #include "ipc/envelope.h"
 
@@ -26,7 +27,15 @@ struct vs_work;
 
 enum { VS_MAX_CHOICES = 16 };
 
-struct vs_sent { uint32_t *id; size_t n; };      /* tokens that the client has from an earlier worker */
+struct vs_sent { uint32_t *id; size_t n; };      /* what the client has from an earlier worker: tokens, and VS_NO_TOKEN */
+
+struct vs_said {                        /* one generated token; borrowed */
+    int index, part;                    /* of which choice; what it belongs to (VS_PART_*). -1: there is one choice; nobody asked */
+    uint32_t id;                        /* VS_NO_TOKEN: more text of the one before */
+    const char *text;                   /* may be empty: bytes that are held back */
+    size_t n;
+    const json_t *extra;                /* logprobs; NULL */
+};
 
 /* Where a request sends what it makes, and what it is told beside its body. Functions that return int give VS_OK, or why the
  * request must stop (VS_E_CANCELLED, VS_E_TIMEOUT, ...); the service then ends it with that code. */
@@ -38,9 +47,7 @@ struct vs_sink {
     uint64_t arrived_ns;                /* when it came to the daemon; vs_clock_ns() */
     const struct vs_sent *sent;         /* [VS_MAX_CHOICES] */
     struct vs_outcome *outcome;         /* the result's envelope: finish_reason, usage. Filled by who knows them */
-    /* One generated token of choice `index` (-1: there is one choice). text may be empty (held-back bytes), extra may be NULL
-     * (logprobs as JSON, borrowed). From _turn it never blocks. */
-    int (*token)(void *context, int index, uint32_t id, const char *text, size_t n, const json_t *extra);
+    int (*token)(void *context, const struct vs_said *said);      /* from _turn it never blocks */
     int (*data)(void *context, const void *bytes, size_t n);      /* bulk bytes, in order */
     bool (*is_full)(void *context);     /* output waits for credit: no more rows for now */
     int (*progress)(void *context, const char *what, uint64_t done, uint64_t total);     /* of long work (0 of 0: unknown) */
@@ -53,11 +60,12 @@ struct vs_sink {
 /* Call before lock-in: libraries that would open files on first use do it now. */
 void vs_service_prepare(void);
 
-/* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. fd is the read-only model file,
- * draft that of the model that guesses for it (-1: none); the service reads all it needs and closes both. A
+/* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. parts are the read-only files
+ * of the model, draft that of the model that guesses for it (-1: none); the service reads all it needs and closes them. A
  * file that can be parsed but not run (unsupported architecture) loads with inspect_only and answers inspect and, when it has one,
  * tokenize. */
-int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err);
+int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink,
+                    struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
 
 /* What READY says of the model: a new reference. "parallel": how many requests it takes at once. */

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/entry.h"
 #include "engine/model.h"
+#include "grammar/grammar.h"
 #include "import/header.h"
 #include "ipc/json.h"
 #include "ipc/keys.h"
@@ -13,6 +14,8 @@
 #include "sampler/sampler.h"
 #include "tokenizer/tokenizer.h"
 
+#include <pthread.h>
+
 struct vs_service {
     struct vs_model_file *file;
     struct vs_header *header;
@@ -21,12 +24,15 @@ struct vs_service {
     struct vs_tokenizer *tokenizer;      /* NULL: no_tokenizer says why */
     char no_tokenizer[512];
     struct vs_chat chat;
+    uint32_t mark_id[VS_N_MARKS];        /* control tokens that are marks of parts; VS_TOKENIZER_NONE: that one is none */
     uint32_t parallel;                   /* requests of a step, */
     uint64_t target_ns;                  /* which should take no longer while others decode */
     bool speculates;                     /* unless the request says no; */
     struct vs_drafter *drafter;          /* with this model; NULL: there is none */
     struct vs_works *works;
-    struct vs_told { uint32_t used, cached, parked; uint64_t preemptions; } told;      /* by the last STATS */
+    pthread_mutex_t vocabulary_lock;
+    struct vs_vocabulary *vocabulary;    /* made when the first constraint comes */
+    struct vs_told { uint64_t used, cached, parked, preemptions, prompt_tokens; } told;      /* by the last STATS */
     double load_ms;
 };
 
@@ -36,12 +42,37 @@ bool vs_request_flag(const json_t *request, const char *key);
 int vs_request_ids(const struct vs_service *s, const json_t *list, const char *key, struct vs_check *check, struct vs_ids *ret,
                    struct vs_error *err);
 json_t *vs_ids_json(const uint32_t *id, size_t n, struct vs_check *check);      /* NULL: stopped, or no memory */
+/* What the user is told where token ids are a guess; NULL where they are not. */
+const char *vs_service_guess(const struct vs_service *s);
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
 
+/* The ids of a request's messages, as CHAT would read them: prompt.c. */
+int vs_prompt_messages(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
+                       struct vs_error *err);
+
+/* Their text, what the template makes of them: for a reader, since what is a control token can't be told from its name any more. */
+int vs_prompt_render(struct vs_service *s, const json_t *request, struct vs_check *check, json_t **ret, struct vs_error *err);
+
+/* constraint.c: the grammar of the request's constraint; NULL when it has none. The service must outlive it. */
+int vs_constraint_read(struct vs_service *s, const json_t *request, enum vs_grammar_use use, struct vs_check *check,
+                       struct vs_grammar **ret, struct vs_error *err);
+
+/* constraint.c: the grammar of calls as a family of models writes them; of the tool `name` alone, when that is given. HELD: of one
+ * that the model begins by itself (vs_parts_call; where the name comes first, NAME VS_CALLS_NAME_END stands in front). */
+enum vs_calls_use { VS_CALLS_HELD, VS_CALLS_FORCED, VS_CALLS_FORCED_SEVERAL };
+#define VS_CALLS_NAME_END "\n"
+int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json_t *tools, const char *name, enum vs_calls_use use,
+                  struct vs_check *check, struct vs_grammar **ret, struct vs_error *err);
+
+void vs_marks_find(const struct vs_tokenizer *t, uint32_t ret[VS_N_MARKS]);       /* tell.c */
+
 int vs_service_generate(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 int vs_service_logits(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 int vs_service_perplexity(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_constrain(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_embed(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
+int vs_service_rerank(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 int vs_service_bench(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 #endif

@@ -36,18 +36,21 @@ static bool follow(struct vs_stop_string *s, char c)
 static size_t find(struct vs_stopper *p, size_t from, bool *ret_found)
 {
     size_t first = p->held.n;
-    *ret_found = false;
+    p->by = NULL;
     for (size_t i = 0; i < p->n_stops; i++) {
         struct vs_stop_string *s = &p->stop[i];
         for (size_t at = from; at < p->held.n; at++)
             if (follow(s, p->held.data[at])) {
                 size_t begin = at + 1 - s->n;
-                first = !*ret_found || begin < first ? begin : first;
-                *ret_found = true;
+                if (!p->by || begin < first) {
+                    first = begin;
+                    p->by = s;
+                }
                 break;
             }
     }
-    for (size_t i = 0; i < p->n_stops && !*ret_found; i++)
+    *ret_found = p->by != NULL;
+    for (size_t i = 0; i < p->n_stops && !p->by; i++)
         if (p->held.n - p->stop[i].matched < first)
             first = p->held.n - p->stop[i].matched;
     return first;
@@ -91,11 +94,17 @@ int vs_stopper_push(struct vs_stopper *p, uint32_t id, bool *ret_ends, size_t *r
 {
     size_t from = p->held.n;
     *ret_n = 0;
-    *ret_ends = ends(p, id);
+    *ret_ends = !p->is_paused && ends(p, id);
     if (*ret_ends || !p->tokenizer)
         return VS_OK;
+    if (p->order->parts && vs_tokenizer_is_control(p->tokenizer, id))
+        vs_detok_finish(&p->detok, &p->held);         /* a mark stands behind all text that came before it */
     if (vs_detok_push(&p->detok, id, &p->held) != VS_OK || p->held.status != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (p->is_paused) {
+        *ret_n = p->held.n;
+        return VS_OK;
+    }
     *ret_n = find(p, from, ret_ends);
     if (*ret_ends) {
         p->held.n = *ret_n;

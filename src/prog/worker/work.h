@@ -11,6 +11,7 @@
  */
 #ifndef VS_WORKER_WORK_H
 #define VS_WORKER_WORK_H
+#include "graph/graph.h"
 #include "prog/worker/service_internal.h"
 #include "sched/sched.h"
 
@@ -25,13 +26,16 @@ struct vs_want {
     uint32_t n_known;                    /* so many of the first are certain; what follows is a draft */
     uint32_t text;                       /* which text it is: another one begins a sequence anew */
     bool decode;                         /* no prompt: tokens that were made here */
+    bool whole;                          /* all in one step */
 };
 
 struct vs_work_kind {
     const char *what;                    /* of its progress; NULL: none is told */
+    enum vs_output output;               /* what its rows give that are read; 0: logits */
+    bool apart;                          /* its lanes are texts of their own, not choices that begin alike */
     bool keep;                           /* its sequences are of use to others when it has ended */
     void (*want)(struct vs_work *w, uint32_t lane, struct vs_want *ret);
-    /* Logits of the next n rows that are read, in order. On a thread of the backend, at the same time as other lanes. */
+    /* What the next n rows that are read gave (logits), in order. On a thread of the backend, at the same time as other lanes. */
     int (*take)(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n,
                 struct vs_error *err);
     int (*send)(struct vs_work *w, uint32_t lane, struct vs_error *err);
@@ -52,7 +56,7 @@ struct vs_lane {
     uint32_t n_common;
     uint32_t n_reached;                  /* most tokens that were ever computed */
     uint32_t n_out;                      /* rows that it reads in this step, */
-    const float *logits;                 /* and their logits */
+    const float *rows;                   /* and what they gave: the kind's output */
     uint64_t placed_ns;                  /* when it first had a place; 0: never yet */
     int status;                          /* of this step */
     struct vs_error err;
@@ -63,7 +67,9 @@ struct vs_work {                         /* the first member of each kind's own 
     struct vs_service *s;
     struct vs_sink *sink;
     json_t *request;                     /* a reference */
-    const char *cache_key;               /* borrowed from the request; NULL: none */
+    const char *cache_key;               /* borrowed from the request, or key; NULL: none */
+    float adapters[VS_MAX_ADAPTERS];     /* how much each of the model's counts, */
+    char key[VS_KV_MAX_KEY + 1];         /* and what tells who may share with whom, where there are any */
     struct vs_work *next;
     struct vs_lane *lanes;               /* [n_lanes] */
     uint32_t n_lanes;
@@ -87,6 +93,9 @@ void vs_works_join(struct vs_works *b, struct vs_work *w);
 bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *context);      /* as vs_service_turn */
 /* What the next step is likely to be, for a lane that may add guesses to it: rows from `position` on. Valid during _want. */
 void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *ret);
-struct vs_works_counts { uint32_t parked; uint64_t preemptions; };
+struct vs_works_counts {
+    uint32_t parked;
+    uint64_t preemptions, prompt_tokens;     /* since the start; rows of prompts that were computed */
+};
 void vs_works_count(const struct vs_works *b, struct vs_works_counts *ret);
 #endif
