@@ -5,6 +5,7 @@
 #include "ipc/json.h"
 #include "ipc/keys.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +16,12 @@ static struct model *model_for(struct broker *b, struct request *r, const char *
     struct model *m = model_find(b, name);
     if (m)
         return m;
+    if (!who_may(&r->who, VS_SCOPE_LOAD)) {
+        request_fail(b, r, VS_E_DENIED, "this model is not loaded, and who asks may not load one");
+        return NULL;
+    }
     json_t *none = json_object();
-    m = model_create(b, name, none, -1, "", &why);
+    m = model_create(b, name, none, &(struct vs_files){ 0 }, "", &why);
     json_decref(none);
     if (m)
         m->by_request = true;
@@ -30,7 +35,7 @@ static bool keep_body(struct request *r, const struct vs_head *head, const struc
 {
     if (head->trace)
         snprintf(r->trace, sizeof r->trace, "%s", head->trace);
-    r->priority = head->priority;
+    r->priority = limits_priority(r, head->priority);
     r->body_bytes = p->body_bytes;
     if (!request_keep(r, p->body_bytes + 1) || vs_buf_resize(&r->body, p->body_bytes + 1) != VS_OK)
         return false;
@@ -41,12 +46,14 @@ static bool keep_body(struct request *r, const struct vs_head *head, const struc
 struct asked {                          /* what came */
     struct vs_head head;
     struct vs_payload payload;
-    int fd;
+    struct vs_files files;              /* borrowed */
 };
 
 /* generate, chat, tokenize, ...: the worker's business. */
 static void ask_model(struct broker *b, struct request *r, const struct asked *a)
 {
+    if (!limits_begin(b, r, a->payload.body_bytes, model_find(b, a->head.model)))
+        return;
     if (!keep_body(r, &a->head, &a->payload)) {
         request_fail(b, r, VS_E_BUSY, "too many bytes of requests are waiting");
         return;
@@ -54,6 +61,23 @@ static void ask_model(struct broker *b, struct request *r, const struct asked *a
     struct model *m = model_for(b, r, a->head.model);
     if (m)
         model_enqueue(b, m, r);
+}
+
+/* scan: a guard's business, without a model. */
+static void ask_scan(struct broker *b, struct request *r, const struct asked *a)
+{
+    struct vs_error why;
+    if (!limits_begin(b, r, a->payload.body_bytes, NULL))
+        return;
+    if (!keep_body(r, &a->head, &a->payload)) {
+        request_fail(b, r, VS_E_BUSY, "too many bytes of requests are waiting");
+        return;
+    }
+    struct model *m = model_scanner(b, &why);
+    if (m)
+        model_enqueue(b, m, r);
+    else
+        request_fail(b, r, why.code, why.text);
 }
 
 /* Is one of them other than what the model was loaded with? */
@@ -82,14 +106,15 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
     }
     struct stat st;
     char file[VS_FILE_IDENTITY] = "";
-    if (a->fd >= 0 && vs_file_check("the model", name, a->fd, &st, &why) != VS_OK) {
-        request_fail(b, r, why.code, why.text);
-        return;
-    }
-    if (a->fd >= 0)
-        vs_file_identity(&st, file);
+    for (unsigned i = 0; i < a->files.n; i++)
+        if (vs_file_check(i ? "a part of the model" : "the model", name, a->files.fd[i], &st, &why) != VS_OK) {
+            request_fail(b, r, why.code, why.text);
+            return;
+        }
+    if (a->files.n)
+        vs_files_identity(&a->files, file);
     struct model *m = model_find(b, name);
-    if (m && a->fd >= 0 && m->by_descriptor && strcmp(m->file, file) != 0) {
+    if (m && a->files.n && m->by_descriptor && strcmp(m->file, file) != 0) {
         /* The file was replaced since. */
         if (model_is_answering(m)) {
             request_fail(b, r, VS_E_BUSY, "an older version of this file is loaded and still answers; unload it first");
@@ -109,7 +134,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
     }
     if (!m) {
         json_t *none = json_object();
-        m = model_create(b, name, settings ? settings : none, a->fd, file, &why);
+        m = model_create(b, name, settings ? settings : none, &a->files, file, &why);
         json_decref(none);
         if (!m) {
             request_fail(b, r, why.code, why.text);
@@ -141,7 +166,7 @@ static void ask_supervisor(struct broker *b)
     if (b->asked_id || !b->asked.first)
         return;
     uint64_t id = ++b->last_id;
-    int status = control_send(b, VS_MSG_MODELS, id, NULL, -1);
+    int status = control_send(b, VS_MSG_MODELS, id, NULL, NULL);
     if (status == VS_OK)
         b->asked_id = id;
     for (struct request *r = b->asked.first, *after; r; r = after) {
@@ -172,14 +197,15 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
     bool is_private = false;
     json_t *models = json_array();
     for (struct model *m = b->models; m; m = m->next)
-        if (!m->gone)
+        if (!m->gone && !m->is_scanner)
             json_array_append_new(models, model_describe(b, m));
     json_t *clients = json_array();
     for (struct peer *p = b->peers; p; p = p->next) {
         is_private |= p->is_private;
-        if (!p->gone && !p->close_at)
-            json_array_append_new(clients, json_pack("{s:s, s:i, s:I, s:i}", "name", p->name, "pid", (int)p->pid, "uid",
-                                                     (json_int_t)p->uid, "requests", (int)p->n_requests));
+        if (!p->gone && !p->close_at && (who_may(&r->who, VS_SCOPE_STATUS) || p->owner == r->owner))
+            json_array_append_new(clients, json_pack("{s:s, s:i, s:I, s:i, s:s*}", "name", p->name, "pid", (int)p->pid, "uid",
+                                                     (json_int_t)p->uid, "requests", (int)p->n_requests, "key",
+                                                     p->who.name[0] ? p->who.name : NULL));
     }
     json_t *memory = json_pack("{s:I}", "used", (json_int_t)ledger_used(b));
     if (b->settings.memory <= INT64_MAX)
@@ -190,10 +216,48 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
                                      memory));
 }
 
+static void ask_metrics(struct broker *b, struct request *r, const struct asked *a)
+{
+    (void)a;
+    request_complete(b, r, metrics_json(b));
+}
+
+static void ask_traces(struct broker *b, struct request *r, const struct asked *a)
+{
+    (void)a;
+    request_complete(b, r, metrics_traces_json(b));
+}
+
+static void ask_whoami(struct broker *b, struct request *r, const struct asked *a)
+{
+    (void)a;
+    request_complete(b, r, who_json(&r->who));
+}
+
+/* The client of a private daemon has another connection: this socket. */
+static void ask_attach(struct broker *b, struct request *r, const struct asked *a)
+{
+    unsigned n = 0;
+    for (const struct peer *p = b->peers; p; p = p->next)
+        n += p->is_attached && !p->gone;
+    if (!r->peer->is_private || a->files.n != 1) {
+        request_fail(b, r, VS_E_DENIED, "only the client of a private daemon attaches connections, a socket with each request");
+        return;
+    }
+    int fd = n < MAX_ATTACHED ? fcntl(a->files.fd[0], F_DUPFD_CLOEXEC, 3) : -1;
+    struct peer *p = fd >= 0 ? peer_add(b, fd, true) : NULL;
+    if (!p) {
+        request_fail(b, r, VS_E_BUSY, n < MAX_ATTACHED ? "the socket cannot be used" : "too many connections are attached");
+        return;
+    }
+    p->is_attached = true;
+    request_complete(b, r, json_object());
+}
+
 static void ask_shutdown(struct broker *b, struct request *r, const struct asked *a)
 {
     (void)a;
-    int status = b->draining ? VS_OK : control_send(b, VS_MSG_END, 0, NULL, -1);
+    int status = b->draining ? VS_OK : control_send(b, VS_MSG_END, 0, NULL, NULL);
     if (status == VS_OK)
         request_complete(b, r, json_object());
     else
@@ -208,8 +272,11 @@ static const struct {
 } handlers[] = {
 #define ASK_MODEL(name, ...) { VS_MSG_##name, ask_model, false },
     VS_MODEL_REQUEST_MAP(ASK_MODEL)
+    { VS_MSG_SCAN, ask_scan, false },
     { VS_MSG_LOAD, ask_load, false },    { VS_MSG_UNLOAD, ask_unload, true }, { VS_MSG_LIST, ask_list, true },
+    { VS_MSG_METRICS, ask_metrics, true }, { VS_MSG_TRACES, ask_traces, true },
     { VS_MSG_STATUS, ask_status, true }, { VS_MSG_SHUTDOWN, ask_shutdown, true },
+    { VS_MSG_WHOAMI, ask_whoami, true },   { VS_MSG_ATTACH, ask_attach, false },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
@@ -237,23 +304,81 @@ static const char *turned_away(struct broker *b, struct request *r, bool always)
     return NULL;
 }
 
+bool peer_is_delegate(const struct broker *b, const struct peer *p)
+{
+    size_t i;
+    const json_t *uid;
+    if (p->is_private)                  /* the daemon is its own */
+        return true;
+    json_array_foreach(b->settings.delegates, i, uid)
+        if (json_is_integer(uid) && json_integer_value(uid) == (json_int_t)p->uid && p->uid != NOBODY)
+            return true;
+    return false;
+}
+
+/* For whom it asks. false: r has been answered. */
+static bool speak_for(struct broker *b, struct request *r, const char *person)
+{
+    char text[120];
+    if (!person)
+        return true;
+    if (!peer_is_delegate(b, r->peer)) {
+        snprintf(text, sizeof text, "on_behalf_of: the user %lld is no delegate of this daemon (veritas serve --delegate UID)",
+                 (long long)r->peer->uid);
+        request_fail(b, r, VS_E_DENIED, text);
+        return false;
+    }
+    if (request_speak_for(b, r, person))
+        return true;
+    request_fail(b, r, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
+    return false;
+}
+
+/* Who asks; why he may not, if so. It answers nothing: a request is recorded first, and the record names the key. */
+static void identify(struct broker *b, struct request *r, const struct vs_head *head, struct vs_error *ret)
+{
+    who_of_request(b, r, head, ret);
+    if (head->key)                      /* it stays nowhere in our memory */
+        explicit_bzero((char *)(uintptr_t)head->key, strlen(head->key));
+}
+
+/* false: r has been answered. */
+static bool is_allowed(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_error *denied)
+{
+    struct vs_outcome_hints hints = { .retry_after_ms = denied->retry_after_ms };
+    if (denied->code == VS_OK)
+        return speak_for(b, r, head->on_behalf_of);
+    request_fail_hints(b, r, denied->code, denied->text, &hints);
+    return false;
+}
+
 void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
 {
     const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_from_client, f->type);
     size_t handler = vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f->type);
-    struct asked a = { .fd = f->fd };
+    struct asked a = { .files = { f->fd >= 0, { f->fd } } };
+    for (unsigned i = 0; i < p->conn.more.n; i++)
+        a.files.fd[a.files.n++] = p->conn.more.fd[i];
     struct vs_error why = { 0 };
     int status = f->is_refused ? VS_OK : vs_payload_split(f->data, f->n, rule->envelope, &a.payload, &why);
     if (status == VS_OK && !f->is_refused)
         status = vs_head_parse(a.payload.envelope, a.payload.envelope_bytes, rule->keys, &a.head, &why);
+    if (a.head.key)
+        explicit_bzero((char *)(uintptr_t)a.payload.envelope, a.payload.envelope_bytes);
     if (status == VS_E_PROTOCOL || status == VS_E_MALFORMED) {
         peer_refuse(b, p, status, why.text);
         return;
     }
     struct request *r = request_create(b, p, f->type, f->id);
     const char *away;
+    struct vs_error denied = { 0 };
+    bool is_read = status == VS_OK && !f->is_refused;
+    if (r && is_read)
+        identify(b, r, &a.head, &denied);
     if (!r)
         peer_refuse(b, p, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
+    else if (!audit_begin(b, r, is_read ? &a.head : NULL, is_read ? &a.payload : NULL))
+        request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
     else if (f->is_refused)
         request_fail(b, r, VS_E_BUSY, "there is no room for so large a request now");
     else if (status != VS_OK)
@@ -262,7 +387,7 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
         request_fail(b, r, VS_E_INVALID, "this request has an envelope and no body");
     else if ((away = turned_away(b, r, handlers[handler].always)))
         request_fail(b, r, VS_E_BUSY, away);
-    else {
+    else if (is_allowed(b, r, &a.head, &denied)) {
         if (a.head.model)
             a.head.model = alias_resolve(b, a.head.model);
         if (a.head.deadline_ms)

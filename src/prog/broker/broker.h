@@ -1,8 +1,11 @@
 /* prog/broker/broker.h - the process between clients and workers.
  *
  *     clients --peer.c--> ask.c --> requests --line.c--> run.c: runs of a worker --> frames back to the clients
+ *                                                               (through its guard, which we trust no more)
  *                                   model.c: the life of models and of their workers
  *                                   control.c: the supervisor, who starts and stops workers for us
+ *                                   who.c: keys, and what who asks may ask
+ *                                   audit.c: what happened, for the writer of the log
  *
  * It owns the client socket, decides who may connect, keeps the line of each model's requests, gives the worker as many as it takes
  * at once, and passes the worker's frames back. It keeps each request's body and the ids of its tokens until it ends, so that the
@@ -17,9 +20,13 @@
  */
 #ifndef VS_BROKER_BROKER_H
 #define VS_BROKER_BROKER_H
-#include "base/file.h"
+#include "base/files.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/status.h"
+#include "identity/identity.h"
+#include "identity/limits.h"
+#include "identity/lockout.h"
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
 
@@ -37,10 +44,12 @@ enum {
                                         /* three quarters of them for one process */
     MAX_GUESTS = 8,                     /* more, for what must always be possible: status, list, unload, shutdown */
     MAX_LEAVING = 16,                   /* refused ones that are still being told why */
+    MAX_ATTACHED = 8,                   /* further connections of the client of a private daemon */
     MAX_MODELS = 16,                    /* loaded at once */
     MAX_PEER_REQUESTS = 128,            /* under way on one connection */
     MAX_QUEUE = 256,                    /* requests that wait for one model, where nobody says otherwise */
-    MAX_DESCRIPTORS = 16,               /* that came and wait for their LOAD; one on a connection */
+    MAX_DESCRIPTORS = 16,               /* connections with descriptors that wait for their LOAD, */
+    MAX_SPARE = 4 * VS_MAX_FILES,       /* descriptors beyond one for each of these, and for each model to start */
     MAX_TURN = 8,                       /* frames of one client in a turn of the loop */
     MAX_WORKER_TURN = 64,               /* frames of one worker in a turn */
     MAX_LOG_LINES = 20,                 /* in a second */
@@ -48,7 +57,10 @@ enum {
     MAX_PARALLEL = 256,                 /* requests in a worker's step */
     MAX_CHOICES = 16,                   /* answers to one request */
     MAX_DEATHS = 2,                     /* of workers that one request may see */
+    MOST_PROMPT = 1000000000,           /* tokens of a prompt that count: a worker says them */
+    MAX_PERSONS = 1024,                 /* for whom delegates ask, and who ask for nothing now; more of them are forgotten */
     MAX_REFUSED = 256,                  /* requests that ended two workers, remembered */
+    N_ACCOUNT_LISTS = 256,
     MAX_ASKED = 4,                      /* times that the supervisor is asked to start a model for which there was no room */
 };
 #define MAX_MEMORY (1u << 30)           /* bytes of all buffers: clients, and what 16 workers may need; */
@@ -71,6 +83,7 @@ enum {
 #define NAMED_IDLE_TIME (1000 * MS)     /* a name alone, of which nobody knows whether it is a model, drives out none used since */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
+#define SCANNER_IDLE (60000 * MS)       /* the guard that answers SCAN ends when nobody has asked for so long */
 #define KILL_TIME (20000 * MS)          /* one that was stopped is gone after so long, or its requests wait no longer */
 
 struct broker_settings {                /* what `veritas serve` says at the start: settings.c */
@@ -79,6 +92,7 @@ struct broker_settings {                /* what `veritas serve` says at the star
     uint64_t memory;                    /* bytes that all workers may use together; UINT64_MAX: nobody said */
     uint64_t hang;                      /* a worker that works shows progress at least so often; in the unit of MS */
     enum vs_log_form log;
+    json_t *delegates;                  /* uids whose programs may ask on behalf of others; NULL: none */
     json_t *aliases;                    /* an object: other names of models; NULL: none */
 };
 
@@ -98,12 +112,34 @@ struct measure {                        /* of a model, lately: measure.c */
     uint64_t since;                     /* so long requests have been ending, with no minute between */
 };
 
+enum count { COUNT_PROMPT, COUNT_CACHED, COUNT_GENERATED, COUNT_ACCEPTED, COUNT_REJECTED, COUNT_RESTARTS, N_COUNTS };
+enum time { TIME_REQUEST, TIME_FIRST_TOKEN, TIME_INTER_TOKEN, TIME_QUEUE, N_TIMES };
+enum { N_BOUNDS = 12 };
+
 struct turn {                           /* whose it is: that of who was served fewest tokens, then of who was begun longest ago */
     uint64_t n_tokens, run_number;
 };
 
-struct client {                         /* a process that has connections */
+/* What the line knows of who asks: of a connection, or of a person for whom a delegate asks. */
+struct share {
+    struct turn turn;
+    unsigned n_requests;                /* that have not ended */
+    unsigned n_waiting;                 /* for the model whose line is full */
+};
+
+struct who {                            /* who asks, and what he may */
+    char name[VS_IDENTITY_NAME];        /* of his key; "": he has none, and is known by his uid */
+    char id[VS_API_KEY_ID + 1];         /* of the key itself: a name may have two for a while */
+    int64_t created;                    /* of the name */
+    enum vs_role role;
+    uint32_t scopes;
+};
+
+struct client {                         /* a process that has connections; or a person for whom a delegate asks, or a key */
     struct client *next;
+    char person[VS_PERSON_BYTES];       /* "": a process */
+    bool is_key;                        /* person is the name of a key */
+    struct share share;                 /* of a person */
     pid_t pid;
     uint64_t number;                    /* tells the worker who shares places */
     unsigned n_peers, n_requests;       /* n_requests: of all its connections, that have not ended */
@@ -121,8 +157,10 @@ struct peer {                           /* a connection */
     uid_t uid;
     pid_t pid;
     int64_t owner;                      /* whose its requests are, for the worker: uid, or a number of its own */
+    struct who who;
     char name[64];                      /* what it calls itself: only to show */
-    bool is_private;                    /* the daemon lives as long as this connection */
+    bool is_private;                    /* of the client to whom the daemon belongs, */
+    bool is_attached;                   /* and not its first one, as long as which the daemon lives */
     bool is_guest;                      /* has no place of its own */
     bool has_more;                      /* whole frames of it wait for the next turn */
     bool gone;                          /* freed by sweep, its requests are cancelled there */
@@ -130,18 +168,25 @@ struct peer {                           /* a connection */
     uint64_t byte_at, frame_at;         /* last byte of, and begin of, an unfinished frame (or of the time before HELLO) */
     uint64_t descriptor_at;             /* 0, or since when a descriptor waits */
     uint64_t served_at;                 /* its last frame */
-    struct turn turn;
+    struct share share;
     struct request *requests;
     unsigned n_requests;                /* that have not ended */
-    unsigned n_waiting;                 /* for the model whose line is full */
 };
 
-enum request_place { PLACE_NONE, PLACE_QUEUED, PLACE_RUNNING, PLACE_ASKED, PLACE_ENDED };
+/* CLOSING: it has ended, and its client is told when the log has it. */
+enum request_place { PLACE_NONE, PLACE_QUEUED, PLACE_RUNNING, PLACE_ASKED, PLACE_CLOSING, PLACE_ENDED };
 
 struct request {                        /* of a client, from its frame to the one frame that ends it */
     struct request *next;               /* in its queue */
     struct request *peer_next;
     struct peer *peer;
+    struct client *client;              /* who asks: the peer's, or a person */
+    struct share *share;                /* its part of the line: the peer's, or the person's */
+    int64_t owner;                      /* whose it is, for the worker */
+    struct who who;
+    struct account *account;            /* whose limits it counts against; NULL: nobody's */
+    uint64_t charged;                   /* tokens, when it came */
+    char remote[VS_PERSON_BYTES];       /* where who asks is, as a gateway says; "": here */
     struct model *model;
     struct run *run;                    /* PLACE_RUNNING */
     enum request_place place;
@@ -155,16 +200,25 @@ struct request {                        /* of a client, from its frame to the on
     unsigned priority;                  /* VS_PRIORITY_* as asked for */
     uint64_t arrived_at, deadline;      /* NEVER when none */
     uint32_t credit;                    /* while it waits: bytes of output that may come */
-    struct sent {                       /* of each choice, the tokens that the client has */
+    struct sent {                       /* of each choice, the tokens that the client has; VS_NO_TOKEN for more text of one */
         uint32_t *id;
         uint32_t n, cap;
     } *sent;
     unsigned n_choices, n_tokens;       /* n_tokens: of all choices */
     bool has_index;                     /* its tokens say of which choice they are */
+    bool hides_ids;                     /* its ids are withheld: each of its frames is a token */
     bool is_lost;                       /* bytes of it went out that another worker could not go on behind */
     bool is_suspect;                    /* it may have ended a worker: it runs alone */
     unsigned n_deaths, n_resumed, n_since;      /* n_since: tokens since it was given to another worker */
+    uint64_t lost_run;                  /* 0, or the run that it was of the worker that died: its guard remembers it */
     uint64_t token_at;                  /* 0, or when its last token came */
+    uint64_t begun_at, first_at;        /* 0, or when a worker first had it; when its first token came */
+    uint64_t number;                    /* in the log */
+    bool is_recorded, waits_for_log;    /* the log hears of it; its first record is not there yet */
+    struct vs_sha256 text_sum;          /* of the text that went to the client: an HMAC that is under way */
+    size_t text_bytes;
+    uint16_t closing_type;              /* PLACE_CLOSING: the frame that ends it, */
+    struct vs_buf closing;              /* and its payload */
 };
 
 struct queue {
@@ -185,7 +239,7 @@ struct run {                            /* of a worker, from the frame to it to 
     uint64_t cancel_at;
 };
 
-#define STATS_MAP(X) X(pages) X(used) X(cached) X(page_bytes) X(parked) X(preemptions)
+#define STATS_MAP(X) X(pages) X(used) X(cached) X(page_bytes) X(parked) X(preemptions) X(prompt_tokens)
 enum {                                  /* numbers that a worker says of itself */
 #define STATS_ENUM(name) STATS_##name,
     STATS_MAP(STATS_ENUM)
@@ -201,8 +255,10 @@ struct model {
     json_t *settings;                   /* as asked for; an object; once it was started, as the supervisor says */
     bool by_descriptor, gone, has_more;
     bool by_request;                    /* a request's name brought it; nobody loaded it */
-    int file_fd;                        /* by_descriptor, until it is started; else -1 */
+    bool is_scanner;                    /* no model: a guard of its own that answers SCAN. Nobody sees it, nothing counts it */
+    struct vs_files files;              /* by_descriptor, until it is started; else none */
     bool is_asked;                      /* the supervisor was asked to start it */
+    bool was_ready;                     /* its file can be loaded, and somebody relies on its settings */
     unsigned n_asked;
     uint64_t needed, room;              /* bytes that it will take, as far as its file tells; that it may take */
     uint64_t used_at;                   /* when somebody used it last */
@@ -215,6 +271,7 @@ struct model {
     /* hex SHA-256 of the file, "" until its worker says it; only to show: results have their own */
     char digest[65];
     json_t *facts, *sandbox;            /* as the worker says; they do not change */
+    json_t *guard, *guard_sandbox;      /* the process between: as the supervisor says, NULL: there is none; as it says itself */
     struct queue queue;
     struct run *runs;                   /* that the worker has, in the order in which they were begun */
     unsigned n_runs, parallel;          /* parallel: so many in a step, as the worker says */
@@ -226,21 +283,49 @@ struct model {
     struct measure measure;
     bool is_suspicious;                 /* what it was stopped for may be a request's doing */
     uint64_t killed_at, dead_at, log_second;
+    struct death {
+        int code;
+        char text[512];
+        bool by_sigkill;                /* from outside: no request's doing */
+        bool is_last;                   /* there will be no other worker */
+        bool by_guard;                  /* it was the guard that died, and took its worker along */
+    } death;                            /* how its worker ended, while its guard still tells what it said */
+    uint64_t told_at;                   /* 0, or since when that is so */
     unsigned n_logs, n_served, n_restarts;
+};
+
+struct audit {                          /* the log: audit.c */
+    bool is_on, continues;              /* there is one; requests are answered also when it can't be written */
+    bool is_failed;                     /* it can't */
+    bool is_known;                      /* this writer has said what is written */
+    struct vs_conn conn;
+    struct vs_budget memory;
+    uint8_t key[32];                    /* of the HMAC of texts */
+    char source[17];                    /* who we are */
+    uint64_t n_made, n_requests, n_missed;      /* records; requests that were numbered; records that were not kept */
+    struct record *first, *last, *unsent;       /* made, and not known to be written; the first that is not sent yet */
+    unsigned n_kept;
+    uint64_t gone_at;                   /* 0, or since when nobody writes */
 };
 
 struct broker {
     struct broker_settings settings;
+    unsigned spare_files;               /* of MAX_SPARE, what the limit on open files leaves: half for each */
     int listen_fd;                      /* -1: private */
     struct vs_conn control;             /* the supervisor */
     struct vs_budget control_memory;
-    uid_t uid;                          /* who may connect, beside root */
+    uid_t uid;                          /* who may connect, beside root and, where has_group, whom the socket lets in */
+    struct vs_identities keys;
+    bool require_key, has_group;
+    struct vs_lockout lockout;
+    struct account *accounts[N_ACCOUNT_LISTS];
+    json_t *limits;                     /* {"default", "keys"}; NULL: none */
     struct client *clients;
     struct peer *peers;
     struct model *models;
     struct queue asked;                 /* LIST requests that wait for the supervisor */
     uint64_t asked_id;                  /* the question that is under way, or 0 */
-    unsigned n_peers, n_models;
+    unsigned n_peers, n_models, n_persons;
     struct vs_budget memory, clients_memory;
     uint64_t last_id, last_run, last_peer, last_client, now, started_at;
     struct turn last_turn;              /* of the process that was begun last: who comes back has at least so many tokens */
@@ -250,9 +335,11 @@ struct broker {
     uint64_t drained_at;                /* draining: when what is still being answered is cut off */
     bool quiet;                         /* a private daemon's client says itself what went wrong */
     uint64_t log_second;
-    unsigned n_logs, n_left_out;
+    unsigned n_logs, n_left_out, n_ends_left_out;          /* lines; of these, lines of requests that ended */
     json_t *sandbox;
+    struct metrics *metrics;            /* metrics.c; NULL: nothing was counted yet */
     struct refused *refused;            /* refused.c; NULL: none */
+    struct audit audit;
     unsigned n_refused;
     struct pollfd *polls;               /* of the turn; room for n_polls */
     void **polled;
@@ -266,6 +353,7 @@ void broker_turn(struct broker *b, bool wait);
 void broker_sweep(struct broker *b);    /* frees what has ended or is gone */
 void broker_clear(struct broker *b);    /* what is left, when all connections and models are gone */
 unsigned broker_connections(const struct broker *b);   /* that may be there at once */
+#define VS_EVENT_REQUEST_END "request_end"
 /* One line on stderr, in words; with _event fields for machines too, and words NULL where the fields say it all (base/log.h). */
 void broker_log(struct broker *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
@@ -277,12 +365,14 @@ int settings_read(struct broker_settings *s, int fd, struct vs_error *err);     
 
 /* peer.c: who may come, what it costs us */
 uint16_t peer_unhandled(void);          /* 0, or a message without handler or row */
-void peer_add(struct broker *b, int fd, bool is_private);
+struct peer *peer_add(struct broker *b, int fd, bool is_private);     /* takes fd over; NULL: it is none, or no memory */
+bool peer_is_delegate(const struct broker *b, const struct peer *p);    /* may it say for whom it asks? */
 void peer_accept(struct broker *b);
 bool peer_is_heard(const struct peer *p);                      /* do we listen to it now? */
 void peer_ready(struct broker *b, struct peer *p, short events);
 uint64_t peer_timers(struct broker *b, struct peer *p);        /* acts on what is due; when it is to be asked again */
 void peer_refuse(struct broker *b, struct peer *p, int code, const char *text);   /* ERROR 0, then it is closed */
+void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *why);        /* with its retry_after_ms */
 /* Sending only marks a peer that can't be reached. _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 int peer_send_parts(struct broker *b, struct peer *p, uint16_t type, uint64_t id, const void *head, size_t n, const void *body,
@@ -294,6 +384,25 @@ uint16_t ask_unhandled(void);
 void ask_request(struct broker *b, struct peer *p, struct vs_frame *f);
 void ask_models_known(struct broker *b);                       /* the supervisor answered; asks again for those who came since */
 
+/* who.c: keys, and what who asks may ask */
+void who_read(struct broker *b, int fd);                       /* the supervisor's list, as it is from now on */
+/* HELLO: sets p->who. key NULL: it has none. VS_E_KEY: it is needed, or no good; VS_E_BUSY: too many were tried. */
+int who_of_peer(struct broker *b, struct peer *p, const char *key, struct vs_error *err);
+int who_of_request(struct broker *b, struct request *r, const struct vs_head *head, struct vs_error *err);     /* sets r->who */
+bool who_may(const struct who *w, uint32_t scope);
+uint32_t who_scope_of(uint16_t type);                          /* VS_SCOPE_* that a request needs; 0: none */
+int64_t who_owner(const struct who *w, int64_t owner);         /* for the worker: of the key, else `owner` */
+json_t *who_json(const struct who *w);
+
+/* limits.c: how much he may ask */
+/* It comes, and wants to ask m (NULL: it is not there yet). false: it has been answered. */
+bool limits_begin(struct broker *b, struct request *r, size_t body_bytes, const struct model *m);
+unsigned limits_priority(const struct request *r, unsigned asked);     /* the class that it gets */
+void limits_grow(struct request *r);                           /* by a token */
+void limits_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+void limits_changed(struct broker *b, const json_t *limits);   /* borrowed; what was used stays used */
+void limits_free(struct broker *b);
+
 /* alias.c */
 const char *alias_resolve(struct broker *b, const char *name);     /* the model that a client means; name when it is no alias */
 /* May the model `name` be loaded with the alias that its settings have? VS_E_INVALID. */
@@ -302,12 +411,19 @@ int alias_check(struct broker *b, const char *name, const json_t *settings, stru
 /* request.c */
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id);
 struct request *request_find(const struct peer *p, uint64_t id);
+/* It is this person's, and the peer asks for it. False: no memory. */
+bool request_speak_for(struct broker *b, struct request *r, const char *person);
+bool request_speak_as(struct broker *b, struct request *r);    /* as the key that r->who names */
+void request_withdraw(struct broker *b, struct request *r, int code, const char *text);    /* its worker stops; it ends now */
 bool request_keep(struct request *r, size_t n);                /* counts n bytes of the peer's memory for it */
-void request_note(struct request *r, const struct vs_token_view *t, bool has_index);   /* a token goes to the client */
+/* A TOKEN frame goes to the client. Is it a token, rather than more text of one? */
+bool request_note(struct request *r, const struct vs_token_view *t, bool has_index);
 void request_lose(struct request *r);                          /* what goes out now no other worker could go on behind */
 bool request_can_go_on(const struct request *r);               /* in another worker */
 /* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
+/* Its record is written (or will not be, then it has failed): the client is told. */
+void request_deliver(struct broker *b, struct request *r, bool is_written);
 /* REJECTED or ERROR, as its place says; VS_E_BUSY says when to come again. */
 void request_fail(struct broker *b, struct request *r, int code, const char *text);
 void request_fail_hints(struct broker *b, struct request *r, int code, const char *text, const struct vs_outcome_hints *hints);
@@ -323,8 +439,32 @@ uint64_t measure_retry_ms(const struct measure *m, uint64_t now, unsigned n_wait
 json_t *measure_latency_json(const struct measure *m, uint64_t now);
 json_t *measure_rate_json(const struct measure *m, uint64_t now);
 
+/* metrics.c: counts since the start, by the model's name; JSON is a new reference */
+void metrics_count(struct broker *b, const struct model *m, enum count kind, int64_t n);
+void metrics_time(struct broker *b, const struct model *m, enum time kind, uint64_t ns);
+void metrics_usage(struct broker *b, const struct model *m, const struct request *r, const struct vs_outcome *o);
+void metrics_end(struct broker *b, const struct request *r, const struct vs_outcome *o);      /* a request of a model has ended */
+json_t *metrics_json(struct broker *b);
+json_t *metrics_traces_json(struct broker *b);                 /* each traced request is told once */
+void metrics_free(struct broker *b);
+
+/* audit.c */
+uint16_t audit_unhandled(void);
+void audit_open(struct broker *b, int fd, const json_t *settings);     /* a writer is there; takes over fd */
+void audit_ready(struct broker *b, short events);
+uint64_t audit_timers(struct broker *b);
+/* Records a request that has come, when there is a log. False: it can't be, and so nobody may have it. */
+bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p);
+void audit_text(struct broker *b, struct request *r, const char *text, size_t n);      /* goes to its client */
+/* Records how it ended. True: its client is told when that is written (request_deliver). */
+bool audit_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+void audit_forget(struct broker *b, const struct request *r);          /* it is freed */
+void audit_note(struct broker *b, const char *event, json_t *fields);  /* anything else; steals fields */
+void audit_clear(struct broker *b);
+
 /* refused.c */
 void refused_add(struct broker *b, const struct request *r);
+void refused_restore(struct broker *b, const json_t *message);     /* of the time before a broker died */
 bool refused_has(const struct broker *b, const struct request *r);
 void refused_free(struct broker *b);
 
@@ -350,8 +490,10 @@ void line_served(struct request *r, uint64_t n);               /* n tokens of wo
 void run_pump(struct broker *b, struct model *m);              /* begins what may be begun */
 struct run *run_find(const struct model *m, uint64_t id);
 void run_end_all(struct broker *b, struct model *m, int code, const char *text);
+void run_end_lost(struct broker *b, struct model *m, int code, const char *text);      /* and those that wait to go on */
 /* Their worker is gone: they go on in the next one, those that can. is_suspicious: one of them may have ended it. */
 void run_lose_all(struct broker *b, struct model *m, int code, const char *text, bool is_suspicious);
+void run_forget(struct model *m, uint64_t run);                /* nobody goes on with what it was */
 bool run_is_working(const struct model *m);                    /* not when all of them wait for credit: that is for us to give */
 void run_cancel(struct broker *b, struct model *m, struct run *run, int code);
 void run_timers(struct broker *b, struct model *m, uint64_t *next);
@@ -363,20 +505,16 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f);
 uint16_t model_unhandled(void);
 struct model *model_find(struct broker *b, const char *name);
 struct model *model_find_id(struct broker *b, uint64_t id);
-/* Starts one (fd: borrowed, or -1; file: its identity); NULL and err when it can't. settings is borrowed. */
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file,
-                           struct vs_error *err);
+/* Starts one (files: borrowed, may be none; file: their identity); NULL and err when it can't. settings is borrowed. */
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, const struct vs_files *files,
+                           const char *file, struct vs_error *err);
+struct model *model_scanner(struct broker *b, struct vs_error *err);           /* starts it when it isn't there */
 void model_enqueue(struct broker *b, struct model *m, struct request *r);
 /* Its worker is there; takes over fd. _restore: a model of the time before a broker died. */
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
 struct model *model_restore(struct broker *b, uint64_t id, const json_t *message);
-struct death {
-    int code;
-    const char *text;
-    bool by_sigkill;                    /* from outside: no request's doing */
-    bool is_last;                       /* there will be no other worker */
-};
-void model_exited(struct broker *b, struct model *m, const struct death *d);
+/* Its worker, or its guard, has ended: why, and the supervisor's message with `sigkill`, `last`, `guard`. */
+void model_exited(struct broker *b, struct model *m, const struct vs_error *why, const json_t *message);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
 void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */
@@ -387,13 +525,14 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text);
 /* The worker is ended and started again; who waits for it waits on. */
 void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious);
 void model_violation(struct broker *b, struct model *m, const char *what);     /* its worker broke the protocol */
+void model_count(const struct model *m, unsigned *ret_running, unsigned *ret_waiting);     /* requests in a step, and not in one */
 json_t *model_describe(const struct broker *b, const struct model *m);         /* describe.c */
 bool due(const struct broker *b, uint64_t at, uint64_t *next); /* is it time? else next is no later than at */
 
 /* control.c */
 uint16_t control_unhandled(void);
 void control_open(struct broker *b, int fd);
-/* VS_OK, or VS_E_BUSY: not now. value may be NULL, and is stolen; fd is borrowed, or -1. */
-int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, int fd);
+/* VS_OK, or VS_E_BUSY: not now. value may be NULL, and is stolen; files are borrowed; NULL: none. */
+int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, const struct vs_files *files);
 void control_ready(struct broker *b, short events);
 #endif

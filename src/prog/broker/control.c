@@ -11,8 +11,9 @@
 #define CONTROL_MEMORY (1u << 20)       /* bytes that may wait for the supervisor */
 #define CONTROL_BUSY (256u << 10)       /* with so many nothing new is begun; what must be said still has room */
 
-int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, int fd)
+int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, const struct vs_files *files)
 {
+    static const struct vs_files none;
     struct vs_buf out = { .limit = VS_MAX_START };
     int status = VS_OK;
     if (value)
@@ -23,7 +24,7 @@ int control_send(struct broker *b, uint16_t type, uint64_t id, json_t *value, in
     else if (type == VS_MSG_START && vs_conn_queued(&b->control) > CONTROL_BUSY)
         status = VS_E_BUSY;
     else
-        status = vs_conn_send(&b->control, type, fd >= 0 ? VS_FLAG_FD : 0, id, out.data, out.n, fd);
+        status = vs_conn_send_files(&b->control, type, id, out.data, out.n, files ? files : &none);
     vs_buf_clear(&out);
     return status;
 }
@@ -59,8 +60,7 @@ static void on_exited(struct broker *b, struct vs_frame *f, const json_t *messag
     struct vs_error why;
     vs_json_to_error(message, &why);
     if (m)
-        model_exited(b, m, &(struct death){ why.code, why.text, json_is_true(json_object_get(message, "sigkill")),
-                                            json_is_true(json_object_get(message, "last")) });
+        model_exited(b, m, &why, message);
 }
 
 static void on_models(struct broker *b, struct vs_frame *f, const json_t *message)
@@ -111,12 +111,35 @@ static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message
     b->drained_at = b->now + vs_load_u32le(f->data) * MS;
 }
 
+/* There is a log, and here is its writer: the first, or another. */
+static void on_audit(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    if (f->fd < 0)
+        return;
+    audit_open(b, f->fd, message);
+    f->fd = -1;
+}
+
+static void on_refused(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    (void)f;
+    refused_restore(b, message);
+}
+
+/* Who may ask, from now on. */
+static void on_settings(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    (void)message;
+    if (f->fd >= 0)
+        who_read(b, f->fd);
+}
+
 /* The supervisor asks whether the loop still turns. */
 static void on_alive(struct broker *b, struct vs_frame *f, const json_t *message)
 {
     (void)f;
     (void)message;
-    control_send(b, VS_MSG_ALIVE, 0, NULL, -1);
+    control_send(b, VS_MSG_ALIVE, 0, NULL, NULL);
 }
 
 static const struct {
@@ -126,7 +149,9 @@ static const struct {
 } handlers[] = {
     { VS_MSG_STARTED, true, on_started }, { VS_MSG_FAILED, true, on_failed }, { VS_MSG_EXITED, true, on_exited },
     { VS_MSG_MODELS, true, on_models },   { VS_MSG_DRAIN, false, on_drain },   { VS_MSG_HELLO, false, on_hello },
-    { VS_MSG_ALIVE, false, on_alive },
+    { VS_MSG_ALIVE, false, on_alive },    { VS_MSG_REFUSED, true, on_refused },
+    { VS_MSG_SETTINGS, false, on_settings },
+    { VS_MSG_AUDIT, true, on_audit },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -60,7 +60,9 @@ static void start(struct broker *b, struct model *m)
     m->n_asked++;
     m->room = room(b);
     json_t *message = json_pack("{s:s, s:O, s:I}", "model", m->name, "settings", m->settings, "room", (json_int_t)m->room);
-    int status = control_send(b, VS_MSG_START, m->id, message, m->file_fd);
+    if (m->is_scanner)
+        json_object_set_new(message, "scanner", json_true());
+    int status = control_send(b, VS_MSG_START, m->id, message, &m->files);
     if (status != VS_OK)
         model_drop(b, m, status, "the supervisor does not answer");
 }

@@ -2,7 +2,7 @@
  *
  *     1. what a dead worker left: it had its turn already
  *     2. the higher priority; who waits rises a class every 30 seconds, so nobody waits for ever
- *     3. the process that was served fewest tokens, of it the connection
+ *     3. the process that was served fewest tokens, of it the connection; a person for whom a delegate asks counts as both
  *     4. who was begun longest ago, who came first
  *
  * Tokens are counted as they are sent, and at the end from the result's usage. Whoever comes back after a while has no credit from
@@ -29,9 +29,9 @@ static bool comes_before(const struct broker *b, const struct request *x, const 
         return x->n_deaths > y->n_deaths;
     if (i != k)
         return i < k;
-    int order = compare_turns(&x->peer->client->turn, &y->peer->client->turn);
+    int order = compare_turns(&x->client->turn, &y->client->turn);
     if (order == 0)
-        order = compare_turns(&x->peer->turn, &y->peer->turn);
+        order = compare_turns(&x->share->turn, &y->share->turn);
     return order < 0 || (order == 0 && x->arrived_at < y->arrived_at);
 }
 
@@ -39,13 +39,13 @@ static bool comes_before(const struct broker *b, const struct request *x, const 
 static void count_runs(const struct model *m)
 {
     for (struct request *r = m->queue.first; r; r = r->next)
-        r->peer->client->n_runs = 0;
+        r->client->n_runs = 0;
     for (struct run *run = m->runs; run; run = run->next)
         if (run->request)
-            run->request->peer->client->n_runs = 0;
+            run->request->client->n_runs = 0;
     for (struct run *run = m->runs; run; run = run->next)
         if (run->request)
-            run->request->peer->client->n_runs++;
+            run->request->client->n_runs++;
 }
 
 struct request *line_next(struct broker *b, const struct model *m)
@@ -56,15 +56,15 @@ struct request *line_next(struct broker *b, const struct model *m)
             return NULL;
     count_runs(m);
     for (struct request *r = m->queue.first; r; r = r->next)
-        if (r->peer->client->n_runs < m->parallel && (!first || comes_before(b, r, first)))
+        if (!r->waits_for_log && r->client->n_runs < m->parallel && (!first || comes_before(b, r, first)))
             first = r;
     return first && first->is_suspect && m->n_runs ? NULL : first;
 }
 
 void line_served(struct request *r, uint64_t n)
 {
-    r->peer->turn.n_tokens += n;
-    r->peer->client->turn.n_tokens += n;
+    r->share->turn.n_tokens += n;
+    r->client->turn.n_tokens += n;
 }
 
 /* The line is full: the connection that has most in it gives one up, the one that came last, to somebody who has less. False:
@@ -72,15 +72,15 @@ void line_served(struct request *r, uint64_t n)
 static bool give_place(struct broker *b, struct model *m, const struct request *newcomer)
 {
     struct request *last = NULL;
-    newcomer->peer->n_waiting = 0;
+    newcomer->share->n_waiting = 0;
     for (struct request *r = m->queue.first; r; r = r->next)
-        r->peer->n_waiting = 0;
+        r->share->n_waiting = 0;
     for (struct request *r = m->queue.first; r; r = r->next)
-        r->peer->n_waiting++;
+        r->share->n_waiting++;
     for (struct request *r = m->queue.first; r; r = r->next)
-        if (!r->n_deaths && (!last || r->peer->n_waiting >= last->peer->n_waiting))
+        if (!r->n_deaths && (!last || r->share->n_waiting >= last->share->n_waiting))
             last = r;
-    if (!last || last->peer->n_waiting <= newcomer->peer->n_waiting + 1)
+    if (!last || last->share->n_waiting <= newcomer->share->n_waiting + 1)
         return false;
     request_fail(b, last, VS_E_BUSY, "too many requests wait for this model, and this connection has most of them");
     return true;
@@ -93,10 +93,9 @@ static void come_back(struct turn *turn, uint64_t floor)
 
 void line_begun(struct broker *b, struct request *r, uint64_t run)
 {
-    struct peer *p = r->peer;
-    p->turn.run_number = p->client->turn.run_number = run;
-    come_back(&b->last_turn, p->client->turn.n_tokens);
-    come_back(&p->client->last_turn, p->turn.n_tokens);
+    r->share->turn.run_number = r->client->turn.run_number = run;
+    come_back(&b->last_turn, r->client->turn.n_tokens);
+    come_back(&r->client->last_turn, r->share->turn.n_tokens);
 }
 
 void line_enter(struct broker *b, struct model *m, struct request *r)
@@ -109,10 +108,10 @@ void line_enter(struct broker *b, struct model *m, struct request *r)
         request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
         return;
     }
-    if (r->peer->n_requests == 1)       /* it asked for nothing before this */
-        come_back(&r->peer->turn, r->peer->client->last_turn.n_tokens);
-    if (r->peer->client->n_requests == 1)
-        come_back(&r->peer->client->turn, b->last_turn.n_tokens);
+    if (r->share->n_requests == 1)       /* it asked for nothing before this */
+        come_back(&r->share->turn, r->client->last_turn.n_tokens);
+    if (r->client->n_requests == 1)
+        come_back(&r->client->turn, b->last_turn.n_tokens);
     r->place = PLACE_QUEUED;
     queue_add(&m->queue, r);
 }

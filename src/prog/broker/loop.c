@@ -3,34 +3,48 @@
 
 #include "base/clock.h"
 
-#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* Who reads our log may have stopped: a pipe that is full would hold us up. So a line goes in whole, or it is left out. */
 static bool write_line(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields,
                        size_t n, const char *words)
 {
-    struct vs_buf line = { .limit = PIPE_BUF };
-    struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
+    struct vs_buf line = { 0 };
     vs_log_format(&(struct vs_log){ .form = b->settings.log, .level = level, .from = "broker", .event = event, .words = words,
                                     .fields = fields, .n_fields = n, .time_ms = vs_clock_real_ms() }, &line);
-    bool can = line.status == VS_OK && poll(&log, 1, 0) == 1 && log.revents & POLLOUT;
-    if (can)
-        fwrite(line.data, 1, line.n, stderr);
-    vs_buf_clear(&line);
-    return can;
+    return vs_log_write(&line);
 }
 
 static void tell_left_out(struct broker *b)
 {
-    char text[64];
-    snprintf(text, sizeof text, "%u line%s left out", b->n_left_out, b->n_left_out == 1 ? " was" : "s were");
-    if (b->n_left_out && write_line(b, VS_LOG_WARNING, "left_out", NULL, 0, text))
-        b->n_left_out = 0;
+    char text[96];
+    const struct vs_log_field fields[] = { { "lines", NULL, b->n_left_out }, { "requests", NULL, b->n_ends_left_out } };
+    snprintf(text, sizeof text, "%u line%s left out, %u of them about requests that ended", b->n_left_out,
+             b->n_left_out == 1 ? " was" : "s were", b->n_ends_left_out);
+    if (b->n_left_out && write_line(b, VS_LOG_WARNING, "left_out", fields, 2, text))
+        b->n_left_out = b->n_ends_left_out = 0;
+}
+
+static void begin_second(struct broker *b)
+{
+    uint64_t second = b->now / (1000 * MS);
+    if (second == b->log_second)
+        return;
+    tell_left_out(b);
+    b->n_logs = 0;
+    b->log_second = second;
+}
+
+/* Nobody may say anything for a long time. */
+static uint64_t log_timer(struct broker *b)
+{
+    if (b->n_left_out)
+        begin_second(b);
+    return b->n_left_out ? (b->log_second + 1) * 1000 * MS : NEVER;
 }
 
 /* Lines are limited, for clients can cause them; what was left out is counted. An error is not limited: its kind is rare by
@@ -38,18 +52,15 @@ static void tell_left_out(struct broker *b)
 void broker_log_event(struct broker *b, enum vs_log_level level, const char *event, const struct vs_log_field *fields, size_t n,
                       const char *words)
 {
-    uint64_t second = b->now / (1000 * MS);
     unsigned most = level == VS_LOG_INFO ? MAX_LOG_LINES / 4 * 3 : MAX_LOG_LINES;      /* some for what went wrong */
     if (b->quiet)
         return;
-    if (second != b->log_second) {
-        tell_left_out(b);
-        b->n_logs = 0;
-    }
-    b->log_second = second;
+    begin_second(b);
     bool fits = level == VS_LOG_ERROR || b->n_logs++ < most;
-    if (!fits || !write_line(b, level, event, fields, n, words))
-        b->n_left_out++;
+    if (fits && write_line(b, level, event, fields, n, words))
+        return;
+    b->n_left_out++;
+    b->n_ends_left_out += strcmp(event, VS_EVENT_REQUEST_END) == 0;
 }
 
 void broker_log(struct broker *b, const char *format, ...)
@@ -66,10 +77,10 @@ void broker_log(struct broker *b, const char *format, ...)
 static void sweep_requests(struct broker *b, struct peer *p)
 {
     for (struct request *r = p->requests; r && (p->gone || p->close_at); r = r->peer_next) {
-        if (r->place == PLACE_ENDED)
+        if (r->place == PLACE_ENDED || r->place == PLACE_CLOSING)
             continue;
         model_cancel(b, r, VS_E_CANCELLED);
-        if (r->place != PLACE_ENDED)    /* its worker will stop, and answer nobody */
+        if (r->place != PLACE_ENDED && r->place != PLACE_CLOSING)       /* its worker will stop, and answer nobody */
             request_fail(b, r, VS_E_CANCELLED, vs_status_text(VS_E_CANCELLED));
     }
     for (struct request **at = &p->requests; *at;) {
@@ -79,6 +90,9 @@ static void sweep_requests(struct broker *b, struct peer *p)
             continue;
         }
         *at = r->peer_next;
+        if (r->is_recorded)
+            audit_forget(b, r);
+        vs_buf_clear(&r->closing);
         free(r);
     }
 }
@@ -88,23 +102,24 @@ static void sweep_peers(struct broker *b)
     for (struct peer **at = &b->peers; *at;) {
         struct peer *p = *at;
         sweep_requests(b, p);
-        if (!p->gone) {
+        if (!p->gone || p->requests) {  /* the log has not yet all that it asked for */
             at = &p->next;
             continue;
         }
         *at = p->next;
         b->n_peers--;
-        b->ending |= p->is_private;
+        b->ending |= p->is_private && !p->is_attached;
         p->client->n_peers--;
         vs_conn_clear(&p->conn);
         free(p);
     }
     for (struct client **at = &b->clients; *at;) {
         struct client *c = *at;
-        if (c->n_peers) {
+        if (c->n_peers || c->n_requests || (c->person[0] && b->n_persons <= MAX_PERSONS)) {
             at = &c->next;
             continue;
         }
+        b->n_persons -= c->person[0] != 0;
         *at = c->next;
         free(c);
     }
@@ -120,14 +135,15 @@ static void sweep_models(struct broker *b)
         }
         *at = m->next;
         vs_conn_clear(&m->conn);
-        if (m->file_fd >= 0)
-            close(m->file_fd);
+        vs_files_close(&m->files);
         json_decref(m->settings);
         json_decref(m->path);
         json_decref(m->bytes);
         json_decref(m->origin);
         json_decref(m->facts);
         json_decref(m->sandbox);
+        json_decref(m->guard);
+        json_decref(m->guard_sandbox);
         free(m->name);
         free(m);
     }
@@ -152,11 +168,12 @@ static void cut_off(struct broker *b)
 /* Judged by the time of the last poll: what had come until then has been read. */
 static uint64_t timers(struct broker *b)
 {
-    uint64_t next = NEVER, t;
+    uint64_t next = log_timer(b), t = audit_timers(b);
+    next = t < next ? t : next;
     if (b->draining && b->now >= b->drained_at)
         cut_off(b);
     else if (b->draining)
-        next = b->drained_at;
+        next = b->drained_at < next ? b->drained_at : next;
     if (b->accept_at && b->now >= b->accept_at)
         b->accept_at = 0;
     else if (b->accept_at)
@@ -176,7 +193,7 @@ static bool is_idle(const struct broker *b)
     for (const struct peer *p = b->peers; p; p = p->next)
         if (!p->gone && (p->n_requests || vs_conn_queued(&p->conn)))
             return false;
-    return true;
+    return !b->audit.first || b->audit.is_failed;
 }
 
 static short wants(const struct vs_conn *c, bool read)
@@ -199,7 +216,7 @@ unsigned broker_connections(const struct broker *b)
 /* Room for an entry for each connection and each model that is there. */
 static bool make_room(struct broker *b)
 {
-    size_t n = 2 + b->n_peers;
+    size_t n = 3 + b->n_peers;
     for (const struct model *m = b->models; m; m = m->next)
         n++;
     if (n <= b->n_polls)
@@ -227,11 +244,12 @@ void broker_turn(struct broker *b, bool wait)
     polls[n++] = (struct pollfd){ b->control.fd, wants(&b->control, true), 0 };
     bool may_accept = b->n_peers < broker_connections(b) - 1 && !b->accept_at && b->is_open;
     polls[n++] = (struct pollfd){ may_accept ? b->listen_fd : -1, POLLIN, 0 };
+    polls[n++] = (struct pollfd){ b->audit.is_on ? b->audit.conn.fd : -1, wants(&b->audit.conn, true), 0 };
     for (struct peer *p = b->peers; p; p = p->next) {
         bool heard = peer_is_heard(p);
         next = heard && p->has_more ? 0 : next;
         peers[n_peers++] = p;
-        polls[n++] = (struct pollfd){ p->conn.fd, wants(&p->conn, heard && !p->has_more), 0 };
+        polls[n++] = (struct pollfd){ p->gone ? -1 : p->conn.fd, wants(&p->conn, heard && !p->has_more), 0 };
     }
     struct model **models = (struct model **)b->polled + n_peers;
     for (struct model *m = b->models; m; m = m->next) {
@@ -243,12 +261,14 @@ void broker_turn(struct broker *b, bool wait)
         return;                         /* a signal */
     uint64_t passed = vs_clock_ns() - b->now;
     b->now += passed;
-    const struct pollfd *of_peers = polls + 2, *of_models = of_peers + n_peers;
+    const struct pollfd *of_peers = polls + 3, *of_models = of_peers + n_peers;
     for (size_t i = 0; i < n_peers; i++)
         if (!peer_is_heard(peers[i])) { /* its clock stands still while we do not listen */
             peers[i]->byte_at += passed;
             peers[i]->frame_at += peers[i]->frame_at ? passed : 0;
         }
+    if (polls[2].revents && b->audit.conn.fd == polls[2].fd)
+        audit_ready(b, polls[2].revents);
     if (polls[0].revents)
         control_ready(b, polls[0].revents);
     for (size_t i = 0; i < n_models; i++)       /* workers first: what they free, clients can use */
@@ -265,15 +285,26 @@ void broker_turn(struct broker *b, bool wait)
 void broker_clear(struct broker *b)
 {
     refused_free(b);
+    audit_clear(b);
+    metrics_free(b);
+    vs_identity_list_clear(&b->keys);
+    limits_free(b);
     free(b->polls);
     free(b->polled);
     json_decref(b->sandbox);
     json_decref(b->settings.aliases);
+    json_decref(b->settings.delegates);
+    while (b->clients) {                /* persons; processes have gone with their connections */
+        struct client *c = b->clients;
+        b->clients = c->next;
+        free(c);
+    }
 }
 
 void broker_init(struct broker *b)
 {
     settings_init(&b->settings);
+    vs_conn_init(&b->audit.conn, -1, &vs_ipc_from_audit, VS_AT_OPEN);
     b->memory.limit = MAX_MEMORY;
     b->clients_memory = (struct vs_budget){ .limit = MAX_CLIENTS_MEMORY, .above = &b->memory };
     b->now = b->started_at = vs_clock_ns();

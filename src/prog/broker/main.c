@@ -38,6 +38,8 @@ static void fit_clients(struct broker *b)
                    b->settings.clients);
         needed = (uint32_t)files.rlim_max;
     }
+    b->spare_files = files.rlim_max - needed < MAX_SPARE ? (unsigned)(files.rlim_max - needed) : MAX_SPARE;
+    needed += b->spare_files;
     if (files.rlim_cur < needed) {
         files.rlim_cur = needed;
         setrlimit(RLIMIT_NOFILE, &files);
@@ -53,6 +55,7 @@ int main(void)
         return 2;
     }
     uint16_t unhandled = peer_unhandled() ? peer_unhandled() : model_unhandled() ? model_unhandled() : control_unhandled();
+    unhandled = unhandled ? unhandled : audit_unhandled();
     if (unhandled) {
         fprintf(stderr, "veritas-broker: message '%s' (0x%02x) has no handler or no row\n", vs_message_name(unhandled), unhandled);
         return 1;
@@ -95,12 +98,12 @@ int main(void)
     b->sandbox = n ? vs_json_parse(text, n, NULL) : NULL;
     if (!b->sandbox)
         b->sandbox = json_object();
-    if (control_send(b, VS_MSG_HELLO, 0, json_incref(b->sandbox), -1) != VS_OK)
+    if (control_send(b, VS_MSG_HELLO, 0, json_incref(b->sandbox), NULL) != VS_OK)
         return 1;
     if (is_private)
         peer_add(b, PRIVATE_FD, true);
     broker_loop(b);
-    control_send(b, VS_MSG_END, 0, NULL, -1);
+    control_send(b, VS_MSG_END, 0, NULL, NULL);
     broker_clear(b);
     return 0;
 }

@@ -5,8 +5,10 @@
  *        v                    v                 v
  *       gone                 gone             DEAD --started--> LOADING
  *
- * A worker has read a foreign file, so what it says is checked like a client's: against the table, against the credit of
- * its runs. One that breaks the rules is stopped, and another takes its place. */
+ * Between us and a worker stands its guard, which says what the worker says, and which we trust no more: a worker has read a
+ * foreign file. So what comes is checked like a client's: against the table, against the credit of its runs. One that breaks the
+ * rules is stopped, and another takes its place. Where the supervisor names no guard the worker speaks for itself, by the same
+ * rules. */
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
@@ -29,7 +31,7 @@ static const char *const stats_names[N_STATS] = {
 struct model *model_find(struct broker *b, const char *name)
 {
     for (struct model *m = b->models; m; m = m->next)
-        if (!m->gone && strcmp(m->name, name) == 0)
+        if (!m->gone && !m->is_scanner && strcmp(m->name, name) == 0)
             return m;
     return NULL;
 }
@@ -44,8 +46,7 @@ struct model *model_find_id(struct broker *b, uint64_t id)
 
 static void model_free(struct model *m)
 {
-    if (m->file_fd >= 0)
-        close(m->file_fd);
+    vs_files_close(&m->files);
     json_decref(m->settings);
     free(m->name);
     free(m);
@@ -57,7 +58,6 @@ static struct model *model_new(struct broker *b, uint64_t id, const char *name, 
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
-    m->file_fd = -1;
     m->name = strdup(name);
     m->settings = json_deep_copy(settings);
     if (!m->name || !m->settings) {
@@ -70,7 +70,7 @@ static struct model *model_new(struct broker *b, uint64_t id, const char *name, 
     m->used_at = b->now;
     snprintf(m->file, sizeof m->file, "%s", file);
     m->memory = (struct vs_budget){ .limit = MAX_MEMORY, .own = OWN_MEMORY, .above = &b->memory };
-    vs_conn_init(&m->conn, -1, &vs_ipc_from_worker, VS_AT_START);
+    vs_conn_init(&m->conn, -1, &vs_ipc_from_guard, VS_AT_START);
     return m;
 }
 
@@ -92,25 +92,59 @@ static int check_name(const char *name, bool by_descriptor, struct vs_error *err
     return vs_error_set(err, VS_E_NOT_FOUND, "'%.130s' is not a model's name (a-z 0-9 . _ -)", name);
 }
 
-struct model *model_create(struct broker *b, const char *name, const json_t *settings, int fd, const char *file,
-                           struct vs_error *err)
+/* Files of models that wait to be started. */
+static unsigned files_held(const struct broker *b)
 {
-    if (check_name(name, fd >= 0, err) != VS_OK)
+    unsigned n = 0;
+    for (const struct model *m = b->models; m; m = m->next)
+        n += m->files.n;
+    return n;
+}
+
+struct model *model_create(struct broker *b, const char *name, const json_t *settings, const struct vs_files *files,
+                           const char *file, struct vs_error *err)
+{
+    bool by_descriptor = files->n && !vs_model_name_is_valid(name);     /* else they are adapters */
+    if (check_name(name, by_descriptor, err) != VS_OK)
         return NULL;
+    if (files_held(b) + files->n > MAX_MODELS + b->spare_files / 2) {
+        vs_error_set(err, VS_E_BUSY, "too many models wait to be loaded; try again when one is");
+        return NULL;
+    }
     if (b->n_models >= MAX_MODELS && !ledger_give_up_one(b, NAMED_IDLE_TIME)) {
         vs_error_set(err, VS_E_BUSY, "%d models are loaded, no more fit; unload one", MAX_MODELS);
         return NULL;
     }
-    struct model *m = model_new(b, ++b->last_id, name, settings, fd >= 0, file);
-    if (m && fd >= 0)
-        m->file_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (!m || (fd >= 0 && m->file_fd < 0)) {
+    struct model *m = model_new(b, ++b->last_id, name, settings, by_descriptor, file);
+    if (!m || vs_files_copy(files, 3, &m->files, NULL) != VS_OK) {
         vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
         if (m)
             model_free(m);
         return NULL;
     }
     model_add(b, m);
+    ledger_start_next(b);
+    if (!m->gone)
+        return m;
+    vs_error_set(err, VS_E_BUSY, "the supervisor does not answer");
+    return NULL;
+}
+
+struct model *model_scanner(struct broker *b, struct vs_error *err)
+{
+    for (struct model *m = b->models; m; m = m->next)
+        if (m->is_scanner && !m->gone)
+            return m;
+    json_t *none = json_object();
+    struct model *m = model_new(b, ++b->last_id, "(scan)", none, false, "");
+    json_decref(none);
+    if (!m) {
+        vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+        return NULL;
+    }
+    m->is_scanner = true;
+    m->next = b->models;
+    b->models = m;
     ledger_start_next(b);
     if (!m->gone)
         return m;
@@ -128,7 +162,7 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
         ? model_new(b, id, name, settings, by_descriptor, file) : NULL;
     if (!m)
         return NULL;
-    m->is_asked = true;
+    m->is_asked = m->was_ready = true;
     m->room = UINT64_MAX;
     if (b->last_id < id)
         b->last_id = id;
@@ -181,12 +215,12 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
     if (m->gone)
         return;
     m->gone = true;                     /* before anything else: what follows may look for models */
-    b->n_models--;
+    b->n_models -= !m->is_scanner;
     run_end_all(b, m, code, text);
     while (m->queue.first)
         request_fail(b, m->queue.first, code, text);
     if (m->is_asked)
-        control_send(b, VS_MSG_STOP, m->id, NULL, -1);
+        control_send(b, VS_MSG_STOP, m->id, NULL, NULL);
     if (m->state == MODEL_STARTING)     /* the next one may have its turn */
         ledger_start_next(b);
 }
@@ -209,9 +243,11 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
         close(fd);
         return;
     }
-    if (m->state == MODEL_DEAD)
+    if (m->state == MODEL_DEAD) {
         m->n_restarts++;
-    vs_conn_init(&m->conn, fd, &vs_ipc_from_worker, VS_AT_START);
+        metrics_count(b, m, COUNT_RESTARTS, 1);
+    }
+    vs_conn_init(&m->conn, fd, &vs_ipc_from_guard, VS_AT_START);
     m->conn.state_of = state_of;
     m->conn.context = m;
     m->conn.budget = &m->memory;
@@ -224,14 +260,15 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     replace(&m->path, json_object_get(message, "path"));
     replace(&m->bytes, json_object_get(message, "bytes"));
     replace(&m->origin, json_object_get(message, "file"));
+    replace(&m->guard, json_object_get(message, "guard"));
+    replace(&m->guard_sandbox, NULL);
+    m->told_at = 0;
     if (json_is_object(json_object_get(message, "settings")))       /* with the supervisor's defaults */
         replace(&m->settings, json_object_get(message, "settings"));
     memset(m->stats, 0, sizeof m->stats);
     json_int_t bytes = json_integer_value(m->bytes), kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
     m->needed = (bytes > 0 ? (uint64_t)bytes : 0) + (kv > 0 ? (uint64_t)kv : 0);
-    if (m->file_fd >= 0)
-        close(m->file_fd);
-    m->file_fd = -1;
+    vs_files_close(&m->files);
     ledger_start_next(b);
 }
 
@@ -248,32 +285,62 @@ static void log_death(struct broker *b, const struct model *m, const char *text)
     snprintf(name, sizeof name, "%s", m->name);
     snprintf(words, sizeof words, "model %s: %s", name, text);
     broker_log_event(b, VS_LOG_ERROR, "worker_died", &field, 1, words);
+    audit_note(b, "worker_died", json_pack("{s:o, s:o}", "model", vs_json_text(name, strlen(name)), "message",
+                                           vs_json_text(words, strlen(words))));
 }
 
-/* The worker is gone; the supervisor may know why, or say it soon. */
-void model_exited(struct broker *b, struct model *m, const struct death *d)
+/* All that its worker said is known. Only a guard knows the tokens behind which another worker would go on. */
+static void bury(struct broker *b, struct model *m)
 {
-    m->is_dead = true;                  /* nothing more is begun there, */
-    /* but what it still said counts: a result, or why it could not load. */
-    for (int i = 0; i < 10000 && !m->gone && m->conn.fd >= 0; i++)
-        model_ready(b, m, POLLIN);
-    if (m->gone)
-        return;
+    const struct death *d = &m->death;
     bool was_loading = m->state == MODEL_STARTING || m->state == MODEL_LOADING;
-    const char *text = m->killed_for[0] ? m->killed_for : d->text;
+    const char *text = m->killed_for[0] && !d->by_guard ? m->killed_for : d->text;
+    m->told_at = 0;
     hang_up(m);
     log_death(b, m, text);
     m->state = MODEL_DEAD;
     m->dead_at = b->now;
     m->pid = 0;
-    run_lose_all(b, m, d->code, text, m->killed_for[0] ? m->is_suspicious : !d->by_sigkill);
-    if (was_loading || d->is_last)      /* it would die again, or there is no other */
+    if (d->by_guard)
+        run_end_lost(b, m, VS_E_DIED, text);
+    else
+        run_lose_all(b, m, d->code, text, m->killed_for[0] ? m->is_suspicious : !d->by_sigkill);
+    bool from_outside = d->by_sigkill && !m->killed_for[0];
+    if (d->is_last || (was_loading && !(m->was_ready && from_outside)))     /* there is no other, or it would die again */
         model_drop(b, m, d->code, text);
+}
+
+/* The worker is gone; the supervisor may know why, or say it soon. What it still said counts: a result, or why it could not
+ * load. */
+static void lose_worker(struct broker *b, struct model *m, const struct death *d)
+{
+    m->is_dead = true;                  /* nothing more is begun there */
+    m->death = *d;
+    m->told_at = b->now;
+    for (int i = 0; i < 10000 && !m->gone && m->conn.fd >= 0 && m->told_at; i++)
+        model_ready(b, m, POLLIN);
+    bool tells = m->guard && !d->by_guard && m->conn.fd >= 0;   /* to the end of its socket; model_timers waits so long for it */
+    if (!m->gone && m->told_at && !tells)
+        bury(b, m);
+}
+
+void model_exited(struct broker *b, struct model *m, const struct vs_error *why, const json_t *message)
+{
+    struct death d = {
+        .code = why->code, .by_sigkill = json_is_true(json_object_get(message, "sigkill")),
+        .is_last = json_is_true(json_object_get(message, "last")), .by_guard = json_is_true(json_object_get(message, "guard")),
+    };
+    snprintf(d.text, sizeof d.text, "%s", why->text);
+    lose_worker(b, m, &d);
 }
 
 static void on_end(struct broker *b, struct model *m)
 {
     hang_up(m);
+    if (m->told_at) {
+        bury(b, m);
+        return;
+    }
     m->dead_at = b->now;
     if (m->state == MODEL_READY)
         m->state = MODEL_DEAD;
@@ -285,7 +352,7 @@ void model_stop_worker(struct broker *b, struct model *m, const char *text, bool
     snprintf(m->killed_for, sizeof m->killed_for, "%s", text);
     m->killed_at = b->now;
     m->is_suspicious = is_suspicious;
-    control_send(b, VS_MSG_KILL, m->id, NULL, -1);
+    control_send(b, VS_MSG_KILL, m->id, NULL, NULL);
 }
 
 /* ---- what workers say ---- */
@@ -343,19 +410,23 @@ static void on_alive(struct broker *b, struct model *m, struct vs_frame *f)
     (void)f;
 }
 
-/* {"pages", "used", "cached", "page_bytes", "parked", "preemptions"}: numbers, only to show. */
+/* Numbers, only to show. */
 static void on_stats(struct broker *b, struct model *m, struct vs_frame *f)
 {
     json_t *value = vs_json_parse(f->data, f->n, NULL);
     bool good = json_object_size(value) == N_STATS;
+    int64_t before = m->stats[STATS_prompt_tokens];
     for (size_t i = 0; i < N_STATS && good; i++) {
         const json_t *number = json_object_get(value, stats_names[i]);
         good = json_is_integer(number) && json_integer_value(number) >= 0;
         m->stats[i] = json_integer_value(number);
     }
     json_decref(value);
+    int64_t more = m->stats[STATS_prompt_tokens] - before;
     if (!good)
         model_violation(b, m, "its numbers are none");
+    else if (more > 0)
+        measure_tokens(&m->measure, b->now, RATE_PROMPT, more < MOST_PROMPT ? (uint64_t)more : MOST_PROMPT);
 }
 
 static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
@@ -382,12 +453,14 @@ static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
     }
     replace(&m->facts, json_object_get(value, "facts"));
     replace(&m->sandbox, json_object_get(value, "sandbox"));
+    replace(&m->guard_sandbox, json_object_get(value, "guard"));
     json_decref(value);
     const json_t *parallel = json_object_get(m->facts, "parallel");
     json_int_t n = json_integer_value(parallel);
     m->can_go_on = json_is_integer(parallel);
     m->parallel = n < 1 ? 1 : n > MAX_PARALLEL ? MAX_PARALLEL : (unsigned)n;
     m->state = MODEL_READY;
+    m->was_ready = true;
     m->used_at = b->now;
     m->conn.state = VS_AT_OPEN;
     for (struct request *r = m->queue.first, *after; r; r = after) {
@@ -418,6 +491,16 @@ static void on_digest(struct broker *b, struct model *m, struct vs_frame *f)
         memcpy(m->digest, hex, sizeof m->digest);
 }
 
+/* The guard does not listen to its worker any more. */
+static void on_broken(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    struct vs_error why;
+    json_t *value = vs_json_parse(f->data, f->n, NULL);
+    vs_json_to_error(value, &why);
+    json_decref(value);
+    model_violation(b, m, why.text);
+}
+
 static const struct {
     uint16_t type;
     void (*take)(struct broker *b, struct model *m, struct vs_frame *f);
@@ -426,12 +509,12 @@ static const struct {
     { VS_MSG_COMPLETE, run_on_terminal }, { VS_MSG_REJECTED, run_on_terminal }, { VS_MSG_ERROR, run_on_terminal },
     { VS_MSG_PROGRESS, on_progress },    { VS_MSG_LOG, on_log },                { VS_MSG_ALIVE, on_alive },
     { VS_MSG_STATS, on_stats },          { VS_MSG_READY, on_ready },            { VS_MSG_FAILED, on_failed },
-    { VS_MSG_DIGEST, on_digest },
+    { VS_MSG_DIGEST, on_digest },        { VS_MSG_BROKEN, on_broken },
 };
 
 uint16_t model_unhandled(void)
 {
-    return vs_ipc_unhandled(&vs_ipc_from_worker, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
+    return vs_ipc_unhandled(&vs_ipc_from_guard, handlers, sizeof handlers / sizeof *handlers, sizeof *handlers);
 }
 
 void model_ready(struct broker *b, struct model *m, short events)
@@ -476,6 +559,10 @@ uint64_t model_timers(struct broker *b, struct model *m)
     uint64_t next = NEVER;
     if (m->gone)
         return next;
+    if (m->is_scanner && m->state == MODEL_READY && !model_is_answering(m) && due(b, m->used_at + SCANNER_IDLE, &next)) {
+        model_drop(b, m, VS_E_CANCELLED, "nobody asked for it");
+        return next;
+    }
     uint64_t idle = (uint64_t)json_integer_value(json_object_get(m->settings, "idle_unload_s")) * 1000 * MS;
     if (idle && m->state == MODEL_READY && !model_is_answering(m) && due(b, m->used_at + idle, &next)) {
         broker_log(b, "model %s: unloaded, for nobody used it", m->name);
@@ -484,13 +571,17 @@ uint64_t model_timers(struct broker *b, struct model *m)
     }
     /* The socket ended and nobody says why; it was stopped and does not end. */
     bool died = m->conn.fd < 0 && m->dead_at && (m->state == MODEL_LOADING || (m->state == MODEL_DEAD && m->runs));
+    if (m->told_at && due(b, m->told_at + DEATH_TIME, &next)) {
+        bury(b, m);
+        return next;
+    }
     bool gone = (died && due(b, m->dead_at + DEATH_TIME, &next))
              || (m->killed_for[0] && (m->conn.fd >= 0 || m->runs) && due(b, m->killed_at + KILL_TIME, &next));
     if (gone) {
-        model_exited(b, m, &(struct death){ .code = VS_E_DIED, .text = "the worker died", .is_last = !died });
+        lose_worker(b, m, &(struct death){ .code = VS_E_DIED, .text = "the worker died", .is_last = !died });
         return next;
     }
-    if (m->has_more || m->killed_for[0] || m->conn.fd < 0)
+    if (m->has_more || m->killed_for[0] || m->conn.fd < 0 || m->told_at)
         return next;
     if (m->runs && m->state == MODEL_READY)
         run_timers(b, m, &next);

@@ -34,14 +34,12 @@ void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, 
 }
 
 /* A client of protocol 1 is told in its own words; every other gets an envelope. */
-static void say_why(struct broker *b, struct peer *p, int code, const char *text, bool is_old)
+static void say_why(struct broker *b, struct peer *p, const struct vs_error *why, bool is_old)
 {
-    struct vs_outcome outcome = { 0 };
+    struct vs_outcome outcome = { .error = *why, .hints = { .retry_after_ms = why->retry_after_ms } };
     struct vs_buf out = { 0 };
-    vs_error_set(&outcome.error, code, "%s", text);
-    outcome.hints.retry_after_ms = code == VS_E_BUSY ? RETRY_MS : 0;
     if (is_old) {
-        json_t *value = vs_json_error(code, text);
+        json_t *value = vs_json_error(why->code, why->text);
         vs_json_dump(value, &out);
         json_decref(value);
     } else {
@@ -54,18 +52,26 @@ static void say_why(struct broker *b, struct peer *p, int code, const char *text
     vs_buf_clear(&out);
 }
 
-static void refuse(struct broker *b, struct peer *p, int code, const char *text, bool is_old)
+static void refuse(struct broker *b, struct peer *p, const struct vs_error *why, bool is_old)
 {
     if (p->gone || p->close_at)
         return;
-    broker_log(b, "client %s (pid %d): %s", p->name, (int)p->pid, text);
-    say_why(b, p, code, text, is_old);
+    broker_log(b, "client %s (pid %d): %s", p->name, (int)p->pid, why->text);
+    say_why(b, p, why, is_old);
     p->close_at = b->now + CLOSE_TIME;
+}
+
+void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *why)
+{
+    refuse(b, p, why, false);
 }
 
 void peer_refuse(struct broker *b, struct peer *p, int code, const char *text)
 {
-    refuse(b, p, code, text, false);
+    struct vs_error why;
+    vs_error_set(&why, code, "%s", text);
+    why.retry_after_ms = code == VS_E_BUSY ? RETRY_MS : 0;
+    refuse(b, p, &why, false);
 }
 
 /* ---- places ---- */
@@ -135,7 +141,7 @@ static void welcome_guest(struct broker *b, struct peer *p)
 static struct client *client_of(struct broker *b, pid_t pid)
 {
     struct client *c = b->clients;
-    while (c && c->pid != pid)
+    while (c && (c->person[0] || c->pid != pid))
         c = c->next;
     if (c || !(c = calloc(1, sizeof *c)))
         return c;
@@ -152,7 +158,7 @@ static unsigned state_of(const void *peer, uint64_t id)
     return request_find(peer, id) ? VS_AT_BEGUN : VS_AT_FREE;
 }
 
-void peer_add(struct broker *b, int fd, bool is_private)
+struct peer *peer_add(struct broker *b, int fd, bool is_private)
 {
     struct ucred who = { 0 };
     socklen_t n = sizeof who;
@@ -161,7 +167,7 @@ void peer_add(struct broker *b, int fd, bool is_private)
     if (!c) {
         free(p);
         close(fd);
-        return;
+        return NULL;
     }
     vs_conn_init(&p->conn, fd, &vs_ipc_from_client, VS_AT_START);
     p->conn.state_of = state_of;
@@ -180,12 +186,13 @@ void peer_add(struct broker *b, int fd, bool is_private)
     p->next = b->peers;
     b->peers = p;
     b->n_peers++;
-    if (!is_private && who.uid != b->uid && who.uid != 0)
+    if (!is_private && who.uid != b->uid && who.uid != 0 && !b->has_group)
         peer_refuse(b, p, VS_E_DENIED, "this daemon belongs to another user");
     else if (!peer_has_place(b, p))
         welcome_guest(b, p);
     else
         p->is_guest = false;
+    return p;
 }
 
 void peer_accept(struct broker *b)
@@ -203,6 +210,44 @@ void peer_accept(struct broker *b)
 
 /* ---- what clients say ---- */
 
+static void welcome(struct broker *b, struct peer *p)
+{
+    struct vs_buf out = { 0 };
+    json_t *hello = json_pack("{s:i, s:s, s:I, s:I, s:I}", "protocol", VS_PROTOCOL_VERSION, "server", "veritas/" VERITAS_VERSION,
+                              "max_frame", (json_int_t)VS_MAX_FRAME, "credit", (json_int_t)VS_CREDIT_START, "max_credit",
+                              (json_int_t)VS_CREDIT_MAX);
+    if (peer_is_delegate(b, p))
+        json_object_set_new(hello, "delegate", json_true());
+    if (b->require_key && !p->is_private)
+        json_object_set_new(hello, "needs_key", json_true());
+    if (p->who.name[0])
+        json_object_set_new(hello, "who", who_json(&p->who));
+    vs_json_dump(hello, &out);
+    json_decref(hello);
+    p->conn.state = VS_AT_OPEN;
+    p->gone |= out.status != VS_OK;
+    peer_send(b, p, VS_MSG_HELLO, 0, 0, out.data, out.n);
+    vs_buf_clear(&out);
+}
+
+/* NULL: there is none. What is no text is "", which is nobody's. */
+static const char *key_of(const json_t *hello)
+{
+    const json_t *key = json_object_get(hello, "key");
+    const char *text = json_string_value(key);
+    return !key || json_is_null(key) ? NULL : text && strlen(text) == json_string_length(key) ? text : "";
+}
+
+/* It stays nowhere in our memory. */
+static void wipe_key(const json_t *hello, struct vs_frame *f)
+{
+    const json_t *key = json_object_get(hello, "key");
+    if (json_is_string(key))
+        explicit_bzero((char *)(uintptr_t)json_string_value(key), json_string_length(key));
+    if (key)
+        explicit_bzero((char *)(uintptr_t)f->data, f->n);
+}
+
 static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
 {
     struct vs_error why;
@@ -216,18 +261,18 @@ static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
     if (name && *name)
         snprintf(p->name, sizeof p->name, "%.*s", (int)(sizeof p->name - 1), name);
     p->name[vs_utf8_valid(p->name, strlen(p->name))] = 0;      /* cut within a character */
+    int status = VS_OK;
+    if (version != VS_PROTOCOL_VERSION)
+        status = vs_error_set(&why, VS_E_PROTOCOL, "protocol %lld is not spoken here; protocol %d is", (long long)version,
+                              VS_PROTOCOL_VERSION);
+    else
+        status = who_of_peer(b, p, key_of(hello), &why);
+    wipe_key(hello, f);
     json_decref(hello);
-    if (version != VS_PROTOCOL_VERSION) {
-        char text[96];
-        snprintf(text, sizeof text, "protocol %lld is not spoken here; protocol %d is", (long long)version, VS_PROTOCOL_VERSION);
-        refuse(b, p, VS_E_PROTOCOL, text, version == 1);
-        return;
-    }
-    p->conn.state = VS_AT_OPEN;
-    char answer[160];
-    int length = snprintf(answer, sizeof answer, "{\"protocol\":%d,\"server\":\"veritas/%s\",\"max_frame\":%u,\"credit\":%u,"
-                          "\"max_credit\":%u}", VS_PROTOCOL_VERSION, VERITAS_VERSION, VS_MAX_FRAME, VS_CREDIT_START, VS_CREDIT_MAX);
-    peer_send(b, p, VS_MSG_HELLO, 0, 0, answer, (size_t)length);
+    if (status == VS_OK)
+        welcome(b, p);
+    else
+        refuse(b, p, &why, version == 1);
 }
 
 static void on_credit(struct broker *b, struct peer *p, struct vs_frame *f)
@@ -278,14 +323,15 @@ bool peer_is_heard(const struct peer *p)
 static void limit_descriptors(struct broker *b)
 {
     struct peer *first = NULL;
-    unsigned n = 0;
+    unsigned n = 0, n_descriptors = 0;
     for (struct peer *p = b->peers; p; p = p->next) {
         bool waits = is_here(p) && p->descriptor_at;
         n += waits;
+        n_descriptors += waits ? p->conn.came.n : 0;
         if (waits && (!first || p->descriptor_at < first->descriptor_at))
             first = p;
     }
-    if (n > MAX_DESCRIPTORS)
+    if (n > MAX_DESCRIPTORS || n_descriptors > MAX_DESCRIPTORS + b->spare_files / 2)
         peer_refuse(b, first, VS_E_PROTOCOL, "a descriptor came without the message that takes it, and others need its place");
 }
 
@@ -309,7 +355,7 @@ static void take_frames(struct broker *b, struct peer *p)
         p->frame_at = 0;
     else if (!p->frame_at)
         p->frame_at = b->now;
-    if (p->conn.came < 0 || p->has_more)
+    if (!p->conn.came.n || p->has_more)
         p->descriptor_at = 0;           /* what waits for us does not count */
     else if (!p->descriptor_at) {
         p->descriptor_at = b->now;
@@ -376,8 +422,9 @@ uint64_t peer_timers(struct broker *b, struct peer *p)
             peer_refuse(b, p, VS_E_PROTOCOL, "a descriptor came, and within a second no message that takes it");
     }
     for (struct request *r = p->requests; r; r = r->peer_next) {
-        if (r->place == PLACE_ENDED || b->now < r->deadline) {
-            next = r->place == PLACE_ENDED ? next : earlier(next, r->deadline);
+        bool is_over = r->place == PLACE_ENDED || r->place == PLACE_CLOSING;
+        if (is_over || b->now < r->deadline) {
+            next = is_over ? next : earlier(next, r->deadline);
             continue;
         }
         r->deadline = NEVER;

@@ -1,6 +1,8 @@
 /* prog/broker/request.c - one request from its arrival to its one terminal frame. */
 #include "prog/broker/broker.h"
 
+#include "base/bytes.h"
+#include "base/sha256.h"
 #include "ipc/json.h"
 
 #include <stdio.h>
@@ -51,15 +53,68 @@ struct request *request_create(struct broker *b, struct peer *p, uint16_t type, 
     r->peer_next = p->requests;
     p->requests = r;
     p->n_requests++;
-    p->client->n_requests++;
+    r->owner = p->owner;
+    r->client = p->client;
+    r->share = &p->share;
+    r->client->n_requests++;
+    r->share->n_requests++;
+    r->who = p->who;
     return r;
+}
+
+static struct client *person_of(struct broker *b, const char *person, bool is_key)
+{
+    struct client *c = b->clients;
+    while (c && (c->is_key != is_key || strcmp(c->person, person) != 0))
+        c = c->next;
+    if (c || !(c = calloc(1, sizeof *c)))
+        return c;
+    snprintf(c->person, sizeof c->person, "%s", person);
+    c->is_key = is_key;
+    c->number = ++b->last_client;
+    c->next = b->clients;
+    b->clients = c;
+    b->n_persons++;
+    return c;
+}
+
+/* A number that no uid has, and that another person has with a chance of 2^-62. */
+static int64_t owner_of(const char *person)
+{
+    uint8_t digest[32];
+    vs_sha256_of(person, strlen(person), digest);
+    return (int64_t)(UINT64_C(1) << 62 | vs_load_u64le(digest) >> 2);
+}
+
+static bool become(struct request *r, struct client *c, int64_t owner)
+{
+    if (!c)
+        return false;
+    r->client->n_requests--;
+    r->share->n_requests--;
+    r->owner = owner;
+    r->client = c;
+    r->share = &c->share;
+    r->client->n_requests++;
+    r->share->n_requests++;
+    return true;
+}
+
+bool request_speak_for(struct broker *b, struct request *r, const char *person)
+{
+    return become(r, person_of(b, person, false), owner_of(person));
+}
+
+bool request_speak_as(struct broker *b, struct request *r)
+{
+    return become(r, person_of(b, r->who.name, true), who_owner(&r->who, r->owner));
 }
 
 struct request *request_find(const struct peer *p, uint64_t id)
 {
     for (struct request *r = p->requests; r; r = r->peer_next)
         if (r->id == id && r->place != PLACE_ENDED)
-            return r;
+            return r;                   /* also one of which the client has not been told the end */
     return NULL;
 }
 
@@ -120,12 +175,16 @@ void request_lose(struct request *r)
     r->is_lost = true;
 }
 
-void request_note(struct request *r, const struct vs_token_view *t, bool has_index)
+bool request_note(struct request *r, const struct vs_token_view *t, bool has_index)
 {
-    r->n_tokens++;
-    r->n_since++;
+    r->hides_ids |= t->id == VS_NO_TOKEN && !r->n_tokens;
+    bool is_token = t->id != VS_NO_TOKEN || r->hides_ids;
+    r->n_tokens += is_token;
+    r->n_since += is_token;
+    if (is_token)
+        limits_grow(r);
     if (r->is_lost)
-        return;
+        return is_token;
     struct sent *s = t->index < MAX_CHOICES ? choice_of(r, t->index) : NULL;
     if (s && has_room(r, s)) {
         s->id[s->n++] = t->id;
@@ -133,6 +192,7 @@ void request_note(struct request *r, const struct vs_token_view *t, bool has_ind
     } else {
         request_lose(r);                /* no room: it is answered all the same, by this worker */
     }
+    return is_token;
 }
 
 bool request_can_go_on(const struct request *r)
@@ -144,23 +204,51 @@ bool request_can_go_on(const struct request *r)
 
 static void leave_place(struct broker *b, struct request *r)
 {
-    if (r->place == PLACE_QUEUED)
+    if (r->place == PLACE_QUEUED) {
         queue_remove(&r->model->queue, r);
-    else if (r->place == PLACE_ASKED)
+        if (r->lost_run)
+            run_forget(r->model, r->lost_run);
+    }
+    if (r->place == PLACE_ASKED)
         queue_remove(&b->asked, r);
     if (r->run)
         r->run->request = NULL;         /* the worker keeps it until it ends */
     r->run = NULL;
-    r->place = PLACE_ENDED;
+    r->place = PLACE_NONE;
+}
+
+/* That something was found, but not what. */
+static void leave_out_findings(struct vs_outcome *o)
+{
+    struct vs_buf out = { .limit = sizeof o->guard - 1 };
+    json_t *guard = vs_json_parse(o->guard, strlen(o->guard), NULL);
+    json_object_set_new(guard, "findings", json_array());
+    json_object_del(guard, "more");
+    vs_json_dump(guard, &out);
+    json_decref(guard);
+    snprintf(o->guard, sizeof o->guard, "%s", guard && out.status == VS_OK ? out.data : "");
+    vs_buf_clear(&out);
+}
+
+/* The outcome as the client is told it: its envelope goes to the end of ret. */
+static void add_outcome(const struct request *r, const struct vs_outcome *outcome, struct vs_buf *ret)
+{
+    struct vs_outcome less;
+    if (outcome->guard[0] && !who_may(&r->who, VS_SCOPE_VERDICTS)) {
+        less = *outcome;
+        leave_out_findings(&less);
+        outcome = &less;
+    }
+    size_t begin = vs_payload_begin(ret);
+    vs_outcome_dump(outcome, ret);
+    vs_payload_end(ret, begin);
 }
 
 static int send_outcome(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body,
                         size_t n)
 {
     struct vs_buf head = { 0 };
-    size_t begin = vs_payload_begin(&head);
-    vs_outcome_dump(outcome, &head);
-    vs_payload_end(&head, begin);
+    add_outcome(r, outcome, &head);
     int status = head.status;
     if (status == VS_OK)
         status = peer_send_parts(b, r->peer, type, r->id, head.data, head.n, body, n);
@@ -185,22 +273,32 @@ static void log_end(struct broker *b, const struct request *r, const struct vs_o
         { "prompt_tokens", NULL, o->usage.prompt_tokens },
         { "tokens", NULL, r->n_tokens },
         { "resumed", NULL, r->n_resumed },
+        /* what there may be */
+        { "key", r->who.name, 0 },
+        { "remote", r->remote, 0 },
         { "trace", r->trace, 0 },
     };
-    broker_log_event(b, VS_LOG_INFO, "request_end", fields, sizeof fields / sizeof *fields - (r->trace[0] ? 0 : 1), NULL);
+    enum { ALWAYS = sizeof fields / sizeof *fields - 3 };
+    struct vs_log_field told[sizeof fields / sizeof *fields];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (i < ALWAYS || fields[i].text[0])
+            told[n++] = fields[i];
+    broker_log_event(b, VS_LOG_INFO, VS_EVENT_REQUEST_END, told, n, NULL);
 }
 
-void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+static void leave_line(struct request *r)
 {
-    if (r->place == PLACE_ENDED)
-        return;
-    leave_place(b, r);
-    if (r->model) {
-        r->model->used_at = b->now;
-        log_end(b, r, outcome);
-    }
+    r->place = PLACE_ENDED;
     r->peer->n_requests--;
-    r->peer->client->n_requests--;
+    r->client->n_requests--;
+    r->share->n_requests--;
+}
+
+/* The frame that ends it, or the one that says that there was no room for that. */
+static void tell(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    leave_line(r);
     int status = send_outcome(b, r, type, outcome, body, n);
     forget(r);
     if (status == VS_E_LIMIT && n) {
@@ -212,11 +310,75 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
         r->peer->gone = true;           /* it can't be told how its request ended */
 }
 
+/* The frame that ends it, for later. */
+static bool hold(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    forget(r);
+    if (!request_keep(r, n + VS_MAX_ENVELOPE))
+        return false;
+    r->closing_type = type;
+    add_outcome(r, outcome, &r->closing);
+    vs_buf_add(&r->closing, body, n);
+    return r->closing.status == VS_OK;
+}
+
+static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    r->place = PLACE_CLOSING;
+    if (hold(r, type, outcome, body, n))
+        return;
+    struct vs_outcome failure = { 0 };
+    vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
+    vs_buf_clear(&r->closing);
+    hold(r, VS_MSG_ERROR, &failure, NULL, 0);
+}
+
+void request_deliver(struct broker *b, struct request *r, bool is_written)
+{
+    if (r->place != PLACE_CLOSING)
+        return;
+    if (!is_written || r->closing.status != VS_OK || !r->closing.n) {
+        struct vs_outcome failure = { 0 };
+        vs_error_set(&failure.error, VS_E_SYSTEM, "the audit log cannot be written");
+        tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
+    } else {
+        leave_line(r);
+        if (peer_send_parts(b, r->peer, r->closing_type, r->id, r->closing.data, r->closing.n, NULL, 0) != VS_OK)
+            r->peer->gone = true;
+        forget(r);
+    }
+    vs_buf_clear(&r->closing);
+}
+
+void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
+{
+    if (r->place == PLACE_ENDED || r->place == PLACE_CLOSING)
+        return;
+    leave_place(b, r);
+    limits_end(b, r, outcome);
+    if (audit_end(b, r, outcome))
+        end_by_log(r, type, outcome, body, n);
+    else
+        tell(b, r, type, outcome, body, n);
+    if (r->model) {                     /* once it has been told: nobody waits for our log */
+        r->model->used_at = b->now;
+        log_end(b, r, outcome);
+        metrics_end(b, r, outcome);
+    }
+}
+
 void request_fail_hints(struct broker *b, struct request *r, int code, const char *text, const struct vs_outcome_hints *hints)
 {
     struct vs_outcome outcome = { .hints = *hints };
     vs_error_set(&outcome.error, code, "%s", text);
     request_end(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &outcome, NULL, 0);
+}
+
+void request_withdraw(struct broker *b, struct request *r, int code, const char *text)
+{
+    if (r->place == PLACE_RUNNING)
+        run_cancel(b, r->model, r->run, VS_E_CANCELLED);
+    request_fail(b, r, code, text);
 }
 
 void request_fail(struct broker *b, struct request *r, int code, const char *text)

@@ -17,7 +17,6 @@
 
 enum {
     CLEARED_AFTER = 16,                 /* tokens in the next worker that clear a suspect */
-    MOST_PROMPT = 1000000000,           /* tokens of a prompt that count: a worker says them */
 };
 
 struct run *run_find(const struct model *m, uint64_t id)
@@ -74,19 +73,16 @@ static int send_choice(struct model *m, uint64_t id, const struct request *r, un
 /* What we alone decide. Times are milliseconds of the clock that all processes of a machine share. */
 static void add_envelope(struct vs_buf *out, const struct broker *b, const struct request *r)
 {
+    uint64_t n_sent = 0;
+    for (unsigned i = 0; i < r->n_choices; i++)
+        n_sent += r->sent[i].n;
+    const struct vs_head head = {
+        .owner = r->owner, .client = (int64_t)r->client->number, .priority = line_priority(b, r),
+        .arrived_at = (int64_t)(r->arrived_at / MS), .deadline_at = r->deadline == NEVER ? 0 : (int64_t)(r->deadline / MS),
+        .sent = (int64_t)n_sent, .credit = r->credit, .resumes = (int64_t)r->lost_run, .trace = r->trace[0] ? r->trace : NULL,
+    };
     size_t begin = vs_payload_begin(out);
-    vs_buf_printf(out, "{\"owner\":%lld,\"client\":%llu,\"priority\":\"%s\",\"arrived_at\":%llu", (long long)r->peer->owner,
-                  (unsigned long long)r->peer->client->number, vs_priority_names[line_priority(b, r)],
-                  (unsigned long long)(r->arrived_at / MS));
-    if (r->deadline != NEVER)
-        vs_buf_printf(out, ",\"deadline_at\":%llu", (unsigned long long)(r->deadline / MS));
-    if (r->n_tokens)
-        vs_buf_printf(out, ",\"sent\":%u", r->n_tokens);
-    if (r->credit != VS_CREDIT_START)
-        vs_buf_printf(out, ",\"credit\":%u", r->credit);
-    if (r->trace[0])
-        vs_buf_printf(out, ",\"trace\":\"%s\"", r->trace);
-    vs_buf_str(out, "}");
+    vs_head_dump(&head, out);
     vs_payload_end(out, begin);
 }
 
@@ -154,10 +150,14 @@ static void begin(struct broker *b, struct model *m, struct request *r)
         request_fail(b, r, VS_E_BUSY, "there is no room to hand so large a request on now");
         return;
     }
+    r->lost_run = 0;
     if (!was_working)
         m->heard_at = b->now;
-    if (!r->began)
+    if (!r->began) {
         measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
+        metrics_time(b, m, TIME_QUEUE, b->now - r->arrived_at);
+        r->begun_at = b->now;
+    }
     r->began = true;
     line_begun(b, r, run->id);
     if (r->n_resumed < r->n_deaths)
@@ -169,7 +169,7 @@ static bool can_be_taken_back(const struct broker *b, const struct run *run, con
 {
     const struct request *r = run->request;
     return r && run->cancel == VS_OK && !r->n_tokens && !r->is_lost && line_priority(b, r) >= line_priority(b, newcomer)
-           && r->peer->client->n_runs >= newcomer->peer->client->n_runs + 2;
+           && r->client->n_runs >= newcomer->client->n_runs + 2;
 }
 
 /* All places are taken: who has too many gives one up, the one that was begun last, which goes back into the line. One at a time;
@@ -181,7 +181,7 @@ static void take_back(const struct broker *b, struct model *m, const struct requ
         if (run->is_taken_back)
             return;
         if (can_be_taken_back(b, run, newcomer)
-            && (!last || run->request->peer->client->n_runs >= last->request->peer->client->n_runs))
+            && (!last || run->request->client->n_runs >= last->request->client->n_runs))
             last = run;
     }
     if (!last)
@@ -227,15 +227,19 @@ static void clear_suspect(struct broker *b, struct model *m, struct run *run)
 }
 
 /* Gaps are those of the first choice. */
-static void measure_token(const struct broker *b, struct model *m, struct request *r, const struct vs_token_view *t)
+static void measure_token(struct broker *b, struct model *m, struct request *r, const struct vs_token_view *t)
 {
     measure_tokens(&m->measure, b->now, RATE_GENERATED, 1);
     if (t->index)
         return;
-    if (r->token_at)
+    if (r->token_at) {
         measure_latency(&m->measure, b->now, LATENCY_INTER_TOKEN, b->now - r->token_at);
-    else
+        metrics_time(b, m, TIME_INTER_TOKEN, b->now - r->token_at);
+    } else {
         measure_latency(&m->measure, b->now, LATENCY_FIRST_TOKEN, b->now - r->arrived_at);
+        metrics_time(b, m, TIME_FIRST_TOKEN, b->now - r->arrived_at);
+        r->first_at = b->now;
+    }
     r->token_at = b->now;
 }
 
@@ -259,9 +263,11 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
     if (!r)
         return;
     if (is_token) {
-        measure_token(b, m, r, &t);
-        request_note(r, &t, f->flags & VS_FLAG_INDEX);
-        line_served(r, 1);
+        audit_text(b, r, t.text, t.text_bytes);
+        if (request_note(r, &t, f->flags & VS_FLAG_INDEX)) {
+            measure_token(b, m, r, &t);
+            line_served(r, 1);
+        }
     } else {
         request_lose(r);
     }
@@ -280,6 +286,12 @@ void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
         run->blocked_at = b->now;
 }
 
+void run_forget(struct model *m, uint64_t run)
+{
+    if (m->conn.fd >= 0 && m->conn.state == VS_AT_OPEN)
+        send_u32(m, VS_MSG_CANCEL, run, (uint32_t)-VS_E_CANCELLED);
+}
+
 void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
 {
     if (run->cancel != VS_OK)
@@ -293,13 +305,13 @@ void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
 /* ---- the end ---- */
 
 /* Work that was not counted while its tokens went by. What has no usage is judged by its text: some four bytes a token. */
-static void count_work(const struct broker *b, struct model *m, struct request *r, const struct vs_outcome *o)
+static void count_work(struct broker *b, struct model *m, struct request *r, const struct vs_outcome *o)
 {
     const struct vs_usage *u = &o->usage;
     uint64_t prompt = o->has_usage && u->prompt_tokens > u->cached_tokens ? (uint64_t)(u->prompt_tokens - u->cached_tokens) : 0;
     measure_end(&m->measure, b->now);
+    metrics_usage(b, m, r, o);
     prompt = prompt < MOST_PROMPT ? prompt : MOST_PROMPT;
-    measure_tokens(&m->measure, b->now, RATE_PROMPT, prompt);
     if (prompt)
         line_served(r, prompt);
     else if (r->type == VS_MSG_LOGITS || r->type == VS_MSG_PERPLEXITY)
@@ -351,10 +363,21 @@ void run_end_all(struct broker *b, struct model *m, int code, const char *text)
     }
 }
 
+void run_end_lost(struct broker *b, struct model *m, int code, const char *text)
+{
+    run_end_all(b, m, code, text);
+    for (struct request *r = m->queue.first, *after; r; r = after) {
+        after = r->next;
+        if (r->lost_run)
+            request_fail(b, r, code, text);
+    }
+}
+
 static void lose(struct broker *b, struct model *m, struct run *run, int code, const char *text, bool is_suspicious)
 {
     int cancel = run->cancel;
     uint32_t credit = run->credit;
+    uint64_t id = run->id;
     struct request *r = run_free(m, run);
     if (!r)
         return;
@@ -367,6 +390,7 @@ static void lose(struct broker *b, struct model *m, struct run *run, int code, c
         request_fail(b, r, code, text);
     } else {
         r->credit = credit;
+        r->lost_run = id;
         r->is_suspect = is_suspicious;
         r->place = PLACE_QUEUED;
         queue_add(&m->queue, r);

@@ -36,6 +36,7 @@ int settings_read(struct broker_settings *s, int fd, struct vs_error *err)
         s->memory = number(all, "memory", s->memory);
         s->hang = number(all, "hang_s", s->hang / (1000 * MS)) * 1000 * MS;
         s->log = log && strcmp(log, "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT;
+        s->delegates = json_incref(json_object_get(all, "delegates"));
         s->aliases = json_incref(json_object_get(all, "aliases"));
     }
     json_decref(all);

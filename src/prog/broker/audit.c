@@ -1,0 +1,415 @@
+/* prog/broker/audit.c - the log's side here: what happened goes to its writer, and nobody is answered before that is written.
+ *
+ *     a request comes --record--> writer --WRITTEN--> its worker may have it
+ *     its outcome     --record--> writer --WRITTEN--> the client is told
+ *
+ * Records are numbered and kept until they are known to be written, so a writer that was started again gets what the one before it
+ * had not written. When there is no writer for AUDIT_TIME, requests are refused and those that run end (on_failure refuse), or they
+ * go on, and a record says later how much is missing (continue). Without a log all of this costs nothing. */
+#include "prog/broker/broker.h"
+
+#include "base/bytes.h"
+#include "base/sha256.h"
+#include "ipc/json.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define AUDIT_TIME (5000 * MS)          /* the writer is away for so long at most before it counts as failed */
+#define AUDIT_MEMORY (64u << 20)        /* bytes of its link */
+enum { MOST_KEPT = 65536, HMAC_BLOCK = 64, MOST_QUEUED = 8 << 20 };
+
+struct record {
+    struct record *next;
+    uint64_t number;
+    struct request *begins, *ends;      /* whose it is, or NULL */
+    size_t n;
+    char text[];
+};
+
+/* ---- sending ---- */
+
+/* As far as the link takes; the rest when it has room. */
+static void send_kept(struct broker *b)
+{
+    struct audit *a = &b->audit;
+    while (a->unsent && a->conn.fd >= 0 && a->is_known && vs_conn_queued(&a->conn) < MOST_QUEUED) {
+        struct record *r = a->unsent;
+        if (vs_conn_send(&a->conn, VS_MSG_RECORD, 0, r->number, r->text, r->n, -1) != VS_OK)
+            return;                     /* its end shows at the next read */
+        a->unsent = r->next;
+    }
+}
+
+static struct record *keep(struct broker *b, const char *event, json_t *fields)
+{
+    struct audit *a = &b->audit;
+    struct vs_buf text = { .limit = 2 * VS_MAX_CONTROL };
+    struct record *r = NULL;
+    if (fields && json_object_set_new(fields, "event", json_string(event)) == 0)
+        vs_json_dump(fields, &text);
+    json_decref(fields);
+    if (text.n && text.status == VS_OK && a->n_kept < MOST_KEPT)
+        r = malloc(sizeof *r + text.n);
+    if (r) {
+        *r = (struct record){ .number = ++a->n_made, .n = text.n };
+        memcpy(r->text, text.data, text.n);
+        if (a->last)
+            a->last->next = r;
+        else
+            a->first = r;
+        a->last = r;
+        a->n_kept++;
+        if (!a->unsent)
+            a->unsent = r;
+        send_kept(b);
+    } else {
+        a->n_missed++;
+    }
+    vs_buf_clear(&text);
+    return r;
+}
+
+void audit_note(struct broker *b, const char *event, json_t *fields)
+{
+    if (b->audit.is_on)
+        keep(b, event, fields);
+    else
+        json_decref(fields);
+}
+
+/* ---- texts: never themselves ---- */
+
+static void hmac_begin(const struct audit *a, uint8_t pad, struct vs_sha256 *ret)
+{
+    uint8_t block[HMAC_BLOCK];
+    for (size_t i = 0; i < sizeof block; i++)
+        block[i] = (uint8_t)((i < sizeof a->key ? a->key[i] : 0) ^ pad);
+    vs_sha256_init(ret);
+    vs_sha256_add(ret, block, sizeof block);
+}
+
+static void hmac_end(const struct audit *a, struct vs_sha256 *inner, char ret[65])
+{
+    struct vs_sha256 outer;
+    uint8_t sum[32];
+    vs_sha256_end(inner, sum);
+    hmac_begin(a, 0x5c, &outer);
+    vs_sha256_add(&outer, sum, sizeof sum);
+    vs_sha256_end(&outer, sum);
+    vs_hex(sum, sizeof sum, ret);
+}
+
+void audit_text(struct broker *b, struct request *r, const char *text, size_t n)
+{
+    if (!b->audit.is_on || !r->is_recorded)
+        return;
+    if (!r->text_bytes)
+        hmac_begin(&b->audit, 0x36, &r->text_sum);
+    vs_sha256_add(&r->text_sum, text, n);
+    r->text_bytes += n;
+}
+
+/* ---- requests ---- */
+
+static bool is_loggable(uint16_t type)
+{
+    return type != VS_MSG_STATUS && type != VS_MSG_LIST && type != VS_MSG_METRICS && type != VS_MSG_TRACES
+        && type != VS_MSG_WHOAMI;
+}
+
+static json_t *who(const struct broker *b, const struct request *r)
+{
+    char client[MAX_LOG_NAME];
+    (void)b;
+    snprintf(client, sizeof client, "%s", r->peer->name);
+    json_t *fields = json_pack("{s:I, s:s, s:I, s:I, s:I, s:o}", "request", (json_int_t)r->id, "type", vs_message_name(r->type),
+                               "number", (json_int_t)r->number, "uid", (json_int_t)r->peer->uid, "pid",
+                               (json_int_t)r->peer->pid, "client", vs_json_text(client, strlen(client)));
+    if (fields && r->who.name[0])
+        json_object_set_new(fields, "key", json_string(r->who.name));
+    if (fields && (r->who.name[0] || r->who.role))
+        json_object_set_new(fields, "role", json_string(vs_role_name(r->who.role)));
+    if (fields && r->remote[0])
+        json_object_set_new(fields, "remote", vs_json_text(r->remote, strlen(r->remote)));
+    if (fields && r->trace[0])
+        json_object_set_new(fields, "trace", json_string(r->trace));
+    if (fields && r->client->person[0] && !r->client->is_key)
+        json_object_set_new(fields, "on_behalf_of", vs_json_text(r->client->person, strlen(r->client->person)));
+    return fields;
+}
+
+static void set_text(json_t *fields, const char *key, const char *text)
+{
+    char cut[MAX_LOG_NAME];
+    snprintf(cut, sizeof cut, "%s", text);
+    if (fields && *cut)
+        json_object_set_new(fields, key, vs_json_text(cut, strlen(cut)));
+}
+
+static void set_number(json_t *fields, const char *key, int64_t n)
+{
+    if (fields)
+        json_object_set_new(fields, key, json_integer(n));
+}
+
+bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p)
+{
+    struct audit *a = &b->audit;
+    if (!a->is_on || !is_loggable(r->type))
+        return true;
+    if (a->is_failed && !a->continues) {
+        a->n_missed++;
+        return false;
+    }
+    r->number = ++a->n_requests;
+    if (head && head->trace)
+        snprintf(r->trace, sizeof r->trace, "%s", head->trace);
+    json_t *fields = who(b, r);
+    if (head && head->model)
+        set_text(fields, "model", head->model);
+    if (head && head->on_behalf_of)
+        set_text(fields, "on_behalf_of", head->on_behalf_of);
+    if (p && p->body_bytes) {
+        struct vs_sha256 sum;
+        char hmac[65];
+        hmac_begin(a, 0x36, &sum);
+        vs_sha256_add(&sum, p->body, p->body_bytes);
+        hmac_end(a, &sum, hmac);
+        set_number(fields, "text_bytes", (int64_t)p->body_bytes);
+        set_text(fields, "text_hmac", hmac);
+    }
+    struct record *record = keep(b, "request", fields);
+    r->is_recorded = true;
+    r->waits_for_log = record && !a->is_failed; /* one that could not be kept is counted */
+    if (r->waits_for_log)
+        record->begins = r;
+    return true;
+}
+
+static int severity_of(const struct vs_outcome *o)
+{
+    return o->error.code == VS_OK ? 1 : 2;      /* OCSF: success, failure */
+}
+
+static void add_finding(struct broker *b, struct request *r, const struct vs_outcome *o)
+{
+    json_t *guard = o->guard[0] ? vs_json_parse(o->guard, strlen(o->guard), NULL) : NULL;
+    json_t *fields = guard ? who(b, r) : NULL;
+    if (fields) {
+        json_object_set(fields, "guard", guard);
+        set_text(fields, "model", r->model ? r->model->name : "");
+        keep(b, "finding", fields);
+    }
+    json_decref(guard);
+}
+
+static json_t *levels(const struct broker *b, const struct model *m)
+{
+    json_t *all = json_object();
+    const struct { const char *name; const json_t *sandbox; } of[] = {
+        { "broker", b->sandbox }, { "guard", m ? m->guard_sandbox : NULL }, { "worker", m ? m->sandbox : NULL },
+    };
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const json_t *level = json_object_get(of[i].sandbox, "level");
+        if (json_is_integer(level))
+            json_object_set_new(all, of[i].name, json_integer(json_integer_value(level)));
+    }
+    return all;
+}
+
+bool audit_end(struct broker *b, struct request *r, const struct vs_outcome *o)
+{
+    struct audit *a = &b->audit;
+    if (!a->is_on || !r->is_recorded)
+        return false;
+    bool failed = o->error.code != VS_OK;
+    add_finding(b, r, o);
+    json_t *fields = who(b, r);
+    const struct model *m = r->model;
+    set_text(fields, "model", m ? m->name : "");
+    set_text(fields, "model_digest", o->model_digest[0] ? o->model_digest : "");
+    set_text(fields, "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done");
+    set_number(fields, "status_id", severity_of(o));
+    set_number(fields, "duration", (int64_t)((b->now - r->arrived_at) / MS));
+    if (o->has_usage) {
+        set_number(fields, "prompt_tokens", o->usage.prompt_tokens);
+        set_number(fields, "completion_tokens", o->usage.completion_tokens);
+        set_number(fields, "cached_tokens", o->usage.cached_tokens);
+    } else if (r->n_tokens) {
+        set_number(fields, "completion_tokens", r->n_tokens);
+    }
+    if (r->n_resumed)
+        set_number(fields, "resumed", r->n_resumed);
+    if (r->text_bytes) {
+        char hmac[65];
+        hmac_end(a, &r->text_sum, hmac);
+        set_number(fields, "text_bytes", (int64_t)r->text_bytes);
+        set_text(fields, "text_hmac", hmac);
+    }
+    if (m && fields)
+        json_object_set_new(fields, "sandbox", levels(b, m));
+    struct record *record = keep(b, "answer", fields);
+    if (!record || (a->is_failed && a->continues))
+        return false;
+    record->ends = r;
+    return true;
+}
+
+void audit_forget(struct broker *b, const struct request *r)
+{
+    for (struct record *i = b->audit.first; i; i = i->next) {
+        i->begins = i->begins == r ? NULL : i->begins;
+        i->ends = i->ends == r ? NULL : i->ends;
+    }
+}
+
+/* ---- the writer ---- */
+
+static void let_begin(struct broker *b, struct request *r)
+{
+    r->waits_for_log = false;
+    if (r->place == PLACE_QUEUED)
+        run_pump(b, r->model);
+}
+
+/* The first of those kept is written, or will not be. */
+static void drop_first(struct broker *b, bool is_written)
+{
+    struct audit *a = &b->audit;
+    struct record *r = a->first;
+    struct request *begins = r->begins, *ends = r->ends;
+    a->first = r->next;
+    a->last = a->first ? a->last : NULL;
+    a->unsent = a->unsent == r ? r->next : a->unsent;
+    a->n_kept--;
+    free(r);
+    if (begins)
+        let_begin(b, begins);
+    if (ends)
+        request_deliver(b, ends, is_written);
+}
+
+static void on_written(struct broker *b, const struct vs_frame *f)
+{
+    struct audit *a = &b->audit;
+    uint64_t number = vs_load_u64le(f->data);
+    a->is_known = true;
+    a->is_failed = false;
+    a->gone_at = 0;
+    while (a->first && a->first->number <= number)
+        drop_first(b, true);
+    if (a->n_missed) {
+        uint64_t missed = a->n_missed;
+        a->n_missed = 0;
+        keep(b, "gap", json_pack("{s:I}", "missed", (json_int_t)missed));
+    }
+    send_kept(b);
+}
+
+void audit_open(struct broker *b, int fd, const json_t *settings)
+{
+    struct audit *a = &b->audit;
+    const char *failure = json_string_value(json_object_get(settings, "on_failure"));
+    const char *key = json_string_value(json_object_get(settings, "key"));
+    uint64_t number = 0;
+    vs_conn_clear(&a->conn);
+    vs_conn_init(&a->conn, fd, &vs_ipc_from_audit, VS_AT_OPEN);
+    a->memory.limit = AUDIT_MEMORY;
+    a->conn.budget = &a->memory;
+    a->continues = failure && strcmp(failure, "continue") == 0;
+    if (key && vs_hex_is_sha256(key))
+        vs_hex_bytes(key, sizeof a->key, a->key);
+    if (!a->is_on && getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number)
+        snprintf(a->source, sizeof a->source, "%016llx", (unsigned long long)number);
+    a->unsent = a->first;               /* what is written of it, the writer says at once */
+    a->is_known = false;
+    a->gone_at = a->gone_at ? a->gone_at : b->now;
+    char hello[64];
+    int n = snprintf(hello, sizeof hello, "{\"source\":\"%s\"}", a->source);
+    vs_conn_send(&a->conn, VS_MSG_HELLO, 0, 0, hello, (size_t)n, -1);
+    if (!a->is_on) {
+        a->is_on = true;
+        audit_note(b, "broker", json_pack("{s:s, s:o}", "version", VERITAS_VERSION, "sandbox", levels(b, NULL)));
+    }
+}
+
+/* Nobody writes any more, for too long. */
+static void fail(struct broker *b)
+{
+    struct audit *a = &b->audit;
+    a->is_failed = true;
+    broker_log_event(b, VS_LOG_ERROR, "audit_failed", NULL, 0, a->continues
+                     ? "the audit log cannot be written: requests are answered, and what is missing is counted"
+                     : "the audit log cannot be written: requests are refused until it can");
+    for (struct peer *p = b->peers; p && !a->continues; p = p->next)
+        for (struct request *r = p->requests; r; r = r->peer_next)
+            if (r->is_recorded && r->place != PLACE_ENDED && r->place != PLACE_CLOSING)
+                request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
+    for (struct record *r = a->first; r; r = r->next) {         /* they stay, for a writer that comes */
+        struct request *begins = r->begins, *ends = r->ends;
+        r->begins = r->ends = NULL;
+        if (begins)
+            let_begin(b, begins);
+        if (ends)
+            request_deliver(b, ends, a->continues);
+    }
+}
+
+static const struct {
+    uint16_t type;
+    void (*take)(struct broker *b, const struct vs_frame *f);
+} handlers[] = {
+    { VS_MSG_WRITTEN, on_written },
+};
+enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
+
+uint16_t audit_unhandled(void)
+{
+    return vs_ipc_unhandled(&vs_ipc_from_audit, handlers, N_HANDLERS, sizeof *handlers);
+}
+
+void audit_ready(struct broker *b, short events)
+{
+    struct audit *a = &b->audit;
+    struct vs_frame f;
+    struct vs_error why = { 0 };
+    if (events & POLLOUT) {
+        vs_conn_flush(&a->conn);
+        send_kept(b);
+    }
+    if (!(events & (POLLIN | POLLHUP | POLLERR)))
+        return;
+    int status = vs_conn_read(&a->conn);
+    while (status == VS_OK && (status = vs_conn_next(&a->conn, &f, &why)) == VS_OK)
+        handlers[vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f.type)].take(b, &f);
+    if (status == VS_E_BUSY)
+        return;
+    vs_conn_clear(&a->conn);            /* the supervisor starts another */
+    a->gone_at = b->now;
+    a->is_known = false;
+}
+
+uint64_t audit_timers(struct broker *b)
+{
+    uint64_t next = NEVER;
+    if (b->audit.gone_at && !b->audit.is_failed && due(b, b->audit.gone_at + AUDIT_TIME, &next))
+        fail(b);
+    return next;
+}
+
+void audit_clear(struct broker *b)
+{
+    struct audit *a = &b->audit;
+    while (a->first) {
+        struct record *r = a->first;
+        a->first = r->next;
+        free(r);
+    }
+    vs_conn_clear(&a->conn);
+    explicit_bzero(a->key, sizeof a->key);
+}
