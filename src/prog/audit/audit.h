@@ -1,0 +1,91 @@
+/* prog/audit/audit.h - the writer of the log: `veritas-audit`, one for each daemon that keeps one (docs/AUDIT.md).
+ *
+ *     broker --records--> veritas-audit --lines--> NNNNNNNNNNNNNNNN.jsonl
+ *     supervisor --files that are open for appending--> veritas-audit
+ *
+ * It alone holds the log. The supervisor opens each file for it, so it can open none, and what it holds it can only make longer.
+ * What the broker sends is an event and its fields; the line is made here (record.c), so nobody who speaks for the broker writes a
+ * word of the log's own. A record is in the file when WRITTEN says so.
+ *
+ * When the log cannot be written it ends, and says why in its last words; the supervisor starts it again, and it goes on where the
+ * log ends. A line that was cut is ended by a newline, and the next record names the bytes that are none. One thread.
+ *
+ *     seal.c     keys and checkpoints
+ *     log.c      the files: where the log ends, lines, sync, the next file       record.c   an event as the members of a line
+ *     control.c  what the supervisor and the broker say                          main.c     set-up, lock-in, the loop
+ */
+#ifndef VS_AUDIT_AUDIT_H
+#define VS_AUDIT_AUDIT_H
+#include "evidence/check.h"
+#include "evidence/sign.h"
+#include "ipc/frame.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MS 1000000ull                    /* times are vs_clock_ns() */
+#define MAX_JSON (8u << 20)
+#define MAX_BEHIND (4u << 20)            /* bytes of the broker's frames that may wait */
+enum { SOURCE_BYTES = 17 };              /* 16 hex digits and a NUL: which broker */
+
+struct audit {
+    struct vs_conn control, broker;
+    bool broker_has_more;
+    int log_fd, next_fd;                 /* next_fd: the file that SEGMENT brought; -1 */
+    uint64_t log_bytes;
+    struct vs_log_check state;           /* of the log as far as it is read; then its tree and last record go on here */
+    struct vs_buf out;                   /* lines that are not written yet */
+    struct vs_buf torn;                  /* bytes behind the last record: the next one names them */
+    uint64_t last_seq;                   /* of the last line, written or not */
+    uint8_t last_hash[VS_HASH_BYTES];
+    char boot[VS_BOOT_HEX];
+    char source[SOURCE_BYTES];           /* the broker's */
+    uint64_t n_taken, n_told;            /* of its records: made to lines; known to be written */
+    char written_source[SOURCE_BYTES];   /* whose record is the last of a broker in the log, and its number */
+    uint64_t written_number;
+    int64_t clock_offset_ms;             /* wall minus monotonic; INT64_MIN: not known yet */
+    uint64_t unsynced_at;                /* 0, or since when something is not on the disk */
+    bool was_answered, is_stopping;
+    char failed[200];                    /* what the supervisor could not do */
+    uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now */
+    uint64_t epoch;
+    unsigned slot;                       /* of the key's file, where it lies */
+    char origin[VS_ORIGIN_BYTES];
+    bool has_copy;                       /* of checkpoints, in a second place */
+    uint64_t sealed;                     /* the last checkpoint signs so many records */
+    uint64_t sealed_at;                  /* and was made at that time */
+    /* settings */
+    unsigned checkpoint_records, checkpoint_seconds;
+    bool sync_each;
+    uint64_t rotate_bytes;
+    char policy[65];
+};
+
+/* log.c. Whoever can't write ends the program. */
+_Noreturn void audit_leave(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_open(struct audit *a, uint64_t first);                /* finds the end of log_fd, or begins the first file when it is -1 */
+/* Adds a line. _event: one of our own; fields: an object or NULL, stolen. _broker: the broker's record of that number. */
+void log_event(struct audit *a, const char *event, json_t *fields);
+void log_record(struct audit *a, uint64_t number, const char *event, const json_t *fields);
+void log_flush(struct audit *a);                               /* lines go to the file; the broker is told */
+void log_sync(struct audit *a);
+uint64_t log_timer(struct audit *a);                           /* syncs when it is due; when it is due next */
+
+/* seal.c */
+void seal_open(struct audit *a);                               /* finds the key that signs now, or makes the first one */
+void seal_check(struct audit *a);                              /* the log has all that the last checkpoint signs, or it ends */
+void seal(struct audit *a);                                    /* signs all records that are written; they are on the disk then */
+void seal_next_epoch(struct audit *a);                         /* another key; the old one signs it and is erased */
+uint64_t seal_timer(struct audit *a);                          /* signs when it is due; when it is due next */
+
+/* record.c: appends the members of a record. False: the event or a field is not known, or not of its kind. */
+bool record_format(const char *event, const json_t *fields, struct vs_buf *out);
+
+/* control.c */
+uint16_t control_unhandled(void);
+void control_ready(struct audit *a, short events);
+void control_wait(struct audit *a);                            /* for the answer to SEGMENT or NAMED */
+void broker_ready(struct audit *a, short events);
+void settings_take(struct audit *a, const json_t *settings);
+#endif
