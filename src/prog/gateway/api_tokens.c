@@ -1,0 +1,121 @@
+/* prog/gateway/api_tokens.c - POST /tokenize, /detokenize, /apply-template. */
+#include "prog/gateway/api_answer.h"
+#include "prog/gateway/api_read.h"
+#include "prog/gateway/api_routes.h"
+
+#include "ipc/json.h"
+#include "ipc/message.h"
+
+/* ---- tokenize, detokenize ---- */
+
+static int read_special(struct gw_reading *r, const json_t *v)
+{
+    bool wanted = true;
+    int rc = gw_need_flag(r, v, &wanted);
+    return rc == VS_OK ? gw_put(r, "no_bos", json_boolean(!wanted)) : rc;
+}
+
+static const struct gw_field tokenize_fields[] = {
+    { "model", GW_READ, NULL, gw_read_model },
+    { "prompt", GW_MAP, "text", NULL },
+    { "content", GW_MAP, "text", NULL },
+    { "messages", GW_READ, NULL, gw_read_messages },
+    { "documents", GW_MAP, "documents", NULL },
+    { "tools", GW_READ, NULL, gw_read_tools },
+    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
+    { "template", GW_MAP, "template", NULL },
+    { "now", GW_MAP, "now", NULL },
+    { "add_special_tokens", GW_READ, NULL, read_special },
+    { "add_special", GW_READ, NULL, read_special },
+    { "special", GW_MAP, "special", NULL },
+    { "parse_special", GW_MAP, "special", NULL },
+    { NULL, 0, NULL, NULL },
+};
+static const struct gw_field detokenize_fields[] = {
+    { "model", GW_READ, NULL, gw_read_model },
+    { "tokens", GW_MAP, "tokens", NULL },
+    { "special", GW_MAP, "special", NULL },
+    { NULL, 0, NULL, NULL },
+};
+
+static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, const struct gw_field *fields, const char *key,
+               const char *name, struct gw_error *err)
+{
+    const struct gw_field *const tables[] = { fields, NULL };
+    struct gw_reading r;
+    int rc = gw_reading_init(&r, call, http, type, err);
+    if (rc == VS_OK)
+        rc = gw_read_fields(&r, http->body, "", tables);
+    if (rc == VS_OK && !json_object_get(r.request, "messages"))
+        rc = gw_require(&r, key, name);
+    else if (rc == VS_OK && json_object_get(r.request, "text"))
+        rc = gw_refuse_at(&r, "messages", "invalid_value", "either messages or prompt is needed, not both");
+    if (rc == VS_OK)
+        rc = gw_read_end(&r);
+    if (rc == VS_OK)
+        rc = gw_ask_now(&r, type);
+    gw_reading_clear(&r);
+    return rc;
+}
+
+static int tokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
+{
+    return ask(call, http, VS_MSG_TOKENIZE, tokenize_fields, "text", "prompt", err);
+}
+
+static void tokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
+{
+    json_t *tokens = json_object_get(result, "tokens");
+    (void)call;
+    (void)number;
+    gw_value(out, json_pack("{s:I, s:o}", "count", json_integer_value(json_object_get(result, "n")), "tokens",
+                            /* more than a million come as DATA: only their number */
+                            tokens ? json_incref(tokens) : json_null()));
+}
+
+const struct gw_api gw_api_tokenize = { .begin = tokenize_begin, .done = tokenize_done, .fail = gw_fail_openai };
+
+static int detokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
+{
+    return ask(call, http, VS_MSG_DETOKENIZE, detokenize_fields, "tokens", "tokens", err);
+}
+
+static void detokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
+{
+    json_t *text = json_object_get(result, "text");
+    (void)call;
+    (void)number;
+    gw_value(out, json_pack("{s:O, s:O}", "prompt", text, "content", text));
+}
+
+const struct gw_api gw_api_detokenize = { .begin = detokenize_begin, .done = detokenize_done, .fail = gw_fail_openai };
+
+/* ---- what a template makes of messages ---- */
+
+static const struct gw_field template_fields[] = {
+    { "model", GW_READ, NULL, gw_read_model },
+    { "messages", GW_READ, NULL, gw_read_messages },
+    { "documents", GW_MAP, "documents", NULL },
+    { "tools", GW_READ, NULL, gw_read_tools },
+    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
+    { "template", GW_MAP, "template", NULL },
+    { "now", GW_MAP, "now", NULL },
+    { NULL, 0, NULL, NULL },
+};
+
+static int template_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
+{
+    int rc = ask(call, http, VS_MSG_TOKENIZE, template_fields, "messages", "messages", err);
+    if (rc == VS_OK)
+        json_object_set_new(call->asks[0].request, "render", json_true());
+    return rc;
+}
+
+static void template_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
+{
+    (void)call;
+    (void)number;
+    gw_value(out, json_pack("{s:O}", "prompt", json_object_get(result, "text")));
+}
+
+const struct gw_api gw_api_template = { .begin = template_begin, .done = template_done, .fail = gw_fail_openai };
