@@ -94,6 +94,10 @@ static int take_token(void *context, const struct vs_event *e)
     struct chat *c = context;
     if (e->kind != VS_MSG_TOKEN || e->n == 0)
         return VS_OK;
+    enum vs_reasoning how = vs_reasoning_wanted(&c->args);
+    if (e->part == VS_PART_REASONING)
+        return vs_reasoning_show(how, e->text, e->n);
+    vs_reasoning_end(how);
     vs_buf_add(&c->shown, e->text, e->n);
     int rc = vs_answer(e->text, e->n);
     return rc == VS_OK ? vs_answer_flush() : rc;
@@ -105,8 +109,11 @@ static int make_request(struct chat *c, json_t *request)
     json_t *sampling;
     int rc = vs_args_json(&c->args, "", request);
     json_object_del(request, "system");
-    if (rc != VS_OK || json_object_set(request, "messages", c->messages) < 0)
+    if (rc != VS_OK || json_object_set(request, "messages", c->messages) < 0 ||
+        (c->documents && json_object_set(request, "documents", c->documents) < 0))
         return VS_E_NOMEM;
+    if (vs_reasoning_wanted(&c->args) != VS_REASONING_RAW)
+        json_object_set_new(request, "parts", json_true());
     if (c->again == 0)
         return VS_OK;
     int64_t seed = vs_args_int(&c->args, VS_OPT_SEED);
@@ -130,6 +137,7 @@ int vs_chat_answer(struct chat *c, struct vs_error *err)
         rc = vs_session_call(&c->session, VS_MSG_CHAT, request, -1, take_token, c, &result, err);
     else
         vs_error_set(err, rc, "out of memory");
+    vs_reasoning_end(vs_reasoning_wanted(&c->args));
     if (c->shown.n > 0 && c->shown.data[c->shown.n - 1] != '\n')
         vs_answer("\n", 1);
     vs_answer_flush();
@@ -248,7 +256,8 @@ int vs_command_chat(const struct vs_args *args)
     int status = 0, rc = vs_args_copy(&c.args, args);
     if (rc != VS_OK)
         vs_error_set(&err, rc, "out of memory");
-    else if ((rc = vs_session_open(&c.session, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) == VS_OK &&
+    else if ((rc = vs_documents_read(args, &c.documents, &err)) == VS_OK &&
+             (rc = vs_session_open(&c.session, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) == VS_OK &&
              (c.session.when_full = "/clear forgets what was said") && (rc = check_template(&c, &err)) == VS_OK) {
         vs_seed_print(args);
         talk(&c, &status);
@@ -257,5 +266,6 @@ int vs_command_chat(const struct vs_args *args)
     vs_buf_clear(&c.shown);
     vs_args_clear(&c.args);
     json_decref(c.messages);
+    json_decref(c.documents);
     return rc != VS_OK ? vs_fail(&err) : status ? status : vs_status_exit(c.unsaved);
 }

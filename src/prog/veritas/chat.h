@@ -8,7 +8,7 @@
 struct chat {
     struct vs_args args;                 /* as given, and as /set changes them */
     struct vs_session session;
-    json_t *messages;
+    json_t *messages, *documents;        /* documents: of --document; NULL: none */
     struct vs_editor *editor;            /* NULL: standard input is no terminal */
     struct vs_history history;
     struct vs_buf shown;                 /* of the answer that runs */

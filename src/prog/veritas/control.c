@@ -3,8 +3,8 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/machine.h"
+#include "base/word.h"
 #include "ipc/json.h"
 #include "ipc/name.h"
 #include "prog/veritas/models.h"
@@ -25,7 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_TURN = 16, MAX_LISTED = 200, MAX_SCANNED = 4096 };  /* frames in a turn of the loop; models told; entries looked at */
+/* frames in a turn of the loop; models told; entries looked at; refused requests that are remembered */
+enum { MAX_TURN = 16, MAX_LISTED = 200, MAX_SCANNED = 4096, MAX_REFUSED = 256 };
 #define LIST_TIME (1000 * MS)           /* the directory is read again after so long */
 #define CONTROL_MEMORY (1u << 20)       /* bytes that may wait for the broker to read them */
 
@@ -70,16 +71,23 @@ static struct model *model_find(struct supervisor *s, uint64_t id)
 static void model_free(struct model *m)
 {
     process_kill(&m->worker);
-    if (m->id && m->file >= 0)
-        close(m->file);
+    guard_kill(m);
+    vs_files_close(&m->files);
     if (m->id && m->draft >= 0)
         close(m->draft);
     json_decref(m->settings);
     free(m->text);
-    *m = (struct model){ .file = -1, .draft = -1 };
+    *m = (struct model){ .draft = -1, .guard_link.fd = -1 };
 }
 
-/* Is the file another than the one that was opened? A worker that is started again would serve the wrong one. */
+/* Are the files others than those that were opened? A worker that is started again would serve the wrong ones. */
+static bool are_changed(const struct vs_files *files, const char *opened)
+{
+    char now[VS_FILE_IDENTITY];
+    vs_files_identity(files, now);
+    return strcmp(now, opened) != 0;
+}
+
 static bool is_changed(int fd, const struct stat *opened)
 {
     struct stat now;
@@ -97,40 +105,71 @@ static json_t *path_text(const char *path)
     return vs_json_text(path, strlen(path));
 }
 
-/* Starts the worker of m and hands its socket to the broker. */
+static json_t *started_message(const struct model *m)
+{
+    return json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b, s:{s:i, s:i}}", "pid", (json_int_t)m->worker.pid, "model", m->name,
+                     "path", path_text(m->path), "bytes", (json_int_t)m->bytes, "file", m->identity, "settings", m->settings,
+                     "restored", !m->is_known, "guard", "pid", (int)m->guard.pid, "restarts", (int)m->guard_restarts);
+}
+
+/* A guard alone: what it is asked needs no model. */
+static int start_scanner(struct supervisor *s, struct model *m, struct vs_error *err)
+{
+    int broker[2];
+    m->worker.restart_at = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, broker) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot prepare a guard: %s", strerror(errno));
+    int rc = guard_start(s, m, err);
+    if (rc == VS_OK)
+        rc = guard_hand(m, -1, broker[1], err);
+    json_t *message = json_pack("{s:i, s:{s:i, s:i}}", "pid", (int)m->guard.pid, "guard", "pid", (int)m->guard.pid, "restarts",
+                                (int)m->guard_restarts);
+    if (rc == VS_OK && (rc = say(s, VS_MSG_STARTED, m->id, json_incref(message), broker[0])) != VS_OK)
+        vs_error_set(err, rc, "the broker is too busy to be given a guard");
+    json_decref(message);
+    close(broker[0]);
+    close(broker[1]);
+    return rc;
+}
+
+/* Starts the worker of m, and before the first its guard: one socket between them, and another from the guard to the broker. The
+ * worker comes first, for it has a model to load. */
 static int start_worker(struct supervisor *s, struct model *m, struct vs_error *err)
 {
-    int pair[2] = { -1, -1 }, fds[N_CHILD_FDS], rc;
-    char file[VS_FILE_IDENTITY];
+    int pair[2] = { -1, -1 }, broker[2] = { -1, -1 }, fds[N_CHILD_FDS], rc;
     memset(fds, -1, sizeof fds);
-    lseek(m->file, 0, SEEK_SET);
-    fds[FD_MODEL] = m->file;
+    struct vs_files more = { 0 };
+    for (unsigned i = 0; i < m->files.n; i++)
+        lseek(m->files.fd[i], 0, SEEK_SET);
+    for (unsigned i = 1; i < m->files.n; i++)
+        more.fd[more.n++] = m->files.fd[i];
+    fds[FD_MODEL] = m->files.fd[0];
     fds[FD_DRAFT] = m->draft;
     if (m->draft >= 0)
         lseek(m->draft, 0, SEEK_SET);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || (fds[FD_SETTINGS] = settings_open(m->text)) < 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0
+        || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, broker) != 0 || (fds[FD_SETTINGS] = settings_open(m->text)) < 0) {
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot prepare a worker: %s", strerror(errno));
     } else {
-        fds[FD_BROKER] = pair[1];
-        rc = process_start(s, &m->worker, fds, err);
+        fds[FD_GUARD] = pair[1];
+        rc = process_start(s, &m->worker, fds, &more, err);
     }
-    if (rc == VS_OK) {
-        vs_file_identity(&m->st, file);
-        rc = say(s, VS_MSG_STARTED, m->id,
-                 json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b}", "pid", (json_int_t)m->worker.pid, "model", m->name,
-                           "path", path_text(m->path), "bytes", (json_int_t)m->st.st_size, "file", file,
-                           "settings", m->settings, "restored", !m->is_known),
-                 pair[0]);
-        if (rc != VS_OK) {
-            process_kill(&m->worker);
-            vs_error_set(err, rc, "the broker is too busy to be given a worker");
-        } else {
-            m->is_known = true;
-        }
-    }
-    for (int i = 0; i < 2; i++)
+    if (rc == VS_OK)
+        rc = guard_start(s, m, err);
+    if (rc == VS_OK)
+        rc = guard_hand(m, pair[0], broker[1], err);
+    if (rc == VS_OK && (rc = say(s, VS_MSG_STARTED, m->id, started_message(m), broker[0])) != VS_OK)
+        vs_error_set(err, rc, "the broker is too busy to be given a worker");
+    if (rc == VS_OK)
+        m->is_known = true;
+    else
+        process_kill(&m->worker);
+    for (int i = 0; i < 2; i++) {
         if (pair[i] >= 0)
             close(pair[i]);
+        if (broker[i] >= 0)
+            close(broker[i]);
+    }
     if (fds[FD_SETTINGS] >= 0)
         close(fds[FD_SETTINGS]);
     return rc;
@@ -149,8 +188,9 @@ static void give_up(struct supervisor *s, struct model *m, const struct vs_error
 static void start_again(struct supervisor *s, struct model *m)
 {
     struct vs_error err = { 0 };
-    bool changed = is_changed(m->file, &m->st) || (m->draft >= 0 && is_changed(m->draft, &m->draft_st));
-    int rc = !changed ? start_worker(s, m, &err)
+    bool changed = !m->is_scanner
+                   && (are_changed(&m->files, m->identity) || (m->draft >= 0 && is_changed(m->draft, &m->draft_st)));
+    int rc = m->is_scanner ? start_scanner(s, m, &err) : !changed ? start_worker(s, m, &err)
                       : vs_error_set(&err, VS_E_MALFORMED, "%s was changed while it was in use; try again when it is complete",
                                      m->path);
     if (rc == VS_E_BUSY) {
@@ -161,25 +201,59 @@ static void start_again(struct supervisor *s, struct model *m)
     }
 }
 
-bool models_reaped(struct supervisor *s, pid_t pid, int status)
+/* The broker hears it; so do people, where it goes on. */
+static void say_exited(struct supervisor *s, struct model *m, int code, const char *text, int status, bool again, bool is_guard)
+{
+    json_t *message = vs_json_error(code, text);
+    json_object_set_new(message, "sigkill", json_boolean(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    json_object_set_new(message, "last", json_boolean(s->ending || !again));
+    json_object_set_new(message, "guard", json_boolean(is_guard));
+    say(s, VS_MSG_EXITED, m->id, message, -1);
+    if (s->ending || !again)
+        m->worker.restart_at = 0;
+    else if (s->private_fd < 0)         /* a private client gets the same words as its answer */
+        vs_say_event(VS_LOG_WARNING, is_guard ? "guard_died" : "worker_died", "serve: %s: %s; it is to be started again", m->path,
+                     text);
+}
+
+/* A worker that leaves by itself does so when the socket to its guard ends: the guard dies, and says more. */
+static void worker_reaped(struct supervisor *s, struct model *m, int status)
+{
+    char why[400], text[480];
+    bool again, said = m->worker.words->kind == VS_WORDS_TEXT;
+    int code = process_ended(&m->worker, status, why, sizeof why, &again);
+    if (status == 0 && m->guard.pid > 0) {
+        kill(m->guard.pid, SIGKILL);
+        return;
+    }
+    snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
+    say_exited(s, m, code, text, status, again, false);
+}
+
+/* Nobody knows any more what its worker has said of which request. */
+static void guard_reaped(struct supervisor *s, struct model *m, int status)
 {
     char why[400], text[480];
     bool again;
+    process_ended(&m->guard, status, why, sizeof why, &again);
+    snprintf(text, sizeof text, "the guard died: %s", m->guard_asked_at ? "it gave no sign of life" : why);
+    process_kill(&m->worker);
+    m->worker.restart_at = m->guard.restart_at;
+    guard_kill(m);
+    m->guard_restarts++;
+    say_exited(s, m, VS_E_DIED, text, status, again, true);
+}
+
+bool models_reaped(struct supervisor *s, pid_t pid, int status)
+{
     for (int i = 0; i < MAX_MODELS; i++) {
         struct model *m = &s->models[i];
-        if (!m->id || m->worker.pid != pid)
+        if (m->id && m->worker.pid == pid)
+            worker_reaped(s, m, status);
+        else if (m->id && m->guard.pid == pid)
+            guard_reaped(s, m, status);
+        else
             continue;
-        bool said = m->worker.words->kind == VS_WORDS_TEXT;
-        int code = process_ended(&m->worker, status, why, sizeof why, &again);
-        snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
-        json_t *message = vs_json_error(code, text);
-        json_object_set_new(message, "sigkill", json_boolean(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-        json_object_set_new(message, "last", json_boolean(s->ending || !again));
-        say(s, VS_MSG_EXITED, m->id, message, -1);
-        if (s->ending || !again)
-            m->worker.restart_at = 0;
-        else if (s->private_fd < 0)     /* a private client gets the same words as its answer */
-            vs_say_event(VS_LOG_WARNING, "worker_died", "serve: %s: %s; it is to be started again", m->path, text);
         return true;
     }
     return false;
@@ -187,7 +261,7 @@ bool models_reaped(struct supervisor *s, pid_t pid, int status)
 
 uint64_t models_timers(struct supervisor *s, uint64_t now)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = guards_timers(s, now);
     for (int i = 0; i < MAX_MODELS && !s->ending; i++) {
         struct model *m = &s->models[i];
         if (m->id && m->worker.restart_at && now >= m->worker.restart_at)
@@ -202,6 +276,7 @@ void models_stop(struct supervisor *s)
 {
     for (int i = 0; i < MAX_MODELS; i++) {
         process_kill(&s->models[i].worker);
+        guard_kill(&s->models[i]);
         s->models[i].is_known = false;
     }
 }
@@ -234,28 +309,112 @@ static bool is_named(const char *path, int fd, char *ret_kernel, size_t n)
     return same;
 }
 
-/* A client's own descriptor, or NAME.gguf of the model directory. */
-static int open_model(struct supervisor *s, struct model *m, int fd, struct vs_error *err)
+/* Are all parts those that the first one's name tells of? */
+static int check_parts(const char *path, const struct vs_files *files, struct vs_error *err)
+{
+    char part[PATH_MAX], kernel[PATH_MAX];
+    size_t at = 0;
+    unsigned n = vs_split_count(path, &at);
+    if (files->n != (n > 1 ? n : 1) || (n > 1 && strtoul(path + at, NULL, 10) != 1))
+        return vs_error_set(err, VS_E_INVALID, "%.200s came with %u descriptor%s: they must be those of all its parts, and it the "
+                            "first of them", path, files->n, vs_plural(files->n));
+    for (unsigned i = 0; i < files->n; i++) {
+        snprintf(part, sizeof part, "%s", path);
+        if (n > 1)
+            vs_split_name(path, at, i + 1, part, sizeof part);
+        if (!is_named(part, files->fd[i], kernel, sizeof kernel))
+            return vs_error_set(err, VS_E_INVALID,
+                                "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s", part,
+                                kernel[0] ? kernel : "one without a name");
+    }
+    return VS_OK;
+}
+
+/* Adapters in their order: those with a path are the client's, others are NAME.gguf of the model directory. */
+static int open_adapters(struct supervisor *s, struct model *m, const struct vs_files *came, unsigned next, struct vs_error *err)
+{
+    static const char what[] = "the adapter";
+    const json_t *text;
+    size_t i, n;
+    struct stat st;
+    json_array_foreach(json_object_get(m->settings, "lora"), i, text) {
+        char name[PATH_MAX], path[PATH_MAX], kernel[PATH_MAX];
+        int fd = -1, rc = VS_OK;
+        vs_files_scale(json_string_value(text), &n);
+        snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), json_string_value(text));
+        if (m->files.n == VS_MAX_FILES)
+            return vs_error_set(err, VS_E_LIMIT, "too many parts and adapters");
+        if (name[0] == '/') {
+            rc = vs_file_check(what, name, came->fd[next], &st, err);
+            if (rc == VS_OK && !is_named(name, came->fd[next], kernel, sizeof kernel))
+                rc = vs_error_set(err, VS_E_INVALID, "the name %.200s is not that of the descriptor's file", name);
+            if (rc == VS_OK && (fd = fcntl(came->fd[next++], F_DUPFD_CLOEXEC, HIGH_FD)) < 0)
+                rc = vs_error_set(err, VS_E_SYSTEM, "%s: %s", name, strerror(errno));
+        } else if (!vs_model_name_is_valid(name) || snprintf(path, sizeof path, "%s/%s.gguf", s->directory, name) >= PATH_MAX) {
+            rc = vs_error_set(err, VS_E_INVALID, "the adapter '%.100s' is not a name of the model directory", name);
+        } else {
+            rc = vs_file_open(what, path, &fd, &st, err);
+        }
+        if (rc != VS_OK)
+            return rc;
+        m->files.fd[m->files.n++] = fd;
+    }
+    return VS_OK;
+}
+
+/* How many adapters come from the client: those with a path. */
+static unsigned n_own_adapters(const struct model *m)
+{
+    const json_t *text;
+    unsigned n = 0;
+    size_t i;
+    json_array_foreach(json_object_get(m->settings, "lora"), i, text)
+        n += json_is_string(text) && json_string_value(text)[0] == '/';
+    return n;
+}
+
+/* A client's own descriptors, or the model of that name in the model directory. */
+static int open_model(struct supervisor *s, struct model *m, const struct vs_files *all, struct vs_error *err)
 {
     static const char what[] = "the model";
-    char kernel[sizeof m->path];
-    if (fd < 0) {
-        if (!vs_model_name_is_valid(m->name) ||
-            snprintf(m->path, sizeof m->path, "%s/%s.gguf", s->directory, m->name) >= (int)sizeof m->path)
+    struct vs_files parts = *all, *came = &parts;
+    const json_t *text;
+    struct stat st;
+    size_t i;
+    int rc = VS_OK;
+    json_array_foreach(json_object_get(m->settings, "lora"), i, text)
+        if (!json_is_string(text))
+            return vs_error_set(err, VS_E_INVALID, "settings.lora: a list of strings is needed");
+    if (n_own_adapters(m) > came->n)
+        return vs_error_set(err, VS_E_INVALID, "settings.lora: an adapter with a path comes with its descriptor");
+    came->n -= n_own_adapters(m);
+    if (!came->n) {
+        if (!vs_model_name_is_valid(m->name))
             return vs_model_missing(m->name, err);
-        int rc = vs_file_open(what, m->path, &m->file, &m->st, err);
-        return rc == VS_E_NOT_FOUND ? vs_model_missing(m->name, err) : rc;
+        rc = vs_files_find_model(s->directory, m->name, m->path, sizeof m->path, err);
+        if (rc == VS_OK)
+            rc = vs_files_open_model(what, m->path, &m->files, &st, &m->bytes, err);
+        if (rc == VS_E_NOT_FOUND)
+            return vs_model_missing(m->name, err);
+        if (rc == VS_OK)
+            rc = open_adapters(s, m, all, 0, err);
+        vs_files_identity(&m->files, m->identity);
+        return rc;
     }
     memcpy(m->path, m->name, sizeof m->path);
-    int rc = vs_file_check(what, m->path, fd, &m->st, err);
-    if (rc != VS_OK)
-        return rc;
-    if (!is_named(m->name, fd, kernel, sizeof kernel))
-        return vs_error_set(err, VS_E_INVALID,
-                            "the name %.200s is not that of the descriptor's file, which the daemon sees as %.200s",
-                            m->name, kernel[0] ? kernel : "one without a name");
-    m->file = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
-    return m->file >= 0 ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "%s: %s", m->path, strerror(errno));
+    m->bytes = 0;
+    for (i = 0; i < came->n && rc == VS_OK; i++) {
+        rc = vs_file_check(what, m->path, came->fd[i], &st, err);
+        m->bytes += rc == VS_OK ? (uint64_t)st.st_size : 0;
+    }
+    if (rc == VS_OK)
+        rc = check_parts(m->name, came, err);
+    if (rc == VS_OK)
+        rc = vs_files_copy(came, HIGH_FD, &m->files, err);
+    if (rc == VS_OK)
+        rc = open_adapters(s, m, all, came->n, err);
+    vs_files_identity(&m->files, m->identity);
+    return rc;
 }
 
 static int missing_draft(const char *name, struct vs_error *err)
@@ -277,7 +436,8 @@ static int open_draft(struct supervisor *s, struct model *m, struct vs_error *er
     int rc = vs_file_open("the draft", path, &m->draft, &m->draft_st, err);
     if (rc != VS_OK)
         return rc == VS_E_NOT_FOUND ? missing_draft(name, err) : rc;
-    if (m->draft_st.st_dev == m->st.st_dev && m->draft_st.st_ino == m->st.st_ino)
+    struct stat st;
+    if (fstat(m->files.fd[0], &st) == 0 && m->draft_st.st_dev == st.st_dev && m->draft_st.st_ino == st.st_ino)
         return vs_error_set(err, VS_E_INVALID, "the draft '%s' is the model itself", name);
     return VS_OK;
 }
@@ -311,7 +471,7 @@ static int check_alias(const struct supervisor *s, const struct model *m, struct
     char path[PATH_MAX];
     if (!alias)
         return VS_OK;
-    if (!vs_model_name_is_valid(alias) || snprintf(path, sizeof path, "%s/%s.gguf", s->directory, alias) >= (int)sizeof path)
+    if (!vs_model_name_is_valid(alias) || vs_files_find_model(s->directory, alias, path, sizeof path, err) == VS_E_LIMIT)
         return vs_error_set(err, VS_E_INVALID, "the alias '%.100s' is not a name (a-z 0-9 . _ -)", alias);
     return access(path, F_OK) == 0 ? vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias) : VS_OK;
 }
@@ -327,7 +487,10 @@ static uint64_t stored(const struct stat *st)
 static int check_room(struct model *m, uint64_t room, struct vs_error *err)
 {
     json_int_t kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
-    m->needed = stored(&m->st) + (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? stored(&m->draft_st) : 0);
+    m->needed = (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? stored(&m->draft_st) : 0);
+    struct stat st;
+    for (unsigned i = 0; i < m->files.n; i++)
+        m->needed += fstat(m->files.fd[i], &st) == 0 ? stored(&st) : 0;
     m->is_too_large = m->needed > room;
     if (!m->is_too_large)
         return VS_OK;
@@ -336,17 +499,18 @@ static int check_room(struct model *m, uint64_t room, struct vs_error *err)
                         (unsigned long long)(m->needed >> 20), (unsigned long long)(room >> 20));
 }
 
-/* Fills m with a model that a worker can be started for; fd: the client's, or -1. After a failure it must be freed. */
-static int model_open(struct supervisor *s, struct model *m, uint64_t id, const char *name, json_t *asked, int fd, uint64_t room,
-                      struct vs_error *err)
+/* Fills m with a model that a worker can be started for; came: what the client opened. After a failure it must be freed. */
+static int model_open(struct supervisor *s, struct model *m, uint64_t id, const char *name, json_t *asked,
+                      const struct vs_files *came, uint64_t room, struct vs_error *err)
 {
-    *m = (struct model){ .id = id, .worker.kind = PROCESS_WORKER, .file = -1, .draft = -1 };
+    *m = (struct model){ .id = id, .worker.kind = PROCESS_WORKER, .guard.kind = PROCESS_GUARD, .guard_link.fd = -1,
+                         .draft = -1 };
     memcpy(m->name, name, strlen(name) + 1);
     m->settings = settings_of(&s->settings, name, asked);
     m->text = m->settings ? settings_text(m->settings, room) : NULL;
     int rc = m->text ? check_alias(s, m, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK)
-        rc = open_model(s, m, fd, err);
+        rc = open_model(s, m, came, err);
     if (rc == VS_OK)
         rc = open_draft(s, m, err);
     return rc == VS_OK ? check_room(m, room, err) : rc;
@@ -354,12 +518,13 @@ static int model_open(struct supervisor *s, struct model *m, uint64_t id, const 
 
 int models_load(struct supervisor *s, struct vs_error *err)
 {
+    static const struct vs_files none;
     const json_t *name;
     size_t i;
     json_array_foreach(s->settings.loads, i, name) {
         const char *text = json_string_value(name);
         struct vs_error why;
-        int rc = model_open(s, &s->models[i], i + 1, text, NULL, -1, UINT64_MAX, &why);
+        int rc = model_open(s, &s->models[i], i + 1, text, NULL, &none, UINT64_MAX, &why);
         if (rc != VS_OK)
             return vs_error_set(err, rc, "model %s: %s", text, why.text);
     }
@@ -383,7 +548,18 @@ static int on_start(struct supervisor *s, const struct vs_frame *f)
         return VS_OK;
     }
     const json_t *room = json_object_get(message, "room");
-    int rc = model_open(s, m, f->id, name, settings, f->fd, room ? (uint64_t)json_integer_value(room) : UINT64_MAX, &err);
+    if (json_is_true(json_object_get(message, "scanner"))) {
+        *m = (struct model){ .id = f->id, .is_scanner = true, .is_known = true, .worker.kind = PROCESS_WORKER,
+                             .guard.kind = PROCESS_GUARD, .guard_link.fd = -1, .draft = -1 };
+        if (start_scanner(s, m, &err) != VS_OK)
+            give_up(s, m, &err);
+        json_decref(message);
+        return VS_OK;
+    }
+    struct vs_files came = { f->fd >= 0, { f->fd } };
+    for (unsigned i = 0; i < s->control.more.n; i++)
+        came.fd[came.n++] = s->control.more.fd[i];
+    int rc = model_open(s, m, f->id, name, settings, &came, room ? (uint64_t)json_integer_value(room) : UINT64_MAX, &err);
     m->is_known = true;
     if (rc == VS_OK)
         rc = start_worker(s, m, &err);
@@ -401,12 +577,14 @@ static int on_stop(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
-/* A worker that hangs: it dies, and is started again like one that died by itself. */
+/* A worker that hangs, or its guard does: it dies, and is started again like one that died by itself. */
 static int on_kill(struct supervisor *s, const struct vs_frame *f)
 {
     struct model *m = model_find(s, f->id);
     if (m && m->worker.pid > 0)
-        kill(m->worker.pid, SIGKILL);
+        guard_ask(m);
+    else if (m && m->guard.pid > 0)
+        kill(m->guard.pid, SIGKILL);
     return VS_OK;
 }
 
@@ -422,9 +600,9 @@ static json_t *list_directory(const char *path)
             continue;
         memcpy(name, e->d_name, n - 5);
         name[n - 5] = 0;
-        struct stat st;
-        if (vs_model_name_is_valid(name) && fstatat(dirfd(d), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
-            json_array_append_new(list, json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)st.st_size));
+        uint64_t bytes;
+        if (vs_model_name_is_valid(name) && vs_model_is_listed(dirfd(d), e->d_name, name, &bytes))
+            json_array_append_new(list, json_pack("{s:s, s:I}", "name", name, "bytes", (json_int_t)bytes));
     }
     if (d)
         closedir(d);
@@ -467,6 +645,22 @@ static int on_alive(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+/* The broker's own list ends with it; the next one is told. Who is refused is the broker's affair: here it is text. */
+static int on_refused(struct supervisor *s, const struct vs_frame *f)
+{
+    json_t *message = vs_json_parse(f->data, f->n, NULL);
+    if (!json_is_object(message)) {
+        json_decref(message);
+        return VS_E_PROTOCOL;
+    }
+    if (!s->refused)
+        s->refused = json_array();
+    if (json_array_size(s->refused) >= MAX_REFUSED)
+        json_array_remove(s->refused, 0);
+    json_array_append_new(s->refused, message);
+    return VS_OK;
+}
+
 void control_ask(struct supervisor *s)
 {
     if (s->control.state == VS_AT_OPEN)
@@ -478,7 +672,7 @@ static const struct {
     int (*take)(struct supervisor *s, const struct vs_frame *f);
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
-    { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },
+    { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
@@ -504,9 +698,18 @@ void control_open(struct supervisor *s, int fd)
     s->control.context = s;
     s->control.budget = &memory;
     s->control_has_more = false;
+    if (!who_tell(s) && s->broker.pid > 0)      /* first of all who may come: without that it lets everybody in */
+        kill(s->broker.pid, SIGKILL);
     for (int i = 0; i < MAX_MODELS; i++)        /* of the time before a broker died: with the settings that they had */
-        if (s->models[i].id)
+        if (s->models[i].is_scanner)
+            model_free(&s->models[i]);  /* who asks again gets another */
+        else if (s->models[i].id)
             start_again(s, &s->models[i]);
+    const json_t *refused;
+    size_t n;
+    json_array_foreach(s->refused, n, refused)
+        say(s, VS_MSG_REFUSED, 0, json_incref((json_t *)(uintptr_t)refused), -1);
+    writer_hand(s);
     say_bytes(s, VS_MSG_HELLO, 0, NULL, 0, -1); /* now clients may come */
 }
 
@@ -514,6 +717,16 @@ void control_close(struct supervisor *s)
 {
     vs_conn_clear(&s->control);
     s->control_has_more = false;
+}
+
+bool control_tell_keys(struct supervisor *s, int fd)
+{
+    return vs_conn_send(&s->control, VS_MSG_SETTINGS, VS_FLAG_FD, 0, NULL, 0, fd) == VS_OK;
+}
+
+void control_tell_audit(struct supervisor *s, json_t *settings, int fd)
+{
+    say(s, VS_MSG_AUDIT, 0, settings, fd);
 }
 
 void control_drain(struct supervisor *s, uint64_t within)

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "client/metrics.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -33,6 +34,26 @@ static int ask(const struct vs_args *args, uint16_t type, bool until_end, json_t
     json_decref(request);
     vs_session_close(&s);
     return rc;
+}
+
+int vs_command_metrics(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    struct vs_buf text = { 0 };
+    json_t *result = NULL;
+    int rc = ask(args, VS_MSG_METRICS, false, &result, &err);
+    if (rc == VS_OK) {
+        vs_metrics_text(result, &text);
+        rc = text.status == VS_OK ? VS_OK : vs_error_set(&err, text.status, "%s", vs_status_text(text.status));
+    }
+    if (rc == VS_OK)
+        fwrite(text.data, 1, text.n, stdout);
+    vs_buf_clear(&text);
+    json_decref(result);
+    if (rc != VS_OK)
+        return vs_fail(&err);
+    vs_answer_flush();
+    return 0;
 }
 
 int vs_command_stop(const struct vs_args *args)
@@ -113,6 +134,9 @@ static const struct { const char *label; struct vs_column cells[6]; } details[] 
         { "", 0, "%s cached", VS_CELL_COUNT, "kv.cached", NULL },
         { "", 0, "%s bytes a page", VS_CELL_COUNT, "kv.page_bytes", NULL },
         { "", 0, "%s preemptions", VS_CELL_COUNT, "preemptions", NULL } } },
+    { "    guard ", {
+        { "", 0, "pid %s", VS_CELL_COUNT, "guard.pid", NULL }, { "", 0, "%s restarts", VS_CELL_COUNT, "guard.restarts", NULL },
+        { "", 0, "sandbox level %s", VS_CELL_COUNT, "guard.sandbox.level", NULL } } },
     { "    tokens a second ", {
         { "", 0, "%s of prompts", VS_CELL_RATE, "tokens_per_second.prompt", NULL },
         { "", 0, "%s of answers", VS_CELL_RATE, "tokens_per_second.generated", NULL } } },

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/word.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/hosts.h"
@@ -18,6 +19,7 @@
 #include "prog/veritas/term.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -55,7 +57,7 @@ struct download {
     char name[VS_MODEL_NAME_MAX + 1];
     struct vs_part *parts;
     size_t n_parts;
-    bool needs_digest;
+    bool needs_digest, is_hub;
     char unfit[VS_UNFIT];                /* why what was fetched last cannot be run, or "" */
 };
 
@@ -307,6 +309,11 @@ static int fetch(const struct download *d, const char *url, struct sink *s, stru
             poll(NULL, 0, 50);
         }
     }
+    if (rc == VS_E_DENIED && d->is_hub && err) {
+        size_t n = strlen(err->text);
+        snprintf(err->text + n, sizeof err->text - n, "; the repository is private, or gated: its terms must be agreed to in a "
+                 "browser. Fetch the file there, then: veritas models add FILE");
+    }
     return rc;
 }
 
@@ -355,7 +362,7 @@ static void part_record(const struct download *d, size_t i, struct vs_record *re
 }
 
 /* Fetches and checks part i; its digest is in d->parts afterwards. */
-static int get_part(struct download *d, const struct vs_args *args, size_t i, int fd, uint64_t before, uint64_t of_all,
+static int get_part(struct download *d, size_t i, int fd, uint64_t before, uint64_t of_all,
                     struct vs_error *err)
 {
     struct vs_part *part = &d->parts[i];
@@ -388,7 +395,34 @@ static int get_part(struct download *d, const struct vs_args *args, size_t i, in
     }
     memcpy(part->sha256, hex, sizeof hex);
     part->bytes = s.have;
-    return vs_stage_inspect(args, fd, url, d->unfit, err);
+    return VS_OK;
+}
+
+/* What part i is called in the stage: of a split model so that each tells of the others. */
+static void stage_path(const struct download *d, const struct vs_stage *stage, size_t i, char ret[PATH_MAX])
+{
+    char file[64] = "part-1";
+    if (d->n_parts > 1)
+        snprintf(file, sizeof file, "part-%05zu-of-%05zu.gguf", i + 1, d->n_parts);
+    vs_stage_path(stage, file, ret);
+}
+
+/* Has any part in the stage a byte? Each is deleted, where that is asked for. */
+static bool walk_parts(const struct vs_stage *stage, bool deletes)
+{
+    bool any = false;
+    struct stat st;
+    DIR *all = opendir(stage->directory);
+    for (struct dirent *e; all && (e = readdir(all)) != NULL;) {
+        if (strncmp(e->d_name, "part-", 5) != 0)
+            continue;
+        any |= fstatat(dirfd(all), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
+        if (deletes)
+            unlinkat(dirfd(all), e->d_name, 0);
+    }
+    if (all)
+        closedir(all);
+    return any;
 }
 
 /* The stage belongs to one set of URLs and digests: what was left by another is thrown away. */
@@ -406,13 +440,7 @@ static int open_stage(struct download *d, struct vs_stage *stage, struct vs_erro
         rc = vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", path, strerror(errno));
     /* Without a digest nothing could tell the beginning of one file from the end of another. */
     if (rc == VS_OK && (strcmp(old, now) != 0 || !d->needs_digest)) {
-        for (size_t i = 0; i < VS_HUB_MAX_PARTS; i++) {
-            char file[32], part[PATH_MAX];
-            snprintf(file, sizeof file, "part-%zu", i + 1);
-            vs_stage_path(stage, file, part);
-            if (unlink(part) < 0 && errno == ENOENT && i >= d->n_parts)
-                break;
-        }
+        walk_parts(stage, true);
         if (ftruncate(fd, 0) < 0 || pwrite(fd, now, strlen(now), 0) != (ssize_t)strlen(now))
             rc = vs_error_set(err, errno == ENOSPC ? VS_E_LIMIT : VS_E_SYSTEM, "cannot write %s: %s", path, strerror(errno));
     }
@@ -438,6 +466,40 @@ static int look(const struct download *d, struct vs_error *err)
     return rc;
 }
 
+/* A locked-in worker looks into what was fetched, read-only as anything that a worker is given. */
+static int look_into(struct download *d, const struct vs_args *args, const int *fds, struct vs_error *err)
+{
+    struct vs_files files = { 0 };
+    char link[64];
+    int rc = VS_OK;
+    if (d->n_parts > VS_MAX_PARTS) {
+        snprintf(d->unfit, sizeof d->unfit, "a model may have %d parts", VS_MAX_PARTS);
+        return VS_OK;
+    }
+    for (size_t i = 0; i < d->n_parts && rc == VS_OK; i++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fds[i]);
+        int fd = open(link, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            rc = vs_error_set(err, VS_E_SYSTEM, "cannot open what was fetched: %s", strerror(errno));
+        else
+            files.fd[files.n++] = fd;
+    }
+    if (rc == VS_OK)
+        rc = vs_stage_inspect(args, &files, d->url, d->unfit, err);
+    vs_files_close(&files);
+    return rc;
+}
+
+static int join_digests(const struct download *d, char ret_hex[65], struct vs_error *err)
+{
+    struct vs_digest_lines *all = calloc(d->n_parts, sizeof *all);
+    for (size_t i = 0; all && i < d->n_parts; i++)
+        memcpy(all[i].hex, d->parts[i].sha256, sizeof all[i].hex);
+    int rc = all ? vs_digest_join(all, (unsigned)d->n_parts, ret_hex, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    free(all);
+    return rc;
+}
+
 static int download(struct download *d, const struct vs_args *args, struct vs_error *err)
 {
     bool force = vs_args_given(args, VS_OPT_FORCE);
@@ -458,29 +520,30 @@ static int download(struct download *d, const struct vs_args *args, struct vs_er
         goto out;
     vs_note("fetching %s from %.300s", d->name, d->url);
     for (; n_fds < d->n_parts && rc == VS_OK; n_fds++) {
-        char file[32], path[PATH_MAX];
-        snprintf(file, sizeof file, "part-%zu", n_fds + 1);
-        vs_stage_path(&stage, file, path);
+        char path[PATH_MAX];
+        stage_path(d, &stage, n_fds, path);
         fds[n_fds] = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
         rc = fds[n_fds] < 0 ? vs_error_set(err, VS_E_SYSTEM, "cannot write %s: %s", path, strerror(errno))
-             : get_part(d, args, n_fds, fds[n_fds], done, of_all, err);
+             : get_part(d, n_fds, fds[n_fds], done, of_all, err);
         done += d->parts[n_fds].bytes;
     }
+    if (rc == VS_OK)
+        rc = look_into(d, args, fds, err);
     /* all are checked; the first part, by which it is opened, comes last */
     for (size_t i = d->n_parts; i-- > 0 && rc == VS_OK;) {
-        char file[32], path[PATH_MAX], name[VS_MODEL_NAME_MAX + 32];
+        char path[PATH_MAX], name[VS_MODEL_NAME_MAX + 32];
         struct vs_record record = { 0 };
-        snprintf(file, sizeof file, "part-%zu", i + 1);
-        vs_stage_path(&stage, file, path);
+        stage_path(d, &stage, i, path);
         part_name(d, i, name);
         part_record(d, i, &record);
         rc = vs_stage_publish(path, fds[i], name, &record, force, err);
     }
-    vs_stage_close(&stage, rc == VS_OK);
-    snprintf(digest, sizeof digest, "%s%s", d->parts[0].sha256, d->needs_digest ? " checked" : " (nobody said which it should be)");
+    vs_stage_close(&stage, rc == VS_OK || !walk_parts(&stage, false));
+    snprintf(digest, sizeof digest, "%s", d->parts[0].sha256);
     if (rc == VS_OK && d->n_parts > 1)
-        vs_note("%s is there, in %zu files, SHA-256 checked; this version cannot run split models yet", d->name, d->n_parts);
-    else if (rc == VS_OK)
+        rc = join_digests(d, digest, err);
+    snprintf(digest + 64, sizeof digest - 64, "%s", d->needs_digest ? " checked" : " (nobody said which it should be)");
+    if (rc == VS_OK)
         vs_stage_say(d->name, digest, d->unfit);
     else if (rc == VS_E_CANCELLED)
         vs_error_set(err, rc, d->needs_digest ? "interrupted; the next pull of %s goes on where this one stopped"
@@ -608,6 +671,7 @@ int vs_model_download(const struct vs_args *args, struct vs_error *err)
                             "apt install libcurl4-openssl-dev, then build again)");
     vs_session_signals();
     bool is_hub = strncmp(source, "hf:", 3) == 0;
+    d.is_hub = is_hub;
     int rc = is_hub ? from_hub(&d, source + 3, err) : from_url(&d, source, err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_SHA256))
         rc = take_digests(&d, vs_args_text(args, VS_OPT_SHA256), err);

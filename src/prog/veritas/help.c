@@ -133,7 +133,7 @@ static void troff_text(const char *text)
 static void man_exit_status(void)
 {
     printf(".SH EXIT STATUS\n0 done, 1 failed, 2 usage, 3 input malformed or not supported, 4 not found, 5 busy or over a limit, "
-           "6 cancelled or timed out, 70 a process of ours died.\n");
+           "6 cancelled or timed out, 7 refused by a filter, 70 a process of ours died.\n");
 }
 
 static void man_environment(void)
@@ -141,6 +141,8 @@ static void man_environment(void)
     static const struct { const char *name, *text; } variables[] = {
         { "VERITAS_MODELS", "The model directory." },
         { "VERITAS_SOCKET", "The socket of the daemon." },
+        { "VERITAS_KEY_FILE", "A file, readable by nobody else, with the API key under which a running daemon is asked." },
+        { "VERITAS_POLICY", "The policy file of the guard." },
         { "VERITAS_SANDBOX",
           "The lowest sandbox level with which a daemon may start (min=N, 0 to 5), and what docs/SANDBOX.md says." },
         { "VERITAS_HISTORY", "The file that keeps what is typed in chats, or off." },
@@ -150,7 +152,8 @@ static void man_environment(void)
         { "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "How a service manager hears of `veritas serve`: sd_notify(3)." },
         { "NO_COLOR", "When set and not empty: no colours." },
         { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
-        { "HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where models, the chat history and the socket lie." },
+        { "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR",
+          "Where the policy, models, the chat history and the socket lie." },
         { "SSL_CERT_FILE, https_proxy, http_proxy, all_proxy, no_proxy", "How `veritas models pull URL` reaches a server." },
         { "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_NO_INDEX, PIP_FIND_LINKS, PIP_TRUSTED_HOST, PIP_PROXY, PIP_CERT, "
           "PIP_CLIENT_CERT, PIP_DEFAULT_TIMEOUT, PIP_TIMEOUT, PIP_RETRIES, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE",
@@ -234,14 +237,25 @@ static void choices_words(const struct vs_option *o)
         putchar(*c == '|' ? ' ' : *c);
 }
 
-/* Words of the second level ("list pull ...") or the first. */
-static void command_words(bool second)
+/* The words behind a group's name ("list pull ..."); NULL: the commands themselves. */
+static void command_words(const char *group)
 {
+    size_t length = group ? strlen(group) : 0;
     for (int i = 0, n = 0; i < VS_COMMAND_COUNT; i++) {
-        const char *blank = strchr(vs_commands[i].name, ' ');
-        if ((blank != NULL) == second)
-            printf("%s%s", n++ ? " " : "", second ? blank + 1 : vs_commands[i].name);
+        const char *name = vs_commands[i].name, *blank = strchr(name, ' ');
+        if (group ? strncmp(name, group, length) == 0 && name[length] == ' ' : !blank)
+            printf("%s%s", n++ ? " " : "", group ? blank + 1 : name);
     }
+}
+
+/* Has it commands of a second word: models, policy? */
+static bool is_group(const struct vs_command *command)
+{
+    size_t n = strlen(command->name);
+    for (int i = 0; i < VS_COMMAND_COUNT; i++)
+        if (strncmp(vs_commands[i].name, command->name, n) == 0 && vs_commands[i].name[n] == ' ')
+            return true;
+    return false;
 }
 
 static void bash_completion(void)
@@ -252,11 +266,17 @@ static void bash_completion(void)
            "    COMPREPLY=()\n"
            "    if [ \"$COMP_CWORD\" = 1 ] || { [ \"$cmd\" = help ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; }; "
            "then COMPREPLY=($(compgen -W '");
-    command_words(false);
-    printf("' -- \"$cur\")); return; fi\n    if [ \"$cmd\" = models ]; then\n"
-           "        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '");
-    command_words(true);
-    printf("' -- \"$cur\")); return; fi\n        cmd=\"models ${COMP_WORDS[2]}\"\n    fi\n    case $prev in\n");
+    command_words(NULL);
+    printf("' -- \"$cur\")); return; fi\n");
+    for (int i = 0; i < VS_COMMAND_COUNT; i++) {
+        if (!is_group(&vs_commands[i]))
+            continue;
+        printf("    if [ \"$cmd\" = %s ]; then\n        if [ \"$COMP_CWORD\" = 2 ]; then COMPREPLY=($(compgen -W '",
+               vs_commands[i].name);
+        command_words(vs_commands[i].name);
+        printf("' -- \"$cur\")); return; fi\n        cmd=\"%s ${COMP_WORDS[2]}\"\n    fi\n", vs_commands[i].name);
+    }
+    printf("    case $prev in\n");
     for (int i = 0; i < VS_OPT_COUNT; i++) {
         const struct vs_option *o = &vs_options[i];
         if (o->type == VS_TYPE_FLAG || o->hidden)
@@ -319,11 +339,16 @@ static void zsh_completion(void)
     for (int i = 0; i < VS_COMMAND_COUNT; i++)
         if (!strchr(vs_commands[i].name, ' '))
             printf("            '%s:", vs_commands[i].name), quoted(vs_commands[i].summary, true), printf("'\n");
-    printf("        )\n        _describe command list; return\n    fi\n"
-           "    if [[ $cmd == models ]]; then\n        if (( CURRENT == 3 )); then compadd ");
-    command_words(true);
-    printf("; return; fi\n        cmd=\"models $words[3]\"\n        shift words; (( CURRENT-- ))\n    fi\n"
-           "    shift words; (( CURRENT-- ))\n    case $cmd in\n");
+    printf("        )\n        _describe command list; return\n    fi\n");
+    for (int i = 0; i < VS_COMMAND_COUNT; i++) {
+        if (!is_group(&vs_commands[i]))
+            continue;
+        printf("    if [[ $cmd == %s ]]; then\n        if (( CURRENT == 3 )); then compadd ", vs_commands[i].name);
+        command_words(vs_commands[i].name);
+        printf("; return; fi\n        cmd=\"%s $words[3]\"\n        shift words; (( CURRENT-- ))\n    fi\n",
+               vs_commands[i].name);
+    }
+    printf("    shift words; (( CURRENT-- ))\n    case $cmd in\n");
     for (int c = 0; c < VS_COMMAND_COUNT; c++) {
         printf("    '%s') _arguments", vs_commands[c].name);
         for (int i = 0; i < VS_OPT_COUNT; i++) {
@@ -355,7 +380,7 @@ static void zsh_completion(void)
         }
         if (vs_command_id(&vs_commands[c]) == VS_COMMAND_HELP) {
             printf(" \\\n        '1:command:(");
-            command_words(false);
+            command_words(NULL);
             printf(")'");
         } else if (vs_commands[c].max != 0)
             printf(" \\\n        '*:argument:%s'", completes_model(&vs_commands[c]) ? "_veritas_model" : "_files");
@@ -373,7 +398,8 @@ static void fish_completion(void)
         if (!blank)
             printf("complete -c veritas -n __fish_use_subcommand -f -a %s -d '", vs_commands[i].name);
         else
-            printf("complete -c veritas -n '__fish_seen_subcommand_from models' -f -a %s -d '", blank + 1);
+            printf("complete -c veritas -n '__fish_seen_subcommand_from %.*s' -f -a %s -d '", (int)(blank - vs_commands[i].name),
+                   vs_commands[i].name, blank + 1);
         quoted(vs_commands[i].summary, false);
         printf("'\n");
     }
@@ -403,7 +429,7 @@ static void fish_completion(void)
         }
         if (vs_command_id(&vs_commands[c]) == VS_COMMAND_HELP) {
             printf("complete -c veritas -n '__fish_seen_subcommand_from help' -f -a '");
-            command_words(false);
+            command_words(NULL);
             printf("'\n");
         }
         if (completes_model(&vs_commands[c]))

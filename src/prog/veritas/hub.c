@@ -1,6 +1,8 @@
 /* prog/veritas/hub.c - see hub.h */
 #include "prog/veritas/hub.h"
 
+#include "base/files.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,26 +48,6 @@ int vs_hub_parse(const char *text, char ret_repo[VS_HUB_PATH], char ret_file[VS_
     snprintf(ret_repo, VS_HUB_PATH, "%.*s", (int)n, text);
     snprintf(ret_file, VS_HUB_PATH, "%s", file);
     return VS_OK;
-}
-
-unsigned vs_split_count(const char *path, size_t *ret_at)
-{
-    static const char shape[] = "-00000-of-00000.gguf";
-    size_t n = strlen(path), length = sizeof shape - 1;
-    if (n <= length)
-        return 0;
-    const char *end = path + n - length;
-    for (size_t i = 0; i < length; i++)
-        if (shape[i] == '0' ? end[i] < '0' || end[i] > '9' : end[i] != shape[i])
-            return 0;
-    unsigned long number = strtoul(end + 1, NULL, 10), count = strtoul(end + 10, NULL, 10);
-    *ret_at = n - length + 1;
-    return number >= 1 && number <= count && count <= VS_HUB_MAX_PARTS ? (unsigned)count : 0;
-}
-
-void vs_split_name(const char *path, size_t at, unsigned i, char *ret, size_t n)
-{
-    snprintf(ret, n, "%.*s%05u%s", (int)at, path, i, path + at + 5);
 }
 
 bool vs_url_path(const char *path, char *ret, size_t n)

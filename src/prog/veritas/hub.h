@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VS_HUB_MAX_PARTS = 999, VS_HUB_PATH = 400 };
+enum { VS_HUB_PATH = 400 };
 
 struct vs_part {
     char path[VS_HUB_PATH];              /* in the repository; of a plain URL: the whole URL is elsewhere */
@@ -21,11 +21,6 @@ struct vs_part {
 
 /* "OWNER/REPO[/FILE]" after "hf:". VS_E_INVALID when it is no such thing. */
 int vs_hub_parse(const char *text, char ret_repo[VS_HUB_PATH], char ret_file[VS_HUB_PATH], struct vs_error *err);
-
-/* "x-00002-of-00005.gguf": 5, and where the number begins; 0 when the name has no such end. */
-unsigned vs_split_count(const char *path, size_t *ret_at);
-/* Puts number i (from 1) there. */
-void vs_split_name(const char *path, size_t at, unsigned i, char *ret, size_t n);
 
 /* The parts of `file` (all of them when it is split), or of the only model in the repository when file is "". *ret_parts is
  * malloced. VS_E_NOT_FOUND names what there is; VS_E_MALFORMED: the listing is none. */

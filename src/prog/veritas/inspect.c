@@ -3,7 +3,7 @@
  * The object is printed as it comes: scalars as `key: value`, lists of objects as tables, long lists by their beginning,
  * templates whole and indented. Strings come out of a file that nobody trusts: base/text.h shows them.
  */
-#include "base/file.h"
+#include "base/files.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/models.h"
 #include "prog/veritas/record.h"
@@ -165,30 +165,29 @@ static void print_value(const char *key, json_t *value, int indent)
     }
 }
 
-/* Opens the file that a word means. VS_E_NOT_FOUND says what to do. */
-static int open_model(const char *model, char path[PATH_MAX], int *ret_fd, struct vs_error *err)
+/* Opens the files that a word means. VS_E_NOT_FOUND says what to do. */
+static int open_model(const char *model, char path[PATH_MAX], struct vs_files *ret, uint64_t *ret_bytes, struct vs_error *err)
 {
     int rc = VS_OK;
     bool is_path = vs_session_is_path(model);
     if (is_path)
         snprintf(path, PATH_MAX, "%s", model);
-    else if ((rc = vs_model_path(model, path, PATH_MAX, err)) != VS_OK)
+    else if ((rc = vs_model_find(model, path, PATH_MAX, err)) != VS_OK)
         return rc;
     struct stat st;
-    rc = vs_file_open("the model", path, ret_fd, &st, err);
+    rc = vs_files_open_model("the model", path, ret, &st, ret_bytes, err);
     return rc == VS_E_NOT_FOUND && !is_path ? vs_model_missing(model, err) : rc;
 }
 
 /* The SHA-256 of the file that was looked into: the recorded one while that is of this file, else computed, unless that would take
  * long. */
-static int add_digest(json_t *result, int fd, const char *name, struct vs_error *err)
+static int add_digest(json_t *result, const struct vs_files *files, uint64_t bytes, const char *path, struct vs_error *err)
 {
-    struct stat st;
     struct vs_record record = { 0 };
     int rc = VS_OK;
-    bool known = fstat(fd, &st) == 0 && name && vs_record_read(name, &st, &record) == VS_RECORD_CURRENT;
-    if (!known && st.st_size <= (off_t)MAX_DIGEST) {
-        if ((rc = vs_file_digest(fd, "computing the SHA-256", record.sha256, err)) != VS_OK)
+    bool known = path && vs_record_of_model(path, files, &record) == VS_RECORD_CURRENT;
+    if (!known && bytes <= MAX_DIGEST) {
+        if ((rc = vs_files_digest(files, "computing the SHA-256", record.sha256, err)) != VS_OK)
             return rc;
         known = true;
     }
@@ -208,26 +207,29 @@ static void print_program(const json_t *lines)
 
 int vs_command_inspect(const struct vs_args *args)
 {
+    const char *formats[] = { "veritas-worker", "--formats", vs_args_given(args, VS_OPT_JSON) ? "--json" : NULL, NULL };
+    if (vs_args_given(args, VS_OPT_FORMATS))
+        return args->n ? vs_usage("inspect", "--formats looks at no model") : vs_command_become("veritas-worker", formats);
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     json_t *request = json_object(), *result = NULL, *value;
     const char *key;
     const char *model = args->n > 0 ? args->v[0] : vs_args_text(args, VS_OPT_MODEL);
-    char path[PATH_MAX], word[64];
-    int fd = -1;
+    char path[PATH_MAX];
+    struct vs_files files = { 0 };
+    uint64_t bytes = 0;
     bool all = vs_args_given(args, VS_OPT_ALL_TENSORS), program = vs_args_given(args, VS_OPT_PROGRAM);
     if (vs_args_given(args, VS_OPT_CTX))
         json_object_set_new(request, "ctx", json_integer(vs_args_int(args, VS_OPT_CTX)));
     if (program)
         json_object_set_new(request, "program", json_true());
-    int rc = open_model(model, path, &fd, &err);
-    snprintf(word, sizeof word, "/proc/self/fd/%d", fd);     /* the worker and the digest get the same file */
-    if (rc == VS_OK)
-        rc = vs_session_open(&s, args, word, VS_SESSION_INSPECT, &err);
+    int rc = open_model(model, path, &files, &bytes, &err);
+    if (rc == VS_OK)                     /* the worker and the digest get the same files */
+        rc = vs_session_open_files(&s, args, &files, &err);
     if (rc == VS_OK)
         rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &result, &err);
     if (rc == VS_OK && !program)
-        rc = add_digest(result, fd, vs_session_is_path(model) ? NULL : model, &err);
+        rc = add_digest(result, &files, bytes, vs_session_is_path(model) ? NULL : path, &err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON)) {
         vs_answer_json(result, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     } else if (rc == VS_OK && program) {
@@ -249,7 +251,6 @@ int vs_command_inspect(const struct vs_args *args)
     json_decref(result);
     json_decref(request);
     vs_session_close(&s);
-    if (fd >= 0)
-        close(fd);
+    vs_files_close(&files);
     return rc == VS_OK ? 0 : vs_fail(&err);
 }

@@ -1,6 +1,6 @@
 /* prog/veritas/logits.c - `veritas logits`: all logits of a text as a NumPy file (.npy, version 1.0).
  *
- * The number of rows is known at the end only, so the header is written last, into the 128 bytes left free for it.
+ * The number of rows is known at the end only, so the header is written last, into the bytes left free for it.
  */
 #include "prog/veritas/command.h"
 #include "prog/veritas/output.h"
@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER 128
 #define TEXT_LIMIT (15u << 20)
 
 struct sink { struct vs_output file; uint64_t bytes; };
@@ -21,21 +20,7 @@ static int take_rows(void *context, const struct vs_event *e)
     if (e->kind != VS_MSG_DATA)
         return VS_OK;
     sink->bytes += e->n;
-    return vs_output_write_at(&sink->file, HEADER + sink->bytes - e->n, e->text, e->n) ? VS_OK : VS_E_SYSTEM;
-}
-
-static bool write_header(struct vs_output *file, uint64_t rows, uint64_t columns)
-{
-    char header[HEADER + 1];
-    memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = HEADER - 10;
-    header[9] = 0;
-    int n = snprintf(header + 10, HEADER - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %llu), }",
-                     (unsigned long long)rows, (unsigned long long)columns);
-    header[10 + n] = ' ';
-    header[HEADER - 1] = '\n';
-    return vs_output_write_at(file, 0, header, HEADER);
+    return vs_output_write_at(&sink->file, VS_NPY_HEADER + sink->bytes - e->n, e->text, e->n) ? VS_OK : VS_E_SYSTEM;
 }
 
 int vs_command_logits(const struct vs_args *args)
@@ -86,7 +71,7 @@ int vs_command_logits(const struct vs_args *args)
         rc = vs_error_set(&err, VS_E_PROTOCOL, "%llu bytes of logits came for %llu x %llu numbers", (unsigned long long)sink.bytes,
                           (unsigned long long)rows, (unsigned long long)columns);
     if (rc == VS_OK) {
-        write_header(&sink.file, rows, columns);
+        vs_output_npy(&sink.file, rows, columns);
         rc = vs_output_commit(&sink.file, &err);
     }
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON))

@@ -25,7 +25,8 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "one.\n\n"
         "Ctrl-C stops the answer (exit status 6); a second Ctrl-C leaves at once.\n\n"
         "With --json one object is printed at the end: model, model_digest, prompt_tokens and tokens (lists of ids), text, "
-        "finish_reason (stop or length), logits_hash (null without --logits-hash), timings.\n\n"
+        "finish_reason (stop, length, tool_calls or filtered), logits_hash (null without --logits-hash), timings; guard when it "
+        "found something; with --tools also reasoning and tool_calls.\n\n"
         "  veritas run \"Why is the sky blue?\"\n"
         "  veritas run -m ./model.gguf --temp 0 -n 64 -f question.txt\n"
         "  git diff | veritas run \"Describe this change in one line:\"",
@@ -47,6 +48,16 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "which loads the model at the start.\n\n"
         "  veritas serve --config /etc/veritas/veritas.conf --check",
         0, 0, vs_command_serve },
+    [VS_COMMAND_GATEWAY] = { "gateway", "[options]", "serve models over HTTP",
+        "Answers HTTP with the APIs that other programs speak (docs/GATEWAY.md): POST /v1/chat/completions, GET /v1/models. "
+        "A running daemon is used when there is one; otherwise a private one lives as long as the command. Options that are fixed "
+        "when a model is loaded always start a private one.\n\n"
+        "It listens on this machine alone unless --listen says otherwise; elsewhere it wants keys (--require-key) and TLS "
+        "(--tls-cert, --tls-key). When it accepts, it prints `listening` and its address. SIGTERM and Ctrl-C let answers become "
+        "complete within the time of --drain; a second one ends at once. SIGHUP reads certificates again.\n\n"
+        "  veritas gateway -m smollm2-135m-instruct\n"
+        "  curl http://localhost:8080/v1/models",
+        0, 0, vs_command_gateway },
     [VS_COMMAND_STOP] = { "stop", "[options]", "end the daemon",
         "Asks the running daemon to finish what it is doing (within the time of its --drain) and end, and waits until it has.",
         0, 0, vs_command_stop },
@@ -63,6 +74,10 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "between two tokens (GAP ms) of the last minute. Columns that do not fit are left out. q or Ctrl-C ends it. When "
         "standard output is no terminal, a line for each model and second.",
         0, 0, vs_command_top },
+    [VS_COMMAND_METRICS] = { "metrics", "[options]", "print the daemon's counts for Prometheus",
+        "Prints what the running daemon counts, by model and since its start, in the text form that Prometheus reads: requests, "
+        "tokens, times, and how full the KV cache is.",
+        0, 0, vs_command_metrics },
     [VS_COMMAND_LOAD] = { "load", "[options] MODEL", "load a model into the daemon",
         "Loads a model (a name or a path) into the running daemon, with the given settings, so that the next request does not "
         "wait.",
@@ -96,8 +111,9 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas models pull hf:OWNER/REPO/model-q4_k_m.gguf",
         1, 2, vs_command_models_pull },
     [VS_COMMAND_MODELS_ADD] = { "models add", "[options] FILE [NAME]", "copy a file into the model directory",
-        "Copies a GGUF file into the model directory under NAME (the file's own name in lower case when none is given), "
-        "so that the daemon can open it by name. A locked-in worker looks into the file first: one that is cut or is no GGUF is "
+        "Copies a GGUF file, or all parts of the split model whose first part it is, into the model directory under NAME (the "
+        "file's own name in lower case when none is given), so that the daemon can open it by name. A "
+        "locked-in worker looks into the file first: one that is cut or is no GGUF is "
         "refused. The SHA-256 is computed on the way and written down. Nothing can be seen before the copy is whole, and nothing "
         "is left of one that was interrupted.",
         1, 2, vs_command_models_add },
@@ -113,7 +129,8 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         0, 1, vs_command_models_path },
     [VS_COMMAND_INSPECT] = { "inspect", "[options] [MODEL]", "show what a model file holds",
         "Shows digest, metadata, chat template, and the memory needed for a context length (--ctx); --tensors lists every tensor. "
-        "Works for any valid GGUF file, also of an architecture that cannot be run. The file is read by a locked-in worker.",
+        "Works for any valid GGUF file, also of an architecture that cannot be run. The file is read by a locked-in worker. With "
+        "--formats it looks at no file, but lists what models may be made of.",
         0, 1, vs_command_inspect },
     [VS_COMMAND_TOKENIZE] = { "tokenize", "[options] [FILE]", "turn text into token ids",
         "Prints the token ids of the exact bytes of FILE or standard input (so a newline at the end counts); with --json as one "
@@ -124,6 +141,110 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "Prints the text of token ids: the arguments, --tokens, or standard input (numbers separated by blanks or commas, JSON "
         "lists too).",
         0, -1, vs_command_detokenize },
+    [VS_COMMAND_CONSTRAIN] = { "constrain", "[options]", "check what answers a schema, a regular expression or a grammar allows",
+        "Compiles a constraint (--schema, --regex, --grammar or --choice) for the vocabulary of a model, as `veritas run` "
+        "would, and "
+        "says how many states it has and how many tokens the shortest answer takes. With --accepts FILE it says whether the "
+        "text of "
+        "FILE is an answer that the constraint allows: exit status 0 if so, 1 if not. A newline at the end of FILE does not "
+        "count.\n\n"
+        "Exit status 3: the constraint is refused; the message names the keyword and its place. docs/CONSTRAINTS.md tells what is "
+        "supported.\n\n"
+        "  veritas constrain --schema person.json --accepts answer.json",
+        0, 0, vs_command_constrain },
+    [VS_COMMAND_SCAN] = { "scan", "[options] [FILE]", "look at a text as the guard does",
+        "Says what the guard finds in FILE or standard input: whether the text is flagged (its score as an injection reached the "
+        "threshold of its zone, whatever the policy then does), and each finding with its bytes, counted from 0. No model is "
+        "needed. The policy is that of the running daemon; with --policy, or where none runs, a private one looks.\n\n"
+        "With --json one object: flagged, score, threshold, zone, action, findings, policy, us. With --lines each line of the "
+        "input is an object with text and, if you like, zone, and each line of the output such an object; a line that is wrong "
+        "gets one with error, code and message, and the exit status says so at the end.\n\n"
+        "  veritas scan --zone retrieved page.txt\n"
+        "  veritas scan --lines < traffic.jsonl",
+        0, 1, vs_command_scan },
+    [VS_COMMAND_REDACT] = { "redact", "[options] [FILE]", "take personal data and secrets out of a text",
+        "Prints FILE or standard input as the guard's filter of answers lets it pass. The text does not depend on how it is cut "
+        "into pieces, which --cut tries.\n\n"
+        "With --json one object: text, findings (with their bytes in the input), held_max (how many bytes the filter held back at "
+        "most). With --lines each line of the input is an object with text, and each line of the output such an object.\n\n"
+        "  veritas redact --types EMAIL,PHONE --style mask letter.txt",
+        0, 1, vs_command_redact },
+    [VS_COMMAND_POLICY] = { "policy", "check|show", "check or show the policy of the guard",
+        "The policy is a JSON file that says what the guard looks for in what goes into a model and what comes out of it, and "
+        "what it does then (docs/GUARD.md has every key). It is looked for in this order: --policy, $VERITAS_POLICY, "
+        "$XDG_CONFIG_HOME/veritas/policy.json (~/.config when that is not set), /etc/veritas/policy.json; where there is none "
+        "the built-in one holds, which warns and blocks nothing.\n\n"
+        "  veritas policy check FILE     is FILE a policy?\n"
+        "  veritas policy show [FILE]    print it with all defaults",
+        0, -1, vs_command_policy },
+    [VS_COMMAND_POLICY_CHECK] = { "policy check", "[options] FILE", "say whether a file is a policy",
+        "Reads FILE, and the files that secrets.protect names, as `veritas serve` would. Prints ok and the policy's digest, or "
+        "says which key is wrong, in which line, and why (exit status 2).",
+        1, 1, vs_command_policy_check },
+    [VS_COMMAND_POLICY_SHOW] = { "policy show", "[options] [FILE]", "print a policy with all its defaults",
+        "Prints the policy of FILE, or the one that a daemon started here would have, as JSON that is a policy file again: every "
+        "key, with its default where the file says nothing. Files that secrets.protect names are named and not shown.",
+        0, 1, vs_command_policy_show },
+    [VS_COMMAND_KEYS] = { "keys", "add|list|revoke|rotate|whoami", "manage API keys",
+        "A key says who asks: the daemon gives each its own turns, caches and limits, and lets it do what its role may "
+        "(docs/IDENTITY.md). Kept is only a salted digest, in a folder: identity.keys of the policy, else "
+        "$XDG_STATE_HOME/veritas/keys (~/.local/state when that is not set). A daemon that runs sees changes at once. Commands "
+        "take their key from the file that VERITAS_KEY_FILE names.\n\n"
+        "  veritas keys add NAME        make a key, and print it once\n"
+        "  veritas keys list            who has one\n"
+        "  veritas keys rotate NAME     a new key in place of the old one\n"
+        "  veritas keys revoke NAME     end it at once\n"
+        "  veritas keys whoami          what the daemon makes of yours",
+        0, -1, vs_command_keys },
+    [VS_COMMAND_KEYS_ADD] = { "keys add", "[options] NAME", "make a key, and print it once",
+        "Makes a key for NAME and prints it: it is kept nowhere, so this is the only time that it can be seen. NAME is 1 to 64 of "
+        "a-z A-Z 0-9 . _ - @.\n\n"
+        "  veritas keys add anna --expires 30d\n"
+        "  veritas keys add backup --role operator --scopes load,unload",
+        1, 1, vs_command_keys_add },
+    [VS_COMMAND_KEYS_LIST] = { "keys list", "[options]", "show who has a key",
+        "Lists names, roles, scopes and times; never a key or its digest.", 0, 0, vs_command_keys_list },
+    [VS_COMMAND_KEYS_REVOKE] = { "keys revoke", "[options] NAME", "end a key at once",
+        "Ends the key of NAME. Connections and requests that use it end with an error.", 1, 1, vs_command_keys_revoke },
+    [VS_COMMAND_KEYS_ROTATE] = { "keys rotate", "[options] NAME", "give a name a new key",
+        "Makes a new key for NAME, with the same role, scopes and end, and prints it once. The old one ends at once, or after "
+        "--grace.\n\n"
+        "  veritas keys rotate anna --grace 1h",
+        1, 1, vs_command_keys_rotate },
+    [VS_COMMAND_KEYS_WHOAMI] = { "keys whoami", "[options]", "show what the daemon makes of your key",
+        "Asks the running daemon under the key of VERITAS_KEY_FILE, or without one, and prints name, role and scopes.",
+        0, 0, vs_command_keys_whoami },
+    [VS_COMMAND_AUDIT] = { "audit", "verify|show|export|checkpoint|key", "check or read the audit log",
+        "The audit log says who asked which model for what and what came of it, never the text. `veritas serve` keeps one where "
+        "its policy names a folder (audit.dir). Each record names the hash of the one before it "
+        "(docs/AUDIT.md).\n\n"
+        "  veritas audit verify [DIR]    is it as it was written?\n"
+        "  veritas audit show [DIR]      what does it say?\n"
+        "  veritas audit export          the same for other programs\n"
+        "  veritas audit checkpoint      the newest signature over it, to be kept elsewhere\n"
+        "  veritas audit key             its public key, to be kept elsewhere",
+        0, -1, vs_command_audit },
+    [VS_COMMAND_AUDIT_VERIFY] = { "audit verify", "[options] [DIR]", "say whether the audit log is as it was written",
+        "Reads the whole log in DIR, or in audit.dir of the policy. Names the first record that cannot be as it was written, and "
+        "why (exit status 3).",
+        0, 1, vs_command_audit_verify },
+    [VS_COMMAND_AUDIT_EXPORT] = { "audit export", "[options] [DIR]", "print the audit log for other programs",
+        "A line for each record. It stops at a record that is not as it was written (exit status 3).\n\n"
+        "  veritas audit export --since 2026-10-01 --until 2026-11-01 --proof",
+        0, 1, vs_command_audit_export },
+    [VS_COMMAND_AUDIT_CHECKPOINT] = { "audit checkpoint", "[options] [DIR]", "print the newest checkpoint of the audit log",
+        "A checkpoint signs all records before it. Kept where the log's owner cannot change it, it shows later whether any of them "
+        "was changed or cut off: veritas audit verify --checkpoint FILE.",
+        0, 1, vs_command_audit_checkpoint },
+    [VS_COMMAND_AUDIT_KEY] = { "audit key", "[options] [DIR]", "print the public key of the audit log",
+        "One line that verifies all checkpoints of the log, whatever keys came after the first one: veritas audit verify --pubkey "
+        "FILE.",
+        0, 1, vs_command_audit_key },
+    [VS_COMMAND_AUDIT_SHOW] = { "audit show", "[options] [DIR]", "print the records of the audit log",
+        "A line for each record: its number, its time, what happened. It stops at a record that is not as it was written (exit "
+        "status 3).\n\n"
+        "  veritas audit show --since 1h --type answer",
+        0, 1, vs_command_audit_show },
     [VS_COMMAND_PERPLEXITY] = { "perplexity", "[options] [FILE]", "measure how well a model predicts a text",
         "Reads FILE or standard input in windows of --ctx tokens (512 when not given) and scores the second half of each. The last "
         "line says `perplexity X over N tokens`.",
@@ -132,6 +253,39 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "Feeds text (FILE or standard input) or token ids (--tokens) and writes the logits of every position to a NumPy file (-o): "
         "float32, [n_tokens, n_vocab].",
         0, 1, vs_command_logits },
+    [VS_COMMAND_COMPARE] = { "compare", "[options] A B", "measure how far a model lies from another",
+        "Both models read the text of -f (or standard input), in windows as `veritas perplexity` counts them; A is what B is "
+        "measured against. Printed are the mean and the largest Kullback-Leibler divergence of B's predictions from A's (in nats), "
+        "the share of places where both would choose the same token, and the perplexity of each. Both must have the same "
+        "vocabulary.\n\n"
+        "With --json one object: n_tokens, mean_kl, max_kl, max_kl_at, same_argmax, perplexity_a, perplexity_b.\n\n"
+        "  veritas compare model-F16.gguf model-Q4_K_M.gguf -f text.txt",
+        2, 2, vs_command_compare },
+    [VS_COMMAND_QUANTIZE] = { "quantize", "[options] IN OUT", "write a model's file with smaller weights",
+        "Reads the GGUF file IN and writes OUT with its matrices in the type of --type; norms, biases, routers and the like stay "
+        "as they are. The files are read by a process that is locked in, and the same input gives the same bytes, whatever the "
+        "number of threads. OUT appears when it is whole; Ctrl-C leaves nothing.\n\n"
+        "Types: F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS Q3_K_L Q3_K_M Q3_K_S Q2_K "
+        "TQ1_0 TQ2_0 NVFP4 MXFP4_MOE (experts in MXFP4, the rest in Q8_0). IQ1, IQ2 and IQ3 are read, but not made.\n\n"
+        "  veritas quantize model-F16.gguf model-Q4_K_M.gguf --type Q4_K_M\n"
+        "  veritas quantize in.gguf out.gguf --type Q4_K_S --imatrix imatrix.gguf --tensor '*ffn_down*=Q6_K'",
+        2, 2, vs_command_quantize },
+    [VS_COMMAND_EMBED] = { "embed", "[options] [TEXT...]", "turn texts into vectors",
+        "Prints the vector (embedding) of each TEXT, of the whole of each FILE of --file, or of token ids (--tokens), a line each; "
+        "where none is given, of standard input. A newline at the end of a file does not count. With -o a NumPy file: float32, "
+        "[texts, numbers]; with --json one object.\n\n"
+        "How the vectors of a text's tokens become one is said by the model file; --pooling says it where the file does not, "
+        "and a text that is longer than the context is an error: nothing is cut off. A text gives the same bytes alone and among "
+        "others.\n\n"
+        "  veritas embed -m all-minilm.gguf \"the sky is blue\" \"le ciel est bleu\"\n"
+        "  veritas embed -m qwen3-embedding.gguf -f page.txt -o page.npy",
+        0, -1, vs_command_embed },
+    [VS_COMMAND_RERANK] = { "rerank", "[options] --query TEXT [DOC...]", "order documents by how well they answer a query",
+        "Scores each DOC, and the whole of each FILE of --file, from 0 to 1 by how well it answers --query, with a model that was "
+        "made for that, and prints a line each, the best first: the score, the document's number (from 0, in the order given) and "
+        "how it begins.\n\n"
+        "  veritas rerank -m reranker.gguf --query \"why is the sky blue?\" \"Light is scattered.\" \"Bread is baked.\"",
+        0, -1, vs_command_rerank },
     [VS_COMMAND_BENCH] = { "bench", "[options]", "measure speed",
         "Measures tokens per second: pp N reads one prompt of N tokens into an empty context, tg N makes N single-token steps. "
         "Always in a private daemon.\n\n"
@@ -169,7 +323,11 @@ enum vs_command_id vs_command_id(const struct vs_command *command)
 
 int vs_command_unknown(const char *name)
 {
-    const char *near = NULL, *group = strncmp(name, "models ", 7) == 0 ? "models" : NULL;
+    char first[32];
+    const char *near = NULL;
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(name, " "), name);
+    const struct vs_command *of = strchr(name, ' ') ? vs_command_find(first) : NULL;
+    const char *group = of ? of->name : NULL;       /* "models", whose second word is wrong */
     unsigned best = 3;
     if (name[0] == '-')
         return vs_usage(NULL, "'%.40s': the command comes first, then its options", name);

@@ -2,7 +2,7 @@
 #include "prog/veritas/models.h"
 
 #include "base/bytes.h"
-#include "base/file.h"
+#include "base/files.h"
 #include "base/word.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/output.h"
@@ -77,6 +77,38 @@ int vs_model_path(const char *name, char *ret, size_t n, struct vs_error *err)
     return length >= 0 && (size_t)length < n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the path of model %.60s is too long", name);
 }
 
+int vs_model_find(const char *name, char *ret, size_t n, struct vs_error *err)
+{
+    char directory[PATH_MAX];
+    int rc = vs_model_path(name, ret, n, err);       /* is it a name? */
+    if (rc == VS_OK)
+        rc = vs_models_directory(directory, sizeof directory, err);
+    return rc == VS_OK ? vs_files_find_model(directory, name, ret, n, err) : rc;
+}
+
+bool vs_model_is_listed(int directory, const char *file, char *io_name, uint64_t *ret_bytes)
+{
+    char part[VS_MODEL_NAME_MAX + 8];
+    struct stat st;
+    size_t at = 0, length = strlen(io_name);
+    unsigned n = vs_split_count(file, &at);
+    if (fstatat(directory, file, &st, 0) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    *ret_bytes = (uint64_t)st.st_size;
+    if (n <= 1)
+        return true;
+    if (strtoul(file + at, NULL, 10) != 1)
+        return false;
+    for (unsigned i = 2; i <= n; i++) {
+        vs_split_name(file, at, i, part, sizeof part);
+        *ret_bytes += fstatat(directory, part, &st, 0) == 0 ? (uint64_t)st.st_size : 0;
+    }
+    snprintf(part, sizeof part, "%.*s.gguf", (int)(length - VS_SPLIT_SUFFIX), io_name);
+    if (fstatat(directory, part, &st, 0) < 0)        /* else that one has the short name */
+        io_name[length - VS_SPLIT_SUFFIX] = '\0';
+    return true;
+}
+
 int vs_directory_make(const char *path, struct vs_error *err)
 {
     char part[PATH_MAX];
@@ -137,19 +169,19 @@ static int scan(const char *directory, struct entry **ret, size_t *ret_n, struct
         return vs_error_set(err, errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "cannot read the model directory %s: %s", directory,
                             strerror(errno));
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        struct stat st;
+        uint64_t bytes;
         size_t length = strlen(e->d_name);
-        if (length < 6 || strcmp(e->d_name + length - 5, ".gguf") != 0 || fstatat(dirfd(d), e->d_name, &st, 0) < 0
-            || !S_ISREG(st.st_mode))
+        if (length < 6 || strcmp(e->d_name + length - 5, ".gguf") != 0)
             continue;
         char *name = strndup(e->d_name, length - 5);
-        struct entry *grown = name && vs_model_name_is_valid(name) ? realloc(list, (n + 1) * sizeof *list) : NULL;
+        struct entry *grown = name && vs_model_name_is_valid(name) && vs_model_is_listed(dirfd(d), e->d_name, name, &bytes)
+            ? realloc(list, (n + 1) * sizeof *list) : NULL;
         if (!grown) {
             free(name);
             continue;
         }
         list = grown;
-        list[n++] = (struct entry){ name, (uint64_t)st.st_size };
+        list[n++] = (struct entry){ name, bytes };
     }
     if (d)
         closedir(d);
@@ -231,12 +263,11 @@ int vs_model_missing(const char *name, struct vs_error *err)
 static void row(json_t *rows, const char *name, const char *directory, const struct entry *here)
 {
     char path[PATH_MAX];
-    struct stat st;
     struct vs_record record = { 0 };
     const struct vs_known_model *known = known_model(name);
     enum vs_record_state state = VS_RECORD_NONE;
-    if (here && snprintf(path, sizeof path, "%s/%s.gguf", directory, name) < (int)sizeof path && stat(path, &st) == 0)
-        state = vs_record_read(name, &st, &record);
+    if (here && vs_files_find_model(directory, name, path, sizeof path, NULL) == VS_OK)
+        state = vs_record_of_model(path, NULL, &record);
     if (here && (state != VS_RECORD_CURRENT || (known && strcmp(known->sha256, record.sha256) != 0)))
         known = NULL;
     if (rows) {
@@ -308,39 +339,66 @@ int vs_command_models_list(const struct vs_args *args)
 
 /* ---- verify ---- */
 
-/* Reads one file and compares with what was written down; what was not known is written down now. Returns a code, told to the
- * user. */
-static int verify(const char *name, bool accept, struct vs_error *err)
+/* Reads one file, a model or a part of one, and compares with what was written down; what was not known is written down now. */
+static int verify_file(const char *path, int fd, bool accept, char ret_hex[65], bool *ret_known, struct vs_error *err)
 {
-    char path[PATH_MAX], hex[65];
+    char name[VS_MODEL_NAME_MAX + 1];
     struct stat st;
     struct vs_record record = { 0 };
-    int rc = vs_model_path(name, path, sizeof path, err);
+    vs_model_name_from(path, name, sizeof name);
+    if (fstat(fd, &st) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot look at %s: %s", path, strerror(errno));
+    enum vs_record_state state = vs_record_read(name, &st, &record);
+    int rc = vs_file_digest(fd, name, ret_hex, err);
     if (rc != VS_OK)
         return rc;
-    int fd = -1;
-    if ((rc = vs_file_open("the model", path, &fd, &st, err)) != VS_OK)
-        return rc == VS_E_NOT_FOUND ? vs_model_missing(name, err) : rc;
-    enum vs_record_state state = vs_record_read(name, &st, &record);
-    if ((rc = vs_file_digest(fd, name, hex, err)) != VS_OK)
-        goto out;
     const struct vs_known_model *known = known_model(name);
-    bool is_known = known && strcmp(known->sha256, hex) == 0, same = strcmp(record.sha256, hex) == 0;
-    if (state != VS_RECORD_NONE && !same && !accept) {
-        rc = vs_error_set(err, VS_E_MALFORMED, "%s is not the file that was recorded: its SHA-256 is %s, recorded is %s (%.200s). "
-                          "If you changed it: veritas models verify --force %s", name, hex, record.sha256, record.source, name);
-        goto out;
-    }
+    bool is_known = known && strcmp(known->sha256, ret_hex) == 0, same = strcmp(record.sha256, ret_hex) == 0;
+    *ret_known = state != VS_RECORD_NONE && same;
+    if (state != VS_RECORD_NONE && !same && !accept)
+        return vs_error_set(err, VS_E_MALFORMED, "%s is not the file that was recorded: its SHA-256 is %s, recorded is %s "
+                            "(%.200s). If you changed it: veritas models verify --force %s", name, ret_hex, record.sha256,
+                            record.source, name);
     if (!same)
         snprintf(record.source, sizeof record.source, "%s", is_known ? "models pull" : "models verify");
-    memcpy(record.sha256, hex, sizeof hex);
+    memcpy(record.sha256, ret_hex, sizeof record.sha256);
     if ((state != VS_RECORD_CURRENT || !same) && vs_record_write(name, &st, &record, err) != VS_OK)
         vs_say("the SHA-256 of %s could not be written down: %s", name, err->text);
-    printf("%s: %s, SHA-256 %s%s\n", name, state != VS_RECORD_NONE && same ? "as recorded" : "recorded now", hex,
-           is_known ? ", the file that `models pull` fetches" : known ? ", NOT the file that `models pull` fetches" : "");
-out:
-    if (fd >= 0)
-        close(fd);
+    return VS_OK;
+}
+
+/* The same of all files of a model. Returns a code, told to the user. */
+static int verify(const char *name, bool accept, struct vs_error *err)
+{
+    char path[PATH_MAX], part[PATH_MAX], hex[65];
+    struct vs_digest_lines digest[VS_MAX_FILES];
+    struct vs_files files = { 0 };
+    struct stat st;
+    uint64_t bytes;
+    size_t at = 0;
+    bool recorded = true;
+    int rc = vs_model_find(name, path, sizeof path, err);
+    if (rc == VS_OK && (rc = vs_files_open_model("the model", path, &files, &st, &bytes, err)) == VS_E_NOT_FOUND)
+        return vs_model_missing(name, err);
+    unsigned n = vs_split_count(path, &at);
+    for (unsigned i = 0; i < files.n && rc == VS_OK; i++) {
+        bool as_recorded = false;
+        snprintf(part, sizeof part, "%s", path);
+        if (n > 1)
+            vs_split_name(path, at, i + 1, part, sizeof part);
+        rc = verify_file(part, files.fd[i], accept, digest[i].hex, &as_recorded, err);
+        recorded &= as_recorded;
+    }
+    if (rc == VS_OK && files.n > 1)
+        rc = vs_digest_join(digest, files.n, hex, err);
+    else if (rc == VS_OK)
+        memcpy(hex, digest[0].hex, sizeof hex);
+    const struct vs_known_model *known = known_model(name);
+    if (rc == VS_OK)
+        printf("%s: %s, SHA-256 %s%s\n", name, recorded ? "as recorded" : "recorded now", hex,
+               !known ? "" : strcmp(known->sha256, hex) == 0 ? ", the file that `models pull` fetches"
+                                                            : ", NOT the file that `models pull` fetches");
+    vs_files_close(&files);
     return rc;
 }
 
@@ -378,7 +436,7 @@ int vs_command_models_path(const struct vs_args *args)
         if (vs_models_directory(path, sizeof path, &err) != VS_OK)
             return vs_fail(&err);
     } else {
-        if (vs_model_path(args->v[0], path, sizeof path, &err) != VS_OK)
+        if (vs_model_find(args->v[0], path, sizeof path, &err) != VS_OK)
             return vs_fail(&err);
         if (access(path, F_OK) < 0) {
             vs_model_missing(args->v[0], &err);
@@ -390,22 +448,39 @@ int vs_command_models_path(const struct vs_args *args)
     return 0;
 }
 
+/* A model's files and their records; the first part goes first, so that nobody opens the rest. False: errno says why not. */
+static bool remove_files(const char *path)
+{
+    char part[PATH_MAX], name[VS_MODEL_NAME_MAX + 1], record[PATH_MAX];
+    size_t at = 0;
+    unsigned n = vs_split_count(path, &at);
+    for (unsigned i = 1; i <= (n > 1 ? n : 1); i++) {
+        snprintf(part, sizeof part, "%s", path);
+        if (n > 1)
+            vs_split_name(path, at, i, part, sizeof part);
+        bool gone = unlink(part) == 0;
+        int number = errno;
+        vs_model_name_from(part, name, sizeof name);
+        if ((gone || number == ENOENT) && vs_record_path(name, record, sizeof record, NULL) == VS_OK)
+            unlink(record);
+        errno = number;
+        if (!gone && (i == 1 || number != ENOENT))
+            return false;
+    }
+    return true;
+}
+
 int vs_command_models_rm(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    char path[PATH_MAX], directory[PATH_MAX], unfinished[PATH_MAX + 128], record[PATH_MAX];
+    char path[PATH_MAX], directory[PATH_MAX], unfinished[PATH_MAX + 128];
     const char *name = args->v[0];
-    if (vs_model_path(name, path, sizeof path, &err) != VS_OK || vs_models_directory(directory, sizeof directory, &err) != VS_OK)
+    if (vs_model_find(name, path, sizeof path, &err) != VS_OK || vs_models_directory(directory, sizeof directory, &err) != VS_OK)
         return vs_fail(&err);
     snprintf(unfinished, sizeof unfinished, "%s/.%s.pull", directory, name);
     bool had_unfinished = access(unfinished, F_OK) == 0;
     vs_directory_remove(unfinished);
-    bool gone = unlink(path) == 0;
-    int number = errno;
-    if ((gone || number == ENOENT) && vs_record_path(name, record, sizeof record, NULL) == VS_OK)
-        unlink(record);
-    errno = number;
-    if (!gone) {
+    if (!remove_files(path)) {
         if (errno == ENOENT && had_unfinished)
             return 0;
         if (errno == ENOENT)
@@ -467,63 +542,106 @@ static int copy(int from, const struct stat *st, struct vs_output *to, char ret_
     return rc;
 }
 
-int vs_command_models_add(const struct vs_args *args)
+/* Copies one file, a model or part i of one, to its place in the directory, and writes its SHA-256 down. */
+static int add_file(int from, const char *source, const char *name, bool force, char ret_sha256[65], struct vs_error *err)
 {
-    struct vs_error err = { 0 };
-    const char *file = args->v[0];
-    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], real[PATH_MAX], unfit[VS_UNFIT];
+    char path[PATH_MAX], real[PATH_MAX];
     struct vs_output to = { .fd = -1, .stream = -1 };
     struct vs_record record = { 0 };
-    int from = -1, added = -1, rc;
     struct stat st;
-
-    if (args->n > 1)
-        snprintf(name, sizeof name, "%s", args->v[1]);
-    else
-        vs_model_name_from(file, name, sizeof name);
-    if (!vs_model_name_is_valid(name)) {
-        rc = vs_error_set(&err, VS_E_INVALID, "'%s' cannot be a model's name: up to %d of the characters a-z 0-9 . _ -, and no dot "
-                                              "first", name, VS_MODEL_NAME_MAX);
+    int added = -1, rc = vs_model_path(name, path, sizeof path, err);
+    if (rc == VS_OK && fstat(from, &st) != 0)
+        rc = vs_error_set(err, VS_E_SYSTEM, "cannot look at %s: %s", source, strerror(errno));
+    if (rc != VS_OK || (rc = vs_output_open(&to, path, 0644, err)) != VS_OK
+        || (rc = vs_disk_reserve(to.fd, name, 0, (uint64_t)st.st_size, err)) != VS_OK
+        || (rc = copy(from, &st, &to, record.sha256, err)) != VS_OK)
         goto out;
-    }
-    if ((rc = vs_model_path(name, path, sizeof path, &err)) != VS_OK
-        || (rc = vs_models_directory(directory, sizeof directory, &err)) != VS_OK)
-        goto out;
-    if ((rc = vs_file_open("the model", file, &from, &st, &err)) != VS_OK)
-        goto out;
-    char magic[4] = "";
-    if (pread(from, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0) {
-        rc = vs_error_set(&err, VS_E_MALFORMED, "%s is not a GGUF file (one begins with the letters GGUF)", file);
-        goto out;
-    }
-    if (access(path, F_OK) == 0 && !vs_args_given(args, VS_OPT_FORCE)) {
-        rc = vs_error_set(&err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
-        goto out;
-    }
-    vs_session_signals();
-    if ((rc = vs_stage_inspect(args, from, file, unfit, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
-        goto out;
-    if ((rc = vs_output_open(&to, path, 0644, &err)) != VS_OK
-        || (rc = vs_disk_reserve(to.fd, name, 0, (uint64_t)st.st_size, &err)) != VS_OK
-        || (rc = copy(from, &st, &to, record.sha256, &err)) != VS_OK)
-        goto out;
-    to.exclusive = !vs_args_given(args, VS_OPT_FORCE);
+    to.exclusive = !force;
     added = fcntl(to.fd, F_DUPFD_CLOEXEC, 3);
-    if ((rc = vs_output_commit(&to, &err)) != VS_OK) {
+    if ((rc = vs_output_commit(&to, err)) != VS_OK) {
         if (to.error == EEXIST)
-            rc = vs_error_set(&err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
+            rc = vs_error_set(err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
         goto out;
     }
-    snprintf(record.source, sizeof record.source, "models add %.900s", realpath(file, real) ? real : file);
-    if (fstat(added, &st) < 0 || vs_record_write(name, &st, &record, &err) != VS_OK)
-        vs_say("the SHA-256 of %s could not be written down: %s", name, err.text);
-    vs_stage_say(name, record.sha256, unfit);
+    snprintf(record.source, sizeof record.source, "models add %.900s", realpath(source, real) ? real : source);
+    if (fstat(added, &st) < 0 || vs_record_write(name, &st, &record, err) != VS_OK)
+        vs_say("the SHA-256 of %s could not be written down: %s", name, err->text);
+    memcpy(ret_sha256, record.sha256, sizeof record.sha256);
 out:
     vs_output_drop(&to);
     if (added >= 0)
         close(added);
-    if (from >= 0)
-        close(from);
+    return rc;
+}
+
+/* The first part, by which a model is opened, comes last. */
+static int add_files(const struct vs_files *files, const char *file, const char *name, bool force, char ret_sha256[65],
+                     struct vs_error *err)
+{
+    struct vs_digest_lines digest[VS_MAX_FILES];
+    char source[PATH_MAX], part[VS_MODEL_NAME_MAX + VS_SPLIT_SUFFIX + 1];
+    size_t at = 0;
+    int rc = VS_OK;
+    vs_split_count(file, &at);
+    for (unsigned i = files->n; i-- > 0 && rc == VS_OK;) {
+        snprintf(source, sizeof source, "%s", file);
+        snprintf(part, sizeof part, "%s", name);
+        if (files->n > 1) {
+            vs_split_name(file, at, i + 1, source, sizeof source);
+            snprintf(part, sizeof part, "%s-%05u-of-%05u", name, i + 1, files->n);
+        }
+        rc = add_file(files->fd[i], source, part, force, digest[i].hex, err);
+    }
+    if (rc == VS_OK && files->n > 1)
+        return vs_digest_join(digest, files->n, ret_sha256, err);
+    if (rc == VS_OK)
+        memcpy(ret_sha256, digest[0].hex, sizeof digest[0].hex);
+    return rc;
+}
+
+int vs_command_models_add(const struct vs_args *args)
+{
+    struct vs_error err = { 0 };
+    const char *file = args->v[0];
+    char name[VS_MODEL_NAME_MAX + 2], directory[PATH_MAX], path[PATH_MAX], unfit[VS_UNFIT], sha256[65];
+    struct vs_files from = { 0 };
+    struct stat st;
+    uint64_t bytes;
+    size_t at = 0;
+    bool force = vs_args_given(args, VS_OPT_FORCE), is_split = vs_split_count(file, &at) > 1;
+    int rc;
+
+    vs_model_name_from(file, name, sizeof name);
+    if (args->n <= 1 && is_split && strlen(name) > VS_SPLIT_SUFFIX)
+        name[strlen(name) - VS_SPLIT_SUFFIX] = '\0';
+    if (args->n > 1)
+        snprintf(name, sizeof name, "%s", args->v[1]);
+    if (!vs_model_name_is_valid(name) || (is_split && strlen(name) + VS_SPLIT_SUFFIX > VS_MODEL_NAME_MAX)) {
+        rc = vs_error_set(&err, VS_E_INVALID, "'%s' cannot be a model's name: up to %d of the characters a-z 0-9 . _ -, and no dot "
+                                              "first", name, VS_MODEL_NAME_MAX - (is_split ? VS_SPLIT_SUFFIX : 0));
+        goto out;
+    }
+    if ((rc = vs_model_find(name, path, sizeof path, &err)) != VS_OK
+        || (rc = vs_models_directory(directory, sizeof directory, &err)) != VS_OK)
+        goto out;
+    if ((rc = vs_files_open_model("the model", file, &from, &st, &bytes, &err)) != VS_OK)
+        goto out;
+    char magic[4] = "";
+    if (pread(from.fd[0], magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4) != 0) {
+        rc = vs_error_set(&err, VS_E_MALFORMED, "%s is not a GGUF file (one begins with the letters GGUF)", file);
+        goto out;
+    }
+    if (access(path, F_OK) == 0 && !force) {
+        rc = vs_error_set(&err, VS_E_BUSY, "a model %s is there already; --force replaces it", name);
+        goto out;
+    }
+    vs_session_signals();
+    if ((rc = vs_stage_inspect(args, &from, file, unfit, &err)) != VS_OK || (rc = vs_directory_make(directory, &err)) != VS_OK)
+        goto out;
+    if ((rc = add_files(&from, file, name, force, sha256, &err)) == VS_OK)
+        vs_stage_say(name, sha256, unfit);
+out:
+    vs_files_close(&from);
     return rc == VS_OK ? 0 : vs_fail(&err);
 }
 

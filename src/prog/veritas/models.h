@@ -1,7 +1,8 @@
 /* prog/veritas/models.h - the model directory and the models that `veritas models pull` knows.
  *
- * A model NAME is the file NAME.gguf in the directory. Names are [a-z0-9._-]+ without a leading dot, so a name can never
- * leave the directory; files that begin with a dot are unfinished work. Used by the supervisor too.
+ * A model NAME is the file NAME.gguf in the directory, or the files NAME-00001-of-00003.gguf and so on. Names are [a-z0-9._-]+
+ * without a leading dot, so a name can never leave the directory; files that begin with a dot are unfinished work. Used by the
+ * supervisor too.
  */
 #ifndef VS_VERITAS_MODELS_H
 #define VS_VERITAS_MODELS_H
@@ -30,6 +31,12 @@ int vs_models_directory(char *ret, size_t n, struct vs_error *err);
 
 /* Path of NAME.gguf, whether it is there or not. VS_E_NOT_FOUND for an invalid name. */
 int vs_model_path(const char *name, char *ret, size_t n, struct vs_error *err);
+/* The same of a model that may be in parts: as vs_files_find_model. */
+int vs_model_find(const char *name, char *ret, size_t n, struct vs_error *err);
+
+/* Of the file `file` in an open directory, with the name `io_name` (without .gguf): is it a model, or the first part of one, whose
+ * name is then put there? *ret_bytes: of all parts. */
+bool vs_model_is_listed(int directory, const char *file, char *io_name, uint64_t *ret_bytes);
 
 /* Makes the directory and its parents (0700). */
 int vs_directory_make(const char *path, struct vs_error *err);

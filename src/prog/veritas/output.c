@@ -186,3 +186,17 @@ void vs_output_drop(struct vs_output *o)
     o->beside[0] = '\0';
     o->fd = o->stream = -1;
 }
+
+bool vs_output_npy(struct vs_output *o, uint64_t rows, uint64_t columns)
+{
+    char header[VS_NPY_HEADER + 1];
+    memset(header, ' ', sizeof header);
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = VS_NPY_HEADER - 10;
+    header[9] = 0;
+    int n = snprintf(header + 10, VS_NPY_HEADER - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %llu), }",
+                     (unsigned long long)rows, (unsigned long long)columns);
+    header[10 + n] = ' ';
+    header[VS_NPY_HEADER - 1] = '\n';
+    return vs_output_write_at(o, 0, header, VS_NPY_HEADER);
+}

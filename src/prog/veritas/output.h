@@ -35,6 +35,10 @@ int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct
 bool vs_output_write(struct vs_output *o, const void *data, size_t n);
 bool vs_output_write_at(struct vs_output *o, uint64_t offset, const void *data, size_t n);
 
+/* The beginning of a NumPy file (.npy, version 1.0) of float32 [rows, columns], whose numbers follow it. */
+enum { VS_NPY_HEADER = 128 };
+bool vs_output_npy(struct vs_output *o, uint64_t rows, uint64_t columns);
+
 /* Puts the file in its place. After a failure the older file is as it was. Closes in every case. */
 int vs_output_commit(struct vs_output *o, struct vs_error *err);
 void vs_output_drop(struct vs_output *o);        /* forgets what was written; harmless after _commit */

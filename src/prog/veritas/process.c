@@ -1,5 +1,4 @@
-/* prog/veritas/process.c - what the supervisor can start, as a table; starting, ending, starting again. A guard or a gateway is
- * one more row. */
+/* prog/veritas/process.c - what the supervisor can start, as a table; starting, ending, starting again. */
 #include "prog/veritas/serve.h"
 
 #include "base/child.h"
@@ -18,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_GIVEN = 5 };
+enum { MAX_GIVEN = 9 };         /* descriptors from 3 on */
 
 /* Did it fail at its beginning, so that it would fail the same way again? */
 static bool is_broker_hopeless(const struct process *p, int status)
@@ -33,6 +32,12 @@ static bool is_worker_hopeless(const struct process *p, int status)
     return said || !p->words->phase[0] || strncmp(p->words->phase, "load", 4) == 0;
 }
 
+static bool is_guard_hopeless(const struct process *p, int status)
+{
+    (void)status;
+    return !p->words->phase[0];         /* it was never locked in */
+}
+
 static const struct row {
     const char *program;
     enum vs_sandbox_profile profile;
@@ -43,15 +48,22 @@ static const struct row {
 } rows[N_PROCESS_KINDS] = {
     [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_SETTINGS },
                          true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
-    [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_BROKER, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT },
+    [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_GUARD, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT },
                          false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
+    [PROCESS_GUARD] = { "veritas-guard", VS_SANDBOX_GUARD, { FD_CONTROL, FD_WORDS, FD_SETTINGS, FD_RULES },
+                        false, 100 * MS, 10000 * MS, 60000 * MS, is_guard_hopeless },
+    [PROCESS_GATEWAY] = { "veritas-gateway", VS_SANDBOX_GATEWAY, { FD_CONTROL, FD_SETTINGS, FD_WORDS },
+                          true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
+    [PROCESS_AUDIT] = { "veritas-audit", VS_SANDBOX_AUDIT, { FD_CONTROL, FD_WORDS, FD_SETTINGS, FD_LOG, FD_LOCK, FD_KEY,
+                        FD_KEYS, FD_NOTES, FD_COPY },
+                        false, 50 * MS, 1000 * MS, 10000 * MS, is_guard_hopeless },
 };
 
 static char programs[N_PROCESS_KINDS][PATH_MAX];
 
-int processes_find(struct vs_error *err)
+int processes_find(enum process_kind first, enum process_kind last, struct vs_error *err)
 {
-    for (int i = 0; i < N_PROCESS_KINDS; i++) {
+    for (unsigned i = first; i <= last; i++) {
         int rc = vs_program_find(rows[i].program, programs[i], sizeof programs[i], err);
         if (rc != VS_OK)
             return rc;
@@ -61,6 +73,11 @@ int processes_find(struct vs_error *err)
 
 int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err)
 {
+    return vs_beside_find(name, X_OK, ret, n, err);
+}
+
+int vs_beside_find(const char *name, int mode, char *ret, size_t n, struct vs_error *err)
+{
     char self[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length <= 0)
@@ -69,7 +86,7 @@ int vs_program_find(const char *name, char *ret, size_t n, struct vs_error *err)
     *strrchr(self, '/') = 0;
     static const char *const folders[] = { "", "/../libexec/veritas" };
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (snprintf(ret, n, "%s%s/%s", self, folders[i], name) < (int)n && access(ret, X_OK) == 0)
+        if (snprintf(ret, n, "%s%s/%s", self, folders[i], name) < (int)n && access(ret, mode) == 0)
             return VS_OK;
     return vs_error_set(err, VS_E_NOT_FOUND, "%s is neither in %s nor in %s/../libexec/veritas", name, self, self);
 }
@@ -88,9 +105,10 @@ int settings_open(const char *text)
 }
 
 /* In the child: descriptors to 0..2 and 3.., and nothing else; a small environment; exec. Returns when that failed, with errno. */
-static void child_exec(struct supervisor *s, const struct row *row, const char *program, const int *fds)
+static void child_exec(struct supervisor *s, const struct row *row, const char *program, const int *fds,
+                       const struct vs_files *more)
 {
-    int high[MAX_GIVEN], n = 0;
+    int high[MAX_GIVEN + VS_MAX_FILES], n = 0;
     setsid();                           /* the terminal's Ctrl-C is for the supervisor */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct pollfd alive = { s->lifeline[0], POLLIN, 0 };
@@ -106,6 +124,9 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
         if (fd >= 0 && high[n] < 0)
             return;
     }
+    for (unsigned i = 0; more && i < more->n; i++)
+        if ((high[n++] = fcntl(more->fd[i], F_DUPFD, HIGH_FD)) < 0)
+            return;
     if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || (!row->is_heard && !getenv("VERITAS_DEBUG") && dup2(null, 2) < 0))
         return;
     for (int i = 0; i < n; i++) {
@@ -118,7 +139,8 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
     vs_child_exec(program, argv, NULL, vs_child_kept_locked, "/");
 }
 
-int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], struct vs_error *err)
+int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], const struct vs_files *more,
+                  struct vs_error *err)
 {
     const struct row *row = &rows[p->kind];
     const char *program = programs[p->kind];
@@ -141,7 +163,7 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
     if (pid == 0) {
         int out = fcntl(said[1], F_DUPFD_CLOEXEC, HIGH_FD);     /* closed when it becomes the program */
         close(s->lifeline[1]);
-        child_exec(s, row, program, given);
+        child_exec(s, row, program, given, more);
         error = errno;
         _exit(write(out, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 70);
     }

@@ -79,6 +79,30 @@ int vs_file_digest(int fd, const char *what, char ret_hex[65], struct vs_error *
     return rc;
 }
 
+int vs_digest_join(const struct vs_digest_lines *parts, unsigned n, char ret_hex[65], struct vs_error *err)
+{
+    struct vs_sum *sum = vs_sum_create();
+    bool fine = sum;
+    for (unsigned i = 0; i < n && fine; i++)
+        fine = vs_sum_add(sum, parts[i].hex, 64) && vs_sum_add(sum, "\n", 1);
+    fine = fine && vs_sum_end(sum, ret_hex);
+    vs_sum_free(sum);
+    return fine ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
+int vs_files_digest(const struct vs_files *files, const char *what, char ret_hex[65], struct vs_error *err)
+{
+    struct vs_digest_lines part[VS_MAX_FILES];
+    int rc = VS_OK;
+    for (unsigned i = 0; i < files->n && rc == VS_OK; i++)
+        rc = vs_file_digest(files->fd[i], what, part[i].hex, err);
+    if (rc == VS_OK && files->n > 1)
+        return vs_digest_join(part, files->n, ret_hex, err);
+    if (rc == VS_OK)
+        memcpy(ret_hex, part[0].hex, sizeof part[0].hex);
+    return rc;
+}
+
 /* ---- record ---- */
 
 int vs_record_path(const char *name, char *ret, size_t n, struct vs_error *err)
@@ -136,6 +160,35 @@ enum vs_record_state vs_record_read(const char *name, const struct stat *file, s
     json_decref(now);
     json_decref(all);
     return state;
+}
+
+enum vs_record_state vs_record_of_model(const char *path, const struct vs_files *files, struct vs_record *ret)
+{
+    struct vs_digest_lines part[VS_MAX_PARTS];
+    char file[PATH_MAX], name[VS_MODEL_NAME_MAX + 1];
+    size_t at = 0;
+    unsigned n = vs_split_count(path, &at);
+    enum vs_record_state worst = VS_RECORD_CURRENT;
+    n = n ? n : 1;
+    if (n > VS_MAX_PARTS || (files && files->n != n))
+        return VS_RECORD_NONE;
+    for (unsigned i = 0; i < n; i++) {
+        struct vs_record one = { 0 };
+        struct stat st;
+        snprintf(file, sizeof file, "%s", path);
+        if (n > 1)
+            vs_split_name(path, at, i + 1, file, sizeof file);
+        vs_model_name_from(file, name, sizeof name);
+        bool there = files ? fstat(files->fd[i], &st) == 0 : stat(file, &st) == 0;
+        enum vs_record_state state = there ? vs_record_read(name, &st, &one) : VS_RECORD_NONE;
+        worst = state < worst ? state : worst;
+        memcpy(part[i].hex, one.sha256, sizeof part[i].hex);
+        if (i == 0)
+            *ret = one;
+    }
+    if (n > 1 && worst != VS_RECORD_NONE && vs_digest_join(part, n, ret->sha256, NULL) != VS_OK)
+        return VS_RECORD_NONE;
+    return worst;
 }
 
 int vs_record_write(const char *name, const struct stat *file, const struct vs_record *record, struct vs_error *err)

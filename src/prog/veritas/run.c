@@ -4,6 +4,7 @@
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
+#include "ipc/json.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -13,21 +14,42 @@
 #include <unistd.h>
 
 #define PROMPT_LIMIT (12u << 20)
-enum { SILENCE_MS = 10000, MAX_CHOICES = 16 };     /* as many as n of ipc/keys.c may be */
+enum { SILENCE_MS = 10000, MAX_CHOICES = 16, MAX_CALLS = 64 };     /* MAX_CHOICES: as many as n of ipc/keys.c may be */
 
 struct choice {                          /* one answer */
     json_t *tokens, *logprobs;           /* --json: ids, and what came with them */
     struct vs_buf text;                  /* what was not shown yet, or --json: all of it */
+    struct vs_buf reasoning;             /* so too */
+    struct vs_buf call[MAX_CALLS];       /* "NAME\nARGUMENTS" */
+    uint32_t n_calls;
     bool is_blank;                       /* nothing but space so far */
     char last;                           /* last byte */
 };
 
 struct answer {
     bool silent;                         /* --json: nothing before the end */
-    bool wants_logprobs;
+    bool wants_logprobs, has_tools;
+    enum vs_reasoning reasoning;
     uint32_t n;                          /* choices */
     struct choice choice[MAX_CHOICES];
 };
+
+/* Text of a part that is no content. */
+static int take_part(struct answer *a, struct choice *c, const struct vs_event *e)
+{
+    if (e->part == VS_PART_REASONING && !a->silent && e->index == 0)
+        return vs_reasoning_show(a->reasoning, e->text, e->n);
+    if (e->part == VS_PART_REASONING) {
+        vs_buf_add(&c->reasoning, e->text, e->n);
+        return c->reasoning.status;
+    }
+    uint32_t k = e->part - VS_PART_CALL;
+    if (k >= MAX_CALLS)
+        return VS_E_LIMIT;
+    c->n_calls = k >= c->n_calls ? k + 1 : c->n_calls;
+    vs_buf_add(&c->call[k], e->text, e->n);
+    return c->call[k].status;
+}
 
 static int take_token(void *context, const struct vs_event *e)
 {
@@ -43,10 +65,14 @@ static int take_token(void *context, const struct vs_event *e)
         json_array_append_new(c->logprobs, entry);
     }
     c->is_blank = c->is_blank && vs_is_blank(e->text, e->n);
-    if (a->silent)                       /* an answer is sent once: its frames are all there is of it */
+    if (a->silent && e->token != VS_NO_TOKEN)        /* an answer is sent once: its frames are all there is of it */
         json_array_append_new(c->tokens, json_integer(e->token));
     if (e->n == 0)
         return VS_OK;
+    if (e->part != VS_PART_CONTENT)
+        return take_part(a, c, e);
+    if (!a->silent && e->index == 0)
+        vs_reasoning_end(a->reasoning);
     c->last = e->text[e->n - 1];
     if (a->silent || e->index > 0) {     /* they come mixed: the first is shown while it is made, the others at the end */
         vs_buf_add(&c->text, e->text, e->n);
@@ -60,6 +86,8 @@ static void answer_init(struct answer *a, const struct vs_args *args)
 {
     *a = (struct answer){ .silent = vs_args_given(args, VS_OPT_JSON), .wants_logprobs = vs_args_given(args, VS_OPT_LOGPROBS) };
     a->n = (uint32_t)vs_args_int(args, VS_OPT_CHOICES);
+    a->reasoning = vs_reasoning_wanted(args);
+    a->has_tools = vs_args_given(args, VS_OPT_TOOLS);
     for (uint32_t i = 0; i < a->n; i++)
         a->choice[i] = (struct choice){ .is_blank = true, .tokens = json_array(), .logprobs = json_array() };
 }
@@ -70,6 +98,9 @@ static void answer_clear(struct answer *a)
         json_decref(a->choice[i].tokens);
         json_decref(a->choice[i].logprobs);
         vs_buf_clear(&a->choice[i].text);
+        vs_buf_clear(&a->choice[i].reasoning);
+        for (uint32_t k = 0; k < a->choice[i].n_calls; k++)
+            vs_buf_clear(&a->choice[i].call[k]);
     }
 }
 
@@ -82,6 +113,26 @@ static void print_title(const struct answer *a, uint32_t i)
     vs_answer_flush();
 }
 
+/* Of a call: its function's name, then the arguments. */
+static size_t name_of(const struct vs_buf *call)
+{
+    const char *line = call->n ? memchr(call->data, '\n', call->n) : NULL;
+    return line ? (size_t)(line - call->data) : call->n;
+}
+
+/* A line for each call: NAME ARGUMENTS. */
+static void print_calls(const struct choice *c)
+{
+    for (uint32_t k = 0; k < c->n_calls; k++) {
+        size_t n = name_of(&c->call[k]);
+        vs_answer(c->call[k].data, n);
+        vs_answer(" ", 1);
+        if (n + 1 < c->call[k].n)
+            vs_answer(c->call[k].data + n + 1, c->call[k].n - n - 1);
+        vs_answer("\n", 1);
+    }
+}
+
 /* The end of the first answer, and the others. */
 static void print_rest(const struct answer *a)
 {
@@ -89,10 +140,14 @@ static void print_rest(const struct answer *a)
         const struct choice *c = &a->choice[i];
         if (i > 0)
             print_title(a, i);
+        if (i > 0 && c->reasoning.n)
+            vs_reasoning_show(a->reasoning, c->reasoning.data, c->reasoning.n);
+        vs_reasoning_end(a->reasoning);
         if (i > 0 && c->text.n)
             vs_answer(c->text.data, c->text.n);
         if (c->last && c->last != '\n')
             vs_answer("\n", 1);
+        print_calls(c);
     }
 }
 
@@ -163,14 +218,26 @@ static void add_frames(json_t *of, const struct answer *a, const struct choice *
     json_object_set_new(of, "text", json_stringn(c->text.n ? c->text.data : "", c->text.n));
     if (a->wants_logprobs)
         json_object_set(of, "logprobs", c->logprobs);
+    if (a->reasoning != VS_REASONING_RAW || a->has_tools)
+        json_object_set_new(of, "reasoning", c->reasoning.n ? json_stringn(c->reasoning.data, c->reasoning.n) : json_null());
+    if (!a->has_tools)
+        return;
+    json_t *calls = json_array();
+    for (uint32_t k = 0; k < c->n_calls; k++) {
+        const struct vs_buf *call = &c->call[k];
+        size_t n = name_of(call), rest = n < call->n ? n + 1 : n;
+        json_array_append_new(calls, json_pack("{s:s%, s:s%}", "name", call->data, n, "arguments", call->data + rest,
+                                               call->n - rest));
+    }
+    json_object_set_new(of, "tool_calls", calls);
 }
 
-/* Copies keys of `from`; those that are missing become null, but for a notice. */
+/* Copies keys of `from`; those that are missing become null, but for a notice and what the guard says. */
 static void copy_keys(json_t *to, const json_t *from, const char *const *keys, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         json_t *value = json_object_get(from, keys[i]);
-        if (value || strcmp(keys[i], "notice") != 0)
+        if (value || (strcmp(keys[i], "notice") != 0 && strcmp(keys[i], "guard") != 0))
             json_object_set(to, keys[i], value ? value : json_null());
     }
 }
@@ -180,9 +247,9 @@ static int print_json(const struct vs_session *s, const json_t *result, const st
 {
     static const char *const one[] = {
         "model_digest", "prompt_tokens", "tokens", "text", "finish_reason", "logits_hash", "usage", "timings",
-        "notice"
+        "notice", "guard"
     };
-    static const char *const all[] = { "model_digest", "prompt_tokens", "choices", "usage", "timings", "notice" };
+    static const char *const all[] = { "model_digest", "prompt_tokens", "choices", "usage", "timings", "notice", "guard" };
     static const char *const each[] = { "index", "finish_reason", "logits_hash", "completion_tokens" };
     json_t *out = json_object(), *list = json_array(), *told = json_object_get(result, "choices");
     json_object_set_new(out, "model", json_string(s->model));
@@ -223,6 +290,37 @@ static void print_remarks(struct vs_session *s, const json_t *request, const jso
     }
 }
 
+/* ---- reasoning: chat uses it too ---- */
+
+enum vs_reasoning vs_reasoning_wanted(const struct vs_args *args)
+{
+    const char *how = vs_args_given(args, VS_OPT_REASONING) ? vs_args_text(args, VS_OPT_REASONING) : NULL;
+    return !how ? VS_REASONING_RAW : strcmp(how, "show") == 0 ? VS_REASONING_SHOW : VS_REASONING_HIDE;
+}
+
+static bool is_thinking;                 /* reasoning was shown last */
+
+int vs_reasoning_show(enum vs_reasoning how, const char *text, size_t n)
+{
+    if (how != VS_REASONING_SHOW || !n)
+        return VS_OK;
+    if (!is_thinking && isatty(1))
+        vs_answer("\33[2m", 4);
+    is_thinking = true;
+    int rc = vs_answer(text, n);
+    return rc == VS_OK ? vs_answer_flush() : rc;
+}
+
+void vs_reasoning_end(enum vs_reasoning how)
+{
+    if (how != VS_REASONING_SHOW || !is_thinking)
+        return;
+    is_thinking = false;
+    if (isatty(1))
+        vs_answer("\33[0m", 4);
+    vs_answer("\n\n", 2);
+}
+
 void vs_seed_print(const struct vs_args *args)
 {
     if (args->drawn[0])
@@ -242,30 +340,92 @@ void vs_timings_print(const json_t *result)
            (long long)n_answer, vs_plural((uint64_t)n_answer), decode, json_number_value(json_object_get(t, "load_ms")));
 }
 
+/* --tools and --tool-choice. */
+static int add_tools(const struct vs_args *args, json_t *request, struct vs_error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    json_error_t where;
+    const char *file = vs_args_text(args, VS_OPT_TOOLS), *choice = vs_args_text(args, VS_OPT_TOOL_CHOICE);
+    int rc = vs_text_read(file, PROMPT_LIMIT, &text, &n, err);
+    if (rc != VS_OK)
+        return rc;
+    json_t *tools = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_array(tools))
+        rc = tools ? vs_error_set(err, VS_E_MALFORMED, "%s: a JSON list of tools is needed", file)
+                   : vs_error_set(err, VS_E_MALFORMED, "%s:%d: %s", file, where.line, where.text);
+    else
+        json_object_set(request, "tools", tools);
+    if (choice && strcmp(choice, "auto") != 0 && strcmp(choice, "none") != 0 && strcmp(choice, "required") != 0)
+        json_object_set_new(request, "tool_choice", json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", choice));
+    else if (choice)
+        json_object_set_new(request, "tool_choice", json_string(choice));
+    json_decref(tools);
+    free(text);
+    return rc;
+}
+
+int vs_documents_read(const struct vs_args *args, json_t **ret, struct vs_error *err)
+{
+    int n = args->option[VS_OPT_DOCUMENT].n, rc = VS_OK;
+    json_t *list = n > 0 ? json_array() : NULL;
+    for (int i = 0; i < n && rc == VS_OK; i++) {
+        const char *file = args->option[VS_OPT_DOCUMENT].v[i], *slash = strrchr(file, '/');
+        char *text = NULL, what[300];
+        size_t length = 0;
+        snprintf(what, sizeof what, "the document %.200s", file);
+        rc = vs_text_read(file, PROMPT_LIMIT, &text, &length, err);
+        if (rc == VS_OK)
+            rc = vs_text_check(what, text, length, err);
+        const char *name = slash ? slash + 1 : file;
+        if (rc == VS_OK && json_array_append_new(list, json_pack("{s:o, s:o}", "title", vs_json_text(name, strlen(name)), "text",
+                                                                 json_stringn(text, length))) != 0)
+            rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+        free(text);
+    }
+    if (rc != VS_OK) {
+        json_decref(list);
+        list = NULL;
+    }
+    *ret = list;
+    return rc;
+}
+
 int vs_command_run(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     struct vs_buf prompt = { .limit = PROMPT_LIMIT };
     struct answer a;
-    json_t *request = NULL, *result = NULL;
-    int status = 0, rc;
+    json_t *request = NULL, *result = NULL, *constraint = NULL, *documents = NULL;
     if (vs_args_given(args, VS_OPT_LOGPROBS) && !vs_args_given(args, VS_OPT_JSON))
         return vs_usage("run", "--logprobs needs --json: there is no place for them in plain text");
+    if (vs_args_given(args, VS_OPT_TOOL_CHOICE) && !vs_args_given(args, VS_OPT_TOOLS))
+        return vs_usage("run", "--tool-choice needs --tools: there is nothing to call");
+    int status = 0, rc = vs_constraint_read(args, &constraint, &err);
+    if (rc != VS_OK)
+        return rc == VS_E_INVALID ? vs_usage("run", "%s", err.text) : vs_fail(&err);
     answer_init(&a, args);
     rc = read_prompt(args, &prompt, &err);
     if (rc == VS_E_INVALID) {
         status = vs_usage("run", "%s", err.text);
         goto out;
     }
-    if (rc != VS_OK || (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
+    if (rc != VS_OK || (rc = vs_documents_read(args, &documents, &err)) != VS_OK ||
+        (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
         goto out;
     request = json_object();
     if (vs_args_json(args, "", request) != VS_OK ||
+        (constraint && json_object_set(request, "constraint", constraint) < 0) ||
+        (documents && json_object_set(request, "documents", documents) < 0) ||
         json_object_set_new(request, "prompt", json_stringn(prompt.data, prompt.n)) < 0) {
         rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
         goto out;
     }
+    if (a.has_tools && (rc = add_tools(args, request, &err)) != VS_OK)
+        goto out;
+    if (a.has_tools || a.reasoning != VS_REASONING_RAW)
+        json_object_set_new(request, "parts", json_true());
     vs_seed_print(args);
     print_title(&a, 0);
     rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
@@ -287,6 +447,8 @@ out:
     answer_clear(&a);
     json_decref(result);
     json_decref(request);
+    json_decref(constraint);
+    json_decref(documents);
     vs_session_close(&s);
     vs_buf_clear(&prompt);
     return status;

@@ -1,4 +1,4 @@
-/* prog/veritas/selftest.c - `veritas selftest`: becomes veritas-selftest, since this program computes nothing itself. */
+/* prog/veritas/selftest.c - what other programs of ours do alone: this one becomes them, since it computes nothing itself. */
 #include "base/child.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
@@ -8,22 +8,29 @@
 #include <string.h>
 #include <unistd.h>
 
-int vs_command_selftest(const struct vs_args *args)
+int vs_command_become(const char *program, const char *const *words)
 {
     char path[1200];
     struct vs_error err = { 0 };
-    if (vs_program_find("veritas-selftest", path, sizeof path, &err) != VS_OK)
+    union { const char *const *in; char *const *out; } argv = { words };        /* execv changes nothing */
+    if (vs_program_find(program, path, sizeof path, &err) != VS_OK)
         return vs_fail(&err);
-    const char *words[5] = { "veritas-selftest" };
+    vs_child_exec(path, argv.out, NULL, vs_child_kept_locked, "/");
+    vs_say("%s cannot be started: %s", path, strerror(errno));
+    return 1;
+}
+
+int vs_command_selftest(const struct vs_args *args)
+{
+    const char *words[6] = { "veritas-selftest" };
     int n = 1;
     if (vs_args_given(args, VS_OPT_JSON))
         words[n++] = "--json";
+    if (vs_args_given(args, VS_OPT_BRIEF))
+        words[n++] = "--brief";
     if (vs_args_given(args, VS_OPT_ISA)) {
         words[n++] = "--isa";
         words[n++] = vs_args_text(args, VS_OPT_ISA);
     }
-    union { const char **in; char *const *out; } argv = { words };      /* execv changes nothing */
-    vs_child_exec(path, argv.out, NULL, vs_child_kept_locked, "/");
-    vs_say("%s cannot be started: %s", path, strerror(errno));
-    return 1;
+    return vs_command_become("veritas-selftest", words);
 }

@@ -1,8 +1,9 @@
 /* prog/veritas/session.c - see session.h */
 #include "prog/veritas/session.h"
 
-#include "base/file.h"
+#include "base/files.h"
 #include "prog/veritas/models.h"
+#include "prog/veritas/policy_file.h"
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
@@ -50,19 +51,20 @@ bool vs_session_is_path(const char *word)
     return strchr(word, '/') || (n > 5 && strcmp(word + n - 5, ".gguf") == 0 && access(word, F_OK) == 0);
 }
 
-/* Opens the file of a path for LOAD. */
-static int open_model(const char *path, char ret_name[PATH_MAX], int *ret_fd, struct vs_error *err)
+/* The absolute path of a file without links; of a split model only its directory's, since the name tells of the parts. */
+static bool name_file(const char *path, char ret[PATH_MAX])
 {
-    struct stat st;
-    int fd = -1, rc = vs_file_open("the model", path, &fd, &st, err);
-    if (rc != VS_OK)
-        return rc;
-    if (!realpath(path, ret_name)) {
-        close(fd);
-        return vs_error_set(err, VS_E_SYSTEM, "the model %s: %s", path, strerror(errno));
-    }
-    *ret_fd = fd;
-    return VS_OK;
+    char folder[PATH_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+    size_t at;
+    if (vs_split_count(path, &at) <= 1)
+        return realpath(path, ret) != NULL;
+    if (slash && snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path) >= (int)sizeof folder)
+        return false;
+    if (!realpath(folder, ret))
+        return false;
+    size_t n = strlen(ret);
+    return snprintf(ret + n, PATH_MAX - n, "%s%s", n > 1 ? "/" : "", slash ? slash + 1 : path) < (int)(PATH_MAX - n);
 }
 
 static void show_progress(struct vs_session *s, const json_t *event)
@@ -80,13 +82,13 @@ static void show_progress(struct vs_session *s, const json_t *event)
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
-/* What can be done when the context is full: is a larger one possible? Asks the daemon. */
+/* What can be done when the context is full: is a larger one possible, and is it as large as the KV cache? Asks the daemon. */
 static void context_advice(struct vs_session *s, char *ret, size_t n)
 {
     json_t *request = json_object(), *result = NULL, *model;
-    json_int_t context = 0, limit = 0;
+    json_int_t context = 0, limit = 0, pool = 0, token = 0;
     size_t i;
-    if (vs_client_call(s->client, VS_MSG_STATUS, request, -1, &result, NULL) == VS_OK)
+    if (vs_client_call(s->client, VS_MSG_STATUS, request, NULL, &result, NULL) == VS_OK)
         json_array_foreach(json_object_get(result, "models"), i, model) {
             const char *name = json_string_value(json_object_get(model, "name"));
             json_t *facts = json_object_get(model, "facts");
@@ -94,11 +96,16 @@ static void context_advice(struct vs_session *s, char *ret, size_t n)
                 continue;
             context = json_integer_value(json_object_get(facts, "context"));
             limit = json_integer_value(json_object_get(facts, "context_limit"));
+            pool = json_integer_value(json_object_get(facts, "kv_memory"));
+            token = json_integer_value(json_object_get(facts, "kv_bytes_per_token"));
         }
     json_decref(result);
     json_decref(request);
     const char *first = s->when_full ? s->when_full : "", *comma = s->when_full ? "; " : "";
-    if (limit > context && context > 0)
+    if (token > 0 && limit > context && pool / token <= context)
+        snprintf(ret, n, "%s%sa larger --kv-memory of `veritas serve` or `load` makes room (%lld MiB hold a context of %lld)",
+                 first, comma, (long long)(limit * token / (1 << 20) + 1), (long long)limit);
+    else if (limit > context && context > 0)
         snprintf(ret, n, "%s%sa larger --ctx (up to %lld) makes room", first, comma, (long long)limit);
     else
         snprintf(ret, n, "%s%sthe model was made for no more", first, comma);
@@ -121,7 +128,9 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
     bool was_told = json_is_integer(most) && json_integer_value(most) <= n;      /* as many as were asked for */
     if (notice)
         vs_note("%s", notice);
-    if (reason && strcmp(reason, "length") == 0 && !was_told) {
+    if (reason && strcmp(reason, "filtered") == 0) {
+        vs_note("the guard cut the answer off: its policy lets no more of it out");
+    } else if (reason && strcmp(reason, "length") == 0 && !was_told) {
         char advice[256];
         context_advice(s, advice, sizeof advice);
         vs_note("the answer is cut: the context is full; %s", advice);
@@ -146,8 +155,8 @@ static int explain(struct vs_session *s, int code, struct vs_error *err)
     return code;
 }
 
-int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd, vs_session_take *take, void *context,
-                    json_t **ret_result, struct vs_error *err)
+static int call(struct vs_session *s, uint16_t type, json_t *request, const struct vs_files *files, vs_session_take *take,
+                void *context, json_t **ret_result, struct vs_error *err)
 {
     uint64_t id;
     struct vs_event e;
@@ -161,7 +170,7 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
         json_object_set_new(request, "model", json_string(s->model));
     if (s->deadline_ms > 0)
         json_object_set_new(request, "deadline_ms", json_integer(s->deadline_ms));
-    rc = vs_client_request(s->client, type, request, fd, &id, &why);
+    rc = vs_client_request(s->client, type, request, files, &id, &why);
     while (rc == VS_OK) {
         sigset_t block, before;          /* looking at the flag and waiting are one step: signals come in only while it waits */
         sigemptyset(&block);
@@ -212,25 +221,85 @@ int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd
     return VS_OK;
 }
 
-int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err)
+int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd, vs_session_take *take, void *context,
+                    json_t **ret_result, struct vs_error *err)
 {
-    int fd = -1, rc = VS_OK;
-    if (vs_session_is_path(model))
-        rc = open_model(model, s->model, &fd, err);
-    else if (!vs_model_name_is_valid(model))
-        rc = vs_model_path(model, s->model, sizeof s->model, err);
-    else
-        snprintf(s->model, sizeof s->model, "%s", model);
-    if (rc != VS_OK)
-        return rc;
+    const struct vs_files one = { 1, { fd } };
+    return call(s, type, request, fd >= 0 ? &one : NULL, take, context, ret_result, err);
+}
+
+static int send_load(struct vs_session *s, const struct vs_files *files, json_t *settings, json_t **ret_result,
+                     struct vs_error *err)
+{
+    int rc;
     json_t *request = json_object();
     if (!request || (settings && json_object_size(settings) > 0 && json_object_set(request, "settings", settings) < 0))
         rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
     else
-        rc = vs_session_call(s, VS_MSG_LOAD, request, fd, NULL, NULL, ret_result, err);
+        rc = call(s, VS_MSG_LOAD, request, files, NULL, NULL, ret_result, err);
     json_decref(request);
-    if (fd >= 0)
-        close(fd);
+    return rc;
+}
+
+/* Opens the adapters that are meant by a path, behind the model's files; *ret_settings: the same settings with absolute paths. */
+static int open_adapters(json_t *settings, struct vs_files *io, json_t **ret_settings, struct vs_error *err)
+{
+    const json_t *text, *list = json_object_get(settings, "lora");
+    json_t *names = json_array(), *copy = settings ? json_copy(settings) : json_object();
+    size_t i, n;
+    int rc = VS_OK;
+    json_array_foreach(list, i, text) {
+        char path[PATH_MAX], full[PATH_MAX + 32];
+        struct stat st;
+        double scale = vs_files_scale(json_string_value(text), &n);
+        snprintf(path, sizeof path, "%.*s", (int)(n < PATH_MAX ? n : PATH_MAX - 1), json_string_value(text));
+        snprintf(full, sizeof full, "%s", json_string_value(text));
+        if (vs_session_is_path(path)) {
+            int fd = -1;
+            rc = vs_file_open("the adapter", path, &fd, &st, err);
+            if (rc == VS_OK && io->n < VS_MAX_FILES)
+                io->fd[io->n++] = fd;
+            char real[PATH_MAX];
+            if (rc == VS_OK && realpath(path, real))
+                snprintf(full, sizeof full, "%s=%.9g", real, scale);
+        }
+        if (rc != VS_OK)
+            break;
+        json_array_append_new(names, json_string(full));
+    }
+    if (list)
+        json_object_set(copy, "lora", names);
+    json_decref(names);
+    *ret_settings = copy;
+    return rc;
+}
+
+int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err)
+{
+    struct vs_files files = { 0 };
+    struct stat st;
+    uint64_t bytes;
+    json_t *all = NULL;
+    int rc;
+    if (vs_session_is_path(model)) {
+        rc = vs_files_open_model("the model", model, &files, &st, &bytes, err);
+        if (rc == VS_OK && !name_file(model, s->model))
+            rc = vs_error_set(err, VS_E_SYSTEM, "the model %s: %s", model, strerror(errno));
+        if (rc == VS_OK && (rc = open_adapters(settings, &files, &all, err)) == VS_OK)
+            rc = send_load(s, &files, all, ret_result, err);
+        json_decref(all);
+        vs_files_close(&files);
+        return rc;
+    }
+    rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err);
+    if (rc != VS_OK)
+        return rc;
+    snprintf(s->model, sizeof s->model, "%s", model);
+    rc = open_adapters(settings, &files, &all, err);
+    if (rc == VS_OK)
+        rc = send_load(s, files.n ? &files : NULL, all, ret_result, err);
+    json_decref(all);
+    vs_files_close(&files);
     return rc;
 }
 
@@ -240,6 +309,17 @@ int vs_session_check_variables(struct vs_error *err)
     struct vs_error why = { 0 };
     int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &why);
     return rc == VS_OK ? VS_OK : vs_error_set(err, rc, "VERITAS_SANDBOX: %s", why.text);
+}
+
+/* The daemon of our own finds its policy by the variable, which it inherits. A wrong one is told here, in our words. */
+static int give_policy(const char *named, struct vs_error *err)
+{
+    struct vs_policy_file f;
+    int rc = vs_policy_file_read(&f, named, err);
+    if (rc == VS_OK && named && setenv("VERITAS_POLICY", f.path, 1) != 0)
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    vs_policy_file_clear(&f);
+    return rc;
 }
 
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err)
@@ -255,7 +335,8 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
         goto out;
     }
-    bool own = (flags & (VS_SESSION_PRIVATE | VS_SESSION_INSPECT)) || vs_args_given(args, VS_OPT_PRIVATE) ||
+    const char *policy = vs_args_given(args, VS_OPT_POLICY) ? vs_args_text(args, VS_OPT_POLICY) : NULL;
+    bool own = (flags & (VS_SESSION_PRIVATE | VS_SESSION_INSPECT)) || vs_args_given(args, VS_OPT_PRIVATE) || policy ||
                (json_object_size(settings) > 0 && !(flags & VS_SESSION_RUNNING));
     if (flags & VS_SESSION_INSPECT) {
         json_object_clear(settings);
@@ -264,7 +345,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
     /* What can be known before a process is started is said before. */
     if (own && model && !vs_session_is_path(model)) {
         char path[PATH_MAX];
-        if ((rc = vs_model_path(model, path, sizeof path, err)) != VS_OK)
+        if ((rc = vs_model_find(model, path, sizeof path, err)) != VS_OK)
             goto out;
         if (access(path, F_OK) < 0 && errno == ENOENT) {
             rc = vs_model_missing(model, err);
@@ -273,9 +354,9 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
     }
     vs_session_signals();
     if (!own)
-        rc = vs_client_connect(socket, "veritas", &s->client, err);
+        rc = vs_client_connect(socket, "veritas", NULL, &s->client, err);
     if ((own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING))) &&
-        (rc = vs_session_check_variables(err)) == VS_OK)
+        (rc = vs_session_check_variables(err)) == VS_OK && (rc = give_policy(policy, err)) == VS_OK)
         rc = vs_client_private(NULL, 2, "veritas", &s->client, err);
     if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
         goto out;
@@ -285,6 +366,25 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         snprintf(s->model, sizeof s->model, "%s", model);
 out:
     json_decref(result);
+    json_decref(settings);
+    if (rc != VS_OK)
+        vs_session_close(s);
+    return rc;
+}
+
+int vs_session_open_files(struct vs_session *s, const struct vs_args *args, const struct vs_files *files, struct vs_error *err)
+{
+    char link[64];
+    int rc = vs_session_open(s, args, NULL, VS_SESSION_INSPECT, err);
+    if (rc != VS_OK)
+        return rc;
+    json_t *settings = json_pack("{s:b}", "inspect_only", 1);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", files->fd[0]);
+    if (!realpath(link, s->model)) {
+        ssize_t n = readlink(link, s->model, sizeof s->model - 1);       /* its name was taken away */
+        s->model[n > 0 ? n : 0] = '\0';
+    }
+    rc = send_load(s, files, settings, NULL, err);
     json_decref(settings);
     if (rc != VS_OK)
         vs_session_close(s);

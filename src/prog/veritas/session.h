@@ -1,7 +1,7 @@
 /* prog/veritas/session.h - one command's talk with a daemon: which one, which model, and what happens on Ctrl-C.
  *
- * A model is a word: a path (it has a slash, or ends in .gguf and exists) is opened here, read-only, and its descriptor
- * passed along; anything else is a name, opened by the daemon in its model directory.
+ * A model is a word: a path (it has a slash, or ends in .gguf and exists) is opened here, read-only, with all its parts, and the
+ * descriptors are passed along; anything else is a name, opened by the daemon in its model directory.
  * A running daemon is used unless load-time settings or --private ask for one of our own; when none runs, one is started
  * that lives as long as this session.
  *
@@ -38,6 +38,8 @@ int vs_session_check_variables(struct vs_error *err);
 
 /* model NULL: the session is about no model. On failure nothing is left open. */
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err);
+/* To look into files that are open already (borrowed): a private daemon, which knows them by the name that the kernel knows. */
+int vs_session_open_files(struct vs_session *s, const struct vs_args *args, const struct vs_files *files, struct vs_error *err);
 void vs_session_close(struct vs_session *s);
 
 /* Called for the TOKEN and DATA events of a request. A code other than VS_OK cancels it and becomes its result. */
@@ -55,6 +57,13 @@ int vs_session_load(struct vs_session *s, const char *model, json_t *settings, j
  * those of the call; is_blank: the answer was. */
 bool vs_is_blank(const char *text, size_t n);   /* nothing but spaces and newlines */
 void vs_session_remarks(struct vs_session *s, const json_t *request, const json_t *result, bool is_blank);
+
+/* What --reasoning asks for, and the part of an answer that is reasoning: shown as it comes, dimmed on a terminal; _end comes
+ * before what follows it (run.c; chat uses it too). */
+enum vs_reasoning { VS_REASONING_RAW, VS_REASONING_SHOW, VS_REASONING_HIDE };      /* RAW: as the model writes it, marks and all */
+enum vs_reasoning vs_reasoning_wanted(const struct vs_args *args);
+int vs_reasoning_show(enum vs_reasoning how, const char *text, size_t n);
+void vs_reasoning_end(enum vs_reasoning how);
 
 /* Tells on stderr which seed --seed random became. */
 void vs_seed_print(const struct vs_args *args);

@@ -19,10 +19,12 @@ struct section {
     char name[VS_MODEL_NAME_MAX + 1];
     struct vs_args args;                /* as `veritas load` has them */
     unsigned load_line;                 /* 0: it is not loaded at the start */
+    unsigned alias_line, draft_line;    /* where they were given last */
 };
 
 struct reading {
     struct vs_args file;                /* options of serve */
+    unsigned draft_line;
     struct section *sections[MAX_MODELS];
     size_t n_sections;
 };
@@ -58,37 +60,70 @@ static int take_load(struct section *s, const struct vs_config_entry *e, struct 
 static int take_entry(void *context, const struct vs_config_entry *e, struct vs_error *err)
 {
     struct reading *r = context;
-    if (!e->model)
+    bool is_draft = strcmp(e->name, "draft") == 0;
+    if (!e->model) {
+        r->draft_line = is_draft ? e->line : r->draft_line;
         return vs_args_give(&r->file, e->name, e->value, err);
+    }
     struct section *s = section_of(r, e->model, err);
     if (!s)
         return err->code;
+    s->draft_line = is_draft ? e->line : s->draft_line;
+    s->alias_line = strcmp(e->name, "alias") == 0 ? e->line : s->alias_line;
     return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : vs_args_give(&s->args, e->name, e->value, err);
 }
 
-static bool is_in_directory(const char *name)
+static bool is_in_directory(const char *name, struct stat *ret)
 {
     char path[PATH_MAX];
-    return vs_model_path(name, path, sizeof path, NULL) == VS_OK && access(path, F_OK) == 0;
+    return vs_model_find(name, path, sizeof path, NULL) == VS_OK && stat(path, ret) == 0;
 }
 
-/* A model that is to be loaded must be there; an alias must be one name of one model. */
-static int check_section(const struct section *s, const json_t *aliases, unsigned *ret_line, struct vs_error *err)
+static int check_alias(const char *alias, const json_t *aliases, struct vs_error *err)
 {
-    const char *alias = vs_args_text(&s->args, VS_OPT_ALIAS);
-    if (s->load_line && !is_in_directory(s->name)) {
-        *ret_line = s->load_line;
-        return vs_model_missing(s->name, err);
-    }
-    if (!alias)
-        return VS_OK;
+    struct stat st;
     if (!vs_model_name_is_valid(alias))
         return vs_error_set(err, VS_E_INVALID, "the alias '%.100s' is not a name (a-z 0-9 . _ -)", alias);
-    if (is_in_directory(alias))
+    if (is_in_directory(alias, &st))
         return vs_error_set(err, VS_E_INVALID, "the alias '%s' is a model of the directory", alias);
     if (json_object_get(aliases, alias))
         return vs_error_set(err, VS_E_INVALID, "the alias '%s' is given to two models", alias);
     return VS_OK;
+}
+
+/* As the supervisor will find it. model NULL: the draft of all. */
+static int check_draft(const char *draft, const char *model, struct vs_error *err)
+{
+    struct stat st, other;
+    struct vs_error why = { 0 };
+    if (!vs_model_name_is_valid(draft))
+        return vs_error_set(err, VS_E_INVALID, "the draft '%.100s' is not a name of the model directory", draft);
+    if (!is_in_directory(draft, &st)) {
+        vs_model_missing(draft, &why);
+        return vs_error_set(err, VS_E_NOT_FOUND, "the draft: %s", why.text);
+    }
+    if (model && is_in_directory(model, &other) && st.st_dev == other.st_dev && st.st_ino == other.st_ino)
+        return vs_error_set(err, VS_E_INVALID, "the draft '%s' is the model itself", draft);
+    return VS_OK;
+}
+
+/* A model that is to be loaded must be there, and its draft; an alias must be one name of one model. */
+static int check_section(const struct section *s, const json_t *aliases, unsigned *ret_line, struct vs_error *err)
+{
+    const char *alias = vs_args_text(&s->args, VS_OPT_ALIAS);
+    const char *draft = vs_args_given(&s->args, VS_OPT_DRAFT) ? vs_args_text(&s->args, VS_OPT_DRAFT) : NULL;
+    struct stat st;
+    int rc = s->load_line && !is_in_directory(s->name, &st) ? vs_model_missing(s->name, err) : VS_OK;
+    *ret_line = s->load_line;
+    if (rc == VS_OK && alias) {
+        rc = check_alias(alias, aliases, err);
+        *ret_line = s->alias_line;
+    }
+    if (rc == VS_OK && draft) {
+        rc = check_draft(draft, s->name, err);
+        *ret_line = s->draft_line;
+    }
+    return rc;
 }
 
 /* Sections as settings of their models. */
@@ -151,6 +186,10 @@ int settings_read(struct settings *s, const struct vs_args *given, struct vs_err
     int rc = vs_args_copy(args, given);
     if (rc == VS_OK && path)
         rc = read_file(path, &r, args, &line, &why);
+    if (rc == VS_OK && vs_args_given(args, VS_OPT_DRAFT)) {
+        rc = check_draft(vs_args_text(args, VS_OPT_DRAFT), NULL, &why);
+        line = vs_args_given(given, VS_OPT_DRAFT) ? 0 : r.draft_line;
+    }
     if (rc == VS_OK)
         rc = take_sections(s, &r, aliases, &line, &why);
     if (rc == VS_OK)
@@ -158,13 +197,17 @@ int settings_read(struct settings *s, const struct vs_args *given, struct vs_err
     if (rc == VS_OK)
         rc = make_broker(s, args, aliases, &why);
     if (rc == VS_OK) {
+        line = 0;                       /* it says its own */
+        rc = vs_policy_file_read(&s->policy, vs_args_given(args, VS_OPT_POLICY) ? vs_args_text(args, VS_OPT_POLICY) : NULL, &why);
+    }
+    if (rc == VS_OK) {
         s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
         s->socket = vs_args_given(args, VS_OPT_SOCKET) ? strdup(vs_args_text(args, VS_OPT_SOCKET)) : NULL;
         s->log = strcmp(vs_args_text(args, VS_OPT_LOG), "json") == 0 ? VS_LOG_JSON : VS_LOG_TEXT;
     } else if (line) {
         vs_error_set(err, rc, "%s:%u: %s", path, line, why.text);
     } else {
-        vs_error_set(err, rc, "%s%s%s", path && r.n_sections ? path : "", path && r.n_sections ? ": " : "", why.text);
+        vs_error_set(err, rc, "%s", why.text);
     }
     json_decref(aliases);
     vs_args_clear(args);
@@ -194,6 +237,7 @@ void settings_clear(struct settings *s)
 {
     free(s->broker);
     free(s->socket);
+    vs_policy_file_clear(&s->policy);
     json_decref(s->defaults);
     json_decref(s->models);
     json_decref(s->loads);

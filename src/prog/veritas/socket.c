@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/file.h>
@@ -32,7 +33,22 @@ static bool is_live(const struct sockaddr_un *address)
     return true;
 }
 
-int listener_open(struct listener *l, const char *path, struct vs_error *err)
+/* Its members may go through the folder and connect; nobody may write there. */
+static int open_to_group(const char *folder, const char *path, const char *group, struct vs_error *err)
+{
+    errno = 0;
+    const struct group *g = getgrnam(group);
+    if (!g)
+        return vs_error_set(err, VS_E_NOT_FOUND, "identity.socket_group: there is no group '%.60s'%s%s", group,
+                            errno ? ": " : "", errno ? strerror(errno) : "");
+    if (chown(folder, (uid_t)-1, g->gr_gid) != 0 || chmod(folder, 0710) != 0 || chown(path, (uid_t)-1, g->gr_gid) != 0
+        || chmod(path, 0660) != 0)
+        return vs_error_set(err, VS_E_DENIED, "identity.socket_group: %s cannot be given to the group %.60s: %s", path, group,
+                            strerror(errno));
+    return VS_OK;
+}
+
+int listener_open(struct listener *l, const char *path, const char *group, struct vs_error *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     char folder[sizeof address.sun_path];
@@ -88,6 +104,10 @@ int listener_open(struct listener *l, const char *path, struct vs_error *err)
     umask(mask);
     if (!done || listen(fd, LISTEN_BACKLOG) != 0) {
         rc = vs_error_set(err, VS_E_SYSTEM, "%s: %s", l->path, strerror(done ? errno : error));
+        goto out;
+    }
+    if (*group && (rc = open_to_group(folder, l->path, group, err)) != VS_OK) {
+        unlink(l->path);
         goto out;
     }
     if (lstat(l->path, &st) == 0) {

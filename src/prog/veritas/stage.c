@@ -129,14 +129,13 @@ int vs_stage_publish(const char *path, int fd, const char *name, const struct vs
     return VS_OK;
 }
 
-int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, char ret_unfit[VS_UNFIT], struct vs_error *err)
+int vs_stage_inspect(const struct vs_args *args, const struct vs_files *files, const char *what, char ret_unfit[VS_UNFIT],
+                     struct vs_error *err)
 {
-    char path[64];
     struct vs_session s;
     struct vs_error why = { 0 };
     json_t *request = json_object(), *about = NULL;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int rc = vs_session_open(&s, args, path, VS_SESSION_INSPECT, &why);
+    int rc = vs_session_open_files(&s, args, files, &why);
     if (rc == VS_OK)
         rc = vs_session_call(&s, VS_MSG_INSPECT, request, -1, NULL, NULL, &about, &why);
     const char *unfit = json_string_value(json_object_get(json_object_get(about, "memory"), "unknown"));

@@ -35,7 +35,8 @@ int vs_stage_publish(const char *path, int fd, const char *name, const struct vs
 /* Has a locked-in worker read what a file says of itself: is it a whole GGUF file? `what` is named in the message. ret_unfit gets
  * why it cannot be run, "" when it can. */
 enum { VS_UNFIT = 300 };
-int vs_stage_inspect(const struct vs_args *args, int fd, const char *what, char ret_unfit[VS_UNFIT], struct vs_error *err);
+int vs_stage_inspect(const struct vs_args *args, const struct vs_files *files, const char *what, char ret_unfit[VS_UNFIT],
+                     struct vs_error *err);
 
 /* Says that a model is there, and how to run it or why that cannot be. */
 void vs_stage_say(const char *name, const char *of_digest, const char *unfit);

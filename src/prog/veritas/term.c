@@ -44,30 +44,53 @@ bool vs_is_screen(int fd)
     return isatty(fd) && is_capable();
 }
 
+enum { MAX_LOG_TEXT = 600 };
+
 static bool quiet;
 static enum vs_log_form form;                /* of messages */
+static bool is_log;                          /* they are a daemon's: nobody waits for who reads them */
+static unsigned n_left_out;                  /* lines of the log that could not be written */
 static int lost;                             /* errno of the first write to standard output that failed */
+
+/* A line that is left out is counted. */
+static bool log_line(enum vs_log_level level, const char *event, const char *text)
+{
+    struct vs_buf line = { 0 };
+    if (form == VS_LOG_JSON)
+        vs_log_format(&(struct vs_log){ .form = form, .level = level, .from = "serve", .event = event, .words = text,
+                                        .time_ms = vs_clock_real_ms() }, &line);
+    else
+        vs_buf_printf(&line, has_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", text);
+    return vs_log_write(&line);
+}
+
+static void log_text(enum vs_log_level level, const char *event, const char *text)
+{
+    char lost_lines[64];
+    snprintf(lost_lines, sizeof lost_lines, "serve: %u line%s left out", n_left_out, n_left_out == 1 ? " was" : "s were");
+    if (n_left_out && log_line(VS_LOG_WARNING, "left_out", lost_lines))
+        n_left_out = 0;
+    n_left_out += !log_line(level, event, text);
+}
 
 static void __attribute__((format(printf, 3, 0))) say(enum vs_log_level level, const char *event, const char *format, va_list list)
 {
     char text[1024], line[2048];
     vsnprintf(text, sizeof text, format, list);
     vs_answer_flush();
-    if (form == VS_LOG_JSON) {
-        struct vs_buf out = { 0 };
-        vs_log_format(&(struct vs_log){ .form = form, .level = level, .from = "serve", .event = event, .words = text,
-                                        .time_ms = vs_clock_real_ms() }, &out);
-        fputs(out.data ? out.data : "", stderr);
-        vs_buf_clear(&out);
+    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
+    if (is_log) {
+        text[MAX_LOG_TEXT] = 0;              /* with every byte escaped it fits into PIPE_BUF */
+        log_text(level, event, form == VS_LOG_JSON ? text : line);
         return;
     }
-    vs_text_line(line, sizeof line, text, sizeof text);     /* it quotes words from files and peers */
     fprintf(stderr, has_color(2) ? "\033[1mveritas:\033[0m %s\n" : "veritas: %s\n", line);
 }
 
 void vs_say_as(enum vs_log_form log_form)
 {
     form = log_form;
+    is_log = true;
 }
 
 void vs_say(const char *format, ...)

@@ -41,6 +41,9 @@ int vs_command_tokenize(const struct vs_args *args)
     rc = vs_session_call(&s, VS_MSG_TOKENIZE, request, -1, take_data, &ids, &result, &err);
     if (rc != VS_OK)
         goto out;
+    const char *notice = json_string_value(json_object_get(result, "notice"));
+    if (notice)
+        vs_note("%s", notice);
     /* Short lists come in the result, long ones as DATA. */
     json_t *list = json_object_get(result, "tokens");
     size_t count = json_is_array(list) ? json_array_size(list) : ids.n / 4;

@@ -54,7 +54,7 @@ static int ask(struct vs_session *s, json_t **ret, struct vs_error *err)
     json_t *request = json_object();
     struct vs_event e;
     uint64_t id;
-    int rc = vs_client_request(s->client, VS_MSG_STATUS, request, -1, &id, err);
+    int rc = vs_client_request(s->client, VS_MSG_STATUS, request, NULL, &id, err);
     json_decref(request);
     while (rc == VS_OK || rc == VS_E_TIMEOUT) {
         rc = vs_client_next(s->client, WAIT_MS, &e, err);
