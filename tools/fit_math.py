@@ -97,6 +97,11 @@ def main():
     top = mpf("0.625") ** 2
     fit("T", lambda u: (mp.tanh(mp.sqrt(u)) - mp.sqrt(u)) / mp.sqrt(u) ** 3,
         lambda u: mp.sqrt(u) ** 3 / mp.tanh(mp.sqrt(u)), mpf(10) ** -8, top, 4)
+    # erfc(a / sqrt 2) / 2 = exp(-a^2 / 2) t (H0 + H1 t + ...), t = 1 / (1 + P a), for a up to 14, where it is below every float
+    p = f32(mpf("0.36"))
+    tail = lambda a: mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2)
+    fit("H", lambda t: tail((1 / t - 1) / p) / t, lambda t: t / tail((1 / t - 1) / p), 1 / (1 + 14 * p), mpf(1), 7)
+    print(f"    GELU_P {c_hex(p)}")
     for label, hi_bits in (("LN2", 24),):
         hi = f32(ln2)
         print(f"    {label}_HI {c_hex(hi)}  {label}_LO {c_hex(f32(ln2 - hi))}")

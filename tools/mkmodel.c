@@ -7,7 +7,9 @@
  */
 #include "base/buf.h"
 #include "base/status.h"
+#include "import/gguf.h"
 #include "selftest/tiny.h"
+#include "tensor/dtype.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -54,7 +56,8 @@ static void *grow(void *p, size_t n)
 struct options {
     struct vs_tiny tiny;
     const char *tokenizer, *pre, *template, *out;
-    uint64_t vocab_only;
+    uint64_t vocab_only, split, lora;
+    const char *lora_type;
     const char *keys[16];                       /* NAME=TYPE:VALUE, as they came */
     size_t n_keys;
 };
@@ -66,8 +69,8 @@ static const struct {
     const char *help;
 } option_table[] = {
 #define O(name, kind, field, help) { name, kind, offsetof(struct options, field), help }
-    O("--arch", 's', tiny.arch, "llama, qwen2, qwen3 or gemma3"),
-    O("--type", 's', tiny.type, "type of the matrices (Q4_0, Q6_K, F16, ...), or mixed: each matrix another"),
+    O("--arch", 's', tiny.arch, "llama, qwen2, gemma3, ...: the table of src/selftest/tiny.c"),
+    O("--type", 's', tiny.type, "type of the matrices (Q4_0, Q6_K, F16, ...), or mixed, mixed-lists: each another"),
     O("--embd-type", 's', tiny.embd_type, "type of token_embd; default as --type"),
     O("--output-type", 's', tiny.output_type, "type of output; default as --type"),
     O("--layers", 'n', tiny.layers, "layers"),
@@ -79,23 +82,47 @@ static const struct {
     O("--vocab", 'n', tiny.vocab, "tokens"),
     O("--ctx", 'n', tiny.ctx, "context length"),
     O("--seed", 'n', tiny.seed, "seed of everything random"),
-    O("--tokenizer", 's', tokenizer, "gpt2 or llama; default by --arch"),
+    O("--tokenizer", 's', tokenizer, "gpt2, llama or bert; default by --arch"),
     O("--pre", 's', pre, "smollm, qwen2, gpt-2 or llama-bpe; default by --arch"),
     O("--chat-template", 's', template, "a file, or none; default ChatML for gpt2 tokenizers, else none"),
-    O("--window", 'n', tiny.window, "sliding window (gemma3; default 64, 0 = none)"),
+    O("--window", 'n', tiny.window, "sliding window, where the architecture has one (default 64, 0 = none)"),
     O("--freq-base", 'r', tiny.freq_base, "RoPE base"),
     O("--rope-scale", 'r', tiny.rope_scale, "linear RoPE scaling factor"),
     O("--version", 'n', tiny.version, "GGUF version, 2 or 3"),
     O("--tied", 'f', tiny.tied, "no output matrix of its own"),
     O("--rope-freqs", 'f', tiny.rope_freqs, "a rope_freqs tensor as Llama 3 has"),
+    O("--rope-factors", 'n', tiny.rope_freqs, "2: rope_factors_short and _long, as Phi 3 has"),
     O("--bias", 'f', tiny.bias, "biases on q, k, v (always for qwen2) and on the attention output (llama)"),
     O("--biases", 'f', tiny.biases, "a bias beside every matrix"),
     O("--scales", 'f', tiny.scales, "a scale beside every matrix of a layer"),
+    O("--attn-norm-2", 'f', tiny.attn_norm_2, "a second norm in each layer, as larger Falcons have"),
+    O("--no-ffn-norm", 'f', tiny.no_ffn_norm, "no norm before the feed-forward part, as larger StableLMs have"),
     O("--qkv", 'n', tiny.qkv, "1: q, k and v are one matrix; 2: their biases too"),
+    O("--dense", 'n', tiny.dense, "width between dense_2 and dense_3, as EmbeddingGemma has them"),
+    O("--labels", 'n', tiny.labels, "numbers that cls.output gives, of a model that ranks"),
     O("--rot", 'n', tiny.rot, "rotated part of a head; default all of it"),
+    O("--attend", 'n', tiny.attend, "recurrent families: every so manieth layer has attention (default 2)"),
+    O("--ssm-heads", 'n', tiny.ssm_heads, "of Mamba 2; default 4"),
+    O("--ssm-groups", 'n', tiny.ssm_groups, "of Mamba 2; default 2"),
+    O("--ssm-state", 'n', tiny.ssm_state, "of Mamba; default 16"),
+    O("--ssm-rank", 'n', tiny.ssm_rank, "of Mamba's time steps; default 8"),
+    O("--steps-normed", 'f', tiny.steps_normed, "Falcon Mamba's norms"),
+    O("--taps", 'n', tiny.taps, "of convolutions; default 3"),
     O("--ff-step", 'n', tiny.ff_step, "what each layer's --ff has over the one before it"),
+    O("--experts", 'n', tiny.experts, "experts in a layer; default 0: none"),
+    O("--experts-used", 'n', tiny.experts_used, "of which a token uses so many; default 2"),
+    O("--expert-ff", 'n', tiny.expert_ff, "width of an expert; default half of --ff"),
+    O("--shared-ff", 'n', tiny.shared_ff, "width of an expert that all tokens pass; default 0: none"),
+    O("--dense-lead", 'n', tiny.dense_lead, "layers without experts at the beginning"),
+    O("--expert-step", 'n', tiny.expert_step, "every so manieth layer has experts; default all"),
+    O("--expert-files", 'n', tiny.expert_files, "1: gate and up of the experts are one tensor; 2: a tensor for each expert"),
+    O("--nextn", 'n', tiny.nextn, "layers behind the others that guess further tokens"),
+    O("--choice-bias", 'f', tiny.choice_bias, "a bias beside the router's result that counts for the choice alone"),
     O("--key", 'k', keys, "NAME=TYPE:VALUE or NAME=TYPE[]:VALUE,VALUE,... (u32 i32 f32 bool str); .NAME: under the architecture"),
     O("--vocab-only", 'f', vocab_only, "no weights"),
+    O("--lora", 'n', lora, "an adapter of so high a rank for all matrices of the model's layers, in place of the model"),
+    O("--lora-type", 's', lora_type, "F32 (the default), F16 or BF16"),
+    O("--split", 'n', split, "so many files: of -o x.gguf x-00001-of-00002.gguf and so on"),
     O("-o", 's', out, "the file to write"),
 #undef O
 };
@@ -345,19 +372,22 @@ static const struct flavour {
     { "gpt2", "llama-bpe", { "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
       "<|im_start|>", "<|im_end|>" }, false, 0, 1, 4, -1, -1, true, -1 },
     { "llama", "default", { "<unk>", "<s>", "</s>", "[INST]", "[/INST]" }, true, 1, 2, -1, -1, 0, true, -1 },
+    { "bert", "default", { "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]" }, true, 2, -1, -1, 0, 1, true, -1 },
     { "llama", "gemma3", { "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>" }, true, 2, 1, 5, 0, 3, true, 0 },
 };
 
 static void add_controls(struct vocab *v, const struct flavour *fl, uint32_t *ret_base)
 {
     *ret_base = v->n;
-    for (int i = 0; i < 10 && fl->control[i]; i++)
-        add_token(v, fl->control[i], strlen(fl->control[i]), strcmp(fl->control[i], "<unk>") ? CONTROL : UNKNOWN, -1000);
+    for (int i = 0; i < 10 && fl->control[i]; i++) {
+        bool unknown = i == fl->unknown && strcmp(fl->tokenizer, "gpt2");
+        add_token(v, fl->control[i], strlen(fl->control[i]), unknown ? UNKNOWN : CONTROL, -1000);
+    }
 }
 
 static void write_vocab(struct vs_tiny_head *f, const struct options *o)
 {
-    bool gpt2 = !strcmp(o->tokenizer, "gpt2");
+    bool gpt2 = !strcmp(o->tokenizer, "gpt2"), bert = !strcmp(o->tokenizer, "bert");
     const struct flavour *fl = NULL;
     const char *wanted = gpt2 ? o->pre : !strcmp(o->tiny.arch, "gemma3") ? "gemma3" : "default";
     for (size_t i = 0; i < sizeof flavours / sizeof *flavours; i++)
@@ -379,6 +409,12 @@ static void write_vocab(struct vs_tiny_head *f, const struct options *o)
     if (!gpt2)
         for (int c = 0; c < 256; c++) {
             char name[8];
+            if (bert) {                          /* words of one letter, in place of bytes */
+                bool is_word = c > 32 && c < 127 && !(c >= 'A' && c <= 'Z');
+                snprintf(name, sizeof name, is_word ? "\xe2\x96\x81%c" : "[u%02X]", c);
+                add_token(&v, name, strlen(name), NORMAL, 0);
+                continue;
+            }
             snprintf(name, sizeof name, "<0x%02X>", c);
             add_token(&v, name, 6, BYTE, 0);
         }
@@ -427,6 +463,8 @@ static void write_vocab(struct vs_tiny_head *f, const struct options *o)
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         if (ids[i].id >= 0)
             vs_tiny_kv_u32(f, ids[i].key, base + (uint32_t)ids[i].id);
+    if (bert)
+        vs_tiny_kv_u32(f, "tokenizer.ggml.seperator_token_id", base + 3);
     vs_tiny_kv_bool(f, "tokenizer.ggml.add_bos_token", fl->add_bos);
     if (!gpt2)
         vs_tiny_kv_bool(f, "tokenizer.ggml.add_eos_token", false);
@@ -511,16 +549,181 @@ static void write_key(struct vs_tiny_head *f, const char *spec)
     }
 }
 
+/* ---- parts ---- */
+
+static void write_file(const char *path, const struct vs_buf *file)
+{
+    FILE *out = fopen(path, "wb");
+    if (!out)
+        die("can't write %s", path);
+    fwrite(file->data, 1, file->n, out);
+    if (ferror(out) || fclose(out) != 0)
+        die("writing %s failed", path);
+}
+
+static void put_u16_key(struct vs_buf *b, const char *name, uint16_t v)
+{
+    const char bytes[] = { (char)v, (char)(v >> 8) };
+    vs_tiny_put_str(b, name, strlen(name));
+    vs_tiny_put_u32(b, 2);                       /* GGUF's number of u16 */
+    vs_buf_add(b, bytes, 2);
+}
+
+static void put_u64(struct vs_buf *b, uint64_t v)
+{
+    vs_tiny_put_u32(b, (uint32_t)v);
+    vs_tiny_put_u32(b, (uint32_t)(v >> 32));
+}
+
+static void pad(struct vs_buf *b)
+{
+    while (b->n % 32)
+        vs_buf_char(b, 0);
+}
+
+/* Tensors [begin, end) of the whole file, as part `no` of n; the first has all keys. */
+static void make_part(const struct vs_gguf *g, const char *whole, uint16_t no, uint16_t n, size_t begin, size_t end,
+                      struct vs_buf *b)
+{
+    size_t n_tensors = vs_gguf_n_tensors(g), n_kv = no ? 0 : vs_gguf_entries(g)->n;
+    const char *keys_end = n_tensors ? vs_gguf_tensor_at(g, 0)->name.data - 8 : whole + vs_gguf_data_start(g);
+    vs_buf_add(b, whole, 8);                     /* magic and version */
+    put_u64(b, end - begin);
+    put_u64(b, n_kv + 3);
+    if (!no)
+        vs_buf_add(b, whole + 24, (size_t)(keys_end - whole - 24));
+    put_u16_key(b, "split.no", no);
+    put_u16_key(b, "split.count", n);
+    vs_tiny_put_str(b, "split.tensors.count", strlen("split.tensors.count"));
+    vs_tiny_put_u32(b, VS_TINY_I32);
+    vs_tiny_put_u32(b, (uint32_t)n_tensors);
+    uint64_t at = 0;
+    for (size_t i = begin; i < end; i++) {
+        const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
+        vs_tiny_put_str(b, t->name.data, t->name.n);
+        vs_tiny_put_u32(b, t->n_dims);
+        for (uint32_t d = 0; d < t->n_dims; d++)
+            put_u64(b, t->ne[d]);
+        vs_tiny_put_u32(b, t->dtype->id);
+        put_u64(b, at);
+        at += (t->n_bytes + 31) / 32 * 32;
+    }
+    pad(b);
+    for (size_t i = begin; i < end; i++) {
+        const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
+        vs_buf_add(b, whole + t->offset, (size_t)t->n_bytes);
+        pad(b);
+    }
+}
+
+static void write_parts(const char *path, uint16_t n, const struct vs_buf *file)
+{
+    char stem[900], part[1000];
+    struct vs_gguf *g;
+    struct vs_error err;
+    if (vs_gguf_open(file->data, file->n, file->n, &g, &err) != VS_OK)
+        die("%s", err.text);
+    snprintf(stem, sizeof stem, "%s", path);
+    if (strlen(stem) > 5 && !strcmp(stem + strlen(stem) - 5, ".gguf"))
+        stem[strlen(stem) - 5] = 0;
+    size_t n_tensors = vs_gguf_n_tensors(g);
+    for (uint16_t i = 0; i < n; i++) {
+        struct vs_buf b = { 0 };
+        make_part(g, file->data, i, n, n_tensors * i / n, n_tensors * (i + 1u) / n, &b);
+        snprintf(part, sizeof part, "%s-%05u-of-%05u.gguf", stem, i + 1u, (unsigned)n);
+        write_file(part, &b);
+        vs_buf_clear(&b);
+    }
+    vs_gguf_close(g);
+}
+
+/* ---- adapters ---- */
+
+/* A matrix of an adapter: [n_cols, n_rows], of this type, with its numbers drawn by name and seed. */
+static void add_small(struct vs_buf *infos, struct vs_buf *data, const char *name, uint64_t n_cols, uint64_t n_rows, float spread,
+                      const struct vs_dtype_info *type, uint64_t seed)
+{
+    vs_tiny_put_str(infos, name, strlen(name));
+    vs_tiny_put_u32(infos, 2);
+    put_u64(infos, n_cols);
+    put_u64(infos, n_rows);
+    vs_tiny_put_u32(infos, type->id);
+    put_u64(infos, data->n);
+    uint64_t s = vs_tiny_hash(name, strlen(name)) ^ seed * 0xd1342543de82ef95;
+    for (uint64_t i = 0; i < n_cols * n_rows; i++) {
+        float v = spread * ((float)(vs_tiny_random(&s) & 0xffff) / 32768.0f - 1);
+        uint8_t bytes[4];
+        vs_quantize((enum vs_dtype)type->id, &v, bytes, 1);
+        vs_buf_add(data, bytes, type->block_bytes);
+    }
+    pad(data);
+}
+
+static const struct vs_dtype_info *type_named(const char *name)
+{
+    for (uint32_t id = 0; id < 64; id++)
+        if (vs_dtype_info(id) && !strcmp(vs_dtype_info(id)->name, name))
+            return vs_dtype_info(id);
+    die("unknown type '%s'", name);
+}
+
+static void write_lora(const struct options *o, const struct vs_buf *file)
+{
+    const struct vs_dtype_info *type = type_named(o->lora_type ? o->lora_type : "F32");
+    struct vs_tiny_head h = { .arch = o->tiny.arch };
+    struct vs_buf infos = { 0 }, data = { 0 }, out = { 0 };
+    struct vs_gguf *g;
+    struct vs_error err;
+    if (vs_gguf_open(file->data, file->n, file->n, &g, &err) != VS_OK)
+        die("%s", err.text);
+    vs_tiny_kv_str(&h, "general.type", "adapter", 7);
+    vs_tiny_kv_str(&h, "general.architecture", o->tiny.arch, strlen(o->tiny.arch));
+    vs_tiny_kv_str(&h, "adapter.type", "lora", 4);
+    vs_tiny_key(&h, "adapter.lora.alpha", VS_TINY_F32);
+    vs_tiny_put_f32(&h.buf, 2 * (float)o->lora);
+    uint64_t n = 0;
+    for (size_t i = 0; i < vs_gguf_n_tensors(g); i++) {
+        const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
+        char name[300];
+        if (t->n_dims != 2 || t->name.n < 4 || memcmp(t->name.data, "blk.", 4) != 0)
+            continue;
+        snprintf(name, sizeof name, "%.*s.lora_a", (int)t->name.n, t->name.data);
+        add_small(&infos, &data, name, t->ne[0], o->lora, 1 / __builtin_sqrtf((float)t->ne[0]), type, o->tiny.seed);
+        snprintf(name, sizeof name, "%.*s.lora_b", (int)t->name.n, t->name.data);
+        add_small(&infos, &data, name, o->lora, t->ne[1], 0.3f, type, o->tiny.seed);
+        n += 2;
+    }
+    for (size_t i = 0; i < o->n_keys; i++)
+        write_key(&h, o->keys[i]);
+    vs_buf_str(&out, "GGUF");
+    vs_tiny_put_u32(&out, 3);
+    put_u64(&out, n);
+    put_u64(&out, h.n_kv);
+    vs_buf_add(&out, h.buf.data, h.buf.n);
+    vs_buf_add(&out, infos.data ? infos.data : "", infos.n);
+    pad(&out);
+    vs_buf_add(&out, data.data ? data.data : "", data.n);
+    write_file(o->out, &out);
+    vs_buf_clear(&out);
+    vs_buf_clear(&infos);
+    vs_buf_clear(&data);
+    vs_buf_clear(&h.buf);
+    vs_gguf_close(g);
+}
+
 static void complete(struct options *o)
 {
-    static const struct { const char *arch, *tokenizer, *pre; } archs[] = {
-        { "llama", "gpt2", "smollm" }, { "qwen2", "gpt2", "qwen2" }, { "qwen3", "gpt2", "qwen2" }, { "gemma3", "llama", "default" },
+    const struct { const char *arch, *tokenizer, *pre; } archs[] = {
+        { "llama", "gpt2", "smollm" }, { "qwen2", "gpt2", "qwen2" }, { "qwen3", "gpt2", "qwen2" },
+        { "gemma", "llama", "default" }, { "gemma2", "llama", "default" }, { "gemma3", "llama", "default" },
+        { "gemma-embedding", "llama", "default" }, { "bert", "bert", "default" }, { "nomic-bert", "bert", "default" },
+        { o->tiny.arch, "gpt2", "smollm" },                                      /* all others */
     };
     struct vs_error err;
     if (vs_tiny_complete(&o->tiny, &err) != VS_OK)
         die("%s", err.text);
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
-        if (!strcmp(archs[i].arch, o->tiny.arch)) {
+        if (!strcmp(archs[i].arch, o->tiny.arch)) {              /* the first that fits */
             o->tokenizer = o->tokenizer ? o->tokenizer : archs[i].tokenizer;
             o->pre = o->pre ? o->pre : archs[i].pre;
         }
@@ -541,20 +744,17 @@ int main(int argc, char **argv)
     vs_tiny_metadata(&o.tiny, &head);
     write_vocab(&head, &o);
     write_template(&head, &o);
-    for (size_t i = 0; i < o.n_keys; i++)
+    for (size_t i = 0; i < o.n_keys && !o.lora; i++)
         write_key(&head, o.keys[i]);
     if (vs_tiny_file(&o.tiny, &head, !o.vocab_only, &file, &err) != VS_OK)
         die("%s", err.text);
-    FILE *out = fopen(o.out, "wb");
-    if (!out)
-        die("can't write %s", o.out);
-    fwrite(file.data, 1, file.n, out);
-    int code = 0;
-    if (ferror(out) || fclose(out) != 0) {
-        fprintf(stderr, "mkmodel: writing %s failed\n", o.out);
-        code = 1;
-    }
+    if (o.lora)
+        write_lora(&o, &file);
+    else if (o.split > 1)
+        write_parts(o.out, (uint16_t)o.split, &file);
+    else
+        write_file(o.out, &file);
     vs_buf_clear(&file);
     vs_buf_clear(&head.buf);
-    return code;
+    return 0;
 }

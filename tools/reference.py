@@ -2,7 +2,7 @@
 """Logits of a GGUF model in float64: what our engine and its rivals are measured against.
 
 A slow, plain forward pass written from the architecture notes, sharing no code with the engine: weights are
-dequantised row by row, everything after that is numpy in double precision. Architectures: llama, qwen2, qwen3, gemma3.
+dequantised row by row, everything after that is numpy in double precision. Architectures: the keys of TRAITS.
 What it does not know it refuses, so that a number it prints is never a guess.
 
     tools/reference.py -m MODEL.gguf --tokens 1,2,3 -o out.npy
@@ -13,6 +13,7 @@ uses it: tests in CI compare with what it wrote. Memory stays near 1 GB plus the
 """
 import argparse
 import json
+import math
 import os
 import sys
 
@@ -21,53 +22,153 @@ import numpy as np
 from gguf import GGUFReader, GGMLQuantizationType
 from gguf.quants import dequantize
 
+import gguf_types
+
 CHUNK_ELEMENTS = 1 << 24                # of weights dequantised at a time: 128 MB as float64
 FLOAT_TYPES = {GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16}
 
 
+# What each does otherwise than Llama: adjacent = rope turns neighbours; qk = where q and k are normed; out_only = sub-layers read h
+# itself; post = their results are normed; up = the gate's rows come first in ffn_up; period = of layers that see all.
+TRAITS = {
+    "llama": {"adjacent"}, "mistral3": {"adjacent", "temperature"}, "internlm2": {"adjacent"}, "xverse": {"adjacent"},
+    "ernie4_5": {"adjacent"}, "granite": {"adjacent", "scales"}, "minicpm": {"adjacent", "scales"},
+    "smollm3": {"adjacent", "no rope 4"}, "maincoder": {"adjacent", "qk last"}, "glm4": {"adjacent", "post", "up"},
+    "qwen2": set(), "pangu-embedded": set(),
+    "qwen3": {"qk"}, "seed_oss": {"ffn norm is post_attention_norm"}, "hunyuan-dense": {"qk last"}, "phi3": {"up", "windows"},
+    "olmo2": {"qk row", "out only", "post", "windows"}, "exaone4": {"qk", "out only", "post", "windows"},
+    "gemma": {"gelu", "wide"}, "gemma2": {"gelu", "wide", "post", "windows", "capped"},
+    "gemma3": {"gelu", "wide", "qk", "post", "windows", "capped"},
+}
+LAYER_NORM = {"layer norm"}
+PLAIN_GELU = LAYER_NORM | {"gelu", "no gate"}
+TRAITS |= {
+    "lfm2": {"qk", "windows", "short convolution"},
+    "qwen35": {"qk", "delta net", "gated q", "ffn norm is post_attention_norm"},
+    "mamba": {"mamba", "one part"}, "mamba2": {"mamba 2", "one part"}, "falcon-h1": {"mamba 2", "beside"},
+    "granitehybrid": {"adjacent", "scales", "mamba 2"},
+    "nemotron_h": {"mamba 2", "one part", "no rope", "relu2", "no gate"},
+    "arcee": {"adjacent", "relu2", "no gate"}, "olmo": LAYER_NORM | {"adjacent"},
+    "command-r": LAYER_NORM | {"adjacent", "parallel", "scales"},
+    "cohere2": LAYER_NORM | {"adjacent", "parallel", "scales", "windows"},
+    "orion": LAYER_NORM, "stablelm": LAYER_NORM | {"parallel without norm"}, "phi2": PLAIN_GELU | {"parallel"},
+    "falcon": PLAIN_GELU | {"parallel"}, "gptneox": PLAIN_GELU | {"parallel by key"}, "starcoder2": PLAIN_GELU,
+    "nemotron": LAYER_NORM | {"relu2", "no gate"}, "jais2": LAYER_NORM | {"relu2", "no gate"},
+}
+TRAITS |= {
+    "baichuan": {"adjacent"}, "chatglm": {"adjacent", "up"}, "qwen": set(), "exaone": set(), "plamo": {"parallel"},
+    "codeshell": PLAIN_GELU, "apertus": {"qk", "no gate", "xielu"},
+}
+# Of these traits: layers without heads of keys have it in place of attention.
+RECURRENT = {"short convolution", "mamba", "mamba 2", "delta net"}
+BERT = LAYER_NORM | {"encoder", "sum norm"}
+TRAITS |= {
+    "bert": BERT | {"gelu erf", "no gate", "positions", "no rope"}, "nomic-bert": BERT,
+    "jina-bert-v2": BERT | {"gelu erf", "up", "no rope", "alibi", "qk row"}, "jina-bert-v3": BERT | {"gelu erf", "no gate"},
+    "modern-bert": LAYER_NORM | {"encoder", "gelu erf", "up", "windows", "dense first"},
+    "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
+    "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
+}
+PERIODS = {"lfm2": 0, "lfm2moe": 0, "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
+           "exaone4": 4, "phi3": 0, "modern-bert": 3, "gemma-embedding": 6}
+# Models that may have experts: gating = what their routers' logits become where the file does not say (1 soft-max, 2 sigmoid, 3
+# soft-max of those chosen); norm = the weights of those chosen add up to 1; bias = exp_probs_b counts; shared = one more for all
+TRAITS |= {
+    "ernie4_5-moe": {"adjacent", "gating 1", "norm", "bias", "shared"},
+    "granitemoe": {"adjacent", "scales", "gating 1", "norm", "shared"},
+    "qwen2moe": {"gating 1", "shared", "shared gate"}, "qwen3moe": {"qk", "gating 1", "norm"}, "olmoe": {"qk row", "gating 1"},
+    "dots1": {"qk", "gating 1", "norm by key", "bias", "shared"}, "minimax-m2": {"qk row", "gating 2", "norm", "bias"},
+    "hunyuan-moe": {"qk last", "gating 1", "norm", "shared"},
+}
+SIGMOID_BY_KEYS = {"gating 2", "norm by key", "bias", "shared", "groups"}
+TRAITS |= {
+    "bailingmoe": {"adjacent", "gating 1", "norm by key", "shared"}, "bailingmoe2": SIGMOID_BY_KEYS | {"qk"},
+    "glm4moe": SIGMOID_BY_KEYS | {"qk if there", "ffn norm is post_attention_norm"},
+    "hy_v3": SIGMOID_BY_KEYS | {"qk"}, "exaone-moe": SIGMOID_BY_KEYS | {"qk", "windows"},
+    "afmoe": SIGMOID_BY_KEYS | {"qk", "wide", "post", "windows", "attention gate"},
+    "gpt-oss": {"gating 3", "oai", "sinks", "windows", "ffn norm is post_attention_norm"},
+    "lfm2moe": TRAITS["lfm2"] | {"gating 2", "norm", "bias"},
+}
+for _name in ("llama", "mistral3"):
+    TRAITS[_name] |= {"gating 1", "norm"}
+
+
+LOCAL_BASE = ("gemma3", "modern-bert", "gemma-embedding")       # window layers turn by a base of their own
+
+
+def values_of(data, dtype):
+    """[..., bytes] as [..., elements], f32."""
+    if dtype.name not in gguf_types.SIZES:
+        return dequantize(data, dtype)
+    return gguf_types.decode(dtype.name, data.reshape(-1, gguf_types.SIZES[dtype.name][2])).reshape(*data.shape[:-1], -1)
+
+
 class Model:
-    def __init__(self, path, quantise_activations=False):
+    def __init__(self, path, quantise_activations=False, adapters=()):
+        """adapters: (path, scale) of each."""
+        self.adapters = [(scale, GGUFReader(p)) for p, scale in adapters]
+        self.adapters = [(scale, r.get_field("adapter.lora.alpha").contents(), {t.name: t for t in r.tensors})
+                         for scale, r in self.adapters]
         self.reader = GGUFReader(path)
         self.tensors = {t.name: t for t in self.reader.tensors}
         self.arch = self.key("general.architecture", full=True)
         self.quantise_activations = quantise_activations
-        if self.arch not in ("llama", "qwen2", "qwen3", "gemma3"):
-            raise SystemExit(f"architecture '{self.arch}' is not known here; known are llama, qwen2, qwen3, gemma3")
+        if self.arch not in TRAITS:
+            raise SystemExit(f"architecture '{self.arch}' is not known here; known are {', '.join(TRAITS)}")
+        self.traits = TRAITS[self.arch]
         self.unread = set(self.tensors)
-        self.n_layers = self.key("block_count")
+        self.n_layers = self.key("block_count") - self.key("nextn_predict_layers", 0)
+        self.unread -= {n for n in self.tensors if n.startswith("blk.") and int(n.split(".")[1]) >= self.n_layers}
         self.n_embd = self.key("embedding_length")
         self.n_heads = self.key("attention.head_count")
         self.n_kv_heads = self.key("attention.head_count_kv", self.n_heads)
-        self.d_k = self.key("attention.key_length", self.n_embd // self.n_heads)
-        self.d_v = self.key("attention.value_length", self.n_embd // self.n_heads)
+        per_layer = self.n_kv_heads if isinstance(self.n_kv_heads, list) else [self.n_kv_heads] * self.n_layers
+        self.n_kv_heads = max(per_layer)
+        ff = self.key("feed_forward_length", 0)
+        ff = ff if isinstance(ff, list) else [ff] * self.n_layers
+        self.is_feed_forward = ["one part" in self.traits and n > 0 for n in ff]
+        self.is_recurrent = [n == 0 and bool(self.traits & RECURRENT) and not f for n, f in zip(per_layer, self.is_feed_forward)]
+        if "delta net" in self.traits:
+            period = self.key("full_attention_interval", 4)
+            self.is_recurrent = [(i + 1) % period != 0 for i in range(self.n_layers)]
+        self.n_heads = self.n_heads if not isinstance(self.n_heads, list) else max(self.n_heads)
+        self.d_k = self.key("attention.key_length", self.n_embd // (self.n_heads or self.n_embd))
+        self.d_v = self.key("attention.value_length", self.n_embd // (self.n_heads or self.n_embd))
         self.n_rot = self.key("rope.dimension_count", self.d_k)
-        self.eps = self.key("attention.layer_norm_rms_epsilon")
+        self.eps = self.key("attention.layer_norm_epsilon" if "layer norm" in self.traits else "attention.layer_norm_rms_epsilon")
+        self.parallel = "parallel" in self.traits
+        if "parallel without norm" in self.traits:
+            self.parallel = "blk.0.ffn_norm.weight" not in self.tensors
+        if "parallel by key" in self.traits:
+            self.parallel = bool(self.key("use_parallel_residual", True))
         self.scale = self.key("attention.scale", 0.0) or 1.0 / np.sqrt(self.d_k)
+        known = {"embedding_scale", "residual_scale", "logit_scale"} if "scales" in self.traits else set()
+        known |= {"attn_logit_softcapping"} if self.arch == "gemma2" else set()
+        known |= {"rope.scaling.yarn_log_multiplier", "attention.temperature_scale"} if "temperature" in self.traits else set()
+        known |= {"expert_count"} if self.gating() else set()
         for name in ("expert_count", "embedding_scale", "residual_scale", "logit_scale", "attn_logit_softcapping",
-                     "attention.clamp_kqv", "use_parallel_residual", "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha"):
-            if self.key(name, 0) not in ((0, 1) if name.endswith(("_scale", "alpha"))
-                                         else (0,)) and (self.arch, name) != ("qwen2", "use_parallel_residual"):
+                     "attention.clamp_kqv", "use_parallel_residual", "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha",
+                     "attention.temperature_scale"):
+            if name not in known and self.key(name, 0) not in ((0, 1) if name.endswith(("_scale", "alpha"))
+                                         else (0,)) and (self.arch, name) not in (("qwen2", "use_parallel_residual"),
+                                                                                       ("gptneox", "use_parallel_residual")):
                 raise SystemExit(f"{self.arch}.{name} is not known here")
-        if not self.key("attention.causal", True) or self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
-            raise SystemExit("attention.causal or rope.scaling.yarn_attn_factor is not known here")
-        self.final_softcap = self.key("final_logit_softcapping", 0.0)
-        self.read_ropes()
-        self.window = 0
-        self.is_local = [False] * self.n_layers
-        if self.arch == "gemma3":
-            if self.final_softcap < 0:
-                raise SystemExit("negative soft cap")
-            # the 27B divides by its model width, not by its head size, unless the file says by what
-            if self.n_layers == 62 and not self.key("attention.scale", 0.0):
-                self.scale = 1.0 / np.sqrt(self.n_embd // self.n_heads)
-            self.window = self.key("attention.sliding_window", 0)
-            period = self.key("attention.sliding_window_pattern", 6)
-            if self.window and isinstance(period, list):
-                self.is_local = [bool(p) for p in period]
-            elif self.window:
-                self.is_local = [period == 0 or i % period != period - 1 for i in range(self.n_layers)]
-        elif self.final_softcap:
+        self.both_ways = "encoder" in self.traits or not self.key("attention.causal", True)
+        self.alibi = self.key("attention.max_alibi_bias", 8.0) if "alibi" in self.traits else 0.0
+        if self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
+            raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
+        self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
+        self.attention_softcap = self.key("attn_logit_softcapping", 50.0 if self.arch == "gemma2" else 0.0)
+        if self.final_softcap and "capped" not in self.traits:
             raise SystemExit(f"{self.arch}.final_logit_softcapping is not known here")
+        if self.final_softcap < 0:
+            raise SystemExit("negative soft cap")
+        # the 27Bs divide by their model width, not by their head size, unless the file says by what
+        if (self.arch, self.n_layers) in (("gemma3", 62), ("gemma2", 46)) and not self.key("attention.scale", 0.0):
+            self.scale = 1.0 / np.sqrt(self.n_embd // self.n_heads)
+        self.read_scales()
+        self.read_windows()
+        self.read_ropes()
 
     def key(self, name, default=None, full=False):
         field = self.reader.get_field(name if full else f"{self.arch}.{name}")
@@ -77,11 +178,49 @@ class Model:
             return default
         return field.contents()
 
+    def gating(self):
+        preset = [int(t.split()[1]) for t in self.traits if t.startswith("gating")]
+        return self.key("expert_gating_func", 0) or preset[0] if preset else 0
+
+    def read_scales(self):
+        self.embedding_scale = np.sqrt(self.n_embd) if "wide" in self.traits else 1.0
+        self.residual_scale = self.logit_divisor = 1.0
+        if "scales" in self.traits:
+            mini = self.arch == "minicpm"
+            self.embedding_scale = self.key("embedding_scale", 0.0) or (12.0 if mini else 1.0)
+            self.residual_scale = self.key("residual_scale", 0.0) or (1.4 / np.sqrt(self.n_layers) if mini else 1.0)
+            self.logit_divisor = self.key("logit_scale", 0.0) or (self.n_embd / 256 if mini else 1.0)
+            if self.arch in ("command-r", "cohere2"):
+                self.logit_divisor = 1 / self.logit_divisor
+        self.temperature = self.key("attention.temperature_scale", 0.0)
+
+    def read_windows(self):
+        self.window, self.is_local = 0, [False] * self.n_layers
+        pattern = "attention.sliding_window_pattern"
+        if "windows" not in self.traits:
+            return
+        self.window = self.key("attention.sliding_window", 4096 if self.arch in ("gemma2", "exaone4", "cohere2") else 0)
+        if self.arch == "exaone4" and self.n_layers != 64 and self.reader.get_field(f"{self.arch}.{pattern}") is None:
+            self.window = 0
+        period = self.key(pattern, PERIODS[self.arch])
+        if self.window and isinstance(period, list):
+            self.is_local = [bool(p) for p in period]
+        elif self.window:
+            dense = 0 if "dense first" in self.traits else period - 1
+            self.is_local = [period == 0 or i % period != dense for i in range(self.n_layers)]
+
+    def has_rope(self, i):
+        if "no rope" in self.traits or (self.arch == "granitehybrid" and not self.key("rope.scaling.finetuned", True)):
+            return False
+        if "no rope 4" in self.traits:
+            return (i + 1) % 4 != 0
+        return self.arch not in ("exaone4", "cohere2", "exaone-moe", "afmoe") or not any(self.is_local) or self.is_local[i]
+
     def read_ropes(self):
         """self.rope_global and self.rope_local: (radians a position of each rotary pair, magnitude of the rotated)."""
         base = self.key("rope.freq_base", 10000.0)
         kind = self.key("rope.scaling.type", "linear")
-        if kind not in ("none", "linear", "yarn"):
+        if kind not in ("none", "linear", "yarn", "longrope"):
             raise SystemExit(f"rope scaling '{kind}' is not known here")
         factor = self.key("rope.scaling.factor", self.key("rope.scale_linear", 0.0)) or 1.0
         if kind == "none":
@@ -89,8 +228,12 @@ class Model:
         magnitude = self.key("rope.scaling.attn_factor", 1.0)
         ext = self.key("rope.scaling.yarn_ext_factor", 1.0 if kind == "yarn" else 0.0)
         plain = self.plain(base)
+        sections = self.key("rope.dimension_sections", [0])
+        if any(sections):               # interleaved; in a text the last position is 0, the others are the same
+            at = np.arange(len(plain)) % sum(sections)
+            plain = np.where(at < 3 * np.array(sections)[at % 3], plain, 0)
         frequency = plain / factor
-        self.rope_local = (self.plain(self.key("rope.freq_base_swa", 10000.0)), magnitude)
+        plain_local = (self.plain(self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)), magnitude)
         if ext:
             context = self.key("rope.scaling.original_context_length", self.key("context_length"))
 
@@ -102,9 +245,16 @@ class Model:
             ramp = 1 - np.clip((np.arange(len(plain)) - low) / max(0.001, high - low), 0, 1)
             frequency = frequency * (1 - ramp * ext) + plain * ramp * ext
             magnitude = magnitude * (1 + 0.1 * np.log(factor))
-        if self.arch != "gemma3" and "rope_freqs.weight" in self.tensors:
+            magnitude /= 1 + 0.1 * self.key("rope.scaling.yarn_log_multiplier", 0.0) * np.log(factor)
+        if "rope_factors_long.weight" in self.tensors:
+            original = self.key("rope.scaling.original_context_length", self.key("context_length"))
+            kinds = ("rope_factors_short.weight", "rope_factors_long.weight")
+            factors = [self.weight(name) for name in kinds][self.key("context_length") > original]
+            frequency = frequency / factors
+        elif self.arch not in LOCAL_BASE and "rope_freqs.weight" in self.tensors:
             frequency = frequency / self.weight("rope_freqs.weight")
         self.rope_global = (frequency, magnitude)
+        self.rope_local = plain_local if self.arch in LOCAL_BASE + ("olmo2",) else self.rope_global
 
     def plain(self, base):
         return np.float64(base) ** (-2.0 * np.arange(self.n_rot // 2) / self.n_rot)
@@ -112,7 +262,12 @@ class Model:
     def weight(self, name):
         """A whole tensor (vectors and embeddings rows go through here) as float64."""
         t = self.take(name)
-        return dequantize(t.data, t.tensor_type).astype(np.float64).reshape(tuple(int(n) for n in t.shape[::-1]))
+        return values_of(t.data, t.tensor_type).astype(np.float64).reshape(tuple(int(n) for n in t.shape[::-1]))
+
+    def xielu(self, x):
+        p, n, beta, eps = (float(self.key("xielu." + name, full=True)) for name in ("alpha_p", "alpha_n", "beta", "eps"))
+        p, n = np.log1p(np.exp(p)), beta + np.log1p(np.exp(n))
+        return np.where(x > 0, p * x * x + beta * x, (np.expm1(np.minimum(x, eps)) - x) * n + beta * x)
 
     def take(self, name):
         self.unread.discard(name)
@@ -121,7 +276,7 @@ class Model:
     def rows(self, name, ids):
         t = self.take(name)
         data = t.data.reshape(int(t.shape[1]), -1)
-        return dequantize(np.ascontiguousarray(data[ids]), t.tensor_type).astype(np.float64)
+        return values_of(np.ascontiguousarray(data[ids]), t.tensor_type).astype(np.float64)
 
     def linear(self, name, x, out=None):
         """x [n, k] times the transposed matrix [m, k], plus the bias where the file has one."""
@@ -135,13 +290,82 @@ class Model:
         y = np.empty((x.shape[0], m)) if out is None else out
         step = max(1, CHUNK_ELEMENTS // k)
         for r in range(0, m, step):
-            w = dequantize(np.ascontiguousarray(data[r : r + step]), t.tensor_type).astype(np.float64)
+            w = values_of(np.ascontiguousarray(data[r : r + step]), t.tensor_type).astype(np.float64)
             y[:, r : r + step] = x @ w.reshape(-1, k).T
         if name + ".scale" in self.tensors and name != "output":
             y *= self.weight(name + ".scale")
         if name + ".bias" in self.tensors:
             y += self.weight(name + ".bias")
+        for scale, alpha, tensors in self.adapters:
+            if name + ".weight.lora_a" in tensors:
+                a, b = (dequantize(t.data, t.tensor_type).astype(np.float64).reshape(tuple(int(n) for n in t.shape[::-1]))
+                        for t in (tensors[name + ".weight.lora_a"], tensors[name + ".weight.lora_b"]))
+                y += scale * (alpha / a.shape[0] if alpha else 1.0) * (x @ a.T @ b.T)
         return y
+
+    def expert(self, stem, e, x):
+        """x times expert e's matrix, with its scale and bias."""
+        if stem + "_exps.weight" not in self.tensors:
+            return self.linear(f"{stem}.{e}", x)
+        t = self.take(stem + "_exps.weight")
+        k, m, n = (int(v) for v in t.shape)
+        if self.quantise_activations and t.tensor_type not in FLOAT_TYPES:
+            x = int8_per_32(x)
+        w = dequantize(np.ascontiguousarray(t.data.reshape(n, m, -1)[e]), t.tensor_type).astype(np.float64)
+        y = x @ w.reshape(m, k).T
+        for kind, join in (("scale", np.multiply), ("bias", np.add)):
+            if f"{stem}_exps.{kind}" in self.tensors:
+                y = join(y, self.weight(f"{stem}_exps.{kind}").reshape(n, -1)[e])
+        return y
+
+    def has_experts(self, i):
+        return (self.key("expert_count", 0) > 0 and i >= self.key("leading_dense_block_count", 0)
+                and (i + 1) % max(1, self.key("interleave_moe_layer_step", 1)) == 0)
+
+    def experts(self, blk, x, act):
+        """The weighted sum of what the chosen experts make of each row, and the shared expert."""
+        used, gating = self.key("expert_used_count"), self.gating()
+        logits = self.linear(blk + "ffn_gate_inp", x)
+        p = logits if gating == 3 else 1 / (1 + np.exp(-logits)) if gating == 2 else soft_max(logits)
+        score = p.copy()
+        for name in ("exp_probs_b", "exp_probs_b.bias"):
+            if "bias" in self.traits and blk + name in self.tensors:
+                score += self.weight(blk + name)
+        groups = self.key("expert_group_count", 0)
+        if groups > 1 and "groups" in self.traits:
+            two = np.sort(score.reshape(len(x), groups, -1), axis=2)[:, :, -2:].sum(axis=2)
+            best = np.argsort(-two, axis=1, kind="stable")[:, : self.key("expert_group_used_count")]
+            kept = np.zeros((len(x), groups), bool)
+            np.put_along_axis(kept, best, True, axis=1)
+            score = np.where(np.repeat(kept, score.shape[1] // groups, axis=1), score, -np.inf)
+        chosen = np.argsort(-score, axis=1, kind="stable")[:, :used]
+        w = np.take_along_axis(p, chosen, axis=1)
+        if gating == 3:
+            w = soft_max(w)
+        if "norm" in self.traits or ("norm by key" in self.traits and self.key("expert_weights_norm", False)):
+            w = w / np.maximum(w.sum(axis=1, keepdims=True), 2.0**-14)
+        w = w * (self.key("expert_weights_scale", 0.0) or 1.0)
+        y = np.zeros_like(x)
+        for e in range(logits.shape[1]):
+            rows, rank = np.nonzero(chosen == e)
+            if blk + "ffn_gate_up_exps.weight" in self.tensors:
+                gate, up = np.split(self.expert(blk + "ffn_gate_up", e, x[rows]), 2, axis=1)
+            else:
+                gate, up = (self.expert(blk + f"ffn_{s}", e, x[rows]) for s in ("gate", "up"))
+            y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, self.joined(act, gate, up))
+        if "shared" in self.traits and blk + "ffn_up_shexp.weight" in self.tensors:
+            s = act(self.linear(blk + "ffn_gate_shexp", x)) * self.linear(blk + "ffn_up_shexp", x)
+            s = self.linear(blk + "ffn_down_shexp", s)
+            if "shared gate" in self.traits:
+                s = s / (1 + np.exp(-x @ self.weight(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1)))
+            y += s
+        return y
+
+    def joined(self, act, gate, up):
+        if "oai" not in self.traits:
+            return act(gate) * up
+        gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
+        return (up + 1) * gate / (1 + np.exp(-1.702 * gate))
 
     def projections(self, blk, x):
         """q, k and v, from one matrix or from three."""
@@ -154,7 +378,14 @@ class Model:
                 for p, name in zip(parts, names)]
 
     def norm(self, name, x):
-        return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name + ".weight")
+        if "layer norm" in self.traits:
+            x = x - np.mean(x, axis=-1, keepdims=True)
+            x = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps)
+            if self.arch != "olmo":
+                x = x * self.weight(name + ".weight")
+            return x + self.weight(name + ".bias") if name + ".bias" in self.tensors else x
+        name = name + ".weight" if name + ".weight" in self.tensors else name            # Falcon-H1's ffn_norm
+        return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name)
 
 
 def int8_per_32(x):
@@ -179,20 +410,37 @@ def rope(x, frequency, magnitude, adjacent, first_position):
     return y
 
 
-def attention(q, k, v, scale, window):
-    """q [n, heads, d], k and v [n, kv heads, d]: causal, the last `window` keys only unless it is 0."""
+def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alibi=0.0):
+    """q [n, heads, d], k and v [n, kv heads, d]: causal, the last `window` keys only unless it is 0. sinks: one more logit of each
+    head, without a value. both_ways: all keys, or those at most window / 2 away. alibi: the largest bias by distance."""
     n, n_heads, _ = q.shape
     group = n_heads // k.shape[1]
     p, j = np.arange(n)[:, None], np.arange(n)[None, :]
-    hidden = (j > p) | ((p - j >= window) if window else False)
+    far = p - j >= window if not both_ways else np.abs(p - j) > window // 2
+    hidden = (np.zeros((n, n), bool) if both_ways else j > p) | (far if window else False)
+    power = 2 ** int(np.floor(np.log2(n_heads)))
+    slopes = [2 ** (-alibi * (h + 1) / power) if h < power else 2 ** (-alibi * (2 * (h - power) + 1) / (2 * power))
+              for h in range(n_heads)]
     out = np.empty((n, n_heads, v.shape[2]))
     for h in range(n_heads):
         score = q[:, h] @ k[:, h // group].T * scale
+        if cap:
+            score = cap * np.tanh(score / cap)
+        if alibi:
+            score -= slopes[h] * np.abs(p - j)
         score[hidden] = -np.inf
-        score -= score.max(axis=1, keepdims=True)
-        e = np.exp(score)
-        out[:, h] = e @ v[:, h // group] / e.sum(axis=1, keepdims=True)
+        most = score.max(axis=1, keepdims=True)
+        if sinks is not None:
+            most = np.maximum(most, sinks[h])
+        e = np.exp(score - most)
+        beside = np.exp(sinks[h] - most) if sinks is not None else 0.0
+        out[:, h] = e @ v[:, h // group] / (e.sum(axis=1, keepdims=True) + beside)
     return out.reshape(n, -1)
+
+
+def soft_max(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
 
 
 def silu(x):
@@ -203,10 +451,139 @@ def gelu(x):
     return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, logits_type=np.float32, progress=False):
-    """Logits [n, n_vocab]. dump: a dict that receives the intermediate values of the named layers."""
-    gemma = model.arch == "gemma3"
-    act = gelu if gemma else silu
+def convolve(model, name, x):
+    """Causal, channel by channel: y[t] = sum over j of w[:, j] * x[t - taps + 1 + j] (+ bias)."""
+    w = model.weight(name + ".weight")
+    w = w.reshape(x.shape[1], -1)
+    taps = w.shape[1]
+    padded = np.concatenate([np.zeros((taps - 1, x.shape[1])), x])
+    y = sum(padded[j : j + len(x)] * w[:, j] for j in range(taps))
+    return y + model.weight(name + ".bias") if name + ".bias" in model.tensors else y
+
+
+def short_convolution(model, blk, x):
+    b, c, x = np.split(model.linear(blk + "shortconv.in_proj", x), 3, axis=1)
+    return model.linear(blk + "shortconv.out_proj", c * convolve(model, blk + "shortconv.conv", b * x))
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def mamba(model, blk, x):
+    inner, n = model.key("ssm.inner_size"), model.key("ssm.state_size")
+    u, z = np.split(model.linear(blk + "ssm_in", x), 2, axis=1)
+    u = silu(convolve(model, blk + "ssm_conv1d", u))
+    rank = model.key("ssm.time_step_rank")
+    dt, b, c = np.split(model.linear(blk + "ssm_x", u), [rank, rank + n], axis=1)
+    if model.key("ssm.dt_b_c_rms", False):
+        dt, b, c = (v / np.sqrt(np.mean(v * v, axis=1, keepdims=True) + model.eps) for v in (dt, b, c))
+    dt = softplus(model.linear(blk + "ssm_dt", dt))
+    a, d = model.weight(blk + "ssm_a"), model.weight(blk + "ssm_d")
+    state, y = np.zeros((inner, n)), np.empty((len(x), inner))
+    for t in range(len(x)):
+        state = state * np.exp(dt[t][:, None] * a) + (dt[t] * u[t])[:, None] * b[t]
+        y[t] = state @ c[t] + d * u[t]
+    return model.linear(blk + "ssm_out", y * silu(z))
+
+
+def mamba2(model, blk, x):
+    inner, n, groups = (model.key("ssm." + k) for k in ("inner_size", "state_size", "group_count"))
+    heads = model.key("ssm.time_step_rank")
+    z, xbc, dt = np.split(model.linear(blk + "ssm_in", x), [inner, 2 * inner + 2 * groups * n], axis=1)
+    xbc = silu(convolve(model, blk + "ssm_conv1d", xbc))
+    u, b, c = np.split(xbc, [inner, inner + groups * n], axis=1)
+    dt = softplus(dt + model.weight(blk + "ssm_dt.bias"))
+    a, d = (model.weight(blk + k).reshape(-1) for k in ("ssm_a", "ssm_d"))
+    u, b, c = u.reshape(len(x), heads, -1), b.reshape(len(x), groups, n), c.reshape(len(x), groups, n)
+    state, y = np.zeros((heads, inner // heads, n)), np.empty((len(x), heads, inner // heads))
+    for t in range(len(x)):
+        for h in range(heads):
+            g = h // (heads // groups)
+            state[h] = state[h] * np.exp(dt[t, h] * a[h]) + dt[t, h] * np.outer(u[t, h], b[t, g])
+            y[t, h] = state[h] @ c[t, g] + d[h] * u[t, h]
+    y = y.reshape(len(x), inner) * silu(z)
+    if blk + "ssm_norm.weight" in model.tensors:
+        parts = y.reshape(len(x), groups, -1)
+        parts = parts / np.sqrt(np.mean(parts * parts, axis=2, keepdims=True) + model.eps)
+        y = (parts * model.weight(blk + "ssm_norm.weight")).reshape(len(x), inner)
+    return model.linear(blk + "ssm_out", y)
+
+
+def delta_net(model, blk, x):
+    n, heads, keys = len(x), model.key("ssm.time_step_rank"), model.key("ssm.group_count")
+    d = model.key("ssm.state_size")
+    qkv = silu(convolve(model, blk + "ssm_conv1d", model.linear(blk + "attn_qkv", x)))
+    q, k, v = np.split(qkv, [keys * d, 2 * keys * d], axis=1)
+    q, k, v = q.reshape(n, keys, d), k.reshape(n, keys, d), v.reshape(n, heads, -1)
+    q, k = (y / np.sqrt(np.sum(y * y, axis=2, keepdims=True) + model.eps) for y in (q, k))
+    q = q / np.sqrt(d)
+    beta = 1 / (1 + np.exp(-model.linear(blk + "ssm_beta", x)))
+    decay = np.exp(softplus(model.linear(blk + "ssm_alpha", x) + model.weight(blk + "ssm_dt.bias")) * model.weight(blk + "ssm_a"))
+    state, o = np.zeros((heads, d, v.shape[2])), np.empty(v.shape)
+    for t in range(n):
+        for h in range(heads):
+            s = state[h] * decay[t, h]
+            change = beta[t, h] * (v[t, h] - s.T @ k[t, h % keys])
+            state[h] = s + np.outer(k[t, h % keys], change)
+            o[t, h] = state[h].T @ q[t, h % keys]
+    o = o / np.sqrt(np.mean(o * o, axis=2, keepdims=True) + model.eps) * model.weight(blk + "ssm_norm.weight")
+    return model.linear(blk + "ssm_out", o.reshape(n, -1) * silu(model.linear(blk + "attn_gate", x)))
+
+
+MIXERS = {"delta net": delta_net, "short convolution": short_convolution, "mamba": mamba, "mamba 2": mamba2}
+
+
+def attend(model, i, x, kv, trace, at):
+    """The attention of layer i, its output matrix included."""
+    traits, n, blk = model.traits, len(x), f"blk.{i}."
+    local = model.is_local[i]
+    frequency, magnitude = model.rope_local if local else model.rope_global
+    gate = 1
+    if "gated q" in traits:
+        both = model.linear(blk + "attn_q", x).reshape(n, -1, 2, model.d_k)
+        q, gate = both[:, :, 0], (1 / (1 + np.exp(-both[:, :, 1]))).reshape(n, -1)
+        k, v = (model.linear(blk + name, x).reshape(n, -1, model.d_k) for name in ("attn_k", "attn_v"))
+    else:
+        q, k, v = (y.reshape(n, -1, d) for y, d in zip(model.projections(blk, x), (model.d_k, model.d_k, model.d_v)))
+    trace(at + "q_projected", q)
+    trace(at + "k_projected", k)
+    if "qk" in traits or ("qk if there" in traits and blk + "attn_q_norm.weight" in model.tensors):
+        q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
+    if "qk row" in traits:
+        q, k = (model.norm(blk + name, y.reshape(n, -1)).reshape(y.shape)
+                for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
+    if model.has_rope(i):
+        q, k = (rope(y, frequency, magnitude, "adjacent" in traits, 0) for y in (q, k))
+    if "qk last" in traits:
+        q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
+    if model.temperature:
+        original = model.key("rope.scaling.original_context_length", model.key("context_length"))
+        q = q * (1 + model.temperature * np.log(1 + np.arange(n) // original))[:, None, None]
+    if kv != "f64":
+        cache = {"f16": np.float16, "f32": np.float32}[kv]
+        k, v = k.astype(cache).astype(np.float64), v.astype(cache).astype(np.float64)
+    trace(at + "q", q)
+    trace(at + "k", k)
+    trace(at + "v", v)
+    sinks = model.weight(blk + "attn_sinks.weight").reshape(-1) if "sinks" in traits else None
+    if "attention gate" in traits:
+        gate = 1 / (1 + np.exp(-model.linear(blk + "attn_gate", x)))
+    window = model.window if local else 0
+    x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi)
+    trace(at + "attention", x)
+    return model.linear(blk + "attn_output", x * gate)
+
+
+def gelu_erf(x):
+    return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / np.sqrt(2.0)))
+
+
+def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, progress=False):
+    """What the last norm gives, [n, n_embd]. dump: a dict that receives the intermediate values of the named layers."""
+    traits = model.traits
+    acts = {"gelu": gelu, "gelu erf": gelu_erf, "relu2": lambda y: np.maximum(y, 0) ** 2}
+    act = model.xielu if "xielu" in traits else next((acts[name] for name in acts if name in traits), silu)
     n = len(ids)
     ids = np.asarray(ids, dtype=np.int64)
     n_vocab = int(model.tensors["token_embd.weight"].shape[1])
@@ -218,63 +595,115 @@ def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, lo
             dump[name] = value[:dump_tokens].copy()
 
     h = model.rows("token_embd.weight", ids)
-    if gemma:
-        h *= np.sqrt(model.n_embd)
+    h *= model.embedding_scale
+    if "positions" in traits:
+        h = h + model.weight("position_embd.weight")[:n]
+    if "token_types.weight" in model.tensors:
+        h = h + model.weight("token_types.weight")[0]
+    if "encoder" in traits and "token_embd_norm.weight" in model.tensors:        # lfm2's is the last norm
+        h = model.norm("token_embd_norm", h)
     keep("embedding", h)
     for i in range(model.n_layers):
         trace = keep if i in dump_layers else lambda name, value: None
         blk, at = f"blk.{i}.", f"layer{i}."
-        local = model.is_local[i]
-        frequency, magnitude = model.rope_local if local else model.rope_global
-        x = model.norm(blk + "attn_norm", h)
+        bare = {"out only", "sum norm"} & traits or ("encoder" in traits and blk + "attn_norm.weight" not in model.tensors)
+        x = beside = h if bare else model.norm(blk + "attn_norm", h)
+        if model.parallel and blk + "attn_norm_2.weight" in model.tensors:
+            x = model.norm(blk + "attn_norm_2", h)
+        if model.parallel and blk + "ffn_norm.weight" in model.tensors:
+            beside = model.norm(blk + "ffn_norm", h)
         trace(at + "attn_norm", x)
-        q, k, v = (y.reshape(n, -1, d) for y, d in zip(model.projections(blk, x), (model.d_k, model.d_k, model.d_v)))
-        trace(at + "q_projected", q)
-        trace(at + "k_projected", k)
-        if model.arch in ("qwen3", "gemma3"):
-            q = model.norm(blk + "attn_q_norm", q)
-            k = model.norm(blk + "attn_k_norm", k)
-        q = rope(q, frequency, magnitude, model.arch == "llama", 0)
-        k = rope(k, frequency, magnitude, model.arch == "llama", 0)
-        if kv != "f64":
-            cache = {"f16": np.float16, "f32": np.float32}[kv]
-            k, v = k.astype(cache).astype(np.float64), v.astype(cache).astype(np.float64)
-        trace(at + "q", q)
-        trace(at + "k", k)
-        trace(at + "v", v)
-        x = attention(q, k, v, model.scale, model.window if local else 0)
-        trace(at + "attention", x)
-        x = model.linear(blk + "attn_output", x)
+        mixer = next((MIXERS[t] for t in traits if t in MIXERS), None)
+        if model.is_feed_forward[i]:
+            h = h + model.linear(blk + "ffn_down", act(model.linear(blk + "ffn_up", x)))
+            continue
+        scanned = mixer(model, blk, x) if "beside" in traits else 0
+        if model.is_recurrent[i]:
+            x = mixer(model, blk, x)
+        else:
+            x = attend(model, i, x, kv, trace, at)
+        if "one part" in traits:
+            h = h + x
+            continue
         trace(at + "attn_output", x)
-        if gemma:
+        if "post" in traits:
             x = model.norm(blk + "post_attention_norm", x)
-        h = h + x
+        before, h = h, h + x * model.residual_scale + scanned
+        if "sum norm" in traits:
+            h = model.norm(blk + "attn_output_norm", h)
+            if blk + "attn_norm_2.weight" in model.tensors:
+                h = model.norm(blk + "attn_norm_2", before + h)
         trace(at + "after_attention", h)
-        x = model.norm(blk + "ffn_norm", h)
+        ffn_norm = "post_attention_norm" if "ffn norm is post_attention_norm" in traits else "ffn_norm"
+        x = beside if model.parallel else h if {"out only", "sum norm"} & traits else model.norm(blk + ffn_norm, h)
         trace(at + "ffn_norm", x)
-        x = act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x)
-        trace(at + "ffn_gated", x)
-        x = model.linear(blk + "ffn_down", x)
-        if gemma:
+        if model.has_experts(i):
+            x = model.experts(blk, x, act)
+        else:
+            up = model.linear(blk + "ffn_up", x)
+            if "no gate" in traits:
+                x = act(up)
+            else:
+                gate, up = np.split(up, 2, axis=1) if "up" in traits else (model.linear(blk + "ffn_gate", x), up)
+                x = act(gate) * up
+            trace(at + "ffn_gated", x)
+            x = model.linear(blk + "ffn_down", x)
+        if "post" in traits:
             x = model.norm(blk + "post_ffw_norm", x)
-        h = h + x
+        h = h + x * model.residual_scale
+        if "sum norm" in traits:
+            h = model.norm(blk + "layer_output_norm", h)
         trace(at + "out", h)
         if progress:
             print(f"\rlayer {i + 1}/{model.n_layers}", end="", file=sys.stderr, flush=True)
-    h = model.norm("output_norm", h)
+    if "sum norm" not in traits:
+        last = [name for name in ("output_norm", "enc.output_norm", "token_embd_norm") if name + ".weight" in model.tensors][0]
+        h = model.norm(last, h)
     keep("output_norm", h)
-    logits = np.empty((n, n_vocab), dtype=logits_type)
+    if progress:
+        print(file=sys.stderr)
+    return h
+
+
+def check_read(model):
+    unread = model.unread - {"output.weight"} if model.both_ways else model.unread
+    if unread:
+        raise SystemExit(f"tensors that nothing reads: {', '.join(sorted(unread))}")
+
+
+def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, logits_type=np.float32, progress=False):
+    """Logits [n, n_vocab]."""
+    h = hidden(model, ids, kv, dump, dump_layers, dump_tokens, progress)
+    logits = np.empty((len(ids), int(model.tensors["token_embd.weight"].shape[1])), dtype=logits_type)
     tied = "output.weight" not in model.tensors
     model.linear("token_embd" if tied else "output", h, out=logits)
     if tied and "output.bias" in model.tensors:
         logits += model.weight("output.bias").astype(logits_type)
-    if model.unread:
-        raise SystemExit(f"tensors that nothing reads: {', '.join(sorted(model.unread))}")
+    check_read(model)
+    if model.logit_divisor != 1:
+        logits /= model.logit_divisor
     if model.final_softcap:
         logits[:] = model.final_softcap * np.tanh(logits / model.final_softcap)
-    if progress:
-        print(file=sys.stderr)
     return logits
+
+
+def score(model, ids):
+    """What a model that ranks gives: a number for each label."""
+    h = hidden(model, ids)
+    h = h[:1] if model.both_ways else h[-1:]
+    if "encoder" in model.traits and "cls.weight" in model.tensors:
+        h = np.tanh(model.linear("cls", h))
+    return model.linear("cls.output", h)
+
+
+def embed(model, ids, pooling, normalize=True):
+    """The vectors of a text: one row, or one for each token (pooling none)."""
+    h = hidden(model, ids)
+    for name in ("dense_2", "dense_3"):
+        if name + ".weight" in model.tensors:
+            h = model.linear(name, h)
+    rows = {"none": h, "mean": h.mean(axis=0, keepdims=True), "cls": h[:1], "last": h[-1:]}[pooling]
+    return rows / np.sqrt((rows * rows).sum(axis=1, keepdims=True)) if normalize else rows
 
 
 def perplexity(model, ids, context, bos=None):
