@@ -1,4 +1,4 @@
-/* rooms: ipc base */
+/* rooms: identity ipc base */
 /* fuzz/broker.c - bytes of clients and of workers against the real broker: its loop, places, budgets, timers. The input is a list
  * of steps; the supervisor is played, and the clock is the input's. What the broker says must be what the tables allow, to clients
  * and to workers; a request ends once; a worker that goes on is told as many tokens as its envelope says; and in the end nothing
@@ -17,6 +17,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+/* A key made for this test, and what is kept of it. */
+#define KEY "vk_odr4zrgzzf3f43ywifkenx6a4u5rsir4eoy66jp5kcsnbha"
+#define RECORD "{\"id\":\"odr4zrgz\",\"salt\":\"78972369a84a51acb5ef9a34fc0daabc\",\"sha256\":" \
+    "\"bed02a2656f36158989e4bfbc60aa40b7b98a536f47cb502ddc3f01c8ef6be10\"}"
 enum { MAX_CLIENTS = 6, MAX_WORKERS = 4, MAX_STEPS = 400, MAX_IDS = 8 };
 
 static uint64_t clock_ns;
@@ -84,7 +88,7 @@ static void start_worker(struct world *w, unsigned slot)
     int pair[2];
     if (w->workers[slot].conn.fd >= 0 || !w->workers[slot].id || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
         return;
-    vs_conn_init(&w->workers[slot].conn, pair[0], &vs_ipc_to_worker, VS_AT_OPEN);
+    vs_conn_init(&w->workers[slot].conn, pair[0], &vs_ipc_to_guard, VS_AT_OPEN);
     say(w, VS_MSG_STARTED, w->workers[slot].id, "{\"pid\":7,\"path\":\"/m\",\"bytes\":5}", pair[1]);
     close(pair[1]);
 }
@@ -205,7 +209,7 @@ static void work(struct world *w, unsigned slot)
     while ((next = vs_conn_next(c, &f, &why)) == VS_OK) {
         struct vs_payload p;
         struct vs_head head;
-        const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_to_worker, f.type);
+        const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_to_guard, f.type);
         uint64_t told = w->workers[slot].sent_id == f.id ? w->workers[slot].n_sent : 0;
         if (f.type == VS_MSG_SENT) {
             w->workers[slot].sent_id = f.id;
@@ -291,6 +295,7 @@ static void step(struct world *w, struct input *in)
 {
     static const char *const hellos[] = {
         "{\"protocol\":2,\"client\":\"f\"}", "{\"protocol\":2}", "{\"protocol\":1}", "{", "{\"x\":1e999}",
+        "{\"protocol\":2,\"key\":\"" KEY "\"}", "{\"protocol\":2,\"key\":\"vk_\"}", "{\"protocol\":2,\"key\":[]}",
     };
     static const uint16_t from_client[] = {
 #define TYPE(name, ...) VS_MSG_##name,
@@ -306,10 +311,16 @@ static void step(struct world *w, struct input *in)
         "{\"model\":\"a\",\"trace\":\"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\"}",
         "{\"model\":\"a\",\"settings\":{}}", "{\"model\":\"a\",\"priority\":\"low\"}",
         "{\"model\":\"b\",\"settings\":{\"idle_unload_s\":5}}", "{\"x\":1}", "{\"model\":1e999}", "[]", "{",
+        "{\"model\":\"a\",\"key\":\"" KEY "\",\"remote\":\"::1\"}", "{\"key\":\"" KEY "\"}", "{\"model\":\"a\",\"key\":\"x\"}",
     };
     static const char *const ends[] = {
         "{}", "{\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cached_tokens\":0}}",
         "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"m\"}}", "{\"model_digest\":null}", "{\"x\":1}", "{\"error\":1}",
+    };
+    static const char *const refused[] = {        /* "a" with the body {} */
+        "{\"model\":\"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb\",\"type\":16,\"bytes\":2,"
+        "\"sha256\":\"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\"}",
+        "{\"model\":\"ca97\",\"type\":-1,\"bytes\":1e9,\"sha256\":null}",
     };
     static const char *const progress[] = {
         "{\"what\":\"load\",\"done\":1,\"total\":2}", "{\"what\":\"\\u001b\",\"done\":1,\"total\":2}", "{}",
@@ -319,7 +330,8 @@ static void step(struct world *w, struct input *in)
         "{\"facts\":{\"parallel\":1}}", "{\"facts\":{\"parallel\":1e9,\"kv_bytes\":-1}}",
     };
     static const char *const stats[] = {
-        "{\"pages\":9,\"used\":1,\"cached\":2,\"page_bytes\":64,\"parked\":1,\"preemptions\":3}", "{\"pages\":9}",
+        "{\"pages\":9,\"used\":1,\"cached\":2,\"page_bytes\":64,\"parked\":1,\"preemptions\":3,\"prompt_tokens\":5}",
+        "{\"pages\":9}",
     };
     enum { N_FROM_CLIENT = sizeof from_client / sizeof *from_client, N_FROM_WORKER = sizeof from_worker / sizeof *from_worker };
     const uint8_t *bytes;
@@ -330,7 +342,7 @@ static void step(struct world *w, struct input *in)
     int worker = w->workers[slot].conn.fd;
     uint64_t run = run_of(w, slot, what >> 6);
     switch (op) {
-    case 0: add_client(w, who % MAX_CLIENTS, hellos[what % 8 < 5 ? what % 8 : 0]); break;
+    case 0: add_client(w, who % MAX_CLIENTS, hellos[what % 8]); break;
     case 1:
         n = take_bytes(in, take(in), &bytes);
         put(c->fd, bytes, n, -1);
@@ -387,6 +399,8 @@ static void step(struct world *w, struct input *in)
     case 12:
         if (what == 77)
             vs_conn_send(&w->supervisor, VS_MSG_DRAIN, 0, 0, "\1\1\0\0", 4, -1);
+        else if (what >= 78 && what < 80)
+            vs_conn_send(&w->supervisor, VS_MSG_REFUSED, 0, 0, refused[what - 78], strlen(refused[what - 78]), -1);
         else if (c->fd >= 0 && what & 1) {
             int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
             put(c->fd, "\6", 1, file);
@@ -395,6 +409,20 @@ static void step(struct world *w, struct input *in)
         }
         break;
     }
+}
+
+/* One key, of a user who may load, and limits that are soon reached. */
+static void let_in(struct broker *b)
+{
+    static const char all[] = "{\"limits\":{\"default\":{\"requests_per_minute\":60,\"in_flight\":6},\"keys\":{\"f\":{"
+        "\"tokens_per_minute\":60,\"kv_tokens\":90,\"priority\":\"low\"}}},\"keys\":[{\"version\":1,\"name\":\"f\",\"role\":"
+        "\"operator\",\"scopes\":[\"generate\",\"load\",\"list\"],\"created\":1,\"key\":" RECORD "}]}";
+    struct vs_error err;
+    json_t *value = vs_json_parse(all, sizeof all - 1, &err);
+    if (!value || vs_identity_list_parse(json_object_get(value, "keys"), &b->keys, &err) != VS_OK)
+        abort();
+    limits_changed(b, json_object_get(value, "limits"));
+    json_decref(value);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -420,11 +448,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     broker_init(b);
     b->settings.memory = 1000;
     b->settings.queue = 5;
+    let_in(b);
     control_open(b, pair[1]);
     for (int i = 0; i < MAX_CLIENTS; i++)
         vs_conn_init(&w->clients[i], -1, &vs_ipc_to_client, VS_AT_START);
     for (int i = 0; i < MAX_WORKERS; i++)
-        vs_conn_init(&w->workers[i].conn, -1, &vs_ipc_to_worker, VS_AT_OPEN);
+        vs_conn_init(&w->workers[i].conn, -1, &vs_ipc_to_guard, VS_AT_OPEN);
     if (take(&in) & 1)
         begin(w);
     for (int i = 0; i < MAX_STEPS && in.at < in.end && !b->ending; i++) {
@@ -441,8 +470,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (struct model *m = b->models; m; m = m->next)
         model_drop(b, m, VS_E_CANCELLED, "the end");
     broker_sweep(b);
-    if (b->peers || b->models || b->clients || b->asked.n || b->memory.used || b->clients_memory.used)
+    if (b->peers || b->models || b->asked.n || b->memory.used || b->clients_memory.used)
         abort();
+    for (const struct client *c = b->clients; c; c = c->next)
+        if (!c->person[0] || c->n_requests)
+            abort();                    /* persons, and keys, are remembered; nothing of theirs is under way */
     for (int i = 0; i < MAX_CLIENTS; i++)
         vs_conn_clear(&w->clients[i]);
     for (int i = 0; i < MAX_WORKERS; i++)

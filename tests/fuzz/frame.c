@@ -19,7 +19,8 @@ static unsigned state_of(const void *context, uint64_t id)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const struct vs_ipc_table *const tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker,
-                                                         &vs_ipc_from_worker };
+                                                         &vs_ipc_from_worker,
+                                                         &vs_ipc_to_guard, &vs_ipc_from_guard };
     static int is_ready;
     if (!is_ready)
         vs_json_setup(64 << 20);

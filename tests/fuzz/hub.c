@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 abort();
             continue;
         }
-        if (n_parts == 0 || n_parts > VS_HUB_MAX_PARTS)
+        if (n_parts == 0 || n_parts > VS_SPLIT_MAX)
             abort();
         for (size_t k = 0; k < n_parts; k++) {
             check_path(parts[k].path);

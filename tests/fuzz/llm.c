@@ -31,6 +31,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 if (node->tensor[k] != VS_NONE && node->tensor[k] >= graph.n_tensors)
                     abort();
         }
+        for (size_t i = 0; i < graph.n_experts; i++) {
+            const struct vs_experts *e = &graph.experts[i];
+            const uint32_t first[] = { e->gate, e->up, e->down };
+            if (!e->n || e->n > VS_MAX_EXPERTS || !e->n_used || e->n_used > e->n || !e->width || !e->n_in
+                || (e->n_groups && (e->n % e->n_groups || e->n / e->n_groups * e->n_groups_used < e->n_used)))
+                abort();
+            for (int k = 0; k < 3; k++)
+                if (first[k] != VS_NONE && (first[k] >= graph.n_tensors || graph.n_tensors - first[k] < e->n))
+                    abort();
+        }
         for (size_t i = 0; i < graph.n_ropes; i++)
             for (uint32_t k = 0; k < graph.ropes[i].n_dims / 2; k++) {
                 double f = vs_rope_frequency(&graph.ropes[i], k) * graph.ropes[i].magnitude;
@@ -41,8 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             if (graph.tensors[i].n_bytes > (uint64_t)1 << 40 ||
                 graph.tensors[i].offset > ((uint64_t)1 << 40) - graph.tensors[i].n_bytes)
                 abort();
-        if (graph.logits >= graph.n_values || !graph.n_kv_heads || !graph.head_dim)
+        if (graph.output[VS_OUTPUT_VECTOR] >= graph.n_values || !graph.n_kv_heads || !graph.head_dim)
             abort();
+        for (int k = 0; k < VS_N_OUTPUTS; k++)
+            if (graph.output[k] != VS_NONE && graph.output[k] >= graph.n_values)
+                abort();
         vs_graph_clear(&graph);
     }
     vs_gguf_close(g);

@@ -1,0 +1,31 @@
+/* rooms: grammar base */
+/* Schemas of a tool's arguments, as calls of a family that writes tags and of one that writes a header: input is JSON. See
+ * support/constraint.h. */
+#include "../support/constraint.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void try_form(const struct vs_call_form *form, const json_t *parameters, const uint8_t *data, size_t n)
+{
+    struct vs_grammar *g = NULL;
+    struct vs_error err = { 0 };
+    json_t *any = json_pack("{s:s}", "type", "object");
+    const struct vs_callable f[] = { { "f", parameters }, { "other", any } };
+    if (vs_grammar_calls(form, f, 2, fuzz_vocabulary(), NULL, &g, &err) == VS_OK)
+        fuzz_follow(g, data, n);
+    json_decref(any);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static const struct vs_call_tags tags = { "<k=", ">\n", "\n</k>\n", "</f>" };
+    static const struct vs_call_form in_tags = { "", "<f=", ">\n", "\n<f=", NULL, &tags };
+    static const struct vs_call_form in_header = { "", "", "\xff\xf8\xf9", NULL, NULL, NULL };
+    json_t *value = json_loadb((const char *)data, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (json_is_object(value)) {
+        try_form(&in_tags, value, data, n);
+        try_form(&in_header, value, data, n);
+    }
+    json_decref(value);
+    return 0;
+}
