@@ -2,12 +2,20 @@
 """Makes dtype.txt: hashes of what thousands of random blocks of each encoding mean, by an independent decoder.
 
 Needs numpy and the package gguf (tried with 0.19.0); run by hand:  python3 tests/golden/dtype.py > tests/golden/dtype.txt
+The plain and k-quantised types are decoded by that package, the others by decode() below, written from the notes on the format; the
+package gives the tables of the IQ types, and must agree about every type that it knows.
 A line is: what, how many blocks (or values), FNV-1a-64 of the results as little-endian words, every NaN counted as one.
 Blocks are the bytes of a splitmix64 stream seeded with the type number, so scales are subnormal, infinite and NaN too.
 """
+import os
+import sys
+
 import numpy as np
 from gguf import GGMLQuantizationType as T, GGML_QUANT_SIZES
 from gguf.quants import dequantize, quantize
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools"))
+from gguf_types import SIZES, decode
 
 N = 3000
 np.seterr(all="ignore")
@@ -49,6 +57,14 @@ for name in "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K".spl
     else:
         x = dequantize(raw.reshape(N, block_bytes), t)
     assert x.size == N * block_len
+    line(name, N, bits32(x))
+
+for name, (number, block_len, block_bytes) in SIZES.items():
+    raw = stream(number, N * block_bytes).reshape(N, block_bytes)
+    x = decode(name, raw)
+    assert x.shape == (N, block_len) and x.dtype == np.float32
+    if name in T.__members__ and name not in ("Q8_1", "Q1_0"):
+        assert np.array_equal(bits32(x), bits32(dequantize(raw, T[name]))), name
     line(name, N, bits32(x))
 
 every = np.arange(65536, dtype=np.uint16)

@@ -71,6 +71,9 @@ struct machine {
     struct sequence *other;             /* [n_rows - 1] */
     struct vs_row *rows;
     uint32_t *out, n, n_out;
+    struct vs_stretch *stretches;       /* [n_rows] of the step */
+    uint32_t n_stretches, n_states;
+    uint32_t *state;                    /* [n_rows + 1] the slot that each sequence's state lies in: one of its two, or another */
 };
 
 static void check(int status, const struct vs_error *err, const char *what)
@@ -83,7 +86,17 @@ static void push(struct machine *m, uint32_t token, uint32_t position, uint32_t 
 {
     if (read)
         m->out[m->n_out++] = m->n;
-    m->rows[m->n++] = (struct vs_row){ token, position, table };
+    m->rows[m->n++] = (struct vs_row){ .token = token, .position = position, .table = table };
+}
+
+/* The rows pushed last, n of a sequence from `position` on; after the first n_mark of them its state goes to the last slot, too. */
+static void push_stretch(struct machine *m, uint32_t table, uint32_t position, uint32_t n, uint32_t n_mark)
+{
+    uint32_t which = table / m->pages_each, *state = &m->state[which];
+    uint32_t end = *state == 2 * which ? 2 * which + 1 : 2 * which;
+    m->stretches[m->n_stretches++] = (struct vs_stretch){ .first = m->n - n, .n = n, .from = position ? *state : VS_NO_STATE,
+                                                          .end = end, .n_mark = n_mark, .mark = m->n_states - 1 };
+    *state = end;
 }
 
 /* n rows of sequences from *next on, one to three of each; some of them are read. */
@@ -102,20 +115,23 @@ static void push_others(struct machine *m, uint32_t n, uint32_t *next)
                 token = (token + 1) % m->of->graph.n_vocab;
             push(m, token, s->done, s->table, i + 1 == rows && below(2));
         }
+        push_stretch(m, s->table, s->done - rows, rows, 0);
         n -= rows;
     }
 }
 
 static const float *step(struct machine *m, const char *what)
 {
-    const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .pages = m->pages, .out = m->out, .n_out = m->n_out };
+    const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .pages = m->pages, .out = m->out, .n_out = m->n_out,
+                                 .stretches = m->stretches, .n_stretches = m->n_stretches };
     const float *logits = NULL;
     struct vs_error err = { 0 };
+    m->n_stretches = 0;
     check(vs_backend_step(m->backend, &job, &logits, &err), &err, what);
     return logits;
 }
 
-/* Every slot of every page gets K and V of the poison token: NaN. Nothing is read, so nothing is a fault. */
+/* Every slot of every page gets K and V of the poison token: NaN; and so do states. Nothing is read, so nothing is a fault. */
 static void fill_with_poison(struct machine *m, uint32_t max_rows)
 {
     for (uint32_t first = 0; first < m->n_pages; first += m->pages_each) {
@@ -124,6 +140,7 @@ static void fill_with_poison(struct machine *m, uint32_t max_rows)
             m->n = m->n_out = 0;
             for (uint32_t i = at; i < n_slots && m->n < max_rows; i++)
                 push(m, (uint32_t)m->run->poison, i, first, false);
+            push_stretch(m, first, at, m->n, m->n / 2);
             step(m, "poison");
         }
     }
@@ -133,6 +150,8 @@ static void target_rows(struct machine *m, const uint32_t *tokens, uint32_t done
 {
     for (uint32_t i = 0; i < n; i++)
         push(m, tokens[done + i], done + i, 0, read && i + 1 == n);
+    int64_t mark = m->run->keep - (int64_t)done;
+    push_stretch(m, 0, done, n, mark > 0 && mark <= n ? (uint32_t)mark : 0);
 }
 
 static void compute(const struct vs_subject *of, const struct run *run, char ret_hash[65], uint32_t *ret_tokens)
@@ -150,6 +169,11 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
     m.other = need(calloc(run->n_rows, sizeof *m.other));
     m.rows = need(malloc(max_rows * sizeof *m.rows));
     m.out = need(malloc(max_rows * sizeof *m.out));
+    m.stretches = need(malloc(max_rows * sizeof *m.stretches));
+    m.state = need(malloc((run->n_rows + 1) * sizeof *m.state));
+    m.n_states = 2 * (run->n_rows + 1) + 1;
+    for (uint32_t i = 0; i <= run->n_rows; i++)
+        m.state[i] = 2 * i;
     for (uint32_t i = 0; i < m.n_pages; i++)
         m.pages[i] = i;
     for (uint32_t i = m.n_pages - 1; i && run->shuffle; i--) {
@@ -161,7 +185,8 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         m.other[i] = (struct sequence){ (i + 1) * m.pages_each, 0, 1000u * (i + 1) };
     const struct vs_backend_config config = {
         .level = (int)run->way.isa, .n_threads = run->way.n_threads, .max_rows = max_rows, .max_out = run->n_rows,
-        .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .kv_type = of->of->kv, .high = of->of->high,
+        .max_positions = m.pages_each * VS_PAGE_TOKENS, .n_pages = m.n_pages, .n_states = m.n_states,
+        .kv_type = of->of->kv, .high = of->of->high,
     };
     const struct vs_source file = vs_source_memory(of->file.data, of->file.n);
     check(vs_backend_cpu.create(&of->graph, &config, &file, NULL, NULL, &m.backend, &err), &err, "create");
@@ -179,6 +204,7 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
         }
         free(wrong);
         done = (uint32_t)run->keep;
+        m.state[0] = m.n_states - 1;
     }
     while (a.n < m.n_all) {
         uint32_t n = a.n - done < chunk ? a.n - done : chunk, next = 0;
@@ -204,6 +230,8 @@ static void compute(const struct vs_subject *of, const struct run *run, char ret
     free(m.other);
     free(m.rows);
     free(m.out);
+    free(m.stretches);
+    free(m.state);
 }
 
 /* Computes, or leaves it out in the brief form; 1 when it was computed, and came out right. */
@@ -402,7 +430,7 @@ static void check_poison(const struct vs_subject *s, int64_t token)
         const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
         check(vs_backend_cpu.create(&s->graph, &config, &file, NULL, NULL, &backend, &err), &err, "create");
         const uint32_t page = 0, last = 1;
-        const struct vs_row rows[] = { { (uint32_t)token, 0, 0 }, { (uint32_t)(token + 1), 1, 0 } };
+        const struct vs_row rows[] = { { (uint32_t)token, 0, 0, NULL }, { (uint32_t)(token + 1), 1, 0, NULL } };
         const struct vs_step job = { .rows = rows, .n_rows = 2, .pages = &page, .out = &last, .n_out = 1 };
         const float *logits;
         if (vs_backend_step(backend, &job, &logits, &err) != VS_E_FAULT)
@@ -475,7 +503,7 @@ static void test_engine(void)
                 const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = isa, .n_threads = 2,
                                                         .kv_type = s.of->kv, .high = s.of->high, .chunk = 50 + keep };
                 struct vs_model_file *file;
-                check(vs_model_file_open(dup(fd), &file, &err), &err, "file");
+                check(vs_model_file_open(&(struct vs_files){ 1, { dup(fd) } }, &file, &err), &err, "file");
                 check(vs_header_open(vs_model_file_glance(file), &header, &err), &err, "header");
                 check(vs_model_open(header, file, &config, NULL, NULL, &model, &err), &err, "model");
                 check(vs_sequence_create(model, &sequence), &err, "sequence");

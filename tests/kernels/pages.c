@@ -40,7 +40,7 @@ static void compute(struct machine *m, uint32_t text, uint32_t page, uint32_t fr
     const float *logits;
     struct vs_error err;
     for (uint32_t i = from; i < to; i++)
-        rows[i - from] = (struct vs_row){ vs_subject_prompt(&m->of, text, i), i, 0 };
+        rows[i - from] = (struct vs_row){ .token = vs_subject_prompt(&m->of, text, i), .position = i };
     check(to == from || vs_backend_step(m->backend, &step, &logits, &err) == VS_OK, "a step failed");
 }
 
@@ -48,7 +48,7 @@ static void compute(struct machine *m, uint32_t text, uint32_t page, uint32_t fr
 static const float *read_page(struct machine *m, uint32_t page)
 {
     const uint32_t pages[] = { page, SPARE }, out = 0;
-    const struct vs_row row = { 1, VS_PAGE_TOKENS, 0 };
+    const struct vs_row row = { .token = 1, .position = VS_PAGE_TOKENS };
     const struct vs_step step = { .rows = &row, .n_rows = 1, .pages = pages, .out = &out, .n_out = 1 };
     const float *logits;
     struct vs_error err;
