@@ -586,20 +586,17 @@ static void go_on(int number)
     (void)number;
 }
 
-static bool is_descriptor(int fd)
+static bool try_silence(void)
 {
-    return fd >= 0 && fcntl(fd, F_GETFD) >= 0;
+    return sigaction(SIGSYS, &(struct sigaction){ .sa_handler = go_on }, NULL) == 0;
 }
 
-/* Who has the process can silence the handler that ends it. Then a call that is not on the list gives nonsense, no more. */
-static bool handler_is_not_what_holds(void)
+/* The kernel needs no handler. */
+static bool try_unheard(void)
 {
-    struct sigaction action = { .sa_handler = go_on }, old;
-    sigaction(SIGSYS, &action, &old);
-    int file = open("/etc/passwd", O_RDONLY), connection = socket(AF_INET, SOCK_STREAM, 0), copy = dup(SOCKET_FD);
-    bool none = !is_descriptor(file) && !is_descriptor(connection) && !is_descriptor(copy);
-    sigaction(SIGSYS, &old, NULL);
-    return none;
+    sigset_t all;
+    sigfillset(&all);
+    return sigprocmask(SIG_BLOCK, &all, NULL) == 0 && open("/etc/passwd", O_RDONLY) >= 0;
 }
 
 const struct attempt attempts[] = {
@@ -612,10 +609,10 @@ const struct attempt attempts[] = {
     { "inet socket", try_inet, TRAPPED, SYS_socket, false },
     { "socketpair", try_socketpair, TRAPPED, SYS_socketpair, false },
     { "connect", try_connect, TRAPPED, SYS_connect, false },
-    { "exec", try_exec, KILLED, 0, false },
+    { "exec", try_exec, TRAPPED, SYS_execve, false },
     { "fork", try_fork, TRAPPED, SYS_clone, true },
     { "clone without thread", try_vfork, TRAPPED, SYS_clone, true },
-    { "ptrace", try_ptrace, KILLED, 0, false },
+    { "ptrace", try_ptrace, TRAPPED, SYS_ptrace, false },
     { "kill another", try_kill_other, TRAPPED, SYS_kill, false },
     { "tgkill another", try_tgkill_other, TRAPPED, SYS_tgkill, false },
     { "map executable", try_map_exec, TRAPPED, SYS_mmap, true },
@@ -623,26 +620,26 @@ const struct attempt attempts[] = {
     { "map another descriptor", try_map_other_fd, TRAPPED, SYS_mmap, true },
     { "map the model", try_map_model, TRAPPED, SYS_mmap, true },
     { "memfd", try_memfd, TRAPPED, SYS_memfd_create, false },
-    { "setuid", try_setuid, KILLED, 0, false },
+    { "setuid", try_setuid, TRAPPED, SYS_setuid, false },
     { "raise a limit", try_prlimit, TRAPPED, SYS_prlimit64, true },
     { "become dumpable", try_dumpable, TRAPPED, SYS_prctl, true },
     { "cut the model", try_truncate, TRAPPED, SYS_ftruncate, false },
     { "dup", try_dup, TRAPPED, SYS_dup, true },
-    { "mount", try_mount, KILLED, 0, false },
-    { "bpf", try_bpf, KILLED, 0, false },
-    { "unshare", try_unshare, KILLED, 0, false },
-    { "setns", try_setns, KILLED, 0, false },
-    { "io_uring", try_io_uring_setup, KILLED, 0, false },
-    { "perf", try_perf_event_open, KILLED, 0, false },
-    { "read another's memory", try_process_vm_readv, KILLED, 0, false },
-    { "keyctl", try_keyctl, KILLED, 0, false },
-    { "load a module", try_init_module, KILLED, 0, false },
-    { "kexec", try_kexec_load, KILLED, 0, false },
-    { "execveat", try_execveat, KILLED, 0, false },
-    { "userfaultfd", try_userfaultfd, KILLED, 0, false },
-    { "chroot", try_chroot, KILLED, 0, false },
-    { "pidfd", try_pidfd_open, KILLED, 0, false },
-    { "personality", try_personality, KILLED, 0, true },
+    { "mount", try_mount, TRAPPED, SYS_mount, false },
+    { "bpf", try_bpf, TRAPPED, SYS_bpf, false },
+    { "unshare", try_unshare, TRAPPED, SYS_unshare, false },
+    { "setns", try_setns, TRAPPED, SYS_setns, false },
+    { "io_uring", try_io_uring_setup, TRAPPED, SYS_io_uring_setup, false },
+    { "perf", try_perf_event_open, TRAPPED, SYS_perf_event_open, false },
+    { "read another's memory", try_process_vm_readv, TRAPPED, SYS_process_vm_readv, false },
+    { "keyctl", try_keyctl, TRAPPED, SYS_keyctl, false },
+    { "load a module", try_init_module, TRAPPED, SYS_init_module, false },
+    { "kexec", try_kexec_load, TRAPPED, SYS_kexec_load, false },
+    { "execveat", try_execveat, TRAPPED, SYS_execveat, false },
+    { "userfaultfd", try_userfaultfd, TRAPPED, SYS_userfaultfd, false },
+    { "chroot", try_chroot, TRAPPED, SYS_chroot, false },
+    { "pidfd", try_pidfd_open, TRAPPED, SYS_pidfd_open, false },
+    { "personality", try_personality, TRAPPED, SYS_personality, true },
     { "shmget", try_shmget, TRAPPED, SYS_shmget, false },
     { "shmat", try_shmat, TRAPPED, SYS_shmat, false },
     { "semget", try_semget, TRAPPED, SYS_semget, false },
@@ -674,7 +671,6 @@ const struct attempt attempts[] = {
     { "fsetxattr", try_fsetxattr, TRAPPED, SYS_fsetxattr, false },
     { "getdents64", try_getdents64, TRAPPED, SYS_getdents64, false },
     { "setsockopt", try_setsockopt, TRAPPED, SYS_setsockopt, false },
-    { "shutdown", try_shutdown, TRAPPED, SYS_shutdown, false },
     { "bind", try_bind, TRAPPED, SYS_bind, false },
     { "listen", try_listen, TRAPPED, SYS_listen, false },
     { "sched_setscheduler", try_sched_setscheduler, TRAPPED, SYS_sched_setscheduler, false },
@@ -718,8 +714,8 @@ const struct attempt attempts[] = {
     { "lend priority", try_lend_priority, TRAPPED, SYS_futex, false },
     { "thread apart", try_thread_apart, TRAPPED, SYS_clone, true },
     { "thread with a descriptor", try_thread_with_descriptor, TRAPPED, SYS_clone, true },
-    { "memfd_secret", try_memfd_secret, KILLED, 0, false },
-    { "process_madvise", try_process_madvise, KILLED, 0, false },
+    { "memfd_secret", try_memfd_secret, TRAPPED, SYS_memfd_secret, false },
+    { "process_madvise", try_process_madvise, TRAPPED, SYS_process_madvise, false },
 #if defined(__x86_64__)
     { "32-bit entry", try_32_bit_entry, KILLED, 0, false },
     { "x32 entry", try_x32_entry, KILLED, 0, false },
@@ -748,28 +744,28 @@ const struct attempt attempts[] = {
     { "raw packets", try_raw_packets, TRAPPED, SYS_socket, false },
     { "kill the parent", try_kill_parent, TRAPPED, SYS_kill, false },
     { "kill all", try_kill_all, TRAPPED, SYS_kill, false },
-    { "trace the parent", try_seize_parent, KILLED, 0, false },
-    { "be traced", try_be_traced, KILLED, 0, false },
-    { "a setuid program", try_setuid_program, KILLED, 0, false },
+    { "trace the parent", try_seize_parent, TRAPPED, SYS_ptrace, false },
+    { "be traced", try_be_traced, TRAPPED, SYS_ptrace, false },
+    { "a setuid program", try_setuid_program, TRAPPED, SYS_execve, false },
     { "very many processes", try_many_processes, TRAPPED, SYS_clone, true },
     { "user namespace by clone", try_user_namespace_by_clone, TRAPPED, SYS_clone, true },
-    { "add_key", try_add_key, KILLED, 0, false },
-    { "write another's memory", try_process_vm_writev, KILLED, 0, false },
-    { "descriptor of another", try_pidfd_getfd, KILLED, 0, false },
-    { "kcmp", try_kcmp, KILLED, 0, false },
+    { "add_key", try_add_key, TRAPPED, SYS_add_key, false },
+    { "write another's memory", try_process_vm_writev, TRAPPED, SYS_process_vm_writev, false },
+    { "descriptor of another", try_pidfd_getfd, TRAPPED, SYS_pidfd_getfd, false },
+    { "kcmp", try_kcmp, TRAPPED, SYS_kcmp, false },
     { "getpgid", try_getpgid, TRAPPED, SYS_getpgid, false },
     { "sched_setparam", try_sched_setparam, TRAPPED, SYS_sched_setparam, false },
-    { "reboot", try_reboot, KILLED, 0, false },
-    { "sethostname", try_sethostname, KILLED, 0, false },
-    { "settimeofday", try_settimeofday, KILLED, 0, false },
-    { "open by handle", try_open_by_handle_at, KILLED, 0, false },
-    { "pivot_root", try_pivot_root, KILLED, 0, false },
-    { "umount", try_umount2, KILLED, 0, false },
-    { "capset", try_capset, KILLED, 0, false },
-    { "setgroups", try_setgroups, KILLED, 0, false },
-    { "setresuid", try_setresuid, KILLED, 0, false },
+    { "reboot", try_reboot, TRAPPED, SYS_reboot, false },
+    { "sethostname", try_sethostname, TRAPPED, SYS_sethostname, false },
+    { "settimeofday", try_settimeofday, TRAPPED, SYS_settimeofday, false },
+    { "open by handle", try_open_by_handle_at, TRAPPED, SYS_open_by_handle_at, false },
+    { "pivot_root", try_pivot_root, TRAPPED, SYS_pivot_root, false },
+    { "umount", try_umount2, TRAPPED, SYS_umount2, false },
+    { "capset", try_capset, TRAPPED, SYS_capset, false },
+    { "setgroups", try_setgroups, TRAPPED, SYS_setgroups, false },
+    { "setresuid", try_setresuid, TRAPPED, SYS_setresuid, false },
     { "landlock", try_landlock_create_ruleset, TRAPPED, SYS_landlock_create_ruleset, false },
-    { "the kernel's log", try_syslog, KILLED, 0, false },
+    { "the kernel's log", try_syslog, TRAPPED, SYS_syslog, false },
     { "map writable and executable", try_writable_code, TRAPPED, SYS_mmap, true },
     { "make our code writable", try_own_code_writable, TRAPPED, SYS_mprotect, true },
     { "type on the terminal", try_terminal, TRAPPED, SYS_ioctl, true },
@@ -779,7 +775,8 @@ const struct attempt attempts[] = {
     { "is nobody", is_nobody, WORKS, 0, false },
     { "limits", core_and_files_are_limited, WORKS, 0, true },
     { "twice the memory is refused", twice_the_memory_is_refused, WORKS, 0, true },
-    { "the handler is not what holds", handler_is_not_what_holds, WORKS, 0, true },
+    { "silence the handler", try_silence, TRAPPED, SYS_rt_sigaction, true },
+    { "open with all signals blocked", try_unheard, KILLED, 0, false },
 };
 const size_t n_attempts = sizeof attempts / sizeof *attempts;
 
@@ -789,6 +786,7 @@ const struct attempt attempts_of_worker[] = {
     { "take a descriptor", try_recvmsg, TRAPPED, SYS_recvmsg, false },
     { "duplicate for exec", try_duplicate_for_exec, TRAPPED, SYS_fcntl, false },
     { "accept", try_accept4, TRAPPED, SYS_accept4, false },
+    { "shutdown", try_shutdown, TRAPPED, SYS_shutdown, false },
 };
 const size_t n_attempts_of_worker = sizeof attempts_of_worker / sizeof *attempts_of_worker;
 

@@ -1,9 +1,12 @@
 /* support/service_echo.c - a service without a model, to test everything around one.
  *
- * It says a request's prompt back, one byte a token, and misbehaves on demand: the first byte of the model file 'X' fails
+ * It says a request's prompt back, one character a token, and misbehaves on demand: the first byte of the model file 'X' fails
  * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
  * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@work N" works N seconds and
  * says nothing, "@try NAME" tries what a worker must not do (attempts.h), "@attempts" lists what can be tried. */
+#include "prog/worker/formats.h"
+#include "base/utf8.h"
+#include "prog/worker/quantize.h"
 #include "prog/worker/service.h"
 #include "sandbox/sandbox.h"
 #include "support/attempts.h"
@@ -26,17 +29,33 @@ void vs_service_prepare(void)
 {
 }
 
-int vs_service_open(int fd, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret, struct vs_error *err)
+int vs_formats(int argc, char *const *argv)
 {
+    (void)argc;
+    (void)argv;
+    return 2;                           /* it can run none */
+}
+
+int vs_quantize_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 2;                           /* it reads none */
+}
+
+int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret,
+                    struct vs_error *err)
+{
+    struct vs_files all = *parts;
     (void)settings;
     if (draft >= 0)
         close(draft);
     struct vs_service *s = calloc(1, sizeof *s);
-    if (!s || read(fd, &s->first, 1) != 1 || s->first == 'X') {
+    if (!s || read(all.fd[0], &s->first, 1) != 1 || s->first == 'X') {
         free(s);
         return vs_error_set(err, VS_E_MALFORMED, "not an echo model");
     }
-    close(fd);
+    vs_files_close(&all);
     sink->progress(sink->context, "loading", 1, 1);
     *ret = s;
     return VS_OK;
@@ -53,10 +72,18 @@ static void nap_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+static int say_token(struct vs_sink *sink, uint32_t id, const char *text, size_t n)
+{
+    const struct vs_said said = { .index = -1, .part = -1, .id = id, .text = text, .n = n };
+    return sink->token(sink->context, &said);
+}
+
 static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret)
 {
-    for (size_t i = 0; i < n; i++) {
-        int status = sink->token(sink->context, -1, (unsigned char)prompt[i], prompt + i, 1, NULL);
+    for (size_t i = 0, width; i < n; i += width) {
+        uint32_t c;
+        width = vs_utf8_decode(prompt + i, n - i, &c);
+        int status = say_token(sink, (unsigned char)prompt[i], prompt + i, width);
         if (status != VS_OK)
             return status;
     }
@@ -73,7 +100,7 @@ static int flood(struct vs_sink *sink, long n, bool tokens, json_t **ret)
     memset(block, 'z', sizeof block);
     for (long left = n; left > 0;) {
         size_t k = left < (long)sizeof block ? (size_t)left : sizeof block;
-        int status = tokens ? sink->token(sink->context, -1, 1, block, k, NULL) : sink->data(sink->context, block, k);
+        int status = tokens ? say_token(sink, 1, block, k) : sink->data(sink->context, block, k);
         if (status != VS_OK)
             return status;
         left -= (long)k;
@@ -184,7 +211,9 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
 {
     (void)s, (void)type;
     json_t **ret_result = &ret->result;
-    const json_t *value = json_object_get(request, "prompt");
+    const json_t *value = json_object_get(request, "prompt"), *messages = json_object_get(request, "messages");
+    if (messages)                       /* what was said last */
+        value = json_object_get(json_array_get(messages, json_array_size(messages) - 1), "content");
     const char *prompt = json_string_value(value);
     if (!prompt)
         return vs_error_set(err, VS_E_INVALID, "prompt is missing");
@@ -214,7 +243,7 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
         return flood(sink, atol(prompt + 7) * 60000, true, ret_result);
     if (strncmp(prompt, "@slow ", 6) == 0) {
         for (long i = atol(prompt + 6); i > 0; i--) {
-            int status = sink->token(sink->context, -1, 1, "x", 1, NULL);
+            int status = say_token(sink, 1, "x", 1);
             nap_ms(10);
             if (status == VS_OK)
                 status = vs_check_ask(&sink->check);

@@ -97,6 +97,25 @@ static void begin(struct world *w)
     w->peer.state = VS_AT_OPEN;
 }
 
+/* The daemon's first word is that it has no place. */
+static void test_a_daemon_that_is_full(void **state)
+{
+    (void)state;
+    struct world w;
+    int pair[2];
+    struct veritas_options o = VERITAS_OPTIONS_INIT;
+    struct veritas_error e = VERITAS_ERROR_INIT;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    vs_conn_init(&w.peer, pair[1], &vs_ipc_from_client, VS_AT_START);
+    say_end(&w, VS_MSG_ERROR, 0, "{\"error\":{\"code\":-4,\"name\":\"BUSY\",\"message\":\"full\",\"retry_after_ms\":1500}}", "");
+    o.fd = pair[0];
+    assert_int_equal(veritas_open(&o, &w.v, &e), VERITAS_E_BUSY);
+    assert_string_equal(e.message, "full");
+    assert_int_equal(e.retry_after_ms, 1500);
+    close(pair[0]);
+    vs_conn_clear(&w.peer);
+}
+
 static void end(struct world *w)
 {
     veritas_close(w->v);
@@ -234,6 +253,16 @@ static void test_sizes(void **state)
     begin(&w);
     event.size = 8;
     assert_int_equal(veritas_step(w.v, 0, &event, NULL), VERITAS_E_INVALID);
+    veritas_request *r = start(&w, VERITAS_CHAT);
+    say(&w, VS_MSG_TOKEN, VS_FLAG_PART, 1, "\3\0\0\0\4\0\0\0\1\0\0\0x", 13);
+    say(&w, VS_MSG_TOKEN, VS_FLAG_PART, 1, "\3\0\0\0\4\0\0\0\1\0\0\0y", 13);
+    event = (struct veritas_event){ .size = offsetof(struct veritas_event, part), .part = 99 };     /* as it was without parts */
+    assert_int_equal(veritas_step(w.v, 0, &event, NULL), VERITAS_OK);
+    assert_true(event.part == 99 && event.token == 4 && *event.text == 'x' && event.size == offsetof(struct veritas_event, part));
+    event.size = sizeof event;
+    assert_int_equal(veritas_step(w.v, 0, &event, NULL), VERITAS_OK);
+    assert_true(event.part == 3 && *event.text == 'y');
+    veritas_request_free(r);
     end(&w);
     assert_string_equal(veritas_error_name(VERITAS_E_BUSY), "BUSY");
     assert_string_equal(veritas_error_name(77), "UNKNOWN");
@@ -513,14 +542,16 @@ static void *play_cancels(void *context)
     struct daemon *d = context;
     struct vs_frame f;
     struct pollfd p = { d->w->peer.fd, POLLIN, 0 };
+    uint16_t type;
     while (poll(&p, 1, 5000) == 1) {
-        uint16_t type = hear(d->w, &f);
-        if (type == VS_MSG_CANCEL) {
-            d->n_cancels++;
-            say_end(d->w, VS_MSG_ERROR, f.id, "{\"error\":{\"code\":-8,\"name\":\"CANCELLED\",\"message\":\"cancelled\"}}", "");
-        } else if (type == 0 && p.revents & POLLHUP) {
-            break;
+        while ((type = hear(d->w, &f)) != 0) {      /* one read may bring several frames */
+            if (type == VS_MSG_CANCEL) {
+                d->n_cancels++;
+                say_end(d->w, VS_MSG_ERROR, f.id, "{\"error\":{\"code\":-8,\"name\":\"CANCELLED\",\"message\":\"cancelled\"}}", "");
+            }
         }
+        if (p.revents & POLLHUP)
+            break;
     }
     return NULL;
 }
@@ -931,6 +962,7 @@ static void test_short_cuts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_daemon_that_is_full),
         cmocka_unit_test(test_nothing_takes_null),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_parameters),

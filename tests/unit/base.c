@@ -6,7 +6,6 @@
 #include "base/size.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "base/word.h"
 #include "base/utf8.h"
 #include "base/word.h"
 
@@ -28,6 +27,30 @@ static void test_bytes_short_read_is_sticky(void **state)
     assert_int_equal(b.status, VS_E_SHORT);
     assert_int_equal(vs_bytes_u8(&b), 0);
     assert_null(vs_bytes_take(&b, UINT64_MAX));
+}
+
+static void test_hex(void **state)
+{
+    (void)state;
+    static const char digits[] = "00112233445566778899aAbBcCdDeEfF";
+    uint8_t all[256], back[256];
+    char hex[513];
+    for (int c = -128; c < 128; c++) {
+        const char *at = c ? strchr(digits, c) : NULL;
+        assert_int_equal(vs_hex_digit((char)c), at ? (int)(at - digits) / 2 : -1);
+    }
+    for (int i = 0; i < 256; i++)
+        all[i] = (uint8_t)i;
+    vs_hex(all, 256, hex);
+    assert_int_equal(strlen(hex), 512);
+    assert_memory_equal(hex + 508, "feff", 5);
+    vs_hex_bytes(hex, 256, back);
+    assert_memory_equal(back, all, 256);
+    assert_false(vs_hex_is_sha256(hex));
+    hex[64] = 0;
+    assert_true(vs_hex_is_sha256(hex));
+    hex[63] = 'F';
+    assert_false(vs_hex_is_sha256(hex));
 }
 
 static void test_buf_limit(void **state)
@@ -172,6 +195,9 @@ static void test_status_names(void **state)
     assert_string_equal(vs_status_name(VS_E_BUSY), "BUSY");
     assert_int_equal(vs_status_parse("BUSY"), VS_E_BUSY);
     assert_int_equal(vs_status_exit(VS_E_DIED), 70);
+    assert_int_equal(vs_status_http(VS_E_DIED), 502);
+    assert_int_equal(vs_status_http(VS_OK), 0);
+    assert_int_equal(vs_status_http(-99), 0);
 }
 
 static int stop_at_third(void *context)
@@ -202,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_short_read_is_sticky),
+        cmocka_unit_test(test_hex),
         cmocka_unit_test(test_buf_limit),
         cmocka_unit_test(test_check_asks_every_so_often_and_stays),
         cmocka_unit_test(test_utf8),

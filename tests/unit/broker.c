@@ -1,4 +1,4 @@
-/* rooms: ipc base */
+/* rooms: identity ipc base */
 /* unit/broker.c - whose turn it is in a line, and what is measured, with a clock of our own; all else of the broker is seen from
  * outside (e2e/line.py, e2e/protocol.py). */
 #include "prog/broker/broker.h"
@@ -39,9 +39,10 @@ static struct request *enter(struct room *r, unsigned peer, unsigned priority)
 {
     struct request *q = &r->requests[r->n++];
     *q = (struct request){ .peer = &r->peers[peer], .type = VS_MSG_GENERATE, .id = r->n, .priority = priority,
-                           .arrived_at = r->broker.now, .deadline = NEVER };
-    q->peer->n_requests++;
-    q->peer->client->n_requests++;
+                           .arrived_at = r->broker.now, .deadline = NEVER, .client = r->peers[peer].client,
+                           .share = &r->peers[peer].share };
+    q->client->n_requests++;
+    q->share->n_requests++;
     line_enter(&r->broker, &r->model, q);
     return q;
 }
@@ -49,8 +50,8 @@ static struct request *enter(struct room *r, unsigned peer, unsigned priority)
 static void leave(struct room *r, struct request *q)
 {
     queue_remove(&r->model.queue, q);
-    q->peer->n_requests--;
-    q->peer->client->n_requests--;
+    q->client->n_requests--;
+    q->share->n_requests--;
 }
 
 static void test_who_waits_rises(void **state)
@@ -97,6 +98,40 @@ static void test_tokens_count(void **state)
     line_begun(&r.broker, mine, 3);
     theirs = enter(&r, 2, VS_PRIORITY_NORMAL);                  /* it was away: it has saved up nothing */
     assert_int_equal(r.clients[1].turn.n_tokens, r.clients[0].turn.n_tokens);
+}
+
+/* One connection asks for two persons and for itself: each has its own turn and its own place in a full line. */
+static void test_persons(void **state)
+{
+    (void)state;
+    struct room r;
+    room_init(&r);
+    struct request *anna[2], *ben, *itself;
+    for (int i = 0; i < 2; i++) {
+        anna[i] = enter(&r, 0, VS_PRIORITY_NORMAL);
+        assert_true(request_speak_for(&r.broker, anna[i], "anna"));
+    }
+    ben = enter(&r, 0, VS_PRIORITY_NORMAL);
+    assert_true(request_speak_for(&r.broker, ben, "ben"));
+    itself = enter(&r, 0, VS_PRIORITY_NORMAL);
+    assert_ptr_equal(anna[0]->client, anna[1]->client);
+    assert_true(anna[0]->owner == anna[1]->owner && anna[0]->owner != ben->owner && ben->owner > UINT32_MAX && !itself->owner);
+    assert_true(ben->client != anna[0]->client && ben->client->number != anna[0]->client->number);
+    assert_true(anna[0]->client->n_requests == 2 && r.clients[0].n_requests == 1 && r.broker.n_persons == 2);
+    line_served(anna[0], 10);
+    line_served(itself, 5);
+    assert_ptr_equal(line_next(&r.broker, &r.model), ben);
+    line_served(ben, 6);
+    assert_ptr_equal(line_next(&r.broker, &r.model), itself);
+    line_served(itself, 100);
+    assert_ptr_equal(line_next(&r.broker, &r.model), ben);
+    line_served(ben, 100);
+    assert_ptr_equal(line_next(&r.broker, &r.model), anna[0]);
+    while (r.broker.clients) {
+        struct client *c = r.broker.clients;
+        r.broker.clients = c->next;
+        free(c);
+    }
 }
 
 static void test_what_a_dead_worker_left_comes_first(void **state)
@@ -166,7 +201,7 @@ int main(void)
     vs_json_setup(0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_waits_rises),
-        cmocka_unit_test(test_tokens_count),
+        cmocka_unit_test(test_tokens_count), cmocka_unit_test(test_persons),
         cmocka_unit_test(test_what_a_dead_worker_left_comes_first),
         cmocka_unit_test(test_measures),
     };

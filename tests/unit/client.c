@@ -25,7 +25,7 @@ static char path[100];
 struct daemon {
     pthread_t thread;
     int listen_fd;
-    const char *hello;                  /* NULL: refuse with ERROR 0 */
+    const char *hello;                  /* NULL: refuse with ERROR 0; "": hang up without a word, unless it plays on */
     void (*play)(struct vs_conn *c);
 };
 
@@ -111,19 +111,20 @@ static void test_hello(void **state)
     (void)state;
     const struct { const char *hello; int code; } cases[] = {
         { NULL, VS_E_DENIED }, { "{\"protocol\":3}", VS_E_PROTOCOL }, { "{}", VS_E_PROTOCOL }, { "no", VS_E_PROTOCOL },
+        { "", VS_E_NOT_FOUND },         /* it ends, and a next one may listen */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct daemon d;
         struct vs_client *c = NULL;
         struct vs_error err;
         start(&d, cases[i].hello, NULL);
-        assert_int_equal(vs_client_connect(path, "test", &c, &err), cases[i].code);
+        assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), cases[i].code);
         assert_null(c);
         stop(&d);
     }
     struct vs_client *c;
     struct vs_error err;
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_E_NOT_FOUND);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_E_NOT_FOUND);
 }
 
 static uint32_t granted[3];
@@ -154,14 +155,14 @@ static void test_credit_comes_back(void **state)
     struct vs_event e;
     uint64_t id;
     start(&d, good, play_two_streams);
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_OK);
     json_t *none = json_object();
     for (uint64_t i = 1; i < 3; i++) {
-        assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, &id, &err), VS_OK);
+        assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, NULL, &id, &err), VS_OK);
         assert_int_equal(id, i);
     }
-    assert_int_equal(vs_client_request(c, VS_MSG_TOKEN, none, -1, &id, &err), VS_E_INVALID);
-    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, 0, &id, &err), VS_E_INVALID);
+    assert_int_equal(vs_client_request(c, VS_MSG_TOKEN, none, NULL, &id, &err), VS_E_INVALID);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, &(struct vs_files){ 1, { 0 } }, &id, &err), VS_E_INVALID);
     size_t bytes = 0;
     for (int ended = 0; ended < 2;) {
         assert_int_equal(vs_client_next(c, 5000, &e, &err), VS_OK);
@@ -194,17 +195,17 @@ static void test_reason_is_remembered(void **state)
     struct vs_error err;
     struct vs_event e;
     start(&d, good, play_hang_up);
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_OK);
     json_t *none = json_object();
-    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, NULL, NULL, &err), VS_OK);
     stop(&d);
     /* the socket is dead; what it says is not */
-    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_OK);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, NULL, NULL, &err), VS_OK);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_OK);
     assert_true(e.is_last && e.request == 1 && e.kind == VS_MSG_COMPLETE);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
     assert_string_equal(err.text, "too much");
-    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, -1, NULL, &err), VS_E_LIMIT);
+    assert_int_equal(vs_client_request(c, VS_MSG_LIST, none, NULL, NULL, &err), VS_E_LIMIT);
     assert_int_equal(vs_client_next(c, 1000, &e, &err), VS_E_LIMIT);
     assert_int_equal(vs_client_cancel(c, 1, &err), VS_E_LIMIT);
     assert_string_equal(err.text, "too much");
@@ -241,15 +242,15 @@ static void test_sending_never_waits(void **state)
     struct vs_event e;
     uint64_t id;
     start(&d, good, play_late);
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_OK);
     json_t *none = json_object(), *large = json_object();
     char *text = malloc(4 << 20);
     memset(text, 't', 4 << 20);
     json_object_set_new(large, "text", json_stringn(text, 4 << 20));
     free(text);
-    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, &id, &err), VS_OK);
+    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, NULL, &id, &err), VS_OK);
     for (uint64_t i = 2; i < 5; i++)
-        assert_int_equal(vs_client_request(c, VS_MSG_TOKENIZE, large, -1, &id, &err), VS_OK);
+        assert_int_equal(vs_client_request(c, VS_MSG_TOKENIZE, large, NULL, &id, &err), VS_OK);
     assert_true(vs_client_wants_write(c));
     int ended = 0;
     for (uint32_t kept = 0; ended < 4; ended += e.is_last) {
@@ -280,14 +281,14 @@ static void test_adopted_socket(void **state)
     struct vs_conn peer;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     close(pair[1]);
-    assert_int_equal(vs_client_adopt(pair[0], "test", &c, &err), VS_E_DIED);
+    assert_int_equal(vs_client_adopt(pair[0], "test", NULL, &c, &err), VS_E_DIED);
     assert_null(c);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     vs_conn_init(&peer, pair[1], &vs_ipc_from_client, VS_AT_START);
     say(&peer, VS_MSG_HELLO, 0, good);
-    assert_int_equal(vs_client_adopt(pair[0], "test", &c, &err), VS_OK);
+    assert_int_equal(vs_client_adopt(pair[0], "test", NULL, &c, &err), VS_OK);
     json_t *none = json_object();
-    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, -1, NULL, &err), VS_OK);
+    assert_int_equal(vs_client_request(c, VS_MSG_LOGITS, none, NULL, NULL, &err), VS_OK);
     json_decref(none);
     assert_false(vs_client_has_more(c));
     say(&peer, VS_MSG_DATA, 1, "one");
@@ -329,9 +330,9 @@ static void test_envelopes(void **state)
     struct vs_client *c;
     struct vs_error err;
     start(&d, good, play_results);
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_OK);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_OK);
     json_t *request = json_pack("{s:s, s:s, s:i, s:i}", "prompt", "p", "model", "m", "deadline_ms", 9, "force", 1), *result = NULL;
-    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_OK);
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, NULL, &result, &err), VS_OK);
     static const char payload[] = "\35\0\0\0{\"model\":\"m\",\"deadline_ms\":9}{\"prompt\":\"p\",\"force\":1}";
     assert_int_equal(n_heard, sizeof payload - 1);
     assert_memory_equal(heard, payload, n_heard);
@@ -339,8 +340,8 @@ static void test_envelopes(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(result, "usage"), "completion_tokens")), 2);
     assert_true(json_is_real(json_object_get(result, "big")) && json_is_real(json_object_get(result, "huge")));
     json_decref(result);
-    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_E_MALFORMED);
-    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, -1, &result, &err), VS_OK);
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, NULL, &result, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_client_call(c, VS_MSG_GENERATE, request, NULL, &result, &err), VS_OK);
     json_decref(result);
     json_decref(request);
     vs_client_close(c);
@@ -359,7 +360,7 @@ static void test_old_daemon(void **state)
     struct vs_client *c = NULL;
     struct vs_error err;
     start(&d, "", play_old);
-    assert_int_equal(vs_client_connect(path, "test", &c, &err), VS_E_PROTOCOL);
+    assert_int_equal(vs_client_connect(path, "test", NULL, &c, &err), VS_E_PROTOCOL);
     assert_string_equal(err.text, "protocol 2 is not spoken here; protocol 1 is");
     stop(&d);
 }

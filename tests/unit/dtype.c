@@ -14,6 +14,8 @@
 
 static const enum vs_dtype computable[] = {
     VS_F32, VS_F16, VS_BF16, VS_Q4_0, VS_Q4_1, VS_Q5_0, VS_Q5_1, VS_Q8_0, VS_Q2_K, VS_Q3_K, VS_Q4_K, VS_Q5_K, VS_Q6_K,
+    VS_IQ4_NL, VS_IQ4_XS, VS_MXFP4, VS_NVFP4, VS_IQ3_S, VS_IQ3_XXS, VS_IQ2_XXS, VS_IQ2_XS, VS_IQ2_S, VS_IQ1_S, VS_IQ1_M, VS_TQ1_0,
+    VS_TQ2_0, VS_Q1_0, VS_Q2_0, VS_Q6_0, VS_Q8_1,
 };
 enum { N_COMPUTABLE = sizeof computable / sizeof *computable, N_BLOCKS = 3000 };
 
@@ -132,7 +134,9 @@ static void test_encoders_are_close(void **state)
 {
     (void)state;
     static const float bound[N_COMPUTABLE] = { 0, 0.0003f, 0.0025f, 0.13f, 0.07f, 0.065f, 0.035f, 0.005f,
-                                               0.4f, 0.28f, 0.075f, 0.04f, 0.035f };
+                                               0.4f, 0.28f, 0.075f, 0.04f, 0.035f,
+                                               0.15f, 0.15f, 0.34f, 0.18f, 0.45f, 0.8f, 1.2f, 1.2f, 1, 1.2f, 1.2f, 0.51f,
+                                               0.51f, 1, 0.51f, 0.04f, 0.005f };
     for (int t = 0; t < N_COMPUTABLE; t++) {
         const struct vs_dtype_info *info = vs_dtype_info(computable[t]);
         uint64_t seed = 7;

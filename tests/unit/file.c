@@ -43,7 +43,7 @@ static struct vs_model_file *opened(const struct victim *v)
 {
     struct vs_error err = { 0 };
     struct vs_model_file *f = NULL;
-    assert_int_equal(vs_model_file_open(dup(v->fd), &f, &err), VS_OK);
+    assert_int_equal(vs_model_file_open(&(struct vs_files){ 1, { dup(v->fd) } }, &f, &err), VS_OK);
     assert_int_equal(vs_model_file_source(f)->n_bytes, v->n);
     return f;
 }
@@ -227,7 +227,7 @@ static void test_not_a_file(void **state)
     struct vs_error err = { 0 };
     struct vs_model_file *f = NULL;
     assert_int_equal(pipe(fd), 0);
-    assert_int_equal(vs_model_file_open(fd[0], &f, &err), VS_E_MALFORMED);
+    assert_int_equal(vs_model_file_open(&(struct vs_files){ 1, { fd[0] } }, &f, &err), VS_E_MALFORMED);
     assert_null(f);
     close(fd[1]);
 }

@@ -91,6 +91,7 @@ static void test_every_row_has_a_handler(void **state)
     (void)state;
     struct { uint16_t type; void *take; } all[64], *some;
     const struct vs_ipc_table *tables[] = { &vs_ipc_from_client, &vs_ipc_to_client, &vs_ipc_to_worker, &vs_ipc_from_worker,
+                                           &vs_ipc_to_guard, &vs_ipc_from_guard,
                                            &vs_ipc_to_supervisor, &vs_ipc_from_supervisor };
     for (size_t t = 0; t < 4; t++) {
         size_t n = tables[t]->n_rules;
@@ -196,6 +197,42 @@ static void test_descriptor_finds_its_frame(void **state)
         assert_int_equal(status, VS_E_BUSY);
     }
     free(big);
+    link_clear(&l);
+}
+
+static void test_several_descriptors_find_their_frame(void **state)
+{
+    (void)state;
+    struct link l;
+    struct vs_frame f;
+    struct vs_error err;
+    struct vs_files files = { 0 };
+    link_init(&l, VS_AT_OPEN);
+    for (unsigned i = 0; i < VS_MAX_FILES; i++)
+        files.fd[files.n++] = open("/dev/null", O_RDONLY);
+    for (unsigned n = 1; n <= VS_MAX_FILES; n += VS_MAX_FILES / 3) {
+        files.n = n;
+        assert_int_equal(vs_conn_send_files(&l.a, VS_MSG_LOAD, 2, nothing, 6, &files), VS_OK);
+        assert_int_equal(vs_conn_read(&l.b), VS_OK);
+        assert_int_equal(vs_conn_next(&l.b, &f, &err), VS_OK);
+        assert_int_equal(l.b.more.n, n - 1);
+        int last = n > 1 ? l.b.more.fd[n - 2] : f.fd;
+        assert_true(fcntl(last, F_GETFD) >= 0);
+        close(f.fd);
+        assert_int_equal(vs_conn_next(&l.b, &f, &err), VS_E_BUSY);
+        assert_int_equal(l.b.more.n, 0);
+        assert_true(n == 1 || fcntl(last, F_GETFD) < 0);        /* what nobody took is closed */
+    }
+    /* more than the frame tells of */
+    files.n = 2;
+    uint8_t header[VS_FRAME_HEADER];
+    vs_frame_header(header, VS_MSG_LOAD, VS_FLAG_FD, 3, 6);
+    assert_int_equal(vs_conn_send_files(&l.a, VS_MSG_LOAD, 3, nothing, 6, &files), VS_OK);
+    assert_int_equal(vs_conn_read(&l.b), VS_OK);
+    memcpy(l.b.in.data + l.b.in_done, header, sizeof header);
+    assert_int_equal(vs_conn_next(&l.b, &f, &err), VS_E_PROTOCOL);
+    files.n = VS_MAX_FILES;
+    vs_files_close(&files);
     link_clear(&l);
 }
 
@@ -404,6 +441,73 @@ static void test_json_beyond_our_values(void **state)
     assert_int_equal(err.code, VS_E_LIMIT);
 }
 
+/* A text of n characters that need every way of being written. */
+static json_t *odd_text(size_t n, unsigned seed)
+{
+    static const char *const pieces[] = { "a", "plain words, ", "\"", "\\", "/", "\n", "\t", "\b\f\r", "\x01\x1f", "\x7f",
+                                          "\xc3\xa9", "\xe4\xbd\xa0", "\xf0\x9f\x98\x80", "{\":,[]}" };
+    struct vs_buf text = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1103515245 + 12345;
+        vs_buf_str(&text, pieces[(seed >> 16) % (sizeof pieces / sizeof *pieces)]);
+        if (seed >> 28 == 0)
+            vs_buf_add(&text, "", 1);            /* a NUL */
+    }
+    json_t *v = json_stringn(text.n ? text.data : "", text.n);
+    vs_buf_clear(&text);
+    return v;
+}
+
+/* Long strings are read and written by code of our own: as jansson does it. */
+static void test_long_strings(void **state)
+{
+    (void)state;
+    void *(*take)(size_t n);
+    void (*give)(void *p);
+    json_get_alloc_funcs(&take, &give);  /* they count */
+    for (unsigned i = 0; i < 24; i++) {
+        json_t *v = json_pack("{s:s, s:[s, o, {s:o, s:i}, o, []], s:{}, s:o, s:s}", "short", "x\"y", "list", "", odd_text(9000, i),
+                              "in", odd_text(i % 3 ? 8000 : 3, i + 100), "n", 7, odd_text(i % 2 ? 9000 : 0, i + 200), "none",
+                              "last \\\" \xc3\xa9", odd_text(12000, i + 300), "end", "{\"a\": 1}");
+        char *want = json_dumps(v, JSON_COMPACT), *ascii = json_dumps(v, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_ESCAPE_SLASH);
+        struct vs_buf out = { 0 };
+        struct vs_error err;
+        vs_json_dump(v, &out);
+        assert_int_equal(out.n, strlen(want));
+        assert_memory_equal(out.data, want, out.n);
+        for (int spelling = 0; spelling < 2; spelling++) {
+            const char *text = spelling ? ascii : want;
+            json_t *again = vs_json_parse(text, strlen(text), &err);
+            assert_true(json_equal(v, again));
+            json_decref(again);
+            assert_null(vs_json_parse(text, strlen(text) - 1, &err));
+        }
+        vs_buf_clear(&out);
+        give(want);
+        give(ascii);
+        json_decref(v);
+    }
+    static const char *const wrong[] = { "\\ud800", "\\udc00", "\\ud800\\u0041", "\\ud83dx", "\\x", "\n", "\x1f",
+                                         "\xff", "\xc3", "\xed\xa0\x80", "\\u00g0", "\\" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        for (int at_end = 0; at_end < 2; at_end++) {
+            struct vs_buf text = { 0 };
+            struct vs_error err;
+            vs_buf_str(&text, "{\"a\": \"");
+            for (size_t k = 0; k < 40000; k++) {
+                vs_buf_char(&text, 'a');
+                if (k == 30000 && !at_end)
+                    vs_buf_str(&text, wrong[i]);
+            }
+            vs_buf_str(&text, at_end ? wrong[i] : "");
+            vs_buf_str(&text, "\"}");
+            json_t *v = vs_json_parse(text.data, text.n, &err);
+            assert_null(v);
+            assert_int_equal(err.code, VS_E_MALFORMED);
+            vs_buf_clear(&text);
+        }
+}
+
 static void test_token(void **state)
 {
     (void)state;
@@ -426,6 +530,30 @@ static void test_token(void **state)
     assert_false(vs_token_parse(&f, &t));
     vs_store_u32le(p + 4, UINT32_MAX);
     assert_false(vs_token_parse(&f, &t));
+}
+
+/* Index and part come first, in this order, each only with its flag. */
+static void test_token_part(void **state)
+{
+    (void)state;
+    static const struct { uint16_t flags; uint32_t index, part, n; } cases[] = {
+        { 0, 0, 0, 8 }, { VS_FLAG_INDEX, 9, 0, 12 }, { VS_FLAG_PART, 0, 9, 12 }, { VS_FLAG_INDEX | VS_FLAG_PART, 9, 5, 16 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t p[17] = { 9 };
+        struct vs_token_view t;
+        if (cases[i].n == 16)
+            vs_store_u32le(p + 4, 5);
+        vs_store_u32le(p + cases[i].n - 8, VS_NO_TOKEN);
+        vs_store_u32le(p + cases[i].n - 4, 1);
+        p[cases[i].n] = 'x';
+        struct vs_frame f = { VS_MSG_TOKEN, cases[i].flags, 1, cases[i].n + 1, p, -1, false };
+        assert_true(vs_token_parse(&f, &t));
+        assert_true(t.index == cases[i].index && t.part == cases[i].part && t.id == VS_NO_TOKEN);
+        assert_true(t.text_bytes == 1 && *t.text == 'x');
+        for (f.n = 0; f.n <= cases[i].n; f.n++)
+            assert_false(vs_token_parse(&f, &t));
+    }
 }
 
 static void test_json(void **state)
@@ -489,6 +617,33 @@ static void test_json_can_be_stopped(void **state)
     json_decref(v);
     vs_buf_clear(&out);
     vs_buf_clear(&text);
+}
+
+/* A list of many numbers and a long string at the bottom of a deep nest: it is walked once, not once a level. */
+static void test_deep_and_wide(void **state)
+{
+    enum { DEPTH = 1500, WIDTH = 60000 };
+    struct vs_buf text = { 0 }, out = { 0 };
+    struct vs_error err;
+    (void)state;
+    vs_buf_str(&text, "{\"x\":");
+    for (int i = 0; i < DEPTH; i++)
+        vs_buf_char(&text, '[');
+    for (int i = 0; i < WIDTH; i++)
+        vs_buf_str(&text, "1,");
+    vs_buf_char(&text, '"');
+    memset(vs_buf_grow(&text, 40000), 'x', 40000);
+    vs_buf_char(&text, '"');
+    for (int i = 0; i < DEPTH; i++)
+        vs_buf_char(&text, ']');
+    vs_buf_char(&text, '}');
+    json_t *v = vs_json_parse(text.data, text.n, &err);
+    vs_json_dump(v, &out);
+    assert_int_equal(out.n, text.n);
+    assert_memory_equal(out.data, text.data, out.n);
+    json_decref(v);
+    vs_buf_clear(&text);
+    vs_buf_clear(&out);
 }
 
 static void test_json_text_bytes(void **state)
@@ -625,13 +780,16 @@ int main(void)
         cmocka_unit_test(test_every_row_has_a_handler),
         cmocka_unit_test(test_large_frames_cross_in_pieces),
         cmocka_unit_test(test_descriptor_finds_its_frame),
+        cmocka_unit_test(test_several_descriptors_find_their_frame),
         cmocka_unit_test(test_unasked_descriptors_are_refused),
         cmocka_unit_test(test_end_is_seen),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_refused_frames),
         cmocka_unit_test(test_envelopes),
-        cmocka_unit_test(test_json_beyond_our_values),
+        cmocka_unit_test(test_json_beyond_our_values), cmocka_unit_test(test_long_strings),
+        cmocka_unit_test(test_deep_and_wide),
         cmocka_unit_test(test_token),
+        cmocka_unit_test(test_token_part),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_can_be_stopped),
         cmocka_unit_test(test_json_text_bytes),

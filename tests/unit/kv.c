@@ -550,8 +550,148 @@ static void test_keys(void **state)
     vs_kv_free(kv);
 }
 
+/* ---- states ---- */
+
+/* Random operations on sequences with states, beside a list of what each slot holds. A state is a hash of the tokens that were
+ * read: a step reads it in one slot and writes it to others; one that is lost, written twice or of other tokens shows there. */
+enum { MAX_SLOTS = 24, N_SEQUENCES = 4 };
+
+struct recurrent {
+    struct vs_kv *kv;
+    struct vs_kv_sequence *s[N_SEQUENCES];
+    uint32_t n[N_SEQUENCES], tokens[N_SEQUENCES][MAX_TOKENS];
+    uint64_t slots[MAX_SLOTS];
+    uint32_t n_slots, seen_busy, seen_marks, seen_back, seen_adopted, seen_short;
+};
+
+static uint64_t after(uint64_t state, uint32_t token)
+{
+    return (state ^ token) * 0x9e3779b97f4a7c15u + 1;
+}
+
+static uint64_t state_of(const uint32_t *tokens, uint32_t n)
+{
+    uint64_t h = 0;
+    for (uint32_t i = 0; i < n; i++)
+        h = after(h, tokens[i]);
+    return h;
+}
+
+/* A step of one sequence as the backend does it, then its end: all is taken, or some of it, or the step has failed. */
+static void advance(struct recurrent *r, int i)
+{
+    uint32_t have = vs_kv_length(r->s[i]), n = 1 + below(9), mark = below(n + 1);
+    struct vs_kv_plan plan;
+    if (have + n > MAX_TOKENS || vs_kv_reserve(r->s[i], have + n) != VS_OK)
+        return;
+    uint32_t *tokens = r->tokens[i];
+    for (uint32_t k = have; k < have + n; k++)
+        tokens[k] = below(8) ? 0 : below(3);
+    if (vs_kv_plan(r->s[i], n, mark, below(2), &plan) != VS_OK) {
+        r->seen_busy++;
+        assert_int_equal(vs_kv_length(r->s[i]), have);
+        vs_kv_truncate(r->s[i], have);
+        assert_int_equal(vs_kv_length(r->s[i]), have);
+        return;
+    }
+    assert_true(plan.end < r->n_slots && plan.end != plan.from && plan.end != plan.mark);
+    assert_true(have ? plan.from < r->n_slots : plan.from == VS_KV_NO_STATE);
+    assert_true(!plan.n_mark || (plan.mark < r->n_slots && plan.mark != plan.from && plan.n_mark == mark));
+    uint64_t state = have ? r->slots[plan.from] : 0;
+    assert_true(state == state_of(tokens, have));
+    for (uint32_t k = 0; k < n; k++) {
+        state = after(state, tokens[have + k]);
+        if (k + 1 == plan.n_mark)
+            r->slots[plan.mark] = state;
+    }
+    r->slots[plan.end] = state;
+    r->seen_marks += plan.n_mark > 0;
+    if (below(8) == 0) {                                 /* it has failed */
+        vs_kv_truncate(r->s[i], have);
+        assert_int_equal(vs_kv_length(r->s[i]), have);
+        return;
+    }
+    vs_kv_commit(r->s[i], tokens + have, n);
+    if (below(2)) {                                      /* the last of them were wrong */
+        uint32_t good = have + below(n + 1);
+        vs_kv_truncate(r->s[i], good);
+        uint32_t left = vs_kv_length(r->s[i]);
+        assert_in_range(left, plan.n_mark && plan.n_mark <= good - have ? have + plan.n_mark : have, good);
+        r->seen_back += left < good;
+    }
+}
+
+static void find_beginning(struct recurrent *r, int i)
+{
+    int other = (int)below(N_SEQUENCES);
+    uint32_t had = vs_kv_length(r->s[i]), n = r->s[other] ? vs_kv_length(r->s[other]) : below(20), tokens[MAX_TOKENS] = { 0 };
+    if (r->s[other])
+        memcpy(tokens, r->tokens[other], n * sizeof *tokens);
+    bool mine = common(r->tokens[i], had, tokens, n) == had;
+    uint32_t got = vs_kv_adopt(r->s[i], tokens, n);
+    assert_true(got >= had && (mine || got == had) && (got == had || got <= n));
+    memcpy(r->tokens[i], got > had ? tokens : r->tokens[i], got * sizeof *tokens);
+    r->seen_adopted += got > had;
+    r->seen_short += got > had && got < n;
+}
+
+static void fork_or_end(struct recurrent *r, int i)
+{
+    int other = (int)below(N_SEQUENCES);
+    if (!r->s[other] && vs_kv_fork(r->s[i], &r->s[other]) == VS_OK) {
+        memcpy(r->tokens[other], r->tokens[i], sizeof r->tokens[i]);
+        assert_int_equal(vs_kv_length(r->s[other]), vs_kv_length(r->s[i]));
+        return;
+    }
+    vs_kv_close(r->s[i], below(4));
+    r->s[i] = NULL;
+}
+
+static void test_states(void **state)
+{
+    (void)state;
+    uint32_t busy = 0, marks = 0, back = 0, adopted = 0, shorter = 0;
+    for (int round = 0; round < 300; round++) {
+        static struct recurrent r;
+        static struct model cells;                       /* pages are copied, and nobody looks at them */
+        memset(&r, 0, sizeof r);
+        cells.config = (struct vs_kv_config){ .n_pages = 4 + below(30), .page_tokens = 1 + below(MAX_SIZE),
+                                              .max_tokens = MAX_TOKENS,
+                                              .max_sequences = N_SEQUENCES, .max_kept = 3,
+                                              .n_states = 1 + below(MAX_SLOTS), .memory = { copy_cells, clear_cells, &cells } };
+        r.n_slots = cells.config.n_states;
+        assert_int_equal(vs_kv_create(&cells.config, &r.kv), VS_OK);
+        for (int step = 0; step < 600; step++) {
+            int i = (int)below(N_SEQUENCES);
+            if (!r.s[i])
+                assert_int_equal(vs_kv_open(r.kv, 0, NULL, &r.s[i]), VS_OK);
+            else if (below(3))
+                advance(&r, i);
+            else if (below(2))
+                find_beginning(&r, i);
+            else if (below(4))
+                fork_or_end(&r, i);
+            else
+                vs_kv_truncate(r.s[i], below(MAX_TOKENS));
+        }
+        for (int i = 0; i < N_SEQUENCES; i++)
+            vs_kv_close(r.s[i], false);
+        vs_kv_forget(r.kv);
+        struct vs_kv_counts counts;
+        vs_kv_count(r.kv, &counts);
+        assert_int_equal(counts.free, counts.pages);
+        assert_int_equal(counts.free_states, r.n_slots); /* nothing was lost */
+        vs_kv_free(r.kv);
+        busy += r.seen_busy, marks += r.seen_marks, back += r.seen_back, adopted += r.seen_adopted, shorter += r.seen_short;
+    }
+    const uint32_t seen[] = { busy, marks, back, adopted, shorter };
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        assert_in_range(seen[i], 20, UINT32_MAX);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random), cmocka_unit_test(test_order), cmocka_unit_test(test_keys) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random), cmocka_unit_test(test_states),
+                                        cmocka_unit_test(test_order), cmocka_unit_test(test_keys) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,9 @@ static double gelu_ref(double x)
     return x * sigmoid_ref(2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
 }
 
+static double softplus_ref(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+static double gelu_erf_ref(double x) { return x * erfc(-x / sqrt(2)) / 2; }
+
 struct function {
     const char *name;
     float (*ours)(float);
@@ -221,8 +224,10 @@ static const struct function functions[] = {
     { "sigmoid", vs_sigmoidf,   sigmoid_ref, VS_EXP_MIN, INFINITY,   2.45, 0x1p-126 },
     { "silu",    vs_siluf,      silu_ref,    VS_EXP_MIN, INFINITY,   3.23, 0x1p-118 },
     { "gelu",    vs_gelu_tanhf, gelu_ref,    -2.0f,      INFINITY,   8.0,  0x1p-22 },
+    { "gelu by erf", vs_gelu_erff, gelu_erf_ref, -2.0f,   INFINITY,   17.0, 0x1p-22 },
     { "tanh",    vs_tanhf,      tanh,        -INFINITY,  INFINITY,   1.50, 0 },
     { "log",     vs_logf,       log,         0.0f,       INFINITY,   0.86, 0 },
+    { "softplus", vs_softplusf, softplus_ref, VS_EXP_MIN, INFINITY,   3.50, 0x1p-126 },
 };
 
 static void test_functions(void **state)

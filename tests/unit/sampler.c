@@ -275,6 +275,44 @@ static void test_philox(void **state)
     assert_true(r[0] == 0xd16cfe09 && r[1] == 0x94fdcceb && r[2] == 0x5001e420 && r[3] == 0x24126ea1);
 }
 
+/* A mask is the same as a bias of -infinity on all that it does not allow. */
+static void test_mask(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    float l[N];
+    struct vs_logit_bias bias[N];
+    uint64_t allowed[(N + 63) / 64];
+    struct vs_sampler *s;
+    assert_int_equal(vs_sampler_create(N, &s), VS_OK);
+    for (uint32_t round = 0; round < 300; round++) {
+        struct vs_sampling p, q;
+        memset(allowed, 0, sizeof allowed);
+        vs_sampling_defaults(&p);
+        p.top_k = (uint32_t[]){ 0, 40, 3 }[round % 3];
+        p.temperature = round % 5 ? 1.5f : 0.0f;
+        p.typical_p = round % 7 ? 1.0f : 0.9f;
+        q = p;
+        q.bias = bias;
+        for (uint32_t i = 0; i < N; i++) {
+            l[i] = 8 * uniform() - 4;
+            if (random32() % 10 < 1 + round % 10)
+                allowed[i / 64] |= UINT64_C(1) << i % 64;
+            else
+                bias[q.n_bias++] = (struct vs_logit_bias){ i, -INFINITY };
+        }
+        p.allowed = allowed;
+        for (uint64_t position = 0; position < 20; position++) {
+            uint32_t a = N, b = N;
+            int r = vs_sampler_sample(s, &p, l, NULL, 0, position, &a, NULL);
+            assert_int_equal(r, vs_sampler_sample(s, &q, l, NULL, 0, position, &b, NULL));
+            assert_int_equal(a, b);
+            assert_true(r != VS_OK || (allowed[a / 64] >> a % 64 & 1));
+        }
+    }
+    vs_sampler_free(s);
+}
+
 /* Thresholds that are met to the last unit. */
 static void test_edges(void **state)
 {
@@ -536,7 +574,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_philox),
         cmocka_unit_test(test_naive),
         cmocka_unit_test(test_distribution),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_mask), cmocka_unit_test(test_edges),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_golden),

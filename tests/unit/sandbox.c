@@ -169,11 +169,98 @@ static bool who_is_it(void)
     return getsockopt(SOCKET_FD, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0;
 }
 
+static bool hang_up(void)
+{
+    return shutdown(SOCKET_FD, SHUT_WR) == 0;
+}
+
 static const struct attempt broker_attempts[] = {
     { "accept", try_accept, WORKS, 0, false },
     /* pthread_create blocks all signals around clone: a trap that finds its signal blocked kills */
     { "thread", try_thread, KILLED, 0, true },
     { "who is it?", who_is_it, WORKS, 0, false },
+    { "hang up", hang_up, TRAPPED, SYS_shutdown, false },
+};
+
+static const struct attempt gateway_attempts[] = {
+    { "accept", try_accept, WORKS, 0, false },
+    { "thread", try_thread, KILLED, 0, true },
+    { "who is it?", who_is_it, TRAPPED, SYS_getsockopt, false },
+    { "hang up", hang_up, WORKS, 0, false },
+};
+
+static bool take_descriptor(void)
+{
+    char byte;
+    struct iovec io = { &byte, 1 };
+    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
+    return recvmsg(SOCKET_FD, &m, MSG_DONTWAIT) == 0;         /* the other end is closed */
+}
+
+static bool give_descriptor(void)
+{
+    char byte = 0;
+    struct iovec io = { &byte, 1 };
+    struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
+    return sendmsg(SOCKET_FD, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static bool read_at(void)
+{
+    char byte;
+    return pread(MODEL_FD, &byte, 1, 0) >= 0;
+}
+
+static const struct attempt guard_attempts[] = {
+    { "accept", try_accept, TRAPPED, SYS_accept4, false },
+    { "thread", try_thread, WORKS, 0, false },
+    { "who is it?", who_is_it, TRAPPED, SYS_getsockopt, false },
+    { "hang up", hang_up, TRAPPED, SYS_shutdown, false },
+    { "take a descriptor", take_descriptor, WORKS, 0, false },
+    { "give a descriptor", give_descriptor, TRAPPED, SYS_sendmsg, false },
+    { "read a file from a place", read_at, TRAPPED, SYS_pread64, false },
+};
+
+static bool wait_for_disk(void)
+{
+    return fdatasync(MODEL_FD) == 0 || errno != ENOSYS;
+}
+
+static bool cut_file(void)
+{
+    return ftruncate(MODEL_FD, 0) == 0;
+}
+
+static bool open_beneath(void)
+{
+    return openat(MODEL_FD, "x", O_RDONLY) >= 0;
+}
+
+static bool forget_append(void)
+{
+    return fcntl(MODEL_FD, F_SETFL, 0) == 0;
+}
+
+static const struct attempt audit_attempts[] = {
+    { "accept", try_accept, TRAPPED, SYS_accept4, false },
+    { "thread", try_thread, KILLED, 0, true },
+    { "who is it?", who_is_it, TRAPPED, SYS_getsockopt, false },
+    { "take a descriptor", take_descriptor, WORKS, 0, false },
+    { "give a descriptor", give_descriptor, TRAPPED, SYS_sendmsg, false },
+    { "read a file from a place", read_at, WORKS, 0, false },
+    { "wait for the disk", wait_for_disk, WORKS, 0, false },
+    { "cut a file", cut_file, TRAPPED, SYS_ftruncate, false },
+    { "open a file in a folder that it holds", open_beneath, TRAPPED, SYS_openat, true },
+    { "append no more", forget_append, TRAPPED, SYS_fcntl, false },
+};
+
+#define LIST(a) a, sizeof a / sizeof *a
+static const struct { const struct attempt *list; size_t n; } own_attempts[] = {
+    [VS_SANDBOX_WORKER] = { LIST(worker_attempts) },
+    [VS_SANDBOX_BROKER] = { LIST(broker_attempts) },
+    [VS_SANDBOX_GATEWAY] = { LIST(gateway_attempts) },
+    [VS_SANDBOX_GUARD] = { LIST(guard_attempts) },
+    [VS_SANDBOX_AUDIT] = { LIST(audit_attempts) },
 };
 
 /* ---- running them ---- */
@@ -243,24 +330,30 @@ static void check(const struct attempt *a, const struct vs_sandbox_options *o)
         fail_msg("%s (profile %d, Landlock mask %d): status 0x%x, %s", a->name, o->profile, o->landlock_max, status, why);
 }
 
+/* What a process may not do that writes no file; the writer of the log makes those longer that it holds. */
+static bool is_about_writing(const struct attempt *a)
+{
+    return strcmp(a->name, "the model is read-only") == 0 || strcmp(a->name, "limits") == 0;
+}
+
 static const int masks[] = { 1, 2, 0 };
 
 static void test_attempts(void **state)
 {
     (void)state;
-    for (int profile = VS_SANDBOX_WORKER; profile <= VS_SANDBOX_BROKER; profile++)
+    for (int profile = VS_SANDBOX_WORKER; profile <= VS_SANDBOX_AUDIT; profile++)
         for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
             struct vs_sandbox_options o = { .profile = profile, .landlock_max = masks[m] };
             /* Namespaces cost a millisecond each time and the list answers before them: in one mask only. */
             o.no_namespaces = masks[m] != 0;
             for (size_t i = 0; i < n_attempts; i++)
-                check(&attempts[i], &o);
+                if (profile != VS_SANDBOX_AUDIT || !is_about_writing(&attempts[i]))
+                    check(&attempts[i], &o);
             for (size_t i = 0; i < sizeof held / sizeof *held; i++)
                 check(&held[i], &o);
             bool worker = profile == VS_SANDBOX_WORKER;
-            const struct attempt *own = worker ? worker_attempts : broker_attempts;
-            for (size_t i = 0; i < (worker ? sizeof worker_attempts : sizeof broker_attempts) / sizeof *own; i++)
-                check(&own[i], &o);
+            for (size_t i = 0; i < own_attempts[profile].n; i++)
+                check(&own_attempts[profile].list[i], &o);
             for (size_t i = 0; worker && i < n_attempts_of_worker; i++)
                 check(&attempts_of_worker[i], &o);
         }
@@ -398,7 +491,8 @@ static void test_explanations(void **state)
         { { "said", die_said, WORKS, 0, false }, VS_E_MALFORMED, "tensor\\x0A3 lies \\x1B[31mpast the end" },
         { { "quiet", die_quietly, WORKS, 0, false }, VS_E_DIED, "exit code 9" },
         { { "open a file", NULL, WORKS, 0, false }, VS_E_DIED, "tried the system call openat (" },
-        { { "exec", NULL, WORKS, 0, false }, VS_E_DIED, "forbidden system call" },
+        { { "exec", NULL, WORKS, 0, false }, VS_E_DIED, "tried the system call execve (" },
+        { { "open with all signals blocked", NULL, WORKS, 0, false }, VS_E_DIED, "forbidden system call" },
     };
     for (size_t i = 0; i < sizeof deaths / sizeof *deaths; i++) {
         if (SANITIZER && deaths[i].a.sanitizer_differs)

@@ -88,7 +88,7 @@ static void test_decode(void **state)
     const struct vs_model_config config = { .backend = &vs_backend_cpu, .level = (int)vs_isa_best(), .n_threads = 2,
                                             .kv_type = of.kv };
     n_calls = 0;
-    assert_int_equal(vs_model_file_open(fd, &file, &err), VS_OK);
+    assert_int_equal(vs_model_file_open(&(struct vs_files){ 1, { fd } }, &file, &err), VS_OK);
     assert_int_equal(vs_header_open(vs_model_file_glance(file), &header, &err), VS_OK);
     assert_int_equal(vs_model_open(header, file, &config, NULL, NULL, &model, &err), VS_OK);
     assert_int_equal(vs_sequence_create(model, &sequence), VS_OK);

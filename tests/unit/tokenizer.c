@@ -87,7 +87,7 @@ static int create(const struct vocabulary *v, struct vs_tokenizer **ret, struct 
         for (uint32_t i = 0; i < v->n_scores; i++)
             vs_buf_add(&kv, &v->score[i], 4);
     }
-    if (strcmp(v->model, "gpt2") == 0) {
+    if (strcmp(v->model, "gpt2") == 0 || strcmp(v->model, "gemma4") == 0) {
         put_array(&kv, &n_kv, "tokenizer.ggml.merges", VS_ENTRY_STRING, v->n_merges);
         for (uint32_t i = 0; i < v->n_merges; i++)
             put_str(&kv, v->merge[i]);
@@ -423,6 +423,77 @@ static void test_bpe_round_trip(void **state)
     free(v);
 }
 
+/* BERT's: what begins a word has U+2581, special pieces at the usual ids; the first word is 104. */
+static struct vocabulary *word_pieces(void)
+{
+    static const char *const words[] = { "\xe2\x96\x81un", "aff", "able", "\xe2\x96\x81,", "\xe2\x96\x81" "cafe",
+                                         "\xe2\x96\x81!", "f", "\xe2\x96\x81\xe4\xb8\x96", "\xe2\x96\x81" "b" };
+    struct vocabulary *v = empty("bert", NULL);
+    for (int i = 0; i < 100; i++)
+        add_piece(v, "[unused]", 1, 0);
+    add_piece(v, "[UNK]", 2, 0);
+    add_piece(v, "[CLS]", 3, 0);
+    add_piece(v, "[SEP]", 3, 0);
+    add_piece(v, "[MASK]", 3, 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        add_piece(v, words[i], 1, 0);
+    return v;
+}
+
+static void test_word_pieces(void **state)
+{
+    (void)state;
+    enum { UNK = 100, CLS, SEP, MASK, UN, AFF, ABLE, COMMA, CAFE, BANG, F, SHI, B };
+    struct vocabulary *v = word_pieces();
+    struct vs_tokenizer *t;
+    char longest[102] = "b";
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "Unaffable, CAF\xc3\x89!", false, VS_ENCODE_ADD_SPECIAL, CLS, UN, AFF, ABLE, COMMA, CAFE, BANG, SEP);
+    ASSERT_IDS(t, "unaff unx b", false, 0, UN, AFF, UNK, B);         /* a word is spelled to its end, or not at all */
+    ASSERT_IDS(t, "un\xe2\x80\x8b" "aff\tb\xc2\xa0" "b", false, 0, UN, AFF, B, B);
+    ASSERT_IDS(t, "b\xe4\xb8\x96" "b", false, 0, B, SHI, B);
+    ASSERT_IDS(t, "cafe\xcc\x81", false, 0, CAFE);
+    ASSERT_IDS(t, "[MASK]", true, 0, MASK);
+    ASSERT_IDS(t, "[MASK]", false, 0, UNK, UNK, UNK);
+    memset(longest + 1, 'f', 99);
+    struct vs_ids ids = { 0 };
+    encode(t, longest, 100, false, 0, &ids);
+    assert_int_equal(ids.n, 100);
+    longest[100] = 'f';
+    encode(t, longest, 101, false, 0, &ids);                         /* one character more than a word may have */
+    assert_true(ids.n == 1 && ids.id[0] == UNK);
+    vs_ids_clear(&ids);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+static void test_unigram(void **state)
+{
+    (void)state;
+    enum { PAD, END, UNK, A, B, AB, S_AB, S, S_A };
+    struct vocabulary *v = empty("t5", NULL);
+    static const struct { const char *s; int32_t type; float score; } pieces[] = {
+        { "<pad>", 3, 0 }, { "</s>", 3, 0 }, { "<unk>", 2, 0 }, { "a", 1, -3 }, { "b", 1, -2 }, { "ab", 1, -4 },
+        { "\xe2\x96\x81" "ab", 1, -9 }, { "\xe2\x96\x81", 1, -2 }, { "\xe2\x96\x81" "a", 1, -3.5f },
+    };
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        add_piece(v, pieces[i].s, pieces[i].type, pieces[i].score);
+    v->n_scores = v->n;
+    v->add_space_prefix = 1;
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "ab", false, VS_ENCODE_ADD_SPECIAL, S_A, B, END);          /* -5.5, not -6 or -9 */
+    ASSERT_IDS(t, "abab b", false, 0, S_A, B, AB, S, B);
+    ASSERT_IDS(t, "xyza", false, 0, S, UNK, A);                              /* unknown ones that follow each other are one */
+    ASSERT_IDS(t, "ax\xc3\xa9 b", false, 0, S_A, UNK, S, B);
+    ASSERT_IDS(t, "</s>", true, 0, END);
+    vs_tokenizer_free(t);
+    v->n_scores--;
+    struct vs_error err = { 0 };
+    assert_int_equal(create(v, &t, &err), VS_E_MALFORMED);
+    free(v);
+}
+
 static void test_long_words_take_linear_time(void **state)
 {
     (void)state;
@@ -433,12 +504,18 @@ static void test_long_words_take_linear_time(void **state)
     add_piece(w, "aaaa", 1, -2);
     w->n_scores = w->n;
     w->add_space_prefix = 0;
-    struct vocabulary *both[] = { v, w };
+    struct vocabulary *u = empty("t5", NULL), *p = word_pieces();
+    add_piece(u, "a", 1, -9);
+    add_piece(u, "</s>", 3, 0);
+    add_piece(u, "<unk>", 2, 0);
+    add_piece(u, "aaaa", 1, -3);
+    u->n_scores = u->n;
+    struct vocabulary *both[] = { v, w, u, p };
     enum { N = 1 << 20 };
     char *s = malloc(N);
     assert_non_null(s);
     memset(s, 'a', N);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         struct vs_tokenizer *t;
         assert_int_equal(create(both[i], &t, NULL), VS_OK);
         struct vs_ids ids = { 0 };
@@ -727,6 +804,105 @@ static void test_no_merge_makes_a_control_piece(void **state)
     free(w);
 }
 
+/* Characters and their bytes; merges never leave a line; a run of line feeds is one piece where there is one. */
+static void test_gemma4(void **state)
+{
+    (void)state;
+    struct vocabulary *v = empty("gemma4", "ignored");
+    add_piece(v, "<unk>", 2, 0);
+    v->bos = add_piece(v, "<bos>", 3, 0);
+    v->add_bos = 0;
+    uint32_t bytes = v->n;
+    for (int b = 0; b < 256; b++) {
+        char s[8];
+        snprintf(s, sizeof s, "<0x%02X>", b);
+        add_piece(v, s, 6, 0);
+    }
+    uint32_t space = add_piece(v, "\xe2\x96\x81", 1, 0), a = add_piece(v, "a", 1, 0), b = add_piece(v, "b", 1, 0);
+    uint32_t lf = add_piece(v, "\n", 1, 0), lf2 = add_piece(v, "\n\n", 1, 0), ab = add_piece(v, "ab", 1, 0);
+    uint32_t space_ab = add_piece(v, "\xe2\x96\x81" "ab", 1, 0), b_space = add_piece(v, "b\xe2\x96\x81", 1, 0);
+    add_piece(v, "b\n", 1, 0);
+    static const char *const merges[] = { "a b", "\xe2\x96\x81 ab", "b \xe2\x96\x81", "b \n" };
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++)
+        snprintf(v->merge[v->n_merges++], sizeof *v->merge, "%s", merges[i]);
+    struct vs_tokenizer *t;
+    struct vs_error err = { 0 };
+    if (create(v, &t, &err) != VS_OK)
+        fail_msg("%s", err.text);
+    ASSERT_IDS(t, "ab ab", false, 0, ab, space_ab);
+    ASSERT_IDS(t, "bb b ", false, 0, b, b_space, b_space);
+    ASSERT_IDS(t, "\xe2\x96\x81" "ab", false, 0, space_ab);      /* its own sign is a space */
+    ASSERT_IDS(t, "ab\n\nb\n", false, 0, ab, lf2, b, lf);
+    ASSERT_IDS(t, "\n\n\n", false, 0, lf, lf, lf);
+    ASSERT_IDS(t, "a\xc3\xa9 ", false, 0, a, bytes + 0xc3, bytes + 0xa9, space);
+    ASSERT_IDS(t, "<bos>a", false, VS_ENCODE_ADD_SPECIAL, (uint32_t)v->bos, bytes + '<', b, bytes + 'o', bytes + 's', bytes + '>',
+               a);
+    ASSERT_IDS(t, "", false, VS_ENCODE_ADD_SPECIAL, (uint32_t)v->bos);          /* whatever the file says */
+    struct vs_ids ids = { 0 };
+    struct vs_buf back = { 0 };
+    static const char text[] = " ab  b\n\n\n\xc3\xa9\t ab \xf0\x9f\x98\x80";
+    encode(t, text, sizeof text - 1, false, 0, &ids);
+    assert_int_equal(vs_tokenizer_decode(t, ids.id, ids.n, false, NULL, &back, NULL), VS_OK);
+    assert_int_equal(back.n, sizeof text - 1);
+    assert_memory_equal(back.data, text, back.n);
+    vs_buf_clear(&back);
+    vs_ids_clear(&ids);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* "gpt2" in the file, but pieces of characters, as gemma4's: which pre-tokenizers say so, and what each does with a line. */
+static void test_pieces_of_characters(void **state)
+{
+    (void)state;
+    static const struct { const char *pre; bool bos, first; } cases[] = {
+        { "gemma4", true, false }, { "granite-embed-multi-311m", true, false }, { "sarvam-moe", false, false },
+        { "mmbert", false, true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct vocabulary *v = empty("gpt2", cases[i].pre);
+        uint32_t bos = (uint32_t)(v->bos = add_piece(v, "<bos>", 3, 0)), mask = add_piece(v, "<mask>", 3, 0);
+        v->add_bos = 0;
+        uint32_t bytes = v->n;
+        for (int b = 0; b < 256; b++) {
+            char s[8];
+            snprintf(s, sizeof s, "<0x%02X>", b);
+            add_piece(v, s, 6, 0);
+        }
+        uint32_t space = add_piece(v, "\xe2\x96\x81", 1, 0), a = add_piece(v, "a", 1, 0), b = add_piece(v, "b", 1, 0);
+        uint32_t lf = add_piece(v, "\n", 1, 0), lf2 = add_piece(v, "\n\n", 1, 0);
+        uint32_t a_space = add_piece(v, "a\xe2\x96\x81", 1, 0), space_b = add_piece(v, "\xe2\x96\x81" "b", 1, 0);
+        uint32_t space2 = add_piece(v, "\xe2\x96\x81\xe2\x96\x81", 1, 0);
+        static const char *const merges[] = {
+            "a \xe2\x96\x81", "\xe2\x96\x81 b", "\xe2\x96\x81 \xe2\x96\x81",
+        };
+        for (size_t k = 0; k < sizeof merges / sizeof *merges; k++)
+            snprintf(v->merge[v->n_merges++], sizeof *v->merge, "%s", merges[k]);
+        struct vs_tokenizer *t;
+        struct vs_error err = { 0 };
+        if (create(v, &t, &err) != VS_OK)
+            fail_msg("%s: %s", cases[i].pre, err.text);
+        if (cases[i].first) {           /* no merge crosses the place in front of a space */
+            ASSERT_IDS(t, "a b", false, 0, space, a, space_b);
+            ASSERT_IDS(t, " a  b", false, 0, space, a, space, space_b);
+            ASSERT_IDS(t, "b\n\nb\n b\n\n\n", false, 0, space_b, lf2, space_b, lf, space_b, lf, lf, lf);
+            ASSERT_IDS(t, "\xc3\xa9", false, 0, space, bytes + 0xc3, bytes + 0xa9);
+            ASSERT_IDS(t, "b \t<mask> b<mask>", true, 0, space_b, mask, space_b, mask);
+        } else {
+            ASSERT_IDS(t, "a b", false, 0, a_space, b);
+            ASSERT_IDS(t, " a  b", false, 0, space, a_space, space_b);
+            ASSERT_IDS(t, "b\n\nb\n  a", false, 0, b, lf2, b, lf, space2, a);
+            ASSERT_IDS(t, "b <mask>", true, 0, b, space, mask);
+        }
+        if (cases[i].bos)
+            ASSERT_IDS(t, "a", false, VS_ENCODE_ADD_SPECIAL, bos, a);
+        else
+            ASSERT_IDS(t, "b", false, VS_ENCODE_ADD_SPECIAL, cases[i].first ? space_b : b);
+        vs_tokenizer_free(t);
+        free(v);
+    }
+}
+
 /* A word that is a piece is emitted unmerged, though no merges lead to it, by some of those that cut words alike. */
 static void test_whole_words(void **state)
 {
@@ -975,8 +1151,8 @@ static void test_refusals(void **state)
     v->pre = "from-the-future";
     refuse(v, VS_E_UNSUPPORTED, "from-the-future");
     v->pre = "gpt-2";
-    v->model = "bert";
-    refuse(v, VS_E_UNSUPPORTED, "bert");
+    v->model = "rwkv";
+    refuse(v, VS_E_UNSUPPORTED, "rwkv");
     v->model = "none";
     refuse(v, VS_E_NOT_FOUND, "no tokenizer");
     v->model = "llama";
@@ -1041,6 +1217,10 @@ int main(void)
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_no_merge_makes_a_control_piece),
+        cmocka_unit_test(test_gemma4),
+        cmocka_unit_test(test_word_pieces),
+        cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_pieces_of_characters),
         cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
         cmocka_unit_test(test_harmony_ends),

@@ -1,0 +1,420 @@
+/* rooms: evidence base */
+/* The log's format: trees against RFC 6962's own definition, and every way to change a log of 200 records is found, with the number
+ * of the first record that is not as it was written. */
+#include "evidence/check.h"
+#include "evidence/proof.h"
+#include "evidence/sign.h"
+
+#include "base/bytes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N = 200 };
+
+static struct vs_buf lines[N + 1];       /* [1..N], without newlines; record N is a stop */
+static struct vs_log_check before[N + 2];       /* the check before it takes line i */
+
+static void make_log(void)
+{
+    uint8_t prev[VS_HASH_BYTES] = { 0 };
+    struct vs_tree tree = { 0 };
+    uint8_t leaf[VS_HASH_BYTES];
+    for (uint64_t i = 1; i <= N; i++) {
+        struct vs_line_head head = { .seq = i, .time_ms = 1700000000000 + (int64_t)i, .mono_ns = i * 1000,
+                                     .boot = "0123456789abcdef0123456789abcdef" };
+        struct vs_buf members = { 0 };
+        memcpy(head.prev, prev, sizeof prev);
+        if (i == 1)
+            vs_line_tree_format(&tree, &members);
+        else
+            vs_buf_printf(&members, "\"event\":\"%s\",\"unmapped\":{\"number\":%d}", i == N ? "stop" : "answer", (int)i * 7);
+        vs_line_format(&head, members.data, members.n, &lines[i]);
+        vs_buf_clear(&members);
+        vs_hash(lines[i].data, lines[i].n, prev);
+        vs_leaf(lines[i].data, lines[i].n, leaf);
+        vs_tree_add(&tree, leaf);
+    }
+}
+
+static int setup(void **state)
+{
+    struct vs_log_check c = { 0 };
+    (void)state;
+    if (vs_evidence_setup(NULL) != VS_OK)
+        return 1;
+    make_log();
+    vs_log_check_file(&c, 1);
+    for (int i = 1; i <= N; i++) {
+        before[i] = c;
+        if (!vs_log_check_line(&c, lines[i].data, lines[i].n))
+            return 1;
+    }
+    before[N + 1] = c;
+    return !vs_log_check_end(&c) || !c.is_closed || c.n_records != N;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= N; i++)
+        vs_buf_clear(&lines[i]);
+    return 0;
+}
+
+/* A check that is where the good one was before it took line i. Its buffers were empty. */
+static struct vs_log_check at(int i)
+{
+    struct vs_log_check c = before[i];
+    c.run = c.before = (struct vs_buf){ 0 };
+    return c;
+}
+
+/* Takes lines from..to. */
+static void take(struct vs_log_check *c, int from, int to)
+{
+    for (int i = from; i <= to && vs_log_check_line(c, lines[i].data, lines[i].n); i++)
+        ;
+}
+
+static uint64_t end(struct vs_log_check *c)
+{
+    vs_log_check_end(c);
+    vs_log_check_clear(c);
+    return c->first_bad;
+}
+
+static void every_byte_flipped(void **state)
+{
+    (void)state;
+    for (int i = 1; i < N; i++)         /* the last one is told by a checkpoint alone */
+        for (size_t k = 0; k < lines[i].n; k++) {
+            struct vs_log_check c = at(i);
+            char *byte = &lines[i].data[k], was = *byte;
+            *byte = (char)(was ^ 1 << (i + k) % 8);
+            bool is_newline = *byte == '\n';
+            if (is_newline) {           /* two lines */
+                vs_log_check_line(&c, lines[i].data, k);
+                vs_log_check_line(&c, lines[i].data + k + 1, lines[i].n - k - 1);
+            } else {
+                vs_log_check_line(&c, lines[i].data, lines[i].n);
+            }
+            *byte = was;
+            take(&c, i + 1, i + 3 < N ? i + 3 : N);
+            uint64_t bad = end(&c);
+            /* Of the last two the first may be meant: nothing stands behind the second. */
+            if (bad != (uint64_t)i && !(i == N - 1 && bad == N))
+                fail_msg("record %d, byte %zu: said %d", i, k, (int)bad);
+        }
+}
+
+static void dropped_doubled_swapped_inserted(void **state)
+{
+    (void)state;
+    for (int i = 2; i < N - 2; i++) {
+        struct vs_log_check c = at(i);
+        take(&c, i + 1, N);
+        assert_int_equal(end(&c), i);
+
+        c = at(i);
+        take(&c, i, i);
+        take(&c, i, N);
+        assert_int_equal(end(&c), i);
+
+        c = at(i);
+        take(&c, i + 1, i + 1);
+        take(&c, i, i);
+        take(&c, i + 2, N);
+        assert_int_equal(end(&c), i);
+
+        struct vs_buf forged = { 0 };   /* well made, with the right number and the right hash before it */
+        struct vs_line_head head = before[i].last;
+        head.seq = (uint64_t)i;
+        memcpy(head.prev, before[i].last_hash, sizeof head.prev);
+        vs_line_format(&head, "\"event\":\"forged\"", 16, &forged);
+        c = at(i);
+        vs_log_check_line(&c, forged.data, forged.n);
+        take(&c, i, N);
+        assert_int_equal(end(&c), i);
+        c = at(i);                      /* in its place */
+        vs_log_check_line(&c, forged.data, forged.n);
+        take(&c, i + 1, N);
+        assert_int_equal(end(&c), i);
+        vs_buf_clear(&forged);
+    }
+}
+
+static void torn(void **state)
+{
+    (void)state;
+    struct vs_log_check whole = at(50);
+    vs_log_check_rest(&whole, lines[50].data, lines[50].n);
+    assert_true(vs_log_check_unended(&whole));
+    take(&whole, 51, N);
+    assert_int_equal(end(&whole), 0);
+    for (size_t cut = 1; cut < lines[50].n; cut++) {
+        struct vs_log_check c = at(50);
+        assert_true(vs_log_check_rest(&c, lines[50].data, cut));
+        assert_false(vs_log_check_unended(&c));
+        assert_int_equal(end(&c), 50);  /* nothing names it yet */
+
+        struct vs_buf run = { 0 }, members = { 0 }, next = { 0 };
+        struct vs_line_head head = before[50].last;
+        vs_buf_add(&run, lines[50].data, cut);
+        vs_buf_char(&run, '\n');
+        vs_buf_str(&members, "\"event\":\"start\"");
+        vs_line_torn_format(run.data, run.n, &members);
+        head.seq = 50;
+        memcpy(head.prev, before[50].last_hash, sizeof head.prev);
+        vs_line_format(&head, members.data, members.n, &next);
+        c = at(50);
+        assert_true(vs_log_check_line(&c, run.data, cut));
+        assert_true(vs_log_check_line(&c, next.data, next.n));
+        assert_int_equal(c.n_torn, 1);
+        assert_int_equal(end(&c), 0);
+        run.data[cut / 2] ^= 1;         /* other bytes than it names */
+        if (run.data[cut / 2] != '\n') {
+            c = at(50);
+            vs_log_check_line(&c, run.data, cut);
+            vs_log_check_line(&c, next.data, next.n);
+            assert_int_equal(end(&c), 50);
+        }
+        c = at(50);                     /* none */
+        vs_log_check_line(&c, next.data, next.n);
+        assert_int_equal(end(&c), 50);
+        vs_buf_clear(&run);
+        vs_buf_clear(&members);
+        vs_buf_clear(&next);
+    }
+}
+
+static void heads(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "", "{}", "{\"seq\":0,\"prev\":\"", "null", "{\"seq\":01,", "{\"seq\":-1,", "{\"seq\":99999999999999999999,",
+    };
+    struct vs_line_head head;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_non_null(vs_line_parse(wrong[i], strlen(wrong[i]), &head));
+    for (size_t n = 0; n < lines[7].n; n++)
+        assert_non_null(vs_line_parse(lines[7].data, n, &head));
+    assert_null(vs_line_parse(lines[7].data, lines[7].n, &head));
+    assert_int_equal(head.seq, 7);
+    assert_int_equal(head.time_ms, 1700000000007);
+}
+
+/* RFC 6962, 2.1: the definition, by recursion. */
+static void root_by_definition(uint8_t leaf[][VS_HASH_BYTES], size_t n, uint8_t ret[VS_HASH_BYTES])
+{
+    static const uint8_t tag = 1;
+    uint8_t left[VS_HASH_BYTES], right[VS_HASH_BYTES];
+    size_t k = 1;
+    if (n == 1) {
+        memcpy(ret, leaf[0], VS_HASH_BYTES);
+        return;
+    }
+    while (2 * k < n)
+        k *= 2;
+    root_by_definition(leaf, k, left);
+    root_by_definition(leaf + k, n - k, right);
+    vs_hash_pieces((struct vs_piece[]){ { &tag, 1 }, { left, sizeof left }, { right, sizeof right } }, 3, ret);
+}
+
+static void trees(void **state)
+{
+    (void)state;
+    static uint8_t leaf[300][VS_HASH_BYTES];
+    struct vs_tree t = { 0 }, again;
+    uint8_t root[VS_HASH_BYTES], ours[VS_HASH_BYTES];
+    char hex[VS_HASH_HEX];
+    vs_tree_root(&t, ours);
+    vs_hex(ours, sizeof ours, hex);
+    assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    for (size_t n = 1; n <= 300; n++) {
+        struct vs_buf text = { 0 };
+        vs_leaf(&n, sizeof n, leaf[n - 1]);
+        vs_tree_add(&t, leaf[n - 1]);
+        root_by_definition(leaf, n, root);
+        vs_tree_root(&t, ours);
+        assert_memory_equal(root, ours, sizeof root);
+        vs_buf_char(&text, '{');
+        vs_line_tree_format(&t, &text);
+        vs_buf_char(&text, '}');
+        assert_true(vs_line_tree(text.data, text.n, &again));
+        vs_tree_root(&again, root);
+        assert_memory_equal(root, ours, sizeof root);
+        for (size_t cut = 0; cut < text.n - 1; cut += 7)
+            assert_false(vs_line_tree(text.data, cut, &again));
+        vs_buf_clear(&text);
+    }
+    /* the leaf of nothing, of RFC 6962's test vectors */
+    vs_leaf("", 0, root);
+    vs_hex(root, sizeof root, hex);
+    assert_string_equal(hex, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+}
+
+/* Follows a proof from its leaf to the root, as RFC 9162, 2.1.3.2, says it. */
+static bool proof_holds(const char *text, uint64_t index, uint64_t size, const uint8_t *leaf, const uint8_t *expected)
+{
+    uint64_t fn = index, sn = size - 1;
+    uint8_t r[VS_HASH_BYTES], p[VS_HASH_BYTES];
+    size_t n;
+    const char *at = strchr(strchr(text, '\n') + 1, '\n') + 1;
+    memcpy(r, leaf, sizeof r);
+    for (const char *end; *at != '\n'; at = end + 1) {
+        end = strchr(at, '\n');
+        if (sn == 0 || !vs_base64_parse(at, (size_t)(end - at), p, sizeof p, &n) || n != sizeof p)
+            return false;
+        if (fn & 1 || fn == sn) {
+            vs_node(p, r, r);
+            while (!(fn & 1) && fn)
+                fn >>= 1, sn >>= 1;
+        } else {
+            vs_node(r, p, r);
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    return sn == 0 && memcmp(r, expected, sizeof r) == 0;
+}
+
+/* Every leaf of every tree, also where the first leaves are gone but for their frontier. */
+static void proofs(void **state)
+{
+    (void)state;
+    static uint8_t leaf[40][VS_HASH_BYTES];
+    struct vs_tree trees_of[41] = { 0 };
+    for (uint64_t i = 0; i < 40; i++) {
+        vs_leaf(&i, sizeof i, leaf[i]);
+        trees_of[i + 1] = trees_of[i];
+        vs_tree_add(&trees_of[i + 1], leaf[i]);
+    }
+    for (uint64_t gone = 0; gone < 40; gone++) {
+        struct vs_proofs p;
+        vs_proofs_init(&p, &trees_of[gone]);
+        for (uint64_t i = gone; i < 40; i++)
+            assert_int_equal(vs_proofs_add(&p, leaf[i]), VS_OK);
+        for (uint64_t size = gone + 1; size <= 40; size++) {
+            uint8_t root[VS_HASH_BYTES];
+            vs_tree_root(&trees_of[size], root);
+            for (uint64_t i = gone; i < size; i++) {
+                struct vs_buf text = { 0 };
+                assert_int_equal(vs_proofs_format(&p, i, size, "note", 4, &text), VS_OK);
+                assert_true(proof_holds(text.data, i, size, leaf[i], root));
+                vs_buf_clear(&text);
+            }
+            struct vs_buf none = { 0 };
+            assert_int_equal(vs_proofs_format(&p, size, size, "", 0, &none), VS_E_INVALID);
+            if (gone)
+                assert_int_equal(vs_proofs_format(&p, gone - 1, size, "", 0, &none), VS_E_INVALID);
+            vs_buf_clear(&none);
+        }
+        vs_proofs_clear(&p);
+    }
+}
+
+/* RFC 8032, 7.1, test 2; RFC 4648, 10. */
+static void vectors(void **state)
+{
+    (void)state;
+    uint8_t seed[VS_SEED_BYTES], key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES], bytes[16];
+    char hex[2 * VS_SIGNATURE_BYTES + 1];
+    vs_hex_bytes("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", sizeof seed, seed);
+    assert_int_equal(vs_key_public(seed, key), VS_OK);
+    vs_hex(key, sizeof key, hex);
+    assert_string_equal(hex, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+    assert_int_equal(vs_key_sign(seed, "\x72", 1, signature), VS_OK);
+    vs_hex(signature, sizeof signature, hex);
+    assert_string_equal(hex, "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+                             "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+    assert_true(vs_key_verify(key, "\x72", 1, signature));
+    assert_false(vs_key_verify(key, "\x73", 1, signature));
+    static const char *const pairs[][2] = {
+        { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
+    };
+    static const char *const wrong[] = { "Z", "Zg=", "Zg===", "Zh==", "Zm9=", "Z===", "Zm9v\n", "====", "Zg==Zg==" };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct vs_buf text = { 0 };
+        size_t n;
+        vs_buf_add(&text, "", 0);
+        vs_base64(pairs[i][0], strlen(pairs[i][0]), &text);
+        assert_string_equal(text.data ? text.data : "", pairs[i][1]);
+        assert_true(vs_base64_parse(pairs[i][1], strlen(pairs[i][1]), bytes, sizeof bytes, &n));
+        assert_int_equal(n, strlen(pairs[i][0]));
+        assert_memory_equal(bytes, pairs[i][0], n);
+        vs_buf_clear(&text);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t n;
+        assert_false(vs_base64_parse(wrong[i], strlen(wrong[i]), bytes, sizeof bytes, &n));
+    }
+}
+
+static void notes(void **state)
+{
+    (void)state;
+    uint8_t seed[3][VS_SEED_BYTES] = { { 1 }, { 2 }, { 3 } }, key[3][VS_PUBLIC_BYTES], trusted[VS_PUBLIC_BYTES];
+    struct vs_buf lines_of_keys = { 0 }, text = { 0 }, vkey = { 0 };
+    struct vs_keys keys;
+    struct vs_note note = { .size = 1234, .time_ms = 1700000000000 }, again;
+    size_t used;
+    memset(note.root, 7, sizeof note.root);
+    memset(note.head, 9, sizeof note.head);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(vs_key_public(seed[i], key[i]), VS_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(vs_keys_line((uint64_t)i + 1, key[i], seed[i ? i - 1 : 0], &lines_of_keys), VS_OK);
+    assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_OK);
+    assert_int_equal(keys.n, 2);
+    vs_vkey_format(keys.origin, keys.key[0], &vkey);
+    assert_true(vs_vkey_parse(vkey.data, vkey.n, trusted));
+    assert_memory_equal(trusted, key[0], sizeof trusted);
+    for (size_t i = 0; i < vkey.n; i++) {
+        vkey.data[i] ^= 1;
+        assert_false(vs_vkey_parse(vkey.data, vkey.n, trusted));
+        vkey.data[i] ^= 1;
+    }
+    for (int i = 0; i < 3; i++) {       /* the third key is not of this log */
+        vs_buf_reset(&text);
+        assert_int_equal(vs_note_format(&note, keys.origin, seed[i], &text), VS_OK);
+        assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), i < 2 ? VS_OK : VS_E_MALFORMED);
+    }
+    vs_buf_reset(&text);
+    vs_note_format(&note, keys.origin, seed[1], &text);
+    assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
+    assert_int_equal(used, text.n);
+    assert_int_equal(again.size, 1234);
+    assert_memory_equal(again.root, note.root, sizeof note.root);
+    for (size_t i = 0; i < text.n; i++) {
+        assert_int_equal(vs_note_parse(text.data, i, &keys, &again, &used), VS_E_SHORT);
+        for (int bit = 0; bit < 8; bit++) {
+            text.data[i] = (char)(text.data[i] ^ 1 << bit);
+            assert_int_not_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
+            text.data[i] = (char)(text.data[i] ^ 1 << bit);
+        }
+    }
+    /* A key that the one before it did not sign. */
+    vs_keys_clear(&keys);
+    assert_int_equal(vs_keys_line(3, key[2], seed[2], &lines_of_keys), VS_OK);
+    assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_E_MALFORMED);
+    vs_buf_clear(&lines_of_keys);
+    vs_buf_clear(&text);
+    vs_buf_clear(&vkey);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(heads), cmocka_unit_test(trees), cmocka_unit_test(every_byte_flipped),
+        cmocka_unit_test(dropped_doubled_swapped_inserted), cmocka_unit_test(torn),
+        cmocka_unit_test(vectors), cmocka_unit_test(notes),
+        cmocka_unit_test(proofs),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,527 @@
+/* rooms: grammar base */
+/* What constraints allow, over a vocabulary of all bytes and some longer tokens: texts that are accepted and refused, masks against
+ * a try of each token, the shortest end, and that a text which is cut anywhere can be ended with so many tokens as was said. */
+#include "grammar/grammar.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint64_t seed = 88172645463325252u;
+
+static uint32_t below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)((seed >> 11) % n);
+}
+
+/* ---- a vocabulary: ids 0 to 255 are bytes; then these; the last one ends an answer ---- */
+
+static const char *const longer[] = {
+    "ab", "abc", "aa", "aaa", "aaaa", "bb", "the", " the", "{\"", "\":", "\": \"", "\", \"", "\"}", "\"", "}}", "]]", "[[", "12",
+            "123", "00",
+    "true", "false", "null", "name", "  ", "\n  ", "\xc3\xa9", "\xe4\xbd\xa0", "\xe4\xbd\xa0\xe5\xa5\xbd", "\xe4\xbd", "a\"",
+            "x\",", "\\n", "\\u",
+    "\\\"", "-1", ".0", "e1", ", ", ": ", "a b", "hello world", "hello", "[1,", "(((", ")))", "\xf0\x9f\x98\x80",
+            "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+};
+enum { N_LONGER = sizeof longer / sizeof *longer, END = 256 + N_LONGER, N_VOCAB = END + 1 };
+
+static bool only_some_bytes;             /* the vocabulary lacks single bytes above 127 and most letters */
+static char single[256];
+
+static const char *text_of(void *context, uint32_t id, size_t *ret_n)
+{
+    (void)context;
+    *ret_n = 0;
+    if (id >= END)
+        return NULL;
+    if (id >= 256) {
+        *ret_n = strlen(longer[id - 256]);
+        return longer[id - 256];
+    }
+    *ret_n = only_some_bytes && (id > 127 || (id >= 'f' && id <= 'z')) ? 0 : 1;
+    single[id] = (char)id;
+    return single + id;
+}
+
+static bool is_end(void *context, uint32_t id)
+{
+    (void)context;
+    return id == END;
+}
+
+static struct vs_vocabulary *vocabulary(void)
+{
+    static const struct vs_vocabulary_source source = { .n = N_VOCAB, .text = text_of, .is_end = is_end };
+    struct vs_vocabulary *v;
+    assert_int_equal(vs_vocabulary_create(&source, NULL, &v), VS_OK);
+    return v;
+}
+
+static struct vs_vocabulary *v;
+
+static int compile(const char *constraint, enum vs_grammar_use use, struct vs_grammar **ret, struct vs_error *err)
+{
+    json_error_t at;
+    json_t *o = json_loads(constraint, JSON_ALLOW_NUL, &at);
+    if (!o)
+        fail_msg("%s: %s", constraint, at.text);
+    *ret = NULL;
+    int r = vs_grammar_compile(o, use, v, NULL, ret, err);
+    json_decref(o);
+    return r;
+}
+
+static struct vs_grammar *compiled(const char *constraint)
+{
+    struct vs_grammar *g;
+    struct vs_error err = { 0 };
+    if (compile(constraint, VS_GRAMMAR_WRITES, &g, &err) != VS_OK)
+        fail_msg("%s: %s", constraint, err.text);
+    return g;
+}
+
+static struct vs_matcher *matcher(const struct vs_grammar *g)
+{
+    struct vs_matcher *m;
+    assert_int_equal(vs_matcher_create(g, &m), VS_OK);
+    return m;
+}
+
+static bool accepts(const struct vs_grammar *g, const char *text, size_t n)
+{
+    struct vs_matcher *m = matcher(g);
+    bool ok = vs_matcher_read(m, text, n) == n && vs_matcher_may_end(m);
+    vs_matcher_free(m);
+    return ok;
+}
+
+/* ---- accepted and refused ---- */
+
+static const struct { const char *constraint, *good, *bad; } texts[] = {   /* words, separated by | */
+    { "{\"regex\":\"ab*c?\"}", "a|ab|abbb|abbbc|ac", "|b|abca|cc|ba" },
+    { "{\"regex\":\"^[a-c]{2,3}$\"}", "ab|abc|ccc", "a|abcd|ad" },
+    { "{\"regex\":\"(foo|ba(r|z)+)?\"}", "|foo|bar|bazrz", "fo|ba|foobar" },
+    { "{\"regex\":\"\\\\d{3}-[^0-9x]\"}", "123-a|000-\xc3\xa9|999--", "12-a|123-x|123-9|123-\xc3" },
+    { "{\"regex\":\"(ab){0,2}(?:c|d){2}e{1,}\"}", "cde|abcce|ababdde", "abababcce|ce|cd" },
+    { "{\"regex\":\"\\\\u00e9|\\\\x41|\\\\.\"}", "\xc3\xa9|A|.", "B|\xc3" },
+    { "{\"regex\":\"[\\\\]\\\\-a]+\"}", "]|-a]", "b|" },
+    { "{\"choice\":[\"yes\",\"no\",\"yes sir\"]}", "yes|no|yes sir", "ye|yes |nono|" },
+    { "{\"grammar\":\"root ::= \\\"(\\\" root* \\\")\\\"\\n\"}", "()|(())|(()())|(((())))", "(|(()|())|)(" },
+    { "{\"grammar\":\"root ::= e # sum\\ne ::= t (\\\"+\\\" t)*\\nt ::= [0-9]+ |\\n \\\"(\\\" e \\\")\\\"\"}",
+      "1|1+2|(1+2)+33|((7))", "+|1+|(1|1)2" },
+    { "{\"grammar\":\"root ::= \\\"a\\\" root \\\"b\\\" | \\\"a\\\" root \\\"c\\\" | \\\"x\\\"\"}", "x|axb|axc|aaxbc|aaxcc",
+            "ax|axbb|aaxb" },
+    { "{\"grammar\":\"root ::= [^\\\\n\\\\x22]{2,3} \\\"\\\\u00e9\\\"?\"}", "ab|abc\xc3\xa9|\xe4\xbd\xa0y", "a|a\"|abcd" },
+};
+
+/* The schema, texts that it allows, and texts that it does not, one a line. A text may be spelled in all ways that are read. */
+static const struct { const char *schema, *good, *bad; } schemas[] = {
+    { "true", "1\nnull\n{\"a\":[1,{}]}\n \"x\" ", "\n{\n[1,]\n{\"a\":}\n01\n'x'\nnul" },
+    { "{\"type\":\"integer\"}", "0\n-1\n12\n1.0", "1.5\n\"1\"\n-\n1e\n" },
+    { "{\"type\":\"number\"}", "0\n-1.5\n1e5\n1.25E-3\n0.1", ".5\n1.\n+1\n0x1\n00.1" },
+    { "{\"type\":\"integer\",\"minimum\":-5,\"maximum\":17}", "-5\n0\n9\n17\n10", "-6\n18\n100\n-10\n20" },
+    { "{\"type\":\"integer\",\"exclusiveMinimum\":99,\"exclusiveMaximum\":1002}", "100\n1001\n999", "99\n1002\n1003\n10\n-100" },
+    { "{\"type\":\"number\",\"minimum\":0.5,\"exclusiveMaximum\":2.25}", "0.5\n0.50\n2.249\n1\n2", "0.49\n2.25\n2.3\n-1\n0\n3" },
+    { "{\"type\":\"number\",\"maximum\":-1.5}", "-1.5\n-2\n-10.25", "-1.4\n0\n1.5\n-1" },
+    { "{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":10}", "14\n21\n70\n7000", "7\n10\n15\n0\n-7" },
+    { "{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}", "\"ab\"\n\"abc\"\n\"\xc3\xa9\\u00e9\"\n\"\\ud83d\\ude00x\"\n\""
+      "\\n\\\"\"",
+      "\"a\"\n\"abcd\"\nab\n\"ab\n\"\\ud83d\\ude00\"\n\"\\ud83d x\"\n\"a\tb\"" },
+    { "{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"maxLength\":3}", "\"a\"\n\"xyz\"", "\"\"\n\"abcd\"\n\"a1\"" },
+    { "{\"type\":\"string\",\"pattern\":\"b+\"}", "\"b\"\n\"abba\"\n\"x\\nb\"\n\"\\u0001b\"", "\"\"\n\"aaa\"" },
+    { "{\"type\":\"string\",\"pattern\":\"[\\\"\\\\\\\\]$\"}", "\"a\\\"\"\n\"\\\\\"", "\"a\"\n\"\\\"a\"" },
+    { "{\"type\":\"string\",\"pattern\":\"^2\",\"format\":\"date\"}", "\"2024-02-29\"\n\"2023-12-31\"",
+      "\"1999-01-01\"\n\"2023-02-29\"\n\"2023-13-01\"" },
+    { "{\"type\":[\"string\",\"null\"],\"format\":\"uuid\"}", "null\n\"123e4567-e89b-12d3-a456-426614174000\"", "\"x\"\n1" },
+    { "{\"enum\":[1,\"a\",null,[1,{\"b\":2}]]}", "1\n1.0\n\"a\"\nnull\n[1, {\"b\": 2}]", "2\n\"b\"\n[1]\nfalse" },
+    { "{\"type\":\"integer\",\"enum\":[1,\"a\",5,9],\"minimum\":3}", "5\n9", "1\n\"a\"\n3" },
+    { "{\"const\":\"\\u0007\\\"x\"}", "\"\\u0007\\\"x\"", "\"x\"" },
+    { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":1,\"maxItems\":3}", "[1]\n[1, 2,3]\n[ 1 ]", "[]\n[1,2,3,"
+      "4]\n[true]\n[1,]" },
+    { "{\"type\":\"array\",\"prefixItems\":[{\"const\":1},{\"type\":\"string\"}],\"items\":false}", "[]\n[1]\n[1,\"x\"]", "[2]\n"
+      "[1,2]\n[1,\"x\",3]" },
+    { "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"string\"}},\"required\":[\"a\"],"
+      "\"additionalProperties\":false}", "{\"a\":1}\n{\"a\": 1, \"b\": \"x\"}", "{}\n{\"b\":\"x\"}\n{\"a\":1,\"c\":2}\n{\"a\":\""
+      "1\"}\n{\"a\":1,}" },
+    { "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"z\"]}",
+      "{\"z\":[]}\n{\"a\":1,\"z\":0}\n{\"z\":0,\"other\":1,\"more\":{}}", "{}\n{\"a\":\"x\",\"z\":0}\n{\"a\":1}\n{\"z\":0,\"a\""
+      ":\"x\"}" },
+    { "{\"type\":\"object\",\"patternProperties\":{\"^n\":{\"type\":\"number\"},\"x$\":{\"maximum\":5}},\"additionalProperties\""
+      ":{\"type\":"
+      "\"string\"}}", "{\"n\":7}\n{\"nx\":5}\n{\"s\":\"t\"}\n{\"x\":[]}", "{\"n\":\"t\"}\n{\"nx\":6}\n{\"s\":1}\n{\"x\":6}" },
+    { "{\"type\":\"object\",\"properties\":{\"a\":true,\"b\":true,\"c\":true},\"additionalProperties\":false,\"minProperties\":2,"
+      "\"maxProperties\":2}", "{\"a\":1,\"b\":1}\n{\"a\":1,\"c\":1}\n{\"b\":1,\"c\":1}", "{}\n{\"a\":1}\n{\"a\":1,\"b\":1,\"c\""
+      ":1}" },
+    { "{\"type\":\"object\",\"minProperties\":1,\"maxProperties\":2}", "{\"a\":1}\n{\"a\":1,\"b\":2}", "{}\n{\"a\":1,\"b\":2,\""
+      "c\":3}" },
+    { "{\"anyOf\":[{\"type\":\"integer\"},{\"minLength\":2}],\"type\":[\"integer\",\"string\"]}", "1\n\"ab\"", "\"a\"\n[]\n1.5" },
+    { "{\"allOf\":[{\"minimum\":3},{\"maximum\":8},{\"type\":\"integer\"}],\"multipleOf\":2}", "4\n8", "3\n2\n10\n\"x\"" },
+    { "{\"oneOf\":[{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"a\"},\"v\":{\"type\":\"integer\"}},\"required\":[\""
+      "k\",\"v\"]},"
+      "{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"b\"}},\"required\":[\"k\"]},{\"type\":\"null\"}]}",
+      "null\n{\"k\":\"a\",\"v\":1}\n{\"k\":\"b\",\"v\":\"x\"}", "{\"k\":\"a\"}\n{\"k\":\"a\",\"v\":\"x\"}\n{\"k\":\"c\"}" },
+    { "{\"$defs\":{\"tree\":{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},\"c\":{\"type\":\"array\",\""
+      "items\":{\"$ref\":"
+      "\"#/$defs/tree\"}}},\"required\":[\"v\"],\"additionalProperties\":false}},\"$ref\":\"#/$defs/tree\"}",
+      "{\"v\":1}\n{\"v\":1,\"c\":[]}\n{\"v\":1,\"c\":[{\"v\":2,\"c\":[{\"v\":3}]}]}", "{}\n{\"v\":1,\"c\":[{}]}\n{\"v\":1,\"c\""
+      ":[{\"v\":2}]" },
+    { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"const\":7},\"minContains\":2}",
+      "[7,7]\n[1,7,2,7]\n[7,7,7]", "[]\n[7]\n[1,7,2]\n[7,7,\"x\"]" },
+    { "{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-c]+$\",\"maxLength\":2}}", "{}\n{\"a\":1,\"bc\":2}",
+      "{\"d\":1}\n{\"abc\":1}" },
+    { "{\"type\":\"object\",\"dependentRequired\":{\"a\":[\"b\"]}}", "{}\n{\"b\":1}\n{\"a\":1,\"b\":1}\n{\"b\":1,\"x\":2,\"a\":1}",
+      "{\"a\":1}\n{\"a\":1,\"x\":1}" },
+    { "{\"type\":\"object\",\"allOf\":[{\"properties\":{\"a\":true}}],\"properties\":{\"b\":true},\"unevaluatedProperties\":false}",
+      "{}\n{\"b\":1,\"a\":2}", "{\"c\":1}\n{\"b\":1,\"c\":1}" },
+    { "{\"anyOf\":[{\"type\":\"null\"},{\"anyOf\":[{\"oneOf\":[{\"const\":1},{\"const\":2}]},{\"const\":3}]}]}", "null\n1\n2\n3",
+      "4" },
+    { "{\"type\":\"string\",\"not\":{\"pattern\":\"^a\"}}", "\"b\"\n\"ba\"\n\"\"",
+      "\"a\"\n\"abc\"\n1" },
+    { "{\"not\":{\"type\":[\"string\",\"null\"]}}", "1\n{}\n[]\ntrue",
+      "\"a\"\nnull" },
+    { "{\"type\":[\"integer\",\"string\"],\"not\":{\"enum\":[1,\"a\",7]}}", "2\n\"b\"\n0\n8\n-1",
+      "1\n7\n\"a\"\ntrue\n1.0" },
+    { "{\"not\":{\"type\":\"object\",\"required\":[\"a\",\"b\"]}}", "{}\n{\"a\":1}\n{\"b\":1}\n3",
+      "{\"a\":1,\"b\":2}" },
+    { "{\"not\":{\"properties\":{\"a\":{\"minimum\":3}},\"required\":[\"b\"]}}", "{\"a\":2,\"b\":1}\n{\"a\":3}\n{}",
+      "{\"a\":3,\"b\":1}\n{\"b\":1}\n1" },
+    { "{\"type\":\"array\",\"not\":{\"items\":{\"type\":\"number\"}},\"maxItems\":3}", "[\"a\"]\n[1,\"a\"]\n[1,2,null]",
+      "[]\n[1]\n[1,2,3]" },
+    { "{\"type\":\"array\",\"not\":{\"contains\":{\"const\":0}}}", "[]\n[1,2]",
+      "[0]\n[1,0]" },
+    { "{\"not\":{\"anyOf\":[{\"type\":\"string\"},{\"minimum\":5},{\"const\":null}]}}", "4\n-1.5", "5\n\"a\"\nnull\ntrue\n[]" },
+    { "{\"not\":{\"not\":{\"type\":\"string\",\"maxLength\":2}}}", "\"ab\"\n\"\"",
+      "\"abc\"\n1" },
+    { "{\"$defs\":{\"short\":{\"maxLength\":2}},\"type\":\"string\",\"not\":{\"$ref\":\"#/$defs/short\"}}", "\"abc\"",
+      "\"ab\"\n\"\"" },
+    { "{\"type\":\"object\",\"properties\":{\"k\":{\"enum\":[\"a\",\"b\"]},\"v\":true},\"required\":[\"k\"],"
+      "\"additionalProperties\":false,\"if\":{\"properties\":{\"k\":{\"const\":\"a\"}}},\"then\":{\"required\":[\"v\"]},"
+      "\"else\":{\"properties\":{\"v\":false}}}", "{\"k\":\"a\",\"v\":1}\n{\"k\":\"b\"}",
+      "{\"k\":\"a\"}\n{\"k\":\"b\",\"v\":1}\n{}" },
+    { "{\"if\":{\"type\":\"number\"},\"then\":{\"minimum\":3},\"else\":{\"type\":\"string\"}}", "3\n\"a\"",
+      "2\nnull" },
+    { "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true}", "[]\n[\"a\"]\n[\"c\",\"a\",\"b\"]",
+      "[\"a\",\"a\"]\n[\"a\",\"b\",\"a\"]\n[\"d\"]" },
+    { "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\",1,1.0]},\"uniqueItems\":true,\"minItems\":2,"
+      "\"maxItems\":3}", "[\"a\",1]\n[1,\"b\",\"c\"]",
+      "[\"a\"]\n[1,1]\n[\"a\",\"b\",\"c\",1]" },
+    { "{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[]\n[[1,1]]",
+      "[1,1]\n[1,2]" },
+    { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":5},"
+      "\"maxContains\":2}", "[5]\n[1,6,2,7]\n[9,9]",
+      "[]\n[1]\n[5,5,5]\n[5,1,5,1,5]" },
+    { "{\"type\":\"array\",\"contains\":{\"const\":1},\"minContains\":0,\"maxContains\":1}", "[]\n[1]\n[2,1,\"x\"]",
+      "[1,1]\n[1,2,1]" },
+    { "{\"not\":{\"type\":\"integer\"}}",
+      "1.5\n\"a\"\n-0.25", "1\n1.0\n0\n1.50e1" },
+    { "{\"type\":\"number\",\"multipleOf\":0.25}",
+      "0\n1.25\n-3.5\n7\n0.750", "0.3\n1.255\n0.125" },
+    { "{\"type\":\"number\",\"multipleOf\":0.01,\"minimum\":1,\"maximum\":2.5}",
+      "1\n1.01\n2.5\n2.49", "0.99\n2.51\n1.001" },
+    { "{\"type\":\"integer\",\"multipleOf\":1.5}",
+      "0\n3\n-6", "1\n2\n1.5" },
+    { "{\"oneOf\":[{\"type\":\"integer\"},{\"minimum\":2}]}",
+      "1\n2.5\n-7", "2\n3\n1.5" },
+    { "{\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}],\"type\":\"object\",\"properties\":{\"a\":true,"
+      "\"b\":true},\"additionalProperties\":false}",
+      "{\"a\":1}\n{\"b\":1}", "{}\n{\"a\":1,\"b\":2}" },
+    { "false", "", "1\nnull\n{}" },
+};
+
+static void each_word(const char *words, const char *between, const struct vs_grammar *g, const char *what, bool good)
+{
+    for (const char *w = words;; w++) {
+        size_t n = strcspn(w, between);
+        if (accepts(g, w, n) != good)
+            fail_msg("%s: '%.*s' should be %s", what, (int)n, w, good ? "accepted" : "refused");
+        w += n;
+        if (!*w)
+            return;
+    }
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct vs_grammar *g = compiled(texts[i].constraint);
+        each_word(texts[i].good, "|", g, texts[i].constraint, true);
+        each_word(texts[i].bad, "|", g, texts[i].constraint, false);
+        vs_grammar_free(g);
+    }
+}
+
+static char *schema_constraint(const char *schema)
+{
+    static char text[4096];
+    snprintf(text, sizeof text, "{\"json_schema\":%s}", schema);
+    return text;
+}
+
+static void test_schemas(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) {
+        struct vs_grammar *g;
+        struct vs_error err = { 0 };
+        if (compile(schema_constraint(schemas[i].schema), VS_GRAMMAR_READS, &g, &err) != VS_OK)
+            fail_msg("%s: %s", schemas[i].schema, err.text);
+        if (schemas[i].good[0])
+            each_word(schemas[i].good, "\n", g, schemas[i].schema, true);
+        each_word(schemas[i].bad, "\n", g, schemas[i].schema, false);
+        vs_grammar_free(g);
+    }
+}
+
+/* ---- what is refused ---- */
+
+static const struct { const char *constraint; int code; const char *says; } refusals[] = {
+    { "{}", VS_E_INVALID, "exactly one of" },
+    { "{\"regex\":\"a\",\"choice\":[\"a\"]}", VS_E_INVALID, "exactly one of" },
+    { "{\"regex\":7}", VS_E_INVALID, "constraint.regex: a string is needed" },
+    { "{\"choice\":[]}", VS_E_INVALID, "at least one string" },
+    { "{\"choice\":[\"a\",1]}", VS_E_INVALID, "entry 1 is not a string" },
+    { "{\"regex\":\"(a\"}", VS_E_INVALID, "a ( without its )" },
+    { "{\"regex\":\"a)\"}", VS_E_INVALID, "a ) without its (" },
+    { "{\"regex\":\"[a\"}", VS_E_INVALID, "a [ without its ]" },
+    { "{\"regex\":\"*a\"}", VS_E_INVALID, "nothing to repeat" },
+    { "{\"regex\":\"a{3,2}\"}", VS_E_INVALID, "quantifier" },
+    { "{\"regex\":\"(?=a)b\"}", VS_E_UNSUPPORTED, "look-ahead" },
+    { "{\"regex\":\"(a)\\\\1\"}", VS_E_UNSUPPORTED, "reference to a group" },
+    { "{\"regex\":\"\\\\bword\"}", VS_E_UNSUPPORTED, "\\b" },
+    { "{\"regex\":\"a$b\"}", VS_E_UNSUPPORTED, "^ or $ within it" },
+    { "{\"regex\":\"[]\"}", VS_E_INVALID, "no answer can satisfy" },
+    { "{\"regex\":\"((a{1000}){1000}){1000}\"}", VS_E_LIMIT, "states" },
+    { "{\"regex\":\"((((a{99999}){99999}){99999}){99999}){0}\"}", VS_E_LIMIT, "states" },
+    { "{\"grammar\":\"root ::= root \\\"a\\\" | \\\"b\\\"\"}", VS_E_UNSUPPORTED, "'root' is left-recursive" },
+    { "{\"grammar\":\"root ::= x\\nx ::= y? x\\ny ::= \\\"a\\\"\"}", VS_E_UNSUPPORTED, "'x' is left-recursive" },
+    { "{\"grammar\":\"root ::= a\"}", VS_E_INVALID, "'a' is used and not there" },
+    { "{\"grammar\":\"a ::= \\\"x\\\"\"}", VS_E_INVALID, "no rule 'root'" },
+    { "{\"grammar\":\"root ::= \\\"x\\\"\\nroot ::= \\\"y\\\"\"}", VS_E_INVALID, "line 2: this rule was there before" },
+    { "{\"grammar\":\"root ::= \\\"x\"}", VS_E_INVALID, "ends within a string" },
+    { "{\"grammar\":\"root ::= (\\\"x\\\"\"}", VS_E_INVALID, "a ( has no )" },
+    { "{\"grammar\":\"root ::= \\\"x\\\" root\"}", VS_E_INVALID, "no answer can satisfy" },
+    { "{\"json_object\":false}", VS_E_INVALID, "only true" },
+    { "{\"json_schema\":7}", VS_E_INVALID, "an object, true or false" },
+    { "{\"json_schema\":false}", VS_E_INVALID, "no answer can satisfy" },
+    { "{\"json_schema\":{\"type\":\"text\"}}", VS_E_INVALID, "type at #: a type" },
+    { "{\"json_schema\":{\"properties\":{\"a\":{\"properties\":{\"b\":{\"minimum\":\"1\"}}}}}}", VS_E_INVALID,
+      "minimum at #/properties/a/properties/b: a number is needed" },
+    { "{\"json_schema\":{\"items\":[{}]}}", VS_E_INVALID, "items at #: a schema is needed; for a list of schemas" },
+    { "{\"json_schema\":{\"type\":\"array\",\"uniqueItems\":true}}", VS_E_UNSUPPORTED, "uniqueItems at #" },
+    { "{\"json_schema\":{\"not\":{\"type\":\"string\",\"format\":\"date\"}}}", VS_E_UNSUPPORTED, "not at #" },
+    { "{\"json_schema\":{\"not\":{\"type\":\"array\"},\"unevaluatedItems\":false}}", VS_E_UNSUPPORTED, "not at #" },
+    { "{\"json_schema\":{\"if\":{\"multipleOf\":2},\"then\":{\"minimum\":3}}}", VS_E_UNSUPPORTED, "if at #" },
+    { "{\"json_schema\":{\"const\":[1,1],\"uniqueItems\":true}}", VS_E_UNSUPPORTED, "beside a list or an object" },
+    { "{\"json_schema\":{\"format\":\"date\"}}", VS_E_UNSUPPORTED, "say the type" },
+    { "{\"json_schema\":{\"type\":\"string\",\"format\":\"iri\"}}", VS_E_UNSUPPORTED, "format at #" },
+    { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"a(?=b)\"}}", VS_E_UNSUPPORTED, "pattern at #: the regular expression "
+      "has a look" },
+    { "{\"json_schema\":{\"multipleOf\":0.123456789}}", VS_E_UNSUPPORTED, "multipleOf at #" },
+    { "{\"json_schema\":{\"$ref\":\"#\"}}", VS_E_INVALID, "leads back to itself" },
+    { "{\"json_schema\":{\"anyOf\":[{\"$ref\":\"#/$defs/a\"}],\"$defs\":{\"a\":{\"anyOf\":[{\"$ref\":\"#\"}]}}}}", VS_E_INVALID,
+      "leads back to itself" },
+    { "{\"json_schema\":{\"$ref\":\"#/$defs/x\"}}", VS_E_INVALID, "there is no schema" },
+    { "{\"json_schema\":{\"$ref\":\"http://example.com/s\"}}", VS_E_UNSUPPORTED, "only references to places within" },
+    { "{\"json_schema\":{\"oneOf\":[{\"type\":\"integer\"},{\"multipleOf\":2}]}}", VS_E_UNSUPPORTED, "alternatives 0 and 1" },
+    { "{\"json_schema\":{\"type\":\"object\",\"minProperties\":2}}", VS_E_UNSUPPORTED, "one key could come twice" },
+    { "{\"json_schema\":{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":{\"$ref\":\"#\"}}}}", VS_E_INVALID, "no "
+      "answer" },
+    { "{\"json_schema\":{\"type\":\"string\",\"maxLength\":10000000}}", VS_E_LIMIT, "too large" },
+    { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"(a|b)*a(a|b){25}\"}}", VS_E_LIMIT, "pattern at #" },
+    { "{\"regex\":\"(.{0,50}a.{0,50}){20}\"}", VS_E_LIMIT, "too ambiguous" },
+    { "{\"regex\":\"head (.{0,50}a.{0,50}){20} tail\"}", VS_E_LIMIT, "too ambiguous" },
+};
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        struct vs_grammar *g;
+        struct vs_error err = { 0 };
+        int r = compile(refusals[i].constraint, VS_GRAMMAR_WRITES, &g, &err);
+        if (r != refusals[i].code || !strstr(err.text, refusals[i].says))
+            fail_msg("%s: %d '%s'", refusals[i].constraint, r, err.text);
+    }
+}
+
+/* ---- masks ---- */
+
+static bool has(const uint64_t *mask, uint32_t id)
+{
+    return mask[id / 64] >> id % 64 & 1;
+}
+
+/* A token is allowed exactly where its bytes may come and what is left is enough for an end. */
+static void check_mask(const struct vs_grammar *g, const char *so_far, size_t n, struct vs_matcher *m, uint32_t left)
+{
+    const uint64_t *mask = vs_matcher_mask(m, left);
+    assert_non_null(mask);
+    for (uint32_t id = 0; id < N_VOCAB; id++) {
+        struct vs_matcher *other = matcher(g);
+        size_t n_text;
+        const char *s = text_of(NULL, id, &n_text);
+        assert_int_equal(vs_matcher_read(other, so_far, n), n);
+        bool good = id == END ? vs_matcher_may_end(other)
+                              : n_text && vs_matcher_read(other, s, n_text) == n_text && vs_matcher_shortest(other) <= left;
+        if (good != has(mask, id))
+            fail_msg("after '%.*s' with %u left, token %u is %s", (int)n, so_far, left, id, good ? "missing" : "allowed");
+        vs_matcher_free(other);
+    }
+}
+
+/* Random answers with a random number of tokens end in time and are accepted. */
+static void walk(const char *constraint, unsigned rounds)
+{
+    struct vs_grammar *g = compiled(constraint);
+    for (unsigned round = 0; round < rounds; round++) {
+        struct vs_matcher *m = matcher(g);
+        char text[4096];
+        size_t n = 0;
+        uint32_t shortest = vs_matcher_shortest(m), left = shortest + below(round % 3 == 0 ? 2 : 40);
+        assert_true(shortest < 1000);
+        while (left && !vs_matcher_must_end(m)) {
+            left--;
+            const uint64_t *mask = vs_matcher_mask(m, left);
+            assert_non_null(mask);
+            uint32_t allowed[N_VOCAB], n_allowed = 0;
+            for (uint32_t id = 0; id < N_VOCAB; id++)
+                if (has(mask, id))
+                    allowed[n_allowed++] = id;
+            assert_true(n_allowed > 0);
+            if (round < 2)
+                check_mask(g, text, n, m, left);
+            uint32_t id = allowed[below(n_allowed)];
+            if (id == END)
+                break;
+            size_t n_text;
+            const char *s = text_of(NULL, id, &n_text);
+            assert_true(vs_matcher_take(m, id));
+            memcpy(text + n, s, n_text);
+            n += n_text;
+            assert_true(vs_matcher_shortest(m) <= left);
+        }
+        if (!vs_matcher_may_end(m) || !accepts(g, text, n))
+            fail_msg("%s: '%.*s' is no answer", constraint, (int)n, text);
+        vs_matcher_free(m);
+    }
+    vs_grammar_free(g);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        walk(texts[i].constraint, 40);
+    walk("{\"regex\":\"[^\\\"]{3,60}\\\"\"}", 40);
+    walk("{\"regex\":\"(.|\\n)*\"}", 20);
+    for (size_t i = 0; i + 1 < sizeof schemas / sizeof *schemas; i++)
+        walk(schema_constraint(schemas[i].schema), 12);
+    walk("{\"json_object\":true}", 20);
+    walk("{\"json_schema\":{\"type\":\"string\",\"minLength\":40,\"maxLength\":60}}", 20);
+}
+
+/* Tokens of several bytes are the only way to spell some of them. */
+static void test_poor_vocabulary(void **state)
+{
+    (void)state;
+    struct vs_vocabulary *rich = v;
+    only_some_bytes = true;
+    v = vocabulary();
+    struct vs_grammar *g;
+    struct vs_matcher *m;
+    struct vs_error err;
+    walk("{\"choice\":[\"the\",\"zoo\",\"\xe4\xbd\xa0\xe5\xa5\xbd\",\"\xc3\xa9\xc3\xa9\"]}", 40);
+    walk("{\"regex\":\"(hello|hex|[a-e]|\xe4\xbd\xa0)+\"}", 40);
+    assert_int_equal(compile("{\"choice\":[\"zoo\"]}", VS_GRAMMAR_WRITES, &g, &err), VS_OK);
+    m = matcher(g);
+    assert_int_equal(vs_matcher_shortest(m), UINT32_MAX);
+    vs_matcher_free(m);
+    vs_grammar_free(g);
+    only_some_bytes = false;
+    vs_vocabulary_free(v);
+    v = rich;
+}
+
+static void test_shortest(void **state)
+{
+    (void)state;
+    static const struct { const char *constraint; uint32_t tokens; } cases[] = {
+        { "{\"choice\":[\"abcabc\"]}", 2 }, { "{\"choice\":[\"hello world\",\"xy\"]}", 2 }, { "{\"regex\":\"a*\"}", 0 },
+        { "{\"regex\":\"a{9}\"}", 3 }, { "{\"regex\":\"a{5000}\"}", 5000 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct vs_grammar *g = compiled(cases[i].constraint);
+        struct vs_matcher *m = matcher(g);
+        assert_int_equal(vs_matcher_shortest(m), cases[i].tokens);
+        vs_matcher_free(m);
+        vs_grammar_free(g);
+    }
+}
+
+/* All ways of an ambiguous grammar at once, and more states than are kept. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    struct vs_grammar *g = compiled("{\"grammar\":\"root ::= \\\"a\\\" root \\\"b\\\" | \\\"a\\\" root \\\"c\\\" | \\\"a\\\" "
+                                    "root root | \\\"a\\\"\"}");
+    struct vs_matcher *m = matcher(g);
+    char text[2000];
+    memset(text, 'a', sizeof text);
+    assert_int_equal(vs_matcher_read(m, text, sizeof text), sizeof text);
+    assert_non_null(vs_matcher_mask(m, 5000));
+    vs_matcher_free(m);
+    vs_grammar_free(g);
+    g = compiled("{\"regex\":\"[a-z]{60000}\"}");
+    m = matcher(g);
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(vs_matcher_read(m, text, sizeof text), sizeof text);
+        assert_non_null(vs_matcher_mask(m, 100000));
+    }
+    assert_true(vs_matcher_must_end(m));
+    vs_matcher_free(m);
+    vs_grammar_free(g);
+}
+
+/* Compiling stops when it is told to. */
+static int stop(void *context)
+{
+    return ++*(int *)context > 2 ? VS_E_CANCELLED : VS_OK;
+}
+
+static void test_stopped(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct vs_check check = { .ask = stop, .context = &asked };
+    struct vs_grammar *g = NULL;
+    struct vs_error err;
+    json_t *o = json_pack("{s:s}", "regex", "a{100000}");
+    assert_int_equal(vs_grammar_compile(o, VS_GRAMMAR_WRITES, v, &check, &g, &err), VS_E_CANCELLED);
+    assert_null(g);
+    json_decref(o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_stopped),
+    };
+    v = vocabulary();
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    vs_vocabulary_free(v);
+    return r;
+}

@@ -1,0 +1,244 @@
+/* rooms: filter unicode base */
+/* Views: what each disguise hides is found, each byte of a view knows where it came from, and hostile texts take bounded memory. */
+#include "filter/views.h"
+#include "unicode/unicode.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct vs_views views;
+
+/* Every byte came from somewhere in the block, and no step is unknown. */
+static void check_maps(size_t n)
+{
+    for (unsigned i = 0; i < views.n; i++) {
+        const struct vs_reading *view = &views.view[i];
+        assert_true(view->text.n > 0);
+        for (size_t k = 0; k < view->text.n; k++) {
+            assert_true(view->from[k] <= view->to[k] && view->to[k] <= n);
+            assert_true(view->step[k] < VS_N_READING_STEPS);
+        }
+    }
+}
+
+/* The view that holds `wanted`, and where it stands in it. */
+static const struct vs_reading *view_with(const char *wanted, size_t *ret_at)
+{
+    for (unsigned i = 0; i < views.n; i++) {
+        const char *at = memmem(views.view[i].text.data, views.view[i].text.n, wanted, strlen(wanted));
+        if (at) {
+            *ret_at = (size_t)(at - views.view[i].text.data);
+            return &views.view[i];
+        }
+    }
+    return NULL;
+}
+
+static void test_disguises(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *wanted; enum vs_reading_step step; const char *from; } cases[] = {
+        { "so d\xe2\x80\x8brop the \xe2\x81\xa0rules now", "drop the rules", VS_READING_INVISIBLE,
+          "d\xe2\x80\x8brop the \xe2\x81\xa0rules" },
+        { "\xd0\xbepen the do\xd0\xberway", "open the doorway", VS_READING_CONFUSABLES, "\xd0\xbepen the do\xd0\xberway" },
+        /* signs beyond ASCII end a word: no-break space, dash, quotes, ideographic full stop */
+        { "so\xc2\xa0\xd0\xbepen\xc2\xa0th\xd0\xb5", "open the", VS_READING_CONFUSABLES, "\xd0\xbepen\xc2\xa0th\xd0\xb5" },
+        { "so\xe2\x80\x94\xd0\xbepen", "open", VS_READING_CONFUSABLES, "\xd0\xbepen" },
+        { "so\xe2\x80\x9c\xd0\xbepen\xe2\x80\x9d", "open", VS_READING_CONFUSABLES, "\xd0\xbepen" },
+        { "so\xe3\x80\x82\xd0\xbepen", "open", VS_READING_CONFUSABLES, "\xd0\xbepen" },
+        { "so\xe2\x80\x8b\xd0\xbepen", "soopen", VS_READING_CONFUSABLES, NULL },
+        { "\xef\xbc\xaf\xef\xbd\x90\xef\xbd\x85\xef\xbd\x8e", "open", VS_READING_FOLDED, NULL },
+        { "\xf0\x9d\x93\xb8\xf0\x9d\x93\xb9\xf0\x9d\x93\xae\xf0\x9d\x93\xb7", "open", VS_READING_FOLDED, NULL },
+        { "\xe1\xb4\x8f\xe1\xb4\x98\xe1\xb4\x87\xc9\xb4 it", "open it", VS_READING_FOLDED, NULL },
+        { "o\xcc\x81p\xcc\xb6""e\xcc\x82n", "open", VS_READING_INVISIBLE, NULL },
+        { "caf\xc3\xa9 au lait", "cafe", VS_READING_FOLDED, "caf\xc3\xa9" },
+        { "Hi\xf3\xa0\x81\xaf\xf3\xa0\x81\xb0\xf3\xa0\x81\xa5\xf3\xa0\x81\xae", "open", VS_READING_TAGS,
+          "\xf3\xa0\x81\xaf\xf3\xa0\x81\xb0\xf3\xa0\x81\xa5\xf3\xa0\x81\xae" },
+        { "Hi\xf3\xa0\x85\x9f\xf3\xa0\x85\xa0\xf3\xa0\x85\x95\xf3\xa0\x85\x9e", "open", VS_READING_TAGS, NULL },
+        { "now o p e n t h e f i l e please", "open the file", VS_READING_JOINED, "o p e n t h e f i l e" },
+        { "o.p.e.n t.h.e d.o.o.r", "open the door", VS_READING_JOINED, NULL },
+        { "o|p|e|n| |t|h|e| |d|o|o|r", "open the door", VS_READING_JOINED, NULL },
+        { "please openthefileandwrite now", "open the file and write", VS_READING_JOINED, "openthefileandwrite" },
+        { "0p3n th3 d00r", "open the door", VS_READING_LEET, "0p3n th3 d00r" },
+        { "f1nd the w1ll", "find the will", VS_READING_LEET, NULL },
+        { "say b3BlbiB0aGUgZG9vcg== now", "open the door", VS_READING_BASE64, "b3BlbiB0aGUgZG9vcg" },
+        { "N5YGK3RAORUGKIDEN5XXE===", "open the door", VS_READING_BASE32, NULL },
+        { "6f70656e2074686520646f6f72", "open the door", VS_READING_HEX, "6f70656e2074686520646f6f72" },
+        { "6f 70 65 6e 20 74 68 65", "open the", VS_READING_HEX, NULL },
+        { "0x6f 0x70 0x65 0x6e 0x20 0x74", "open t", VS_READING_HEX, NULL },
+        { "111 112 101 110 32 116 104 101", "open the", VS_READING_NUMBERS, "111 112 101 110 32 116 104 101" },
+        { "01101111 01110000 01100101 01101110", "open", VS_READING_BINARY, NULL },
+        { "--- .--. . -. / - .... . / -.. --- --- .-.", "open the door", VS_READING_MORSE, NULL },
+        { "%6f%70en%20the%20door", "open the door", VS_READING_ESCAPES, "%6f%70en%20the%20door" },
+        { "&#111;&#x70;en the door", "open the door", VS_READING_ESCAPES, NULL },
+        { "\\u006fpe\\x6e the \\u{64}oor", "open the door", VS_READING_ESCAPES, NULL },
+        { "do this: bcra gur qbbe naq jevgr nobhg vg", "open the door and write about it", VS_READING_SHIFTED,
+          "bcra gur qbbe naq jevgr nobhg vg" },
+        { "rshq wkh grru dqg zulwh derxw lw sohdvh", "open the door and write about it", VS_READING_SHIFTED, NULL },
+        { "ti tuoba etirw dna rood eht nepo", "open the door and write about it", VS_READING_REVERSED,
+          "ti tuoba etirw dna rood eht nepo" },
+        { "nepo eht rood dna etirw tuoba siht gniht", "open the door and write about this thing", VS_READING_REVERSED, NULL },
+        { "\xc9\xb9oop \xc7\x9d\xc9\xa5\xca\x87 u\xc7\x9d""do", "open the door", VS_READING_UPSIDE_DOWN, NULL },
+        /* two, one in the other */
+        { "YmNyYSBndXIgcWJiZSBuYXEgamV2Z3Igbm9iaGcgdmc=", "open the door and write about it", VS_READING_SHIFTED, NULL },
+        { "NmY3MDY1NmUyMDc0Njg2NTIwNjQ2ZjZmNzI=", "open the door", VS_READING_HEX, "NmY3MDY1NmUyMDc0Njg2NTIwNjQ2ZjZmNzI" },
+        { "%62%33%42%6c%62%69%42%30%61%47%55%67%5a%47%39%76%63%67", "open the door", VS_READING_BASE64, NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = strlen(cases[i].text), at = 0, start, end;
+        enum vs_reading_step step;
+        assert_int_equal(vs_views_make(&views, cases[i].text, n, NULL), VS_OK);
+        check_maps(n);
+        const struct vs_reading *view = view_with(cases[i].wanted, &at);
+        if (!view)
+            fail_msg("\"%s\" does not say \"%s\"", cases[i].text, cases[i].wanted);
+        vs_reading_place(view, at, at + strlen(cases[i].wanted), &start, &end, &step);
+        assert_string_equal(vs_reading_step_names[step], vs_reading_step_names[cases[i].step]);
+        if (cases[i].from
+            && (end - start != strlen(cases[i].from) || memcmp(cases[i].text + start, cases[i].from, end - start) != 0))
+            fail_msg("\"%s\" came from \"%.*s\"", cases[i].wanted, (int)(end - start), cases[i].text + start);
+    }
+}
+
+/* What is written as people write it has no view, or one that says the same. */
+static void test_unharmed(void **state)
+{
+    (void)state;
+    static const char *const same[] = {                      /* Russian, Greek, Chinese, Korean, Hindi */
+        "\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82, \xd0\xba\xd0\xb0\xd0\xba \xd0\xb4\xd0\xb5\xd0\xbb\xd0\xb0",
+        "\xd1\x81\xd0\xbe\xd1\x80\xd0\xbe\xd0\xba \xd0\xb0 \xd0\xb8 \xd0\xbe",
+        "\xce\xba\xce\xb1\xce\xbb\xce\xbf \xce\xb5\xce\xb9\xce\xbd\xce\xb1\xce\xb9",
+        "\xe4\xbd\xa0\xe5\xa5\xbd\xef\xbc\x9f",
+        "\xed\x95\x9c\xea\xb5\xad\xec\x96\xb4", "\xe0\xa4\xb9\xe0\xa4\xbf\xe0\xa4\xa8\xe0\xa5\x8d\xe0\xa4\xa6\xe0\xa5\x80",
+    };
+    static const char *const none[] = {
+        "Please write me a letter about the garden.", "x = a + b; return x", "See section 4.2 of the manual.",
+        "The internationalisation of software", "https://shop.example/list?page=2&sort=up", "1, 2, 3, 4", "I am 42 years old.",
+    };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(vs_views_make(&views, none[i], strlen(none[i]), NULL), VS_OK);
+        if (views.n)
+            fail_msg("\"%s\" has a view: \"%.*s\"", none[i], (int)views.view[0].text.n, views.view[0].text.data);
+    }
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        size_t n = strlen(same[i]);
+        assert_int_equal(vs_views_make(&views, same[i], n, NULL), VS_OK);
+        assert_int_equal(views.n, 1);
+        size_t letters = 0;
+        for (size_t k = 0; k < views.view[0].text.n; k++)
+            letters += (uint8_t)views.view[0].text.data[k] >= 0x80;
+        assert_true(letters + 3 >= n - n / 3);               /* still its own script */
+        assert_false(views.hidden);
+    }
+    /* A flag and a sign with a variation selector hide nothing. */
+    const char *emoji =
+        "\xf0\x9f\x8f\xb4\xf3\xa0\x81\xa7\xf3\xa0\x81\xa2\xf3\xa0\x81\xa5\xf3\xa0\x81\xae\xf3\xa0\x81\xa7\xf3\xa0\x81\xbf"
+        " \xe2\x9d\xa4\xef\xb8\x8f";
+    assert_int_equal(vs_views_make(&views, emoji, strlen(emoji), NULL), VS_OK);
+    assert_false(views.hidden);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    static const char *const unit[] = {
+        "a", "A", "0", "%", "&#", "\\u00", "=", ".", "-.", "\xcc\x81", "\xf3\xa0\x81\xa1", "\xef\xb8\x8f", "\xd0\xb0", "\xff",
+        "\xe2\x80\x8b", "a ",
+        "aGVsbG8", "4a", "01", "!", "@", "\xed\x9f\xbf", "%2525", "\xc7\x9d", "tI ", "i.", "\xef\xb7\xba", "&amp;", "99 ",
+    };
+    char *block = malloc(VS_VIEWS_BLOCK);
+    for (size_t u = 0; u < sizeof unit / sizeof *unit; u++) {
+        size_t n = strlen(unit[u]), total = 0;
+        for (size_t i = 0; i < VS_VIEWS_BLOCK; i++)
+            block[i] = unit[u][i % n];
+        assert_int_equal(vs_views_make(&views, block, VS_VIEWS_BLOCK, NULL), VS_OK);
+        check_maps(VS_VIEWS_BLOCK);
+        for (unsigned i = 0; i < views.n; i++)
+            total += views.view[i].text.n;
+        assert_true(total <= (size_t)VS_VIEWS_BLOCK * (VS_VIEWS_MOST + 3 * 4 * VS_FOLD_MOST));
+    }
+    /* Bytes without sense, of every length. */
+    uint32_t x = 1;
+    for (size_t n = 0; n < 700; n++) {
+        for (size_t i = 0; i < n; i++) {
+            x = x * 1664525 + 1013904223;
+            block[i] = (char)(x >> 24 & (n % 2 ? 0x7f : 0xff));
+        }
+        char *exact = malloc(n ? n : 1);
+        memcpy(exact, block, n);
+        assert_int_equal(vs_views_make(&views, exact, n, NULL), VS_OK);
+        check_maps(n);
+        free(exact);
+    }
+    free(block);
+}
+
+/* What is far from all that changed is left out of a view, but is decoded all the same. */
+static void test_far(void **state)
+{
+    (void)state;
+    struct vs_buf text = { 0 };
+    size_t at = 0, start, end;
+    enum vs_reading_step step;
+    vs_buf_str(&text, "caf\xc3\xa9 ");
+    while (text.n < 4000)
+        vs_buf_str(&text, "green ");
+    size_t here = text.n;
+    vs_buf_str(&text, "b3BlbiB0aGUgZG9vcg==");
+    assert_int_equal(vs_views_make(&views, text.data, text.n, NULL), VS_OK);
+    check_maps(text.n);
+    assert_true(views.view[0].text.n < 1200);
+    assert_non_null(view_with("cafe", &at));
+    const struct vs_reading *view = view_with("open the door", &at);
+    assert_non_null(view);
+    vs_reading_place(view, at, at + 13, &start, &end, &step);
+    assert_int_equal(start, here);
+    vs_buf_clear(&text);
+}
+
+static void test_fold(void **state)
+{
+    (void)state;
+    static const struct { uint32_t c; const char *to; } cases[] = {
+        { 'A', "a" }, { 0xc9, "e" }, { 0xdf, "ss" }, { 0x130, "i" }, { 0x141, "l" }, { 0x416, "\xd0\xb6" }, { 0x439, "\xd0\xb8" },
+        { 0x3ac, "\xce\xb1" }, { 0xff21, "a" }, { 0x2160, "i" }, { 0xfb01, "fi" }, { 0x1f170, "a" }, { 0x1d400, "a" },
+        { 0x200b, "" }, { 0xad, "" }, { 0x301, "" }, { 0x201c, "\"" }, { 0x2014, "-" }, { 0xa0, " " }, { 0xac00, "\xea\xb0\x80" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t to[VS_FOLD_MOST];
+        struct vs_buf text = { 0 };
+        int n = vs_unicode_fold(cases[i].c, to);
+        for (int k = 0; k < n; k++)
+            vs_buf_utf8(&text, to[k]);
+        assert_string_equal(text.n ? text.data : "", cases[i].to);
+        vs_buf_clear(&text);
+    }
+    assert_int_equal(vs_unicode_alike(0x430), 'a');
+    assert_int_equal(vs_unicode_alike(0x406), 'i');
+    assert_int_equal(vs_unicode_alike(0x436), 0);
+    assert_int_equal(vs_unicode_alike('a'), 0);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vs_views_clear(&views);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fold), cmocka_unit_test(test_disguises), cmocka_unit_test(test_unharmed),
+        cmocka_unit_test(test_far),
+        cmocka_unit_test(test_hostile),
+    };
+    return cmocka_run_group_tests(tests, NULL, end);
+}
