@@ -16,3 +16,9 @@ endif()
 
 add_executable(bench-tokenizer bench/tokenizer.c)
 target_link_libraries(bench-tokenizer PRIVATE vs_import vs_tokenizer)
+
+add_executable(bench-constraint bench/constraint.c)
+target_link_libraries(bench-constraint PRIVATE vs_import vs_tokenizer vs_grammar)
+
+add_executable(guard-features bench/guard/features.c)
+target_link_libraries(guard-features PRIVATE vs_filter)

@@ -6,8 +6,9 @@
 
 Each round starts every server once for every number of clients, in an order that turns from round to round; figures are medians
 over rounds. All servers have the same file, the same threads and the same texts (words at random, no two prompts begin alike),
-greedy sampling, no end of text. With several settings of a server the better one is shown; every figure of every round goes to a
-CSV in bench/results with machine and commit. We speak to ours over its socket (each client's
+greedy sampling, no end of text. With several settings of a rival the better one is shown; every figure goes to a CSV in
+bench/results with machine and commit as soon as it is measured, and --page makes the page from such a file, so that many short
+runs (--round numbers them) are as good as a long one. We speak to ours over its socket (each client's
 connection is made by a process of its own, because ours is fair among processes) and to the others over HTTP: one thread, which
 looks at headers and ends of lines only.
 
@@ -192,8 +193,19 @@ class OurConnection:
         del self.buffer[:at]
         return ended
 
-    def tokenize(self, word):
-        self.client.wait(self.client.request(protocol.TOKENIZE, {"model": self.server.model, "text": word}))
+    def tokenizer(self, word):
+        """A function that asks for the ids of a word and waits for them: bytes out, bytes in, so that Python's part is small."""
+        payload = protocol.payload({"model": self.server.model}, {"text": word})
+        request = protocol.HEADER.pack(len(payload), protocol.TOKENIZE, 0, 1 << 32) + payload
+
+        def ask():
+            self.socket.sendall(request)
+            data = self.socket.recv(65536)
+            while len(data) < 16 or len(data) < 16 + protocol.HEADER.unpack_from(data)[0]:
+                data += self.socket.recv(65536)
+            if protocol.HEADER.unpack_from(data)[1] != protocol.COMPLETE:
+                raise ConnectionError("TOKENIZE failed")
+        return ask
 
     def close(self):
         self.client.close()
@@ -266,9 +278,11 @@ class LlamaConnection:
         self.socket = None
         return [stream]
 
-    def tokenize(self, word):
-        self.control.request("POST", "/tokenize", json.dumps({"content": word}), {"Content-Type": "application/json"})
-        self.control.getresponse().read()
+    def tokenizer(self, word):
+        def ask():
+            self.control.request("POST", "/tokenize", json.dumps({"content": word}), {"Content-Type": "application/json"})
+            self.control.getresponse().read()
+        return ask
 
     def close(self):
         self.control.close()
@@ -403,11 +417,11 @@ def case_hog(server, a, n_clients, seed):
 
 def case_tokenize(server, a, n_clients, seed):
     crowd, texts, idle, beside = Crowd(server), Texts(seed), [], []
-    probe = crowd.connect()
+    ask = crowd.connect().tokenizer("hello")
 
     def once(times):
         begin = time.perf_counter()
-        probe.tokenize("hello")
+        ask()
         times.append(time.perf_counter() - begin)
     for _ in range(2000):
         once(idle)
@@ -441,69 +455,89 @@ SHOWN = {
 SMALLER = {"turn": "second_turn_ms", "hog": "first_p95_ms", "tokenize": "beside_p95_ms"}
 
 
-def measure(servers, model, a, rows, now):
-    """{(case, clients): {server's index: {what: [by round]}}}"""
-    found = {}
+def measure(servers, model, a, write, now):
+    """Calls write(rows) after every case."""
     where, at = compare.machine(), compare.commit()
-    for r in range(a.rounds):
+    for r in range(a.round, a.round + a.rounds):
         for case in a.cases.split(","):
             run, ctx, counts = CASES[case]
             for n in counts or a.n_clients:
                 for i in range(len(servers)):
                     e = (r + i) % len(servers)
                     server = servers[e]
-                    print(f"\r{os.path.basename(model)}: round {r + 1}/{a.rounds}, {case} {n}, {server.name} "
+                    print(f"\r{os.path.basename(model)}: round {r}, {case} {n}, {server.name} "
                           f"{server.settings}      ", end="", file=sys.stderr, flush=True)
                     try:
                         server.start(model, a.threads, 3 if case == "turn" else n + (case == "tokenize"), ctx)
                         values = run(server, a, n, f"{r} {case} {n}")
                     finally:
                         server.stop()
-                    for what, value in values.items():
-                        found.setdefault((case, n), {}).setdefault(e, collections.defaultdict(list))[what].append(value)
-                        rows.append((now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, server.name,
-                                     server.settings, case, n, r, what, f"{value:.6g}"))
+                    write([(now.strftime("%Y-%m-%dT%H:%MZ"), where, at, os.path.basename(model), a.threads, server.name,
+                            server.settings, case, n, r, what, f"{value:.6g}") for what, value in values.items()])
     print("\r" + " " * 100 + "\r", end="", file=sys.stderr)
+
+
+def by_model(rows):
+    """{model: {(case, clients): {(server, settings): {what: [by round]}}}}"""
+    found = {}
+    for row in rows:
+        r = dict(zip(COLUMNS, row))
+        case = found.setdefault(r["model"], {}).setdefault((r["case"], int(r["clients"])), {})
+        case.setdefault((r["engine"], r["settings"]), collections.defaultdict(list))[r["what"]].append(float(r["value"]))
     return found
 
 
-def best_of(case, servers, by_server, name):
+def medians(values):
+    return {what: statistics.median(v) for what, v in values.items()}
+
+
+def best_of(case, by_server, name):
     """The settings of this server that did best, as {what: median}."""
-    candidates = [(servers[e].settings, {what: statistics.median(v) for what, v in values.items()})
-                  for e, values in by_server.items() if servers[e].name == name]
+    candidates = [(settings, medians(values)) for (server, settings), values in by_server.items() if server == name]
     key = (lambda c: c[1][SMALLER[case]]) if case in SMALLER else (lambda c: -c[1]["tokens_per_second"])
     return min(candidates, key=key)
 
 
-def show(model, servers, found, all_of_ours):
-    lines = [f"### {os.path.basename(model)}", ""]
+def show(model, found):
+    lines = [f"### {model}", ""]
     for case in dict.fromkeys(case for case, _ in found):
         shown = SHOWN[case]
         ratio = ["ours over it"] if case == "load" else []
         heads = ["clients", "server"] + [what.replace("_ms", ", ms").replace("_per_second", "/s").replace("_", " ")
-                                         for what, _ in shown] + ratio
+                                         for what, _ in shown] + ["rounds"] + ratio
         lines += [f"**{case}**", "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-        for (_, n), by_server in ((k, v) for k, v in found.items() if k[0] == case):
-            ours = best_of(case, servers, by_server, servers[0].name)[1]
-            for name in dict.fromkeys(s.name for s in servers):
-                picked = [best_of(case, servers, by_server, name)]
-                if name == servers[0].name and all_of_ours:
-                    picked = [(servers[e].settings, {w: statistics.median(v) for w, v in values.items()})
-                              for e, values in sorted(by_server.items()) if servers[e].name == name]
+        for (_, n), by_server in sorted((k, v) for k, v in found.items() if k[0] == case):
+            for name in sorted({server for server, _ in by_server}, key=lambda name: (name != Ours.name, name)):
+                picked = [best_of(case, by_server, name)]
+                if name == Ours.name:               # all settings of ours, best of the others
+                    picked = [(settings, medians(values)) for (server, settings), values in by_server.items() if server == name]
                 for settings, values in picked:
                     line = [str(n), name + (f" ({settings})" if settings else "")]
                     line += [f"{values[what]:.{digits}f}" for what, digits in shown]
+                    line.append(str(len(by_server[name, settings][shown[0][0]])))
                     if ratio:
-                        theirs = values["tokens_per_second"] if name != servers[0].name else 0
-                        line.append(f"{ours['tokens_per_second'] / theirs:.2f}" if theirs else "")
+                        theirs = values["tokens_per_second"]
+                        ours = best_of(case, by_server, Ours.name)[1]["tokens_per_second"] if name != Ours.name else 0
+                        line.append(f"{ours / theirs:.2f}" if ours and theirs else "")
                     lines.append("| " + " | ".join(line) + " |")
         lines.append("")
     return lines
 
 
+def page_of(path):
+    """The page of a CSV file: what was measured where, then a table for each case."""
+    with open(path, newline="") as f:
+        rows = list(csv.reader(f))[1:]
+    lines = [f"{machine}; commit {commit}; {threads} threads; medians over rounds in turns."
+             for machine, commit, threads in dict.fromkeys((r[1], r[2], r[4]) for r in rows)] + [""]
+    for model, found in by_model(rows).items():
+        lines += show(model, found)
+    return "\n".join(lines)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("-m", "--model", action="append", required=True, help="a GGUF file; may be repeated")
+    p.add_argument("-m", "--model", action="append", default=[], help="a GGUF file; may be repeated")
     p.add_argument("--veritas", default=os.path.join(compare.ROOT, "build/release/bin/veritas"))
     p.add_argument("--llama-server", help="llama.cpp's")
     p.add_argument("--ik-server", help="ik_llama.cpp's")
@@ -520,8 +554,9 @@ def main():
     p.add_argument("--tokens", type=int, default=128, help="generated by each request")
     p.add_argument("--speculation", choices=("off", "auto"),
                    help="for ours; random words have nothing to guess, greedy answers that go in circles do")
-    p.add_argument("--csv", help="default: bench/results/load-DATE.csv; '-' for none")
-    p.add_argument("-o", "--output", help="write the page to this file too")
+    p.add_argument("--round", type=int, default=0, help="the number of the first round")
+    p.add_argument("--csv", help="default: bench/results/load-DATE.csv")
+    p.add_argument("--page", action="store_true", help="only print the page of the CSV")
     a = p.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # what we started ends with us
     a.n_clients = [int(n) for n in a.clients.split(",")]
@@ -532,22 +567,20 @@ def main():
         servers += [Llama("llama.cpp", a.llama_server, s) for s in a.llama or ["-fa on"]]
     if a.ik_server:
         servers += [Llama("ik_llama.cpp", a.ik_server, s) for s in a.ik or ["-fa on -rtr"]]
-    page = [f"{compare.machine()}; commit {compare.commit()}; {a.threads} threads; {a.rounds} rounds in turns of {a.seconds:g} s "
-            f"after {a.warm:g} s, medians; "
-            f"{a.tokens} tokens an answer{', speculation ' + a.speculation if a.speculation else ''}; {now:%Y-%m-%d %H:%M} UTC.",
-            ""]
+    if not a.model and not a.page:
+        p.error("-m FILE, or --page")
+    fresh = not os.path.exists(a.csv)
     for model in a.model:
-        rows = []
-        page += show(model, servers, measure(servers, model, a, rows, now), len(a.ours or []) > 1)
-        if a.csv != "-":
-            fresh = not os.path.exists(a.csv)
-            with open(a.csv, "a", newline="") as f:
-                w = csv.writer(f, lineterminator="\n")
-                w.writerows([COLUMNS] * fresh + rows)
-    print("\n".join(page))
-    if a.output:
-        with open(a.output, "w") as f:
-            f.write("# Load\n\n" + "\n".join(page))
+        with open(a.csv, "a", newline="") as f:
+            w = csv.writer(f, lineterminator="\n")
+
+            def write(rows):
+                w.writerows(rows)
+                f.flush()
+            write([COLUMNS] * fresh)
+            fresh = False
+            measure(servers, model, a, write, now)
+    print(page_of(a.csv))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 /* bench/matmul.c - the matrix kernels alone, on one thread, as fractions of the int8 peak measured in the same rounds.
  *
- *   bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7]
+ *   bench-matmul [--isa avx2|avxvnni|avx512] [--type Q4_1] [--n 1,4,8,512] [--shape ROWSxCOLS] [--rounds 7]
  *                [--prefetch EVEN,FEW,MANY]      bytes ahead (struct vs_prefetch) in place of what suits this processor
  *
  * Time is the thread's own processor time, so that another job on the machine disturbs little. Quantising the
@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-
-static const char *const class_names[] = { "Q4", "Q4M", "Q5", "Q5M", "Q8", "K2", "K3", "K4", "K5", "K6", "F32", "F16", "BF16" };
 
 enum { MAX_ROUNDS = 99 };
 
@@ -49,10 +47,10 @@ static void *take(size_t n)
     return p;
 }
 
-static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, enum vs_matrix_class cls, uint32_t rows,
+static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, const struct vs_dtype_info *type, uint32_t rows,
                     uint32_t cols, size_t n, int rounds)
 {
-    struct vs_matrix w = { .cls = cls, .packed = true, .n_rows = rows, .n_cols = cols };
+    struct vs_matrix w = vs_matrix_of((enum vs_dtype)type->id, rows, cols, true);
     size_t bytes = vs_matrix_bytes(&w), n_panels = vs_matrix_n_panels(&w), panel = vs_matrix_panel_bytes(&w);
     uint8_t *data = take(bytes + 64);
     uint32_t seed = 1;
@@ -84,7 +82,7 @@ static void measure(const struct vs_cpu_ops *ops, const struct limits *limits, e
         }
     }
     double g = median(rate, rounds);
-    printf("%-5s %6u x %-6u n %4zu  %7.1f GOPS  %5.1f %% of peak  %6.2f GB/s of weights\n", class_names[cls], rows, cols, n, g,
+    printf("%-8s %6u x %-6u n %4zu  %7.1f GOPS  %5.1f %% of peak  %6.2f GB/s of weights\n", type->name, rows, cols, n, g,
            median(part, rounds), g / (2.0 * (double)n) * (double)bytes / ((double)rows * cols));
     free(data);
     free(x);
@@ -101,7 +99,7 @@ int main(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--isa") == 0)
             isa = value;
-        else if (strcmp(argv[i], "--class") == 0)
+        else if (strcmp(argv[i], "--type") == 0)
             only = value;
         else if (strcmp(argv[i], "--n") == 0)
             ns = value;
@@ -110,7 +108,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = atoi(value);
         else if (strcmp(argv[i], "--shape") != 0 || sscanf(value, "%ux%u", &rows, &cols) != 2) {
-            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--class Q4M] [--n 1,4,8,512] [--shape ROWSxCOLS] "
+            fprintf(stderr, "usage: bench-matmul [--isa avx2|avxvnni|avx512] [--type Q4_1] [--n 1,4,8,512] [--shape ROWSxCOLS] "
                             "[--rounds 7] [--prefetch EVEN,FEW,MANY]\n");
             return 2;
         }
@@ -135,15 +133,16 @@ int main(int argc, char **argv)
                                              .many = (uint16_t)ahead[2] };
     /* avxvnni reaches the same peak as AVX-512 where that splits its vectors in two; elsewhere AVX2's is all we can measure */
     const struct limits *limits = level > VS_ISA_AVX2 && vs_isa_best() == VS_ISA_AVX512 ? &vs_limits_avx512 : &vs_limits_avx2;
-    for (int cls = 0; cls < VS_N_CLASSES; cls++) {
-        if (only && strcmp(only, class_names[cls]) != 0)
+    const struct vs_dtype_info *type;
+    for (size_t i = 0; (type = vs_dtype_at(i)) != NULL; i++) {
+        if (!type->computable || (only && strcmp(only, type->name) != 0))
             continue;
         for (const char *at = ns; *at;) {
             char *end;
             unsigned long n = strtoul(at, &end, 10);
             if (n < 1 || n > 4096 || end == at)
                 return 2;
-            measure(&ops, limits, (enum vs_matrix_class)cls, rows, cols, n, rounds);
+            measure(&ops, limits, type, rows, cols, n, rounds);
             at = *end ? end + 1 : end;
         }
     }
