@@ -1,7 +1,8 @@
 # `programs` builds what a user runs and installs, and nothing else (script/run), so that `cmake --install` works after it. Install:
-#     bin/veritas  libexec/veritas/veritas-{broker,worker,selftest,fetch}  share/man/man1  completions  share/doc/veritas
+#     bin/veritas  libexec/veritas/veritas-{broker,audit,guard,worker,selftest,fetch,gateway}  libexec/veritas/veritas.rules
+#     share/man/man1  completions  share/doc/veritas
 #     include/veritas/veritas.h  lib/libveritas.{so,a}  lib/pkgconfig/veritas.pc  lib/cmake/veritas  share/man/man3
-#     lib/systemd/{system,user}/veritas.service  lib/sysusers.d/veritas.conf
+#     lib/systemd/{system,user}/{veritas,veritas-gateway}.service  lib/sysusers.d/veritas.conf
 include(GNUInstallDirs)
 # Everybody may look into what root installs, whatever root's umask is. Folders that are there already stay as they are.
 set(folders ${CMAKE_INSTALL_BINDIR} ${CMAKE_INSTALL_LIBEXECDIR}/veritas ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_DOCDIR}
@@ -32,22 +33,30 @@ foreach(library libveritas libveritas-static)
         add_dependencies(programs ${library})
     endif()
 endforeach()
-foreach(program veritas veritas-broker veritas-worker veritas-selftest veritas-fetch)
+foreach(program veritas veritas-broker veritas-audit veritas-guard veritas-worker veritas-selftest veritas-fetch veritas-gateway)
     if(TARGET ${program})
         add_dependencies(programs ${program})
     endif()
 endforeach()
 
+if(TARGET rules)
+    add_dependencies(programs rules)
+    install(FILES ${rules_file} DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/veritas)
+endif()
+
 install(TARGETS veritas RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(program veritas-broker veritas-worker veritas-selftest veritas-fetch)
+foreach(program veritas-broker veritas-audit veritas-guard veritas-worker veritas-selftest veritas-fetch veritas-gateway)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/veritas)
     endif()
 endforeach()
 
 # Man pages and completions come out of the option table of the program itself.
-set(pages run chat serve stop ps top load unload models "models list" "models pull" "models add" "models verify" "models rm"
-    "models path" inspect tokenize detokenize perplexity logits bench doctor selftest version help)
+set(pages run chat serve gateway stop ps top metrics load unload models "models list" "models pull" "models add" "models verify"
+    "models rm" "models path" inspect tokenize detokenize constrain scan redact policy "policy check" "policy show"
+    keys "keys add" "keys list" "keys revoke" "keys rotate" "keys whoami"
+    audit "audit verify" "audit show" "audit export" "audit checkpoint" "audit key"
+    embed rerank quantize compare perplexity logits bench doctor selftest version help)
 set(made ${CMAKE_BINARY_DIR}/made)
 file(MAKE_DIRECTORY ${made})
 set(outputs ${made}/veritas.1)
@@ -91,9 +100,11 @@ install(CODE "set(bindir \"${CMAKE_INSTALL_BINDIR}\")\nset(units \"${CMAKE_SOURC
 install(CODE [[
     set(CMAKE_INSTALL_FULL_BINDIR "${CMAKE_INSTALL_PREFIX}/${bindir}")
     foreach(kind system user)
-        configure_file("${units}/${kind}.service.in" "${made}/${kind}/veritas.service" @ONLY)
-        file(INSTALL "${made}/${kind}/veritas.service" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/systemd/${kind}"
-            PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+        foreach(unit veritas veritas-gateway)
+            configure_file("${units}/${kind}/${unit}.service.in" "${made}/${kind}/${unit}.service" @ONLY)
+            file(INSTALL "${made}/${kind}/${unit}.service" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/systemd/${kind}"
+                PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+        endforeach()
     endforeach()
 ]])
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/sysusers.conf DESTINATION lib/sysusers.d RENAME veritas.conf)

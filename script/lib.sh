@@ -7,9 +7,10 @@ unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE CDPATH
 
 # What the build and the programs need (Debian names). docs/DEPENDENCIES.md says why each is there.
 packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev
-    libcurl4-openssl-dev python3 python3-pip ca-certificates"
+    libcurl4-openssl-dev node-llhttp libvectorscan-dev python3 python3-pip ca-certificates"
 # What only the tests need.
-packages_test="libcmocka-dev clang libclang-rt-14-dev llvm strace git gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+packages_test="libcmocka-dev clang libclang-rt-14-dev llvm strace git patchelf
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 default_model=smollm2-135m-instruct
 
@@ -90,14 +91,15 @@ build() {
     preset=$1 targets=$2; shift 2
     log=$(mktemp)
     if [ ! -f "build/$preset/build.ninja" ] || [ $# -gt 0 ]; then
-        cmake --preset "$preset" -G Ninja "$@" >"$log" 2>&1 ||
+        cmake --preset "$preset" -G Ninja $(command -v ccache >/dev/null && echo -DCMAKE_C_COMPILER_LAUNCHER=ccache) "$@" \
+            >"$log" 2>&1 ||
             { cat "$log" >&2; rm -f "$log"; die "cmake could not configure build/$preset (see above)"; }
     fi
     # ninja with nothing to do takes some 20 ms and prints no step: then nothing is said.
     nice -n 5 ninja -C "build/$preset" $targets 2>&1 | tee "$log" | build_progress "$preset"
     [ "${PIPESTATUS[0]}" = 0 ] ||
         { grep -A12 -E 'error|FAILED' "$log" | head -60 >&2; rm -f "$log"; die "the build in build/$preset failed (see above)"; }
-    ! grep '^\[' "$log" | grep -qv Re-checking || { worked=1; say "build/$preset is built"; }
+    [ "$(grep '^\[' "$log" | grep -cv Re-checking)" = 0 ] || { worked=1; say "build/$preset is built"; }
     rm -f "$log"
 }
 

@@ -5,8 +5,8 @@ qemu-user.
 usage: aarch64.py BUILD [all]
 exit 77: no cross compiler or no qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
 
-Three processors of qemu: one with i8mm, one with the dot product only, one with neither, so that each level is chosen at run
-time from the one binary. `all`: every way of the self-test, and the longer random part of kernels-ops.
+The processor of qemu has i8mm, so that all levels run. `all`: also one with the dot product only and one with neither, so that
+each level is chosen at run time from the one binary; every way of the self-test, and the longer random part of kernels-ops.
 """
 import shutil
 import sys
@@ -24,13 +24,19 @@ if missing:
     sys.exit(77)
 whole = sys.argv[2:] == ["all"]
 rooms.build(WORK, COMPILER, ["-O2"], rooms.ARM, ["-static"])
-for cpu, level in LEVEL.items():
-    command = [QEMU, "-cpu", cpu]
-    last = rooms.run(cpu, [*command, str(WORK / "selftest"), *([] if whole else ["--brief"])])[-1]
-    print(f"{cpu}: {last}", flush=True)
-    if "every hash golden" not in last or f"up to {level}," not in last:
-        sys.exit(f"{cpu}: golden hashes up to {level} were expected")
-    if whole or cpu == "max":                            # it has all levels
-        for line in rooms.run(cpu, [*command, str(WORK / "ops"), *([] if whole else ["brief"])]):
-            print(f"{cpu}: kernels {line}", flush=True)
+
+
+def run(cpu, program):
+    """(cpu, program, the lines that it prints)"""
+    how = [] if whole else ["--brief"] if program == "selftest" else ["brief"]
+    return cpu, program, rooms.run(cpu, [QEMU, "-cpu", cpu, str(WORK / program), *how])
+
+
+cpus = LEVEL if whole else ("max",)
+runs = [(cpu, program) for program in ("selftest", "ops") for cpu in cpus]
+for cpu, program, lines in rooms.side_by_side(run, runs):
+    for line in lines[-1:] if program == "selftest" else lines:
+        print(f"{cpu}: {program} {line}", flush=True)
+    if program == "selftest" and ("every hash golden" not in lines[-1] or f"up to {LEVEL[cpu]}," not in lines[-1]):
+        sys.exit(f"{cpu}: golden hashes up to {LEVEL[cpu]} were expected")
 shutil.rmtree(WORK, ignore_errors=True)

@@ -37,10 +37,15 @@ def build(work, compiler, flags, suffixes, link=()):
 
     sources = [str(p.relative_to(ROOT)) for room in ROOMS for p in sorted((ROOT / "src" / room).glob("*.c"))
                if not p.name.endswith(others)]
-    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        objects = list(pool.map(compile_one, sources))
+    objects = list(side_by_side(compile_one, [(source,) for source in sources]))
     for name, source in PROGRAMS.items():
         subprocess.run([compiler, *flags, *link, "-o", str(work / name), compile_one(source), *objects, "-pthread"], check=True)
+
+
+def side_by_side(function, arguments):
+    """function(*a) for each a of arguments, some at a time; the results in the order of the arguments."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from pool.map(lambda a: function(*a), arguments)
 
 
 def run(what, command, timeout=3000):

@@ -126,9 +126,9 @@ class Answers(unittest.TestCase):
 
     def test_inspect_program(self):
         lines = self.run_it("inspect", "--program", MODEL)[0].splitlines()
-        self.assertRegex(lines[0], r"^llama on cpu, \w+, \d+ threads, .*: 248 instructions")
-        self.assertEqual(len(lines), 249)
-        self.assertEqual([line.split()[0] for line in lines[1:]], [str(i) for i in range(248)])
+        self.assertRegex(lines[0], r"^llama on cpu, \w+, \d+ threads, .*: 249 instructions")
+        self.assertEqual(len(lines), 250)
+        self.assertEqual([line.split()[0] for line in lines[1:]], [str(i) for i in range(249)])
         text = "\n".join(lines)
         for i in range(30):                                             # every weight is there, in its place
             for name in "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_up ffn_down".split():

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor         # at once: an ordinary
 import client as c
 
 VERITAS, BROKER, WORKER = sys.argv[1:4]
+GUARD, RULES = (os.path.join(os.path.dirname(VERITAS), name) for name in ("veritas-guard", "veritas.rules"))
 MODELS = 6                              # that is how many attempts are under way
 ORDINARY = 12345
 
@@ -24,7 +25,8 @@ class Attempts(unittest.TestCase):
         self.dir = d = tempfile.mkdtemp(prefix="vsa")
         for folder in ("bin", "models", "run"):
             os.mkdir(f"{d}/{folder}")
-        for source, name in ((VERITAS, "veritas"), (BROKER, "veritas-broker"), (WORKER, "veritas-worker")):
+        for source, name in ((VERITAS, "veritas"), (BROKER, "veritas-broker"), (WORKER, "veritas-worker"),
+                             (GUARD, "veritas-guard"), (RULES, "veritas.rules")):
             shutil.copy(source, f"{d}/bin/{name}")
         for name in [f"m{i}" for i in range(MODELS)] + ["calm"]:
             with open(f"{d}/models/{name}.gguf", "w") as f:
@@ -107,8 +109,8 @@ class Attempts(unittest.TestCase):
         ps.close()
         self.assertGreaterEqual(level, 2)
         kinds = {end: sum(row["end"] == end for row in rows) for end in ("trapped", "killed", "works")}
-        self.assertGreater(kinds["trapped"], 60)
-        self.assertGreater(kinds["killed"], 30)
+        self.assertGreater(kinds["trapped"], 100)
+        self.assertEqual(kinds["killed"], 3)                # no handler, or no call of ours: entries of 32-bit programs
         self.assertEqual(len({row["name"] for row in rows}), len(rows))
         free = queue.SimpleQueue()
         for i in range(MODELS):

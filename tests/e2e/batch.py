@@ -4,6 +4,7 @@
 usage: batch.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 import malformed as gguf                # noqa: E402
-from processes import private_daemon    # noqa: E402
+from processes import no_races, place, private_daemon   # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsb")
@@ -287,6 +288,49 @@ class Batch(unittest.TestCase):
         self.assertEqual(order, [bench, late])
         self.assertTrue(others)
 
+    def test_what_an_earlier_worker_sent_is_checked(self):
+        """The broker hands on the ids that a dead worker sent. One beyond the vocabulary ends its request, and only that."""
+        ready, failed, sent_ids, n = 0x60, 0x61, 0x47, 8
+        ours, theirs = socket.socketpair()
+        settings, words = os.memfd_create("settings"), os.memfd_create("words")
+        os.ftruncate(words, 4096)
+        os.write(settings, b'{"threads": 1, "free_bytes": 1000000000}')
+        with open(MODEL, "rb") as f:
+            worker = subprocess.Popen([BIN + "/veritas-worker"], close_fds=False, stderr=subprocess.DEVNULL,
+                                      preexec_fn=place({3: theirs.fileno(), 4: f.fileno(), 5: words, 6: settings}))
+        for fd in (settings, words):
+            os.close(fd)
+        theirs.close()
+        ours.settimeout(60)
+        x = c.Client(sock=ours, hello=False)                # we are the broker
+        self.addCleanup(worker.wait, 20)
+        self.addCleanup(x.close)
+        kind = None
+        while kind not in (ready, failed):
+            kind = x.frame()[0]
+        self.assertEqual(kind, ready)
+
+        def answer(number, sent):
+            envelope = {"owner": 0, "client": 1, "priority": "normal", "arrived_at": 1, "sent": len(sent)}
+            if sent:
+                x.send(sent_ids, number, struct.pack(f"<{len(sent)}I", *sent))
+            x.send(c.GENERATE, number, c.payload(envelope, {"prompt": "the sky", "raw": True, "max_tokens": n, "ignore_eos": True}))
+            tokens = []
+            while True:
+                kind, _, of, data = x.frame()
+                if of == number and kind == c.TOKEN:
+                    tokens.append(struct.unpack_from("<I", data)[0])
+                elif of == number and kind in (c.COMPLETE, c.REJECTED, c.ERROR):
+                    return kind, tokens, c.split(data)[0]
+        kind, tokens, _ = answer(1, [])
+        self.assertEqual((kind, len(tokens)), (c.COMPLETE, n))
+        for number, bad in enumerate(([600], tokens[:3] + [0xfffffffe], [0x80000000]), 2):
+            kind, more, envelope = answer(number, bad)
+            self.assertEqual((kind, more, envelope["error"]["name"]), (c.REJECTED, [], "INVALID"))
+            self.assertIn(f"token {bad[-1]}, which was sent, is beyond the vocabulary", envelope["error"]["message"])
+        self.assertEqual(answer(5, tokens[:3])[:2], (c.COMPLETE, tokens[3:]))
+        self.assertIsNone(worker.poll())
+
     def test_bad_input(self):
         d = self.daemon()
         for change, word in (({"n": 0}, "n: "), ({"n": 17}, "n: "), ({"cache_key": ""}, "cache_key"),
@@ -303,6 +347,10 @@ class Batch(unittest.TestCase):
                 self.daemon(**settings)
             self.assertEqual(f.exception.name, "INVALID", settings)
             self.assertIn(word, str(f.exception))
+
+
+def tearDownModule():
+    no_races()
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Parsing(Case):
             (["run", "--top-k", "-1", "x"], "a whole number from 0"),
             (["run", "--top-k", "3.5", "x"], "a whole number from 0"),
             (["run", "-n", "99999999999999999999", "x"], "a whole number from 0"),
-            (["run", "--seed", "9223372036854775808", "x"], "a whole number from 0 to 9223372036854775807"),
+            (["run", "--seed", "9223372036854775808", "x"], "a whole number from -9223372036854775808 to 9223372036854775807"),
             (["run", "--repeat-last-n", "-2", "x"], "a whole number from -1"),
             (["run", "--threads", "0", "x"], "a whole number from 1 to 256"),
             (["run", "--isa", "sse", "x"], "auto, c, avx2, avxvnni or avx512"),
@@ -229,6 +229,21 @@ class Parsing(Case):
             self.assertIn(f"did you mean {near}?", err) if near else self.assertNotIn("did you mean", err)
             for known in set(names) - {"my-own"}:
                 self.assertIn(known, err)
+
+    def test_formats_are_those_of_the_tables(self):
+        text = self.run_it("inspect", "--formats")[0]
+        lists = json.loads(self.run_it("inspect", "--formats", "--json")[0])
+        self.assertEqual(set(lists), {"architectures", "types", "tokenizers", "pre"})
+        for names in lists.values():
+            self.assertEqual(len(names), len(set(names)))
+            for name in names:
+                self.assertIn(f" {name}", text)
+        for name in ("llama", "qwen3", "gemma3"):
+            self.assertIn(name, lists["architectures"])
+        self.assertLessEqual({"F32", "Q4_K"}, set(lists["types"]))
+        self.assertIn("gpt2", lists["tokenizers"])
+        self.assertIn("llama-bpe", lists["pre"])
+        self.run_it("inspect", "--formats", "m", status=2)
 
     def test_help_says_what_is_true_of_each_command(self):
         for words, said in (("perplexity", "-c, --ctx N Tokens in a window; the second half of each is scored."),
@@ -634,6 +649,20 @@ class Chat(Case):
             self.assertEqual(t.end(), 0)
         self.assertEqual(os.stat(self.dir + "/.local/state/veritas/chat_history").st_mode & 0o777, 0o600)
         self.assertEqual(self.contents(), ["hello", "re: hello", "please wait"])
+
+    def test_ctrl_c_twice(self):
+        """Nobody answers the cancel: the second time the program ends at once."""
+        def deaf(request):
+            yield token(1, "begun")
+            raise SystemExit
+        self.daemon.answers["chat"] = deaf
+        with Terminal(self.env, "chat", "-m", "name") as t:
+            t.until(b"> ")
+            t.type(b"hello\n", b"begun")
+            t.type(b"\x03")
+            time.sleep(0.3)
+            t.type(b"\x03")
+            self.assertEqual(t.end(), 6)
 
     def test_history_survives_every_end(self):
         history = self.dir + "/.local/state/veritas/chat_history"
@@ -1132,8 +1161,8 @@ class Models(Case):
 
     def test_add_without_space(self):
         with open(self.dir + "/big.gguf", "wb") as f:
-            f.write(gguf(200000))
-        done = subprocess.run(["bash", "-c", "ulimit -f 100; exec \"$0\" models add \"$1\" big", VERITAS, self.dir + "/big.gguf"],
+            f.write(gguf(4000000))
+        done = subprocess.run(["bash", "-c", "ulimit -f 2000; exec \"$0\" models add \"$1\" big", VERITAS, self.dir + "/big.gguf"],
                               env=self.env, capture_output=True)
         self.assertEqual(done.returncode, 5, done)
         self.assertIn(b"ulimit", done.stderr)

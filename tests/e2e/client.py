@@ -7,13 +7,16 @@ import struct
 
 HELLO, CREDIT, CANCEL = 0x01, 0x02, 0x03
 GENERATE, CHAT, TOKENIZE, DETOKENIZE, INSPECT, LOGITS, PERPLEXITY, BENCH = range(0x10, 0x18)
-LOAD, UNLOAD, LIST, STATUS, SHUTDOWN = range(0x18, 0x1d)
+CONSTRAIN, EMBED, RERANK = 0x20, 0x21, 0x22
+LOAD, UNLOAD, LIST, STATUS, SHUTDOWN, SCAN, METRICS, TRACES = range(0x18, 0x20)
+WHOAMI = 0x2c
 TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
 COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
-FLAG_FD, FLAG_EXTRA, FLAG_INDEX = 1, 2, 4
+FLAG_FD, FLAG_EXTRA, FLAG_INDEX, FLAG_PART, FLAG_FDS = 1, 2, 4, 8, 16
+NO_TOKEN = 0xffffffff
 HEADER = struct.Struct("<IHHQ")
 # what a request says in its envelope; the rest is its body
-ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority"}
+ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority", "on_behalf_of", "key", "remote"}
 
 
 def payload(envelope, body=None):
@@ -33,6 +36,7 @@ class Failure(Exception):
     def __init__(self, kind, request, error):
         super().__init__(error.get("message", ""))
         self.kind, self.request, self.name = kind, request, error.get("name", "?")
+        self.retry_after_ms = error.get("retry_after_ms")
 
 
 class Closed(Exception):
@@ -46,16 +50,21 @@ class Event:
 
 
 class Client:
-    def __init__(self, path=None, sock=None, protocol=2, name="client.py", hello=True):
+    def __init__(self, path=None, sock=None, protocol=2, name="client.py", hello=True, key=None):
         if sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.connect(path)
+            try:
+                sock.connect(path)
+            except OSError:
+                sock.close()
+                raise
         self.sock, self.buffer, self.last_id, self.owed = sock, bytearray(), 0, {}
         self.auto_credit = True
         if hello:
-            self.send(HELLO, 0, {"protocol": protocol, "client": name})
+            self.send(HELLO, 0, {"protocol": protocol, "client": name, **({} if key is None else {"key": key})})
             kind, _, request, data = self.frame()
             if kind == ERROR:
+                sock.close()
                 raise Failure(kind, request, split(data)[0]["error"])
             self.server = json.loads(data)
 
@@ -63,10 +72,12 @@ class Client:
         self.sock.close()
 
     def send(self, kind, request, value=b"", fd=None):
+        """fd: a descriptor, or a list of them."""
         value = value if isinstance(value, bytes) else json.dumps(value).encode()
-        data = HEADER.pack(len(value), kind, FLAG_FD if fd is not None else 0, request) + value
+        flag = 0 if fd is None else FLAG_FDS if isinstance(fd, list) else FLAG_FD
+        data = HEADER.pack(len(value), kind, flag, request) + value
         if fd is not None:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fd if isinstance(fd, list) else [fd]))]
             data = data[self.sock.sendmsg([data], rights):]
         self.sock.sendall(data)
 
@@ -123,9 +134,11 @@ class Client:
             self.owed[request] = owed
         if kind == TOKEN:
             index, data = (struct.unpack_from("<I", data)[0], data[4:]) if flags & FLAG_INDEX else (None, data)
+            part, data = (struct.unpack_from("<I", data)[0], data[4:]) if flags & FLAG_PART else (0, data)
             token, n = struct.unpack_from("<II", data)
             extra = json.loads(data[8 + n:]) if flags & FLAG_EXTRA else None
-            return Event(kind, request, token=token, text=data[8:8 + n].decode(), extra=extra, index=index)
+            return Event(kind, request, token=token, text=data[8:8 + n].decode(), extra=extra, index=index,
+                         part=part)
         if kind == DATA:
             return Event(kind, request, data=data)
         if kind == PROGRESS:

@@ -15,7 +15,9 @@ vs_e2e(answers answers.py $<TARGET_FILE:veritas>)
 set_tests_properties(e2e-answers PROPERTIES SKIP_RETURN_CODE 77 LABELS "e2e;model")
 vs_e2e(install install.py ${CMAKE_BINARY_DIR})
 vs_e2e(capi capi.py ${CMAKE_BINARY_DIR})
-set_tests_properties(e2e-capi e2e-install PROPERTIES RESOURCE_LOCK installed)         # one of them makes what both install
+vs_e2e(python python.py ${CMAKE_BINARY_DIR})
+set_tests_properties(e2e-python PROPERTIES SKIP_RETURN_CODE 77 LABELS "e2e;no-asan")
+set_tests_properties(e2e-capi e2e-install e2e-python PROPERTIES RESOURCE_LOCK installed)     # one makes what all install
 set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")
 
 # A worker whose model is an echo: the whole chain, and every fault, without a model.
@@ -30,12 +32,32 @@ vs_e2e(line line.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 vs_e2e(attacks attacks.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo> ${CMAKE_BINARY_DIR}/bin 60 5)
 set_tests_properties(e2e-attacks PROPERTIES LABELS "e2e;attacks;no-asan" RUN_SERIAL ON TIMEOUT 420)
 vs_e2e(daemon daemon.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
+if(TARGET veritas-gateway)
+    vs_e2e(gateway gateway.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>
+        $<TARGET_FILE:veritas-gateway>)
+    vs_e2e(http_api http_api.py ${CMAKE_BINARY_DIR}/bin)
+    # The clients that people have, where they are installed.
+    add_test(NAME long-http_clients
+             COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/http_clients.py ${CMAKE_BINARY_DIR}/bin)
+    set_tests_properties(long-http_clients PROPERTIES LABELS long TIMEOUT 300 SKIP_RETURN_CODE 77)
+    add_test(NAME long-page COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/page.py $<TARGET_FILE:veritas>)
+    set_tests_properties(long-page PROPERTIES LABELS "long;model" TIMEOUT 300 SKIP_RETURN_CODE 77)
+    vs_e2e(doors doors.py ${CMAKE_BINARY_DIR}/bin 15)
+    set_tests_properties(e2e-doors PROPERTIES LABELS "e2e;no-asan")
+    add_test(NAME long-doors COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/doors.py ${CMAKE_BINARY_DIR}/bin 600)
+    set_tests_properties(long-doors PROPERTIES LABELS long TIMEOUT 900)
+endif()
+vs_e2e(audit audit.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(vectors vectors.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(policy policy.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(settings settings.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 vs_e2e(serve serve.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
-set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan")
+set_tests_properties(e2e-serve PROPERTIES LABELS "e2e;no-asan;waits")
 set_tests_properties(e2e-daemon PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(attempts attempts.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 set_tests_properties(e2e-attempts PROPERTIES LABELS "e2e;no-asan")
+vs_e2e(split split.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(lora lora.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(batch batch.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(soak soak.py ${CMAKE_BINARY_DIR}/bin 60)
 set_tests_properties(e2e-soak PROPERTIES LABELS "e2e;no-asan" TIMEOUT 300)
@@ -44,11 +66,22 @@ set_tests_properties(long-soak PROPERTIES LABELS long TIMEOUT 3600)
 vs_e2e(users users.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(e2e-users PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(faults faults.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(guard guard.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-echo>)
+add_test(NAME long-guard_kills
+         COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/guard.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-echo>
+                 Policies.test_guard_dies_while_it_redacts)
+set_tests_properties(long-guard_kills PROPERTIES LABELS long TIMEOUT 600 ENVIRONMENT VERITAS_KILLS=100)
+# A worker that does what none may.
+add_executable(worker-rogue ${CMAKE_CURRENT_SOURCE_DIR}/support/worker_rogue.c)
+target_include_directories(worker-rogue PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(worker-rogue PRIVATE vs_ipc vs_sandbox vs_base)
+vs_e2e(rogue rogue.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-rogue>)
 vs_e2e(digest digest.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(logits logits.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 
 # One hash whatever the instruction set, threads and chunk; tiny models of every weight class.
+vs_e2e(quantize quantize.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 # The same over 300 tokens of the default model, where it was fetched.
 add_test(NAME long-determinism
@@ -57,9 +90,33 @@ add_test(NAME long-determinism
 set_tests_properties(long-determinism PROPERTIES LABELS "long;model" TIMEOUT 3600 SKIP_RETURN_CODE 77)
 set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)
 
-# The self-test as shipped, and that it notices a wrong answer.
-vs_e2e(selftest selftest.py $<TARGET_FILE:veritas>)
+# The self-test as shipped, and that it notices a wrong answer; a build that is slow tries the brief one only.
+vs_e2e(selftest selftest.py $<TARGET_FILE:veritas> ${kernels_how})
 
 vs_e2e(tokenizer tokenizer.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer)
+vs_e2e(identity identity.py ${CMAKE_BINARY_DIR}/bin)
+add_test(NAME long-shares COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/identity.py ${CMAKE_BINARY_DIR}/bin full)
+set_tests_properties(long-shares PROPERTIES LABELS long TIMEOUT 300)
+vs_e2e(delegate delegate.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(metrics metrics.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(parts parts.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(requests requests.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(speculation speculation.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(states states.py ${CMAKE_BINARY_DIR}/bin)
+
+# They sleep more than they compute: script/test runs them beside others.
+foreach(name protocol line settings daemon faults fetch cli limits gateway malformed)
+    if(TEST e2e-${name})
+        set_property(TEST e2e-${name} APPEND PROPERTY LABELS waits)
+    endif()
+endforeach()
+# Threads of the worker, which says what it is told by the sanitizer (processes.py).
+foreach(name batch speculation states)
+    set_property(TEST e2e-${name} APPEND PROPERTY LABELS tsan)
+endforeach()
+# Answers that keep a form; long-constrain: 1,000 schemas.
+vs_e2e(constrain constrain.py ${CMAKE_BINARY_DIR}/bin)
+add_test(NAME long-constrain COMMAND ${PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/constrain.py ${CMAKE_BINARY_DIR}/bin --full)
+set_tests_properties(long-constrain PROPERTIES LABELS long TIMEOUT 3600)
+add_test(NAME long-schemas COMMAND ${PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/schema_suite.py ${CMAKE_BINARY_DIR}/bin)
+set_tests_properties(long-schemas PROPERTIES LABELS long TIMEOUT 1200 SKIP_RETURN_CODE 77)

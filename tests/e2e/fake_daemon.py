@@ -10,7 +10,7 @@ import struct
 import threading
 
 TYPES = dict(hello=1, credit=2, cancel=3, generate=0x10, chat=0x11, tokenize=0x12, detokenize=0x13, inspect=0x14, logits=0x15,
-             perplexity=0x16, bench=0x17, load=0x18, unload=0x19, list=0x1a, status=0x1b, shutdown=0x1c,
+             perplexity=0x16, bench=0x17, constrain=0x20, scan=0x1d, load=0x18, unload=0x19, list=0x1a, status=0x1b, shutdown=0x1c,
              token=0x40, data=0x41, progress=0x42, complete=0x50, rejected=0x51, error=0x52)
 NAMES = {number: name for name, number in TYPES.items()}
 CODES = dict(BUSY=-4, NOT_FOUND=-7, CANCELLED=-8, TIMEOUT=-9, DIED=-10, UNSUPPORTED=-6, MALFORMED=-2, CONTEXT=-15, LIMIT=-3)

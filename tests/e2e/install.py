@@ -30,6 +30,7 @@ def calls_of(words):
 def check_units(prefix, at):
     """They name programs of the prefix that they were installed to, options that there are, and allow every call that is made."""
     for kind in ("system", "user"):
+        check_gateway_unit(prefix, at, kind)
         path = f"{prefix}/lib/systemd/{kind}/veritas.service"
         with open(path) as f:
             unit = f.read().replace(f"={at}/", f"={prefix}/")       # it was moved since
@@ -51,6 +52,20 @@ def check_units(prefix, at):
         assert done.returncode == 0 and not done.stderr, done
         if shutil.which("strace"):
             check_calls(prefix, set(re.search(r"^SystemCallFilter=(.*)$", unit, re.M)[1].split()))
+
+
+def check_gateway_unit(prefix, at, kind):
+    path = f"{prefix}/lib/systemd/{kind}/veritas-gateway.service"
+    with open(path) as f:
+        unit = f.read().replace(f"={at}/", f"={prefix}/")
+    start = re.search(r"^ExecStart=(.*)$", unit, re.M)[1].split()
+    assert start[:3] == [f"{prefix}/bin/veritas", "gateway", "--socket"], start
+    if shutil.which("systemd-analyze"):
+        with open(path, "w") as f:
+            f.write(unit)
+        env = dict(os.environ, MANPATH=f"{prefix}/share/man", XDG_RUNTIME_DIR=prefix)
+        done = subprocess.run(["systemd-analyze", "verify", "--" + kind, path], capture_output=True, text=True, env=env)
+        assert done.returncode == 0 and not done.stderr, done
 
 
 def check_calls(prefix, words):
@@ -81,7 +96,7 @@ assert len(wanted) > 25, wanted
 for path in wanted:
     if path.startswith(BUILD + "/made/") and os.path.exists(path):
         os.unlink(path)
-subprocess.run(["ninja", "-C", BUILD, "programs"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run(["cmake", "--build", BUILD, "--target", "programs"], check=True, stdout=subprocess.DEVNULL)
 assert all(os.path.getsize(p) for p in wanted)
 with tempfile.TemporaryDirectory() as folder:
     prefix = folder + "/first"
@@ -100,7 +115,8 @@ with tempfile.TemporaryDirectory() as folder:
     for name in ["veritas"] + ["veritas-" + c for c in commands + ["models-pull"]]:
         with open(f"{prefix}/share/man/man1/{name}.1") as f:
             assert f.read().startswith(".TH")
-    for path in ("libexec/veritas/veritas-broker", "libexec/veritas/veritas-worker", "libexec/veritas/veritas-selftest"):
+    for path in ("libexec/veritas/veritas-broker", "libexec/veritas/veritas-worker", "libexec/veritas/veritas-guard",
+                 "libexec/veritas/veritas-selftest"):
         assert os.access(f"{prefix}/{path}", os.X_OK), path
     for path in ("share/bash-completion/completions/veritas", "share/zsh/site-functions/_veritas",
                  "share/fish/vendor_completions.d/veritas.fish", "share/doc/veritas/LICENSE"):
@@ -116,6 +132,7 @@ with tempfile.TemporaryDirectory() as folder:
         f.write("GGUF")
     done = subprocess.run([veritas, "inspect", folder + "/bad.gguf"], capture_output=True, text=True, env=env, timeout=60)
     assert done.returncode == 3, (done.returncode, done.stderr)
-    done = subprocess.run([veritas, "selftest", "--isa", "c"], capture_output=True, text=True, env=env, timeout=120)
+    done = subprocess.run([veritas, "selftest", "--isa", "c", "--brief"], capture_output=True, text=True, env=env,
+                          timeout=120)
     assert done.returncode == 0 and "every hash golden" in done.stdout, (done.returncode, done.stdout, done.stderr)
 print("install: all there, and it works after a move")

@@ -16,13 +16,14 @@ import time
 import unittest
 
 import client as c
+import processes
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
 MANY = 1024
 
 
-class Limits(unittest.TestCase):
+class Limits(processes.Waiting, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vsl")
         self.path = self.dir + "/run/s"
@@ -71,6 +72,27 @@ class Limits(unittest.TestCase):
         return done
 
     # ---- memory ----
+
+    def test_a_pool_smaller_than_the_context(self):
+        """What does not fit into it says which option makes room."""
+        self.serve("--kv-memory", "96K")
+        done = self.call("run", "-m", "a", "--raw", "-n", "2", "x " * 200)
+        self.assertEqual(done.returncode, 5, done)
+        pool = self.models()["a"]["settings"]["kv_memory"]
+        self.assertTrue(0 < pool <= 96 << 10)
+        self.assertRegex(done.stderr, r"the context holds 192, one of them for the answer; a larger --kv-memory of "
+                                      r"`veritas serve` or `load` makes room \([0-9]+ MiB hold a context of 512\)")
+        self.run_it("a")
+
+    def test_defaults_leave_room(self):
+        """The pool of a model of which nothing was said is a quarter of what is left: eight find room one after the other."""
+        self.serve("--memory", "400M")
+        for i in range(8):
+            os.link(self.dir + "/models/a.gguf", f"{self.dir}/models/m{i}.gguf")
+            self.assertEqual(self.call("load", f"m{i}").returncode, 0)
+        pools = [m["settings"]["kv_memory"] for _, m in sorted(self.models().items())]
+        self.assertEqual(pools, sorted(pools, reverse=True))
+        self.assertTrue(90 << 20 < pools[0] <= 100 << 20 and pools[-1] > 8 << 20, pools)
 
     def test_memory_of_all_models(self):
         """Who came by a request's name and is idle makes room, the idlest first; who was loaded or answers never; else NOMEM."""
@@ -158,13 +180,13 @@ class Limits(unittest.TestCase):
             guest = self.client()
             begun = time.monotonic()
             state = guest.wait(guest.request(c.STATUS, {}))
-            self.assertLess(time.monotonic() - begun, 1)
+            self.assertLess(time.monotonic() - begun, 1 * processes.patience())
             self.assertEqual(len(state["clients"]), MANY + 1)
             guest.request(c.TOKENIZE, {"model": "a", "text": "x"})
             error = c.split(guest.frame()[3])[0]["error"]
             self.assertEqual((error["name"], error["retry_after_ms"]), ("BUSY", 1000))
             clients.pop().close()
-            time.sleep(0.1)
+            self.wait_for(lambda: len(guest.wait(guest.request(c.STATUS, {}))["clients"]) == MANY)
             guest.wait(guest.request(c.TOKENIZE, {"model": "a", "text": "x"}))
         finally:
             ours.close()
@@ -224,10 +246,19 @@ class Limits(unittest.TestCase):
             time.sleep(0.005)
         ids = self.in_another_process(lambda z: z.wait(z.request(c.TOKENIZE, {"model": "long", "text": "word"}))["tokens"])()
         m = self.models()["long"]
+        left, ended = set(numbers), 0
         for number in numbers:
             x.cancel(number)
+        while left:
+            try:
+                e = x.event()
+                if e.kind == c.COMPLETE:                    # on a fast machine it was through already
+                    left.discard(e.request)
+                    ended += 1
+            except c.Failure as f:
+                left.discard(f.request)
         self.assertTrue(ids)
-        self.assertEqual(m["running"] + m["queued"], 4, "it waited until one of the four was through")
+        self.assertTrue(ended or m["running"] + m["queued"] == 4, "it waited until one of the four was through")
         self.assertEqual(both(), alone)
 
     def test_as_many_clients_as_told(self):
@@ -271,7 +302,7 @@ class Limits(unittest.TestCase):
         text, tokens, result = x.answer(stream)
         self.assertEqual(([*alone[1]][1:], alone[2]["logits_hash"]), (tokens, result["logits_hash"]))
         for t in threads:
-            t.join(60)
+            t.join()                    # each ends, and soon: this one waits for its answer
         self.assertEqual(set(self.models()), {"a"})
         m = self.models()["a"]
         self.assertEqual((m["requests"], m["kv"]["used"]), ({"running": 0, "waiting": 0, "parked": 0}, 0))
@@ -302,7 +333,7 @@ class Limits(unittest.TestCase):
             os.kill(worker, 9)
             self.run_it("a")
             self.assertGreater(time.monotonic() - begun, pause)
-            self.assertLess(time.monotonic() - begun, pause + 2)
+            self.assertLess(time.monotonic() - begun, (pause + 2) * processes.patience())
         self.assertEqual(self.models()["a"]["restarts"], 4)
 
     def test_hang(self):
@@ -357,12 +388,12 @@ class Limits(unittest.TestCase):
                 y.close()
             begun = time.monotonic()
             x.wait(x.request(c.STATUS, {}))
-            self.assertLess(time.monotonic() - begun, 2)
+            self.assertLess(time.monotonic() - begun, 2 * processes.patience())
             if i % 4 == 3:
                 time.sleep(0.9)
         fcntl.fcntl(self.daemon.stderr, fcntl.F_SETFL, os.O_NONBLOCK)
-        self.assertGreater(len(self.daemon.stderr.read()), 1000)
-        said, end = b"", time.monotonic() + 20
+        said, end = self.daemon.stderr.read(), time.monotonic() + 20
+        self.assertGreater(len(said), 1000)
         while not re.search(b"[0-9]+ lines were left out", said):
             self.assertLess(time.monotonic(), end, said[-300:])
             time.sleep(1.1)
@@ -370,6 +401,47 @@ class Limits(unittest.TestCase):
             y.send(0x7fff, 1, b"")
             y.close()
             said += self.daemon.stderr.read() or b""
+
+    def test_requests_that_were_left_out_of_the_log(self):
+        """Of many requests in a second every one is in the log, by a line or by number, though nobody says anything afterwards."""
+        self.serve("--log", "json")
+        x, n = self.client(), 300
+        for _ in range(n):
+            try:
+                x.wait(x.request(c.TOKENIZE, {"model": "a", "text": "x", "nothing": 1}))
+            except c.Failure as e:
+                self.assertEqual(e.name, "INVALID")
+        time.sleep(2.5)
+        fcntl.fcntl(self.daemon.stderr, fcntl.F_SETFL, os.O_NONBLOCK)
+        events = [json.loads(line) for line in self.daemon.stderr.read().splitlines()]
+        ends = sum(e["event"] == "request_end" for e in events)
+        left = sum(e["requests"] for e in events if e["event"] == "left_out")
+        self.assertGreater(left, 0)
+        self.assertEqual(ends + left, n)
+
+    def test_a_log_that_is_full(self):
+        """Neither the broker nor the supervisor waits for who does not read: workers that die are replaced, models loaded."""
+        self.serve()
+        x = self.client()
+        x.wait(x.request(c.LOAD, {"model": "a"}))
+        pipe = os.open(f"/proc/self/fd/{self.daemon.stderr.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            while True:
+                os.write(pipe, b"#" * 64)
+        except BlockingIOError:
+            pass
+        os.close(pipe)
+        for _ in range(3):
+            before = x.wait(x.request(c.STATUS, {}))["models"][0]
+            os.kill(before["pid"], signal.SIGKILL)
+            self.wait_for(lambda: (m := x.wait(x.request(c.STATUS, {}))["models"][0])["state"] == "ready"
+                          and m["restarts"] > before["restarts"])
+        fcntl.fcntl(self.daemon.stderr, fcntl.F_SETFL, os.O_NONBLOCK)
+        self.daemon.stderr.read()
+        os.kill(x.wait(x.request(c.STATUS, {}))["models"][0]["pid"], signal.SIGKILL)
+        said = []
+        self.wait_for(lambda: said.append(self.daemon.stderr.read() or b"")
+                      or re.search(b"serve: [0-9]+ lines? (was|were) left out", b"".join(said)))
 
     def test_long_names_in_the_log(self):
         """A path of 500 bytes, each of which is escaped: the lines are there, cut, and one line each."""
@@ -408,6 +480,35 @@ class Limits(unittest.TestCase):
         self.assertRegex(self.daemon.communicate(timeout=20)[1].decode(),
                          "200 open files are allowed, so [0-9]+ clients have a place")
         self.daemon = None
+
+    def test_no_descriptors_left(self):
+        """The fewest that a daemon starts with, and every place taken: who is there is answered, a model is loaded, a worker that
+        dies comes back; nothing spins, and the next client has the place of one that goes."""
+        self.serve(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)))
+        self.run_it("a")
+        x = self.client()
+        held = [self.client() for _ in range(128)]          # those for whom there is no place are told so, and closed
+        self.assertTrue(16 < len(x.wait(x.request(c.STATUS, {}))["clients"]) < 100)
+
+        def work():
+            with open(f"/proc/{processes.child(self.daemon.pid, 'veritas-broker')}/stat") as f:
+                return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+        def generate(model):
+            return x.answer(x.request(c.GENERATE, {"model": model, "prompt": "x", "raw": True, "max_tokens": 4, "ignore_eos": True,
+                                                   "logits_hash": True}))[2]["logits_hash"]
+        first, before = generate("a"), work()
+        time.sleep(1)
+        self.assertLess(work() - before, 20, "hundredths of a second")
+        for model in "bcd":
+            self.assertEqual(generate(model), first, "the models are the same")
+        for worker in processes.below(self.daemon.pid, "veritas-worker"):
+            os.kill(worker, signal.SIGKILL)
+        for model in "abcd":
+            self.assertEqual(generate(model), first)
+        for y in held:
+            y.close()
+        self.run_it("a")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 The workers and the supervisor are played (protocol.py), so that each frame between broker and worker is seen. Arguments: broker,
 worker (which is not started)."""
 import json
+import mmap
 import os
 import queue
 import socket
@@ -16,11 +17,11 @@ import unittest
 import client as c
 import protocol
 from client import Client, Failure
+from processes import SLOW
 
 SENT, STATS, BLOCKED, ALIVE, READY = 0x47, 0x48, 0x44, 0x46, 0x60
 FLAG_INDEX = 4
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 0}
-SLOW = 3 if "san" in sys.argv[1] else 1      # a sanitizer build
 
 
 class Worker:
@@ -81,9 +82,10 @@ class Worker:
         head, body = c.split(data)
         return number, head, json.loads(body)
 
-    def token(self, number, token, text="x", index=None):
-        data = struct.pack("<II", token, len(text)) + text.encode()
-        self.say(c.TOKEN, number, data if index is None else struct.pack("<I", index) + data, 0 if index is None else FLAG_INDEX)
+    def token(self, number, token, text="x", index=None, part=None):
+        head = b"".join(struct.pack("<I", n) for n in (index, part) if n is not None)
+        flags = (0 if index is None else FLAG_INDEX) | (0 if part is None else c.FLAG_PART)
+        self.say(c.TOKEN, number, head + struct.pack("<II", token, len(text)) + text.encode(), flags)
 
     def complete(self, number, **more):
         self.say(c.COMPLETE, number, c.payload({"finish_reason": "stop", "usage": USAGE, **more}, {}))
@@ -153,8 +155,54 @@ int clock_gettime(clockid_t id, struct timespec *t)
 }
 """
 
+# The monotonic clock is ahead by as many seconds as a page of VS_AHEAD says.
+AHEAD = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static volatile int *ahead;
+
+__attribute__((constructor)) static void begin(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, open(getenv("VS_AHEAD"), O_RDONLY), 0);
+    ahead = page == MAP_FAILED ? NULL : page;
+}
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real)
+        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int r = real(id, t);
+    if (id == CLOCK_MONOTONIC && ahead)
+        t->tv_sec += *ahead;
+    return r;
+}
+"""
+
 
 class Line(unittest.TestCase):
+    def start_with(self, source, check=None, **env):
+        """A new broker, with a library of this source before all others."""
+        self.s.end()
+        with tempfile.TemporaryDirectory() as folder:
+            with open(folder + "/first.c", "w") as f:
+                f.write(source)
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/first.so", folder + "/first.c", "-ldl"], check=True)
+            os.environ.update(env, LD_PRELOAD=folder + "/first.so")
+            try:
+                self.setUp()
+                if check:
+                    check()
+                return self.client()        # it runs, so it has read the library
+            finally:
+                for name in ["LD_PRELOAD", *env]:
+                    del os.environ[name]
+
     def setUp(self):
         self.s = Supervisor()
         for name in ("m", "other"):
@@ -463,8 +511,10 @@ class Line(unittest.TestCase):
         runs = {body["prompt"]: run for run, _, body in (worker.take() for _ in range(3))}
         for token in range(5):
             worker.token(runs["a"], 100 + token, str(token))
-        for token, index in ((1, 0), (2, 1), (3, 1)):
-            worker.token(runs["b"], token, "t", index)
+            if token == 2:
+                worker.token(runs["a"], c.NO_TOKEN, "two", part=2)       # more text of it; no token
+        for token, index in ((1, 0), (2, 1), (3, 1), (c.NO_TOKEN, 1)):
+            worker.token(runs["b"], token, "t", index, part=1)
         waiting = self.ask(x, "later", kind=c.TOKENIZE)
         worker.take()
         worker.kill()
@@ -483,8 +533,8 @@ class Line(unittest.TestCase):
             self.assertEqual(head.get("sent", 0), sum(map(len, sent.values())))
             if sent:
                 self.assertEqual(last, run)
-            want = {"a": {None: [100, 101, 102, 103, 104]}, "b": {0: [1], 1: [2, 3]}}.get(body["prompt"], {})
-            self.assertEqual(sent, want)
+            want = {"a": {None: [100, 101, 102, c.NO_TOKEN, 103, 104]}, "b": {0: [1], 1: [2, 3, c.NO_TOKEN]}}
+            self.assertEqual(sent, want.get(body["prompt"], {}))
         worker.token(seen["a"], 105, "5")
         for run in seen.values():
             worker.complete(run)
@@ -496,7 +546,8 @@ class Line(unittest.TestCase):
                 if e.kind == c.COMPLETE:
                     numbers.remove(e.request)
         mine = events[(x, a)]
-        self.assertEqual("".join(e.text for e in mine if e.kind == c.TOKEN), "012345")
+        self.assertEqual("".join(e.text for e in mine if e.kind == c.TOKEN), "012two345")
+        self.assertEqual([e.part for e in mine if e.kind == c.TOKEN], [0, 0, 0, 2, 0, 0, 0])
         self.assertIn({"what": "resumed", "done": 5, "total": 0}, [e.value for e in mine if e.kind == c.PROGRESS])
         self.assertEqual([e[-1].value["usage"]["resumed"] for e in events.values()], [1] * 4)
         self.assertEqual(self.status()["restarts"], 1)
@@ -618,22 +669,40 @@ class Line(unittest.TestCase):
         worker.complete(worker.take()[0])
         x.wait(number)
 
+    def test_killed_while_it_loads_again(self):
+        """From outside, so its file is not to blame: a model that was loaded comes back, and with its settings. Who would ask for
+        it by its name got another one, with the daemon's."""
+        x = self.client()
+        self.loaded(x, ctx=77).kill()
+        number = self.ask(x)
+        for _ in range(3):
+            again = self.s.worker()
+            self.assertEqual(again.settings["ctx"], 77)
+            again.say(c.PROGRESS, 0, {"what": "load", "done": 1, "total": 9})
+            again.kill()
+        last = self.s.worker().ready(parallel=4)
+        last.complete(last.take()[0])
+        x.wait(number)
+        m = self.status()
+        self.assertEqual((m["settings"]["ctx"], m["restarts"]), (77, 4))
+        last.kill()
+        self.s.worker().kill(-11)                           # but this its file may have done
+        y = self.client()
+        while y.wait(y.request(c.STATUS, {}))["models"]:
+            time.sleep(0.01)
+        number = self.ask(x)
+        fresh = self.s.worker_that_lives().ready(parallel=4)
+        self.assertNotIn("ctx", fresh.settings)
+        fresh.complete(fresh.take()[0])
+        x.wait(number)
+
     @unittest.skipIf(SLOW > 1, "a sanitizer's library must be the first")
     def test_the_clock_jumps(self):
         """By ten years, forth and back, at every look: deadlines and times are as before."""
-        self.s.end()
-        with tempfile.TemporaryDirectory() as folder:
-            with open(folder + "/jump.c", "w") as f:
-                f.write(JUMP)
-            subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/jump.so", folder + "/jump.c", "-ldl"], check=True)
-            os.environ["LD_PRELOAD"] = folder + "/jump.so"
-            try:
-                self.setUp()
-                x = self.client()           # it runs, so it has read the library
-                year = subprocess.run(["date", "+%Y"], capture_output=True, text=True).stdout
-                self.assertGreater(abs(int(year) - time.gmtime().tm_year), 8)
-            finally:
-                del os.environ["LD_PRELOAD"]
+        def check():
+            year = subprocess.run(["date", "+%Y"], capture_output=True, text=True).stdout
+            self.assertGreater(abs(int(year) - time.gmtime().tm_year), 8)
+        x = self.start_with(JUMP, check)
         worker = self.loaded(x)
         late, good = self.ask(x, "late", deadline_ms=500), self.ask(x, "good")
         runs = [worker.take() for _ in range(2)]
@@ -648,6 +717,38 @@ class Line(unittest.TestCase):
         worker.complete(runs[1][0])
         self.assertEqual(len(x.answer(good)[1]), 5)
         self.assertTrue(0 < self.status()["latency_ms"]["inter_token"]["p99"] < 400 * SLOW)
+
+    @unittest.skipIf(SLOW > 1, "a sanitizer's library must be the first")
+    def test_who_waits_rises(self):
+        """A low request comes after a normal one of another process, but after 30 seconds before the next one."""
+        with tempfile.NamedTemporaryFile() as f:
+            f.truncate(4096)
+            x = self.start_with(AHEAD, VS_AHEAD=f.name)
+            with mmap.mmap(f.fileno(), 4096) as page:
+                y = self.client(another=True)
+                worker = self.loaded(x, parallel=1)
+                numbers = [self.ask(x, "first")]
+                run, _, body = worker.take()
+                self.assertEqual(body["prompt"], "first")
+                numbers.append(self.ask(x, "low", priority="low"))
+                theirs = [self.ask(y, "normal")]
+                self.status()                               # all of it has been read
+                worker.complete(run)
+                run, head, body = worker.take()
+                self.assertEqual((body["prompt"], head["priority"]), ("normal", "normal"))
+                for seconds in range(5, 36, 5):             # a worker that is not heard for ten seconds hangs
+                    page[:4] = struct.pack("<i", seconds)
+                    worker.say(ALIVE)
+                    self.status()
+                theirs.append(self.ask(y, "later"))
+                self.status()
+                worker.complete(run)
+                for prompt in ("low", "later"):
+                    run, head, body = worker.take()
+                    self.assertEqual((body["prompt"], head["priority"]), (prompt, "normal"))
+                    worker.complete(run)
+                self.collect(x, numbers)
+                self.collect(y, theirs)
 
     def test_the_last_worker(self):
         """The supervisor says that there will be no other: nobody waits for one."""
@@ -705,13 +806,14 @@ class Line(unittest.TestCase):
         nothing = {"p50": None, "p95": None, "p99": None}
         self.assertEqual(m["latency_ms"], {"queue": nothing, "first_token": nothing, "inter_token": nothing})
         self.assertEqual((m["tokens_per_second"], m["preemptions"], m["restarts"]), ({"prompt": 0, "generated": 0}, 0, 0))
-        self.assertEqual(m["settings"], {"threads": 3})
+        self.assertEqual(m["settings"], {"threads": 3, "parallel": 2})      # what was given, and what the worker says
         y = self.client(another=True)
         numbers = [self.ask(x) for _ in range(3)]
         runs = [worker.take()[0] for _ in range(2)]
         self.ask(y)
         runs.append(worker.take()[0])
-        worker.say(STATS, 0, {"pages": 100, "used": 9, "cached": 30, "page_bytes": 4096, "parked": 1, "preemptions": 2})
+        worker.say(STATS, 0, {"pages": 100, "used": 9, "cached": 30, "page_bytes": 4096, "parked": 1, "preemptions": 2,
+                              "prompt_tokens": 12})
         worker.token(runs[0], 1)
         while x.event().kind != c.TOKEN:
             pass
@@ -729,7 +831,7 @@ class Line(unittest.TestCase):
         time.sleep(1.1)                                     # seconds that are over count
         m = self.status()
         self.assertAlmostEqual(m["tokens_per_second"]["generated"], 21 / 8)
-        self.assertAlmostEqual(m["tokens_per_second"]["prompt"], 4 * 3 / 8)
+        self.assertAlmostEqual(m["tokens_per_second"]["prompt"], 12 / 8)
         gap = m["latency_ms"]["inter_token"]
         self.assertTrue(40 < gap["p50"] < 80 * SLOW and gap["p50"] <= gap["p95"] <= gap["p99"], gap)
         self.assertTrue(all(0 <= m["latency_ms"][k]["p50"] < 500 * SLOW for k in ("queue", "first_token")), m["latency_ms"])

@@ -74,14 +74,144 @@ KEYS = {
     "qwen3-yarn": QWEN3 + YARN + "--key .pooling_type=u32:3",
     "qwen3-fused-partial": QWEN3 + "--qkv 2 --biases --scales --rot 12 --tied",
 }
+# Dense families, each with what is its own: GROUPED has biases, grouped heads and a head size of its own.
+GROUPED = TINY.replace("--heads 2", "--heads 4 --kv-heads 2").replace("--layers 3", "--layers 5")
+GEMMAS = GROUPED.replace("300", "370")
+KEYS |= {
+    "mistral3-plain": "--arch mistral3 " + GROUPED + YARN,
+    "mistral3-temperature": "--arch mistral3 " + GROUPED + "--key .attention.temperature_scale=f32:0.7 "
+                            "--key .rope.scaling.yarn_log_multiplier=f32:1 " + YARN.replace("u32:32", "u32:8"),
+    "internlm2": "--arch internlm2 " + GROUPED,
+    "xverse": "--arch xverse " + GROUPED,
+    "ernie4_5": "--arch ernie4_5 --biases --tied " + GROUPED,
+    "granite": "--arch granite --tied " + GROUPED + "--key .embedding_scale=f32:3 --key .residual_scale=f32:0.4 "
+               "--key .logit_scale=f32:2.5 --key .attention.scale=f32:0.11",
+    "granite-no-keys": "--arch granite " + GROUPED,
+    "minicpm": "--arch minicpm " + GROUPED,
+    "minicpm-keys": "--arch minicpm " + GROUPED + "--key .embedding_scale=f32:2 --key .residual_scale=f32:0.5 "
+                    "--key .logit_scale=f32:0.5",
+    "smollm3": "--arch smollm3 --tied " + GROUPED,
+    "maincoder": "--arch maincoder " + GROUPED,
+    "glm4": "--arch glm4 --rot 8 " + GROUPED,
+    "glm4-fused": "--arch glm4 --rot 8 --qkv 2 " + GROUPED,
+    "pangu-embedded": "--arch pangu-embedded --biases " + GROUPED,
+    "seed_oss": "--arch seed_oss " + GROUPED,
+    "hunyuan-dense": "--arch hunyuan-dense " + GROUPED,
+    "phi3-window": "--arch phi3 --window 8 --qkv 1 " + GROUPED,
+    "phi3-longrope": "--arch phi3 --window 0 --qkv 1 --rope-factors 2 " + GROUPED + "--key .rope.scaling.attn_factor=f32:1.19 "
+                     "--key .rope.scaling.original_context_length=u32:64",
+    "phi3-short": "--arch phi3 --window 0 --qkv 1 --rope-factors 2 " + GROUPED + "--key .rope.scaling.attn_factor=f32:1.19 "
+                  "--key .rope.scaling.original_context_length=u32:512 --key .rope.scaling.type=str:longrope",
+    "olmo2": "--arch olmo2 --window 0 " + GROUPED,
+    "olmo3": "--arch olmo2 --window 8 " + GROUPED + YARN,
+    "exaone4-small": "--arch exaone4 --window 8 " + GROUPED,
+    "exaone4-pattern": "--arch exaone4 --window 8 " + GROUPED + "--key .attention.sliding_window_pattern=u32:4",
+    "exaone4-64-layers": "--arch exaone4 --window 8 --ff 32 " + GROUPED.replace("--layers 5", "--layers 64"),
+    "arcee": "--arch arcee " + GROUPED,
+    "olmo": "--arch olmo --tied " + GROUPED,
+    "command-r": "--arch command-r " + GROUPED + "--key .logit_scale=f32:0.0625",
+    "cohere2": "--arch cohere2 --window 8 " + GROUPED + "--key .logit_scale=f32:0.25",
+    "orion": "--arch orion " + GROUPED,
+    "stablelm": "--arch stablelm --rot 4 --bias " + GROUPED,
+    "stablelm-parallel": "--arch stablelm --rot 4 --no-ffn-norm " + GROUPED,
+    "phi2": "--arch phi2 --rot 8 --biases --qkv 2 " + GROUPED,
+    "falcon": "--arch falcon --qkv 1 --tied " + GROUPED,
+    "falcon-two-norms": "--arch falcon --qkv 1 --attn-norm-2 " + GROUPED,
+    "gptneox": "--arch gptneox --rot 4 --biases --qkv 2 " + GROUPED + "--key .use_parallel_residual=bool:1",
+    "gptneox-serial": "--arch gptneox --rot 4 --biases " + GROUPED + "--key .use_parallel_residual=bool:0",
+    "starcoder2": "--arch starcoder2 --biases " + GROUPED,
+    "nemotron": "--arch nemotron --rot 8 " + GROUPED,
+    "jais2": "--arch jais2 --biases " + GROUPED,
+    "baichuan": "--arch baichuan " + GROUPED,
+    "chatglm": "--arch chatglm --rot 8 --qkv 2 " + GROUPED,
+    "qwen": "--arch qwen --qkv 2 " + GROUPED,
+    "exaone": "--arch exaone --rope-freqs --tied " + GROUPED,
+    "plamo": "--arch plamo " + GROUPED,
+    "codeshell": "--arch codeshell --biases --qkv 2 " + GROUPED,
+    "apertus": "--arch apertus " + GROUPED,
+    "gemma": "--arch gemma --window 0 " + GEMMAS,
+    "gemma2": "--arch gemma2 --window 8 " + GEMMAS,
+    "gemma2-caps": "--arch gemma2 --window 8 " + GEMMAS + "--key .attn_logit_softcapping=f32:1.5 "
+                   "--key .final_logit_softcapping=f32:3 "
+                   "--key .attention.sliding_window_pattern=bool[]:1,1,0,1,0",
+    "gemma2-no-caps": "--arch gemma2 --window 8 " + GEMMAS + "--key .attn_logit_softcapping=f32:0 "
+                      "--key .final_logit_softcapping=f32:0",
+    "gemma2-46-layers": "--arch gemma2 --window 8 --ff 32 " + GEMMAS.replace("--layers 5", "--layers 46"),
+}
+# Recurrent families: layers with a state beside layers with attention, or none of these.
+KEYS |= {
+    "lfm2": "--arch lfm2 --window 0 " + GROUPED,
+    "lfm2-window": "--arch lfm2 --window 8 --taps 4 --attend 3 " + GROUPED,
+    "qwen35": "--arch qwen35 --taps 4 --rot 8 " + GROUPED + "--key .rope.dimension_sections=i32[]:1,1,1,1",
+    "qwen35-sizes": "--arch qwen35 --taps 4 --attend 4 --ssm-heads 8 --ssm-groups 2 --ssm-state 24 --tied " + GROUPED,
+    "mamba": "--arch mamba --taps 4 " + GROUPED,
+    "mamba-normed-steps": "--arch mamba --taps 4 --steps-normed --ssm-state 7 --ssm-rank 5 " + GROUPED,
+    "mamba2": "--arch mamba2 --taps 4 " + GROUPED,
+    "mamba2-sizes": "--arch mamba2 --taps 2 --ssm-heads 8 --ssm-groups 1 --ssm-state 33 " + GROUPED,
+    "falcon-h1": "--arch falcon-h1 --taps 4 " + GROUPED,
+    "granitehybrid": "--arch granitehybrid --taps 4 --tied " + GROUPED + "--key .embedding_scale=f32:3 "
+                     "--key .residual_scale=f32:0.4 --key .logit_scale=f32:2.5 --key .attention.scale=f32:0.11",
+    "granitehybrid-no-rope": "--arch granitehybrid --taps 4 " + GROUPED + "--key .rope.scaling.finetuned=bool:0",
+    "nemotron_h": "--arch nemotron_h --taps 4 " + GROUPED,
+    "lfm2-no-attention": "--arch lfm2 --window 0 --attend 9 --taps 1 " + GROUPED,
+}
+# Layers with experts: the tables of gating, normalisation, shared experts, leading dense layers, forms of tensors.
+MOE = GROUPED.replace("--layers 5", "--layers 3") + "--experts 8 --experts-used 3 --expert-ff 48 "
+KEYS |= {
+    "mixtral": "--arch llama --experts-used 2 " + MOE,
+    "mixtral-old-files": "--arch llama --expert-files 2 " + MOE,
+    "mistral3-experts": "--arch mistral3 --expert-files 1 " + MOE + YARN,
+    "qwen2moe": "--arch qwen2moe --shared-ff 64 " + MOE,
+    "qwen3moe": "--arch qwen3moe " + MOE,
+    "qwen3moe-scales": "--arch qwen3moe --scales --biases --expert-ff 40 " + MOE,
+    "qwen3moe-all-used": "--arch qwen3moe --experts 3 " + MOE.replace("--experts 8", ""),
+    "olmoe": "--arch olmoe " + MOE,
+    "granitemoe": "--arch granitemoe --shared-ff 32 " + MOE + "--key .embedding_scale=f32:3 --key .residual_scale=f32:0.4 "
+                  "--key .logit_scale=f32:2.5 --key .attention.scale=f32:0.11",
+    "ernie4_5-moe": "--arch ernie4_5-moe --shared-ff 64 --dense-lead 1 --expert-step 2 --choice-bias --layers 4 "
+                    + MOE.replace("--layers 3", ""),
+    "dots1": "--arch dots1 --shared-ff 96 --dense-lead 1 --choice-bias " + MOE + "--key .expert_gating_func=u32:2 "
+             "--key .expert_weights_norm=bool:1 --key .expert_weights_scale=f32:2.5",
+    "dots1-soft-max": "--arch dots1 " + MOE + "--key .expert_weights_norm=bool:0",
+    "minimax-m2": "--arch minimax-m2 --choice-bias --rot 8 " + MOE + "--key .expert_gating_func=u32:2",
+    "bailingmoe": "--arch bailingmoe --shared-ff 96 " + MOE,
+    "bailingmoe2-groups": "--arch bailingmoe2 --shared-ff 96 --dense-lead 1 --choice-bias --nextn 1 --rot 8 --qkv 1 " + MOE
+                          + "--experts 12 --key .expert_group_count=u32:4 --key .expert_group_used_count=u32:2",
+    "glm4moe": "--arch glm4moe --shared-ff 48 --dense-lead 1 --choice-bias --nextn 1 --rot 8 " + MOE,
+    "hy_v3": "--arch hy_v3 --shared-ff 48 --choice-bias " + MOE,
+    "exaone-moe": "--arch exaone-moe --window 8 --shared-ff 48 --dense-lead 1 --choice-bias --layers 5 "
+                  + MOE.replace("--layers 3", ""),
+    "afmoe": "--arch afmoe --window 8 --shared-ff 48 --dense-lead 1 --choice-bias --layers 5 " + MOE.replace("--layers 3", ""),
+    "gpt-oss": "--arch gpt-oss --window 8 --biases " + MOE + YARN,
+    "lfm2moe": "--arch lfm2moe --window 0 --dense-lead 1 --choice-bias " + MOE,
+    "hunyuan-moe": "--arch hunyuan-moe --shared-ff 96 " + MOE,
+}
 # Head sizes and blocks that take the fused ways through the kernels.
 FUSED = {
     "llama-fused-q8": (WIDE + "--arch llama --type Q8_0 --qkv 1", "f16", ("kl", 1e-3)),
     "gemma3-fused-softcap-q4_k": (WIDE.replace("300", "370") + "--arch gemma3 --type Q4_K --window 8 --qkv 1 "
                                   "--key .final_logit_softcapping=f32:5", "f16", ("kl", 1e-3)),
+    "granite-q4_k": (WIDE + "--arch granite --type Q4_K --key .residual_scale=f32:0.4 --key .logit_scale=f32:2", "f16",
+                     ("kl", 1e-3)),
+    "phi2-q4_k": (WIDE + "--arch phi2 --type Q4_K --rot 32 --biases", "f16", ("kl", 1e-3)),
+    "cohere2-q8": (WIDE + "--arch cohere2 --type Q8_0 --window 8", "f16", ("kl", 1e-3)),
+    "apertus-q8": (WIDE + "--arch apertus --type Q8_0", "f16", ("kl", 1e-3)),
+    "nemotron-q5_0": (WIDE + "--arch nemotron --type Q5_0", "f16", ("kl", 1e-3)),
+    "olmo2-q8": (WIDE + "--arch olmo2 --type Q8_0 --window 8", "f16", ("kl", 1e-3)),
+    "phi3-q6": (WIDE + "--arch phi3 --type Q6_K --window 0 --qkv 1", "f16", ("kl", 1e-3)),
+    "hunyuan-dense-q4_0": (WIDE + "--arch hunyuan-dense --type Q4_0", "f16", ("kl", 1e-3)),
+    "lfm2-q4_k": (WIDE + "--arch lfm2 --type Q4_K --window 0", "f16", ("kl", 1e-3)),
+    "qwen3moe-q4_k": (WIDE + "--arch qwen3moe --type Q4_K --experts 8 --experts-used 3 --expert-ff 256", "f16", ("kl", 1e-3)),
+    "qwen2moe-mixed": (WIDE + "--arch qwen2moe --type mixed --experts 6 --experts-used 2 --expert-ff 256 --shared-ff 256", "f16",
+                       ("kl", 2e-3)),
+    "granitemoe-q8": (WIDE + "--arch granitemoe --type Q8_0 --experts 8 --experts-used 3 --expert-ff 72", "f16", ("kl", 2e-3)),
     "qwen2-scales-q4_0": (WIDE + "--arch qwen2 --type Q4_0 --scales", "f16", ("kl", 1e-3)),
 }
-CASES |= {name: (options, "f32", ("difference", 1e-5 if "--layers 6" in options else 2e-6))
+# The types of src/tensor/indexed.c that the package gguf can read.
+FUSED |= {f"{arch}-{t.lower()}": (f"--arch {arch} --type {t} " + WIDE, "f16", ("kl", 2e-3))
+          for t, arch in zip("IQ4_NL IQ4_XS MXFP4 NVFP4 IQ3_S IQ3_XXS IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M TQ1_0 TQ2_0 Q1_0".split(),
+                             ("llama", "qwen2", "qwen3", "granite", "olmo2") * 3)}
+CASES |= {name: (options, "f32", ("difference", 1e-5 if "--layers 6" in options or "--layers 46" in options else 2e-6))
           for name, options in KEYS.items()} | FUSED
 
 

@@ -2,6 +2,8 @@
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 
 
@@ -40,8 +42,21 @@ def child(pid, name):
     return found
 
 
+SLOW = 3 if any("/asan/" in a or "/tsan/" in a for a in sys.argv[1:2]) else 1      # a sanitizer's build
+
+
+def patience():
+    """How many times longer something may take than on a quiet machine: a clock finds what waits for nothing, not who is busy."""
+    return 2 * SLOW * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
+RACES = tempfile.TemporaryFile()         # what daemons of a build with TSan say
+
+
 def private_daemon(veritas, timeout, **more):
     """A daemon that lives as long as its one connection: the process, and our end of the socket."""
+    if "/tsan/" in veritas:
+        more.update(stderr=RACES, env={**more.get("env", os.environ), "VERITAS_DEBUG": "1"})    # so that workers keep their stderr
     ours, theirs = socket.socketpair()
     serve = subprocess.Popen([veritas, "serve", "--private-fd", str(theirs.fileno())], pass_fds=[theirs.fileno()], **more)
     theirs.close()
@@ -49,14 +64,42 @@ def private_daemon(veritas, timeout, **more):
     return serve, ours
 
 
-class Installed:
+def place(fds):
+    """For preexec_fn: puts descriptors on the numbers of the contract."""
+    def run():
+        high = {want: os.dup2(fd, 100 + want) for want, fd in fds.items()}
+        os.closerange(3, 100)
+        for want, fd in high.items():
+            os.dup2(fd, want)
+            os.set_inheritable(want, True)
+        os.closerange(100, 120)
+    return run
+
+
+def no_races():
+    """For tearDownModule: no daemon of the module had any."""
+    RACES.seek(0)
+    said = RACES.read().decode(errors="replace")
+    at = said.find("WARNING: ThreadSanitizer")
+    if at >= 0:
+        raise AssertionError(said[at:at + 20000])
+
+
+class Waiting:
+    """For a TestCase."""
+
+    def wait_for(self, what, seconds=10, said=lambda: "it did not come to pass in time"):
+        """What it gives, as soon as that is true."""
+        end = time.monotonic() + seconds * patience()
+        while not (found := what()):
+            if time.monotonic() > end:
+                self.fail(said())
+            time.sleep(0.005)
+        return found
+
+
+class Installed(Waiting):
     """For a TestCase whose programs are copied to self.dir and run in self.env."""
 
     def call(self, *args):
         return subprocess.run([f"{self.dir}/veritas", *args], env=self.env, capture_output=True, text=True, timeout=30)
-
-    def wait_for(self, what, seconds=10):
-        end = time.monotonic() + seconds
-        while not what():
-            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
-            time.sleep(0.02)

@@ -13,11 +13,15 @@ BUILD = sys.argv[1]
 SYSTEM = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1"}
 SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "librt.", "libclang_rt.", "libresolv.")
 PROGRAMS = {
-    "veritas": ({"client", "ipc", "base", "sandbox"}, {"libjansson", "libcrypto", "libedit", "libseccomp"}),
-    "veritas-broker": ({"ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler", "kv",
-                        "draft", "sched", "engine", "ipc", "sandbox"},
+    "veritas": ({"client", "identity", "policy", "evidence", "ipc", "base", "sandbox"},
+                {"libjansson", "libcrypto", "libedit", "libseccomp"}),
+    "veritas-broker": ({"identity", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
+    "veritas-audit": ({"evidence", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
+    "veritas-guard": ({"policy", "filter", "unicode", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libhs_runtime"}),
+    "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler",
+                        "grammar", "kv", "draft", "sched", "engine", "ipc", "parts", "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
+    "veritas-gateway": ({"client", "identity", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libssl", "libcrypto"}),
     "veritas-fetch": ({"base"}, {"libcurl", "libseccomp"}),
     "veritas-selftest": ({"base", "tensor", "graph", "import", "backend", "cpu", "sampler", "kv", "selftest"}, set()),
 }
@@ -45,7 +49,7 @@ failed = 0
 for program, (allowed, libraries) in PROGRAMS.items():
     path = os.path.join(BUILD, "bin", program)
     if not os.path.exists(path):
-        if program == "veritas-fetch":              # built without libcurl
+        if program in ("veritas-fetch", "veritas-gateway"):        # built without libcurl, node-llhttp
             continue
         print(program, "is not built")
         failed += 1

@@ -15,20 +15,9 @@ import unittest
 
 import client as c
 from client import Client, Closed, Failure
+from processes import patience, place
 
 BROKER, WORKER = sys.argv[1:3]
-
-
-def place(fds):
-    """For preexec_fn: puts descriptors on the numbers of the contract."""
-    def run():
-        high = {want: os.dup2(fd, 100 + want) for want, fd in fds.items()}
-        os.closerange(3, 100)
-        for want, fd in high.items():
-            os.dup2(fd, want)
-            os.set_inheritable(want, True)
-        os.closerange(100, 120)
-    return run
 
 
 def digest(content):
@@ -286,6 +275,10 @@ class Protocol(unittest.TestCase):
             ("LIMIT", b'{"model":"echo"}', b'{"a":' + b"[" * 100000), ("INVALID", b'{"model":"echo"}', b'{"prompt":1e400}'),
         ]:
             self.fails(name, lambda: raw(c.GENERATE, envelope, body), kind=None)
+        for envelope, said in (
+                (b'{"model":"echo","prioriti":"low"}', "prioriti is not a key of this request's envelope; did you mean priority?"),
+                (b'{"model":"echo","flavour":1}', "flavour is not a key of this request's envelope")):
+            self.assertEqual(self.fails("INVALID", lambda: raw(c.GENERATE, envelope, b"{}")), said)
         self.assertEqual(raw(c.GENERATE, b'{"model":"echo"}',
                              b'{"prompt":"on","x":[1e400,-1e400,18446744073709551616],"\\u0000":"\\u0000"}')["n"], 2)
         ask(c.LOAD, model="other", settings={"threads": 2})
@@ -351,7 +344,7 @@ class Protocol(unittest.TestCase):
         y.close()
         start = time.monotonic()
         x.text(c.GENERATE, {"model": "echo", "prompt": "on"})
-        self.assertLess(time.monotonic() - start, 1)
+        self.assertLess(time.monotonic() - start, 1 * patience())
 
     def test_deadline(self):
         x = self.client()
@@ -360,7 +353,7 @@ class Protocol(unittest.TestCase):
         queued = x.request(c.GENERATE, {"model": "echo", "prompt": "q", "deadline_ms": 200})
         self.fails("TIMEOUT", x.wait, queued, kind=c.REJECTED)
         self.fails("TIMEOUT", x.wait, slow, kind=c.ERROR)
-        self.assertLess(time.monotonic() - start, 1.5)
+        self.assertLess(time.monotonic() - start, 1.5 * patience())
 
     def test_bulk(self):
         x = self.client()
@@ -377,7 +370,7 @@ class Protocol(unittest.TestCase):
             pass
         start = time.monotonic()                    # another waits: the one that takes nothing has a second
         self.assertEqual(good.text(c.GENERATE, {"model": "echo", "prompt": "on"})[0], "on")
-        self.assertLess(time.monotonic() - start, 3)
+        self.assertLess(time.monotonic() - start, 3 * patience())
         self.fails("LIMIT", bad.wait, number, kind=c.ERROR)
         with open("/proc/%d/status" % self.s.broker.pid) as f:
             rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
@@ -405,7 +398,7 @@ class Protocol(unittest.TestCase):
         os.kill(self.worker_of(self.client(), "echo")["pid"], signal.SIGKILL)
         start = time.monotonic()
         self.assertIn("signal 9", self.fails("DIED", x.wait, number, kind=c.ERROR))
-        self.assertLess(time.monotonic() - start, 1)
+        self.assertLess(time.monotonic() - start, 1 * patience())
         self.assertEqual(x.answer(queued)[0], "later")   # it had not begun: the next worker takes it
         y.wait(other)
         self.assertEqual(self.worker_of(x, "echo")["restarts"], 1)
@@ -422,13 +415,16 @@ class Protocol(unittest.TestCase):
         number = x.request(c.GENERATE, {"model": "echo", "prompt": "@hang", "deadline_ms": 300})
         start = time.monotonic()
         self.fails("TIMEOUT", x.wait, number, kind=c.ERROR)
-        self.assertLess(time.monotonic() - start, 7)
+        self.assertLess(time.monotonic() - start, 7 * patience())
 
     def test_many_lists_are_one_question(self):
         self.s.answers = False
         x = self.client()
         numbers = [x.request(c.LIST, {}) for _ in range(100)]
         x.wait(x.request(c.STATUS, {}))                         # read after all of them
+        end = time.monotonic() + 5
+        while not self.s.heard.get(MODELS) and time.monotonic() < end:      # the played supervisor is a thread of its own
+            time.sleep(0.01)
         self.assertEqual(self.s.heard.get(MODELS), 1)
         self.s.say(MODELS, 999999, {"models": []})              # the answer to no question
         for _ in range(2):                                      # the first question, then the one for those who came after it

@@ -14,11 +14,13 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 import malformed as gguf                # noqa: E402
-from processes import private_daemon    # noqa: E402
-from processes import child             # noqa: E402
+from processes import child, patience, private_daemon       # noqa: E402
 
 os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
 BIN = os.path.abspath(sys.argv.pop(1))
+# Random models say control characters, and here each byte is compared: the policy lets them stay.
+os.environ["VERITAS_POLICY"] = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                            "fixtures/control-stays.json")
 DIR = tempfile.TemporaryDirectory(prefix="vsr")
 GREEDY = {"temperature": 0}
 
@@ -83,10 +85,44 @@ class Requests(unittest.TestCase):
                     want, why = text[:min(at)], "stop"
                     break
             self.assertEqual(("".join(t.text for t in got), result["finish_reason"]), (want, why), stop)
+            by = result.get("stop_sequence")
+            self.assertTrue(by in stop and text.startswith(want + by) if why == "stop" else by is None, (stop, by))
         for bad in ([""], ["x" * 4097], ["x"] * 65, [1], [None], "x"):
             with self.assertRaises(c.Failure) as e:
                 self.generate(model, max_tokens=1, stop=bad)
             self.assertEqual((e.exception.name, "stop" in str(e.exception)), ("INVALID", True))
+
+    def test_parts_of_plain_text(self):
+        """All of it is content, token for token as without parts; so too of several choices."""
+        model = self.load(make("parts", "--ctx", "512"))
+        plain, _ = self.generate(model, max_tokens=20, ignore_eos=True)
+        for more in ({}, {"n": 2}):
+            parts, result = self.generate(model, max_tokens=20, ignore_eos=True, parts=True, **more)
+            first = [t for t in parts if not t.index]
+            self.assertEqual([(t.token, t.text) for t in first], [(t.token, t.text) for t in plain])
+            self.assertEqual({t.part for t in parts}, {0})
+            self.assertEqual(result["usage"]["completion_tokens"], len(parts))
+        stop = "".join(t.text for t in plain)[30:34]
+        _, result = self.generate(model, max_tokens=20, ignore_eos=True, n=2, stop=[stop, "\x01"])
+        self.assertEqual([o["stop_sequence"] for o in result["choices"]], [stop, stop])
+
+    def test_tokenize_messages(self):
+        """The ids are those that chat reads, with tools, another template and its arguments."""
+        text = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ tools }}{{ extra }}"
+        model = self.with_templates("tokenize", text)
+        messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi <s> there"}]
+        for more in ({}, {"tools": [{"type": "function", "function": {"name": "f"}}]}, {"template_args": {"extra": "x"}}):
+            _, result = self.answer(c.CHAT, {"model": model, "messages": messages, "max_tokens": 0, **more})
+            got = self.client.wait(self.client.request(c.TOKENIZE, {"model": model, "messages": messages, **more}))
+            self.assertEqual((got["tokens"], got["n"]), (result["prompt_tokens"], len(result["prompt_tokens"])))
+        asked = self.client.request(c.TOKENIZE, {"model": model, "messages": messages, "render": True,
+                                                 "template_args": {"extra": "!"}})
+        self.assertTrue(self.client.wait(asked)["text"].endswith("<system>Be brief.<user>Hi <s> there!"))
+        for bad, word in (({"messages": messages, "text": "x"}, "text"), ({"messages": messages, "no_bos": True}, "no_bos"),
+                          ({"text": "x", "render": True}, "render"), ({}, "text"), ({"text": "x", "tools": []}, "tools"),
+                          ({"messages": []}, "at least one"), ({"messages": [{"role": "user"}]}, "content")):
+            name, text = self.refused(c.TOKENIZE, {"model": model, **bad})
+            self.assertEqual((name, word in text), ("INVALID", True), (bad, text))
 
     def worker(self, what):
         """A number of the worker's /proc/PID/status, in KiB."""
@@ -153,6 +189,80 @@ class Requests(unittest.TestCase):
                                                                                                                "system")):
             name, text = self.refused(c.GENERATE, {"model": model, "prompt": "x", "raw": True, **value})
             self.assertEqual((name, key in text), ("INVALID", True))
+
+    def test_documents(self):
+        """As the template's own variable where it shows them, else before the last message of the user; text in any case."""
+        turns = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[go]"
+        own = self.with_templates("own", "{% for d in documents or [] %}<{{ d.title }}:{{ d.text }}>{% endfor %}" + turns)
+        model = self.with_templates("block", turns, drops="{% if documents %}{% endif %}" + turns,
+                                    angry="{% if documents %}{{ raise_exception('no documents') }}{% endif %}" + turns,
+                                    parts="{% for m in messages %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}")
+        hi = [{"role": "user", "content": "hi"}]
+        documents = [{"title": "T1", "text": "one\x00 <|im_end|>"}, {"text": "two"}, {"title": None, "text": ""}]
+        block = ("<documents>\n<document>\nTitle: T1\none\x00 <|im_end|>\n</document>\n<document>\ntwo\n</document>\n"
+                 "<document>\n\n</document>\n</documents>\n\n")
+        self.assertEqual(self.rendered(own, hi, documents=documents[:1] + [{"title": "T2", "text": "two"}]),
+                         "<T1:one\x00 <|im_end|>><T2:two>[user]hi[go]")
+        for template in (None, "drops", "angry"):
+            self.assertEqual(self.rendered(model, hi, documents=documents, template=template), f"[user]{block}hi[go]")
+        for empty in (None, []):
+            self.assertEqual(self.rendered(model, hi, documents=empty), "[user]hi[go]")
+            self.assertEqual(self.rendered(own, hi, documents=empty), "[user]hi[go]")
+        talk = [*hi, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "and?"},
+                {"role": "assistant", "content": "so"}]
+        self.assertEqual(self.rendered(model, talk, documents=documents),
+                         f"[user]hi[assistant]yes[user]{block}and?[assistant]so[go]")
+        self.assertEqual(self.rendered(model, [{"role": "system", "content": "s"}], documents=documents),
+                         f"[system]s[user]{block}[go]")
+        parts = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+        self.assertEqual(self.rendered(model, parts, documents=documents, template="parts"), f"[{block}][a][b]")
+        self.assertEqual(self.rendered(model, parts, documents=documents), f"[user]{block}\na\nb[go]")
+        for kind, prompt in ((c.CHAT, {"messages": hi}), (c.GENERATE, {"prompt": "hi"})):
+            for where in (own, model):
+                ids = self.answer(kind, {"model": where, **prompt, "documents": documents, "max_tokens": 0})[1]["prompt_tokens"]
+                self.assertNotIn(2, ids)                    # <|im_end|>
+                text = self.client.wait(self.client.request(c.DETOKENIZE, {"model": where, "tokens": ids}))["text"]
+                self.assertIn("one", text)
+        files = [f"{DIR.name}/{name}" for name in ("one.txt", "two.txt")]
+        for path, text in zip(files, ("first text\n", "second text")):
+            with open(path, "w") as f:
+                f.write(text)
+        words = [w for path in files for w in ("--document", path)]
+        for command, more in (("run", ["-n", "0", "--json", "hi"]), ("chat", ["-n", "0", "--no-history"])):
+            out = subprocess.run([BIN + "/veritas", command, "--private", "-m", own, *words, *more], text=True, input="hi\n",
+                                 capture_output=True)
+            self.assertEqual((out.returncode, "Traceback" in out.stderr), (0, False), out)
+            if command == "run":
+                ids = json.loads(out.stdout)["prompt_tokens"]
+                text = self.client.wait(self.client.request(c.DETOKENIZE, {"model": own, "tokens": ids}))["text"]
+                self.assertIn("<one.txt:first text\n><two.txt:second text>", text)
+        out = subprocess.run([BIN + "/veritas", "run", "-m", own, "--document", DIR.name + "/none", "x"], capture_output=True,
+                             text=True)
+        self.assertEqual((out.returncode, "none" in out.stderr), (4, True), out)
+        for bad, said in (([{"title": "x"}], "entry 0"), ([{"text": "x"}, {"text": 1}], "entry 1"), (["x"], "entry 0"),
+                          ([{"text": "x", "title": 5}], "entry 0"), ("x", "a list"), ([{"text": ""}] * 1025, "at most 1024")):
+            name, text = self.refused(c.CHAT, {"model": model, "messages": hi, "documents": bad})
+            self.assertEqual((name, "documents" in text, said in text), ("INVALID", True, True), (bad, text))
+        name, text = self.refused(c.CHAT, {"model": own, "messages": hi, "documents": documents,
+                                           "template_args": {"documents": documents}})
+        self.assertEqual((name, "given twice" in text), ("INVALID", True))
+        name, text = self.refused(c.GENERATE, {"model": own, "prompt": "x", "raw": True, "documents": documents})
+        self.assertEqual((name, "documents" in text), ("INVALID", True))
+
+    def test_zones(self):
+        """They are for the guard: no template sees them."""
+        model = self.with_templates("zones", "{% for m in messages %}{{ m | tojson }}{% endfor %}")
+        plain = [{"role": "tool", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]
+        zoned = [{"role": "tool", "zone": "retrieved", "content": "a"},
+                 {"role": "user", "zone": "user", "content": [{"type": "text", "text": "b", "zone": "tool"}]}]
+        self.assertEqual(self.rendered(model, zoned), self.rendered(model, plain))
+        self.assertEqual(self.rendered(model, [{"role": "user", "content": "x", "zone": None}]),
+                         self.rendered(model, [{"role": "user", "content": "x"}]))
+        for bad in ("nowhere", "", 5, ["user"], {}):
+            for m in ({"role": "user", "content": "x", "zone": bad},
+                      {"role": "user", "content": [{"type": "text", "text": "x", "zone": bad}]}):
+                name, text = self.refused(c.CHAT, {"model": model, "messages": [*plain, m]})
+                self.assertEqual((name, "zone of entry 2 must be system, user, retrieved or tool" in text), ("INVALID", True), text)
 
     def test_template_args(self):
         model = self.with_templates("args",
@@ -349,23 +459,28 @@ class Requests(unittest.TestCase):
         good = {c.GENERATE: {"prompt": "x", "max_tokens": 0}, c.CHAT: {"messages": [{"role": "user", "content": "x"}],
                                                                        "max_tokens": 0},
                 c.TOKENIZE: {"text": "x"}, c.DETOKENIZE: {"tokens": [5]}, c.LOGITS: {"tokens": [5]}, c.INSPECT: {},
-                c.PERPLEXITY: {"tokens": [5] * 64, "ctx": 16}, c.BENCH: {"pp": [1], "tg": [0], "reps": 1}}
+                c.PERPLEXITY: {"tokens": [5] * 64, "ctx": 16}, c.BENCH: {"pp": [1], "tg": [0], "reps": 1},
+                c.CONSTRAIN: {"constraint": {"regex": "a"}}}
         any_list, any_text, any_object = [], "text", {}
         wrong = {                       # what each key can't be
             "prompt": (1, any_list, True), "system": (1, any_object), "raw": (1, "true", 0), "messages": (any_text, any_object),
             "tools": (any_text, any_object), "template": (1, any_list), "template_args": (any_list, any_text, 1),
             "now": (-1, 1.5, "now", True), "max_tokens": ("5", -1, 1.5, 2 ** 40, any_list),
             "stop": ("x", 1, any_object, ["a"] * 65), "stop_tokens": (1, "1", [1] * 65537), "ignore_eos": (1, "yes"),
-            "logprobs": (-1, 101, True, "1"), "logits_hash": (1, "true"), "sampling": (1, any_list, any_text),
-            "text": (1, any_list), "no_bos": (1, 0), "special": (1, "false"), "tokens": (1, "1,2", any_object),
+            "logprobs": (-1, 101, True, "1"), "logits_hash": (1, "true"), "parts": (1, "x"), "tool_choice": (1, "any"),
+            "parallel_tool_calls": (1, "no"), "sampling": (1, any_list, any_text),
+            "text": (1, any_list), "no_bos": (1, 0), "render": (1, 0), "special": (1, "false"), "tokens": (1, "1,2", any_object),
             "ctx": (-1, "16", 1e300), "pp": (1, "512", [1] * 65), "tg": (1,), "depth": (1, any_object), "reps": (0, 1001, "3", 1.0),
+            "constraint": (1, any_list, any_text),
         }
-        both = "tools template template_args now max_tokens stop stop_tokens ignore_eos logprobs logits_hash sampling special"
+        prompt = "tools template template_args now "
+        both = prompt + "tool_choice parallel_tool_calls parts max_tokens stop stop_tokens ignore_eos "
+        both += "logprobs logits_hash sampling special constraint"
         reads = {c.GENERATE: "prompt system raw tokens " + both,
                  c.CHAT: "messages " + both,
-                 c.TOKENIZE: "text no_bos special", c.DETOKENIZE: "tokens special", c.INSPECT: "ctx",
+                 c.TOKENIZE: "text messages render no_bos special " + prompt, c.DETOKENIZE: "tokens special", c.INSPECT: "ctx",
                  c.LOGITS: "text tokens no_bos special",
-                 c.PERPLEXITY: "text tokens no_bos special ctx", c.BENCH: "pp tg depth reps"}
+                 c.PERPLEXITY: "text tokens no_bos special ctx", c.BENCH: "pp tg depth reps", c.CONSTRAIN: "constraint text"}
         for kind, body in good.items():
             self.client.wait(self.client.request(kind, {"model": model, **body}))
             known = reads[kind].split()
@@ -400,8 +515,8 @@ class Requests(unittest.TestCase):
         """The table of docs/PROTOCOL.md has every key of the list, and what it says is needed is what an error says."""
         top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
         listed = set(re.findall(r'^    \{ "(?!serve\.)([a-z_.]+)",.*(?:\n      .*)?\}', read(top + "/src/ipc/keys.c"), re.M))
-        envelope = {"model", "deadline_ms", "trace", "force", "owner", "priority", "client", "deadline_at", "arrived_at",
-                    "sent", "credit"}
+        envelope = {"model", "deadline_ms", "trace", "on_behalf_of", "force", "owner", "priority", "client", "deadline_at",
+                    "arrived_at", "sent", "credit", "resumes", "key", "remote"}
         started = {"settings.n_cpus", "settings.free_bytes", "settings.memory_bytes"}
         table = re.findall(r"^\| `([a-z_.]+)` \| (.*) \| ([a-z, ]+) \|$",
                            read(top + "/docs/PROTOCOL.md").split("## All keys")[1].split("## ")[0], re.M)
@@ -409,8 +524,14 @@ class Requests(unittest.TestCase):
         model = self.load(make("documented", "--ctx", "512"))
         for path, needed, requests in table:
             group, _, key = path.rpartition(".")
-            bad = 1 if needed.startswith("an object") else {}
+            bad = 1 if "an object" in needed else {}
             for request in requests.split(", "):
+                if request == "scan":
+                    with self.assertRaises(c.Failure) as e:
+                        self.client.wait(self.client.request(c.SCAN, {group: {key: bad}} if group else {key: bad}))
+                    self.assertEqual(str(e.exception),
+                                     f"{path}: {needed} is needed, this is {'1' if bad else 'an object'}")
+                    continue
                 if request == "load":
                     with self.assertRaises(c.Failure) as e:
                         self.client.load_path(model, settings={key: bad} if group else bad)
@@ -501,6 +622,17 @@ class Requests(unittest.TestCase):
             self.assertTrue(spaced, name)
             for t in spaced:
                 self.assertEqual(t.extra["top"][0]["text"], t.text)
+            tokens, _ = self.generate(model, max_tokens=60, logprobs=1, ignore_eos=True, special=True, sampling={"temperature": 9})
+            for x in (lambda t: t.extra, lambda t: t.extra["top"][0]):       # the sampled token too says what it is
+                self.assertEqual({type(x(t)["text"]) for t in tokens}, {str})
+            whole = b"".join(bytes(t.extra.get("bytes") or t.extra["text"].encode()) for t in tokens).decode(errors="replace")
+            self.assertEqual(re.sub("\ufffd+", "?", whole), re.sub("\ufffd+", "?", "".join(t.text for t in tokens)))
+        halves = []
+        for i in range(256, 600, 8):                    # some of <0x80> to <0xFF> are among them
+            tokens, _ = self.generate(model, max_tokens=1, logprobs=0, sampling={"logit_bias": [[i, 1e9]]})
+            halves += [t.extra for t in tokens if "bytes" in t.extra]
+        self.assertTrue(halves)
+        self.assertEqual({(x["text"], len(x["bytes"]), x["bytes"][0] >= 128) for x in halves}, {("\ufffd", 1, True)})
 
     def test_cancel_of_input(self):
         """Whatever part of a request takes seconds to read: it ends soon after it is cancelled, and the worker serves on."""
@@ -520,7 +652,7 @@ class Requests(unittest.TestCase):
                 self.client.wait(request)   # it was quicker
             except c.Failure as e:
                 self.assertEqual(e.name, "CANCELLED")
-            self.assertLess(time.monotonic() - begin, 0.5, (kind, list(value)))
+            self.assertLess(time.monotonic() - begin, 0.5 * patience(), (kind, list(value)))
         self.assertEqual(len(self.generate(model, max_tokens=3, ignore_eos=True)[0]), 3)
 
 

@@ -3,16 +3,17 @@ what a locked-in worker asks of the kernel. Arguments: veritas, veritas-broker, 
 import json, os, re, shutil, signal, stat, subprocess, sys, tempfile, time, unittest
 
 import client as c
-from processes import Installed, below, child
+from processes import Installed, below, child, patience
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
+PROGRAMS += [os.path.join(os.path.dirname(PROGRAMS[0]), name) for name in ("veritas-guard", "veritas.rules")]
 
 
 class Serve(Installed, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vs")
         os.chmod(self.dir, 0o755)
-        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker")):
+        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker", "veritas-guard", "veritas.rules")):
             shutil.copy(source, f"{self.dir}/{name}")
         os.mkdir(f"{self.dir}/models")
         for name, first in (("good", b"G"), ("bad", b"X")):
@@ -207,6 +208,28 @@ class Serve(Installed, unittest.TestCase):
         os.kill(child(self.daemon.pid, "veritas-broker"), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and [m["name"] for m in self.ps()["models"]] == ["good"])
 
+    def test_a_refused_request_after_the_broker_died(self):
+        """What ended two workers is refused until the daemon ends, by every broker of it."""
+        self.start()
+        bad = {"model": "good", "prompt": "@crash"}
+
+        def asked(request):
+            x = c.Client(f"{self.dir}/run/s.sock")
+            x.sock.settimeout(20)
+            try:
+                return x.text(c.GENERATE, request)[0]
+            except c.Failure as e:
+                return e.name
+            finally:
+                x.close()
+        self.assertEqual([asked(bad), asked(bad)], ["DIED", "DENIED"])
+        for _ in range(2):
+            os.kill(child(self.daemon.pid, "veritas-broker"), signal.SIGKILL)
+            self.wait_for(lambda: self.call("ps").returncode == 0)
+            self.assertEqual(asked(bad), "DENIED")
+            self.assertEqual(asked({"model": "good", "prompt": "@crasx"}), "@crasx")
+        self.assertEqual(asked({**bad, "max_tokens": 1}), "DIED")    # other bytes: another request
+
     def test_kills_in_turn(self):
         """Worker, broker, supervisor, by kill -9, each while an answer runs: it ends with a reason, and the next request is
         answered."""
@@ -280,7 +303,7 @@ class Serve(Installed, unittest.TestCase):
         begin = time.monotonic()
         numbers = [x.request(c.LIST, {}) for _ in range(100)]
         self.assertEqual({len(x.wait(number)["models"]) for number in numbers}, {200})
-        self.assertLess(time.monotonic() - begin, 3)
+        self.assertLess(time.monotonic() - begin, 3 * patience())
         x.close()
 
     def test_signals(self):
@@ -304,12 +327,10 @@ class Serve(Installed, unittest.TestCase):
         self.call("load", "good")
         level = self.ps()["models"][0]["sandbox"]["level"]
         self.assertGreaterEqual(level, 2)
-        for name, said in (("open a file", "openat"), ("fork", "clone"), ("exec", "")):         # all of them: attempts.py
+        for name, said in (("open a file", "openat"), ("fork", "clone"), ("exec", "execve")):         # all of them: attempts.py
             done = self.call("run", "-m", "good", "@try " + name)
             self.assertEqual(done.returncode, 70, done)
-            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped"
-                             if said else
-                             r"killed by the kernel for a forbidden system call \(exec, ")
+            self.assertRegex(done.stderr, rf"tried the system call {said} \([0-9]+\) while answering generate and was stopped")
             self.call("unload", "good")     # a new worker, without the back-off of one that died
         self.assertEqual(self.call("run", "-m", "good", "still here").stdout, "still here\n")
 

@@ -5,13 +5,14 @@ import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unitte
 from processes import Installed, child
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
+PROGRAMS += [os.path.join(os.path.dirname(PROGRAMS[0]), name) for name in ("veritas-guard", "veritas.rules")]
 
 
 class Settings(Installed, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vs")
         os.chmod(self.dir, 0o755)
-        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker")):
+        for source, name in zip(PROGRAMS, ("veritas", "veritas-broker", "veritas-worker", "veritas-guard", "veritas.rules")):
             shutil.copy(source, f"{self.dir}/{name}")
         os.mkdir(f"{self.dir}/models")
         for name in ("one", "two", "small"):
@@ -35,6 +36,9 @@ class Settings(Installed, unittest.TestCase):
 
     def models(self):
         return {m["name"]: m for m in json.loads(self.call("ps", "--json").stdout)["models"]}
+
+    def given(self, name):
+        return self.models()[name]["settings"]                      # an echo says nothing of its own
 
     def broker(self):
         return child(self.daemon.pid, "veritas-broker")
@@ -117,16 +121,48 @@ class Settings(Installed, unittest.TestCase):
                                    ("[model one]\nsocket = /tmp/x\n", 2, ":2: --socket is an option of the command line only"),
                                    ("[model one]\nload = perhaps\n", 2, ":2: load: 'perhaps' is neither yes nor no"),
                                    ("[model one]\n\nload = yes\n[model none]\nload = yes\n", 4, ":5: no model is called 'none'"),
-                                   ("[model one]\nalias = two\n", 2, ": the alias 'two' is a model of the directory"),
+                                   ("[model one]\nalias = two\n", 2, ":2: the alias 'two' is a model of the directory"),
+                                   ("[model one]\nctx = 9\nalias = X\n", 2, ":3: the alias 'X' is not a name"),
                                    ("[model one]\nalias = x\n[model two]\nalias = x\n", 2,
-                                    ": the alias 'x' is given to two models"),
+                                    ":4: the alias 'x' is given to two models"),
+                                   ("[model one]\n\ndraft = none\n", 4, ":3: the draft: no model is called 'none'"),
+                                   ("[model one]\ndraft = one\n", 2, ":2: the draft 'one' is the model itself"),
+                                   ("[model one]\ndraft = ../one\n", 2, ":2: the draft '../one' is not a name"),
+                                   ("ctx = 9\ndraft = none\n", 4, ":2: the draft: no model is called 'none'"),
                                    ("a = \0\n", 2, ":1: there is a NUL byte")):
             path = self.config(text)
             for more in ([], ["--check"]):
                 done = self.call("serve", "--config", path, *more)
                 self.assertEqual((done.returncode, f"{path}{said}" in done.stderr, done.stdout), (status, True, ""), (text, done))
         self.assertEqual(self.call("serve", "--config", f"{self.dir}/nothing").returncode, 4)
+        done = self.call("serve", "--check", "--draft", "none")
+        self.assertEqual((done.returncode, "the draft: no model is called 'none'" in done.stderr), (4, True), done)
         self.assertFalse(os.path.exists(f"{self.dir}/run/s.sock"))
+
+    def test_the_file_is_read_again(self):
+        """At SIGHUP, for what is loaded from then on; a wrong one changes nothing."""
+        path = self.config("ctx = 512\n[model one]\nparallel = 3\n")
+        self.start("--config", path)
+        self.assertEqual(self.call("load", "one").returncode, 0)
+        self.assertEqual(self.given("one"), {"ctx": 512, "parallel": 3})
+        self.config("ctx = 256\n[model one]\nparallel = 5\n[model two]\nkv-memory = 1M\n")
+        self.daemon.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: "options were read again" in self.lines()[-1])
+        self.assertEqual(self.given("one"), {"ctx": 512, "parallel": 3})
+        self.assertEqual(self.call("load", "two").returncode, 0)
+        self.assertEqual(self.given("two"), {"ctx": 256, "kv_memory": 1 << 20})
+        self.config("ctx = 256\n\nctxx = 1\n")
+        self.daemon.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: f"options and policy stay as they are: {path}:3: unknown option ctxx" in self.lines()[-1])
+        for name in ("one", "two"):
+            self.assertEqual(self.call("unload", name).returncode, 0)
+            self.assertEqual(self.call("load", name).returncode, 0)
+        self.assertEqual(self.given("one"), {"ctx": 256, "parallel": 5})
+        self.assertEqual(self.given("two"), {"ctx": 256, "kv_memory": 1 << 20})
+        self.stop()
+        self.start()                                                # without a file it means the end, as ever
+        self.daemon.send_signal(signal.SIGHUP)
+        self.assertEqual(self.daemon.wait(20), 0)
 
     def test_aliases(self):
         self.start()
@@ -212,7 +248,7 @@ class Settings(Installed, unittest.TestCase):
         for seconds, tokens, status in ((1, 3000, 6), (4, 250, 0)):
             self.start("--drain", str(seconds))
             busy = subprocess.Popen([f"{self.dir}/veritas", "run", "-m", "one", f"@slow {tokens}"], env=self.env,
-                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)     # communicate reads on
             self.assertEqual(busy.stdout.read(1), b"x")
             begin = time.monotonic()
             self.assertEqual(self.call("stop").returncode, 0)

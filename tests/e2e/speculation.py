@@ -15,7 +15,7 @@ import client as c
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import malformed as gguf                # noqa: E402
-from processes import private_daemon    # noqa: E402
+from processes import no_races, private_daemon          # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsspec")
@@ -215,6 +215,10 @@ class Speculation(unittest.TestCase):
                 self.client.load_path(path, settings=settings)
                 self.client.answer(self.client.request(c.GENERATE, {"model": path, "prompt": "a", **body}))
             self.assertEqual(failure.exception.name, "INVALID")
+
+
+def tearDownModule():
+    no_races()
 
 
 if __name__ == "__main__":

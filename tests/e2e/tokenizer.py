@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures"))
+import malformed as gguf                # noqa: E402
+
 os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
 
 veritas, mkmodel, golden = sys.argv[1:4]
@@ -82,7 +85,22 @@ def generated(folder):
     print("generated vocabularies: ok")
 
 
+def guessed(folder):
+    """A file that does not say how text is cut: its ids are shown, and that they are a guess."""
+    model = os.path.join(folder, "gpt2-smollm.gguf")
+    with open(model, "rb") as f:
+        cut = gguf.Model(f.read())
+    cut.drop("tokenizer.ggml.pre")
+    with open(os.path.join(folder, "guess.gguf"), "wb") as f:
+        f.write(cut.pack())
+    for name, line in ((model, b""), (os.path.join(folder, "guess.gguf"), b"tokenizer.ggml.pre")):
+        done = subprocess.run([veritas, "tokenize", "-m", name], input=b"a b 12", capture_output=True)
+        assert done.returncode == 0 and done.stdout and (line in done.stderr if line else not done.stderr), done
+        assert done.stderr.count(b"\n") == (1 if line else 0), done
+
+
 recorded()
 cases()
 with tempfile.TemporaryDirectory() as temporary:
     generated(temporary)
+    guessed(temporary)

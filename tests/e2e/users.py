@@ -21,7 +21,7 @@ class Users(unittest.TestCase):
         self.user = user
         self.dir = tempfile.mkdtemp(prefix="vsu")
         d = self.dir
-        for name in ("veritas", "veritas-broker", "veritas-worker"):
+        for name in ("veritas", "veritas-broker", "veritas-worker", "veritas-guard", "veritas.rules"):
             shutil.copy(f"{BIN}/{name}", d)
         for folder in ("models", "run", "home"):
             os.mkdir(f"{d}/{folder}")

@@ -1,0 +1,537 @@
+#!/usr/bin/env python3
+"""The audit log through the shipped programs: what stands in it and what never does, who may write it, what is found when somebody
+changed it, and what kill -9 at any moment leaves.
+usage: audit.py BIN (BIN holds veritas, its programs and mkmodel)."""
+import base64
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import client as c
+from processes import below
+
+BIN = os.path.abspath(sys.argv[1])
+VERITAS = BIN + "/veritas"
+ASKED = {"model": "one", "prompt": "a very private question", "raw": True, "ignore_eos": True, "max_tokens": 8,
+         "sampling": {"temperature": 0}}
+random.seed(16)
+
+
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(path) == 0
+
+
+def answers(path):
+    """Does anybody say HELLO?"""
+    if not listens(path):
+        return False
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+            c.Client(sock=s)
+        except (OSError, c.Closed):
+            return False
+    return True
+
+
+class Audit(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vsa")
+        os.mkdir(self.dir + "/models")
+        subprocess.run([BIN + "/mkmodel", "--ctx", "8192", "-o", self.dir + "/models/one.gguf"], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.env = dict(os.environ, VERITAS_MODELS=self.dir + "/models", HOME=self.dir, NO_COLOR="1")
+        self.said = open(self.dir + "/said", "w+b")
+        self.log = self.dir + "/log"
+        self.running = []
+
+    def tearDown(self):
+        for daemon in self.running:
+            daemon.kill()
+            daemon.wait(30)
+        self.said.close()
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(self.dir)
+
+    def policy(self, **audit):
+        with open(self.dir + "/policy.json", "w") as f:
+            json.dump({"audit": dict({"dir": "log"}, **audit)}, f)
+
+    def serve(self, name="s", **audit):
+        self.policy(**audit)
+        self.socket = f"{self.dir}/{name}"
+        self.env["VERITAS_SOCKET"] = self.socket
+        daemon = subprocess.Popen([VERITAS, "serve", "--policy", self.dir + "/policy.json"], env=self.env, stderr=self.said,
+                                  stdin=subprocess.DEVNULL)
+        self.running.append(daemon)
+        self.wait_for(lambda: answers(self.socket) or daemon.poll() is not None)
+        return daemon
+
+    def stop(self, daemon):
+        daemon.terminate()
+        self.assertEqual(daemon.wait(30), 0)
+        self.running.remove(daemon)
+
+    def crash(self, daemon):
+        daemon.kill()
+        daemon.wait(30)
+        self.running.remove(daemon)
+        self.wait_for(lambda: not self.lock_is_held() and not listens(self.socket))
+
+    def lock_is_held(self):
+        return subprocess.run(["flock", "-n", self.log + "/lock", "true"]).returncode != 0
+
+    def wait_for(self, what, seconds=30):
+        end = time.monotonic() + seconds
+        while True:
+            found = what()
+            if found:
+                return found
+            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
+            time.sleep(0.005)
+
+    def client(self):
+        x = c.Client(self.socket)
+        x.sock.settimeout(60)
+        self.addCleanup(x.close)
+        return x
+
+    def ask(self, x=None, **more):
+        own = x is None
+        x = x or c.Client(self.socket)
+        x.sock.settimeout(60)
+        try:
+            x.request(c.GENERATE, {**ASKED, **more})
+            while True:
+                event = x.event()
+                if event.kind == c.COMPLETE:
+                    return event
+        except c.Failure as f:
+            return f
+        finally:
+            if own:
+                x.close()
+
+    def try_verify(self, *more):
+        return subprocess.run([VERITAS, "audit", "verify", "--json", self.log, *more], env=self.env, capture_output=True, text=True)
+
+    def verify(self, *more, status=0):
+        done = self.try_verify(*more)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return json.loads(done.stdout)
+
+    @staticmethod
+    def read(path):
+        with open(path, "rb") as f:
+            return f.read()
+
+    def put(self, name, text):
+        with open(f"{self.log}/{name}", "wb") as f:
+            f.write(text)
+
+    def files(self):
+        return sorted(f for f in os.listdir(self.log) if f.endswith(".jsonl"))
+
+    def lines(self):
+        return [line for name in self.files() for line in self.read(f"{self.log}/{name}").split(b"\n")[:-1]]
+
+    def records(self):
+        found = []
+        for line in self.lines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                pass                    # torn; its successor names it
+        return found
+
+    def said_so(self):
+        with open(self.dir + "/said") as f:
+            return f.read()
+
+    def writer(self, daemon):
+        return list(below(daemon.pid, "veritas-audit"))[0]
+
+    def test_what_stands_in_it(self):
+        daemon = self.serve()
+        self.assertEqual(self.ask(deadline_ms=100000, trace="00-" + "ab" * 16 + "-" + "cd" * 8 + "-01").kind, c.COMPLETE)
+        self.assertEqual(self.ask(model="none-of-that-name").kind, c.REJECTED)
+        self.stop(daemon)
+        verdict = self.verify()
+        self.assertTrue(verdict["ok"] and verdict["closed"] and verdict["first_bad"] is None)
+        records, lines = self.records(), self.lines()
+        self.assertEqual(verdict["records"], len(records))
+        before = "0" * 64
+        for number, (record, line) in enumerate(zip(records, lines), 1):
+            self.assertEqual((record["seq"], record["prev"]), (number, before))
+            before = hashlib.sha256(line).hexdigest()
+            self.assertEqual(record["type_uid"], record["class_uid"] * 100 + record["activity_id"])
+        events = [r["event"] for r in records]
+        self.assertEqual(events[:3], ["segment", "start", "broker"])
+        self.assertEqual(events[-1], "stop")
+        request, answer = [r for r in records if r.get("unmapped", {}).get("number") == 1]
+        self.assertEqual((request["event"], answer["event"]), ("request", "answer"))
+        self.assertEqual(request["actor"]["user"]["uid"], str(os.getuid()))
+        self.assertEqual(request["metadata"]["correlation_uid"], "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01")
+        self.assertEqual(answer["message_context"]["completion_tokens"], 8)
+        self.assertRegex(answer["ai_model"]["uid"], "^[0-9a-f]{64}$")
+        self.assertGreaterEqual(answer["unmapped"]["sandbox"]["worker"], 2)
+        refused = [r for r in records if r.get("unmapped", {}).get("number") == 2 and r["event"] == "answer"][0]
+        self.assertEqual((refused["status_id"], refused["status_detail"]), (2, "NOT_FOUND"))
+        whole = b"\n".join(lines)
+        self.assertNotIn(b"private", whole)
+        # Whoever has the text and the key can show that it was this one.
+        with open(self.log + "/text.key", "rb") as f:
+            key = f.read()
+        self.assertEqual(len(key), 32)
+        for path in os.listdir(self.log):
+            self.assertEqual(os.stat(f"{self.log}/{path}").st_mode & 0o077, 0, path)
+        shown = subprocess.run([VERITAS, "audit", "show", self.log, "--type", "answer"], env=self.env, capture_output=True,
+                               text=True)
+        self.assertEqual(len(shown.stdout.splitlines()), 2, shown)
+        self.assertIn("finish=length", shown.stdout)
+        shown = subprocess.run([VERITAS, "audit", "show", "--policy", self.dir + "/policy.json", "--until", "1h"], env=self.env,
+                               capture_output=True, text=True)
+        self.assertEqual((shown.returncode, shown.stdout), (0, ""))
+
+    def test_without_one(self):
+        """A private daemon keeps none unless it is told to."""
+        self.policy()
+        self.env["VERITAS_POLICY"] = self.dir + "/policy.json"
+        run = [VERITAS, "run", "-m", self.dir + "/models/one.gguf", "--raw", "-n", "2", "hello"]
+        subprocess.run(run, env=self.env, check=True, capture_output=True)
+        self.assertFalse(os.path.exists(self.log))
+        self.policy(private=True)
+        subprocess.run(run, env=self.env, check=True, capture_output=True)
+        self.wait_for(lambda: not self.lock_is_held())
+        self.assertTrue(self.verify()["closed"])
+        self.assertEqual([r["api"]["operation"] for r in self.records() if r["event"] == "answer"][-1], "generate")
+
+    def test_who_may_write(self):
+        daemon = self.serve()
+        other = self.serve("t")
+        self.assertNotEqual(other.wait(30), 0)
+        self.assertIn("another daemon writes the log", self.said_so())
+        self.running.remove(other)
+        self.stop(daemon)
+        with open(f"{self.log}/{self.files()[0]}", "rb") as f:
+            whole = f.read()
+        for what in ("link", "changed"):
+            path = f"{self.log}/{self.files()[-1]}"
+            if what == "link":
+                os.rename(path, self.dir + "/elsewhere")
+                os.symlink(self.dir + "/elsewhere", path)
+            else:
+                with open(path, "r+b") as f:
+                    f.seek(len(whole) // 2)
+                    f.write(b"X" if whole[len(whole) // 2:][:1] != b"X" else b"Y")
+            daemon = self.serve("u")
+            self.assertNotEqual(daemon.wait(30), 0)
+            self.running.remove(daemon)
+            self.assertIn("it is a link" if what == "link" else "not as it was written", self.said_so())
+            if what == "link":
+                os.unlink(path)
+                os.rename(self.dir + "/elsewhere", path)
+        self.verify(status=3)
+
+    def test_tampering(self):
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        for i in range(100):
+            self.ask(x)
+        self.stop(daemon)
+        self.assertGreater(len(self.files()), 2)
+        good = {name: self.read(f"{self.log}/{name}") for name in self.files()}
+        first = self.files()[0]
+        lines = good[first].split(b"\n")[:-1]
+        n = len(lines)
+
+        def expect(bad, **files):
+            for name, text in {**good, **files}.items():
+                path = f"{self.log}/{name}"
+                if text is None:
+                    os.unlink(path)
+                else:
+                    with open(path, "wb") as f:
+                        f.write(text)
+            self.assertEqual(self.verify(status=3)["first_bad"], bad)
+            for name, text in good.items():
+                with open(f"{self.log}/{name}", "wb") as f:
+                    f.write(text)
+
+        def joined(some):
+            return b"".join(line + b"\n" for line in some)
+        at = 20                         # line at is record at + 1
+        expect(at + 1, **{first: joined(lines[:at] + lines[at + 1:])})
+        expect(at + 1, **{first: joined(lines[:at] + [lines[at + 1], lines[at]] + lines[at + 2:])})
+        expect(at + 1, **{first: joined(lines[:at + 1] + lines[at:])})
+        expect(at + 1, **{first: joined(lines[:at] + [lines[at].replace(b'"seq":', b'"seq":1', 1)] + lines[at + 1:])})
+        expect(at + 1, **{first: joined(lines[:at] + [b"x" * 10000000] + lines[at:])})
+        expect(n + 1 - 5, **{first: joined(lines[:-5])})                        # its end is gone
+        expect(n + 1, **{self.files()[1]: None})
+        # What the chain alone does not tell: the end.
+        final = self.files()[-1]
+        expect(len(self.lines()), **{final: joined(good[final].split(b"\n")[:-2])})
+        expect(int(final[:16]), **{final: None})
+        ending = good[final].split(b"\n")[:-1]
+        expect(len(self.lines()), **{final: joined(ending[:-1] + [ending[-1].replace(b'"seq"', b'"seq"', 1).replace(
+            b'"activity_name":"Stop"', b'"activity_name":"Stap"')])})
+        # A log that is made anew from some record on, each with the right hash of the one before it.
+        forged, prev = [], None
+        for line in lines[:at] + [lines[at].replace(b'"seq"', b'"seq"').replace(b"length", b"stop")] + lines[at + 1:]:
+            if prev:
+                line = line[:line.index(b'"prev":"') + 8] + prev + line[line.index(b'"prev":"') + 72:]
+            forged.append(line)
+            prev = hashlib.sha256(line).hexdigest().encode()
+        self.put(first, joined(forged))
+        self.assertGreater(self.verify(status=3)["first_bad"], at)
+        self.put(first, good[first])
+        # Keys and checkpoints themselves; a whole older log, or another one, in its place.
+        for name in ("keys", "checkpoints"):
+            text = self.read(f"{self.log}/{name}")
+            os.unlink(f"{self.log}/{name}")
+            self.verify(status=3)
+            for i in range(20):
+                where = random.randrange(len(text))
+                changed = bytearray(text)
+                changed[where] ^= 1
+                self.put(name, bytes(changed))
+                done = self.try_verify("--checkpoint", self.dir + "/saved") if os.path.exists(self.dir + "/saved") else None
+                done = done or self.try_verify()
+                self.assertTrue(done.returncode == 3 or name == "checkpoints" and json.loads(done.stdout)["unreadable_checkpoints"],
+                                (name, where))
+            self.put(name, text)
+            if name == "keys":
+                with open(self.dir + "/saved", "w") as f:
+                    subprocess.run([VERITAS, "audit", "checkpoint", self.log], env=self.env, check=True, stdout=f)
+                with open(self.dir + "/pub", "w") as f:
+                    subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, stdout=f)
+        for i in range(40):
+            which = random.randrange(n)
+            line = bytearray(lines[which])
+            line[random.randrange(len(line))] ^= 1 << random.randrange(8)
+            if b"\n" in line:
+                continue
+            expect(which + 1, **{first: joined(lines[:which] + [bytes(line)] + lines[which + 1:])})
+        self.assertTrue(self.verify()["ok"])
+
+    def test_signed(self):
+        """What was kept elsewhere shows that the log is cut, or another one; keys that signed are gone."""
+        daemon = self.serve(rotate_bytes=65536, checkpoint_records=10, checkpoint_copy=self.dir + "/copy")
+        x = self.client()
+        for i in range(50):
+            self.ask(x)
+        self.stop(daemon)
+        older = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
+        verdict = self.verify()
+        self.assertEqual(verdict["signed_through"], verdict["records"])
+        self.assertGreater(verdict["checkpoints"], 9)
+        self.assertEqual(self.read(self.dir + "/copy"), older["checkpoints"])
+        with open(self.dir + "/pub", "w") as f:
+            subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, stdout=f)
+        daemon = self.serve(rotate_bytes=65536)
+        self.ask()
+        self.crash(daemon)              # it ends without a stop: the tail is named
+        verdict = self.verify("--pubkey", self.dir + "/pub")
+        self.assertFalse(verdict["closed"])
+        self.assertLess(verdict["signed_through"], verdict["records"])
+        self.stop(self.serve(rotate_bytes=65536))
+        with open(self.dir + "/saved", "w") as f:
+            subprocess.run([VERITAS, "audit", "checkpoint", self.log], env=self.env, check=True, stdout=f)
+        more = ("--pubkey", self.dir + "/pub", "--checkpoint", self.dir + "/saved")
+        self.assertTrue(self.verify(*more)["closed"])
+        for name in os.listdir(self.log):       # the older log put back is sound in itself
+            os.unlink(f"{self.log}/{name}")
+        for name, text in older.items():
+            self.put(name, text)
+        n = self.verify()["records"]
+        self.assertEqual(self.verify(*more, status=3)["first_bad"], n + 1)
+        shutil.rmtree(self.log)         # and so is another one
+        self.stop(self.serve())
+        self.verify()
+        self.verify("--pubkey", self.dir + "/pub", status=3)
+        # Two epochs: the first one's key is nowhere any more.
+        first_seed = older["signing.key"]
+        self.assertEqual(len(older["keys"].splitlines()), len([n for n in older if n.endswith(".jsonl")]))
+        self.assertIn(b"\0" * 4096, first_seed)
+
+    def export(self, *more):
+        done = subprocess.run([VERITAS, "audit", "export", self.log, *more], env=self.env, capture_output=True, check=True)
+        return done.stdout.splitlines()
+
+    def test_export(self):
+        """The lines, and proofs that a stranger checks with the checkpoint alone; also when the first files are gone."""
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        for i in range(60):
+            self.ask(x)
+        self.ask(x, trace="00-" + "ab" * 16 + "-" + "cd" * 8 + "-01")
+        self.stop(daemon)
+        self.assertEqual(self.export(), self.lines())
+        self.assertEqual(self.export("--since", "1h", "--until", "2100-01-01T00:00Z"), self.lines())
+        self.assertEqual(self.export("--until", "1h"), [])
+        cef = self.export("--format", "cef")
+        self.assertEqual(len(cef), len(self.lines()))
+        self.assertRegex(cef[-1].decode(), r"^CEF:0\|Veritas\|Veritas SDR\|[0-9.]+\|600204\|stop\|1\|rt=\d+ seq=\d+ ")
+        os.utime(f"{self.log}/{self.files()[0]}", (1, 1))
+        self.stop(self.serve(retain_days=1, rotate_bytes=65536))
+        self.assertGreater(int(self.files()[0][:16]), 1)
+        found = [json.loads(line) for line in self.export("--proof")]
+        self.assertEqual([f["line"].encode() for f in found], self.lines())
+
+        def h(*pieces):
+            return hashlib.sha256(b"".join(pieces)).digest()
+        for f in found:
+            head, _, note = f["proof"].partition("\n\n")
+            kind, index, *path = head.split("\n")
+            size, root = note.split("\n")[1:3]
+            self.assertEqual(kind, "c2sp.org/tlog-proof@v1")
+            at, last = int(index.split()[1]), int(size) - 1
+            self.assertEqual(at + 1, json.loads(f["line"])["seq"])
+            node = h(b"\0", f["line"].encode())
+            for p in map(base64.b64decode, path):
+                if at % 2 or at == last:
+                    node = h(b"\1", p, node)
+                    while at % 2 == 0 and at:
+                        at, last = at // 2, last // 2
+                else:
+                    node = h(b"\1", node, p)
+                at, last = at // 2, last // 2
+            self.assertEqual((base64.b64encode(node).decode(), last), (root, 0))
+
+    def test_cut_and_gone_on(self):
+        """A file that ends anywhere is gone on with, and the record behind the cut names the bytes that are no record."""
+        daemon = self.serve()
+        self.ask()
+        self.crash(daemon)
+        name = f"{self.log}/{self.files()[-1]}"
+        whole = self.read(name)
+        signed = self.verify()["signed_through"]        # what is signed is on the disk
+        begin = len(b"".join(line + b"\n" for line in whole.split(b"\n")[:signed]))
+        last = whole.rindex(b"\n", 0, -1)
+        kept = self.read(self.log + "/checkpoints")
+        cuts = {len(whole), len(whole) - 1, last, last + 1, last + 2, begin}
+        while len(cuts) < 20:
+            cuts.add(random.randrange(begin, len(whole)))
+        for cut in sorted(cuts):
+            with open(name, "wb") as f:
+                f.write(whole[:cut])
+            torn = whole[:cut].rpartition(b"\n")[2]
+            ended = cut < len(whole) and whole[cut:cut + 1] == b"\n"           # the newline alone is missing
+            if torn:
+                self.assertEqual(self.verify(status=3)["first_bad"], whole[:cut].count(b"\n") + 1)
+            if cut == begin:            # less than is signed
+                self.put(self.files()[-1], whole[:begin - 2])
+                daemon = self.serve()
+                self.assertNotEqual(daemon.wait(30), 0)
+                self.running.remove(daemon)
+                self.assertIn("a checkpoint signs", self.said_so())
+                self.put(self.files()[-1], whole[:cut])
+            daemon = self.serve()
+            self.crash(daemon)
+            verdict = self.verify()
+            self.put("checkpoints", kept)
+            self.assertEqual((verdict["ok"], verdict["closed"]), (True, False))
+            start = [r for r in self.records() if r["event"] == "start"][-1]
+            self.assertEqual(start.get("torn", {}).get("bytes"), len(torn) + 1 if torn and not ended else None)
+
+    def test_killed(self):
+        """Each process dies again and again under load: every answer that came has its records, and none is said twice."""
+        daemon = self.serve(rotate_bytes=65536)
+        answered, ends = [0], threading.Event()
+
+        def load():
+            while not ends.is_set():
+                try:
+                    answered[0] += self.ask().kind == c.COMPLETE
+                except (OSError, c.Closed):
+                    pass
+        threads = [threading.Thread(target=load) for _ in range(3)]
+        for t in threads:
+            t.start()
+        try:
+            for i in range(16):
+                before = answered[0]
+                self.wait_for(lambda: answered[0] > before + random.randrange(6))
+                names = ["veritas-audit", "veritas-audit", "veritas-broker", "veritas-guard", "veritas-worker"]
+                name = names[i % len(names)]
+                for p in below(daemon.pid, name):
+                    os.kill(p, signal.SIGKILL)
+            before = answered[0]
+            self.wait_for(lambda: answered[0] > before + 3)
+        finally:
+            ends.set()
+            for t in threads:
+                t.join()
+        self.stop(daemon)
+        self.assertTrue(self.verify()["closed"])
+        last = {}
+        for r in self.records():
+            if "from" in r and r["event"] != "segment":
+                source, number = r["from"].split(":")
+                self.assertEqual(int(number), last.get(source, 0) + 1, r)
+                last[source] = int(number)
+        written = [r for r in self.records() if r["event"] == "answer" and r.get("status_detail") == "length"]
+        self.assertGreaterEqual(len(written), answered[0])
+        self.assertIn("worker_died", {r["event"] for r in self.records()})
+
+    def test_when_it_cannot_be_written(self):
+        """Refuse: nobody is answered without a record. Continue: they are, and a record says later how many are missing."""
+        for how in ("refuse", "continue"):
+            shutil.rmtree(self.log, ignore_errors=True)
+            daemon = self.serve(how, on_failure=how)
+            self.ask()
+            path = f"{self.log}/{self.files()[-1]}"
+            os.rename(path, path + ".away")
+            os.mkdir(path)
+            os.kill(self.writer(daemon), signal.SIGKILL)
+            late = self.ask()           # it waits until the writer counts as gone
+            if how == "refuse":
+                self.assertEqual((late.kind, late.name), (c.REJECTED, "SYSTEM"))
+                self.assertEqual(self.ask().name, "SYSTEM")
+            else:
+                self.assertEqual((late.kind, self.ask().kind), (c.COMPLETE, c.COMPLETE))
+            os.rmdir(path)
+            os.rename(path + ".away", path)
+            self.wait_for(lambda: self.ask().kind == c.COMPLETE if how == "refuse" else
+                          len([r for r in self.records() if r["event"] == "start"]) > 1)
+            self.assertEqual(self.ask().kind, c.COMPLETE)
+            self.stop(daemon)
+            self.assertTrue(self.verify()["ok"])
+            if how == "refuse":
+                self.assertGreater([r for r in self.records() if r["event"] == "gap"][0]["unmapped"]["missed"], 0)
+
+    def test_policy_and_age(self):
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        for i in range(45):
+            self.ask(x)
+        with open(self.dir + "/policy.json", "w") as f:
+            json.dump({"audit": {"dir": "log", "retain_days": 1, "rotate_bytes": 65536}, "pii": {"input": "log"}}, f)
+        daemon.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: [r for r in self.records() if r["event"] == "policy"])
+        held = [r["policy"]["uid"] for r in self.records() if r["event"] in ("start", "policy")]
+        self.assertNotEqual(held[0], held[1])
+        self.stop(daemon)
+        n = len(self.files())
+        self.assertGreater(n, 1)
+        os.utime(f"{self.log}/{self.files()[0]}", (1, 1))
+        daemon = self.serve(retain_days=1, rotate_bytes=65536)
+        self.stop(daemon)
+        self.assertEqual(len(self.files()), n - 1)
+        verdict = self.verify()         # a checkpoint says what the deleted ones were
+        self.assertGreater(verdict["first"], 1)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Models with recurrent layers: the state of a sequence belongs to it, whatever happens. No byte of an answer may depend on who
+shares a step or a prefix, how a prompt is cut, which guesses were wrong, who was parked, or on the death of a worker.
+
+usage: states.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import client as c
+from processes import below, no_races, private_daemon
+
+BIN = os.path.abspath(sys.argv.pop(1))
+DIR = tempfile.TemporaryDirectory(prefix="vsst")
+SIZE = "--embd 64 --heads 4 --kv-heads 2 --vocab 600 --ctx 2048 --seed 7 --layers 4".split()
+MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in ("lfm2", "mamba2")}
+WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
+COMPARED = ("finish_reason", "logits_hash", "choices", "prompt_tokens")
+
+
+def path_of(name):
+    path = f"{DIR.name}/{name}.gguf"
+    if not os.path.exists(path):
+        subprocess.run([BIN + "/mkmodel", *SIZE, *MODELS[name], "-o", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def text(seed, n):
+    r = random.Random(seed)
+    return " ".join(r.choice(WORDS) for _ in range(n))
+
+
+def prompts(n):
+    """Long and short ones, with common beginnings; some are held to a few tokens by a bias, so that guesses come true."""
+    r = random.Random(5)
+    common = text("common", 120)
+    for i in range(n):
+        own = text(i, r.randrange(1, 120))
+        bias = [[300 + k, 30] for k in range(i % 6)]
+        yield {"prompt": common + " " + own if i % 3 else own, "max_tokens": r.choice((1, 5, 20, 60)), "ignore_eos": i % 2 == 0,
+               "sampling": {"seed": i, "temperature": r.choice((0, 0.8, 1.6)), "logit_bias": bias}}
+
+
+class Daemon:
+    def __init__(self, path, **settings):
+        self.path = path
+        self.serve, ours = private_daemon(BIN + "/veritas", 120, stderr=subprocess.DEVNULL)
+        self.client = c.Client(sock=ours)
+        try:
+            self.client.load_path(path, settings=settings)
+        except c.Failure:
+            self.close()
+            raise
+
+    def close(self):
+        self.client.close()
+        self.serve.wait(20)
+
+    def ask(self, body):
+        return self.client.request(c.GENERATE, {"model": self.path, "raw": True, "logits_hash": True, **body})
+
+    def collect(self, numbers):
+        """What came of each: (tokens by choice, result)."""
+        tokens, results = {n: {} for n in numbers}, {}
+        while len(results) < len(numbers):
+            e = self.client.event()
+            if e.kind == c.TOKEN:
+                tokens[e.request].setdefault(e.index, []).append(e.token)
+            elif e.kind == c.COMPLETE:
+                results[e.request] = e.value
+        return [(tokens[n], results[n]) for n in numbers]
+
+    def all(self, bodies, together=True):
+        if together:
+            return self.collect([self.ask(b) for b in bodies])
+        return [self.collect([self.ask(b)])[0] for b in bodies]
+
+    def model(self):
+        return self.client.wait(self.client.request(c.STATUS, {}))["models"][0]
+
+
+def essence(answer):
+    tokens, result = answer
+    return tokens, {key: result.get(key) for key in COMPARED}
+
+
+def for_each_model(test):
+    def run(self):
+        for name in MODELS:
+            with self.subTest(name):
+                test(self, path_of(name))
+    return run
+
+
+class States(unittest.TestCase):
+    def daemon(self, path, **settings):
+        d = Daemon(path, **settings)
+        self.addCleanup(d.close)
+        return d
+
+    def alone(self, path, bodies):
+        """Each without anything that could be shared, guessed or cut."""
+        d = Daemon(path, prefix_cache="off", parallel=1, speculation="off", isa="c", threads=1)
+        answers = [essence(a) for a in d.all(bodies, together=False)]
+        d.close()
+        return answers
+
+    def check(self, d, bodies, alone, together=True):
+        answers = d.all(bodies, together)
+        for body, answer, want in zip(bodies, answers, alone):
+            self.assertEqual(essence(answer), want, body)
+        return [result["usage"] for _, result in answers]
+
+    @for_each_model
+    def test_together_cut_and_guessed(self, path):
+        bodies = list(prompts(16))
+        alone = self.alone(path, bodies)
+        drafted = accepted = 0
+        for settings in ({}, {"prefill_chunk": 1}, {"prefill_chunk": 7, "threads": 3}, {"parallel": 3, "prefix_cache": "shared"},
+                         {"isa": "c", "itl_target_ms": 1}):
+            d = self.daemon(path, **settings)
+            usages = self.check(d, bodies, alone) + self.check(d, bodies[::-1], alone[::-1])
+            drafted += sum(u["drafted_tokens"] for u in usages)
+            accepted += sum(u["accepted_tokens"] for u in usages)
+            d.close()
+        self.assertGreater(accepted, 50)
+        self.assertGreater(drafted, accepted)
+
+    @for_each_model
+    def test_prefix(self, path):
+        """The same prompt again, a longer conversation, and one that parts from it: what can't be found is computed again."""
+        first = {"prompt": text(1, 200), "max_tokens": 9, "ignore_eos": True, "sampling": {"temperature": 0}}
+        plain = Daemon(path, prefix_cache="off", parallel=1)
+        tokens, _ = plain.all([first])[0]
+        plain.close()
+        ids = self.prompt_of(path, first["prompt"])
+        longer = {"tokens": ids + tokens[None] + ids[:30], "max_tokens": 9, "ignore_eos": True}
+        other = {"tokens": ids[:150] + ids[3:60], "max_tokens": 9, "ignore_eos": True}
+        bodies = [first, first, longer, longer, other, other]
+        alone = self.alone(path, bodies)
+        d = self.daemon(path)
+        cached = [u["cached_tokens"] for u in self.check(d, bodies, alone, together=False)]
+        n = len(ids)
+        self.assertEqual(cached[:2], [0, n - 1])
+        self.assertEqual(cached[2], n + 8)              # all that was computed of the answer before it
+        self.assertEqual(cached[3], len(longer["tokens"]) - 1)
+        self.assertEqual(cached[5], len(other["tokens"]) - 1)
+
+    def prompt_of(self, path, prompt):
+        d = Daemon(path, parallel=1)
+        ids = d.all([{"prompt": prompt, "max_tokens": 0}])[0][1]["prompt_tokens"]
+        d.close()
+        return ids
+
+    @for_each_model
+    def test_choices(self, path):
+        """They share what was read of their prompt."""
+        ask = {"prompt": text(9, 100), "max_tokens": 20, "sampling": {"temperature": 1.5, "seed": 40}, "ignore_eos": True}
+        alone = self.alone(path, [{**ask, "sampling": {"temperature": 1.5, "seed": 40 + i}} for i in range(5)])
+        for settings in ({}, {"prefix_cache": "off"}, {"parallel": 2}):
+            d = self.daemon(path, **settings)
+            tokens, result = d.all([{**ask, "n": 5}])[0]
+            self.assertEqual([(tokens[i], result["choices"][i]["logits_hash"]) for i in range(5)],
+                             [(one[0][None], one[1]["logits_hash"]) for one in alone])
+            d.close()
+
+    @for_each_model
+    def test_full_cache(self, path):
+        """Few pages and few states: some are parked and computed again, and the memory for states bounds who runs at once."""
+        bodies = [{"prompt": text(i, 40), "max_tokens": 200, "ignore_eos": True, "speculation": "off"} for i in range(6)]
+        alone = self.alone(path, bodies)
+        d = Daemon(path)
+        facts, kv = d.model()["facts"], d.model()["kv"]
+        d.close()
+        self.assertGreater(facts["state_bytes"], 0)
+        self.assertEqual((facts["states"], facts["parallel"]), (5 * 32, 32))
+        memory = 16 * (kv["page_bytes"] + facts["state_bytes"])
+        d = self.daemon(path, kv_memory=memory, parallel=4)
+        few = d.model()["facts"]
+        self.assertLessEqual(few["states"] * few["state_bytes"], memory / 2)
+        self.assertLessEqual(few["kv_memory"], memory)
+        self.assertLessEqual(few["parallel"] * 2, few["states"])
+        self.check(d, bodies, alone)
+        with self.assertRaises(c.Failure) as f:
+            Daemon(path, kv_memory=facts["state_bytes"])
+        self.assertEqual(f.exception.name, "INVALID")
+        self.assertIn(str(facts["state_bytes"]), str(f.exception))
+
+    @for_each_model
+    def test_worker_dies(self, path):
+        ask = {"prompt": text(3, 60), "max_tokens": 400, "ignore_eos": True, "sampling": {"temperature": 0.8, "seed": 4}}
+        alone = self.alone(path, [ask])
+        d = self.daemon(path)
+        number, tokens, killed = d.ask(ask), [], 0
+        while True:
+            e = d.client.event()
+            if e.kind == c.TOKEN:
+                tokens.append(e.token)
+            if len(tokens) > 30 and not killed:
+                killed, = below(d.serve.pid, "veritas-worker")
+                os.kill(killed, signal.SIGKILL)
+            if e.kind == c.COMPLETE and e.request == number:
+                break
+        self.assertEqual(tokens, alone[0][0][None])
+
+
+def tearDownModule():
+    no_races()
+
+
+if __name__ == "__main__":
+    unittest.main()
