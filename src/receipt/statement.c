@@ -57,6 +57,7 @@ static const struct member request[] = {
     { "max_tokens", INTEGER, AT(request.max_tokens), -1, INT64_MAX, NULL },
     { "ignore_eos", INTEGER, AT(request.ignore_eos), 0, 1, NULL },
     { "special", INTEGER, AT(request.special), 0, 1, NULL },
+    { "parts", INTEGER, AT(request.parts), 0, 1, NULL },
     { "bias", HASH_OPTIONAL, AT(request.bias), 0, 0, NULL },
     { "stop", HASH_OPTIONAL, AT(request.stop), 0, 0, NULL },
     { "stop_tokens", HASH_OPTIONAL, AT(request.stop_tokens), 0, 0, NULL },

@@ -43,6 +43,7 @@ struct vs_statement {
         uint64_t top_k;
         int64_t repeat_last_n, max_tokens;       /* -1: all; as many as fit */
         uint64_t ignore_eos, special;            /* 0, 1 */
+        uint64_t parts;                  /* 1: it was told in parts. `text` is what came before that, out of stop.c */
         struct vs_hashed bias, stop, stop_tokens, constraint;    /* absent: there were none */
         uint64_t shaped;                 /* 1: calls or reasoning bent the draws; a replay would need the whole request */
     } request;

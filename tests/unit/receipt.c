@@ -174,9 +174,9 @@ static void is_hex(const uint8_t *bytes, const char *expected)
 #define TEXT_VECTOR      "7188ef5102151230202fd68e467554e760dc26e1d89682c09cd842cbfd9d5b9e"
 #define SOME_VECTOR      "f996f37205c35a59d7da5cb03e4a502653d6a60ef6f85f6dc2a25ec323a52969"
 #define ALL_VECTOR       "62235ce46c83823735e0c871db0c79d3466f7d81855150f96e6993c432fe5095"
-#define BEGIN_VECTOR     "50894cf191dfc87034b613ea4616cda4481655bae127019b7fa571341be2ae8d"
-#define CHAIN_VECTOR     "620f3004320daea9349f7761c5fb529f7eb4faafa928e21ee98c8ecc57590a48"
-#define STATEMENT_VECTOR "cfb1b18e534d08d9f3dd7c8be2e347a120a01a8dad83d0f764bbd08c1d2aecb7"
+#define BEGIN_VECTOR     "5db2c4606a4bda12678d5e2ee03b87dc304df5ee3ef520f704dd1645d598acfe"
+#define CHAIN_VECTOR     "c285efbd0005e242734eb471d41c02c9fda0ae047e5766d4208a35aada3e0252"
+#define STATEMENT_VECTOR "616732cf7d96b37653abc643fbb4139335abe194506002c4c0a08fca4ddb4ab9"
 
 static void test_vectors(void **state)
 {
@@ -326,6 +326,7 @@ static void test_bound(void **state)
     CHANGED(s.request.max_tokens = -1);
     CHANGED(s.request.ignore_eos = 1);
     CHANGED(s.request.special = 1);
+    CHANGED(s.request.parts = 1);
     CHANGED(s.request.bias.is_there = false);
     CHANGED(s.request.stop.is_there = false);
     CHANGED(s.request.stop_tokens.is_there = false);
