@@ -59,6 +59,20 @@ TRAITS |= {
     "baichuan": {"adjacent"}, "chatglm": {"adjacent", "up"}, "qwen": set(), "exaone": set(), "plamo": {"parallel"},
     "codeshell": PLAIN_GELU, "apertus": {"qk", "no gate", "xielu"},
 }
+OLD = PLAIN_GELU | {"adjacent"}
+TRAITS |= {
+    "gpt2": OLD | {"positions", "no rope"}, "starcoder": OLD | {"positions", "no rope"}, "gptj": OLD | {"parallel"},
+    "bloom": OLD | {"embedding norm", "no rope", "alibi"}, "refact": {"no rope", "alibi"},
+    "mpt": OLD | {"no rope", "alibi 0", "clamp", "qk row if there", "positions"}, "jais": LAYER_NORM | {"no rope", "alibi", "1/d"},
+    "deci": {"adjacent", "loose"}, "openelm": {"qk", "loose"}, "bitnet": {"sub norms"}, "bitnet-25": {"sub norms", "relu2"},
+    "bitnet-b1.58": {"sub norms", "relu2"}, "qwen2vl": {"sections"}, "qwen3vl": {"qk", "sections 3"}, "paddleocr": {"sections"},
+    "hunyuan_vl": {"qk last", "sections", "alpha"},
+}
+TRAITS["hunyuan-dense"] |= {"alpha"}
+TRAITS["glm4"] |= {"sections"}
+TRAITS["olmo"] |= {"clamp"}
+TRAITS["qwen35"] |= {"sections 3"}
+TRAITS["baichuan"] |= {"alibi 40"}
 # Of these traits: layers without heads of keys have it in place of attention.
 RECURRENT = {"short convolution", "mamba", "mamba 2", "delta net"}
 BERT = LAYER_NORM | {"encoder", "sum norm"}
@@ -131,7 +145,10 @@ class Model:
         if "delta net" in self.traits:
             period = self.key("full_attention_interval", 4)
             self.is_recurrent = [(i + 1) % period != 0 for i in range(self.n_layers)]
-        self.n_heads = self.n_heads if not isinstance(self.n_heads, list) else max(self.n_heads)
+        self.heads_of = self.n_heads if isinstance(self.n_heads, list) else [self.n_heads] * self.n_layers
+        self.kv_heads_of = per_layer if "loose" in self.traits else [self.n_kv_heads] * self.n_layers
+        self.feeds = [n > 0 for n in ff]
+        self.n_heads = max(self.heads_of)
         self.d_k = self.key("attention.key_length", self.n_embd // (self.n_heads or self.n_embd))
         self.d_v = self.key("attention.value_length", self.n_embd // (self.n_heads or self.n_embd))
         self.n_rot = self.key("rope.dimension_count", self.d_k)
@@ -141,11 +158,14 @@ class Model:
             self.parallel = "blk.0.ffn_norm.weight" not in self.tensors
         if "parallel by key" in self.traits:
             self.parallel = bool(self.key("use_parallel_residual", True))
-        self.scale = self.key("attention.scale", 0.0) or 1.0 / np.sqrt(self.d_k)
+        self.scale = self.key("attention.scale", 0.0) or 1.0 / (self.d_k if "1/d" in self.traits else np.sqrt(self.d_k))
+        self.clamp = self.key("attention.clamp_kqv", 0.0) if "clamp" in self.traits else 0.0
         known = {"embedding_scale", "residual_scale", "logit_scale"} if "scales" in self.traits else set()
         known |= {"attn_logit_softcapping"} if self.arch == "gemma2" else set()
         known |= {"rope.scaling.yarn_log_multiplier", "attention.temperature_scale"} if "temperature" in self.traits else set()
         known |= {"expert_count"} if self.gating() else set()
+        known |= {"attention.clamp_kqv"} if "clamp" in self.traits else set()
+        known |= {"rope.scaling.alpha"} if "alpha" in self.traits else set()
         for name in ("expert_count", "embedding_scale", "residual_scale", "logit_scale", "attn_logit_softcapping",
                      "attention.clamp_kqv", "use_parallel_residual", "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha",
                      "attention.temperature_scale"):
@@ -154,7 +174,9 @@ class Model:
                                                                                        ("gptneox", "use_parallel_residual")):
                 raise SystemExit(f"{self.arch}.{name} is not known here")
         self.both_ways = "encoder" in self.traits or not self.key("attention.causal", True)
-        self.alibi = self.key("attention.max_alibi_bias", 8.0) if "alibi" in self.traits else 0.0
+        self.alibi = 8.0 if "alibi" in self.traits or ("alibi 40" in self.traits and self.n_layers == 40) else 0.0
+        if self.arch in ("mpt", "jais", "jina-bert-v2"):
+            self.alibi = self.key("attention.max_alibi_bias", self.alibi)
         if self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
             raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
         self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
@@ -210,7 +232,9 @@ class Model:
             self.is_local = [period == 0 or i % period != dense for i in range(self.n_layers)]
 
     def has_rope(self, i):
-        if "no rope" in self.traits or (self.arch == "granitehybrid" and not self.key("rope.scaling.finetuned", True)):
+        if "no rope" in self.traits or ("alibi 40" in self.traits and self.alibi):
+            return False
+        if self.arch == "granitehybrid" and not self.key("rope.scaling.finetuned", True):
             return False
         if "no rope 4" in self.traits:
             return (i + 1) % 4 != 0
@@ -219,6 +243,8 @@ class Model:
     def read_ropes(self):
         """self.rope_global and self.rope_local: (radians a position of each rotary pair, magnitude of the rotated)."""
         base = self.key("rope.freq_base", 10000.0)
+        if "alpha" in self.traits and self.key("rope.scaling.alpha", 0.0):
+            base *= self.key("rope.scaling.alpha") ** (self.d_k / (self.d_k - 2))
         kind = self.key("rope.scaling.type", "linear")
         if kind not in ("none", "linear", "yarn", "longrope"):
             raise SystemExit(f"rope scaling '{kind}' is not known here")
@@ -229,9 +255,11 @@ class Model:
         ext = self.key("rope.scaling.yarn_ext_factor", 1.0 if kind == "yarn" else 0.0)
         plain = self.plain(base)
         sections = self.key("rope.dimension_sections", [0])
-        if any(sections):               # interleaved; in a text the last position is 0, the others are the same
+        self.sections = any(sections) and bool({"sections", "sections 3"} & self.traits)
+        if self.sections:               # in a text the last position is 0, the others are the same
             at = np.arange(len(plain)) % sum(sections)
-            plain = np.where(at < 3 * np.array(sections)[at % 3], plain, 0)
+            last = at >= 3 * np.array(sections)[at % 3] if "sections 3" in self.traits else at >= sum(sections[:3])
+            plain = np.where(last, 0, plain)
         frequency = plain / factor
         plain_local = (self.plain(self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)), magnitude)
         if ext:
@@ -369,13 +397,16 @@ class Model:
 
     def projections(self, blk, x):
         """q, k and v, from one matrix or from three."""
-        widths = [self.n_heads * self.d_k, self.n_kv_heads * self.d_k, self.n_kv_heads * self.d_v]
+        i = int(blk.split(".")[1])
+        widths = [self.heads_of[i] * self.d_k, self.kv_heads_of[i] * self.d_k, self.kv_heads_of[i] * self.d_v]
         names = ["attn_q", "attn_k", "attn_v"]
         if blk + "attn_qkv.weight" not in self.tensors:
-            return [self.linear(blk + name, x) for name in names]
-        parts = np.split(self.linear(blk + "attn_qkv", x), np.cumsum(widths)[:-1], axis=1)
-        return [p + self.weight(blk + name + ".bias") if blk + name + ".bias" in self.tensors else p
-                for p, name in zip(parts, names)]
+            parts = [self.linear(blk + name, x) for name in names]
+        else:
+            parts = np.split(self.linear(blk + "attn_qkv", x), np.cumsum(widths)[:-1], axis=1)
+            parts = [p + self.weight(blk + name + ".bias") if blk + name + ".bias" in self.tensors else p
+                     for p, name in zip(parts, names)]
+        return [np.clip(p, -self.clamp, self.clamp) for p in parts] if self.clamp else parts
 
     def norm(self, name, x):
         if "layer norm" in self.traits:
@@ -550,11 +581,11 @@ def attend(model, i, x, kv, trace, at):
     trace(at + "k_projected", k)
     if "qk" in traits or ("qk if there" in traits and blk + "attn_q_norm.weight" in model.tensors):
         q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
-    if "qk row" in traits:
+    if "qk row" in traits or ("qk row if there" in traits and blk + "attn_q_norm.weight" in model.tensors):
         q, k = (model.norm(blk + name, y.reshape(n, -1)).reshape(y.shape)
                 for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
     if model.has_rope(i):
-        q, k = (rope(y, frequency, magnitude, "adjacent" in traits, 0) for y in (q, k))
+        q, k = (rope(y, frequency, magnitude, "adjacent" in traits and not model.sections, 0) for y in (q, k))
     if "qk last" in traits:
         q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
     if model.temperature:
@@ -572,6 +603,8 @@ def attend(model, i, x, kv, trace, at):
     window = model.window if local else 0
     x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi)
     trace(at + "attention", x)
+    if "sub norms" in traits:
+        x = model.norm(blk + "attn_sub_norm", x)
     return model.linear(blk + "attn_output", x * gate)
 
 
@@ -596,16 +629,24 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
 
     h = model.rows("token_embd.weight", ids)
     h *= model.embedding_scale
-    if "positions" in traits:
+    if "positions" in traits and "position_embd.weight" in model.tensors:
         h = h + model.weight("position_embd.weight")[:n]
     if "token_types.weight" in model.tensors:
         h = h + model.weight("token_types.weight")[0]
-    if "encoder" in traits and "token_embd_norm.weight" in model.tensors:        # lfm2's is the last norm
+    if {"encoder", "embedding norm"} & traits and "token_embd_norm.weight" in model.tensors:     # lfm2's is the last norm
         h = model.norm("token_embd_norm", h)
     keep("embedding", h)
     for i in range(model.n_layers):
         trace = keep if i in dump_layers else lambda name, value: None
         blk, at = f"blk.{i}.", f"layer{i}."
+        if "loose" in traits and model.kv_heads_of[i] == 0:
+            if model.heads_of[i]:
+                h = h + model.linear(blk + "attn_output", model.norm(blk + "attn_norm", h))
+            if model.feeds[i]:
+                x = model.norm(blk + "ffn_norm", h)
+                x = act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x)
+                h = h + model.linear(blk + "ffn_down", x)
+            continue
         bare = {"out only", "sum norm"} & traits or ("encoder" in traits and blk + "attn_norm.weight" not in model.tensors)
         x = beside = h if bare else model.norm(blk + "attn_norm", h)
         if model.parallel and blk + "attn_norm_2.weight" in model.tensors:
@@ -634,6 +675,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
             if blk + "attn_norm_2.weight" in model.tensors:
                 h = model.norm(blk + "attn_norm_2", before + h)
         trace(at + "after_attention", h)
+        if not model.feeds[i]:
+            continue
         ffn_norm = "post_attention_norm" if "ffn norm is post_attention_norm" in traits else "ffn_norm"
         x = beside if model.parallel else h if {"out only", "sum norm"} & traits else model.norm(blk + ffn_norm, h)
         trace(at + "ffn_norm", x)
@@ -647,6 +690,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
                 gate, up = np.split(up, 2, axis=1) if "up" in traits else (model.linear(blk + "ffn_gate", x), up)
                 x = act(gate) * up
             trace(at + "ffn_gated", x)
+            if "sub norms" in traits:
+                x = model.norm(blk + "ffn_sub_norm", x)
             x = model.linear(blk + "ffn_down", x)
         if "post" in traits:
             x = model.norm(blk + "post_ffw_norm", x)
@@ -657,7 +702,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         if progress:
             print(f"\rlayer {i + 1}/{model.n_layers}", end="", file=sys.stderr, flush=True)
     if "sum norm" not in traits:
-        last = [name for name in ("output_norm", "enc.output_norm", "token_embd_norm") if name + ".weight" in model.tensors][0]
+        names = ("output_norm", "enc.output_norm", "token_embd_norm")
+        last = next((name for name in names if name + ".weight" in model.tensors), "output_norm")        # olmo's has no weight
         h = model.norm(last, h)
     keep("output_norm", h)
     if progress:

@@ -314,21 +314,11 @@ static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *r
     *ret_end = end;
 }
 
-/* Each head has a slope, by which a key counts less the farther it is away. */
-static float slope_of(const struct vs_instr *in, uint32_t head)
-{
-    uint32_t n = 1;
-    while (2 * n <= in->n_heads)
-        n *= 2;
-    double exponent = head < n ? (double)in->alibi * (head + 1) / n : (double)in->alibi * (2 * (head - n) + 1) / (2 * n);
-    return (float)vs_pow64(2, -exponent);
-}
-
 /* s * scale + slope * -|distance|, then as without. */
 static void soft_max_alibi(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, size_t i, uint32_t position,
                            uint32_t head, uint32_t base)
 {
-    float *x = s->scores + i * VS_SCORES, slope = slope_of(in, head);
+    float *x = s->scores + i * VS_SCORES, slope = c->program.slopes[head];
     for (uint32_t t = s->span[i].lo; t < s->span[i].hi; t++) {
         uint32_t key = base + t;
         float distance = (float)(key > position ? key - position : position - key);

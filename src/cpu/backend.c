@@ -203,6 +203,7 @@ static void destroy(struct vs_backend *b)
     free(c->program.adapted);
     free(c->program.buffers);
     free(c->program.mixtures);
+    free(c->program.slopes);
     free(c->run.blocks);
     free(c->run.n_tasks);
     free(c->run.shares);

@@ -18,6 +18,7 @@ static const char *const kind_names[VS_N_INSTRS] = {
     [VS_I_LINEAR] = "linear", [VS_I_QKV] = "heads", [VS_I_ATTENTION] = "attention", [VS_I_MERGE] = "merge", [VS_I_GLU] = "glu",
     [VS_I_ADD] = "add", [VS_I_SCALE] = "scale", [VS_I_GATE] = "gate", [VS_I_ROUTE] = "route", [VS_I_GROUP] = "group",
     [VS_I_GATHER] = "gather", [VS_I_EXPERTS] = "experts", [VS_I_COMBINE] = "combine", [VS_I_SOFTCAP] = "softcap",
+    [VS_I_CLAMP] = "clamp",
     [VS_I_CONV] = "convolve", [VS_I_SCAN_HEADS] = "scan2", [VS_I_SCAN] = "scan",
     [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick",
     [VS_I_CHECK] = "check",

@@ -31,6 +31,7 @@ enum vs_instr_kind {
     VS_I_EXPERTS,       /* gate, up and their product */
     VS_I_COMBINE,       /* down, and a row's weighted sum of it (+ x2) */
     VS_I_SOFTCAP,
+    VS_I_CLAMP,         /* y = x limited to -scale .. scale */
     VS_I_CONV,          /* y = act(convolution of x (* x2)) (* x3); weight by channels, bias */
     VS_I_SCAN_HEADS,    /* Mamba 2: y from x = [x | B | C] and x2 = time steps; weight = A, weight2 = D, bias = that of the steps */
     VS_I_SCAN,          /* Mamba: y from x, x2 = time steps, x3 = [B | C]; weight = A, weight2 = D */
@@ -147,6 +148,7 @@ struct vs_program {
     struct vs_mixture *mixtures;         /* one for each of the graph's experts */
     struct vs_rope_table { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
     size_t n_ropes;
+    float *slopes;                       /* attention: of each head, where keys count less the farther away they are */
     uint32_t max_group;                  /* attention: query heads for one KV head */
     uint32_t max_queries;                /* of a block */
 };

@@ -10,6 +10,8 @@
  */
 #include "cpu/internal.h"
 
+#include "base/num.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -492,10 +494,30 @@ static bool heads_are_fused(const struct lowering *l, uint32_t layer)
     return false;
 }
 
+/* The slopes of ALiBi (docs/NUMERICS.md), which all layers share. */
+static void make_slopes(struct lowering *l, const struct vs_node *n)
+{
+    uint32_t heads = n->p.n_heads, power = 1;
+    if (!(n->p.alibi > 0) || l->c->program.slopes)
+        return;
+    float *slopes = l->c->program.slopes = malloc(heads * sizeof *slopes);
+    if (!slopes) {
+        l->status = VS_E_NOMEM;
+        return;
+    }
+    while (2 * power <= heads)
+        power *= 2;
+    for (uint32_t h = 0; h < heads; h++) {
+        double of = h < power ? (double)(h + 1) / power : (double)(2 * (h - power) + 1) / (2 * power);
+        slopes[h] = (float)vs_pow64(2, -(double)n->p.alibi * of);
+    }
+}
+
 static void lower_attention(struct lowering *l, const struct vs_node *n)
 {
     struct vs_cpu *c = l->c;
     uint32_t value[3];
+    make_slopes(l, n);
     struct vs_instr in = instr(VS_I_QKV, VS_ROWS_STEP);
     set_heads(l, n, &in, value);
     in.x = touch(l, l->buffer[value[VS_ROLE_Q]]);
@@ -529,7 +551,7 @@ static void lower_glu(struct lowering *l, const struct vs_node *n)
     in.width = l->g->values[n->out].width;
     in.activation = n->p.activation;
     memcpy(in.xielu, n->p.xielu, sizeof in.xielu);
-    if (n->in[1] != VS_NONE && (in.activation == VS_ACT_RELU2 || in.activation == VS_ACT_XIELU))
+    if (n->in[1] != VS_NONE && in.activation == VS_ACT_XIELU)
         l->status = VS_E_UNSUPPORTED;
     in.y = f32_buffer(l, n->out);        /* always stored: the quantiser reads it while it is in the cache */
     if (l->want_act[n->out])
@@ -548,7 +570,7 @@ static void lower_rowwise(struct lowering *l, const struct vs_node *n, enum vs_i
     in.scale = n->p.scale;
     in.weight2 = vector(l, n->tensor[0]);
     in.weight = vector(l, n->tensor[1]);
-    bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP) && l->n_users[n->in[0]] == 1
+    bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP || kind == VS_I_CLAMP) && l->n_users[n->in[0]] == 1
                     && !yields(l, n->in[0]);
     in.y = in_place ? l->buffer[n->out] = in.x : f32_buffer(l, n->out);
     emit(l, in);
@@ -769,6 +791,7 @@ static void lower_node(struct lowering *l, uint32_t i)
     case VS_OP_ADD:       lower_rowwise(l, n, VS_I_ADD); break;
     case VS_OP_SCALE:     lower_rowwise(l, n, VS_I_SCALE); break;
     case VS_OP_SOFTCAP:   lower_rowwise(l, n, VS_I_SOFTCAP); break;
+    case VS_OP_CLAMP:     lower_rowwise(l, n, VS_I_CLAMP); break;
     case VS_OP_GATE:      lower_gate(l, n); break;
     case VS_OP_ROUTE:                    /* comes with its experts */
         l->status = l->g->nodes[l->user[n->out]].op == VS_OP_EXPERTS ? l->status : VS_E_UNSUPPORTED;

@@ -245,6 +245,8 @@ void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const flo
     }
     if (act == VS_ACT_RELU2) {
         c->ops.relu2(y, x, n);
+        if (up)
+            c->ops.mul(y, y, up, n);
         return;
     }
     for (size_t i = 0, some; i < n; i += some) {
@@ -264,6 +266,13 @@ static void glu_part(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
         vs_cpu_activate(c, y + begin, x, up, n, in->activation);
     if (in->act != VS_NONE)
         vs_cpu_quantize(c, in->act, n_rows(c, in), in->width, row, y, begin, n);
+}
+
+/* NaN stays NaN. */
+static void clamp_row(float *y, const float *x, float limit, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
 }
 
 static void gate_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
@@ -297,6 +306,9 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
         return;
     case VS_I_TAKE:
         memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->run.step->out[row] * w, w * 4);
+        return;
+    case VS_I_CLAMP:
+        clamp_row(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->scale, w);
         return;
     case VS_I_ADD:
         c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, w);

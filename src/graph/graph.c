@@ -85,7 +85,7 @@ static bool is_still(const struct vs_rope *r, uint32_t pair)
     if (!all)
         return false;
     uint32_t at = pair % all;
-    return at >= 3 * n[at % 3];
+    return r->interleaved ? at >= 3 * n[at % 3] : at >= n[0] + n[1] + n[2];
 }
 
 uint32_t vs_graph_width(const struct vs_graph *g, enum vs_output which)

@@ -41,6 +41,7 @@ enum vs_op {
     VS_OP_GLU,          /* act(in 0) * in 1, or act(in 0) alone; p.activation */
     VS_OP_ADD,          /* in 0 + in 1 */
     VS_OP_SOFTCAP,      /* p.softcap * tanh(in 0 / p.softcap) */
+    VS_OP_CLAMP,        /* in 0 limited to -p.scale .. p.scale */
     VS_OP_SCALE,        /* in 0 * tensor 0 [1], without a tensor 0 * p.scale (+ tensor 1 = bias) */
     /* Recurrent: each row reads what the rows of its sequence before it left in the state (at p.state of a slot). */
     VS_OP_CONV,         /* in 0 (* in 1, where it is there) by channels over the last p.n_taps positions with tensor 0
@@ -80,8 +81,9 @@ struct vs_rope {
     /* YaRN, when ext > 0: pairs below low keep their angle, those above high take freq_scale whole */
     double ext, low, high;
     double magnitude;                    /* of the cosines and sines */
-    uint32_t sections[4];                /* of pairs that turn by several positions, interleaved; all 0: they turn by one. In a text
-                                          * the positions are one and the same, and that of the last section is 0 */
+    uint32_t sections[4];                /* of pairs that turn by several positions; all 0: they turn by one. In a text the
+                                          * positions are one and the same, and that of the last section is 0 */
+    bool interleaved;                    /* pairs 0, 1, 2, 3... turn by the first, second, third, first... position */
     uint32_t factors;                    /* tensor [n_dims / 2] of f32 divisors, or VS_NONE */
     /* longrope: other divisors where a sequence may be longer than so many positions (max_positions of the backend) */
     uint32_t long_factors, long_after;

@@ -21,7 +21,8 @@ struct known {
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding"
-#define LAYER_NORM "olmo command-r cohere2 orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " BERTS
+#define LAYER_NORM "olmo command-r cohere2 orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell gpt2 starcoder " \
+                   "gptj bloom mpt jais " BERTS
 #define BERTS "bert nomic-bert jina-bert-v2 jina-bert-v3 modern-bert"
 
 #define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h qwen35"
@@ -73,20 +74,22 @@ static const struct known known[] = {
     { "attention.temperature_scale", "mistral3", READ, { 0 }, NULL },
     { "attention.temperature_scale", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
+    { "attention.clamp_kqv", "olmo mpt", READ, { 0 }, NULL },
     { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
     { "swiglu_clamp_exp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
     { "swiglu_clamp_shexp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
 
     /* what attention sees */
     { "attention.causal", NULL, READ, { 0 }, NULL },
-    { "attention.max_alibi_bias", "jina-bert-v2", READ, { 0 }, NULL },
+    { "attention.max_alibi_bias", "jina-bert-v2 mpt jais", READ, { 0 }, NULL },
+    { "attention.max_alibi_bias", "bloom refact", NEUTRAL, { 8, 8 }, "another bias by distance than 8, which these models have" },
     { "attention.max_alibi_bias", NULL, NEUTRAL, { 0, 0 }, "a bias by distance" },
     { "attention.sliding_window", NULL, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", WINDOWS, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
     { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
     { "use_parallel_residual", "gptneox", READ, { 0 }, NULL },
-    { "use_parallel_residual", "falcon phi2 command-r cohere2 stablelm plamo", HARMLESS, { 0 },
+    { "use_parallel_residual", "falcon phi2 command-r cohere2 stablelm plamo gptj", HARMLESS, { 0 },
       "they are so, or their tensors say it" },
     { "use_parallel_residual", "qwen2", HARMLESS, { 0 }, "the first converters wrote it for models that have none" },
     { "use_parallel_residual", NULL, NEUTRAL, { 0, 0 }, "attention and feed-forward side by side" },
@@ -94,7 +97,7 @@ static const struct known known[] = {
     /* rope */
     { "rope.dimension_count", NULL, READ, { 0 }, NULL },
     { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
-    { "rope.dimension_sections", "qwen35", READ, { 0 }, NULL },
+    { "rope.dimension_sections", "qwen35 qwen2vl qwen3vl paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
     { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
     { "rope.freq_base", NULL, READ, { 0 }, NULL },
     { "rope.freq_base_swa", WINDOWS, READ, { 0 }, NULL },
@@ -110,6 +113,7 @@ static const struct known known[] = {
     { "rope.scaling.yarn_attn_factor", NULL, NEUTRAL, { 1, 1 }, "a scale of rotated vectors other than yarn's" },
     { "rope.scaling.yarn_log_multiplier", "mistral3", READ, { 0 }, NULL },
     { "rope.scaling.yarn_log_multiplier", NULL, NEUTRAL, { 0, 0 }, "a scale of rotated vectors other than yarn's" },
+    { "rope.scaling.alpha", "hunyuan-dense hunyuan_vl", READ, { 0 }, NULL },
     { "rope.scaling.alpha", NULL, NEUTRAL, { 0, 1 }, "another base" },
     { "rope.scaling.finetuned", "granitehybrid", READ, { 0 }, NULL },
     { "rope.scaling.finetuned", NULL, HARMLESS, { 0 }, "tells how the model was trained" },
@@ -127,6 +131,7 @@ static const struct known known[] = {
     { "expert_weights_scale", EXPERTS, READ, { 0 }, NULL },
     { "leading_dense_block_count", EXPERTS, READ, { 0 }, NULL },
     { "interleave_moe_layer_step", EXPERTS, READ, { 0 }, NULL },
+    { "expert_count", "hunyuan_vl", NEUTRAL, { 0, 1 }, "experts, which models of this architecture do not have" },
     { "expert_count", NULL, NEUTRAL, { 0, 0 }, "experts, which models of this architecture do not have" },
     { "expert_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_shared_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
@@ -144,6 +149,7 @@ static const struct known known[] = {
     { "nextn_predict_layers", EXPERTS, READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
+    { "n_deepstack_layers", "qwen3vl", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
     { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },
     { "num_loops", NULL, NEUTRAL, { 0, 1 }, "layers that run several times" },
 

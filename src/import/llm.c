@@ -79,14 +79,23 @@ struct architecture {
     bool local_rope_only;               /* layers that see all have no rope where others have windows */
     uint32_t rope_period;               /* every so manieth layer has no rope; 0: all have */
     struct choice experts;
-    uint32_t no_rope_layers;            /* a model of so many layers has a bias by distance in place of a rope: it is refused */
+    uint32_t alibi_layers;              /* a model of so many layers has a bias by distance in place of a rope */
     /* Encoders: tokens see those after them too, and what comes out is vectors. A window of W reaches W / 2 to each side. */
     bool encoder;
     bool sum_norm;                      /* no norm before a sub-layer: h = norm(h + what it makes of h), attn_output_norm and
                                          * layer_output_norm; there is none at the end */
-    bool positions;                     /* a learned vector for each position is added to the embedding */
+    enum { NO_POSITIONS, POSITIONS, POSITIONS_IF_THERE } positions;      /* a learned vector of each is added to the embedding */
+    bool embedding_norm;                /* a norm behind the embedding, of one that is no encoder */
     bool dense_first;                   /* with a period: the first of n layers sees all, not the last */
-    float alibi;                        /* attention.max_alibi_bias, when the file does not say; 0: none */
+    float alibi;                        /* the bias by distance; 0: none */
+    bool alibi_by_key;                  /* attention.max_alibi_bias may say another */
+    bool heads_by_layer;                /* each layer has its own numbers of heads; deci's may be 0 */
+    bool scale_by_size;                 /* scores count by 1 / the head size, not by its root */
+    bool sub_norms;                     /* norms before the output matrix of attention and before ffn_down */
+    bool clamped;                       /* attention.clamp_kqv limits queries, keys and values */
+    bool rope_alpha;                    /* rope.scaling.alpha makes the base larger */
+    /* rope.dimension_sections counts: pairs turn by one of several positions, in blocks or interleaved */
+    enum { ONE_POSITION, SECTIONS, SECTIONS_INTERLEAVED } sections;
     bool dense_ends;                    /* dense_2 and dense_3 may follow the last norm */
     uint32_t wide_layers;               /* a model of so many layers scales scores by its width / heads, not by its head size */
 };
@@ -102,7 +111,7 @@ static const struct architecture architectures[] = {
     { .name = "arcee", .activation = VS_ACT_RELU2, .no_gate = true },
     { .name = "internlm2" },
     { .name = "xverse" },
-    { .name = "baichuan", .no_rope_layers = 40 },
+    { .name = "baichuan", .alibi_layers = 40, .alibi = 8 },
     { .name = "chatglm", .fused_up = true },
     { .name = "ernie4_5" },
     { .name = "ernie4_5-moe",
@@ -114,12 +123,31 @@ static const struct architecture architectures[] = {
     { .name = "bailingmoe",
       .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true } },
     { .name = "maincoder", .qk_norm = QK_HEAD_LAST },
-    { .name = "glm4", .post_norm = true, .fused_up = true },
-    { .name = "olmo", .layer_norm = true, .bare_norm = true },
+    { .name = "glm4", .post_norm = true, .fused_up = true, .sections = SECTIONS },
+    { .name = "olmo", .layer_norm = true, .bare_norm = true, .clamped = true },
+    { .name = "gpt2", .layer_norm = true, .positions = POSITIONS, .no_rope = true, .activation = VS_ACT_GELU_TANH,
+      .no_gate = true },
+    { .name = "starcoder", .layer_norm = true, .positions = POSITIONS, .no_rope = true, .activation = VS_ACT_GELU_TANH,
+      .no_gate = true },
+    { .name = "gptj", .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true, .parallel = PARALLEL },
+    { .name = "bloom", .layer_norm = true, .embedding_norm = true, .no_rope = true, .alibi = 8, .activation = VS_ACT_GELU_TANH,
+      .no_gate = true },
+    { .name = "mpt", .layer_norm = true, .positions = POSITIONS_IF_THERE, .no_rope = true, .alibi_by_key = true, .clamped = true,
+      .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
+    { .name = "refact", .no_rope = true, .alibi = 8 },
+    { .name = "jais", .layer_norm = true, .no_rope = true, .alibi = 8, .alibi_by_key = true, .scale_by_size = true },
+    { .name = "deci", .heads_by_layer = true },
+    { .name = "openelm", .neox = true, .qk_norm = QK_HEAD, .heads_by_layer = true },
+    { .name = "bitnet", .neox = true, .sub_norms = true },
+    { .name = "bitnet-25", .neox = true, .sub_norms = true, .activation = VS_ACT_RELU2 },
+    { .name = "bitnet-b1.58", .neox = true, .sub_norms = true, .activation = VS_ACT_RELU2 },
     { .name = "command-r", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true },
     { .name = "cohere2", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true, .windows = true,
       .window_period = 4, .default_window = 4096, .local_rope_only = true },
     { .name = "qwen2", .neox = true },
+    { .name = "qwen2vl", .neox = true, .sections = SECTIONS },
+    { .name = "qwen3vl", .neox = true, .qk_norm = QK_HEAD, .sections = SECTIONS_INTERLEAVED },
+    { .name = "paddleocr", .neox = true, .sections = SECTIONS },
     { .name = "orion", .neox = true, .layer_norm = true },
     { .name = "stablelm", .neox = true, .layer_norm = true, .parallel = PARALLEL_WITHOUT_NORM },
     { .name = "phi2", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true, .parallel = PARALLEL },
@@ -155,7 +183,8 @@ static const struct architecture architectures[] = {
     { .name = "gpt-oss", .neox = true, .activation = VS_ACT_SWIGLU_OAI, .ffn_norm = "post_attention_norm", .sinks = true,
       .windows = true, .window_period = 2, .default_window = 128, .experts = { .gating = VS_GATING_CHOSEN } },
     { .name = "seed_oss", .neox = true, .ffn_norm = "post_attention_norm" },
-    { .name = "hunyuan-dense", .neox = true, .qk_norm = QK_HEAD_LAST },
+    { .name = "hunyuan-dense", .neox = true, .qk_norm = QK_HEAD_LAST, .rope_alpha = true },
+    { .name = "hunyuan_vl", .neox = true, .qk_norm = QK_HEAD_LAST, .rope_alpha = true, .sections = SECTIONS },
     { .name = "lfm2", .neox = true, .mixer = SHORT_CONVOLUTION, .qk_norm = QK_HEAD, .windows = true,
       .final_norm = "token_embd_norm" },
     { .name = "lfm2moe", .neox = true, .mixer = SHORT_CONVOLUTION, .qk_norm = QK_HEAD, .windows = true,
@@ -164,7 +193,7 @@ static const struct architecture architectures[] = {
     { .name = "hunyuan-moe", .neox = true, .qk_norm = QK_HEAD_LAST,
       .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
     { .name = "qwen35", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
-      .attention_period = 4, .output_gate = true },
+      .attention_period = 4, .output_gate = true, .sections = SECTIONS_INTERLEAVED },
     { .name = "mamba", .mixer = MAMBA, .one_part = true, .no_rope = true },
     { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_rope = true },
     { .name = "falcon-h1", .neox = true, .mixer = MAMBA2, .beside = true },
@@ -183,11 +212,11 @@ static const struct architecture architectures[] = {
       .scale_embedding = true, .capped = true, .windows = true, .window_period = 6, .local_rope_base = 10000,
       .local_rope_plain = true, .wide_layers = 62 },
 
-    { .name = "bert", .encoder = true, .layer_norm = true, .sum_norm = true, .positions = true, .no_rope = true,
+    { .name = "bert", .encoder = true, .layer_norm = true, .sum_norm = true, .positions = POSITIONS, .no_rope = true,
       .activation = VS_ACT_GELU_ERF, .no_gate = true },
     { .name = "nomic-bert", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true },
     { .name = "jina-bert-v2", .encoder = true, .layer_norm = true, .sum_norm = true, .no_rope = true, .alibi = 8,
-      .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_ERF, .fused_up = true },
+      .alibi_by_key = true, .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_ERF, .fused_up = true },
     { .name = "jina-bert-v3", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true,
       .activation = VS_ACT_GELU_ERF, .no_gate = true },
     { .name = "modern-bert", .encoder = true, .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_ERF, .fused_up = true,
@@ -215,13 +244,14 @@ struct builder {
     uint32_t n_experts;                 /* 0: none */
     uint32_t n_dense, expert_step;      /* layers without experts at the beginning; of the others every so manieth has them */
     bool feeds[MAX_LAYERS];             /* arch->one_part: it is a feed-forward part */
+    uint32_t heads[MAX_LAYERS], kv_heads[MAX_LAYERS];    /* of each layer; n_heads and n_kv_heads are the most */
     bool windowed[MAX_LAYERS];          /* the layer sees only the window */
     bool recurrent[MAX_LAYERS];         /* it has no keys, but a state: arch->mixer */
     uint32_t n_taps;                    /* of its convolution */
     uint32_t inner, n_state, ssm_heads, ssm_groups, ssm_rank;        /* of Mamba: its width, state of a channel; steps */
     bool norm_steps, no_rope;
     bool parallel, both_ways;
-    float eps, alibi, attention_scale;
+    float eps, alibi, attention_scale, clamp;            /* clamp 0: no limit */
     float embedding_scale, residual_scale, logit_scale;              /* 1: none */
     float attention_cap, logit_cap, temperature;                     /* 0: none */
     uint32_t temperature_length;
@@ -299,18 +329,18 @@ static uint32_t layer_u32(struct builder *b, const char *suffix, uint32_t layer,
     return b->status == VS_OK ? in_range(b, key, v, min, max) : 0;
 }
 
-/* The number that the layers have in common. Those without attention may have a 0, which ret_none[n_layers] (or NULL) tells. */
-static uint32_t attention_u32(struct builder *b, const char *suffix, int64_t preset, uint32_t max, bool *ret_none)
+/* The number that the layers have in common, or the largest where each may have its own. Those without attention may have a 0.
+ * preset: of each layer, when the file does not say; NULL: it must. */
+static uint32_t attention_u32(struct builder *b, const char *suffix, const uint32_t *preset, uint32_t max, uint32_t *ret)
 {
     char key[128];
     uint32_t all = 0;
+    bool own = b->arch->heads_by_layer, may_lack = own || (b->arch->mixer != ATTENTION_ALONE && !b->arch->beside);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
-        uint32_t v = layer_u32(b, suffix, i, preset, b->arch->mixer == ATTENTION_ALONE || b->arch->beside, max);
-        if (v && all && v != all)
+        uint32_t v = ret[i] = layer_u32(b, suffix, i, preset ? (int64_t)preset[i] : -1, !may_lack, max);
+        if (v && all && v != all && !own)
             fail(b, VS_E_UNSUPPORTED, "differs from layer to layer, which is not supported", key_of(b, suffix, key));
-        all = v ? v : all;
-        if (ret_none)
-            ret_none[i] = !v;
+        all = v > all ? v : all;
     }
     return all;
 }
@@ -652,9 +682,14 @@ static uint32_t linear(struct builder *b, uint32_t x, int layer, const char *ste
 /* q, k or v: a matrix of its own, or a part of attn_qkv, whose bias may still be one for each. */
 static uint32_t projection(struct builder *b, uint32_t x, int layer, const char *stem, struct part part)
 {
+    struct vs_node n = base(VS_OP_CLAMP, VS_NONE);
+    n.p.scale = b->clamp;
     if (!is_there(b, layer, "attn_qkv.weight"))
-        return linear(b, x, layer, stem, b->n_embd, part.n);
-    return product(b, x, layer, "attn_qkv", is_there(b, layer, "attn_qkv.bias") ? "attn_qkv" : stem, VS_NONE, b->n_embd, part);
+        n.in[0] = linear(b, x, layer, stem, b->n_embd, part.n);
+    else
+        n.in[0] = product(b, x, layer, "attn_qkv", is_there(b, layer, "attn_qkv.bias") ? "attn_qkv" : stem, VS_NONE, b->n_embd,
+                          part);
+    return b->clamp > 0 ? node(b, n, part.n) : n.in[0];
 }
 
 static uint32_t rope(struct builder *b, uint32_t x, uint32_t n_heads, uint32_t which)
@@ -747,7 +782,8 @@ static uint32_t gated(struct builder *b, uint32_t x, int i, const char *end, uin
         glu.in[0] = linear(b, x, i, gate, b->n_embd, n_ff);
         glu.in[1] = linear(b, x, i, up, b->n_embd, n_ff);
     }
-    return linear(b, node(b, glu, n_ff), i, down, n_ff, b->n_embd);
+    uint32_t inner = node(b, glu, n_ff);
+    return linear(b, b->arch->sub_norms ? norm(b, inner, i, "ffn_sub_norm", n_ff) : inner, i, down, n_ff, b->n_embd);
 }
 
 /* What the feed-forward part makes of x. */
@@ -864,23 +900,25 @@ static uint32_t times_act(struct builder *b, uint32_t z, uint32_t y, uint32_t wi
 static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
 {
     int i = (int)il;
-    uint32_t q_width = b->n_heads * b->head_dim, kv_width = b->n_kv_heads * b->head_dim, all = q_width + 2 * kv_width;
+    uint32_t n_heads = b->arch->heads_by_layer ? b->heads[il] : b->n_heads;
+    uint32_t n_kv_heads = b->arch->heads_by_layer ? b->kv_heads[il] : b->n_kv_heads;
+    uint32_t q_width = n_heads * b->head_dim, kv_width = n_kv_heads * b->head_dim, all = q_width + 2 * kv_width;
     uint32_t q = b->arch->output_gate ? linear(b, x, i, "attn_q", b->n_embd, 2 * q_width)
                                       : projection(b, x, i, "attn_q", (struct part){ 0, q_width, all });
-    uint32_t gate = b->arch->output_gate ? pick(b, q, b->n_heads, b->head_dim, b->head_dim) : VS_NONE;
-    q = b->arch->output_gate ? pick(b, q, b->n_heads, 0, b->head_dim) : q;
+    uint32_t gate = b->arch->output_gate ? pick(b, q, n_heads, b->head_dim, b->head_dim) : VS_NONE;
+    q = b->arch->output_gate ? pick(b, q, n_heads, 0, b->head_dim) : q;
     if (b->arch->attention_gate)
         gate = linear(b, x, i, "attn_gate", b->n_embd, q_width);
     uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, kv_width, all });
     uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + kv_width, kv_width, all });
-    q = turned(b, q, il, "attn_q_norm", b->n_heads);
-    k = turned(b, k, il, "attn_k_norm", b->n_kv_heads);
+    q = turned(b, q, il, "attn_q_norm", n_heads);
+    k = turned(b, k, il, "attn_k_norm", n_kv_heads);
 
     struct vs_node n = base(VS_OP_ATTENTION, q);
     n.in[1] = k;
     n.in[2] = v;
-    n.p.n_heads = b->n_heads;
-    n.p.n_kv_heads = b->n_kv_heads;
+    n.p.n_heads = n_heads;
+    n.p.n_kv_heads = n_kv_heads;
     n.p.head_dim = b->head_dim;
     n.p.layer = b->g->n_kv_layers++;
     n.p.scale = b->attention_scale;
@@ -891,7 +929,7 @@ static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret
     n.p.alibi = b->alibi;
     n.p.window = !b->windowed[il] ? 0 : b->arch->encoder ? b->window / 2 + 1 : b->window;
     if (b->arch->sinks)
-        n.tensor[0] = vector(b, i, "attn_sinks.weight", whole(b->n_heads), false);
+        n.tensor[0] = vector(b, i, "attn_sinks.weight", whole(n_heads), false);
     *ret_width = q_width;
     uint32_t attended = node(b, n, q_width);
     return gate == VS_NONE ? attended : times_act(b, gate, attended, q_width, VS_ACT_SIGMOID);
@@ -1046,6 +1084,22 @@ static uint32_t short_layer(struct builder *b, uint32_t h, uint32_t il)
     return add(b, read_rows(b, h, il, b->n_embd), linear(b, x, i, output, width, b->n_embd));
 }
 
+/* A layer of deci: attention, or its output matrix alone, or neither; a feed-forward part or none. */
+static uint32_t loose_layer(struct builder *b, uint32_t h, uint32_t il)
+{
+    int i = (int)il;
+    uint32_t x = h, width = b->n_embd;
+    if (b->heads[il])
+        x = norm(b, h, i, "attn_norm", b->n_embd);
+    if (b->kv_heads[il])
+        x = attend(b, x, il, &width);
+    x = read_rows(b, x, il, width);
+    h = read_rows(b, h, il, b->n_embd);
+    if (b->heads[il])
+        h = add(b, h, linear(b, x, i, "attn_output", width, b->n_embd));
+    return b->feeds[il] ? add(b, h, feed_forward(b, norm(b, h, i, "ffn_norm", b->n_embd), i)) : h;
+}
+
 static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
 {
     const struct architecture *a = b->arch;
@@ -1053,6 +1107,8 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     const char *ffn_norm = a->ffn_norm ? a->ffn_norm : "ffn_norm";
     if (a->one_part)
         return short_layer(b, h, il);
+    if (a->heads_by_layer)
+        return loose_layer(b, h, il);
 
     bool bare = a->no_pre_norm || a->sum_norm || (a->encoder && !i && !is_there(b, i, "attn_norm.weight"));  /* reads h itself */
     uint32_t x = bare ? h : norm(b, h, i, "attn_norm", b->n_embd), beside = x;
@@ -1071,6 +1127,8 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
         if (a->beside)
             scanned = node(b, base(VS_OP_TAKE_OUT, scanned), width_beside);
     }
+    if (a->sub_norms)
+        attended = norm(b, attended, i, "attn_sub_norm", width);
     uint32_t o = linear(b, attended, i, output, width, b->n_embd);
     if (a->post_norm)
         o = norm(b, o, i, "post_attention_norm", b->n_embd);
@@ -1170,7 +1228,7 @@ static void read_sections(struct builder *b, struct vs_rope *r)
 {
     char key[128];
     const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "rope.dimension_sections", key));
-    if (!kv || b->status != VS_OK || b->arch->mixer != DELTA_NET)
+    if (!kv || b->status != VS_OK || !b->arch->sections)
         return;
     uint64_t all = 0;
     for (uint32_t i = 0; i < 4; i++) {
@@ -1184,6 +1242,8 @@ static void read_sections(struct builder *b, struct vs_rope *r)
     }
     if (!all)
         fail(b, VS_E_MALFORMED, "has no pair", key);
+    r->interleaved = b->arch->sections == SECTIONS_INTERLEAVED;
+    r->neox = true;                      /* also where those without sections turn neighbours */
 }
 
 /* ropes[0] is that of layers that see everything, ropes[1] that of the others. */
@@ -1201,6 +1261,9 @@ static void read_ropes(struct builder *b)
     struct vs_rope r = { .n_dims = b->n_rot, .neox = b->arch->neox, .factors = VS_NONE, .long_factors = VS_NONE };
     r.base = get_float(b, "rope.freq_base", 10000, 1, 1e12);
     r.magnitude = get_float(b, "rope.scaling.attn_factor", 1, 1e-3, 1e3);
+    double alpha = b->arch->rope_alpha ? get_float(b, "rope.scaling.alpha", 0, 0, 1e6) : 0;
+    if (alpha > 0 && b->head_dim > 2)
+        r.base *= vs_pow64(alpha, b->head_dim / (b->head_dim - 2.0));
     read_sections(b, &r);
     struct vs_rope local = r;
     double ext = get_float(b, "rope.scaling.yarn_ext_factor", type == SCALING_YARN, 0, 1);
@@ -1313,8 +1376,10 @@ static void read_sight(struct builder *b)
     else if (!causal && !b->arch->encoder && (b->arch->windows || b->arch->mixer != ATTENTION_ALONE))
         fail(b, VS_E_UNSUPPORTED, "is false: windows and convolutions to both sides are not supported for this architecture", key);
     b->both_ways = b->g->whole = !causal;
-    if (b->arch->alibi > 0)
-        b->alibi = (float)get_float(b, "attention.max_alibi_bias", (double)b->arch->alibi, 0, 1e3);
+    if (!b->arch->alibi_layers || b->n_layers == b->arch->alibi_layers)
+        b->alibi = b->arch->alibi;
+    if (b->arch->alibi_by_key)
+        b->alibi = (float)get_float(b, "attention.max_alibi_bias", (double)b->alibi, 0, 1e3);
 }
 
 static void read_parallel(struct builder *b)
@@ -1412,19 +1477,23 @@ static void read_kinds(struct builder *b)
 {
     uint32_t period = b->arch->attention_period;
     period = period ? get_u32(b, "full_attention_interval", period, 1, MAX_LAYERS) : 0;
-    bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, may_lack = b->arch->one_part || b->n_experts;
-    b->n_heads = attention_u32(b, "attention.head_count", -1, MAX_HEADS, NULL);
-    b->n_kv_heads = attention_u32(b, "attention.head_count_kv", b->n_heads, MAX_HEADS, b->recurrent);
+    bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, own = b->arch->heads_by_layer;
+    bool may_lack = b->arch->one_part || b->n_experts || own;
+    b->n_heads = attention_u32(b, "attention.head_count", NULL, MAX_HEADS, b->heads);
+    b->n_kv_heads = attention_u32(b, "attention.head_count_kv", b->heads, MAX_HEADS, b->kv_heads);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
-        b->feeds[i] = layer_u32(b, "feed_forward_length", i, may_lack ? 0 : -1, !may_lack, MAX_WIDTH) > 0;
-        b->recurrent[i] |= period && (i + 1) % period != 0;
+        b->feeds[i] = layer_u32(b, "feed_forward_length", i, may_lack && !own ? 0 : -1, !may_lack, MAX_WIDTH) > 0;
+        b->recurrent[i] = !b->kv_heads[i] || (period && (i + 1) % period != 0);
         b->recurrent[i] = none && b->recurrent[i] && !(b->arch->one_part && b->feeds[i]);
     }
     if (b->status == VS_OK && b->n_kv_heads && !b->n_heads)
         fail(b, VS_E_MALFORMED, "attention.head_count is 0 in every layer", b->arch->name);
     b->n_heads = b->n_kv_heads ? b->n_heads : 0;         /* no layer has attention */
-    if (b->status == VS_OK && b->n_kv_heads && b->n_heads % b->n_kv_heads != 0)
-        fail(b, VS_E_MALFORMED, "attention.head_count is not a multiple of attention.head_count_kv", b->arch->name);
+    for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
+        uint32_t heads = own ? b->heads[i] : b->n_heads, kv_heads = own ? b->kv_heads[i] : b->n_kv_heads;
+        if (kv_heads && (!heads || heads % kv_heads != 0))
+            fail(b, VS_E_MALFORMED, "attention.head_count is not a multiple of attention.head_count_kv", b->arch->name);
+    }
 }
 
 static void read_heads(struct builder *b)
@@ -1433,11 +1502,6 @@ static void read_heads(struct builder *b)
     bool has_key_length = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.key_length", key)) != NULL;
     if (!has_key_length && b->n_embd % b->n_heads != 0) {
         fail(b, VS_E_MALFORMED, "embedding_length is not a multiple of attention.head_count", b->arch->name);
-        return;
-    }
-    if (b->arch->no_rope_layers && b->n_layers == b->arch->no_rope_layers) {
-        fail(b, VS_E_UNSUPPORTED, "a model of so many layers has a bias by distance (ALiBi), which is not supported",
-             key_of(b, "block_count", key));
         return;
     }
     uint32_t head = b->n_embd / b->n_heads;
@@ -1454,8 +1518,10 @@ static void read_heads(struct builder *b)
         fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
     double scale = get_float(b, "attention.scale", 0, 0, 1e3);
     uint32_t by = b->arch->wide_layers && b->n_layers == b->arch->wide_layers ? head : b->head_dim;
-    b->attention_scale = scale > 0 ? (float)scale : 1.0f / vs_sqrtf((float)by);
-    b->no_rope = b->arch->no_rope || (b->arch->rope_if_finetuned && !get_bool(b, "rope.scaling.finetuned", true));
+    b->attention_scale = scale > 0 ? (float)scale : 1.0f / (b->arch->scale_by_size ? (float)by : vs_sqrtf((float)by));
+    b->no_rope = b->arch->no_rope || (b->arch->alibi_layers && b->n_layers == b->arch->alibi_layers)
+                 || (b->arch->rope_if_finetuned && !get_bool(b, "rope.scaling.finetuned", true));
+    b->clamp = b->arch->clamped ? (float)get_float(b, "attention.clamp_kqv", 0, 0, 1e6) : 0;
     refuse_other_sizes(b);
 }
 
@@ -1577,11 +1643,11 @@ static uint32_t rows_of(struct builder *b, const char *name, uint32_t most)
     return t ? in_range(b, name, t->ne[1], 1, most) : 0;
 }
 
-/* What an encoder adds to the rows of its tokens, before the first layer. */
+/* What is added to the rows of tokens, before the first layer. */
 static uint32_t embedded(struct builder *b, uint32_t h)
 {
     char what[96];
-    if (b->arch->positions) {
+    if (b->arch->positions == POSITIONS || (b->arch->positions && is_there(b, -1, "position_embd.weight"))) {
         struct vs_node n = base(VS_OP_POSITION, h);
         uint32_t rows = rows_of(b, "position_embd.weight", UINT32_C(1) << 24);
         n.tensor[0] = tensor(b, -1, "position_embd.weight", b->n_embd, whole(rows), false);
@@ -1590,7 +1656,7 @@ static uint32_t embedded(struct builder *b, uint32_t h)
             fail(b, VS_E_MALFORMED, what, "position_embd.weight");
         h = node(b, n, b->n_embd);
     }
-    if (is_there(b, -1, "token_types.weight")) {         /* the first is that of a text alone */
+    if (b->arch->encoder && is_there(b, -1, "token_types.weight")) {     /* the first is that of a text alone */
         struct vs_node n = base(VS_OP_SCALE, h);
         uint32_t rows = rows_of(b, "token_types.weight", 1024);
         n.p.scale = 1;
@@ -1599,7 +1665,8 @@ static uint32_t embedded(struct builder *b, uint32_t h)
             fail(b, VS_E_UNSUPPORTED, "a norm, bias, scale or rope tensor must be F32", "token_types.weight");
         h = node(b, n, b->n_embd);
     }
-    return is_there(b, -1, "token_embd_norm.weight") ? norm(b, h, -1, "token_embd_norm", b->n_embd) : h;
+    bool normed = b->arch->embedding_norm || (b->arch->encoder && is_there(b, -1, "token_embd_norm.weight"));
+    return normed ? norm(b, h, -1, "token_embd_norm", b->n_embd) : h;
 }
 
 /* The scores of a model that ranks: of encoders behind one more layer, where they have it. VS_NONE: it does not rank. */
@@ -1639,8 +1706,7 @@ static void build(struct builder *b)
     embed.tensor[0] = tensor(b, -1, "token_embd.weight", b->n_embd, whole(b->n_vocab), false);
     embed.p.scale = b->embedding_scale;
     uint32_t h = node(b, embed, b->n_embd);
-    if (b->arch->encoder)
-        h = embedded(b, h);
+    h = embedded(b, h);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
         h = layer(b, h, i);
     bool other = b->arch->final_norm && !is_there(b, -1, "output_norm.weight");

@@ -50,6 +50,10 @@ static const struct family {
     bool beside, one_part, no_attention;        /* the mixer stands beside attention; layers of one part; all are the mixer */
     /* encoders: no output matrix; a norm behind the embedding; norms behind the sums; learned positions; none before layer 0 */
     bool encoder, embd_norm, sum_norm, positions, no_first_norm;
+    bool sub_norms;                     /* before the output matrix of attention and before ffn_down */
+    /* each layer has one head of keys and its queries more than the one before it; of four layers the second has attn_output alone,
+     * the third no attention and the fourth nothing but attention */
+    bool more_heads, puzzle;
 } families[] = {
     { .name = "llama" },
     { .name = "mistral3", .key_length = true },
@@ -65,6 +69,22 @@ static const struct family {
     { .name = "starcoder2", .layer_norm = true, .norm_bias = true, .no_gate = true },
     { .name = "nemotron", .layer_norm = true, .norm_bias = true, .no_gate = true },
     { .name = "jais2", .layer_norm = true, .norm_bias = true, .no_gate = true },
+    { .name = "gpt2", .layer_norm = true, .norm_bias = true, .no_gate = true, .positions = true },
+    { .name = "starcoder", .layer_norm = true, .norm_bias = true, .no_gate = true, .positions = true },
+    { .name = "gptj", .layer_norm = true, .norm_bias = true, .no_gate = true, .no_ffn_norm = true },
+    { .name = "bloom", .layer_norm = true, .norm_bias = true, .no_gate = true, .embd_norm = true },
+    { .name = "mpt", .layer_norm = true, .no_gate = true },
+    { .name = "refact" },
+    { .name = "jais", .layer_norm = true, .norm_bias = true },
+    { .name = "deci", .puzzle = true },
+    { .name = "openelm", .head_norms = true, .key_length = true, .tied = true, .more_heads = true },
+    { .name = "bitnet", .sub_norms = true, .tied = true },
+    { .name = "bitnet-25", .sub_norms = true, .tied = true },
+    { .name = "bitnet-b1.58", .sub_norms = true, .tied = true },
+    { .name = "qwen2vl", .qkv_bias = true },
+    { .name = "qwen3vl", .head_norms = true },
+    { .name = "paddleocr" },
+    { .name = "hunyuan_vl", .head_norms = true },
     { .name = "internlm2" },
     { .name = "xverse" },
     { .name = "baichuan" },
@@ -254,10 +274,32 @@ static bool is_recurrent(const struct vs_tiny *t, uint64_t layer)
     return f->no_attention || layer % (f->one_part ? 3 : t->attend) != (f->one_part ? 2 : t->attend - 1);
 }
 
+static uint64_t kv_heads_of(const struct vs_tiny *t, uint64_t layer)
+{
+    const struct family *f = family_of(t);
+    return f->more_heads ? t->kv_heads + layer : f->puzzle && (layer % 4 == 1 || layer % 4 == 2) ? 0 : t->kv_heads;
+}
+
+static uint64_t heads_of(const struct vs_tiny *t, uint64_t layer)
+{
+    const struct family *f = family_of(t);
+    return f->more_heads ? t->heads / t->kv_heads * kv_heads_of(t, layer) : f->puzzle && layer % 4 == 2 ? 0 : t->heads;
+}
+
+static void kv_by_layer(const struct vs_tiny *t, struct vs_tiny_head *h, const char *key,
+                        uint64_t (*of)(const struct vs_tiny *t, uint64_t layer))
+{
+    vs_tiny_kv_array(h, key, VS_TINY_U32, t->layers);
+    for (uint64_t i = 0; i < t->layers; i++)
+        vs_tiny_put_u32(&h->buf, (uint32_t)of(t, i));
+}
+
 /* nemotron_h: the second of three layers */
 static bool feeds(const struct vs_tiny *t, uint64_t layer)
 {
     const struct family *f = family_of(t);
+    if (f->puzzle)
+        return layer % 4 != 3;
     return !f->one_part || (!f->no_attention && layer % 3 == 1);
 }
 
@@ -294,17 +336,23 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     vs_tiny_kv_u32(h, "%s.block_count", t->layers + t->nextn);
     vs_tiny_kv_u32(h, "%s.context_length", t->ctx);
     vs_tiny_kv_u32(h, "%s.embedding_length", t->embd);
-    if (t->ff_step || family_of(t)->one_part) {
+    bool by_layer = family_of(t)->puzzle || family_of(t)->more_heads;
+    if (t->ff_step || family_of(t)->one_part || family_of(t)->puzzle) {
         vs_tiny_kv_array(h, "%s.feed_forward_length", VS_TINY_U32, t->layers);
         for (uint64_t i = 0; i < t->layers; i++)
             vs_tiny_put_u32(&h->buf, feeds(t, i) ? (uint32_t)(t->ff + i * t->ff_step) : 0);
     } else {
         vs_tiny_kv_u32(h, "%s.feed_forward_length", family_of(t)->half_ff ? 2 * t->ff : t->ff);
     }
-    vs_tiny_kv_u32(h, "%s.attention.head_count", family_of(t)->no_attention ? 0 : t->heads);
+    if (by_layer)
+        kv_by_layer(t, h, "%s.attention.head_count", heads_of);
+    else
+        vs_tiny_kv_u32(h, "%s.attention.head_count", family_of(t)->no_attention ? 0 : t->heads);
     if (family_of(t)->mixer == DELTA_NET)
         vs_tiny_kv_u32(h, "%s.full_attention_interval", t->attend);
-    if (family_of(t)->mixer == ATTENTION_ALONE || family_of(t)->beside || family_of(t)->mixer == DELTA_NET) {
+    if (by_layer) {
+        kv_by_layer(t, h, "%s.attention.head_count_kv", kv_heads_of);
+    } else if (family_of(t)->mixer == ATTENTION_ALONE || family_of(t)->beside || family_of(t)->mixer == DELTA_NET) {
         vs_tiny_kv_u32(h, "%s.attention.head_count_kv", t->kv_heads);
     } else {
         vs_tiny_kv_array(h, "%s.attention.head_count_kv", VS_TINY_U32, t->layers);
@@ -336,6 +384,10 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         kv_f32(h, "xielu.beta", 0.5);
         kv_f32(h, "xielu.eps", -1e-6);
     }
+    if (t->alibi != 0)
+        kv_f32(h, "%s.attention.max_alibi_bias", t->alibi);
+    if (t->clamp != 0)
+        kv_f32(h, "%s.attention.clamp_kqv", t->clamp);
     if (t->window && family_of(t)->windows)
         vs_tiny_kv_u32(h, "%s.attention.sliding_window", t->window);
     if (t->experts) {
@@ -569,7 +621,12 @@ static void list_attention(struct model *m, int i)
     const struct vs_tiny *t = m->t;
     const struct family *f = family_of(t);
     bool llama = !strcmp(t->arch, "llama"), bias = f->qkv_bias || t->bias || t->biases;
-    uint64_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
+    uint64_t q = heads_of(t, (uint64_t)i) * t->head_dim, kv = kv_heads_of(t, (uint64_t)i) * t->head_dim;
+    if (!kv) {
+        if (q)
+            add_linear(m, t->embd, t->embd, 0, "attn_output", i);
+        return;
+    }
     if (t->qkv) {
         add_linear(m, t->embd, q + 2 * kv, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
     } else {
@@ -589,9 +646,12 @@ static void list_attention(struct model *m, int i)
     }
     if ((llama && t->bias) || t->biases)
         add_tensor(m, "F32", t->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
-    if (f->head_norms || f->row_norms) {
-        add_norm(m, f->row_norms ? q : t->head_dim, "attn_q_norm", i);
-        add_norm(m, f->row_norms ? kv : t->head_dim, "attn_k_norm", i);
+    if (f->sub_norms)
+        add_norm(m, q, "attn_sub_norm", i);
+    bool rows = f->row_norms || t->row_norms;
+    if (f->head_norms || rows) {
+        add_norm(m, rows ? q : t->head_dim, "attn_q_norm", i);
+        add_norm(m, rows ? kv : t->head_dim, "attn_k_norm", i);
     }
 }
 
@@ -605,7 +665,7 @@ static void list_layer(struct model *m, int i)
         add_norm(m, t->embd, "attn_output_norm", i);
         add_norm(m, t->embd, "layer_output_norm", i);
     }
-    if (!f->no_pre_norm && !f->sum_norm && !(f->no_first_norm && i == 0))
+    if (!f->no_pre_norm && !f->sum_norm && !(f->no_first_norm && i == 0) && heads_of(t, (uint64_t)i))
         add_norm(m, t->embd, "attn_norm", i);
     if (is_mixer(t, (uint64_t)i) || f->beside)
         (f->mixer == SHORT_CONVOLUTION ? list_short_convolution : f->mixer == DELTA_NET ? list_delta_net : list_mamba)(m, i);
@@ -627,6 +687,8 @@ static void list_layer(struct model *m, int i)
         list_experts(m, i);
         return;
     }
+    if (f->sub_norms)
+        add_norm(m, ff, "ffn_sub_norm", i);
     if (!f->fused_up && !f->no_gate)
         add_linear(m, t->embd, ff, b, "ffn_gate", i);
     add_linear(m, t->embd, f->fused_up ? 2 * ff : ff, b, "ffn_up", i);
@@ -638,7 +700,7 @@ static void list_tensors(struct model *m)
     const struct vs_tiny *t = m->t;
     const struct family *f = family_of(t);
     add_matrix(m, t->embd_type, t->embd, t->vocab, "token_embd", -1);
-    if (f->positions)
+    if (f->positions || t->positions)
         add_tensor(m, "F32", t->embd, t->ctx, 0, 0.2f, "position_embd.weight");
     if (f->sum_norm)
         add_tensor(m, "F32", t->embd, 2, 0, 0.2f, "token_types.weight");

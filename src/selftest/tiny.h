@@ -29,6 +29,7 @@ struct vs_tiny {
     uint64_t tied, rope_freqs, bias;
     uint64_t biases, scales;            /* flags: a bias beside every matrix; a scale beside every matrix of a layer */
     uint64_t attn_norm_2;               /* flag: a second norm in each layer, for attention alone (falcon) */
+    uint64_t row_norms, positions;      /* flags: norms of all heads of q and of k, learned positions (mpt) */
     uint64_t no_ffn_norm;               /* flag: none before the feed-forward part (stablelm) */
     uint64_t dense;                     /* width between dense_2 and dense_3 (gemma-embedding); 0: it has none */
     uint64_t labels;                    /* numbers that a model which ranks gives; 0: it does not rank */
@@ -40,6 +41,7 @@ struct vs_tiny {
     uint64_t nextn;                     /* layers behind the others that guess further tokens */
     uint64_t choice_bias;               /* flag: a bias that counts for the choice alone */
     double freq_base, rope_scale;
+    double alibi, clamp;                /* attention.max_alibi_bias and attention.clamp_kqv; 0: the file does not say */
     double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
 };
 
