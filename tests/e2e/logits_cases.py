@@ -138,6 +138,30 @@ KEYS |= {
                       "--key .final_logit_softcapping=f32:0",
     "gemma2-46-layers": "--arch gemma2 --window 8 --ff 32 " + GEMMAS.replace("--layers 5", "--layers 46"),
 }
+# The older dense ones: learned positions, biases by distance, norms within, numbers of heads that differ by layer.
+KEYS |= {
+    "gpt2": "--arch gpt2 --biases --qkv 2 --tied --ctx 32 " + GROUPED.replace("--kv-heads 2", ""),
+    "starcoder": "--arch starcoder --biases --qkv 2 --ctx 32 " + GROUPED.replace("--kv-heads 2", "--kv-heads 1"),
+    "gptj": "--arch gptj --rot 8 --biases " + GROUPED,
+    "bloom": "--arch bloom --biases --qkv 2 --tied " + GROUPED.replace("--heads 4 --kv-heads 2", "--heads 6"),
+    "mpt": "--arch mpt --tied --qkv 1 " + GROUPED + "--key .attention.max_alibi_bias=f32:8 --key .attention.clamp_kqv=f32:0.9",
+    "mpt-norms": "--arch mpt --tied --row-norms --positions --ctx 32 " + GROUPED,
+    "olmo-clamp": "--arch olmo " + GROUPED + "--key .attention.clamp_kqv=f32:0.7",
+    "refact": "--arch refact " + GROUPED.replace("--kv-heads 2", "--kv-heads 1"),
+    "jais": "--arch jais --biases --qkv 2 " + GROUPED + "--key .attention.max_alibi_bias=f32:6",
+    "baichuan-40-layers": "--arch baichuan --ff 32 " + GROUPED.replace("--layers 5", "--layers 40"),
+    "deci": "--arch deci --rope-freqs --ff-step 16 " + GROUPED,
+    "openelm": "--arch openelm --qkv 1 --ff-step 16 " + GROUPED,
+    "bitnet": "--arch bitnet --scales " + GROUPED,
+    "bitnet-25": "--arch bitnet-25 " + GROUPED,
+    "bitnet-b1.58": "--arch bitnet-b1.58 " + GROUPED,
+    "qwen2vl": "--arch qwen2vl " + GROUPED + "--key .rope.dimension_sections=i32[]:2,3,2,1",
+    "qwen3vl": "--arch qwen3vl " + GROUPED + "--key .rope.dimension_sections=i32[]:3,3,2,0",
+    "paddleocr": "--arch paddleocr " + GROUPED + "--key .rope.dimension_sections=i32[]:2,3,3,0",
+    "hunyuan_vl": "--arch hunyuan_vl " + GROUPED + "--key .rope.dimension_sections=i32[]:2,2,2,2 --key .rope.scaling.alpha=f32:50",
+    "hunyuan-dense-alpha": "--arch hunyuan-dense " + GROUPED + "--key .rope.scaling.alpha=f32:1000",
+    "glm4-sections": "--arch glm4 --rot 8 " + GROUPED + "--key .rope.dimension_sections=i32[]:1,1,1,1",
+}
 # Recurrent families: layers with a state beside layers with attention, or none of these.
 KEYS |= {
     "lfm2": "--arch lfm2 --window 0 " + GROUPED,
@@ -205,13 +229,20 @@ FUSED = {
     "qwen2moe-mixed": (WIDE + "--arch qwen2moe --type mixed --experts 6 --experts-used 2 --expert-ff 256 --shared-ff 256", "f16",
                        ("kl", 2e-3)),
     "granitemoe-q8": (WIDE + "--arch granitemoe --type Q8_0 --experts 8 --experts-used 3 --expert-ff 72", "f16", ("kl", 2e-3)),
+    "gpt2-q4_k": (WIDE + "--arch gpt2 --type Q4_K --biases --qkv 2 --ctx 64", "f16", ("kl", 1e-3)),
+    "bloom-q8": (WIDE + "--arch bloom --type Q8_0 --biases --qkv 2", "f16", ("kl", 1e-3)),
+    "mpt-q6": (WIDE + "--arch mpt --type Q6_K --key .attention.max_alibi_bias=f32:8 --key .attention.clamp_kqv=f32:1.5", "f16",
+               ("kl", 1e-3)),
+    "deci-q8": (WIDE + "--arch deci --type Q8_0 --layers 4", "f16", ("kl", 2e-3)),
+    "openelm-q5_0": (WIDE + "--arch openelm --type Q5_0 --qkv 1", "f16", ("kl", 1e-3)),
+    "bitnet-tq2": (WIDE + "--arch bitnet-b1.58 --type TQ2_0 --scales", "f16", ("kl", 2e-3)),
     "qwen2-scales-q4_0": (WIDE + "--arch qwen2 --type Q4_0 --scales", "f16", ("kl", 1e-3)),
 }
 # The types of src/tensor/indexed.c that the package gguf can read.
 FUSED |= {f"{arch}-{t.lower()}": (f"--arch {arch} --type {t} " + WIDE, "f16", ("kl", 2e-3))
           for t, arch in zip("IQ4_NL IQ4_XS MXFP4 NVFP4 IQ3_S IQ3_XXS IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M TQ1_0 TQ2_0 Q1_0".split(),
                              ("llama", "qwen2", "qwen3", "granite", "olmo2") * 3)}
-CASES |= {name: (options, "f32", ("difference", 1e-5 if "--layers 6" in options or "--layers 46" in options else 2e-6))
+CASES |= {name: (options, "f32", ("difference", 1e-5 if "--layers 6" in options or "--layers 4" in options else 2e-6))
           for name, options in KEYS.items()} | FUSED
 
 
