@@ -100,6 +100,7 @@ static const struct vs_ipc_rule to_supervisor[] = {
     PLAIN(END,    0,          VS_AT_OPEN,                0,  0),
     PLAIN(ALIVE,  0,          VS_AT_OPEN,                0,  0),
     PLAIN(REFUSED, 0,         VS_AT_OPEN,                2,  VS_MAX_CONTROL),
+    PLAIN(AUDIT,  0,          VS_AT_OPEN,                0,  0),
 };
 
 /* What the broker hears from the supervisor. */
@@ -134,6 +135,7 @@ static const struct vs_ipc_rule to_audit_control[] = {
     PLAIN(NAMED,   0,          VS_AT_OPEN, 0, 0),
     PLAIN(FAILED,  0,          VS_AT_OPEN, 2, VS_MAX_CONTROL),
     PLAIN(SETTINGS, 0,         VS_AT_OPEN, 2, VS_MAX_START),
+    PLAIN(RECORD,  0,          VS_AT_OPEN, 2, VS_MAX_CONTROL),
     PLAIN(STOP,    0,          VS_AT_OPEN, 0, 0),
 };
 

@@ -114,8 +114,9 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(REFUSED,    0x7a, "refused")    /* a request that ended two workers: JSON {model, type, bytes, sha256}, both ways */ \
     X(WORKER,     0x7b, "worker")     /* supervisor to guard: the socket to a new worker; then comes */ \
     X(BROKER,     0x7c, "broker")     /* the one on which the broker hears of that worker, or of us, where no worker came */ \
-    X(AUDIT,      0x7d, "audit")      /* supervisor to broker: the socket to the log's writer; JSON {on_failure} */ \
-    X(RECORD,     0x7e, "record")     /* broker to writer: JSON, what happened; the id is the record's number */ \
+    X(AUDIT,      0x7d, "audit")      /* supervisor to broker: the socket to the log's writer; JSON {on_failure}. */ \
+                                      /* Back: another one, please */ \
+    X(RECORD,     0x7e, "record")     /* to the writer: JSON, what happened; the broker's id is the record's number */ \
     X(WRITTEN,    0x7f, "written")    /* writer to broker: u64, records up to this number are in the log */ \
     X(SEGMENT,    0x80, "segment")    /* writer: needs another file, its u64 first record; supervisor: here it is */ \
     X(NAMED,      0x81, "named")      /* writer: give it its name, that u64; supervisor: done */

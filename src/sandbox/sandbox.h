@@ -59,6 +59,8 @@ void vs_last_words_say(int status, const char *text);
  * "killed by signal 9"), and the status code for clients.
  * wait_status is waitpid's. text is NUL-terminated. words may be NULL. */
 int vs_last_words_explain(const struct vs_last_words *words, int wait_status, char *text, size_t text_bytes);
+/* The forbidden system call for which it was stopped, by name, until the next call; NULL: it was not. */
+const char *vs_last_words_call(const struct vs_last_words *words, int wait_status);
 
 /* ---- locking in ---- */
 enum { VS_SANDBOX_EXIT = 71 };          /* exit code of a process that its handlers ended */

@@ -233,6 +233,14 @@ static int explain(const struct vs_last_words *shared, int wait_status, char *te
     return VS_E_DIED;
 }
 
+const char *vs_last_words_call(const struct vs_last_words *words, int wait_status)
+{
+    if (!words || words->kind != VS_WORDS_SYSCALL || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != VS_SANDBOX_EXIT)
+        return NULL;
+    const char *name = vs_sandbox_call_name(words->number);
+    return name ? name : "unknown";
+}
+
 int vs_last_words_explain(const struct vs_last_words *words, int wait_status, char *text, size_t text_bytes)
 {
     if (text_bytes)

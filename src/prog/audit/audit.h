@@ -45,6 +45,7 @@ struct audit {
     char written_source[SOURCE_BYTES];   /* whose record is the last of a broker in the log, and its number */
     uint64_t written_number;
     int64_t clock_offset_ms;             /* wall minus monotonic; INT64_MIN: not known yet */
+    int64_t set_back_ms;                 /* 0, or by so much the wall's clock is behind the record of another start */
     uint64_t unsynced_at;                /* 0, or since when something is not on the disk */
     bool was_answered, is_stopping;
     char failed[200];                    /* what the supervisor could not do */
@@ -68,6 +69,8 @@ void log_open(struct audit *a, uint64_t first);                /* finds the end 
 /* Adds a line. _event: one of our own; fields: an object or NULL, stolen. _broker: the broker's record of that number. */
 void log_event(struct audit *a, const char *event, json_t *fields);
 void log_record(struct audit *a, uint64_t number, const char *event, const json_t *fields);
+void log_note(struct audit *a, const char *event, const json_t *fields);       /* the supervisor's */
+void log_clock(struct audit *a);                               /* was it set? */
 void log_flush(struct audit *a);                               /* lines go to the file; the broker is told */
 void log_sync(struct audit *a);
 uint64_t log_timer(struct audit *a);                           /* syncs when it is due; when it is due next */

@@ -70,6 +70,18 @@ static void on_settings(struct audit *a, struct vs_frame *f)
     json_decref(settings);
 }
 
+/* What the broker cannot say: it died, for example. */
+static void on_note(struct audit *a, struct vs_frame *f)
+{
+    json_t *fields = vs_json_parse(f->data, f->n, NULL);
+    char event[32];
+    const char *name = json_string_value(json_object_get(fields, "event"));
+    snprintf(event, sizeof event, "%s", name ? name : "");
+    json_object_del(fields, "event");
+    log_note(a, event, fields);
+    json_decref(fields);
+}
+
 static void on_stop(struct audit *a, struct vs_frame *f)
 {
     (void)f;
@@ -82,6 +94,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_BROKER, on_broker }, { VS_MSG_SEGMENT, on_segment },   { VS_MSG_NAMED, on_named },
     { VS_MSG_FAILED, on_failed }, { VS_MSG_SETTINGS, on_settings }, { VS_MSG_STOP, on_stop },
+    { VS_MSG_RECORD, on_note },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
@@ -146,8 +159,8 @@ static void on_record(struct audit *a, const struct vs_frame *f)
     const char *name = json_string_value(json_object_get(fields, "event"));
     snprintf(event, sizeof event, "%s", name ? name : "");
     json_object_del(fields, "event");
-    if (!fields || !a->source[0] || f->id != a->n_taken + 1) {
-        vs_conn_clear(&a->broker);      /* it is not itself any more; the supervisor sees it, or the broker does */
+    if (!a->source[0] || f->id != a->n_taken + 1) {
+        vs_conn_clear(&a->broker);      /* it asks for another link, and says again what is not written */
     } else {
         log_record(a, f->id, event, fields);
         memcpy(a->written_source, a->source, sizeof a->source);

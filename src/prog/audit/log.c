@@ -16,7 +16,7 @@
 
 #define SYNC_TIME (1000 * MS)            /* a group is on the disk after so long at most */
 #define CLOCK_STEP_MS 1000               /* the wall clock went so much further, or back, than it may by itself */
-enum { MOST_GROUP = 4 << 20 };           /* bytes of a group */
+enum { MOST_MEMBERS = VS_LINE_MOST - 1024 };     /* bytes; the rest is the line's head, and what it says of torn bytes */
 
 void audit_leave(int status, const char *format, ...)
 {
@@ -48,9 +48,14 @@ static void line(struct audit *a, const char *members, size_t n)
     vs_buf_char(&a->out, '\n');
 }
 
-/* The clock of the wall moves with the other one, but for small corrections. */
-static void note_clock(struct audit *a)
+/* The clock of the wall moves with the other one, but for small corrections. Between two starts of the machine it goes on. */
+void log_clock(struct audit *a)
 {
+    if (a->set_back_ms) {
+        json_int_t step = a->set_back_ms;
+        a->set_back_ms = 0;
+        log_event(a, "clock", json_pack("{s:I}", "step_ms", step));
+    }
     int64_t offset = vs_clock_real_ms() - (int64_t)(vs_clock_ns() / MS), step = offset - a->clock_offset_ms;
     bool is_known = a->clock_offset_ms != INT64_MIN;
     a->clock_offset_ms = offset;
@@ -81,18 +86,37 @@ void log_event(struct audit *a, const char *event, json_t *fields)
     json_decref(none);
 }
 
+/* The members of somebody else's record, behind what is in `members`. What can't be one leaves a gap: something happened. */
+static void add_members(const char *event, const json_t *fields, struct vs_buf *members)
+{
+    size_t before = members->n;
+    if (fields && record_format(event, fields, members) && members->n <= MOST_MEMBERS)
+        return;
+    json_t *none = json_object();
+    members->n = before;
+    if (!record_format("gap", none, members))
+        audit_leave(VS_E_NOMEM, "a record could not be made");
+    json_decref(none);
+}
+
 void log_record(struct audit *a, uint64_t number, const char *event, const json_t *fields)
 {
     struct vs_buf members = { 0 };
-    note_clock(a);
+    log_clock(a);
     vs_buf_printf(&members, "\"from\":\"%s:%" PRIu64 "\",", a->source, number);
-    if (!record_format(event, fields, &members)) {
-        vs_buf_reset(&members);         /* we don't speak the same language, but something happened: that much is written */
-        record_format("gap", json_object(), &members);
-    }
+    add_members(event, fields, &members);
     line(a, members.data, members.n);
     vs_buf_clear(&members);
     a->n_taken = number;
+}
+
+void log_note(struct audit *a, const char *event, const json_t *fields)
+{
+    struct vs_buf members = { 0 };
+    log_clock(a);
+    add_members(event, fields, &members);
+    line(a, members.data, members.n);
+    vs_buf_clear(&members);
 }
 
 /* ---- to the file ---- */
@@ -232,6 +256,10 @@ void log_open(struct audit *a, uint64_t first)
     off_t bytes = lseek(a->log_fd, 0, SEEK_END);
     a->log_bytes = bytes > 0 ? (uint64_t)bytes : 0;
     end_torn(a);
+    if (strcmp(a->boot, a->state.last.boot) == 0)       /* the clock may have been set while nobody wrote */
+        a->clock_offset_ms = a->state.last.time_ms - (int64_t)(a->state.last.mono_ns / MS);
+    else if (a->state.last.time_ms > vs_clock_real_ms())
+        a->set_back_ms = vs_clock_real_ms() - a->state.last.time_ms;
     a->last_seq = a->state.last.seq;
     memcpy(a->last_hash, a->state.last_hash, sizeof a->last_hash);
 }

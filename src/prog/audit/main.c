@@ -114,8 +114,12 @@ int main(void)
     seal_open(a);
     log_open(a, (uint64_t)json_integer_value(json_object_get(settings, "first")));
     seal_check(a);
-    log_event(a, "start", json_pack("{s:s, s:s, s:o}", "version", VERITAS_VERSION, "policy", a->policy, "sandbox",
-                                    json_pack("{s:i}", "audit", report.level)));
+    json_t *start = json_pack("{s:s, s:s, s:o}", "version", VERITAS_VERSION, "policy", a->policy, "sandbox",
+                              json_pack("{s:i}", "audit", report.level));
+    if (json_object_get(settings, "died_of"))           /* the writer before this one */
+        json_object_set(start, "message", json_object_get(settings, "died_of"));
+    log_event(a, "start", start);
+    log_clock(a);
     json_decref(settings);
     log_flush(a);
     seal(a);

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { API_ACTIVITY = 6003, APPLICATION_LIFECYCLE = 6002, AUTHENTICATION = 3002, DETECTION_FINDING = 2004, OTHER = 99 };
+enum { API_ACTIVITY = 6003, APPLICATION_LIFECYCLE = 6002, AUTHENTICATION = 3002, ACCOUNT_CHANGE = 3001, DETECTION_FINDING = 2004,
+       OTHER = 99 };
 enum { INFORMATIONAL = 1, LOW = 2, MEDIUM = 3, HIGH = 4 };
 
 /* What happens, in our word and in OCSF's. */
@@ -23,13 +24,23 @@ static const struct event {
     { "gap",         APPLICATION_LIFECYCLE, OTHER, "Records lost",   HIGH },
     { "clock",       APPLICATION_LIFECYCLE, OTHER, "Clock step",     MEDIUM },
     { "policy",      APPLICATION_LIFECYCLE, 8,     "Update", MEDIUM },          /* another policy holds */
+    { "policy_refused", APPLICATION_LIFECYCLE, 8,  "Update", MEDIUM },          /* it could not be read: the old one holds */
     { "broker",      APPLICATION_LIFECYCLE, 3,     "Start",  INFORMATIONAL },   /* who speaks from now on */
+    { "broker_died", APPLICATION_LIFECYCLE, 4,     "Stop",   HIGH },
+    { "copy_failed", APPLICATION_LIFECYCLE, OTHER, "Checkpoint not copied", MEDIUM },
     { "worker_died", APPLICATION_LIFECYCLE, 4,     "Stop",   HIGH },
     { "loaded",      APPLICATION_LIFECYCLE, 6,     "Enable", INFORMATIONAL },   /* a model */
+    { "load_failed", APPLICATION_LIFECYCLE, 6,     "Enable", MEDIUM },          /* it is not what it should be, or too large */
+    { "digest",      APPLICATION_LIFECYCLE, OTHER, "Model identified", INFORMATIONAL },         /* what its file was */
     { "unloaded",    APPLICATION_LIFECYCLE, 7,     "Disable", INFORMATIONAL },
     { "request",     API_ACTIVITY,          OTHER, "Begin",  INFORMATIONAL },
     { "answer",      API_ACTIVITY,          OTHER, "End",    INFORMATIONAL },
     { "finding",     DETECTION_FINDING,     1,     "Create", MEDIUM },          /* of the guard */
+    { "blocked_call", DETECTION_FINDING,    1,     "Create", HIGH },            /* a process tried what its sandbox forbids */
+    { "key_added",   ACCOUNT_CHANGE,        1,     "Create", LOW },
+    { "key_rotated", ACCOUNT_CHANGE,        3,     "Password Change", LOW },
+    { "key_changed", ACCOUNT_CHANGE,        OTHER, "Update", LOW },             /* its role, or its scopes */
+    { "key_revoked", ACCOUNT_CHANGE,        6,     "Delete", LOW },
     { "wrong_key",   AUTHENTICATION,        1,     "Logon",  LOW },
     { "locked_out",  AUTHENTICATION,        1,     "Logon",  MEDIUM },          /* too many wrong keys of one user */
 };
@@ -58,7 +69,8 @@ static const struct field {
     { "text_hmac", TEXT, "unmapped.text.hmac" },          { "missed", NUMBER, "unmapped.missed" },
     { "since", NUMBER, "unmapped.since" },                { "step_ms", NUMBER, "unmapped.step_ms" },
     { "version", TEXT, "app.version" },                   { "settings", OBJECT, "unmapped.settings" },
-    { "source", TEXT, "unmapped.source" },                { "findings", LIST, "unmapped.findings" },
+    { "source", TEXT, "unmapped.source" },                { "call", TEXT, "unmapped.call" },
+    { "account", TEXT, "user.name" },                     { "account_role", TEXT, "user.type" },
 };
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 

@@ -67,6 +67,16 @@ static void append(int fd, const char *what, const struct vs_buf *text)
         audit_leave(VS_E_SYSTEM, "%s cannot be written: %s", what, strerror(errno));
 }
 
+/* A copy that fails does not end the log: it says so, and stops until the next start. */
+static void append_copy(struct audit *a, const struct vs_buf *text)
+{
+    ssize_t n = write(COPY_FD, text->data, text->n);
+    if (n == (ssize_t)text->n && (fdatasync(COPY_FD) == 0 || errno == EINVAL))
+        return;
+    a->has_copy = false;
+    log_event(a, "copy_failed", json_pack("{s:s}", "message", n < 0 ? strerror(errno) : "it took a part alone"));
+}
+
 /* The line of `epoch` in the file of public keys. What a kill left of another one is ended first. */
 static void publish(struct audit *a, uint64_t epoch, const uint8_t seed[VS_SEED_BYTES], const uint8_t signer[VS_SEED_BYTES])
 {
@@ -195,7 +205,7 @@ void seal(struct audit *a)
         audit_leave(VS_E_UNSUPPORTED, "a checkpoint could not be signed");
     append(NOTES_FD, "the checkpoint", &text);
     if (a->has_copy)
-        append(COPY_FD, "the copy of the checkpoint", &text);
+        append_copy(a, &text);
     vs_buf_clear(&text);
     a->sealed = note.size;
 }

@@ -4,8 +4,9 @@
  *     its outcome     --record--> writer --WRITTEN--> the client is told
  *
  * Records are numbered and kept until they are known to be written, so a writer that was started again gets what the one before it
- * had not written. When there is no writer for AUDIT_TIME, requests are refused and those that run end (on_failure refuse), or they
- * go on, and a record says later how much is missing (continue). Without a log all of this costs nothing. */
+ * had not written. When there is no writer for AUDIT_TIME, or it writes nothing for so long, requests are refused and those that
+ * run end (on_failure refuse), or they go on, and a record says later how much is missing (continue). The body of a large request
+ * is hashed a slice a turn, so that nobody else waits for that. Without a log all of this costs nothing. */
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
@@ -21,11 +22,13 @@
 
 #define AUDIT_TIME (5000 * MS)          /* the writer is away for so long at most before it counts as failed */
 #define AUDIT_MEMORY (64u << 20)        /* bytes of its link */
+#define ASK_TIME (1000 * MS)            /* between two questions for another link */
+#define HASH_SLICE (256u << 10)         /* bytes of a body in a turn */
 enum { MOST_KEPT = 65536, HMAC_BLOCK = 64, MOST_QUEUED = 8 << 20 };
 
 struct record {
     struct record *next;
-    uint64_t number;
+    uint64_t number, at;                /* when it was made */
     struct request *begins, *ends;      /* whose it is, or NULL */
     size_t n;
     char text[];
@@ -56,7 +59,7 @@ static struct record *keep(struct broker *b, const char *event, json_t *fields)
     if (text.n && text.status == VS_OK && a->n_kept < MOST_KEPT)
         r = malloc(sizeof *r + text.n);
     if (r) {
-        *r = (struct record){ .number = ++a->n_made, .n = text.n };
+        *r = (struct record){ .number = ++a->n_made, .at = b->now, .n = text.n };
         memcpy(r->text, text.data, text.n);
         if (a->last)
             a->last->next = r;
@@ -114,6 +117,27 @@ void audit_text(struct broker *b, struct request *r, const char *text, size_t n)
     r->text_bytes += n;
 }
 
+static void set_text(json_t *fields, const char *key, const char *text)
+{
+    char cut[MAX_LOG_NAME];
+    snprintf(cut, sizeof cut, "%s", text);
+    if (fields && *cut)
+        json_object_set_new(fields, key, vs_json_text(cut, strlen(cut)));
+}
+
+static void set_number(json_t *fields, const char *key, int64_t n)
+{
+    if (fields)
+        json_object_set_new(fields, key, json_integer(n));
+}
+
+static void set_hmac(const struct audit *a, json_t *fields, struct vs_sha256 *inner)
+{
+    char hmac[65];
+    hmac_end(a, inner, hmac);
+    set_text(fields, "text_hmac", hmac);
+}
+
 /* ---- requests ---- */
 
 static bool is_loggable(uint16_t type)
@@ -143,18 +167,69 @@ static json_t *who(const struct broker *b, const struct request *r)
     return fields;
 }
 
-static void set_text(json_t *fields, const char *key, const char *text)
+static void let_begin(struct broker *b, struct request *r)
 {
-    char cut[MAX_LOG_NAME];
-    snprintf(cut, sizeof cut, "%s", text);
-    if (fields && *cut)
-        json_object_set_new(fields, key, vs_json_text(cut, strlen(cut)));
+    r->waits_for_log = false;
+    if (r->place == PLACE_QUEUED)
+        run_pump(b, r->model);
 }
 
-static void set_number(json_t *fields, const char *key, int64_t n)
+/* Its first record. False: it cannot be kept, and nobody may have what has none. */
+static bool keep_begin(struct broker *b, struct request *r, json_t *fields)
 {
-    if (fields)
-        json_object_set_new(fields, key, json_integer(n));
+    struct audit *a = &b->audit;
+    struct record *record = keep(b, "request", fields);
+    r->waits_for_log = record && !a->is_failed;
+    if (r->waits_for_log)
+        record->begins = r;
+    return record || a->continues;
+}
+
+/* Not in one turn: its body must be there until it is done (audit_hash). */
+static void hash_later(struct audit *a, struct request *r, json_t *fields)
+{
+    struct request **at = &a->unhashed;
+    while (*at)
+        at = &(*at)->next_unhashed;
+    *at = r;
+    r->unhashed = fields;
+    r->n_hashed = 0;
+    r->waits_for_log = true;
+    hmac_begin(a, 0x36, &r->body_sum);
+}
+
+/* Takes its first record, which is without HMAC as far as the body was not read. NULL: it has been made. */
+static json_t *take_unhashed(struct audit *a, struct request *r)
+{
+    json_t *fields = r->unhashed;
+    struct request **at = &a->unhashed;
+    if (!fields)
+        return NULL;
+    while (*at != r)
+        at = &(*at)->next_unhashed;
+    *at = r->next_unhashed;
+    r->next_unhashed = NULL;
+    r->unhashed = NULL;
+    return fields;
+}
+
+void audit_hash(struct broker *b)
+{
+    struct audit *a = &b->audit;
+    struct request *r = a->unhashed;
+    if (!r)
+        return;
+    size_t left = r->body.n - r->n_hashed, n = left < HASH_SLICE ? left : HASH_SLICE;
+    vs_sha256_add(&r->body_sum, r->body.data + r->n_hashed, n);
+    r->n_hashed += n;
+    if (n < left)
+        return;
+    json_t *fields = take_unhashed(a, r);
+    set_hmac(a, fields, &r->body_sum);
+    if (!keep_begin(b, r, fields))
+        request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
+    else if (!r->waits_for_log)
+        let_begin(b, r);
 }
 
 bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p)
@@ -167,6 +242,7 @@ bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head
         return false;
     }
     r->number = ++a->n_requests;
+    memcpy(r->policy, a->policy, sizeof r->policy);
     if (head && head->trace)
         snprintf(r->trace, sizeof r->trace, "%s", head->trace);
     json_t *fields = who(b, r);
@@ -174,21 +250,20 @@ bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head
         set_text(fields, "model", head->model);
     if (head && head->on_behalf_of)
         set_text(fields, "on_behalf_of", head->on_behalf_of);
+    r->is_recorded = true;
+    if (p && p->body_bytes)
+        set_number(fields, "text_bytes", (int64_t)p->body_bytes);
+    if (p && p->body_bytes > HASH_SLICE && fields) {
+        hash_later(a, r, fields);
+        return true;
+    }
     if (p && p->body_bytes) {
         struct vs_sha256 sum;
-        char hmac[65];
         hmac_begin(a, 0x36, &sum);
         vs_sha256_add(&sum, p->body, p->body_bytes);
-        hmac_end(a, &sum, hmac);
-        set_number(fields, "text_bytes", (int64_t)p->body_bytes);
-        set_text(fields, "text_hmac", hmac);
+        set_hmac(a, fields, &sum);
     }
-    struct record *record = keep(b, "request", fields);
-    r->is_recorded = true;
-    r->waits_for_log = record && !a->is_failed; /* one that could not be kept is counted */
-    if (r->waits_for_log)
-        record->begins = r;
-    return true;
+    return r->is_recorded = keep_begin(b, r, fields);
 }
 
 static int severity_of(const struct vs_outcome *o)
@@ -222,12 +297,15 @@ static json_t *levels(const struct broker *b, const struct model *m)
     return all;
 }
 
-bool audit_end(struct broker *b, struct request *r, const struct vs_outcome *o)
+enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_outcome *o)
 {
     struct audit *a = &b->audit;
     if (!a->is_on || !r->is_recorded)
-        return false;
+        return AUDIT_TELL;
     bool failed = o->error.code != VS_OK;
+    json_t *unhashed = take_unhashed(a, r);
+    if (unhashed)                       /* no worker has seen the body */
+        keep_begin(b, r, unhashed);
     add_finding(b, r, o);
     json_t *fields = who(b, r);
     const struct model *m = r->model;
@@ -246,18 +324,19 @@ bool audit_end(struct broker *b, struct request *r, const struct vs_outcome *o)
     if (r->n_resumed)
         set_number(fields, "resumed", r->n_resumed);
     if (r->text_bytes) {
-        char hmac[65];
-        hmac_end(a, &r->text_sum, hmac);
         set_number(fields, "text_bytes", (int64_t)r->text_bytes);
-        set_text(fields, "text_hmac", hmac);
+        set_hmac(a, fields, &r->text_sum);
     }
+    set_text(fields, "policy", r->policy);
     if (m && fields)
         json_object_set_new(fields, "sandbox", levels(b, m));
     struct record *record = keep(b, "answer", fields);
-    if (!record || (a->is_failed && a->continues))
-        return false;
+    if (a->continues && (!record || a->is_failed))
+        return AUDIT_TELL;
+    if (!record)
+        return AUDIT_LOST;
     record->ends = r;
-    return true;
+    return AUDIT_WAIT;
 }
 
 void audit_forget(struct broker *b, const struct request *r)
@@ -269,13 +348,6 @@ void audit_forget(struct broker *b, const struct request *r)
 }
 
 /* ---- the writer ---- */
-
-static void let_begin(struct broker *b, struct request *r)
-{
-    r->waits_for_log = false;
-    if (r->place == PLACE_QUEUED)
-        run_pump(b, r->model);
-}
 
 /* The first of those kept is written, or will not be. */
 static void drop_first(struct broker *b, bool is_written)
@@ -326,6 +398,8 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
         vs_hex_bytes(key, sizeof a->key, a->key);
     if (!a->is_on && getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number)
         snprintf(a->source, sizeof a->source, "%016llx", (unsigned long long)number);
+    for (struct record *r = a->first; r; r = r->next)
+        r->at = b->now;                 /* this writer has its own time for them */
     a->unsent = a->first;               /* what is written of it, the writer says at once */
     a->is_known = false;
     a->gone_at = a->gone_at ? a->gone_at : b->now;
@@ -334,7 +408,8 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
     vs_conn_send(&a->conn, VS_MSG_HELLO, 0, 0, hello, (size_t)n, -1);
     if (!a->is_on) {
         a->is_on = true;
-        audit_note(b, "broker", json_pack("{s:s, s:o}", "version", VERITAS_VERSION, "sandbox", levels(b, NULL)));
+        audit_note(b, "broker", json_pack("{s:s, s:o, s:s, s:o}", "version", VERITAS_VERSION, "sandbox", levels(b, NULL), "policy",
+                                          a->policy, "settings", who_keys_json(b)));
     }
 }
 
@@ -389,17 +464,24 @@ void audit_ready(struct broker *b, short events)
         handlers[vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f.type)].take(b, &f);
     if (status == VS_E_BUSY)
         return;
-    vs_conn_clear(&a->conn);            /* the supervisor starts another */
+    vs_conn_clear(&a->conn);            /* the supervisor starts another, where it is the writer that ended */
     a->gone_at = b->now;
+    a->ask_at = b->now + ASK_TIME;
     a->is_known = false;
 }
 
+/* The oldest record waits too long, be there a writer or none. */
 uint64_t audit_timers(struct broker *b)
 {
-    uint64_t next = NEVER;
-    if (b->audit.gone_at && !b->audit.is_failed && due(b, b->audit.gone_at + AUDIT_TIME, &next))
+    struct audit *a = &b->audit;
+    uint64_t next = NEVER, since = a->gone_at ? a->gone_at : a->first ? a->first->at : 0;
+    if (since && !a->is_failed && due(b, since + AUDIT_TIME, &next))
         fail(b);
-    return next;
+    if (a->is_on && a->conn.fd < 0 && due(b, a->ask_at, &next)) {
+        control_send(b, VS_MSG_AUDIT, 0, NULL, NULL);
+        a->ask_at = b->now + ASK_TIME;
+    }
+    return a->unhashed ? 0 : next;
 }
 
 void audit_clear(struct broker *b)

@@ -215,6 +215,11 @@ struct request {                        /* of a client, from its frame to the on
     uint64_t begun_at, first_at;        /* 0, or when a worker first had it; when its first token came */
     uint64_t number;                    /* in the log */
     bool is_recorded, waits_for_log;    /* the log hears of it; its first record is not there yet */
+    json_t *unhashed;                   /* that record, while the HMAC of a large body is under way; else NULL */
+    struct request *next_unhashed;
+    struct vs_sha256 body_sum;
+    size_t n_hashed;                    /* bytes of the body */
+    char policy[65];                    /* digest of the one that held when it came; "": unknown */
     struct vs_sha256 text_sum;          /* of the text that went to the client: an HMAC that is under way */
     size_t text_bytes;
     uint16_t closing_type;              /* PLACE_CLOSING: the frame that ends it, */
@@ -286,6 +291,7 @@ struct model {
     struct death {
         int code;
         char text[512];
+        char call[64];                  /* "", or the system call that it tried */
         bool by_sigkill;                /* from outside: no request's doing */
         bool is_last;                   /* there will be no other worker */
         bool by_guard;                  /* it was the guard that died, and took its worker along */
@@ -306,6 +312,9 @@ struct audit {                          /* the log: audit.c */
     struct record *first, *last, *unsent;       /* made, and not known to be written; the first that is not sent yet */
     unsigned n_kept;
     uint64_t gone_at;                   /* 0, or since when nobody writes */
+    uint64_t ask_at;                    /* gone: when the supervisor is asked for another link */
+    struct request *unhashed;           /* whose bodies are being hashed, the first that came first */
+    char policy[65];                    /* digest of the one that holds */
 };
 
 struct broker {
@@ -386,6 +395,7 @@ void ask_models_known(struct broker *b);                       /* the supervisor
 
 /* who.c: keys, and what who asks may ask */
 void who_read(struct broker *b, int fd);                       /* the supervisor's list, as it is from now on */
+json_t *who_keys_json(const struct broker *b);         /* which keys there are, as a number and a digest; a new reference */
 /* HELLO: sets p->who. key NULL: it has none. VS_E_KEY: it is needed, or no good; VS_E_BUSY: too many were tried. */
 int who_of_peer(struct broker *b, struct peer *p, const char *key, struct vs_error *err);
 int who_of_request(struct broker *b, struct request *r, const struct vs_head *head, struct vs_error *err);     /* sets r->who */
@@ -456,8 +466,10 @@ uint64_t audit_timers(struct broker *b);
 /* Records a request that has come, when there is a log. False: it can't be, and so nobody may have it. */
 bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p);
 void audit_text(struct broker *b, struct request *r, const char *text, size_t n);      /* goes to its client */
-/* Records how it ended. True: its client is told when that is written (request_deliver). */
-bool audit_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+/* Records how it ended. Its client is told now; when that is written (request_deliver); not this, for it cannot be recorded. */
+enum audit_ends { AUDIT_TELL, AUDIT_WAIT, AUDIT_LOST };
+enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+void audit_hash(struct broker *b);      /* a slice of a large body, where one is to be hashed */
 void audit_forget(struct broker *b, const struct request *r);          /* it is freed */
 void audit_note(struct broker *b, const char *event, json_t *fields);  /* anything else; steals fields */
 void audit_clear(struct broker *b);

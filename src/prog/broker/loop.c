@@ -279,6 +279,7 @@ void broker_turn(struct broker *b, bool wait)
             peer_ready(b, peers[i], of_peers[i].revents);
     if (polls[1].revents)
         peer_accept(b);
+    audit_hash(b);
     broker_sweep(b);
 }
 

@@ -210,10 +210,25 @@ void model_cancel(struct broker *b, struct request *r, int code)
 
 /* ---- life and death ---- */
 
+/* It answers, does not any more, or never did. */
+static void note(struct broker *b, const struct model *m, const char *event, int code, const char *text)
+{
+    char words[MAX_LOG_TEXT], name[MAX_LOG_NAME];
+    if (m->is_scanner)
+        return;
+    snprintf(name, sizeof name, "%s", m->name);
+    snprintf(words, sizeof words, "%s", text);
+    bool is_wanted = code == VS_OK || code == VS_E_CANCELLED;
+    audit_note(b, event, json_pack("{s:o, s:s, s:i, s:o}", "model", vs_json_text(name, strlen(name)), "finish",
+                                   is_wanted ? "done" : vs_status_name(code), "status_id", is_wanted ? 1 : 2, "message",
+                                   vs_json_text(words, strlen(words))));
+}
+
 void model_drop(struct broker *b, struct model *m, int code, const char *text)
 {
     if (m->gone)
         return;
+    note(b, m, m->was_ready ? "unloaded" : "load_failed", code, text);
     m->gone = true;                     /* before anything else: what follows may look for models */
     b->n_models -= !m->is_scanner;
     run_end_all(b, m, code, text);
@@ -278,7 +293,7 @@ static void hang_up(struct model *m)
     m->has_more = false;
 }
 
-static void log_death(struct broker *b, const struct model *m, const char *text)
+static void log_death(struct broker *b, const struct model *m, const char *text, const char *call)
 {
     char words[MAX_LOG_TEXT], name[MAX_LOG_NAME];
     const struct vs_log_field field = { .key = "model", .text = name };
@@ -287,6 +302,9 @@ static void log_death(struct broker *b, const struct model *m, const char *text)
     broker_log_event(b, VS_LOG_ERROR, "worker_died", &field, 1, words);
     audit_note(b, "worker_died", json_pack("{s:o, s:o}", "model", vs_json_text(name, strlen(name)), "message",
                                            vs_json_text(words, strlen(words))));
+    if (*call)
+        audit_note(b, "blocked_call", json_pack("{s:o, s:s, s:o}", "model", vs_json_text(name, strlen(name)), "call", call,
+                                                "message", vs_json_text(words, strlen(words))));
 }
 
 /* All that its worker said is known. Only a guard knows the tokens behind which another worker would go on. */
@@ -297,7 +315,7 @@ static void bury(struct broker *b, struct model *m)
     const char *text = m->killed_for[0] && !d->by_guard ? m->killed_for : d->text;
     m->told_at = 0;
     hang_up(m);
-    log_death(b, m, text);
+    log_death(b, m, text, d->call);
     m->state = MODEL_DEAD;
     m->dead_at = b->now;
     m->pid = 0;
@@ -331,6 +349,8 @@ void model_exited(struct broker *b, struct model *m, const struct vs_error *why,
         .is_last = json_is_true(json_object_get(message, "last")), .by_guard = json_is_true(json_object_get(message, "guard")),
     };
     snprintf(d.text, sizeof d.text, "%s", why->text);
+    const char *call = json_string_value(json_object_get(message, "call"));
+    snprintf(d.call, sizeof d.call, "%s", call ? call : "");
     lose_worker(b, m, &d);
 }
 
@@ -460,6 +480,7 @@ static void on_ready(struct broker *b, struct model *m, struct vs_frame *f)
     m->can_go_on = json_is_integer(parallel);
     m->parallel = n < 1 ? 1 : n > MAX_PARALLEL ? MAX_PARALLEL : (unsigned)n;
     m->state = MODEL_READY;
+    note(b, m, "loaded", VS_OK, m->was_ready ? "again" : "");
     m->was_ready = true;
     m->used_at = b->now;
     m->conn.state = VS_AT_OPEN;
@@ -489,6 +510,9 @@ static void on_digest(struct broker *b, struct model *m, struct vs_frame *f)
         model_violation(b, m, "its digest is none, or another one");
     else
         memcpy(m->digest, hex, sizeof m->digest);
+    if (!m->gone && m->digest[0] && !m->is_scanner)
+        audit_note(b, "digest", json_pack("{s:o, s:s}", "model", vs_json_text(m->name, strlen(m->name)), "model_digest",
+                                          m->digest));
 }
 
 /* The guard does not listen to its worker any more. */

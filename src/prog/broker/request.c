@@ -333,14 +333,19 @@ static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome
     hold(r, VS_MSG_ERROR, &failure, NULL, 0);
 }
 
+static void tell_unlogged(struct broker *b, struct request *r)
+{
+    struct vs_outcome failure = { 0 };
+    vs_error_set(&failure.error, VS_E_SYSTEM, "the audit log cannot be written");
+    tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
+}
+
 void request_deliver(struct broker *b, struct request *r, bool is_written)
 {
     if (r->place != PLACE_CLOSING)
         return;
     if (!is_written || r->closing.status != VS_OK || !r->closing.n) {
-        struct vs_outcome failure = { 0 };
-        vs_error_set(&failure.error, VS_E_SYSTEM, "the audit log cannot be written");
-        tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
+        tell_unlogged(b, r);
     } else {
         leave_line(r);
         if (peer_send_parts(b, r->peer, r->closing_type, r->id, r->closing.data, r->closing.n, NULL, 0) != VS_OK)
@@ -356,8 +361,11 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
         return;
     leave_place(b, r);
     limits_end(b, r, outcome);
-    if (audit_end(b, r, outcome))
+    enum audit_ends ends = audit_end(b, r, outcome);
+    if (ends == AUDIT_WAIT)
         end_by_log(r, type, outcome, body, n);
+    else if (ends == AUDIT_LOST)
+        tell_unlogged(b, r);
     else
         tell(b, r, type, outcome, body, n);
     if (r->model) {                     /* once it has been told: nobody waits for our log */

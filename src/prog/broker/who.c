@@ -84,20 +84,25 @@ static struct who named(const struct vs_identity *i, const struct vs_secret *s)
     return w;
 }
 
-static void note(struct broker *b, const char *event, const struct peer *p)
+/* remote: where a gateway's client is; "": here. */
+static void note(struct broker *b, const char *event, const struct peer *p, const char *remote)
 {
-    audit_note(b, event, json_pack("{s:I, s:I, s:i}", "uid", (json_int_t)p->uid, "pid", (json_int_t)p->pid, "status_id", 2));
+    json_t *fields = json_pack("{s:I, s:I, s:i}", "uid", (json_int_t)p->uid, "pid", (json_int_t)p->pid, "status_id", 2);
+    if (*remote)
+        json_object_set_new(fields, "remote", vs_json_text(remote, strlen(remote)));
+    audit_note(b, event, fields);
 }
 
 static void log_locked_out(struct broker *b, const struct peer *p)
 {
-    note(b, "locked_out", p);
+    note(b, "locked_out", p, "");
     const struct vs_log_field fields[] = { { "uid", NULL, (int64_t)p->uid }, { "pid", NULL, (int64_t)p->pid } };
     broker_log_event(b, VS_LOG_WARNING, "locked_out", fields, 2, "too many wrong keys: this user is locked out for 30 seconds");
 }
 
 /* counts: a wrong one counts against the peer's user. */
-static int who_of_key(struct broker *b, const struct peer *p, const char *key, bool counts, struct who *ret, struct vs_error *err)
+static int who_of_key(struct broker *b, const struct peer *p, const char *key, const char *remote, bool counts, struct who *ret,
+                      struct vs_error *err)
 {
     const struct vs_secret *secret;
     uint64_t left = counts ? vs_lockout_left(&b->lockout, number_of(p), b->now) : 0;
@@ -112,8 +117,7 @@ static int who_of_key(struct broker *b, const struct peer *p, const char *key, b
         *ret = named(i, secret);
         return VS_OK;
     }
-    if (counts)
-        note(b, "wrong_key", p);
+    note(b, "wrong_key", p, remote);
     if (counts && vs_lockout_wrong(&b->lockout, number_of(p), b->now))
         log_locked_out(b, p);
     return vs_error_set(err, VS_E_KEY, "this key is not valid here, or not any more");
@@ -123,7 +127,7 @@ int who_of_peer(struct broker *b, struct peer *p, const char *key, struct vs_err
 {
     int rc = VS_OK;
     if (key)
-        rc = who_of_key(b, p, key, true, &p->who, err);
+        rc = who_of_key(b, p, key, "", true, &p->who, err);
     else if (b->require_key && !p->is_private)
         rc = vs_error_set(err, VS_E_KEY, "this daemon wants a key: VERITAS_KEY_FILE names the file that holds yours");
     else
@@ -164,7 +168,7 @@ int who_of_request(struct broker *b, struct request *r, const struct vs_head *he
     if (head->key && head->on_behalf_of)
         return vs_error_set(err, VS_E_INVALID, "key and on_behalf_of both say who asks");
     if (head->key)
-        rc = who_of_key(b, p, head->key, !is_trusted, &r->who, err);
+        rc = who_of_key(b, p, head->key, r->remote, !is_trusted, &r->who, err);
     else if (r->who.name[0] && !is_key_there(b, &r->who, vs_clock_real_ms() / 1000))
         rc = vs_error_set(err, VS_E_KEY, "this key is not valid any more");
     if (rc == VS_OK)
@@ -204,6 +208,57 @@ static void renew_all(struct broker *b)
     }
 }
 
+/* ---- for the log ---- */
+
+json_t *who_keys_json(const struct broker *b)
+{
+    struct vs_sha256 sum;
+    uint8_t digest[32];
+    char hex[65];
+    vs_sha256_init(&sum);
+    for (size_t i = 0; i < b->keys.n; i++) {
+        const struct vs_identity *who = &b->keys.v[i];
+        char line[256];
+        int n = snprintf(line, sizeof line, "%s %d %x %lld %s %s\n", who->name, (int)who->role, (unsigned)who->scopes,
+                         (long long)who->created, who->secret[0].id, who->secret[1].id);
+        vs_sha256_add(&sum, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
+    }
+    vs_sha256_end(&sum, digest);
+    vs_hex(digest, sizeof digest, hex);
+    return json_pack("{s:{s:I, s:s}}", "keys", "count", (json_int_t)b->keys.n, "sha256", hex);
+}
+
+static void note_key(struct broker *b, const char *event, const struct vs_identity *who)
+{
+    audit_note(b, event, json_pack("{s:s, s:s, s:o}", "account", who->name, "account_role", vs_role_name(who->role), "settings",
+                                   json_pack("{s:o}", "scopes", vs_scopes_json(who->scopes))));
+}
+
+static bool is_secret_same(const struct vs_identity *a, const struct vs_identity *c)
+{
+    return strcmp(a->secret[0].id, c->secret[0].id) == 0 && a->secret[0].until == c->secret[0].until;
+}
+
+/* What another list changes; both are in the order of names. */
+static void note_changes(struct broker *b, const struct vs_identities *old, const struct vs_identities *fresh)
+{
+    size_t i = 0, k = 0;
+    while (b->audit.is_on && (i < old->n || k < fresh->n)) {
+        int order = i == old->n ? 1 : k == fresh->n ? -1 : strcmp(old->v[i].name, fresh->v[k].name);
+        bool is_other = order == 0 && old->v[i].created != fresh->v[k].created;
+        if (order < 0 || is_other)
+            note_key(b, "key_revoked", &old->v[i]);
+        if (order > 0 || is_other)
+            note_key(b, "key_added", &fresh->v[k]);
+        else if (order == 0 && !is_secret_same(&old->v[i], &fresh->v[k]))
+            note_key(b, "key_rotated", &fresh->v[k]);
+        else if (order == 0 && (old->v[i].role != fresh->v[k].role || old->v[i].scopes != fresh->v[k].scopes))
+            note_key(b, "key_changed", &fresh->v[k]);
+        i += order <= 0;
+        k += order >= 0;
+    }
+}
+
 static int read_list(struct broker *b, int fd, struct vs_error *err)
 {
     struct vs_buf text = { .limit = VS_IDENTITIES_BYTES };
@@ -216,6 +271,9 @@ static int read_list(struct broker *b, int fd, struct vs_error *err)
     int rc = all ? vs_identity_list_parse(json_object_get(all, "keys"), &keys, err)
                  : text.status ? vs_error_set(err, text.status, "%s", vs_status_text(text.status)) : err->code;
     if (rc == VS_OK) {
+        const char *policy = json_string_value(json_object_get(all, "policy"));
+        snprintf(b->audit.policy, sizeof b->audit.policy, "%s", policy ? policy : "");
+        note_changes(b, &b->keys, &keys);
         vs_identity_list_clear(&b->keys);
         b->keys = keys;
         b->require_key = json_is_true(json_object_get(all, "require_key"));

@@ -202,12 +202,15 @@ static void start_again(struct supervisor *s, struct model *m)
 }
 
 /* The broker hears it; so do people, where it goes on. */
-static void say_exited(struct supervisor *s, struct model *m, int code, const char *text, int status, bool again, bool is_guard)
+static void say_exited(struct supervisor *s, struct model *m, int code, const char *text, int status, bool again, bool is_guard,
+                       const char *call)
 {
     json_t *message = vs_json_error(code, text);
     json_object_set_new(message, "sigkill", json_boolean(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
     json_object_set_new(message, "last", json_boolean(s->ending || !again));
     json_object_set_new(message, "guard", json_boolean(is_guard));
+    if (call)
+        json_object_set_new(message, "call", json_string(call));
     say(s, VS_MSG_EXITED, m->id, message, -1);
     if (s->ending || !again)
         m->worker.restart_at = 0;
@@ -227,7 +230,7 @@ static void worker_reaped(struct supervisor *s, struct model *m, int status)
         return;
     }
     snprintf(text, sizeof text, said ? "%s" : "worker %s", why);
-    say_exited(s, m, code, text, status, again, false);
+    say_exited(s, m, code, text, status, again, false, vs_last_words_call(m->worker.words, status));
 }
 
 /* Nobody knows any more what its worker has said of which request. */
@@ -236,12 +239,13 @@ static void guard_reaped(struct supervisor *s, struct model *m, int status)
     char why[400], text[480];
     bool again;
     process_ended(&m->guard, status, why, sizeof why, &again);
+    const char *call = vs_last_words_call(m->guard.words, status);
     snprintf(text, sizeof text, "the guard died: %s", m->guard_asked_at ? "it gave no sign of life" : why);
     process_kill(&m->worker);
     m->worker.restart_at = m->guard.restart_at;
     guard_kill(m);
     m->guard_restarts++;
-    say_exited(s, m, VS_E_DIED, text, status, again, true);
+    say_exited(s, m, VS_E_DIED, text, status, again, true, call);
 }
 
 bool models_reaped(struct supervisor *s, pid_t pid, int status)
@@ -661,6 +665,14 @@ static int on_refused(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+/* Its link to the log's writer has ended, and the writer has not. */
+static int on_audit(struct supervisor *s, const struct vs_frame *f)
+{
+    (void)f;
+    writer_hand(s);
+    return VS_OK;
+}
+
 void control_ask(struct supervisor *s)
 {
     if (s->control.state == VS_AT_OPEN)
@@ -673,6 +685,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
+    { VS_MSG_AUDIT, on_audit },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

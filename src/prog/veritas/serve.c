@@ -52,8 +52,13 @@ static void broker_ended(struct supervisor *s, int status)
     char why[400];
     bool again;
     process_ended(&s->broker, status, why, sizeof why, &again);
+    const char *call = vs_last_words_call(s->broker.words, status);
     control_close(s);
     models_stop(s);
+    if (status != 0)
+        writer_note(s, "broker_died", why);
+    if (call)
+        writer_note(s, "blocked_call", why);
     if (s->ending)
         return;
     if (s->private_fd >= 0 || status == 0) {
@@ -138,6 +143,7 @@ static void read_again(struct supervisor *s)
                      "what is loaded, aliases and the daemon's own options but --drain stay as they are");
     } else {
         vs_say_event(VS_LOG_ERROR, "options_refused", "serve: options and policy stay as they are: %s", err.text);
+        writer_note(s, "policy_refused", err.text);
     }
     settings_clear(&fresh);
 }

@@ -125,6 +125,7 @@ struct model {
 };
 
 struct writer {                         /* of the audit log; docs/AUDIT.md */
+    char died_of[400];                  /* "", or how the last one ended */
     struct process process;
     struct vs_conn link;                /* its control link */
     bool is_on, was_ready;              /* there is a log; its writer could write once */
@@ -199,6 +200,7 @@ uint16_t writer_unhandled(void);        /* 0, or a message without handler or ro
 int writer_open(struct supervisor *s, bool is_private, struct vs_error *err);
 void writer_hand(struct supervisor *s); /* a new broker, or a new writer: a socket between them */
 void writer_tell_policy(struct supervisor *s);
+void writer_note(struct supervisor *s, const char *event, const char *text);  /* a record of what the broker can't say */
 bool writer_reaped(struct supervisor *s, pid_t pid, int status);       /* a child ended: was it the writer? */
 uint64_t writer_timer(struct supervisor *s, uint64_t now);     /* starts it again; when to come again */
 void writer_ready(struct supervisor *s, short events);

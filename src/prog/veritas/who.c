@@ -23,8 +23,9 @@ static char *list_text(const struct vs_policy_file *policy)
         vs_say_event(VS_LOG_ERROR, "keys_refused", "serve: %s: no key counts", err.text);
         keys = json_array();
     }
-    json_t *all = json_pack("{s:b, s:b, s:O, s:o}", "require_key", policy->identity.require_key, "has_group",
-                            policy->identity.socket_group[0] != 0, "limits", policy->limits, "keys", keys);
+    json_t *all = json_pack("{s:b, s:b, s:O, s:s, s:o}", "require_key", policy->identity.require_key, "has_group",
+                            policy->identity.socket_group[0] != 0, "limits", policy->limits, "policy", policy->digest, "keys",
+                            keys);
     vs_json_dump(all, &text);
     json_decref(all);
     if (text.status == VS_OK)

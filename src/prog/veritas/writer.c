@@ -169,8 +169,10 @@ static int open_signing(const struct supervisor *s, int fds[N_CHILD_FDS], struct
             return err->code;
     json_t *audit = audit_of(s);
     const char *copy = json_string_value(json_object_get(audit, "checkpoint_copy"));
-    if (copy && *copy && (fds[FD_COPY] = open(copy, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600)) < 0)
-        vs_error_set(err, VS_E_SYSTEM, "audit.checkpoint_copy %.200s: %s", copy, strerror(errno));
+    if (copy && *copy && (fds[FD_COPY] = open(copy, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_NONBLOCK,
+                                             0600)) < 0)
+        vs_error_set(err, VS_E_SYSTEM, "audit.checkpoint_copy %.200s: %s", copy,
+                     errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
     bool failed = copy && *copy && fds[FD_COPY] < 0;
     json_decref(audit);
     return failed ? err->code : VS_OK;
@@ -192,6 +194,8 @@ static int start(struct supervisor *s, struct vs_error *err)
     }
     json_t *settings = settings_for(s);
     json_object_set_new(settings, "first", json_integer((json_int_t)first));
+    if (w->died_of[0])                  /* the one before: its successor writes it down */
+        json_object_set_new(settings, "died_of", vs_json_text(w->died_of, strlen(w->died_of)));
     char *text = json_dumps(settings, JSON_COMPACT);
     json_decref(settings);
     fds[FD_SETTINGS] = text ? settings_open(text) : -1;
@@ -288,6 +292,12 @@ void writer_tell_policy(struct supervisor *s)
         say(s, VS_MSG_SETTINGS, settings_for(s), -1);
 }
 
+void writer_note(struct supervisor *s, const char *event, const char *text)
+{
+    if (s->writer.process.pid > 0)
+        say(s, VS_MSG_RECORD, json_pack("{s:s, s:o}", "event", event, "message", vs_json_text(text, strlen(text))), -1);
+}
+
 bool writer_reaped(struct supervisor *s, pid_t pid, int status)
 {
     struct writer *w = &s->writer;
@@ -296,6 +306,7 @@ bool writer_reaped(struct supervisor *s, pid_t pid, int status)
     if (pid != w->process.pid)
         return false;
     process_ended(&w->process, status, why, sizeof why, &again);
+    snprintf(w->died_of, sizeof w->died_of, "%s", why);
     vs_conn_clear(&w->link);
     w->link.fd = -1;
     vs_say_event(VS_LOG_ERROR, "audit_died", "serve: the audit log's writer ended: %s; it is to be started again", why);
