@@ -3,7 +3,9 @@
 changed it, and what kill -9 at any moment leaves.
 usage: audit.py BIN (BIN holds veritas, its programs and mkmodel)."""
 import base64
+import ctypes
 import hashlib
+import hmac
 import json
 import os
 import random
@@ -43,6 +45,16 @@ def answers(path):
         except (OSError, c.Closed):
             return False
     return True
+
+
+def cut(pid, fd):
+    """Ends a socket of another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    own = libc.syscall(438, os.pidfd_open(pid), fd, 0)          # pidfd_getfd
+    if own < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    with socket.socket(fileno=own) as s:
+        s.shutdown(socket.SHUT_RDWR)
 
 
 class Audit(unittest.TestCase):
@@ -203,6 +215,116 @@ class Audit(unittest.TestCase):
         shown = subprocess.run([VERITAS, "audit", "show", "--policy", self.dir + "/policy.json", "--until", "1h"], env=self.env,
                                capture_output=True, text=True)
         self.assertEqual((shown.returncode, shown.stdout), (0, ""))
+
+    def event(self, name, n=0):
+        """Waits for the n-th record of this event."""
+        return self.wait_for(lambda: [r for r in self.records() if r["event"] == name][n:n + 1])[0]
+
+    def keys(self, *args):
+        return subprocess.run([VERITAS, "keys", *args, "--policy", self.dir + "/policy.json"], env=self.env, check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    def test_what_else_happens(self):
+        """Models come and go, keys change, processes die, a policy is refused: all of it stands there."""
+        with open(self.dir + "/models/bad.gguf", "wb") as f:
+            f.write(b"GGUF" + b"\xff" * 400)
+        daemon = self.serve()
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        loaded, digest = self.event("loaded"), self.event("digest")
+        with open(self.dir + "/models/one.gguf", "rb") as f:
+            self.assertEqual(digest["ai_model"], {"name": "one", "uid": hashlib.sha256(f.read()).hexdigest()})
+        self.assertEqual((loaded["ai_model"]["name"], loaded["status_id"], loaded["class_uid"]), ("one", 1, 6002))
+        self.assertEqual(self.ask(model="bad").kind, c.REJECTED)
+        failed = self.event("load_failed")
+        self.assertEqual((failed["ai_model"]["name"], failed["status_id"], failed["status_detail"]), ("bad", 2, "UNSUPPORTED"))
+        subprocess.run([VERITAS, "unload", "one"], env=self.env, check=True, capture_output=True)
+        self.assertEqual(self.event("unloaded")["ai_model"]["name"], "one")
+        key = self.keys("add", "anna", "--role", "operator")
+        added = self.event("key_added")
+        self.assertEqual((added["user"], added["type_uid"]), ({"name": "anna", "type": "operator"}, 300101))
+        self.keys("rotate", "anna")
+        self.event("key_rotated")
+        self.keys("revoke", "anna")
+        self.event("key_revoked")
+        self.assertNotIn(key[3:].encode(), b"".join(self.lines()))
+        for remote in ("", "192.0.2.7"):
+            try:
+                c.Client(self.socket, key=key) if not remote else self.ask(key=key, remote=remote)
+            except (c.Closed, c.Failure):
+                pass
+        self.assertEqual(self.event("wrong_key", 1)["src_endpoint"]["ip"], "192.0.2.7")
+        good = self.read(self.dir + "/policy.json")
+        with open(self.dir + "/policy.json", "w") as f:
+            f.write("{")
+        daemon.send_signal(signal.SIGHUP)
+        self.event("policy_refused")
+        with open(self.dir + "/policy.json", "wb") as f:
+            f.write(good)
+        held = self.event("start")["policy"]["uid"]
+        self.assertEqual([r["policy"]["uid"] for r in self.records() if r["event"] == "answer"][0], held)
+        n = len([r for r in self.records() if r["event"] == "broker"])
+        for name in ("veritas-broker", "veritas-audit"):
+            os.kill(list(below(daemon.pid, name))[0], signal.SIGKILL)
+            self.wait_for(lambda: answers(self.socket))
+        self.assertIn("killed by signal 9", self.event("broker_died")["message"])
+        self.assertIn("killed by signal 9", self.event("start", 1)["message"])
+        self.assertIn("sha256", self.event("broker", n)["unmapped"]["settings"]["keys"])
+        self.stop(daemon)
+        self.assertTrue(self.verify()["closed"])
+
+    def test_link_that_ends(self):
+        """The broker and the writer live, their link does not: they get another, and nothing is missing or said twice."""
+        if os.geteuid() != 0:
+            self.skipTest("only root takes other processes' sockets")
+        daemon = self.serve()
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        writer = self.writer(daemon)
+        for i in range(2):
+            for fd in os.listdir(f"/proc/{writer}/fd"):
+                if int(fd) > 3 and os.readlink(f"/proc/{writer}/fd/{fd}").startswith("socket:"):
+                    cut(writer, int(fd))
+            self.assertEqual(self.ask().kind, c.COMPLETE)
+        self.assertEqual(self.writer(daemon), writer)
+        self.stop(daemon)
+        self.assertTrue(self.verify()["closed"])
+        said = [int(r["from"].split(":")[1]) for r in self.records() if "from" in r and r["event"] != "segment"]
+        self.assertEqual(said, list(range(1, len(said) + 1)))
+
+    def test_large_bodies(self):
+        """Several bodies of 4 MB are hashed while others are served; the HMAC is that of the bytes."""
+        daemon = self.serve()
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        large = {**ASKED, "prompt": "x" * 4000000}
+        clients = [self.client() for _ in range(3)]
+        for x in clients:
+            x.request(c.GENERATE, large)
+        small = self.client()
+        self.assertEqual(self.ask(small).kind, c.COMPLETE)
+        for x in clients:
+            with self.assertRaises(c.Failure):
+                while x.event().kind != c.COMPLETE:
+                    pass
+        self.stop(daemon)
+        sizes = [r["unmapped"]["text"] for r in self.records() if r["event"] == "request" and r["unmapped"]["text"]["bytes"] > 1e6]
+        self.assertEqual(len(sizes), 3)
+        body = json.dumps({k: v for k, v in large.items() if k != "model"}).encode()
+        expected = {"bytes": len(body), "hmac": hmac.new(self.read(self.log + "/text.key"), body, "sha256").hexdigest()}
+        self.assertEqual(sizes, [expected] * 3)
+        self.assertTrue(self.verify()["closed"])
+
+    def test_clock(self):
+        """It was set back by a day while nobody wrote."""
+        daemon = self.serve()
+        self.ask()
+        self.crash(daemon)
+        name = self.files()[-1]
+        lines = self.read(f"{self.log}/{name}").split(b"\n")[:-1]
+        last = json.loads(lines[-1])
+        lines[-1] = lines[-1].replace(b'"time":%d' % last["time"], b'"time":%d' % (last["time"] + 86400000))
+        self.put(name, b"".join(line + b"\n" for line in lines))
+        self.stop(self.serve())
+        self.assertAlmostEqual(self.event("clock")["unmapped"]["step_ms"], -86400000, delta=60000)
+        self.assertTrue(self.verify()["closed"])
 
     def test_without_one(self):
         """A private daemon keeps none unless it is told to."""
