@@ -8,7 +8,7 @@ static int days_of_year(int64_t year)
 
 bool vs_date_of(int64_t seconds, struct tm *ret)
 {
-    if (seconds < INT64_C(-62135596800) || seconds > INT64_C(253402300799))
+    if (seconds < INT64_C(-62135596800) || seconds > VS_DATE_MOST)
         return false;
     int64_t left = seconds / 86400, rest = seconds % 86400, year = 1970;
     if (rest < 0) {

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#define VS_DATE_MOST INT64_C(253402300799)    /* the last second of the year 9999 */
+
 /* UTC, Gregorian calendar. false, and nothing written: not in the years 1 to 9999. */
 bool vs_date_of(int64_t seconds, struct tm *ret);
 #endif

@@ -8,6 +8,7 @@ endfunction()
 
 vs_e2e(cli cli.py $<TARGET_FILE:veritas>)
 vs_e2e(children children.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
+vs_e2e(render render.py ${CMAKE_BINARY_DIR}/bin ${CMAKE_CURRENT_SOURCE_DIR}/golden/template)
 vs_e2e(fetch fetch.py $<TARGET_FILE:veritas>)
 set_tests_properties(e2e-fetch PROPERTIES SKIP_RETURN_CODE 77)
 vs_e2e(programs programs.py ${CMAKE_BINARY_DIR})

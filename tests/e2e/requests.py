@@ -464,7 +464,8 @@ class Requests(unittest.TestCase):
         any_list, any_text, any_object = [], "text", {}
         wrong = {                       # what each key can't be
             "prompt": (1, any_list, True), "system": (1, any_object), "raw": (1, "true", 0), "messages": (any_text, any_object),
-            "tools": (any_text, any_object), "template": (1, any_list), "template_args": (any_list, any_text, 1),
+            "tools": (any_text, any_object), "template": (1, any_list),
+            "template_text": (1, any_object), "template_args": (any_list, any_text, 1),
             "now": (-1, 1.5, "now", True), "max_tokens": ("5", -1, 1.5, 2 ** 40, any_list),
             "stop": ("x", 1, any_object, ["a"] * 65), "stop_tokens": (1, "1", [1] * 65537), "ignore_eos": (1, "yes"),
             "logprobs": (-1, 101, True, "1"), "logits_hash": (1, "true"), "parts": (1, "x"), "tool_choice": (1, "any"),
@@ -478,7 +479,8 @@ class Requests(unittest.TestCase):
         both += "logprobs logits_hash sampling special constraint"
         reads = {c.GENERATE: "prompt system raw tokens " + both,
                  c.CHAT: "messages " + both,
-                 c.TOKENIZE: "text messages render no_bos special " + prompt, c.DETOKENIZE: "tokens special", c.INSPECT: "ctx",
+                 c.TOKENIZE: "text messages render template_text no_bos special " + prompt, c.DETOKENIZE: "tokens special",
+                 c.INSPECT: "ctx",
                  c.LOGITS: "text tokens no_bos special",
                  c.PERPLEXITY: "text tokens no_bos special ctx", c.BENCH: "pp tg depth reps", c.CONSTRAIN: "constraint text"}
         for kind, body in good.items():

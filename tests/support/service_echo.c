@@ -7,6 +7,7 @@
 #include "prog/worker/formats.h"
 #include "base/utf8.h"
 #include "prog/worker/quantize.h"
+#include "prog/worker/render.h"
 #include "prog/worker/service.h"
 #include "sandbox/sandbox.h"
 #include "support/attempts.h"
@@ -41,6 +42,13 @@ int vs_quantize_main(int argc, char **argv)
     (void)argc;
     (void)argv;
     return 2;                           /* it reads none */
+}
+
+int vs_render_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 2;                           /* nor templates */
 }
 
 int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink, struct vs_service **ret,

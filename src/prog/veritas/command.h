@@ -14,7 +14,7 @@ enum vs_command_id {
     VS_COMMAND_METRICS, VS_COMMAND_LOAD, VS_COMMAND_UNLOAD,
     VS_COMMAND_MODELS, VS_COMMAND_MODELS_LIST, VS_COMMAND_MODELS_PULL, VS_COMMAND_MODELS_ADD,
     VS_COMMAND_MODELS_VERIFY, VS_COMMAND_MODELS_RM, VS_COMMAND_MODELS_PATH, VS_COMMAND_INSPECT, VS_COMMAND_TOKENIZE,
-    VS_COMMAND_DETOKENIZE, VS_COMMAND_CONSTRAIN, VS_COMMAND_PERPLEXITY,
+    VS_COMMAND_DETOKENIZE, VS_COMMAND_RENDER, VS_COMMAND_CONSTRAIN, VS_COMMAND_PERPLEXITY,
     VS_COMMAND_SCAN, VS_COMMAND_REDACT, VS_COMMAND_POLICY, VS_COMMAND_POLICY_CHECK, VS_COMMAND_POLICY_SHOW,
     VS_COMMAND_KEYS, VS_COMMAND_KEYS_ADD, VS_COMMAND_KEYS_LIST, VS_COMMAND_KEYS_REVOKE, VS_COMMAND_KEYS_ROTATE,
     VS_COMMAND_KEYS_WHOAMI,
@@ -76,6 +76,7 @@ int vs_command_models_path(const struct vs_args *args);
 int vs_command_inspect(const struct vs_args *args);
 int vs_command_tokenize(const struct vs_args *args);
 int vs_command_detokenize(const struct vs_args *args);
+int vs_command_render(const struct vs_args *args);
 int vs_command_constrain(const struct vs_args *args);
 int vs_command_scan(const struct vs_args *args);
 int vs_command_redact(const struct vs_args *args);

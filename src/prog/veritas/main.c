@@ -141,6 +141,16 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "Prints the text of token ids: the arguments, --tokens, or standard input (numbers separated by blanks or commas, JSON "
         "lists too).",
         0, -1, vs_command_detokenize },
+    [VS_COMMAND_RENDER] = { "render", "[options]", "show what a model would read of a conversation",
+        "Prints the text that the model's chat template makes of a conversation, and computes nothing. The conversation is JSON in "
+        "--file or on standard input: a list of messages, or an object with messages and, if you like, tools, documents, template "
+        "(the name of one of the model's), template_args and now.\n\n"
+        "With --lines there is no model. Each line of the input is an object with template (its text) and context (its variables: "
+        "messages, add_generation_prompt, bos_token, ...) and, if you like, now. Each line of the output is an object with text, "
+        "or with error, code and message. A locked-in process runs the templates, with bounds on time and memory.\n\n"
+        "  veritas render -m ./model.gguf --runs < conversation.json\n"
+        "  veritas render --lines < templates.jsonl",
+        0, 0, vs_command_render },
     [VS_COMMAND_CONSTRAIN] = { "constrain", "[options]", "check what answers a schema, a regular expression or a grammar allows",
         "Compiles a constraint (--schema, --regex, --grammar or --choice) for the vocabulary of a model, as `veritas run` "
         "would, and "

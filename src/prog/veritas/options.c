@@ -20,7 +20,7 @@
 /* Commands that look into a model, and those of them that compute with it. */
 #define COMPUTE (C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | C(COMPARE) | VECTORS | C(BENCH))
 #define VECTORS (C(EMBED) | C(RERANK))
-#define LOOK (COMPUTE | C(INSPECT) | C(TOKENIZE) | C(DETOKENIZE) | C(CONSTRAIN))
+#define LOOK (COMPUTE | C(INSPECT) | C(TOKENIZE) | C(DETOKENIZE) | C(RENDER) | C(CONSTRAIN))
 #define ANSWER (C(RUN) | C(CHAT))
 /* Commands whose options become settings of a model. */
 #define LOADING (C(LOAD) | C(SERVE) | C(GATEWAY))
@@ -50,7 +50,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .commands = LOOK | C(GATEWAY),
         .help = "The model: a path to a GGUF file, or a name that `veritas models list` knows." },
     [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .repeat = true, .value = "FILE",
-        .commands = C(RUN) | C(COMPARE) | VECTORS,
+        .commands = C(RUN) | C(COMPARE) | C(RENDER) | VECTORS,
         .help = "Read the prompt from FILE, - for standard input; words on the command line come before it. May be repeated: all "
                 "count, in order." },
     [VS_OPT_DOCUMENT] = { .name = "document", .type = VS_TYPE_PATH, .repeat = true, .value = "FILE", .commands = ANSWER,
@@ -59,10 +59,10 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_SYSTEM] = { .name = "system", .type = VS_TYPE_TEXT, .value = "TEXT", .key = "system", .commands = ANSWER,
         .help = "A system message for the model's chat template." },
     [VS_OPT_CHAT_TEMPLATE] = { .name = "chat-template", .type = VS_TYPE_TEXT, .low = 1, .value = "NAME", .key = "template",
-        .preset = "the model's default", .commands = ANSWER,
+        .preset = "the model's default", .commands = ANSWER | C(RENDER),
         .help = "Which of the model's own chat templates to use (some have several: rag, tool_use)." },
     [VS_OPT_TEMPLATE_ARG] = { .name = "template-arg", .type = VS_TYPE_NAMED, .repeat = true, .value = "NAME=VALUE",
-        .key = "template_args", .commands = ANSWER,
+        .key = "template_args", .commands = ANSWER | C(RENDER),
         .help = "Set variable NAME of the chat template, such as enable_thinking=false; VALUE is JSON, or else a text. May be "
                 "repeated." },
     [VS_OPT_RAW] = { .name = "raw", .key = "raw", .commands = C(RUN),
@@ -70,10 +70,15 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_SPECIAL] = { .name = "special", .key = "special", .commands = C(RUN) | C(TOKENIZE) | C(DETOKENIZE),
         .help = "Let names of control tokens in the text become those tokens (off: text can never be a control token); when "
                 "detokenizing: show them." },
+    [VS_OPT_TEMPLATE] = { .name = "template", .type = VS_TYPE_PATH, .value = "FILE", .preset = "the model's", .commands = C(RENDER),
+        .help = "The chat template: the text of FILE." },
+    [VS_OPT_RUNS] = { .name = "runs", .commands = C(RENDER),
+        .help = "Show the pieces of the text, and of each whether the template made it or the input; only in the template's can a "
+                "control token stand." },
     [VS_OPT_JSON] = { .name = "json",
-        .commands = C(RUN) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) | C(COMPARE) |
-                    VECTORS | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION) | C(POLICY_SHOW) | SCANNING | C(KEYS_ADD) |
-                    C(KEYS_LIST) | C(KEYS_ROTATE) | C(KEYS_WHOAMI) | C(AUDIT_VERIFY) | C(AUDIT_SHOW),
+        .commands = C(RUN) | C(RENDER) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) |
+                    C(COMPARE) | VECTORS | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION) | C(POLICY_SHOW) | SCANNING |
+                    C(KEYS_ADD) | C(KEYS_LIST) | C(KEYS_ROTATE) | C(KEYS_WHOAMI) | C(AUDIT_VERIFY) | C(AUDIT_SHOW),
         .help = "Print JSON instead of text." },
     [VS_OPT_PROGRAM] = { .name = "program", .key = "program", .commands = C(INSPECT),
         .help = "Show instead the program that a step of this model runs on this machine: a line for each instruction." },
@@ -174,7 +179,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .preset = "as the model writes it", .commands = ANSWER,
         .help = "Show what the model thinks before it answers (dimmed on a terminal), or hide it." },
     [VS_OPT_NOW] = { .name = "now", .type = VS_TYPE_INT, .value = "SECONDS", .unit = "seconds since 1970",
-        .preset = "0", .key = "now", .commands = C(RUN) | C(CHAT),
+        .preset = "0", .key = "now", .commands = C(RUN) | C(CHAT) | C(RENDER),
         .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by "
                 "itself." },
     [VS_OPT_DEADLINE] = { .name = "deadline", .type = VS_TYPE_FLOAT, .low = 0.001, .high = 604800, .value = "S", .unit = "seconds",
@@ -361,8 +366,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_CUT] = { .name = "cut", .type = VS_TYPE_TEXT, .low = 1, .value = "N|random:SEED", .preset = "all at once",
         .commands = C(REDACT),
         .help = "Feed the filter pieces of N bytes, or of random sizes, as a stream would; the result is the same." },
-    [VS_OPT_LINES] = { .name = "lines", .commands = SCANNING,
-        .help = "Read JSON lines with text and, where it is known, zone; write one JSON line for each, in order." },
+    [VS_OPT_LINES] = { .name = "lines", .commands = SCANNING | C(RENDER),
+        .help = "Read JSON lines (see above), and write one JSON line for each, in order." },
     [VS_OPT_FAIL] = { .name = "fail", .commands = C(SCAN),
         .help = "End with exit status 7 when a text was flagged." },
     [VS_OPT_ROLE] = { .name = "role", .type = VS_TYPE_CHOICE, .choices = "user|operator|auditor|admin", .value = "ROLE",

@@ -5,61 +5,30 @@
  * The child is not believed: its bytes are counted and stored, nothing else. Whatever ends early leaves no file.
  */
 #include "base/bytes.h"
-#include "base/child.h"
 #include "base/file.h"
 #include "base/machine.h"
 #include "prog/veritas/command.h"
+#include "prog/veritas/locked.h"
 #include "prog/veritas/output.h"
 #include "prog/veritas/session.h"
 #include "prog/veritas/term.h"
-#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { HIGH_FD = 20, MAX_OVERRIDES = 256, BLOCK = 1 << 20 };
+enum { MAX_OVERRIDES = 256, BLOCK = 1 << 20 };
 
 struct work {
-    char program[1200];
     const char *words[MAX_OVERRIDES + 8];
-    int in, importance, words_fd;
-    struct vs_last_words *last;
+    int in, importance;
     struct vs_output out;
     bool is_open;                        /* out */
 };
-
-/* In the child: the pipe to 3, the old file to 4, last words to 5, the importance matrix to 6. */
-static void become_worker(const struct work *w, int pipe, pid_t parent)
-{
-    union { const char *const *in; char *const *out; } argv = { w->words };     /* execv changes nothing */
-    int fds[] = { pipe, w->in, w->words_fd, w->importance };
-    setsid();                            /* the terminal's Ctrl-C is for the parent */
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(127);
-    int null = open("/dev/null", O_RDWR);
-    if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
-        _exit(127);
-    for (int i = 0; i < 4; i++)
-        if (fds[i] >= 0 && (fds[i] = fcntl(fds[i], F_DUPFD, HIGH_FD)) < 0)
-            _exit(127);
-    for (int i = 0; i < 4; i++) {
-        close(3 + i);
-        if (fds[i] >= 0 && dup2(fds[i], 3 + i) < 0)
-            _exit(127);
-    }
-    vs_child_close_from(7);
-    vs_child_exec(w->program, argv.out, NULL, vs_child_kept_locked, "/");
-    _exit(127);
-}
 
 /* 0 at the end, -1 on failure. */
 static ssize_t read_some(int fd, void *to, size_t n)
@@ -103,44 +72,34 @@ static int store(struct work *w, int pipe, uint64_t *ret_bytes, struct vs_error 
 
 static int run(struct work *w, uint64_t *ret_bytes, struct vs_error *err)
 {
-    int pipes[2], status = 0;
-    pid_t parent = getpid();
+    int pipes[2];
     if (pipe2(pipes, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "pipe: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid == 0)
-        become_worker(w, pipes[1], parent);
+    struct vs_locked child = { .words = w->words, .fd = { pipes[1], w->in, -1, w->importance }, .n_fds = 4, .words_at = 2 };
+    int rc = vs_locked_start(&child, err);
     close(pipes[1]);
-    if (pid < 0) {
-        close(pipes[0]);
-        return vs_error_set(err, VS_E_SYSTEM, "fork: %s", strerror(errno));
-    }
-    int rc = store(w, pipes[0], ret_bytes, err);
+    bool is_started = rc == VS_OK;
+    if (is_started)
+        rc = store(w, pipes[0], ret_bytes, err);
     close(pipes[0]);
-    if (rc != VS_OK && rc != VS_E_SHORT)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (rc == VS_E_SHORT || (rc == VS_OK && !w->out.error && status != 0)) {
-        char why[512];
-        int code = vs_last_words_explain(w->last, status, why, sizeof why);
-        rc = vs_error_set(err, code == VS_OK ? VS_E_DIED : code, "%s", why);
-    }
+    if (!is_started)
+        return rc;
+    struct vs_error why = { 0 };
+    int ended = vs_locked_end(&child, rc != VS_OK && rc != VS_E_SHORT, &why);
+    if (rc == VS_E_SHORT || (rc == VS_OK && !w->out.error && ended != VS_OK))
+        rc = ended == VS_OK ? vs_error_set(err, VS_E_DIED, "the worker ended before the file was whole")
+                            : vs_error_set(err, ended, "%s", why.text);
     return rc;
 }
 
 static int open_all(struct work *w, const struct vs_args *args, struct vs_error *err)
 {
     struct stat in, out;
-    int rc = vs_program_find("veritas-worker", w->program, sizeof w->program, err);
-    if (rc == VS_OK)
-        rc = vs_file_open("the model", args->v[0], &w->in, &in, err);
+    int rc = vs_file_open("the model", args->v[0], &w->in, &in, err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_IMATRIX))
         rc = vs_file_open("the imatrix", vs_args_text(args, VS_OPT_IMATRIX), &w->importance, &out, err);
     if (rc == VS_OK && stat(args->v[1], &out) == 0 && out.st_dev == in.st_dev && out.st_ino == in.st_ino)
         rc = vs_error_set(err, VS_E_INVALID, "the new file would take the place of the old one; give it another name");
-    if (rc == VS_OK)
-        rc = vs_last_words_create(&w->words_fd, &w->last, err);
     if (rc == VS_OK && (rc = vs_output_open(&w->out, args->v[1], 0644, err)) == VS_OK)
         w->is_open = true;
     return rc;
@@ -162,7 +121,7 @@ static double megabytes(const char *path)
 int vs_command_quantize(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
-    struct work w = { .in = -1, .importance = -1, .words_fd = -1, .out = { .fd = -1, .stream = -1 } };
+    struct work w = { .in = -1, .importance = -1, .out = { .fd = -1, .stream = -1 } };
     char threads[24];
     uint64_t bytes = 0;
     int n = 0, n_overrides = args->option[VS_OPT_TENSOR_TYPE].n;
@@ -187,9 +146,6 @@ int vs_command_quantize(const struct vs_args *args)
         vs_note("%s: %.1f MB (%s: %.1f MB)", args->v[1], (double)bytes / 1e6, args->v[0], megabytes(args->v[0]));
     if (w.is_open)
         vs_output_drop(&w.out);
-    vs_last_words_unmap(w.last);
-    if (w.words_fd >= 0)
-        close(w.words_fd);
     if (w.in >= 0)
         close(w.in);
     if (w.importance >= 0)

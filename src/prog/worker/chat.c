@@ -106,6 +106,21 @@ json_t *vs_chat_tools(const json_t *request)
     return json_array_size(tools) && !(choice && strcmp(choice, "none") == 0) ? tools : NULL;
 }
 
+/* A template that came with the request, in place of the model's. */
+static struct vs_chat_template *parse_given(struct vs_chat_template *given, const json_t *source, const json_t *request,
+                                            struct vs_error *err)
+{
+    const json_t *name = json_object_get(request, "template");
+    if (name && !json_is_null(name)) {
+        vs_error_set(err, VS_E_INVALID, "template names one of the model's and template_text is another: leave out either");
+        return NULL;
+    }
+    if (vs_template_parse(json_string_value(source), json_string_length(source), &given->template, err) != VS_OK)
+        return NULL;
+    vs_style_detect(json_string_value(source), json_string_length(source), &given->style);
+    return given;
+}
+
 /* ---- rendering ---- */
 
 struct render {
@@ -373,15 +388,12 @@ static int add_begun(const json_t *request, const struct vs_style *style, struct
     return r == VS_OK ? r : vs_error_set(err, r, "%s", vs_status_text(r));
 }
 
-int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
-                   struct vs_check *check, struct vs_marked_text *ret, struct vs_style *ret_style, const char **ret_notice,
-                   struct vs_error *err)
+static int render_with(struct vs_chat_template *one, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
+                       struct vs_check *check, struct vs_marked_text *ret, struct vs_style *ret_style, const char **ret_notice,
+                       struct vs_error *err)
 {
-    struct vs_chat_template *one = choose(c, request, err);
     struct render with = { .check = check };
     struct vs_error why = { 0 };
-    if (!one)
-        return err->code;
     int r = vs_messages_check(messages, check, err);
     if (r == VS_OK)
         r = check_tools(json_object_get(request, "tools"), err);
@@ -409,5 +421,17 @@ int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t
     if (r == VS_OK)
         r = add_begun(request, ret_style, ret, err);
     vs_json_free(with.context, check);
+    return r;
+}
+
+int vs_chat_render(struct vs_chat *c, const struct vs_tokenizer *t, const json_t *messages, const json_t *request,
+                   struct vs_check *check, struct vs_marked_text *ret, struct vs_style *ret_style, const char **ret_notice,
+                   struct vs_error *err)
+{
+    const json_t *source = json_object_get(request, "template_text");
+    struct vs_chat_template given = { .name = "given" };
+    struct vs_chat_template *one = json_is_string(source) ? parse_given(&given, source, request, err) : choose(c, request, err);
+    int r = one ? render_with(one, t, messages, request, check, ret, ret_style, ret_notice, err) : err->code;
+    vs_template_free(given.template);
     return r;
 }

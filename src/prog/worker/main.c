@@ -8,6 +8,7 @@
  * and what needs no step is answered meanwhile. When the socket ends, so does the worker. */
 #include "prog/worker/formats.h"
 #include "prog/worker/quantize.h"
+#include "prog/worker/render.h"
 #include "prog/worker/job.h"
 
 #include "base/bytes.h"
@@ -254,6 +255,8 @@ int main(int argc, char **argv)
         return vs_formats(argc, argv);
     if (argc > 1 && strcmp(argv[1], "--quantize") == 0)
         return vs_quantize_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--render") == 0)
+        return vs_render_main(argc, argv);
     if (fcntl(SOCKET_FD, F_GETFD) < 0 || fcntl(MODEL_FD, F_GETFD) < 0 || fcntl(SETTINGS_FD, F_GETFD) < 0) {
         fprintf(stderr, "veritas-worker is started by `veritas serve`\n");
         return 2;

@@ -1,5 +1,6 @@
 /* prog/worker/prompt.c - from a request's prompt, messages or ids to the ids that the model reads. */
 #include "prog/worker/generate.h"
+#include "prog/worker/render.h"
 
 #include <string.h>
 
@@ -117,7 +118,8 @@ int vs_prompt_render(struct vs_service *s, const json_t *request, struct vs_chec
     if (r == VS_OK && vs_json_text_bytes(m.text.data, m.text.n) > VS_MAX_RESULT - VS_MAX_CONTROL)
         r = vs_error_set(err, VS_E_LIMIT, "the text of the messages is longer than a result may be (%u MiB)", VS_MAX_RESULT >> 20);
     if (r == VS_OK)
-        *ret = json_pack("{s:o}", "text", vs_json_text(m.text.data, m.text.n));
+        *ret = json_pack("{s:o, s:o, s:s*}", "text", vs_json_text(m.text.data, m.text.n), "runs", vs_render_runs(&m),
+                         "notice", notice);
     vs_marked_text_clear(&m);
     return r;
 }
