@@ -640,8 +640,10 @@ static void adapt(struct builder *b, struct vs_node *n, int layer, const char *s
         const struct vs_adapter_pair *p = vs_adapter_find(b->adapters[k], name);
         if (!p)
             continue;
-        found[n->p.n_adapts++] = (struct vs_adapt){ .down = adapter_down(b, p, n->in[0]), .adapter = k, .factor = p->factor,
-                                                    .up = adapter_tensor(b, p->b, p->rank, out) };
+        struct vs_adapt *a = &found[n->p.n_adapts++];
+        *a = (struct vs_adapt){ .adapter = k, .factor = p->factor };
+        a->down = adapter_down(b, p, n->in[0]);
+        a->up = adapter_tensor(b, p->b, p->rank, out);
         b->n_adapted += out.first == 0;
     }
     n->p.first_adapt = (uint32_t)b->g->n_adapts;
@@ -1075,13 +1077,15 @@ static uint32_t read_rows(struct builder *b, uint32_t x, uint32_t il, uint32_t w
 static uint32_t short_layer(struct builder *b, uint32_t h, uint32_t il)
 {
     int i = (int)il;
-    uint32_t x = norm(b, h, i, "attn_norm", b->n_embd), width;
-    const char *output;
-    if (!b->recurrent[il] && b->feeds[il])
-        return add(b, read_rows(b, h, il, b->n_embd), feed_forward(b, read_rows(b, x, il, b->n_embd), i));
-    x = mix(b, x, il, &output, &width);
+    uint32_t x = norm(b, h, i, "attn_norm", b->n_embd), width = b->n_embd;
+    const char *output = NULL;
+    bool feeds = !b->recurrent[il] && b->feeds[il];
+    if (!feeds)
+        x = mix(b, x, il, &output, &width);
     x = read_rows(b, x, il, width);
-    return add(b, read_rows(b, h, il, b->n_embd), linear(b, x, i, output, width, b->n_embd));
+    h = read_rows(b, h, il, b->n_embd);          /* before the matrix, which then adds it */
+    uint32_t o = feeds ? feed_forward(b, x, i) : linear(b, x, i, output, width, b->n_embd);
+    return add(b, h, o);
 }
 
 /* A layer of deci: attention, or its output matrix alone, or neither; a feed-forward part or none. */
