@@ -85,7 +85,7 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
 static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *v)
 {
     const struct vs_kv_layout *l = &c->memory.kv_layout;
-    size_t hd = l->head_dim;
+    size_t hd = l->value_dim;
     if (l->type == VS_KV_Q8_0) {
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
         scale[slot] = q8_scale(v, hd, &inverse);
@@ -118,17 +118,19 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
         return;
     }
     const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
-    if (weight && !in->norm_last)
+    bool normed = role == VS_ROLE_Q ? in->q_normed : in->k_normed;
+    uint32_t warm = r->position + in->temperature_first;
+    if (normed && !in->norm_last)
         c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
     if (in->rope != VS_NONE) {
         const struct vs_rope_table *t = &c->program.ropes[in->rope];
         uint32_t pairs = t->n_pairs;
-        c->ops.rope(x, t->cosine + (size_t)row * pairs, t->sine + (size_t)row * pairs, pairs, t->kind);
+        c->ops.rope(x + in->rope_first, t->cosine + (size_t)row * pairs, t->sine + (size_t)row * pairs, pairs, t->kind);
     }
-    if (weight && in->norm_last)
+    if (normed && in->norm_last)
         c->ops.rms_norm(x, x, weight, in->head_dim, in->eps);
-    if (role == VS_ROLE_Q && in->temperature != 0 && r->position >= in->temperature_length)
-        c->ops.scale(x, x, heat_of(in, r->position), in->head_dim);
+    if (role == VS_ROLE_Q && in->temperature != 0 && warm >= in->temperature_length)
+        c->ops.scale(x, x, heat_of(in, warm), in->head_dim);
     if (role == VS_ROLE_K)
         write_k(c, key_at(c, pages, r->position, in->layer, head), slot, x);
 }
@@ -137,6 +139,8 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
 
 static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
 {
+    if (in->chunks && in->window)
+        return position - position % in->window;
     return in->window && position + 1 > in->window ? position + 1 - in->window : 0;
 }
 
@@ -181,7 +185,7 @@ void vs_attention_plan(struct vs_cpu *c)
     set_ends(c);
     c->run.n_splits = (longest + VS_SPLIT - 1) / VS_SPLIT;
     const struct vs_kv_layout *l = &c->memory.kv_layout;
-    size_t need = (size_t)s->n_rows * l->n_kv_heads * c->program.max_group * c->run.n_splits * (2 + l->head_dim);
+    size_t need = (size_t)s->n_rows * l->n_kv_heads * c->program.max_group * c->run.n_splits * (2 + l->value_dim);
     c->run.split_attention = c->run.n_splits > 1 && need <= c->memory.partial_floats
                       && c->run.n_blocks * c->memory.kv_layout.n_kv_heads < 4 * c->config.n_threads;
     uint32_t pieces = c->run.n_blocks * c->memory.kv_layout.n_kv_heads * (c->run.split_attention ? c->run.n_splits : 1);
@@ -206,8 +210,9 @@ size_t vs_attention_scratch_bytes(struct vs_cpu *c)
 {
     uint32_t group = c->program.max_group ? c->program.max_group : 1;
     c->program.max_queries = group > MOST_QUERIES ? group : MOST_QUERIES / group * group;
-    size_t hd = c->memory.kv_layout.head_dim, q = c->program.max_queries;
-    size_t floats = hd * VS_PAGE_TOKENS + q * (VS_SCORES + 3 * hd + 4);          /* as scratch_init lays them out */
+    size_t hd = c->memory.kv_layout.head_dim, vd = c->memory.kv_layout.value_dim, q = c->program.max_queries;
+    size_t widest = hd > vd ? hd : vd;
+    size_t floats = widest * VS_PAGE_TOKENS + q * (VS_SCORES + hd + 2 * vd + 4);         /* as scratch_init lays them out */
     size_t acts = (hd + 31) / 32 + VS_PAGE_BLOCKS;
     return (floats * 4 + q * (acts * sizeof(struct vs_act) + sizeof(struct vs_span)) + 4095) / 4096 * 4096;
 }
@@ -219,22 +224,23 @@ struct scratch {
     struct vs_act *p8;                   /* [queries, blocks of a page] */
     float *wide;                         /* K or V of a page */
     float *scores;                       /* [queries, VS_SCORES] */
-    float *q, *o_split, *o;              /* [queries, head_dim] */
+    float *q;                            /* [queries, head_dim] */
+    float *o_split, *o;                  /* [queries, value_dim] */
     float *l, *m, *l_split, *m_split;    /* [queries] */
     struct vs_span *span;
 };
 
 static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch *s)
 {
-    size_t hd = c->memory.kv_layout.head_dim, q = c->program.max_queries;
+    size_t hd = c->memory.kv_layout.head_dim, vd = c->memory.kv_layout.value_dim, q = c->program.max_queries;
     s->q8 = (struct vs_act *)(void *)(c->memory.scratch + thread * c->memory.scratch_bytes);
     s->p8 = s->q8 + q * ((hd + 31) / 32);
     float *at = (float *)(void *)(s->p8 + q * VS_PAGE_BLOCKS);
-    s->wide = at;     at += hd * VS_PAGE_TOKENS;
+    s->wide = at;     at += (hd > vd ? hd : vd) * VS_PAGE_TOKENS;
     s->scores = at;   at += q * VS_SCORES;
     s->q = at;        at += q * hd;
-    s->o_split = at;  at += q * hd;
-    s->o = at;        at += q * hd;
+    s->o_split = at;  at += q * vd;
+    s->o = at;        at += q * vd;
     s->l = at;        at += q;
     s->m = at;        at += q;
     s->l_split = at;  at += q;
@@ -242,9 +248,10 @@ static void scratch_init(const struct vs_cpu *c, unsigned thread, struct scratch
     s->span = (struct vs_span *)(void *)at;
 }
 
-static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to)
+/* K or V of a page, whose dimensions are dim. */
+static const float *widen(const struct vs_cpu *c, const uint8_t *from, float *to, size_t dim)
 {
-    size_t n = (size_t)c->memory.kv_layout.head_dim * VS_PAGE_TOKENS;
+    size_t n = dim * VS_PAGE_TOKENS;
     if (c->memory.kv_layout.type == VS_KV_F32)
         return (const float *)(const void *)from;
     c->ops.from_f16(to, (const uint16_t *)(const void *)from, n);
@@ -270,13 +277,13 @@ static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t
     else if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
         c->ops.scores_f16(to, q, hd, n, (const uint16_t *)(const void *)keys, hd);
     else
-        c->ops.scores(to, q, hd, n, widen(c, keys, s->wide), hd);
+        c->ops.scores(to, q, hd, n, widen(c, keys, s->wide, hd), hd);
 }
 
 static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *at, size_t i, size_t end, size_t base)
 {
     const struct vs_kv_layout *l = &c->memory.kv_layout;
-    size_t hd = l->head_dim, n = end - i;
+    size_t hd = l->value_dim, n = end - i;
     float *o = s->o_split + i * hd;
     const float *p = s->scores + i * VS_SCORES;
     if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
@@ -288,7 +295,7 @@ static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t
     } else if (l->type == VS_KV_F16 && n <= FEW_QUERIES) {
         c->ops.mix_f16(o, hd, p, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);
     } else {
-        c->ops.mix(o, hd, p, n, s->span + i, base, widen(c, at, s->wide), hd);
+        c->ops.mix(o, hd, p, n, s->span + i, base, widen(c, at, s->wide, hd), hd);
     }
 }
 
@@ -333,7 +340,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
 {
     const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
-    size_t n_q = (size_t)block->n * group, hd = in->head_dim;
+    size_t n_q = (size_t)block->n * group;
     for (uint32_t i = 0; i < block->n; i++) {
         uint32_t from = first_visible(in, rows[i].position), end = end_visible(in, block, rows[i].position);
         struct vs_span span = { from > base ? from - base : 0, end > base ? end - base : 0 };
@@ -363,7 +370,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
             soft_max_alibi(c, in, s, i, rows[i / group].position, first_head + (uint32_t)(i % group), base);
         else if (s->span[i].hi > s->span[i].lo)
             c->ops.soft_max(s->scores + i * VS_SCORES, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
-    memset(s->o_split, 0, n_q * hd * 4);
+    memset(s->o_split, 0, n_q * in->value_dim * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
         if (base + VS_SPLIT + p <= rows[block->n - 1].position)          /* the keys of the next split */
@@ -375,14 +382,14 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
 
 static float *partial_at(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, uint32_t which)
 {
-    return c->memory.partial + (((size_t)row * in->n_heads + head) * c->run.n_splits + which) * (2 + in->head_dim);
+    return c->memory.partial + (((size_t)row * in->n_heads + head) * c->run.n_splits + which) * (2 + in->value_dim);
 }
 
 /* o / l of one head of one row, after its sink where there is one, in place, to where the program wants it. */
 static void finish(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, uint32_t head, float *o, float l, float m)
 {
     static const float nothing[VS_MAX_HEAD_DIM];
-    size_t hd = in->head_dim, column = (size_t)head * hd;
+    size_t hd = in->value_dim, column = (size_t)head * hd;
     if (in->sinks)
         c->ops.merge(o, &l, &m, nothing, 1.0f, in->sinks[head], hd);
     c->ops.scale(o, o, 1.0f / l, hd);
@@ -401,7 +408,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
     const struct vs_block *block = &c->run.blocks[task / n_which / parts / in->n_kv_heads];
     uint32_t begin = part * all / parts, group = (part + 1) * all / parts - begin;
     uint32_t first_head = head * all + begin;
-    size_t hd = in->head_dim, n_q = (size_t)block->n * group, width = (size_t)in->n_heads * hd;
+    size_t hd = in->head_dim, vd = in->value_dim, n_q = (size_t)block->n * group, width = (size_t)in->n_heads * hd;
     const float *q = vs_cpu_at(c, in->x) + block->first * width + first_head * hd;
     for (uint32_t i = 0; i < block->n; i++)
         memcpy(s.q + i * group * hd, q + i * width, group * hd * 4);
@@ -416,7 +423,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
             float *to = partial_at(c, in, block->first + i / group, first_head + i % group, which);
             to[0] = s.span[i].hi > s.span[i].lo ? s.m_split[i] : -__builtin_inff();
             to[1] = s.l_split[i];
-            memcpy(to + 2, s.o_split + i * hd, hd * 4);
+            memcpy(to + 2, s.o_split + i * vd, vd * 4);
         }
         return;
     }
@@ -424,7 +431,7 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
         s.m[i] = -__builtin_inff();
         s.l[i] = 0;
     }
-    memset(s.o, 0, n_q * hd * 4);
+    memset(s.o, 0, n_q * vd * 4);
     const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT;
     uint32_t to = (end_visible(in, block, rows[block->n - 1].position) - 1) / VS_SPLIT;
@@ -433,16 +440,16 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
             continue;
         for (size_t i = 0; i < n_q; i++)
             if (s.span[i].hi > s.span[i].lo)
-                c->ops.merge(s.o + i * hd, &s.l[i], &s.m[i], s.o_split + i * hd, s.l_split[i], s.m_split[i], hd);
+                c->ops.merge(s.o + i * vd, &s.l[i], &s.m[i], s.o_split + i * vd, s.l_split[i], s.m_split[i], vd);
     }
     for (uint32_t i = 0; i < n_q; i++)
-        finish(c, in, block->first + i / group, first_head + i % group, s.o + i * hd, s.l[i], s.m[i]);
+        finish(c, in, block->first + i / group, first_head + i % group, s.o + i * vd, s.l[i], s.m[i]);
 }
 
 void vs_attention_merge(struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
 {
     uint32_t row = task / in->n_heads, head = task % in->n_heads;
-    size_t hd = in->head_dim;
+    size_t hd = in->value_dim;
     float o[VS_MAX_HEAD_DIM], l = 0, m = -__builtin_inff();
     assert(hd <= VS_MAX_HEAD_DIM);
     memset(o, 0, hd * 4);

@@ -85,9 +85,12 @@ static int describe_weights(struct vs_cpu *c, const struct vs_graph *g, struct v
     struct vs_weight *weights = c->memory.weights = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *weights);
     if (!weights)
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");
-    for (size_t i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i].op == VS_OP_LINEAR)
-            weights[g->nodes[i].tensor[0]].used_as_matrix = true;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct vs_node *n = &g->nodes[i];
+        uint32_t matrices = n->op == VS_OP_LINEAR ? 1 : n->op == VS_OP_BY_HEADS ? n->p.n_heads : 0;
+        for (uint32_t k = 0; k < matrices; k++)
+            weights[n->tensor[0] + k].used_as_matrix = true;
+    }
     for (size_t i = 0; i < g->n_experts; i++) {
         const struct vs_experts *e = &g->experts[i];
         uint32_t first[] = { e->gate, e->up, e->down };
@@ -145,7 +148,7 @@ static void size_memory(struct vs_cpu *c, const struct vs_graph *g)
     vs_cpu_private_plan(c);
     m->scratch_bytes = vs_attention_scratch_bytes(c);
     size_t n_splits = c->config.max_positions / VS_SPLIT + 1;
-    m->partial_floats = 8 * c->program.max_group * g->n_kv_heads * n_splits * (2 + g->head_dim);
+    m->partial_floats = 8 * c->program.max_group * g->n_kv_heads * n_splits * (2 + g->value_dim);
     m->kv_bytes = kv_bytes(g, c->config.kv_type, c->config.n_pages);
     m->state_bytes = state_bytes(g);
     if (__builtin_mul_overflow(m->state_bytes, (size_t)c->config.n_states, &m->states_bytes))

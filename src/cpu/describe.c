@@ -20,7 +20,8 @@ static const char *const kind_names[VS_N_INSTRS] = {
     [VS_I_GATHER] = "gather", [VS_I_EXPERTS] = "experts", [VS_I_COMBINE] = "combine", [VS_I_SOFTCAP] = "softcap",
     [VS_I_CLAMP] = "clamp",
     [VS_I_CONV] = "convolve", [VS_I_SCAN_HEADS] = "scan2", [VS_I_SCAN] = "scan",
-    [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick",
+    [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick", [VS_I_JOIN] = "join",
+    [VS_I_BY_HEADS] = "by_heads",
     [VS_I_CHECK] = "check",
 };
 
@@ -77,8 +78,18 @@ static void experts(struct writer *w, const struct vs_instr *in)
     }
 }
 
+static void by_heads(struct writer *w, const struct vs_instr *in)
+{
+    const struct vs_linear *l = &w->c->program.linears[in->first];
+    const struct vs_tensor *t = &w->g->tensors[(const float *)(const void *)l->w.data - w->marks];
+    vs_buf_printf(w->out, " | %u x %s %s as %s [%u x %u]", in->n, t->name, vs_dtype_info((uint32_t)t->dtype)->name,
+                  vs_class_infos[l->w.cls].name, l->w.n_cols, l->w.n_rows);
+}
+
 static void weights(struct writer *w, const struct vs_instr *in)
 {
+    if (in->kind == VS_I_BY_HEADS)
+        by_heads(w, in);
     if (in->kind == VS_I_EXPERTS || in->kind == VS_I_COMBINE)
         experts(w, in);
     if (in->kind == VS_I_ROUTE) {
@@ -123,11 +134,16 @@ static void fused(struct writer *w, const struct vs_instr *in)
         vs_buf_printf(w->out, " | %s", in->epilogue == VS_EPILOGUE_HEADS ? "then by heads:" : "by heads:");
         vector(w, " norm of q ", in->weight);
         vector(w, ", of k ", in->weight2);
-        vs_buf_printf(w->out, "%s rope %u, K and V to their pages", in->weight ? "," : "", in->rope);
+        vs_buf_printf(w->out, "%s rope %u", in->weight ? "," : "", in->rope);
+        if (in->rope_first)
+            vs_buf_printf(w->out, " from element %u on", in->rope_first);
+        vs_buf_str(w->out, ", K and V to their pages");
     }
     if (in->kind == VS_I_ATTENTION) {
         vs_buf_printf(w->out, " | layer %u, %u head%s of %u on %u of K and V", in->layer, in->n_heads,
                       vs_plural(in->n_heads), in->head_dim, in->n_kv_heads);
+        if (in->value_dim != in->head_dim)
+            vs_buf_printf(w->out, ", values of %u", in->value_dim);
         if (in->window)
             vs_buf_printf(w->out, ", window %u", in->window);
         vector(w, ", sinks ", in->sinks);

@@ -37,6 +37,8 @@ enum vs_instr_kind {
     VS_I_SCAN,          /* Mamba: y from x, x2 = time steps, x3 = [B | C]; weight = A, weight2 = D */
     VS_I_DELTA,         /* gated DeltaNet: y from x = [Q | K | V], x2 = beta, x3 = time steps; weight = A, bias = of the steps */
     VS_I_PICK,          /* y = so many elements of each part of x */
+    VS_I_JOIN,          /* y = parts of x and x2 in turn */
+    VS_I_BY_HEADS,      /* y = each part of x by a matrix of its own: the linears from `first` on */
     VS_I_CHECK,         /* NaN or infinity in the logits */
     VS_N_INSTRS
 };
@@ -77,7 +79,8 @@ struct vs_instr {
     float eps, scale, cap;
     enum vs_activation activation;
     float xielu[4];
-    uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears; VS_I_PICK: the first element of a part */
+    uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears; VS_I_PICK: the first element of a part;
+                                          * VS_I_JOIN: parts of x2 */
     enum vs_epilogue epilogue;
     uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it reads, or VS_NONE */
     bool is_prologue;
@@ -85,14 +88,20 @@ struct vs_instr {
     unsigned outputs;                    /* it is run when one of these is wanted: bits 1 << VS_OUTPUT_*; */
     unsigned yields;                     /* y is one of these itself */
     uint32_t n_heads, n_kv_heads, head_dim, layer, window, rope;
+    uint32_t value_dim;                  /* attention: of a head's value; head_dim: of its key */
+    uint32_t rope_first;                 /* where the rotated part of a head begins */
     const float *sinks;                  /* VS_I_ATTENTION: a logit for each head that has no value, or NULL */
     bool both_ways;                      /* keys after the query count too */
     float alibi;
     bool norm_last;                      /* VS_I_QKV and its epilogue: norms of heads come after the rope */
+    bool q_normed, k_normed;             /* VS_I_QKV and its epilogue: heads have norms (weight, weight2 or none) */
     float temperature;
-    uint32_t temperature_length;
+    uint32_t temperature_length, temperature_first;
+    bool chunks;
     uint32_t n_taps, n_state;
-    uint32_t n_groups;                   /* VS_I_NORM: parts that are normed apart; 0: it is one. VS_I_PICK: parts of x */
+    bool each_key;                       /* VS_I_DELTA: each element of a head's keys has a step of its own */
+    bool grouped;                        /* VS_I_DELTA: heads of v that lie together share one of q and k */
+    uint32_t n_groups;                   /* VS_I_NORM: parts that are normed apart; 0: it is one. VS_I_PICK, VS_I_JOIN: parts */
     bool one_weight;                     /* VS_I_NORM: that of a part, for all of them */
     size_t state;                        /* floats before it in a slot */
     uint32_t experts;                    /* VS_I_ROUTE to VS_I_COMBINE: index into program.mixtures */
@@ -126,7 +135,7 @@ struct vs_block {                        /* rows of one sequence that attend tog
 
 struct vs_kv_layout {
     enum vs_kv_type type;
-    uint32_t n_kv_heads, head_dim;
+    uint32_t n_kv_heads, head_dim, value_dim;
     uint32_t n_heads;                    /* KV heads of all layers */
     size_t k_bytes, v_bytes;             /* of one head in one page; with scales: */
     size_t key_bytes, value_bytes;
@@ -161,8 +170,8 @@ struct vs_memory {
     uint8_t *arena;                      /* the intermediates, as planned */
     size_t arena_bytes;
     uint8_t *private;                    /* one piece for each thread: what it makes for itself alone */
-    /* of a piece; offsets: f32 rows at 0, their acts, gate and up, what experts gave for some columns */
-    size_t private_bytes, private_act, private_glu, private_down;
+    /* of a piece; offsets: f32 rows at 0, their acts, gate and up, what experts gave for some columns, acts of a head */
+    size_t private_bytes, private_act, private_glu, private_down, private_heads;
     uint8_t *kv;
     size_t kv_bytes;
     struct vs_kv_layout kv_layout;
@@ -170,7 +179,7 @@ struct vs_memory {
     size_t state_bytes, states_bytes;    /* of a slot; of all */
     uint8_t *scratch;                    /* attention: one piece for each thread */
     size_t scratch_bytes;
-    float *partial;                      /* attention: [rows, heads, splits, 2 + head_dim] for few rows in long contexts */
+    float *partial;                      /* attention: [rows, heads, splits, 2 + value_dim] for few rows in long contexts */
     size_t partial_floats;
 };
 

@@ -300,12 +300,18 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
     in->weight2 = k_norm ? vector(l, k_norm->tensor[0]) : NULL;
     in->eps = q_norm ? q_norm->p.eps : 0;
     in->rope = q_rope ? q_rope->p.rope : VS_NONE;
+    in->rope_first = q_rope ? q_rope->p.first : 0;
     in->norm_last = norm_is_last(l, q_rope, q_norm);
     in->temperature = n->p.temperature;
     in->temperature_length = n->p.temperature_length;
+    in->temperature_first = n->p.temperature_first;
+    in->chunks = n->p.chunks;
+    in->q_normed = q_norm != NULL;
+    in->k_normed = k_norm != NULL;
     in->n_heads = n->p.n_heads;
     in->n_kv_heads = n->p.n_kv_heads;
     in->head_dim = n->p.head_dim;
+    in->value_dim = n->p.value_dim;
     in->layer = n->p.layer;
     in->window = n->p.window;
     in->sinks = vector(l, n->tensor[0]);
@@ -346,7 +352,7 @@ static void fuse_heads(struct lowering *l, struct vs_instr *in)
         return;
     for (uint32_t i = 0; i < l->g->n_nodes; i++) {
         const struct vs_node *n = &l->g->nodes[i];
-        if (n->op != VS_OP_ATTENTION || n->p.head_dim % VS_PANEL_ROWS)
+        if (n->op != VS_OP_ATTENTION || n->p.head_dim % VS_PANEL_ROWS || n->p.value_dim != n->p.head_dim)
             continue;
         struct vs_instr heads = *in;
         uint32_t value[3], n_found = 0;
@@ -528,9 +534,9 @@ static void lower_attention(struct lowering *l, const struct vs_node *n)
 
     in.kind = VS_I_ATTENTION;
     in.x = touch(l, in.x);
-    if (l->want_f32[n->out] || in.head_dim % 32)         /* a head is whole blocks, or quantised when all are there */
+    if (l->want_f32[n->out] || in.value_dim % 32)        /* a head is whole blocks, or quantised when all are there */
         in.y = f32_buffer(l, n->out);
-    if (l->want_act[n->out] && in.head_dim % 32 == 0)
+    if (l->want_act[n->out] && in.value_dim % 32 == 0)
         in.act = act_buffer(l, n->out);
     in.width = l->g->values[n->out].width;
     emit(l, in);
@@ -588,6 +594,40 @@ static void lower_pick(struct lowering *l, const struct vs_node *n)
     emit(l, in);
 }
 
+static void lower_join(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_JOIN, l->g->values[n->out].rows);
+    uint32_t width = l->g->values[n->in[1]].width;
+    in.x = touch(l, l->buffer[n->in[0]]);
+    in.x2 = touch(l, l->buffer[n->in[1]]);
+    in.width = l->g->values[n->out].width;
+    in.n_groups = n->p.n_heads;
+    in.head_dim = l->g->values[n->in[0]].width / n->p.n_heads;
+    in.n = width / (in.width / in.n_groups - in.head_dim);
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
+/* More matrices of the program, which lie together; their index. */
+static uint32_t new_linears(struct lowering *l, uint32_t first, uint32_t n)
+{
+    uint32_t at = (uint32_t)l->c->program.n_linears;
+    for (uint32_t i = 0; i < n && first != VS_NONE; i++)
+        new_linear(l, first + i);
+    return first == VS_NONE ? VS_NONE : at;
+}
+
+static void lower_by_heads(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_BY_HEADS, l->g->values[n->out].rows);
+    in.x = touch(l, l->buffer[n->in[0]]);
+    in.width = l->g->values[n->in[0]].width;
+    in.first = new_linears(l, n->tensor[0], n->p.n_heads);
+    in.n = n->p.n_heads;
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
 /* Convolutions and scans. */
 static void lower_state(struct lowering *l, const struct vs_node *n, enum vs_instr_kind kind)
 {
@@ -604,6 +644,8 @@ static void lower_state(struct lowering *l, const struct vs_node *n, enum vs_ins
     in.activation = n->p.activation;
     in.n_taps = n->p.n_taps;
     in.n_state = n->p.n_state;
+    in.grouped = n->p.grouped;
+    in.each_key = n->p.each_key;
     in.eps = n->p.eps;
     in.n_heads = n->p.n_heads;
     in.n_kv_heads = n->p.n_kv_heads;
@@ -631,14 +673,6 @@ static void lower_gate(struct lowering *l, const struct vs_node *n)
 }
 
 /* ---- experts ---- */
-
-static uint32_t new_linears(struct lowering *l, uint32_t first, uint32_t n)
-{
-    uint32_t at = (uint32_t)l->c->program.n_linears;
-    for (uint32_t i = 0; i < n && first != VS_NONE; i++)
-        new_linear(l, first + i);
-    return first == VS_NONE ? VS_NONE : at;
-}
 
 /* Are some of these matrices, one for each expert, of a block format (or, of_float, of floats)? */
 static bool some_are(const struct lowering *l, uint32_t first, uint32_t n, bool of_float)
@@ -759,6 +793,7 @@ static void absorb_heads(struct lowering *l)
                 l->done[l->maker[norm[k]->out]] = true;
         }
         bool alike = (rope[0] ? rope[0]->p.rope : VS_NONE) == (rope[1] ? rope[1]->p.rope : VS_NONE)
+                     && (rope[0] ? rope[0]->p.first : 0) == (rope[1] ? rope[1]->p.first : 0)
                      && norm_is_last(l, rope[0], norm[0]) == norm_is_last(l, rope[1], norm[1]);
         if (!alike)                      /* an instruction has one rope and one order */
             l->status = VS_E_UNSUPPORTED;
@@ -787,6 +822,8 @@ static void lower_node(struct lowering *l, uint32_t i)
     case VS_OP_SCAN:      lower_state(l, n, VS_I_SCAN); break;
     case VS_OP_DELTA:     lower_state(l, n, VS_I_DELTA); break;
     case VS_OP_PICK:      lower_pick(l, n); break;
+    case VS_OP_JOIN:      lower_join(l, n); break;
+    case VS_OP_BY_HEADS:  lower_by_heads(l, n); break;
     case VS_OP_TAKE_OUT:  lower_rowwise(l, n, VS_I_TAKE); break;
     case VS_OP_ADD:       lower_rowwise(l, n, VS_I_ADD); break;
     case VS_OP_SCALE:     lower_rowwise(l, n, VS_I_SCALE); break;

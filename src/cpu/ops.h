@@ -118,9 +118,9 @@ struct vs_cpu_ops {
     void (*scan)(float *y, float *s, size_t lds, const float *x, const float *dt, const float *a, const float *b, const float *c,
                  const float *d, size_t n_state, size_t n);
     /* One row of n lanes of a head: r = chain over j of fma(s[j] * decay, k[j], r) from 0, d = beta * (v - r); then for j ascending
-     * s[j] = fma(k[j], d, s[j] * decay), y = fma(s[j], q[j], y) from 0 */
-    void (*delta)(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, float decay,
-                  size_t n_keys, size_t n);
+     * s[j] = fma(k[j], d, s[j] * decay), y = fma(s[j], q[j], y) from 0. decay is *decay, or (each) decay[j] */
+    void (*delta)(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, const float *decay,
+                  bool each, size_t n_keys, size_t n);
     void (*scale)(float *y, const float *x, float s, size_t n);
     void (*add_scaled)(float *y, const float *x, float s, size_t n);     /* y = fma(x, s, y) */
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */

@@ -6,16 +6,18 @@
 
 void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type)
 {
-    size_t hd = g->head_dim, size = type == VS_KV_F32 ? 4 : type == VS_KV_F16 ? 2 : 1;
+    size_t hd = g->head_dim, vd = g->value_dim, size = type == VS_KV_F32 ? 4 : type == VS_KV_F16 ? 2 : 1;
     memset(l, 0, sizeof *l);
     l->type = type;
     l->n_kv_heads = g->n_kv_heads;
     l->head_dim = g->head_dim;
+    l->value_dim = g->value_dim;
     l->n_heads = g->n_kv_heads * g->n_kv_layers;
-    l->k_bytes = l->v_bytes = l->key_bytes = l->value_bytes = hd * VS_PAGE_TOKENS * size;
+    l->k_bytes = l->key_bytes = hd * VS_PAGE_TOKENS * size;
+    l->v_bytes = l->value_bytes = vd * VS_PAGE_TOKENS * size;
     if (type == VS_KV_Q8_0) {
         l->k_bytes = (hd + 3) / 4 * 4 * VS_PAGE_TOKENS;
-        l->v_bytes = (hd + VS_LANES8 - 1) / VS_LANES8 * VS_LANES8 * VS_PAGE_TOKENS;
+        l->v_bytes = (vd + VS_LANES8 - 1) / VS_LANES8 * VS_LANES8 * VS_PAGE_TOKENS;
         l->key_bytes = l->k_bytes + (hd + 31) / 32 * VS_PAGE_TOKENS * 4;
         l->value_bytes = l->v_bytes + VS_PAGE_TOKENS * 4;
     }
@@ -62,7 +64,7 @@ static void copy_key(const struct vs_kv_layout *l, uint8_t *to, const uint8_t *f
 
 static void copy_value(const struct vs_kv_layout *l, uint8_t *to, const uint8_t *from, size_t n)
 {
-    size_t hd = l->head_dim, size = l->type == VS_KV_F32 ? 4 : 2;
+    size_t hd = l->value_dim, size = l->type == VS_KV_F32 ? 4 : 2;
     if (l->type == VS_KV_Q8_0) {         /* four tokens of a dimension side by side: whole ones, then byte by byte */
         size_t whole = n / 4 * 4;
         copy_lines(to, from, l->v_bytes / (VS_LANES8 * VS_PAGE_TOKENS), VS_LANES8 * VS_PAGE_TOKENS, whole * VS_LANES8);

@@ -23,7 +23,7 @@
 #include <string.h>
 
 enum {
-    ROWS_A_TASK = 8, GLU_COLUMNS = 1024, LOGIT_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
+    ROWS_A_TASK = 8, ROWS_A_HEAD = 64, GLU_COLUMNS = 1024, LOGIT_COLUMNS = 16384, GROUP_BYTES = 320 << 10, TASKS_A_SHARE = 4,
     SPINS_TASK = 4000,                  /* pauses before a thread without a task sleeps: about 70 us */
 };
 
@@ -120,6 +120,8 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
     if (!n || !(in->outputs & wanted(c)) || (in->is_prologue && c->run.few && !(in->yields & wanted(c))))
         return 0;
     switch (in->kind) {
+    case VS_I_BY_HEADS:
+        return in->n * div_up(n, ROWS_A_HEAD);
     case VS_I_LINEAR:
         return vs_cpu_share_out(c, n, n_units(c, in), unit_bytes(c, in));
     case VS_I_ATTENTION:
@@ -223,13 +225,20 @@ static void heads_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
     size_t hd = in->head_dim;
     float *q = vs_cpu_at(c, in->x) + (size_t)row * in->n_heads * hd;
     float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
-    float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * hd;
+    float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * in->value_dim;
     for (uint32_t h = 0; h < in->n_heads; h++)
         vs_attention_head(c, in, row, VS_ROLE_Q, h, q + h * hd);
     for (uint32_t h = 0; h < in->n_kv_heads; h++) {
         vs_attention_head(c, in, row, VS_ROLE_K, h, k + h * hd);
-        vs_attention_head(c, in, row, VS_ROLE_V, h, v + h * hd);
+        vs_attention_head(c, in, row, VS_ROLE_V, h, v + h * in->value_dim);
     }
+}
+
+/* NaN stays NaN. */
+static void relu(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] < 0 ? 0 : x[i];
 }
 
 /* act(x) * up, or act(x) where up is NULL: times 1, which changes no bit. */
@@ -241,6 +250,12 @@ void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const flo
     if (act == VS_ACT_SIGMOID) {         /* with a second value */
         c->ops.sigmoid(y, x, n);
         c->ops.mul(y, y, up, n);
+        return;
+    }
+    if (act == VS_ACT_RELU) {
+        relu(y, x, n);
+        if (up)
+            c->ops.mul(y, y, up, n);
         return;
     }
     if (act == VS_ACT_RELU2) {
@@ -284,6 +299,18 @@ static void gate_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
         c->ops.add(y, vs_cpu_at(c, in->x3) + at, y, in->width);
 }
 
+static void join_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t part = in->width / in->n_groups, first = in->head_dim, rest = part - first;
+    float *y = vs_cpu_at(c, in->y) + (size_t)row * in->width;
+    const float *x = vs_cpu_at(c, in->x) + (size_t)row * in->n_groups * first;
+    const float *x2 = vs_cpu_at(c, in->x2) + (size_t)row * in->n * rest;
+    for (size_t k = 0; k < in->n_groups; k++) {
+        memcpy(y + k * part, x + k * first, first * sizeof *y);
+        memcpy(y + k * part + first, x2 + (in->n > 1 ? k : 0) * rest, rest * sizeof *y);
+    }
+}
+
 static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
     size_t w = in->width, at = (size_t)row * w;
@@ -303,6 +330,9 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
         for (size_t k = 0, n = w / in->n_groups, from = in->head_dim; k < in->n_groups; k++)
             memcpy(vs_cpu_at(c, in->y) + at + k * n, vs_cpu_at(c, in->x) + ((size_t)row * in->n_groups + k) * from + in->first,
                    n * sizeof(float));
+        return;
+    case VS_I_JOIN:
+        join_row(c, in, row);
         return;
     case VS_I_TAKE:
         memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->run.step->out[row] * w, w * 4);
@@ -331,12 +361,13 @@ struct own {
     struct vs_act *act;                  /* the same, quantised */
     float *glu;                          /* results of gate and up */
     float *down;                         /* what experts gave */
+    struct vs_act *head;                 /* what the matrix of a head reads */
     uint32_t made;                       /* the prologue whose results these are, in this step; VS_NONE = none */
 };
 
 void vs_cpu_private_plan(struct vs_cpu *c)
 {
-    size_t width = 0, columns = 0, down = 0;
+    size_t width = 0, columns = 0, down = 0, head = 0;
     for (size_t i = 0; i < c->program.n_instrs; i++) {
         const struct vs_instr *in = &c->program.instrs[i];
         if (in->is_prologue && in->width > width)
@@ -345,11 +376,15 @@ void vs_cpu_private_plan(struct vs_cpu *c)
             columns = VS_GLU_UNITS * 2 * VS_PANEL_ROWS;
         if (in->kind == VS_I_COMBINE && vs_experts_down_bytes(c, in) > down)
             down = vs_experts_down_bytes(c, in);
+        if (in->kind == VS_I_BY_HEADS && in->width / in->n > head)
+            head = in->width / in->n;
     }
     c->memory.private_act = (VS_FEW_ROWS * width * sizeof(float) + 63) / 64 * 64;
     c->memory.private_glu = c->memory.private_act + vs_cpu_act_rows(c, VS_FEW_ROWS) * ((width + 31) / 32) * sizeof(struct vs_act);
     c->memory.private_down = c->memory.private_glu + 2 * VS_ACT_ROWS * columns * sizeof(float);
-    c->memory.private_bytes = (c->memory.private_down + down + 4095) / 4096 * 4096;
+    c->memory.private_heads = (c->memory.private_down + down + 63) / 64 * 64;
+    head = vs_cpu_act_rows(c, VS_ACT_ROWS) * ((head + 31) / 32) * sizeof(struct vs_act);
+    c->memory.private_bytes = (c->memory.private_heads + head + 4095) / 4096 * 4096;
 }
 
 /* What the matrices of `in` read; the thread makes it first when that is how this step goes. */
@@ -497,6 +532,25 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
     }
 }
 
+/* Some rows of a head through its matrix. What the matrix reads is quantised here, as a row of its own. */
+static void by_heads_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, struct own *own)
+{
+    uint32_t n = n_rows(c, in), head = task % in->n, k = in->width / in->n;
+    uint32_t first = task / in->n * ROWS_A_HEAD, end = min_u32(first + ROWS_A_HEAD, n);
+    const struct vs_linear *m = &c->program.linears[in->first + head];
+    bool is_float = vs_class_infos[m->w.cls].is_float;
+    size_t ldy = (size_t)in->n * m->w.n_rows;
+    for (; first < end; first += VS_ACT_ROWS) {
+        const float *x = vs_cpu_at(c, in->x) + (size_t)first * in->width + (size_t)head * k;
+        struct vs_matmul job = { .w = &m->w, .n = min_u32(end - first, VS_ACT_ROWS), .ldx = in->width, .ldy = ldy, .xf = x,
+                                 .x = own->head, .high = c->config.high, .prefetch = c->ops.prefetch,
+                                 .y = vs_cpu_at(c, in->y) + first * ldy + (size_t)head * m->w.n_rows };
+        for (uint32_t row = 0; row < job.n && !is_float; row++)
+            vs_cpu_quantize_to(c, own->head, (uint32_t)job.n, k, row, x + (size_t)row * in->width, 0, k);
+        c->ops.matmul(&job, 0, vs_matrix_n_panels(&m->w));
+    }
+}
+
 /* Few rows: halves of what is left of the share: the first part is long, the last ones even out the end. */
 uint64_t vs_cpu_edge(const struct vs_cpu *c, uint32_t n, uint64_t units, uint32_t task, uint32_t n_tasks)
 {
@@ -542,6 +596,8 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
     uint32_t n = n_rows(c, in);
     if (in->kind == VS_I_LINEAR) {
         linear_task(c, in, task, n_tasks, own);
+    } else if (in->kind == VS_I_BY_HEADS) {
+        by_heads_task(c, in, task, own);
     } else if (in->kind == VS_I_ATTENTION) {
         vs_attention_task(c, in, task, thread);
     } else if (in->kind == VS_I_MERGE) {
@@ -630,7 +686,8 @@ static void run_thread(void *context, unsigned thread)
     uint8_t *piece = c->memory.private + thread * c->memory.private_bytes;
     struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->memory.private_act),
                        (float *)(void *)(piece + c->memory.private_glu),
-                       (float *)(void *)(piece + c->memory.private_down), VS_NONE };
+                       (float *)(void *)(piece + c->memory.private_down),
+                       (struct vs_act *)(void *)(piece + c->memory.private_heads), VS_NONE };
     unsigned threads = c->config.n_threads;
     uint32_t generation = generation_of(atomic_load_explicit(&c->run.cursor, memory_order_acquire));
     for (;;) {

@@ -171,14 +171,16 @@ static inline void scan(float *y, float *s, size_t lds, const float *x, const fl
 
 /* n_vec vectors of lanes: a constant. */
 static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *k,
-                                                              const float *q, const float *v, float beta, float decay,
-                                                              size_t n_keys)
+                                                              const float *q, const float *v, float beta, const float *decay,
+                                                              const bool each, size_t n_keys)
 {
-    VEC change[4], sum[4], fade = SET(decay);
+    VEC change[4], sum[4], fade = SET(*decay);
     for (size_t u = 0; u < n_vec; u++)
         change[u] = sum[u] = SET(0.0f);
     for (size_t j = 0; j < n_keys; j++) {
         VEC key = SET(k[j]);
+        if (each)
+            fade = SET(decay[j]);
         for (size_t u = 0; u < n_vec; u++)
             change[u] = FMA(MUL(LOAD(s + j * lds + u * N_VEC), fade), key, change[u]);
     }
@@ -186,6 +188,8 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
         change[u] = MUL(SET(beta), SUB(LOAD(v + u * N_VEC), change[u]));
     for (size_t j = 0; j < n_keys; j++) {
         VEC key = SET(k[j]), query = SET(q[j]);
+        if (each)
+            fade = SET(decay[j]);
         for (size_t u = 0; u < n_vec; u++) {
             float *at = s + j * lds + u * N_VEC;
             VEC now = FMA(key, change[u], MUL(LOAD(at), fade));
@@ -197,26 +201,36 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
         STORE(y + u * N_VEC, sum[u]);
 }
 
-static inline void delta(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, float decay,
-                         size_t n_keys, size_t n)
+static inline __attribute__((always_inline)) void delta_vectors(float *y, float *s, size_t lds, const float *k, const float *q,
+                                                                const float *v, float beta, const float *decay, const bool each,
+                                                                size_t n_keys, size_t n)
 {
     size_t i = 0;
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        delta_lanes(4, y + i, s + i, lds, k, q, v + i, beta, decay, n_keys);
+        delta_lanes(4, y + i, s + i, lds, k, q, v + i, beta, decay, each, n_keys);
     for (; i + N_VEC <= n; i += N_VEC)
-        delta_lanes(1, y + i, s + i, lds, k, q, v + i, beta, decay, n_keys);
+        delta_lanes(1, y + i, s + i, lds, k, q, v + i, beta, decay, each, n_keys);
     for (; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
-            had = vs_fmaf(s[j * lds + i] * decay, k[j], had);
+            had = vs_fmaf(s[j * lds + i] * decay[each ? j : 0], k[j], had);
         float change = beta * (v[i] - had);
         for (size_t j = 0; j < n_keys; j++) {
             float *at = &s[j * lds + i];
-            *at = vs_fmaf(k[j], change, *at * decay);
+            *at = vs_fmaf(k[j], change, *at * decay[each ? j : 0]);
             sum = vs_fmaf(*at, q[j], sum);
         }
         y[i] = sum;
     }
+}
+
+static inline void delta(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta,
+                         const float *decay, bool each, size_t n_keys, size_t n)
+{
+    if (each)
+        delta_vectors(y, s, lds, k, q, v, beta, decay, true, n_keys, n);
+    else
+        delta_vectors(y, s, lds, k, q, v, beta, decay, false, n_keys, n);
 }
 
 static inline void scan_init(struct vs_cpu_ops *ops)

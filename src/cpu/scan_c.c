@@ -68,17 +68,17 @@ static void scan(float *y, float *s, size_t lds, const float *x, const float *dt
     }
 }
 
-static void delta(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, float decay,
-                  size_t n_keys, size_t n)
+static void delta(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta,
+                  const float *decay, bool each, size_t n_keys, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
-            had = vs_fmaf(s[j * lds + i] * decay, k[j], had);
+            had = vs_fmaf(s[j * lds + i] * decay[each ? j : 0], k[j], had);
         float change = beta * (v[i] - had);
         for (size_t j = 0; j < n_keys; j++) {
             float *at = &s[j * lds + i];
-            *at = vs_fmaf(k[j], change, *at * decay);
+            *at = vs_fmaf(k[j], change, *at * decay[each ? j : 0]);
             sum = vs_fmaf(*at, q[j], sum);
         }
         y[i] = sum;

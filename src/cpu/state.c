@@ -171,29 +171,42 @@ static void unit(const struct vs_cpu *c, float *y, const float *x, size_t n, flo
     c->ops.scale(y, y, scale, n);
 }
 
+/* What is left of each row of a head's state, where each has a step of its own. */
+static void fade_rows(const struct vs_cpu *c, const struct vs_instr *in, size_t row, uint32_t head, float *decay)
+{
+    float raw[VS_MAX_STATE], dt[VS_MAX_STATE];
+    size_t n = in->n_state, at = (size_t)head * n;
+    c->ops.add(raw, vs_cpu_at(c, in->x3) + row * in->n_heads * n + at, in->bias + at, n);
+    c->ops.steps(dt, decay, raw, 0, in->weight[head], n);
+}
+
 static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
 {
     uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
     size_t n_keys = in->n_state, keys = in->n_kv_heads * n_keys, ldx = 2 * keys + in->width;
-    size_t at = head % in->n_kv_heads * n_keys, channel = (size_t)head * in->head_dim + first;
+    uint32_t of = in->grouped ? head / (in->n_heads / in->n_kv_heads) : head % in->n_kv_heads;
+    size_t at = of * n_keys, channel = (size_t)head * in->head_dim + first;
     const struct lanes l = { (size_t)head * n_keys * in->head_dim + first, in->head_dim,
                              in->head_dim - first < LANES ? in->head_dim - first : LANES };
-    float q[VS_MAX_STATE], k[VS_MAX_STATE], raw[ROWS], dt[ROWS], decay[ROWS];
+    float q[VS_MAX_STATE], k[VS_MAX_STATE], each[VS_MAX_STATE], raw[ROWS], dt[ROWS], decay[ROWS];
     float shrink = 1.0f / vs_sqrtf((float)n_keys);
     copy_lanes(c, in, &l, t->from, t->end);
     for (uint32_t i = 0, n; i < t->n; i += n) {
         n = rows_from(t, i);
-        for (uint32_t r = 0; r < n; r++)
+        for (uint32_t r = 0; r < n && !in->each_key; r++)
             raw[r] = vs_cpu_at(c, in->x3)[(size_t)(t->first + i + r) * in->n_heads + head];
-        c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
+        if (!in->each_key)
+            c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
         for (uint32_t r = 0; r < n; r++) {
             size_t row = t->first + i + r;
+            if (in->each_key)
+                fade_rows(c, in, row, head, each);
             const float *x = vs_cpu_at(c, in->x) + row * ldx;
             unit(c, q, x + at, n_keys, in->eps, shrink * shrink);
             unit(c, k, x + keys + at, n_keys, in->eps, shrink);
             c->ops.delta(vs_cpu_at(c, in->y) + row * in->width + channel, slot_at(c, in, t->end) + l.at, l.stride, k, q,
-                         x + 2 * keys + channel, vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]), decay[r], n_keys,
-                         l.n);
+                         x + 2 * keys + channel, vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]),
+                         in->each_key ? each : &decay[r], in->each_key, n_keys, l.n);
         }
         if (i + n == t->n_mark)
             copy_lanes(c, in, &l, t->end, t->mark);

@@ -25,16 +25,18 @@ enum vs_activation {
     VS_ACT_SWIGLU_OAI,                   /* the same; g = min(gate, 7), u = up within -7..7: (u + 1) * (g * sigmoid(1.702 g)) */
     VS_ACT_GELU_ERF,                     /* as it is defined */
     VS_ACT_NONE,                         /* x, of a convolution only */
+    VS_ACT_RELU,                         /* max(x, 0) */
 };
 
 enum vs_op {
     VS_OP_EMBED,        /* tokens -> rows of tensor 0, times p.scale */
     VS_OP_POSITION,     /* in 0 + the row of tensor 0 that belongs to the position */
     VS_OP_TAKE_OUT,     /* in 0, only the rows whose output is read */
-    VS_OP_RMS_NORM,     /* in 0, tensor 0 = weight [width]; p.eps; per head of p.head_dim when that is not 0 */
+    VS_OP_RMS_NORM,     /* in 0, tensor 0 = weight [width]; p.eps; per head of p.head_dim when that is not 0, then perhaps without a
+                         * weight */
     VS_OP_LAYER_NORM,   /* in 0 without its mean, tensor 0 = weight [width] or none, tensor 1 = bias or none; p.eps */
     VS_OP_LINEAR,       /* in 0 @ tensor 0^T (+ tensor 1 = bias), and p.n_adapts of the graph's from p.first_adapt on */
-    VS_OP_ROPE,         /* in 0 by heads of p.head_dim; p.rope = index into the graph's rope table */
+    VS_OP_ROPE,         /* in 0 by heads of p.head_dim, from its element p.first on; p.rope = index into the graph's rope table */
     VS_OP_ATTENTION,    /* q = in 0, k = in 1, v = in 2; writes k, v to the cache of p.layer, then attends; tensor 0 [heads], where
                          * it is there: one more logit of each head, which has no value; p.both_ways: keys after the query count
                          * too, and a window of n reaches n - 1 positions to each side */
@@ -50,6 +52,8 @@ enum vs_op {
     VS_OP_ROUTE,        /* in 0 = the router's logits -> who is chosen and with which weights, for VS_OP_EXPERTS alone; p.experts */
     VS_OP_EXPERTS,      /* in 0 through the experts that in 1 (VS_OP_ROUTE) chose, by their weights; p.experts */
     VS_OP_PICK,         /* elements [p.first, p.first + p.head_dim) of each of the p.n_heads equal parts of in 0 */
+    VS_OP_JOIN,         /* p.n_heads equal parts, each one of in 0 and behind it one of in 1, which may have one part for all */
+    VS_OP_BY_HEADS,     /* each of the p.n_heads equal parts of in 0 @ a matrix of its own, (tensor 0 + part)^T */
     VS_OP_GROUP_NORM,   /* RMS norm of each of the p.n_heads equal parts of in 0; p.eps; tensor 0 = weight [width], or that of a
                          * part, or none */
     /* in 0 = [x | B | C], in 1 = time steps [p.n_heads]; tensors 0 to 2 = A, D, bias of the steps, each [p.n_heads]; p.head_dim
@@ -60,7 +64,8 @@ enum vs_op {
     VS_OP_SCAN,
     /* in 0 = [Q | K | V], in 1 = beta, in 2 = time steps, both before their functions [p.n_heads]; tensor 0 = A, 1 = bias of the
      * steps [p.n_heads]; p.n_kv_heads heads of q and k of p.n_state, p.n_heads of v of p.head_dim; head h reads q and k of head
-     * h mod p.n_kv_heads; p.eps: gated DeltaNet */
+     * h mod p.n_kv_heads, or (p.grouped) of head h / (p.n_heads / p.n_kv_heads); p.eps: gated DeltaNet.
+     * p.each_key: in 2 and tensor 1 have a step for each of the p.n_state elements of a head's keys (KDA) */
     VS_OP_DELTA,
     VS_N_OPS
 };
@@ -117,7 +122,7 @@ struct vs_experts {
 enum { VS_MAX_EXPERTS = 512 };
 
 /* What kernels and readers agree on. */
-enum { VS_MAX_HEAD_DIM = 512 };          /* a multiple of the 32 of an activation block */
+enum { VS_MAX_HEAD_DIM = 576 };          /* a multiple of the 32 of an activation block */
 enum { VS_MAX_TAPS = 16, VS_MAX_STATE = 256 };           /* of a convolution; p.n_state */
 
 /* What an adapter adds to the product with a matrix: another one with two small matrices, times factor and times the scale that a
@@ -138,15 +143,17 @@ struct vs_node {
     struct {
         float eps, scale, softcap;
         uint32_t head_dim, n_heads, n_kv_heads, layer, window, rope;    /* window 0 = all */
-        bool both_ways;
+        uint32_t value_dim;              /* VS_OP_ATTENTION: of a head's value, where head_dim is that of its key */
+        bool both_ways, grouped, each_key;
         float alibi;                     /* VS_OP_ATTENTION: the largest bias by distance (docs/NUMERICS.md); 0: none */
         enum vs_activation activation;
         uint32_t first_adapt, n_adapts;
         float xielu[4];                  /* of that: alpha of x > 0, of the others, beta, eps */
-        /* VS_OP_ATTENTION: the query of position p counts (1 + temperature * ln(1 + floor(p / temperature_length))) times;
-         * temperature 0 = once */
+        /* VS_OP_ATTENTION: the query of position p counts (1 + temperature * ln(1 + floor((p + temperature_first) /
+         * temperature_length))) times; temperature 0 = once */
         float temperature;
-        uint32_t temperature_length;
+        uint32_t temperature_length, temperature_first;
+        bool chunks;                     /* the window is a block of positions that begins at one of its multiples */
         uint32_t n_taps, n_state, first;
         size_t state;                    /* where its state begins in a slot, in floats */
         uint32_t experts;                /* index into the graph's */
@@ -174,7 +181,8 @@ struct vs_graph {
     char architecture[32];
     uint32_t n_layers, n_vocab, n_embd, context;         /* context = positions the model was trained for */
     uint32_t n_kv_layers;                /* those with K and V */
-    uint32_t n_kv_heads, head_dim;       /* of the cache, the same in every layer */
+    uint32_t n_kv_heads;                 /* of the cache, the same in every layer */
+    uint32_t head_dim, value_dim;        /* of a key; of a value */
     size_t n_state;                      /* floats of a sequence's state, over all recurrent layers */
     bool whole;                          /* tokens see those after them: a text is computed in one step, from its beginning */
     uint32_t output[VS_N_OUTPUTS];       /* values [out rows, ...]; VS_NONE: the model has no such thing */

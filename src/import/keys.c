@@ -19,13 +19,17 @@ struct known {
 };
 
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
-                "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe"
-#define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding"
-#define LAYER_NORM "olmo command-r cohere2 orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell gpt2 starcoder " \
-                   "gptj bloom mpt jais " BERTS
+                "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
+                "nemotron_h_moe deepseek llama4 arctic cohere2moe grok phimoe smallthinker mellum granite_swa " LATENT
+#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear"
+#define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
+                "llama4 cohere2moe smallthinker mellum granite_swa"
+#define LAYER_NORM "olmo command-r cohere2 cohere2moe orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " \
+                   "gpt2 starcoder gptj bloom mpt jais " BERTS
 #define BERTS "bert nomic-bert jina-bert-v2 jina-bert-v3 modern-bert"
 
-#define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h qwen35"
+#define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h nemotron_h_moe " DELTAS
+#define DELTAS "qwen35 qwen35moe qwen3next"
 
 static const struct known known[] = {
     /* sizes */
@@ -41,38 +45,52 @@ static const struct known known[] = {
     { "attention.key_length_swa", NULL, READ, { 0 }, NULL },
     { "attention.value_length_swa", NULL, READ, { 0 }, NULL },
 
+    { "attention.key_length_mla", LATENT, READ, { 0 }, NULL },
+    { "attention.value_length_mla", LATENT, READ, { 0 }, NULL },
+    { "attention.kv_lora_rank", LATENT, READ, { 0 }, NULL },
+    { "attention.q_lora_rank", LATENT, READ, { 0 }, NULL },
+    { "attention.indexer.top_k", "deepseek32 glm-dsa", READ, { 0 }, NULL },
+    { "attention.indexer.", "deepseek32 glm-dsa", HARMLESS, { 0 }, "of what chooses keys of contexts that are longer than ours" },
+
     { "shortconv.l_cache", "lfm2 lfm2moe", READ, { 0 }, NULL },
-    { "ssm.conv_kernel", SCANS, READ, { 0 }, NULL },
+    { "kda.head_dim", "kimi-linear", READ, { 0 }, NULL },
+    { "kda.gate_lower_bound", NULL, NEUTRAL, { 0, 0 }, "another decay" },
+    { "ssm.conv_kernel", "kimi-linear " SCANS, READ, { 0 }, NULL },
     { "ssm.inner_size", SCANS, READ, { 0 }, NULL },
     { "ssm.state_size", SCANS, READ, { 0 }, NULL },
     { "ssm.time_step_rank", SCANS, READ, { 0 }, NULL },
     { "ssm.group_count", SCANS, READ, { 0 }, NULL },
-    { "full_attention_interval", "qwen35", READ, { 0 }, NULL },
+    { "full_attention_interval", DELTAS, READ, { 0 }, NULL },
+    { "attention.recurrent_layers", DELTAS, READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", "mamba", READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", NULL, NEUTRAL, { 0, 0 }, "norms of the steps" },
 
     /* norms and scales */
     { "attention.layer_norm_epsilon", LAYER_NORM, READ, { 0 }, NULL },
+    { "attention.layer_norm_rms_epsilon", "cohere2moe", READ, { 0 }, NULL },
     { "attention.layer_norm_rms_epsilon", LAYER_NORM, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.layer_norm_rms_epsilon", NULL, READ, { 0 }, NULL },
-    { "attention.layer_norm_epsilon", "nemotron_h", READ, { 0 }, NULL },
+    { "attention.layer_norm_epsilon", "nemotron_h nemotron_h_moe", READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.scale", NULL, READ, { 0 }, NULL },
-    { "final_logit_softcapping", "gemma2 gemma3", READ, { 0 }, NULL },
+    { "final_logit_softcapping", "gemma2 gemma3 grok", READ, { 0 }, NULL },
     { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
-    { "attn_logit_softcapping", "gemma2", READ, { 0 }, NULL },
+    { "attn_logit_softcapping", "gemma2 grok", READ, { 0 }, NULL },
     { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
+    { "router_logit_softcapping", "grok", READ, { 0 }, NULL },
     { "router_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the router" },
-    { "embedding_scale", "granite granitemoe granitehybrid minicpm", READ, { 0 }, NULL },
-    { "residual_scale", "granite granitemoe granitehybrid minicpm", READ, { 0 }, NULL },
-    { "logit_scale", "granite granitemoe granitehybrid minicpm command-r cohere2", READ, { 0 }, NULL },
+    { "embedding_scale", "granite granitemoe granitehybrid granite_swa minicpm grok", READ, { 0 }, NULL },
+    { "residual_scale", "granite granitemoe granitehybrid granite_swa minicpm", READ, { 0 }, NULL },
+    { "logit_scale", "granite granitemoe granitehybrid granite_swa minicpm command-r cohere2 cohere2moe grok", READ, { 0 }, NULL },
     { "embedding_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the embedding" },
     { "residual_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what layers add" },
     { "logit_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the logits" },
+    { "attention.output_scale", "grok", READ, { 0 }, NULL },
     { "attention.output_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what attention gives" },
     { "attention.value_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the values" },
-    { "attention.temperature_scale", "mistral3", READ, { 0 }, NULL },
+    { "attention.temperature_scale", "mistral3 deepseek2 mistral4", READ, { 0 }, NULL },
     { "attention.temperature_scale", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
+    { "attention.temperature_length", "deepseek2 mistral4 grok", READ, { 0 }, NULL },
     { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.clamp_kqv", "olmo mpt", READ, { 0 }, NULL },
     { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
@@ -87,9 +105,10 @@ static const struct known known[] = {
     { "attention.sliding_window", NULL, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", WINDOWS, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
+    { "attention.rope_pattern", "granite_swa", READ, { 0 }, NULL },
     { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
     { "use_parallel_residual", "gptneox", READ, { 0 }, NULL },
-    { "use_parallel_residual", "falcon phi2 command-r cohere2 stablelm plamo gptj", HARMLESS, { 0 },
+    { "use_parallel_residual", "falcon phi2 command-r cohere2 cohere2moe stablelm plamo gptj", HARMLESS, { 0 },
       "they are so, or their tensors say it" },
     { "use_parallel_residual", "qwen2", HARMLESS, { 0 }, "the first converters wrote it for models that have none" },
     { "use_parallel_residual", NULL, NEUTRAL, { 0, 0 }, "attention and feed-forward side by side" },
@@ -97,7 +116,7 @@ static const struct known known[] = {
     /* rope */
     { "rope.dimension_count", NULL, READ, { 0 }, NULL },
     { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
-    { "rope.dimension_sections", "qwen35 qwen2vl qwen3vl paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
+    { "rope.dimension_sections", "qwen35 qwen35moe qwen2vl qwen3vl paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
     { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
     { "rope.freq_base", NULL, READ, { 0 }, NULL },
     { "rope.freq_base_swa", WINDOWS, READ, { 0 }, NULL },
@@ -111,7 +130,7 @@ static const struct known known[] = {
     { "rope.scaling.yarn_beta_fast", NULL, READ, { 0 }, NULL },
     { "rope.scaling.yarn_beta_slow", NULL, READ, { 0 }, NULL },
     { "rope.scaling.yarn_attn_factor", NULL, NEUTRAL, { 1, 1 }, "a scale of rotated vectors other than yarn's" },
-    { "rope.scaling.yarn_log_multiplier", "mistral3", READ, { 0 }, NULL },
+    { "rope.scaling.yarn_log_multiplier", "mistral3 deepseek2 mistral4 deepseek32", READ, { 0 }, NULL },
     { "rope.scaling.yarn_log_multiplier", NULL, NEUTRAL, { 0, 0 }, "a scale of rotated vectors other than yarn's" },
     { "rope.scaling.alpha", "hunyuan-dense hunyuan_vl", READ, { 0 }, NULL },
     { "rope.scaling.alpha", NULL, NEUTRAL, { 0, 1 }, "another base" },
@@ -119,6 +138,7 @@ static const struct known known[] = {
     { "rope.scaling.finetuned", NULL, HARMLESS, { 0 }, "tells how the model was trained" },
 
     /* experts and other kinds of layers */
+    { "moe_latent_size", "nemotron_h_moe", READ, { 0 }, NULL },
     { "expert_count", EXPERTS, READ, { 0 }, NULL },
     { "expert_used_count", EXPERTS, READ, { 0 }, NULL },
     { "expert_shared_count", EXPERTS, READ, { 0 }, NULL },
@@ -146,7 +166,7 @@ static const struct known known[] = {
     { "interleave_moe_layer_step", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "moe_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "nextn_predict_layers", "llama", NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
-    { "nextn_predict_layers", EXPERTS, READ, { 0 }, NULL },
+    { "nextn_predict_layers", EXPERTS " qwen35", READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
     { "n_deepstack_layers", "qwen3vl", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },

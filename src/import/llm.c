@@ -17,11 +17,12 @@ enum qk_norm {
     QK_NONE,
     QK_HEAD,                            /* an RMS norm on each head of q and k before rope */
     QK_HEAD_LAST,                       /* the same after rope */
+    QK_BARE_LAST,                       /* without a weight, after rope, in layers that have one; not with 128 experts */
     QK_ROW,                             /* one norm over all heads of q, and one of k, before rope */
 };
 
 /* What mixes positions in the layers that have no heads of keys. */
-enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET };
+enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET, KDA };
 
 /* Experts: a model has them where expert_count says so. */
 struct choice {
@@ -32,6 +33,15 @@ struct choice {
     bool choice_bias;                   /* exp_probs_b, where it is there */
     bool shared, shared_gate;           /* one expert that all rows pass, where it is there; times sigmoid(its gate) */
     bool by_tensor;                     /* layers without a router are dense, whatever the keys say */
+    bool split_width;                   /* without a key of its own an expert's width is feed_forward_length / those used */
+    bool weigh_input;                   /* what an expert reads is multiplied by its weight, not what it gives */
+    bool halved;                        /* with a shared expert half of the sum counts */
+    bool read_input;                    /* the router reads the layer's input itself */
+    double capped;                      /* router_logit_softcapping, when the file does not say; 0: none */
+    bool beside;                        /* ffn_up and so on, where they are there, stand beside: their sum counts sqrt(1/2) times */
+    const char *norm;                   /* experts read the layer's input behind this norm; before them comes a dense part as wide
+                                         * as the model */
+    bool narrow;                        /* moe_latent_size counts: experts work on a narrower row, ffn_latent_down's */
 };
 
 struct architecture {
@@ -41,6 +51,8 @@ struct architecture {
     bool one_part;                      /* a layer has one part behind attn_norm: a mixer, attention or a feed-forward part */
     uint32_t attention_period;          /* so manieth layers have attention, when the file does not say; 0: head_count_kv tells */
     bool output_gate;                   /* attn_q has for each head q, then a gate of what it attends to */
+    bool latent;                        /* keys and values come from a latent row: docs/NUMERICS.md, section 12 */
+    bool indexer;                       /* beside attention stands what chooses the keys of longer contexts than ours */
     bool other_eps;                     /* layer_norm_epsilon counts where the file has no other */
     bool no_rope;
     bool rope_if_finetuned;             /* none where rope.scaling.finetuned says no */
@@ -49,33 +61,45 @@ struct architecture {
     bool no_gate;                       /* down(act(up x)) in place of down(act(gate x) * up x) */
     bool layer_norm;                    /* norms take the mean away, and may have a bias */
     bool bare_norm;                     /* norms have no weight */
+    bool norm_by_key;                   /* those of a file with layer_norm_rms_epsilon leave the mean */
+    bool norm_bias;                     /* norms that leave the mean may have a bias */
     /* both parts of a layer read h and are added together: one norm for both, where the file has no norm of the second part's;
      * PARALLEL_BY_KEY: where use_parallel_residual says so; PARALLEL_WITHOUT_NORM: where there is no such norm */
     enum { SERIAL, PARALLEL, PARALLEL_BY_KEY, PARALLEL_WITHOUT_NORM } parallel;
     enum qk_norm qk_norm;
     bool no_pre_norm;                   /* sub-layers read h itself: there are only the norms of post_norm */
     bool post_norm;                     /* a norm on each sub-layer's output before it is added */
+    const char *attention_post_norm, *ffn_post_norm;     /* names of these; NULL: post_attention_norm, post_ffw_norm */
     const char *ffn_norm;               /* the norm before the feed-forward part; NULL: ffn_norm */
     const char *final_norm;             /* its name where there is no output_norm; NULL: it has none other */
+    bool shared_fused_up;               /* the same of the shared expert alone */
     bool fused_up;                      /* ffn_up holds the rows of the gate, then those of up */
     bool half_ff;                       /* feed_forward_length is the width of gate and up together */
     bool scale_embedding;               /* h *= sqrt(n_embd) */
     bool scales;                        /* embedding_scale, residual_scale, logit_scale count */
     double embedding_scale, depth_scale;    /* with `scales`, when the file has no key: of h; of residuals, / sqrt(n_layers) */
     double logit_width;                 /* the same: logits count by this / n_embd */
+    double logit_scale;                 /* the same: this */
+    double output_scale;                /* of scores: attention.output_scale, when the file does not say; 0: there is no such key */
+    double yarn_fast;                   /* rope.scaling.yarn_beta_fast, when the file does not say; 0: 32 */
+    bool ends_cold;                     /* beyond attention.temperature_length scores would count more: the context ends there */
     bool multiply_logits;               /* by logit_scale; the others divide by it */
     double softcap, attention_softcap;  /* with `capped`, when the file does not say; 0: none */
     bool capped;                        /* scores and logits may be capped */
     bool temperature;                   /* attention.temperature_scale counts */
+    double full_temperature;            /* where there are windows: of layers that see all; the length is the window, from 1 on */
     bool qk_norm_optional;              /* q and k are normed where the file has norms for them */
     bool attention_gate;                /* what attention gives, times sigmoid(attn_gate x), before its output matrix */
-    bool sinks;                         /* a logit of each head without a value, attn_sinks */
+    enum { SINKS_NO, SINKS, SINKS_IF_THERE } sinks;      /* a logit of each head without a value, attn_sinks */
     /* layers may see only a window: when the file has no pattern, every so manieth sees all (0: none does); windows_at: without a
      * pattern only in a model of so many layers, 0: in all; default_window: when the file has none */
     bool windows;
     uint32_t window_period, windows_at, default_window;
     double local_rope_base;             /* of window layers, when the file does not say; 0: as the others */
     bool local_rope_plain;              /* window layers turn by the plain angle, whatever the scaling of the others */
+    bool chunks;                        /* a window is a block of positions that begins at a multiple of its size */
+    bool lead_rope;                     /* layers without experts at the beginning have a rope in any case */
+    bool rope_list;                     /* attention.rope_pattern says which layers have a rope */
     bool local_rope_only;               /* layers that see all have no rope where others have windows */
     uint32_t rope_period;               /* every so manieth layer has no rope; 0: all have */
     struct choice experts;
@@ -104,6 +128,11 @@ struct architecture {
 #define SIGMOID_BY_KEYS { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,             \
                           .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
 
+#define SOFTMAX_WITH_SHARED { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true, .shared_gate = true,             \
+                              .split_width = true }
+#define SOFTMAX_BY_KEYS { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true,             \
+                          .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
+
 /* Source: the published configurations of the models, and which keys their converters write. */
 static const struct architecture architectures[] = {
     { .name = "llama", .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
@@ -118,10 +147,21 @@ static const struct architecture architectures[] = {
       .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .choice_bias = true, .shared = true } },
     { .name = "granite", .scales = true },
     { .name = "granitemoe", .scales = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+    { .name = "granite_swa", .scales = true, .windows = true, .rope_list = true, .sinks = SINKS_IF_THERE, .shared_fused_up = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
+    { .name = "llama4", .qk_norm = QK_BARE_LAST, .windows = true, .chunks = true, .window_period = 4, .default_window = 8192,
+      .local_rope_only = true, .full_temperature = 0.1,
+      .experts = { .gating = VS_GATING_SIGMOID, .weigh_input = true, .shared = true, .by_tensor = true } },
+    { .name = "arctic", .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .norm = "ffn_norm_exps" } },
     { .name = "minicpm", .scales = true, .embedding_scale = 12, .depth_scale = 1.4, .logit_width = 256 },
     { .name = "smollm3", .rope_period = 4 },
     { .name = "bailingmoe",
       .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true } },
+    { .name = "deepseek", .experts = { .gating = VS_GATING_SOFTMAX, .scaled = true, .shared = true } },
+    { .name = "deepseek2", .latent = true, .temperature = true, .experts = SOFTMAX_BY_KEYS },
+    { .name = "mistral4", .latent = true, .temperature = true, .experts = SOFTMAX_BY_KEYS },
+    { .name = "deepseek32", .latent = true, .indexer = true, .experts = SIGMOID_BY_KEYS },
+    { .name = "glm-dsa", .latent = true, .indexer = true, .experts = SIGMOID_BY_KEYS },
     { .name = "maincoder", .qk_norm = QK_HEAD_LAST },
     { .name = "glm4", .post_norm = true, .fused_up = true, .sections = SECTIONS },
     { .name = "olmo", .layer_norm = true, .bare_norm = true, .clamped = true },
@@ -144,6 +184,21 @@ static const struct architecture architectures[] = {
     { .name = "command-r", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true },
     { .name = "cohere2", .layer_norm = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true, .windows = true,
       .window_period = 4, .default_window = 4096, .local_rope_only = true },
+    { .name = "cohere2moe", .layer_norm = true, .norm_by_key = true, .parallel = PARALLEL, .scales = true, .multiply_logits = true,
+      .windows = true, .window_period = 4, .dense_first = true, .local_rope_only = true, .lead_rope = true,
+      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .shared = true,
+                   .halved = true, .by_tensor = true } },
+    { .name = "grok", .neox = true, .activation = VS_ACT_GELU_TANH, .post_norm = true, .attention_post_norm = "attn_output_norm",
+      .ffn_post_norm = "layer_output_norm", .scales = true, .embedding_scale = 78.38367176906169, .multiply_logits = true,
+      .logit_scale = 0.5773502691896257, .output_scale = 0.08838834764831845, .capped = true, .attention_softcap = 30,
+      .yarn_fast = 8, .ends_cold = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .scaled = true, .capped = 30, .beside = true } },
+    { .name = "phimoe", .neox = true, .norm_bias = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "smallthinker", .neox = true, .activation = VS_ACT_RELU, .windows = true, .window_period = 4, .dense_first = true,
+      .local_rope_only = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_YES, .read_input = true } },
+    { .name = "mellum", .neox = true, .qk_norm = QK_HEAD, .windows = true, .window_period = 4, .local_rope_plain = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "qwen2", .neox = true },
     { .name = "qwen2vl", .neox = true, .sections = SECTIONS },
     { .name = "qwen3vl", .neox = true, .qk_norm = QK_HEAD, .sections = SECTIONS_INTERLEAVED },
@@ -180,7 +235,7 @@ static const struct architecture architectures[] = {
       .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
     { .name = "afmoe", .neox = true, .qk_norm = QK_HEAD, .post_norm = true, .scale_embedding = true, .attention_gate = true,
       .windows = true, .window_period = 4, .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
-    { .name = "gpt-oss", .neox = true, .activation = VS_ACT_SWIGLU_OAI, .ffn_norm = "post_attention_norm", .sinks = true,
+    { .name = "gpt-oss", .neox = true, .activation = VS_ACT_SWIGLU_OAI, .ffn_norm = "post_attention_norm", .sinks = SINKS,
       .windows = true, .window_period = 2, .default_window = 128, .experts = { .gating = VS_GATING_CHOSEN } },
     { .name = "seed_oss", .neox = true, .ffn_norm = "post_attention_norm" },
     { .name = "hunyuan-dense", .neox = true, .qk_norm = QK_HEAD_LAST, .rope_alpha = true },
@@ -194,12 +249,24 @@ static const struct architecture architectures[] = {
       .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
     { .name = "qwen35", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
       .attention_period = 4, .output_gate = true, .sections = SECTIONS_INTERLEAVED },
+    { .name = "qwen35moe", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
+      .attention_period = 4, .output_gate = true, .sections = SECTIONS_INTERLEAVED, .experts = SOFTMAX_WITH_SHARED },
+    { .name = "qwen3next", .neox = true, .qk_norm = QK_HEAD, .ffn_norm = "post_attention_norm", .mixer = DELTA_NET,
+      .attention_period = 4, .output_gate = true, .experts = SOFTMAX_WITH_SHARED },
+    { .name = "kimi-linear", .mixer = KDA, .latent = true, .no_rope = true,
+      .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .scaled = true, .choice_bias = true,
+                   .shared = true } },
     { .name = "mamba", .mixer = MAMBA, .one_part = true, .no_rope = true },
     { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_rope = true },
     { .name = "falcon-h1", .neox = true, .mixer = MAMBA2, .beside = true },
-    { .name = "granitehybrid", .mixer = MAMBA2, .scales = true, .rope_if_finetuned = true },
+    { .name = "granitehybrid", .mixer = MAMBA2, .scales = true, .rope_if_finetuned = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .shared = true } },
     { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_rope = true, .other_eps = true,
       .activation = VS_ACT_RELU2, .no_gate = true },
+    { .name = "nemotron_h_moe", .mixer = MAMBA2, .one_part = true, .no_rope = true, .other_eps = true,
+      .activation = VS_ACT_RELU2, .no_gate = true,
+      .experts = { .gating = VS_GATING_SIGMOID, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true, .shared = true,
+                   .by_tensor = true, .split_width = true, .narrow = true } },
     { .name = "phi3", .neox = true, .fused_up = true, .windows = true },
     { .name = "olmo2", .neox = true, .qk_norm = QK_ROW, .no_pre_norm = true, .post_norm = true, .windows = true,
       .window_period = 4, .local_rope_plain = true },
@@ -242,14 +309,22 @@ struct builder {
     uint32_t n_blocks;                  /* of the file: the layers, and those that guess further tokens */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_vocab, window, n_rot;
     uint32_t n_experts;                 /* 0: none */
+    enum vs_gating gating;              /* where the file does not say */
+    uint32_t expert_row;                /* what experts read and give: n_embd, or the narrower row */
     uint32_t n_dense, expert_step;      /* layers without experts at the beginning; of the others every so manieth has them */
     bool feeds[MAX_LAYERS];             /* arch->one_part: it is a feed-forward part */
     uint32_t heads[MAX_LAYERS], kv_heads[MAX_LAYERS];    /* of each layer; n_heads and n_kv_heads are the most */
     bool windowed[MAX_LAYERS];          /* the layer sees only the window */
     bool recurrent[MAX_LAYERS];         /* it has no keys, but a state: arch->mixer */
+    uint32_t value_dim, rope_first;     /* of a head: how large a value is, where the rotated part begins */
+    /* arch->latent: sizes of the rows that q (0: none) and k and v come from, of the parts of a key, of a value; whole: heads have
+     * keys and values of their own, which are made of the row, in place of that row itself */
+    struct { uint32_t q_rank, rank, plain, value; bool whole; } latent;
     uint32_t n_taps;                    /* of its convolution */
     uint32_t inner, n_state, ssm_heads, ssm_groups, ssm_rank;        /* of Mamba: its width, state of a channel; steps */
     bool norm_steps, no_rope;
+    bool layer_norm;                    /* norms take the mean away */
+    const struct vs_entry *rope_list;   /* which layers have a rope; NULL: the architecture says it */
     bool parallel, both_ways;
     float eps, alibi, attention_scale, clamp;            /* clamp 0: no limit */
     float embedding_scale, residual_scale, logit_scale;              /* 1: none */
@@ -378,6 +453,12 @@ static bool get_bool(struct builder *b, const char *suffix, bool preset)
     return v != 0;
 }
 
+static bool has_key(const struct builder *b, const char *suffix)
+{
+    char key[128];
+    return vs_entries_find(vs_gguf_entries(b->file), key_of(b, suffix, key)) != NULL;
+}
+
 /* How the router of a layer chooses: what the keys say, as far as the architecture lets them. */
 static void read_choice(struct builder *b, struct vs_experts *e, uint32_t il)
 {
@@ -387,7 +468,7 @@ static void read_choice(struct builder *b, struct vs_experts *e, uint32_t il)
     e->gating = (enum vs_gating)get_u32(b, "expert_gating_func", 0, 0, 4);
     if (e->gating > VS_GATING_CHOSEN || (e->gating && e->gating != a->gating && !a->any_gating))
         fail(b, VS_E_UNSUPPORTED, "this gating function is not supported", key_of(b, "expert_gating_func", key));
-    e->gating = e->gating ? e->gating : a->gating;
+    e->gating = e->gating ? e->gating : b->gating;
     e->normalise = a->normalise == NORM_YES;
     if (a->normalise == NORM_BY_KEY)
         e->normalise = get_bool(b, "expert_weights_norm", false);
@@ -519,6 +600,37 @@ static uint32_t vector_of_rows(struct builder *b, int layer, const char *suffix,
     return i;
 }
 
+/* Is the second size of a tensor 1, and a third there? */
+static bool is_deep(const struct builder *b, int layer, const char *suffix)
+{
+    char name[64];
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, tensor_name(name, layer, suffix));
+    return t && t->ne[1] == 1 && t->ne[2] > 1;
+}
+
+/* The same from a tensor [n_cols, 1, n_rows]. */
+static uint32_t deep_vector(struct builder *b, int layer, const char *suffix, uint32_t n_cols, uint32_t n_rows)
+{
+    char name[64], what[160];
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, tensor_name(name, layer, suffix));
+    if (b->status != VS_OK)
+        return VS_NONE;
+    if (t->ne[0] != n_cols || t->ne[2] != n_rows || t->ne[3] != 1) {
+        snprintf(what, sizeof what, "tensor is %llu x 1 x %llu, must be %u x 1 x %u", (unsigned long long)t->ne[0],
+                 (unsigned long long)t->ne[2], n_cols, n_rows);
+        fail(b, VS_E_MALFORMED, what, name);
+        return VS_NONE;
+    }
+    if (t->dtype->id != VS_F32) {
+        fail(b, VS_E_UNSUPPORTED, "a tensor of a recurrent layer must be F32", name);
+        return VS_NONE;
+    }
+    struct vs_tensor g = slice_of(t, 0, whole(1));
+    g.n_rows = n_rows;
+    g.n_bytes = t->n_bytes;
+    return *made_of(b, t) = vs_graph_tensor(b->g, &g);
+}
+
 /* The matrices of all experts, one after the other in the graph, as the index of the first: STEM_exps.weight, or STEM.E.weight for
  * each, as the first files had them. */
 static uint32_t expert_matrices(struct builder *b, int layer, const char *stem, uint32_t n_in, struct part out)
@@ -546,6 +658,33 @@ static uint32_t expert_matrices(struct builder *b, int layer, const char *stem, 
         struct vs_tensor g = slice_of(t, e, out);
         uint32_t at = vs_graph_tensor(b->g, &g);
         *made_of(b, t) = first = e ? first : at;
+    }
+    return first;
+}
+
+/* The matrix of each head of NAME, one after the other in the graph, as the index of the first: [n_in, n_out, heads], or (the first
+ * files) [n_in, n_out * heads]. */
+static uint32_t head_matrices(struct builder *b, int layer, const char *suffix, uint32_t n_in, uint32_t n_out)
+{
+    char name[64], what[160];
+    uint32_t first = VS_NONE, n = b->n_heads;
+    if (b->status != VS_OK)
+        return VS_NONE;
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, tensor_name(name, layer, suffix));
+    if (!t) {
+        fail(b, VS_E_MALFORMED, "tensor is missing", name);
+        return VS_NONE;
+    }
+    bool flat = t->ne[1] == (uint64_t)n_out * n && t->ne[2] == 1, deep = t->ne[1] == n_out && t->ne[2] == n;
+    if (t->ne[0] != n_in || (!flat && !deep) || t->ne[3] != 1) {
+        snprintf(what, sizeof what, "tensor is %llu x %llu x %llu, must be %u x %u x %u", (unsigned long long)t->ne[0],
+                 (unsigned long long)t->ne[1], (unsigned long long)t->ne[2], n_in, n_out, n);
+        fail(b, VS_E_MALFORMED, what, name);
+    }
+    for (uint32_t k = 0; k < n && b->status == VS_OK && is_computable(b, t, name); k++) {
+        struct vs_tensor g = slice_of(t, deep ? k : 0, (struct part){ deep ? 0 : k * n_out, n_out, n_out });
+        uint32_t at = vs_graph_tensor(b->g, &g);
+        *made_of(b, t) = first = k ? first : at;
     }
     return first;
 }
@@ -581,16 +720,22 @@ static struct vs_node base(enum vs_op op, uint32_t in)
 static uint32_t norm(struct builder *b, uint32_t x, int layer, const char *stem, uint32_t width)
 {
     char suffix[48];
-    struct vs_node n = base(b->arch->layer_norm ? VS_OP_LAYER_NORM : VS_OP_RMS_NORM, x);
+    struct vs_node n = base(b->layer_norm ? VS_OP_LAYER_NORM : VS_OP_RMS_NORM, x), plus = base(VS_OP_SCALE, VS_NONE);
     snprintf(suffix, sizeof suffix, "%s.weight", stem);
     if (!is_there(b, layer, suffix) && is_there(b, layer, stem))     /* Falcon-H1's */
         snprintf(suffix, sizeof suffix, "%s", stem);
     n.tensor[0] = vector(b, layer, suffix, whole(width), b->arch->bare_norm);
     snprintf(suffix, sizeof suffix, "%s.bias", stem);
-    if (b->arch->layer_norm)
+    if (b->layer_norm)
         n.tensor[1] = vector(b, layer, suffix, whole(width), true);
     n.p.eps = b->eps;
-    return node(b, n, width);
+    uint32_t y = node(b, n, width);
+    if (!b->arch->norm_bias || !is_there(b, layer, suffix))
+        return y;
+    plus.in[0] = y;
+    plus.p.scale = 1;
+    plus.tensor[1] = vector(b, layer, suffix, whole(width), false);
+    return node(b, plus, width);
 }
 
 static uint32_t head_norm(struct builder *b, uint32_t x, int layer, const char *stem, uint32_t n_heads)
@@ -697,6 +842,7 @@ static uint32_t projection(struct builder *b, uint32_t x, int layer, const char 
 static uint32_t rope(struct builder *b, uint32_t x, uint32_t n_heads, uint32_t which)
 {
     struct vs_node n = base(VS_OP_ROPE, x);
+    n.p.first = b->rope_first;
     n.p.head_dim = b->head_dim;
     n.p.n_heads = n_heads;
     n.p.rope = which;
@@ -718,18 +864,38 @@ static uint32_t add(struct builder *b, uint32_t h, uint32_t x)
     return node(b, n, b->n_embd);
 }
 
+static uint32_t bare_head_norm(struct builder *b, uint32_t x, uint32_t n_heads)
+{
+    struct vs_node n = base(VS_OP_RMS_NORM, x);
+    n.p.eps = b->eps;
+    n.p.head_dim = b->head_dim;
+    return node(b, n, n_heads * b->head_dim);
+}
+
+static bool has_rope(struct builder *b, uint32_t il)
+{
+    const struct architecture *a = b->arch;
+    uint64_t v = 0;
+    if (b->no_rope || (a->rope_period && (il + 1) % a->rope_period == 0))
+        return false;
+    if (b->rope_list)
+        return vs_entry_uint(b->rope_list, il, &v) && v;
+    return !a->local_rope_only || !b->any_local || b->windowed[il] || (a->lead_rope && il < b->n_dense);
+}
+
 /* q and k as attention takes them: normed and turned, as the architecture wants it in this layer. */
 static uint32_t turned(struct builder *b, uint32_t x, uint32_t il, const char *norm_name, uint32_t n_heads)
 {
     const struct architecture *a = b->arch;
-    bool local = b->windowed[il];
-    bool plain = b->no_rope || (a->rope_period && (il + 1) % a->rope_period == 0) || (a->local_rope_only && b->any_local && !local);
+    bool turns = has_rope(b, il);
     if (a->qk_norm == QK_HEAD)
         x = head_norm(b, x, (int)il, norm_name, n_heads);
     if (a->qk_norm == QK_ROW && (!a->qk_norm_optional || is_there(b, (int)il, "attn_q_norm.weight")))
         x = norm(b, x, (int)il, norm_name, n_heads * b->head_dim);
-    if (!plain)
-        x = rope(b, x, n_heads, local ? 1 : 0);
+    if (turns)
+        x = rope(b, x, n_heads, b->windowed[il] ? 1 : 0);
+    if (a->qk_norm == QK_BARE_LAST && turns && b->n_experts != 128)
+        x = bare_head_norm(b, x, n_heads);
     if (a->qk_norm == QK_HEAD_LAST)
         x = head_norm(b, x, (int)il, norm_name, n_heads);
     return x;
@@ -777,7 +943,7 @@ static uint32_t gated(struct builder *b, uint32_t x, int i, const char *end, uin
     snprintf(fused, sizeof fused, "%s.weight", gate);
     if (b->arch->no_gate) {
         glu.in[0] = linear(b, x, i, up, b->n_embd, n_ff);
-    } else if (b->arch->fused_up && !is_there(b, i, fused)) {
+    } else if ((b->arch->fused_up || (b->arch->shared_fused_up && *end)) && !is_there(b, i, fused)) {
         glu.in[0] = product(b, x, i, up, up, VS_NONE, b->n_embd, (struct part){ 0, n_ff, 2 * n_ff });
         glu.in[1] = product(b, x, i, up, up, VS_NONE, b->n_embd, (struct part){ n_ff, n_ff, 2 * n_ff });
     } else {
@@ -807,7 +973,11 @@ static bool has_experts(const struct builder *b, uint32_t il)
 static uint32_t expert_width(struct builder *b, uint32_t il)
 {
     uint32_t n = layer_u32(b, "expert_feed_forward_length", il, 0, 0, MAX_WIDTH);
-    return n ? n : layer_u32(b, "feed_forward_length", il, -1, 1, MAX_WIDTH);
+    if (n)
+        return n;
+    n = layer_u32(b, "feed_forward_length", il, -1, 1, MAX_WIDTH);
+    uint32_t used = layer_u32(b, "expert_used_count", il, -1, 1, b->n_experts);
+    return b->arch->experts.split_width && used ? n / used : n;
 }
 
 /* What all experts of a layer make of x; the router reads `from`. */
@@ -815,31 +985,38 @@ static uint32_t experts(struct builder *b, uint32_t x, uint32_t from, uint32_t i
 {
     const struct choice *a = &b->arch->experts;
     int i = (int)il;
-    struct vs_experts e = { .n = b->n_experts, .n_in = b->n_embd, .activation = b->arch->activation, .choice_bias = VS_NONE,
+    uint32_t n_in = b->expert_row;
+    struct vs_experts e = { .n = b->n_experts, .n_in = n_in, .activation = b->arch->activation, .choice_bias = VS_NONE,
                             .gate = VS_NONE, .gate_bias = VS_NONE, .gate_scale = VS_NONE };
     read_choice(b, &e, il);
     e.width = expert_width(b, il);
+    e.weigh_input = a->weigh_input;
     struct vs_node route = base(VS_OP_ROUTE, linear(b, from, i, "ffn_gate_inp", b->n_embd, e.n));
+    struct vs_node cap = base(VS_OP_SOFTCAP, route.in[0]);
+    cap.p.softcap = (float)get_float(b, "router_logit_softcapping", a->capped, 0, 1e6);
+    if (cap.p.softcap > 0)
+        route.in[0] = node(b, cap, e.n);
     if (a->choice_bias)
         e.choice_bias = vector(b, i, is_there(b, i, "exp_probs_b") ? "exp_probs_b" : "exp_probs_b.bias", whole(e.n), true);
     bool fused = is_there(b, i, "ffn_gate_up_exps.weight");
     const char *gate = fused ? "ffn_gate_up" : "ffn_gate", *up = fused ? "ffn_gate_up" : "ffn_up";
     if (!b->arch->no_gate)
-        e.gate = expert_matrices(b, i, gate, b->n_embd, fused ? (struct part){ 0, e.width, 2 * e.width } : whole(e.width));
-    e.up = expert_matrices(b, i, up, b->n_embd, fused ? (struct part){ e.width, e.width, 2 * e.width } : whole(e.width));
-    e.down = expert_matrices(b, i, "ffn_down", e.width, whole(b->n_embd));
+        e.gate = expert_matrices(b, i, gate, n_in, fused ? (struct part){ 0, e.width, 2 * e.width } : whole(e.width));
+    e.up = expert_matrices(b, i, up, n_in, fused ? (struct part){ e.width, e.width, 2 * e.width } : whole(e.width));
+    e.down = expert_matrices(b, i, "ffn_down", e.width, whole(n_in));
     if (!b->arch->no_gate) {
         e.gate_bias = expert_vector(b, i, "ffn_gate_exps.bias", e.width);
         e.gate_scale = expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_gate_exps.scale", 0);
     }
     e.up_bias = expert_vector(b, i, "ffn_up_exps.bias", e.width);
     e.up_scale = expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_up_exps.scale", 0);
-    e.down_bias = expert_vector(b, i, "ffn_down_exps.bias", b->n_embd);
+    e.down_bias = expert_vector(b, i, "ffn_down_exps.bias", n_in);
     e.down_scale = expert_vector(b, i, "ffn_down_exps.scale", 0);
-    struct vs_node n = base(VS_OP_EXPERTS, x);
+    struct vs_node n = base(VS_OP_EXPERTS, n_in == b->n_embd ? x : linear(b, x, i, "ffn_latent_down", b->n_embd, n_in));
     n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
     n.in[1] = node(b, route, 2 * e.n_used);
-    return node(b, n, b->n_embd);
+    uint32_t o = node(b, n, n_in);
+    return n_in == b->n_embd ? o : linear(b, o, i, "ffn_latent_up", n_in, b->n_embd);
 }
 
 /* What the expert that all rows pass makes of x; VS_NONE where there is none. */
@@ -860,23 +1037,47 @@ static uint32_t shared_expert(struct builder *b, uint32_t x, uint32_t il)
     return node(b, gate, b->n_embd);
 }
 
-/* h and what the feed-forward part makes of x, which is a norm of h. */
-static uint32_t add_feed_forward(struct builder *b, uint32_t h, uint32_t x, uint32_t il)
+static uint32_t sum(struct builder *b, uint32_t x, uint32_t y)
 {
+    struct vs_node both = base(VS_OP_ADD, x);
+    both.in[1] = y;
+    return node(b, both, b->n_embd);
+}
+
+static uint32_t ffn_post_norm(struct builder *b, uint32_t x, int i)
+{
+    char suffix[48];
+    const char *other = b->arch->ffn_post_norm;
+    snprintf(suffix, sizeof suffix, "%s.weight", other ? other : "");
+    return norm(b, x, i, other && is_there(b, i, suffix) ? other : "post_ffw_norm", b->n_embd);
+}
+
+/* h and what the feed-forward part makes of x, which is a norm of h; input: what the layer began with. */
+static uint32_t add_feed_forward(struct builder *b, uint32_t h, uint32_t x, uint32_t input, uint32_t il)
+{
+    const struct choice *a = &b->arch->experts;
+    int i = (int)il;
     bool post_norm = b->arch->post_norm && !b->parallel;
     if (!has_experts(b, il)) {
-        uint32_t o = feed_forward(b, x, (int)il);
-        return add(b, h, post_norm ? norm(b, o, (int)il, "post_ffw_norm", b->n_embd) : o);
+        uint32_t o = feed_forward(b, x, i);
+        return add(b, h, post_norm ? ffn_post_norm(b, o, i) : o);
     }
-    uint32_t chosen = experts(b, x, x, il), shared = shared_expert(b, x, il);
-    if (!post_norm) {
+    if (a->norm) {
+        h = add(b, h, gated(b, x, i, "", b->n_embd));
+        x = norm(b, input, i, a->norm, b->n_embd);
+    }
+    uint32_t chosen = experts(b, x, a->read_input ? input : x, il), shared = shared_expert(b, x, il);
+    if (a->beside && is_there(b, i, "ffn_up.weight")) {
+        chosen = sum(b, chosen, feed_forward(b, x, i));
+        chosen = scaled(b, chosen, 0.70710678f, b->n_embd);
+    }
+    if (!post_norm && !(a->halved && shared != VS_NONE)) {
         h = add(b, h, chosen);
         return shared == VS_NONE ? h : add(b, h, shared);
     }
-    struct vs_node both = base(VS_OP_ADD, chosen);
-    both.in[1] = shared;
-    chosen = shared == VS_NONE ? chosen : node(b, both, b->n_embd);
-    return add(b, h, norm(b, chosen, (int)il, "post_ffw_norm", b->n_embd));
+    chosen = shared == VS_NONE ? chosen : sum(b, chosen, shared);
+    chosen = a->halved ? scaled(b, chosen, 0.5f, b->n_embd) : chosen;
+    return add(b, h, post_norm ? ffn_post_norm(b, chosen, i) : chosen);
 }
 
 /* Elements [first, first + n) of each of the equal parts of x. */
@@ -898,43 +1099,122 @@ static uint32_t times_act(struct builder *b, uint32_t z, uint32_t y, uint32_t wi
     return node(b, n, width);
 }
 
+/* Parts of x and y in turn; y may have one part for all. */
+static uint32_t join(struct builder *b, uint32_t x, uint32_t y, uint32_t n_parts, uint32_t width)
+{
+    struct vs_node n = base(VS_OP_JOIN, x);
+    n.in[1] = y;
+    n.p.n_heads = n_parts;
+    return node(b, n, width);
+}
+
+/* Each head of x by a matrix of its own. */
+static uint32_t by_heads(struct builder *b, uint32_t x, int layer, const char *suffix, uint32_t n_in, uint32_t n_out)
+{
+    struct vs_node n = base(VS_OP_BY_HEADS, x);
+    n.tensor[0] = head_matrices(b, layer, suffix, n_in, n_out);
+    n.p.n_heads = b->n_heads;
+    return node(b, n, b->n_heads * n_out);
+}
+
+static uint32_t heads_of(const struct builder *b, uint32_t il)
+{
+    return b->arch->heads_by_layer ? b->heads[il] : b->n_heads;
+}
+
+static uint32_t kv_heads_of(const struct builder *b, uint32_t il)
+{
+    return b->arch->heads_by_layer ? b->kv_heads[il] : b->n_kv_heads;
+}
+
+/* What attention gives for q, k and v as they are to be compared. */
+static uint32_t attended(struct builder *b, uint32_t q, uint32_t k, uint32_t v, uint32_t il)
+{
+    struct vs_node n = base(VS_OP_ATTENTION, q);
+    n.in[1] = k;
+    n.in[2] = v;
+    n.p.n_heads = heads_of(b, il);
+    n.p.n_kv_heads = kv_heads_of(b, il);
+    n.p.head_dim = b->head_dim;
+    n.p.value_dim = b->value_dim;
+    n.p.layer = b->g->n_kv_layers++;
+    n.p.scale = b->attention_scale;
+    n.p.softcap = b->attention_cap;
+    n.p.temperature = b->arch->full_temperature > 0 && has_rope(b, il) ? 0 : b->temperature;
+    n.p.temperature_length = b->temperature_length;
+    n.p.temperature_first = b->arch->full_temperature > 0;
+    n.p.chunks = b->arch->chunks;
+    n.p.both_ways = b->both_ways;
+    n.p.alibi = b->alibi;
+    n.p.window = !b->windowed[il] ? 0 : b->arch->encoder ? b->window / 2 + 1 : b->window;
+    if (b->arch->sinks)
+        n.tensor[0] = vector(b, (int)il, "attn_sinks.weight", whole(n.p.n_heads), b->arch->sinks == SINKS_IF_THERE);
+    return node(b, n, n.p.n_heads * b->value_dim);
+}
+
+/* Queries of models with a latent row: from a row of their own, or from x. */
+static uint32_t latent_queries(struct builder *b, uint32_t x, int i)
+{
+    uint32_t width = b->n_heads * (b->latent.plain + b->n_rot), rank = b->latent.q_rank;
+    if (!is_there(b, i, "attn_q_a.weight"))
+        return linear(b, x, i, "attn_q", b->n_embd, width);
+    uint32_t q = linear(b, x, i, "attn_q_a", b->n_embd, rank);
+    q = norm(b, q, i, "attn_q_a_norm", rank);
+    return linear(b, q, i, "attn_q_b", rank, width);
+}
+
+/* The attention of a layer whose keys and values come from one latent row. What heads would make of that row is either made of it
+ * here, or their queries are moved to where it is (latent.whole says which). */
+static uint32_t attend_latent(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
+{
+    int i = (int)il;
+    uint32_t rank = b->latent.rank, plain = b->latent.plain, rot = b->n_rot, n = b->n_heads, all = rank + rot, k, v;
+    uint32_t q = latent_queries(b, x, i);
+    uint32_t row = product(b, x, i, "attn_kv_a_mqa", "attn_kv_a_mqa", VS_NONE, b->n_embd, (struct part){ 0, rank, all });
+    uint32_t turns = product(b, x, i, "attn_kv_a_mqa", "attn_kv_a_mqa", VS_NONE, b->n_embd, (struct part){ rank, rot, all });
+    row = norm(b, row, i, "attn_kv_a_norm", rank);
+    if (b->latent.whole) {
+        uint32_t both = linear(b, row, i, "attn_kv_b", rank, n * (plain + b->value_dim));
+        k = pick(b, both, n, 0, plain);
+        v = pick(b, both, n, plain, b->value_dim);
+        k = join(b, k, turns, n, n * b->head_dim);
+    } else {
+        uint32_t q_turns = pick(b, q, n, plain, rot);
+        q = pick(b, q, n, 0, plain);
+        q = by_heads(b, q, i, "attn_k_b.weight", plain, rank);
+        q = join(b, q, q_turns, n, n * b->head_dim);
+        k = join(b, row, turns, 1, b->head_dim);
+        v = row;
+    }
+    if (!b->no_rope) {
+        q = rope(b, q, n, 0);
+        k = rope(b, k, b->n_kv_heads, 0);
+    }
+    *ret_width = n * b->latent.value;
+    uint32_t o = attended(b, q, k, v, il);
+    return b->latent.whole ? o : by_heads(b, o, i, "attn_v_b.weight", rank, b->latent.value);
+}
+
 /* The attention of a layer, up to its output matrix. */
 static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
 {
     int i = (int)il;
-    uint32_t n_heads = b->arch->heads_by_layer ? b->heads[il] : b->n_heads;
-    uint32_t n_kv_heads = b->arch->heads_by_layer ? b->kv_heads[il] : b->n_kv_heads;
-    uint32_t q_width = n_heads * b->head_dim, kv_width = n_kv_heads * b->head_dim, all = q_width + 2 * kv_width;
+    uint32_t n_heads = heads_of(b, il), n_kv_heads = kv_heads_of(b, il), q_width = n_heads * b->head_dim;
+    uint32_t k_width = n_kv_heads * b->head_dim, v_width = n_kv_heads * b->value_dim, all = q_width + k_width + v_width;
     uint32_t q = b->arch->output_gate ? linear(b, x, i, "attn_q", b->n_embd, 2 * q_width)
                                       : projection(b, x, i, "attn_q", (struct part){ 0, q_width, all });
     uint32_t gate = b->arch->output_gate ? pick(b, q, n_heads, b->head_dim, b->head_dim) : VS_NONE;
     q = b->arch->output_gate ? pick(b, q, n_heads, 0, b->head_dim) : q;
     if (b->arch->attention_gate)
-        gate = linear(b, x, i, "attn_gate", b->n_embd, q_width);
-    uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, kv_width, all });
-    uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + kv_width, kv_width, all });
+        gate = linear(b, x, i, "attn_gate", b->n_embd, n_heads * b->value_dim);
+    uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, k_width, all });
+    uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + k_width, v_width, all });
     q = turned(b, q, il, "attn_q_norm", n_heads);
     k = turned(b, k, il, "attn_k_norm", n_kv_heads);
 
-    struct vs_node n = base(VS_OP_ATTENTION, q);
-    n.in[1] = k;
-    n.in[2] = v;
-    n.p.n_heads = n_heads;
-    n.p.n_kv_heads = n_kv_heads;
-    n.p.head_dim = b->head_dim;
-    n.p.layer = b->g->n_kv_layers++;
-    n.p.scale = b->attention_scale;
-    n.p.softcap = b->attention_cap;
-    n.p.temperature = b->temperature;
-    n.p.temperature_length = b->temperature_length;
-    n.p.both_ways = b->both_ways;
-    n.p.alibi = b->alibi;
-    n.p.window = !b->windowed[il] ? 0 : b->arch->encoder ? b->window / 2 + 1 : b->window;
-    if (b->arch->sinks)
-        n.tensor[0] = vector(b, i, "attn_sinks.weight", whole(n_heads), false);
-    *ret_width = q_width;
-    uint32_t attended = node(b, n, q_width);
-    return gate == VS_NONE ? attended : times_act(b, gate, attended, q_width, VS_ACT_SIGMOID);
+    *ret_width = n_heads * b->value_dim;
+    uint32_t o = attended(b, q, k, v, il);
+    return gate == VS_NONE ? o : times_act(b, gate, o, *ret_width, VS_ACT_SIGMOID);
 }
 
 /* ---- recurrent layers ---- */
@@ -949,7 +1229,8 @@ static uint32_t convolution(struct builder *b, uint32_t x, uint32_t before, uint
     n.in[1] = before;
     n.in[2] = after;
     snprintf(suffix, sizeof suffix, "%s.weight", stem);
-    n.tensor[0] = vector_of_rows(b, layer, suffix, b->n_taps, width);
+    n.tensor[0] = is_deep(b, layer, suffix) ? deep_vector(b, layer, suffix, b->n_taps, width)
+                                            : vector_of_rows(b, layer, suffix, b->n_taps, width);
     snprintf(suffix, sizeof suffix, "%s.bias", stem);
     n.tensor[1] = vector(b, layer, suffix, whole(width), true);
     n.p.activation = act;
@@ -1031,13 +1312,36 @@ static uint32_t mamba(struct builder *b, uint32_t x, int layer, uint32_t *ret_wi
     return times_act(b, z, state_of(b, n, (size_t)inner * b->n_state, inner), inner, VS_ACT_SILU);
 }
 
+/* q, k and v of all heads, and the gate of what comes out: two matrices, or (the first files) one by heads of keys. */
+static uint32_t delta_inputs(struct builder *b, uint32_t x, int layer, uint32_t *ret_gate)
+{
+    uint32_t groups = b->ssm_groups, keys = groups * b->n_state, inner = b->inner, values = inner / groups, n = b->n_state;
+    if (!is_there(b, layer, "ssm_in.weight")) {
+        uint32_t qkv = linear(b, x, layer, "attn_qkv", b->n_embd, inner + 2 * keys);
+        *ret_gate = linear(b, x, layer, "attn_gate", b->n_embd, inner);
+        return qkv;
+    }
+    uint32_t all = linear(b, x, layer, "ssm_in", b->n_embd, 2 * (keys + inner));
+    uint32_t q = pick(b, all, groups, 0, n), k = pick(b, all, groups, n, n), v = pick(b, all, groups, 2 * n, values);
+    *ret_gate = pick(b, all, groups, 2 * n + values, values);
+    q = join(b, q, k, 1, 2 * keys);
+    return join(b, q, v, 1, 2 * keys + inner);
+}
+
 static uint32_t delta_net(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
 {
-    uint32_t inner = b->inner, all = inner + 2 * b->ssm_groups * b->n_state, head = inner / b->ssm_heads;
-    uint32_t qkv = linear(b, x, layer, "attn_qkv", b->n_embd, all), z = linear(b, x, layer, "attn_gate", b->n_embd, inner);
+    uint32_t inner = b->inner, all = inner + 2 * b->ssm_groups * b->n_state, head = inner / b->ssm_heads, z;
+    uint32_t qkv = delta_inputs(b, x, layer, &z);
     struct vs_node n = base(VS_OP_DELTA, convolution(b, qkv, VS_NONE, VS_NONE, layer, "ssm_conv1d", all, VS_ACT_SILU));
-    n.in[1] = linear(b, x, layer, "ssm_beta", b->n_embd, b->ssm_heads);
-    n.in[2] = linear(b, x, layer, "ssm_alpha", b->n_embd, b->ssm_heads);
+    n.p.grouped = is_there(b, layer, "ssm_ba.weight");
+    if (n.p.grouped) {
+        uint32_t each = b->ssm_heads / b->ssm_groups, both = linear(b, x, layer, "ssm_ba", b->n_embd, 2 * b->ssm_heads);
+        n.in[1] = pick(b, both, b->ssm_groups, 0, each);
+        n.in[2] = pick(b, both, b->ssm_groups, each, each);
+    } else {
+        n.in[1] = linear(b, x, layer, "ssm_beta", b->n_embd, b->ssm_heads);
+        n.in[2] = linear(b, x, layer, "ssm_alpha", b->n_embd, b->ssm_heads);
+    }
     n.tensor[0] = vector(b, layer, "ssm_a", whole(b->ssm_heads), false);
     n.tensor[1] = vector(b, layer, "ssm_dt.bias", whole(b->ssm_heads), false);
     n.p.n_heads = b->ssm_heads;
@@ -1052,6 +1356,37 @@ static uint32_t delta_net(struct builder *b, uint32_t x, int layer, uint32_t *re
     return times_act(b, z, node(b, each, inner), inner, VS_ACT_SILU);
 }
 
+/* Kimi's: q, k and v have convolutions of their own, each element of a key its own time step. */
+static uint32_t kimi_delta(struct builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    static const char *const stems[] = { "attn_q", "attn_k", "attn_v" };
+    static const char *const convolutions[] = { "ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v" };
+    uint32_t inner = b->inner, head = b->n_state, part[3];
+    for (uint32_t k = 0; k < 3; k++) {
+        part[k] = projection(b, x, layer, stems[k], (struct part){ k * inner, inner, 3 * inner });
+        part[k] = convolution(b, part[k], VS_NONE, VS_NONE, layer, convolutions[k], inner, VS_ACT_SILU);
+    }
+    uint32_t qk = join(b, part[0], part[1], 1, 2 * inner);
+    struct vs_node n = base(VS_OP_DELTA, join(b, qk, part[2], 1, 3 * inner)), each = base(VS_OP_GROUP_NORM, VS_NONE);
+    n.in[1] = linear(b, x, layer, "ssm_beta", b->n_embd, b->ssm_heads);
+    n.in[2] = linear(b, x, layer, "ssm_f_a", b->n_embd, head);
+    n.in[2] = linear(b, n.in[2], layer, "ssm_f_b", head, inner);
+    uint32_t gate = linear(b, x, layer, "ssm_g_a", b->n_embd, head);
+    gate = linear(b, gate, layer, "ssm_g_b", head, inner);
+    n.tensor[0] = vector_of_rows(b, layer, "ssm_a", 1, b->ssm_heads);
+    n.tensor[1] = vector(b, layer, "ssm_dt.bias", whole(inner), false);
+    n.p.n_heads = n.p.n_kv_heads = b->ssm_heads;
+    n.p.head_dim = head;
+    n.p.eps = b->eps;
+    n.p.each_key = true;
+    each.in[0] = state_of(b, n, (size_t)inner * head, inner);
+    each.tensor[0] = vector(b, layer, "ssm_norm.weight", whole(head), false);
+    each.p.n_heads = b->ssm_heads;
+    each.p.eps = b->eps;
+    *ret_width = inner;
+    return times_act(b, gate, node(b, each, inner), inner, VS_ACT_SIGMOID);
+}
+
 /* ---- a layer ---- */
 
 /* What the first part of a layer makes of x, up to its output matrix, whose name is *ret_output. */
@@ -1059,11 +1394,12 @@ static uint32_t mix(struct builder *b, uint32_t x, uint32_t il, const char **ret
 {
     if (!b->recurrent[il]) {
         *ret_output = "attn_output";
-        return attend(b, x, il, ret_width);
+        return (b->arch->latent ? attend_latent : attend)(b, x, il, ret_width);
     }
-    *ret_output = b->arch->mixer == SHORT_CONVOLUTION ? "shortconv.out_proj" : "ssm_out";
+    *ret_output = b->arch->mixer == SHORT_CONVOLUTION ? "shortconv.out_proj" : b->arch->mixer == KDA ? "attn_output" : "ssm_out";
     return b->arch->mixer == SHORT_CONVOLUTION ? short_convolution(b, x, (int)il, ret_width)
          : b->arch->mixer == DELTA_NET ? delta_net(b, x, (int)il, ret_width)
+         : b->arch->mixer == KDA ? kimi_delta(b, x, (int)il, ret_width)
          : b->arch->mixer == MAMBA ? mamba(b, x, (int)il, ret_width) : mamba2(b, x, (int)il, ret_width);
 }
 
@@ -1084,8 +1420,7 @@ static uint32_t short_layer(struct builder *b, uint32_t h, uint32_t il)
         x = mix(b, x, il, &output, &width);
     x = read_rows(b, x, il, width);
     h = read_rows(b, h, il, b->n_embd);          /* before the matrix, which then adds it */
-    uint32_t o = feeds ? feed_forward(b, x, i) : linear(b, x, i, output, width, b->n_embd);
-    return add(b, h, o);
+    return feeds ? add_feed_forward(b, h, x, h, il) : add(b, h, linear(b, x, i, output, width, b->n_embd));
 }
 
 /* A layer of deci: attention, or its output matrix alone, or neither; a feed-forward part or none. */
@@ -1135,7 +1470,7 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
         attended = norm(b, attended, i, "attn_sub_norm", width);
     uint32_t o = linear(b, attended, i, output, width, b->n_embd);
     if (a->post_norm)
-        o = norm(b, o, i, "post_attention_norm", b->n_embd);
+        o = norm(b, o, i, a->attention_post_norm ? a->attention_post_norm : "post_attention_norm", b->n_embd);
     uint32_t before = h;
     h = add(b, h, o);
     if (a->beside)
@@ -1145,7 +1480,7 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     if (a->sum_norm && is_there(b, i, "attn_norm_2.weight"))         /* of one that reads programs: the layer's input once more */
         h = norm(b, add(b, before, h), i, "attn_norm_2", b->n_embd);
     x = b->parallel ? beside : a->no_pre_norm || a->sum_norm ? h : norm(b, h, i, ffn_norm, b->n_embd);
-    h = add_feed_forward(b, h, x, il);
+    h = add_feed_forward(b, h, x, before, il);
     return a->sum_norm ? norm(b, h, i, "layer_output_norm", b->n_embd) : h;
 }
 
@@ -1191,7 +1526,7 @@ static double pair_of(const struct vs_rope *r, double beta, double context)
 static void read_yarn(struct builder *b, struct vs_rope *r, double factor, double ext)
 {
     uint32_t context = get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
-    double fast = get_float(b, "rope.scaling.yarn_beta_fast", 32, 1e-3, 1e6);
+    double fast = get_float(b, "rope.scaling.yarn_beta_fast", b->arch->yarn_fast > 0 ? b->arch->yarn_fast : 32, 1e-3, 1e6);
     double slow = get_float(b, "rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6);
     char key[128];
     if (b->status == VS_OK && factor < 1)
@@ -1205,6 +1540,11 @@ static void read_yarn(struct builder *b, struct vs_rope *r, double factor, doubl
     r->high = high < r->n_dims - 1 ? high : r->n_dims - 1;
     r->ext = ext;
     double all = get_float(b, "rope.scaling.yarn_log_multiplier", 0, 0, 1e3);
+    if (b->arch->latent) {               /* scores are multiplied in place of what is turned; the key holds a tenth already */
+        double by = r->magnitude * (1 + all * vs_log64(factor));
+        b->attention_scale = (float)((double)b->attention_scale * by * by);
+        return;
+    }
     r->magnitude *= (1 + 0.1 * vs_log64(factor)) / (1 + 0.1 * all * vs_log64(factor));
 }
 
@@ -1323,6 +1663,20 @@ static void read_windows(struct builder *b)
     }
 }
 
+/* Which layers have a rope. */
+static void read_rope_list(struct builder *b)
+{
+    char key[128];
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.rope_pattern", key));
+    if (!b->arch->rope_list || !kv || b->status != VS_OK)
+        return;
+    if (kv->type != VS_ENTRY_ARRAY)
+        fail(b, VS_E_MALFORMED, "is not a list", key);
+    for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
+        in_range(b, key, list_u64(b, key, kv, i), 0, 1);
+    b->rope_list = kv;
+}
+
 /* What window layers could have of their own must be as in the others. */
 static void refuse_other_sizes(struct builder *b)
 {
@@ -1408,6 +1762,7 @@ static void read_experts(struct builder *b)
                                           "expert_gating_func", "expert_weights_norm", "leading_dense_block_count" };
     char key[128];
     b->expert_step = 1;
+    b->gating = b->arch->experts.gating;
     if (!b->arch->experts.gating)
         return;                          /* keys.c refused them */
     b->n_experts = get_u32(b, "expert_count", 0, 0, VS_MAX_EXPERTS);
@@ -1423,6 +1778,8 @@ static void read_experts(struct builder *b)
         fail(b, VS_E_MALFORMED, "has no meaning without expert_count", key_of(b, "expert_weights_scale", key));
     if (!b->n_experts)
         return;
+    b->expert_row = b->arch->experts.narrow ? get_u32(b, "moe_latent_size", 0, 0, MAX_WIDTH) : 0;
+    b->expert_row = b->expert_row ? b->expert_row : b->n_embd;
     b->n_dense = get_u32(b, "leading_dense_block_count", 0, 0, b->n_layers);
     b->expert_step = get_u32(b, "interleave_moe_layer_step", 1, 0, b->n_layers);
     b->expert_step = b->expert_step ? b->expert_step : 1;
@@ -1439,7 +1796,7 @@ static void read_scales(struct builder *b)
         double embedding = get_float(b, "embedding_scale", 0, 0, 1e6), residual = get_float(b, "residual_scale", 0, 0, 1e6);
         double logits = get_float(b, "logit_scale", 0, 0, 1e6);
         if (logits == 0)
-            logits = a->logit_width > 0 ? b->n_embd / a->logit_width : 1;
+            logits = a->logit_width > 0 ? b->n_embd / a->logit_width : a->logit_scale > 0 ? a->logit_scale : 1;
         b->embedding_scale = (float)(embedding > 0 ? embedding : a->embedding_scale > 0 ? a->embedding_scale : 1);
         b->residual_scale = (float)(residual > 0 ? residual : depth);
         b->logit_scale = (float)(a->multiply_logits ? logits : 1 / logits);
@@ -1448,9 +1805,15 @@ static void read_scales(struct builder *b)
         b->attention_cap = (float)get_float(b, "attn_logit_softcapping", a->attention_softcap, 0, 1e6);
         b->logit_cap = (float)get_float(b, "final_logit_softcapping", a->softcap, 0, 1e6);
     }
+    if (a->full_temperature > 0 && b->any_local) {
+        b->temperature = (float)a->full_temperature;
+        b->temperature_length = b->window;
+    }
     if (a->temperature) {
         b->temperature = (float)get_float(b, "attention.temperature_scale", 0, 0, 1e3);
         b->temperature_length = get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
+        if (a->latent)
+            b->temperature_length = get_u32(b, "attention.temperature_length", b->temperature_length, 1, UINT32_C(1) << 30);
     }
 }
 
@@ -1463,6 +1826,12 @@ static void read_state(struct builder *b)
         return;
     bool heads = b->arch->mixer != MAMBA;
     b->n_taps = get_u32(b, "ssm.conv_kernel", -1, 1, VS_MAX_TAPS);
+    if (b->arch->mixer == KDA) {
+        b->n_state = get_u32(b, "kda.head_dim", -1, 1, VS_MAX_STATE);
+        b->ssm_heads = b->n_heads;
+        b->inner = b->n_heads * b->n_state;
+        return;
+    }
     b->inner = get_u32(b, "ssm.inner_size", -1, 1, MAX_WIDTH);
     b->n_state = get_u32(b, "ssm.state_size", -1, 1, VS_MAX_STATE);
     b->ssm_rank = b->ssm_heads = get_u32(b, "ssm.time_step_rank", -1, 1, heads ? MAX_HEADS : MAX_WIDTH);
@@ -1479,7 +1848,11 @@ static void read_state(struct builder *b)
 /* Which layers have no keys, and which are a feed-forward part alone. */
 static void read_kinds(struct builder *b)
 {
+    char key[128];
     uint32_t period = b->arch->attention_period;
+    const struct vs_entry *listed = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.recurrent_layers", key));
+    if (listed && listed->type != VS_ENTRY_ARRAY)
+        fail(b, VS_E_MALFORMED, "is not a list", key);
     period = period ? get_u32(b, "full_attention_interval", period, 1, MAX_LAYERS) : 0;
     bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, own = b->arch->heads_by_layer;
     bool may_lack = b->arch->one_part || b->n_experts || own;
@@ -1487,7 +1860,7 @@ static void read_kinds(struct builder *b)
     b->n_kv_heads = attention_u32(b, "attention.head_count_kv", b->heads, MAX_HEADS, b->kv_heads);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
         b->feeds[i] = layer_u32(b, "feed_forward_length", i, may_lack && !own ? 0 : -1, !may_lack, MAX_WIDTH) > 0;
-        b->recurrent[i] = !b->kv_heads[i] || (period && (i + 1) % period != 0);
+        b->recurrent[i] = !b->kv_heads[i] || (listed ? list_u64(b, key, listed, i) != 0 : period && (i + 1) % period != 0);
         b->recurrent[i] = none && b->recurrent[i] && !(b->arch->one_part && b->feeds[i]);
     }
     if (b->status == VS_OK && b->n_kv_heads && !b->n_heads)
@@ -1500,9 +1873,63 @@ static void read_kinds(struct builder *b)
     }
 }
 
+/* The sizes of heads whose keys and values come from a latent row. Files that hold what moves queries to it say how large a head is
+ * in keys of its own; the others have attn_kv_b. */
+static void read_latent(struct builder *b)
+{
+    char key[128];
+    uint32_t max = VS_MAX_HEAD_DIM;
+    bool own = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.key_length_mla", key)) != NULL;
+    uint32_t first = 0;
+    while (first + 1 < b->n_layers && b->recurrent[first])
+        first++;
+    b->latent.whole = !is_there(b, (int)first, "attn_k_b.weight");
+    b->latent.rank = get_u32(b, "attention.kv_lora_rank", -1, 1, max);
+    b->latent.q_rank = get_u32(b, "attention.q_lora_rank", 0, 0, MAX_WIDTH);
+    b->n_rot = get_u32(b, "rope.dimension_count", -1, 2, max);
+    uint32_t both = b->latent.rank + b->n_rot;
+    uint32_t length = get_u32(b, own ? "attention.key_length_mla" : "attention.key_length", -1, 1, max);
+    b->latent.value = get_u32(b, own ? "attention.value_length_mla" : "attention.value_length", -1, 1, max);
+    if (b->status != VS_OK)
+        return;
+    if (b->n_rot % 2 || b->n_rot >= length)
+        fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and less than the size of a key", b->arch->name);
+    else if (both > max)
+        fail(b, VS_E_UNSUPPORTED, "kv_lora_rank + rope.dimension_count is above 576, which is not supported", b->arch->name);
+    else if (b->n_kv_heads != b->n_heads && (b->latent.whole || b->n_kv_heads != 1))
+        fail(b, VS_E_MALFORMED, "must be 1, or as attention.head_count where the layers have no attn_k_b.weight",
+             key_of(b, "attention.head_count_kv", key));
+    else if (own && !b->latent.whole && get_u32(b, "attention.key_length", both, 1, max) != both)
+        fail(b, VS_E_MALFORMED, "is not kv_lora_rank + rope.dimension_count", key_of(b, "attention.key_length", key));
+    else if (own && !b->latent.whole && get_u32(b, "attention.value_length", b->latent.rank, 1, max) != b->latent.rank)
+        fail(b, VS_E_MALFORMED, "is not kv_lora_rank", key_of(b, "attention.value_length", key));
+    b->latent.plain = length - b->n_rot;
+    b->n_kv_heads = b->latent.whole ? b->n_heads : 1;
+    b->head_dim = b->latent.whole ? length : b->latent.rank + b->n_rot;
+    b->value_dim = b->latent.whole ? b->latent.value : b->latent.rank;
+    b->rope_first = b->head_dim - b->n_rot;
+    b->no_rope = b->arch->no_rope;
+    double scale = get_float(b, "attention.scale", 0, 0, 1e3);
+    b->attention_scale = scale > 0 ? (float)scale : 1.0f / vs_sqrtf((float)length);
+    if ((b->n_blocks == 47 || b->n_blocks == 48) && is_there(b, (int)b->n_layers - 1, "exp_probs_b.bias"))
+        b->gating = VS_GATING_SIGMOID;           /* the first files of GLM-4.7-Flash don't say it */
+}
+
+/* Beyond so many positions the model would do what we do not: an indexer's choice of keys, for one. */
+static void end_context(struct builder *b, const char *suffix, int64_t preset)
+{
+    uint32_t most = get_u32(b, suffix, preset, preset != 0, UINT32_C(1) << 30);
+    if (most && b->g->context > most)
+        b->g->context = most;
+}
+
 static void read_heads(struct builder *b)
 {
     char key[128];
+    if (b->arch->latent) {
+        read_latent(b);
+        return;
+    }
     bool has_key_length = vs_entries_find(vs_gguf_entries(b->file), key_of(b, "attention.key_length", key)) != NULL;
     if (!has_key_length && b->n_embd % b->n_heads != 0) {
         fail(b, VS_E_MALFORMED, "embedding_length is not a multiple of attention.head_count", b->arch->name);
@@ -1516,11 +1943,13 @@ static void read_heads(struct builder *b)
         return;
     if (b->head_dim > VS_MAX_HEAD_DIM || b->head_dim < 1)
         fail(b, VS_E_MALFORMED, "the head size is out of range (1 to 512)", b->arch->name);
-    else if (value_dim != b->head_dim)
+    else if (value_dim != b->head_dim && b->arch->output_gate)
         fail(b, VS_E_UNSUPPORTED, "attention.key_length and value_length differ, which is not supported", b->arch->name);
     else if (b->n_rot > b->head_dim || b->n_rot % 2)
         fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
-    double scale = get_float(b, "attention.scale", 0, 0, 1e3);
+    b->value_dim = value_dim;
+    double scale = b->arch->output_scale > 0 ? get_float(b, "attention.output_scale", b->arch->output_scale, 1e-6, 1e3)
+                                             : get_float(b, "attention.scale", 0, 0, 1e3);
     uint32_t by = b->arch->wide_layers && b->n_layers == b->arch->wide_layers ? head : b->head_dim;
     b->attention_scale = scale > 0 ? (float)scale : 1.0f / (b->arch->scale_by_size ? (float)by : vs_sqrtf((float)by));
     b->no_rope = b->arch->no_rope || (b->arch->alibi_layers && b->n_layers == b->arch->alibi_layers)
@@ -1534,15 +1963,21 @@ static void read_hyper_parameters(struct builder *b)
     char key[128];
     b->n_blocks = get_u32(b, "block_count", -1, 1, MAX_LAYERS);
     b->n_layers = b->n_blocks;
-    if (b->arch->experts.gating && b->n_blocks)
+    if ((b->arch->experts.gating || b->arch->mixer == DELTA_NET) && b->n_blocks)
         b->n_layers -= get_u32(b, "nextn_predict_layers", 0, 0, b->n_blocks - 1);
     b->n_embd = get_u32(b, "embedding_length", -1, 1, MAX_WIDTH);
     read_experts(b);
     read_kinds(b);
     b->g->context = get_u32(b, "context_length", -1, 1, UINT32_C(1) << 30);
+    if (b->arch->indexer)
+        end_context(b, "attention.indexer.top_k", -1);
+    if (b->arch->ends_cold)
+        end_context(b, "attention.temperature_length", 0);
     if (b->status == VS_OK && b->n_heads)
         read_heads(b);
-    const char *rms = "attention.layer_norm_rms_epsilon", *eps = b->arch->layer_norm ? "attention.layer_norm_epsilon" : rms;
+    const char *rms = "attention.layer_norm_rms_epsilon";
+    b->layer_norm = b->arch->layer_norm && !(b->arch->norm_by_key && has_key(b, rms));
+    const char *eps = b->layer_norm ? "attention.layer_norm_epsilon" : rms;
     b->eps = (float)get_float(b, eps, -1, 0, 1);
     if (b->arch->other_eps && b->eps < 0)
         b->eps = (float)get_float(b, "attention.layer_norm_epsilon", -1, 0, 1);
@@ -1556,6 +1991,7 @@ static void read_hyper_parameters(struct builder *b)
     read_activation(b);
     read_parallel(b);
     read_windows(b);
+    read_rope_list(b);
     read_scales(b);
 }
 
@@ -1612,6 +2048,15 @@ static uint32_t block_of(const struct builder *b, const struct vs_gguf_tensor *t
     return at < t->name.n && t->name.data[at] == '.' && n < b->n_blocks ? n : 0;
 }
 
+static bool holds(struct vs_str s, const char *part)
+{
+    size_t n = strlen(part);
+    for (size_t i = 0; i + n <= s.n; i++)
+        if (memcmp(s.data + i, part, n) == 0)
+            return true;
+    return false;
+}
+
 /* Tensors that no node reads would be a wrong answer. What serves other machines only may stay. */
 static void refuse_unused(struct builder *b)
 {
@@ -1619,8 +2064,9 @@ static void refuse_unused(struct builder *b)
     for (size_t i = 0; i < vs_gguf_n_tensors(b->file) && b->status == VS_OK; i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(b->file, i);
         size_t n = sizeof ending - 1;
+        bool is_indexer = b->arch->indexer && holds(t->name, ".indexer.");
         bool is_output = b->g->whole && (is_named(t->name, "output.weight") || is_named(t->name, "output.bias"));
-        if (b->made[i] != VS_NONE || is_output || block_of(b, t) >= b->n_layers
+        if (b->made[i] != VS_NONE || is_output || is_indexer || block_of(b, t) >= b->n_layers
             || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
@@ -1724,6 +2170,7 @@ static void build(struct builder *b)
     g->n_embd = b->n_embd;
     g->n_kv_heads = b->n_kv_heads;
     g->head_dim = b->head_dim;
+    g->value_dim = b->value_dim;
     if (g->whole)
         return;                          /* no token follows from what has seen them all */
     uint32_t logits = product(b, h, -1, "output", "output", tied, b->n_embd, whole(b->n_vocab));
