@@ -74,7 +74,7 @@ TRAITS["olmo"] |= {"clamp"}
 TRAITS["qwen35"] |= {"sections 3"}
 TRAITS["baichuan"] |= {"alibi 40"}
 # Of these traits: layers without heads of keys have it in place of attention.
-RECURRENT = {"short convolution", "mamba", "mamba 2", "delta net"}
+RECURRENT = {"kda", "short convolution", "mamba", "mamba 2", "delta net"}
 BERT = LAYER_NORM | {"encoder", "sum norm"}
 TRAITS |= {
     "bert": BERT | {"gelu erf", "no gate", "positions", "no rope"}, "nomic-bert": BERT,
@@ -83,7 +83,8 @@ TRAITS |= {
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
-PERIODS = {"lfm2": 0, "lfm2moe": 0, "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
+PERIODS = {"granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4, "lfm2": 0, "lfm2moe": 0,
+           "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
            "exaone4": 4, "phi3": 0, "modern-bert": 3, "gemma-embedding": 6}
 # Models that may have experts: gating = what their routers' logits become where the file does not say (1 soft-max, 2 sigmoid, 3
 # soft-max of those chosen); norm = the weights of those chosen add up to 1; bias = exp_probs_b counts; shared = one more for all
@@ -102,6 +103,31 @@ TRAITS |= {
     "afmoe": SIGMOID_BY_KEYS | {"qk", "wide", "post", "windows", "attention gate"},
     "gpt-oss": {"gating 3", "oai", "sinks", "windows", "ffn norm is post_attention_norm"},
     "lfm2moe": TRAITS["lfm2"] | {"gating 2", "norm", "bias"},
+}
+SOFTMAX_BY_KEYS = (SIGMOID_BY_KEYS - {"gating 2"}) | {"gating 1"}
+TRAITS |= {
+    "deepseek": {"adjacent", "gating 1", "shared"},
+    "deepseek2": SOFTMAX_BY_KEYS | {"adjacent", "latent", "temperature"},
+    "mistral4": SOFTMAX_BY_KEYS | {"adjacent", "latent", "temperature"},
+    "deepseek32": SIGMOID_BY_KEYS | {"adjacent", "latent", "indexer"},
+    "glm-dsa": SIGMOID_BY_KEYS | {"adjacent", "latent", "indexer"},
+}
+_shared = {"gating 1", "norm", "shared"}
+TRAITS["granitehybrid"] |= _shared
+TRAITS["kimi-linear"] = {"kda", "latent", "no rope", "gating 2", "norm", "bias", "shared"}
+TRAITS |= {
+    "granite_swa": _shared | {"adjacent", "scales", "windows", "sinks", "shared up"},
+    "llama4": {"adjacent", "windows", "chunks", "bare qk last", "gating 2", "weigh input", "shared"},
+    "arctic": {"adjacent", "gating 1", "norm", "input experts"},
+    "cohere2moe": LAYER_NORM | {"adjacent", "parallel", "scales", "windows", "dense first", "gating 2", "norm by key", "shared",
+                                "halved"},
+    "grok": {"gelu", "post", "scales", "capped", "gating 1", "norm", "router cap", "dense beside"},
+    "phimoe": {"gating 1", "norm"}, "smallthinker": {"relu", "windows", "dense first", "gating 1", "norm", "read input"},
+    "mellum": {"qk", "windows", "gating 1", "norm"},
+}
+TRAITS |= {
+    "qwen35moe": TRAITS["qwen35"] | _shared | {"shared gate"}, "qwen3next": TRAITS["qwen35"] | _shared | {"shared gate"},
+    "nemotron_h_moe": TRAITS["nemotron_h"] | {"gating 2", "norm by key", "bias", "shared"},
 }
 for _name in ("llama", "mistral3"):
     TRAITS[_name] |= {"gating 1", "norm"}
@@ -132,6 +158,7 @@ class Model:
         self.traits = TRAITS[self.arch]
         self.unread = set(self.tensors)
         self.n_layers = self.key("block_count") - self.key("nextn_predict_layers", 0)
+        self.unread -= {n for n in self.tensors if "indexer" in self.traits and ".indexer." in n}
         self.unread -= {n for n in self.tensors if n.startswith("blk.") and int(n.split(".")[1]) >= self.n_layers}
         self.n_embd = self.key("embedding_length")
         self.n_heads = self.key("attention.head_count")
@@ -145,6 +172,8 @@ class Model:
         if "delta net" in self.traits:
             period = self.key("full_attention_interval", 4)
             self.is_recurrent = [(i + 1) % period != 0 for i in range(self.n_layers)]
+            listed = self.key("attention.recurrent_layers", [])
+            self.is_recurrent = [bool(x) for x in listed] or self.is_recurrent
         self.heads_of = self.n_heads if isinstance(self.n_heads, list) else [self.n_heads] * self.n_layers
         self.kv_heads_of = per_layer if "loose" in self.traits else [self.n_kv_heads] * self.n_layers
         self.feeds = [n > 0 for n in ff]
@@ -152,16 +181,21 @@ class Model:
         self.d_k = self.key("attention.key_length", self.n_embd // (self.n_heads or self.n_embd))
         self.d_v = self.key("attention.value_length", self.n_embd // (self.n_heads or self.n_embd))
         self.n_rot = self.key("rope.dimension_count", self.d_k)
+        if self.arch == "cohere2moe" and self.reader.get_field("cohere2moe.attention.layer_norm_rms_epsilon"):
+            self.traits = self.traits - LAYER_NORM
         self.eps = self.key("attention.layer_norm_epsilon" if "layer norm" in self.traits else "attention.layer_norm_rms_epsilon")
         self.parallel = "parallel" in self.traits
         if "parallel without norm" in self.traits:
             self.parallel = "blk.0.ffn_norm.weight" not in self.tensors
         if "parallel by key" in self.traits:
             self.parallel = bool(self.key("use_parallel_residual", True))
-        self.scale = self.key("attention.scale", 0.0) or 1.0 / (self.d_k if "1/d" in self.traits else np.sqrt(self.d_k))
+        self.scale = self.key("attention.scale", 0.0) or 1.0 / (self.d_k if "1/d" in self.traits else
+                                                          np.sqrt(self.key("attention.key_length_mla", self.d_k)))
+        if self.arch == "grok":
+            self.scale = self.key("attention.output_scale", 0.08838834764831845)
         self.clamp = self.key("attention.clamp_kqv", 0.0) if "clamp" in self.traits else 0.0
         known = {"embedding_scale", "residual_scale", "logit_scale"} if "scales" in self.traits else set()
-        known |= {"attn_logit_softcapping"} if self.arch == "gemma2" else set()
+        known |= {"attn_logit_softcapping"} if self.arch in ("gemma2", "grok") else set()
         known |= {"rope.scaling.yarn_log_multiplier", "attention.temperature_scale"} if "temperature" in self.traits else set()
         known |= {"expert_count"} if self.gating() else set()
         known |= {"attention.clamp_kqv"} if "clamp" in self.traits else set()
@@ -180,7 +214,7 @@ class Model:
         if self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
             raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
         self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
-        self.attention_softcap = self.key("attn_logit_softcapping", 50.0 if self.arch == "gemma2" else 0.0)
+        self.attention_softcap = self.key("attn_logit_softcapping", {"gemma2": 50.0, "grok": 30.0}.get(self.arch, 0.0))
         if self.final_softcap and "capped" not in self.traits:
             raise SystemExit(f"{self.arch}.final_logit_softcapping is not known here")
         if self.final_softcap < 0:
@@ -202,6 +236,9 @@ class Model:
 
     def gating(self):
         preset = [int(t.split()[1]) for t in self.traits if t.startswith("gating")]
+        last = f"blk.{self.n_layers - 1}.exp_probs_b.bias"
+        if "latent" in self.traits and self.key("block_count") in (47, 48) and last in self.tensors:
+            preset = [2]                # the first files of GLM-4.7-Flash
         return self.key("expert_gating_func", 0) or preset[0] if preset else 0
 
     def read_scales(self):
@@ -212,7 +249,10 @@ class Model:
             self.embedding_scale = self.key("embedding_scale", 0.0) or (12.0 if mini else 1.0)
             self.residual_scale = self.key("residual_scale", 0.0) or (1.4 / np.sqrt(self.n_layers) if mini else 1.0)
             self.logit_divisor = self.key("logit_scale", 0.0) or (self.n_embd / 256 if mini else 1.0)
-            if self.arch in ("command-r", "cohere2"):
+            if self.arch == "grok":
+                self.embedding_scale = self.key("embedding_scale", 78.38367176906169)
+                self.logit_divisor = self.key("logit_scale", 0.5773502691896257)
+            if self.arch in ("command-r", "cohere2", "cohere2moe", "grok"):
                 self.logit_divisor = 1 / self.logit_divisor
         self.temperature = self.key("attention.temperature_scale", 0.0)
 
@@ -221,7 +261,8 @@ class Model:
         pattern = "attention.sliding_window_pattern"
         if "windows" not in self.traits:
             return
-        self.window = self.key("attention.sliding_window", 4096 if self.arch in ("gemma2", "exaone4", "cohere2") else 0)
+        default = {"llama4": 8192, "gemma2": 4096, "exaone4": 4096, "cohere2": 4096}
+        self.window = self.key("attention.sliding_window", default.get(self.arch, 0))
         if self.arch == "exaone4" and self.n_layers != 64 and self.reader.get_field(f"{self.arch}.{pattern}") is None:
             self.window = 0
         period = self.key(pattern, PERIODS[self.arch])
@@ -236,9 +277,15 @@ class Model:
             return False
         if self.arch == "granitehybrid" and not self.key("rope.scaling.finetuned", True):
             return False
+        listed = self.key("attention.rope_pattern", []) if self.arch == "granite_swa" else []
+        if listed:
+            return bool(listed[i])
+        if self.arch == "cohere2moe" and i < self.key("leading_dense_block_count", 0):
+            return True
         if "no rope 4" in self.traits:
             return (i + 1) % 4 != 0
-        return self.arch not in ("exaone4", "cohere2", "exaone-moe", "afmoe") or not any(self.is_local) or self.is_local[i]
+        only_local = ("exaone4", "cohere2", "exaone-moe", "afmoe", "llama4", "cohere2moe", "smallthinker")
+        return self.arch not in only_local or not any(self.is_local) or self.is_local[i]
 
     def read_ropes(self):
         """self.rope_global and self.rope_local: (radians a position of each rotary pair, magnitude of the rotated)."""
@@ -272,8 +319,11 @@ class Model:
             high = min(self.n_rot - 1.0, np.ceil(pair_of(self.key("rope.scaling.yarn_beta_slow", 1.0))))
             ramp = 1 - np.clip((np.arange(len(plain)) - low) / max(0.001, high - low), 0, 1)
             frequency = frequency * (1 - ramp * ext) + plain * ramp * ext
-            magnitude = magnitude * (1 + 0.1 * np.log(factor))
-            magnitude /= 1 + 0.1 * self.key("rope.scaling.yarn_log_multiplier", 0.0) * np.log(factor)
+            multiplier = self.key("rope.scaling.yarn_log_multiplier", 0.0)
+            if "latent" in self.traits:          # in the scale of scores; the key holds a tenth already
+                self.scale *= (magnitude * (1 + multiplier * np.log(factor))) ** 2
+            else:
+                magnitude = magnitude * (1 + 0.1 * np.log(factor)) / (1 + 0.1 * multiplier * np.log(factor))
         if "rope_factors_long.weight" in self.tensors:
             original = self.key("rope.scaling.original_context_length", self.key("context_length"))
             kinds = ("rope_factors_short.weight", "rope_factors_long.weight")
@@ -282,7 +332,7 @@ class Model:
         elif self.arch not in LOCAL_BASE and "rope_freqs.weight" in self.tensors:
             frequency = frequency / self.weight("rope_freqs.weight")
         self.rope_global = (frequency, magnitude)
-        self.rope_local = plain_local if self.arch in LOCAL_BASE + ("olmo2",) else self.rope_global
+        self.rope_local = plain_local if self.arch in LOCAL_BASE + ("olmo2", "mellum") else self.rope_global
 
     def plain(self, base):
         return np.float64(base) ** (-2.0 * np.arange(self.n_rot // 2) / self.n_rot)
@@ -350,12 +400,15 @@ class Model:
         return (self.key("expert_count", 0) > 0 and i >= self.key("leading_dense_block_count", 0)
                 and (i + 1) % max(1, self.key("interleave_moe_layer_step", 1)) == 0)
 
-    def experts(self, blk, x, act):
-        """The weighted sum of what the chosen experts make of each row, and the shared expert."""
+    def experts(self, blk, x, act, source=None):
+        """The weighted sum of what the chosen experts make of each row, and the shared expert. The router reads source."""
         used, gating = self.key("expert_used_count"), self.gating()
-        logits = self.linear(blk + "ffn_gate_inp", x)
+        logits = self.linear(blk + "ffn_gate_inp", x if source is None else source)
+        if "router cap" in self.traits:
+            cap = self.key("router_logit_softcapping", 30.0)
+            logits = cap * np.tanh(logits / cap)
         p = logits if gating == 3 else 1 / (1 + np.exp(-logits)) if gating == 2 else soft_max(logits)
-        score = p.copy()
+        score = logits.copy() if "weigh input" in self.traits else p.copy()
         for name in ("exp_probs_b", "exp_probs_b.bias"):
             if "bias" in self.traits and blk + name in self.tensors:
                 score += self.weight(blk + name)
@@ -373,20 +426,41 @@ class Model:
         if "norm" in self.traits or ("norm by key" in self.traits and self.key("expert_weights_norm", False)):
             w = w / np.maximum(w.sum(axis=1, keepdims=True), 2.0**-14)
         w = w * (self.key("expert_weights_scale", 0.0) or 1.0)
-        y = np.zeros_like(x)
+        read = self.linear(blk + "ffn_latent_down", x) if blk + "ffn_latent_down.weight" in self.tensors else x
+        y = np.zeros_like(read)
         for e in range(logits.shape[1]):
             rows, rank = np.nonzero(chosen == e)
+            if "weigh input" in self.traits:
+                scaled = w[rows, rank][:, None] * read[rows]
+                y[rows] += self.expert(blk + "ffn_down", e, self.joined(act, self.expert(blk + "ffn_gate", e, scaled),
+                                                                        self.expert(blk + "ffn_up", e, scaled)))
+                continue
+            if "no gate" in self.traits:
+                inner = act(self.expert(blk + "ffn_up", e, read[rows]))
+                y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, inner)
+                continue
             if blk + "ffn_gate_up_exps.weight" in self.tensors:
-                gate, up = np.split(self.expert(blk + "ffn_gate_up", e, x[rows]), 2, axis=1)
+                gate, up = np.split(self.expert(blk + "ffn_gate_up", e, read[rows]), 2, axis=1)
             else:
-                gate, up = (self.expert(blk + f"ffn_{s}", e, x[rows]) for s in ("gate", "up"))
+                gate, up = (self.expert(blk + f"ffn_{s}", e, read[rows]) for s in ("gate", "up"))
             y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, self.joined(act, gate, up))
+        if read is not x:
+            y = self.linear(blk + "ffn_latent_up", y)
         if "shared" in self.traits and blk + "ffn_up_shexp.weight" in self.tensors:
-            s = act(self.linear(blk + "ffn_gate_shexp", x)) * self.linear(blk + "ffn_up_shexp", x)
+            s = self.linear(blk + "ffn_up_shexp", x)
+            if "shared up" in self.traits:
+                gate, s = np.split(s, 2, axis=1)
+                s = act(gate) * s
+            else:
+                s = act(s) if "no gate" in self.traits else act(self.linear(blk + "ffn_gate_shexp", x)) * s
             s = self.linear(blk + "ffn_down_shexp", s)
             if "shared gate" in self.traits:
                 s = s / (1 + np.exp(-x @ self.weight(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1)))
             y += s
+            y *= 0.5 if "halved" in self.traits else 1
+        if "dense beside" in self.traits and blk + "ffn_up.weight" in self.tensors:
+            inner = act(self.linear(blk + "ffn_gate", x)) * self.linear(blk + "ffn_up", x)
+            y = (y + self.linear(blk + "ffn_down", inner)) * np.sqrt(0.5)
         return y
 
     def joined(self, act, gate, up):
@@ -416,7 +490,9 @@ class Model:
                 x = x * self.weight(name + ".weight")
             return x + self.weight(name + ".bias") if name + ".bias" in self.tensors else x
         name = name + ".weight" if name + ".weight" in self.tensors else name            # Falcon-H1's ffn_norm
-        return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name)
+        x = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.eps) * self.weight(name)
+        bias = name.replace(".weight", ".bias")
+        return x + self.weight(bias) if self.arch == "phimoe" and bias in self.tensors else x
 
 
 def int8_per_32(x):
@@ -441,13 +517,14 @@ def rope(x, frequency, magnitude, adjacent, first_position):
     return y
 
 
-def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alibi=0.0):
+def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alibi=0.0, chunks=False):
     """q [n, heads, d], k and v [n, kv heads, d]: causal, the last `window` keys only unless it is 0. sinks: one more logit of each
     head, without a value. both_ways: all keys, or those at most window / 2 away. alibi: the largest bias by distance."""
     n, n_heads, _ = q.shape
     group = n_heads // k.shape[1]
     p, j = np.arange(n)[:, None], np.arange(n)[None, :]
     far = p - j >= window if not both_ways else np.abs(p - j) > window // 2
+    far = p // window != j // window if chunks and window else far
     hidden = (np.zeros((n, n), bool) if both_ways else j > p) | (far if window else False)
     power = 2 ** int(np.floor(np.log2(n_heads)))
     slopes = [2 ** (-alibi * (h + 1) / power) if h < power else 2 ** (-alibi * (2 * (h - power) + 1) / (2 * power))
@@ -544,25 +621,84 @@ def mamba2(model, blk, x):
 def delta_net(model, blk, x):
     n, heads, keys = len(x), model.key("ssm.time_step_rank"), model.key("ssm.group_count")
     d = model.key("ssm.state_size")
-    qkv = silu(convolve(model, blk + "ssm_conv1d", model.linear(blk + "attn_qkv", x)))
+    if blk + "ssm_in.weight" in model.tensors:   # by heads of keys: q, k, the values that it serves, their gates
+        r = heads // keys * (model.key("ssm.inner_size") // heads)
+        parts = np.split(model.linear(blk + "ssm_in", x).reshape(n, keys, -1), [d, 2 * d, 2 * d + r], axis=2)
+        parts = [p.reshape(n, -1) for p in parts]
+        qkv, z = np.concatenate(parts[:3], axis=1), parts[3]
+    else:
+        qkv, z = model.linear(blk + "attn_qkv", x), model.linear(blk + "attn_gate", x)
+    qkv = silu(convolve(model, blk + "ssm_conv1d", qkv))
     q, k, v = np.split(qkv, [keys * d, 2 * keys * d], axis=1)
     q, k, v = q.reshape(n, keys, d), k.reshape(n, keys, d), v.reshape(n, heads, -1)
     q, k = (y / np.sqrt(np.sum(y * y, axis=2, keepdims=True) + model.eps) for y in (q, k))
     q = q / np.sqrt(d)
-    beta = 1 / (1 + np.exp(-model.linear(blk + "ssm_beta", x)))
-    decay = np.exp(softplus(model.linear(blk + "ssm_alpha", x) + model.weight(blk + "ssm_dt.bias")) * model.weight(blk + "ssm_a"))
+    grouped = blk + "ssm_ba.weight" in model.tensors
+    if grouped:
+        beta, alpha = (p.reshape(n, -1) for p in np.split(model.linear(blk + "ssm_ba", x).reshape(n, keys, -1), 2, axis=2))
+    else:
+        beta, alpha = model.linear(blk + "ssm_beta", x), model.linear(blk + "ssm_alpha", x)
+    beta = 1 / (1 + np.exp(-beta))
+    decay = np.exp(softplus(alpha + model.weight(blk + "ssm_dt.bias")) * model.weight(blk + "ssm_a"))
     state, o = np.zeros((heads, d, v.shape[2])), np.empty(v.shape)
     for t in range(n):
         for h in range(heads):
             s = state[h] * decay[t, h]
-            change = beta[t, h] * (v[t, h] - s.T @ k[t, h % keys])
-            state[h] = s + np.outer(k[t, h % keys], change)
-            o[t, h] = state[h].T @ q[t, h % keys]
+            of = h // (heads // keys) if grouped else h % keys
+            change = beta[t, h] * (v[t, h] - s.T @ k[t, of])
+            state[h] = s + np.outer(k[t, of], change)
+            o[t, h] = state[h].T @ q[t, of]
     o = o / np.sqrt(np.mean(o * o, axis=2, keepdims=True) + model.eps) * model.weight(blk + "ssm_norm.weight")
-    return model.linear(blk + "ssm_out", o.reshape(n, -1) * silu(model.linear(blk + "attn_gate", x)))
+    return model.linear(blk + "ssm_out", o.reshape(n, -1) * silu(z))
 
 
-MIXERS = {"delta net": delta_net, "short convolution": short_convolution, "mamba": mamba, "mamba 2": mamba2}
+def kda(model, blk, x):
+    n, heads, d = len(x), model.n_heads, model.key("kda.head_dim")
+    q, k, v = (silu(convolve(model, f"{blk}ssm_conv1d_{c}", model.linear(f"{blk}attn_{c}", x))).reshape(n, heads, d) for c in "qkv")
+    q, k = (y / np.sqrt(np.sum(y * y, axis=2, keepdims=True) + model.eps) for y in (q, k))
+    q = q / np.sqrt(d)
+    steps = model.linear(blk + "ssm_f_b", model.linear(blk + "ssm_f_a", x)) + model.weight(blk + "ssm_dt.bias")
+    decay = np.exp(softplus(steps).reshape(n, heads, d) * model.weight(blk + "ssm_a").reshape(heads, 1))
+    beta = 1 / (1 + np.exp(-model.linear(blk + "ssm_beta", x)))
+    state, o = np.zeros((heads, d, d)), np.empty(v.shape)
+    for t in range(n):
+        for h in range(heads):
+            s = state[h] * decay[t, h][:, None]
+            state[h] = s + np.outer(k[t, h], beta[t, h] * (v[t, h] - s.T @ k[t, h]))
+            o[t, h] = state[h].T @ q[t, h]
+    o = o / np.sqrt(np.mean(o * o, axis=2, keepdims=True) + model.eps) * model.weight(blk + "ssm_norm.weight")
+    gate = model.linear(blk + "ssm_g_b", model.linear(blk + "ssm_g_a", x))
+    return model.linear(blk + "attn_output", o.reshape(n, -1) / (1 + np.exp(-gate)))
+
+
+MIXERS = {"kda": kda, "delta net": delta_net, "short convolution": short_convolution, "mamba": mamba, "mamba 2": mamba2}
+
+
+def latent(model, i, x):
+    """Attention whose keys and values come from one row; keys and values of all heads are made, whatever form the file has."""
+    n, heads, rot, blk = len(x), model.n_heads, model.n_rot, f"blk.{i}."
+    rank = model.key("attention.kv_lora_rank")
+    if blk + "attn_q_a.weight" in model.tensors:
+        q = model.linear(blk + "attn_q_b", model.norm(blk + "attn_q_a_norm", model.linear(blk + "attn_q_a", x)))
+    else:
+        q = model.linear(blk + "attn_q", x)
+    q = q.reshape(n, heads, -1)
+    plain = q.shape[2] - rot
+    row, turns = np.split(model.linear(blk + "attn_kv_a_mqa", x), [rank], axis=1)
+    row = model.norm(blk + "attn_kv_a_norm", row)
+    if blk + "attn_kv_b.weight" in model.tensors:
+        k, v = np.split(model.linear(blk + "attn_kv_b", row).reshape(n, heads, -1), [plain], axis=2)
+    else:
+        k = np.einsum("nr,hrp->nhp", row, model.weight(blk + "attn_k_b.weight"))
+        v = np.einsum("nr,hvr->nhv", row, model.weight(blk + "attn_v_b.weight"))
+    turn = (lambda y: y) if "no rope" in model.traits else lambda y: rope(y, *model.rope_global, "adjacent" in model.traits, 0)
+    q = np.concatenate([q[..., :plain], turn(q[..., plain:])], axis=2)
+    if model.temperature:
+        original = model.key("rope.scaling.original_context_length", model.key("context_length"))
+        original = model.key("attention.temperature_length", original)
+        q = q * (1 + model.temperature * np.log(1 + np.arange(n) // original))[:, None, None]
+    k = np.concatenate([k, np.repeat(turn(turns[:, None]), heads, axis=1)], axis=2)
+    return model.linear(blk + "attn_output", attention(q, k, v, model.scale, 0))
 
 
 def attend(model, i, x, kv, trace, at):
@@ -588,6 +724,10 @@ def attend(model, i, x, kv, trace, at):
         q, k = (rope(y, frequency, magnitude, "adjacent" in traits and not model.sections, 0) for y in (q, k))
     if "qk last" in traits:
         q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
+    if "bare qk last" in traits and model.has_rope(i) and model.key("expert_count", 0) != 128:
+        q, k = (y / np.sqrt(np.mean(y * y, axis=-1, keepdims=True) + model.eps) for y in (q, k))
+    if model.arch == "llama4" and any(model.is_local) and not model.has_rope(i):
+        q = q * (1 + 0.1 * np.log(1 + (np.arange(n) + 1) // model.window))[:, None, None]
     if model.temperature:
         original = model.key("rope.scaling.original_context_length", model.key("context_length"))
         q = q * (1 + model.temperature * np.log(1 + np.arange(n) // original))[:, None, None]
@@ -597,11 +737,13 @@ def attend(model, i, x, kv, trace, at):
     trace(at + "q", q)
     trace(at + "k", k)
     trace(at + "v", v)
-    sinks = model.weight(blk + "attn_sinks.weight").reshape(-1) if "sinks" in traits else None
+    has_sinks = "sinks" in traits and blk + "attn_sinks.weight" in model.tensors
+    sinks = model.weight(blk + "attn_sinks.weight").reshape(-1) if has_sinks else None
     if "attention gate" in traits:
         gate = 1 / (1 + np.exp(-model.linear(blk + "attn_gate", x)))
     window = model.window if local else 0
-    x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi)
+    x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi,
+                  "chunks" in traits)
     trace(at + "attention", x)
     if "sub norms" in traits:
         x = model.norm(blk + "attn_sub_norm", x)
@@ -615,7 +757,8 @@ def gelu_erf(x):
 def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, progress=False):
     """What the last norm gives, [n, n_embd]. dump: a dict that receives the intermediate values of the named layers."""
     traits = model.traits
-    acts = {"gelu": gelu, "gelu erf": gelu_erf, "relu2": lambda y: np.maximum(y, 0) ** 2}
+    acts = {"gelu": gelu, "gelu erf": gelu_erf, "relu2": lambda y: np.maximum(y, 0) ** 2,
+            "relu": lambda y: np.maximum(y, 0)}
     act = model.xielu if "xielu" in traits else next((acts[name] for name in acts if name in traits), silu)
     n = len(ids)
     ids = np.asarray(ids, dtype=np.int64)
@@ -656,19 +799,20 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         trace(at + "attn_norm", x)
         mixer = next((MIXERS[t] for t in traits if t in MIXERS), None)
         if model.is_feed_forward[i]:
-            h = h + model.linear(blk + "ffn_down", act(model.linear(blk + "ffn_up", x)))
+            has = blk + "ffn_gate_inp.weight" in model.tensors
+            h = h + (model.experts(blk, x, act) if has else model.linear(blk + "ffn_down", act(model.linear(blk + "ffn_up", x))))
             continue
         scanned = mixer(model, blk, x) if "beside" in traits else 0
         if model.is_recurrent[i]:
             x = mixer(model, blk, x)
         else:
-            x = attend(model, i, x, kv, trace, at)
+            x = latent(model, i, x) if "latent" in traits else attend(model, i, x, kv, trace, at)
         if "one part" in traits:
             h = h + x
             continue
         trace(at + "attn_output", x)
         if "post" in traits:
-            x = model.norm(blk + "post_attention_norm", x)
+            x = model.norm(blk + ("attn_output_norm" if model.arch == "grok" else "post_attention_norm"), x)
         before, h = h, h + x * model.residual_scale + scanned
         if "sum norm" in traits:
             h = model.norm(blk + "attn_output_norm", h)
@@ -680,8 +824,11 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         ffn_norm = "post_attention_norm" if "ffn norm is post_attention_norm" in traits else "ffn_norm"
         x = beside if model.parallel else h if {"out only", "sum norm"} & traits else model.norm(blk + ffn_norm, h)
         trace(at + "ffn_norm", x)
-        if model.has_experts(i):
-            x = model.experts(blk, x, act)
+        if model.has_experts(i) and "input experts" in traits:
+            inner = act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x)
+            x = model.linear(blk + "ffn_down", inner) + model.experts(blk, model.norm(blk + "ffn_norm_exps", before), act)
+        elif model.has_experts(i):
+            x = model.experts(blk, x, act, before if "read input" in traits else None)
         else:
             up = model.linear(blk + "ffn_up", x)
             if "no gate" in traits:
@@ -694,7 +841,7 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
                 x = model.norm(blk + "ffn_sub_norm", x)
             x = model.linear(blk + "ffn_down", x)
         if "post" in traits:
-            x = model.norm(blk + "post_ffw_norm", x)
+            x = model.norm(blk + ("layer_output_norm" if model.arch == "grok" else "post_ffw_norm"), x)
         h = h + x * model.residual_scale
         if "sum norm" in traits:
             h = model.norm(blk + "layer_output_norm", h)

@@ -26,7 +26,7 @@ uint64_t vs_tiny_hash(const void *data, size_t n)
 }
 
 /* What is in layers without attention. */
-enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET };
+enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET, KDA };
 
 /* What a file of an architecture holds beside the tensors of the plain Llama layer. */
 static const struct family {
@@ -43,9 +43,15 @@ static const struct family {
     bool no_gate, no_ffn_norm;
     bool shared_gate;                   /* beside a shared expert */
     bool attention_gate, sinks;
+    bool indexer;                       /* tensors that choose keys stand beside those of attention */
+    bool latent;                        /* keys and values come from a latent row; head_dim is that of the part without rope */
     bool choice_keys;                   /* keys say how the weights of experts are made */
     const char *ffn_norm;               /* NULL: ffn_norm */
     const char *final_norm;             /* NULL: output_norm */
+    const char *post_norms[2];          /* names of norms on what both parts give; post_norm has others */
+    bool shared_fused_up;               /* the shared expert's ffn_up has the gate's rows too */
+    bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
+    bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
     bool beside, one_part, no_attention;        /* the mixer stands beside attention; layers of one part; all are the mixer */
     /* encoders: no output matrix; a norm behind the embedding; norms behind the sums; learned positions; none before layer 0 */
@@ -98,9 +104,22 @@ static const struct family {
     { .name = "ernie4_5-moe" },
     { .name = "granite" },
     { .name = "granitemoe" },
+    { .name = "granite_swa", .windows = true, .sinks = true, .shared_fused_up = true },
+    { .name = "llama4", .windows = true },
+    { .name = "arctic", .input_experts = true },
+    { .name = "cohere2moe", .layer_norm = true, .no_ffn_norm = true, .tied = true, .windows = true, .choice_keys = true },
+    { .name = "grok", .post_norms = { "attn_output_norm", "layer_output_norm" } },
+    { .name = "phimoe", .norm_bias = true },
+    { .name = "smallthinker", .windows = true },
+    { .name = "mellum", .head_norms = true, .windows = true },
     { .name = "minicpm" },
     { .name = "smollm3" },
     { .name = "maincoder", .head_norms = true },
+    { .name = "deepseek" },
+    { .name = "deepseek2", .latent = true, .choice_keys = true },
+    { .name = "mistral4", .latent = true, .choice_keys = true },
+    { .name = "deepseek32", .latent = true, .indexer = true, .choice_keys = true },
+    { .name = "glm-dsa", .latent = true, .indexer = true, .choice_keys = true },
     { .name = "glm4", .qkv_bias = true, .post_norm = true, .fused_up = true },
     { .name = "qwen2", .qkv_bias = true },
     { .name = "pangu-embedded", .qkv_bias = true },
@@ -125,11 +144,17 @@ static const struct family {
     { .name = "lfm2", .head_norms = true, .tied = true, .windows = true, .mixer = SHORT_CONVOLUTION,
       .final_norm = "token_embd_norm" },
     { .name = "qwen35", .head_norms = true, .mixer = DELTA_NET, .key_length = true, .ffn_norm = "post_attention_norm" },
+    { .name = "qwen35moe", .head_norms = true, .mixer = DELTA_NET, .key_length = true, .ffn_norm = "post_attention_norm",
+      .shared_gate = true },
+    { .name = "qwen3next", .head_norms = true, .mixer = DELTA_NET, .key_length = true, .ffn_norm = "post_attention_norm",
+      .shared_gate = true, .grouped = true },
+    { .name = "kimi-linear", .mixer = KDA, .latent = true },
     { .name = "mamba", .mixer = MAMBA, .one_part = true, .no_attention = true },
     { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_attention = true },
     { .name = "falcon-h1", .mixer = MAMBA2, .beside = true },
     { .name = "granitehybrid", .mixer = MAMBA2 },
     { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_gate = true },
+    { .name = "nemotron_h_moe", .mixer = MAMBA2, .one_part = true, .no_gate = true, .choice_keys = true },
     { .name = "phi3", .fused_up = true, .windows = true },
     { .name = "olmo2", .row_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
     { .name = "exaone4", .head_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
@@ -171,12 +196,17 @@ int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
         t->head_dim = t->embd / t->heads;
     if (!t->ff)
         t->ff = 3 * t->embd;
+    t->value_dim = t->value_dim ? t->value_dim : t->head_dim;
+    t->latent_rank = t->latent_rank ? t->latent_rank : 32;
+    if (family_of(t)->latent && !t->rot)
+        t->rot = 8;
     t->attend = t->attend ? t->attend : 2;
     t->taps = t->taps ? t->taps : 3;
     if (t->experts && !t->experts_used)
         t->experts_used = t->experts < 2 ? t->experts : 2;
     if (t->experts && !t->expert_ff)
         t->expert_ff = (t->ff / 2 + 31) / 32 * 32;
+    t->expert_row = t->expert_row ? t->expert_row : t->embd;
     if (!t->expert_step)
         t->expert_step = 1;
     t->ssm_heads = t->ssm_heads ? t->ssm_heads : 4;
@@ -313,6 +343,10 @@ static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
 {
     bool heads = family_of(t)->mixer != MAMBA;
     vs_tiny_kv_u32(h, "%s.ssm.conv_kernel", t->taps);
+    if (family_of(t)->mixer == KDA) {
+        vs_tiny_kv_u32(h, "%s.kda.head_dim", t->ssm_state);
+        return;
+    }
     vs_tiny_kv_u32(h, "%s.ssm.inner_size", 2 * t->embd);
     vs_tiny_kv_u32(h, "%s.ssm.state_size", t->ssm_state);
     vs_tiny_kv_u32(h, "%s.ssm.time_step_rank", heads ? t->ssm_heads : t->ssm_rank);
@@ -320,6 +354,24 @@ static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         vs_tiny_kv_u32(h, "%s.ssm.group_count", t->ssm_groups);
     if (t->steps_normed)
         vs_tiny_kv_bool(h, "%s.ssm.dt_b_c_rms", true);
+}
+
+static void latent_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
+{
+    vs_tiny_kv_u32(h, "%s.attention.kv_lora_rank", t->latent_rank);
+    if (t->q_rank)
+        vs_tiny_kv_u32(h, "%s.attention.q_lora_rank", t->q_rank);
+    vs_tiny_kv_u32(h, "%s.attention.key_length", (t->whole_kv ? t->head_dim : t->latent_rank) + t->rot);
+    vs_tiny_kv_u32(h, "%s.attention.value_length", t->whole_kv ? t->value_dim : t->latent_rank);
+    if (!t->whole_kv) {
+        vs_tiny_kv_u32(h, "%s.attention.key_length_mla", t->head_dim + t->rot);
+        vs_tiny_kv_u32(h, "%s.attention.value_length_mla", t->value_dim);
+    }
+    if (family_of(t)->indexer) {
+        vs_tiny_kv_u32(h, "%s.attention.indexer.head_count", 2);
+        vs_tiny_kv_u32(h, "%s.attention.indexer.key_length", 16);
+        vs_tiny_kv_u32(h, "%s.attention.indexer.top_k", 128);
+    }
 }
 
 static void kv_text(struct vs_tiny_head *h, const char *key, const char *v)
@@ -353,17 +405,19 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     if (by_layer) {
         kv_by_layer(t, h, "%s.attention.head_count_kv", kv_heads_of);
     } else if (family_of(t)->mixer == ATTENTION_ALONE || family_of(t)->beside || family_of(t)->mixer == DELTA_NET) {
-        vs_tiny_kv_u32(h, "%s.attention.head_count_kv", t->kv_heads);
+        vs_tiny_kv_u32(h, "%s.attention.head_count_kv", family_of(t)->latent && !t->whole_kv ? 1 : t->kv_heads);
     } else {
         vs_tiny_kv_array(h, "%s.attention.head_count_kv", VS_TINY_U32, t->layers);
         for (uint64_t i = 0; i < t->layers; i++)
-            vs_tiny_put_u32(&h->buf, is_recurrent(t, i) ? 0 : (uint32_t)t->kv_heads);
+            vs_tiny_put_u32(&h->buf, is_recurrent(t, i) ? 0 : family_of(t)->latent && !t->whole_kv ? 1 : (uint32_t)t->kv_heads);
     }
     if (family_of(t)->mixer == SHORT_CONVOLUTION)
         vs_tiny_kv_u32(h, "%s.shortconv.l_cache", t->taps);
     if (family_of(t)->mixer >= MAMBA)
         ssm_metadata(t, h);
-    if (family_of(t)->key_length || t->head_dim * t->heads != t->embd) {
+    if (family_of(t)->latent) {
+        latent_metadata(t, h);
+    } else if (family_of(t)->key_length || t->head_dim * t->heads != t->embd) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
         vs_tiny_kv_u32(h, "%s.attention.value_length", t->head_dim);
     }
@@ -396,6 +450,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         vs_tiny_kv_u32(h, "%s.expert_feed_forward_length", t->expert_ff);
         if (t->shared_ff)
             vs_tiny_kv_u32(h, "%s.expert_shared_feed_forward_length", t->shared_ff);
+        if (t->expert_row != t->embd)
+            vs_tiny_kv_u32(h, "%s.moe_latent_size", t->expert_row);
         if (t->dense_lead)
             vs_tiny_kv_u32(h, "%s.leading_dense_block_count", t->dense_lead);
         if (family_of(t)->choice_keys) {
@@ -562,17 +618,24 @@ static void list_experts(struct model *m, int i)
         add_tensor(m, "F32", t->experts, 0, 0, 0.5f, "blk.%d.ffn_gate_inp.bias", i);
     if (t->choice_bias)
         add_tensor(m, "F32", t->experts, 0, 0, 0.1f, "blk.%d.exp_probs_b.bias", i);
-    if (t->expert_files == 1) {
-        add_experts(m, t->embd, 2 * t->expert_ff, 0, "ffn_gate_up", i);
-    } else {
-        add_experts(m, t->embd, t->expert_ff, b, "ffn_gate", i);
-        add_experts(m, t->embd, t->expert_ff, b, "ffn_up", i);
+    bool gate = !family_of(t)->no_gate;
+    if (t->expert_row != t->embd) {
+        add_linear(m, t->embd, t->expert_row, 0, "ffn_latent_down", i);
+        add_linear(m, t->expert_row, t->embd, 0, "ffn_latent_up", i);
     }
-    add_experts(m, t->expert_ff, t->embd, b, "ffn_down", i);
+    if (t->expert_files == 1) {
+        add_experts(m, t->expert_row, 2 * t->expert_ff, 0, "ffn_gate_up", i);
+    } else {
+        if (gate)
+            add_experts(m, t->expert_row, t->expert_ff, b, "ffn_gate", i);
+        add_experts(m, t->expert_row, t->expert_ff, b, "ffn_up", i);
+    }
+    add_experts(m, t->expert_ff, t->expert_row, b, "ffn_down", i);
     if (!t->shared_ff)
         return;
-    add_linear(m, t->embd, t->shared_ff, 0, "ffn_gate_shexp", i);
-    add_linear(m, t->embd, t->shared_ff, 0, "ffn_up_shexp", i);
+    if (gate && !family_of(t)->shared_fused_up)
+        add_linear(m, t->embd, t->shared_ff, 0, "ffn_gate_shexp", i);
+    add_linear(m, t->embd, (family_of(t)->shared_fused_up ? 2 : 1) * t->shared_ff, 0, "ffn_up_shexp", i);
     add_linear(m, t->shared_ff, t->embd, 0, "ffn_down_shexp", i);
     if (family_of(t)->shared_gate)
         add_tensor(m, "F32", t->embd, 0, 0, 1 / __builtin_sqrtf((float)t->embd), "blk.%d.ffn_gate_inp_shexp.weight", i);
@@ -582,15 +645,49 @@ static void list_delta_net(struct model *m, int i)
 {
     const struct vs_tiny *t = m->t;
     uint64_t inner = 2 * t->embd, all = inner + 2 * t->ssm_groups * t->ssm_state;
-    add_linear(m, t->embd, all, 0, "attn_qkv", i);
-    add_linear(m, t->embd, inner, 0, "attn_gate", i);
-    add_linear(m, t->embd, t->ssm_heads, 0, "ssm_beta", i);
-    add_linear(m, t->embd, t->ssm_heads, 0, "ssm_alpha", i);
+    if (t->ssm_files == 1) {
+        add_linear(m, t->embd, all + inner, 0, "ssm_in", i);
+    } else {
+        add_linear(m, t->embd, all, 0, "attn_qkv", i);
+        add_linear(m, t->embd, inner, 0, "attn_gate", i);
+    }
+    if (family_of(t)->grouped) {
+        add_linear(m, t->embd, 2 * t->ssm_heads, 0, "ssm_ba", i);
+    } else {
+        add_linear(m, t->embd, t->ssm_heads, 0, "ssm_beta", i);
+        add_linear(m, t->embd, t->ssm_heads, 0, "ssm_alpha", i);
+    }
     add_tensor(m, "F32", t->taps, all, 0, 0.5f, "blk.%d.ssm_conv1d.weight", i);
     add_tensor(m, "F32", t->ssm_heads, 0, -1.5f, 0.7f, "blk.%d.ssm_dt.bias", i);
     add_tensor(m, "F32", t->ssm_heads, 0, -1.2f, 0.25f, "blk.%d.ssm_a", i);
     add_tensor(m, "F32", inner / t->ssm_heads, 0, 1, 0.1f, "blk.%d.ssm_norm.weight", i);
     add_linear(m, inner, t->embd, 0, "ssm_out", i);
+}
+
+static void list_kda(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t head = t->ssm_state, inner = t->heads * head;
+    for (int k = 0; k < 3; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "attn_%c", "qkv"[k]);
+        add_linear(m, t->embd, inner, 0, name, i);
+        add_tensor(m, "F32", t->taps, inner, 0, 0.5f, "blk.%d.ssm_conv1d_%c.weight", i, "qkv"[k]);
+        if (m->status == VS_OK) {                /* [taps, 1, inner] */
+            m->tensor[m->n - 1].ne[1] = 1;
+            m->tensor[m->n - 1].ne[2] = inner;
+            m->tensor[m->n - 1].n_dims = 3;
+        }
+    }
+    add_linear(m, t->embd, t->heads, 0, "ssm_beta", i);
+    add_linear(m, t->embd, head, 0, "ssm_f_a", i);
+    add_linear(m, head, inner, 0, "ssm_f_b", i);
+    add_linear(m, t->embd, head, 0, "ssm_g_a", i);
+    add_linear(m, head, inner, 0, "ssm_g_b", i);
+    add_tensor(m, "F32", 1, t->heads, -1.2f, 0.25f, "blk.%d.ssm_a", i);
+    add_tensor(m, "F32", inner, 0, -1.5f, 0.7f, "blk.%d.ssm_dt.bias", i);
+    add_tensor(m, "F32", head, 0, 1, 0.1f, "blk.%d.ssm_norm.weight", i);
+    add_linear(m, inner, t->embd, 0, "attn_output", i);
 }
 
 static void list_mamba(struct model *m, int i)
@@ -616,8 +713,46 @@ static void list_mamba(struct model *m, int i)
     add_linear(m, inner, t->embd, 0, "ssm_out", i);
 }
 
+/* A matrix for each head. */
+static void add_heads(struct model *m, uint64_t n_in, uint64_t n_out, const char *name, int layer)
+{
+    add_matrix(m, m->t->type, n_in, n_out, name, layer);
+    if (m->status == VS_OK) {
+        m->tensor[m->n - 1].ne[2] = m->t->heads;
+        m->tensor[m->n - 1].n_dims = 3;
+    }
+}
+
+static void list_latent(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t q = t->heads * (t->head_dim + t->rot);
+    if (t->q_rank) {
+        add_linear(m, t->embd, t->q_rank, 0, "attn_q_a", i);
+        add_norm(m, t->q_rank, "attn_q_a_norm", i);
+        add_linear(m, t->q_rank, q, 0, "attn_q_b", i);
+    } else {
+        add_linear(m, t->embd, q, 0, "attn_q", i);
+    }
+    add_linear(m, t->embd, t->latent_rank + t->rot, 0, "attn_kv_a_mqa", i);
+    add_norm(m, t->latent_rank, "attn_kv_a_norm", i);
+    if (t->whole_kv) {
+        add_linear(m, t->latent_rank, t->heads * (t->head_dim + t->value_dim), 0, "attn_kv_b", i);
+    } else {
+        add_heads(m, t->head_dim, t->latent_rank, "attn_k_b", i);
+        add_heads(m, t->latent_rank, t->value_dim, "attn_v_b", i);
+    }
+    add_linear(m, t->heads * t->value_dim, t->embd, 0, "attn_output", i);
+    if (family_of(t)->indexer)
+        add_linear(m, t->embd, 16, 0, "indexer.attn_k", i);
+}
+
 static void list_attention(struct model *m, int i)
 {
+    if (family_of(m->t)->latent) {
+        list_latent(m, i);
+        return;
+    }
     const struct vs_tiny *t = m->t;
     const struct family *f = family_of(t);
     bool llama = !strcmp(t->arch, "llama"), bias = f->qkv_bias || t->bias || t->biases;
@@ -668,7 +803,8 @@ static void list_layer(struct model *m, int i)
     if (!f->no_pre_norm && !f->sum_norm && !(f->no_first_norm && i == 0) && heads_of(t, (uint64_t)i))
         add_norm(m, t->embd, "attn_norm", i);
     if (is_mixer(t, (uint64_t)i) || f->beside)
-        (f->mixer == SHORT_CONVOLUTION ? list_short_convolution : f->mixer == DELTA_NET ? list_delta_net : list_mamba)(m, i);
+        (f->mixer == SHORT_CONVOLUTION ? list_short_convolution : f->mixer == DELTA_NET ? list_delta_net
+         : f->mixer == KDA ? list_kda : list_mamba)(m, i);
     if (!is_mixer(t, (uint64_t)i) && (!f->one_part || !feeds(t, (uint64_t)i)))
         list_attention(m, i);
     if (!feeds(t, (uint64_t)i))
@@ -683,9 +819,16 @@ static void list_layer(struct model *m, int i)
         add_tensor(m, "F32", t->embd, 0, 1, 0.1f, "blk.%d.ffn_norm", i);
     else if (!f->no_pre_norm && !f->sum_norm && !f->no_ffn_norm && !t->no_ffn_norm && !f->one_part)
         add_norm(m, t->embd, f->ffn_norm ? f->ffn_norm : "ffn_norm", i);
+    for (int k = 0; k < 2 && f->post_norms[0]; k++)
+        add_norm(m, t->embd, f->post_norms[k], i);
+    if (f->input_experts) {
+        add_norm(m, t->embd, "ffn_norm_exps", i);
+        ff = t->embd;
+    }
     if (t->experts && (uint64_t)i >= t->dense_lead && ((uint64_t)i + 1) % t->expert_step == 0) {
         list_experts(m, i);
-        return;
+        if (!f->input_experts && !t->dense_beside)
+            return;
     }
     if (f->sub_norms)
         add_norm(m, ff, "ffn_sub_norm", i);

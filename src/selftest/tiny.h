@@ -21,6 +21,8 @@ struct vs_tiny {
     uint64_t kv_heads, head_dim, ff;    /* 0: heads, embd / heads, 3 * embd */
     uint64_t window;                    /* of architectures that have windows; 0: none */
     uint64_t rot, ff_step;              /* rotated part of a head, 0: all of it; what each layer's ff has over the one before it */
+    uint64_t latent_rank, q_rank;       /* of latent attention: of k and v, 0: 32; of q, 0: none */
+    uint64_t value_dim, whole_kv;       /* of its values, 0: head_dim; flag: attn_kv_b in place of attn_k_b and attn_v_b */
     uint64_t ssm_heads, ssm_groups, ssm_state, ssm_rank;     /* of Mamba, 0: 4, 2, 16, 8; its width is 2 embd */
     uint64_t steps_normed;              /* flag: Falcon Mamba's norms */
     uint64_t attend, taps;              /* recurrent families: every so manieth layer has attention, 0: 2; of convolutions, 0: 3 */
@@ -38,6 +40,9 @@ struct vs_tiny {
      * expert_step-th has them; a shared one beside them, so wide (0: none). expert_files: 1: gate and up are one tensor, 2: every
      * expert has tensors of its own */
     uint64_t experts, experts_used, expert_ff, dense_lead, expert_step, shared_ff, expert_files;
+    uint64_t dense_beside;              /* flag: a dense part beside the experts (grok) */
+    uint64_t expert_row;                /* what experts read and give, 0: embd (nemotron_h_moe) */
+    uint64_t ssm_files;                 /* 1: DeltaNet's q, k, v and gate are one tensor (qwen3next) */
     uint64_t nextn;                     /* layers behind the others that guess further tokens */
     uint64_t choice_bias;               /* flag: a bias that counts for the choice alone */
     double freq_base, rope_scale;

@@ -209,6 +209,66 @@ KEYS |= {
     "gpt-oss": "--arch gpt-oss --window 8 --biases " + MOE + YARN,
     "lfm2moe": "--arch lfm2moe --window 0 --dense-lead 1 --choice-bias " + MOE,
     "hunyuan-moe": "--arch hunyuan-moe --shared-ff 96 " + MOE,
+    "deepseek": "--arch deepseek --shared-ff 96 --dense-lead 1 " + MOE + "--key .expert_weights_scale=f32:1.5",
+    "deepseek-dense": "--arch deepseek " + GROUPED,
+}
+HYBRID = GROUPED + "--taps 4 --experts 8 --experts-used 3 --expert-ff 48 --shared-ff 40 "
+KEYS |= {
+    "qwen35moe": "--arch qwen35moe --rot 8 --nextn 1 " + HYBRID + "--key .rope.dimension_sections=i32[]:1,1,1,1",
+    "qwen35moe-listed": "--arch qwen35moe --rot 8 --ssm-groups 1 " + HYBRID.replace("--layers 5", "--layers 4")
+                        + "--key .attention.recurrent_layers=bool[]:1,0,1,0",
+    "qwen3next": "--arch qwen3next --rot 4 --ssm-heads 4 --ssm-groups 2 " + HYBRID,
+    "qwen3next-first-files": "--arch qwen3next --rot 4 --ssm-files 1 --attend 4 --ssm-heads 8 --ssm-groups 2 --ssm-state 24 "
+                             + HYBRID,
+    "granitehybrid-experts": "--arch granitehybrid " + HYBRID + "--key .residual_scale=f32:0.4 --key .logit_scale=f32:2.5",
+    "nemotron_h_moe": "--arch nemotron_h_moe --choice-bias " + HYBRID,
+    "nemotron_h_moe-narrow": "--arch nemotron_h_moe --choice-bias --expert-row 24 " + HYBRID,
+}
+KEYS |= {
+    "kimi-linear": "--arch kimi-linear --choice-bias --dense-lead 1 --head-dim 16 --ssm-state 20 "
+                   + HYBRID.replace("--kv-heads 2 ", ""),
+    "kimi-linear-whole": "--arch kimi-linear --whole-kv --attend 4 --head-dim 16 --value-dim 24 "
+                         + HYBRID.replace("--kv-heads 2 ", ""),
+}
+MANY = MOE.replace("--layers 3", "--layers 5")
+KEYS |= {
+    "llama4": "--arch llama4 --window 8 --shared-ff 40 --experts-used 1 " + MANY.replace("--experts-used 3", ""),
+    "llama4-128-experts": "--arch llama4 --window 8 --shared-ff 40 --expert-step 2 --experts 128 --experts-used 1 "
+                          + MANY.replace("--experts 8 --experts-used 3 ", ""),
+    "llama4-no-window": "--arch llama4 --window 0 " + MANY + "--key .attention.sliding_window=u32:0",
+    "arctic": "--arch arctic " + MANY,
+    "cohere2moe": "--arch cohere2moe --window 8 --dense-lead 1 --shared-ff 40 " + MANY + "--key .logit_scale=f32:0.25",
+    "cohere2moe-rms": "--arch cohere2moe --window 8 --dense-lead 2 " + MANY + "--key .logit_scale=f32:0.25 "
+                      "--key .attention.layer_norm_rms_epsilon=f32:1e-5",
+    "grok": "--arch grok " + MANY + "--key .embedding_scale=f32:2 --key .router_logit_softcapping=f32:2",
+    "grok-2": "--arch grok --dense-beside " + MANY + "--key .embedding_scale=f32:2 --key .final_logit_softcapping=f32:3 "
+              "--key .attn_logit_softcapping=f32:2 --key .attention.output_scale=f32:0.2",
+    "phimoe": "--arch phimoe --biases --rope-factors 2 " + MANY + "--key .rope.scaling.attn_factor=f32:1.19 "
+              "--key .rope.scaling.original_context_length=u32:64",
+    "smallthinker": "--arch smallthinker --window 8 " + MANY + "--key .expert_gating_func=u32:2",
+    "smallthinker-no-window": "--arch smallthinker --window 0 " + MANY,
+    "mellum": "--arch mellum --window 8 " + MANY + YARN,
+    "granite_swa": "--arch granite_swa --window 8 --tied " + GROUPED + "--key .attention.sliding_window_pattern=bool[]:1,1,0,1,0 "
+                   "--key .attention.rope_pattern=bool[]:1,0,1,1,0 --key .residual_scale=f32:0.4 --key .logit_scale=f32:2.5",
+    "granite_swa-experts": "--arch granite_swa --window 8 --shared-ff 40 " + MANY
+                           + "--key .attention.sliding_window_pattern=bool[]:1,1,0,1,0 --key .logit_scale=f32:2.5",
+}
+# Keys and values from one latent row: both forms of the file, with and without a row for queries, YaRN, other value sizes.
+LATENT = MOE.replace("--kv-heads 2 ", "") + "--head-dim 16 --shared-ff 96 --dense-lead 1 "
+KEYS |= {
+    "deepseek2-lite": "--arch deepseek2 " + LATENT,
+    "deepseek2-whole": "--arch deepseek2 --whole-kv --value-dim 24 " + LATENT + YARN
+                       + "--key .rope.scaling.yarn_log_multiplier=f32:0.0707",
+    "deepseek2-v3": "--arch deepseek2 --q-rank 24 --value-dim 12 --latent-rank 40 --choice-bias --nextn 1 " + LATENT + YARN
+                    + "--experts 12 --key .expert_gating_func=u32:2 --key .expert_group_count=u32:4 "
+                    "--key .expert_group_used_count=u32:2 --key .rope.scaling.yarn_log_multiplier=f32:0.1",
+    "deepseek2-flash": "--arch deepseek2 --layers 47 --nextn 1 --choice-bias --q-rank 24 --ff 32 "
+                       + LATENT.replace("--layers 3", ""),
+    "mistral4": "--arch mistral4 --q-rank 24 --latent-rank 24 " + LATENT + YARN
+                + "--key .attention.temperature_scale=f32:0.4 --key .attention.temperature_length=u32:6 "
+                "--key .rope.scaling.yarn_log_multiplier=f32:0.1",
+    "deepseek32": "--arch deepseek32 --q-rank 24 --choice-bias --ctx 100 " + LATENT,
+    "glm-dsa": "--arch glm-dsa --q-rank 24 --choice-bias --ctx 2000 " + LATENT,
 }
 # Head sizes and blocks that take the fused ways through the kernels.
 FUSED = {
@@ -236,13 +296,17 @@ FUSED = {
     "deci-q8": (WIDE + "--arch deci --type Q8_0 --layers 4", "f16", ("kl", 2e-3)),
     "openelm-q5_0": (WIDE + "--arch openelm --type Q5_0 --qkv 1", "f16", ("kl", 1e-3)),
     "bitnet-tq2": (WIDE + "--arch bitnet-b1.58 --type TQ2_0 --scales", "f16", ("kl", 2e-3)),
+    "deepseek2-q4_k": ("--type Q4_K --layers 2 --embd 256 --heads 4 --ff 256 --vocab 300 --arch deepseek2 --q-rank 96 "
+                       "--latent-rank 128 --head-dim 64 --value-dim 64 --rot 32 --experts 8 --experts-used 3 --expert-ff 256 "
+                       "--shared-ff 256", "f16", ("kl", 3e-3)),
     "qwen2-scales-q4_0": (WIDE + "--arch qwen2 --type Q4_0 --scales", "f16", ("kl", 1e-3)),
 }
 # The types of src/tensor/indexed.c that the package gguf can read.
 FUSED |= {f"{arch}-{t.lower()}": (f"--arch {arch} --type {t} " + WIDE, "f16", ("kl", 2e-3))
           for t, arch in zip("IQ4_NL IQ4_XS MXFP4 NVFP4 IQ3_S IQ3_XXS IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M TQ1_0 TQ2_0 Q1_0".split(),
                              ("llama", "qwen2", "qwen3", "granite", "olmo2") * 3)}
-CASES |= {name: (options, "f32", ("difference", 1e-5 if "--layers 6" in options or "--layers 4" in options else 2e-6))
+GROWS = ("--layers 6", "--layers 4", "--arch qwen3next")       # roundings add up
+CASES |= {name: (options, "f32", ("difference", 1e-5 if any(o in options for o in GROWS) else 2e-6))
           for name, options in KEYS.items()} | FUSED
 
 
