@@ -1,6 +1,8 @@
 /* base/status.c - see status.h */
 #include "base/status.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +59,18 @@ int vs_status_parse(const char *name)
     return VS_OK;
 }
 
+/* What a text quotes may hold anything; and it may have been cut within a character. */
+static void make_one_line(char *text)
+{
+    size_t n = strlen(text), good;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            text[i] = ' ';
+    good = vs_utf8_valid(text, n);
+    if (n - good < 4)                   /* else it was not UTF-8 before */
+        text[good] = 0;
+}
+
 int vs_error_set(struct vs_error *err, int code, const char *format, ...)
 {
     if (!err)
@@ -67,5 +81,6 @@ int vs_error_set(struct vs_error *err, int code, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    make_one_line(err->text);
     return code;
 }

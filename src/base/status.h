@@ -50,7 +50,8 @@ int vs_status_exit(int code);                    /* 0 for VS_OK, else the exit c
 int vs_status_http(int code);                    /* 0 for VS_OK and when unknown */
 int vs_status_parse(const char *name);           /* "NOMEM" -> VS_E_NOMEM; 0 when unknown */
 
-/* Fills err (when not NULL) and returns code, so that `return vs_error_set(...)` is the whole story. retry_after_ms becomes 0. */
+/* Fills err (when not NULL) and returns code, so that `return vs_error_set(...)` is the whole story. retry_after_ms becomes 0.
+ * Of what the text quotes control characters become blanks, and it is cut between characters. */
 int vs_error_set(struct vs_error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #endif

@@ -195,6 +195,17 @@ static void test_status_names(void **state)
     assert_string_equal(vs_status_name(VS_E_BUSY), "BUSY");
     assert_int_equal(vs_status_parse("BUSY"), VS_E_BUSY);
     assert_int_equal(vs_status_exit(VS_E_DIED), 70);
+    struct vs_error e;                   /* one line of whole characters, whatever it quotes */
+    char quoted[600];
+    vs_error_set(&e, VS_E_INVALID, "no key '%s'", "a\n\x1b[1m\x7f");
+    assert_string_equal(e.text, "no key 'a  [1m '");
+    memset(quoted, 'x', sizeof quoted);
+    for (size_t i = 0; i + 2 < sizeof quoted; i += 2)
+        memcpy(quoted + i, "\xc3\xa9", 3);
+    vs_error_set(&e, VS_E_INVALID, ".%s", quoted);
+    assert_int_equal(strlen(e.text), sizeof e.text - 1);
+    vs_error_set(&e, VS_E_INVALID, "%s", quoted);
+    assert_int_equal(strlen(e.text), sizeof e.text - 2);
     assert_int_equal(vs_status_http(VS_E_DIED), 502);
     assert_int_equal(vs_status_http(VS_OK), 0);
     assert_int_equal(vs_status_http(-99), 0);
