@@ -144,6 +144,8 @@ static void replace(struct vs_stream *s, uint64_t to, bool is_quoted, const stru
 
 static void take_out(struct vs_stream *s, uint64_t to, const struct vs_finding *finding)
 {
+    if (to <= s->done)
+        return;
     advance(s, to);
     give(s, s->in, "", 0, finding);
 }
@@ -231,6 +233,17 @@ static void replace_values(struct vs_stream *s, uint64_t start, uint64_t end, co
                 pass(s, to);
         }
     }
+}
+
+/* It ends with the value in which it begins: what is between values stays, and so does the next one. */
+static void take_out_of_value(struct vs_stream *s, uint64_t start, uint64_t end, const struct vs_finding *finding)
+{
+    if (start >= end)
+        return;
+    pass(s, start);
+    if (kind_at(s, start) != VS_VIEW_BETWEEN)
+        take_out(s, run_end(s, start, end), finding);
+    pass(s, end);
 }
 
 /* ---- spans ---- */
@@ -349,6 +362,8 @@ static void act(struct vs_stream *s, const struct told *t, enum vs_stream_action
     if (action == VS_STREAM_BLOCK) {
         pass(s, t->start);
         s->is_blocked = true;
+    } else if (action == VS_STREAM_REMOVE && s->config.json) {
+        take_out_of_value(s, start, t->end, &finding);
     } else if (action == VS_STREAM_REMOVE) {
         pass(s, start);
         take_out(s, t->end, &finding);

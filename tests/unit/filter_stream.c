@@ -165,6 +165,17 @@ static void test_cuts(void **state)
 }
 
 /* Valid JSON stays valid, whatever is replaced in it. */
+/* What is taken out ends with its value: marks of JSON stay, and so does the next value. */
+static void test_json_taken_out(void **state)
+{
+    (void)state;
+    struct vs_stream_config c = config_of(true, VS_REDACT_LABEL);
+    c.action[VS_FOUND_URL] = VS_STREAM_REMOVE;
+    expect(&c, "[\"a<b\", \"c>d\"]", "[\"a\", \"c>d\"]");
+    expect(&c, "[\"a<b>c\", 1]", "[\"ac\", 1]");
+    expect(&c, "{\"\\u003cb>c\": 1}", "{\"c\": 1}");
+}
+
 static void test_json_stays(void **state)
 {
     (void)state;
@@ -260,7 +271,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_styles), cmocka_unit_test(test_layers), cmocka_unit_test(test_told), cmocka_unit_test(test_long),
         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_cuts), cmocka_unit_test(test_json_stays), cmocka_unit_test(test_held), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_json_taken_out), cmocka_unit_test(test_cuts), cmocka_unit_test(test_json_stays),
+        cmocka_unit_test(test_held), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
