@@ -245,11 +245,26 @@ static bool is_readable(const struct where *w, struct vs_survey *ret)
         && 12 * (size_t)ret->leet < w->n + 36;
 }
 
+/* Fewer words are no sentence: a role, a name of a tool's parameter. The model knows words one by one, and would be sure of
+ * "assistant". Of other scripts each character may be a word. */
+static bool has_words(const struct where *w)
+{
+    enum { LEAST = 3 };
+    unsigned words = 0;
+    bool inside = false;
+    for (size_t i = 0; i < w->n && words < LEAST; i++) {
+        bool letter = is_letter(w->text[i]), lead = ((uint8_t)w->text[i] & 0xc0) == 0xc0;
+        words += lead || (letter && !inside);
+        inside = letter;
+    }
+    return words == LEAST;
+}
+
 /* *ret_survey: of w, whatever the model is asked. */
 static void ask_model(const struct vs_scan *s, const struct where *w, struct vs_linear_scores *ret, struct vs_survey *ret_survey)
 {
     *ret = (struct vs_linear_scores){ 0 };
-    if (is_readable(w, ret_survey) && !(s->config->n_allow && is_allowed(s, "linear")))
+    if (is_readable(w, ret_survey) && has_words(w) && !(s->config->n_allow && is_allowed(s, "linear")))
         vs_linear_score(w->text, w->n, s->config->check, ret);
 }
 
