@@ -27,6 +27,8 @@ static void *budget_malloc(size_t n)
     void *p = malloc(n);
     if (p)
         atomic_fetch_add_explicit(&used, malloc_usable_size(p), memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit(&n_refused, 1, memory_order_relaxed);
     return p;
 }
 

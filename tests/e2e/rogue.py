@@ -135,6 +135,35 @@ class Rogue(unittest.TestCase):
         self.assertEqual(self.steady_ends(beside, number).get("resumed", 0), 0)
         self.nothing_got_out()
 
+    def test_what_grows(self):
+        """Marks are longer than what they stand for, and verdicts come on top: who asked has one clear end, the neighbour all of
+        his answer, and guard and worker live on."""
+        self.serve(self.POLICY)
+        x, beside = self.clients[0], self.client()
+        number = self.steady(beside, "m0")
+        self.trick(x, "none")
+        before = [(m["pid"], m["guard"]["pid"]) for m in x.wait(x.request(c.STATUS, {}))["models"]]
+        text, _, result = self.trick(x, "mark")
+        self.assertEqual(text, "[REDACTED:EMAIL] " * ((60000 + 6) // 7))
+        for name, word in (("grow", "longer"), ("deep", "memory"), ("noisy", "")):
+            with self.assertRaises(c.Failure, msg=name) as f:
+                self.trick(x, name)
+            self.assertEqual((f.exception.name, word in str(f.exception)), ("LIMIT" if word else "TIMEOUT", True), str(f.exception))
+        self.assertEqual(self.steady_ends(beside, number).get("resumed", 0), 0)
+        self.assertEqual([(m["pid"], m["guard"]["pid"]) for m in x.wait(x.request(c.STATUS, {}))["models"]], before)
+
+    def test_names_and_calls(self):
+        """What was found is told by its place, never by names that a worker made up; and a call stays JSON."""
+        self.serve(self.POLICY)
+        x = self.clients[0]
+        _, _, result = self.trick(x, "place")
+        self.assertEqual(result["finish_reason"], "filtered")
+        self.assertEqual({f["in"] for f in result["guard"]["findings"]}, {"result.*.*", "result.*.*.*"})
+        text, _, _ = self.trick(x, "call")
+        self.assertEqual(json.loads(text.partition("\n")[2]),
+                         {"to": "[REDACTED:EMAIL]", "card": "[REDACTED:CREDIT_CARD]", "x": "", "y": 1})
+        self.nothing_got_out()
+
     def test_ids_that_may_go(self):
         """A policy may let ids go with a text that is not touched; those of what is replaced stay here."""
         self.serve({**self.POLICY, "output": {"raw_tokens": "allow"}})

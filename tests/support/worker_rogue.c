@@ -164,6 +164,73 @@ static void t_ids(uint64_t id)
     end_with(VS_MSG_COMPLETE, id, "{}", "{\"prompt_tokens\":[106,97]}");
 }
 
+/* "a@b.co ", n bytes of it: what is in its place is longer. */
+static void add_growing(struct vs_buf *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += 7)
+        vs_buf_str(out, "a@b.co ");
+}
+
+static void t_mark(uint64_t id)         /* a token as long as one may be, whose marks take more than that */
+{
+    struct vs_buf text = { 0 };
+    add_growing(&text, 60000);
+    token(id, 1, text.data, text.n, NULL);
+    complete(id);
+    vs_buf_clear(&text);
+}
+
+static void t_grow(uint64_t id)         /* a result that is too long once it was redacted */
+{
+    struct vs_buf body = { 0 };
+    vs_buf_str(&body, "{\"text\":\"");
+    add_growing(&body, 14 << 20);
+    vs_buf_str(&body, "\"}");
+    end_with(VS_MSG_COMPLETE, id, "{}", body.data);
+    vs_buf_clear(&body);
+}
+
+static void t_deep(uint64_t id)         /* one that takes more memory than there is to look at it */
+{
+    struct vs_buf body = { 0 };
+    vs_buf_str(&body, "{\"a\":[[]");
+    while (body.n < 15 << 20)
+        vs_buf_str(&body, ",[]");
+    vs_buf_str(&body, "]}");
+    end_with(VS_MSG_COMPLETE, id, "{}", body.data);
+    vs_buf_clear(&body);
+}
+
+static void t_place(uint64_t id)        /* the secret as names on the way to something that is found */
+{
+    end_with(VS_MSG_COMPLETE, id, "{}", "{\"jane.doe@exa\":{\"mple.com\":{\"jane.doe@example.com\":\"a@b.co\"}}}");
+}
+
+static void t_call(uint64_t id)         /* escapes and numbers in the arguments of a call */
+{
+    static const char text[] = "f\n{\"to\": \"jane.doe\\u0040example.com\", \"card\": 4111111111111111, "
+                               "\"x\": \"\\u001b[\", \"y\": 1}";
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        token_of(id, VS_PART_CALL, text + i, 1);
+    complete(id);
+}
+
+static void t_noisy(uint64_t id)        /* a message of control characters, beside as many findings as can be told */
+{
+    char control[512] = "";
+    for (size_t i = 0; i + 7 < sizeof control; i += 6)
+        memcpy(control + i, "\\u0001", 7);
+    struct vs_buf text = { 0 };
+    vs_buf_printf(&text, "{\"error\":{\"code\":-9,\"name\":\"TIMEOUT\",\"message\":\"");
+    for (int i = 0; i < 6; i++)
+        vs_buf_str(&text, control);
+    vs_buf_str(&text, "\"}}");
+    for (int i = 0; i < 20; i++)
+        token(id, 1, "a@b.co ", 7, NULL);
+    end_with(VS_MSG_ERROR, id, text.data, "");
+    vs_buf_clear(&text);
+}
+
 static void t_error(uint64_t id)
 {
     end_with(VS_MSG_ERROR, id, "{\"error\":{\"code\":-9,\"name\":\"TIMEOUT\",\"message\":\"it is jane.doe@example.com\"}}", "");
@@ -280,6 +347,7 @@ static const struct {
 #define T(name) { #name, t_##name }
 #define B(name) { "break-" #name, b_##name }
     T(split), T(spell), T(silent), T(mute), T(extra), T(parts), T(ansi), T(progress), T(key), T(number), T(ids), T(error),
+    T(mark), T(grow), T(deep), T(place), T(call), T(noisy),
     B(half), B(raw), B(wrong), B(zero), B(data), B(log), B(ready), B(stats), B(digest), B(request), B(progress), B(count),
     B(finish), B(text), B(double), B(key), B(error), B(usage), B(blocked), B(past), B(twice), B(credit), B(envelope), B(frame),
 };

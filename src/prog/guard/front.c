@@ -134,7 +134,8 @@ static void pass_on(struct guard *g, struct pass *p, struct vs_head *head, struc
 {
     struct vs_buf body = { .limit = VS_MAX_REQUEST };
     struct verdict before = p->verdict;
-    enum passage passage = input_screen(p, payload->body, payload->body_bytes, &body);
+    struct vs_error why;
+    enum passage passage = input_screen(p, payload->body, payload->body_bytes, &body, &why);
     if (p->has_begun)
         p->verdict = before;            /* it was found already */
     p->has_begun = true;
@@ -144,6 +145,8 @@ static void pass_on(struct guard *g, struct pass *p, struct vs_head *head, struc
     }
     if (passage == PASSAGE_REFUSED)
         pass_refuse(g, p);
+    else if (passage == PASSAGE_FAILED)
+        pass_fail(g, p, VS_MSG_REJECTED, why.code, why.text);
     else
         send_request(g, p, head, payload, true);
     vs_buf_clear(&body);
@@ -168,12 +171,15 @@ static void ask_for_text(struct guard *g, struct pass *p, const struct vs_frame 
 static void begin(struct guard *g, struct pass *p, const struct vs_frame *f, struct vs_head *head, struct vs_payload *payload)
 {
     struct vs_outcome none = { 0 };
-    struct vs_buf question = { 0 };
+    struct vs_buf question = { .limit = VS_MAX_REQUEST };
+    struct vs_error why;
     if (p->end_type)                    /* the worker before was done with it */
         pass_pump(g, p);
     else if (p->is_cut)
         output_end_cut(g, p, &none);
-    else if (p->has_begun || !input_has_ids(p, payload->body, payload->body_bytes, &question))
+    else if (!p->has_begun && input_ask_ids(p, payload->body, payload->body_bytes, &question, &why) != VS_OK)
+        pass_fail(g, p, VS_MSG_REJECTED, why.code, why.text);
+    else if (!question.n)
         pass_on(g, p, head, payload);
     else if (p->screen->policy.input.raw_tokens == VS_POLICY_RAW_REFUSE)
         pass_fail(g, p, VS_MSG_REJECTED, VS_E_DENIED, "the policy takes no ids in place of text (input.raw_tokens)");
@@ -186,6 +192,7 @@ void front_ids_told(struct guard *g, struct pass *p, const struct vs_frame *f)
 {
     struct vs_payload told, payload;
     struct vs_outcome outcome;
+    struct vs_error why;
     struct vs_head head;
     const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_to_guard, p->type);
     p->is_asking = false;
@@ -197,11 +204,16 @@ void front_ids_told(struct guard *g, struct pass *p, const struct vs_frame *f)
         return;
     }
     bool unknown = outcome.error.code == VS_E_UNSUPPORTED && !input_may_refuse(p);      /* a model without a tokenizer */
+    enum passage passage = PASSAGE_AS_IT_IS;
+    if (p->stop == VS_OK && outcome.error.code == VS_OK)
+        passage = input_screen_ids(p, told.body, told.body_bytes, &why);
     if (p->stop != VS_OK) {
         pass_fail(g, p, VS_MSG_ERROR, p->stop, vs_status_text(p->stop));
     } else if (outcome.error.code != VS_OK && !unknown) {
         pass_fail(g, p, VS_MSG_REJECTED, outcome.error.code, outcome.error.text);
-    } else if (!unknown && input_screen_ids(p, told.body, told.body_bytes) != PASSAGE_AS_IT_IS) {
+    } else if (passage == PASSAGE_FAILED) {
+        pass_fail(g, p, VS_MSG_REJECTED, why.code, why.text);
+    } else if (passage != PASSAGE_AS_IT_IS) {
         pass_refuse(g, p);
     } else if (vs_payload_split(p->request.data, p->request.n, rule->envelope, &payload, NULL) != VS_OK
                || vs_head_parse(payload.envelope, payload.envelope_bytes, rule->keys, &head, NULL) != VS_OK) {

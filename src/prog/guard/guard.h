@@ -73,6 +73,7 @@ struct pass {
     struct screen *screen;              /* under which it began */
     struct vs_buf system;               /* its system messages, while its input is looked at */
     bool is_formed;                     /* it asks for a form that the answer keeps to the letter: control characters stay in it */
+    bool is_json;                       /* and that form is JSON */
     struct prompted *prompted;          /* NULL: no system message that could come out again */
     struct verdict verdict;
     struct output *output[MAX_CHOICES]; /* output.c; NULL: nothing came of this choice, or nothing is looked for */
@@ -118,12 +119,14 @@ void control_ready(struct guard *g, short events);
 struct screen *policy_read(struct guard *g, int fd);          /* a new one */
 
 /* input.c: a request's texts, through the policy */
-enum passage { PASSAGE_AS_IT_IS, PASSAGE_CHANGED, PASSAGE_REFUSED };
-/* CHANGED: *out is the body that the worker gets. What is no JSON object passes: the worker says what is wrong with it. */
-enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_buf *out);
-/* Does it bring ids in place of text, at which the policy looks? Then *ret_question is the body of the DETOKENIZE that tells. */
-bool input_has_ids(const struct pass *p, const char *body, size_t n, struct vs_buf *ret_question);
-enum passage input_screen_ids(struct pass *p, const char *result, size_t n);       /* of the answer to that */
+enum passage { PASSAGE_AS_IT_IS, PASSAGE_CHANGED, PASSAGE_REFUSED, PASSAGE_FAILED };
+/* CHANGED: *out is the body that the worker gets. What is no JSON object passes: the worker says what is wrong with it. FAILED: it
+ * could not be looked at, or is too long with what the policy replaces, so it does not pass; *why. */
+enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_buf *out, struct vs_error *why);
+/* Does it bring ids in place of text, at which the policy looks? Then *ret_question is the body of the DETOKENIZE that tells. Not
+ * VS_OK: there is no such body, *why. */
+int input_ask_ids(const struct pass *p, const char *body, size_t n, struct vs_buf *ret_question, struct vs_error *why);
+enum passage input_screen_ids(struct pass *p, const char *result, size_t n, struct vs_error *why);     /* of the answer to that */
 bool input_may_refuse(const struct pass *p);     /* could the policy refuse or change what it brings? */
 
 extern const char *const zone_names[VS_N_ZONES];

@@ -24,7 +24,10 @@ struct held {                           /* a frame whose text is not decided, or
     bool is_decided, is_withheld;
 };
 
-enum { TAILS = 4 };                     /* content, reasoning, the last two calls */
+enum {
+    TAILS = 4,                          /* content, reasoning, the last two calls */
+    TOKEN_HEAD = 16,                    /* bytes of a TOKEN frame before its text, at most */
+};
 
 struct tail {                           /* what came last of a part */
     uint32_t part;
@@ -109,10 +112,18 @@ static void on_nothing(void *arg, const struct vs_piece *piece)
     (void)piece;                        /* it has gone out */
 }
 
-static struct vs_stream *stream_of(struct output *o, enum side side)
+/* Is a part of the answer JSON, which has to stay so, and in which escapes are read? The arguments of a call are; their text begins
+ * with a name. */
+static bool is_json(const struct pass *p, uint32_t part)
+{
+    return part >= VS_PART_CALL || (part == VS_PART_CONTENT && p->is_json);
+}
+
+static struct vs_stream *stream_of(struct output *o, enum side side, uint32_t part)
 {
     const struct vs_stream_sink sink = { o, side == SIDE_STREAM ? on_piece : on_nothing, on_found };
     struct vs_stream_config config = looking_config(pass_looking(o->pass, side));
+    config.json = is_json(o->pass, part);
     if (o->pass->is_formed)
         config.action[VS_FOUND_CONTROL] = VS_STREAM_PASS;
     struct vs_stream *stream = vs_stream_create(&config, &sink);
@@ -145,7 +156,7 @@ static void add_tail(struct tail *t, const char *text, size_t n)
 static void open_stream(struct output *o, uint32_t part)
 {
     const struct tail *t = tail_of(o, part);
-    o->stream = stream_of(o, SIDE_STREAM);
+    o->stream = stream_of(o, SIDE_STREAM, part);
     o->out_sent = 0;
     o->in = o->known = t->n;
     vs_stream_push(o->stream, t->bytes, t->n, false);
@@ -187,8 +198,8 @@ void output_free(struct pass *p)
 
 /* ---- frames ---- */
 
-/* One TOKEN frame: index and part where there are some, id, text, and its JSON unless it is withheld. */
-static void send_held(struct output *o, const struct held *h, const char *text, size_t n, const char *extra)
+/* One TOKEN frame: index and part where there are some, id, text, and `extra` bytes of JSON where they fit. */
+static void send_token(struct output *o, uint32_t id, const char *text, size_t n, const char *extra, size_t extra_bytes)
 {
     static char frame[VS_MAX_CHUNK];
     uint16_t flags = o->flags;
@@ -197,20 +208,39 @@ static void send_held(struct output *o, const struct held *h, const char *text, 
         vs_store_u32le(frame, o->index), at += 4;
     if (flags & VS_FLAG_PART)
         vs_store_u32le(frame + at, o->part), at += 4;
-    bool has_extra = h->extra_bytes && !h->is_withheld && at + 8 + n + h->extra_bytes <= sizeof frame;
-    if (at + 8 + n > sizeof frame)      /* a mark is longer than what it stands for, but not by so much */
-        n = sizeof frame - at - 8;
-    vs_store_u32le(frame + at, h->is_withheld ? VS_NO_TOKEN : h->id);
+    vs_store_u32le(frame + at, id);
     vs_store_u32le(frame + at + 4, (uint32_t)n);
     at += 8;
     memcpy(frame + at, text, n);
     at += n;
-    if (has_extra) {
-        memcpy(frame + at, extra, h->extra_bytes);
-        at += h->extra_bytes;
+    if (extra_bytes && at + extra_bytes <= sizeof frame) {
+        memcpy(frame + at, extra, extra_bytes);
+        at += extra_bytes;
         flags |= VS_FLAG_EXTRA;
     }
     pass_emit(o->guard, o->pass, VS_MSG_TOKEN, flags, frame, at);
+}
+
+/* As much of the text as a frame takes, in whole characters. */
+static size_t fitting(const char *text, size_t n)
+{
+    size_t most = VS_MAX_CHUNK - TOKEN_HEAD;
+    if (n <= most)
+        return n;
+    while (most && ((unsigned char)text[most] & 0xc0) == 0x80)
+        most--;
+    return most;
+}
+
+/* A frame that waited. Marks are longer than what they stand for, so its text may take more than one: as text of the same token. */
+static void send_held(struct output *o, const struct held *h, const char *text, size_t n, const char *extra)
+{
+    size_t first = fitting(text, n);
+    send_token(o, h->is_withheld ? VS_NO_TOKEN : h->id, text, first, extra, h->is_withheld ? 0 : h->extra_bytes);
+    for (size_t at = first, piece; at < n; at += piece) {
+        piece = fitting(text + at, n - at);
+        send_token(o, VS_NO_TOKEN, text + at, piece, "", 0);
+    }
 }
 
 /* How many frames may go: to the last whose text is decided; at the end all. */
@@ -374,7 +404,7 @@ void output_watch(struct guard *g, struct pass *p, const struct vs_token_view *t
         o->watch = NULL;
     }
     if (!o->watch)
-        o->watch = stream_of(o, SIDE_WATCH);
+        o->watch = stream_of(o, SIDE_WATCH, t->part);
     o->watched_part = t->part;
     if (!o->in_name[0])
         snprintf(o->in_name, sizeof o->in_name, flags & VS_FLAG_INDEX ? "output[%u]" : "output", t->index);
@@ -467,6 +497,13 @@ void output_end_cut(struct guard *g, struct pass *p, struct vs_outcome *o)
     vs_buf_clear(&body);
 }
 
+/* There is a result, and it can't be said: it alone ends, with `text` where that is about a limit. */
+static void end_unsaid(struct guard *g, struct pass *p, int code, const char *text)
+{
+    pass_log(g, p);
+    pass_fail(g, p, VS_MSG_ERROR, code, code == VS_E_LIMIT ? text : vs_status_text(code));
+}
+
 void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
 {
     struct vs_payload payload;
@@ -482,8 +519,11 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
     }
     json_t *json = NULL;
     if (p->screen->side[SIDE_RESULT].n && payload.body_bytes
-        && !(json = vs_json_read(payload.body, payload.body_bytes, p->screen->rest, NULL))) {
-        back_break(g, "a result that is no JSON");
+        && !(json = vs_json_read(payload.body, payload.body_bytes, p->screen->rest, &why))) {
+        if (why.code == VS_E_MALFORMED)
+            back_break(g, "a result that is no JSON");
+        else
+            end_unsaid(g, p, why.code, "the result takes more memory than there is to look at it; ask for less at once");
         return;
     }
     o.guard[0] = 0;                     /* ours to say */
@@ -495,6 +535,12 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
     if (!passed) {
         vs_buf_clear(&body);
         output_end_cut(g, p, &o);
+        return;
+    }
+    if (body.status != VS_OK) {
+        end_unsaid(g, p, body.status, "with what the policy replaces in it the result is longer than a result may be; "
+                   "ask for less at once");
+        vs_buf_clear(&body);
         return;
     }
     if (o.error.code != VS_OK && p->screen->side[SIDE_RESULT].n)

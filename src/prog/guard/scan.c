@@ -9,9 +9,11 @@
 #include <string.h>
 
 enum { MAX_TOLD = 65536, LARGEST_PIECE = 64 };
+#define TOO_LONG "what it becomes is larger than a result may be; give less at once"
 
 struct telling {                        /* findings of one text */
     json_t *findings;
+    bool failed;                        /* one of them could not be kept */
     json_int_t more;
     struct vs_buf text;                 /* as it became */
 };
@@ -19,7 +21,7 @@ struct telling {                        /* findings of one text */
 static void tell(struct telling *t, const struct vs_finding *finding)
 {
     if (json_array_size(t->findings) < MAX_TOLD)
-        json_array_append_new(t->findings, finding_json(finding, ""));
+        t->failed |= json_array_append_new(t->findings, finding_json(finding, "")) != 0;
     else
         t->more++;
 }
@@ -94,7 +96,7 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
     if (read_types(how, &types, err) != VS_OK)
         return NULL;
     struct redactor *r = calloc(1, sizeof *r);
-    struct telling t = { .findings = json_array() };
+    struct telling t = { .findings = json_array(), .text.limit = VS_MAX_RESULT };
     const struct vs_stream_sink sink = { &t, on_piece, on_found };
     json_t *result = NULL;
     struct vs_stream *stream = NULL;
@@ -105,17 +107,20 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
     if (stream) {
         feed(stream, json_string_value(text), json_string_length(text),
              (size_t)json_integer_value(json_object_get(how, "cut")), (uint64_t)json_integer_value(seed), json_is_integer(seed));
-        if (t.text.status == VS_OK)
+        if (t.text.status == VS_OK && !t.failed)
             result = json_pack("{s:o, s:O, s:I}", "text", vs_json_text(t.text.data ? t.text.data : "", t.text.n), "findings",
                                t.findings, "held_max", (json_int_t)vs_stream_held_max(stream));
     }
     if (result && t.more)
         json_object_set_new(result, "more", json_integer(t.more));
     vs_stream_free(stream);
+    bool too_long = t.text.status == VS_E_LIMIT;
     vs_buf_clear(&t.text);
     json_decref(t.findings);
     free(r);
-    if (!result)
+    if (!result && too_long)
+        vs_error_set(err, VS_E_LIMIT, TOO_LONG);
+    else if (!result)
         vs_error_set(err, VS_E_NOMEM, "out of memory");
     return result;
 }
@@ -141,11 +146,12 @@ static json_t *scan(struct guard *g, const struct screen *s, const json_t *body,
     }
     enum vs_policy_mode done = found.flagged ? s->policy.injection.zone[zone].mode : VS_POLICY_OFF;
     json_t *findings = json_array();
+    bool failed = !findings;
     for (size_t i = 0; i < found.n; i++) {
         enum vs_finding_kind kind = found.found[i].kind;
         enum vs_policy_mode mode = kind == VS_FOUND_INJECTION ? done : s->side[SIDE_INPUT].mode[kind];
         done = mode > done ? mode : done;
-        json_array_append_new(findings, finding_json(&found.found[i], ""));
+        failed |= json_array_append_new(findings, finding_json(&found.found[i], "")) != 0;
     }
     json_t *result = json_pack("{s:b, s:i, s:s, s:s, s:o}", "flagged", found.flagged, "score", (int)found.score, "zone",
                                zone_names[zone], "action", done == VS_POLICY_OFF ? "pass" : vs_policy_mode_name(done),
@@ -153,6 +159,11 @@ static json_t *scan(struct guard *g, const struct screen *s, const json_t *body,
     json_object_set_new(result, "threshold", zone == VS_ZONE_SYSTEM ? json_null() : json_integer(threshold));
     if (found.more)
         json_object_set_new(result, "more", json_integer((json_int_t)found.more));
+    if (!result || failed) {
+        json_decref(result);
+        vs_error_set(err, VS_E_NOMEM, "out of memory");
+        return NULL;
+    }
     return result;
 }
 
@@ -194,7 +205,6 @@ void scan_answer(struct guard *g, struct pass *p, const char *body, size_t n)
     if (out.status == VS_OK)
         pass_end(g, p, VS_MSG_COMPLETE, out.data, out.n);
     else
-        pass_fail(g, p, VS_MSG_ERROR, out.status, out.status == VS_E_LIMIT ? "what it becomes is larger than a result may be"
-                                                                           : vs_status_text(out.status));
+        pass_fail(g, p, VS_MSG_ERROR, out.status, out.status == VS_E_LIMIT ? TOO_LONG : vs_status_text(out.status));
     vs_buf_clear(&out);
 }

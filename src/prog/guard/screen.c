@@ -187,6 +187,19 @@ void redactor_init(struct redactor *r, uint32_t types, enum vs_redact_style styl
 
 /* ---- verdicts ---- */
 
+bool in_is_word(const char *key)
+{
+    size_t n = strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+    return n && !key[n] && n <= IN_WORD;
+}
+
+size_t in_add(char in[IN_BYTES], const char *key)
+{
+    size_t n = strlen(in);
+    snprintf(in + n, IN_BYTES - n, "%s%s", n ? "." : "", in_is_word(key) ? key : "*");
+    return n;
+}
+
 void verdict_note(struct verdict *v, enum vs_policy_mode mode, const struct vs_finding *finding, const char *in)
 {
     v->done = mode > v->done ? mode : v->done;
@@ -243,6 +256,9 @@ enum {
 };
 
 struct whole {
+    const size_t *border;               /* [n_borders]; NULL: all findings are told */
+    size_t n_borders;
+    bool refuses;                       /* a finding across a border may not stay */
     const struct screen *screen;
     enum side side;
     const char *in;
@@ -259,25 +275,34 @@ static void on_piece(void *arg, const struct vs_piece *piece)
         vs_buf_add(w->out, piece->bytes, (size_t)(piece->out_end - piece->out_start));
 }
 
+static bool lies_across(const struct whole *w, const struct vs_finding *finding)
+{
+    size_t low = 0, high = w->n_borders;
+    while (low < high) {                 /* the first border behind its beginning */
+        size_t middle = low + (high - low) / 2;
+        if (w->border[middle] > finding->start)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low < w->n_borders && w->border[low] < finding->end;
+}
+
 static void on_found(void *arg, const struct vs_finding *finding, enum vs_stream_action action)
 {
     struct whole *w = arg;
-    (void)action;
+    if (w->border && !lies_across(w, finding))
+        return;
+    w->refuses |= action != VS_STREAM_PASS;
     verdict_note(w->verdict, w->screen->side[w->side].mode[finding->kind], finding, w->in);
 }
 
-bool screen_text(const struct screen *s, enum side side, const char *text, size_t n, const char *in, struct verdict *v,
-                 struct vs_buf *out, bool *ret_changed)
+/* False: it is blocked, or there was no memory. */
+static bool look_at(struct whole *w, const char *text, size_t n)
 {
-    struct whole w = { s, side, in, v, out, false };
-    const struct vs_stream_sink sink = { &w, on_piece, on_found };
-    *ret_changed = false;
-    if (!s->side[side].n) {
-        if (out)
-            vs_buf_add(out, text, n);
-        return true;
-    }
-    const struct vs_stream_config config = looking_config(&s->side[side]);
+    const struct screen *s = w->screen;
+    const struct vs_stream_sink sink = { w, on_piece, on_found };
+    const struct vs_stream_config config = looking_config(&s->side[w->side]);
     struct vs_stream *stream = vs_stream_create(&config, &sink);
     if (!stream)
         return false;
@@ -288,8 +313,29 @@ bool screen_text(const struct screen *s, enum side side, const char *text, size_
     }
     bool passed = !vs_stream_blocked(stream);
     vs_stream_free(stream);
+    return passed;
+}
+
+bool screen_text(const struct screen *s, enum side side, const char *text, size_t n, const char *in, struct verdict *v,
+                 struct vs_buf *out, bool *ret_changed)
+{
+    struct whole w = { .screen = s, .side = side, .in = in, .verdict = v, .out = out };
+    *ret_changed = false;
+    if (!s->side[side].n) {
+        if (out)
+            vs_buf_add(out, text, n);
+        return true;
+    }
+    bool passed = look_at(&w, text, n);
     *ret_changed = w.changed || !passed;
     return passed;
+}
+
+bool screen_across(const struct screen *s, enum side side, const char *text, size_t n, const size_t *border, size_t n_borders,
+                   const char *in, struct verdict *v)
+{
+    struct whole w = { .border = border, .n_borders = n_borders, .screen = s, .side = side, .in = in, .verdict = v };
+    return !s->side[side].n || (look_at(&w, text, n) && !w.refuses);
 }
 
 /* ---- injections ---- */
@@ -331,7 +377,7 @@ struct walk {
     enum side side;
     char in[IN_BYTES];
     struct verdict *verdict;
-    bool changed, blocked;
+    bool changed, blocked;              /* blocked: also when there is no memory for what is to be in place of a text */
 };
 
 /* A string in place of another; NULL: it stays. */
@@ -347,6 +393,7 @@ static json_t *screened(struct walk *w, const json_t *value)
     if (changed)
         fresh = vs_json_text(out.data ? out.data : "", out.n);
     w->changed |= changed;
+    w->blocked |= changed && !fresh;
     vs_buf_clear(&out);
     return fresh;
 }
@@ -363,16 +410,19 @@ static json_t *screened_number(struct walk *w, const json_t *value)
     if (strlen(digits) < LONG_NUMBER)
         return NULL;
     json_t *text = json_string(digits), *fresh = screened(w, text);
+    w->blocked |= !text;
     json_decref(text);
     return fresh;
 }
 
-/* A name can't be replaced: one in which something is found refuses all. */
-static void screen_key(struct walk *w, const char *key)
+/* A name can't be replaced: one in which something is found refuses all, and is not told. */
+static bool screen_key(struct walk *w, const char *key)
 {
-    bool changed = false;
+    bool changed = false, passed = true;
     if (strlen(key) >= SHORTEST)
-        w->blocked |= !screen_text(w->screen, w->side, key, strlen(key), w->in, w->verdict, NULL, &changed) || changed;
+        passed = screen_text(w->screen, w->side, key, strlen(key), w->in, w->verdict, NULL, &changed) && !changed;
+    w->blocked |= !passed;
+    return passed;
 }
 
 static void walk(struct walk *w, json_t *value);
@@ -394,8 +444,7 @@ static void walk(struct walk *w, json_t *value)
     json_t *member, *fresh;
     void *next;
     json_object_foreach_safe(value, next, key, member) {
-        screen_key(w, key);
-        snprintf(w->in + n, sizeof w->in - n, "%s%.24s", n ? "." : "", key);
+        in_add(w->in, screen_key(w, key) ? key : "*");
         if ((fresh = walk_member(w, member)))
             json_object_set_new(value, key, fresh);
         w->in[n] = 0;

@@ -32,7 +32,8 @@
 enum {
     MAX_DETECTORS = 8,
     MAX_FINDINGS = 8,                   /* in an envelope; others are counted */
-    IN_BYTES = 96,                      /* of the path of a text, with its NUL */
+    IN_BYTES = 96,                      /* of the path of a text, with its NUL, */
+    IN_WORD = 24,                       /* and of a name in it */
 };
 
 enum side { SIDE_INPUT, SIDE_RESULT, SIDE_STREAM, SIDE_WATCH, N_SIDES };
@@ -91,6 +92,11 @@ struct verdict {
     } found[MAX_FINDINGS];
 };
 
+/* Of a path like "messages[0].content": is it a name that may stand there, rather than something that was made up to be read? _add:
+ * appends a name, or "*"; what was there before is the first so many bytes. */
+bool in_is_word(const char *key);
+size_t in_add(char in[IN_BYTES], const char *key);
+
 void verdict_note(struct verdict *v, enum vs_policy_mode mode, const struct vs_finding *finding, const char *in);
 json_t *finding_json(const struct vs_finding *finding, const char *in);
 /* {"action", "findings", "policy"}; "" when nothing was found. ret has VS_VERDICT_BYTES (ipc/envelope.h). */
@@ -110,6 +116,10 @@ void redactor_init(struct redactor *r, uint32_t types, enum vs_redact_style styl
  * *ret_changed: out is not the text. */
 bool screen_text(const struct screen *s, enum side side, const char *text, size_t n, const char *in, struct verdict *v,
                  struct vs_buf *out, bool *ret_changed);
+/* The same of a text that was joined at each border[n_borders], ascending: only what lies across one is told. False: what is found
+ * there may not stay as it is. */
+bool screen_across(const struct screen *s, enum side side, const char *text, size_t n, const size_t *border, size_t n_borders,
+                   const char *in, struct verdict *v);
 /* Injection in a whole text of a zone: found and noted as the policy says. False: it blocks. */
 bool screen_injection(const struct screen *s, enum vs_zone zone, const char *text, size_t n, const char *in, struct verdict *v);
 /* Does a policy's input look at anything? */
