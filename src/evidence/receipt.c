@@ -347,6 +347,15 @@ static bool check_list(struct check *c, const json_t *opening, const char *key, 
     return agrees(c, key, committed, &s);
 }
 
+static bool is_json(struct check *c, const json_t *constraint)
+{
+    struct vs_error err = { 0 };
+    json_t *o = constraint ? vs_json_parse(json_string_value(constraint), json_string_length(constraint), &err) : NULL;
+    bool good = !constraint || o;
+    json_decref(o);
+    return good || fail(c, VS_INVALID, "constraint: %.300s", err.text);
+}
+
 static bool read_opening(struct check *c, const json_t *opening)
 {
     static const char *const known[] = { "salt", "prompt_tokens", "tokens", "text", "delivered", "bias", "stop", "stop_tokens",
@@ -368,6 +377,7 @@ static bool read_opening(struct check *c, const json_t *opening)
         && check_text(c, opening, "text", VS_COMMIT_TEXT, &s->text, &r->text)
         && check_text(c, opening, "delivered", VS_COMMIT_DELIVERED, &s->delivered, &r->delivered)
         && check_text(c, opening, "constraint", VS_COMMIT_CONSTRAINT, &s->request.constraint, &r->constraint)
+        && is_json(c, r->constraint)
         && check_list(c, opening, VS_COMMIT_BIAS, &s->request.bias, add_bias, &r->bias)
         && check_list(c, opening, VS_COMMIT_STOP, &s->request.stop, add_stop, &r->stop);
 }
@@ -473,10 +483,9 @@ json_t *vs_receipt_request(const struct vs_receipt *r, bool decode)
     struct vs_buf statement = { 0 };
     vs_statement_format(&r->statement, VS_STATEMENT_WORKER, &statement);
     json_t *o = statement.status != VS_OK ? NULL
-        : json_pack("{s:s#, s:o, s:o, s:o, s:s, s:s, s:b}", "statement", statement.data, statement.n,
+        : json_pack("{s:s#, s:o, s:o, s:o, s:s, s:b}", "statement", statement.data, statement.n,
                     "salt", hex_json(r->salt, sizeof r->salt), "prompt_tokens", ids_json(&r->prompt), "tokens",
-                    ids_json(&r->tokens), "finish", r->statement.result.finish, "error", r->statement.result.error,
-                    "decode", decode);
+                    ids_json(&r->tokens), "finish", r->statement.result.finish, "decode", decode);
     vs_buf_clear(&statement);
     if (o && r->bias)
         json_object_set(o, "bias", (json_t *)(uintptr_t)r->bias);
@@ -485,7 +494,8 @@ json_t *vs_receipt_request(const struct vs_receipt *r, bool decode)
     if (o && r->stop_tokens.is_there)
         json_object_set_new(o, "stop_tokens", ids_json(&r->stop_tokens));
     if (o && r->constraint)
-        json_object_set(o, "constraint", (json_t *)(uintptr_t)r->constraint);
+        json_object_set_new(o, "constraint", vs_json_parse(json_string_value(r->constraint), json_string_length(r->constraint),
+                                                           NULL));
     return o;
 }
 

@@ -24,7 +24,7 @@
 #define VS_RECEIPT_TYPE "application/vnd.in-toto+json"
 
 enum {
-    VS_RECEIPT_MOST = 256 << 20,         /* bytes of a receipt */
+    VS_RECEIPT_MOST = 64 << 20,          /* bytes of a receipt */
     VS_RECEIPT_EPOCHS = 64,              /* a receipt brings the lines of so many epochs at most; a log may have more */
 };
 

@@ -20,6 +20,7 @@ static const uint32_t prompt[N_PROMPT] = { 1, 2, 300 }, tokens[N_OUT] = { 7, 8, 
 static const char text[] = "Paris \xc3\xa9\n\"x\"";
 static uint8_t salt[VS_SALT_BYTES], seed[VS_SEED_BYTES];
 static struct vs_buf keys;               /* one epoch */
+static bool is_long;                     /* every bit, and not one of seven */
 
 /* Logits that anybody can make: (id * 37 + t * 11) mod 101, in quarters, minus 10. */
 static void make_logits(uint32_t t, float *ret)
@@ -387,7 +388,7 @@ static void test_flips(void **state)
     json_t *whole = vs_json_parse(receipt.data, receipt.n, NULL);
     char reason[400];
     (void)state;
-    for (size_t bit = 0; bit < 8 * receipt.n; bit++) {
+    for (size_t bit = 0; bit < 8 * receipt.n; bit += is_long ? 1 : 7) {
         receipt.data[bit / 8] ^= (char)(1 << bit % 8);
         enum vs_verdict v = judge(receipt.data, receipt.n, reason);
         json_t *flipped = v == VS_WELL_FORMED ? vs_json_parse(receipt.data, receipt.n, NULL) : NULL;
@@ -547,6 +548,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bound), cmocka_unit_test(test_receipt), cmocka_unit_test(test_flips), cmocka_unit_test(test_edits),
         cmocka_unit_test(test_fits), cmocka_unit_test(test_strange), cmocka_unit_test(test_million), cmocka_unit_test(test_epochs),
     };
-    (void)argc, (void)argv;
+    is_long = argc > 1 && strcmp(argv[1], "all") == 0;
     return cmocka_run_group_tests(tests, setup, teardown);
 }

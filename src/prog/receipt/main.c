@@ -1,0 +1,142 @@
+/* prog/receipt/main.c - `veritas-receipt`: is a receipt well-formed, signed, and what its opening says? `veritas verify` starts it;
+ * it can be used alone.
+ *
+ *     veritas-receipt [--request [--decode]] < RECEIPT [3< PUBKEY]
+ *
+ * It knows no model and no engine: it reads the receipt from its standard input, the public key from descriptor 3 where that is
+ * open, and locks itself in before it reads a byte of either. A line of JSON says the verdict: WELL_FORMED (exit status 0), INVALID
+ * (3) or UNVERIFIABLE (4), and with --request a second one is the body of a request VERIFY, for who has the model. */
+#include "evidence/receipt.h"
+
+#include "base/bytes.h"
+#include "ipc/json.h"
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KEY_FD = 3, MOST_KEYS = 32 << 20 };
+#define MOST_JSON (UINT64_C(2) << 30)
+#define MOST_MEMORY (UINT64_C(3) << 30)
+
+static int leave(const struct vs_error *err)
+{
+    fprintf(stderr, "veritas-receipt: %s\n", err->text);
+    return vs_status_exit(err->code);
+}
+
+/* All of a descriptor, at most `most` bytes and one more. */
+static int read_all(int fd, size_t most, struct vs_buf *ret, struct vs_error *err)
+{
+    char piece[65536];
+    ssize_t got;
+    while (ret->n <= most && (got = read(fd, piece, sizeof piece)) != 0) {
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return vs_error_set(err, VS_E_SYSTEM, "descriptor %d cannot be read: %s", fd, strerror(errno));
+        vs_buf_add(ret, piece, (size_t)got);
+        if (ret->status != VS_OK)
+            return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    }
+    return VS_OK;
+}
+
+/* What OpenSSL loads at its first use is there before nothing can be opened any more. */
+static int prepare(struct vs_error *err)
+{
+    uint8_t seed[VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
+    vs_json_setup(MOST_JSON);
+    if (vs_evidence_setup(err) != VS_OK)
+        return err->code;
+    if (vs_key_public(seed, key) != VS_OK || vs_key_sign(seed, seed, sizeof seed, signature) != VS_OK
+        || !vs_key_verify(key, seed, sizeof seed, signature))
+        return vs_error_set(err, VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");
+    struct vs_sandbox_options options = {
+        .profile = VS_SANDBOX_AUDIT, .keep_fds = 1u << KEY_FD, .words_fd = -1, .memory_bytes = MOST_MEMORY,
+        .keep_stderr = true,
+    };
+    struct vs_sandbox_report report;
+    int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, err);
+    return rc == VS_OK ? vs_sandbox_enter(&options, &report, err) : rc;
+}
+
+static void put_hash(json_t *o, const char *key, const struct vs_hashed *h)
+{
+    char hex[2 * VS_DIGEST_BYTES + 1];
+    vs_hex(h->hash, VS_DIGEST_BYTES, hex);
+    json_object_set_new(o, key, h->is_there ? json_string(hex) : json_null());
+}
+
+/* What a person, or who has the model, needs of a receipt that is well-formed. */
+static void describe(const struct vs_receipt *r, json_t *o)
+{
+    const struct vs_statement *s = &r->statement;
+    const char *lacks = vs_receipt_lacks(r);
+    json_object_set_new(o, "signer", json_string(r->signer));
+    json_object_set_new(o, "trusted", json_boolean(r->is_trusted));
+    json_object_set_new(o, "finish", json_string(s->result.finish));
+    json_object_set_new(o, "start", json_integer((json_int_t)s->time.start));
+    json_object_set_new(o, "lacks", lacks ? json_string(lacks) : json_null());
+    if (!s->has_worker)
+        return;
+    put_hash(o, "model", &s->model.sha256);
+    json_object_set_new(o, "contract", json_string(s->contract.id));
+    json_object_set_new(o, "kv_type", json_string(s->numeric.kv_type));
+    json_object_set_new(o, "ctx", json_integer((json_int_t)s->numeric.n_ctx));
+}
+
+static json_t *verdict_json(enum vs_verdict verdict, const struct vs_receipt *r, const char *reason)
+{
+    json_t *o = json_pack("{s:s, s:n, s:s, s:o, s:I}", "verdict", vs_verdict_name(verdict), "at", "mode", "structure", "reason",
+                          vs_json_text(reason, strlen(reason)), "tokens", (json_int_t)r->statement.trace.n_out);
+    if (o && verdict == VS_WELL_FORMED)
+        describe(r, o);
+    return o;
+}
+
+static bool print(json_t *o)
+{
+    struct vs_buf line = { 0 };
+    if (o)
+        vs_json_dump(o, &line);
+    vs_buf_char(&line, '\n');
+    bool done = o && line.status == VS_OK && fwrite(line.data, 1, line.n, stdout) == line.n && fflush(stdout) == 0;
+    vs_buf_clear(&line);
+    json_decref(o);
+    return done;
+}
+
+int main(int argc, char **argv)
+{
+    static const int exits[] = { [VS_WELL_FORMED] = 0, [VS_UNVERIFIABLE] = 4, [VS_INVALID] = 3 };
+    struct vs_error err = { 0 };
+    struct vs_buf text = { 0 }, key = { 0 };
+    struct vs_receipt r = { 0 };
+    char reason[600];
+    bool request = false, decode = false, has_key = fcntl(KEY_FD, F_GETFD) >= 0;
+    for (int i = 1; i < argc; i++) {
+        request |= strcmp(argv[i], "--request") == 0;
+        decode |= strcmp(argv[i], "--decode") == 0;
+        if (strcmp(argv[i], "--request") != 0 && strcmp(argv[i], "--decode") != 0) {
+            fprintf(stderr, "usage: veritas-receipt [--request [--decode]] < RECEIPT [3< PUBKEY]\n");
+            return 2;
+        }
+    }
+    if (prepare(&err) != VS_OK || read_all(0, VS_RECEIPT_MOST, &text, &err) != VS_OK
+        || (has_key && read_all(KEY_FD, MOST_KEYS, &key, &err) != VS_OK))
+        return leave(&err);
+    enum vs_verdict verdict = vs_receipt_check(text.data ? text.data : "", text.n, has_key ? key.data ? key.data : "" : NULL,
+                                               key.n, &r, reason, sizeof reason);
+    vs_buf_clear(&text);
+    bool done = print(verdict_json(verdict, &r, reason));
+    if (done && request && verdict == VS_WELL_FORMED && !vs_receipt_lacks(&r))
+        done = print(vs_receipt_request(&r, decode));
+    vs_receipt_clear(&r);
+    vs_buf_clear(&key);
+    return done ? exits[verdict] : 1;
+}
