@@ -38,7 +38,7 @@
 #define VS_COLLECTOR_ID 256u            /* of a gateway's connection to its collector of spans; those to the daemon have 1... */
 
 /* What PROGRESS may say that is under way: names, so that no text travels so. */
-#define VS_PROGRESS_MAP(X) X("load") X("loading") X("prompt") X("logits") X("perplexity") X("bench") X("digest")
+#define VS_PROGRESS_MAP(X) X("load") X("loading") X("prompt") X("logits") X("perplexity") X("bench") X("digest") X("verify")
 
 enum {                                  /* frame flags */
     VS_FLAG_FD = 1,                     /* a descriptor travels with this frame (LOAD) */
@@ -65,7 +65,8 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(BENCH,      0x17, "bench",      0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_CONTROL)     \
     X(CONSTRAIN,  0x20, "constrain",  0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(EMBED,      0x21, "embed",      0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
-    X(RERANK,     0x22, "rerank",     0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)
+    X(RERANK,     0x22, "rerank",     0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(VERIFY,     0x23, "verify",     0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)
 #define VS_BROKER_REQUEST_MAP(X)        /* answered by the broker; nobody reads a body, so there is none */           \
     X(LOAD,       0x18, "load",       VS_FLAG_FD | VS_FLAG_FDS, VS_KEYS_MODEL | VS_KEY_SETTINGS, VS_MAX_LOAD, 0)      \
     X(UNLOAD,     0x19, "unload",     0,          VS_KEYS_MODEL | VS_KEY_FORCE,  VS_MAX_ENVELOPE, 0)                  \

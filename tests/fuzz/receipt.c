@@ -1,6 +1,6 @@
 /* rooms: evidence receipt ipc base */
-/* Any bytes as a receipt, as a statement, and as a statement that is signed, with an opening behind its newline: what is accepted is
- * spelled as it would be written, fits together, and can be replayed or says why not. */
+/* Any bytes as a receipt, as a statement, and as a statement that is signed, with an opening behind its newline: what is accepted
+ * is spelled as it would be written, fits together, and can be replayed or says why not. */
 #include "evidence/receipt.h"
 
 #include "ipc/json.h"

@@ -314,7 +314,7 @@ static void count_work(struct broker *b, struct model *m, struct request *r, con
     prompt = prompt < MOST_PROMPT ? prompt : MOST_PROMPT;
     if (prompt)
         line_served(r, prompt);
-    else if (r->type == VS_MSG_LOGITS || r->type == VS_MSG_PERPLEXITY)
+    else if (r->type == VS_MSG_LOGITS || r->type == VS_MSG_PERPLEXITY || r->type == VS_MSG_VERIFY)
         line_served(r, r->body_bytes / 4);
 }
 

@@ -287,10 +287,12 @@ static struct texts texts_of(struct pass *p)
     return (struct texts){ .p = p, .most = p->screen->policy.input.max_bytes };
 }
 
-/* What brings no text of its own: ids that are to be told, and questions about the model. */
+/* What brings no text of its own: ids that are to be told, and questions about the model, or about a
+ * receipt: the answer is a verdict. */
 static bool brings_text(uint16_t type)
 {
-    return type != VS_MSG_DETOKENIZE && type != VS_MSG_INSPECT && type != VS_MSG_BENCH;
+    return type != VS_MSG_DETOKENIZE && type != VS_MSG_INSPECT && type != VS_MSG_BENCH
+        && type != VS_MSG_VERIFY;
 }
 
 enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_buf *out, struct vs_error *why)

@@ -273,6 +273,7 @@ static const struct method {
     { VS_MSG_CONSTRAIN,  false, false, false, false, vs_service_constrain },
     { VS_MSG_EMBED,      true,  true,  false, false, vs_service_embed },
     { VS_MSG_RERANK,     true,  true,  false, false, vs_service_rerank },
+    { VS_MSG_VERIFY,     true,  true,  false, true,  vs_service_verify },
 };
 
 static const struct method *method_find(uint16_t type)

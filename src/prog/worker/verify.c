@@ -1,0 +1,440 @@
+/* prog/worker/verify.c - the method verify: the computation that a receipt is about is done again (docs/RECEIPT.md).
+ *
+ *     replay: one prefill over prompt and answer; the logits of each place decide a token, which must be the recorded one
+ *     decode: token by token, as it was made
+ *
+ * Each token is drawn again, with the logits, the mask of the constraint, the seed and the position; the chain is made of what is
+ * computed here; text and end follow from the tokens. What another model, contract or cache would compute says nothing: that is
+ * told before anything is computed. */
+#include "prog/worker/generate.h"
+#include "prog/worker/work.h"
+#include "receipt/statement.h"
+
+#include "base/bytes.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum verdict { OPEN, MATCH, MISMATCH, UNVERIFIABLE };
+
+struct replay {
+    struct vs_work work;
+    struct vs_statement statement;       /* its worker's part */
+    uint8_t salt[VS_SALT_BYTES], h[VS_DIGEST_BYTES];
+    struct vs_order order;
+    struct vs_ids tokens;                /* prompt and answer */
+    size_t n_prompt, next;               /* the token that the next logits decide */
+    bool decode;
+    struct vs_stopper stopper;
+    struct vs_matcher *matcher;          /* NULL: no constraint */
+    struct vs_sha256 text;
+    const char *finish;                  /* how it ended here; NULL: it did not */
+    enum verdict verdict;
+    int64_t at;                          /* of a mismatch: which token of the answer; -1: none of them */
+    char reason[300];
+};
+
+__attribute__((format(printf, 4, 5)))
+static void judge(struct replay *p, enum verdict verdict, int64_t at, const char *format, ...)
+{
+    va_list list;
+    if (p->verdict != OPEN)
+        return;
+    p->verdict = verdict;
+    p->at = at;
+    va_start(list, format);
+    vsnprintf(p->reason, sizeof p->reason, format, list);
+    va_end(list);
+}
+
+/* ---- the end ---- */
+
+static bool is_finish(const struct replay *p, const char *word)
+{
+    return strcmp(json_string_value(json_object_get(p->work.request, "finish")), word) == 0;
+}
+
+/* An answer that calls a tool ends by itself, or where its call does. */
+static void judge_finish(struct replay *p)
+{
+    bool calls = is_finish(p, "tool_calls"), natural = calls || is_finish(p, "stop") || is_finish(p, "length");
+    if (calls && (!p->finish || strcmp(p->finish, "stop") == 0))
+        return;
+    if (natural && !p->finish)
+        judge(p, MISMATCH, -1, "the answer does not end behind these tokens");
+    else if (natural && !is_finish(p, p->finish))
+        judge(p, MISMATCH, -1, "the answer ends by '%s'", p->finish);
+    else if (!natural && p->finish)
+        judge(p, UNVERIFIABLE, -1, "the answer is at its end ('%s') behind these tokens: nobody can redo what stopped it",
+              p->finish);
+}
+
+/* All tokens are as they were drawn. */
+static void judge_whole(struct replay *p)
+{
+    const struct vs_statement *s = &p->statement;
+    uint8_t text[VS_DIGEST_BYTES];
+    vs_sha256_end(&p->text, text);
+    judge_finish(p);
+    if (memcmp(p->h, s->trace.chain.hash, sizeof p->h) != 0)
+        judge(p, MISMATCH, -1, "the tokens are as they were drawn, but not from these logits, or not for this request: the chain "
+              "is another one");
+    if (!s->text.is_there || memcmp(text, s->text.hash, sizeof text) != 0)
+        judge(p, MISMATCH, -1, "the tokens are another text");
+    judge(p, MATCH, -1, "%s", "");
+}
+
+/* ---- one token ---- */
+
+static bool is_full(const struct replay *p, size_t n)
+{
+    return (p->order.max_tokens >= 0 && (int64_t)(n - p->n_prompt) >= p->order.max_tokens)
+           || n > vs_model_context(p->work.s->model);
+}
+
+/* So many tokens may follow the one at `next`. */
+static uint32_t n_behind(const struct replay *p)
+{
+    size_t left = vs_model_context(p->work.s->model) - p->next, n = p->next - p->n_prompt;
+    if (p->order.max_tokens >= 0 && left > (size_t)p->order.max_tokens - n - 1)
+        left = (size_t)p->order.max_tokens - n - 1;
+    return (uint32_t)left;
+}
+
+/* The token stands in its place: its text, and perhaps the end, as generate.c has it. */
+static int follow(struct replay *p, uint32_t id, struct vs_error *err)
+{
+    bool ends;
+    size_t n;
+    int r = vs_stopper_push(&p->stopper, id, &ends, &n, err);
+    if (r != VS_OK)
+        return r;
+    p->next++;
+    if (p->matcher && !ends && !vs_matcher_take(p->matcher, id))
+        judge(p, MISMATCH, (int64_t)(p->next - 1 - p->n_prompt), "the constraint does not allow this token");
+    bool full = is_full(p, p->next);
+    if (ends || (p->matcher && (vs_matcher_must_end(p->matcher) || (full && vs_matcher_may_end(p->matcher)))))
+        p->finish = "stop";
+    else if (full)
+        p->finish = "length";
+    if (p->finish)
+        n = vs_stopper_finish(&p->stopper);
+    if (n) {
+        vs_sha256_add(&p->text, p->stopper.held.data, n);
+        vs_buf_drop(&p->stopper.held, n);
+    }
+    return VS_OK;
+}
+
+static int decide(struct replay *p, struct vs_sampler *sampler, const float *logits, struct vs_error *err)
+{
+    size_t position = p->next;
+    int64_t at = (int64_t)(position - p->n_prompt);
+    uint32_t id, recorded = p->tokens.id[position];
+    uint8_t d[VS_DIGEST_BYTES];
+    struct vs_sampling sampling = p->order.sampling;
+    if (p->finish) {
+        judge(p, MISMATCH, at, "the answer has ended ('%s') before this token", p->finish);
+        return VS_OK;
+    }
+    if (p->matcher && !(sampling.allowed = vs_matcher_mask(p->matcher, n_behind(p))))
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    struct vs_error why = { 0 };
+    int r = vs_sampler_sample(sampler, &sampling, logits, p->tokens.id, position, position, &id, &why);
+    if (r == VS_OK && id != recorded)
+        judge(p, MISMATCH, at, "token %u is drawn here, and the receipt has %u", id, recorded);
+    else if (r == VS_E_FAULT || r == VS_E_INVALID)
+        judge(p, MISMATCH, at, "no token is drawn here: %.200s", why.text);
+    else if (r != VS_OK)
+        return vs_error_set(err, r, "%s", why.text);
+    if (p->verdict != OPEN)
+        return VS_OK;
+    vs_trace_digest((unsigned)p->statement.trace.level, logits, vs_model_n_vocab(p->work.s->model), d);
+    vs_trace_step(p->h, (uint32_t)position, recorded, d);
+    return follow(p, recorded, err);
+}
+
+/* ---- what the batch asks ---- */
+
+static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
+{
+    const struct replay *p = (const struct replay *)w;
+    (void)lane;
+    *ret = (struct vs_want){ .tokens = p->tokens.id, .decode = p->decode && p->next > p->n_prompt };
+    if (p->verdict != OPEN)
+        return;
+    /* The last token's own row decides nothing. */
+    ret->n = ret->n_known = (uint32_t)(p->decode ? p->next : p->tokens.n - 1);
+    ret->n_out = p->decode ? 1 : (uint32_t)(p->tokens.n - p->n_prompt);
+    ret->n_shared = p->decode ? ret->n - 1 : 0;
+}
+
+static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n, struct vs_error *err)
+{
+    struct replay *p = (struct replay *)w;
+    int r = VS_OK;
+    (void)lane;
+    for (uint32_t i = 0; i < n && r == VS_OK && p->verdict == OPEN; i++) {
+        r = decide(p, sampler, logits + i * (size_t)vs_model_n_vocab(w->s->model), err);
+        if (r == VS_OK && p->verdict == OPEN && p->next == p->tokens.n)
+            judge_whole(p);
+    }
+    return r;
+}
+
+static int send_place(struct vs_work *w, uint32_t lane, struct vs_error *err)
+{
+    const struct replay *p = (const struct replay *)w;
+    (void)lane;
+    int r = w->sink->progress(w->sink->context, "verify", p->next - p->n_prompt, p->tokens.n - p->n_prompt);
+    return r == VS_OK ? r : vs_error_set(err, r, "%s", vs_status_text(r));
+}
+
+static json_t *result(struct vs_work *w)
+{
+    static const char *const names[] = { "", "MATCH", "MISMATCH", "UNVERIFIABLE" };
+    const struct replay *p = (const struct replay *)w;
+    return json_pack("{s:s, s:o, s:s, s:I}", "verdict", names[p->verdict], "at", p->at < 0 ? json_null() : json_integer(p->at),
+                     "reason", p->reason, "tokens", (json_int_t)(p->next - p->n_prompt));
+}
+
+static void free_replay(struct vs_work *w)
+{
+    struct replay *p = (struct replay *)w;
+    vs_matcher_free(p->matcher);
+    vs_stopper_clear(&p->stopper);
+    vs_order_clear(&p->order);
+    vs_ids_clear(&p->tokens);
+    free(p);
+}
+
+static const struct vs_work_kind kind = {
+    .want = want, .take = take, .send = send_place, .result = result, .free = free_replay,
+};
+
+/* ---- begin ---- */
+
+/* Is it this model that is spoken of? The digest may still be under way. */
+static int compare_model(struct replay *p, struct vs_error *err)
+{
+    struct vs_service *s = p->work.s;
+    const struct vs_model_config *c = vs_model_config(s->model);
+    const struct vs_statement *st = &p->statement;
+    char hex[65], named[65];
+    uint64_t done, total;
+    int r;
+    while ((r = vs_service_digest(s, 100, hex, &done, &total, err)) == VS_E_BUSY)
+        if ((r = vs_check_ask(&p->work.sink->check)) != VS_OK)
+            return vs_error_set(err, r, "%s", vs_status_text(r));
+    if (r != VS_OK)
+        return r;
+    vs_hex(st->model.sha256.hash, VS_DIGEST_BYTES, named);
+    if (strcmp(hex, named) != 0)
+        judge(p, UNVERIFIABLE, -1, "the receipt is of the model %s, and this one is %s", named, hex);
+    if (st->model.adapters.is_there || vs_model_n_adapters(s->model))
+        judge(p, UNVERIFIABLE, -1, "%s", "with adapters nothing can be replayed: nothing says that they are the same");
+    if (strcmp(st->contract.id, c->high ? "VNC-1H" : "VNC-1") != 0)
+        judge(p, UNVERIFIABLE, -1, "the receipt is of the contract %s, and the model is loaded under another one", st->contract.id);
+    if (strcmp(st->numeric.kv_type, vs_kv_type_name(c->kv_type)) != 0)
+        judge(p, UNVERIFIABLE, -1, "keys and values were kept as %s, and are kept here as %s", st->numeric.kv_type,
+              vs_kv_type_name(c->kv_type));
+    if (st->numeric.n_ctx != vs_model_context(s->model))
+        judge(p, UNVERIFIABLE, -1, "the context was %" PRIu64 ", and here it is %u", st->numeric.n_ctx, vs_model_context(s->model));
+    if (st->request.shaped)
+        judge(p, UNVERIFIABLE, -1, "%s", "calls of tools or reasoning bent the draws: to redo them, the whole request would be "
+              "needed");
+    return VS_OK;
+}
+
+static bool committed(const struct replay *p, const char *name, const struct vs_ids *ids, const struct vs_hashed *to)
+{
+    uint8_t digest[VS_DIGEST_BYTES];
+    vs_commit_ids(name, p->salt, ids->id, ids->n, digest);
+    return to->is_there && memcmp(digest, to->hash, sizeof digest) == 0;
+}
+
+/* [[id, "bits"]], which becomes what the sampler adds; false: it is none, or not what was committed to. */
+static bool read_bias(struct replay *p, const json_t *list)
+{
+    struct vs_sha256 sum;
+    uint8_t digest[VS_DIGEST_BYTES];
+    size_t n = json_array_size(list);
+    if (!(p->order.bias = calloc(n + 1, sizeof *p->order.bias)))
+        return false;
+    vs_commit_begin(&sum, VS_COMMIT_BIAS, p->salt);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *pair = json_array_get(list, i), *id = json_array_get(pair, 0), *bits = json_array_get(pair, 1);
+        uint32_t words[2] = { (uint32_t)json_integer_value(id), 0 };
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > UINT32_MAX
+            || json_string_length(bits) != 8)
+            return false;
+        for (size_t k = 0; k < 8; k++)
+            words[1] = words[1] << 4 | (uint32_t)(vs_hex_digit(json_string_value(bits)[k]) & 15);
+        vs_commit_add_ids(&sum, words, 2);
+        p->order.bias[i].id = words[0];
+        memcpy(&p->order.bias[i].bias, &words[1], sizeof words[1]);
+    }
+    vs_sha256_end(&sum, digest);
+    p->order.sampling.bias = p->order.bias;
+    p->order.sampling.n_bias = n;
+    return p->statement.request.bias.is_there == (n > 0)
+        && (n == 0 || memcmp(digest, p->statement.request.bias.hash, sizeof digest) == 0);
+}
+
+static bool read_stops(struct replay *p, const json_t *list)
+{
+    struct vs_sha256 sum;
+    uint8_t digest[VS_DIGEST_BYTES];
+    size_t i;
+    const json_t *v;
+    vs_commit_begin(&sum, VS_COMMIT_STOP, p->salt);
+    json_array_foreach(list, i, v) {
+        size_t n = json_string_length(v);
+        if (!n || n > VS_MAX_STOP_BYTES || i >= VS_MAX_STOPS)
+            return false;
+        p->order.stop[p->order.n_stops] = json_string_value(v);
+        p->order.stop_n[p->order.n_stops++] = n;
+        vs_commit_add_text(&sum, json_string_value(v), n);
+    }
+    vs_sha256_end(&sum, digest);
+    return p->statement.request.stop.is_there == (i > 0)
+        && (i == 0 || memcmp(digest, p->statement.request.stop.hash, sizeof digest) == 0);
+}
+
+static bool read_constraint_text(const struct replay *p, const json_t *constraint)
+{
+    struct vs_buf text = { 0 };
+    uint8_t digest[VS_DIGEST_BYTES];
+    if (constraint)
+        vs_json_dump(constraint, &text);
+    vs_commit(VS_COMMIT_CONSTRAINT, p->salt, text.data ? text.data : "", text.n, digest);
+    bool good = text.status == VS_OK && p->statement.request.constraint.is_there == (constraint != NULL)
+        && (!constraint || memcmp(digest, p->statement.request.constraint.hash, sizeof digest) == 0);
+    vs_buf_clear(&text);
+    return good;
+}
+
+static void read_sampling(struct replay *p)
+{
+    const struct vs_statement_request *q = &p->statement.request;
+    p->order.sampling = (struct vs_sampling){
+        .seed = q->seed, .temperature = q->temperature, .top_k = (uint32_t)q->top_k, .top_p = q->top_p, .min_p = q->min_p,
+        .typical_p = q->typical_p, .repeat_penalty = q->repeat_penalty, .presence_penalty = q->presence_penalty,
+        .frequency_penalty = q->frequency_penalty, .repeat_last_n = (int32_t)q->repeat_last_n,
+    };
+    p->order.max_tokens = q->max_tokens;
+    p->order.ignore_eos = q->ignore_eos;
+    p->order.special = q->special;
+    p->order.parts = q->parts;
+}
+
+/* Ids as they are; those that the model does not have are judged later. False: no list of ids, or no memory. */
+static bool read_ids(const struct replay *p, const char *key, struct vs_ids *ret)
+{
+    const json_t *list = json_object_get(p->work.request, key), *v;
+    size_t i;
+    if (vs_ids_reserve(ret, json_array_size(list) + 1) != VS_OK)
+        return false;
+    json_array_foreach(list, i, v)
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX
+            || vs_ids_add(ret, (uint32_t)json_integer_value(v)) != VS_OK)
+            return false;
+    return true;
+}
+
+static void judge_vocabulary(struct replay *p)
+{
+    uint32_t n_vocab = vs_model_n_vocab(p->work.s->model);
+    for (size_t i = 0; i < p->tokens.n; i++)
+        if (p->tokens.id[i] >= n_vocab)
+            judge(p, MISMATCH, i < p->n_prompt ? -1 : (int64_t)(i - p->n_prompt), "token %u is none of this model's",
+                  p->tokens.id[i]);
+}
+
+/* The request as the receipt opens it: each part must be what is committed to. */
+static int read_request(struct replay *p, struct vs_error *err)
+{
+    const json_t *o = p->work.request;
+    struct vs_ids answer = { 0 };
+    struct vs_error why = { 0 };
+    bool good = read_ids(p, "prompt_tokens", &p->tokens) && read_ids(p, "tokens", &answer)
+        && read_ids(p, "stop_tokens", &p->order.stop_tokens)
+        && committed(p, VS_COMMIT_PROMPT, &p->tokens, &p->statement.request.prompt)
+        && committed(p, VS_COMMIT_TOKENS, &answer, &p->statement.tokens)
+        && p->tokens.n == p->statement.request.n_prompt && answer.n == p->statement.trace.n_out;
+    p->n_prompt = p->next = p->tokens.n;
+    good = good && vs_ids_append(&p->tokens, answer.id, answer.n) == VS_OK;
+    vs_ids_clear(&answer);
+    read_sampling(p);
+    good = good && p->statement.request.stop_tokens.is_there == (p->order.stop_tokens.n > 0)
+        && (!p->order.stop_tokens.n
+            || committed(p, VS_COMMIT_STOP_TOKENS, &p->order.stop_tokens, &p->statement.request.stop_tokens))
+        && read_bias(p, json_object_get(o, "bias")) && read_stops(p, json_object_get(o, "stop"))
+        && read_constraint_text(p, json_object_get(o, "constraint"));
+    if (!good)
+        return vs_error_set(err, VS_E_INVALID, "prompt_tokens, tokens, bias, stop, stop_tokens and constraint must be what the "
+                            "statement commits to; `veritas verify --mode structure` says which is not");
+    judge_vocabulary(p);
+    if (vs_sampling_check(&p->order.sampling, vs_model_n_vocab(p->work.s->model), &why) != VS_OK)
+        judge(p, MISMATCH, -1, "nothing is drawn for such a request: %.200s", why.text);
+    if (p->tokens.n > (size_t)vs_model_context(p->work.s->model) + 1)
+        judge(p, MISMATCH, -1, "%s", "prompt and answer do not fit into the context");
+    return VS_OK;
+}
+
+static int begin(struct replay *p, struct vs_error *err)
+{
+    const json_t *o = p->work.request;
+    const char *statement = json_string_value(json_object_get(o, "statement"));
+    const char *salt = json_string_value(json_object_get(o, "salt"));
+    if (!statement || !salt || !json_object_get(o, "finish") || !json_object_get(o, "prompt_tokens")
+        || !json_object_get(o, "tokens"))
+        return vs_error_set(err, VS_E_INVALID, "statement, salt, prompt_tokens, tokens and finish must be given");
+    if (!vs_hex_is_sha256(salt))
+        return vs_error_set(err, VS_E_INVALID, "salt: 64 hex digits in lower case are needed");
+    vs_hex_bytes(salt, sizeof p->salt, p->salt);
+    p->decode = vs_request_flag(o, "decode");
+    int r = vs_statement_parse(statement, json_string_length(json_object_get(o, "statement")), VS_STATEMENT_WORKER, &p->statement,
+                               err);
+    if (r == VS_OK)
+        r = compare_model(p, err);
+    if (r == VS_OK && p->verdict == OPEN)
+        r = read_request(p, err);
+    if (r != VS_OK || p->verdict != OPEN)
+        return r;
+    r = vs_constraint_read(p->work.s, o, VS_GRAMMAR_WRITES, &p->work.sink->check, &p->order.grammar, err);
+    if (r == VS_OK && p->order.grammar && vs_matcher_create(p->order.grammar, &p->matcher) != VS_OK)
+        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (r == VS_OK)
+        r = vs_stopper_init(&p->stopper, &p->order, p->work.s->tokenizer, err);
+    if (r == VS_OK && vs_statement_chain(&p->statement, p->salt, p->h) != VS_OK)
+        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
+    vs_commit_begin(&p->text, VS_COMMIT_TEXT, p->salt);
+    if (r == VS_OK && p->next == p->tokens.n) {          /* no token: nothing is drawn */
+        p->finish = is_full(p, p->next) ? "length" : NULL;
+        judge_whole(p);
+    }
+    return r;
+}
+
+int vs_service_verify(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err)
+{
+    struct replay *p = calloc(1, sizeof *p);
+    if (!p)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    p->at = -1;
+    int r = vs_work_init(&p->work, &kind, s, sink, request, 1, err);
+    if (r == VS_OK)
+        r = begin(p, err);
+    if (r == VS_OK && p->verdict == OPEN) {
+        ret->work = &p->work;
+        return VS_OK;
+    }
+    if (r == VS_OK)
+        ret->result = result(&p->work);  /* nothing has to be computed for it */
+    vs_work_free(&p->work);
+    return r;
+}
