@@ -255,6 +255,17 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "status 3).\n\n"
         "  veritas audit show --since 1h --type answer",
         0, 1, vs_command_audit_show },
+    [VS_COMMAND_VERIFY] = { "verify", "[options] RECEIPT", "check a receipt, and compute its answer again",
+        "A receipt (docs/RECEIPT.md) says which computation gave an answer. RECEIPT is its file, - for standard input. Without a "
+        "model its signature is checked, and that its content is what was signed: WELL_FORMED. With --model the answer is "
+        "computed again in a private daemon, every token drawn again from the same logits: MATCH, on any machine and with any "
+        "instruction set.\n\n"
+        "MISMATCH: another answer comes out, and from which token on (exit status 3). INVALID: it is no receipt, or not as it was "
+        "signed (3). UNVERIFIABLE: the model, a key or the content is missing (4). With --json one object: verdict, at (the "
+        "token, from 0), mode, reason, tokens, signer, trusted.\n\n"
+        "  veritas verify answer.receipt --pubkey log.key\n"
+        "  veritas verify answer.receipt --pubkey log.key -m model.gguf --isa c",
+        1, 1, vs_command_verify },
     [VS_COMMAND_PERPLEXITY] = { "perplexity", "[options] [FILE]", "measure how well a model predicts a text",
         "Reads FILE or standard input in windows of --ctx tokens (512 when not given) and scores the second half of each. The last "
         "line says `perplexity X over N tokens`.",

@@ -47,7 +47,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "Show what the command does and all its options." },
 
     [VS_OPT_MODEL] = { .name = "model", .letter = 'm', .type = VS_TYPE_MODEL, .value = "MODEL", .preset = "smollm2-135m-instruct",
-        .commands = LOOK | C(GATEWAY),
+        .commands = LOOK | C(GATEWAY) | C(VERIFY),
         .help = "The model: a path to a GGUF file, or a name that `veritas models list` knows." },
     [VS_OPT_FILE] = { .name = "file", .letter = 'f', .type = VS_TYPE_PATH, .repeat = true, .value = "FILE",
         .commands = C(RUN) | C(COMPARE) | C(RENDER) | VECTORS,
@@ -78,7 +78,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_JSON] = { .name = "json",
         .commands = C(RUN) | C(RENDER) | C(PS) | C(MODELS_LIST) | C(INSPECT) | C(TOKENIZE) | C(PERPLEXITY) | C(LOGITS) |
                     C(COMPARE) | VECTORS | C(BENCH) | C(DOCTOR) | C(SELFTEST) | C(VERSION) | C(POLICY_SHOW) | SCANNING |
-                    C(KEYS_ADD) | C(KEYS_LIST) | C(KEYS_ROTATE) | C(KEYS_WHOAMI) | C(AUDIT_VERIFY) | C(AUDIT_SHOW),
+                    C(KEYS_ADD) | C(KEYS_LIST) | C(KEYS_ROTATE) | C(KEYS_WHOAMI) | C(AUDIT_VERIFY) | C(AUDIT_SHOW) |
+                    C(VERIFY),
         .help = "Print JSON instead of text." },
     [VS_OPT_PROGRAM] = { .name = "program", .key = "program", .commands = C(INSPECT),
         .help = "Show instead the program that a step of this model runs on this machine: a line for each instruction." },
@@ -89,7 +90,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_BRIEF] = { .name = "brief", .commands = C(SELFTEST),
         .help = "Try only one or two ways for each model and instruction set: a fifth of the time, the same digest." },
     [VS_OPT_QUIET] = { .name = "quiet", .letter = 'q',
-        .commands = LOOK | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
+        .commands = LOOK | C(VERIFY) | C(LOAD) | C(MODELS_PULL) | C(MODELS_ADD) | C(MODELS_VERIFY),
         .help = "Say nothing on standard error but errors and what other options ask for: no progress, no remarks." },
 
     [VS_OPT_VERBOSE] = { .name = "verbose", .letter = 'v', .commands = C(PS),
@@ -183,15 +184,15 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "The time for chat templates that print the date ($(date +%s) is now); an answer never depends on the clock by "
                 "itself." },
     [VS_OPT_DEADLINE] = { .name = "deadline", .type = VS_TYPE_FLOAT, .low = 0.001, .high = 604800, .value = "S", .unit = "seconds",
-        .preset = "none", .commands = LOOK,
+        .preset = "none", .commands = LOOK | C(VERIFY),
         .help = "Give up when the request is not done after S seconds (exit status 6)." },
 
     [VS_OPT_THREADS] = { .name = "threads", .letter = 't', .type = VS_TYPE_INT, .value = "N",
         .preset = "the processor cores this process may use", .key = "settings.threads",
-        .commands = COMPUTE | LOADING | C(QUANTIZE),
+        .commands = COMPUTE | C(VERIFY) | LOADING | C(QUANTIZE),
         .help = "How many threads compute." },
     [VS_OPT_ISA] = { .name = "isa", .type = VS_TYPE_CHOICE, .choices = ISA_CHOICES, .value = "LEVEL", .preset = "auto",
-        .key = "settings.isa", .commands = COMPUTE | LOADING | C(SELFTEST),
+        .key = "settings.isa", .commands = COMPUTE | C(VERIFY) | LOADING | C(SELFTEST),
         .help = "The instruction set; every level gives the same bits." },
     [VS_OPT_CTX] = { .name = "ctx", .letter = 'c', .type = VS_TYPE_INT, .value = "N", .unit = "tokens",
         .preset = "the model's, as far as memory allows", .key = "settings.ctx",
@@ -337,8 +338,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_CHECKPOINT] = { .name = "checkpoint", .type = VS_TYPE_PATH, .value = "FILE", .commands = C(AUDIT_VERIFY),
         .help = "A checkpoint of this log that was kept elsewhere (`veritas audit checkpoint`): the log must contain what it "
                 "signs." },
-    [VS_OPT_PUBKEY] = { .name = "pubkey", .type = VS_TYPE_PATH, .value = "FILE", .commands = AUDIT & ~C(AUDIT_SHOW),
+    [VS_OPT_PUBKEY] = { .name = "pubkey", .type = VS_TYPE_PATH, .value = "FILE", .commands = (AUDIT & ~C(AUDIT_SHOW)) | C(VERIFY),
         .help = "The log's public key, kept elsewhere (`veritas audit key`); else the one beside the log is believed." },
+    [VS_OPT_MODE] = { .name = "mode", .type = VS_TYPE_CHOICE, .choices = "structure|replay|decode", .value = "MODE",
+        .preset = "replay where there is --model, else structure", .commands = C(VERIFY),
+        .help = "What is verified: signature and commitments (structure); that, and the computation again, in one go over prompt "
+                "and answer (replay) or token by token (decode)." },
     [VS_OPT_FORMAT] = { .name = "format", .type = VS_TYPE_CHOICE, .choices = "ocsf|cef", .value = "FORMAT", .preset = "ocsf",
         .commands = C(AUDIT_EXPORT),
         .help = "The records as they are, which is JSON in the words of OCSF, or lines of CEF." },
@@ -423,6 +428,11 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
 };
 
 static const struct { enum vs_option_id id; uint64_t commands; const char *preset, *help; } meanings[] = {
+    { VS_OPT_MODEL, C(VERIFY), "none", "The model that the receipt names: a path to a GGUF file, or a name." },
+    { VS_OPT_ISA, C(VERIFY), NULL, "The instruction set with which it is computed again; c is plain C, without any of them." },
+    { VS_OPT_PUBKEY, C(VERIFY), NULL,
+      "The key of who made the receipt (`veritas audit key`, kept elsewhere), or the log's file of keys; else nobody vouches for "
+      "the key that the receipt brings." },
     { VS_OPT_FILE, C(COMPARE), "standard input", "The text that both models read." },
     { VS_OPT_CTX, C(PERPLEXITY) | C(COMPARE), "512", "Tokens in a window; the second half of each is scored." },
     { VS_OPT_CTX, C(INSPECT), "the model's", "The length of context for which the memory is told." },

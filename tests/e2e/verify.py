@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""`veritas verify` and veritas-receipt: receipts that another program makes (receipts.py, from docs/RECEIPT.md) of answers of the
+daemon are replayed with every instruction set; what was edited, signed again, cut or made up is told by its own verdict.
+
+usage: verify.py BIN (holds veritas, its programs and mkmodel)."""
+import array
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import client as c                      # noqa: E402
+import receipts as r                    # noqa: E402
+from processes import private_daemon    # noqa: E402
+
+BIN = os.path.abspath(sys.argv.pop(1))
+DIR = tempfile.TemporaryDirectory(prefix="vsr")
+SEED, SALT = bytes(range(32)), bytes(range(100, 132))
+VOCAB = 600
+PROMPT = [1, 40, 297, 5, 266, 120, 280, 33, 77, 299]
+os.environ["VERITAS_SOCKET"] = "/nowhere/s"
+
+
+def make_model(name, *more):
+    path = f"{DIR.name}/{name}.gguf"
+    subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--layers", "2", "--embd", "64", "--heads", "4", "--kv-heads", "2",
+                    "--vocab", str(VOCAB), "--ctx", "512", *more, "-o", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+MODEL, OTHER = make_model("one", "--seed", "11"), make_model("two", "--seed", "12")
+
+
+def write(name, value):
+    path = f"{DIR.name}/{name}"
+    with open(path, "wb") as f:
+        f.write(value if isinstance(value, bytes) else value.encode() if isinstance(value, str) else r.spelled(value))
+    return path
+
+
+KEY = write("key", r.keys_of(SEED)[1])
+# The text of a receipt is what the model made: these answers come as they are.
+os.environ["VERITAS_POLICY"] = write("policy", {"output": {"control": "off"}})
+
+
+def verify(receipt, *args):
+    """The verdict's object and the exit status."""
+    p = subprocess.run([BIN + "/veritas", "verify", "-" if receipt is None else write("r", receipt), "--json", *args],
+                       capture_output=True, text=True, timeout=120)
+    assert p.stdout, (p.returncode, p.stderr)
+    return json.loads(p.stdout), p.returncode
+
+
+class Answers:
+    """Answers of a daemon, and their logits."""
+
+    def __init__(self, path, **settings):
+        self.serve, ours = private_daemon(BIN + "/veritas", 120, stderr=subprocess.DEVNULL)
+        self.client, self.path = c.Client(sock=ours), path
+        facts = self.client.load_path(path, settings=settings)["facts"]
+        self.n_ctx = facts["context"]
+
+    def close(self):
+        self.client.close()
+        self.serve.wait(20)
+
+    def rows(self, tokens, first):
+        data = b""
+        for e in self.client.events(self.client.request(c.LOGITS, {"model": self.path, "tokens": tokens})):
+            data += e.data if e.kind == c.DATA else b""
+        values = array.array("f", data)
+        return [values[i * VOCAB:(i + 1) * VOCAB].tolist() for i in range(first, len(tokens))]
+
+    def receipt(self, level=1, contract="VNC-1", kv_type="f16", **asked):
+        """Asks, and makes the receipt of what came."""
+        body = {"tokens": PROMPT, "max_tokens": asked["max_tokens"], "stop": asked.get("stop"),
+                "stop_tokens": asked.get("stop_tokens"), "constraint": asked.get("constraint"),
+                "ignore_eos": bool(asked.get("ignore_eos")), "sampling": {"seed": asked.get("seed", 0), "ignore_file": True}}
+        for key in ("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "repeat_last_n"):
+            if key in asked:
+                body["sampling"][key] = asked[key]
+        if asked.get("bias"):
+            body["sampling"]["logit_bias"] = [[i, "-inf" if v == float("-inf") else v] for i, v in asked["bias"]]
+        body = {key: v for key, v in body.items() if v is not None}
+        text, tokens, result = self.client.answer(self.client.request(c.GENERATE, {"model": self.path, **body}))
+        asked = {**asked, "sha256": result["model_digest"], "n_ctx": self.n_ctx, "contract": contract, "kv_type": kv_type}
+        rows = self.rows(PROMPT + tokens[:-1], len(PROMPT) - 1) if tokens else []
+        statement = r.statement(SALT, asked, PROMPT, tokens, text, rows, result["finish_reason"], level)
+        return r.signed(statement, SEED, r.opening(SALT, asked, PROMPT, tokens, text))
+
+
+class Verify(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.answers = Answers(MODEL)
+        cls.plain = cls.answers.receipt(max_tokens=20, ignore_eos=1, seed=7, repeat_penalty=1.1)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.answers.close()
+
+    def says(self, receipt, verdict, status, reason="", *args, at=None):
+        told, code = verify(receipt, *args)
+        self.assertEqual((told["verdict"], code), (verdict, status), told)
+        self.assertIn(reason, told["reason"], told)
+        if at is not None:
+            self.assertEqual(told["at"], at, told)
+        return told
+
+    def resign(self, change, opening=None, receipt=None, again=False):
+        """Changed and signed by the operator himself. again: with the chain's beginning that belongs to it, as far as he can."""
+        receipt = receipt or self.plain
+        statement = r.statement_of(receipt)
+        change(statement["predicate"])
+        return r.signed(statement, SEED, receipt["opening"] if opening is None else opening)
+
+    # ---- structure ----
+
+    def test_structure(self):
+        told = self.says(self.plain, "WELL_FORMED", 0, "", "--pubkey", KEY)
+        self.assertEqual((told["mode"], told["tokens"], told["trusted"]), ("structure", 20, True))
+        self.assertEqual(told["signer"], r.keys_of(SEED)[1].split("+")[0])
+        self.assertFalse(self.says(self.plain, "WELL_FORMED", 0)["trusted"])
+        self.says({"envelope": self.plain["envelope"], "keys": self.plain["keys"]}, "WELL_FORMED", 0)
+        self.says({"envelope": self.plain["envelope"], "keys": self.plain["keys"]}, "UNVERIFIABLE", 4, "opening", "-m", MODEL)
+        bare = {key: v for key, v in self.plain.items() if key != "keys"}
+        self.says(bare, "UNVERIFIABLE", 4, "--pubkey")
+        self.says(bare, "WELL_FORMED", 0, "", "--pubkey", KEY)
+        self.says(bare, "WELL_FORMED", 0, "", "--pubkey", write("keys", r.keys_of(SEED)[0]))
+        self.says(self.plain, "INVALID", 3, "another first key", "--pubkey", write("k2", r.keys_of(SALT)[1]))
+        self.says(self.plain, "INVALID", 3, "--pubkey", "--pubkey", write("k3", "hello"))
+        self.says(json.dumps(self.plain, indent=2), "WELL_FORMED", 0)
+
+    def test_people(self):
+        p = subprocess.run([BIN + "/veritas", "verify", write("p", self.plain), "--pubkey", KEY, "-m", MODEL], capture_output=True,
+                           text=True)
+        self.assertEqual((p.returncode, p.stdout.split("\n")[0]), (0, "MATCH"), p.stderr)
+        self.assertIn("20 tokens, mode replay", p.stdout)
+        p = subprocess.run([BIN + "/veritas", "verify", write("p", self.plain), "--mode", "structure", "-m", MODEL],
+                           capture_output=True, text=True)
+        self.assertEqual(p.returncode, 2)
+        p = subprocess.run([BIN + "/veritas", "verify", "/nowhere"], capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stdout), (4, ""))
+        with open(write("p", self.plain)) as f:
+            p = subprocess.run([BIN + "/veritas", "verify", "-"], stdin=f, capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stdout.split("\n")[0]), (0, "WELL_FORMED"), p.stderr)
+
+    def test_alone(self):
+        with open(write("p", self.plain)) as f:
+            p = subprocess.run([BIN + "/veritas-receipt"], stdin=f, capture_output=True, text=True)
+        self.assertEqual((p.returncode, json.loads(p.stdout)["verdict"]), (0, "WELL_FORMED"), p.stderr)
+        p = subprocess.run([BIN + "/veritas-receipt"], input="no", capture_output=True, text=True)
+        self.assertEqual((p.returncode, json.loads(p.stdout)["verdict"]), (3, "INVALID"))
+        self.assertEqual(subprocess.run([BIN + "/veritas-receipt", "--what"], capture_output=True).returncode, 2)
+
+    def test_strange(self):
+        good = r.spelled(self.plain).decode()
+        payload = json.loads(good)["envelope"]["payload"]
+        other = copy.deepcopy(self.plain)
+        other["envelope"]["payloadType"] = "text/plain"
+        many = copy.deepcopy(self.plain)
+        many["opening"]["tokens"] = [7] * 1000000
+        for text, reason in (
+                ("", "no receipt"), ("{", "no receipt"), ("[]", "no receipt"), ("{}", "envelope"), ("\0" * 100, "no receipt"),
+                ("{\"a\":" * 100000, "no receipt"), (good.replace('"opening":', '"opening":{},"opening":'), "no receipt"),
+                (good.replace('"tokens":[', '"tokens":[NaN,'), "no receipt"),
+                (good.replace('"tokens":[', '"tokens":[1e0,'), "tokens"),
+                (good.replace('"tokens":[', '"tokens":[-1,'), "tokens"), (good.replace(payload, payload[:-4]), "signature"),
+                (good.replace(payload, "A" * 200000), "payload"), (r.spelled(other).decode(), "payloadType"),
+                (r.spelled(many).decode(), "tokens"), (good.replace('"salt"', '"pepper"'), "not known"),
+                (r.spelled(r.signed(b"{}", SEED)).decode(), "statement"),
+                (r.spelled(r.signed(b" " * 9000, SEED)).decode(), "payload")):
+            self.says(text, "INVALID", 3, reason)
+
+    def test_edited(self):
+        """Each scalar of the opening and of the envelope."""
+        def edited(value):
+            if isinstance(value, str):
+                return value[:-1] + ("A" if value[-1:] != "A" else "B") if value else "x"
+            return value + 1
+        def walk(node, path):
+            for key in (node if isinstance(node, dict) else range(len(node))):
+                if isinstance(node[key], (dict, list)):
+                    yield from walk(node[key], path + [key])
+                else:
+                    yield path + [key]
+        for path in walk(self.plain, []):
+            if path[:2] == ["opening", "tokens"] and path[2] > 2:
+                continue                # as the first ones
+            changed = copy.deepcopy(self.plain)
+            node = changed
+            for key in path[:-1]:
+                node = node[key]
+            node[path[-1]] = edited(node[path[-1]])
+            told, code = verify(changed)
+            self.assertEqual((told["verdict"], code), ("INVALID", 3), path)
+
+    # ---- replay ----
+
+    def test_match(self):
+        for mode in ("replay", "decode"):
+            for isa in ("c", "auto"):
+                told = self.says(self.plain, "MATCH", 0, "", "-m", MODEL, "--mode", mode, "--isa", isa, "--threads", "2")
+                self.assertEqual((told["tokens"], told["at"], told["mode"]), (20, None, mode))
+
+    def test_requests(self):
+        inf = float("-inf")
+        for asked in ({"max_tokens": 1}, {"max_tokens": 0}, {"max_tokens": 300, "ignore_eos": 1, "temperature": 0.0},
+                      {"max_tokens": 200, "temperature": 2.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0},
+                      {"max_tokens": 30, "ignore_eos": 1, "bias": [[5, 3.5], [7, inf], [9, -1.0]], "presence_penalty": 0.5},
+                      {"max_tokens": 40, "ignore_eos": 1, "stop": ["e", "zzz"], "seed": 2 ** 62},
+                      {"max_tokens": 100, "stop_tokens": list(range(100, 300)), "typical_p": 0.9},
+                      {"max_tokens": 60, "constraint": {"regex": "[a-f]{3,9}"}},
+                      {"max_tokens": 60, "constraint": {"choice": ["yes", "no"]}}):
+            receipt = self.answers.receipt(level=2 if asked["max_tokens"] == 30 else 1, **asked)
+            told = self.says(receipt, "MATCH", 0, "", "-m", MODEL, "--isa", "c")
+            self.assertEqual(told["tokens"], len(receipt["opening"]["tokens"]), asked)
+
+    def test_precision(self):
+        answers = Answers(MODEL, precision="high", kv_type="q8_0", ctx=128)
+        receipt = answers.receipt(max_tokens=20, contract="VNC-1H", kv_type="q8_0")
+        answers.close()
+        self.says(receipt, "MATCH", 0, "", "-m", MODEL)
+
+    def test_other(self):
+        self.says(self.plain, "UNVERIFIABLE", 4, "this one is", "-m", OTHER)
+        self.says(self.plain, "UNVERIFIABLE", 4, "nowhere", "-m", "/nowhere/model.gguf")
+        self.says(self.plain, "UNVERIFIABLE", 4, "which model", "--mode", "replay")
+        self.says(self.resign(lambda p: p["request"].update(shaped=1)), "UNVERIFIABLE", 4, "tools", "-m", MODEL)
+
+    def test_tokens(self):
+        """Another token, signed again with all that can be made to fit: told with its place."""
+        o = copy.deepcopy(self.plain["opening"])
+        for at in (0, 7, 19):
+            changed = copy.deepcopy(o)
+            changed["tokens"][at] = (changed["tokens"][at] + 1) % VOCAB
+            statement = r.statement_of(self.plain)
+            statement["subject"][0]["digest"]["sha256"] = r.commit("output.tokens", SALT, r.ids(changed["tokens"])).hex()
+            for mode in ("replay", "decode"):
+                self.says(r.signed(statement, SEED, changed), "MISMATCH", 3, "is drawn here", "-m", MODEL, "--mode", mode, at=at)
+        changed["tokens"][19] = 100000
+        statement["subject"][0]["digest"]["sha256"] = r.commit("output.tokens", SALT, r.ids(changed["tokens"])).hex()
+        self.says(r.signed(statement, SEED, changed), "MISMATCH", 3, "none of this model's", "-m", MODEL, at=19)
+
+    def test_bound(self):
+        """Whatever else the operator says of the computation, no MATCH comes of it."""
+        def hash_of(group, key):
+            return lambda p: p[group].update({key: "ab" * 32})
+        changes = [lambda p, k=k, v=v: p["request"].update({k: v}) for k, v in (
+            ("seed", f"{8:016x}"), ("temperature", r.bits(0.79)), ("top_k", 39), ("top_p", r.bits(0.94)), ("min_p", r.bits(0.04)),
+            ("typical_p", r.bits(0.9)), ("repeat_penalty", r.bits(1.2)), ("presence_penalty", r.bits(0.1)),
+            ("frequency_penalty", r.bits(0.1)), ("repeat_last_n", 63), ("max_tokens", 21), ("max_tokens", -1), ("ignore_eos", 0),
+            ("special", 1), ("parts", 1), ("temperature", r.bits(-1.0)))]
+        changes += [lambda p: p["contract"].update(id="VNC-1H"), hash_of("model", "sha256"),
+                    lambda p: p["numeric"].update(kv_type="f32"), lambda p: p["numeric"].update(n_ctx=256),
+                    lambda p: p["trace"].update(level=2), hash_of("trace", "chain"), lambda p: p["result"].update(finish="stop")]
+        for number, change in enumerate(changes):
+            told, code = verify(self.resign(change), "-m", MODEL)
+            self.assertIn((told["verdict"], code), (("MISMATCH", 3), ("UNVERIFIABLE", 4)), (number, told))
+        # Nor of another end, or other text.
+        statement, o = r.statement_of(self.plain), copy.deepcopy(self.plain["opening"])
+        o["text"] += "!"
+        statement["subject"][1]["digest"]["sha256"] = r.commit("output.text", SALT, o["text"].encode()).hex()
+        self.says(r.signed(statement, SEED, o), "MISMATCH", 3, "text", "-m", MODEL)
+        told, _ = verify(self.resign(lambda p: p["result"].update(finish="cancelled")), "-m", MODEL)
+        self.assertEqual(told["verdict"], "UNVERIFIABLE")
+        told, _ = verify(self.resign(lambda p: p["observed"].update(isa="c", threads=64)), "-m", MODEL)
+        self.assertEqual(told["verdict"], "MATCH")       # what must not matter
+
+    def test_refused(self):
+        """Nothing was computed: there is a receipt, and nothing to redo."""
+        statement = r.statement_of(self.plain)
+        for group in ("contract", "model", "numeric", "request", "trace", "observed"):
+            del statement["predicate"][group]
+        statement["predicate"]["result"] = {"finish": "refused", "error": "FILTERED"}
+        statement["subject"] = [{"name": "request.body", "digest": {"sha256": r.commit("request.body", SALT, b"{}").hex()}}]
+        receipt = r.signed(statement, SEED, {"salt": SALT.hex()})
+        self.says(receipt, "WELL_FORMED", 0)
+        self.says(receipt, "UNVERIFIABLE", 4, "nothing was computed", "-m", MODEL)
+
+
+if __name__ == "__main__":
+    unittest.main()
