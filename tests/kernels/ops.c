@@ -298,13 +298,14 @@ static void test_delta(void)
     size_t n = between(1, 80), n_keys = between(1, 40), lds = n + below(5);
     enum wild wild = some_wild();
     float *k = random_floats(n_keys, wild), *q = random_floats(n_keys, wild), *v = random_floats(n, wild), *s[2], *y[2];
-    float beta = value(TAME), decay = value(TAME);
+    float beta = value(TAME), *decay = random_floats(n_keys, TAME);
+    bool each = below(2);               /* a decay for each key, or one */
     s[0] = random_floats((n_keys - 1) * lds + n, wild);
     s[1] = twin(s[0], (n_keys - 1) * lds + n);
     for (int i = 0; i < 2; i++) {
         const struct vs_cpu_ops *ops = i ? &fast : &plain;
         y[i] = floats(n);
-        ops->delta(y[i], s[i], lds, k, q, v, beta, decay, n_keys, n);
+        ops->delta(y[i], s[i], lds, k, q, v, beta, decay, each, n_keys, n);
     }
     compare(s[1], s[0], (n_keys - 1) * lds + n, "delta, state");
     compare(y[1], y[0], n, "delta");
