@@ -32,6 +32,7 @@ struct vs_backend_config {
     uint32_t n_states;                   /* slots for states */
     enum vs_kv_type kv_type;
     bool high;                           /* high precision: contract VNC-1H instead of VNC-1 */
+    bool observe;                        /* what matrices of layers read is added up (struct vs_observed); steps take longer */
     struct vs_backend *beside;           /* one of the same kind, whose threads this one runs on: their steps take turns, and it
                                           * goes first. NULL: threads of its own */
 };
@@ -69,6 +70,15 @@ typedef int vs_progress_fn(void *context, uint64_t done, uint64_t total);
 
 typedef void vs_task_fn(void *context, uint32_t i, unsigned thread);
 
+/* What a matrix (or each of a layer's experts) has read since the backend was made: of each column the sum of its squares, and how
+ * many rows there were. The order of the rows is that of the steps, so neither threads nor the size of steps change a bit. */
+struct vs_observed {
+    char name[64];                       /* of the tensor */
+    uint32_t n_columns, n_matrices;
+    const double *sum;                   /* [n_matrices, n_columns] */
+    const uint64_t *n_rows;              /* [n_matrices] */
+};
+
 struct vs_backend_memory { size_t weights, step; };      /* bytes */
 
 struct vs_backend_kind;
@@ -98,6 +108,8 @@ struct vs_backend_kind {
     int (*step)(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
     /* [n_out, its width] of the last step, which computed it; valid as logits are. */
     const float *(*output)(const struct vs_backend *b, int which);
+    /* [*ret_n], the backend's; between steps. */
+    const struct vs_observed *(*observed)(const struct vs_backend *b, size_t *ret_n);
     /* K and V of all layers, between steps: the first n_tokens positions of a page to another; whole pages to zeros. */
     void (*copy_page)(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
     void (*clear_pages)(struct vs_backend *b, const uint32_t *pages, uint32_t n);

@@ -207,6 +207,12 @@ static void destroy(struct vs_backend *b)
     free(c->program.buffers);
     free(c->program.mixtures);
     free(c->program.slopes);
+    for (size_t i = 0; i < c->program.n_sums; i++) {
+        free(c->program.sums[i].sum);
+        free(c->program.sums[i].n_rows);
+    }
+    free(c->program.sums);
+    free(c->program.observed);
     free(c->run.blocks);
     free(c->run.n_tasks);
     free(c->run.shares);
@@ -332,6 +338,7 @@ const struct vs_backend_kind vs_backend_cpu = {
     .memory = memory,
     .step = vs_cpu_step,
     .output = vs_cpu_output,
+    .observed = vs_cpu_observed,
     .copy_page = vs_cpu_copy_page,
     .clear_pages = vs_cpu_clear_pages,
     .each = each,

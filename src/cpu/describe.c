@@ -23,6 +23,7 @@ static const char *const kind_names[VS_N_INSTRS] = {
     [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick", [VS_I_JOIN] = "join",
     [VS_I_BY_HEADS] = "by_heads",
     [VS_I_CHECK] = "check",
+    [VS_I_OBSERVE] = "observe",
 };
 
 struct writer {

@@ -446,6 +446,30 @@ static void combine_task(const struct vs_cpu *c, const struct vs_instr *in, uint
     }
 }
 
+/* ---- what experts read ---- */
+
+void vs_cpu_square(double *sum, const float *x, uint32_t begin, uint32_t end)
+{
+    for (uint32_t i = begin; i < end; i++)
+        sum[i] += (double)x[i] * (double)x[i];
+}
+
+void vs_experts_observe(const struct vs_cpu *c, const struct vs_instr *in, uint32_t begin, uint32_t end)
+{
+    const struct vs_mixture *m = mixture_of(c, in);
+    struct vs_sums *s = &c->program.sums[in->first];
+    struct table t = table_of(c, in);
+    bool apart = in->of_inner || is_gathered(c, in);
+    uint32_t buffer = in->of_inner ? m->inner : apart ? m->own_x : m->x;
+    for (const struct group *g = t.group; g < t.group + t.n_groups; g++) {
+        const float *x = vs_cpu_at(c, buffer) + (apart ? (size_t)g->first * in->width : 0);
+        for (uint32_t i = 0; i < g->n; i++)
+            vs_cpu_square(s->sum + (size_t)g->expert * in->width, x + (size_t)i * in->width, begin, end);
+        if (!begin)
+            s->n_rows[g->expert] += g->n;
+    }
+}
+
 /* ---- tasks ---- */
 
 static size_t panel_bytes(const struct vs_cpu *c, uint32_t linear)

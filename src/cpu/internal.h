@@ -39,6 +39,8 @@ enum vs_instr_kind {
     VS_I_PICK,          /* y = so many elements of each part of x */
     VS_I_JOIN,          /* y = parts of x and x2 in turn */
     VS_I_BY_HEADS,      /* y = each part of x by a matrix of its own: the linears from `first` on */
+    VS_I_OBSERVE,       /* squares of x are added up, for the sums of that number (first); experts: of what they read, or, where
+                         * `of_inner`, of what is between up and down */
     VS_I_CHECK,         /* NaN or infinity in the logits */
     VS_N_INSTRS
 };
@@ -105,6 +107,7 @@ struct vs_instr {
     bool one_weight;                     /* VS_I_NORM: that of a part, for all of them */
     size_t state;                        /* floats before it in a slot */
     uint32_t experts;                    /* VS_I_ROUTE to VS_I_COMBINE: index into program.mixtures */
+    bool by_expert, of_inner;            /* VS_I_OBSERVE */
 };
 
 /* The experts of a layer, which five instructions share. Buffers are indices, linears begin at their matrix of expert 0. */
@@ -116,6 +119,12 @@ struct vs_mixture {
     uint32_t x, act;                     /* what experts read, as the model has it: f32, quantised */
     uint32_t own_x, own_act;             /* the same in the table's order, when there are several rows */
     uint32_t inner, inner_act;           /* what is between up and down, in the table's order */
+};
+
+struct vs_sums {                         /* struct vs_observed, of all tensors that read the same */
+    uint32_t n_columns, n_matrices;
+    double *sum;
+    uint64_t *n_rows;
 };
 
 struct vs_weight {                       /* one tensor in memory */
@@ -155,6 +164,9 @@ struct vs_program {
     size_t n_instrs, n_linears, n_adapted, n_buffers, cap_instrs, cap_linears, cap_adapted, cap_buffers;
     uint32_t output[VS_N_OUTPUTS];       /* buffers; VS_NONE: the model has no such output */
     struct vs_mixture *mixtures;         /* one for each of the graph's experts */
+    struct vs_sums *sums;                /* config.observe */
+    struct vs_observed *observed;
+    size_t n_sums, cap_sums, n_observed, cap_observed;
     struct vs_rope_table { uint32_t n_pairs; enum vs_rope_kind kind; double magnitude, *frequency; float *cosine, *sine; } ropes[2];
     size_t n_ropes;
     float *slopes;                       /* attention: of each head, where keys count less the farther away they are */
@@ -237,6 +249,7 @@ static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
 int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
 const float *vs_cpu_output(const struct vs_backend *b, int which);
+const struct vs_observed *vs_cpu_observed(const struct vs_backend *b, size_t *ret_n);
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,
                 vs_progress_fn *progress, void *context, struct vs_error *err);
 
@@ -276,6 +289,10 @@ uint32_t vs_cpu_share_out(const struct vs_cpu *c, uint32_t n, uint32_t units, si
 /* experts.c: VS_I_ROUTE to VS_I_COMBINE. glu and down are a thread's own. */
 enum { VS_GLU_UNITS = 32 };              /* pairs of gate and up panels at once; bounds the private results */
 uint32_t vs_experts_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
+/* Squares of x[begin .. end) to their sums; of what the experts of a layer read. */
+enum { VS_OBSERVE_COLUMNS = 64 };         /* of a task */
+void vs_cpu_square(double *sum, const float *x, uint32_t begin, uint32_t end);
+void vs_experts_observe(const struct vs_cpu *c, const struct vs_instr *in, uint32_t begin, uint32_t end);
 void vs_experts_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, float *glu, float *down);
 size_t vs_experts_table_bytes(const struct vs_experts *e, size_t n_rows);
 size_t vs_experts_down_bytes(const struct vs_cpu *c, const struct vs_instr *in);      /* of the private `down` */

@@ -126,6 +126,7 @@ static void experts_want(struct lowering *l, const struct vs_experts *e, uint32_
     for (int k = 0; k < 2 && first[k] != VS_NONE; k++)
         for (uint32_t i = 0; i < e->n; i++)
             *(tensor_is_float(l, first[k] + i) || e->weigh_input ? &l->want_f32[x] : &l->want_act[x]) = true;
+    l->want_f32[x] |= l->c->config.observe;
 }
 
 static bool analyse(struct lowering *l)
@@ -158,6 +159,8 @@ static bool analyse(struct lowering *l)
             l->user[v] = i;
             l->n_users[v]++;
             l->only_linear[v] &= n->op == VS_OP_LINEAR;
+            if (n->op == VS_OP_LINEAR && l->c->config.observe)
+                l->want_f32[v] = true;
             if (n->op == VS_OP_LINEAR && !is_float(l, n))
                 l->want_act[v] = true;
             else if (n->op == VS_OP_EXPERTS && k == 0)
@@ -325,7 +328,7 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
 static void fuse_glu(struct lowering *l, struct vs_instr *in)
 {
     struct vs_linear *m = &l->c->program.linears[in->first];
-    if (in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
+    if (l->c->config.observe || in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
         return;
     const struct vs_node *glu = &l->g->nodes[l->user[m[0].y]];
     if (glu->op != VS_OP_GLU || glu->p.activation > VS_ACT_GELU_TANH || l->user[m[1].y] != l->user[m[0].y] || m[0].w.n_rows % 32)
@@ -450,12 +453,59 @@ static struct vs_linear *new_linear(struct lowering *l, uint32_t tensor)
     return m;
 }
 
+/* ---- what matrices read ---- */
+
+/* New sums, for which the instruction is emitted. VS_NONE: out of memory. */
+static uint32_t observe(struct lowering *l, struct vs_instr in, uint32_t n_columns, uint32_t n_matrices)
+{
+    struct vs_program *p = &l->c->program;
+    void *items = p->sums;
+    if (!room(l, &items, p->n_sums, &p->cap_sums, sizeof *p->sums))
+        return VS_NONE;
+    p->sums = items;
+    struct vs_sums s = { n_columns, n_matrices, calloc((size_t)n_columns * n_matrices, sizeof *s.sum),
+                         calloc(n_matrices, sizeof *s.n_rows) };
+    p->sums[p->n_sums++] = s;
+    if (!s.sum || !s.n_rows)
+        l->status = VS_E_NOMEM;
+    in.kind = VS_I_OBSERVE;
+    in.width = n_columns;
+    in.first = (uint32_t)p->n_sums - 1;
+    emit(l, in);
+    return in.first;
+}
+
+/* A tensor of a layer reads what these sums are of. Parts of one tensor are one. */
+static void observe_tensor(struct lowering *l, uint32_t tensor, uint32_t sums)
+{
+    struct vs_program *p = &l->c->program;
+    const char *name = l->g->tensors[tensor].name;
+    void *items = p->observed;
+    for (size_t i = 0; i < p->n_observed; i++)
+        if (strcmp(p->observed[i].name, name) == 0)
+            return;
+    if (sums == VS_NONE || strncmp(name, "blk.", 4) != 0
+        || !room(l, &items, p->n_observed, &p->cap_observed, sizeof *p->observed))
+        return;
+    p->observed = items;
+    const struct vs_sums *s = &p->sums[sums];
+    struct vs_observed *o = &p->observed[p->n_observed++];
+    *o = (struct vs_observed){ .n_columns = s->n_columns, .n_matrices = s->n_matrices, .sum = s->sum, .n_rows = s->n_rows };
+    memcpy(o->name, name, sizeof o->name);
+}
+
 /* Those of the matrices that read the same value which go together: a gate and its up, or all others. */
 static void lower_linears(struct lowering *l, uint32_t first)
 {
     struct vs_cpu *c = l->c;
     uint32_t x = l->g->nodes[first].in[0], glu = glu_of(l, &l->g->nodes[first]);
     quantise(l, x);
+    uint32_t sums = VS_NONE;
+    if (c->config.observe && strncmp(l->g->tensors[l->g->nodes[first].tensor[0]].name, "blk.", 4) == 0) {
+        struct vs_instr read = instr(VS_I_OBSERVE, l->g->values[x].rows);
+        read.x = touch(l, l->buffer[x]);
+        sums = observe(l, read, l->g->values[x].width, 1);
+    }
     struct vs_instr in = instr(VS_I_LINEAR, l->g->values[x].rows);
     in.x = touch(l, l->buffer[x]);
     in.act = touch(l, l->act[x]);
@@ -469,6 +519,7 @@ static void lower_linears(struct lowering *l, uint32_t first)
         struct vs_linear *m = new_linear(l, n->tensor[0]);
         if (!m)
             return;
+        observe_tensor(l, n->tensor[0], sums);
         m->bias = vector(l, n->tensor[1]);
         lower_adapts(l, n, m);
         uint32_t other;
@@ -705,6 +756,26 @@ static void set_tensors(struct lowering *l, struct vs_mixture *m)
     m->down = new_linears(l, e->down, e->n);
 }
 
+/* What gate and up, and what down of each expert read. */
+static void observe_experts(struct lowering *l, const struct vs_node *n, const struct vs_mixture *m)
+{
+    const struct vs_experts *e = &m->of;
+    uint32_t alive[] = { m->x, m->own_x, m->route, m->table, m->inner };
+    for (int inner = 0; inner < 2; inner++) {
+        struct vs_instr in = instr(VS_I_OBSERVE, l->g->values[n->out].rows);
+        in.experts = n->p.experts;
+        in.by_expert = true;
+        in.of_inner = inner;
+        for (size_t k = 0; k < sizeof alive / sizeof *alive; k++)
+            touch(l, alive[k]);
+        uint32_t sums = observe(l, in, inner ? e->width : e->n_in, e->n);
+        uint32_t tensors[] = { inner ? e->down : e->up, inner ? e->down : e->gate };
+        for (int k = 0; k < 2; k++)
+            if (tensors[k] != VS_NONE)
+                observe_tensor(l, tensors[k], sums);
+    }
+}
+
 /* Router and experts at once: the one node that reads what a router gives are its experts. */
 static void lower_experts(struct lowering *l, const struct vs_node *n)
 {
@@ -737,7 +808,7 @@ static void lower_experts(struct lowering *l, const struct vs_node *n)
     m->table = new_buffer(l, rows, 1);
     if (l->status == VS_OK)
         c->program.buffers[m->table].bytes = vs_experts_table_bytes(e, most);
-    m->own_x = f32 || e->weigh_input ? slots_buffer(l, rows, e->n_used, e->n_in, false) : VS_NONE;
+    m->own_x = f32 || e->weigh_input || c->config.observe ? slots_buffer(l, rows, e->n_used, e->n_in, false) : VS_NONE;
     m->own_act = act ? slots_buffer(l, rows, e->n_used, e->n_in, true) : VS_NONE;
     emit(l, in);
 
@@ -755,12 +826,14 @@ static void lower_experts(struct lowering *l, const struct vs_node *n)
     in.kind = VS_I_EXPERTS;
     for (int k = 0; k < 6; k++)
         touch(l, all[k]);
-    m->inner = some_are(l, e->down, e->n, true) ? slots_buffer(l, rows, e->n_used, e->width, false) : VS_NONE;
+    m->inner = some_are(l, e->down, e->n, true) || c->config.observe ? slots_buffer(l, rows, e->n_used, e->width, false) : VS_NONE;
     m->inner_act = some_are(l, e->down, e->n, false) ? slots_buffer(l, rows, e->n_used, e->width, true) : VS_NONE;
     in.y = m->inner;
     in.act2 = m->inner_act;
     emit(l, in);
 
+    if (c->config.observe)
+        observe_experts(l, n, m);
     in = instr(VS_I_COMBINE, rows);
     const struct vs_node *add = lone_add(l, out, &other);
     in.experts = n->p.experts;

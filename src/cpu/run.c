@@ -134,6 +134,8 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
         return vs_state_n_tasks(c, in);
     case VS_I_GLU:
         return rows_a_task(n) == 1 ? n * div_up(in->width, GLU_COLUMNS) : div_up(n, ROWS_A_TASK);
+    case VS_I_OBSERVE:
+        return div_up(in->width, VS_OBSERVE_COLUMNS);
     case VS_I_SOFTCAP:
     case VS_I_CHECK:
         return n * div_up(in->width, LOGIT_COLUMNS);
@@ -591,6 +593,21 @@ static void logits_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t ta
         atomic_store_explicit(&c->run.fault, 1, memory_order_relaxed);
 }
 
+/* Some columns of all rows, in their order. */
+static void observe_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
+{
+    struct vs_sums *s = &c->program.sums[in->first];
+    uint32_t begin = task * VS_OBSERVE_COLUMNS, end = min_u32(begin + VS_OBSERVE_COLUMNS, in->width), n = n_rows(c, in);
+    if (in->by_expert) {
+        vs_experts_observe(c, in, begin, end);
+        return;
+    }
+    for (uint32_t row = 0; row < n; row++)
+        vs_cpu_square(s->sum, vs_cpu_at(c, in->x) + (size_t)row * in->width, begin, end);
+    if (!begin)
+        *s->n_rows += n;
+}
+
 static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task, uint32_t n_tasks, unsigned thread, struct own *own)
 {
     uint32_t n = n_rows(c, in);
@@ -607,6 +624,8 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
         vs_state_task(c, in, task);
     } else if (in->kind >= VS_I_ROUTE && in->kind <= VS_I_COMBINE) {
         vs_experts_task(c, in, task, n_tasks, own->glu, own->down);
+    } else if (in->kind == VS_I_OBSERVE) {
+        observe_task(c, in, task);
     } else if (in->kind == VS_I_CHECK || in->kind == VS_I_SOFTCAP) {
         logits_task(c, in, task);
     } else if (in->kind == VS_I_GLU && rows_a_task(n) == 1) {
@@ -727,6 +746,13 @@ void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step)
     *old = key;
     for (size_t i = 0; i < c->program.n_instrs; i++)
         c->run.n_tasks[i] = count_tasks(c, &c->program.instrs[i]);
+}
+
+const struct vs_observed *vs_cpu_observed(const struct vs_backend *b, size_t *ret_n)
+{
+    const struct vs_cpu *c = (const struct vs_cpu *)b;
+    *ret_n = c->program.n_observed;
+    return c->program.observed;
 }
 
 const float *vs_cpu_output(const struct vs_backend *b, int which)

@@ -106,6 +106,7 @@ static struct vs_backend_config backend_config(const struct vs_model_config *c)
     return (struct vs_backend_config){
         .level = c->level, .n_threads = c->n_threads, .max_rows = c->chunk, .max_out = c->max_out,
         .max_positions = c->context, .n_pages = c->n_pages, .n_states = c->n_states, .kv_type = c->kv_type, .high = c->high,
+        .observe = c->observe,
         .beside = c->beside ? c->beside->backend : NULL,
     };
 }

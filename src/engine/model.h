@@ -27,6 +27,7 @@ struct vs_model_config {
     uint32_t chunk;                      /* most rows of a step; 0 = default */
     uint32_t max_out;                    /* most rows of a step whose logits are read; 0 = default */
     bool high;                           /* contract VNC-1H instead of VNC-1 */
+    bool observe;                        /* as of struct vs_backend_config */
     float adapters[VS_MAX_ADAPTERS];     /* how much each of the header's counts where nobody says otherwise */
     struct vs_model *beside;             /* computes on the threads of this model, which outlives it; NULL: on its own */
 };
