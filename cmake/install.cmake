@@ -58,7 +58,7 @@ set(pages run chat serve gateway stop ps top metrics load unload models "models 
     "models rm" "models path" inspect tokenize detokenize constrain scan redact policy "policy check" "policy show"
     keys "keys add" "keys list" "keys revoke" "keys rotate" "keys whoami"
     audit "audit verify" "audit show" "audit export" "audit checkpoint" "audit key" verify
-    embed rerank render quantize compare perplexity logits bench doctor selftest version help)
+    embed rerank render quantize imatrix compare perplexity logits bench doctor selftest version help)
 set(made ${CMAKE_BINARY_DIR}/made)
 file(MAKE_DIRECTORY ${made})
 set(outputs ${made}/veritas.1)

@@ -17,8 +17,8 @@ struct vs_imatrix;
 int vs_imatrix_open(const struct vs_source *file, struct vs_imatrix **ret, struct vs_error *err);
 void vs_imatrix_close(struct vs_imatrix *m);
 
-/* *ret: mean squares [n_columns, n_matrices] of the tensor, the caller's to free; NULL where nothing is said about it. They are finite
- * and not negative. VS_E_MALFORMED: it has another shape here. */
+/* *ret: mean squares [n_columns, n_matrices] of the tensor, the caller's to free; NULL where nothing is said about it. They are
+ * finite and not negative. VS_E_MALFORMED: it has another shape here. */
 int vs_imatrix_of(const struct vs_imatrix *m, const char *name, uint64_t n_columns, uint64_t n_matrices, float **ret,
                   struct vs_error *err);
 #endif

@@ -84,6 +84,7 @@ set_tests_properties(e2e-logits PROPERTIES SKIP_RETURN_CODE 77)
 
 # One hash whatever the instruction set, threads and chunk; tiny models of every weight class.
 vs_e2e(quantize quantize.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(imatrix imatrix.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 # The same over 300 tokens of the default model, where it was fetched.
 add_test(NAME long-determinism

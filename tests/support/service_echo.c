@@ -6,6 +6,7 @@
  * says nothing, "@try NAME" tries what a worker must not do (attempts.h), "@attempts" lists what can be tried. */
 #include "prog/worker/formats.h"
 #include "base/utf8.h"
+#include "prog/worker/imatrix.h"
 #include "prog/worker/quantize.h"
 #include "prog/worker/render.h"
 #include "prog/worker/service.h"
@@ -35,6 +36,13 @@ int vs_formats(int argc, char *const *argv)
     (void)argc;
     (void)argv;
     return 2;                           /* it can run none */
+}
+
+int vs_imatrix_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 2;                           /* it reads none */
 }
 
 int vs_quantize_main(int argc, char **argv)

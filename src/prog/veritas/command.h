@@ -20,8 +20,8 @@ enum vs_command_id {
     VS_COMMAND_KEYS_WHOAMI,
     VS_COMMAND_AUDIT, VS_COMMAND_AUDIT_VERIFY, VS_COMMAND_AUDIT_SHOW, VS_COMMAND_AUDIT_CHECKPOINT, VS_COMMAND_AUDIT_KEY,
     VS_COMMAND_AUDIT_EXPORT, VS_COMMAND_VERIFY,
-    VS_COMMAND_LOGITS, VS_COMMAND_COMPARE, VS_COMMAND_QUANTIZE, VS_COMMAND_EMBED, VS_COMMAND_RERANK, VS_COMMAND_BENCH,
-    VS_COMMAND_DOCTOR,
+    VS_COMMAND_LOGITS, VS_COMMAND_COMPARE, VS_COMMAND_QUANTIZE, VS_COMMAND_IMATRIX, VS_COMMAND_EMBED, VS_COMMAND_RERANK,
+    VS_COMMAND_BENCH, VS_COMMAND_DOCTOR,
     VS_COMMAND_SELFTEST, VS_COMMAND_VERSION, VS_COMMAND_HELP,
     VS_COMMAND_COUNT
 };
@@ -100,6 +100,7 @@ int vs_command_perplexity(const struct vs_args *args);
 int vs_command_logits(const struct vs_args *args);
 int vs_command_compare(const struct vs_args *args);
 int vs_command_quantize(const struct vs_args *args);
+int vs_command_imatrix(const struct vs_args *args);
 int vs_command_embed(const struct vs_args *args);
 int vs_command_rerank(const struct vs_args *args);
 int vs_command_bench(const struct vs_args *args);

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { HIGH_FD = 20 };
+enum { HIGH_FD = 100 };                  /* above all that the child has */
 
 static void become(const struct vs_locked *l, const char *program, pid_t parent)
 {

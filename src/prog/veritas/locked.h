@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-enum { VS_LOCKED_MAX_FDS = 8 };
+enum { VS_LOCKED_MAX_FDS = 60 };         /* the parts of a model, and more */
 struct vs_locked {
     const char *const *words;            /* "veritas-worker", ..., NULL */
     int fd[VS_LOCKED_MAX_FDS], n_fds;    /* borrowed; fd[i] becomes 3 + i there; -1: nothing does */

@@ -291,6 +291,15 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas quantize model-F16.gguf model-Q4_K_M.gguf --type Q4_K_M\n"
         "  veritas quantize in.gguf out.gguf --type Q4_K_S --imatrix imatrix.gguf --tensor '*ffn_down*=Q6_K'",
         2, 2, vs_command_quantize },
+    [VS_COMMAND_IMATRIX] = { "imatrix", "[options] -f TEXT -o FILE", "see what a model's weights are multiplied with",
+        "The model reads the text of -f in chunks of --ctx tokens (512 when not given; what does not fill one is left out). For "
+        "each column of its matrices the squares of what the column is multiplied with are added up, of experts for each by "
+        "itself, and written to FILE: an importance matrix for `veritas quantize --imatrix` and other programs that read this "
+        "format (GGUF). The same model, text and --ctx give the same bytes, whatever the number of threads. Model and text are "
+        "read by a process that is locked in; FILE appears when it is whole, and Ctrl-C leaves nothing.\n\n"
+        "  veritas imatrix -m model-F16.gguf -f text.txt -o imatrix.gguf\n"
+        "  veritas quantize model-F16.gguf model-IQ3_XXS.gguf --type IQ3_XXS --imatrix imatrix.gguf",
+        0, 0, vs_command_imatrix },
     [VS_COMMAND_EMBED] = { "embed", "[options] [TEXT...]", "turn texts into vectors",
         "Prints the vector (embedding) of each TEXT, of the whole of each FILE of --file, or of token ids (--tokens), a line each; "
         "where none is given, of standard input. A newline at the end of a file does not count. With -o a NumPy file: float32, "

@@ -7,6 +7,7 @@
  * milliseconds within one (src/cpu/run.c), and whenever a request that is read asks (vs_sink.check): so cancel and credit arrive,
  * and what needs no step is answered meanwhile. When the socket ends, so does the worker. */
 #include "prog/worker/formats.h"
+#include "prog/worker/imatrix.h"
 #include "prog/worker/quantize.h"
 #include "prog/worker/render.h"
 #include "prog/worker/job.h"
@@ -253,6 +254,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--formats") == 0)
         return vs_formats(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--imatrix") == 0)
+        return vs_imatrix_main(argc, argv);
     if (argc > 1 && strcmp(argv[1], "--quantize") == 0)
         return vs_quantize_main(argc, argv);
     if (argc > 1 && strcmp(argv[1], "--render") == 0)

@@ -1,5 +1,6 @@
 /* prog/worker/quantize.c - see quantize.h */
 #include "prog/worker/quantize.h"
+#include "prog/worker/make.h"
 #include "prog/worker/mix.h"
 
 #include "base/buf.h"
@@ -8,39 +9,16 @@
 #include "cpu/pool.h"
 #include "import/gguf.h"
 #include "import/header.h"
+#include "import/imatrix.h"
 #include "sandbox/sandbox.h"
 #include "tensor/quantize.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { OUT_FD = 3, MODEL_FD = 4, WORDS_FD = 5, IMPORTANCE_FD = 6, CHUNK_BYTES = 16 << 20, MAX_THREADS = 256 };
-
-/* ---- files ---- */
-
-static int file_read(void *context, uint64_t offset, size_t n, void *to, struct vs_error *err)
-{
-    const int *fd = context;
-    for (size_t at = 0; at < n;) {
-        ssize_t got = pread(*fd, (char *)to + at, n - at, (off_t)(offset + at));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return vs_error_set(err, VS_E_SYSTEM, "cannot read the file: %s", strerror(errno));
-        if (got == 0)
-            return vs_error_set(err, VS_E_MALFORMED, "the file was cut while it was read");
-        at += (size_t)got;
-    }
-    return VS_OK;
-}
+enum { CHUNK_BYTES = 16 << 20 };
 
 struct file {
     int fd;
@@ -51,83 +29,25 @@ struct file {
 
 static int file_open(struct file *f, int fd, struct vs_error *err)
 {
-    struct stat st;
     f->fd = fd;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return vs_error_set(err, VS_E_INVALID, "this is no file");
-    f->source = (struct vs_source){ .read = file_read, .context = &f->fd, .n_bytes = (uint64_t)st.st_size };
-    int rc = vs_header_open(&f->source, &f->header, err);
+    int rc = vs_make_source(&f->fd, &f->source, err);
+    if (rc == VS_OK)
+        rc = vs_header_open(&f->source, &f->header, err);
     if (rc == VS_OK)
         f->gguf = vs_header_gguf(f->header);
     return rc;
 }
 
-static int put(const void *data, size_t n, struct vs_error *err)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t done = write(OUT_FD, (const char *)data + at, n - at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return vs_error_set(err, VS_E_CANCELLED, "nobody takes the new file");
-        at += (size_t)done;
-    }
-    return VS_OK;
-}
 
-/* ---- importance: the mean square of what each column is multiplied with ---- */
-
-/* importance[n_cols, n_experts] of a tensor, or NULL where the matrix says nothing about it. */
-static int importance_of(const struct file *imatrix, const struct vs_gguf_tensor *t, float **ret, struct vs_error *err)
+/* What the importance matrix has of a tensor; *ret NULL: nothing. */
+static int importance_of(const struct vs_imatrix *imatrix, const struct vs_gguf_tensor *t, float **ret, struct vs_error *err)
 {
-    char name[160];
+    char name[64];
     *ret = NULL;
-    if (!imatrix->gguf || t->name.n > 100)
+    if (!imatrix || t->name.n >= sizeof name)
         return VS_OK;
-    snprintf(name, sizeof name, "%.*s.in_sum2", (int)t->name.n, t->name.data);
-    const struct vs_gguf_tensor *sums = vs_gguf_tensor(imatrix->gguf, name);
-    snprintf(name, sizeof name, "%.*s.counts", (int)t->name.n, t->name.data);
-    const struct vs_gguf_tensor *counts = vs_gguf_tensor(imatrix->gguf, name);
-    if (!sums && !counts)
-        return VS_OK;
-    uint64_t n = t->ne[0] * t->ne[2];
-    if (!sums || !counts || sums->dtype->id != VS_F32 || counts->dtype->id != VS_F32 || sums->ne[0] != t->ne[0]
-        || sums->ne[1] != t->ne[2] || counts->n_bytes != t->ne[2] * sizeof(float) || sums->n_bytes != n * sizeof(float))
-        return vs_error_set(err, VS_E_MALFORMED, "the imatrix is of another model: %.*s has %llu columns and %llu experts here",
-                            (int)t->name.n, t->name.data, (unsigned long long)t->ne[0], (unsigned long long)t->ne[2]);
-    float *v = malloc((n ? n : 1) * sizeof *v), *count = malloc((t->ne[2] ? t->ne[2] : 1) * sizeof *count);
-    int rc = v && count ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
-    if (rc == VS_OK)
-        rc = vs_source_read(&imatrix->source, sums->offset, (size_t)sums->n_bytes, v, err);
-    if (rc == VS_OK)
-        rc = vs_source_read(&imatrix->source, counts->offset, (size_t)counts->n_bytes, count, err);
-    for (uint64_t i = 0; rc == VS_OK && i < n; i++) {
-        float c = count[i / t->ne[0]];
-        v[i] = c > 0 ? v[i] / c : 1;                             /* an expert that was never asked: all columns alike */
-        if (!(v[i] >= 0) || vs_f32_bits(v[i]) >= 0x7f800000)
-            rc = vs_error_set(err, VS_E_MALFORMED, "the imatrix: %.*s has a value that is no mean square", (int)t->name.n,
-                              t->name.data);
-    }
-    free(count);
-    if (rc == VS_OK)
-        *ret = v;
-    else
-        free(v);
-    return rc;
-}
-
-static int open_importance(struct file *f, struct vs_error *err)
-{
-    struct vs_str type;
-    if (fcntl(IMPORTANCE_FD, F_GETFD) < 0)
-        return VS_OK;
-    int rc = file_open(f, IMPORTANCE_FD, err);
-    if (rc != VS_OK)
-        return rc;
-    if (vs_entries_str(vs_gguf_entries(f->gguf), "general.type", &type, NULL) != VS_OK || type.n != 7
-        || memcmp(type.data, "imatrix", 7) != 0)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "the file of --imatrix is no imatrix (general.type)");
-    return VS_OK;
+    snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.data);
+    return vs_imatrix_of(imatrix, name, t->ne[0], t->ne[2], ret, err);
 }
 
 /* ---- one tensor ---- */
@@ -193,7 +113,7 @@ static int convert(struct job *j, const struct file *model, unsigned n_threads, 
         if (atomic_load(&j->is_no_number))
             rc = vs_error_set(err, VS_E_MALFORMED, "%.*s: a weight is not a number", (int)t->name.n, t->name.data);
         else
-            rc = put(out, (size_t)j->n * j->out_bytes, err);
+            rc = vs_make_put(out, (size_t)j->n * j->out_bytes, err);
     }
     free(in);
     free(out);
@@ -208,7 +128,7 @@ static int copy(const struct vs_gguf_tensor *t, const struct file *model, struct
     for (uint64_t at = 0; rc == VS_OK && at < t->n_bytes;) {
         size_t n = t->n_bytes - at < CHUNK_BYTES ? (size_t)(t->n_bytes - at) : CHUNK_BYTES;
         if ((rc = vs_source_read(&model->source, t->offset + at, n, block, err)) == VS_OK)
-            rc = put(block, n, err);
+            rc = vs_make_put(block, n, err);
         at += n;
     }
     free(block);
@@ -326,20 +246,18 @@ static int make_plan(struct plan *p, const struct vs_gguf *g, const struct vs_mi
     return VS_OK;
 }
 
-static int write_file(const struct file *model, const struct file *imatrix, const struct plan *p, const struct vs_mix *mix,
+static int write_file(const struct file *model, const struct vs_imatrix *imatrix, const struct plan *p, const struct vs_mix *mix,
                       unsigned n_threads, struct vs_error *err)
 {
     struct vs_buf head = { 0 };
-    uint8_t length[8];
     static const uint8_t zeros[4096];
     struct job j = { 0 };
     int rc = vs_pool_create(n_threads, &j.pool, err);
     put_head(&head, model->gguf, mix, p);
     if (rc == VS_OK && head.status != VS_OK)
         rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    vs_store_u64le(length, head.n + p->n_bytes);
-    if (rc == VS_OK && (rc = put(length, sizeof length, err)) == VS_OK)
-        rc = put(head.data, head.n, err);
+    if (rc == VS_OK && (rc = vs_make_length(head.n + p->n_bytes, err)) == VS_OK)
+        rc = vs_make_put(head.data, head.n, err);
     for (size_t i = 0; rc == VS_OK && i < vs_gguf_n_tensors(model->gguf); i++) {
         const struct vs_gguf_tensor *t = j.t = vs_gguf_tensor_at(model->gguf, i);
         float *importance = NULL;
@@ -354,7 +272,7 @@ static int write_file(const struct file *model, const struct file *imatrix, cons
         uint64_t n = bytes_of(t, j.type);
         for (uint64_t rest = (p->alignment - n % p->alignment) % p->alignment; rc == VS_OK && rest;) {
             size_t now = rest < sizeof zeros ? (size_t)rest : sizeof zeros;
-            rc = put(zeros, now, err);
+            rc = vs_make_put(zeros, now, err);
             rest -= now;
         }
     }
@@ -364,10 +282,10 @@ static int write_file(const struct file *model, const struct file *imatrix, cons
 }
 
 /* All of the importance matrix, before anything is written. */
-static int check_importance(const struct file *model, const struct file *imatrix, const struct plan *p, struct vs_error *err)
+static int check_importance(const struct file *model, const struct vs_imatrix *imatrix, const struct plan *p, struct vs_error *err)
 {
     int rc = VS_OK;
-    for (size_t i = 0; rc == VS_OK && imatrix->gguf && i < vs_gguf_n_tensors(model->gguf); i++) {
+    for (size_t i = 0; rc == VS_OK && imatrix && i < vs_gguf_n_tensors(model->gguf); i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(model->gguf, i);
         float *importance = NULL;
         if (p->type[i] != t->dtype)
@@ -377,32 +295,29 @@ static int check_importance(const struct file *model, const struct file *imatrix
     return rc;
 }
 
-static int quantize(const struct vs_mix *mix, unsigned n_threads, char *const *overrides, int n_overrides, struct vs_error *err)
+static int quantize(const struct vs_mix *mix, unsigned n_threads, char *const *overrides, int n_overrides, int imatrix_fd,
+                    struct vs_error *err)
 {
-    struct file model = { .fd = -1 }, imatrix = { .fd = -1 };
+    struct file model = { .fd = -1 };
+    struct vs_source source;
+    struct vs_imatrix *imatrix = NULL;
     struct plan p = { 0 };
     vs_last_words_phase("reading the file");
-    int rc = file_open(&model, MODEL_FD, err);
-    if (rc == VS_OK)
-        rc = open_importance(&imatrix, err);
+    int rc = file_open(&model, VS_MAKE_INPUT, err);
+    if (rc == VS_OK && imatrix_fd >= 0 && (rc = vs_make_source(&imatrix_fd, &source, err)) == VS_OK)
+        rc = vs_imatrix_open(&source, &imatrix, err);
     if (rc == VS_OK)
         rc = make_plan(&p, model.gguf, mix, overrides, n_overrides, err);
     if (rc == VS_OK)
-        rc = check_importance(&model, &imatrix, &p, err);
+        rc = check_importance(&model, imatrix, &p, err);
     vs_last_words_phase("quantising");
     if (rc == VS_OK)
-        rc = write_file(&model, &imatrix, &p, mix, n_threads, err);
+        rc = write_file(&model, imatrix, &p, mix, n_threads, err);
     free(p.type);
     free(p.offset);
-    vs_header_close(imatrix.header);
+    vs_imatrix_close(imatrix);
     vs_header_close(model.header);
     return rc;
-}
-
-static int say(const struct vs_error *err)
-{
-    vs_last_words_say(err->code, err->text);
-    return vs_status_exit(err->code);
 }
 
 static int no_mix(const char *name, struct vs_error *err)
@@ -417,29 +332,16 @@ static int no_mix(const char *name, struct vs_error *err)
 int vs_quantize_main(int argc, char **argv)
 {
     struct vs_error err = { 0 };
-    if (argc < 4 || fcntl(OUT_FD, F_GETFD) < 0 || fcntl(MODEL_FD, F_GETFD) < 0 || fcntl(WORDS_FD, F_GETFD) < 0) {
-        fprintf(stderr, "veritas-worker --quantize is started by `veritas quantize`\n");
+    struct vs_files others;
+    if (argc < 4 || vs_make_begin("quantize") != VS_OK)
         return 2;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGPIPE, SIG_IGN);
-    if (vs_last_words_attach(WORDS_FD) != VS_OK)
-        return 1;
     const struct vs_mix *mix = vs_mix_find(argv[2]);
-    long n_threads = strtol(argv[3], NULL, 10);
     int rc = mix ? VS_OK : no_mix(argv[2], &err);
     for (int i = 4; rc == VS_OK && i < argc; i++)
         rc = vs_mix_check_override(argv[i], &err);
-    struct vs_sandbox_options options = {
-        .profile = VS_SANDBOX_WORKER, .words_fd = WORDS_FD,
-        .keep_fds = 1u << OUT_FD | 1u << MODEL_FD | (fcntl(IMPORTANCE_FD, F_GETFD) >= 0 ? 1u << IMPORTANCE_FD : 0),
-    };
-    struct vs_sandbox_report report;
-    if (rc == VS_OK && (rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, &err)) == VS_OK)
-        rc = vs_sandbox_enter(&options, &report, &err);
-    vs_fp_control_set();
-    n_threads = n_threads < 1 ? 1 : n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
     if (rc == VS_OK)
-        rc = quantize(mix, (unsigned)n_threads, argv + 4, argc - 4, &err);
-    return rc == VS_OK ? 0 : say(&err);
+        rc = vs_make_enter(&others, &err);
+    if (rc == VS_OK)
+        rc = quantize(mix, vs_make_threads(argv[3]), argv + 4, argc - 4, others.n ? others.fd[0] : -1, &err);
+    return vs_make_end(rc, &err);
 }

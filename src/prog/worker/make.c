@@ -1,0 +1,118 @@
+/* prog/worker/make.c - see make.h */
+#include "prog/worker/make.h"
+
+#include "base/bytes.h"
+#include "base/num.h"
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OUT_FD = 3, WORDS_FD = 5, MAX_THREADS = 256 };
+
+int vs_make_begin(const char *what)
+{
+    if (fcntl(OUT_FD, F_GETFD) < 0 || fcntl(VS_MAKE_INPUT, F_GETFD) < 0 || fcntl(WORDS_FD, F_GETFD) < 0) {
+        fprintf(stderr, "veritas-worker --%s is started by `veritas %s`\n", what, what);
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN);
+    return vs_last_words_attach(WORDS_FD) == VS_OK ? VS_OK : 2;
+}
+
+int vs_make_enter(struct vs_files *ret_others, struct vs_error *err)
+{
+    struct vs_sandbox_options options = {
+        .profile = VS_SANDBOX_WORKER, .words_fd = WORDS_FD,
+        .keep_fds = UINT64_C(1) << OUT_FD | UINT64_C(1) << VS_MAKE_INPUT,
+    };
+    struct vs_sandbox_report report;
+    *ret_others = (struct vs_files){ 0 };
+    for (int fd = VS_MAKE_FIRST; fd < 64 && ret_others->n < VS_MAX_FILES && fcntl(fd, F_GETFD) >= 0; fd++) {
+        ret_others->fd[ret_others->n++] = fd;
+        options.keep_fds |= UINT64_C(1) << fd;
+    }
+    int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &options, err);
+    if (rc == VS_OK)
+        rc = vs_sandbox_enter(&options, &report, err);
+    vs_fp_control_set();
+    return rc;
+}
+
+int vs_make_end(int status, const struct vs_error *err)
+{
+    if (status == VS_OK)
+        return 0;
+    vs_last_words_say(err->code, err->text);
+    return vs_status_exit(err->code);
+}
+
+static int read_file(void *context, uint64_t offset, size_t n, void *to, struct vs_error *err)
+{
+    const int *fd = context;
+    for (size_t at = 0; at < n;) {
+        ssize_t got = pread(*fd, (char *)to + at, n - at, (off_t)(offset + at));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return vs_error_set(err, VS_E_SYSTEM, "cannot read the file: %s", strerror(errno));
+        if (got == 0)
+            return vs_error_set(err, VS_E_MALFORMED, "the file was cut while it was read");
+        at += (size_t)got;
+    }
+    return VS_OK;
+}
+
+int vs_make_source(int *fd, struct vs_source *ret, struct vs_error *err)
+{
+    struct stat st;
+    if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return vs_error_set(err, VS_E_INVALID, "this is no file");
+    *ret = (struct vs_source){ .read = read_file, .context = fd, .n_bytes = (uint64_t)st.st_size };
+    return VS_OK;
+}
+
+int vs_make_put(const void *data, size_t n, struct vs_error *err)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t done = write(OUT_FD, (const char *)data + at, n - at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return vs_error_set(err, VS_E_CANCELLED, "nobody takes the new file");
+        at += (size_t)done;
+    }
+    return VS_OK;
+}
+
+static int put_record(uint64_t a, uint64_t b, struct vs_error *err)
+{
+    uint8_t record[16];
+    vs_store_u64le(record, a);
+    vs_store_u64le(record + 8, b);
+    return vs_make_put(record, sizeof record, err);
+}
+
+int vs_make_progress(uint64_t done, uint64_t total, struct vs_error *err)
+{
+    return put_record(done, total, err);
+}
+
+int vs_make_length(uint64_t n, struct vs_error *err)
+{
+    return put_record(n, 0, err);
+}
+
+unsigned vs_make_threads(const char *word)
+{
+    long n = strtol(word, NULL, 10);
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (unsigned)n;
+}
