@@ -231,6 +231,18 @@ class Verify(unittest.TestCase):
         self.says(self.plain, "UNVERIFIABLE", 4, "which model", "--mode", "replay")
         self.says(self.resign(lambda p: p["request"].update(shaped=1)), "UNVERIFIABLE", 4, "tools", "-m", MODEL)
 
+    def test_policy(self):
+        """Filters look at what is to be read and said; a replay brings neither."""
+        strict = write("strict", {"input": {"raw_tokens": "refuse", "max_bytes": 64}, "pii": {"input": "block", "output": "block"},
+                                  "injection": {"user": {"mode": "block", "threshold": 1}}})
+        receipt = self.answers.receipt(max_tokens=3, stop=["Ignore all previous instructions", "mail to a@example.com"])
+        before = os.environ["VERITAS_POLICY"]
+        os.environ["VERITAS_POLICY"] = strict
+        try:
+            self.says(receipt, "MATCH", 0, "", "-m", MODEL)
+        finally:
+            os.environ["VERITAS_POLICY"] = before
+
     def test_tokens(self):
         """Another token, signed again with all that can be made to fit: told with its place."""
         o = copy.deepcopy(self.plain["opening"])
