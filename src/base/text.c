@@ -50,6 +50,12 @@ void vs_text_show(struct vs_buf *out, const char *s, size_t n, enum vs_text_kind
     char shown[STEP_MAX];
     size_t m;
     for (size_t i = 0; i < n; ) {
+        size_t plain = i;
+        while (plain < n && s[plain] >= 0x20 && s[plain] < 0x7f)       /* shown as it is */
+            plain++;
+        vs_buf_add(out, s + i, plain - i);
+        if ((i = plain) == n)
+            break;
         i += step(s + i, n - i, kind, shown, &m);
         vs_buf_add(out, shown, m);
     }

@@ -3,18 +3,33 @@
 
 #include "base/bytes.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Many lines a second: no format strings. */
+static void put_number(struct vs_buf *out, const char *before, uint64_t value)
+{
+    char text[20];
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + value % 10);
+    while (value /= 10);
+    vs_buf_str(out, before);
+    vs_buf_add(out, text + at, sizeof text - at);
+}
 
 void vs_line_format(const struct vs_line_head *head, const char *members, size_t n, struct vs_buf *out)
 {
     char prev[VS_HASH_HEX];
     vs_hex(head->prev, sizeof head->prev, prev);
-    vs_buf_printf(out, "{\"seq\":%" PRIu64 ",\"prev\":\"%s\",\"time\":%" PRId64 ",\"mono\":%" PRIu64 ",\"boot\":\"%s\"", head->seq,
-                  prev, head->time_ms, head->mono_ns, head->boot);
-    if (n)
-        vs_buf_char(out, ',');
+    put_number(out, "{\"seq\":", head->seq);
+    vs_buf_str(out, ",\"prev\":\"");
+    vs_buf_str(out, prev);
+    put_number(out, "\",\"time\":", head->time_ms < 0 ? 0 : (uint64_t)head->time_ms);
+    put_number(out, ",\"mono\":", head->mono_ns);
+    vs_buf_str(out, ",\"boot\":\"");
+    vs_buf_str(out, head->boot);
+    vs_buf_str(out, n ? "\"," : "\"");
     vs_buf_add(out, members, n);
     vs_buf_char(out, '}');
 }
@@ -58,12 +73,21 @@ static const char *hex(struct cursor *c, size_t n)
     return begin;
 }
 
+static bool is_plain(char b)
+{
+    return (unsigned char)b >= 0x20 && b != 0x7f && b != '"' && b != '\\';
+}
+
 /* One object from its first byte to its last, as far as braces and strings tell: so a line that was cut is never one. */
 static const char *shape(const char *line, size_t n)
 {
     size_t depth = 0;
     bool in_string = false;
     for (size_t i = 0; i < n; i++) {
+        while (in_string && i < n && is_plain(line[i]))
+            i++;
+        if (i == n)
+            break;
         char b = line[i];
         if ((unsigned char)b < 0x20 || b == 0x7f)
             return "there is a control character in it";
@@ -122,6 +146,8 @@ void vs_line_torn_format(const void *bytes, size_t n, struct vs_buf *out)
 bool vs_line_torn(const char *line, size_t n, uint64_t *ret_bytes, uint8_t ret_hash[VS_HASH_BYTES])
 {
     size_t most = sizeof TORN_BEGIN + 19 + sizeof TORN_MIDDLE + 64 + sizeof TORN_END;
+    if (n < most / 2 || line[n - 2] != '}' || line[n - 3] != '"')      /* most lines */
+        return false;
     for (size_t back = sizeof TORN_END; back <= most && back <= n; back++) {
         struct cursor c = { line + n - back, line + n, false };
         take(&c, TORN_BEGIN);

@@ -35,7 +35,7 @@ struct audit {
     int log_fd, next_fd;                 /* next_fd: the file that SEGMENT brought; -1 */
     uint64_t log_bytes;
     struct vs_log_check state;           /* of the log as far as it is read; then its tree and last record go on here */
-    struct vs_buf out;                   /* lines that are not written yet */
+    struct vs_buf out, members;          /* lines that are not written yet; of the record that is being made */
     struct vs_buf torn;                  /* bytes behind the last record: the next one names them */
     uint64_t last_seq;                   /* of the last line, written or not */
     uint8_t last_hash[VS_HASH_BYTES];
@@ -68,8 +68,8 @@ _Noreturn void audit_leave(int status, const char *format, ...) __attribute__((f
 void log_open(struct audit *a, uint64_t first);                /* finds the end of log_fd, or begins the first file when it is -1 */
 /* Adds a line. _event: one of our own; fields: an object or NULL, stolen. _broker: the broker's record of that number. */
 void log_event(struct audit *a, const char *event, json_t *fields);
-void log_record(struct audit *a, uint64_t number, const char *event, const json_t *fields);
-void log_note(struct audit *a, const char *event, const json_t *fields);       /* the supervisor's */
+void log_record(struct audit *a, uint64_t number, const char *text, size_t n);
+void log_note(struct audit *a, const char *text, size_t n);    /* the supervisor's */
 void log_clock(struct audit *a);                               /* was it set? */
 void log_flush(struct audit *a);                               /* lines go to the file; the broker is told */
 void log_sync(struct audit *a);
@@ -82,8 +82,9 @@ void seal(struct audit *a);                                    /* signs all reco
 void seal_next_epoch(struct audit *a);                         /* another key; the old one signs it and is erased */
 uint64_t seal_timer(struct audit *a);                          /* signs when it is due; when it is due next */
 
-/* record.c: appends the members of a record. False: the event or a field is not known, or not of its kind. */
-bool record_format(const char *event, const json_t *fields, struct vs_buf *out);
+/* record.c: text[n] is an object without blanks, "event" and its fields; appends the members of the record. False: the event or a
+ * field is not known, not of its kind, or this is no JSON. */
+bool record_format(const char *text, size_t n, struct vs_buf *out);
 
 /* control.c */
 uint16_t control_unhandled(void);

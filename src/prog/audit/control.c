@@ -73,13 +73,7 @@ static void on_settings(struct audit *a, struct vs_frame *f)
 /* What the broker cannot say: it died, for example. */
 static void on_note(struct audit *a, struct vs_frame *f)
 {
-    json_t *fields = vs_json_parse(f->data, f->n, NULL);
-    char event[32];
-    const char *name = json_string_value(json_object_get(fields, "event"));
-    snprintf(event, sizeof event, "%s", name ? name : "");
-    json_object_del(fields, "event");
-    log_note(a, event, fields);
-    json_decref(fields);
+    log_note(a, (const char *)f->data, f->n);
 }
 
 static void on_stop(struct audit *a, struct vs_frame *f)
@@ -154,19 +148,13 @@ static void on_hello(struct audit *a, const struct vs_frame *f)
 /* Numbers follow each other: nothing is lost on the way, nor said twice. */
 static void on_record(struct audit *a, const struct vs_frame *f)
 {
-    json_t *fields = vs_json_parse(f->data, f->n, NULL);
-    char event[32];
-    const char *name = json_string_value(json_object_get(fields, "event"));
-    snprintf(event, sizeof event, "%s", name ? name : "");
-    json_object_del(fields, "event");
     if (!a->source[0] || f->id != a->n_taken + 1) {
         vs_conn_clear(&a->broker);      /* it asks for another link, and says again what is not written */
     } else {
-        log_record(a, f->id, event, fields);
+        log_record(a, f->id, (const char *)f->data, f->n);
         memcpy(a->written_source, a->source, sizeof a->source);
         a->written_number = f->id;
     }
-    json_decref(fields);
 }
 
 static const struct {

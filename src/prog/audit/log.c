@@ -66,16 +66,20 @@ void log_clock(struct audit *a)
 void log_event(struct audit *a, const char *event, json_t *fields)
 {
     struct vs_buf members = { 0 };
+    struct vs_buf text = { 0 };
     bool is_first = strcmp(event, "segment") == 0;
-    json_t *none = fields ? NULL : json_object();
+    fields = fields ? fields : json_object();
+    json_object_set_new(fields, "event", json_string(event));
+    vs_json_dump(fields, &text);
     if (is_first && a->written_source[0])       /* which broker's record was the last one, for who reads this file alone */
         vs_buf_printf(&members, "\"from\":\"%s:%" PRIu64 "\",", a->written_source, a->written_number);
     if (is_first) {
         vs_line_tree_format(&a->state.tree, &members);
         vs_buf_char(&members, ',');
     }
-    if (!record_format(event, fields ? fields : none, &members))
+    if (!text.n || !record_format(text.data, text.n, &members))
         audit_leave(VS_E_NOMEM, "a record could not be made");
+    vs_buf_clear(&text);
     if (a->torn.n) {
         vs_line_torn_format(a->torn.data, a->torn.n, &members);
         vs_buf_clear(&a->torn);
@@ -83,40 +87,36 @@ void log_event(struct audit *a, const char *event, json_t *fields)
     line(a, members.data, members.n);
     vs_buf_clear(&members);
     json_decref(fields);
-    json_decref(none);
 }
 
 /* The members of somebody else's record, behind what is in `members`. What can't be one leaves a gap: something happened. */
-static void add_members(const char *event, const json_t *fields, struct vs_buf *members)
+static void add_members(const char *text, size_t n, struct vs_buf *members)
 {
+    static const char gap[] = "{\"event\":\"gap\"}";
     size_t before = members->n;
-    if (fields && record_format(event, fields, members) && members->n <= MOST_MEMBERS)
+    if (record_format(text, n, members) && members->n <= MOST_MEMBERS)
         return;
-    json_t *none = json_object();
     members->n = before;
-    if (!record_format("gap", none, members))
+    if (!record_format(gap, sizeof gap - 1, members))
         audit_leave(VS_E_NOMEM, "a record could not be made");
-    json_decref(none);
 }
 
-void log_record(struct audit *a, uint64_t number, const char *event, const json_t *fields)
+void log_record(struct audit *a, uint64_t number, const char *text, size_t n)
 {
-    struct vs_buf members = { 0 };
     log_clock(a);
-    vs_buf_printf(&members, "\"from\":\"%s:%" PRIu64 "\",", a->source, number);
-    add_members(event, fields, &members);
-    line(a, members.data, members.n);
-    vs_buf_clear(&members);
+    vs_buf_reset(&a->members);
+    vs_buf_printf(&a->members, "\"from\":\"%s:%" PRIu64 "\",", a->source, number);
+    add_members(text, n, &a->members);
+    line(a, a->members.data, a->members.n);
     a->n_taken = number;
 }
 
-void log_note(struct audit *a, const char *event, const json_t *fields)
+void log_note(struct audit *a, const char *text, size_t n)
 {
-    struct vs_buf members = { 0 };
     log_clock(a);
-    add_members(event, fields, &members);
-    line(a, members.data, members.n);
-    vs_buf_clear(&members);
+    vs_buf_reset(&a->members);
+    add_members(text, n, &a->members);
+    line(a, a->members.data, a->members.n);
 }
 
 /* ---- to the file ---- */

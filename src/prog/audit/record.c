@@ -1,10 +1,10 @@
 /* prog/audit/record.c - an event as the members of a line: OCSF's classes and names, from two tables. */
 #include "prog/audit/audit.h"
 
+#include "base/bytes.h"
 #include "base/text.h"
-#include "ipc/json.h"
+#include "base/utf8.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { API_ACTIVITY = 6003, APPLICATION_LIFECYCLE = 6002, AUTHENTICATION = 3002, ACCOUNT_CHANGE = 3001, DETECTION_FINDING = 2004,
@@ -45,111 +45,280 @@ static const struct event {
     { "locked_out",  AUTHENTICATION,        1,     "Logon",  MEDIUM },          /* too many wrong keys of one user */
 };
 
-/* Fields, and where they stand. */
+/* Fields, and where they stand; those of one object follow each other. The first ones are in `metadata`, which is begun already. */
 enum kind { TEXT, NUMBER, NUMERAL, OBJECT, LIST };     /* NUMERAL: a number that is written as a text */
 static const struct field {
     const char *name;
     enum kind kind;
     const char *path;
 } fields_known[] = {
+    { "trace", TEXT, "metadata.correlation_uid" },
     { "request", NUMERAL, "api.request.uid" },             { "type", TEXT, "api.operation" },
-    { "number", NUMBER, "unmapped.number" },              { "trace", TEXT, "metadata.correlation_uid" },
-    { "uid", NUMERAL, "actor.user.uid" },                  { "pid", NUMBER, "actor.process.pid" },
-    { "key", TEXT, "actor.user.credential_uid" },         { "role", TEXT, "actor.user.type" },
-    { "remote", TEXT, "src_endpoint.ip" },
+    { "uid", NUMERAL, "actor.user.uid" },                  { "key", TEXT, "actor.user.credential_uid" },
+    { "role", TEXT, "actor.user.type" },                  { "pid", NUMBER, "actor.process.pid" },
     { "client", TEXT, "actor.app_name" },                 { "on_behalf_of", TEXT, "actor.invoked_by" },
+    { "remote", TEXT, "src_endpoint.ip" },
+    { "account", TEXT, "user.name" },                     { "account_role", TEXT, "user.type" },
     { "model", TEXT, "ai_model.name" },                   { "model_digest", TEXT, "ai_model.uid" },
     { "prompt_tokens", NUMBER, "message_context.prompt_tokens" },
     { "completion_tokens", NUMBER, "message_context.completion_tokens" },
     { "status_id", NUMBER, "status_id" },                 { "finish", TEXT, "status_detail" },
     { "duration", NUMBER, "duration" },                   { "message", TEXT, "message" },
-    { "policy", TEXT, "policy.uid" },                     { "guard", OBJECT, "unmapped.guard" },
+    { "policy", TEXT, "policy.uid" },                     { "version", TEXT, "app.version" },
+    { "number", NUMBER, "unmapped.number" },              { "guard", OBJECT, "unmapped.guard" },
     { "cached_tokens", NUMBER, "unmapped.cached_tokens" }, { "resumed", NUMBER, "unmapped.resumed" },
     { "sandbox", OBJECT, "unmapped.sandbox" },            { "text_bytes", NUMBER, "unmapped.text.bytes" },
     { "text_hmac", TEXT, "unmapped.text.hmac" },          { "missed", NUMBER, "unmapped.missed" },
     { "since", NUMBER, "unmapped.since" },                { "step_ms", NUMBER, "unmapped.step_ms" },
-    { "version", TEXT, "app.version" },                   { "settings", OBJECT, "unmapped.settings" },
-    { "source", TEXT, "unmapped.source" },                { "call", TEXT, "unmapped.call" },
-    { "account", TEXT, "user.name" },                     { "account_role", TEXT, "user.type" },
+    { "settings", OBJECT, "unmapped.settings" },          { "source", TEXT, "unmapped.source" },
+    { "call", TEXT, "unmapped.call" },
 };
 #define N_OF(a) (sizeof(a) / sizeof *(a))
+enum { N_FIELDS = N_OF(fields_known), MOST_DEPTH = 8 };
 
-static bool is_kind(const json_t *value, enum kind kind)
+/* ---- what is said, as one flat object without blanks ---- */
+
+struct cursor { const char *at, *end; bool is_wrong; };
+struct span { const char *at; size_t n; };
+
+static bool take(struct cursor *c, char wanted)
 {
-    static const json_type types[] = {
-        [TEXT] = JSON_STRING, [NUMBER] = JSON_INTEGER, [NUMERAL] = JSON_INTEGER, [OBJECT] = JSON_OBJECT, [LIST] = JSON_ARRAY,
-    };
-    return json_typeof(value) == types[kind];
+    if (c->is_wrong || c->at == c->end || *c->at != wanted)
+        return false;
+    c->at++;
+    return true;
 }
 
-/* Puts value at path below all; takes the reference. */
-static bool put(json_t *all, const char *path, json_t *value)
+static void expect(struct cursor *c, char wanted)
 {
-    char key[64];
-    const char *dot;
-    for (; (dot = strchr(path, '.')); path = dot + 1) {
-        snprintf(key, sizeof key, "%.*s", (int)(dot - path), path);
-        if (!json_object_get(all, key) && json_object_set_new(all, key, json_object()) != 0)
-            break;
-        all = json_object_get(all, key);
+    c->is_wrong |= !take(c, wanted);
+}
+
+/* What follows a backslash: one of the short ones, or a control character by its number. */
+static void skip_escape(struct cursor *c)
+{
+    static const char marks[] = "\"\\/bfnrt";
+    if (c->at < c->end && *c->at && strchr(marks, *c->at)) {
+        c->at++;
+        return;
     }
-    if (!dot)
-        return json_object_set_new(all, path, value) == 0;
-    json_decref(value);
-    return false;
+    c->is_wrong |= c->end - c->at < 5 || memcmp(c->at, "u00", 3) != 0 || vs_hex_digit(c->at[3]) < 0 || vs_hex_digit(c->at[4]) < 0;
+    c->at += c->is_wrong ? 0 : 5;
 }
 
-static const struct event *event_find(const char *name)
+static void skip_string(struct cursor *c)
+{
+    expect(c, '"');
+    while (!c->is_wrong) {
+        while (c->at < c->end && *c->at != '"' && *c->at != '\\' && (uint8_t)*c->at >= 0x20)
+            c->at++;
+        if (take(c, '"'))
+            return;
+        expect(c, '\\');
+        if (!c->is_wrong)
+            skip_escape(c);
+    }
+}
+
+static size_t skip_digits(struct cursor *c)
+{
+    const char *begin = c->at;
+    while (c->at < c->end && *c->at >= '0' && *c->at <= '9')
+        c->at++;
+    c->is_wrong |= c->at == begin;
+    return (size_t)(c->at - begin);
+}
+
+static void skip_number(struct cursor *c)
+{
+    take(c, '-');
+    bool is_zero = c->at < c->end && *c->at == '0';
+    c->is_wrong |= skip_digits(c) > 1 && is_zero;
+    if (take(c, '.'))
+        skip_digits(c);
+    if (take(c, 'e') || take(c, 'E')) {
+        if (!take(c, '-'))
+            take(c, '+');
+        skip_digits(c);
+    }
+}
+
+static void skip_word(struct cursor *c)
+{
+    static const char *const words[] = { "true", "false", "null" };
+    for (size_t i = 0; i < N_OF(words); i++)
+        if ((size_t)(c->end - c->at) >= strlen(words[i]) && memcmp(c->at, words[i], strlen(words[i])) == 0) {
+            c->at += strlen(words[i]);
+            return;
+        }
+    c->is_wrong = true;
+}
+
+static void skip_value(struct cursor *c, unsigned depth)
+{
+    char first = c->at < c->end ? *c->at : 0, close = first == '{' ? '}' : ']';
+    if (first == '"') {
+        skip_string(c);
+    } else if (first != '{' && first != '[') {
+        (first == '-' || (first >= '0' && first <= '9') ? skip_number : skip_word)(c);
+    } else {
+        c->is_wrong |= depth == MOST_DEPTH;
+        c->at++;
+        for (bool is_first = true; !c->is_wrong && !take(c, close); is_first = false) {
+            if (!is_first)
+                expect(c, ',');
+            if (first == '{') {
+                skip_string(c);
+                expect(c, ':');
+            }
+            if (!c->is_wrong)
+                skip_value(c, depth + 1);
+        }
+    }
+}
+
+static bool is_kind(const struct span *value, enum kind kind)
+{
+    static const char first[] = { [TEXT] = '"', [NUMBER] = '0', [NUMERAL] = '0', [OBJECT] = '{', [LIST] = '[' };
+    char begin = *value->at;
+    if (kind == NUMBER || kind == NUMERAL)
+        for (size_t i = 1; i < value->n; i++)
+            if (value->at[i] < '0' || value->at[i] > '9')
+                return false;           /* a whole one */
+    return (begin == '-' || (begin >= '0' && begin <= '9') ? '0' : begin) == first[kind];
+}
+
+static size_t field_find(const char *name, size_t n)
+{
+    static uint8_t length[N_FIELDS];
+    size_t i = 0;
+    for (; !length[N_FIELDS - 1] && i < N_FIELDS; i++)
+        length[i] = (uint8_t)strlen(fields_known[i].name);
+    for (i = 0; i < N_FIELDS && (length[i] != n || memcmp(fields_known[i].name, name, n) != 0);)
+        i++;
+    return i;
+}
+
+static const struct event *event_find(const struct span *quoted)
 {
     for (size_t i = 0; i < N_OF(events); i++)
-        if (strcmp(events[i].name, name) == 0)
+        if (quoted->n == strlen(events[i].name) + 2 && memcmp(events[i].name, quoted->at + 1, quoted->n - 2) == 0)
             return &events[i];
     return NULL;
 }
 
-static json_t *as(enum kind kind, json_t *value)
+/* Each member by its name; "event" says what it is. NULL: it is no record. */
+static const struct event *read_members(const char *text, size_t n, struct span ret[N_FIELDS])
 {
-    char text[24];
-    if (kind != NUMERAL)
-        return json_incref(value);
-    snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
-    return json_string(text);
-}
-
-static bool put_fields(json_t *all, const json_t *fields)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)fields, key, value) {
-        size_t i = 0;
-        while (i < N_OF(fields_known) && strcmp(fields_known[i].name, key) != 0)
-            i++;
-        if (i == N_OF(fields_known) || !is_kind(value, fields_known[i].kind)
-            || !put(all, fields_known[i].path, as(fields_known[i].kind, value)))
-            return false;
+    struct cursor c = { text, text + n, vs_utf8_valid(text, n) != n };
+    const struct event *event = NULL;
+    expect(&c, '{');
+    for (bool is_first = true; !c.is_wrong && !take(&c, '}'); is_first = false) {
+        if (!is_first)
+            expect(&c, ',');
+        const char *name = c.at + 1;
+        skip_string(&c);
+        size_t name_n = c.is_wrong ? 0 : (size_t)(c.at - name) - 1;
+        expect(&c, ':');
+        struct span value = { .at = c.at };
+        if (!c.is_wrong)
+            skip_value(&c, 0);
+        value.n = (size_t)(c.at - value.at);
+        if (c.is_wrong)
+            return NULL;
+        size_t i = field_find(name, name_n);
+        if (name_n == 5 && memcmp(name, "event", 5) == 0 && !event && is_kind(&value, TEXT))
+            event = event_find(&value);
+        else if (i == N_FIELDS || ret[i].at || !is_kind(&value, fields_known[i].kind))
+            return NULL;
+        else
+            ret[i] = value;
     }
-    return true;
+    return c.is_wrong || c.at != c.end ? NULL : event;
 }
 
-bool record_format(const char *name, const json_t *fields, struct vs_buf *out)
+/* ---- the members of the line ---- */
+
+/* The object that is open, by its path; "": the record itself. */
+struct place { const char *path; size_t n; bool is_first; };
+
+static size_t parts(const char *path, size_t n)
 {
-    const struct event *e = event_find(name);
+    size_t all = n > 0;
+    for (size_t i = 0; i < n; i++)
+        all += path[i] == '.';
+    return all;
+}
+
+/* Closes and opens objects until the one of this path is open. */
+static void go(struct vs_buf *out, struct place *p, const char *path, size_t n)
+{
+    size_t same = 0;
+    for (size_t i = 1; i <= n && i <= p->n && memcmp(path, p->path, i) == 0; i++)
+        if ((i == n || path[i] == '.') && (i == p->n || p->path[i] == '.'))
+            same = i;
+    for (size_t k = parts(p->path, p->n) - parts(path, same); k > 0; k--) {
+        vs_buf_char(out, '}');
+        p->is_first = false;
+    }
+    for (size_t at = same + (same > 0 && same < n); at < n;) {
+        const char *dot = memchr(path + at, '.', n - at);
+        size_t end = dot ? (size_t)(dot - path) : n;
+        vs_buf_str(out, p->is_first ? "\"" : ",\"");
+        vs_buf_add(out, path + at, end - at);
+        vs_buf_str(out, "\":{");
+        p->is_first = true;
+        at = end + 1;
+    }
+    p->path = path;
+    p->n = n;
+}
+
+static void put(struct vs_buf *out, struct place *p, const struct field *f, const struct span *value)
+{
+    const char *dot = strrchr(f->path, '.');
+    go(out, p, f->path, dot ? (size_t)(dot - f->path) : 0);
+    vs_buf_str(out, p->is_first ? "\"" : ",\"");
+    vs_buf_str(out, dot ? dot + 1 : f->path);
+    vs_buf_str(out, f->kind == NUMERAL ? "\":\"" : "\":");
+    if (f->kind == NUMERAL)
+        vs_buf_add(out, value->at, value->n);
+    else
+        vs_text_show(out, value->at, value->n, VS_TEXT_JSON);          /* no byte of it steers a terminal */
+    if (f->kind == NUMERAL)
+        vs_buf_char(out, '"');
+    p->is_first = false;
+}
+
+/* What all records of this event begin with. */
+static void put_event(struct vs_buf *out, const struct event *e)
+{
+    static struct vs_buf begin[N_OF(events)];
+    struct vs_buf *own = &begin[e - events];
+    if (!own->n)
+        vs_buf_printf(own, "\"event\":\"%s\",\"class_uid\":%d,\"category_uid\":%d,\"activity_id\":%d,\"type_uid\":%d,"
+                      "\"activity_name\":\"%s\",\"severity_id\":%d,\"metadata\":{\"version\":\"1.6.0\",\"product\":{"
+                      "\"name\":\"Veritas SDR\",\"vendor_name\":\"Veritas\"}", e->name, e->class_uid, e->class_uid / 1000,
+                      e->activity_id, e->class_uid * 100 + e->activity_id, e->activity, e->severity);
+    vs_buf_add(out, own->data, own->n);
+}
+
+bool record_format(const char *text, size_t n, struct vs_buf *out)
+{
+    struct span value[N_FIELDS] = { 0 };
+    const struct event *e = read_members(text, n, value);
+    struct place place = { "metadata", 8, false };
+    bool has_model = false;
     if (!e)
         return false;
-    json_t *all = json_pack("{s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:{s:s, s:{s:s, s:s}}}", "event", e->name, "class_uid",
-                            e->class_uid, "category_uid", e->class_uid / 1000, "activity_id", e->activity_id, "type_uid",
-                            e->class_uid * 100 + e->activity_id, "activity_name", e->activity, "severity_id", e->severity,
-                            "metadata", "version", "1.6.0", "product", "name", "Veritas SDR", "vendor_name", "Veritas");
-    bool good = all && put_fields(all, fields);
-    if (good && json_object_get(all, "ai_model"))
-        good = json_object_set_new(json_object_get(all, "metadata"), "profiles", json_pack("[s]", "ai_operation")) == 0;
-    struct vs_buf text = { 0 };
-    if (good)
-        vs_json_dump(all, &text);
-    json_decref(all);
-    good = good && text.status == VS_OK && text.n > 2;
-    if (good)                           /* without its braces; no byte of it steers a terminal */
-        vs_text_show(out, text.data + 1, text.n - 2, VS_TEXT_JSON);
-    vs_buf_clear(&text);
-    return good && out->status == VS_OK;
+    put_event(out, e);
+    for (size_t i = 0; i < N_FIELDS; i++)
+        has_model |= value[i].at && strncmp(fields_known[i].path, "ai_model.", 9) == 0;
+    if (has_model)
+        vs_buf_str(out, ",\"profiles\":[\"ai_operation\"]");
+    for (size_t i = 0; i < N_FIELDS; i++)
+        if (value[i].at)
+            put(out, &place, &fields_known[i], &value[i]);
+    go(out, &place, "", 0);
+    return out->status == VS_OK;
 }
