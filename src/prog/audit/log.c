@@ -155,8 +155,16 @@ static void next_file(struct audit *a)
     control_wait(a);
     if (a->next_fd < 0)
         audit_leave(VS_E_SYSTEM, "there is no next file for the log: %s", a->failed);
-    if (a->log_fd >= 0)
+    if (a->log_fd >= 0) {               /* with what the supervisor said meanwhile */
+        if (a->out.n) {
+            write_all(a->log_fd, a->out.data, a->out.n);
+            vs_buf_reset(&a->out);
+            a->unsynced_at = vs_clock_ns();
+            log_sync(a);
+        }
         close(a->log_fd);
+    }
+    vs_store_u64le(first, a->last_seq + 1);
     a->log_fd = a->next_fd;
     a->next_fd = -1;
     log_event(a, "segment", NULL);
@@ -193,7 +201,7 @@ void log_flush(struct audit *a)
             log_sync(a);
     }
     tell_broker(a);
-    if (a->log_bytes >= a->rotate_bytes)
+    if (a->log_bytes >= a->rotate_bytes && !a->is_stopping)        /* the end is the last record */
         next_file(a);
 }
 

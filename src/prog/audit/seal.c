@@ -77,16 +77,22 @@ static void append_copy(struct audit *a, const struct vs_buf *text)
     log_event(a, "copy_failed", json_pack("{s:s}", "message", n < 0 ? strerror(errno) : "it took a part alone"));
 }
 
-/* The line of `epoch` in the file of public keys. What a kill left of another one is ended first. */
+/* What a kill left of the line before is ended first. */
+static void end_cut(int fd, struct vs_buf *out)
+{
+    char last;
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end > 0 && pread(fd, &last, 1, end - 1) == 1 && last != '\n')
+        vs_buf_char(out, '\n');
+}
+
+/* The line of `epoch` in the file of public keys. */
 static void publish(struct audit *a, uint64_t epoch, const uint8_t seed[VS_SEED_BYTES], const uint8_t signer[VS_SEED_BYTES])
 {
     struct vs_buf line = { 0 };
     uint8_t key[VS_PUBLIC_BYTES];
-    char last;
-    off_t end = lseek(KEYS_FD, 0, SEEK_END);
     (void)a;
-    if (end > 0 && pread(KEYS_FD, &last, 1, end - 1) == 1 && last != '\n')
-        vs_buf_char(&line, '\n');
+    end_cut(KEYS_FD, &line);
     if (vs_key_public(seed, key) != VS_OK || vs_keys_line(epoch, key, signer, &line) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
     append(KEYS_FD, "the public keys", &line);
@@ -201,6 +207,7 @@ void seal(struct audit *a)
     log_sync(a);
     vs_tree_root(&a->state.tree, note.root);
     memcpy(note.head, a->last_hash, sizeof note.head);
+    end_cut(NOTES_FD, &text);
     if (vs_note_format(&note, a->origin, a->seed, &text) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "a checkpoint could not be signed");
     append(NOTES_FD, "the checkpoint", &text);

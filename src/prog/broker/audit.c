@@ -370,12 +370,15 @@ static void on_written(struct broker *b, const struct vs_frame *f)
 {
     struct audit *a = &b->audit;
     uint64_t number = vs_load_u64le(f->data);
+    bool goes_on = !a->first || a->first->number <= number;
     a->is_known = true;
-    a->is_failed = false;
-    a->gone_at = 0;
+    if (goes_on) {                      /* else it is there, and has written nothing more: it may be about to end again */
+        a->is_failed = false;
+        a->gone_at = 0;
+    }
     while (a->first && a->first->number <= number)
         drop_first(b, true);
-    if (a->n_missed) {
+    if (a->n_missed && goes_on) {
         uint64_t missed = a->n_missed;
         a->n_missed = 0;
         keep(b, "gap", json_pack("{s:I}", "missed", (json_int_t)missed));
@@ -398,8 +401,6 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
         vs_hex_bytes(key, sizeof a->key, a->key);
     if (!a->is_on && getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number)
         snprintf(a->source, sizeof a->source, "%016llx", (unsigned long long)number);
-    for (struct record *r = a->first; r; r = r->next)
-        r->at = b->now;                 /* this writer has its own time for them */
     a->unsent = a->first;               /* what is written of it, the writer says at once */
     a->is_known = false;
     a->gone_at = a->gone_at ? a->gone_at : b->now;
@@ -465,7 +466,7 @@ void audit_ready(struct broker *b, short events)
     if (status == VS_E_BUSY)
         return;
     vs_conn_clear(&a->conn);            /* the supervisor starts another, where it is the writer that ended */
-    a->gone_at = b->now;
+    a->gone_at = a->gone_at ? a->gone_at : b->now;
     a->ask_at = b->now + ASK_TIME;
     a->is_known = false;
 }
@@ -474,7 +475,7 @@ void audit_ready(struct broker *b, short events)
 uint64_t audit_timers(struct broker *b)
 {
     struct audit *a = &b->audit;
-    uint64_t next = NEVER, since = a->gone_at ? a->gone_at : a->first ? a->first->at : 0;
+    uint64_t next = NEVER, since = a->first ? a->first->at : a->gone_at;
     if (since && !a->is_failed && due(b, since + AUDIT_TIME, &next))
         fail(b);
     if (a->is_on && a->conn.fd < 0 && due(b, a->ask_at, &next)) {

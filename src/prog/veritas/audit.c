@@ -188,9 +188,12 @@ static int read_saved(const struct vs_args *args, struct signing *s, struct vs_e
 
 /* ---- verify ---- */
 
+enum { GAP_MOST = 400 };                /* bytes of a line in which its event stands */
+
 struct verify {
     struct vs_log_check *check;
     struct signing signing;
+    uint64_t missed;                     /* records that could not be written, as others say */
     uint64_t bad;                        /* 0, or the record at which a checkpoint does not fit, */
     uint64_t after;                      /* and the last one that a checkpoint fits */
 };
@@ -203,11 +206,20 @@ static bool fits(const struct vs_note *note, const struct vs_tree *tree)
     return memcmp(root, note->root, sizeof root) == 0;
 }
 
+/* A gap that a record names; of how many records it may not know. */
+static uint64_t missed(const char *line, size_t n)
+{
+    static const char event[] = "\"event\":\"gap\"", count[] = "\"missed\":";
+    const char *at = memmem(line, n < GAP_MOST ? n : GAP_MOST, event, sizeof event - 1) ? memmem(line, n, count, sizeof count - 1)
+                   : NULL;
+    return at ? strtoull(at + sizeof count - 1, NULL, 10) : 0;
+}
+
 static bool see_record(void *verify, const struct vs_line_head *head, const char *line, size_t n)
 {
     struct verify *v = verify;
     struct signing *s = &v->signing;
-    (void)line, (void)n;
+    v->missed += missed(line, n);
     for (; s->next < s->n && s->note[s->next].size <= head->seq; s->next++) {
         const struct vs_note *note = &s->note[s->next];
         if (note->size < v->check->first - 1)
@@ -229,11 +241,11 @@ static void print_verdict(const struct verify *v, bool as_json)
     const struct vs_log_check *c = v->check;
     uint64_t last = c->first + c->n_records - 1, through = v->signing.through;
     bool is_closed = c->is_closed && through == last && !c->first_bad;
-    json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:s}", "ok", c->first_bad == 0, "records",
+    json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:o, s:s}", "ok", c->first_bad == 0, "records",
                             (json_int_t)c->n_records, "first", (json_int_t)c->first, "checkpoints", (json_int_t)v->signing.n,
                             "unreadable_checkpoints", (json_int_t)v->signing.n_cut, "signed_through", (json_int_t)through, "closed",
-                            is_closed, "first_bad", c->first_bad ? json_integer((json_int_t)c->first_bad) : json_null(), "reason",
-                            c->reason);
+                            is_closed, "missed", (json_int_t)v->missed, "first_bad",
+                            c->first_bad ? json_integer((json_int_t)c->first_bad) : json_null(), "reason", c->reason);
     if (as_json)
         vs_answer_json(all, JSON_COMPACT);
     else if (c->first_bad)
@@ -243,6 +255,8 @@ static void print_verdict(const struct verify *v, bool as_json)
     else
         printf("ok %" PRIu64 " records, %zu checkpoints; not closed: the records from %" PRIu64 " on are not signed yet, and what "
                "came after the last one and was cut off would not be missed\n", c->n_records, v->signing.n, through + 1);
+    if (v->missed && !as_json && !c->first_bad)
+        printf("%" PRIu64 " records could not be written at their time (veritas audit show --type gap)\n", v->missed);
     json_decref(all);
 }
 
