@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What the audit log costs.
-usage: audit.py BIN [write N | verify DIR | cost]
+usage: audit.py BIN [write N | verify DIR | cost ROUNDS [TOKENS]]
 
 write N     N records through veritas-audit alone: records a second until the last is written, and how long the log takes to verify
-cost        short requests to a daemon that keeps a log and to one that keeps none, in turns: microseconds a request, tokens a second
+cost        short requests to a daemon that keeps a log and to one that keeps none, in turns, on the smallest model: the time of a
+            request that ends at once, and tokens a second of four streams
 """
 import array
 import json
@@ -120,7 +121,7 @@ def write(n):
         writer.stop()
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = used.ru_utime + used.ru_stime
-        print(f"written: {n} records in {seconds:.2f} s, {n / seconds:.0f} a second; {cpu:.2f} s of a processor, {n / cpu:.0f} a second")
+        print(f"written: {n} records in {seconds:.2f} s, {n / seconds:.0f} a second; {cpu:.2f} s of a processor")
         verify(folder)
 
 
@@ -132,6 +133,75 @@ def verify(folder):
     print(f"verified in {time.monotonic() - begin:.2f} s, {cpu:.2f} s of a processor: {done.stdout}{done.stderr}", end="")
 
 
+ASKED = {"model": "one", "prompt": "a", "raw": True, "ignore_eos": True, "sampling": {"temperature": 0}}
+
+
+class Daemon:
+    def __init__(self, folder, name, policy):
+        self.policy, self.socket = f"{folder}/{name}.json", f"{folder}/{name}"
+        with open(self.policy, "w") as f:
+            json.dump(policy, f)
+        env = dict(os.environ, VERITAS_MODELS=folder, HOME=folder, VERITAS_SOCKET=self.socket)
+        self.process = subprocess.Popen([BIN + "/veritas", "serve", "--policy", self.policy], env=env, stderr=subprocess.DEVNULL)
+        while not os.path.exists(self.socket):
+            time.sleep(0.01)
+        self.client = c.Client(self.socket)
+        self.ask(self.client, 1)
+
+    @staticmethod
+    def ask(client, tokens):
+        client.request(c.GENERATE, {**ASKED, "max_tokens": tokens})
+        while client.event().kind != c.COMPLETE:
+            pass
+
+    def requests(self, n):
+        """Microseconds of a request, one after the other."""
+        begin = time.monotonic()
+        for _ in range(n):
+            self.ask(self.client, 1)
+        return (time.monotonic() - begin) / n * 1e6
+
+    def tokens(self, n):
+        """Tokens a second of four answers at a time."""
+        clients = [c.Client(self.socket) for _ in range(4)]
+        threads = [threading.Thread(target=self.ask, args=(x, n)) for x in clients]
+        begin = time.monotonic()
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        seconds = time.monotonic() - begin
+        for x in clients:
+            x.close()
+        return 4 * n / seconds
+
+
+def cost(rounds, tokens=400):
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([BIN + "/mkmodel", "--ctx", "8192", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
+        daemons = {"without": Daemon(folder, "without", {}), "with": Daemon(folder, "with", {"audit": {"dir": "log"}})}
+        took, rate = {name: [] for name in daemons}, {name: [] for name in daemons}
+        for i in range(rounds):
+            for name in sorted(daemons, reverse=i % 2):         # in turns, so that both meet the same neighbours
+                took[name].append(daemons[name].requests(50))
+                rate[name].append(daemons[name].tokens(tokens))
+        for d in daemons.values():
+            d.process.terminate()
+            d.process.wait()
+    more = [a - b for a, b in zip(took["with"], took["without"])]
+    share = [1 - a / b for a, b in zip(rate["with"], rate["without"])]
+    for what, values, unit in (("request", took, "us"), ("stream", rate, "tokens/s")):
+        print(what, *(f"{name}: median {statistics.median(v):.0f} {unit}, best {best(what, v):.0f}" for name, v in values.items()))
+    print(f"the log costs {statistics.median(more):.0f} us a request (best against best: "
+          f"{min(took['with']) - min(took['without']):.0f} us), {100 * statistics.median(share):.2f} % of tokens/s "
+          f"(best against best: {100 * (1 - max(rate['with']) / max(rate['without'])):.2f} %)")
+
+
+def best(what, values):
+    return min(values) if what == "request" else max(values)
+
+
 if __name__ == "__main__":
     BIN = os.path.abspath(sys.argv[1])
-    {"write": lambda: write(int(sys.argv[3])), "verify": lambda: verify(sys.argv[3])}[sys.argv[2]]()
+    {"write": lambda: write(int(sys.argv[3])), "verify": lambda: verify(sys.argv[3]),
+     "cost": lambda: cost(*map(int, sys.argv[3:]))}[sys.argv[2]]()

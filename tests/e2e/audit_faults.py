@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""What the audit log meets in the world: full and read-only disks, writes that are cut at any byte, a rotation that was not
+finished, checkpoints of other logs. Only root mounts the disks.
+usage: audit_faults.py BIN [TEST...] (BIN holds veritas, its programs and mkmodel). VERITAS_FAULTS=all tries every byte."""
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import unittest
+
+import client as c
+from audit_log import VERITAS, LogTest, answers
+
+ALL = os.environ.get("VERITAS_FAULTS") == "all"
+random.seed(17)
+
+
+class Faults(LogTest):
+    def some(self, n, few):
+        """Numbers below n: all of them, or a few."""
+        return range(n) if ALL else sorted(random.sample(range(n), min(few, n)))
+
+    def serve_on(self, options, **audit):
+        """A daemon whose log lies in a file system of its own."""
+        if os.geteuid() != 0:
+            self.skipTest("only root mounts")
+        self.policy(**audit)
+        os.makedirs(self.dir + "/log", exist_ok=True)
+        self.socket = self.env["VERITAS_SOCKET"] = self.dir + "/s"
+        mount = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
+        daemon = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", mount, self.dir + "/log", VERITAS,
+                                   "serve", "--policy", self.dir + "/policy.json"], env=self.env, stderr=self.said,
+                                  stdin=subprocess.DEVNULL)
+        self.running.append(daemon)
+        self.wait_for(lambda: answers(self.socket) or daemon.poll() is not None)
+        self.log = f"/proc/{daemon.pid}/root{self.dir}/log"
+        return daemon
+
+    def test_full_disk(self):
+        """Refused while it is full; what was begun is ended, what is missing is counted; then it goes on."""
+        daemon = self.serve_on("size=600k,nr_inodes=100,mode=700", rotate_bytes=65536)
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        with open(self.log + "/filler", "wb", buffering=0) as f, self.assertRaises(OSError):
+            while f.write(b"x" * 4096):
+                pass
+        end = self.wait_for(lambda: self.failed_ask(), 60)
+        self.assertEqual((end.kind, end.name), (c.REJECTED, "SYSTEM"))
+        self.assertIn("No space left", self.said_so())
+        os.unlink(self.log + "/filler")
+        self.wait_for(lambda: self.ask().kind == c.COMPLETE, 60)
+        self.wait_for(lambda: [r for r in self.records() if r["event"] == "gap"])
+        verdict = self.verify()
+        self.assertTrue(verdict["ok"])
+        self.assertGreater(verdict["missed"], 0)
+        shutil.copytree(self.log, self.dir + "/copy")
+        self.stop(daemon)
+
+    def try_ask(self):
+        try:
+            self.ask()
+        except (OSError, c.Closed):
+            pass
+
+    def failed_ask(self):
+        end = self.ask()
+        return end if end.kind != c.COMPLETE else None
+
+    def test_read_only(self):
+        daemon = self.serve_on("size=600k,nr_inodes=100,mode=700,ro")
+        self.assertNotEqual(daemon.wait(30), 0)
+        self.running.remove(daemon)
+        self.assertIn("Read-only file system", self.said_so())
+
+    def test_cut_anywhere(self):
+        """The log ends at any byte of its last 4 KiB: verify names the place, or the records that are there are sound."""
+        daemon = self.serve()
+        for _ in range(3):
+            self.ask()
+        self.stop(daemon)
+        name, saved = self.files()[-1], self.dir + "/saved"
+        with open(saved, "w") as f:
+            subprocess.run([VERITAS, "audit", "checkpoint", self.log], env=self.env, check=True, stdout=f)
+        whole = self.read(f"{self.log}/{name}")
+        for back in self.some(min(4096, len(whole) - 1), 40):
+            cut = whole[:len(whole) - 1 - back]
+            self.put(name, cut)
+            verdict = self.verify("--checkpoint", saved, status=3)
+            self.assertEqual(verdict["first_bad"], cut.count(b"\n") + 1)
+        self.put(name, whole)
+        self.verify("--checkpoint", saved)
+
+    def test_writes_that_are_cut(self):
+        """write(2) takes a part of a group, up to any byte of it, and the writer ends; the next one goes on behind that."""
+        daemon = self.serve()
+        x = self.client()
+        for _ in range(400):            # so large that no other file of the daemon meets the limit
+            self.assertEqual(self.ask(x, max_tokens=1).kind, c.COMPLETE)
+        self.stop(daemon)
+        path = f"{self.log}/{self.files()[-1]}"
+        whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
+        begin, torn = len(whole[self.files()[-1]]), 0
+        for at in self.some(4000, 5):   # of the start, and of the records of a model that is loaded and of a request
+            for name, text in whole.items():
+                self.put(name, text)
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (begin + at, limits[1]))
+            try:
+                daemon = self.serve()
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            if daemon.poll() is None:   # it could write its start
+                asked = threading.Thread(target=self.try_ask)
+                asked.start()
+                self.wait_for(lambda: os.path.getsize(path) == begin + at or not asked.is_alive())
+                self.crash(daemon)
+                asked.join()
+            else:
+                self.running.remove(daemon)
+            self.stop(self.serve())
+            self.assertTrue(self.verify()["closed"])
+            torn += "torn" in [r for r in self.records() if r["event"] == "start"][-1]
+        self.assertGreater(torn, 0)
+
+    def test_rotation_that_was_cut(self):
+        """kill -9 between the new key, its signature, and the old one's end: the next start finishes it, and no old key is left."""
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        self.ask(x)
+        older = {name: self.read(f"{self.log}/{name}") for name in ("signing.key", "keys")}
+        self.wait_for(lambda: self.ask(x) and len(self.files()) > 1)
+        self.crash(daemon)
+        newer = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
+        self.assertEqual((older["keys"].count(b"\n"), newer["keys"].count(b"\n")), (1, 2))
+        old_key, new_key = older["signing.key"][:4096], newer["signing.key"][4096:8192]
+        self.assertEqual(newer["signing.key"][:4096], bytes(4096))
+        first, second = newer["keys"].splitlines(True)
+        states = [(old_key + new_key, first + second)]          # not erased; then: not signed, or only a part of that line
+        states += [(old_key + new_key, first + second[:n]) for n in self.some(len(second), 5)]
+        states += [(old_key + new_key[:n], first) for n in self.some(128, 5)]           # a part of the new key
+        for secret, public in states:
+            for name in os.listdir(self.log):
+                os.unlink(f"{self.log}/{name}")
+            unfinished = len(secret) < 8192 or public != first + second
+            for name, text in newer.items():
+                if not unfinished or name != self.latest(newer):
+                    self.put(name, text)
+            if unfinished:              # then there was no other file yet, and no checkpoint by the new key
+                self.put("checkpoints", self.read_notes(newer, first))
+            self.put("signing.key", secret)
+            self.put("keys", public)
+            self.stop(self.serve(rotate_bytes=65536))
+            self.assertTrue(self.verify()["closed"])
+            held = self.read(self.log + "/signing.key")
+            self.assertEqual(sum(held[at:at + 7] == b"VSKEY1\n" for at in (0, 4096)), 1)
+            if len(secret) == 8192:
+                self.assertNotIn(old_key[16:48], held)
+
+    @staticmethod
+    def latest(files):
+        return sorted(name for name in files if name.endswith(".jsonl"))[-1]
+
+    def read_notes(self, files, first):
+        """Those checkpoints that sign no more than the first file."""
+        n = int(self.latest(files)[:16]) - 1
+        notes, text = files["checkpoints"].decode().split("\n\n"), ""
+        for i in range(len(notes) - 1):
+            body = notes[i] if i == 0 else notes[i].split("\n", 1)[1]
+            if int(body.split("\n")[1]) <= n:
+                text += body + "\n\n" + notes[i + 1].split("\n", 1)[0] + "\n"
+        return text.encode()
+
+    def test_checkpoints_that_are_cut(self):
+        daemon = self.serve()
+        self.ask()
+        self.crash(daemon)
+        notes = self.read(self.log + "/checkpoints")
+        whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
+        for cut in self.some(len(notes), 5):
+            for name, text in whole.items():
+                self.put(name, text)
+            self.put("checkpoints", notes + notes[:cut])
+            self.stop(self.serve())
+            verdict = self.verify()
+            self.assertEqual((verdict["closed"], verdict["signed_through"]), (True, verdict["records"]))
+
+    def test_another_log(self):
+        """A checkpoint, a key and a log of somebody else."""
+        for which in ("one", "two"):
+            shutil.rmtree(self.log, ignore_errors=True)
+            self.stop(self.serve())
+            for what in ("checkpoint", "key"):
+                with open(f"{self.dir}/{which}.{what}", "w") as f:
+                    subprocess.run([VERITAS, "audit", what, self.log], env=self.env, check=True, stdout=f)
+        self.verify("--checkpoint", self.dir + "/two.checkpoint", "--pubkey", self.dir + "/two.key")
+        done = self.try_verify("--checkpoint", self.dir + "/one.checkpoint")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("none of this log", done.stdout + done.stderr)
+        verdict = self.verify("--pubkey", self.dir + "/one.key", status=3)
+        self.assertIn("another key", verdict["reason"])
+        for text in (b"", b"\0" * 100, b"x" * 3000, b"veritas-audit/0000000000000000+00000000+AAAA\n"):
+            with open(self.dir + "/bad", "wb") as f:
+                f.write(text)
+            for option in ("--checkpoint", "--pubkey"):
+                done = self.try_verify(option, self.dir + "/bad")
+                self.assertIn(done.returncode, (2, 3), (option, text[:20], done.stdout, done.stderr))
+                self.assertIn(option, done.stdout + done.stderr)
+
+    def test_gap_that_is_counted(self):
+        """Continue: more than is kept while nobody writes."""
+        if not ALL:
+            self.skipTest("70,000 records: VERITAS_FAULTS=all")
+        daemon = self.serve(on_failure="continue")
+        self.ask()
+        path = f"{self.log}/{self.files()[-1]}"
+        os.rename(path, path + ".away")
+        os.mkdir(path)
+        os.kill(self.writer(daemon), 9)
+        self.assertEqual(self.ask().kind, c.COMPLETE)           # after five seconds
+        for _ in range(70):
+            x = self.client()
+            for _ in range(500):
+                try:
+                    x.request(c.TOKENIZE, {"model": "none", "text": "x"})
+                    x.event()
+                except c.Failure:
+                    pass
+            x.close()
+        os.rmdir(path)
+        os.rename(path + ".away", path)
+        self.wait_for(lambda: [r for r in self.records() if r["event"] == "gap"], 60)
+        self.stop(daemon)
+        verdict = self.verify()
+        self.assertGreater(verdict["missed"], 70000 - 65536)
+        self.assertEqual(json.loads(self.lines()[-1])["event"], "stop")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
