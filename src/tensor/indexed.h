@@ -41,6 +41,9 @@ float vs_indexed_scale(enum vs_scale scale, uint16_t d, uint8_t sub);
  * programs read as large ones. */
 bool vs_indexed_sound(const struct vs_indexed *t, const uint8_t *blocks, size_t n);
 
+/* The code of element i into a block that is zeroed, of a type without a grid and other than TQ1_0. */
+void vs_indexed_put(enum vs_dtype dtype, uint8_t *block, unsigned i, unsigned code);
+
 /* Makes blocks of n elements, n a multiple of the block: near the values, not tuned for quality. */
 void vs_indexed_encode(enum vs_dtype dtype, const float *x, uint8_t *block);
 #endif

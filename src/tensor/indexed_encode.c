@@ -58,7 +58,7 @@ static unsigned nearest(const struct vs_indexed *t, float x, float scale)
 
 /* ---- types without a grid: one code for each element ---- */
 
-static void put_code(enum vs_dtype dtype, uint8_t *b, unsigned i, unsigned q)
+void vs_indexed_put(enum vs_dtype dtype, uint8_t *b, unsigned i, unsigned q)
 {
     unsigned j = i % 16, high = i / 16 % 2 * 4;
     switch (dtype) {
@@ -167,7 +167,7 @@ static void encode_codes(const struct vs_indexed *t, const float *x, unsigned n,
 {
     for (unsigned i = 0; i < n; i++) {
         uint8_t sub = t->sub ? t->sub(b, i / t->sub_len) : 0;
-        put_code(t->dtype, b, i, nearest(t, x[i], vs_indexed_scale(t->scale, t->d(b), sub)));
+        vs_indexed_put(t->dtype, b, i, nearest(t, x[i], vs_indexed_scale(t->scale, t->d(b), sub)));
     }
     if (t->dtype == VS_Q8_1) {
         float sum = 0;

@@ -1,6 +1,7 @@
 /* tensor/quantize.c - see quantize.h */
 #include "tensor/quantize.h"
 #include "tensor/indexed.h"
+#include "tensor/quantize_grid.h"
 
 #include "base/bytes.h"
 #include "base/num.h"
@@ -302,6 +303,50 @@ static void encode_nvfp4(const float *x, const float *w, uint8_t *b)
     }
 }
 
+static void encode_q6_0(const float *x, const float *w, uint8_t *b)
+{
+    float id = inverse(put_f16(b, fit_symmetric(x, w, 32, -32, 31)));
+    for (unsigned i = 0; i < 32; i++)
+        vs_indexed_put(VS_Q6_0, b, i, (unsigned)(nearest(x[i] * id, -32, 31) + 32));
+}
+
+/* Signs of 128 elements: the scale is their weighted mean. */
+static void encode_q1_0(const float *x, const float *w, uint8_t *b)
+{
+    double sum = 0, all = 0;
+    unsigned n = vs_dtype_info(VS_Q1_0)->block_len;
+    for (unsigned i = 0; i < n; i++) {
+        sum += (double)w[i] * (double)vs_absf(x[i]);
+        all += (double)w[i];
+        vs_indexed_put(VS_Q1_0, b, i, x[i] > 0);
+    }
+    put_f16(b, all > 0 ? (float)(sum / all) : 0);
+}
+
+/* -1, 0, 1 and 2. */
+static void encode_q2_0(const float *x, const float *w, uint8_t *b)
+{
+    unsigned n = vs_dtype_info(VS_Q2_0)->block_len;
+    float top = furthest(x, n), best = 0;
+    double gain = -1;
+    for (int k = 0; k < 24 && top != 0; k++) {           /* the largest about 2, or -1 and its like about 1 */
+        float id = (0.7f + 0.08f * (float)k) / top;
+        double xq = 0, qq = 0;
+        for (unsigned i = 0; i < n; i++) {
+            int q = nearest(x[i] * id, -1, 2);
+            xq += (double)w[i] * (double)x[i] * q;
+            qq += (double)w[i] * q * q;
+        }
+        if (qq > 0 && xq * xq / qq > gain) {
+            gain = xq * xq / qq;
+            best = (float)(xq / qq);
+        }
+    }
+    float id = inverse(put_f16(b, best));
+    for (unsigned i = 0; i < n; i++)
+        vs_indexed_put(VS_Q2_0, b, i, (unsigned)(nearest(x[i] * id, -1, 2) + 1));
+}
+
 /* ---- blocks of 256 ---- */
 
 static double error_of(const float *x, const float *w, int n, float scale, float min, int lo, int hi)
@@ -503,7 +548,8 @@ static const struct maker {
     { VS_Q5_1, encode_q5_1 },      { VS_Q2_K, encode_q2_k },      { VS_Q3_K, encode_q3_k },
     { VS_Q4_K, encode_q4_k },      { VS_Q5_K, encode_q5_k },      { VS_Q6_K, encode_q6_k },
     { VS_IQ4_NL, encode_iq4_nl }, { VS_IQ4_XS, encode_iq4_xs }, { VS_MXFP4, encode_mxfp4 },
-    { VS_NVFP4, encode_nvfp4 },
+    { VS_NVFP4, encode_nvfp4 },   { VS_Q6_0, encode_q6_0 },      { VS_Q1_0, encode_q1_0 },
+    { VS_Q2_0, encode_q2_0 },
 };
 
 static const struct maker *maker_of(enum vs_dtype dtype)
@@ -516,15 +562,15 @@ static const struct maker *maker_of(enum vs_dtype dtype)
 
 bool vs_quantize_makes(enum vs_dtype dtype)
 {
-    return maker_of(dtype) != NULL;
+    return maker_of(dtype) != NULL || vs_quantize_grid_makes(dtype);
 }
 
 void vs_quantize_row(enum vs_dtype dtype, const float *x, const float *importance, void *dst, size_t n)
 {
     const struct maker *m = maker_of(dtype);
     const struct vs_dtype_info *info = vs_dtype_info((uint32_t)dtype);
-    assert(m && n % info->block_len == 0);
-    if (!m->encode) {
+    assert(vs_quantize_makes(dtype) && n % info->block_len == 0);
+    if (m && !m->encode) {
         vs_quantize(dtype, x, dst, n);
         return;
     }
@@ -533,6 +579,9 @@ void vs_quantize_row(enum vs_dtype dtype, const float *x, const float *importanc
         float w[SUPER];
         weigh(x + i, importance ? importance + i : NULL, info->block_len, w);
         memset(block, 0, info->block_bytes);
-        m->encode(x + i, w, block);
+        if (m)
+            m->encode(x + i, w, block);
+        else
+            vs_quantize_grid(dtype, x + i, w, block);
     }
 }

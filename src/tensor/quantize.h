@@ -9,7 +9,7 @@
 #define VS_TENSOR_QUANTIZE_H
 #include "tensor/dtype.h"
 
-/* Whether vs_quantize_row makes this type. The IQ1, IQ2 and IQ3 types it does not: their grids want a search of their own. */
+/* Whether vs_quantize_row makes this type. */
 bool vs_quantize_makes(enum vs_dtype dtype);
 
 /* One row of n elements, n a multiple of the block; importance [n] or NULL. Values and importance are finite. */

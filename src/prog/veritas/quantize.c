@@ -4,6 +4,7 @@
 #include "prog/veritas/maker.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,9 @@ int vs_command_quantize(const struct vs_args *args)
         return vs_usage("quantize", "to which type? --type Q4_K_M");
     if (n_overrides > MAX_OVERRIDES)
         return vs_usage("quantize", "too many --tensor");
+    const char *mix = vs_args_text(args, VS_OPT_MIX);
+    if ((strncmp(mix, "IQ1", 3) == 0 || strncmp(mix, "IQ2", 3) == 0) && !vs_args_given(args, VS_OPT_IMATRIX))
+        vs_note("%s without --imatrix loses much; `veritas imatrix` makes one", mix);
     snprintf(threads, sizeof threads, "%lld", (long long)vs_maker_threads(args));
     m.words[n++] = "veritas-worker";
     m.words[n++] = "--quantize";

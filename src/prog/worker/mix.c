@@ -45,6 +45,27 @@ static const struct vs_mix mixes[] = {
       { { "attn_v", MORE, VS_Q6_K }, { "attn_qkv", ALL, VS_Q6_K }, { "ffn_down", MORE, VS_Q6_K } } },
     { "IQ4_NL", 25, VS_IQ4_NL, VS_Q6_K, VS_IQ4_NL, { { "attn_v", ALL, VS_Q5_K }, { "ffn_down", EIGHTH, VS_Q5_K } } },
     { "IQ4_XS", 30, VS_IQ4_XS, VS_Q6_K, VS_IQ4_XS, { { "attn_v", ALL, VS_Q5_K }, { "ffn_down", EIGHTH, VS_Q5_K } } },
+    { "IQ3_M", 27, VS_IQ3_S, VS_Q6_K, VS_IQ3_S,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_qkv", ALL, VS_Q4_K }, { "attn_output", ALL, VS_Q4_K },
+        { "ffn_down", EIGHTH, VS_Q4_K } } },
+    { "IQ3_S", 26, VS_IQ3_S, VS_Q6_K, VS_IQ3_S, { { "attn_v", ALL, VS_Q4_K }, { "ffn_down", EIGHTH, VS_Q4_K } } },
+    { "IQ3_XS", 22, VS_IQ3_S, VS_Q6_K, VS_IQ3_S,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_q", ALL, VS_IQ3_XXS }, { "attn_k", ALL, VS_IQ3_XXS },
+        { "ffn_down", EIGHTH, VS_Q4_K } } },
+    { "IQ3_XXS", 23, VS_IQ3_XXS, VS_Q5_K, VS_IQ3_S,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_q", ALL, VS_IQ2_S }, { "attn_k", ALL, VS_IQ2_S }, { "attn_output", ALL, VS_IQ3_S },
+        { "ffn_down", EIGHTH, VS_Q3_K } } },
+    { "IQ2_M", 29, VS_IQ2_S, VS_Q5_K, VS_IQ3_S,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_output", ALL, VS_IQ3_S }, { "ffn_down", EIGHTH, VS_IQ3_S } } },
+    { "IQ2_S", 28, VS_IQ2_XS, VS_Q5_K, VS_IQ3_S,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_output", ALL, VS_IQ3_S }, { "ffn_down", EIGHTH, VS_IQ3_S } } },
+    { "IQ2_XS", 20, VS_IQ2_XS, VS_Q5_K, VS_Q2_K, { { "attn_v", ALL, VS_Q4_K }, { "ffn_down", EIGHTH, VS_Q2_K } } },
+    { "IQ2_XXS", 19, VS_IQ2_XXS, VS_Q5_K, VS_Q2_K, { { "attn_v", ALL, VS_Q4_K }, { "ffn_down", EIGHTH, VS_Q2_K } } },
+    { "IQ1_M", 31, VS_IQ1_M, VS_Q5_K, VS_Q2_K,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_output", ALL, VS_IQ2_XXS }, { "ffn_down", EIGHTH, VS_Q2_K } } },
+    { "IQ1_S", 24, VS_IQ1_S, VS_Q5_K, VS_Q2_K,
+      { { "attn_v", ALL, VS_Q4_K }, { "attn_output", ALL, VS_IQ2_XXS }, { "ffn_down", EIGHTH, VS_Q2_K } } },
+    PLAIN("Q1_0", 40, Q1_0, Q6_K), PLAIN("Q2_0", 41, Q2_0, Q6_K),
     { "TQ1_0", 36, VS_TQ1_0, VS_Q6_K, VS_Q4_K, { { NULL, ALL, VS_F32 } } },
     { "TQ2_0", 37, VS_TQ2_0, VS_Q6_K, VS_Q4_K, { { NULL, ALL, VS_F32 } } },
     { "MXFP4_MOE", 38, VS_Q8_0, VS_Q8_0, VS_Q8_0, { { "exps", ALL, VS_MXFP4 } } },
@@ -213,7 +234,9 @@ static enum vs_dtype fitting(enum vs_dtype type, uint64_t n_cols)
 {
     static const struct { enum vs_dtype from, to; } fallback[] = {
         { VS_Q2_K, VS_IQ4_NL }, { VS_Q3_K, VS_IQ4_NL }, { VS_IQ4_XS, VS_IQ4_NL }, { VS_Q4_K, VS_Q5_0 }, { VS_Q5_K, VS_Q5_1 },
-        { VS_Q6_K, VS_Q8_0 }, { VS_TQ1_0, VS_Q4_0 }, { VS_TQ2_0, VS_Q4_0 }, { VS_NVFP4, VS_MXFP4 },
+        { VS_Q6_K, VS_Q8_0 }, { VS_IQ3_S, VS_IQ4_NL }, { VS_IQ3_XXS, VS_IQ4_NL }, { VS_IQ2_S, VS_IQ4_NL },
+        { VS_IQ2_XS, VS_IQ4_NL }, { VS_IQ2_XXS, VS_IQ4_NL }, { VS_IQ1_M, VS_IQ4_NL }, { VS_IQ1_S, VS_IQ4_NL },
+        { VS_Q1_0, VS_Q2_0 }, { VS_Q2_0, VS_Q4_0 }, { VS_TQ1_0, VS_Q4_0 }, { VS_TQ2_0, VS_Q4_0 }, { VS_NVFP4, VS_MXFP4 },
     };
     for (size_t i = 0; i < sizeof fallback / sizeof *fallback; i++)
         if (fallback[i].from == type && n_cols % vs_dtype_info((uint32_t)type)->block_len != 0)
