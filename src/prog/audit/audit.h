@@ -47,7 +47,8 @@ struct audit {
     int64_t clock_offset_ms;             /* wall minus monotonic; INT64_MIN: not known yet */
     int64_t set_back_ms;                 /* 0, or by so much the wall's clock is behind the record of another start */
     uint64_t unsynced_at;                /* 0, or since when something is not on the disk */
-    bool was_answered, is_stopping;
+    bool was_answered, is_stopping, is_waiting;          /* is_waiting: for an answer, between two files */
+    struct vs_buf held;                  /* what the supervisor says meanwhile */
     char failed[200];                    /* what the supervisor could not do */
     uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now */
     uint64_t epoch;
@@ -90,6 +91,7 @@ bool record_format(const char *text, size_t n, struct vs_buf *out);
 uint16_t control_unhandled(void);
 void control_ready(struct audit *a, short events);
 void control_wait(struct audit *a);                            /* for the answer to SEGMENT or NAMED */
+void control_catch_up(struct audit *a);                        /* takes what came meanwhile */
 void broker_ready(struct audit *a, short events);
 void settings_take(struct audit *a, const json_t *settings);
 #endif

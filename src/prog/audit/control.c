@@ -91,6 +91,43 @@ static const struct {
     { VS_MSG_RECORD, on_note },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
+enum { HELD_HEAD = 6 };                 /* of a frame that is put off: u32 bytes, u16 type */
+
+/* Between two files nothing is written: the first record of the next one has its number already. */
+static bool is_put_off(const struct audit *a, const struct vs_frame *f)
+{
+    return a->is_waiting && (f->type == VS_MSG_RECORD || f->type == VS_MSG_SETTINGS);
+}
+
+static void put_off(struct audit *a, const struct vs_frame *f)
+{
+    char head[HELD_HEAD];
+    vs_store_u32le(head, f->n);
+    vs_store_u16le(head + 4, f->type);
+    vs_buf_add(&a->held, head, sizeof head);
+    vs_buf_add(&a->held, f->data, f->n);
+    if (a->held.status != VS_OK)
+        audit_leave(VS_E_NOMEM, "out of memory for what the supervisor says");
+}
+
+static void take(struct audit *a, struct vs_frame *f)
+{
+    handlers[vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f->type)].take(a, f);
+}
+
+void control_catch_up(struct audit *a)
+{
+    struct vs_buf held = a->held;
+    a->held = (struct vs_buf){ 0 };
+    for (size_t at = 0; at < held.n;) {
+        const char *head = held.data + at;
+        struct vs_frame f = { .fd = -1, .n = vs_load_u32le(head), .type = vs_load_u16le(head + 4),
+                              .data = (const uint8_t *)head + HELD_HEAD };
+        take(a, &f);
+        at += HELD_HEAD + f.n;
+    }
+    vs_buf_clear(&held);
+}
 
 void control_ready(struct audit *a, short events)
 {
@@ -102,7 +139,10 @@ void control_ready(struct audit *a, short events)
         return;
     int status = vs_conn_read(&a->control);
     while (status == VS_OK && (status = vs_conn_next(&a->control, &f, &why)) == VS_OK) {
-        handlers[vs_ipc_handler(handlers, N_HANDLERS, sizeof *handlers, f.type)].take(a, &f);
+        if (is_put_off(a, &f))
+            put_off(a, &f);
+        else
+            take(a, &f);
         if (f.fd >= 0)
             close(f.fd);
     }
@@ -116,6 +156,7 @@ void control_ready(struct audit *a, short events)
 void control_wait(struct audit *a)
 {
     a->was_answered = false;
+    a->is_waiting = true;
     a->failed[0] = 0;
     while (!a->was_answered) {
         struct pollfd p = { a->control.fd, (short)(POLLIN | (vs_conn_queued(&a->control) ? POLLOUT : 0)), 0 };
@@ -123,6 +164,7 @@ void control_wait(struct audit *a)
             audit_leave(VS_E_SYSTEM, "poll failed");
         control_ready(a, p.revents);
     }
+    a->is_waiting = false;
 }
 
 /* ---- the broker ---- */

@@ -177,6 +177,7 @@ static void next_file(struct audit *a)
     control_wait(a);
     if (a->failed[0])
         audit_leave(VS_E_SYSTEM, "the log's next file got no name: %s", a->failed);
+    control_catch_up(a);
 }
 
 static void tell_broker(struct audit *a)
