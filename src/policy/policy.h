@@ -45,6 +45,7 @@ enum vs_policy_ids { VS_POLICY_IDS_WITHHOLD, VS_POLICY_IDS_ALLOW };
 enum vs_policy_urls { VS_POLICY_URLS_ANY, VS_POLICY_URLS_LIST };
 enum vs_policy_sync { VS_POLICY_SYNC_GROUP, VS_POLICY_SYNC_EACH };
 enum vs_policy_failure { VS_POLICY_FAILURE_REFUSE, VS_POLICY_FAILURE_CONTINUE };
+enum vs_policy_receipts { VS_POLICY_RECEIPTS_OFF, VS_POLICY_RECEIPTS_ON_REQUEST, VS_POLICY_RECEIPTS_ALWAYS };
 
 struct vs_policy_list {                  /* texts without a NUL inside, each 1 byte or more, UTF-8 */
     char **v;                            /* [n] */
@@ -101,6 +102,9 @@ struct vs_policy {
         unsigned checkpoint_records, checkpoint_seconds;        /* so often the log is signed */
         char checkpoint_copy[VS_POLICY_PATH];    /* where else checkpoints go; "": nowhere */
     } audit;
+    struct {                             /* docs/RECEIPT.md */
+        enum vs_policy_receipts mode;
+    } receipts;
     struct {                             /* the broker's, too: how much each may ask */
         struct vs_policy_limits all;
         struct vs_policy_limits_of { char name[VS_KEY_NAME_BYTES]; struct vs_policy_limits it; } *keys;      /* [n_keys] */

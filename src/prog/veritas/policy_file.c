@@ -131,6 +131,7 @@ static int parse(struct vs_policy_file *f, const struct vs_buf *file, struct vs_
                         vs_policy_digest(&policy, f->digest) != VS_OK))
         rc = vs_error_set(&why, VS_E_NOMEM, "out of memory");
     f->identity = policy.identity;
+    f->receipts = policy.receipts.mode;
     if (rc == VS_OK && !(f->limits = vs_policy_limits_json(&policy)))
         rc = vs_error_set(&why, VS_E_NOMEM, "out of memory");
     vs_policy_clear(&policy);
