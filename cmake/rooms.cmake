@@ -28,13 +28,13 @@ vs_room(api        NEEDS vs_client ${CMAKE_DL_LIBS})
 
 vs_program(veritas        veritas  client identity policy evidence ipc sandbox base
     PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
-vs_program(veritas-broker broker   identity ipc sandbox base)
+vs_program(veritas-broker broker   identity receipt ipc sandbox base)
 # Writes the audit log, for a daemon that keeps one.
-vs_program(veritas-audit  audit    evidence ipc sandbox base PkgConfig::CRYPTO)
+vs_program(veritas-audit  audit    evidence receipt ipc sandbox base PkgConfig::CRYPTO)
 # Judges a receipt, without an engine: for `veritas verify`.
 vs_program(veritas-receipt receipt evidence receipt ipc sandbox base PkgConfig::CRYPTO)
 # Looks at what goes into a model and comes out of it; left out where there is no Vectorscan (libvectorscan-dev).
-vs_program(veritas-guard  guard    policy filter vectorscan unicode ipc sandbox base)
+vs_program(veritas-guard  guard    policy filter vectorscan unicode receipt ipc sandbox base)
 vs_program(veritas-worker worker   engine cpu sched draft template tokenizer unicode sampler grammar parts receipt ipc sandbox
     PkgConfig::CRYPTO)
 vs_program(veritas-selftest selftest selftest)

@@ -1,5 +1,6 @@
 /* client/client.c - see client.h */
 #include "client/internal.h"
+#include "client/receipt.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -27,6 +28,7 @@
 struct begun {                          /* a request that has not ended */
     uint64_t id;
     uint32_t owed;                      /* bytes consumed and not yet credited */
+    struct vs_joined *receipt;          /* what came of it, for its receipt; NULL: none is expected */
 };
 
 struct vs_client {
@@ -35,7 +37,7 @@ struct vs_client {
     uint64_t next_id;
     struct begun *begun;
     size_t n_begun, room_begun;
-    bool needs_key;
+    bool needs_key, has_receipts;       /* the daemon says: of every answer */
     uint32_t credit;                    /* that a request begins with; a quarter is given back at once */
     bool is_read;                       /* of what came, no whole frame is left */
     json_t *json;                       /* of the last event */
@@ -178,15 +180,17 @@ static int request_begin(struct vs_client *c, uint64_t id)
         c->begun = more;
         c->room_begun = room;
     }
-    c->begun[c->n_begun++] = (struct begun){ id, 0 };
+    c->begun[c->n_begun++] = (struct begun){ .id = id };
     return VS_OK;
 }
 
 static void request_end(struct vs_client *c, uint64_t id)
 {
     struct begun *b = find(c, id);
-    if (b)
-        *b = c->begun[--c->n_begun];
+    if (!b)
+        return;
+    vs_joined_free(b->receipt);
+    *b = c->begun[--c->n_begun];
 }
 
 /* In portions of a quarter of the window. */
@@ -255,6 +259,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
     e->text = t.text;
     e->n = t.text_bytes;
     e->credit_bytes = f->n;
+    vs_joined_token(find(c, f->id)->receipt, t.id, t.text, t.text_bytes);
     return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
 }
 
@@ -281,19 +286,17 @@ static int set_result(struct vs_client *c, const struct vs_payload *p, struct vs
     return VS_OK;
 }
 
-static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+static int take_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_payload *p, struct vs_error *err)
 {
-    struct vs_payload p;
     struct vs_error why;
-    request_end(c, f->id);
     if (c->conn.state == VS_AT_START && f->n && f->data[0] == '{') {
         json_t *old = vs_json_parse(f->data, f->n, NULL);   /* a daemon of protocol 1 says so in its own way */
         vs_json_to_error(old, &why);
         json_decref(old);
         return lose(c, why.code, why.text, err);
     }
-    if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
-        || vs_outcome_error(p.envelope, p.envelope_bytes, &e->error, &e->hints, &why) != VS_OK)
+    if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, p, &why) != VS_OK
+        || vs_outcome_error(p->envelope, p->envelope_bytes, &e->error, &e->hints, &why) != VS_OK)
         return lose(c, VS_E_PROTOCOL, why.text, err);
     if ((f->type == VS_MSG_COMPLETE) != (e->error.code == VS_OK))
         return lose(c, VS_E_PROTOCOL, "a request ended with the wrong envelope", err);
@@ -303,9 +306,51 @@ static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event
         c->lost.retry_after_ms = e->error.retry_after_ms;
         return lose(c, 0, "", err);
     }
-    if (f->type == VS_MSG_COMPLETE && set_result(c, &p, e) != VS_OK)
+    if (f->type == VS_MSG_COMPLETE && set_result(c, p, e) != VS_OK)
         e->kind = VS_MSG_ERROR;         /* a body that can't be read fails its request */
     return VS_OK;
+}
+
+/* What its receipt is made of goes into e->json. */
+static void add_receipt(struct vs_client *c, struct vs_joined *joined, const struct vs_payload *p, struct vs_event *e)
+{
+    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL), *receipt = vs_joined_receipt(joined, envelope, c->json);
+    json_decref(envelope);
+    if (!receipt)
+        return;
+    if (!c->json)
+        e->json = c->json = json_object();
+    json_object_set_new(c->json, "receipt", receipt);
+}
+
+static int on_receipt(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    (void)e;
+    struct begun *b = find(c, f->id);
+    json_t *is_signed = vs_json_parse(f->data, f->n, NULL);
+    if (!b->receipt)
+        b->receipt = vs_joined_create();
+    if (!is_signed || !b->receipt) {
+        json_decref(is_signed);
+        return lose(c, VS_E_PROTOCOL, "malformed receipt frame", err);
+    }
+    vs_joined_signed(b->receipt, is_signed);
+    return VS_OK;
+}
+
+static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    struct vs_payload p;
+    struct begun *b = find(c, f->id);
+    struct vs_joined *joined = b ? b->receipt : NULL;
+    if (b)
+        b->receipt = NULL;
+    request_end(c, f->id);
+    int status = take_end(c, f, e, &p, err);
+    if (status == VS_OK)
+        add_receipt(c, joined, &p, e);
+    vs_joined_free(joined);
+    return status;
 }
 
 static const struct {
@@ -314,6 +359,7 @@ static const struct {
 } takers[] = {
     { VS_MSG_HELLO, on_json },         { VS_MSG_TOKEN, on_token },      { VS_MSG_DATA, on_data },     { VS_MSG_PROGRESS, on_json },
     { VS_MSG_COMPLETE, on_end },       { VS_MSG_REJECTED, on_end },     { VS_MSG_ERROR, on_end },
+    { VS_MSG_RECEIPT, on_receipt },
 };
 
 static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
@@ -323,14 +369,17 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
     c->json = NULL;
     c->consumed = 0;
     struct vs_frame f;
-    int status = next_frame(c, end, stop_at_signal, &f, err);
-    if (status != VS_OK)
-        return status;
-    memset(ret, 0, sizeof *ret);
-    ret->kind = f.type;
-    ret->request = f.id;
-    ret->is_last = vs_message_is_terminal(f.type);
-    status = takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+    int status;
+    do {                                /* what is signed is no event: it is joined with the end */
+        status = next_frame(c, end, stop_at_signal, &f, err);
+        if (status != VS_OK)
+            return status;
+        memset(ret, 0, sizeof *ret);
+        ret->kind = f.type;
+        ret->request = f.id;
+        ret->is_last = vs_message_is_terminal(f.type);
+        status = takers[vs_ipc_handler(takers, sizeof takers / sizeof *takers, sizeof *takers, f.type)].take(c, &f, ret, err);
+    } while (status == VS_OK && f.type == VS_MSG_RECEIPT);
     c->consumed_id = f.id;
     c->consumed = ret->credit_bytes;
     return status;
@@ -393,6 +442,7 @@ static int hello(struct vs_client *c, const char *name, const char *key, struct 
     c->conn.state = VS_AT_OPEN;
     c->credit = credit_of(e.json);
     c->needs_key = json_is_true(json_object_get(e.json, "needs_key"));
+    c->has_receipts = json_is_true(json_object_get(e.json, "receipts"));
     return VS_OK;
 }
 
@@ -548,6 +598,8 @@ void vs_client_close(struct vs_client *c)
         }
     }
     json_decref(c->json);
+    for (size_t i = 0; i < c->n_begun; i++)
+        vs_joined_free(c->begun[i].receipt);
     free(c->begun);
     free(c);
 }
@@ -571,6 +623,18 @@ static int make_payload(const json_t *request, const struct vs_ipc_rule *rule, s
     return failed ? VS_E_NOMEM : status != VS_OK ? status : out->status;
 }
 
+/* A request has begun: is a receipt to come of it? VS_E_NOMEM. */
+static int expect_receipt(struct vs_client *c, uint16_t type, uint64_t id, const json_t *request)
+{
+    const json_t *asked = json_object_get(request, "receipt");
+    bool is_answer = type == VS_MSG_GENERATE || type == VS_MSG_CHAT;
+    if (!is_answer || !(c->has_receipts || json_is_true(asked) || json_integer_value(asked) > 0))
+        return VS_OK;
+    struct begun *b = find(c, id);
+    b->receipt = vs_joined_create();
+    return b->receipt ? VS_OK : VS_E_NOMEM;
+}
+
 int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request, const struct vs_files *files, uint64_t *ret_id,
                       struct vs_error *err)
 {
@@ -585,9 +649,11 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
         vs_error_set(err, status, "the request is larger than %u bytes", rule->max);
     else if (status != VS_OK)
         vs_error_set(err, status, "%s", vs_status_text(status));
-    else if (request_begin(c, ++c->next_id) != VS_OK)
+    else if (request_begin(c, ++c->next_id) != VS_OK || expect_receipt(c, type, c->next_id, request) != VS_OK)
         status = vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
-    else if ((status = send_frame(c, type, c->next_id, out.data, out.n, files, err)) != VS_OK)
+    else
+        status = send_frame(c, type, c->next_id, out.data, out.n, files, err);
+    if (status != VS_OK)
         request_end(c, c->next_id);
     vs_buf_clear(&out);
     if (status == VS_OK && ret_id)

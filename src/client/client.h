@@ -9,7 +9,8 @@
  *
  * A request is one JSON object here: what belongs into the envelope of its frame (model, deadline_ms, trace; settings of LOAD,
  * force of UNLOAD) is put there, the rest is the body. A result is one object again: the body's keys, and finish_reason, usage and
- * model_digest of the envelope.
+ * model_digest of the envelope; and, where a receipt was asked for, `receipt`: what is signed and the content that it commits to
+ * (docs/RECEIPT.md). The event of a request that failed has that as its json, {"receipt"}.
  *
  * Several requests may run on one client; their events come mixed and each says whose it is. Credit is given back by
  * itself: an event counts as consumed at the next call of vs_client_next, so a program that stops asking stops the stream. Who
@@ -49,7 +50,8 @@ struct vs_event {
     const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
     size_t n;                           /* bytes of text */
     uint32_t credit_bytes;              /* TOKEN, DATA: bytes of credit that it took */
-    json_t *json;                       /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra or NULL. Borrowed */
+    /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra, or NULL; REJECTED, ERROR: {receipt}, or NULL. Borrowed */
+    json_t *json;
     struct vs_error error;              /* REJECTED, ERROR */
     struct vs_outcome_hints hints;      /* of the error: when to try again, what was missing */
 };

@@ -109,6 +109,19 @@ static bool take_force(struct vs_head *h, json_t *v)
     return true;
 }
 
+static bool take_receipt(struct vs_head *h, json_t *v)
+{
+    json_int_t level = json_is_true(v) ? VS_RECEIPT_BEST : json_integer_value(v);
+    h->receipt = (unsigned)level;
+    return level >= 0 && level < VS_N_RECEIPTS;
+}
+
+static bool take_salt(struct vs_head *h, json_t *v)
+{
+    h->salt = plain_string(v);
+    return h->salt && vs_hex_is_sha256(h->salt);        /* as many bytes */
+}
+
 static const char *const priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
 
 static bool take_priority(struct vs_head *h, json_t *v)
@@ -152,6 +165,8 @@ static const struct {
     { "sent", VS_KEY_OF_BROKER, take_sent, NULL },
     { "credit", VS_KEY_OF_BROKER, take_credit, NULL },
     { "resumes", VS_KEY_OF_BROKER, take_resumes, NULL },
+    { "receipt", VS_KEY_RECEIPT, take_receipt, NULL },
+    { "salt", VS_KEY_OF_BROKER, take_salt, "32 bytes in hex" },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -229,6 +244,9 @@ void vs_head_dump(const struct vs_head *h, struct vs_buf *out)
     dump_number(out, "sent", h->sent, 0);
     dump_number(out, "credit", h->credit, VS_CREDIT_START);
     dump_number(out, "resumes", h->resumes, 0);
+    dump_number(out, "receipt", h->receipt, VS_RECEIPT_NONE);
+    if (h->salt)
+        vs_buf_printf(out, ",\"salt\":\"%s\"", h->salt);
     if (h->trace)
         vs_buf_printf(out, ",\"trace\":\"%s\"", h->trace);
     vs_buf_char(out, '}');
@@ -330,6 +348,27 @@ static bool take_digest(struct vs_outcome *o, const json_t *v)
     return true;
 }
 
+static bool take_outcome_salt(struct vs_outcome *o, const json_t *v)
+{
+    const char *s = plain_string(v);
+    if (!s || !vs_hex_is_sha256(s))
+        return false;
+    memcpy(o->salt, s, sizeof o->salt);
+    return true;
+}
+
+static bool take_altered(struct vs_outcome *o, const json_t *v)
+{
+    o->is_altered = json_is_true(v);
+    return json_is_boolean(v);
+}
+
+static bool take_withheld(struct vs_outcome *o, const json_t *v)
+{
+    o->is_withheld = json_is_true(v);
+    return json_is_boolean(v);
+}
+
 /* {"action", "findings", "policy"}, and "more": what they say is for who asked. */
 static bool take_guard(struct vs_outcome *o, const json_t *v)
 {
@@ -352,7 +391,8 @@ static const struct {
     bool (*take)(struct vs_outcome *o, const json_t *v);
 } outcome_keys[] = {
     { "error", take_error }, { "finish_reason", take_finish }, { "usage", take_usage }, { "model_digest", take_digest },
-    { "guard", take_guard },
+    { "guard", take_guard }, { "salt", take_outcome_salt }, { "altered", take_altered },
+    { "withheld", take_withheld },
 };
 enum { N_OUTCOME_KEYS = sizeof outcome_keys / sizeof *outcome_keys };
 
@@ -421,6 +461,12 @@ void vs_outcome_dump(const struct vs_outcome *o, struct vs_buf *out)
     }
     if (o->model_digest[0])
         json_object_set_new(json, "model_digest", json_string(o->model_digest));
+    if (o->salt[0])
+        json_object_set_new(json, "salt", json_string(o->salt));
+    if (o->is_altered)
+        json_object_set_new(json, "altered", json_true());
+    if (o->is_withheld)
+        json_object_set_new(json, "withheld", json_true());
     if (o->guard[0])
         json_object_set_new(json, "guard", vs_json_parse(o->guard, strlen(o->guard), NULL));
     if (json)

@@ -41,12 +41,16 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_PRIORITY = 32,
     VS_KEY_BEHALF = 128,                /* a delegate says for whom it asks */
     VS_KEY_WHO = 256,                   /* whose key it is asked under, and from where */
-    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes */
+    VS_KEY_RECEIPT = 512,               /* it wants a receipt */
+    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes, salt */
     VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE | VS_KEY_WHO,       /* of every request of a client */
     VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL | VS_KEY_BEHALF,
     VS_KEYS_ANSWER = VS_KEYS_MODEL | VS_KEY_PRIORITY,
-    VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_PRIORITY | VS_KEY_OF_BROKER,
+    VS_KEYS_WORKER = VS_KEY_TRACE | VS_KEY_PRIORITY | VS_KEY_RECEIPT | VS_KEY_OF_BROKER,
 };
+
+enum { VS_RECEIPT_NONE, VS_RECEIPT_BEST, VS_RECEIPT_ALL, VS_N_RECEIPTS };      /* what it covers: the 64 best logits, or all */
+enum { VS_SALT_HEX = 65 };                /* 32 bytes in hex, and a NUL */
 
 enum { VS_PRIORITY_HIGH, VS_PRIORITY_NORMAL, VS_PRIORITY_LOW, VS_N_PRIORITIES };
 
@@ -71,6 +75,8 @@ struct vs_head {
     int64_t sent;                       /* tokens that the client already has (SENT frames came before) */
     int64_t credit;                     /* bytes of output that may come at first; VS_CREDIT_START when absent */
     int64_t resumes;                    /* 0, or the id that it had when its worker died: a guard remembers it */
+    unsigned receipt;                   /* VS_RECEIPT_*: the level of the one that is wanted; `true` is VS_RECEIPT_BEST */
+    const char *salt;                   /* of its commitments, 32 bytes in hex; NULL when absent */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.
@@ -104,6 +110,8 @@ struct vs_outcome {
     bool has_usage;
     struct vs_usage usage;
     char model_digest[65];              /* SHA-256 of the file's bytes, in hex */
+    char salt[VS_SALT_HEX];             /* that opens the receipt's commitments */
+    bool is_altered, is_withheld;       /* of an answer with a receipt: the client has other text, or not all ids */
     char guard[VS_VERDICT_BYTES];       /* what a guard found: a JSON object, as text */
 };
 

@@ -2,6 +2,7 @@
 #include "ipc/keys.h"
 
 #include "base/word.h"
+#include "ipc/envelope.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -106,6 +107,7 @@ static const struct vs_key keys[] = {
     { "on_behalf_of",               VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "key",                        VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "remote",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
+    { "receipt",                    VS_VALUE_FLAG_OR_INT, 0, VS_N_RECEIPTS - 1, NULL,                             0 },
     { "force",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    0 },
     { "priority",                   VS_VALUE_CHOICE, 0, 0,               "high|normal|low",                       0 },
     { "owner",                      VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
@@ -186,6 +188,7 @@ void vs_key_range(const struct vs_key *key, char *ret, size_t n)
     format_number(key->high, high, sizeof high);
     switch (key->value) {
     case VS_VALUE_FLAG: snprintf(ret, n, "true or false"); break;
+    case VS_VALUE_FLAG_OR_INT: snprintf(ret, n, "true, false or a whole number from %s to %s", low, high); break;
     case VS_VALUE_INT: snprintf(ret, n, "a whole number from %s to %s", low, high); break;
     case VS_VALUE_NUMBER: snprintf(ret, n, "a number from %s to %s", low, high); break;
     case VS_VALUE_TEXT: snprintf(ret, n, "a string"); break;
@@ -244,6 +247,10 @@ static bool fits(const struct vs_key *key, const json_t *v)
     double number = json_number_value(v);
     switch (key->value) {
     case VS_VALUE_FLAG: return json_is_boolean(v);
+    case VS_VALUE_FLAG_OR_INT:
+        if (json_is_boolean(v))
+            return true;
+        /* fall through */
     case VS_VALUE_INT: return json_is_integer(v) && number >= key->low && number <= key->high;
     case VS_VALUE_NUMBER: return json_is_number(v) && number >= key->low && number <= key->high;
     case VS_VALUE_TEXT: return json_is_string(v);

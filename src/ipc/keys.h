@@ -19,6 +19,7 @@
 
 enum vs_key_value {
     VS_VALUE_FLAG,                      /* true or false */
+    VS_VALUE_FLAG_OR_INT,               /* or a whole number from low to high */
     VS_VALUE_INT,                       /* a whole number from low to high */
     VS_VALUE_NUMBER,                    /* a number from low to high */
     VS_VALUE_TEXT,                      /* a string */

@@ -31,6 +31,7 @@ static const struct vs_ipc_rule to_client[] = {
     PLAIN(TOKEN,    TOKEN_FLAGS,   VS_AT_BEGUN, 8, VS_MAX_CHUNK),
     PLAIN(DATA,     0,             VS_AT_BEGUN, 1, VS_MAX_CHUNK),
     PLAIN(PROGRESS, 0,             VS_AT_BEGUN, 2, VS_MAX_CONTROL),
+    PLAIN(RECEIPT,  0,             VS_AT_BEGUN, 2, VS_MAX_RECEIPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0),
@@ -55,6 +56,7 @@ static const struct vs_ipc_rule from_guard[] = {
     PLAIN(BLOCKED,  0,             VS_AT_BEGUN,                            4, 4),
     PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0, 0),
     PLAIN(STATS,    0,             VS_AT_OPEN,                             2, VS_MAX_CONTROL),
+    PLAIN(RECEIPT,  0,             VS_AT_BEGUN,                            2, VS_MAX_RECEIPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
@@ -82,6 +84,7 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(BLOCKED,  0,             VS_AT_BEGUN,                            4, 4),
     PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0, 0),
     PLAIN(STATS,    0,             VS_AT_OPEN,                             2, VS_MAX_CONTROL),
+    PLAIN(RECEIPT,  0,             VS_AT_BEGUN,                            2, VS_MAX_RECEIPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
@@ -117,15 +120,18 @@ static const struct vs_ipc_rule from_supervisor[] = {
     PLAIN(AUDIT,   VS_FLAG_FD, VS_AT_OPEN,               2,  VS_MAX_CONTROL),
 };
 
-/* What the log's writer hears from the broker, which strangers talk to: records, numbered by their id from 1. */
+/* What the log's writer hears from the broker, which strangers talk to: records, numbered by their id from 1; receipts to be
+ * signed, so too. */
 static const struct vs_ipc_rule to_audit[] = {
     PLAIN(HELLO,  0, VS_AT_OPEN, 2, VS_MAX_CONTROL),
     PLAIN(RECORD, 0, VS_AT_FREE, 2, 2 * VS_MAX_CONTROL),
+    PLAIN(RECEIPT, 0, VS_AT_FREE, 2, VS_MAX_RECEIPT),
 };
 
 /* What the broker hears from it. */
 static const struct vs_ipc_rule from_audit[] = {
     PLAIN(WRITTEN, 0, VS_AT_OPEN, 8, 8),
+    PLAIN(RECEIPT, 0, VS_AT_FREE, 2, VS_MAX_RECEIPT),
 };
 
 /* What the writer hears from the supervisor, which opens files for it. */

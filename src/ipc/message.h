@@ -31,6 +31,7 @@
 #define VS_MAX_LOAD    8192u            /* and of LOAD's: a path and settings */
 #define VS_MAX_START   16384u           /* START, STARTED: paths and settings */
 #define VS_MAX_SECRETS (1u << 20)       /* SETTINGS of a gateway: certificates */
+#define VS_MAX_RECEIPT (32u << 10)      /* RECEIPT: facts of one, or the signed one */
 #define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
 #define VS_MAX_FRAME   (4 + VS_MAX_ENVELOPE + VS_MAX_REQUEST)
 #define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
@@ -55,8 +56,8 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
  * docs/PROTOCOL.md; keys: what the envelope may say; then the largest envelope and body. */
 #define VS_MODEL_REQUEST_MAP(X)         /* answered by the worker of the model that is named */                      \
     /* name       type  method        flags       keys                           envelope         body */            \
-    X(GENERATE,   0x10, "generate",   0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
-    X(CHAT,       0x11, "chat",       0,          VS_KEYS_ANSWER,                VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
+    X(GENERATE,   0x10, "generate",   0,          VS_KEYS_ANSWER | VS_KEY_RECEIPT, VS_MAX_ENVELOPE, VS_MAX_REQUEST)   \
+    X(CHAT,       0x11, "chat",       0,          VS_KEYS_ANSWER | VS_KEY_RECEIPT, VS_MAX_ENVELOPE, VS_MAX_REQUEST)   \
     X(TOKENIZE,   0x12, "tokenize",   0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(DETOKENIZE, 0x13, "detokenize", 0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_REQUEST)     \
     X(INSPECT,    0x14, "inspect",    0,          VS_KEYS_MODEL,                 VS_MAX_ENVELOPE, VS_MAX_CONTROL)     \
@@ -91,6 +92,7 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(PROGRESS,   0x42, "progress")   /* JSON; may be lost; id 0: of the loading */                        \
     X(LOG,        0x43, "log")        /* JSON, guard to broker */                                          \
     X(BLOCKED,    0x44, "blocked")    /* worker to broker, u32: waits for credit to send so many bytes */  \
+    X(RECEIPT,    0x45, "receipt")    /* worker: facts of an answer; to the signer: all; from it, and to a client: signed */ \
     X(ALIVE,      0x46, "alive")      /* worker: it works, or loads. Supervisor to broker, and back: are you there? */ \
     X(SENT,       0x47, "sent")       /* to a worker, before a request that goes on there: u32 ids of tokens */ \
     X(STATS,      0x48, "stats")      /* worker to broker: JSON, numbers that changed */ \
@@ -116,7 +118,7 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(WORKER,     0x7b, "worker")     /* supervisor to guard: the socket to a new worker; then comes */ \
     X(BROKER,     0x7c, "broker")     /* the one on which the broker hears of that worker, or of us, where no worker came */ \
     X(AUDIT,      0x7d, "audit")      /* supervisor to broker: the socket to the log's writer; JSON {on_failure}. */ \
-                                      /* Back: another one, please */ \
+                                      /* Back: another one, please, also to sign receipts; or there is none: JSON, error */ \
     X(RECORD,     0x7e, "record")     /* to the writer: JSON, what happened; the broker's id is the record's number */ \
     X(WRITTEN,    0x7f, "written")    /* writer to broker: u64, records up to this number are in the log */ \
     X(SEGMENT,    0x80, "segment")    /* writer: needs another file, its u64 first record; supervisor: here it is */ \

@@ -23,9 +23,10 @@ set_tests_properties(e2e-install PROPERTIES LABELS "e2e;no-asan")
 
 # A worker whose model is an echo: the whole chain, and every fault, without a model.
 add_executable(worker-echo ${CMAKE_SOURCE_DIR}/src/prog/worker/main.c ${CMAKE_SOURCE_DIR}/src/prog/worker/job.c
+    ${CMAKE_SOURCE_DIR}/src/prog/worker/claim.c
     ${CMAKE_CURRENT_SOURCE_DIR}/support/service_echo.c ${CMAKE_CURRENT_SOURCE_DIR}/support/attempts.c)
 target_include_directories(worker-echo PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(worker-echo PRIVATE vs_ipc vs_sandbox vs_base)
+target_link_libraries(worker-echo PRIVATE vs_receipt vs_ipc vs_sandbox vs_base)
 vs_e2e(protocol protocol.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)
 vs_e2e(limits limits.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(line line.py $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)

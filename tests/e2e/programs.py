@@ -13,14 +13,16 @@ BUILD = sys.argv[1]
 SYSTEM = {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libgcc_s.so.1"}
 SANITIZERS = ("libasan.", "libubsan.", "libtsan.", "libpthread.", "libdl.", "librt.", "libclang_rt.", "libresolv.")
 PROGRAMS = {
-    "veritas": ({"client", "identity", "policy", "evidence", "ipc", "base", "sandbox"},
+    "veritas": ({"client", "identity", "policy", "evidence", "receipt", "ipc", "base", "sandbox"},
                 {"libjansson", "libcrypto", "libedit", "libseccomp"}),
-    "veritas-broker": ({"identity", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-audit": ({"evidence", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
+    "veritas-broker": ({"identity", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
+    "veritas-audit": ({"evidence", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-receipt": ({"evidence", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
-    "veritas-guard": ({"policy", "filter", "unicode", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libhs_runtime"}),
+    "veritas-guard": ({"policy", "filter", "unicode", "receipt", "ipc", "sandbox", "base"},
+                      {"libjansson", "libseccomp", "libhs_runtime"}),
     "veritas-worker": ({"base", "tensor", "graph", "import", "backend", "cpu", "unicode", "tokenizer", "template", "sampler",
-                        "grammar", "kv", "draft", "sched", "engine", "receipt", "ipc", "parts", "sandbox"},
+                        "grammar", "kv", "draft", "sched", "engine", "receipt", "ipc", "parts",
+                        "sandbox"},
                        {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-gateway": ({"client", "identity", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libssl", "libcrypto"}),
     "veritas-fetch": ({"base"}, {"libcurl", "libseccomp"}),

@@ -10,7 +10,7 @@
  * When the log cannot be written it ends, and says why in its last words; the supervisor starts it again, and it goes on where the
  * log ends. A line that was cut is ended by a newline, and the next record names the bytes that are none. One thread.
  *
- *     seal.c     keys and checkpoints
+ *     seal.c     keys and checkpoints                                            receipt.c  receipts, signed
  *     log.c      the files: where the log ends, lines, sync, the next file       record.c   an event as the members of a line
  *     control.c  what the supervisor and the broker say                          main.c     set-up, lock-in, the loop
  */
@@ -52,8 +52,10 @@ struct audit {
     char failed[200];                    /* what the supervisor could not do */
     uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now */
     uint64_t epoch;
+    struct vs_buf keys;                  /* the file of public keys, for receipts; empty where it is too long for one */
     unsigned slot;                       /* of the key's file, where it lies */
     char origin[VS_ORIGIN_BYTES];
+    bool is_signer;                      /* there is no log: it signs receipts, and its key stays the first one */
     bool has_copy;                       /* of checkpoints, in a second place */
     uint64_t sealed;                     /* the last checkpoint signs so many records */
     uint64_t sealed_at;                  /* and was made at that time */
@@ -82,6 +84,9 @@ void seal_check(struct audit *a);                              /* the log has al
 void seal(struct audit *a);                                    /* signs all records that are written; they are on the disk then */
 void seal_next_epoch(struct audit *a);                         /* another key; the old one signs it and is erased */
 uint64_t seal_timer(struct audit *a);                          /* signs when it is due; when it is due next */
+
+/* receipt.c: a statement, signed */
+void receipt_sign(struct audit *a, const struct vs_frame *f);
 
 /* record.c: text[n] is an object without blanks, "event" and its fields; appends the members of the record. False: the event or a
  * field is not known, not of its kind, or this is no JSON. */

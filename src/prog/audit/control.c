@@ -190,7 +190,7 @@ static void on_hello(struct audit *a, const struct vs_frame *f)
 /* Numbers follow each other: nothing is lost on the way, nor said twice. */
 static void on_record(struct audit *a, const struct vs_frame *f)
 {
-    if (!a->source[0] || f->id != a->n_taken + 1) {
+    if (a->is_signer || !a->source[0] || f->id != a->n_taken + 1) {
         vs_conn_clear(&a->broker);      /* it asks for another link, and says again what is not written */
     } else {
         log_record(a, f->id, (const char *)f->data, f->n);
@@ -203,7 +203,7 @@ static const struct {
     uint16_t type;
     void (*take)(struct audit *a, const struct vs_frame *f);
 } broker_handlers[] = {
-    { VS_MSG_HELLO, on_hello }, { VS_MSG_RECORD, on_record },
+    { VS_MSG_HELLO, on_hello }, { VS_MSG_RECORD, on_record }, { VS_MSG_RECEIPT, receipt_sign },
 };
 enum { N_BROKER_HANDLERS = sizeof broker_handlers / sizeof *broker_handlers, MOST_TURN = 4096 };
 

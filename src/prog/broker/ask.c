@@ -379,6 +379,8 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
         peer_refuse(b, p, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
     else if (!audit_begin(b, r, is_read ? &a.head : NULL, is_read ? &a.payload : NULL))
         request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
+    else if (is_read && denied.code != VS_E_KEY && receipt_begin(b, r, &a.head, &a.payload, &why) != VS_OK)
+        request_fail(b, r, why.code, why.text);
     else if (f->is_refused)
         request_fail(b, r, VS_E_BUSY, "there is no room for so large a request now");
     else if (status != VS_OK)

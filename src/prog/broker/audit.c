@@ -179,6 +179,7 @@ static bool keep_begin(struct broker *b, struct request *r, json_t *fields)
 {
     struct audit *a = &b->audit;
     struct record *record = keep(b, "request", fields);
+    r->first_record = record ? record->number : 0;
     r->waits_for_log = record && !a->is_failed;
     if (r->waits_for_log)
         record->begins = r;
@@ -328,6 +329,9 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
         set_hmac(a, fields, &r->text_sum);
     }
     set_text(fields, "policy", r->policy);
+    char chain[65];
+    if (receipt_hash(r, chain))
+        set_text(fields, "receipt", chain);
     if (m && fields)
         json_object_set_new(fields, "sandbox", levels(b, m));
     struct record *record = keep(b, "answer", fields);
@@ -384,6 +388,12 @@ static void on_written(struct broker *b, const struct vs_frame *f)
         keep(b, "gap", json_pack("{s:I}", "missed", (json_int_t)missed));
     }
     send_kept(b);
+    receipts_send(b);
+}
+
+static void on_receipt(struct broker *b, const struct vs_frame *f)
+{
+    receipts_on_signed(b, f);
 }
 
 void audit_open(struct broker *b, int fd, const json_t *settings)
@@ -399,15 +409,17 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
     a->continues = failure && strcmp(failure, "continue") == 0;
     if (key && vs_hex_is_sha256(key))
         vs_hex_bytes(key, sizeof a->key, a->key);
-    if (!a->is_on && getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number)
+    bool only_signs = json_is_true(json_object_get(settings, "signer"));
+    if (!a->source[0] && getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number)
         snprintf(a->source, sizeof a->source, "%016llx", (unsigned long long)number);
+    receipts_unsend(b);
     a->unsent = a->first;               /* what is written of it, the writer says at once */
     a->is_known = false;
     a->gone_at = a->gone_at ? a->gone_at : b->now;
     char hello[64];
     int n = snprintf(hello, sizeof hello, "{\"source\":\"%s\"}", a->source);
     vs_conn_send(&a->conn, VS_MSG_HELLO, 0, 0, hello, (size_t)n, -1);
-    if (!a->is_on) {
+    if (!a->is_on && !only_signs) {
         a->is_on = true;
         audit_note(b, "broker", json_pack("{s:s, s:o, s:s, s:o}", "version", VERITAS_VERSION, "sandbox", levels(b, NULL), "policy",
                                           a->policy, "settings", who_keys_json(b)));
@@ -415,13 +427,14 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
 }
 
 /* Nobody writes any more, for too long. */
-static void fail(struct broker *b)
+static void fail(struct broker *b, const char *why)
 {
     struct audit *a = &b->audit;
     a->is_failed = true;
-    broker_log_event(b, VS_LOG_ERROR, "audit_failed", NULL, 0, a->continues
-                     ? "the audit log cannot be written: requests are answered, and what is missing is counted"
-                     : "the audit log cannot be written: requests are refused until it can");
+    if (a->is_on)
+        broker_log_event(b, VS_LOG_ERROR, "audit_failed", NULL, 0, a->continues
+                         ? "the audit log cannot be written: requests are answered, and what is missing is counted"
+                         : "the audit log cannot be written: requests are refused until it can");
     for (struct peer *p = b->peers; p && !a->continues; p = p->next)
         for (struct request *r = p->requests; r; r = r->peer_next)
             if (r->is_recorded && r->place != PLACE_ENDED && r->place != PLACE_CLOSING)
@@ -434,13 +447,24 @@ static void fail(struct broker *b)
         if (ends)
             request_deliver(b, ends, a->continues);
     }
+    receipts_fail(b, why);
+}
+
+void audit_failed(struct broker *b, const json_t *message)
+{
+    struct vs_error why;
+    char text[400];
+    vs_json_to_error(message, &why);
+    snprintf(text, sizeof text, "receipts can't be signed: %.300s", why.text);
+    if (b->audit.conn.fd < 0)
+        fail(b, text);
 }
 
 static const struct {
     uint16_t type;
     void (*take)(struct broker *b, const struct vs_frame *f);
 } handlers[] = {
-    { VS_MSG_WRITTEN, on_written },
+    { VS_MSG_WRITTEN, on_written }, { VS_MSG_RECEIPT, on_receipt },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
@@ -457,6 +481,7 @@ void audit_ready(struct broker *b, short events)
     if (events & POLLOUT) {
         vs_conn_flush(&a->conn);
         send_kept(b);
+        receipts_send(b);
     }
     if (!(events & (POLLIN | POLLHUP | POLLERR)))
         return;
@@ -475,10 +500,10 @@ void audit_ready(struct broker *b, short events)
 uint64_t audit_timers(struct broker *b)
 {
     struct audit *a = &b->audit;
-    uint64_t next = NEVER, since = a->first ? a->first->at : a->gone_at;
+    uint64_t next = NEVER, since = a->first ? a->first->at : a->gone_at ? a->gone_at : receipts_since(b);
     if (since && !a->is_failed && due(b, since + AUDIT_TIME, &next))
-        fail(b);
-    if (a->is_on && a->conn.fd < 0 && due(b, a->ask_at, &next)) {
+        fail(b, a->is_on ? "the audit log cannot be written" : "the receipt could not be signed: nobody is there who does");
+    if ((a->is_on || a->unsigned_first) && a->conn.fd < 0 && due(b, a->ask_at, &next)) {
         control_send(b, VS_MSG_AUDIT, 0, NULL, NULL);
         a->ask_at = b->now + ASK_TIME;
     }

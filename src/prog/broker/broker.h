@@ -5,7 +5,7 @@
  *                                   model.c: the life of models and of their workers
  *                                   control.c: the supervisor, who starts and stops workers for us
  *                                   who.c: keys, and what who asks may ask
- *                                   audit.c: what happened, for the writer of the log
+ *                                   audit.c: what happened, for the writer of the log; receipt.c: for who asked, signed
  *
  * It owns the client socket, decides who may connect, keeps the line of each model's requests, gives the worker as many as it takes
  * at once, and passes the worker's frames back. It keeps each request's body and the ids of its tokens until it ends, so that the
@@ -222,7 +222,10 @@ struct request {                        /* of a client, from its frame to the on
     char policy[65];                    /* digest of the one that held when it came; "": unknown */
     struct vs_sha256 text_sum;          /* of the text that went to the client: an HMAC that is under way */
     size_t text_bytes;
-    uint16_t closing_type;              /* PLACE_CLOSING: the frame that ends it, */
+    uint64_t first_record;              /* of its records; 0: the log has none */
+    struct receipt *receipt;            /* receipt.c; NULL: none is wanted */
+    unsigned n_awaited;                 /* PLACE_CLOSING: its record is to be written, its receipt to be signed */
+    uint16_t closing_type;              /* the frame that ends it, */
     struct vs_buf closing;              /* and its payload */
 };
 
@@ -315,7 +318,11 @@ struct audit {                          /* the log: audit.c */
     uint64_t ask_at;                    /* gone: when the supervisor is asked for another link */
     struct request *unhashed;           /* whose bodies are being hashed, the first that came first */
     char policy[65];                    /* digest of the one that holds */
+    struct receipt *unsigned_first;     /* receipts that are to be signed, */
+    uint64_t n_receipts;                /* the last of them by number */
 };
+
+enum receipts { RECEIPTS_OFF, RECEIPTS_ON_REQUEST, RECEIPTS_ALWAYS };  /* as policy/policy.h has them */
 
 struct broker {
     struct broker_settings settings;
@@ -349,6 +356,7 @@ struct broker {
     struct metrics *metrics;            /* metrics.c; NULL: nothing was counted yet */
     struct refused *refused;            /* refused.c; NULL: none */
     struct audit audit;
+    unsigned receipts;                  /* RECEIPTS_*: who gets one */
     unsigned n_refused;
     struct pollfd *polls;               /* of the turn; room for n_polls */
     void **polled;
@@ -432,7 +440,7 @@ void request_lose(struct request *r);                          /* what goes out 
 bool request_can_go_on(const struct request *r);               /* in another worker */
 /* The terminal frame: outcome, and the bytes of a body (may be NULL). r is freed by sweep. */
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
-/* Its record is written (or will not be, then it has failed): the client is told. */
+/* Its record is written, or its receipt signed: when both are, the client is told. False: they will not be, and it has failed. */
 void request_deliver(struct broker *b, struct request *r, bool is_written);
 /* REJECTED or ERROR, as its place says; VS_E_BUSY says when to come again. */
 void request_fail(struct broker *b, struct request *r, int code, const char *text);
@@ -458,7 +466,27 @@ json_t *metrics_json(struct broker *b);
 json_t *metrics_traces_json(struct broker *b);                 /* each traced request is told once */
 void metrics_free(struct broker *b);
 
+/* receipt.c */
+/* Where one is wanted: from here on. VS_E_DENIED, VS_E_NOMEM: it can't be. */
+int receipt_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p,
+                  struct vs_error *err);
+void receipt_head(const struct request *r, struct vs_head *ret);       /* what its worker is told */
+void receipt_token(struct request *r, const struct vs_token_view *t);  /* goes to its client */
+void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f);
+/* How it ended. True: its client is told when that is signed (request_deliver). */
+bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+bool receipt_hash(const struct request *r, char ret[65]);     /* its chain, for the log; false: there is none */
+void receipt_opens(const struct request *r, struct vs_outcome *ret);   /* what the client needs to read it */
+void receipt_tell(struct broker *b, struct request *r);       /* the client gets what is signed */
+void receipt_free(struct broker *b, struct request *r);
+uint64_t receipts_since(const struct broker *b);               /* when the oldest was to be signed; 0: none waits */
+void receipts_send(struct broker *b);                          /* to who signs, as far as he is there */
+void receipts_unsend(struct broker *b);                        /* he is another one */
+void receipts_on_signed(struct broker *b, const struct vs_frame *f);
+void receipts_fail(struct broker *b, const char *why);         /* nobody signs */
+
 /* audit.c */
+void audit_failed(struct broker *b, const json_t *message);            /* the supervisor says why there is no writer */
 uint16_t audit_unhandled(void);
 void audit_open(struct broker *b, int fd, const json_t *settings);     /* a writer is there; takes over fd */
 void audit_ready(struct broker *b, short events);

@@ -111,11 +111,13 @@ static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message
     b->drained_at = b->now + vs_load_u32le(f->data) * MS;
 }
 
-/* There is a log, and here is its writer: the first, or another. */
+/* There is a log, and here is its writer: the first, or another; or one that only signs; or why there is none. */
 static void on_audit(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    if (f->fd < 0)
+    if (f->fd < 0) {
+        audit_failed(b, message);
         return;
+    }
     audit_open(b, f->fd, message);
     f->fd = -1;
 }

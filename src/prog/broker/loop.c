@@ -92,6 +92,7 @@ static void sweep_requests(struct broker *b, struct peer *p)
         *at = r->peer_next;
         if (r->is_recorded)
             audit_forget(b, r);
+        receipt_free(b, r);
         vs_buf_clear(&r->closing);
         free(r);
     }
@@ -244,7 +245,7 @@ void broker_turn(struct broker *b, bool wait)
     polls[n++] = (struct pollfd){ b->control.fd, wants(&b->control, true), 0 };
     bool may_accept = b->n_peers < broker_connections(b) - 1 && !b->accept_at && b->is_open;
     polls[n++] = (struct pollfd){ may_accept ? b->listen_fd : -1, POLLIN, 0 };
-    polls[n++] = (struct pollfd){ b->audit.is_on ? b->audit.conn.fd : -1, wants(&b->audit.conn, true), 0 };
+    polls[n++] = (struct pollfd){ b->audit.conn.fd, wants(&b->audit.conn, true), 0 };
     for (struct peer *p = b->peers; p; p = p->next) {
         bool heard = peer_is_heard(p);
         next = heard && p->has_more ? 0 : next;

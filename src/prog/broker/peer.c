@@ -220,6 +220,8 @@ static void welcome(struct broker *b, struct peer *p)
         json_object_set_new(hello, "delegate", json_true());
     if (b->require_key && !p->is_private)
         json_object_set_new(hello, "needs_key", json_true());
+    if (b->receipts == RECEIPTS_ALWAYS)
+        json_object_set_new(hello, "receipts", json_true());
     if (p->who.name[0])
         json_object_set_new(hello, "who", who_json(&p->who));
     vs_json_dump(hello, &out);

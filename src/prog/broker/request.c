@@ -233,14 +233,12 @@ static void leave_out_findings(struct vs_outcome *o)
 /* The outcome as the client is told it: its envelope goes to the end of ret. */
 static void add_outcome(const struct request *r, const struct vs_outcome *outcome, struct vs_buf *ret)
 {
-    struct vs_outcome less;
-    if (outcome->guard[0] && !who_may(&r->who, VS_SCOPE_VERDICTS)) {
-        less = *outcome;
-        leave_out_findings(&less);
-        outcome = &less;
-    }
+    struct vs_outcome told = *outcome;
+    if (told.guard[0] && !who_may(&r->who, VS_SCOPE_VERDICTS))
+        leave_out_findings(&told);
+    receipt_opens(r, &told);
     size_t begin = vs_payload_begin(ret);
-    vs_outcome_dump(outcome, ret);
+    vs_outcome_dump(&told, ret);
     vs_payload_end(ret, begin);
 }
 
@@ -336,18 +334,20 @@ static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome
 static void tell_unlogged(struct broker *b, struct request *r)
 {
     struct vs_outcome failure = { 0 };
-    vs_error_set(&failure.error, VS_E_SYSTEM, "the audit log cannot be written");
+    vs_error_set(&failure.error, VS_E_SYSTEM, "%s", r->is_recorded ? "the audit log cannot be written"
+                                                                    : "the receipt could not be signed");
     tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
 }
 
 void request_deliver(struct broker *b, struct request *r, bool is_written)
 {
-    if (r->place != PLACE_CLOSING)
+    if (r->place != PLACE_CLOSING || (is_written && --r->n_awaited > 0))
         return;
     if (!is_written || r->closing.status != VS_OK || !r->closing.n) {
         tell_unlogged(b, r);
     } else {
         leave_line(r);
+        receipt_tell(b, r);
         if (peer_send_parts(b, r->peer, r->closing_type, r->id, r->closing.data, r->closing.n, NULL, 0) != VS_OK)
             r->peer->gone = true;
         forget(r);
@@ -362,7 +362,8 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     leave_place(b, r);
     limits_end(b, r, outcome);
     enum audit_ends ends = audit_end(b, r, outcome);
-    if (ends == AUDIT_WAIT)
+    r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST && receipt_end(b, r, outcome));
+    if (r->n_awaited)
         end_by_log(r, type, outcome, body, n);
     else if (ends == AUDIT_LOST)
         tell_unlogged(b, r);

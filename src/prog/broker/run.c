@@ -76,11 +76,12 @@ static void add_envelope(struct vs_buf *out, const struct broker *b, const struc
     uint64_t n_sent = 0;
     for (unsigned i = 0; i < r->n_choices; i++)
         n_sent += r->sent[i].n;
-    const struct vs_head head = {
+    struct vs_head head = {
         .owner = r->owner, .client = (int64_t)r->client->number, .priority = line_priority(b, r),
         .arrived_at = (int64_t)(r->arrived_at / MS), .deadline_at = r->deadline == NEVER ? 0 : (int64_t)(r->deadline / MS),
         .sent = (int64_t)n_sent, .credit = r->credit, .resumes = (int64_t)r->lost_run, .trace = r->trace[0] ? r->trace : NULL,
     };
+    receipt_head(r, &head);
     size_t begin = vs_payload_begin(out);
     vs_head_dump(&head, out);
     vs_payload_end(out, begin);
@@ -264,6 +265,7 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
         return;
     if (is_token) {
         audit_text(b, r, t.text, t.text_bytes);
+        receipt_token(r, &t);
         if (request_note(r, &t, f->flags & VS_FLAG_INDEX)) {
             measure_token(b, m, r, &t);
             line_served(r, 1);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 #include "ipc/json.h"
+#include "receipt/statement.h"
 
 #include <poll.h>
 #include <string.h>
@@ -143,6 +144,20 @@ static void on_progress(struct guard *g, const struct vs_frame *f)
         send_json(g, f->type, p ? p->id : 0, message);
 }
 
+/* What its receipt is to say: digests, numbers and words from tables, in the one spelling that they have. A request that waits for
+ * credit may hear of it before its last tokens. */
+static void on_receipt(struct guard *g, const struct vs_frame *f)
+{
+    const struct pass *p = pass_find_far(g, f->id);
+    struct vs_statement s;
+    struct vs_error why;
+    if (p->is_asking || (p->type != VS_MSG_GENERATE && p->type != VS_MSG_CHAT)
+        || vs_statement_parse((const char *)f->data, f->n, VS_STATEMENT_WORKER, &s, &why) != VS_OK || !checked_statement(&s))
+        back_break(g, "what it says for a receipt is none");
+    else
+        front_send(g, f->type, 0, p->id, f->data, f->n);
+}
+
 /* ---- what it says of itself ---- */
 
 /* Every frame is a sign of life of ours, too. */
@@ -211,6 +226,7 @@ static const struct {
     { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal }, { VS_MSG_ERROR, on_terminal },
     { VS_MSG_PROGRESS, on_progress }, { VS_MSG_ALIVE, on_alive },       { VS_MSG_STATS, on_stats },
     { VS_MSG_READY, on_ready },       { VS_MSG_FAILED, on_failed },     { VS_MSG_DIGEST, on_digest },
+    { VS_MSG_RECEIPT, on_receipt },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -97,3 +97,12 @@ bool checked_outcome(const struct vs_outcome *o)
         good &= bytes[i] <= MOST_BYTES;
     return good;
 }
+
+/* The words of a statement that its parser does not know by their names: no text hides in them. */
+bool checked_statement(const struct vs_statement *s)
+{
+    static const char *const kv_types[] = { "f16", "f32", "q8_0" };
+    static const char *const isas[] = { "c", "avx2", "avxvnni", "avx512", "neon", "i8mm" };
+    return is_among(s->numeric.kv_type, kv_types, sizeof kv_types / sizeof *kv_types)
+        && is_among(s->observed.isa, isas, sizeof isas / sizeof *isas);
+}

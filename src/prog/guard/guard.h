@@ -23,6 +23,7 @@
 #include "ipc/envelope.h"
 #include "ipc/frame.h"
 #include "prog/guard/screen.h"
+#include "receipt/statement.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -141,6 +142,7 @@ bool checked_stats(const struct vs_frame *f, json_t **ret);
 json_t *checked_failure(const struct guard *g, const struct vs_frame *f);
 void checked_message(const struct screen *s, struct verdict *v, struct vs_error *error);
 bool checked_outcome(const struct vs_outcome *o);
+bool checked_statement(const struct vs_statement *s);
 
 /* data.c: numbers. What it returns is why they can't be, or NULL. */
 const char *data_take(struct guard *g, struct pass *p, const struct vs_frame *f);

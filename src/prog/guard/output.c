@@ -448,10 +448,27 @@ static void hide_ids(const struct pass *p, json_t *body)
         json_array_set_new(ids, i, json_integer(VS_NO_TOKEN));
 }
 
+/* What a receipt's opening says of the request is as it was, or it is not there: what would be changed leaves it. */
+static void screen_opening(const struct pass *p, json_t *opening)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(opening, next, key, value) {
+        struct verdict none = { 0 };
+        json_t *alone = json_pack("[O]", value);
+        bool changed = false, passed = screen_json(p->screen, SIDE_RESULT, alone, "opening", &none, &changed);
+        json_decref(alone);
+        if (changed || !passed)
+            json_object_del(opening, key);
+    }
+}
+
 /* The result, through the policy and in our own words, so that nothing is in it that a reader of JSON does not see. False: a
  * finding refuses it. */
 static bool screen_body(struct pass *p, json_t *body, struct vs_buf *out)
 {
+    screen_opening(p, json_object_get(body, "opening"));
     bool changed, passed = screen_json(p->screen, SIDE_RESULT, body, "result", &p->verdict, &changed);
     hide_ids(p, body);
     if (passed)
@@ -526,7 +543,8 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
             end_unsaid(g, p, why.code, "the result takes more memory than there is to look at it; ask for less at once");
         return;
     }
-    o.guard[0] = 0;                     /* ours to say */
+    o.guard[0] = o.salt[0] = 0;         /* ours to say, and the broker's */
+    o.is_altered = o.is_withheld = false;
     output_end(g, p);
     bool passed = !p->is_cut && (!json || screen_body(p, json, &body));
     if (!json)

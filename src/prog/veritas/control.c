@@ -665,11 +665,11 @@ static int on_refused(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
-/* Its link to the log's writer has ended, and the writer has not. */
+/* The broker has no link to the log's writer, or to who signs: there is one that it lost, or there is none yet. */
 static int on_audit(struct supervisor *s, const struct vs_frame *f)
 {
     (void)f;
-    writer_hand(s);
+    writer_sign(s);
     return VS_OK;
 }
 

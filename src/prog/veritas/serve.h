@@ -128,7 +128,8 @@ struct writer {                         /* of the audit log; docs/AUDIT.md */
     char died_of[400];                  /* "", or how the last one ended */
     struct process process;
     struct vs_conn link;                /* its control link */
-    bool is_on, was_ready;              /* there is a log; its writer could write once */
+    bool is_on, was_ready;              /* there is one; it could write once */
+    bool is_signer;                     /* it writes no log: it signs receipts, with a key of its own */
     char dir[PATH_MAX];
     int dir_fd, lock_fd;                /* -1: none */
     char boot[33], key[65];             /* which boot this is; the key of the HMAC of texts, in hex */
@@ -198,6 +199,9 @@ void guards_ready(struct supervisor *s, const struct pollfd *polls);
 uint16_t writer_unhandled(void);        /* 0, or a message without handler or row */
 /* Starts the writer, where the policy wants a log. Another daemon's folder, a broken log and others: err says so. */
 int writer_open(struct supervisor *s, bool is_private, struct vs_error *err);
+/* The broker asks for one. Where no log is kept it is for receipts that are to be signed, and a writer is started that does only
+ * that; the broker is told also when it can't be. */
+void writer_sign(struct supervisor *s);
 void writer_hand(struct supervisor *s); /* a new broker, or a new writer: a socket between them */
 void writer_tell_policy(struct supervisor *s);
 void writer_note(struct supervisor *s, const char *event, const char *text);  /* a record of what the broker can't say */

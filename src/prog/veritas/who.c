@@ -23,7 +23,8 @@ static char *list_text(const struct vs_policy_file *policy)
         vs_say_event(VS_LOG_ERROR, "keys_refused", "serve: %s: no key counts", err.text);
         keys = json_array();
     }
-    json_t *all = json_pack("{s:b, s:b, s:O, s:s, s:o}", "require_key", policy->identity.require_key, "has_group",
+    json_t *all = json_pack("{s:i, s:b, s:b, s:O, s:s, s:o}", "receipts", (int)policy->receipts, "require_key",
+                            policy->identity.require_key, "has_group",
                             policy->identity.socket_group[0] != 0, "limits", policy->limits, "policy", policy->digest, "keys",
                             keys);
     vs_json_dump(all, &text);

@@ -27,6 +27,7 @@
 
 #define PART "next.part"
 #define END_TIME (3000 * MS)            /* it has so long to write the last record */
+#define LOCK_TIME (2000 * MS)           /* another daemon that makes the key of receipts is done after so long */
 enum { KEY_BYTES = 32 };
 
 /* ---- what the policy says ---- */
@@ -48,6 +49,8 @@ static json_t *settings_for(const struct supervisor *s)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         json_object_set(all, keys[i], json_object_get(audit, keys[i]));
     json_decref(audit);
+    if (s->writer.is_signer)
+        json_object_set_new(all, "signer", json_true());
     return all;
 }
 
@@ -164,9 +167,12 @@ static int open_signing(const struct supervisor *s, int fds[N_CHILD_FDS], struct
         { FD_KEY, "signing.key", O_RDWR | O_CREAT }, { FD_KEYS, "keys", O_RDWR | O_APPEND | O_CREAT },
         { FD_NOTES, "checkpoints", O_RDWR | O_APPEND | O_CREAT },
     };
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    size_t n = sizeof files / sizeof *files - s->writer.is_signer;      /* a signer has no checkpoints */
+    for (size_t i = 0; i < n; i++)
         if ((fds[files[i].fd] = audit_file_open(s->writer.dir_fd, files[i].name, files[i].flags, err)) < 0)
             return err->code;
+    if (s->writer.is_signer)
+        return VS_OK;
     json_t *audit = audit_of(s);
     const char *copy = json_string_value(json_object_get(audit, "checkpoint_copy"));
     if (copy && *copy && (fds[FD_COPY] = open(copy, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_NONBLOCK,
@@ -182,15 +188,17 @@ static int start(struct supervisor *s, struct vs_error *err)
 {
     struct writer *w = &s->writer;
     int pair[2], fds[N_CHILD_FDS];
-    uint64_t first;
+    uint64_t first = 0;
     struct vs_error why = { 0 };
     memset(fds, -1, sizeof fds);
-    fds[FD_LOG] = open_last(w, &first, &why);
+    if (!w->is_signer)
+        fds[FD_LOG] = open_last(w, &first, &why);
     if (why.code == VS_OK)
         open_signing(s, fds, &why);
     if (why.code != VS_OK) {
         close_all(fds);
-        return vs_error_set(err, why.code, "the audit log in %.200s: %s", w->dir, why.text);
+        return vs_error_set(err, why.code, "%s in %.200s: %s", w->is_signer ? "the key of receipts" : "the audit log", w->dir,
+                            why.text);
     }
     json_t *settings = settings_for(s);
     json_object_set_new(settings, "first", json_integer((json_int_t)first));
@@ -204,7 +212,7 @@ static int start(struct supervisor *s, struct vs_error *err)
         ? VS_OK : vs_error_set(err, VS_E_SYSTEM, "cannot prepare the audit log's writer: %s", strerror(errno));
     if (rc == VS_OK) {
         fds[FD_CONTROL] = pair[1];
-        fds[FD_LOCK] = w->lock_fd;
+        fds[FD_LOCK] = w->is_signer ? -1 : w->lock_fd;
         rc = process_start(s, &w->process, fds, NULL, err);
         close(pair[1]);
         if (rc == VS_OK)
@@ -267,6 +275,74 @@ int writer_open(struct supervisor *s, bool is_private, struct vs_error *err)
     return rc == VS_OK ? await(s, err) : rc;
 }
 
+/* ---- a signer alone ---- */
+
+static int signer_folder(char *ret, size_t n, struct vs_error *err)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int length = -1;
+    if (state && *state == '/')
+        length = snprintf(ret, n, "%s/veritas/receipts", state);
+    else if (home && *home == '/')
+        length = snprintf(ret, n, "%s/.local/state/veritas/receipts", home);
+    if (length < 0)
+        return vs_error_set(err, VS_E_NOT_FOUND, "receipts need a place for their key: set XDG_STATE_HOME or HOME, or keep an "
+                            "audit log (audit.dir), whose key signs them too");
+    return length < (int)n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the path of the key of receipts is too long");
+}
+
+/* Who comes first makes the key; others wait for that. */
+static int lock_signer(struct writer *w, struct vs_error *err)
+{
+    uint64_t until = vs_clock_ns() + LOCK_TIME;
+    w->lock_fd = audit_file_open(w->dir_fd, "lock", O_RDWR | O_CREAT, err);
+    if (w->lock_fd < 0)
+        return err->code;
+    while (flock(w->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (vs_clock_ns() > until)
+            return vs_error_set(err, VS_E_BUSY, "another daemon holds the key of receipts in %.200s", w->dir);
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+    }
+    return VS_OK;
+}
+
+static int open_signer(struct supervisor *s, struct vs_error *err)
+{
+    struct writer *w = &s->writer;
+    struct vs_error why = { 0 };
+    w->is_signer = true;
+    int rc = processes_find(PROCESS_AUDIT, PROCESS_AUDIT, err);
+    if (rc == VS_OK)
+        rc = read_boot(w->boot, err);
+    if (rc == VS_OK)
+        rc = signer_folder(w->dir, sizeof w->dir, err);
+    if (rc == VS_OK && w->dir_fd < 0 && (w->dir_fd = audit_folder_open(w->dir, true, &why)) < 0)
+        rc = vs_error_set(err, why.code, "the key of receipts: %s", why.text);
+    if (rc == VS_OK)
+        rc = lock_signer(w, err);
+    if (rc == VS_OK)
+        rc = start(s, err);
+    w->is_on = rc == VS_OK;
+    if (!w->is_on && w->lock_fd >= 0) {
+        close(w->lock_fd);
+        w->lock_fd = -1;
+    }
+    return rc;
+}
+
+void writer_sign(struct supervisor *s)
+{
+    struct vs_error err = { 0 };
+    if (s->ending)
+        return;
+    if (s->writer.is_on || open_signer(s, &err) == VS_OK) {
+        writer_hand(s);                 /* nothing, while it is being started again */
+        return;
+    }
+    vs_say_event(VS_LOG_ERROR, "receipts_failed", "serve: %s", err.text);
+    control_tell_audit(s, vs_json_error(err.code, err.text), -1);
+}
+
 void writer_hand(struct supervisor *s)
 {
     struct writer *w = &s->writer;
@@ -280,7 +356,8 @@ void writer_hand(struct supervisor *s)
     }
     json_t *audit = audit_of(s);
     if (say(s, VS_MSG_BROKER, NULL, pair[0]) == VS_OK)
-        control_tell_audit(s, json_pack("{s:O, s:s}", "on_failure", json_object_get(audit, "on_failure"), "key", w->key), pair[1]);
+        control_tell_audit(s, json_pack("{s:O, s:s, s:b}", "on_failure", json_object_get(audit, "on_failure"), "key", w->key,
+                                        "signer", w->is_signer), pair[1]);
     json_decref(audit);
     close(pair[0]);
     close(pair[1]);
@@ -309,7 +386,8 @@ bool writer_reaped(struct supervisor *s, pid_t pid, int status)
     snprintf(w->died_of, sizeof w->died_of, "%s", why);
     vs_conn_clear(&w->link);
     w->link.fd = -1;
-    vs_say_event(VS_LOG_ERROR, "audit_died", "serve: the audit log's writer ended: %s; it is to be started again", why);
+    vs_say_event(VS_LOG_ERROR, "audit_died", "serve: %s ended: %s; it is to be started again",
+                 w->is_signer ? "who signs receipts" : "the audit log's writer", why);
     if (!w->process.restart_at)
         process_back_off(&w->process);
     return true;
@@ -372,6 +450,10 @@ static void on_ready(struct supervisor *s, const struct vs_frame *f)
 {
     (void)f;
     s->writer.was_ready = true;
+    if (s->writer.is_signer && s->writer.lock_fd >= 0) {        /* the key is there: others may have it too */
+        close(s->writer.lock_fd);
+        s->writer.lock_fd = -1;
+    }
 }
 
 static const struct {
@@ -413,7 +495,7 @@ void writer_close(struct supervisor *s)
     struct writer *w = &s->writer;
     struct vs_error err;
     uint64_t until = vs_clock_ns() + END_TIME;
-    if (w->is_on && w->process.pid <= 0) {      /* it died a moment ago; the end is to be written all the same */
+    if (w->is_on && !w->is_signer && w->process.pid <= 0) {     /* it died a moment ago; the end is to be written all the same */
         w->was_ready = false;
         if (start(s, &err) == VS_OK)
             await(s, &err);

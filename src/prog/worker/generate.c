@@ -9,6 +9,7 @@
  * The result's logits_hash is the contract's H: SHA-256 over, for each generated token, u32le position, the raw f32le
  * logits, u32le token id.
  */
+#include "prog/worker/claim.h"
 #include "prog/worker/generate.h"
 #include "prog/worker/speculate.h"
 #include "prog/worker/work.h"
@@ -83,16 +84,26 @@ static uint32_t n_left(const struct generation *g, const struct choice *c)
     return n_behind(g, c->tokens.n);
 }
 
-static void hash_token(const struct generation *g, struct choice *c, size_t position, const float *logits, uint32_t id)
+static uint32_t index_of(const struct generation *g, const struct choice *c)
+{
+    return (uint32_t)(c - g->choice);
+}
+
+/* VS_E_NOMEM */
+static int hash_token(const struct generation *g, struct choice *c, size_t position, const float *logits, uint32_t id)
 {
     uint8_t word[4];
+    struct vs_claim *claim = g->work.sink->claim;
+    size_t n_vocab = vs_model_n_vocab(g->work.s->model);
+    int r = claim ? vs_claim_token(claim, index_of(g, c), position, id, logits, n_vocab) : VS_OK;
     if (!c->hash)
-        return;
+        return r;
     vs_store_u32le(word, (uint32_t)position);
     EVP_DigestUpdate(c->hash, word, 4);
-    EVP_DigestUpdate(c->hash, logits, (size_t)vs_model_n_vocab(g->work.s->model) * 4);
+    EVP_DigestUpdate(c->hash, logits, n_vocab * 4);
     vs_store_u32le(word, id);
     EVP_DigestUpdate(c->hash, word, 4);
+    return r;
 }
 
 /* What a token is: its text as it would stand in the answer (a space in front is kept), and its bytes where they are no text. */
@@ -199,6 +210,11 @@ static int follow(struct generation *g, struct choice *c, uint32_t id, size_t *r
 /* What was said is kept to be sent. An answer that calls a tool ends for that. */
 static int keep(const struct generation *g, struct choice *c, uint32_t id, size_t n_text, json_t *extra, struct vs_error *err)
 {
+    struct vs_claim *claim = g->work.sink->claim;
+    if (claim && n_text && vs_claim_text(claim, index_of(g, c), c->stopper.held.data, n_text) != VS_OK) {
+        json_decref(extra);
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    }
     int r = vs_teller_add(&c->teller, id, c->stopper.held.data, n_text, extra, c->finish != NULL, err);
     if (n_text)
         vs_buf_drop(&c->stopper.held, n_text);
@@ -211,6 +227,15 @@ static int keep(const struct generation *g, struct choice *c, uint32_t id, size_
     return r == VS_OK ? hold_call(g, c, err) : r;
 }
 
+/* The client has the first n frames. */
+static void drop_told(const struct generation *g, struct choice *c, size_t n)
+{
+    struct vs_teller *t = &c->teller;
+    for (size_t i = 0; g->work.sink->claim && i < n && i < t->n; i++)
+        vs_claim_said(g->work.sink->claim, index_of(g, c), t->told[i].id);
+    vs_teller_drop(t, n);
+}
+
 /* One that the client has already: all that was said of it, and of the last one as much as was sent. */
 static int follow_sent(struct generation *g, struct choice *c, struct vs_error *err)
 {
@@ -219,7 +244,7 @@ static int follow_sent(struct generation *g, struct choice *c, struct vs_error *
     int r = follow(g, c, id, &n, err);
     if (r == VS_OK)
         r = keep(g, c, id, n, NULL, err);
-    vs_teller_drop(&c->teller, c->next == g->n_prompt + c->n_sent ? 1 + c->n_more : c->teller.n);
+    drop_told(g, c, c->next == g->n_prompt + c->n_sent ? 1 + c->n_more : c->teller.n);
     return r;
 }
 
@@ -230,7 +255,8 @@ static int decide(struct generation *g, struct choice *c, struct vs_sampler *sam
     uint32_t id;
     json_t *extra = NULL;
     if (position < c->tokens.n) {
-        hash_token(g, c, position, logits, c->tokens.id[position]);
+        if (hash_token(g, c, position, logits, c->tokens.id[position]) != VS_OK)
+            return vs_error_set(err, VS_E_NOMEM, "out of memory");
         return follow_sent(g, c, err);
     }
     struct vs_sampling sampling = c->sampling;
@@ -246,7 +272,8 @@ static int decide(struct generation *g, struct choice *c, struct vs_sampler *sam
         return r;
     if (c->speculation)
         vs_speculation_took(c->speculation, id);
-    hash_token(g, c, position, logits, id);
+    if (hash_token(g, c, position, logits, id) != VS_OK)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
     r = follow(g, c, id, &n, err);
     if (r == VS_OK)
         r = logprobs(g, c, sampler, logits, id, &extra, err);
@@ -409,6 +436,8 @@ static json_t *result(struct vs_work *w)
     count_guesses(g, &outcome->usage);
     json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", g->prompt, "timings", timings(g, n_made));
     g->prompt = NULL;
+    if (o && w->sink->claim)
+        json_object_set(o, "opening", vs_claim_opening(w->sink->claim));
     if (o && g->notice)
         json_object_set_new(o, "notice", json_string(g->notice));
     if (o && !(g->n == 1 ? add_hash(o, &g->choice[0]) && add_sequence(o, &g->choice[0]) : add_choices(g, o))) {
@@ -529,7 +558,7 @@ static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *p
     r = start_matching(g, c, err);
     start_guessing(g, c);
     /* What the client has needs no logits again, unless they are hashed. */
-    while (r == VS_OK && !c->hash && c->next < c->tokens.n && !c->finish)
+    while (r == VS_OK && !c->hash && !g->work.sink->claim && c->next < c->tokens.n && !c->finish)
         r = follow_sent(g, c, err);
     return r;
 }
@@ -603,6 +632,9 @@ static int begin(struct generation *g, const json_t *request, struct vs_error *e
         g->order.n_logprobs = vs_model_n_vocab(s->model);
     if (r == VS_OK && !(g->prompt = vs_ids_json(prompt.id, prompt.n, check)))
         r = check->status != VS_OK ? check->status : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    bool is_shaped = g->order.forces || g->order.calls || g->may_reason;
+    if (r == VS_OK && g->work.sink->claim)
+        r = vs_claim_request(g->work.sink->claim, s, request, &g->order, &prompt, teller.is_in_parts, is_shaped, err);
     for (uint32_t i = 0; i < g->n && r == VS_OK; i++)
         r = begin_choice(g, i, &prompt, &teller, err);
     vs_buf_clear(&begun);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "ipc/json.h"
+#include "prog/worker/claim.h"
 #include "sandbox/sandbox.h"
 
 #include <stdio.h>
@@ -61,6 +62,7 @@ static void destroy(struct vs_job *j)
         free(j->sent[i].id);
     json_decref(j->request);
     json_decref(j->answer.result);
+    vs_claim_free(j->claim);
     vs_buf_clear(&j->body);
     vs_buf_clear(&j->out);
     pthread_cond_destroy(&j->drained);
@@ -73,6 +75,15 @@ static void destroy(struct vs_job *j)
 static bool has_output(const struct vs_job *j)
 {
     return j->out.n > j->out_done;
+}
+
+/* A token's frame is on its way: that much the client has. */
+static void note_said(const struct vs_job *j, uint16_t type, uint16_t flags, const char *data, uint32_t n)
+{
+    const struct vs_frame f = { .type = type, .flags = flags, .data = (const uint8_t *)data, .n = n };
+    struct vs_token_view t;
+    if (j->claim && type == VS_MSG_TOKEN && vs_token_parse(&f, &t))
+        vs_claim_said(j->claim, t.index, t.id);
 }
 
 /* Sends what the credit allows; says once how much is wanted. The main thread, under the lock. */
@@ -93,6 +104,7 @@ static void pump(struct vs_job *j)
         j->wanted = 0;
         j->sent_any = true;
         vs_link_send(j->link, vs_load_u16le(at + 4), vs_load_u16le(at + 6), j->id, at + FRAME_HEAD, n);
+        note_said(j, vs_load_u16le(at + 4), vs_load_u16le(at + 6), at + FRAME_HEAD, n);
         j->out_done += FRAME_HEAD + n;
     }
     j->out_done = 0;
@@ -271,11 +283,30 @@ static void sink_ended(void *context, int status, json_t *result, const struct v
     end(j, j->status, status == VS_OK ? NULL : err);
 }
 
+/* Before its end: what its receipt is to say, as far as it came. Without the model's digest it is nothing. */
+static void say_claim(struct vs_job *j)
+{
+    char digest[65];
+    uint64_t done, total;
+    uint32_t n = j->claim ? vs_claim_n(j->claim) : 0;
+    if (!n || vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) != VS_OK)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        struct vs_buf out = { .limit = VS_MAX_RECEIPT };
+        vs_claim_format(j->claim, i, digest, j->status == VS_OK ? &j->outcome.usage : NULL, &out);
+        if (out.status != VS_OK)
+            vs_link_leave(1);
+        vs_link_send(j->link, VS_MSG_RECEIPT, 0, j->id, out.data, out.n);
+        vs_buf_clear(&out);
+    }
+}
+
 /* Nothing is to be sent any more but its end. */
 static void say_end(struct vs_job *j)
 {
     struct vs_link *l = j->link;
     struct vs_buf head = { .limit = 4 + VS_MAX_ENVELOPE };
+    say_claim(j);
     size_t begin = vs_payload_begin(&head);
     if (j->status != VS_OK) {
         j->outcome = (struct vs_outcome){ .error = j->err };
@@ -470,9 +501,12 @@ static void read_envelope(struct vs_job *j, const struct vs_frame *f)
     if (vs_payload_split(f->data, f->n, rule->envelope, &p, NULL) != VS_OK
         || vs_head_parse(p.envelope, p.envelope_bytes, rule->keys, &head, NULL) != VS_OK || (size_t)head.sent != j->n_sent)
         vs_link_leave(1);                /* the broker's words */
+    if (head.receipt && head.salt && !(j->claim = vs_claim_create(head.receipt, head.salt)))
+        vs_link_leave(1);
     j->sink = (struct vs_sink){
         .context = j, .owner = head.owner, .client = (uint64_t)head.client, .priority = head.priority,
-        .arrived_ns = head.arrived_at ? (uint64_t)head.arrived_at * MS_NS : vs_clock_ns(), .sent = j->sent, .outcome = &j->outcome,
+        .arrived_ns = head.arrived_at ? (uint64_t)head.arrived_at * MS_NS : vs_clock_ns(), .sent = j->sent, .claim = j->claim,
+        .outcome = &j->outcome,
         .token = sink_token, .data = sink_data, .is_full = sink_is_full, .progress = sink_progress, .stopped = sink_stopped,
         .ended = sink_ended, .check = { .ask = ask, .context = j },
     };

@@ -41,6 +41,7 @@ struct vs_job {
     struct vs_sent sent[VS_MAX_CHOICES];
     size_t n_sent;                       /* that its envelope promises */
     struct vs_outcome outcome;
+    struct vs_claim *claim;              /* for its receipt; NULL: none is wanted */
     struct vs_answer answer;
     int status;
     struct vs_error err;

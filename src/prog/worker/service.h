@@ -24,6 +24,7 @@
 
 struct vs_service;
 struct vs_work;
+struct vs_claim;                         /* claim.h */
 
 enum { VS_MAX_CHOICES = 16 };
 
@@ -46,6 +47,7 @@ struct vs_sink {
     unsigned priority;                  /* VS_PRIORITY_* */
     uint64_t arrived_ns;                /* when it came to the daemon; vs_clock_ns() */
     const struct vs_sent *sent;         /* [VS_MAX_CHOICES] */
+    struct vs_claim *claim;             /* for its receipt; NULL: none is wanted */
     struct vs_outcome *outcome;         /* the result's envelope: finish_reason, usage. Filled by who knows them */
     int (*token)(void *context, const struct vs_said *said);      /* from _turn it never blocks */
     int (*data)(void *context, const void *bytes, size_t n);      /* bulk bytes, in order */

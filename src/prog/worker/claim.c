@@ -1,0 +1,149 @@
+/* prog/worker/claim.c - see claim.h. */
+#include "prog/worker/claim.h"
+
+#include "base/bytes.h"
+#include "ipc/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct drawn {                           /* a token */
+    uint32_t position, id;
+    uint8_t digest[VS_DIGEST_BYTES];     /* of the logits */
+    size_t text_bytes;                   /* of the answer, with what came of it */
+};
+
+struct choice {
+    struct drawn *token;                 /* [n] */
+    size_t n, cap;
+    size_t n_said;                       /* of them, that the client has */
+    struct vs_buf text;
+};
+
+struct vs_claim {
+    unsigned level;
+    uint8_t salt[VS_SALT_BYTES];
+    struct vs_statement asked;
+    json_t *opening;
+    struct choice *choice;               /* [n] */
+    uint32_t n;
+};
+
+struct vs_claim *vs_claim_create(unsigned level, const char *salt)
+{
+    struct vs_claim *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->level = level;
+    vs_hex_bytes(salt, sizeof c->salt, c->salt);
+    return c;
+}
+
+void vs_claim_free(struct vs_claim *c)
+{
+    for (uint32_t i = 0; c && i < c->n; i++) {
+        free(c->choice[i].token);
+        vs_buf_clear(&c->choice[i].text);
+    }
+    if (c) {
+        json_decref(c->opening);
+        free(c->choice);
+    }
+    free(c);
+}
+
+int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices)
+{
+    c->opening = opening;
+    if (!opening)
+        return VS_E_NOMEM;
+    c->choice = calloc(n_choices, sizeof *c->choice);
+    if (!c->choice)
+        return VS_E_NOMEM;
+    c->n = n_choices;
+    c->asked = *asked;
+    c->asked.has_worker = true;
+    c->asked.trace.level = c->level;
+    return VS_OK;
+}
+
+json_t *vs_claim_opening(const struct vs_claim *c)
+{
+    return c->opening;
+}
+
+const uint8_t *vs_claim_salt(const struct vs_claim *c)
+{
+    return c->salt;
+}
+
+int vs_claim_token(struct vs_claim *c, uint32_t choice, size_t position, uint32_t id, const float *logits, size_t n)
+{
+    struct choice *o = &c->choice[choice];
+    if (o->n == o->cap) {
+        size_t cap = o->cap ? 2 * o->cap : 64;
+        struct drawn *more = realloc(o->token, cap * sizeof *more);
+        if (!more)
+            return VS_E_NOMEM;
+        o->token = more;
+        o->cap = cap;
+    }
+    struct drawn *t = &o->token[o->n++];
+    t->position = (uint32_t)position;
+    t->id = id;
+    t->text_bytes = o->text.n;
+    vs_trace_digest(c->level, logits, n, t->digest);
+    return VS_OK;
+}
+
+int vs_claim_text(struct vs_claim *c, uint32_t choice, const char *text, size_t n)
+{
+    struct choice *o = &c->choice[choice];
+    vs_buf_add(&o->text, text, n);
+    if (o->n)
+        o->token[o->n - 1].text_bytes = o->text.n;
+    return o->text.status;
+}
+
+void vs_claim_said(struct vs_claim *c, uint32_t choice, uint32_t id)
+{
+    if (choice < c->n)
+        c->choice[choice].n_said += id != VS_NO_TOKEN;
+}
+
+uint32_t vs_claim_n(const struct vs_claim *c)
+{
+    return c->n;
+}
+
+static void observe(struct vs_statement *s, const struct vs_usage *u)
+{
+    s->observed.cached = (uint64_t)u->cached_tokens;
+    s->observed.drafted = (uint64_t)u->drafted_tokens;
+    s->observed.recomputed = (uint64_t)u->recomputed_tokens;
+}
+
+void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_usage *usage,
+                     struct vs_buf *out)
+{
+    const struct choice *o = &c->choice[choice];
+    struct vs_statement s = c->asked;
+    struct vs_sha256 tokens;
+    size_t n = o->n_said < o->n ? o->n_said : o->n, text_bytes = n ? o->token[n - 1].text_bytes : 0;
+    s.request.seed += choice;
+    vs_hex_bytes(digest, sizeof s.model.sha256.hash, s.model.sha256.hash);
+    s.model.sha256.is_there = true;
+    if (usage)
+        observe(&s, usage);
+    vs_commit_begin(&tokens, VS_COMMIT_TOKENS, c->salt);
+    s.trace.n_out = n;
+    vs_statement_chain(&s, c->salt, s.trace.chain.hash);
+    for (size_t i = 0; i < n; i++) {
+        vs_commit_add_ids(&tokens, &o->token[i].id, 1);
+        vs_trace_step(s.trace.chain.hash, o->token[i].position, o->token[i].id, o->token[i].digest);
+    }
+    vs_sha256_end(&tokens, s.tokens.hash);
+    vs_commit(VS_COMMIT_TEXT, c->salt, o->text.data, text_bytes, s.text.hash);
+    s.tokens.is_there = s.text.is_there = s.trace.chain.is_there = true;
+    vs_statement_format(&s, VS_STATEMENT_WORKER, out);
+}
