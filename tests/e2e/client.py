@@ -10,13 +10,13 @@ GENERATE, CHAT, TOKENIZE, DETOKENIZE, INSPECT, LOGITS, PERPLEXITY, BENCH = range
 CONSTRAIN, EMBED, RERANK, VERIFY = 0x20, 0x21, 0x22, 0x23
 LOAD, UNLOAD, LIST, STATUS, SHUTDOWN, SCAN, METRICS, TRACES = range(0x18, 0x20)
 WHOAMI = 0x2c
-TOKEN, DATA, PROGRESS = 0x40, 0x41, 0x42
+TOKEN, DATA, PROGRESS, RECEIPT = 0x40, 0x41, 0x42, 0x45
 COMPLETE, REJECTED, ERROR = 0x50, 0x51, 0x52
 FLAG_FD, FLAG_EXTRA, FLAG_INDEX, FLAG_PART, FLAG_FDS = 1, 2, 4, 8, 16
 NO_TOKEN = 0xffffffff
 HEADER = struct.Struct("<IHHQ")
 # what a request says in its envelope; the rest is its body
-ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority", "on_behalf_of", "key", "remote"}
+ENVELOPE = {"model", "deadline_ms", "trace", "settings", "force", "priority", "on_behalf_of", "key", "remote", "receipt"}
 
 
 def payload(envelope, body=None):
@@ -60,6 +60,7 @@ class Client:
                 raise
         self.sock, self.buffer, self.last_id, self.owed = sock, bytearray(), 0, {}
         self.auto_credit = True
+        self.receipts, self.ended = {}, None            # what is signed, by request; the last envelope of an end
         if hello:
             self.send(HELLO, 0, {"protocol": protocol, "client": name, **({} if key is None else {"key": key})})
             kind, _, request, data = self.frame()
@@ -143,8 +144,12 @@ class Client:
             return Event(kind, request, data=data)
         if kind == PROGRESS:
             return Event(kind, request, value=json.loads(data))
+        if kind == RECEIPT:
+            self.receipts[request] = json.loads(data)
+            return self.event()
         self.owed.pop(request, None)
-        envelope, body = split(data)
+        self.ended, body = split(data)
+        envelope = self.ended
         if kind in (REJECTED, ERROR):
             raise Failure(kind, request, envelope["error"])
         return Event(kind, request, value={**(json.loads(body) if body else {}), **envelope})

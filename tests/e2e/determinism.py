@@ -23,7 +23,8 @@ PROMPT = "The quick brown fox jumps over the lazy dog. " * 12
 
 def runnable():
     """Instruction sets that this CPU has, plain C first."""
-    flags = open("/proc/cpuinfo").read().split()
+    with open("/proc/cpuinfo") as f:
+        flags = f.read().split()
     isas = ["c"]
     if "avx2" in flags and "fma" in flags and "f16c" in flags:
         isas.append("avx2")
@@ -89,4 +90,5 @@ def main():
             check(veritas, f"{arch} {dtype}", model, 8, kv, [(isa, 2, c) for isa in isas for c in (512, 3)], "high")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -140,8 +140,8 @@ static int read_small(int dir, const char *name, struct vs_buf *ret, struct vs_e
     return ret->status;
 }
 
-/* The keys of the log, and its checkpoints. VS_E_MALFORMED: they cannot be as they were written. */
-static int read_signing(int dir, const struct vs_args *args, struct signing *ret, struct vs_error *err)
+/* The keys of the log; of receipts, where there is none. VS_E_MALFORMED: they cannot be as they were written. */
+static int read_public(int dir, const struct vs_args *args, struct signing *ret, struct vs_error *err)
 {
     struct vs_buf text = { 0 };
     uint8_t trusted[VS_PUBLIC_BYTES];
@@ -161,7 +161,15 @@ static int read_signing(int dir, const struct vs_args *args, struct signing *ret
             rc = vs_error_set(err, VS_E_MALFORMED, "the log is signed by another key than --pubkey");
         free(given);
     }
-    vs_buf_reset(&text);
+    vs_buf_clear(&text);
+    return rc;
+}
+
+/* And its checkpoints. */
+static int read_signing(int dir, const struct vs_args *args, struct signing *ret, struct vs_error *err)
+{
+    struct vs_buf text = { 0 };
+    int rc = read_public(dir, args, ret, err);
     if (rc == VS_OK)
         rc = read_small(dir, "checkpoints", &text, err);
     if (rc == VS_OK)
@@ -360,7 +368,7 @@ int vs_command_audit_key(const struct vs_args *args)
     int dir = open_log(args, args->n > 0 ? args->v[0] : NULL, &err);
     if (dir < 0)
         return vs_fail(&err);
-    int rc = read_signing(dir, args, &s, &err);
+    int rc = read_public(dir, args, &s, &err);
     close(dir);
     if (rc == VS_OK) {
         vs_vkey_format(s.keys.origin, s.keys.key[0], &text);

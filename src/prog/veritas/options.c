@@ -148,6 +148,12 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
         .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal "
                 "computation." },
+    [VS_OPT_RECEIPT] = { .name = "receipt", .type = VS_TYPE_PATH, .low = 1, .value = "FILE", .commands = C(RUN),
+        .help = "Write a receipt of the answer into FILE, - for standard output: what was computed from what, signed "
+                "(docs/RECEIPT.md). It holds prompt and answer." },
+    [VS_OPT_RECEIPT_LEVEL] = { .name = "receipt-level", .type = VS_TYPE_INT, .low = 1, .high = 2, .value = "N", .preset = "1",
+        .commands = C(RUN),
+        .help = "The receipt covers the 64 best logits of each token (1), or all of them (2), which takes longer." },
     [VS_OPT_CHOICES] = { .name = "choices", .type = VS_TYPE_INT, .value = "N", .preset = "1", .key = "n", .commands = C(RUN),
         .help = "Give N answers to the prompt, which is read once; answer number I, from 0 on, is that of --seed SEED+I alone." },
     [VS_OPT_PRIORITY] = { .name = "priority", .type = VS_TYPE_CHOICE, .choices = "high|normal|low", .value = "CLASS",

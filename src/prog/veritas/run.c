@@ -1,6 +1,7 @@
 /* prog/veritas/run.c - `veritas run`: one prompt, one answer, streamed. */
 #include "prog/veritas/command.h"
 #include "base/word.h"
+#include "prog/veritas/output.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
@@ -391,17 +392,38 @@ int vs_documents_read(const struct vs_args *args, json_t **ret, struct vs_error 
     return rc;
 }
 
+/* --receipt, also of an answer that was refused. */
+static int save_receipt(struct vs_output *out, const json_t *result, struct vs_error *err)
+{
+    const json_t *receipt = json_object_get(result, "receipt");
+    struct vs_buf text = { 0 };
+    if (!receipt)
+        return vs_error_set(err, VS_E_SYSTEM, "no receipt came with the answer");
+    vs_json_dump(receipt, &text);
+    vs_buf_char(&text, '\n');
+    vs_output_write(out, text.data ? text.data : "", text.n);
+    int rc = text.status == VS_OK ? vs_output_commit(out, err) : vs_error_set(err, text.status, "out of memory");
+    vs_buf_clear(&text);
+    return rc;
+}
+
 int vs_command_run(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_session s = { 0 };
     struct vs_buf prompt = { .limit = PROMPT_LIMIT };
+    struct vs_output out = { .fd = -1, .stream = -1 };
     struct answer a;
     json_t *request = NULL, *result = NULL, *constraint = NULL, *documents = NULL;
     if (vs_args_given(args, VS_OPT_LOGPROBS) && !vs_args_given(args, VS_OPT_JSON))
         return vs_usage("run", "--logprobs needs --json: there is no place for them in plain text");
     if (vs_args_given(args, VS_OPT_TOOL_CHOICE) && !vs_args_given(args, VS_OPT_TOOLS))
         return vs_usage("run", "--tool-choice needs --tools: there is nothing to call");
+    const char *receipt = vs_args_given(args, VS_OPT_RECEIPT) ? vs_args_text(args, VS_OPT_RECEIPT) : NULL;
+    if (receipt && vs_args_int(args, VS_OPT_CHOICES) > 1)
+        return vs_usage("run", "--receipt is of one answer: it can't stand beside --choices");
+    if (!receipt && vs_args_given(args, VS_OPT_RECEIPT_LEVEL))
+        return vs_usage("run", "--receipt-level needs --receipt");
     int status = 0, rc = vs_constraint_read(args, &constraint, &err);
     if (rc != VS_OK)
         return rc == VS_E_INVALID ? vs_usage("run", "%s", err.text) : vs_fail(&err);
@@ -411,6 +433,8 @@ int vs_command_run(const struct vs_args *args)
         status = vs_usage("run", "%s", err.text);
         goto out;
     }
+    if (rc == VS_OK && receipt)          /* it will hold what was said, so it is for its owner alone */
+        rc = vs_output_open(&out, receipt, 0600, &err);
     if (rc != VS_OK || (rc = vs_documents_read(args, &documents, &err)) != VS_OK ||
         (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
         goto out;
@@ -426,10 +450,14 @@ int vs_command_run(const struct vs_args *args)
         goto out;
     if (a.has_tools || a.reasoning != VS_REASONING_RAW)
         json_object_set_new(request, "parts", json_true());
+    if (receipt)
+        json_object_set_new(request, "receipt", json_integer(vs_args_int(args, VS_OPT_RECEIPT_LEVEL)));
     vs_seed_print(args);
     print_title(&a, 0);
     rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
     print_rest(&a);
+    if (receipt && rc != VS_OK && json_object_get(result, "receipt"))
+        save_receipt(&out, result, &(struct vs_error){ 0 });
     if (rc != VS_OK)
         goto out;
     if (a.silent)
@@ -441,9 +469,13 @@ int vs_command_run(const struct vs_args *args)
     const char *reason = json_string_value(json_object_get(result, "finish_reason"));
     if (reason && strcmp(reason, "cancelled") == 0)
         rc = vs_error_set(&err, VS_E_CANCELLED, "cancelled");
+    if (rc == VS_OK && receipt)
+        rc = save_receipt(&out, result, &err);
 out:
     if (rc != VS_OK && status == 0)
         status = vs_fail(&err);
+    if (receipt)
+        vs_output_drop(&out);
     answer_clear(&a);
     json_decref(result);
     json_decref(request);

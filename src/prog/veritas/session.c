@@ -208,6 +208,8 @@ static int call(struct vs_session *s, uint16_t type, json_t *request, const stru
     vs_progress_end(&s->progress);
     if (stopped != VS_OK)
         return stopped == VS_E_SYSTEM ? vs_answer_error(err) : stopped;
+    if (rc == VS_OK && e.kind != VS_MSG_COMPLETE && e.json && ret_result)
+        *ret_result = json_incref(e.json);
     if (rc == VS_OK && e.kind != VS_MSG_COMPLETE) {
         why = e.error;
         rc = why.code == VS_OK ? VS_E_PROTOCOL : why.code;

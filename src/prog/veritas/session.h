@@ -46,7 +46,8 @@ void vs_session_close(struct vs_session *s);
 typedef int vs_session_take(void *context, const struct vs_event *event);
 
 /* Sends a request (model and deadline are put in), shows its progress, hands its events to `take` (may be NULL), and waits for its
- * end. request stays the caller's. VS_OK: *ret_result (may be NULL) is a new reference. */
+ * end. request stays the caller's. VS_OK: *ret_result (may be NULL) is a new reference. After a failure too, where a receipt
+ * came of it: {"receipt"}; else it stays as it was. */
 int vs_session_call(struct vs_session *s, uint16_t type, json_t *request, int fd, vs_session_take *take, void *context,
                     json_t **ret_result, struct vs_error *err);
 

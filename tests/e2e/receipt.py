@@ -1,0 +1,406 @@
+#!/usr/bin/env python3
+"""Receipts through the shipped programs: `run --receipt`, the protocol, the policy. What is signed is read and checked here by a
+reader written from docs/RECEIPT.md: the signature, what the content is committed to by, and the chain, from logits that the
+program prints for the same tokens. So whatever the instruction set, the threads, the company, the cache or the guesses: the chain
+must be that of these logits.
+usage: receipt.py BIN (BIN holds veritas, its programs and mkmodel)."""
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import client as c
+from determinism import runnable
+from logits import read_npy
+from processes import Waiting, child, patience
+
+BIN = os.path.abspath(sys.argv[1])
+VERITAS = BIN + "/veritas"
+PROMPT = "the cat sat on the mat. the cat sat on the mat. the cat sat on"
+
+
+# ---- a reader of receipts, from docs/RECEIPT.md ----
+
+P = 2**255 - 19
+D = -121665 * pow(121666, P - 2, P) % P
+L = 2**252 + 27742317777372353535851937790883648493
+
+
+def point(y, sign):
+    x2 = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(x2, (P + 3) // 8, P)
+    if (x * x - x2) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    assert (x * x - x2) % P == 0
+    return (P - x if x % 2 != sign else x), y
+
+
+def add(a, b):
+    (x1, y1), (x2, y2) = a, b
+    k = D * x1 * x2 * y1 * y2
+    return ((x1 * y2 + x2 * y1) * pow(1 + k, P - 2, P) % P, (y1 * y2 + x1 * x2) * pow(1 - k, P - 2, P) % P)
+
+
+def times(n, a):
+    r = (0, 1)
+    for bit in bin(n)[2:]:
+        r = add(r, r)
+        if bit == "1":
+            r = add(r, a)
+    return r
+
+
+def unpack(b):
+    y = int.from_bytes(b, "little")
+    return point(y & (2**255 - 1), y >> 255)
+
+
+BASE = point(4 * pow(5, P - 2, P) % P, 0)
+
+
+def is_signed(key, message, signature):
+    """Ed25519, RFC 8032."""
+    r, s = signature[:32], int.from_bytes(signature[32:], "little")
+    k = int.from_bytes(hashlib.sha512(r + key + message).digest(), "little") % L
+    return s < L and times(s, BASE) == add(unpack(r), times(k, unpack(key)))
+
+
+def sha(data):
+    return hashlib.sha256(data).digest()
+
+
+def commit(name, salt, data):
+    return hashlib.sha256(b"veritas-receipt/1 " + name.encode() + b"\n" + salt + data).hexdigest()
+
+
+def ids(values):
+    return b"".join(struct.pack("<I", v) for v in values)
+
+
+def digest(level, logits):
+    if level == 2:
+        return sha(struct.pack(f"<{len(logits)}f", *logits))
+    best = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:64]
+    return sha(b"".join(struct.pack("<If", i, logits[i]) for i in best))
+
+
+def read(receipt):
+    """The statement of a receipt whose signature holds; and what the opening has is what it commits to."""
+    envelope, opening = receipt["envelope"], receipt.get("opening", {})
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+    key = bytes.fromhex(receipt["keys"].splitlines()[-1].split()[1])
+    assert kind == b"application/vnd.in-toto+json" and sha(key).hex() == envelope["signatures"][0]["keyid"]
+    pae = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    assert is_signed(key, pae, base64.b64decode(envelope["signatures"][0]["sig"])), "the signature does not hold"
+    s = json.loads(payload)
+    subjects = {x["name"]: x["digest"]["sha256"] for x in s["subject"]}
+    salt = bytes.fromhex(opening["salt"])
+    request = s["predicate"].get("request", {})
+    if "tokens" in opening:
+        assert commit("output.tokens", salt, ids(opening["tokens"])) == subjects["output.tokens"]
+    if "text" in opening:
+        assert commit("output.text", salt, opening["text"].encode()) == subjects["output.text"]
+    if "delivered" in opening:
+        assert commit("output.delivered", salt, opening["delivered"].encode()) == subjects["output.delivered"]
+    if "prompt_tokens" in opening:
+        assert commit("prompt", salt, ids(opening["prompt_tokens"])) == request["prompt"]
+    if "stop" in opening:
+        assert commit("stop", salt, b"".join(ids([len(t.encode())]) + t.encode() for t in opening["stop"])) == request["stop"]
+    if "stop_tokens" in opening:
+        assert commit("stop_tokens", salt, ids(opening["stop_tokens"])) == request["stop_tokens"]
+    if "bias" in opening:
+        assert commit("bias", salt, b"".join(ids([i, int(bits, 16)]) for i, bits in opening["bias"])) == request["bias"]
+    if "constraint" in opening:
+        assert commit("constraint", salt, opening["constraint"].encode()) == request["constraint"]
+    return payload, s["predicate"], subjects
+
+
+def part(payload, key):
+    """An object of the predicate, as it is spelled."""
+    at = payload.index(b'"%s":{' % key.encode()) + len(key) + 3
+    return payload[at:payload.index(b"}", at) + 1]
+
+
+def chain(payload, predicate, opening, rows):
+    """h[n], from the logits of each place."""
+    trace, n = predicate["trace"], len(opening["prompt_tokens"])
+    spelled = b"".join(sha(part(payload, key)) for key in ("contract", "model", "numeric", "request"))
+    h = bytes.fromhex(commit("chain", bytes.fromhex(opening["salt"]), ids([trace["level"]]) + spelled))
+    for t, token in enumerate(opening["tokens"]):
+        h = sha(h + ids([n + t, token]) + digest(trace["level"], rows[n + t - 1]))
+    return h.hex()
+
+
+# ---- the tests ----
+
+class Receipts(Waiting, unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vsr")
+        self.models = self.dir + "/models"
+        os.mkdir(self.models)
+        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--type", "Q4_K", "--layers", "2", "--embd", "256", "--heads", "4",
+                        "--kv-heads", "2", "--head-dim", "64", "--ff", "512", "--ctx", "1024", "--tokenizer", "gpt2", "--pre",
+                        "smollm", "-o", self.models + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
+        self.env = dict(os.environ, VERITAS_MODELS=self.models, HOME=self.dir, XDG_STATE_HOME=self.dir + "/state", NO_COLOR="1",
+                        VERITAS_SOCKET="/nowhere/s")
+        for name in ("XDG_CONFIG_HOME", "VERITAS_POLICY"):
+            self.env.pop(name, None)
+        self.said = open(self.dir + "/said", "w+b")
+        self.running = []
+
+    def tearDown(self):
+        for daemon in self.running:
+            daemon.kill()
+            daemon.wait(30)
+        self.said.close()
+        shutil.rmtree(self.dir)
+
+    def veritas(self, *args, status=0):
+        done = subprocess.run([VERITAS, *args], env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def receipt(self, *args, status=0, prompt=PROMPT):
+        file = self.dir + "/receipt.json"
+        if os.path.exists(file):
+            os.remove(file)
+        done = self.veritas("run", "-m", "one", "--raw", "--seed", "7", "--ignore-eos", "-n", "12", "--receipt", file, *args,
+                            prompt, status=status)
+        with open(file) as f:
+            return json.load(f), done
+
+    def put(self, name, text):
+        with open(f"{self.dir}/{name}", "w") as f:
+            f.write(text)
+        return f"{self.dir}/{name}"
+
+    def verify(self, *args, receipt=None, verdict="MATCH", status=0):
+        """What `veritas verify` makes of the last receipt, or of this one."""
+        file = self.put("verified.json", json.dumps(receipt)) if receipt else self.dir + "/receipt.json"
+        done = self.veritas("verify", "--json", "-m", self.models + "/one.gguf", *args, file, status=status)
+        self.assertEqual(json.loads(done.stdout)["verdict"], verdict, done.stdout)
+
+    def rows(self, tokens, model="one"):
+        """Logits of each place, by `veritas logits`."""
+        self.veritas("logits", "-m", model, "--isa", "c", "--tokens", ",".join(map(str, tokens)), "-o", self.dir + "/logits.npy")
+        return read_npy(self.dir + "/logits.npy")
+
+    def check(self, receipt, rows=None):
+        """All that can be checked of a whole one; the chain from `rows`, or from what the program prints now."""
+        payload, predicate, subjects = read(receipt)
+        opening = receipt["opening"]
+        rows = rows or self.rows(opening["prompt_tokens"] + opening["tokens"])
+        self.assertEqual(predicate["trace"]["chain"], chain(payload, predicate, opening, rows))
+        self.assertEqual(predicate["trace"]["n_out"], len(opening["tokens"]))
+        return predicate, rows
+
+    def policy(self, **keys):
+        with open(self.dir + "/policy.json", "w") as f:
+            json.dump(keys, f)
+        return self.dir + "/policy.json"
+
+    def serve(self, *args, **keys):
+        self.env["VERITAS_SOCKET"] = self.dir + "/s"
+        daemon = subprocess.Popen([VERITAS, "serve", "--policy", self.policy(**keys), *args], env=self.env, stderr=self.said,
+                                  stdin=subprocess.DEVNULL)
+        self.running.append(daemon)
+        self.wait_for(lambda: daemon.poll() is None and self.client(), 30)
+        return daemon
+
+    def client(self):
+        try:
+            x = c.Client(self.dir + "/s")
+        except (OSError, c.Closed):
+            return None
+        x.sock.settimeout(60 * patience())
+        self.addCleanup(x.close)
+        return x
+
+    def ask(self, x, **more):
+        return x.request(c.GENERATE, {"model": "one", "prompt": PROMPT, "raw": True, "ignore_eos": True, "max_tokens": 12,
+                                      "sampling": {"seed": 7}, "receipt": True, **more})
+
+    def joined(self, x, request):
+        """The receipt of an answer by the protocol, put together as docs/PROTOCOL.md says; and the result."""
+        text, tokens, result = x.answer(request)
+        opening = {"salt": result["salt"], **result["opening"]}
+        if c.NO_TOKEN not in result["prompt_tokens"]:
+            opening["prompt_tokens"] = result["prompt_tokens"]
+        opening["delivered" if result.get("altered") else "text"] = text
+        if not result.get("withheld"):
+            opening["tokens"] = [t for t in tokens if t != c.NO_TOKEN]
+        return {**x.receipts.pop(request), "opening": opening}, result
+
+    def test_same_chain(self):
+        """Instruction set, threads, chunk, guesses: in `observed` alone."""
+        first, done = self.receipt("--isa", "c", "--threads", "1")
+        self.assertEqual(os.stat(self.dir + "/receipt.json").st_mode & 0o777, 0o600)
+        predicate, rows = self.check(first)
+        self.assertIn(first["opening"].get("delivered", first["opening"].get("text")), (done.stdout, done.stdout[:-1]))
+        self.assertEqual(predicate["contract"]["id"], "VNC-1")
+        self.assertEqual(predicate["result"], {"finish": "length"})
+        self.assertNotIn("log", predicate)
+        with open(self.models + "/one.gguf", "rb") as f:
+            self.assertEqual(predicate["model"]["sha256"], sha(f.read()).hex())
+        bound = {k: v for k, v in predicate.items() if k in ("contract", "engine", "model", "numeric")}
+        ways = [("--isa", i, "--threads", t, *more) for i, t, *more in
+                [(i, "2") for i in runnable()] + [("auto", "1", "--prefill-chunk", "3"), ("auto", "2", "--speculation", "off")]]
+        for way in ways:
+            receipt, _ = self.receipt(*way)
+            other, _ = self.check(receipt, rows)
+            self.assertEqual(receipt["opening"]["tokens"], first["opening"]["tokens"], way)
+            self.assertEqual({k: other[k] for k in bound}, bound)
+            self.assertNotEqual(receipt["opening"]["salt"], first["opening"]["salt"])
+            self.assertEqual(other["observed"]["threads"], int(way[3]))
+        self.assertEqual(receipt["keys"], first["keys"])             # one key, in the state folder
+        with open(self.dir + "/state/veritas/receipts/keys") as f:
+            self.assertEqual(f.read(), first["keys"])
+        vkey = self.veritas("audit", "key", self.dir + "/state/veritas/receipts").stdout.strip()
+        self.assertEqual(base64.b64decode(vkey.split("+", 2)[2])[1:].hex(), first["keys"].split()[1])
+        self.verify("--pubkey", self.put("key", vkey), "--isa", "c", "--threads", "1")
+        level2, _ = self.receipt("--receipt-level", "2")
+        self.verify()
+        self.assertEqual(self.check(level2, rows)[0]["trace"]["level"], 2)
+
+    def test_request_is_bound(self):
+        """Each scalar of the request, lists and a form; and reasons to end."""
+        receipt, _ = self.receipt("--temp", "0.7", "--top-k", "9", "--top-p", "0.9", "--min-p", "0.01", "--logit-bias", "5=-2",
+                                  "--stop", "zzz", "--stop-token", "77", "--repeat-penalty", "1.1")
+        predicate, _ = self.check(receipt)
+        request = predicate["request"]
+        self.assertEqual([request[k] for k in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")],
+                         [struct.pack(">f", 0.7).hex(), 9, struct.pack(">f", 0.9).hex(), struct.pack(">f", 0.01).hex(),
+                          struct.pack(">f", 1.1).hex()])
+        self.assertEqual([request["seed"], request["max_tokens"], request["ignore_eos"]], ["0000000000000007", 12, 1])
+        self.assertEqual(receipt["opening"]["stop"], ["zzz"])
+        self.assertEqual(receipt["opening"]["bias"], [[5, "c0000000"]])
+        self.assertEqual(receipt["opening"]["stop_tokens"], [77])
+        self.verify()
+        file = self.dir + "/receipt.json"
+        self.veritas("run", "-m", "one", "--raw", "--regex", "(ab|cd)+x", "-n", "30", "--receipt", file, PROMPT)
+        with open(file) as f:
+            receipt = json.load(f)
+        self.assertEqual(json.loads(receipt["opening"]["constraint"]), {"regex": "(ab|cd)+x"})
+        self.assertEqual(self.check(receipt)[0]["result"]["finish"], "stop")
+        self.verify()
+        self.veritas("run", "-m", "one", "--receipt", file, "--choices", "2", PROMPT, status=2)
+        self.assertEqual(self.veritas("run", "-m", "one", "--receipt", self.dir + "/no/such", PROMPT, status=4).stdout, "")
+
+    def test_company_and_cache(self):
+        """In a batch, behind a cached prompt, as a guess came true; of every answer, where the policy says so; in the log."""
+        self.serve(audit={"dir": "log"}, receipts={"mode": "always"}, output={"control": "off"})
+        x = self.client()
+        self.assertTrue(x.server["receipts"])
+        alone, _ = self.joined(x, self.ask(x))
+        predicate, rows = self.check(alone)
+        guessed, _ = self.joined(x, self.ask(x, constraint={"regex": "(one two three four )+"}, ignore_eos=False, max_tokens=120))
+        told, _ = self.check(guessed)
+        self.assertGreater(told["observed"]["drafted"], 0)
+        more = {"receipt": False, "speculation": "off"}
+        others = [self.ask(x, prompt=f"something else {i}", sampling={"seed": i}, **more) for i in range(6)]
+        mine = self.ask(x, speculation="off")
+        receipts = {}
+        for event in iter(lambda: x.event() if len(receipts) < 7 else None, None):
+            if event.kind == c.COMPLETE:
+                receipts[event.request] = event.value
+        self.assertEqual(set(x.receipts), {*others, mine})           # always: whether it is asked for or not
+        for request in (*others, mine):
+            payload, told, subjects = read({**x.receipts[request], "opening": {"salt": receipts[request]["salt"]}})
+            if request == mine:
+                opening = {**alone["opening"], "salt": receipts[request]["salt"]}
+                self.assertEqual(told["trace"]["chain"], chain(payload, told, opening, rows))
+                self.assertGreater(told["observed"]["cached"], 0)
+            self.assertEqual(told["log"]["source"], predicate["log"]["source"])
+        # the log has the chain, and the receipt names the request's record
+        x.wait(x.request(c.STATUS, {}))
+        with open(self.dir + "/log/0000000000000001.jsonl") as f:
+            log = [json.loads(line) for line in f]
+        begun, = [r for r in log if r.get("from") == f"{predicate['log']['source']}:{predicate['log']['record']}"]
+        ended, = [r for r in log if r["event"] == "answer" and r["unmapped"]["number"] == begun["unmapped"]["number"]]
+        self.assertEqual([begun["event"], ended["unmapped"]["receipt"]], ["request", predicate["trace"]["chain"]])
+        with open(self.dir + "/log/keys") as f:
+            self.assertEqual(alone["keys"], f.read())
+        with self.assertRaises(c.Failure) as f:
+            x.wait(self.ask(x, n=2))
+        self.assertEqual(f.exception.name, "UNSUPPORTED")
+
+    def test_refused_cancelled(self):
+        """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""
+        self.serve(receipts={"mode": "on-request"})
+        x = self.client()
+        request = self.ask(x, sampling={"top_k": -1})
+        with self.assertRaises(c.Failure):
+            x.wait(request)
+        _, told, subjects = read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
+        self.assertEqual([told["result"], set(subjects)], [{"finish": "failed", "error": "INVALID"}, {"request.body"}])
+        request = self.ask(x, max_tokens=900)
+        tokens, text = [], ""
+        with self.assertRaises(c.Failure):
+            while True:
+                event = x.event()
+                if event.kind == c.TOKEN:
+                    tokens.append(event.token)
+                    text += event.text
+                if len(tokens) == 5:
+                    x.cancel(request)
+        receipt = {**x.receipts[request], "opening": {
+            "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
+        _, told, _ = read(receipt)
+        self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
+        self.assertEqual(told["trace"]["n_out"], len(tokens))
+        x.wait(self.ask(x, receipt=False))
+        self.assertNotIn(request + 1, x.receipts)
+        self.policy(receipts={"mode": "off"})
+        self.running[0].send_signal(signal.SIGHUP)
+
+        def is_denied():
+            try:
+                x.wait(self.ask(x))
+            except c.Failure as f:
+                return f.name == "DENIED"
+        self.wait_for(is_denied)
+
+    def test_guard(self):
+        """An answer that the guard changes has two texts."""
+        self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"mode": "on-request"})
+        x = self.client()
+        form = {"constraint": {"regex": "(a@example\\.org )+"}, "ignore_eos": False, "max_tokens": 40}
+        receipt, result = self.joined(x, self.ask(x, **form))
+        _, told, subjects = read(receipt)
+        self.assertIn("delivered", receipt["opening"])
+        self.assertFalse({"tokens", "prompt_tokens", "text"} & set(receipt["opening"]), receipt["opening"])
+        self.assertNotIn("a@example.org", receipt["opening"]["delivered"])
+        self.assertEqual([told["guard"]["action"], "output.delivered" in subjects], ["redact", True])
+        shown = json.loads(self.veritas("policy", "show", "--json", self.dir + "/policy.json").stdout)
+        self.assertEqual(told["guard"]["policy"], shown["digest"])
+
+    def test_deaths(self):
+        """A worker that dies and a signer that dies cost a receipt nothing."""
+        daemon = self.serve(output={"control": "off"})
+        x = self.client()
+        whole, _ = self.joined(x, self.ask(x, max_tokens=300))
+        rows = self.rows(whole["opening"]["prompt_tokens"] + whole["opening"]["tokens"])
+        self.check(whole, rows)
+        request = self.ask(x, max_tokens=300)
+        n = 0
+        for event in x.events(request):
+            n += event.kind == c.TOKEN
+            if n == 20 and event.kind == c.TOKEN:
+                os.kill(child(daemon.pid, "veritas-worker"), signal.SIGKILL)
+                os.kill(child(daemon.pid, "veritas-audit"), signal.SIGKILL)
+        told = read({**x.receipts[request], "opening": {"salt": event.value["salt"]}})
+        self.assertEqual([told[1]["observed"]["resumed"], event.value["usage"]["resumed"]], [1, 1])
+        opening = {**whole["opening"], "salt": event.value["salt"]}
+        self.assertEqual(told[1]["trace"]["chain"], chain(told[0], told[1], opening, rows))
+
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1] + sys.argv[2:]
+    unittest.main()
