@@ -170,6 +170,17 @@ class Api(Gateway):
                 mine["finish"] = c["finish_reason"]
         return [choices[i] for i in sorted(choices)], usage
 
+    def test_receipt(self):
+        """What a chat is told of its answer, whole and as a stream; `veritas verify` reads it."""
+        body = self.chat(receipt=True)
+        whole = self.json(CHAT, body)["receipt"]
+        streamed, = [e["receipt"] for _, e in self.events(CHAT, body) if isinstance(e, dict) and "receipt" in e]
+        for receipt in (whole, streamed):
+            done = subprocess.run([BIN + "/veritas", "verify", "--mode", "structure", "--json", "-"], input=json.dumps(receipt),
+                                  capture_output=True, text=True)
+            self.assertEqual(json.loads(done.stdout)["verdict"], "WELL_FORMED", done.stdout + done.stderr)
+        self.assertEqual(whole["opening"]["tokens"], streamed["opening"]["tokens"])
+
     def test_chat_stream_is_the_whole_answer(self):
         body = self.chat(temperature=1.2, n=2, logprobs=True, top_logprobs=2)
         whole = self.json(CHAT, body)
