@@ -3,7 +3,7 @@
 find_program(PYTHON3 python3 REQUIRED)
 function(vs_e2e name script)
     add_test(NAME e2e-${name} COMMAND ${PYTHON3} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${script} ${ARGN})
-    set_tests_properties(e2e-${name} PROPERTIES LABELS e2e TIMEOUT 300)
+    set_tests_properties(e2e-${name} PROPERTIES LABELS e2e TIMEOUT 600)
 endfunction()
 
 vs_e2e(cli cli.py $<TARGET_FILE:veritas>)

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 
+from processes import patience
+
 VERITAS = sys.argv[1]
 
 
 def run(*words, program=VERITAS, status=0):
-    done = subprocess.run([program, "selftest", *words], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([program, "selftest", *words], capture_output=True, text=True, timeout=250 * patience())
     assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
     return done.stdout + done.stderr if status else done.stdout
 
