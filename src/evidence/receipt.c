@@ -427,7 +427,7 @@ enum vs_verdict vs_receipt_check(const void *data, size_t n, const char *key, si
     *ret = (struct vs_receipt){ 0 };
     *reason = 0;
     if (n > VS_RECEIPT_MOST) {
-        fail(&c, VS_INVALID, "the receipt has %zu bytes; at most %d", n, VS_RECEIPT_MOST);
+        fail(&c, VS_INVALID, "the receipt has more than %d bytes", VS_RECEIPT_MOST);
         return c.verdict;
     }
     if (!(ret->json = vs_json_parse(data, n, &err))) {
