@@ -51,6 +51,9 @@ if(TARGET veritas-gateway)
 endif()
 vs_e2e(audit audit.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(verify verify.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(receipt_soak receipt_soak.py ${CMAKE_BINARY_DIR}/bin)
+add_test(NAME long-receipt_soak COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/receipt_soak.py ${CMAKE_BINARY_DIR}/bin 1000)
+set_tests_properties(long-receipt_soak PROPERTIES LABELS long TIMEOUT 1800)
 vs_e2e(audit_faults audit_faults.py ${CMAKE_BINARY_DIR}/bin)
 # Each process is killed at 200 moments; then every byte at which a file or a write may be cut.
 add_test(NAME long-audit_kills

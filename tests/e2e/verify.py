@@ -21,7 +21,7 @@ DIR = tempfile.TemporaryDirectory(prefix="vsr")
 SEED, SALT = bytes(range(32)), bytes(range(100, 132))
 VOCAB = 600
 PROMPT = [1, 40, 297, 5, 266, 120, 280, 33, 77, 299]
-os.environ["VERITAS_SOCKET"] = "/nowhere/s"
+os.environ.update(VERITAS_SOCKET="/nowhere/s", XDG_STATE_HOME=DIR.name)
 
 
 def make_model(name, *more):
@@ -303,6 +303,51 @@ class Verify(unittest.TestCase):
         receipt = r.signed(statement, SEED, {"salt": SALT.hex()})
         self.says(receipt, "WELL_FORMED", 0)
         self.says(receipt, "UNVERIFIABLE", 4, "nothing was computed", "-m", MODEL)
+
+
+class Made(unittest.TestCase):
+    """Receipts that the program makes itself."""
+
+    def made(self, *words):
+        path = f"{DIR.name}/made"
+        subprocess.run([BIN + "/veritas", "run", "-m", MODEL, "--raw", "--receipt", path, *words], check=True, capture_output=True,
+                       timeout=120)
+        with open(path) as f:
+            return json.load(f)
+
+    def key(self):
+        p = subprocess.run([BIN + "/veritas", "audit", "key", DIR.name + "/veritas/receipts"], check=True, capture_output=True)
+        return write("own", p.stdout)
+
+    def seed(self):
+        """Of the key with which receipts are signed: who has it can sign what he likes."""
+        with open(DIR.name + "/veritas/receipts/signing.key", "rb") as f:
+            data = f.read()
+        at = 0 if data.startswith(b"VSKEY1") else 4096
+        return data[at + 16:at + 48]
+
+    def test_stranger(self):
+        """Made as fast as this machine can, and done again by a stranger in plain C, with the key that he was given."""
+        for words in (["-n", "20", "--seed", "7", "the cat sat on"], ["-n", "40", "--temp", "0", "a b c a b c a b c a"],
+                      ["--regex", "[a-f]{3,9}", "x"], ["-n", "9", "--receipt-level", "2", "--logit-bias", "5=-inf", "y"]):
+            receipt = self.made(*words)
+            told, code = verify(receipt, "--pubkey", self.key(), "-m", MODEL, "--isa", "c", "--threads", "1")
+            self.assertEqual((told["verdict"], told["trusted"], code), ("MATCH", True, 0), (words, told))
+
+    def test_edited(self):
+        receipt = self.made("-n", "12", "--ignore-eos", "the cat")
+        changed = copy.deepcopy(receipt)
+        changed["opening"]["tokens"][5] ^= 1
+        told, code = verify(changed, "--pubkey", self.key(), "-m", MODEL)
+        self.assertEqual((told["verdict"], code), ("INVALID", 3))
+        self.assertIn("tokens", told["reason"])
+        # The operator himself, who signs what he changed: the replay finds the token.
+        statement, salt = r.statement_of(receipt), bytes.fromhex(receipt["opening"]["salt"])
+        statement["subject"][0]["digest"]["sha256"] = r.commit("output.tokens", salt, r.ids(changed["opening"]["tokens"])).hex()
+        told, code = verify(r.signed(statement, self.seed(), changed["opening"]), "--pubkey", self.key(), "-m", MODEL)
+        self.assertEqual((told["verdict"], told["at"], told["trusted"], code), ("MISMATCH", 5, True, 3), told)
+        told, code = verify(receipt, "-m", OTHER)
+        self.assertEqual((told["verdict"], code), ("UNVERIFIABLE", 4), told)
 
 
 if __name__ == "__main__":
