@@ -224,8 +224,14 @@ class Receipts(Waiting, unittest.TestCase):
         return x
 
     def ask(self, x, **more):
-        return x.request(c.GENERATE, {"model": "one", "prompt": PROMPT, "raw": True, "ignore_eos": True, "max_tokens": 12,
-                                      "sampling": {"seed": 7}, "receipt": True, **more})
+        self.asked = {"model": "one", "prompt": PROMPT, "raw": True, "ignore_eos": True, "max_tokens": 12, "sampling": {"seed": 7},
+                      "receipt": True, **more}
+        return x.request(c.GENERATE, self.asked)
+
+    def body(self, salt):
+        """What a receipt says of the body of the last request."""
+        body = {k: v for k, v in self.asked.items() if k not in c.ENVELOPE}
+        return commit("request.body", bytes.fromhex(salt), json.dumps(body).encode())
 
     def joined(self, x, request):
         """The receipt of an answer by the protocol, put together as docs/PROTOCOL.md says; and the result."""
@@ -340,6 +346,12 @@ class Receipts(Waiting, unittest.TestCase):
             x.wait(request)
         _, told, subjects = read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
         self.assertEqual([told["result"], set(subjects)], [{"finish": "failed", "error": "INVALID"}, {"request.body"}])
+        self.assertEqual(subjects["request.body"], self.body(x.ended["salt"]))
+        request = self.ask(x, prompt="a word " * 100000)            # hashed a slice a turn
+        with self.assertRaises(c.Failure):
+            x.wait(request)
+        _, told, subjects = read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
+        self.assertEqual([told["result"]["error"], subjects], ["CONTEXT", {"request.body": self.body(x.ended["salt"])}])
         request = self.ask(x, max_tokens=900)
         tokens, text = [], ""
         with self.assertRaises(c.Failure):

@@ -507,7 +507,7 @@ uint64_t audit_timers(struct broker *b)
         control_send(b, VS_MSG_AUDIT, 0, NULL, NULL);
         a->ask_at = b->now + ASK_TIME;
     }
-    return a->unhashed ? 0 : next;
+    return a->unhashed || a->unhashed_receipts ? 0 : next;
 }
 
 void audit_clear(struct broker *b)

@@ -318,6 +318,7 @@ struct audit {                          /* the log: audit.c */
     uint64_t ask_at;                    /* gone: when the supervisor is asked for another link */
     struct request *unhashed;           /* whose bodies are being hashed, the first that came first */
     char policy[65];                    /* digest of the one that holds */
+    struct receipt *unhashed_receipts;  /* of requests whose bodies are being hashed */
     struct receipt *unsigned_first;     /* receipts that are to be signed, */
     uint64_t n_receipts;                /* the last of them by number */
 };
@@ -479,6 +480,8 @@ bool receipt_hash(const struct request *r, char ret[65]);     /* its chain, for 
 void receipt_opens(const struct request *r, struct vs_outcome *ret);   /* what the client needs to read it */
 void receipt_tell(struct broker *b, struct request *r);       /* the client gets what is signed */
 void receipt_free(struct broker *b, struct request *r);
+void receipts_hash(struct broker *b);                          /* a slice of a large body, where one is to be hashed */
+void receipt_lose_body(struct request *r);                     /* its body goes away */
 uint64_t receipts_since(const struct broker *b);               /* when the oldest was to be signed; 0: none waits */
 void receipts_send(struct broker *b);                          /* to who signs, as far as he is there */
 void receipts_unsend(struct broker *b);                        /* he is another one */

@@ -281,6 +281,7 @@ void broker_turn(struct broker *b, bool wait)
     if (polls[1].revents)
         peer_accept(b);
     audit_hash(b);
+    receipts_hash(b);
     broker_sweep(b);
 }
 

@@ -17,8 +17,13 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define HASH_SLICE (256u << 10)         /* bytes of a body in a turn, so that nobody else waits for a large one */
+
 struct receipt {
     struct receipt *next;               /* that is to be signed, too */
+    struct receipt *next_unhashed;      /* whose body is being hashed, too */
+    struct vs_sha256 body;
+    size_t n_hashed;                    /* bytes of it */
     struct request *request;
     uint64_t id;                        /* 0, or that of the frame by which it is to be signed */
     uint64_t at;                        /* since when it is to be signed */
@@ -116,13 +121,55 @@ static bool make_salt(struct receipt *c)
     return true;
 }
 
+/* n bytes more of the body; the last of them end it. */
+static void hash_body(struct receipt *c, const char *body, size_t n, size_t whole)
+{
+    vs_sha256_add(&c->body, body + c->n_hashed, n);
+    c->n_hashed += n;
+    if (c->n_hashed < whole)
+        return;
+    vs_sha256_end(&c->body, c->known.body.hash);
+    c->known.body.is_there = true;
+}
+
+static void unlink_unhashed(struct broker *b, const struct receipt *c)
+{
+    struct receipt **at = &b->audit.unhashed_receipts;
+    while (*at && *at != c)
+        at = &(*at)->next_unhashed;
+    if (*at)
+        *at = c->next_unhashed;
+}
+
+void receipt_lose_body(struct request *r)
+{
+    struct receipt *c = r->receipt;
+    const struct vs_buf *body = &r->body;
+    if (c && !c->known.body.is_there && body->n)
+        hash_body(c, body->data, body->n - c->n_hashed, body->n);
+}
+
+void receipts_hash(struct broker *b)
+{
+    struct receipt *c = b->audit.unhashed_receipts;
+    if (!c)
+        return;
+    const struct vs_buf *body = &c->request->body;
+    size_t left = body->n - c->n_hashed;
+    if (!c->known.body.is_there && body->n)
+        hash_body(c, body->data, left < HASH_SLICE ? left : HASH_SLICE, body->n);
+    if (c->known.body.is_there || !body->n)      /* it ended before its body was kept: its receipt has none */
+        unlink_unhashed(b, c);
+}
+
 /* Who asks for what. */
 static void say_known(const struct broker *b, const struct request *r, struct receipt *c, const struct vs_head *head,
                       const struct vs_payload *p)
 {
     struct vs_statement *s = &c->known;
-    vs_commit(VS_COMMIT_BODY, c->salt_bytes, p->body, p->body_bytes, s->body.hash);
-    s->body.is_there = true;
+    vs_commit_begin(&c->body, VS_COMMIT_BODY, c->salt_bytes);
+    if (p->body_bytes <= HASH_SLICE)
+        hash_body(c, p->body, p->body_bytes, p->body_bytes);
     snprintf(s->engine.name, sizeof s->engine.name, "veritas");
     snprintf(s->engine.version, sizeof s->engine.version, "%s", VERITAS_VERSION);
     s->time.start = (uint64_t)vs_clock_real_ms();
@@ -164,6 +211,10 @@ int receipt_begin(struct broker *b, struct request *r, const struct vs_head *hea
     vs_commit_begin(&c->delivered, VS_COMMIT_DELIVERED, c->salt_bytes);
     vs_commit_begin(&c->ids, VS_COMMIT_TOKENS, c->salt_bytes);
     r->receipt = c;
+    if (!c->known.body.is_there) {
+        c->next_unhashed = b->audit.unhashed_receipts;
+        b->audit.unhashed_receipts = c;
+    }
     ask_for_signer(b);
     return VS_OK;
 }
@@ -245,6 +296,7 @@ bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o
     struct audit *a = &b->audit;
     if (!c || a->is_failed)
         return false;
+    receipt_lose_body(r);
     struct vs_statement s = c->known;
     if (c->part) {
         s = *c->part;
@@ -265,6 +317,8 @@ bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o
     snprintf(s.result.finish, sizeof s.result.finish, "%s", finish_of(r, o));
     if (o->error.code != VS_OK)
         snprintf(s.result.error, sizeof s.result.error, "%s", vs_status_name(o->error.code));
+    if (!s.body.is_there && !s.tokens.is_there && !s.delivered.is_there)
+        return false;                   /* refused before anything was kept of it */
     vs_statement_format(&s, VS_STATEMENT_WHOLE, &c->text);
     if (c->text.status != VS_OK)
         return false;
@@ -307,6 +361,7 @@ void receipt_free(struct broker *b, struct request *r)
     if (!c)
         return;
     unlink_receipt(b, c);
+    unlink_unhashed(b, c);
     vs_buf_clear(&c->text);
     free(c->part);
     explicit_bzero(c->salt_bytes, sizeof c->salt_bytes);

@@ -170,8 +170,10 @@ static void forget(struct request *r)
 
 void request_lose(struct request *r)
 {
-    if (!r->is_lost)
+    if (!r->is_lost) {
+        receipt_lose_body(r);
         forget(r);
+    }
     r->is_lost = true;
 }
 
