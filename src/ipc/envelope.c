@@ -202,6 +202,8 @@ static int head_take(struct vs_head *h, unsigned keys, struct vs_error *err)
             i++;
         if (i == N_HEAD_KEYS)
             return unknown_key(key, keys, err);
+        if (json_is_null(v))
+            continue;                                   /* counts as absent, as in a body */
         int status = vs_key_judge(vs_key_find(key), v, err);
         if (status != VS_OK)
             return status;

@@ -279,6 +279,8 @@ class Protocol(unittest.TestCase):
                 (b'{"model":"echo","prioriti":"low"}', "prioriti is not a key of this request's envelope; did you mean priority?"),
                 (b'{"model":"echo","flavour":1}', "flavour is not a key of this request's envelope")):
             self.assertEqual(self.fails("INVALID", lambda: raw(c.GENERATE, envelope, b"{}")), said)
+        self.assertEqual(raw(c.GENERATE, b'{"model":"echo","priority":null,"deadline_ms":null,"trace":null,"receipt":null}',
+                             b'{"prompt":"on","n":null}')["n"], 2)      # a null counts as absent
         self.assertEqual(raw(c.GENERATE, b'{"model":"echo"}',
                              b'{"prompt":"on","x":[1e400,-1e400,18446744073709551616],"\\u0000":"\\u0000"}')["n"], 2)
         ask(c.LOAD, model="other", settings={"threads": 2})

@@ -357,6 +357,10 @@ static void test_envelopes(void **state)
         { "{\"sent\":-1}", VS_KEYS_WORKER, VS_E_INVALID }, { "{\"sent\":1}", VS_KEYS_ANSWER | VS_KEY_FORCE, VS_E_INVALID },
         { "{\"model\":\"m\",\"force\":1}", VS_KEYS_MODEL | VS_KEY_FORCE, VS_E_INVALID },
         { "{\"model\":\"m\",\"settings\":[]}", VS_KEYS_MODEL | VS_KEY_SETTINGS, VS_E_INVALID },
+        { "{\"model\":\"m\",\"settings\":null,\"force\":null}", VS_KEYS_MODEL | VS_KEY_SETTINGS | VS_KEY_FORCE, VS_OK },
+        { "{\"model\":\"m\",\"priority\":null,\"deadline_ms\":null,\"trace\":null,\"on_behalf_of\":null,\"key\":null,"
+          "\"remote\":null,\"receipt\":null}", VS_KEYS_ANSWER | VS_KEY_RECEIPT, VS_OK },
+        { "{\"model\":null}", VS_KEYS_MODEL, VS_E_INVALID }, { "{\"model\":\"m\",\"force\":null}", VS_KEYS_MODEL, VS_E_INVALID },
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         struct vs_head h;
