@@ -174,11 +174,11 @@ const char *vs_sandbox_call_name(int number)
 }
 
 static const struct { int number; const char *text; } signals[] = {
-    { SIGSEGV, "it touched memory that is not there (SIGSEGV)" },
-    { SIGBUS, "memory error (SIGBUS)" },
-    { SIGABRT, "it found an error in itself and stopped (SIGABRT)" },
-    { SIGFPE, "arithmetic error (SIGFPE)" },
-    { SIGILL, "it met an instruction that this processor lacks (SIGILL)" },
+    { SIGSEGV, "touched memory that is not there (SIGSEGV)" },
+    { SIGBUS, "met a memory error (SIGBUS)" },
+    { SIGABRT, "found an error in itself and stopped (SIGABRT)" },
+    { SIGFPE, "made an arithmetic error (SIGFPE)" },
+    { SIGILL, "met an instruction that this processor lacks (SIGILL)" },
     { SIGSYS, "killed by the kernel for a forbidden system call" },
     { SIGKILL, "killed by signal 9 (by a user, or by the kernel for lack of memory)" },
 };
