@@ -135,6 +135,8 @@ class Limits(processes.Waiting, unittest.TestCase):
         self.run_it("a")
         self.assertEqual(self.call("load", "b", "--kv-memory", "2G").returncode, 5)
         self.assertEqual(set(self.models()), {"a"})         # nobody was given up in vain
+        self.assertEqual(self.call("load", "b", "--kv-memory", "590M").returncode, 0)   # threads come beside what is counted
+        self.assertEqual(set(self.models()), {"b"})
 
     def test_idle_unload(self):
         self.serve("--idle-unload", "4")

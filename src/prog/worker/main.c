@@ -33,6 +33,7 @@ enum { SOCKET_FD = 3, MODEL_FD = 4, WORDS_FD = 5, SETTINGS_FD = 6, DRAFT_FD = 7,
 
 #define MAX_SETTINGS (64u << 10)
 #define MAX_JSON (512u << 20)
+#define BESIDE_BYTES (256 << 20)        /* most that threads and texts take beside a model */
 #define DIGEST_MS 20                    /* how often an idle worker looks whether the digest is there */
 #define ALIVE_NS 1000000000ull          /* so often we say that we work: src/prog/broker/broker.h */
 #define STATS_NS 100000000ull           /* and at most so often how full the cache is */
@@ -301,10 +302,13 @@ int main(int argc, char **argv)
 
     vs_service_prepare();
 
-    /* A limit of its own, or what the machine has to give: beyond that the kernel would have to choose whom to end. */
+    /* A limit of its own, or what the machine has to give: beyond that the kernel would have to choose whom to end. What is
+     * free is counted in weights, KV cache and the step's memory; stacks and texts come beside them. */
     json_int_t limit = json_integer_value(json_object_get(settings, "memory_bytes"));
-    if (limit <= 0)
+    if (limit <= 0) {
         limit = json_integer_value(json_object_get(settings, "free_bytes"));
+        limit += limit > 0 && limit < INT64_MAX - BESIDE_BYTES ? BESIDE_BYTES : 0;
+    }
     bool words = fcntl(WORDS_FD, F_GETFD) >= 0;
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_WORKER,
