@@ -16,11 +16,13 @@ static bool is_mail(uint8_t c)
 /* Two bytes of a Latin, Greek or Cyrillic letter: one that a name may have. */
 static bool is_foreign(uint8_t c) { return c >= 0xc3 && c <= 0xd4; }
 
-/* Whether p is inside what may be a local part. */
+/* Whether p is inside what may be a local part. Two dots are in none: behind them one may begin ("write to...ann@example.org"). */
 static bool is_inside(const struct vs_pii_at *a)
 {
     size_t back = 1;
     uint8_t c;
+    if (vs_pii_before(a, 1) == '.' && vs_pii_before(a, 2) == '.')
+        return false;
     while (back < 4 && (c = vs_pii_before(a, back), is_mail(c) && !vs_is_alnum(c) && c < 0x80))
         back++;
     c = vs_pii_before(a, back);
