@@ -7,6 +7,7 @@
 #include "filter/view_parts.h"
 
 #include "base/bytes.h"
+#include "base/status.h"
 #include "base/utf8.h"
 #include "filter/english.h"
 
@@ -57,12 +58,57 @@ static bool is_text(const char *s, size_t n)
     return n >= AT_LEAST && valid + 3 >= n && !controls && 2 * letters >= n;
 }
 
+/* Moves the bytes [from, from + n) of the view to `to`. */
+static void move(struct vs_reading *view, size_t to, size_t from, size_t n)
+{
+    memmove(view->text.data + to, view->text.data + from, n);
+    memmove(view->from + to, view->from + from, n * sizeof *view->from);
+    memmove(view->to + to, view->to + from, n * sizeof *view->to);
+    memmove(view->step + to, view->step + from, n);
+}
+
+/* Of UTF-16 every second byte is 0. */
+static void drop_zeros(struct vs_reading *view, size_t before)
+{
+    size_t kept = before;
+    for (size_t i = before; i < view->text.n; i++)
+        if (view->text.data[i])
+            move(view, kept++, i, 1);
+    view->text.n = kept;
+}
+
+/* Of what is not text as a whole the runs that are: a byte that nobody can read does not hide what stands beside it. */
+static void keep_runs(struct vs_reading *view, size_t before)
+{
+    enum { RUN = 12 };                   /* by chance 1 of 100,000 places begins so many bytes that can be read */
+    const char *text = view->text.data;
+    size_t kept = before, n = view->text.n;
+    for (size_t i = before, run; i < n; i += run + 1) {
+        for (run = 0; i + run < n && (uint8_t)text[i + run] < 0x80 && !vs_is_control(text[i + run]); run++)
+            ;
+        if (run < RUN)
+            continue;
+        move(view, kept, i, run);
+        kept += run;
+        if (i + run < n) {
+            move(view, kept, i + run, 1);
+            view->text.data[kept++] = '\n';
+        }
+    }
+    view->text.n = kept;
+}
+
 /* Keeps the piece when it is text. */
 static bool end_piece(struct piece *p)
 {
     struct vs_buf *text = &p->to->text;
-    if (text->n > p->before && is_text(text->data + p->before, text->n - p->before))
-        return true;
+    if (text->status == VS_OK && text->n > p->before) {
+        drop_zeros(p->to, p->before);
+        if (!is_text(text->data + p->before, text->n - p->before))
+            keep_runs(p->to, p->before);
+        if (is_text(text->data + p->before, text->n - p->before))
+            return true;
+    }
     text->n = text->n < p->before ? text->n : p->before;
     return false;
 }
@@ -71,10 +117,8 @@ static bool end_piece(struct piece *p)
 
 static int base64_digit(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
+    if (vs_ascii_letter(c))
+        return (int)vs_letter(c) + (c >= 'a' ? 26 : 0);
     if (vs_ascii_digit(c))
         return c - '0' + 52;
     return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
@@ -122,6 +166,43 @@ static void decode_digits(const struct vs_source *s, size_t from, size_t end, in
         }
     }
     end_piece(&p);
+}
+
+/* Groups of digits of one length with one blank or line end between them, the last one perhaps shorter: where they end, from i on;
+ * i: fewer than four. */
+static size_t groups_end(const struct vs_source *s, size_t i)
+{
+    enum { SHORTEST = 3, LEAST = 4 };
+    size_t width = 0, n = 0, end = i;
+    char between = 0;
+    while (i < s->n) {
+        size_t from = i;
+        while (i < s->n && base64_digit(s->text[i]) >= 0 && i - from <= 64)
+            i++;
+        size_t length = i - from;
+        if (!length || length > (width ? width : 64) || (!width && length < SHORTEST))
+            break;
+        while (i < s->n && s->text[i] == '=')
+            i++;
+        width = width ? width : length;
+        end = i;
+        n++;
+        if (length < width || i == s->n || (s->text[i] != ' ' && s->text[i] != '\n') || (between && s->text[i] != between))
+            break;
+        between = s->text[i++];
+    }
+    return n >= LEAST ? end : 0;
+}
+
+static void decode_groups(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0, end; i < s->n;) {
+        bool starts = base64_digit(s->text[i]) >= 0 && (!i || base64_digit(s->text[i - 1]) < 0);
+        end = starts ? groups_end(s, i) : 0;
+        if (end > i)
+            decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
+        i = end > i ? end : i + 1;
+    }
 }
 
 static void decode_base(const struct vs_source *s, size_t *budget, struct vs_reading *to)
@@ -220,8 +301,11 @@ static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget,
 static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
     for (size_t i = 0; i < s->n;) {
-        bool starts = (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\') && i + 11 < s->n
-            && (!i || (!vs_ascii_letter(s->text[i - 1]) && !vs_ascii_digit(s->text[i - 1])));
+        if (i && (vs_ascii_letter(s->text[i - 1]) || vs_ascii_digit(s->text[i - 1]))) {
+            i++;
+            continue;
+        }
+        bool starts = i + 11 < s->n && (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
         size_t end = 0;
         if (starts && (s->text[i] == '0' || s->text[i] == '1'))
             end = decode_binary(s, i, budget, to);
@@ -296,6 +380,11 @@ static size_t number_at(const struct vs_source *s, size_t i, unsigned base, size
     return i - from;
 }
 
+static bool may_escape(char c)
+{
+    return c == '%' || c == '=' || c == '\\' || c == '&';
+}
+
 /* The character that an escape at i stands for, and how long the escape is; 0: there is none. */
 static size_t escape_at(const struct vs_source *s, size_t i, uint32_t *ret)
 {
@@ -307,6 +396,8 @@ static size_t escape_at(const struct vs_source *s, size_t i, uint32_t *ret)
     size_t left = s->n - i, n;
     if (t[0] == '%' && number_at(s, i + 1, 16, 2, ret) == 2)
         return 3;
+    if (t[0] == '=' && number_at(s, i + 1, 16, 2, ret) == 2 && *ret >= ' ')
+        return 3;                        /* of mails: quoted-printable */
     if (t[0] == '\\' && left > 3 && t[1] == '\\' && t[2] == 'u' && number_at(s, i + 3, 16, 4, ret) == 4)
         return 7;                        /* of JSON within JSON */
     if (t[0] == '\\' && left > 2 && (t[1] | 0x20) == 'u') {
@@ -339,19 +430,22 @@ static void decode_escapes(const struct vs_source *s, size_t *budget, struct vs_
 {
     struct piece p = begin(s, budget, to);
     unsigned count = 0;
-    for (size_t i = 0; i < s->n;) {
+    for (size_t i = 0, plain; i < s->n;) {
         uint32_t c;
         char out[4];
-        size_t length = escape_at(s, i, &c);
-        if (!length) {
-            if (!add(&p, s->text[i], i, i + 1, VS_READING_PLAIN))
-                break;
-            i++;
-            continue;
-        }
+        size_t length = 0;
+        for (plain = i; i < s->n && !(may_escape(s->text[i]) && (length = escape_at(s, i, &c))); i++)
+            ;
+        if (i - plain > *budget)
+            break;
+        vs_reading_copy(to, s, plain, i);
+        *budget -= i - plain;
+        if (!length)
+            break;
         /* %C3%A9 are bytes of UTF-8 */
-        size_t n = s->text[i] == '%' ? 1 : vs_utf8_encode(c > 0x10ffff ? 0xfffd : c, out);
-        if (s->text[i] == '%')
+        bool is_byte = s->text[i] == '%' || s->text[i] == '=';
+        size_t n = is_byte ? 1 : vs_utf8_encode(c > 0x10ffff ? 0xfffd : c, out);
+        if (is_byte)
             out[0] = (char)c;
         bool room = true;
         for (size_t k = 0; k < n && room; k++)
@@ -373,13 +467,32 @@ static unsigned shifted(unsigned letter, unsigned by)
     return letter == BLANK ? letter : by == ATBASH ? N_LETTERS - 1 - letter : (letter + by) % N_LETTERS;
 }
 
-/* How English the word s[0, n) is: shifted by `by` letters; read from behind. */
-static int word_score(const char *s, size_t n, unsigned by, bool backwards)
+/* How much more English a pair of letters is by another reading. */
+struct gains { int16_t of[N_LETTERS + 1][N_LETTERS + 1]; };
+static struct gains by_thirteen, from_behind;
+
+static void gains_make(struct gains *g, unsigned by, bool backwards)
+{
+    for (unsigned a = 0; a <= BLANK; a++)
+        for (unsigned b = 0; b <= BLANK; b++)
+            g->of[a][b] = (int16_t)((backwards ? vs_english_pairs[b][a] : vs_english_pairs[shifted(a, by)][shifted(b, by)])
+                                    - vs_english_pairs[a][b]);
+}
+
+/* Before main, so that no text has to wait. 10 us. */
+__attribute__((constructor)) static void start(void)
+{
+    gains_make(&by_thirteen, 13, false);
+    gains_make(&from_behind, 0, true);
+}
+
+/* How English the word s[0, n) is, shifted by `by` letters. */
+static int word_score(const char *s, size_t n, unsigned by)
 {
     unsigned before = BLANK;
     int score = 0;
     for (size_t i = 0; i <= n; i++) {
-        unsigned letter = i == n ? BLANK : shifted(vs_letter(s[backwards ? n - 1 - i : i]), by);
+        unsigned letter = i == n ? BLANK : shifted(vs_letter(s[i]), by);
         score += vs_english_pairs[before][letter];
         before = letter;
     }
@@ -388,10 +501,18 @@ static int word_score(const char *s, size_t n, unsigned by, bool backwards)
 
 enum { LONG_WORD = 20, UNSURE = -30 };   /* a longer word is no word; from here on a word may belong to a run beside it */
 
-static int gain_of(const struct vs_source *s, size_t from, size_t end, unsigned by, bool backwards)
+static int gain_of(const struct vs_source *s, size_t from, size_t end, const struct gains *g)
 {
-    return end - from > LONG_WORD ? 2 * UNSURE
-        : word_score(s->text + from, end - from, by, backwards) - word_score(s->text + from, end - from, 0, false);
+    unsigned before = BLANK;
+    int gain = 0;
+    if (end - from > LONG_WORD)
+        return 2 * UNSURE;
+    for (size_t i = from; i < end; i++) {
+        unsigned letter = vs_letter(s->text[i]);
+        gain += g->of[before][letter];
+        before = letter;
+    }
+    return gain + g->of[before][BLANK];
 }
 
 static size_t next_word(const struct vs_source *s, size_t i, size_t *ret_end)
@@ -462,24 +583,25 @@ static size_t word_before(const struct vs_source *s, size_t i, size_t *ret_end)
 }
 
 /* Words beside a run that may as well be read so belong to it. */
-static void widen(const struct vs_source *s, unsigned by, bool backwards, size_t *from, size_t *end)
+static void widen(const struct vs_source *s, const struct gains *g, size_t *from, size_t *end)
 {
     size_t other, word;
-    while ((word = word_before(s, *from, &other)) < other && *from - other < 4 && gain_of(s, word, other, by, backwards) >= UNSURE)
+    while ((word = word_before(s, *from, &other)) < other && *from - other < 4 && gain_of(s, word, other, g) >= UNSURE)
         *from = word;
-    while ((word = next_word(s, *end, &other)) < other && word - *end < 4 && gain_of(s, word, other, by, backwards) >= UNSURE)
+    while ((word = next_word(s, *end, &other)) < other && word - *end < 4 && gain_of(s, word, other, g) >= UNSURE)
         *end = other;
 }
 
 /* Writes each run of words whose other reading is better by BETTER at least. */
-static void find_runs(const struct vs_source *s, unsigned by, bool backwards, size_t *budget, struct vs_reading *to)
+static void find_runs(const struct vs_source *s, unsigned by, const struct gains *g, size_t *budget, struct vs_reading *to)
 {
+    bool backwards = g == &from_behind;
     int sum = 0, best = 0, better = backwards ? BACKWARDS : BETTER;
     size_t from = 0, best_end = 0, end;
     for (size_t i = next_word(s, 0, &end); i < end || best >= better; i = next_word(s, end, &end)) {
         bool over = i >= end;
         if (!over) {
-            int gain = gain_of(s, i, end, by, backwards);
+            int gain = gain_of(s, i, end, g);
             if (sum <= 0) {
                 sum = best = 0;
                 from = i;
@@ -491,7 +613,7 @@ static void find_runs(const struct vs_source *s, unsigned by, bool backwards, si
             }
         }
         if (best >= better && (over || sum < best - better / 2)) {
-            widen(s, by, backwards, &from, &best_end);
+            widen(s, g, &from, &best_end);
             if (backwards)
                 write_reversed(s, with_marks(s, from, false), with_marks(s, best_end, true), budget, to);
             else
@@ -512,7 +634,7 @@ static unsigned best_shift(const struct vs_source *s)
     unsigned words = 0, best = 0;
     for (size_t i = next_word(s, 0, &end); i < end && words < SAMPLE; i = next_word(s, end, &end), words++)
         for (unsigned by = 0; by <= ATBASH; by++)
-            score[by] += word_score(s->text + i, end - i, by, false);
+            score[by] += word_score(s->text + i, end - i, by);
     for (unsigned by = 1; by <= ATBASH; by++)
         if (by != 13 && score[by] > score[best])
             best = by;
@@ -575,65 +697,96 @@ static size_t punctuation(const char *s, size_t n)
     return n > 1 && b[0] == 0xc2 && b[1] > 0xa0 && b[1] != 0xad ? 2 : 0;
 }
 
+/* What the pass over a text knows. */
+struct surveying {
+    struct vs_survey v;
+    unsigned run, mixed, letters, singles, before;
+    int strange, backwards;
+    bool word_before;
+};
+
+static void on_pair(struct surveying *k, unsigned letter)
+{
+    int pair = vs_english_pairs[k->before][letter];
+    k->v.plain += pair;
+    k->strange = k->strange > pair ? k->strange - pair : 0;
+    k->v.strange = k->strange > k->v.strange ? k->strange : k->v.strange;
+    k->backwards += from_behind.of[k->before][letter];
+    k->backwards = k->backwards > 0 ? k->backwards : 0;
+    k->v.backwards = k->backwards > k->v.backwards ? k->backwards : k->v.backwards;
+    k->before = letter;
+}
+
+/* A run of letters, which begins at i: where it ends. */
+static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t i)
+{
+    size_t from = i;
+    for (unsigned letter; i < s->n && (letter = vs_letter(s->text[i])) != BLANK; i++) {
+        on_pair(k, letter);
+        k->mixed += s->text[i] < 'a' && (k->run || i > from);
+    }
+    unsigned n = (unsigned)(i - from);
+    bool alone = n == 1 && !k->word_before && (i == s->n || !vs_ascii_digit(s->text[i]));
+    k->run += n;
+    k->letters = n;
+    k->singles = alone ? k->singles + 1 : 0;
+    k->v.singles = k->singles > k->v.singles ? k->singles : k->v.singles;
+    k->v.letters = n > k->v.letters ? n : k->v.letters;
+    k->word_before = true;
+    return i;
+}
+
+static void end_run(struct surveying *k)
+{
+    k->v.run = k->mixed > 1 && k->run > k->v.run ? k->run : k->v.run;
+    k->run = k->mixed = 0;
+}
+
+/* A digit or a sign at i; before: the letter in front of it. Returns how many bytes it has. */
+static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, unsigned before)
+{
+    char c = s->text[i];
+    bool next = i + 1 < s->n && vs_ascii_letter(s->text[i + 1]);
+    if (vs_ascii_digit(c)) {
+        k->run++;
+        k->mixed++;
+        k->v.leet += before == BLANK ? 0 : next ? 2 : 1;
+        k->v.groups += !k->word_before;
+        k->singles = 0;
+        k->word_before = true;
+        return 1;
+    }
+    size_t sign = (uint8_t)c >= 0x80 ? punctuation(s->text + i, s->n - i) : 0;
+    if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
+        k->run++;
+        k->mixed += c == '=';
+    } else {
+        end_run(k);
+    }
+    k->v.foreign += ((uint8_t)c >= 0x80 && !sign) || vs_is_control(c);
+    k->v.escapes += c == '%' || c == '&' || c == '\\' || (c == '=' && i + 2 < s->n && vs_hex_digit(s->text[i + 1]) >= 2);
+    k->v.leet += 2 * (next && before != BLANK) * (c == '@' || c == '$' || c == '!' || c == '|');
+    k->v.marks += before != BLANK && vs_may_be_mark(c) && i + 1 < s->n && (next || s->text[i + 1] == c || s->text[i + 1] == '/');
+    k->v.dots += (c == '.' || c == '-') && i && (s->text[i - 1] == '.' || s->text[i - 1] == '-' || s->text[i - 1] == ' ');
+    k->word_before = false;
+    return sign ? sign : 1;
+}
+
 void vs_survey_make(const struct vs_source *s, struct vs_survey *ret)
 {
-    struct vs_survey v = { 0 };
-    unsigned run = 0, mixed = 0, letters = 0, singles = 0, before = BLANK;
-    int strange = 0, backwards = 0;
-    bool word_before = false;
-    for (size_t i = 0; i < s->n; i++) {
-        char c = s->text[i];
-        unsigned letter = vs_letter(c);
-        if (letter != BLANK || before != BLANK) {
-            int pair = vs_english_pairs[before][letter];
-            v.plain += pair;
-            strange = strange > pair ? strange - pair : 0;
-            v.strange = strange > v.strange ? strange : v.strange;
-            backwards += vs_english_pairs[letter][before] - pair;
-            backwards = backwards > 0 ? backwards : 0;
-            v.backwards = backwards > v.backwards ? backwards : v.backwards;
+    struct surveying k = { .before = BLANK };
+    for (size_t i = 0; i < s->n;) {
+        if (vs_ascii_letter(s->text[i])) {
+            i = on_letters(&k, s, i);
+            continue;
         }
-        if (letter != BLANK) {
-            letters++;
-            run++;
-            mixed += c < 'a' && run > 1;
-            bool alone = !word_before && (i + 1 == s->n || (!vs_ascii_letter(s->text[i + 1]) && !vs_ascii_digit(s->text[i + 1])));
-            singles = alone ? singles + 1 : 0;
-            v.singles = singles > v.singles ? singles : v.singles;
-            word_before = true;
-        } else {
-            bool next = i + 1 < s->n && vs_ascii_letter(s->text[i + 1]);
-            v.letters = letters > v.letters ? letters : v.letters;
-            letters = 0;
-            if (vs_ascii_digit(c)) {
-                run++;
-                mixed++;
-                v.leet += before == BLANK ? 0 : next ? 2 : 1;
-                v.groups += !word_before;
-                singles = 0;
-                word_before = true;
-            } else {
-                size_t sign = (uint8_t)c >= 0x80 ? punctuation(s->text + i, s->n - i) : 0;
-                if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
-                    run++;
-                    mixed += c == '=';
-                } else {
-                    v.run = mixed > 1 && run > v.run ? run : v.run;
-                    run = mixed = 0;
-                }
-                v.foreign += (uint8_t)c >= 0x80 && !sign;
-                v.escapes += c == '%' || c == '&' || c == '\\';
-                v.leet += 2 * (next && before != BLANK) * (c == '@' || c == '$' || c == '!' || c == '|');
-                v.dots += (c == '.' || c == '-') && i && (s->text[i - 1] == '.' || s->text[i - 1] == '-' || s->text[i - 1] == ' ');
-                word_before = false;
-                i += sign ? sign - 1 : 0;
-            }
-        }
-        before = letter;
+        unsigned before = k.before;
+        if (before != BLANK)
+            on_pair(&k, BLANK);
+        i += on_sign(&k, s, i, before);
     }
-    v.letters = letters > v.letters ? letters : v.letters;
-    v.run = mixed > 1 && run > v.run ? run : v.run;
-    *ret = v;
+    end_run(&k);
+    *ret = k.v;
 }
 
 void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
@@ -647,11 +800,15 @@ void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, si
     if (v->escapes >= 2)
         decode_escapes(s, budget, to);
     if (v->strange >= STRANGE) {
+        decode_groups(s, budget, to);
         unsigned by = v->plain < 0 ? best_shift(s) : 0;
-        find_runs(s, 13, false, budget, to);
-        if (by)
-            find_runs(s, by, false, budget, to);
+        struct gains other;
+        find_runs(s, 13, &by_thirteen, budget, to);
+        if (by) {
+            gains_make(&other, by, false);
+            find_runs(s, by, &other, budget, to);
+        }
     }
     if (v->backwards > BACKWARDS)
-        find_runs(s, 0, true, budget, to);
+        find_runs(s, 0, &from_behind, budget, to);
 }

@@ -183,8 +183,8 @@ static void write_long(const struct vs_source *s, size_t from, size_t end, struc
         if (l.n == PIECE || i + 1 == end)
             write_letters(s, &l, false, to);
     }
-    for (size_t i = from; i < end && to->text.n - before < end - from; i++)     /* no words: as it was */
-        vs_reading_put(to, s, s->text + i, 1, i, i + 1, VS_READING_PLAIN);
+    if (to->text.n == before)            /* no words: as it was */
+        vs_reading_copy(to, s, from, end);
 }
 
 void vs_reading_joined(const struct vs_source *s, struct vs_reading *to)
@@ -202,8 +202,7 @@ void vs_reading_joined(const struct vs_source *s, struct vs_reading *to)
             end++;
         bool is_long = end - i >= 18;
         if (letters >= 5 || is_long) {
-            for (size_t k = plain; k < i; k++)
-                vs_reading_put(to, s, s->text + k, 1, k, k + 1, VS_READING_PLAIN);
+            vs_reading_copy(to, s, plain, i);
             if (letters >= 5)
                 write_spaced(s, i, end = spaced, to);
             else
@@ -217,10 +216,51 @@ void vs_reading_joined(const struct vs_source *s, struct vs_reading *to)
         if (plain > i)
             i = plain;
     }
-    for (size_t k = plain; k < s->n && changed; k++)
-        vs_reading_put(to, s, s->text + k, 1, k, k + 1, VS_READING_PLAIN);
+    if (changed)
+        vs_reading_copy(to, s, plain, s->n);
     if (to->text.n && !memchr(to->step, VS_READING_JOINED, to->text.n))
         to->text.n = 0;                  /* long words that are just that */
+}
+
+/* ---- marks within words ---- */
+
+/* The end of a tag or of marks of Markdown at i; i: there is none. */
+static size_t mark_end(const struct vs_source *s, size_t i)
+{
+    enum { LONGEST_TAG = 80 };
+    size_t end = i;
+    if (s->text[i] == '<' && i + 2 < s->n && (vs_ascii_letter(s->text[i + 1]) || s->text[i + 1] == '/' || s->text[i + 1] == '!')) {
+        while (end < s->n && end < i + LONGEST_TAG && s->text[end] != '>' && s->text[end] != '\n')
+            end++;
+        return end < s->n && s->text[end] == '>' ? end + 1 : i;
+    }
+    while (end < s->n && end < i + 4 && (s->text[end] == '*' || s->text[end] == '`' || s->text[end] == '~'))
+        end++;
+    return end;
+}
+
+void vs_reading_unmarked(const struct vs_source *s, struct vs_reading *to)
+{
+    size_t plain = 0;                    /* from here to i nothing is written yet */
+    bool changed = false;
+    for (size_t i = 1; i < s->n;) {
+        size_t end = i, next;
+        if (!vs_may_be_mark(s->text[i]) || !vs_ascii_letter(s->text[i - 1])) {
+            i++;
+            continue;
+        }
+        while (end < s->n && (next = mark_end(s, end)) > end)
+            end = next;
+        if (end > i && end < s->n && vs_ascii_letter(s->text[end])) {
+            vs_reading_copy(to, s, plain, i);
+            vs_reading_put(to, s, s->text + end, 1, i, end + 1, VS_READING_UNMARKED);
+            plain = ++end;
+            changed = true;
+        }
+        i = end > i ? end : i + 1;
+    }
+    if (changed)
+        vs_reading_copy(to, s, plain, s->n);
 }
 
 /* ---- leet ---- */
@@ -253,6 +293,7 @@ static char after_leet(const struct vs_source *s, size_t i, size_t end)
 
 void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
 {
+    size_t plain = 0;                    /* from here to i nothing is written yet */
     for (size_t i = 0; i < s->n;) {
         size_t end = i;
         unsigned letters = 0, signs = 0;
@@ -267,14 +308,19 @@ void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
         }
         if (end == i)
             end = i + 1;
-        bool leet = signs && letters && end - i <= LONGEST + 4;
+        if (!signs || !letters || end - i > LONGEST + 4) {
+            i = end;
+            continue;
+        }
         char before = ' ';
+        vs_reading_copy(to, s, plain, i);
         for (size_t k = i; k < end; k++) {
-            char c = leet ? leet_letter(s->text[k]) : 0;
+            char c = leet_letter(s->text[k]);
             c = c == '1' ? one_of(before, after_leet(s, k + 1, end)) : c;
             vs_reading_put(to, s, c ? &c : &s->text[k], 1, k, k + 1, c ? VS_READING_LEET : VS_READING_PLAIN);
             before = c ? c : s->text[k];
         }
-        i = end;
+        plain = i = end;
     }
+    vs_reading_copy(to, s, plain, s->n);
 }

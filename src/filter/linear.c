@@ -126,8 +126,11 @@ static void of_characters(struct reader *r, unsigned n)
     const uint32_t p2 = (uint32_t)P * P, p3 = p2 * P;
     const uint32_t *letter = r->letter;
     unsigned n_features = r->n_features;
-    for (unsigned i = 3; i < n; i++)
-        r->bucket[n_features++] = bucket_of(CHARACTERS, letter[i - 3] * p3 + letter[i - 2] * p2 + letter[i - 1] * P + letter[i]);
+    for (unsigned i = 3; i < n; i++) {
+        uint32_t bucket = bucket_of(CHARACTERS, letter[i - 3] * p3 + letter[i - 2] * p2 + letter[i - 1] * P + letter[i]);
+        vs_linear_soon(bucket);
+        r->bucket[n_features++] = bucket;
+    }
     r->n_features = n_features;
 }
 

@@ -245,11 +245,11 @@ static bool is_readable(const struct where *w, struct vs_survey *ret)
         && 12 * (size_t)ret->leet < w->n + 36;
 }
 
-/* Fewer words are no sentence: a role, a name of a tool's parameter. The model knows words one by one, and would be sure of
+/* One word is no sentence: a role, a name of a tool's parameter. The model knows words one by one, and would be sure of
  * "assistant". Of other scripts each character may be a word. */
 static bool has_words(const struct where *w)
 {
-    enum { LEAST = 3 };
+    enum { LEAST = 2 };
     unsigned words = 0;
     bool inside = false;
     for (size_t i = 0; i < w->n && words < LEAST; i++) {

@@ -13,6 +13,18 @@ const char *const vs_reading_step_names[VS_N_READING_STEPS] = {
 #undef VS_READING_STEP_NAME
 };
 
+/* Rows of 32 from 0. */
+const uint8_t vs_letter_of[256] = {
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+    26, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 26, 26, 26, 26,
+    26, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 26, 26, 26, 26,
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+    26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26, 26,
+};
+
 /* ---- maps ---- */
 
 static bool grow(struct vs_reading *view, size_t n)
@@ -64,6 +76,28 @@ void vs_reading_put(struct vs_reading *view, const struct vs_source *source, con
         view->to[i] = (uint32_t)to;
         view->step[i] = (uint8_t)step;
     }
+}
+
+void vs_reading_copy(struct vs_reading *view, const struct vs_source *source, size_t from, size_t to)
+{
+    size_t at = view->text.n, n = to - from;
+    const struct vs_reading *map = source->map;
+    if (from >= to || view->text.status != VS_OK || (at + n > view->cap && !grow(view, at + n)))
+        return;
+    vs_buf_add(&view->text, source->text + from, n);
+    if (view->text.status != VS_OK)
+        return;
+    if (map) {
+        memcpy(view->from + at, map->from + from, n * sizeof *view->from);
+        memcpy(view->to + at, map->to + from, n * sizeof *view->to);
+        memcpy(view->step + at, map->step + from, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        view->from[at + i] = (uint32_t)(from + i);
+        view->to[at + i] = (uint32_t)(from + i + 1);
+    }
+    memset(view->step + at, VS_READING_PLAIN, n);
 }
 
 void vs_reading_break(struct vs_reading *view)
@@ -204,6 +238,11 @@ static void fold_char(struct fold *f, uint32_t c, size_t at, size_t length, bool
     char out[4 * VS_FOLD_MOST];
     size_t n = 0, from = f->gone ? f->gone_at : at;
     enum vs_reading_step step = f->gone ? VS_READING_INVISIBLE : VS_READING_PLAIN;
+    if (c < 0x80 && vs_is_control((char)c)) {
+        f->gone_at = from;
+        f->gone = true;
+        return;
+    }
     if (c < 0x80) {
         out[n++] = (char)c;
     } else if (alike) {
@@ -225,6 +264,17 @@ static void fold_char(struct fold *f, uint32_t c, size_t at, size_t length, bool
     f->gone = false;
 }
 
+/* ASCII from i on stays as it is, up to the word that what is none touches. */
+static size_t plain_end(const struct vs_source *s, size_t i)
+{
+    size_t end = i;
+    while (end < s->n && (uint8_t)s->text[end] < 0x80 && !vs_is_control(s->text[end]))
+        end++;
+    while (end < s->n && end > i && (vs_ascii_letter(s->text[end - 1]) || vs_ascii_digit(s->text[end - 1])))
+        end--;
+    return end;
+}
+
 static void fold(const struct vs_source *s, struct vs_reading *view, struct vs_reading *hidden)
 {
     struct fold f = { .source = s, .view = view, .hidden = hidden };
@@ -235,6 +285,10 @@ static void fold(const struct vs_source *s, struct vs_reading *view, struct vs_r
     }
     for (size_t i = 0; i < s->n;) {
         uint32_t c;
+        size_t plain = f.gone || in_word ? i : plain_end(s, i);
+        vs_reading_copy(view, s, i, plain);
+        if ((i = plain) == s->n)
+            break;
         size_t length = vs_utf8_decode(s->text + i, s->n - i, &c);
         if (!length) {
             i++;                         /* not UTF-8 */
@@ -248,7 +302,7 @@ static void fold(const struct vs_source *s, struct vs_reading *view, struct vs_r
             : (vs_unicode(c)->flags & VS_UNICODE_ALPHA) || vs_unicode_alike(c);
         if (letter && !in_word)
             disguised = is_disguised(&f, i);
-        if (c < 0x80 || letter || vs_unicode_fold(c, (uint32_t[VS_FOLD_MOST]){ 0 }))
+        if ((c < 0x80 && !vs_is_control((char)c)) || letter || (c >= 0x80 && vs_unicode_fold(c, (uint32_t[VS_FOLD_MOST]){ 0 })))
             in_word = letter;            /* else nobody sees it, and the word goes on */
         fold_char(&f, c, i, length, disguised && letter);
         i += length;
@@ -319,6 +373,10 @@ static void make_level(struct vs_views *v, struct vs_source source, const struct
         source = make_folded(v, source);
         vs_survey_make(&source, &survey);
         survey.foreign = 1;
+    }
+    if (survey.marks >= 2 && (decoded = next_view(v))) {
+        vs_reading_unmarked(&source, decoded);
+        keep(v, decoded, source);
     }
     if ((survey.singles >= 5 || survey.letters >= 18) && (decoded = next_view(v))) {
         vs_reading_joined(&source, decoded);

@@ -2,6 +2,7 @@
  *
  *     folded format characters, marks and variation selectors gone, compatible forms (NFKC), lower case, confusables in words of
  *                 mixed scripts as the letters that they look like; tag characters and the like are text of their own
+ *     unmarked    words without the marks and tags that stand within them
  *     joined      letters that were s p a c e d, d.o.t.t.e.d or written without blanks between words, as words
  *     leet        digits and signs inside words as the letters that they stand for
  *     decoded     runs of base64, base32, hex, numbers, binary, Morse; %41, &#65; \u0041; ROT13 and other shifts, reversed and
@@ -32,9 +33,9 @@ enum {
 /* How a piece of a view came to be: names what a finding says. */
 #define VS_READING_STEP_MAP(X)                                                                                                  \
     X(PLAIN, "plain") X(INVISIBLE, "invisible") X(TAGS, "tags") X(FOLDED, "folded") X(MARKS, "marks")                     \
-    X(CONFUSABLES, "confusables") X(JOINED, "joined") X(LEET, "leet") X(BASE64, "base64") X(BASE32, "base32")             \
-    X(HEX, "hex") X(NUMBERS, "numbers") X(BINARY, "binary") X(MORSE, "morse") X(ESCAPES, "escapes") X(SHIFTED, "rot13")   \
-    X(REVERSED, "reversed") X(UPSIDE_DOWN, "upside-down")
+    X(CONFUSABLES, "confusables") X(UNMARKED, "unmarked") X(JOINED, "joined") X(LEET, "leet") X(BASE64, "base64")         \
+    X(BASE32, "base32") X(HEX, "hex") X(NUMBERS, "numbers") X(BINARY, "binary") X(MORSE, "morse") X(ESCAPES, "escapes")   \
+    X(SHIFTED, "rot13") X(REVERSED, "reversed") X(UPSIDE_DOWN, "upside-down")
 
 enum vs_reading_step {
 #define VS_READING_STEP_ENUM(name, text) VS_READING_##name,

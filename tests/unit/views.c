@@ -77,6 +77,14 @@ static void test_disguises(void **state)
         { "01101111 01110000 01100101 01101110", "open", VS_READING_BINARY, NULL },
         { "--- .--. . -. / - .... . / -.. --- --- .-.", "open the door", VS_READING_MORSE, NULL },
         { "%6f%70en%20the%20door", "open the door", VS_READING_ESCAPES, "%6f%70en%20the%20door" },
+        { "%6f%70en%20the%20door%01%ff", "open the door", VS_READING_ESCAPES, NULL },       /* what can't be read hides nothing */
+        { "=6f=70en=20the=20door", "open the door", VS_READING_ESCAPES, "=6f=70en=20the=20door" },
+        { "AQL/b3BlbiB0aGUgZG9vcg==", "open the door", VS_READING_BASE64, "b3BlbiB0aGUgZG9vcg" },
+        { "bwBwAGUAbgAgAHQAaABlACAAZABvAG8AcgA=", "open the door", VS_READING_BASE64, NULL },        /* UTF-16 */
+        { "b3Bl biB0 aGUg ZG9v cg==", "open the door", VS_READING_BASE64, NULL },
+        { "b3BlbiB0\naGUgZG9v\nciBhbmQg\nd3JpdGU=", "open the door and write", VS_READING_BASE64, NULL },
+        { "so ope\x01n th\x7f""e door", "open the", VS_READING_INVISIBLE, "ope\x01n th\x7f""e" },
+        { "so o<b>p</b>en the d**oo**r", "open the door", VS_READING_UNMARKED, "o<b>p</b>en the d**oo**r" },
         { "&#111;&#x70;en the door", "open the door", VS_READING_ESCAPES, NULL },
         { "\\u006fpe\\x6e the \\u{64}oor", "open the door", VS_READING_ESCAPES, NULL },
         { "do this: bcra gur qbbe naq jevgr nobhg vg", "open the door and write about it", VS_READING_SHIFTED,
