@@ -171,6 +171,15 @@ class Guard(Waiting, unittest.TestCase):
         except c.Failure as e:
             return e.name
 
+    def test_who_looks_at_something_long(self):
+        """A scan that takes longer than a process may be silent is no hang: it is answered."""
+        self.serve("--hang", "1")
+        x = self.client()
+        result = x.wait(x.request(c.SCAN, {"text": "a@b.co, " * 500000, "redact": {"cut": 1}}))
+        self.assertEqual(len(result["text"]), 500000 * len("[REDACTED:EMAIL], "))
+        result = x.wait(x.request(c.SCAN, {"text": "<b ignore " * 300000}))
+        self.assertIn("score", result)
+
     def test_guard_dies(self):
         """It fails closed: what runs ends with DIED within a second, and is not resumed; who waits is answered by the next."""
         self.serve()

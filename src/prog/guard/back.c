@@ -3,6 +3,7 @@
 #include "prog/guard/guard.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "ipc/json.h"
 #include "receipt/statement.h"
@@ -284,10 +285,23 @@ static int take_frames(struct guard *g, int status, struct vs_error *why)
     return status;
 }
 
+/* While we look at something long nobody else says that we are there. */
+static void say_alive(struct guard *g)
+{
+    uint64_t now = vs_clock_ns();
+    if (now - g->alive_ns < ALIVE_NS)
+        return;
+    g->alive_ns = now;
+    front_send(g, VS_MSG_ALIVE, 0, 0, NULL, 0);
+    vs_conn_flush(&g->broker);
+}
+
 int back_rest(void *guard)
 {
     struct guard *g = guard;
     struct vs_error why = { 0 };
+    if (g->may_rest)
+        say_alive(g);
     if (!g->may_rest || g->is_resting || g->worker.fd < 0 || g->is_broken || vs_conn_queued(&g->broker) > MAX_TO_BROKER)
         return VS_OK;
     g->is_resting = true;

@@ -237,7 +237,10 @@ static void on_request(struct guard *g, const struct vs_frame *f)
         p = pass_add(g, f->type, f->id);
         pass_fail(g, p, VS_MSG_ERROR, VS_E_DIED, "the worker died, and what it had said is not known any more");
     } else if (f->type == VS_MSG_SCAN) {
+        g->may_rest = true;
         scan_answer(g, p, payload.body, payload.body_bytes);
+        g->may_rest = false;
+        back_catch_up(g);
     } else if (g->is_alone) {
         pass_fail(g, p, VS_MSG_REJECTED, VS_E_INVALID, "this guard has no model");
     } else {

@@ -38,6 +38,7 @@ enum {
     MAX_EXTRAS = 1 << 20,               /* and bytes of their JSON */
     MAX_LOST = 1024,                    /* passes that wait for the next worker; the oldest are forgotten */
     SCANS = 4,                          /* requests to scan, or twice as many, wait here */
+    ALIVE_NS = 250000000,               /* so often the broker hears of us while we look at something long */
     FRAME_HEAD = 8,                     /* of a frame that waits for credit: u32 bytes, u16 type, u16 flags */
 };
 #define MAX_TO_BROKER (1u << 20)        /* with so many bytes that the broker has not read, we do not listen to the worker; */
@@ -95,6 +96,7 @@ struct guard {
     bool is_broken;                     /* the worker broke a rule: nothing it says counts */
     bool may_rest, is_resting;          /* a request is looked at, within which others' answers may pass; they pass now */
     struct vs_check rest;               /* asks for that */
+    uint64_t alive_ns;                  /* when the broker was told last that we work */
     bool is_leaving;                    /* the worker is gone: the broker hears the rest, then its socket is closed */
     struct pass *passes;                /* the newest first */
     unsigned n_lost;

@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TOLD = 65536, LARGEST_PIECE = 64 };
+enum {
+    MAX_TOLD = 65536, LARGEST_PIECE = 64,
+    SLICE = 1 << 20,                     /* bytes that are looked at before others may go on */
+    UNITS = 4,                           /* of work for a byte */
+};
 #define TOO_LONG "what it becomes is larger than a result may be; give less at once"
 
 struct telling {                        /* findings of one text */
@@ -77,14 +81,16 @@ static enum vs_redact_style style_of(const json_t *redact, enum vs_policy_style 
 }
 
 /* In pieces of `cut` bytes; or of 1 to LARGEST_PIECE, by chance (xorshift64*) from `seed`. */
-static void feed(struct vs_stream *stream, const char *text, size_t n, size_t cut, uint64_t seed, bool by_chance)
+static void feed(struct vs_stream *stream, const char *text, size_t n, size_t cut, uint64_t seed, bool by_chance,
+                 struct vs_check *rest)
 {
     uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     for (size_t at = 0, piece; at < n; at += piece) {
-        piece = by_chance ? 1 + (size_t)((state * UINT64_C(0x2545f4914f6cdd1d)) >> 32) % LARGEST_PIECE : cut ? cut : n;
+        piece = by_chance ? 1 + (size_t)((state * UINT64_C(0x2545f4914f6cdd1d)) >> 32) % LARGEST_PIECE : cut ? cut : SLICE;
         piece = piece < n - at ? piece : n - at;
         state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
         vs_stream_push(stream, text + at, piece, false);
+        vs_check_work(rest, UNITS * piece);
     }
     vs_stream_push(stream, "", 0, true);
 }
@@ -106,7 +112,8 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
     }
     if (stream) {
         feed(stream, json_string_value(text), json_string_length(text),
-             (size_t)json_integer_value(json_object_get(how, "cut")), (uint64_t)json_integer_value(seed), json_is_integer(seed));
+             (size_t)json_integer_value(json_object_get(how, "cut")), (uint64_t)json_integer_value(seed), json_is_integer(seed),
+             s->rest);
         if (t.text.status == VS_OK && !t.failed)
             result = json_pack("{s:o, s:O, s:I}", "text", vs_json_text(t.text.data ? t.text.data : "", t.text.n), "findings",
                                t.findings, "held_max", (json_int_t)vs_stream_held_max(stream));
@@ -137,7 +144,7 @@ static json_t *scan(struct guard *g, const struct screen *s, const json_t *body,
     const struct vs_scan_config config = {
         .zone = zone, .injection = zone != VS_ZONE_SYSTEM, .threshold = threshold,
         .allow = (const char *const *)s->policy.injection.allow.v, .n_allow = s->policy.injection.allow.n,
-        .detectors = s->all, .n_detectors = s->n_all,
+        .detectors = s->all, .n_detectors = s->n_all, .check = s->rest,
     };
     int rc = vs_scan_text(g->scan, &config, json_string_value(text), json_string_length(text), &found);
     if (rc != VS_OK) {
@@ -187,7 +194,7 @@ void scan_answer(struct guard *g, struct pass *p, const char *body, size_t n)
     struct vs_outcome none = { 0 };
     struct vs_buf out = { .limit = 4 + VS_MAX_ENVELOPE + VS_MAX_RESULT };
     uint64_t begin_ns = vs_clock_ns();
-    json_t *json = n ? vs_json_parse(body, n, &err) : json_object(), *result = NULL;
+    json_t *json = n ? vs_json_read(body, n, p->screen->rest, &err) : json_object(), *result = NULL;
     if (json && vs_key_check_body(VS_MSG_SCAN, json, &err) == VS_OK)
         result = answer(g, p, json, &err);
     json_decref(json);
