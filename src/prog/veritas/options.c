@@ -546,7 +546,12 @@ void vs_option_range(const struct vs_option *o, char *ret, size_t n)
         break;
     case VS_TYPE_FLOAT:
     case VS_TYPE_CHOICE: vs_key_range(&range, ret, n); break;
-    case VS_TYPE_SIZE: snprintf(ret, n, "a size in bytes, such as 512M or 2G, of %.15g or more", range.low); break;
+    case VS_TYPE_SIZE:
+        if (range.high < 1e9)
+            snprintf(ret, n, "a size in bytes, such as 512K or 2M, from %.15g to %.15g", range.low, range.high);
+        else
+            snprintf(ret, n, "a size in bytes, such as 512M or 2G, of %.15g or more", range.low);
+        break;
     case VS_TYPE_INTS: snprintf(ret, n, "whole numbers from %.15g to %.15g, separated by commas", range.low, range.high); break;
     case VS_TYPE_NAMED: snprintf(ret, n, "NAME=VALUE, with a NAME of letters, digits and _"); break;
     case VS_TYPE_BIAS: snprintf(ret, n, "ID=X, a token id and a number from -1e9 to 1e9 or -inf"); break;
