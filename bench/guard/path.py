@@ -59,6 +59,18 @@ class Daemon:
         self.x.answer(self.x.request(c.GENERATE, asked))
         self.rate.append(0)
 
+    def spent(self):
+        """Nanoseconds of processor time of the worker, of the guard."""
+        model, = self.x.wait(self.x.request(c.STATUS, {}))["models"]
+
+        def of(pid):
+            folder, n = f"/proc/{pid}/task", 0
+            for thread in os.listdir(folder):
+                with open(f"{folder}/{thread}/schedstat") as f:
+                    n += int(f.read().split()[0])
+            return n
+        return of(model["pid"]), of(model["guard"]["pid"])
+
     def memory(self):
         model, = self.x.wait(self.x.request(c.STATUS, {}))["models"]
         with open(f"/proc/{model['guard']['pid']}/smaps_rollup") as f:
@@ -84,15 +96,18 @@ def main():
         d.tokenize(200)
         d.generate(16)
         d.short, d.rate = [], []
-    looked = []
+    looked, cost = [], [[0, 0] for _ in daemons]
     for _ in range(ROUNDS):
         for d in daemons:
             d.tokenize(300)
-            begin = time.perf_counter()
+            before, begin = d.spent(), time.perf_counter()
             d.generate(128)
             d.rate[-1] = 128 / (time.perf_counter() - begin)
+            of = cost[daemons.index(d)]
+            of[:] = [n + now - was for n, now, was in zip(of, d.spent(), before)]
         x = daemons[1].x
         looked += [x.wait(x.request(c.SCAN, {"text": text}))["us"] for text in prompts()[:60]]
+    share = [100 * guard / worker for worker, guard in cost]
     print("# What the guard costs on the way\n")
     print(f"`python3 bench/guard/path.py build/release/bin {os.path.basename(MODEL)}`, {platform.machine()}, load "
           f"{os.getloadavg()[0]:.0f} on {os.cpu_count()} processors, {ROUNDS} rounds.\n")
@@ -104,6 +119,7 @@ def main():
     a, b = statistics.median(off.rate), statistics.median(on.rate)
     print(f"| tokens/s of one answer, median | {a:.1f} | {b:.1f} ({100 * b / a:.1f} %) | 99 % |")
     print(f"| the same, best | {max(off.rate):.1f} | {max(on.rate):.1f} ({100 * max(on.rate) / max(off.rate):.1f} %) | |")
+    print(f"| processor time of the guard while it answers, % of the worker's | {share[0]:.2f} | {share[1]:.2f} | 1 |")
     print(f"| SCAN of 2 KiB, µs, median (least) | | {statistics.median(looked)} ({min(looked)}) | 50 |")
     (ra, pa), (rb, pb) = off.memory(), on.memory()
     print(f"| memory of the guard, MiB, of its own (with shared pages) | {pa:.1f} ({ra:.1f}) | {pb:.1f} ({rb:.1f}) | 12 |")
