@@ -113,6 +113,7 @@ class Rogue(unittest.TestCase):
         self.assertEqual(self.trick(x, "extra")[0], "word " * 6)
         self.assertEqual(self.trick(x, "parts")[0], "to jane.d[REDACTED:EMAIL] now")
         self.assertEqual(self.trick(x, "ansi")[0], "ared bc")
+        self.assertEqual(self.trick(x, "within")[0], "to [REDACTED:EMAIL] and [REDACTED:CREDIT_CARD] now")
         self.assertEqual(self.trick(x, "progress")[0], "")
         with self.assertRaises(c.Failure) as f:
             self.trick(x, "error")

@@ -142,6 +142,14 @@ static void t_ansi(uint64_t id)
     complete(id);
 }
 
+static void t_within(uint64_t id)       /* control characters within what is looked for */
+{
+    static const char text[] = "to jane\x1b[0m.doe@exa\x01mple.com and 4111\x1b[1m 1111\x01 1111\x7f 1111 now\x1b[0m";
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        token(id, 1, text + i, 1, NULL);
+    complete(id);
+}
+
 static void t_progress(uint64_t id)     /* something under way that we don't know */
 {
     static const char said[] = "{\"what\":\"jane doe\",\"done\":1,\"total\":2}";
@@ -346,8 +354,8 @@ static const struct {
 } tricks[] = {
 #define T(name) { #name, t_##name }
 #define B(name) { "break-" #name, b_##name }
-    T(split), T(spell), T(silent), T(mute), T(extra), T(parts), T(ansi), T(progress), T(key), T(number), T(ids), T(error),
-    T(mark), T(grow), T(deep), T(place), T(call), T(noisy),
+    T(split), T(spell), T(silent), T(mute), T(extra), T(parts), T(ansi), T(within), T(progress), T(key), T(number), T(ids),
+    T(error), T(mark), T(grow), T(deep), T(place), T(call), T(noisy),
     B(half), B(raw), B(wrong), B(zero), B(data), B(log), B(ready), B(stats), B(digest), B(request), B(progress), B(count),
     B(finish), B(text), B(double), B(key), B(error), B(usage), B(blocked), B(past), B(twice), B(credit), B(envelope), B(frame),
 };

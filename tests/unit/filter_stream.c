@@ -2,6 +2,9 @@
 /* The output stream engine: what is passed, replaced, taken out, blocked; that no cut makes a difference; hostile input. */
 #include "../support/stream.h"
 
+#include "filter/control.h"
+#include "filter/strip.h"
+
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -266,12 +269,85 @@ static void test_refused(void **state)
     vs_stream_free(NULL);
 }
 
+/* ---- what is taken out before others look ---- */
+
+struct stripped {
+    struct vs_buf out;
+    uint64_t in;
+    bool is_right;
+    struct vs_finding phone;
+    unsigned n_control;
+};
+
+static void on_piece(void *arg, const struct vs_piece *p)
+{
+    struct stripped *s = arg;
+    s->is_right &= p->in_start == s->in && p->out_start == s->out.n && p->in_end >= p->in_start;
+    s->is_right &= p->finding || p->in_end - p->in_start == p->out_end - p->out_start;
+    s->in = p->in_end;
+    vs_buf_add(&s->out, p->bytes, (size_t)(p->out_end - p->out_start));
+}
+
+static void on_found(void *arg, const struct vs_finding *finding, enum vs_stream_action action)
+{
+    struct stripped *s = arg;
+    (void)action;
+    s->n_control += finding->kind == VS_FOUND_CONTROL;
+    if (finding->kind == VS_FOUND_PII)
+        s->phone = *finding;
+}
+
+static void strip(const struct vs_stream_config *c, const char *text, size_t n, size_t cut, struct stripped *ret)
+{
+    *ret = (struct stripped){ .is_right = true };
+    const struct vs_stream_sink sink = { ret, on_piece, on_found };
+    struct vs_strip *s = vs_strip_create(&vs_control_detector, true, c, &sink);
+    assert_non_null(s);
+    for (size_t at = 0; at < n; at += cut)
+        vs_strip_push(s, text + at, n - at < cut ? n - at : cut, false);
+    vs_strip_push(s, "", 0, true);
+    vs_strip_free(s);
+}
+
+static void test_stripped(void **state)
+{
+    (void)state;
+    static const char text[] = "\x02" "a\x01 12\x1b[0m34 \x02<x\x03> key-ab\x01" "cd. \x7f";
+    static const char out[] = "a [REDACTED:PHONE] <x> [REDACTED:API_KEY]. ";
+    const struct vs_stream_config c = config_of(false, VS_REDACT_LABEL);
+    struct stripped s;
+    for (size_t cut = 1; cut < sizeof text; cut++) {
+        strip(&c, text, sizeof text - 1, cut, &s);
+        assert_true(s.is_right);
+        assert_int_equal(s.in, sizeof text - 1);
+        assert_string_equal(s.out.data, out);
+        assert_memory_equal(text + s.phone.start, "12", 2);
+        assert_memory_equal(text + s.phone.end - 2, "34", 2);
+        assert_int_equal(s.n_control, 7);
+        vs_buf_clear(&s.out);
+    }
+    struct vs_buf many = { 0 };          /* more than are kept, in a text that passes and in one that is swallowed */
+    for (int i = 0; i < 5000; i++)
+        vs_buf_str(&many, "x\x01");
+    vs_buf_str(&many, "key-");
+    for (int i = 0; i < 5000; i++)
+        vs_buf_str(&many, "x\x01");
+    vs_buf_str(&many, " y");
+    strip(&c, many.data, many.n, 7, &s);
+    assert_true(s.is_right);
+    assert_int_equal(s.in, many.n);
+    assert_int_equal(s.out.n, 5000 + strlen("[REDACTED:API_KEY] y"));
+    vs_buf_clear(&many);
+    vs_buf_clear(&s.out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_styles), cmocka_unit_test(test_layers), cmocka_unit_test(test_told), cmocka_unit_test(test_long),
         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_json_taken_out), cmocka_unit_test(test_cuts), cmocka_unit_test(test_json_stays),
+        cmocka_unit_test(test_json_taken_out), cmocka_unit_test(test_stripped), cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_json_stays),
         cmocka_unit_test(test_held), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_refused),
     };

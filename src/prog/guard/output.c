@@ -11,6 +11,8 @@
 #include "prog/guard/guard.h"
 
 #include "base/bytes.h"
+#include "filter/control.h"
+#include "filter/strip.h"
 #include "ipc/json.h"
 
 #include <stdio.h>
@@ -38,8 +40,8 @@ struct tail {                           /* what came last of a part */
 struct output {                         /* of a choice */
     struct pass *pass;
     struct guard *guard;
-    struct vs_stream *stream;           /* NULL: nothing came through it yet */
-    struct vs_stream *watch;            /* the same text, of which is only told; NULL as above */
+    struct vs_strip *stream;            /* NULL: nothing came through it yet */
+    struct vs_strip *watch;             /* the same text, of which is only told; NULL as above */
     uint32_t watched_part;
     uint32_t index, part;
     uint16_t flags;                     /* VS_FLAG_INDEX, VS_FLAG_PART */
@@ -119,14 +121,25 @@ static bool is_json(const struct pass *p, uint32_t part)
     return part >= VS_PART_CALL || (part == VS_PART_CONTENT && p->is_json);
 }
 
-static struct vs_stream *stream_of(struct output *o, enum side side, uint32_t part)
+/* Control characters go before all else looks: what is taken out must not make what was looked for. */
+static struct vs_strip *stream_of(struct output *o, enum side side, uint32_t part)
 {
     const struct vs_stream_sink sink = { o, side == SIDE_STREAM ? on_piece : on_nothing, on_found };
     struct vs_stream_config config = looking_config(pass_looking(o->pass, side));
+    const struct vs_detector *others[MAX_DETECTORS];
+    bool strips = pass_looking(o->pass, SIDE_STREAM)->config.action[VS_FOUND_CONTROL] == VS_STREAM_REMOVE && !o->pass->is_formed;
+    unsigned n = 0;
     config.json = is_json(o->pass, part);
     if (o->pass->is_formed)
         config.action[VS_FOUND_CONTROL] = VS_STREAM_PASS;
-    struct vs_stream *stream = vs_stream_create(&config, &sink);
+    for (unsigned i = 0; i < config.n_detectors; i++)
+        if (!strips || config.detectors[i]->find != vs_control_detector.find)
+            others[n++] = config.detectors[i];
+    if (n) {                             /* else there is nothing that could be made */
+        config.detectors = others;
+        config.n_detectors = n;
+    }
+    struct vs_strip *stream = vs_strip_create(n && strips ? &vs_control_detector : NULL, side == SIDE_STREAM, &config, &sink);
     if (!stream)
         guard_leave("out of memory");
     return stream;
@@ -159,7 +172,7 @@ static void open_stream(struct output *o, uint32_t part)
     o->stream = stream_of(o, SIDE_STREAM, part);
     o->out_sent = 0;
     o->in = o->known = t->n;
-    vs_stream_push(o->stream, t->bytes, t->n, false);
+    vs_strip_push(o->stream, t->bytes, t->n, false);
 }
 
 static struct output *output_of(struct guard *g, struct pass *p, uint32_t index)
@@ -179,8 +192,8 @@ static struct output *output_of(struct guard *g, struct pass *p, uint32_t index)
 
 static void free_one(struct output *o)
 {
-    vs_stream_free(o->stream);
-    vs_stream_free(o->watch);
+    vs_strip_free(o->stream);
+    vs_strip_free(o->watch);
     vs_buf_clear(&o->frames);
     vs_buf_clear(&o->extras);
     vs_buf_clear(&o->text);
@@ -316,8 +329,8 @@ static void finish_stream(struct output *o, bool is_last)
 {
     if (!o->stream)
         return;
-    vs_stream_push(o->stream, "", 0, true);
-    if (vs_stream_blocked(o->stream)) {
+    vs_strip_push(o->stream, "", 0, true);
+    if (vs_strip_blocked(o->stream)) {
         output_cut(o->guard, o->pass);
         return;
     }
@@ -363,7 +376,7 @@ void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t
         finish_stream(o, false);
         if (p->is_cut)
             return;
-        vs_stream_free(o->stream);
+        vs_strip_free(o->stream);
         o->stream = NULL;
     }
     if (!o->stream)
@@ -383,10 +396,10 @@ void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t
         guard_leave("out of memory");
     o->in = h.in_end;
     add_tail(tail_of(o, t->part), t->text, t->text_bytes);
-    vs_stream_push(o->stream, t->text, t->text_bytes, false);
+    vs_strip_push(o->stream, t->text, t->text_bytes, false);
     if (o->text.status != VS_OK)
         guard_leave("out of memory");
-    if (vs_stream_blocked(o->stream))
+    if (vs_strip_blocked(o->stream))
         output_cut(g, p);
     else
         release(o, false, false);
@@ -399,8 +412,8 @@ void output_watch(struct guard *g, struct pass *p, const struct vs_token_view *t
     if (p->is_cut)
         return;
     if (o->watch && o->watched_part != t->part) {        /* each part is a text */
-        vs_stream_push(o->watch, "", 0, true);
-        vs_stream_free(o->watch);
+        vs_strip_push(o->watch, "", 0, true);
+        vs_strip_free(o->watch);
         o->watch = NULL;
     }
     if (!o->watch)
@@ -408,7 +421,7 @@ void output_watch(struct guard *g, struct pass *p, const struct vs_token_view *t
     o->watched_part = t->part;
     if (!o->in_name[0])
         snprintf(o->in_name, sizeof o->in_name, flags & VS_FLAG_INDEX ? "output[%u]" : "output", t->index);
-    vs_stream_push(o->watch, t->text, t->text_bytes, false);
+    vs_strip_push(o->watch, t->text, t->text_bytes, false);
 }
 
 void output_end(struct guard *g, struct pass *p)
@@ -417,7 +430,7 @@ void output_end(struct guard *g, struct pass *p)
     for (int i = 0; i < MAX_CHOICES && !p->is_cut; i++) {
         struct output *o = p->output[i];
         if (o && o->watch)
-            vs_stream_push(o->watch, "", 0, true);
+            vs_strip_push(o->watch, "", 0, true);
         if (o)
             finish_stream(o, true);
     }
