@@ -24,7 +24,7 @@ enum vs_instr_kind {
     VS_I_GLU,           /* y and/or act = act(x) * x2, or act(x) */
     VS_I_ADD,
     VS_I_SCALE,         /* y = x * weight2[0], without weight2 * scale (+ weight, a bias) */
-    VS_I_GATE,          /* y = x * sigmoid(x2[0]) (+ x3) */
+    VS_I_GATE,          /* y = each part of x * act(its element of x2) (+ x3) */
     VS_I_ROUTE,         /* experts.c has these: who is chosen for a row, from its logits x; few rows leave it to VS_I_GROUP */
     VS_I_GROUP,         /* the table of who is chosen, sorted by expert */
     VS_I_GATHER,        /* what the experts read, in the table's order; few rows leave it to VS_I_GROUP */

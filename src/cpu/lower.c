@@ -714,6 +714,8 @@ static void lower_gate(struct lowering *l, const struct vs_node *n)
     in.x = touch(l, l->buffer[n->in[0]]);
     in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[out].width;
+    in.n_groups = n->p.n_heads;
+    in.activation = n->p.activation;
     if (add) {
         in.x3 = touch(l, l->buffer[other]);
         out = add->out;

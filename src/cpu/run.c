@@ -254,6 +254,11 @@ void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const flo
         c->ops.mul(y, y, up, n);
         return;
     }
+    if (act == VS_ACT_SOFTPLUS) {        /* the same */
+        c->ops.softplus(y, x, n);
+        c->ops.mul(y, y, up, n);
+        return;
+    }
     if (act == VS_ACT_RELU) {
         relu(y, x, n);
         if (up)
@@ -294,9 +299,13 @@ static void clamp_row(float *y, const float *x, float limit, size_t n)
 
 static void gate_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
-    size_t at = (size_t)row * in->width;
+    size_t at = (size_t)row * in->width, part = in->width / in->n_groups;
     float *y = vs_cpu_at(c, in->y) + at;
-    c->ops.scale(y, vs_cpu_at(c, in->x) + at, vs_sigmoidf(vs_cpu_at(c, in->x2)[row]), in->width);
+    const float *x = vs_cpu_at(c, in->x) + at, *gate = vs_cpu_at(c, in->x2) + (size_t)row * in->n_groups;
+    for (size_t k = 0; k < in->n_groups; k++) {
+        float s = in->activation == VS_ACT_SOFTPLUS ? vs_softplusf(gate[k]) : vs_sigmoidf(gate[k]);
+        c->ops.scale(y + k * part, x + k * part, s, part);
+    }
     if (in->x3 != VS_NONE)
         c->ops.add(y, vs_cpu_at(c, in->x3) + at, y, in->width);
 }

@@ -26,6 +26,7 @@ enum vs_activation {
     VS_ACT_GELU_ERF,                     /* as it is defined */
     VS_ACT_NONE,                         /* x, of a convolution only */
     VS_ACT_RELU,                         /* max(x, 0) */
+    VS_ACT_SOFTPLUS,                     /* of a gate only */
 };
 
 enum vs_op {
@@ -48,7 +49,8 @@ enum vs_op {
     /* Recurrent: each row reads what the rows of its sequence before it left in the state (at p.state of a slot). */
     VS_OP_CONV,         /* in 0 (* in 1, where it is there) by channels over the last p.n_taps positions with tensor 0
                          * [n_taps, width] (+ tensor 1 = bias), then p.activation, then * in 2, where it is there */
-    VS_OP_GATE,         /* in 0 * sigmoid(in 1), in 1 of width 1 */
+    VS_OP_GATE,         /* each of the p.n_heads equal parts of in 0 * act(its element of in 1); p.activation: sigmoid or
+                         * softplus */
     VS_OP_ROUTE,        /* in 0 = the router's logits -> who is chosen and with which weights, for VS_OP_EXPERTS alone; p.experts */
     VS_OP_EXPERTS,      /* in 0 through the experts that in 1 (VS_OP_ROUTE) chose, by their weights; p.experts */
     VS_OP_PICK,         /* elements [p.first, p.first + p.head_dim) of each of the p.n_heads equal parts of in 0 */

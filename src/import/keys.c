@@ -20,13 +20,14 @@ struct known {
 
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
-                "nemotron_h_moe deepseek llama4 arctic cohere2moe grok phimoe smallthinker mellum granite_swa " LATENT
-#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear"
+                "nemotron_h_moe deepseek llama4 arctic cohere2moe grok phimoe smallthinker mellum granite_swa " \
+                "dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe " LATENT
+#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
-                "llama4 cohere2moe smallthinker mellum granite_swa"
+                "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5"
 #define LAYER_NORM "olmo command-r cohere2 cohere2moe orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " \
-                   "gpt2 starcoder gptj bloom mpt jais " BERTS
-#define BERTS "bert nomic-bert jina-bert-v2 jina-bert-v3 modern-bert"
+                   "gpt2 starcoder gptj dbrx bloom mpt jais " BERTS
+#define BERTS "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert"
 
 #define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h nemotron_h_moe " DELTAS
 #define DELTAS "qwen35 qwen35moe qwen3next"
@@ -79,20 +80,22 @@ static const struct known known[] = {
     { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
     { "router_logit_softcapping", "grok", READ, { 0 }, NULL },
     { "router_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the router" },
-    { "embedding_scale", "granite granitemoe granitehybrid granite_swa minicpm grok", READ, { 0 }, NULL },
-    { "residual_scale", "granite granitemoe granitehybrid granite_swa minicpm", READ, { 0 }, NULL },
-    { "logit_scale", "granite granitemoe granitehybrid granite_swa minicpm command-r cohere2 cohere2moe grok", READ, { 0 }, NULL },
+    { "embedding_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3 grok", READ, { 0 }, NULL },
+    { "residual_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3", READ, { 0 }, NULL },
+    { "logit_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3 command-r cohere2 cohere2moe grok", READ, { 0 },
+      NULL },
     { "embedding_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the embedding" },
     { "residual_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what layers add" },
     { "logit_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the logits" },
     { "attention.output_scale", "grok", READ, { 0 }, NULL },
     { "attention.output_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what attention gives" },
+    { "attention.value_scale", "mimo2", READ, { 0 }, NULL },
     { "attention.value_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the values" },
     { "attention.temperature_scale", "mistral3 deepseek2 mistral4", READ, { 0 }, NULL },
     { "attention.temperature_scale", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.temperature_length", "deepseek2 mistral4 grok", READ, { 0 }, NULL },
     { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
-    { "attention.clamp_kqv", "olmo mpt", READ, { 0 }, NULL },
+    { "attention.clamp_kqv", "olmo mpt dbrx", READ, { 0 }, NULL },
     { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
     { "swiglu_clamp_exp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
     { "swiglu_clamp_shexp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
@@ -116,7 +119,7 @@ static const struct known known[] = {
     /* rope */
     { "rope.dimension_count", NULL, READ, { 0 }, NULL },
     { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
-    { "rope.dimension_sections", "qwen35 qwen35moe qwen2vl qwen3vl paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
+    { "rope.dimension_sections", "qwen35 qwen35moe qwen2vl qwen3vl qwen3vlmoe paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
     { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
     { "rope.freq_base", NULL, READ, { 0 }, NULL },
     { "rope.freq_base_swa", WINDOWS, READ, { 0 }, NULL },
@@ -164,13 +167,16 @@ static const struct known known[] = {
     { "expert_weights_scale", NULL, NEUTRAL, { 0, 1 }, "experts" },
     { "leading_dense_block_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "interleave_moe_layer_step", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "moe_every_n_layers", "nomic-bert-moe", READ, { 0 }, NULL },
     { "moe_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "nextn_predict_layers", "llama", NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "nextn_predict_layers", EXPERTS " qwen35", READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
-    { "n_deepstack_layers", "qwen3vl", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
+    { "n_deepstack_layers", "qwen3vl qwen3vlmoe", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
     { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },
+    { "num_loops", "nanbeige", READ, { 0 }, NULL },
+    { "skip_loop_final_norm", "nanbeige", READ, { 0 }, NULL },
     { "num_loops", NULL, NEUTRAL, { 0, 1 }, "layers that run several times" },
 
     /* about other uses of the file */

@@ -32,6 +32,7 @@ struct choice {
     bool scaled, grouped;               /* expert_weights_scale; expert_group_count and expert_group_used_count count */
     bool choice_bias;                   /* exp_probs_b, where it is there */
     bool shared, shared_gate;           /* one expert that all rows pass, where it is there; times sigmoid(its gate) */
+    uint32_t period;                    /* moe_every_n_layers, when the file does not say: layers with i mod n = 1; 0: no key */
     bool by_tensor;                     /* layers without a router are dense, whatever the keys say */
     bool split_width;                   /* without a key of its own an expert's width is feed_forward_length / those used */
     bool weigh_input;                   /* what an expert reads is multiplied by its weight, not what it gives */
@@ -89,13 +90,18 @@ struct architecture {
     bool temperature;                   /* attention.temperature_scale counts */
     double full_temperature;            /* where there are windows: of layers that see all; the length is the window, from 1 on */
     bool qk_norm_optional;              /* q and k are normed where the file has norms for them */
-    bool attention_gate;                /* what attention gives, times sigmoid(attn_gate x), before its output matrix */
+    /* what attention gives, times act(attn_gate x), before its output matrix: by elements, or (by the rows of that) by heads */
+    enum { GATE_NO, GATE_SIGMOID, GATE_SOFTPLUS } attention_gate;
+    bool value_scale;                   /* attention.value_scale counts */
+    bool loops;                         /* num_loops counts: the layers run so many times, with keys and values of their own */
     enum { SINKS_NO, SINKS, SINKS_IF_THERE } sinks;      /* a logit of each head without a value, attn_sinks */
     /* layers may see only a window: when the file has no pattern, every so manieth sees all (0: none does); windows_at: without a
      * pattern only in a model of so many layers, 0: in all; default_window: when the file has none */
     bool windows;
     uint32_t window_period, windows_at, default_window;
     double local_rope_base;             /* of window layers, when the file does not say; 0: as the others */
+    bool local_rope_bare;               /* and rope.scaling.attn_factor does not count in them */
+    bool local_rot;                     /* they may turn another part of a head: rope.dimension_count_swa */
     bool local_rope_plain;              /* window layers turn by the plain angle, whatever the scaling of the others */
     bool chunks;                        /* a window is a block of positions that begins at a multiple of its size */
     bool lead_rope;                     /* layers without experts at the beginning have a rope in any case */
@@ -113,7 +119,8 @@ struct architecture {
     bool dense_first;                   /* with a period: the first of n layers sees all, not the last */
     float alibi;                        /* the bias by distance; 0: none */
     bool alibi_by_key;                  /* attention.max_alibi_bias may say another */
-    bool heads_by_layer;                /* each layer has its own numbers of heads; deci's may be 0 */
+    bool heads_by_layer;                /* each layer has its own numbers of heads */
+    bool loose;                         /* the same, and layers may have no attention or no feed-forward part */
     bool scale_by_size;                 /* scores count by 1 / the head size, not by its root */
     bool sub_norms;                     /* norms before the output matrix of attention and before ffn_down */
     bool clamped;                       /* attention.clamp_kqv limits queries, keys and values */
@@ -176,8 +183,22 @@ static const struct architecture architectures[] = {
       .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
     { .name = "refact", .no_rope = true, .alibi = 8 },
     { .name = "jais", .layer_norm = true, .no_rope = true, .alibi = 8, .alibi_by_key = true, .scale_by_size = true },
-    { .name = "deci", .heads_by_layer = true },
-    { .name = "openelm", .neox = true, .qk_norm = QK_HEAD, .heads_by_layer = true },
+    { .name = "deci", .heads_by_layer = true, .loose = true },
+    { .name = "openelm", .neox = true, .qk_norm = QK_HEAD, .heads_by_layer = true, .loose = true },
+    { .name = "nanbeige", .loops = true },
+    { .name = "minicpm3", .neox = true, .latent = true, .scales = true, .embedding_scale = 12, .depth_scale = 1.4,
+      .logit_width = 256 },
+    { .name = "dbrx", .neox = true, .layer_norm = true, .clamped = true, .ffn_norm = "attn_output_norm",
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "mimo2", .neox = true, .heads_by_layer = true, .windows = true, .sinks = SINKS_IF_THERE, .value_scale = true,
+      .experts = { .gating = VS_GATING_SIGMOID, .normalise = NORM_YES, .choice_bias = true, .by_tensor = true } },
+    { .name = "laguna", .neox = true, .heads_by_layer = true, .qk_norm = QK_HEAD, .attention_gate = GATE_SOFTPLUS, .windows = true,
+      .window_period = 4, .dense_first = true, .local_rope_plain = true, .local_rope_bare = true, .local_rot = true,
+      .experts = SIGMOID_BY_KEYS },
+    { .name = "spark2_5", .neox = true, .heads_by_layer = true, .activation = VS_ACT_GELU_TANH, .attention_gate = GATE_SIGMOID,
+      .windows = true },
+    { .name = "qwen3vlmoe", .neox = true, .qk_norm = QK_HEAD, .sections = SECTIONS_INTERLEAVED,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "bitnet", .neox = true, .sub_norms = true },
     { .name = "bitnet-25", .neox = true, .sub_norms = true, .activation = VS_ACT_RELU2 },
     { .name = "bitnet-b1.58", .neox = true, .sub_norms = true, .activation = VS_ACT_RELU2 },
@@ -198,7 +219,7 @@ static const struct architecture architectures[] = {
       .local_rope_only = true,
       .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_YES, .read_input = true } },
     { .name = "mellum", .neox = true, .qk_norm = QK_HEAD, .windows = true, .window_period = 4, .local_rope_plain = true,
-      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+      .local_rope_bare = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "qwen2", .neox = true },
     { .name = "qwen2vl", .neox = true, .sections = SECTIONS },
     { .name = "qwen3vl", .neox = true, .qk_norm = QK_HEAD, .sections = SECTIONS_INTERLEAVED },
@@ -233,7 +254,7 @@ static const struct architecture architectures[] = {
     { .name = "hy_v3", .neox = true, .qk_norm = QK_HEAD, .experts = SIGMOID_BY_KEYS },
     { .name = "exaone-moe", .neox = true, .qk_norm = QK_HEAD, .windows = true, .window_period = 4, .default_window = 128,
       .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
-    { .name = "afmoe", .neox = true, .qk_norm = QK_HEAD, .post_norm = true, .scale_embedding = true, .attention_gate = true,
+    { .name = "afmoe", .neox = true, .qk_norm = QK_HEAD, .post_norm = true, .scale_embedding = true, .attention_gate = GATE_SIGMOID,
       .windows = true, .window_period = 4, .local_rope_only = true, .experts = SIGMOID_BY_KEYS },
     { .name = "gpt-oss", .neox = true, .activation = VS_ACT_SWIGLU_OAI, .ffn_norm = "post_attention_norm", .sinks = SINKS,
       .windows = true, .window_period = 2, .default_window = 128, .experts = { .gating = VS_GATING_CHOSEN } },
@@ -282,6 +303,8 @@ static const struct architecture architectures[] = {
     { .name = "bert", .encoder = true, .layer_norm = true, .sum_norm = true, .positions = POSITIONS, .no_rope = true,
       .activation = VS_ACT_GELU_ERF, .no_gate = true },
     { .name = "nomic-bert", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true },
+    { .name = "nomic-bert-moe", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true,
+      .activation = VS_ACT_GELU_ERF, .no_gate = true, .experts = { .gating = VS_GATING_SOFTMAX, .period = 2 } },
     { .name = "jina-bert-v2", .encoder = true, .layer_norm = true, .sum_norm = true, .no_rope = true, .alibi = 8,
       .alibi_by_key = true, .qk_norm = QK_ROW, .qk_norm_optional = true, .activation = VS_ACT_GELU_ERF, .fused_up = true },
     { .name = "jina-bert-v3", .encoder = true, .neox = true, .layer_norm = true, .sum_norm = true,
@@ -311,6 +334,7 @@ struct builder {
     uint32_t n_experts;                 /* 0: none */
     enum vs_gating gating;              /* where the file does not say */
     uint32_t expert_row;                /* what experts read and give: n_embd, or the narrower row */
+    uint32_t expert_period;             /* of layers, where i mod n = 1 has them; 0: the other keys say it */
     uint32_t n_dense, expert_step;      /* layers without experts at the beginning; of the others every so manieth has them */
     bool feeds[MAX_LAYERS];             /* arch->one_part: it is a feed-forward part */
     uint32_t heads[MAX_LAYERS], kv_heads[MAX_LAYERS];    /* of each layer; n_heads and n_kv_heads are the most */
@@ -323,6 +347,9 @@ struct builder {
     uint32_t n_taps;                    /* of its convolution */
     uint32_t inner, n_state, ssm_heads, ssm_groups, ssm_rank;        /* of Mamba: its width, state of a channel; steps */
     bool norm_steps, no_rope;
+    uint32_t local_rot;                 /* of window layers */
+    uint32_t n_loops, loop;             /* how often the layers run, and for how many times they did */
+    float value_scale;
     bool layer_norm;                    /* norms take the mean away */
     const struct vs_entry *rope_list;   /* which layers have a rope; NULL: the architecture says it */
     bool parallel, both_ways;
@@ -410,7 +437,7 @@ static uint32_t attention_u32(struct builder *b, const char *suffix, const uint3
 {
     char key[128];
     uint32_t all = 0;
-    bool own = b->arch->heads_by_layer, may_lack = own || (b->arch->mixer != ATTENTION_ALONE && !b->arch->beside);
+    bool own = b->arch->heads_by_layer, may_lack = b->arch->loose || (b->arch->mixer != ATTENTION_ALONE && !b->arch->beside);
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
         uint32_t v = ret[i] = layer_u32(b, suffix, i, preset ? (int64_t)preset[i] : -1, !may_lack, max);
         if (v && all && v != all && !own)
@@ -514,6 +541,14 @@ static bool is_there(const struct builder *b, int layer, const char *suffix)
 {
     char name[64];
     return vs_gguf_tensor(b->file, tensor_name(name, layer, suffix)) != NULL;
+}
+
+/* How many rows a matrix of a layer has; 0: there is none. */
+static uint64_t rows_of_matrix(const struct builder *b, int layer, const char *suffix)
+{
+    char name[64];
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, tensor_name(name, layer, suffix));
+    return t ? t->ne[1] : 0;
 }
 
 /* Rows (of a vector: elements) [first, first + n) of a tensor that has `all` of them: a part of a fused matrix. */
@@ -965,6 +1000,8 @@ static uint32_t feed_forward(struct builder *b, uint32_t x, int i)
 
 static bool has_experts(const struct builder *b, uint32_t il)
 {
+    if (b->expert_period)
+        return b->n_experts && il % b->expert_period == 1 % b->expert_period;
     return b->n_experts && il >= b->n_dense && (il + 1) % b->expert_step == 0
            && !(b->arch->experts.by_tensor && !is_there(b, (int)il, "ffn_gate_inp.weight"));
 }
@@ -1019,6 +1056,16 @@ static uint32_t experts(struct builder *b, uint32_t x, uint32_t from, uint32_t i
     return n_in == b->n_embd ? o : linear(b, o, i, "ffn_latent_up", n_in, b->n_embd);
 }
 
+/* Each part of y times act(its element of gate). */
+static uint32_t gated_by(struct builder *b, uint32_t y, uint32_t gate, uint32_t n_parts, enum vs_activation act, uint32_t width)
+{
+    struct vs_node n = base(VS_OP_GATE, y);
+    n.in[1] = gate;
+    n.p.n_heads = n_parts;
+    n.p.activation = act;
+    return node(b, n, width);
+}
+
 /* What the expert that all rows pass makes of x; VS_NONE where there is none. */
 static uint32_t shared_expert(struct builder *b, uint32_t x, uint32_t il)
 {
@@ -1032,9 +1079,7 @@ static uint32_t shared_expert(struct builder *b, uint32_t x, uint32_t il)
     uint32_t y = gated(b, x, i, "_shexp", n_ff);
     if (!a->shared_gate)
         return y;
-    struct vs_node gate = base(VS_OP_GATE, y);
-    gate.in[1] = linear(b, x, i, "ffn_gate_inp_shexp", b->n_embd, 1);
-    return node(b, gate, b->n_embd);
+    return gated_by(b, y, linear(b, x, i, "ffn_gate_inp_shexp", b->n_embd, 1), 1, VS_ACT_SIGMOID, b->n_embd);
 }
 
 static uint32_t sum(struct builder *b, uint32_t x, uint32_t y)
@@ -1205,8 +1250,9 @@ static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret
                                       : projection(b, x, i, "attn_q", (struct part){ 0, q_width, all });
     uint32_t gate = b->arch->output_gate ? pick(b, q, n_heads, b->head_dim, b->head_dim) : VS_NONE;
     q = b->arch->output_gate ? pick(b, q, n_heads, 0, b->head_dim) : q;
+    bool by_head = b->arch->attention_gate && rows_of_matrix(b, i, "attn_gate.weight") == n_heads;
     if (b->arch->attention_gate)
-        gate = linear(b, x, i, "attn_gate", b->n_embd, n_heads * b->value_dim);
+        gate = linear(b, x, i, "attn_gate", b->n_embd, by_head ? n_heads : n_heads * b->value_dim);
     uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, k_width, all });
     uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + k_width, v_width, all });
     q = turned(b, q, il, "attn_q_norm", n_heads);
@@ -1214,7 +1260,10 @@ static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret
 
     *ret_width = n_heads * b->value_dim;
     uint32_t o = attended(b, q, k, v, il);
-    return gate == VS_NONE ? o : times_act(b, gate, o, *ret_width, VS_ACT_SIGMOID);
+    enum vs_activation act = b->arch->attention_gate == GATE_SOFTPLUS ? VS_ACT_SOFTPLUS : VS_ACT_SIGMOID;
+    if (by_head)
+        return gated_by(b, o, gate, n_heads, act, *ret_width);
+    return gate == VS_NONE ? o : times_act(b, gate, o, *ret_width, act);
 }
 
 /* ---- recurrent layers ---- */
@@ -1406,7 +1455,7 @@ static uint32_t mix(struct builder *b, uint32_t x, uint32_t il, const char **ret
 /* Of the last layer only rows that are read go on; the others leave their keys and values, or their state. */
 static uint32_t read_rows(struct builder *b, uint32_t x, uint32_t il, uint32_t width)
 {
-    return il + 1 == b->n_layers ? node(b, base(VS_OP_TAKE_OUT, x), width) : x;
+    return il + 1 == b->n_layers && b->loop + 1 == b->n_loops ? node(b, base(VS_OP_TAKE_OUT, x), width) : x;
 }
 
 /* A layer of one part. */
@@ -1446,7 +1495,7 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     const char *ffn_norm = a->ffn_norm ? a->ffn_norm : "ffn_norm";
     if (a->one_part)
         return short_layer(b, h, il);
-    if (a->heads_by_layer)
+    if (a->loose)
         return loose_layer(b, h, il);
 
     bool bare = a->no_pre_norm || a->sum_norm || (a->encoder && !i && !is_there(b, i, "attn_norm.weight"));  /* reads h itself */
@@ -1458,7 +1507,7 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     const char *output;
     uint32_t width, width_beside = 0, attended = mix(b, x, il, &output, &width);
     uint32_t scanned = a->beside ? mamba2(b, x, i, &width_beside) : VS_NONE;
-    if (il + 1 == b->n_layers) {         /* of the last layer the other rows leave only their keys and values, or the state */
+    if (il + 1 == b->n_layers && b->loop + 1 == b->n_loops) {    /* of the last layer other rows leave their keys, or the state */
         attended = node(b, base(VS_OP_TAKE_OUT, attended), width);
         h = node(b, base(VS_OP_TAKE_OUT, h), b->n_embd);
         if (b->parallel)
@@ -1469,6 +1518,7 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
     if (a->sub_norms)
         attended = norm(b, attended, i, "attn_sub_norm", width);
     uint32_t o = linear(b, attended, i, output, width, b->n_embd);
+    o = scaled(b, o, b->value_scale, b->n_embd);
     if (a->post_norm)
         o = norm(b, o, i, a->attention_post_norm ? a->attention_post_norm : "post_attention_norm", b->n_embd);
     uint32_t before = h;
@@ -1622,6 +1672,9 @@ static void read_ropes(struct builder *b)
         local = r;
     if (b->arch->windows)
         local.base = get_float(b, "rope.freq_base_swa", b->arch->local_rope_base > 0 ? b->arch->local_rope_base : r.base, 1, 1e12);
+    local.n_dims = b->local_rot;
+    if (b->arch->local_rope_bare)
+        local.magnitude = 1;
     if (b->any_local)
         b->g->ropes[b->g->n_ropes++] = local;
 }
@@ -1682,7 +1735,7 @@ static void refuse_other_sizes(struct builder *b)
 {
     const struct { const char *suffix; uint32_t n; } sizes[] = {
         { "attention.key_length_swa", b->head_dim }, { "attention.value_length_swa", b->head_dim },
-        { "rope.dimension_count_swa", b->n_rot },
+        { b->arch->local_rot ? "rope.dimension_count" : "rope.dimension_count_swa", b->n_rot },
     };
     char key[128];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -1780,6 +1833,7 @@ static void read_experts(struct builder *b)
         return;
     b->expert_row = b->arch->experts.narrow ? get_u32(b, "moe_latent_size", 0, 0, MAX_WIDTH) : 0;
     b->expert_row = b->expert_row ? b->expert_row : b->n_embd;
+    b->expert_period = b->arch->experts.period ? get_u32(b, "moe_every_n_layers", b->arch->experts.period, 1, MAX_LAYERS) : 0;
     b->n_dense = get_u32(b, "leading_dense_block_count", 0, 0, b->n_layers);
     b->expert_step = get_u32(b, "interleave_moe_layer_step", 1, 0, b->n_layers);
     b->expert_step = b->expert_step ? b->expert_step : 1;
@@ -1791,7 +1845,10 @@ static void read_scales(struct builder *b)
     const struct architecture *a = b->arch;
     double depth = a->depth_scale > 0 ? a->depth_scale / (double)vs_sqrtf((float)b->n_layers) : 1;
     b->embedding_scale = a->scale_embedding ? vs_sqrtf((float)b->n_embd) : 1;
-    b->residual_scale = b->logit_scale = 1;
+    b->residual_scale = b->logit_scale = b->value_scale = 1;
+    if (a->value_scale)
+        b->value_scale = (float)get_float(b, "attention.value_scale", 1, 1e-6, 1e6);
+    b->n_loops = a->loops ? get_u32(b, "num_loops", 1, 1, 64) : 1;
     if (a->scales) {
         double embedding = get_float(b, "embedding_scale", 0, 0, 1e6), residual = get_float(b, "residual_scale", 0, 0, 1e6);
         double logits = get_float(b, "logit_scale", 0, 0, 1e6);
@@ -1854,7 +1911,7 @@ static void read_kinds(struct builder *b)
     if (listed && listed->type != VS_ENTRY_ARRAY)
         fail(b, VS_E_MALFORMED, "is not a list", key);
     period = period ? get_u32(b, "full_attention_interval", period, 1, MAX_LAYERS) : 0;
-    bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, own = b->arch->heads_by_layer;
+    bool none = b->arch->mixer != ATTENTION_ALONE && !b->arch->beside, own = b->arch->loose;
     bool may_lack = b->arch->one_part || b->n_experts || own;
     b->n_heads = attention_u32(b, "attention.head_count", NULL, MAX_HEADS, b->heads);
     b->n_kv_heads = attention_u32(b, "attention.head_count_kv", b->heads, MAX_HEADS, b->kv_heads);
@@ -1867,7 +1924,7 @@ static void read_kinds(struct builder *b)
         fail(b, VS_E_MALFORMED, "attention.head_count is 0 in every layer", b->arch->name);
     b->n_heads = b->n_kv_heads ? b->n_heads : 0;         /* no layer has attention */
     for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++) {
-        uint32_t heads = own ? b->heads[i] : b->n_heads, kv_heads = own ? b->kv_heads[i] : b->n_kv_heads;
+        uint32_t heads = heads_of(b, i), kv_heads = kv_heads_of(b, i);
         if (kv_heads && (!heads || heads % kv_heads != 0))
             fail(b, VS_E_MALFORMED, "attention.head_count is not a multiple of attention.head_count_kv", b->arch->name);
     }
@@ -1908,6 +1965,7 @@ static void read_latent(struct builder *b)
     b->head_dim = b->latent.whole ? length : b->latent.rank + b->n_rot;
     b->value_dim = b->latent.whole ? b->latent.value : b->latent.rank;
     b->rope_first = b->head_dim - b->n_rot;
+    b->local_rot = b->n_rot;
     b->no_rope = b->arch->no_rope;
     double scale = get_float(b, "attention.scale", 0, 0, 1e3);
     b->attention_scale = scale > 0 ? (float)scale : 1.0f / vs_sqrtf((float)length);
@@ -1948,6 +2006,9 @@ static void read_heads(struct builder *b)
     else if (b->n_rot > b->head_dim || b->n_rot % 2)
         fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
     b->value_dim = value_dim;
+    b->local_rot = b->arch->local_rot ? get_u32(b, "rope.dimension_count_swa", b->n_rot, 2, b->head_dim) : b->n_rot;
+    if (b->status == VS_OK && b->local_rot % 2)
+        fail(b, VS_E_MALFORMED, "is odd", key_of(b, "rope.dimension_count_swa", key));
     double scale = b->arch->output_scale > 0 ? get_float(b, "attention.output_scale", b->arch->output_scale, 1e-6, 1e3)
                                              : get_float(b, "attention.scale", 0, 0, 1e3);
     uint32_t by = b->arch->wide_layers && b->n_layers == b->arch->wide_layers ? head : b->head_dim;
@@ -2157,8 +2218,13 @@ static void build(struct builder *b)
     embed.p.scale = b->embedding_scale;
     uint32_t h = node(b, embed, b->n_embd);
     h = embedded(b, h);
-    for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
-        h = layer(b, h, i);
+    bool between = !get_bool(b, "skip_loop_final_norm", false);
+    for (b->loop = 0; b->loop < b->n_loops && b->status == VS_OK; b->loop++) {
+        for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
+            h = layer(b, h, i);
+        if (between && b->loop + 1 < b->n_loops)
+            h = norm(b, h, -1, "output_norm", b->n_embd);
+    }
     bool other = b->arch->final_norm && !is_there(b, -1, "output_norm.weight");
     if (!b->arch->sum_norm)
         h = norm(b, h, -1, other ? b->arch->final_norm : "output_norm", b->n_embd);
