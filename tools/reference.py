@@ -83,7 +83,8 @@ TRAITS |= {
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
-PERIODS = {"granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4, "lfm2": 0, "lfm2moe": 0,
+PERIODS = {"mimo2": 0, "laguna": 4, "spark2_5": 0, "granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4,
+          "lfm2": 0, "lfm2moe": 0,
            "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
            "exaone4": 4, "phi3": 0, "modern-bert": 3, "gemma-embedding": 6}
 # Models that may have experts: gating = what their routers' logits become where the file does not say (1 soft-max, 2 sigmoid, 3
@@ -123,7 +124,13 @@ TRAITS |= {
                                 "halved"},
     "grok": {"gelu", "post", "scales", "capped", "gating 1", "norm", "router cap", "dense beside"},
     "phimoe": {"gating 1", "norm"}, "smallthinker": {"relu", "windows", "dense first", "gating 1", "norm", "read input"},
-    "mellum": {"qk", "windows", "gating 1", "norm"},
+    "mellum": {"qk", "windows", "gating 1", "norm"}, "qwen3vlmoe": {"qk", "gating 1", "norm", "sections 3"},
+    "nanbeige": {"adjacent", "loops"}, "minicpm3": {"latent", "scales"},
+    "dbrx": LAYER_NORM | {"clamp", "gating 1", "norm"},
+    "mimo2": {"own heads", "windows", "sinks", "gating 2", "norm", "bias"},
+    "laguna": SIGMOID_BY_KEYS | {"own heads", "qk", "windows", "dense first", "softplus gate"},
+    "spark2_5": {"own heads", "gelu", "windows", "attention gate"},
+    "nomic-bert-moe": BERT | {"gelu erf", "no gate", "gating 1"},
 }
 TRAITS |= {
     "qwen35moe": TRAITS["qwen35"] | _shared | {"shared gate"}, "qwen3next": TRAITS["qwen35"] | _shared | {"shared gate"},
@@ -175,7 +182,7 @@ class Model:
             listed = self.key("attention.recurrent_layers", [])
             self.is_recurrent = [bool(x) for x in listed] or self.is_recurrent
         self.heads_of = self.n_heads if isinstance(self.n_heads, list) else [self.n_heads] * self.n_layers
-        self.kv_heads_of = per_layer if "loose" in self.traits else [self.n_kv_heads] * self.n_layers
+        self.kv_heads_of = per_layer if {"loose", "own heads"} & self.traits else [self.n_kv_heads] * self.n_layers
         self.feeds = [n > 0 for n in ff]
         self.n_heads = max(self.heads_of)
         self.d_k = self.key("attention.key_length", self.n_embd // (self.n_heads or self.n_embd))
@@ -245,7 +252,7 @@ class Model:
         self.embedding_scale = np.sqrt(self.n_embd) if "wide" in self.traits else 1.0
         self.residual_scale = self.logit_divisor = 1.0
         if "scales" in self.traits:
-            mini = self.arch == "minicpm"
+            mini = self.arch in ("minicpm", "minicpm3")
             self.embedding_scale = self.key("embedding_scale", 0.0) or (12.0 if mini else 1.0)
             self.residual_scale = self.key("residual_scale", 0.0) or (1.4 / np.sqrt(self.n_layers) if mini else 1.0)
             self.logit_divisor = self.key("logit_scale", 0.0) or (self.n_embd / 256 if mini else 1.0)
@@ -308,7 +315,10 @@ class Model:
             last = at >= 3 * np.array(sections)[at % 3] if "sections 3" in self.traits else at >= sum(sections[:3])
             plain = np.where(last, 0, plain)
         frequency = plain / factor
-        plain_local = (self.plain(self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)), magnitude)
+        magnitude_local = 1.0 if self.arch in ("mellum", "laguna") else magnitude
+        base_local = self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)
+        n_local = self.key("rope.dimension_count_swa", self.n_rot) if self.arch == "laguna" else self.n_rot
+        plain_local = (self.plain(base_local, n_local), magnitude_local)
         if ext:
             context = self.key("rope.scaling.original_context_length", self.key("context_length"))
 
@@ -332,10 +342,12 @@ class Model:
         elif self.arch not in LOCAL_BASE and "rope_freqs.weight" in self.tensors:
             frequency = frequency / self.weight("rope_freqs.weight")
         self.rope_global = (frequency, magnitude)
-        self.rope_local = plain_local if self.arch in LOCAL_BASE + ("olmo2", "mellum") else self.rope_global
+        own = LOCAL_BASE + ("olmo2", "mellum", "laguna", "mimo2", "spark2_5")
+        self.rope_local = plain_local if self.arch in own else self.rope_global
 
-    def plain(self, base):
-        return np.float64(base) ** (-2.0 * np.arange(self.n_rot // 2) / self.n_rot)
+    def plain(self, base, n_rot=0):
+        n_rot = n_rot or self.n_rot
+        return np.float64(base) ** (-2.0 * np.arange(n_rot // 2) / n_rot)
 
     def weight(self, name):
         """A whole tensor (vectors and embeddings rows go through here) as float64."""
@@ -397,6 +409,8 @@ class Model:
         return y
 
     def has_experts(self, i):
+        if self.arch == "nomic-bert-moe":
+            return i % self.key("moe_every_n_layers", 2) == 1
         return (self.key("expert_count", 0) > 0 and i >= self.key("leading_dense_block_count", 0)
                 and (i + 1) % max(1, self.key("interleave_moe_layer_step", 1)) == 0)
 
@@ -739,19 +753,22 @@ def attend(model, i, x, kv, trace, at):
     trace(at + "v", v)
     has_sinks = "sinks" in traits and blk + "attn_sinks.weight" in model.tensors
     sinks = model.weight(blk + "attn_sinks.weight").reshape(-1) if has_sinks else None
-    if "attention gate" in traits:
-        gate = 1 / (1 + np.exp(-model.linear(blk + "attn_gate", x)))
+    if {"attention gate", "softplus gate"} & traits:
+        gate = model.linear(blk + "attn_gate", x)
+        gate = softplus(gate) if "softplus gate" in traits else 1 / (1 + np.exp(-gate))
+        gate = np.repeat(gate, v.shape[2], axis=1) if gate.shape[1] == q.shape[1] else gate
     window = model.window if local else 0
     x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi,
                   "chunks" in traits)
     trace(at + "attention", x)
     if "sub norms" in traits:
         x = model.norm(blk + "attn_sub_norm", x)
-    return model.linear(blk + "attn_output", x * gate)
+    x = model.linear(blk + "attn_output", x * gate)
+    return x * model.key("attention.value_scale", 1.0) if model.arch == "mimo2" else x
 
 
 def gelu_erf(x):
-    return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / np.sqrt(2.0)))
+    return 0.5 * x * (1.0 + np.vectorize(math.erf, otypes=[float])(x / np.sqrt(2.0)))
 
 
 def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, progress=False):
@@ -779,7 +796,11 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
     if {"encoder", "embedding norm"} & traits and "token_embd_norm.weight" in model.tensors:     # lfm2's is the last norm
         h = model.norm("token_embd_norm", h)
     keep("embedding", h)
-    for i in range(model.n_layers):
+    loops = model.key("num_loops", 1) if "loops" in traits else 1
+    for turn in range(loops * model.n_layers):
+        i = turn % model.n_layers
+        if turn and i == 0 and not model.key("skip_loop_final_norm", False):
+            h = model.norm("output_norm", h)
         trace = keep if i in dump_layers else lambda name, value: None
         blk, at = f"blk.{i}.", f"layer{i}."
         if "loose" in traits and model.kv_heads_of[i] == 0:
@@ -822,6 +843,7 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         if not model.feeds[i]:
             continue
         ffn_norm = "post_attention_norm" if "ffn norm is post_attention_norm" in traits else "ffn_norm"
+        ffn_norm = "attn_output_norm" if model.arch == "dbrx" else ffn_norm
         x = beside if model.parallel else h if {"out only", "sum norm"} & traits else model.norm(blk + ffn_norm, h)
         trace(at + "ffn_norm", x)
         if model.has_experts(i) and "input experts" in traits:

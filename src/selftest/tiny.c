@@ -50,6 +50,7 @@ static const struct family {
     const char *final_norm;             /* NULL: output_norm */
     const char *post_norms[2];          /* names of norms on what both parts give; post_norm has others */
     bool shared_fused_up;               /* the shared expert's ffn_up has the gate's rows too */
+    uint64_t expert_period;             /* layers i with i mod n = 1 have experts; 0: all behind those at the beginning */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
@@ -113,6 +114,13 @@ static const struct family {
     { .name = "smallthinker", .windows = true },
     { .name = "mellum", .head_norms = true, .windows = true },
     { .name = "minicpm" },
+    { .name = "nanbeige" },
+    { .name = "minicpm3", .latent = true },
+    { .name = "dbrx", .layer_norm = true, .ffn_norm = "attn_output_norm" },
+    { .name = "mimo2", .more_heads = true, .windows = true, .sinks = true },
+    { .name = "laguna", .more_heads = true, .head_norms = true, .windows = true, .attention_gate = true, .choice_keys = true },
+    { .name = "spark2_5", .more_heads = true, .windows = true, .attention_gate = true },
+    { .name = "qwen3vlmoe", .head_norms = true },
     { .name = "smollm3" },
     { .name = "maincoder", .head_norms = true },
     { .name = "deepseek" },
@@ -164,6 +172,8 @@ static const struct family {
     { .name = "bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
       .positions = true, .no_gate = true },
     { .name = "nomic-bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true },
+    { .name = "nomic-bert-moe", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
+      .no_gate = true, .expert_period = 2 },
     { .name = "jina-bert-v2", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
       .fused_up = true, .row_norms = true },
     { .name = "jina-bert-v3", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
@@ -417,9 +427,9 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         ssm_metadata(t, h);
     if (family_of(t)->latent) {
         latent_metadata(t, h);
-    } else if (family_of(t)->key_length || t->head_dim * t->heads != t->embd) {
+    } else if (family_of(t)->key_length || t->head_dim * t->heads != t->embd || t->value_dim != t->head_dim) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
-        vs_tiny_kv_u32(h, "%s.attention.value_length", t->head_dim);
+        vs_tiny_kv_u32(h, "%s.attention.value_length", t->value_dim);
     }
     if (!strcmp(t->arch, "llama") || t->rot)
         vs_tiny_kv_u32(h, "%s.rope.dimension_count", t->rot ? t->rot : t->head_dim);
@@ -458,6 +468,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
             vs_tiny_kv_bool(h, "%s.expert_weights_norm", true);
             kv_f32(h, "%s.expert_weights_scale", 2.5);
         }
+        if (family_of(t)->expert_period)
+            vs_tiny_kv_u32(h, "%s.moe_every_n_layers", family_of(t)->expert_period);
         if (t->nextn)
             vs_tiny_kv_u32(h, "%s.nextn_predict_layers", t->nextn);
         if (t->expert_step > 1)
@@ -757,27 +769,28 @@ static void list_attention(struct model *m, int i)
     const struct family *f = family_of(t);
     bool llama = !strcmp(t->arch, "llama"), bias = f->qkv_bias || t->bias || t->biases;
     uint64_t q = heads_of(t, (uint64_t)i) * t->head_dim, kv = kv_heads_of(t, (uint64_t)i) * t->head_dim;
+    uint64_t o = heads_of(t, (uint64_t)i) * t->value_dim, v = kv_heads_of(t, (uint64_t)i) * t->value_dim;
     if (!kv) {
         if (q)
             add_linear(m, t->embd, t->embd, 0, "attn_output", i);
         return;
     }
     if (t->qkv) {
-        add_linear(m, t->embd, q + 2 * kv, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
+        add_linear(m, t->embd, q + kv + v, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
     } else {
         add_linear(m, t->embd, f->mixer == DELTA_NET ? 2 * q : q, 0, "attn_q", i);
         add_linear(m, t->embd, kv, 0, "attn_k", i);
-        add_linear(m, t->embd, kv, 0, "attn_v", i);
+        add_linear(m, t->embd, v, 0, "attn_v", i);
     }
-    add_linear(m, q, t->embd, 0, "attn_output", i);
+    add_linear(m, o, t->embd, 0, "attn_output", i);
     if (f->attention_gate)
-        add_linear(m, t->embd, q, 0, "attn_gate", i);
+        add_linear(m, t->embd, t->gate_by_head ? heads_of(t, (uint64_t)i) : o, 0, "attn_gate", i);
     if (f->sinks)
-        add_tensor(m, "F32", t->heads, 0, 0, 1, "blk.%d.attn_sinks.weight", i);
+        add_tensor(m, "F32", heads_of(t, (uint64_t)i), 0, 0, 1, "blk.%d.attn_sinks.weight", i);
     if (bias && t->qkv != 2) {
         add_tensor(m, "F32", q, 0, 0, 0.5f, "blk.%d.attn_q.bias", i);
         add_tensor(m, "F32", kv, 0, 0, 0.5f, "blk.%d.attn_k.bias", i);
-        add_tensor(m, "F32", kv, 0, 0, 0.1f, "blk.%d.attn_v.bias", i);
+        add_tensor(m, "F32", v, 0, 0, 0.1f, "blk.%d.attn_v.bias", i);
     }
     if ((llama && t->bias) || t->biases)
         add_tensor(m, "F32", t->embd, 0, 0, 0.1f, "blk.%d.attn_output.bias", i);
@@ -825,7 +838,9 @@ static void list_layer(struct model *m, int i)
         add_norm(m, t->embd, "ffn_norm_exps", i);
         ff = t->embd;
     }
-    if (t->experts && (uint64_t)i >= t->dense_lead && ((uint64_t)i + 1) % t->expert_step == 0) {
+    bool chosen = f->expert_period ? (uint64_t)i % f->expert_period == 1
+                                   : (uint64_t)i >= t->dense_lead && ((uint64_t)i + 1) % t->expert_step == 0;
+    if (t->experts && chosen) {
         list_experts(m, i);
         if (!f->input_experts && !t->dense_beside)
             return;

@@ -22,7 +22,9 @@ struct vs_tiny {
     uint64_t window;                    /* of architectures that have windows; 0: none */
     uint64_t rot, ff_step;              /* rotated part of a head, 0: all of it; what each layer's ff has over the one before it */
     uint64_t latent_rank, q_rank;       /* of latent attention: of k and v, 0: 32; of q, 0: none */
-    uint64_t value_dim, whole_kv;       /* of its values, 0: head_dim; flag: attn_kv_b in place of attn_k_b and attn_v_b */
+    uint64_t value_dim;                 /* of a head's values, 0: head_dim */
+    uint64_t whole_kv;                  /* flag: attn_kv_b in place of attn_k_b and attn_v_b */
+    uint64_t gate_by_head;              /* flag: the gate of attention has an element for each head, not for each of theirs */
     uint64_t ssm_heads, ssm_groups, ssm_state, ssm_rank;     /* of Mamba, 0: 4, 2, 16, 8; its width is 2 embd */
     uint64_t steps_normed;              /* flag: Falcon Mamba's norms */
     uint64_t attend, taps;              /* recurrent families: every so manieth layer has attention, 0: 2; of convolutions, 0: 3 */

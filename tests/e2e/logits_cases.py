@@ -253,6 +253,23 @@ KEYS |= {
     "granite_swa-experts": "--arch granite_swa --window 8 --shared-ff 40 " + MANY
                            + "--key .attention.sliding_window_pattern=bool[]:1,1,0,1,0 --key .logit_scale=f32:2.5",
 }
+KEYS |= {
+    "dbrx": "--arch dbrx --qkv 1 " + MOE + "--key .attention.clamp_kqv=f32:0.9",
+    "mimo2": "--arch mimo2 --window 8 --choice-bias --value-dim 24 --rot 8 --qkv 1 " + MANY
+             + "--key .attention.sliding_window_pattern=bool[]:1,1,0,1,0 --key .rope.freq_base_swa=f32:500 "
+             "--key .attention.value_scale=f32:0.7",
+    "laguna": "--arch laguna --window 8 --choice-bias --shared-ff 40 --dense-lead 1 --rot 8 --gate-by-head " + MANY + YARN
+              + "--key .rope.freq_base_swa=f32:500 --key .rope.dimension_count_swa=u32:16 --key .rope.scaling.attn_factor=f32:1.2",
+    "laguna-no-window": "--arch laguna --window 0 --shared-ff 40 " + MANY,
+    "spark2_5": "--arch spark2_5 --window 8 --gate-by-head --tied " + GROUPED + "--key .rope.freq_base_swa=f32:500 "
+                "--key .attention.sliding_window_pattern=bool[]:0,1,1,0,1",
+    "qwen3vlmoe": "--arch qwen3vlmoe " + MOE + "--key .rope.dimension_sections=i32[]:2,2,2,2",
+    "nanbeige": "--arch nanbeige " + GROUPED + "--key .num_loops=u32:3",
+    "nanbeige-no-norm": "--arch nanbeige " + GROUPED + "--key .num_loops=u32:2 --key .skip_loop_final_norm=bool:1",
+    "minicpm3": "--arch minicpm3 --q-rank 24 --whole-kv --head-dim 16 --value-dim 12 --rope-factors 2 "
+                + GROUPED.replace("--kv-heads 2", "").replace("--head-dim 16", "")
+                + "--key .rope.scaling.original_context_length=u32:64",
+}
 # Keys and values from one latent row: both forms of the file, with and without a row for queries, YaRN, other value sizes.
 LATENT = MOE.replace("--kv-heads 2 ", "") + "--head-dim 16 --shared-ff 96 --dense-lead 1 "
 KEYS |= {

@@ -14,6 +14,8 @@ CASES = {
     "bert": ("--arch bert --biases --key .pooling_type=u32:1 " + ENCODER, ["mean", "cls", "none"]),
     "bert-ranks": ("--arch bert --biases --labels 3 --key .pooling_type=u32:4 " + ENCODER, ["rank"]),
     "nomic-bert": ("--arch nomic-bert --qkv 1 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
+    "nomic-bert-moe": ("--arch nomic-bert-moe --layers 4 --biases --qkv 2 --experts 6 --experts-used 2 --expert-ff 96 "
+                       "--key .pooling_type=u32:1 " + ENCODER.replace("--layers 2 ", ""), ["mean"]),
     "jina-bert-v2": ("--arch jina-bert-v2 --biases --heads 6 --head-dim 16 --key .pooling_type=u32:1 "
                      + ENCODER.replace("--heads 4 ", ""), ["mean"]),
     "jina-bert-v2-code": ("--arch jina-bert-v2 --attn-norm-2 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
