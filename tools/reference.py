@@ -83,7 +83,8 @@ TRAITS |= {
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
-PERIODS = {"mimo2": 0, "laguna": 4, "spark2_5": 0, "granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4,
+PERIODS = {"gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
+          "granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4,
           "lfm2": 0, "lfm2moe": 0,
            "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
            "exaone4": 4, "phi3": 0, "modern-bert": 3, "gemma-embedding": 6}
@@ -125,6 +126,7 @@ TRAITS |= {
     "grok": {"gelu", "post", "scales", "capped", "gating 1", "norm", "router cap", "dense beside"},
     "phimoe": {"gating 1", "norm"}, "smallthinker": {"relu", "windows", "dense first", "gating 1", "norm", "read input"},
     "mellum": {"qk", "windows", "gating 1", "norm"}, "qwen3vlmoe": {"qk", "gating 1", "norm", "sections 3"},
+    "gemma4": {"gelu", "wide", "qk", "post", "windows", "capped", "own heads", "gating 1", "norm"},
     "nanbeige": {"adjacent", "loops"}, "minicpm3": {"latent", "scales"},
     "dbrx": LAYER_NORM | {"clamp", "gating 1", "norm"},
     "mimo2": {"own heads", "windows", "sinks", "gating 2", "norm", "bias"},
@@ -198,6 +200,12 @@ class Model:
             self.parallel = bool(self.key("use_parallel_residual", True))
         self.scale = self.key("attention.scale", 0.0) or 1.0 / (self.d_k if "1/d" in self.traits else
                                                           np.sqrt(self.key("attention.key_length_mla", self.d_k)))
+        self.kept = {}                  # gemma4: keys and values of layers, which others may share
+        if self.arch == "gemma4":
+            self.scale = self.key("attention.scale", 0.0) or 1.0
+            shared = self.n_layers - self.key("attention.shared_kv_layers", 0)
+            self.unread -= {n for n in self.tensors if n.startswith("blk.") and int(n.split(".")[1]) >= shared
+                            and (".attn_k" in n or ".attn_v" in n)}
         if self.arch == "grok":
             self.scale = self.key("attention.output_scale", 0.08838834764831845)
         self.clamp = self.key("attention.clamp_kqv", 0.0) if "clamp" in self.traits else 0.0
@@ -220,7 +228,7 @@ class Model:
             self.alibi = self.key("attention.max_alibi_bias", self.alibi)
         if self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
             raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
-        self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
+        self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch in ("gemma2", "gemma4") else 0.0)
         self.attention_softcap = self.key("attn_logit_softcapping", {"gemma2": 50.0, "grok": 30.0}.get(self.arch, 0.0))
         if self.final_softcap and "capped" not in self.traits:
             raise SystemExit(f"{self.arch}.final_logit_softcapping is not known here")
@@ -317,7 +325,7 @@ class Model:
         frequency = plain / factor
         magnitude_local = 1.0 if self.arch in ("mellum", "laguna") else magnitude
         base_local = self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)
-        n_local = self.key("rope.dimension_count_swa", self.n_rot) if self.arch == "laguna" else self.n_rot
+        n_local = self.key("rope.dimension_count_swa", self.n_rot) if self.arch in ("laguna", "gemma4") else self.n_rot
         plain_local = (self.plain(base_local, n_local), magnitude_local)
         if ext:
             context = self.key("rope.scaling.original_context_length", self.key("context_length"))
@@ -342,7 +350,7 @@ class Model:
         elif self.arch not in LOCAL_BASE and "rope_freqs.weight" in self.tensors:
             frequency = frequency / self.weight("rope_freqs.weight")
         self.rope_global = (frequency, magnitude)
-        own = LOCAL_BASE + ("olmo2", "mellum", "laguna", "mimo2", "spark2_5")
+        own = LOCAL_BASE + ("olmo2", "mellum", "laguna", "mimo2", "spark2_5", "gemma4")
         self.rope_local = plain_local if self.arch in own else self.rope_global
 
     def plain(self, base, n_rot=0):
@@ -382,7 +390,7 @@ class Model:
         for r in range(0, m, step):
             w = values_of(np.ascontiguousarray(data[r : r + step]), t.tensor_type).astype(np.float64)
             y[:, r : r + step] = x @ w.reshape(-1, k).T
-        if name + ".scale" in self.tensors and name != "output":
+        if name + ".scale" in self.tensors and name != "output" and not (self.arch == "gemma4" and "ffn_gate_inp" in name):
             y *= self.weight(name + ".scale")
         if name + ".bias" in self.tensors:
             y += self.weight(name + ".bias")
@@ -420,7 +428,7 @@ class Model:
         logits = self.linear(blk + "ffn_gate_inp", x if source is None else source)
         if "router cap" in self.traits:
             cap = self.key("router_logit_softcapping", 30.0)
-            logits = cap * np.tanh(logits / cap)
+            logits = cap * np.tanh(logits / cap) if cap else logits
         p = logits if gating == 3 else 1 / (1 + np.exp(-logits)) if gating == 2 else soft_max(logits)
         score = logits.copy() if "weigh input" in self.traits else p.copy()
         for name in ("exp_probs_b", "exp_probs_b.bias"):
@@ -715,6 +723,39 @@ def latent(model, i, x):
     return model.linear(blk + "attn_output", attention(q, k, v, model.scale, 0))
 
 
+def gemma4_attention(model, i, x):
+    n, local, blk = len(x), model.is_local[i], f"blk.{i}."
+    d = model.key("attention.key_length_swa") if local else model.d_k
+    own = model.n_layers - model.key("attention.shared_kv_layers", 0)
+    turn = lambda y: rope(y, *(model.rope_local if local else model.rope_global), False, 0)
+    q = turn(model.norm(blk + "attn_q_norm", model.linear(blk + "attn_q", x).reshape(n, -1, d)))
+    if i < own:
+        k = v = model.linear(blk + "attn_k", x).reshape(n, -1, d)
+        if blk + "attn_v.weight" in model.tensors:
+            v = model.linear(blk + "attn_v", x).reshape(n, -1, d)
+        k = turn(model.norm(blk + "attn_k_norm", k))
+        model.kept[i] = k, v / np.sqrt(np.mean(v * v, axis=-1, keepdims=True) + model.eps)
+    k, v = model.kept[i if i < own else own - (2 if local else 1)]
+    return model.linear(blk + "attn_output", attention(q, k, v, model.scale, model.window if local else 0))
+
+
+def gemma4_experts(model, blk, h, act):
+    """The dense part and the experts, side by side."""
+    x = model.norm(blk + "ffn_norm", h)
+    dense = model.linear(blk + "ffn_down", act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x))
+    source = h / np.sqrt(np.mean(h * h, axis=1, keepdims=True) + model.eps) * model.weight(blk + "ffn_gate_inp.scale")
+    y = model.experts(blk, model.norm(blk + "pre_ffw_norm_2", h), act, source / np.sqrt(model.n_embd))
+    return model.norm(blk + "post_ffw_norm_1", dense) + model.norm(blk + "post_ffw_norm_2", y)
+
+
+def layer_inputs(model, ids, h):
+    """[n, layers, width]: what each layer gets of a token beside h."""
+    width = model.key("embedding_length_per_layer_input")
+    own = model.rows("per_layer_token_embd.weight", ids).reshape(len(ids), -1, width) * np.sqrt(width)
+    made = model.linear("per_layer_model_proj", h).reshape(len(ids), -1, width) / np.sqrt(model.n_embd)
+    return (own + model.norm("per_layer_proj_norm", made)) / np.sqrt(2)
+
+
 def attend(model, i, x, kv, trace, at):
     """The attention of layer i, its output matrix included."""
     traits, n, blk = model.traits, len(x), f"blk.{i}."
@@ -796,6 +837,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
     if {"encoder", "embedding norm"} & traits and "token_embd_norm.weight" in model.tensors:     # lfm2's is the last norm
         h = model.norm("token_embd_norm", h)
     keep("embedding", h)
+    has_inputs = model.arch == "gemma4" and model.key("embedding_length_per_layer_input", 0)
+    inputs = layer_inputs(model, ids, h) if has_inputs else None
     loops = model.key("num_loops", 1) if "loops" in traits else 1
     for turn in range(loops * model.n_layers):
         i = turn % model.n_layers
@@ -827,7 +870,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         if model.is_recurrent[i]:
             x = mixer(model, blk, x)
         else:
-            x = latent(model, i, x) if "latent" in traits else attend(model, i, x, kv, trace, at)
+            own = latent if "latent" in traits else gemma4_attention if model.arch == "gemma4" else None
+            x = own(model, i, x) if own else attend(model, i, x, kv, trace, at)
         if "one part" in traits:
             h = h + x
             continue
@@ -846,7 +890,9 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         ffn_norm = "attn_output_norm" if model.arch == "dbrx" else ffn_norm
         x = beside if model.parallel else h if {"out only", "sum norm"} & traits else model.norm(blk + ffn_norm, h)
         trace(at + "ffn_norm", x)
-        if model.has_experts(i) and "input experts" in traits:
+        if model.arch == "gemma4" and model.has_experts(i):
+            x = gemma4_experts(model, blk, h, act)
+        elif model.has_experts(i) and "input experts" in traits:
             inner = act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x)
             x = model.linear(blk + "ffn_down", inner) + model.experts(blk, model.norm(blk + "ffn_norm_exps", before), act)
         elif model.has_experts(i):
@@ -865,6 +911,11 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
         if "post" in traits:
             x = model.norm(blk + ("layer_output_norm" if model.arch == "grok" else "post_ffw_norm"), x)
         h = h + x * model.residual_scale
+        if inputs is not None:
+            y = gelu(model.linear(blk + "inp_gate", h)) * inputs[:, i]
+            h = h + model.norm(blk + "post_norm", model.linear(blk + "proj", y))
+        if blk + "layer_output_scale.weight" in model.tensors:
+            h = h * model.weight(blk + "layer_output_scale.weight")
         if "sum norm" in traits:
             h = model.norm(blk + "layer_output_norm", h)
         trace(at + "out", h)

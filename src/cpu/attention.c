@@ -24,12 +24,12 @@ enum {
 /* K or V of one head in the page of a position. */
 static uint8_t *key_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
-    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer * c->memory.kv_layout.n_kv_heads + head, false);
+    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer, head, false);
 }
 
 static uint8_t *value_at(const struct vs_cpu *c, const uint32_t *pages, uint32_t position, uint32_t layer, uint32_t head)
 {
-    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer * c->memory.kv_layout.n_kv_heads + head, true);
+    return vs_kv_place(c, pages[position / VS_PAGE_TOKENS], layer, head, true);
 }
 
 /* d and 127 / amax of up to n values, as activations are quantised. */
@@ -57,12 +57,12 @@ static int8_t q8(float x)
     return r >= -127.0f && r <= 127.0f ? (int8_t)r : 0;
 }
 
-static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *k)
+static void write_k(const struct vs_cpu *c, const struct vs_kv_layer_layout *l, uint8_t *at, uint32_t slot, const float *k)
 {
-    const struct vs_kv_layout *l = &c->memory.kv_layout;
+    enum vs_kv_type type = c->memory.kv_layout.type;
     size_t hd = l->head_dim;
     assert(hd <= VS_MAX_HEAD_DIM);
-    if (l->type == VS_KV_Q8_0) {
+    if (type == VS_KV_Q8_0) {
         struct vs_act act[VS_MAX_HEAD_DIM / 32];
         float *scale = (float *)(void *)(at + l->k_bytes);
         c->ops.quantize(k, hd, act, 1);
@@ -70,7 +70,7 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
             scale[b * VS_PAGE_TOKENS + slot] = act[b].d;
         for (size_t d = 0; d < hd; d++)  /* four elements of a key side by side, as integer dots take them */
             at[vs_key8_at(hd, d, slot)] = (uint8_t)act[d / 32].q[d % 32] ^ 0x80;
-    } else if (l->type == VS_KV_F32) {
+    } else if (type == VS_KV_F32) {
         float *to = (float *)(void *)at;
         for (size_t d = 0; d < hd; d++)
             to[vs_key_at(hd, d, slot)] = k[d];
@@ -82,11 +82,11 @@ static void write_k(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
     }
 }
 
-static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const float *v)
+static void write_v(const struct vs_cpu *c, const struct vs_kv_layer_layout *l, uint8_t *at, uint32_t slot, const float *v)
 {
-    const struct vs_kv_layout *l = &c->memory.kv_layout;
+    enum vs_kv_type type = c->memory.kv_layout.type;
     size_t hd = l->value_dim;
-    if (l->type == VS_KV_Q8_0) {
+    if (type == VS_KV_Q8_0) {
         float inverse, *scale = (float *)(void *)(at + l->v_bytes);
         scale[slot] = q8_scale(v, hd, &inverse);
         for (size_t d = 0; d < hd; d++)
@@ -95,7 +95,7 @@ static void write_v(const struct vs_cpu *c, uint8_t *at, uint32_t slot, const fl
     }
     for (size_t d = 0; d < hd; d += VS_VALUE_GROUP) {
         size_t to = vs_value_at(hd, slot, d), n = vs_value_width(hd, d);
-        if (l->type == VS_KV_F32)
+        if (type == VS_KV_F32)
             memcpy((float *)(void *)at + to, v + d, n * sizeof *v);
         else
             c->ops.to_f16((uint16_t *)(void *)at + to, v + d, n);
@@ -113,8 +113,11 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
     const struct vs_row *r = &c->run.step->rows[row];
     const uint32_t *pages = c->run.step->pages + r->table;
     uint32_t slot = r->position % VS_PAGE_TOKENS;
+    const struct vs_kv_layer_layout *l = &c->memory.kv_layout.layers[in->layer];
     if (role == VS_ROLE_V) {
-        write_v(c, value_at(c, pages, r->position, in->layer, head), slot, x);
+        if (in->v_normed)
+            c->ops.rms_norm(x, x, NULL, in->value_dim, in->eps);
+        write_v(c, l, value_at(c, pages, r->position, in->layer, head), slot, x);
         return;
     }
     const float *weight = role == VS_ROLE_Q ? in->weight : in->weight2;
@@ -132,7 +135,7 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
     if (role == VS_ROLE_Q && in->temperature != 0 && warm >= in->temperature_length)
         c->ops.scale(x, x, heat_of(in, warm), in->head_dim);
     if (role == VS_ROLE_K)
-        write_k(c, key_at(c, pages, r->position, in->layer, head), slot, x);
+        write_k(c, l, key_at(c, pages, r->position, in->layer, head), slot, x);
 }
 
 /* ---- the step's plan ---- */
@@ -266,33 +269,35 @@ static void quantise_queries(const struct vs_cpu *c, struct scratch *s, size_t n
 }
 
 /* Scores of queries [i, end) with one page. */
-static void page_scores(const struct vs_cpu *c, struct scratch *s, const uint8_t *keys, size_t i, size_t end, size_t base)
+static void page_scores(const struct vs_cpu *c, const struct vs_kv_layer_layout *l, struct scratch *s, const uint8_t *keys,
+                        size_t i, size_t end, size_t base)
 {
-    const struct vs_kv_layout *l = &c->memory.kv_layout;
+    enum vs_kv_type type = c->memory.kv_layout.type;
     size_t hd = l->head_dim, n = end - i;
     float *to = s->scores + i * VS_SCORES + base;
     const float *q = s->q + i * hd;
-    if (l->type == VS_KV_Q8_0)
+    if (type == VS_KV_Q8_0)
         c->ops.scores_q8(to, s->q8 + i * ((hd + 31) / 32), n, keys, (const float *)(const void *)(keys + l->k_bytes), hd);
-    else if (l->type == VS_KV_F16 && n <= FEW_QUERIES)
+    else if (type == VS_KV_F16 && n <= FEW_QUERIES)
         c->ops.scores_f16(to, q, hd, n, (const uint16_t *)(const void *)keys, hd);
     else
         c->ops.scores(to, q, hd, n, widen(c, keys, s->wide, hd), hd);
 }
 
-static void page_values(const struct vs_cpu *c, struct scratch *s, const uint8_t *at, size_t i, size_t end, size_t base)
+static void page_values(const struct vs_cpu *c, const struct vs_kv_layer_layout *l, struct scratch *s, const uint8_t *at, size_t i,
+                        size_t end, size_t base)
 {
-    const struct vs_kv_layout *l = &c->memory.kv_layout;
+    enum vs_kv_type type = c->memory.kv_layout.type;
     size_t hd = l->value_dim, n = end - i;
     float *o = s->o_split + i * hd;
     const float *p = s->scores + i * VS_SCORES;
-    if (l->type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
+    if (type == VS_KV_Q8_0) {                          /* the scale of V goes into p, after the sum was taken */
         const float *dv = (const float *)(const void *)(at + l->v_bytes);
         for (size_t k = 0; k < n; k++)                    /* what lies outside the span is not ours to read */
             c->ops.weigh(p + k * VS_SCORES + base, dv, vs_in_page(s->span[i + k].lo, base), vs_in_page(s->span[i + k].hi, base),
                          s->p8 + k * VS_PAGE_BLOCKS);
         c->ops.mix_q8(o, hd, s->p8, n, (const int8_t *)at, hd);
-    } else if (l->type == VS_KV_F16 && n <= FEW_QUERIES) {
+    } else if (type == VS_KV_F16 && n <= FEW_QUERIES) {
         c->ops.mix_f16(o, hd, p, n, s->span + i, base, (const uint16_t *)(const void *)at, hd);
     } else {
         c->ops.mix(o, hd, p, n, s->span + i, base, widen(c, at, s->wide, hd), hd);
@@ -341,6 +346,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     const struct vs_row *rows = c->run.step->rows + block->first;
     uint32_t base = which * VS_SPLIT, lo = VS_SPLIT, hi = 0;
     size_t n_q = (size_t)block->n * group;
+    const struct vs_kv_layer_layout *l = &c->memory.kv_layout.layers[in->layer];
     for (uint32_t i = 0; i < block->n; i++) {
         uint32_t from = first_visible(in, rows[i].position), end = end_visible(in, block, rows[i].position);
         struct vs_span span = { from > base ? from - base : 0, end > base ? end - base : 0 };
@@ -362,8 +368,8 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     size_t i, end;
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
-        prefetch(c, value_at(c, pages, base + p, in->layer, head), c->memory.kv_layout.value_bytes);
-        page_scores(c, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
+        prefetch(c, value_at(c, pages, base + p, in->layer, head), l->value_bytes);
+        page_scores(c, l, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
         if (s->span[i].hi > s->span[i].lo && in->alibi > 0)
@@ -374,8 +380,8 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);
         if (base + VS_SPLIT + p <= rows[block->n - 1].position)          /* the keys of the next split */
-            prefetch(c, key_at(c, pages, base + VS_SPLIT + p, in->layer, head), c->memory.kv_layout.key_bytes);
-        page_values(c, s, value_at(c, pages, base + p, in->layer, head), i, end, p);
+            prefetch(c, key_at(c, pages, base + VS_SPLIT + p, in->layer, head), l->key_bytes);
+        page_values(c, l, s, value_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     return true;
 }

@@ -13,7 +13,9 @@
 static size_t page_bytes(const struct vs_graph *g, enum vs_kv_type type)
 {
     struct vs_kv_layout l;
-    vs_kv_layout_init(&l, g, type);
+    if (vs_kv_layout_init(&l, g, type) != VS_OK)
+        return SIZE_MAX;                 /* the cache that it is asked for will not be there either */
+    vs_kv_layout_clear(&l);
     return l.page_bytes;
 }
 
@@ -216,6 +218,7 @@ static void destroy(struct vs_backend *b)
     free(c->run.blocks);
     free(c->run.n_tasks);
     free(c->run.shares);
+    vs_kv_layout_clear(&m->kv_layout);
     free(c);
 }
 
@@ -231,7 +234,11 @@ static struct vs_cpu *begin(const struct vs_graph *g, const struct vs_backend_co
     c->base.kind = &vs_backend_cpu;
     c->config = *config;
     vs_cpu_ops_init(&c->ops, (enum vs_isa)config->level);
-    vs_kv_layout_init(&c->memory.kv_layout, g, config->kv_type);
+    if (vs_kv_layout_init(&c->memory.kv_layout, g, config->kv_type) != VS_OK) {
+        vs_error_set(err, VS_E_NOMEM, "model: out of memory");
+        free(c);
+        return NULL;
+    }
     return c;
 }
 
@@ -263,7 +270,8 @@ static int describe(const struct vs_graph *g, const struct vs_backend_config *co
     free(marks);
     free(rows);
     free(n_few);
-    c->memory = (struct vs_memory){ .weights = c->memory.weights };      /* sizes only: there is nothing to give back */
+    /* the rest are sizes only: there is nothing to give back */
+    c->memory = (struct vs_memory){ .weights = c->memory.weights, .kv_layout = c->memory.kv_layout };
     destroy(&c->base);
     return r;
 }

@@ -96,6 +96,7 @@ struct vs_instr {
     bool both_ways;                      /* keys after the query count too */
     float alibi;
     bool norm_last;                      /* VS_I_QKV and its epilogue: norms of heads come after the rope */
+    bool v_normed;                       /* so have values, without a weight */
     bool q_normed, k_normed;             /* VS_I_QKV and its epilogue: heads have norms (weight, weight2 or none) */
     float temperature;
     uint32_t temperature_length, temperature_first;
@@ -142,18 +143,24 @@ struct vs_block {                        /* rows of one sequence that attend tog
     uint32_t end;                        /* one more than the last position of the sequence in this step */
 };
 
-struct vs_kv_layout {
-    enum vs_kv_type type;
-    uint32_t n_kv_heads, head_dim, value_dim;
-    uint32_t n_heads;                    /* KV heads of all layers */
+struct vs_kv_layer_layout {
+    uint32_t n_heads, head_dim, value_dim;
     size_t k_bytes, v_bytes;             /* of one head in one page; with scales: */
     size_t key_bytes, value_bytes;
+    size_t key_at, value_at;             /* bytes of a page that lie before this layer's keys, before its values */
+};
+struct vs_kv_layout {
+    enum vs_kv_type type;
+    uint32_t n_kv_heads, head_dim, value_dim;            /* the most that a layer has */
+    struct vs_kv_layer_layout *layers;
+    size_t n_layers;
     size_t page_bytes;
 };
 /* Pages lie in runs, so that those of a sequence, which mostly ascend, are one stream of memory for each head:
- * [run][K, V][layer][KV head][page of the run]. */
+ * [run][K, V][layer][KV head][page of the run]. page.c; VS_E_NOMEM: there is nothing to clear */
 enum { VS_KV_RUN = 8 };
-void vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);       /* page.c */
+int vs_kv_layout_init(struct vs_kv_layout *l, const struct vs_graph *g, enum vs_kv_type type);
+void vs_kv_layout_clear(struct vs_kv_layout *l);
 
 /* What the graph became: made by lower.c, the same for every step. */
 struct vs_program {
@@ -228,8 +235,8 @@ struct vs_cpu {
     struct vs_run run;
 };
 
-/* page.c: K or V of one page; head counts through all layers. */
-uint8_t *vs_kv_place(const struct vs_cpu *c, uint32_t page, uint32_t head, bool value);
+/* page.c: K or V of one page. */
+uint8_t *vs_kv_place(const struct vs_cpu *c, uint32_t page, uint32_t layer, uint32_t head, bool value);
 void vs_cpu_copy_page(struct vs_backend *b, uint32_t from, uint32_t to, uint32_t n_tokens);
 void vs_cpu_clear_pages(struct vs_backend *b, const uint32_t *pages, uint32_t n);
 

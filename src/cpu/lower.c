@@ -292,16 +292,24 @@ static bool norm_is_last(const struct lowering *l, const struct vs_node *rope, c
     return rope && norm && l->maker[norm->out] > l->maker[rope->out];
 }
 
+/* The norm of the values of an attention, or NULL. */
+static const struct vs_node *values_norm(const struct lowering *l, const struct vs_node *n)
+{
+    const struct vs_node *v = n->in[2] == VS_NONE ? NULL : &l->g->nodes[l->maker[n->in[2]]];
+    return v && v->op == VS_OP_RMS_NORM && v->p.head_dim && v->tensor[0] == VS_NONE ? v : NULL;
+}
+
 /* What an attention says of its heads; ret_value[3]: q, k, v as the matrices made them. */
 static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_instr *in, uint32_t ret_value[3])
 {
-    const struct vs_node *q_rope, *q_norm, *k_rope, *k_norm;
+    const struct vs_node *q_rope, *q_norm, *k_rope = NULL, *k_norm = NULL, *v_norm = values_norm(l, n);
     ret_value[VS_ROLE_Q] = trace(l, n->in[0], &q_rope, &q_norm);
-    ret_value[VS_ROLE_K] = trace(l, n->in[1], &k_rope, &k_norm);
-    ret_value[VS_ROLE_V] = n->in[2];
+    ret_value[VS_ROLE_K] = n->in[1] == VS_NONE ? VS_NONE : trace(l, n->in[1], &k_rope, &k_norm);
+    ret_value[VS_ROLE_V] = v_norm ? v_norm->in[0] : n->in[2];
+    in->v_normed = v_norm != NULL;
     in->weight = q_norm ? vector(l, q_norm->tensor[0]) : NULL;
     in->weight2 = k_norm ? vector(l, k_norm->tensor[0]) : NULL;
-    in->eps = q_norm ? q_norm->p.eps : 0;
+    in->eps = q_norm ? q_norm->p.eps : v_norm ? v_norm->p.eps : 0;
     in->rope = q_rope ? q_rope->p.rope : VS_NONE;
     in->rope_first = q_rope ? q_rope->p.first : 0;
     in->norm_last = norm_is_last(l, q_rope, q_norm);
@@ -355,7 +363,7 @@ static void fuse_heads(struct lowering *l, struct vs_instr *in)
         return;
     for (uint32_t i = 0; i < l->g->n_nodes; i++) {
         const struct vs_node *n = &l->g->nodes[i];
-        if (n->op != VS_OP_ATTENTION || n->p.head_dim % VS_PANEL_ROWS || n->p.value_dim != n->p.head_dim)
+        if (n->op != VS_OP_ATTENTION || n->in[1] == VS_NONE || n->p.head_dim % VS_PANEL_ROWS || n->p.value_dim != n->p.head_dim)
             continue;
         struct vs_instr heads = *in;
         uint32_t value[3], n_found = 0;
@@ -578,9 +586,12 @@ static void lower_attention(struct lowering *l, const struct vs_node *n)
     struct vs_instr in = instr(VS_I_QKV, VS_ROWS_STEP);
     set_heads(l, n, &in, value);
     in.x = touch(l, l->buffer[value[VS_ROLE_Q]]);
-    in.x2 = touch(l, l->buffer[value[VS_ROLE_K]]);
-    in.x3 = touch(l, l->buffer[value[VS_ROLE_V]]);
-    if (!heads_are_fused(l, in.layer))
+    bool own = n->in[1] != VS_NONE;
+    if (own) {
+        in.x2 = touch(l, l->buffer[value[VS_ROLE_K]]);
+        in.x3 = touch(l, l->buffer[value[VS_ROLE_V]]);
+    }
+    if (!own || !heads_are_fused(l, in.layer))
         emit(l, in);
 
     in.kind = VS_I_ATTENTION;
@@ -860,16 +871,19 @@ static void absorb_heads(struct lowering *l)
         const struct vs_node *n = &l->g->nodes[i], *rope[2], *norm[2];
         if (n->op != VS_OP_ATTENTION)
             continue;
-        for (int k = 0; k < 2; k++) {
+        bool own = n->in[1] != VS_NONE;
+        if (values_norm(l, n))
+            l->done[l->maker[n->in[2]]] = true;
+        for (int k = 0; k < 1 + own; k++) {
             trace(l, n->in[k], &rope[k], &norm[k]);
             if (rope[k])
                 l->done[l->maker[rope[k]->out]] = true;
             if (norm[k])
                 l->done[l->maker[norm[k]->out]] = true;
         }
-        bool alike = (rope[0] ? rope[0]->p.rope : VS_NONE) == (rope[1] ? rope[1]->p.rope : VS_NONE)
+        bool alike = !own || ((rope[0] ? rope[0]->p.rope : VS_NONE) == (rope[1] ? rope[1]->p.rope : VS_NONE)
                      && (rope[0] ? rope[0]->p.first : 0) == (rope[1] ? rope[1]->p.first : 0)
-                     && norm_is_last(l, rope[0], norm[0]) == norm_is_last(l, rope[1], norm[1]);
+                     && norm_is_last(l, rope[0], norm[0]) == norm_is_last(l, rope[1], norm[1]));
         if (!alike)                      /* an instruction has one rope and one order */
             l->status = VS_E_UNSUPPORTED;
     }

@@ -226,10 +226,12 @@ static void heads_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
 {
     size_t hd = in->head_dim;
     float *q = vs_cpu_at(c, in->x) + (size_t)row * in->n_heads * hd;
-    float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
-    float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * in->value_dim;
     for (uint32_t h = 0; h < in->n_heads; h++)
         vs_attention_head(c, in, row, VS_ROLE_Q, h, q + h * hd);
+    if (in->x2 == VS_NONE)
+        return;
+    float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
+    float *v = vs_cpu_at(c, in->x3) + (size_t)row * in->n_kv_heads * in->value_dim;
     for (uint32_t h = 0; h < in->n_kv_heads; h++) {
         vs_attention_head(c, in, row, VS_ROLE_K, h, k + h * hd);
         vs_attention_head(c, in, row, VS_ROLE_V, h, v + h * in->value_dim);

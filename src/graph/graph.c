@@ -14,6 +14,7 @@ void vs_graph_clear(struct vs_graph *g)
     free(g->nodes);
     free(g->experts);
     free(g->adapts);
+    free(g->kv_layers);
     memset(g, 0, sizeof *g);
 }
 
@@ -50,6 +51,19 @@ uint32_t vs_graph_experts(struct vs_graph *g, const struct vs_experts *e)
     g->experts = items;
     g->experts[g->n_experts] = *e;
     return (uint32_t)g->n_experts++;
+}
+
+uint32_t vs_graph_kv_layer(struct vs_graph *g, const struct vs_kv_layer *l)
+{
+    struct vs_kv_layer *items = push(g, g->kv_layers, g->n_kv_layers, &g->cap_kv_layers, sizeof *l);
+    if (!items)
+        return VS_NONE;
+    g->kv_layers = items;
+    g->kv_layers[g->n_kv_layers] = *l;
+    g->n_kv_heads = l->n_heads > g->n_kv_heads ? l->n_heads : g->n_kv_heads;
+    g->head_dim = l->head_dim > g->head_dim ? l->head_dim : g->head_dim;
+    g->value_dim = l->value_dim > g->value_dim ? l->value_dim : g->value_dim;
+    return (uint32_t)g->n_kv_layers++;
 }
 
 uint32_t vs_graph_adapt(struct vs_graph *g, const struct vs_adapt *a)

@@ -38,7 +38,8 @@ enum vs_op {
     VS_OP_LAYER_NORM,   /* in 0 without its mean, tensor 0 = weight [width] or none, tensor 1 = bias or none; p.eps */
     VS_OP_LINEAR,       /* in 0 @ tensor 0^T (+ tensor 1 = bias), and p.n_adapts of the graph's from p.first_adapt on */
     VS_OP_ROPE,         /* in 0 by heads of p.head_dim, from its element p.first on; p.rope = index into the graph's rope table */
-    VS_OP_ATTENTION,    /* q = in 0, k = in 1, v = in 2; writes k, v to the cache of p.layer, then attends; tensor 0 [heads], where
+    VS_OP_ATTENTION,    /* q = in 0, k = in 1, v = in 2; writes k, v to the cache of p.layer, then attends; without k and v it reads
+                         * what another has written there; tensor 0 [heads], where
                          * it is there: one more logit of each head, which has no value; p.both_ways: keys after the query count
                          * too, and a window of n reaches n - 1 positions to each side */
     VS_OP_GLU,          /* act(in 0) * in 1, or act(in 0) alone; p.activation */
@@ -171,6 +172,8 @@ enum vs_output {
 };
 enum vs_pooling { VS_POOL_UNKNOWN, VS_POOL_NONE, VS_POOL_MEAN, VS_POOL_CLS, VS_POOL_LAST, VS_POOL_RANK };
 
+struct vs_kv_layer { uint32_t n_heads, head_dim, value_dim; };   /* of the cache */
+
 struct vs_graph {
     struct vs_tensor *tensors;  size_t n_tensors, cap_tensors;
     struct vs_value *values;    size_t n_values, cap_values;
@@ -182,9 +185,8 @@ struct vs_graph {
     /* what an engine must know of the whole */
     char architecture[32];
     uint32_t n_layers, n_vocab, n_embd, context;         /* context = positions the model was trained for */
-    uint32_t n_kv_layers;                /* those with K and V */
-    uint32_t n_kv_heads;                 /* of the cache, the same in every layer */
-    uint32_t head_dim, value_dim;        /* of a key; of a value */
+    struct vs_kv_layer *kv_layers; size_t n_kv_layers, cap_kv_layers;    /* those with K and V of their own */
+    uint32_t n_kv_heads, head_dim, value_dim;            /* the most of them */
     size_t n_state;                      /* floats of a sequence's state, over all recurrent layers */
     bool whole;                          /* tokens see those after them: a text is computed in one step, from its beginning */
     uint32_t output[VS_N_OUTPUTS];       /* values [out rows, ...]; VS_NONE: the model has no such thing */
@@ -195,6 +197,8 @@ struct vs_graph {
 void vs_graph_clear(struct vs_graph *g);
 uint32_t vs_graph_tensor(struct vs_graph *g, const struct vs_tensor *t);
 uint32_t vs_graph_experts(struct vs_graph *g, const struct vs_experts *e);
+/* One more layer of the cache; its index. */
+uint32_t vs_graph_kv_layer(struct vs_graph *g, const struct vs_kv_layer *l);
 uint32_t vs_graph_adapt(struct vs_graph *g, const struct vs_adapt *a);
 /* Numbers of an output's row; 0: there is no such output. */
 uint32_t vs_graph_width(const struct vs_graph *g, enum vs_output which);

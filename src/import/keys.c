@@ -21,10 +21,10 @@ struct known {
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
                 "nemotron_h_moe deepseek llama4 arctic cohere2moe grok phimoe smallthinker mellum granite_swa " \
-                "dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe " LATENT
+                "dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT
 #define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
-                "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5"
+                "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4"
 #define LAYER_NORM "olmo command-r cohere2 cohere2moe orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " \
                    "gpt2 starcoder gptj dbrx bloom mpt jais " BERTS
 #define BERTS "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert"
@@ -74,7 +74,7 @@ static const struct known known[] = {
     { "attention.layer_norm_epsilon", "nemotron_h nemotron_h_moe", READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.scale", NULL, READ, { 0 }, NULL },
-    { "final_logit_softcapping", "gemma2 gemma3 grok", READ, { 0 }, NULL },
+    { "final_logit_softcapping", "gemma2 gemma3 gemma4 grok", READ, { 0 }, NULL },
     { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
     { "attn_logit_softcapping", "gemma2 grok", READ, { 0 }, NULL },
     { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
@@ -109,6 +109,7 @@ static const struct known known[] = {
     { "attention.sliding_window_pattern", WINDOWS, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
     { "attention.rope_pattern", "granite_swa", READ, { 0 }, NULL },
+    { "attention.shared_kv_layers", "gemma4", READ, { 0 }, NULL },
     { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
     { "use_parallel_residual", "gptneox", READ, { 0 }, NULL },
     { "use_parallel_residual", "falcon phi2 command-r cohere2 cohere2moe stablelm plamo gptj", HARMLESS, { 0 },
@@ -172,6 +173,7 @@ static const struct known known[] = {
     { "nextn_predict_layers", "llama", NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "nextn_predict_layers", EXPERTS " qwen35", READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
+    { "embedding_length_per_layer_input", "gemma4", READ, { 0 }, NULL },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
     { "n_deepstack_layers", "qwen3vl qwen3vlmoe", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
     { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },

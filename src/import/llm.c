@@ -40,6 +40,7 @@ struct choice {
     bool read_input;                    /* the router reads the layer's input itself */
     double capped;                      /* router_logit_softcapping, when the file does not say; 0: none */
     bool beside;                        /* ffn_up and so on, where they are there, stand beside: their sum counts sqrt(1/2) times */
+    bool own_norms;                     /* Gemma's: dense part and experts stand side by side behind norms of their own */
     const char *norm;                   /* experts read the layer's input behind this norm; before them comes a dense part as wide
                                          * as the model */
     bool narrow;                        /* moe_latent_size counts: experts work on a narrower row, ffn_latent_down's */
@@ -120,6 +121,12 @@ struct architecture {
     float alibi;                        /* the bias by distance; 0: none */
     bool alibi_by_key;                  /* attention.max_alibi_bias may say another */
     bool heads_by_layer;                /* each layer has its own numbers of heads */
+    bool local_heads;                   /* heads of window layers have another size: attention.key_length_swa */
+    bool unit_scale;                    /* scores count once, when the file does not say */
+    bool value_norm;                    /* values are normed by heads, without a weight; they are keys where attn_v is missing */
+    bool shared_kv;                     /* attention.shared_kv_layers: the last so many read what the last ones before them keep */
+    bool layer_inputs;                  /* embedding_length_per_layer_input: tokens have an embedding for each layer */
+    bool output_scale_tensor;           /* layer_output_scale counts, where it is there */
     bool loose;                         /* the same, and layers may have no attention or no feed-forward part */
     bool scale_by_size;                 /* scores count by 1 / the head size, not by its root */
     bool sub_norms;                     /* norms before the output matrix of attention and before ffn_down */
@@ -299,6 +306,11 @@ static const struct architecture architectures[] = {
     { .name = "gemma3", .neox = true, .activation = VS_ACT_GELU_TANH, .qk_norm = QK_HEAD, .post_norm = true,
       .scale_embedding = true, .capped = true, .windows = true, .window_period = 6, .local_rope_base = 10000,
       .local_rope_plain = true, .wide_layers = 62 },
+    { .name = "gemma4", .neox = true, .activation = VS_ACT_GELU_TANH, .qk_norm = QK_HEAD, .post_norm = true,
+      .scale_embedding = true, .capped = true, .softcap = 30, .windows = true, .local_rope_plain = true, .local_rot = true,
+      .heads_by_layer = true, .local_heads = true,
+      .unit_scale = true, .value_norm = true, .shared_kv = true, .layer_inputs = true, .output_scale_tensor = true,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .by_tensor = true, .own_norms = true } },
 
     { .name = "bert", .encoder = true, .layer_norm = true, .sum_norm = true, .positions = POSITIONS, .no_rope = true,
       .activation = VS_ACT_GELU_ERF, .no_gate = true },
@@ -348,6 +360,10 @@ struct builder {
     uint32_t inner, n_state, ssm_heads, ssm_groups, ssm_rank;        /* of Mamba: its width, state of a channel; steps */
     bool norm_steps, no_rope;
     uint32_t local_rot;                 /* of window layers */
+    uint32_t full_dim, local_dim;       /* arch->local_heads: size of a head in layers that see all, in the others */
+    uint32_t n_own;                     /* layers with keys and values of their own, from the first on */
+    uint32_t kv_index[MAX_LAYERS];      /* of these in the graph */
+    uint32_t layer_width, layer_inputs; /* of the embedding of a layer; value: those of all layers. 0, VS_NONE: none */
     uint32_t n_loops, loop;             /* how often the layers run, and for how many times they did */
     float value_scale;
     bool layer_norm;                    /* norms take the mean away */
@@ -1017,6 +1033,18 @@ static uint32_t expert_width(struct builder *b, uint32_t il)
     return b->arch->experts.split_width && used ? n / used : n;
 }
 
+/* Gemma's router reads the norm of h with ffn_gate_inp.scale as its weight, divided by the root of the width. */
+static uint32_t normed_router(struct builder *b, uint32_t h, int i, uint32_t n)
+{
+    struct vs_node normed = base(VS_OP_RMS_NORM, h);
+    normed.tensor[0] = vector(b, i, "ffn_gate_inp.scale", whole(b->n_embd), false);
+    normed.p.eps = b->eps;
+    uint32_t x = scaled(b, node(b, normed, b->n_embd), 1.0f / vs_sqrtf((float)b->n_embd), b->n_embd);
+    struct vs_node logits = base(VS_OP_LINEAR, x);
+    logits.tensor[0] = tensor(b, i, "ffn_gate_inp.weight", b->n_embd, whole(n), false);
+    return node(b, logits, n);
+}
+
 /* What all experts of a layer make of x; the router reads `from`. */
 static uint32_t experts(struct builder *b, uint32_t x, uint32_t from, uint32_t il)
 {
@@ -1028,7 +1056,8 @@ static uint32_t experts(struct builder *b, uint32_t x, uint32_t from, uint32_t i
     read_choice(b, &e, il);
     e.width = expert_width(b, il);
     e.weigh_input = a->weigh_input;
-    struct vs_node route = base(VS_OP_ROUTE, linear(b, from, i, "ffn_gate_inp", b->n_embd, e.n));
+    struct vs_node route = base(VS_OP_ROUTE, a->own_norms ? normed_router(b, from, i, e.n)
+                                                         : linear(b, from, i, "ffn_gate_inp", b->n_embd, e.n));
     struct vs_node cap = base(VS_OP_SOFTCAP, route.in[0]);
     cap.p.softcap = (float)get_float(b, "router_logit_softcapping", a->capped, 0, 1e6);
     if (cap.p.softcap > 0)
@@ -1107,6 +1136,12 @@ static uint32_t add_feed_forward(struct builder *b, uint32_t h, uint32_t x, uint
         uint32_t o = feed_forward(b, x, i);
         return add(b, h, post_norm ? ffn_post_norm(b, o, i) : o);
     }
+    if (a->own_norms) {
+        uint32_t dense = norm(b, feed_forward(b, x, i), i, "post_ffw_norm_1", b->n_embd);
+        uint32_t chosen = experts(b, norm(b, h, i, "pre_ffw_norm_2", b->n_embd), h, il);
+        chosen = norm(b, chosen, i, "post_ffw_norm_2", b->n_embd);
+        return add(b, h, ffn_post_norm(b, sum(b, dense, chosen), i));
+    }
     if (a->norm) {
         h = add(b, h, gated(b, x, i, "", b->n_embd));
         x = norm(b, input, i, a->norm, b->n_embd);
@@ -1172,7 +1207,13 @@ static uint32_t kv_heads_of(const struct builder *b, uint32_t il)
     return b->arch->heads_by_layer ? b->kv_heads[il] : b->n_kv_heads;
 }
 
-/* What attention gives for q, k and v as they are to be compared. */
+/* The layer whose keys and values one reads that has none of its own. */
+static uint32_t shared_from(const struct builder *b, uint32_t il)
+{
+    return b->n_own - (b->windowed[il] ? 2 : 1);
+}
+
+/* What attention gives for q, k and v as they are to be compared; k and v VS_NONE: with those of shared_from. */
 static uint32_t attended(struct builder *b, uint32_t q, uint32_t k, uint32_t v, uint32_t il)
 {
     struct vs_node n = base(VS_OP_ATTENTION, q);
@@ -1182,7 +1223,10 @@ static uint32_t attended(struct builder *b, uint32_t q, uint32_t k, uint32_t v, 
     n.p.n_kv_heads = kv_heads_of(b, il);
     n.p.head_dim = b->head_dim;
     n.p.value_dim = b->value_dim;
-    n.p.layer = b->g->n_kv_layers++;
+    struct vs_kv_layer kept = { n.p.n_kv_heads, n.p.head_dim, n.p.value_dim };
+    if (k != VS_NONE)
+        b->kv_index[il] = vs_graph_kv_layer(b->g, &kept);
+    n.p.layer = b->kv_index[k != VS_NONE ? il : shared_from(b, il)];
     n.p.scale = b->attention_scale;
     n.p.softcap = b->attention_cap;
     n.p.temperature = b->arch->full_temperature > 0 && has_rope(b, il) ? 0 : b->temperature;
@@ -1244,6 +1288,8 @@ static uint32_t attend_latent(struct builder *b, uint32_t x, uint32_t il, uint32
 static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
 {
     int i = (int)il;
+    if (b->arch->local_heads)
+        b->head_dim = b->value_dim = b->windowed[il] ? b->local_dim : b->full_dim;
     uint32_t n_heads = heads_of(b, il), n_kv_heads = kv_heads_of(b, il), q_width = n_heads * b->head_dim;
     uint32_t k_width = n_kv_heads * b->head_dim, v_width = n_kv_heads * b->value_dim, all = q_width + k_width + v_width;
     uint32_t q = b->arch->output_gate ? linear(b, x, i, "attn_q", b->n_embd, 2 * q_width)
@@ -1253,12 +1299,16 @@ static uint32_t attend(struct builder *b, uint32_t x, uint32_t il, uint32_t *ret
     bool by_head = b->arch->attention_gate && rows_of_matrix(b, i, "attn_gate.weight") == n_heads;
     if (b->arch->attention_gate)
         gate = linear(b, x, i, "attn_gate", b->n_embd, by_head ? n_heads : n_heads * b->value_dim);
-    uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, k_width, all });
-    uint32_t v = projection(b, x, i, "attn_v", (struct part){ q_width + k_width, v_width, all });
     q = turned(b, q, il, "attn_q_norm", n_heads);
-    k = turned(b, k, il, "attn_k_norm", n_kv_heads);
-
     *ret_width = n_heads * b->value_dim;
+    if (il >= b->n_own)
+        return attended(b, q, VS_NONE, VS_NONE, il);
+    uint32_t k = projection(b, x, i, "attn_k", (struct part){ q_width, k_width, all });
+    bool same = b->arch->value_norm && !is_there(b, i, "attn_v.weight") && !is_there(b, i, "attn_qkv.weight");
+    uint32_t v = same ? pick(b, k, 1, 0, v_width) : projection(b, x, i, "attn_v", (struct part){ q_width + k_width, v_width, all });
+    k = turned(b, k, il, "attn_k_norm", n_kv_heads);
+    v = b->arch->value_norm ? bare_head_norm(b, v, n_kv_heads) : v;
+
     uint32_t o = attended(b, q, k, v, il);
     enum vs_activation act = b->arch->attention_gate == GATE_SOFTPLUS ? VS_ACT_SOFTPLUS : VS_ACT_SIGMOID;
     if (by_head)
@@ -1488,6 +1538,33 @@ static uint32_t loose_layer(struct builder *b, uint32_t h, uint32_t il)
     return b->feeds[il] ? add(b, h, feed_forward(b, norm(b, h, i, "ffn_norm", b->n_embd), i)) : h;
 }
 
+/* h and what a layer makes of the token's embedding for it. */
+static uint32_t add_layer_input(struct builder *b, uint32_t h, uint32_t il)
+{
+    int i = (int)il;
+    uint32_t n = b->layer_width, mine = pick(b, b->layer_inputs, 1, il * n, n);
+    mine = read_rows(b, mine, il, n);
+    uint32_t x = times_act(b, linear(b, h, i, "inp_gate", b->n_embd, n), mine, n, VS_ACT_GELU_TANH);
+    x = linear(b, x, i, "proj", n, b->n_embd);
+    return add(b, h, norm(b, x, i, "post_norm", b->n_embd));
+}
+
+/* What layers get of a token beside h: its embedding for all of them, and what is made of h. */
+static uint32_t layer_inputs(struct builder *b, uint32_t h)
+{
+    uint32_t all = b->layer_width * b->n_layers;
+    struct vs_node embed = base(VS_OP_EMBED, VS_NONE), each = base(VS_OP_GROUP_NORM, VS_NONE), both = base(VS_OP_ADD, VS_NONE);
+    embed.tensor[0] = tensor(b, -1, "per_layer_token_embd.weight", all, whole(b->n_vocab), false);
+    embed.p.scale = vs_sqrtf((float)b->layer_width);
+    both.in[1] = node(b, embed, all);
+    each.in[0] = scaled(b, linear(b, h, -1, "per_layer_model_proj", b->n_embd, all), 1.0f / vs_sqrtf((float)b->n_embd), all);
+    each.tensor[0] = vector(b, -1, "per_layer_proj_norm.weight", whole(b->layer_width), false);
+    each.p.n_heads = b->n_layers;
+    each.p.eps = b->eps;
+    both.in[0] = node(b, each, all);
+    return scaled(b, node(b, both, all), 0.70710678f, all);
+}
+
 static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
 {
     const struct architecture *a = b->arch;
@@ -1531,6 +1608,13 @@ static uint32_t layer(struct builder *b, uint32_t h, uint32_t il)
         h = norm(b, add(b, before, h), i, "attn_norm_2", b->n_embd);
     x = b->parallel ? beside : a->no_pre_norm || a->sum_norm ? h : norm(b, h, i, ffn_norm, b->n_embd);
     h = add_feed_forward(b, h, x, before, il);
+    if (b->layer_width)
+        h = add_layer_input(b, h, il);
+    if (a->output_scale_tensor && is_there(b, i, "layer_output_scale.weight")) {
+        struct vs_node n = base(VS_OP_SCALE, h);
+        n.tensor[0] = vector(b, i, "layer_output_scale.weight", whole(1), false);
+        h = node(b, n, b->n_embd);
+    }
     return a->sum_norm ? norm(b, h, i, "layer_output_norm", b->n_embd) : h;
 }
 
@@ -1716,6 +1800,23 @@ static void read_windows(struct builder *b)
     }
 }
 
+/* Which layers have keys and values of their own, and what else one layer has from elsewhere. */
+static void read_shared(struct builder *b)
+{
+    char key[128];
+    uint32_t shared = b->arch->shared_kv ? get_u32(b, "attention.shared_kv_layers", 0, 0, b->n_layers - 1) : 0;
+    b->n_own = b->n_layers - shared;
+    for (uint32_t i = b->n_own; i < b->n_layers && b->status == VS_OK; i++) {
+        uint32_t from = shared_from(b, i);
+        if (b->n_own < 2 || b->windowed[from] != b->windowed[i] || kv_heads_of(b, from) != kv_heads_of(b, i))
+            fail(b, VS_E_MALFORMED, "names layers that have none of their kind before them",
+                 key_of(b, "attention.shared_kv_layers", key));
+    }
+    b->layer_width = b->arch->layer_inputs ? get_u32(b, "embedding_length_per_layer_input", 0, 0, MAX_WIDTH) : 0;
+    if (b->status == VS_OK && (uint64_t)b->layer_width * b->n_layers > MAX_WIDTH)
+        fail(b, VS_E_MALFORMED, "is too large for so many layers", key_of(b, "embedding_length_per_layer_input", key));
+}
+
 /* Which layers have a rope. */
 static void read_rope_list(struct builder *b)
 {
@@ -1738,7 +1839,7 @@ static void refuse_other_sizes(struct builder *b)
         { b->arch->local_rot ? "rope.dimension_count" : "rope.dimension_count_swa", b->n_rot },
     };
     char key[128];
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !b->arch->local_heads; i++)
         if (get_u32(b, sizes[i].suffix, sizes[i].n, 0, UINT32_MAX) != sizes[i].n && b->status == VS_OK)
             fail(b, VS_E_UNSUPPORTED, "window layers of another size are not supported", key_of(b, sizes[i].suffix, key));
 }
@@ -1848,7 +1949,7 @@ static void read_scales(struct builder *b)
     b->residual_scale = b->logit_scale = b->value_scale = 1;
     if (a->value_scale)
         b->value_scale = (float)get_float(b, "attention.value_scale", 1, 1e-6, 1e6);
-    b->n_loops = a->loops ? get_u32(b, "num_loops", 1, 1, 64) : 1;
+    b->n_loops = a->loops ? get_u32(b, "num_loops", 1, 1, MAX_LAYERS / b->n_layers) : 1;
     if (a->scales) {
         double embedding = get_float(b, "embedding_scale", 0, 0, 1e6), residual = get_float(b, "residual_scale", 0, 0, 1e6);
         double logits = get_float(b, "logit_scale", 0, 0, 1e6);
@@ -2006,13 +2107,25 @@ static void read_heads(struct builder *b)
     else if (b->n_rot > b->head_dim || b->n_rot % 2)
         fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
     b->value_dim = value_dim;
-    b->local_rot = b->arch->local_rot ? get_u32(b, "rope.dimension_count_swa", b->n_rot, 2, b->head_dim) : b->n_rot;
+    b->local_rot = b->arch->local_rot ? get_u32(b, "rope.dimension_count_swa", b->n_rot, 2, VS_MAX_HEAD_DIM)
+                                         : b->n_rot;
+    if (b->status == VS_OK && !b->arch->local_heads && b->local_rot > b->head_dim)
+        fail(b, VS_E_MALFORMED, "is above the head size", key_of(b, "rope.dimension_count_swa", key));
     if (b->status == VS_OK && b->local_rot % 2)
         fail(b, VS_E_MALFORMED, "is odd", key_of(b, "rope.dimension_count_swa", key));
+    b->full_dim = b->local_dim = b->head_dim;
+    if (b->arch->local_heads) {
+        b->local_dim = get_u32(b, "attention.key_length_swa", b->head_dim, 2, VS_MAX_HEAD_DIM);
+        b->local_rot = get_u32(b, "rope.dimension_count_swa", b->local_dim, 2, b->local_dim);
+        if (b->status == VS_OK && (value_dim != b->head_dim
+                                   || get_u32(b, "attention.value_length_swa", b->local_dim, 1, VS_MAX_HEAD_DIM) != b->local_dim))
+            fail(b, VS_E_UNSUPPORTED, "keys and values of different sizes are not supported", b->arch->name);
+    }
     double scale = b->arch->output_scale > 0 ? get_float(b, "attention.output_scale", b->arch->output_scale, 1e-6, 1e3)
                                              : get_float(b, "attention.scale", 0, 0, 1e3);
     uint32_t by = b->arch->wide_layers && b->n_layers == b->arch->wide_layers ? head : b->head_dim;
-    b->attention_scale = scale > 0 ? (float)scale : 1.0f / (b->arch->scale_by_size ? (float)by : vs_sqrtf((float)by));
+    b->attention_scale = scale > 0 ? (float)scale : b->arch->unit_scale ? 1
+                       : 1.0f / (b->arch->scale_by_size ? (float)by : vs_sqrtf((float)by));
     b->no_rope = b->arch->no_rope || (b->arch->alibi_layers && b->n_layers == b->arch->alibi_layers)
                  || (b->arch->rope_if_finetuned && !get_bool(b, "rope.scaling.finetuned", true));
     b->clamp = b->arch->clamped ? (float)get_float(b, "attention.clamp_kqv", 0, 0, 1e6) : 0;
@@ -2053,6 +2166,7 @@ static void read_hyper_parameters(struct builder *b)
     read_parallel(b);
     read_windows(b);
     read_rope_list(b);
+    read_shared(b);
     read_scales(b);
 }
 
@@ -2126,8 +2240,10 @@ static void refuse_unused(struct builder *b)
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(b->file, i);
         size_t n = sizeof ending - 1;
         bool is_indexer = b->arch->indexer && holds(t->name, ".indexer.");
+        bool is_shared = b->n_own < b->n_layers && block_of(b, t) >= b->n_own
+                         && (holds(t->name, ".attn_k") || holds(t->name, ".attn_v"));
         bool is_output = b->g->whole && (is_named(t->name, "output.weight") || is_named(t->name, "output.bias"));
-        if (b->made[i] != VS_NONE || is_output || is_indexer || block_of(b, t) >= b->n_layers
+        if (b->made[i] != VS_NONE || is_output || is_indexer || is_shared || block_of(b, t) >= b->n_layers
             || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
@@ -2218,6 +2334,7 @@ static void build(struct builder *b)
     embed.p.scale = b->embedding_scale;
     uint32_t h = node(b, embed, b->n_embd);
     h = embedded(b, h);
+    b->layer_inputs = b->layer_width ? layer_inputs(b, h) : VS_NONE;
     bool between = !get_bool(b, "skip_loop_final_norm", false);
     for (b->loop = 0; b->loop < b->n_loops && b->status == VS_OK; b->loop++) {
         for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
@@ -2234,9 +2351,6 @@ static void build(struct builder *b)
     g->n_layers = b->n_layers;
     g->n_vocab = b->n_vocab;
     g->n_embd = b->n_embd;
-    g->n_kv_heads = b->n_kv_heads;
-    g->head_dim = b->head_dim;
-    g->value_dim = b->value_dim;
     if (g->whole)
         return;                          /* no token follows from what has seen them all */
     uint32_t logits = product(b, h, -1, "output", "output", tied, b->n_embd, whole(b->n_vocab));

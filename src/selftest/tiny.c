@@ -50,6 +50,7 @@ static const struct family {
     const char *final_norm;             /* NULL: output_norm */
     const char *post_norms[2];          /* names of norms on what both parts give; post_norm has others */
     bool shared_fused_up;               /* the shared expert's ffn_up has the gate's rows too */
+    bool gemma4;                        /* all that this one alone has */
     uint64_t expert_period;             /* layers i with i mod n = 1 have experts; 0: all behind those at the beginning */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
@@ -117,9 +118,10 @@ static const struct family {
     { .name = "nanbeige" },
     { .name = "minicpm3", .latent = true },
     { .name = "dbrx", .layer_norm = true, .ffn_norm = "attn_output_norm" },
-    { .name = "mimo2", .more_heads = true, .windows = true, .sinks = true },
-    { .name = "laguna", .more_heads = true, .head_norms = true, .windows = true, .attention_gate = true, .choice_keys = true },
-    { .name = "spark2_5", .more_heads = true, .windows = true, .attention_gate = true },
+    { .name = "mimo2", .key_length = true, .more_heads = true, .windows = true, .sinks = true },
+    { .name = "laguna", .key_length = true, .more_heads = true, .head_norms = true, .windows = true, .attention_gate = true,
+      .choice_keys = true },
+    { .name = "spark2_5", .key_length = true, .more_heads = true, .windows = true, .attention_gate = true },
     { .name = "qwen3vlmoe", .head_norms = true },
     { .name = "smollm3" },
     { .name = "maincoder", .head_norms = true },
@@ -169,6 +171,7 @@ static const struct family {
     { .name = "gemma", .key_length = true, .tied = true },
     { .name = "gemma2", .post_norm = true, .key_length = true, .tied = true, .windows = true },
     { .name = "gemma3", .head_norms = true, .post_norm = true, .key_length = true, .tied = true, .windows = true },
+    { .name = "gemma4", .head_norms = true, .post_norm = true, .tied = true, .gemma4 = true },
     { .name = "bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true,
       .positions = true, .no_gate = true },
     { .name = "nomic-bert", .encoder = true, .layer_norm = true, .norm_bias = true, .embd_norm = true, .sum_norm = true },
@@ -206,6 +209,7 @@ int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
         t->head_dim = t->embd / t->heads;
     if (!t->ff)
         t->ff = 3 * t->embd;
+    t->local_dim = t->local_dim ? t->local_dim : t->head_dim / 2;
     t->value_dim = t->value_dim ? t->value_dim : t->head_dim;
     t->latent_rank = t->latent_rank ? t->latent_rank : 32;
     if (family_of(t)->latent && !t->rot)
@@ -314,6 +318,17 @@ static bool is_recurrent(const struct vs_tiny *t, uint64_t layer)
     return f->no_attention || layer % (f->one_part ? 3 : t->attend) != (f->one_part ? 2 : t->attend - 1);
 }
 
+/* gemma4: layers that see only the window; head sizes are theirs or those of the others. */
+static bool is_local(const struct vs_tiny *t, uint64_t layer)
+{
+    return family_of(t)->gemma4 && layer % 3 != 2;
+}
+
+static uint64_t head_dim_of(const struct vs_tiny *t, uint64_t layer)
+{
+    return is_local(t, layer) ? t->local_dim : t->head_dim;
+}
+
 static uint64_t kv_heads_of(const struct vs_tiny *t, uint64_t layer)
 {
     const struct family *f = family_of(t);
@@ -364,6 +379,22 @@ static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         vs_tiny_kv_u32(h, "%s.ssm.group_count", t->ssm_groups);
     if (t->steps_normed)
         vs_tiny_kv_bool(h, "%s.ssm.dt_b_c_rms", true);
+}
+
+static void gemma4_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
+{
+    vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
+    vs_tiny_kv_u32(h, "%s.attention.value_length", t->head_dim);
+    vs_tiny_kv_u32(h, "%s.attention.key_length_swa", t->local_dim);
+    vs_tiny_kv_u32(h, "%s.attention.value_length_swa", t->local_dim);
+    vs_tiny_kv_u32(h, "%s.rope.dimension_count_swa", t->local_dim);
+    vs_tiny_kv_u32(h, "%s.attention.sliding_window", t->window);
+    vs_tiny_kv_u32(h, "%s.attention.shared_kv_layers", t->shared_kv);
+    vs_tiny_kv_u32(h, "%s.embedding_length_per_layer_input", t->layer_width);
+    kv_f32(h, "%s.rope.freq_base_swa", 1000);
+    vs_tiny_kv_array(h, "%s.attention.sliding_window_pattern", VS_TINY_BOOL, t->layers);
+    for (uint64_t i = 0; i < t->layers; i++)
+        vs_buf_char(&h->buf, is_local(t, i));
 }
 
 static void latent_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
@@ -427,6 +458,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         ssm_metadata(t, h);
     if (family_of(t)->latent) {
         latent_metadata(t, h);
+    } else if (family_of(t)->gemma4) {
+        gemma4_metadata(t, h);
     } else if (family_of(t)->key_length || t->head_dim * t->heads != t->embd || t->value_dim != t->head_dim) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
         vs_tiny_kv_u32(h, "%s.attention.value_length", t->value_dim);
@@ -768,8 +801,9 @@ static void list_attention(struct model *m, int i)
     const struct vs_tiny *t = m->t;
     const struct family *f = family_of(t);
     bool llama = !strcmp(t->arch, "llama"), bias = f->qkv_bias || t->bias || t->biases;
-    uint64_t q = heads_of(t, (uint64_t)i) * t->head_dim, kv = kv_heads_of(t, (uint64_t)i) * t->head_dim;
-    uint64_t o = heads_of(t, (uint64_t)i) * t->value_dim, v = kv_heads_of(t, (uint64_t)i) * t->value_dim;
+    uint64_t head = head_dim_of(t, (uint64_t)i), value = f->gemma4 ? head : t->value_dim;
+    uint64_t q = heads_of(t, (uint64_t)i) * head, kv = kv_heads_of(t, (uint64_t)i) * head;
+    uint64_t o = heads_of(t, (uint64_t)i) * value, v = kv_heads_of(t, (uint64_t)i) * value;
     if (!kv) {
         if (q)
             add_linear(m, t->embd, t->embd, 0, "attn_output", i);
@@ -780,7 +814,8 @@ static void list_attention(struct model *m, int i)
     } else {
         add_linear(m, t->embd, f->mixer == DELTA_NET ? 2 * q : q, 0, "attn_q", i);
         add_linear(m, t->embd, kv, 0, "attn_k", i);
-        add_linear(m, t->embd, v, 0, "attn_v", i);
+        if (!t->no_values || is_local(t, (uint64_t)i))
+            add_linear(m, t->embd, v, 0, "attn_v", i);
     }
     add_linear(m, o, t->embd, 0, "attn_output", i);
     if (f->attention_gate)
@@ -798,8 +833,27 @@ static void list_attention(struct model *m, int i)
         add_norm(m, q, "attn_sub_norm", i);
     bool rows = f->row_norms || t->row_norms;
     if (f->head_norms || rows) {
-        add_norm(m, rows ? q : t->head_dim, "attn_q_norm", i);
-        add_norm(m, rows ? kv : t->head_dim, "attn_k_norm", i);
+        add_norm(m, rows ? q : head, "attn_q_norm", i);
+        add_norm(m, rows ? kv : head, "attn_k_norm", i);
+    }
+}
+
+/* gemma4: what stands beside the parts of a layer. */
+static void list_gemma4(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    add_tensor(m, "F32", 1, 0, 0.8f, 0.1f, "blk.%d.layer_output_scale.weight", i);
+    if (t->layer_width) {
+        add_linear(m, t->embd, t->layer_width, 0, "inp_gate", i);
+        add_linear(m, t->layer_width, t->embd, 0, "proj", i);
+        add_norm(m, t->embd, "post_norm", i);
+    }
+    if (t->experts) {
+        add_tensor(m, "F32", t->embd, 0, 4, 1, "blk.%d.ffn_gate_inp.scale", i);
+        add_tensor(m, "F32", t->experts, 0, 0.8f, 0.1f, "blk.%d.ffn_down_exps.scale", i);
+        add_norm(m, t->embd, "pre_ffw_norm_2", i);
+        add_norm(m, t->embd, "post_ffw_norm_1", i);
+        add_norm(m, t->embd, "post_ffw_norm_2", i);
     }
 }
 
@@ -826,6 +880,8 @@ static void list_layer(struct model *m, int i)
         add_norm(m, t->embd, "post_attention_norm", i);
         add_norm(m, t->embd, "post_ffw_norm", i);
     }
+    if (f->gemma4)
+        list_gemma4(m, i);
     if (t->attn_norm_2)
         add_norm(m, t->embd, "attn_norm_2", i);
     if (f->beside)                       /* Falcon-H1's has a name of its own */
@@ -842,7 +898,7 @@ static void list_layer(struct model *m, int i)
                                    : (uint64_t)i >= t->dense_lead && ((uint64_t)i + 1) % t->expert_step == 0;
     if (t->experts && chosen) {
         list_experts(m, i);
-        if (!f->input_experts && !t->dense_beside)
+        if (!f->input_experts && !t->dense_beside && !f->gemma4)
             return;
     }
     if (f->sub_norms)
@@ -864,6 +920,11 @@ static void list_tensors(struct model *m)
         add_tensor(m, "F32", t->embd, 2, 0, 0.2f, "token_types.weight");
     if (f->embd_norm)
         add_norm(m, t->embd, "token_embd_norm", -1);
+    if (t->layer_width) {
+        add_matrix(m, t->embd_type, t->layer_width * t->layers, t->vocab, "per_layer_token_embd", -1);
+        add_matrix(m, t->type, t->embd, t->layer_width * t->layers, "per_layer_model_proj", -1);
+        add_norm(m, t->layer_width, "per_layer_proj_norm", -1);
+    }
     uint64_t pairs = (t->rot ? t->rot : t->head_dim) / 2;
     if (t->rope_freqs == 1)
         add_tensor(m, "F32", pairs, 0, 0, 0, "rope_freqs.weight");

@@ -24,6 +24,8 @@ struct vs_tiny {
     uint64_t latent_rank, q_rank;       /* of latent attention: of k and v, 0: 32; of q, 0: none */
     uint64_t value_dim;                 /* of a head's values, 0: head_dim */
     uint64_t whole_kv;                  /* flag: attn_kv_b in place of attn_k_b and attn_v_b */
+    uint64_t local_dim, shared_kv;      /* gemma4: heads of window layers, 0: half of head_dim; layers without keys of their own */
+    uint64_t layer_width, no_values;    /* width of the embeddings of layers, 0: none; flag: full layers have no attn_v */
     uint64_t gate_by_head;              /* flag: the gate of attention has an element for each head, not for each of theirs */
     uint64_t ssm_heads, ssm_groups, ssm_state, ssm_rank;     /* of Mamba, 0: 4, 2, 16, 8; its width is 2 embd */
     uint64_t steps_normed;              /* flag: Falcon Mamba's norms */

@@ -270,6 +270,13 @@ KEYS |= {
                 + GROUPED.replace("--kv-heads 2", "").replace("--head-dim 16", "")
                 + "--key .rope.scaling.original_context_length=u32:64",
 }
+GEMMA4 = "--arch gemma4 --window 8 " + TINY.replace("--layers 3", "--layers 6").replace("--vocab 300", "--vocab 370")
+KEYS |= {
+    "gemma4": GEMMA4 + "--rope-freqs --key .final_logit_softcapping=f32:3",
+    "gemma4-sizes": GEMMA4.replace("--heads 2", "--heads 4 --kv-heads 2") + "--local-dim 12 --no-values",
+    "gemma4-layers": GEMMA4 + "--layer-width 20 --shared-kv 3 --rope-freqs --ff-step 8",
+    "gemma4-experts": GEMMA4 + "--experts 8 --experts-used 3 --expert-ff 48 --expert-files 1 --no-values",
+}
 # Keys and values from one latent row: both forms of the file, with and without a row for queries, YaRN, other value sizes.
 LATENT = MOE.replace("--kv-heads 2 ", "") + "--head-dim 16 --shared-ff 96 --dense-lead 1 "
 KEYS |= {
