@@ -788,8 +788,13 @@ static void list_latent(struct model *m, int i)
         add_heads(m, t->latent_rank, t->value_dim, "attn_v_b", i);
     }
     add_linear(m, t->heads * t->value_dim, t->embd, 0, "attn_output", i);
-    if (family_of(t)->indexer)
+    if (family_of(t)->indexer) {         /* two heads of 16 */
         add_linear(m, t->embd, 16, 0, "indexer.attn_k", i);
+        add_linear(m, t->embd, 2, 0, "indexer.proj", i);
+        add_linear(m, t->q_rank ? t->q_rank : t->embd, 32, 0, "indexer.attn_q_b", i);
+        add_tensor(m, "F32", 16, 0, 1, 0.1f, "blk.%d.indexer.k_norm.weight", i);
+        add_tensor(m, "F32", 16, 0, 0, 0.1f, "blk.%d.indexer.k_norm.bias", i);
+    }
 }
 
 static void list_attention(struct model *m, int i)
