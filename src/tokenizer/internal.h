@@ -75,7 +75,7 @@ struct vs_family {
     int (*emit)(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 };
 
-extern const struct vs_family vs_family_bpe, vs_family_spm, vs_family_lines, vs_family_wordpiece, vs_family_unigram;
+extern const struct vs_family vs_family_bpe, vs_family_spm, vs_family_lines, vs_family_wordpiece, vs_family_unigram, vs_family_rwkv;
 
 struct vs_merge_rule { uint64_t pair; uint64_t merge; };   /* left << 32 | right; ~0 is empty */
 
@@ -138,7 +138,9 @@ int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
 int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 
 /* special.c */
-/* Of the pieces with this flag: IS_SPECIAL by their spelling, IS_MERGEABLE by what they match. */
+/* Of the pieces with this flag: IS_SPECIAL by their spelling, IS_MERGEABLE by what they match, where that is UTF-8 (with
+ * VS_TRIE_BYTES: whatever it is). */
+enum { VS_TRIE_BYTES = 256 };
 int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err);
 uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte);   /* from node 0; VS_NO_ID: no piece goes on so */
 void vs_trie_clear(struct vs_trie *trie);

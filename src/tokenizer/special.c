@@ -26,8 +26,9 @@ static const char *usable(const struct vs_vocab *v, uint32_t id, unsigned flag, 
 {
     if (!(v->flags[id] & flag))
         return NULL;
-    const char *s = vs_span(flag == VS_PIECE_IS_SPECIAL ? &v->spelled : &v->bytes, id, ret_n);
-    return *ret_n && *ret_n <= MAX_SPECIAL_BYTES && vs_utf8_valid(s, *ret_n) == *ret_n ? s : NULL;
+    const char *s = vs_span(flag & VS_PIECE_IS_SPECIAL ? &v->spelled : &v->bytes, id, ret_n);
+    return *ret_n && *ret_n <= MAX_SPECIAL_BYTES && (flag & VS_TRIE_BYTES || vs_utf8_valid(s, *ret_n) == *ret_n) ? s
+                                                                                                             : NULL;
 }
 
 int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err)

@@ -11,7 +11,7 @@
 #include <strings.h>
 
 static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm, &vs_family_lines, &vs_family_wordpiece,
-                                                    &vs_family_unigram };
+                                                    &vs_family_unigram, &vs_family_rwkv };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
 int vs_ids_reserve(struct vs_ids *ids, size_t n)

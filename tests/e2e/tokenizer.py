@@ -99,8 +99,29 @@ def guessed(folder):
         assert done.stderr.count(b"\n") == (1 if line else 0), done
 
 
+def rwkv(folder):
+    """The longest piece at each byte, of a file that spells bytes by escapes."""
+    with open(os.path.join(folder, "gpt2-smollm.gguf"), "rb") as f:
+        cut = gguf.Model(f.read())
+    pieces = ["<s>"] + [repr(bytes([i]))[2:-1] for i in range(256)] + ["ab", "abc", "\\n\\n", "\\xe4\\xb8\\x96"]
+    for key in ("merges", "scores", "pre", "bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"):
+        cut.drop("tokenizer.ggml." + key)
+    cut.set("tokenizer.ggml.model", gguf.STR, "rwkv")
+    cut.set("tokenizer.ggml.tokens", gguf.ARRAY, (gguf.STR, pieces))
+    cut.set("tokenizer.ggml.token_type", gguf.ARRAY, (gguf.I32, [3] + [1] * (len(pieces) - 1)))
+    model = os.path.join(folder, "rwkv.gguf")
+    with open(model, "wb") as f:
+        f.write(cut.pack())
+    text = "abcab\n\n\u4e16'\\ \u00e9".encode()
+    got = ids(model, text)
+    assert got == [258, 257, 259, 260, 1 + 0x27, 1 + 0x5c, 1 + 0x20, 1 + 0xc3, 1 + 0xa9], got
+    assert call(["detokenize", "-m", model, *map(str, got)], b"").rstrip(b"\n") == text
+    print("rwkv: ok")
+
+
 recorded()
 cases()
 with tempfile.TemporaryDirectory() as temporary:
     generated(temporary)
     guessed(temporary)
+    rwkv(temporary)

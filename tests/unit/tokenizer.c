@@ -494,6 +494,37 @@ static void test_unigram(void **state)
     free(v);
 }
 
+static void test_rwkv(void **state)
+{
+    (void)state;
+    enum { END, A, AB, ABC, BC, C, LINES, EURO, CUT, QUOTE, BACKSLASH };
+    struct vocabulary *v = empty("rwkv", NULL);
+    static const char *const pieces[] = { "<s>", "a", "ab", "abcd", "bc", "c", "\\n\\n", "\\xe2\\x82\\xac", "\\xe2", "\\'", "\\\\",
+                                          "\\q" };
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        add_piece(v, pieces[i], i ? 1 : 3, 0);
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "abcd", false, VS_ENCODE_ADD_SPECIAL, ABC);
+    ASSERT_IDS(t, "abc", false, 0, AB, C);                                   /* the longest, though what follows fits worse */
+    ASSERT_IDS(t, "a\n\nbc\xe2\x82\xac'\\", false, 0, A, LINES, BC, EURO, QUOTE, BACKSLASH);
+    assert_true(vs_tokenizer_is_end(t, END));
+    struct vs_ids ids = { 0 };
+    struct vs_text_run run = { 1, false };
+    struct vs_error err = { 0 };
+    assert_int_equal(vs_tokenizer_encode(t, "q", 1, &run, 1, 0, NULL, &ids, &err), VS_E_MALFORMED);    /* no such escape */
+    assert_non_null(strstr(err.text, "0x71"));
+    vs_ids_clear(&ids);
+    struct vs_buf out = { 0 };
+    const uint32_t back[] = { CUT, LINES, BACKSLASH, AB };
+    assert_int_equal(vs_tokenizer_decode(t, back, 4, false, NULL, &out, &err), VS_OK);
+    assert_int_equal(out.n, 6);
+    assert_memory_equal(out.data, "\xe2\n\n\\ab", 6);
+    vs_buf_clear(&out);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
 static void test_long_words_take_linear_time(void **state)
 {
     (void)state;
@@ -1151,8 +1182,8 @@ static void test_refusals(void **state)
     v->pre = "from-the-future";
     refuse(v, VS_E_UNSUPPORTED, "from-the-future");
     v->pre = "gpt-2";
-    v->model = "rwkv";
-    refuse(v, VS_E_UNSUPPORTED, "rwkv");
+    v->model = "hybriddna";
+    refuse(v, VS_E_UNSUPPORTED, "hybriddna");
     v->model = "none";
     refuse(v, VS_E_NOT_FOUND, "no tokenizer");
     v->model = "llama";
@@ -1220,6 +1251,7 @@ int main(void)
         cmocka_unit_test(test_gemma4),
         cmocka_unit_test(test_word_pieces),
         cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_rwkv),
         cmocka_unit_test(test_pieces_of_characters),
         cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
