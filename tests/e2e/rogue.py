@@ -18,8 +18,8 @@ import client as c
 BIN = os.path.abspath(sys.argv[1])
 SECRET, CARD = "jane.doe@example.com", "4111111111111111"
 STEADY = 60
-BREAKS = ("half raw wrong zero data log ready stats digest request progress count finish text double key error usage blocked past "
-          "twice credit envelope frame").split()
+BREAKS = ("half raw wrong zero data log ready receipt stats digest request progress count finish text double key error usage "
+          "blocked past twice credit envelope frame").split()
 
 
 class Listening(c.Client):

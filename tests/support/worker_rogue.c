@@ -253,6 +253,7 @@ static void b_zero(uint64_t id) { (void)id, token(0, 1, secret, sizeof secret - 
 static void b_data(uint64_t id) { say(VS_MSG_DATA, 0, id, secret, sizeof secret - 1); }
 static void b_log(uint64_t id) { (void)id, say(VS_MSG_LOG, 0, 0, "{\"text\":\"jane.doe@example.com\"}", 31); }
 static void b_ready(uint64_t id) { (void)id, say(VS_MSG_READY, 0, 0, "{\"facts\":{\"a\":\"jane.doe@example.com\"}}", 38); }
+static void b_receipt(uint64_t id) { say(VS_MSG_RECEIPT, 0, id, "{\"jane.doe@example.com\":1}", 26); }
 static void b_stats(uint64_t id) { (void)id, say(VS_MSG_STATS, 0, 0, "{\"jane.doe@example.com\":1}", 26); }
 static void b_request(uint64_t id) { say(VS_MSG_GENERATE, 0, id + 5, secret, sizeof secret - 1); }
 static void b_progress(uint64_t id) { say(VS_MSG_PROGRESS, 0, id, "{\"what\":\"load\",\"done\":1,\"total\":2,\"jane\":1}", 43); }
@@ -356,8 +357,9 @@ static const struct {
 #define B(name) { "break-" #name, b_##name }
     T(split), T(spell), T(silent), T(mute), T(extra), T(parts), T(ansi), T(within), T(progress), T(key), T(number), T(ids),
     T(error), T(mark), T(grow), T(deep), T(place), T(call), T(noisy),
-    B(half), B(raw), B(wrong), B(zero), B(data), B(log), B(ready), B(stats), B(digest), B(request), B(progress), B(count),
-    B(finish), B(text), B(double), B(key), B(error), B(usage), B(blocked), B(past), B(twice), B(credit), B(envelope), B(frame),
+    B(half), B(raw), B(wrong), B(zero), B(data), B(log), B(ready), B(receipt), B(stats), B(digest), B(request), B(progress),
+    B(count), B(finish), B(text), B(double), B(key), B(error), B(usage), B(blocked), B(past), B(twice), B(credit), B(envelope),
+    B(frame),
 };
 
 static void warm_up(uint64_t id)
