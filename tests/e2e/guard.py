@@ -330,7 +330,7 @@ class Policies(Waiting, unittest.TestCase):
         self.assertEqual((f.exception.kind, f.exception.name, str(f.exception)), (c.REJECTED, "FILTERED", "refused by a filter"))
         self.assertEqual(self.ask("fine")[0], "fine")
         self.log.seek(0)
-        self.assertRegex(self.log.read(), r"guard: generate: block: pii EMAIL \(\w+\) in prompt")
+        self.assertRegex(self.log.read(), r"request [0-9]+ of pid [0-9]+: guard: generate: block: pii EMAIL \(\w+\) in prompt")
 
     def test_a_request_that_is_redacted(self):
         self.serve({"pii": {"input": "redact", "types": ["EMAIL"]}})

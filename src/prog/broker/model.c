@@ -449,6 +449,20 @@ static void on_stats(struct broker *b, struct model *m, struct vs_frame *f)
         measure_tokens(&m->measure, b->now, RATE_PROMPT, more < MOST_PROMPT ? (uint64_t)more : MOST_PROMPT);
 }
 
+/* What a guard says of a request, with the numbers by which request_end tells it too. */
+static void log_guard(struct broker *b, const struct model *m, const struct request *r, const char *text)
+{
+    char words[MAX_LOG_TEXT], name[MAX_LOG_NAME];
+    snprintf(name, sizeof name, "%s", m->name);
+    snprintf(words, sizeof words, "model %s: request %llu of pid %lld: %s", name, (unsigned long long)r->id,
+             (long long)r->peer->pid, text);
+    const struct vs_log_field fields[] = {
+        { "request", NULL, (int64_t)r->id }, { "model", name, 0 }, { "uid", NULL, (int64_t)r->peer->uid },
+        { "pid", NULL, (int64_t)r->peer->pid },
+    };
+    broker_log_event(b, VS_LOG_WARNING, "guard", fields, sizeof fields / sizeof *fields, words);
+}
+
 static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
 {
     uint64_t second = b->now / (1000 * MS);
@@ -459,8 +473,11 @@ static void on_log(struct broker *b, struct model *m, struct vs_frame *f)
         return;                         /* log lines may be lost */
     json_t *value = vs_json_parse(f->data, f->n, NULL);
     const char *text = json_string_value(json_object_get(value, "text"));
-    if (text)
-        broker_log(b, "worker %s: %.1000s", m->name, text);
+    const struct run *run = run_find(m, f->id);
+    if (text && run && run->request)
+        log_guard(b, m, run->request, text);
+    else if (text)
+        broker_log(b, "model %s: %.1000s", m->name, text);
     json_decref(value);
 }
 

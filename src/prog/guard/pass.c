@@ -235,7 +235,7 @@ void pass_log(struct guard *g, const struct pass *p)
     vs_json_dump(message, &out);
     json_decref(message);
     if (out.status == VS_OK)
-        front_send(g, VS_MSG_LOG, 0, 0, out.data, out.n);
+        front_send(g, VS_MSG_LOG, 0, p->id, out.data, out.n);
     vs_buf_clear(&text);
     vs_buf_clear(&out);
 }
