@@ -451,7 +451,8 @@ const char *vs_receipt_lacks(const struct vs_receipt *r)
     if (!r->has_salt)
         return "the opening is missing: salt, prompt_tokens, tokens";
     if (!r->prompt.is_there || !r->tokens.is_there)
-        return "the opening lacks prompt_tokens or tokens: the guard withheld them, or somebody took them out";
+        return "the opening lacks prompt_tokens or tokens: the guard withheld them, the request was stopped, or somebody took "
+               "them out";
     if ((s->request.bias.is_there && !r->bias) || (s->request.stop.is_there && !r->stop)
         || (s->request.stop_tokens.is_there && !r->stop_tokens.is_there) || (s->request.constraint.is_there && !r->constraint))
         return "the opening lacks bias, stop, stop_tokens or constraint, to which the statement commits";
