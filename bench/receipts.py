@@ -88,12 +88,18 @@ def measure(args, serve, folder):
             others[level].append([cpu(pids[n]) - b for n, b in zip(names[1:], before)])
     off, on = 0, args.level
     m = statistics.median
+
+    def change(values):
+        """Of pairs: the median of what the second adds, and the quartiles."""
+        low, middle, high = statistics.quantiles([100 * (b / a - 1) for a, b in zip(values[off], values[on])], n=4)
+        return f"{middle:+.2f} % (quartiles {low:+.2f}, {high:+.2f})"
     print(f"level {on}, {'audit log' if args.log else 'signer alone'}, {args.tokens} tokens, {args.rounds} rounds")
-    print(f"tokens/s: {m(rate[off]):.1f} without, {m(rate[on]):.1f} with: {100 * (m(rate[on]) / m(rate[off]) - 1):+.2f} %")
+    print(f"tokens/s: {m(rate[off]):.1f} without, {m(rate[on]):.1f} with: {change(rate)}")
     print(f"worker, us of processor a token: {m(worker[off]) / 1e3:.1f} without, {m(worker[on]) / 1e3:.1f} with: "
-          f"{100 * (m(worker[on]) / m(worker[off]) - 1):+.2f} %")
+          f"{change(worker)}")
     print(f"request of one token, ms: {1e3 * m(whole[off]):.3f} without, {1e3 * m(whole[on]):.3f} with: "
-          f"{1e6 * (m(whole[on]) - m(whole[off])):+.0f} us")
+          f"{1e6 * m([b - a for a, b in zip(whole[off], whole[on])]):+.0f} us; the quickest tenth "
+          f"{1e6 * (statistics.quantiles(whole[on], n=10)[0] - statistics.quantiles(whole[off], n=10)[0]):+.0f} us")
     for k, name in enumerate(names[1:]):
         print(f"{name}, us of processor a request: {m([o[k] for o in others[off]]) / 1e3:.0f} without, "
               f"{m([o[k] for o in others[on]]) / 1e3:.0f} with")
