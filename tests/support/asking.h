@@ -2,9 +2,9 @@
 #ifndef VS_TESTS_ASKING_H
 #define VS_TESTS_ASKING_H
 #include "base/status.h"
+#include "cpu_time.h"
 
 #include <stdint.h>
-#include <time.h>
 
 /* At most this long may nobody ask: 10 ms, and a little for clocks; where a sanitizer looks on everything takes longer. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -14,13 +14,6 @@
 #endif
 
 struct asking { uint64_t n, stop_at, last_ns, worst_ns; };
-
-static inline uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static inline int on_ask(void *context)
 {
