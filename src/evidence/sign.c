@@ -144,22 +144,28 @@ bool vs_vkey_parse(const char *text, size_t n, uint8_t ret[VS_PUBLIC_BYTES])
 
 #define KEYS_DOMAIN "veritas-audit key\n"
 
-static size_t signed_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], char ret[160])
+size_t vs_keys_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], char ret[VS_KEYS_SIGNED_BYTES])
 {
     char hex[VS_HASH_HEX];
     vs_hex(key, VS_PUBLIC_BYTES, hex);
-    return (size_t)snprintf(ret, 160, KEYS_DOMAIN "%" PRIu64 " %s", epoch, hex);
+    return (size_t)snprintf(ret, VS_KEYS_SIGNED_BYTES, KEYS_DOMAIN "%" PRIu64 " %s", epoch, hex);
 }
 
 int vs_keys_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signer[VS_SEED_BYTES], struct vs_buf *out)
 {
     uint8_t signature[VS_SIGNATURE_BYTES];
-    char text[160], hex[2 * VS_SIGNATURE_BYTES + 1];
-    size_t n = signed_line(epoch, key, text);
+    char text[VS_KEYS_SIGNED_BYTES];
+    size_t n = vs_keys_signed(epoch, key, text);
     int rc = vs_key_sign(signer, text, n, signature);
-    if (rc != VS_OK)
-        return rc;
-    vs_hex(signature, sizeof signature, hex);
+    return rc == VS_OK ? vs_keys_line_signed(epoch, key, signature, out) : rc;
+}
+
+int vs_keys_line_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signature[VS_SIGNATURE_BYTES],
+                        struct vs_buf *out)
+{
+    char text[VS_KEYS_SIGNED_BYTES], hex[2 * VS_SIGNATURE_BYTES + 1];
+    vs_keys_signed(epoch, key, text);
+    vs_hex(signature, VS_SIGNATURE_BYTES, hex);
     vs_buf_printf(out, "%s %s\n", text + sizeof KEYS_DOMAIN - 1, hex);
     return out->status;
 }
@@ -192,10 +198,10 @@ int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_err
     *ret = (struct vs_keys){ 0 };
     for (const char *end; n && (end = memchr(text, '\n', n)); n -= (size_t)(end - text) + 1, text = end + 1) {
         uint8_t key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
-        char line[160];
+        char line[VS_KEYS_SIGNED_BYTES];
         if (!take_key(text, (size_t)(end - text), ret->n + 1, key, signature))
             continue;
-        size_t length = signed_line(ret->n + 1, key, line);
+        size_t length = vs_keys_signed(ret->n + 1, key, line);
         if (ret->n == VS_KEYS_MOST || !vs_key_verify(ret->n ? ret->key[ret->n - 1] : key, line, length, signature)) {
             vs_error_set(err, VS_E_MALFORMED, "the key of epoch %zu is not signed by the one before it", ret->n + 1);
             vs_keys_clear(ret);

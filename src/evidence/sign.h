@@ -46,6 +46,11 @@ int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_err
 void vs_keys_clear(struct vs_keys *k);
 /* Appends the line of epoch n: signed by the key before it, the first one by itself. */
 int vs_keys_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signer[VS_SEED_BYTES], struct vs_buf *out);
+/* What is signed of such a line, and the line with a signature that another one made. */
+enum { VS_KEYS_SIGNED_BYTES = 160 };
+size_t vs_keys_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], char ret[VS_KEYS_SIGNED_BYTES]);
+int vs_keys_line_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signature[VS_SIGNATURE_BYTES],
+                        struct vs_buf *out);
 /* A key for people and other programs: "origin+hash+base64" (C2SP). _parse: of the first epoch; false: it is none. */
 void vs_vkey_format(const char *origin, const uint8_t key[VS_PUBLIC_BYTES], struct vs_buf *out);
 bool vs_vkey_parse(const char *text, size_t n, uint8_t ret[VS_PUBLIC_BYTES]);

@@ -87,6 +87,7 @@ static const struct row {
     ROW( "audit.checkpoint_records", KIND_UNSIGNED, audit.checkpoint_records, NULL, 1, 1000000, 1000),
     ROW( "audit.checkpoint_seconds", KIND_UNSIGNED, audit.checkpoint_seconds, NULL, 1, 86400, 60),
     ROW( "audit.checkpoint_copy", KIND_TEXT, audit.checkpoint_copy,    NULL, 0, VS_POLICY_PATH - 1, 0),
+    ROW( "signing.key",          KIND_TEXT, signing_key,               NULL, 0, VS_POLICY_PATH - 1, 0),
     WORD("receipts.mode",        receipts.mode,                        "off|on-request|always", RECEIPTS_ON_REQUEST),
     ROW( "limits.default.requests_per_minute", KIND_U64, limits.all.requests_per_minute, NULL, 0, LIMIT_MOST, 0),
     ROW( "limits.default.tokens_per_minute",   KIND_U64, limits.all.tokens_per_minute,   NULL, 0, LIMIT_MOST, 0),

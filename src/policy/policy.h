@@ -102,6 +102,7 @@ struct vs_policy {
         unsigned checkpoint_records, checkpoint_seconds;        /* so often the log is signed */
         char checkpoint_copy[VS_POLICY_PATH];    /* where else checkpoints go; "": nowhere */
     } audit;
+    char signing_key[VS_POLICY_PATH];    /* signs the first key of a log: file:PATH and others; "": the log's own. docs/AUDIT.md */
     struct {                             /* docs/RECEIPT.md */
         enum vs_policy_receipts mode;
     } receipts;

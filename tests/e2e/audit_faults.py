@@ -2,6 +2,7 @@
 """What the audit log meets in the world: full and read-only disks, writes that are cut at any byte, a rotation that was not
 finished, checkpoints of other logs. Only root mounts the disks.
 usage: audit_faults.py BIN [TEST...] (BIN holds veritas, its programs and mkmodel). VERITAS_FAULTS=all tries every byte."""
+import base64
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import unittest
 
 import client as c
 from audit_log import VERITAS, LogTest, answers
+from processes import below
 
 ALL = os.environ.get("VERITAS_FAULTS") == "all"
 random.seed(17)
@@ -208,6 +210,98 @@ class Faults(LogTest):
                 done = self.try_verify(option, self.dir + "/bad")
                 self.assertIn(done.returncode, (2, 3), (option, text[:20], done.stdout, done.stderr))
                 self.assertIn(option, done.stdout + done.stderr)
+
+    # RFC 8032, 7.1, test 1
+    SECRET = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+
+    def pem(self, secret):
+        der = base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + secret).decode()
+        return f"-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"
+
+    def serve_key(self, where, pass_fds=(), **env):
+        """A daemon whose log's first key is signed by that one: it runs, or what it said."""
+        self.policy()
+        with open(self.dir + "/policy.json") as f:
+            policy = json.load(f)
+        with open(self.dir + "/policy.json", "w") as f:
+            json.dump({**policy, "signing": {"key": where}}, f)
+        self.socket = self.env["VERITAS_SOCKET"] = self.dir + "/s"
+        at = os.path.getsize(self.dir + "/said")
+        daemon = subprocess.Popen([VERITAS, "serve", "--policy", self.dir + "/policy.json"], env={**self.env, **env},
+                                  stderr=self.said, stdin=subprocess.DEVNULL, pass_fds=pass_fds)
+        self.running.append(daemon)
+        self.wait_for(lambda: answers(self.socket) or daemon.poll() is not None)
+        if daemon.poll() is None:
+            return daemon
+        self.running.remove(daemon)
+        return self.said_so()[at:]
+
+    def test_key_from_outside(self):
+        """It signs the first key and nothing else, whoever names it; nobody but the writer gets it, and not for long."""
+        path = self.dir + "/root.pem"
+        with open(path, "w") as f:
+            f.write(self.pem(self.SECRET))
+        self.assertIn("others may read it", self.serve_key("file:root.pem"))
+        os.chmod(path, 0o600)
+        daemon = self.serve_key("file:root.pem")
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        for pid in [daemon.pid, *below(daemon.pid)]:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                self.assertNotEqual(os.readlink(f"/proc/{pid}/fd/{fd}"), path)
+        self.stop(daemon)
+        self.assertTrue(self.verify()["closed"])
+        with open(self.dir + "/pub", "wb") as f:
+            key = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
+            f.write(key)
+        self.assertEqual(base64.b64decode(key.strip().split(b"+", 2)[2])[1:], self.PUBLIC)
+        self.assertEqual(self.read(self.log + "/keys").count(b"\n"), 2)
+        self.assertNotIn(self.SECRET, b"".join(self.read(f"{self.log}/{name}") for name in os.listdir(self.log)))
+        # The first line alone is there, and the key that it is to sign, or not even that.
+        whole, secret = self.read(self.log + "/keys"), self.read(self.log + "/signing.key")
+        for held, public in ((secret, whole.split(b"\n")[0] + b"\n"), (secret, b""), (b"", b""), (secret, whole[:250])):
+            shutil.rmtree(self.log)
+            os.mkdir(self.log, 0o700)
+            self.put("signing.key", held)
+            self.put("keys", public)
+            for name in ("signing.key", "keys"):
+                os.chmod(f"{self.log}/{name}", 0o600)
+            self.stop(self.serve_key("file:" + path))
+            self.verify("--pubkey", self.dir + "/pub")
+        # Another one is no good for this log; without one it goes on.
+        with open(self.dir + "/other.pem", "w") as f:
+            f.write(self.pem(bytes(32)))
+        os.chmod(self.dir + "/other.pem", 0o600)
+        self.assertIn("begun with another key", self.serve_key("file:other.pem"))
+        self.stop(self.serve())
+        self.verify("--pubkey", self.dir + "/pub")
+        # The other ways to name it.
+        for way in ("fd", "credential"):
+            shutil.rmtree(self.log)
+            if way == "fd":
+                r, w = os.pipe()
+                os.write(w, self.pem(self.SECRET).encode())
+                os.close(w)
+                daemon = self.serve_key(f"fd:{r}", pass_fds=[r])
+                os.close(r)
+            else:
+                daemon = self.serve_key("credential:root.pem", CREDENTIALS_DIRECTORY=self.dir)
+            self.stop(daemon)
+            self.verify("--pubkey", self.dir + "/pub")
+
+    def test_key_from_outside_that_is_none(self):
+        for name, text in (("none.pem", "no key"), ("cut.pem", self.pem(self.SECRET)[:60]), ("large.pem", "x" * 100000)):
+            with open(f"{self.dir}/{name}", "w") as f:
+                f.write(text)
+            os.chmod(f"{self.dir}/{name}", 0o600)
+        os.symlink(self.dir + "/none.pem", self.dir + "/link.pem")
+        for where, said in (("file:none.pem", "no private key in PEM"), ("file:cut.pem", "no private key in PEM"),
+                            ("file:large.pem", "no private key in PEM"), ("file:nowhere", "No such file"),
+                            ("file:link.pem", "it is a link"), ("fd:2", "a number from 3"), ("fd:x", "a number from 3"),
+                            ("fd:987", "Bad file descriptor"), ("credential:root", "CREDENTIALS_DIRECTORY"),
+                            ("pkcs11:token=none;object=none", "signing.key"), ("pkcs11:", "address"), ("nothing", "begins with")):
+            self.assertIn(said, self.serve_key(where), where)
+            self.assertFalse(os.path.exists(self.log) and self.files(), where)
 
     def test_gap_that_is_counted(self):
         """Continue: more than is kept while nobody writes."""

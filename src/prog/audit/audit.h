@@ -79,6 +79,8 @@ void log_sync(struct audit *a);
 uint64_t log_timer(struct audit *a);                           /* syncs when it is due; when it is due next */
 
 /* seal.c */
+struct vs_root;
+void seal_begin(struct audit *a, const struct vs_root *root);  /* of a log that begins: root signs its first key. Before lock-in */
 void seal_open(struct audit *a);                               /* finds the key that signs now, or makes the first one */
 void seal_check(struct audit *a);                              /* the log has all that the last checkpoint signs, or it ends */
 void seal(struct audit *a);                                    /* signs all records that are written; they are on the disk then */

@@ -1,9 +1,10 @@
 /* prog/audit/main.c - set-up, lock-in, the loop. Descriptors: 3 the supervisor, 4 last words, 5 settings, 6 the last file of the
  * log (none: there is no log yet, or never, and it only signs), 7 the lock, which it only holds, 8 the signing key, 9 public keys,
- * 10 checkpoints, 11 their copy. */
+ * 10 checkpoints, 11 their copy, 12 the key from outside, which is closed before lock-in. */
 #include "prog/audit/audit.h"
 
 #include "base/clock.h"
+#include "evidence/root.h"
 #include "ipc/json.h"
 #include "sandbox/sandbox.h"
 
@@ -17,7 +18,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { CONTROL_FD = 3, WORDS_FD = 4, SETTINGS_FD = 5, LOG_FD = 6, LOCK_FD = 7, LAST_FD = 11, N_FILES = 24 };
+enum { CONTROL_FD = 3, WORDS_FD = 4, SETTINGS_FD = 5, LOG_FD = 6, LOCK_FD = 7, LAST_FD = 11, ROOT_FD = 12, N_FILES = 24 };
+enum { ROOT_MOST = 16384 };             /* bytes of a key in PEM */
 #define MAX_MEMORY (128u << 20)
 
 static bool is_open(int fd)
@@ -62,6 +64,29 @@ static void say_ready(struct audit *a, const char *sandbox, size_t n)
     vs_conn_send(&a->control, VS_MSG_READY, 0, 0, n ? sandbox : "{}", n ? n : 2, -1);
 }
 
+/* The key from outside, where there is one: it does its work and is gone before lock-in. */
+static void use_root(struct audit *a, const json_t *settings)
+{
+    char text[ROOT_MOST];
+    size_t n = 0;
+    struct vs_root *root = NULL;
+    struct vs_error err = { 0 };
+    const char *uri = json_string_value(json_object_get(settings, "pkcs11"));
+    int rc = uri ? vs_root_open(uri, &root, &err) : VS_OK;
+    if (!uri && is_open(ROOT_FD)) {
+        for (ssize_t got; n < sizeof text && (got = read(ROOT_FD, text + n, sizeof text - n)) > 0;)
+            n += (size_t)got;
+        rc = vs_root_read(text, n, &root, &err);
+        explicit_bzero(text, sizeof text);
+        close(ROOT_FD);
+    }
+    if (rc != VS_OK)
+        audit_leave(rc, "%s", err.text);
+    if (root)
+        seal_begin(a, root);
+    vs_root_free(root);
+}
+
 int main(void)
 {
     static struct audit audit = { .next_fd = -1, .clock_offset_ms = INT64_MIN };
@@ -89,6 +114,10 @@ int main(void)
     uint8_t seed[VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
     if (vs_key_public(seed, key) != VS_OK || vs_key_sign(seed, seed, sizeof seed, signature) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");       /* it fetches that now, before lock-in */
+    json_t *settings = settings_read(&err);
+    if (!settings)
+        audit_leave(err.code, "its settings: %s", err.text);
+    use_root(a, settings);
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_AUDIT,
         .keep_fds = 1u << CONTROL_FD | 1u << SETTINGS_FD | ((1u << (LAST_FD + 1)) - (1u << LOG_FD)),
@@ -103,9 +132,6 @@ int main(void)
         || vs_sandbox_enter(&options, &report, &err) != VS_OK)
         audit_leave(err.code, "%s", err.text);
     size_t n = vs_sandbox_report_json(&report, text, sizeof text);
-    json_t *settings = settings_read(&err);
-    if (!settings)
-        audit_leave(err.code, "its settings: %s", err.text);
     const char *boot = json_string_value(json_object_get(settings, "boot"));
     snprintf(a->boot, sizeof a->boot, "%s", boot ? boot : "");
     if (strlen(a->boot) != VS_BOOT_HEX - 1)

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "evidence/root.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -152,6 +153,38 @@ static void take_keys(struct audit *a, const struct vs_keys *keys)
     if (has[older])
         write_slot(older, 0, NULL);
     explicit_bzero(seed, sizeof seed);
+}
+
+/* The root is epoch 1, and signs the key of epoch 2, which is that of the first file. What a kill left of that is finished. */
+void seal_begin(struct audit *a, const struct vs_root *root)
+{
+    struct vs_keys keys;
+    struct vs_buf lines = { 0 };
+    uint64_t epoch[2];
+    uint8_t seed[2][VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES];
+    (void)a;
+    read_keys(&keys);
+    if (keys.n && memcmp(keys.key[0], vs_root_public(root), VS_PUBLIC_BYTES) != 0)
+        audit_leave(VS_E_INVALID, "this log was begun with another key than signing.key names, which counts for a log that begins");
+    for (unsigned i = 0; i < 2; i++)
+        if (!read_slot(i, &epoch[i], seed[i]) || epoch[i] != 2)
+            epoch[i] = 0;
+    unsigned slot = epoch[1] ? 1 : 0;
+    if (keys.n < 2 && !epoch[slot]) {
+        make_seed(seed[slot]);
+        write_slot(slot, 2, seed[slot]);
+    }
+    end_cut(KEYS_FD, &lines);
+    bool done = vs_key_public(seed[slot], key) == VS_OK
+        && (keys.n > 0 || vs_root_line(root, 1, vs_root_public(root), &lines) == VS_OK)
+        && (keys.n > 1 || vs_root_line(root, 2, key, &lines) == VS_OK);
+    if (keys.n < 2 && !done)
+        audit_leave(VS_E_UNSUPPORTED, "signing.key: it could not sign");
+    if (keys.n < 2)
+        append(KEYS_FD, "the public keys", &lines);
+    explicit_bzero(seed, sizeof seed);
+    vs_buf_clear(&lines);
+    vs_keys_clear(&keys);
 }
 
 void seal_open(struct audit *a)

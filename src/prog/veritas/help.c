@@ -150,6 +150,7 @@ static void man_environment(void)
           "A port of this machine (http://127.0.0.1:PORT) that `veritas models pull hf:...` asks instead of the hub." },
         { "VERITAS_DEBUG", "When set: workers may write to standard error." },
         { "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "How a service manager hears of `veritas serve`: sd_notify(3)." },
+        { "CREDENTIALS_DIRECTORY", "Where a service manager put the credentials of `veritas serve` (policy key signing.key)." },
         { "NO_COLOR", "When set and not empty: no colours." },
         { "TERM", "When it is dumb: no colours, no marks around what is pasted." },
         { "HOME, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR",

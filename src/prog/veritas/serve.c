@@ -238,7 +238,9 @@ static int set_up(struct supervisor *s, int private_fd, struct vs_error *err)
     struct stat st;                      /* looked at first, before a descriptor of ours takes its number */
     if (private_fd >= 0 && (fstat(private_fd, &st) != 0 || !S_ISSOCK(st.st_mode) || fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0))
         return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open socket", private_fd);
-    int rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
+    int rc = signing_open(s, err);
+    if (rc == VS_OK)
+        rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
     struct rlimit files;                 /* each model and client needs some; poll() itself refuses more entries than that */
     if (rc == VS_OK && getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
         files.rlim_cur = files.rlim_max < MIN_FILES ? files.rlim_max : MIN_FILES;
@@ -284,7 +286,7 @@ int vs_command_serve(const struct vs_args *args)
 {
     static struct supervisor supervisor = {
         .notify.fd = -1, .ask_at = UINT64_MAX, .private_fd = -1, .signal_fd = -1, .null_fd = -1, .rules_fd = -1, .listener.fd = -1,
-        .control.fd = -1, .keys.fd = -1, .writer = { .link.fd = -1, .dir_fd = -1, .lock_fd = -1 },
+        .control.fd = -1, .keys.fd = -1, .writer = { .link.fd = -1, .dir_fd = -1, .lock_fd = -1, .root_fd = -1 },
     };
     struct supervisor *s = &supervisor;
     struct vs_error err = { 0 };

@@ -6,7 +6,7 @@
  *     serve.c    set-up, the loop, the end               process.c  the table of what can be started, and how it is
  *     control.c  what the broker asks for; models        socket.c   where clients connect
  *     guards.c   a guard for each worker                 who.c      the keys, for the broker
- *     writer.c   the writer of the audit log
+ *     writer.c   the writer of the audit log             signing.c  a key from outside, for it
  *
  * It opens files, starts and restarts the others, and does nothing else: it reads no model, no prompt and no client's frame.
  * What the broker says are frames of ipc/message.h with small JSON; they are checked as if they came from a stranger. One thread,
@@ -52,7 +52,7 @@ struct supervisor;
 
 /* What a child may be given. It gets those of its row as 3, 4, ... */
 enum child_fd { FD_END, FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_GUARD, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT, FD_RULES,
-                FD_LOG, FD_LOCK, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY, N_CHILD_FDS };
+                FD_LOG, FD_LOCK, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT, N_CHILD_FDS };
 
 enum process_kind { PROCESS_BROKER, PROCESS_WORKER, PROCESS_GUARD, PROCESS_GATEWAY, PROCESS_AUDIT, N_PROCESS_KINDS };
 
@@ -132,6 +132,8 @@ struct writer {                         /* of the audit log; docs/AUDIT.md */
     bool is_signer;                     /* it writes no log: it signs receipts, with a key of its own */
     char dir[PATH_MAX];
     int dir_fd, lock_fd;                /* -1: none */
+    int root_fd;                        /* the key from outside, until a writer has used it; -1: none */
+    char root_uri[VS_POLICY_PATH];      /* or where a token has it; "": none */
     char boot[33], key[65];             /* which boot this is; the key of the HMAC of texts, in hex */
 };
 
@@ -209,6 +211,11 @@ bool writer_reaped(struct supervisor *s, pid_t pid, int status);       /* a chil
 uint64_t writer_timer(struct supervisor *s, uint64_t now);     /* starts it again; when to come again */
 void writer_ready(struct supervisor *s, short events);
 void writer_close(struct supervisor *s);        /* it writes the last record and ends */
+
+/* ---- signing.c ---- */
+/* Opens the key that signing.key names, if any. First of all: a number of a descriptor means one that was there before us. */
+int signing_open(struct supervisor *s, struct vs_error *err);
+void signing_close(struct supervisor *s);       /* it was used */
 
 /* ---- serve.c ---- */
 void supervisor_end(struct supervisor *s);      /* answers are finished first; a second call cuts them off */

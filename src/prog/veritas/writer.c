@@ -202,6 +202,8 @@ static int start(struct supervisor *s, struct vs_error *err)
     }
     json_t *settings = settings_for(s);
     json_object_set_new(settings, "first", json_integer((json_int_t)first));
+    if (w->root_uri[0] && !w->is_signer)
+        json_object_set_new(settings, "pkcs11", json_string(w->root_uri));
     if (w->died_of[0])                  /* the one before: its successor writes it down */
         json_object_set_new(settings, "died_of", vs_json_text(w->died_of, strlen(w->died_of)));
     char *text = json_dumps(settings, JSON_COMPACT);
@@ -213,6 +215,7 @@ static int start(struct supervisor *s, struct vs_error *err)
     if (rc == VS_OK) {
         fds[FD_CONTROL] = pair[1];
         fds[FD_LOCK] = w->is_signer ? -1 : w->lock_fd;
+        fds[FD_ROOT] = w->is_signer ? -1 : w->root_fd;
         rc = process_start(s, &w->process, fds, NULL, err);
         close(pair[1]);
         if (rc == VS_OK)
@@ -450,6 +453,7 @@ static void on_ready(struct supervisor *s, const struct vs_frame *f)
 {
     (void)f;
     s->writer.was_ready = true;
+    signing_close(s);
     if (s->writer.is_signer && s->writer.lock_fd >= 0) {        /* the key is there: others may have it too */
         close(s->writer.lock_fd);
         s->writer.lock_fd = -1;

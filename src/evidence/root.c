@@ -1,0 +1,99 @@
+/* evidence/root.c - see root.h. */
+#include "evidence/root.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vs_root {
+    EVP_PKEY *key;
+    uint8_t public[VS_PUBLIC_BYTES];
+};
+
+static int take(EVP_PKEY *key, struct vs_root **ret, struct vs_error *err)
+{
+    struct vs_root *root = calloc(1, sizeof *root);
+    size_t n = VS_PUBLIC_BYTES;
+    int rc = !root ? vs_error_set(err, VS_E_NOMEM, "out of memory")
+        : !EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_get_raw_public_key(key, root->public, &n) != 1
+        ? vs_error_set(err, VS_E_UNSUPPORTED, "signing.key: this is no Ed25519 key (openssl genpkey -algorithm ed25519 makes one)")
+        : VS_OK;
+    if (rc == VS_OK) {
+        root->key = key;
+        *ret = root;
+    } else {
+        EVP_PKEY_free(key);
+        free(root);
+    }
+    return rc;
+}
+
+/* Nobody is asked for a password. */
+static int no_password(char *buffer, int size, int writes, void *context)
+{
+    (void)buffer, (void)size, (void)writes, (void)context;
+    return -1;
+}
+
+int vs_root_read(const char *text, size_t n, struct vs_root **ret, struct vs_error *err)
+{
+    BIO *bio = BIO_new_mem_buf(text, (int)n);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    BIO_free(bio);
+    ERR_clear_error();
+    if (key)
+        return take(key, ret, err);
+    return vs_error_set(err, VS_E_INVALID, "signing.key: this is no private key in PEM, or a password protects it");
+}
+
+int vs_root_open(const char *uri, struct vs_root **ret, struct vs_error *err)
+{
+    EVP_PKEY *key = NULL;
+    OSSL_PROVIDER *provider = OSSL_PROVIDER_load(NULL, "pkcs11");
+    OSSL_PROVIDER_load(NULL, "default");        /* one that is named is no longer taken by itself */
+    OSSL_STORE_CTX *store = provider ? OSSL_STORE_open(uri, NULL, NULL, NULL, NULL) : NULL;
+    while (store && !key && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        if (info && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
+            key = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    ERR_clear_error();
+    if (key)
+        return take(key, ret, err);
+    if (!provider)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "signing.key pkcs11: OpenSSL has no provider for tokens here; install one "
+                            "(pkcs11-provider) and name its module in openssl.cnf");
+    return vs_error_set(err, VS_E_NOT_FOUND, "signing.key: no token has a private key of this pkcs11: address");
+}
+
+void vs_root_free(struct vs_root *root)
+{
+    if (!root)
+        return;
+    EVP_PKEY_free(root->key);
+    free(root);
+}
+
+const uint8_t *vs_root_public(const struct vs_root *root)
+{
+    return root->public;
+}
+
+int vs_root_line(const struct vs_root *root, uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], struct vs_buf *out)
+{
+    uint8_t signature[VS_SIGNATURE_BYTES];
+    char text[VS_KEYS_SIGNED_BYTES];
+    size_t n = vs_keys_signed(epoch, key, text), length = sizeof signature;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context && EVP_DigestSignInit(context, NULL, NULL, NULL, root->key) == 1
+        && EVP_DigestSign(context, signature, &length, (const uint8_t *)text, n) == 1 && length == sizeof signature;
+    EVP_MD_CTX_free(context);
+    return done ? vs_keys_line_signed(epoch, key, signature, out) : VS_E_UNSUPPORTED;
+}
