@@ -105,7 +105,7 @@ class Faults(LogTest):
         path = f"{self.log}/{self.files()[-1]}"
         whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
         begin, torn = len(whole[self.files()[-1]]), 0
-        for at in self.some(4000, 5):   # of the start, and of the records of a model that is loaded and of a request
+        for at in self.some(4000, 3):   # of the start, and of the records of a model that is loaded and of a request
             for name, text in whole.items():
                 self.put(name, text)
             limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -141,8 +141,8 @@ class Faults(LogTest):
         self.assertEqual(newer["signing.key"][:4096], bytes(4096))
         first, second = newer["keys"].splitlines(True)
         states = [(old_key + new_key, first + second)]          # not erased; then: not signed, or only a part of that line
-        states += [(old_key + new_key, first + second[:n]) for n in self.some(len(second), 5)]
-        states += [(old_key + new_key[:n], first) for n in self.some(128, 5)]           # a part of the new key
+        states += [(old_key + new_key, first + second[:n]) for n in self.some(len(second), 2)]
+        states += [(old_key + new_key[:n], first) for n in self.some(128, 2)]           # a part of the new key
         for secret, public in states:
             for name in os.listdir(self.log):
                 os.unlink(f"{self.log}/{name}")
@@ -181,7 +181,7 @@ class Faults(LogTest):
         self.crash(daemon)
         notes = self.read(self.log + "/checkpoints")
         whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
-        for cut in self.some(len(notes), 5):
+        for cut in self.some(len(notes), 3):
             for name, text in whole.items():
                 self.put(name, text)
             self.put("checkpoints", notes + notes[:cut])

@@ -20,6 +20,7 @@ BUILT_IN = {
     "identity": {"require_key": False, "socket_group": "", "keys": ""},
     "audit": {"dir": "", "private": False, "sync": "group", "on_failure": "refuse", "rotate_bytes": 67108864, "retain_days": 0,
               "checkpoint_records": 1000, "checkpoint_seconds": 60, "checkpoint_copy": ""},
+    "signing": {"key": ""},
     "receipts": {"mode": "on-request"},
     "limits": {"default": {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0, "kv_tokens": 0, "priority": "high"},
                "keys": {}}}
