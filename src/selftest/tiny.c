@@ -46,6 +46,8 @@ static const struct family {
     bool indexer;                       /* tensors that choose keys stand beside those of attention */
     bool latent;                        /* keys and values come from a latent row; head_dim is that of the part without rope */
     bool choice_keys;                   /* keys say how the weights of experts are made */
+    bool says_step;                     /* a key says how many layers there are for one with experts, even if it is 1 */
+    bool both_eps;                      /* keys of both kinds of norms */
     const char *ffn_norm;               /* NULL: ffn_norm */
     const char *final_norm;             /* NULL: output_norm */
     const char *post_norms[2];          /* names of norms on what both parts give; post_norm has others */
@@ -103,11 +105,11 @@ static const struct family {
     { .name = "codeshell", .layer_norm = true, .norm_bias = true, .no_gate = true },
     { .name = "apertus", .head_norms = true, .no_gate = true, .xielu = true },
     { .name = "ernie4_5" },
-    { .name = "ernie4_5-moe" },
+    { .name = "ernie4_5-moe", .says_step = true },
     { .name = "granite" },
     { .name = "granitemoe" },
     { .name = "granite_swa", .windows = true, .sinks = true, .shared_fused_up = true },
-    { .name = "llama4", .windows = true },
+    { .name = "llama4", .windows = true, .says_step = true },
     { .name = "arctic", .input_experts = true },
     { .name = "cohere2moe", .layer_norm = true, .no_ffn_norm = true, .tied = true, .windows = true, .choice_keys = true },
     { .name = "grok", .post_norms = { "attn_output_norm", "layer_output_norm" } },
@@ -163,8 +165,8 @@ static const struct family {
     { .name = "mamba2", .mixer = MAMBA2, .one_part = true, .no_attention = true },
     { .name = "falcon-h1", .mixer = MAMBA2, .beside = true },
     { .name = "granitehybrid", .mixer = MAMBA2 },
-    { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_gate = true },
-    { .name = "nemotron_h_moe", .mixer = MAMBA2, .one_part = true, .no_gate = true, .choice_keys = true },
+    { .name = "nemotron_h", .mixer = MAMBA2, .one_part = true, .no_gate = true, .both_eps = true },
+    { .name = "nemotron_h_moe", .mixer = MAMBA2, .one_part = true, .no_gate = true, .choice_keys = true, .both_eps = true },
     { .name = "phi3", .fused_up = true, .windows = true },
     { .name = "olmo2", .row_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
     { .name = "exaone4", .head_norms = true, .no_pre_norm = true, .post_norm = true, .windows = true },
@@ -475,6 +477,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     }
     kv_f32(h, family_of(t)->layer_norm ? "%s.attention.layer_norm_epsilon" : "%s.attention.layer_norm_rms_epsilon",
            strcmp(t->arch, "llama") ? 1e-6 : 1e-5);
+    if (family_of(t)->both_eps)
+        kv_f32(h, "%s.attention.layer_norm_epsilon", 1e-6);
     if (family_of(t)->xielu) {
         kv_f32(h, "xielu.alpha_p", 0.8);
         kv_f32(h, "xielu.alpha_n", 0.3);
@@ -493,6 +497,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         vs_tiny_kv_u32(h, "%s.expert_feed_forward_length", t->expert_ff);
         if (t->shared_ff)
             vs_tiny_kv_u32(h, "%s.expert_shared_feed_forward_length", t->shared_ff);
+        if (t->shared_ff || family_of(t)->choice_keys)
+            vs_tiny_kv_u32(h, "%s.expert_shared_count", t->shared_ff < t->expert_ff ? !!t->shared_ff : t->shared_ff / t->expert_ff);
         if (t->expert_row != t->embd)
             vs_tiny_kv_u32(h, "%s.moe_latent_size", t->expert_row);
         if (t->dense_lead)
@@ -503,11 +509,11 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         }
         if (family_of(t)->expert_period)
             vs_tiny_kv_u32(h, "%s.moe_every_n_layers", family_of(t)->expert_period);
-        if (t->nextn)
-            vs_tiny_kv_u32(h, "%s.nextn_predict_layers", t->nextn);
-        if (t->expert_step > 1)
+        if (t->expert_step > 1 || family_of(t)->says_step)
             vs_tiny_kv_u32(h, "%s.interleave_moe_layer_step", t->expert_step);
     }
+    if (t->nextn)
+        vs_tiny_kv_u32(h, "%s.nextn_predict_layers", t->nextn);
     vs_tiny_kv_u32(h, "general.quantization_version", 2);
 }
 
@@ -941,6 +947,8 @@ static void list_tensors(struct model *m)
         list_layer(m, i);
     for (int i = (int)t->layers; i < (int)(t->layers + t->nextn); i++) {
         add_norm(m, t->embd, "nextn.enorm", i);
+        add_norm(m, t->embd, "nextn.hnorm", i);
+        add_norm(m, t->embd, "nextn.shared_head_norm", i);
         add_matrix(m, t->type, 2 * t->embd, t->embd, "nextn.eh_proj", i);
     }
     if (!f->sum_norm)
