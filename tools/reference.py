@@ -226,7 +226,8 @@ class Model:
         self.alibi = 8.0 if "alibi" in self.traits or ("alibi 40" in self.traits and self.n_layers == 40) else 0.0
         if self.arch in ("mpt", "jais", "jina-bert-v2"):
             self.alibi = self.key("attention.max_alibi_bias", self.alibi)
-        if self.key("rope.scaling.yarn_attn_factor", 1.0) != 1.0:
+        usual = 1 + 0.1 * np.log(self.key("rope.scaling.factor", 1.0))
+        if not any(abs(self.key("rope.scaling.yarn_attn_factor", 1.0) - v) < 1e-4 for v in (1, usual)):
             raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
         self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch in ("gemma2", "gemma4") else 0.0)
         self.attention_softcap = self.key("attn_logit_softcapping", {"gemma2": 50.0, "grok": 30.0}.get(self.arch, 0.0))

@@ -1682,6 +1682,17 @@ static void read_yarn(struct builder *b, struct vs_rope *r, double factor, doubl
     r->magnitude *= (1 + 0.1 * vs_log64(factor)) / (1 + 0.1 * all * vs_log64(factor));
 }
 
+/* yarn_attn_factor is what the published configuration calls its own magnitude; where it is yarn's, as in OLMo 3, all is well. */
+static void check_yarn_factor(struct builder *b, enum scaling type, double factor)
+{
+    double said = get_float(b, "rope.scaling.yarn_attn_factor", 1, 0, 1e6);
+    double yarns = type == SCALING_YARN && factor >= 1 ? 1 + 0.1 * vs_log64(factor) : 1, difference = said - yarns;
+    char key[128];
+    if (b->status == VS_OK && said != 1 && !(difference > -1e-4 && difference < 1e-4))
+        fail(b, VS_E_UNSUPPORTED, "a scale of rotated vectors other than yarn's is not supported",
+             key_of(b, "rope.scaling.yarn_attn_factor", key));
+}
+
 /* Divisors of the angles: one list (rope_freqs), or two of which the length of the context picks one (longrope). */
 static void read_factors(struct builder *b, struct vs_rope *r, enum scaling type)
 {
@@ -1746,6 +1757,7 @@ static void read_ropes(struct builder *b)
     struct vs_rope local = r;
     double ext = get_float(b, "rope.scaling.yarn_ext_factor", type == SCALING_YARN, 0, 1);
     r.freq_scale = 1 / factor;
+    check_yarn_factor(b, type, factor);
     if (ext > 0)
         read_yarn(b, &r, factor, ext);
     read_factors(b, &r, type);
@@ -2137,7 +2149,7 @@ static void read_hyper_parameters(struct builder *b)
     char key[128];
     b->n_blocks = get_u32(b, "block_count", -1, 1, MAX_LAYERS);
     b->n_layers = b->n_blocks;
-    if ((b->arch->experts.gating || b->arch->mixer == DELTA_NET) && b->n_blocks)
+    if (b->n_blocks)
         b->n_layers -= get_u32(b, "nextn_predict_layers", 0, 0, b->n_blocks - 1);
     b->n_embd = get_u32(b, "embedding_length", -1, 1, MAX_WIDTH);
     read_experts(b);

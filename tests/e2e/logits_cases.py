@@ -230,6 +230,12 @@ KEYS |= {
     "kimi-linear-whole": "--arch kimi-linear --whole-kv --attend 4 --head-dim 16 --value-dim 24 "
                          + HYBRID.replace("--kv-heads 2 ", ""),
 }
+# What the converters of today write: yarn's own magnitude (OLMo 3), a layer that guesses (EXAONE 4.5, GLM-OCR).
+KEYS |= {
+    "olmo3-yarn-factor": "--arch olmo2 --window 8 " + GROUPED + YARN + "--key .rope.scaling.yarn_attn_factor=f32:1.1386294",
+    "exaone4-nextn": "--arch exaone4 --nextn 1 " + GROUPED,
+    "glm4-nextn": "--arch glm4 --rot 8 --nextn 1 " + GROUPED,
+}
 MANY = MOE.replace("--layers 3", "--layers 5")
 KEYS |= {
     "llama4": "--arch llama4 --window 8 --shared-ff 40 --experts-used 1 " + MANY.replace("--experts-used 3", ""),
