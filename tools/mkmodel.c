@@ -345,7 +345,7 @@ struct vocab {
 static void add_token(struct vocab *v, const char *s, size_t n, int type, float score)
 {
     vs_tiny_put_str(&v->token, s, n);
-    vs_tiny_put_u32(&v->type, (uint32_t)type);
+    vs_buf_u32le(&v->type, (uint32_t)type);
     vs_tiny_put_f32(&v->score, score);
     v->n++;
 }
@@ -527,7 +527,7 @@ static void put_value(struct vs_buf *b, uint32_t type, const char *v, size_t n)
     else if (type == VS_TINY_BOOL)
         vs_buf_char(b, strtol(word, &end, 0) != 0);
     else
-        vs_tiny_put_u32(b, (uint32_t)strtoll(word, &end, 0));
+        vs_buf_u32le(b, (uint32_t)strtoll(word, &end, 0));
     if (type != VS_TINY_STR && (end == word || *end))
         die("'%s' is not a number", word);
 }
@@ -579,14 +579,8 @@ static void put_u16_key(struct vs_buf *b, const char *name, uint16_t v)
 {
     const char bytes[] = { (char)v, (char)(v >> 8) };
     vs_tiny_put_str(b, name, strlen(name));
-    vs_tiny_put_u32(b, 2);                       /* GGUF's number of u16 */
+    vs_buf_u32le(b, 2);                       /* GGUF's number of u16 */
     vs_buf_add(b, bytes, 2);
-}
-
-static void put_u64(struct vs_buf *b, uint64_t v)
-{
-    vs_tiny_put_u32(b, (uint32_t)v);
-    vs_tiny_put_u32(b, (uint32_t)(v >> 32));
 }
 
 static void pad(struct vs_buf *b)
@@ -602,24 +596,24 @@ static void make_part(const struct vs_gguf *g, const char *whole, uint16_t no, u
     size_t n_tensors = vs_gguf_n_tensors(g), n_kv = no ? 0 : vs_gguf_entries(g)->n;
     const char *keys_end = n_tensors ? vs_gguf_tensor_at(g, 0)->name.data - 8 : whole + vs_gguf_data_start(g);
     vs_buf_add(b, whole, 8);                     /* magic and version */
-    put_u64(b, end - begin);
-    put_u64(b, n_kv + 3);
+    vs_buf_u64le(b, end - begin);
+    vs_buf_u64le(b, n_kv + 3);
     if (!no)
         vs_buf_add(b, whole + 24, (size_t)(keys_end - whole - 24));
     put_u16_key(b, "split.no", no);
     put_u16_key(b, "split.count", n);
     vs_tiny_put_str(b, "split.tensors.count", strlen("split.tensors.count"));
-    vs_tiny_put_u32(b, VS_TINY_I32);
-    vs_tiny_put_u32(b, (uint32_t)n_tensors);
+    vs_buf_u32le(b, VS_TINY_I32);
+    vs_buf_u32le(b, (uint32_t)n_tensors);
     uint64_t at = 0;
     for (size_t i = begin; i < end; i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
         vs_tiny_put_str(b, t->name.data, t->name.n);
-        vs_tiny_put_u32(b, t->n_dims);
+        vs_buf_u32le(b, t->n_dims);
         for (uint32_t d = 0; d < t->n_dims; d++)
-            put_u64(b, t->ne[d]);
-        vs_tiny_put_u32(b, t->dtype->id);
-        put_u64(b, at);
+            vs_buf_u64le(b, t->ne[d]);
+        vs_buf_u32le(b, t->dtype->id);
+        vs_buf_u64le(b, at);
         at += (t->n_bytes + 31) / 32 * 32;
     }
     pad(b);
@@ -658,11 +652,11 @@ static void add_small(struct vs_buf *infos, struct vs_buf *data, const char *nam
                       const struct vs_dtype_info *type, uint64_t seed)
 {
     vs_tiny_put_str(infos, name, strlen(name));
-    vs_tiny_put_u32(infos, 2);
-    put_u64(infos, n_cols);
-    put_u64(infos, n_rows);
-    vs_tiny_put_u32(infos, type->id);
-    put_u64(infos, data->n);
+    vs_buf_u32le(infos, 2);
+    vs_buf_u64le(infos, n_cols);
+    vs_buf_u64le(infos, n_rows);
+    vs_buf_u32le(infos, type->id);
+    vs_buf_u64le(infos, data->n);
     uint64_t s = vs_tiny_hash(name, strlen(name)) ^ seed * 0xd1342543de82ef95;
     for (uint64_t i = 0; i < n_cols * n_rows; i++) {
         float v = spread * ((float)(vs_tiny_random(&s) & 0xffff) / 32768.0f - 1);
@@ -710,9 +704,9 @@ static void write_lora(const struct options *o, const struct vs_buf *file)
     for (size_t i = 0; i < o->n_keys; i++)
         write_key(&h, o->keys[i]);
     vs_buf_str(&out, "GGUF");
-    vs_tiny_put_u32(&out, 3);
-    put_u64(&out, n);
-    put_u64(&out, h.n_kv);
+    vs_buf_u32le(&out, 3);
+    vs_buf_u64le(&out, n);
+    vs_buf_u64le(&out, h.n_kv);
     vs_buf_add(&out, h.buf.data, h.buf.n);
     vs_buf_add(&out, infos.data ? infos.data : "", infos.n);
     pad(&out);

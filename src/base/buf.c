@@ -1,6 +1,7 @@
 /* base/buf.c - see buf.h */
 #include "base/buf.h"
 
+#include "base/bytes.h"
 #include "base/status.h"
 #include "base/utf8.h"
 
@@ -69,6 +70,20 @@ void vs_buf_str(struct vs_buf *b, const char *s)
 void vs_buf_char(struct vs_buf *b, char c)
 {
     vs_buf_add(b, &c, 1);
+}
+
+void vs_buf_u32le(struct vs_buf *b, uint32_t v)
+{
+    uint8_t p[4];
+    vs_store_u32le(p, v);
+    vs_buf_add(b, p, sizeof p);
+}
+
+void vs_buf_u64le(struct vs_buf *b, uint64_t v)
+{
+    uint8_t p[8];
+    vs_store_u64le(p, v);
+    vs_buf_add(b, p, sizeof p);
 }
 
 void vs_buf_printf(struct vs_buf *b, const char *format, ...)

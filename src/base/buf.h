@@ -20,6 +20,8 @@ struct vs_buf {
 void vs_buf_add(struct vs_buf *b, const void *data, size_t n);
 void vs_buf_str(struct vs_buf *b, const char *s);
 void vs_buf_char(struct vs_buf *b, char c);
+void vs_buf_u32le(struct vs_buf *b, uint32_t v);
+void vs_buf_u64le(struct vs_buf *b, uint64_t v);
 void vs_buf_printf(struct vs_buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *vs_buf_grow(struct vs_buf *b, size_t n);       /* n uninitialised bytes at the end; NULL on failure */
 int vs_buf_resize(struct vs_buf *b, size_t cap);     /* memory for cap bytes, or for what it holds; VS_E_NOMEM: nothing changed */

@@ -1,7 +1,6 @@
 /* selftest/tiny.c - see tiny.h */
 #include "selftest/tiny.h"
 
-#include "base/bytes.h"
 #include "tensor/dtype.h"
 
 #include <stdarg.h>
@@ -242,30 +241,16 @@ int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
 
 /* ---- key-values ---- */
 
-void vs_tiny_put_u32(struct vs_buf *b, uint32_t v)
-{
-    uint8_t x[4];
-    vs_store_u32le(x, v);
-    vs_buf_add(b, x, 4);
-}
-
-static void put_u64(struct vs_buf *b, uint64_t v)
-{
-    uint8_t x[8];
-    vs_store_u64le(x, v);
-    vs_buf_add(b, x, 8);
-}
-
 void vs_tiny_put_f32(struct vs_buf *b, float v)
 {
     uint32_t u;
     memcpy(&u, &v, 4);
-    vs_tiny_put_u32(b, u);
+    vs_buf_u32le(b, u);
 }
 
 void vs_tiny_put_str(struct vs_buf *b, const char *s, uint64_t n)
 {
-    put_u64(b, n);
+    vs_buf_u64le(b, n);
     vs_buf_add(b, s, n);
 }
 
@@ -277,14 +262,14 @@ void vs_tiny_key(struct vs_tiny_head *h, const char *key, uint32_t type)
     const char *mark = strstr(key, "%s");
     snprintf(full, sizeof full, "%.*s%s%s", mark ? (int)(mark - key) : 0, key, mark ? h->arch : "", mark ? mark + 2 : key);
     vs_tiny_put_str(&h->buf, full, strlen(full));
-    vs_tiny_put_u32(&h->buf, type);
+    vs_buf_u32le(&h->buf, type);
     h->n_kv++;
 }
 
 void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v)
 {
     vs_tiny_key(h, key, VS_TINY_U32);
-    vs_tiny_put_u32(&h->buf, (uint32_t)v);
+    vs_buf_u32le(&h->buf, (uint32_t)v);
 }
 
 static void kv_f32(struct vs_tiny_head *h, const char *key, double v)
@@ -308,8 +293,8 @@ void vs_tiny_kv_str(struct vs_tiny_head *h, const char *key, const char *v, uint
 void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, uint64_t n)
 {
     vs_tiny_key(h, key, T_ARRAY);
-    vs_tiny_put_u32(&h->buf, type);
-    put_u64(&h->buf, n);
+    vs_buf_u32le(&h->buf, type);
+    vs_buf_u64le(&h->buf, n);
 }
 
 static bool is_recurrent(const struct vs_tiny *t, uint64_t layer)
@@ -348,7 +333,7 @@ static void kv_by_layer(const struct vs_tiny *t, struct vs_tiny_head *h, const c
 {
     vs_tiny_kv_array(h, key, VS_TINY_U32, t->layers);
     for (uint64_t i = 0; i < t->layers; i++)
-        vs_tiny_put_u32(&h->buf, (uint32_t)of(t, i));
+        vs_buf_u32le(&h->buf, (uint32_t)of(t, i));
 }
 
 /* nemotron_h: the second of three layers */
@@ -435,7 +420,7 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     if (t->ff_step || family_of(t)->one_part || family_of(t)->puzzle) {
         vs_tiny_kv_array(h, "%s.feed_forward_length", VS_TINY_U32, t->layers);
         for (uint64_t i = 0; i < t->layers; i++)
-            vs_tiny_put_u32(&h->buf, feeds(t, i) ? (uint32_t)(t->ff + i * t->ff_step) : 0);
+            vs_buf_u32le(&h->buf, feeds(t, i) ? (uint32_t)(t->ff + i * t->ff_step) : 0);
     } else {
         vs_tiny_kv_u32(h, "%s.feed_forward_length", family_of(t)->half_ff ? 2 * t->ff : t->ff);
     }
@@ -452,7 +437,7 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     } else {
         vs_tiny_kv_array(h, "%s.attention.head_count_kv", VS_TINY_U32, t->layers);
         for (uint64_t i = 0; i < t->layers; i++)
-            vs_tiny_put_u32(&h->buf, is_recurrent(t, i) ? 0 : family_of(t)->latent && !t->whole_kv ? 1 : (uint32_t)t->kv_heads);
+            vs_buf_u32le(&h->buf, is_recurrent(t, i) ? 0 : family_of(t)->latent && !t->whole_kv ? 1 : (uint32_t)t->kv_heads);
     }
     if (family_of(t)->mixer == SHORT_CONVOLUTION)
         vs_tiny_kv_u32(h, "%s.shortconv.l_cache", t->taps);
@@ -1020,18 +1005,18 @@ int vs_tiny_file(const struct vs_tiny *t, const struct vs_tiny_head *h, bool wei
         list_tensors(&m);
     if (m.status == VS_OK) {
         vs_buf_str(ret, "GGUF");
-        vs_tiny_put_u32(ret, (uint32_t)t->version);
-        put_u64(ret, m.n);
-        put_u64(ret, h->n_kv);
+        vs_buf_u32le(ret, (uint32_t)t->version);
+        vs_buf_u64le(ret, m.n);
+        vs_buf_u64le(ret, h->n_kv);
         vs_buf_add(ret, h->buf.data, h->buf.n);
         uint64_t offset = 0;
         for (size_t i = 0; i < m.n; i++) {
             vs_tiny_put_str(ret, m.tensor[i].name, strlen(m.tensor[i].name));
-            vs_tiny_put_u32(ret, m.tensor[i].n_dims);
+            vs_buf_u32le(ret, m.tensor[i].n_dims);
             for (uint32_t d = 0; d < m.tensor[i].n_dims; d++)
-                put_u64(ret, m.tensor[i].ne[d]);
-            vs_tiny_put_u32(ret, m.tensor[i].dtype->id);
-            put_u64(ret, offset);
+                vs_buf_u64le(ret, m.tensor[i].ne[d]);
+            vs_buf_u32le(ret, m.tensor[i].dtype->id);
+            vs_buf_u64le(ret, offset);
             offset += (tensor_bytes(&m.tensor[i]) + 31) / 32 * 32;
         }
         pad(ret);

@@ -68,9 +68,8 @@ void vs_tiny_kv_u32(struct vs_tiny_head *h, const char *key, uint64_t v);
 void vs_tiny_kv_bool(struct vs_tiny_head *h, const char *key, bool v);
 void vs_tiny_kv_str(struct vs_tiny_head *h, const char *key, const char *v, uint64_t n);
 enum { VS_TINY_U32 = 4, VS_TINY_I32 = 5, VS_TINY_F32 = 6, VS_TINY_BOOL = 7, VS_TINY_STR = 8 };
-/* The elements follow by vs_tiny_put_* or vs_buf_add. */
+/* The elements follow by vs_buf_u32le, vs_tiny_put_* or vs_buf_add. */
 void vs_tiny_kv_array(struct vs_tiny_head *h, const char *key, uint32_t type, uint64_t n);
-void vs_tiny_put_u32(struct vs_buf *b, uint32_t v);
 void vs_tiny_put_f32(struct vs_buf *b, float v);
 void vs_tiny_put_str(struct vs_buf *b, const char *s, uint64_t n);
 

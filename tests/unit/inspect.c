@@ -4,7 +4,6 @@
 #include "cpu/backend.h"
 #include "selftest/selftest.h"
 
-#include "base/bytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,30 +12,16 @@
 
 #include <cmocka.h>
 
-static void u32(struct vs_buf *b, uint32_t v)
-{
-    uint8_t x[4];
-    vs_store_u32le(x, v);
-    vs_buf_add(b, x, 4);
-}
-
-static void u64(struct vs_buf *b, uint64_t v)
-{
-    uint8_t x[8];
-    vs_store_u64le(x, v);
-    vs_buf_add(b, x, 8);
-}
-
 static void str(struct vs_buf *b, const char *s)
 {
-    u64(b, strlen(s));
+    vs_buf_u64le(b, strlen(s));
     vs_buf_str(b, s);
 }
 
 static void key(struct vs_buf *b, const char *name, uint32_t type)
 {
     str(b, name);
-    u32(b, type);
+    vs_buf_u32le(b, type);
 }
 
 /* A file of an architecture nobody knows, with per-layer head counts, odd text and numbers. */
@@ -44,25 +29,26 @@ static struct vs_buf strange_file(void)
 {
     struct vs_buf b = { 0 };
     vs_buf_str(&b, "GGUF");
-    u32(&b, 3);
-    u64(&b, 2);
-    u64(&b, 12);
+    vs_buf_u32le(&b, 3);
+    vs_buf_u64le(&b, 2);
+    vs_buf_u64le(&b, 12);
     key(&b, "general.architecture", 8), str(&b, "odd");
     key(&b, "bad\xff" "text", 8), str(&b, "a\xc3\xa9\xc3z");
-    key(&b, "big", 10), u64(&b, UINT64_MAX);
-    key(&b, "nan", 6), u32(&b, 0x7fc00000);
+    key(&b, "big", 10), vs_buf_u64le(&b, UINT64_MAX);
+    key(&b, "nan", 6), vs_buf_u32le(&b, 0x7fc00000);
     key(&b, "yes", 7), vs_buf_char(&b, 1);
-    key(&b, "odd.block_count", 4), u32(&b, 3);
-    key(&b, "odd.embedding_length", 4), u32(&b, 64);
-    key(&b, "odd.context_length", 4), u32(&b, 100);
-    key(&b, "odd.attention.head_count", 4), u32(&b, 4);
-    key(&b, "odd.attention.head_count_kv", 9), u32(&b, 4), u64(&b, 3), u32(&b, 2), u32(&b, 0), u32(&b, 1);
-    key(&b, "odd.attention.value_length", 4), u32(&b, 32);
-    key(&b, "names", 9), u32(&b, 8), u64(&b, 10);
+    key(&b, "odd.block_count", 4), vs_buf_u32le(&b, 3);
+    key(&b, "odd.embedding_length", 4), vs_buf_u32le(&b, 64);
+    key(&b, "odd.context_length", 4), vs_buf_u32le(&b, 100);
+    key(&b, "odd.attention.head_count", 4), vs_buf_u32le(&b, 4);
+    key(&b, "odd.attention.head_count_kv", 9), vs_buf_u32le(&b, 4), vs_buf_u64le(&b, 3), vs_buf_u32le(&b, 2),
+        vs_buf_u32le(&b, 0), vs_buf_u32le(&b, 1);
+    key(&b, "odd.attention.value_length", 4), vs_buf_u32le(&b, 32);
+    key(&b, "names", 9), vs_buf_u32le(&b, 8), vs_buf_u64le(&b, 10);
     for (int i = 0; i < 10; i++)
         str(&b, "x\n");
-    str(&b, "w"), u32(&b, 2), u64(&b, 64), u64(&b, 2), u32(&b, 2), u64(&b, 0);
-    str(&b, "v"), u32(&b, 1), u64(&b, 8), u32(&b, 0), u64(&b, 96);
+    str(&b, "w"), vs_buf_u32le(&b, 2), vs_buf_u64le(&b, 64), vs_buf_u64le(&b, 2), vs_buf_u32le(&b, 2), vs_buf_u64le(&b, 0);
+    str(&b, "v"), vs_buf_u32le(&b, 1), vs_buf_u64le(&b, 8), vs_buf_u32le(&b, 0), vs_buf_u64le(&b, 96);
     while (b.n % 32)
         vs_buf_char(&b, 0);
     for (int i = 0; i < 96 + 32; i++)
@@ -186,9 +172,9 @@ static void test_no_metadata_at_all(void **state)
     (void)state;
     struct vs_buf b = { 0 };
     vs_buf_str(&b, "GGUF");
-    u32(&b, 2);
-    u64(&b, 0);
-    u64(&b, 0);
+    vs_buf_u32le(&b, 2);
+    vs_buf_u64le(&b, 0);
+    vs_buf_u64le(&b, 0);
     struct vs_gguf *g;
     struct vs_error err = { 0 };
     json_t *out;

@@ -3,7 +3,6 @@
 #include "prog/worker/make.h"
 
 #include "base/buf.h"
-#include "base/bytes.h"
 #include "cpu/backend.h"
 #include "engine/model.h"
 #include "import/header.h"
@@ -98,23 +97,9 @@ static int read_chunks(struct work *w, struct vs_error *err)
 
 /* ---- the file ---- */
 
-static void put_u32(struct vs_buf *b, uint32_t v)
-{
-    uint8_t p[4];
-    vs_store_u32le(p, v);
-    vs_buf_add(b, p, 4);
-}
-
-static void put_u64(struct vs_buf *b, uint64_t v)
-{
-    uint8_t p[8];
-    vs_store_u64le(p, v);
-    vs_buf_add(b, p, 8);
-}
-
 static void put_text(struct vs_buf *b, const char *s)
 {
-    put_u64(b, strlen(s));
+    vs_buf_u64le(b, strlen(s));
     vs_buf_str(b, s);
 }
 
@@ -122,7 +107,7 @@ static void put_float(struct vs_buf *b, float v)
 {
     uint32_t bits;
     memcpy(&bits, &v, sizeof bits);
-    put_u32(b, bits);
+    vs_buf_u32le(b, bits);
 }
 
 static void pad(struct vs_buf *b)
@@ -138,11 +123,11 @@ static void put_info(struct vs_buf *b, const char *stem, const char *end, uint64
     char name[96];
     snprintf(name, sizeof name, "%s.%s", stem, end);
     put_text(b, name);
-    put_u32(b, 2);
-    put_u64(b, n_columns);
-    put_u64(b, n_rows);
-    put_u32(b, T_F32);
-    put_u64(b, *io_at);
+    vs_buf_u32le(b, 2);
+    vs_buf_u64le(b, n_columns);
+    vs_buf_u64le(b, n_rows);
+    vs_buf_u32le(b, T_F32);
+    vs_buf_u64le(b, *io_at);
     *io_at += (n_columns * n_rows * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
@@ -150,23 +135,23 @@ static void put_head(struct vs_buf *b, const struct work *w, const char *text, c
 {
     uint64_t at = 0;
     vs_buf_str(b, "GGUF");
-    put_u32(b, 3);
-    put_u64(b, 2 * n);
-    put_u64(b, 4);
+    vs_buf_u32le(b, 3);
+    vs_buf_u64le(b, 2 * n);
+    vs_buf_u64le(b, 4);
     put_text(b, "general.type");
-    put_u32(b, T_STR);
+    vs_buf_u32le(b, T_STR);
     put_text(b, "imatrix");
     put_text(b, "imatrix.datasets");
-    put_u32(b, T_ARRAY);
-    put_u32(b, T_STR);
-    put_u64(b, 1);
+    vs_buf_u32le(b, T_ARRAY);
+    vs_buf_u32le(b, T_STR);
+    vs_buf_u64le(b, 1);
     put_text(b, text);
     put_text(b, "imatrix.chunk_count");
-    put_u32(b, T_U32);
-    put_u32(b, (uint32_t)w->n_chunks);
+    vs_buf_u32le(b, T_U32);
+    vs_buf_u32le(b, (uint32_t)w->n_chunks);
     put_text(b, "imatrix.chunk_size");
-    put_u32(b, T_U32);
-    put_u32(b, (uint32_t)w->chunk);
+    vs_buf_u32le(b, T_U32);
+    vs_buf_u32le(b, (uint32_t)w->chunk);
     for (size_t i = 0; i < n; i++) {
         put_info(b, o[i].name, "in_sum2", o[i].n_columns, o[i].n_matrices, &at);
         put_info(b, o[i].name, "counts", 1, o[i].n_matrices, &at);

@@ -4,7 +4,6 @@
 #include "prog/worker/mix.h"
 
 #include "base/buf.h"
-#include "base/bytes.h"
 #include "base/num.h"
 #include "cpu/pool.h"
 #include "import/gguf.h"
@@ -137,31 +136,17 @@ static int copy(const struct vs_gguf_tensor *t, const struct file *model, struct
 
 /* ---- the file ---- */
 
-static void put_u32(struct vs_buf *b, uint32_t v)
-{
-    uint8_t p[4];
-    vs_store_u32le(p, v);
-    vs_buf_add(b, p, 4);
-}
-
-static void put_u64(struct vs_buf *b, uint64_t v)
-{
-    uint8_t p[8];
-    vs_store_u64le(p, v);
-    vs_buf_add(b, p, 8);
-}
-
 static void put_str(struct vs_buf *b, struct vs_str s)
 {
-    put_u64(b, s.n);
+    vs_buf_u64le(b, s.n);
     vs_buf_add(b, s.data, s.n);
 }
 
 static void put_key_u32(struct vs_buf *b, const char *key, uint32_t v)
 {
     put_str(b, (struct vs_str){ key, strlen(key) });
-    put_u32(b, VS_ENTRY_U32);
-    put_u32(b, v);
+    vs_buf_u32le(b, VS_ENTRY_U32);
+    vs_buf_u32le(b, v);
 }
 
 static bool key_is(const struct vs_entry *e, const char *key)
@@ -172,10 +157,10 @@ static bool key_is(const struct vs_entry *e, const char *key)
 static void put_entry(struct vs_buf *b, const struct vs_entry *e)
 {
     put_str(b, e->key);
-    put_u32(b, (uint32_t)e->type);
+    vs_buf_u32le(b, (uint32_t)e->type);
     if (e->type == VS_ENTRY_ARRAY) {
-        put_u32(b, (uint32_t)e->elem_type);
-        put_u64(b, e->count);
+        vs_buf_u32le(b, (uint32_t)e->elem_type);
+        vs_buf_u64le(b, e->count);
     }
     vs_buf_add(b, e->data, e->n_bytes);
 }
@@ -204,9 +189,9 @@ static void put_head(struct vs_buf *b, const struct vs_gguf *g, const struct vs_
     for (size_t i = 0; i < kv->n; i++)
         n += !key_is(&kv->entry[i], "general.file_type") && !key_is(&kv->entry[i], "general.quantization_version");
     vs_buf_str(b, "GGUF");
-    put_u32(b, 3);
-    put_u64(b, vs_gguf_n_tensors(g));
-    put_u64(b, n);
+    vs_buf_u32le(b, 3);
+    vs_buf_u64le(b, vs_gguf_n_tensors(g));
+    vs_buf_u64le(b, n);
     for (size_t i = 0; i < kv->n; i++)
         if (!key_is(&kv->entry[i], "general.file_type") && !key_is(&kv->entry[i], "general.quantization_version"))
             put_entry(b, &kv->entry[i]);
@@ -215,11 +200,11 @@ static void put_head(struct vs_buf *b, const struct vs_gguf *g, const struct vs_
     for (size_t i = 0; i < vs_gguf_n_tensors(g); i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
         put_str(b, t->name);
-        put_u32(b, t->n_dims);
+        vs_buf_u32le(b, t->n_dims);
         for (uint32_t d = 0; d < t->n_dims; d++)
-            put_u64(b, t->ne[d]);
-        put_u32(b, p->type[i]->id);
-        put_u64(b, p->offset[i]);
+            vs_buf_u64le(b, t->ne[d]);
+        vs_buf_u32le(b, p->type[i]->id);
+        vs_buf_u64le(b, p->offset[i]);
     }
     pad(b, p->alignment);
 }
