@@ -141,15 +141,21 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
 }
 
 /* The daemon's word for what can't be done gets our word for what to do about it. */
-static int explain(struct vs_session *s, int code, struct vs_error *err)
+static int explain(struct vs_session *s, int code, int64_t retry_ms, struct vs_error *err)
 {
+    if (code == VS_E_BUSY && retry_ms > 0 && err) {
+        size_t n = strlen(err->text);
+        snprintf(err->text + n, sizeof err->text - n, "; try again in %lld s", (long long)(retry_ms + 999) / 1000);
+    }
     if (code == VS_E_CONTEXT && err) {
         char advice[256];
         context_advice(s, advice, sizeof advice);
         size_t n = strlen(err->text);
         snprintf(err->text + n, sizeof err->text - n, "; %s", advice);
     }
-    if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err &&
+    char path[PATH_MAX];
+    bool is_here = vs_model_find(s->model, path, sizeof path, NULL) == VS_OK && access(path, F_OK) == 0;
+    if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err && !is_here &&
         !strstr(err->text, "models pull"))
         return vs_model_missing(s->model, err);
     return code;
@@ -216,7 +222,7 @@ static int call(struct vs_session *s, uint16_t type, json_t *request, const stru
     }
     if (rc != VS_OK) {
         vs_error_set(err, rc, "%s", rc == VS_E_CANCELLED && cancelled ? "cancelled" : why.text);
-        return explain(s, rc, err);
+        return explain(s, rc, why.retry_after_ms, err);
     }
     if (ret_result)
         *ret_result = json_incref(e.json);
