@@ -176,6 +176,10 @@ def main():
             f.write("a few words")
         veritas("imatrix", "-m", model, "-f", text, status=2)
         veritas("imatrix", "-m", model, "-o", out, status=2)
+        for mine in (model, text):
+            before = read(mine)
+            check("what is read is not replaced", "one that is read" in veritas(*make, "-o", mine, status=2).stderr)
+            check(f"{mine} stays", read(mine) == before)
         before = read(out)
         short = ["imatrix", "-m", model, "-f", os.path.join(d, "short"), "-o", out]
         check("a short text", "fewer than a chunk" in veritas(*short, status=2).stderr)

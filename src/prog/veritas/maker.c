@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BLOCK = 1 << 20, RECORD = 16 };
@@ -95,9 +96,29 @@ static int run(struct vs_maker *m, uint64_t *ret_bytes, struct vs_error *err)
     return rc;
 }
 
+static bool is_same(int fd, const struct stat *st)
+{
+    struct stat of;
+    return fd >= 0 && fstat(fd, &of) == 0 && of.st_dev == st->st_dev && of.st_ino == st->st_ino;
+}
+
+/* Whether the file at `path` is one of those that are read. */
+static bool is_read(const struct vs_maker *m, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    for (unsigned i = 0; i < m->others.n; i++)
+        if (is_same(m->others.fd[i], &st))
+            return true;
+    return is_same(m->input, &st);
+}
+
 int vs_maker_run(struct vs_maker *m, const char *path, uint64_t *ret_bytes, struct vs_error *err)
 {
     *ret_bytes = 0;
+    if (is_read(m, path))
+        return vs_error_set(err, VS_E_INVALID, "the new file would take the place of one that is read; give it another name");
     int rc = vs_output_open(&m->out, path, 0644, err);
     if (rc != VS_OK)
         return rc;

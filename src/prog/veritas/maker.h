@@ -25,7 +25,8 @@ struct vs_maker {
     struct vs_output out;
 };
 
-/* Makes the file at `path`, or leaves what is there. The descriptors stay the caller's. *ret_bytes: of the new file. */
+/* Makes the file at `path`, or leaves what is there. The descriptors stay the caller's. *ret_bytes: of the new file. VS_E_INVALID:
+ * the file at `path` is one of those that are read. */
 int vs_maker_run(struct vs_maker *m, const char *path, uint64_t *ret_bytes, struct vs_error *err);
 
 /* The processor cores that the child may use, or what --threads says. */

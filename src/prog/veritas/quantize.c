@@ -12,14 +12,12 @@ enum { MAX_OVERRIDES = 256 };
 
 static int open_all(struct vs_maker *m, const struct vs_args *args, struct vs_error *err)
 {
-    struct stat in, out;
-    int rc = vs_file_open("the model", args->v[0], &m->input, &in, err);
+    struct stat st;
+    int rc = vs_file_open("the model", args->v[0], &m->input, &st, err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_IMATRIX)) {
-        rc = vs_file_open("the imatrix", vs_args_text(args, VS_OPT_IMATRIX), &m->others.fd[0], &out, err);
+        rc = vs_file_open("the imatrix", vs_args_text(args, VS_OPT_IMATRIX), &m->others.fd[0], &st, err);
         m->others.n = rc == VS_OK;
     }
-    if (rc == VS_OK && stat(args->v[1], &out) == 0 && out.st_dev == in.st_dev && out.st_ino == in.st_ino)
-        rc = vs_error_set(err, VS_E_INVALID, "the new file would take the place of the old one; give it another name");
     return rc;
 }
 
