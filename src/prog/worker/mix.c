@@ -244,15 +244,26 @@ static enum vs_dtype fitting(enum vs_dtype type, uint64_t n_cols)
     return n_cols % vs_dtype_info((uint32_t)type)->block_len == 0 ? type : VS_F16;
 }
 
+static bool override_fits(const char *override, struct vs_str name)
+{
+    return fits(override, (size_t)(strrchr(override, '=') - override), name);
+}
+
+int vs_mix_check_fits(const char *override, const struct vs_gguf *g, struct vs_error *err)
+{
+    for (size_t i = 0; i < vs_gguf_n_tensors(g); i++)
+        if (is_matrix(vs_gguf_tensor_at(g, i)) && override_fits(override, vs_gguf_tensor_at(g, i)->name))
+            return VS_OK;
+    return vs_error_set(err, VS_E_INVALID, "--tensor %.100s: it fits the whole name of no matrix; * stands for any text", override);
+}
+
 const struct vs_dtype_info *vs_mix_type(const struct vs_mix *mix, const struct vs_gguf *g, const struct vs_gguf_tensor *t,
                                         char *const *overrides, int n)
 {
     if (!is_matrix(t))
         return t->dtype;
-    for (int i = 0; i < n; i++) {
-        const char *equals = strrchr(overrides[i], '=');
-        if (fits(overrides[i], (size_t)(equals - overrides[i]), t->name))
-            return vs_dtype_info((uint32_t)fitting((enum vs_dtype)type_named(equals + 1)->id, t->ne[0]));
-    }
+    for (int i = 0; i < n; i++)
+        if (override_fits(overrides[i], t->name))
+            return vs_dtype_info((uint32_t)fitting((enum vs_dtype)type_named(strrchr(overrides[i], '=') + 1)->id, t->ne[0]));
     return vs_dtype_info((uint32_t)fitting(wanted(mix, g, t), t->ne[0]));
 }

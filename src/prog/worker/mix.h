@@ -23,4 +23,6 @@ const struct vs_dtype_info *vs_mix_type(const struct vs_mix *mix, const struct v
                                         char *const *overrides, int n);
 /* VS_E_INVALID says what is wrong with it. */
 int vs_mix_check_override(const char *override, struct vs_error *err);
+/* VS_E_INVALID: its pattern fits no matrix of the file. */
+int vs_mix_check_fits(const char *override, const struct vs_gguf *g, struct vs_error *err);
 #endif

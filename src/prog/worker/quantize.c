@@ -222,6 +222,11 @@ static int make_plan(struct plan *p, const struct vs_gguf *g, const struct vs_mi
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (vs_entries_find(vs_gguf_entries(g), "split.count"))
         return vs_error_set(err, VS_E_UNSUPPORTED, "one part of a split model can't be quantised; join its parts first");
+    for (int i = 0; i < n_overrides; i++) {
+        int rc = vs_mix_check_fits(overrides[i], g, err);
+        if (rc != VS_OK)
+            return rc;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct vs_gguf_tensor *t = vs_gguf_tensor_at(g, i);
         p->type[i] = vs_mix_type(mix, g, t, overrides, n_overrides);
