@@ -12,6 +12,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
+import malformed as gguf                # noqa: E402
+
 os.environ["VERITAS_SOCKET"] = "/nowhere/s"         # never a daemon that somebody left running
 BIN = sys.argv[1]
 WORDS = ("The sky is blue because the air scatters the light of the sun. What is the capital of France? "
@@ -124,6 +127,8 @@ def main():
         write_imatrix(imatrix, sums(weight, 256, lambda i: 100.0 if i % 7 == 0 else 0.01))
         veritas("quantize", full, out, "--type", "Q3_K_M", "--imatrix", imatrix)
         check("an imatrix changes the file", read(out) != one and len(read(out)) == len(one))
+        p = veritas("quantize", full, imatrix, "--type", "Q3_K_M", "--imatrix", imatrix, status=2)
+        check("the imatrix is not replaced", "one that is read" in p.stderr, p.stderr)
         before = read(out)
         for what, tensors, kind, status in (("of another shape", sums(weight, 128), "imatrix", 3),
                                             ("of another kind", sums(weight, 256), "x", 3),
@@ -138,6 +143,8 @@ def main():
         for words, status, message in ((["--type", "Q9"], 3, "Q4_K_M"), ([], 2, "--type"),
                                        (["--type", "Q4_0", "--tensor", "x"], 2, "PATTERN=TYPE"),
                                        (["--type", "Q4_0", "--tensor", "*=Q8_1"], 3, "Q8_1"),
+                                       (["--type", "Q4_0", "--tensor", "attn_q=Q8_0"], 2, "no matrix"),
+                                       (["--type", "Q4_0", "--tensor", "*_norm*=Q8_0"], 2, "no matrix"),
                                        (["--type", "Q4_0", "--tensor", "*=Q77"], 2, "Q77")):
             p = veritas("quantize", full, os.path.join(d, "no.gguf"), *words, status=status)
             check(f"{words}: {message}", message in p.stderr, p.stderr)
@@ -155,6 +162,15 @@ def main():
         other = os.path.join(d, "other.gguf")
         mkmodel(other, "--vocab", "500")
         check("other vocabularies", "can't be compared" in veritas("compare", full, other, *window, status=2).stderr)
+        mkmodel(other, *shape, "--tokenizer", "llama")
+        check("other tokens", "the tokens of" in veritas("compare", full, other, *window, status=2).stderr)
+        guess = gguf.Model(read(full))
+        guess.drop("tokenizer.ggml.pre")
+        with open(other, "wb") as f:
+            f.write(guess.pack())
+        for words in (["compare", other, full, *window], ["perplexity", "-m", other, "--ctx", "32", text],
+                      ["logits", "-m", other, text, "-o", os.path.join(d, "logits.npy")]):
+            check(f"{words[0]}: its ids are a guess", veritas(*words).stderr.count("tokenizer.ggml.pre") == 1)
 
         # Ctrl-C while the new file grows
         folder = os.path.join(d, "folder")

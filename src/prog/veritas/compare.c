@@ -151,6 +151,8 @@ static int tokenise(struct vs_session *s, const char *text, size_t n, uint32_t *
     for (size_t i = 0; rc == VS_OK && i < count; i++)
         (*ret)[i] = json_is_array(list) ? (uint32_t)json_integer_value(json_array_get(list, i)) : vs_load_u32le(data.data + 4 * i);
     *ret_n = count;
+    if (rc == VS_OK && n)
+        vs_session_remarks(s, request, result, false);
     json_decref(result);
     json_decref(request);
     vs_buf_clear(&data);
@@ -176,6 +178,37 @@ static int read_window(struct comparison *c, struct side *side, vs_session_take 
     json_decref(result);
     json_decref(request);
     return rc;
+}
+
+/* What the ids of the first window are the text of. VS_E_UNSUPPORTED: the file has no tokenizer. */
+static int text_of(const struct comparison *c, struct side *side, struct vs_buf *ret, struct vs_error *err)
+{
+    json_t *list = json_array(), *request = json_pack("{s:o}", "tokens", list), *result = NULL;
+    for (size_t i = 0; i < c->ctx; i++)
+        json_array_append_new(list, json_integer((json_int_t)c->ids[i]));
+    int rc = request ? vs_session_call(&side->session, VS_MSG_DETOKENIZE, request, -1, take_ids, ret, &result, err)
+                     : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    const json_t *text = json_object_get(result, "text");
+    if (rc == VS_OK && text)
+        vs_buf_add(ret, json_string_value(text), json_string_length(text));
+    json_decref(result);
+    json_decref(request);
+    return rc == VS_OK ? ret->status : rc;
+}
+
+/* The same ids have to be the same text; a model without a tokenizer is believed. */
+static int match_vocabularies(struct comparison *c, const struct vs_args *args, struct vs_error *err)
+{
+    struct vs_buf a = { .limit = 512u << 20 }, b = { .limit = 512u << 20 };
+    int rc = text_of(c, &c->a, &a, err);
+    if (rc == VS_OK)
+        rc = text_of(c, &c->b, &b, err);
+    if (rc == VS_OK && (a.n != b.n || (a.n && memcmp(a.data, b.data, a.n) != 0)))
+        rc = vs_error_set(err, VS_E_INVALID, "the tokens of %s are others than those of %s: their predictions can't be compared",
+                          args->v[1], args->v[0]);
+    vs_buf_clear(&a);
+    vs_buf_clear(&b);
+    return rc == VS_E_UNSUPPORTED ? VS_OK : rc;
 }
 
 /* How many tokens a model chooses from: asked with one token. */
@@ -226,6 +259,8 @@ static int prepare(struct comparison *c, const struct vs_args *args, const char 
     for (size_t i = 0; rc == VS_OK && i < c->n_ids; i++)
         if (c->ids[i] >= c->n_vocab)
             rc = vs_error_set(err, VS_E_MALFORMED, "token %u of the text is not in the vocabulary", c->ids[i]);
+    if (rc == VS_OK)
+        rc = match_vocabularies(c, args, err);
     if (rc != VS_OK)
         return rc;
     c->spool = tmpfile();

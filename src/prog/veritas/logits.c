@@ -74,6 +74,8 @@ int vs_command_logits(const struct vs_args *args)
         vs_output_npy(&sink.file, rows, columns);
         rc = vs_output_commit(&sink.file, &err);
     }
+    if (rc == VS_OK)
+        vs_session_remarks(&s, request, result, false);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_JSON))
         vs_answer_json(result, JSON_COMPACT);
     else if (rc == VS_OK)

@@ -28,6 +28,7 @@ int vs_command_perplexity(const struct vs_args *args)
     if ((rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_LOUD, &err)) != VS_OK ||
         (rc = vs_session_call(&s, VS_MSG_PERPLEXITY, request, -1, NULL, NULL, &result, &err)) != VS_OK)
         goto out;
+    vs_session_remarks(&s, request, result, false);
     if (vs_args_given(args, VS_OPT_JSON))
         vs_answer_json(result, JSON_COMPACT);
     else

@@ -76,8 +76,9 @@ static int send_logits(struct vs_work *w, uint32_t lane, struct vs_error *err)
 static json_t *result_logits(struct vs_work *w)
 {
     struct score *c = (struct score *)w;
-    return json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)c->ids.n, "n_vocab", (json_int_t)vs_model_n_vocab(w->s->model),
-                     "tokens", vs_ids_json(c->ids.id, c->ids.n, NULL));
+    json_t *ids = vs_ids_json(c->ids.id, c->ids.n, NULL);
+    return vs_service_tell_guess(w->s, json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)c->ids.n, "n_vocab",
+                                                 (json_int_t)vs_model_n_vocab(w->s->model), "tokens", ids));
 }
 
 /* ---- perplexity: docs/PERPLEXITY.md has the convention ---- */
@@ -138,8 +139,8 @@ static int send_scores(struct vs_work *w, uint32_t lane, struct vs_error *err)
 static json_t *result_scores(struct vs_work *w)
 {
     const struct score *c = (const struct score *)w;
-    return json_pack("{s:f, s:I, s:f}", "perplexity", vs_exp64(c->nll / (double)c->n_scored), "n_tokens",
-                     (json_int_t)c->n_scored, "nll", c->nll);
+    return vs_service_tell_guess(w->s, json_pack("{s:f, s:I, s:f}", "perplexity", vs_exp64(c->nll / (double)c->n_scored),
+                                                 "n_tokens", (json_int_t)c->n_scored, "nll", c->nll));
 }
 
 /* ---- begin, end ---- */

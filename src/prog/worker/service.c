@@ -74,6 +74,14 @@ const char *vs_service_guess(const struct vs_service *s)
         : NULL;
 }
 
+json_t *vs_service_tell_guess(const struct vs_service *s, json_t *result)
+{
+    const char *guess = vs_service_guess(s);
+    if (result && guess)
+        json_object_set_new(result, "notice", json_string(guess));
+    return result;
+}
+
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
 {
     return s->tokenizer ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "%s", s->no_tokenizer);
@@ -155,8 +163,7 @@ static int tokenize(struct vs_service *s, json_t *request, struct vs_sink *sink,
     } else if (r == VS_OK) {
         ret->result = json_pack("{s:o, s:I}", "tokens", vs_ids_json(ids.id, ids.n, &sink->check), "n", (json_int_t)ids.n);
     }
-    if (ret->result && vs_service_guess(s))
-        json_object_set_new(ret->result, "notice", json_string(vs_service_guess(s)));
+    vs_service_tell_guess(s, ret->result);
     vs_ids_clear(&ids);
     return r;
 }

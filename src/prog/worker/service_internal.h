@@ -44,6 +44,8 @@ int vs_request_ids(const struct vs_service *s, const json_t *list, const char *k
 json_t *vs_ids_json(const uint32_t *id, size_t n, struct vs_check *check);      /* NULL: stopped, or no memory */
 /* What the user is told where token ids are a guess; NULL where they are not. */
 const char *vs_service_guess(const struct vs_service *s);
+/* The result, with vs_service_guess as its notice when there is one. NULL stays NULL. */
+json_t *vs_service_tell_guess(const struct vs_service *s, json_t *result);
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);

@@ -150,9 +150,7 @@ static json_t *result_embed(struct vs_work *w)
     tell_usage(v);
     json_t *result = json_pack("{s:I, s:I, s:s, s:s, s:o}", "n", (json_int_t)v->n_texts, "dim", (json_int_t)v->dim, "pooling",
                                vs_pooling_name(v->pooling), "normalize", v->normalize ? "l2" : "none", "tokens", counts(v));
-    if (result && vs_service_guess(w->s))
-        json_object_set_new(result, "notice", json_string(vs_service_guess(w->s)));
-    return result;
+    return vs_service_tell_guess(w->s, result);
 }
 
 /* How likely it is that the document answers: the first label's part of all, or of a single number its sigmoid. */
