@@ -28,7 +28,7 @@
 struct begun {                          /* a request that has not ended */
     uint64_t id;
     uint32_t owed;                      /* bytes consumed and not yet credited */
-    struct vs_joined *receipt;          /* what came of it, for its receipt; NULL: none is expected */
+    struct vs_joined *receipt;          /* what came of it, for its receipt; NULL: there can be none */
 };
 
 struct vs_client {
@@ -37,7 +37,7 @@ struct vs_client {
     uint64_t next_id;
     struct begun *begun;
     size_t n_begun, room_begun;
-    bool needs_key, has_receipts;       /* the daemon says: of every answer */
+    bool needs_key;                     /* the daemon says so */
     uint32_t credit;                    /* that a request begins with; a quarter is given back at once */
     bool is_read;                       /* of what came, no whole frame is left */
     json_t *json;                       /* of the last event */
@@ -442,7 +442,6 @@ static int hello(struct vs_client *c, const char *name, const char *key, struct 
     c->conn.state = VS_AT_OPEN;
     c->credit = credit_of(e.json);
     c->needs_key = json_is_true(json_object_get(e.json, "needs_key"));
-    c->has_receipts = json_is_true(json_object_get(e.json, "receipts"));
     return VS_OK;
 }
 
@@ -623,12 +622,10 @@ static int make_payload(const json_t *request, const struct vs_ipc_rule *rule, s
     return failed ? VS_E_NOMEM : status != VS_OK ? status : out->status;
 }
 
-/* A request has begun: is a receipt to come of it? VS_E_NOMEM. */
-static int expect_receipt(struct vs_client *c, uint16_t type, uint64_t id, const json_t *request)
+/* A request has begun. Of each answer a receipt may come, asked for or not: the policy may change at any time. VS_E_NOMEM. */
+static int expect_receipt(struct vs_client *c, uint16_t type, uint64_t id)
 {
-    const json_t *asked = json_object_get(request, "receipt");
-    bool is_answer = type == VS_MSG_GENERATE || type == VS_MSG_CHAT;
-    if (!is_answer || !(c->has_receipts || json_is_true(asked) || json_integer_value(asked) > 0))
+    if (type != VS_MSG_GENERATE && type != VS_MSG_CHAT)
         return VS_OK;
     struct begun *b = find(c, id);
     b->receipt = vs_joined_create();
@@ -649,7 +646,7 @@ int vs_client_request(struct vs_client *c, uint16_t type, const json_t *request,
         vs_error_set(err, status, "the request is larger than %u bytes", rule->max);
     else if (status != VS_OK)
         vs_error_set(err, status, "%s", vs_status_text(status));
-    else if (request_begin(c, ++c->next_id) != VS_OK || expect_receipt(c, type, c->next_id, request) != VS_OK)
+    else if (request_begin(c, ++c->next_id) != VS_OK || expect_receipt(c, type, c->next_id) != VS_OK)
         status = vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     else
         status = send_frame(c, type, c->next_id, out.data, out.n, files, err);

@@ -46,6 +46,38 @@ class Gateway(unittest.TestCase):
         shutil.rmtree(cls.dir)
 
 
+class Receipts(unittest.TestCase):
+    def test_always(self):
+        """Where the policy gives all a receipt, that of a client who did not ask is whole, too."""
+        with tempfile.TemporaryDirectory(prefix="vsh") as folder:
+            subprocess.run([BIN + "/mkmodel", "--ctx", "2048", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
+            with open(folder + "/policy.json", "w") as f:
+                json.dump({"receipts": {"mode": "always"}}, f)
+            env = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+            env.update(VERITAS_MODELS=folder, HOME=folder, VERITAS_POLICY=folder + "/policy.json")
+            gateway = subprocess.Popen([BIN + "/veritas", "gateway", "--private", "-m", "one", "--listen", "127.0.0.1:0"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
+            try:
+                port = int(gateway.stdout.readline().rsplit(":", 1)[1])
+                for stream in (False, True):
+                    c = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                    body = {"messages": [{"role": "user", "content": "a b c"}], "max_tokens": 6, "stream": stream}
+                    c.request("POST", CHAT, json.dumps(body), JSON)
+                    told = c.getresponse().read().decode()
+                    c.close()
+                    if stream:
+                        told, = [line[6:] for line in told.splitlines() if line.startswith("data: {") and '"receipt"' in line]
+                    receipt = json.dumps(json.loads(told)["receipt"])
+                    done = subprocess.run([BIN + "/veritas", "verify", "--json", "-m", "one", "-"], input=receipt, env=env,
+                                          capture_output=True, text=True)
+                    verdict = json.loads(done.stdout)
+                    self.assertEqual((verdict["verdict"], verdict["tokens"] > 0), ("MATCH", True), done.stdout + done.stderr)
+            finally:
+                gateway.terminate()
+                gateway.wait(30)
+                gateway.stdout.close()
+
+
 class Keys(unittest.TestCase):
     def test_each_key_is_a_person(self):
         """What one key's prompts begin with is not found in the cache by another's: the daemon knows them apart."""
