@@ -158,6 +158,13 @@ class Verify(unittest.TestCase):
             p = subprocess.run([BIN + "/veritas", "verify", "-"], stdin=f, capture_output=True, text=True)
         self.assertEqual((p.returncode, p.stdout.split("\n")[0]), (0, "WELL_FORMED"), p.stderr)
 
+    def test_model_of_no_use(self):
+        """What cannot be the receipt's model says nothing against the receipt."""
+        small = write("small.gguf", "")
+        subprocess.run([BIN + "/mkmodel", "--ctx", "64", "-o", small], check=True, stdout=subprocess.DEVNULL)
+        for model in (small, write("none.gguf", "this is no model"), os.path.dirname(small)):
+            self.says(self.plain, "UNVERIFIABLE", 4, "", "-m", model)
+
     def test_alone(self):
         with open(write("p", self.plain)) as f:
             p = subprocess.run([BIN + "/veritas-receipt"], stdin=f, capture_output=True, text=True)

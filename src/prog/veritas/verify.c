@@ -165,22 +165,44 @@ static json_t *load_settings(const struct vs_args *args, const json_t *structure
     return o;
 }
 
+/* What is not the receipt's doing: the model that was named is none, or not that of the receipt. */
+static bool is_model_refused(int rc)
+{
+    static const int refusals[] = { VS_E_NOT_FOUND, VS_E_MALFORMED, VS_E_SHORT, VS_E_UNSUPPORTED, VS_E_INVALID, VS_E_DENIED };
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (rc == refusals[i])
+            return true;
+    return false;
+}
+
+/* Loaded as the receipt says; *ret is the verdict where that can't be. */
+static int load(const struct vs_args *args, struct vs_session *s, json_t *settings, json_t **ret, struct vs_error *err)
+{
+    struct vs_buf reason = { 0 };
+    int rc = vs_session_load(s, vs_args_text(args, VS_OPT_MODEL), settings, NULL, err);
+    if (!is_model_refused(rc))
+        return rc;
+    vs_buf_str(&reason, rc == VS_E_NOT_FOUND ? "" : "this model cannot be loaded as the receipt says: ");
+    vs_buf_str(&reason, err->text);
+    if (reason.status == VS_OK)
+        *ret = unverifiable(reason.data);
+    vs_buf_clear(&reason);
+    return *ret ? VS_OK : VS_E_NOMEM;
+}
+
 static int replay(const struct vs_args *args, const json_t *structure, json_t *request, json_t **ret, struct vs_error *err)
 {
     struct vs_session s = { 0 };
-    const char *model = vs_args_text(args, VS_OPT_MODEL);
     json_t *settings = load_settings(args, structure);
     int rc = settings ? vs_session_open(&s, args, NULL, VS_SESSION_PRIVATE | VS_SESSION_NO_LOAD, err)
                       : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK)
-        rc = vs_session_load(&s, model, settings, NULL, err);
-    if (rc == VS_OK)
+        rc = load(args, &s, settings, ret, err);
+    if (rc == VS_OK && !*ret)
         rc = vs_session_call(&s, VS_MSG_VERIFY, request, -1, NULL, NULL, ret, err);
-    if (rc == VS_E_NOT_FOUND)
-        *ret = unverifiable(err->text);
     json_decref(settings);
     vs_session_close(&s);
-    return rc == VS_E_NOT_FOUND && *ret ? VS_OK : rc;
+    return rc;
 }
 
 static int open_files(const struct vs_args *args, struct judge *j, struct vs_error *err)
