@@ -355,6 +355,13 @@ class Audit(LogTest):
         self.assertEqual(self.export(), self.lines())
         self.assertEqual(self.export("--since", "1h", "--until", "2100-01-01T00:00Z"), self.lines())
         self.assertEqual(self.export("--until", "1h"), [])
+        shown = subprocess.run([VERITAS, "audit", "show", self.log], env=self.env, capture_output=True, text=True, check=True)
+        at = shown.stdout.splitlines()[-1].split()[1]           # as it is shown, so it is taken
+        last = [line for line in self.lines() if json.loads(line)["time"] >= json.loads(self.lines()[-1])["time"]]
+        self.assertEqual(self.export("--since", at), last)
+        for wrong in ("2026-02-29", "2026-04-31", "2026-11-29T12:30:00.5Z", "2026-11-29T12:30.123Z", "2026-13-01", "soon"):
+            done = subprocess.run([VERITAS, "audit", "show", self.log, "--since", wrong], env=self.env, capture_output=True)
+            self.assertEqual((done.returncode, done.stdout), (2, b""), wrong)
         cef = self.export("--format", "cef")
         self.assertEqual(len(cef), len(self.lines()))
         self.assertRegex(cef[-1].decode(), r"^CEF:0\|Veritas\|Veritas SDR\|[0-9.]+\|600204\|stop\|1\|rt=\d+ seq=\d+ ")

@@ -387,11 +387,19 @@ struct show {
     bool as_json;
 };
 
-/* "2026-11-29", "2026-11-29T12:30:00Z", seconds since 1970, or "7d", "12h", "30m" before now. In milliseconds. */
+static int days_of(int year, int month)
+{
+    static const int days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && is_leap);
+}
+
+/* "2026-11-29", "2026-11-29T12:30:00Z" (or with thousandths, as `audit show` prints it), seconds since 1970, or "7d", "12h", "30m"
+ * before now. In milliseconds. */
 static bool read_time(const char *s, int64_t *ret)
 {
     static const struct { char letter; int64_t seconds; } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-    int year, month, day, hour = 0, minute = 0, second = 0, used = 0, more = 0;
+    int year, month, day, hour = 0, minute = 0, second = 0, thousandth = 0, used = 0, more = 0;
     int64_t number;
     size_t n = strlen(s);
     for (size_t i = 0; i < sizeof units / sizeof *units && n > 1 && n < 12; i++)
@@ -406,13 +414,19 @@ static bool read_time(const char *s, int64_t *ret)
         return number >= 0 && number < INT64_MAX / 1000;
     }
     if (sscanf(s, "%4d-%2d-%2d%n", &year, &month, &day, &used) != 3 || year < 1970 || month < 1 || month > 12 || day < 1
-        || day > 31)
+        || day > days_of(year, month))
         return false;
     if (s[used] == 'T' && (sscanf(s + used, "T%2d:%2d%n", &hour, &minute, &more) != 2 || hour > 23 || minute > 59 || hour < 0))
         return false;
     used += more;
     more = 0;
-    if (s[used] == ':' && (sscanf(s + used, ":%2d%n", &second, &more) != 1 || second > 60))
+    if (s[used] == ':' && (sscanf(s + used, ":%2d%n", &second, &more) != 1 || second < 0 || second > 60))
+        return false;
+    bool has_seconds = more > 0;
+    used += more;
+    more = 0;
+    if (has_seconds && s[used] == '.'
+        && (strspn(s + used + 1, "0123456789") != 3 || sscanf(s + used, ".%3d%n", &thousandth, &more) != 1))
         return false;
     used += more;
     if (s[used] != 0 && strcmp(s + used, "Z") != 0)
@@ -420,7 +434,7 @@ static bool read_time(const char *s, int64_t *ret)
     /* Days of the Gregorian calendar, years beginning in March. */
     int64_t y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
     int64_t days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
-    *ret = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
+    *ret = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + thousandth;
     return true;
 }
 
