@@ -140,11 +140,20 @@ static int failed(struct vs_error *err, const char *folder, const char *name)
     return vs_error_set(err, VS_E_SYSTEM, "the key '%s' cannot be written to %s: %s", name, folder, strerror(errno));
 }
 
+static const char unfinished[] = ".new";
+
+/* Is it the name of a file that is being written, and that will have another one? */
+static bool is_unfinished(const char *name)
+{
+    size_t n = strlen(name), ending_bytes = sizeof unfinished - 1;
+    return name[0] == '.' && n > ending_bytes && strcmp(name + n - ending_bytes, unfinished) == 0;
+}
+
 /* Whole, then there: nobody sees a part of it. */
 static bool put_file(int folder, const struct vs_buf *text, const char *path, bool is_new)
 {
     char beside[64];
-    snprintf(beside, sizeof beside, ".%ld.new", (long)getpid());
+    snprintf(beside, sizeof beside, ".%ld%s", (long)getpid(), unfinished);
     unlinkat(folder, beside, 0);
     int fd = openat(folder, beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     bool good = fd >= 0 && write(fd, text->data, text->n) == (ssize_t)text->n && fsync(fd) == 0;
@@ -244,7 +253,8 @@ bool vs_keys_watch_read(struct vs_keys_watch *w)
     for (ssize_t n; w->fd >= 0 && (n = read(w->fd, told, sizeof told)) > 0;)
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *e = (const struct inotify_event *)(const void *)(told + at);
-            is_change |= !(e->mask & IN_IGNORED);               /* that comes of a watch that we took away */
+            /* IGNORED comes of a watch that we took away */
+            is_change |= !(e->mask & IN_IGNORED) && !(e->len && is_unfinished(e->name));
             at += (ssize_t)(sizeof *e + e->len);
         }
     return is_change;

@@ -155,7 +155,7 @@ struct supervisor {
     uint64_t listed_at;
     json_t *refused;                    /* requests that ended two workers: for the next broker; NULL: none */
     struct vs_keys_watch keys;          /* the folder of keys */
-    uint64_t keys_at;                   /* 0, or when it is to be read again */
+    uint64_t keys_at, keys_rest;        /* 0, or when it is to be read again; not before, while changes follow each other */
     bool ending, failed;
     uint64_t end_at;
     sigset_t old_mask;
