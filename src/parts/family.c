@@ -20,6 +20,11 @@ const char *const vs_mark_text[VS_N_MARKS] = {
 
 /* Qwen3-Coder: <tool_call> <function=NAME> <parameter=KEY> VALUE </parameter> ... </function> </tool_call> */
 static const struct vs_tags functions = { '>', "<parameter=", ">", "", "</parameter>", "</function>", NO_MARK, true };
+/* MiniMax M2: <minimax:tool_call> <invoke name="NAME"> <parameter name="KEY">VALUE</parameter> ... </invoke> ...
+ * </minimax:tool_call> */
+static const struct vs_tags invocations = {
+    '>', "<parameter name=\"", "\">", "", "</parameter>", "</invoke>", NO_MARK, false,
+};
 /* GLM 4.5 and later: <tool_call>NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> ... </tool_call> */
 static const struct vs_tags keys_and_values = {
     0, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "</tool_call>", VS_MARK_END_CALL, false,
@@ -31,10 +36,13 @@ static const char *const no_noise[] = { NULL };
 
 /* How calls are written that are held to their form: begin, open NAME close ARGUMENTS, between. */
 static const struct vs_call_tags function_tags = { "<parameter=", ">\n", "\n</parameter>\n", "</function>" };
+static const struct vs_call_tags invoke_tags = { "<parameter name=\"", "\">", "</parameter>\n", "</invoke>" };
 static const struct vs_call_tags key_tags = { "<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n", "</tool_call>" };
 #define TAGGED_FORM { "<tool_call>\n", "", "", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", NULL }
 #define FUNCTIONS_FORM { "<tool_call>\n<function=", "", ">\n", "\n</tool_call>\n<tool_call>\n<function=", "\n</tool_call>", \
                          &function_tags }
+#define INVOKE_FORM { "<minimax:tool_call>\n<invoke name=\"", "", "\">\n", "\n<invoke name=\"", "\n</minimax:tool_call>", \
+                      &invoke_tags }
 #define KEYS_FORM { "<tool_call>", "", "\n", "\n<tool_call>", NULL, &key_tags }
 #define MISTRAL_FORM { "[TOOL_CALLS][", "", "", ", ", "]", NULL }
 #define PIPES_FORM { "<|tool_call|>[", "", "", ", ", "]", NULL }
@@ -52,6 +60,8 @@ static const struct vs_family families[] = {
       .begin = NO_MARKS, .end = NO_MARKS, .is_channels = true },
     { .name = "functions", .form = FUNCTIONS_FORM, .sign = { "<function=", "<parameter=" }, .section = MARKS1(CALL),
       .begin = MARKS1(FUNCTION), .end = MARKS1(END_CALL), .tags = &functions },
+    { .name = "minimax", .form = INVOKE_FORM, .sign = { "<minimax:tool_call>", "<invoke name=" }, .section = MARKS1(MINIMAX_CALLS),
+      .begin = MARKS1(INVOKE), .end = MARKS1(MINIMAX_END_CALLS), .tags = &invocations },
     { .name = "keys", .form = KEYS_FORM, .sign = { "<arg_key>", "<arg_value>" }, .section = NO_MARKS, .begin = MARKS1(CALL),
       .end = NO_MARKS, .tags = &keys_and_values },
     { .name = "deepseek", .form = FENCED_FORM, .sign = { "<｜tool▁call▁begin｜>", "```json" }, .section = MARKS1(DEEPSEEK_CALLS),

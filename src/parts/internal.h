@@ -11,7 +11,7 @@ struct vs_think {
 
 /* A call as tags: NAME name_end (key_open KEY key_close value_open VALUE value_close)* end */
 struct vs_tags {
-    char name_end;                       /* 0: the name ends where a tag begins */
+    char name_end;                       /* 0: the name ends where a tag begins; behind a quotation mark it is not of the name */
     const char *key_open, *key_close, *value_open, *value_close, *end;
     uint8_t end_mark;                    /* that is `end`, too; NO_MARK */
     bool has_lines;                      /* a value stands on lines of its own: the first and the last line feed are not its own */

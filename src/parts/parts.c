@@ -527,6 +527,8 @@ static bool step_name(struct vs_parts *p)
     if (at == SIZE_MAX)
         return false;
     struct span name = trimmed(p, c->from, at);
+    if (name_end && name.n && bytes(p)[name.at + name.n - 1] == '"')
+        name.n--;
     c->tool = find_tool(p, bytes(p) + name.at, name.n);
     if (!c->tool)
         return fail(p, at);

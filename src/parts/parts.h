@@ -35,7 +35,8 @@
     X(MISTRAL_THINK, "[THINK]")                 X(MISTRAL_END_THINK, "[/THINK]")                                     \
     X(SEED_THINK, "<seed:think>")               X(SEED_END_THINK, "</seed:think>")                                   \
     X(CALL, "<tool_call>")                      X(END_CALL, "</tool_call>")                                          \
-    X(FUNCTION, "<function=")                                                                                        \
+    X(FUNCTION, "<function=")                   X(INVOKE, "<invoke name=\"")                                         \
+    X(MINIMAX_CALLS, "<minimax:tool_call>")     X(MINIMAX_END_CALLS, "</minimax:tool_call>")                         \
     X(PIPE_CALL, "<|tool_call|>")               X(PIPE_END_CALL, "<|/tool_call|>")                                   \
     X(PYTHON, "<|python_tag|>")                                                                                      \
     X(TOOL_CALLS, "[TOOL_CALLS]")               X(CALL_ID, "[CALL_ID]")           X(ARGS, "[ARGS]")                  \

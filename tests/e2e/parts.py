@@ -39,6 +39,10 @@ FAMILIES = {
                [(1, "Add them."), (0, "Sure."), (2, 'add\n{"a": 1, "b": 2}'), (3, 'get_weather\n{"city": "Zürich"}')]),
     "functions": ("<tool_call> <function= <parameter=", "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n"
                   "<parameter=b>\n2\n</parameter>\n</function>\n</tool_call>", [(2, 'add\n{"a":1,"b":2}')]),
+    "minimax": ("<minimax:tool_call> <invoke name=", '<minimax:tool_call>\n<invoke name="add">\n<parameter name="a">1</parameter>\n'
+                '<parameter name="b">2</parameter>\n</invoke>\n<invoke name="get_weather">\n'
+                '<parameter name="city">Bern</parameter>\n</invoke>\n</minimax:tool_call>',
+                [(2, 'add\n{"a":1,"b":2}'), (3, 'get_weather\n{"city":"Bern"}')]),
     "keys": ("<arg_key> <arg_value>", "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Bern</arg_value>\n</tool_call>",
              [(2, 'get_weather\n{"city":"Bern"}')]),
     "deepseek": ("<｜tool▁call▁begin｜>", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n"
@@ -62,6 +66,7 @@ WRITTEN = {
     "hermes": ("<tool_call>", ["<tool_call>", "</tool_call>"]),
     "functions": ("<tool_call> <function= <parameter=", ["<tool_call>", "</tool_call>"]),
     "keys": ("<arg_key> <arg_value>", ["<tool_call>", "</tool_call>"]),
+    "minimax": ("<minimax:tool_call> <invoke name=", ["<minimax:tool_call>", "</minimax:tool_call>"]),
     "fenced": ("<｜tool▁call▁begin｜> ```json", ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>",
                                             "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"]),
     "deepseek": ("<｜tool▁call▁begin｜>", ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>",
@@ -71,7 +76,8 @@ WRITTEN = {
     "channels": ("<|channel|> <|message|>", ["<|channel|>", "<|message|>", "<|constrain|>"]),
 }
 # what a model that calls by itself says at once
-HELD = {"hermes": "<tool_call>{", "functions": "<function=", "keys": "<tool_call>", "fenced": "<｜tool▁call▁begin｜>",
+HELD = {"hermes": "<tool_call>{", "functions": "<function=", "keys": "<tool_call>", "minimax": '<invoke name="',
+        "fenced": "<｜tool▁call▁begin｜>",
         "deepseek": "<｜tool▁call▁begin｜>", "kimi": "<|tool_call_begin|>",
         "channels": "<|channel|>commentary to=functions.add<|message|>{"}
 
