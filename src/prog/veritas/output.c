@@ -127,7 +127,8 @@ int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct
         return VS_OK;
     return vs_error_set(err, VS_E_LIMIT,
                         "%s needs %llu MB of space and the disk has no room for it (%llu MB are free); make room or "
-                        "set VERITAS_MODELS", what, (unsigned long long)(need / 1000000 + 1), (unsigned long long)(room / 1000000));
+                        "write elsewhere (models: set VERITAS_MODELS)", what, (unsigned long long)(need / 1000000 + 1),
+                        (unsigned long long)(room / 1000000));
 }
 
 static bool copy_to_stream(struct vs_output *o)
