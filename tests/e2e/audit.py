@@ -99,6 +99,11 @@ class Audit(LogTest):
         self.event("key_rotated")
         self.keys("revoke", "anna")
         self.event("key_revoked")
+        shown = subprocess.run([VERITAS, "audit", "show", self.log, "--type", "key_revoked"], env=self.env, capture_output=True)
+        self.assertIn(b"key_revoked key=anna", shown.stdout)
+        shown = subprocess.run([VERITAS, "audit", "show", self.log, "--type", "gaps"], env=self.env, capture_output=True)
+        self.assertEqual((shown.returncode, shown.stdout), (0, b""))
+        self.assertIn(b"'gaps'", shown.stderr)
         self.assertNotIn(key[3:].encode(), b"".join(self.lines()))
         for remote in ("", "192.0.2.7"):
             try:
@@ -215,6 +220,7 @@ class Audit(LogTest):
             self.running.remove(daemon)
             self.assertIn("it is a link" if what == "link" else "not as it was written", self.said_so())
             if what == "link":
+                self.assertIn("it is a link", self.verify(status=3)["reason"])
                 os.unlink(path)
                 os.rename(self.dir + "/elsewhere", path)
         self.verify(status=3)

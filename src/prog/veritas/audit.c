@@ -301,9 +301,14 @@ int vs_command_audit_verify(const struct vs_args *args)
         rc = VS_OK;
     else
         err = why;
-    if (rc == VS_OK)
+    bool reads = rc == VS_OK;
+    if (reads)
         rc = read_log(dir, &check, see_record, &v, &err);
     close(dir);
+    if (rc == VS_E_MALFORMED && reads) {  /* a file of the log is none */
+        vs_log_check_fail(&check, check.first ? check.first + check.n_records : 1, "%s", err.text);
+        rc = VS_OK;
+    }
     if (rc == VS_OK && signing != VS_OK)
         vs_log_check_fail(&check, check.first ? check.first : 1, "%s", why.text);
     if (rc == VS_OK)
@@ -384,7 +389,7 @@ int vs_command_audit_key(const struct vs_args *args)
 struct show {
     int64_t since, until;                /* milliseconds */
     const char *type;                    /* NULL: all */
-    bool as_json;
+    bool as_json, has_found;
 };
 
 static int days_of(int year, int month)
@@ -478,6 +483,10 @@ static void print_line(const struct vs_line_head *head, const char *line, size_t
            tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(head->time_ms % 1000), vs_shown(text_at(all, NULL, "event")).text);
     if (user)
         printf(" uid=%s", vs_shown(text_at(user, NULL, "uid")).text);
+    if (*text_at(user, NULL, "credential_uid"))
+        printf(" key=%s", vs_shown(text_at(user, NULL, "credential_uid")).text);
+    if (*text_at(all, "user", "name"))
+        printf(" key=%s", vs_shown(text_at(all, "user", "name")).text);
     if (api)
         printf(" %s", vs_shown(text_at(api, NULL, "operation")).text);
     if (*text_at(all, "ai_model", "name"))
@@ -492,9 +501,10 @@ static void print_line(const struct vs_line_head *head, const char *line, size_t
 
 static bool show_line(void *show, const struct vs_line_head *head, const char *line, size_t n)
 {
-    const struct show *s = show;
+    struct show *s = show;
     if (head->time_ms < s->since || head->time_ms >= s->until || (s->type && !is_type(line, n, s->type)))
         return true;
+    s->has_found = true;
     if (s->as_json)
         return fwrite(line, 1, n, stdout) == n && putchar('\n') != EOF;
     print_line(head, line, n);
@@ -517,6 +527,8 @@ int vs_command_audit_show(const struct vs_args *args)
     if (rc == VS_OK && check.first_bad)
         rc = vs_error_set(&err, VS_E_MALFORMED, "record %" PRIu64 " is not as it was written: %s; nothing behind it is shown",
                           check.first_bad, check.reason);
+    if (rc == VS_OK && show.type && !show.has_found)
+        vs_note("no record of this time is of the event '%s' (docs/AUDIT.md has their names)", vs_shown(show.type).text);
     vs_log_check_clear(&check);
     return rc == VS_OK ? 0 : vs_fail(&err);
 }

@@ -83,8 +83,8 @@ int audit_file_open(int dir, const char *name, int flags, struct vs_error *err)
     struct stat st;
     int fd = openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0) {
-        vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : VS_E_SYSTEM, "%s: %s", name,
-                     errno == ELOOP ? "it is a link" : strerror(errno));
+        vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : errno == EACCES ? VS_E_DENIED : errno == ELOOP ? VS_E_MALFORMED
+                     : VS_E_SYSTEM, "%s: %s", name, errno == ELOOP ? "it is a link" : strerror(errno));
         return -1;
     }
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
