@@ -158,6 +158,9 @@ class Vectors(unittest.TestCase):
         plain = model("plain", "--arch qwen3 --layers 1 --ctx 64")
         self.assertIn("does not say how one vector is made", run("embed", "-m", plain, "x", status=3))
         self.assertEqual(len(run("embed", "-m", plain, "--pooling", "mean", "x").split()), 64)
+        for words in (["embed", "--pooling", "mean"], ["logits"]):
+            self.assertIn("which is read", run(*words, "-m", plain, "-o", plain, text="x", status=2))
+        self.assertEqual(len(run("embed", "-m", plain, "--pooling", "mean", "x").split()), 64)
         self.assertIn("no output that ranks", run("embed", "-m", plain, "--pooling", "rank", "x", status=3))
         self.assertIn("input[1] has", run("embed", "-m", plain, "--pooling", "mean", "x", "word " * 100, status=5))
         self.assertIn("the context holds 64", run("embed", "-m", plain, "--pooling", "mean", "word " * 100, status=5))

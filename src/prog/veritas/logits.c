@@ -56,7 +56,8 @@ int vs_command_logits(const struct vs_args *args)
         goto out;
     }
     /* Opened before the model is loaded, so that a bad path is said at once. */
-    if ((rc = vs_output_open(&sink.file, path, 0644, &err)) != VS_OK)
+    if ((rc = vs_output_spare(path, vs_args_text(args, VS_OPT_MODEL), &err)) != VS_OK ||
+        (rc = vs_output_open(&sink.file, path, 0644, &err)) != VS_OK)
         goto out;
     if ((rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), VS_SESSION_LOUD, &err)) != VS_OK)
         goto out;

@@ -57,6 +57,15 @@ static bool open_beside(struct vs_output *o, mode_t mode)
     return o->fd >= 0;
 }
 
+int vs_output_spare(const char *path, const char *other, struct vs_error *err)
+{
+    struct stat a, b;
+    if (stat(path, &a) == 0 && S_ISREG(a.st_mode) && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return vs_error_set(err, VS_E_INVALID, "the new file would take the place of %s, which is read; give it another name",
+                            other);
+    return VS_OK;
+}
+
 int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs_error *err)
 {
     struct stat st;

@@ -27,6 +27,9 @@ struct vs_output {
 /* mode is that of a file which is not there yet; one that is there keeps its own. VS_E_NOT_FOUND, VS_E_DENIED, VS_E_SYSTEM. */
 int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs_error *err);
 
+/* VS_E_INVALID: the file at `path` is that at `other`, which is read. Either may be no file. */
+int vs_output_spare(const char *path, const char *other, struct vs_error *err);
+
 /* Takes room on the disk for the bytes from..to of a file, so that a full disk is known before anything is written. `what` is named
  * in the message. VS_E_LIMIT; where the file system can't reserve it is only asked. */
 int vs_disk_reserve(int fd, const char *what, uint64_t from, uint64_t to, struct vs_error *err);

@@ -164,6 +164,8 @@ int vs_command_embed(const struct vs_args *args)
     }
     int rc = embed_request(args, request, &err);
     if (rc == VS_OK && path)             /* before the model is loaded, so that a bad path is said at once */
+        rc = vs_output_spare(path, vs_args_text(args, VS_OPT_MODEL), &err);
+    if (rc == VS_OK && path)
         rc = vs_output_open(&file, path, 0644, &err);
     if (rc == VS_OK)
         rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err);
