@@ -52,16 +52,20 @@ static json_t *ids_of(const struct vs_buf *ids)
     return list;
 }
 
-/* What is missing is left out: ids that were withheld; a text that is not as the model made it has another name. */
+/* What is missing is left out: ids that were withheld, and of what failed before anything came all. A text that is not as the model
+ * made it has another name. */
 static void add_content(const struct vs_joined *j, const json_t *envelope, json_t *result, json_t *opening)
 {
     bool is_altered = json_is_true(json_object_get(envelope, "altered"));
     json_t *prompt = json_object_get(result, "prompt_tokens");
     if (json_is_array(prompt) && json_integer_value(json_array_get(prompt, 0)) != VS_NO_TOKEN)
         json_object_set(opening, "prompt_tokens", prompt);
-    if (!json_is_true(json_object_get(envelope, "withheld")))
+    bool is_whole = json_is_array(prompt);
+    if ((j->ids.n || is_whole) && !json_is_true(json_object_get(envelope, "withheld")))
         json_object_set_new(opening, "tokens", ids_of(&j->ids));
-    json_object_set_new(opening, is_altered ? "delivered" : "text", json_stringn(j->text.n ? j->text.data : "", j->text.n));
+    if (j->text.n || is_whole)
+        json_object_set_new(opening, is_altered ? "delivered" : "text",
+                            json_stringn(j->text.n ? j->text.data : "", j->text.n));
 }
 
 json_t *vs_joined_receipt(struct vs_joined *j, const json_t *envelope, json_t *result)

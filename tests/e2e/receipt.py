@@ -379,6 +379,12 @@ class Receipts(Waiting, unittest.TestCase):
                 return f.name == "DENIED"
         self.wait_for(is_denied)
 
+    def test_refused_by_the_command(self):
+        """What `run --receipt` writes of a request that came to nothing is as it was signed."""
+        self.receipt("--private", status=5, prompt="a word " * 15000)
+        told = json.loads(self.veritas("verify", "--json", self.dir + "/receipt.json").stdout)
+        self.assertEqual((told["verdict"], told["tokens"]), ("WELL_FORMED", 0))
+
     def test_guard(self):
         """An answer that the guard changes has two texts."""
         self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"mode": "on-request"})
