@@ -237,31 +237,37 @@ class Limits(processes.Waiting, unittest.TestCase):
                     ends[e.request] = e.value["logits_hash"]
             return [ends[number] for number in numbers]
         alone = self.in_another_process(two)()
-        x = self.client()
-        numbers = [ask(x, "a", 3000) for _ in range(2)]
-        seen = set()
-        while len(seen) < 2:                                # both have sent something
-            e = x.event()
-            seen |= {e.request} if e.kind == c.TOKEN else set()
-        both = self.in_another_process(two)
-        while self.models()["long"]["running"] < 4:
-            time.sleep(0.005)
-        ids = self.in_another_process(lambda z: z.wait(z.request(c.TOKENIZE, {"model": "long", "text": "word"}))["tokens"])()
-        m = self.models()["long"]
-        left, ended = set(numbers), 0
-        for number in numbers:
-            x.cancel(number)
-        while left:
-            try:
+
+        def attempt():
+            """Was the place given up before one of the four was through? An answer may be quicker than we look."""
+            x = self.client()
+            numbers = [ask(x, "a", 3000) for _ in range(2)]
+            seen = set()
+            while len(seen) < 2:                            # both have sent something
                 e = x.event()
-                if e.kind == c.COMPLETE:                    # on a fast machine it was through already
-                    left.discard(e.request)
-                    ended += 1
-            except c.Failure as f:
-                left.discard(f.request)
-        self.assertTrue(ids)
-        self.assertTrue(ended or m["running"] + m["queued"] == 4, "it waited until one of the four was through")
-        self.assertEqual(both(), alone)
+                seen |= {e.request} if e.kind == c.TOKEN else set()
+            both = self.in_another_process(two)
+            for _ in range(200):                                # or until it is clear that an answer was quicker
+                if self.models()["long"]["running"] == 4:
+                    break
+                time.sleep(0.005)
+            ids = self.in_another_process(lambda z: z.wait(z.request(c.TOKENIZE, {"model": "long", "text": "word"}))["tokens"])()
+            m = self.models()["long"]
+            left, ended = set(numbers), 0
+            for number in numbers:
+                x.cancel(number)
+            while left:
+                try:
+                    e = x.event()
+                    if e.kind == c.COMPLETE:                    # on a fast machine it was through already
+                        left.discard(e.request)
+                        ended += 1
+                except c.Failure as f:
+                    left.discard(f.request)
+            self.assertTrue(ids)
+            self.assertEqual(both(), alone)
+            return ended or m["running"] + m["queued"] == 4
+        self.assertTrue(any(attempt() for _ in range(5)), "it waited until one of the four was through")
 
     def test_as_many_clients_as_told(self):
         self.serve("--clients", "4")
