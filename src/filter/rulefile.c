@@ -77,8 +77,8 @@ static size_t class_length(const char *s, size_t n)
     return 0;
 }
 
-/* Where the part that begins at s ends: at the next blank that no group holds. */
-static size_t part_length(const char *s, size_t n)
+/* How far it is to the next `end` that no group holds: a blank behind a part, a | behind an alternative. */
+static size_t length_before(char end, const char *s, size_t n)
 {
     unsigned depth = 0;
     for (size_t i = 0; i < n; i++) {
@@ -91,7 +91,7 @@ static size_t part_length(const char *s, size_t n)
             depth++;
         else if (s[i] == ')' && depth)
             depth--;
-        else if (s[i] == ' ' && !depth)
+        else if (s[i] == end && !depth)
             return i;
     }
     return n;
@@ -169,26 +169,6 @@ static size_t place_of(char ***list, size_t *n, char *text)
     }
     *place = text;
     return i;
-}
-
-/* Where the alternative that begins at s ends: at the next | that no group holds. */
-static size_t alternative_length(const char *s, size_t n)
-{
-    unsigned depth = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t class = s[i] == '[' ? class_length(s + i, n - i) : 0;
-        if (s[i] == '\\')
-            i++;
-        else if (class)
-            i += class - 1;
-        else if (s[i] == '(')
-            depth++;
-        else if (s[i] == ')' && depth)
-            depth--;
-        else if (s[i] == '|' && !depth)
-            return i;
-    }
-    return n;
 }
 
 /* Is all of it one group, with nothing behind it? */
@@ -306,7 +286,7 @@ static bool spell(const char *s, size_t n, struct spelt *ret)
 {
     bool good = true;
     for (size_t from = 0; from <= n && good;) {
-        size_t length = alternative_length(s + from, n - from);
+        size_t length = length_before('|', s + from, n - from);
         struct spelt whole = { .n = 1 };
         for (size_t i = from; i < from + length && good;) {
             struct spelt next = { 0 };
@@ -471,7 +451,7 @@ static int add_words(struct vs_rulefile *f, struct vs_rule_part *part, const cha
     if (is_group(s, n))
         return add_words(f, part, s + 3, n - 4);
     for (size_t i = 0; i <= n;) {
-        size_t length = alternative_length(s + i, n - i);
+        size_t length = length_before('|', s + i, n - i);
         struct spelt words = { 0 };
         int r = VS_OK;
         if (length < n && is_group(s + i, length))
@@ -525,7 +505,7 @@ static int pattern_read(struct vs_rulefile *f, const struct place *p, const char
 {
     enum vs_rule_gap gap = VS_RULE_ADJACENT;
     for (size_t i = 0; i < n;) {
-        size_t length = part_length(s + i, n - i);
+        size_t length = length_before(' ', s + i, n - i);
         enum vs_rule_gap next = gap_of(s + i, length);
         if (next != VS_RULE_ADJACENT) {
             if (gap != VS_RULE_ADJACENT || !ret->n)
