@@ -315,15 +315,7 @@ static const struct gw_field *const tables[] = { fields, gw_fields_sampling, gw_
 
 static int read_request(struct gw_reading *r)
 {
-    int rc = gw_read_fields(r, r->http->body, "", tables);
-    if (rc == VS_OK)
-        rc = gw_require(r, "messages", "messages");
-    if (rc == VS_OK)
-        rc = gw_settle_tools(r);
-    if (rc != VS_OK)
-        return rc;
-    gw_join_system(r);
-    return gw_read_end(r);
+    return gw_read_conversation(r, tables, "messages");
 }
 
 static int messages_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)

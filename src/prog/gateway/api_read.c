@@ -338,13 +338,26 @@ int gw_settle_tools(struct gw_reading *r)
     return VS_OK;
 }
 
-void gw_join_system(struct gw_reading *r)
+static void join_system(struct gw_reading *r)
 {
     json_t *system = json_object_get(r->request, "system");
     if (!system)
         return;
     json_array_insert_new(json_object_get(r->request, "messages"), 0, json_pack("{s:s, s:O}", "role", "system", "content", system));
     json_object_del(r->request, "system");
+}
+
+int gw_read_conversation(struct gw_reading *r, const struct gw_field *const *tables, const char *name)
+{
+    int rc = gw_read_fields(r, r->http->body, "", tables);
+    if (rc == VS_OK)
+        rc = gw_require(r, "messages", name);
+    if (rc == VS_OK)
+        rc = gw_settle_tools(r);
+    if (rc != VS_OK)
+        return rc;
+    join_system(r);
+    return gw_read_end(r);
 }
 
 /* ---- fields of several APIs ---- */

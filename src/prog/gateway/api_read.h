@@ -110,10 +110,11 @@ void gw_copy_zone(json_t *to, const json_t *from);
 int gw_want_parts(struct gw_reading *r);
 /* The last of the messages is an answer that has begun: it is taken out of the list, and its text goes on. */
 int gw_read_begun(struct gw_reading *r, json_t *messages);
-/* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing. _join_system:
- * the system message becomes the first of the messages. */
+/* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing.
+ * _conversation: all of a request whose system message stands beside the others, which it becomes the first of; name: the field
+ * that holds those. */
 int gw_settle_tools(struct gw_reading *r);
-void gw_join_system(struct gw_reading *r);
+int gw_read_conversation(struct gw_reading *r, const struct gw_field *const *tables, const char *name);
 /* One function, in the form of OpenAI's chat, to `tools`; at: how it is called in messages, "tools[0]". */
 int gw_read_tool(struct gw_reading *r, const char *at, const json_t *name, const json_t *description, const json_t *parameters);
 

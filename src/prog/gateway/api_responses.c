@@ -306,15 +306,7 @@ static const struct gw_field *const tables[] = { fields, gw_fields_sampling, gw_
 
 static int read_request(struct gw_reading *r)
 {
-    int rc = gw_read_fields(r, r->http->body, "", tables);
-    if (rc == VS_OK)
-        rc = gw_require(r, "messages", "input");
-    if (rc == VS_OK)
-        rc = gw_settle_tools(r);
-    if (rc != VS_OK)
-        return rc;
-    gw_join_system(r);
-    return gw_read_end(r);
+    return gw_read_conversation(r, tables, "input");
 }
 
 /* What the response repeats of the request; fields that were not given have the API's default. */
