@@ -105,18 +105,9 @@ static bool fail(struct check *c, enum vs_verdict verdict, const char *format, .
 /* An object with these keys, each at most; what is not known would be read by somebody else as something. */
 static bool is_object(struct check *c, const json_t *o, const char *what, const char *const *known)
 {
-    const char *key;
-    json_t *value;
     if (!json_is_object(o))
         return fail(c, VS_INVALID, "%s: an object is needed", what);
-    json_object_foreach((json_t *)(uintptr_t)o, key, value) {
-        size_t i = 0;
-        while (known[i] && strcmp(known[i], key) != 0)
-            i++;
-        if (!known[i])
-            return fail(c, VS_INVALID, "%s: a member that is not known", what);
-    }
-    return true;
+    return !vs_json_other_key(o, known) || fail(c, VS_INVALID, "%s: a member that is not known", what);
 }
 
 static bool is_string(struct check *c, const json_t *o, const char *key, const json_t **ret)

@@ -360,3 +360,17 @@ void vs_json_to_error(const json_t *value, struct vs_error *ret)
     }
     vs_error_set(ret, code, "%s", message);
 }
+
+const char *vs_json_other_key(const json_t *object, const char *const *known)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (!known[i])
+            return key;
+    }
+    return NULL;
+}

@@ -34,6 +34,9 @@ void vs_json_write(const json_t *value, struct vs_buf *out, struct vs_check *che
  * answer, all is freed). */
 void vs_json_free(json_t *value, struct vs_check *check);
 
+/* The first key of an object that is not one of `known` (NULL ends them); NULL: there is no such key. Borrowed. */
+const char *vs_json_other_key(const json_t *object, const char *const *known);
+
 /* Bytes as a JSON string: each that is not UTF-8 becomes U+FFFD. _bytes tells how many bytes of JSON that will be. */
 json_t *vs_json_text(const char *s, size_t n);
 size_t vs_json_text_bytes(const char *s, size_t n);

@@ -70,11 +70,10 @@ static int render_lines(const struct vs_args *args, struct vs_error *err)
 /* A list of messages, or an object with messages and what TOKENIZE takes beside them. */
 static int read_conversation(const char *path, json_t *request, struct vs_error *err)
 {
-    static const char *const taken[] = { "messages", "tools", "documents", "template", "template_args", "now" };
+    static const char *const taken[] = { "messages", "tools", "documents", "template", "template_args", "now", NULL };
     char *text = NULL;
     size_t n = 0;
-    const char *key;
-    json_t *value, *read = NULL;
+    json_t *read = NULL;
     struct vs_buf whole = { 0 };
     int rc = vs_text_read(path, TEXT_LIMIT, &text, &n, err);
     if (rc != VS_OK)
@@ -89,16 +88,12 @@ static int read_conversation(const char *path, json_t *request, struct vs_error 
     if (whole.status != VS_OK || !(read = vs_json_parse(whole.data, whole.n, err)))
         rc = whole.status != VS_OK ? vs_error_set(err, VS_E_NOMEM, "out of memory") : err->code;
     vs_buf_clear(&whole);
-    json_object_foreach(read, key, value) {
-        size_t i = 0;
-        while (i < sizeof taken / sizeof *taken && strcmp(key, taken[i]) != 0)
-            i++;
-        if (i == sizeof taken / sizeof *taken)
-            rc = vs_error_set(err, VS_E_INVALID, "a conversation has messages, tools, documents, template, template_args and now; "
-                              "not %.100s", key);
-        else if (rc == VS_OK && json_object_set(request, key, value) != 0)
-            rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    }
+    const char *other = rc == VS_OK ? vs_json_other_key(read, taken) : NULL;
+    if (other)
+        rc = vs_error_set(err, VS_E_INVALID, "a conversation has messages, tools, documents, template, template_args and now; "
+                          "not %.100s", other);
+    if (rc == VS_OK && json_object_update(request, read) != 0)
+        rc = vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK && !json_is_array(json_object_get(request, "messages")))
         rc = vs_error_set(err, VS_E_INVALID, "a conversation is a list of messages, or an object with messages");
     json_decref(read);
