@@ -140,23 +140,32 @@ void vs_session_remarks(struct vs_session *s, const json_t *request, const json_
     }
 }
 
+static void advise(struct vs_error *err, const char *text)
+{
+    size_t n = strlen(err->text);
+    snprintf(err->text + n, sizeof err->text - n, "; %s", text);
+}
+
+static bool is_here(const char *model)
+{
+    char path[PATH_MAX];
+    return vs_model_find(model, path, sizeof path, NULL) == VS_OK && access(path, F_OK) == 0;
+}
+
 /* The daemon's word for what can't be done gets our word for what to do about it. */
 static int explain(struct vs_session *s, int code, int64_t retry_ms, struct vs_error *err)
 {
+    char advice[256];
     if (code == VS_E_BUSY && retry_ms > 0 && err) {
-        size_t n = strlen(err->text);
-        snprintf(err->text + n, sizeof err->text - n, "; try again in %lld s", (long long)(retry_ms + 999) / 1000);
+        snprintf(advice, sizeof advice, "try again in %lld s", (long long)(retry_ms + 999) / 1000);
+        advise(err, advice);
     }
     if (code == VS_E_CONTEXT && err) {
-        char advice[256];
         context_advice(s, advice, sizeof advice);
-        size_t n = strlen(err->text);
-        snprintf(err->text + n, sizeof err->text - n, "; %s", advice);
+        advise(err, advice);
     }
-    char path[PATH_MAX];
-    bool is_here = vs_model_find(s->model, path, sizeof path, NULL) == VS_OK && access(path, F_OK) == 0;
-    if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err && !is_here &&
-        !strstr(err->text, "models pull"))
+    if (code == VS_E_NOT_FOUND && s->model[0] && s->model[0] != '/' && vs_model_name_is_valid(s->model) && err &&
+        !strstr(err->text, "models pull") && !is_here(s->model))
         return vs_model_missing(s->model, err);
     return code;
 }
