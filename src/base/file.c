@@ -69,3 +69,18 @@ bool vs_file_is_untouched(const struct stat *a, const struct stat *b)
         && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec
         && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
+
+bool vs_write_all(int fd, const void *data, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t done = write(fd, (const char *)data + at, n - at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done == 0)
+            errno = EIO;
+        if (done <= 0)
+            return false;
+        at += (size_t)done;
+    }
+    return true;
+}

@@ -8,6 +8,7 @@
 #include "base/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/stat.h>
 
 /* Opens the regular file at `path` for reading; what ("the model") is for the messages. The caller owns *ret_fd.
@@ -25,6 +26,9 @@ void vs_file_identity(const struct stat *st, char ret[VS_FILE_IDENTITY]);
 /* What became of the file at `path` since it had this identity: NULL when nothing, or when it cannot be told; else "removed",
  * "replaced" or "written to". Of the identity of several files (base/files.h) the first counts. */
 const char *vs_file_changed(const char *path, const char *identity);
+
+/* Writes all n bytes. false: not all were taken, and errno says why. */
+bool vs_write_all(int fd, const void *data, size_t n);
 
 /* Nothing was done to it, not even a write that put the times back: same device, inode, size, times of last write and change. */
 bool vs_file_is_untouched(const struct stat *a, const struct stat *b);

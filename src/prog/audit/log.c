@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "ipc/json.h"
 #include "sandbox/sandbox.h"
 
@@ -128,15 +129,8 @@ void log_note(struct audit *a, const char *text, size_t n)
 /* All of it, or the program ends: what came through of a line is torn then. */
 static void write_all(int fd, const char *data, size_t n)
 {
-    while (n > 0) {
-        ssize_t done = write(fd, data, n);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            audit_leave(VS_E_SYSTEM, "the log cannot be written: %s", done < 0 ? strerror(errno) : "nothing was taken");
-        data += done;
-        n -= (size_t)done;
-    }
+    if (!vs_write_all(fd, data, n))
+        audit_leave(VS_E_SYSTEM, "the log cannot be written: %s", strerror(errno));
 }
 
 void log_sync(struct audit *a)

@@ -16,6 +16,8 @@
  */
 #include "prog/fetch/lockdown.h"
 
+#include "base/file.h"
+
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -145,15 +147,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *context)
         say_head(f);
     if (!f->is_body)                     /* of a redirect or an error: not to its end when that is far */
         return (f->n_dropped += one * n) > MAX_DROPPED ? 0 : one * n;
-    for (size_t at = 0; at < one * n;) {
-        ssize_t put = write(1, data + at, one * n - at);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return 0;
-        at += (size_t)put;
-    }
-    return one * n;
+    return vs_write_all(1, data, one * n) ? one * n : 0;
 }
 
 /* ---- the whole of it ---- */

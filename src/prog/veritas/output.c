@@ -1,6 +1,7 @@
 /* prog/veritas/output.c - see output.h */
 #include "prog/veritas/output.h"
 
+#include "base/file.h"
 #include "prog/veritas/term.h"
 
 #include <errno.h>
@@ -96,22 +97,9 @@ int vs_output_open(struct vs_output *o, const char *path, mode_t mode, struct vs
     return fail(o, number, err);
 }
 
-static bool write_all(int fd, const char *data, size_t n)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t put = write(fd, data + at, n - at);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return false;
-        at += (size_t)put;
-    }
-    return true;
-}
-
 bool vs_output_write(struct vs_output *o, const void *data, size_t n)
 {
-    if (!o->error && !write_all(o->fd, data, n))
+    if (!o->error && !vs_write_all(o->fd, data, n))
         o->error = errno;
     return !o->error;
 }
@@ -147,7 +135,7 @@ static bool copy_to_stream(struct vs_output *o)
     if (lseek(o->fd, 0, SEEK_SET) < 0)
         return false;
     while ((got = read(o->fd, block, sizeof block)) > 0)
-        if (!write_all(o->stream, block, (size_t)got))
+        if (!vs_write_all(o->stream, block, (size_t)got))
             return false;
     return got == 0;
 }

@@ -2,6 +2,7 @@
 #include "prog/worker/make.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/num.h"
 #include "sandbox/sandbox.h"
 
@@ -82,15 +83,7 @@ int vs_make_source(int *fd, struct vs_source *ret, struct vs_error *err)
 
 int vs_make_put(const void *data, size_t n, struct vs_error *err)
 {
-    for (size_t at = 0; at < n;) {
-        ssize_t done = write(OUT_FD, (const char *)data + at, n - at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return vs_error_set(err, VS_E_CANCELLED, "nobody takes the new file");
-        at += (size_t)done;
-    }
-    return VS_OK;
+    return vs_write_all(OUT_FD, data, n) ? VS_OK : vs_error_set(err, VS_E_CANCELLED, "nobody takes the new file");
 }
 
 static int put_record(uint64_t a, uint64_t b, struct vs_error *err)

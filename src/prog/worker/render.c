@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/date.h"
+#include "base/file.h"
 #include "ipc/json.h"
 #include "ipc/message.h"
 #include "sandbox/sandbox.h"
@@ -26,19 +27,6 @@ struct lines {
     bool with_runs, is_too_long;
 };
 
-static int put(const struct vs_buf *out, struct vs_error *err)
-{
-    for (size_t at = 0; at < out->n;) {
-        ssize_t done = write(OUT_FD, out->data + at, out->n - at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return vs_error_set(err, VS_E_CANCELLED, "nobody reads the answers");
-        at += (size_t)done;
-    }
-    return VS_OK;
-}
-
 json_t *vs_render_runs(const struct vs_marked_text *text)
 {
     json_t *runs = json_array();
@@ -50,17 +38,12 @@ json_t *vs_render_runs(const struct vs_marked_text *text)
 static int render(const struct lines *l, const json_t *line, struct vs_marked_text *ret, struct vs_error *err)
 {
     static const char *const trusted[] = { "bos_token", "eos_token", NULL };
-    static const char *const keys[] = { "template", "context", "now" };
+    static const char *const keys[] = { "template", "context", "now", NULL };
     const json_t *source = json_object_get(line, "template"), *context = json_object_get(line, "context");
-    const json_t *now = json_object_get(line, "now"), *value;
-    const char *key;
-    json_object_foreach((json_t *)(uintptr_t)line, key, value) {
-        size_t i = 0;
-        while (i < sizeof keys / sizeof *keys && strcmp(key, keys[i]) != 0)
-            i++;
-        if (i == sizeof keys / sizeof *keys)
-            return vs_error_set(err, VS_E_INVALID, "a line has template, context and now; not %.100s", key);
-    }
+    const json_t *now = json_object_get(line, "now");
+    const char *other = vs_json_other_key(line, keys);
+    if (other)
+        return vs_error_set(err, VS_E_INVALID, "a line has template, context and now; not %.100s", other);
     if (!json_is_string(source) || !json_is_object(context))
         return vs_error_set(err, VS_E_INVALID, "a line is {\"template\": TEXT, \"context\": OBJECT}");
     if (now && (!json_is_integer(now) || json_integer_value(now) < 0 || json_integer_value(now) > VS_DATE_MOST))
@@ -91,7 +74,9 @@ static int answer(const struct lines *l, const char *text, size_t n, struct vs_e
         result = vs_json_error(rc, why.text[0] ? why.text : vs_status_text(rc));
     vs_json_dump(result, &out);
     vs_buf_char(&out, '\n');
-    rc = result && out.status == VS_OK ? put(&out, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    rc = !result || out.status != VS_OK             ? vs_error_set(err, VS_E_NOMEM, "out of memory")
+         : !vs_write_all(OUT_FD, out.data, out.n) ? vs_error_set(err, VS_E_CANCELLED, "nobody reads the answers")
+                                                  : VS_OK;
     vs_buf_clear(&out);
     vs_marked_text_clear(&m);
     json_decref(result);
