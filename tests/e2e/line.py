@@ -795,6 +795,66 @@ class Line(unittest.TestCase):
         worker.complete(worker.take()[0])
         x.wait(number)
 
+    def test_a_request_that_crashes_far_from_where_it_was(self):
+        """It came further than before, and nobody else was there: so it was the one both times."""
+        x = self.client()
+        worker = self.loaded(x)
+        number = self.ask(x, "bad")
+        run = worker.take()[0]
+        worker.token(run, 1)
+        worker.kill(-11)
+        worker = self.s.worker().ready(parallel=4)
+        worker.take(SENT)
+        run = worker.take()[0]
+        for i in range(200):
+            worker.token(run, i)
+        self.wait_for_tokens(x, 201)
+        worker.kill(-11)
+        self.fails("DIED", x, number)
+        self.fails("DENIED", x, self.ask(x, "bad"))
+
+    def wait_for_tokens(self, x, n):
+        while n:
+            n -= x.event().kind == c.TOKEN
+
+    def test_nobody_is_blamed_for_another(self):
+        """Far behind where the first worker died a second one dies, and others were there: all go on, the one that was there before
+        alone until it ends. Ends a third one then, it is known."""
+        x = self.client()
+        for ends_well in (True, False):
+            worker = self.loaded(x, model="m") if ends_well else worker
+            old = self.ask(x, "old")
+            worker.take()
+            worker.kill(-11)
+            worker = self.s.worker().ready(parallel=4)
+            run = worker.take()[0]
+            for i in range(16):
+                worker.token(run, i)
+            new = self.ask(x, "new")                        # beside one that is cleared
+            self.assertEqual(worker.take()[2]["prompt"], "new")
+            self.wait_for_tokens(x, 16)
+            worker.kill(-11)
+            worker = self.s.worker().ready(parallel=4)
+            worker.take(SENT)
+            run, _, body = worker.take()
+            self.assertEqual(body["prompt"], "old")
+            for i in range(40):
+                worker.token(run, i)
+            self.wait_for_tokens(x, 40)
+            self.assertEqual(worker.hears_nothing(), None)  # not cleared a second time
+            if ends_well:
+                worker.complete(run)
+                x.wait(old)
+            else:
+                worker.kill(-11)
+                worker = self.s.worker().ready(parallel=4)
+                self.fails("DIED", x, old)
+            run, _, body = worker.take()
+            self.assertEqual(body["prompt"], "new")
+            worker.complete(run)
+            x.wait(new)
+        self.fails("DENIED", x, self.ask(x, "old"))
+
     # ---- what is measured ----
 
     def test_what_status_says(self):

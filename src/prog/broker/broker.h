@@ -209,7 +209,8 @@ struct request {                        /* of a client, from its frame to the on
     bool hides_ids;                     /* its ids are withheld: each of its frames is a token */
     bool is_lost;                       /* bytes of it went out that another worker could not go on behind */
     bool is_suspect;                    /* it may have ended a worker: it runs alone */
-    unsigned n_deaths, n_resumed, n_since;      /* n_since: tokens since it was given to another worker */
+    unsigned n_deaths, n_crashes;       /* workers that died under it; of these, otherwise than by SIGKILL */
+    unsigned n_resumed, n_since;        /* n_since: tokens since it was given to another worker */
     uint64_t lost_run;                  /* 0, or the run that it was of the worker that died: its guard remembers it */
     uint64_t token_at;                  /* 0, or when its last token came */
     uint64_t begun_at, first_at;        /* 0, or when a worker first had it; when its first token came */

@@ -5,7 +5,9 @@
  *        |__ first in line, with the ids of the tokens that the client has (SENT)
  *
  * When a worker ended otherwise than by SIGKILL one of its requests may have done it. So they go on one at a time: each is a
- * suspect until it has come further than before. A request that sees a second worker die ends with VS_E_DIED. */
+ * suspect until it has come further than before, or, if it was there a second time, until its end. The one that ends a worker when
+ * no other ran there, and was there before, did it: VS_E_DIED, and it is refused from then on. A request that sees a second worker
+ * die for which nobody can be blamed ends with VS_E_DIED too. */
 #include "prog/broker/broker.h"
 
 #include "base/bytes.h"
@@ -16,7 +18,7 @@
 #include <string.h>
 
 enum {
-    CLEARED_AFTER = 16,                 /* tokens in the next worker that clear a suspect */
+    CLEARED_AFTER = 16,                 /* tokens in the next worker that clear a suspect of one death */
 };
 
 struct run *run_find(const struct model *m, uint64_t id)
@@ -274,7 +276,7 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
         request_lose(r);
     }
     peer_send(b, r->peer, f->type, f->flags, r->id, f->data, f->n);
-    if (r->is_suspect && r->n_since >= CLEARED_AFTER)
+    if (r->is_suspect && r->n_crashes == 1 && r->n_since >= CLEARED_AFTER)
         clear_suspect(b, m, run);
 }
 
@@ -375,7 +377,8 @@ void run_end_lost(struct broker *b, struct model *m, int code, const char *text)
     }
 }
 
-static void lose(struct broker *b, struct model *m, struct run *run, int code, const char *text, bool is_suspicious)
+/* was_alone: no other run was there when the worker died. */
+static void lose(struct broker *b, struct model *m, struct run *run, int code, const char *text, bool is_suspicious, bool was_alone)
 {
     int cancel = run->cancel;
     uint32_t credit = run->credit;
@@ -384,11 +387,14 @@ static void lose(struct broker *b, struct model *m, struct run *run, int code, c
     if (!r)
         return;
     r->n_deaths++;
+    r->n_crashes += is_suspicious;
+    bool was_there_before = is_suspicious && r->n_crashes > 1;
+    bool saw_enough = r->n_deaths >= MAX_DEATHS && (was_alone || !was_there_before);    /* else another may have done it */
     if (cancel != VS_OK) {
         request_fail(b, r, cancel, vs_status_text(cancel));
-    } else if (r->n_deaths >= MAX_DEATHS || !request_can_go_on(r) || (r->n_tokens && !m->can_go_on)) {
-        if (is_suspicious && r->is_suspect && request_can_go_on(r))
-            refused_add(b, r);          /* it was alone both times that count */
+    } else if (saw_enough || !request_can_go_on(r) || (r->n_tokens && !m->can_go_on)) {
+        if (was_there_before && was_alone && !r->is_lost)
+            refused_add(b, r);
         request_fail(b, r, code, text);
     } else {
         r->credit = credit;
@@ -401,8 +407,9 @@ static void lose(struct broker *b, struct model *m, struct run *run, int code, c
 
 void run_lose_all(struct broker *b, struct model *m, int code, const char *text, bool is_suspicious)
 {
+    bool was_alone = m->n_runs == 1;
     while (m->runs)
-        lose(b, m, m->runs, code, text, is_suspicious);
+        lose(b, m, m->runs, code, text, is_suspicious, was_alone);
 }
 
 void run_timers(struct broker *b, struct model *m, uint64_t *next)
