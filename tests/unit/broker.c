@@ -189,10 +189,14 @@ static void test_measures(void **state)
     assert_true(number_of(measure_rate_json(&m, now + 40 * SECOND), NULL, "generated") == 0);
 
     assert_int_equal(measure_retry_ms(&m, now, 5), RETRY_MS);
+    assert_int_equal(measure_end_ms(&m, now, 5, 3 * SECOND), 3000);     /* as long again */
+    assert_int_equal(measure_end_ms(NULL, now, 0, 1), 100);
     for (uint64_t s = 0; s <= 10; s++)
         measure_end(&m, now + s * SECOND);
     assert_in_range(measure_retry_ms(&m, now + 10 * SECOND, 11), 9500, 10500);  /* eleven in ten seconds */
     assert_int_equal(measure_retry_ms(&m, now + 10 * SECOND, 0), 100);
+    assert_in_range(measure_end_ms(&m, now + 10 * SECOND, 4, SECOND), 2500, 3000);      /* four are there, one ends in a second */
+    assert_int_equal(measure_end_ms(&m, now + 10 * SECOND, 4, 9 * SECOND), 9000);
     assert_int_equal(measure_retry_ms(&m, now + 10 * SECOND, UINT32_MAX), 600000);
 }
 

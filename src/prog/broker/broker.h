@@ -456,6 +456,8 @@ void measure_latency(struct measure *m, uint64_t now, enum latency kind, uint64_
 void measure_tokens(struct measure *m, uint64_t now, enum rate kind, uint64_t n);
 void measure_end(struct measure *m, uint64_t now);             /* a request ended */
 uint64_t measure_retry_ms(const struct measure *m, uint64_t now, unsigned n_waiting);  /* until so many have had their turn */
+/* Until one of the model's n_there requests ends that is there for `age`. m NULL: nothing was measured. */
+uint64_t measure_end_ms(const struct measure *m, uint64_t now, unsigned n_there, uint64_t age);
 json_t *measure_latency_json(const struct measure *m, uint64_t now);
 json_t *measure_rate_json(const struct measure *m, uint64_t now);
 

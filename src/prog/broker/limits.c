@@ -14,6 +14,7 @@ struct account {
     char name[VS_IDENTITY_NAME];        /* of a key; "": */
     uid_t uid;
     struct vs_account it;
+    uint64_t arrivals;                  /* the sum of when those in flight came; it wraps */
 };
 
 /* Those of a key that are its own, else those of all. */
@@ -51,6 +52,13 @@ static bool is_limited(const struct broker *b, const struct request *r)
     return b->limits && (r->who.name[0] || !r->peer->is_private);  /* a private daemon is its client's own */
 }
 
+/* Until one of those ends that the account has in flight, as old as they are on average. */
+static uint64_t end_ms(const struct broker *b, const struct account *a, const struct model *m)
+{
+    uint64_t n = a->it.in_flight;
+    return measure_end_ms(m ? &m->measure : NULL, b->now, m ? m->n_runs + m->queue.n : 0, (b->now * n - a->arrivals) / n);
+}
+
 static void refuse(struct broker *b, struct request *r, const struct account *a, enum vs_limit limit, uint64_t wait,
                    const struct model *m)
 {
@@ -58,8 +66,6 @@ static void refuse(struct broker *b, struct request *r, const struct account *a,
         [VS_LIMIT_REQUESTS] = "requests a minute", [VS_LIMIT_TOKENS] = "tokens a minute",
         [VS_LIMIT_IN_FLIGHT] = "requests at a time", [VS_LIMIT_KV] = "tokens at a time",
     };
-    struct vs_outcome_hints hints = { .retry_after_ms = wait ? (int64_t)(wait / MS + 1)
-                                      : m ? (int64_t)measure_retry_ms(&m->measure, b->now, 1) : RETRY_MS };
     char text[200], user[32];
     snprintf(user, sizeof user, "user %lld", (long long)a->uid);
     if (limit == VS_LIMIT_KV && a->it.in_flight == 0) {
@@ -68,6 +74,7 @@ static void refuse(struct broker *b, struct request *r, const struct account *a,
         request_fail(b, r, VS_E_LIMIT, text);
         return;
     }
+    struct vs_outcome_hints hints = { .retry_after_ms = (int64_t)(wait ? wait / MS + 1 : end_ms(b, a, m)) };
     snprintf(text, sizeof text, "the limit of %s of %s is reached", words[limit], a->name[0] ? a->name : user);
     request_fail_hints(b, r, VS_E_BUSY, text, &hints);
 }
@@ -84,6 +91,7 @@ bool limits_begin(struct broker *b, struct request *r, size_t body_bytes, const 
         return false;
     }
     vs_account_begin(&a->it, b->now, tokens);
+    a->arrivals += r->arrived_at;
     r->account = a;
     r->charged = tokens;
     return true;
@@ -109,6 +117,7 @@ void limits_end(struct broker *b, struct request *r, const struct vs_outcome *o)
     if (o->has_usage && o->usage.prompt_tokens <= MOST_PROMPT && o->usage.completion_tokens <= MOST_PROMPT)
         taken = (uint64_t)(o->usage.prompt_tokens + o->usage.completion_tokens);
     vs_account_end(&r->account->it, b->now, r->charged, r->n_tokens, taken);
+    r->account->arrivals -= r->arrived_at;
     r->account = NULL;
 }
 

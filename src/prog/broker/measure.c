@@ -75,12 +75,36 @@ void measure_end(struct measure *m, uint64_t now)
     slice_now(m, now)->n_ended++;
 }
 
-uint64_t measure_retry_ms(const struct measure *m, uint64_t now, unsigned n_waiting)
+static uint64_t bounded(uint64_t ms)
+{
+    return ms < 100 ? 100 : ms > 600000 ? 600000 : ms;
+}
+
+/* Milliseconds until so many have ended, at the rate of the last minute. False: none ended in it. */
+static bool time_of(const struct measure *m, uint64_t now, uint64_t n_ends, uint64_t *ret_ms)
 {
     uint64_t n = count_ends(m, now), span = now - m->since;
     span = span < SECOND ? SECOND : span > N_SLICES * SLICE ? N_SLICES * SLICE : span;
-    uint64_t ms = n ? n_waiting * (span / MS) / n : RETRY_MS;
-    return ms < 100 ? 100 : ms > 600000 ? 600000 : ms;
+    if (n)
+        *ret_ms = n_ends * (span / MS) / n;
+    return n;
+}
+
+uint64_t measure_retry_ms(const struct measure *m, uint64_t now, unsigned n_waiting)
+{
+    uint64_t ms = RETRY_MS;
+    time_of(m, now, n_waiting, &ms);
+    return bounded(ms);
+}
+
+/* As many as are there end while one of them lasts. Of what lasts longer than that, or of which nothing is known, nobody can say
+ * more than that it will last as long again as it did. */
+uint64_t measure_end_ms(const struct measure *m, uint64_t now, unsigned n_there, uint64_t age)
+{
+    uint64_t lasts, ms = age / MS;
+    if (m && time_of(m, now, n_there, &lasts) && lasts > ms)
+        ms = lasts - ms;
+    return bounded(ms);
 }
 
 static double quantile(const struct measure *m, uint64_t now, unsigned kind, double q)
