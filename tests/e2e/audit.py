@@ -341,6 +341,11 @@ class Audit(LogTest):
         self.stop(self.serve())
         self.verify()
         self.verify("--pubkey", self.dir + "/pub", status=3)
+        shutil.move(self.log, self.dir + "/away")
+        verdict = self.verify(status=3)         # it is not there
+        self.assertEqual((verdict["ok"], verdict["records"], verdict["first_bad"]), (False, 0, None))
+        self.assertIn(self.log, verdict["reason"])
+        shutil.move(self.dir + "/away", self.log)
         # Two epochs: the first one's key is nowhere any more.
         first_seed = older["signing.key"]
         self.assertEqual(len(older["keys"].splitlines()), len([n for n in older if n.endswith(".jsonl")]))

@@ -204,6 +204,7 @@ struct verify {
     uint64_t missed;                     /* records that could not be written, as others say */
     uint64_t bad;                        /* 0, or the record at which a checkpoint does not fit, */
     uint64_t after;                      /* and the last one that a checkpoint fits */
+    bool is_unread;                      /* there is no log, or nothing to judge it by */
 };
 
 /* Does the tree of so many records have the root that is signed? */
@@ -248,11 +249,11 @@ static void print_verdict(const struct verify *v, bool as_json)
 {
     const struct vs_log_check *c = v->check;
     uint64_t last = c->first + c->n_records - 1, through = v->signing.through;
-    bool is_closed = c->is_closed && through == last && !c->first_bad;
-    json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:o, s:s}", "ok", c->first_bad == 0, "records",
-                            (json_int_t)c->n_records, "first", (json_int_t)c->first, "checkpoints", (json_int_t)v->signing.n,
-                            "unreadable_checkpoints", (json_int_t)v->signing.n_cut, "signed_through", (json_int_t)through, "closed",
-                            is_closed, "missed", (json_int_t)v->missed, "first_bad",
+    bool is_closed = c->is_closed && through == last && !c->first_bad && !v->is_unread;
+    json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:o, s:s}", "ok", c->first_bad == 0 && !v->is_unread,
+                            "records", (json_int_t)c->n_records, "first", (json_int_t)c->first, "checkpoints",
+                            (json_int_t)v->signing.n, "unreadable_checkpoints", (json_int_t)v->signing.n_cut, "signed_through",
+                            (json_int_t)through, "closed", is_closed, "missed", (json_int_t)v->missed, "first_bad",
                             c->first_bad ? json_integer((json_int_t)c->first_bad) : json_null(), "reason", c->reason);
     if (as_json)
         vs_answer_json(all, JSON_COMPACT);
@@ -286,6 +287,18 @@ static void judge(struct verify *v)
     }
 }
 
+/* There is nothing that could be judged. Who reads JSON gets an object all the same. */
+static int fail_unread(const struct vs_args *args, struct verify *v, const struct vs_error *err)
+{
+    if (vs_args_given(args, VS_OPT_JSON)) {
+        snprintf(v->check->reason, sizeof v->check->reason, "%.190s", err->text);
+        v->is_unread = true;
+        print_verdict(v, true);
+    }
+    int status = vs_fail(err);
+    return err->code == VS_E_NOT_FOUND ? vs_status_exit(VS_E_MALFORMED) : status;
+}
+
 int vs_command_audit_verify(const struct vs_args *args)
 {
     struct vs_log_check check = { 0 };
@@ -293,7 +306,7 @@ int vs_command_audit_verify(const struct vs_args *args)
     struct vs_error err = { 0 }, why = { 0 };
     int dir = open_log(args, args->n > 0 ? args->v[0] : NULL, &err);
     if (dir < 0)
-        return vs_fail(&err);
+        return fail_unread(args, &v, &err);
     int rc = read_signing(dir, args, &v.signing, &why), signing = rc;
     if (rc == VS_OK)
         rc = read_saved(args, &v.signing, &err);
@@ -315,9 +328,10 @@ int vs_command_audit_verify(const struct vs_args *args)
         judge(&v);
     if (rc == VS_OK)
         print_verdict(&v, vs_args_given(args, VS_OPT_JSON));
+    int status = rc != VS_OK ? fail_unread(args, &v, &err) : check.first_bad ? vs_status_exit(VS_E_MALFORMED) : 0;
     vs_log_check_clear(&check);
     signing_clear(&v.signing);
-    return rc != VS_OK ? vs_fail(&err) : check.first_bad ? vs_status_exit(VS_E_MALFORMED) : 0;
+    return status;
 }
 
 /* ---- checkpoint, key ---- */
