@@ -202,16 +202,32 @@ class Api(Gateway):
                 mine["finish"] = c["finish_reason"]
         return [choices[i] for i in sorted(choices)], usage
 
+    def receipts_in(self, value):
+        """In what an API said, wherever they stand: one, or a list of those of several answers."""
+        if isinstance(value, dict):
+            yield from [value["receipt"]] if "receipt" in value else value.get("receipts", [])
+            yield from self.receipts_in(value.get("response"))
+
     def test_receipt(self):
-        """What a chat is told of its answer, whole and as a stream; `veritas verify` reads it."""
-        body = self.chat(receipt=True)
-        whole = self.json(CHAT, body)["receipt"]
-        streamed, = [e["receipt"] for _, e in self.events(CHAT, body) if isinstance(e, dict) and "receipt" in e]
-        for receipt in (whole, streamed):
-            done = subprocess.run([BIN + "/veritas", "verify", "--mode", "structure", "--json", "-"], input=json.dumps(receipt),
-                                  capture_output=True, text=True)
-            self.assertEqual(json.loads(done.stdout)["verdict"], "WELL_FORMED", done.stdout + done.stderr)
-        self.assertEqual(whole["opening"]["tokens"], streamed["opening"]["tokens"])
+        """What each API is told of its answers, whole and as a stream; `veritas verify` reads it."""
+        chat = self.chat(receipt=True, max_tokens=4)
+        asked = {"receipt": True, "model": "one", "messages": chat["messages"], "max_tokens": 4}
+        text = {"receipt": True, "model": "one", "prompt": "a b", "max_tokens": 4}
+        for path, body, n in ((CHAT, chat, 1), (CHAT, dict(chat, n=2), 2), (COMPLETIONS, text, 1),
+                              (COMPLETIONS, dict(text, prompt=["a b", "c d"], n=2), 4),
+                              (RESPONSES, {"receipt": True, "model": "one", "input": "a b", "max_output_tokens": 16}, 1),
+                              (MESSAGES, asked, 1),
+                              ("/api/chat", {"receipt": True, "model": "one", "messages": chat["messages"], "stream": False}, 1)):
+            whole = list(self.receipts_in(self.json(path, body)))
+            streamed = [] if path == "/api/chat" else \
+                [r for _, e in self.events(path, dict(body, stream=True)) for r in self.receipts_in(e)]
+            self.assertEqual(len(whole), n, path)
+            for receipt in whole + streamed:
+                done = subprocess.run([BIN + "/veritas", "verify", "--mode", "structure", "--json", "-"], input=json.dumps(receipt),
+                                      capture_output=True, text=True)
+                self.assertEqual(json.loads(done.stdout)["verdict"], "WELL_FORMED", done.stdout + done.stderr)
+            if streamed:
+                self.assertEqual([r["opening"]["tokens"] for r in whole], [r["opening"]["tokens"] for r in streamed], path)
 
     def test_chat_stream_is_the_whole_answer(self):
         body = self.chat(temperature=1.2, n=2, logprobs=True, top_logprobs=2)

@@ -182,6 +182,21 @@ const json_t *gw_stop_of(const json_t *result, size_t i)
     return json_is_string(v) ? v : NULL;
 }
 
+void gw_add_receipts(json_t *to, const json_t *result)
+{
+    json_t *receipt = json_object_get(result, "receipt"), *all = json_array();
+    const json_t *choice;
+    size_t i;
+    json_array_foreach(json_object_get(result, "choices"), i, choice)
+        if (json_object_get(choice, "receipt"))
+            json_array_append(all, json_object_get(choice, "receipt"));
+    if (receipt)
+        json_object_set(to, "receipt", receipt);
+    else if (json_array_size(all))
+        json_object_set(to, "receipts", all);
+    json_decref(all);
+}
+
 json_t *gw_fingerprint(const json_t *result)
 {
     const char *digest = json_string_value(json_object_get(result, "model_digest"));

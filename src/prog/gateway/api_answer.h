@@ -70,6 +70,8 @@ json_t *gw_usage_openai(const struct gw_usage *u);
 /* How choice i of this result ended: "stop", "length", "tool_calls"; never NULL. And the stop string that ended it, or NULL. */
 const char *gw_finish_of(const json_t *result, size_t i);
 const json_t *gw_stop_of(const json_t *result, size_t i);
+/* Adds receipts to what an API says, where there are such: "receipt", or of several answers "receipts", in their order. */
+void gw_add_receipts(json_t *to, const json_t *result);
 /* "fp_" and 16 digits of the model's digest, or null. */
 json_t *gw_fingerprint(const json_t *result);
 

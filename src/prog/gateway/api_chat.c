@@ -181,7 +181,6 @@ static const struct gw_field fields[] = {
     { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
     { "template", GW_MAP, "template", NULL },
     { "now", GW_MAP, "now", NULL },
-    { "receipt", GW_MAP, "receipt", NULL },
     { "service_tier", GW_READ, NULL, gw_read_tier },
     { "metadata", GW_MUTE, NULL, NULL },
     { "safety_identifier", GW_MUTE, NULL, NULL },
@@ -351,13 +350,15 @@ static void end_stream(struct gw_call *call, const json_t *result, struct vs_buf
         json_object_set_new(chunk, "usage", gw_usage_openai(&chat->usage));
         gw_event(out, NULL, chunk);
     }
-    json_t *receipt = json_object_get(result, "receipt");
-    if (receipt) {
+    json_t *receipts = json_object();
+    gw_add_receipts(receipts, result);
+    if (json_object_size(receipts)) {
         json_t *chunk = head(call, "chat.completion.chunk");
         json_object_set_new(chunk, "choices", json_array());
-        json_object_set(chunk, "receipt", receipt);
+        json_object_update(chunk, receipts);
         gw_event(out, NULL, chunk);
     }
+    json_decref(receipts);
     json_decref(fingerprint);
     vs_buf_str(out, "data: [DONE]\n\n");
 }
@@ -408,8 +409,7 @@ static void end_whole(struct gw_call *call, const json_t *result, struct vs_buf 
     json_object_set_new(body, "system_fingerprint", gw_fingerprint(result));
     json_object_set_new(body, "choices", choices);
     json_object_set_new(body, "usage", gw_usage_openai(&chat->usage));
-    if (json_object_get(result, "receipt"))
-        json_object_set(body, "receipt", json_object_get(result, "receipt"));
+    gw_add_receipts(body, result);
     gw_value(out, body);
 }
 

@@ -23,6 +23,7 @@ struct completions {
     size_t *offset;                     /* of each choice: characters so far, for text_offset */
     char (*finish)[32];
     json_t *fingerprint;
+    json_t *receipts;                   /* list of those of each prompt, as gw_add_receipts says them */
 };
 
 /* The prompts wait in the request as "prompt" or "tokens" of their list until it is multiplied. */
@@ -125,6 +126,9 @@ static int begin(struct gw_call *call, const struct gw_http *http, struct gw_err
         size_t n = c->n * c->n_prompts;
         c->offset = calloc(n, sizeof *c->offset);
         c->finish = calloc(n, sizeof *c->finish);
+        c->receipts = json_array();
+        for (size_t i = 0; i < c->n_prompts; i++)
+            json_array_append_new(c->receipts, json_object());
         if (!c->offset || !c->finish || gw_answer_init(&c->answer, n, !r.stream) != VS_OK)
             rc = gw_no_memory(err);
         c->answer.keeps_logprobs = !r.stream;
@@ -241,9 +245,28 @@ static json_t *whole_choice(struct completions *c, size_t i)
     return ret;
 }
 
+/* Those of all prompts, in the order of choices. */
+static void add_receipts(const struct completions *c, json_t *body)
+{
+    json_t *all = json_array();
+    const json_t *of;
+    size_t i;
+    json_array_foreach(c->receipts, i, of) {
+        if (json_object_get(of, "receipt"))
+            json_array_append(all, json_object_get(of, "receipt"));
+        json_array_extend(all, json_object_get(of, "receipts"));
+    }
+    if (c->answer.n == 1 && json_array_size(all))
+        json_object_set(body, "receipt", json_array_get(all, 0));
+    else if (json_array_size(all))
+        json_object_set(body, "receipts", all);
+    json_decref(all);
+}
+
 static void done(struct gw_call *call, size_t ask, const json_t *result, struct vs_buf *out)
 {
     struct completions *c = call->state;
+    gw_add_receipts(json_array_get(c->receipts, ask), result);
     gw_usage_add(&c->usage, result, &c->answer);
     if (!c->fingerprint)
         c->fingerprint = gw_fingerprint(result);
@@ -263,9 +286,10 @@ static void done(struct gw_call *call, size_t ask, const json_t *result, struct 
     json_t *body = body_of(call, choices);
     json_object_set(body, "system_fingerprint", c->fingerprint);
     json_object_set_new(body, "usage", gw_usage_openai(&c->usage));
+    add_receipts(c, body);
     if (!call->stream)
         gw_value(out, body);
-    else if (c->include_usage)
+    else if (c->include_usage || json_object_get(body, "receipt") || json_object_get(body, "receipts"))
         gw_event(out, NULL, body);
     else
         json_decref(body);
@@ -280,6 +304,7 @@ static void clear(struct gw_call *call)
         return;
     gw_answer_clear(&c->answer);
     json_decref(c->fingerprint);
+    json_decref(c->receipts);
     free(c->offset);
     free(c->finish);
     free(c);

@@ -443,9 +443,10 @@ static void end_stream(struct gw_call *call, const json_t *result, struct vs_buf
             start_block(call, m, at, &c->pieces[at], out);     /* cut off amid its name */
         stop_block(m, at, out);
     }
-    gw_event(out, "message_delta", json_pack("{s:s, s:{s:s, s:o}, s:o}", "type", "message_delta", "delta", "stop_reason",
-                                             stop_reason(result), "stop_sequence", stop_sequence(result), "usage",
-                                             usage_of(&m->usage)));
+    json_t *end = json_pack("{s:s, s:{s:s, s:o}, s:o}", "type", "message_delta", "delta", "stop_reason", stop_reason(result),
+                            "stop_sequence", stop_sequence(result), "usage", usage_of(&m->usage));
+    gw_add_receipts(end, result);
+    gw_event(out, "message_delta", end);
     gw_event(out, "message_stop", json_pack("{s:s}", "type", "message_stop"));
 }
 
@@ -459,6 +460,7 @@ static void end_whole(struct gw_call *call, const json_t *result, struct vs_buf 
     json_t *body = message_of(call, content, &m->usage);
     json_object_set_new(body, "stop_reason", json_string(stop_reason(result)));
     json_object_set_new(body, "stop_sequence", stop_sequence(result));
+    gw_add_receipts(body, result);
     gw_value(out, body);
 }
 

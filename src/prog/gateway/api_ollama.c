@@ -158,6 +158,7 @@ static const struct gw_field both_fields[] = {
     { "documents", GW_MAP, "documents", NULL },
     { "stream", GW_READ, NULL, gw_read_stream },
     { "options", GW_READ, NULL, read_options },
+    { "receipt", GW_MAP, "receipt", NULL },
     { "format", GW_READ, NULL, read_format },
     { "think", GW_READ, NULL, read_think },
     { "logprobs", GW_READ, NULL, gw_read_logprobs },
@@ -339,6 +340,7 @@ static void done(struct gw_call *call, size_t ask, const json_t *result, struct 
         json_object_set_new(v, "eval_count", json_integer(json_integer_value(json_object_get(usage, "completion_tokens"))));
         put_time(v, "eval_duration", decode);
     }
+    gw_add_receipts(v, result);
     line(out, v);
 }
 

@@ -672,6 +672,7 @@ const struct gw_field gw_fields_sampling[] = {
     { "speculation", GW_MAP, "speculation", NULL },
     { "priority", GW_MAP, "priority", NULL },
     { "deadline_ms", GW_MAP, "deadline_ms", NULL },
+    { "receipt", GW_MAP, "receipt", NULL },
     { NULL, 0, NULL, NULL },
 };
 

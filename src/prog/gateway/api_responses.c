@@ -25,6 +25,7 @@ struct responses {
     json_t *output;                     /* items that are done */
     int64_t sequence;                   /* of the next event */
     bool has_begun, is_open, has_usage; /* the stream has; an item of it has not ended; all is counted */
+    const json_t *result;               /* NULL until it is there; borrowed within _done */
     const char *status, *incomplete;
 };
 
@@ -404,6 +405,7 @@ static json_t *response_of(const struct gw_call *call, json_t *error)
                           p->output, "previous_response_id", "store", 0, "service_tier", "default", "truncation", "disabled");
     json_object_update(v, p->echo);
     json_object_set_new(v, "usage", p->has_usage ? usage_of(&p->usage) : json_null());
+    gw_add_receipts(v, p->result);
     return v;
 }
 
@@ -522,6 +524,7 @@ static void responses_done(struct gw_call *call, size_t ask, const json_t *resul
     (void)ask;
     gw_usage_add(&p->usage, result, &p->answer);
     p->has_usage = true;
+    p->result = result;
     if (p->answer.status != VS_OK) {
         out->status = p->answer.status;
         return;
