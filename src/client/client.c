@@ -259,7 +259,7 @@ static int on_token(struct vs_client *c, const struct vs_frame *f, struct vs_eve
     e->text = t.text;
     e->n = t.text_bytes;
     e->credit_bytes = f->n;
-    vs_joined_token(find(c, f->id)->receipt, t.id, t.text, t.text_bytes);
+    vs_joined_token(find(c, f->id)->receipt, &t);
     return t.extra ? set_json(c, t.extra, t.extra_bytes, e, err) : VS_OK;
 }
 
@@ -314,28 +314,23 @@ static int take_end(struct vs_client *c, const struct vs_frame *f, struct vs_eve
 /* What its receipt is made of goes into e->json. */
 static void add_receipt(struct vs_client *c, struct vs_joined *joined, const struct vs_payload *p, struct vs_event *e)
 {
-    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL), *receipt = vs_joined_receipt(joined, envelope, c->json);
+    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL), *result = c->json ? c->json : json_object();
+    vs_joined_add(joined, envelope, result);
     json_decref(envelope);
-    if (!receipt)
-        return;
-    if (!c->json)
-        e->json = c->json = json_object();
-    json_object_set_new(c->json, "receipt", receipt);
+    if (!c->json && json_object_size(result))
+        e->json = c->json = result;
+    else if (!c->json)
+        json_decref(result);
 }
 
 static int on_receipt(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
     (void)e;
     struct begun *b = find(c, f->id);
-    json_t *is_signed = vs_json_parse(f->data, f->n, NULL);
     if (!b->receipt)
         b->receipt = vs_joined_create();
-    if (!is_signed || !b->receipt) {
-        json_decref(is_signed);
-        return lose(c, VS_E_PROTOCOL, "malformed receipt frame", err);
-    }
-    vs_joined_signed(b->receipt, is_signed);
-    return VS_OK;
+    bool good = b->receipt && vs_joined_signed(b->receipt, f);
+    return good ? VS_OK : lose(c, VS_E_PROTOCOL, "malformed receipt frame", err);
 }
 
 static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)

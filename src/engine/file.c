@@ -51,6 +51,7 @@ struct vs_model_file {
     _Atomic uint64_t done;               /* bytes of the file */
     _Atomic int status;                  /* VS_E_BUSY until hex or err is there */
     char hex[65];
+    char adapter_hex[VS_MAX_FILES][65];  /* of the files behind the model's */
     struct vs_error err;
 
     pthread_t thread;
@@ -248,6 +249,8 @@ static int conclude(struct vs_model_file *f)
     if (r == VS_OK && f->part < f->n_model) {
         memcpy(f->hex, hex, sizeof hex);
         vs_buf_printf(&f->lines, "%s\n", hex);
+    } else if (r == VS_OK) {
+        memcpy(f->adapter_hex[f->part - f->n_model], hex, sizeof hex);
     }
     if (r == VS_OK && ++f->part == f->n_model && f->n_model > 1) {
         if (f->lines.status != VS_OK || !EVP_DigestUpdate(f->sha, f->lines.data, f->lines.n))
@@ -373,6 +376,11 @@ void vs_model_file_adapter(const struct vs_model_file *f, unsigned i, uint64_t *
 {
     *ret_start = f->part_end[f->n_model + i - 1];
     *ret_bytes = f->part_end[f->n_model + i] - *ret_start;
+}
+
+const char *vs_model_file_adapter_digest(const struct vs_model_file *f, unsigned i)
+{
+    return f->adapter_hex[i];
 }
 
 int vs_model_file_open_with(const struct vs_files *parts, unsigned n_adapters, struct vs_model_file **ret, struct vs_error *err)

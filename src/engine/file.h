@@ -30,6 +30,8 @@ int vs_model_file_open(const struct vs_files *parts, struct vs_model_file **ret,
 /* The same with adapters: the last n_adapters of the files. They follow the model's bytes, and its digest does not cover them. */
 int vs_model_file_open_with(const struct vs_files *files, unsigned n_adapters, struct vs_model_file **ret, struct vs_error *err);
 void vs_model_file_adapter(const struct vs_model_file *f, unsigned i, uint64_t *ret_start, uint64_t *ret_bytes);
+/* The adapter's SHA-256 in hex; there once _digest has said VS_OK. */
+const char *vs_model_file_adapter_digest(const struct vs_model_file *f, unsigned i);
 void vs_model_file_close(struct vs_model_file *f);
 
 /* Reads that are in the digest: what is loaded, each byte once. */

@@ -447,8 +447,6 @@ const char *vs_receipt_lacks(const struct vs_receipt *r)
     if ((s->request.bias.is_there && !r->bias) || (s->request.stop.is_there && !r->stop)
         || (s->request.stop_tokens.is_there && !r->stop_tokens.is_there) || (s->request.constraint.is_there && !r->constraint))
         return "the opening lacks bias, stop, stop_tokens or constraint, to which the statement commits";
-    if (s->model.adapters.is_there)
-        return "the answer was computed with adapters, which a replay can't be given";
     if (s->request.shaped)
         return "calls of tools or reasoning bent the draws: to redo them, the whole request would be needed";
     return NULL;

@@ -404,3 +404,14 @@ bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret)
     *ret = (struct vs_token_view){ index, part, id, (const char *)text, rest ? (const char *)text + n : NULL, n, (uint32_t)rest };
     return true;
 }
+
+bool vs_receipt_view(const struct vs_frame *f, struct vs_receipt_view *ret)
+{
+    struct vs_bytes b;
+    vs_bytes_init(&b, f->data, f->n);
+    bool has_index = f->flags & VS_FLAG_INDEX;
+    uint32_t index = has_index ? vs_bytes_u32le(&b) : 0;
+    size_t n = vs_bytes_left(&b);
+    *ret = (struct vs_receipt_view){ has_index, index, (const char *)vs_bytes_take(&b, n), n };
+    return b.status == VS_OK && n > 0;
+}

@@ -103,4 +103,8 @@ struct vs_token_view {
     uint32_t text_bytes, extra_bytes;
 };
 bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret);
+
+/* A RECEIPT frame: with VS_FLAG_INDEX it is of one of several answers, which a u32 in front names. False: it is too short. */
+struct vs_receipt_view { bool has_index; uint32_t index; const char *text; size_t n; };
+bool vs_receipt_view(const struct vs_frame *f, struct vs_receipt_view *ret);
 #endif

@@ -51,7 +51,7 @@ static const struct vs_key keys[] = {
     { "parts",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
     { "logprobs",                   VS_VALUE_INT,    0, 100,             NULL,                                    ANSWER },
     { "logits_hash",                VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
-    { "n",                          VS_VALUE_INT,    1, 16,              NULL,                                    ANSWER },
+    { "n",                          VS_VALUE_INT,    1, VS_MAX_CHOICES,  NULL,                                    ANSWER },
     { "speculation",                VS_VALUE_CHOICE, 0, 0,               "auto|off",                              ANSWER },
     { "constraint",                 VS_VALUE_OBJECT, 0, 0,               CONSTRAINT,
       ANSWER | R(CONSTRAIN) | R(VERIFY) },

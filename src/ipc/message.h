@@ -41,6 +41,8 @@
 /* What PROGRESS may say that is under way: names, so that no text travels so. */
 #define VS_PROGRESS_MAP(X) X("load") X("loading") X("prompt") X("logits") X("perplexity") X("bench") X("digest") X("verify")
 
+enum { VS_MAX_CHOICES = 16 };           /* answers to one request */
+
 enum {                                  /* frame flags */
     VS_FLAG_FD = 1,                     /* a descriptor travels with this frame (LOAD) */
     VS_FLAG_EXTRA = 2,                  /* TOKEN: JSON follows the text */

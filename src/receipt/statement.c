@@ -13,7 +13,7 @@
 #define PREDICATE "],\"predicateType\":\"urn:veritas-sdr:receipt:1\",\"predicate\":{"
 #define TAIL      "}}"
 
-enum kind { WORD, WORD_OPTIONAL, HASH, HASH_OPTIONAL, INTEGER, FLOAT, SEED };
+enum kind { WORD, WORD_OPTIONAL, HASH, HASH_OPTIONAL, INTEGER, FLOAT, SEED, ADAPTERS_OPTIONAL };
 
 struct member {
     const char *key;
@@ -36,7 +36,7 @@ static const struct member engine[] = {
     { "name", WORD, AT(engine.name), 0, 0, NULL }, { "version", WORD, AT(engine.version), 0, 0, NULL }, END,
 };
 static const struct member model[] = {
-    { "sha256", HASH, AT(model.sha256), 0, 0, NULL }, { "adapters", HASH_OPTIONAL, AT(model.adapters), 0, 0, NULL }, END,
+    { "sha256", HASH, AT(model.sha256), 0, 0, NULL }, { "adapters", ADAPTERS_OPTIONAL, AT(model.adapters), 0, 0, NULL }, END,
 };
 static const struct member numeric[] = {
     { "kv_type", WORD, AT(numeric.kv_type), 0, 0, NULL }, { "n_ctx", INTEGER, AT(numeric.n_ctx), 1, MOST_TOKENS, NULL }, END,
@@ -140,35 +140,55 @@ static const void *get(const struct vs_statement *s, size_t at)
 
 static bool is_optional(enum kind k)
 {
-    return k == WORD_OPTIONAL || k == HASH_OPTIONAL;
+    return k == WORD_OPTIONAL || k == HASH_OPTIONAL || k == ADAPTERS_OPTIONAL;
 }
 
 /* ---- writing ---- */
 
-static void put_hash(const struct vs_hashed *h, struct vs_buf *out)
+static void put_hash(const uint8_t hash[VS_DIGEST_BYTES], struct vs_buf *out)
 {
     char hex[2 * VS_DIGEST_BYTES + 1];
-    vs_hex(h->hash, VS_DIGEST_BYTES, hex);
+    vs_hex(hash, VS_DIGEST_BYTES, hex);
     vs_buf_printf(out, "\"%s\"", hex);
+}
+
+static void put_bits(float v, struct vs_buf *out)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    vs_buf_printf(out, "\"%08" PRIx32 "\"", bits);
+}
+
+static void put_adapters(const struct vs_adapted *a, struct vs_buf *out)
+{
+    for (uint32_t i = 0; i < a->n; i++) {
+        vs_buf_str(out, i ? ",{\"sha256\":" : "[{\"sha256\":");
+        put_hash(a->one[i].sha256, out);
+        vs_buf_str(out, ",\"scale\":");
+        put_bits(a->one[i].scale, out);
+        vs_buf_char(out, '}');
+    }
+    vs_buf_char(out, ']');
 }
 
 static void put_value(const struct vs_statement *s, const struct member *m, struct vs_buf *out)
 {
     const void *v = get(s, m->at);
-    uint32_t bits;
     switch (m->kind) {
     case WORD: case WORD_OPTIONAL:
         vs_buf_printf(out, "\"%s\"", (const char *)v);
         break;
     case HASH: case HASH_OPTIONAL:
-        put_hash(v, out);
+        put_hash(((const struct vs_hashed *)v)->hash, out);
+        break;
+    case ADAPTERS_OPTIONAL:
+        put_adapters(v, out);
         break;
     case INTEGER:
         vs_buf_printf(out, "%" PRId64, *(const int64_t *)v);
         break;
     case FLOAT:
-        memcpy(&bits, v, sizeof bits);
-        vs_buf_printf(out, "\"%08" PRIx32 "\"", bits);
+        put_bits(*(const float *)v, out);
         break;
     case SEED:
         vs_buf_printf(out, "\"%016" PRIx64 "\"", *(const uint64_t *)v);
@@ -179,7 +199,10 @@ static void put_value(const struct vs_statement *s, const struct member *m, stru
 static bool is_absent(const struct vs_statement *s, const struct member *m)
 {
     const void *v = get(s, m->at);
-    return is_optional(m->kind) && (m->kind == WORD_OPTIONAL ? !*(const char *)v : !((const struct vs_hashed *)v)->is_there);
+    return m->kind == WORD_OPTIONAL       ? !*(const char *)v
+        : m->kind == HASH_OPTIONAL        ? !((const struct vs_hashed *)v)->is_there
+        : m->kind == ADAPTERS_OPTIONAL    ? !((const struct vs_adapted *)v)->n
+                                          : false;
 }
 
 static void put_group(const struct vs_statement *s, const struct member *members, struct vs_buf *out)
@@ -197,7 +220,7 @@ static void put_group(const struct vs_statement *s, const struct member *members
 
 static bool is_part(const struct group *g, enum vs_statement_part part)
 {
-    return part == VS_STATEMENT_WHOLE || g->is_worker;
+    return part == VS_STATEMENT_WHOLE || g->is_worker || (part == VS_STATEMENT_CHOICE && g->members == result);
 }
 
 void vs_statement_format(const struct vs_statement *s, enum vs_statement_part part, struct vs_buf *out)
@@ -209,7 +232,7 @@ void vs_statement_format(const struct vs_statement *s, enum vs_statement_part pa
         if (!h->is_there)
             continue;
         vs_buf_printf(out, "%s{\"name\":\"%s\",\"digest\":{\"sha256\":", comma, subjects[i].name);
-        put_hash(h, out);
+        put_hash(h->hash, out);
         vs_buf_str(out, "}}");
         comma = ",";
     }
@@ -330,13 +353,18 @@ static bool take_hex(struct reader *r, size_t n, char *ret)
     return need(r, "\"", "hex digits in lower case are needed, of the right number");
 }
 
-static bool take_hash(struct reader *r, struct vs_hashed *ret)
+static bool take_digest(struct reader *r, uint8_t ret[VS_DIGEST_BYTES])
 {
     char hex[2 * VS_DIGEST_BYTES + 1];
     if (!take_hex(r, 2 * VS_DIGEST_BYTES, hex))
         return false;
-    vs_hex_bytes(hex, VS_DIGEST_BYTES, ret->hash);
-    return ret->is_there = true;
+    vs_hex_bytes(hex, VS_DIGEST_BYTES, ret);
+    return true;
+}
+
+static bool take_hash(struct reader *r, struct vs_hashed *ret)
+{
+    return ret->is_there = take_digest(r, ret->hash);
 }
 
 static bool take_bits(struct reader *r, size_t digits, uint64_t *ret)
@@ -358,6 +386,23 @@ static bool take_float(struct reader *r, float *ret)
     const uint32_t word = (uint32_t)bits;
     memcpy(ret, &word, sizeof *ret);
     return isfinite(*ret) || fail(r, "these are the bits of no number: NaN or infinity");
+}
+
+/* One at least, and no more than there may be. */
+static bool take_adapters(struct reader *r, struct vs_adapted *ret)
+{
+    const char *comma = "[";
+    while (next_is(r, comma)) {
+        if (ret->n == VS_STATEMENT_ADAPTERS)
+            return fail(r, "a model has at most 7 adapters");
+        if (!need(r, "{\"sha256\":", "the sha256 of an adapter is needed") || !take_digest(r, ret->one[ret->n].sha256)
+            || !need(r, ",\"scale\":", "its scale is needed") || !take_float(r, &ret->one[ret->n].scale)
+            || !need(r, "}", "an end is needed"))
+            return false;
+        ret->n++;
+        comma = ",";
+    }
+    return (ret->n || fail(r, "a list of adapters is needed")) && need(r, "]", "the end of the list is needed");
 }
 
 static bool take_integer(struct reader *r, const struct member *m, int64_t *ret)
@@ -384,6 +429,7 @@ static bool take_value(struct reader *r, const struct member *m, struct vs_state
     switch (m->kind) {
     case WORD: case WORD_OPTIONAL: return take_word(r, m, v);
     case HASH: case HASH_OPTIONAL: return take_hash(r, v);
+    case ADAPTERS_OPTIONAL: return take_adapters(r, v);
     case INTEGER: return take_integer(r, m, v);
     case FLOAT: return take_float(r, v);
     case SEED: return take_bits(r, 16, v);
@@ -441,7 +487,7 @@ static bool take_predicate(struct reader *r, enum vs_statement_part part, struct
         bool there = next_key(r, comma, g->key);
         bool *has = g->has == ALWAYS ? NULL : (bool *)(void *)((char *)ret + g->has);
         /* The worker's groups are all there, or none. */
-        if (!there && (!has || (g->is_worker && (*has || part == VS_STATEMENT_WORKER))))
+        if (!there && (!has || (g->is_worker && (*has || part != VS_STATEMENT_WHOLE))))
             return fail(r, "this object is missing, or not in its place");
         if (there && g->is_worker && g != groups && !*has)
             return fail(r, "this object can't stand without those in front of it");

@@ -6,8 +6,9 @@
  *
  *     worker: contract model numeric request trace observed, what the answer is      broker: engine result guard time actor log
  *
- * A worker fills its part and formats it with VS_STATEMENT_WORKER; the broker parses that, adds its own and formats the whole. What
- * has no worker's part (a request that was refused) is a statement too.
+ * A worker fills its part and formats it with VS_STATEMENT_WORKER, or, one of several answers to a request, with
+ * VS_STATEMENT_CHOICE, which says too how that one ended; the broker parses that, adds its own and formats the whole. What has no
+ * worker's part (a request that was refused) is a statement too.
  *
  * Memory: plain data. Threads: pure.
  */
@@ -24,6 +25,7 @@
 enum {
     VS_STATEMENT_MOST = 8192,            /* bytes of one */
     VS_STATEMENT_WORD = 65,              /* a word's bytes, with its NUL: letters, digits and . _ - / : + @ */
+    VS_STATEMENT_ADAPTERS = 7,           /* of a model, at most */
 };
 
 struct vs_hashed { bool is_there; uint8_t hash[VS_DIGEST_BYTES]; };      /* may be absent, where the table says so */
@@ -33,8 +35,14 @@ struct vs_statement {
     struct vs_hashed tokens, text, delivered, body;
     bool has_worker;                     /* the next six groups are there */
     struct { char id[VS_STATEMENT_WORD]; } contract;                     /* "VNC-1" */
-    /* sha256: as `model_digest` of the protocol. adapters: SHA-256 over SHA-256 of the file and u32le bits of the scale, each */
-    struct { struct vs_hashed sha256, adapters; } model;
+    /* sha256: as `model_digest` of the protocol. adapters: in their order, as much as each counted */
+    struct {
+        struct vs_hashed sha256;
+        struct vs_adapted {
+            uint32_t n;
+            struct { uint8_t sha256[VS_DIGEST_BYTES]; float scale; } one[VS_STATEMENT_ADAPTERS];
+        } adapters;
+    } model;
     struct { char kv_type[VS_STATEMENT_WORD]; uint64_t n_ctx; } numeric;
     struct vs_statement_request {
         struct vs_hashed prompt;
@@ -65,6 +73,7 @@ struct vs_statement {
 
 enum vs_statement_part {
     VS_STATEMENT_WORKER,                 /* subjects and the worker's groups */
+    VS_STATEMENT_CHOICE,                 /* the same, and result */
     VS_STATEMENT_WHOLE,
 };
 

@@ -145,7 +145,10 @@ class Client:
         if kind == PROGRESS:
             return Event(kind, request, value=json.loads(data))
         if kind == RECEIPT:
-            self.receipts[request] = json.loads(data)
+            if flags & FLAG_INDEX:      # of one of several answers
+                self.receipts.setdefault(request, {})[struct.unpack_from("<I", data)[0]] = json.loads(data[4:])
+            else:
+                self.receipts[request] = json.loads(data)
             return self.event()
         self.owed.pop(request, None)
         self.ended, body = split(data)

@@ -61,7 +61,7 @@ add_test(NAME long-audit_kills
 add_test(NAME long-audit_cuts COMMAND ${PYTHON3} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/audit_faults.py ${CMAKE_BINARY_DIR}/bin)
 set_tests_properties(long-audit_kills long-audit_cuts PROPERTIES LABELS long TIMEOUT 7200
                      ENVIRONMENT "VERITAS_KILLS=200;VERITAS_FAULTS=all")
-vs_e2e(receipts receipt.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(receipts receipts.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(vectors vectors.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(policy policy.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(settings settings.py $<TARGET_FILE:veritas> $<TARGET_FILE:veritas-broker> $<TARGET_FILE:worker-echo>)

@@ -1,178 +1,397 @@
-"""Receipts, written from docs/RECEIPT.md alone: standard library, no code of the project. For tests that make some, or change and
-sign again what the daemon made."""
+#!/usr/bin/env python3
+"""Receipts through the shipped programs: `run --receipt`, the protocol, HTTP, the policy. What is signed is read and checked by a
+reader written from docs/RECEIPT.md (receipt_format.py): the signature, what the content is committed to by, and the chain, from
+logits that the program prints for the same tokens. So whatever the instruction set, the threads, the company, the cache or the
+guesses: the chain must be that of these logits.
+usage: receipts.py BIN (BIN holds veritas, its programs and mkmodel)."""
 import base64
-import copy
-import hashlib
 import json
+import os
+import shutil
+import signal
 import struct
+import subprocess
+import sys
+import tempfile
+import unittest
 
-# ---- Ed25519 (RFC 8032), for few signatures ----
-P, Q = 2 ** 255 - 19, 2 ** 252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, -1, P) % P
-G_Y = 4 * pow(5, -1, P) % P
+import client as c
+import receipt_format as r
+from determinism import runnable
+from logits import read_npy
+from processes import Waiting, child, patience
 
-
-def _x(y, sign):
-    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
-    x = pow(square, (P + 3) // 8, P)
-    if (x * x - square) % P:
-        x = x * pow(2, (P - 1) // 4, P) % P
-    return P - x if x & 1 != sign else x
-
-
-def _add(a, b):
-    p, q = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
-    r, s = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
-    e, f, g, h = q - p, s - r, s + r, q + p
-    return e * f % P, g * h % P, f * g % P, e * h % P
+BIN = os.path.abspath(sys.argv[1])
+VERITAS = BIN + "/veritas"
+PROMPT = "the cat sat on the mat. the cat sat on the mat. the cat sat on"
 
 
-def _times(n, point):
-    sum_ = (0, 1, 1, 0)
-    while n:
-        sum_ = _add(sum_, point) if n & 1 else sum_
-        point, n = _add(point, point), n >> 1
-    return sum_
+def chain(predicate, opening, rows):
+    """h[n], from the logits of each place."""
+    first = len(opening["prompt_tokens"]) - 1
+    return r.chain(predicate, bytes.fromhex(opening["salt"]), opening["tokens"], rows[first:]).hex()
 
 
-G = (_x(G_Y, 0), G_Y, 1, _x(G_Y, 0) * G_Y % P)
+# ---- the tests ----
+
+class Receipts(Waiting, unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="vsr")
+        self.models = self.dir + "/models"
+        os.mkdir(self.models)
+        subprocess.run([BIN + "/mkmodel", "--arch", "llama", "--type", "Q4_K", "--layers", "2", "--embd", "256", "--heads", "4",
+                        "--kv-heads", "2", "--head-dim", "64", "--ff", "512", "--ctx", "1024", "--tokenizer", "gpt2", "--pre",
+                        "smollm", "-o", self.models + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
+        self.env = dict(os.environ, VERITAS_MODELS=self.models, HOME=self.dir, XDG_STATE_HOME=self.dir + "/state", NO_COLOR="1",
+                        VERITAS_SOCKET="/nowhere/s")
+        for name in ("XDG_CONFIG_HOME", "VERITAS_POLICY"):
+            self.env.pop(name, None)
+        self.said = open(self.dir + "/said", "w+b")
+        self.running = []
+
+    def tearDown(self):
+        for daemon in self.running:
+            daemon.kill()
+            daemon.wait(30)
+        self.said.close()
+        shutil.rmtree(self.dir)
+
+    def veritas(self, *args, status=0):
+        done = subprocess.run([VERITAS, *args], env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def receipt(self, *args, status=0, prompt=PROMPT):
+        file = self.dir + "/receipt.json"
+        if os.path.exists(file):
+            os.remove(file)
+        done = self.veritas("run", "-m", "one", "--raw", "--seed", "7", "--ignore-eos", "-n", "12", "--receipt", file, *args,
+                            prompt, status=status)
+        with open(file) as f:
+            return json.load(f), done
+
+    def put(self, name, text):
+        with open(f"{self.dir}/{name}", "w") as f:
+            f.write(text)
+        return f"{self.dir}/{name}"
+
+    def verify(self, *args, receipt=None, verdict="MATCH", status=0):
+        """What `veritas verify` makes of the last receipt, or of this one."""
+        file = self.put("verified.json", json.dumps(receipt)) if receipt else self.dir + "/receipt.json"
+        done = self.veritas("verify", "--json", "-m", self.models + "/one.gguf", *args, file, status=status)
+        self.assertEqual(json.loads(done.stdout)["verdict"], verdict, done.stdout)
+
+    def rows(self, tokens, model="one"):
+        """Logits of each place, by `veritas logits`."""
+        self.veritas("logits", "-m", model, "--isa", "c", "--tokens", ",".join(map(str, tokens)), "-o", self.dir + "/logits.npy")
+        return read_npy(self.dir + "/logits.npy")
+
+    def check(self, receipt, rows=None):
+        """All that can be checked of a whole one; the chain from `rows`, or from what the program prints now."""
+        predicate, subjects = r.read(receipt)
+        opening = receipt["opening"]
+        rows = rows or self.rows(opening["prompt_tokens"] + opening["tokens"])
+        self.assertEqual(predicate["trace"]["chain"], chain(predicate, opening, rows))
+        self.assertEqual(predicate["trace"]["n_out"], len(opening["tokens"]))
+        return predicate, rows
+
+    def policy(self, **keys):
+        with open(self.dir + "/policy.json", "w") as f:
+            json.dump(keys, f)
+        return self.dir + "/policy.json"
+
+    def serve(self, *args, **keys):
+        self.env["VERITAS_SOCKET"] = self.dir + "/s"
+        daemon = subprocess.Popen([VERITAS, "serve", "--policy", self.policy(**keys), *args], env=self.env, stderr=self.said,
+                                  stdin=subprocess.DEVNULL)
+        self.running.append(daemon)
+        self.wait_for(lambda: daemon.poll() is None and self.client(), 30)
+        return daemon
+
+    def client(self):
+        try:
+            x = c.Client(self.dir + "/s")
+        except (OSError, c.Closed):
+            return None
+        x.sock.settimeout(60 * patience())
+        self.addCleanup(x.close)
+        return x
+
+    def ask(self, x, **more):
+        self.asked = {"model": "one", "prompt": PROMPT, "raw": True, "ignore_eos": True, "max_tokens": 12, "sampling": {"seed": 7},
+                      "receipt": True, **more}
+        return x.request(c.GENERATE, self.asked)
+
+    def body(self, salt):
+        """What a receipt says of the body of the last request."""
+        body = {k: v for k, v in self.asked.items() if k not in c.ENVELOPE}
+        return r.commit("request.body", bytes.fromhex(salt), json.dumps(body).encode()).hex()
+
+    def joined(self, x, request):
+        """The receipt of an answer by the protocol, put together as docs/PROTOCOL.md says; and the result."""
+        text, tokens, result = x.answer(request)
+        opening = {"salt": result["salt"], **result["opening"]}
+        if c.NO_TOKEN not in result["prompt_tokens"]:
+            opening["prompt_tokens"] = result["prompt_tokens"]
+        opening["delivered" if result.get("altered") else "text"] = text
+        if not result.get("withheld"):
+            opening["tokens"] = [t for t in tokens if t != c.NO_TOKEN]
+        return {**x.receipts.pop(request), "opening": opening}, result
+
+    def test_same_chain(self):
+        """Instruction set, threads, chunk, guesses: in `observed` alone."""
+        first, done = self.receipt("--isa", "c", "--threads", "1")
+        self.assertEqual(os.stat(self.dir + "/receipt.json").st_mode & 0o777, 0o600)
+        predicate, rows = self.check(first)
+        self.assertIn(first["opening"].get("delivered", first["opening"].get("text")), (done.stdout, done.stdout[:-1]))
+        self.assertEqual(predicate["contract"]["id"], "VNC-1")
+        self.assertEqual(predicate["result"], {"finish": "length"})
+        self.assertNotIn("log", predicate)
+        with open(self.models + "/one.gguf", "rb") as f:
+            self.assertEqual(predicate["model"]["sha256"], r.sha256(f.read()).hex())
+        bound = {k: v for k, v in predicate.items() if k in ("contract", "engine", "model", "numeric")}
+        ways = [("--isa", i, "--threads", t, *more) for i, t, *more in
+                [(i, "2") for i in runnable()] + [("auto", "1", "--prefill-chunk", "3"), ("auto", "2", "--speculation", "off")]]
+        for way in ways:
+            receipt, _ = self.receipt(*way)
+            other, _ = self.check(receipt, rows)
+            self.assertEqual(receipt["opening"]["tokens"], first["opening"]["tokens"], way)
+            self.assertEqual({k: other[k] for k in bound}, bound)
+            self.assertNotEqual(receipt["opening"]["salt"], first["opening"]["salt"])
+            self.assertEqual(other["observed"]["threads"], int(way[3]))
+        self.assertEqual(receipt["keys"], first["keys"])             # one key, in the state folder
+        with open(self.dir + "/state/veritas/receipts/keys") as f:
+            self.assertEqual(f.read(), first["keys"])
+        vkey = self.veritas("audit", "key", self.dir + "/state/veritas/receipts").stdout.strip()
+        self.assertEqual(base64.b64decode(vkey.split("+", 2)[2])[1:].hex(), first["keys"].split()[1])
+        self.verify("--pubkey", self.put("key", vkey), "--isa", "c", "--threads", "1")
+        level2, _ = self.receipt("--receipt-level", "2")
+        self.verify()
+        self.assertEqual(self.check(level2, rows)[0]["trace"]["level"], 2)
+
+    def test_request_is_bound(self):
+        """Each scalar of the request, lists and a form; and reasons to end."""
+        receipt, _ = self.receipt("--temp", "0.7", "--top-k", "9", "--top-p", "0.9", "--min-p", "0.01", "--logit-bias", "5=-2",
+                                  "--stop", "zzz", "--stop-token", "77", "--repeat-penalty", "1.1")
+        predicate, _ = self.check(receipt)
+        request = predicate["request"]
+        self.assertEqual([request[k] for k in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")],
+                         [struct.pack(">f", 0.7).hex(), 9, struct.pack(">f", 0.9).hex(), struct.pack(">f", 0.01).hex(),
+                          struct.pack(">f", 1.1).hex()])
+        self.assertEqual([request["seed"], request["max_tokens"], request["ignore_eos"]], ["0000000000000007", 12, 1])
+        self.assertEqual(receipt["opening"]["stop"], ["zzz"])
+        self.assertEqual(receipt["opening"]["bias"], [[5, "c0000000"]])
+        self.assertEqual(receipt["opening"]["stop_tokens"], [77])
+        self.verify()
+        file = self.dir + "/receipt.json"
+        self.veritas("run", "-m", "one", "--raw", "--regex", "(ab|cd)+x", "-n", "30", "--receipt", file, PROMPT)
+        with open(file) as f:
+            receipt = json.load(f)
+        self.assertEqual(json.loads(receipt["opening"]["constraint"]), {"regex": "(ab|cd)+x"})
+        self.assertEqual(self.check(receipt)[0]["result"]["finish"], "stop")
+        self.verify()
+        self.assertEqual(self.veritas("run", "-m", "one", "--receipt", self.dir + "/no/such", PROMPT, status=4).stdout, "")
+
+    def test_company_and_cache(self):
+        """In a batch, behind a cached prompt, as a guess came true; of every answer, where the policy says so; in the log."""
+        self.serve(audit={"dir": "log"}, receipts={"mode": "always"}, output={"control": "off"})
+        x = self.client()
+        self.assertTrue(x.server["receipts"])
+        alone, _ = self.joined(x, self.ask(x))
+        predicate, rows = self.check(alone)
+        guessed, _ = self.joined(x, self.ask(x, constraint={"regex": "(one two three four )+"}, ignore_eos=False, max_tokens=120))
+        told, _ = self.check(guessed)
+        self.assertGreater(told["observed"]["drafted"], 0)
+        more = {"receipt": False, "speculation": "off"}
+        others = [self.ask(x, prompt=f"something else {i}", sampling={"seed": i}, **more) for i in range(6)]
+        mine = self.ask(x, speculation="off")
+        receipts = {}
+        for event in iter(lambda: x.event() if len(receipts) < 7 else None, None):
+            if event.kind == c.COMPLETE:
+                receipts[event.request] = event.value
+        self.assertEqual(set(x.receipts), {*others, mine})           # always: whether it is asked for or not
+        for request in (*others, mine):
+            told, subjects = r.read({**x.receipts[request], "opening": {"salt": receipts[request]["salt"]}})
+            if request == mine:
+                opening = {**alone["opening"], "salt": receipts[request]["salt"]}
+                self.assertEqual(told["trace"]["chain"], chain(told, opening, rows))
+                self.assertGreater(told["observed"]["cached"], 0)
+            self.assertEqual(told["log"]["source"], predicate["log"]["source"])
+        # the log has the chain, and the receipt names the request's record
+        x.wait(x.request(c.STATUS, {}))
+        with open(self.dir + "/log/0000000000000001.jsonl") as f:
+            log = [json.loads(line) for line in f]
+        begun, = [r for r in log if r.get("from") == f"{predicate['log']['source']}:{predicate['log']['record']}"]
+        ended, = [r for r in log if r["event"] == "answer" and r["unmapped"]["number"] == begun["unmapped"]["number"]]
+        self.assertEqual([begun["event"], ended["unmapped"]["receipt"]], ["request", predicate["trace"]["chain"]])
+        with open(self.dir + "/log/keys") as f:
+            self.assertEqual(alone["keys"], f.read())
+        # several answers: one for each, with one salt, each that of its own seed
+        request = self.ask(x, n=3, sampling={"seed": 7})
+        tokens, texts = [[], [], []], ["", "", ""]
+        for event in x.events(request):
+            if event.kind == c.TOKEN:
+                tokens[event.index].append(event.token)
+                texts[event.index] += event.text
+        chains = []
+        for i in range(3):
+            one = x.receipts[request][i]
+            self.assertEqual((one.pop("altered"), one.pop("withheld")), (False, False))
+            opening = {"salt": event.value["salt"], "prompt_tokens": event.value["prompt_tokens"], "tokens": tokens[i],
+                       "text": texts[i], **event.value["opening"]}
+            predicate, _ = self.check({**one, "opening": opening})
+            self.assertEqual((int(predicate["request"]["seed"], 16), predicate["result"]), (7 + i, {"finish": "length"}))
+            self.verify(receipt={**one, "opening": opening})
+            chains.append(predicate["trace"]["chain"])
+        self.assertEqual(tokens[0], alone["opening"]["tokens"])
+        with open(self.dir + "/log/0000000000000001.jsonl") as f:
+            ended = [r for r in map(json.loads, f) if r["event"] == "answer"][-1]
+        self.assertEqual(ended["unmapped"]["receipts"], chains)
+
+    def test_lines(self):
+        """Several answers, and a chat: a line for each."""
+        file = self.dir + "/receipts"
+        self.veritas("run", "-m", "one", "--raw", "--choices", "3", "--seed", "5", "-n", "9", "--receipt", file, PROMPT)
+        self.assertEqual(os.stat(file).st_mode & 0o777, 0o600)
+        with open(file) as f:
+            lines = [json.loads(line) for line in f]
+        self.assertEqual(len(lines), 3)
+        for n, receipt in enumerate(lines, 1):
+            self.check(receipt)
+            told = json.loads(self.veritas("verify", "--json", "-m", "one", "--line", str(n), file).stdout)
+            self.assertEqual((told["verdict"], told["tokens"]), ("MATCH", len(receipt["opening"]["tokens"])))
+        self.veritas("verify", "--line", "4", file, status=3)
+        self.veritas("verify", "--line", "0", file, status=2)
+        subprocess.run([BIN + "/mkmodel", "--ctx", "2048", "-o", self.models + "/talks.gguf"], check=True,
+                       stdout=subprocess.DEVNULL)
+        done = subprocess.run([VERITAS, "chat", "-m", "talks", "-n", "7", "--receipt", file], input="hello\nand then?\n",
+                              env=self.env, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for n in (1, 2):
+            told = json.loads(self.veritas("verify", "--json", "-m", "talks", "--line", str(n), file).stdout)
+            self.assertEqual(told["verdict"], "MATCH")
+        self.veritas("chat", "-m", "talks", "--receipt", "/no/such/file", status=4)
+        self.veritas("chat", "-m", "talks", "--receipt-level", "2", status=2)
+
+    def test_adapters(self):
+        """An answer with adapters names them, and how much each counted; with the same ones it is done again."""
+        how = "--arch llama --type Q8_0 --layers 2 --embd 256 --heads 4 --kv-heads 2 --ff 256 --vocab 600".split()
+        for name, more in (("m", []), ("a", ["--lora", "16"]), ("b", ["--lora", "5", "--seed", "3"])):
+            subprocess.run([BIN + "/mkmodel", *how, *more, "-o", f"{self.models}/{name}.gguf"], check=True,
+                           stdout=subprocess.DEVNULL)
+        file, a, b = self.dir + "/receipt.json", self.models + "/a.gguf", self.models + "/b.gguf"
+        self.veritas("run", "-m", "m", "--raw", "-n", "6", "--lora", a + "=0.3", "--lora", b, "--receipt", file, "the sky")
+        with open(file) as f:
+            receipt = json.load(f)
+        predicate, _ = r.read(receipt)
+        expected = []
+        for path, scale in ((a, 0.3), (b, 1)):
+            with open(path, "rb") as f:
+                expected.append({"sha256": r.sha256(f.read()).hex(), "scale": r.bits(scale)})
+        self.assertEqual(predicate["model"]["adapters"], expected)
+        model = ("-m", self.models + "/m.gguf")
+
+        def told(verdict, status, *more):
+            done = json.loads(self.veritas("verify", "--json", *model, *more, file, status=status).stdout)
+            self.assertEqual(done["verdict"], verdict, done)
+            return done["reason"]
+        told("MATCH", 0, "--lora", a, "--lora", b)       # as much as each counted, the receipt says
+        told("MATCH", 0, "--lora", a, "--lora", b, "--isa", "c", "--mode", "decode")
+        self.assertIn("--lora", told("UNVERIFIABLE", 4))
+        self.assertIn("adapter 1", told("UNVERIFIABLE", 4, "--lora", b, "--lora", a))
+        # another scale, signed by who has the key: another chain
+        with open(self.dir + "/state/veritas/receipts/signing.key", "rb") as f:
+            seed = f.read()[16:48]
+        s = r.statement_of(receipt)
+        s["predicate"]["model"]["adapters"][0]["scale"] = r.bits(0.31)
+        with open(file, "w") as f:
+            json.dump(r.signed(s, seed, receipt["opening"]), f)
+        told("MISMATCH", 3, "--lora", a, "--lora", b)
+
+    def test_refused_cancelled(self):
+        """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""
+        self.serve(receipts={"mode": "on-request"})
+        x = self.client()
+        request = self.ask(x, sampling={"top_k": -1})
+        with self.assertRaises(c.Failure):
+            x.wait(request)
+        told, subjects = r.read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
+        self.assertEqual([told["result"], set(subjects)], [{"finish": "failed", "error": "INVALID"}, {"request.body"}])
+        self.assertEqual(subjects["request.body"], self.body(x.ended["salt"]))
+        request = self.ask(x, prompt="a word " * 100000)            # hashed a slice a turn
+        with self.assertRaises(c.Failure):
+            x.wait(request)
+        told, subjects = r.read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
+        self.assertEqual([told["result"]["error"], subjects], ["CONTEXT", {"request.body": self.body(x.ended["salt"])}])
+        request = self.ask(x, max_tokens=900)
+        tokens, text = [], ""
+        with self.assertRaises(c.Failure):
+            while True:
+                event = x.event()
+                if event.kind == c.TOKEN:
+                    tokens.append(event.token)
+                    text += event.text
+                if len(tokens) == 5:
+                    x.cancel(request)
+        receipt = {**x.receipts[request], "opening": {
+            "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
+        told, _ = r.read(receipt)
+        self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
+        self.assertEqual(told["trace"]["n_out"], len(tokens))
+        x.wait(self.ask(x, receipt=False))
+        self.assertNotIn(request + 1, x.receipts)
+        self.policy(receipts={"mode": "off"})
+        self.running[0].send_signal(signal.SIGHUP)
+
+        def is_denied():
+            try:
+                x.wait(self.ask(x))
+            except c.Failure as f:
+                return f.name == "DENIED"
+        self.wait_for(is_denied)
+
+    def test_refused_by_the_command(self):
+        """What `run --receipt` writes of a request that came to nothing is as it was signed."""
+        self.receipt("--private", status=5, prompt="a word " * 15000)
+        told = json.loads(self.veritas("verify", "--json", self.dir + "/receipt.json").stdout)
+        self.assertEqual((told["verdict"], told["tokens"]), ("WELL_FORMED", 0))
+
+    def test_guard(self):
+        """An answer that the guard changes has two texts."""
+        self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"mode": "on-request"})
+        x = self.client()
+        form = {"constraint": {"regex": "(a@example\\.org )+"}, "ignore_eos": False, "max_tokens": 40}
+        receipt, result = self.joined(x, self.ask(x, **form))
+        told, subjects = r.read(receipt)
+        self.assertIn("delivered", receipt["opening"])
+        self.assertFalse({"tokens", "prompt_tokens", "text"} & set(receipt["opening"]), receipt["opening"])
+        self.assertNotIn("a@example.org", receipt["opening"]["delivered"])
+        self.assertEqual([told["guard"]["action"], "output.delivered" in subjects], ["redact", True])
+        shown = json.loads(self.veritas("policy", "show", "--json", self.dir + "/policy.json").stdout)
+        self.assertEqual(told["guard"]["policy"], shown["digest"])
+
+    def test_deaths(self):
+        """A worker that dies and a signer that dies cost a receipt nothing."""
+        daemon = self.serve(output={"control": "off"})
+        x = self.client()
+        whole, _ = self.joined(x, self.ask(x, max_tokens=300))
+        rows = self.rows(whole["opening"]["prompt_tokens"] + whole["opening"]["tokens"])
+        self.check(whole, rows)
+        for _ in range(10):             # until the kill comes before the answer's end
+            request, n = self.ask(x, max_tokens=300), 0
+            for event in x.events(request):
+                n += event.kind == c.TOKEN
+                if n == 2 and event.kind == c.TOKEN:
+                    os.kill(child(daemon.pid, "veritas-worker"), signal.SIGKILL)
+                    os.kill(child(daemon.pid, "veritas-audit"), signal.SIGKILL)
+            if event.value["usage"]["resumed"]:
+                break
+        told, _ = r.read({**x.receipts[request], "opening": {"salt": event.value["salt"]}})
+        self.assertEqual([told["observed"]["resumed"], event.value["usage"]["resumed"]], [1, 1])
+        opening = {**whole["opening"], "salt": event.value["salt"]}
+        self.assertEqual(told["trace"]["chain"], chain(told, opening, rows))
 
 
-def _pack(point):
-    z = pow(point[2], -1, P)
-    x, y = point[0] * z % P, point[1] * z % P
-    return (y | (x & 1) << 255).to_bytes(32, "little")
-
-
-def _secret(seed):
-    h = hashlib.sha512(seed).digest()
-    return int.from_bytes(h[:32], "little") & ((1 << 254) - 8) | 1 << 254, h[32:]
-
-
-def public(seed):
-    return _pack(_times(_secret(seed)[0], G))
-
-
-def sign(seed, data):
-    a, prefix = _secret(seed)
-    r = int.from_bytes(hashlib.sha512(prefix + data).digest(), "little") % Q
-    head = _pack(_times(r, G))
-    k = int.from_bytes(hashlib.sha512(head + public(seed) + data).digest(), "little") % Q
-    return head + ((r + k * a) % Q).to_bytes(32, "little")
-
-
-# ---- the format ----
-TYPE = "application/vnd.in-toto+json"
-
-
-def sha256(data):
-    return hashlib.sha256(data).digest()
-
-
-def commit(name, salt, x):
-    return sha256(b"veritas-receipt/1 " + name.encode() + b"\n" + salt + x)
-
-
-def ids(numbers):
-    return struct.pack(f"<{len(numbers)}I", *numbers)
-
-
-def bits(value):
-    return struct.pack(">f", value).hex()
-
-
-def spelled(value):
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def digest(level, logits):
-    """D of one row of logits: a list of floats."""
-    if level == 2:
-        return sha256(struct.pack(f"<{len(logits)}f", *logits))
-    best = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:64]
-    return sha256(b"".join(struct.pack("<If", i, logits[i]) for i in best))
-
-
-def begin(predicate, salt):
-    groups = b"".join(sha256(spelled(predicate[key])) for key in ("contract", "model", "numeric", "request"))
-    return commit("chain", salt, struct.pack("<I", predicate["trace"]["level"]) + groups)
-
-
-def chain(predicate, salt, tokens, rows):
-    h, position = begin(predicate, salt), predicate["request"]["n_prompt"]
-    for i, token in enumerate(tokens):
-        h = sha256(h + struct.pack("<II", position + i, token) + digest(predicate["trace"]["level"], rows[i]))
-    return h
-
-
-def keys_of(seed):
-    """The file `keys` of a log that has seen one key, and that key's line for people."""
-    key = public(seed)
-    line = f"1 {key.hex()}"
-    origin = "veritas-audit/" + sha256(key).hex()[:16]
-    name = sha256(origin.encode() + b"\n\x01" + key)[:4].hex()
-    return f"{line} {sign(seed, b'veritas-audit key' + bytes([10]) + line.encode()).hex()}\n", \
-        f"{origin}+{name}+{base64.b64encode(bytes([1]) + key).decode()}\n"
-
-
-def pae(payload):
-    return b"DSSEv1 %d %s %d " % (len(TYPE), TYPE.encode(), len(payload)) + payload
-
-
-def statement_of(receipt):
-    return json.loads(base64.b64decode(receipt["envelope"]["payload"]))
-
-
-def signed(statement, seed, opening=None):
-    payload = statement if isinstance(statement, bytes) else spelled(statement)
-    receipt = {"envelope": {"payload": base64.b64encode(payload).decode(), "payloadType": TYPE, "signatures": [
-        {"keyid": sha256(public(seed)).hex(), "sig": base64.b64encode(sign(seed, pae(payload))).decode()}]},
-        "keys": keys_of(seed)[0]}
-    return receipt if opening is None else {**receipt, "opening": copy.deepcopy(opening)}
-
-
-def statement(salt, asked, prompt, tokens, text, rows, finish, level=1):
-    """asked: what a receipt binds, as a dict of plain values: sha256, n_ctx, sampling and so on."""
-    request = {"prompt": commit("prompt", salt, ids(prompt)).hex(), "n_prompt": len(prompt),
-               "seed": f"{asked.get('seed', 0):016x}"}
-    for key, preset in (("temperature", 0.8), ("top_k", 40), ("top_p", 0.95), ("min_p", 0.05), ("typical_p", 1.0),
-                        ("repeat_penalty", 1.0), ("presence_penalty", 0.0), ("frequency_penalty", 0.0), ("repeat_last_n", 64),
-                        ("max_tokens", -1), ("ignore_eos", 0), ("special", 0), ("parts", 0)):
-        value = asked.get(key, preset)
-        request[key] = bits(value) if isinstance(value, float) else int(value)
-    if asked.get("bias"):
-        request["bias"] = commit("bias", salt, b"".join(struct.pack("<If", i, v) for i, v in asked["bias"])).hex()
-    if asked.get("stop"):
-        request["stop"] = commit("stop", salt, b"".join(struct.pack("<I", len(s.encode())) + s.encode()
-                                                        for s in asked["stop"])).hex()
-    if asked.get("stop_tokens"):
-        request["stop_tokens"] = commit("stop_tokens", salt, ids(asked["stop_tokens"])).hex()
-    if asked.get("constraint"):
-        request["constraint"] = commit("constraint", salt, spelled(asked["constraint"])).hex()
-    request["shaped"] = 0
-    predicate = {
-        "contract": {"id": asked.get("contract", "VNC-1")}, "engine": {"name": "veritas", "version": "0.1.0"},
-        "model": {"sha256": asked["sha256"]}, "numeric": {"kv_type": asked.get("kv_type", "f16"), "n_ctx": asked["n_ctx"]},
-        "request": request, "trace": {"level": level, "n_out": len(tokens), "chain": ""},
-        "observed": {"isa": "avx2", "threads": 2, "parallel": 1, "chunk": 512, "cached": 0, "drafted": 0, "recomputed": 0,
-                     "resumed": 0},
-        "result": {"finish": finish}, "time": {"start": 1790000000000, "end": 1790000000001, "source": "local"},
-        "actor": {"uid": 0, "request": 1},
-    }
-    predicate["trace"]["chain"] = chain(predicate, salt, tokens, rows).hex()
-    subject = [{"name": name, "digest": {"sha256": commit(name, salt, data).hex()}}
-               for name, data in (("output.tokens", ids(tokens)), ("output.text", text.encode()))]
-    return {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicateType": "urn:veritas-sdr:receipt:1",
-            "predicate": predicate}
-
-
-def opening(salt, asked, prompt, tokens, text):
-    o = {"salt": salt.hex(), "prompt_tokens": list(prompt), "tokens": list(tokens), "text": text}
-    if asked.get("bias"):
-        o["bias"] = [[i, bits(v)] for i, v in asked["bias"]]
-    for key in ("stop", "stop_tokens"):
-        if asked.get(key):
-            o[key] = asked[key]
-    if asked.get("constraint"):
-        o["constraint"] = spelled(asked["constraint"]).decode()
-    return o
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1] + sys.argv[2:]
+    unittest.main()

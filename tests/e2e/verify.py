@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`veritas verify` and veritas-receipt: receipts that another program makes (receipts.py, from docs/RECEIPT.md) of answers of the
-daemon are replayed with every instruction set; what was edited, signed again, cut or made up is told by its own verdict.
+"""`veritas verify` and veritas-receipt: receipts that another program makes (receipt_format.py, from docs/RECEIPT.md) of answers of
+the daemon are replayed with every instruction set; what was edited, signed again, cut or made up is told by its own verdict.
 
 usage: verify.py BIN (holds veritas, its programs and mkmodel)."""
 import array
@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 import client as c                      # noqa: E402
-import receipts as r                    # noqa: E402
+import receipt_format as r              # noqa: E402
 from processes import private_daemon    # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))

@@ -66,7 +66,7 @@ static const struct field {
     { "duration", NUMBER, "duration" },                   { "message", TEXT, "message" },
     { "policy", TEXT, "policy.uid" },                     { "version", TEXT, "app.version" },
     { "number", NUMBER, "unmapped.number" },              { "guard", OBJECT, "unmapped.guard" },
-    { "receipt", TEXT, "unmapped.receipt" },
+    { "receipt", TEXT, "unmapped.receipt" },              { "receipts", LIST, "unmapped.receipts" },
     { "cached_tokens", NUMBER, "unmapped.cached_tokens" }, { "resumed", NUMBER, "unmapped.resumed" },
     { "sandbox", OBJECT, "unmapped.sandbox" },            { "text_bytes", NUMBER, "unmapped.text.bytes" },
     { "text_hmac", TEXT, "unmapped.text.hmac" },          { "missed", NUMBER, "unmapped.missed" },

@@ -279,6 +279,7 @@ static void add_finding(struct broker *b, struct request *r, const struct vs_out
     if (fields) {
         json_object_set(fields, "guard", guard);
         set_text(fields, "model", r->model ? r->model->name : "");
+        set_text(fields, "policy", r->policy);
         keep(b, "finding", fields);
     }
     json_decref(guard);
@@ -296,6 +297,16 @@ static json_t *levels(const struct broker *b, const struct model *m)
             json_object_set_new(all, of[i].name, json_integer(json_integer_value(level)));
     }
     return all;
+}
+
+static void add_chains(json_t *fields, const struct request *r)
+{
+    json_t *all = receipt_chains(r);
+    if (fields && json_array_size(all) == 1)
+        json_object_set(fields, "receipt", json_array_get(all, 0));
+    else if (fields && json_array_size(all))
+        json_object_set(fields, "receipts", all);
+    json_decref(all);
 }
 
 enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_outcome *o)
@@ -329,9 +340,7 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
         set_hmac(a, fields, &r->text_sum);
     }
     set_text(fields, "policy", r->policy);
-    char chain[65];
-    if (receipt_hash(r, chain))
-        set_text(fields, "receipt", chain);
+    add_chains(fields, r);
     if (m && fields)
         json_object_set_new(fields, "sandbox", levels(b, m));
     struct record *record = keep(b, "answer", fields);

@@ -55,7 +55,7 @@ enum {
     MAX_LOG_LINES = 20,                 /* in a second */
     MAX_LOG_TEXT = 480, MAX_LOG_NAME = 160,     /* bytes of a line: with every one escaped, they fit into PIPE_BUF */
     MAX_PARALLEL = 256,                 /* requests in a worker's step */
-    MAX_CHOICES = 16,                   /* answers to one request */
+    MAX_CHOICES = VS_MAX_CHOICES,
     MAX_DEATHS = 2,                     /* of workers that one request may see */
     MOST_PROMPT = 1000000000,           /* tokens of a prompt that count: a worker says them */
     MAX_PERSONS = 1024,                 /* for whom delegates ask, and who ask for nothing now; more of them are forgotten */
@@ -320,7 +320,7 @@ struct audit {                          /* the log: audit.c */
     struct request *unhashed;           /* whose bodies are being hashed, the first that came first */
     char policy[65];                    /* digest of the one that holds */
     struct receipt *unhashed_receipts;  /* of requests whose bodies are being hashed */
-    struct receipt *unsigned_first;     /* receipts that are to be signed, */
+    struct made *unsigned_first;        /* receipts that are to be signed, */
     uint64_t n_receipts;                /* the last of them by number */
 };
 
@@ -478,8 +478,8 @@ void receipt_head(const struct request *r, struct vs_head *ret);       /* what i
 void receipt_token(struct request *r, const struct vs_token_view *t);  /* goes to its client */
 void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f);
 /* How it ended. True: its client is told when that is signed (request_deliver). */
-bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o);
-bool receipt_hash(const struct request *r, char ret[65]);     /* its chain, for the log; false: there is none */
+unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o);
+json_t *receipt_chains(const struct request *r);               /* of its answers, for the log: a new list */
 void receipt_opens(const struct request *r, struct vs_outcome *ret);   /* what the client needs to read it */
 void receipt_tell(struct broker *b, struct request *r);       /* the client gets what is signed */
 void receipt_free(struct broker *b, struct request *r);

@@ -4,6 +4,8 @@
  *     request: salt, who, when --> worker: its part of the statement --> the end: the statement --RECEIPT--> signer
  *                                                                        client <--RECEIPT, the end-- signed
  *
+ * A request for several answers has one salt, and of each answer a statement that is signed by itself.
+ *
  * A daemon without a log has no writer; then the supervisor is asked for one that only signs, when the first receipt is wanted. */
 #include "prog/broker/broker.h"
 
@@ -19,24 +21,29 @@
 
 #define HASH_SLICE (256u << 10)         /* bytes of a body in a turn, so that nobody else waits for a large one */
 
-struct receipt {
-    struct receipt *next;               /* that is to be signed, too */
-    struct receipt *next_unhashed;      /* whose body is being hashed, too */
-    struct vs_sha256 body;
-    size_t n_hashed;                    /* bytes of it */
+struct made {                           /* an answer */
+    struct made *next;                  /* that is to be signed, too */
     struct request *request;
     uint64_t id;                        /* 0, or that of the frame by which it is to be signed */
     uint64_t at;                        /* since when it is to be signed */
-    bool is_sent;
-    unsigned level;
-    char salt[VS_SALT_HEX];
-    uint8_t salt_bytes[VS_SALT_BYTES];
-    struct vs_statement known;          /* what we know when it comes */
+    bool is_sent, is_signed;
     struct vs_statement *part;          /* the worker's; NULL */
     struct vs_sha256 as_made, delivered, ids;    /* what went to the client: its text under both names */
     bool has_text, is_altered, is_withheld;      /* it is not what the model made; ids of tokens were withheld */
     struct vs_buf text;                 /* the statement; then what the signer made of it */
-    bool is_signed;
+};
+
+struct receipt {                        /* of a request */
+    struct receipt *next_unhashed;      /* whose body is being hashed, too */
+    struct vs_sha256 body;
+    size_t n_hashed;                    /* bytes of it */
+    struct request *request;
+    unsigned level;
+    char salt[VS_SALT_HEX];
+    uint8_t salt_bytes[VS_SALT_BYTES];
+    struct vs_statement known;          /* what we know when it comes */
+    struct made *made[MAX_CHOICES];     /* [n] */
+    unsigned n;
 };
 
 /* ---- the signer ---- */
@@ -60,50 +67,50 @@ uint64_t receipts_since(const struct broker *b)
 void receipts_send(struct broker *b)
 {
     struct audit *a = &b->audit;
-    for (struct receipt *c = a->unsigned_first; c && a->is_known && !a->unsent && a->conn.fd >= 0; c = c->next) {
-        if (c->is_sent)
+    for (struct made *m = a->unsigned_first; m && a->is_known && !a->unsent && a->conn.fd >= 0; m = m->next) {
+        if (m->is_sent)
             continue;
-        if (vs_conn_send(&a->conn, VS_MSG_RECEIPT, 0, c->id, c->text.data, c->text.n, -1) != VS_OK)
+        if (vs_conn_send(&a->conn, VS_MSG_RECEIPT, 0, m->id, m->text.data, m->text.n, -1) != VS_OK)
             return;                     /* its end shows at the next read */
-        c->is_sent = true;
+        m->is_sent = true;
     }
 }
 
 void receipts_unsend(struct broker *b)
 {
-    for (struct receipt *c = b->audit.unsigned_first; c; c = c->next)
-        c->is_sent = false;
+    for (struct made *m = b->audit.unsigned_first; m; m = m->next)
+        m->is_sent = false;
 }
 
-static void unlink_receipt(struct broker *b, const struct receipt *c)
+static void unlink_made(struct broker *b, const struct made *m)
 {
-    struct receipt **at = &b->audit.unsigned_first;
-    while (*at && *at != c)
+    struct made **at = &b->audit.unsigned_first;
+    while (*at && *at != m)
         at = &(*at)->next;
     if (*at)
-        *at = c->next;
+        *at = m->next;
 }
 
 void receipts_on_signed(struct broker *b, const struct vs_frame *f)
 {
-    struct receipt *c = b->audit.unsigned_first;
-    while (c && c->id != f->id)
-        c = c->next;
-    if (!c)
+    struct made *m = b->audit.unsigned_first;
+    while (m && m->id != f->id)
+        m = m->next;
+    if (!m)
         return;
-    unlink_receipt(b, c);
-    vs_buf_reset(&c->text);
-    vs_buf_add(&c->text, f->data, f->n);
-    c->is_signed = c->text.status == VS_OK;
-    request_deliver(b, c->request, c->is_signed);
+    unlink_made(b, m);
+    vs_buf_reset(&m->text);
+    vs_buf_add(&m->text, f->data, f->n);
+    m->is_signed = m->text.status == VS_OK;
+    request_deliver(b, m->request, m->is_signed);
 }
 
 void receipts_fail(struct broker *b, const char *why)
 {
     while (b->audit.unsigned_first) {
-        struct receipt *c = b->audit.unsigned_first;
-        unlink_receipt(b, c);
-        request_deliver(b, c->request, b->audit.continues);
+        struct made *m = b->audit.unsigned_first;
+        unlink_made(b, m);
+        request_deliver(b, m->request, b->audit.continues);
     }
     for (struct peer *p = b->peers; p && !b->audit.continues; p = p->next)
         for (struct request *r = p->requests; r; r = r->peer_next)
@@ -119,6 +126,21 @@ static bool make_salt(struct receipt *c)
         return false;
     vs_hex(c->salt_bytes, sizeof c->salt_bytes, c->salt);
     return true;
+}
+
+/* One of its answers, from the first word of it on. NULL: no memory. */
+static struct made *answer_of(struct receipt *c, uint32_t index)
+{
+    struct made *m = index < MAX_CHOICES ? c->made[index] : NULL;
+    if (m || index >= MAX_CHOICES || !(m = calloc(1, sizeof *m)))
+        return m;
+    m->request = c->request;
+    vs_commit_begin(&m->as_made, VS_COMMIT_TEXT, c->salt_bytes);
+    vs_commit_begin(&m->delivered, VS_COMMIT_DELIVERED, c->salt_bytes);
+    vs_commit_begin(&m->ids, VS_COMMIT_TOKENS, c->salt_bytes);
+    c->made[index] = m;
+    c->n = c->n > index ? c->n : index + 1;
+    return m;
 }
 
 /* n bytes more of the body; the last of them end it. */
@@ -200,16 +222,14 @@ int receipt_begin(struct broker *b, struct request *r, const struct vs_head *hea
     if (!level)
         return VS_OK;
     struct receipt *c = calloc(1, sizeof *c);
-    if (!c || !make_salt(c)) {
+    if (c)
+        c->request = r;
+    if (!c || !make_salt(c) || !answer_of(c, 0)) {
         free(c);
         return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     }
-    c->request = r;
     c->level = level;
     say_known(b, r, c, head, p);
-    vs_commit_begin(&c->as_made, VS_COMMIT_TEXT, c->salt_bytes);
-    vs_commit_begin(&c->delivered, VS_COMMIT_DELIVERED, c->salt_bytes);
-    vs_commit_begin(&c->ids, VS_COMMIT_TOKENS, c->salt_bytes);
     r->receipt = c;
     if (!c->known.body.is_there) {
         c->next_unhashed = b->audit.unhashed_receipts;
@@ -229,43 +249,46 @@ void receipt_head(const struct request *r, struct vs_head *ret)
 
 void receipt_token(struct request *r, const struct vs_token_view *t)
 {
-    struct receipt *c = r->receipt;
-    if (!c)
+    struct made *m = r->receipt ? answer_of(r->receipt, t->index) : NULL;
+    if (!m)
         return;
     if (t->id != VS_NO_TOKEN)
-        vs_commit_add_ids(&c->ids, &t->id, 1);
-    c->has_text |= t->text_bytes > 0;
-    vs_sha256_add(&c->as_made, t->text, t->text_bytes);
-    vs_sha256_add(&c->delivered, t->text, t->text_bytes);
+        vs_commit_add_ids(&m->ids, &t->id, 1);
+    m->has_text |= t->text_bytes > 0;
+    vs_sha256_add(&m->as_made, t->text, t->text_bytes);
+    vs_sha256_add(&m->delivered, t->text, t->text_bytes);
 }
 
 /* The worker says it once, right before its end; one that took over says it again. */
 void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f)
 {
     struct request *r = run_find(m, f->id)->request;
+    struct vs_receipt_view said;
     struct vs_statement part;
     struct vs_error why;
     if (!r)
         return;
-    if (!r->receipt || vs_statement_parse((const char *)f->data, f->n, VS_STATEMENT_WORKER, &part, &why) != VS_OK
+    if (!r->receipt || !vs_receipt_view(f, &said) || said.index >= MAX_CHOICES
+        || vs_statement_parse(said.text, said.n, said.has_index ? VS_STATEMENT_CHOICE : VS_STATEMENT_WORKER, &part, &why) != VS_OK
         || part.trace.level != r->receipt->level) {
         model_violation(b, m, "what it says for a receipt is none, or was not asked for");
         return;
     }
-    struct receipt *c = r->receipt;
-    if (!c->part)
-        c->part = malloc(sizeof *c->part);
-    if (c->part)
-        *c->part = part;
+    struct made *made = answer_of(r->receipt, said.index);
+    if (made && !made->part)
+        made->part = malloc(sizeof *made->part);
+    if (made && made->part)
+        *made->part = part;
 }
 
 /* ---- the end ---- */
 
-static const char *finish_of(const struct request *r, const struct vs_outcome *o)
+/* Of several answers each says how it ended itself. */
+static const char *finish_of(const struct request *r, const struct made *m, const struct vs_outcome *o)
 {
     int code = o->error.code;
     if (code == VS_OK)
-        return o->finish_reason;
+        return o->finish_reason[0] || !m->part ? o->finish_reason : m->part->result.finish;
     return code == VS_E_CANCELLED || code == VS_E_TIMEOUT ? "cancelled" : r->began && code != VS_E_FILTERED ? "failed" : "refused";
 }
 
@@ -279,27 +302,25 @@ static void say_guard(struct vs_statement *s, const struct vs_outcome *o)
 }
 
 /* The text that the client has; under a name of its own when it is not what the model made. */
-static void say_delivered(struct receipt *c, struct vs_statement *s)
+static void say_delivered(struct made *m, struct vs_statement *s)
 {
     uint8_t made[VS_DIGEST_BYTES], ids[VS_DIGEST_BYTES];
-    vs_sha256_end(&c->ids, ids);
-    c->is_withheld = !s->tokens.is_there || memcmp(ids, s->tokens.hash, sizeof ids) != 0;
-    vs_sha256_end(&c->as_made, made);
-    vs_sha256_end(&c->delivered, s->delivered.hash);
-    s->delivered.is_there = s->text.is_there ? memcmp(made, s->text.hash, sizeof made) != 0 : c->has_text;
-    c->is_altered = s->delivered.is_there;
+    vs_sha256_end(&m->ids, ids);
+    m->is_withheld = !s->tokens.is_there || memcmp(ids, s->tokens.hash, sizeof ids) != 0;
+    vs_sha256_end(&m->as_made, made);
+    vs_sha256_end(&m->delivered, s->delivered.hash);
+    s->delivered.is_there = s->text.is_there ? memcmp(made, s->text.hash, sizeof made) != 0 : m->has_text;
+    m->is_altered = s->delivered.is_there;
 }
 
-bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o)
+/* One answer's statement is made, and waits for who signs it. */
+static bool end_one(struct broker *b, struct request *r, struct made *m, const struct vs_outcome *o)
 {
-    struct receipt *c = r->receipt;
+    const struct receipt *c = r->receipt;
     struct audit *a = &b->audit;
-    if (!c || a->is_failed)
-        return false;
-    receipt_lose_body(r);
     struct vs_statement s = c->known;
-    if (c->part) {
-        s = *c->part;
+    if (m->part) {
+        s = *m->part;
         s.body = c->known.body;
         s.engine = c->known.engine;
         s.time = c->known.time;
@@ -310,49 +331,91 @@ bool receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o
     s.has_log = r->first_record != 0;
     s.log.record = r->first_record;
     snprintf(s.log.source, sizeof s.log.source, "%s", a->source);
-    say_delivered(c, &s);
+    say_delivered(m, &s);
     say_guard(&s, o);
     s.observed.resumed = r->n_resumed;
     s.time.end = (uint64_t)vs_clock_real_ms();
-    snprintf(s.result.finish, sizeof s.result.finish, "%s", finish_of(r, o));
+    snprintf(s.result.finish, sizeof s.result.finish, "%s", finish_of(r, m, o));
     if (o->error.code != VS_OK)
         snprintf(s.result.error, sizeof s.result.error, "%s", vs_status_name(o->error.code));
     if (!s.body.is_there && !s.tokens.is_there && !s.delivered.is_there)
         return false;                   /* refused before anything was kept of it */
-    vs_statement_format(&s, VS_STATEMENT_WHOLE, &c->text);
-    if (c->text.status != VS_OK)
+    vs_statement_format(&s, VS_STATEMENT_WHOLE, &m->text);
+    if (m->text.status != VS_OK)
         return false;
-    c->id = ++a->n_receipts;
-    c->at = b->now;
-    struct receipt **at = &a->unsigned_first;
+    m->id = ++a->n_receipts;
+    m->at = b->now;
+    struct made **at = &a->unsigned_first;
     while (*at)
         at = &(*at)->next;
-    *at = c;
-    receipts_send(b);
+    *at = m;
     return true;
 }
 
-bool receipt_hash(const struct request *r, char ret[65])
+unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o)
 {
-    if (!r->receipt || !r->receipt->part)
-        return false;
-    vs_hex(r->receipt->part->trace.chain.hash, VS_DIGEST_BYTES, ret);
-    return true;
+    struct receipt *c = r->receipt;
+    unsigned n = 0;
+    if (!c || b->audit.is_failed)
+        return 0;
+    receipt_lose_body(r);
+    for (unsigned i = 0; i < c->n; i++) {
+        struct made *m = answer_of(c, i);
+        n += m && end_one(b, r, m, o);
+    }
+    receipts_send(b);
+    return n;
+}
+
+json_t *receipt_chains(const struct request *r)
+{
+    const struct receipt *c = r->receipt;
+    json_t *all = json_array();
+    for (unsigned i = 0; c && i < c->n; i++) {
+        char hex[2 * VS_DIGEST_BYTES + 1];
+        if (!c->made[i] || !c->made[i]->part)
+            continue;
+        vs_hex(c->made[i]->part->trace.chain.hash, VS_DIGEST_BYTES, hex);
+        json_array_append_new(all, json_string(hex));
+    }
+    return all;
 }
 
 void receipt_opens(const struct request *r, struct vs_outcome *ret)
 {
     const struct receipt *c = r->receipt;
-    ret->is_altered = c && c->id && c->is_altered;
-    ret->is_withheld = c && c->id && c->is_withheld;
-    snprintf(ret->salt, sizeof ret->salt, "%s", c && c->id ? c->salt : "");
+    bool has = c && c->made[0]->id;
+    ret->is_altered = has && c->n == 1 && c->made[0]->is_altered;
+    ret->is_withheld = has && c->n == 1 && c->made[0]->is_withheld;
+    snprintf(ret->salt, sizeof ret->salt, "%s", has ? c->salt : "");
+}
+
+/* Of one of several answers: which it is, and in front of what was signed what its opening needs. */
+static void tell_one(struct broker *b, const struct request *r, const struct made *m, uint32_t index)
+{
+    struct vs_buf out = { 0 };
+    char head[4];
+    vs_store_u32le(head, index);
+    vs_buf_add(&out, head, sizeof head);
+    vs_buf_printf(&out, "{\"altered\":%s,\"withheld\":%s,", m->is_altered ? "true" : "false", m->is_withheld ? "true" : "false");
+    vs_buf_add(&out, m->text.data + 1, m->text.n - 1);
+    if (out.status == VS_OK)
+        peer_send(b, r->peer, VS_MSG_RECEIPT, VS_FLAG_INDEX, r->id, out.data, out.n);
+    else
+        r->peer->gone = true;           /* it can't be told */
+    vs_buf_clear(&out);
 }
 
 void receipt_tell(struct broker *b, struct request *r)
 {
     const struct receipt *c = r->receipt;
-    if (c && c->is_signed)
-        peer_send(b, r->peer, VS_MSG_RECEIPT, 0, r->id, c->text.data, c->text.n);
+    for (unsigned i = 0; c && i < c->n; i++) {
+        const struct made *m = c->made[i];
+        if (m && m->is_signed && c->n == 1)
+            peer_send(b, r->peer, VS_MSG_RECEIPT, 0, r->id, m->text.data, m->text.n);
+        else if (m && m->is_signed)
+            tell_one(b, r, m, i);
+    }
 }
 
 void receipt_free(struct broker *b, struct request *r)
@@ -360,10 +423,16 @@ void receipt_free(struct broker *b, struct request *r)
     struct receipt *c = r->receipt;
     if (!c)
         return;
-    unlink_receipt(b, c);
     unlink_unhashed(b, c);
-    vs_buf_clear(&c->text);
-    free(c->part);
+    for (unsigned i = 0; i < c->n; i++) {
+        struct made *m = c->made[i];
+        if (!m)
+            continue;
+        unlink_made(b, m);
+        vs_buf_clear(&m->text);
+        free(m->part);
+        free(m);
+    }
     explicit_bzero(c->salt_bytes, sizeof c->salt_bytes);
     free(c);
     r->receipt = NULL;

@@ -364,7 +364,7 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     leave_place(b, r);
     limits_end(b, r, outcome);
     enum audit_ends ends = audit_end(b, r, outcome);
-    r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST && receipt_end(b, r, outcome));
+    r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST ? receipt_end(b, r, outcome) : 0);
     if (r->n_awaited)
         end_by_log(r, type, outcome, body, n);
     else if (ends == AUDIT_LOST)

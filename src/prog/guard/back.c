@@ -150,13 +150,15 @@ static void on_progress(struct guard *g, const struct vs_frame *f)
 static void on_receipt(struct guard *g, const struct vs_frame *f)
 {
     const struct pass *p = pass_find_far(g, f->id);
+    struct vs_receipt_view v;
     struct vs_statement s;
     struct vs_error why;
-    if (p->is_asking || (p->type != VS_MSG_GENERATE && p->type != VS_MSG_CHAT)
-        || vs_statement_parse((const char *)f->data, f->n, VS_STATEMENT_WORKER, &s, &why) != VS_OK || !checked_statement(&s))
+    if (p->is_asking || (p->type != VS_MSG_GENERATE && p->type != VS_MSG_CHAT) || !vs_receipt_view(f, &v) || v.index >= MAX_CHOICES
+        || vs_statement_parse(v.text, v.n, v.has_index ? VS_STATEMENT_CHOICE : VS_STATEMENT_WORKER, &s, &why) != VS_OK
+        || !checked_statement(&s))
         back_break(g, "what it says for a receipt is none");
     else
-        front_send(g, f->type, 0, p->id, f->data, f->n);
+        front_send(g, f->type, f->flags & VS_FLAG_INDEX, p->id, f->data, f->n);
 }
 
 /* ---- what it says of itself ---- */

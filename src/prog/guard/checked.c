@@ -104,5 +104,5 @@ bool checked_statement(const struct vs_statement *s)
     static const char *const kv_types[] = { "f16", "f32", "q8_0" };
     static const char *const isas[] = { "c", "avx2", "avxvnni", "avx512", "neon", "i8mm" };
     return is_among(s->numeric.kv_type, kv_types, sizeof kv_types / sizeof *kv_types)
-        && is_among(s->observed.isa, isas, sizeof isas / sizeof *isas);
+        && is_among(s->observed.isa, isas, sizeof isas / sizeof *isas) && !s->result.error[0];
 }

@@ -32,7 +32,7 @@
 
 enum {
     MAX_TURN = 64,                      /* frames of one side in a turn of the loop */
-    MAX_CHOICES = 16,                   /* answers to one request */
+    MAX_CHOICES = VS_MAX_CHOICES,
     MAX_TOKENS = 4 << 20,               /* tokens that a pass may tell of a choice, */
     MAX_SILENT = 4096,                  /* that wait for a text behind them, */
     MAX_EXTRAS = 1 << 20,               /* and bytes of their JSON */

@@ -1,11 +1,12 @@
 /* prog/receipt/main.c - `veritas-receipt`: is a receipt well-formed, signed, and what its opening says? `veritas verify` starts it;
  * it can be used alone.
  *
- *     veritas-receipt [--request [--decode]] < RECEIPT [3< PUBKEY]
+ *     veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY]
  *
  * It knows no model and no engine: it reads the receipt from its standard input, the public key from descriptor 3 where that is
  * open, and locks itself in before it reads a byte of either. A line of JSON says the verdict: WELL_FORMED (exit status 0), INVALID
- * (3) or UNVERIFIABLE (4), and with --request a second one is the body of a request VERIFY, for who has the model. */
+ * (3) or UNVERIFIABLE (4), and with --request a second one is the body of a request VERIFY, for who has the model. With --line the
+ * input holds several receipts, one in a line, and N says which is meant. */
 #include "evidence/receipt.h"
 
 #include "base/bytes.h"
@@ -111,6 +112,26 @@ static bool print(json_t *o)
     return done;
 }
 
+/* 0: it is none. */
+static size_t number_of(const char *word)
+{
+    char *end;
+    unsigned long long n = strtoull(word, &end, 10);
+    return *word >= '1' && *word <= '9' && !*end && n < SIZE_MAX ? (size_t)n : 0;
+}
+
+/* The line of that number, from 1, in place of all; none: no text. */
+static void choose_line(struct vs_buf *text, size_t number)
+{
+    const char *at = text->data, *end = text->data + text->n, *stop;
+    for (; at && number > 1; number--)
+        at = (stop = memchr(at, '\n', (size_t)(end - at))) ? stop + 1 : NULL;
+    stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+    size_t from = at ? (size_t)(at - text->data) : text->n;
+    text->n = stop ? (size_t)(stop - text->data) : text->n;
+    vs_buf_drop(text, from);
+}
+
 int main(int argc, char **argv)
 {
     static const int exits[] = { [VS_WELL_FORMED] = 0, [VS_UNVERIFIABLE] = 4, [VS_INVALID] = 3 };
@@ -119,17 +140,23 @@ int main(int argc, char **argv)
     struct vs_receipt r = { 0 };
     char reason[600];
     bool request = false, decode = false, has_key = fcntl(KEY_FD, F_GETFD) >= 0;
+    size_t line = 0;
     for (int i = 1; i < argc; i++) {
-        request |= strcmp(argv[i], "--request") == 0;
-        decode |= strcmp(argv[i], "--decode") == 0;
-        if (strcmp(argv[i], "--request") != 0 && strcmp(argv[i], "--decode") != 0) {
-            fprintf(stderr, "usage: veritas-receipt [--request [--decode]] < RECEIPT [3< PUBKEY]\n");
+        const char *word = argv[i];
+        bool is_line = strcmp(word, "--line") == 0 && i + 1 < argc && (line = number_of(argv[i + 1])) > 0;
+        request |= strcmp(word, "--request") == 0;
+        decode |= strcmp(word, "--decode") == 0;
+        if (!is_line && strcmp(word, "--request") != 0 && strcmp(word, "--decode") != 0) {
+            fprintf(stderr, "usage: veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY]\n");
             return 2;
         }
+        i += is_line;
     }
     if (prepare(&err) != VS_OK || read_all(0, VS_RECEIPT_MOST, &text, &err) != VS_OK
         || (has_key && read_all(KEY_FD, MOST_KEYS, &key, &err) != VS_OK))
         return leave(&err);
+    if (line && text.n)
+        choose_line(&text, line);
     enum vs_verdict verdict = vs_receipt_check(text.data ? text.data : "", text.n, has_key ? key.data ? key.data : "" : NULL,
                                                key.n, &r, reason, sizeof reason);
     vs_buf_clear(&text);

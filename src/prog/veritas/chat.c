@@ -5,6 +5,8 @@
  */
 #include "prog/veritas/chat.h"
 #include "prog/veritas/command.h"
+#include "prog/veritas/output.h"
+#include "prog/veritas/receipts.h"
 
 #include "base/buf.h"
 #include "base/utf8.h"
@@ -114,6 +116,8 @@ static int make_request(struct chat *c, json_t *request)
         return VS_E_NOMEM;
     if (vs_reasoning_wanted(&c->args) != VS_REASONING_RAW)
         json_object_set_new(request, "parts", json_true());
+    if (vs_args_given(&c->args, VS_OPT_RECEIPT))
+        json_object_set_new(request, "receipt", json_integer(vs_args_int(&c->args, VS_OPT_RECEIPT_LEVEL)));
     if (c->again == 0)
         return VS_OK;
     int64_t seed = vs_args_int(&c->args, VS_OPT_SEED);
@@ -128,8 +132,24 @@ static int make_request(struct chat *c, json_t *request)
     return json_object_set_new(sampling, "seed", json_integer(seed)) == 0 ? VS_OK : VS_E_NOMEM;
 }
 
+/* --receipt: the file has those of all answers at any time, of stopped ones too. */
+static int save_receipts(struct chat *c, const json_t *result, struct vs_error *err)
+{
+    struct vs_output out = { .fd = -1, .stream = -1 };
+    if (!vs_args_given(&c->args, VS_OPT_RECEIPT) || !vs_receipts_add(result, &c->receipts))
+        return VS_OK;
+    int rc = vs_output_open(&out, vs_args_text(&c->args, VS_OPT_RECEIPT), VS_RECEIPTS_MODE, err);
+    if (rc == VS_OK)
+        rc = vs_receipts_save(&out, &c->receipts, err);
+    if (rc == VS_OK && strcmp(vs_args_text(&c->args, VS_OPT_RECEIPT), "-") == 0)
+        vs_buf_reset(&c->receipts);      /* what was printed is not printed again */
+    vs_output_drop(&out);
+    return rc;
+}
+
 int vs_chat_answer(struct chat *c, struct vs_error *err)
 {
+    struct vs_error why = { 0 };
     json_t *request = json_object(), *result = NULL;
     vs_buf_reset(&c->shown);
     int rc = make_request(c, request);
@@ -145,6 +165,8 @@ int vs_chat_answer(struct chat *c, struct vs_error *err)
     if (whole && (rc == VS_OK || (rc == VS_E_CANCELLED && c->shown.n > 0)))
         json_array_append_new(c->messages, json_pack("{s:s, s:o}", "role", "assistant", "content",
                                                      json_stringn(c->shown.n ? c->shown.data : "", c->shown.n)));
+    if (save_receipts(c, result, &why) != VS_OK && rc == VS_OK)
+        rc = vs_error_set(err, why.code, "%s", why.text);
     if (rc == VS_OK)
         vs_session_remarks(&c->session, request, result, vs_is_blank(c->shown.data, c->shown.n));
     if (rc == VS_OK && vs_args_given(&c->args, VS_OPT_TIMINGS))
@@ -249,14 +271,27 @@ static void talk(struct chat *c, int *ret_status)
     vs_buf_clear(&text);
 }
 
+/* Better known before the first line is written. */
+static int check_receipt(const struct vs_args *args, struct vs_error *err)
+{
+    struct vs_output out = { .fd = -1, .stream = -1 };
+    if (!vs_args_given(args, VS_OPT_RECEIPT))
+        return VS_OK;
+    int rc = vs_output_open(&out, vs_args_text(args, VS_OPT_RECEIPT), VS_RECEIPTS_MODE, err);
+    vs_output_drop(&out);
+    return rc;
+}
+
 int vs_command_chat(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
+    if (!vs_args_given(args, VS_OPT_RECEIPT) && vs_args_given(args, VS_OPT_RECEIPT_LEVEL))
+        return vs_usage("chat", "--receipt-level needs --receipt");
     struct chat c = { .messages = json_array(), .shown.limit = TURN_LIMIT };
     int status = 0, rc = vs_args_copy(&c.args, args);
     if (rc != VS_OK)
         vs_error_set(&err, rc, "out of memory");
-    else if ((rc = vs_documents_read(args, &c.documents, &err)) == VS_OK &&
+    else if ((rc = check_receipt(args, &err)) == VS_OK && (rc = vs_documents_read(args, &c.documents, &err)) == VS_OK &&
              (rc = vs_session_open(&c.session, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) == VS_OK &&
              (c.session.when_full = "/clear forgets what was said") && (rc = check_template(&c, &err)) == VS_OK) {
         vs_seed_print(args);
@@ -264,6 +299,7 @@ int vs_command_chat(const struct vs_args *args)
     }
     vs_session_close(&c.session);
     vs_buf_clear(&c.shown);
+    vs_buf_clear(&c.receipts);
     vs_args_clear(&c.args);
     json_decref(c.messages);
     json_decref(c.documents);

@@ -12,6 +12,7 @@ struct chat {
     struct vs_editor *editor;            /* NULL: standard input is no terminal */
     struct vs_history history;
     struct vs_buf shown;                 /* of the answer that runs */
+    struct vs_buf receipts;              /* of all answers so far, where --receipt wants them */
     int unsaved;                         /* code of the last /save when it failed */
     unsigned again;                      /* how often the last message was answered anew */
     bool leave;

@@ -148,12 +148,14 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_LOGITS_HASH] = { .name = "logits-hash", .key = "logits_hash", .commands = C(RUN),
         .help = "Report a SHA-256 over all logits and tokens of the answer (docs/NUMERICS.md): equal hashes prove equal "
                 "computation." },
-    [VS_OPT_RECEIPT] = { .name = "receipt", .type = VS_TYPE_PATH, .low = 1, .value = "FILE", .commands = C(RUN),
-        .help = "Write a receipt of the answer into FILE, - for standard output: what was computed from what, signed "
+    [VS_OPT_RECEIPT] = { .name = "receipt", .type = VS_TYPE_PATH, .low = 1, .value = "FILE", .commands = ANSWER,
+        .help = "Write a receipt of each answer into FILE, a line each, - for standard output: what was computed from what, signed "
                 "(docs/RECEIPT.md). It holds prompt and answer." },
     [VS_OPT_RECEIPT_LEVEL] = { .name = "receipt-level", .type = VS_TYPE_INT, .low = 1, .high = 2, .value = "N", .preset = "1",
-        .commands = C(RUN),
+        .commands = ANSWER,
         .help = "The receipt covers the 64 best logits of each token (1), or all of them (2), which takes longer." },
+    [VS_OPT_LINE] = { .name = "line", .type = VS_TYPE_INT, .low = 1, .high = 1000000000, .value = "N", .commands = C(VERIFY),
+        .help = "Of a file with several receipts, a line each: the one of line N." },
     [VS_OPT_CHOICES] = { .name = "choices", .type = VS_TYPE_INT, .value = "N", .preset = "1", .key = "n", .commands = C(RUN),
         .help = "Give N answers to the prompt, which is read once; answer number I, from 0 on, is that of --seed SEED+I alone." },
     [VS_OPT_PRIORITY] = { .name = "priority", .type = VS_TYPE_CHOICE, .choices = "high|normal|low", .value = "CLASS",
@@ -219,7 +221,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .commands = ANSWER | C(BENCH) | LOADING,
         .help = "A small model of the model directory, with the same vocabulary, that guesses tokens for the large one." },
     [VS_OPT_LORA] = { .name = "lora", .type = VS_TYPE_TEXT, .low = 1, .repeat = true, .value = "FILE[=SCALE]",
-        .key = "settings.lora", .commands = COMPUTE | C(LOAD),
+        .key = "settings.lora", .commands = COMPUTE | C(LOAD) | C(VERIFY),
         .help = "A LoRA adapter for the model, a GGUF file or a name of the model directory, and how much it counts (1). May be "
                 "repeated." },
     [VS_OPT_KV_MEMORY] = { .name = "kv-memory", .type = VS_TYPE_SIZE, .value = "SIZE", .preset = "a quarter of free memory",
@@ -437,6 +439,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
 
 static const struct { enum vs_option_id id; uint64_t commands; const char *preset, *help; } meanings[] = {
     { VS_OPT_MODEL, C(VERIFY), "none", "The model that the receipt names: a path to a GGUF file, or a name." },
+    { VS_OPT_LORA, C(VERIFY), NULL,
+      "An adapter that the receipt names, a GGUF file; in their order. How much it counts the receipt says." },
     { VS_OPT_ISA, C(VERIFY), NULL, "The instruction set with which it is computed again; c is plain C, without any of them." },
     { VS_OPT_PUBKEY, C(VERIFY), NULL,
       "The key of who made the receipt (`veritas audit key`, kept elsewhere), or the log's file of keys; else nobody vouches for "

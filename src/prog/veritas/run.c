@@ -2,6 +2,7 @@
 #include "prog/veritas/command.h"
 #include "base/word.h"
 #include "prog/veritas/output.h"
+#include "prog/veritas/receipts.h"
 #include "prog/veritas/session.h"
 
 #include "base/buf.h"
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define PROMPT_LIMIT (12u << 20)
-enum { SILENCE_MS = 10000, MAX_CHOICES = 16, MAX_CALLS = 64 };     /* MAX_CHOICES: as many as n of ipc/keys.c may be */
+enum { SILENCE_MS = 10000, MAX_CHOICES = VS_MAX_CHOICES, MAX_CALLS = 64 };
 
 struct choice {                          /* one answer */
     json_t *tokens, *logprobs;           /* --json: ids, and what came with them */
@@ -395,15 +396,10 @@ int vs_documents_read(const struct vs_args *args, json_t **ret, struct vs_error 
 /* --receipt, also of an answer that was refused. */
 static int save_receipt(struct vs_output *out, const json_t *result, struct vs_error *err)
 {
-    const json_t *receipt = json_object_get(result, "receipt");
-    struct vs_buf text = { 0 };
-    if (!receipt)
-        return vs_error_set(err, VS_E_SYSTEM, "no receipt came with the answer");
-    vs_json_dump(receipt, &text);
-    vs_buf_char(&text, '\n');
-    vs_output_write(out, text.data ? text.data : "", text.n);
-    int rc = text.status == VS_OK ? vs_output_commit(out, err) : vs_error_set(err, text.status, "out of memory");
-    vs_buf_clear(&text);
+    struct vs_buf lines = { 0 };
+    int rc = vs_receipts_add(result, &lines) ? vs_receipts_save(out, &lines, err)
+        : vs_error_set(err, VS_E_SYSTEM, "no receipt came with the answer");
+    vs_buf_clear(&lines);
     return rc;
 }
 
@@ -420,8 +416,6 @@ int vs_command_run(const struct vs_args *args)
     if (vs_args_given(args, VS_OPT_TOOL_CHOICE) && !vs_args_given(args, VS_OPT_TOOLS))
         return vs_usage("run", "--tool-choice needs --tools: there is nothing to call");
     const char *receipt = vs_args_given(args, VS_OPT_RECEIPT) ? vs_args_text(args, VS_OPT_RECEIPT) : NULL;
-    if (receipt && vs_args_int(args, VS_OPT_CHOICES) > 1)
-        return vs_usage("run", "--receipt is of one answer: it can't stand beside --choices");
     if (!receipt && vs_args_given(args, VS_OPT_RECEIPT_LEVEL))
         return vs_usage("run", "--receipt-level needs --receipt");
     int status = 0, rc = vs_constraint_read(args, &constraint, &err);
@@ -434,7 +428,7 @@ int vs_command_run(const struct vs_args *args)
         goto out;
     }
     if (rc == VS_OK && receipt)          /* it will hold what was said, so it is for its owner alone */
-        rc = vs_output_open(&out, receipt, 0600, &err);
+        rc = vs_output_open(&out, receipt, VS_RECEIPTS_MODE, &err);
     if (rc != VS_OK || (rc = vs_documents_read(args, &documents, &err)) != VS_OK ||
         (rc = vs_session_open(&s, args, vs_args_text(args, VS_OPT_MODEL), 0, &err)) != VS_OK)
         goto out;
@@ -456,7 +450,7 @@ int vs_command_run(const struct vs_args *args)
     print_title(&a, 0);
     rc = vs_session_call(&s, VS_MSG_GENERATE, request, -1, take_token, &a, &result, &err);
     print_rest(&a);
-    if (receipt && rc != VS_OK && json_object_get(result, "receipt"))
+    if (receipt && rc != VS_OK && json_object_size(result))
         save_receipt(&out, result, &(struct vs_error){ 0 });
     if (rc != VS_OK)
         goto out;

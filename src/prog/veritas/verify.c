@@ -28,6 +28,7 @@ struct judge {
     char program[1200];
     int receipt, key;                    /* descriptors; key -1: none */
     bool replays, decodes;
+    char line[24];                       /* of the receipts in the file; "": it has one */
 };
 
 /* ---- the small program ---- */
@@ -35,13 +36,17 @@ struct judge {
 /* In the child: the receipt to 0, the pipe to 1, the key to 3. */
 static void become_judge(const struct judge *j, int pipe, pid_t parent)
 {
-    const char *words[4] = { "veritas-receipt" };
+    const char *words[6] = { "veritas-receipt" };
     union { const char *const *in; char *const *out; } argv = { words };     /* execv changes nothing */
     int fds[] = { j->receipt, pipe, j->key }, to[] = { 0, 1, KEY_FD }, n = 1;
     if (j->replays)
         words[n++] = "--request";
     if (j->decodes)
         words[n++] = "--decode";
+    if (j->line[0]) {
+        words[n++] = "--line";
+        words[n++] = j->line;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(127);
@@ -226,6 +231,8 @@ int vs_command_verify(const struct vs_args *args)
     bool has_model = vs_args_given(args, VS_OPT_MODEL);
     const char *mode = vs_args_given(args, VS_OPT_MODE) ? vs_args_text(args, VS_OPT_MODE) : has_model ? "replay" : "structure";
     int status;
+    if (vs_args_given(args, VS_OPT_LINE))
+        snprintf(j.line, sizeof j.line, "%lld", (long long)vs_args_int(args, VS_OPT_LINE));
     j.replays = strcmp(mode, "structure") != 0;
     j.decodes = strcmp(mode, "decode") == 0;
     if (!j.replays && has_model)

@@ -2,8 +2,10 @@
 #include "prog/worker/claim.h"
 
 #include "base/bytes.h"
+#include "engine/file.h"
 #include "ipc/message.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@ struct choice {
     size_t n, cap;
     size_t n_said;                       /* of them, that the client has */
     struct vs_buf text;
+    const char *finish;                  /* NULL: it was stopped */
 };
 
 struct vs_claim {
@@ -111,6 +114,12 @@ void vs_claim_said(struct vs_claim *c, uint32_t choice, uint32_t id)
         c->choice[choice].n_said += id != VS_NO_TOKEN;
 }
 
+void vs_claim_finish(struct vs_claim *c, uint32_t choice, const char *finish)
+{
+    if (choice < c->n)
+        c->choice[choice].finish = finish;
+}
+
 uint32_t vs_claim_n(const struct vs_claim *c)
 {
     return c->n;
@@ -123,8 +132,14 @@ static void observe(struct vs_statement *s, const struct vs_usage *u)
     s->observed.recomputed = (uint64_t)u->recomputed_tokens;
 }
 
-void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_usage *usage,
-                     struct vs_buf *out)
+static void name_adapters(struct vs_statement *s, const struct vs_model_file *f)
+{
+    for (uint32_t i = 0; i < s->model.adapters.n; i++)
+        vs_hex_bytes(vs_model_file_adapter_digest(f, i), VS_DIGEST_BYTES, s->model.adapters.one[i].sha256);
+}
+
+void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_model_file *adapters,
+                     const struct vs_usage *usage, struct vs_buf *out)
 {
     const struct choice *o = &c->choice[choice];
     struct vs_statement s = c->asked;
@@ -133,6 +148,8 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     s.request.seed += choice;
     vs_hex_bytes(digest, sizeof s.model.sha256.hash, s.model.sha256.hash);
     s.model.sha256.is_there = true;
+    name_adapters(&s, adapters);
+    snprintf(s.result.finish, sizeof s.result.finish, "%s", o->finish ? o->finish : "cancelled");
     if (usage)
         observe(&s, usage);
     vs_commit_begin(&tokens, VS_COMMIT_TOKENS, c->salt);
@@ -145,5 +162,5 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     vs_sha256_end(&tokens, s.tokens.hash);
     vs_commit(VS_COMMIT_TEXT, c->salt, o->text.data, text_bytes, s.text.hash);
     s.tokens.is_there = s.text.is_there = s.trace.chain.is_there = true;
-    vs_statement_format(&s, VS_STATEMENT_WORKER, out);
+    vs_statement_format(&s, c->n > 1 ? VS_STATEMENT_CHOICE : VS_STATEMENT_WORKER, out);
 }

@@ -4,7 +4,8 @@
  *     generate.c: what was asked for, the logits of each token     job.c: what went out     the end: a statement for each choice
  *
  * What is said of tokens that did not go out (a client that cancelled) is left out, so the statement is about what the client has.
- * The digest of the model may be known only at the end, so the chain is made then, of the digests that are kept.
+ * The digest of the model may be known only at the end, so the chain is made then, of the digests that are kept. Of several
+ * answers to a request each has a statement of its own, which also says how it ended.
  *
  * Memory: owned by the job. Threads: a choice's logits on one thread at a time; what went out, and the end, on the main one, or
  * before the first step.
@@ -20,8 +21,9 @@
 
 struct vs_claim;
 struct vs_ids;
+struct vs_model_file;
 struct vs_order;
-struct vs_service;
+struct vs_work;
 
 /* salt: VS_SALT_BYTES in hex. NULL: no memory. */
 struct vs_claim *vs_claim_create(unsigned level, const char *salt);
@@ -31,10 +33,9 @@ void vs_claim_free(struct vs_claim *c);
  * the request it commits to, but for the prompt; stolen. VS_E_NOMEM. */
 int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices);
 const uint8_t *vs_claim_salt(const struct vs_claim *c);
-/* The same from a request that was read; shaped: what bent the draws stands in no constraint. VS_E_NOMEM; VS_E_UNSUPPORTED: no
- * receipt can be made of such an answer. claim_request.c */
-int vs_claim_request(struct vs_claim *c, const struct vs_service *s, const json_t *request, const struct vs_order *order,
-                     const struct vs_ids *prompt, bool parts, bool shaped, struct vs_error *err);
+/* The same from a request that was read; shaped: what bent the draws stands in no constraint. VS_E_NOMEM. claim_request.c */
+int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
+                     bool parts, bool shaped, struct vs_error *err);
 json_t *vs_claim_opening(const struct vs_claim *c);      /* borrowed */
 /* Token `id` at `position` was drawn from these logits. VS_E_NOMEM. */
 int vs_claim_token(struct vs_claim *c, uint32_t choice, size_t position, uint32_t id, const float *logits, size_t n);
@@ -42,9 +43,11 @@ int vs_claim_token(struct vs_claim *c, uint32_t choice, size_t position, uint32_
 int vs_claim_text(struct vs_claim *c, uint32_t choice, const char *text, size_t n);
 /* The client has a frame: id, or VS_NO_TOKEN. */
 void vs_claim_said(struct vs_claim *c, uint32_t choice, uint32_t id);
+/* How it ended: a word of docs/RECEIPT.md, which lives for ever. Else, where there are several, by what stopped the request. */
+void vs_claim_finish(struct vs_claim *c, uint32_t choice, const char *finish);
 
 uint32_t vs_claim_n(const struct vs_claim *c);   /* statements; 0: it never came to that */
-/* Appends that of a choice. digest: of the model, in hex; usage: NULL where it is not known. */
-void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_usage *usage,
-                     struct vs_buf *out);
+/* Appends that of a choice. digest, adapters: of the model and its adapters, in hex; usage: NULL where it is not known. */
+void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_model_file *adapters,
+                     const struct vs_usage *usage, struct vs_buf *out);
 #endif

@@ -1,7 +1,9 @@
 /* prog/worker/claim_request.c - what a receipt says of the request: the model, how it computes, the prompt and the draws. */
 #include "prog/worker/claim.h"
 #include "prog/worker/generate.h"
+#include "prog/worker/work.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,16 +95,24 @@ static int commit_constraint(const uint8_t *salt, const json_t *request, struct 
     return r;
 }
 
-int vs_claim_request(struct vs_claim *claim, const struct vs_service *s, const json_t *request, const struct vs_order *order,
-                     const struct vs_ids *prompt, bool parts, bool shaped, struct vs_error *err)
+/* As much as they count for this request; which they are is known with the model's digest. */
+static void say_adapters(struct vs_statement *s, const struct vs_work *w)
 {
+    static_assert((int)VS_STATEMENT_ADAPTERS >= (int)VS_MAX_ADAPTERS, "a statement has room for all of them");
+    s->model.adapters.n = vs_model_n_adapters(w->s->model);
+    for (uint32_t i = 0; i < s->model.adapters.n; i++)
+        s->model.adapters.one[i].scale = w->adapters[i];
+}
+
+int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
+                     bool parts, bool shaped, struct vs_error *err)
+{
+    const struct vs_service *s = w->s;
+    const json_t *request = w->request;
     const uint8_t *salt = vs_claim_salt(claim);
     struct vs_statement asked = { 0 };
-    if (vs_model_n_adapters(s->model))
-        return vs_error_set(err, VS_E_UNSUPPORTED, "no receipt is made of an answer with adapters: nothing names them");
-    if (vs_request_int(request, "n", 1) > 1)
-        return vs_error_set(err, VS_E_UNSUPPORTED, "a receipt is of one answer: n must be 1");
     say_model(&asked, s->model);
+    say_adapters(&asked, w);
     say_sampling(&asked, &order->sampling);
     asked.observed.parallel = s->parallel;
     asked.request.n_prompt = prompt->n;
@@ -118,7 +128,7 @@ int vs_claim_request(struct vs_claim *claim, const struct vs_service *s, const j
     commit_stops(salt, order, &asked.request.stop, opening);
     commit_stop_tokens(salt, &order->stop_tokens, &asked.request.stop_tokens, opening);
     int r = commit_constraint(salt, request, &asked.request.constraint, opening);
-    if (vs_claim_begin(claim, &asked, opening, 1) != VS_OK || r != VS_OK)
+    if (vs_claim_begin(claim, &asked, opening, w->n_lanes) != VS_OK || r != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     return VS_OK;
 }

@@ -425,6 +425,8 @@ static json_t *result(struct vs_work *w)
     size_t n_made = 0;
     for (uint32_t i = 0; i < g->n; i++) {
         n_made += n_of(g, &g->choice[i]);
+        if (w->sink->claim)
+            vs_claim_finish(w->sink->claim, i, g->choice[i].finish);
         if (g->choice[i].teller.n)       /* of a token that an earlier worker had not told to its end */
             send_made(w, i, &(struct vs_error){ 0 });
     }
@@ -634,7 +636,7 @@ static int begin(struct generation *g, const json_t *request, struct vs_error *e
         r = check->status != VS_OK ? check->status : vs_error_set(err, VS_E_NOMEM, "out of memory");
     bool is_shaped = g->order.forces || g->order.calls || g->may_reason;
     if (r == VS_OK && g->work.sink->claim)
-        r = vs_claim_request(g->work.sink->claim, s, request, &g->order, &prompt, teller.is_in_parts, is_shaped, err);
+        r = vs_claim_request(g->work.sink->claim, &g->work, &g->order, &prompt, teller.is_in_parts, is_shaped, err);
     for (uint32_t i = 0; i < g->n && r == VS_OK; i++)
         r = begin_choice(g, i, &prompt, &teller, err);
     vs_buf_clear(&begun);

@@ -293,10 +293,16 @@ static void say_claim(struct vs_job *j)
         return;
     for (uint32_t i = 0; i < n; i++) {
         struct vs_buf out = { .limit = VS_MAX_RECEIPT };
-        vs_claim_format(j->claim, i, digest, j->status == VS_OK ? &j->outcome.usage : NULL, &out);
+        if (n > 1) {
+            char index[4];
+            vs_store_u32le(index, i);
+            vs_buf_add(&out, index, sizeof index);
+        }
+        vs_claim_format(j->claim, i, digest, vs_service_file(j->link->service), j->status == VS_OK ? &j->outcome.usage : NULL,
+                        &out);
         if (out.status != VS_OK)
             vs_link_leave(1);
-        vs_link_send(j->link, VS_MSG_RECEIPT, 0, j->id, out.data, out.n);
+        vs_link_send(j->link, VS_MSG_RECEIPT, n > 1 ? VS_FLAG_INDEX : 0, j->id, out.data, out.n);
         vs_buf_clear(&out);
     }
 }

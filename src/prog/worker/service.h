@@ -22,11 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct vs_model_file;
 struct vs_service;
 struct vs_work;
 struct vs_claim;                         /* claim.h */
-
-enum { VS_MAX_CHOICES = 16 };
 
 struct vs_sent { uint32_t *id; size_t n; };      /* what the client has from an earlier worker: tokens, and VS_NO_TOKEN */
 
@@ -80,6 +79,9 @@ json_t *vs_service_stats(struct vs_service *s);
  * while it was loaded: then no answer counts. */
 int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, uint64_t *ret_total,
                       struct vs_error *err);
+
+/* The same files; borrowed. */
+const struct vs_model_file *vs_service_file(const struct vs_service *s);
 
 bool vs_service_has(uint16_t type);
 /* A result of this type proves something of the file, and is nothing without its digest. */

@@ -6,13 +6,16 @@
  * Each token is drawn again, with the logits, the mask of the constraint, the seed and the position; the chain is made of what is
  * computed here; text and end follow from the tokens. What another model, contract or cache would compute says nothing: that is
  * told before anything is computed. */
+#include "engine/file.h"
 #include "prog/worker/generate.h"
 #include "prog/worker/work.h"
 #include "receipt/statement.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +220,26 @@ static const struct vs_work_kind kind = {
 
 /* ---- begin ---- */
 
+/* The same ones, in their order; each then counts as much as it did. */
+static void compare_adapters(struct replay *p)
+{
+    const struct vs_adapted *a = &p->statement.model.adapters;
+    unsigned n = vs_model_n_adapters(p->work.s->model);
+    if (a->n != n)
+        judge(p, UNVERIFIABLE, -1, "the answer was computed with %u adapter%s, and %u %s loaded here (--lora)", a->n,
+              vs_plural(a->n), n, n == 1 ? "is" : "are");
+    for (unsigned i = 0; i < n && p->verdict == OPEN; i++) {
+        char named[65];
+        const char *hex = vs_model_file_adapter_digest(p->work.s->file, i);
+        vs_hex(a->one[i].sha256, VS_DIGEST_BYTES, named);
+        if (strcmp(hex, named) != 0)
+            judge(p, UNVERIFIABLE, -1, "adapter %u of the receipt is %s, and this one is %s", i + 1, named, hex);
+        if (fabsf(a->one[i].scale) > VS_MOST_SCALE)
+            judge(p, MISMATCH, -1, "no adapter counts as much as adapter %u of the receipt", i + 1);
+        p->work.adapters[i] = a->one[i].scale;
+    }
+}
+
 /* Is it this model that is spoken of? The digest may still be under way. */
 static int compare_model(struct replay *p, struct vs_error *err)
 {
@@ -234,8 +257,7 @@ static int compare_model(struct replay *p, struct vs_error *err)
     vs_hex(st->model.sha256.hash, VS_DIGEST_BYTES, named);
     if (strcmp(hex, named) != 0)
         judge(p, UNVERIFIABLE, -1, "the receipt is of the model %s, and this one is %s", named, hex);
-    if (st->model.adapters.is_there || vs_model_n_adapters(s->model))
-        judge(p, UNVERIFIABLE, -1, "%s", "with adapters nothing can be replayed: nothing says that they are the same");
+    compare_adapters(p);
     if (strcmp(st->contract.id, c->high ? "VNC-1H" : "VNC-1") != 0)
         judge(p, UNVERIFIABLE, -1, "the receipt is of the contract %s, and the model is loaded under another one", st->contract.id);
     if (strcmp(st->numeric.kv_type, vs_kv_type_name(c->kv_type)) != 0)
