@@ -1,6 +1,7 @@
 /* engine/model.c - see model.h */
 #include "engine/internal.h"
 
+#include "base/buf.h"
 #include "base/word.h"
 #include "import/header.h"
 
@@ -22,8 +23,8 @@ static int choose_states(struct vs_model *m, struct vs_error *err)
         return VS_OK;
     n = (c->kv_bytes ? c->kv_bytes : c->free_bytes ? c->free_bytes / 4 : UINT64_MAX) / 2 / bytes;
     if (n < 2 && c->kv_bytes)
-        return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu byte%s is too small: half of it must hold two states, and the "
-                            "state of a sequence takes %llu bytes", (unsigned long long)c->kv_bytes, vs_plural(c->kv_bytes),
+        return vs_error_set(err, VS_E_INVALID, "--kv-memory: a cache of %llu byte%s is too small: half of it must hold two states, "
+                            "and the state of a sequence takes %llu bytes", (unsigned long long)c->kv_bytes, vs_plural(c->kv_bytes),
                             (unsigned long long)bytes);
     n = n < 2 ? 2 : n;
     c->n_states = n < 5 * (uint64_t)c->n_at_once ? (uint32_t)n : 5 * c->n_at_once;
@@ -51,7 +52,7 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
     if (m->config.kv_bytes) {
         pages = (m->config.kv_bytes - m->config.n_states * m->config.backend->state_bytes(&m->graph)) / page_bytes;
         if (!pages)
-            return vs_error_set(err, VS_E_INVALID, "a KV cache of %llu byte%s has no page: one takes %llu bytes",
+            return vs_error_set(err, VS_E_INVALID, "--kv-memory: a cache of %llu byte%s has no page: one takes %llu bytes",
                                 (unsigned long long)m->config.kv_bytes, vs_plural(m->config.kv_bytes),
                                 (unsigned long long)page_bytes);
         if (!want && pages < n / VS_PAGE_TOKENS)
@@ -136,19 +137,41 @@ static int create_kv(struct vs_model *m)
     return vs_kv_create(&config, &m->kv);
 }
 
+/* Makes the graph, which stays m's also on failure. f NULL: whatever else is in the file. */
+static int describe(struct vs_model *m, const struct vs_header *h, const struct vs_model_file *f, struct vs_buf *ret,
+                    struct vs_error *err)
+{
+    int r = vs_header_graph(h, &m->graph, err);
+    if (r == VS_OK && f)
+        r = check_size(h, &m->graph, vs_model_file_source(f)->n_bytes, err);
+    if (r == VS_OK)
+        r = choose_context(m, err);
+    if (r == VS_OK) {
+        choose_chunk(&m->config, &m->graph);
+        const struct vs_backend_config b = backend_config(&m->config);
+        r = m->config.backend->describe(&m->graph, &b, ret, err);
+    }
+    return r;
+}
+
 int vs_model_describe(const struct vs_header *h, const struct vs_model_config *config, struct vs_buf *ret, struct vs_error *err)
 {
     struct vs_model m = { .config = *config };
-    int r = vs_header_graph(h, &m.graph, err);
-    if (r != VS_OK)
-        return r;
-    r = choose_context(&m, err);
-    if (r == VS_OK) {
-        choose_chunk(&m.config, &m.graph);
-        const struct vs_backend_config b = backend_config(&m.config);
-        r = config->backend->describe(&m.graph, &b, ret, err);
-    }
+    int r = describe(&m, h, NULL, ret, err);
     vs_graph_clear(&m.graph);
+    return r;
+}
+
+int vs_model_check(const struct vs_header *h, const struct vs_model_file *f, const struct vs_model_config *config,
+                   uint32_t *ret_n_vocab, struct vs_error *err)
+{
+    struct vs_model m = { .config = *config };
+    struct vs_buf program = { 0 };
+    int r = describe(&m, h, f, &program, err);
+    if (r == VS_OK)
+        *ret_n_vocab = m.graph.n_vocab;
+    vs_graph_clear(&m.graph);
+    vs_buf_clear(&program);
     return r;
 }
 

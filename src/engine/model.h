@@ -45,6 +45,11 @@ void vs_model_close(struct vs_model *m);
 /* What the backend would make of the model, as lines of text for people. */
 int vs_model_describe(const struct vs_header *h, const struct vs_model_config *config, struct vs_buf *ret, struct vs_error *err);
 
+/* What _open would find, but for the weights, which are not read: is the header a model that can be computed, with this context, in
+ * this KV cache? Failure as of _open. */
+int vs_model_check(const struct vs_header *h, const struct vs_model_file *f, const struct vs_model_config *config,
+                   uint32_t *ret_n_vocab, struct vs_error *err);
+
 uint32_t vs_model_context(const struct vs_model *m);
 uint32_t vs_model_n_vocab(const struct vs_model *m);
 const struct vs_graph *vs_model_graph(const struct vs_model *m);

@@ -135,6 +135,7 @@ static const struct vs_key keys[] = {
     { "settings.idle_unload_s",     VS_VALUE_INT,    0, 31536000,        NULL,                                    SETTINGS },
     { "settings.alias",             VS_VALUE_TEXT,   0, 0,               NULL,                                    SETTINGS },
     { "settings.inspect_only",      VS_VALUE_FLAG,   0, 0,               NULL,                                    SETTINGS },
+    { "settings.check_only",        VS_VALUE_FLAG,   0, 0,               NULL,                                    SETTINGS },
     { "settings.n_cpus",            VS_VALUE_INT,    0, 1048576,         NULL,                                    STARTED },
     { "settings.free_bytes",        VS_VALUE_INT,    0, I64_MOST,        NULL,                                    STARTED },
     { "settings.memory_bytes",      VS_VALUE_INT,    0, I64_MOST,        NULL,                                    STARTED },

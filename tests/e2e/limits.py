@@ -331,6 +331,39 @@ class Limits(processes.Waiting, unittest.TestCase):
 
     # ---- what is around it ----
 
+    def test_check_looks_into_the_models(self):
+        """`serve --check` says what a start would find wrong with each model of the file, at the line that did it; it listens
+        nowhere."""
+        for name, *options in (("other", "--vocab", "300"), ("small", "--layers", "1")):
+            subprocess.run([BIN + "/mkmodel", "--ctx", "512", *options, "-o", f"{self.dir}/models/{name}.gguf"], check=True,
+                           stdout=subprocess.DEVNULL)
+        with open(self.dir + "/models/a.gguf", "rb") as f:
+            whole = f.read()
+        for name, data in (("cut", whole[:-1000]), ("strange", b"hello, world" * 100)):
+            with open(f"{self.dir}/models/{name}.gguf", "wb") as f:
+                f.write(data)
+        path = self.dir + "/conf"
+        for text, status, said in (("[model a]\nload = yes\nctx = 512\ndraft = small\n[model b]\nkv-memory = 1M\n", 0, "ok\n"),
+                                   ("[model later]\nctx = 9\n", 0, "ok\n"),
+                                   ("[model a]\n\nctx = 513\n", 2, ":3: model a: --ctx 513: the model was made for at most 512"),
+                                   ("ctx = 513\n[model b]\nload = yes\n[model a]\nctx = 9\n", 2, ":1: model b: --ctx 513"),
+                                   ("[model a]\nkv-memory = 9\n", 2, ":2: model a: --kv-memory: a cache of 9 bytes has no page"),
+                                   ("[model b]\n[model a]\nload = yes\ndraft = other\n", 2,
+                                    ":4: model a: draft: the draft's vocabulary is not the model's: token "),
+                                   ("\ndraft = strange\n[model a]\nload = yes\n", 3, ":2: model a: draft: GGUF"),
+                                   ("\n[model cut]\nctx = 9\n", 3, ":2: model cut: "),
+                                   ("[model strange]\nctx = 9\nload = yes\n", 3, ":3: model strange: GGUF"),
+                                   ("[model a]\nlora = none=1\n", 4, ":2: model a: ")):
+            with open(path, "w") as f:
+                f.write(text)
+            done = self.call("serve", "--config", path, "--check")
+            self.assertEqual(done.returncode, status, (text, done))
+            if status == 0:
+                self.assertEqual(done.stdout, said, text)
+            else:
+                self.assertIn(path + said, done.stderr, text)
+        self.assertFalse(os.path.exists(self.path))
+
     def test_back_off(self):
         """A worker that dies again and again is started again after 0.1 s, 0.2 s, 0.4 s, ...; what waits for it is answered."""
         self.serve()

@@ -53,7 +53,7 @@ static int take_entry(char *line, struct vs_config_entry *e, vs_config_take *tak
 int vs_config_parse(const char *text, size_t n, vs_config_take *take, void *context, unsigned *ret_line, struct vs_error *err)
 {
     char line[LINE_BYTES], model[VS_MODEL_NAME_MAX + 1] = "";
-    unsigned number = 0;
+    unsigned number = 0, section = 0;
     int rc = VS_OK;
     for (size_t at = 0; at < n && rc == VS_OK;) {
         const char *end = memchr(text + at, '\n', n - at);
@@ -67,10 +67,13 @@ int vs_config_parse(const char *text, size_t n, vs_config_take *take, void *cont
         line[length] = 0;
         at += length + 1;
         char *words = trimmed(line);
-        if (*words == '[')
+        if (*words == '[') {
             rc = take_section(words, model, err);
-        else if (*words && *words != '#')
-            rc = take_entry(words, &(struct vs_config_entry){ .model = *model ? model : NULL, .line = number }, take, context, err);
+            section = number;
+        } else if (*words && *words != '#') {
+            struct vs_config_entry e = { .model = *model ? model : NULL, .line = number, .section_line = section };
+            rc = take_entry(words, &e, take, context, err);
+        }
     }
     if (rc == VS_OK)
         *ret_line = 0;

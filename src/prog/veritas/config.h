@@ -19,7 +19,7 @@
 struct vs_config_entry {
     const char *model;                  /* whose; NULL: of the daemon */
     const char *name, *value;           /* a name is [a-z0-9-]+; a value has no blanks around it, and may be empty */
-    unsigned line;                      /* from 1 */
+    unsigned line, section_line;        /* from 1; where the model's section begins, 0 outside of one */
 };
 
 /* A code other than VS_OK ends the reading, and is its result. */

@@ -487,9 +487,12 @@ static uint64_t stored(const struct stat *st)
     return there < (uint64_t)st->st_size ? there : (uint64_t)st->st_size;
 }
 
-/* Asked before memory is taken: is there room for what the files hold, and for the cache that was asked for? */
+/* Asked before memory is taken: is there room for what the files hold, and for the cache that was asked for? Who only looks takes
+ * none. */
 static int check_room(struct model *m, uint64_t room, struct vs_error *err)
 {
+    if (json_is_true(json_object_get(m->settings, "inspect_only")) || json_is_true(json_object_get(m->settings, "check_only")))
+        return VS_OK;
     json_int_t kv = json_integer_value(json_object_get(m->settings, "kv_memory"));
     m->needed = (kv > 0 ? (uint64_t)kv : 0) + (m->draft >= 0 ? stored(&m->draft_st) : 0);
     struct stat st;

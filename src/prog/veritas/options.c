@@ -418,7 +418,7 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
     [VS_OPT_CONFIG] = { .name = "config", .type = VS_TYPE_PATH, .value = "FILE", .commands = C(SERVE),
         .help = "Read options from FILE too; those of the command line count more." },
     [VS_OPT_CHECK] = { .name = "check", .commands = C(SERVE),
-        .help = "Only check the options and the file of --config: say ok, or what is wrong, and end." },
+        .help = "Only check the options, the file of --config and the models that it names: say ok, or what is wrong, and end." },
     [VS_OPT_LOG] = { .name = "log", .type = VS_TYPE_CHOICE, .value = "FORM", .preset = "text", .key = "serve.log",
         .commands = C(SERVE),
         .help = "The form of the log, which goes to standard error: lines of text, or one JSON object a line." },

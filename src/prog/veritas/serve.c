@@ -296,8 +296,9 @@ int vs_command_serve(const struct vs_args *args)
         return 1;
     }
     vs_json_setup(0);
-    int rc = settings_read(&s->settings, args, &err);
-    if (rc != VS_OK || vs_args_given(args, VS_OPT_CHECK)) {
+    bool is_check = vs_args_given(args, VS_OPT_CHECK);
+    int rc = is_check ? settings_check(&s->settings, args, &err) : settings_read(&s->settings, args, &err);
+    if (rc != VS_OK || is_check) {
         settings_clear(&s->settings);
         if (rc == VS_OK)
             puts("ok");

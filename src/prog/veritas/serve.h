@@ -99,6 +99,9 @@ struct settings {
 
 /* Reads args and the file that they name. VS_E_INVALID and others: err names the line. *s must be cleared in every case. */
 int settings_read(struct settings *s, const struct vs_args *args, struct vs_error *err);
+/* The same, and then what a load would find wrong with each model that has a section: its file, its draft, its settings. No weights
+ * are read; a daemon of our own does it. */
+int settings_check(struct settings *s, const struct vs_args *args, struct vs_error *err);
 /* What a model is loaded with when `asked` is asked for: a new reference; NULL: out of memory. null asks for nothing. */
 json_t *settings_of(const struct settings *s, const char *model, json_t *asked);
 void settings_clear(struct settings *s);

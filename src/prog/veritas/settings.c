@@ -3,6 +3,7 @@
 #include "prog/veritas/serve.h"
 
 #include "base/machine.h"
+#include "client/client.h"
 #include "prog/veritas/command.h"
 #include "prog/veritas/config.h"
 #include "prog/veritas/models.h"
@@ -18,18 +19,18 @@
 struct section {
     char name[VS_MODEL_NAME_MAX + 1];
     struct vs_args args;                /* as `veritas load` has them */
-    unsigned load_line;                 /* 0: it is not loaded at the start */
-    unsigned alias_line, draft_line;    /* where they were given last */
+    unsigned line, load_line;           /* where it begins; 0: it is not loaded at the start */
+    unsigned lines[VS_OPT_COUNT];       /* where each option was given last; 0: it was not */
 };
 
 struct reading {
     struct vs_args file;                /* options of serve */
-    unsigned draft_line;
+    unsigned lines[VS_OPT_COUNT];       /* as in a section */
     struct section *sections[MAX_MODELS];
     size_t n_sections;
 };
 
-static struct section *section_of(struct reading *r, const char *name, struct vs_error *err)
+static struct section *section_of(struct reading *r, const char *name, unsigned line, struct vs_error *err)
 {
     for (size_t i = 0; i < r->n_sections; i++)
         if (strcmp(r->sections[i]->name, name) == 0)
@@ -44,6 +45,7 @@ static struct section *section_of(struct reading *r, const char *name, struct vs
         return NULL;
     }
     snprintf(s->name, sizeof s->name, "%s", name);
+    s->line = line;
     s->args.command = &vs_commands[VS_COMMAND_LOAD];
     return r->sections[r->n_sections++] = s;
 }
@@ -57,20 +59,23 @@ static int take_load(struct section *s, const struct vs_config_entry *e, struct 
     return VS_OK;
 }
 
+static int take_option(struct vs_args *args, unsigned lines[VS_OPT_COUNT], const struct vs_config_entry *e, struct vs_error *err)
+{
+    for (int id = 0; id < VS_OPT_COUNT; id++)
+        if (strcmp(vs_options[id].name, e->name) == 0)
+            lines[id] = e->line;
+    return vs_args_give(args, e->name, e->value, err);
+}
+
 static int take_entry(void *context, const struct vs_config_entry *e, struct vs_error *err)
 {
     struct reading *r = context;
-    bool is_draft = strcmp(e->name, "draft") == 0;
-    if (!e->model) {
-        r->draft_line = is_draft ? e->line : r->draft_line;
-        return vs_args_give(&r->file, e->name, e->value, err);
-    }
-    struct section *s = section_of(r, e->model, err);
+    if (!e->model)
+        return take_option(&r->file, r->lines, e, err);
+    struct section *s = section_of(r, e->model, e->section_line, err);
     if (!s)
         return err->code;
-    s->draft_line = is_draft ? e->line : s->draft_line;
-    s->alias_line = strcmp(e->name, "alias") == 0 ? e->line : s->alias_line;
-    return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : vs_args_give(&s->args, e->name, e->value, err);
+    return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : take_option(&s->args, s->lines, e, err);
 }
 
 static bool is_in_directory(const char *name, struct stat *ret)
@@ -117,11 +122,11 @@ static int check_section(const struct section *s, const json_t *aliases, unsigne
     *ret_line = s->load_line;
     if (rc == VS_OK && alias) {
         rc = check_alias(alias, aliases, err);
-        *ret_line = s->alias_line;
+        *ret_line = s->lines[VS_OPT_ALIAS];
     }
     if (rc == VS_OK && draft) {
         rc = check_draft(draft, s->name, err);
-        *ret_line = s->draft_line;
+        *ret_line = s->lines[VS_OPT_DRAFT];
     }
     return rc;
 }
@@ -172,7 +177,72 @@ static int read_file(const char *path, struct reading *r, struct vs_args *args, 
     return rc == VS_OK ? vs_args_fill(args, &r->file, err) : rc;
 }
 
-int settings_read(struct settings *s, const struct vs_args *given, struct vs_error *err)
+/* ---- the models themselves ---- */
+
+/* Is the text about this option? It begins with its name ("--ctx 9: ...", "draft: ..."), or names the file that it means. */
+static bool is_about(const char *text, int id)
+{
+    static const struct { enum vs_option_id id; const char *file; } files[] = {
+        { VS_OPT_DRAFT, "the draft" }, { VS_OPT_LORA, "the adapter" },
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i].id == (enum vs_option_id)id && strstr(text, files[i].file))
+            return true;
+    size_t n = strlen(vs_options[id].name);
+    text += strncmp(text, "--", 2) == 0 ? 2 : 0;
+    return strncmp(text, vs_options[id].name, n) == 0 && strchr(": ", text[n]);
+}
+
+/* The line of the option that a text is about, in the section or at the head of the file; else that of the model. */
+static unsigned line_of(const struct reading *r, const struct section *s, const char *text)
+{
+    for (int id = 0; id < VS_OPT_COUNT; id++) {
+        unsigned line = s->lines[id] ? s->lines[id] : r->lines[id];
+        if (line && is_about(text, id))
+            return line;
+    }
+    return s->load_line ? s->load_line : s->line;
+}
+
+static int check_model(const struct settings *s, const struct section *section, struct vs_client *client, struct vs_error *err)
+{
+    json_t *settings = settings_of(s, section->name, NULL), *request = json_object(), *unload = json_object();
+    if (json_object_set_new(settings, "check_only", json_true()) != 0 || json_object_set(request, "settings", settings) != 0
+        || json_object_set_new(request, "model", json_string(section->name)) != 0
+        || json_object_set_new(unload, "model", json_string(section->name)) != 0)
+        vs_error_set(err, VS_E_NOMEM, "out of memory");
+    else if (vs_client_call(client, VS_MSG_LOAD, request, NULL, NULL, err) == VS_OK)
+        vs_client_call(client, VS_MSG_UNLOAD, unload, NULL, NULL, err);
+    json_decref(settings);
+    json_decref(request);
+    json_decref(unload);
+    return err->code;
+}
+
+/* Those that a request or the start would load: a section may be there before its model. */
+static int check_models(const struct settings *s, const struct reading *r, unsigned *ret_line, struct vs_error *err)
+{
+    struct vs_client *client = NULL;
+    struct vs_error why = { 0 };
+    struct stat st;
+    if (s->policy.path[0] && setenv("VERITAS_POLICY", s->policy.path, 1) != 0)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < r->n_sections && err->code == VS_OK; i++) {
+        const struct section *section = r->sections[i];
+        if (!is_in_directory(section->name, &st))
+            continue;
+        if (!client && vs_client_private(NULL, -1, "veritas serve --check", &client, err) != VS_OK)
+            return err->code;
+        if (check_model(s, section, client, &why) != VS_OK) {
+            *ret_line = line_of(r, section, why.text);
+            vs_error_set(err, why.code, "model %s: %s", section->name, why.text);
+        }
+    }
+    vs_client_close(client);
+    return err->code;
+}
+
+static int settings_make(struct settings *s, const struct vs_args *given, bool with_models, struct vs_error *err)
 {
     const char *path = vs_args_text(given, VS_OPT_CONFIG);
     struct vs_args all, *args = &all;   /* of the command line and, where that says nothing, of the file */
@@ -188,7 +258,7 @@ int settings_read(struct settings *s, const struct vs_args *given, struct vs_err
         rc = read_file(path, &r, args, &line, &why);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_DRAFT)) {
         rc = check_draft(vs_args_text(args, VS_OPT_DRAFT), NULL, &why);
-        line = vs_args_given(given, VS_OPT_DRAFT) ? 0 : r.draft_line;
+        line = vs_args_given(given, VS_OPT_DRAFT) ? 0 : r.lines[VS_OPT_DRAFT];
     }
     if (rc == VS_OK)
         rc = take_sections(s, &r, aliases, &line, &why);
@@ -200,6 +270,8 @@ int settings_read(struct settings *s, const struct vs_args *given, struct vs_err
         line = 0;                       /* it says its own */
         rc = vs_policy_file_read(&s->policy, vs_args_given(args, VS_OPT_POLICY) ? vs_args_text(args, VS_OPT_POLICY) : NULL, &why);
     }
+    if (rc == VS_OK && with_models)
+        rc = check_models(s, &r, &line, &why);
     if (rc == VS_OK) {
         s->drain = (uint64_t)vs_args_int(args, VS_OPT_DRAIN) * 1000 * MS;
         s->socket = vs_args_given(args, VS_OPT_SOCKET) ? strdup(vs_args_text(args, VS_OPT_SOCKET)) : NULL;
@@ -217,6 +289,16 @@ int settings_read(struct settings *s, const struct vs_args *given, struct vs_err
         free(r.sections[i]);
     }
     return rc;
+}
+
+int settings_read(struct settings *s, const struct vs_args *given, struct vs_error *err)
+{
+    return settings_make(s, given, false, err);
+}
+
+int settings_check(struct settings *s, const struct vs_args *given, struct vs_error *err)
+{
+    return settings_make(s, given, true, err);
 }
 
 json_t *settings_of(const struct settings *s, const char *model, json_t *asked)

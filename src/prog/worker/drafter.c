@@ -86,6 +86,25 @@ static int load(struct vs_drafter *d, int fd, struct vs_model *target, const str
     return r;
 }
 
+int vs_drafter_check(int fd, const struct vs_entries *entries, struct vs_error *err)
+{
+    struct vs_model_file *file = NULL;
+    struct vs_header *header = NULL;
+    struct vs_graph graph = { 0 };
+    struct vs_error why = { 0 };
+    int r = vs_model_file_open(&(struct vs_files){ 1, { fd } }, &file, &why);
+    if (r == VS_OK)
+        r = vs_header_open(vs_model_file_glance(file), &header, &why);
+    if (r == VS_OK)
+        r = check_vocabulary(entries, vs_header_entries(header), &why);
+    if (r == VS_OK)
+        r = vs_header_graph(header, &graph, &why);
+    vs_graph_clear(&graph);
+    vs_header_close(header);
+    vs_model_file_close(file);
+    return r == VS_OK ? r : vs_error_set(err, r, "draft: %s", why.text);
+}
+
 int vs_drafter_open(int fd, struct vs_model *target, const struct vs_entries *entries, vs_progress_fn *progress, void *context,
                     struct vs_drafter **ret, struct vs_error *err)
 {

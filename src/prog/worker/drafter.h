@@ -20,6 +20,8 @@ struct vs_drafter;
  * vocabularies differ: the text names the first token that does. */
 int vs_drafter_open(int fd, struct vs_model *target, const struct vs_entries *entries, vs_progress_fn *progress, void *context,
                     struct vs_drafter **ret, struct vs_error *err);
+/* What _open would find wrong with the file before it reads weights. fd as there. */
+int vs_drafter_check(int fd, const struct vs_entries *entries, struct vs_error *err);
 void vs_drafter_close(struct vs_drafter *d);
 void vs_drafter_memory(const struct vs_drafter *d, struct vs_backend_memory *ret, size_t *ret_kv_bytes);
 

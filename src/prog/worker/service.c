@@ -476,6 +476,27 @@ static int open_adapter(struct vs_service *s, unsigned i, const char *text, stru
     return vs_header_adapt(s->header, vs_model_file_glance(s->file), start, n_bytes, err);
 }
 
+static int check_tokens(const struct vs_service *s, uint32_t n_vocab, struct vs_error *err)
+{
+    return s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > n_vocab
+        ? vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model") : VS_OK;
+}
+
+/* All that can be known before the weights are read. Closes draft. */
+static int check(struct vs_service *s, int draft, struct vs_error *err)
+{
+    uint32_t n_vocab = 0;
+    int r = vs_model_check(s->header, s->file, &s->config, &n_vocab, err);
+    if (r == VS_OK)
+        r = open_text(s, false, err);
+    if (r == VS_OK)
+        r = check_tokens(s, n_vocab, err);
+    if (r == VS_OK && draft >= 0)
+        return vs_drafter_check(draft, vs_header_entries(s->header), err);
+    close_file(draft);
+    return r;
+}
+
 int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink,
                     struct vs_service **ret, struct vs_error *err)
 {
@@ -505,13 +526,16 @@ int vs_service_open(const struct vs_files *parts, int draft, const json_t *setti
     pthread_mutex_init(&s->vocabulary_lock, NULL);
     uint64_t start = vs_clock_ns();
     struct loading loading = { sink };
-    bool inspect_only = vs_request_flag(settings, "inspect_only");
+    bool inspect_only = vs_request_flag(settings, "inspect_only"), check_only = vs_request_flag(settings, "check_only");
     r = read_config(s, settings, err);
     if (r == VS_OK)
         r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
     for (unsigned i = 0; i < n_adapters && r == VS_OK; i++)
         r = open_adapter(s, i, json_string_value(json_array_get(lora, i)), err);
-    if (r == VS_OK) {
+    if (r == VS_OK && check_only) {
+        r = check(s, draft, err);
+        draft = -1;
+    } else if (r == VS_OK) {
         struct text_job text = { .s = s, .inspect_only = inspect_only };
         pthread_t thread;
         bool beside = !inspect_only && pthread_create(&thread, NULL, text_thread, &text) == 0;
@@ -526,8 +550,8 @@ int vs_service_open(const struct vs_files *parts, int draft, const json_t *setti
             *err = text.err;
         }
     }
-    if (r == VS_OK && s->model && s->tokenizer && vs_tokenizer_n_vocab(s->tokenizer) > vs_model_n_vocab(s->model))
-        r = vs_error_set(err, VS_E_MALFORMED, "model: the tokenizer has more tokens than the model");
+    if (r == VS_OK && s->model)
+        r = check_tokens(s, vs_model_n_vocab(s->model), err);
     if (r == VS_OK && s->model) {
         const struct vs_model_config *c = vs_model_config(s->model);
         s->parallel = s->parallel < c->max_out ? s->parallel : c->max_out;

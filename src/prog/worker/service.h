@@ -64,7 +64,7 @@ void vs_service_prepare(void);
 /* settings: the group "settings" of ipc/keys.h, and {"n_cpus":n, "free_bytes":n} of the supervisor. parts are the read-only files
  * of the model, draft that of the model that guesses for it (-1: none); the service reads all it needs and closes them. A
  * file that can be parsed but not run (unsupported architecture) loads with inspect_only and answers inspect and, when it has one,
- * tokenize. */
+ * tokenize. With check_only it says what a load would find wrong, and reads no weights. */
 int vs_service_open(const struct vs_files *parts, int draft, const json_t *settings, struct vs_sink *sink,
                     struct vs_service **ret, struct vs_error *err);
 void vs_service_close(struct vs_service *s);
