@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Everything at once, for a while: random arrivals, cancels, clients that leave, full caches, deaths of workers and of the broker.
+"""Everything at once, for a while: random arrivals, cancels, clients that leave, full caches, deaths of every process: workers
+(also by a crash), guards, the broker, and the supervisor, after which the daemon is started again.
 Each answer that comes must be the one that its prompt alone gets, and nothing may grow or be left over.
 
 usage: soak.py BIN SECONDS [SEED]"""
@@ -22,7 +23,10 @@ WORDS = "the sky is blue and sea green while one old man walks home from work in
 # A small cache, so that it is full; a target that is missed; the defaults.
 MODELS = {"one": ("llama", ["--kv-memory", "192K", "--parallel", "8"]), "two": ("qwen2", ["--itl-target", "1"]),
           "three": ("gemma3", [])}
-LOST = ("DIED", "BUSY", "CANCELLED")     # what may come in place of an answer when processes are killed
+LOST = ("DIED", "BUSY", "CANCELLED", "DENIED")      # what may come in place of an answer when processes are killed
+# Whom the killer takes, and how; a crash makes the requests suspects.
+DEATHS = [("veritas-worker", signal.SIGKILL)] * 8 + [("veritas-worker", signal.SIGSEGV)] * 2 + \
+         [("veritas-broker", signal.SIGKILL)] * 2 + [("veritas-guard", signal.SIGKILL)] * 2 + [("veritas", signal.SIGKILL)]
 
 
 def text(seed, n):
@@ -50,13 +54,22 @@ class Soak:
                             f"{DIR.name}/models/{name}.gguf"], check=True, stdout=subprocess.DEVNULL)
         self.env = dict(os.environ, VERITAS_MODELS=DIR.name + "/models", VERITAS_SOCKET=DIR.name + "/run/s")
         self.log = open(DIR.name + "/log", "wb")
-        self.daemon = subprocess.Popen([BIN + "/veritas", "serve"], env=self.env, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.daemon = None
+        self.serve()
+        with open(DIR.name + "/conf", "w") as f:
+            for name, (_, options) in MODELS.items():
+                f.write(f"[model {name}]\nload = yes\n")
+                f.writelines(f"{option[2:]} = {value}\n" for option, value in zip(options[::2], options[1::2]))
         self.prompts = list(prompts())
         self.lock = threading.Lock()
         self.counts = dict.fromkeys(("answers", "resumed", "cached", "recomputed", "accepted", "cancelled", "left", "lost",
-                                     "kills"), 0)
+                                     "denied", "kills", "starts"), 0)
         self.faults, self.asked = [], {}
         self.over = False
+
+    def serve(self, *words):
+        self.daemon = subprocess.Popen([BIN + "/veritas", "serve", *words], env=self.env, stdout=subprocess.DEVNULL,
+                                       stderr=self.log)
 
     def veritas(self, *words):
         return subprocess.run([BIN + "/veritas", *words], env=self.env, check=True, capture_output=True, text=True).stdout
@@ -73,9 +86,9 @@ class Soak:
                     raise
                 time.sleep(0.02)
 
-    def load(self):
-        for name, (_, options) in MODELS.items():
-            self.veritas("load", name, *options)
+    def serve_models(self):
+        """Again, with the models of the file; their names are asked for while they load."""
+        self.serve("--config", DIR.name + "/conf")
 
     def count(self, **what):
         with self.lock:
@@ -97,6 +110,9 @@ class Soak:
                 self.truth[name, i] = said, tokens, result["finish_reason"], result["logits_hash"]
             x.close()
             self.veritas("unload", name)
+        self.veritas("stop")
+        if self.daemon.wait(30) != 0:
+            self.fault("the first daemon ended with an error")
 
     # ---- one client ----
 
@@ -143,7 +159,7 @@ class Soak:
                     x = None
                 elif f.name not in LOST:
                     self.fault(f"{self.asked[threading.get_ident()]}: {f.name}: {f}")
-                self.count(**{"cancelled" if f.name == "CANCELLED" else "lost": 1})
+                self.count(**{{"CANCELLED": "cancelled", "DENIED": "denied"}.get(f.name, "lost"): 1})
             except (OSError, c.Closed):
                 x = None
                 self.count(lost=1)
@@ -167,13 +183,20 @@ class Soak:
 
     def run_killer(self):
         r = random.Random(f"{SEED} killer")
+        deaths = []
         while not self.over:
             time.sleep(r.uniform(1, 4))
-            name = r.choice(("veritas-worker",) * 5 + ("veritas-broker",))
-            pids = self.processes().get(name, [])
-            if pids and not self.over:
-                os.kill(r.choice(pids), signal.SIGKILL)
-                self.count(kills=1)
+            deaths = deaths or r.sample(DEATHS, len(DEATHS))
+            name, how = deaths.pop()
+            pids = [self.daemon.pid] if name == "veritas" else self.processes().get(name, [])
+            if not pids or self.over:
+                continue
+            os.kill(r.choice(pids), how)
+            self.count(kills=1)
+            if name == "veritas":
+                self.daemon.wait()
+                self.serve_models()
+                self.count(starts=1)
 
     # ---- what is left ----
 
@@ -219,7 +242,7 @@ class Soak:
 
     def run(self):
         self.alone()
-        self.load()
+        self.serve_models()
         self.phase(SECONDS / 6, False)
         before = self.usage()
         self.phase(SECONDS / 6, False)
