@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum use {
-    READ,                               /* llm.c honours it, and refuses values that it can't */
+    READ,                               /* the builder honours it, and refuses values that it can't */
     HARMLESS,                           /* changes no arithmetic; `what` says why */
     NEUTRAL,                            /* only with a value that is as good as none; `what` is what another one would ask for */
 };

@@ -1,7 +1,7 @@
 /* import/keys.h - every key that a file may have under its architecture's name, and what we do with it.
  *
  * A key that we don't know may change the arithmetic, and a model computed without it answers wrong: so unknown ones are refused by
- * name, and known ones are read by llm.c, known to change nothing, or refused unless they say what is so without them.
+ * name, and known ones are read by this room, known to change nothing, or refused unless they say what is so without them.
  */
 #ifndef VS_IMPORT_KEYS_H
 #define VS_IMPORT_KEYS_H

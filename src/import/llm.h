@@ -1,6 +1,6 @@
 /* import/llm.h - a GGUF header becomes a graph: one generic builder for all decoder models, architectures are rows of a table.
  *
- * A new Llama-like model is a row in `architectures` (llm.c). Hyper-parameters are untrusted: each is checked for
+ * A new Llama-like model is a row in `architectures` (families.c). Hyper-parameters are untrusted: each is checked for
  * range and against the shapes of the tensors before a node uses it.
  */
 #ifndef VS_IMPORT_LLM_H
