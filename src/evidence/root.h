@@ -11,6 +11,9 @@
 
 struct vs_root;
 
+/* How a file begins that the log made itself: its first key, which it erases when the second one is made. */
+#define VS_OWN_KEY "veritas-audit made this key: it is the log's first one, and is erased when that goes on\n"
+
 /* text[n] is a private key in PEM, Ed25519. VS_E_INVALID: it is none; VS_E_UNSUPPORTED: of another kind. */
 int vs_root_read(const char *text, size_t n, struct vs_root **ret, struct vs_error *err);
 /* The key that a pkcs11: URI names. VS_E_UNSUPPORTED: OpenSSL has no way to tokens here; VS_E_NOT_FOUND: there is no such key. */

@@ -219,9 +219,9 @@ class Faults(LogTest):
         der = base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + secret).decode()
         return f"-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"
 
-    def serve_key(self, where, pass_fds=(), **env):
+    def serve_key(self, where, pass_fds=(), rotate_bytes=67108864, **env):
         """A daemon whose log's first key is signed by that one: it runs, or what it said."""
-        self.policy()
+        self.policy(rotate_bytes=rotate_bytes)
         with open(self.dir + "/policy.json") as f:
             policy = json.load(f)
         with open(self.dir + "/policy.json", "w") as f:
@@ -289,6 +289,53 @@ class Faults(LogTest):
             self.stop(daemon)
             self.verify("--pubkey", self.dir + "/pub")
 
+    def test_key_that_is_made(self):
+        """A file that is not there gets the log's first key, and loses it when the log goes on."""
+        self.env["XDG_STATE_HOME"] = self.dir + "/state"
+        path = self.dir + "/state/veritas/first.pem"
+        daemon = self.serve_key("file:first.pem")
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        pem = self.read(path)
+        public = subprocess.run(["openssl", "pkey", "-pubout", "-outform", "DER"], input=pem, capture_output=True)
+        with open(self.dir + "/pub", "wb") as f:
+            key = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
+            f.write(key)
+        self.assertEqual(public.stdout[-32:], base64.b64decode(key.strip().split(b"+", 2)[2])[1:], public.stderr)
+        holders = [pid for pid in [daemon.pid, *below(daemon.pid)] for fd in os.listdir(f"/proc/{pid}/fd")
+                   if os.readlink(f"/proc/{pid}/fd/{fd}") == path]
+        self.assertEqual(sorted(set(holders)), sorted([daemon.pid, self.writer(daemon)]))
+        self.crash(daemon)
+        # A kill that left no key in it, or a part: the next start finishes it.
+        for cut in (pem.index(b"-----BEGIN"), len(pem) - 40):
+            with open(path, "wb") as f:
+                f.write(pem[:cut])
+            self.stop(self.serve_key("file:first.pem"))
+            self.assertEqual(self.read(path), pem)
+        # The log goes on: the key is nowhere any more. Also where a kill came between its two places.
+        seed = base64.b64decode(pem.split(b"\n")[2])[-32:]
+        self.serve_key("file:first.pem", rotate_bytes=65536)
+        x = self.client()
+        self.wait_for(lambda: self.ask(x) and len(self.files()) > 1)
+        self.assertIn(b"erased", self.read(path))
+        self.assertNotIn(b"BEGIN", self.read(path))
+        self.crash(self.running[-1])
+        with open(path, "wb") as f:
+            f.write(pem)
+        self.stop(self.serve_key("file:first.pem"))
+        self.assertIn(b"erased", self.read(path))
+        self.assertNotIn(seed, b"".join(self.read(f"{self.log}/{name}") for name in os.listdir(self.log)))
+        self.verify("--pubkey", self.dir + "/pub")
+        # Another log wants another file; and where the file is gone the log goes on.
+        shutil.move(self.log, self.dir + "/away")
+        self.assertIn("made for another log", self.serve_key("file:first.pem"))
+        shutil.rmtree(self.log)
+        shutil.move(self.dir + "/away", self.log)
+        os.unlink(path)
+        self.stop(self.serve_key("file:first.pem"))
+        self.assertFalse(os.path.exists(path))
+        self.verify("--pubkey", self.dir + "/pub")
+
     def test_key_from_outside_that_is_none(self):
         for name, text in (("none.pem", "no key"), ("cut.pem", self.pem(self.SECRET)[:60]), ("large.pem", "x" * 100000)):
             with open(f"{self.dir}/{name}", "w") as f:
@@ -296,7 +343,7 @@ class Faults(LogTest):
             os.chmod(f"{self.dir}/{name}", 0o600)
         os.symlink(self.dir + "/none.pem", self.dir + "/link.pem")
         for where, said in (("file:none.pem", "no private key in PEM"), ("file:cut.pem", "no private key in PEM"),
-                            ("file:large.pem", "no private key in PEM"), ("file:nowhere", "No such file"),
+                            ("file:large.pem", "no private key in PEM"), ("file:/proc/nowhere", "cannot be made"),
                             ("file:link.pem", "it is a link"), ("fd:2", "a number from 3"), ("fd:x", "a number from 3"),
                             ("fd:987", "Bad file descriptor"), ("credential:root", "CREDENTIALS_DIRECTORY"),
                             ("pkcs11:token=none;object=none", "signing.key"), ("pkcs11:", "address"), ("nothing", "begins with")):

@@ -10,7 +10,7 @@
  * When the log cannot be written it ends, and says why in its last words; the supervisor starts it again, and it goes on where the
  * log ends. A line that was cut is ended by a newline, and the next record names the bytes that are none. One thread.
  *
- *     seal.c     keys and checkpoints                                            receipt.c  receipts, signed
+ *     seal.c     keys and checkpoints; own.c: the first one in a file            receipt.c  receipts, signed
  *     log.c      the files: where the log ends, lines, sync, the next file       record.c   an event as the members of a line
  *     control.c  what the supervisor and the broker say                          main.c     set-up, lock-in, the loop
  */
@@ -57,6 +57,7 @@ struct audit {
     char origin[VS_ORIGIN_BYTES];
     bool is_signer;                      /* there is no log: it signs receipts, and its key stays the first one */
     bool has_copy;                       /* of checkpoints, in a second place */
+    bool has_own;                        /* a file of the user's has the first key */
     uint64_t sealed;                     /* the last checkpoint signs so many records */
     uint64_t sealed_at;                  /* and was made at that time */
     /* settings */
@@ -86,6 +87,11 @@ void seal_check(struct audit *a);                              /* the log has al
 void seal(struct audit *a);                                    /* signs all records that are written; they are on the disk then */
 void seal_next_epoch(struct audit *a);                         /* another key; the old one signs it and is erased */
 uint64_t seal_timer(struct audit *a);                          /* signs when it is due; when it is due next */
+
+/* own.c: the user's file with the first key, where signing.key names one that the log made */
+bool own_begin(struct audit *a, const char *text, size_t n);   /* is this such a file? Before lock-in */
+void own_settle(struct audit *a);                              /* it has the key as long as that is the log's */
+void own_erase(const struct audit *a);
 
 /* receipt.c: a statement, signed */
 void receipt_sign(struct audit *a, const struct vs_frame *f);

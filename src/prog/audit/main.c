@@ -1,6 +1,6 @@
 /* prog/audit/main.c - set-up, lock-in, the loop. Descriptors: 3 the supervisor, 4 last words, 5 settings, 6 the last file of the
  * log (none: there is no log yet, or never, and it only signs), 7 the lock, which it only holds, 8 the signing key, 9 public keys,
- * 10 checkpoints, 11 their copy, 12 the key from outside, which is closed before lock-in. */
+ * 10 checkpoints, 11 their copy, 12 the key from outside, which is closed before lock-in, or the file that has our first one. */
 #include "prog/audit/audit.h"
 
 #include "base/clock.h"
@@ -74,11 +74,14 @@ static void use_root(struct audit *a, const json_t *settings)
     const char *uri = json_string_value(json_object_get(settings, "pkcs11"));
     int rc = uri ? vs_root_open(uri, &root, &err) : VS_OK;
     if (!uri && is_open(ROOT_FD)) {
+        lseek(ROOT_FD, 0, SEEK_SET);    /* where the writer before this one read it; a pipe has no such place */
         for (ssize_t got; n < sizeof text && (got = read(ROOT_FD, text + n, sizeof text - n)) > 0;)
             n += (size_t)got;
-        rc = vs_root_read(text, n, &root, &err);
+        if (!own_begin(a, text, n)) {
+            rc = vs_root_read(text, n, &root, &err);
+            close(ROOT_FD);
+        }
         explicit_bzero(text, sizeof text);
-        close(ROOT_FD);
     }
     if (rc != VS_OK)
         audit_leave(rc, "%s", err.text);
@@ -120,7 +123,8 @@ int main(void)
     use_root(a, settings);
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_AUDIT,
-        .keep_fds = 1u << CONTROL_FD | 1u << SETTINGS_FD | ((1u << (LAST_FD + 1)) - (1u << LOG_FD)),
+        .keep_fds = 1u << CONTROL_FD | 1u << SETTINGS_FD | ((1u << (LAST_FD + 1)) - (1u << LOG_FD))
+            | (a->has_own ? 1u << ROOT_FD : 0),
         .words_fd = is_open(WORDS_FD) ? WORDS_FD : -1,
         .memory_bytes = MAX_MEMORY,
         .n_files = N_FILES,
@@ -139,6 +143,7 @@ int main(void)
     settings_take(a, settings);
     a->is_signer = json_is_true(json_object_get(settings, "signer"));
     seal_open(a);
+    own_settle(a);
     if (!a->is_signer) {
         log_open(a, (uint64_t)json_integer_value(json_object_get(settings, "first")));
         seal_check(a);

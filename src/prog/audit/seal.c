@@ -233,6 +233,7 @@ void seal_next_epoch(struct audit *a)
     write_slot(1 - a->slot, a->epoch + 1, seed);
     publish(a, a->epoch + 1, seed, a->seed);
     write_slot(a->slot, 0, NULL);
+    own_erase(a);
     a->slot = 1 - a->slot;
     a->epoch++;
     memcpy(a->seed, seed, sizeof a->seed);

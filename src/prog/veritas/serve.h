@@ -136,6 +136,8 @@ struct writer {                         /* of the audit log; docs/AUDIT.md */
     char dir[PATH_MAX];
     int dir_fd, lock_fd;                /* -1: none */
     int root_fd;                        /* the key from outside, until a writer has used it; -1: none */
+    bool root_is_own;                   /* it is a file that was made here: a writer erases it, so it stays open */
+    char root_path[PATH_MAX];           /* "", or: of such a file, which is still to be made */
     char root_uri[VS_POLICY_PATH];      /* or where a token has it; "": none */
     char boot[33], key[65];             /* which boot this is; the key of the HMAC of texts, in hex */
 };
@@ -218,6 +220,7 @@ void writer_close(struct supervisor *s);        /* it writes the last record and
 /* ---- signing.c ---- */
 /* Opens the key that signing.key names, if any. First of all: a number of a descriptor means one that was there before us. */
 int signing_open(struct supervisor *s, struct vs_error *err);
+int signing_make(struct supervisor *s, struct vs_error *err);    /* the file that is missing, where a log begins in the folder */
 void signing_close(struct supervisor *s);       /* it was used */
 
 /* ---- serve.c ---- */

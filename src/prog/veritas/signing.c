@@ -1,9 +1,11 @@
 /* prog/veritas/signing.c - the key from outside that signs the first key of a log: policy key signing.key (docs/AUDIT.md).
  *
  * It is opened before the daemon opens anything else, goes to the log's writer alone, and is closed when that has used it. Nobody
- * here reads it. */
+ * here reads it. A `file:` that is not there is made where a log begins: empty, the writer puts its first key in, and erases it
+ * when the next one is made. Such a file begins with a line of its own, and stays open for that. */
 #include "prog/veritas/serve.h"
 
+#include "evidence/root.h"
 #include "ipc/json.h"
 
 #include <errno.h>
@@ -31,14 +33,82 @@ static int open_path(struct supervisor *s, const char *path, struct vs_error *er
     return check_secret(path, s->writer.root_fd, err);
 }
 
-/* A relative path begins where the policy lies. */
+static bool is_own(int fd)
+{
+    char text[sizeof VS_OWN_KEY - 1];
+    return pread(fd, text, sizeof text, 0) == (ssize_t)sizeof text && memcmp(text, VS_OWN_KEY, sizeof text) == 0;
+}
+
+/* Where one of that name is made: in the folder of state. */
+static int state_path(const char *name, char *ret, size_t n, struct vs_error *err)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int length = *name == '/'          ? snprintf(ret, n, "%s", name)
+        : state && *state == '/'       ? snprintf(ret, n, "%s/veritas/%s", state, name)
+        : home && *home == '/'         ? snprintf(ret, n, "%s/.local/state/veritas/%s", home, name)
+                                       : -1;
+    if (length < 0)
+        return vs_error_set(err, VS_E_NOT_FOUND, "signing.key file:%.200s: it is not there, and there is no place to make it: set "
+                            "XDG_STATE_HOME or HOME, or name it from / on", name);
+    return length < (int)n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "signing.key: the path is too long");
+}
+
+static int open_either(struct supervisor *s, const char *path, struct vs_error *err)
+{
+    int rc = open_path(s, path, err);
+    if (rc != VS_OK || !is_own(s->writer.root_fd))
+        return rc;
+    close(s->writer.root_fd);           /* again, as one that is written */
+    s->writer.root_is_own = true;
+    s->writer.root_fd = open(path, O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    return check_secret(path, s->writer.root_fd, err);
+}
+
+/* A relative path begins where the policy lies, and then in the folder of state. */
 static int open_file(struct supervisor *s, const char *rest, struct vs_error *err)
 {
     char path[PATH_MAX];
     const char *policy = s->settings.policy.path, *slash = strrchr(policy, '/');
     int n = *rest == '/' || !slash ? snprintf(path, sizeof path, "%s", rest)
                                    : snprintf(path, sizeof path, "%.*s/%s", (int)(slash - policy), policy, rest);
-    return n < (int)sizeof path ? open_path(s, path, err) : vs_error_set(err, VS_E_LIMIT, "signing.key: the path is too long");
+    if (n >= (int)sizeof path)
+        return vs_error_set(err, VS_E_LIMIT, "signing.key: the path is too long");
+    int rc = open_either(s, path, err);
+    if (rc != VS_E_NOT_FOUND || (rc = state_path(rest, path, sizeof path, err)) != VS_OK
+        || (rc = open_either(s, path, err)) != VS_E_NOT_FOUND)
+        return rc;
+    snprintf(s->writer.root_path, sizeof s->writer.root_path, "%s", path);
+    return VS_OK;
+}
+
+/* Folders that lead to it, as far as they are ours to make: those of state. */
+static void make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    for (size_t i = 1; path[i]; i++)
+        if (path[i] == '/') {
+            memcpy(part, path, i);
+            part[i] = 0;
+            mkdir(part, 0700);
+        }
+}
+
+int signing_make(struct supervisor *s, struct vs_error *err)
+{
+    struct writer *w = &s->writer;
+    struct stat st;
+    if (!w->root_path[0] || (fstatat(w->dir_fd, "keys", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0))
+        return VS_OK;                   /* a log that has begun needs it no more */
+    make_folders(w->root_path);
+    w->root_fd = open(w->root_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->root_fd < 0)
+        return vs_error_set(err, VS_E_DENIED, "signing.key %.300s: it is not there and cannot be made: %s", w->root_path,
+                            strerror(errno));
+    static const char mark[] = VS_OWN_KEY;
+    if (write(w->root_fd, mark, sizeof mark - 1) != (ssize_t)sizeof mark - 1 || fsync(w->root_fd) != 0)
+        return vs_error_set(err, VS_E_SYSTEM, "signing.key %.300s cannot be written: %s", w->root_path, strerror(errno));
+    w->root_is_own = true;
+    return VS_OK;
 }
 
 /* One that was open when the daemon began: nobody else gets it. */
@@ -97,6 +167,8 @@ int signing_open(struct supervisor *s, struct vs_error *err)
 
 void signing_close(struct supervisor *s)
 {
+    if (s->writer.root_is_own)
+        return;
     if (s->writer.root_fd >= 0)
         close(s->writer.root_fd);
     s->writer.root_fd = -1;

@@ -270,6 +270,8 @@ int writer_open(struct supervisor *s, bool is_private, struct vs_error *err)
     rc = lock_folder(w, w->dir, &why);
     if (rc == VS_OK)
         rc = read_key(w, &why);
+    if (rc == VS_OK)
+        rc = signing_make(s, &why);
     if (rc != VS_OK)
         return vs_error_set(err, rc, "the audit log in %.200s: %s", w->dir, why.text);
     w->is_on = true;
