@@ -225,6 +225,7 @@ static bool read_envelope(struct check *c, const json_t *receipt, const char *ke
         return fail(c, VS_INVALID, "keys: a string is needed");
     if (!vs_base64_parse(json_string_value(text), json_string_length(text), (uint8_t *)payload, sizeof payload, &n))
         return fail(c, VS_INVALID, "payload: at most %d bytes in base64 are needed", VS_STATEMENT_MOST);
+    vs_hash(payload, n, c->r->payload);
     bool good = read_keys(c, keys_text, key, n_key, &keys)
         && is_signed(c, json_array_get(signatures, 0), &keys, payload, n);
     if (good && keys.n) {
@@ -442,8 +443,8 @@ const char *vs_receipt_lacks(const struct vs_receipt *r)
     if (!r->has_salt)
         return "the opening is missing: salt, prompt_tokens, tokens";
     if (!r->prompt.is_there || !r->tokens.is_there)
-        return "the opening lacks prompt_tokens or tokens: the guard withheld them, the request was stopped, or somebody took "
-               "them out";
+        return "the opening lacks prompt_tokens or tokens: the guard withheld them (--kept, where its operator has them), the "
+               "request was stopped, or somebody took them out";
     if ((s->request.bias.is_there && !r->bias) || (s->request.stop.is_there && !r->stop)
         || (s->request.stop_tokens.is_there && !r->stop_tokens.is_there) || (s->request.constraint.is_there && !r->constraint))
         return "the opening lacks bias, stop, stop_tokens or constraint, to which the statement commits";

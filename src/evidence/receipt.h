@@ -44,6 +44,7 @@ struct vs_receipt {
     struct vs_statement statement;       /* signed: what the verdict is about */
     char signer[VS_ORIGIN_BYTES];        /* the name of the first key */
     bool is_trusted;                     /* that is the key which was given */
+    uint8_t payload[VS_HASH_BYTES];      /* SHA-256 of the signed bytes: by this its operator finds what he kept */
     bool has_salt;
     uint8_t salt[VS_SALT_BYTES], h0[VS_DIGEST_BYTES];    /* h0: where there are a salt and a worker's part */
     struct vs_receipt_ids prompt, tokens, stop_tokens;

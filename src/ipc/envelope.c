@@ -122,6 +122,12 @@ static bool take_salt(struct vs_head *h, json_t *v)
     return h->salt && vs_hex_is_sha256(h->salt);        /* as many bytes */
 }
 
+static bool take_keep(struct vs_head *h, json_t *v)
+{
+    h->keep = json_is_true(v);
+    return true;
+}
+
 static const char *const priority_names[VS_N_PRIORITIES] = { "high", "normal", "low" };
 
 static bool take_priority(struct vs_head *h, json_t *v)
@@ -167,6 +173,7 @@ static const struct {
     { "resumes", VS_KEY_OF_BROKER, take_resumes, NULL },
     { "receipt", VS_KEY_RECEIPT, take_receipt, NULL },
     { "salt", VS_KEY_OF_BROKER, take_salt, "32 bytes in hex" },
+    { "keep", VS_KEY_OF_BROKER, take_keep, NULL },
 };
 enum { N_HEAD_KEYS = sizeof head_keys / sizeof *head_keys };
 
@@ -249,6 +256,8 @@ void vs_head_dump(const struct vs_head *h, struct vs_buf *out)
     dump_number(out, "receipt", h->receipt, VS_RECEIPT_NONE);
     if (h->salt)
         vs_buf_printf(out, ",\"salt\":\"%s\"", h->salt);
+    if (h->keep)
+        vs_buf_str(out, ",\"keep\":true");
     if (h->trace)
         vs_buf_printf(out, ",\"trace\":\"%s\"", h->trace);
     vs_buf_char(out, '}');

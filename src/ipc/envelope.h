@@ -42,7 +42,8 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_BEHALF = 128,                /* a delegate says for whom it asks */
     VS_KEY_WHO = 256,                   /* whose key it is asked under, and from where */
     VS_KEY_RECEIPT = 512,               /* it wants a receipt */
-    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes, salt */
+    VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes, salt, */
+                                        /* keep */
     VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE | VS_KEY_WHO,       /* of every request of a client */
     VS_KEYS_MODEL = VS_KEYS_ALL | VS_KEY_MODEL | VS_KEY_BEHALF,
     VS_KEYS_ANSWER = VS_KEYS_MODEL | VS_KEY_PRIORITY,
@@ -77,6 +78,7 @@ struct vs_head {
     int64_t resumes;                    /* 0, or the id that it had when its worker died: a guard remembers it */
     unsigned receipt;                   /* VS_RECEIPT_*: the level of the one that is wanted; `true` is VS_RECEIPT_BEST */
     const char *salt;                   /* of its commitments, 32 bytes in hex; NULL when absent */
+    bool keep;                          /* the operator keeps what it commits to */
 };
 
 /* VS_E_MALFORMED: not a JSON object. VS_E_INVALID: a key that is not in `keys`, a value that cannot be, a model that is missing.

@@ -415,3 +415,14 @@ bool vs_receipt_view(const struct vs_frame *f, struct vs_receipt_view *ret)
     *ret = (struct vs_receipt_view){ has_index, index, (const char *)vs_bytes_take(&b, n), n };
     return b.status == VS_OK && n > 0;
 }
+
+bool vs_kept_view(const void *data, size_t n, struct vs_kept_view *ret)
+{
+    struct vs_bytes b;
+    vs_bytes_init(&b, data, n);
+    uint32_t n_prompt = vs_bytes_u32le(&b), n_tokens = vs_bytes_u32le(&b);
+    const uint8_t *ids = vs_bytes_take(&b, 4 * ((uint64_t)n_prompt + n_tokens));
+    size_t left = vs_bytes_left(&b);
+    *ret = (struct vs_kept_view){ n_prompt, n_tokens, ids, (const char *)vs_bytes_take(&b, left), left };
+    return b.status == VS_OK;
+}

@@ -107,4 +107,9 @@ bool vs_token_parse(const struct vs_frame *f, struct vs_token_view *ret);
 /* A RECEIPT frame: with VS_FLAG_INDEX it is of one of several answers, which a u32 in front names. False: it is too short. */
 struct vs_receipt_view { bool has_index; uint32_t index; const char *text; size_t n; };
 bool vs_receipt_view(const struct vs_frame *f, struct vs_receipt_view *ret);
+
+/* What a KEPT frame has behind such a u32: u32 ids of the prompt, u32 ids of the answer, all these ids, u32le each, and JSON: the
+ * rest of the opening. False: it is not that. */
+struct vs_kept_view { uint32_t n_prompt, n_tokens; const uint8_t *ids; const char *opening; size_t n; };
+bool vs_kept_view(const void *data, size_t n, struct vs_kept_view *ret);
 #endif

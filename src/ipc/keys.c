@@ -117,6 +117,7 @@ static const struct vs_key keys[] = {
     { "sent",                       VS_VALUE_INT,    0, U32_MOST,        NULL,                                    0 },
     { "credit",                     VS_VALUE_INT,    0, VS_CREDIT_MAX,   NULL,                                    0 },
     { "resumes",                    VS_VALUE_INT,    0, I64_MOST,        NULL,                                    0 },
+    { "keep",                       VS_VALUE_FLAG,   0, 0,               NULL,                                    0 },
 
     { "settings",                   VS_VALUE_OBJECT, 0, 0,               NULL,                                    R(LOAD) },
     { "settings.threads",           VS_VALUE_INT,    1, 256,             NULL,                                    SETTINGS },

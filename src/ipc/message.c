@@ -57,6 +57,7 @@ static const struct vs_ipc_rule from_guard[] = {
     PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0, 0),
     PLAIN(STATS,    0,             VS_AT_OPEN,                             2, VS_MAX_CONTROL),
     PLAIN(RECEIPT,  VS_FLAG_INDEX, VS_AT_BEGUN,                            2, VS_MAX_RECEIPT),
+    PLAIN(KEPT,     VS_FLAG_INDEX, VS_AT_BEGUN,                            8, VS_MAX_KEPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
@@ -85,6 +86,7 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(ALIVE,    0,             VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0, 0),
     PLAIN(STATS,    0,             VS_AT_OPEN,                             2, VS_MAX_CONTROL),
     PLAIN(RECEIPT,  VS_FLAG_INDEX, VS_AT_BEGUN,                            2, VS_MAX_RECEIPT),
+    PLAIN(KEPT,     VS_FLAG_INDEX, VS_AT_BEGUN,                            8, VS_MAX_KEPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_BEGUN, 0),
@@ -125,6 +127,7 @@ static const struct vs_ipc_rule from_supervisor[] = {
 static const struct vs_ipc_rule to_audit[] = {
     PLAIN(HELLO,  0, VS_AT_OPEN, 2, VS_MAX_CONTROL),
     PLAIN(RECORD, 0, VS_AT_FREE, 2, 2 * VS_MAX_CONTROL),
+    PLAIN(KEPT, 0, VS_AT_FREE, 40, 32 + VS_MAX_KEPT),
     PLAIN(RECEIPT, 0, VS_AT_FREE, 2, VS_MAX_RECEIPT),
 };
 

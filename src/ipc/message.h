@@ -32,6 +32,7 @@
 #define VS_MAX_START   16384u           /* START, STARTED: paths and settings */
 #define VS_MAX_SECRETS (1u << 20)       /* SETTINGS of a gateway: certificates */
 #define VS_MAX_RECEIPT (32u << 10)      /* RECEIPT: facts of one, or the signed one */
+#define VS_MAX_KEPT    (16u << 20)      /* KEPT */
 #define VS_MAX_CHUNK   (64u << 10)      /* bytes of a TOKEN or DATA frame */
 #define VS_MAX_FRAME   (4 + VS_MAX_ENVELOPE + VS_MAX_REQUEST)
 #define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
@@ -98,6 +99,7 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(ALIVE,      0x46, "alive")      /* worker: it works, or loads. Supervisor to broker, and back: are you there? */ \
     X(SENT,       0x47, "sent")       /* to a worker, before a request that goes on there: u32 ids of tokens */ \
     X(STATS,      0x48, "stats")      /* worker to broker: JSON, numbers that changed */ \
+    X(KEPT,       0x49, "kept")       /* before RECEIPT, where the operator keeps it: what its content is (ipc/frame.h) */ \
     X(COMPLETE,   0x50, "complete")   /* terminal: envelope, result */                                     \
     X(REJECTED,   0x51, "rejected")   /* terminal: never started; envelope */                              \
     X(ERROR,      0x52, "error")      /* terminal: started and failed; envelope. Id 0: the connection ends */ \

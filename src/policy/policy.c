@@ -89,6 +89,7 @@ static const struct row {
     ROW( "audit.checkpoint_copy", KIND_TEXT, audit.checkpoint_copy,    NULL, 0, VS_POLICY_PATH - 1, 0),
     ROW( "signing.key",          KIND_TEXT, signing_key,               NULL, 0, VS_POLICY_PATH - 1, 0),
     WORD("receipts.mode",        receipts.mode,                        "off|on-request|always", RECEIPTS_ON_REQUEST),
+    ROW( "receipts.keep",        KIND_TEXT, receipts.keep,             NULL, 0, VS_POLICY_PATH - 1, 0),
     ROW( "limits.default.requests_per_minute", KIND_U64, limits.all.requests_per_minute, NULL, 0, LIMIT_MOST, 0),
     ROW( "limits.default.tokens_per_minute",   KIND_U64, limits.all.tokens_per_minute,   NULL, 0, LIMIT_MOST, 0),
     ROW( "limits.default.in_flight",           KIND_U64, limits.all.in_flight,           NULL, 0, LIMIT_MOST, 0),

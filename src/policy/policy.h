@@ -105,6 +105,7 @@ struct vs_policy {
     char signing_key[VS_POLICY_PATH];    /* signs the first key of a log: file:PATH and others; "": the log's own. docs/AUDIT.md */
     struct {                             /* docs/RECEIPT.md */
         enum vs_policy_receipts mode;
+        char keep[VS_POLICY_PATH];       /* the file that has what was withheld from clients; "": nobody keeps it */
     } receipts;
     struct {                             /* the broker's, too: how much each may ask */
         struct vs_policy_limits all;

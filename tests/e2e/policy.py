@@ -21,7 +21,7 @@ BUILT_IN = {
     "audit": {"dir": "", "private": False, "sync": "group", "on_failure": "refuse", "rotate_bytes": 67108864, "retain_days": 0,
               "checkpoint_records": 1000, "checkpoint_seconds": 60, "checkpoint_copy": ""},
     "signing": {"key": ""},
-    "receipts": {"mode": "on-request"},
+    "receipts": {"mode": "on-request", "keep": ""},
     "limits": {"default": {"requests_per_minute": 0, "tokens_per_minute": 0, "in_flight": 0, "kv_tokens": 0, "priority": "high"},
                "keys": {}}}
 

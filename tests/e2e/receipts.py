@@ -358,7 +358,7 @@ class Receipts(Waiting, unittest.TestCase):
 
     def test_guard(self):
         """An answer that the guard changes has two texts."""
-        self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"mode": "on-request"})
+        self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"keep": "kept"})
         x = self.client()
         form = {"constraint": {"regex": "(a@example\\.org )+"}, "ignore_eos": False, "max_tokens": 40}
         receipt, result = self.joined(x, self.ask(x, **form))
@@ -369,6 +369,32 @@ class Receipts(Waiting, unittest.TestCase):
         self.assertEqual([told["guard"]["action"], "output.delivered" in subjects], ["redact", True])
         shown = json.loads(self.veritas("policy", "show", "--json", self.dir + "/policy.json").stdout)
         self.assertEqual(told["guard"]["policy"], shown["digest"])
+        # The client can show it, and who kept what was withheld can have it done again.
+        kept = self.dir + "/kept"
+        self.assertEqual(os.stat(kept).st_mode & 0o777, 0o600)
+        self.verify(receipt=receipt, verdict="UNVERIFIABLE", status=4)
+        self.verify("--kept", kept, receipt=receipt)
+        self.verify("--kept", kept, "--isa", "c", "--mode", "decode", receipt=receipt)
+        self.verify("--kept", kept, receipt={key: receipt[key] for key in ("envelope", "keys")})
+        others, _ = self.joined(x, self.ask(x, n=1, constraint={"regex": "(b@example\\.org )+"}, ignore_eos=False, max_tokens=40))
+        several = self.ask(x, n=2, **form)
+        salt = x.wait(several)["salt"]
+        with open(kept) as f:
+            lines = [json.loads(line) for line in f]
+        self.assertEqual(len(lines), 4)
+        for one in x.receipts[several].values():         # of several answers each
+            self.assertTrue(one.pop("withheld"))
+            one.pop("altered")
+            self.verify("--kept", kept, receipt=one)
+        self.assertEqual({line["opening"]["salt"] for line in lines[2:]}, {salt})
+        payload = base64.b64decode(receipt["envelope"]["payload"])
+        self.assertEqual(lines[0]["receipt"], r.sha256(payload).hex())
+        self.put("other", json.dumps(lines[1]) + "\n")
+        self.verify("--kept", self.dir + "/other", receipt=receipt, verdict="UNVERIFIABLE", status=4)
+        lines[0]["opening"]["tokens"][3] ^= 1
+        self.put("changed", "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (lines[1], lines[0])))
+        self.verify("--kept", self.dir + "/changed", receipt=receipt, verdict="INVALID", status=3)
+        self.verify("--kept", kept, receipt=others)
 
     def test_deaths(self):
         """A worker that dies and a signer that dies cost a receipt nothing."""

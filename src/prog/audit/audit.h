@@ -58,6 +58,9 @@ struct audit {
     bool is_signer;                      /* there is no log: it signs receipts, and its key stays the first one */
     bool has_copy;                       /* of checkpoints, in a second place */
     bool has_own;                        /* a file of the user's has the first key */
+    bool has_kept;                       /* what was withheld from clients goes to a file of the operator's */
+    struct vs_buf kept;                  /* of the receipt of that number, which comes next: salt and a KEPT frame's content */
+    uint64_t kept_id;
     uint64_t sealed;                     /* the last checkpoint signs so many records */
     uint64_t sealed_at;                  /* and was made at that time */
     /* settings */
@@ -95,6 +98,7 @@ void own_erase(const struct audit *a);
 
 /* receipt.c: a statement, signed */
 void receipt_sign(struct audit *a, const struct vs_frame *f);
+void receipt_keep(struct audit *a, const struct vs_frame *f);  /* its content, for the operator's file */
 
 /* record.c: text[n] is an object without blanks, "event" and its fields; appends the members of the record. False: the event or a
  * field is not known, not of its kind, or this is no JSON. */

@@ -204,6 +204,7 @@ static const struct {
     void (*take)(struct audit *a, const struct vs_frame *f);
 } broker_handlers[] = {
     { VS_MSG_HELLO, on_hello }, { VS_MSG_RECORD, on_record }, { VS_MSG_RECEIPT, receipt_sign },
+    { VS_MSG_KEPT, receipt_keep },
 };
 enum { N_BROKER_HANDLERS = sizeof broker_handlers / sizeof *broker_handlers, MOST_TURN = 4096 };
 

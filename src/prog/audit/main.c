@@ -1,6 +1,7 @@
 /* prog/audit/main.c - set-up, lock-in, the loop. Descriptors: 3 the supervisor, 4 last words, 5 settings, 6 the last file of the
  * log (none: there is no log yet, or never, and it only signs), 7 the lock, which it only holds, 8 the signing key, 9 public keys,
- * 10 checkpoints, 11 their copy, 12 the key from outside, which is closed before lock-in, or the file that has our first one. */
+ * 10 checkpoints, 11 their copy, 12 the key from outside, which is closed before lock-in, or the file that has our first one,
+ * 13 the operator's file of what was withheld from clients. */
 #include "prog/audit/audit.h"
 
 #include "base/clock.h"
@@ -18,7 +19,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { CONTROL_FD = 3, WORDS_FD = 4, SETTINGS_FD = 5, LOG_FD = 6, LOCK_FD = 7, LAST_FD = 11, ROOT_FD = 12, N_FILES = 24 };
+enum { CONTROL_FD = 3, WORDS_FD = 4, SETTINGS_FD = 5, LOG_FD = 6, LOCK_FD = 7, LAST_FD = 11, ROOT_FD = 12, KEPT_FD = 13,
+       N_FILES = 24 };
 enum { ROOT_MOST = 16384 };             /* bytes of a key in PEM */
 #define MAX_MEMORY (128u << 20)
 
@@ -111,6 +113,7 @@ int main(void)
     vs_conn_init(&a->broker, -1, &vs_ipc_to_audit, VS_AT_OPEN);
     a->log_fd = is_open(LOG_FD) ? LOG_FD : -1;
     a->has_copy = is_open(LAST_FD);     /* before its number can be that of a file that comes */
+    a->has_kept = is_open(KEPT_FD);
     vs_last_words_attach(WORDS_FD);
     if (vs_evidence_setup(&err) != VS_OK)
         audit_leave(err.code, "%s", err.text);
@@ -124,7 +127,7 @@ int main(void)
     struct vs_sandbox_options options = {
         .profile = VS_SANDBOX_AUDIT,
         .keep_fds = 1u << CONTROL_FD | 1u << SETTINGS_FD | ((1u << (LAST_FD + 1)) - (1u << LOG_FD))
-            | (a->has_own ? 1u << ROOT_FD : 0),
+            | (a->has_own ? 1u << ROOT_FD : 0) | (a->has_kept ? 1u << KEPT_FD : 0),
         .words_fd = is_open(WORDS_FD) ? WORDS_FD : -1,
         .memory_bytes = MAX_MEMORY,
         .n_files = N_FILES,

@@ -359,6 +359,7 @@ struct broker {
     struct refused *refused;            /* refused.c; NULL: none */
     struct audit audit;
     unsigned receipts;                  /* RECEIPTS_*: who gets one */
+    bool keeps;                         /* what is withheld from clients goes to the operator's file */
     unsigned n_refused;
     struct pollfd *polls;               /* of the turn; room for n_polls */
     void **polled;
@@ -477,6 +478,7 @@ int receipt_begin(struct broker *b, struct request *r, const struct vs_head *hea
 void receipt_head(const struct request *r, struct vs_head *ret);       /* what its worker is told */
 void receipt_token(struct request *r, const struct vs_token_view *t);  /* goes to its client */
 void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f);
+void receipt_on_kept(struct broker *b, struct model *m, struct vs_frame *f);   /* content, of which the operator keeps some */
 /* How it ended. True: its client is told when that is signed (request_deliver). */
 unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcome *o);
 json_t *receipt_chains(const struct request *r);               /* of its answers, for the log: a new list */

@@ -551,6 +551,7 @@ static const struct {
     { VS_MSG_PROGRESS, on_progress },    { VS_MSG_LOG, on_log },                { VS_MSG_ALIVE, on_alive },
     { VS_MSG_STATS, on_stats },          { VS_MSG_READY, on_ready },            { VS_MSG_FAILED, on_failed },
     { VS_MSG_DIGEST, on_digest },        { VS_MSG_BROKEN, on_broken },          { VS_MSG_RECEIPT, receipt_on_part },
+    { VS_MSG_KEPT, receipt_on_kept },
 };
 
 uint16_t model_unhandled(void)

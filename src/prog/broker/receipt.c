@@ -24,6 +24,7 @@
 struct made {                           /* an answer */
     struct made *next;                  /* that is to be signed, too */
     struct request *request;
+    const uint8_t *salt;                /* the request's */
     uint64_t id;                        /* 0, or that of the frame by which it is to be signed */
     uint64_t at;                        /* since when it is to be signed */
     bool is_sent, is_signed;
@@ -31,6 +32,7 @@ struct made {                           /* an answer */
     struct vs_sha256 as_made, delivered, ids;    /* what went to the client: its text under both names */
     bool has_text, is_altered, is_withheld;      /* it is not what the model made; ids of tokens were withheld */
     struct vs_buf text;                 /* the statement; then what the signer made of it */
+    struct vs_buf kept;                 /* of a KEPT frame: the ids that were withheld, and the rest of the opening; mostly empty */
 };
 
 struct receipt {                        /* of a request */
@@ -39,6 +41,7 @@ struct receipt {                        /* of a request */
     size_t n_hashed;                    /* bytes of it */
     struct request *request;
     unsigned level;
+    bool keeps;
     char salt[VS_SALT_HEX];
     uint8_t salt_bytes[VS_SALT_BYTES];
     struct vs_statement known;          /* what we know when it comes */
@@ -70,6 +73,9 @@ void receipts_send(struct broker *b)
     for (struct made *m = a->unsigned_first; m && a->is_known && !a->unsent && a->conn.fd >= 0; m = m->next) {
         if (m->is_sent)
             continue;
+        if (m->kept.n && vs_conn_send_parts(&a->conn, VS_MSG_KEPT, 0, m->id, m->salt, VS_SALT_BYTES, m->kept.data, m->kept.n)
+            != VS_OK)
+            return;
         if (vs_conn_send(&a->conn, VS_MSG_RECEIPT, 0, m->id, m->text.data, m->text.n, -1) != VS_OK)
             return;                     /* its end shows at the next read */
         m->is_sent = true;
@@ -135,6 +141,7 @@ static struct made *answer_of(struct receipt *c, uint32_t index)
     if (m || index >= MAX_CHOICES || !(m = calloc(1, sizeof *m)))
         return m;
     m->request = c->request;
+    m->salt = c->salt_bytes;
     vs_commit_begin(&m->as_made, VS_COMMIT_TEXT, c->salt_bytes);
     vs_commit_begin(&m->delivered, VS_COMMIT_DELIVERED, c->salt_bytes);
     vs_commit_begin(&m->ids, VS_COMMIT_TOKENS, c->salt_bytes);
@@ -229,6 +236,7 @@ int receipt_begin(struct broker *b, struct request *r, const struct vs_head *hea
         return vs_error_set(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
     }
     c->level = level;
+    c->keeps = b->keeps;
     say_known(b, r, c, head, p);
     r->receipt = c;
     if (!c->known.body.is_there) {
@@ -245,6 +253,7 @@ void receipt_head(const struct request *r, struct vs_head *ret)
         return;
     ret->receipt = r->receipt->level;
     ret->salt = r->receipt->salt;
+    ret->keep = r->receipt->keeps;
 }
 
 void receipt_token(struct request *r, const struct vs_token_view *t)
@@ -279,6 +288,26 @@ void receipt_on_part(struct broker *b, struct model *m, struct vs_frame *f)
         made->part = malloc(sizeof *made->part);
     if (made && made->part)
         *made->part = part;
+}
+
+/* Right before its part. Without room for it the answer comes all the same, and nobody can redo it who was not told its ids. */
+void receipt_on_kept(struct broker *b, struct model *m, struct vs_frame *f)
+{
+    struct request *r = run_find(m, f->id)->request;
+    struct vs_receipt_view said;
+    struct vs_kept_view kept;
+    if (!r)
+        return;
+    if (!r->receipt || !r->receipt->keeps || !vs_receipt_view(f, &said) || said.index >= MAX_CHOICES
+        || !vs_kept_view(said.text, said.n, &kept)) {
+        model_violation(b, m, "what is to be kept of its answer is none, or was not asked for");
+        return;
+    }
+    struct made *made = answer_of(r->receipt, said.index);
+    if (!made || !request_keep(r, r->counted + said.n))
+        return;
+    vs_buf_reset(&made->kept);
+    vs_buf_add(&made->kept, said.text, said.n);
 }
 
 /* ---- the end ---- */
@@ -332,6 +361,8 @@ static bool end_one(struct broker *b, struct request *r, struct made *m, const s
     s.log.record = r->first_record;
     snprintf(s.log.source, sizeof s.log.source, "%s", a->source);
     say_delivered(m, &s);
+    if ((!m->is_withheld && !m->is_altered) || m->kept.status != VS_OK)
+        vs_buf_clear(&m->kept);         /* the client has it all */
     say_guard(&s, o);
     s.observed.resumed = r->n_resumed;
     s.time.end = (uint64_t)vs_clock_real_ms();
@@ -430,6 +461,7 @@ void receipt_free(struct broker *b, struct request *r)
             continue;
         unlink_made(b, m);
         vs_buf_clear(&m->text);
+        vs_buf_clear(&m->kept);
         free(m->part);
         free(m);
     }

@@ -279,6 +279,7 @@ static int read_list(struct broker *b, int fd, struct vs_error *err)
         b->require_key = json_is_true(json_object_get(all, "require_key"));
         b->has_group = json_is_true(json_object_get(all, "has_group"));
         b->receipts = (unsigned)json_integer_value(json_object_get(all, "receipts"));
+        b->keeps = json_is_true(json_object_get(all, "keeps"));
         limits_changed(b, json_object_get(all, "limits"));
     }
     json_decref(all);

@@ -161,6 +161,19 @@ static void on_receipt(struct guard *g, const struct vs_frame *f)
         front_send(g, f->type, f->flags & VS_FLAG_INDEX, p->id, f->data, f->n);
 }
 
+/* The ids of prompt and answer, for the operator's own file; no client gets them. */
+static void on_kept(struct guard *g, const struct vs_frame *f)
+{
+    const struct pass *p = pass_find_far(g, f->id);
+    struct vs_receipt_view v;
+    struct vs_kept_view kept;
+    if (p->is_asking || (p->type != VS_MSG_GENERATE && p->type != VS_MSG_CHAT) || !vs_receipt_view(f, &v) || v.index >= MAX_CHOICES
+        || !vs_kept_view(v.text, v.n, &kept))
+        back_break(g, "what is to be kept of its answer is none");
+    else
+        front_send(g, f->type, f->flags & VS_FLAG_INDEX, p->id, f->data, f->n);
+}
+
 /* ---- what it says of itself ---- */
 
 /* Every frame is a sign of life of ours, too. */
@@ -229,7 +242,7 @@ static const struct {
     { VS_MSG_COMPLETE, on_terminal }, { VS_MSG_REJECTED, on_terminal }, { VS_MSG_ERROR, on_terminal },
     { VS_MSG_PROGRESS, on_progress }, { VS_MSG_ALIVE, on_alive },       { VS_MSG_STATS, on_stats },
     { VS_MSG_READY, on_ready },       { VS_MSG_FAILED, on_failed },     { VS_MSG_DIGEST, on_digest },
-    { VS_MSG_RECEIPT, on_receipt },
+    { VS_MSG_RECEIPT, on_receipt },   { VS_MSG_KEPT, on_kept },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -1,12 +1,13 @@
 /* prog/receipt/main.c - `veritas-receipt`: is a receipt well-formed, signed, and what its opening says? `veritas verify` starts it;
  * it can be used alone.
  *
- *     veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY]
+ *     veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY] [4< KEPT]
  *
  * It knows no model and no engine: it reads the receipt from its standard input, the public key from descriptor 3 where that is
  * open, and locks itself in before it reads a byte of either. A line of JSON says the verdict: WELL_FORMED (exit status 0), INVALID
  * (3) or UNVERIFIABLE (4), and with --request a second one is the body of a request VERIFY, for who has the model. With --line the
- * input holds several receipts, one in a line, and N says which is meant. */
+ * input holds several receipts, one in a line, and N says which is meant. KEPT is the operator's file of what was withheld from
+ * clients (receipts.keep): what it has of this receipt is added to the opening. */
 #include "evidence/receipt.h"
 
 #include "base/bytes.h"
@@ -20,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_FD = 3, MOST_KEYS = 32 << 20 };
+enum { KEY_FD = 3, KEPT_FD = 4, MOST_KEYS = 32 << 20, MOST_LINE = 192 << 20 };
 #define MOST_JSON (UINT64_C(2) << 30)
 #define MOST_MEMORY (UINT64_C(3) << 30)
 
@@ -58,7 +59,7 @@ static int prepare(struct vs_error *err)
         || !vs_key_verify(key, seed, sizeof seed, signature))
         return vs_error_set(err, VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");
     struct vs_sandbox_options options = {
-        .profile = VS_SANDBOX_AUDIT, .keep_fds = 1u << KEY_FD, .words_fd = -1, .memory_bytes = MOST_MEMORY,
+        .profile = VS_SANDBOX_AUDIT, .keep_fds = 1u << KEY_FD | 1u << KEPT_FD, .words_fd = -1, .memory_bytes = MOST_MEMORY,
         .keep_stderr = true,
     };
     struct vs_sandbox_report report;
@@ -132,6 +133,56 @@ static void choose_line(struct vs_buf *text, size_t number)
     vs_buf_drop(text, from);
 }
 
+/* The line of this receipt in the operator's file, read to its end; empty: it has none. */
+static int find_kept(const uint8_t payload[VS_HASH_BYTES], struct vs_buf *ret, struct vs_error *err)
+{
+    static char piece[1 << 20];
+    char head[VS_HASH_HEX + 16], hex[VS_HASH_HEX];
+    ssize_t got;
+    vs_hex(payload, VS_HASH_BYTES, hex);
+    size_t n_head = (size_t)snprintf(head, sizeof head, "{\"receipt\":\"%s\"", hex);
+    bool is_it = true;                  /* as far as the line was read */
+    while ((got = read(KEPT_FD, piece, sizeof piece)) != 0) {
+        if (got < 0 && errno != EINTR)
+            return vs_error_set(err, VS_E_SYSTEM, "--kept cannot be read: %s", strerror(errno));
+        for (const char *at = piece, *end = piece + (got > 0 ? got : 0); at < end;) {
+            const char *stop = memchr(at, '\n', (size_t)(end - at));
+            if (is_it)
+                vs_buf_add(ret, at, (size_t)((stop ? stop : end) - at));
+            is_it = is_it && memcmp(ret->data, head, ret->n < n_head ? ret->n : n_head) == 0;
+            if (ret->status != VS_OK)
+                return vs_error_set(err, ret->status, "--kept: a line is too long, or there is no memory for it");
+            if (stop && is_it && ret->n > n_head)
+                return VS_OK;
+            if (stop || !is_it)
+                vs_buf_reset(ret);
+            is_it = is_it || stop;
+            at = stop ? stop + 1 : end;
+        }
+    }
+    vs_buf_reset(ret);
+    return VS_OK;
+}
+
+/* The receipt with an opening that has, beside its own members, those that were kept: its text. */
+static int add_kept(const struct vs_receipt *r, struct vs_buf *ret, struct vs_error *err)
+{
+    struct vs_buf line = { .limit = MOST_LINE };
+    int rc = find_kept(r->payload, &line, err);
+    json_t *kept = rc == VS_OK && line.n ? vs_json_parse(line.data, line.n, NULL) : NULL;
+    json_t *opening = json_object_get(kept, "opening"), *own = json_object_get(r->json, "opening");
+    if (json_is_object(opening)) {
+        json_object_update(opening, own);
+        json_object_set(r->json, "opening", opening);
+        vs_buf_reset(ret);
+        vs_json_dump(r->json, ret);
+        rc = ret->status == VS_OK ? VS_OK : vs_error_set(err, ret->status, "out of memory");
+    }
+    json_decref(kept);
+    vs_buf_clear(&line);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     static const int exits[] = { [VS_WELL_FORMED] = 0, [VS_UNVERIFIABLE] = 4, [VS_INVALID] = 3 };
@@ -139,7 +190,7 @@ int main(int argc, char **argv)
     struct vs_buf text = { 0 }, key = { 0 };
     struct vs_receipt r = { 0 };
     char reason[600];
-    bool request = false, decode = false, has_key = fcntl(KEY_FD, F_GETFD) >= 0;
+    bool request = false, decode = false, has_key = fcntl(KEY_FD, F_GETFD) >= 0, has_kept = fcntl(KEPT_FD, F_GETFD) >= 0;
     size_t line = 0;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
@@ -147,7 +198,7 @@ int main(int argc, char **argv)
         request |= strcmp(word, "--request") == 0;
         decode |= strcmp(word, "--decode") == 0;
         if (!is_line && strcmp(word, "--request") != 0 && strcmp(word, "--decode") != 0) {
-            fprintf(stderr, "usage: veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY]\n");
+            fprintf(stderr, "usage: veritas-receipt [--request [--decode]] [--line N] < RECEIPT [3< PUBKEY] [4< KEPT]\n");
             return 2;
         }
         i += is_line;
@@ -159,6 +210,13 @@ int main(int argc, char **argv)
         choose_line(&text, line);
     enum vs_verdict verdict = vs_receipt_check(text.data ? text.data : "", text.n, has_key ? key.data ? key.data : "" : NULL,
                                                key.n, &r, reason, sizeof reason);
+    if (has_kept && verdict == VS_WELL_FORMED) {        /* and then once more */
+        int rc = add_kept(&r, &text, &err);
+        vs_receipt_clear(&r);
+        if (rc != VS_OK)
+            return leave(&err);
+        verdict = vs_receipt_check(text.data, text.n, has_key ? key.data ? key.data : "" : NULL, key.n, &r, reason, sizeof reason);
+    }
     vs_buf_clear(&text);
     bool done = print(verdict_json(verdict, &r, reason));
     if (done && request && verdict == VS_WELL_FORMED && !vs_receipt_lacks(&r))

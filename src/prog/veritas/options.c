@@ -156,6 +156,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .help = "The receipt covers the 64 best logits of each token (1), or all of them (2), which takes longer." },
     [VS_OPT_LINE] = { .name = "line", .type = VS_TYPE_INT, .low = 1, .high = 1000000000, .value = "N", .commands = C(VERIFY),
         .help = "Of a file with several receipts, a line each: the one of line N." },
+    [VS_OPT_KEPT] = { .name = "kept", .type = VS_TYPE_PATH, .value = "FILE", .commands = C(VERIFY),
+        .help = "The file in which the receipt's operator keeps what his guard withheld from clients (receipts.keep)." },
     [VS_OPT_CHOICES] = { .name = "choices", .type = VS_TYPE_INT, .value = "N", .preset = "1", .key = "n", .commands = C(RUN),
         .help = "Give N answers to the prompt, which is read once; answer number I, from 0 on, is that of --seed SEED+I alone." },
     [VS_OPT_PRIORITY] = { .name = "priority", .type = VS_TYPE_CHOICE, .choices = "high|normal|low", .value = "CLASS",

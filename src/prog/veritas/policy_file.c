@@ -132,6 +132,7 @@ static int parse(struct vs_policy_file *f, const struct vs_buf *file, struct vs_
         rc = vs_error_set(&why, VS_E_NOMEM, "out of memory");
     f->identity = policy.identity;
     f->receipts = policy.receipts.mode;
+    memcpy(f->keep, policy.receipts.keep, sizeof f->keep);
     if (rc == VS_OK && !(f->limits = vs_policy_limits_json(&policy)))
         rc = vs_error_set(&why, VS_E_NOMEM, "out of memory");
     vs_policy_clear(&policy);

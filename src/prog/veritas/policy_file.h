@@ -19,6 +19,7 @@ struct vs_policy_file {
     char digest[VS_POLICY_DIGEST];
     struct vs_policy_identity identity;
     enum vs_policy_receipts receipts;
+    char keep[VS_POLICY_PATH];           /* receipts.keep */
     json_t *limits;                      /* as the broker reads them */
     char keys[PATH_MAX];                 /* the folder of keys, absolute; "": there is none, for nothing says where */
 };

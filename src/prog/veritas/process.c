@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_GIVEN = 10 };         /* descriptors from 3 on */
+enum { MAX_GIVEN = 11 };         /* descriptors from 3 on */
 
 /* Did it fail at its beginning, so that it would fail the same way again? */
 static bool is_broker_hopeless(const struct process *p, int status)
@@ -55,7 +55,7 @@ static const struct row {
     [PROCESS_GATEWAY] = { "veritas-gateway", VS_SANDBOX_GATEWAY, { FD_CONTROL, FD_SETTINGS, FD_WORDS },
                           true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
     [PROCESS_AUDIT] = { "veritas-audit", VS_SANDBOX_AUDIT, { FD_CONTROL, FD_WORDS, FD_SETTINGS, FD_LOG, FD_LOCK, FD_KEY,
-                        FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT },
+                        FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT, FD_KEPT },
                         false, 50 * MS, 1000 * MS, 10000 * MS, is_guard_hopeless },
 };
 

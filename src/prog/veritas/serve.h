@@ -52,7 +52,7 @@ struct supervisor;
 
 /* What a child may be given. It gets those of its row as 3, 4, ... */
 enum child_fd { FD_END, FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_GUARD, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT, FD_RULES,
-                FD_LOG, FD_LOCK, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT, N_CHILD_FDS };
+                FD_LOG, FD_LOCK, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT, FD_KEPT, N_CHILD_FDS };
 
 enum process_kind { PROCESS_BROKER, PROCESS_WORKER, PROCESS_GUARD, PROCESS_GATEWAY, PROCESS_AUDIT, N_PROCESS_KINDS };
 
@@ -139,6 +139,7 @@ struct writer {                         /* of the audit log; docs/AUDIT.md */
     bool root_is_own;                   /* it is a file that was made here: a writer erases it, so it stays open */
     char root_path[PATH_MAX];           /* "", or: of such a file, which is still to be made */
     char root_uri[VS_POLICY_PATH];      /* or where a token has it; "": none */
+    char keep[PATH_MAX];                /* "", or the file of what is withheld from clients: receipts.keep, as at the start */
     char boot[33], key[65];             /* which boot this is; the key of the HMAC of texts, in hex */
 };
 

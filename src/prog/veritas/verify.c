@@ -1,6 +1,6 @@
 /* prog/veritas/verify.c - `veritas verify`: is a receipt what it says, and is the answer what the model gives? (docs/RECEIPT.md)
  *
- *     RECEIPT, --pubkey --(descriptors)--> veritas-receipt --verdict, request--> this program --VERIFY--> a private daemon
+ *     RECEIPT, --pubkey, --kept --(descriptors)--> veritas-receipt --verdict, request--> this program --VERIFY--> a private daemon
  *
  * This program reads no byte of a receipt: a small program without engine judges signature, statement and opening, locked in, and
  * makes of a sound receipt the request that does the computation again. */
@@ -21,24 +21,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KEY_FD = 3, HIGH_FD = 40, EXIT_WRONG = 3, EXIT_UNVERIFIABLE = 4 };
+enum { KEY_FD = 3, KEPT_FD = 4, HIGH_FD = 40, EXIT_WRONG = 3, EXIT_UNVERIFIABLE = 4 };
 #define MOST_OUTPUT ((size_t)96 << 20)
 
 struct judge {
     char program[1200];
-    int receipt, key;                    /* descriptors; key -1: none */
+    int receipt, key, kept;              /* descriptors; key, kept -1: none */
     bool replays, decodes;
     char line[24];                       /* of the receipts in the file; "": it has one */
 };
 
 /* ---- the small program ---- */
 
-/* In the child: the receipt to 0, the pipe to 1, the key to 3. */
+/* In the child: the receipt to 0, the pipe to 1, the key to 3, what was kept to 4. */
 static void become_judge(const struct judge *j, int pipe, pid_t parent)
 {
     const char *words[6] = { "veritas-receipt" };
     union { const char *const *in; char *const *out; } argv = { words };     /* execv changes nothing */
-    int fds[] = { j->receipt, pipe, j->key }, to[] = { 0, 1, KEY_FD }, n = 1;
+    int fds[] = { j->receipt, pipe, j->key, j->kept }, to[] = { 0, 1, KEY_FD, KEPT_FD }, n = 1;
+    enum { N = sizeof fds / sizeof *fds };
     if (j->replays)
         words[n++] = "--request";
     if (j->decodes)
@@ -50,14 +51,15 @@ static void become_judge(const struct judge *j, int pipe, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(127);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < N; i++)
         if (fds[i] >= 0 && (fds[i] = fcntl(fds[i], F_DUPFD, HIGH_FD)) < 0)
             _exit(127);
     close(KEY_FD);
-    for (int i = 0; i < 3; i++)
+    close(KEPT_FD);
+    for (int i = 0; i < N; i++)
         if (fds[i] >= 0 && dup2(fds[i], to[i]) < 0)
             _exit(127);
-    vs_child_close_from(KEY_FD + 1);
+    vs_child_close_from(KEPT_FD + 1);
     vs_child_exec(j->program, argv.out, NULL, vs_child_kept_locked, "/");
     _exit(127);
 }
@@ -220,12 +222,14 @@ static int open_files(const struct vs_args *args, struct judge *j, struct vs_err
         rc = vs_file_open("the receipt", args->v[0], &j->receipt, &st, err);
     if (rc == VS_OK && vs_args_given(args, VS_OPT_PUBKEY))
         rc = vs_file_open("the public key", vs_args_text(args, VS_OPT_PUBKEY), &j->key, &st, err);
+    if (rc == VS_OK && vs_args_given(args, VS_OPT_KEPT))
+        rc = vs_file_open("what was kept", vs_args_text(args, VS_OPT_KEPT), &j->kept, &st, err);
     return rc;
 }
 
 int vs_command_verify(const struct vs_args *args)
 {
-    struct judge j = { .receipt = -1, .key = -1 };
+    struct judge j = { .receipt = -1, .key = -1, .kept = -1 };
     struct vs_error err = { 0 };
     json_t *structure = NULL, *request = NULL, *result = NULL;
     bool has_model = vs_args_given(args, VS_OPT_MODEL);
@@ -257,5 +261,7 @@ int vs_command_verify(const struct vs_args *args)
         close(j.receipt);
     if (j.key >= 0)
         close(j.key);
+    if (j.kept >= 0)
+        close(j.kept);
     return status;
 }

@@ -13,7 +13,7 @@
 #define AGAIN_TIME (20 * MS)            /* the broker's link holds one descriptor at a time */
 
 /* A folder that can't be used lets nobody in by a key, whatever was in it before. */
-static char *list_text(const struct vs_policy_file *policy)
+static char *list_text(const struct vs_policy_file *policy, bool keeps)
 {
     struct vs_error err = { 0 };
     struct vs_buf text = { .limit = VS_IDENTITIES_BYTES };
@@ -22,7 +22,7 @@ static char *list_text(const struct vs_policy_file *policy)
         vs_say_event(VS_LOG_ERROR, "keys_refused", "serve: %s: no key counts", err.text);
         keys = json_array();
     }
-    json_t *all = json_pack("{s:i, s:b, s:b, s:O, s:s, s:o}", "receipts", (int)policy->receipts, "require_key",
+    json_t *all = json_pack("{s:i, s:b, s:b, s:b, s:O, s:s, s:o}", "receipts", (int)policy->receipts, "keeps", keeps, "require_key",
                             policy->identity.require_key, "has_group",
                             policy->identity.socket_group[0] != 0, "limits", policy->limits, "policy", policy->digest, "keys",
                             keys);
@@ -38,7 +38,7 @@ bool who_tell(struct supervisor *s)
 {
     uint64_t began = vs_clock_ns();
     vs_keys_watch_set(&s->keys, s->settings.policy.keys);       /* first: what changes meanwhile is told */
-    char *text = list_text(&s->settings.policy);
+    char *text = list_text(&s->settings.policy, s->writer.keep[0] != 0);
     int fd = text ? settings_open(text) : -1;
     bool told = fd >= 0 && control_tell_keys(s, fd);
     if (text)

@@ -154,7 +154,7 @@ static void drop_old(struct supervisor *s)
 /* What was opened for this start alone. */
 static void close_all(const int fds[N_CHILD_FDS])
 {
-    static const enum child_fd own[] = { FD_SETTINGS, FD_LOG, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY };
+    static const enum child_fd own[] = { FD_SETTINGS, FD_LOG, FD_KEY, FD_KEYS, FD_NOTES, FD_COPY, FD_KEPT };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (fds[own[i]] >= 0)
             close(fds[own[i]]);
@@ -184,6 +184,32 @@ static int open_signing(const struct supervisor *s, int fds[N_CHILD_FDS], struct
     return failed ? err->code : VS_OK;
 }
 
+/* It holds what was said, so it is for its owner alone. */
+static int open_kept(const char *path, struct vs_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (fd < 0)
+        vs_error_set(err, VS_E_SYSTEM, "receipts.keep %.200s: %s", path, errno == ELOOP ? "it is a link" : strerror(errno));
+    else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 077))
+        vs_error_set(err, VS_E_DENIED, "receipts.keep %.200s: it is no file, or others may read it; chmod 600", path);
+    if (fd >= 0 && err->code != VS_OK) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* A path without / at its beginning starts where the policy lies. */
+static void find_kept(struct supervisor *s)
+{
+    const char *keep = s->settings.policy.keep, *policy = s->settings.policy.path, *slash = strrchr(policy, '/');
+    if (!*keep || *keep == '/' || !slash)
+        snprintf(s->writer.keep, sizeof s->writer.keep, "%s", keep);
+    else
+        snprintf(s->writer.keep, sizeof s->writer.keep, "%.*s/%.2000s", (int)(slash - policy), policy, keep);
+}
+
 static int start(struct supervisor *s, struct vs_error *err)
 {
     struct writer *w = &s->writer;
@@ -195,6 +221,8 @@ static int start(struct supervisor *s, struct vs_error *err)
         fds[FD_LOG] = open_last(w, &first, &why);
     if (why.code == VS_OK)
         open_signing(s, fds, &why);
+    if (why.code == VS_OK && w->keep[0])
+        fds[FD_KEPT] = open_kept(w->keep, &why);
     if (why.code != VS_OK) {
         close_all(fds);
         return vs_error_set(err, why.code, "%s in %.200s: %s", w->is_signer ? "the key of receipts" : "the audit log", w->dir,
@@ -253,6 +281,7 @@ int writer_open(struct supervisor *s, bool is_private, struct vs_error *err)
     json_t *audit = audit_of(s);
     const char *dir = json_string_value(json_object_get(audit, "dir"));
     bool wanted = dir && *dir && (!is_private || json_is_true(json_object_get(audit, "private")));
+    find_kept(s);
     json_decref(audit);
     w->process.kind = PROCESS_AUDIT;
     if (!wanted)

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "engine/file.h"
+#include "ipc/json.h"
 #include "ipc/message.h"
 
 #include <stdio.h>
@@ -28,16 +29,19 @@ struct vs_claim {
     uint8_t salt[VS_SALT_BYTES];
     struct vs_statement asked;
     json_t *opening;
+    bool keeps;
+    struct vs_buf prompt;                /* u32le each, where it is kept */
     struct choice *choice;               /* [n] */
     uint32_t n;
 };
 
-struct vs_claim *vs_claim_create(unsigned level, const char *salt)
+struct vs_claim *vs_claim_create(unsigned level, const char *salt, bool keeps)
 {
     struct vs_claim *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->level = level;
+    c->keeps = keeps;
     vs_hex_bytes(salt, sizeof c->salt, c->salt);
     return c;
 }
@@ -49,6 +53,7 @@ void vs_claim_free(struct vs_claim *c)
         vs_buf_clear(&c->choice[i].text);
     }
     if (c) {
+        vs_buf_clear(&c->prompt);
         json_decref(c->opening);
         free(c->choice);
     }
@@ -73,6 +78,20 @@ int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t 
 json_t *vs_claim_opening(const struct vs_claim *c)
 {
     return c->opening;
+}
+
+static void add_u32(struct vs_buf *out, uint32_t word)
+{
+    uint8_t bytes[4];
+    vs_store_u32le(bytes, word);
+    vs_buf_add(out, bytes, sizeof bytes);
+}
+
+int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n)
+{
+    for (size_t i = 0; c->keeps && i < n; i++)
+        add_u32(&c->prompt, id[i]);
+    return c->prompt.status;
 }
 
 const uint8_t *vs_claim_salt(const struct vs_claim *c)
@@ -132,6 +151,12 @@ static void observe(struct vs_statement *s, const struct vs_usage *u)
     s->observed.recomputed = (uint64_t)u->recomputed_tokens;
 }
 
+/* Tokens that the client has. */
+static size_t n_said(const struct choice *o)
+{
+    return o->n_said < o->n ? o->n_said : o->n;
+}
+
 static void name_adapters(struct vs_statement *s, const struct vs_model_file *f)
 {
     for (uint32_t i = 0; i < s->model.adapters.n; i++)
@@ -144,7 +169,7 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     const struct choice *o = &c->choice[choice];
     struct vs_statement s = c->asked;
     struct vs_sha256 tokens;
-    size_t n = o->n_said < o->n ? o->n_said : o->n, text_bytes = n ? o->token[n - 1].text_bytes : 0;
+    size_t n = n_said(o), text_bytes = n ? o->token[n - 1].text_bytes : 0;
     s.request.seed += choice;
     vs_hex_bytes(digest, sizeof s.model.sha256.hash, s.model.sha256.hash);
     s.model.sha256.is_there = true;
@@ -163,4 +188,19 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     vs_commit(VS_COMMIT_TEXT, c->salt, o->text.data, text_bytes, s.text.hash);
     s.tokens.is_there = s.text.is_there = s.trace.chain.is_there = true;
     vs_statement_format(&s, c->n > 1 ? VS_STATEMENT_CHOICE : VS_STATEMENT_WORKER, out);
+}
+
+bool vs_claim_kept(const struct vs_claim *c, uint32_t choice, struct vs_buf *out)
+{
+    const struct choice *o = &c->choice[choice];
+    size_t n = n_said(o);
+    if (!c->keeps)
+        return false;
+    add_u32(out, (uint32_t)(c->prompt.n / 4));
+    add_u32(out, (uint32_t)n);
+    vs_buf_add(out, c->prompt.data, c->prompt.n);
+    for (size_t i = 0; i < n; i++)
+        add_u32(out, o->token[i].id);
+    vs_json_dump(c->opening, out);
+    return out->status == VS_OK;
 }

@@ -25,14 +25,15 @@ struct vs_model_file;
 struct vs_order;
 struct vs_work;
 
-/* salt: VS_SALT_BYTES in hex. NULL: no memory. */
-struct vs_claim *vs_claim_create(unsigned level, const char *salt);
+/* salt: VS_SALT_BYTES in hex. keeps: the operator wants the content, too. NULL: no memory. */
+struct vs_claim *vs_claim_create(unsigned level, const char *salt, bool keeps);
 void vs_claim_free(struct vs_claim *c);
 
 /* asked: the worker's groups, but for the digest of the model, the seed of a choice and what is known at the end. opening: what of
  * the request it commits to, but for the prompt; stolen. VS_E_NOMEM. */
 int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices);
 const uint8_t *vs_claim_salt(const struct vs_claim *c);
+int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n);   /* where the content is wanted. VS_E_NOMEM */
 /* The same from a request that was read; shaped: what bent the draws stands in no constraint. VS_E_NOMEM. claim_request.c */
 int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
                      bool parts, bool shaped, struct vs_error *err);
@@ -50,4 +51,6 @@ uint32_t vs_claim_n(const struct vs_claim *c);   /* statements; 0: it never came
 /* Appends that of a choice. digest, adapters: of the model and its adapters, in hex; usage: NULL where it is not known. */
 void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_model_file *adapters,
                      const struct vs_usage *usage, struct vs_buf *out);
+/* Appends the content of a choice as a KEPT frame has it; false: nobody wants it, or it is too long. */
+bool vs_claim_kept(const struct vs_claim *c, uint32_t choice, struct vs_buf *out);
 #endif

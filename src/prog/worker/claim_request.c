@@ -128,6 +128,8 @@ int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const stru
     commit_stops(salt, order, &asked.request.stop, opening);
     commit_stop_tokens(salt, &order->stop_tokens, &asked.request.stop_tokens, opening);
     int r = commit_constraint(salt, request, &asked.request.constraint, opening);
+    if (r == VS_OK)
+        r = vs_claim_prompt(claim, prompt->id, prompt->n);
     if (vs_claim_begin(claim, &asked, opening, w->n_lanes) != VS_OK || r != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     return VS_OK;

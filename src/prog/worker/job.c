@@ -292,17 +292,22 @@ static void say_claim(struct vs_job *j)
     if (!n || vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) != VS_OK)
         return;
     for (uint32_t i = 0; i < n; i++) {
-        struct vs_buf out = { .limit = VS_MAX_RECEIPT };
+        struct vs_buf out = { .limit = VS_MAX_RECEIPT }, kept = { .limit = VS_MAX_KEPT };
+        uint16_t flags = n > 1 ? VS_FLAG_INDEX : 0;
         if (n > 1) {
             char index[4];
             vs_store_u32le(index, i);
             vs_buf_add(&out, index, sizeof index);
+            vs_buf_add(&kept, index, sizeof index);
         }
+        if (vs_claim_kept(j->claim, i, &kept))
+            vs_link_send(j->link, VS_MSG_KEPT, flags, j->id, kept.data, kept.n);
+        vs_buf_clear(&kept);
         vs_claim_format(j->claim, i, digest, vs_service_file(j->link->service), j->status == VS_OK ? &j->outcome.usage : NULL,
                         &out);
         if (out.status != VS_OK)
             vs_link_leave(1);
-        vs_link_send(j->link, VS_MSG_RECEIPT, n > 1 ? VS_FLAG_INDEX : 0, j->id, out.data, out.n);
+        vs_link_send(j->link, VS_MSG_RECEIPT, flags, j->id, out.data, out.n);
         vs_buf_clear(&out);
     }
 }
@@ -507,7 +512,7 @@ static void read_envelope(struct vs_job *j, const struct vs_frame *f)
     if (vs_payload_split(f->data, f->n, rule->envelope, &p, NULL) != VS_OK
         || vs_head_parse(p.envelope, p.envelope_bytes, rule->keys, &head, NULL) != VS_OK || (size_t)head.sent != j->n_sent)
         vs_link_leave(1);                /* the broker's words */
-    if (head.receipt && head.salt && !(j->claim = vs_claim_create(head.receipt, head.salt)))
+    if (head.receipt && head.salt && !(j->claim = vs_claim_create(head.receipt, head.salt, head.keep)))
         vs_link_leave(1);
     j->sink = (struct vs_sink){
         .context = j, .owner = head.owner, .client = (uint64_t)head.client, .priority = head.priority,
