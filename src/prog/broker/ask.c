@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A request's model by name, started when it isn't there. NULL: r has been answered. */
@@ -80,15 +81,24 @@ static void ask_scan(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, why.code, why.text);
 }
 
-/* Is one of them other than what the model was loaded with? */
-static bool is_other(const json_t *is, json_t *asked)
+/* Do they agree with what the model was loaded with, and with what became of it? Else err names one that does not. */
+static int compare_settings(const struct model *m, json_t *asked, struct vs_error *err)
 {
+    json_t *effect = model_settings(m), *value;
     const char *key;
-    json_t *value;
-    json_object_foreach(asked, key, value)
-        if (!json_is_null(value) && !json_equal(json_object_get(is, key), value))
-            return true;
-    return false;
+    int status = VS_OK;
+    json_object_foreach(asked, key, value) {
+        const json_t *is = json_object_get(effect, key);
+        if (json_is_null(value) || json_equal(is, value) || json_equal(json_object_get(m->settings, key), value))
+            continue;
+        char *shown = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        status = vs_error_set(err, VS_E_INVALID, "the model is loaded with other settings (%.40s is %.100s); unload it first", key,
+                              shown ? shown : "not given");
+        free(shown);
+        break;
+    }
+    json_decref(effect);
+    return status;
 }
 
 static void ask_load(struct broker *b, struct request *r, const struct asked *a)
@@ -123,13 +133,8 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         model_drop(b, m, VS_E_CANCELLED, "the file was replaced");
         m = NULL;
     }
-    if (m && is_other(m->settings, settings)) {
-        struct vs_buf is = { 0 };
-        vs_json_dump(m->settings, &is);
-        char text[300];
-        snprintf(text, sizeof text, "the model is loaded with other settings (%.200s); unload it first", is.data ? is.data : "?");
-        vs_buf_clear(&is);
-        request_fail(b, r, VS_E_INVALID, text);
+    if (m && compare_settings(m, settings, &why) != VS_OK) {
+        request_fail(b, r, why.code, why.text);
         return;
     }
     if (!m) {

@@ -574,6 +574,8 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text);
 void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious);
 void model_violation(struct broker *b, struct model *m, const char *what);     /* its worker broke the protocol */
 void model_count(const struct model *m, unsigned *ret_running, unsigned *ret_waiting);     /* requests in a step, and not in one */
+/* As they took effect: what was given, and what the worker made of the rest, which its facts tell. A new reference. */
+json_t *model_settings(const struct model *m);
 json_t *model_describe(const struct broker *b, const struct model *m);         /* describe.c */
 bool due(const struct broker *b, uint64_t at, uint64_t *next); /* is it time? else next is no later than at */
 

@@ -23,8 +23,7 @@ static json_t *kv_json(const struct model *m)
                      "cached", (json_int_t)m->stats[STATS_cached], "page_bytes", (json_int_t)m->stats[STATS_page_bytes]);
 }
 
-/* As they took effect: what was given, and what the worker made of the rest, which its facts tell. */
-static json_t *settings_json(const struct model *m)
+json_t *model_settings(const struct model *m)
 {
     static const struct {
         const char *key, *fact;
@@ -61,7 +60,7 @@ json_t *model_describe(const struct broker *b, const struct model *m)
                               busy ? "busy" : states[m->state], "pid", (int)m->pid, "running", (int)m->n_runs, "queued",
                               (int)m->queue.n, "served", (int)m->n_served,
                               "restarts", (int)m->n_restarts, "model_digest", m->digest[0] ? m->digest : NULL);
-    json_object_set_new(value, "settings", settings_json(m));
+    json_object_set_new(value, "settings", model_settings(m));
     json_object_set_new(value, "requests", requests_json(m));
     json_object_set_new(value, "kv", kv_json(m));
     json_object_set_new(value, "preemptions", json_integer((json_int_t)m->stats[STATS_preemptions]));
