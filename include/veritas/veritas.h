@@ -139,7 +139,10 @@ enum veritas_kind {                 /* what is asked; docs/PROTOCOL.md has the p
     VERITAS_UNLOAD = 0x19,
     VERITAS_LIST = 0x1a,
     VERITAS_STATUS = 0x1b,
-    VERITAS_SHUTDOWN = 0x1c
+    VERITAS_SHUTDOWN = 0x1c,
+    VERITAS_CONSTRAIN = 0x20,       /* could a text be an answer? */
+    VERITAS_EMBED = 0x21,           /* texts into vectors */
+    VERITAS_RERANK = 0x22           /* how well documents answer a query */
 };
 
 /* Makes a request; nothing is sent yet. model: a name that the daemon knows, or the path of a file (any with a
@@ -263,6 +266,18 @@ VERITAS_API int veritas_tokenize(veritas *v, const char *model, const char *text
  * VERITAS_SPECIAL. */
 VERITAS_API int veritas_detokenize(veritas *v, const char *model, const uint32_t *tokens, size_t n, int flags, char **ret_text,
                                    size_t *ret_bytes, struct veritas_error *err);
+
+/* n texts into vectors. params: further parameters ("pooling", "normalize", "dimensions"), a JSON object, or NULL. *ret_vectors
+ * holds *ret_n vectors of *ret_dim numbers each, one after the other in the order of the texts: one a text, or with the pooling
+ * "none" one a token. It is yours: veritas_free. n up to 2,048. VERITAS_E_UNSUPPORTED: the model does not say how one vector is
+ * made of a text's, and params does not either. */
+VERITAS_API int veritas_embed(veritas *v, const char *model, const char *const *texts, size_t n, const char *params,
+                              float **ret_vectors, size_t *ret_n, size_t *ret_dim, struct veritas_error *err);
+
+/* How well each of n documents answers the query, from 0 to 1, in their order. params as above. *ret_scores [n] is yours:
+ * veritas_free. n from 1 to 1,024. VERITAS_E_UNSUPPORTED: the model was not made to rank. */
+VERITAS_API int veritas_rerank(veritas *v, const char *model, const char *query, const char *const *documents, size_t n,
+                               const char *params, double **ret_scores, struct veritas_error *err);
 
 /* Loads a model: by name, or by path: then the file is opened here, read-only, and the daemon gets the descriptor.
  * settings: a JSON object ({"ctx": 4096}) or NULL. A request that names a model that is not loaded loads it too; a

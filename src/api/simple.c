@@ -187,6 +187,89 @@ int veritas_detokenize(veritas *v, const char *model, const uint32_t *tokens, si
     return status;
 }
 
+/* A request about n texts, under key, and further parameters. */
+static int texts_new(veritas *v, int kind, const char *model, const char *key, const char *const *texts, size_t n,
+                     const char *params, veritas_request **ret_r, struct veritas_error *err)
+{
+    veritas_request *r;
+    int status = veritas_request_new(v, kind, model, &r, err);
+    if (status != VERITAS_OK)
+        return status;
+    veritas_set_json(r, key, "[]");
+    for (size_t i = 0; i < n; i++)
+        veritas_add_text(r, key, texts[i], VERITAS_TEXT);       /* a NULL is remembered, and said by run */
+    if (params)
+        veritas_set_json(r, NULL, params);
+    *ret_r = r;
+    return VERITAS_OK;
+}
+
+/* The floats of DATA frames, little-endian as the protocol has them. */
+static int give_vectors(const veritas_request *r, const struct vs_buf *data, float **ret_vectors, size_t *ret_n, size_t *ret_dim,
+                        struct veritas_error *err)
+{
+    json_int_t said = json_integer_value(json_object_get(r->result, "dim"));
+    size_t n = data->n / sizeof(float), dim = said > 0 ? (size_t)said : 1;
+    if (said <= 0 || data->n % sizeof(float) || n % dim)
+        return vs_api_error(err, VS_E_PROTOCOL, "the daemon's vectors are not such");
+    float *vectors = malloc(n ? data->n : 1);
+    if (!vectors)
+        return vs_api_error(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = vs_load_u32le(data->data + 4 * i);
+        memcpy(&vectors[i], &bits, sizeof bits);
+    }
+    *ret_vectors = vectors;
+    *ret_n = n / dim;
+    *ret_dim = dim;
+    return VERITAS_OK;
+}
+
+int veritas_embed(veritas *v, const char *model, const char *const *texts, size_t n, const char *params, float **ret_vectors,
+                  size_t *ret_n, size_t *ret_dim, struct veritas_error *err)
+{
+    veritas_request *r;
+    struct vs_buf data = { 0 };
+    if (!model || (!texts && n) || !ret_vectors || !ret_n || !ret_dim)
+        return vs_api_error(err, VS_E_INVALID, "model, texts, ret_vectors, ret_n or ret_dim is NULL");
+    int status = texts_new(v, VERITAS_EMBED, model, "input", texts, n, params, &r, err);
+    if (status != VERITAS_OK)
+        return status;
+    status = run_collecting(r, &data, err);
+    if (status == VERITAS_OK)
+        status = give_vectors(r, &data, ret_vectors, ret_n, ret_dim, err);
+    vs_buf_clear(&data);
+    veritas_request_free(r);
+    return status;
+}
+
+int veritas_rerank(veritas *v, const char *model, const char *query, const char *const *documents, size_t n, const char *params,
+                   double **ret_scores, struct veritas_error *err)
+{
+    veritas_request *r;
+    if (!model || !query || (!documents && n) || !ret_scores)
+        return vs_api_error(err, VS_E_INVALID, "model, query, documents or ret_scores is NULL");
+    int status = texts_new(v, VERITAS_RERANK, model, "documents", documents, n, params, &r, err);
+    if (status != VERITAS_OK)
+        return status;
+    veritas_set_text(r, "query", query, VERITAS_TEXT);
+    status = veritas_run(r, NULL, NULL, err);
+    const json_t *list = status == VERITAS_OK ? json_object_get(r->result, "scores") : NULL;
+    double *scores = status == VERITAS_OK ? malloc(n ? n * sizeof *scores : 1) : NULL;
+    if (status == VERITAS_OK && json_array_size(list) != n)
+        status = vs_api_error(err, VS_E_PROTOCOL, "the daemon's list of scores is not one");
+    else if (status == VERITAS_OK && !scores)
+        status = vs_api_error(err, VS_E_NOMEM, "%s", vs_status_text(VS_E_NOMEM));
+    for (size_t i = 0; status == VERITAS_OK && i < n; i++)
+        scores[i] = json_number_value(json_array_get(list, i));
+    if (status == VERITAS_OK)
+        *ret_scores = scores;
+    else
+        free(scores);
+    veritas_request_free(r);
+    return status;
+}
+
 /* A request that has one parameter at most, and of which only the success counts, or the whole result. */
 static int ask(veritas *v, int kind, const char *model, const char *key, const char *json, char **ret_json,
                struct veritas_error *err)

@@ -84,6 +84,28 @@ def tokens(v):
     assert len(long) > 1_000_000 and long[:8] == v.tokenize("tiny", "ab" * 40, no_bos=True)[:8]
 
 
+def vectors(v):
+    """Those of the command line, in the order of the texts; scores of a model that ranks."""
+    command = [v._library.HERE + "/bin/veritas", "embed", "-m", "tiny", "--pooling", "mean", "--json", "ab", "longer text"]
+    want = json.loads(run(*command))["embeddings"]
+    got = v.embed("tiny", ["ab", "longer text"], pooling="mean")
+    assert [[float(f"{x:.9g}") for x in row] for row in got] == want, (got, want)
+    assert v.embed("tiny", "ab", pooling="mean").tolist() == got[0].tolist()
+    assert len(v.embed("tiny", "longer text", pooling="none")) == len(v.tokenize("tiny", "longer text"))
+    assert raises(v.UnsupportedError, lambda: v.embed("tiny", "ab")).name == "UNSUPPORTED"
+    command = [v._library.HERE + "/bin/veritas", "rerank", "-m", "ranks", "--query", "who", "--json", "me", "nobody at all"]
+    want = {r["index"]: r["relevance_score"] for r in json.loads(run(*command))["results"]}
+    scores = v.rerank("ranks", "who", ["me", "nobody at all"])
+    assert scores == [want[0], want[1]] and all(0 <= s <= 1 for s in scores), (scores, want)
+    raises(v.UnsupportedError, lambda: v.rerank("tiny", "who", ["me"]))
+
+    async def work():
+        async with v.AsyncClient() as client:
+            assert (await client.embed("tiny", "ab", pooling="mean")).tolist() == got[0].tolist()
+            assert await client.rerank("ranks", "who", ["me", "nobody at all"]) == scores
+    asyncio.run(work())
+
+
 def threads(v):
     """Many at once on one client, a stream closed early among them; each has its own answer."""
     want = [str(v.chat("tiny", f"a{i}", max_tokens=20, sampling=GREEDY)) for i in range(8)]
@@ -164,7 +186,7 @@ def a_daemon(v):
 def inside():
     import veritas_sdr as v
     assert v.__file__.startswith(os.environ["VERITAS_TEST_PACKAGE"]), v.__file__
-    for part in (answers, tools, errors, tokens, threads, event_loop, a_child, a_daemon):
+    for part in (answers, tools, errors, tokens, vectors, threads, event_loop, a_child, a_daemon):
         part(v)
         print(f"{part.__name__}: ok", flush=True)
 
@@ -183,6 +205,9 @@ def main(build):
         os.makedirs(folder + "/run", mode=0o700)
         run(build + "/bin/mkmodel", "--layers", "1", "--embd", "64", "--heads", "4", "--vocab", "600", "--ctx", "4096",
             "-o", folder + "/models/tiny.gguf")
+        run(build + "/bin/mkmodel", "--arch", "qwen3", "--key", ".pooling_type=u32:4", "--labels", "2", "--layers", "1",
+            "--embd", "64", "--heads", "4", "--vocab", "600", "--key", "tokenizer.chat_template.rerank=str:{query}? {document}",
+            "-o", folder + "/models/ranks.gguf")
         env = {"PATH": "/usr/bin:/bin", "HOME": folder, "VERITAS_MODELS": folder + "/models", "VERITAS_SOCKET": folder + "/run/s",
                "PYTHONPATH": package, "VERITAS_TEST_PACKAGE": package}
         run(package + "/bin/veritas", "version", env=env)

@@ -149,6 +149,9 @@ static void test_nothing_takes_null(void **state)
     veritas *v;
     veritas_request *r;
     char *text;
+    const char *one = "a", *none = NULL;
+    float *vectors;
+    double *scores;
     uint32_t *tokens;
     size_t n;
     int64_t i;
@@ -173,6 +176,8 @@ static void test_nothing_takes_null(void **state)
     assert_int_equal(veritas_chat(NULL, "m", "[]", NULL, &text, NULL), VERITAS_E_INVALID);
     assert_int_equal(veritas_tokenize(NULL, "m", "p", 1, 0, &tokens, &n, NULL), VERITAS_E_INVALID);
     assert_int_equal(veritas_detokenize(NULL, "m", NULL, 0, 0, &text, NULL, NULL), VERITAS_E_INVALID);
+    assert_int_equal(veritas_embed(NULL, "m", &one, 1, NULL, &vectors, &n, &n, NULL), VERITAS_E_INVALID);
+    assert_int_equal(veritas_rerank(NULL, "m", "q", &one, 1, NULL, &scores, NULL), VERITAS_E_INVALID);
     assert_int_equal(veritas_load(NULL, "m", NULL, NULL), VERITAS_E_INVALID);
     assert_int_equal(veritas_unload(NULL, "m", 0, NULL), VERITAS_E_INVALID);
     assert_int_equal(veritas_status(NULL, &text, NULL), VERITAS_E_INVALID);
@@ -194,6 +199,10 @@ static void test_nothing_takes_null(void **state)
     assert_int_equal(veritas_tokenize(w.v, "m", "p", 1, 4, &tokens, &n, &e), VERITAS_E_INVALID);
     assert_int_equal(veritas_tokenize(w.v, "m", NULL, 0, 0, &tokens, &n, &e), VERITAS_E_INVALID);
     assert_int_equal(veritas_detokenize(w.v, "m", NULL, 1, 0, &text, NULL, &e), VERITAS_E_INVALID);
+    assert_int_equal(veritas_embed(w.v, "m", NULL, 1, NULL, &vectors, &n, &n, &e), VERITAS_E_INVALID);
+    assert_int_equal(veritas_embed(w.v, "m", &none, 1, NULL, &vectors, &n, &n, &e), VERITAS_E_INVALID);
+    assert_int_equal(veritas_rerank(w.v, "m", NULL, &one, 1, NULL, &scores, &e), VERITAS_E_INVALID);
+    assert_int_equal(veritas_rerank(w.v, "m", "q", &one, 1, "[]", &scores, &e), VERITAS_E_INVALID);
     assert_int_equal(veritas_load(w.v, NULL, NULL, &e), VERITAS_E_INVALID);
     assert_int_equal(veritas_unload(w.v, NULL, 0, &e), VERITAS_E_INVALID);
     assert_int_equal(veritas_status(w.v, NULL, &e), VERITAS_E_INVALID);
@@ -959,6 +968,36 @@ static void test_short_cuts(void **state)
     end(&w);
 }
 
+static void test_vectors(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "a", "b" };
+    struct world w;
+    struct veritas_error e = VERITAS_ERROR_INIT;
+    float *vectors = NULL;
+    double *scores = NULL;
+    size_t n = 0, dim = 0;
+    begin(&w);
+    say(&w, VS_MSG_DATA, 0, 1, "\0\0\200\77\0\0\0\100\0", 9);      /* 1, 2, and a byte of the next */
+    say(&w, VS_MSG_DATA, 0, 1, "\0\100\300\0\0\0\0", 7);             /* -3, 0 */
+    say_end(&w, VS_MSG_COMPLETE, 1, "{}", "{\"n\":2,\"dim\":2,\"tokens\":[1,1]}");
+    assert_int_equal(veritas_embed(w.v, "m", texts, 2, "{\"pooling\":\"mean\"}", &vectors, &n, &dim, &e), VERITAS_OK);
+    assert_true(n == 2 && dim == 2 && vectors[0] == 1 && vectors[1] == 2 && vectors[2] == -3 && vectors[3] == 0);
+    veritas_free(vectors);
+    say(&w, VS_MSG_DATA, 0, 2, "\0\0\200\77", 4);                     /* not whole vectors */
+    say_end(&w, VS_MSG_COMPLETE, 2, "{}", "{\"n\":1,\"dim\":2,\"tokens\":[1]}");
+    assert_int_equal(veritas_embed(w.v, "m", texts, 1, NULL, &vectors, &n, &dim, &e), VERITAS_E_PROTOCOL);
+    say_end(&w, VS_MSG_COMPLETE, 3, "{}", "{\"n\":0,\"dim\":-1}");
+    assert_int_equal(veritas_embed(w.v, "m", NULL, 0, NULL, &vectors, &n, &dim, &e), VERITAS_E_PROTOCOL);
+    say_end(&w, VS_MSG_COMPLETE, 4, "{}", "{\"scores\":[0.25,1]}");
+    assert_int_equal(veritas_rerank(w.v, "m", "q", texts, 2, NULL, &scores, &e), VERITAS_OK);
+    assert_true(scores[0] == 0.25 && scores[1] == 1);
+    veritas_free(scores);
+    say_end(&w, VS_MSG_COMPLETE, 5, "{}", "{\"scores\":[0.25]}");
+    assert_int_equal(veritas_rerank(w.v, "m", "q", texts, 2, NULL, &scores, &e), VERITAS_E_PROTOCOL);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -979,6 +1018,7 @@ int main(void)
         cmocka_unit_test(test_newer_daemon),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_short_cuts),
+        cmocka_unit_test(test_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@ n, logprobs, constraint, sampling={"temperature": 0.7, "seed": 1}, ... An unknow
 The functions of this module share one Client. A Client may be used by any number of threads and, through AsyncClient, by an event
 loop; each request has its own events. In a child made by fork, make a new Client.
 """
+import array
 import asyncio
 import atexit
 import json
@@ -23,8 +24,8 @@ import threading
 
 from . import _library as c
 
-__all__ = ["Client", "AsyncClient", "Answer", "Stream", "chat", "generate", "tokenize", "detokenize", "load", "unload", "models",
-           "status", "version", "VeritasError"]
+__all__ = ["Client", "AsyncClient", "Answer", "Stream", "chat", "generate", "tokenize", "detokenize", "embed", "rerank", "load",
+           "unload", "models",           "status", "version", "VeritasError"]
 
 
 class VeritasError(Exception):
@@ -289,6 +290,18 @@ class Client:
     def detokenize(self, model, tokens, **params):
         return self.request("detokenize", model, tokens=list(tokens), **params)["text"]
 
+    def embed(self, model, texts, **params):
+        """Vectors of texts, a memoryview of floats each (numpy.array takes it as it is); of one text (a str) its vector alone.
+        pooling, normalize, dimensions; with pooling="none" a vector for each token, in the order of the texts."""
+        stream = Stream(self, "embed", model, dict(params, input=_list(texts)))
+        for _ in stream:
+            pass
+        return _vectors(stream, texts)
+
+    def rerank(self, model, query, documents, **params):
+        """How well each document answers the query: a list of numbers from 0 to 1, in the order of the documents."""
+        return self.request("rerank", model, query=query, documents=list(documents), **params)["scores"]
+
     def load(self, model, **settings):
         """Loads a model by name, or by path: load("model.gguf", ctx=4096)."""
         return self.request("load", _place(model), settings=settings or None)
@@ -308,6 +321,19 @@ class Client:
 
 def _messages(messages):
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+
+
+def _list(texts):
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _vectors(stream, texts):
+    numbers, dim = array.array("f", bytes(stream._request.data)), stream.answer.result["dim"]
+    if sys.byteorder != "little":
+        numbers.byteswap()
+    view = memoryview(numbers)
+    rows = [view[at:at + dim] for at in range(0, len(view), dim)]
+    return rows[0] if isinstance(texts, str) and len(rows) == 1 else rows
 
 
 def _place(model):
@@ -375,6 +401,15 @@ class AsyncClient:
     async def generate(self, model, prompt, **params):
         return await self._ask("generate", model, dict(params, prompt=prompt))
 
+    async def embed(self, model, texts, **params):
+        stream = AsyncStream(self._client, "embed", model, dict(params, input=_list(texts)))
+        async for _ in stream:
+            pass
+        return _vectors(stream, texts)
+
+    async def rerank(self, model, query, documents, **params):
+        return (await self.request("rerank", model, query=query, documents=list(documents), **params))["scores"]
+
     async def request(self, kind, model=None, **params):
         return (await self._ask(kind, model, params)).result
 
@@ -415,6 +450,14 @@ def tokenize(model, text, **params):
 
 def detokenize(model, tokens, **params):
     return _client().detokenize(model, tokens, **params)
+
+
+def embed(model, texts, **params):
+    return _client().embed(model, texts, **params)
+
+
+def rerank(model, query, documents, **params):
+    return _client().rerank(model, query, documents, **params)
 
 
 def load(model, **settings):

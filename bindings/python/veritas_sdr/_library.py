@@ -9,7 +9,8 @@ from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_int, c_int64, 
 TEXT = c_size_t(-1).value                       # VERITAS_TEXT
 TOKEN, DATA, PROGRESS, DONE, FAILED = 1, 2, 3, 4, 5
 KINDS = {"generate": 0x10, "chat": 0x11, "tokenize": 0x12, "detokenize": 0x13, "inspect": 0x14, "logits": 0x15, "perplexity": 0x16,
-         "bench": 0x17, "load": 0x18, "unload": 0x19, "list": 0x1a, "status": 0x1b, "shutdown": 0x1c}
+         "bench": 0x17, "load": 0x18, "unload": 0x19, "list": 0x1a, "status": 0x1b, "shutdown": 0x1c, "constrain": 0x20,
+         "embed": 0x21, "rerank": 0x22}
 MODES = {"either": 0, "running": 1, "private": 2}
 TIMEOUT = -9
 NO_TOKEN = 0xffffffff                           # as a token: more text of the one before
