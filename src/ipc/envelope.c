@@ -97,6 +97,12 @@ static bool take_remote(struct vs_head *h, json_t *v)
     return h->remote && *h->remote && strlen(h->remote) < VS_PERSON_BYTES;
 }
 
+static bool take_refused(struct vs_head *h, json_t *v)
+{
+    h->refused = json_string_value(v);  /* one of the names in keys.c */
+    return true;
+}
+
 static bool take_settings(struct vs_head *h, json_t *v)
 {
     h->settings = v;
@@ -161,6 +167,7 @@ static const struct {
     { "on_behalf_of", VS_KEY_BEHALF, take_on_behalf_of, "a text of 1 to 64 bytes" },
     { "key", VS_KEY_WHO, take_key, "a text" },
     { "remote", VS_KEY_WHO, take_remote, "a text of 1 to 64 bytes" },
+    { "refused", VS_KEY_REFUSED, take_refused, NULL },
     { "settings", VS_KEY_SETTINGS, take_settings, NULL },
     { "force", VS_KEY_FORCE, take_force, NULL },
     { "priority", VS_KEY_PRIORITY, take_priority, NULL },

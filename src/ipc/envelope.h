@@ -42,6 +42,7 @@ enum {                                  /* which keys an envelope may have */
     VS_KEY_BEHALF = 128,                /* a delegate says for whom it asks */
     VS_KEY_WHO = 256,                   /* whose key it is asked under, and from where */
     VS_KEY_RECEIPT = 512,               /* it wants a receipt */
+    VS_KEY_REFUSED = 1024,              /* a gateway tells of somebody whom it refused itself */
     VS_KEY_OF_BROKER = 64,              /* broker to worker: owner, client, deadline_at, arrived_at, sent, credit, resumes, salt, */
                                         /* keep */
     VS_KEYS_ALL = VS_KEY_DEADLINE | VS_KEY_TRACE | VS_KEY_WHO,       /* of every request of a client */
@@ -66,6 +67,7 @@ struct vs_head {
     const char *on_behalf_of;           /* 1 to VS_PERSON_BYTES - 1 bytes */
     const char *key;                    /* an API key: the request is asked under it */
     const char *remote;                 /* where who asks is, 1 to VS_PERSON_BYTES - 1 bytes */
+    const char *refused;                /* how the audit log calls what a gateway refused: wrong_key, locked_out */
     int64_t deadline_ms;                /* 0 when absent */
     json_t *settings;                   /* NULL when absent; borrowed from json */
     bool force;

@@ -107,6 +107,7 @@ static const struct vs_key keys[] = {
     { "on_behalf_of",               VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "key",                        VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
     { "remote",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    0 },
+    { "refused",                    VS_VALUE_CHOICE, 0, 0,               "wrong_key|locked_out",                  0 },
     { "receipt",                    VS_VALUE_FLAG_OR_INT, 0, VS_N_RECEIPTS - 1, NULL,                             0 },
     { "force",                      VS_VALUE_FLAG,   0, 0,               NULL,                                    0 },
     { "priority",                   VS_VALUE_CHOICE, 0, 0,               "high|normal|low",                       0 },

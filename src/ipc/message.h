@@ -79,7 +79,7 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(SHUTDOWN,   0x1c, "shutdown",   0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
     X(METRICS,    0x1e, "metrics",    0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
     X(TRACES,     0x1f, "traces",     0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
-    X(WHOAMI,     0x2c, "whoami",     0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
+    X(WHOAMI,     0x2c, "whoami",     0,          VS_KEYS_ALL | VS_KEY_REFUSED,  VS_MAX_ENVELOPE, 0)                  \
     X(ATTACH,     0x2d, "attach",     VS_FLAG_FD, VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)
 #define VS_GUARD_REQUEST_MAP(X)         /* answered by a guard, without a model */                                    \
     X(SCAN,       0x1d, "scan",       0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, VS_MAX_REQUEST)

@@ -6,6 +6,7 @@ import base64
 import ctypes
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import random
@@ -111,6 +112,7 @@ class Audit(LogTest):
             except (c.Closed, c.Failure):
                 pass
         self.assertEqual(self.event("wrong_key", 1)["src_endpoint"]["ip"], "192.0.2.7")
+        self.gateway_tells(key)
         good = self.read(self.dir + "/policy.json")
         with open(self.dir + "/policy.json", "w") as f:
             f.write("{")
@@ -129,6 +131,27 @@ class Audit(LogTest):
         self.assertIn("sha256", self.event("broker", n)["unmapped"]["settings"]["keys"])
         self.stop(daemon)
         self.assertTrue(self.verify()["closed"])
+
+    def gateway_tells(self, key):
+        """What a gateway refuses by itself: words that are no key, and a place from which too many came."""
+        gateway = subprocess.Popen([VERITAS, "gateway", "--listen", "127.0.0.1:0", "--require-key"], env=self.env, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            port = int(gateway.stdout.readline().rsplit(":", 1)[1])
+            before = sum(r["event"] == "wrong_key" for r in self.records())
+            for word, want in (("no-key", 401), (key, 401), ("no-key", 401), ("x", 401), ("y" * 5000, 401), ("z", 429)):
+                asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                asking.request("GET", "/v1/models", headers={"X-Api-Key": word})
+                self.assertEqual(asking.getresponse().status, want, word[:8])
+                asking.close()
+            told = self.event("locked_out")
+            self.assertEqual((told["src_endpoint"]["ip"], told["status_id"]), ("127.0.0.1", 2))
+            wrong = [r for r in self.records() if r["event"] == "wrong_key"][before:]
+            self.assertEqual([r["src_endpoint"]["ip"] for r in wrong], ["127.0.0.1"] * 5)
+        finally:
+            gateway.terminate()
+            gateway.wait(30)
+            gateway.stdout.close()
 
     def test_link_that_ends(self):
         """The broker and the writer live, their link does not: they get another, and nothing is missing or said twice."""

@@ -165,6 +165,10 @@ int who_of_request(struct broker *b, struct request *r, const struct vs_head *he
     int rc = VS_OK;
     if (head->remote)
         snprintf(r->remote, sizeof r->remote, "%s", head->remote);
+    if (head->refused && !is_trusted)
+        return vs_error_set(err, VS_E_DENIED, "only the daemon's own user, root or a delegate may tell of refused keys");
+    if (head->refused)
+        note(b, head->refused, p, r->remote);
     if (head->key && head->on_behalf_of)
         return vs_error_set(err, VS_E_INVALID, "key and on_behalf_of both say who asks");
     if (head->key)

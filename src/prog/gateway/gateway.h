@@ -96,6 +96,8 @@ int link_send(struct gateway *g, struct call *call, size_t index, const struct g
               uint64_t *ret_id, struct vs_error *err);
 /* Is c->key good? The answer goes to who_told. As _send. */
 int link_ask_key(struct gateway *g, struct conn *c, struct vs_error *err);
+/* Tells the daemon, for its audit log, of who was refused here: "wrong_key", "locked_out". May be lost. */
+void link_tell_refused(struct gateway *g, const struct conn *c, const char *how);
 void link_forget_conn(struct gateway *g, const struct conn *c);         /* nobody waits for that any more */
 void link_forget(struct link *l, uint64_t id);          /* cancels it; its events go nowhere */
 void link_adopt(struct gateway *g, size_t i, int fd, uint32_t credit);

@@ -40,16 +40,16 @@ static struct link *find(struct gateway *g)
     return found;
 }
 
-/* Sends what c asks, under its key; it->id is set and it is remembered. */
-static int ask(struct gateway *g, const struct conn *c, uint16_t type, json_t *request, struct asked *it, struct link **ret_link,
-               struct vs_error *err)
+/* Sends what c asks, under key where there is one; it->id is set and it is remembered. */
+static int ask(struct gateway *g, const struct conn *c, const char *key, uint16_t type, json_t *request, struct asked *it,
+               struct link **ret_link, struct vs_error *err)
 {
     struct link *l = find(g);
     if (!l)
         return link_is_up(g) ? vs_error_set(err, VS_E_BUSY, "too many requests are under way")
                              : vs_error_set(err, VS_E_DIED, "the daemon cannot be reached");
-    if (c && c->key[0])
-        json_object_set_new(request, "key", json_string(c->key));
+    if (key[0])
+        json_object_set_new(request, "key", json_string(key));
     if (c && c->remote[0])
         json_object_set_new(request, "remote", json_string(c->remote));
     int rc = vs_client_request(l->client, type, request, NULL, &it->id, err);
@@ -64,7 +64,7 @@ int link_send(struct gateway *g, struct call *call, size_t index, const struct g
               uint64_t *ret_id, struct vs_error *err)
 {
     struct asked it = { .call = call, .index = index };
-    int rc = ask(g, call->conn, what->type, what->request, &it, ret_link, err);
+    int rc = ask(g, call->conn, call->conn ? call->conn->key : "", what->type, what->request, &it, ret_link, err);
     if (rc == VS_OK)
         *ret_id = it.id;
     return rc;
@@ -75,9 +75,20 @@ int link_ask_key(struct gateway *g, struct conn *c, struct vs_error *err)
     struct asked it = { .conn = c };
     struct link *l;
     json_t *request = json_object();
-    int rc = ask(g, c, VS_MSG_WHOAMI, request, &it, &l, err);
+    int rc = ask(g, c, c->key, VS_MSG_WHOAMI, request, &it, &l, err);
     json_decref(request);
     return rc;
+}
+
+void link_tell_refused(struct gateway *g, const struct conn *c, const char *how)
+{
+    struct asked it = { 0 };            /* nobody waits for the answer */
+    struct link *l;
+    struct vs_error err;
+    json_t *request = json_pack("{s:s}", "refused", how);
+    if (ask(g, c, "", VS_MSG_WHOAMI, request, &it, &l, &err) != VS_OK)
+        gateway_log("the daemon's log does not tell of a key that was refused: %s", err.text);
+    json_decref(request);
 }
 
 void link_forget_conn(struct gateway *g, const struct conn *c)

@@ -2,7 +2,8 @@
  * seconds; each request goes there with its key all the same, so one that was revoked meanwhile fails there.
  *
  * Wrong ones are counted by the place that they come from, an IPv4 address or the upper half of an IPv6 one: five within a minute,
- * and for 30 seconds no key from there is asked about. One that is known to be good passes. */
+ * and for 30 seconds no key from there is asked about. One that is known to be good passes. The daemon, whose audit log has wrong
+ * keys, is told of those that it is not asked about, and of who was locked out. */
 #include "prog/gateway/gateway.h"
 
 #include "base/bytes.h"
@@ -70,8 +71,10 @@ static int locked_out(uint64_t left, struct gw_error *err)
 
 static void count_wrong(struct gateway *g, const struct conn *c)
 {
-    if (vs_lockout_wrong(&g->lockout, c->place, g->now))
-        gateway_log("too many wrong keys from %s: locked out for 30 seconds", c->remote[0] ? c->remote : "this machine");
+    if (!vs_lockout_wrong(&g->lockout, c->place, g->now))
+        return;
+    gateway_log("too many wrong keys from %s: locked out for 30 seconds", c->remote[0] ? c->remote : "this machine");
+    link_tell_refused(g, c, "locked_out");
 }
 
 int who_check(struct gateway *g, struct conn *c, const char *text, struct gw_error *err)
@@ -92,6 +95,7 @@ int who_check(struct gateway *g, struct conn *c, const char *text, struct gw_err
     if (left)
         return locked_out(left, err);
     if (!is_key) {
+        link_tell_refused(g, c, "wrong_key");       /* one with the form of a key it looks at itself */
         count_wrong(g, c);
         return no_key(err);
     }
