@@ -5,10 +5,12 @@
  */
 #include "grammar/internal.h"
 
+#include "base/buf.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_STATES = 60000, MAX_CELLS = 4 << 20 };
+enum { MAX_STATES = 100000, MAX_CELLS = 4 << 20 };
 #define DEAD VS_DFA_DEAD
 
 void vs_dfa_free(struct vs_dfa *d)
@@ -362,7 +364,7 @@ static struct vs_dfa *of_places(struct vs_grammar *g, const struct vs_grammar *o
 
 /* ---- kinds ---- */
 
-struct vs_dfa *vs_dfa_of_pattern(struct vs_grammar *g, const char *text, size_t n, bool searches)
+static struct vs_dfa *dfa_of_regex(struct vs_grammar *g, const char *text, size_t n, bool searches)
 {
     struct vs_grammar *scratch = vs_grammar_begin(g->v, g->use, g->check);
     struct vs_dfa *d = NULL;
@@ -378,6 +380,85 @@ struct vs_dfa *vs_dfa_of_pattern(struct vs_grammar *g, const char *text, size_t 
         d = of_places(g, scratch, start, end);
     vs_grammar_free(scratch);
     return d;
+}
+
+/* The byte behind the group that begins at `at`, or n where it has no end. */
+static size_t behind_group(const char *text, size_t n, size_t at)
+{
+    bool in_class = false;
+    for (unsigned depth = 0; at < n; at++) {
+        if (text[at] == '\\')
+            at++;
+        else if (in_class || text[at] == '[')
+            in_class = text[at] != ']';
+        else if (text[at] == '(')
+            depth++;
+        else if (text[at] == ')' && --depth == 0)
+            return at + 1;
+    }
+    return n;
+}
+
+/* How many bytes of look-aheads, (?=...) and (?!...), follow a ^ at the beginning; 0 where alternatives stand outside of groups. */
+static size_t looks_ahead(const char *text, size_t n)
+{
+    size_t end = 1, at;
+    if (n < 4 || text[0] != '^')
+        return 0;
+    while (n - end > 3 && text[end] == '(' && text[end + 1] == '?' && (text[end + 2] == '=' || text[end + 2] == '!'))
+        end = behind_group(text, n, end);
+    bool in_class = false;
+    for (at = end; at < n && end > 1; at++) {
+        if (text[at] == '\\')
+            at++;
+        else if (in_class || text[at] == '[')
+            in_class = text[at] != ']';
+        else if (text[at] == '(')
+            at = behind_group(text, n, at) - 1;
+        else if (text[at] == '|')
+            return 0;
+    }
+    return end - 1;
+}
+
+/* "^" and a piece of a pattern. */
+static struct vs_dfa *dfa_from_start(struct vs_grammar *g, const char *piece, size_t n)
+{
+    struct vs_buf text = { 0 };
+    vs_buf_char(&text, '^');
+    vs_buf_add(&text, piece, n);
+    struct vs_dfa *d = NULL;
+    if (text.status != VS_OK)
+        vs_grammar_fail(g, text.status, "out of memory");
+    else
+        d = dfa_of_regex(g, text.data, text.n, true);
+    vs_buf_clear(&text);
+    return d;
+}
+
+/* Look-aheads at the beginning are sets of texts of their own: those that begin so, or do not. */
+struct vs_dfa *vs_dfa_of_pattern(struct vs_grammar *g, const char *text, size_t n, bool searches)
+{
+    size_t ahead = searches ? looks_ahead(text, n) : 0, end;
+    if (!ahead)
+        return dfa_of_regex(g, text, n, searches);
+    struct vs_dfa *all = dfa_from_start(g, text + 1 + ahead, n - 1 - ahead);
+    for (size_t at = 1; at < 1 + ahead && all; at = end) {
+        end = behind_group(text, n, at);
+        struct vs_buf group = { 0 };                    /* (?=a) -> (?:a) */
+        vs_buf_str(&group, "(?:");
+        vs_buf_add(&group, text + at + 3, end - at - 3);
+        struct vs_dfa *one = group.status == VS_OK ? dfa_from_start(g, group.data, group.n) : NULL;
+        if (group.status != VS_OK)
+            vs_grammar_fail(g, group.status, "out of memory");
+        vs_buf_clear(&group);
+        if (!one) {
+            vs_dfa_free(all);
+            return NULL;
+        }
+        all = vs_dfa_both(g, all, one, text[at + 2] == '=' ? VS_DFA_AND : VS_DFA_AND_NOT);
+    }
+    return all;
 }
 
 struct vs_dfa *vs_dfa_of_texts(struct vs_grammar *g, const char *const *text, const size_t *n, size_t n_texts)

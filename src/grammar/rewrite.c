@@ -1,5 +1,8 @@
 /* grammar/rewrite.c - JSON schemas that say less with more: what can be said with alternatives is said so, on a copy.
  *
+ *     items [S, T], additionalItems R          prefixItems [S, T], items R: as older drafts wrote it, and 2020-12 does not allow
+ *     dependencies                             dependentRequired and dependentSchemas, as they are called now
+ *     minimum m, exclusiveMinimum true         exclusiveMinimum m, as it was once written; maxima too
  *     dependentRequired, dependentSchemas      the key is not there, or it is and more holds
  *     not S                                    its complement, keyword by keyword: a value breaks at least one of them
  *     if S then A else B                       anyOf [S and A], [not S and B]
@@ -419,6 +422,50 @@ static void rewrite_contains(const struct rewriting *w, json_t *schema)
         json_object_set_new(schema, VS_NOT_CONTAINS, other);
 }
 
+/* ---- older drafts, where 2020-12 gives the same form no meaning ---- */
+
+static void rewrite_items(json_t *schema)
+{
+    json_t *first = json_object_get(schema, "items"), *others = json_object_get(schema, "additionalItems");
+    if (json_is_array(first) && !json_object_get(schema, "prefixItems")) {
+        json_object_set(schema, "prefixItems", first);
+        if (others)
+            json_object_set(schema, "items", others);
+        else
+            json_object_del(schema, "items");
+    }
+    json_object_del(schema, "additionalItems");        /* beside one schema for all items it said nothing */
+}
+
+static void rewrite_dependencies(json_t *schema)
+{
+    json_t *all = json_incref(json_object_get(schema, "dependencies")), *v;
+    const char *key;
+    json_object_foreach(all, key, v) {
+        const char *name = json_is_array(v) ? "dependentRequired" : "dependentSchemas";
+        if (!json_object_get(schema, name))
+            json_object_set_new(schema, name, json_object());
+        if (!json_object_get(json_object_get(schema, name), key))
+            json_object_set(json_object_get(schema, name), key, v);
+        else
+            hold(schema, json_pack("{s:{s:O}}", name, key, v));
+    }
+    if (json_is_object(all))
+        json_object_del(schema, "dependencies");
+    json_decref(all);
+}
+
+static void rewrite_exclusive(json_t *schema, const char *bound, const char *exclusive)
+{
+    json_t *v = json_object_get(schema, exclusive), *at = json_object_get(schema, bound);
+    if (json_is_true(v) && json_is_number(at)) {
+        json_object_set(schema, exclusive, at);
+        json_object_del(schema, bound);
+    } else if (json_is_false(v)) {
+        json_object_del(schema, exclusive);
+    }
+}
+
 static void rewrite(const struct rewriting *w, json_t *schema, unsigned depth)
 {
     const char *keyword, *key;
@@ -426,6 +473,10 @@ static void rewrite(const struct rewriting *w, json_t *schema, unsigned depth)
     size_t i;
     if (!json_is_object(schema) || depth > 400 || !vs_grammar_work(w->g, 64))
         return;
+    rewrite_items(schema);
+    rewrite_dependencies(schema);
+    rewrite_exclusive(schema, "minimum", "exclusiveMinimum");
+    rewrite_exclusive(schema, "maximum", "exclusiveMaximum");
     json_object_foreach(schema, keyword, v) {
         enum vs_schemas_below kind = vs_schema_below(keyword);
         if (kind == VS_BELOW_ONE)
@@ -464,12 +515,30 @@ static bool has_key(const json_t *v, const char *const *names, unsigned depth)
     return false;
 }
 
+/* Is something written as older drafts do? */
+static bool is_older(const json_t *v, unsigned depth)
+{
+    const char *key;
+    json_t *one;
+    size_t i;
+    if (json_is_array(json_object_get(v, "items")) || json_object_get(v, "additionalItems") || json_object_get(v, "dependencies")
+        || json_is_boolean(json_object_get(v, "exclusiveMinimum")) || json_is_boolean(json_object_get(v, "exclusiveMaximum")))
+        return true;
+    json_object_foreach((json_t *)(uintptr_t)v, key, one)
+        if (depth < 500 && is_older(one, depth + 1))
+            return true;
+    json_array_foreach(v, i, one)
+        if (depth < 500 && is_older(one, depth + 1))
+            return true;
+    return false;
+}
+
 json_t *vs_schema_rewritten(struct vs_grammar *g, const json_t *schema)
 {
     static const char *const names[] = { "dependentRequired", "dependentSchemas", "not", "if", "maxContains", NULL };
     static const char *const one_of[] = { "oneOf", NULL };
     static const char *const evaluating[] = { "unevaluatedProperties", "unevaluatedItems", NULL };
-    if (!has_key(schema, names, 0) && !(g->splits && has_key(schema, one_of, 0)))
+    if (!has_key(schema, names, 0) && !is_older(schema, 0) && !(g->splits && has_key(schema, one_of, 0)))
         return json_incref((json_t *)(uintptr_t)schema);
     json_t *copy = json_deep_copy(schema);
     const struct rewriting w = { g, copy, has_key(copy, evaluating, 0) };

@@ -64,6 +64,14 @@ static const struct keyword { const char *name; enum need need; bool refused; } 
     { "divisibleBy", ANYTHING, true },
 };
 
+#define IPV4 "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define IPV6 "(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,7}:|(?:[0-9a-fA-F]{1,4}:){1,6}:[0-9a-fA-F]{1,4}" \
+             "|(?:[0-9a-fA-F]{1,4}:){1,5}(?::[0-9a-fA-F]{1,4}){1,2}|(?:[0-9a-fA-F]{1,4}:){1,4}(?::[0-9a-fA-F]{1,4}){1,3}" \
+             "|(?:[0-9a-fA-F]{1,4}:){1,3}(?::[0-9a-fA-F]{1,4}){1,4}|(?:[0-9a-fA-F]{1,4}:){1,2}(?::[0-9a-fA-F]{1,4}){1,5}" \
+             "|[0-9a-fA-F]{1,4}:(?::[0-9a-fA-F]{1,4}){1,6}|:(?:(?::[0-9a-fA-F]{1,4}){1,7}|:)"
+#define BASE64 "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+#define UUID_OF(version) "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-" version "[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+
 static const struct { const char *name, *regex; } formats[] = {
     { "date", "[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
               "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -77,11 +85,12 @@ static const struct { const char *name, *regex; } formats[] = {
                   "(?:T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?"
                   "|[0-9]+M(?:[0-9]+S)?|[0-9]+S))?|T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S))" },
     { "uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}" },
-    { "ipv4", "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])" },
-    { "ipv6", "(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,7}:|(?:[0-9a-fA-F]{1,4}:){1,6}:[0-9a-fA-F]{1,4}"
-              "|(?:[0-9a-fA-F]{1,4}:){1,5}(?::[0-9a-fA-F]{1,4}){1,2}|(?:[0-9a-fA-F]{1,4}:){1,4}(?::[0-9a-fA-F]{1,4}){1,3}"
-              "|(?:[0-9a-fA-F]{1,4}:){1,3}(?::[0-9a-fA-F]{1,4}){1,4}|(?:[0-9a-fA-F]{1,4}:){1,2}(?::[0-9a-fA-F]{1,4}){1,5}"
-              "|[0-9a-fA-F]{1,4}:(?::[0-9a-fA-F]{1,4}){1,6}|:(?:(?::[0-9a-fA-F]{1,4}){1,7}|:)" },
+    { "uuid1", UUID_OF("1") }, { "uuid3", UUID_OF("3") }, { "uuid4", UUID_OF("4") }, { "uuid5", UUID_OF("5") },
+    { "uuid6", UUID_OF("6") }, { "uuid7", UUID_OF("7") }, { "uuid8", UUID_OF("8") },
+    { "byte", BASE64 }, { "base64", BASE64 }, { "base64url", "[A-Za-z0-9_-]*={0,2}" },
+    { "json-pointer", "(?:/(?:[^~/]|~[01])*)*" },
+    { "ipv4", IPV4 },
+    { "ipv6", IPV6 }, { "ipvanyaddress", IPV4 "|" IPV6 },
     { "email", "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@(?:[A-Za-z0-9]"
                "(?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?" },
     { "hostname", "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,30}(?:\\.[A-Za-z0-9](?:-?[A-Za-z0-9]){0,30}){0,3}" },
@@ -91,6 +100,9 @@ static const struct { const char *name, *regex; } formats[] = {
              "(?:\\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?(?:#"
              "(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?" },
 };
+
+/* Formats that say nothing of a text: how it is shown, or what it is for. */
+static const char *const hints[] = { "password", "binary", "path", "file-path", "directory-path" };
 
 /* Schemas that must all hold, in the order in which they were met; sorted for its key. */
 struct set { const json_t *v[MAX_SET]; unsigned n; bool never; };
@@ -339,7 +351,8 @@ static bool check_keywords(struct compiler *c, const json_t *schema)
         if (what)
             refuse(c, VS_E_INVALID, schema, name, what);
         else if (k->refused && !says_nothing(schema, name, v))
-            refuse(c, VS_E_UNSUPPORTED, schema, name, "this keyword can't be enforced");
+            refuse(c, VS_E_UNSUPPORTED, schema, name, strcmp(name, "nullable") == 0
+                   ? "it is of OpenAPI 3.0, not of JSON schema: add \"null\" to the type" : "this keyword can't be enforced");
         if (failed(c))
             return false;
     }
@@ -746,6 +759,14 @@ static struct vs_dfa *leave_out(struct list *l, const json_t *schema, struct vs_
     return all;
 }
 
+static bool is_hint(const json_t *format)
+{
+    bool found = false;
+    for (size_t i = 0; format && i < sizeof hints / sizeof *hints; i++)
+        found |= strcmp(json_string_value(format), hints[i]) == 0;
+    return found;
+}
+
 /* Those of `all` that keep patterns and formats; all NULL: any text, and NULL comes back where nothing is said of it. */
 static struct vs_dfa *keep_patterns(struct list *l, bool has_type, struct vs_dfa *all)
 {
@@ -754,6 +775,8 @@ static struct vs_dfa *keep_patterns(struct list *l, bool has_type, struct vs_dfa
     for (unsigned i = 0; i < l->n && !failed(c); i++) {
         const json_t *pattern = json_object_get(l->v[i], "pattern"), *format = json_object_get(l->v[i], "format");
         const char *regex = NULL;
+        if (is_hint(format))
+            format = NULL;
         for (size_t k = 0; format && k < sizeof formats / sizeof *formats; k++)
             if (strcmp(formats[k].name, json_string_value(format)) == 0)
                 regex = formats[k].regex;
@@ -981,14 +1004,28 @@ static void add_element(struct compiler *c, const struct set *s, bool some, uint
 static bool is_listed(const struct list *l, const json_t *value, unsigned own);
 static bool is_same(const json_t *a, const json_t *b);
 
+/* Where a reference that stands alone leads to; else the schema itself. */
+static const json_t *behind_reference(const struct compiler *c, const json_t *schema)
+{
+    for (int i = 0; i < 8 && json_is_object(schema) && json_object_size(schema) == 1; i++) {
+        const char *ref = json_string_value(json_object_get(schema, "$ref"));
+        const json_t *to = ref ? vs_schema_follow(c->root, ref) : NULL;
+        if (!to)
+            break;
+        schema = to;
+    }
+    return schema;
+}
+
 /* The values that all elements are among; 0: there is no such list, or it is a long one. */
 static size_t listed_values(struct list *l, const json_t *ret[MAX_UNIQUE])
 {
+    struct compiler *c = l->c;
     struct set s = { 0 };
     size_t n = 0;
     element_of(l, SIZE_MAX, &s);
     for (unsigned i = 0; i < s.n && !n; i++) {
-        const json_t *list = json_object_get(s.v[i], "enum"), *v;
+        const json_t *list = json_object_get(behind_reference(c, s.v[i]), "enum"), *v;
         size_t k, j;
         json_array_foreach(list, k, v) {
             for (j = 0; j < n && !is_same(ret[j], v); j++) { }
@@ -1238,7 +1275,8 @@ static struct vs_dfa *allowed_keys(struct list *l, bool *ret_any)
     struct vs_dfa *keys = vs_dfa_of_pattern(g, "", 0, true);
     *ret_any = true;
     for (unsigned i = 0; i < l->n && keys && !failed(c); i++) {
-        const json_t *names = json_object_get(l->v[i], "propertyNames"), *pattern = json_object_get(names, "pattern");
+        const json_t *names = behind_reference(c, json_object_get(l->v[i], "propertyNames"));
+        const json_t *pattern = json_object_get(names, "pattern");
         const json_t *constant = json_object_get(names, "const"), *list = json_object_get(names, "enum"), *v;
         const json_t *type = json_object_get(names, "type");
         const char *key;
