@@ -92,6 +92,7 @@ struct gw_api {
     void (*fail)(struct gw_call *, const struct gw_error *, bool begun, struct vs_buf *out);
     void (*clear)(struct gw_call *);    /* frees state; may be NULL */
     const char *stream_type;            /* "text/event-stream" or "application/x-ndjson" */
+    const char *id_header;              /* another name of x-request-id, which its clients look for; NULL: none */
 };
 
 struct gw_route {

@@ -516,7 +516,7 @@ static void messages_clear(struct gw_call *call)
 
 const struct gw_api gw_api_messages = {
     .begin = messages_begin, .token = messages_token, .ping = messages_ping, .done = messages_done, .fail = messages_fail,
-    .clear = messages_clear, .stream_type = "text/event-stream",
+    .clear = messages_clear, .stream_type = "text/event-stream", .id_header = "request-id",
 };
 
 /* ---- counting ---- */

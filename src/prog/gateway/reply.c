@@ -51,6 +51,8 @@ void reply_head(struct gateway *g, struct conn *c, int status, const char *type,
     vs_buf_str(out, "server: veritas/" VERITAS_VERSION "\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n");
     if (c->request_id[0])
         vs_buf_printf(out, "x-request-id: %s\r\n", c->request_id);
+    if (c->request_id[0] && c->api && c->api->id_header)
+        vs_buf_printf(out, "%s: %s\r\n", c->api->id_header, c->request_id);
     if (type)
         vs_buf_printf(out, "content-type: %s\r\n", type);
     if (c->is_chunked)
@@ -62,8 +64,8 @@ void reply_head(struct gateway *g, struct conn *c, int status, const char *type,
     else if (c->is_old)
         vs_buf_str(out, "connection: keep-alive\r\n");
     if (c->allowed_origin)
-        vs_buf_printf(out, "access-control-allow-origin: %s\r\naccess-control-expose-headers: x-request-id, x-veritas-ignored, "
-                      "x-veritas-seed, retry-after\r\nvary: origin\r\n", c->allowed_origin);
+        vs_buf_printf(out, "access-control-allow-origin: %s\r\naccess-control-expose-headers: x-request-id, request-id, "
+                      "x-veritas-ignored, x-veritas-seed, retry-after\r\nvary: origin\r\n", c->allowed_origin);
     if (headers && headers->n)
         vs_buf_add(out, headers->data, headers->n);
     vs_buf_str(out, "\r\n");
