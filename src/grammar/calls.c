@@ -183,12 +183,15 @@ static void add_call(struct vs_grammar *g, const struct vs_call_form *form, cons
         vs_schema_add(g, f->parameters, arguments, to);
 }
 
-static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, const struct vs_callable *f, size_t n)
+static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, const struct vs_callable *f, size_t n,
+                      const json_t *constraint)
 {
     g->root = vs_rule_add(g, "root", 4);
     uint32_t begin = vs_place_add(g), end = vs_place_add(g);
     if (g->err.code == VS_OK)
-        vs_edge_empty(g, g->rule[g->root].start, begin);
+        add_text(g, g->rule[g->root].start, constraint ? form->begin : "", begin);
+    if (constraint && g->err.code == VS_OK)
+        vs_constraint_add(g, constraint, g->rule[g->root].start, g->rule[g->root].end);
     for (size_t i = 0; i < n && g->err.code == VS_OK; i++)
         add_call(g, form, &f[i], begin, end);
     if (g->err.code == VS_OK) {
@@ -200,8 +203,8 @@ static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, con
     }
 }
 
-int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *f, size_t n, const struct vs_vocabulary *v,
-                     struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
+int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *f, size_t n, const json_t *constraint,
+                     const struct vs_vocabulary *v, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
 {
     bool splits = false;
     int r;
@@ -210,7 +213,7 @@ int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *
         if (!g)
             return vs_error_set(err, VS_E_NOMEM, "out of memory");
         g->splits = splits;
-        add_calls(g, form, f, n);
+        add_calls(g, form, f, n, constraint);
         r = vs_grammar_give(g, ret, &splits, err);
     } while (splits);
     return r;

@@ -714,16 +714,25 @@ static const struct { const char *key; void (*add)(struct vs_grammar *, const js
     { "grammar", add_gbnf },
 };
 
-int vs_grammar_compile(const json_t *constraint, enum vs_grammar_use use, const struct vs_vocabulary *v, struct vs_check *check,
-                       struct vs_grammar **ret, struct vs_error *err)
+void vs_constraint_add(struct vs_grammar *g, const json_t *constraint, uint32_t from, uint32_t to)
 {
+    const json_t *or_calls = json_object_get(constraint, VS_OR_CALLS);
     size_t kind = sizeof kinds / sizeof *kinds;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (json_object_get(constraint, kinds[i].key))
             kind = i;
-    if (json_object_size(constraint) != 1 || kind == sizeof kinds / sizeof *kinds)
-        return vs_error_set(err, VS_E_INVALID, "constraint: an object with exactly one of json_schema, json_object, regex, choice "
-                            "and grammar is needed");
+    if (json_object_size(constraint) != 1u + (or_calls != NULL) || kind == sizeof kinds / sizeof *kinds)
+        vs_grammar_fail(g, VS_E_INVALID, "constraint: an object with exactly one of json_schema, json_object, regex, choice "
+                        "and grammar is needed");
+    else if (or_calls && !json_is_boolean(or_calls))
+        vs_grammar_fail(g, VS_E_INVALID, "constraint.or_calls: true or false is needed");
+    else if (g->err.code == VS_OK)
+        kinds[kind].add(g, json_object_get(constraint, kinds[kind].key), from, to);
+}
+
+int vs_grammar_compile(const json_t *constraint, enum vs_grammar_use use, const struct vs_vocabulary *v, struct vs_check *check,
+                       struct vs_grammar **ret, struct vs_error *err)
+{
     bool splits = false;
     int r;
     do {
@@ -733,7 +742,7 @@ int vs_grammar_compile(const json_t *constraint, enum vs_grammar_use use, const 
         g->splits = splits;
         g->root = vs_rule_add(g, "root", 4);
         if (g->err.code == VS_OK)
-            kinds[kind].add(g, json_object_get(constraint, kinds[kind].key), g->rule[g->root].start, g->rule[g->root].end);
+            vs_constraint_add(g, constraint, g->rule[g->root].start, g->rule[g->root].end);
         r = vs_grammar_give(g, ret, &splits, err);
     } while (splits);
     return r;

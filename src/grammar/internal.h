@@ -138,6 +138,11 @@ void vs_dfa_emit_string(struct vs_grammar *g, const struct vs_dfa *d, uint32_t f
  * 0: never so many. */
 uint32_t vs_matcher_too_wide(struct vs_matcher *m);
 
+/* ---- grammar.c ---- */
+
+/* What a constraint allows, whichever kind it is. */
+void vs_constraint_add(struct vs_grammar *g, const json_t *constraint, uint32_t from, uint32_t to);
+
 /* ---- gbnf.c ---- */
 
 void vs_gbnf_add(struct vs_grammar *g, const char *text, size_t n);               /* its rule "root" becomes the root */

@@ -416,6 +416,40 @@ class Api(Gateway):
 
         self.assertEqual(self.json(CHAT, self.chat(tools=tools, tool_choice="perhaps"), 400)["error"]["param"], "tool_choice")
 
+    def test_calls_or_a_format(self):
+        """Beside response_format a model may call a tool: text in the format, or calls that keep their schema."""
+        parameters = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 5}}, "required": ["n"]}
+        tools = [{"type": "function", "function": {"name": "look", "parameters": parameters}}]
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {
+            "type": "object", "properties": {"b": {"type": "boolean"}}, "required": ["b"], "additionalProperties": False}}}
+        more = {"tools": tools, "response_format": form, "max_tokens": 90, "temperature": 1.5}
+        kinds = set()
+        for seed in range(24):
+            body = self.chat(seed=seed, **more)
+            choice = self.json(CHAT, body)["choices"][0]
+            calls = choice["message"].get("tool_calls")
+            kinds.add(choice["finish_reason"])
+            if calls:
+                self.assertEqual((choice["finish_reason"], choice["message"]["content"]), ("tool_calls", None))
+                for t in calls:
+                    arguments = json.loads(t["function"]["arguments"])
+                    self.assertEqual((t["function"]["name"], list(arguments)), ("look", ["n"]))
+                    self.assertGreaterEqual(arguments["n"], 5)
+            else:
+                self.assertEqual((choice["finish_reason"], list(json.loads(choice["message"]["content"]))), ("stop", ["b"]))
+            if seed < 3:
+                got = [e["choices"][0] for _, e in self.events(CHAT, body)[:-1] if e["choices"]]
+                self.assertEqual("".join(c["delta"].get("content") or "" for c in got), choice["message"]["content"] or "")
+                pieces = [t["function"].get("arguments", "") for c in got for t in c["delta"].get("tool_calls", [])]
+                self.assertEqual("".join(pieces), "".join(t["function"]["arguments"] for t in calls or []))
+        self.assertEqual(kinds, {"stop", "tool_calls"})
+        forced = self.json(CHAT, self.chat(tool_choice="required", **more))["choices"][0]
+        self.assertEqual(forced["finish_reason"], "tool_calls")
+        never = self.json(CHAT, self.chat(tool_choice="none", **more))["choices"][0]
+        self.assertEqual(list(json.loads(never["message"]["content"])), ["b"])
+        tools[0]["function"]["parameters"] = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}}
+        self.assertIn("uniqueItems", self.json(CHAT, self.chat(**more), 400)["error"]["message"])
+
     def test_decisions(self):
         questions = {"team": {"type": "choice", "instructions": "Who?", "criteria": {"billing": "Money", "support": None}},
                      "angry": {"type": "noul", "instructions": "Angry?"},

@@ -180,6 +180,14 @@ static void test_chat_requests(void **state)
     refused(a, "{" HI ",'guided_json':{}}", 400, "guided_json", "use structured_outputs");
     refused(a, "{" HI ",'store':true}", 400, "store", "only false");
     refused(a, "{" HI ",'tool_choice':'required'}", 400, "tool_choice", "no tools");
+    asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}}],'response_format':{'type':'json_object'}}",
+             VS_MSG_CHAT, "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],"
+             "'constraint':{'json_object':true,'or_calls':true}}");
+    asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}}],'response_format':{'type':'json_object'},"
+             "'tool_choice':'required'}", VS_MSG_CHAT,
+             "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],'tool_choice':'required'}");
+    asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}}],'structured_outputs':{'regex':'a'}}", VS_MSG_CHAT,
+             "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],'constraint':{'regex':'a'}}");
     refused(a, "{" HI ",'tools':[{'type':'web'}]}", 400, "tools[0].type", "type function");
     refused(a, "{" HI ",'tools':[{'type':'function','function':{'name':'a\\nb'}}]}", 400, "tools[0].function.name", "A-Z");
     refused(a, "{" HI ",'grammar':'x','structured_outputs':{'regex':'y'}}", 400, "structured_outputs.regex", "second");
@@ -249,15 +257,15 @@ static void test_other_requests(void **state)
              "{'type':'text','text':'b'},{'type':'tool_use','id':'1','name':'f','input':{'x':1}}]},"
              "{'role':'user','content':[{'type':'tool_result','tool_use_id':'1','content':[{'type':'text','text':'r'}]},"
              "{'type':'text','text':'c'}]}],'tools':[{'name':'f','description':'d','input_schema':{'type':'object'}}],"
-             "'tool_choice':{'type':'any','disable_parallel_tool_use':true},'thinking':{'type':'enabled','budget_tokens':1024},"
+             "'tool_choice':{'type':'auto','disable_parallel_tool_use':true},'thinking':{'type':'enabled','budget_tokens':1024},"
              "'output_config':{'format':{'type':'json_schema','schema':{'type':'array'}}}}", VS_MSG_CHAT,
              "{'model':'m','max_tokens':9,'stop':['q'],'parts':true,'messages':[{'role':'system','content':'s'},"
              "{'role':'user','content':'a'},{'role':'assistant','content':'b','reasoning_content':'t','tool_calls':["
              "{'id':'1','type':'function','function':{'name':'f','arguments':'{\\u0022x\\u0022:1}'}}]},"
              "{'role':'tool','content':'r','tool_call_id':'1','name':'f'},{'role':'user','content':'c'}],"
              "'tools':[{'type':'function','function':{'name':'f','description':'d','parameters':{'type':'object'}}}],"
-             "'tool_choice':'required','parallel_tool_calls':false,'template_args':{'enable_thinking':true},"
-             "'constraint':{'json_schema':{'type':'array'}}}");
+             "'tool_choice':'auto','parallel_tool_calls':false,'template_args':{'enable_thinking':true},"
+             "'constraint':{'json_schema':{'type':'array'},'or_calls':true}}");
     asks_for(&gw_api_messages_tokens, "{" HI ",'system':'s'}", VS_MSG_TOKENIZE,
              "{'model':'m','messages':[{'role':'system','content':'s'},{'role':'user','content':'Hi'}]}");
     refused(a, "{" HI "}", 400, "max_tokens", "is needed");

@@ -329,8 +329,13 @@ int gw_read_begun(struct gw_reading *r, json_t *messages)
 int gw_settle_tools(struct gw_reading *r)
 {
     const json_t *choice = json_object_get(r->request, "tool_choice");
-    if (json_object_get(r->request, "tools"))
+    if (json_object_get(r->request, "tools")) {
+        if (r->has_format && choice && !gw_is(choice, "auto") && !gw_is(choice, "none"))
+            json_object_del(r->request, "constraint");
+        else if (r->has_format && !gw_is(choice, "none"))
+            return gw_put(r, "constraint.or_calls", json_true());
         return VS_OK;
+    }
     if (choice && !gw_is(choice, "auto") && !gw_is(choice, "none"))
         return gw_refuse_at(r, "tool_choice", "invalid_value", "there are no tools");
     json_object_del(r->request, "tool_choice");
@@ -553,6 +558,7 @@ int gw_read_format(struct gw_reading *r, const json_t *v)
     snprintf(at, sizeof at, "%s.%sschema", r->name, inner ? "json_schema." : "");
     if (is_schema && !schema)
         return gw_refuse_at(r, at, "missing_required_parameter", "what is the schema?");
+    r->has_format = true;
     if (schema && !json_is_object(schema) && !json_is_boolean(schema))
         return gw_refuse_at(r, at, "invalid_value", "a schema is an object, true or false");
     if (schema)

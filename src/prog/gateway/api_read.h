@@ -48,6 +48,7 @@ struct gw_reading {
     int64_t n;                          /* choices */
     bool draws_seed;                    /* seed -1 */
     bool goes_on;                       /* the last message is an answer that has begun */
+    bool has_format;                    /* the constraint is that of the answer's text (response_format and the like) */
 };
 
 /* Starts with an empty request; `model` is read by every table through gw_read_model. VS_OK or err (no memory). */
@@ -110,7 +111,9 @@ void gw_copy_zone(json_t *to, const json_t *from);
 int gw_want_parts(struct gw_reading *r);
 /* The last of the messages is an answer that has begun: it is taken out of the list, and its text goes on. */
 int gw_read_begun(struct gw_reading *r, json_t *messages);
-/* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing.
+/* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing; where one is
+ * forced there is no text, so that a format of the text means nothing; where the model may call, it says text in the format, or
+ * calls.
  * _conversation: all of a request whose system message stands beside the others, which it becomes the first of; name: the field
  * that holds those. */
 int gw_settle_tools(struct gw_reading *r);

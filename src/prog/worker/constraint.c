@@ -115,7 +115,7 @@ static json_t *object_schema(const json_t *function, const char *arguments)
     return whole;
 }
 
-enum { FORM_TEXTS = 5 };
+enum { FORM_TEXTS = 6 };
 
 /* The form with its marks as the vocabulary spells them; text[] owns them. */
 static void spell_form(const struct vs_service *s, const struct vs_style *style, enum vs_calls_use use,
@@ -124,14 +124,15 @@ static void spell_form(const struct vs_service *s, const struct vs_style *style,
     const struct vs_call_form *form = vs_style_form(style);
     const bool names_first = vs_style_names_first(style) && use == VS_CALLS_HELD;
     const char *of[FORM_TEXTS] = { form->open, names_first ? VS_CALLS_NAME_END : form->close, form->between, form->after,
-                                   form->tags ? form->tags->end : NULL };
+                                   form->tags ? form->tags->end : NULL, form->begin };
     bool is_control[VS_N_MARKS];
     for (unsigned m = 0; m < VS_N_MARKS; m++)
         is_control[m] = s->mark_id[m] != VS_TOKENIZER_NONE;
     for (size_t i = 0; i < FORM_TEXTS; i++)
         if (of[i])
             vs_style_spell(of[i], is_control, &text[i]);
-    *ret = (struct vs_call_form){ .begin = form->begin, .open = text[0].data, .close = text[1].data, .tags = form->tags };
+    *ret = (struct vs_call_form){ .begin = text[5].n ? text[5].data : "", .open = text[0].data, .close = text[1].data,
+                                  .tags = form->tags };
     if (use == VS_CALLS_FORCED_SEVERAL) {
         ret->between = text[2].data;
         ret->after = text[3].data;
@@ -156,7 +157,7 @@ static size_t callables(const json_t *tools, const char *name, const char *argum
 }
 
 int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json_t *tools, const char *name, enum vs_calls_use use,
-                  struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
+                  const json_t *constraint, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
 {
     struct vs_callable *f = calloc(json_array_size(tools) + 1, sizeof *f);
     struct vs_buf text[FORM_TEXTS] = { 0 };
@@ -176,7 +177,7 @@ int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json
         for (size_t i = 0; i < FORM_TEXTS && r == VS_OK; i++)
             if (text[i].status != VS_OK)
                 r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-        if (r == VS_OK && (r = vs_grammar_calls(&form, f, n, s->vocabulary, check, ret, &why)) != VS_OK)
+        if (r == VS_OK && (r = vs_grammar_calls(&form, f, n, constraint, s->vocabulary, check, ret, &why)) != VS_OK)
             vs_error_set(err, r, "tools: %s", why.text);
     }
     for (size_t i = 0; i < FORM_TEXTS; i++)

@@ -25,6 +25,7 @@ struct vs_order {
     bool ignore_eos, special, logits_hash, speculates;
     bool parts, one_call;                /* the answer comes in parts; at most one of them is a call, */
     bool forces;                         /* the answer is calls: `grammar` is their form */
+    bool or_calls;                       /* `grammar` is the constraint's or that of calls, whichever the model begins */
     const char *function;                /* that is called then; NULL: any of them. Borrowed */
     struct vs_grammar *calls;            /* of calls that the model makes by itself; NULL: nothing holds them */
     char notice[300];                    /* why nothing does; "" */

@@ -125,18 +125,44 @@ static bool has_constraint(const json_t *request)
     return constraint && !json_is_null(constraint);
 }
 
+/* Calls that the constraint's place may be taken by: the grammar becomes that of both. */
+static int join_calls(struct vs_service *s, const json_t *request, const struct vs_style *style, struct vs_check *check,
+                      struct vs_order *o, struct vs_error *err)
+{
+    struct vs_grammar *both = NULL;
+    struct vs_buf head = { 0 };
+    vs_style_begin_content(style, false, &head);
+    bool is_apart = head.n > 0;          /* the prompt says already that content follows */
+    vs_buf_clear(&head);
+    if (is_apart) {
+        snprintf(o->notice, sizeof o->notice, "no tool can be called beside the constraint: this model's calls begin elsewhere");
+        return VS_OK;
+    }
+    enum vs_calls_use use = o->one_call || !vs_style_form(style)->between ? VS_CALLS_FORCED : VS_CALLS_FORCED_SEVERAL;
+    int r = vs_calls_read(s, style, vs_chat_tools(request), NULL, use, json_object_get(request, "constraint"), check, &both, err);
+    if (r != VS_OK)
+        return r;
+    vs_grammar_free(o->grammar);
+    o->grammar = both;
+    o->or_calls = true;
+    return VS_OK;
+}
+
 /* One that can't be held is refused, unless the model is free to call or not, and no tool is strict: then the answer says so. */
 int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_style *style, struct vs_check *check,
                    struct vs_order *o, struct vs_error *err)
 {
     const json_t *tools = vs_chat_tools(request);
     struct vs_error why = { 0 };
-    if (!o->parts || !tools || (has_constraint(request) && !o->forces))
+    bool or_calls = json_is_true(json_object_get(json_object_get(request, "constraint"), VS_OR_CALLS));
+    if (!o->parts || !tools || (has_constraint(request) && !o->forces && !or_calls))
         return VS_OK;
+    if (or_calls && !o->forces)
+        return join_calls(s, request, style, check, o, err);
     enum vs_calls_use use = !o->forces ? VS_CALLS_HELD : o->one_call || !vs_style_form(style)->between ? VS_CALLS_FORCED
                                                                                                      : VS_CALLS_FORCED_SEVERAL;
     o->one_call |= use == VS_CALLS_FORCED;
-    int r = vs_calls_read(s, style, tools, o->function, use, check, o->forces ? &o->grammar : &o->calls, &why);
+    int r = vs_calls_read(s, style, tools, o->function, use, NULL, check, o->forces ? &o->grammar : &o->calls, &why);
     if (r == VS_OK || r == VS_E_NOMEM || o->forces || is_strict(tools) || (check && check->status != VS_OK))
         return r == VS_OK ? r : vs_error_set(err, r, "%s", why.text[0] ? why.text : vs_status_text(r));
     snprintf(o->notice, sizeof o->notice, "arguments of calls are not held to their schema: %.220s", why.text);

@@ -62,11 +62,12 @@ int vs_constraint_read(struct vs_service *s, const json_t *request, enum vs_gram
                        struct vs_grammar **ret, struct vs_error *err);
 
 /* constraint.c: the grammar of calls as a family of models writes them; of the tool `name` alone, when that is given. HELD: of one
- * that the model begins by itself (vs_parts_call; where the name comes first, NAME VS_CALLS_NAME_END stands in front). */
+ * that the model begins by itself (vs_parts_call; where the name comes first, NAME VS_CALLS_NAME_END stands in front). constraint:
+ * what the answer may keep in place of calls; NULL: nothing. */
 enum vs_calls_use { VS_CALLS_HELD, VS_CALLS_FORCED, VS_CALLS_FORCED_SEVERAL };
 #define VS_CALLS_NAME_END "\n"
 int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json_t *tools, const char *name, enum vs_calls_use use,
-                  struct vs_check *check, struct vs_grammar **ret, struct vs_error *err);
+                  const json_t *constraint, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err);
 
 void vs_marks_find(const struct vs_tokenizer *t, uint32_t ret[VS_N_MARKS]);       /* tell.c */
 
