@@ -56,20 +56,17 @@ static void put_keys(const char *keys, size_t n, struct vs_buf *out)
     vs_buf_clear(&lines);
 }
 
-int vs_receipt_sign(const char *payload, size_t n, const uint8_t seed[VS_SEED_BYTES], const char *keys, size_t n_keys,
-                    struct vs_buf *out)
+int vs_receipt_sign(const char *payload, size_t n, const struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out)
 {
     struct vs_buf pae = { 0 };
-    uint8_t key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
+    uint8_t signature[VS_SIGNATURE_BYTES];
     char name[VS_HASH_HEX];
     vs_receipt_pae(payload, n, &pae);
-    int rc = pae.status != VS_OK ? pae.status : vs_key_public(seed, key);
-    if (rc == VS_OK)
-        rc = vs_key_sign(seed, pae.data, pae.n, signature);
+    int rc = pae.status != VS_OK ? pae.status : vs_key_sign(key, pae.data, pae.n, signature);
     vs_buf_clear(&pae);
     if (rc != VS_OK)
         return rc;
-    key_name(key, name);
+    key_name(vs_key_own(key), name);
     vs_buf_str(out, "{\"envelope\":{\"payload\":\"");
     vs_base64(payload, n, out);
     vs_buf_printf(out, "\",\"payloadType\":\"%s\",\"signatures\":[{\"keyid\":\"%s\",\"sig\":\"", VS_RECEIPT_TYPE, name);

@@ -11,25 +11,68 @@
 
 /* ---- Ed25519 ---- */
 
-int vs_key_public(const uint8_t seed[VS_SEED_BYTES], uint8_t ret[VS_PUBLIC_BYTES])
+struct vs_key {
+    EVP_PKEY *key;                       /* OpenSSL wipes it when it is freed */
+    EVP_MD_CTX *context;
+    uint8_t public[VS_PUBLIC_BYTES];
+};
+
+int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret)
 {
     size_t n = VS_PUBLIC_BYTES;
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
-    bool done = key && EVP_PKEY_get_raw_public_key(key, ret, &n) == 1;
-    EVP_PKEY_free(key);
+    struct vs_key *k = calloc(1, sizeof *k);
+    if (k) {
+        k->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
+        k->context = EVP_MD_CTX_new();
+    }
+    if (!k || !k->key || !k->context || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1) {
+        vs_key_free(k);
+        return VS_E_UNSUPPORTED;
+    }
+    *ret = k;
+    return VS_OK;
+}
+
+void vs_key_free(struct vs_key *k)
+{
+    if (!k)
+        return;
+    EVP_MD_CTX_free(k->context);
+    EVP_PKEY_free(k->key);
+    free(k);
+}
+
+const uint8_t *vs_key_own(const struct vs_key *k)
+{
+    return k->public;
+}
+
+int vs_key_sign(const struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+{
+    size_t length = VS_SIGNATURE_BYTES;
+    bool done = EVP_MD_CTX_reset(k->context) == 1 && EVP_DigestSignInit(k->context, NULL, NULL, NULL, k->key) == 1
+        && EVP_DigestSign(k->context, ret, &length, data, n) == 1;
     return done ? VS_OK : VS_E_UNSUPPORTED;
 }
 
-int vs_key_sign(const uint8_t seed[VS_SEED_BYTES], const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+int vs_key_public(const uint8_t seed[VS_SEED_BYTES], uint8_t ret[VS_PUBLIC_BYTES])
 {
-    size_t length = VS_SIGNATURE_BYTES;
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool done = key && context && EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1
-        && EVP_DigestSign(context, ret, &length, data, n) == 1;
-    EVP_MD_CTX_free(context);
-    EVP_PKEY_free(key);
-    return done ? VS_OK : VS_E_UNSUPPORTED;
+    struct vs_key *k = NULL;
+    int rc = vs_key_create(seed, &k);
+    if (rc == VS_OK)
+        memcpy(ret, k->public, VS_PUBLIC_BYTES);
+    vs_key_free(k);
+    return rc;
+}
+
+int vs_key_sign_once(const uint8_t seed[VS_SEED_BYTES], const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+{
+    struct vs_key *k = NULL;
+    int rc = vs_key_create(seed, &k);
+    if (rc == VS_OK)
+        rc = vs_key_sign(k, data, n, ret);
+    vs_key_free(k);
+    return rc;
 }
 
 bool vs_key_verify(const uint8_t public[VS_PUBLIC_BYTES], const void *data, size_t n, const uint8_t signature[VS_SIGNATURE_BYTES])
@@ -156,7 +199,7 @@ int vs_keys_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8
     uint8_t signature[VS_SIGNATURE_BYTES];
     char text[VS_KEYS_SIGNED_BYTES];
     size_t n = vs_keys_signed(epoch, key, text);
-    int rc = vs_key_sign(signer, text, n, signature);
+    int rc = vs_key_sign_once(signer, text, n, signature);
     return rc == VS_OK ? vs_keys_line_signed(epoch, key, signature, out) : rc;
 }
 
@@ -232,20 +275,18 @@ void vs_keys_clear(struct vs_keys *k)
 
 #define DASH "\xe2\x80\x94 "             /* an em dash, as signed notes have it */
 
-int vs_note_format(const struct vs_note *note, const char *origin, const uint8_t seed[VS_SEED_BYTES], struct vs_buf *out)
+int vs_note_format(const struct vs_note *note, const char *origin, const struct vs_key *key, struct vs_buf *out)
 {
     struct vs_buf text = { 0 };
     char head[VS_HASH_HEX];
-    uint8_t sealed[KEY_ID + VS_SIGNATURE_BYTES], key[VS_PUBLIC_BYTES];
+    uint8_t sealed[KEY_ID + VS_SIGNATURE_BYTES];
     vs_hex(note->head, sizeof note->head, head);
     vs_buf_printf(&text, "%s\n%" PRIu64 "\n", origin, note->size);
     vs_base64(note->root, sizeof note->root, &text);
     vs_buf_printf(&text, "\nhead %s\ntime %" PRId64 "\n", head, note->time_ms);
-    int rc = text.status != VS_OK ? text.status : vs_key_public(seed, key);
-    if (rc == VS_OK)
-        rc = vs_key_sign(seed, text.data, text.n, sealed + KEY_ID);
+    int rc = text.status != VS_OK ? text.status : vs_key_sign(key, text.data, text.n, sealed + KEY_ID);
     if (rc == VS_OK) {
-        key_id(origin, key, sealed);
+        key_id(origin, vs_key_own(key), sealed);
         vs_buf_add(out, text.data, text.n);
         vs_buf_printf(out, "\n" DASH "%s ", origin);
         vs_base64(sealed, sizeof sealed, out);

@@ -48,11 +48,13 @@ static void signed_receipt(const char *text, size_t n)
     static const uint8_t seed[VS_SEED_BYTES] = { 1 };
     struct vs_buf keys = { 0 }, whole = { 0 };
     uint8_t key[VS_PUBLIC_BYTES];
+    struct vs_key *signer = NULL;
     const char *end = memchr(text, '\n', n);
     size_t length = end ? (size_t)(end - text) : n;
     if (vs_key_public(seed, key) != VS_OK || vs_keys_line(1, key, seed, &keys) != VS_OK
-        || vs_receipt_sign(text, length, seed, keys.data, keys.n, &whole) != VS_OK)
+        || vs_key_create(seed, &signer) != VS_OK || vs_receipt_sign(text, length, signer, keys.data, keys.n, &whole) != VS_OK)
         abort();
+    vs_key_free(signer);
     if (end) {
         whole.n--;
         vs_buf_str(&whole, ",\"opening\":");

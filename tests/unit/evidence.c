@@ -329,7 +329,7 @@ static void vectors(void **state)
     assert_int_equal(vs_key_public(seed, key), VS_OK);
     vs_hex(key, sizeof key, hex);
     assert_string_equal(hex, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
-    assert_int_equal(vs_key_sign(seed, "\x72", 1, signature), VS_OK);
+    assert_int_equal(vs_key_sign_once(seed, "\x72", 1, signature), VS_OK);
     vs_hex(signature, sizeof signature, hex);
     assert_string_equal(hex, "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
                              "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
@@ -381,12 +381,18 @@ static void notes(void **state)
         vkey.data[i] ^= 1;
     }
     for (int i = 0; i < 3; i++) {       /* the third key is not of this log */
+        struct vs_key *signer;
         vs_buf_reset(&text);
-        assert_int_equal(vs_note_format(&note, keys.origin, seed[i], &text), VS_OK);
+        assert_int_equal(vs_key_create(seed[i], &signer), VS_OK);
+        assert_int_equal(vs_note_format(&note, keys.origin, signer, &text), VS_OK);
+        vs_key_free(signer);
         assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), i < 2 ? VS_OK : VS_E_MALFORMED);
     }
+    struct vs_key *signer;
     vs_buf_reset(&text);
-    vs_note_format(&note, keys.origin, seed[1], &text);
+    assert_int_equal(vs_key_create(seed[1], &signer), VS_OK);
+    vs_note_format(&note, keys.origin, signer, &text);
+    vs_key_free(signer);
     assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
     assert_int_equal(used, text.n);
     assert_int_equal(again.size, 1234);

@@ -50,7 +50,8 @@ struct audit {
     bool was_answered, is_stopping, is_waiting;          /* is_waiting: for an answer, between two files */
     struct vs_buf held;                  /* what the supervisor says meanwhile */
     char failed[200];                    /* what the supervisor could not do */
-    uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now */
+    uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now, */
+    struct vs_key *key;                  /* ready to sign */
     uint64_t epoch;
     struct vs_buf keys;                  /* the file of public keys, for receipts; empty where it is too long for one */
     unsigned slot;                       /* of the key's file, where it lies */

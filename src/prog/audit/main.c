@@ -118,7 +118,7 @@ int main(void)
     if (vs_evidence_setup(&err) != VS_OK)
         audit_leave(err.code, "%s", err.text);
     uint8_t seed[VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
-    if (vs_key_public(seed, key) != VS_OK || vs_key_sign(seed, seed, sizeof seed, signature) != VS_OK)
+    if (vs_key_public(seed, key) != VS_OK || vs_key_sign_once(seed, seed, sizeof seed, signature) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");       /* it fetches that now, before lock-in */
     json_t *settings = settings_read(&err);
     if (!settings)

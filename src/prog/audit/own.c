@@ -22,19 +22,17 @@ enum { BODY_BYTES = 64, PEM_BYTES = sizeof PEM_BEGIN - 1 + BODY_BYTES + sizeof P
 static void format(const uint8_t seed[VS_SEED_BYTES], char ret[PEM_BYTES + 1])
 {
     static const uint8_t head[] = { 0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20 };
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     uint8_t der[sizeof head + VS_SEED_BYTES];
-    char body[BODY_BYTES + 1] = "";
+    struct vs_buf body = { 0 };
     memcpy(der, head, sizeof head);
     memcpy(der + sizeof head, seed, VS_SEED_BYTES);
-    for (size_t i = 0, n = 0; i < sizeof der; i += 3) {
-        uint32_t three = (uint32_t)der[i] << 16 | (uint32_t)der[i + 1] << 8 | der[i + 2];
-        for (int shift = 18; shift >= 0; shift -= 6)
-            body[n++] = digits[three >> shift & 63];
-    }
-    snprintf(ret, PEM_BYTES + 1, PEM_BEGIN "%s" PEM_END, body);
+    vs_base64(der, sizeof der, &body);
+    if (body.status != VS_OK)
+        audit_leave(VS_E_NOMEM, "out of memory for the signing key");
+    snprintf(ret, PEM_BYTES + 1, PEM_BEGIN "%s" PEM_END, body.data);
     explicit_bzero(der, sizeof der);
-    explicit_bzero(body, sizeof body);
+    explicit_bzero(body.data, body.n);
+    vs_buf_clear(&body);
 }
 
 static void write_at(const char *text, size_t n)

@@ -133,6 +133,15 @@ static bool is_public_of(const struct vs_keys *keys, uint64_t epoch, const uint8
         && memcmp(key, keys->key[epoch - 1], sizeof key) == 0;
 }
 
+static void sign_with(struct audit *a, const uint8_t seed[VS_SEED_BYTES])
+{
+    vs_key_free(a->key);
+    a->key = NULL;
+    memcpy(a->seed, seed, sizeof a->seed);
+    if (vs_key_create(seed, &a->key) != VS_OK)
+        audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
+}
+
 /* What was begun and not finished is finished: the newer key is published, the older one erased. */
 static void take_keys(struct audit *a, const struct vs_keys *keys)
 {
@@ -149,7 +158,7 @@ static void take_keys(struct audit *a, const struct vs_keys *keys)
         audit_leave(VS_E_MALFORMED, "the signing key is not that of the log");
     a->slot = newer;
     a->epoch = epoch[newer];
-    memcpy(a->seed, seed[newer], sizeof a->seed);
+    sign_with(a, seed[newer]);
     if (has[older])
         write_slot(older, 0, NULL);
     explicit_bzero(seed, sizeof seed);
@@ -236,7 +245,7 @@ void seal_next_epoch(struct audit *a)
     own_erase(a);
     a->slot = 1 - a->slot;
     a->epoch++;
-    memcpy(a->seed, seed, sizeof a->seed);
+    sign_with(a, seed);
     explicit_bzero(seed, sizeof seed);
     keep_keys(a);
 }
@@ -256,7 +265,7 @@ void seal(struct audit *a)
     vs_tree_root(&a->state.tree, note.root);
     memcpy(note.head, a->last_hash, sizeof note.head);
     end_cut(NOTES_FD, &text);
-    if (vs_note_format(&note, a->origin, a->seed, &text) != VS_OK)
+    if (vs_note_format(&note, a->origin, a->key, &text) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "a checkpoint could not be signed");
     append(NOTES_FD, "the checkpoint", &text);
     if (a->has_copy)

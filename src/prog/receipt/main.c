@@ -55,7 +55,7 @@ static int prepare(struct vs_error *err)
     vs_json_setup(MOST_JSON);
     if (vs_evidence_setup(err) != VS_OK)
         return err->code;
-    if (vs_key_public(seed, key) != VS_OK || vs_key_sign(seed, seed, sizeof seed, signature) != VS_OK
+    if (vs_key_public(seed, key) != VS_OK || vs_key_sign_once(seed, seed, sizeof seed, signature) != VS_OK
         || !vs_key_verify(key, seed, sizeof seed, signature))
         return vs_error_set(err, VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");
     struct vs_sandbox_options options = {
