@@ -616,11 +616,14 @@ int vs_grammar_finish(struct vs_grammar *g, struct vs_error *err)
 /* What would take too long for each token is refused before the first. */
 static int refuse_wide(struct vs_grammar *g, struct vs_error *err)
 {
-    struct vs_matcher *m = NULL;
-    if (vs_matcher_create(g, &m) != VS_OK)
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    uint32_t n = vs_matcher_too_wide(m);
-    vs_matcher_free(m);
+    uint32_t n = 0;
+    for (int moves_on = 0; moves_on < 2 && !n; moves_on++) {
+        struct vs_matcher *m = NULL;
+        if (vs_matcher_create(g, &m) != VS_OK)
+            return vs_error_set(err, VS_E_NOMEM, "out of memory");
+        n = vs_matcher_too_wide(m, moves_on);
+        vs_matcher_free(m);
+    }
     return !n ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the constraint is too ambiguous: %u places of it can be the right one at "
                                      "once; repeat less within what is repeated", n);
 }

@@ -135,8 +135,8 @@ void vs_dfa_emit_string(struct vs_grammar *g, const struct vs_dfa *d, uint32_t f
 /* ---- matcher.c ---- */
 
 /* Of a new matcher, which is of no use afterwards: so many places at once that a mask takes some 10 ms, or would with more tokens.
- * 0: never so many. */
-uint32_t vs_matcher_too_wide(struct vs_matcher *m);
+ * 0: never so many, going on by the bytes that leave most places open; moves_on: and never in a circle. */
+uint32_t vs_matcher_too_wide(struct vs_matcher *m, bool moves_on);
 
 /* ---- grammar.c ---- */
 

@@ -787,35 +787,52 @@ const uint64_t *vs_matcher_mask(struct vs_matcher *m, uint32_t left)
 
 /* ---- is it too much? ---- */
 
+/* States that the probe was in. One that moves on enters none of them again: else it would stay in the first loop. */
+struct seen { bool moves_on; uint32_t n, state[PROBED_BYTES]; };
+
+static bool was_seen(const struct seen *seen, uint32_t state)
+{
+    for (uint32_t i = 0; i < seen->n; i++)
+        if (seen->state[i] == state)
+            return true;
+    return false;
+}
+
 /* Goes by the byte that leaves most places open: one of ASCII if that goes on, since within a longer character there are more for a
  * moment. False: none goes on. */
-static bool go_widest(struct vs_matcher *m)
+static bool go_widest(struct vs_matcher *m, struct seen *seen)
 {
     uint32_t best = DEAD, most = 0;
+    if (seen->moves_on && seen->n < PROBED_BYTES)
+        seen->state[seen->n++] = m->state;
     for (unsigned class = 0; class < m->g->n_classes && !m->failed; class++) {
         bool is_ascii = m->g->example[class] < 0x80;
         uint32_t to = step_byte(m, m->state, m->g->example[class]);
-        uint32_t n = to == DEAD ? 0 : m->k.state[to].n + (is_ascii ? VS_MAX_PLACES : 0);
+        uint32_t n = to == DEAD || was_seen(seen, to) ? 0 : m->k.state[to].n + (is_ascii ? VS_MAX_PLACES : 0);
         if (n > most) {
             most = n;
             best = to;
         }
     }
-    if (best == DEAD && m->is_full)
+    if (best == DEAD && m->is_full) {
+        seen->n = 0;                     /* states get other numbers */
         return forget(m);                /* and once more */
+    }
     if (best != DEAD)
         m->state = best;
     return best != DEAD;
 }
 
-uint32_t vs_matcher_too_wide(struct vs_matcher *m)
+uint32_t vs_matcher_too_wide(struct vs_matcher *m, bool moves_on)
 {
-    for (unsigned i = 1; i <= PROBED_BYTES && go_widest(m); i++) {
+    struct seen seen = { .moves_on = moves_on };
+    for (unsigned i = 1; i <= PROBED_BYTES && go_widest(m, &seen); i++) {
         uint32_t n = m->k.state[m->state].n;
         if (i % PROBED_EACH || n < WIDE)
             continue;
         if (n >= MUCH_WIDER && i >= 3 * PROBED_EACH)
             return n;
+        seen.n = 0;
         if (!forget(m))
             return 0;
         n = m->k.state[m->state].n;

@@ -395,6 +395,7 @@ static const struct { const char *constraint; int code; const char *says; } refu
     { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"(a|b)*a(a|b){25}\"}}", VS_E_LIMIT, "pattern at #" },
     { "{\"regex\":\"(.{0,50}a.{0,50}){20}\"}", VS_E_LIMIT, "too ambiguous" },
     { "{\"regex\":\"head (.{0,50}a.{0,50}){20} tail\"}", VS_E_LIMIT, "too ambiguous" },
+    { "{\"regex\":\"(a*)*(a|a)*b(.{0,100}c){50}\"}", VS_E_LIMIT, "too ambiguous" },
 };
 
 static void test_refusals(void **state)
