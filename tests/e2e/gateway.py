@@ -228,6 +228,7 @@ class Strict(Gateway):
                 (post + b"Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n", 413),
                 (post + b"Transfer-Encoding: chunked\r\n\r\n" + b"8000\r\n" + b" " * 32768 + b"\r\n8001\r\n" +
                  b" " * 32769 + b"\r\n0\r\n\r\n", 413),
+                (post + b"Transfer-Encoding: chunked\r\n\r\n40000000\r\n", 413),       # before any of it came
                 (post + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;" + b"e" * 100000 + b"\r\n", 400),
                 (post + b"Content-Length: 5\r\nExpect: magic\r\n\r\n", 417),
                 (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), 400),

@@ -81,6 +81,16 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     return r->body.status == VS_OK ? 0 : HPE_USER;
 }
 
+/* A chunk that could not be taken whole is refused before it comes. */
+static int on_chunk(llhttp_t *p)
+{
+    struct gw_request *r = p->data;
+    if (p->content_length <= r->max_body && r->body.n + p->content_length <= r->max_body)
+        return 0;
+    r->body.status = VS_E_LIMIT;
+    return HPE_USER;
+}
+
 static int on_complete(llhttp_t *p)
 {
     ((struct gw_request *)p->data)->is_complete = true;
@@ -89,7 +99,7 @@ static int on_complete(llhttp_t *p)
 
 static const llhttp_settings_t settings = {
     .on_url = on_url, .on_header_field = on_name, .on_header_value = on_value, .on_body = on_body,
-    .on_message_complete = on_complete,
+    .on_chunk_header = on_chunk, .on_message_complete = on_complete,
 };
 
 /* ---- its life ---- */
