@@ -38,6 +38,7 @@ static const struct vs_key keys[] = {
     { "tools",                      VS_VALUE_LIST,   0, 0,               "objects",                               PROMPT },
     { "tool_choice",                VS_VALUE_CHOICE_OR_OBJECT, 0, 0,     "auto|none|required",                    ANSWER },
     { "parallel_tool_calls",        VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
+    { "strict_calls",               VS_VALUE_FLAG,   0, 0,               NULL,                                    ANSWER },
     { "template",                   VS_VALUE_TEXT,   0, 0,               NULL,                                    PROMPT },
     { "template_text",              VS_VALUE_TEXT,   0, 0,               NULL,                                    R(TOKENIZE) },
     { "template_args",              VS_VALUE_OBJECT, 0, 0,               "variables of the template",             PROMPT },

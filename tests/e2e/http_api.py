@@ -558,6 +558,24 @@ class Api(Gateway):
         self.assertEqual(self.headers["x-veritas-ignored"], "bloom, x??y:?z")
         self.json(CHAT, self.chat())
         self.assertNotIn("x-veritas-ignored", self.headers)
+        tool = {"type": "function", "flavor": 1, "function": {"name": "f", "color": 2, "parameters": {"type": "object"}}}
+        other = dict(tool, function={**tool["function"], "name": "g"})
+        form = {"type": "json_schema", "size": 3, "json_schema": {"name": "x", "weight": 4, "schema": {"type": "boolean"}}}
+        self.json(CHAT, self.chat(tools=[tool, other], response_format=form))
+        self.assertEqual(self.headers["x-veritas-ignored"], "tools.flavor, tools.function.color, response_format.size, "
+                         "response_format.json_schema.weight")
+
+    def test_strict_tools(self):
+        """A schema that can't be held is refused where its tool is strict; else the model's own calls are parsed alone."""
+        odd = {"type": "object", "properties": {"n": {"type": "array", "uniqueItems": True}}}
+        for strict, status in ((None, 200), (False, 200), (True, 400)):
+            chat = {"type": "function", "function": {"name": "f", "parameters": odd, "strict": strict}}
+            flat = {"type": "function", "name": "f", "parameters": odd, "strict": strict}
+            self.json(CHAT, self.chat(tools=[chat]), status)
+            self.json(RESPONSES, {"model": "one", "input": "x", "tools": [flat], "max_output_tokens": 3}, status)
+            self.json(MESSAGES, self.chat(tools=[{"name": "f", "input_schema": odd, "strict": strict}]), status)
+        self.assertEqual(self.json(CHAT, self.chat(tools=[{"type": "function", "function": {"name": "f", "strict": 1}}]),
+                                   400)["error"]["param"], "tools[0].function.strict")
 
     def test_every_field_is_documented(self):
         top = os.path.dirname(os.path.abspath(__file__)) + "/../.."

@@ -154,8 +154,9 @@ static void test_chat_requests(void **state)
     asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f','strict':true}}],'tool_choice':'required',"
              "'parallel_tool_calls':false,'reasoning_effort':'low','chat_template_kwargs':{'x':1,'enable_thinking':false}"
              "}", VS_MSG_CHAT,
-             "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],'tool_choice':'required',"
-             "'parallel_tool_calls':false,'template_args':{'x':1,'enable_thinking':false,'reasoning_effort':'low'}}");
+             "{" HI ",'parts':true,'strict_calls':true,'tools':[{'type':'function','function':{'name':'f'}}],"
+             "'tool_choice':'required','parallel_tool_calls':false,"
+             "'template_args':{'x':1,'enable_thinking':false,'reasoning_effort':'low'}}");
     asks_for(a, "{" HI ",'response_format':{'type':'json_schema','json_schema':{'name':'n','schema':{'type':'object'}}}}",
              VS_MSG_CHAT,
              "{" HI ",'parts':true,'constraint':{'json_schema':{'type':'object'}}}");

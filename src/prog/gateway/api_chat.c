@@ -133,9 +133,11 @@ static int read_modalities(struct gw_reading *r, const json_t *v)
     return gw_refuse(r, "unsupported_value", "only [\"text\"] is supported");
 }
 
-/* A template sees of them what it knows: not `strict`, which is meant for the server. So a prompt is the same through every API. */
+/* A template sees of them what it knows: not `strict`, which is meant for the server (strict_calls). So a prompt is the same
+ * through every API. */
 int gw_read_tools(struct gw_reading *r, const json_t *v)
 {
+    static const char *const known[] = { "type", "function", "cache_control", NULL };
     size_t i;
     const json_t *tool;
     char at[64];
@@ -147,8 +149,8 @@ int gw_read_tools(struct gw_reading *r, const json_t *v)
         if (!gw_is(json_object_get(tool, "type"), "function"))
             return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported");
         snprintf(at, sizeof at, "tools[%zu].function", i);
-        int rc = gw_read_tool(r, at, json_object_get(f, "name"), json_object_get(f, "description"), json_object_get(f,
-                                                                                                                    "parameters"));
+        gw_ignore_others(r, tool, "tools.", known);
+        int rc = gw_read_tool(r, at, f, "parameters", "tools.function.");
         if (rc != VS_OK)
             return rc;
     }

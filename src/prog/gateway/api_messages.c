@@ -239,7 +239,7 @@ static int read_tools(struct gw_reading *r, const json_t *v)
             return gw_refuse_at(r, at, "unsupported_value", "tools that a server runs are not offered: only type custom");
         if (!json_is_object(schema))
             return gw_refuse_at(r, at, "invalid_value", "input_schema: a JSON schema, an object, is needed");
-        int rc = gw_read_tool(r, at, json_object_get(tool, "name"), json_object_get(tool, "description"), schema);
+        int rc = gw_read_tool(r, at, tool, "input_schema", "tools.");
         if (rc != VS_OK)
             return rc;
     }

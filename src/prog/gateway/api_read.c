@@ -103,6 +103,15 @@ int gw_map(struct gw_reading *r, const char *key, const json_t *value)
 }
 
 /* Names come from outside and go into a header: what is not plain there becomes a question mark. */
+static bool is_ignored(const struct gw_reading *r, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = r->ignored.data; at && *at; at = strchr(at, ' '), at = at ? at + 1 : NULL)
+        if (strncmp(at, word, n) == 0 && (!at[n] || at[n] == ','))
+            return true;
+    return false;
+}
+
 void gw_ignore(struct gw_reading *r, const char *name)
 {
     char word[NAME_SHOWN + 1];
@@ -112,9 +121,26 @@ void gw_ignore(struct gw_reading *r, const char *name)
     for (; name[n] && n < NAME_SHOWN; n++)
         word[n] = (name[n] > ' ' && name[n] < 0x7f && name[n] != ',') ? name[n] : '?';
     word[n] = 0;
+    if (is_ignored(r, word))
+        return;
     if (r->ignored.n + n > IGNORED_BYTES)
         snprintf(word, sizeof word, "...");
     vs_buf_printf(&r->ignored, "%s%s", r->ignored.n ? ", " : "", n ? word : "?");
+}
+
+void gw_ignore_others(struct gw_reading *r, const json_t *object, const char *prefix, const char *const *known)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)object, key, v) {
+        size_t i = 0;
+        char full[80];
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        snprintf(full, sizeof full, "%s%s", prefix, key);
+        if (!known[i])
+            gw_ignore(r, full);
+    }
 }
 
 /* ---- values ---- */
@@ -549,6 +575,11 @@ int gw_read_format(struct gw_reading *r, const json_t *v)
     schema = json_is_null(schema) ? NULL : schema;
     if (!json_is_object(v))
         return gw_refuse(r, "invalid_value", "an object with a type is needed");
+    static const char *const known[] = { "type", "json_schema", "name", "description", "schema", "strict", NULL };
+    snprintf(at, sizeof at, "%s.", r->name);
+    gw_ignore_others(r, v, at, known);
+    snprintf(at, sizeof at, "%s.json_schema.", r->name);
+    gw_ignore_others(r, inner, at, known + 2);
     if (gw_is(type, "text"))
         return VS_OK;
     snprintf(at, sizeof at, "%s.type", r->name);
@@ -614,12 +645,16 @@ static int read_structured(struct gw_reading *r, const json_t *v)
 
 /* ---- tools ---- */
 
-int gw_read_tool(struct gw_reading *r, const char *at, const json_t *name, const json_t *description, const json_t *parameters)
+int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const char *schema, const char *prefix)
 {
+    const char *const known[] = { "type", "name", "description", schema, "strict", "cache_control", NULL };
+    const json_t *name = json_object_get(tool, "name"), *description = json_object_get(tool, "description");
+    const json_t *parameters = json_object_get(tool, schema), *strict = json_object_get(tool, "strict");
     json_t *tools = json_object_get(r->request, "tools");
     const char *s = json_string_value(name);
     size_t n = json_string_length(name);
     char param[64];
+    gw_ignore_others(r, tool, prefix, known);
     snprintf(param, sizeof param, "%s.name", at);
     if (!s || !n || n > TOOL_NAME_BYTES
         || strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") != n)
@@ -632,7 +667,10 @@ int gw_read_tool(struct gw_reading *r, const char *at, const json_t *name, const
     snprintf(param, sizeof param, "%s.description", at);
     if (description && !json_is_string(description) && !json_is_null(description))
         return gw_refuse_at(r, param, "invalid_value", "a string is needed");
-    snprintf(param, sizeof param, "%s.parameters", at);
+    snprintf(param, sizeof param, "%s.strict", at);
+    if (strict && !json_is_boolean(strict) && !json_is_null(strict))
+        return gw_refuse_at(r, param, "invalid_value", "true or false is needed");
+    snprintf(param, sizeof param, "%s.%s", at, schema);
     if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
         return gw_refuse_at(r, param, "invalid_value", "a JSON schema, an object, is needed");
     json_t *function = json_pack("{s:O}", "name", name);
@@ -640,10 +678,12 @@ int gw_read_tool(struct gw_reading *r, const char *at, const json_t *name, const
         json_object_set(function, "description", (json_t *)(uintptr_t)description);
     if (json_is_object(parameters))
         json_object_set(function, "parameters", (json_t *)(uintptr_t)parameters);
-    json_t *tool = json_pack("{s:s, s:o}", "type", "function", "function", function);
+    json_t *ours = json_pack("{s:s, s:o}", "type", "function", "function", function);
+    if (json_is_true(strict))
+        gw_put(r, "strict_calls", json_true());
     if (tools)
-        return json_array_append_new(tools, tool) == 0 ? VS_OK : gw_no_memory(r->err);
-    return gw_put(r, "tools", json_pack("[o]", tool));
+        return json_array_append_new(tools, ours) == 0 ? VS_OK : gw_no_memory(r->err);
+    return gw_put(r, "tools", json_pack("[o]", ours));
 }
 
 int gw_read_parallel(struct gw_reading *r, const json_t *v)

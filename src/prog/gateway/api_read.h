@@ -84,7 +84,7 @@ int gw_refuse_at(struct gw_reading *r, const char *param, const char *code, cons
 int gw_put(struct gw_reading *r, const char *key, json_t *value);
 /* Puts it if ipc/keys.c allows it, with the field's own name in the message. Borrows it. */
 int gw_map(struct gw_reading *r, const char *key, const json_t *value);
-void gw_ignore(struct gw_reading *r, const char *name);         /* "options.num_ctx": into x-veritas-ignored */
+void gw_ignore(struct gw_reading *r, const char *name);         /* "options.num_ctx": into x-veritas-ignored, once */
 
 /* Values as most fields need them; *ret is written on success only. */
 int gw_need_text(struct gw_reading *r, const json_t *v, const char **ret);
@@ -118,8 +118,11 @@ int gw_read_begun(struct gw_reading *r, json_t *messages);
  * that holds those. */
 int gw_settle_tools(struct gw_reading *r);
 int gw_read_conversation(struct gw_reading *r, const struct gw_field *const *tables, const char *name);
-/* One function, in the form of OpenAI's chat, to `tools`; at: how it is called in messages, "tools[0]". */
-int gw_read_tool(struct gw_reading *r, const char *at, const json_t *name, const json_t *description, const json_t *parameters);
+/* One function to `tools`, in the form of OpenAI's chat; at: how it is called in messages, "tools[0]"; schema: its key of the
+ * arguments' schema; prefix: of keys that nobody knows, "tools.". */
+int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const char *schema, const char *prefix);
+/* Names the keys of an object that are not among known (NULL at the end) as ignored. */
+void gw_ignore_others(struct gw_reading *r, const json_t *object, const char *prefix, const char *const *known);
 
 extern const struct gw_field gw_fields_sampling[];      /* of every API that answers */
 extern const struct gw_field gw_fields_constraint[];    /* structured_outputs, grammar, ... */

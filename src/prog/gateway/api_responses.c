@@ -246,8 +246,7 @@ static int read_tools(struct gw_reading *r, const json_t *v)
         snprintf(at, sizeof at, "tools[%zu]", i);
         if (!gw_is(json_object_get(tool, "type"), "function"))
             return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported: nothing here runs one");
-        int rc = gw_read_tool(r, at, json_object_get(tool, "name"), json_object_get(tool, "description"),
-                              json_object_get(tool, "parameters"));
+        int rc = gw_read_tool(r, at, tool, "parameters", "tools.");
         if (rc != VS_OK)
             return rc;
     }

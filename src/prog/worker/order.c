@@ -109,10 +109,12 @@ static bool is_tool(const json_t *tools, const char *name)
     return false;
 }
 
-static bool is_strict(const json_t *tools)
+static bool is_strict(const json_t *request, const json_t *tools)
 {
     size_t i;
     const json_t *tool;
+    if (vs_request_flag(request, "strict_calls"))
+        return true;
     json_array_foreach(tools, i, tool)
         if (json_is_true(json_object_get(vs_tool_function(tool), "strict")))
             return true;
@@ -163,7 +165,7 @@ int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_
                                                                                                      : VS_CALLS_FORCED_SEVERAL;
     o->one_call |= use == VS_CALLS_FORCED;
     int r = vs_calls_read(s, style, tools, o->function, use, NULL, check, o->forces ? &o->grammar : &o->calls, &why);
-    if (r == VS_OK || r == VS_E_NOMEM || o->forces || is_strict(tools) || (check && check->status != VS_OK))
+    if (r == VS_OK || r == VS_E_NOMEM || o->forces || is_strict(request, tools) || (check && check->status != VS_OK))
         return r == VS_OK ? r : vs_error_set(err, r, "%s", why.text[0] ? why.text : vs_status_text(r));
     snprintf(o->notice, sizeof o->notice, "arguments of calls are not held to their schema: %.220s", why.text);
     return VS_OK;

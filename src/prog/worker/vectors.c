@@ -302,7 +302,7 @@ static int choose_pooling(const struct vs_service *s, const json_t *request, enu
     *ret = asked ? (enum vs_pooling)vs_pooling_parse(asked) : g->pooling;
     if (*ret == VS_POOL_UNKNOWN)
         return vs_error_set(err, VS_E_UNSUPPORTED, "the model file does not say how one vector is made of a text: it is likely not "
-                            "made for that; --pooling (mean, cls, last or none) says how");
+                            "made for that; pooling (--pooling) says how: mean, cls, last or none");
     if (*ret == VS_POOL_RANK && g->output[VS_OUTPUT_SCORE] == VS_NONE)
         return vs_error_set(err, VS_E_UNSUPPORTED, "pooling rank: this model has no output that ranks");
     return VS_OK;
