@@ -2,6 +2,8 @@
 #include "filter/linear.h"
 
 #include "base/utf8.h"
+#include "filter/english.h"
+#include "filter/letters.h"
 #include "filter/linear_weights.h"
 #include "unicode/unicode.h"
 
@@ -10,6 +12,7 @@
 enum {
     WORD = 32,                           /* characters: a longer word is read as several */
     MARK = 4,                            /* characters of a run of marks that count */
+    AHEAD = 16,                          /* letters that are written at once, so that there must be room for them */
     FEATURES = 64,                       /* of one word, at most: WORD of characters, 7 of words, 3 of each mark */
     MARKS = 2,                           /* runs of marks before a word that count */
     SENTENCE = 4,                        /* words: a shorter sentence goes on with the next one */
@@ -92,9 +95,13 @@ struct reader {
     uint32_t before[3];                  /* hashes of the words before, the last one first; START: the sentence begins there */
     uint32_t mark[MARKS], n_marks;       /* between that word and the next one */
     bool opens;                          /* the next word begins a sentence */
+    bool knows;                          /* of common words the sum of weights will do in place of features */
+    int sum;                             /* of this word's, when it is one; */
+    unsigned n_summed;
 
-    uint32_t letter[WORD + 2];           /* the word, in lower case, a space on each side */
-    unsigned n_letters, n_capitals, n_digits;
+    uint32_t letter[WORD + 2 + AHEAD];   /* the word, in lower case, a space on each side */
+    unsigned n_letters, n_digits;
+    bool has_small;                      /* one of them is no capital */
     size_t start;
 
     uint32_t bucket[FEATURES];
@@ -119,19 +126,20 @@ static uint32_t pair(uint32_t a, uint32_t b)
     return (a ^ a >> 16) * (uint32_t)TURN + b;
 }
 
-/* letter[0] and letter[n - 1] are spaces. */
+/* letter[0] and letter[n - 1] are spaces. Of four letters a, b, c, d it is ((a P + b) P + c) P + d. */
 static void of_characters(struct reader *r, unsigned n)
 {
-    enum { P = 0x10dcd };
-    const uint32_t p2 = (uint32_t)P * P, p3 = p2 * P;
+    const uint32_t P = 0x10dcd, p2 = P * P;
     const uint32_t *letter = r->letter;
-    unsigned n_features = r->n_features;
+    uint32_t *bucket = r->bucket + r->n_features;
+    uint32_t before = letter[0] * P + letter[1], pair = letter[1] * P + letter[2];
     for (unsigned i = 3; i < n; i++) {
-        uint32_t bucket = bucket_of(CHARACTERS, letter[i - 3] * p3 + letter[i - 2] * p2 + letter[i - 1] * P + letter[i]);
-        vs_linear_soon(bucket);
-        r->bucket[n_features++] = bucket;
+        uint32_t next = letter[i - 1] * P + letter[i];
+        *bucket++ = bucket_of(CHARACTERS, before * p2 + next);
+        before = pair;
+        pair = next;
     }
-    r->n_features = n_features;
+    r->n_features += n > 3 ? n - 3 : 0;
 }
 
 /* A word is whole: tells it. */
@@ -146,13 +154,31 @@ static void tell(struct reader *r, uint32_t h, size_t end)
         feature(r, SIGN_WORD, pair(r->mark[i], h));
         feature(r, SIGN_WORD, pair(r->before[0], r->mark[i]));
     }
-    struct vs_linear_word word = { .bucket = r->bucket, .n = r->n_features, .start = r->start, .end = end, .opens = r->opens };
+    struct vs_linear_word word = { .bucket = r->bucket, .n = r->n_features, .start = r->start, .end = end, .opens = r->opens,
+                                   .sum = r->sum, .n_summed = r->n_summed };
     r->told(r->arg, &word);
-    r->n_features = r->n_marks = 0;
+    r->n_features = r->n_marks = r->n_summed = 0;
+    r->sum = 0;
     r->opens = false;
     r->before[2] = r->before[1];
     r->before[1] = r->before[0];
     r->before[0] = h;
+}
+
+static void of_capitals(struct reader *r, unsigned n, uint32_t h)
+{
+    if (!r->has_small && n >= 3) {
+        feature(r, CAPITALS, 0);
+        feature(r, CAPITALS_WORD, h);
+    }
+}
+
+static uint32_t hash_of(const struct reader *r, unsigned n)
+{
+    uint32_t h = 0x811c9dc5u;
+    for (unsigned i = 1; i <= n; i++)
+        h = (h ^ r->letter[i]) * (uint32_t)GLUE;
+    return h;
 }
 
 static void end_word(struct reader *r, size_t end)
@@ -160,20 +186,15 @@ static void end_word(struct reader *r, size_t end)
     unsigned n = r->n_letters;
     if (!n)
         return;
-    uint32_t h = 0x811c9dc5u;
-    if (r->n_digits == n) {
-        h += 0x30 + n;
-    } else {
-        for (unsigned i = 1; i <= n; i++)
-            h = (h ^ r->letter[i]) * (uint32_t)GLUE;
+    uint32_t h = 0x811c9dc5u + 0x30 + n;
+    if (r->n_digits != n) {
+        h = hash_of(r, n);
         r->letter[0] = r->letter[n + 1] = ' ';
         of_characters(r, n + 2);
-        if (r->n_capitals == n && n >= 3) {
-            feature(r, CAPITALS, 0);
-            feature(r, CAPITALS_WORD, h);
-        }
+        of_capitals(r, n, h);
     }
-    r->n_letters = r->n_capitals = r->n_digits = 0;
+    r->n_letters = r->n_digits = 0;
+    r->has_small = false;
     tell(r, h, end);
 }
 
@@ -206,7 +227,7 @@ static void add_letter(struct reader *r, uint32_t c, bool digit, size_t at)
         r->start = at;
     bool capital;
     r->letter[++r->n_letters] = lower(c, &capital);
-    r->n_capitals += capital;
+    r->has_small |= !capital;
     r->n_digits += digit;
 }
 
@@ -236,15 +257,94 @@ static inline size_t character(const struct reader *r, size_t at, uint32_t *ret_
 /* The rest of a word, as far as its letters are ASCII: the usual case, and the same as add_letter. */
 static size_t add_ascii(struct reader *r, size_t at)
 {
+#ifdef __SSE2__
+    if (r->n - at >= AHEAD) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(r->text + at)), zero = _mm_setzero_si128();
+        __m128i small = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        unsigned other = vs_no_letters(bytes), n = (unsigned)__builtin_ctz(other | 1u << AHEAD);
+        if (n < AHEAD && n <= WORD - r->n_letters) {
+            __m128i low = _mm_unpacklo_epi8(small, zero), high = _mm_unpackhi_epi8(small, zero);
+            __m128i *to = (__m128i *)(void *)(r->letter + r->n_letters + 1);
+            _mm_storeu_si128(to, _mm_unpacklo_epi16(low, zero));
+            _mm_storeu_si128(to + 1, _mm_unpackhi_epi16(low, zero));
+            _mm_storeu_si128(to + 2, _mm_unpacklo_epi16(high, zero));
+            _mm_storeu_si128(to + 3, _mm_unpackhi_epi16(high, zero));
+            /* 0x20 of a byte becomes its sign */
+            r->has_small |= (unsigned)_mm_movemask_epi8(_mm_slli_epi16(bytes, 2)) & ((1u << n) - 1);
+            r->n_letters += n;
+            return at + n;
+        }
+    }
+#endif
     while (at < r->n && r->n_letters < WORD) {
         uint8_t byte = (uint8_t)r->text[at];
         if (byte >= 0x80 || ascii[byte] != LETTER)
             break;
         r->letter[++r->n_letters] = byte | 0x20;
-        r->n_capitals += !(byte & 0x20);
+        r->has_small |= byte & 0x20;
         at++;
     }
     return at;
+}
+
+/* ---- common words: most of a text. What their letters say is known. ---- */
+
+enum { KNOWN = 8, N_KNOWN = 1 << 12 };   /* letters of such a word, at most; slots, of which the list fills half */
+static struct known { uint64_t key; uint32_t h; int16_t sum, n; } known[N_KNOWN];       /* key: vs_letters_key; n: features */
+
+static unsigned slot_of(uint64_t key)
+{
+    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+}
+
+static void learn(const char *word, size_t n)
+{
+    struct reader r = { .letter = { ' ' } };
+    struct known *k = &known[slot_of(vs_letters_key(word, n, n))];
+    while (k->key)
+        k = k == known + N_KNOWN - 1 ? known : k + 1;
+    for (size_t i = 0; i < n; i++)
+        r.letter[i + 1] = (uint8_t)word[i];
+    r.letter[n + 1] = ' ';
+    of_characters(&r, (unsigned)n + 2);
+    *k = (struct known){ vs_letters_key(word, n, n), hash_of(&r, (unsigned)n), 0, (int16_t)r.n_features };
+    for (unsigned i = 0; i < r.n_features; i++)
+        k->sum = (int16_t)(k->sum + vs_linear_weight(r.bucket[i]));
+}
+
+/* Before main, so that no text has to wait. 0.2 ms. */
+__attribute__((constructor)) static void start(void)
+{
+    for (const char *word = vs_english_words; *word;) {
+        size_t n = strcspn(word, " ");
+        if (n <= KNOWN)
+            learn(word, n);
+        word += n + (word[n] == ' ');
+    }
+}
+
+/* The word that begins at `at`, when it is a common one: where it ends. Else `at`. */
+static size_t add_known(struct reader *r, size_t at)
+{
+    size_t end = vs_letters_end(r->text, r->n, at);
+    bool is_whole = end == r->n || ((uint8_t)r->text[end] < 0x80 && ascii[(uint8_t)r->text[end]] != DIGIT);
+    if (end - at > KNOWN || !is_whole)
+        return at;
+    uint64_t key = vs_letters_key(r->text + at, end - at, r->n - at);
+    const struct known *k = &known[slot_of(key)];
+    while (k->key != key && k->key)
+        k = k == known + N_KNOWN - 1 ? known : k + 1;
+    if (!k->key)
+        return at;
+    for (size_t i = at; i < end && !r->has_small; i++)
+        r->has_small = r->text[i] & 0x20;
+    r->start = at;
+    r->sum = k->sum;
+    r->n_summed = (unsigned)k->n;
+    of_capitals(r, (unsigned)(end - at), k->h);
+    r->has_small = false;
+    tell(r, k->h, end);
+    return end;
 }
 
 /* A stop ends a sentence when nothing that belongs to a word follows. */
@@ -292,17 +392,21 @@ static size_t add_mark(struct reader *r, size_t at)
     return at;
 }
 
-void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *arg)
+static void read_words(const char *text, size_t n, bool knows, vs_linear_word_fn *told, void *arg)
 {
-    struct reader r = { .text = text, .n = n, .told = told, .arg = arg };
+    struct reader r = { .text = text, .n = n, .told = told, .arg = arg, .knows = knows };
     end_sentence(&r);
     for (size_t at = 0; at < n;) {
         uint32_t c;
         enum kind kind;
         size_t next = at + character(&r, at, &c, &kind);
         if (kind == LETTER || kind == DIGIT) {
-            add_letter(&r, c, kind == DIGIT, at);
-            at = add_ascii(&r, next);
+            size_t end = r.knows && c < 0x80 && kind == LETTER && !r.n_letters ? add_known(&r, at) : at;
+            if (end == at) {
+                add_letter(&r, c, kind == DIGIT, at);
+                end = add_ascii(&r, next);
+            }
+            at = end;
             continue;
         }
         if (kind == NOTHING) {
@@ -321,6 +425,11 @@ void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *
     end_word(&r, n);
 }
 
+void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *arg)
+{
+    read_words(text, n, false, told, arg);
+}
+
 /* -- Scores --------------------------------------------------------------------------------------------------------- */
 
 struct unit {
@@ -333,7 +442,7 @@ struct unit {
 struct best { int32_t raw; bool any; size_t start, end; };
 
 struct scorer {
-    struct unit sentence, half[2], whole;
+    struct unit sentence, half[2], whole;            /* whole: of the halves that are through */
     struct best best[VS_LINEAR_KINDS];
     struct vs_check *check;
 };
@@ -362,6 +471,12 @@ static void add(struct unit *u, int64_t sum, uint64_t n, unsigned words, size_t 
     u->end = end;
 }
 
+static void join(struct unit *u, const struct unit *with)
+{
+    if (with->words)
+        add(u, with->sum, with->n, with->words, with->start, with->end);
+}
+
 /* The raw score is in 256ths. */
 static void rate(struct best *best, const struct unit *u)
 {
@@ -376,18 +491,18 @@ static void rate(struct best *best, const struct unit *u)
 static void rate_window(struct scorer *s)
 {
     struct unit window = s->half[0];
-    if (s->half[1].words)
-        add(&window, s->half[1].sum, s->half[1].n, s->half[1].words, s->half[1].start, s->half[1].end);
+    join(&window, &s->half[1]);
     rate(&s->best[VS_LINEAR_WINDOW], &window);
 }
 
 static void weigh(void *arg, const struct vs_linear_word *word)
 {
     struct scorer *s = arg;
-    int64_t sum = 0;
+    int64_t sum = word->sum;
+    unsigned n = word->n + word->n_summed;
     for (unsigned i = 0; i < word->n; i++)
         sum += vs_linear_weight(word->bucket[i]);
-    vs_check_work(s->check, word->n);
+    vs_check_work(s->check, n);
     if (word->opens && s->sentence.words >= SENTENCE) {
         rate(&s->best[VS_LINEAR_SENTENCE], &s->sentence);
         s->sentence.words = 0;
@@ -396,12 +511,12 @@ static void weigh(void *arg, const struct vs_linear_word *word)
     }
     if (s->half[1].words == HALF) {
         rate_window(s);
+        join(&s->whole, &s->half[0]);
         s->half[0] = s->half[1];
         s->half[1] = (struct unit){ 0 };
     }
-    add(&s->sentence, sum, word->n, 1, word->start, word->end);
-    add(&s->half[s->half[0].words == HALF], sum, word->n, 1, word->start, word->end);
-    add(&s->whole, sum, word->n, 1, word->start, word->end);
+    add(&s->sentence, sum, n, 1, word->start, word->end);
+    add(&s->half[s->half[0].words == HALF], sum, n, 1, word->start, word->end);
 }
 
 /* Between two points of the table in a straight line. */
@@ -432,8 +547,10 @@ static unsigned most(unsigned a, unsigned b)
 void vs_linear_score(const char *text, size_t n, struct vs_check *check, struct vs_linear_scores *ret)
 {
     struct scorer s = { .check = check };
-    vs_linear_words(text, n, weigh, &s);
+    read_words(text, n, true, weigh, &s);
     rate_window(&s);
+    join(&s.whole, &s.half[0]);
+    join(&s.whole, &s.half[1]);
     rate(&s.best[VS_LINEAR_WHOLE], &s.whole);
     if (s.sentence.words >= SENTENCE || !s.best[VS_LINEAR_SENTENCE].any)
         rate(&s.best[VS_LINEAR_SENTENCE], &s.sentence);

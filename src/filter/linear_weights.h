@@ -14,12 +14,6 @@ static inline int vs_linear_weight(uint32_t bucket)
     return vs_linear_weights[bucket / VS_LINEAR_ROW][bucket % VS_LINEAR_ROW] - VS_LINEAR_ZERO;
 }
 
-/* It is asked for soon: all weights together are larger than the first cache. */
-static inline void vs_linear_soon(uint32_t bucket)
-{
-    __builtin_prefetch(&vs_linear_weights[bucket / VS_LINEAR_ROW][bucket % VS_LINEAR_ROW]);
-}
-
 struct vs_linear_point { int32_t raw, score; };
 enum { VS_LINEAR_POINTS = 8 };
 extern const struct vs_linear_point vs_linear_calibration[VS_LINEAR_KINDS][VS_LINEAR_POINTS];      /* raw rises */
