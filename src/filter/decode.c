@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/utf8.h"
 #include "filter/english.h"
+#include "filter/letters.h"
 
 #include <string.h>
 
@@ -21,6 +22,7 @@ enum {
     BACKWARDS = 110,                     /* from here on reversed words are looked for */
     STRANGE = 110,                       /* from here on it is tried */
     AT_LEAST = 4,                        /* bytes that a decoded piece has */
+    LEAST_RUN = 12,                      /* digits of base64 that are worth a look */
 };
 
 /* ---- pieces ---- */
@@ -115,13 +117,21 @@ static bool end_piece(struct piece *p)
 
 /* ---- base64, base32 ---- */
 
-static int base64_digit(char c)
+static int8_t base64_value[256];         /* -1: it is no digit */
+
+__attribute__((constructor)) static void start_base64(void)
 {
-    if (vs_ascii_letter(c))
-        return (int)vs_letter(c) + (c >= 'a' ? 26 : 0);
-    if (vs_ascii_digit(c))
-        return c - '0' + 52;
-    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    memset(base64_value, -1, sizeof base64_value);
+    for (int k = 0; k < 64; k++)
+        base64_value[(uint8_t)digits[k]] = (int8_t)k;
+    base64_value['-'] = 62;
+    base64_value['_'] = 63;
+}
+
+static inline int base64_digit(char c)
+{
+    return base64_value[(uint8_t)c];
 }
 
 static int base32_digit(char c)
@@ -210,7 +220,7 @@ static void decode_base(const struct vs_source *s, size_t *budget, struct vs_rea
     for (size_t i = 0; i < s->n;) {
         size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_digit);
         size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_digit);
-        if (end - i >= 12)
+        if (end - i >= LEAST_RUN)
             decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
         if (end32 - i >= 16 && end32 + 1 >= end)
             decode_digits(s, i, end32, base32_digit, 5, VS_READING_BASE32, budget, to);
@@ -220,10 +230,22 @@ static void decode_base(const struct vs_source *s, size_t *budget, struct vs_rea
 
 /* ---- numbers: hex, decimal, binary ---- */
 
+/* -1: it is none. */
+static inline int hex_digit(char c)
+{
+    unsigned letter = ((uint8_t)c | 0x20u) - 'a';
+    return vs_ascii_digit(c) ? c - '0' : letter < 6 ? (int)letter + 10 : -1;
+}
+
+static inline bool stands_between(char c)
+{
+    return c == ' ' || c == ',' || c == ';' || c == ':' || c == '-' || c == '\n' || c == '\t' || c == '%' || c == '\\';
+}
+
 /* "0x", "\x", "%", "u00": what may stand before a pair of digits. */
 static size_t skip_between(const struct vs_source *s, size_t i)
 {
-    while (i < s->n && strchr(" ,;:-\n\t%\\", s->text[i]) && s->text[i])
+    while (i < s->n && stands_between(s->text[i]))
         i++;
     if (i + 2 < s->n && s->text[i] == '0' && (s->text[i + 1] | 0x20) == 'x')
         i += 2;
@@ -236,8 +258,8 @@ static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, st
 {
     struct piece p = begin(s, budget, to);
     size_t pairs = 0, at = skip_between(s, i);
-    while (at + 1 < s->n && vs_hex_digit(s->text[at]) >= 0 && vs_hex_digit(s->text[at + 1]) >= 0) {
-        char c = (char)(vs_hex_digit(s->text[at]) << 4 | vs_hex_digit(s->text[at + 1]));
+    while (at + 1 < s->n && hex_digit(s->text[at]) >= 0 && hex_digit(s->text[at + 1]) >= 0) {
+        char c = (char)(hex_digit(s->text[at]) << 4 | hex_digit(s->text[at + 1]));
         if (!add(&p, c, at, at + 2, VS_READING_HEX))
             break;
         pairs++;
@@ -298,14 +320,23 @@ static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget,
     return end;
 }
 
+/* Letters and digits that go on at i, or behind text[i - 1]: where they end. */
+static size_t word_end(const struct vs_source *s, size_t i)
+{
+    for (size_t end; i < s->n; i = end) {
+        end = vs_letters_end(s->text, s->n, i);
+        while (end < s->n && vs_ascii_digit(s->text[end]))
+            end++;
+        if (end == i)
+            break;
+    }
+    return i;
+}
+
 static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
     for (size_t i = 0; i < s->n;) {
-        if (i && (vs_ascii_letter(s->text[i - 1]) || vs_ascii_digit(s->text[i - 1]))) {
-            i++;
-            continue;
-        }
-        bool starts = i + 11 < s->n && (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
+        bool starts = i + 11 < s->n && (hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
         size_t end = 0;
         if (starts && (s->text[i] == '0' || s->text[i] == '1'))
             end = decode_binary(s, i, budget, to);
@@ -313,10 +344,10 @@ static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_
             end = decode_decimal(s, i, budget, to);
         if (starts && !end)
             end = decode_hex(s, i, budget, to);
-        if (!end && starts)
-            for (end = i + 1; end < s->n && vs_hex_digit(s->text[end]) >= 0;)
-                end++;
-        i = end > i ? end : i + 1;
+        if (!end && starts && s->text[i] == '\\')
+            for (; i + 1 < s->n && hex_digit(s->text[i + 1]) >= 0; i++)
+                ;                        /* that was what decode_hex began with */
+        i = word_end(s, end ? end : i) + 1;
     }
 }
 
@@ -375,7 +406,7 @@ static size_t number_at(const struct vs_source *s, size_t i, unsigned base, size
 {
     size_t from = i;
     *ret = 0;
-    for (int d; i < s->n && i < from + most && (d = vs_hex_digit(s->text[i])) >= 0 && d < (int)base; i++)
+    for (int d; i < s->n && i < from + most && (d = hex_digit(s->text[i])) >= 0 && d < (int)base; i++)
         *ret = *ret * base + (uint32_t)d;
     return i - from;
 }
@@ -519,9 +550,7 @@ static size_t next_word(const struct vs_source *s, size_t i, size_t *ret_end)
 {
     while (i < s->n && !vs_ascii_letter(s->text[i]))
         i++;
-    *ret_end = i;
-    while (*ret_end < s->n && vs_ascii_letter(s->text[*ret_end]))
-        ++*ret_end;
+    *ret_end = vs_letters_end(s->text, s->n, i);
     return i;
 }
 
@@ -662,12 +691,10 @@ void vs_reading_upside_down(const struct vs_source *s, size_t *budget, struct vs
     size_t i = 0;
     while (i < s->n) {
         size_t from = i, strange = 0;
-        bool known = true;
-        for (; i < s->n && s->text[i] != '\n' && i < from + 1024; ) {
+        while (i < s->n && s->text[i] != '\n' && i < from + 1024) {
             uint32_t c;
-            size_t length = vs_utf8_decode(s->text + i, s->n - i, &c);
-            known = length && (c < 0x80 || turned(c)) && known;
-            strange += c >= 0x80 && length && turned(c);
+            size_t length = (uint8_t)s->text[i] < 0x80 ? 1 : vs_utf8_decode(s->text + i, s->n - i, &c);
+            strange += length > 1 && turned(c);
             i += length ? length : 1;
         }
         struct piece p = begin(s, budget, to);
@@ -697,76 +724,111 @@ static size_t punctuation(const char *s, size_t n)
     return n > 1 && b[0] == 0xc2 && b[1] > 0xa0 && b[1] != 0xad ? 2 : 0;
 }
 
-/* What the pass over a text knows. */
+/* What a pair of letters says: how English it is, and what that adds to two sums: how strange, how much more English from behind.
+ * Rows of 32; nothing beside nothing is 0. */
+struct said { int16_t strange, backwards; int32_t plain; };
+static struct said said[(N_LETTERS + 1) * 32];
+
+__attribute__((constructor)) static void start_survey(void)
+{
+    for (unsigned a = 0; a <= BLANK; a++)
+        for (unsigned b = 0; b <= BLANK && a + b < 2 * BLANK; b++)
+            said[32 * a + b] = (struct said){ (int16_t)-vs_english_pairs[a][b],
+                                              (int16_t)(vs_english_pairs[b][a] - vs_english_pairs[a][b]), vs_english_pairs[a][b] };
+}
+
+/* How English a text is: every byte is a letter, or nothing between two. A sum that falls below 0 begins anew; the greatest counts,
+ * and none goes beyond MOST_SAID: what it is compared with is far below. */
+static void survey_pairs(const struct vs_source *s, struct vs_survey *ret)
+{
+    enum { MOST_SAID = INT16_MAX };
+    size_t row = 32 * BLANK;
+#ifdef __SSE2__
+    __m128i plain = _mm_setzero_si128(), sums = plain, most = plain, zero = plain;
+    for (size_t i = 0; i < s->n; i++) {
+        unsigned letter = vs_letter(s->text[i]);
+        __m128i pair = _mm_loadl_epi64((const __m128i *)(const void *)&said[row + letter]);
+        row = 32 * letter;
+        plain = _mm_add_epi32(plain, pair);                            /* its second lane counts */
+        sums = _mm_max_epi16(_mm_adds_epi16(sums, pair), zero);         /* its first two lanes */
+        most = _mm_max_epi16(most, sums);
+    }
+    ret->plain = _mm_cvtsi128_si32(_mm_shuffle_epi32(plain, 1));
+    ret->strange = _mm_extract_epi16(most, 0);
+    ret->backwards = _mm_extract_epi16(most, 1);
+#else
+    int plain = 0, strange = 0, strangest = 0, backwards = 0, most = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        unsigned letter = vs_letter(s->text[i]);
+        const struct said *pair = &said[row + letter];
+        row = 32 * letter;
+        plain += pair->plain;
+        strange += pair->strange;
+        strange = strange < 0 ? 0 : strange < MOST_SAID ? strange : MOST_SAID;
+        strangest = strange > strangest ? strange : strangest;
+        backwards += pair->backwards;
+        backwards = backwards < 0 ? 0 : backwards < MOST_SAID ? backwards : MOST_SAID;
+        most = backwards > most ? backwards : most;
+    }
+    ret->plain = plain;
+    ret->strange = strangest;
+    ret->backwards = most;
+#endif
+}
+
+/* What the pass over the words of a text knows. */
 struct surveying {
     struct vs_survey v;
-    unsigned run, mixed, letters, singles, before;
-    int strange, backwards;
+    size_t run;                          /* where the run of digits of base64 begins that goes on here */
+    unsigned singles;
     bool word_before;
 };
-
-static void on_pair(struct surveying *k, unsigned letter)
-{
-    int pair = vs_english_pairs[k->before][letter];
-    k->v.plain += pair;
-    k->strange = k->strange > pair ? k->strange - pair : 0;
-    k->v.strange = k->strange > k->v.strange ? k->strange : k->v.strange;
-    k->backwards += from_behind.of[k->before][letter];
-    k->backwards = k->backwards > 0 ? k->backwards : 0;
-    k->v.backwards = k->backwards > k->v.backwards ? k->backwards : k->v.backwards;
-    k->before = letter;
-}
 
 /* A run of letters, which begins at i: where it ends. */
 static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t i)
 {
-    size_t from = i;
-    for (unsigned letter; i < s->n && (letter = vs_letter(s->text[i])) != BLANK; i++) {
-        on_pair(k, letter);
-        k->mixed += s->text[i] < 'a' && (k->run || i > from);
-    }
-    unsigned n = (unsigned)(i - from);
-    bool alone = n == 1 && !k->word_before && (i == s->n || !vs_ascii_digit(s->text[i]));
-    k->run += n;
-    k->letters = n;
+    size_t end = vs_letters_end(s->text, s->n, i);
+    unsigned n = (unsigned)(end - i);
+    bool alone = n == 1 && !k->word_before && (end == s->n || !vs_ascii_digit(s->text[end]));
     k->singles = alone ? k->singles + 1 : 0;
     k->v.singles = k->singles > k->v.singles ? k->singles : k->v.singles;
     k->v.letters = n > k->v.letters ? n : k->v.letters;
     k->word_before = true;
-    return i;
+    return end;
 }
 
-static void end_run(struct surveying *k)
+/* The run ends before i: it counts when it is long, and has two digits, = or capitals that do not begin it. */
+static void end_run(struct surveying *k, const struct vs_source *s, size_t i)
 {
-    k->v.run = k->mixed > 1 && k->run > k->v.run ? k->run : k->v.run;
-    k->run = k->mixed = 0;
+    unsigned mixed = 0;
+    for (size_t at = i - k->run >= LEAST_RUN && i - k->run > k->v.run ? k->run : i; at < i; at++) {
+        char c = s->text[at];
+        mixed += vs_ascii_digit(c) || c == '=' || (c >= 'A' && c <= 'Z' && at > k->run);
+    }
+    k->v.run = mixed > 1 ? (unsigned)(i - k->run) : k->v.run;
 }
 
-/* A digit or a sign at i; before: the letter in front of it. Returns how many bytes it has. */
-static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, unsigned before)
+/* A digit or a sign at i; behind: a letter stands in front of it. Returns how many bytes it has. */
+static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, bool behind)
 {
     char c = s->text[i];
     bool next = i + 1 < s->n && vs_ascii_letter(s->text[i + 1]);
     if (vs_ascii_digit(c)) {
-        k->run++;
-        k->mixed++;
-        k->v.leet += before == BLANK ? 0 : next ? 2 : 1;
+        k->v.leet += !behind ? 0 : next ? 2 : 1;
         k->v.groups += !k->word_before;
         k->singles = 0;
         k->word_before = true;
         return 1;
     }
     size_t sign = (uint8_t)c >= 0x80 ? punctuation(s->text + i, s->n - i) : 0;
-    if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=') {
-        k->run++;
-        k->mixed += c == '=';
-    } else {
-        end_run(k);
+    if (c != '+' && c != '/' && c != '-' && c != '_' && c != '=') {
+        end_run(k, s, i);
+        k->run = i + (sign ? sign : 1);
     }
     k->v.foreign += ((uint8_t)c >= 0x80 && !sign) || vs_is_control(c);
-    k->v.escapes += c == '%' || c == '&' || c == '\\' || (c == '=' && i + 2 < s->n && vs_hex_digit(s->text[i + 1]) >= 2);
-    k->v.leet += 2 * (next && before != BLANK) * (c == '@' || c == '$' || c == '!' || c == '|');
-    k->v.marks += before != BLANK && vs_may_be_mark(c) && i + 1 < s->n && (next || s->text[i + 1] == c || s->text[i + 1] == '/');
+    k->v.escapes += c == '%' || c == '&' || c == '\\' || (c == '=' && i + 2 < s->n && hex_digit(s->text[i + 1]) >= 2);
+    k->v.leet += 2 * (next && behind) * (c == '@' || c == '$' || c == '!' || c == '|');
+    k->v.marks += behind && vs_may_be_mark(c) && i + 1 < s->n && (next || s->text[i + 1] == c || s->text[i + 1] == '/');
     k->v.dots += (c == '.' || c == '-') && i && (s->text[i - 1] == '.' || s->text[i - 1] == '-' || s->text[i - 1] == ' ');
     k->word_before = false;
     return sign ? sign : 1;
@@ -774,26 +836,28 @@ static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, 
 
 void vs_survey_make(const struct vs_source *s, struct vs_survey *ret)
 {
-    struct surveying k = { .before = BLANK };
+    struct surveying k = { .run = 0 };
     for (size_t i = 0; i < s->n;) {
         if (vs_ascii_letter(s->text[i])) {
             i = on_letters(&k, s, i);
-            continue;
+        } else if (s->text[i] == ' ') {
+            end_run(&k, s, i);
+            k.run = ++i;
+            k.word_before = false;
+        } else {
+            i += on_sign(&k, s, i, i && vs_ascii_letter(s->text[i - 1]));
         }
-        unsigned before = k.before;
-        if (before != BLANK)
-            on_pair(&k, BLANK);
-        i += on_sign(&k, s, i, before);
     }
-    end_run(&k);
+    end_run(&k, s, s->n);
+    survey_pairs(s, &k.v);
     *ret = k.v;
 }
 
 void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    if (v->run >= 12)
+    if (v->run >= LEAST_RUN)
         decode_base(s, budget, to);
-    if (v->groups >= 4 || v->run >= 12 || v->escapes >= 4)
+    if (v->groups >= 4 || v->run >= LEAST_RUN || v->escapes >= 4)
         decode_numbers(s, budget, to);
     if (v->dots >= 6)
         decode_morse(s, budget, to);

@@ -2,6 +2,7 @@
  * there is asked in the order in which one would take it from another. */
 #include "filter/pii.h"
 
+#include "filter/letters.h"
 #include "filter/pii_match.h"
 
 static bool wants(const struct vs_pii_at *a, uint32_t types)
@@ -100,17 +101,11 @@ static bool match(struct vs_pii_at *a)
  * This only spares the matchers what they would refuse. */
 static size_t plain_word(const struct vs_pii_state *pii, const char *text, size_t n, size_t p)
 {
-    static const uint64_t starters = VS_NEAR(MONTH) | VS_NEAR(STREET) | VS_NEAR(UNIT) | VS_NEAR(BOX);
-    static const uint64_t mrn = 'm' | 'r' << 8 | 'n' << 16;
-    uint64_t key = 0;
-    size_t end = p;
     char before = p ? text[p - 1] : 0, mark = p > 1 ? text[p - 2] : 0;
     if (before == '"' || before == ':' || before == '=' || mark == ':' || mark == '=')
         return p;                        /* behind a label */
-    for (; end < n && vs_is_alpha((uint8_t)text[end]); end++)
-        if (end - p < 8)
-            key |= (uint64_t)((uint8_t)text[end] | 32) << 8 * (end - p);
-    if (end + 2 >= n || end - p > 32 || vs_pii_classes(pii, key) & starters || key == mrn)
+    size_t end = vs_letters_end(text, n, p);
+    if (end + 2 >= n || end - p > 32 || vs_pii_may_start(pii, vs_letters_key(text + p, end - p, n - p)))
         return p;
     uint8_t c = (uint8_t)text[end], next = (uint8_t)text[end + 1];
     bool is_name = vs_is_upper((uint8_t)text[p]);
@@ -130,12 +125,12 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
         if (vs_is_alpha((uint8_t)text[p])) {
             size_t end = plain_word(pii, text, n, p);
             if (end > p) {
-                p = end - 1;
+                p = text[end] == ' ' ? end : end - 1;        /* nothing begins with a space */
                 continue;
             }
         }
         struct vs_pii_at a;
-        a.pii = pii, a.text = text, a.n = n, a.p = p, a.whole = whole, a.is_short = a.is_known = false;
+        a.pii = pii, a.text = text, a.n = n, a.p = p, a.whole = whole, a.is_short = false, a.known = NONE_KNOWN;
         bool is_there = match(&a);
         if (a.is_short)
             return p;

@@ -431,7 +431,7 @@ static bool labelled(struct vs_pii_at *a)
     size_t back = before == ' ' || before == '"' || before == '\'' ? 2 : 1;
     back += vs_pii_before(a, back) == ' ' && before == '"';
     c = vs_pii_before(a, back);
-    if ((c != ':' && c != '=') || vs_pii_near(a, VS_NEAR(LABEL)) > 0 || vs_pii_near(a, VS_NEAR(ELSE)) < 3)
+    if ((c != ':' && c != '=') || !vs_pii_is_next(a, VS_NEAR(LABEL)) || vs_pii_near(a, VS_NEAR(ELSE)) < 3)
         return false;
     unsigned n_names = 0, n_numbers = 0, n_commas = 0, n_small = 0;
     size_t i = a->p, end = a->p;

@@ -187,6 +187,9 @@ static uint64_t key_of(const char *word, size_t n)
     return key;
 }
 
+/* What begins with a word: a birth, an address; "MRN1234567". */
+#define STARTS (VS_NEAR(MONTH) | VS_NEAR(STREET) | VS_NEAR(UNIT) | VS_NEAR(BOX) | VS_NEAR(MRN))
+
 static void learn(struct vs_pii_state *p, uint64_t key, uint64_t classes)
 {
     size_t slot = mix(key) % VS_PII_SLOTS;
@@ -194,6 +197,8 @@ static void learn(struct vs_pii_state *p, uint64_t key, uint64_t classes)
         slot = (slot + 1) % VS_PII_SLOTS;
     p->word[slot] = key;
     p->classes[slot] |= classes;
+    if (classes & STARTS)
+        p->starts[vs_pii_start_bit(key) / 64] |= (uint64_t)1 << vs_pii_start_bit(key) % 64;
 }
 
 void vs_pii_init(struct vs_pii_state *p, uint32_t types)
@@ -214,7 +219,8 @@ void vs_pii_init(struct vs_pii_state *p, uint32_t types)
         }
 }
 
-uint64_t vs_pii_classes(const struct vs_pii_state *p, uint64_t key)
+/* The classes of a word by its first eight bytes. */
+static uint64_t classes_of(const struct vs_pii_state *p, uint64_t key)
 {
     size_t slot = mix(key) % VS_PII_SLOTS;
     while (p->word[slot] && p->word[slot] != key)
@@ -294,18 +300,18 @@ static uint64_t key_back(const char *text, size_t start, size_t end, size_t limi
 
 static void note(struct vs_pii_at *a, uint64_t key, unsigned far)
 {
-    for (uint64_t classes = vs_pii_classes(a->pii, key); classes && far < VS_FAR; classes &= classes - 1) {
+    for (uint64_t classes = classes_of(a->pii, key); classes && far < VS_FAR; classes &= classes - 1) {
         uint8_t *near = &a->near[__builtin_ctzll(classes)];
         *near = far < *near ? (uint8_t)far : *near;
     }
 }
 
-static void look_back(struct vs_pii_at *a)
+static void look_back(struct vs_pii_at *a, int most_words)
 {
     const char *text = a->text;
     size_t limit = a->p > LOOK_BACK ? a->p - LOOK_BACK : 0, i = a->p;
     unsigned far = 0, n_numbers = 0;
-    for (int words = 0; words < WORDS_BACK && far < VS_FAR; words++) {
+    for (int words = 0; words < most_words && far < VS_FAR; words++) {
         size_t next = i;
         while (i > limit && !is_letter((uint8_t)text[i - 1]))
             i--;
@@ -355,6 +361,17 @@ static bool is_header(const char *text, size_t line, size_t end, char separator)
     return true;
 }
 
+/* Whether a line may be one of names for any separator: most are refused here, by one look at each byte. */
+static bool may_be_header(const char *text, size_t line, size_t end)
+{
+    unsigned n[3] = { 0 };               /* what is nothing, a separator, or not allowed */
+    for (size_t i = line; i < end; i++) {
+        uint8_t c = (uint8_t)text[i];
+        n[vs_is_digit(c) || c == '!' || c == '?' || c == ':' || c == '@' ? 2 : c == ',' || c == '|' || c == ';' || c == '\t']++;
+    }
+    return n[1] >= 2 && !n[2];
+}
+
 /* In a table (CSV, or with '|') the first line of which is in sight, the words above p are near. */
 static void look_up(struct vs_pii_at *a)
 {
@@ -369,6 +386,8 @@ static void look_up(struct vs_pii_at *a)
         return;
     for (end = head; text[end] != '\n'; end++)
         ;
+    if (!may_be_header(text, head, end))
+        return;
     for (const char *separator = separators; *separator; separator++) {
         unsigned n_above = cells(text, head, end, *separator), column = cells(text, line, a->p, *separator);
         if (n_above < 2 || column > n_above || !is_header(text, head, end, *separator))
@@ -391,15 +410,31 @@ static void look_up(struct vs_pii_at *a)
     }
 }
 
+static void know_near(struct vs_pii_at *a, int how_much)
+{
+    if (a->known == NONE_KNOWN) {
+        memset(a->near, VS_FAR, sizeof a->near);
+        look_up(a);
+    }
+    look_back(a, how_much == ALL_KNOWN ? WORDS_BACK : 1);
+    a->known = how_much;
+}
+
+bool vs_pii_is_next(struct vs_pii_at *a, uint64_t classes)
+{
+    if (a->known == NONE_KNOWN)
+        know_near(a, NEXT_KNOWN);
+    for (; classes; classes &= classes - 1)
+        if (a->near[__builtin_ctzll(classes)] == 0)
+            return true;
+    return false;
+}
+
 unsigned vs_pii_near(struct vs_pii_at *a, uint64_t classes)
 {
     unsigned near = VS_FAR;
-    if (!a->is_known) {
-        memset(a->near, VS_FAR, sizeof a->near);
-        a->is_known = true;
-        look_back(a);
-        look_up(a);
-    }
+    if (a->known != ALL_KNOWN)
+        know_near(a, ALL_KNOWN);
     for (; classes; classes &= classes - 1)
         if (a->near[__builtin_ctzll(classes)] < near)
             near = a->near[__builtin_ctzll(classes)];
@@ -415,7 +450,7 @@ size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes)
     for (uint8_t c; is_letter(c = vs_pii_byte(a, end)) && end - i < 40; end++)
         if (end - i < LETTERS)
             key |= (uint64_t)small(c) << 8 * (end - i);
-    *ret_classes = end > i ? vs_pii_classes(a->pii, key) : 0;
+    *ret_classes = end > i ? classes_of(a->pii, key) : 0;
     return end;
 }
 

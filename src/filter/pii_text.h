@@ -36,7 +36,7 @@ struct vs_pii_at {
     size_t n, p;
     bool whole;
     bool is_short;                       /* read at n while more may follow: what was found is not sure */
-    bool is_known;                       /* `near` is filled */
+    enum { NONE_KNOWN, NEXT_KNOWN, ALL_KNOWN } known;    /* of `near`: nothing, what is 0, all */
     uint8_t near[VS_N_NEAR];             /* words between p and the nearest word of the class before it; VS_FAR: none */
     /* what was found */
     size_t end;
@@ -76,14 +76,28 @@ static inline bool vs_is_hex(uint8_t c) { return vs_is_digit(c) || ((unsigned)c 
 /* How near before p a word of one of the classes stands: words between. VS_FAR: none in sight. */
 unsigned vs_pii_near(struct vs_pii_at *a, uint64_t classes);
 
+/* Whether one of the classes is as near as can be (0): what stands right before p is looked at, and no more. */
+bool vs_pii_is_next(struct vs_pii_at *a, uint64_t classes);
+
 /* Behind i: "(SSN)", "is my SSN": the classes of the word that names what stands before it; 0: none. */
 uint64_t vs_pii_after(struct vs_pii_at *a, size_t i);
 
 /* The month that the word at i names, in eight languages: 1 to 12; 0: none. *ret_end: its end, with the dot of a short form. */
 unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end);
 
-/* The classes of a word by its first eight bytes, small letters, the first in the lowest bits. */
-uint64_t vs_pii_classes(const struct vs_pii_state *p, uint64_t key);
+/* Whether something may begin with the word of these first eight bytes, small letters, the first in the lowest bits: true for all
+ * that do, and for few others. */
+static inline unsigned vs_pii_start_bit(uint64_t key)
+{
+    return (unsigned)(key * 0x9e3779b97f4a7c15u >> 51);
+}
+static_assert(VS_PII_STARTS == 1 << 13, "vs_pii_start_bit has 13 bits");
+
+static inline bool vs_pii_may_start(const struct vs_pii_state *p, uint64_t key)
+{
+    unsigned bit = vs_pii_start_bit(key);
+    return p->starts[bit / 64] >> bit % 64 & 1;
+}
 
 /* The word at i, which begins there: its end; its classes. Small and capital letters are the same. */
 size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes);

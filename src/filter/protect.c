@@ -25,10 +25,11 @@ struct form {
 struct vs_protect {
     int32_t slot[SLOTS];
     uint64_t prefix[PREFIX_BITS / 64];   /* the first 1..7 letters of all forms */
+    uint64_t last[64];                   /* the 7th and 8th: a bit at the low six of each */
     struct form form[VS_PROTECT_VALUES * (FORMS + 2)];
     size_t n_forms, gap, n_letters, size;
     bool has_raw, has_high;              /* has_high: bytes from 0x80 on are letters too, for a value has them */
-    bool is_letter[256];
+    char letter[256];                    /* small; 0: it is none */
     char letters[];
 };
 
@@ -54,7 +55,13 @@ static bool is_one(const struct vs_protect *p, char c)
 
 static inline bool is_letter(const struct vs_protect *p, char c)
 {
-    return p->is_letter[(unsigned char)c];
+    return p->letter[(unsigned char)c] != 0;
+}
+
+/* May the letters whose last eight are `key` be those of a form? Most are not: then no table is asked. */
+static inline bool may_be_form(const struct vs_protect *p, uint64_t key)
+{
+    return p->last[key >> 8 & 63] >> (key & 63) & 1;
 }
 
 /* The byte at text[i], %XX decoded, and its length; 0: cut short. */
@@ -102,6 +109,7 @@ static void enter(struct vs_protect *p, struct form *f)
         }
     }
     f->key = key;
+    p->last[key >> 8 & 63] |= (uint64_t)1 << (key & 63);
     int32_t *slot = &p->slot[hash(key, KEY) & (SLOTS - 1)];
     f->next = *slot;
     *slot = (int32_t)p->n_forms++;
@@ -182,7 +190,7 @@ struct vs_protect *vs_protect_create(const struct vs_protected *values, size_t n
         for (size_t k = 0; k < values[i].n; k++)
             p->has_high |= (unsigned char)values[i].bytes[k] >= 0x80;
     for (unsigned c = 0; c < 256; c++)
-        p->is_letter[c] = is_one(p, (char)c);
+        p->letter[c] = is_one(p, (char)c) ? lower((char)c) : 0;
     for (size_t i = 0; i < n; i++) {
         const struct vs_protected *v = &values[i];
         bool is_raw = count_letters(p, v, &gap) < KEY;
@@ -263,7 +271,7 @@ static inline enum answer try_forms(const struct vs_protect *p, const struct tra
                                     size_t i, bool whole, struct vs_span *ret)
 {
     enum answer best = NO;
-    if (t->n < KEY)
+    if (!may_be_form(p, t->key) || t->n < KEY)
         return NO;
     for (int32_t k = p->slot[hash(t->key, KEY) & (SLOTS - 1)]; k >= 0; k = p->form[k].next) {
         const struct form *f = &p->form[k];
@@ -326,6 +334,23 @@ static size_t closed(const struct vs_detector *d, const char *rule, const char *
     return SIZE_MAX;
 }
 
+/* Adds the letters from i on up to one with which a form may end: where that stands, or what is no letter. Nearly all of a text. */
+static inline size_t add_letters(const struct vs_protect *p, struct trail *t, const char *text, size_t n, size_t i)
+{
+    uint64_t key = t->key, next;
+    unsigned at = t->at, added = 0;
+    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next, added++) {
+        next = key << 8 | (unsigned char)c;
+        if (may_be_form(p, next))
+            break;
+        t->begin[at++ % KEY] = i++;
+    }
+    t->key = key;
+    t->at = at;
+    t->n = t->n + added < KEY ? t->n + added : KEY;
+    return i;
+}
+
 static size_t find(const struct vs_detector *d, const char *text, size_t n, size_t from, bool whole, vs_span_fn *told, void *arg)
 {
     const struct vs_protect *p = d->state;
@@ -337,6 +362,10 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
         char c;
         struct vs_span span;
         enum answer answer = NO;
+        size_t letters = p->has_raw ? i : add_letters(p, &squeezed, text, n, i);
+        gap = letters > i ? 0 : gap;
+        if ((i = letters) == n)
+            break;
         length = byte_at(text, n, i, whole, &c);
         if (length == 0)
             break;

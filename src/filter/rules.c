@@ -4,15 +4,18 @@
 #include "base/bytes.h"
 #include "base/sha256.h"
 #include "filter/automaton.h"
+#include "filter/letters.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct use { uint16_t pattern; uint8_t at; };       /* a word may be that part of a pattern */
+/* A word may be that part of a pattern. begun: place of that part in vs_rules.begun. */
+struct use { uint32_t begun; uint16_t pattern; uint8_t at, gap; bool is_last; };
 
 enum {
     LATELY = 3,
+    N_PAIRS = 32 * 32,
     N_SLOTS = 1 << 14,                   /* of the words that are looked up: more than twice as many as those */
     N_STEPS = 1 << 14,                   /* of all phrases: more than twice as many as those */
     N_ACTIVE = 8,                        /* phrases that may go on with the next word */
@@ -26,6 +29,9 @@ struct begun {
     struct { uint32_t start, end; } lately[LATELY];
 };
 
+/* What is compared first of a word that is looked up. */
+struct known { uint64_t key; uint8_t n, kind; bool is_ascii; };      /* key: vs_letters_key */
+
 struct seen { uint32_t word, start, end; };
 
 /* Phrases are a trie of words: a step from a node, by a word, to the next one. */
@@ -36,7 +42,9 @@ struct vs_rules {
     struct vs_automaton *automaton;
     uint16_t slot[N_SLOTS];              /* number of a word + 1, by its hash */
     uint16_t sign[0x80];                 /* number of the word that is this one character + 1 */
-    uint8_t prefix[N_SLOTS / 8];         /* a bit by the hash: something here is a prefix */
+    uint32_t lengths[N_PAIRS];           /* of prefixes, by their first two characters: a bit for each length, the last one for all
+                                          * that are longer */
+    struct known *known;                 /* [n_words] */
     struct step step[N_STEPS];
     unsigned n_nodes;
     unsigned *uses_from;                 /* [n_words + 1] into use */
@@ -89,7 +97,8 @@ static void each_use(struct vs_rules *r, unsigned *count)
             const struct vs_rule_part *part = &t->part[t->pattern[i].part[k]];
             for (unsigned w = 0; w < part->n; w++) {
                 if (r->use)
-                    r->use[r->uses_from[part->word[w]] + count[part->word[w]]] = (struct use){ (uint16_t)i, (uint8_t)k };
+                    r->use[r->uses_from[part->word[w]] + count[part->word[w]]] = (struct use){
+                        r->begun_from[i] + k, (uint16_t)i, (uint8_t)k, t->pattern[i].gap[k], k + 1u == t->pattern[i].n };
                 count[part->word[w]]++;
             }
         }
@@ -98,21 +107,43 @@ static void each_use(struct vs_rules *r, unsigned *count)
 
 /* ---- words that are looked up ---- */
 
-enum { HASH = 0x811c9dc5u };
-
 static inline char low(char c)
 {
     return (uint8_t)(c - 'A') < 26 ? (char)(c | 0x20) : c;
 }
 
-static inline uint32_t hash_on(uint32_t h, char c)
+/* Of s[0, n), the same for small and capital letters; `room` bytes may be read. */
+static inline uint64_t hash_of(const char *s, size_t n, size_t room, uint64_t key)
 {
-    return (h ^ (uint8_t)low(c)) * 0x01000193u;
+    uint64_t h = (key ^ n) * UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = 8; i < n; i += 8)
+        h = (h ^ h >> 31 ^ vs_letters_key(s + i, n - i, room - i)) * UINT64_C(0x9e3779b97f4a7c15);
+    return h;
 }
 
-static unsigned slot_of(uint32_t h, enum vs_rule_word_kind kind)
+static unsigned slot_of(uint64_t h, enum vs_rule_word_kind kind)
 {
-    return ((h ^ h >> 15) + kind * 0x9e37u) % N_SLOTS;
+    return (unsigned)(h >> 40 ^ kind) % N_SLOTS;
+}
+
+/* The row of `lengths` of a word: by its first two characters, whatever their case; and the bit there. */
+static inline unsigned pair_of(const char *text, size_t n)
+{
+    return ((uint8_t)text[0] & 31u) << 5 | (n > 1 ? (uint8_t)text[1] & 31u : 0);
+}
+
+static inline uint32_t bit_of(size_t n)
+{
+    return (uint32_t)1 << (n < 31 ? n : 31);
+}
+
+static void note_length(struct vs_rules *r, const struct vs_rule_word *word)
+{
+    size_t n = strlen(word->text);
+    unsigned pair = pair_of(word->text, n);
+    r->lengths[pair] |= bit_of(n);
+    for (unsigned second = 0; second < 32 && n == 1; second++)
+        r->lengths[pair | second] |= bit_of(n);
 }
 
 static bool fill_slots(struct vs_rules *r)
@@ -124,12 +155,14 @@ static bool fill_slots(struct vs_rules *r)
             continue;
         if (!word->text[1] && (uint8_t)word->text[0] < 0x80 && word->kind == VS_WORD_WHOLE)
             r->sign[(uint8_t)word->text[0]] = (uint16_t)(i + 1);
-        uint32_t h = HASH;
-        for (const char *c = word->text; *c; c++)
-            h = hash_on(h, *c);
-        unsigned at = slot_of(h, word->kind);
+        size_t length = strlen(word->text);
+        uint64_t key = vs_letters_key(word->text, length, length);
+        unsigned at = slot_of(hash_of(word->text, length, length, key), word->kind);
+        r->known[i] = (struct known){ key, (uint8_t)length, (uint8_t)word->kind, true };
+        for (size_t k = 0; k < length; k++)
+            r->known[i].is_ascii &= (uint8_t)word->text[k] < 0x80;
         if (word->kind == VS_WORD_PREFIX)
-            r->prefix[at / 8] |= (uint8_t)(1u << at % 8);
+            note_length(r, word);
         while (r->slot[at])
             at = (at + 1) % N_SLOTS;
         r->slot[at] = (uint16_t)(i + 1);
@@ -139,16 +172,25 @@ static bool fill_slots(struct vs_rules *r)
     return true;
 }
 
-/* The number of the word text[0, n) of this kind; n_words: there is none. */
-static unsigned word_at(const struct vs_rules *r, const char *text, size_t n, uint32_t h, enum vs_rule_word_kind kind)
+/* Of a word of eight ASCII letters and digits its key says all. */
+static bool is_rest(const struct vs_rules *r, unsigned word, const char *text, size_t n)
 {
-    for (unsigned at = slot_of(h, kind); r->slot[at]; at = (at + 1) % N_SLOTS) {
-        const struct vs_rule_word *word = &r->table.word[r->slot[at] - 1];
-        size_t i = 0;
-        while (i < n && word->text[i] && word->text[i] == low(text[i]))
-            i++;
-        if (word->kind == kind && i == n && !word->text[i])
-            return r->slot[at] - 1u;
+    const char *with = r->table.word[word].text;
+    for (size_t i = r->known[word].is_ascii ? 8 : 0; i < n; i++)
+        if (with[i] != low(text[i]))
+            return false;
+    return true;
+}
+
+/* The number of the word text[0, n) of this kind; n_words: there is none. */
+static inline unsigned word_at(const struct vs_rules *r, const char *text, size_t n, size_t room, enum vs_rule_word_kind kind)
+{
+    uint64_t key = vs_letters_key(text, n, room);
+    for (unsigned at = slot_of(hash_of(text, n, room, key), kind); r->slot[at]; at = (at + 1) % N_SLOTS) {
+        unsigned word = r->slot[at] - 1u;
+        const struct known *known = &r->known[word];
+        if (known->key == key && known->n == n && known->kind == kind && is_rest(r, word, text, n))
+            return word;
     }
     return r->table.n_words;
 }
@@ -195,7 +237,8 @@ static bool index_words(struct vs_rules *r)
         r->n_begun += t->pattern[i].n;
     }
     r->begun = calloc(r->n_begun, sizeof *r->begun);
-    if (count && r->uses_from && r->begun_from && r->begun) {
+    r->known = calloc(t->n_words + 1, sizeof *r->known);
+    if (count && r->known && r->uses_from && r->begun_from && r->begun) {
         each_use(r, count);
         for (unsigned w = 0; w < t->n_words; w++) {
             r->uses_from[w + 1] = r->uses_from[w] + count[w];
@@ -243,13 +286,14 @@ void vs_rules_close(struct vs_rules *r)
     free(r->use);
     free(r->begun);
     free(r->begun_from);
+    free(r->known);
     free(r);
 }
 
 size_t vs_rules_bytes(const struct vs_rules *r)
 {
     const struct vs_rule_table *t = &r->table;
-    return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID) + (t->n_words + 1) * sizeof *r->uses_from
+    return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID) + (t->n_words + 1) * (sizeof *r->uses_from + sizeof *r->known)
         + t->n_parts * sizeof *t->part + r->uses_from[t->n_words] * sizeof *r->use
         + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from) + r->n_begun * sizeof *r->begun
         + vs_automaton_bytes(r->automaton);
@@ -312,15 +356,14 @@ static bool may_lie(const char *text, size_t from, size_t to, enum vs_rule_gap g
     return true;
 }
 
-/* The beginning of a pattern up to its part `at` lies at start..end. */
-static void begin(const struct scan *s, unsigned pattern, unsigned at, size_t start, size_t end)
+/* The beginning of a pattern up to this part lies at start..end. */
+static inline void begin(const struct scan *s, const struct use *use, size_t start, size_t end)
 {
-    const struct vs_rule_pattern *p = &s->rules->table.pattern[pattern];
-    if (at + 1u == p->n) {
-        s->told(s->arg, p->rule, start, end);
+    if (use->is_last) {
+        s->told(s->arg, s->rules->table.pattern[use->pattern].rule, start, end);
         return;
     }
-    struct begun *b = &s->rules->begun[s->rules->begun_from[pattern] + at];
+    struct begun *b = &s->rules->begun[use->begun];
     if (b->scan != s->rules->scan)
         *b = (struct begun){ .scan = s->rules->scan };
     b->lately[b->n % LATELY].start = (uint32_t)start;
@@ -332,17 +375,17 @@ static void on_word(const struct scan *s, unsigned word, size_t start, size_t en
     const struct vs_rules *r = s->rules;
     if (word >= r->table.n_words)
         return;
-    for (unsigned i = r->uses_from[word]; i < r->uses_from[word + 1]; i++) {
-        unsigned pattern = r->use[i].pattern, at = r->use[i].at;
-        if (at == 0) {
-            begin(s, pattern, 0, start, end);
+    const struct use *end_of_uses = r->use + r->uses_from[word + 1];
+    for (const struct use *use = r->use + r->uses_from[word]; use < end_of_uses; use++) {
+        if (use->at == 0) {
+            begin(s, use, start, end);
             continue;
         }
-        const struct begun *b = &r->begun[r->begun_from[pattern] + at - 1];
+        const struct begun *b = &r->begun[use->begun - 1];
         unsigned n = b->scan != r->scan ? 0 : b->n < LATELY ? b->n : LATELY;
         for (unsigned k = 0; k < n; k++) {
-            if (b->lately[k].end <= start && may_lie(s->text, b->lately[k].end, start, r->table.pattern[pattern].gap[at])) {
-                begin(s, pattern, at, b->lately[k].start, end);
+            if (b->lately[k].end <= start && may_lie(s->text, b->lately[k].end, start, use->gap)) {
+                begin(s, use, b->lately[k].start, end);
                 break;
             }
         }
@@ -361,7 +404,8 @@ static void catch_up(struct scan *s, size_t *at, size_t end)
 static void go_on(struct scan *s, const unsigned *word, unsigned n, size_t start, size_t end)
 {
     bool adjacent = s->n_active && may_lie(s->text, s->end, start, VS_RULE_ADJACENT);
-    struct scan next = { .n_active = 0 };
+    struct scan next;
+    next.n_active = 0;
     for (unsigned i = adjacent ? 0 : s->n_active; i <= s->n_active; i++) {      /* the last one: a phrase that begins here */
         unsigned node = i < s->n_active ? s->active[i].node : 0;
         size_t from = i < s->n_active ? s->active[i].start : start;
@@ -393,34 +437,35 @@ static inline bool changes_script(const char *text, size_t start, size_t i)
     return c >= 0xe3 && c <= 0xed;
 }
 
+static size_t word_end(const char *text, size_t start, size_t n)
+{
+    size_t i = vs_letters_end(text, n, start);
+    while (i < n && !separator(text + i, n - i) && !(i > start && changes_script(text, start, i)))
+        i++;
+    return i;
+}
+
 /* One word of the text: what it begins with, and what it is. */
 static size_t look_up(struct scan *s, size_t start, size_t n)
 {
     enum { MOST = 4 };
     const struct vs_rules *r = s->rules;
-    const char *text = s->text;
-    unsigned known[MOST], n_known = 0;
-    uint32_t h = HASH;
-    size_t i = start;
-    while (i < n && !separator(text + i, n - i) && !(i > start && changes_script(text, start, i))) {
-        h = hash_on(h, text[i++]);
-        unsigned at = slot_of(h, VS_WORD_PREFIX);
-        if (r->prefix[at / 8] >> at % 8 & 1 && n_known + 1 < MOST) {
-            unsigned word = word_at(r, text + start, i - start, h, VS_WORD_PREFIX);
-            if (word < r->table.n_words)
-                known[n_known++] = word;
-        }
-    }
-    unsigned word = word_at(r, text + start, i - start, h, VS_WORD_WHOLE);
-    if (word < r->table.n_words)
+    const char *text = s->text + start;
+    size_t end = word_end(s->text, start, n), length = end - start;
+    unsigned known[MOST], n_known = 0, word;
+    uint32_t lengths = r->lengths[pair_of(text, length)];
+    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= length && n_known + 1 < MOST; i++)
+        if (lengths & bit_of(i) && (word = word_at(r, text, i, n - start, VS_WORD_PREFIX)) < r->table.n_words)
+            known[n_known++] = word;
+    if ((word = word_at(r, text, length, n - start, VS_WORD_WHOLE)) < r->table.n_words)
         known[n_known++] = word;
     for (unsigned k = 0; k < n_known; k++)
-        on_word(s, known[k], start, i);
+        on_word(s, known[k], start, end);
     if (n_known)
-        go_on(s, known, n_known, start, i);
+        go_on(s, known, n_known, start, end);
     else
         s->n_active = 0;
-    return i;
+    return end;
 }
 
 static void on_seen(void *arg, unsigned word, size_t start, size_t end)

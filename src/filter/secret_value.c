@@ -3,6 +3,7 @@
 
 #include "filter/random.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { NAME_MAX_BYTES = 64, GAP_MAX = 16 };
@@ -57,30 +58,56 @@ size_t vs_base64_decode(const char *s, size_t n, char *to, size_t size)
 /* ---- what stands for a secret ---- */
 
 /* Lists of words by their first letter (26: others), each behind a capital letter that says what it is: the capitals of those that
- * are in s[0, n), a bit for each. */
+ * are in s[0, n), a bit for each. Words have two characters at least: most are refused by the second one. */
 #define HAS(letter) (1u << ((letter) - 'A'))
-static unsigned words_in(const char *s, size_t n, const char *const lists[27])
+enum { KINDS = 27, WORDS = 256 };        /* of first characters: a to z, others; words of a list */
+
+struct word { const char *s; uint8_t n; char what; };
+
+struct words {
+    const char *by_first[KINDS];
+    uint16_t from[KINDS + 1];            /* into word: those of a first letter */
+    struct word word[WORDS];
+};
+
+static unsigned kind_of(char c)
+{
+    return c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') : KINDS - 1;
+}
+
+static void words_init(struct words *w)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < KINDS; k++) {
+        w->from[k] = (uint16_t)n;
+        for (const char *p = w->by_first[k], *s; p && *p; n++) {
+            for (s = ++p; *p && !(*p >= 'A' && *p <= 'Z'); p++)
+                ;
+            assert(n < WORDS && p - s > 1);
+            w->word[n] = (struct word){ s, (uint8_t)(p - s), s[-1] };
+        }
+    }
+    w->from[KINDS] = (uint16_t)n;
+}
+
+static unsigned words_in(const char *s, size_t n, const struct words *w)
 {
     unsigned found = 0;
-    for (size_t i = 0; i < n; i++) {
-        char first = lower(s[i]);
-        const char *p = lists[first >= 'a' && first <= 'z' ? first - 'a' : 26];
-        while (p && *p) {
-            unsigned what = HAS(*p++);
-            size_t k = 0;
-            while (*p == lower(k + i < n ? s[k + i] : 0) && *p)
-                p++, k++;
-            bool is_end = !*p || (*p >= 'A' && *p <= 'Z');
-            found |= is_end ? what : 0;
-            while (*p && !(*p >= 'A' && *p <= 'Z'))
-                p++;
+    for (size_t i = 0; i + 1 < n; i++) {
+        char second = lower(s[i + 1]);
+        unsigned kind = kind_of(lower(s[i]));
+        for (const struct word *word = w->word + w->from[kind], *end = w->word + w->from[kind + 1]; word < end; word++) {
+            size_t k = word->s[1] == second && word->n <= n - i ? 0 : SIZE_MAX;
+            while (k < word->n && word->s[k] == lower(s[i + k]))
+                k++;
+            found |= k == word->n ? HAS(word->what) : 0;
         }
     }
     return found;
 }
 
 /* What may stand anywhere in it. */
-static const char *const stand_ins[27] = {
+static struct words stand_ins = { {
     ['a' - 'a'] = "Xa1b2c3Xaccess_tokenXapi-keyXapi_keyXapikey",
     ['c' - 'a'] = "Xchange-meXchange_meXchangeitXchangeme",
     ['d' - 'a'] = "XdeadbeefXdummy",
@@ -100,7 +127,7 @@ static const char *const stand_ins[27] = {
     ['x' - 'a'] = "Xxxxx",
     ['y' - 'a'] = "Xyour-Xyour.Xyour_XyourapiXyourkeyXyourpassXyoursecretXyourtoken",
     [26] = "X#{X$(X${X%(X****X...X<%X<yourX{%X{{",
-};
+}, { 0 }, { { 0 } } };
 
 /* The whole of it. */
 static const char *const stand_alone[] = {
@@ -164,7 +191,7 @@ bool vs_secret_is_placeholder(const char *s, size_t n)
         return true;
     if (n >= 2 && ((s[0] == '<' && s[n - 1] == '>') || (s[0] == '[' && s[n - 1] == ']') || (s[0] == '%' && s[n - 1] == '%')))
         return true;
-    if (words_in(s, n, stand_ins))
+    if (words_in(s, n, &stand_ins))
         return true;
     for (size_t k = 0; k < sizeof stand_alone / sizeof *stand_alone; k++)
         if (is_same(s, n, stand_alone[k]))
@@ -199,7 +226,7 @@ bool vs_secret_is_random(const char *s, size_t n)
 /* ---- names ---- */
 
 /* What names say: P a password, S a secret, V who gives out keys. Small letters and digits alone. */
-static const char *const name_words[27] = {
+static struct words name_words = { {
     ['a' - 'a'] = "SaccesskeySaccountkeyVadafruitSadminkeyVadobeSaeskeyVairtableValgoliaValibabaValiyunVamplitudeVanthropic"
                   "SapikeySapipassVappcenterSappkeySapplicationkeyVartifactoryVasanaVassemblyaiVatlassianVauth0Sauthkey"
                   "SauthorizationSauthpassVawsVazure",
@@ -233,10 +260,10 @@ static const char *const name_words[27] = {
     ['w' - 'a'] = "VwakatimeVwandbVweatherSwebhookkeySwritekey",
     ['y' - 'a'] = "Vyandex",
     ['z' - 'a'] = "VzendeskVzoom",
-};
+}, { 0 }, { { 0 } } };
 
 /* N, anywhere in the last word of a name: what it names is known to all. */
-static const char *const public_words[27] = {
+static struct words public_words = { {
     ['a' - 'a'] = "Navatar",
     ['b' - 'a'] = "NblobNbuild_idNbuildid",
     ['c' - 'a'] = "Ncache-keyNcache_keyNcachekeyNcertificateNchecksumNcommitNcontent_hashNcsrf",
@@ -256,7 +283,7 @@ static const char *const public_words[27] = {
     ['t' - 'a'] = "NthumbnailNthumbprintNtoken_typeNtoken_urlNtokenizerNtokentypeNtokenuriNtokenurlNtranslationNturkey",
     ['v' - 'a'] = "Nversion",
     ['x' - 'a'] = "Nxsrf",
-};
+}, { 0 }, { { 0 } } };
 
 /* At its end: not the secret itself. */
 static const char *const asides[] = {
@@ -265,6 +292,14 @@ static const char *const asides[] = {
     "hash", "sum", "uuid", "arn", "index", "format", "limit", "ref", "endpoint", "enabled", "timeout", "class", "role", "env",
     "digest", "ids", "expiresat", "createdat",
 };
+
+/* Before main, so that no value has to ask. */
+__attribute__((constructor)) static void start(void)
+{
+    words_init(&stand_ins);
+    words_init(&name_words);
+    words_init(&public_words);
+}
 
 struct name {
     char all[NAME_MAX_BYTES];            /* small letters and digits of up to three words */
@@ -315,7 +350,7 @@ static bool judge_name(const struct name *name, struct vs_secret_place *ret)
     size_t n = name->n_all;
     ret->is_set = ret->is_set && (ends(s, n, "password") || ends(s, n, "passwd") || ends(s, n, "pass") || ends(s, n, "pwd"));
     bool is_key = ends(s, n, "key") || ends(s, n, "keys") || ends(s, n, "auth") || ends(s, n, "api") || contains(s, n, "key");
-    unsigned words = words_in(s, n, name_words);
+    unsigned words = words_in(s, n, &name_words);
     if (words & HAS('P') || ends(s, n, "pass")) {
         ret->why = VS_WHY_PASSWORD, ret->rule = "password", ret->score = 700;
     } else if (words & HAS('S') || ends(s, n, "pat") || ends(s, n, "psk") || ends(s, n, "jwt")) {
@@ -326,7 +361,7 @@ static bool judge_name(const struct name *name, struct vs_secret_place *ret)
         ret->why = VS_WHY_KEY, ret->rule = "generic-key", ret->score = 500;
     } else
         return false;
-    return !words_in(name->last, name->n_last, public_words) && !is_aside(name);
+    return !words_in(name->last, name->n_last, &public_words) && !is_aside(name);
 }
 
 /* ---- places ---- */

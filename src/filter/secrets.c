@@ -4,6 +4,7 @@
  * call: what is held begins there. */
 #include "filter/secrets.h"
 
+#include "filter/letters.h"
 #include "filter/secret_value.h"
 
 #include <assert.h>
@@ -468,18 +469,21 @@ static enum answer try_shapes(struct place *p, size_t word_end)
 
 /* A word of letters alone, between spaces or at the end of a line: no rule for values takes it, but that for options (-p word).
  * Most of a text is such words, so they are passed over before names are looked at. */
+enum { LONGEST_PLAIN = 15 };
+
+static bool is_behind_space(const char *text, size_t i)
+{
+    return i >= 3 && text[i - 1] == ' ' && !(text[i - 2] == 'p' && text[i - 3] == '-');
+}
+
 static bool is_plain_word(const struct place *p, size_t word_end)
 {
-    enum { LONGEST = 15 };
     const char *text = p->text;
-    size_t i = p->i;
-    if (i < 3 || text[i - 1] != ' ' || (text[i - 2] == 'p' && text[i - 3] == '-') || word_end == i || word_end - i > LONGEST)
+    if (!is_behind_space(text, p->i) || word_end == p->i || word_end - p->i > LONGEST_PLAIN)
         return false;
     if (word_end == p->n ? !p->whole : text[word_end] != ' ' && text[word_end] != '\n')
         return false;
-    while (i < word_end && at(text, i) & (LOWER | UPPER))
-        i++;
-    return i == word_end;
+    return vs_letters_end(text, word_end, p->i) == word_end;
 }
 
 static enum answer try_value(struct place *p, size_t word_end)
@@ -538,6 +542,17 @@ static enum answer try_place(const struct vs_secrets *s, struct place *p, size_t
     return answer == NO ? try_value(p, word_end) : answer;
 }
 
+/* The letters at i are a plain word that begins no format, and more than it is there: where it ends. Otherwise i. This only spares
+ * try_place what it would refuse. */
+static size_t plain_end(const struct vs_secrets *s, const char *text, size_t n, size_t i)
+{
+    if (!is_behind_space(text, i) || n - i < 3)
+        return i;
+    size_t end = vs_letters_end(text, n, i);
+    bool is_plain = end < n && end - i <= LONGEST_PLAIN && (text[end] == ' ' || text[end] == '\n');
+    return is_plain && !s->slot[slot_of(text + i)] ? end : i;
+}
+
 /* ---- the detector ---- */
 
 /* The end of an open span: of a format by its class, of a value by what a long one is made of. */
@@ -576,6 +591,11 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
     while (i < n) {
         unsigned char c = (unsigned char)text[i];
         bool is_word = is[c] & ALNUM;
+        size_t plain = is_word ? plain_end(s, text, n, i) : i;
+        if (plain > i || c == ' ') {
+            i = plain + (text[plain] == ' ');        /* no format or value begins with a space */
+            continue;
+        }
         if ((is_word && !is_boundary(text, i)) || (!is_word && !s->first[c] && !may_be_value(text, i))) {
             i = is_word ? run_of(text, n, i, ALNUM) : i + 1;
             continue;

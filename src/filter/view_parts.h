@@ -27,7 +27,7 @@ void vs_reading_break(struct vs_reading *view);
 struct vs_survey {
     unsigned foreign;                    /* bytes from 0x80 on that are no plain punctuation, and control characters */
     unsigned singles;                    /* the most letters in a row that stand alone */
-    unsigned run;                        /* the longest run of letters, digits and + / - _ = with digits or capitals in it */
+    unsigned run;                        /* the longest run of letters, digits, + / - _ =, with digits or capitals: 12 or more */
     unsigned letters;                    /* the longest run of letters */
     unsigned leet;                       /* digits and signs behind letters; two for each that is between letters */
     unsigned escapes;                    /* %, & and backslashes with something behind, = before a hex digit */
