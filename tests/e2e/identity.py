@@ -569,6 +569,23 @@ class Limits(Base):
         client.auto_credit = False
         self.busy_beside(client, self.connect(four), "tokens at a time", 250, prompt=PROMPT, max_tokens=500)
 
+    def test_when_one_may_end(self):
+        """Who has all his requests under way is told a time from how long they run: where nothing else is known, as long again."""
+        key = self.add("a", "--role", "operator")
+        self.policy({"default": {"in_flight": 1}})
+        self.serve()
+        client, other = self.connect(key), self.connect(key)
+        self.ask(client, c.LOAD, model="tiny")
+        worker = self.ask(self.connect(), c.STATUS)["models"][0]["pid"]
+        os.kill(worker, signal.SIGSTOP)
+        begun = time.monotonic()
+        running = client.request(c.GENERATE, {"model": "tiny", "raw": True, "prompt": "a", "max_tokens": 4})
+        time.sleep(0.5)
+        wait = self.busy(other, "requests at a time")
+        self.assertTrue(400 <= wait <= (time.monotonic() - begun) * 1000 + 1, wait)
+        os.kill(worker, signal.SIGCONT)
+        client.wait(running)
+
     def test_policy_changes(self):
         """What was used stays used when the policy changes; other limits count at once."""
         key = self.add("a")
