@@ -6,7 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static const double MOST_MARGIN = 1.25;    /* enough for noise of 15 %; more would leave prompts too little */
+static const double FREE_MARGIN = 1.25;    /* enough for noise of 15 % */
+static const double MOST_MARGIN = 1.5;    /* more would leave prompts too little */
 
 int vs_sched_create(const struct vs_sched_config *config, struct vs_sched **ret)
 {
@@ -79,13 +80,15 @@ static void owe(struct vs_sched *s, double expected, double ns)
         s->owed = -10 * target;
 }
 
-/* Moves until one in twenty of the steps that the target limits takes longer than the target: all of them, also those that are long
- * because another program had a processor for a while. */
+/* Moves until one in twenty of the steps that the target limits is late: all of them count, also those that are long because
+ * another program had a processor for a while. Late is what takes longer than the target. Where that would cost prompts much, on a
+ * machine that others use too, both give way: late is then as much beyond the target as the margin is beyond the free one. */
 static void set_margin(struct vs_sched *s, double ns)
 {
     if (!s->tight || !s->n_decoding || s->decode_ns > 0.9 * (double)s->config.target_ns)
         return;
-    s->margin += ns > (double)s->config.target_ns ? 0.019 : -0.001;
+    double late = (double)s->config.target_ns * (s->margin > FREE_MARGIN ? s->margin / FREE_MARGIN : 1);
+    s->margin += ns > late ? 0.019 : -0.001;
     s->margin = s->margin < 1 ? 1 : s->margin > MOST_MARGIN ? MOST_MARGIN : s->margin;
 }
 

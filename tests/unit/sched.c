@@ -364,8 +364,8 @@ static void run_target(double target_ms, double slow, double noise, uint32_t spi
     double p95 = quantile(w->gap, w->n_gaps, 0.95), part = w->prompt_rows / best;
     printf("target %g ms, noise %g, %u spikes: p50 %.3f p95 %.3f p99 %.3f of it, prompts %.3f of the best\n",
            target_ms, noise, spikes, quantile(w->gap, w->n_gaps, 0.5), p95, quantile(w->gap, w->n_gaps, 0.99), part);
-    assert_true(p95 <= 1.05);
-    assert_true(part >= (noise < 0.1 ? 0.9 : 0.8));
+    assert_true(p95 <= (noise < 0.2 ? 1.05 : 1.25));
+    assert_true(part >= (noise < 0.1 ? 0.9 : noise < 0.2 ? 0.8 : 0.5));
     world_close(w);
 }
 
@@ -377,6 +377,7 @@ static void test_target(void **state)
     run_target(100, 1.5, 0.03, 5);
     run_target(200, 2, 0.03, 5);
     run_target(100, 1.5, 0.15, 5);
+    run_target(50, 1.5, 0.25, 5);
 }
 
 /* A tenth of the steps are too long, whatever is predicted: they count, and what is given to prompts becomes less. */
@@ -397,7 +398,7 @@ static void test_target_of_a_shared_machine(void **state)
     }
     double p95 = quantile(w->gap, w->n_gaps, 0.95);
     printf("a tenth of the steps 1.45 times as long: p50 %.3f p95 %.3f of the target\n", quantile(w->gap, w->n_gaps, 0.5), p95);
-    assert_true(p95 <= 1.25);
+    assert_true(p95 <= 1.1);
     world_close(w);
 }
 
