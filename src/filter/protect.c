@@ -9,9 +9,11 @@
 
 enum {
     KEY = 8,                             /* letters by which a form is looked up */
-    SLOTS = 1 << 10, PREFIX_BITS = 1 << 15,
+    SLOTS = 1 << 12, PREFIX_BITS = 1 << 15,
     BYTES_MAX = 240, OPEN_LEAST = 24, GAP = 4, GAP_MAX = 12,
-    FORMS = 8,
+    FORMS = 48, LETTERS = 96,            /* of a value at most; letters of all of them for each byte of it */
+    WIDE = 0xef,                         /* the first byte of full-width letters */
+    CODED = 2 * 2 * VS_PROTECT_MOST,     /* bytes of a value that was encoded twice */
 };
 
 struct form {
@@ -26,16 +28,19 @@ struct vs_protect {
     int32_t slot[SLOTS];
     uint64_t prefix[PREFIX_BITS / 64];   /* the first 1..7 letters of all forms */
     uint64_t last[64];                   /* the 7th and 8th: a bit at the low six of each */
-    struct form form[VS_PROTECT_VALUES * (FORMS + 2)];
+    struct form *form;                   /* [n_forms] */
     size_t n_forms, gap, n_letters, size;
     bool has_raw, has_high;              /* has_high: bytes from 0x80 on are letters too, for a value has them */
     char letter[256];                    /* small; 0: it is none */
     char letters[];
 };
 
+enum which { PLAIN, REVERSED, HEX, HEX_0X, HEX_X, BASE64, BASE32, ROT13, TWICE };
+
 static const char *const names[] = {
-    "protected", "protected-reversed", "protected-hex", "protected-hex-0x", "protected-hex-x",
-    "protected-base64", "protected-base64", "protected-base64",
+    [PLAIN] = "protected", [REVERSED] = "protected-reversed", [HEX] = "protected-hex", [HEX_0X] = "protected-hex-0x",
+    [HEX_X] = "protected-hex-x", [BASE64] = "protected-base64", [BASE32] = "protected-base32", [ROT13] = "protected-rot13",
+    [TWICE] = "protected-twice",
 };
 
 static char lower(char c)
@@ -50,7 +55,8 @@ static int digit(char c)
 
 static bool is_one(const struct vs_protect *p, char c)
 {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || ((unsigned char)c >= 0x80 && p->has_high);
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z')
+           || ((unsigned char)c >= 0x80 && (unsigned char)c != WIDE && p->has_high);
 }
 
 static inline bool is_letter(const struct vs_protect *p, char c)
@@ -64,10 +70,24 @@ static inline bool may_be_form(const struct vs_protect *p, uint64_t key)
     return p->last[key >> 8 & 63] >> (key & 63) & 1;
 }
 
-/* The byte at text[i], %XX decoded, and its length; 0: cut short. */
+/* A full-width letter or sign (U+FF01 to U+FF5E) at text[i] is the one of ASCII. */
+static size_t wide_at(const char *text, size_t n, size_t i, bool whole, char *ret)
+{
+    unsigned char second = n - i > 1 ? (unsigned char)text[i + 1] : 0, third = n - i > 2 ? (unsigned char)text[i + 2] : 0;
+    if (n - i < 3 && !whole && (n - i == 1 || second == 0xbc || second == 0xbd))
+        return 0;
+    if ((third & 0xc0) != 0x80 || !(second == 0xbc ? third > 0x80 : second == 0xbd && third < 0x9f))
+        return 1;
+    *ret = lower((char)((second == 0xbc ? 0x20 : 0x60) + (third & 0x3f)));
+    return 3;
+}
+
+/* The byte at text[i], %XX and full-width letters decoded, and its length; 0: cut short. */
 static inline size_t byte_at(const char *text, size_t n, size_t i, bool whole, char *ret)
 {
     *ret = lower(text[i]);
+    if ((unsigned char)text[i] == WIDE)
+        return wide_at(text, n, i, whole, ret);
     if (text[i] != '%')
         return 1;
     if (n - i < 3)
@@ -116,52 +136,140 @@ static void enter(struct vs_protect *p, struct form *f)
     p->has_raw |= f->is_raw;
 }
 
-static struct form *begin(struct vs_protect *p, unsigned which, bool is_raw)
+struct coded { char s[CODED]; size_t n; };
+
+static void add_form(struct vs_protect *p, enum which which, const struct coded *c, bool is_raw)
 {
     struct form *f = &p->form[p->n_forms];
     *f = (struct form){ .at = (uint32_t)p->n_letters, .rule = names[which], .is_raw = is_raw };
-    return f;
+    for (size_t i = 0; i < c->n; i++)
+        put_letter(p, f, c->s[i], is_raw);
+    enter(p, f);
 }
 
-static void add_hex(struct vs_protect *p, const struct vs_protected *v, unsigned which, const char *before)
+/* As a text is read, so that what stands for others in a value does so in texts. */
+static struct coded read_value(const struct vs_protected *v)
 {
-    struct form *f = begin(p, which, false);
-    for (size_t i = 0; i < v->n; i++) {
-        for (const char *s = before; *s; s++)
-            put_letter(p, f, *s, false);
-        put_letter(p, f, "0123456789abcdef"[(unsigned char)v->bytes[i] >> 4], false);
-        put_letter(p, f, "0123456789abcdef"[v->bytes[i] & 15], false);
+    struct coded c = { .n = 0 };
+    for (size_t i = 0; i < v->n; c.n++)
+        i += byte_at(v->bytes, v->n, i, true, &c.s[c.n]);
+    return c;
+}
+
+static struct coded reversed(const char *s, size_t n)
+{
+    struct coded c = { .n = n };
+    for (size_t i = 0; i < n; i++)
+        c.s[i] = s[n - 1 - i];
+    return c;
+}
+
+static struct coded rot13(const char *s, size_t n)
+{
+    struct coded c = { .n = n };
+    for (size_t i = 0; i < n; i++) {
+        bool is_letter = lower(s[i]) >= 'a' && lower(s[i]) <= 'z';
+        c.s[i] = is_letter ? (char)(s[i] + (lower(s[i]) < 'n' ? 13 : -13)) : s[i];
     }
-    enter(p, f);
+    return c;
 }
 
-/* The digits that depend on the value alone, when it begins `shift` bytes into a group of three. */
-static void add_base64(struct vs_protect *p, const struct vs_protected *v, unsigned shift)
+static struct coded hex(const char *s, size_t n, const char *before, bool upper)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct form *f = begin(p, 5 + shift, false);
-    size_t bits = v->n * 8;
-    for (size_t bit = shift == 0 ? 0 : shift == 1 ? 4 : 2; bit + 6 <= bits; bit += 6) {
-        unsigned two = (unsigned)(unsigned char)v->bytes[bit / 8] << 8;
-        two |= bit / 8 + 1 < v->n ? (unsigned char)v->bytes[bit / 8 + 1] : 0;
-        put_letter(p, f, digits[two >> (10 - bit % 8) & 63], false);
+    struct coded c = { .n = 0 };
+    for (size_t i = 0; i < n; i++) {
+        for (const char *b = before; *b; b++)
+            c.s[c.n++] = *b;
+        const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+        c.s[c.n++] = digits[(unsigned char)s[i] >> 4];
+        c.s[c.n++] = digits[s[i] & 15];
     }
-    enter(p, f);
+    return c;
 }
 
-static void add_plain(struct vs_protect *p, const struct vs_protected *v, bool reversed, bool is_raw)
+/* Digits of `bits` bits: those that depend on s alone, when it begins `shift` bytes into a group. */
+static struct coded digits_of(const char *s, size_t n, const char *digits, unsigned bits, unsigned shift)
 {
-    struct form *f = begin(p, reversed, is_raw);
-    for (size_t i = 0; i < v->n; i++)
-        put_letter(p, f, v->bytes[reversed ? v->n - 1 - i : i], is_raw);
-    enter(p, f);
+    struct coded c = { .n = 0 };
+    for (size_t bit = (bits - 8 * shift % bits) % bits; bit + bits <= 8 * n; bit += bits) {
+        unsigned two = (unsigned)(unsigned char)s[bit / 8] << 8;
+        two |= bit / 8 + 1 < n ? (unsigned char)s[bit / 8 + 1] : 0;
+        c.s[c.n++] = digits[two >> (16 - bits - bit % 8) & ((1u << bits) - 1)];
+    }
+    return c;
+}
+
+static struct coded base64(const char *s, size_t n, unsigned shift)
+{
+    return digits_of(s, n, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 6, shift);
+}
+
+static void add_base64(struct vs_protect *p, enum which which, const struct coded *c)
+{
+    for (unsigned shift = 0; shift < 3; shift++) {
+        struct coded form = base64(c->s, c->n, shift);
+        add_form(p, which, &form, false);
+    }
+}
+
+/* What people, and models, do next: one encoding within another. */
+static void add_twice(struct vs_protect *p, const struct vs_protected *v)
+{
+    struct coded inner = reversed(v->bytes, v->n), form;
+    add_base64(p, TWICE, &inner);
+    inner = rot13(v->bytes, v->n);
+    add_base64(p, TWICE, &inner);
+    for (unsigned upper = 0; upper < 2; upper++) {
+        inner = hex(v->bytes, v->n, "", upper);
+        add_base64(p, TWICE, &inner);
+        form = hex(inner.s, inner.n, "", false);
+        add_form(p, TWICE, &form, false);
+    }
+    for (unsigned shift = 0; shift < 3; shift++) {
+        inner = base64(v->bytes, v->n, shift);
+        add_base64(p, TWICE, &inner);
+        form = hex(inner.s, inner.n, "", false);
+        add_form(p, TWICE, &form, false);
+        form = reversed(inner.s, inner.n);
+        add_form(p, TWICE, &form, false);
+    }
+    explicit_bzero(&inner, sizeof inner);
+    explicit_bzero(&form, sizeof form);
+}
+
+static void add_value(struct vs_protect *p, const struct vs_protected *v, bool is_raw)
+{
+    static const char *const before_hex[] = { "", "0x", "x" };
+    struct coded plain = read_value(v), form = reversed(plain.s, plain.n);
+    add_form(p, PLAIN, &plain, is_raw);
+    add_form(p, REVERSED, &form, is_raw);
+    form = rot13(plain.s, plain.n);
+    if (memcmp(form.s, plain.s, plain.n) != 0)
+        add_form(p, ROT13, &form, is_raw);
+    for (unsigned k = 0; k < 3; k++) {
+        form = hex(v->bytes, v->n, before_hex[k], false);
+        add_form(p, HEX + k, &form, false);
+    }
+    for (unsigned shift = 0; shift < 5; shift++) {
+        form = digits_of(v->bytes, v->n, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 5, shift);
+        add_form(p, BASE32, &form, false);
+    }
+    for (unsigned shift = 0; shift < 3; shift++) {
+        form = base64(v->bytes, v->n, shift);
+        add_form(p, BASE64, &form, false);
+    }
+    add_twice(p, v);
+    explicit_bzero(&plain, sizeof plain);
+    explicit_bzero(&form, sizeof form);
 }
 
 static size_t count_letters(const struct vs_protect *p, const struct vs_protected *v, size_t *ret_gap)
 {
     size_t count = 0, gap = 0;
-    for (size_t i = 0; i < v->n; i++) {
-        bool letter = is_letter(p, v->bytes[i]);
+    char c;
+    for (size_t i = 0, length; i < v->n; i += length) {
+        length = byte_at(v->bytes, v->n, i, true, &c);
+        bool letter = is_letter(p, c);
         count += letter;
         gap = letter ? 0 : gap + 1;
         if (count && gap > *ret_gap && gap <= GAP_MAX - GAP)
@@ -180,10 +288,12 @@ struct vs_protect *vs_protect_create(const struct vs_protected *values, size_t n
     }
     if (n > VS_PROTECT_VALUES)
         return NULL;
-    size_t size = total * 20 + 1;        /* plain and raw 4, hex 2 + 4 + 3, base64 4 */
+    size_t size = total * LETTERS + 1;
     struct vs_protect *p = calloc(1, sizeof *p + size);
-    if (!p)
+    if (!p || !(p->form = calloc(n * FORMS + 1, sizeof *p->form))) {
+        free(p);
         return NULL;
+    }
     p->size = size;
     memset(p->slot, 0xff, sizeof p->slot);
     for (size_t i = 0; i < n; i++)
@@ -192,15 +302,8 @@ struct vs_protect *vs_protect_create(const struct vs_protected *values, size_t n
     for (unsigned c = 0; c < 256; c++)
         p->letter[c] = is_one(p, (char)c) ? lower((char)c) : 0;
     for (size_t i = 0; i < n; i++) {
-        const struct vs_protected *v = &values[i];
-        bool is_raw = count_letters(p, v, &gap) < KEY;
-        for (unsigned reversed = 0; reversed < 2; reversed++)
-            add_plain(p, v, reversed, is_raw);
-        add_hex(p, v, 2, "");
-        add_hex(p, v, 3, "0x");
-        add_hex(p, v, 4, "x");
-        for (unsigned shift = 0; shift < 3; shift++)
-            add_base64(p, v, shift);
+        bool is_raw = count_letters(p, &values[i], &gap) < KEY;
+        add_value(p, &values[i], is_raw);
     }
     p->gap = gap + GAP;
     return p;
@@ -208,8 +311,11 @@ struct vs_protect *vs_protect_create(const struct vs_protected *values, size_t n
 
 void vs_protect_free(struct vs_protect *p)
 {
-    if (p)
-        explicit_bzero(p, sizeof *p + p->size);
+    if (!p)
+        return;
+    explicit_bzero(p->form, p->n_forms * sizeof *p->form);
+    free(p->form);
+    explicit_bzero(p, sizeof *p + p->size);
     free(p);
 }
 

@@ -2,6 +2,7 @@
 """The guard between broker and worker: what it is, what its death and that of its worker do to answers, and what a policy does.
 usage: guard.py BIN WORKER (BIN holds veritas, veritas-broker, veritas-guard, veritas-worker and mkmodel; WORKER: worker-echo)."""
 import base64
+import codecs
 import json
 import os
 import random
@@ -426,10 +427,15 @@ class Policies(Waiting, unittest.TestCase):
         self.assertEqual(after, before)
 
     def test_protected_values(self):
-        """Plain, in base64 and in hex, in answers and in requests; cut where it may not be told at all."""
+        """In all forms that docs/GUARD.md names, in answers and in requests; cut where it may not be told at all."""
         value = "tuba-" + "Kestrel-4711"
         self.serve({"secrets": {"input": "redact", "output": "redact", "protect": [value]}})
-        for form in (value, value.upper(), base64.b64encode(value.encode()).decode(), value.encode().hex(), value[::-1]):
+        once = base64.b64encode(value.encode())
+        wide = "".join(chr(ord(c) + 0xfee0) for c in value)
+        for form in (value, value.upper(), once.decode(), value.encode().hex(), value[::-1], " ".join(value), wide,
+                     "".join(f"%{byte:02x}" for byte in value.encode()), codecs.encode(value, "rot13"),
+                     base64.b32encode(value.encode()).decode(), base64.b64encode(once).decode(), once.hex(),
+                     base64.b64encode(value.encode().hex().encode()).decode(), once.decode()[::-1]):
             text, tokens, result = self.ask(f"it is {form} as ever")
             self.assertNotIn(form.lower(), text.lower(), form)
             self.assertTrue(text.startswith("it is ") and text.endswith(" as ever"), text)

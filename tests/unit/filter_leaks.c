@@ -151,15 +151,81 @@ static size_t encode64(const char *s, size_t n, bool url, char *to)
     return length;
 }
 
-/* One span of a text that hides `value` by format(value), around it other words. */
-static void expect_hidden(const struct vs_detector *detector, const char *form)
+static void encode32(const char *s, size_t n, char *to)
+{
+    size_t length = 0;
+    for (size_t bit = 0; bit < n * 8; bit += 5) {
+        unsigned two = (unsigned)(unsigned char)s[bit / 8] << 8 | (bit / 8 + 1 < n ? (unsigned char)s[bit / 8 + 1] : 0u);
+        to[length++] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[two >> (11 - bit % 8) & 31];
+    }
+    to[length] = 0;
+}
+
+/* One span of a text that hides a value as `form`, around it other words. Of the form's ends, which other bytes may share, `most`
+ * characters are not in it. */
+static void expect_within(const struct vs_detector *detector, const char *form, size_t most)
 {
     char text[8192];
     int n = snprintf(text, sizeof text, "Well, here it is: %s and so on, nothing more.", form);
     detect_any_cut(detector, text, (size_t)n, (uint32_t)n, &d);
-    if (d.n != 1 || d.span[0].start > 18 + 4 || d.span[0].end + 5 < 18 + strlen(form) || d.span[0].end > 18 + strlen(form))
+    if (d.n != 1 || d.span[0].start > 18 + most || d.span[0].end + most < 18 + strlen(form) || d.span[0].end > 18 + strlen(form))
         fail_msg("%s: %zu spans, [%zu, %zu)", form, d.n, d.span[0].start, d.span[0].end);
     assert_int_equal(d.span[0].kind, VS_FOUND_PROTECTED);
+}
+
+static void expect_hidden(const struct vs_detector *detector, const char *form)
+{
+    expect_within(detector, form, 4);
+}
+
+/* Base32 and what is encoded twice, wherever the value begins in what is encoded. */
+static void expect_coded(const struct vs_detector *detector, const char *value)
+{
+    char plain[64], once[128], form[512], shown[512];
+    for (unsigned shift = 0; shift < 5; shift++) {
+        snprintf(plain, sizeof plain, "%.*s%s!", (int)shift, "<<<<", value);
+        encode32(plain, strlen(plain), form);
+        expect_within(detector, form, 8);
+    }
+    for (unsigned way = 0; way < 4; way++)
+        for (unsigned shift = 0; shift < 3; shift++)
+            for (unsigned upper = 0; upper < 2; upper++) {
+                size_t n = strlen(value), length = 0;
+                snprintf(plain, sizeof plain, "%.*s%s", (int)shift, "<<", value);
+                for (size_t i = 0; i < n && way == 3; i++)
+                    plain[shift + i] = value[n - 1 - i];
+                if (way == 1)
+                    for (size_t i = 0; i < strlen(plain); i++)
+                        length += (size_t)snprintf(once + length, sizeof once - length, upper ? "%02X" : "%02x",
+                                                   (unsigned)plain[i]);
+                else if (way == 3)
+                    snprintf(once, sizeof once, "%s", plain);
+                else
+                    encode64(plain, strlen(plain), false, once);
+                if (way == 2)
+                    for (size_t i = length = 0; once[i]; i++)
+                        length += (size_t)snprintf(form + length, sizeof form - length, "%02x", (unsigned)once[i]);
+                else
+                    encode64(once, strlen(once), upper, form);
+                expect_within(detector, form, 8);
+                for (size_t i = length = 0; form[i]; i++)           /* and %XX on top of it */
+                    length += (size_t)snprintf(shown + length, sizeof shown - length, i % 5 ? "%c" : "%%%02x", form[i]);
+                expect_within(detector, shown, 14);
+            }
+}
+
+/* What looks like %XX in a value is no other text for that. */
+static void values_with_signs(void **unused)
+{
+    (void)unused;
+    static const struct vs_protected values[] = { { "pa%41ss-100%25-word", 19 }, { "\xef\xbc\xa1lpha-bravo-7", 16 } };
+    struct vs_protect *p = vs_protect_create(values, 2);
+    struct vs_detector detector = vs_protect_detector(p);
+    expect_hidden(&detector, values[0].bytes);
+    expect_hidden(&detector, "paAss-100%-word");
+    expect_hidden(&detector, "Alpha-bravo-7");
+    expect_hidden(&detector, values[1].bytes);
+    vs_protect_free(p);
 }
 
 static void protected_values(void **unused)
@@ -181,6 +247,10 @@ static void protected_values(void **unused)
     expect_hidden(&detector, "Blue\nHeron\n4471\nFalcon");
     expect_hidden(&detector, "#!#-&&-%%$");
     expect_hidden(&detector, "TR0UB4DOR");
+    expect_hidden(&detector, "Oyhr-Ureba-4471-Snypba");
+    expect_hidden(&detector, "O y h r U r e b a 4 4 7 1 S n y p b a");
+    expect_hidden(&detector, "\xef\xbc\xa2\xef\xbd\x8c\xef\xbd\x95\xef\xbd\x85\xef\xbc\x8d\xef\xbc\xa8\xef\xbd\x85\xef\xbd\x92"
+                             "\xef\xbd\x8f\xef\xbd\x8e-\xef\xbc\x94\xef\xbc\x94\xef\xbc\x97\xef\xbc\x91-Falcon");
     for (unsigned way = 0; way < 5; way++) {
         static const char *const before[] = { "", "", "", "0x", "\\x" }, *const behind[] = { "", "", ":", ", ", "" };
         const char *digits = way == 1 ? "0123456789ABCDEF" : "0123456789abcdef";
@@ -197,6 +267,7 @@ static void protected_values(void **unused)
             encode64(plain, strlen(plain), url, form);
             expect_hidden(&detector, form);
         }
+    expect_coded(&detector, v);
     expect(&detector, "Blue herons and falcons, 4471 of them; tr0ub4do and Blue-Heron-4471-Falco", "");
     vs_protect_free(p);
     struct vs_protected bad = { "short", 5 };
@@ -324,7 +395,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_sequences), cmocka_unit_test(long_strings_are_swallowed), cmocka_unit_test(urls),
-        cmocka_unit_test(protected_values), cmocka_unit_test(long_values), cmocka_unit_test(system_prompt),
+        cmocka_unit_test(protected_values), cmocka_unit_test(values_with_signs),
+        cmocka_unit_test(long_values), cmocka_unit_test(system_prompt),
         cmocka_unit_test(ordinary_text_is_hardly_held), cmocka_unit_test(hostile_input_is_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
