@@ -33,6 +33,7 @@ struct begun {                          /* a request that has not ended */
 
 struct vs_client {
     struct vs_conn conn;
+    struct vs_files came;               /* of the last event: descriptors that are ours to close */
     pid_t child;                        /* private daemon, or 0 */
     uint64_t next_id;
     struct begun *begun;
@@ -333,6 +334,15 @@ static int on_receipt(struct vs_client *c, const struct vs_frame *f, struct vs_e
     return good ? VS_OK : lose(c, VS_E_PROTOCOL, "malformed receipt frame", err);
 }
 
+static int on_files(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
+{
+    c->came = (struct vs_files){ f->fd >= 0, { f->fd } };
+    e->files = c->came;
+    for (unsigned i = 0; i < c->conn.more.n; i++)
+        e->files.fd[e->files.n++] = c->conn.more.fd[i];
+    return set_json(c, f->data, f->n, e, err);
+}
+
 static int on_end(struct vs_client *c, const struct vs_frame *f, struct vs_event *e, struct vs_error *err)
 {
     struct vs_payload p;
@@ -354,7 +364,7 @@ static const struct {
 } takers[] = {
     { VS_MSG_HELLO, on_json },         { VS_MSG_TOKEN, on_token },      { VS_MSG_DATA, on_data },     { VS_MSG_PROGRESS, on_json },
     { VS_MSG_COMPLETE, on_end },       { VS_MSG_REJECTED, on_end },     { VS_MSG_ERROR, on_end },
-    { VS_MSG_RECEIPT, on_receipt },
+    { VS_MSG_RECEIPT, on_receipt },    { VS_MSG_FILES, on_files },
 };
 
 static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, struct vs_event *ret, struct vs_error *err)
@@ -363,6 +373,7 @@ static int next_event(struct vs_client *c, uint64_t end, bool stop_at_signal, st
     json_decref(c->json);
     c->json = NULL;
     c->consumed = 0;
+    vs_files_close(&c->came);
     struct vs_frame f;
     int status;
     do {                                /* what is signed is no event: it is joined with the end */
@@ -592,6 +603,7 @@ void vs_client_close(struct vs_client *c)
         }
     }
     json_decref(c->json);
+    vs_files_close(&c->came);
     for (size_t i = 0; i < c->n_begun; i++)
         vs_joined_free(c->begun[i].receipt);
     free(c->begun);

@@ -41,7 +41,7 @@
 struct vs_client;
 
 struct vs_event {
-    uint16_t kind;                      /* VS_MSG_TOKEN, _DATA, _PROGRESS, _COMPLETE, _REJECTED, _ERROR */
+    uint16_t kind;                      /* VS_MSG_TOKEN, _DATA, _PROGRESS, _FILES, _COMPLETE, _REJECTED, _ERROR */
     bool is_last;                       /* COMPLETE, REJECTED, ERROR: nothing more comes for this request */
     uint64_t request;                   /* the id that vs_client_request gave */
     uint32_t token;                     /* TOKEN: its id; VS_NO_TOKEN: more text of the token before, in another part */
@@ -50,6 +50,7 @@ struct vs_event {
     const char *text;                   /* TOKEN: text (may be empty); DATA: bytes */
     size_t n;                           /* bytes of text */
     uint32_t credit_bytes;              /* TOKEN, DATA: bytes of credit that it took */
+    struct vs_files files;              /* FILES: descriptors in the order of json.files; the next call closes them */
     /* COMPLETE: result; PROGRESS: {what, done, total}; TOKEN: extra, or NULL; REJECTED, ERROR: {receipt}, or NULL. Borrowed */
     json_t *json;
     struct vs_error error;              /* REJECTED, ERROR */

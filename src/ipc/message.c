@@ -32,6 +32,7 @@ static const struct vs_ipc_rule to_client[] = {
     PLAIN(DATA,     0,             VS_AT_BEGUN, 1, VS_MAX_CHUNK),
     PLAIN(PROGRESS, 0,             VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     PLAIN(RECEIPT,  VS_FLAG_INDEX, VS_AT_BEGUN, 2, VS_MAX_RECEIPT),
+    PLAIN(FILES,    VS_FLAG_FD | VS_FLAG_FDS, VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
     OUTCOME(ERROR,    VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0),
@@ -106,6 +107,7 @@ static const struct vs_ipc_rule to_supervisor[] = {
     PLAIN(ALIVE,  0,          VS_AT_OPEN,                0,  0),
     PLAIN(REFUSED, 0,         VS_AT_OPEN,                2,  VS_MAX_CONTROL),
     PLAIN(AUDIT,  0,          VS_AT_OPEN,                0,  0),
+    PLAIN(FILES,  0,          VS_AT_FREE,                0,  0),
 };
 
 /* What the broker hears from the supervisor. */
@@ -120,6 +122,7 @@ static const struct vs_ipc_rule from_supervisor[] = {
     PLAIN(REFUSED, 0,          VS_AT_OPEN,               2,  VS_MAX_CONTROL),
     PLAIN(SETTINGS, VS_FLAG_FD, VS_AT_OPEN,              0,  0),
     PLAIN(AUDIT,   VS_FLAG_FD, VS_AT_OPEN,               2,  VS_MAX_CONTROL),
+    PLAIN(FILES,   VS_FLAG_FD | VS_FLAG_FDS, VS_AT_FREE, 2,  VS_MAX_CONTROL),
 };
 
 /* What the log's writer hears from the broker, which strangers talk to: records, numbered by their id from 1; receipts to be

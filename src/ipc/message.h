@@ -80,7 +80,8 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(METRICS,    0x1e, "metrics",    0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
     X(TRACES,     0x1f, "traces",     0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
     X(WHOAMI,     0x2c, "whoami",     0,          VS_KEYS_ALL | VS_KEY_REFUSED,  VS_MAX_ENVELOPE, 0)                  \
-    X(ATTACH,     0x2d, "attach",     VS_FLAG_FD, VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)
+    X(ATTACH,     0x2d, "attach",     VS_FLAG_FD, VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)                  \
+    X(AUDITLOG,   0x2e, "auditlog",   0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, 0)
 #define VS_GUARD_REQUEST_MAP(X)         /* answered by a guard, without a model */                                    \
     X(SCAN,       0x1d, "scan",       0,          VS_KEYS_ALL,                   VS_MAX_ENVELOPE, VS_MAX_REQUEST)
 #define VS_REQUEST_MAP(X) VS_MODEL_REQUEST_MAP(X) VS_GUARD_REQUEST_MAP(X) VS_BROKER_REQUEST_MAP(X)
@@ -126,7 +127,8 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(RECORD,     0x7e, "record")     /* to the writer: JSON, what happened; the broker's id is the record's number */ \
     X(WRITTEN,    0x7f, "written")    /* writer to broker: u64, records up to this number are in the log */ \
     X(SEGMENT,    0x80, "segment")    /* writer: needs another file, its u64 first record; supervisor: here it is */ \
-    X(NAMED,      0x81, "named")      /* writer: give it its name, that u64; supervisor: done */
+    X(NAMED,      0x81, "named")      /* writer: give it its name, that u64; supervisor: done */           \
+    X(FILES,      0x82, "files")      /* the log's: which are there? and the answer, with descriptors: JSON {files}, or error */
 
 enum vs_message {
 #define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,

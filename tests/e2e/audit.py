@@ -425,6 +425,55 @@ class Audit(LogTest):
                 at, last = at // 2, last // 2
             self.assertEqual((base64.b64encode(node).decode(), last), (root, 0))
 
+    def test_fetch(self):
+        """Who may read the log gets a copy from the daemon, whoever owns the files; nobody else does, and no secret is in it."""
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        for i in range(40):
+            self.ask(x)
+        with open(self.dir + "/pub", "w") as f:
+            subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, stdout=f)
+
+        def fetch(folder, key=None):
+            env = dict(self.env)
+            if key:
+                with open(self.dir + "/key", "w") as f:
+                    f.write(key)
+                os.chmod(self.dir + "/key", 0o600)
+                env["VERITAS_KEY_FILE"] = self.dir + "/key"
+            return subprocess.run([VERITAS, "audit", "fetch", folder], env=env, capture_output=True, text=True)
+        for role in ("user", "operator"):
+            done = fetch(self.dir + "/none", self.keys("add", role, "--role", role))
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("the scope 'audit'", done.stderr)
+            self.assertFalse(os.listdir(self.dir + "/none"))
+        auditor = self.keys("add", "eve", "--role", "auditor")
+        copy, own = self.dir + "/copy", self.log
+        for _ in range(2):              # a second one replaces the first
+            done = fetch(copy, auditor)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.log = copy
+            verdict = self.verify("--pubkey", self.dir + "/pub")
+            self.assertFalse(verdict["closed"])
+            lines = self.lines()
+            self.log = own
+            self.assertEqual(lines, self.lines()[:len(lines)])
+        self.assertEqual(set(os.listdir(copy)), {"keys", "checkpoints", *self.files()})
+        self.assertEqual(os.stat(copy + "/keys").st_mode & 0o777, 0o600)
+        asked = [r for r in self.records() if r["event"] == "request" and r["api"]["operation"] == "auditlog"]
+        self.assertEqual([r["actor"]["user"].get("credential_uid") for r in asked], ["user", "operator", "eve", "eve"])
+        self.assertIn("name another folder", fetch(self.log).stderr)
+        self.assertEqual(fetch(self.dir + "/mine").returncode, 0)        # the daemon's own user is an admin
+        self.stop(daemon)
+        self.policy()
+        with open(self.dir + "/policy.json", "w") as f:
+            f.write("{}")
+        daemon = subprocess.Popen([VERITAS, "serve", "--policy", self.dir + "/policy.json"], env=self.env, stderr=self.said)
+        self.running.append(daemon)
+        self.wait_for(lambda: answers(self.socket))
+        self.assertIn("keeps no audit log", fetch(copy).stderr)
+        self.stop(daemon)
+
     def test_cut_and_gone_on(self):
         """A file that ends anywhere is gone on with, and the record behind the cut names the bytes that are no record."""
         daemon = self.serve()

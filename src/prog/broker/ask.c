@@ -196,6 +196,40 @@ static void ask_list(struct broker *b, struct request *r, const struct asked *a)
     ask_supervisor(b);
 }
 
+/* Who may read the log gets its files, open for reading; they are opened by the supervisor. */
+static void ask_log(struct broker *b, struct request *r, const struct asked *a)
+{
+    (void)a;
+    r->asked_id = ++b->last_id;
+    int status = b->audit.is_on ? control_send(b, VS_MSG_FILES, r->asked_id, NULL, NULL) : VS_E_NOT_FOUND;
+    if (status != VS_OK) {
+        request_fail(b, r, status, b->audit.is_on ? "the supervisor does not answer" : "this daemon keeps no audit log");
+        return;
+    }
+    r->place = PLACE_ASKED;
+    queue_add(&b->asked_log, r);
+}
+
+void ask_log_known(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    struct request *r = b->asked_log.first;
+    struct vs_files files = { f->fd >= 0, { f->fd } };
+    struct vs_error why = { 0 };
+    while (r && r->asked_id != f->id)
+        r = r->next;
+    if (!r)
+        return;
+    for (unsigned i = 0; i < b->control.more.n; i++)
+        files.fd[files.n++] = b->control.more.fd[i];
+    if (!files.n)
+        vs_json_to_error(message, &why);
+    int status = files.n ? peer_send_files(r->peer, VS_MSG_FILES, r->id, f->data, f->n, &files) : why.code;
+    if (status == VS_OK)
+        request_complete(b, r, json_object());
+    else
+        request_fail(b, r, status, files.n ? vs_status_text(status) : why.text);
+}
+
 static void ask_status(struct broker *b, struct request *r, const struct asked *a)
 {
     (void)a;
@@ -282,6 +316,7 @@ static const struct {
     { VS_MSG_METRICS, ask_metrics, true }, { VS_MSG_TRACES, ask_traces, true },
     { VS_MSG_STATUS, ask_status, true }, { VS_MSG_SHUTDOWN, ask_shutdown, true },
     { VS_MSG_WHOAMI, ask_whoami, true },   { VS_MSG_ATTACH, ask_attach, false },
+    { VS_MSG_AUDITLOG, ask_log, true },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -191,7 +191,7 @@ struct request {                        /* of a client, from its frame to the on
     struct run *run;                    /* PLACE_RUNNING */
     enum request_place place;
     uint16_t type;
-    uint64_t id, asked_id;              /* the client's; LIST: the question to the supervisor that answers it */
+    uint64_t id, asked_id;              /* the client's; LIST, AUDITLOG: the question to the supervisor that answers it */
     bool began;                         /* a worker has or had it: its failure is an ERROR */
     struct vs_buf body;                 /* as it came; kept until the request ends: another worker may have to read it */
     size_t body_bytes;                  /* of it, also when it is not kept any more */
@@ -342,6 +342,7 @@ struct broker {
     struct peer *peers;
     struct model *models;
     struct queue asked;                 /* LIST requests that wait for the supervisor */
+    struct queue asked_log;             /* and AUDITLOG requests */
     uint64_t asked_id;                  /* the question that is under way, or 0 */
     unsigned n_peers, n_models, n_persons;
     struct vs_budget memory, clients_memory;
@@ -395,6 +396,8 @@ void peer_refuse(struct broker *b, struct peer *p, int code, const char *text); 
 void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *why);        /* with its retry_after_ms */
 /* Sending only marks a peer that can't be reached. _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
+/* With descriptors, which stay the caller's. VS_E_BUSY: earlier ones have not gone out yet. */
+int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files);
 int peer_send_parts(struct broker *b, struct peer *p, uint16_t type, uint64_t id, const void *head, size_t n, const void *body,
                     size_t m);
 bool peer_has_place(struct broker *b, struct peer *p);         /* for more than a guest may ask; finds one where there is one */
@@ -403,6 +406,7 @@ bool peer_has_place(struct broker *b, struct peer *p);         /* for more than 
 uint16_t ask_unhandled(void);
 void ask_request(struct broker *b, struct peer *p, struct vs_frame *f);
 void ask_models_known(struct broker *b);                       /* the supervisor answered; asks again for those who came since */
+void ask_log_known(struct broker *b, struct vs_frame *f, const json_t *message);       /* the supervisor's FILES */
 
 /* who.c: keys, and what who asks may ask */
 void who_read(struct broker *b, int fd);                       /* the supervisor's list, as it is from now on */

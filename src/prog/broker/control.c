@@ -153,7 +153,7 @@ static const struct {
     { VS_MSG_MODELS, true, on_models },   { VS_MSG_DRAIN, false, on_drain },   { VS_MSG_HELLO, false, on_hello },
     { VS_MSG_ALIVE, false, on_alive },    { VS_MSG_REFUSED, true, on_refused },
     { VS_MSG_SETTINGS, false, on_settings },
-    { VS_MSG_AUDIT, true, on_audit },
+    { VS_MSG_AUDIT, true, on_audit },     { VS_MSG_FILES, true, ask_log_known },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -33,6 +33,13 @@ void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, 
         p->gone = true;                 /* it left, or reads nothing and has used up its part */
 }
 
+int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files)
+{
+    int status = p->gone || p->close_at ? VS_E_DIED : vs_conn_send_files(&p->conn, type, id, data, n, files);
+    p->gone |= status != VS_OK && status != VS_E_LIMIT && status != VS_E_BUSY;
+    return status;
+}
+
 /* A client of protocol 1 is told in its own words; every other gets an envelope. */
 static void say_why(struct broker *b, struct peer *p, const struct vs_error *why, bool is_old)
 {

@@ -212,7 +212,7 @@ static void leave_place(struct broker *b, struct request *r)
             run_forget(r->model, r->lost_run);
     }
     if (r->place == PLACE_ASKED)
-        queue_remove(&b->asked, r);
+        queue_remove(r->type == VS_MSG_AUDITLOG ? &b->asked_log : &b->asked, r);
     if (r->run)
         r->run->request = NULL;         /* the worker keeps it until it ends */
     r->run = NULL;

@@ -20,6 +20,7 @@ static const struct { uint16_t type; uint32_t scope; } needed[] = {
     { VS_MSG_LOAD, VS_SCOPE_LOAD },         { VS_MSG_UNLOAD, VS_SCOPE_UNLOAD },       { VS_MSG_LIST, VS_SCOPE_LIST },
     { VS_MSG_METRICS, VS_SCOPE_METRICS },   { VS_MSG_TRACES, VS_SCOPE_METRICS },      { VS_MSG_SHUTDOWN, VS_SCOPE_SHUTDOWN },
     { VS_MSG_STATUS, 0 },                   { VS_MSG_WHOAMI, 0 },       /* what they tell depends on who asks */
+    { VS_MSG_AUDITLOG, VS_SCOPE_AUDIT },
     { VS_MSG_ATTACH, 0 },                                               /* for the client of a private daemon alone */
 };
 

@@ -23,7 +23,7 @@ int vs_command_audit(const struct vs_args *args)
 {
     char name[64];
     if (args->n == 0)
-        return vs_usage("audit", "which one: verify, show, export, checkpoint or key?");
+        return vs_usage("audit", "which one: verify, show, export, checkpoint, key or fetch?");
     snprintf(name, sizeof name, "audit %.40s", args->v[0]);
     return vs_command_unknown(name);
 }

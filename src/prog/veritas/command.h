@@ -19,7 +19,7 @@ enum vs_command_id {
     VS_COMMAND_KEYS, VS_COMMAND_KEYS_ADD, VS_COMMAND_KEYS_LIST, VS_COMMAND_KEYS_REVOKE, VS_COMMAND_KEYS_ROTATE,
     VS_COMMAND_KEYS_WHOAMI,
     VS_COMMAND_AUDIT, VS_COMMAND_AUDIT_VERIFY, VS_COMMAND_AUDIT_SHOW, VS_COMMAND_AUDIT_CHECKPOINT, VS_COMMAND_AUDIT_KEY,
-    VS_COMMAND_AUDIT_EXPORT, VS_COMMAND_VERIFY,
+    VS_COMMAND_AUDIT_EXPORT, VS_COMMAND_AUDIT_FETCH, VS_COMMAND_VERIFY,
     VS_COMMAND_LOGITS, VS_COMMAND_COMPARE, VS_COMMAND_QUANTIZE, VS_COMMAND_IMATRIX, VS_COMMAND_EMBED, VS_COMMAND_RERANK,
     VS_COMMAND_BENCH, VS_COMMAND_DOCTOR,
     VS_COMMAND_SELFTEST, VS_COMMAND_VERSION, VS_COMMAND_HELP,
@@ -94,6 +94,7 @@ int vs_command_audit_verify(const struct vs_args *args);
 int vs_command_audit_checkpoint(const struct vs_args *args);
 int vs_command_audit_key(const struct vs_args *args);
 int vs_command_audit_export(const struct vs_args *args);
+int vs_command_audit_fetch(const struct vs_args *args);
 int vs_command_audit_show(const struct vs_args *args);
 int vs_command_verify(const struct vs_args *args);
 int vs_command_perplexity(const struct vs_args *args);

@@ -676,6 +676,28 @@ static int on_audit(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+/* Somebody who may reads the log. */
+static int on_files(struct supervisor *s, const struct vs_frame *f)
+{
+    struct vs_files files;
+    struct vs_error err = { 0 };
+    struct vs_buf out = { .limit = VS_MAX_CONTROL };
+    json_t *names;
+    int rc = writer_files(s, &files, &names, &err);
+    json_t *all = json_pack("{s:o*}", "files", names);
+    vs_json_dump(all, &out);
+    json_decref(all);
+    if (rc == VS_OK && out.status == VS_OK)
+        rc = vs_conn_send_files(&s->control, VS_MSG_FILES, f->id, out.data, out.n, &files);
+    else
+        say_error(s, VS_MSG_FILES, f->id, rc == VS_OK ? out.status : rc, rc == VS_OK ? vs_status_text(out.status) : err.text);
+    if (rc == VS_E_BUSY)
+        say_error(s, VS_MSG_FILES, f->id, VS_E_BUSY, "a descriptor has not gone out yet; try again");
+    vs_files_close(&files);
+    vs_buf_clear(&out);
+    return VS_OK;
+}
+
 void control_ask(struct supervisor *s)
 {
     if (s->control.state == VS_AT_OPEN)
@@ -688,7 +710,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
-    { VS_MSG_AUDIT, on_audit },
+    { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -224,7 +224,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
     [VS_COMMAND_KEYS_WHOAMI] = { "keys whoami", "[options]", "show what the daemon makes of your key",
         "Asks the running daemon under the key of VERITAS_KEY_FILE, or without one, and prints name, role and scopes.",
         0, 0, vs_command_keys_whoami },
-    [VS_COMMAND_AUDIT] = { "audit", "verify|show|export|checkpoint|key", "check or read the audit log",
+    [VS_COMMAND_AUDIT] = { "audit", "verify|show|export|checkpoint|key|fetch", "check or read the audit log",
         "The audit log says who asked which model for what and what came of it, never the text. `veritas serve` keeps one where "
         "its policy names a folder (audit.dir). Each record names the hash of the one before it "
         "(docs/AUDIT.md).\n\n"
@@ -232,7 +232,8 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas audit show [DIR]      what does it say?\n"
         "  veritas audit export          the same for other programs\n"
         "  veritas audit checkpoint      the newest signature over it, to be kept elsewhere\n"
-        "  veritas audit key             its public key, to be kept elsewhere",
+        "  veritas audit key             its public key, to be kept elsewhere\n"
+        "  veritas audit fetch DIR       a copy of it, from the daemon",
         0, -1, vs_command_audit },
     [VS_COMMAND_AUDIT_VERIFY] = { "audit verify", "[options] [DIR]", "say whether the audit log is as it was written",
         "Reads the whole log in DIR, or in audit.dir of the policy. Names the first record that cannot be as it was written, and "
@@ -246,6 +247,12 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "A checkpoint signs all records before it. Kept where the log's owner cannot change it, it shows later whether any of them "
         "was changed or cut off: veritas audit verify --checkpoint FILE.",
         0, 1, vs_command_audit_checkpoint },
+    [VS_COMMAND_AUDIT_FETCH] = { "audit fetch", "[options] DIR", "copy the audit log of the running daemon",
+        "For who has the role auditor or admin (the scope audit) and no access to the files: asks the daemon under the key of "
+        "VERITAS_KEY_FILE, or without one. DIR gets records, checkpoints and public keys, no secret; the other audit commands then "
+        "take it in place of the log. What is there from an earlier time is replaced.\n\n"
+        "  veritas audit fetch copy && veritas audit verify copy --pubkey KEY --checkpoint SAVED",
+        1, 1, vs_command_audit_fetch },
     [VS_COMMAND_AUDIT_KEY] = { "audit key", "[options] [DIR]", "print the public key of the audit log",
         "One line that verifies all checkpoints of the log, whatever keys came after the first one: veritas audit verify --pubkey "
         "FILE.",

@@ -32,7 +32,7 @@
 #define AUDIT (C(AUDIT_VERIFY) | C(AUDIT_SHOW) | C(AUDIT_CHECKPOINT) | C(AUDIT_KEY) | C(AUDIT_EXPORT))
 /* Commands that may talk to a running daemon. */
 #define DAEMON (SCANNING | C(GATEWAY) | C(RUN) | C(CHAT) | C(PERPLEXITY) | C(LOGITS) | VECTORS | C(LOAD) | C(UNLOAD) | C(PS) | \
-    C(TOP) | C(METRICS) | C(STOP) | C(KEYS_WHOAMI))
+    C(TOP) | C(METRICS) | C(STOP) | C(KEYS_WHOAMI) | C(AUDIT_FETCH))
 
 #if defined(__aarch64__)
 #define ISA_CHOICES "auto|c|neon|i8mm"

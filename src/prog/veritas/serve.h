@@ -213,6 +213,7 @@ void writer_sign(struct supervisor *s);
 void writer_hand(struct supervisor *s); /* a new broker, or a new writer: a socket between them */
 void writer_tell_policy(struct supervisor *s);
 void writer_note(struct supervisor *s, const char *event, const char *text);  /* a record of what the broker can't say */
+int writer_files(struct supervisor *s, struct vs_files *ret, json_t **ret_names, struct vs_error *err);
 bool writer_reaped(struct supervisor *s, pid_t pid, int status);       /* a child ended: was it the writer? */
 uint64_t writer_timer(struct supervisor *s, uint64_t now);     /* starts it again; when to come again */
 void writer_ready(struct supervisor *s, short events);

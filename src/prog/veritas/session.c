@@ -211,7 +211,7 @@ static int call(struct vs_session *s, uint16_t type, json_t *request, const stru
         has_text |= e.kind == VS_MSG_TOKEN;
         if (e.kind == VS_MSG_PROGRESS && !has_text)     /* it would wipe the line that the answer stands in */
             show_progress(s, e.json);
-        if (e.kind == VS_MSG_TOKEN || e.kind == VS_MSG_DATA) {
+        if (e.kind == VS_MSG_TOKEN || e.kind == VS_MSG_DATA || e.kind == VS_MSG_FILES) {
             vs_progress_end(&s->progress);
             if (take && stopped == VS_OK && (stopped = take(context, &e)) != VS_OK)
                 rc = vs_client_cancel(s->client, id, &why);

@@ -42,7 +42,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
 int vs_session_open_files(struct vs_session *s, const struct vs_args *args, const struct vs_files *files, struct vs_error *err);
 void vs_session_close(struct vs_session *s);
 
-/* Called for the TOKEN and DATA events of a request. A code other than VS_OK cancels it and becomes its result. */
+/* Called for the TOKEN, DATA and FILES events of a request. A code other than VS_OK cancels it and becomes its result. */
 typedef int vs_session_take(void *context, const struct vs_event *event);
 
 /* Sends a request (model and deadline are put in), shows its progress, hands its events to `take` (may be NULL), and waits for its

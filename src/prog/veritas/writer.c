@@ -409,6 +409,38 @@ void writer_note(struct supervisor *s, const char *event, const char *text)
         say(s, VS_MSG_RECORD, json_pack("{s:s, s:o}", "event", event, "message", vs_json_text(text, strlen(text))), -1);
 }
 
+/* Opens what the log's readers may have, for reading: not its secrets. Of very many files the newest. */
+int writer_files(struct supervisor *s, struct vs_files *ret, json_t **ret_names, struct vs_error *err)
+{
+    static const char *const others[] = { "checkpoints", "keys" };
+    enum { N_OTHERS = sizeof others / sizeof *others, MOST = VS_MAX_FILES - N_OTHERS };
+    struct audit_files files;
+    struct writer *w = &s->writer;
+    *ret = (struct vs_files){ 0 };
+    *ret_names = NULL;
+    if (!w->is_on || w->is_signer)
+        return vs_error_set(err, VS_E_NOT_FOUND, "this daemon keeps no audit log");
+    int rc = audit_files_list(w->dir_fd, &files, err);
+    if (rc != VS_OK)
+        return rc;
+    *ret_names = json_array();
+    size_t skipped = files.n > MOST ? files.n - MOST : 0;
+    for (size_t i = 0; rc == VS_OK && i < N_OTHERS + files.n - skipped; i++) {
+        char name[AUDIT_NAME_BYTES];
+        if (i < N_OTHERS)
+            snprintf(name, sizeof name, "%s", others[i]);
+        else
+            audit_name(files.first[skipped + i - N_OTHERS], name);
+        int fd = audit_file_open(w->dir_fd, name, O_RDONLY, err);
+        rc = fd < 0 ? err->code : VS_OK;
+        if (rc == VS_OK)
+            ret->fd[ret->n++] = fd;
+        json_array_append_new(*ret_names, json_string(name));
+    }
+    audit_files_clear(&files);
+    return rc;
+}
+
 bool writer_reaped(struct supervisor *s, pid_t pid, int status)
 {
     struct writer *w = &s->writer;

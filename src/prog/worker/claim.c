@@ -2,9 +2,9 @@
 #include "prog/worker/claim.h"
 
 #include "base/bytes.h"
-#include "engine/file.h"
 #include "ipc/json.h"
 #include "ipc/message.h"
+#include "prog/worker/service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,13 +157,13 @@ static size_t n_said(const struct choice *o)
     return o->n_said < o->n ? o->n_said : o->n;
 }
 
-static void name_adapters(struct vs_statement *s, const struct vs_model_file *f)
+static void name_adapters(struct vs_statement *st, const struct vs_service *s)
 {
-    for (uint32_t i = 0; i < s->model.adapters.n; i++)
-        vs_hex_bytes(vs_model_file_adapter_digest(f, i), VS_DIGEST_BYTES, s->model.adapters.one[i].sha256);
+    for (uint32_t i = 0; i < st->model.adapters.n; i++)
+        vs_hex_bytes(vs_service_adapter_digest(s, i), VS_DIGEST_BYTES, st->model.adapters.one[i].sha256);
 }
 
-void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_model_file *adapters,
+void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_service *service,
                      const struct vs_usage *usage, struct vs_buf *out)
 {
     const struct choice *o = &c->choice[choice];
@@ -173,7 +173,7 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     s.request.seed += choice;
     vs_hex_bytes(digest, sizeof s.model.sha256.hash, s.model.sha256.hash);
     s.model.sha256.is_there = true;
-    name_adapters(&s, adapters);
+    name_adapters(&s, service);
     snprintf(s.result.finish, sizeof s.result.finish, "%s", o->finish ? o->finish : "cancelled");
     if (usage)
         observe(&s, usage);

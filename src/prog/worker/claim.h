@@ -21,8 +21,8 @@
 
 struct vs_claim;
 struct vs_ids;
-struct vs_model_file;
 struct vs_order;
+struct vs_service;
 struct vs_work;
 
 /* salt: VS_SALT_BYTES in hex. keeps: the operator wants the content, too. NULL: no memory. */
@@ -48,8 +48,8 @@ void vs_claim_said(struct vs_claim *c, uint32_t choice, uint32_t id);
 void vs_claim_finish(struct vs_claim *c, uint32_t choice, const char *finish);
 
 uint32_t vs_claim_n(const struct vs_claim *c);   /* statements; 0: it never came to that */
-/* Appends that of a choice. digest, adapters: of the model and its adapters, in hex; usage: NULL where it is not known. */
-void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_model_file *adapters,
+/* Appends that of a choice. digest: of the model, in hex; s knows those of its adapters; usage: NULL where it is not known. */
+void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *digest, const struct vs_service *s,
                      const struct vs_usage *usage, struct vs_buf *out);
 /* Appends the content of a choice as a KEPT frame has it; false: nobody wants it, or it is too long. */
 bool vs_claim_kept(const struct vs_claim *c, uint32_t choice, struct vs_buf *out);

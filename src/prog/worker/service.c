@@ -318,9 +318,9 @@ int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], 
     return vs_model_file_digest(s->file, wait_ms, ret_hex, ret_done, err);
 }
 
-const struct vs_model_file *vs_service_file(const struct vs_service *s)
+const char *vs_service_adapter_digest(const struct vs_service *s, unsigned i)
 {
-    return s->file;
+    return vs_model_file_adapter_digest(s->file, i);
 }
 
 int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct vs_sink *sink, struct vs_answer *ret,

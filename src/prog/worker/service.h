@@ -22,7 +22,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct vs_model_file;
 struct vs_service;
 struct vs_work;
 struct vs_claim;                         /* claim.h */
@@ -80,8 +79,8 @@ json_t *vs_service_stats(struct vs_service *s);
 int vs_service_digest(struct vs_service *s, unsigned wait_ms, char ret_hex[65], uint64_t *ret_done, uint64_t *ret_total,
                       struct vs_error *err);
 
-/* The same files; borrowed. */
-const struct vs_model_file *vs_service_file(const struct vs_service *s);
+/* The SHA-256 of an adapter's file, in hex; there once _digest has said VS_OK. */
+const char *vs_service_adapter_digest(const struct vs_service *s, unsigned i);
 
 bool vs_service_has(uint16_t type);
 /* A result of this type proves something of the file, and is nothing without its digest. */
