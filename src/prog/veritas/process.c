@@ -6,6 +6,7 @@
 #include "prog/veritas/command.h"
 #include "prog/veritas/term.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,20 +45,21 @@ static const struct row {
     enum vs_sandbox_profile profile;
     enum child_fd given[MAX_GIVEN];
     bool is_heard;                      /* its stderr is ours; else only for debugging */
+    bool passes_on;                     /* what others wait for goes through it: its turns are short, and come soon */
     uint64_t first, last, steady;       /* back-off: from, to; a life that long begins anew */
     bool (*is_hopeless)(const struct process *p, int status);
 } rows[N_PROCESS_KINDS] = {
     [PROCESS_BROKER] = { "veritas-broker", VS_SANDBOX_BROKER, { FD_LISTEN, FD_CONTROL, FD_PRIVATE, FD_SETTINGS },
-                         true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
+                         true, true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
     [PROCESS_WORKER] = { "veritas-worker", VS_SANDBOX_WORKER, { FD_GUARD, FD_MODEL, FD_WORDS, FD_SETTINGS, FD_DRAFT },
-                         false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
+                         false, false, 100 * MS, 10000 * MS, 60000 * MS, is_worker_hopeless },
     [PROCESS_GUARD] = { "veritas-guard", VS_SANDBOX_GUARD, { FD_CONTROL, FD_WORDS, FD_SETTINGS, FD_RULES },
-                        false, 100 * MS, 10000 * MS, 60000 * MS, is_guard_hopeless },
+                        false, true, 100 * MS, 10000 * MS, 60000 * MS, is_guard_hopeless },
     [PROCESS_GATEWAY] = { "veritas-gateway", VS_SANDBOX_GATEWAY, { FD_CONTROL, FD_SETTINGS, FD_WORDS },
-                          true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
+                          true, true, 100 * MS, 10000 * MS, 60000 * MS, is_broker_hopeless },
     [PROCESS_AUDIT] = { "veritas-audit", VS_SANDBOX_AUDIT, { FD_CONTROL, FD_WORDS, FD_SETTINGS, FD_LOG, FD_LOCK, FD_KEY,
                         FD_KEYS, FD_NOTES, FD_COPY, FD_ROOT, FD_KEPT },
-                        false, 50 * MS, 1000 * MS, 10000 * MS, is_guard_hopeless },
+                        false, true, 50 * MS, 1000 * MS, 10000 * MS, is_guard_hopeless },
 };
 
 static char programs[N_PROCESS_KINDS][PATH_MAX];
@@ -104,6 +107,26 @@ int settings_open(const char *text)
     return fd;
 }
 
+/* Beside a worker, which computes on all processors, who passes a token on would wait for the end of a slice (some milliseconds).
+ * Who asks for slices of a tenth of one comes first when it wakes; it gets no more time in all. A kernel before 6.12 ignores it. */
+static void take_short_turns(void)
+{
+    struct {                            /* struct sched_attr as it first was */
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t slice, deadline, period;
+    } attr = { .size = sizeof attr };
+    static_assert(sizeof attr == 48, "SCHED_ATTR_SIZE_VER0");
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) != 0 || attr.policy != 0)
+        return;                         /* somebody chose another policy for us */
+    attr.size = sizeof attr;
+    attr.flags = 0;
+    attr.slice = MS / 10;
+    syscall(SYS_sched_setattr, 0, &attr, 0);    /* else it is as before */
+}
+
 /* In the child: descriptors to 0..2 and 3.., and nothing else; a small environment; exec. Returns when that failed, with errno. */
 static void child_exec(struct supervisor *s, const struct row *row, const char *program, const int *fds,
                        const struct vs_files *more)
@@ -115,6 +138,8 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
     if (poll(&alive, 1, 0) > 0)
         _exit(70);                      /* the parent ended between fork and prctl */
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+    if (row->passes_on)
+        take_short_turns();
     int null = fcntl(s->null_fd, F_DUPFD, HIGH_FD);
     if (null < 0)
         return;
