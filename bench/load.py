@@ -15,6 +15,7 @@ looks at headers and ends of lines only.
 load      N clients, each with one request at a time: three of four prompts have 100 tokens, one has 1,500; --tokens are generated.
           Counted is what comes within --seconds, after --warm. First token: from the request to it. Gap: between two tokens of a
           stream, as they arrive.
+short     The same with prompts of 20 tokens; beside it what `bench --batch N --tg 64` makes of N sequences in this daemon (ours).
 turn      A conversation of 2,000 tokens, another one of 2,000, then the first goes on: its first token, and that of a cold one of
           the same length.
 hog       One keeps 64 requests going (prompts as above); another one asks something of 20 tokens every second: its first token.
@@ -346,13 +347,13 @@ def length_of(i):
     return 1500 if i % 4 == 3 else 100
 
 
-def keep_going(crowd, connections, texts, a, until, each=lambda now: None, n_each=1, tokens=None):
+def keep_going(crowd, connections, texts, a, until, each=lambda now: None, n_each=1, tokens=None, length=length_of):
     """Requests without end, n_each on each connection; all streams that there were. `each` is called on every turn."""
     streams, count = [], 0
 
     def next_one(connection, client):
         nonlocal count
-        streams.append(crowd.ask(connection, texts.of(length_of(count)), tokens or a.tokens, client))
+        streams.append(crowd.ask(connection, texts.of(length(count)), tokens or a.tokens, client))
         count += 1
 
     for client, connection in enumerate(connections):
@@ -366,10 +367,10 @@ def keep_going(crowd, connections, texts, a, until, each=lambda now: None, n_eac
     return streams
 
 
-def case_load(server, a, n_clients, seed):
+def case_load(server, a, n_clients, seed, length=length_of):
     crowd, texts = Crowd(server), Texts(seed)
     begin = time.perf_counter() + a.warm
-    streams = keep_going(crowd, [crowd.connect() for _ in range(n_clients)], texts, a, begin + a.seconds)
+    streams = keep_going(crowd, [crowd.connect() for _ in range(n_clients)], texts, a, begin + a.seconds, length=length)
     crowd.close()
     end = begin + a.seconds
     inside = [t for s in streams for t in s.tokens if begin <= t < end]
@@ -378,6 +379,18 @@ def case_load(server, a, n_clients, seed):
     read = sum(s.prompt_tokens for s in streams if s.tokens and begin <= s.tokens[0] < end)
     return {"tokens_per_second": len(inside) / a.seconds, "prompt_tokens_per_second": read / a.seconds, "requests": len(first),
             **spread_of(first, "first"), **spread_of(gaps, "gap"), "gap_longest_ms": 1e3 * max(gaps, default=float("nan"))}
+
+
+def case_short(server, a, n_clients, seed):
+    values = case_load(server, a, n_clients, seed, lambda i: 20)
+    if isinstance(server, Ours):
+        client = protocol.Client(server.path)
+        client.sock.settimeout(120)
+        result = client.wait(client.request(protocol.BENCH, {"model": server.model, "tg": [64], "batch": [n_clients], "reps": 3}))
+        client.close()
+        values["bench_per_second"] = statistics.median(result["results"][0]["tokens_per_second"])
+        values["over_bench"] = values["tokens_per_second"] / values["bench_per_second"]
+    return values
 
 
 def first_token_ms(crowd, connection, prompt, n_tokens=1):
@@ -440,6 +453,7 @@ def case_tokenize(server, a, n_clients, seed):
 # case: (function, context of each place, numbers of clients)
 CASES = {
     "load": (case_load, 2048, None),
+    "short": (case_short, 2048, [16]),
     "turn": (case_turn, 4096, [1]),
     "hog": (case_hog, 2048, [65]),
     "tokenize": (case_tokenize, 2048, [16]),
@@ -448,6 +462,7 @@ CASES = {
 SHOWN = {
     "load": [("tokens_per_second", 1), ("first_p50_ms", 0), ("first_p95_ms", 0), ("gap_p50_ms", 1), ("gap_p95_ms", 1),
              ("gap_longest_ms", 0)],
+    "short": [("tokens_per_second", 1), ("bench_per_second", 1), ("over_bench", 2), ("gap_p95_ms", 1)],
     "turn": [("second_turn_ms", 1), ("cold_ms", 0), ("sooner", 1)],
     "hog": [("first_p50_ms", 0), ("first_p95_ms", 0)],
     "tokenize": [("idle_p50_ms", 3), ("idle_p95_ms", 3), ("beside_p50_ms", 2), ("beside_p95_ms", 2)],
@@ -513,7 +528,7 @@ def show(model, found):
                     picked = [(settings, medians(values)) for (server, settings), values in by_server.items() if server == name]
                 for settings, values in picked:
                     line = [str(n), name + (f" ({settings})" if settings else "")]
-                    line += [f"{values[what]:.{digits}f}" for what, digits in shown]
+                    line += [f"{values[what]:.{digits}f}" if what in values else "" for what, digits in shown]
                     line.append(str(len(by_server[name, settings][shown[0][0]])))
                     if ratio:
                         theirs = values["tokens_per_second"]

@@ -191,7 +191,10 @@ class Soak:
             pids = [self.daemon.pid] if name == "veritas" else self.processes().get(name, [])
             if not pids or self.over:
                 continue
-            os.kill(r.choice(pids), how)
+            try:
+                os.kill(r.choice(pids), how)
+            except ProcessLookupError:  # it was quicker
+                continue
             self.count(kills=1)
             if name == "veritas":
                 self.daemon.wait()
