@@ -47,6 +47,7 @@ if(TARGET veritas-gateway)
     vs_e2e(http_api http_api.py ${CMAKE_BINARY_DIR}/bin)
     # The clients that people have, where they are installed.
     vs_long(http_clients 300 http_clients.py ${CMAKE_BINARY_DIR}/bin)
+    vs_long(http_talks 600 http_talks.py ${CMAKE_BINARY_DIR}/bin)
     vs_long(page 300 page.py $<TARGET_FILE:veritas>)
     set_tests_properties(long-page PROPERTIES LABELS "long;model")
     vs_e2e(doors doors.py ${CMAKE_BINARY_DIR}/bin 15)

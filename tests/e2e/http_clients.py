@@ -1,10 +1,10 @@
 """The Python clients of OpenAI and Anthropic, as they are, against `veritas gateway` and a tiny model: what they send is understood
-and what comes back is what they check for. Argument: the folder of the programs. $VERITAS_CLIENTS is a folder that has the packages
-(script/test --full makes it by pip install --target); where they are not to be found this is skipped (77)."""
+and what comes back is what they check for. Argument: the folder of the programs. The first folder of $VERITAS_CLIENTS has the
+packages (script/test --full makes it by pip install --target); where they are not to be found this is skipped (77)."""
 import os
 import sys
 
-sys.path[1:1] = filter(None, [os.environ.get("VERITAS_CLIENTS")])
+sys.path[1:1] = filter(None, os.environ.get("VERITAS_CLIENTS", "").split(":")[:1])
 try:
     import anthropic
     import openai

@@ -631,6 +631,30 @@ static void test_decisions(void **state)
              "letter alone.'}],'max_tokens':1,'logprobs':100,'sampling':{'temperature':0},"
              "'template_args':{'enable_thinking':false}}");
     refused(&gw_api_decisions, "{'model':'m','questions':{}}", 400, "state", "is needed");
+    asks_for(&gw_api_decisions, "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'s'},"
+             "{'type':'input_json','data':{'a':1}}]}],'questions':[{'type':'choice','instructions':[{'type':'input_text',"
+             "'text':'i'}],'choices':[{'value':true},{'value':'no','description':'d'}]}]}", VS_MSG_CHAT,
+             "{'model':'m','messages':[{'role':'user','content':'s\\n{\\u0022a\\u0022:1}\\n\\ni\\nA. true\\nB. d\\nAnswer with the "
+             "letter alone.'}],'max_tokens':1,'logprobs':100,'sampling':{'temperature':0},"
+             "'template_args':{'enable_thinking':false}}");
+    refused(&gw_api_decisions, "{'model':'m','questions':[{'type':'predicate','instructions':'i'}]}", 400, "input", "is needed");
+    refused(&gw_api_decisions, "{'model':'m','input':'s','questions':[{'type':'noul','instructions':'i'}]}", 400, "questions",
+            "predicate");
+    refused(&gw_api_decisions, "{'model':'m','input':'s','questions':[{'type':'choice','instructions':'i','choices':"
+            "[{'value':1}]}]}", 400, "questions", "choices[0].value");
+    ask(&t, &gw_api_decisions, "{'model':'m','input':'s','questions':[{'type':'predicate','instructions':'i','name':'p'},"
+        "{'type':'choice','instructions':'i','choices':[{'value':true},{'value':'true'}]},"
+        "{'type':'score','instructions':'i','levels':[{'label':'low'},{'label':'high'}]}]}");
+    say(&t, 0, VS_PART_CONTENT, 1, "B", "{'logprob':0,'text':'B','top':[{'logprob':0,'text':'B'}]}");
+    for (size_t i = 0; i < 3; i++)
+        finish(&t, i, RESULT);
+    sent(&t, "{'model':'m','answers':[{'name':'p','type':'predicate','probability':1.0},{'name':null,'type':'choice',"
+         "'choice':true,'probabilities':[{'probability':0.5,'value':true},{'probability':0.5,'value':'true'}],'confidence':0.0},"
+         "{'name':null,'type':'score','score':0.5,'probabilities':[{'label':'low','probability':0.5,'value':0},"
+         "{'label':'high','probability':0.5,'value':1}],'confidence':0.0}],'usage':{'input_tokens':27,"
+         "'input_tokens_details':{'cached_tokens':9,'cache_write_tokens':0},'output_tokens':12,"
+         "'output_tokens_details':{'reasoning_tokens':0},'total_tokens':39}}");
+    end(&t);
     refused(&gw_api_decisions, "{'model':'m','state':'s','questions':{'q':{'type':'choice','instructions':'i',"
             "'criteria':{'a':null}}}}", 400,
             "questions", "at least two");

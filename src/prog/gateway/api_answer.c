@@ -150,7 +150,7 @@ void gw_usage_add(struct gw_usage *u, const json_t *result, const struct gw_answ
     u->drafted += number(usage, "drafted_tokens");
     u->accepted += number(usage, "accepted_tokens");
     u->reasoning = 0;
-    for (size_t i = 0; i < a->n; i++)
+    for (size_t i = 0; a && i < a->n; i++)
         u->reasoning += a->choices[i].n_reasoning;
 }
 

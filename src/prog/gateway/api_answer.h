@@ -64,7 +64,7 @@ void gw_token_bytes(const json_t *extra, struct vs_buf *out);
 /* ---- what results say ---- */
 
 struct gw_usage { int64_t prompt, completion, cached, drafted, accepted, reasoning; };
-void gw_usage_add(struct gw_usage *u, const json_t *result, const struct gw_answer *a);
+void gw_usage_add(struct gw_usage *u, const json_t *result, const struct gw_answer *a);        /* a NULL: none of it is kept */
 json_t *gw_usage_openai(const struct gw_usage *u);
 
 /* How choice i of this result ended: "stop", "length", "tool_calls"; never NULL. And the stop string that ended it, or NULL. */

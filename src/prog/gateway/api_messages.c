@@ -281,6 +281,15 @@ static int read_output_config(struct gw_reading *r, const json_t *v)
     return gw_read_object(r, v, tables);
 }
 
+/* A conversation that the server holds: the code by which clients know that they are to send all of it instead. */
+#define NO_THREADS "thread_unsupported_request"
+
+static int read_thread(struct gw_reading *r, const json_t *v)
+{
+    (void)v;
+    return gw_refuse(r, NO_THREADS, "nothing is kept between requests: send the whole conversation as messages");
+}
+
 static int read_stops(struct gw_reading *r, const json_t *v)
 {
     return json_is_array(v) ? gw_read_stop(r, v) : gw_refuse(r, "invalid_value", "a list of strings is needed");
@@ -306,6 +315,7 @@ static const struct gw_field fields[] = {
     { "cache_control", GW_MUTE, NULL, NULL },
     { "service_tier", GW_ONLY, "\"auto\"|\"standard_only\"", NULL },
     { "speed", GW_ONLY, "\"standard\"", NULL },
+    { "thread", GW_READ, NULL, read_thread },
     { "container", GW_NEVER, "nothing here runs code", NULL },
     { "mcp_servers", GW_NEVER, "nothing here calls a server", NULL },
     { "context_management", GW_NEVER, "a conversation is read as it is sent", NULL },
@@ -500,6 +510,9 @@ static void messages_fail(struct gw_call *call, const struct gw_error *err, bool
 {
     json_t *body = json_pack("{s:s, s:{s:s, s:o}, s:s}", "type", "error", "error", "type", type_of(err->status), "message",
                              vs_json_text(err->message, strlen(err->message)), "request_id", call->id);
+    if (strcmp(err->code, NO_THREADS) == 0)
+        json_object_set_new(json_object_get(body, "error"), "details", json_pack("{s:s, s:[s]}", "error_code", err->code,
+                                                                                 "unsupported", "thread"));
     if (begun)
         gw_event(out, "error", body);
     else

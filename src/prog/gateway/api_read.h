@@ -105,6 +105,7 @@ int gw_read_effort(struct gw_reading *r, const json_t *v);      /* of reasoning:
 int gw_read_thinks(struct gw_reading *r, bool thinks);          /* template_args.enable_thinking */
 int gw_read_constraint(struct gw_reading *r, const char *kind, const json_t *v);    /* {"constraint": {kind: v}}; only one */
 int gw_read_format(struct gw_reading *r, const json_t *v);      /* response_format, text.format */
+int gw_read_input(struct gw_reading *r, const json_t *v);       /* input of Responses, a text or items: messages */
 /* Where a text comes from ("zone") goes on from a message of theirs to ours; the daemon says what it may be. */
 void gw_copy_zone(json_t *to, const json_t *from);
 /* Asks for the parts of an answer (reasoning, calls), where the daemon knows them. */

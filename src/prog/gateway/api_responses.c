@@ -31,7 +31,7 @@ struct responses {
 
 /* ---- input items ---- */
 
-/* input_text, output_text, refusal, and the text of reasoning: one after the other. */
+/* input_text, output_text, refusal, the text of reasoning, and input_json, which is written out: one after the other. */
 static int read_text(struct gw_reading *r, const char *at, const json_t *v, json_t **ret)
 {
     struct vs_buf text = { 0 };
@@ -46,9 +46,10 @@ static int read_text(struct gw_reading *r, const char *at, const json_t *v, json
     json_array_foreach(v, i, part) {
         const json_t *type = json_object_get(part, "type");
         const json_t *s = json_object_get(part, gw_is(type, "refusal") ? "refusal" : "text");
+        const json_t *data = gw_is(type, "input_json") ? json_object_get(part, "data") : NULL;
         bool is_text = gw_is(type, "input_text") || gw_is(type, "output_text") || gw_is(type, "refusal") || gw_is(type, "text")
                        || gw_is(type, "reasoning_text") || gw_is(type, "summary_text");
-        if (!is_text || !json_is_string(s)) {
+        if (!data && (!is_text || !json_is_string(s))) {
             vs_buf_clear(&text);
             return gw_refuse_at(r, at, "unsupported_value", "part %zu: only text is read, images and files are not", i);
         }
@@ -58,7 +59,10 @@ static int read_text(struct gw_reading *r, const char *at, const json_t *v, json
         }
         if (n++)
             vs_buf_char(&text, '\n');
-        vs_buf_add(&text, json_string_value(s), json_string_length(s));
+        if (data)
+            vs_json_dump(data, &text);
+        else
+            vs_buf_add(&text, json_string_value(s), json_string_length(s));
     }
     *ret = vs_json_text(text.data, text.n);
     vs_buf_clear(&text);
@@ -160,7 +164,7 @@ static int add_item(struct gw_reading *r, json_t *list, size_t i, const json_t *
     return gw_refuse_at(r, at, "unsupported_value", "items are message, reasoning, function_call and function_call_output");
 }
 
-static int read_input(struct gw_reading *r, const json_t *v)
+int gw_read_input(struct gw_reading *r, const json_t *v)
 {
     json_t *list = json_array(), *item;
     size_t i;
@@ -267,7 +271,7 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
 
 static const struct gw_field fields[] = {
     { "model", GW_READ, NULL, gw_read_model },
-    { "input", GW_READ, NULL, read_input },
+    { "input", GW_READ, NULL, gw_read_input },
     { "documents", GW_MAP, "documents", NULL },
     { "instructions", GW_READ, NULL, read_instructions },
     { "max_output_tokens", GW_MAP, "max_tokens", NULL },
