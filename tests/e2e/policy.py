@@ -223,7 +223,8 @@ class Played(Base):
         self.assertEqual((done.returncode, told[5]["echo"]), (3, "ok"))
         self.answers["scan"] = lambda r: [fake_daemon.error("BUSY", "no place")]
         done = self.call("redact", "--lines", stdin='{"text": "x"}\n')
-        self.assertEqual((done.returncode, json.loads(done.stdout)["error"]), (5, "BUSY"))
+        told = json.loads(done.stdout)
+        self.assertEqual((done.returncode, told["error"], told["message"]), (5, "BUSY", "line 1: no place"))
         done = self.call("scan", "--lines", "--fail", stdin="")
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 

@@ -215,6 +215,7 @@ static int scan_text(struct scan *c, bool *ret_flagged, struct vs_error *err)
 struct slot {                            /* a line that was read and is not answered yet */
     uint64_t id;                         /* the request's; 0: none, `answer` is there already */
     size_t bytes;
+    unsigned long number;                /* of the line, from 1 on */
     json_t *answer;                      /* what goes out */
 };
 
@@ -234,23 +235,20 @@ struct lines {
 
 static void answer_error(struct lines *l, struct slot *s, const struct vs_error *why)
 {
-    s->answer = vs_json_error(why->code, why->text);
+    struct vs_error full = { 0 };
+    vs_error_set(&full, why->code, "line %lu: %.400s", s->number, why->text);
+    s->answer = vs_json_error(full.code, full.text);
     l->status = l->status == VS_OK ? why->code : l->status;
 }
 
 /* The line's object, its text judged; NULL and err. A new reference. */
 static json_t *line_parse(const struct lines *l, const char *line, size_t n, struct vs_error *err)
 {
-    struct vs_error why = { 0 };
-    json_t *all = vs_json_parse(line, n, &why);
+    json_t *all = vs_json_parse(line, n, err);
     const json_t *text = json_object_get(all, "text");
-    if (!all)
-        vs_error_set(err, why.code, "line %lu: %.400s", l->number, why.text);
-    else if (!json_is_string(text))
-        vs_error_set(err, VS_E_INVALID, "line %lu: text must be a string", l->number);
-    else if (check_length(l->scan, json_string_length(text), &why) != VS_OK)
-        vs_error_set(err, why.code, "line %lu: %.400s", l->number, why.text);
-    else
+    if (all && !json_is_string(text))
+        vs_error_set(err, VS_E_INVALID, "text must be a string");
+    else if (all && check_length(l->scan, json_string_length(text), err) == VS_OK)
         return all;
     json_decref(all);
     return NULL;
@@ -261,7 +259,7 @@ static int line_send(struct lines *l, const char *line, size_t n, struct vs_erro
 {
     struct slot *s = &l->slot[(l->first + l->n++) % UNDER_WAY];
     struct vs_error why = { 0 };
-    *s = (struct slot){ 0 };
+    *s = (struct slot){ .number = l->number };
     json_t *all = line_parse(l, line, n, &why);
     if (!all) {
         answer_error(l, s, &why);
