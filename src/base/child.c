@@ -16,6 +16,9 @@
 #define SANITIZER_OPTIONS "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"
 
 const char *const vs_child_kept_locked[] = { "VERITAS_SANDBOX", "VERITAS_DEBUG", SANITIZER_OPTIONS, NULL };
+const char *const vs_child_kept_signer[] = {
+    "VERITAS_SANDBOX", "VERITAS_DEBUG", "OPENSSL_CONF", "OPENSSL_MODULES", "PKCS11_*", "SOFTHSM2_CONF", SANITIZER_OPTIONS, NULL
+};
 const char *const vs_child_kept_daemon[] = {
     "VERITAS_*", "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TERM", "NO_COLOR",
     SANITIZER_OPTIONS, NULL

@@ -25,7 +25,9 @@ void vs_child_exec(const char *program, char *const argv[], const char *const *s
 /* Descriptors first and above are closed when the child becomes another program. */
 void vs_child_close_from(unsigned first);
 
-/* What a program of ours may be told by its environment: to one that opens files for a user, and to one that is locked in. */
+/* What a program of ours may be told by its environment: to one that opens files for a user, to one that is locked in, and to that
+ * of these which signs: how OpenSSL finds a token. */
 extern const char *const vs_child_kept_daemon[];
 extern const char *const vs_child_kept_locked[];
+extern const char *const vs_child_kept_signer[];
 #endif

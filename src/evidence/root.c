@@ -12,6 +12,7 @@
 
 struct vs_root {
     EVP_PKEY *key;
+    OSSL_PROVIDER *provider;             /* of a token; NULL */
     uint8_t public[VS_PUBLIC_BYTES];
 };
 
@@ -56,6 +57,8 @@ int vs_root_open(const char *uri, struct vs_root **ret, struct vs_error *err)
     EVP_PKEY *key = NULL;
     OSSL_PROVIDER *provider = OSSL_PROVIDER_load(NULL, "pkcs11");
     OSSL_PROVIDER_load(NULL, "default");        /* one that is named is no longer taken by itself */
+    if (provider)                       /* it would do all else, too, and can't once we are locked in */
+        EVP_set_default_properties(NULL, "?provider!=pkcs11");
     OSSL_STORE_CTX *store = provider ? OSSL_STORE_open(uri, NULL, NULL, NULL, NULL) : NULL;
     while (store && !key && !OSSL_STORE_eof(store)) {
         OSSL_STORE_INFO *info = OSSL_STORE_load(store);
@@ -65,8 +68,12 @@ int vs_root_open(const char *uri, struct vs_root **ret, struct vs_error *err)
     }
     OSSL_STORE_close(store);
     ERR_clear_error();
-    if (key)
-        return take(key, ret, err);
+    if (key) {
+        int rc = take(key, ret, err);
+        if (rc == VS_OK)
+            (*ret)->provider = provider;
+        return rc;
+    }
     if (!provider)
         return vs_error_set(err, VS_E_UNSUPPORTED, "signing.key pkcs11: OpenSSL has no provider for tokens here; install one "
                             "(pkcs11-provider) and name its module in openssl.cnf");
@@ -78,6 +85,8 @@ void vs_root_free(struct vs_root *root)
     if (!root)
         return;
     EVP_PKEY_free(root->key);
+    if (root->provider)
+        OSSL_PROVIDER_unload(root->provider);
     free(root);
 }
 

@@ -3,6 +3,7 @@
 finished, checkpoints of other logs. Only root mounts the disks.
 usage: audit_faults.py BIN [TEST...] (BIN holds veritas, its programs and mkmodel). VERITAS_FAULTS=all tries every byte."""
 import base64
+import glob
 import json
 import os
 import random
@@ -335,6 +336,43 @@ class Faults(LogTest):
         self.stop(self.serve_key("file:first.pem"))
         self.assertFalse(os.path.exists(path))
         self.verify("--pubkey", self.dir + "/pub")
+
+    def test_key_of_a_token(self):
+        """It signs the log's first key and never leaves its token; afterwards the log needs none."""
+        module = os.environ.get("VERITAS_PKCS11_PROVIDER") or "".join(glob.glob("/usr/lib/*/ossl-modules/pkcs11.so")[:1])
+        places = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so")
+        token = next((p for p in places if os.path.exists(p)), None)
+        if not module or not token or not shutil.which("pkcs11-tool"):
+            self.skipTest("softhsm2, opensc and an OpenSSL provider for tokens (pkcs11-provider) are needed; its module may be "
+                          "named by VERITAS_PKCS11_PROVIDER")
+        os.mkdir(self.dir + "/tokens")
+        with open(self.dir + "/softhsm.conf", "w") as f:
+            f.write(f"directories.tokendir = {self.dir}/tokens\nobjectstore.backend = file\n")
+        with open(self.dir + "/openssl.cnf", "w") as f:
+            f.write("openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\npkcs11 = t\n[d]\nactivate = 1\n[t]\nactivate = 1\n"
+                    f"module = {module}\npkcs11-module-path = {token}\npkcs11-module-quirks = no-deinit no-operation-state\n")
+        self.env.update(SOFTHSM2_CONF=self.dir + "/softhsm.conf")
+        tool = ["pkcs11-tool", "--module", token, "--login", "--pin", "1234"]
+        for command in (["softhsm2-util", "--init-token", "--free", "--label", "vs", "--pin", "1234", "--so-pin", "1234"],
+                        [*tool, "--token-label", "vs", "--keypairgen", "--key-type", "EC:edwards25519", "--label", "root",
+                         "--id", "01"]):
+            subprocess.run(command, env=self.env, check=True, capture_output=True)
+        env = {"OPENSSL_CONF": self.dir + "/openssl.cnf"}
+        where = "pkcs11:token=vs;object=root;type=private?pin-value=1234"
+        public = subprocess.run(["openssl", "pkey", "-in", where, "-pubout", "-outform", "DER"], env={**self.env, **env},
+                                check=True, capture_output=True).stdout[-32:]
+        self.stop(self.serve_key(where, **env))
+        key = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
+        self.assertEqual(base64.b64decode(key.strip().split(b"+", 2)[2])[1:], public)
+        with open(self.dir + "/pub", "wb") as f:
+            f.write(key)
+        self.assertTrue(self.verify("--pubkey", self.dir + "/pub")["closed"])
+        daemon = self.serve_key(where, **env)           # with the token there, and without it
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        self.stop(daemon)
+        self.stop(self.serve())
+        self.verify("--pubkey", self.dir + "/pub")
+        self.assertIn("no token has", self.serve_key(where.replace("root", "other"), **env))
 
     def test_key_from_outside_that_is_none(self):
         for name, text in (("none.pem", "no key"), ("cut.pem", self.pem(self.SECRET)[:60]), ("large.pem", "x" * 100000)):

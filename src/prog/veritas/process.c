@@ -161,7 +161,8 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
     }
     vs_child_close_from((unsigned)(3 + n));
     char *argv[] = { strdup(program), NULL };
-    vs_child_exec(program, argv, NULL, vs_child_kept_locked, "/");
+    bool asks_token = row->profile == VS_SANDBOX_AUDIT && s->writer.root_uri[0];
+    vs_child_exec(program, argv, NULL, asks_token ? vs_child_kept_signer : vs_child_kept_locked, "/");
 }
 
 int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], const struct vs_files *more,
