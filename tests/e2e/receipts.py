@@ -395,6 +395,15 @@ class Receipts(Waiting, unittest.TestCase):
         self.put("changed", "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (lines[1], lines[0])))
         self.verify("--kept", self.dir + "/changed", receipt=receipt, verdict="INVALID", status=3)
         self.verify("--kept", kept, receipt=others)
+        # One that was cancelled: what came of it is what the model gives, as far as it came.
+        request, n = self.ask(x, max_tokens=900), 0
+        with self.assertRaises(c.Failure):
+            for event in x.events(request):
+                n += event.kind == c.TOKEN
+                if n == 5:
+                    x.cancel(request)
+        self.verify(receipt=x.receipts[request], verdict="UNVERIFIABLE", status=4)
+        self.verify("--kept", kept, receipt=x.receipts[request])
 
     def test_deaths(self):
         """A worker that dies and a signer that dies cost a receipt nothing."""

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 2 || n > 60000 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
         return 0;
     struct vs_conn c;
-    vs_conn_init(&c, pair[0], tables[data[0] & 3], data[0] & 4 ? VS_AT_OPEN : VS_AT_START);
+    size_t table = ((data[0] & 3u) | (data[0] >> 1 & 4u)) % (sizeof tables / sizeof *tables);
+    vs_conn_init(&c, pair[0], tables[table], data[0] & 4 ? VS_AT_OPEN : VS_AT_START);
     c.state_of = state_of;
     size_t piece = (size_t)data[1] + 1;
     int status = VS_OK;
@@ -45,6 +46,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 abort();
             struct vs_token_view t;
             if (f.type == VS_MSG_TOKEN && vs_token_parse(&f, &t) && 8 + (size_t)t.text_bytes + t.extra_bytes != f.n)
+                abort();
+            struct vs_receipt_view v;
+            struct vs_kept_view kept;
+            if (f.type == VS_MSG_KEPT && vs_receipt_view(&f, &v) && vs_kept_view(v.text, v.n, &kept)
+                && 8 + 4 * ((size_t)kept.n_prompt + kept.n_tokens) + kept.n != v.n)
                 abort();
             json_t *value = vs_json_parse(f.data, f.n, &err);
             if (value) {

@@ -536,6 +536,39 @@ static void test_token(void **state)
     assert_false(vs_token_parse(&f, &t));
 }
 
+/* Of one of several answers a number comes first; what is kept of one says how many ids follow, and no more than there are. */
+static void test_receipt_and_kept(void **state)
+{
+    (void)state;
+    uint8_t p[40] = { 7 };
+    struct vs_frame f = { VS_MSG_KEPT, VS_FLAG_INDEX, 1, 4 + 8 + 12 + 2, p, -1, false };
+    struct vs_receipt_view v;
+    struct vs_kept_view k;
+    vs_store_u32le(p + 4, 1);
+    vs_store_u32le(p + 8, 2);
+    vs_store_u32le(p + 20, 99);
+    memcpy(p + 24, "{}", 2);
+    assert_true(vs_receipt_view(&f, &v));
+    assert_true(v.has_index && v.index == 7 && v.n == 22);
+    assert_true(vs_kept_view(v.text, v.n, &k));
+    assert_int_equal(k.n_prompt, 1);
+    assert_int_equal(k.n_tokens, 2);
+    assert_int_equal(vs_load_u32le(k.ids + 8), 99);
+    assert_memory_equal(k.opening, "{}", k.n);
+    assert_false(vs_kept_view(v.text, 19, &k));         /* an id is cut */
+    vs_store_u32le(p + 4, UINT32_MAX);
+    vs_store_u32le(p + 8, UINT32_MAX);
+    assert_false(vs_kept_view(v.text, v.n, &k));
+    f.flags = 0;
+    assert_true(vs_receipt_view(&f, &v));
+    assert_true(!v.has_index && v.index == 0 && v.n == f.n);
+    f.n = 0;
+    assert_false(vs_receipt_view(&f, &v));
+    f.flags = VS_FLAG_INDEX;
+    f.n = 4;
+    assert_false(vs_receipt_view(&f, &v));
+}
+
 /* Index and part come first, in this order, each only with its flag. */
 static void test_token_part(void **state)
 {
@@ -793,6 +826,7 @@ int main(void)
         cmocka_unit_test(test_json_beyond_our_values), cmocka_unit_test(test_long_strings),
         cmocka_unit_test(test_deep_and_wide),
         cmocka_unit_test(test_token),
+        cmocka_unit_test(test_receipt_and_kept),
         cmocka_unit_test(test_token_part),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_can_be_stopped),

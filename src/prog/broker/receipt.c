@@ -361,8 +361,9 @@ static bool end_one(struct broker *b, struct request *r, struct made *m, const s
     s.log.record = r->first_record;
     snprintf(s.log.source, sizeof s.log.source, "%s", a->source);
     say_delivered(m, &s);
-    if ((!m->is_withheld && !m->is_altered) || m->kept.status != VS_OK)
-        vs_buf_clear(&m->kept);         /* the client has it all */
+    bool has_all = !m->is_withheld && !m->is_altered && o->error.code == VS_OK;    /* the client */
+    if (has_all || m->kept.status != VS_OK)
+        vs_buf_clear(&m->kept);
     say_guard(&s, o);
     s.observed.resumed = r->n_resumed;
     s.time.end = (uint64_t)vs_clock_real_ms();
