@@ -201,16 +201,32 @@ bool vs_secret_is_placeholder(const char *s, size_t n)
 
 struct mix { size_t digits, lowers, uppers, joints, signs, hex; };      /* joints: -_./:+= */
 
+/* What a byte of a value is: a bit for each member of struct mix, in their order; ENDS: it ends a value that is in no quotes. */
+enum { ENDS = 1 << 6 };
+static uint8_t class_of[256];
+
+static void classes_init(void)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        char c = (char)i;
+        class_of[i] = (uint8_t)(is_digit(c) | (c >= 'a' && c <= 'z') << 1 | (c >= 'A' && c <= 'Z') << 2
+                                | is_one_of(c, "-_./:+=") << 3 | is_one_of(c, "!@#$%^&*?~|;,`'\"\\") << 4
+                                | (is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f')) << 5);
+        class_of[i] |= i <= ' ' || is_one_of(c, "'\"`;,)]}<>&|") ? ENDS : 0;
+    }
+}
+
 static struct mix mix_of(const char *s, size_t n)
 {
     struct mix m = { 0 };
     for (size_t i = 0; i < n; i++) {
-        m.digits += is_digit(s[i]);
-        m.lowers += s[i] >= 'a' && s[i] <= 'z';
-        m.uppers += s[i] >= 'A' && s[i] <= 'Z';
-        m.joints += is_one_of(s[i], "-_./:+=");
-        m.signs += is_one_of(s[i], "!@#$%^&*?~|;,`'\"\\");
-        m.hex += is_digit(s[i]) || (lower(s[i]) >= 'a' && lower(s[i]) <= 'f');
+        unsigned class = class_of[(unsigned char)s[i]];
+        m.digits += class & 1;
+        m.lowers += class >> 1 & 1;
+        m.uppers += class >> 2 & 1;
+        m.joints += class >> 3 & 1;
+        m.signs += class >> 4 & 1;
+        m.hex += class >> 5 & 1;
     }
     return m;
 }
@@ -299,6 +315,7 @@ __attribute__((constructor)) static void start(void)
     words_init(&stand_ins);
     words_init(&name_words);
     words_init(&public_words);
+    classes_init();
 }
 
 struct name {
@@ -613,7 +630,7 @@ static bool is_end(char c, const struct vs_secret_place *place)
         return c == '@' || c == '/' || (unsigned char)c <= ' ' || is_one_of(c, "'\"`<>");
     if (place->quote)
         return c == place->quote || c == '\n' || c == '\r';
-    return (unsigned char)c <= ' ' || is_one_of(c, "'\"`;,)]}<>&|");
+    return class_of[(unsigned char)c] & ENDS;
 }
 
 enum vs_secret_answer vs_secret_value(const char *text, size_t n, size_t i, bool whole, const struct vs_secret_place *place,

@@ -2,6 +2,7 @@
  *
  *     guardscan RULES [user|retrieved|tool [all]] < FILE   a line for each line: score, then findings as rule:view:score:start-end
  *     guardscan RULES time [all] < FILE                    microseconds for each KiB: of each line the least of some rounds
+ *     guardscan RULES once [all] < FILE                    a line for each line: microseconds of one scan
  *
  * all: with every detector. A line is an object with "text".
  */
@@ -64,7 +65,7 @@ int main(int argc, char **argv)
     size_t room = 0, bytes = 0;
     double spent = 0;
     FILE *f = argc > 1 ? fopen(argv[1], "rb") : NULL;
-    bool timing = argc > 2 && strcmp(argv[2], "time") == 0;
+    bool timing = argc > 2 && strcmp(argv[2], "time") == 0, once = argc > 2 && strcmp(argv[2], "once") == 0;
     if (!f)
         return 2;
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
@@ -94,7 +95,9 @@ int main(int argc, char **argv)
         }
         spent += least;
         bytes += length;
-        if (!timing)
+        if (once)
+            printf("%.0f\n", least);
+        else if (!timing)
             show(&result);
         json_decref(value);
     }
