@@ -96,6 +96,22 @@ class Faults(LogTest):
         self.put(name, whole)
         self.verify("--checkpoint", saved)
 
+    def test_each_byte(self):
+        """A bit of any byte of a log of 200 records is another: the record that it is of is named."""
+        daemon = self.serve()
+        x = self.client()
+        for _ in range(100):
+            self.ask(x, max_tokens=1)
+        self.stop(daemon)
+        name = self.files()[0]
+        whole = self.read(f"{self.log}/{name}")
+        self.assertGreater(whole.count(b"\n"), 200)
+        for at in self.some(len(whole), 60):
+            changed = bytearray(whole)
+            changed[at] ^= 1 << random.randrange(8)
+            self.put(name, bytes(changed))
+            self.assertEqual(self.verify(status=3)["first_bad"], whole[:at].count(b"\n") + 1, at)
+
     def test_writes_that_are_cut(self):
         """write(2) takes a part of a group, up to any byte of it, and the writer ends; the next one goes on behind that."""
         daemon = self.serve()
