@@ -539,6 +539,8 @@ static bool has_suffix(struct vs_pii_at *a, size_t end)
         ("stra\xc3\x9f" "e"), "strasse", "str", "gasse", "weg", "platz", "allee", "ring", "damm", "ufer", "steig", "chaussee",
         "straat", "laan", "gracht", "plein", "kade", "dijk", "singel", "gatan", "v\xc3\xa4gen", "gata", "veien", "stigen",
         "gr\xc3\xa4nd", "torg", "dreef", "pad", "hof", "baan", "boulevard", "vej", "gade", "katu", "gate", "steeg",
+        "torget", "str\xc3\xa6" "de", "stien", "all\xc3\xa9", "v\xc3\xa4g", "plassen", "plads", "kuja", "polku", "br\xc3\xbc" "cke",
+        "graben", "markt",
     };
     for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
         size_t n = strlen(suffixes[k]);

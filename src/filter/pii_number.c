@@ -61,6 +61,8 @@ static unsigned near_ssn(struct vs_pii_at *a)
     return tax < near && vs_pii_near(a, VS_NEAR(NUMBER)) < 3 ? tax : near;
 }
 
+static unsigned record(struct vs_pii_at *a, uint64_t classes);
+
 bool vs_pii_ssn(struct vs_pii_at *a, const struct vs_pii_groups *g)
 {
     if (g->n < 3 || g->length[0] != 3 || g->length[1] != 2 || g->length[2] != 4 || g->separator[1] != g->separator[2])
@@ -73,6 +75,8 @@ bool vs_pii_ssn(struct vs_pii_at *a, const struct vs_pii_groups *g)
         return false;
     if (near > 5 && (separator != '-' || vs_pii_near(a, VS_NEAR(OTHER)) < 3))
         return false;
+    if (near > 2 && record(a, VS_NEAR(MRN)) < 2)
+        return false;                    /* "MRN: 483-20-1934": hospitals group their numbers so too */
     return vs_pii_found(a, g->end[2], VS_PII_SSN, vs_check_ssn(g->digits) ? "ssn" : "itin", near < 6 ? 980 : 850);
 }
 
@@ -180,11 +184,16 @@ static bool is_account(const char *s, unsigned n, unsigned d)
     return n >= 6 && n <= 18 && d >= 6 && n - d <= 4 && !(s[0] == '0' && s[1] == 'X');
 }
 
+/* Nine characters that begin with a letter, of those that German papers use. */
+static bool is_german(const char *s, unsigned n)
+{
+    return n == 9 && s[0] >= 'A' && strspn(s, "0123456789CFGHJKLMNPRTVWXYZ") >= n;
+}
+
 /* One or two letters and digits (most countries), nine digits, or as Germany and France have them: letters between. */
 static bool is_passport(const char *s, unsigned n, unsigned d)
 {
-    (void)s;
-    return n >= 6 && n <= 10 && (d >= 5 || (n >= 9 && d >= 3)) && n - d <= 5;
+    return n >= 6 && n <= 10 && (((d >= 5 || (n >= 9 && d >= 3)) && n - d <= 5) || (d >= 2 && is_german(s, n)));
 }
 
 static bool is_licence(const char *s, unsigned n, unsigned d)
@@ -253,8 +262,8 @@ static unsigned record(struct vs_pii_at *a, uint64_t classes)
     unsigned chart = vs_pii_near(a, VS_NEAR(CHART));
     if (chart < 3 && has_number(a) && chart < near)
         near = chart;
-    if (patient < 7 && file < 3 && has_number(a) && file < near)
-        near = file;
+    if (patient < 7 && file < 3 && (has_number(a) || (!file && patient == 1)) && file < near)
+        near = file;                     /* "patient record 860493" */
     return near;
 }
 
@@ -299,7 +308,7 @@ static size_t end_as(struct vs_pii_at *a, const struct token *t, const struct la
 bool vs_pii_labelled(struct vs_pii_at *a)
 {
     struct token t;
-    if (!read_token(a, &t) || t.n_digits[t.n_parts - 1] < 3 || is_date(&t) || is_years(&t))
+    if (!read_token(a, &t) || (t.n_digits[t.n_parts - 1] < 3 && !is_german(t.s, t.n[0])) || is_date(&t) || is_years(&t))
         return false;
     bool begins = vs_pii_begins(a);
     const struct label *best = NULL;

@@ -279,7 +279,9 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
     if (n > 1 && near < 5 && total >= 7 && total <= 15 && (total > 8 || x->length[0] != 4 || near < 2))
         return true;
     bool is_weak = near == vs_pii_near(a, VS_NEAR(EXTENSION));       /* "call", "text": words of other things too */
-    bool is_run = near < 3 && total >= 7 && total <= 13 && (!is_weak || (near < 2 && total > 9) || (!near && total > 8));
+    bool is_argument = vs_pii_before(a, 1) == '(' && vs_is_word(vs_pii_before(a, 2));        /* "call f(1234567890)" */
+    bool is_run = near < 3 && !is_argument && total >= 7 && total <= 13 &&
+        (!is_weak || (near < 2 && total > 9) || (!near && total > 8));
     return n == 1 && (is_run || (total >= 9 && total <= 12 && near == VS_FAR && !is_other &&
                                                                    is_named_behind(a, x->end[0])));
 }

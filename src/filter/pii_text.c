@@ -121,7 +121,9 @@ static const struct {
     { VS_NEAR(STREET), "rue avenue av ave boulevar bd place chemin all\xc3\xa9""e impasse quai calle c avenida avda paseo plaza "
                        "carrer via viale piazza corso largo rua travessa plac vicolo strada stretto contrada borgo "
                        "callej\xc3\xb3 rambla glorieta vial acceso ronda pasaje camino vereda aleja pl rotonda incrocio pasadizo "
-                       "urbaniz alameda ladeira lotea pra\xc3\xa7""a estrada ul ulica al" },
+                       "urbaniz alameda ladeira lotea pra\xc3\xa7""a estrada ul ulica al "
+                       "jardim beco rodovia viela condom\xc3\xad n\xc3\xba""cleo p\xc3\xa1tio setor piazzale lungomar salita "
+                       "canale" },
     { VS_NEAR(BOX), "po pobox p post postfach apartado psc cmr usnv ussc usns uscgc uss" },
     /* ROAD: nearly always a street's; LANE: also a common word, so that only capitals count */
     { VS_NEAR(ROAD), "street st avenue ave av boulevar blvd road rd lane ln drive dr parkway pkwy highway hwy terrace terr "
@@ -129,7 +131,8 @@ static const struct {
     { VS_NEAR(LANE), "court ct place pl square sq way trail trl close grove grv walk alley aly plaza plz loop run ridge hill "
                      "gardens gate quay wharf pike path crossing xing bend cove cv point pt park view heights hts green rise "
                      "vale manor row ter glen hollow canyon meadow meadows orchard landing bypass ramp pass knoll mall estate "
-                     "croft drove yard viaduct dock docks causeway esplanad promenad parade strand field fields side" },
+                     "croft drove yard viaduct dock docks causeway esplanad promenad parade strand field fields side "
+                     "arcade gully" },
     /* the rest of the postal service's list: only with a unit, a state, or a word of addresses near it */
     { VS_NEAR(SUFFIX), "branch bridge brook brooks burg burgs camp cape center centers circles cliff cliffs club common commons "
                        "corner corners course courts coves creek crest crossroa curve dale dam divide drives estates extensio "
