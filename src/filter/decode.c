@@ -228,7 +228,7 @@ static void decode_base(const struct vs_source *s, size_t *budget, struct vs_rea
     }
 }
 
-/* ---- numbers: hex, decimal, binary ---- */
+/* ---- numbers: hex, decimal, octal, binary, places in the alphabet ---- */
 
 /* -1: it is none. */
 static inline int hex_digit(char c)
@@ -272,16 +272,19 @@ static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, st
     return i;
 }
 
-static size_t decode_decimal(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+/* Decimal or octal. */
+static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, size_t *budget, struct vs_reading *to)
 {
     struct piece p = begin(s, budget, to);
     size_t count = 0, end = i;
     while (i < s->n && vs_ascii_digit(s->text[i])) {
         size_t from = i;
-        unsigned value = 0;
-        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 4)
-            value = 10 * value + (unsigned)(s->text[i++] - '0');
-        if (value < 9 || value > 255 || i - from < 2 || !add(&p, (char)value, from, i, VS_READING_NUMBERS))
+        unsigned value = 0, digit = 0;
+        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 4 && digit < base) {
+            digit = (unsigned)(s->text[i++] - '0');
+            value = base * value + digit;
+        }
+        if (digit >= base || value < 9 || value > 255 || i - from < 2 || !add(&p, (char)value, from, i, VS_READING_NUMBERS))
             break;
         count++;
         end = i;
@@ -291,6 +294,34 @@ static size_t decode_decimal(const struct vs_source *s, size_t i, size_t *budget
             break;
     }
     if (count < 6 || !end_piece(&p)) {
+        to->text.n = to->text.n < p.before ? to->text.n : p.before;
+        return 0;
+    }
+    return end;
+}
+
+/* "9-7-14-15-18-5 1-12-12": letters by their places in the alphabet, words with a blank or a slash between them. */
+static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    size_t letters = 0, end = i;
+    char between = 0;                    /* two letters of a word */
+    while (i < s->n && vs_ascii_digit(s->text[i])) {
+        size_t from = i;
+        unsigned value = 0;
+        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 3)
+            value = 10 * value + (unsigned)(s->text[i++] - '0');
+        if (!value || value > N_LETTERS || !add(&p, (char)('a' + value - 1), from, i, VS_READING_NUMBERS))
+            break;
+        letters++;
+        end = i;
+        while (i < s->n && i < end + 3 && strchr("-. ,/|\n", s->text[i]) && s->text[i])
+            i++;
+        between = between ? between : i > end ? s->text[end] : 0;
+        if (i == end || ((s->text[end] != between || i > end + 1) && !add(&p, ' ', end, i, VS_READING_NUMBERS)))
+            break;
+    }
+    if (letters < 8 || !end_piece(&p)) {
         to->text.n = to->text.n < p.before ? to->text.n : p.before;
         return 0;
     }
@@ -341,7 +372,11 @@ static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_
         if (starts && (s->text[i] == '0' || s->text[i] == '1'))
             end = decode_binary(s, i, budget, to);
         if (starts && !end && vs_ascii_digit(s->text[i]))
-            end = decode_decimal(s, i, budget, to);
+            end = decode_values(s, i, 10, budget, to);
+        if (starts && !end && s->text[i] < '8' && vs_ascii_digit(s->text[i]))
+            end = decode_values(s, i, 8, budget, to);
+        if (starts && !end && vs_ascii_digit(s->text[i]))
+            end = decode_places(s, i, budget, to);
         if (starts && !end)
             end = decode_hex(s, i, budget, to);
         if (!end && starts && s->text[i] == '\\')
@@ -828,7 +863,8 @@ static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, 
     k->v.foreign += ((uint8_t)c >= 0x80 && !sign) || vs_is_control(c);
     k->v.escapes += c == '%' || c == '&' || c == '\\' || (c == '=' && i + 2 < s->n && hex_digit(s->text[i + 1]) >= 2);
     k->v.leet += 2 * (next && behind) * (c == '@' || c == '$' || c == '!' || c == '|');
-    k->v.marks += behind && vs_may_be_mark(c) && i + 1 < s->n && (next || s->text[i + 1] == c || s->text[i + 1] == '/');
+    k->v.marks += behind && vs_may_be_mark(c) && i + 1 < s->n && (next || s->text[i + 1] == c || s->text[i + 1] == '/'
+                                                            || (c == '<' && s->text[i + 1] == '!'));
     k->v.dots += (c == '.' || c == '-') && i && (s->text[i - 1] == '.' || s->text[i - 1] == '-' || s->text[i - 1] == ' ');
     k->word_before = false;
     return sign ? sign : 1;

@@ -251,7 +251,8 @@ void vs_reading_unmarked(const struct vs_source *s, struct vs_reading *to)
         }
         while (end < s->n && (next = mark_end(s, end)) > end)
             end = next;
-        if (end > i && end < s->n && vs_ascii_letter(s->text[end])) {
+        bool comment = s->text[i] == '<' && s->text[i + 1 < s->n ? i + 1 : i] == '!';      /* may stand between words too */
+        if (end > i && end < s->n && (vs_ascii_letter(s->text[end]) || (comment && s->text[end] == ' '))) {
             vs_reading_copy(to, s, plain, i);
             vs_reading_put(to, s, s->text + end, 1, i, end + 1, VS_READING_UNMARKED);
             plain = ++end;

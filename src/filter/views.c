@@ -232,6 +232,17 @@ static bool is_disguised(const struct fold *f, size_t i)
     return alike && (latin ? latin + alike > strange : !strange && f->latin > f->other);
 }
 
+/* The letter of a Braille cell; 0: it has none. */
+static char braille(uint32_t c)
+{
+    static const char cell[64] = {
+        [0] = ' ', [1] = 'a', [3] = 'b', [9] = 'c', [25] = 'd', [17] = 'e', [11] = 'f', [27] = 'g', [19] = 'h', [10] = 'i',
+        [26] = 'j', [5] = 'k', [7] = 'l', [13] = 'm', [29] = 'n', [21] = 'o', [15] = 'p', [31] = 'q', [23] = 'r', [14] = 's',
+        [30] = 't', [37] = 'u', [39] = 'v', [58] = 'w', [45] = 'x', [61] = 'y', [53] = 'z',
+    };
+    return c >= 0x2800 && c < 0x2840 ? cell[c - 0x2800] : 0;
+}
+
 static void fold_char(struct fold *f, uint32_t c, size_t at, size_t length, bool disguised)
 {
     uint32_t to[VS_FOLD_MOST], alike = disguised ? vs_unicode_alike(c) : 0;
@@ -248,6 +259,9 @@ static void fold_char(struct fold *f, uint32_t c, size_t at, size_t length, bool
     } else if (alike) {
         out[n++] = (char)alike;
         step = VS_READING_CONFUSABLES;
+    } else if (braille(c)) {
+        out[n++] = braille(c);
+        step = VS_READING_FOLDED;
     } else {
         int count = vs_unicode_fold(c, to);
         if (!count) {

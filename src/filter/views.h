@@ -1,12 +1,13 @@
 /* filter/views.h - what a text says when it is not taken literally: views of it, in each of which rules and model look.
  *
- *     folded format characters, marks and variation selectors gone, compatible forms (NFKC), lower case, confusables in words of
- *                 mixed scripts as the letters that they look like; tag characters and the like are text of their own
- *     unmarked    words without the marks and tags that stand within them
+ *     folded format characters, marks and variation selectors gone, compatible forms (NFKC), lower case, Braille; confusables in
+ *                 words of mixed scripts as the letters that they look like; tag characters and the like are text of their own
+ *     unmarked    words without the marks and tags that stand within them, and without comments between them
  *     joined      letters that were s p a c e d, d.o.t.t.e.d or written without blanks between words, as words
  *     leet        digits and signs inside words as the letters that they stand for
- *     decoded     runs of base64, base32, hex, numbers, binary, Morse; %41, &#65; \u0041; ROT13 and other shifts, reversed and
- *                 upside-down text: each decoded piece is a line of its own. Twice: what was decoded is decoded once more
+ *     decoded     runs of base64, base32, hex, numbers (bytes, octal too, or places in the alphabet), binary, Morse; %41, &#65;
+ *                 \u0041; ROT13 and other shifts, reversed and upside-down text: each decoded piece is a line of its own. Twice:
+ *                 what was decoded is decoded once more
  *
  * A view is made only where the text has a reason for it, so plain text costs one pass. Each byte of a view knows the bytes of the
  * input that it came from. A text is read in blocks, so that memory has a limit whatever the text: the views of a block hold at
