@@ -35,7 +35,7 @@ LOWEST, HIGHEST = ord("#"), ord("~")
 SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
 KINDS = ("sentence", "window", "whole")
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
-LEVELS = ((0.5, 0), (0.12, 200), (0.07, 350), (0.045, 430), (0.03, 500), (0.015, 600))  # share of harmless texts, score
+LEVELS = ((0.5, 0), (0.15, 200), (0.09, 350), (0.056, 430), (0.0375, 500), (0.019, 600))  # share of harmless texts, score
 
 
 class Rows:
@@ -56,19 +56,21 @@ class Rows:
             self.lang.append(row.get("lang") or "")
 
 
-def paragraphs(patterns, n):
-    """Some n paragraphs of this tree's files, evenly spread: harmless prose and code of a technical kind."""
+def paragraphs(patterns, n, together=1):
+    """Some n pieces of this tree's files, evenly spread: harmless prose and code of a technical kind, so many paragraphs each."""
     found = []
     for path in sorted(p for pattern in patterns for p in ROOT.glob(pattern) if p.parent.name not in ("filter", "guard")):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        found += [p for p in text.split("\n\n") if 40 < len(p) < 2000]
+        some = [p for p in path.read_text(encoding="utf-8", errors="replace").split("\n\n") if 40 < len(p) < 2000]
+        found += ["\n\n".join(some[i:i + together]) for i in range(0, len(some) - together + 1, together)]
     return found[::max(1, len(found) // n)]
 
 
 def load(folder):
     rows = Rows()
-    for source, patterns in (("own/tree-prose", ("docs/*.md", "*.md")), ("own/tree-code", ("src/*/*.[ch]", "src/prog/*/*.[ch]"))):
-        for text in paragraphs(patterns, 400):
+    prose, code = ("docs/*.md", "*.md"), ("src/*/*.[ch]", "src/prog/*/*.[ch]")
+    for source, patterns, n, together in (("own/tree-prose", prose, 400, 1), ("own/tree-code", code, 400, 1),
+                                          ("own/tree-pages", prose + code, 200, 6)):
+        for text in paragraphs(patterns, n, together):
             rows.text.append(text)
             rows.label.append(0)
             rows.source.append(source)
