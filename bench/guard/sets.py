@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How many texts of each set the shipped program flags, as a user would find out: `veritas scan --lines`, no policy but the built-in one.
+"""How many texts of each set the shipped program flags: `veritas scan --lines`, no policy but the built-in one.
 
     python3 bench/guard/sets.py build/release/bin/veritas FOLDER...
 

@@ -364,6 +364,15 @@ static size_t word_end(const struct vs_source *s, size_t i)
     return i;
 }
 
+/* A short number at i with another one right behind it. */
+static bool is_row(const struct vs_source *s, size_t i)
+{
+    size_t from = i;
+    while (i < s->n && i < from + 4 && vs_ascii_digit(s->text[i]))
+        i++;
+    return i < from + 4 && i + 1 < s->n && vs_ascii_digit(s->text[i + 1]) && strchr(" ,;-./|", s->text[i]) && s->text[i];
+}
+
 static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
     for (size_t i = 0; i < s->n;) {
@@ -373,10 +382,10 @@ static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_
             end = decode_binary(s, i, budget, to);
         if (starts && !end && vs_ascii_digit(s->text[i]))
             end = decode_values(s, i, 10, budget, to);
-        if (starts && !end && s->text[i] < '8' && vs_ascii_digit(s->text[i]))
+        if (starts && !end && is_row(s, i)) {
             end = decode_values(s, i, 8, budget, to);
-        if (starts && !end && vs_ascii_digit(s->text[i]))
-            end = decode_places(s, i, budget, to);
+            end = end ? end : decode_places(s, i, budget, to);
+        }
         if (starts && !end)
             end = decode_hex(s, i, budget, to);
         if (!end && starts && s->text[i] == '\\')
