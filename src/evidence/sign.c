@@ -93,12 +93,13 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 void vs_base64(const void *data, size_t n, struct vs_buf *out)
 {
     const uint8_t *b = data;
-    for (size_t i = 0; i < n; i += 3) {
+    char *to = n ? vs_buf_grow(out, (n + 2) / 3 * 4) : NULL;
+    for (size_t i = 0; to && i < n; i += 3, to += 4) {
         uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) | (i + 2 < n ? b[i + 2] : 0u);
-        vs_buf_char(out, digits[v >> 18]);
-        vs_buf_char(out, digits[v >> 12 & 63]);
-        vs_buf_char(out, i + 1 < n ? digits[v >> 6 & 63] : '=');
-        vs_buf_char(out, i + 2 < n ? digits[v & 63] : '=');
+        to[0] = digits[v >> 18];
+        to[1] = digits[v >> 12 & 63];
+        to[2] = i + 1 < n ? digits[v >> 6 & 63] : '=';
+        to[3] = i + 2 < n ? digits[v & 63] : '=';
     }
 }
 
