@@ -26,6 +26,8 @@ struct vs_log_check {
     struct vs_buf run, before;          /* bytes that are no record; the line that does not fit and waits for its successor */
     bool is_pending;
     struct vs_line_head pending;
+    uint64_t signed_seq;                /* set by who has a checkpoint: that is the record which nobody follows, */
+    uint8_t signed_head[VS_HASH_BYTES]; /* and the SHA-256 of its line; 0: there is none */
 };
 
 /* A file begins, named `first`. */

@@ -63,7 +63,11 @@ class Client:
         self.receipts, self.ended = {}, None            # what is signed, by request; the last envelope of an end
         if hello:
             self.send(HELLO, 0, {"protocol": protocol, "client": name, **({} if key is None else {"key": key})})
-            kind, _, request, data = self.frame()
+            try:
+                kind, _, request, data = self.frame()
+            except Closed:
+                sock.close()
+                raise
             if kind == ERROR:
                 sock.close()
                 raise Failure(kind, request, split(data)[0]["error"])

@@ -315,6 +315,11 @@ int vs_command_audit_verify(const struct vs_args *args)
     else
         err = why;
     bool reads = rc == VS_OK;
+    const struct vs_note *newest = v.signing.n ? &v.signing.note[v.signing.n - 1] : NULL;
+    if (reads && newest) {
+        check.signed_seq = newest->size;
+        memcpy(check.signed_head, newest->head, sizeof check.signed_head);
+    }
     if (reads)
         rc = read_log(dir, &check, see_record, &v, &err);
     close(dir);
