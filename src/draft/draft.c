@@ -87,12 +87,21 @@ uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_
     return n;
 }
 
+static void wait_longer(struct vs_draft *d)
+{
+    d->wait = d->wait < VS_DRAFT_LONGEST_WAIT ? d->wait * 2 : d->wait;
+}
+
 void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uint32_t n_computed)
 {
     assert(n <= VS_DRAFT_MOST && n_computed <= n);
     memcpy(d->guess, token, n * sizeof *token);
     d->n_guesses = n;
     d->n_computed = n_computed;
+    if (n && !n_computed && d->kind == VS_DRAFT_MODEL) {
+        d->rest = d->wait;               /* they were made, and no step has room for them */
+        wait_longer(d);
+    }
     if (n_computed < d->length)          /* there was no room for more */
         d->stake *= (double)n_computed / d->length;
     d->n_drafted += n_computed;
@@ -105,11 +114,6 @@ static void learn(struct vs_draft *d, uint32_t evidence, bool came)
     struct vs_draft_class *c = &d->classes[class_of(evidence)];
     c->n_seen += c->n_seen < weights[d->kind].most - weights[d->kind].first;
     c->share += ((came ? 1.0 : 0.0) - c->share) / (weights[d->kind].first + c->n_seen);
-}
-
-static void wait_longer(struct vs_draft *d)
-{
-    d->wait = d->wait < VS_DRAFT_LONGEST_WAIT ? d->wait * 2 : d->wait;
 }
 
 /* A try is one guess: if it comes true the model gets a new chance. */

@@ -11,6 +11,7 @@ static const double DOUBT = 0.04;           /* where that ends */
 /* of a term by one step: one with a small part in it could move by much more than the error */
 static const double MOST_CHANGE = 0.3;
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
+static const double LEAST_SCALE = 0.3;      /* of an estimate that is replaced: it was one from above */
 
 static double least(double a, double b)
 {
@@ -67,8 +68,9 @@ static void begin(struct vs_cost *c, const struct vs_sched_work *work, double ns
         c->doubt[i] = NEW_DOUBT;
 }
 
-/* Knots that no step came near: from the next one below that is known, else from the first that is. And no knot is above the next:
- * a step on a busy machine is always too long. */
+/* Knots that no step came near: from the next one below that is known, else from the first that is. No knot is above the next: a
+ * step on a busy machine is always too long. And twice the rows take at most twice the time, whatever was measured once: what seems
+ * dearer is never tried again. */
 static void estimate(struct vs_cost *c)
 {
     int known = 0;
@@ -79,20 +81,30 @@ static void estimate(struct vs_cost *c)
     for (int k = known + 1; k < VS_COST_KNOTS; k++)
         if (!c->seen[k])
             c->term[k] = 2 * c->term[k - 1];
+    for (int k = 1; k < VS_COST_KNOTS; k++)
+        if (c->seen[k] && c->seen[k - 1] && c->doubt[k - 1] < c->doubt[k])
+            c->term[k] = least(c->term[k], 2 * c->term[k - 1]);
     for (int k = VS_COST_KNOTS - 2; k >= 0; k--)
         c->term[k] = least(c->term[k], c->term[k + 1]);
 }
 
-/* A knot counts as seen when a quarter of its height was in a step. */
-static bool see(struct vs_cost *c, const double part[VS_COST_TERMS])
+/* A knot counts as seen when a quarter of its height was in a step. What was thought of it before was an estimate, which the first
+ * measurement replaces. */
+static bool see(struct vs_cost *c, const double part[VS_COST_TERMS], double ns)
 {
-    bool fresh = false;
-    for (int k = 0; k < VS_COST_KNOTS; k++)
-        if (part[k] >= 0.25 && !c->seen[k]) {
-            c->seen[k] = fresh = true;
+    double fresh = 0, known = 0;
+    bool is_fresh[VS_COST_TERMS] = { false };
+    for (int i = 0; i < VS_COST_TERMS; i++) {
+        is_fresh[i] = i < VS_COST_KNOTS && part[i] >= 0.25 && !c->seen[i];
+        *(is_fresh[i] ? &fresh : &known) += part[i] * c->term[i];
+    }
+    for (int k = 0; k < VS_COST_KNOTS && fresh > 0; k++)
+        if (is_fresh[k]) {
+            c->seen[k] = true;
             c->doubt[k] = NEW_DOUBT;
+            c->term[k] *= most(LEAST_SCALE, least(1, (ns - known) / fresh));
         }
-    return fresh;
+    return fresh > 0;
 }
 
 /* One step on a busy machine says little; a machine that was slow four times in a row is slow: what is known is in doubt. */
@@ -124,7 +136,7 @@ void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
         for (int k = 0; k < VS_COST_KNOTS; k++)
             c->term[k] = part[k] > 0 ? ns : 0;
     }
-    bool fresh = see(c, part);
+    bool fresh = see(c, part, ns);
     double expected = sum(c, part);
     double error = (ns - expected) / most(ns, expected);     /* -1 to 1 */
     double limit = fresh ? 0.5 : limit_of(c, error);

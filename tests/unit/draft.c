@@ -426,6 +426,24 @@ static void test_tries(void **state)
     assert_true(20000 / p.time > 1.3);
 }
 
+/* Guesses of a model that get no rows cost their making and bring nothing: it rests, longer each time. */
+static void test_made_in_vain(void **state)
+{
+    (void)state;
+    struct vs_draft d;
+    vs_draft_init(&d, VS_DRAFT_MODEL);
+    struct vs_draft_step step = { .n_rows = 1, .n_most = 4, .cost = cost_flat, .guess_cost = 0.3 };
+    uint32_t n_asked = 0, guess[VS_DRAFT_MOST] = { 0 };
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t n = vs_draft_length(&d, 0, &step);
+        n_asked += n > 0;
+        if (n)
+            vs_draft_guessed(&d, guess, n, 0);
+        vs_draft_took(&d, 0);
+    }
+    assert_in_range(n_asked, 3, 6);
+}
+
 /* What was looked up is compared also while nothing is computed: it is found out at once that it helps. */
 static void test_shadow(void **state)
 {
@@ -456,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_random), cmocka_unit_test(test_adversarial), cmocka_unit_test(test_long),
         cmocka_unit_test(test_copy), cmocka_unit_test(test_limits), cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_batch), cmocka_unit_test(test_most), cmocka_unit_test(test_tries),
+        cmocka_unit_test(test_made_in_vain),
         cmocka_unit_test(test_shadow), cmocka_unit_test(test_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

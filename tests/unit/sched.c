@@ -836,6 +836,24 @@ static void test_learning(void **state)
     printf("30 machines, each learned within %.3f\n", worst);
 }
 
+/* A model's first steps are slow (its memory is touched for the first time), and after them one row is computed at a time. What two
+ * rows were thought to take must not keep guesses out of the steps for good. */
+static void test_learning_from_a_cold_start(void **state)
+{
+    (void)state;
+    static const struct { uint32_t rows, outs; double ms; } first[] = { { 16, 0, 590 }, { 32, 0, 1002 }, { 3, 1, 260 } };
+    struct vs_cost c = { 0 };
+    struct vs_sched_work one = { .rows = 1, .outs = 1, .decode_attended = 60 };
+    struct vs_sched_work two = { .rows = 2, .outs = 2, .decode_attended = 121 };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        vs_cost_learn(&c, &(struct vs_sched_work){ .rows = first[i].rows, .outs = first[i].outs, .prompt_attended = 100 },
+                      first[i].ms * MS);
+    for (int i = 0; i < 8; i++)
+        vs_cost_learn(&c, &one, 120 * MS);
+    assert_true(vs_cost_of(&c, &one) < 150 * MS);
+    assert_true(vs_cost_of(&c, &two) < 2.5 * 120 * MS);
+}
+
 static void test_overhead(void **state)
 {
     (void)state;
@@ -900,7 +918,8 @@ int main(void)
         cmocka_unit_test(test_starving), cmocka_unit_test(test_sleeper), cmocka_unit_test(test_outs),
         cmocka_unit_test(test_drafts_yield),
         cmocka_unit_test(test_drafts_alone), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_learning), cmocka_unit_test(test_overhead), cmocka_unit_test(test_config),
+        cmocka_unit_test(test_learning), cmocka_unit_test(test_learning_from_a_cold_start),
+        cmocka_unit_test(test_overhead), cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
