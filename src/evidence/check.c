@@ -159,8 +159,12 @@ static bool begin(struct vs_log_check *c, const struct vs_line_head *head, const
 static void decide(struct vs_log_check *c, bool attested)
 {
     uint64_t seq = c->pending.seq, before = c->last.seq;
+    uint8_t hash[VS_HASH_BYTES];
+    vs_hash(c->before.data, c->before.n, hash);
     c->is_pending = false;
-    if (!attested)
+    if (memcmp(hash, c->last_hash, sizeof hash) == 0)
+        vs_log_check_fail(c, before, "it stands there twice");
+    else if (!attested)
         vs_log_check_fail(c, before + 1, "it does not follow the record before it");
     else if (seq > before + 1)
         vs_log_check_fail(c, before + 1, "the records %" PRIu64 " to %" PRIu64 " are missing", before + 1, seq - 1);
