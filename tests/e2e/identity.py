@@ -18,9 +18,10 @@ import tempfile
 import threading
 import time
 import unittest
+from http.client import HTTPConnection
 
 import client as c
-from processes import patience
+from processes import below, patience
 
 BIN = os.path.abspath(sys.argv.pop(1))
 FULL = sys.argv[1:] == ["full"]
@@ -326,6 +327,45 @@ class Roles(Base):
                 self.ask(keyless, c.STATUS)
                 time.sleep(0.01)
         self.ask(client, c.STATUS)
+
+    def test_nowhere_in_clear(self):
+        """A key stands in no file, argument, variable or log, of the daemon and of a gateway; nor does a wrong one."""
+        self.policy(also={"audit": {"dir": "audit"}})
+        key = self.add("anna")
+        wrong = key[:20] + ("a" if key[20] != "a" else "b") + key[21:]
+        self.serve()
+        self.ask(self.connect(), c.LOAD, model="tiny")
+        self.ask(self.connect(key))
+        self.fails("KEY", self.connect, wrong)
+        with self.assertRaises(c.Failure):
+            self.ask(self.connect(), key=wrong, remote="192.0.2.1")
+        started = [self.daemon.pid]
+        if os.path.exists(BIN + "/veritas-gateway"):
+            with open(self.dir + "/gateway.log", "w") as log:
+                gateway = subprocess.Popen([BIN + "/veritas", "gateway", "-m", "tiny", "--listen", "127.0.0.1:0", "--require-key"],
+                                           env=self.env, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.addCleanup(gateway.stdout.close)
+            self.addCleanup(gateway.wait)
+            self.addCleanup(gateway.terminate)
+            port = int(gateway.stdout.readline().rsplit(":", 1)[1])
+            started.append(gateway.pid)
+            for said, status in ((key, 200), (wrong, 401)):
+                http = HTTPConnection("127.0.0.1", port, timeout=60)
+                http.request("POST", "/v1/completions", json.dumps({"prompt": "a", "max_tokens": 2}),
+                             {"Content-Type": "application/json", "Authorization": "Bearer " + said})
+                self.assertEqual(http.getresponse().status, status)
+                http.close()
+        places = [os.path.join(folder, name) for folder, _, names in os.walk(self.dir) for name in names]
+        places += [f"/proc/{pid}/{what}" for first in started for pid in [first, *below(first)] for what in ("cmdline", "environ")]
+        self.assertGreater(len(places), 15)
+        for place in places:
+            try:
+                with open(place, "rb") as f:
+                    text = f.read()
+            except OSError:
+                continue                # a socket
+            for secret in (key, wrong):
+                self.assertNotIn(secret[11:43].encode(), text, place)
 
     def test_caches(self):
         """What a key's prompts left behind is that key's, on every connection, and of who asks under it for it."""
