@@ -124,7 +124,7 @@ def main():
     rival, rival_port = start_llama(a) if a.llama_server else (None, 0)
     results = {"socket": [], "http": [], **({"llama": []} if rival else {})}
     try:
-        for i in range(a.rounds + 2):
+        for i in range(a.rounds + 1):
             def bodies(letter):         # as long for both, and not alike: nothing is computed already
                 return [{"messages": [{"role": "user", "content": f"{letter} {i} {j}: write a long story about a sailor."}]}
                         for j in range(a.streams)]
@@ -154,7 +154,7 @@ def main():
                     ways[way] = (makers, of_http)
             for way in list(ways)[::-1 if i % 2 else 1]:
                 result = run(*ways[way], a.tokens)
-                if i >= 2:
+                if i:             # the first one warms up
                     results[way].append(result)
     finally:
         for p in filter(None, (rival, gateway, daemon)):
