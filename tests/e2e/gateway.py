@@ -420,7 +420,7 @@ class Ending(Gateway):
         self.wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
-class Private(Gateway):
+class PrivateCrowd(Gateway):
     options = ["--private", "-m", "echo", "--max-connections", "400"]
 
     @classmethod
