@@ -176,6 +176,21 @@ static const char *const months[12] = {
     "december dec dezember d\xc3\xa9""cembre diciembre dicembre dezembro grudnia dez dic desember",
 };
 
+/* The same, a row each. Before main, so that no text has to wait. */
+static struct month_word { const char *s; uint8_t n, month; } month_words[160];
+static unsigned n_month_words;
+
+__attribute__((constructor)) static void start(void)
+{
+    for (unsigned m = 0; m < 12; m++)
+        for (const char *word = months[m]; *word;) {
+            size_t n = strcspn(word, " ");
+            assert(n_month_words < sizeof month_words / sizeof *month_words);
+            month_words[n_month_words++] = (struct month_word){ word, (uint8_t)n, (uint8_t)(m + 1) };
+            word += n + strspn(word + n, " ");
+        }
+}
+
 static uint64_t mix(uint64_t key)
 {
     key *= 0x9e3779b97f4a7c15u;
@@ -472,15 +487,14 @@ unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end)
     if (!(classes & VS_NEAR(MONTH)))
         return 0;
     *ret_end = end + (n < 5 && vs_pii_byte(a, end) == '.');
-    for (unsigned m = 0; m < 12; m++)
-        for (const char *word = months[m]; *word;) {
-            size_t length = strcspn(word, " "), k = 0;
-            while (k < n && k < length && small(vs_pii_byte(a, i + k)) == (uint8_t)word[k])
-                k++;
-            if (k == length && k == n)
-                return m + 1;
-            word += length + strspn(word + length, " ");
-        }
+    for (unsigned m = 0; m < n_month_words; m++) {
+        const struct month_word *word = &month_words[m];
+        size_t k = word->n == n ? 0 : SIZE_MAX;
+        while (k < n && small((uint8_t)a->text[i + k]) == (uint8_t)word->s[k])
+            k++;
+        if (k == n)
+            return word->month;
+    }
     return 0;
 }
 

@@ -444,8 +444,9 @@ static size_t closed(const struct vs_detector *d, const char *rule, const char *
 static inline size_t add_letters(const struct vs_protect *p, struct trail *t, const char *text, size_t n, size_t i)
 {
     uint64_t key = t->key, next;
-    unsigned at = t->at, added = 0;
-    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next, added++) {
+    unsigned at = t->at;
+    size_t begin = i;
+    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next) {
         next = key << 8 | (unsigned char)c;
         if (may_be_form(p, next))
             break;
@@ -453,7 +454,7 @@ static inline size_t add_letters(const struct vs_protect *p, struct trail *t, co
     }
     t->key = key;
     t->at = at;
-    t->n = t->n + added < KEY ? t->n + added : KEY;
+    t->n = i - begin < KEY - t->n ? t->n + (unsigned)(i - begin) : KEY;
     return i;
 }
 
