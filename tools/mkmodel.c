@@ -132,6 +132,7 @@ static const struct {
     O("--ssm-files", 'n', tiny.ssm_files, "1: q, k, v and the gate of DeltaNet are one tensor"),
     O("--nextn", 'n', tiny.nextn, "layers behind the others that guess further tokens"),
     O("--choice-bias", 'f', tiny.choice_bias, "a bias beside the router's result that counts for the choice alone"),
+    O("--distinct", 'n', tiny.distinct, "rows of a matrix that are made; the others repeat them: large files within seconds"),
     O("--key", 'k', keys, "NAME=TYPE:VALUE or NAME=TYPE[]:VALUE,VALUE,... (u32 i32 f32 bool str); .NAME: under the architecture"),
     O("--vocab-only", 'f', vocab_only, "no weights"),
     O("--lora", 'n', lora, "an adapter of so high a rank for all matrices of the model's layers, in place of the model"),

@@ -971,7 +971,7 @@ static void pad(struct vs_buf *b)
         vs_buf_char(b, 0);
 }
 
-static void write_tensor(struct vs_buf *out, uint64_t seed, const struct tensor *t)
+static void write_tensor(struct vs_buf *out, uint64_t seed, uint64_t distinct, const struct tensor *t)
 {
     float *x = malloc((t->ne[0] ? t->ne[0] : 1) * sizeof *x);
     size_t n_rows = (size_t)(t->ne[1] * t->ne[2]), row_bytes = (size_t)tensor_bytes(t) / n_rows;
@@ -980,6 +980,11 @@ static void write_tensor(struct vs_buf *out, uint64_t seed, const struct tensor 
         out->status = VS_E_NOMEM;
     uint64_t s = vs_tiny_hash(t->name, strlen(t->name)) ^ seed * 0xd1342543de82ef95;
     for (uint64_t r = 0; r < n_rows && out->status == VS_OK; r++) {
+        if (distinct && r >= distinct) {
+            memcpy(row, out->data + out->n - distinct * row_bytes, row_bytes);
+            vs_buf_add(out, row, row_bytes);
+            continue;
+        }
         for (uint64_t i = 0; i < t->ne[0]; i++) {
             uint64_t u = vs_tiny_random(&s);                     /* four uniform numbers: near enough to a normal one */
             int32_t sum = (int32_t)(u & 0xffff) + (int32_t)(u >> 16 & 0xffff) + (int32_t)(u >> 32 & 0xffff)
@@ -1021,7 +1026,7 @@ int vs_tiny_file(const struct vs_tiny *t, const struct vs_tiny_head *h, bool wei
         }
         pad(ret);
         for (size_t i = 0; i < m.n; i++)
-            write_tensor(ret, t->seed, &m.tensor[i]);
+            write_tensor(ret, t->seed, t->distinct, &m.tensor[i]);
         if (h->buf.status != VS_OK || ret->status != VS_OK)
             m.status = vs_error_set(err, VS_E_NOMEM, "out of memory");
     }

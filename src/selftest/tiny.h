@@ -49,6 +49,7 @@ struct vs_tiny {
     uint64_t ssm_files;                 /* 1: DeltaNet's q, k, v and gate are one tensor (qwen3next) */
     uint64_t nextn;                     /* layers behind the others that guess further tokens */
     uint64_t choice_bias;               /* flag: a bias that counts for the choice alone */
+    uint64_t distinct;                  /* rows of a matrix behind so many repeat those before; 0: none do. For large files */
     double freq_base, rope_scale;
     double alibi, clamp;                /* attention.max_alibi_bias and attention.clamp_kqv; 0: the file does not say */
     double output_scale;                /* of the output matrix; 0: 1. A tiny one makes every logit a denormal */
