@@ -183,7 +183,7 @@ static uint32_t family_id(const struct vs_tokenizer *t, uint32_t id)
     return type == VS_PIECE_CONTROL || type == VS_PIECE_UNKNOWN || type == VS_PIECE_UNDEFINED ? id : VS_NO_ID;
 }
 
-/* -1 means none; an id beyond the vocabulary is ignored. */
+/* -1 means none. */
 static int token_id(const struct vs_tokenizer *t, const struct vs_entries *entries, const char *key, uint32_t fallback,
                     uint32_t *ret, struct vs_error *err)
 {
@@ -191,12 +191,25 @@ static int token_id(const struct vs_tokenizer *t, const struct vs_entries *entri
     int64_t id;
     if (kv && (kv->type == VS_ENTRY_ARRAY || !vs_entry_int(kv, 0, &id)))
         return vs_error_set(err, VS_E_MALFORMED, "%s is not a token id", key);
-    if (kv && id == -1)
-        *ret = VS_NO_ID;
-    else if (kv && id >= 0 && id < t->vocab.n)
-        *ret = (uint32_t)id;
-    else
-        *ret = family_id(t, fallback);
+    if (kv && id != -1 && id != UINT32_MAX && (id < 0 || id >= t->vocab.n))
+        return vs_error_set(err, VS_E_MALFORMED, "%s is %lld, and the vocabulary has %u tokens", key, (long long)id, t->vocab.n);
+    *ret = !kv ? family_id(t, fallback) : id == -1 || id == UINT32_MAX ? VS_NO_ID : (uint32_t)id;
+    return VS_OK;
+}
+
+/* Ids that are never sampled; who samples reads them again. */
+static int check_suppressed(const struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
+{
+    static const char key[] = "tokenizer.ggml.suppress_tokens";
+    const struct vs_entry *kv = vs_entries_find(entries, key);
+    for (uint64_t i = 0; kv && i < kv->count; i++) {
+        int64_t id;
+        if (kv->type != VS_ENTRY_ARRAY || !vs_entry_int(kv, i, &id))
+            return vs_error_set(err, VS_E_MALFORMED, "%s is not a list of token ids", key);
+        if (id < 0 || id >= t->vocab.n)
+            return vs_error_set(err, VS_E_MALFORMED, "%s has %lld, and the vocabulary has %u tokens", key, (long long)id,
+                                t->vocab.n);
+    }
     return VS_OK;
 }
 
@@ -219,6 +232,9 @@ static int load_keys(struct vs_tokenizer *t, const struct vs_entries *entries, s
         if (r != VS_OK)
             return r;
     }
+    int suppressed = check_suppressed(t, entries, err);
+    if (suppressed != VS_OK)
+        return suppressed;
     t->add_bos = t->family->add_bos || t->bpe.pretok.flags & VS_PRE_ADD_BOS;
     t->add_eos = t->family->add_eos;
     t->add_sep = t->bpe.pretok.flags & VS_PRE_ADD_SEP;
