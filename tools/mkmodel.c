@@ -97,6 +97,7 @@ static const struct {
     O("--scales", 'f', tiny.scales, "a scale beside every matrix of a layer"),
     O("--attn-norm-2", 'f', tiny.attn_norm_2, "a second norm in each layer, as larger Falcons have"),
     O("--row-norms", 'f', tiny.row_norms, "norms of all heads of q and of k, as MPT may have"),
+    O("--each-norms", 'f', tiny.each_norms, "norms of heads of q and k with weights of their own, as Command R+ has"),
     O("--positions", 'f', tiny.positions, "a learned vector for each position, as MPT may have"),
     O("--no-ffn-norm", 'f', tiny.no_ffn_norm, "no norm before the feed-forward part, as larger StableLMs have"),
     O("--qkv", 'n', tiny.qkv, "1: q, k and v are one matrix; 2: their biases too"),

@@ -74,7 +74,7 @@ TRAITS["olmo"] |= {"clamp"}
 TRAITS["qwen35"] |= {"sections 3"}
 TRAITS["baichuan"] |= {"alibi 40"}
 # Of these traits: layers without heads of keys have it in place of attention.
-RECURRENT = {"kda", "short convolution", "mamba", "mamba 2", "delta net"}
+RECURRENT = {"plamo 2", "kda", "short convolution", "mamba", "mamba 2", "delta net"}
 BERT = LAYER_NORM | {"encoder", "sum norm"}
 TRAITS |= {
     "bert": BERT | {"gelu erf", "no gate", "positions", "no rope"}, "nomic-bert": BERT,
@@ -83,7 +83,7 @@ TRAITS |= {
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
-PERIODS = {"gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
+PERIODS = {"gemma3n": 5, "plamo3": 8, "muse-glimmer": 4, "step35": 0, "gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
           "granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4,
           "lfm2": 0, "lfm2moe": 0,
            "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
@@ -138,11 +138,21 @@ TRAITS |= {
     "qwen35moe": TRAITS["qwen35"] | _shared | {"shared gate"}, "qwen3next": TRAITS["qwen35"] | _shared | {"shared gate"},
     "nemotron_h_moe": TRAITS["nemotron_h"] | {"gating 2", "norm by key", "bias", "shared"},
 }
+TRAITS |= {
+    "plm": {"adjacent", "latent", "relu2", "no gate"}, "plamo3": {"own heads", "qk", "post", "up", "windows"},
+    "muse-glimmer": {"adjacent", "qk", "post", "scales", "capped", "windows", "attention gate", "bare embedding norm"},
+    "step35": SIGMOID_BY_KEYS | {"own heads", "qk if there", "windows", "attention gate", "half rot", "limits"},
+    "jamba": {"mamba", "no rope", "gating 1"}, "plamo2": {"own heads", "plamo 2", "post", "up", "qk each"},
+    "rwkv6": LAYER_NORM | {"rwkv 6", "embedding norm", "no rope"}, "rwkv7": LAYER_NORM | {"rwkv 7", "embedding norm", "no rope"},
+    "gemma3n": {"gelu", "wide", "qk", "post", "windows", "capped", "streams"},
+}
+TRAITS["command-r"] |= {"qk each"}
+TRAITS["stablelm"] |= {"qk each"}
 for _name in ("llama", "mistral3"):
     TRAITS[_name] |= {"gating 1", "norm"}
 
 
-LOCAL_BASE = ("gemma3", "modern-bert", "gemma-embedding")       # window layers turn by a base of their own
+LOCAL_BASE = ("gemma3", "gemma3n", "modern-bert", "gemma-embedding", "plamo3")       # window layers turn by a base of their own
 
 
 def values_of(data, dtype):
@@ -190,6 +200,8 @@ class Model:
         self.d_k = self.key("attention.key_length", self.n_embd // (self.n_heads or self.n_embd))
         self.d_v = self.key("attention.value_length", self.n_embd // (self.n_heads or self.n_embd))
         self.n_rot = self.key("rope.dimension_count", self.d_k)
+        self.n_rot_local = self.key("rope.dimension_count_swa", self.n_rot)
+        self.n_rot = self.n_rot // 2 if "half rot" in self.traits else self.n_rot
         if self.arch == "cohere2moe" and self.reader.get_field("cohere2moe.attention.layer_norm_rms_epsilon"):
             self.traits = self.traits - LAYER_NORM
         self.eps = self.key("attention.layer_norm_epsilon" if "layer norm" in self.traits else "attention.layer_norm_rms_epsilon")
@@ -201,9 +213,10 @@ class Model:
         self.scale = self.key("attention.scale", 0.0) or 1.0 / (self.d_k if "1/d" in self.traits else
                                                           np.sqrt(self.key("attention.key_length_mla", self.d_k)))
         self.kept = {}                  # gemma4: keys and values of layers, which others may share
-        if self.arch == "gemma4":
+        if self.arch in ("gemma4", "gemma3n"):
             self.scale = self.key("attention.scale", 0.0) or 1.0
-            shared = self.n_layers - self.key("attention.shared_kv_layers", 0)
+            preset = max(0, self.n_layers - 20) if self.arch == "gemma3n" else 0
+            shared = self.own = self.n_layers - self.key("attention.shared_kv_layers", preset)
             self.unread -= {n for n in self.tensors if n.startswith("blk.") and int(n.split(".")[1]) >= shared
                             and (".attn_k" in n or ".attn_v" in n)}
         if self.arch == "grok":
@@ -229,7 +242,7 @@ class Model:
         usual = 1 + 0.1 * np.log(self.key("rope.scaling.factor", 1.0))
         if not any(abs(self.key("rope.scaling.yarn_attn_factor", 1.0) - v) < 1e-4 for v in (1, usual)):
             raise SystemExit("rope.scaling.yarn_attn_factor is not known here")
-        self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch in ("gemma2", "gemma4") else 0.0)
+        self.final_softcap = self.key("final_logit_softcapping", 30.0 if self.arch in ("gemma2", "gemma3n", "gemma4") else 0.0)
         self.attention_softcap = self.key("attn_logit_softcapping", {"gemma2": 50.0, "grok": 30.0}.get(self.arch, 0.0))
         if self.final_softcap and "capped" not in self.traits:
             raise SystemExit(f"{self.arch}.final_logit_softcapping is not known here")
@@ -268,7 +281,7 @@ class Model:
             if self.arch == "grok":
                 self.embedding_scale = self.key("embedding_scale", 78.38367176906169)
                 self.logit_divisor = self.key("logit_scale", 0.5773502691896257)
-            if self.arch in ("command-r", "cohere2", "cohere2moe", "grok"):
+            if self.arch in ("command-r", "cohere2", "cohere2moe", "grok", "muse-glimmer"):
                 self.logit_divisor = 1 / self.logit_divisor
         self.temperature = self.key("attention.temperature_scale", 0.0)
 
@@ -300,7 +313,7 @@ class Model:
             return True
         if "no rope 4" in self.traits:
             return (i + 1) % 4 != 0
-        only_local = ("exaone4", "cohere2", "exaone-moe", "afmoe", "llama4", "cohere2moe", "smallthinker")
+        only_local = ("muse-glimmer", "exaone4", "cohere2", "exaone-moe", "afmoe", "llama4", "cohere2moe", "smallthinker")
         return self.arch not in only_local or not any(self.is_local) or self.is_local[i]
 
     def read_ropes(self):
@@ -326,7 +339,7 @@ class Model:
         frequency = plain / factor
         magnitude_local = 1.0 if self.arch in ("mellum", "laguna") else magnitude
         base_local = self.key("rope.freq_base_swa", 10000.0 if self.arch in LOCAL_BASE else base)
-        n_local = self.key("rope.dimension_count_swa", self.n_rot) if self.arch in ("laguna", "gemma4") else self.n_rot
+        n_local = self.n_rot_local if self.arch in ("laguna", "gemma4", "step35") else self.n_rot
         plain_local = (self.plain(base_local, n_local), magnitude_local)
         if ext:
             context = self.key("rope.scaling.original_context_length", self.key("context_length"))
@@ -349,9 +362,9 @@ class Model:
             factors = [self.weight(name) for name in kinds][self.key("context_length") > original]
             frequency = frequency / factors
         elif self.arch not in LOCAL_BASE and "rope_freqs.weight" in self.tensors:
-            frequency = frequency / self.weight("rope_freqs.weight")
+            frequency = frequency / self.weight("rope_freqs.weight")[: len(frequency)]
         self.rope_global = (frequency, magnitude)
-        own = LOCAL_BASE + ("olmo2", "mellum", "laguna", "mimo2", "spark2_5", "gemma4")
+        own = LOCAL_BASE + ("muse-glimmer", "step35", "olmo2", "mellum", "laguna", "mimo2", "spark2_5", "gemma4")
         self.rope_local = plain_local if self.arch in own else self.rope_global
 
     def plain(self, base, n_rot=0):
@@ -418,6 +431,8 @@ class Model:
         return y
 
     def has_experts(self, i):
+        if self.arch == "jamba":
+            return f"blk.{i}.ffn_gate_inp.weight" in self.tensors
         if self.arch == "nomic-bert-moe":
             return i % self.key("moe_every_n_layers", 2) == 1
         return (self.key("expert_count", 0) > 0 and i >= self.key("leading_dense_block_count", 0)
@@ -466,7 +481,8 @@ class Model:
                 gate, up = np.split(self.expert(blk + "ffn_gate_up", e, read[rows]), 2, axis=1)
             else:
                 gate, up = (self.expert(blk + f"ffn_{s}", e, read[rows]) for s in ("gate", "up"))
-            y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, self.joined(act, gate, up))
+            limit = self.limit("swiglu_clamp_exp", blk)
+            y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, self.joined(act, gate, up, limit))
         if read is not x:
             y = self.linear(blk + "ffn_latent_up", y)
         if "shared" in self.traits and blk + "ffn_up_shexp.weight" in self.tensors:
@@ -475,7 +491,8 @@ class Model:
                 gate, s = np.split(s, 2, axis=1)
                 s = act(gate) * s
             else:
-                s = act(s) if "no gate" in self.traits else act(self.linear(blk + "ffn_gate_shexp", x)) * s
+                s = act(s) if "no gate" in self.traits else self.joined(act, self.linear(blk + "ffn_gate_shexp", x), s,
+                                                                        self.limit("swiglu_clamp_shexp", blk))
             s = self.linear(blk + "ffn_down_shexp", s)
             if "shared gate" in self.traits:
                 s = s / (1 + np.exp(-x @ self.weight(blk + "ffn_gate_inp_shexp.weight").reshape(-1, 1)))
@@ -486,7 +503,14 @@ class Model:
             y = (y + self.linear(blk + "ffn_down", inner)) * np.sqrt(0.5)
         return y
 
-    def joined(self, act, gate, up):
+    def limit(self, name, blk):
+        """Of what is inside a feed-forward part; 0: none."""
+        of = self.key(name, 0.0) if "limits" in self.traits else 0.0
+        return of[int(blk.split(".")[1])] if isinstance(of, list) else of
+
+    def joined(self, act, gate, up, limit=0.0):
+        if limit > 1e-6:
+            return np.minimum(act(gate), limit) * np.clip(up, -limit, limit)
         if "oai" not in self.traits:
             return act(gate) * up
         gate, up = np.minimum(gate, 7.0), np.clip(up, -7.0, 7.0)
@@ -607,6 +631,8 @@ def mamba(model, blk, x):
     u = silu(convolve(model, blk + "ssm_conv1d", u))
     rank = model.key("ssm.time_step_rank")
     dt, b, c = np.split(model.linear(blk + "ssm_x", u), [rank, rank + n], axis=1)
+    if blk + "ssm_dt_norm.weight" in model.tensors:      # Jamba's
+        dt, b, c = (model.norm(f"{blk}ssm_{name}_norm", v) for name, v in (("dt", dt), ("b", b), ("c", c)))
     if model.key("ssm.dt_b_c_rms", False):
         dt, b, c = (v / np.sqrt(np.mean(v * v, axis=1, keepdims=True) + model.eps) for v in (dt, b, c))
     dt = softplus(model.linear(blk + "ssm_dt", dt))
@@ -639,6 +665,162 @@ def mamba2(model, blk, x):
         parts = parts / np.sqrt(np.mean(parts * parts, axis=2, keepdims=True) + model.eps)
         y = (parts * model.weight(blk + "ssm_norm.weight")).reshape(len(x), inner)
     return model.linear(blk + "ssm_out", y)
+
+
+def plamo2(model, blk, x):
+    n, inner, d, heads = len(x), *(model.key("ssm." + k) for k in ("inner_size", "state_size", "time_step_rank"))
+    zx = model.linear(blk + "ssm_in", x).reshape(n, heads, 2, -1)
+    z, u = zx[:, :, 0].reshape(n, -1), zx[:, :, 1].reshape(n, -1)
+    u = silu(convolve(model, blk + "ssm_conv1d", u))
+    b, c, dt = np.split(model.linear(blk + "ssm_x", u), [d, 2 * d], axis=1)
+    b, c, dt = (model.norm(f"{blk}ssm_{name}_norm", v) for name, v in (("b", b), ("c", c), ("dt", dt)))
+    dt = softplus(model.linear(blk + "ssm_dt", dt))
+    a, skip = (model.weight(blk + k).reshape(-1) for k in ("ssm_a", "ssm_d"))
+    u = u.reshape(n, heads, -1)
+    state, y = np.zeros((heads, inner // heads, d)), np.empty(u.shape)
+    for t in range(n):
+        state = state * np.exp(dt[t] * a)[:, None, None] + (dt[t][:, None] * u[t])[:, :, None] * b[t]
+        y[t] = state @ c[t] + skip[:, None] * u[t]
+    return model.linear(blk + "ssm_out", y.reshape(n, -1) * silu(z))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def before(x):
+    """The row before each."""
+    return np.concatenate([np.zeros((1, x.shape[1])), x[:-1]])
+
+
+def lerps(model, name, n):
+    """[parts, n]"""
+    return model.weight(name + ".weight").reshape(-1, n)
+
+
+def head_norms(model, blk, o):
+    o = o - o.mean(axis=2, keepdims=True)
+    o = (o / np.sqrt(np.mean(o * o, axis=2, keepdims=True) + 64e-5)).reshape(len(o), -1)
+    return o * model.weight(blk + "time_mix_ln.weight") + model.weight(blk + "time_mix_ln.bias")
+
+
+def time_mix6(model, blk, x):
+    n, size, d = len(x), model.n_embd, model.key("wkv.head_size")
+    move = before(x) - x
+    by = np.tanh(model.linear(blk + "time_mix_w1", x + move * lerps(model, blk + "time_mix_lerp_x", size)[0])).reshape(n, 5, -1)
+    by = np.einsum("ncr,cor->cno", by, model.weight(blk + "time_mix_w2.weight"))
+    if blk + "time_mix_lerp_fused.weight" in model.tensors:
+        own = lerps(model, blk + "time_mix_lerp_fused", size)
+    else:
+        own = [lerps(model, blk + "time_mix_lerp_" + c, size)[0] for c in "wkvrg"]
+    w, k, v, r, g = (x + move * (by[c] + own[c]) for c in range(5))
+    r, k, v = (model.linear(blk + "time_mix_" + name, y).reshape(n, -1, d)
+               for name, y in (("receptance", r), ("key", k), ("value", v)))
+    w = model.linear(blk + "time_mix_decay_w2", np.tanh(model.linear(blk + "time_mix_decay_w1", w)))
+    w = np.exp(-np.exp(w + model.weight(blk + "time_mix_decay.weight"))).reshape(n, -1, d)
+    first = model.weight(blk + "time_mix_first.weight").reshape(-1, d)
+    state, o = np.zeros((size // d, d, d)), np.empty(v.shape)
+    for t in range(n):
+        new = k[t][:, :, None] * v[t][:, None, :]
+        o[t] = np.einsum("hkv,hk->hv", state + first[:, :, None] * new, r[t])
+        state = state * w[t][:, :, None] + new
+    return model.linear(blk + "time_mix_output", head_norms(model, blk, o) * silu(model.linear(blk + "time_mix_gate", g)))
+
+
+def time_mix7(model, blk, x):
+    n, size, d, i = len(x), model.n_embd, model.key("wkv.head_size"), int(blk.split(".")[1])
+    gated = blk + "time_mix_g1.weight" in model.tensors
+    parts = x + (before(x) - x) * lerps(model, blk + "time_mix_lerp_fused", size)[:, None, :]
+    r, w, k, v, a = parts[:5]
+
+    def low_rank(name, y, between=lambda z: z):
+        z = model.linear(f"{blk}time_mix_{name}2", between(model.linear(f"{blk}time_mix_{name}1", y)))
+        return z + model.weight(f"{blk}time_mix_{name}0.weight") if f"{blk}time_mix_{name}0.weight" in model.tensors else z
+
+    of_v = v
+    r, k, v = (model.linear(blk + "time_mix_" + name, y) for name, y in (("receptance", r), ("key", k), ("value", v)))
+    if i == 0:
+        model.kept["v"] = v
+        model.unread -= {f"blk.0.time_mix_v{c}.weight" for c in "012"}
+    else:
+        v = v + (model.kept["v"] - v) * sigmoid(low_rank("v", of_v))
+    w = np.exp(-0.606531 * sigmoid(low_rank("w", w, np.tanh)))
+    a = sigmoid(low_rank("a", a))
+    kk = (k * model.weight(blk + "time_mix_k_k.weight")).reshape(n, -1, d)
+    kk = kk / np.maximum(np.sqrt((kk * kk).sum(axis=2, keepdims=True)), 1e-12)
+    k = k + (a - 1) * (k * model.weight(blk + "time_mix_k_a.weight"))
+    r, w, k, v, a = (y.reshape(n, -1, d) for y in (r, w, k, v, a))
+    state, o = np.zeros((size // d, d, d)), np.empty(v.shape)              # [head, value, key]
+    for t in range(n):
+        had = np.einsum("hvk,hk->hv", state, kk[t])
+        state = state * w[t][:, None, :] - had[:, :, None] * (kk[t] * a[t])[:, None, :] + v[t][:, :, None] * k[t][:, None, :]
+        o[t] = np.einsum("hvk,hk->hv", state, r[t])
+    bonus = (r * k * model.weight(blk + "time_mix_r_k.weight").reshape(-1, d)).sum(axis=2, keepdims=True) * v
+    o = head_norms(model, blk, o) + bonus.reshape(n, -1)
+    if gated:
+        o = o * low_rank("g", parts[5], sigmoid)
+    return model.linear(blk + "time_mix_output", o)
+
+
+def rwkv_layer(model, i, h):
+    blk, six = f"blk.{i}.", "rwkv 6" in model.traits
+    h = h + (time_mix6 if six else time_mix7)(model, blk, model.norm(blk + "attn_norm", h))
+    x = model.norm(blk + "attn_norm_2", h)
+    move = before(x) - x
+    y = model.linear(blk + "channel_mix_key", x + move * lerps(model, blk + "channel_mix_lerp_k", model.n_embd)[0])
+    y = model.linear(blk + "channel_mix_value", np.maximum(y, 0) ** 2)
+    if six:
+        to = x + move * lerps(model, blk + "channel_mix_lerp_r", model.n_embd)[0]
+        y = y * sigmoid(model.linear(blk + "channel_mix_receptance", to))
+    period = model.key("rescale_every_n_layers", 0) if six else 0
+    return (h + y) * (0.5 if period and (i + 1) % period == 0 else 1.0)
+
+
+def magnitude_of(x):
+    return np.sqrt(np.maximum(np.mean(x * x, axis=-1, keepdims=True), 1e-5))
+
+
+def matched(x, like):
+    return x * np.sqrt(np.mean(like * like, axis=-1, keepdims=True)) / magnitude_of(x)
+
+
+def modalities(model, blk, z):
+    return np.tanh(model.linear(blk + "altup_router", model.norm(blk + "altup_router_norm", z) / model.n_embd))
+
+
+def streams_layer(model, i, s, inputs, act):
+    """s [4, n, width]"""
+    blk, n = f"blk.{i}.", s.shape[1]
+    c = model.linear(blk + "altup_predict_coef", modalities(model, blk, s[0])).reshape(n, 4, 4)
+    p = s + np.einsum("nkj,jnw->knw", c, s)
+    a = model.norm(blk + "attn_norm", p[0])
+    low = model.linear(blk + "laurel_r", model.linear(blk + "laurel_l", a))
+    low = a + model.norm(blk + "laurel_post_norm", low)
+    o = model.norm(blk + "post_attention_norm", gemma4_attention(model, i, a))
+    t = (p[0] + o + low) / np.sqrt(2)
+    f = model.norm(blk + "ffn_norm", t)
+    g = model.linear(blk + "ffn_gate", f)
+    scales = model.key("activation_sparsity_scale", [])
+    above = scales[i] if scales else 1.6448533535003662 if i < 10 else 0
+    if above > 0:
+        g = np.maximum(g - (g.mean(axis=1, keepdims=True) + above * g.std(axis=1, ddof=1, keepdims=True)), 0)
+    f = model.linear(blk + "ffn_down", act(g) * model.linear(blk + "ffn_up", f))
+    o = t + model.norm(blk + "post_ffw_norm", f)
+    c = 1 + model.linear(blk + "altup_correct_coef", modalities(model, blk, o))
+    s = p + c.T[:, :, None] * (o - p[0])
+    q = act(model.linear(blk + "inp_gate", s[0] * model.weight(blk + "altup_correct_scale.weight"))) * inputs[:, i]
+    s[1:] += model.norm(blk + "post_norm", model.linear(blk + "proj", q))
+    return s
+
+
+def streams(model, h):
+    w = model.weight("altup_proj.weight")
+    return np.stack([h] + [matched(h @ m.T, h) for m in w])
+
+
+def streams_end(model, s):
+    w = model.weight("altup_unembd_proj.weight")
+    return (s[0] + sum(matched(x @ m.T, s[0]) for x, m in zip(s[1:], w))) / 4
 
 
 def delta_net(model, blk, x):
@@ -694,7 +876,8 @@ def kda(model, blk, x):
     return model.linear(blk + "attn_output", o.reshape(n, -1) / (1 + np.exp(-gate)))
 
 
-MIXERS = {"kda": kda, "delta net": delta_net, "short convolution": short_convolution, "mamba": mamba, "mamba 2": mamba2}
+MIXERS = {"plamo 2": plamo2, "kda": kda, "delta net": delta_net, "short convolution": short_convolution, "mamba": mamba,
+          "mamba 2": mamba2}
 
 
 def latent(model, i, x):
@@ -726,14 +909,16 @@ def latent(model, i, x):
 
 def gemma4_attention(model, i, x):
     n, local, blk = len(x), model.is_local[i], f"blk.{i}."
-    d = model.key("attention.key_length_swa") if local else model.d_k
-    own = model.n_layers - model.key("attention.shared_kv_layers", 0)
+    d = model.key("attention.key_length_swa", model.d_k) if local else model.d_k
+    own = model.own
     turn = lambda y: rope(y, *(model.rope_local if local else model.rope_global), False, 0)
-    q = turn(model.norm(blk + "attn_q_norm", model.linear(blk + "attn_q", x).reshape(n, -1, d)))
+    fused = model.projections(blk, x) if blk + "attn_qkv.weight" in model.tensors else None
+    q = fused[0] if fused else model.linear(blk + "attn_q", x)
+    q = turn(model.norm(blk + "attn_q_norm", q.reshape(n, -1, d)))
     if i < own:
-        k = v = model.linear(blk + "attn_k", x).reshape(n, -1, d)
-        if blk + "attn_v.weight" in model.tensors:
-            v = model.linear(blk + "attn_v", x).reshape(n, -1, d)
+        k = v = (fused[1] if fused else model.linear(blk + "attn_k", x)).reshape(n, -1, d)
+        if fused or blk + "attn_v.weight" in model.tensors:
+            v = (fused[2] if fused else model.linear(blk + "attn_v", x)).reshape(n, -1, d)
         k = turn(model.norm(blk + "attn_k_norm", k))
         model.kept[i] = k, v / np.sqrt(np.mean(v * v, axis=-1, keepdims=True) + model.eps)
     k, v = model.kept[i if i < own else own - (2 if local else 1)]
@@ -764,14 +949,21 @@ def attend(model, i, x, kv, trace, at):
     frequency, magnitude = model.rope_local if local else model.rope_global
     gate = 1
     if "gated q" in traits:
-        both = model.linear(blk + "attn_q", x).reshape(n, -1, 2, model.d_k)
+        if blk + "attn_qkv.weight" in model.tensors:
+            ends = np.cumsum([2 * model.n_heads * model.d_k, model.n_kv_heads * model.d_k])
+            both, k, v = np.split(model.linear(blk + "attn_qkv", x), ends, axis=1)
+        else:
+            both, k, v = (model.linear(blk + name, x) for name in ("attn_q", "attn_k", "attn_v"))
+        both = both.reshape(n, -1, 2, model.d_k)
         q, gate = both[:, :, 0], (1 / (1 + np.exp(-both[:, :, 1]))).reshape(n, -1)
-        k, v = (model.linear(blk + name, x).reshape(n, -1, model.d_k) for name in ("attn_k", "attn_v"))
+        k, v = (y.reshape(n, -1, model.d_k) for y in (k, v))
     else:
         q, k, v = (y.reshape(n, -1, d) for y, d in zip(model.projections(blk, x), (model.d_k, model.d_k, model.d_v)))
     trace(at + "q_projected", q)
     trace(at + "k_projected", k)
     if "qk" in traits or ("qk if there" in traits and blk + "attn_q_norm.weight" in model.tensors):
+        q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
+    if "qk each" in traits and blk + "attn_q_norm.weight" in model.tensors:
         q, k = (model.norm(blk + name, y) for name, y in (("attn_q_norm", q), ("attn_k_norm", k)))
     if "qk row" in traits or ("qk row if there" in traits and blk + "attn_q_norm.weight" in model.tensors):
         q, k = (model.norm(blk + name, y.reshape(n, -1)).reshape(y.shape)
@@ -818,6 +1010,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
     traits = model.traits
     acts = {"gelu": gelu, "gelu erf": gelu_erf, "relu2": lambda y: np.maximum(y, 0) ** 2,
             "relu": lambda y: np.maximum(y, 0)}
+    if model.arch == "modern-bert" and model.key("hidden_activation", "gelu") in ("silu", "swish", "swiglu"):
+        traits = traits - {"gelu erf"}
     act = model.xielu if "xielu" in traits else next((acts[name] for name in acts if name in traits), silu)
     n = len(ids)
     ids = np.asarray(ids, dtype=np.int64)
@@ -838,9 +1032,18 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
     if {"encoder", "embedding norm"} & traits and "token_embd_norm.weight" in model.tensors:     # lfm2's is the last norm
         h = model.norm("token_embd_norm", h)
     keep("embedding", h)
-    has_inputs = model.arch == "gemma4" and model.key("embedding_length_per_layer_input", 0)
+    if "bare embedding norm" in traits:
+        h = h / np.sqrt(np.mean(h * h, axis=1, keepdims=True) + model.eps)
+    has_inputs = model.arch in ("gemma4", "gemma3n") and model.key("embedding_length_per_layer_input", 0)
     inputs = layer_inputs(model, ids, h) if has_inputs else None
     loops = model.key("num_loops", 1) if "loops" in traits else 1
+    if "streams" in traits:
+        h = streams(model, h)
+        for i in range(model.n_layers):
+            h = streams_layer(model, i, h, inputs, act)
+        h, loops = streams_end(model, h), 0
+    for i in range(model.n_layers if {"rwkv 6", "rwkv 7"} & traits else 0):
+        h, loops = rwkv_layer(model, i, h), 0
     for turn in range(loops * model.n_layers):
         i = turn % model.n_layers
         if turn and i == 0 and not model.key("skip_loop_final_norm", False):
@@ -877,13 +1080,15 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
             h = h + x
             continue
         trace(at + "attn_output", x)
+        eps, model.eps = model.eps, 1e-8 if model.arch == "muse-glimmer" else model.eps
         if "post" in traits:
             x = model.norm(blk + ("attn_output_norm" if model.arch == "grok" else "post_attention_norm"), x)
-        before, h = h, h + x * model.residual_scale + scanned
+        model.eps = eps
+        entered, h = h, h + x * model.residual_scale + scanned
         if "sum norm" in traits:
             h = model.norm(blk + "attn_output_norm", h)
             if blk + "attn_norm_2.weight" in model.tensors:
-                h = model.norm(blk + "attn_norm_2", before + h)
+                h = model.norm(blk + "attn_norm_2", entered + h)
         trace(at + "after_attention", h)
         if not model.feeds[i]:
             continue
@@ -895,22 +1100,24 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
             x = gemma4_experts(model, blk, h, act)
         elif model.has_experts(i) and "input experts" in traits:
             inner = act(model.linear(blk + "ffn_gate", x)) * model.linear(blk + "ffn_up", x)
-            x = model.linear(blk + "ffn_down", inner) + model.experts(blk, model.norm(blk + "ffn_norm_exps", before), act)
+            x = model.linear(blk + "ffn_down", inner) + model.experts(blk, model.norm(blk + "ffn_norm_exps", entered), act)
         elif model.has_experts(i):
-            x = model.experts(blk, x, act, before if "read input" in traits else None)
+            x = model.experts(blk, x, act, entered if "read input" in traits else None)
         else:
             up = model.linear(blk + "ffn_up", x)
             if "no gate" in traits:
                 x = act(up)
             else:
                 gate, up = np.split(up, 2, axis=1) if "up" in traits else (model.linear(blk + "ffn_gate", x), up)
-                x = act(gate) * up
+                x = model.joined(act, gate, up, model.limit("swiglu_clamp_shexp", blk)) if "limits" in traits else act(gate) * up
             trace(at + "ffn_gated", x)
             if "sub norms" in traits:
                 x = model.norm(blk + "ffn_sub_norm", x)
             x = model.linear(blk + "ffn_down", x)
+        eps, model.eps = model.eps, 1e-8 if model.arch == "muse-glimmer" else model.eps
         if "post" in traits:
             x = model.norm(blk + ("layer_output_norm" if model.arch == "grok" else "post_ffw_norm"), x)
+        model.eps = eps
         h = h + x * model.residual_scale
         if inputs is not None:
             y = gelu(model.linear(blk + "inp_gate", h)) * inputs[:, i]
@@ -957,8 +1164,12 @@ def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, lo
 def score(model, ids):
     """What a model that ranks gives: a number for each label."""
     h = hidden(model, ids)
-    h = h[:1] if model.both_ways else h[-1:]
-    if "encoder" in model.traits and "cls.weight" in model.tensors:
+    mean = model.arch == "modern-bert" and model.key("classifier.pooling_type", 1) == 1
+    h = h.mean(axis=0, keepdims=True) if mean else h[:1] if model.both_ways else h[-1:]
+    if model.arch == "modern-bert" and "cls.weight" in model.tensors:
+        h = gelu_erf(model.linear("cls", h))
+        h = model.norm("cls.norm", h) if "cls.norm.weight" in model.tensors else h
+    elif "encoder" in model.traits and "cls.weight" in model.tensors:
         h = np.tanh(model.linear("cls", h))
     return model.linear("cls.output", h)
 

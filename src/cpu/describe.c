@@ -20,6 +20,8 @@ static const char *const kind_names[VS_N_INSTRS] = {
     [VS_I_GATHER] = "gather", [VS_I_EXPERTS] = "experts", [VS_I_COMBINE] = "combine", [VS_I_SOFTCAP] = "softcap",
     [VS_I_CLAMP] = "clamp",
     [VS_I_CONV] = "convolve", [VS_I_SCAN_HEADS] = "scan2", [VS_I_SCAN] = "scan",
+    [VS_I_SHIFT] = "shift", [VS_I_WKV6] = "wkv6", [VS_I_WKV7] = "wkv7", [VS_I_STREAMS] = "streams",
+    [VS_I_MATCH] = "match", [VS_I_MEAN] = "mean", [VS_I_SPARSE] = "sparse",
     [VS_I_DELTA] = "delta", [VS_I_PICK] = "pick", [VS_I_JOIN] = "join",
     [VS_I_BY_HEADS] = "by_heads",
     [VS_I_CHECK] = "check",
@@ -115,6 +117,11 @@ static void weights(struct writer *w, const struct vs_instr *in)
         vector(w, " | A ", in->weight);
         vector(w, ", D ", in->weight2);
         vector(w, ", steps plus ", in->bias);
+    }
+    if (in->kind >= VS_I_SHIFT && in->kind <= VS_I_WKV7) {
+        vector(w, " | by ", in->weight);
+        vector(w, ", ", in->weight2);
+        vector(w, ", ", in->bias);
     }
     if (in->kind == VS_I_SCALE) {
         if (in->weight2)

@@ -337,7 +337,9 @@ static void slice_units(const struct vs_cpu *c, const struct vs_instr *in, const
                 for_expert(m->gate_bias, g->expert, e->width), 2 * begin, last, gate, columns);
     product(c, &job, m->up + g->expert, for_expert(m->up_scale, g->expert, 1),
             for_expert(m->up_bias, g->expert, e->width), 2 * begin, last, up, columns);
-    if (m->gate != VS_NONE)
+    if (m->gate != VS_NONE && e->limit > 0)
+        vs_cpu_activate_within(c, gate, gate, up, job.n * columns, e->activation, e->limit);
+    else if (m->gate != VS_NONE)
         vs_cpu_activate(c, gate, gate, up, job.n * columns, e->activation);
     else
         vs_cpu_activate(c, gate, up, NULL, job.n * columns, e->activation);

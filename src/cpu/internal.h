@@ -23,7 +23,7 @@ enum vs_instr_kind {
     VS_I_MERGE,         /* the partial results, when there are some */
     VS_I_GLU,           /* y and/or act = act(x) * x2, or act(x) */
     VS_I_ADD,
-    VS_I_SCALE,         /* y = x * weight2[0], without weight2 * scale (+ weight, a bias) */
+    VS_I_SCALE,         /* y = x * weight2, without weight2 * scale (+ weight, a bias) */
     VS_I_GATE,          /* y = each part of x * act(its element of x2) (+ x3) */
     VS_I_ROUTE,         /* experts.c has these: who is chosen for a row, from its logits x; few rows leave it to VS_I_GROUP */
     VS_I_GROUP,         /* the table of who is chosen, sorted by expert */
@@ -36,6 +36,13 @@ enum vs_instr_kind {
     VS_I_SCAN_HEADS,    /* Mamba 2: y from x = [x | B | C] and x2 = time steps; weight = A, weight2 = D, bias = that of the steps */
     VS_I_SCAN,          /* Mamba: y from x, x2 = time steps, x3 = [B | C]; weight = A, weight2 = D */
     VS_I_DELTA,         /* gated DeltaNet: y from x = [Q | K | V], x2 = beta, x3 = time steps; weight = A, bias = of the steps */
+    VS_I_SHIFT,         /* y = x + (that of the position before - x) * (weight (+ x2)) */
+    VS_I_WKV6,          /* RWKV: y from x = [R | K | V], x2 = decays; weight = bonus */
+    VS_I_WKV7,          /* the same, x2 = [decays | rates], y = [O | bonus]; weight = k_k, weight2 = k_a, bias = r_k */
+    VS_I_STREAMS,       /* y = x, and in its parts from `first` on the parts of x3 times their x2 + scale */
+    VS_I_MATCH,         /* y = x, as large as x2 */
+    VS_I_MEAN,          /* y = x, and the first row of a text the mean of all of its rows */
+    VS_I_SPARSE,        /* y = what of x is above mean + scale * standard deviation, less that */
     VS_I_PICK,          /* y = so many elements of each part of x */
     VS_I_JOIN,          /* y = parts of x and x2 in turn */
     VS_I_BY_HEADS,      /* y = each part of x by a matrix of its own: the linears from `first` on */
@@ -105,7 +112,7 @@ struct vs_instr {
     bool each_key;                       /* VS_I_DELTA: each element of a head's keys has a step of its own */
     bool grouped;                        /* VS_I_DELTA: heads of v that lie together share one of q and k */
     uint32_t n_groups;                   /* VS_I_NORM: parts that are normed apart; 0: it is one. VS_I_PICK, VS_I_JOIN: parts */
-    bool one_weight;                     /* VS_I_NORM: that of a part, for all of them */
+    bool one_weight;                     /* VS_I_NORM: that of a part, for all of them; VS_I_SCALE: weight2 is one number */
     size_t state;                        /* floats before it in a slot */
     uint32_t experts;                    /* VS_I_ROUTE to VS_I_COMBINE: index into program.mixtures */
     bool by_expert, of_inner;            /* VS_I_OBSERVE */
@@ -262,6 +269,9 @@ int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_sour
 
 /* run.c: act(x) * up, or act(x) where up is NULL. y may be x. */
 void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act);
+/* act(x), at most the limit, times up, which is within it to both sides. */
+void vs_cpu_activate_within(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act,
+                            float limit);
 /* run.c: the step that is to be run, and how many tasks each instruction has in it. */
 void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step);
 /* describe.c: the program as text. Weight i is told by its "address", marks + i; rows[max_rows] and n_few[n_instrs] are lent. */

@@ -251,7 +251,7 @@ static void lower_norm(struct lowering *l, const struct vs_node *n)
     in.is_layer_norm = n->op == VS_OP_LAYER_NORM;
     in.bias = vector(l, n->tensor[1]);
     in.eps = n->p.eps;
-    in.n_groups = n->op == VS_OP_GROUP_NORM ? n->p.n_heads : 0;
+    in.n_groups = n->op == VS_OP_RMS_NORM ? 0 : n->p.n_heads;
     if (in.n_groups && in.weight) {
         const struct vs_tensor *t = &l->g->tensors[n->tensor[0]];
         in.one_weight = t->n_cols * t->n_rows < in.width;
@@ -339,7 +339,8 @@ static void fuse_glu(struct lowering *l, struct vs_instr *in)
     if (l->c->config.observe || in->n != 2 || l->n_users[m[0].y] != 1 || l->n_users[m[1].y] != 1)
         return;
     const struct vs_node *glu = &l->g->nodes[l->user[m[0].y]];
-    if (glu->op != VS_OP_GLU || glu->p.activation > VS_ACT_GELU_TANH || l->user[m[1].y] != l->user[m[0].y] || m[0].w.n_rows % 32)
+    if (glu->op != VS_OP_GLU || glu->p.activation > VS_ACT_GELU_TANH || glu->p.scale > 0 || l->user[m[1].y] != l->user[m[0].y]
+        || m[0].w.n_rows % 32)
         return;
     if (glu->in[0] != m[0].y) {          /* gate first */
         struct vs_linear gate = m[1];
@@ -618,6 +619,7 @@ static void lower_glu(struct lowering *l, const struct vs_node *n)
         in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[n->out].width;
     in.activation = n->p.activation;
+    in.scale = n->p.scale;
     memcpy(in.xielu, n->p.xielu, sizeof in.xielu);
     if (n->in[1] != VS_NONE && in.activation == VS_ACT_XIELU)
         l->status = VS_E_UNSUPPORTED;
@@ -635,8 +637,10 @@ static void lower_rowwise(struct lowering *l, const struct vs_node *n, enum vs_i
         in.x2 = touch(l, l->buffer[n->in[1]]);
     in.width = l->g->values[n->out].width;
     in.cap = n->p.softcap;
+    in.eps = n->p.eps;
     in.scale = n->p.scale;
     in.weight2 = vector(l, n->tensor[0]);
+    in.one_weight = n->tensor[0] != VS_NONE && l->g->tensors[n->tensor[0]].n_cols == 1;
     in.weight = vector(l, n->tensor[1]);
     bool in_place = (kind == VS_I_SCALE || kind == VS_I_SOFTCAP || kind == VS_I_CLAMP) && l->n_users[n->in[0]] == 1
                     && !yields(l, n->in[0]);
@@ -713,6 +717,23 @@ static void lower_state(struct lowering *l, const struct vs_node *n, enum vs_ins
     in.n_kv_heads = n->p.n_kv_heads;
     in.head_dim = n->p.head_dim;
     in.state = n->p.state;
+    in.y = f32_buffer(l, n->out);
+    emit(l, in);
+}
+
+/* What streams of a row become. */
+static void lower_streams(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_STREAMS, l->g->values[n->out].rows);
+    in.x = touch(l, l->buffer[n->in[0]]);
+    if (n->in[1] != VS_NONE)
+        in.x2 = touch(l, l->buffer[n->in[1]]);
+    in.x3 = touch(l, l->buffer[n->in[2]]);
+    in.width = l->g->values[n->out].width;
+    in.n_groups = n->p.n_heads;
+    in.n = l->g->values[n->in[2]].width / (in.width / in.n_groups);
+    in.first = n->p.first;
+    in.scale = n->p.scale;
     in.y = f32_buffer(l, n->out);
     emit(l, in);
 }
@@ -910,6 +931,13 @@ static void lower_node(struct lowering *l, uint32_t i)
     case VS_OP_SCAN_HEADS: lower_state(l, n, VS_I_SCAN_HEADS); break;
     case VS_OP_SCAN:      lower_state(l, n, VS_I_SCAN); break;
     case VS_OP_DELTA:     lower_state(l, n, VS_I_DELTA); break;
+    case VS_OP_SHIFT:     lower_state(l, n, VS_I_SHIFT); break;
+    case VS_OP_WKV6:      lower_state(l, n, VS_I_WKV6); break;
+    case VS_OP_WKV7:      lower_state(l, n, VS_I_WKV7); break;
+    case VS_OP_STREAMS:   lower_streams(l, n); break;
+    case VS_OP_MATCH:     lower_rowwise(l, n, VS_I_MATCH); break;
+    case VS_OP_SPARSE:    lower_rowwise(l, n, VS_I_SPARSE); break;
+    case VS_OP_MEAN:      lower_rowwise(l, n, VS_I_MEAN); break;
     case VS_OP_PICK:      lower_pick(l, n); break;
     case VS_OP_JOIN:      lower_join(l, n); break;
     case VS_OP_BY_HEADS:  lower_by_heads(l, n); break;

@@ -121,6 +121,16 @@ struct vs_cpu_ops {
      * s[j] = fma(k[j], d, s[j] * decay), y = fma(s[j], q[j], y) from 0. decay is *decay, or (each) decay[j] */
     void (*delta)(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta, const float *decay,
                   bool each, size_t n_keys, size_t n);
+    /* y = fma(w, before - x, x) */
+    void (*shift)(float *y, const float *x, const float *before, const float *w, size_t n);
+    /* One row of n lanes of a head; for j ascending, with m = k[j] * v: y = fma(fma(u[j], m, s[j]), r[j], y) from 0, then
+     * s[j] = fma(s[j], w[j], m) */
+    void (*wkv6)(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *u, const float *v,
+                 size_t n_keys, size_t n);
+    /* The same: h = chain over j of fma(s[j], a[j], h) from 0; then s[j] = fma(k[j], v, fma(b[j], -h, s[j] * w[j])),
+     * y = fma(s[j], r[j], y) from 0 */
+    void (*wkv7)(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *a, const float *b,
+                 const float *v, size_t n_keys, size_t n);
     void (*scale)(float *y, const float *x, float s, size_t n);
     void (*add_scaled)(float *y, const float *x, float s, size_t n);     /* y = fma(x, s, y) */
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */

@@ -131,6 +131,9 @@ static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
     case VS_I_SCAN_HEADS:
     case VS_I_SCAN:
     case VS_I_DELTA:
+    case VS_I_SHIFT:
+    case VS_I_WKV6:
+    case VS_I_WKV7:
         return vs_state_n_tasks(c, in);
     case VS_I_GLU:
         return rows_a_task(n) == 1 ? n * div_up(in->width, GLU_COLUMNS) : div_up(n, ROWS_A_TASK);
@@ -172,11 +175,17 @@ void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n, uint32_t 
 }
 
 /* Each of the parts that are normed apart. */
-static void rms_norm(const struct vs_cpu *c, const struct vs_instr *in, float *y, const float *x)
+static void norm_parts(const struct vs_cpu *c, const struct vs_instr *in, float *y, const float *x)
 {
     size_t n = in->n_groups ? in->width / in->n_groups : in->width;
-    for (size_t at = 0; at < in->width; at += n)
-        c->ops.rms_norm(y + at, x + at, !in->weight ? NULL : in->weight + (in->one_weight ? 0 : at), n, in->eps);
+    for (size_t at = 0; at < in->width; at += n) {
+        size_t own = in->one_weight ? 0 : at;
+        const float *weight = in->weight ? in->weight + own : NULL;
+        if (in->is_layer_norm)
+            c->ops.layer_norm(y + at, x + at, weight, in->bias ? in->bias + own : NULL, n, in->eps);
+        else
+            c->ops.rms_norm(y + at, x + at, weight, n, in->eps);
+    }
 }
 
 /* y or act may be where the plan put them or a thread's own. */
@@ -186,10 +195,8 @@ static void norm_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
     y += (size_t)row * in->width;
     if (in->kind == VS_I_ACT)
         y = vs_cpu_at(c, in->x) + (size_t)row * in->width;
-    else if (in->is_layer_norm)
-        c->ops.layer_norm(y, x, in->weight, in->bias, in->width, in->eps);
     else
-        rms_norm(c, in, y, x);
+        norm_parts(c, in, y, x);
     if (in->x2 != VS_NONE)
         c->ops.add(y, vs_cpu_at(c, in->x2) + (size_t)row * in->width, y, in->width);
     if (act)
@@ -251,9 +258,14 @@ void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const flo
     static const float ones[] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
     enum { N_ONES = sizeof ones / sizeof *ones };
-    if (act == VS_ACT_SIGMOID) {         /* with a second value */
+    if (act == VS_ACT_SIGMOID) {
         c->ops.sigmoid(y, x, n);
-        c->ops.mul(y, y, up, n);
+        if (up)
+            c->ops.mul(y, y, up, n);
+        return;
+    }
+    if (act == VS_ACT_NONE) {            /* with a second value */
+        c->ops.mul(y, x, up, n);
         return;
     }
     if (act == VS_ACT_SOFTPLUS) {        /* the same */
@@ -279,6 +291,29 @@ void vs_cpu_activate(const struct vs_cpu *c, float *y, const float *x, const flo
     }
 }
 
+/* NaN stays NaN. */
+static void clamp_row(float *y, const float *x, float limit, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
+}
+
+/* act(x), at most the limit, times up, which is within it to both sides; y may be x. */
+void vs_cpu_activate_within(const struct vs_cpu *c, float *y, const float *x, const float *up, size_t n, enum vs_activation act,
+                            float limit)
+{
+    enum { SOME = 256 };
+    float within[SOME];
+    for (size_t i = 0, some; i < n; i += some) {
+        some = n - i < SOME ? n - i : SOME;
+        clamp_row(within, up + i, limit, some);
+        vs_cpu_activate(c, y + i, x + i, NULL, some, act);
+        for (size_t k = i; k < i + some; k++)
+            y[k] = y[k] > limit ? limit : y[k];
+        c->ops.mul(y + i, y + i, within, some);
+    }
+}
+
 static void glu_part(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row, size_t begin, size_t n)
 {
     size_t at = (size_t)row * in->width;
@@ -286,17 +321,12 @@ static void glu_part(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
     const float *x = vs_cpu_at(c, in->x) + at + begin, *up = in->x2 == VS_NONE ? NULL : vs_cpu_at(c, in->x2) + at + begin;
     if (in->activation == VS_ACT_XIELU)
         c->ops.xielu(y + begin, x, n, in->xielu);
+    else if (in->scale > 0)
+        vs_cpu_activate_within(c, y + begin, x, up, n, in->activation, in->scale);
     else
         vs_cpu_activate(c, y + begin, x, up, n, in->activation);
     if (in->act != VS_NONE)
         vs_cpu_quantize(c, in->act, n_rows(c, in), in->width, row, y, begin, n);
-}
-
-/* NaN stays NaN. */
-static void clamp_row(float *y, const float *x, float limit, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
 }
 
 static void gate_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
@@ -324,6 +354,73 @@ static void join_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t
     }
 }
 
+/* Streams: docs/NUMERICS.md, section 14 */
+static void streams_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t part = in->width / in->n_groups, at = (size_t)row * in->width;
+    float *y = vs_cpu_at(c, in->y) + at;
+    const float *by = in->x2 == VS_NONE ? NULL : vs_cpu_at(c, in->x2) + (size_t)row * in->n_groups * in->n;
+    memcpy(y, vs_cpu_at(c, in->x) + at, in->width * sizeof *y);
+    for (size_t k = in->first; k < in->n_groups; k++)
+        for (size_t j = 0; j < in->n; j++)
+            c->ops.add_scaled(y + k * part, vs_cpu_at(c, in->x3) + ((size_t)row * in->n + j) * part,
+                              (by ? by[k * in->n + j] : 0.0f) + in->scale, part);
+}
+
+/* The mean of squares, as the norms compute it. */
+static double mean_square(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum / (double)n;
+}
+
+static void match_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t at = (size_t)row * in->width;
+    const float *x = vs_cpu_at(c, in->x) + at;
+    double own = mean_square(x, in->width), other = mean_square(vs_cpu_at(c, in->x2) + at, in->width);
+    own = own > (double)in->eps ? own : own >= 0 ? (double)in->eps : own;       /* NaN stays NaN */
+    c->ops.scale(vs_cpu_at(c, in->y) + at, x, vs_sqrtf((float)(other / own)), in->width);
+}
+
+/* A text's rows follow each other, from position 0 on. */
+static void mean_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    const struct vs_step *s = c->run.step;
+    size_t n = in->width, at = (size_t)row * n;
+    const float *x = vs_cpu_at(c, in->x) + at;
+    float *y = vs_cpu_at(c, in->y) + at;
+    uint32_t rows = 1;
+    bool is_first = s->rows[s->out[row]].position == 0;
+    while (is_first && row + rows < s->n_out && s->rows[s->out[row + rows]].position == rows)
+        rows++;
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (uint32_t k = 0; k < rows; k++)
+            sum += (double)x[k * n + i];
+        y[i] = (float)(sum / rows);
+    }
+}
+
+static void sparse_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
+{
+    size_t n = in->width, at = (size_t)row * n;
+    const float *x = vs_cpu_at(c, in->x) + at;
+    float *y = vs_cpu_at(c, in->y) + at;
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    float above = vs_fmaf(in->scale, vs_sqrtf((float)(squares / (double)(n > 1 ? n - 1 : 1))), (float)mean);
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] - above;
+    relu(y, y, n);
+}
+
 static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
     size_t w = in->width, at = (size_t)row * w;
@@ -344,9 +441,11 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
             memcpy(vs_cpu_at(c, in->y) + at + k * n, vs_cpu_at(c, in->x) + ((size_t)row * in->n_groups + k) * from + in->first,
                    n * sizeof(float));
         return;
-    case VS_I_JOIN:
-        join_row(c, in, row);
-        return;
+    case VS_I_JOIN:       join_row(c, in, row); return;
+    case VS_I_STREAMS:    streams_row(c, in, row); return;
+    case VS_I_MATCH:      match_row(c, in, row); return;
+    case VS_I_SPARSE:     sparse_row(c, in, row); return;
+    case VS_I_MEAN:       mean_row(c, in, row); return;
     case VS_I_TAKE:
         memcpy(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + (size_t)c->run.step->out[row] * w, w * 4);
         return;
@@ -357,7 +456,10 @@ static void run_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t 
         c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, vs_cpu_at(c, in->x2) + at, w);
         return;
     case VS_I_SCALE:
-        c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2 ? in->weight2[0] : in->scale, w);
+        if (in->weight2 && !in->one_weight)
+            c->ops.mul(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2, w);
+        else
+            c->ops.scale(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->x) + at, in->weight2 ? in->weight2[0] : in->scale, w);
         if (in->weight)
             c->ops.add(vs_cpu_at(c, in->y) + at, vs_cpu_at(c, in->y) + at, in->weight, w);
         return;
@@ -630,8 +732,7 @@ static void run_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t task,
         vs_attention_task(c, in, task, thread);
     } else if (in->kind == VS_I_MERGE) {
         vs_attention_merge(c, in, task);
-    } else if (in->kind == VS_I_CONV || in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_SCAN
-               || in->kind == VS_I_DELTA) {
+    } else if (in->kind >= VS_I_CONV && in->kind <= VS_I_WKV7) {
         vs_state_task(c, in, task);
     } else if (in->kind >= VS_I_ROUTE && in->kind <= VS_I_COMBINE) {
         vs_experts_task(c, in, task, n_tasks, own->glu, own->down);

@@ -233,6 +233,96 @@ static inline void delta(float *y, float *s, size_t lds, const float *k, const f
         delta_vectors(y, s, lds, k, q, v, beta, decay, false, n_keys, n);
 }
 
+static inline void shift(float *y, const float *x, const float *before, const float *w, size_t n)
+{
+    size_t i = 0;
+    for (; i + N_VEC <= n; i += N_VEC)
+        STORE(y + i, FMA(LOAD(w + i), SUB(LOAD(before + i), LOAD(x + i)), LOAD(x + i)));
+    for (; i < n; i++)
+        y[i] = vs_fmaf(w[i], before[i] - x[i], x[i]);
+}
+
+static inline __attribute__((always_inline)) void wkv6_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *r,
+                                                             const float *w, const float *k, const float *u, const float *v,
+                                                             size_t n_keys)
+{
+    VEC sum[4];
+    for (size_t m = 0; m < n_vec; m++)
+        sum[m] = SET(0.0f);
+    for (size_t j = 0; j < n_keys; j++)
+        for (size_t m = 0; m < n_vec; m++) {
+            float *at = s + j * lds + m * N_VEC;
+            VEC had = LOAD(at), in = MUL(SET(k[j]), LOAD(v + m * N_VEC));
+            sum[m] = FMA(FMA(SET(u[j]), in, had), SET(r[j]), sum[m]);
+            STORE(at, FMA(had, SET(w[j]), in));
+        }
+    for (size_t m = 0; m < n_vec; m++)
+        STORE(y + m * N_VEC, sum[m]);
+}
+
+static inline void wkv6(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *u,
+                        const float *v, size_t n_keys, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        wkv6_lanes(4, y + i, s + i, lds, r, w, k, u, v + i, n_keys);
+    for (; i + N_VEC <= n; i += N_VEC)
+        wkv6_lanes(1, y + i, s + i, lds, r, w, k, u, v + i, n_keys);
+    for (; i < n; i++) {
+        float sum = 0.0f;
+        for (size_t j = 0; j < n_keys; j++) {
+            float *at = &s[j * lds + i], in = k[j] * v[i];
+            sum = vs_fmaf(vs_fmaf(u[j], in, *at), r[j], sum);
+            *at = vs_fmaf(*at, w[j], in);
+        }
+        y[i] = sum;
+    }
+}
+
+static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *r,
+                                                             const float *w, const float *k, const float *a, const float *b,
+                                                             const float *v, size_t n_keys)
+{
+    VEC had[4], sum[4];
+    for (size_t m = 0; m < n_vec; m++)
+        had[m] = sum[m] = SET(0.0f);
+    for (size_t j = 0; j < n_keys; j++)
+        for (size_t m = 0; m < n_vec; m++)
+            had[m] = FMA(LOAD(s + j * lds + m * N_VEC), SET(a[j]), had[m]);
+    for (size_t m = 0; m < n_vec; m++)
+        had[m] = MUL(had[m], SET(-1.0f));
+    for (size_t j = 0; j < n_keys; j++)
+        for (size_t m = 0; m < n_vec; m++) {
+            float *at = s + j * lds + m * N_VEC;
+            VEC now = FMA(SET(k[j]), LOAD(v + m * N_VEC), FMA(SET(b[j]), had[m], MUL(LOAD(at), SET(w[j]))));
+            STORE(at, now);
+            sum[m] = FMA(now, SET(r[j]), sum[m]);
+        }
+    for (size_t m = 0; m < n_vec; m++)
+        STORE(y + m * N_VEC, sum[m]);
+}
+
+static inline void wkv7(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *a,
+                        const float *b, const float *v, size_t n_keys, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        wkv7_lanes(4, y + i, s + i, lds, r, w, k, a, b, v + i, n_keys);
+    for (; i + N_VEC <= n; i += N_VEC)
+        wkv7_lanes(1, y + i, s + i, lds, r, w, k, a, b, v + i, n_keys);
+    for (; i < n; i++) {
+        float had = 0.0f, sum = 0.0f;
+        for (size_t j = 0; j < n_keys; j++)
+            had = vs_fmaf(s[j * lds + i], a[j], had);
+        for (size_t j = 0; j < n_keys; j++) {
+            float *at = &s[j * lds + i];
+            *at = vs_fmaf(k[j], v[i], vs_fmaf(b[j], -had, *at * w[j]));
+            sum = vs_fmaf(*at, r[j], sum);
+        }
+        y[i] = sum;
+    }
+}
+
 static inline void scan_init(struct vs_cpu_ops *ops)
 {
     ops->mul = mul;
@@ -243,5 +333,8 @@ static inline void scan_init(struct vs_cpu_ops *ops)
     ops->scan_heads = scan_heads;
     ops->scan = scan;
     ops->delta = delta;
+    ops->shift = shift;
+    ops->wkv6 = wkv6;
+    ops->wkv7 = wkv7;
 }
 #endif

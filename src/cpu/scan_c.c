@@ -85,6 +85,42 @@ static void delta(float *y, float *s, size_t lds, const float *k, const float *q
     }
 }
 
+static void shift(float *y, const float *x, const float *before, const float *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = vs_fmaf(w[i], before[i] - x[i], x[i]);
+}
+
+static void wkv6(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *u, const float *v,
+                 size_t n_keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0.0f;
+        for (size_t j = 0; j < n_keys; j++) {
+            float *at = &s[j * lds + i], in = k[j] * v[i];
+            sum = vs_fmaf(vs_fmaf(u[j], in, *at), r[j], sum);
+            *at = vs_fmaf(*at, w[j], in);
+        }
+        y[i] = sum;
+    }
+}
+
+static void wkv7(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *a, const float *b,
+                 const float *v, size_t n_keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float had = 0.0f, sum = 0.0f;
+        for (size_t j = 0; j < n_keys; j++)
+            had = vs_fmaf(s[j * lds + i], a[j], had);
+        for (size_t j = 0; j < n_keys; j++) {
+            float *at = &s[j * lds + i];
+            *at = vs_fmaf(k[j], v[i], vs_fmaf(b[j], -had, *at * w[j]));
+            sum = vs_fmaf(*at, r[j], sum);
+        }
+        y[i] = sum;
+    }
+}
+
 void vs_cpu_scan_init_c(struct vs_cpu_ops *ops)
 {
     ops->mul = mul;
@@ -95,4 +131,7 @@ void vs_cpu_scan_init_c(struct vs_cpu_ops *ops)
     ops->scan_heads = scan_heads;
     ops->scan = scan;
     ops->delta = delta;
+    ops->shift = shift;
+    ops->wkv6 = wkv6;
+    ops->wkv7 = wkv7;
 }

@@ -20,7 +20,8 @@ static uint32_t div_up(uint32_t a, uint32_t b)
 
 static uint32_t n_parts(const struct vs_instr *in)
 {
-    return in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_DELTA ? in->n_heads * div_up(in->head_dim, LANES)
+    bool by_heads = in->kind == VS_I_SCAN_HEADS || in->kind == VS_I_DELTA || in->kind == VS_I_WKV6 || in->kind == VS_I_WKV7;
+    return by_heads ? in->n_heads * div_up(in->head_dim, LANES)
          : div_up(in->width, in->kind == VS_I_SCAN ? LANES : CHANNELS);
 }
 
@@ -213,6 +214,97 @@ static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struc
     }
 }
 
+/* ---- RWKV: a shift's state is the last input, a head's one row of lanes for each element of its keys ---- */
+
+static void shift(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, size_t first, size_t n)
+{
+    static const float none[CHANNELS];
+    const float *x = vs_cpu_at(c, in->x) + first, *before = t->from == VS_NO_STATE ? none : slot_at(c, in, t->from) + first;
+    float own[CHANNELS];
+    for (uint32_t i = 0; i < t->n; i++) {
+        size_t at = (size_t)(t->first + i) * in->width;
+        const float *by = in->weight + first;
+        if (in->x2 != VS_NONE) {
+            c->ops.add(own, by, vs_cpu_at(c, in->x2) + at + first, n);
+            by = own;
+        }
+        c->ops.shift(vs_cpu_at(c, in->y) + at + first, x + at, before, by, n);
+        before = x + at;
+        if (i + 1 == t->n_mark)
+            memcpy(slot_at(c, in, t->mark) + first, before, n * sizeof *x);
+    }
+    memcpy(slot_at(c, in, t->end) + first, before, n * sizeof *x);
+}
+
+struct head_row {                        /* what a head reads of a row, [head_dim] each */
+    const float *r, *v;
+    float w[VS_MAX_STATE], k[VS_MAX_STATE], a[VS_MAX_STATE], b[VS_MAX_STATE];
+    float bonus;
+};
+
+static void read_wkv6(const struct vs_cpu *c, const struct vs_instr *in, size_t row, size_t at, struct head_row *h)
+{
+    const float *x = vs_cpu_at(c, in->x) + row * 3 * in->n_heads * in->head_dim + at;
+    const float *raw = vs_cpu_at(c, in->x2) + row * in->n_heads * in->head_dim + at;
+    size_t inner = (size_t)in->n_heads * in->head_dim;
+    h->r = x;
+    h->v = x + 2 * inner;
+    for (size_t j = 0; j < in->head_dim; j++) {
+        h->w[j] = vs_expf(-vs_expf(raw[j]));
+        h->k[j] = x[inner + j];
+    }
+}
+
+/* k, by how much of it is taken away, and what is taken; the bonus is that of the row's own value. */
+static void read_wkv7(const struct vs_cpu *c, const struct vs_instr *in, size_t row, size_t at, struct head_row *h)
+{
+    size_t inner = (size_t)in->n_heads * in->head_dim, n = in->head_dim;
+    const float *x = vs_cpu_at(c, in->x) + row * 3 * inner + at, *raw = vs_cpu_at(c, in->x2) + row * 2 * inner + at;
+    float rate[VS_MAX_STATE], norm = 0;
+    h->r = x;
+    h->v = x + 2 * inner;
+    h->bonus = 0;
+    c->ops.sigmoid(h->w, raw, n);
+    c->ops.sigmoid(rate, raw + inner, n);
+    for (size_t j = 0; j < n; j++) {
+        float k = x[inner + j], part = k * in->weight2[at + j];
+        h->w[j] = vs_expf(-0.606531f * h->w[j]);
+        h->a[j] = k * in->weight[at + j];
+        norm = vs_fmaf(h->a[j], h->a[j], norm);
+        h->k[j] = vs_fmaf(rate[j] - 1.0f, part, k);
+        h->bonus = vs_fmaf(h->k[j] * h->r[j], in->bias[at + j], h->bonus);
+    }
+    norm = vs_sqrtf(norm);
+    norm = norm > 1e-12f ? norm : 1e-12f;
+    for (size_t j = 0; j < n; j++) {
+        h->a[j] = h->a[j] / norm;
+        h->b[j] = h->a[j] * rate[j];
+    }
+}
+
+static void wkv(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
+{
+    uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
+    size_t at = (size_t)head * in->head_dim, inner = (size_t)in->n_heads * in->head_dim;
+    const struct lanes l = { at * in->head_dim + first, in->head_dim, in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    struct head_row h;
+    copy_lanes(c, in, &l, t->from, t->end);
+    for (uint32_t i = 0; i < t->n; i++) {
+        size_t row = t->first + i;
+        float *y = vs_cpu_at(c, in->y) + row * in->width + at + first, *s = slot_at(c, in, t->end) + l.at;
+        if (in->kind == VS_I_WKV6) {
+            read_wkv6(c, in, row, at, &h);
+            c->ops.wkv6(y, s, l.stride, h.r, h.w, h.k, in->weight + at, h.v + first, in->head_dim, l.n);
+        } else {
+            read_wkv7(c, in, row, at, &h);
+            c->ops.wkv7(y, s, l.stride, h.r, h.w, h.k, h.a, h.b, h.v + first, in->head_dim, l.n);
+            c->ops.scale(y + inner, h.v + first, h.bonus, l.n);
+        }
+        if (i + 1 == t->n_mark)
+            copy_lanes(c, in, &l, t->end, t->mark);
+    }
+}
+
 void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task)
 {
     uint32_t parts = n_parts(in), part = task % parts;
@@ -224,6 +316,10 @@ void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t t
         scan(c, in, t, part);
     else if (in->kind == VS_I_DELTA)
         delta(c, in, t, part);
+    else if (in->kind == VS_I_WKV6 || in->kind == VS_I_WKV7)
+        wkv(c, in, t, part);
+    else if (in->kind == VS_I_SHIFT)
+        shift(c, in, t, first, in->width - first < CHANNELS ? in->width - first : CHANNELS);
     else
         convolve(c, in, t, first, in->width - first < CHANNELS ? in->width - first : CHANNELS);
 }

@@ -21,10 +21,10 @@ enum vs_rows { VS_ROWS_STEP, VS_ROWS_OUT };
 enum vs_activation {
     VS_ACT_SILU, VS_ACT_GELU_TANH,       /* GELU as many models compute it */
     VS_ACT_RELU2, VS_ACT_XIELU,          /* max(x, 0)^2, and that of docs/NUMERICS.md; without a second value only */
-    VS_ACT_SIGMOID,                      /* with one only */
+    VS_ACT_SIGMOID,
     VS_ACT_SWIGLU_OAI,                   /* the same; g = min(gate, 7), u = up within -7..7: (u + 1) * (g * sigmoid(1.702 g)) */
     VS_ACT_GELU_ERF,                     /* as it is defined */
-    VS_ACT_NONE,                         /* x, of a convolution only */
+    VS_ACT_NONE,                         /* x itself; in a VS_OP_GLU with a second value only */
     VS_ACT_RELU,                         /* max(x, 0) */
     VS_ACT_SOFTPLUS,                     /* of a gate only */
 };
@@ -35,18 +35,20 @@ enum vs_op {
     VS_OP_TAKE_OUT,     /* in 0, only the rows whose output is read */
     VS_OP_RMS_NORM,     /* in 0, tensor 0 = weight [width]; p.eps; per head of p.head_dim when that is not 0, then perhaps without a
                          * weight */
-    VS_OP_LAYER_NORM,   /* in 0 without its mean, tensor 0 = weight [width] or none, tensor 1 = bias or none; p.eps */
+    VS_OP_LAYER_NORM,   /* in 0 without its mean, tensor 0 = weight [width] or none, tensor 1 = bias or none; p.eps; p.n_heads: so
+                         * many equal parts are normed apart (0: one), the weight may be that of a part */
     VS_OP_LINEAR,       /* in 0 @ tensor 0^T (+ tensor 1 = bias), and p.n_adapts of the graph's from p.first_adapt on */
     VS_OP_ROPE,         /* in 0 by heads of p.head_dim, from its element p.first on; p.rope = index into the graph's rope table */
     VS_OP_ATTENTION,    /* q = in 0, k = in 1, v = in 2; writes k, v to the cache of p.layer, then attends; without k and v it reads
                          * what another has written there; tensor 0 [heads], where
                          * it is there: one more logit of each head, which has no value; p.both_ways: keys after the query count
                          * too, and a window of n reaches n - 1 positions to each side */
-    VS_OP_GLU,          /* act(in 0) * in 1, or act(in 0) alone; p.activation */
+    VS_OP_GLU,          /* act(in 0) * in 1, or act(in 0) alone; p.activation; p.scale > 0 with two values and SiLU: act(in 0) is
+                         * at most that, in 1 within -that .. that */
     VS_OP_ADD,          /* in 0 + in 1 */
     VS_OP_SOFTCAP,      /* p.softcap * tanh(in 0 / p.softcap) */
     VS_OP_CLAMP,        /* in 0 limited to -p.scale .. p.scale */
-    VS_OP_SCALE,        /* in 0 * tensor 0 [1], without a tensor 0 * p.scale (+ tensor 1 = bias) */
+    VS_OP_SCALE,        /* in 0 * tensor 0 [1] or [width], without a tensor 0 * p.scale (+ tensor 1 = bias) */
     /* Recurrent: each row reads what the rows of its sequence before it left in the state (at p.state of a slot). */
     VS_OP_CONV,         /* in 0 (* in 1, where it is there) by channels over the last p.n_taps positions with tensor 0
                          * [n_taps, width] (+ tensor 1 = bias), then p.activation, then * in 2, where it is there */
@@ -70,6 +72,19 @@ enum vs_op {
      * h mod p.n_kv_heads, or (p.grouped) of head h / (p.n_heads / p.n_kv_heads); p.eps: gated DeltaNet.
      * p.each_key: in 2 and tensor 1 have a step for each of the p.n_state elements of a head's keys (KDA) */
     VS_OP_DELTA,
+    VS_OP_SHIFT,        /* in 0 + (that of the position before - in 0) * (tensor 0 [width] (+ in 1)) */
+    /* Of p.n_heads heads of p.head_dim: in 0 = [R | K | V], in 1 = what decays are made of; tensor 0 = bonus [width]: RWKV 6 */
+    VS_OP_WKV6,
+    /* in 0 = [R | K | V], in 1 = what decays and rates are made of [2 width]; tensors 0 to 2 = k_k, k_a, r_k [width]
+     * -> [O | bonus], which is twice as wide: RWKV 7 */
+    VS_OP_WKV7,
+    /* Rows of p.n_heads equal parts (streams). Parts from p.first on: that of in 0 + the sum over the parts of in 2, as wide as
+     * they, of each * (in 1, n parts of in 2 for each of in 0, + p.scale); in 1 may be none; other parts stay as in 0 */
+    VS_OP_STREAMS,
+    VS_OP_MATCH,        /* in 0 * the root mean square of in 1 / its own, whose mean square counts as p.eps at least */
+    VS_OP_MEAN,         /* of texts that are whole in the step, all rows read: the first becomes the mean of all of the text's rows
+                         * of in 0; the others stay as in 0 */
+    VS_OP_SPARSE,       /* max(in 0 - (mean + p.scale * standard deviation of the row), 0) */
     VS_N_OPS
 };
 
@@ -116,6 +131,7 @@ struct vs_experts {
     bool normalise;                      /* the weights of those chosen are divided by their sum */
     bool weigh_input;                    /* a weight multiplies what its expert reads, not what it gives */
     float scale;                         /* of the weights, 1: none */
+    float limit;                         /* as p.scale of VS_OP_GLU; 0: none */
     uint32_t choice_bias;                /* tensor [n], added for the choice alone, or VS_NONE */
     uint32_t gate, up, down;             /* tensors; gate VS_NONE: act(up x) in place of act(gate x) * up x */
     uint32_t gate_bias, up_bias, down_bias;      /* tensors [n, outputs] or VS_NONE */

@@ -1,6 +1,8 @@
 /* import/attention.c - attention: heads of queries and keys, or a latent row that keys and values are made of. */
 #include "import/internal.h"
 
+#include <stdio.h>
+
 uint32_t vs_gb_projection(struct vs_builder *b, uint32_t x, int layer, const char *stem, struct vs_part part)
 {
     struct vs_node n = vs_gb_base(VS_OP_CLAMP, VS_NONE);
@@ -34,6 +36,23 @@ static bool has_rope(struct vs_builder *b, uint32_t il)
     return !a->local_rope_only || !b->any_local || b->windowed[il] || (a->lead_rope && il < b->n_dense);
 }
 
+/* Each head without its mean, by a weight (and a bias) of its own, where the file has one. */
+static uint32_t each_mean(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t n_heads)
+{
+    char suffix[48];
+    struct vs_node n = vs_gb_base(VS_OP_LAYER_NORM, x);
+    snprintf(suffix, sizeof suffix, "%s.weight", stem);
+    if (!vs_gb_is_there(b, layer, suffix))
+        return x;
+    n.tensor[0] = vs_gb_vector_of_rows(b, layer, suffix, b->head_dim, n_heads);
+    snprintf(suffix, sizeof suffix, "%s.bias", stem);
+    if (vs_gb_is_there(b, layer, suffix))
+        n.tensor[1] = vs_gb_vector_of_rows(b, layer, suffix, b->head_dim, n_heads);
+    n.p.n_heads = n_heads;
+    n.p.eps = b->eps;
+    return vs_gb_node(b, n, n_heads * b->head_dim);
+}
+
 /* q and k as attention takes them: normed and turned, as the architecture wants it in this layer. */
 static uint32_t turned(struct vs_builder *b, uint32_t x, uint32_t il, const char *norm_name, uint32_t n_heads)
 {
@@ -43,6 +62,10 @@ static uint32_t turned(struct vs_builder *b, uint32_t x, uint32_t il, const char
         x = vs_gb_head_norm(b, x, (int)il, norm_name, n_heads);
     if (a->qk_norm == QK_ROW && (!a->qk_norm_optional || vs_gb_is_there(b, (int)il, "attn_q_norm.weight")))
         x = vs_gb_norm(b, x, (int)il, norm_name, n_heads * b->head_dim);
+    if (a->qk_norm == QK_EACH)
+        x = vs_gb_group_norm(b, x, (int)il, norm_name, n_heads, n_heads * b->head_dim);
+    if (a->qk_norm == QK_EACH_MEAN)
+        x = each_mean(b, x, (int)il, norm_name, n_heads);
     if (turns)
         x = rope(b, x, n_heads, b->windowed[il] ? 1 : 0);
     if (a->qk_norm == QK_BARE_LAST && turns && b->n_experts != 128)
@@ -125,7 +148,7 @@ static uint32_t attend_latent(struct vs_builder *b, uint32_t x, uint32_t il, uin
     } else {
         uint32_t q_turns = vs_gb_pick(b, q, n, plain, rot);
         q = vs_gb_pick(b, q, n, 0, plain);
-        q = vs_gb_by_heads(b, q, i, "attn_k_b.weight", plain, rank);
+        q = vs_gb_by_heads(b, q, i, "attn_k_b.weight", n, plain, rank);
         q = vs_gb_join(b, q, q_turns, n, n * b->head_dim);
         k = vs_gb_join(b, row, turns, 1, b->head_dim);
         v = row;
@@ -136,7 +159,7 @@ static uint32_t attend_latent(struct vs_builder *b, uint32_t x, uint32_t il, uin
     }
     *ret_width = n * b->latent.value;
     uint32_t o = attended(b, q, k, v, il);
-    return b->latent.whole ? o : vs_gb_by_heads(b, o, i, "attn_v_b.weight", rank, b->latent.value);
+    return b->latent.whole ? o : vs_gb_by_heads(b, o, i, "attn_v_b.weight", n, rank, b->latent.value);
 }
 
 /* The same of one with keys and values of its own. */
@@ -146,22 +169,24 @@ static uint32_t attend_heads(struct vs_builder *b, uint32_t x, uint32_t il, uint
     if (b->arch->local_heads)
         b->head_dim = b->value_dim = b->windowed[il] ? b->local_dim : b->full_dim;
     uint32_t n_heads = vs_gb_heads_of(b, il), n_kv_heads = vs_gb_kv_heads_of(b, il), q_width = n_heads * b->head_dim;
-    uint32_t k_width = n_kv_heads * b->head_dim, v_width = n_kv_heads * b->value_dim, all = q_width + k_width + v_width;
-    uint32_t q = b->arch->output_gate ? vs_gb_linear(b, x, i, "attn_q", b->n_embd, 2 * q_width)
-                                      : vs_gb_projection(b, x, i, "attn_q", (struct vs_part){ 0, q_width, all });
+    uint32_t k_width = n_kv_heads * b->head_dim, v_width = n_kv_heads * b->value_dim;
+    uint32_t q_rows = b->arch->output_gate ? 2 * q_width : q_width, all = q_rows + k_width + v_width;
+    uint32_t q = vs_gb_projection(b, x, i, "attn_q", (struct vs_part){ 0, q_rows, all });
     uint32_t gate = b->arch->output_gate ? vs_gb_pick(b, q, n_heads, b->head_dim, b->head_dim) : VS_NONE;
     q = b->arch->output_gate ? vs_gb_pick(b, q, n_heads, 0, b->head_dim) : q;
     bool by_head = b->arch->attention_gate && vs_gb_rows_of_matrix(b, i, "attn_gate.weight") == n_heads;
-    if (b->arch->attention_gate)
+    bool gated = b->arch->attention_gate && (!b->arch->gate_optional || vs_gb_is_there(b, i, "attn_gate.weight"));
+    if (gated)
         gate = vs_gb_linear(b, x, i, "attn_gate", b->n_embd, by_head ? n_heads : n_heads * b->value_dim);
     q = turned(b, q, il, "attn_q_norm", n_heads);
     *ret_width = n_heads * b->value_dim;
     if (il >= b->n_own)
         return attended(b, q, VS_NONE, VS_NONE, il);
-    uint32_t k = vs_gb_projection(b, x, i, "attn_k", (struct vs_part){ q_width, k_width, all });
-    bool same = b->arch->value_norm && !vs_gb_is_there(b, i, "attn_v.weight") && !vs_gb_is_there(b, i, "attn_qkv.weight");
+    uint32_t k = vs_gb_projection(b, x, i, "attn_k", (struct vs_part){ q_rows, k_width, all });
+    bool same = b->arch->value_norm && !b->arch->streams && !vs_gb_is_there(b, i, "attn_v.weight")
+                && !vs_gb_is_there(b, i, "attn_qkv.weight");
     uint32_t v = same ? vs_gb_pick(b, k, 1, 0, v_width)
-                      : vs_gb_projection(b, x, i, "attn_v", (struct vs_part){ q_width + k_width, v_width, all });
+                      : vs_gb_projection(b, x, i, "attn_v", (struct vs_part){ q_rows + k_width, v_width, all });
     k = turned(b, k, il, "attn_k_norm", n_kv_heads);
     v = b->arch->value_norm ? vs_gb_bare_head_norm(b, v, n_kv_heads) : v;
 

@@ -53,14 +53,23 @@ static void read_xielu(struct vs_builder *b, uint32_t layer, struct vs_node *glu
     glu->p.xielu[3] = vs_gb_bare_float(b, "xielu.eps", layer);
 }
 
+/* Of what is inside a feed-forward part of a layer; 0: none. */
+static float limit_of(struct vs_builder *b, const char *key, uint32_t il)
+{
+    float limit = (float)vs_gb_layer_float(b, key, il, 0, 0, 1e6);
+    return limit > 1e-6f ? limit : 0;
+}
+
 /* STEM_gate, STEM_up and STEM_down of a feed-forward part, where _gate stands in front of `end`: ffn_gate, or ffn_gate_shexp. */
 static uint32_t gated(struct vs_builder *b, uint32_t x, int i, const char *end, uint32_t n_ff)
 {
     char gate[32], up[32], down[32], fused[40];
     struct vs_node glu = vs_gb_base(VS_OP_GLU, VS_NONE);
-    glu.p.activation = b->arch->activation;
-    if (b->arch->activation == VS_ACT_XIELU)
+    glu.p.activation = b->activation;
+    if (b->activation == VS_ACT_XIELU)
         read_xielu(b, (uint32_t)i, &glu);
+    if (b->arch->limited)
+        glu.p.scale = limit_of(b, "swiglu_clamp_shexp", (uint32_t)i);
     snprintf(gate, sizeof gate, "ffn_gate%s", end);
     snprintf(up, sizeof up, "ffn_up%s", end);
     snprintf(down, sizeof down, "ffn_down%s", end);
@@ -121,11 +130,12 @@ static uint32_t experts(struct vs_builder *b, uint32_t x, uint32_t from, uint32_
     const struct vs_choice *a = &b->arch->experts;
     int i = (int)il;
     uint32_t n_in = b->expert_row;
-    struct vs_experts e = { .n = b->n_experts, .n_in = n_in, .activation = b->arch->activation, .choice_bias = VS_NONE,
+    struct vs_experts e = { .n = b->n_experts, .n_in = n_in, .activation = b->activation, .choice_bias = VS_NONE,
                             .gate = VS_NONE, .gate_bias = VS_NONE, .gate_scale = VS_NONE };
     read_choice(b, &e, il);
     e.width = expert_width(b, il);
     e.weigh_input = a->weigh_input;
+    e.limit = b->arch->limited ? limit_of(b, "swiglu_clamp_exp", il) : 0;
     struct vs_node route = vs_gb_base(VS_OP_ROUTE, a->own_norms ? normed_router(b, from, i, e.n)
                                                          : vs_gb_linear(b, from, i, "ffn_gate_inp", b->n_embd, e.n));
     struct vs_node cap = vs_gb_base(VS_OP_SOFTCAP, route.in[0]);
@@ -178,7 +188,7 @@ static uint32_t ffn_post_norm(struct vs_builder *b, uint32_t x, int i)
     char suffix[48];
     const char *other = b->arch->ffn_post_norm;
     snprintf(suffix, sizeof suffix, "%s.weight", other ? other : "");
-    return vs_gb_norm(b, x, i, other && vs_gb_is_there(b, i, suffix) ? other : "post_ffw_norm", b->n_embd);
+    return vs_gb_post_norm(b, x, i, other && vs_gb_is_there(b, i, suffix) ? other : "post_ffw_norm");
 }
 
 uint32_t vs_gb_add_feed_forward(struct vs_builder *b, uint32_t h, uint32_t x, uint32_t input, uint32_t il)

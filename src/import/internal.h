@@ -23,11 +23,13 @@ enum vs_qk_norm {
     QK_HEAD,                            /* an RMS norm on each head of q and k before rope */
     QK_HEAD_LAST,                       /* the same after rope */
     QK_BARE_LAST,                       /* without a weight, after rope, in layers that have one; not with 128 experts */
+    QK_EACH,                            /* as QK_HEAD, each head with a weight of its own */
+    QK_EACH_MEAN,                       /* the same without the mean, in files that have it */
     QK_ROW,                             /* one norm over all heads of q, and one of k, before rope */
 };
 
 /* What mixes positions in the layers that have no heads of keys. */
-enum vs_mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET, KDA };
+enum vs_mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, PLAMO2, DELTA_NET, KDA, RWKV6, RWKV7 };
 
 /* Experts: a model has them where expert_count says so. */
 struct vs_choice {
@@ -77,6 +79,7 @@ struct vs_family {
     bool no_pre_norm;                   /* sub-layers read h itself: there are only the norms of post_norm */
     bool post_norm;                     /* a norm on each sub-layer's output before it is added */
     const char *attention_post_norm, *ffn_post_norm;     /* names of these; NULL: post_attention_norm, post_ffw_norm */
+    double post_eps;                    /* of these; 0: as of the others */
     const char *ffn_norm;               /* the norm before the feed-forward part; NULL: ffn_norm */
     const char *final_norm;             /* its name where there is no output_norm; NULL: it has none other */
     bool shared_fused_up;               /* the same of the shared expert alone */
@@ -98,6 +101,8 @@ struct vs_family {
     bool qk_norm_optional;              /* q and k are normed where the file has norms for them */
     /* what attention gives, times act(attn_gate x), before its output matrix: by elements, or (by the rows of that) by heads */
     enum { GATE_NO, GATE_SIGMOID, GATE_SOFTPLUS } attention_gate;
+    bool gate_optional;                 /* where attn_gate is there */
+    bool limited;                       /* swiglu_clamp_exp and swiglu_clamp_shexp limit what is inside a feed-forward part */
     bool value_scale;                   /* attention.value_scale counts */
     bool loops;                         /* num_loops counts: the layers run so many times, with keys and values of their own */
     enum { SINKS_NO, SINKS, SINKS_IF_THERE } sinks;      /* a logit of each head without a value, attn_sinks */
@@ -108,6 +113,7 @@ struct vs_family {
     double local_rope_base;             /* of window layers, when the file does not say; 0: as the others */
     bool local_rope_bare;               /* and rope.scaling.attn_factor does not count in them */
     bool local_rot;                     /* they may turn another part of a head: rope.dimension_count_swa */
+    bool half_full_rot;                 /* layers that see all turn half of rope.dimension_count, by the divisors of rope_freqs */
     bool local_rope_plain;              /* window layers turn by the plain angle, whatever the scaling of the others */
     bool chunks;                        /* a window is a block of positions that begins at a multiple of its size */
     bool lead_rope;                     /* layers without experts at the beginning have a rope in any case */
@@ -122,6 +128,7 @@ struct vs_family {
                                          * layer_output_norm; there is none at the end */
     enum { NO_POSITIONS, POSITIONS, POSITIONS_IF_THERE } positions;      /* a learned vector of each is added to the embedding */
     bool embedding_norm;                /* a norm behind the embedding, of one that is no encoder */
+    bool bare_embedding_norm;           /* the same without a weight */
     bool dense_first;                   /* with a period: the first of n layers sees all, not the last */
     float alibi;                        /* the bias by distance; 0: none */
     bool alibi_by_key;                  /* attention.max_alibi_bias may say another */
@@ -130,6 +137,8 @@ struct vs_family {
     bool unit_scale;                    /* scores count once, when the file does not say */
     bool value_norm;                    /* values are normed by heads, without a weight; they are keys where attn_v is missing */
     bool shared_kv;                     /* attention.shared_kv_layers: the last so many read what the last ones before them keep */
+    uint32_t own_kv;                    /* when the file does not say, so many layers have keys and values; 0: all */
+    bool streams;                       /* four parallel streams, of which layers work on the first: streams.c */
     bool layer_inputs;                  /* embedding_length_per_layer_input: tokens have an embedding for each layer */
     bool output_scale_tensor;           /* layer_output_scale counts, where it is there */
     bool loose;                         /* the same, and layers may have no attention or no feed-forward part */
@@ -139,6 +148,7 @@ struct vs_family {
     bool rope_alpha;                    /* rope.scaling.alpha makes the base larger */
     /* rope.dimension_sections counts: pairs turn by one of several positions, in blocks or interleaved */
     enum { ONE_POSITION, SECTIONS, SECTIONS_INTERLEAVED } sections;
+    bool mean_head;                     /* before scores stand a GELU and a norm, and they read the mean of rows */
     bool dense_ends;                    /* dense_2 and dense_3 may follow the last norm */
     uint32_t wide_layers;               /* a model of so many layers scales scores by its width / heads, not by its head size */
 };
@@ -175,8 +185,10 @@ struct vs_builder {
     uint32_t n_own;                     /* layers with keys and values of their own, from the first on */
     uint32_t kv_index[MAX_LAYERS];      /* of these in the graph */
     uint32_t layer_width, layer_inputs; /* of the embedding of a layer; value: those of all layers. 0, VS_NONE: none */
+    uint32_t first_values;              /* RWKV 7: the values of layer 0 */
     uint32_t n_loops, loop;             /* how often the layers run, and for how many times they did */
     float value_scale;
+    enum vs_activation activation;      /* of feed-forward parts */
     bool layer_norm;                    /* norms take the mean away */
     const struct vs_entry *rope_list;   /* which layers have a rope; NULL: the architecture says it */
     bool parallel, both_ways;
@@ -208,6 +220,8 @@ uint64_t vs_gb_list_u64(struct vs_builder *b, const char *key, const struct vs_e
 uint32_t vs_gb_layer_u32(struct vs_builder *b, const char *suffix, uint32_t layer, int64_t preset, uint32_t min, uint32_t max);
 /* A float that, when there, must be finite and in [min, max]. */
 double vs_gb_get_float(struct vs_builder *b, const char *suffix, double preset, double min, double max);
+/* The same for all layers, or a list with one for each. */
+double vs_gb_layer_float(struct vs_builder *b, const char *suffix, uint32_t layer, double preset, double min, double max);
 bool vs_gb_get_bool(struct vs_builder *b, const char *suffix, bool preset);
 bool vs_gb_has_key(const struct vs_builder *b, const char *suffix);
 /* A number of the file that has no architecture in front of its name: one for all layers, or one for each. */
@@ -236,9 +250,11 @@ uint32_t vs_gb_deep_vector(struct vs_builder *b, int layer, const char *suffix, 
 /* The matrices of all experts, one after the other in the graph, as the index of the first: STEM_exps.weight, or STEM.E.weight for
  * each, as the first files had them. */
 uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem, uint32_t n_in, struct vs_part out);
-/* The matrix of each head of NAME, one after the other in the graph, as the index of the first: [n_in, n_out, heads], or (the first
- * files) [n_in, n_out * heads]. */
-uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix, uint32_t n_in, uint32_t n_out);
+/* The n matrices of NAME, one after the other in the graph, as the index of the first: [n_in, n_out, n], or (the first files)
+ * [n_in, n_out * n]. */
+uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix, uint32_t n, uint32_t n_in, uint32_t n_out);
+/* Elements of a tensor of part.all numbers, whatever its shape, that kernels read as f32. */
+uint32_t vs_gb_flat_vector(struct vs_builder *b, int layer, const char *suffix, struct vs_part part);
 /* n_out numbers for each expert: biases, or (n_out = 0) one scale for each. VS_NONE where there is none. */
 uint32_t vs_gb_expert_vector(struct vs_builder *b, int layer, const char *suffix, uint32_t n_out);
 /* How many rows a matrix has whose width the file alone knows. */
@@ -251,6 +267,8 @@ uint32_t vs_gb_node(struct vs_builder *b, struct vs_node n, uint32_t width);
 struct vs_node vs_gb_base(enum vs_op op, uint32_t in);
 /* STEM.weight, and STEM.bias where the architecture's norms may have one. */
 uint32_t vs_gb_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t width);
+/* That of what a part of a layer gives, which may have an epsilon of its own. */
+uint32_t vs_gb_post_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem);
 uint32_t vs_gb_head_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t n_heads);
 /* The product with STEM.weight (or with the tensor `tied`), times STEM.scale and plus STEM.bias where the file has them. */
 uint32_t vs_gb_product(struct vs_builder *b, uint32_t x, int layer, const char *stem, const char *bias_stem, uint32_t tied,
@@ -269,9 +287,13 @@ uint32_t vs_gb_pick(struct vs_builder *b, uint32_t x, uint32_t n_parts, uint32_t
 uint32_t vs_gb_times_act(struct vs_builder *b, uint32_t z, uint32_t y, uint32_t width, enum vs_activation act);
 /* Parts of x and y in turn; y may have one part for all. */
 uint32_t vs_gb_join(struct vs_builder *b, uint32_t x, uint32_t y, uint32_t n_parts, uint32_t width);
-/* Each head of x by a matrix of its own. */
-uint32_t vs_gb_by_heads(struct vs_builder *b, uint32_t x, int layer, const char *suffix, uint32_t n_in, uint32_t n_out);
-/* RMS norm of each of so many equal parts of x; the weight of all is STEM.weight, or there is none (stem NULL). */
+/* Each of the n parts of x by a matrix of its own. */
+uint32_t vs_gb_by_heads(struct vs_builder *b, uint32_t x, int layer, const char *suffix, uint32_t n, uint32_t n_in, uint32_t n_out);
+/* x between -1 and 1 */
+uint32_t vs_gb_tanh(struct vs_builder *b, uint32_t x, uint32_t width);
+/* act(x) */
+uint32_t vs_gb_act(struct vs_builder *b, uint32_t x, uint32_t width, enum vs_activation act);
+/* RMS norm of each of so many equal parts of x; the weight of all is STEM.weight (or STEM), or there is none (stem NULL). */
 uint32_t vs_gb_group_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t n_groups, uint32_t width);
 /* Of the last layer only rows that are read go on; the others leave their keys and values, or their state. */
 uint32_t vs_gb_read_rows(struct vs_builder *b, uint32_t x, uint32_t il, uint32_t width);
@@ -302,10 +324,25 @@ uint32_t vs_gb_mamba2(struct vs_builder *b, uint32_t x, int layer, uint32_t *ret
 /* What the architecture's mixer makes of x, up to its output matrix, whose name is *ret_output. */
 uint32_t vs_gb_recur(struct vs_builder *b, uint32_t x, int layer, const char **ret_output, uint32_t *ret_width);
 
+/* ---- rwkv.c ---- */
+
+/* A layer of RWKV: both of its parts. */
+uint32_t vs_gb_rwkv_layer(struct vs_builder *b, uint32_t h, uint32_t il);
+
+/* ---- streams.c ---- */
+
+/* The four streams that begin with h, side by side. */
+uint32_t vs_gb_streams(struct vs_builder *b, uint32_t h);
+uint32_t vs_gb_streams_layer(struct vs_builder *b, uint32_t streams, uint32_t il);
+/* The row that they end in. */
+uint32_t vs_gb_streams_end(struct vs_builder *b, uint32_t streams);
+
 /* ---- layer.c ---- */
 
 /* What layers get of a token beside h: its embedding for all of them, and what is made of h. */
 uint32_t vs_gb_layer_inputs(struct vs_builder *b, uint32_t h);
+/* act(inp_gate x) * what this layer gets, through `proj` and a norm. */
+uint32_t vs_gb_from_layer_input(struct vs_builder *b, uint32_t x, uint32_t il);
 uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il);
 
 /* ---- ropes.c ---- */

@@ -20,16 +20,18 @@ struct known {
 
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
-                "nemotron_h_moe deepseek llama4 arctic cohere2moe grok phimoe smallthinker mellum granite_swa " \
+                "nemotron_h_moe deepseek llama4 arctic jamba step35 cohere2moe grok phimoe smallthinker mellum granite_swa " \
                 "dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT
-#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3"
+#define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3 plm"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
-                "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4"
+                "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4 gemma3n step35 plamo3 " \
+                "muse-glimmer"
 #define LAYER_NORM "olmo command-r cohere2 cohere2moe orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " \
-                   "gpt2 starcoder gptj dbrx bloom mpt jais " BERTS
+                   "gpt2 starcoder gptj dbrx bloom mpt jais " RWKV " " BERTS
 #define BERTS "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert"
 
-#define SCANS "mamba mamba2 falcon-h1 granitehybrid nemotron_h nemotron_h_moe " DELTAS
+#define RWKV "rwkv6 rwkv7"
+#define SCANS "mamba mamba2 jamba plamo2 falcon-h1 granitehybrid nemotron_h nemotron_h_moe " DELTAS
 #define DELTAS "qwen35 qwen35moe qwen3next"
 
 static const struct known known[] = {
@@ -61,6 +63,16 @@ static const struct known known[] = {
     { "ssm.state_size", SCANS, READ, { 0 }, NULL },
     { "ssm.time_step_rank", SCANS, READ, { 0 }, NULL },
     { "ssm.group_count", SCANS, READ, { 0 }, NULL },
+    { "wkv.head_size", RWKV, READ, { 0 }, NULL },
+    { "token_shift_count", RWKV, READ, { 0 }, NULL },
+    { "time_mix_extra_dim", "rwkv6", READ, { 0 }, NULL },
+    { "time_decay_extra_dim", "rwkv6", READ, { 0 }, NULL },
+    { "rescale_every_n_layers", "rwkv6", READ, { 0 }, NULL },
+    { "rescale_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "layers whose result is halved" },
+    { "attention.decay_lora_rank", "rwkv7", READ, { 0 }, NULL },
+    { "attention.iclr_lora_rank", "rwkv7", READ, { 0 }, NULL },
+    { "attention.gate_lora_rank", "rwkv7", READ, { 0 }, NULL },
+    { "attention.value_residual_mix_lora_rank", "rwkv7", READ, { 0 }, NULL },
     { "full_attention_interval", DELTAS, READ, { 0 }, NULL },
     { "attention.recurrent_layers", DELTAS, READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", "mamba", READ, { 0 }, NULL },
@@ -74,7 +86,7 @@ static const struct known known[] = {
     { "attention.layer_norm_epsilon", "nemotron_h nemotron_h_moe", READ, { 0 }, NULL },
     { "attention.layer_norm_epsilon", NULL, HARMLESS, { 0 }, "of a kind of norm that these models don't have" },
     { "attention.scale", NULL, READ, { 0 }, NULL },
-    { "final_logit_softcapping", "gemma2 gemma3 gemma4 grok", READ, { 0 }, NULL },
+    { "final_logit_softcapping", "gemma2 gemma3 gemma3n gemma4 grok muse-glimmer", READ, { 0 }, NULL },
     { "final_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the logits" },
     { "attn_logit_softcapping", "gemma2 grok", READ, { 0 }, NULL },
     { "attn_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of attention scores" },
@@ -82,8 +94,8 @@ static const struct known known[] = {
     { "router_logit_softcapping", NULL, NEUTRAL, { 0, 0 }, "a soft cap of the router" },
     { "embedding_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3 grok", READ, { 0 }, NULL },
     { "residual_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3", READ, { 0 }, NULL },
-    { "logit_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3 command-r cohere2 cohere2moe grok", READ, { 0 },
-      NULL },
+    { "logit_scale", "granite granitemoe granitehybrid granite_swa minicpm minicpm3 command-r cohere2 cohere2moe grok "
+      "muse-glimmer", READ, { 0 }, NULL },
     { "embedding_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the embedding" },
     { "residual_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of what layers add" },
     { "logit_scale", NULL, NEUTRAL, { 0, 1 }, "a scale of the logits" },
@@ -97,6 +109,8 @@ static const struct known known[] = {
     { "attention.temperature_length", NULL, NEUTRAL, { 0, 0 }, "a scale of queries that grows with the position" },
     { "attention.clamp_kqv", "olmo mpt dbrx", READ, { 0 }, NULL },
     { "attention.clamp_kqv", NULL, NEUTRAL, { 0, 0 }, "a limit for queries, keys and values" },
+    { "swiglu_clamp_exp", "step35", READ, { 0 }, NULL },
+    { "swiglu_clamp_shexp", "step35", READ, { 0 }, NULL },
     { "swiglu_clamp_exp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
     { "swiglu_clamp_shexp", NULL, NEUTRAL, { 0, 0 }, "a limit inside the feed-forward layers" },
 
@@ -109,7 +123,7 @@ static const struct known known[] = {
     { "attention.sliding_window_pattern", WINDOWS, READ, { 0 }, NULL },
     { "attention.sliding_window_pattern", NULL, HARMLESS, { 0 }, "without a window it has no meaning" },
     { "attention.rope_pattern", "granite_swa", READ, { 0 }, NULL },
-    { "attention.shared_kv_layers", "gemma4", READ, { 0 }, NULL },
+    { "attention.shared_kv_layers", "gemma3n gemma4", READ, { 0 }, NULL },
     { "attention.shared_kv_layers", NULL, NEUTRAL, { 0, 0 }, "layers that share keys and values" },
     { "use_parallel_residual", "gptneox", READ, { 0 }, NULL },
     { "use_parallel_residual", "falcon phi2 command-r cohere2 cohere2moe stablelm plamo gptj", HARMLESS, { 0 },
@@ -169,12 +183,16 @@ static const struct known known[] = {
     { "leading_dense_block_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "interleave_moe_layer_step", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "moe_every_n_layers", "nomic-bert-moe", READ, { 0 }, NULL },
+    { "moe_every_n_layers", "step35", NEUTRAL, { 0, 1 }, "experts in every so manieth layer, where the tensors have more" },
     { "moe_every_n_layers", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "nextn_predict_layers", "llama", NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
     { "nextn_predict_layers", EXPERTS " qwen35 exaone4 glm4", READ, { 0 }, NULL },
     { "nextn_predict_layers", NULL, NEUTRAL, { 0, 0 }, "layers that guess further tokens" },
-    { "embedding_length_per_layer_input", "gemma4", READ, { 0 }, NULL },
+    { "embedding_length_per_layer_input", "gemma3n gemma4", READ, { 0 }, NULL },
     { "embedding_length_per_layer_input", NULL, NEUTRAL, { 0, 0 }, "an embedding for each layer" },
+    { "altup.num_inputs", "gemma3n", NEUTRAL, { 4, 4 }, "another number of streams than 4" },
+    { "altup.active_idx", "gemma3n", NEUTRAL, { 0, 0 }, "another stream than the first" },
+    { "activation_sparsity_scale", "gemma3n", READ, { 0 }, NULL },
     { "n_deepstack_layers", "qwen3vl qwen3vlmoe", HARMLESS, { 0 }, "about images; their tensors are refused where there are any" },
     { "n_deepstack_layers", NULL, NEUTRAL, { 0, 0 }, "images that enter several layers" },
     { "num_loops", "nanbeige", READ, { 0 }, NULL },
@@ -184,6 +202,8 @@ static const struct known known[] = {
     /* about other uses of the file */
     { "pooling_type", NULL, READ, { 0 }, NULL },
     { "hidden_activation", "modern-bert", READ, { 0 }, NULL },
+    { "classifier.pooling_type", "modern-bert", READ, { 0 }, NULL },
+    { "decision_block_count", NULL, NEUTRAL, { 0, 0 }, "layers that decide" },
     { "classifier.output_labels", NULL, HARMLESS, { 0 }, "names of what the classifier gives; the first counts" },
     { "classifier.", NULL, HARMLESS, { 0 }, "about a classifier, whose tensors are refused where there are any" },
     { "tensor_data_layout", NULL, HARMLESS, { 0 }, "tells where the file comes from" },

@@ -41,15 +41,14 @@ static uint32_t loose_layer(struct vs_builder *b, uint32_t h, uint32_t il)
     return b->feeds[il] ? vs_gb_add(b, h, vs_gb_feed_forward(b, vs_gb_norm(b, h, i, "ffn_norm", b->n_embd), i)) : h;
 }
 
-/* h and what a layer makes of the token's embedding for it. */
-static uint32_t add_layer_input(struct vs_builder *b, uint32_t h, uint32_t il)
+uint32_t vs_gb_from_layer_input(struct vs_builder *b, uint32_t x, uint32_t il)
 {
     int i = (int)il;
     uint32_t n = b->layer_width, mine = vs_gb_pick(b, b->layer_inputs, 1, il * n, n);
     mine = vs_gb_read_rows(b, mine, il, n);
-    uint32_t x = vs_gb_times_act(b, vs_gb_linear(b, h, i, "inp_gate", b->n_embd, n), mine, n, VS_ACT_GELU_TANH);
+    x = vs_gb_times_act(b, vs_gb_linear(b, x, i, "inp_gate", b->n_embd, n), mine, n, VS_ACT_GELU_TANH);
     x = vs_gb_linear(b, x, i, "proj", n, b->n_embd);
-    return vs_gb_add(b, h, vs_gb_norm(b, x, i, "post_norm", b->n_embd));
+    return vs_gb_norm(b, x, i, "post_norm", b->n_embd);
 }
 
 uint32_t vs_gb_layer_inputs(struct vs_builder *b, uint32_t h)
@@ -78,6 +77,10 @@ uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il)
         return short_layer(b, h, il);
     if (a->loose)
         return loose_layer(b, h, il);
+    if (a->mixer >= RWKV6)
+        return vs_gb_rwkv_layer(b, h, il);
+    if (a->streams)
+        return vs_gb_streams_layer(b, h, il);
 
     /* reads h itself */
     bool bare = a->no_pre_norm || a->sum_norm || (a->encoder && !i && !vs_gb_is_there(b, i, "attn_norm.weight"));
@@ -102,7 +105,7 @@ uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il)
     uint32_t o = vs_gb_linear(b, attended, i, output, width, b->n_embd);
     o = vs_gb_scaled(b, o, b->value_scale, b->n_embd);
     if (a->post_norm)
-        o = vs_gb_norm(b, o, i, a->attention_post_norm ? a->attention_post_norm : "post_attention_norm", b->n_embd);
+        o = vs_gb_post_norm(b, o, i, a->attention_post_norm ? a->attention_post_norm : "post_attention_norm");
     uint32_t before = h;
     h = vs_gb_add(b, h, o);
     if (a->beside)
@@ -114,7 +117,7 @@ uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il)
     x = b->parallel ? beside : a->no_pre_norm || a->sum_norm ? h : vs_gb_norm(b, h, i, ffn_norm, b->n_embd);
     h = vs_gb_add_feed_forward(b, h, x, before, il);
     if (b->layer_width)
-        h = add_layer_input(b, h, il);
+        h = vs_gb_add(b, h, vs_gb_from_layer_input(b, h, il));
     if (a->output_scale_tensor && vs_gb_is_there(b, i, "layer_output_scale.weight")) {
         struct vs_node n = vs_gb_base(VS_OP_SCALE, h);
         n.tensor[0] = vs_gb_vector(b, i, "layer_output_scale.weight", vs_gb_whole(1), false);

@@ -38,8 +38,11 @@ static void refuse_unused(struct vs_builder *b)
         bool is_indexer = b->arch->indexer && holds(t->name, ".indexer.");
         bool is_shared = b->n_own < b->n_layers && block_of(b, t) >= b->n_own
                          && (holds(t->name, ".attn_k") || holds(t->name, ".attn_v"));
+        /* RWKV 7: layer 0 would mix its values with themselves */
+        bool is_first = b->arch->mixer == RWKV7 && block_of(b, t) == 0 && holds(t->name, "blk.0.time_mix_v")
+                        && !holds(t->name, "time_mix_value");
         bool is_output = b->g->whole && (vs_gb_is_named(t->name, "output.weight") || vs_gb_is_named(t->name, "output.bias"));
-        if (b->made[i] != VS_NONE || is_output || is_indexer || is_shared || block_of(b, t) >= b->n_layers
+        if (b->made[i] != VS_NONE || is_output || is_indexer || is_first || is_shared || block_of(b, t) >= b->n_layers
             || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
@@ -81,8 +84,22 @@ static uint32_t embedded(struct vs_builder *b, uint32_t h)
             vs_gb_fail(b, VS_E_UNSUPPORTED, "a norm, bias, scale or rope tensor must be F32", "token_types.weight");
         h = vs_gb_node(b, n, b->n_embd);
     }
+    if (b->arch->bare_embedding_norm)
+        h = vs_gb_group_norm(b, h, -1, NULL, 1, b->n_embd);
     bool normed = b->arch->embedding_norm || (b->arch->encoder && vs_gb_is_there(b, -1, "token_embd_norm.weight"));
     return normed ? vs_gb_norm(b, h, -1, "token_embd_norm", b->n_embd) : h;
+}
+
+/* modern-bert's last layer before the scores, which reads the mean of all rows, or the first one, where the file says so. */
+static uint32_t mean_head(struct vs_builder *b, uint32_t h)
+{
+    enum { POOL_MEAN = 1, POOL_CLS = 2 };        /* as the files number it */
+    if (vs_gb_get_u32(b, "classifier.pooling_type", POOL_MEAN, POOL_MEAN, POOL_CLS) == POOL_MEAN)
+        h = vs_gb_node(b, vs_gb_base(VS_OP_MEAN, h), b->n_embd);
+    if (!vs_gb_is_there(b, -1, "cls.weight"))
+        return h;
+    h = vs_gb_act(b, vs_gb_linear(b, h, -1, "cls", b->n_embd, b->n_embd), b->n_embd, VS_ACT_GELU_ERF);
+    return vs_gb_is_there(b, -1, "cls.norm.weight") ? vs_gb_norm(b, h, -1, "cls.norm", b->n_embd) : h;
 }
 
 /* The scores of a model that ranks: of encoders behind one more layer, where they have it. VS_NONE: it does not rank. */
@@ -90,11 +107,10 @@ static uint32_t ranks(struct vs_builder *b, uint32_t h)
 {
     if (!vs_gb_is_there(b, -1, "cls.output.weight"))
         return VS_NONE;
-    if (b->arch->encoder && vs_gb_is_there(b, -1, "cls.weight")) {
-        struct vs_node n = vs_gb_base(VS_OP_SOFTCAP, vs_gb_linear(b, h, -1, "cls", b->n_embd, b->n_embd));
-        n.p.softcap = 1;                 /* tanh */
-        h = vs_gb_node(b, n, b->n_embd);
-    }
+    if (b->arch->mean_head)
+        h = mean_head(b, h);
+    else if (b->arch->encoder && vs_gb_is_there(b, -1, "cls.weight"))
+        h = vs_gb_tanh(b, vs_gb_linear(b, h, -1, "cls", b->n_embd, b->n_embd), b->n_embd);
     return vs_gb_linear(b, h, -1, "cls.output", b->n_embd, vs_gb_rows_of(b, "cls.output.weight", 1024));
 }
 
@@ -124,6 +140,7 @@ static void build(struct vs_builder *b)
     uint32_t h = vs_gb_node(b, embed, b->n_embd);
     h = embedded(b, h);
     b->layer_inputs = b->layer_width ? vs_gb_layer_inputs(b, h) : VS_NONE;
+    h = b->arch->streams ? vs_gb_streams(b, h) : h;
     bool between = !vs_gb_get_bool(b, "skip_loop_final_norm", false);
     for (b->loop = 0; b->loop < b->n_loops && b->status == VS_OK; b->loop++) {
         for (uint32_t i = 0; i < b->n_layers && b->status == VS_OK; i++)
@@ -131,6 +148,7 @@ static void build(struct vs_builder *b)
         if (between && b->loop + 1 < b->n_loops)
             h = vs_gb_norm(b, h, -1, "output_norm", b->n_embd);
     }
+    h = b->arch->streams ? vs_gb_streams_end(b, h) : h;
     bool other = b->arch->final_norm && !vs_gb_is_there(b, -1, "output_norm.weight");
     if (!b->arch->sum_norm)
         h = vs_gb_norm(b, h, -1, other ? b->arch->final_norm : "output_norm", b->n_embd);

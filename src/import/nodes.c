@@ -40,6 +40,15 @@ uint32_t vs_gb_norm(struct vs_builder *b, uint32_t x, int layer, const char *ste
     return vs_gb_node(b, plus, width);
 }
 
+uint32_t vs_gb_post_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem)
+{
+    float eps = b->eps;
+    b->eps = b->arch->post_eps > 0 ? (float)b->arch->post_eps : eps;
+    uint32_t y = vs_gb_norm(b, x, layer, stem, b->n_embd);
+    b->eps = eps;
+    return y;
+}
+
 uint32_t vs_gb_head_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t n_heads)
 {
     char suffix[48];
@@ -190,12 +199,26 @@ uint32_t vs_gb_join(struct vs_builder *b, uint32_t x, uint32_t y, uint32_t n_par
     return vs_gb_node(b, n, width);
 }
 
-uint32_t vs_gb_by_heads(struct vs_builder *b, uint32_t x, int layer, const char *suffix, uint32_t n_in, uint32_t n_out)
+uint32_t vs_gb_by_heads(struct vs_builder *b, uint32_t x, int layer, const char *suffix, uint32_t n, uint32_t n_in, uint32_t n_out)
 {
-    struct vs_node n = vs_gb_base(VS_OP_BY_HEADS, x);
-    n.tensor[0] = vs_gb_head_matrices(b, layer, suffix, n_in, n_out);
-    n.p.n_heads = b->n_heads;
-    return vs_gb_node(b, n, b->n_heads * n_out);
+    struct vs_node each = vs_gb_base(VS_OP_BY_HEADS, x);
+    each.tensor[0] = vs_gb_head_matrices(b, layer, suffix, n, n_in, n_out);
+    each.p.n_heads = n;
+    return vs_gb_node(b, each, n * n_out);
+}
+
+uint32_t vs_gb_tanh(struct vs_builder *b, uint32_t x, uint32_t width)
+{
+    struct vs_node n = vs_gb_base(VS_OP_SOFTCAP, x);
+    n.p.softcap = 1;
+    return vs_gb_node(b, n, width);
+}
+
+uint32_t vs_gb_act(struct vs_builder *b, uint32_t x, uint32_t width, enum vs_activation act)
+{
+    struct vs_node n = vs_gb_base(VS_OP_GLU, x);
+    n.p.activation = act;
+    return vs_gb_node(b, n, width);
 }
 
 uint32_t vs_gb_group_norm(struct vs_builder *b, uint32_t x, int layer, const char *stem, uint32_t n_groups, uint32_t width)
@@ -203,6 +226,8 @@ uint32_t vs_gb_group_norm(struct vs_builder *b, uint32_t x, int layer, const cha
     char suffix[48];
     struct vs_node n = vs_gb_base(VS_OP_GROUP_NORM, x);
     snprintf(suffix, sizeof suffix, "%s.weight", stem ? stem : "");
+    if (stem && !vs_gb_is_there(b, layer, suffix) && vs_gb_is_there(b, layer, stem))     /* PLaMo 2's */
+        snprintf(suffix, sizeof suffix, "%s", stem);
     if (stem)
         n.tensor[0] = vs_gb_vector_of_rows(b, layer, suffix, width / n_groups, n_groups);
     n.p.n_heads = n_groups;

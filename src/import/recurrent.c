@@ -74,6 +74,11 @@ static uint32_t mamba(struct vs_builder *b, uint32_t x, int layer, uint32_t *ret
     if (b->norm_steps) {                 /* Falcon's */
         dt = vs_gb_group_norm(b, dt, layer, NULL, 1, rank);
         bc = vs_gb_group_norm(b, bc, layer, NULL, 2, bc_width);
+    } else if (vs_gb_is_there(b, layer, "ssm_dt_norm.weight")) {         /* Jamba's */
+        uint32_t of_b = vs_gb_pick(b, bc, 1, 0, b->n_state), of_c = vs_gb_pick(b, bc, 1, b->n_state, b->n_state);
+        dt = vs_gb_group_norm(b, dt, layer, "ssm_dt_norm", 1, rank);
+        of_b = vs_gb_group_norm(b, of_b, layer, "ssm_b_norm", 1, b->n_state);
+        bc = vs_gb_join(b, of_b, vs_gb_group_norm(b, of_c, layer, "ssm_c_norm", 1, b->n_state), 1, bc_width);
     }
     struct vs_node n = vs_gb_base(VS_OP_SCAN, u);
     n.in[1] = vs_gb_linear(b, dt, layer, "ssm_dt", rank, inner);
@@ -82,6 +87,32 @@ static uint32_t mamba(struct vs_builder *b, uint32_t x, int layer, uint32_t *ret
     n.tensor[1] = vs_gb_vector(b, layer, "ssm_d", vs_gb_whole(inner), false);
     *ret_width = inner;
     return vs_gb_times_act(b, z, state_of(b, n, (size_t)inner * b->n_state, inner), inner, VS_ACT_SILU);
+}
+
+/* PLaMo 2's: heads as in Mamba 2, whose steps, B and C are made of what the convolution gives, and normed. */
+static uint32_t plamo2(struct vs_builder *b, uint32_t x, int layer, uint32_t *ret_width)
+{
+    uint32_t inner = b->inner, heads = b->ssm_heads, head = inner / heads, n_state = b->n_state, rank = b->ssm_rank;
+    uint32_t zx = vs_gb_linear(b, x, layer, "ssm_in", b->n_embd, 2 * inner), all = rank + 2 * n_state;
+    uint32_t z = vs_gb_pick(b, zx, heads, 0, head), u = vs_gb_pick(b, zx, heads, head, head);
+    u = convolution(b, u, VS_NONE, VS_NONE, layer, "ssm_conv1d", inner, VS_ACT_SILU);
+    uint32_t of_b = vs_gb_product(b, u, layer, "ssm_x", "ssm_x", VS_NONE, inner, (struct vs_part){ 0, n_state, all });
+    uint32_t of_c = vs_gb_product(b, u, layer, "ssm_x", "ssm_x", VS_NONE, inner, (struct vs_part){ n_state, n_state, all });
+    uint32_t dt = vs_gb_product(b, u, layer, "ssm_x", "ssm_x", VS_NONE, inner, (struct vs_part){ 2 * n_state, rank, all });
+    of_b = vs_gb_group_norm(b, of_b, layer, "ssm_b_norm", 1, n_state);
+    of_c = vs_gb_group_norm(b, of_c, layer, "ssm_c_norm", 1, n_state);
+    dt = vs_gb_group_norm(b, dt, layer, "ssm_dt_norm", 1, rank);
+    u = vs_gb_join(b, vs_gb_join(b, u, of_b, 1, inner + n_state), of_c, 1, inner + 2 * n_state);
+    struct vs_node n = vs_gb_base(VS_OP_SCAN_HEADS, u);
+    n.in[1] = vs_gb_product(b, dt, layer, "ssm_dt", "", VS_NONE, rank, vs_gb_whole(heads));     /* the bias is the scan's */
+    n.tensor[0] = vs_gb_flat_vector(b, layer, "ssm_a", vs_gb_whole(heads));
+    n.tensor[1] = vs_gb_flat_vector(b, layer, "ssm_d", vs_gb_whole(heads));
+    n.tensor[2] = vs_gb_vector(b, layer, "ssm_dt.bias", vs_gb_whole(heads), false);
+    n.p.n_heads = heads;
+    n.p.n_kv_heads = 1;
+    n.p.head_dim = head;
+    *ret_width = inner;
+    return vs_gb_times_act(b, z, state_of(b, n, (size_t)inner * n_state, inner), inner, VS_ACT_SILU);
 }
 
 /* q, k and v of all heads, and the gate of what comes out: two matrices, or (the first files) one by heads of keys. */
@@ -167,5 +198,6 @@ uint32_t vs_gb_recur(struct vs_builder *b, uint32_t x, int layer, const char **r
     return mixer == SHORT_CONVOLUTION ? short_convolution(b, x, layer, ret_width)
          : mixer == DELTA_NET ? delta_net(b, x, layer, ret_width)
          : mixer == KDA ? kimi_delta(b, x, layer, ret_width)
+         : mixer == PLAMO2 ? plamo2(b, x, layer, ret_width)
          : mixer == MAMBA ? mamba(b, x, layer, ret_width) : vs_gb_mamba2(b, x, layer, ret_width);
 }

@@ -41,12 +41,22 @@ static double pair_of(const struct vs_rope *r, double beta, double context)
     return r->n_dims * vs_log64(context / (beta * 2 * 3.14159265358979323846)) / (2 * vs_log64(r->base));
 }
 
-/* YaRN: fast pairs keep their angle, slow ones are slowed by the factor, between low and high it is a mixture. */
-static void read_yarn(struct vs_builder *b, struct vs_rope *r, double factor, double ext)
+/* Between which pairs the angles are a mixture. */
+static void read_ramp(struct vs_builder *b, struct vs_rope *r)
 {
     uint32_t context = vs_gb_get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
     double fast = vs_gb_get_float(b, "rope.scaling.yarn_beta_fast", b->arch->yarn_fast > 0 ? b->arch->yarn_fast : 32, 1e-3, 1e6);
     double slow = vs_gb_get_float(b, "rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6);
+    if (b->status != VS_OK)
+        return;
+    double low = floor_of(pair_of(r, fast, context)), high = -floor_of(-pair_of(r, slow, context));
+    r->low = low > 0 ? low : 0;
+    r->high = high < r->n_dims - 1 ? high : r->n_dims - 1;
+}
+
+/* YaRN: fast pairs keep their angle, slow ones are slowed by the factor, between low and high it is a mixture. */
+static void read_yarn(struct vs_builder *b, struct vs_rope *r, double factor, double ext)
+{
     char key[128];
     if (b->status == VS_OK && factor < 1)
         vs_gb_fail(b, VS_E_MALFORMED, "is below 1, which yarn doesn't allow", vs_gb_key_of(b, "rope.scaling.factor", key));
@@ -54,9 +64,7 @@ static void read_yarn(struct vs_builder *b, struct vs_rope *r, double factor, do
         vs_gb_fail(b, VS_E_MALFORMED, "is too small for yarn", vs_gb_key_of(b, "rope.freq_base", key));
     if (b->status != VS_OK)
         return;
-    double low = floor_of(pair_of(r, fast, context)), high = -floor_of(-pair_of(r, slow, context));
-    r->low = low > 0 ? low : 0;
-    r->high = high < r->n_dims - 1 ? high : r->n_dims - 1;
+    read_ramp(b, r);
     r->ext = ext;
     double all = vs_gb_get_float(b, "rope.scaling.yarn_log_multiplier", 0, 0, 1e3);
     if (b->arch->latent) {               /* scores are multiplied in place of what is turned; the key holds a tenth already */
@@ -90,10 +98,11 @@ static void read_factors(struct vs_builder *b, struct vs_rope *r, enum scaling t
                    vs_gb_key_of(b, "rope.scaling.type", key));
         return;
     }
-    r->factors = vs_gb_vector(b, -1, two ? "rope_factors_short.weight" : "rope_freqs.weight", vs_gb_whole(b->n_rot / 2), !two);
+    uint32_t n = b->n_rot / 2, all = b->arch->half_full_rot && b->any_local ? b->local_rot / 2 : n;
+    r->factors = vs_gb_vector(b, -1, two ? "rope_factors_short.weight" : "rope_freqs.weight", (struct vs_part){ 0, n, all }, !two);
     if (!two)
         return;
-    r->long_factors = vs_gb_vector(b, -1, "rope_factors_long.weight", vs_gb_whole(b->n_rot / 2), false);
+    r->long_factors = vs_gb_vector(b, -1, "rope_factors_long.weight", (struct vs_part){ 0, n, all }, false);
     r->long_after = vs_gb_get_u32(b, "rope.scaling.original_context_length", b->g->context, 1, UINT32_C(1) << 30);
 }
 
@@ -154,6 +163,10 @@ void vs_gb_read_ropes(struct vs_builder *b)
         local.base = vs_gb_get_float(b, "rope.freq_base_swa", b->arch->local_rope_base > 0 ? b->arch->local_rope_base : r.base, 1,
                                      1e12);
     local.n_dims = b->local_rot;
+    if (local.ext > 0 && local.base < 1.001)
+        vs_gb_fail(b, VS_E_MALFORMED, "is too small for yarn", vs_gb_key_of(b, "rope.freq_base_swa", key));
+    else if (local.ext > 0)
+        read_ramp(b, &local);
     if (b->arch->local_rope_bare)
         local.magnitude = 1;
     if (b->any_local)

@@ -60,7 +60,8 @@ static void read_windows(struct vs_builder *b)
 static void read_shared(struct vs_builder *b)
 {
     char key[128];
-    uint32_t shared = b->arch->shared_kv ? vs_gb_get_u32(b, "attention.shared_kv_layers", 0, 0, b->n_layers - 1) : 0;
+    uint32_t preset = b->arch->own_kv && b->n_layers > b->arch->own_kv ? b->n_layers - b->arch->own_kv : 0;
+    uint32_t shared = b->arch->shared_kv ? vs_gb_get_u32(b, "attention.shared_kv_layers", preset, 0, b->n_layers - 1) : 0;
     b->n_own = b->n_layers - shared;
     for (uint32_t i = b->n_own; i < b->n_layers && b->status == VS_OK; i++) {
         uint32_t from = vs_gb_shared_from(b, i);
@@ -68,7 +69,8 @@ static void read_shared(struct vs_builder *b)
             vs_gb_fail(b, VS_E_MALFORMED, "names layers that have none of their kind before them",
                        vs_gb_key_of(b, "attention.shared_kv_layers", key));
     }
-    b->layer_width = b->arch->layer_inputs ? vs_gb_get_u32(b, "embedding_length_per_layer_input", 0, 0, MAX_WIDTH) : 0;
+    b->layer_width = b->arch->layer_inputs ? vs_gb_get_u32(b, "embedding_length_per_layer_input",
+                                                              b->arch->streams ? 256 : 0, b->arch->streams, MAX_WIDTH) : 0;
     if (b->status == VS_OK && (uint64_t)b->layer_width * b->n_layers > MAX_WIDTH)
         vs_gb_fail(b, VS_E_MALFORMED, "is too large for so many layers", vs_gb_key_of(b, "embedding_length_per_layer_input", key));
 }
@@ -112,15 +114,25 @@ static void read_pooling(struct vs_builder *b)
 /* modern-bert may have something in place of its GELU. */
 static void read_activation(struct vs_builder *b)
 {
+    static const struct { const char *name; enum vs_activation act; } others[] = {
+        { "gelu", VS_ACT_GELU_ERF }, { "geglu", VS_ACT_GELU_ERF }, { "silu", VS_ACT_SILU }, { "swish", VS_ACT_SILU },
+        { "swiglu", VS_ACT_SILU },
+    };
     char key[128];
     struct vs_str name;
+    b->activation = b->arch->activation;
     if (b->status != VS_OK || strcmp(b->arch->name, "modern-bert") != 0)
         return;
     int r = vs_entries_str(vs_gguf_entries(b->file), vs_gb_key_of(b, "hidden_activation", key), &name, b->err);
-    if (r == VS_OK && !vs_gb_is_named(name, "gelu"))
-        vs_gb_fail(b, VS_E_UNSUPPORTED, "is not gelu; another activation is not supported", key);
-    else if (r != VS_OK && r != VS_E_NOT_FOUND)
-        b->status = r;
+    if (r == VS_E_NOT_FOUND)
+        return;
+    b->status = r;
+    for (size_t i = 0; i < sizeof others / sizeof *others && r == VS_OK; i++)
+        if (vs_gb_is_named(name, others[i].name)) {
+            b->activation = others[i].act;
+            return;
+        }
+    vs_gb_fail(b, VS_E_UNSUPPORTED, "is neither gelu nor silu; another activation is not supported", key);
 }
 
 /* What a token sees: what came before it, or all. */
@@ -213,6 +225,10 @@ static void read_scales(struct vs_builder *b)
         b->residual_scale = (float)(residual > 0 ? residual : depth);
         b->logit_scale = (float)(a->multiply_logits ? logits : 1 / logits);
     }
+    for (uint32_t i = 0; i < b->n_layers && a->limited; i++) {           /* also of layers that have no use for them */
+        vs_gb_layer_float(b, "swiglu_clamp_exp", i, 0, 0, 1e6);
+        vs_gb_layer_float(b, "swiglu_clamp_shexp", i, 0, 0, 1e6);
+    }
     if (a->capped) {
         b->attention_cap = (float)vs_gb_get_float(b, "attn_logit_softcapping", a->attention_softcap, 0, 1e6);
         b->logit_cap = (float)vs_gb_get_float(b, "final_logit_softcapping", a->softcap, 0, 1e6);
@@ -229,6 +245,34 @@ static void read_scales(struct vs_builder *b)
     }
 }
 
+/* Sizes of RWKV. Where the file says how wide its small matrices are, they must be so. */
+static void read_wkv(struct vs_builder *b)
+{
+    static const struct { const char *key, *tensor; enum vs_mixer of; uint32_t times; } ranks[] = {
+        { "time_mix_extra_dim", "time_mix_w1.weight", RWKV6, 5 }, { "time_decay_extra_dim", "time_mix_decay_w1.weight", RWKV6, 1 },
+        { "attention.decay_lora_rank", "time_mix_w1.weight", RWKV7, 1 },
+        { "attention.iclr_lora_rank", "time_mix_a1.weight", RWKV7, 1 },
+        { "attention.gate_lora_rank", "time_mix_g1.weight", RWKV7, 1 },
+        { "attention.value_residual_mix_lora_rank", "time_mix_v1.weight", RWKV7, 1 },
+    };
+    char key[128], what[96];
+    b->n_state = vs_gb_get_u32(b, "wkv.head_size", -1, 1, VS_MAX_STATE);
+    b->inner = b->n_embd;
+    if (b->status == VS_OK && b->n_embd % b->n_state)
+        vs_gb_fail(b, VS_E_MALFORMED, "does not divide embedding_length", vs_gb_key_of(b, "wkv.head_size", key));
+    b->ssm_heads = b->status == VS_OK ? b->n_embd / b->n_state : 0;
+    if (vs_gb_get_u32(b, "token_shift_count", 2, 0, UINT32_MAX) != 2 && b->status == VS_OK)
+        vs_gb_fail(b, VS_E_UNSUPPORTED, "is not 2", vs_gb_key_of(b, "token_shift_count", key));
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks && b->status == VS_OK; i++) {
+        uint64_t rows = vs_gb_rows_of_matrix(b, b->n_layers > 1, ranks[i].tensor);
+        uint32_t rank = ranks[i].of == b->arch->mixer ? vs_gb_get_u32(b, ranks[i].key, 0, 0, MAX_WIDTH) : 0;
+        snprintf(what, sizeof what, "is %u, and %s of layer %d has %llu rows", rank, ranks[i].tensor, b->n_layers > 1,
+                 (unsigned long long)rows);
+        if (rank && rows && (uint64_t)rank * ranks[i].times != rows)
+            vs_gb_fail(b, VS_E_MALFORMED, what, vs_gb_key_of(b, ranks[i].key, key));
+    }
+}
+
 /* Sizes of recurrent layers. */
 static void read_state(struct vs_builder *b)
 {
@@ -237,6 +281,10 @@ static void read_state(struct vs_builder *b)
     if (b->arch->mixer < MAMBA)
         return;
     bool heads = b->arch->mixer != MAMBA;
+    if (b->arch->mixer >= RWKV6) {
+        read_wkv(b);
+        return;
+    }
     b->n_taps = vs_gb_get_u32(b, "ssm.conv_kernel", -1, 1, VS_MAX_TAPS);
     if (b->arch->mixer == KDA) {
         b->n_state = vs_gb_get_u32(b, "kda.head_dim", -1, 1, VS_MAX_STATE);
@@ -247,7 +295,12 @@ static void read_state(struct vs_builder *b)
     b->inner = vs_gb_get_u32(b, "ssm.inner_size", -1, 1, MAX_WIDTH);
     b->n_state = vs_gb_get_u32(b, "ssm.state_size", -1, 1, VS_MAX_STATE);
     b->ssm_rank = b->ssm_heads = vs_gb_get_u32(b, "ssm.time_step_rank", -1, 1, heads ? MAX_HEADS : MAX_WIDTH);
-    b->ssm_groups = heads ? vs_gb_get_u32(b, "ssm.group_count", -1, 1, MAX_GROUPS) : 1;
+    if (b->arch->mixer == PLAMO2)        /* the width of the steps, which the file does not say */
+        b->ssm_rank = b->n_embd / 16 > 64 ? b->n_embd / 16 : 64;
+    bool grouped = heads && b->arch->mixer != PLAMO2;
+    b->ssm_groups = grouped ? vs_gb_get_u32(b, "ssm.group_count", -1, 1, MAX_GROUPS) : 1;
+    if (!grouped && heads)
+        vs_gb_get_u32(b, "ssm.group_count", 0, 0, 0);
     b->norm_steps = vs_gb_get_bool(b, "ssm.dt_b_c_rms", false);
     if (b->status != VS_OK || !heads)
         return;
@@ -361,12 +414,16 @@ static void read_heads(struct vs_builder *b)
     else if (b->n_rot > b->head_dim || b->n_rot % 2)
         vs_gb_fail(b, VS_E_MALFORMED, "rope.dimension_count must be even and at most the head size", b->arch->name);
     b->value_dim = value_dim;
+    if (b->arch->half_full_rot && b->n_rot % 4)
+        vs_gb_fail(b, VS_E_MALFORMED, "is not a multiple of 4", vs_gb_key_of(b, "rope.dimension_count", key));
     b->local_rot = b->arch->local_rot ? vs_gb_get_u32(b, "rope.dimension_count_swa", b->n_rot, 2, VS_MAX_HEAD_DIM)
                                          : b->n_rot;
     if (b->status == VS_OK && !b->arch->local_heads && b->local_rot > b->head_dim)
         vs_gb_fail(b, VS_E_MALFORMED, "is above the head size", vs_gb_key_of(b, "rope.dimension_count_swa", key));
     if (b->status == VS_OK && b->local_rot % 2)
         vs_gb_fail(b, VS_E_MALFORMED, "is odd", vs_gb_key_of(b, "rope.dimension_count_swa", key));
+    if (b->arch->half_full_rot)
+        b->n_rot /= 2;
     b->full_dim = b->local_dim = b->head_dim;
     if (b->arch->local_heads) {
         b->local_dim = vs_gb_get_u32(b, "attention.key_length_swa", b->head_dim, 2, VS_MAX_HEAD_DIM);

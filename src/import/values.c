@@ -89,6 +89,22 @@ double vs_gb_get_float(struct vs_builder *b, const char *suffix, double preset, 
     return (double)v;
 }
 
+double vs_gb_layer_float(struct vs_builder *b, const char *suffix, uint32_t layer, double preset, double min, double max)
+{
+    char key[128], what[96];
+    double v = preset;
+    const struct vs_entry *kv = vs_entries_find(vs_gguf_entries(b->file), vs_gb_key_of(b, suffix, key));
+    if (b->status != VS_OK || !kv || kv->type != VS_ENTRY_ARRAY)
+        return vs_gb_get_float(b, suffix, preset, min, max);
+    snprintf(what, sizeof what, "must have one element for each layer, %u in all", b->n_blocks);
+    if (kv->count != b->n_blocks)
+        vs_gb_fail(b, VS_E_MALFORMED, what, key);
+    snprintf(what, sizeof what, "has an element that is not %g to %g", min, max);
+    if (b->status == VS_OK && (!vs_entry_float(kv, layer, &v) || !(v >= min && v <= max)))
+        vs_gb_fail(b, VS_E_MALFORMED, what, key);
+    return b->status == VS_OK ? v : preset;
+}
+
 bool vs_gb_get_bool(struct vs_builder *b, const char *suffix, bool preset)
 {
     char key[128];

@@ -165,10 +165,10 @@ uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem
     return first;
 }
 
-uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix, uint32_t n_in, uint32_t n_out)
+uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix, uint32_t n, uint32_t n_in, uint32_t n_out)
 {
     char name[64], what[160];
-    uint32_t first = VS_NONE, n = b->n_heads;
+    uint32_t first = VS_NONE;
     if (b->status != VS_OK)
         return VS_NONE;
     const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
@@ -188,6 +188,33 @@ uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix
         *made_of(b, t) = first = k ? first : at;
     }
     return first;
+}
+
+uint32_t vs_gb_flat_vector(struct vs_builder *b, int layer, const char *suffix, struct vs_part part)
+{
+    char name[64], what[160];
+    if (b->status != VS_OK)
+        return VS_NONE;
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
+    if (!t) {
+        vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", name);
+        return VS_NONE;
+    }
+    uint64_t n = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    if (n != part.all) {
+        snprintf(what, sizeof what, "tensor has %llu elements, must have %u", (unsigned long long)n, part.all);
+        vs_gb_fail(b, VS_E_MALFORMED, what, name);
+        return VS_NONE;
+    }
+    if (t->dtype->id != VS_F32) {
+        vs_gb_fail(b, VS_E_UNSUPPORTED, "a tensor of a recurrent layer must be F32", name);
+        return VS_NONE;
+    }
+    struct vs_tensor g = { .dtype = VS_F32, .n_cols = part.n, .n_rows = 1,
+                           .offset = t->offset + (uint64_t)part.first * sizeof(float),
+                           .n_bytes = (uint64_t)part.n * sizeof(float) };
+    snprintf(g.name, sizeof g.name, "%.*s", (int)t->name.n, t->name.data);
+    return *made_of(b, t) = vs_graph_tensor(b->g, &g);
 }
 
 uint32_t vs_gb_expert_vector(struct vs_builder *b, int layer, const char *suffix, uint32_t n_out)

@@ -25,7 +25,7 @@ uint64_t vs_tiny_hash(const void *data, size_t n)
 }
 
 /* What is in layers without attention. */
-enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, DELTA_NET, KDA };
+enum mixer { ATTENTION_ALONE, SHORT_CONVOLUTION, MAMBA, MAMBA2, PLAMO2, DELTA_NET, KDA, RWKV6, RWKV7 };
 
 /* What a file of an architecture holds beside the tensors of the plain Llama layer. */
 static const struct family {
@@ -53,6 +53,10 @@ static const struct family {
     bool shared_fused_up;               /* the shared expert's ffn_up has the gate's rows too */
     bool gemma4;                        /* all that this one alone has */
     uint64_t expert_period;             /* layers i with i mod n = 1 have experts; 0: all behind those at the beginning */
+    bool short_names;                   /* norms on what both parts give have no .weight behind their names */
+    bool ssm_norms;                     /* of Mamba's steps, B and C */
+    bool each_norms;                    /* on each head of q and k, each with a weight of its own */
+    bool streams;                       /* all that gemma3n alone has */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
@@ -87,6 +91,19 @@ static const struct family {
     { .name = "jais", .layer_norm = true, .norm_bias = true },
     { .name = "deci", .puzzle = true },
     { .name = "openelm", .head_norms = true, .key_length = true, .tied = true, .more_heads = true },
+    { .name = "plm", .latent = true, .no_gate = true, .tied = true },
+    { .name = "muse-glimmer", .key_length = true, .head_norms = true, .post_norm = true, .windows = true, .attention_gate = true },
+    { .name = "step35", .key_length = true, .more_heads = true, .head_norms = true, .windows = true, .attention_gate = true,
+      .choice_keys = true },
+    { .name = "plamo3", .key_length = true, .head_norms = true, .post_norm = true, .fused_up = true, .windows = true,
+      .short_names = true },
+    { .name = "jamba", .mixer = MAMBA, .ssm_norms = true },
+    { .name = "plamo2", .key_length = true, .mixer = PLAMO2, .ssm_norms = true, .each_norms = true, .post_norm = true,
+      .fused_up = true, .short_names = true },
+    { .name = "rwkv6", .mixer = RWKV6, .no_attention = true, .layer_norm = true, .norm_bias = true, .embd_norm = true },
+    { .name = "rwkv7", .mixer = RWKV7, .no_attention = true, .layer_norm = true, .norm_bias = true, .embd_norm = true },
+    { .name = "gemma3n", .head_norms = true, .post_norm = true, .key_length = true, .tied = true, .windows = true,
+      .streams = true },
     { .name = "bitnet", .sub_norms = true, .tied = true },
     { .name = "bitnet-25", .sub_norms = true, .tied = true },
     { .name = "bitnet-b1.58", .sub_norms = true, .tied = true },
@@ -350,10 +367,32 @@ static bool is_mixer(const struct vs_tiny *t, uint64_t layer)
     return is_recurrent(t, layer) && !(family_of(t)->one_part && feeds(t, layer));
 }
 
+enum { SMALL_RANK = 8 };                 /* of RWKV's small matrices */
+
+static void wkv_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
+{
+    vs_tiny_kv_u32(h, "%s.wkv.head_size", t->head_dim);
+    vs_tiny_kv_u32(h, "%s.token_shift_count", 2);
+    if (family_of(t)->mixer == RWKV6) {
+        vs_tiny_kv_u32(h, "%s.time_mix_extra_dim", SMALL_RANK);
+        vs_tiny_kv_u32(h, "%s.time_decay_extra_dim", SMALL_RANK);
+        vs_tiny_kv_u32(h, "%s.rescale_every_n_layers", 2);
+        return;
+    }
+    vs_tiny_kv_u32(h, "%s.attention.decay_lora_rank", SMALL_RANK);
+    vs_tiny_kv_u32(h, "%s.attention.iclr_lora_rank", SMALL_RANK);
+    vs_tiny_kv_u32(h, "%s.attention.value_residual_mix_lora_rank", SMALL_RANK);
+    vs_tiny_kv_u32(h, "%s.attention.gate_lora_rank", SMALL_RANK);
+}
+
 /* Sizes of Mamba. */
 static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
 {
     bool heads = family_of(t)->mixer != MAMBA;
+    if (family_of(t)->mixer >= RWKV6) {
+        wkv_metadata(t, h);
+        return;
+    }
     vs_tiny_kv_u32(h, "%s.ssm.conv_kernel", t->taps);
     if (family_of(t)->mixer == KDA) {
         vs_tiny_kv_u32(h, "%s.kda.head_dim", t->ssm_state);
@@ -363,7 +402,7 @@ static void ssm_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     vs_tiny_kv_u32(h, "%s.ssm.state_size", t->ssm_state);
     vs_tiny_kv_u32(h, "%s.ssm.time_step_rank", heads ? t->ssm_heads : t->ssm_rank);
     if (heads)
-        vs_tiny_kv_u32(h, "%s.ssm.group_count", t->ssm_groups);
+        vs_tiny_kv_u32(h, "%s.ssm.group_count", family_of(t)->mixer == PLAMO2 ? 0 : t->ssm_groups);
     if (t->steps_normed)
         vs_tiny_kv_bool(h, "%s.ssm.dt_b_c_rms", true);
 }
@@ -447,7 +486,8 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         latent_metadata(t, h);
     } else if (family_of(t)->gemma4) {
         gemma4_metadata(t, h);
-    } else if (family_of(t)->key_length || t->head_dim * t->heads != t->embd || t->value_dim != t->head_dim) {
+    } else if (family_of(t)->mixer < RWKV6
+               && (family_of(t)->key_length || t->head_dim * t->heads != t->embd || t->value_dim != t->head_dim)) {
         vs_tiny_kv_u32(h, "%s.attention.key_length", t->head_dim);
         vs_tiny_kv_u32(h, "%s.attention.value_length", t->value_dim);
     }
@@ -499,6 +539,13 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
     }
     if (t->nextn)
         vs_tiny_kv_u32(h, "%s.nextn_predict_layers", t->nextn);
+    if (family_of(t)->streams) {
+        vs_tiny_kv_u32(h, "%s.altup.num_inputs", 4);
+        vs_tiny_kv_u32(h, "%s.altup.active_idx", 0);
+        vs_tiny_kv_u32(h, "%s.embedding_length_per_layer_input", t->layer_width);
+        if (t->shared_kv)
+            vs_tiny_kv_u32(h, "%s.attention.shared_kv_layers", t->shared_kv);
+    }
     vs_tiny_kv_u32(h, "general.quantization_version", 2);
 }
 
@@ -506,7 +553,7 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
 
 struct tensor {
     char name[64];
-    uint64_t ne[3];
+    uint64_t ne[4];
     uint32_t n_dims;
     const struct vs_dtype_info *dtype;
     float mean, spread;                 /* value = mean + spread * normal */
@@ -571,7 +618,7 @@ __attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, co
     va_end(args);
     t->ne[0] = n_in;
     t->ne[1] = n_out ? n_out : 1;
-    t->ne[2] = 1;
+    t->ne[2] = t->ne[3] = 1;
     t->n_dims = n_out ? 2 : 1;
     if (!strcmp(type, "mixed"))
         type = all[m->n_mixed++ % (sizeof all / sizeof *all)];
@@ -726,6 +773,128 @@ static void list_kda(struct model *m, int i)
     add_linear(m, inner, t->embd, 0, "attn_output", i);
 }
 
+/* BLK.NAME.weight of n numbers. */
+static void add_vector(struct model *m, uint64_t n, float mean, float spread, const char *name, int layer)
+{
+    add_tensor(m, "F32", n, 0, mean, spread, "blk.%d.%s.weight", layer, name);
+}
+
+/* Several rows of n numbers, with ones between: [n, 1, 1, parts] */
+static void add_lerps(struct model *m, uint64_t n, uint64_t parts, const char *name, int layer)
+{
+    add_tensor(m, "F32", n, 1, 0.5f, 0.2f, "blk.%d.%s.weight", layer, name);
+    if (m->status == VS_OK) {
+        m->tensor[m->n - 1].ne[3] = parts;
+        m->tensor[m->n - 1].n_dims = parts > 1 ? 4 : 3;
+    }
+}
+
+static void list_channel_mix(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    add_lerps(m, t->embd, 1, "channel_mix_lerp_k", i);
+    add_linear(m, t->embd, t->ff, 0, "channel_mix_key", i);
+    add_linear(m, t->ff, t->embd, 0, "channel_mix_value", i);
+    if (family_of(t)->mixer == RWKV7)
+        return;
+    add_lerps(m, t->embd, 1, "channel_mix_lerp_r", i);
+    add_linear(m, t->embd, t->embd, 0, "channel_mix_receptance", i);
+}
+
+static void list_wkv6(struct model *m, int i)
+{
+    static const char *const lerps[] = { "time_mix_lerp_x", "time_mix_lerp_w", "time_mix_lerp_k", "time_mix_lerp_v",
+                                         "time_mix_lerp_r", "time_mix_lerp_g" };
+    const struct vs_tiny *t = m->t;
+    uint64_t n = t->embd;
+    for (int k = 0; k < (t->ssm_files == 1 ? 1 : 6); k++)
+        add_lerps(m, n, 1, lerps[k], i);
+    if (t->ssm_files == 1)
+        add_lerps(m, n, 5, "time_mix_lerp_fused", i);
+    add_linear(m, n, 5 * SMALL_RANK, 0, "time_mix_w1", i);
+    add_matrix(m, t->type, SMALL_RANK, n, "time_mix_w2", i);
+    if (m->status == VS_OK) {
+        m->tensor[m->n - 1].ne[2] = 5;
+        m->tensor[m->n - 1].n_dims = 3;
+    }
+    add_tensor(m, "F32", t->head_dim, n / t->head_dim, 0.3f, 0.3f, "blk.%d.time_mix_first.weight", i);
+    add_vector(m, n, -1, 0.7f, "time_mix_decay", i);
+    add_linear(m, n, SMALL_RANK, 0, "time_mix_decay_w1", i);
+    add_linear(m, SMALL_RANK, n, 0, "time_mix_decay_w2", i);
+    add_linear(m, n, n, 0, "time_mix_gate", i);
+}
+
+static void list_wkv7(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t n = t->embd;
+    add_lerps(m, n, 6, "time_mix_lerp_fused", i);
+    for (int k = 0; k < 4; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "time_mix_%c0", "wavg"[k]);
+        if (k < 3)
+            add_vector(m, n, 0, 0.7f, name, i);
+        name[10] = '1';
+        add_linear(m, n, SMALL_RANK, 0, name, i);
+        name[10] = '2';
+        add_linear(m, SMALL_RANK, n, 0, name, i);
+    }
+    add_vector(m, n, 0.8f, 0.2f, "time_mix_k_k", i);
+    add_vector(m, n, 0.8f, 0.2f, "time_mix_k_a", i);
+    add_vector(m, n, 0, 0.3f, "time_mix_r_k", i);
+}
+
+static void list_rwkv(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t n = t->embd;
+    add_norm(m, n, "attn_norm", i);
+    add_norm(m, n, "attn_norm_2", i);
+    (family_of(t)->mixer == RWKV6 ? list_wkv6 : list_wkv7)(m, i);
+    add_linear(m, n, n, 0, "time_mix_receptance", i);
+    add_linear(m, n, n, 0, "time_mix_key", i);
+    add_linear(m, n, n, 0, "time_mix_value", i);
+    add_linear(m, n, n, 0, "time_mix_output", i);
+    add_norm(m, n, "time_mix_ln", i);
+    list_channel_mix(m, i);
+}
+
+/* gemma3n: what stands beside the parts of a layer. */
+static void list_streams(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t n = t->embd, rank = t->layer_width == 256 ? 64 : SMALL_RANK;        /* those of the real ones */
+    add_norm(m, n, "altup_router_norm", i);
+    add_tensor(m, "F32", n, 4, 0, __builtin_sqrtf((float)n), "blk.%d.altup_router.weight", i);
+    add_tensor(m, "F32", 4, 16, 0, 0.1f, "blk.%d.altup_predict_coef.weight", i);
+    add_tensor(m, "F32", 4, 4, 0, 0.1f, "blk.%d.altup_correct_coef.weight", i);
+    add_norm(m, n, "altup_correct_scale", i);
+    add_linear(m, n, rank, 0, "laurel_l", i);
+    add_linear(m, rank, n, 0, "laurel_r", i);
+    add_norm(m, n, "laurel_post_norm", i);
+    add_linear(m, n, t->layer_width, 0, "inp_gate", i);
+    add_linear(m, t->layer_width, n, 0, "proj", i);
+    add_norm(m, n, "post_norm", i);
+}
+
+/* PLaMo 2's: heads as in Mamba 2. */
+static void list_plamo2(struct model *m, int i)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t inner = 2 * t->embd, rank = t->embd / 16 > 64 ? t->embd / 16 : 64;
+    add_linear(m, t->embd, 2 * inner, 0, "ssm_in", i);
+    add_tensor(m, "F32", t->taps, inner, 0, 0.5f, "blk.%d.ssm_conv1d.weight", i);
+    add_linear(m, inner, rank + 2 * t->ssm_state, 0, "ssm_x", i);
+    add_linear(m, rank, t->ssm_heads, 0, "ssm_dt", i);
+    add_tensor(m, "F32", t->ssm_heads, 0, -1.5f, 0.7f, "blk.%d.ssm_dt.bias", i);
+    add_tensor(m, "F32", t->ssm_heads, 0, -1.2f, 0.25f, "blk.%d.ssm_a", i);
+    add_tensor(m, "F32", t->ssm_heads, 0, 1, 0.3f, "blk.%d.ssm_d", i);
+    add_tensor(m, "F32", rank, 0, 1, 0.1f, "blk.%d.ssm_dt_norm", i);
+    add_tensor(m, "F32", t->ssm_state, 0, 1, 0.1f, "blk.%d.ssm_b_norm", i);
+    add_tensor(m, "F32", t->ssm_state, 0, 1, 0.1f, "blk.%d.ssm_c_norm", i);
+    add_linear(m, inner, t->embd, 0, "ssm_out", i);
+}
+
 static void list_mamba(struct model *m, int i)
 {
     const struct vs_tiny *t = m->t;
@@ -745,6 +914,11 @@ static void list_mamba(struct model *m, int i)
         add_linear(m, t->ssm_rank, inner, 0, "ssm_dt", i);
         add_tensor(m, "F32", t->ssm_state, inner, -1.2f, 0.25f, "blk.%d.ssm_a", i);
         add_tensor(m, "F32", inner, 0, 1, 0.3f, "blk.%d.ssm_d", i);
+    }
+    if (family_of(t)->ssm_norms) {
+        add_norm(m, t->ssm_rank, "ssm_dt_norm", i);
+        add_norm(m, t->ssm_state, "ssm_b_norm", i);
+        add_norm(m, t->ssm_state, "ssm_c_norm", i);
     }
     add_linear(m, inner, t->embd, 0, "ssm_out", i);
 }
@@ -806,7 +980,7 @@ static void list_attention(struct model *m, int i)
         return;
     }
     if (t->qkv) {
-        add_linear(m, t->embd, q + kv + v, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
+        add_linear(m, t->embd, (f->mixer == DELTA_NET ? 2 : 1) * q + kv + v, bias && t->qkv == 2 ? 0.5f : 0, "attn_qkv", i);
     } else {
         add_linear(m, t->embd, f->mixer == DELTA_NET ? 2 * q : q, 0, "attn_q", i);
         add_linear(m, t->embd, kv, 0, "attn_k", i);
@@ -828,7 +1002,13 @@ static void list_attention(struct model *m, int i)
     if (f->sub_norms)
         add_norm(m, q, "attn_sub_norm", i);
     bool rows = f->row_norms || t->row_norms;
-    if (f->head_norms || rows) {
+    if (f->each_norms || t->each_norms) {
+        add_tensor(m, "F32", head, heads_of(t, (uint64_t)i), 1, 0.1f, "blk.%d.attn_q_norm.weight", i);
+        add_tensor(m, "F32", head, kv_heads_of(t, (uint64_t)i), 1, 0.1f, "blk.%d.attn_k_norm.weight", i);
+    } else if (f->streams) {             /* scores count once: larger ones would make roundings grow */
+        add_tensor(m, "F32", head, 0, 0.25f, 0.03f, "blk.%d.attn_q_norm.weight", i);
+        add_tensor(m, "F32", head, 0, 0.25f, 0.03f, "blk.%d.attn_k_norm.weight", i);
+    } else if (f->head_norms || rows) {
         add_norm(m, rows ? q : head, "attn_q_norm", i);
         add_norm(m, rows ? kv : head, "attn_k_norm", i);
     }
@@ -859,6 +1039,10 @@ static void list_layer(struct model *m, int i)
     const struct family *f = family_of(t);
     uint64_t ff = t->ff + (uint64_t)i * t->ff_step;
     float b = t->biases ? 0.1f : 0;
+    if (f->mixer >= RWKV6) {
+        list_rwkv(m, i);
+        return;
+    }
     if (f->sum_norm) {
         add_norm(m, t->embd, "attn_output_norm", i);
         add_norm(m, t->embd, "layer_output_norm", i);
@@ -867,17 +1051,22 @@ static void list_layer(struct model *m, int i)
         add_norm(m, t->embd, "attn_norm", i);
     if (is_mixer(t, (uint64_t)i) || f->beside)
         (f->mixer == SHORT_CONVOLUTION ? list_short_convolution : f->mixer == DELTA_NET ? list_delta_net
-         : f->mixer == KDA ? list_kda : list_mamba)(m, i);
+         : f->mixer == PLAMO2 ? list_plamo2 : f->mixer == KDA ? list_kda : list_mamba)(m, i);
     if (!is_mixer(t, (uint64_t)i) && (!f->one_part || !feeds(t, (uint64_t)i)))
         list_attention(m, i);
     if (!feeds(t, (uint64_t)i))
         return;
-    if (f->post_norm) {
-        add_norm(m, t->embd, "post_attention_norm", i);
-        add_norm(m, t->embd, "post_ffw_norm", i);
+    for (int k = 0; k < 2 && f->post_norm; k++) {
+        const char *name = k ? "post_ffw_norm" : "post_attention_norm";
+        if (f->short_names)
+            add_tensor(m, "F32", t->embd, 0, 1, 0.1f, "blk.%d.%s", i, name);
+        else
+            add_norm(m, t->embd, name, i);
     }
     if (f->gemma4)
         list_gemma4(m, i);
+    if (f->streams)
+        list_streams(m, i);
     if (t->attn_norm_2)
         add_norm(m, t->embd, "attn_norm_2", i);
     if (f->beside)                       /* Falcon-H1's has a name of its own */
@@ -921,6 +1110,13 @@ static void list_tensors(struct model *m)
         add_matrix(m, t->type, t->embd, t->layer_width * t->layers, "per_layer_model_proj", -1);
         add_norm(m, t->layer_width, "per_layer_proj_norm", -1);
     }
+    for (int k = 0; k < 2 && f->streams; k++) {
+        add_matrix(m, t->type, t->embd, t->embd, k ? "altup_unembd_proj" : "altup_proj", -1);
+        if (m->status == VS_OK) {
+            m->tensor[m->n - 1].ne[2] = 3;
+            m->tensor[m->n - 1].n_dims = 3;
+        }
+    }
     uint64_t pairs = (t->rot ? t->rot : t->head_dim) / 2;
     if (t->rope_freqs == 1)
         add_tensor(m, "F32", pairs, 0, 0, 0, "rope_freqs.weight");
@@ -954,6 +1150,8 @@ static void list_tensors(struct model *m)
         if (f->encoder) {
             add_matrix(m, t->type, t->embd, t->embd, "cls", -1);
             add_tensor(m, "F32", t->embd, 0, 0, 0.3f, "cls.bias");
+            if (f->no_first_norm)        /* modern-bert's */
+                add_norm(m, t->embd, "cls.norm", -1);
         }
         add_matrix(m, t->type, t->embd, t->labels, "cls.output", -1);
         add_tensor(m, "F32", t->labels, 0, 0, 1, "cls.output.bias");
@@ -962,7 +1160,7 @@ static void list_tensors(struct model *m)
 
 static uint64_t tensor_bytes(const struct tensor *t)
 {
-    return t->ne[0] / t->dtype->block_len * t->dtype->block_bytes * t->ne[1] * t->ne[2];
+    return t->ne[0] / t->dtype->block_len * t->dtype->block_bytes * t->ne[1] * t->ne[2] * t->ne[3];
 }
 
 static void pad(struct vs_buf *b)
@@ -974,7 +1172,7 @@ static void pad(struct vs_buf *b)
 static void write_tensor(struct vs_buf *out, uint64_t seed, uint64_t distinct, const struct tensor *t)
 {
     float *x = malloc((t->ne[0] ? t->ne[0] : 1) * sizeof *x);
-    size_t n_rows = (size_t)(t->ne[1] * t->ne[2]), row_bytes = (size_t)tensor_bytes(t) / n_rows;
+    size_t n_rows = (size_t)(t->ne[1] * t->ne[2] * t->ne[3]), row_bytes = (size_t)tensor_bytes(t) / n_rows;
     uint8_t *row = malloc(row_bytes ? row_bytes : 1);
     if (!x || !row)
         out->status = VS_E_NOMEM;

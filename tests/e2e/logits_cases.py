@@ -300,6 +300,33 @@ KEYS |= {
     "deepseek32": "--arch deepseek32 --q-rank 24 --choice-bias --ctx 100 " + LATENT,
     "glm-dsa": "--arch glm-dsa --q-rank 24 --choice-bias --ctx 2000 " + LATENT,
 }
+# A state of another kind, streams, limits, norms of heads with weights of their own.
+HYBRID = TINY.replace("--layers 3", "--layers 4")
+KEYS |= {
+    "plm": "--arch plm --whole-kv --value-dim 24 " + TINY,
+    "muse-glimmer": "--arch muse-glimmer --kv-heads 1 --layers 5 --window 6 --key .logit_scale=f32:0.7 "
+                    "--key .final_logit_softcapping=f32:3 --key .rope.freq_base_swa=f32:700 " + TINY.replace("--layers 3", ""),
+    "plamo3": "--arch plamo3 --kv-heads 1 --qkv 1 --window 6 --key .attention.sliding_window_pattern=u32:2 " + TINY + YARN,
+    "plamo3-plain": "--arch plamo3 --kv-heads 1 --qkv 1 --window 0 " + TINY,
+    "step35": "--arch step35 --kv-heads 1 --window 6 --experts 6 --shared-ff 32 --dense-lead 1 --choice-bias --gate-by-head "
+              "--key .swiglu_clamp_exp=f32[]:0,0.3,0,0.2 --key .swiglu_clamp_shexp=f32[]:0.25,0.3,0,0.2 "
+              "--key .attention.sliding_window_pattern=bool[]:0,1,1,0 --key .rope.freq_base_swa=f32:600 "
+              "--key .expert_gating_func=u32:2 " + HYBRID,
+    "jamba": "--arch jamba --kv-heads 1 --ssm-rank 6 " + HYBRID,
+    "jamba-experts": "--arch jamba --kv-heads 1 --experts 6 --expert-ff 96 --expert-step 2 " + HYBRID,
+    "plamo2": "--arch plamo2 --kv-heads 1 --qkv 1 " + HYBRID,
+    "rwkv6": "--arch rwkv6 " + HYBRID, "rwkv6-fused": "--arch rwkv6 --ssm-files 1 " + HYBRID,
+    "rwkv7": "--arch rwkv7 " + HYBRID, "rwkv7-64": "--arch rwkv7 --type F32 --layers 3 --embd 128 --heads 2 --vocab 300",
+    "gemma3n": "--arch gemma3n --kv-heads 1 --layer-width 16 --window 6 --layers 7 " + TINY.replace("--layers 3", ""),
+    "gemma3n-shared": "--arch gemma3n --kv-heads 1 --layer-width 16 --window 6 --layers 12 --shared-kv 2 --qkv 1 "
+                      + TINY.replace("--layers 3", ""),
+    "gemma3n-22-layers": "--arch gemma3n --kv-heads 1 --layer-width 256 --window 6 --layers 22 --ff 64 "
+                         "--key .rope.freq_base_swa=f32:700 " + TINY.replace("--layers 3", ""),
+    "gemma3n-dense": "--arch gemma3n --kv-heads 1 --layer-width 16 --window 6 --layers 3 "
+                     "--key .activation_sparsity_scale=f32[]:0,0.5,-inf " + TINY.replace("--layers 3", ""),
+    "command-r-norms": "--arch command-r --kv-heads 1 --each-norms " + TINY,
+    "stablelm-norms": "--arch stablelm --kv-heads 1 --each-norms --rot 8 " + TINY,
+}
 # Head sizes and blocks that take the fused ways through the kernels.
 FUSED = {
     "llama-fused-q8": (WIDE + "--arch llama --type Q8_0 --qkv 1", "f16", ("kl", 1e-3)),
@@ -329,6 +356,8 @@ FUSED = {
     "deepseek2-q4_k": ("--type Q4_K --layers 2 --embd 256 --heads 4 --ff 256 --vocab 300 --arch deepseek2 --q-rank 96 "
                        "--latent-rank 128 --head-dim 64 --value-dim 64 --rot 32 --experts 8 --experts-used 3 --expert-ff 256 "
                        "--shared-ff 256", "f16", ("kl", 3e-3)),
+    "rwkv7-q4_k": ("--arch rwkv7 --type Q4_K " + WIDE, "f16", ("kl", 3e-3)),
+    "gemma3n-q8": ("--arch gemma3n --type Q8_0 --layer-width 64 --window 8 " + WIDE, "f16", ("kl", 3e-3)),
     "qwen2-scales-q4_0": (WIDE + "--arch qwen2 --type Q4_0 --scales", "f16", ("kl", 1e-3)),
 }
 # The types of src/tensor/indexed.c that the package gguf can read.
@@ -336,7 +365,8 @@ FUSED |= {f"{arch}-{t.lower()}": (f"--arch {arch} --type {t} " + WIDE, "f16", ("
           for t, arch in zip("IQ4_NL IQ4_XS MXFP4 NVFP4 IQ3_S IQ3_XXS IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M TQ1_0 TQ2_0 Q1_0".split(),
                              ("llama", "qwen2", "qwen3", "granite", "olmo2") * 3)}
 GROWS = ("--layers 6", "--layers 4", "--arch qwen3next")       # roundings add up
-CASES |= {name: (options, "f32", ("difference", 1e-5 if any(o in options for o in GROWS) else 2e-6))
+SPARSE = "--arch gemma3n"                                       # and more where most of a gate is cut off just below them
+CASES |= {name: (options, "f32", ("difference", 5e-5 if SPARSE in options else 1e-5 if any(o in options for o in GROWS) else 2e-6))
           for name, options in KEYS.items()} | FUSED
 
 

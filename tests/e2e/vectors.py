@@ -172,8 +172,12 @@ class Vectors(unittest.TestCase):
         self.assertIn("which question", run("rerank", "-m", plain, "d", status=2))
         self.assertIn("which documents", run("rerank", "-m", plain, "--query", "q", status=2))
         options = CASES["modern-bert"][0] + " --key .hidden_activation=str:"
-        refused = run("embed", "-m", model("silu", options + "silu"), "x", status=3)
-        self.assertIn("hidden_activation: is not gelu", refused)
+        refused = run("embed", "-m", model("relu", options + "relu"), "x", status=3)
+        self.assertIn("hidden_activation: is neither gelu nor silu", refused)
+        options = CASES["modern-bert-ranks"][0] + " --key .classifier.pooling_type=u32:3"
+        refused = run("embed", "-m", model("last", options), "x", status=3)
+        self.assertIn("classifier.pooling_type: is 3, must be 1 to 2", refused)
+        options = CASES["modern-bert"][0] + " --key .hidden_activation=str:"
         self.assertEqual(len(run("embed", "-m", model("gelu", options + "gelu"), "x").split()), 64)
         with Daemon(plain) as d:
             for body, why in (({}, "must be given"), ({"input": []}, "is empty"), ({"input": [1]}, "no string"),

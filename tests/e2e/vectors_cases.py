@@ -22,6 +22,11 @@ CASES = {
     "jina-bert-v3": ("--arch jina-bert-v3 --qkv 2 --biases --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
     "modern-bert": ("--arch modern-bert --layers 4 --window 16 --qkv 1 --freq-base 160000 --key .pooling_type=u32:2 "
                     + ENCODER.replace("--layers 2 ", ""), ["cls", "mean"]),
+    "modern-bert-silu": ("--arch modern-bert --window 16 --key .hidden_activation=str:silu --key .pooling_type=u32:1 " + ENCODER,
+                         ["mean"]),
+    "modern-bert-ranks": ("--arch modern-bert --window 16 --labels 3 --key .pooling_type=u32:4 " + ENCODER, ["rank"]),
+    "modern-bert-ranks-cls": ("--arch modern-bert --window 16 --labels 2 --key .pooling_type=u32:4 "
+                              "--key .classifier.pooling_type=u32:2 " + ENCODER, ["rank"]),
     "eurobert": ("--arch eurobert --kv-heads 2 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
     "neo-bert": ("--arch neo-bert --qkv 1 --key .pooling_type=u32:2 " + ENCODER, ["cls"]),
     "llama-embed": ("--arch llama-embed --kv-heads 2 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),

@@ -314,6 +314,34 @@ static void test_delta(void)
     compare(y[1], y[0], n, "sigmoid");
 }
 
+static void test_wkv(void)
+{
+    size_t n = between(1, 80), n_keys = between(1, 40), lds = n + below(5);
+    enum wild wild = some_wild();
+    float *r = random_floats(n_keys, wild), *w = random_floats(n_keys, TAME), *k = random_floats(n_keys, wild);
+    float *a = random_floats(n_keys, wild), *b = random_floats(n_keys, wild), *v = random_floats(n, wild), *s[4], *y[4];
+    float *before = random_floats(n, wild), *by = random_floats(n, wild);
+    s[0] = random_floats((n_keys - 1) * lds + n, wild);
+    for (int i = 0; i < 4; i++) {
+        y[i] = floats(n);
+        s[i] = i ? twin(s[0], (n_keys - 1) * lds + n) : s[0];
+    }
+    for (int i = 0; i < 4; i++) {
+        const struct vs_cpu_ops *ops = i % 2 ? &fast : &plain;
+        if (i < 2)
+            ops->wkv6(y[i], s[i], lds, r, w, k, a, v, n_keys, n);
+        else
+            ops->wkv7(y[i], s[i], lds, r, w, k, a, b, v, n_keys, n);
+    }
+    compare(s[1], s[0], (n_keys - 1) * lds + n, "wkv6, state");
+    compare(y[1], y[0], n, "wkv6");
+    compare(s[3], s[2], (n_keys - 1) * lds + n, "wkv7, state");
+    compare(y[3], y[2], n, "wkv7");
+    plain.shift(y[0], v, before, by, n);
+    fast.shift(y[1], v, before, by, n);
+    compare(y[1], y[0], n, "shift");
+}
+
 static void test_rope(void)
 {
     size_t pairs = length() / 4 + 1;
@@ -777,7 +805,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "brief") == 0)
         n_rounds /= 10;
     static void (*const tests[])(void) = { test_rms_norm, test_quantize, test_glu, test_simple, test_conv, test_scan_heads,
-                                           test_scan, test_delta, test_rope,
+                                           test_scan, test_delta, test_wkv, test_rope,
                                            test_conversions,
                                            test_scores, test_scores_q8, test_soft_max, test_mix, test_mix_q8, test_merge,
                                            test_has_fault };
