@@ -19,6 +19,7 @@ static const struct { uint32_t first, most; } weights[VS_N_DRAFT_KINDS] = {
     [VS_DRAFT_LOOKED_UP] = { 4, 16 }, [VS_DRAFT_MODEL] = { 12, 48 },
 };
 static const double most_saved = 4, most_lost = 2;      /* tokens */
+static const uint32_t most_vain = 8;    /* drafts of a model in a row that got no row */
 static const double least_gain = 1.03;  /* what a draft must promise: costs are measured, and not exactly */
 
 static uint32_t class_of(uint32_t evidence)
@@ -98,8 +99,10 @@ void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uin
     memcpy(d->guess, token, n * sizeof *token);
     d->n_guesses = n;
     d->n_computed = n_computed;
-    if (n && !n_computed && d->kind == VS_DRAFT_MODEL) {
-        d->rest = d->wait;               /* they were made, and no step has room for them */
+    d->n_vain = n_computed ? 0 : d->n_vain + (n && d->kind == VS_DRAFT_MODEL);
+    if (d->n_vain == most_vain) {        /* they are made, and no step has room for them */
+        d->n_vain = 0;
+        d->rest = d->wait;
         wait_longer(d);
     }
     if (n_computed < d->length)          /* there was no room for more */

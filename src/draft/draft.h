@@ -54,6 +54,7 @@ struct vs_draft {
     bool is_trial;
     double stake;                        /* what its guesses cost, in tokens of the step without them */
     double balance;                      /* tokens won less stakes; between limits, see draft.c */
+    uint32_t n_vain;                     /* drafts in a row that were made and got no row */
     uint32_t rest;                       /* tokens until guesses are computed again */
     uint32_t idle, wait;                 /* tokens since the last were; until the next try */
     uint64_t n_drafted, n_accepted;      /* guesses computed so far, and those of them that came true */
