@@ -181,8 +181,10 @@ static bool keep_begin(struct broker *b, struct request *r, json_t *fields)
     struct record *record = keep(b, "request", fields);
     r->first_record = record ? record->number : 0;
     r->waits_for_log = record && !a->is_failed;
-    if (r->waits_for_log)
+    if (r->waits_for_log) {
         record->begins = r;
+        r->begin_record = record;
+    }
     return record || a->continues;
 }
 
@@ -349,34 +351,47 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
     if (!record)
         return AUDIT_LOST;
     record->ends = r;
+    r->end_record = record;
     return AUDIT_WAIT;
 }
 
-void audit_forget(struct broker *b, const struct request *r)
+void audit_forget(struct request *r)
 {
-    for (struct record *i = b->audit.first; i; i = i->next) {
-        i->begins = i->begins == r ? NULL : i->begins;
-        i->ends = i->ends == r ? NULL : i->ends;
-    }
+    if (r->begin_record)
+        r->begin_record->begins = NULL;
+    if (r->end_record)
+        r->end_record->ends = NULL;
+    r->begin_record = r->end_record = NULL;
 }
 
 /* ---- the writer ---- */
+
+/* Nobody waits for this record any longer: it is written, or they go on without it, or end. */
+static void let_go(struct broker *b, struct record *r, bool is_well)
+{
+    struct request *begins = r->begins, *ends = r->ends;
+    r->begins = r->ends = NULL;
+    if (begins) {
+        begins->begin_record = NULL;
+        let_begin(b, begins);
+    }
+    if (ends) {
+        ends->end_record = NULL;
+        request_deliver(b, ends, is_well);
+    }
+}
 
 /* The first of those kept is written, or will not be. */
 static void drop_first(struct broker *b, bool is_written)
 {
     struct audit *a = &b->audit;
     struct record *r = a->first;
-    struct request *begins = r->begins, *ends = r->ends;
     a->first = r->next;
     a->last = a->first ? a->last : NULL;
     a->unsent = a->unsent == r ? r->next : a->unsent;
     a->n_kept--;
+    let_go(b, r, is_written);
     free(r);
-    if (begins)
-        let_begin(b, begins);
-    if (ends)
-        request_deliver(b, ends, is_written);
 }
 
 static void on_written(struct broker *b, const struct vs_frame *f)
@@ -448,14 +463,8 @@ static void fail(struct broker *b, const char *why)
         for (struct request *r = p->requests; r; r = r->peer_next)
             if (r->is_recorded && r->place != PLACE_ENDED && r->place != PLACE_CLOSING)
                 request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
-    for (struct record *r = a->first; r; r = r->next) {         /* they stay, for a writer that comes */
-        struct request *begins = r->begins, *ends = r->ends;
-        r->begins = r->ends = NULL;
-        if (begins)
-            let_begin(b, begins);
-        if (ends)
-            request_deliver(b, ends, a->continues);
-    }
+    for (struct record *r = a->first; r; r = r->next)           /* they stay, for a writer that comes */
+        let_go(b, r, a->continues);
     receipts_fail(b, why);
 }
 

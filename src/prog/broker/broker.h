@@ -224,6 +224,7 @@ struct request {                        /* of a client, from its frame to the on
     struct vs_sha256 text_sum;          /* of the text that went to the client: an HMAC that is under way */
     size_t text_bytes;
     uint64_t first_record;              /* of its records; 0: the log has none */
+    struct record *begin_record, *end_record;   /* that it waits for (audit.c), or NULL: they point back */
     struct receipt *receipt;            /* receipt.c; NULL: none is wanted */
     unsigned n_awaited;                 /* PLACE_CLOSING: its record is to be written, its receipt to be signed */
     uint16_t closing_type;              /* the frame that ends it, */
@@ -510,7 +511,7 @@ void audit_text(struct broker *b, struct request *r, const char *text, size_t n)
 enum audit_ends { AUDIT_TELL, AUDIT_WAIT, AUDIT_LOST };
 enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_outcome *o);
 void audit_hash(struct broker *b);      /* a slice of a large body, where one is to be hashed */
-void audit_forget(struct broker *b, const struct request *r);          /* it is freed */
+void audit_forget(struct request *r);   /* it is freed */
 void audit_note(struct broker *b, const char *event, json_t *fields);  /* anything else; steals fields */
 void audit_clear(struct broker *b);
 

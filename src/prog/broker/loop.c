@@ -91,7 +91,7 @@ static void sweep_requests(struct broker *b, struct peer *p)
         }
         *at = r->peer_next;
         if (r->is_recorded)
-            audit_forget(b, r);
+            audit_forget(r);
         receipt_free(b, r);
         vs_buf_clear(&r->closing);
         free(r);
