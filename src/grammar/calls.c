@@ -184,7 +184,7 @@ static void add_call(struct vs_grammar *g, const struct vs_call_form *form, cons
 }
 
 static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, const struct vs_callable *f, size_t n,
-                      const json_t *constraint)
+                      const json_t *constraint, bool is_bare)
 {
     g->root = vs_rule_add(g, "root", 4);
     uint32_t begin = vs_place_add(g), end = vs_place_add(g);
@@ -192,8 +192,11 @@ static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, con
         add_text(g, g->rule[g->root].start, constraint ? form->begin : "", begin);
     if (constraint && g->err.code == VS_OK)
         vs_constraint_add(g, constraint, g->rule[g->root].start, g->rule[g->root].end);
-    for (size_t i = 0; i < n && g->err.code == VS_OK; i++)
+    for (size_t i = 0; i < n && g->err.code == VS_OK; i++) {
         add_call(g, form, &f[i], begin, end);
+        if (constraint && is_bare && g->err.code == VS_OK)
+            vs_schema_add(g, f[i].parameters, g->rule[g->root].start, g->rule[g->root].end);
+    }
     if (g->err.code == VS_OK) {
         vs_edge_empty(g, end, g->rule[g->root].end);
         if (form->between)
@@ -203,7 +206,7 @@ static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, con
     }
 }
 
-int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *f, size_t n, const json_t *constraint,
+int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *f, size_t n, const json_t *constraint, bool is_bare,
                      const struct vs_vocabulary *v, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
 {
     bool splits = false;
@@ -213,7 +216,7 @@ int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *
         if (!g)
             return vs_error_set(err, VS_E_NOMEM, "out of memory");
         g->splits = splits;
-        add_calls(g, form, f, n, constraint);
+        add_calls(g, form, f, n, constraint, is_bare);
         r = vs_grammar_give(g, ret, &splits, err);
     } while (splits);
     return r;

@@ -52,17 +52,18 @@ void vs_grammar_free(struct vs_grammar *g);
  * the vocabulary's source does. */
 struct vs_call_tags { const char *key_open, *key_close, *value_close, *end; };
 struct vs_call_form {
-    const char *begin;                   /* what stands in front of the first one; a part of the grammar only beside a constraint */
+    const char *begin;                   /* stands in front of the first one; a part of the grammar only beside a constraint */
     const char *open, *close;
     const char *between;                 /* two calls; NULL: there is but one */
     const char *after;                   /* may stand behind the last of several; NULL: nothing */
     const struct vs_call_tags *tags;     /* arguments are (key_open KEY key_close VALUE value_close)... end; NULL: JSON */
 };
 struct vs_callable { const char *name; const json_t *parameters; };
-/* One call of any of them, or several; or, where `constraint` is not NULL, what that wants in their place. All may go afterwards,
- * but for the vocabulary. */
+/* One call of any of them, or several; or, where `constraint` is not NULL, what that wants in their place; is_bare: or the object
+ * of one call alone. All may go afterwards, but for the vocabulary. */
 int vs_grammar_calls(const struct vs_call_form *form, const struct vs_callable *f, size_t n, const json_t *constraint,
-                     const struct vs_vocabulary *v, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err);
+                     bool is_bare, const struct vs_vocabulary *v, struct vs_check *check, struct vs_grammar **ret,
+                     struct vs_error *err);
 #define VS_OR_CALLS "or_calls"           /* key of a constraint: the answer keeps it, or is calls */
 
 /* Of which types a value of the schema may be; root is what its references are about. Too many rather than too few. */

@@ -166,6 +166,11 @@ const char *vs_style_arguments(const struct vs_style *style)
     return !f->is_json ? NULL : f->begin[0] == VS_MARK_PYTHON ? "parameters" : "arguments";
 }
 
+bool vs_style_is_bare(const struct vs_style *style)
+{
+    return style->family->is_bare;
+}
+
 bool vs_style_names_first(const struct vs_style *style)
 {
     return style->family->is_channels;

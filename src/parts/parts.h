@@ -70,6 +70,7 @@ void vs_style_detect(const char *template, size_t n, struct vs_style *ret);
 void vs_style_begin_call(const struct vs_style *style, bool is_open, struct vs_buf *out);
 const struct vs_call_form *vs_style_form(const struct vs_style *style);
 const char *vs_style_arguments(const struct vs_style *style);
+bool vs_style_is_bare(const struct vs_style *style);            /* an object alone, where the answer begins, is a call, too */
 bool vs_style_names_first(const struct vs_style *style);        /* calls are held from their arguments on, when the name is known */
 
 /* The text for a grammar: marks that are control tokens become the bytes that a vocabulary spells them with. */

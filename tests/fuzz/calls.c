@@ -11,11 +11,11 @@ static void try_form(const struct vs_call_form *form, const json_t *parameters, 
     struct vs_error err = { 0 };
     json_t *any = json_pack("{s:s}", "type", "object");
     const struct vs_callable f[] = { { "f", parameters }, { "other", any } };
-    if (vs_grammar_calls(form, f, 2, NULL, fuzz_vocabulary(), NULL, &g, &err) == VS_OK)
+    if (vs_grammar_calls(form, f, 2, NULL, false, fuzz_vocabulary(), NULL, &g, &err) == VS_OK)
         fuzz_follow(g, data, n);
     json_t *beside = json_pack("{s:O, s:b}", "json_schema", parameters, VS_OR_CALLS, 1);
     g = NULL;
-    if (vs_grammar_calls(form, f, 2, beside, fuzz_vocabulary(), NULL, &g, &err) == VS_OK)
+    if (vs_grammar_calls(form, f, 2, beside, true, fuzz_vocabulary(), NULL, &g, &err) == VS_OK)
         fuzz_follow(g, data, n);
     json_decref(beside);
     json_decref(any);

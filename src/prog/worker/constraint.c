@@ -177,7 +177,8 @@ int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json
         for (size_t i = 0; i < FORM_TEXTS && r == VS_OK; i++)
             if (text[i].status != VS_OK)
                 r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-        if (r == VS_OK && (r = vs_grammar_calls(&form, f, n, constraint, s->vocabulary, check, ret, &why)) != VS_OK)
+        if (r == VS_OK && (r = vs_grammar_calls(&form, f, n, constraint, vs_style_is_bare(style), s->vocabulary, check, ret,
+                                                &why)) != VS_OK)
             vs_error_set(err, r, "tools: %s", why.text);
     }
     for (size_t i = 0; i < FORM_TEXTS; i++)
