@@ -975,12 +975,10 @@ static void test_bos(void **state)
     assert_false(vs_tokenizer_is_end(t, 1));
     assert_false(vs_tokenizer_is_end(t, UINT32_MAX));
     vs_tokenizer_free(t);
-    v->bos = 1 << 20;                    /* beyond the vocabulary: ignored, the family's own stays */
-    v->eos = 1 << 20;
-    assert_int_equal(create(v, &t, NULL), VS_OK);
-    assert_int_equal(vs_tokenizer_bos(t), 1);
-    assert_int_equal(vs_tokenizer_eos(t), 2);
-    vs_tokenizer_free(t);
+    v->eos = 1 << 20;                    /* beyond the vocabulary */
+    struct vs_error err;
+    assert_int_equal(create(v, &t, &err), VS_E_MALFORMED);
+    assert_non_null(strstr(err.text, "eos_token_id is 1048576"));
     free(v);
 }
 
