@@ -56,8 +56,8 @@ enum { VS_NOT_THERE = 0xffff };
     X(N4,  64,  16,   0,  64,  true,  4,  0,  true,  576)                                                                        \
     X(X4,  256, 128,  32, 128, false, 4,  0,  true,  2208)                                                                       \
     X(G4,  256, 32,   32, 64,  false, 4,  0,  true,  2144)                                                                       \
-    X(G3,  256, 64,   32, 64,  false, 2,  1,  true,  1632)                                                                       \
-    X(G3H, 256, 64,   32, 128, true,  2,  1,  true,  1696)                                                                       \
+    X(G3,  256, 64,   32, 64,  false, 3,  0,  true,  1632)                                                                       \
+    X(G3H, 256, 64,   32, 128, true,  3,  0,  true,  1696)                                                                       \
     X(T2,  256, 1,    32, 0,   false, 2,  0,  false, 1056)                                                                       \
     X(T2S, 64,  1,    32, 0,   false, 2,  0,  false, 288)                                                                        \
     X(T1,  128, 1,    32, 0,   false, 1,  0,  false, 288)                                                                        \
@@ -66,6 +66,9 @@ enum { VS_NOT_THERE = 0xffff };
 /* What follows from a row. In a panel: d of 16 rows; m of 16 rows, when there; the sub-scales; then runs of 32, low bits first. */
 #define VS_LOW_BITS(low) ((low) == VS_LOW_BYTES ? 8 : (low) == VS_LOW_CRUMBS ? 2 : 4)
 #define VS_TOP_BITS(top) ((top) == VS_TOP_NONE ? 0 : (top) == VS_TOP_CRUMBS ? 2 : 1)
+#define VS_THREE_BITS(low, top) ((low) == VS_LOW_CRUMBS && (top) == VS_TOP_PLANE)       /* lie together in a panel */
+#define VS_PANEL_LOW(low, top) (VS_THREE_BITS(low, top) ? 3 : VS_LOW_BITS(low))
+#define VS_PANEL_TOP(low, top) (VS_THREE_BITS(low, top) ? 0 : VS_TOP_BITS(top))
 #define VS_SUB_FILE_BYTES(sub) ((sub) == VS_SUB_NONE ? 0 : (sub) == VS_SUB_SIX || (sub) == VS_SUB_SIX_MIN ? 12 : 16)
 #define VS_PANEL_SUB(m) ((m) == VS_NOT_THERE ? 2 * VS_PANEL_ROWS : 4 * VS_PANEL_ROWS)
 #define VS_PANEL_HEADER(m, sub) (VS_PANEL_SUB(m) + ((sub) == VS_SUB_NONE ? 0 : 16 * VS_PANEL_ROWS))
@@ -91,7 +94,7 @@ struct vs_class_layout {
     { .block_len = k, .block_bytes = bytes, .d = d_, .m = m_, .sub_at = sub_at_, .low_at = low_at_, .top_at = top_at_,           \
       .sub = sub_, .low = low_, .top = top_, .super_bytes = panel, .panel_sub = VS_PANEL_SUB(m_),                                \
       .header = VS_PANEL_HEADER(m_, sub_), .step = VS_PANEL_STEP(low_, top_), .panel_top = VS_PANEL_BITS(VS_LOW_BITS(low_)),     \
-      .offset = off, .low_bits = VS_LOW_BITS(low_), .top_bits = VS_TOP_BITS(top_),                                               \
+      .offset = off, .low_bits = VS_PANEL_LOW(low_, top_), .top_bits = VS_PANEL_TOP(low_, top_),                                \
       .per16 = (sub_) != VS_SUB_NONE && (sub_) != VS_SUB_SIX_MIN, .has_min = (m_) != VS_NOT_THERE }
 
 /* The file's part is tensor/indexed.h's. */

@@ -55,7 +55,13 @@ INLINE __m512i codes(const struct vs_class_layout l, const uint8_t *at, const in
     if (l.low_bits == 1)                                 /* twice the bit */
         return _mm512_and_si512(shifted(load(at), 1 - g), _mm512_set1_epi8(2));
     __m512i v;
-    if (l.low_bits == 2)
+    if (l.low_bits == 3 && g >= 6) {                     /* both steps from the same three vectors, which the compiler joins once */
+        v = _mm512_ternarylogic_epi32(_mm512_set1_epi8(0x11), shifted(load(at), -3), shifted(load(at + 64), -2), 0xca);
+        v = _mm512_ternarylogic_epi32(_mm512_set1_epi8(0x33), v, shifted(load(at + 128), -1), 0xca);
+        v = _mm512_and_si512(shifted(v, -4 * (g % 2)), _mm512_set1_epi8(7));
+    } else if (l.low_bits == 3)
+        v = _mm512_and_si512(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm512_set1_epi8(7));
+    else if (l.low_bits == 2)
         v = _mm512_and_si512(shifted(load(at + 64 * (g / 4)), -2 * (g % 4)), _mm512_set1_epi8(3));
     else
         v = _mm512_and_si512(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm512_set1_epi8(15));
@@ -80,11 +86,13 @@ INLINE struct traits traits_of(const enum vs_matrix_class cls)
                             l.has_min };
 }
 
-INLINE __m512 nibbles16(const uint8_t *p, const int high)        /* the low or high nibbles of 16 bytes */
+/* (s + 1/2) * step for the low or high nibble s of each of 16 bytes: a place in a table, and vpermps looks at four bits of it */
+INLINE __m512 halves16(const uint8_t *p, const int high, const float step)
 {
-    __m128i s = _mm_loadu_si128((const __m128i *)(const void *)p);
-    s = _mm_and_si128(high ? _mm_srli_epi16(s, 4) : s, _mm_set1_epi8(15));
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(s));
+    __m512i s = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    __m512 table = _mm512_setr_ps(0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f,
+                                  8.5f, 9.5f, 10.5f, 11.5f, 12.5f, 13.5f, 14.5f, 15.5f);
+    return _mm512_permutexvar_ps(_mm512_srl_epi32(s, _mm_cvtsi32_si128(4 * high)), _mm512_mul_ps(table, _mm512_set1_ps(step)));
 }
 
 INLINE __m512 e8m0x16(const uint8_t *p)                  /* 2^(e - 128); half of 2^(e - 127), which is a denormal for e = 0 alone */
@@ -112,13 +120,11 @@ INLINE __m512 scale16(const enum vs_matrix_class cls, const uint8_t *super, cons
     case VS_CLASS_X4:
         return _mm512_mul_ps(d, i8x16(super + 32 + 16 * run));
     case VS_CLASS_G4:
-        return _mm512_mul_ps(d, _mm512_add_ps(nibbles16(super + 32 + 16 * (run / 2), run % 2), _mm512_set1_ps(0.5f)));
+        return _mm512_mul_ps(d, halves16(super + 32 + 16 * (run / 2), run % 2, 1.0f));
     case VS_CLASS_G3:
-        return _mm512_mul_ps(d, _mm512_fmadd_ps(nibbles16(super + 32 + 16 * (run / 2), run % 2), _mm512_set1_ps(0.25f),
-                                                _mm512_set1_ps(0.125f)));
+        return _mm512_mul_ps(d, halves16(super + 32 + 16 * (run / 2), run % 2, 0.25f));
     case VS_CLASS_G3H:
-        return _mm512_mul_ps(d, _mm512_fmadd_ps(nibbles16(super + 32 + 16 * run, i), _mm512_set1_ps(0.25f),
-                                                _mm512_set1_ps(0.125f)));
+        return _mm512_mul_ps(d, halves16(super + 32 + 16 * run, i, 0.25f));
     case VS_CLASS_K4:
     case VS_CLASS_K5:
         return _mm512_mul_ps(d, u8x16(super + 64 + 16 * run));

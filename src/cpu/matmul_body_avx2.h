@@ -74,7 +74,14 @@ INLINE __m256i codes(const struct vs_class_layout l, const uint8_t *at, const in
     if (l.low_bits == 1)                                 /* twice the bit */
         return _mm256_and_si256(shifted(load(at), 1 - g), _mm256_set1_epi8(2));
     __m256i v;
-    if (l.low_bits == 2)
+    if (l.low_bits == 3 && g >= 6) {
+        const int down = -4 * (g % 2);
+        v = _mm256_and_si256(shifted(load(at), down - 3), _mm256_set1_epi8(1));
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 64), down - 2), _mm256_set1_epi8(2)));
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 128), down - 1), _mm256_set1_epi8(4)));
+    } else if (l.low_bits == 3)
+        v = _mm256_and_si256(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm256_set1_epi8(7));
+    else if (l.low_bits == 2)
         v = _mm256_and_si256(shifted(load(at + 64 * (g / 4)), -2 * (g % 4)), _mm256_set1_epi8(3));
     else
         v = _mm256_and_si256(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm256_set1_epi8(15));

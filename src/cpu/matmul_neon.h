@@ -54,6 +54,11 @@ INLINE int8x16_t codes(const struct vs_class_layout l, const uint8_t *at, const 
         v = vld1q_u8(at + 64 * g);
     else if (l.low_bits == 1)                            /* twice the bit */
         v = bits(vld1q_u8(at), 1 - g, 2);
+    else if (l.low_bits == 3 && g >= 6)
+        v = vorrq_u8(vorrq_u8(bits(vld1q_u8(at), -3 - 4 * (g % 2), 1), bits(vld1q_u8(at + 64), -2 - 4 * (g % 2), 2)),
+                     bits(vld1q_u8(at + 128), -1 - 4 * (g % 2), 4));
+    else if (l.low_bits == 3)
+        v = bits(vld1q_u8(at + 64 * (g / 2)), g % 2 ? -4 : 0, 7);
     else if (l.low_bits == 2)
         v = bits(vld1q_u8(at + 64 * (g / 4)), -2 * (g % 4), 3);
     else

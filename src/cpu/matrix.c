@@ -84,7 +84,7 @@ static inline uint32_t word_at(const uint8_t *p)
     return w;
 }
 
-enum { LOW_NIBBLES = 0x0f0f0f0f, CRUMBS = 0x03030303, BITS = 0x01010101 };
+enum { LOW_NIBBLES = 0x0f0f0f0f, THREE_BITS = 0x07070707, CRUMBS = 0x03030303, BITS = 0x01010101 };
 
 /* Low nibbles are elements 0..15, high ones 16..31. */
 static inline void nibbles_read(const uint8_t *qs, uint32_t c[8])
@@ -250,6 +250,8 @@ static inline __attribute__((always_inline)) void scatter(const struct vs_class_
     to += 4 * r;
     int done = 0;                        /* bits of the codes that are stored */
     const int low_bits = l.low_bits, top_bits = l.top_bits;
+    for (int j = 0; j < 3 && low_bits == 3; j++)
+        word_to(to + 64 * j, c[2 * j] | c[2 * j + 1] << 4 | (c[6] >> j & BITS) << 3 | (c[7] >> j & BITS) << 7);
     for (int g = 0; g < 8 && low_bits == 8; g++)
         word_to(to + 64 * g, c[g]);
     for (int j = 0; j < 4 && low_bits == 4; j++)
@@ -384,6 +386,17 @@ void vs_matrix_pack(const struct vs_matrix *m, const uint8_t *src, uint8_t *dst,
 
 /* ---- one row back ---- */
 
+/* Codes of three bits of step g; matrix.h draws where they lie. */
+static inline uint32_t three_bits(const uint8_t *from, int g)
+{
+    if (g < 6)
+        return word_at(from + 64 * (g / 2)) >> 4 * (g % 2) & THREE_BITS;
+    uint32_t c = 0;
+    for (int j = 0; j < 3; j++)
+        c |= (word_at(from + 64 * j) >> (3 + 4 * (g % 2)) & BITS) << j;
+    return c;
+}
+
 static inline void gather(const struct vs_class_layout l, const uint8_t *from, size_t r, uint8_t code[32])
 {
     from += 4 * r;
@@ -392,6 +405,7 @@ static inline void gather(const struct vs_class_layout l, const uint8_t *from, s
     for (int g = 0; g < 8; g++) {
         uint32_t c = low_bits == 8 ? word_at(from + 64 * g)
                    : low_bits == 4 ? word_at(from + 64 * (g / 2)) >> 4 * (g % 2) & LOW_NIBBLES
+                   : low_bits == 3 ? three_bits(from, g)
                    : low_bits == 2 ? word_at(from + 64 * (g / 4)) >> 2 * (g % 4) & CRUMBS
                                    : word_at(from) >> g & BITS;
         if (l.top_bits == 2)

@@ -11,6 +11,7 @@
  *   nibbles  4 x 64 B: vector j holds step 2j in the low and step 2j+1 in the high nibble
  *   crumbs   2 x 64 B: vector p holds steps 4p..4p+3, two bits each, lowest first
  *   plane    1 x 64 B: bit g of a byte belongs to step g
+ *   threes   3 x 64 B: vector j holds step 2j in bits 0..2, step 2j + 1 in bits 4..6, and in bits 3 and 7 bit j of steps 6 and 7
  *   bytes    8 x 64 B
  *
  *   class  types         superblock of 16 rows                                              bytes   k
@@ -20,7 +21,7 @@
  *   Q5M    Q5_1          f16 d[16]; f16 m[16]; nibbles; plane                                 384   32
  *   Q8     Q8_0          f16 d[16]; bytes                                                     544   32
  *   K2     Q2_K          f16 d[16]; f16 dmin[16]; u8 sm[16][16] (lo scale, hi min); 8 x crumbs          1344  256
- *   K3     Q3_K          f16 d[16]; i8 s[16][16]; 8 x (crumbs; plane)                                  1824  256
+ *   K3     Q3_K          f16 d[16]; i8 s[16][16]; 8 x threes                                           1824  256
  *   K4     Q4_K          f16 d[16]; f16 dmin[16]; u8 s[8][16]; u8 m[8][16]; 8 x nibbles                2368  256
  *   K5     Q5_K          the same; 8 x (nibbles; plane)                                                2880  256
  *   K6     Q6_K          f16 d[16]; i8 s[16][16]; 8 x (nibbles; crumbs)                                3360  256
@@ -29,8 +30,8 @@
  *   N4     NVFP4         u8 s[4][16]; 2 x nibbles                                             576   64
  *   X4     IQ4_XS        f16 d[16]; i8 s[8][16]; 8 x nibbles                                           2208  256
  *   G4     IQ3_S IQ3_XXS f16 d[16]; u4 s[8][16]; 8 x nibbles                                           2144  256
- *   G3     IQ2_XXS IQ1_S f16 d[16]; u4 s[8][16]; 8 x (crumbs; plane)                                   1632  256
- *   G3H    IQ2_XS IQ2_S IQ1_M   f16 d[16]; u4 s[16][16]; 8 x (crumbs; plane)                           1696  256
+ *   G3     IQ2_XXS IQ1_S f16 d[16]; u4 s[8][16]; 8 x threes                                            1632  256
+ *   G3H    IQ2_XS IQ2_S IQ1_M   f16 d[16]; u4 s[16][16]; 8 x threes                                    1696  256
  *   T2     TQ1_0 TQ2_0   f16 d[16]; 8 x crumbs                                                         1056  256
  *   T2S    Q2_0          f16 d[16]; 2 x crumbs                                                288   64
  *   T1     Q1_0          f16 d[16]; 4 x plane                                                 288  128
