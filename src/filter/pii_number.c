@@ -187,7 +187,10 @@ static bool is_account(const char *s, unsigned n, unsigned d)
 /* Nine characters that begin with a letter, of those that German papers use. */
 static bool is_german(const char *s, unsigned n)
 {
-    return n == 9 && s[0] >= 'A' && strspn(s, "0123456789CFGHJKLMNPRTVWXYZ") >= n;
+    bool fits = n == 9 && s[0] >= 'A';
+    for (unsigned i = 0; i < n && fits; i++)
+        fits = strchr("0123456789CFGHJKLMNPRTVWXYZ", s[i]) != NULL;
+    return fits;
 }
 
 /* One or two letters and digits (most countries), nine digits, or as Germany and France have them: letters between. */
