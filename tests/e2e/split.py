@@ -76,6 +76,19 @@ class Split(unittest.TestCase):
                          [(t["name"], t["dims"], t["type"]) for t in whole["tensors"]])
         self.assertEqual(parts["memory"], whole["memory"])
 
+    def test_quantize(self):
+        """All parts become one file: that which the whole file becomes."""
+        for words in (["--type", "Q4_0"], ["--type", "F16", "--tensor", "*ffn*=Q8_0"]):
+            self.run_it("quantize", "./x.gguf", "./whole.gguf", *words)
+            self.run_it("quantize", "./" + part(1), "./joined.gguf", *words)
+            self.assertEqual(sha(self.at("joined.gguf")), sha(self.at("whole.gguf")))
+        self.run_it("quantize", "./" + part(2), "./no.gguf", "--type", "Q4_0", status=2)
+        self.run_it("quantize", "./" + part(1), "./" + part(3), "--type", "Q4_0", status=2)      # a part that is read
+        os.rename(self.at(part(3)), self.at("away"))
+        self.run_it("quantize", "./" + part(1), "./no.gguf", "--type", "Q4_0", status=3)
+        os.rename(self.at("away"), self.at(part(3)))
+        self.assertFalse(os.path.exists(self.at("no.gguf")))
+
     def test_the_model_directory(self):
         whole = self.answer("./x.gguf")
         _, said = self.run_it("models", "add", "./" + part(1))

@@ -10,29 +10,28 @@
 
 enum { MAX_OVERRIDES = 256 };
 
-static int open_all(struct vs_maker *m, const struct vs_args *args, struct vs_error *err)
+/* The model's parts, the first of them as the input, and the imatrix behind them. */
+static int open_all(struct vs_maker *m, const struct vs_args *args, uint64_t *ret_bytes, struct vs_error *err)
 {
     struct stat st;
-    int rc = vs_file_open("the model", args->v[0], &m->input, &st, err);
-    if (rc == VS_OK && vs_args_given(args, VS_OPT_IMATRIX)) {
-        rc = vs_file_open("the imatrix", vs_args_text(args, VS_OPT_IMATRIX), &m->others.fd[0], &st, err);
-        m->others.n = rc == VS_OK;
+    int rc = vs_files_open_model("the model", args->v[0], &m->others, &st, ret_bytes, err);
+    if (rc != VS_OK)
+        return rc;
+    m->input = m->others.fd[0];
+    memmove(m->others.fd, m->others.fd + 1, --m->others.n * sizeof *m->others.fd);
+    if (vs_args_given(args, VS_OPT_IMATRIX)) {
+        rc = vs_file_open("the imatrix", vs_args_text(args, VS_OPT_IMATRIX), &m->others.fd[m->others.n], &st, err);
+        m->others.n += rc == VS_OK;
     }
     return rc;
-}
-
-static double megabytes(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? (double)st.st_size / 1e6 : 0;
 }
 
 int vs_command_quantize(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_maker m = { .input = -1 };
-    char threads[24];
-    uint64_t bytes = 0;
+    char threads[24], parts[24];
+    uint64_t bytes = 0, n_read = 0;
     int n = 0, n_overrides = args->option[VS_OPT_TENSOR_TYPE].n;
     if (!vs_args_given(args, VS_OPT_MIX))
         return vs_usage("quantize", "to which type? --type Q4_K_M");
@@ -46,13 +45,15 @@ int vs_command_quantize(const struct vs_args *args)
     m.words[n++] = "--quantize";
     m.words[n++] = vs_args_text(args, VS_OPT_MIX);
     m.words[n++] = threads;
+    m.words[n++] = parts;
     for (int i = 0; i < n_overrides; i++)
         m.words[n++] = args->option[VS_OPT_TENSOR_TYPE].v[i];
-    int rc = open_all(&m, args, &err);
+    int rc = open_all(&m, args, &n_read, &err);
+    snprintf(parts, sizeof parts, "%u", 1 + m.others.n - vs_args_given(args, VS_OPT_IMATRIX));
     if (rc == VS_OK)
         rc = vs_maker_run(&m, args->v[1], &bytes, &err);
     if (rc == VS_OK)
-        vs_note("%s: %.1f MB (%s: %.1f MB)", args->v[1], (double)bytes / 1e6, args->v[0], megabytes(args->v[0]));
+        vs_note("%s: %.1f MB (%s: %.1f MB)", args->v[1], (double)bytes / 1e6, args->v[0], (double)n_read / 1e6);
     vs_files_close(&m.others);
     if (m.input >= 0)
         close(m.input);

@@ -81,6 +81,37 @@ int vs_make_source(int *fd, struct vs_source *ret, struct vs_error *err)
     return VS_OK;
 }
 
+static int read_parts(void *context, uint64_t offset, size_t n, void *to, struct vs_error *err)
+{
+    const struct vs_make_parts *of = context;
+    int r = VS_OK;
+    for (unsigned i = 0; n && i < of->n && r == VS_OK; i++) {
+        uint64_t start = i ? of->end[i - 1] : 0;
+        if (offset >= of->end[i])
+            continue;
+        size_t here = of->end[i] - offset < n ? (size_t)(of->end[i] - offset) : n;
+        r = read_file((void *)(uintptr_t)&of->fd[i], offset - start, here, to, err);
+        to = (char *)to + here;
+        offset += here;
+        n -= here;
+    }
+    return r;
+}
+
+int vs_make_parts(struct vs_make_parts *of, struct vs_source *ret, struct vs_error *err)
+{
+    uint64_t end = 0;
+    for (unsigned i = 0; i < of->n; i++) {
+        struct vs_source one = { 0 };
+        int r = vs_make_source(&of->fd[i], &one, err);
+        if (r != VS_OK)
+            return r;
+        of->end[i] = end += one.n_bytes;
+    }
+    *ret = (struct vs_source){ .read = read_parts, .context = of, .n_bytes = end, .part_end = of->end, .n_parts = of->n };
+    return VS_OK;
+}
+
 int vs_make_put(const void *data, size_t n, struct vs_error *err)
 {
     return vs_write_all(OUT_FD, data, n) ? VS_OK : vs_error_set(err, VS_E_CANCELLED, "nobody takes the new file");

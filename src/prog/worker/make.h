@@ -18,8 +18,14 @@ int vs_make_enter(struct vs_files *ret_others, struct vs_error *err);
 /* The end: the exit status; a failure becomes the last words. */
 int vs_make_end(int status, const struct vs_error *err);
 
-/* *fd as a source; VS_E_INVALID where it is no file. */
+/* *fd as a source; VS_E_INVALID where it is no file. _parts: a model's parts, one behind the other. */
 int vs_make_source(int *fd, struct vs_source *ret, struct vs_error *err);
+struct vs_make_parts {
+    unsigned n;
+    int fd[VS_MAX_PARTS];
+    uint64_t end[VS_MAX_PARTS];          /* of each, with those before it; _parts fills it in */
+};
+int vs_make_parts(struct vs_make_parts *of, struct vs_source *ret, struct vs_error *err);
 
 /* To the pipe. _progress: done of total (not 0); _length: so many bytes follow, which are the file. VS_E_CANCELLED: nobody
  * reads. */

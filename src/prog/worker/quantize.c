@@ -20,23 +20,21 @@
 enum { CHUNK_BYTES = 16 << 20 };
 
 struct file {
-    int fd;
+    struct vs_make_parts parts;
     struct vs_source source;
     struct vs_header *header;
     const struct vs_gguf *gguf;
 };
 
-static int file_open(struct file *f, int fd, struct vs_error *err)
+static int file_open(struct file *f, struct vs_error *err)
 {
-    f->fd = fd;
-    int rc = vs_make_source(&f->fd, &f->source, err);
+    int rc = vs_make_parts(&f->parts, &f->source, err);
     if (rc == VS_OK)
         rc = vs_header_open(&f->source, &f->header, err);
     if (rc == VS_OK)
         f->gguf = vs_header_gguf(f->header);
     return rc;
 }
-
 
 /* What the importance matrix has of a tensor; *ret NULL: nothing. */
 static int importance_of(const struct vs_imatrix *imatrix, const struct vs_gguf_tensor *t, float **ret, struct vs_error *err)
@@ -149,9 +147,15 @@ static void put_key_u32(struct vs_buf *b, const char *key, uint32_t v)
     vs_buf_u32le(b, v);
 }
 
-static bool key_is(const struct vs_entry *e, const char *key)
+/* What the new file says itself, or is no longer true of it. */
+static bool is_left_out(const struct vs_entry *e)
 {
-    return e->key.n == strlen(key) && memcmp(e->key.data, key, e->key.n) == 0;
+    static const char *const keys[] = { "general.file_type", "general.quantization_version", "split.no", "split.count",
+                                        "split.tensors.count" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (e->key.n == strlen(keys[i]) && memcmp(e->key.data, keys[i], e->key.n) == 0)
+            return true;
+    return false;
 }
 
 static void put_entry(struct vs_buf *b, const struct vs_entry *e)
@@ -187,13 +191,13 @@ static void put_head(struct vs_buf *b, const struct vs_gguf *g, const struct vs_
     const struct vs_entries *kv = vs_gguf_entries(g);
     uint64_t n = 2;
     for (size_t i = 0; i < kv->n; i++)
-        n += !key_is(&kv->entry[i], "general.file_type") && !key_is(&kv->entry[i], "general.quantization_version");
+        n += !is_left_out(&kv->entry[i]);
     vs_buf_str(b, "GGUF");
     vs_buf_u32le(b, 3);
     vs_buf_u64le(b, vs_gguf_n_tensors(g));
     vs_buf_u64le(b, n);
     for (size_t i = 0; i < kv->n; i++)
-        if (!key_is(&kv->entry[i], "general.file_type") && !key_is(&kv->entry[i], "general.quantization_version"))
+        if (!is_left_out(&kv->entry[i]))
             put_entry(b, &kv->entry[i]);
     put_key_u32(b, "general.file_type", vs_mix_file_type(mix));
     put_key_u32(b, "general.quantization_version", 2);
@@ -220,8 +224,6 @@ static int make_plan(struct plan *p, const struct vs_gguf *g, const struct vs_mi
     p->offset = calloc(n + 1, sizeof *p->offset);
     if (!p->type || !p->offset)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    if (vs_entries_find(vs_gguf_entries(g), "split.count"))
-        return vs_error_set(err, VS_E_UNSUPPORTED, "one part of a split model can't be quantised; join its parts first");
     for (int i = 0; i < n_overrides; i++) {
         int rc = vs_mix_check_fits(overrides[i], g, err);
         if (rc != VS_OK)
@@ -285,24 +287,41 @@ static int check_importance(const struct file *model, const struct vs_imatrix *i
     return rc;
 }
 
-static int quantize(const struct vs_mix *mix, unsigned n_threads, char *const *overrides, int n_overrides, int imatrix_fd,
-                    struct vs_error *err)
+/* The descriptors: the model's parts, and what is left, an importance matrix; -1: none. */
+static int sort_files(const struct vs_files *others, const char *n_parts, struct vs_make_parts *ret, int *ret_imatrix,
+                      struct vs_error *err)
 {
-    struct file model = { .fd = -1 };
+    unsigned long n = strtoul(n_parts, NULL, 10);
+    if (n < 1 || n > VS_MAX_PARTS || n - 1 > others->n)
+        return vs_error_set(err, VS_E_PROTOCOL, "%lu parts, and %u descriptors", n, others->n);
+    ret->n = (unsigned)n;
+    ret->fd[0] = VS_MAKE_INPUT;
+    for (unsigned i = 1; i < n; i++)
+        ret->fd[i] = others->fd[i - 1];
+    *ret_imatrix = others->n >= n ? others->fd[n - 1] : -1;
+    return VS_OK;
+}
+
+static int quantize(const struct vs_mix *mix, const struct vs_files *others, char **words, int n_words, struct vs_error *err)
+{
+    struct file model = { 0 };
     struct vs_source source;
     struct vs_imatrix *imatrix = NULL;
     struct plan p = { 0 };
+    int imatrix_fd = -1;
     vs_last_words_phase("reading the file");
-    int rc = file_open(&model, VS_MAKE_INPUT, err);
+    int rc = sort_files(others, words[1], &model.parts, &imatrix_fd, err);
+    if (rc == VS_OK)
+        rc = file_open(&model, err);
     if (rc == VS_OK && imatrix_fd >= 0 && (rc = vs_make_source(&imatrix_fd, &source, err)) == VS_OK)
         rc = vs_imatrix_open(&source, &imatrix, err);
     if (rc == VS_OK)
-        rc = make_plan(&p, model.gguf, mix, overrides, n_overrides, err);
+        rc = make_plan(&p, model.gguf, mix, words + 2, n_words - 2, err);
     if (rc == VS_OK)
         rc = check_importance(&model, imatrix, &p, err);
     vs_last_words_phase("quantising");
     if (rc == VS_OK)
-        rc = write_file(&model, imatrix, &p, mix, n_threads, err);
+        rc = write_file(&model, imatrix, &p, mix, vs_make_threads(words[0]), err);
     free(p.type);
     free(p.offset);
     vs_imatrix_close(imatrix);
@@ -323,15 +342,15 @@ int vs_quantize_main(int argc, char **argv)
 {
     struct vs_error err = { 0 };
     struct vs_files others;
-    if (argc < 4 || vs_make_begin("quantize") != VS_OK)
+    if (argc < 5 || vs_make_begin("quantize") != VS_OK)
         return 2;
     const struct vs_mix *mix = vs_mix_find(argv[2]);
     int rc = mix ? VS_OK : no_mix(argv[2], &err);
-    for (int i = 4; rc == VS_OK && i < argc; i++)
+    for (int i = 5; rc == VS_OK && i < argc; i++)
         rc = vs_mix_check_override(argv[i], &err);
     if (rc == VS_OK)
         rc = vs_make_enter(&others, &err);
     if (rc == VS_OK)
-        rc = quantize(mix, vs_make_threads(argv[3]), argv + 4, argc - 4, others.n ? others.fd[0] : -1, &err);
+        rc = quantize(mix, &others, argv + 3, argc - 3, &err);
     return vs_make_end(rc, &err);
 }

@@ -1,9 +1,10 @@
 /* prog/worker/quantize.h - `veritas-worker --quantize`: a model's file in other types, from one descriptor to another.
  *
- *   veritas-worker --quantize MIX THREADS [PATTERN=TYPE...]
+ *   veritas-worker --quantize MIX THREADS PARTS [PATTERN=TYPE...]
  *
- * Descriptors as make.h has them: the input is the old file, the first of the others an importance matrix, if it is there. It
- * locks itself in before it reads a byte of either file, as a worker does; the parent stores what comes.
+ * Descriptors as make.h has them: the input is the old file, or the first of its PARTS; the others are the further parts, and an
+ * importance matrix, if it is there. What is made is one file. It locks itself in before it reads a byte of either, as a worker
+ * does; the parent stores what comes.
  * The bytes depend on the files and the words alone, not on the number of threads.
  */
 #ifndef VS_WORKER_QUANTIZE_H
