@@ -70,6 +70,8 @@ class Lora(unittest.TestCase):
         both = self.hash("--lora", "a.gguf=0.5", "--lora", self.at("b.gguf"))
         self.assertEqual(self.hash("--lora", "./a.gguf=1", "--lora", "./b.gguf=0"), one)
         self.assertEqual(len({base, one, both}), 3)
+        self.assertEqual(self.hash("--lora", "./a.gguf", "--lora", "./b.gguf", "--lora-scale", "0.5", "--lora-scale", "1"), both)
+        self.assertEqual(self.hash("--lora", "./a.gguf=7", "--lora-scale", "0"), base)
         for words in (["--isa", "c"], ["--isa", "avx2"], ["--threads", "3"], ["--prefill-chunk", "1"], ["--speculation", "off"]):
             self.assertEqual(self.hash("--lora", "./a.gguf", *words), one, words)
         os.rename(self.at("a.gguf"), self.at("models/a.gguf"))
@@ -155,6 +157,7 @@ class Lora(unittest.TestCase):
         self.refused("adapter", "--lora", "./bad.gguf")
         self.refused("scale", "--lora", "./a.gguf=1e9", status=2)
         self.refused("7", *(["--lora", "./a.gguf"] * 8), status=2)
+        self.refused("lora: the model has 1 adapter", "--lora", "./a.gguf", "--lora-scale", "1", "--lora-scale", "1", status=2)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,10 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
         .key = "settings.lora", .commands = COMPUTE | C(LOAD) | C(VERIFY),
         .help = "A LoRA adapter for the model, a GGUF file or a name of the model directory, and how much it counts (1). May be "
                 "repeated." },
+    [VS_OPT_LORA_SCALE] = { .name = "lora-scale", .type = VS_TYPE_FLOAT, .low = -1000, .high = 1000, .repeat = true,
+        .value = "SCALE", .preset = "as loaded", .key = "lora", .commands = ANSWER | C(PERPLEXITY) | C(LOGITS),
+        .help = "How much each of the model's adapters counts in this request: once for each, in the order in which they were "
+                "loaded." },
     [VS_OPT_KV_MEMORY] = { .name = "kv-memory", .type = VS_TYPE_SIZE, .value = "SIZE", .preset = "a quarter of free memory",
         .key = "settings.kv_memory", .commands = ANSWER | C(BENCH) | LOADING,
         .help = "How much memory the KV cache of all requests of a model may take." },
