@@ -3,8 +3,8 @@
  *     open NAME close ARGUMENTS [ between open NAME close ARGUMENTS ... ] [ after ]
  *
  * ARGUMENTS are an object of JSON, or tags, one for each property that is given: key_open KEY key_close VALUE value_close. VALUE is
- * text where the schema wants a string, else JSON. What the text of a tag would be taken for (null, a number, ...) where the schema
- * allows that, too, is left out, so that a reader who looks at the schema knows which of the two it is.
+ * text where the schema wants a string, else JSON. Where the tags do not say which of the two it is, what the text of one would be
+ * taken for (null, a number, ...) where the schema allows that, too, is left out, so that a reader who looks at the schema knows.
  */
 #include "grammar/internal.h"
 
@@ -30,12 +30,28 @@ static void refuse(const struct tags *t, const char *what, const char *why)
 
 /* ---- a value ---- */
 
-/* Text that does not end the tag. */
+static bool is_code(char c)
+{
+    return (uint8_t)c >= 0xf8;
+}
+
+/* Text that does not end the tag; where the key stands in its end, tags look alike, and it has none. */
 static struct vs_dfa *text_of_tag(const struct tags *t)
 {
-    const char *close = t->of->value_close + strspn(t->of->value_close, "\n");
-    struct vs_dfa *any = vs_dfa_of_pattern(t->g, "", 0, true), *ends = vs_dfa_of_pattern(t->g, close, strcspn(close, "\n"), true);
-    return any && ends ? vs_dfa_both(t->g, any, ends, VS_DFA_AND_NOT) : any;
+    char pattern[128];
+    const char *close = strstr(t->of->value_close, "%s") ? t->of->key_open : t->of->value_close;
+    close += strspn(close, "\n");
+    size_t n_close = strcspn(close, "\n"), n = 0;
+    struct vs_dfa *any = vs_dfa_of_pattern(t->g, "", 0, true);
+    if (!any || (n_close && is_code(close[0])))
+        return any;                      /* no text has such bytes */
+    for (size_t i = 0; i < n_close && !is_code(close[i]) && n + 2 < sizeof pattern; i++) {
+        if (strchr("|\\^$.*+?()[]{}", close[i]))
+            pattern[n++] = '\\';
+        pattern[n++] = close[i];
+    }
+    struct vs_dfa *ends = vs_dfa_of_pattern(t->g, pattern, n, true);
+    return ends ? vs_dfa_both(t->g, any, ends, VS_DFA_AND_NOT) : any;
 }
 
 /* What a reader would take for something else. */
@@ -64,35 +80,43 @@ static json_t *alone(const struct tags *t, const json_t *schema)
     return whole;
 }
 
-static void add_value(const struct tags *t, const char *key, const json_t *schema, uint32_t from, uint32_t to)
+static void add_string(const struct tags *t, const char *key, const json_t *schema, unsigned others, uint32_t from, uint32_t to)
 {
     struct vs_grammar *g = t->g;
-    unsigned types = vs_schema_types(t->parameters, schema), others = types & ~VS_JSON_STRING;
-    bool says_nothing = !json_is_object(schema) || types == VS_JSON_ANY;
-    if (types & VS_JSON_STRING) {
-        struct vs_dfa *text = text_of_tag(t);
-        if (text && says_nothing && !vs_schema_says_nothing(schema))
-            refuse(t, key, "its schema says something, but not of which type it is");
-        if (text && !says_nothing)
-            text = vs_schema_limit(g, t->parameters, schema, without_json(t, text, others));
-        if (text)
-            vs_dfa_emit(g, text, from, to);
-        vs_dfa_free(text);
-    }
-    if (others && !says_nothing && g->err.code == VS_OK) {
-        json_t *whole = alone(t, schema), *rest = json_pack("{s:[O, {s:[s, s, s, s, s]}]}", "allOf", whole, "type", "null",
-                                                            "boolean", "number", "array", "object");
-        const char *const shared[] = { "$defs", "definitions" };
-        for (size_t i = 0; i < 2 && rest; i++)
-            if (json_object_get(whole, shared[i]))
-                json_object_set(rest, shared[i], json_object_get(whole, shared[i]));
-        if (!rest)
-            vs_grammar_fail(g, VS_E_NOMEM, "out of memory");
-        else
-            vs_schema_add(g, types & VS_JSON_STRING ? rest : whole, from, to);
-        json_decref(rest);
-        json_decref(whole);
-    }
+    bool says_nothing = !json_is_object(schema) || (others | VS_JSON_STRING) == VS_JSON_ANY;
+    struct vs_dfa *text = text_of_tag(t);
+    if (text && says_nothing && !vs_schema_says_nothing(schema))
+        refuse(t, key, "its schema says something, but not of which type it is");
+    if (text && !says_nothing)
+        text = vs_schema_limit(g, t->parameters, schema, t->of->json_close ? text : without_json(t, text, others));
+    if (text)
+        vs_dfa_emit(g, text, from, to);
+    vs_dfa_free(text);
+}
+
+/* A value of JSON, of some of all types that its schema allows. */
+static void add_json(const struct tags *t, const json_t *schema, unsigned all, unsigned some, uint32_t from, uint32_t to)
+{
+    static const struct { unsigned type; const char *name; } names[] = {
+        { VS_JSON_NULL, "null" }, { VS_JSON_BOOLEAN, "boolean" }, { VS_JSON_INTEGER | VS_JSON_NUMBER, "number" },
+        { VS_JSON_STRING, "string" }, { VS_JSON_ARRAY, "array" }, { VS_JSON_OBJECT, "object" },
+    };
+    static const char *const shared[] = { "$defs", "definitions" };
+    json_t *whole = schema ? alone(t, schema) : json_true(), *list = json_array(), *both = json_array(), *rest = json_object();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (some & names[i].type)
+            json_array_append_new(list, json_string(names[i].name));
+    json_array_append(both, whole);
+    json_array_append_new(both, json_pack("{s:o}", "type", list));
+    for (size_t i = 0; i < 2; i++)
+        if (json_object_get(whole, shared[i]))
+            json_object_set(rest, shared[i], json_object_get(whole, shared[i]));
+    if (json_object_set_new(rest, "allOf", both) != 0)
+        vs_grammar_fail(t->g, VS_E_NOMEM, "out of memory");
+    else
+        vs_schema_add(t->g, some == all ? whole : rest, from, to);
+    json_decref(rest);
+    json_decref(whole);
 }
 
 /* ---- the tags of a call ---- */
@@ -107,18 +131,63 @@ static bool is_required(const json_t *parameters, const char *key)
     return false;
 }
 
+/* A text in which %s is a word. */
+static void add_filled(struct vs_grammar *g, uint32_t from, const char *text, const char *word, uint32_t to)
+{
+    const char *hole = strstr(text, "%s");
+    if (!hole) {
+        add_text(g, from, text, to);
+        return;
+    }
+    uint32_t at = vs_place_add(g), behind = vs_place_add(g);
+    vs_edge_text(g, from, text, (size_t)(hole - text), at);
+    add_text(g, at, word, behind);
+    add_text(g, behind, hole + 2, to);
+}
+
+/* What stands behind the key: a text, or JSON; each type of that by itself where the tags tell them apart. */
+static void add_values(const struct tags *t, const char *key, const json_t *schema, uint32_t from, uint32_t to)
+{
+    static const struct { unsigned type; const char *name; } kinds[] = {
+        { VS_JSON_NULL, "null" }, { VS_JSON_BOOLEAN, "boolean" }, { VS_JSON_INTEGER | VS_JSON_NUMBER, "number" },
+        { VS_JSON_ARRAY, "array" }, { VS_JSON_OBJECT, "object" },
+    };
+    struct vs_grammar *g = t->g;
+    const struct vs_call_tags *of = t->of;
+    unsigned types = json_is_object(schema) ? vs_schema_types(t->parameters, schema) : VS_JSON_ANY;
+    unsigned others = of->key_close ? types & ~(unsigned)VS_JSON_STRING : types;
+    const char *close = of->json_close ? of->json_close : of->key_close, *end = of->json_close ? of->json_end : of->value_close;
+    bool has_kinds = strstr(close, "%s") != NULL;
+    if (of->key_close && (types & VS_JSON_STRING)) {
+        uint32_t begin = vs_place_add(g), behind = vs_place_add(g);
+        add_text(g, from, of->key_close, begin);
+        add_string(t, key, schema, others, begin, behind);
+        add_filled(g, behind, of->value_close, key, to);
+    }
+    /* Where the tags do not tell, what says nothing of its type is text. */
+    bool is_text = !of->json_close && types == VS_JSON_ANY;
+    for (size_t i = 0; !is_text && i < (has_kinds ? sizeof kinds / sizeof *kinds : 1) && g->err.code == VS_OK; i++) {
+        unsigned some = has_kinds ? others & kinds[i].type : others;
+        if (!some)
+            continue;
+        uint32_t begin = vs_place_add(g), behind = vs_place_add(g);
+        add_filled(g, from, close, kinds[i].name, begin);
+        add_json(t, schema, types, some, begin, behind);
+        add_filled(g, behind, end, key, to);
+    }
+}
+
 static void add_tag(const struct tags *t, const char *key, const json_t *schema, uint32_t from, uint32_t to)
 {
     struct vs_grammar *g = t->g;
-    uint32_t name = vs_place_add(g), end = vs_place_add(g), begin = vs_place_add(g), close = vs_place_add(g);
+    uint32_t name = vs_place_add(g), end = vs_place_add(g);
     size_t n = strlen(key);
-    if (!n || n > 200 || strpbrk(key, "<>\n\r\t") || key[0] == ' ' || key[n - 1] == ' ')
+    const char *never = t->of->between ? "<>\n\r\t \"':=,(){}[]" : "<>\n\r\t\"";
+    if (!n || n > 200 || strpbrk(key, never) || key[0] == ' ' || key[n - 1] == ' ')
         refuse(t, key, "a tag can't have this name");
     add_text(g, from, t->of->key_open, name);
     add_text(g, name, key, end);
-    add_text(g, end, t->of->key_close, begin);
-    add_value(t, key, schema, begin, close);
-    add_text(g, close, t->of->value_close, to);
+    add_values(t, key, schema, end, to);
 }
 
 /* All that a list of tags can't keep. */
@@ -137,22 +206,41 @@ static void check_parameters(const struct tags *t)
         refuse(t, "name", "a tag can't have this name");
 }
 
+/* Where the tags that were given so far leave us: none of them, or some. NO_PLACE: that can't be. Where nothing stands between two
+ * it makes no difference, and the place is that of some. */
+enum { NO_PLACE = UINT32_MAX };
+struct given { uint32_t none, some; };
+
+/* One more tag, which may be left out. */
+static struct given add_property(const struct tags *t, const char *key, const json_t *schema, bool is_needed, struct given at)
+{
+    struct vs_grammar *g = t->g;
+    bool is_apart = t->of->between != NULL;
+    struct given next = { is_apart && !is_needed && at.none != NO_PLACE ? vs_place_add(g) : NO_PLACE, vs_place_add(g) };
+    uint32_t begin = is_apart ? vs_place_add(g) : at.some;
+    if (is_apart && at.none != NO_PLACE)
+        vs_edge_empty(g, at.none, begin);
+    if (is_apart && at.some != NO_PLACE)
+        add_text(g, at.some, t->of->between, begin);
+    if (!json_is_false(schema) && g->err.code == VS_OK)
+        add_tag(t, key, schema, begin, next.some);
+    if (!is_needed && at.some != NO_PLACE)
+        vs_edge_empty(g, at.some, next.some);
+    if (next.none != NO_PLACE)
+        vs_edge_empty(g, at.none, next.none);
+    return next;
+}
+
 static void add_tags(const struct tags *t, uint32_t from, uint32_t to)
 {
     struct vs_grammar *g = t->g;
     const json_t *properties = json_object_get(t->parameters, "properties"), *required = json_object_get(t->parameters, "required");
     const char *key;
     json_t *schema;
-    uint32_t at = from;
+    struct given at = { t->of->between ? from : NO_PLACE, t->of->between ? NO_PLACE : from };
     check_parameters(t);
-    json_object_foreach((json_t *)(uintptr_t)properties, key, schema) {
-        uint32_t next = vs_place_add(g);
-        if (!json_is_false(schema) && g->err.code == VS_OK)
-            add_tag(t, key, schema, at, next);
-        if (!is_required(t->parameters, key))
-            vs_edge_empty(g, at, next);
-        at = next;
-    }
+    json_object_foreach((json_t *)(uintptr_t)properties, key, schema)
+        at = add_property(t, key, schema, is_required(t->parameters, key), at);
     for (size_t i = 0; i < json_array_size(required) && g->err.code == VS_OK; i++) {
         key = json_string_value(json_array_get(required, i));
         if (!key || json_object_get(properties, key))
@@ -161,11 +249,12 @@ static void add_tags(const struct tags *t, uint32_t from, uint32_t to)
             vs_grammar_fail(g, VS_E_INVALID, "function %.60s: %.60s is required, and not allowed", t->name, key);
             return;
         }
-        uint32_t next = vs_place_add(g);
-        add_tag(t, key, json_object_get(t->parameters, "additionalProperties"), at, next);
-        at = next;
+        at = add_property(t, key, json_object_get(t->parameters, "additionalProperties"), true, at);
     }
-    add_text(g, at, t->of->end, to);
+    if (at.none != NO_PLACE)
+        add_text(g, at.none, t->of->end, to);
+    if (at.some != NO_PLACE)
+        add_text(g, at.some, t->of->end, to);
 }
 
 /* ---- calls ---- */

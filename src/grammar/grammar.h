@@ -50,13 +50,19 @@ void vs_grammar_free(struct vs_grammar *g);
 
 /* How a family of models writes them: open NAME close ARGUMENTS. Texts; 0xff and bytes above 0xf7 spell tokens that are no text, as
  * the vocabulary's source does. */
-struct vs_call_tags { const char *key_open, *key_close, *value_close, *end; };
+struct vs_call_tags {
+    const char *key_open;
+    const char *key_close, *value_close; /* around text; a %s in value_close is the key. NULL: all values are JSON */
+    const char *end;                     /* behind the last value */
+    const char *json_close, *json_end;   /* around JSON, where they are others; a %s in json_close is its type */
+    const char *between;                 /* two of them; NULL: nothing */
+};
 struct vs_call_form {
     const char *begin;                   /* stands in front of the first one; a part of the grammar only beside a constraint */
     const char *open, *close;
     const char *between;                 /* two calls; NULL: there is but one */
     const char *after;                   /* may stand behind the last of several; NULL: nothing */
-    const struct vs_call_tags *tags;     /* arguments are (key_open KEY key_close VALUE value_close)... end; NULL: JSON */
+    const struct vs_call_tags *tags;     /* arguments are (key_open KEY key_close VALUE value_close between)... end; NULL: JSON */
 };
 struct vs_callable { const char *name; const json_t *parameters; };
 /* One call of any of them, or several; or, where `constraint` is not NULL, what that wants in their place; is_bare: or the object

@@ -191,6 +191,20 @@ json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err)
     return vs_json_read(data, n, NULL, err);
 }
 
+json_t *vs_json_value(const char *text, size_t n)
+{
+    static const char head[] = "{\"v\":";
+    struct vs_buf whole = { 0 };
+    vs_buf_add(&whole, head, sizeof head - 1);
+    vs_buf_add(&whole, text, n);
+    vs_buf_char(&whole, '}');
+    json_t *object = whole.status == VS_OK ? vs_json_read(whole.data, whole.n, NULL, NULL) : NULL;
+    json_t *value = json_object_size(object) == 1 ? json_incref(json_object_get(object, "v")) : NULL;
+    json_decref(object);
+    vs_buf_clear(&whole);
+    return value;
+}
+
 struct writing {
     struct vs_buf *out;
     struct vs_check *check;

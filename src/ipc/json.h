@@ -23,6 +23,9 @@ void vs_json_setup(size_t limit_bytes);
 /* The object in data[n]; NULL and err when it isn't one: VS_E_MALFORMED, or VS_E_LIMIT (memory, or nested more than 2,000 deep). */
 json_t *vs_json_parse(const void *data, size_t n, struct vs_error *err);
 
+/* The same of any value; NULL: it is none. */
+json_t *vs_json_value(const char *text, size_t n);
+
 /* Appends compact JSON to out; out->status tells of failure. */
 void vs_json_dump(const json_t *value, struct vs_buf *out);
 

@@ -6,7 +6,8 @@
  *                  ^                |  broken        |  anything else
  *                  |________________|________________|
  *
- * A mark that is a control token stands in our bytes as 0xff and its number: no UTF-8 has that byte.
+ * A mark that is a control token stands in our bytes as 0xff and a byte of its number: no UTF-8 has them. What a family writes is
+ * spelled so, too, when a parser is made.
  * Each byte is looked at once for marks, and once for the call that it belongs to, if any: what was no call is not looked through
  * again for one that begins inside it.
  */
@@ -14,17 +15,26 @@
 
 #include "ipc/json.h"
 #include "parts/internal.h"
+#include "parts/literal.h"
 #include "parts/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CONTROL '\xff'
+#define CODE(mark) ((char)(0x80 + (mark)))
 enum { MOST_HEADER = 512, MOST_KEY = 256 };      /* bytes of what stands in front of a call's arguments; of a tag's name */
 
 enum state { START, THINK, AFTER_THINK, FIRST, CONTENT, CALL, AFTER_CALL, HEADER, MESSAGE };
 
-enum phase { MARKS, IN_JSON, IN_HEADER, IN_ARGUMENTS, IN_NAME, AT_TAG, IN_KEY, AT_VALUE, IN_VALUE };
+enum phase {
+    MARKS, IN_JSON, IN_HEADER, IN_ARGUMENTS, IN_NAME, IN_ATTRIBUTES, AT_TAG, IN_KEY, AT_VALUE, IN_VALUE, AT_CODE, IN_CODE,
+    BEHIND_CODE,
+};
+
+/* A text as it stands in our bytes. */
+struct pattern { char text[64]; size_t n; };
+enum tag { NAME_END, NAME_TAIL, KEY_OPEN, KEY_CLOSE, VALUE_OPEN, VALUE_CLOSE, TAGS_END, N_TAGS };
 
 struct span { size_t at, n; };
 
@@ -45,12 +55,20 @@ struct call {                            /* what may be one, or several: positio
     size_t object_at;                    /* where it begins */
     size_t told, value_end;              /* of its arguments, what was said; where they end; 0: not yet */
     json_t *object;                      /* arguments that come as tags */
+    bool is_text, is_told;               /* the value's attributes say that it is text; they say what it is */
+    struct vs_literal_scan code;
+    bool in_list;                        /* of calls that are source code */
 };
 
 struct vs_parts {
     struct vs_parts_config config;
     const struct vs_family *family;      /* NULL: no calls */
-    struct pattern { char text[56]; size_t n; } pattern[VS_N_MARKS];
+    bool has_control;                    /* some marks are control tokens */
+    struct pattern pattern[VS_N_MARKS], tag[N_TAGS], tail;
+    struct vs_literal_form code;
+    uint8_t stop[2 * VS_MOST_MARKS], closers[VS_MOST_MARKS + 1];      /* marks that end content; those that belong around it */
+    unsigned n_openers;                  /* marks that content has begun with */
+    bool has_control_closers;            /* they are control tokens, and so never text */
     struct vs_buf in;
     size_t done;                         /* bytes of it that are decided */
     size_t look, solid;                  /* behind them: looked at for marks; of these, up to the last that is no white space */
@@ -98,7 +116,7 @@ static void say(struct vs_parts *p, uint32_t part, size_t n)
         say_plain(p, part, at, (size_t)((control ? control : end) - at));
         if (!control)
             break;
-        const char *name = vs_mark_text[(unsigned char)control[1] - 1];
+        const char *name = vs_mark_text[(unsigned char)control[1] - 0x80];
         if (p->config.shows_control)
             say_plain(p, part, name, strlen(name));
         at = control + 2;
@@ -150,6 +168,11 @@ static enum match match_text(const struct vs_parts *p, size_t at, const char *te
     return match(p, at, text, strlen(text));
 }
 
+static enum match match_tag(const struct vs_parts *p, size_t at, enum tag tag)
+{
+    return match(p, at, p->tag[tag].text, p->tag[tag].n);
+}
+
 /* One of a list. *ret_n: its bytes. */
 static enum match match_any(const struct vs_parts *p, size_t at, const uint8_t *marks, size_t *ret_n)
 {
@@ -163,17 +186,21 @@ static enum match match_any(const struct vs_parts *p, size_t at, const uint8_t *
     return best;
 }
 
-/* Where text begins, from call.from on; what was looked at in vain is remembered. SIZE_MAX: not yet. */
-static size_t find(struct vs_parts *p, const char *text)
+/* Where text begins, from call.at on; what was looked at in vain is remembered. SIZE_MAX: not yet. */
+static size_t find(struct vs_parts *p, const char *text, size_t n)
 {
     struct call *c = &p->call;
-    size_t n = strlen(text);
     const char *found = left(p) - c->at >= n ? memmem(bytes(p) + c->at, left(p) - c->at, text, n) : NULL;
     if (found)
         return (size_t)(found - bytes(p));
     if (left(p) - c->at >= n)
         c->at = left(p) - n + 1;
     return SIZE_MAX;
+}
+
+static size_t find_tag(struct vs_parts *p, enum tag tag)
+{
+    return find(p, p->tag[tag].text, p->tag[tag].n);
 }
 
 static struct span trimmed(const struct vs_parts *p, size_t from, size_t to)
@@ -247,26 +274,11 @@ static void say_call(struct vs_parts *p, const json_t *function, const char *arg
     say_plain(p, part, arguments, n);
 }
 
-/* Any value; NULL: none. It may have all that JSON allows, also numbers of any size. */
-static json_t *read_json(const char *text, size_t n)
-{
-    static const char head[] = "{\"v\":";
-    struct vs_buf whole = { 0 };
-    vs_buf_add(&whole, head, sizeof head - 1);
-    vs_buf_add(&whole, text, n);
-    vs_buf_char(&whole, '}');
-    json_t *object = whole.status == VS_OK ? vs_json_read(whole.data, whole.n, NULL, NULL) : NULL;
-    json_t *value = json_object_size(object) == 1 ? json_incref(json_object_get(object, "v")) : NULL;
-    json_decref(object);
-    vs_buf_clear(&whole);
-    return value;
-}
-
 /* Arguments as JSON text: an object, or a string that holds one. */
 static bool say_arguments(struct vs_parts *p, const json_t *function, const char *text, size_t n)
 {
-    json_t *value = read_json(text, n), *inner = json_is_string(value)
-        ? read_json(json_string_value(value), json_string_length(value)) : NULL;
+    json_t *value = vs_json_value(text, n), *inner = json_is_string(value)
+        ? vs_json_value(json_string_value(value), json_string_length(value)) : NULL;
     bool is_whole = json_is_object(value), is_inner = json_is_object(inner);
     if (is_whole)
         say_call(p, function, text, n);
@@ -286,7 +298,7 @@ static bool is_word(const struct vs_parts *p, struct span s, const char *word)
 
 static const char *const name_keys[] = { "name", "tool_name", "function", NULL };
 static const char *const argument_keys[] = { "arguments", "parameters", "args", NULL };
-static const char *const other_keys[] = { "id", "type", NULL };
+static const char *const other_keys[] = { "id", "type", "tool_call_id", NULL };
 
 static bool is_key(const struct vs_parts *p, const char *const *keys)
 {
@@ -301,9 +313,20 @@ static bool can_have_key(const struct vs_parts *p)
     return !p->call.is_bare || is_key(p, name_keys) || is_key(p, argument_keys) || is_key(p, other_keys);
 }
 
+/* The key is the name, and what stands behind it are the arguments. */
+static bool is_by_name(const struct vs_parts *p)
+{
+    return p->family->keys && !p->family->keys->name;
+}
+
+static bool is_arguments(const struct vs_parts *p)
+{
+    return is_by_name(p) || is_key(p, argument_keys);
+}
+
 static const json_t *tool_of_string(const struct vs_parts *p, struct span text)
 {
-    json_t *name = read_json(bytes(p) + text.at, text.n);
+    json_t *name = vs_json_value(bytes(p) + text.at, text.n);
     const json_t *tool = json_is_string(name) ? find_tool(p, json_string_value(name), json_string_length(name)) : NULL;
     json_decref(name);
     return tool;
@@ -316,9 +339,9 @@ static bool end_value(struct vs_parts *p, size_t at)
     bool has_value = c->has_value;
     struct span value = trimmed(p, c->value.at, at);
     c->has_value = false;
-    if (has_value && is_key(p, name_keys))
+    if (has_value && !is_by_name(p) && is_key(p, name_keys))
         return (c->tool = tool_of_string(p, value)) != NULL;
-    if (has_value && is_key(p, argument_keys))
+    if (has_value && is_arguments(p))
         c->arguments = value;
     return true;
 }
@@ -328,7 +351,7 @@ static void say_early(struct vs_parts *p)
 {
     struct call *c = &p->call;
     size_t end = c->value_end ? c->value_end : c->at;
-    if (!c->is_sure || !c->tool || !c->has_value || !is_key(p, argument_keys) || bytes(p)[c->value.at] != '{')
+    if (!c->is_sure || !c->tool || !c->has_value || !is_arguments(p) || bytes(p)[c->value.at] != '{')
         return;
     if (!c->told) {
         say_call(p, c->tool, "", 0);
@@ -394,12 +417,14 @@ static bool follow_json(struct vs_parts *p, size_t at, bool *ret_is_whole)
         if (depth != c->base)
             return true;
         c->key.n = at - c->key.at;
+        if (is_by_name(p))
+            return !c->tool && (c->tool = find_tool(p, bytes(p) + c->key.at, c->key.n)) != NULL;
         return can_have_key(p);
     case VS_SCAN_COMMA:
         return depth != c->base || end_value(p, at);
     case VS_SCAN_CLOSE:
         *ret_is_whole = depth == 0;
-        if (depth == c->base && is_key(p, argument_keys))
+        if (depth == c->base && is_arguments(p))
             c->value_end = at + 1;
         if (depth + 1 == c->base)
             return end_object(p, at);
@@ -436,7 +461,7 @@ static struct span next_word(const struct vs_parts *p, size_t at, size_t end)
 {
     static const uint8_t between[] = {
         VS_MARK_DEEPSEEK_SEP, VS_MARK_ARGS, VS_MARK_CALL_ID, VS_MARK_KIMI_ARGS, VS_MARK_CONSTRAIN, VS_MARK_MESSAGE, VS_MARK_CHANNEL,
-        VS_MARK_START, NO_MARK,
+        VS_MARK_START, VS_MARK_SOLAR_NAME, VS_MARK_SOLAR_ARGS, NO_MARK,
     };
     size_t n = 0, from = SIZE_MAX;
     while (at < end) {
@@ -450,10 +475,12 @@ static struct span next_word(const struct vs_parts *p, size_t at, size_t end)
     return from == SIZE_MAX ? (struct span){ end, 0 } : (struct span){ from, at - from };
 }
 
-/* "functions.NAME:0" names a tool as NAME does. */
+/* "functions.NAME:0" and "NAME>" name a tool as NAME does. */
 static const json_t *tool_of_word(const struct vs_parts *p, const char *word, size_t n)
 {
     static const char prefix[] = "functions.";
+    if (n && word[n - 1] == '>')
+        n--;
     const json_t *tool = find_tool(p, word, n);
     if (!tool && n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0) {
         word += sizeof prefix - 1;
@@ -474,18 +501,21 @@ static bool is_noise(const struct vs_parts *p, struct span word)
     return false;
 }
 
+/* The first word that names a tool: an id may stand in front of it. */
 static const json_t *tool_of_header(const struct vs_parts *p, size_t from, size_t to)
 {
-    struct span word = next_word(p, from, to);
-    while (word.n && is_noise(p, word))
-        word = next_word(p, word.at + word.n, to);
-    return word.n ? tool_of_word(p, bytes(p) + word.at, word.n) : NULL;
+    for (struct span word = next_word(p, from, to); word.n; word = next_word(p, word.at + word.n, to)) {
+        const json_t *tool = is_noise(p, word) ? NULL : tool_of_word(p, bytes(p) + word.at, word.n);
+        if (tool)
+            return tool;
+    }
+    return NULL;
 }
 
 static bool step_header(struct vs_parts *p)
 {
     struct call *c = &p->call;
-    size_t brace = find(p, "{"), end = brace == SIZE_MAX ? left(p) : brace;
+    size_t brace = find(p, "{", 1), end = brace == SIZE_MAX ? left(p) : brace;
     if (end - c->from > MOST_HEADER)
         return fail(p, c->from);
     if (brace == SIZE_MAX)
@@ -513,40 +543,72 @@ static bool step_arguments(struct vs_parts *p)
 
 /* ---- calls as tags ---- */
 
+/* Where a name ends: at name_end, or where a tag or a mark begins. SIZE_MAX: not yet. */
+static size_t find_name_end(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    if (p->tag[NAME_END].n)
+        return find_tag(p, NAME_END);
+    while (c->at < left(p) && bytes(p)[c->at] != '<' && bytes(p)[c->at] != CONTROL)
+        c->at++;
+    return c->at == left(p) ? SIZE_MAX : c->at;
+}
+
+/* With attributes: up to the quotation mark. */
+static struct span bare_name(const struct vs_parts *p, struct span name)
+{
+    const char *quote = p->family->tags->has_attributes && name.n ? memchr(bytes(p) + name.at, '"', name.n) : NULL;
+    if (quote)
+        name.n = (size_t)(quote - (bytes(p) + name.at));
+    return name;
+}
+
 static bool step_name(struct vs_parts *p)
 {
     struct call *c = &p->call;
-    char name_end = p->family->tags->name_end;
-    size_t at = c->at;
-    while (at < left(p) && (name_end ? bytes(p)[at] != name_end : bytes(p)[at] != '<' && bytes(p)[at] != CONTROL))
-        at++;
-    c->at = at;
-    at = at == left(p) ? SIZE_MAX : at;
+    size_t at = find_name_end(p);
     if ((at == SIZE_MAX ? left(p) : at) - c->from > MOST_KEY)
         return fail(p, c->from);
     if (at == SIZE_MAX)
         return false;
-    struct span name = trimmed(p, c->from, at);
-    if (name_end && name.n && bytes(p)[name.at + name.n - 1] == '"')
-        name.n--;
+    struct span name = bare_name(p, trimmed(p, c->from, at));
     c->tool = find_tool(p, bytes(p) + name.at, name.n);
     if (!c->tool)
         return fail(p, at);
     c->object = json_object();
-    c->phase = AT_TAG;
-    c->at = at + (name_end ? 1 : 0);
+    c->phase = IN_ATTRIBUTES;
+    c->at = at + p->tag[NAME_END].n;
     return true;
 }
 
-static bool end_tags(struct vs_parts *p, size_t at)
+/* What may stand behind a name. */
+static bool step_attributes(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    size_t at = skip_space(p, c->at), n = p->tag[NAME_TAIL].n;
+    enum match tail = !n ? NO : at < left(p) ? match_tag(p, at, NAME_TAIL) : PERHAPS;
+    if (tail == PERHAPS)
+        return false;
+    c->at = tail == YES ? at + n : c->at;
+    c->phase = AT_TAG;
+    return true;
+}
+
+static bool say_object(struct vs_parts *p, const json_t *object)
 {
     struct vs_buf text = { 0 };
-    vs_json_dump(p->call.object, &text);
+    vs_json_dump(object, &text);
     if (text.status == VS_OK)
         say_call(p, p->call.tool, text.data, text.n);
     else
         p->status = text.status;
     vs_buf_clear(&text);
+    return p->status == VS_OK;
+}
+
+static bool end_tags(struct vs_parts *p, size_t at)
+{
+    say_object(p, p->call.object);
     return succeed(p, at);
 }
 
@@ -556,45 +618,50 @@ static bool step_tag(struct vs_parts *p)
     const struct vs_tags *tags = p->family->tags;
     c->at = skip_space(p, c->at);
     const uint8_t ends[] = { tags->end_mark, NO_MARK };
-    size_t n = strlen(tags->end);
-    enum match key = match_text(p, c->at, tags->key_open), end = match_text(p, c->at, tags->end);
+    size_t n = p->tag[TAGS_END].n;
+    enum match key = match_tag(p, c->at, KEY_OPEN), end = match_tag(p, c->at, TAGS_END);
     end = end == YES ? end : match_any(p, c->at, ends, &n) > end ? match_any(p, c->at, ends, &n) : end;
     if (end == YES)
         return end_tags(p, c->at + n);
+    if (end == PERHAPS)                  /* a key may begin as the end does */
+        return false;
     if (key == YES) {
         c->phase = IN_KEY;
-        c->from = c->at += strlen(tags->key_open);
+        c->from = c->at += p->tag[KEY_OPEN].n;
         return true;
     }
-    return key == NO && end == NO ? fail(p, c->at) : false;
+    return key == NO ? fail(p, c->at) : false;
 }
 
 static bool step_key(struct vs_parts *p)
 {
     struct call *c = &p->call;
-    size_t at = find(p, p->family->tags->key_close);
+    const struct vs_tags *tags = p->family->tags;
+    size_t at = find_tag(p, KEY_CLOSE);
     if ((at == SIZE_MAX ? left(p) : at) - c->from > MOST_KEY)
         return fail(p, c->from);
     if (at == SIZE_MAX)
         return false;
-    c->key = trimmed(p, c->from, at);
+    struct span whole = trimmed(p, c->from, at);
+    c->key = bare_name(p, whole);
+    c->is_told = tags->text_sign && c->key.n < whole.n;
+    c->is_text = c->is_told && memmem(bytes(p) + whole.at, whole.n, tags->text_sign, strlen(tags->text_sign));
     c->phase = AT_VALUE;
-    c->at = at + strlen(p->family->tags->key_close);
+    c->at = at + p->tag[KEY_CLOSE].n;
     return true;
 }
 
 static bool step_at_value(struct vs_parts *p)
 {
     struct call *c = &p->call;
-    const char *open = p->family->tags->value_open;
-    size_t at = *open ? skip_space(p, c->at) : c->at;
-    enum match m = match_text(p, at, open);
+    size_t n = p->tag[VALUE_OPEN].n, at = n ? skip_space(p, c->at) : c->at;
+    enum match m = n && at == left(p) ? PERHAPS : match_tag(p, at, VALUE_OPEN);
     if (m == NO)
         return fail(p, at);
     if (m == PERHAPS)
         return false;
     c->phase = IN_VALUE;
-    c->from = c->at = at + strlen(open);
+    c->from = c->at = at + n;
     return true;
 }
 
@@ -605,29 +672,144 @@ static bool is_of_types(const json_t *value, unsigned types)
     return (own & types) || (own == VS_JSON_INTEGER && (types & VS_JSON_NUMBER));
 }
 
-/* What a tag's text is, by the tool's schema: what the text says as JSON, where that may be, else a string. */
-static json_t *value_of(const struct vs_parts *p, const char *key, size_t n_key, struct span text)
+/* What a tag's text is, by its schema in `root`: what the text says as JSON, or as Python, where that may be, else a string. */
+static json_t *typed(const struct vs_parts *p, const json_t *root, const json_t *schema, struct span text)
 {
-    const json_t *parameters = json_object_get(p->call.tool, "parameters");
-    const json_t *schema = json_object_getn(json_object_get(parameters, "properties"), key, n_key);
-    unsigned types = schema ? vs_schema_types(parameters, schema) : VS_JSON_ANY;
+    unsigned types = schema ? vs_schema_types(root, schema) : VS_JSON_ANY;
     struct span bare = trimmed(p, text.at, text.at + text.n);
-    json_t *value = types == VS_JSON_STRING ? NULL : read_json(bytes(p) + bare.at, bare.n);
+    json_t *value = types == VS_JSON_STRING ? NULL : vs_json_value(bytes(p) + bare.at, bare.n);
     /* The quotes of a string are part of what was said. What may be no string stays what it says. */
     if (value && (json_is_string(value) || ((types & VS_JSON_STRING) && !is_of_types(value, types)))) {
         json_decref(value);
         value = NULL;
     }
-    if (!value && schema && types != VS_JSON_ANY && (types & VS_JSON_BOOLEAN))
-        value = is_word(p, bare, "True") ? json_true() : is_word(p, bare, "False") ? json_false() : NULL;
+    if (!value && schema && types != VS_JSON_ANY && types != VS_JSON_STRING) {
+        value = vs_literal_value(bytes(p) + bare.at, bare.n);
+        if (value && (json_is_string(value) || !is_of_types(value, types))) {
+            json_decref(value);
+            value = NULL;
+        }
+    }
     return value ? value : json_stringn(bytes(p) + text.at, text.n);
+}
+
+static const json_t *schema_of(const json_t *schema, const char *key, size_t n)
+{
+    return json_object_getn(json_object_get(schema, "properties"), key, n);
+}
+
+/* Values that are tags in turn: <item>VALUE</item>... is a list, <KEY>VALUE</KEY>... an object. */
+struct nested { const struct vs_parts *p; const json_t *root; unsigned depth; };
+
+static json_t *read_nested(const struct nested *in, const json_t *schema, struct span text);
+
+/* The next child from *io_at on: its key and its value; false: there is none, or it has no end. */
+static bool next_child(const struct vs_parts *p, size_t *io_at, size_t end, struct span *ret_key, struct span *ret_value)
+{
+    const struct pattern *open = &p->tag[KEY_OPEN], *close = &p->tag[VALUE_CLOSE];
+    size_t at = *io_at;
+    while (at < end && is_space(bytes(p)[at]))
+        at++;
+    const char *key_end = at + open->n < end && match(p, at, open->text, open->n) == YES
+        ? memchr(bytes(p) + at + open->n, '>', end - at - open->n) : NULL;
+    if (!key_end)
+        return false;
+    *ret_key = (struct span){ at + open->n, (size_t)(key_end - bytes(p)) - at - open->n };
+    ret_value->at = ret_key->at + ret_key->n + 1;
+    unsigned depth = 0;
+    for (at = ret_value->at; at < end; at++) {
+        bool is_close = match(p, at, close->text, close->n) == YES;
+        if (!is_close && match(p, at, open->text, open->n) != YES)
+            continue;
+        if (!is_close)
+            depth++;
+        else if (depth--)
+            continue;
+        else
+            break;
+    }
+    size_t tail = at + close->n;
+    if (at >= end || tail + ret_key->n >= end || memcmp(bytes(p) + tail, bytes(p) + ret_key->at, ret_key->n) != 0
+        || bytes(p)[tail + ret_key->n] != '>')
+        return false;
+    ret_value->n = at - ret_value->at;
+    *io_at = tail + ret_key->n + 1;
+    return true;
+}
+
+static json_t *read_children(const struct nested *in, const json_t *schema, struct span text)
+{
+    const struct vs_parts *p = in->p;
+    const struct nested deeper = { p, in->root, in->depth + 1 };
+    size_t at = text.at, end = text.at + text.n;
+    struct span key, value;
+    json_t *children = NULL;
+    while (next_child(p, &at, end, &key, &value)) {
+        bool is_item = is_word(p, key, "item") && !schema_of(schema, "item", 4);
+        if (!children)
+            children = is_item ? json_array() : json_object();
+        const char *name = bytes(p) + key.at;
+        json_t *child = read_nested(&deeper, is_item ? json_object_get(schema, "items") : schema_of(schema, name, key.n), value);
+        if (!child || json_is_array(children) != is_item
+            || (is_item ? json_array_append_new(children, child) : json_object_setn_new(children, name, key.n, child)) != 0) {
+            json_decref(children);
+            return NULL;
+        }
+    }
+    if (children && trimmed(p, at, end).n) {
+        json_decref(children);
+        return NULL;
+    }
+    return children;
+}
+
+static json_t *read_nested(const struct nested *in, const json_t *schema, struct span text)
+{
+    struct span bare = trimmed(in->p, text.at, text.at + text.n);
+    bool is_text = schema && vs_schema_types(in->root, schema) == VS_JSON_STRING;
+    bool is_tags = !is_text && bare.n && match_tag(in->p, bare.at, KEY_OPEN) == YES;
+    if (!is_tags)
+        return typed(in->p, in->root, schema, text);
+    return in->depth < VS_LITERAL_DEPTH ? read_children(in, schema, bare) : NULL;
+}
+
+static json_t *value_of(const struct vs_parts *p, struct span text)
+{
+    const struct call *c = &p->call;
+    const json_t *parameters = json_object_get(c->tool, "parameters");
+    const json_t *schema = schema_of(parameters, bytes(p) + c->key.at, c->key.n);
+    if (c->is_text)
+        return json_stringn(bytes(p) + text.at, text.n);
+    if (c->is_told) {
+        json_t *value = vs_json_value(bytes(p) + text.at, text.n);
+        return value ? value : typed(p, parameters, schema, text);
+    }
+    return p->family->tags->is_nested ? read_nested(&(struct nested){ p, parameters, 0 }, schema, text)
+                                      : typed(p, parameters, schema, text);
+}
+
+/* Where a value ends: at its closing tag, which may have the key in it. *ret_n: that tag's bytes. SIZE_MAX: not yet. */
+static size_t find_value_end(struct vs_parts *p, size_t *ret_n)
+{
+    struct call *c = &p->call;
+    struct pattern close = p->tag[VALUE_CLOSE];
+    if (p->family->tags->is_nested) {
+        char whole[sizeof close.text + MOST_KEY + 2];
+        memcpy(whole, close.text, close.n);
+        memcpy(whole + close.n, bytes(p) + c->key.at, c->key.n);
+        whole[close.n + c->key.n] = '>';
+        *ret_n = close.n + c->key.n + 1;
+        return find(p, whole, *ret_n);
+    }
+    *ret_n = close.n;
+    return find(p, close.text, close.n);
 }
 
 static bool step_value(struct vs_parts *p)
 {
     struct call *c = &p->call;
     const struct vs_tags *tags = p->family->tags;
-    size_t end = find(p, tags->value_close);
+    size_t n_close, end = find_value_end(p, &n_close);
     if (end == SIZE_MAX)
         return false;
     struct span text = { c->from, end - c->from };
@@ -637,12 +819,92 @@ static bool step_value(struct vs_parts *p)
     }
     if (tags->has_lines && text.n && bytes(p)[text.at + text.n - 1] == '\n')
         text.n--;
-    const char *key = bytes(p) + c->key.at;
-    json_t *value = value_of(p, key, c->key.n, text);
-    if (!value || json_object_setn_new(c->object, key, c->key.n, value) != 0)
+    json_t *value = value_of(p, text);
+    if (!value || json_object_setn_new(c->object, bytes(p) + c->key.at, c->key.n, value) != 0)
         return fail(p, end);             /* control tokens in it: no text */
     c->phase = AT_TAG;
-    c->at = end + strlen(tags->value_close);
+    c->at = end + n_close;
+    return true;
+}
+
+/* ---- calls as source code ---- */
+
+static bool is_name_byte(char ch)
+{
+    return ch == '_' || ch == '-' || ch == '.' || (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z');
+}
+
+/* The name and what opens its arguments. */
+static bool step_code_name(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    const struct vs_code *code = p->family->code;
+    size_t at = c->object_at = skip_space(p, c->at), n_prefix = strlen(code->prefix);
+    enum match prefix = at < left(p) ? match_text(p, at, code->prefix) : PERHAPS;
+    if (prefix != YES)
+        return prefix == NO ? fail(p, at) : false;
+    size_t from = at + n_prefix, end = from;
+    while (end < left(p) && is_name_byte(bytes(p)[end]))
+        end++;
+    if (end - from > MOST_KEY)
+        return fail(p, at);
+    if (end == left(p))
+        return false;
+    size_t open = skip_space(p, end);
+    if (open == left(p))
+        return false;
+    c->tool = bytes(p)[open] == code->open ? find_tool(p, bytes(p) + from, end - from) : NULL;
+    if (!c->tool)
+        return fail(p, at > c->said ? at : c->said);
+    c->from = c->at = open + 1;
+    c->code = (struct vs_literal_scan){ 0 };
+    c->phase = IN_CODE;
+    return true;
+}
+
+static bool step_code(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    for (; c->at < left(p); c->at++) {
+        enum vs_literal_event event = vs_literal_push(&c->code, &p->code, bytes(p)[c->at]);
+        if (event == VS_LITERAL_BROKEN)
+            return fail(p, c->at);
+        if (event != VS_LITERAL_END)
+            continue;
+        json_t *object = vs_literal_arguments(&p->code, bytes(p) + c->from, c->at - c->from);
+        if (!object)
+            return fail(p, c->at + 1);
+        bool said = say_object(p, object);
+        json_decref(object);
+        if (!said)
+            return fail(p, c->at + 1);
+        c->said = ++c->at;
+        c->phase = BEHIND_CODE;
+        return is_over(p) ? succeed(p, c->at) : true;
+    }
+    return false;
+}
+
+/* Another one, or the end of the list. */
+static bool step_behind_code(struct vs_parts *p)
+{
+    struct call *c = &p->call;
+    size_t at = skip_space(p, c->at), n = 0;
+    if (at == left(p))
+        return false;
+    char ch = bytes(p)[at];
+    enum match end = match_any(p, at, p->family->end, &n);
+    if (c->in_list && ch == ']')
+        return succeed(p, at + 1);
+    if (end == PERHAPS)
+        return false;
+    if (end == YES || !p->family->code->is_list || (ch != ',' && !is_name_byte(ch)) || (!c->in_list && c->is_bare))
+        return c->in_list ? fail(p, c->said) : succeed(p, c->at);
+    if (!c->in_list && memchr(bytes(p) + c->at, '\n', at - c->at) == NULL)
+        return succeed(p, c->at);
+    c->at = ch == ',' ? at + 1 : at;
+    c->object_at = skip_space(p, c->at);
+    c->phase = AT_CODE;
     return true;
 }
 
@@ -666,10 +928,19 @@ static bool step_marks(struct vs_parts *p)
         return true;
     }
     char first = bytes(p)[at];
+    size_t inner = first == '[' ? skip_space(p, at + 1) : at;
+    c->in_list = first == '[';
+    c->object_at = inner;
+    if (f->code && inner == left(p))
+        return false;
+    bool is_json = f->keys && (first == '{' || first == '[') && !(f->code && bytes(p)[inner] != '{');
     c->from = c->at = at;
-    if (f->is_json && (first == '{' || first == '['))
+    if (is_json)
         c->phase = IN_JSON;
-    else if (f->tags)
+    else if (f->code && (first == '[' ? f->code->is_list : !c->is_bare)) {
+        c->at = inner;
+        c->phase = AT_CODE;
+    } else if (f->tags)
         c->phase = IN_NAME;
     else if (f->noise)
         c->phase = IN_HEADER;
@@ -682,7 +953,9 @@ static bool step_call(struct vs_parts *p)
 {
     static bool (*const steps[])(struct vs_parts *p) = {
         [MARKS] = step_marks, [IN_JSON] = step_json, [IN_HEADER] = step_header, [IN_ARGUMENTS] = step_arguments,
-        [IN_NAME] = step_name, [AT_TAG] = step_tag, [IN_KEY] = step_key, [AT_VALUE] = step_at_value, [IN_VALUE] = step_value,
+        [IN_NAME] = step_name, [IN_ATTRIBUTES] = step_attributes, [AT_TAG] = step_tag, [IN_KEY] = step_key,
+        [AT_VALUE] = step_at_value, [IN_VALUE] = step_value,
+        [AT_CODE] = step_code_name, [IN_CODE] = step_code, [BEHIND_CODE] = step_behind_code,
     };
     return steps[p->call.phase](p);
 }
@@ -759,6 +1032,22 @@ static bool step_after_think(struct vs_parts *p)
     return true;
 }
 
+/* Marks in front of content, each but once, and white space behind them. False: more is needed. */
+static bool drop_openers(struct vs_parts *p)
+{
+    const struct vs_wrap *wrap = p->config.style.wrap;
+    size_t n = 0;
+    for (enum match m = YES; wrap && m == YES;) {
+        size_t at = skip_space(p, 0);
+        m = p->n_openers == VS_MOST_MARKS ? NO : at < left(p) ? match_any(p, at, wrap->open, &n) : PERHAPS;
+        if (m == PERHAPS)
+            return false;
+        p->done += m == YES ? at + n : p->n_openers ? at : 0;
+        p->n_openers += m == YES;
+    }
+    return true;
+}
+
 static bool step_first(struct vs_parts *p)
 {
     const struct vs_family *f = p->family;
@@ -766,6 +1055,8 @@ static bool step_first(struct vs_parts *p)
         enter(p, HEADER);
         return true;
     }
+    if (!p->look && !drop_openers(p))
+        return false;
     if (f && f->is_bare) {
         size_t at = p->look = skip_space(p, p->look);
         if (at == left(p))
@@ -782,13 +1073,18 @@ static bool step_first(struct vs_parts *p)
 static bool step_content(struct vs_parts *p)
 {
     size_t at, n = 0;
-    if (!p->family) {
+    if (!p->family && p->closers[0] == NO_MARK) {
         say(p, VS_PART_CONTENT, left(p));
         return false;
     }
-    if (say_until(p, VS_PART_CONTENT, p->family->begin, p->family->section, &at, &n) != YES)
+    if (say_until(p, VS_PART_CONTENT, p->stop, p->n_openers || p->has_control_closers ? p->closers : NULL, &at, &n) != YES)
         return false;
-    begin_call(p, at, false);
+    if (match_any(p, at, p->closers, &n) != YES) {
+        begin_call(p, at, false);
+        return true;
+    }
+    p->done += at + n;
+    enter(p, CONTENT);
     return true;
 }
 
@@ -800,9 +1096,9 @@ static bool step_after_call(struct vs_parts *p)
     p->done += at;
     if (!left(p))
         return false;
-    enum match end = match_any(p, 0, f->end, &n), tail = f->tail ? match_text(p, 0, f->tail) : NO;
+    enum match end = match_any(p, 0, f->end, &n), tail = f->tail ? match(p, 0, p->tail.text, p->tail.n) : NO;
     if (end != YES && tail == YES)
-        n = strlen(f->tail);
+        n = p->tail.n;
     end = tail > end ? tail : end;
     if (end == YES) {
         p->done += n;
@@ -816,10 +1112,11 @@ static bool step_after_call(struct vs_parts *p)
     if (end == PERHAPS || begin == PERHAPS || section == PERHAPS)
         return false;
     char c = bytes(p)[0];
-    next = p->last_was_bare && (c == ';' || c == ',') ? skip_space(p, 1) : 0;
-    if (p->last_was_bare && next == left(p))
+    bool may_repeat = p->last_was_bare || f->is_repeated;
+    next = may_repeat && (c == ';' || c == ',') ? skip_space(p, 1) : 0;
+    if (may_repeat && next == left(p))
         return false;
-    if (p->last_was_bare && (bytes(p)[next] == '{')) {
+    if (may_repeat && (bytes(p)[next] == '{')) {
         p->done += next;
         begin_call(p, 0, true);
         return true;
@@ -857,7 +1154,8 @@ static bool step_message_header(struct vs_parts *p)
     size_t n = 0, at = p->look = skip_space(p, p->look), end = at;
     if (at == left(p))
         return false;
-    enum match m = match_any(p, at, header_marks, &n);
+    enum match m = match_any(p, at, header_marks, &n), to_whom = match_text(p, at, "to=");
+    m = to_whom > m ? to_whom : m;       /* the prompt has begun the header */
     if (m == PERHAPS)
         return false;
     if (m == NO) {                       /* no header: the text itself */
@@ -912,6 +1210,60 @@ static bool (*const steps[])(struct vs_parts *p) = {
     [CALL] = step_call, [AFTER_CALL] = step_after_call, [HEADER] = step_message_header, [MESSAGE] = step_message,
 };
 
+/* ---- what a family writes, as it stands in our bytes ---- */
+
+static void spell(const struct vs_parts *p, const char *text, struct pattern *ret)
+{
+    for (ret->n = 0; *text && ret->n + 2 <= sizeof ret->text;) {
+        unsigned m = p->has_control ? vs_mark_at(text, p->config.is_control) : VS_N_MARKS;
+        ret->text[ret->n++] = m < VS_N_MARKS ? CONTROL : *text;
+        if (m < VS_N_MARKS)
+            ret->text[ret->n++] = CODE(m);
+        text += m < VS_N_MARKS ? strlen(vs_mark_text[m]) : 1;
+    }
+}
+
+static void spell_tags(struct vs_parts *p, const struct vs_tags *tags)
+{
+    const char *const text[N_TAGS] = {
+        [NAME_END] = tags->name_end, [NAME_TAIL] = tags->name_tail, [KEY_OPEN] = tags->key_open, [KEY_CLOSE] = tags->key_close,
+        [VALUE_OPEN] = tags->value_open, [VALUE_CLOSE] = tags->value_close, [TAGS_END] = tags->end,
+    };
+    for (size_t i = 0; i < N_TAGS; i++)
+        spell(p, text[i], &p->tag[i]);
+}
+
+static void spell_code(struct vs_parts *p, const struct vs_code *code)
+{
+    p->code = (struct vs_literal_form){ .open = code->open, .is = code->is, .close = code->close };
+    if (code->quote == NO_MARK)
+        return;
+    p->code.n_quote = p->pattern[code->quote].n;
+    memcpy(p->code.quote, p->pattern[code->quote].text, p->code.n_quote);
+}
+
+static size_t add_marks(uint8_t *list, size_t n, const uint8_t *marks)
+{
+    for (; *marks != NO_MARK; marks++)
+        list[n++] = *marks;
+    list[n] = NO_MARK;
+    return n;
+}
+
+/* The marks that content is looked through for. */
+static void list_marks(struct vs_parts *p)
+{
+    const struct vs_wrap *wrap = p->config.style.wrap;
+    p->stop[0] = p->closers[0] = NO_MARK;
+    if (p->family)
+        add_marks(p->stop, add_marks(p->stop, 0, p->family->begin), p->family->section);
+    if (wrap)
+        add_marks(p->closers, 0, wrap->close);
+    p->n_openers = wrap && wrap->open[0] == NO_MARK;
+    for (const uint8_t *mark = p->closers; *mark != NO_MARK; mark++)
+        p->has_control_closers |= !p->config.shows_control && memchr(p->pattern[*mark].text, CONTROL, p->pattern[*mark].n);
+}
+
 /* ---- from outside ---- */
 
 int vs_parts_create(const struct vs_parts_config *config, struct vs_parts **ret)
@@ -923,14 +1275,16 @@ int vs_parts_create(const struct vs_parts_config *config, struct vs_parts **ret)
     /* Messages have headers whether there are tools or not. */
     if (json_array_size(config->tools) || config->style.family->is_channels)
         p->family = config->style.family;
-    for (size_t i = 0; i < VS_N_MARKS; i++) {
-        struct pattern *pattern = &p->pattern[i];
-        pattern->n = config->is_control[i] ? 2 : strlen(vs_mark_text[i]);
-        if (config->is_control[i])
-            memcpy(pattern->text, (char[]){ CONTROL, (char)(i + 1) }, 2);
-        else
-            memcpy(pattern->text, vs_mark_text[i], pattern->n);
-    }
+    p->has_control = memchr(config->is_control, true, sizeof config->is_control) != NULL;
+    for (size_t i = 0; i < VS_N_MARKS; i++)
+        spell(p, vs_mark_text[i], &p->pattern[i]);
+    if (p->family && p->family->tail)
+        spell(p, p->family->tail, &p->tail);
+    if (p->family && p->family->tags)
+        spell_tags(p, p->family->tags);
+    if (p->family && p->family->code)
+        spell_code(p, p->family->code);
+    list_marks(p);
     p->state = config->in_content ? config->style.family->is_channels ? MESSAGE : CONTENT : config->is_open ? THINK : START;
     *ret = p;
     return VS_OK;
@@ -969,7 +1323,7 @@ int vs_parts_push(struct vs_parts *p, const char *text, size_t n)
 
 int vs_parts_push_mark(struct vs_parts *p, enum vs_mark mark)
 {
-    const char control[] = { CONTROL, (char)(mark + 1) };
+    const char control[] = { CONTROL, CODE(mark) };
     return vs_parts_push(p, control, sizeof control);
 }
 
@@ -993,16 +1347,28 @@ int vs_parts_finish(struct vs_parts *p)
     return p->status;
 }
 
-const char *vs_parts_call(const struct vs_parts *p, size_t *ret_n)
+/* Where what is held to its form begins; SIZE_MAX: nothing is under way that surely is a call. */
+static size_t held_from(const struct vs_parts *p)
 {
     const struct call *c = &p->call;
-    size_t from = c->object_at;
-    bool is_under_way = p->state == CALL && c->phase == IN_JSON && c->has_object && (!c->is_bare || c->tool);
-    if (p->state == CALL && !p->family->is_json) {
-        from = p->family->is_channels ? c->from : c->behind;
-        is_under_way = c->has_begun || p->family->is_channels;
-    }
-    if (!is_under_way)
+    const struct vs_family *f = p->family;
+    bool knows = !c->is_bare || c->tool;
+    if (p->state != CALL)
+        return SIZE_MAX;
+    if (c->phase == AT_CODE || c->phase == IN_CODE || (c->phase == MARKS && f->code && c->in_list))
+        return f->form.tags && (!c->is_bare || c->phase == IN_CODE) ? c->object_at : SIZE_MAX;
+    if (c->phase == IN_JSON)
+        return !f->form.tags && c->has_object && knows ? c->object_at : SIZE_MAX;
+    if (f->is_channels)
+        return c->from;
+    bool is_list = f->code && f->code->is_list;      /* its bracket stands in front of what is held */
+    return c->has_begun && !f->keys && !is_list ? c->behind : SIZE_MAX;
+}
+
+const char *vs_parts_call(const struct vs_parts *p, size_t *ret_n)
+{
+    size_t from = held_from(p);
+    if (from == SIZE_MAX)
         return NULL;
     *ret_n = left(p) - from;
     return bytes(p) + from;

@@ -30,7 +30,7 @@
 
 /* ---- family.c ---- */
 
-#define VS_MARK_MAP(X) /* all that any family writes around calls and reasoning */                                   \
+#define VS_MARK_MAP(X) /* all that any family writes around calls and reasoning; a token of its own, or several, or text */      \
     X(THINK, "<think>")                         X(END_THINK, "</think>")                                             \
     X(MISTRAL_THINK, "[THINK]")                 X(MISTRAL_END_THINK, "[/THINK]")                                     \
     X(SEED_THINK, "<seed:think>")               X(SEED_END_THINK, "</seed:think>")                                   \
@@ -47,7 +47,54 @@
     X(KIMI_CALL, "<|tool_call_begin|>")         X(KIMI_END_CALL, "<|tool_call_end|>")                                \
     X(KIMI_ARGS, "<|tool_call_argument_begin|>")                                                                     \
     X(CHANNEL, "<|channel|>")                   X(MESSAGE, "<|message|>")         X(CONSTRAIN, "<|constrain|>")      \
-    X(START, "<|start|>")                       X(END, "<|end|>")                 X(END_OF_CALL, "<|call|>")
+    X(START, "<|start|>")                       X(END, "<|end|>")                 X(END_OF_CALL, "<|call|>")         \
+    X(DSML, "｜DSML｜")                         X(DSML_INVOKE, "<｜DSML｜invoke name=\"")                             \
+    X(DSML_FUNCTIONS, "<｜DSML｜function_calls>") X(DSML_END_FUNCTIONS, "</｜DSML｜function_calls>")                   \
+    X(DSML_CALLS, "<｜DSML｜tool_calls>")       X(DSML_END_CALLS, "</｜DSML｜tool_calls>")                             \
+    X(GEMMA_CALL, "<|tool_call>")               X(GEMMA_END_CALL, "<tool_call|>")                                    \
+    X(GEMMA_CHANNEL, "<|channel>")              X(GEMMA_THINK, "<|channel>thought")                                  \
+    X(GEMMA_END_THINK, "<channel|>")            X(GEMMA_QUOTE, "<|\"|>")                                             \
+    X(GEMMA_TURN, "<turn|>")                                                                                         \
+    X(START_CALL, "<start_function_call>")      X(END_START_CALL, "<end_function_call>")  X(ESCAPE, "<escape>")      \
+    X(LIQUID_CALL, "<|tool_call_start|>")                                                                            \
+    X(PYTHON_START, "<|python_start|>")         X(PYTHON_END, "<|python_end|>")                                  \
+    X(OLMO_CALLS, "<function_calls>")           X(OLMO_END_CALLS, "</function_calls>")                               \
+    X(TOOLS_PREFIX, "<|tools_prefix|>")         X(TOOLS_SUFFIX, "<|tools_suffix|>")                                  \
+    X(INNER_PREFIX, "<|inner_prefix|>")         X(INNER_SUFFIX, "<|inner_suffix|>")                                  \
+    X(START_THINKING, "<|START_THINKING|>")     X(END_THINKING, "<|END_THINKING|>")                                  \
+    X(START_ACTION, "<|START_ACTION|>")         X(END_ACTION, "<|END_ACTION|>")                                      \
+    X(START_RESPONSE, "<|START_RESPONSE|>")     X(END_RESPONSE, "<|END_RESPONSE|>")                                  \
+    X(START_TEXT, "<|START_TEXT|>")             X(END_TEXT, "<|END_TEXT|>")                                          \
+    X(ACTION, "Action:")                        X(FENCE_JSON, "```json")          X(FENCE, "```")                    \
+    X(TAG_CALLS, "<tool_calls>")                X(TAG_END_CALLS, "</tool_calls>")                                    \
+    X(UPPER_CALL, "<TOOLCALL>")                 X(UPPER_END_CALL, "</TOOLCALL>")                                     \
+    X(FUNCTOOLS, "functools")                                                                                        \
+    X(FUNCTION_CALL, "<|function_call|>")       X(ROLE_SEP, "<|role_sep|>")       X(MESSAGE_SEP, "<|message_sep|>")  \
+    X(GIGA_CALL, "function call<|role_sep|>")                                                                        \
+    X(SEED_CALL, "<seed:tool_call>")            X(SEED_END_CALL, "</seed:tool_call>")                                \
+    X(NAMED_FUNCTION, "<function name=\"")                                                                           \
+    X(HY_THINK, "<think:opensource>")           X(HY_END_THINK, "</think:opensource>")                               \
+    X(HY_CALLS, "<tool_calls:opensource>")      X(HY_END_CALLS, "</tool_calls:opensource>")                          \
+    X(HY_CALL, "<tool_call:opensource>")        X(HY_END_CALL, "</tool_call:opensource>")                            \
+    X(HY_SEP, "<tool_sep:opensource>")                                                                               \
+    X(HY_KEY, "<arg_key:opensource>")           X(HY_END_KEY, "</arg_key:opensource>")                               \
+    X(HY_VALUE, "<arg_value:opensource>")       X(HY_END_VALUE, "</arg_value:opensource>")                           \
+    X(OPEN, "<|open|>")                         X(CLOSE, "<|close|>")             X(SEP, "<|sep|>")                  \
+    X(K3_THINK, "<|open|>think<|sep|>")         X(K3_END_THINK, "<|close|>think<|sep|>")                             \
+    X(K3_RESPONSE, "<|open|>response<|sep|>")   X(K3_END_RESPONSE, "<|close|>response<|sep|>")                       \
+    X(K3_CALLS, "<|open|>tools<|sep|>")         X(K3_END_CALLS, "<|close|>tools<|sep|>")                             \
+    X(K3_CALL, "<|open|>call tool=\"")          X(K3_END_MESSAGE, "<|close|>message<|sep|>")                         \
+    X(SOLAR_THINK, "<|think|>")                 X(SOLAR_ROLE, "<|begin|>assistant")  X(SOLAR_BEGIN, "<|begin|>")     \
+    X(SOLAR_CONTENT, "<|content|>")             X(SOLAR_CALLS, "<|tool_calls|>")                                     \
+    X(SOLAR_CALL, "<|tool_call:begin|>")        X(SOLAR_END_CALL, "<|tool_call:end|>")                               \
+    X(SOLAR_NAME, "<|tool_call:name|>")         X(SOLAR_ARGS, "<|tool_call:args|>")                                  \
+    X(ARROWS, ">>>")                            X(ARROWS_ALL, ">>>all")                                               \
+    X(STEPS, "Here are my reasoning steps:")    X(FINAL, "[BEGIN FINAL RESPONSE]")  X(END_FINAL, "[END FINAL RESPONSE]") \
+    X(RESPONSE, "<response>")                   X(TAG_END_RESPONSE, "</response>")                                   \
+    X(ANSWER, "<answer>")                       X(END_ANSWER, "</answer>")                                           \
+    X(M3_THINK, "<mm:think>")                   X(M3_END_THINK, "</mm:think>")    X(M3_MARK, "]<]minimax[>[")        \
+    X(M3_CALLS, "]<]minimax[>[<tool_call>")     X(M3_END_CALLS, "]<]minimax[>[</tool_call>")                         \
+    X(M3_INVOKE, "]<]minimax[>[<invoke name=\"")
 
 enum vs_mark {
 #define VS_MARK_ENUM(name, text) VS_MARK_##name,
@@ -59,23 +106,31 @@ extern const char *const vs_mark_text[VS_N_MARKS];
 
 struct vs_family;                        /* how calls are written */
 struct vs_think;                         /* and reasoning */
+struct vs_wrap;                          /* and what stands around content */
 
 struct vs_style {                        /* of a chat template */
     const struct vs_family *family;      /* never NULL: where the template shows none, the plain one */
     const struct vs_think *think;        /* NULL: none */
+    const struct vs_wrap *wrap;          /* NULL: nothing */
 };
 void vs_style_detect(const char *template, size_t n, struct vs_style *ret);
-/* How an answer begins that is to be a call; what such calls look like (with marks as text: vs_style_spell); the key of arguments
- * in calls that are objects of JSON with a name, or NULL: they have the name in front. */
+/* How an answer begins that is to be a call; what such calls look like (with marks as text: vs_style_spell). */
 void vs_style_begin_call(const struct vs_style *style, bool is_open, struct vs_buf *out);
 const struct vs_call_form *vs_style_form(const struct vs_style *style);
-const char *vs_style_arguments(const struct vs_style *style);
+/* The keys of calls that are objects of JSON; NULL: they are none, the name stands in front. */
+struct vs_call_keys {
+    const char *id;                      /* of a number in quotes, which may stand first; NULL: none */
+    const char *name, *arguments;        /* NULL, both: the name is the key of the arguments */
+};
+const struct vs_call_keys *vs_style_keys(const struct vs_style *style);
 bool vs_style_is_bare(const struct vs_style *style);            /* an object alone, where the answer begins, is a call, too */
 bool vs_style_names_first(const struct vs_style *style);        /* calls are held from their arguments on, when the name is known */
 
+/* The longest mark that is a control token and stands where a text begins; VS_N_MARKS: none. */
+unsigned vs_mark_at(const char *text, const bool is_control[VS_N_MARKS]);
 /* The text for a grammar: marks that are control tokens become the bytes that a vocabulary spells them with. */
 void vs_style_spell(const char *text, const bool is_control[VS_N_MARKS], struct vs_buf *out);
-enum { VS_MARK_CODE = 3 };
+enum { VS_MARK_CODE = 4 };
 void vs_mark_code(enum vs_mark mark, char ret[VS_MARK_CODE]);
 
 const char *vs_style_name(const struct vs_style *style);        /* of its family: "hermes" */
@@ -86,6 +141,9 @@ json_t *vs_tool_function(const json_t *tool);
 /* Does a prompt that ends so leave reasoning begun? Or has it ended that? The text has the names of control tokens. */
 bool vs_style_is_open(const struct vs_style *style, const char *prompt, size_t n);
 bool vs_style_is_closed(const struct vs_style *style, const char *prompt, size_t n);
+/* Does the prompt end with what all parts of an answer begin with? And that; NULL: nothing. */
+bool vs_style_leads(const struct vs_style *style, const char *prompt, size_t n);
+const char *vs_style_lead(const struct vs_style *style);
 /* The marks of reasoning; false: it has none. */
 bool vs_style_thinks(const struct vs_style *style, enum vs_mark *ret_open, enum vs_mark *ret_close);
 /* How an answer begins that is to be content at once; nothing where it may just begin. */

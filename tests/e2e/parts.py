@@ -74,12 +74,29 @@ WRITTEN = {
     "kimi": ("<|tool_call_begin|>", ["<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>",
                                      "<|tool_call_end|>", "<|tool_calls_section_end|>"]),
     "channels": ("<|channel|> <|message|>", ["<|channel|>", "<|message|>", "<|constrain|>"]),
+    "dsml": ("｜DSML｜ <｜DSML｜function_calls>", ["｜DSML｜"]),
+    "elements": ("<|open|> <|close|>", ["<|open|>", "<|close|>", "<|sep|>"]),
+    "nested": ("]<]minimax[>[", ["]<]minimax[>["]),
+    "params": ("<function name= <param name=", []),
+    "hunyuan": ("<tool_sep{}>", ["<tool_calls:opensource>", "<tool_call:opensource>", "</tool_call:opensource>",
+                                 "<tool_sep:opensource>", "<arg_key:opensource>", "</arg_key:opensource>",
+                                 "<arg_value:opensource>", "</arg_value:opensource>"]),
+    "gemma": ("<|tool_call>", ["<|tool_call>", "<tool_call|>", '<|"|>']),
+    "liquid": ("<|tool_call_start|>", ["<|tool_call_start|>", "<|tool_call_end|>"]),
+    "by_name": ("<|tools_prefix|>", ["<|tools_prefix|>", "<|tools_suffix|>"]),
+    "command": ("<|START_ACTION|>", ["<|START_ACTION|>", "<|END_ACTION|>"]),
+    "solar": ("<|tool_call:begin|>", ["<|tool_calls|>", "<|tool_call:begin|>", "<|tool_call:end|>", "<|tool_call:name|>",
+                                      "<|tool_call:args|>"]),
 }
 # what a model that calls by itself says at once
 HELD = {"hermes": "<tool_call>{", "functions": "<function=", "keys": "<tool_call>", "minimax": '<invoke name="',
         "fenced": "<｜tool▁call▁begin｜>",
         "deepseek": "<｜tool▁call▁begin｜>", "kimi": "<|tool_call_begin|>",
-        "channels": "<|channel|>commentary to=functions.add<|message|>{"}
+        "channels": "<|channel|>commentary to=functions.add<|message|>{",
+        "dsml": '<｜DSML｜invoke name="', "elements": '<|open|>call tool="', "nested": ']<]minimax[>[<invoke name="',
+        "params": '<function name="', "hunyuan": "<tool_call:opensource>", "gemma": "<|tool_call>",
+        "liquid": "<|tool_call_start|>[",
+        "by_name": '<|tools_prefix|>[{"', "command": "<|START_ACTION|>[{", "solar": "<|tool_call:begin|>"}
 
 
 def shown(signs):
@@ -243,12 +260,12 @@ class Parts(unittest.TestCase):
                 for seed in range(5):
                     sampling = {"temperature": 1.4, "seed": seed}
                     tokens, result = self.answer(model, tools=[ADD, WEATHER, BOOK], tool_choice={"type": "function", "function": {
-                        "name": "book"}}, sampling=sampling, max_tokens=150 if seed % 2 else 500)
+                        "name": "book"}}, sampling=sampling, max_tokens=300 if seed % 2 else 500)
                     (part, text), = joined(tokens)
                     self.assertEqual((part, result["finish_reason"]), (2, "tool_calls"), (name, seed, text))
                     self.check_book(text)
                     tokens, result = self.answer(model, tool_choice="required", parallel_tool_calls=True, sampling=sampling,
-                                                 max_tokens=(90, 900)[seed % 2])
+                                                 max_tokens=(140, 900)[seed % 2])
                     parts = joined(tokens)
                     self.assertEqual(([part for part, _ in parts], result["finish_reason"]),
                                      (list(range(2, 2 + len(parts))), "tool_calls"), (name, parts))

@@ -23,12 +23,20 @@ static void try_form(const struct vs_call_form *form, const json_t *parameters, 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct vs_call_tags tags = { "<k=", ">\n", "\n</k>\n", "</f>" };
+    static const struct vs_call_tags tags = { .key_open = "<k=", .key_close = ">\n", .value_close = "\n</k>\n", .end = "</f>" };
+    static const struct vs_call_tags typed = {
+        .key_open = "<k=", .key_close = " s>", .value_close = "</%s>", .end = "</f>", .json_close = " %s>", .json_end = "</k>",
+    };
+    static const struct vs_call_tags code = { .key_open = "", .json_close = "=", .json_end = "", .end = ")", .between = ", " };
     static const struct vs_call_form in_tags = { "", "<f=", ">\n", "\n<f=", NULL, &tags };
-    static const struct vs_call_form in_header = { "", "", "\xff\xf8\xf9", NULL, NULL, NULL };
+    static const struct vs_call_form in_typed_tags = { "", "<f=", ">", NULL, NULL, &typed };
+    static const struct vs_call_form as_code = { "", "", "(", ", ", "]", &code };
+    static const struct vs_call_form in_header = { "", "", "\xff\xf8\xf8\xf9", NULL, NULL, NULL };
     json_t *value = json_loadb((const char *)data, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (json_is_object(value)) {
         try_form(&in_tags, value, data, n);
+        try_form(&in_typed_tags, value, data, n);
+        try_form(&as_code, value, data, n);
         try_form(&in_header, value, data, n);
     }
     json_decref(value);

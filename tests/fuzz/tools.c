@@ -14,6 +14,11 @@
 static const char *const templates[] = {
     "<tool_call> <think>", "<tool_call> <function= <parameter= <think>", "<tool_call> <arg_key> <arg_value>", "<｜tool▁call▁begin｜>",
     "[TOOL_CALLS] [THINK]", "<|python_tag|>", "<|tool_call_begin|>", "<|channel|> <|message|>", "<|tool_call|>", "plain",
+    "｜DSML｜ function_calls>", "<|open|> <|close|>", "]<]minimax[>[ <mm:think>", "<function name= <param name=",
+    "<tool_sep{}> <think{}>",
+    "<|tool_call> <|channel>thought", "<start_function_call>", "<|tool_call_start|>", "<function_calls>", "<|python_start|>",
+    "<|tools_prefix|> <|inner_prefix|>", "<|START_ACTION|> <|START_RESPONSE|>", "<tool_calls> [BEGIN FINAL RESPONSE]",
+    "<|tool_call:begin|> <|think|> <|content|>", "<function=", ">>>all", "<|function_call|>", "functools", "<seed:tool_call>",
 };
 enum { N_TEMPLATES = sizeof templates / sizeof *templates };
 

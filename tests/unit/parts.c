@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 static const char tools_text[] =
-    "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\",\"properties\":{"
+    "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\","
+      "\"properties\":{"
     "\"city\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\"},\"where\":{\"type\":\"object\"},\"wet\":{\"type\":\"boole"
       "an\"}}}}},"
     "{\"type\":\"function\",\"function\":{\"name\":\"add\",\"parameters\":{\"type\":\"object\"}}},{\"name\":\"flat\"}]}";
@@ -31,6 +32,33 @@ static const char tools_text[] =
 #define CHANNELS "<|channel|> <|message|>"
 #define PIPES "<|tool_call|>"
 #define PLAIN "{{ messages }}"
+#define MINIMAX "<minimax:tool_call> <invoke name="
+#define DSML3 "｜DSML｜ <｜DSML｜function_calls> <think> </think>"
+#define DSML4 "｜DSML｜ tool_calls"
+#define GEMMA "<|tool_call>call:{{ name }}{ <|channel>thought <channel|>"
+#define FUNCTION_GEMMA "<start_function_call>"
+#define LIQUID "<|tool_list_start|>"
+#define LLAMA4 "<|python_start|>"
+#define PYTHONIC "in the format of [func_name1(params_name1=params_value1...)]"
+#define OLMO "<function_calls>"
+#define APERTUS "<|tools_prefix|> <|inner_prefix|> <|inner_suffix|>"
+#define COMMAND "<|START_ACTION|> <|START_THINKING|> <|END_THINKING|> <|START_RESPONSE|>"
+#define COMMAND_PLUS "Action: ```json tool_name"
+#define TAG_CALLS "<tool_calls>"
+#define APRIEL "<tool_calls> Here are my reasoning steps: [BEGIN FINAL RESPONSE]"
+#define NEMOTRON "<TOOLCALL>"
+#define FIREFUNCTION "functools"
+#define GIGACHAT "'function call' <|role_sep|>"
+#define SEED "<seed:tool_call> <function= <seed:think> </seed:think>"
+#define SOLAR "<|tool_call:begin|> <|think|> <|content|>"
+#define FUNCTIONARY1 "<function="
+#define FUNCTIONARY2 ">>>all"
+#define PARAMS "<function name= <param name="
+#define HY "<tool_sep{}> <think{}> </think{}>"
+#define ELEMENTS "<|open|> <|close|>"
+#define NESTED "]<]minimax[>[ <mm:think> </mm:think>"
+#define ANSWERS "<tool_call> <think> </think> <answer>"
+#define M3 "]<]minimax[>[<"
 
 static const struct {
     const char *template, *answer;
@@ -56,7 +84,8 @@ static const struct {
     { HERMES, "<tool_call>{\"name\":\"add\",\"arguments\":\"{\\\"a\\\":1}\"}</tool_call>", "0 add\n{\"a\":1}", "hermes" },
     { HERMES, "<tool_call>{\"name\":\"add\"}</tool_call>", "0 add\n{}", "hermes" },
     { HERMES, "{\"name\": \"add\", \"arguments\": {\"a\": 1}}", "0 add\n{\"a\": 1}", "hermes" },
-    { HERMES, " {\"name\": \"add\", \"parameters\": {}}\n{\"name\": \"add\", \"arguments\": {}}", "0 add\n{}|1 add\n{}", "hermes" },
+    { HERMES, " {\"name\": \"add\", \"parameters\": {}}\n{\"name\": \"add\", \"arguments\": {}}", "0 add\n{}|1 add\n{}"
+      "", "hermes" },
     /* broken: content, byte for byte */
     { HERMES, "<tool_call>{\"name\":\"sub\",\"arguments\":{}}</tool_call>", "C <tool_call>{\"name\":\"sub\",\"arguments\":{}}"
       "</tool_call>", "hermes" },
@@ -141,6 +170,104 @@ static const struct {
       "|message|>{}", "C First.|0 flat\n{}", "channels" },
     { CHANNELS, "<|channel|>commentary to=functions.add<|message|>{\"a\"", "C {\"a\"", "channels" },
     { CHANNELS, "plain", "C plain", "channels" },
+    { CHANNELS, " to=functions.add<|channel|>commentary json<|message|>{\"a\": 1}<|call|>", "0 add\n{\"a\": 1}", "channels" },
+    /* tags that say what a value is */
+    { DSML3, "<think>Hm.</think>Now.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter "
+      "name=\"city\" "
+      "string=\"true\">3</｜DSML｜parameter>\n<｜DSML｜parameter name=\"x\" string=\"false\">[1, {\"y\": null}]</｜DSML｜parameter>\n"
+      "</｜DSML｜invoke>\n<｜DSML｜invoke name=\"flat\">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>",
+      "R Hm.|C Now.|0 get_weather\n{\"city\":\"3\",\"x\":[1,{\"y\":null}]}|1 flat\n{}", "dsml" },
+    { DSML4, "<｜DSML｜tool_calls><｜DSML｜invoke name=\"add\"><｜DSML｜parameter name=\"a\" string=\"true\">true</｜DSML｜parameter>"
+      "</｜DSML｜invoke></｜DSML｜tool_calls>", "0 add\n{\"a\":\"true\"}", "dsml" },
+    { DSML4, "<｜DSML｜invoke name=\"sub\"></｜DSML｜invoke>", "C <｜DSML｜invoke name=\"sub\"></｜DSML｜invoke>", "dsml" },
+    { ELEMENTS, "<|open|>think<|sep|>Hm.<|close|>think<|sep|><|open|>response<|sep|>Now.<|close|>response<|sep|><|open|>"
+      "tools<|sep|>"
+      "<|open|>call tool=\"get_weather\" index=\"1\"<|sep|><|open|>argument key=\"city\" type=\"string\"<|sep|>7<|close|>argument"
+      "<|sep|><|open|>argument key=\"days\" type=\"number\"<|sep|>3<|close|>argument<|sep|><|close|>call<|sep|><|close|>"
+      "tools<|sep|>"
+      "<|close|>message<|sep|>", "R Hm.|C Now.|0 get_weather\n{\"city\":\"7\",\"days\":3}", "elements" },
+    { NESTED, "<mm:think>Hm.</mm:think>" M3 "tool_call>\n" M3 "invoke name=\"get_weather\">" M3 "city>Bern" M3 "/city>"
+      "" M3 "where>" M3
+      "lat>1.5" M3 "/lat>" M3 "/where>" M3 "t>" M3 "item>1" M3 "/item>" M3 "item>b" M3 "/item>" M3 "/t>" M3 "/invoke>\n" M3
+      "/tool_call>", "R Hm.|0 get_weather\n{\"city\":\"Bern\",\"where\":{\"lat\":1.5},\"t\":[1,\"b\"]}", "nested" },
+    { NESTED, M3 "tool_call>" M3 "invoke name=\"add\">" M3 "a>" M3 "b>1" M3 "/c>" M3 "/a>" M3 "/invoke>",
+      "C " M3 "tool_call>" M3 "invoke name=\"add\">" M3 "a>" M3 "b>1" M3 "/c>" M3 "/a>" M3 "/invoke>", "nested" },
+    { PARAMS, "<function name=\"get_weather\"><param name=\"city\">Bern</param><param name=\"where\">{'lat': 1.5, 'on': True}"
+      "</param>"
+      "</function>", "0 get_weather\n{\"city\":\"Bern\",\"where\":{\"lat\":1.5,\"on\":true}}", "params" },
+    { SEED, "<seed:think>Hm.</seed:think><seed:tool_call>\n<function=add>\n<parameter=a>1</parameter>\n</function>\n"
+      "</seed:tool_call>", "R Hm.|0 add\n{\"a\":1}", "seed" },
+    { HY, "<think:opensource>Hm.</think:opensource><tool_calls:opensource>\n<tool_call:opensource>add<tool_sep:opensource>\n"
+      "<arg_key:opensource>a</arg_key:opensource>\n<arg_value:opensource>1</arg_value:opensource>\n</tool_call:opensource>\n"
+      "<tool_call:opensource>flat<tool_sep:opensource>\n</tool_call:opensource>\n</tool_calls:opensource>",
+      "R Hm.|0 add\n{\"a\":1}|1 flat\n{}", "keys" },
+    { MINIMAX, "<minimax:tool_call>\n<invoke name=\"add\">\n<parameter name=\"a\">x</parameter>\n</invoke>\n</minimax:tool_call>",
+      "0 add\n{\"a\":\"x\"}", "minimax" },
+    /* source code */
+    { GEMMA, "<|channel>thought\nHm.<channel|><|tool_call>call:get_weather{city:<|\"|>New \"York\"<|\"|>,days:3,where:{lat:1.5,"
+      "n:<|\"|>"
+      "x<|\"|>},t:[<|\"|>a<|\"|>,true]}<tool_call|><|tool_call>call:add{}<tool_call|>Done.",
+      "R Hm.|0 get_weather\n{\"city\":\"New \\\"York\\\"\",\"days\":3,\"where\":{\"lat\":1.5,\"n\":\"x\"},\"t\":[\"a\",true]}"
+      "|1 add\n{}"
+      "|C Done.", "gemma" },
+    { GEMMA, "<|tool_call>call:add{a:{\"b\":[1]}}<tool_call|>", "0 add\n{\"a\":{\"b\":[1]}}", "gemma" },
+    { GEMMA, "<|tool_call>call:sub{}", "C <|tool_call>call:sub{}", "gemma" },
+    { GEMMA, "<|tool_call>call:add{a:b}x", "C <|tool_call>call:add{a:b}x", "gemma" },
+    { FUNCTION_GEMMA, "<start_function_call>call:get_weather{city:<escape>Bern<escape>}<end_function_call>",
+      "0 get_weather\n{\"city\":\"Bern\"}", "gemma" },
+    { LIQUID, "Now.<|tool_call_start|>[get_weather(city='it\\'s late', days=3, wet=True, where={\"lat\": 1.5}), add(a=[1, "
+      "None], b=(1,))]"
+      "<|tool_call_end|>Done.",
+      "C Now.|0 get_weather\n{\"city\":\"it's late\",\"days\":3,\"wet\":true,\"where\":{\"lat\":1.5}}|1 add\n{\"a\":[1,null],"
+      "\"b\":[1]}|"
+      "C Done.", "liquid" },
+    { LIQUID, "<|tool_call_start|>[get_weather(city='it's (late)', x=\"\\u00dc\\n\")]<|tool_call_end|>",
+      "0 get_weather\n{\"city\":\"it's (late)\",\"x\":\"Ü\\n\"}", "liquid" },
+    { LIQUID, "<|tool_call_start|>[{\"name\": \"add\", \"arguments\": {}}]<|tool_call_end|>", "0 add\n{}", "liquid" },
+    { LIQUID, "<|tool_call_start|>[add(), sub()]<|tool_call_end|>", "0 add\n{}|C , sub()]<|tool_call_end|>", "liquid" },
+    { LIQUID, "<|tool_call_start|>[add(a=1", "C <|tool_call_start|>[add(a=1", "liquid" },
+    { LIQUID, "<|tool_call_start|>[add(1)]", "C <|tool_call_start|>[add(1)]", "liquid" },
+    { LIQUID, "<|tool_call_start|>[add(a=1, a=2)]", "C <|tool_call_start|>[add(a=1, a=2)]", "liquid" },
+    { LIQUID, "<|tool_call_start|>[add(a=)]", "C <|tool_call_start|>[add(a=)]", "liquid" },
+    { LLAMA4, "[get_weather(city=\"Bern\"), flat()]", "0 get_weather\n{\"city\":\"Bern\"}|1 flat\n{}", "llama" },
+    { LLAMA4, "<|python_start|>add(a=1)<|python_end|>", "0 add\n{\"a\":1}", "llama" },
+    { LLAMA4, "{\"name\": \"add\", \"parameters\": {}}", "0 add\n{}", "llama" },
+    { LLAMA4, "[1, 2] is a list", "C [1, 2] is a list", "llama" },
+    { PYTHONIC, "[add(a=-1.5e3)]", "0 add\n{\"a\":-1500.0}", "llama" },
+    { OLMO, "<function_calls>\nadd(a=1)\nget_weather(city=\"B\")\n</function_calls>", "0 add\n{\"a\":1}|1 "
+      "get_weather\n{\"city\":\"B\"}", "olmo" },
+    /* JSON, in other words */
+    { APERTUS, "<|inner_prefix|>Hm.<|inner_suffix|>Now.<|tools_prefix|>[{\"add\": {\"a\": 1}}, {\"flat\": {}}]<|tools_suffix|>",
+      "R Hm.|C Now.|0 add\n{\"a\": 1}|1 flat\n{}", "by_name" },
+    { APERTUS, "<|tools_prefix|>[{\"add\": {}, \"flat\": {}}]", "C <|tools_prefix|>[{\"add\": {}, \"flat\": {}}]", "by_name" },
+    { COMMAND, "<|START_THINKING|>Hm.<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"add\", "
+      "\"parameters\": "
+      "{\"a\": 1}}\n]<|END_ACTION|>", "R Hm.|0 add\n{\"a\": 1}", "command" },
+    { COMMAND, "<|START_RESPONSE|>Yes.<|END_RESPONSE|>", "C Yes.", "command" },
+    { COMMAND_PLUS, "Action: ```json\n[\n    {\n        \"tool_name\": \"add\",\n        \"parameters\": {}\n    }\n]```", "0 "
+      "add\n{}", "command" },
+    { TAG_CALLS, "<tool_calls>\n{\"name\": \"add\", \"arguments\": {}}\n{\"name\": \"flat\", \"arguments\": {}}\n</tool_calls>",
+      "0 add\n{}|1 flat\n{}", "tool_calls" },
+    { APRIEL, "Here are my reasoning steps:\nHm.\n[BEGIN FINAL RESPONSE]\nYes.\n<tool_calls>[{\"name\": \"add\", "
+      "\"arguments\": {}}]</tool_calls>\n"
+      "[END FINAL RESPONSE]", "R Hm.|C Yes.|0 add\n{}", "tool_calls" },
+    { NEMOTRON, "<TOOLCALL>[{\"name\": \"add\", \"arguments\": {}}]</TOOLCALL>", "0 add\n{}", "toolcall" },
+    { FIREFUNCTION, "Now. functools[{\"name\": \"add\", \"arguments\": {}}]", "C Now.|0 add\n{}", "functools" },
+    { GIGACHAT, "Now.<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"add\", \"arguments\": {}}", "C Now.|0 add\n{}"
+      "", "gigachat" },
+    { GIGACHAT, "<|function_call|>{\"name\": \"add\", \"arguments\": {}}", "0 add\n{}", "gigachat" },
+    /* a name in front */
+    { SOLAR, "<|think|>Hm.<|end|><|begin|>assistant<|tool_calls|><|tool_call:begin|>abc1<|tool_call:name|>add<|tool_call:args|>"
+      "{\"a\": 1}"
+      "<|tool_call:end|><|tool_call:begin|>abc2<|tool_call:name|>flat<|tool_call:args|>{}<|tool_call:end|>",
+      "R Hm.|0 add\n{\"a\": 1}|1 flat\n{}", "solar" },
+    { SOLAR, "<|think|>Hm.<|end|><|begin|>assistant<|content|>Yes.<|end|>", "R Hm.|C Yes.", "solar" },
+    { FUNCTIONARY1, "Now.<function=add>{\"a\": 1}</function><function=flat>{}</function>", "C Now.|0 add\n{\"a\": 1}|1 flat\n{}"
+      "", "functionary" },
+    { FUNCTIONARY2, ">>>all\nNow.>>>add\n{\"a\": 1}>>>flat\n{}", "C Now.|0 add\n{\"a\": 1}|1 flat\n{}", "functionary" },
+    /* marks around content */
+    { ANSWERS, "<think>Hm.</think>\n<answer>\nYes.\n</answer>", "R Hm.|C Yes.", "hermes" },
+    { ANSWERS, "The tag </answer> ends it.", "C The tag </answer> ends it.", "hermes" },
     /* where the template shows no tools */
     { PLAIN, "Well.\n<tool_call>\n{\"name\": \"add\", \"arguments\": {}}\n</tool_call>", "C Well.|0 add\n{}", "plain" },
 };
@@ -185,15 +312,20 @@ static void note(struct vs_parts *p, struct vs_buf *out, uint32_t *last)
 /* A mark that stands at text; VS_N_MARKS: none. */
 static unsigned mark_at(const char *text, size_t n)
 {
+    unsigned best = VS_N_MARKS;
     for (unsigned i = 0; i < VS_N_MARKS; i++)
-        if (strlen(vs_mark_text[i]) <= n && memcmp(text, vs_mark_text[i], strlen(vs_mark_text[i])) == 0)
-            return i;
-    return VS_N_MARKS;
+        if (*text == *vs_mark_text[i] && strlen(vs_mark_text[i]) <= n && memcmp(text, vs_mark_text[i], strlen(vs_mark_text[i])) == 0
+            && (best == VS_N_MARKS || strlen(vs_mark_text[i]) > strlen(vs_mark_text[best])))
+            best = i;
+    return best;
 }
 
 static void push(struct vs_parts *p, const struct vs_parts_config *config, const char *text, size_t n)
 {
+    bool has_control = memchr(config->is_control, 1, sizeof config->is_control) != NULL;
     for (size_t at = 0, from = 0; at <= n; at++) {
+        if (at < n && !has_control)
+            at = n;
         unsigned mark = at < n ? mark_at(text + at, n - at) : VS_N_MARKS;
         if (at < n && (mark == VS_N_MARKS || !config->is_control[mark]))
             continue;
@@ -251,7 +383,7 @@ static void test_families(void **state)
         parse(&config, cases[i].answer, n, all, n, got, sizeof got);
         assert_string_equal(got, cases[i].want);
         for (size_t a = 0; a <= n; a++)
-            for (size_t b = a; b <= n; b += 1 + n / 16) {
+            for (size_t b = a; b <= n; b += 1 + n / 8) {
                 parse(&config, cases[i].answer, n, (size_t[]){ a, b }, 2, got, sizeof got);
                 assert_string_equal(got, cases[i].want);
             }
@@ -419,10 +551,10 @@ static void test_forced_beginnings(void **state)
             assert_memory_equal(out.data, styles[i].open, strlen(styles[i].open));
             vs_buf_clear(&out);
         }
-        if (styles[i].arguments)
-            assert_string_equal(vs_style_arguments(&style), styles[i].arguments);
-        else
-            assert_null(vs_style_arguments(&style));
+        const struct vs_call_keys *keys = vs_style_keys(&style);
+        assert_true(!keys == !styles[i].arguments);
+        if (keys)
+            assert_string_equal(keys->arguments, styles[i].arguments);
     }
 }
 
@@ -434,6 +566,16 @@ static void test_hostile(void **state)
         { HERMES, "", "<tool_call>" }, { HERMES, "", "<tool_call>{" }, { HERMES, "<tool_call>", "[" }, { HERMES, "", " " },
         { HERMES, "<tool_call>", " " }, { HERMES, "<tool_call>{\"name\":\"add\",\"arguments\":{\"a\":\"", "x" },
         { HERMES, "{\"name\":\"add\",\"arguments\":", "{\"a\":" }, { THINKS, "<think>", "</think" }, { THINKS, "<think>x", "\n" },
+        { GEMMA, "", "<|tool_call>call:" }, { GEMMA, "<|tool_call>call:add{a:", "[" }, { GEMMA, "<|tool_call>call:add{a:<|\"|>"
+      "", "<|" },
+        { LIQUID, "<|tool_call_start|>[", "add(a='x'), " }, { LIQUID, "<|tool_call_start|>[add(a='", "' "
+      "" }, { LLAMA4, "", "[add(" },
+        { LIQUID, "<|tool_call_start|>[add(a='", "x\\" }, { OLMO, "<function_calls>", "add()\n" }, { OLMO, "<function_calls>"
+      "", "add\n" },
+        { NESTED, M3 "invoke name=\"add\">" M3 "a>", M3 "b>" }, { NESTED, M3 "invoke name=\"add\">" M3 "a>", M3 "b>x" M3 "/b>" },
+        { ELEMENTS, "<|open|>call tool=\"add\"<|sep|>", "<|open|>argument key=\"a\"" }, { SOLAR, "<|tool_call:begin|>"
+      "", "add<|tool_call:name|>" },
+        { TAG_CALLS, "<tool_calls>", "{\"name\":\"add\"}\n" }, { FUNCTIONARY2, "", ">>>" },
         { FUNCTIONS, "", "<tool_call>" }, { FUNCTIONS, "<function=add>", "<parameter=a>x</parameter>" }, { FUNCTIONS, "<funct"
       "ion=add><parameter=a>", "<" },
         { FUNCTIONS, "<function=add><parameter=", "a" }, { KEYS, "<tool_call>", "a" }, { MISTRAL, "[TOOL_CALLS]", "[CALL_ID] " },

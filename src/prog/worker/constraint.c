@@ -100,13 +100,22 @@ static json_t *arguments_schema(json_t *parameters)
     return closed;
 }
 
-/* {"name": NAME, "arguments": what the tool's schema says}. A new reference. */
-static json_t *object_schema(const json_t *function, const char *arguments)
+/* {"name": NAME, "arguments": what the tool's schema says}, with the keys of the family. A new reference. */
+static json_t *object_schema(const json_t *function, const struct vs_call_keys *keys)
 {
-    json_t *parameters = json_object_get(function, "parameters");
-    json_t *whole = json_pack("{s:s, s:{s:{s:O?}, s:o}, s:[s, s], s:b}", "type", "object", "properties", "name", "const",
-                              json_object_get(function, "name"), arguments, arguments_schema(parameters), "required", "name",
-                              arguments, "additionalProperties", 0);
+    json_t *parameters = json_object_get(function, "parameters"), *name = json_object_get(function, "name");
+    const char *arguments = keys->arguments ? keys->arguments : json_string_value(name);
+    json_t *properties = json_object(), *required = json_array();
+    if (keys->id)
+        json_object_set_new(properties, keys->id, json_pack("{s:s, s:s}", "type", "string", "pattern", "^[0-9]{1,3}$"));
+    if (keys->name) {
+        json_object_set_new(properties, keys->name, json_pack("{s:O?}", "const", name));
+        json_array_append_new(required, json_string(keys->name));
+    }
+    json_object_set_new(properties, arguments, arguments_schema(parameters));
+    json_array_append_new(required, json_string(arguments));
+    json_t *whole = json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties, "required", required,
+                              "additionalProperties", 0);
     for (size_t i = 0; i < 2 && whole; i++) {        /* what #/$defs/NAME means there, it means here */
         const char *shared = i ? "definitions" : "$defs";
         if (json_object_get(parameters, shared))
@@ -115,32 +124,57 @@ static json_t *object_schema(const json_t *function, const char *arguments)
     return whole;
 }
 
-enum { FORM_TEXTS = 6 };
+enum { FORM_BEGIN, FORM_OPEN, FORM_CLOSE, FORM_BETWEEN, FORM_AFTER, FORM_TAGS, N_TAG_TEXTS = 7,
+       N_FORM_TEXTS = FORM_TAGS + N_TAG_TEXTS };
 
-/* The form with its marks as the vocabulary spells them; text[] owns them. */
-static void spell_form(const struct vs_service *s, const struct vs_style *style, enum vs_calls_use use,
-                       struct vs_buf text[FORM_TEXTS], struct vs_call_form *ret)
+/* A form whose marks are as the vocabulary spells them. */
+struct spelled {
+    struct vs_buf text[N_FORM_TEXTS];
+    struct vs_call_tags tags;
+    struct vs_call_form form;
+};
+
+static void spelled_clear(struct spelled *sp)
 {
+    for (size_t i = 0; i < N_FORM_TEXTS; i++)
+        vs_buf_clear(&sp->text[i]);
+}
+
+/* VS_OK or VS_E_NOMEM; _clear in either case. */
+static int spell_form(const struct vs_service *s, const struct vs_style *style, enum vs_calls_use use, struct spelled *ret)
+{
+    static const struct vs_call_tags none;
     const struct vs_call_form *form = vs_style_form(style);
+    const struct vs_call_tags *tags = form->tags ? form->tags : &none;
     const bool names_first = vs_style_names_first(style) && use == VS_CALLS_HELD;
-    const char *of[FORM_TEXTS] = { form->open, names_first ? VS_CALLS_NAME_END : form->close, form->between, form->after,
-                                   form->tags ? form->tags->end : NULL, form->begin };
+    const char *of[N_FORM_TEXTS] = {
+        form->begin, form->open, names_first ? VS_CALLS_NAME_END : form->close, form->between, form->after,
+        tags->key_open, tags->key_close, tags->value_close, tags->end, tags->json_close, tags->json_end, tags->between,
+    };
     bool is_control[VS_N_MARKS];
+    int r = VS_OK;
+    *ret = (struct spelled){ 0 };
     for (unsigned m = 0; m < VS_N_MARKS; m++)
         is_control[m] = s->mark_id[m] != VS_TOKENIZER_NONE;
-    for (size_t i = 0; i < FORM_TEXTS; i++)
+    for (size_t i = 0; i < N_FORM_TEXTS && r == VS_OK; i++) {
         if (of[i])
-            vs_style_spell(of[i], is_control, &text[i]);
-    *ret = (struct vs_call_form){ .begin = text[5].n ? text[5].data : "", .open = text[0].data, .close = text[1].data,
-                                  .tags = form->tags };
-    if (use == VS_CALLS_FORCED_SEVERAL) {
-        ret->between = text[2].data;
-        ret->after = text[3].data;
+            vs_style_spell(of[i], is_control, &ret->text[i]);
+        r = ret->text[i].status;
     }
+    const struct vs_buf *t = ret->text + FORM_TAGS;
+    ret->tags = (struct vs_call_tags){ t[0].data, t[1].data, t[2].data, t[3].data, t[4].data, t[5].data, t[6].data };
+    ret->form = (struct vs_call_form){ .begin = ret->text[FORM_BEGIN].data, .open = ret->text[FORM_OPEN].data,
+                                       .close = ret->text[FORM_CLOSE].data, .tags = form->tags ? &ret->tags : NULL };
+    if (use == VS_CALLS_FORCED_SEVERAL) {
+        ret->form.between = ret->text[FORM_BETWEEN].data;
+        ret->form.after = ret->text[FORM_AFTER].data;
+    }
+    return r;
 }
 
 /* Those that may be called, with the schemas of what is written of each; owned by `schemas`. */
-static size_t callables(const json_t *tools, const char *name, const char *arguments, json_t *schemas, struct vs_callable *ret)
+static size_t callables(const json_t *tools, const char *name, const struct vs_call_keys *keys, json_t *schemas,
+                        struct vs_callable *ret)
 {
     size_t i, n = 0;
     const json_t *tool;
@@ -149,8 +183,8 @@ static size_t callables(const json_t *tools, const char *name, const char *argum
         const char *is = json_string_value(json_object_get(function, "name"));
         if (!is || (name && strcmp(is, name) != 0))
             continue;
-        json_t *schema = arguments ? object_schema(function, arguments) : arguments_schema(json_object_get(function, "parameters"));
-        ret[n++] = (struct vs_callable){ arguments ? "" : is, schema };
+        json_t *schema = keys ? object_schema(function, keys) : arguments_schema(json_object_get(function, "parameters"));
+        ret[n++] = (struct vs_callable){ keys ? "" : is, schema };
         json_array_append_new(schemas, schema);
     }
     return n;
@@ -160,29 +194,19 @@ int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json
                   const json_t *constraint, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err)
 {
     struct vs_callable *f = calloc(json_array_size(tools) + 1, sizeof *f);
-    struct vs_buf text[FORM_TEXTS] = { 0 };
-    struct vs_call_form form;
-    struct vs_call_tags tags = { 0 };
+    struct spelled spelled = { 0 };
     struct vs_error why = { 0 };
     json_t *schemas = json_array();
     int r = f && schemas ? need_vocabulary(s, check, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    if (r == VS_OK && (r = spell_form(s, style, use, &spelled)) != VS_OK)
+        vs_error_set(err, r, "%s", vs_status_text(r));
     if (r == VS_OK) {
-        size_t n = callables(tools, name, vs_style_arguments(style), schemas, f);
-        spell_form(s, style, use, text, &form);
-        if (form.tags) {
-            tags = *form.tags;
-            tags.end = text[4].data;
-            form.tags = &tags;
-        }
-        for (size_t i = 0; i < FORM_TEXTS && r == VS_OK; i++)
-            if (text[i].status != VS_OK)
-                r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-        if (r == VS_OK && (r = vs_grammar_calls(&form, f, n, constraint, vs_style_is_bare(style), s->vocabulary, check, ret,
-                                                &why)) != VS_OK)
+        size_t n = callables(tools, name, vs_style_keys(style), schemas, f);
+        r = vs_grammar_calls(&spelled.form, f, n, constraint, vs_style_is_bare(style), s->vocabulary, check, ret, &why);
+        if (r != VS_OK)
             vs_error_set(err, r, "tools: %s", why.text);
     }
-    for (size_t i = 0; i < FORM_TEXTS; i++)
-        vs_buf_clear(&text[i]);
+    spelled_clear(&spelled);
     json_decref(schemas);
     free(f);
     return r;

@@ -623,6 +623,8 @@ static int begin(struct generation *g, const json_t *request, struct vs_error *e
         teller.tools = g->tools = json_incref(vs_chat_tools(request));
         teller.in_content = json_string_length(json_object_get(request, "begun")) > 0;
         teller.is_open = !teller.in_content && vs_prompt_is_open(s, &prompt, &teller.style);
+        if (!teller.in_content && vs_prompt_leads(s, &prompt, &teller.style))
+            teller.lead = vs_style_lead(&teller.style);
     }
     struct vs_buf begun = { 0 };
     if (r == VS_OK)

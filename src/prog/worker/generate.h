@@ -61,6 +61,8 @@ int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check 
 /* Does the prompt leave reasoning begun? Or has it ended that? */
 bool vs_prompt_is_open(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
 bool vs_prompt_is_closed(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
+/* Does it end with what the answer's first part begins with? */
+bool vs_prompt_leads(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
 
 /* ---- stop.c ---- */
 
@@ -94,7 +96,7 @@ size_t vs_stopper_finish(struct vs_stopper *p);
 
 struct vs_reason_marks {                 /* of a model; zeroed: it does not reason */
     const char *close_text;              /* of the mark that ends reasoning; NULL: there is none */
-    bool is_control;                     /* it is a control token */
+    bool is_control;                     /* it ends with a control token */
     uint32_t open;                       /* the token that begins it; VS_TOKENIZER_NONE: it is more than one */
     uint32_t space[2];                   /* tokens that may stand behind its end; VS_TOKENIZER_NONE: this one is more than one */
     struct vs_ids close;                 /* the tokens of its end */
@@ -135,7 +137,7 @@ struct vs_teller_config {
     struct vs_style style;
     const uint32_t *mark_id;             /* [VS_N_MARKS] of the model; outlives the teller, as the tools do */
     const json_t *tools;
-    const char *begun;                   /* text that the prompt has begun the answer with; NULL: none */
+    const char *lead, *begun;            /* texts that the prompt has begun the answer with; NULL: none */
     bool is_open, is_single, special;
     bool in_content;                     /* the prompt has begun the answer's content */
 };

@@ -106,6 +106,11 @@ bool vs_prompt_is_closed(const struct vs_service *s, const struct vs_ids *prompt
     return ends_so(s, prompt, style, vs_style_is_closed);
 }
 
+bool vs_prompt_leads(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style)
+{
+    return ends_so(s, prompt, style, vs_style_leads);
+}
+
 int vs_prompt_render(struct vs_service *s, const json_t *request, struct vs_check *check, json_t **ret, struct vs_error *err)
 {
     struct vs_marked_text m = { 0 };

@@ -31,11 +31,13 @@ int vs_reason_marks_read(const struct vs_service *s, const struct vs_style *styl
     if (!vs_style_thinks(style, &open, &close))
         return VS_OK;
     ret->close_text = vs_mark_text[close];
-    ret->is_control = s->mark_id[close] != VS_TOKENIZER_NONE;
     int r = one_token(s, vs_mark_text[open], check, &ret->open, err);
     for (size_t i = 0; i < SPACE_TOKENS && r == VS_OK; i++)
         r = one_token(s, spaces[i], check, &ret->space[i], err);
-    return r == VS_OK ? vs_service_encode(s, ret->close_text, strlen(ret->close_text), true, 0, check, &ret->close, err) : r;
+    if (r == VS_OK)
+        r = vs_service_encode(s, ret->close_text, strlen(ret->close_text), true, 0, check, &ret->close, err);
+    ret->is_control = ret->close.n && vs_tokenizer_is_control(s->tokenizer, ret->close.id[ret->close.n - 1]);
+    return r;
 }
 
 void vs_reason_marks_clear(struct vs_reason_marks *m)

@@ -28,9 +28,7 @@ static int begin(struct vs_teller *t, const struct vs_parts_config *config, cons
 {
     int r = VS_OK;
     for (size_t n; text && *text && r == VS_OK; text += n) {
-        unsigned m = 0;
-        while (m < VS_N_MARKS && !(config->is_control[m] && strncmp(text, vs_mark_text[m], strlen(vs_mark_text[m])) == 0))
-            m++;
+        unsigned m = vs_mark_at(text, config->is_control);
         n = m < VS_N_MARKS ? strlen(vs_mark_text[m]) : 1;
         r = m < VS_N_MARKS ? vs_parts_push_mark(t->parts, (enum vs_mark)m) : vs_parts_push(t->parts, text, n);
     }
@@ -49,7 +47,8 @@ int vs_teller_init(struct vs_teller *t, const struct vs_teller_config *config, s
     for (unsigned m = 0; m < VS_N_MARKS; m++)
         parts.is_control[m] = !config->special && config->mark_id[m] != VS_TOKENIZER_NONE;
     t->has_marks = !config->special;
-    if (vs_parts_create(&parts, &t->parts) != VS_OK || begin(t, &parts, config->begun) != VS_OK)
+    if (vs_parts_create(&parts, &t->parts) != VS_OK || begin(t, &parts, config->lead) != VS_OK
+        || begin(t, &parts, config->begun) != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
     return VS_OK;
 }
