@@ -4,7 +4,8 @@
     tools/golden_template.py [--gguf FILE.gguf ...]
 
 expressions*.json and statements.json are small cases; families.json are chat templates of our own in the style of
-real model families, each with many conversations; gguf.json holds the templates of the model files given.
+real model families, each with many conversations, models.json and ../calls.json those of golden_families.py; gguf.json
+holds the templates of the model files given.
 """
 import itertools
 import json
@@ -12,10 +13,11 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import golden_families  # noqa: E402
 import template_oracle  # noqa: E402
 
 OUT = pathlib.Path(__file__).parent.parent / "tests/golden/template"
-UNSTABLE = ("object at 0x", "<function", "<built-in", "<bound method", "<generator", "0x7", "<class", "<list_reverse")
+UNSTABLE = ("object at 0x", "<built-in", "<bound method", "<generator", "0x7", "<class", "<list_reverse")
 # an address as text, complex numbers, Python's inner attributes: refused here on purpose
 NOT_OURS = ("l|map('string')|replace", "l|map('string')|upper", "l|map('string')|wordcount", "l|map('string') is lower",
             "l|map('string') is upper", "-7 ** 2.5", "missing.__class__")
@@ -460,9 +462,9 @@ def names_used(source):
     return {k: v for k, v in CONTEXT.items() if k in source}
 
 
-def chats(templates):
+def chats(templates, conversations=CONVERSATIONS):
     for template in templates:
-        for context in CONVERSATIONS:
+        for context in conversations:
             yield case(template, {**SPECIAL, **context})
 
 
@@ -473,6 +475,10 @@ def main():
         write(f"expressions{part + 1}.json", (case("{{ " + x + " }}", names_used(x)) for x in cases[part::2]))
     write("statements.json", (case(x, names_used(x)) for x in statements()))
     write("families.json", chats(FAMILIES))
+    write("models.json", chats(golden_families.MODELS.values(), golden_families.CONVERSATIONS))
+    with open(OUT.parent / "calls.json", "w", encoding="utf-8") as f:
+        rows = [json.dumps(row, ensure_ascii=False) for row in golden_families.called(template_oracle.render)]
+        f.write("[\n" + ",\n".join(rows) + "\n]\n")
     if "--gguf" in sys.argv:
         from gguf import GGUFReader
         found = {}

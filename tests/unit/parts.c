@@ -390,6 +390,53 @@ static void test_families(void **state)
     }
 }
 
+/* The calls that 47 templates write (tools/golden_families.py), read from what jinja2 made of them; with marks as text and as
+ * tokens, and byte by byte. */
+static void test_templates(void **state)
+{
+    (void)state;
+    size_t i, n_calls = 0;
+    json_t *rows = json_load_file(TEST_DIR "/golden/calls.json", 0, NULL), *row;
+    assert_true(json_array_size(rows) > 40);
+    json_array_foreach(rows, i, row) {
+        const char *template = json_string_value(json_object_get(row, "template"));
+        const char *prompt = json_string_value(json_object_get(row, "prompt"));
+        const char *answer = json_string_value(json_object_get(row, "answer"));
+        const char *model = json_string_value(json_object_get(row, "model"));
+        const json_t *want = json_object_get(row, "calls");
+        for (int v = 0; v < 3; v++) {        /* 1: marks are tokens, 2: byte by byte */
+            struct vs_parts_config config = { .tools = json_object_get(row, "tools") };
+            char got[4096];
+            size_t n = strlen(answer), all[2048], k = 0;
+            assert_true(n < sizeof all / sizeof *all);
+            for (size_t at = 0; at < n; at++)
+                all[at] = at;
+            vs_style_detect(template, strlen(template), &config.style);
+            config.is_open = vs_style_is_open(&config.style, prompt, strlen(prompt));
+            memset(config.is_control, v == 1, sizeof config.is_control);
+            parse(&config, answer, n, all, v == 2 ? n : 0, got, sizeof got);
+            for (char *part = got, *next; part; part = next) {
+                next = strchr(part, '|');
+                char *line = strchr(part, '\n');
+                if (next)
+                    *next++ = 0;
+                if (*part >= '0' && *part <= '9' && line) {
+                    const json_t *call = json_array_get(want, k++);
+                    json_t *arguments = vs_json_value(line + 1, strlen(line + 1));
+                    *line = 0;
+                    if (!call || strcmp(part + 2, json_string_value(json_object_get(call, "name"))) != 0
+                        || !json_equal(arguments, json_object_get(call, "arguments")))
+                        fail_msg("%s, way %d, call %zu: %s %s", model, v, k - 1, part + 2, line + 1);
+                    json_decref(arguments);
+                    n_calls++;
+                }
+            }
+        }
+    }
+    assert_int_equal(n_calls, 3 * (2 * json_array_size(rows) - 1));      /* one of them writes but one */
+    json_decref(rows);
+}
+
 static size_t without_marks(const char *text, char *ret)
 {
     size_t n = 0;
@@ -662,6 +709,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),     cmocka_unit_test(test_control_tokens), cmocka_unit_test(test_open_reasoning),
+        cmocka_unit_test(test_templates),
         cmocka_unit_test(test_one_call),     cmocka_unit_test(test_hostile),        cmocka_unit_test(test_scan),
         cmocka_unit_test(test_description),  cmocka_unit_test(test_early_arguments), cmocka_unit_test(test_forced_beginnings),
     };
