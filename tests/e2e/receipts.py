@@ -358,6 +358,9 @@ class Receipts(Waiting, unittest.TestCase):
 
     def test_guard(self):
         """An answer that the guard changes has two texts."""
+        cut = '{"receipt":"00'           # a line that a kill or a full disk has cut: the next one is its own
+        self.put("kept", cut)
+        os.chmod(self.dir + "/kept", 0o600)
         self.serve(output={"control": "off"}, pii={"output": "redact", "types": ["EMAIL"]}, receipts={"keep": "kept"})
         x = self.client()
         form = {"constraint": {"regex": "(a@example\\.org )+"}, "ignore_eos": False, "max_tokens": 40}
@@ -380,6 +383,7 @@ class Receipts(Waiting, unittest.TestCase):
         several = self.ask(x, n=2, **form)
         salt = x.wait(several)["salt"]
         with open(kept) as f:
+            self.assertEqual(f.readline(), cut + "\n")
             lines = [json.loads(line) for line in f]
         self.assertEqual(len(lines), 4)
         for one in x.receipts[several].values():         # of several answers each

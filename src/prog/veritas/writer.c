@@ -184,6 +184,17 @@ static int open_signing(const struct supervisor *s, int fds[N_CHILD_FDS], struct
     return failed ? err->code : VS_OK;
 }
 
+/* A line that was cut by a kill or a full disk ends here, or the next one would be a part of it. The writer can't read the file. */
+static bool end_cut_line(const char *path, int fd, off_t bytes)
+{
+    char last = '\n';
+    int to_read = bytes ? open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC | O_NONBLOCK) : -1;
+    bool done = !bytes || (to_read >= 0 && pread(to_read, &last, 1, bytes - 1) == 1 && (last == '\n' || write(fd, "\n", 1) == 1));
+    if (to_read >= 0)
+        close(to_read);
+    return done;
+}
+
 /* It holds what was said, so it is for its owner alone. */
 static int open_kept(const char *path, struct vs_error *err)
 {
@@ -193,6 +204,8 @@ static int open_kept(const char *path, struct vs_error *err)
         vs_error_set(err, VS_E_SYSTEM, "receipts.keep %.200s: %s", path, errno == ELOOP ? "it is a link" : strerror(errno));
     else if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 077))
         vs_error_set(err, VS_E_DENIED, "receipts.keep %.200s: it is no file, or others may read it; chmod 600", path);
+    else if (!end_cut_line(path, fd, st.st_size))
+        vs_error_set(err, VS_E_SYSTEM, "receipts.keep %.200s: %s", path, strerror(errno));
     if (fd >= 0 && err->code != VS_OK) {
         close(fd);
         return -1;
