@@ -92,13 +92,14 @@ static void read_rope_list(struct vs_builder *b)
 /* What window layers could have of their own must be as in the others. */
 static void refuse_other_sizes(struct vs_builder *b)
 {
-    const struct { const char *suffix; uint32_t n; } sizes[] = {
-        { "attention.key_length_swa", b->head_dim }, { "attention.value_length_swa", b->head_dim },
-        { b->arch->local_rot ? "rope.dimension_count" : "rope.dimension_count_swa", b->n_rot },
+    const struct { const char *suffix; uint32_t n; bool may_differ; } sizes[] = {
+        { "attention.key_length_swa", b->head_dim, false }, { "attention.value_length_swa", b->head_dim, false },
+        { "rope.dimension_count_swa", b->n_rot, b->arch->local_rot },
     };
     char key[128];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !b->arch->local_heads; i++)
-        if (vs_gb_get_u32(b, sizes[i].suffix, sizes[i].n, 0, UINT32_MAX) != sizes[i].n && b->status == VS_OK)
+        if (!sizes[i].may_differ && vs_gb_get_u32(b, sizes[i].suffix, sizes[i].n, 0, UINT32_MAX) != sizes[i].n
+            && b->status == VS_OK)
             vs_gb_fail(b, VS_E_UNSUPPORTED, "window layers of another size are not supported",
                        vs_gb_key_of(b, sizes[i].suffix, key));
 }

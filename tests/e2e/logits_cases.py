@@ -312,6 +312,8 @@ KEYS |= {
               "--key .swiglu_clamp_exp=f32[]:0,0.3,0,0.2 --key .swiglu_clamp_shexp=f32[]:0.25,0.3,0,0.2 "
               "--key .attention.sliding_window_pattern=bool[]:0,1,1,0 --key .rope.freq_base_swa=f32:600 "
               "--key .expert_gating_func=u32:2 " + HYBRID,
+    "step35-rot": "--arch step35 --kv-heads 1 --window 6 --rot 12 --key .rope.dimension_count_swa=u32:8 "
+                  "--key .attention.sliding_window_pattern=bool[]:0,1,1,0 --key .rope.freq_base_swa=f32:600 " + HYBRID,
     "jamba": "--arch jamba --kv-heads 1 --ssm-rank 6 " + HYBRID,
     "jamba-experts": "--arch jamba --kv-heads 1 --experts 6 --expert-ff 96 --expert-step 2 " + HYBRID,
     "plamo2": "--arch plamo2 --kv-heads 1 --qkv 1 " + HYBRID,
