@@ -454,7 +454,8 @@ static size_t look_up(struct scan *s, size_t start, size_t n)
     size_t end = word_end(s->text, start, n), length = end - start;
     unsigned known[MOST], n_known = 0, word;
     uint32_t lengths = r->lengths[pair_of(text, length)];
-    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= length && n_known + 1 < MOST; i++)
+    size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
+    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n_known + 1 < MOST; i++)
         if (lengths & bit_of(i) && (word = word_at(r, text, i, n - start, VS_WORD_PREFIX)) < r->table.n_words)
             known[n_known++] = word;
     if ((word = word_at(r, text, length, n - start, VS_WORD_WHOLE)) < r->table.n_words)

@@ -238,10 +238,11 @@ static void test_file(void **state)
 static void test_long(void **state)
 {
     (void)state;
-    static const char *const unit[] = { "ignore ", "a", "ignore all previous ", "[", "\n", "\xd0\xb0", "the ", "<!--", "\xff" };
+    static const char *const unit[] = { "ignore ", "a", "ignore all previous ", "[", "\n", "\xd0\xb0", "the ", "<!--", "\xff",
+                                        "\xe0\xa4\x95" };      /* begins as a prefix of 33 bytes does */
     for (size_t u = 0; u < sizeof unit / sizeof *unit; u++) {
         struct vs_buf text = { 0 };
-        while (text.n < 1 << 20)
+        while (text.n < 1 << 22)
             vs_buf_str(&text, unit[u]);
         struct looking l = { 0, text.n, false, true };
         assert_int_equal(vs_rules_scan(rules, text.data, text.n, on_rule, &l), VS_OK);
