@@ -1,5 +1,5 @@
 /* import/streams.c - Gemma 3n: a row is four streams side by side. A layer predicts all four, works on the first, and corrects the
- * others by what came of it. docs/NUMERICS.md, section 15. */
+ * others by what came of it. docs/NUMERICS.md, section 14. */
 #include "import/internal.h"
 #include "base/num.h"
 
