@@ -18,6 +18,7 @@ enum {
     QUOTED = 4,                          /* then it counts for one in so many */
     HIDDEN = 450,                        /* score of text that nobody sees, whatever it says */
     SHORT = 600,                         /* bytes of a text in which the model is as sure as it says */
+    FEW = 6,                             /* words: from so many on, too */
     READABLE = 2,                        /* vs_english_pairs of what has words, for each byte; of English 6 to 14 */
     READABLE_GUESS = 5,
     SURE = 500,                          /* of the model: a harmless text seldom reaches it */
@@ -245,27 +246,30 @@ static bool is_readable(const struct where *w, struct vs_survey *ret)
         && 12 * (size_t)ret->leet < w->n + 36;
 }
 
-/* One word is no sentence: a role, a name of a tool's parameter. The model knows words one by one, and would be sure of
- * "assistant". Of other scripts each character may be a word. */
-static bool has_words(const struct where *w)
+/* Words of the text, at most FEW: of other scripts each character may be a word. */
+static unsigned words_of(const struct where *w)
 {
-    enum { LEAST = 2 };
     unsigned words = 0;
     bool inside = false;
-    for (size_t i = 0; i < w->n && words < LEAST; i++) {
+    for (size_t i = 0; i < w->n && words < FEW; i++) {
         bool letter = is_letter(w->text[i]), lead = ((uint8_t)w->text[i] & 0xc0) == 0xc0;
         words += lead || (letter && !inside);
         inside = letter;
     }
-    return words == LEAST;
+    return words;
 }
 
-/* *ret_survey: of w, whatever the model is asked. */
+/* One word is no sentence: a role, a name of a tool's parameter; the model knows words one by one, and would be sure of
+ * "assistant". And of "and now" its sentence, window and whole are the same few words, which prove nothing by agreeing: such a text
+ * counts as far as it has FEW words. *ret_survey: of w, whatever the model is asked. */
 static void ask_model(const struct vs_scan *s, const struct where *w, struct vs_linear_scores *ret, struct vs_survey *ret_survey)
 {
     *ret = (struct vs_linear_scores){ 0 };
-    if (is_readable(w, ret_survey) && has_words(w) && !(s->config->n_allow && is_allowed(s, "linear")))
-        vs_linear_score(w->text, w->n, s->config->check, ret);
+    unsigned words = words_of(w);
+    if (!is_readable(w, ret_survey) || words < 2 || (s->config->n_allow && is_allowed(s, "linear")))
+        return;
+    vs_linear_score(w->text, w->n, s->config->check, ret);
+    ret->score = ret->score * words / FEW;
 }
 
 /* Both together count; the model is told where it is sure. `w` is what the model was asked about. */

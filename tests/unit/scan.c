@@ -79,6 +79,7 @@ static void test_attacks(void **state)
         "\xf3\xa0\x81\xa5\xf3\xa0\x81\xb3",
     };
     static const char *const harmless[] = {
+        "nothing here", "something here", "and now", "and then", "print this", "show me an example", "just the answer", "qui es-tu",
         "Write a poem about rain.",
         "```\nfor (;;)\n    ignore(line);\n```",
         "---\ntitle: Rules of the house\n---\nPlease keep quiet after ten.",
