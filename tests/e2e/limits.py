@@ -56,7 +56,7 @@ class Limits(processes.Waiting, unittest.TestCase):
 
     def client(self, **more):
         x = c.Client(self.path, **more)
-        x.sock.settimeout(30)
+        x.sock.settimeout(30 * processes.patience())
         self.open.append(x)
         return x
 
