@@ -56,7 +56,7 @@ static int open_private(const struct veritas_options *o, const char *name, struc
     char path[PATH_MAX];
     struct vs_error why;
     int status = o->program ? VS_OK : find_program(path, err);
-    if (status == VS_OK && (status = vs_client_private(o->program ? o->program : path, o->log_fd, name, ret, &why)) != VS_OK)
+    if (status == VS_OK && (status = vs_client_private(o->program ? o->program : path, false, o->log_fd, name, ret, &why)) != VS_OK)
         vs_error_set(err, status, "%s%s", why.text,
                      status == VS_E_DIED && o->log_fd < 0 ? "; log_fd of the options can show why" : "");
     return status;

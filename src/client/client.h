@@ -75,8 +75,8 @@ int vs_client_connect(const char *path, const char *name, const char *key, struc
 
 /* Starts `program serve --private-fd 3` (program NULL: /proc/self/exe) in a session of its own and talks to it over a
  * socketpair; it writes its log to log_fd (which stays the caller's; -1, or one that is not open: nowhere). It ends when the client
- * is closed or this process dies. */
-int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err);
+ * is closed or this process dies. checks: it only looks (--check), and keeps no audit log, whatever the policy says. */
+int vs_client_private(const char *program, bool checks, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err);
 
 /* Talks to the daemon at the other end of a stream socket; key as above. fd is the client's from here on, also on failure. */
 int vs_client_adopt(int fd, const char *name, const char *key, struct vs_client **ret, struct vs_error *err);

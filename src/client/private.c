@@ -38,10 +38,10 @@ static int give_signals(posix_spawnattr_t *a)
 
 /* Not fork: this process may have threads, hooks that run at a fork, and more memory than can be had twice. Returns errno. A signal
  * at the parent's death is not asked for: it would come at the death of this thread. The daemon sees the socket close. */
-static int start_daemon(const char *program, int log_fd, int theirs, pid_t *ret)
+static int start_daemon(const char *program, bool checks, int log_fd, int theirs, pid_t *ret)
 {
-    char digits[] = { '0' + PRIVATE_FD, 0 }, name[] = "veritas", serve[] = "serve", option[] = "--private-fd";
-    char *argv[] = { name, serve, option, digits, NULL };
+    char digits[] = { '0' + PRIVATE_FD, 0 }, name[] = "veritas", serve[] = "serve", option[] = "--private-fd", check[] = "--check";
+    char *argv[] = { name, serve, option, digits, checks ? check : NULL, NULL };
     struct vs_child_environment environment;
     posix_spawn_file_actions_t descriptors;
     posix_spawnattr_t signals;
@@ -59,7 +59,7 @@ static int start_daemon(const char *program, int log_fd, int theirs, pid_t *ret)
     return e;
 }
 
-int vs_client_private(const char *program, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err)
+int vs_client_private(const char *program, bool checks, int log_fd, const char *name, struct vs_client **ret, struct vs_error *err)
 {
     if (!program)
         program = "/proc/self/exe";
@@ -71,7 +71,7 @@ int vs_client_private(const char *program, int log_fd, const char *name, struct 
     /* Where the client's own standard descriptors are closed the pair may lie on 0..3: move theirs out of the way. */
     pid_t child = 0;
     int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
-    int e = theirs < 0 ? errno : start_daemon(program, log_fd, theirs, &child);
+    int e = theirs < 0 ? errno : start_daemon(program, checks, log_fd, theirs, &child);
     close(pair[1]);
     if (theirs >= 0)
         close(theirs);

@@ -363,6 +363,25 @@ class Limits(processes.Waiting, unittest.TestCase):
             else:
                 self.assertIn(path + said, done.stderr, text)
         self.assertFalse(os.path.exists(self.path))
+        # nor does it begin a log, or need that of the daemon that runs, or its key
+        policy = self.dir + "/policy.json"
+        with open(path, "w") as f:
+            f.write("[model a]\nctx = 512\n")
+        for more in ({}, {"signing": {"key": "fd:9"}}):
+            with open(policy, "w") as f:
+                json.dump({"audit": {"dir": self.dir + "/log", "private": True}, **more}, f)
+            done = self.call("serve", "--config", path, "--policy", policy, "--check")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "ok\n", ""), more)
+            self.assertFalse(os.path.exists(self.dir + "/log"))
+
+    def test_a_private_daemon_without_a_log_needs_no_key(self):
+        """The key of the daemon's log is nothing for who asks a daemon of his own under the same policy."""
+        self.env["VERITAS_POLICY"] = self.dir + "/policy.json"
+        for is_private, status in ((False, 0), (True, 70)):
+            with open(self.env["VERITAS_POLICY"], "w") as f:
+                json.dump({"audit": {"dir": self.dir + "/log", "private": is_private}, "signing": {"key": "fd:9"}}, f)
+            done = self.call("run", "--private", "-m", "a", "--raw", "-n", "2", "x")
+            self.assertEqual(done.returncode, status, done)
 
     def test_back_off(self):
         """A worker that dies again and again is started again after 0.1 s, 0.2 s, 0.4 s, ...; what waits for it is answered."""

@@ -238,7 +238,7 @@ static int set_up(struct supervisor *s, int private_fd, struct vs_error *err)
     struct stat st;                      /* looked at first, before a descriptor of ours takes its number */
     if (private_fd >= 0 && (fstat(private_fd, &st) != 0 || !S_ISSOCK(st.st_mode) || fcntl(private_fd, F_SETFD, FD_CLOEXEC) != 0))
         return vs_error_set(err, VS_E_INVALID, "--private-fd %d is not an open socket", private_fd);
-    int rc = signing_open(s, err);
+    int rc = private_fd < 0 || writer_is_wanted(s, true) ? signing_open(s, err) : VS_OK;
     if (rc == VS_OK)
         rc = vs_sandbox_options_parse(getenv("VERITAS_SANDBOX"), &checked, err);
     struct rlimit files;                 /* each model and client needs some; poll() itself refuses more entries than that */
@@ -296,7 +296,7 @@ int vs_command_serve(const struct vs_args *args)
         return 1;
     }
     vs_json_setup(0);
-    bool is_check = vs_args_given(args, VS_OPT_CHECK);
+    bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD), is_check = vs_args_given(args, VS_OPT_CHECK) && !is_private;
     int rc = is_check ? settings_check(&s->settings, args, &err) : settings_read(&s->settings, args, &err);
     if (rc != VS_OK || is_check) {
         settings_clear(&s->settings);
@@ -307,7 +307,6 @@ int vs_command_serve(const struct vs_args *args)
     vs_say_as(s->settings.log);
     s->args = args;
     s->broker.kind = PROCESS_BROKER;
-    bool is_private = vs_args_given(args, VS_OPT_PRIVATE_FD);
     rc = set_up(s, is_private ? (int)vs_args_int(args, VS_OPT_PRIVATE_FD) : -1, &err);
     if (rc == VS_OK) {
         if (!is_private)

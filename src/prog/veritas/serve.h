@@ -207,6 +207,7 @@ void guards_ready(struct supervisor *s, const struct pollfd *polls);
 uint16_t writer_unhandled(void);        /* 0, or a message without handler or row */
 /* Starts the writer, where the policy wants a log. Another daemon's folder, a broken log and others: err says so. */
 int writer_open(struct supervisor *s, bool is_private, struct vs_error *err);
+bool writer_is_wanted(const struct supervisor *s, bool is_private);     /* does the policy want a log of this daemon? */
 /* The broker asks for one. Where no log is kept it is for receipts that are to be signed, and a writer is started that does only
  * that; the broker is told also when it can't be. */
 void writer_sign(struct supervisor *s);

@@ -374,7 +374,7 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         rc = vs_client_connect(socket, "veritas", NULL, &s->client, err);
     if ((own || (rc == VS_E_NOT_FOUND && !socket && !(flags & VS_SESSION_RUNNING))) &&
         (rc = vs_session_check_variables(err)) == VS_OK && (rc = give_policy(policy, err)) == VS_OK)
-        rc = vs_client_private(NULL, 2, "veritas", &s->client, err);
+        rc = vs_client_private(NULL, false, 2, "veritas", &s->client, err);
     if (rc != VS_OK || !model || (flags & VS_SESSION_NO_LOAD))
         goto out;
     if (vs_session_is_path(model) || json_object_size(settings) > 0 || vs_client_is_private(s->client))

@@ -231,7 +231,7 @@ static int check_models(const struct settings *s, const struct reading *r, unsig
         const struct section *section = r->sections[i];
         if (!is_in_directory(section->name, &st))
             continue;
-        if (!client && vs_client_private(NULL, -1, "veritas serve --check", &client, err) != VS_OK)
+        if (!client && vs_client_private(NULL, true, -1, "veritas serve --check", &client, err) != VS_OK)
             return err->code;
         if (check_model(s, section, client, &why) != VS_OK) {
             *ret_line = line_of(r, section, why.text);

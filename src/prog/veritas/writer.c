@@ -287,17 +287,24 @@ static int await(struct supervisor *s, struct vs_error *err)
     return vs_error_set(err, code, "the audit log in %.200s: %.250s", w->dir, why);
 }
 
+/* The daemon of serve --check answers nobody, and leaves nothing behind. */
+bool writer_is_wanted(const struct supervisor *s, bool is_private)
+{
+    json_t *audit = audit_of(s);
+    const char *dir = json_string_value(json_object_get(audit, "dir"));
+    bool is_of_all = json_is_true(json_object_get(audit, "private")) && !vs_args_given(s->args, VS_OPT_CHECK);
+    bool is_wanted = dir && *dir && (!is_private || is_of_all);
+    json_decref(audit);
+    return is_wanted;
+}
+
 int writer_open(struct supervisor *s, bool is_private, struct vs_error *err)
 {
     struct writer *w = &s->writer;
     struct vs_error why = { 0 };
-    json_t *audit = audit_of(s);
-    const char *dir = json_string_value(json_object_get(audit, "dir"));
-    bool wanted = dir && *dir && (!is_private || json_is_true(json_object_get(audit, "private")));
     find_kept(s);
-    json_decref(audit);
     w->process.kind = PROCESS_AUDIT;
-    if (!wanted)
+    if (!writer_is_wanted(s, is_private))
         return VS_OK;
     int rc = processes_find(PROCESS_AUDIT, PROCESS_AUDIT, err);
     if (rc == VS_OK)
