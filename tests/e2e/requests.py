@@ -520,7 +520,7 @@ class Requests(unittest.TestCase):
         top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
         listed = set(re.findall(r'^    \{ "(?!serve\.)([a-z_.]+)",.*(?:\n      .*)?\}', read(top + "/src/ipc/keys.c"), re.M))
         envelope = {"model", "deadline_ms", "trace", "on_behalf_of", "force", "owner", "priority", "client", "deadline_at",
-                    "arrived_at", "sent", "credit", "resumes", "key", "remote", "receipt"}
+                    "arrived_at", "sent", "credit", "resumes", "key", "remote", "refused", "receipt", "keep"}
         started = {"settings.n_cpus", "settings.free_bytes", "settings.memory_bytes"}
         table = re.findall(r"^\| `([a-z_.]+)` \| (.*) \| ([a-z, ]+) \|$",
                            read(top + "/docs/PROTOCOL.md").split("## All keys")[1].split("## ")[0], re.M)
