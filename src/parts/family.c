@@ -378,6 +378,14 @@ void vs_mark_code(enum vs_mark mark, char ret[VS_MARK_CODE])
         ret[i--] = (char)(0xf8 + m % 7);
 }
 
+enum vs_mark vs_mark_of_code(const char code[VS_MARK_CODE])
+{
+    unsigned m = 0;
+    for (int i = 1; i < VS_MARK_CODE; i++)
+        m = 7 * m + (uint8_t)code[i] - 0xf8;
+    return (enum vs_mark)m;
+}
+
 unsigned vs_mark_at(const char *text, const bool is_control[VS_N_MARKS])
 {
     unsigned best = VS_N_MARKS;

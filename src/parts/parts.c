@@ -6,8 +6,8 @@
  *                  ^                |  broken        |  anything else
  *                  |________________|________________|
  *
- * A mark that is a control token stands in our bytes as 0xff and a byte of its number: no UTF-8 has them. What a family writes is
- * spelled so, too, when a parser is made.
+ * A mark that is a control token stands in our bytes as vs_mark_code spells it, for no UTF-8 has such bytes. What a family writes
+ * is spelled so, too, when a parser is made.
  * Each byte is looked at once for marks, and once for the call that it belongs to, if any: what was no call is not looked through
  * again for one that begins inside it.
  */
@@ -21,8 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONTROL '\xff'
-#define CODE(mark) ((char)(0x80 + (mark)))
+#define CONTROL '\xff'                   /* what codes of marks begin with, and only they */
 enum { MOST_HEADER = 512, MOST_KEY = 256 };      /* bytes of what stands in front of a call's arguments; of a tag's name */
 
 enum state { START, THINK, AFTER_THINK, FIRST, CONTENT, CALL, AFTER_CALL, HEADER, MESSAGE };
@@ -116,10 +115,10 @@ static void say(struct vs_parts *p, uint32_t part, size_t n)
         say_plain(p, part, at, (size_t)((control ? control : end) - at));
         if (!control)
             break;
-        const char *name = vs_mark_text[(unsigned char)control[1] - 0x80];
+        const char *name = vs_mark_text[vs_mark_of_code(control)];
         if (p->config.shows_control)
             say_plain(p, part, name, strlen(name));
-        at = control + 2;
+        at = control + VS_MARK_CODE;
     }
     p->done += n;
 }
@@ -1214,11 +1213,13 @@ static bool (*const steps[])(struct vs_parts *p) = {
 
 static void spell(const struct vs_parts *p, const char *text, struct pattern *ret)
 {
-    for (ret->n = 0; *text && ret->n + 2 <= sizeof ret->text;) {
+    for (ret->n = 0; *text && ret->n + VS_MARK_CODE <= sizeof ret->text;) {
         unsigned m = p->has_control ? vs_mark_at(text, p->config.is_control) : VS_N_MARKS;
-        ret->text[ret->n++] = m < VS_N_MARKS ? CONTROL : *text;
         if (m < VS_N_MARKS)
-            ret->text[ret->n++] = CODE(m);
+            vs_mark_code((enum vs_mark)m, ret->text + ret->n);
+        else
+            ret->text[ret->n] = *text;
+        ret->n += m < VS_N_MARKS ? VS_MARK_CODE : 1;
         text += m < VS_N_MARKS ? strlen(vs_mark_text[m]) : 1;
     }
 }
@@ -1323,8 +1324,9 @@ int vs_parts_push(struct vs_parts *p, const char *text, size_t n)
 
 int vs_parts_push_mark(struct vs_parts *p, enum vs_mark mark)
 {
-    const char control[] = { CONTROL, CODE(mark) };
-    return vs_parts_push(p, control, sizeof control);
+    char code[VS_MARK_CODE];
+    vs_mark_code(mark, code);
+    return vs_parts_push(p, code, sizeof code);
 }
 
 int vs_parts_finish(struct vs_parts *p)

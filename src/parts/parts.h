@@ -132,6 +132,7 @@ unsigned vs_mark_at(const char *text, const bool is_control[VS_N_MARKS]);
 void vs_style_spell(const char *text, const bool is_control[VS_N_MARKS], struct vs_buf *out);
 enum { VS_MARK_CODE = 4 };
 void vs_mark_code(enum vs_mark mark, char ret[VS_MARK_CODE]);
+enum vs_mark vs_mark_of_code(const char code[VS_MARK_CODE]);    /* of one that _code made */
 
 const char *vs_style_name(const struct vs_style *style);        /* of its family: "hermes" */
 void vs_style_set_plain(struct vs_style *style); /* the template shows no tools: they are described to the model */

@@ -1,6 +1,7 @@
 /* unit/parts.c - the parts of answers, family by family, cut everywhere. rooms: parts grammar ipc base */
 #include "parts/parts.h"
 
+#include "base/utf8.h"
 #include "ipc/json.h"
 #include "parts/scan.h"
 
@@ -483,6 +484,34 @@ static void test_control_tokens(void **state)
     vs_parts_free(p);
 }
 
+/* Each mark there is, as a token by itself between texts, is text by its name, whoever's it is. */
+static void test_marks_alone(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++)
+        for (unsigned m = 0; m < VS_N_MARKS; m++) {
+            struct vs_parts_config config;
+            struct vs_parts *p;
+            char want[128];
+            config_of(cases[i].template, &config);
+            memset(config.is_control, 1, sizeof config.is_control);
+            config.shows_control = true;
+            assert_int_equal(vs_parts_create(&config, &p), VS_OK);
+            assert_int_equal(vs_parts_push(p, "a", 1), VS_OK);
+            assert_int_equal(vs_parts_push_mark(p, m), VS_OK);
+            assert_int_equal(vs_parts_push(p, "\xc3\xa9", 2), VS_OK);
+            assert_int_equal(vs_parts_finish(p), VS_OK);
+            const struct vs_buf *said = &vs_parts_said(p)->text;
+            int n = snprintf(want, sizeof want, "a%s\xc3\xa9", vs_mark_text[m]);
+            assert_true(vs_utf8_valid(said->data, said->n) == said->n);
+            if (strcmp(cases[i].family, "hermes") == 0 && !config.style.wrap) {
+                assert_int_equal(said->n, n);
+                assert_memory_equal(said->data, want, said->n);
+            }
+            vs_parts_free(p);
+        }
+}
+
 static void test_open_reasoning(void **state)
 {
     (void)state;
@@ -709,7 +738,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),     cmocka_unit_test(test_control_tokens), cmocka_unit_test(test_open_reasoning),
-        cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_templates),    cmocka_unit_test(test_marks_alone),
         cmocka_unit_test(test_one_call),     cmocka_unit_test(test_hostile),        cmocka_unit_test(test_scan),
         cmocka_unit_test(test_description),  cmocka_unit_test(test_early_arguments), cmocka_unit_test(test_forced_beginnings),
     };
