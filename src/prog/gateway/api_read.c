@@ -102,7 +102,6 @@ int gw_map(struct gw_reading *r, const char *key, const json_t *value)
     return gw_put(r, key, json_incref((json_t *)(uintptr_t)value));
 }
 
-/* Names come from outside and go into a header: what is not plain there becomes a question mark. */
 static bool is_ignored(const struct gw_reading *r, const char *word)
 {
     size_t n = strlen(word);
@@ -112,6 +111,7 @@ static bool is_ignored(const struct gw_reading *r, const char *word)
     return false;
 }
 
+/* Names come from outside and go into a header: what is not plain there becomes a question mark. */
 void gw_ignore(struct gw_reading *r, const char *name)
 {
     char word[NAME_SHOWN + 1];
