@@ -70,6 +70,8 @@ struct vs_parts {
     bool has_control_closers;            /* they are control tokens, and so never text */
     struct vs_buf in;
     size_t done;                         /* bytes of it that are decided */
+    size_t dropped;                      /* of the answer, that stood in front of it */
+    struct span blank;                   /* see skip_space; counted from the answer's first byte */
     size_t look, solid;                  /* behind them: looked at for marks; of these, up to the last that is no white space */
     enum state state;
     uint32_t part;                       /* MESSAGE: what its text is */
@@ -140,11 +142,15 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-static size_t skip_space(const struct vs_parts *p, size_t at)
+/* A long run that still goes on is looked through once: where the last one that was not empty began and ended is remembered. */
+static size_t skip_space(struct vs_parts *p, size_t at)
 {
-    while (at < left(p) && is_space(bytes(p)[at]))
-        at++;
-    return at;
+    size_t before = p->dropped + p->done, from = before + at, to = from == p->blank.at ? from + p->blank.n : from;
+    while (to - before < left(p) && is_space(bytes(p)[to - before]))
+        to++;
+    if (to > from)
+        p->blank = (struct span){ from, to - from };
+    return to - before;
 }
 
 enum match { NO, PERHAPS, YES };         /* PERHAPS: what is there may become it */
@@ -838,7 +844,7 @@ static bool step_code_name(struct vs_parts *p)
 {
     struct call *c = &p->call;
     const struct vs_code *code = p->family->code;
-    size_t at = c->object_at = skip_space(p, c->at), n_prefix = strlen(code->prefix);
+    size_t at = c->at = c->object_at = skip_space(p, c->at), n_prefix = strlen(code->prefix);
     enum match prefix = at < left(p) ? match_text(p, at, code->prefix) : PERHAPS;
     if (prefix != YES)
         return prefix == NO ? fail(p, at) : false;
@@ -1309,6 +1315,7 @@ static int go_on(struct vs_parts *p)
     while (p->status == VS_OK && !is_over(p) && left(p) && steps[p->state](p)) { }
     if (p->done && p->status == VS_OK) {
         vs_buf_drop(&p->in, p->done);
+        p->dropped += p->done;
         p->done = 0;
     }
     return p->status;

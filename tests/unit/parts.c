@@ -657,6 +657,11 @@ static void test_hostile(void **state)
         { FUNCTIONS, "<function=add><parameter=", "a" }, { KEYS, "<tool_call>", "a" }, { MISTRAL, "[TOOL_CALLS]", "[CALL_ID] " },
         { MISTRAL, "[TOOL_CALLS]", "[{\"name\":\"add\"}," }, { DEEPSEEK, "", "<｜tool▁calls▁begin｜>" }, { LLAMA, "{\"name\":\""
       "add\",\"parameters\":{}}", ";" },
+        { LIQUID, "<|tool_call_start|>[", " " }, { LIQUID, "<|tool_call_start|>[add", " " },
+        { OLMO, "<function_calls>add()", "\n" },
+        { GEMMA, "<|tool_call>call:add{}", " " }, { KEYS, "<tool_call>add<arg_key>a</arg_key>", " " }, { COMMAND, "", " " },
+        { HY, "<tool_call:opensource>add<arg_key:opensource>a</arg_key:opensource>", " " },
+        { TAG_CALLS, "<tool_calls>{\"name\":\"add\"};", " " },
         { CHANNELS, "<|channel|>", "x" }, { CHANNELS, "", "<|start|>" }, { CHANNELS, "", "<|channel|>final<|message|>" },
     };
     enum { LENGTH = 400000 };

@@ -25,7 +25,7 @@ import threading
 from . import _library as c
 
 __all__ = ["Client", "AsyncClient", "Answer", "Stream", "chat", "generate", "tokenize", "detokenize", "embed", "rerank", "load",
-           "unload", "models",           "status", "version", "VeritasError"]
+           "unload", "models", "status", "version", "VeritasError"]
 
 
 class VeritasError(Exception):
