@@ -17,7 +17,7 @@ from processes import below, no_races, private_daemon
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsst")
 SIZE = "--embd 64 --heads 4 --kv-heads 2 --vocab 600 --ctx 2048 --seed 7 --layers 4".split()
-MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in ("lfm2", "mamba2")}
+MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in ("lfm2", "mamba2", "rwkv7")}
 WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
 COMPARED = ("finish_reason", "logits_hash", "choices", "prompt_tokens")
 
