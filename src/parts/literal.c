@@ -267,7 +267,7 @@ static json_t *read_value(struct reader *r)
         return read_quoted(r);
     if (*r->at == '"' || *r->at == '\'')
         return read_text(r);
-    if (!strchr("[({", *r->at))
+    if (*r->at != '[' && *r->at != '(' && *r->at != '{')
         return read_word(r);
     char c = *r->at++;
     r->depth++;

@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "ipc/json.h"
+#include "parts/literal.h"
 #include "parts/scan.h"
 
 #include <setjmp.h>
@@ -484,6 +485,16 @@ static void test_control_tokens(void **state)
     vs_parts_free(p);
 }
 
+/* A byte of zero opens no list of source code. */
+static void test_zero_byte(void **state)
+{
+    (void)state;
+    assert_null(vs_literal_value("\0 1)", 4));
+    json_t *list = vs_literal_value("( 1)", 4);
+    assert_int_equal(json_array_size(list), 1);
+    json_decref(list);
+}
+
 /* Each mark there is, as a token by itself between texts, is text by its name, whoever's it is. */
 static void test_marks_alone(void **state)
 {
@@ -743,7 +754,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),     cmocka_unit_test(test_control_tokens), cmocka_unit_test(test_open_reasoning),
-        cmocka_unit_test(test_templates),    cmocka_unit_test(test_marks_alone),
+        cmocka_unit_test(test_templates),    cmocka_unit_test(test_marks_alone),    cmocka_unit_test(test_zero_byte),
         cmocka_unit_test(test_one_call),     cmocka_unit_test(test_hostile),        cmocka_unit_test(test_scan),
         cmocka_unit_test(test_description),  cmocka_unit_test(test_early_arguments), cmocka_unit_test(test_forced_beginnings),
     };
