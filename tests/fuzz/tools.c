@@ -80,7 +80,7 @@ static void parse(const struct vs_parts_config *config, const char *text, size_t
                 continue;
             if (vs_parts_push(p, text + from, i - from) != VS_OK)
                 abort();
-            if (is_mark && vs_parts_push_mark(p, i % VS_N_MARKS) != VS_OK)
+            if (is_mark && vs_parts_push_mark(p, i + 1 < n ? (uint8_t)text[i + 1] % VS_N_MARKS : 0) != VS_OK)
                 abort();
             from = i + 1;
         }
