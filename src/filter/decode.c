@@ -373,21 +373,38 @@ static bool is_row(const struct vs_source *s, size_t i)
     return i < from + 4 && i + 1 < s->n && vs_ascii_digit(s->text[i + 1]) && strchr(" ,;-./|", s->text[i]) && s->text[i];
 }
 
+/* decode_values and the others, by what they read. */
+enum number_kind { BINARY, DECIMAL, OCTAL, PLACES, HEX_PAIRS, N_NUMBER_KINDS };
+
+static size_t decode_kind(const struct vs_source *s, size_t i, enum number_kind kind, size_t *budget, struct vs_reading *to)
+{
+    return kind == BINARY ? decode_binary(s, i, budget, to)
+         : kind == PLACES ? decode_places(s, i, budget, to)
+         : kind == HEX_PAIRS ? decode_hex(s, i, budget, to) : decode_values(s, i, kind == OCTAL ? 8 : 10, budget, to);
+}
+
+static bool may_begin(const struct vs_source *s, size_t i, enum number_kind kind)
+{
+    return kind == BINARY ? s->text[i] == '0' || s->text[i] == '1'
+         : kind == DECIMAL ? vs_ascii_digit(s->text[i])
+         : kind == HEX_PAIRS || is_row(s, i);
+}
+
+/* A run that was nothing is read again from some of its numbers, not from each: that would use up what may be decoded, and hide
+ * what stands behind it. */
 static void decode_numbers(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
+    size_t until[N_NUMBER_KINDS] = { 0 };        /* not before */
     for (size_t i = 0; i < s->n;) {
         bool starts = i + 11 < s->n && (hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
         size_t end = 0;
-        if (starts && (s->text[i] == '0' || s->text[i] == '1'))
-            end = decode_binary(s, i, budget, to);
-        if (starts && !end && vs_ascii_digit(s->text[i]))
-            end = decode_values(s, i, 10, budget, to);
-        if (starts && !end && is_row(s, i)) {
-            end = decode_values(s, i, 8, budget, to);
-            end = end ? end : decode_places(s, i, budget, to);
+        for (enum number_kind kind = 0; kind < N_NUMBER_KINDS && starts && !end; kind++) {
+            size_t before = *budget;
+            if (i < until[kind] || !may_begin(s, i, kind))
+                continue;
+            end = decode_kind(s, i, kind, budget, to);
+            until[kind] = end ? end : i + (before - *budget) / 2;
         }
-        if (starts && !end)
-            end = decode_hex(s, i, budget, to);
         if (!end && starts && s->text[i] == '\\')
             for (; i + 1 < s->n && hex_digit(s->text[i + 1]) >= 0; i++)
                 ;                        /* that was what decode_hex began with */
