@@ -6,7 +6,7 @@
  *     D[t]: of the raw logits that token t was drawn from. Level 1: SHA-256 of the 64 best, each u32le id, u32le bits; logit
  *           descending, then id ascending. Level 2: SHA-256 of all of them, id ascending, u32le bits.
  *
- * The salt is 32 random bytes of each answer: without it nobody can try what a short answer may have been. Nothing here knows how
+ * The salt is 32 random bytes of each request: without it nobody can try what a short answer may have been. Nothing here knows how
  * an answer was computed, so batch, threads and instruction set cannot show. Plain SHA-256 of base: no library.
  *
  * Memory: none of its own. Threads: pure. Failure: none.
