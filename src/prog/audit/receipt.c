@@ -11,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEPT_FD = 13 };                   /* main.c */
+enum { KEPT_FD = 13,                     /* main.c */
+       PIECE = 1 << 20 };                /* bytes of a line of receipts.keep that are written at once */
 
 static void add_hex(struct vs_buf *out, const char *before, const uint8_t hash[VS_HASH_BYTES])
 {
@@ -20,11 +21,25 @@ static void add_hex(struct vs_buf *out, const char *before, const uint8_t hash[V
     vs_buf_printf(out, "%s\"%s\"", before, hex);
 }
 
+/* To the file of receipts.keep; what is there of a line that could not be finished is ended by the next start. */
+static void write_kept(struct vs_buf *out)
+{
+    if (out->status != VS_OK)
+        audit_leave(VS_E_NOMEM, "out of memory for what receipts.keep keeps");
+    if (!vs_write_all(KEPT_FD, out->data, out->n))
+        audit_leave(VS_E_SYSTEM, "the file of receipts.keep cannot be written: %s", strerror(errno));
+    vs_buf_reset(out);
+}
+
+/* In pieces: a hostile worker names millions of ids. */
 static void add_ids(struct vs_buf *out, const char *key, const uint8_t *ids, size_t n)
 {
     vs_buf_printf(out, ",\"%s\":[", key);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         vs_buf_printf(out, i ? ",%u" : "%u", vs_load_u32le(ids + 4 * i));
+        if (out->n >= PIECE)
+            write_kept(out);
+    }
     vs_buf_char(out, ']');
 }
 
@@ -61,9 +76,8 @@ static void keep(struct audit *a, const struct vs_frame *statement)
     add_ids(&out, "tokens", v.ids + 4 * (size_t)v.n_prompt, v.n_tokens);
     add_rest(&out, v.opening, v.n);
     vs_buf_str(&out, "}}\n");
-    if (out.status != VS_OK)
-        audit_leave(VS_E_NOMEM, "out of memory for what receipts.keep keeps");
-    if (!vs_write_all(KEPT_FD, out.data, out.n) || (a->sync_each && fdatasync(KEPT_FD) != 0))
+    write_kept(&out);
+    if (a->sync_each && fdatasync(KEPT_FD) != 0)
         audit_leave(VS_E_SYSTEM, "the file of receipts.keep cannot be written: %s", strerror(errno));
     vs_buf_clear(&out);
 }
