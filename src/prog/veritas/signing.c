@@ -5,6 +5,7 @@
  * when the next one is made. Such a file begins with a line of its own, and stays open for that. */
 #include "prog/veritas/serve.h"
 
+#include "base/file.h"
 #include "evidence/root.h"
 #include "ipc/json.h"
 
@@ -100,12 +101,18 @@ int signing_make(struct supervisor *s, struct vs_error *err)
     if (!w->root_path[0] || (fstatat(w->dir_fd, "keys", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0))
         return VS_OK;                   /* a log that has begun needs it no more */
     make_folders(w->root_path);
-    w->root_fd = open(w->root_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    /* Under another name first: a kill leaves the whole file, or none. */
+    static const char mark[] = VS_OWN_KEY;
+    char part[sizeof w->root_path + 8];
+    snprintf(part, sizeof part, "%s.part", w->root_path);
+    unlink(part);
+    w->root_fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (w->root_fd < 0)
         return vs_error_set(err, VS_E_DENIED, "signing.key %.300s: it is not there and cannot be made: %s", w->root_path,
                             strerror(errno));
-    static const char mark[] = VS_OWN_KEY;
-    if (write(w->root_fd, mark, sizeof mark - 1) != (ssize_t)sizeof mark - 1 || fsync(w->root_fd) != 0)
+    bool done = vs_write_all(w->root_fd, mark, sizeof mark - 1) && fsync(w->root_fd) == 0
+        && renameat2(AT_FDCWD, part, AT_FDCWD, w->root_path, RENAME_NOREPLACE) == 0;
+    if (!done)
         return vs_error_set(err, VS_E_SYSTEM, "signing.key %.300s cannot be written: %s", w->root_path, strerror(errno));
     w->root_is_own = true;
     return VS_OK;
