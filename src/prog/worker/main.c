@@ -330,6 +330,7 @@ int main(int argc, char **argv)
         fail(&l, &err);
     json_decref(settings);
     vs_link_send_json(&l, VS_MSG_READY, 0, ready_message(&l, &report), 2 * VS_MAX_CONTROL);
+    tell_stats(&l);                     /* in the same write: who is told that it is loaded may ask for them */
     l.conn.state = VS_AT_OPEN;
     vs_last_words_phase("waiting for requests");
     serve(&l);
