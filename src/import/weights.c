@@ -56,18 +56,23 @@ static struct vs_tensor slice_of(const struct vs_gguf_tensor *t, uint32_t i, str
     return g;
 }
 
+/* The tensor and its name. NULL: building has failed, or it is not there; the latter fails unless it is optional. */
+static const struct vs_gguf_tensor *find(struct vs_builder *b, int layer, const char *suffix, bool optional, char ret_name[64])
+{
+    if (b->status != VS_OK)
+        return NULL;
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(ret_name, layer, suffix));
+    if (!t && !optional)
+        vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", ret_name);
+    return t;
+}
+
 uint32_t vs_gb_tensor(struct vs_builder *b, int layer, const char *suffix, uint32_t n_cols, struct vs_part rows, bool optional)
 {
-    char name[64];
-    if (b->status != VS_OK)
+    char name[64], what[160];
+    const struct vs_gguf_tensor *t = find(b, layer, suffix, optional, name);
+    if (!t)
         return VS_NONE;
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
-    if (!t) {
-        if (!optional)
-            vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", name);
-        return VS_NONE;
-    }
-    char what[160];
     if (t->ne[0] != n_cols || t->ne[1] != rows.all || t->ne[2] != 1 || t->ne[3] != 1) {
         snprintf(what, sizeof what, "tensor is %llu x %llu, must be %u x %u", (unsigned long long)t->ne[0],
                  (unsigned long long)t->ne[1], n_cols, rows.all);
@@ -169,13 +174,9 @@ uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix
 {
     char name[64], what[160];
     uint32_t first = VS_NONE;
-    if (b->status != VS_OK)
+    const struct vs_gguf_tensor *t = find(b, layer, suffix, false, name);
+    if (!t)
         return VS_NONE;
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
-    if (!t) {
-        vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", name);
-        return VS_NONE;
-    }
     bool flat = t->ne[1] == (uint64_t)n_out * n && t->ne[2] == 1, deep = t->ne[1] == n_out && t->ne[2] == n;
     if (t->ne[0] != n_in || (!flat && !deep) || t->ne[3] != 1) {
         snprintf(what, sizeof what, "tensor is %llu x %llu x %llu, must be %u x %u x %u", (unsigned long long)t->ne[0],
@@ -193,13 +194,9 @@ uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix
 uint32_t vs_gb_flat_vector(struct vs_builder *b, int layer, const char *suffix, struct vs_part part)
 {
     char name[64], what[160];
-    if (b->status != VS_OK)
+    const struct vs_gguf_tensor *t = find(b, layer, suffix, false, name);
+    if (!t)
         return VS_NONE;
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
-    if (!t) {
-        vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", name);
-        return VS_NONE;
-    }
     uint64_t n = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
     if (n != part.all) {
         snprintf(what, sizeof what, "tensor has %llu elements, must have %u", (unsigned long long)n, part.all);
