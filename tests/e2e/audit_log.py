@@ -1,16 +1,14 @@
 """A daemon that keeps a log, for the tests of the log: starting it, asking it, reading what it wrote."""
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 import client as c
-from processes import below, patience
+from processes import Daemons, below
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
@@ -36,7 +34,7 @@ def answers(path):
     return True
 
 
-class LogTest(unittest.TestCase):
+class LogTest(Daemons, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vsa")
         os.mkdir(self.dir + "/models")
@@ -46,14 +44,6 @@ class LogTest(unittest.TestCase):
         self.said = open(self.dir + "/said", "w+b")
         self.log = self.dir + "/log"
         self.running = []
-
-    def tearDown(self):
-        for daemon in self.running:
-            daemon.kill()
-            daemon.wait(30)
-        self.said.close()
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(self.dir)
 
     def policy(self, **audit):
         with open(self.dir + "/policy.json", "w") as f:
@@ -83,14 +73,8 @@ class LogTest(unittest.TestCase):
     def lock_is_held(self):
         return subprocess.run(["flock", "-n", self.log + "/lock", "true"]).returncode != 0
 
-    def wait_for(self, what, seconds=30):
-        end = time.monotonic() + seconds * max(1, patience())
-        while True:
-            found = what()
-            if found:
-                return found
-            self.assertLess(time.monotonic(), end, "it did not come to pass in time")
-            time.sleep(0.005)
+    def wait_for(self, what, seconds=30):           # logs are synced before anything is seen
+        return super().wait_for(what, seconds)
 
     def client(self):
         x = c.Client(self.socket)

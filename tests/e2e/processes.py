@@ -1,5 +1,6 @@
 """The processes that tests start: a daemon of their own, and how to find what is below it (/proc, zombies left out)."""
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -96,6 +97,19 @@ class Waiting:
                 self.fail(said())
             time.sleep(0.005)
         return found
+
+
+class Daemons(Waiting):
+    """For a TestCase that has daemons in self.running, a file for what they say, self.said, and a folder, self.dir. With KEEP in
+    the environment the folder stays."""
+
+    def tearDown(self):
+        for daemon in self.running:
+            daemon.kill()
+            daemon.wait(30)
+        self.said.close()
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(self.dir)
 
 
 class Installed(Waiting):

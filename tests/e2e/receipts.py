@@ -7,7 +7,6 @@ usage: receipts.py BIN (BIN holds veritas, its programs and mkmodel)."""
 import base64
 import json
 import os
-import shutil
 import signal
 import struct
 import subprocess
@@ -19,7 +18,7 @@ import client as c
 import receipt_format as r
 from determinism import runnable
 from logits import read_npy
-from processes import Waiting, child, patience
+from processes import Daemons, child, patience
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
@@ -34,7 +33,7 @@ def chain(predicate, opening, rows):
 
 # ---- the tests ----
 
-class Receipts(Waiting, unittest.TestCase):
+class Receipts(Daemons, unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="vsr")
         self.models = self.dir + "/models"
@@ -48,13 +47,6 @@ class Receipts(Waiting, unittest.TestCase):
             self.env.pop(name, None)
         self.said = open(self.dir + "/said", "w+b")
         self.running = []
-
-    def tearDown(self):
-        for daemon in self.running:
-            daemon.kill()
-            daemon.wait(30)
-        self.said.close()
-        shutil.rmtree(self.dir)
 
     def veritas(self, *args, status=0):
         done = subprocess.run([VERITAS, *args], env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)

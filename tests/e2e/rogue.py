@@ -14,7 +14,7 @@ import time
 import unittest
 
 import client as c
-from processes import patience
+from processes import Waiting
 
 BIN = os.path.abspath(sys.argv[1])
 SECRET, CARD = "jane.doe@example.com", "4111111111111111"
@@ -31,7 +31,7 @@ class Listening(c.Client):
         return data
 
 
-class Rogue(unittest.TestCase):
+class Rogue(Waiting, unittest.TestCase):
     POLICY = {"version": 1, "pii": {"output": "redact", "types": ["EMAIL", "CREDIT_CARD"]}}
 
     def serve(self, policy):
@@ -184,10 +184,8 @@ class Rogue(unittest.TestCase):
                 model = f"m{i}"          # of its own: one that is started again and again waits longer each time
                 number = self.steady(beside, model)
                 asked = x.request(c.GENERATE, {"model": model, "prompt": "break-" + name})
-                end = time.monotonic() + 10 * patience()
-                while name == "credit" and self.log().count("its worker broke the protocol") <= i:
-                    self.assertLess(time.monotonic(), end)      # who reads meanwhile gives more of it
-                    time.sleep(0.02)
+                if name == "credit":     # who reads meanwhile gives more of it
+                    self.wait_for(lambda: self.log().count("its worker broke the protocol") > i)
                 text, _, result = x.answer(asked)
                 self.assertLessEqual(set(text), set("word x"), text[:200])
                 self.assertEqual(self.steady_ends(beside, number)["resumed"], 1)
