@@ -442,12 +442,15 @@ class Audit(LogTest):
                 os.chmod(self.dir + "/key", 0o600)
                 env["VERITAS_KEY_FILE"] = self.dir + "/key"
             return subprocess.run([VERITAS, "audit", "fetch", folder], env=env, capture_output=True, text=True)
-        for role in ("user", "operator"):
-            done = fetch(self.dir + "/none", self.keys("add", role, "--role", role))
+        for n, role in enumerate(("user", "operator")):
+            key = self.keys("add", role, "--role", role)
+            self.event("key_added", n)          # the daemon knows it from now on
+            done = fetch(self.dir + "/none", key)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("the scope 'audit'", done.stderr)
             self.assertFalse(os.listdir(self.dir + "/none"))
         auditor = self.keys("add", "eve", "--role", "auditor")
+        self.event("key_added", 2)
         copy, own = self.dir + "/copy", self.log
         for _ in range(2):              # a second one replaces the first
             done = fetch(copy, auditor)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -196,6 +197,19 @@ class Files(Base):
         os.chmod(self.keys, 0o777)
         done = self.call("keys", "list")
         self.assertEqual((done.returncode, "others may write to it" in done.stderr), (1, True), done)
+
+    def test_folder_comes_later(self):
+        """The folder of keys is made, with all above it, while the daemon looks for the nearest that is there."""
+        self.policy(keys="made")
+        key = self.add("anna")
+        self.policy(keys="a/b/c/d/e/keys")
+        self.serve()
+        for _ in range(100):
+            os.makedirs(f"{self.dir}/a/b/c/d/e/keys", mode=0o700)
+            shutil.copy2(f"{self.dir}/made/anna.json", f"{self.dir}/a/b/c/d/e/keys/anna.json")
+            self.known(key)
+            shutil.rmtree(f"{self.dir}/a")
+            self.unknown(key)
 
     def test_key_file(self):
         """VERITAS_KEY_FILE is a file of one key that nobody else can read."""

@@ -223,27 +223,43 @@ int vs_keys_remove(const char *folder, const char *name, struct vs_error *err)
 
 /* ---- watching ---- */
 
-/* The folder, or the nearest above it that is there. */
-void vs_keys_watch_set(struct vs_keys_watch *w, const char *folder)
+/* The folder, or the nearest above it that is there. ret_below: the folder just below that, which was not there; empty: none. */
+static int watch_nearest(int fd, const char *folder, char ret_below[PATH_MAX])
 {
     char path[PATH_MAX];
+    int watch;
+    *ret_below = 0;
+    snprintf(path, sizeof path, "%s", folder);
+    while (*path && (watch = inotify_add_watch(fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE
+                                               | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)) < 0) {
+        char *slash = strrchr(path, '/');
+        snprintf(ret_below, PATH_MAX, "%s", path);
+        if (!slash || strcmp(path, "/") == 0)
+            return -1;
+        slash[slash == path] = 0;
+    }
+    return *path ? watch : -1;
+}
+
+void vs_keys_watch_set(struct vs_keys_watch *w, const char *folder)
+{
+    enum { MOST_TRIES = 64 };
+    char below[PATH_MAX];
+    struct stat st;
     if (!*folder)
         return;
     if (w->fd < 0) {
         w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
         w->watch = -1;
     }
-    int before = w->watch;
-    w->watch = -1;
-    snprintf(path, sizeof path, "%s", folder);
-    for (char *slash; w->fd >= 0 && *path && w->watch < 0; *slash = 0) {
-        w->watch = inotify_add_watch(w->fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB
-                                     | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
-        if (!(slash = strrchr(path, '/')))
-            break;
+    for (int i = 0; w->fd >= 0 && i < MOST_TRIES; i++) {
+        int before = w->watch;
+        w->watch = watch_nearest(w->fd, folder, below);
+        if (before >= 0 && before != w->watch)          /* the same place has the same number */
+            inotify_rm_watch(w->fd, before);
+        if (!*below || stat(below, &st) != 0 || !S_ISDIR(st.st_mode))
+            break;                                      /* else: made since it was looked for, and nobody would tell of it */
     }
-    if (w->fd >= 0 && before >= 0 && before != w->watch)        /* the same place has the same number */
-        inotify_rm_watch(w->fd, before);
 }
 
 bool vs_keys_watch_read(struct vs_keys_watch *w)
