@@ -29,13 +29,16 @@ last = re.search(r"selftest: (\d+) models, (\d+) configurations up to \w+, every
 assert last and len(models) == int(last[1]) > 12 and sum(int(n) for n, _ in models) == int(last[2]), text
 rows = {name: int(n) for name, n in re.findall(r"^(alone|speculation|prefix cache|preemption): (\d+) configurations$", text, re.M)}
 assert len(rows) == 4 and min(rows.values()) > (40 if WHOLE else 3) and sum(rows.values()) == int(last[2]), rows
-plain = json.loads(run("--json", "--isa", "c", "--brief"))
-assert plain["ok"] and plain["digest"] == last[3] and plain["isa"] == "c" and plain["contract"] == "VNC-1", plain
+# From here on a build that is slow tries each fourth model.
+STEP = 1 if WHOLE else 4
+EVERY = [] if WHOLE else ["--every", str(STEP)]
+plain = json.loads(run("--json", "--isa", "c", "--brief", *EVERY))
+assert plain["ok"] and (plain["digest"] == last[3]) == WHOLE and plain["isa"] == "c" and plain["contract"] == "VNC-1", plain
 assert set(plain["rows"]) == {"alone", "speculation", "prefix_cache", "preemption"}, plain
 assert sum(plain["rows"].values()) == plain["configurations"], plain
-assert [m["hash"][:16] for m in plain["models"]] == [h for _, h in models]
-brief = json.loads(run("--json", "--brief"))
-assert brief["ok"] and brief["digest"] == last[3] and min(brief["rows"].values()) > 3, brief
+assert [m["hash"][:16] for m in plain["models"]] == [h for _, h in models][::STEP]
+brief = json.loads(run("--json", "--brief", *EVERY))
+assert brief["ok"] and brief["digest"] == plain["digest"] and min(brief["rows"].values()) > 3, brief
 assert not WHOLE or brief["configurations"] < int(last[2]) / 3, brief
 run("--isa", "mmx", status=2)
 
@@ -50,9 +53,9 @@ with tempfile.TemporaryDirectory() as folder:
     with open(wrong, "wb") as f:
         f.write(data.replace(golden, golden[::-1]))
     os.chmod(wrong, 0o755)
-    said = run("--brief", program=os.path.join(folder, "veritas"), status=1)
-    assert "DIFFERS" in said and f"1 of {last[1]} models differ" in said, said
-    assert not json.loads(run("--json", "--isa", "c", "--brief", program=os.path.join(folder, "veritas"), status=1))["ok"]
+    said = run("--brief", *EVERY, program=os.path.join(folder, "veritas"), status=1)
+    assert "DIFFERS" in said and f"1 of {len(plain['models'])} models differ" in said, said
+    assert not json.loads(run("--json", "--isa", "c", "--brief", *EVERY, program=os.path.join(folder, "veritas"), status=1))["ok"]
     os.remove(wrong)
     assert "veritas-selftest is neither" in run(program=os.path.join(folder, "veritas"), status=4)
 print(last[0].strip())

@@ -3,9 +3,9 @@
  *   veritas-selftest [--json] [--brief] [--every N] [--isa LEVEL]
  *   veritas-selftest --golden
  *
- * `veritas selftest` starts it. --every N: each N-th model, where all would take too long (an emulator). It reads no file, opens
- * no socket and links only the numeric rooms, so it can be built static for a machine of which only a compiler is at hand. Exit
- * status: 0 all hashes are golden, 1 one is not, 2 usage, 6 cancelled.
+ * `veritas selftest` starts it. --every N: each N-th model, where all would take too long (an emulator, ASan). It reads no file,
+ * opens no socket and links only the numeric rooms, so it can be built static for a machine of which only a compiler is at hand.
+ * Exit status: 0 all hashes are golden, 1 one is not, 2 usage, 6 cancelled.
  */
 #include "base/bytes.h"
 #include "base/word.h"
@@ -168,7 +168,9 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     uint8_t bytes[32];
-    char digest[65];
+    char digest[65], of_all[32] = "";
+    if (every > 1)
+        snprintf(of_all, sizeof of_all, " of %zu", (size_t)vs_n_cases);
     vs_sha256_end(&all, bytes);
     vs_hex(bytes, sizeof bytes, digest);
     for (int row = 0; row < N_ROWS && !json && !n_bad; row++)
@@ -181,7 +183,7 @@ int main(int argc, char **argv)
         printf("selftest: %zu of %zu models differ%s from the contract: do not trust this build on this machine\n",
                n_bad, n_models, n_bad == 1 ? "s" : "");
     else
-        printf("selftest: %zu models, %zu configurations up to %s, every hash golden, digest %s\n", n_models, n,
+        printf("selftest: %zu models%s, %zu configurations up to %s, every hash golden, digest %s\n", n_models, of_all, n,
                vs_isa_name((enum vs_isa)isa), digest);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "veritas: cannot write to standard output: %s\n", strerror(errno ? errno : EIO));

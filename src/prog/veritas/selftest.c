@@ -22,12 +22,16 @@ int vs_command_become(const char *program, const char *const *words)
 
 int vs_command_selftest(const struct vs_args *args)
 {
-    const char *words[6] = { "veritas-selftest" };
+    const char *words[8] = { "veritas-selftest" };
     int n = 1;
     if (vs_args_given(args, VS_OPT_JSON))
         words[n++] = "--json";
     if (vs_args_given(args, VS_OPT_BRIEF))
         words[n++] = "--brief";
+    if (vs_args_given(args, VS_OPT_EVERY)) {
+        words[n++] = "--every";
+        words[n++] = vs_args_text(args, VS_OPT_EVERY);
+    }
     if (vs_args_given(args, VS_OPT_ISA)) {
         words[n++] = "--isa";
         words[n++] = vs_args_text(args, VS_OPT_ISA);
