@@ -262,6 +262,10 @@ static void read_wkv(struct vs_builder *b)
     if (b->status == VS_OK && b->n_embd % b->n_state)
         vs_gb_fail(b, VS_E_MALFORMED, "does not divide embedding_length", vs_gb_key_of(b, "wkv.head_size", key));
     b->ssm_heads = b->status == VS_OK ? b->n_embd / b->n_state : 0;
+    uint64_t rows_of_first = b->arch->mixer == RWKV6 ? vs_gb_rows_of_matrix(b, 0, "time_mix_first.weight") : 0;
+    if (b->status == VS_OK && rows_of_first > 1 && rows_of_first != b->ssm_heads && b->n_embd % rows_of_first == 0)
+        vs_gb_fail(b, VS_E_MALFORMED, "is not the length of the rows of time_mix_first.weight of layer 0",
+                   vs_gb_key_of(b, "wkv.head_size", key));
     if (vs_gb_get_u32(b, "token_shift_count", 2, 0, UINT32_MAX) != 2 && b->status == VS_OK)
         vs_gb_fail(b, VS_E_UNSUPPORTED, "is not 2", vs_gb_key_of(b, "token_shift_count", key));
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks && b->status == VS_OK; i++) {
