@@ -1,4 +1,4 @@
-/* parts/internal.h - what family.c knows and parts.c follows; stays inside the room. */
+/* parts/internal.h - what family.c knows and the parser follows; stays inside the room. */
 #ifndef VS_PARTS_INTERNAL_H
 #define VS_PARTS_INTERNAL_H
 #include "parts/parts.h"

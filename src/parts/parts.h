@@ -153,7 +153,7 @@ void vs_style_begin_content(const struct vs_style *style, bool is_open, struct v
 /* For a template that shows no tools: what a system message says of them. Appends to out; it describes the plain family. */
 void vs_style_describe(const json_t *tools, struct vs_buf *out);
 
-/* ---- parts.c ---- */
+/* ---- the parser ---- */
 
 struct vs_parts_config {
     struct vs_style style;
