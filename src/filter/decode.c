@@ -25,6 +25,16 @@ enum {
     LEAST_RUN = 12,                      /* digits of base64 that are worth a look */
 };
 
+#ifdef __SSE2__
+/* All bits of each byte that is one of the four. */
+static inline __m128i one_of_four(__m128i bytes, const char four[static 4])
+{
+    __m128i first = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[0])), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[1])));
+    __m128i last = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[2])), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[3])));
+    return _mm_or_si128(first, last);
+}
+#endif
+
 /* ---- pieces ---- */
 
 struct piece {                           /* decoded bytes; where each came from */
@@ -134,21 +144,45 @@ static inline int base64_digit(char c)
     return base64_value[(uint8_t)c];
 }
 
+/* Where the run of digits ends that goes on at i. */
+static size_t base64_end(const struct vs_source *s, size_t i)
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        __m128i from_zero = _mm_add_epi8(bytes, _mm_set1_epi8(0x7f - '9'));        /* '0' to '9' are the greatest signed bytes */
+        __m128i digit = _mm_cmpgt_epi8(from_zero, _mm_set1_epi8(0x7f - 10));
+        unsigned other = vs_no_letters(bytes) & ~(unsigned)_mm_movemask_epi8(_mm_or_si128(digit, one_of_four(bytes, "+/-_")));
+        if (other)
+            return i + (unsigned)__builtin_ctz(other);
+    }
+#endif
+    while (i < s->n && base64_digit(s->text[i]) >= 0)
+        i++;
+    return i;
+}
+
 static int base32_digit(char c)
 {
     return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' : c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-/* Where a run of digits that begins at i ends; a line break between two lines of at least 40 digits belongs to it. */
-static size_t digits_run(const struct vs_source *s, size_t i, int digit(char))
+static size_t base32_end(const struct vs_source *s, size_t i)
 {
-    for (size_t line = i;; i++) {
-        if (i < s->n && digit(s->text[i]) >= 0)
-            continue;
+    while (i < s->n && base32_digit(s->text[i]) >= 0)
+        i++;
+    return i;
+}
+
+/* Where a run of digits that begins at i ends; a line break between two lines of at least 40 digits belongs to it. */
+static size_t digits_run(const struct vs_source *s, size_t i, size_t run_end(const struct vs_source *, size_t))
+{
+    for (size_t line = i;;) {
+        i = run_end(s, i);
         size_t next = i;
         while (next < s->n && next < i + 3 && (s->text[next] == '\n' || s->text[next] == '\r'))
             next++;
-        if (next == i || i - line < 40 || next >= s->n || digit(s->text[next]) < 0)
+        if (next == i || i - line < 40 || next >= s->n || run_end(s, next) == next)
             return i;
         line = i = next;
     }
@@ -218,8 +252,8 @@ static void decode_groups(const struct vs_source *s, size_t *budget, struct vs_r
 static void decode_base(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
     for (size_t i = 0; i < s->n;) {
-        size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_digit);
-        size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_digit);
+        size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_end);
+        size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_end);
         if (end - i >= LEAST_RUN)
             decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
         if (end32 - i >= 16 && end32 + 1 >= end)
@@ -472,9 +506,20 @@ static size_t number_at(const struct vs_source *s, size_t i, unsigned base, size
     return i - from;
 }
 
-static bool may_escape(char c)
+/* From i on the next byte with which an escape may begin, or the end. */
+static size_t next_escape(const struct vs_source *s, size_t i)
 {
-    return c == '%' || c == '=' || c == '\\' || c == '&';
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        unsigned which = (unsigned)_mm_movemask_epi8(one_of_four(bytes, "%=\\&"));
+        if (which)
+            return i + (unsigned)__builtin_ctz(which);
+    }
+#endif
+    while (i < s->n && s->text[i] != '%' && s->text[i] != '=' && s->text[i] != '\\' && s->text[i] != '&')
+        i++;
+    return i;
 }
 
 /* The character that an escape at i stands for, and how long the escape is; 0: there is none. */
@@ -526,7 +571,7 @@ static void decode_escapes(const struct vs_source *s, size_t *budget, struct vs_
         uint32_t c;
         char out[4];
         size_t length = 0;
-        for (plain = i; i < s->n && !(may_escape(s->text[i]) && (length = escape_at(s, i, &c))); i++)
+        for (plain = i; (i = next_escape(s, i)) < s->n && !(length = escape_at(s, i, &c)); i++)
             ;
         if (i - plain > *budget)
             break;

@@ -325,21 +325,27 @@ void vs_protect_free(struct vs_protect *p)
 struct trail {
     uint64_t key;
     unsigned n;                          /* up to KEY */
-    size_t begin[KEY];                   /* where each began, a ring */
-    unsigned at;
 };
 
-static inline void add(struct trail *t, char c, size_t i)
+static inline void add(struct trail *t, char c)
 {
     t->key = t->key << 8 | (unsigned char)c;
-    t->begin[t->at++ % KEY] = i;
     t->n += t->n < KEY;
 }
 
-/* Where the last k letters begin. */
-static size_t begin_of(const struct trail *t, unsigned k)
+/* Where the last k letters before `end` begin, which were read from `from` on. Nearly no text asks, so the trail does not know. A %
+ * and the first byte of a full-width letter begin what they are part of, so text is read the same from behind. */
+static size_t begin_of(const struct vs_protect *p, bool is_raw, const char *text, size_t from, size_t end, unsigned k)
 {
-    return t->begin[(t->at - k) % KEY];
+    while (k && end > from) {
+        char c;
+        bool is_three = end - from >= 3 && byte_at(text, end, end - 3, true, &c) == 3;
+        end -= is_three ? 3 : 1;
+        if (!is_three)
+            byte_at(text, end + 1, end, true, &c);
+        k -= is_raw || is_letter(p, c);
+    }
+    return end;
 }
 
 enum answer { NO, UNDECIDED, FOUND, FOUND_OPEN };
@@ -374,16 +380,16 @@ static enum answer follow(const struct vs_protect *p, const struct form *f, cons
 
 /* The forms that begin with the trail's letters. */
 static inline enum answer try_forms(const struct vs_protect *p, const struct trail *t, bool is_raw, const char *text, size_t n,
-                                    size_t i, bool whole, struct vs_span *ret)
+                                    size_t from, size_t i, bool whole, struct vs_span *ret)
 {
     enum answer best = NO;
     if (!may_be_form(p, t->key) || t->n < KEY)
         return NO;
     for (int32_t k = p->slot[hash(t->key, KEY) & (SLOTS - 1)]; k >= 0; k = p->form[k].next) {
         const struct form *f = &p->form[k];
-        size_t start = begin_of(t, KEY), end;
         if (f->key != t->key || f->is_raw != is_raw)
             continue;
+        size_t start = begin_of(p, is_raw, text, from, i, KEY), end;
         enum answer answer = follow(p, f, text, n, start, i, whole, &end);
         if (answer == UNDECIDED)
             return UNDECIDED;
@@ -395,13 +401,13 @@ static inline enum answer try_forms(const struct vs_protect *p, const struct tra
     return best;
 }
 
-/* The longest end of the text that may begin a form: where it begins, or n. */
-static size_t held_of(const struct vs_protect *p, const struct trail *t, size_t n)
+/* The longest end of text[from, n) that may begin a form: where it begins, or n. */
+static size_t held_of(const struct vs_protect *p, const struct trail *t, bool is_raw, const char *text, size_t from, size_t n)
 {
     for (unsigned k = t->n < KEY ? t->n : KEY - 1; k > 0; k--) {
         unsigned bit = hash(t->key & (((uint64_t)1 << 8 * k) - 1), k) & (PREFIX_BITS - 1);
         if (p->prefix[bit / 64] >> bit % 64 & 1)
-            return begin_of(t, k);
+            return begin_of(p, is_raw, text, from, n, k);
     }
     return n;
 }
@@ -433,7 +439,7 @@ static size_t closed(const struct vs_detector *d, const char *rule, const char *
         bool is_new = i + length > looked;
         gap = is_letter(p, c) ? 0 : gap + 1;
         if (is_letter(p, c))
-            add(&t, c, i);
+            add(&t, c);
         if (is_new && (gap > p->gap || (!gap && t.n == KEY && !is_inside(p, rule, t.key))))
             return length > 1 ? i + length : i;
     }
@@ -444,16 +450,13 @@ static size_t closed(const struct vs_detector *d, const char *rule, const char *
 static inline size_t add_letters(const struct vs_protect *p, struct trail *t, const char *text, size_t n, size_t i)
 {
     uint64_t key = t->key, next;
-    unsigned at = t->at;
     size_t begin = i;
-    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next) {
+    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next, i++) {
         next = key << 8 | (unsigned char)c;
         if (may_be_form(p, next))
             break;
-        t->begin[at++ % KEY] = i++;
     }
     t->key = key;
-    t->at = at;
     t->n = i - begin < KEY - t->n ? t->n + (unsigned)(i - begin) : KEY;
     return i;
 }
@@ -478,17 +481,17 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
             break;
         if (is_letter(p, c)) {
             gap = 0;
-            add(&squeezed, c, i);
-            answer = try_forms(p, &squeezed, false, text, n, i + length, whole, &span);
+            add(&squeezed, c);
+            answer = try_forms(p, &squeezed, false, text, n, from, i + length, whole, &span);
             if (answer == UNDECIDED)
-                return begin_of(&squeezed, KEY);
+                return begin_of(p, false, text, from, i + length, KEY);
         } else if (++gap > p->gap)
             squeezed.n = 0;
         if (p->has_raw) {
-            add(&raw, c, i);
-            answer = answer == NO ? try_forms(p, &raw, true, text, n, i + length, whole, &span) : answer;
+            add(&raw, c);
+            answer = answer == NO ? try_forms(p, &raw, true, text, n, from, i + length, whole, &span) : answer;
             if (answer == UNDECIDED)
-                return begin_of(&raw, KEY);
+                return begin_of(p, true, text, from, i + length, KEY);
         }
         if (answer == NO)
             continue;
@@ -507,7 +510,7 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
     }
     if (whole)
         return n;
-    size_t held = held_of(p, &squeezed, i), held_raw = p->has_raw ? held_of(p, &raw, i) : i;
+    size_t held = held_of(p, &squeezed, false, text, from, i), held_raw = p->has_raw ? held_of(p, &raw, true, text, from, i) : i;
     return held < held_raw ? held : held_raw;
 }
 

@@ -20,11 +20,13 @@ enum {
     N_STEPS = 1 << 14,                   /* of all phrases: more than twice as many as those */
     N_ACTIVE = 8,                        /* phrases that may go on with the next word */
     N_SEEN = 1 << 13,                    /* matches of the automaton in one text; more of them say nothing new */
+    N_MET = 1 << 12,                     /* words of texts that are remembered */
+    SHORT = 8,                           /* letters of such a word, at most */
+    MOST = 4,                            /* words of rules that a word of a text may be */
 };
 
 /* Beginnings of a pattern, up to one of its parts, that were found in this scan: the last ones. */
 struct begun {
-    uint32_t scan;
     unsigned n;
     struct { uint32_t start, end; } lately[LATELY];
 };
@@ -34,12 +36,16 @@ struct known { uint64_t key; uint8_t n, kind; bool is_ascii; };      /* key: vs_
 
 struct seen { uint32_t word, start, end; };
 
+/* A short word of a text that was met lately: which words of rules it is, +1 each, or 0. */
+struct met { uint64_t key; uint16_t word[MOST]; };      /* key: vs_letters_key */
+
 /* Phrases are a trie of words: a step from a node, by a word, to the next one. */
 struct step { uint16_t from, word, to, emits; };     /* to 0: this slot is free; emits: number of a word + 1, when a phrase ends */
 
 struct vs_rules {
     struct vs_rule_table table;
     struct vs_automaton *automaton;
+    struct met met[N_MET];               /* by the hash of the key */
     uint16_t slot[N_SLOTS];              /* number of a word + 1, by its hash */
     uint16_t sign[0x80];                 /* number of the word that is this one character + 1 */
     uint32_t lengths[N_PAIRS];           /* of prefixes, by their first two characters: a bit for each length, the last one for all
@@ -47,14 +53,15 @@ struct vs_rules {
     struct known *known;                 /* [n_words] */
     struct step step[N_STEPS];
     unsigned n_nodes;
-    unsigned *uses_from;                 /* [n_words + 1] into use */
+    unsigned *uses_from;                 /* [n_words + 1] into use: first those that begin a pattern, */
+    unsigned *later_from;                /* [n_words] from here on the others */
     struct use *use;
-    struct begun *begun;                 /* of each part of each pattern */
+    struct begun *begun;                 /* of each part of each pattern: what of it counts only where is_begun says so */
+    bool *is_begun;                      /* [n_begun] */
     unsigned *begun_from;                /* [n_patterns] into begun */
     size_t n_begun;
     struct seen seen[N_SEEN];            /* by the automaton */
     size_t n_seen;
-    uint32_t scan;                       /* number of the scan; from 1 on */
 };
 
 void vs_rules_build(char ret[VS_RULES_BUILD])
@@ -88,12 +95,13 @@ static int check(const uint8_t *file, size_t n, size_t *ret_table, struct vs_err
     return VS_OK;
 }
 
-/* Counts the uses of each word, or, when `use` is there, writes them. */
-static void each_use(struct vs_rules *r, unsigned *count)
+/* Counts the uses of each word, or, when `use` is there, writes them: those that begin a pattern, or the others. */
+static void each_use(struct vs_rules *r, unsigned *count, bool begins)
 {
     const struct vs_rule_table *t = &r->table;
     for (unsigned i = 0; i < t->n_patterns; i++) {
-        for (unsigned k = 0; k < t->pattern[i].n && t->pattern[i].rule != VS_RULE_NONE; k++) {
+        unsigned n = t->pattern[i].rule == VS_RULE_NONE ? 0 : begins ? 1 : t->pattern[i].n;
+        for (unsigned k = !begins; k < n; k++) {
             const struct vs_rule_part *part = &t->part[t->pattern[i].part[k]];
             for (unsigned w = 0; w < part->n; w++) {
                 if (r->use)
@@ -231,22 +239,29 @@ static bool index_words(struct vs_rules *r)
     const struct vs_rule_table *t = &r->table;
     unsigned *count = calloc(t->n_words + 1, sizeof *count);
     r->uses_from = calloc(t->n_words + 1, sizeof *r->uses_from);
+    r->later_from = calloc(t->n_words + 1, sizeof *r->later_from);
     r->begun_from = calloc(t->n_patterns, sizeof *r->begun_from);
     for (unsigned i = 0; r->begun_from && i < t->n_patterns; i++) {
         r->begun_from[i] = (unsigned)r->n_begun;
         r->n_begun += t->pattern[i].n;
     }
     r->begun = calloc(r->n_begun, sizeof *r->begun);
+    r->is_begun = calloc(r->n_begun, sizeof *r->is_begun);
     r->known = calloc(t->n_words + 1, sizeof *r->known);
-    if (count && r->known && r->uses_from && r->begun_from && r->begun) {
-        each_use(r, count);
+    if (count && r->known && r->uses_from && r->later_from && r->begun_from && r->begun && r->is_begun) {
+        each_use(r, count, true);
+        each_use(r, count, false);
         for (unsigned w = 0; w < t->n_words; w++) {
             r->uses_from[w + 1] = r->uses_from[w] + count[w];
             count[w] = 0;
         }
         r->use = calloc(r->uses_from[t->n_words] + 1, sizeof *r->use);
         if (r->use)
-            each_use(r, count);
+            each_use(r, count, true);
+        for (unsigned w = 0; w < t->n_words; w++)
+            r->later_from[w] = r->uses_from[w] + count[w];
+        if (r->use)
+            each_use(r, count, false);
     }
     free(count);
     return r->use;
@@ -283,8 +298,10 @@ void vs_rules_close(struct vs_rules *r)
     vs_automaton_close(r->automaton);
     vs_rule_table_clear(&r->table);
     free(r->uses_from);
+    free(r->later_from);
     free(r->use);
     free(r->begun);
+    free(r->is_begun);
     free(r->begun_from);
     free(r->known);
     free(r);
@@ -293,9 +310,10 @@ void vs_rules_close(struct vs_rules *r)
 size_t vs_rules_bytes(const struct vs_rules *r)
 {
     const struct vs_rule_table *t = &r->table;
-    return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID) + (t->n_words + 1) * (sizeof *r->uses_from + sizeof *r->known)
+    return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID)
+        + (t->n_words + 1) * (sizeof *r->uses_from + sizeof *r->later_from + sizeof *r->known)
         + t->n_parts * sizeof *t->part + r->uses_from[t->n_words] * sizeof *r->use
-        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from) + r->n_begun * sizeof *r->begun
+        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from) + r->n_begun * (sizeof *r->begun + sizeof *r->is_begun)
         + vs_automaton_bytes(r->automaton);
 }
 
@@ -334,7 +352,11 @@ static inline size_t separator(const char *s, size_t n)
 /* May it stand between two words that belong together? */
 static bool joins(char c)
 {
-    return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || strchr("\"'*_,:()-`~.|/", c);
+    static const bool sign[128] = {
+        ['"'] = true, ['\''] = true, ['*'] = true, ['_'] = true, [','] = true, [':'] = true, ['('] = true, [')'] = true,
+        ['-'] = true, ['`'] = true, ['~'] = true, ['.'] = true, ['|'] = true, ['/'] = true,
+    };
+    return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || sign[(uint8_t)c];
 }
 
 /* s[0, n): what lies between two words, from somewhere on. */
@@ -364,8 +386,10 @@ static inline void begin(const struct scan *s, const struct use *use, size_t sta
         return;
     }
     struct begun *b = &s->rules->begun[use->begun];
-    if (b->scan != s->rules->scan)
-        *b = (struct begun){ .scan = s->rules->scan };
+    if (!s->rules->is_begun[use->begun]) {
+        s->rules->is_begun[use->begun] = true;
+        b->n = 0;
+    }
     b->lately[b->n % LATELY].start = (uint32_t)start;
     b->lately[b->n++ % LATELY].end = (uint32_t)end;
 }
@@ -375,14 +399,14 @@ static void on_word(const struct scan *s, unsigned word, size_t start, size_t en
     const struct vs_rules *r = s->rules;
     if (word >= r->table.n_words)
         return;
-    const struct use *end_of_uses = r->use + r->uses_from[word + 1];
-    for (const struct use *use = r->use + r->uses_from[word]; use < end_of_uses; use++) {
-        if (use->at == 0) {
-            begin(s, use, start, end);
+    const struct use *use = r->use + r->uses_from[word], *later = r->use + r->later_from[word];
+    for (; use < later; use++)
+        begin(s, use, start, end);
+    for (const struct use *end_of_uses = r->use + r->uses_from[word + 1]; use < end_of_uses; use++) {
+        if (!r->is_begun[use->begun - 1])
             continue;
-        }
         const struct begun *b = &r->begun[use->begun - 1];
-        unsigned n = b->scan != r->scan ? 0 : b->n < LATELY ? b->n : LATELY;
+        unsigned n = b->n < LATELY ? b->n : LATELY;
         for (unsigned k = 0; k < n; k++) {
             if (b->lately[k].end <= start && may_lie(s->text, b->lately[k].end, start, use->gap)) {
                 begin(s, use, b->lately[k].start, end);
@@ -437,29 +461,60 @@ static inline bool changes_script(const char *text, size_t start, size_t i)
     return c >= 0xe3 && c <= 0xed;
 }
 
-static size_t word_end(const char *text, size_t start, size_t n)
+/* Of the word that begins at start, and has letters of ASCII up to i. */
+static size_t word_end(const char *text, size_t start, size_t i, size_t n)
 {
-    size_t i = vs_letters_end(text, n, start);
     while (i < n && !separator(text + i, n - i) && !(i > start && changes_script(text, start, i)))
         i++;
     return i;
 }
 
+/* Which words of rules the word text[0, length) begins with, and which it is; `room` bytes may be read. How many. */
+static unsigned find_words(const struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
+{
+    unsigned n = 0, word;
+    uint32_t lengths = r->lengths[pair_of(text, length)];
+    size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
+    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n + 1 < MOST; i++)
+        if (lengths & bit_of(i) && (word = word_at(r, text, i, room, VS_WORD_PREFIX)) < r->table.n_words)
+            known[n++] = word;
+    if ((word = word_at(r, text, length, room, VS_WORD_WHOLE)) < r->table.n_words)
+        known[n++] = word;
+    return n;
+}
+
+/* The same of a word of at most SHORT letters, most of which were met before: they are remembered. */
+static unsigned find_short(struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
+{
+    uint64_t key = vs_letters_key(text, length, room);
+    struct met *met = &r->met[key * UINT64_C(0x9e3779b97f4a7c15) >> 52];
+    unsigned n = 0;
+    if (met->key != key) {
+        *met = (struct met){ .key = key };
+        n = find_words(r, text, length, room, known);
+        for (unsigned k = 0; k < n; k++)
+            met->word[k] = (uint16_t)(known[k] + 1);
+        return n;
+    }
+    for (; n < MOST && met->word[n]; n++)
+        known[n] = met->word[n] - 1u;
+    return n;
+}
+
 /* One word of the text: what it begins with, and what it is. */
 static size_t look_up(struct scan *s, size_t start, size_t n)
 {
-    enum { MOST = 4 };
-    const struct vs_rules *r = s->rules;
-    const char *text = s->text + start;
-    size_t end = word_end(s->text, start, n), length = end - start;
-    unsigned known[MOST], n_known = 0, word;
-    uint32_t lengths = r->lengths[pair_of(text, length)];
-    size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
-    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n_known + 1 < MOST; i++)
-        if (lengths & bit_of(i) && (word = word_at(r, text, i, n - start, VS_WORD_PREFIX)) < r->table.n_words)
-            known[n_known++] = word;
-    if ((word = word_at(r, text, length, n - start, VS_WORD_WHOLE)) < r->table.n_words)
-        known[n_known++] = word;
+    struct vs_rules *r = s->rules;
+    const char *text = s->text;
+    unsigned known[MOST], n_known;
+    size_t end = vs_letters_end(text, n, start);
+    bool is_short = end > start && end - start <= SHORT && (end == n || ((uint8_t)text[end] < 0x80 && separator(text + end, 1)));
+    if (is_short) {
+        n_known = find_short(r, text + start, end - start, n - start, known);
+    } else {
+        end = word_end(text, start, end, n);
+        n_known = find_words(r, text + start, end - start, n - start, known);
+    }
     for (unsigned k = 0; k < n_known; k++)
         on_word(s, known[k], start, end);
     if (n_known)
@@ -484,10 +539,7 @@ static void on_seen(void *arg, unsigned word, size_t start, size_t end)
 int vs_rules_scan(struct vs_rules *r, const char *text, size_t n, vs_rules_fn *told, void *arg)
 {
     struct scan s = { .rules = r, .text = text, .told = told, .arg = arg };
-    if (!++r->scan) {                    /* after 2^32 of them: what is there is of no scan */
-        memset(r->begun, 0, r->n_begun * sizeof *r->begun);
-        r->scan = 1;
-    }
+    memset(r->is_begun, 0, r->n_begun * sizeof *r->is_begun);
     r->n_seen = 0;
     int status = vs_automaton_scan(r->automaton, text, n, on_seen, r);
     size_t seen = 0;
