@@ -6,6 +6,7 @@
 #include "filter/view_parts.h"
 
 #include "filter/english.h"
+#include "filter/letters.h"
 
 #include <string.h>
 
@@ -286,6 +287,16 @@ static char one_of(char before, char behind)
     return pair(a, i) + pair(i, b) >= pair(a, l) + pair(l, b) ? 'i' : 'l';
 }
 
+/* Is s[0, n) a word, or may it be one of another language: then a digit stands within its letters? What is none ("x86", "utf8")
+ * hides nothing. */
+static bool is_disguise(const char *s, unsigned n, bool within)
+{
+    uint32_t h = 0x811c9dc5u;
+    for (unsigned i = 0; i < n; i++)
+        h = hash_on(h, s[i]);
+    return n >= 3 && ((within && n >= 5) || cost_of(s, n, h));
+}
+
 static char after_leet(const struct vs_source *s, size_t i, size_t end)
 {
     char c = i < end ? leet_letter(s->text[i]) : 0;
@@ -295,9 +306,10 @@ static char after_leet(const struct vs_source *s, size_t i, size_t end)
 void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
 {
     size_t plain = 0;                    /* from here to i nothing is written yet */
+    bool any = false;
     for (size_t i = 0; i < s->n;) {
-        size_t end = i;
-        unsigned letters = 0, signs = 0;
+        size_t end = vs_letters_end(s->text, s->n, i), letters = end - i;
+        unsigned signs = 0;
         while (end < s->n && (vs_ascii_letter(s->text[end]) || leet_letter(s->text[end]))) {
             letters += vs_ascii_letter(s->text[end]);
             signs += !vs_ascii_letter(s->text[end]);
@@ -313,15 +325,21 @@ void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
             i = end;
             continue;
         }
-        char before = ' ';
+        char before = ' ', word[LONGEST + 4];
+        bool within = false;
         vs_reading_copy(to, s, plain, i);
         for (size_t k = i; k < end; k++) {
             char c = leet_letter(s->text[k]);
+            within |= c && k > i && k + 1 < end && vs_ascii_letter(s->text[k - 1]) && vs_ascii_letter(s->text[k + 1]);
             c = c == '1' ? one_of(before, after_leet(s, k + 1, end)) : c;
             vs_reading_put(to, s, c ? &c : &s->text[k], 1, k, k + 1, c ? VS_READING_LEET : VS_READING_PLAIN);
-            before = c ? c : s->text[k];
+            before = word[k - i] = c ? c : s->text[k];
         }
+        any = any || is_disguise(word, (unsigned)(end - i), within);
         plain = i = end;
     }
-    vs_reading_copy(to, s, plain, s->n);
+    if (any)
+        vs_reading_copy(to, s, plain, s->n);
+    else
+        to->text.n = 0;
 }
