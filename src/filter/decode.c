@@ -245,7 +245,9 @@ static void decode_groups(const struct vs_source *s, size_t *budget, struct vs_r
         end = starts ? groups_end(s, i) : 0;
         if (end > i)
             decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
-        i = end > i ? end : i + 1;
+        else
+            end = starts ? base64_end(s, i) : i + 1;
+        i = end;
     }
 }
 
@@ -461,11 +463,27 @@ static char morse_letter(const char *s, size_t n)
     return 0;
 }
 
+/* From i on the next dot or dash, or the end. */
+static size_t next_dot(const struct vs_source *s, size_t i)
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        unsigned which = (unsigned)_mm_movemask_epi8(one_of_four(bytes, ".-.-"));
+        if (which)
+            return i + (unsigned)__builtin_ctz(which);
+    }
+#endif
+    while (i < s->n && s->text[i] != '.' && s->text[i] != '-')
+        i++;
+    return i;
+}
+
 static void decode_morse(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
-    for (size_t i = 0; i < s->n;) {
-        bool starts = (s->text[i] == '.' || s->text[i] == '-') && i + 2 < s->n && strchr(".- ", s->text[i + 1])
-            && strchr(".-/ ", s->text[i + 2]) && (!i || !vs_ascii_letter(s->text[i - 1]));
+    for (size_t i = 0; (i = next_dot(s, i)) < s->n;) {
+        bool starts = i + 2 < s->n && strchr(".- ", s->text[i + 1]) && strchr(".-/ ", s->text[i + 2])
+            && (!i || !vs_ascii_letter(s->text[i - 1]));
         if (!starts) {
             i++;
             continue;

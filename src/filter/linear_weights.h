@@ -11,7 +11,8 @@ extern const char vs_linear_weights[VS_LINEAR_BUCKETS / VS_LINEAR_ROW][VS_LINEAR
 
 static inline int vs_linear_weight(uint32_t bucket)
 {
-    return vs_linear_weights[bucket / VS_LINEAR_ROW][bucket % VS_LINEAR_ROW] - VS_LINEAR_ZERO;
+    const char *first = (const char *)vs_linear_weights;    /* each row ends with a NUL */
+    return first[bucket + bucket / VS_LINEAR_ROW] - VS_LINEAR_ZERO;
 }
 
 struct vs_linear_point { int32_t raw, score; };

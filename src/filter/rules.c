@@ -58,6 +58,7 @@ struct vs_rules {
     struct use *use;
     struct begun *begun;                 /* of each part of each pattern: what of it counts only where is_begun says so */
     bool *is_begun;                      /* [n_begun] */
+    unsigned *begun_now, n_begun_now;    /* [n_begun]: those that is_begun says so of */
     unsigned *begun_from;                /* [n_patterns] into begun */
     size_t n_begun;
     struct seen seen[N_SEEN];            /* by the automaton */
@@ -247,8 +248,9 @@ static bool index_words(struct vs_rules *r)
     }
     r->begun = calloc(r->n_begun, sizeof *r->begun);
     r->is_begun = calloc(r->n_begun, sizeof *r->is_begun);
+    r->begun_now = calloc(r->n_begun, sizeof *r->begun_now);
     r->known = calloc(t->n_words + 1, sizeof *r->known);
-    if (count && r->known && r->uses_from && r->later_from && r->begun_from && r->begun && r->is_begun) {
+    if (count && r->known && r->uses_from && r->later_from && r->begun_from && r->begun && r->is_begun && r->begun_now) {
         each_use(r, count, true);
         each_use(r, count, false);
         for (unsigned w = 0; w < t->n_words; w++) {
@@ -302,6 +304,7 @@ void vs_rules_close(struct vs_rules *r)
     free(r->use);
     free(r->begun);
     free(r->is_begun);
+    free(r->begun_now);
     free(r->begun_from);
     free(r->known);
     free(r);
@@ -313,7 +316,8 @@ size_t vs_rules_bytes(const struct vs_rules *r)
     return sizeof *r + t->n_rules * (sizeof *t->rule + VS_RULE_ID)
         + (t->n_words + 1) * (sizeof *r->uses_from + sizeof *r->later_from + sizeof *r->known)
         + t->n_parts * sizeof *t->part + r->uses_from[t->n_words] * sizeof *r->use
-        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from) + r->n_begun * (sizeof *r->begun + sizeof *r->is_begun)
+        + t->n_patterns * (sizeof *t->pattern + sizeof *r->begun_from)
+        + r->n_begun * (sizeof *r->begun + sizeof *r->is_begun + sizeof *r->begun_now)
         + vs_automaton_bytes(r->automaton);
 }
 
@@ -385,9 +389,11 @@ static inline void begin(const struct scan *s, const struct use *use, size_t sta
         s->told(s->arg, s->rules->table.pattern[use->pattern].rule, start, end);
         return;
     }
-    struct begun *b = &s->rules->begun[use->begun];
-    if (!s->rules->is_begun[use->begun]) {
-        s->rules->is_begun[use->begun] = true;
+    struct vs_rules *r = s->rules;
+    struct begun *b = &r->begun[use->begun];
+    if (!r->is_begun[use->begun]) {
+        r->is_begun[use->begun] = true;
+        r->begun_now[r->n_begun_now++] = use->begun;
         b->n = 0;
     }
     b->lately[b->n % LATELY].start = (uint32_t)start;
@@ -539,7 +545,8 @@ static void on_seen(void *arg, unsigned word, size_t start, size_t end)
 int vs_rules_scan(struct vs_rules *r, const char *text, size_t n, vs_rules_fn *told, void *arg)
 {
     struct scan s = { .rules = r, .text = text, .told = told, .arg = arg };
-    memset(r->is_begun, 0, r->n_begun * sizeof *r->is_begun);
+    while (r->n_begun_now)
+        r->is_begun[r->begun_now[--r->n_begun_now]] = false;
     r->n_seen = 0;
     int status = vs_automaton_scan(r->automaton, text, n, on_seen, r);
     size_t seen = 0;
