@@ -291,6 +291,8 @@ static int create(const struct vs_graph *g, const struct vs_backend_config *conf
         r = describe_weights(c, g, err);
     if (r == VS_OK)
         r = vs_cpu_load(c, g, file, progress, context, err);
+    if (r == VS_OK && vs_state_arrange(c, g) != VS_OK)
+        r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     if (r == VS_OK)
         r = vs_cpu_lower(c, g, err);
     if (r == VS_OK)

@@ -139,6 +139,7 @@ struct vs_weight {                       /* one tensor in memory */
     struct vs_matrix matrix;             /* data NULL until loaded */
     const float *vector;                 /* the same data, of F32: norms and biases are read as that */
     bool used_as_matrix;
+    bool turned;                         /* vs_state_arrange was here */
 };
 
 struct vs_share {                        /* run.c: how much of a thread's share of an instruction is taken */
@@ -290,6 +291,8 @@ void vs_cpu_quantize(const struct vs_cpu *c, uint32_t act, uint32_t n_rows, uint
 
 /* state.c: a task is some channels of one stretch of rows. */
 uint32_t vs_state_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
+/* Weights of convolutions and scans as their tasks read them, once. VS_E_NOMEM. */
+int vs_state_arrange(struct vs_cpu *c, const struct vs_graph *g);
 void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task);
 /* The same to activations anywhere. */
 void vs_cpu_quantize_to(const struct vs_cpu *c, struct vs_act *act, uint32_t n, uint32_t width, uint32_t row, const float *x,

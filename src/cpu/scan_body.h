@@ -101,19 +101,19 @@ static inline void steps(float *dt, float *decay, const float *x, float bias, fl
 }
 
 /* Lanes of one row, n_vec vectors of them: a constant. */
-static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *x,
-                                                             const float *b, const float *c, float dt, float decay, float d,
-                                                             size_t n_state)
+static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
+                                                             const float *x, const float *b, const float *c, float dt,
+                                                             float decay, float d, size_t n_state)
 {
     VEC input[4], sum[4], fade = SET(decay);
     for (size_t v = 0; v < n_vec; v++) {
         input[v] = MUL(SET(dt), LOAD(x + v * N_VEC));
         sum[v] = SET(0.0f);
     }
-    for (size_t k = 0; k < n_state; k++, s += lds) {
+    for (size_t k = 0; k < n_state; k++, s += lds, old += lds) {
         VEC in = SET(b[k]), out = SET(c[k]);
         for (size_t v = 0; v < n_vec; v++) {
-            VEC now = FMA(input[v], in, MUL(LOAD(s + v * N_VEC), fade));
+            VEC now = FMA(input[v], in, MUL(LOAD(old + v * N_VEC), fade));
             STORE(s + v * N_VEC, now);
             sum[v] = FMA(now, out, sum[v]);
         }
@@ -122,21 +122,21 @@ static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec,
         STORE(y + v * N_VEC, FMA(SET(d), LOAD(x + v * N_VEC), sum[v]));
 }
 
-static inline void scan_heads(float *y, size_t ldy, float *s, size_t lds, const float *x, size_t ldx, const float *b,
-                              const float *c, const float *dt, const float *decay, float d, size_t n_rows, size_t n_state,
-                              size_t n)
+static inline void scan_heads(float *y, size_t ldy, float *s, const float *old, size_t lds, const float *x, size_t ldx,
+                              const float *b, const float *c, const float *dt, const float *decay, float d, size_t n_rows,
+                              size_t n_state, size_t n)
 {
-    for (size_t t = 0; t < n_rows; t++, y += ldy, x += ldx, b += ldx, c += ldx) {
+    for (size_t t = 0; t < n_rows; t++, old = s, y += ldy, x += ldx, b += ldx, c += ldx) {
         size_t i = 0;
         for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-            scan_lanes(4, y + i, s + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
+            scan_lanes(4, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
         for (; i + N_VEC <= n; i += N_VEC)
-            scan_lanes(1, y + i, s + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
+            scan_lanes(1, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
         for (; i < n; i++) {
             float input = dt[t] * x[i], sum = 0.0f;
             for (size_t k = 0; k < n_state; k++) {
                 float *at = &s[k * lds + i];
-                *at = vs_fmaf(input, b[k], *at * decay[t]);
+                *at = vs_fmaf(input, b[k], old[k * lds + i] * decay[t]);
                 sum = vs_fmaf(*at, c[k], sum);
             }
             y[i] = vs_fmaf(d, x[i], sum);
@@ -144,16 +144,15 @@ static inline void scan_heads(float *y, size_t ldy, float *s, size_t lds, const 
     }
 }
 
-static inline void scan(float *y, float *s, size_t lds, const float *x, const float *dt, const float *a, const float *b,
-                        const float *c, const float *d, size_t n_state, size_t n)
+static inline void scan(float *y, float *s, const float *old, size_t lds, const float *x, const float *dt, const float *a,
+                        const float *b, const float *c, const float *d, size_t n_state, size_t n)
 {
     size_t i = 0;
     for (; i + N_VEC <= n; i += N_VEC) {
         VEC step = LOAD(dt + i), input = MUL(step, LOAD(x + i)), sum = SET(0.0f);
         for (size_t k = 0; k < n_state; k++) {
-            float *at = s + k * lds + i;
-            VEC now = FMA(input, SET(b[k]), MUL(LOAD(at), EXP(MUL(step, LOAD(a + k * n + i)))));
-            STORE(at, now);
+            VEC now = FMA(input, SET(b[k]), MUL(LOAD(old + k * lds + i), EXP(MUL(step, LOAD(a + k * n + i)))));
+            STORE(s + k * lds + i, now);
             sum = FMA(now, SET(c[k]), sum);
         }
         STORE(y + i, FMA(LOAD(d + i), LOAD(x + i), sum));
@@ -162,7 +161,7 @@ static inline void scan(float *y, float *s, size_t lds, const float *x, const fl
         float input = dt[i] * x[i], sum = 0.0f;
         for (size_t k = 0; k < n_state; k++) {
             float *at = &s[k * lds + i];
-            *at = vs_fmaf(input, b[k], *at * vs_expf(dt[i] * a[k * n + i]));
+            *at = vs_fmaf(input, b[k], old[k * lds + i] * vs_expf(dt[i] * a[k * n + i]));
             sum = vs_fmaf(*at, c[k], sum);
         }
         y[i] = vs_fmaf(d[i], x[i], sum);
@@ -170,9 +169,9 @@ static inline void scan(float *y, float *s, size_t lds, const float *x, const fl
 }
 
 /* n_vec vectors of lanes: a constant. */
-static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *k,
-                                                              const float *q, const float *v, float beta, const float *decay,
-                                                              const bool each, size_t n_keys)
+static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
+                                                              const float *k, const float *q, const float *v, float beta,
+                                                              const float *decay, const bool each, size_t n_keys)
 {
     VEC change[4], sum[4], fade = SET(*decay);
     for (size_t u = 0; u < n_vec; u++)
@@ -182,7 +181,7 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
         if (each)
             fade = SET(decay[j]);
         for (size_t u = 0; u < n_vec; u++)
-            change[u] = FMA(MUL(LOAD(s + j * lds + u * N_VEC), fade), key, change[u]);
+            change[u] = FMA(MUL(LOAD(old + j * lds + u * N_VEC), fade), key, change[u]);
     }
     for (size_t u = 0; u < n_vec; u++)
         change[u] = MUL(SET(beta), SUB(LOAD(v + u * N_VEC), change[u]));
@@ -191,9 +190,8 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
         if (each)
             fade = SET(decay[j]);
         for (size_t u = 0; u < n_vec; u++) {
-            float *at = s + j * lds + u * N_VEC;
-            VEC now = FMA(key, change[u], MUL(LOAD(at), fade));
-            STORE(at, now);
+            VEC now = FMA(key, change[u], MUL(LOAD(old + j * lds + u * N_VEC), fade));
+            STORE(s + j * lds + u * N_VEC, now);
             sum[u] = FMA(now, query, sum[u]);
         }
     }
@@ -201,36 +199,36 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
         STORE(y + u * N_VEC, sum[u]);
 }
 
-static inline __attribute__((always_inline)) void delta_vectors(float *y, float *s, size_t lds, const float *k, const float *q,
-                                                                const float *v, float beta, const float *decay, const bool each,
-                                                                size_t n_keys, size_t n)
+static inline __attribute__((always_inline)) void delta_vectors(float *y, float *s, const float *old, size_t lds, const float *k,
+                                                                const float *q, const float *v, float beta, const float *decay,
+                                                                const bool each, size_t n_keys, size_t n)
 {
     size_t i = 0;
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        delta_lanes(4, y + i, s + i, lds, k, q, v + i, beta, decay, each, n_keys);
+        delta_lanes(4, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys);
     for (; i + N_VEC <= n; i += N_VEC)
-        delta_lanes(1, y + i, s + i, lds, k, q, v + i, beta, decay, each, n_keys);
+        delta_lanes(1, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys);
     for (; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
-            had = vs_fmaf(s[j * lds + i] * decay[each ? j : 0], k[j], had);
+            had = vs_fmaf(old[j * lds + i] * decay[each ? j : 0], k[j], had);
         float change = beta * (v[i] - had);
         for (size_t j = 0; j < n_keys; j++) {
             float *at = &s[j * lds + i];
-            *at = vs_fmaf(k[j], change, *at * decay[each ? j : 0]);
+            *at = vs_fmaf(k[j], change, old[j * lds + i] * decay[each ? j : 0]);
             sum = vs_fmaf(*at, q[j], sum);
         }
         y[i] = sum;
     }
 }
 
-static inline void delta(float *y, float *s, size_t lds, const float *k, const float *q, const float *v, float beta,
-                         const float *decay, bool each, size_t n_keys, size_t n)
+static inline void delta(float *y, float *s, const float *old, size_t lds, const float *k, const float *q, const float *v,
+                         float beta, const float *decay, bool each, size_t n_keys, size_t n)
 {
     if (each)
-        delta_vectors(y, s, lds, k, q, v, beta, decay, true, n_keys, n);
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, true, n_keys, n);
     else
-        delta_vectors(y, s, lds, k, q, v, beta, decay, false, n_keys, n);
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, false, n_keys, n);
 }
 
 static inline void shift(float *y, const float *x, const float *before, const float *w, size_t n)
@@ -242,81 +240,80 @@ static inline void shift(float *y, const float *x, const float *before, const fl
         y[i] = vs_fmaf(w[i], before[i] - x[i], x[i]);
 }
 
-static inline __attribute__((always_inline)) void wkv6_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *r,
-                                                             const float *w, const float *k, const float *u, const float *v,
-                                                             size_t n_keys)
+static inline __attribute__((always_inline)) void wkv6_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
+                                                             const float *r, const float *w, const float *k, const float *u,
+                                                             const float *v, size_t n_keys)
 {
     VEC sum[4];
     for (size_t m = 0; m < n_vec; m++)
         sum[m] = SET(0.0f);
     for (size_t j = 0; j < n_keys; j++)
         for (size_t m = 0; m < n_vec; m++) {
-            float *at = s + j * lds + m * N_VEC;
-            VEC had = LOAD(at), in = MUL(SET(k[j]), LOAD(v + m * N_VEC));
+            VEC had = LOAD(old + j * lds + m * N_VEC), in = MUL(SET(k[j]), LOAD(v + m * N_VEC));
             sum[m] = FMA(FMA(SET(u[j]), in, had), SET(r[j]), sum[m]);
-            STORE(at, FMA(had, SET(w[j]), in));
+            STORE(s + j * lds + m * N_VEC, FMA(had, SET(w[j]), in));
         }
     for (size_t m = 0; m < n_vec; m++)
         STORE(y + m * N_VEC, sum[m]);
 }
 
-static inline void wkv6(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *u,
-                        const float *v, size_t n_keys, size_t n)
+static inline void wkv6(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k,
+                        const float *u, const float *v, size_t n_keys, size_t n)
 {
     size_t i = 0;
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        wkv6_lanes(4, y + i, s + i, lds, r, w, k, u, v + i, n_keys);
+        wkv6_lanes(4, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys);
     for (; i + N_VEC <= n; i += N_VEC)
-        wkv6_lanes(1, y + i, s + i, lds, r, w, k, u, v + i, n_keys);
+        wkv6_lanes(1, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys);
     for (; i < n; i++) {
         float sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++) {
-            float *at = &s[j * lds + i], in = k[j] * v[i];
-            sum = vs_fmaf(vs_fmaf(u[j], in, *at), r[j], sum);
-            *at = vs_fmaf(*at, w[j], in);
+            float had = old[j * lds + i], in = k[j] * v[i];
+            sum = vs_fmaf(vs_fmaf(u[j], in, had), r[j], sum);
+            s[j * lds + i] = vs_fmaf(had, w[j], in);
         }
         y[i] = sum;
     }
 }
 
-static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec, float *y, float *s, size_t lds, const float *r,
-                                                             const float *w, const float *k, const float *a, const float *b,
-                                                             const float *v, size_t n_keys)
+static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
+                                                             const float *r, const float *w, const float *k, const float *a,
+                                                             const float *b, const float *v, size_t n_keys)
 {
     VEC had[4], sum[4];
     for (size_t m = 0; m < n_vec; m++)
         had[m] = sum[m] = SET(0.0f);
     for (size_t j = 0; j < n_keys; j++)
         for (size_t m = 0; m < n_vec; m++)
-            had[m] = FMA(LOAD(s + j * lds + m * N_VEC), SET(a[j]), had[m]);
+            had[m] = FMA(LOAD(old + j * lds + m * N_VEC), SET(a[j]), had[m]);
     for (size_t m = 0; m < n_vec; m++)
         had[m] = MUL(had[m], SET(-1.0f));
     for (size_t j = 0; j < n_keys; j++)
         for (size_t m = 0; m < n_vec; m++) {
-            float *at = s + j * lds + m * N_VEC;
-            VEC now = FMA(SET(k[j]), LOAD(v + m * N_VEC), FMA(SET(b[j]), had[m], MUL(LOAD(at), SET(w[j]))));
-            STORE(at, now);
+            VEC faded = MUL(LOAD(old + j * lds + m * N_VEC), SET(w[j]));
+            VEC now = FMA(SET(k[j]), LOAD(v + m * N_VEC), FMA(SET(b[j]), had[m], faded));
+            STORE(s + j * lds + m * N_VEC, now);
             sum[m] = FMA(now, SET(r[j]), sum[m]);
         }
     for (size_t m = 0; m < n_vec; m++)
         STORE(y + m * N_VEC, sum[m]);
 }
 
-static inline void wkv7(float *y, float *s, size_t lds, const float *r, const float *w, const float *k, const float *a,
-                        const float *b, const float *v, size_t n_keys, size_t n)
+static inline void wkv7(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k,
+                        const float *a, const float *b, const float *v, size_t n_keys, size_t n)
 {
     size_t i = 0;
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        wkv7_lanes(4, y + i, s + i, lds, r, w, k, a, b, v + i, n_keys);
+        wkv7_lanes(4, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys);
     for (; i + N_VEC <= n; i += N_VEC)
-        wkv7_lanes(1, y + i, s + i, lds, r, w, k, a, b, v + i, n_keys);
+        wkv7_lanes(1, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys);
     for (; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
-            had = vs_fmaf(s[j * lds + i], a[j], had);
+            had = vs_fmaf(old[j * lds + i], a[j], had);
         for (size_t j = 0; j < n_keys; j++) {
             float *at = &s[j * lds + i];
-            *at = vs_fmaf(k[j], v[i], vs_fmaf(b[j], -had, *at * w[j]));
+            *at = vs_fmaf(k[j], v[i], vs_fmaf(b[j], -had, old[j * lds + i] * w[j]));
             sum = vs_fmaf(*at, r[j], sum);
         }
         y[i] = sum;

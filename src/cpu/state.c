@@ -9,6 +9,7 @@
 #include "base/num.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHANNELS = 256, LANES = 64, ROWS = 32 };          /* of a task: of a convolution, of a scan; rows at a time */
@@ -40,7 +41,7 @@ static float *slot_at(const struct vs_cpu *c, const struct vs_instr *in, uint32_
 /* ---- convolution: the state is the last n_taps - 1 inputs [n_taps - 1, width], the oldest first ---- */
 
 struct window {                          /* some channels of the last inputs */
-    float w[VS_MAX_TAPS * CHANNELS];     /* [n_taps, channels] */
+    const float *w;                      /* [n_taps, channels] */
     float u[VS_MAX_TAPS][CHANNELS];      /* a ring */
     size_t first, n;                     /* of the channels */
     uint32_t oldest;                     /* of the ring's rows */
@@ -49,9 +50,7 @@ struct window {                          /* some channels of the last inputs */
 static void window_open(const struct vs_cpu *c, const struct vs_instr *in, uint32_t from, struct window *s)
 {
     uint32_t taps = in->n_taps;
-    for (uint32_t j = 0; j < taps; j++)
-        for (size_t i = 0; i < s->n; i++)
-            s->w[j * s->n + i] = in->weight[(s->first + i) * taps + j];
+    s->w = in->weight + s->first * taps;         /* vs_state_arrange */
     for (uint32_t j = 0; j + 1 < taps; j++)
         if (from == VS_NO_STATE)
             memset(s->u[j], 0, s->n * sizeof(float));
@@ -100,19 +99,32 @@ static void convolve(const struct vs_cpu *c, const struct vs_instr *in, const st
     window_save(c, in, t->end, &s);
 }
 
-/* ---- scans: the state of some lanes is n_state rows of them, a stride apart; it is computed where the stretch ends ---- */
+/* ---- scans: the state of a task's lanes is n_state rows of them, one piece of memory ---- */
 
-struct lanes { size_t at, stride, n; };  /* in the instruction's part of a slot */
+struct lanes {
+    size_t at, n;                        /* in the instruction's part of a slot; lanes of a row */
+    float *s;                            /* where the stretch ends: what a row leaves, and the next one reads */
+    const float *old;                    /* what the next row reads: of the first one the slot that the stretch comes from */
+};
 
-static void copy_lanes(const struct vs_cpu *c, const struct vs_instr *in, const struct lanes *l, uint32_t from, uint32_t to)
+/* Lanes from `first` on of `width`, which have a state together; those of one before it are in front. */
+static struct lanes lanes_open(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t before,
+                               uint32_t first, uint32_t width)
 {
-    float *y = slot_at(c, in, to) + l->at;
-    const float *x = from == VS_NO_STATE ? NULL : slot_at(c, in, from) + l->at;
-    for (size_t k = 0; k < in->n_state; k++)
-        if (x)
-            memcpy(y + k * l->stride, x + k * l->stride, l->n * sizeof *y);
-        else
-            memset(y + k * l->stride, 0, l->n * sizeof *y);
+    struct lanes l = { ((size_t)before * width + first) * in->n_state, width - first < LANES ? width - first : LANES, NULL, NULL };
+    l.s = slot_at(c, in, t->end) + l.at;
+    l.old = t->from == VS_NO_STATE ? l.s : slot_at(c, in, t->from) + l.at;
+    if (t->from == VS_NO_STATE)
+        memset(l.s, 0, in->n_state * l.n * sizeof *l.s);
+    return l;
+}
+
+/* Rows were computed, the last of them is before row i of the stretch. */
+static void lanes_move(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, struct lanes *l, uint32_t i)
+{
+    l->old = l->s;
+    if (i == t->n_mark)
+        memcpy(slot_at(c, in, t->mark) + l->at, l->s, in->n_state * l->n * sizeof *l->s);
 }
 
 /* How many rows from the ith on can be computed at once: no more than ROWS, and none beyond the mark. */
@@ -127,10 +139,8 @@ static void scan_heads(const struct vs_cpu *c, const struct vs_instr *in, const 
     uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
     size_t inner = in->width, n_state = in->n_state, ldx = inner + 2 * in->n_kv_heads * n_state;
     size_t channel = (size_t)head * in->head_dim + first, group = head / (in->n_heads / in->n_kv_heads);
-    const struct lanes l = { (size_t)head * n_state * in->head_dim + first, in->head_dim,
-                             in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    struct lanes l = lanes_open(c, in, t, head, first, in->head_dim);
     float raw[ROWS], dt[ROWS], decay[ROWS];
-    copy_lanes(c, in, &l, t->from, t->end);
     for (uint32_t i = 0, n; i < t->n; i += n) {
         size_t row = t->first + i;
         const float *x = vs_cpu_at(c, in->x) + row * ldx, *b = x + inner + group * n_state;
@@ -138,30 +148,26 @@ static void scan_heads(const struct vs_cpu *c, const struct vs_instr *in, const 
         for (uint32_t k = 0; k < n; k++)
             raw[k] = vs_cpu_at(c, in->x2)[(row + k) * in->n_heads + head];
         c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
-        c->ops.scan_heads(vs_cpu_at(c, in->y) + row * inner + channel, inner, slot_at(c, in, t->end) + l.at, l.stride, x + channel,
-                          ldx, b, b + in->n_kv_heads * n_state, dt, decay, in->weight2[head], n, n_state, l.n);
-        if (i + n == t->n_mark)
-            copy_lanes(c, in, &l, t->end, t->mark);
+        c->ops.scan_heads(vs_cpu_at(c, in->y) + row * inner + channel, inner, l.s, l.old, l.n, x + channel, ldx, b,
+                          b + in->n_kv_heads * n_state, dt, decay, in->weight2[head], n, n_state, l.n);
+        lanes_move(c, in, t, &l, i + n);
     }
 }
 
 static void scan(const struct vs_cpu *c, const struct vs_instr *in, const struct vs_stretch *t, uint32_t part)
 {
-    size_t first = (size_t)part * LANES, width = in->width, n_state = in->n_state;
-    const struct lanes l = { first, width, width - first < LANES ? width - first : LANES };
-    float a[VS_MAX_STATE * LANES], dt[LANES];
-    for (size_t k = 0; k < n_state; k++)
-        for (size_t i = 0; i < l.n; i++)
-            a[k * l.n + i] = in->weight[(first + i) * n_state + k];
-    copy_lanes(c, in, &l, t->from, t->end);
+    uint32_t first = part * LANES;
+    size_t width = in->width, n_state = in->n_state;
+    struct lanes l = lanes_open(c, in, t, 0, first, in->width);
+    const float *a = in->weight + first * n_state;       /* vs_state_arrange */
+    float dt[LANES];
     for (uint32_t i = 0; i < t->n; i++) {
         size_t row = t->first + i, at = row * width + first;
         const float *b = vs_cpu_at(c, in->x3) + row * 2 * n_state;
         c->ops.softplus(dt, vs_cpu_at(c, in->x2) + at, l.n);
-        c->ops.scan(vs_cpu_at(c, in->y) + at, slot_at(c, in, t->end) + l.at, width, vs_cpu_at(c, in->x) + at, dt, a, b, b + n_state,
-                    in->weight2 + first, n_state, l.n);
-        if (i + 1 == t->n_mark)
-            copy_lanes(c, in, &l, t->end, t->mark);
+        c->ops.scan(vs_cpu_at(c, in->y) + at, l.s, l.old, l.n, vs_cpu_at(c, in->x) + at, dt, a, b, b + n_state, in->weight2 + first,
+                    n_state, l.n);
+        lanes_move(c, in, t, &l, i + 1);
     }
 }
 
@@ -187,11 +193,9 @@ static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struc
     size_t n_keys = in->n_state, keys = in->n_kv_heads * n_keys, ldx = 2 * keys + in->width;
     uint32_t of = in->grouped ? head / (in->n_heads / in->n_kv_heads) : head % in->n_kv_heads;
     size_t at = of * n_keys, channel = (size_t)head * in->head_dim + first;
-    const struct lanes l = { (size_t)head * n_keys * in->head_dim + first, in->head_dim,
-                             in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    struct lanes l = lanes_open(c, in, t, head, first, in->head_dim);
     float q[VS_MAX_STATE], k[VS_MAX_STATE], each[VS_MAX_STATE], raw[ROWS], dt[ROWS], decay[ROWS];
     float shrink = 1.0f / vs_sqrtf((float)n_keys);
-    copy_lanes(c, in, &l, t->from, t->end);
     for (uint32_t i = 0, n; i < t->n; i += n) {
         n = rows_from(t, i);
         for (uint32_t r = 0; r < n && !in->each_key; r++)
@@ -205,12 +209,11 @@ static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struc
             const float *x = vs_cpu_at(c, in->x) + row * ldx;
             unit(c, q, x + at, n_keys, in->eps, shrink * shrink);
             unit(c, k, x + keys + at, n_keys, in->eps, shrink);
-            c->ops.delta(vs_cpu_at(c, in->y) + row * in->width + channel, slot_at(c, in, t->end) + l.at, l.stride, k, q,
-                         x + 2 * keys + channel, vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]),
-                         in->each_key ? each : &decay[r], in->each_key, n_keys, l.n);
+            c->ops.delta(vs_cpu_at(c, in->y) + row * in->width + channel, l.s, l.old, l.n, k, q, x + 2 * keys + channel,
+                         vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]), in->each_key ? each : &decay[r],
+                         in->each_key, n_keys, l.n);
+            lanes_move(c, in, t, &l, i + r + 1);
         }
-        if (i + n == t->n_mark)
-            copy_lanes(c, in, &l, t->end, t->mark);
     }
 }
 
@@ -286,23 +289,55 @@ static void wkv(const struct vs_cpu *c, const struct vs_instr *in, const struct 
 {
     uint32_t blocks = div_up(in->head_dim, LANES), head = part / blocks, first = part % blocks * LANES;
     size_t at = (size_t)head * in->head_dim, inner = (size_t)in->n_heads * in->head_dim;
-    const struct lanes l = { at * in->head_dim + first, in->head_dim, in->head_dim - first < LANES ? in->head_dim - first : LANES };
+    struct lanes l = lanes_open(c, in, t, head, first, in->head_dim);
     struct head_row h;
-    copy_lanes(c, in, &l, t->from, t->end);
     for (uint32_t i = 0; i < t->n; i++) {
         size_t row = t->first + i;
-        float *y = vs_cpu_at(c, in->y) + row * in->width + at + first, *s = slot_at(c, in, t->end) + l.at;
+        float *y = vs_cpu_at(c, in->y) + row * in->width + at + first;
         if (in->kind == VS_I_WKV6) {
             read_wkv6(c, in, row, at, &h);
-            c->ops.wkv6(y, s, l.stride, h.r, h.w, h.k, in->weight + at, h.v + first, in->head_dim, l.n);
+            c->ops.wkv6(y, l.s, l.old, l.n, h.r, h.w, h.k, in->weight + at, h.v + first, in->head_dim, l.n);
         } else {
             read_wkv7(c, in, row, at, &h);
-            c->ops.wkv7(y, s, l.stride, h.r, h.w, h.k, h.a, h.b, h.v + first, in->head_dim, l.n);
+            c->ops.wkv7(y, l.s, l.old, l.n, h.r, h.w, h.k, h.a, h.b, h.v + first, in->head_dim, l.n);
             c->ops.scale(y + inner, h.v + first, h.bonus, l.n);
         }
-        if (i + 1 == t->n_mark)
-            copy_lanes(c, in, &l, t->end, t->mark);
+        lanes_move(c, in, t, &l, i + 1);
     }
+}
+
+/* ---- weights ---- */
+
+/* [n, m] in pieces of so many of the n, each [m, piece]; tmp: room for all. */
+static void turn(float *w, float *tmp, size_t n, size_t m, size_t piece)
+{
+    for (size_t first = 0; first < n; first += piece) {
+        size_t some = n - first < piece ? n - first : piece;
+        for (size_t i = 0; i < some; i++)
+            for (size_t j = 0; j < m; j++)
+                tmp[first * m + j * some + i] = w[(first + i) * m + j];
+    }
+    memcpy(w, tmp, n * m * sizeof *w);
+}
+
+int vs_state_arrange(struct vs_cpu *c, const struct vs_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        const struct vs_node *n = &g->nodes[i];
+        if (n->op != VS_OP_CONV && n->op != VS_OP_SCAN)
+            continue;
+        struct vs_weight *w = &c->memory.weights[n->tensor[0]];
+        size_t width = g->values[n->out].width, m = n->op == VS_OP_CONV ? n->p.n_taps : n->p.n_state;
+        float *tmp = w->turned ? NULL : malloc(width * m * sizeof *tmp);
+        if (!w->turned && !tmp)
+            return VS_E_NOMEM;
+        if (!w->turned)
+            turn((float *)(void *)(c->memory.weight_memory + (w->matrix.data - c->memory.weight_memory)), tmp, width, m,
+                 n->op == VS_OP_CONV ? CHANNELS : LANES);
+        w->turned = true;
+        free(tmp);
+    }
+    return VS_OK;
 }
 
 void vs_state_task(const struct vs_cpu *c, const struct vs_instr *in, uint32_t task)

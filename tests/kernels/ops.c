@@ -257,6 +257,7 @@ static void test_scan_heads(void)
     float *raw = random_floats(n_rows, wild), *dt[2], *decay[2], *s[2], *y[2];
     float bias = value(TAME), a = -1 + value(TAME), d = value(TAME);
     s[0] = random_floats((n_state - 1) * lds + n, wild);
+    float *old = below(2) ? random_floats((n_state - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
     s[1] = twin(s[0], (n_state - 1) * lds + n);
     y[0] = random_floats((n_rows - 1) * ldy + n, TAME);
     y[1] = twin(y[0], (n_rows - 1) * ldy + n);
@@ -265,7 +266,7 @@ static void test_scan_heads(void)
         dt[i] = floats(n_rows);
         decay[i] = floats(n_rows);
         ops->steps(dt[i], decay[i], raw, bias, a, n_rows);
-        ops->scan_heads(y[i], ldy, s[i], lds, x, ldx, b, c, dt[i], decay[i], d, n_rows, n_state, n);
+        ops->scan_heads(y[i], ldy, s[i], old ? old : s[i], lds, x, ldx, b, c, dt[i], decay[i], d, n_rows, n_state, n);
     }
     compare(dt[1], dt[0], n_rows, "steps");
     compare(decay[1], decay[0], n_rows, "steps, decay");
@@ -280,13 +281,14 @@ static void test_scan(void)
     float *x = random_floats(n, wild), *raw = random_floats(n, wild), *a = random_floats(n_state * n, wild);
     float *b = random_floats(n_state, wild), *c = random_floats(n_state, wild), *d = random_floats(n, wild), *dt[2], *s[2], *y[2];
     s[0] = random_floats((n_state - 1) * lds + n, wild);
+    float *old = below(2) ? random_floats((n_state - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
     s[1] = twin(s[0], (n_state - 1) * lds + n);
     for (int i = 0; i < 2; i++) {
         const struct vs_cpu_ops *ops = i ? &fast : &plain;
         dt[i] = floats(n);
         y[i] = floats(n);
         ops->softplus(dt[i], raw, n);
-        ops->scan(y[i], s[i], lds, x, dt[i], a, b, c, d, n_state, n);
+        ops->scan(y[i], s[i], old ? old : s[i], lds, x, dt[i], a, b, c, d, n_state, n);
     }
     compare(dt[1], dt[0], n, "softplus");
     compare(s[1], s[0], (n_state - 1) * lds + n, "scan, state");
@@ -301,11 +303,12 @@ static void test_delta(void)
     float beta = value(TAME), *decay = random_floats(n_keys, TAME);
     bool each = below(2);               /* a decay for each key, or one */
     s[0] = random_floats((n_keys - 1) * lds + n, wild);
+    float *old = below(2) ? random_floats((n_keys - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
     s[1] = twin(s[0], (n_keys - 1) * lds + n);
     for (int i = 0; i < 2; i++) {
         const struct vs_cpu_ops *ops = i ? &fast : &plain;
         y[i] = floats(n);
-        ops->delta(y[i], s[i], lds, k, q, v, beta, decay, each, n_keys, n);
+        ops->delta(y[i], s[i], old ? old : s[i], lds, k, q, v, beta, decay, each, n_keys, n);
     }
     compare(s[1], s[0], (n_keys - 1) * lds + n, "delta, state");
     compare(y[1], y[0], n, "delta");
@@ -322,6 +325,7 @@ static void test_wkv(void)
     float *a = random_floats(n_keys, wild), *b = random_floats(n_keys, wild), *v = random_floats(n, wild), *s[4], *y[4];
     float *before = random_floats(n, wild), *by = random_floats(n, wild);
     s[0] = random_floats((n_keys - 1) * lds + n, wild);
+    float *old = below(2) ? random_floats((n_keys - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
     for (int i = 0; i < 4; i++) {
         y[i] = floats(n);
         s[i] = i ? twin(s[0], (n_keys - 1) * lds + n) : s[0];
@@ -329,9 +333,9 @@ static void test_wkv(void)
     for (int i = 0; i < 4; i++) {
         const struct vs_cpu_ops *ops = i % 2 ? &fast : &plain;
         if (i < 2)
-            ops->wkv6(y[i], s[i], lds, r, w, k, a, v, n_keys, n);
+            ops->wkv6(y[i], s[i], old ? old : s[i], lds, r, w, k, a, v, n_keys, n);
         else
-            ops->wkv7(y[i], s[i], lds, r, w, k, a, b, v, n_keys, n);
+            ops->wkv7(y[i], s[i], old ? old : s[i], lds, r, w, k, a, b, v, n_keys, n);
     }
     compare(s[1], s[0], (n_keys - 1) * lds + n, "wkv6, state");
     compare(y[1], y[0], n, "wkv6");
