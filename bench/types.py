@@ -59,7 +59,7 @@ MODELS["recurrent"] = {
     "mamba": f"--arch mamba --layers 24 --embd 1024 --heads 16 --ssm-state 16 --ssm-rank 64 --taps 4 {MIXERS}",
     "mamba2": f"--arch mamba2 --layers 24 --embd 1024 --heads 16 --ssm-state 128 --ssm-heads 32 --ssm-groups 1 --taps 4 {MIXERS}",
     "deltanet": "--arch qwen35 --layers 8 --embd 1024 --heads 8 --kv-heads 2 --head-dim 256 --rot 64 --ff 3584 --ssm-state 128 "
-                f"--ssm-heads 16 --ssm-groups 16 --attend 4 --taps 4 {MIXERS}",
+                f"--ssm-heads 16 --ssm-groups 16 --attend 4 --taps 4 --key .rope.dimension_sections=i32[]:11,11,10,0 {MIXERS}",
     "shortconv": f"--arch lfm2 --layers 16 --embd 1024 --heads 16 --kv-heads 8 --ff 4608 --taps 3 --attend 3 {MIXERS}",
 }
 MODELS["encoder"] = {f"bert-{t}": f"--arch bert --layers 12 --embd 768 --heads 12 --ff 3072 --vocab 30522 --ctx 512 --type {t}"

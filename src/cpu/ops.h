@@ -109,29 +109,31 @@ struct vs_cpu_ops {
     void (*steps)(float *dt, float *decay, const float *x, float bias, float a, size_t n);
     void (*softplus)(float *y, const float *x, size_t n);
     void (*sigmoid)(float *y, const float *x, size_t n);
-    /* States: s[k] are the lanes at s + k * lds. What a row reads of them is at `old`, which may be s.
+    /* States: s[k] are the lanes at s + k * lds. What a row reads of them is at `old`, which may be s. `past`: nobody reads
+     * what is left for a while, so it may go past the caches; it bypasses them only where rows of s are whole cache lines.
      * n lanes of a head through n_rows rows, each from the state that the row before it left:
      * s[k] = fma(dt * x, b[k], s[k] * decay), k = 0 .. n_state - 1; y = fma(d, x, chain over k of fma(s[k], c[k], y) from 0).
      * Row t: y + t * ldy, x + t * ldx, b and c + t * ldx, dt[t], decay[t] */
     void (*scan_heads)(float *y, size_t ldy, float *s, const float *old, size_t lds, const float *x, size_t ldx, const float *b,
-                       const float *c, const float *dt, const float *decay, float d, size_t n_rows, size_t n_state, size_t n);
+                       const float *c, const float *dt, const float *decay, float d, size_t n_rows, size_t n_state, size_t n,
+                       bool past);
     /* One row of n channels, each with its own step: s[k] = fma(dt * x, b[k], s[k] * exp(dt * a[k])), y as above; a[k * n + i] */
     void (*scan)(float *y, float *s, const float *old, size_t lds, const float *x, const float *dt, const float *a, const float *b,
-                 const float *c, const float *d, size_t n_state, size_t n);
+                 const float *c, const float *d, size_t n_state, size_t n, bool past);
     /* One row of n lanes of a head: r = chain over j of fma(s[j] * decay, k[j], r) from 0, d = beta * (v - r); then for j ascending
      * s[j] = fma(k[j], d, s[j] * decay), y = fma(s[j], q[j], y) from 0. decay is *decay, or (each) decay[j] */
     void (*delta)(float *y, float *s, const float *old, size_t lds, const float *k, const float *q, const float *v, float beta,
-                  const float *decay, bool each, size_t n_keys, size_t n);
+                  const float *decay, bool each, size_t n_keys, size_t n, bool past);
     /* y = fma(w, before - x, x) */
     void (*shift)(float *y, const float *x, const float *before, const float *w, size_t n);
     /* One row of n lanes of a head; for j ascending, with m = k[j] * v: y = fma(fma(u[j], m, s[j]), r[j], y) from 0, then
      * s[j] = fma(s[j], w[j], m) */
     void (*wkv6)(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k, const float *u,
-                 const float *v, size_t n_keys, size_t n);
+                 const float *v, size_t n_keys, size_t n, bool past);
     /* The same: h = chain over j of fma(s[j], a[j], h) from 0; then s[j] = fma(k[j], v, fma(b[j], -h, s[j] * w[j])),
      * y = fma(s[j], r[j], y) from 0 */
     void (*wkv7)(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k, const float *a,
-                 const float *b, const float *v, size_t n_keys, size_t n);
+                 const float *b, const float *v, size_t n_keys, size_t n, bool past);
     void (*scale)(float *y, const float *x, float s, size_t n);
     void (*add_scaled)(float *y, const float *x, float s, size_t n);     /* y = fma(x, s, y) */
     void (*softcap)(float *y, const float *x, float cap, size_t n);      /* cap * tanh(x / cap) */

@@ -7,6 +7,8 @@
 #define N_VEC 8
 #define LOAD(p) _mm256_loadu_ps(p)
 #define STORE(p, v) _mm256_storeu_ps(p, v)
+#define STREAM(p, v) _mm256_stream_ps(p, v)
+#define STREAMED() _mm_sfence()
 #define SET(x) _mm256_set1_ps(x)
 #define ADD(a, b) _mm256_add_ps(a, b)
 #define SUB(a, b) _mm256_sub_ps(a, b)

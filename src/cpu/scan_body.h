@@ -2,6 +2,7 @@
  *
  *   VEC, N_VEC                         the type, and its floats
  *   LOAD(p) STORE(p, v) SET(x)         unaligned; one number in all
+ *   STREAM(p, v) STREAMED()            aligned, past the caches; what was stored so is there for other threads
  *   ADD(a, b) SUB(a, b) MUL(a, b) DIV(a, b) FMA(a, b, c)     c + a * b, rounded once
  *   EXP(v) SIGMOID(v) NEG_ABS(v) ABOVE_0(v)       as base/num.h; -|v|; v where it is above 0, else 0
  *
@@ -17,6 +18,8 @@
 #define N_VEC 1
 #define LOAD(p) (*(p))
 #define STORE(p, v) (*(p) = (v))
+#define STREAM(p, v) (*(p) = (v))
+#define STREAMED()
 #define SET(x) (x)
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))
@@ -28,6 +31,21 @@
 #define NEG_ABS(v) (-vs_absf(v))
 #define ABOVE_0(v) ((v) > 0.0f ? (v) : 0.0f)
 #endif
+
+/* Are rows of a state whole cache lines? */
+static inline bool are_lines(const float *s, size_t lds)
+{
+    return (uintptr_t)s % 64 == 0 && lds % 16 == 0;
+}
+
+/* Where past is a constant. */
+static inline __attribute__((always_inline)) void put(float *p, VEC v, const bool past)
+{
+    if (past)
+        STREAM(p, v);
+    else
+        STORE(p, v);
+}
 
 static inline void mul(float *y, const float *a, const float *b, size_t n)
 {
@@ -103,7 +121,7 @@ static inline void steps(float *dt, float *decay, const float *x, float bias, fl
 /* Lanes of one row, n_vec vectors of them: a constant. */
 static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
                                                              const float *x, const float *b, const float *c, float dt,
-                                                             float decay, float d, size_t n_state)
+                                                             float decay, float d, size_t n_state, const bool past)
 {
     VEC input[4], sum[4], fade = SET(decay);
     for (size_t v = 0; v < n_vec; v++) {
@@ -114,7 +132,7 @@ static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec,
         VEC in = SET(b[k]), out = SET(c[k]);
         for (size_t v = 0; v < n_vec; v++) {
             VEC now = FMA(input[v], in, MUL(LOAD(old + v * N_VEC), fade));
-            STORE(s + v * N_VEC, now);
+            put(s + v * N_VEC, now, past);
             sum[v] = FMA(now, out, sum[v]);
         }
     }
@@ -124,14 +142,17 @@ static inline __attribute__((always_inline)) void scan_lanes(const size_t n_vec,
 
 static inline void scan_heads(float *y, size_t ldy, float *s, const float *old, size_t lds, const float *x, size_t ldx,
                               const float *b, const float *c, const float *dt, const float *decay, float d, size_t n_rows,
-                              size_t n_state, size_t n)
+                              size_t n_state, size_t n, bool past)
 {
+    past = past && are_lines(s, lds);
     for (size_t t = 0; t < n_rows; t++, old = s, y += ldy, x += ldx, b += ldx, c += ldx) {
         size_t i = 0;
+        for (; past && i + 4 * N_VEC <= n; i += 4 * N_VEC)
+            scan_lanes(4, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state, true);
         for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-            scan_lanes(4, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
+            scan_lanes(4, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state, false);
         for (; i + N_VEC <= n; i += N_VEC)
-            scan_lanes(1, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state);
+            scan_lanes(1, y + i, s + i, old + i, lds, x + i, b, c, dt[t], decay[t], d, n_state, false);
         for (; i < n; i++) {
             float input = dt[t] * x[i], sum = 0.0f;
             for (size_t k = 0; k < n_state; k++) {
@@ -142,21 +163,45 @@ static inline void scan_heads(float *y, size_t ldy, float *s, const float *old, 
             y[i] = vs_fmaf(d, x[i], sum);
         }
     }
+    if (past)
+        STREAMED();
+}
+
+/* Channels of one row, n_vec vectors of them: a constant. */
+static inline __attribute__((always_inline)) void scan_channels(const size_t n_vec, float *y, float *s, const float *old,
+                                                                size_t lds, const float *x, const float *dt, const float *a,
+                                                                size_t lda, const float *b, const float *c, const float *d,
+                                                                size_t n_state, const bool past)
+{
+    VEC step[4], input[4], sum[4];
+    for (size_t v = 0; v < n_vec; v++) {
+        step[v] = LOAD(dt + v * N_VEC);
+        input[v] = MUL(step[v], LOAD(x + v * N_VEC));
+        sum[v] = SET(0.0f);
+    }
+    for (size_t k = 0; k < n_state; k++, s += lds, old += lds, a += lda) {
+        VEC in = SET(b[k]), out = SET(c[k]);
+        for (size_t v = 0; v < n_vec; v++) {
+            VEC now = FMA(input[v], in, MUL(LOAD(old + v * N_VEC), EXP(MUL(step[v], LOAD(a + v * N_VEC)))));
+            put(s + v * N_VEC, now, past);
+            sum[v] = FMA(now, out, sum[v]);
+        }
+    }
+    for (size_t v = 0; v < n_vec; v++)
+        STORE(y + v * N_VEC, FMA(LOAD(d + v * N_VEC), LOAD(x + v * N_VEC), sum[v]));
 }
 
 static inline void scan(float *y, float *s, const float *old, size_t lds, const float *x, const float *dt, const float *a,
-                        const float *b, const float *c, const float *d, size_t n_state, size_t n)
+                        const float *b, const float *c, const float *d, size_t n_state, size_t n, bool past)
 {
     size_t i = 0;
-    for (; i + N_VEC <= n; i += N_VEC) {
-        VEC step = LOAD(dt + i), input = MUL(step, LOAD(x + i)), sum = SET(0.0f);
-        for (size_t k = 0; k < n_state; k++) {
-            VEC now = FMA(input, SET(b[k]), MUL(LOAD(old + k * lds + i), EXP(MUL(step, LOAD(a + k * n + i)))));
-            STORE(s + k * lds + i, now);
-            sum = FMA(now, SET(c[k]), sum);
-        }
-        STORE(y + i, FMA(LOAD(d + i), LOAD(x + i), sum));
-    }
+    past = past && are_lines(s, lds);
+    for (; past && i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        scan_channels(4, y + i, s + i, old + i, lds, x + i, dt + i, a + i, n, b, c, d + i, n_state, true);
+    for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        scan_channels(4, y + i, s + i, old + i, lds, x + i, dt + i, a + i, n, b, c, d + i, n_state, false);
+    for (; i + N_VEC <= n; i += N_VEC)
+        scan_channels(1, y + i, s + i, old + i, lds, x + i, dt + i, a + i, n, b, c, d + i, n_state, false);
     for (; i < n; i++) {
         float input = dt[i] * x[i], sum = 0.0f;
         for (size_t k = 0; k < n_state; k++) {
@@ -166,12 +211,15 @@ static inline void scan(float *y, float *s, const float *old, size_t lds, const 
         }
         y[i] = vs_fmaf(d[i], x[i], sum);
     }
+    if (past)
+        STREAMED();
 }
 
-/* n_vec vectors of lanes: a constant. */
+/* n_vec vectors of lanes: a constant, as past is. */
 static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
                                                               const float *k, const float *q, const float *v, float beta,
-                                                              const float *decay, const bool each, size_t n_keys)
+                                                              const float *decay, const bool each, size_t n_keys,
+                                                              const bool past)
 {
     VEC change[4], sum[4], fade = SET(*decay);
     for (size_t u = 0; u < n_vec; u++)
@@ -191,7 +239,7 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
             fade = SET(decay[j]);
         for (size_t u = 0; u < n_vec; u++) {
             VEC now = FMA(key, change[u], MUL(LOAD(old + j * lds + u * N_VEC), fade));
-            STORE(s + j * lds + u * N_VEC, now);
+            put(s + j * lds + u * N_VEC, now, past);
             sum[u] = FMA(now, query, sum[u]);
         }
     }
@@ -201,13 +249,13 @@ static inline __attribute__((always_inline)) void delta_lanes(const size_t n_vec
 
 static inline __attribute__((always_inline)) void delta_vectors(float *y, float *s, const float *old, size_t lds, const float *k,
                                                                 const float *q, const float *v, float beta, const float *decay,
-                                                                const bool each, size_t n_keys, size_t n)
+                                                                const bool each, size_t n_keys, size_t n, const bool past)
 {
     size_t i = 0;
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        delta_lanes(4, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys);
+        delta_lanes(4, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys, past);
     for (; i + N_VEC <= n; i += N_VEC)
-        delta_lanes(1, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys);
+        delta_lanes(1, y + i, s + i, old + i, lds, k, q, v + i, beta, decay, each, n_keys, false);
     for (; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
@@ -223,12 +271,19 @@ static inline __attribute__((always_inline)) void delta_vectors(float *y, float 
 }
 
 static inline void delta(float *y, float *s, const float *old, size_t lds, const float *k, const float *q, const float *v,
-                         float beta, const float *decay, bool each, size_t n_keys, size_t n)
+                         float beta, const float *decay, bool each, size_t n_keys, size_t n, bool past)
 {
-    if (each)
-        delta_vectors(y, s, old, lds, k, q, v, beta, decay, true, n_keys, n);
+    past = past && are_lines(s, lds);
+    if (each && past)
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, true, n_keys, n, true);
+    else if (each)
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, true, n_keys, n, false);
+    else if (past)
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, false, n_keys, n, true);
     else
-        delta_vectors(y, s, old, lds, k, q, v, beta, decay, false, n_keys, n);
+        delta_vectors(y, s, old, lds, k, q, v, beta, decay, false, n_keys, n, false);
+    if (past)
+        STREAMED();
 }
 
 static inline void shift(float *y, const float *x, const float *before, const float *w, size_t n)
@@ -242,7 +297,7 @@ static inline void shift(float *y, const float *x, const float *before, const fl
 
 static inline __attribute__((always_inline)) void wkv6_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
                                                              const float *r, const float *w, const float *k, const float *u,
-                                                             const float *v, size_t n_keys)
+                                                             const float *v, size_t n_keys, const bool past)
 {
     VEC sum[4];
     for (size_t m = 0; m < n_vec; m++)
@@ -251,20 +306,25 @@ static inline __attribute__((always_inline)) void wkv6_lanes(const size_t n_vec,
         for (size_t m = 0; m < n_vec; m++) {
             VEC had = LOAD(old + j * lds + m * N_VEC), in = MUL(SET(k[j]), LOAD(v + m * N_VEC));
             sum[m] = FMA(FMA(SET(u[j]), in, had), SET(r[j]), sum[m]);
-            STORE(s + j * lds + m * N_VEC, FMA(had, SET(w[j]), in));
+            put(s + j * lds + m * N_VEC, FMA(had, SET(w[j]), in), past);
         }
     for (size_t m = 0; m < n_vec; m++)
         STORE(y + m * N_VEC, sum[m]);
 }
 
 static inline void wkv6(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k,
-                        const float *u, const float *v, size_t n_keys, size_t n)
+                        const float *u, const float *v, size_t n_keys, size_t n, bool past)
 {
     size_t i = 0;
+    past = past && are_lines(s, lds);
+    for (; past && i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        wkv6_lanes(4, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys, true);
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        wkv6_lanes(4, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys);
+        wkv6_lanes(4, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys, false);
     for (; i + N_VEC <= n; i += N_VEC)
-        wkv6_lanes(1, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys);
+        wkv6_lanes(1, y + i, s + i, old + i, lds, r, w, k, u, v + i, n_keys, false);
+    if (past)
+        STREAMED();
     for (; i < n; i++) {
         float sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++) {
@@ -278,7 +338,7 @@ static inline void wkv6(float *y, float *s, const float *old, size_t lds, const 
 
 static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec, float *y, float *s, const float *old, size_t lds,
                                                              const float *r, const float *w, const float *k, const float *a,
-                                                             const float *b, const float *v, size_t n_keys)
+                                                             const float *b, const float *v, size_t n_keys, const bool past)
 {
     VEC had[4], sum[4];
     for (size_t m = 0; m < n_vec; m++)
@@ -292,7 +352,7 @@ static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec,
         for (size_t m = 0; m < n_vec; m++) {
             VEC faded = MUL(LOAD(old + j * lds + m * N_VEC), SET(w[j]));
             VEC now = FMA(SET(k[j]), LOAD(v + m * N_VEC), FMA(SET(b[j]), had[m], faded));
-            STORE(s + j * lds + m * N_VEC, now);
+            put(s + j * lds + m * N_VEC, now, past);
             sum[m] = FMA(now, SET(r[j]), sum[m]);
         }
     for (size_t m = 0; m < n_vec; m++)
@@ -300,13 +360,18 @@ static inline __attribute__((always_inline)) void wkv7_lanes(const size_t n_vec,
 }
 
 static inline void wkv7(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k,
-                        const float *a, const float *b, const float *v, size_t n_keys, size_t n)
+                        const float *a, const float *b, const float *v, size_t n_keys, size_t n, bool past)
 {
     size_t i = 0;
+    past = past && are_lines(s, lds);
+    for (; past && i + 4 * N_VEC <= n; i += 4 * N_VEC)
+        wkv7_lanes(4, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys, true);
     for (; i + 4 * N_VEC <= n; i += 4 * N_VEC)
-        wkv7_lanes(4, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys);
+        wkv7_lanes(4, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys, false);
     for (; i + N_VEC <= n; i += N_VEC)
-        wkv7_lanes(1, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys);
+        wkv7_lanes(1, y + i, s + i, old + i, lds, r, w, k, a, b, v + i, n_keys, false);
+    if (past)
+        STREAMED();
     for (; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)

@@ -40,8 +40,10 @@ static void steps(float *dt, float *decay, const float *x, float bias, float a, 
 }
 
 static void scan_heads(float *y, size_t ldy, float *s, const float *old, size_t lds, const float *x, size_t ldx, const float *b,
-                       const float *c, const float *dt, const float *decay, float d, size_t n_rows, size_t n_state, size_t n)
+                       const float *c, const float *dt, const float *decay, float d, size_t n_rows, size_t n_state, size_t n,
+                       bool past)
 {
+    (void)past;
     for (size_t t = 0; t < n_rows; t++, old = s, y += ldy, x += ldx, b += ldx, c += ldx)
         for (size_t i = 0; i < n; i++) {
             float input = dt[t] * x[i], sum = 0.0f;
@@ -55,8 +57,9 @@ static void scan_heads(float *y, size_t ldy, float *s, const float *old, size_t 
 }
 
 static void scan(float *y, float *s, const float *old, size_t lds, const float *x, const float *dt, const float *a, const float *b,
-                 const float *c, const float *d, size_t n_state, size_t n)
+                 const float *c, const float *d, size_t n_state, size_t n, bool past)
 {
+    (void)past;
     for (size_t i = 0; i < n; i++) {
         float input = dt[i] * x[i], sum = 0.0f;
         for (size_t k = 0; k < n_state; k++) {
@@ -69,8 +72,9 @@ static void scan(float *y, float *s, const float *old, size_t lds, const float *
 }
 
 static void delta(float *y, float *s, const float *old, size_t lds, const float *k, const float *q, const float *v, float beta,
-                  const float *decay, bool each, size_t n_keys, size_t n)
+                  const float *decay, bool each, size_t n_keys, size_t n, bool past)
 {
+    (void)past;
     for (size_t i = 0; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)
@@ -92,8 +96,9 @@ static void shift(float *y, const float *x, const float *before, const float *w,
 }
 
 static void wkv6(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k, const float *u,
-                 const float *v, size_t n_keys, size_t n)
+                 const float *v, size_t n_keys, size_t n, bool past)
 {
+    (void)past;
     for (size_t i = 0; i < n; i++) {
         float sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++) {
@@ -106,8 +111,9 @@ static void wkv6(float *y, float *s, const float *old, size_t lds, const float *
 }
 
 static void wkv7(float *y, float *s, const float *old, size_t lds, const float *r, const float *w, const float *k, const float *a,
-                 const float *b, const float *v, size_t n_keys, size_t n)
+                 const float *b, const float *v, size_t n_keys, size_t n, bool past)
 {
+    (void)past;
     for (size_t i = 0; i < n; i++) {
         float had = 0.0f, sum = 0.0f;
         for (size_t j = 0; j < n_keys; j++)

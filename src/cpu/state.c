@@ -149,7 +149,7 @@ static void scan_heads(const struct vs_cpu *c, const struct vs_instr *in, const 
             raw[k] = vs_cpu_at(c, in->x2)[(row + k) * in->n_heads + head];
         c->ops.steps(dt, decay, raw, in->bias[head], in->weight[head], n);
         c->ops.scan_heads(vs_cpu_at(c, in->y) + row * inner + channel, inner, l.s, l.old, l.n, x + channel, ldx, b,
-                          b + in->n_kv_heads * n_state, dt, decay, in->weight2[head], n, n_state, l.n);
+                          b + in->n_kv_heads * n_state, dt, decay, in->weight2[head], n, n_state, l.n, t->n == 1);
         lanes_move(c, in, t, &l, i + n);
     }
 }
@@ -166,7 +166,7 @@ static void scan(const struct vs_cpu *c, const struct vs_instr *in, const struct
         const float *b = vs_cpu_at(c, in->x3) + row * 2 * n_state;
         c->ops.softplus(dt, vs_cpu_at(c, in->x2) + at, l.n);
         c->ops.scan(vs_cpu_at(c, in->y) + at, l.s, l.old, l.n, vs_cpu_at(c, in->x) + at, dt, a, b, b + n_state, in->weight2 + first,
-                    n_state, l.n);
+                    n_state, l.n, t->n == 1);
         lanes_move(c, in, t, &l, i + 1);
     }
 }
@@ -211,7 +211,7 @@ static void delta(const struct vs_cpu *c, const struct vs_instr *in, const struc
             unit(c, k, x + keys + at, n_keys, in->eps, shrink);
             c->ops.delta(vs_cpu_at(c, in->y) + row * in->width + channel, l.s, l.old, l.n, k, q, x + 2 * keys + channel,
                          vs_sigmoidf(vs_cpu_at(c, in->x2)[row * in->n_heads + head]), in->each_key ? each : &decay[r],
-                         in->each_key, n_keys, l.n);
+                         in->each_key, n_keys, l.n, t->n == 1);
             lanes_move(c, in, t, &l, i + r + 1);
         }
     }
@@ -296,10 +296,10 @@ static void wkv(const struct vs_cpu *c, const struct vs_instr *in, const struct 
         float *y = vs_cpu_at(c, in->y) + row * in->width + at + first;
         if (in->kind == VS_I_WKV6) {
             read_wkv6(c, in, row, at, &h);
-            c->ops.wkv6(y, l.s, l.old, l.n, h.r, h.w, h.k, in->weight + at, h.v + first, in->head_dim, l.n);
+            c->ops.wkv6(y, l.s, l.old, l.n, h.r, h.w, h.k, in->weight + at, h.v + first, in->head_dim, l.n, t->n == 1);
         } else {
             read_wkv7(c, in, row, at, &h);
-            c->ops.wkv7(y, l.s, l.old, l.n, h.r, h.w, h.k, h.a, h.b, h.v + first, in->head_dim, l.n);
+            c->ops.wkv7(y, l.s, l.old, l.n, h.r, h.w, h.k, h.a, h.b, h.v + first, in->head_dim, l.n, t->n == 1);
             c->ops.scale(y + inner, h.v + first, h.bonus, l.n);
         }
         lanes_move(c, in, t, &l, i + 1);

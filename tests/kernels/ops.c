@@ -248,16 +248,27 @@ static void test_conv(void)
     compare(got, want, n, "mul");
 }
 
+/* Lanes of a state and their stride, often whole cache lines: these may go past the caches. */
+static size_t lanes(size_t *ret_stride)
+{
+    size_t n = between(1, 80);
+    if (below(2))
+        n = (n + 15) / 16 * 16;
+    *ret_stride = n + (n % 16 ? below(5) : 0);
+    return n;
+}
+
 static void test_scan_heads(void)
 {
-    size_t n = between(1, 80), n_rows = between(1, 5), n_state = between(1, 40), ldx = n + 2 * n_state + below(9);
-    size_t ldy = n + below(9), lds = n + below(5), last = (n_rows - 1) * ldx;
+    size_t lds, n = lanes(&lds), n_rows = between(1, 5), n_state = between(1, 40), ldx = n + 2 * n_state + below(9);
+    size_t ldy = n + below(9), last = (n_rows - 1) * ldx;
     enum wild wild = some_wild();
     float *x = random_floats(last + n, wild), *b = random_floats(last + n_state, wild), *c = random_floats(last + n_state, wild);
     float *raw = random_floats(n_rows, wild), *dt[2], *decay[2], *s[2], *y[2];
     float bias = value(TAME), a = -1 + value(TAME), d = value(TAME);
     s[0] = random_floats((n_state - 1) * lds + n, wild);
     float *old = below(2) ? random_floats((n_state - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
+    bool past = below(2);
     s[1] = twin(s[0], (n_state - 1) * lds + n);
     y[0] = random_floats((n_rows - 1) * ldy + n, TAME);
     y[1] = twin(y[0], (n_rows - 1) * ldy + n);
@@ -266,7 +277,7 @@ static void test_scan_heads(void)
         dt[i] = floats(n_rows);
         decay[i] = floats(n_rows);
         ops->steps(dt[i], decay[i], raw, bias, a, n_rows);
-        ops->scan_heads(y[i], ldy, s[i], old ? old : s[i], lds, x, ldx, b, c, dt[i], decay[i], d, n_rows, n_state, n);
+        ops->scan_heads(y[i], ldy, s[i], old ? old : s[i], lds, x, ldx, b, c, dt[i], decay[i], d, n_rows, n_state, n, past);
     }
     compare(dt[1], dt[0], n_rows, "steps");
     compare(decay[1], decay[0], n_rows, "steps, decay");
@@ -276,19 +287,20 @@ static void test_scan_heads(void)
 
 static void test_scan(void)
 {
-    size_t n = between(1, 80), n_state = between(1, 20), lds = n + below(5);
+    size_t lds, n = lanes(&lds), n_state = between(1, 20);
     enum wild wild = some_wild();
     float *x = random_floats(n, wild), *raw = random_floats(n, wild), *a = random_floats(n_state * n, wild);
     float *b = random_floats(n_state, wild), *c = random_floats(n_state, wild), *d = random_floats(n, wild), *dt[2], *s[2], *y[2];
     s[0] = random_floats((n_state - 1) * lds + n, wild);
     float *old = below(2) ? random_floats((n_state - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
+    bool past = below(2);
     s[1] = twin(s[0], (n_state - 1) * lds + n);
     for (int i = 0; i < 2; i++) {
         const struct vs_cpu_ops *ops = i ? &fast : &plain;
         dt[i] = floats(n);
         y[i] = floats(n);
         ops->softplus(dt[i], raw, n);
-        ops->scan(y[i], s[i], old ? old : s[i], lds, x, dt[i], a, b, c, d, n_state, n);
+        ops->scan(y[i], s[i], old ? old : s[i], lds, x, dt[i], a, b, c, d, n_state, n, past);
     }
     compare(dt[1], dt[0], n, "softplus");
     compare(s[1], s[0], (n_state - 1) * lds + n, "scan, state");
@@ -297,18 +309,19 @@ static void test_scan(void)
 
 static void test_delta(void)
 {
-    size_t n = between(1, 80), n_keys = between(1, 40), lds = n + below(5);
+    size_t lds, n = lanes(&lds), n_keys = between(1, 40);
     enum wild wild = some_wild();
     float *k = random_floats(n_keys, wild), *q = random_floats(n_keys, wild), *v = random_floats(n, wild), *s[2], *y[2];
     float beta = value(TAME), *decay = random_floats(n_keys, TAME);
     bool each = below(2);               /* a decay for each key, or one */
     s[0] = random_floats((n_keys - 1) * lds + n, wild);
     float *old = below(2) ? random_floats((n_keys - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
+    bool past = below(2);
     s[1] = twin(s[0], (n_keys - 1) * lds + n);
     for (int i = 0; i < 2; i++) {
         const struct vs_cpu_ops *ops = i ? &fast : &plain;
         y[i] = floats(n);
-        ops->delta(y[i], s[i], old ? old : s[i], lds, k, q, v, beta, decay, each, n_keys, n);
+        ops->delta(y[i], s[i], old ? old : s[i], lds, k, q, v, beta, decay, each, n_keys, n, past);
     }
     compare(s[1], s[0], (n_keys - 1) * lds + n, "delta, state");
     compare(y[1], y[0], n, "delta");
@@ -319,13 +332,14 @@ static void test_delta(void)
 
 static void test_wkv(void)
 {
-    size_t n = between(1, 80), n_keys = between(1, 40), lds = n + below(5);
+    size_t lds, n = lanes(&lds), n_keys = between(1, 40);
     enum wild wild = some_wild();
     float *r = random_floats(n_keys, wild), *w = random_floats(n_keys, TAME), *k = random_floats(n_keys, wild);
     float *a = random_floats(n_keys, wild), *b = random_floats(n_keys, wild), *v = random_floats(n, wild), *s[4], *y[4];
     float *before = random_floats(n, wild), *by = random_floats(n, wild);
     s[0] = random_floats((n_keys - 1) * lds + n, wild);
     float *old = below(2) ? random_floats((n_keys - 1) * lds + n, wild) : NULL;     /* what is read may lie elsewhere */
+    bool past = below(2);
     for (int i = 0; i < 4; i++) {
         y[i] = floats(n);
         s[i] = i ? twin(s[0], (n_keys - 1) * lds + n) : s[0];
@@ -333,9 +347,9 @@ static void test_wkv(void)
     for (int i = 0; i < 4; i++) {
         const struct vs_cpu_ops *ops = i % 2 ? &fast : &plain;
         if (i < 2)
-            ops->wkv6(y[i], s[i], old ? old : s[i], lds, r, w, k, a, v, n_keys, n);
+            ops->wkv6(y[i], s[i], old ? old : s[i], lds, r, w, k, a, v, n_keys, n, past);
         else
-            ops->wkv7(y[i], s[i], old ? old : s[i], lds, r, w, k, a, b, v, n_keys, n);
+            ops->wkv7(y[i], s[i], old ? old : s[i], lds, r, w, k, a, b, v, n_keys, n, past);
     }
     compare(s[1], s[0], (n_keys - 1) * lds + n, "wkv6, state");
     compare(y[1], y[0], n, "wkv6");
