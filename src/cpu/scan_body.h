@@ -19,7 +19,7 @@
 #define LOAD(p) (*(p))
 #define STORE(p, v) (*(p) = (v))
 #define STREAM(p, v) (*(p) = (v))
-#define STREAMED()
+#define STREAMED() ((void)0)
 #define SET(x) (x)
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))

@@ -8,7 +8,7 @@
 #define LOAD(p) vld1q_f32(p)
 #define STORE(p, v) vst1q_f32(p, v)
 #define STREAM(p, v) vst1q_f32(p, v)
-#define STREAMED()
+#define STREAMED() ((void)0)
 #define SET(x) vdupq_n_f32(x)
 #define ADD(a, b) vaddq_f32(a, b)
 #define SUB(a, b) vsubq_f32(a, b)
