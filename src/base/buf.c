@@ -86,12 +86,22 @@ void vs_buf_u64le(struct vs_buf *b, uint64_t v)
     vs_buf_add(b, p, sizeof p);
 }
 
+/* Mostly it fits where there is room already. */
 void vs_buf_printf(struct vs_buf *b, const char *format, ...)
 {
+    size_t room = b->data && b->status == VS_OK ? b->cap - b->n : 0;
     va_list args;
+    if (b->limit && room > b->limit - b->n + 1)
+        room = b->limit - b->n + 1;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = vsnprintf(room ? b->data + b->n : NULL, room, format, args);
     va_end(args);
+    if (n >= 0 && (size_t)n < room) {
+        b->n += (size_t)n;
+        return;
+    }
+    if (room)
+        b->data[b->n] = 0;              /* what came through of it goes */
     char *at = n < 0 ? NULL : vs_buf_grow(b, (size_t)n);
     if (!at)
         return;

@@ -1,9 +1,16 @@
 /* base/sha256.c - see sha256.h */
 #include "base/sha256.h"
 
+#include "base/sha256_blocks.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <string.h>
 
-static const uint32_t k[64] = {         /* the fractions of the cube roots of the first 64 primes */
+alignas(64) const uint32_t vs_sha256_k[64] = {   /* the fractions of the cube roots of the first 64 primes */
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
     0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
     0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
@@ -20,7 +27,7 @@ static uint32_t turn(uint32_t x, int n)
 
 /* One round, with the names of the eight words turned by one from round to round, so that none is moved. */
 #define ROUND(a, b, c, d, e, f, g, h, i) do { \
-        uint32_t t = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + k[i] + w[i]; \
+        uint32_t t = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + vs_sha256_k[i] + w[i]; \
         d += t; \
         h = t + (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c)); \
     } while (0)
@@ -49,6 +56,44 @@ static void block(uint32_t state[8], const uint8_t *p)
         state[i] += last[i];
 }
 
+void vs_sha256_blocks_c(uint32_t state[8], const uint8_t *p, size_t n)
+{
+    for (; n > 0; n--, p += 64)
+        block(state, p);
+}
+
+bool vs_sha256_has_shani(void)
+{
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    bool has_sse41 = __get_cpuid(1, &a, &b, &c, &d) && c & bit_SSE4_1;
+    return has_sse41 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 29;
+#else
+    return false;
+#endif
+}
+
+typedef void blocks_fn(uint32_t state[8], const uint8_t *p, size_t n);
+
+static void choose(uint32_t state[8], const uint8_t *p, size_t n);
+static _Atomic(blocks_fn *) blocks = choose;
+
+/* The first time: whichever thread is here finds the same. */
+static void choose(uint32_t state[8], const uint8_t *p, size_t n)
+{
+    blocks_fn *best = vs_sha256_blocks_c;
+#if defined(__x86_64__)
+    best = vs_sha256_has_shani() ? vs_sha256_blocks_shani : best;
+#endif
+    atomic_store_explicit(&blocks, best, memory_order_relaxed);
+    best(state, p, n);
+}
+
+static void add_blocks(struct vs_sha256 *s, const uint8_t *p, size_t n)
+{
+    atomic_load_explicit(&blocks, memory_order_relaxed)(s->h, p, n);
+}
+
 void vs_sha256_init(struct vs_sha256 *s)
 {
     *s = (struct vs_sha256){ .h = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
@@ -58,33 +103,36 @@ void vs_sha256_init(struct vs_sha256 *s)
 void vs_sha256_add(struct vs_sha256 *s, const void *data, size_t n)
 {
     const uint8_t *p = data;
-    while (n) {
-        size_t have = s->n % 64, take = 64 - have < n ? 64 - have : n;
-        if (take == 64) {
-            block(s->h, p);
-            s->n += 64;
-            p += 64;
-            n -= 64;
-            continue;
-        }
+    size_t have = s->n % 64;
+    s->n += n;
+    if (have) {
+        size_t take = 64 - have < n ? 64 - have : n;
         memcpy(s->block + have, p, take);
-        s->n += take;
         p += take;
         n -= take;
-        if (have + take == 64)
-            block(s->h, s->block);
+        if (have + take < 64)
+            return;
+        add_blocks(s, s->block, 1);
     }
+    if (n >= 64)
+        add_blocks(s, p, n / 64);
+    if (n % 64)
+        memcpy(s->block, p + n / 64 * 64, n % 64);
 }
 
 void vs_sha256_end(struct vs_sha256 *s, uint8_t ret[32])
 {
-    uint8_t length[8];
+    size_t have = s->n % 64;
+    s->block[have++] = 0x80;
+    if (have > 56) {
+        memset(s->block + have, 0, 64 - have);
+        add_blocks(s, s->block, 1);
+        have = 0;
+    }
+    memset(s->block + have, 0, 56 - have);
     for (int i = 0; i < 8; i++)
-        length[i] = (uint8_t)(s->n * 8 >> (56 - 8 * i));
-    vs_sha256_add(s, "\x80", 1);
-    while (s->n % 64 != 56)
-        vs_sha256_add(s, "", 1);
-    vs_sha256_add(s, length, 8);
+        s->block[56 + i] = (uint8_t)(s->n * 8 >> (56 - 8 * i));
+    add_blocks(s, s->block, 1);
     for (int i = 0; i < 32; i++)
         ret[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }

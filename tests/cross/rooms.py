@@ -16,6 +16,7 @@ FLAGS = """-std=gnu17 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -Wa
 X86 = {
     "_avx2.c": ["-mavx2", "-mfma", "-mf16c"],
     "_avxvnni.c": ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+    "_shani.c": ["-msha", "-msse4.1"],
     "_avx512vl.c": "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512vnni".split(),
     "_avx512.c": "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mavx2 -mprefer-vector-width=512".split(),
 }
