@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -145,18 +144,56 @@ static bool is_optional(enum kind k)
 
 /* ---- writing ---- */
 
+/* Some sixty values of each answer: no format strings. */
+static void put_quoted(const char *text, size_t n, struct vs_buf *out)
+{
+    vs_buf_char(out, '"');
+    vs_buf_add(out, text, n);
+    vs_buf_char(out, '"');
+}
+
 static void put_hash(const uint8_t hash[VS_DIGEST_BYTES], struct vs_buf *out)
 {
     char hex[2 * VS_DIGEST_BYTES + 1];
     vs_hex(hash, VS_DIGEST_BYTES, hex);
-    vs_buf_printf(out, "\"%s\"", hex);
+    put_quoted(hex, 2 * VS_DIGEST_BYTES, out);
+}
+
+/* The last `digits` digits of hex. */
+static void put_word(uint64_t v, size_t digits, struct vs_buf *out)
+{
+    char hex[16];
+    for (size_t i = digits; i > 0; i--, v >>= 4)
+        hex[i - 1] = "0123456789abcdef"[v & 15];
+    put_quoted(hex, digits, out);
 }
 
 static void put_bits(float v, struct vs_buf *out)
 {
     uint32_t bits;
     memcpy(&bits, &v, sizeof bits);
-    vs_buf_printf(out, "\"%08" PRIx32 "\"", bits);
+    put_word(bits, 8, out);
+}
+
+static void put_integer(int64_t v, struct vs_buf *out)
+{
+    char text[24];
+    size_t at = sizeof text;
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do
+        text[--at] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (v < 0)
+        text[--at] = '-';
+    vs_buf_add(out, text + at, sizeof text - at);
+}
+
+/* ,"KEY": */
+static void put_key(const char *comma, const char *key, struct vs_buf *out)
+{
+    vs_buf_str(out, comma);
+    put_quoted(key, strlen(key), out);
+    vs_buf_char(out, ':');
 }
 
 static void put_adapters(const struct vs_adapted *a, struct vs_buf *out)
@@ -176,7 +213,7 @@ static void put_value(const struct vs_statement *s, const struct member *m, stru
     const void *v = get(s, m->at);
     switch (m->kind) {
     case WORD: case WORD_OPTIONAL:
-        vs_buf_printf(out, "\"%s\"", (const char *)v);
+        put_quoted(v, strlen(v), out);
         break;
     case HASH: case HASH_OPTIONAL:
         put_hash(((const struct vs_hashed *)v)->hash, out);
@@ -185,13 +222,13 @@ static void put_value(const struct vs_statement *s, const struct member *m, stru
         put_adapters(v, out);
         break;
     case INTEGER:
-        vs_buf_printf(out, "%" PRId64, *(const int64_t *)v);
+        put_integer(*(const int64_t *)v, out);
         break;
     case FLOAT:
         put_bits(*(const float *)v, out);
         break;
     case SEED:
-        vs_buf_printf(out, "\"%016" PRIx64 "\"", *(const uint64_t *)v);
+        put_word(*(const uint64_t *)v, 16, out);
         break;
     }
 }
@@ -211,7 +248,7 @@ static void put_group(const struct vs_statement *s, const struct member *members
     for (const struct member *m = members; m->key; m++) {
         if (is_absent(s, m))
             continue;
-        vs_buf_printf(out, "%s\"%s\":", comma, m->key);
+        put_key(comma, m->key, out);
         put_value(s, m, out);
         comma = ",";
     }
@@ -231,7 +268,10 @@ void vs_statement_format(const struct vs_statement *s, enum vs_statement_part pa
         const struct vs_hashed *h = get(s, subjects[i].at);
         if (!h->is_there)
             continue;
-        vs_buf_printf(out, "%s{\"name\":\"%s\",\"digest\":{\"sha256\":", comma, subjects[i].name);
+        vs_buf_str(out, comma);
+        put_key("{", "name", out);
+        put_quoted(subjects[i].name, strlen(subjects[i].name), out);
+        vs_buf_str(out, ",\"digest\":{\"sha256\":");
         put_hash(h->hash, out);
         vs_buf_str(out, "}}");
         comma = ",";
@@ -241,7 +281,7 @@ void vs_statement_format(const struct vs_statement *s, enum vs_statement_part pa
     for (const struct group *g = groups; g < groups + N_GROUPS; g++) {
         if (!is_part(g, part) || (g->has != ALWAYS && !*(const bool *)get(s, (size_t)g->has)))
             continue;
-        vs_buf_printf(out, "%s\"%s\":", comma, g->key);
+        put_key(comma, g->key, out);
         put_group(s, g->members, out);
         comma = ",";
     }
