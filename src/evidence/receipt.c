@@ -56,7 +56,7 @@ static void put_keys(const char *keys, size_t n, struct vs_buf *out)
     vs_buf_clear(&lines);
 }
 
-int vs_receipt_sign(const char *payload, size_t n, const struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out)
+int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out)
 {
     struct vs_buf pae = { 0 };
     uint8_t signature[VS_SIGNATURE_BYTES];

@@ -14,6 +14,7 @@
 struct vs_key {
     EVP_PKEY *key;                       /* OpenSSL wipes it when it is freed */
     EVP_MD_CTX *context;
+    bool is_begun;                       /* the context is ready to sign */
     uint8_t public[VS_PUBLIC_BYTES];
 };
 
@@ -21,11 +22,11 @@ int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret)
 {
     size_t n = VS_PUBLIC_BYTES;
     struct vs_key *k = calloc(1, sizeof *k);
-    if (k) {
-        k->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
-        k->context = EVP_MD_CTX_new();
-    }
-    if (!k || !k->key || !k->context || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1) {
+    if (!k)
+        return VS_E_NOMEM;
+    k->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
+    k->context = EVP_MD_CTX_new();
+    if (!k->key || !k->context || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1) {
         vs_key_free(k);
         return VS_E_UNSUPPORTED;
     }
@@ -47,11 +48,21 @@ const uint8_t *vs_key_own(const struct vs_key *k)
     return k->public;
 }
 
-int vs_key_sign(const struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+static bool begin(struct vs_key *k)
+{
+    return k->is_begun = EVP_MD_CTX_reset(k->context) == 1 && EVP_DigestSignInit(k->context, NULL, NULL, NULL, k->key) == 1;
+}
+
+static bool sign(const struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
 {
     size_t length = VS_SIGNATURE_BYTES;
-    bool done = EVP_MD_CTX_reset(k->context) == 1 && EVP_DigestSignInit(k->context, NULL, NULL, NULL, k->key) == 1
-        && EVP_DigestSign(k->context, ret, &length, data, n) == 1;
+    return EVP_DigestSign(k->context, ret, &length, data, n) == 1 && length == VS_SIGNATURE_BYTES;
+}
+
+/* One that has signed may do so again as it is, but not with every OpenSSL: else it is begun anew. */
+int vs_key_sign(struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+{
+    bool done = (k->is_begun && sign(k, data, n, ret)) || (begin(k) && sign(k, data, n, ret));
     return done ? VS_OK : VS_E_UNSUPPORTED;
 }
 
@@ -276,7 +287,7 @@ void vs_keys_clear(struct vs_keys *k)
 
 #define DASH "\xe2\x80\x94 "             /* an em dash, as signed notes have it */
 
-int vs_note_format(const struct vs_note *note, const char *origin, const struct vs_key *key, struct vs_buf *out)
+int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key *key, struct vs_buf *out)
 {
     struct vs_buf text = { 0 };
     char head[VS_HASH_HEX];

@@ -30,12 +30,13 @@ enum {
     VS_NOTE_MOST = 4096,                 /* bytes of a note */
 };
 
-/* A private key that signs often: what follows from its seed is computed once. VS_E_UNSUPPORTED: OpenSSL has no Ed25519 here. */
+/* A private key that signs often: what follows from its seed is computed once. VS_E_NOMEM; VS_E_UNSUPPORTED: OpenSSL has no
+ * Ed25519 here. */
 struct vs_key;
 int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret);
 void vs_key_free(struct vs_key *k);              /* and its seed is nowhere in it any more */
 const uint8_t *vs_key_own(const struct vs_key *k);               /* its public half, [VS_PUBLIC_BYTES] */
-int vs_key_sign(const struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES]);
+int vs_key_sign(struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES]);
 /* The same, once. */
 int vs_key_public(const uint8_t seed[VS_SEED_BYTES], uint8_t ret[VS_PUBLIC_BYTES]);
 int vs_key_sign_once(const uint8_t seed[VS_SEED_BYTES], const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES]);
@@ -71,7 +72,7 @@ struct vs_note {
     int64_t time_ms;
 };
 
-int vs_note_format(const struct vs_note *note, const char *origin, const struct vs_key *key, struct vs_buf *out);
+int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key *key, struct vs_buf *out);
 /* Takes the note at the beginning of text[n]. *ret_n: its bytes, 0 when it is cut. VS_OK; VS_E_SHORT: cut, or no note;
  * VS_E_MALFORMED: of another log, or no key of this one signed it. */
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n);

@@ -18,6 +18,7 @@ static void on_broker(struct audit *a, struct vs_frame *f)
 {
     vs_conn_clear(&a->broker);
     vs_conn_init(&a->broker, f->fd, &vs_ipc_to_audit, VS_AT_OPEN);
+    a->broker.corked = true;            /* main.c, the loop */
     f->fd = -1;
     a->source[0] = 0;
     a->broker_has_more = false;

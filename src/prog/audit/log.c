@@ -184,7 +184,7 @@ static void tell_broker(struct audit *a)
     if (a->n_told == a->n_taken || a->broker.fd < 0)
         return;
     vs_store_u64le(number, a->n_taken);
-    vs_conn_send(&a->broker, VS_MSG_WRITTEN, 0, 0, number, sizeof number, -1);  /* a failure shows at the next read */
+    vs_conn_send(&a->broker, VS_MSG_WRITTEN, 0, 0, number, sizeof number, -1);
     a->n_told = a->n_taken;
 }
 
@@ -200,8 +200,10 @@ void log_flush(struct audit *a)
             log_sync(a);
     }
     tell_broker(a);
-    if (a->log_bytes >= a->rotate_bytes && !a->is_stopping)        /* the end is the last record */
+    if (a->log_bytes >= a->rotate_bytes && !a->is_stopping) {      /* the end is the last record */
+        vs_conn_flush(&a->broker);      /* nobody waits for the next file */
         next_file(a);
+    }
 }
 
 uint64_t log_timer(struct audit *a)

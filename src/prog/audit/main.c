@@ -49,6 +49,8 @@ static void loop(struct audit *a)
         if (p[1].revents || a->broker_has_more)
             broker_ready(a, p[1].revents);
         log_flush(a);
+        if (vs_conn_queued(&a->broker))
+            vs_conn_flush(&a->broker);  /* a failure shows at the next read */
         if (p[0].revents)
             control_ready(a, p[0].revents);
     }
