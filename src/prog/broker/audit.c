@@ -48,6 +48,15 @@ static void send_kept(struct broker *b)
     }
 }
 
+void audit_flush(struct broker *b)
+{
+    struct vs_conn *c = &b->audit.conn;
+    while (vs_conn_queued(c) && vs_conn_flush(c) == VS_OK) {
+        send_kept(b);                   /* what was too much at once */
+        receipts_send(b);
+    }
+}
+
 static struct record *keep(struct broker *b, const char *event, json_t *fields)
 {
     struct audit *a = &b->audit;
@@ -430,6 +439,7 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
     vs_conn_init(&a->conn, fd, &vs_ipc_from_audit, VS_AT_OPEN);
     a->memory.limit = AUDIT_MEMORY;
     a->conn.budget = &a->memory;
+    a->conn.corked = true;              /* audit_flush: a record and its receipt come together, and wake the writer once */
     a->continues = failure && strcmp(failure, "continue") == 0;
     if (key && vs_hex_is_sha256(key))
         vs_hex_bytes(key, sizeof a->key, a->key);
@@ -496,11 +506,8 @@ void audit_ready(struct broker *b, short events)
     struct audit *a = &b->audit;
     struct vs_frame f;
     struct vs_error why = { 0 };
-    if (events & POLLOUT) {
-        vs_conn_flush(&a->conn);
-        send_kept(b);
-        receipts_send(b);
-    }
+    if (events & POLLOUT)
+        audit_flush(b);
     if (!(events & (POLLIN | POLLHUP | POLLERR)))
         return;
     int status = vs_conn_read(&a->conn);

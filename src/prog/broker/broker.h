@@ -395,7 +395,9 @@ void peer_ready(struct broker *b, struct peer *p, short events);
 uint64_t peer_timers(struct broker *b, struct peer *p);        /* acts on what is due; when it is to be asked again */
 void peer_refuse(struct broker *b, struct peer *p, int code, const char *text);   /* ERROR 0, then it is closed */
 void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *why);        /* with its retry_after_ms */
-/* Sending only marks a peer that can't be reached. _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
+/* What is sent in a turn of the loop goes out together at its end (_flush). Sending only marks a peer that can't be reached. _parts:
+ * a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
+void peer_flush(struct peer *p);
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 /* With descriptors, which stay the caller's. VS_E_BUSY: earlier ones have not gone out yet. */
 int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files);
@@ -503,6 +505,7 @@ void audit_failed(struct broker *b, const json_t *message);            /* the su
 uint16_t audit_unhandled(void);
 void audit_open(struct broker *b, int fd, const json_t *settings);     /* a writer is there; takes over fd */
 void audit_ready(struct broker *b, short events);
+void audit_flush(struct broker *b);                                    /* what was said in this turn goes out together */
 uint64_t audit_timers(struct broker *b);
 /* Records a request that has come, when there is a log. False: it can't be, and so nobody may have it. */
 bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head, const struct vs_payload *p);

@@ -231,9 +231,18 @@ static bool make_room(struct broker *b)
     return polls && polled;
 }
 
+/* What this turn had to say. The log's writer first: clients wait for it. */
+static void flush(struct broker *b)
+{
+    audit_flush(b);
+    for (struct peer *p = b->peers; p; p = p->next)
+        peer_flush(p);
+}
+
 void broker_turn(struct broker *b, bool wait)
 {
     uint64_t next = timers(b);
+    flush(b);
     broker_sweep(b);
     if (b->ending || !make_room(b)) {
         b->ending = true;
@@ -282,7 +291,9 @@ void broker_turn(struct broker *b, bool wait)
         peer_accept(b);
     audit_hash(b);
     receipts_hash(b);
+    flush(b);
     broker_sweep(b);
+    audit_flush(b);                     /* of requests whose client is gone */
 }
 
 void broker_clear(struct broker *b)

@@ -33,9 +33,16 @@ void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, 
         p->gone = true;                 /* it left, or reads nothing and has used up its part */
 }
 
+void peer_flush(struct peer *p)
+{
+    if (vs_conn_queued(&p->conn) && vs_conn_flush(&p->conn) == VS_E_DIED)
+        p->gone = true;
+}
+
 int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files)
 {
     int status = p->gone || p->close_at ? VS_E_DIED : vs_conn_send_files(&p->conn, type, id, data, n, files);
+    peer_flush(p);                      /* only one frame with descriptors may wait */
     p->gone |= status != VS_OK && status != VS_E_LIMIT && status != VS_E_BUSY;
     return status;
 }
@@ -177,6 +184,7 @@ struct peer *peer_add(struct broker *b, int fd, bool is_private)
         return NULL;
     }
     vs_conn_init(&p->conn, fd, &vs_ipc_from_client, VS_AT_START);
+    p->conn.corked = true;              /* peer_flush */
     p->conn.state_of = state_of;
     p->conn.context = p;
     p->conn.budget = &p->memory;
