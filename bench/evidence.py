@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""What log and receipts cost together: the same request of a daemon without them, of one with a log, and of that one with a receipt.
+
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] request [--model NAME]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] tokens [--model NAME] [--tokens 32]
+
+request  one token, one request after the other; time by the clock as a client sees it, and of the processors, process by process.
+         Without --model it is the smallest there can be, so that next to nothing of the request is computing.
+tokens   answers of --tokens tokens: their tokens a second by the worker's own count, and the processor time of a token
+
+--old: programs of another build, as two more ways. The ways take turns within each round, in an order drawn by chance, so all
+meet the same machine; what is printed is the median over rounds of what a way adds to the first, with the interval that has 95 %
+of the medians of rounds drawn again (bootstrap). Only the standard library.
+"""
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+import client as c              # noqa: E402
+from processes import below     # noqa: E402
+
+LOG = {"audit": {"dir": "log"}, "signing": {"key": "file:key.pem"}}
+
+
+def cpu(pid):
+    """Microseconds on a processor, of all threads that are there."""
+    ns = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                ns += int(f.read().split()[0])
+        except OSError:
+            pass
+    return ns / 1e3
+
+
+class Daemon:
+    def __init__(self, folder, name, programs, policy, model):
+        home = f"{folder}/{name}"
+        os.mkdir(home)
+        with open(home + "/policy.json", "w") as f:
+            json.dump(policy, f)
+        env = dict(os.environ, VERITAS_SOCKET=home + "/s", XDG_STATE_HOME=home)
+        if model is None:
+            env["VERITAS_MODELS"] = folder
+        self.model = model or "one"
+        self.process = subprocess.Popen([programs + "/veritas", "serve", "--policy", home + "/policy.json"], env=env,
+                                        stderr=subprocess.DEVNULL)
+        while True:
+            try:
+                self.client = c.Client(home + "/s")
+                break
+            except OSError:
+                time.sleep(0.01)
+        self.ask(1, False)
+        self.pids = {what.removeprefix("veritas-"): pid for pid, what in below(self.process.pid).items()}
+
+    def ask(self, tokens, receipt):
+        """Sends a request, and reads to its end: seconds, and the payload of the last frame."""
+        x = self.client
+        head = {"model": self.model, **({"receipt": 1} if receipt else {})}
+        body = {"prompt": "Tell me about the sea." if self.model != "one" else "a", "raw": True, "ignore_eos": True,
+                "max_tokens": tokens, "speculation": "off", "sampling": {"temperature": 0}}
+        x.last_id += 1
+        data = c.payload(head, body)
+        begin = time.perf_counter()
+        x.send(c.GENERATE, x.last_id, data)
+        kind = None
+        while kind not in (c.COMPLETE, c.REJECTED, c.ERROR):
+            kind, _, _, data = x.frame()
+        seconds = time.perf_counter() - begin
+        if kind != c.COMPLETE:
+            sys.exit(f"no answer: {data}")
+        return seconds, data
+
+
+def of_request(daemon, receipt, args):
+    before = {what: cpu(pid) for what, pid in daemon.pids.items()}
+    seconds, _ = daemon.ask(1, receipt)
+    time.sleep(0.0005)                  # its threads have stopped to spin
+    used = {what: cpu(pid) - before[what] for what, pid in daemon.pids.items()}
+    return {"us": seconds * 1e6, "processors": sum(used.values()), **used}
+
+
+def of_tokens(daemon, receipt, args):
+    before = cpu(daemon.pids["worker"])
+    _, data = daemon.ask(args.tokens, receipt)
+    used = cpu(daemon.pids["worker"]) - before
+    result = json.loads(c.split(data)[1])
+    return {"ms a token": 1e3 / result["timings"]["decode_per_second"], "worker, us of processors a token": used / args.tokens}
+
+
+def interval(values, draws=2000):
+    medians = sorted(statistics.median(random.choices(values, k=len(values))) for _ in range(draws))
+    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("what", choices=("request", "tokens"))
+    p.add_argument("--bin", default=ROOT + "/build/release/bin")
+    p.add_argument("--old")
+    p.add_argument("--seconds", type=float, default=50)
+    p.add_argument("--model")
+    p.add_argument("--tokens", type=int, default=32)
+    args = p.parse_args()
+    model = args.model or (None if args.what == "request" else "smollm2-135m-instruct")
+    measure = of_request if args.what == "request" else of_tokens
+    daemons = []
+    with tempfile.TemporaryDirectory(prefix="vev") as folder:
+        subprocess.run([args.bin + "/mkmodel", "--ctx", "8192", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
+        try:
+            ways = {}
+            for label, programs in (("", args.bin), ("old: ", args.old)):
+                if not programs:
+                    continue
+                daemons.append(Daemon(folder, label[:3] + "with", programs, LOG, model))
+                ways[label + "log"] = daemons[-1], False
+                ways[label + "log and receipt"] = daemons[-1], True
+                if not label:
+                    daemons.append(Daemon(folder, "without", programs, {}, model))
+                    ways["without"] = daemons[-1], False
+            rounds, end = [], time.monotonic() + args.seconds
+            while time.monotonic() < end or len(rounds) < 3:
+                found = {}
+                for way in random.sample(list(ways), len(ways)):
+                    found[way] = measure(*ways[way], args)
+                rounds.append(found)
+        finally:
+            for d in daemons:
+                d.process.terminate()
+            for d in daemons:
+                d.process.wait()
+    rounds = rounds[len(rounds) // 20 + 1:]         # the first ones warm up
+    print(f"{len(rounds)} rounds; load {os.getloadavg()[0]:.1f}")
+    for name in rounds[0]["log"]:
+        base = [r["without"].get(name, 0) for r in rounds]
+        print(f"{name}: {statistics.median(base):.1f} without")
+        for way in [w for w in ways if w != "without"]:
+            more = [r[way][name] - b for r, b in zip(rounds, base)]
+            low, high = interval(more)
+            share = [100 * (r[way][name] / b - 1) for r, b in zip(rounds, base) if b > 0]
+            print(f"    {way}: {statistics.median(more):+.1f} ({low:+.1f} to {high:+.1f})", end="")
+            print(f", {statistics.median(share):+.2f} % ({interval(share)[0]:+.2f} to {interval(share)[1]:+.2f})"
+                  if len(share) == len(rounds) else "")
+
+
+if __name__ == "__main__":
+    main()
