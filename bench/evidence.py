@@ -9,8 +9,8 @@ request  one token, one request after the other; time by the clock as a client s
 tokens   answers of --tokens tokens: their tokens a second by the worker's own count, and the processor time of a token
 
 --old: programs of another build, as two more ways. The ways take turns within each round, in an order drawn by chance, so all
-meet the same machine; what is printed is the median over rounds of what a way adds to the first, and its interval of 95 %. Only the
-standard library.
+meet the same machine; what is printed is the median over rounds of what a way adds to the first, and its interval of 95 %. Only
+the standard library.
 """
 import argparse
 import json

@@ -1,6 +1,6 @@
 /* base/sha256.h - SHA-256 (FIPS 180-4), in plain C or with the processor's instructions for it: the self-test links no library, so
- * that it can be built for a machine of which only a compiler is at hand. For comparing computations, and for what is kept of API keys (identity/key.h): its time
- * depends on n alone, and the struct is the caller's to wipe. Threads: pure. */
+ * that it can be built for a machine of which only a compiler is at hand. For comparing computations, and for what is kept of API
+ * keys (identity/key.h): its time depends on n alone, and the struct is the caller's to wipe. Threads: pure. */
 #ifndef VS_BASE_SHA256_H
 #define VS_BASE_SHA256_H
 #include <stddef.h>

@@ -395,8 +395,8 @@ void peer_ready(struct broker *b, struct peer *p, short events);
 uint64_t peer_timers(struct broker *b, struct peer *p);        /* acts on what is due; when it is to be asked again */
 void peer_refuse(struct broker *b, struct peer *p, int code, const char *text);   /* ERROR 0, then it is closed */
 void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *why);        /* with its retry_after_ms */
-/* What is sent in a turn of the loop goes out together at its end (_flush). Sending only marks a peer that can't be reached. _parts:
- * a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
+/* What is sent in a turn of the loop goes out together at its end (_flush). Sending only marks a peer that can't be reached.
+ * _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_flush(struct peer *p);
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 /* With descriptors, which stay the caller's. VS_E_BUSY: earlier ones have not gone out yet. */
