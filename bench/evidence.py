@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What log and receipts cost together: the same request of a daemon without them, of one with a log, and of that one with a receipt.
+"""What log and receipts cost together: a request of a daemon without them, of one with a log, and of that one with a receipt.
 
     bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] request [--model NAME]
     bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] tokens [--model NAME] [--tokens 32]
