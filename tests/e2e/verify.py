@@ -12,7 +12,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
+import malformed as gguf                # noqa: E402
 import receipt_format as r              # noqa: E402
 from processes import private_daemon    # noqa: E402
 
@@ -355,6 +357,68 @@ class Made(unittest.TestCase):
         self.assertEqual((told["verdict"], told["at"], told["trusted"], code), ("MISMATCH", 5, True, 3), told)
         told, code = verify(receipt, "-m", OTHER)
         self.assertEqual((told["verdict"], code), ("UNVERIFIABLE", 4), told)
+
+
+class Shaped(unittest.TestCase):
+    """Forms of answers and calls of tools: what bent the draws stands in the receipt, or the receipt says that it doesn't."""
+    TOOL = {"type": "function", "function": {"name": "add", "parameters": {
+        "type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}}}
+    SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}, "n": {"type": "integer"}}, "required": ["ok", "n"],
+              "additionalProperties": False}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.model = make_model("tools", "--tokenizer", "llama", "--pre", "default", "--ctx", "4096", "--seed", "7")
+
+        def change(m):
+            m.drop("tokenizer.chat_template")
+            m.set("tokenizer.chat_template", gguf.STR,
+                  "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{{ tools }}{# <tool_call> #}")
+            m.get("tokenizer.ggml.tokens")[1][300] = b"<tool_call>{"
+        with open(cls.model, "rb") as f:
+            data = gguf.edit(f.read(), change)
+        with open(cls.model, "wb") as f:
+            f.write(data)
+        cls.answers = Answers(cls.model)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.answers.close()
+
+    def receipt(self, **more):
+        x = self.answers.client
+        number = x.request(c.CHAT, {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "parts": True,
+                                    "max_tokens": 120, "receipt": 1, **more})
+        events = list(x.events(number))
+        tokens, result = [e for e in events if e.kind == c.TOKEN], events[-1].value
+        opening = {"salt": result["salt"], "prompt_tokens": result["prompt_tokens"],
+                   "tokens": [t.token for t in tokens if t.token != c.NO_TOKEN],
+                   "delivered" if result.get("altered") else "text": "".join(t.text for t in tokens), **result.get("opening", {})}
+        return {**x.receipts[number], "opening": opening}, result["finish_reason"]
+
+    def says(self, receipt, verdict, reason=""):
+        told, code = verify(receipt, "-m", self.model, "--isa", "c")
+        self.assertEqual((told["verdict"], code), (verdict, {"MATCH": 0, "UNVERIFIABLE": 4}[verdict]), told)
+        self.assertIn(reason, told["reason"])
+
+    def test_forms(self):
+        for seed in range(3):
+            sampling = {"temperature": 1.2, "seed": seed}
+            receipt, finish = self.receipt(constraint={"json_schema": self.SCHEMA}, sampling=sampling)
+            self.assertEqual((set(json.loads(receipt["opening"]["text"])), finish), ({"ok", "n"}, "stop"))
+            self.says(receipt, "MATCH")
+
+    def test_tools_that_are_not_called(self):
+        for seed in range(3):
+            receipt, _ = self.receipt(tools=[self.TOOL], sampling={"temperature": 1.2, "seed": seed, "logit_bias": [[300, -100]]})
+            self.assertEqual(r.statement_of(receipt)["predicate"]["request"]["shaped"], 0)
+            self.says(receipt, "MATCH")
+
+    def test_tools_that_are_called(self):
+        for more in ({"sampling": {"temperature": 1.2, "logit_bias": [[300, 30]]}}, {"tool_choice": "required"}):
+            receipt, _ = self.receipt(tools=[self.TOOL], **more)
+            self.assertEqual(r.statement_of(receipt)["predicate"]["request"]["shaped"], 1)
+            self.says(receipt, "UNVERIFIABLE", "calls of tools")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ struct choice {
     size_t n_said;                       /* of them, that the client has */
     struct vs_buf text;
     const char *finish;                  /* NULL: it was stopped */
+    bool is_shaped;                      /* a call was held to its form */
 };
 
 struct vs_claim {
@@ -139,6 +140,12 @@ void vs_claim_finish(struct vs_claim *c, uint32_t choice, const char *finish)
         c->choice[choice].finish = finish;
 }
 
+void vs_claim_shaped(struct vs_claim *c, uint32_t choice)
+{
+    if (choice < c->n)
+        c->choice[choice].is_shaped = true;
+}
+
 uint32_t vs_claim_n(const struct vs_claim *c)
 {
     return c->n;
@@ -171,6 +178,7 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
     struct vs_sha256 tokens;
     size_t n = n_said(o), text_bytes = n ? o->token[n - 1].text_bytes : 0;
     s.request.seed += choice;
+    s.request.shaped |= o->is_shaped;
     vs_hex_bytes(digest, sizeof s.model.sha256.hash, s.model.sha256.hash);
     s.model.sha256.is_there = true;
     name_adapters(&s, service);

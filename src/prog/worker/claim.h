@@ -34,7 +34,7 @@ void vs_claim_free(struct vs_claim *c);
 int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices);
 const uint8_t *vs_claim_salt(const struct vs_claim *c);
 int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n);   /* where the content is wanted. VS_E_NOMEM */
-/* The same from a request that was read; shaped: what bent the draws stands in no constraint. VS_E_NOMEM. claim_request.c */
+/* The same from a request that was read; shaped: what bends the draws stands in no constraint. VS_E_NOMEM. claim_request.c */
 int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
                      bool parts, bool shaped, struct vs_error *err);
 json_t *vs_claim_opening(const struct vs_claim *c);      /* borrowed */
@@ -46,6 +46,9 @@ int vs_claim_text(struct vs_claim *c, uint32_t choice, const char *text, size_t 
 void vs_claim_said(struct vs_claim *c, uint32_t choice, uint32_t id);
 /* How it ended: a word of docs/RECEIPT.md, which lives for ever. Else, where there are several, by what stopped the request. */
 void vs_claim_finish(struct vs_claim *c, uint32_t choice, const char *finish);
+
+/* From here on a call was held to its form. */
+void vs_claim_shaped(struct vs_claim *c, uint32_t choice);
 
 uint32_t vs_claim_n(const struct vs_claim *c);   /* statements; 0: it never came to that */
 /* Appends that of a choice. digest: of the model, in hex; s knows those of its adapters; usage: NULL where it is not known. */

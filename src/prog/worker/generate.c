@@ -178,6 +178,8 @@ static int hold_call(const struct generation *g, struct choice *c, struct vs_err
         let_go(c);
     else
         vs_parts_trust(c->teller.parts);
+    if (!c->skips_call && g->work.sink->claim)
+        vs_claim_shaped(g->work.sink->claim, index_of(g, c));
     return VS_OK;
 }
 
@@ -636,7 +638,7 @@ static int begin(struct generation *g, const json_t *request, struct vs_error *e
         g->order.n_logprobs = vs_model_n_vocab(s->model);
     if (r == VS_OK && !(g->prompt = vs_ids_json(prompt.id, prompt.n, check)))
         r = check->status != VS_OK ? check->status : vs_error_set(err, VS_E_NOMEM, "out of memory");
-    bool is_shaped = g->order.forces || g->order.calls || g->order.or_calls || g->may_reason;
+    bool is_shaped = g->order.forces || g->order.or_calls || g->may_reason;     /* tools alone bend nothing until one is called */
     if (r == VS_OK && g->work.sink->claim)
         r = vs_claim_request(g->work.sink->claim, &g->work, &g->order, &prompt, teller.is_in_parts, is_shaped, err);
     for (uint32_t i = 0; i < g->n && r == VS_OK; i++)
