@@ -113,6 +113,9 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
     if (!t->bpe.rule)
         return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
     memset(t->bpe.rule, 0xff, n_slots * sizeof *t->bpe.rule);
+    t->bpe.of_bytes = calloc(1 << 16, sizeof *t->bpe.of_bytes);
+    if (!t->bpe.of_bytes)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
 
     struct vs_entry_cursor cursor = { 0 };
     struct vs_str s;
@@ -146,6 +149,8 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
         if (t->bpe.rule[i].pair == pair)
             continue;                   /* said twice: the first rank counts */
         t->bpe.rule[i] = (struct vs_merge_rule){ pair, (uint64_t)rank << 32 | id };
+        if (n_left == 1 && n_right == 1)
+            t->bpe.of_bytes[(uint8_t)out[0] << 8 | (uint8_t)out[1]] = i + 1;
         t->bpe.n_rules++;
         t->bpe.n_skipped--;
     }
@@ -179,6 +184,7 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
         text = e->text.data + from;
         n = e->text.n - from;
     }
+    e->end = text + n;
     return vs_pretok_split(&e->t->bpe.pretok, text, n, e->check, on_piece, e);
 }
 
@@ -187,6 +193,15 @@ static uint64_t merge(const struct vs_tokenizer *t, const char *word, const stru
     (void)word;
     const struct vs_merge_rule *rule = &t->bpe.rule[rule_slot(t, (uint64_t)a->id << 32 | b->id)];
     return rule->pair == UINT64_MAX ? VS_NO_MERGE : rule->merge;
+}
+
+/* The pieces of two bytes, which are most of what is asked for, are found without a search. */
+static uint64_t merge_bytes(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
+{
+    if (a->n != 1 || b->n != 1)
+        return merge(t, word, a, b);
+    uint32_t slot = t->bpe.of_bytes[(uint8_t)word[a->at] << 8 | (uint8_t)word[b->at]];
+    return slot ? t->bpe.rule[slot - 1].merge : VS_NO_MERGE;
 }
 
 /* Some real vocabularies lack bytes (SmolLM2: six control characters and the lead bytes f1 and f2). The libraries that they come
@@ -206,7 +221,7 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
 
 const struct vs_family vs_family_bpe = {
     .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID,
-    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .symbols = symbols,
+    .unspell = unspell, .load = load, .encode = encode, .merge = merge_bytes, .symbols = symbols,
 };
 
 /* ---- lines: pieces as in spm.c, of characters and with byte fallback; merges over whole lines, or over words of them ---- */
@@ -260,6 +275,7 @@ static int lines_encode(struct vs_encoder *e, const char *text, size_t n, bool a
         r = space_lines(e, from);
     if (r != VS_OK)
         return r;
+    e->end = e->base + e->text.n;
     return vs_pretok_split(&e->t->bpe.pretok, e->base + from, e->text.n - from, e->check, on_line, e);
 }
 

@@ -94,6 +94,7 @@ struct vs_tokenizer {
         struct vs_pretok pretok;
         struct vs_merge_rule *rule;
         uint32_t rule_mask;
+        uint32_t *of_bytes;             /* by two bytes: the slot of the rule that joins their pieces, and 1; 0: none */
         uint32_t n_rules, n_skipped;    /* skipped: merges that name absent pieces, and repeated ones */
     } bpe;
     struct { bool lowers, strips_accents; } wordpiece;
@@ -150,20 +151,21 @@ uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, con
                        size_t *io_work);
 
 /* merge.c: one call of vs_tokenizer_encode */
-struct vs_seen {                        /* a word met before in this call: its text and ids lie in base and ids */
-    uint32_t hash, at, id_at;
-    uint16_t n, n_ids;                  /* n == 0: empty */
+struct vs_seen {                        /* a word met before in this call; half a cache line */
+    uint64_t word[2];                   /* its bytes and zeros; of one of more than 16 bytes its hash, and where it lies behind base */
+    uint32_t id[3];                     /* its ids; of more than 3 the place of the first in ids */
+    uint16_t n, n_ids;                  /* n: bytes, 0: empty */
 };
 struct vs_encoder {
     const struct vs_tokenizer *t;
     struct vs_ids *ids;
     struct vs_check *check;
     struct vs_error *err;
-    const char *base;                   /* words passed to vs_encoder_word lie behind it, at stable offsets */
+    const char *base, *end;             /* words passed to vs_encoder_word lie between them, at stable offsets from base */
     struct vs_buf text;                 /* rewritten text: where pieces are characters, and where normalise says so */
     bool normalise;                     /* some of the text is not in NFC, and the model wants it to be */
     struct vs_seen *seen;               /* NULL for short texts */
-    uint32_t seen_mask;
+    unsigned seen_bits;                 /* there are 2^seen_bits pairs of them, each in a cache line: the newer one, the older one */
     struct vs_symbol *symbol;           /* room for long words, grown on demand */
     size_t cap_symbols;
 };

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHORT_WORD = 48, MAX_SEEN_SLOTS = 1 << 15, MAX_SEEN_BYTES = 256 };
+enum { SHORT_WORD = 48, MIN_SEEN_BITS = 5, MAX_SEEN_BITS = 14, CACHE_LINE = 64, MAX_SEEN_BYTES = 256, SEEN_IDS = 3 };
+
+static size_t seen_size(const struct vs_encoder *e)
+{
+    return 2 * sizeof *e->seen << e->seen_bits;
+}
 
 int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_check *check,
                     struct vs_ids *ids, struct vs_error *err)
@@ -16,17 +21,19 @@ int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n
     *e = (struct vs_encoder){ .t = t, .ids = ids, .check = check, .err = err };
     if (n_text < 256)
         return VS_OK;
-    size_t n_slots = 64;
-    while (n_slots < n_text / 8 && n_slots < MAX_SEEN_SLOTS)
-        n_slots *= 2;
-    e->seen = calloc(n_slots, sizeof *e->seen);
-    e->seen_mask = (uint32_t)(n_slots - 1);
-    return e->seen ? VS_OK : vs_error_set(err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n_text);
+    e->seen_bits = MIN_SEEN_BITS;
+    while ((size_t)16 << e->seen_bits < n_text && e->seen_bits < MAX_SEEN_BITS)
+        e->seen_bits++;
+    e->seen = aligned_alloc(CACHE_LINE, seen_size(e));
+    if (!e->seen)
+        return vs_error_set(err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n_text);
+    memset(e->seen, 0, seen_size(e));
+    return VS_OK;
 }
 
 void vs_encoder_clear(struct vs_encoder *e)
 {
-    vs_check_free(e->check, e->seen, e->seen ? ((size_t)e->seen_mask + 1) * sizeof *e->seen : 0);
+    vs_check_free(e->check, e->seen, e->seen ? seen_size(e) : 0);
     vs_check_free(e->check, e->symbol, e->cap_symbols * sizeof *e->symbol);
     vs_buf_clear(&e->text);
 }
@@ -183,28 +190,72 @@ static int merge_word(struct vs_encoder *e, const char *word, size_t n)
     return r;
 }
 
-int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
+static int merge_or_find(struct vs_encoder *e, const char *word, size_t n)
+{
+    if (!(e->t->bpe.pretok.flags & VS_PRE_WHOLE_WORD))
+        return merge_word(e, word, n);
+    uint32_t id = vs_vocab_find(&e->t->vocab, word, n, vs_vocab_hash(word, n));
+    return id != VS_NO_ID ? vs_ids_add(e->ids, id) : merge_word(e, word, n);
+}
+
+/* Zero behind the n bytes of a word of at most 16. */
+static inline void load_short(const struct vs_encoder *e, const char *word, size_t n, uint64_t ret[2])
+{
+    if (e->end - word >= 16) {
+        memcpy(ret, word, 16);
+        ret[0] &= n < 8 ? ((uint64_t)1 << 8 * n) - 1 : UINT64_MAX;
+        ret[1] &= n < 8 ? 0 : n < 16 ? ((uint64_t)1 << 8 * (n - 8)) - 1 : UINT64_MAX;
+    } else {
+        ret[0] = ret[1] = 0;
+        memcpy(ret, word, n);
+    }
+}
+
+static int take_seen(struct vs_ids *ids, const struct vs_seen *seen)
+{
+    if (ids->cap - ids->n < SEEN_IDS || seen->n_ids > SEEN_IDS) {
+        int r = vs_ids_reserve(ids, seen->n_ids);       /* first: the ids may move */
+        return r != VS_OK ? r : vs_ids_append(ids, seen->n_ids > SEEN_IDS ? ids->id + seen->id[0] : seen->id, seen->n_ids);
+    }
+    memcpy(ids->id + ids->n, seen->id, sizeof seen->id);        /* what is too much is overwritten */
+    ids->n += seen->n_ids;
+    return VS_OK;
+}
+
+static int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct vs_seen *slot, const uint64_t key[2])
 {
     struct vs_ids *ids = e->ids;
-    bool whole = e->t->bpe.pretok.flags & VS_PRE_WHOLE_WORD;
-    if (!whole && (!e->seen || n > MAX_SEEN_BYTES))
-        return merge_word(e, word, n);
-    uint64_t hash = vs_vocab_hash(word, n);
-    struct vs_seen *seen = e->seen && n <= MAX_SEEN_BYTES ? &e->seen[hash & e->seen_mask] : NULL;
-    uint32_t tag = (uint32_t)(hash >> 32);
-    if (seen && seen->n == n && seen->hash == tag && memcmp(e->base + seen->at, word, n) == 0) {
-        for (size_t i = 0; i < seen->n_ids; i++) {
-            int r = vs_ids_add(ids, ids->id[seen->id_at + i]);
-            if (r != VS_OK)
-                return r;
-        }
-        return VS_OK;
-    }
     size_t before = ids->n;
-    uint32_t id = whole ? vs_vocab_find(&e->t->vocab, word, n, hash) : VS_NO_ID;
-    int r = id != VS_NO_ID ? vs_ids_add(ids, id) : merge_word(e, word, n);
-    if (r == VS_OK && seen && before <= UINT32_MAX && ids->n - before <= UINT16_MAX)
-        *seen = (struct vs_seen){ tag, (uint32_t)(word - e->base), (uint32_t)before, (uint16_t)n,
-                                  (uint16_t)(ids->n - before) };
+    int r = merge_or_find(e, word, n);
+    size_t n_ids = ids->n - before;
+    if (r != VS_OK || n_ids > UINT16_MAX || (n_ids > SEEN_IDS && before > UINT32_MAX))
+        return r;
+    slot[1] = slot[0];
+    slot[0] = (struct vs_seen){ .word = { key[0], key[1] }, .n = (uint16_t)n, .n_ids = (uint16_t)n_ids };
+    if (n_ids > SEEN_IDS)
+        slot->id[0] = (uint32_t)before;
+    else
+        memcpy(slot->id, ids->id + before, n_ids * sizeof *slot->id);
     return r;
+}
+
+int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
+{
+    if (!e->seen || n > MAX_SEEN_BYTES)
+        return merge_or_find(e, word, n);
+    uint64_t key[2];
+    if (n <= sizeof key) {
+        load_short(e, word, n, key);
+    } else {
+        key[0] = vs_vocab_hash(word, n);
+        key[1] = (uint64_t)(word - e->base);
+    }
+    uint64_t mixed = (key[0] ^ n) * 0x9e3779b97f4a7c15u + (n <= sizeof key ? key[1] : 0);
+    mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+    struct vs_seen *slot = &e->seen[mixed >> (64 - e->seen_bits) << 1];
+    for (const struct vs_seen *seen = slot; seen < slot + 2; seen++)
+        if (seen->n == n && seen->word[0] == key[0] &&
+            (n <= sizeof key ? seen->word[1] == key[1] : memcmp(e->base + seen->word[1], word, n) == 0))
+            return take_seen(e->ids, seen);
+    return merge_seen(e, word, n, slot, key);
 }

@@ -146,12 +146,10 @@ struct pass {
     unsigned n;
 };
 
-enum { MAX_PASSES = 6 };
-
 struct vs_pretok_rule {
     const char *name;
     unsigned n_passes;
-    struct pass pass[MAX_PASSES];
+    struct pass pass[VS_PRE_PASSES];
 };
 
 enum { MANY = UINT16_MAX };
@@ -449,10 +447,24 @@ static inline size_t member(const struct scan *x, unsigned set, const char *s, c
     return in_set(&sets[set], c) ? n : 0;
 }
 
+/* From s on; of ASCII characters of set alone. */
+static inline const char *ascii_run(const struct scan *x, unsigned set, const char *s, const char *end)
+{
+    end = end - s > UNTIL_ASKED ? s + UNTIL_ASKED : end;
+    while (s < end && x->p->ascii[(uint8_t)*s] >> set & 1)
+        s++;
+    return s;
+}
+
 static inline const char *run(struct scan *x, unsigned set, unsigned max, const char *s, const char *end)
 {
     const char *from = s;
     size_t n;
+    if (max == MANY) {
+        s = ascii_run(x, set, s, end);
+        if (s == end || ((uint8_t)*s < 0x80 && s - from < UNTIL_ASKED))
+            return s;
+    }
     while (max && (n = member(x, set, s, end)) && go_on(x, &from, s)) {
         s += n;
         max -= max != MANY;
@@ -666,7 +678,7 @@ static const char *match(struct scan *x, const struct element *e, const char *s,
 static int split(struct scan *x, unsigned pass, const char *s, const char *end)
 {
     const struct vs_pretok_rule *rule = x->p->rule;
-    if (pass == rule->n_passes || pass == MAX_PASSES)
+    if (pass == rule->n_passes || pass == VS_PRE_PASSES)
         return x->piece(x->context, s, (size_t)(end - s));
     const struct pass *p = &rule->pass[pass];
     const char *gap = s, *from = s;
@@ -674,8 +686,9 @@ static int split(struct scan *x, unsigned pass, const char *s, const char *end)
     x->white.end = x->digits.end = NULL;
     while (s < end) {
         const char *q = NULL;
-        for (unsigned i = 0; i < p->n && !q; i++)
-            q = match(x, p->block[i].element, s, end);
+        uint32_t blocks = (uint8_t)*s < 0x80 ? x->p->first[pass][(uint8_t)*s] : UINT32_MAX >> (32 - p->n);
+        for (; blocks && !q; blocks &= blocks - 1)
+            q = match(x, p->block[__builtin_ctz(blocks)].element, s, end);
         if (!go_on(x, &from, s) || x->r != VS_OK)
             return x->r;
         if (!q) {
@@ -701,6 +714,31 @@ int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struc
     return n ? split(&x, 0, text, text + n) : VS_OK;
 }
 
+/* May a text that begins with this ASCII character match e and what follows it in its block? */
+static bool may_begin(const struct vs_pretok *p, const struct element *e, char c)
+{
+    bool in_set1 = p->ascii[(uint8_t)c] >> e->set & 1, in_set2 = p->ascii[(uint8_t)c] >> e->set2 & 1;
+    switch ((enum kind)e->kind) {
+    case RUN:
+        return in_set1 || (!e->min && may_begin(p, e + 1, c));
+    case MAYBE:
+        return in_set1 || may_begin(p, e + 1, c);
+    case CONTRACTION:
+        return c == '\'';
+    case CASED:
+        return in_set1 || in_set2;
+    case LINES: case TAIL: case EXACT_TAIL: case THREES:
+        return in_set1;
+    case WORDS:
+        return p->ascii[(uint8_t)c] >> S_LETTER & 1;
+    case LITERAL:
+        return c == *e->literal;
+    case MAYBE_CONTRACTION: case END:
+        break;
+    }
+    return true;
+}
+
 int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -708,11 +746,15 @@ int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
             continue;
         p->rule = &rules[names[i].rule];
         p->flags = names[i].flags;
-        for (uint32_t c = 0; c < 128; c++) {
-            p->ascii[c] = 0;
+        memset(p->ascii, 0, sizeof p->ascii);
+        for (uint32_t c = 0; c < 128; c++)
             for (unsigned k = 0; k < N_SETS; k++)
                 p->ascii[c] |= (uint64_t)in_set(&sets[k], c) << k;
-        }
+        memset(p->first, 0, sizeof p->first);
+        for (unsigned k = 0; k < p->rule->n_passes; k++)
+            for (unsigned c = 0; c < 128; c++)
+                for (unsigned b = 0; b < p->rule->pass[k].n; b++)
+                    p->first[k][c] |= (uint32_t)may_begin(p, p->rule->pass[k].block[b].element, (char)c) << b;
         return VS_OK;
     }
     return VS_E_UNSUPPORTED;

@@ -26,10 +26,13 @@ enum vs_pretok_flag {
 
 struct vs_pretok_rule;
 
+enum { VS_PRE_PASSES = 6 };             /* at most, of a rule */
+
 struct vs_pretok {
     const struct vs_pretok_rule *rule;
     unsigned flags;                     /* enum vs_pretok_flag */
-    uint64_t ascii[128];                /* bit k: the character is in set k of pretok.c */
+    uint64_t ascii[256];                /* by byte; bit k: the character is in set k of pretok.c; of no ASCII character: 0 */
+    uint32_t first[VS_PRE_PASSES][128]; /* by pass; bit k: block k may match what begins with this character */
 };
 
 /* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */

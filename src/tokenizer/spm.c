@@ -143,7 +143,7 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
     if (r != VS_OK)
         return r;
     from -= prefix;
-    const char *s = e->base + from, *end = e->base + e->text.n;
+    const char *s = e->base + from, *end = e->end = e->base + e->text.n;
     while (s < end && r == VS_OK) {
         const char *q = s + 1;
         for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {

@@ -335,6 +335,7 @@ void vs_tokenizer_free(struct vs_tokenizer *t)
     vs_vocab_clear(&t->vocab);
     vs_trie_clear(&t->special);
     free(t->bpe.rule);
+    free(t->bpe.of_bytes);
     free(t->spm.priority);
     vs_trie_clear(&t->unigram.pieces);
     free(t->unigram.score);
