@@ -152,7 +152,7 @@ uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, con
 
 /* merge.c: one call of vs_tokenizer_encode */
 struct vs_seen {                        /* a word met before in this call; half a cache line */
-    uint64_t word[2];                   /* its bytes and zeros; of one of more than 16 bytes its hash, and where it lies behind base */
+    uint64_t word[2];                   /* its bytes and zeros; beyond 16 bytes its hash, and where it lies behind base */
     uint32_t id[3];                     /* its ids; of more than 3 the place of the first in ids */
     uint16_t n, n_ids;                  /* n: bytes, 0: empty */
 };
@@ -165,7 +165,7 @@ struct vs_encoder {
     struct vs_buf text;                 /* rewritten text: where pieces are characters, and where normalise says so */
     bool normalise;                     /* some of the text is not in NFC, and the model wants it to be */
     struct vs_seen *seen;               /* NULL for short texts */
-    unsigned seen_bits;                 /* there are 2^seen_bits pairs of them, each in a cache line: the newer one, the older one */
+    unsigned seen_bits;                 /* 2^seen_bits pairs of them, each in a cache line: a newer and an older */
     struct vs_symbol *symbol;           /* room for long words, grown on demand */
     size_t cap_symbols;
 };
