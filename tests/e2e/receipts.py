@@ -252,7 +252,8 @@ class Receipts(Daemons, unittest.TestCase):
             self.check(receipt)
             told = json.loads(self.veritas("verify", "--json", "-m", "one", "--line", str(n), file).stdout)
             self.assertEqual((told["verdict"], told["tokens"]), ("MATCH", len(receipt["opening"]["tokens"])))
-        self.veritas("verify", "--line", "4", file, status=3)
+        self.assertIn("there are 3 lines", self.veritas("verify", "--line", "4", file, status=2).stderr)
+        self.assertIn("several receipts", self.veritas("verify", file, status=2).stderr)
         self.veritas("verify", "--line", "0", file, status=2)
         subprocess.run([BIN + "/mkmodel", "--ctx", "2048", "-o", self.models + "/talks.gguf"], check=True,
                        stdout=subprocess.DEVNULL)

@@ -405,6 +405,25 @@ static void test_envelopes(void **state)
         assert_int_not_equal(vs_outcome_parse(wrong[i], strlen(wrong[i]), &again, &err), VS_OK);
 }
 
+/* A value is one value, whatever its text pretends to close and to begin. */
+static void test_json_value(void **state)
+{
+    static const char *const wrong[] = {
+        "", " ", "1,\"v\":2", "1,\"w\":2", "{\"a\":1},\"v\":{}", "1,\"\\u0076\":2", "1e999,\"v\":2",
+        "1}", "1} ", "1}{\"v\":2", "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\"\\u0061\":2}", "1 2", "1,", "null,\"v\":null",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_null(vs_json_value(wrong[i], strlen(wrong[i])));
+    json_t *v = vs_json_value(" {\"v\":1} ", strlen(" {\"v\":1} "));
+    assert_int_equal(json_integer_value(json_object_get(v, "v")), 1);
+    json_decref(v);
+    v = vs_json_value("1e999", 5);
+    assert_true(json_is_real(v));
+    json_decref(v);
+}
+
 /* All of JSON is read; what no value of ours can hold is held as well as it can be. */
 static void test_json_beyond_our_values(void **state)
 {
@@ -823,6 +842,7 @@ int main(void)
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_refused_frames),
         cmocka_unit_test(test_envelopes),
+        cmocka_unit_test(test_json_value),
         cmocka_unit_test(test_json_beyond_our_values), cmocka_unit_test(test_long_strings),
         cmocka_unit_test(test_deep_and_wide),
         cmocka_unit_test(test_token),

@@ -6,11 +6,13 @@
  * It knows no model and no engine: it reads the receipt from its standard input, the public key from descriptor 3 where that is
  * open, and locks itself in before it reads a byte of either. A line of JSON says the verdict: WELL_FORMED (exit status 0), INVALID
  * (3) or UNVERIFIABLE (4), and with --request a second one is the body of a request VERIFY, for who has the model. With --line the
- * input holds several receipts, one in a line, and N says which is meant. KEPT is the operator's file of what was withheld from
- * clients (receipts.keep): what it has of this receipt is added to the opening. */
+ * input holds several receipts, one in a line, and N says which is meant; where there is no such line, or several and no N, the
+ * exit status is 2. KEPT is the operator's file of what was withheld from clients (receipts.keep): what it has of this receipt is
+ * added to the opening. */
 #include "evidence/receipt.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 #include "ipc/json.h"
 #include "sandbox/sandbox.h"
 
@@ -121,16 +123,38 @@ static size_t number_of(const char *word)
     return *word >= '1' && *word <= '9' && !*end && n < SIZE_MAX ? (size_t)n : 0;
 }
 
-/* The line of that number, from 1, in place of all; none: no text. */
-static void choose_line(struct vs_buf *text, size_t number)
+/* The line of that number, from 1, in place of all. */
+static int choose_line(struct vs_buf *text, size_t number, struct vs_error *err)
 {
-    const char *at = text->data, *end = text->data + text->n, *stop;
-    for (; at && number > 1; number--)
-        at = (stop = memchr(at, '\n', (size_t)(end - at))) ? stop + 1 : NULL;
-    stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
-    size_t from = at ? (size_t)(at - text->data) : text->n;
+    const char *at = text->data, *end = text->data + text->n, *stop = NULL;
+    size_t n_lines = 0;
+    while (at && at < end) {
+        stop = memchr(at, '\n', (size_t)(end - at));
+        if (++n_lines == number)
+            break;
+        at = stop ? stop + 1 : NULL;
+    }
+    if (n_lines != number || !number)
+        return vs_error_set(err, VS_E_INVALID, "--line %zu: there %s %zu line%s", number, n_lines == 1 ? "is" : "are", n_lines,
+                            vs_plural(n_lines));
+    size_t from = (size_t)(at - text->data);
     text->n = stop ? (size_t)(stop - text->data) : text->n;
     vs_buf_drop(text, from);
+    return VS_OK;
+}
+
+/* Is it one receipt? Several are objects in a line each. */
+static int need_one(const struct vs_buf *text, struct vs_error *err)
+{
+    const char *end = text->data + text->n, *stop = text->n ? memchr(text->data, '\n', text->n) : NULL, *more = stop;
+    while (more && more < end && strchr(" \t\r\n", *more) && *more)
+        more++;
+    if (!more || more == end)
+        return VS_OK;
+    json_t *first = vs_json_parse(text->data, (size_t)(stop - text->data), NULL);
+    json_decref(first);
+    return first ? vs_error_set(err, VS_E_INVALID, "the file has several receipts, one in a line: --line N says which is meant")
+                 : VS_OK;
 }
 
 /* The line of this receipt in the operator's file, read to its end; empty: it has none. */
@@ -149,7 +173,7 @@ static int find_kept(const uint8_t payload[VS_HASH_BYTES], struct vs_buf *ret, s
             const char *stop = memchr(at, '\n', (size_t)(end - at));
             if (is_it)
                 vs_buf_add(ret, at, (size_t)((stop ? stop : end) - at));
-            is_it = is_it && memcmp(ret->data, head, ret->n < n_head ? ret->n : n_head) == 0;
+            is_it = is_it && (!ret->n || memcmp(ret->data, head, ret->n < n_head ? ret->n : n_head) == 0);
             if (ret->status != VS_OK)
                 return vs_error_set(err, ret->status, "--kept: a line is too long, or there is no memory for it");
             if (stop && is_it && ret->n > n_head)
@@ -206,8 +230,8 @@ int main(int argc, char **argv)
     if (prepare(&err) != VS_OK || read_all(0, VS_RECEIPT_MOST, &text, &err) != VS_OK
         || (has_key && read_all(KEY_FD, MOST_KEYS, &key, &err) != VS_OK))
         return leave(&err);
-    if (line && text.n)
-        choose_line(&text, line);
+    if ((line ? choose_line(&text, line, &err) : need_one(&text, &err)) != VS_OK)
+        return leave(&err);
     enum vs_verdict verdict = vs_receipt_check(text.data ? text.data : "", text.n, has_key ? key.data ? key.data : "" : NULL,
                                                key.n, &r, reason, sizeof reason);
     if (has_kept && verdict == VS_WELL_FORMED) {        /* and then once more */

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KEY_FD = 3, KEPT_FD = 4, HIGH_FD = 40, EXIT_WRONG = 3, EXIT_UNVERIFIABLE = 4 };
+enum { KEY_FD = 3, KEPT_FD = 4, HIGH_FD = 40, EXIT_USAGE = 2, EXIT_WRONG = 3, EXIT_UNVERIFIABLE = 4 };
 #define MOST_OUTPUT ((size_t)96 << 20)
 
 struct judge {
@@ -95,7 +95,10 @@ static int ask_judge(const struct judge *j, json_t **ret_verdict, json_t **ret_r
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     const char *end = rc == VS_OK && output.n ? memchr(output.data, '\n', output.n) : NULL;
-    if (rc == VS_OK && !end)             /* it has said why on standard error */
+    bool is_usage = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE;
+    if (rc == VS_OK && !end && is_usage)
+        rc = vs_error_set(err, VS_E_INVALID, "%s", "");          /* it has said why on standard error */
+    else if (rc == VS_OK && !end)
         rc = vs_error_set(err, VS_E_DIED, "veritas-receipt ended without a verdict (%s %d)",
                           WIFEXITED(status) ? "exit status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     if (rc == VS_OK && !(*ret_verdict = vs_json_parse(output.data, (size_t)(end - output.data), err)))
@@ -253,7 +256,7 @@ int vs_command_verify(const struct vs_args *args)
         else
             rc = replay(args, structure, request, &result, &err);
     }
-    status = rc == VS_OK ? tell(args, structure, result, mode) : vs_fail(&err);
+    status = rc == VS_OK ? tell(args, structure, result, mode) : err.text[0] ? vs_fail(&err) : EXIT_USAGE;
     json_decref(structure);
     json_decref(request);
     json_decref(result);
