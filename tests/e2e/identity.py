@@ -164,6 +164,24 @@ class Files(Base):
         self.assertEqual(self.call("keys", "revoke", "anna").returncode, 4)
         self.assertEqual(self.call("keys", "rotate", "anna").returncode, 4)
 
+    def test_used_at_once(self):
+        """A key counts when `keys add` is done: the daemon waits a moment for what it is about to be told."""
+        self.serve()
+        for i in range(6):
+            self.daemon.send_signal(signal.SIGSTOP)             # who tells the broker is slow
+            key = self.add(f"k{i}")
+            threading.Timer(0.01, self.daemon.send_signal, [signal.SIGCONT]).start()
+            self.connect(key).close()
+        begin = time.monotonic()
+        self.fails("KEY", self.connect, key[:8] + ("b" if key[8] == "a" else "a") + key[9:])        # its check is wrong
+        self.assertLess(time.monotonic() - begin, 5)
+        held = c.Client(self.dir + "/s/s", hello=False)         # one that leaves meanwhile, and one that asks before it is let in
+        self.call("keys", "revoke", "k5")
+        held.send(c.HELLO, 0, {"protocol": 2, "key": key})
+        held.close()
+        with open(self.log) as f:
+            self.assertNotIn(key, f.read())
+
     def test_wrong_words(self):
         self.add("anna")
         for words, status, text in (

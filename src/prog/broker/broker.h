@@ -74,6 +74,7 @@ enum {
 #define MAX_JSON (64u << 20)            /* memory of all JSON values */
 #define FRAME_SILENCE (10000 * MS)      /* half a frame and no byte for so long */
 #define FRAME_TIME (120000 * MS)        /* one frame may take so long at most */
+#define LATE_KEY_TIME (100 * MS)        /* a key that nobody knows may be a new one, of which the supervisor is about to tell */
 #define DESCRIPTOR_TIME (1000 * MS)     /* a descriptor waits so long for its frame */
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
 #define DEATH_TIME (500 * MS)           /* the supervisor has so long to say how a worker died */
@@ -158,6 +159,8 @@ struct peer {                           /* a connection */
     pid_t pid;
     int64_t owner;                      /* whose its requests are, for the worker: uid, or a number of its own */
     struct who who;
+    char late_key[VS_API_KEY_LENGTH + 1];        /* its HELLO's, while that waits until the list has it, */
+    uint64_t late_at;                   /* at most until then; "": it does not wait */
     char name[64];                      /* what it calls itself: only to show */
     bool is_private;                    /* of the client to whom the daemon belongs, */
     bool is_attached;                   /* and not its first one, as long as which the daemon lives */
@@ -398,6 +401,7 @@ void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *wh
 /* What is sent in a turn of the loop goes out together at its end (_flush). Sending only marks a peer that can't be reached.
  * _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_flush(struct peer *p);
+void peer_judge_late(struct broker *b, struct peer *p);        /* its late_key is looked at again */
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 /* With descriptors, which stay the caller's. VS_E_BUSY: earlier ones have not gone out yet. */
 int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files);
@@ -417,6 +421,7 @@ json_t *who_keys_json(const struct broker *b);         /* which keys there are, 
 /* HELLO: sets p->who. key NULL: it has none. VS_E_KEY: it is needed, or no good; VS_E_BUSY: too many were tried. */
 int who_of_peer(struct broker *b, struct peer *p, const char *key, struct vs_error *err);
 int who_of_request(struct broker *b, struct request *r, const struct vs_head *head, struct vs_error *err);     /* sets r->who */
+bool who_may_come(const struct broker *b, const struct peer *p, const char *key);      /* nobody's, but it may be a new one */
 bool who_may(const struct who *w, uint32_t scope);
 uint32_t who_scope_of(uint16_t type);                          /* VS_SCOPE_* that a request needs; 0: none */
 int64_t who_owner(const struct who *w, int64_t owner);         /* for the worker: of the key, else `owner` */

@@ -112,6 +112,7 @@ static void sweep_peers(struct broker *b)
         b->ending |= p->is_private && !p->is_attached;
         p->client->n_peers--;
         vs_conn_clear(&p->conn);
+        explicit_bzero(p->late_key, sizeof p->late_key);
         free(p);
     }
     for (struct client **at = &b->clients; *at;) {

@@ -265,6 +265,25 @@ static void wipe_key(const json_t *hello, struct vs_frame *f)
         explicit_bzero((char *)(uintptr_t)f->data, f->n);
 }
 
+static void judge_key(struct broker *b, struct peer *p, const char *key)
+{
+    struct vs_error why;
+    if (who_of_peer(b, p, key, &why) == VS_OK)
+        welcome(b, p);
+    else
+        refuse(b, p, &why, false);
+}
+
+void peer_judge_late(struct broker *b, struct peer *p)
+{
+    char key[sizeof p->late_key];
+    memcpy(key, p->late_key, sizeof key);
+    explicit_bzero(p->late_key, sizeof p->late_key);
+    if (!p->gone && !p->close_at)
+        judge_key(b, p, key);
+    explicit_bzero(key, sizeof key);
+}
+
 static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
 {
     struct vs_error why;
@@ -278,18 +297,19 @@ static void on_hello(struct broker *b, struct peer *p, struct vs_frame *f)
     if (name && *name)
         snprintf(p->name, sizeof p->name, "%.*s", (int)(sizeof p->name - 1), name);
     p->name[vs_utf8_valid(p->name, strlen(p->name))] = 0;      /* cut within a character */
-    int status = VS_OK;
-    if (version != VS_PROTOCOL_VERSION)
-        status = vs_error_set(&why, VS_E_PROTOCOL, "protocol %lld is not spoken here; protocol %d is", (long long)version,
-                              VS_PROTOCOL_VERSION);
-    else
-        status = who_of_peer(b, p, key_of(hello), &why);
+    const char *key = key_of(hello);
+    if (version != VS_PROTOCOL_VERSION) {
+        vs_error_set(&why, VS_E_PROTOCOL, "protocol %lld is not spoken here; protocol %d is", (long long)version,
+                     VS_PROTOCOL_VERSION);
+        refuse(b, p, &why, version == 1);
+    } else if (key && who_may_come(b, p, key)) {
+        snprintf(p->late_key, sizeof p->late_key, "%s", key);
+        p->late_at = b->now + LATE_KEY_TIME;
+    } else {
+        judge_key(b, p, key);
+    }
     wipe_key(hello, f);
     json_decref(hello);
-    if (status == VS_OK)
-        welcome(b, p);
-    else
-        refuse(b, p, &why, version == 1);
 }
 
 static void on_credit(struct broker *b, struct peer *p, struct vs_frame *f)
@@ -333,7 +353,7 @@ uint16_t peer_unhandled(void)
 
 bool peer_is_heard(const struct peer *p)
 {
-    return is_here(p) && vs_conn_queued(&p->conn) <= MAX_LISTEN;
+    return is_here(p) && vs_conn_queued(&p->conn) <= MAX_LISTEN && !p->late_key[0];
 }
 
 /* Too many descriptors wait for their frame: the one that waits longest goes, with its connection. */
@@ -426,6 +446,10 @@ uint64_t peer_timers(struct broker *b, struct peer *p)
         p->gone = b->now >= p->close_at || vs_conn_queued(&p->conn) == 0;
         return p->gone ? b->now : p->close_at;
     }
+    if (p->late_key[0] && b->now >= p->late_at)
+        peer_judge_late(b, p);
+    if (p->late_key[0])
+        return p->late_at;
     bool waits = vs_conn_is_partial(&p->conn) || p->conn.state == VS_AT_START;
     if (waits && !p->has_more && !p->is_private) {
         next = earlier(p->byte_at + FRAME_SILENCE, p->frame_at + FRAME_TIME);

@@ -124,6 +124,15 @@ static int who_of_key(struct broker *b, const struct peer *p, const char *key, c
     return vs_error_set(err, VS_E_KEY, "this key is not valid here, or not any more");
 }
 
+/* What `keys add` made a moment ago is about to be told to us. */
+bool who_may_come(const struct broker *b, const struct peer *p, const char *key)
+{
+    const struct vs_secret *secret;
+    char id[VS_API_KEY_ID + 1];
+    return vs_api_key_parse(key, strlen(key), id) && !vs_lockout_left(&b->lockout, number_of(p), b->now)
+        && !vs_identity_of_key(&b->keys, key, strlen(key), vs_clock_real_ms() / 1000, &secret);
+}
+
 int who_of_peer(struct broker *b, struct peer *p, const char *key, struct vs_error *err)
 {
     int rc = VS_OK;
@@ -297,6 +306,9 @@ void who_read(struct broker *b, int fd)
     struct vs_error err = { 0 };
     if (read_list(b, fd, &err) == VS_OK) {
         renew_all(b);
+        for (struct peer *p = b->peers; p; p = p->next)
+            if (p->late_key[0] && !who_may_come(b, p, p->late_key))
+                peer_judge_late(b, p);
     } else {                            /* the supervisor checked it; nobody goes on under what does not hold any more */
         broker_log(b, "the list of keys: %s", err.text);
         b->ending = true;
