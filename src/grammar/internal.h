@@ -2,7 +2,8 @@
  *
  *     grammar.c     places, edges, rules; costs, left recursion        vocabulary.c  the trie of the tokens
  *     matcher.c     states, masks                                      dfa.c         automata that are intersected
- *     regex.c gbnf.c schema.c json.c calls.c   what writes rules       rewrite.c     schemas that say less with more
+ *     regex.c gbnf.c json.c calls.c   what writes rules                rewrite.c     schemas that say less with more
+ *     schema*.c     rules for JSON schemas (schema.h)
  */
 #ifndef VS_GRAMMAR_INTERNAL_H
 #define VS_GRAMMAR_INTERNAL_H
