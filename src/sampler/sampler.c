@@ -16,13 +16,15 @@
 
 #define VOCAB_MAX (1u << 22)            /* sums of weights stay below 2^62 */
 #define HEAP_MAX 1024                   /* up to so many best are found by a heap, more by sorting all */
-#define BLOCK 256                       /* logits looked at together before the heap is asked */
+#define BLOCK 256                       /* logits looked at together before the heap is asked; a multiple of 64 */
+#define FEW 8                           /* so many allowed ones of 64 are looked at one by one */
 
 enum { PURPOSE_TOKEN = 0 };             /* third word of the random counter; a draft model draws the same, to say the same */
 
 struct vs_sampler {
     uint32_t n_vocab;
-    const float *logit;                 /* [n_vocab] the caller's, or `own` after bias and penalties; valid during a call */
+    const float *logit;                 /* [n_vocab] the caller's, or `own` after bias and penalties; valid during a call, as is */
+    const uint64_t *allowed;            /* the mask: what it leaves out is impossible, whatever `logit` says; NULL: none */
     float *own;                         /* [n_vocab] */
     uint32_t *count;                    /* [n_vocab] occurrences in the penalty window; zero between calls */
     uint64_t *order, *spare;            /* [n_vocab] candidates, and room to sort them */
@@ -112,18 +114,44 @@ void vs_sampler_free(struct vs_sampler *s)
 
 /* -- logits -------------------------------------------------------------------------------------------------------- */
 
+/* Numbers side by side, as every processor has them; some such at a time, so that none waits for the one before it. */
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_bits __attribute__((vector_size(16)));
+enum { AT_ONCE = 8, SIDE = 4 * AT_ONCE };
+
+static inline four load(const float *x)
+{
+    four v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+/* x - x is 0, unless x is NaN or infinite. */
+static bool are_finite(const float *x, uint32_t n)
+{
+    four sum[AT_ONCE] = { 0 };
+    float rest = 0;
+    uint32_t i = 0;
+    for (; i + SIDE <= n; i += SIDE)
+        for (unsigned k = 0; k < AT_ONCE; k++) {
+            four v = load(x + i + 4 * k);
+            sum[k] += v - v;
+        }
+    for (; i < n; i++)
+        rest += x[i] - x[i];
+    for (unsigned k = 0; k < SIDE; k++)
+        rest += sum[k / 4][k % 4];
+    return rest == 0;
+}
+
 /* Looks at the caller's logits where they are, or copies them when they will be changed; refuses what is not finite. */
 static int take_logits(struct vs_sampler *s, const float *logits, bool change, struct vs_error *err)
 {
-    uint32_t greatest = 0;              /* of the bits of |x| */
-    for (uint32_t i = 0; i < s->n_vocab; i++) {
-        uint32_t bits = vs_f32_bits(logits[i]) & 0x7fffffffu;
-        greatest = bits > greatest ? bits : greatest;
-    }
+    s->allowed = NULL;
     s->logit = logits;
     if (change)
         s->logit = memcpy(s->own, logits, s->n_vocab * sizeof *logits);
-    if (greatest < 0x7f800000u)
+    if (are_finite(logits, s->n_vocab))
         return VS_OK;
     uint32_t i = 0;
     while (is_finite(logits[i]))
@@ -132,31 +160,33 @@ static int take_logits(struct vs_sampler *s, const float *logits, bool change, s
                         logits[i] != logits[i] ? "NaN" : "infinite");
 }
 
-/* What is not allowed becomes impossible. */
-static void apply_mask(struct vs_sampler *s, const struct vs_sampling *p)
+static bool is_allowed(const struct vs_sampler *s, uint32_t id)
 {
-    float impossible[64];
-    for (unsigned i = 0; i < 64; i++)
-        impossible[i] = -__builtin_inff();
-    for (uint32_t w = 0; p->allowed && w <= (s->n_vocab - 1) / 64; w++) {
-        uint32_t first = w * 64, n = s->n_vocab - first < 64 ? s->n_vocab - first : 64;
-        if (!p->allowed[w])              /* most words, where JSON has its marks */
-            memcpy(s->own + first, impossible, n * sizeof *impossible);
-        for (uint64_t never = p->allowed[w] ? ~p->allowed[w] : 0; never; never &= never - 1) {
-            unsigned bit = (unsigned)__builtin_ctzll(never);
-            if (bit >= n)
-                break;
-            s->own[first + bit] = -__builtin_inff();
-        }
-    }
+    return !s->allowed || s->allowed[id / 64] >> id % 64 & 1;
+}
+
+/* Those of the 64 tokens from `first` on that may come. */
+static inline uint64_t allowed_of(const struct vs_sampler *s, uint32_t first)
+{
+    uint64_t all = s->n_vocab - first < 64 ? (UINT64_C(1) << (s->n_vocab - first)) - 1 : UINT64_MAX;
+    return s->allowed ? s->allowed[first / 64] & all : all;
+}
+
+/* What bias and penalties change is impossible before, where the mask leaves it out. */
+static float *changed(struct vs_sampler *s, uint32_t id)
+{
+    if (!is_allowed(s, id))
+        s->own[id] = -__builtin_inff();
+    return &s->own[id];
 }
 
 static int apply_bias(struct vs_sampler *s, const struct vs_sampling *p, struct vs_error *err)
 {
     for (size_t i = 0; i < p->n_bias; i++) {
         uint32_t id = p->bias[i].id;
-        s->own[id] += p->bias[i].bias;
-        if (!(s->own[id] <= FLT_MAX))
+        float *l = changed(s, id);
+        *l += p->bias[i].bias;
+        if (!(*l <= FLT_MAX))
             return vs_error_set(err, VS_E_INVALID, "logit_bias makes the logit of token %u infinite", id);
     }
     return VS_OK;
@@ -186,7 +216,7 @@ static int apply_penalties(struct vs_sampler *s, const struct vs_sampling *p, co
         uint32_t id = window[i];
         if (s->count[id] == 0)          /* seen before in this loop */
             continue;
-        float l = s->own[id];
+        float l = *changed(s, id);
         l = l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty;
         l -= (float)s->count[id] * p->frequency_penalty;
         l -= p->presence_penalty;
@@ -221,14 +251,27 @@ static inline uint32_t candidate_id(uint64_t c)
     return ~(uint32_t)c;
 }
 
-static int32_t greatest(const float *x, uint32_t n)
+static inline four greater(four a, four b)
 {
-    int32_t best = INT32_MIN;
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t k = sortable(x[i]);
-        best = k > best ? k : best;
-    }
-    return best;
+    four_bits is_a = a > b;
+    return (four)(((four_bits)a & is_a) | ((four_bits)b & ~is_a));
+}
+
+static float greatest(const float *x, uint32_t n)
+{
+    four best[AT_ONCE];
+    float one = -__builtin_inff();
+    uint32_t i = 0;
+    for (unsigned k = 0; k < AT_ONCE; k++)
+        best[k] = (four){ one, one, one, one };
+    for (; i + SIDE <= n; i += SIDE)
+        for (unsigned k = 0; k < AT_ONCE; k++)
+            best[k] = greater(load(x + i + 4 * k), best[k]);
+    for (; i < n; i++)
+        one = x[i] > one ? x[i] : one;
+    for (unsigned k = 0; k < SIDE; k++)
+        one = best[k / 4][k % 4] > one ? best[k / 4][k % 4] : one;
+    return one;
 }
 
 static void sift_down(uint64_t *heap, size_t n, size_t i)   /* the least on top */
@@ -244,32 +287,49 @@ static void sift_down(uint64_t *heap, size_t n, size_t i)   /* the least on top 
     heap[i] = v;
 }
 
-/* The k best of x, best first. Ids come in ascending order, so an equal logit never displaces one that is kept. */
-static void select_heap(const float *x, uint32_t n, uint64_t *heap, size_t k)
+static float heap_least(const uint64_t *heap)
 {
-    for (uint32_t i = 0; i < k; i++)
-        heap[i] = candidate(x[i], i);
-    for (size_t i = k / 2; i-- > 0;)
-        sift_down(heap, k, i);
-    for (uint32_t at = (uint32_t)k; at < n; at += BLOCK) {
-        uint32_t end = n - at < BLOCK ? n : at + BLOCK;
-        int32_t least = (int32_t)((uint32_t)(heap[0] >> 32) ^ 0x80000000u);
-        if (greatest(x + at, end - at) <= least)
+    return unsortable((int32_t)((uint32_t)(heap[0] >> 32) ^ 0x80000000u));
+}
+
+/* The k best, best first; returns how many there are, which is less where the mask allows less. Ids come in ascending order, so an
+ * equal logit never displaces one that is kept. */
+static size_t select_heap(const struct vs_sampler *s, uint64_t *heap, size_t k)
+{
+    const float *x = s->logit;
+    size_t n = 0;
+    for (uint32_t at = 0; at < s->n_vocab; at += BLOCK) {
+        uint32_t end = s->n_vocab - at < BLOCK ? s->n_vocab : at + BLOCK;
+        if (n == k && !s->allowed && greatest(x + at, end - at) <= heap_least(heap))
             continue;
-        for (uint32_t i = at; i < end; i++) {
-            uint64_t c = candidate(x[i], i);
-            if (c > heap[0]) {
-                heap[0] = c;
-                sift_down(heap, k, 0);
+        for (uint32_t first = at; first < end; first += 64) {
+            uint64_t left = allowed_of(s, first);
+            if (n == k && left && __builtin_popcountll(left) > FEW
+                && greatest(x + first, end - first < 64 ? end - first : 64) <= heap_least(heap))
+                continue;
+            for (; left; left &= left - 1) {
+                uint32_t id = first + (uint32_t)__builtin_ctzll(left);
+                uint64_t c = candidate(x[id], id);
+                if (n < k) {
+                    heap[n++] = c;
+                    for (size_t i = n == k ? k / 2 : 0; i-- > 0;)
+                        sift_down(heap, k, i);
+                } else if (c > heap[0]) {
+                    heap[0] = c;
+                    sift_down(heap, k, 0);
+                }
             }
         }
     }
-    for (size_t left = k; left > 1;) {                      /* take the least away, again and again */
+    for (size_t i = n < k ? n / 2 : 0; i-- > 0;)
+        sift_down(heap, n, i);
+    for (size_t rest = n; rest > 1;) {                      /* take the least away, again and again */
         uint64_t least = heap[0];
-        heap[0] = heap[--left];
-        heap[left] = least;
-        sift_down(heap, left, 0);
+        heap[0] = heap[--rest];
+        heap[rest] = least;
+        sift_down(heap, rest, 0);
     }
+    return n;
 }
 
 /* Sorts c[n], best first. Candidates must come with ascending ids: the sort is stable and looks at the logits only. */
@@ -298,26 +358,41 @@ static void sort_all(uint64_t *c, uint64_t *spare, size_t n)
     memcpy(c, spare, n * sizeof *c);                        /* three passes end in spare */
 }
 
-/* order[0..k) = the k best, best first. */
-static void select_best(struct vs_sampler *s, size_t k)
+/* order[0..) = the k best, best first; returns how many. */
+static size_t select_best(struct vs_sampler *s, size_t k)
 {
-    if (k <= HEAP_MAX && k < s->n_vocab) {
-        select_heap(s->logit, s->n_vocab, s->order, k);
-        return;
-    }
+    if (k <= HEAP_MAX && k < s->n_vocab)
+        return select_heap(s, s->order, k);
+    size_t n = 0;
     for (uint32_t i = 0; i < s->n_vocab; i++)
-        s->order[i] = candidate(s->logit[i], i);
-    sort_all(s->order, s->spare, s->n_vocab);
+        if (is_allowed(s, i))
+            s->order[n++] = candidate(s->logit[i], i);
+    sort_all(s->order, s->spare, n);
+    return n < k ? n : k;
+}
+
+/* The greatest logit of what is allowed. */
+static float best_logit(const struct vs_sampler *s)
+{
+    float best = -__builtin_inff();
+    if (!s->allowed)
+        return greatest(s->logit, s->n_vocab);
+    for (uint32_t first = 0; first < s->n_vocab; first += 64)
+        for (uint64_t left = allowed_of(s, first); left; left &= left - 1) {
+            float l = s->logit[first + (uint32_t)__builtin_ctzll(left)];
+            best = l > best ? l : best;
+        }
+    return best;
 }
 
 /* The k best without those whose weight is surely zero; returns how many there are. */
 static size_t select_heavy(struct vs_sampler *s, size_t k, float temperature)
 {
-    float max = unsortable(greatest(s->logit, s->n_vocab));
+    float max = best_logit(s);
     size_t n = 0;
     for (uint32_t i = 0; i < s->n_vocab; i++) {
         s->order[n] = candidate(s->logit[i], i);
-        n += !((s->logit[i] - max) / temperature < -28.0f);     /* e^-28 < 2^-40; NaN where all are -infinity */
+        n += is_allowed(s, i) && !((s->logit[i] - max) / temperature < -28.0f);     /* e^-28 < 2^-40; NaN where all are -infinity */
     }
     sort_all(s->order, s->spare, n);
     return n < k ? n : k;
@@ -444,9 +519,8 @@ int vs_sampler_sample(struct vs_sampler *s, const struct vs_sampling *params, co
 {
     int status = vs_sampling_check(params, s->n_vocab, err);
     if (status == VS_OK)
-        status = take_logits(s, logits, params->allowed || params->n_bias > 0 || has_penalties(params), err);
-    if (status == VS_OK)
-        apply_mask(s, params);
+        status = take_logits(s, logits, params->n_bias > 0 || has_penalties(params), err);
+    s->allowed = params->allowed;
     if (status == VS_OK)
         status = apply_bias(s, params, err);
     if (status == VS_OK)
@@ -459,12 +533,9 @@ int vs_sampler_sample(struct vs_sampler *s, const struct vs_sampling *params, co
         n = params->top_k;
     if (params->temperature == 0.0f)
         n = 1;
-    if (n <= HEAP_MAX)
-        select_best(s, n);
-    else
-        n = select_heavy(s, n, params->temperature);
-    uint32_t best = candidate_id(s->order[0]);
-    if (!is_finite(s->logit[best]))
+    n = n <= HEAP_MAX ? select_best(s, n) : select_heavy(s, n, params->temperature);
+    uint32_t best = n ? candidate_id(s->order[0]) : 0;
+    if (!n || !is_finite(s->logit[best]))
         return vs_error_set(err, VS_E_INVALID, "logit_bias or penalties forbid every token%s",
                             params->allowed ? " that the constraint allows" : "");
     if (n == 1) {
@@ -492,7 +563,7 @@ int vs_sampler_logprobs(struct vs_sampler *s, const float *logits, uint32_t id, 
     int status = take_logits(s, logits, false, NULL);
     if (status != VS_OK)
         return status;
-    float max = unsortable(greatest(s->logit, s->n_vocab));
+    float max = greatest(s->logit, s->n_vocab);
     uint64_t sum = 0;
     for (uint32_t i = 0; i < s->n_vocab; i++)
         sum += to_weight(s->logit[i] - max);

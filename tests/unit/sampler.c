@@ -292,6 +292,11 @@ static void test_mask(void **state)
         p.top_k = (uint32_t[]){ 0, 40, 3 }[round % 3];
         p.temperature = round % 5 ? 1.5f : 0.0f;
         p.typical_p = round % 7 ? 1.0f : 0.9f;
+        p.repeat_penalty = round % 4 ? 1.0f : 1.3f;      /* penalties come behind the mask */
+        p.frequency_penalty = round % 4 ? 0.0f : -0.5f;
+        uint32_t history[30];
+        for (size_t i = 0; i < sizeof history / sizeof *history; i++)
+            history[i] = random32() % N;
         q = p;
         q.bias = bias;
         for (uint32_t i = 0; i < N; i++) {
@@ -304,8 +309,8 @@ static void test_mask(void **state)
         p.allowed = allowed;
         for (uint64_t position = 0; position < 20; position++) {
             uint32_t a = N, b = N;
-            int r = vs_sampler_sample(s, &p, l, NULL, 0, position, &a, NULL);
-            assert_int_equal(r, vs_sampler_sample(s, &q, l, NULL, 0, position, &b, NULL));
+            int r = vs_sampler_sample(s, &p, l, history, position + 10, position, &a, NULL);
+            assert_int_equal(r, vs_sampler_sample(s, &q, l, history, position + 10, position, &b, NULL));
             assert_int_equal(a, b);
             assert_true(r != VS_OK || (allowed[a / 64] >> a % 64 & 1));
         }
