@@ -74,7 +74,8 @@ struct vs_matcher {
     uint32_t n_scratch, cap_scratch;
     struct mask mask[MAX_MASKS];
     uint32_t n_masks;
-    uint64_t *spare;                     /* a mask that is not kept */
+    uint64_t *spare;                     /* a mask that is not kept, and of what it is; UNKNOWN: of nothing */
+    uint32_t spare_state, spare_left;
 };
 
 /* ---- memory ---- */
@@ -417,6 +418,7 @@ static bool begin_known(struct vs_matcher *m)
 {
     m->k = (struct known){ 0 };
     m->n_masks = 0;
+    m->spare_state = UNKNOWN;
     m->is_full = false;
     node_of(m, NULL, 0, true);           /* ENDS */
     if (m->failed || !grow(m, &m->k.state, 1, &m->k.cap_states, sizeof *m->k.state))
@@ -781,7 +783,11 @@ const uint64_t *vs_matcher_mask(struct vs_matcher *m, uint32_t left)
         if (left >= most)
             return is_empty(bits, m->g->v->n_words) ? NULL : bits;
     }
-    compute(m, left, m->spare);
+    if (m->spare_state != m->state || m->spare_left != left) {
+        compute(m, left, m->spare);
+        m->spare_state = m->state;
+        m->spare_left = left;
+    }
     return m->failed || is_empty(m->spare, m->g->v->n_words) ? NULL : m->spare;
 }
 
@@ -836,6 +842,7 @@ uint32_t vs_matcher_too_wide(struct vs_matcher *m, bool moves_on)
         if (!forget(m))
             return 0;
         n = m->k.state[m->state].n;
+        m->spare_state = UNKNOWN;
         fill(m, m->state, VS_COST_NEVER, m->spare);
         if (m->is_full || m->k.work > MAX_WORK / 4)
             return n;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SAMPLERS = 16, LEAST_COMMON = VS_PAGE_TOKENS };
+enum { MAX_SAMPLERS = 16, LEAST_COMMON = VS_PAGE_TOKENS, PREPARE_NS = 200000 };
 
 struct vs_works {
     struct vs_model *model;
@@ -26,7 +26,7 @@ struct vs_works {
     uint64_t preemptions, prompt_tokens;
     void (*attend)(void *context);
     void *context;
-    uint32_t n_step;
+    uint32_t n_step, n_prepared;         /* of the step's lanes, so many of the first are prepared */
     struct vs_sched_work plain;          /* the last step, without its guesses */
     uint32_t n_tried;                    /* most rows of a step that had no prompts: of more, no one knows what they take */
     uint32_t position;                   /* of the rows that vs_works_step was asked for */
@@ -446,10 +446,23 @@ static bool prepare(struct vs_works *b)
 
 /* ---- a step ---- */
 
+/* The other threads compute meanwhile. What a lane needs beside logits is made while there is time: the step may be near its end,
+ * and whatever is not made now is made when it is asked for. */
+static void prepare_lanes(struct vs_works *b)
+{
+    uint64_t until = vs_clock_ns() + PREPARE_NS;
+    while (b->n_prepared < b->n_step && vs_clock_ns() < until) {
+        struct vs_lane *l = b->step[b->n_prepared++];
+        if (l->work->kind->prepare && l->n_out)
+            l->work->kind->prepare(l->work, l->index);
+    }
+}
+
 static int ask(void *context)
 {
     struct vs_works *b = context;
     b->attend(b->context);
+    prepare_lanes(b);
     for (uint32_t i = 0; i < b->n_step; i++)
         if (b->step[i]->work->sink->stopped(b->step[i]->work->sink->context) == VS_OK)
             return VS_OK;
@@ -655,7 +668,7 @@ void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *
 static bool step(struct vs_works *b, uint64_t start)
 {
     struct vs_error err = { 0 };
-    b->n_step = 0;
+    b->n_step = b->n_prepared = 0;
     for (uint32_t i = 0; i < b->n_lanes; i++) {
         lane_of(b, i)->status = VS_OK;
         if (b->lanes[i]->rows)

@@ -312,6 +312,15 @@ static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
     ret->n_out = ret->n - ret->n_shared;
 }
 
+/* The next token's mask depends on the tokens before it alone; what the matcher found it keeps. */
+static void prepare(struct vs_work *w, uint32_t lane)
+{
+    struct generation *g = (struct generation *)w;
+    struct choice *c = &g->choice[lane];
+    if (c->matcher && c->next == c->tokens.n && !c->finish)
+        vs_reasoning_mask(&c->reasoning, c->matcher, n_left(g, c));
+}
+
 static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n, struct vs_error *err)
 {
     struct generation *g = (struct generation *)w;
@@ -476,7 +485,8 @@ static void free_generation(struct vs_work *w)
 }
 
 static const struct vs_work_kind kind = {
-    .what = "prompt", .keep = true, .want = want, .take = take, .send = send_made, .result = result, .free = free_generation,
+    .what = "prompt", .keep = true, .want = want, .prepare = prepare, .take = take, .send = send_made, .result = result,
+    .free = free_generation,
 };
 
 /* ---- begin ---- */

@@ -114,6 +114,7 @@ struct vs_reasoning {                    /* zeroed: none, the answer is in its f
     uint32_t n_forced;                   /* of marks->close, that were the only ones allowed */
     uint32_t n_words;
     uint64_t *bits;                      /* [n_words] the last mask */
+    uint64_t *goes_on;                   /* [n_words] all tokens but those that end an answer; behind bits */
     char tail[VS_REASON_TAIL];           /* the end of what was reasoned */
     size_t n_tail;
     bool has_space;                      /* it ends with white space */

@@ -53,8 +53,15 @@ int vs_reasoning_init(struct vs_reasoning *r, const struct vs_reason_marks *mark
     r->shortest = shortest;
     r->n_words = (vs_model_n_vocab(s->model) + 63) / 64;
     r->state = is_open ? VS_REASON_UNDER_WAY : marks->open != VS_TOKENIZER_NONE ? VS_REASON_MAY_BEGIN : VS_REASON_OVER;
-    r->bits = r->state == VS_REASON_OVER ? NULL : malloc((r->n_words + 1) * sizeof *r->bits);
-    return r->state == VS_REASON_OVER || r->bits ? VS_OK : VS_E_NOMEM;
+    r->bits = r->state == VS_REASON_OVER ? NULL : malloc((2 * r->n_words + 1) * sizeof *r->bits);
+    if (!r->bits)
+        return r->state == VS_REASON_OVER ? VS_OK : VS_E_NOMEM;
+    r->goes_on = r->bits + r->n_words;
+    memset(r->goes_on, 0xff, r->n_words * sizeof *r->goes_on);
+    for (uint32_t id = 0; id < vs_tokenizer_n_vocab(r->tokenizer) && id / 64 < r->n_words; id++)
+        if (vs_tokenizer_is_end(r->tokenizer, id))
+            r->goes_on[id / 64] &= ~(UINT64_C(1) << id % 64);
+    return VS_OK;
 }
 
 void vs_reasoning_clear(struct vs_reasoning *r)
@@ -81,10 +88,7 @@ static void allow_reasoning(struct vs_reasoning *r, uint32_t left)
         allow(r, r->marks->close.id[r->n_forced]);
         return;
     }
-    memset(r->bits, 0xff, r->n_words * sizeof *r->bits);
-    for (uint32_t id = 0; id < vs_tokenizer_n_vocab(r->tokenizer) && id / 64 < r->n_words; id++)
-        if (vs_tokenizer_is_end(r->tokenizer, id))
-            r->bits[id / 64] &= ~(UINT64_C(1) << id % 64);
+    memcpy(r->bits, r->goes_on, r->n_words * sizeof *r->bits);
 }
 
 const uint64_t *vs_reasoning_mask(struct vs_reasoning *r, struct vs_matcher *m, uint32_t left)

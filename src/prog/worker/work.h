@@ -35,6 +35,8 @@ struct vs_work_kind {
     bool apart;                          /* its lanes are texts of their own, not choices that begin alike */
     bool keep;                           /* its sequences are of use to others when it has ended */
     void (*want)(struct vs_work *w, uint32_t lane, struct vs_want *ret);
+    /* While its rows are computed, on the main thread: what _take needs besides. May be left out, and NULL. */
+    void (*prepare)(struct vs_work *w, uint32_t lane);
     /* What the next n rows that are read gave (logits), in order. On a thread of the backend, at the same time as other lanes. */
     int (*take)(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n,
                 struct vs_error *err);
