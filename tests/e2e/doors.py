@@ -38,7 +38,11 @@ def cases():
         yield (common + " " + own if i % 3 else own), r.choice((1, 8, 40, 120) if not constraint else (60,)), sampling, constraint
 
 
-CASES = list(cases())
+# Its answer has the two bytes of a character with a control token between them, which is no mark of parts.
+PARTED = ("man and home sky is blue walks sky rain green sky is from from is while is from sky blue while sky home sky while sky "
+          "and old from and blue old sea blue green walks blue is sky green is sea and while while the in sea one old",
+          120, {"seed": 2, "temperature": 0, "top_p": 1}, None)
+CASES = [*cases(), PARTED]
 
 
 class Gone(Exception):
@@ -149,7 +153,7 @@ class Soak:
     def run_client(self, number):
         r = random.Random(f"{SEED} {number}")
         while not self.over:
-            door, i = r.choice(list(DOORS)), r.randrange(PROMPTS)
+            door, i = r.choice(list(DOORS)), r.randrange(len(CASES))
             try:
                 said, wanted = DOORS[door](i, r), TRUTH[i]
                 with self.lock:
@@ -193,7 +197,8 @@ def main():
     wait_for(DIR.name + "/run/s")
     subprocess.run([BIN + "/veritas", "load", MODEL, "--prefix-cache", "off", "--parallel", "1", "--speculation", "off"], env=ENV,
                    check=True, capture_output=True)
-    TRUTH = [by_socket(i) for i in range(PROMPTS)]
+    TRUTH = [by_socket(i) for i in range(len(CASES))]
+    assert "\u04a3" in TRUTH[-1], "the case that is parted by a control token has become another one"
     subprocess.run([BIN + "/veritas", "unload", MODEL], env=ENV, check=True, capture_output=True)
     subprocess.run([BIN + "/veritas", "load", MODEL, "--parallel", "6"], env=ENV, check=True, capture_output=True)
     gateway = subprocess.Popen([BIN + "/veritas", "gateway", "--listen", "127.0.0.1:0"], env=ENV, stdout=subprocess.PIPE,

@@ -555,7 +555,7 @@ static int begin_choice(struct generation *g, uint32_t i, const struct vs_ids *p
     const struct vs_sent *sent = g->work.sink->sent ? &g->work.sink->sent[i] : &(struct vs_sent){ 0 };
     c->sampling = g->order.sampling;
     c->sampling.seed += i;
-    int r = vs_stopper_init(&c->stopper, &g->order, g->work.s->tokenizer, err);
+    int r = vs_stopper_init(&c->stopper, &g->order, g->work.s, err);
     if (r == VS_OK)
         r = vs_teller_init(&c->teller, teller, err);
     if (r != VS_OK)

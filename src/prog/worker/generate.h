@@ -75,6 +75,7 @@ struct vs_stop_string {
 struct vs_stopper {
     const struct vs_order *order;
     const struct vs_tokenizer *tokenizer;         /* NULL: ids only, no text */
+    const uint32_t *mark_id;             /* [VS_N_MARKS] of the model */
     struct vs_detok detok;
     struct vs_stop_string stop[VS_MAX_STOPS];
     size_t n_stops;
@@ -84,7 +85,7 @@ struct vs_stopper {
 };
 
 /* The order must outlive it. _clear in either case. */
-int vs_stopper_init(struct vs_stopper *p, const struct vs_order *order, const struct vs_tokenizer *tokenizer, struct vs_error *err);
+int vs_stopper_init(struct vs_stopper *p, const struct vs_order *order, const struct vs_service *s, struct vs_error *err);
 void vs_stopper_clear(struct vs_stopper *p);
 /* Takes the next token. *ret_ends: it ends the answer, by itself or with a stop string. *ret_n: so many bytes at the front of
  * `held` are text that may go out; a stop string and what follows it are dropped. */

@@ -69,7 +69,9 @@ enum vs_calls_use { VS_CALLS_HELD, VS_CALLS_FORCED, VS_CALLS_FORCED_SEVERAL };
 int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json_t *tools, const char *name, enum vs_calls_use use,
                   const json_t *constraint, struct vs_check *check, struct vs_grammar **ret, struct vs_error *err);
 
-void vs_marks_find(const struct vs_tokenizer *t, uint32_t ret[VS_N_MARKS]);       /* tell.c */
+/* tell.c. _of_id: VS_N_MARKS: the token is none. */
+void vs_marks_find(const struct vs_tokenizer *t, uint32_t ret[VS_N_MARKS]);
+unsigned vs_mark_of_id(const uint32_t mark_id[VS_N_MARKS], uint32_t id);
 
 int vs_service_generate(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);
 int vs_service_logits(struct vs_service *s, json_t *request, struct vs_sink *sink, struct vs_answer *ret, struct vs_error *err);

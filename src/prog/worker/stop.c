@@ -64,9 +64,10 @@ static bool ends(const struct vs_stopper *p, uint32_t id)
     return !p->order->ignore_eos && p->tokenizer && vs_tokenizer_is_end(p->tokenizer, id);
 }
 
-int vs_stopper_init(struct vs_stopper *p, const struct vs_order *order, const struct vs_tokenizer *tokenizer, struct vs_error *err)
+int vs_stopper_init(struct vs_stopper *p, const struct vs_order *order, const struct vs_service *s, struct vs_error *err)
 {
-    *p = (struct vs_stopper){ .order = order, .tokenizer = tokenizer };
+    const struct vs_tokenizer *tokenizer = s->tokenizer;
+    *p = (struct vs_stopper){ .order = order, .tokenizer = tokenizer, .mark_id = s->mark_id };
     if (!tokenizer && order->n_stops)
         return vs_error_set(err, VS_E_UNSUPPORTED, "the model file carries no tokenizer, so there is no text to stop in; "
                             "stop_tokens works");
@@ -97,7 +98,7 @@ int vs_stopper_push(struct vs_stopper *p, uint32_t id, bool *ret_ends, size_t *r
     *ret_ends = !p->is_paused && ends(p, id);
     if (*ret_ends || !p->tokenizer)
         return VS_OK;
-    if (p->order->parts && vs_tokenizer_is_control(p->tokenizer, id))
+    if (p->order->parts && vs_mark_of_id(p->mark_id, id) < VS_N_MARKS)
         vs_detok_finish(&p->detok, &p->held);         /* a mark stands behind all text that came before it */
     if (vs_detok_push(&p->detok, id, &p->held) != VS_OK || p->held.status != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");

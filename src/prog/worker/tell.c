@@ -23,6 +23,14 @@ void vs_marks_find(const struct vs_tokenizer *t, uint32_t ret[VS_N_MARKS])
     }
 }
 
+unsigned vs_mark_of_id(const uint32_t mark_id[VS_N_MARKS], uint32_t id)
+{
+    unsigned m = 0;
+    while (m < VS_N_MARKS && mark_id[m] != id)
+        m++;
+    return m;
+}
+
 /* What the prompt has begun the answer with. */
 static int begin(struct vs_teller *t, const struct vs_parts_config *config, const char *text)
 {
@@ -77,10 +85,8 @@ static void *grown(void *list, size_t n, size_t *io_cap, size_t size)
 
 int vs_teller_token(struct vs_teller *t, uint32_t id, size_t n_held, struct vs_error *err)
 {
-    unsigned m = 0;
-    while (t->parts && t->has_marks && m < VS_N_MARKS && t->mark_id[m] != id)
-        m++;
-    if (!t->parts || !t->has_marks || m == VS_N_MARKS)
+    unsigned m = t->parts && t->has_marks ? vs_mark_of_id(t->mark_id, id) : VS_N_MARKS;
+    if (m == VS_N_MARKS)
         return VS_OK;
     struct vs_waiting_mark *waiting = grown(t->waiting, t->n_waiting, &t->cap_waiting, sizeof *waiting);
     if (!waiting)

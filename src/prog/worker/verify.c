@@ -431,7 +431,7 @@ static int begin(struct replay *p, struct vs_error *err)
     if (r == VS_OK && p->order.grammar && vs_matcher_create(p->order.grammar, &p->matcher) != VS_OK)
         r = vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (r == VS_OK)
-        r = vs_stopper_init(&p->stopper, &p->order, p->work.s->tokenizer, err);
+        r = vs_stopper_init(&p->stopper, &p->order, p->work.s, err);
     if (r == VS_OK && vs_statement_chain(&p->statement, p->salt, p->h) != VS_OK)
         r = vs_error_set(err, VS_E_NOMEM, "out of memory");
     vs_commit_begin(&p->text, VS_COMMIT_TEXT, p->salt);
