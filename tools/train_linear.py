@@ -20,6 +20,7 @@ import argparse
 import json
 import math
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -34,8 +35,9 @@ UNUSED = {ord("\\"): 1, ord("?"): -1}          # characters that a C string can'
 LOWEST, HIGHEST = ord("#"), ord("~")
 SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
 KINDS = ("sentence", "window", "whole")
+NAMES_ATTACKS = re.compile("guard|scan|secur|filter|rule|train|inject|leak", re.I)    # files that quote what they look for
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
-LEVELS = ((0.5, 0), (0.15, 200), (0.09, 350), (0.056, 430), (0.0375, 500), (0.019, 600))  # share of harmless texts, score
+LEVELS = ((0.5, 0), (0.15, 200), (0.065, 350), (0.034, 430), (0.0215, 500), (0.0125, 600))  # share of harmless texts, score
 
 
 class Rows:
@@ -59,7 +61,8 @@ class Rows:
 def paragraphs(patterns, n, together=1):
     """Some n pieces of this tree's files, evenly spread: harmless prose and code of a technical kind, so many paragraphs each."""
     found = []
-    for path in sorted(p for pattern in patterns for p in ROOT.glob(pattern) if p.parent.name not in ("filter", "guard")):
+    paths = (p for pattern in patterns for p in ROOT.glob(pattern))
+    for path in sorted(p for p in paths if p.parent.name not in ("filter", "guard") and not NAMES_ATTACKS.search(p.name)):
         some = [p for p in path.read_text(encoding="utf-8", errors="replace").split("\n\n") if 40 < len(p) < 2000]
         found += ["\n\n".join(some[i:i + together]) for i in range(0, len(some) - together + 1, together)]
     return found[::max(1, len(found) // n)]
@@ -68,8 +71,9 @@ def paragraphs(patterns, n, together=1):
 def load(folder):
     rows = Rows()
     prose, code = ("docs/*.md", "*.md"), ("src/*/*.[ch]", "src/prog/*/*.[ch]")
+    scripts = ("tools/*.py", "bench/*.py", "tests/e2e/*.py", "bindings/python/*/*.py", "cmake/*.cmake")
     for source, patterns, n, together in (("own/tree-prose", prose, 400, 1), ("own/tree-code", code, 400, 1),
-                                          ("own/tree-pages", prose + code, 200, 6)):
+                                          ("own/tree-scripts", scripts, 400, 2), ("own/tree-pages", prose + code, 200, 6)):
         for text in paragraphs(patterns, n, together):
             rows.text.append(text)
             rows.label.append(0)
@@ -182,7 +186,7 @@ def lbfgs(f, x, steps, memory=8):
     return x
 
 
-def fit(units, rows, texts, penalty=0.01, rounds=ROUNDS, steps=40, x=None):
+def fit(units, rows, texts, penalty=0.03, rounds=ROUNDS, steps=40, x=None):
     """Weights [BUCKETS] and an offset for each kind, learned from the texts of the mask."""
     label = np.array(rows.label)
     source = np.array(rows.source)

@@ -17,7 +17,7 @@ enum {
     ABOUT = 1000,                        /* bytes around a match in which an `about` phrase says that it is spoken about */
     QUOTED = 4,                          /* then it counts for one in so many */
     HIDDEN = 450,                        /* score of text that nobody sees, whatever it says */
-    SHORT = 600,                         /* bytes of a text in which the model is as sure as it says */
+    SHORT = 600, LONG = 2400,            /* bytes of a text: up to SHORT the model is as sure as it says, beyond LONG least */
     FEW = 6,                             /* words: from so many on, too */
     READABLE = 2,                        /* vs_english_pairs of what has words, for each byte; of English 6 to 14 */
     READABLE_GUESS = 5,
@@ -224,11 +224,11 @@ static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_sc
 /* ---- the model ---- */
 
 /* What the model's score is worth beside what rules say: less below SURE; and less of a text of many words in which no
- * rule finds anything: there its sums run high by themselves. */
+ * rule finds anything: of many sentences the highest score runs high by itself. */
 static unsigned worth_of(unsigned score, unsigned rules, size_t n)
 {
     if (n > SHORT && rules < TOLD)
-        score = score * 7 / 10;
+        score = score * (n > LONG ? 5 : 7) / 10;
     return score >= SURE ? score : score * 3 / 5;
 }
 
