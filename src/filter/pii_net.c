@@ -152,8 +152,8 @@ bool vs_pii_mac(struct vs_pii_at *a)
         end = hex_groups(a, 3, 4, '.');
     else if (n == 12 && vs_pii_near(a, VS_NEAR(MAC)) < 3)
         end = a->p + 12;
-    if (!end || (separator != ':' && !has_letter(a, a->p, end) && vs_pii_near(a, VS_NEAR(MAC)) > 3))
-        return false;
+    if (!end || (!has_letter(a, a->p, end) && vs_pii_near(a, VS_NEAR(MAC)) > 3))
+        return false;                    /* six numbers of two digits: a time code, as likely as not */
     uint8_t c = vs_pii_byte(a, end), digit = vs_pii_byte(a, a->p) | 32;
     if (vs_is_word(c) || ((c == ':' || c == '-' || c == '.') && vs_is_hex(vs_pii_byte(a, end + 1)) && n < 12))
         return false;

@@ -88,7 +88,7 @@ static const struct {
     { VS_NEAR(NPI), "npi npinumbe npis" },
     { VS_NEAR(MBI), "mbi medicare beneficia hicn mbinumbe" },
     { VS_NEAR(DEA), "dea deanumbe" },
-    { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware" },
+    { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware arp wol bluetoot" },
     { VS_NEAR(OTHER), "order orders invoice tracking isbn issn sku serial part ref referenc timestam ticket upc ean batch lot po "
                       "hash commit build error imei transact txn case model item product epoch guid uuid trace request session "
                       "sequence barcode asin vin job pid port issue revision checksum digest confirma booking flight parcel "
