@@ -93,8 +93,10 @@ def main():
             result = json.loads(veritas("compare", full, out, *window).stdout)
             check(f"{name}: mean KL {result['mean_kl']:.2e}, bound {bound:.0e}", result["mean_kl"] <= bound)
             print(f"{name}: mean KL {result['mean_kl']:.2e}, {os.path.getsize(out)} bytes", flush=True)
+        small = os.path.join(d, "small.gguf")
+        mkmodel(small, *"--arch llama --layers 1 --embd 256 --heads 4 --kv-heads 1 --ff 256 --vocab 300 --type F32".split())
         for name, want in OTHERS.items():
-            veritas("quantize", full, out, "--type", name)
+            veritas("quantize", small, out, "--type", name)
             check(f"{name}: attn_q", types_of(out)["blk.0.attn_q.weight"] == want, types_of(out)["blk.0.attn_q.weight"])
         for name in ROUNDED:
             rounded = os.path.join(d, "rounded.gguf")
@@ -176,7 +178,7 @@ def main():
         folder = os.path.join(d, "folder")
         os.mkdir(folder)
         big = os.path.join(d, "big.gguf")
-        mkmodel(big, "--type", "F16", "--layers", "6", "--embd", "1024", "--heads", "8", "--ff", "4096", "--vocab", "400")
+        mkmodel(big, "--type", "F16", "--layers", "2", "--embd", "1024", "--heads", "8", "--ff", "4096", "--vocab", "400")
         p = subprocess.Popen([os.path.join(BIN, "veritas"), "quantize", big, os.path.join(folder, "out.gguf"), "--type", "Q2_K"],
                              stderr=subprocess.DEVNULL)
         while p.poll() is None:                      # until something of it is written
