@@ -90,8 +90,10 @@ struct vs_instr {
     float xielu[4];
     uint32_t first, n;                   /* VS_I_LINEAR: its matrices in program.linears; VS_I_PICK: the first element of a part;
                                           * VS_I_JOIN: parts of x2 */
+    uint32_t adapters;                   /* VS_I_LINEAR: only what these adapters read of x, bits; 0: it has other matrices */
     enum vs_epilogue epilogue;
-    uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it reads, or VS_NONE */
+    uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it, and others that follow
+                                          * each other, read; or VS_NONE */
     bool is_prologue;
     uint32_t tensor;                     /* VS_I_EMBED, VS_I_POSITION */
     unsigned outputs;                    /* it is run when one of these is wanted: bits 1 << VS_OUTPUT_*; */
@@ -176,6 +178,7 @@ struct vs_program {
     struct vs_linear *linears;
     struct vs_adapted *adapted;
     struct vs_plan_item *buffers;
+    uint32_t n_adapters;
     size_t n_instrs, n_linears, n_adapted, n_buffers, cap_instrs, cap_linears, cap_adapted, cap_buffers;
     uint32_t output[VS_N_OUTPUTS];       /* buffers; VS_NONE: the model has no such output */
     struct vs_mixture *mixtures;         /* one for each of the graph's experts */
@@ -218,9 +221,10 @@ struct vs_run {
     bool split_attention;
     uint32_t n_splits, n_parts;          /* attention: splits of the longest sequence; pieces of a KV head's queries */
     bool few;                            /* rows: prologues are computed by each thread for itself */
+    uint32_t adapters;                   /* that count for some row, bits */
     uint32_t *n_tasks;                   /* [n_instrs] */
     struct vs_tasks_key {                        /* what they were counted for */
-        uint32_t n_rows, n_out, n_blocks, n_splits, n_parts, n_stretches;
+        uint32_t n_rows, n_out, n_blocks, n_splits, n_parts, n_stretches, adapters;
         unsigned outputs;
         bool split;
     } tasks_key;

@@ -25,6 +25,7 @@ struct lowering {
     bool *only_linear;                   /* nothing but matrices reads value v */
     bool *done;                          /* node is absorbed in an instruction */
     uint32_t *buffer, *act;              /* of value v */
+    uint32_t *adapters;                  /* of value v: those that alone read it, as bits */
     unsigned *outputs;                   /* of value v: which outputs need it, as bits; */
     unsigned now_for;                    /* what the instructions that are emitted now are for */
     int status;
@@ -141,9 +142,10 @@ static bool analyse(struct lowering *l)
     l->buffer = malloc(nv * sizeof *l->buffer);
     l->act = malloc(nv * sizeof *l->act);
     l->outputs = calloc(nv, sizeof *l->outputs);
+    l->adapters = calloc(nv, sizeof *l->adapters);
     l->done = calloc(nn, 1);
     if (!l->maker || !l->user || !l->n_users || !l->want_act || !l->want_f32 || !l->only_linear || !l->buffer
-        || !l->act || !l->outputs || !l->done)
+        || !l->act || !l->outputs || !l->adapters || !l->done)
         return false;
     for (size_t v = 0; v < nv; v++) {
         l->buffer[v] = l->act[v] = VS_NONE;
@@ -169,6 +171,8 @@ static bool analyse(struct lowering *l)
                 l->want_f32[v] = true;
         }
     }
+    for (size_t i = 0; i < l->g->n_adapts; i++)
+        l->adapters[l->g->adapts[i].down] |= 1u << l->g->adapts[i].adapter;
     for (int k = 0; k < VS_N_OUTPUTS; k++)
         if (l->g->output[k] != VS_NONE) {
             l->want_f32[l->g->output[k]] = true;
@@ -383,18 +387,25 @@ static void fuse_heads(struct lowering *l, struct vs_instr *in)
     }
 }
 
-/* The instruction before makes what only these matrices read: with few rows every thread makes it for itself. */
+/* The instruction before makes what only these matrices read, and those of adapters in front of them: with few rows every thread
+ * makes it for itself. */
 static void adopt_prologue(struct lowering *l, struct vs_instr *in, uint32_t value)
 {
-    if (in->n < l->n_users[value])
+    struct vs_instr *instrs = l->c->program.instrs;
+    uint32_t n = in->n, at = now(l);
+    for (; at && instrs[at - 1].adapters && instrs[at - 1].x == in->x && instrs[at - 1].act == in->act; at--)
+        n += instrs[at - 1].n;
+    if (n < l->n_users[value] || !at)
         return;
-    struct vs_instr *before = l->c->program.n_instrs ? &l->c->program.instrs[l->c->program.n_instrs - 1] : NULL;
-    if (!before || before->rows != in->rows || before->act != in->act)
+    struct vs_instr *before = &instrs[at - 1];
+    if (before->rows != in->rows || before->act != in->act)
         return;
     if ((before->kind == VS_I_ACT && before->x == in->x)
         || (before->kind == VS_I_NORM && before->y == in->x && before->x2 == VS_NONE && l->only_linear[value])) {
         before->is_prologue = true;
-        in->prologue = now(l) - 1;
+        in->prologue = at - 1;
+        for (uint32_t i = at; i < now(l); i++)
+            instrs[i].prologue = at - 1;
         touch(l, before->x);             /* read as late as now */
     }
 }
@@ -520,10 +531,11 @@ static void lower_linears(struct lowering *l, uint32_t first)
     in.act = touch(l, l->act[x]);
     in.width = l->g->values[x].width;
     in.first = (uint32_t)c->program.n_linears;
+    in.adapters = l->adapters[l->g->nodes[first].out];
     for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
         const struct vs_node *n = &l->g->nodes[i];
         if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i] || glu_of(l, n) != glu || !is_ready(l, n)
-            || l->outputs[n->out] != l->now_for)
+            || l->outputs[n->out] != l->now_for || l->adapters[n->out] != in.adapters)
             continue;
         struct vs_linear *m = new_linear(l, n->tensor[0]);
         if (!m)
@@ -977,6 +989,7 @@ static void check_outputs(struct lowering *l)
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err)
 {
     struct lowering l = { .c = c, .g = g };
+    c->program.n_adapters = g->n_adapters;
     c->program.mixtures = calloc(g->n_experts + 1, sizeof *c->program.mixtures);
     if (!c->program.mixtures || !analyse(&l))
         l.status = VS_E_NOMEM;
@@ -1005,6 +1018,7 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
     free(l.buffer);
     free(l.act);
     free(l.outputs);
+    free(l.adapters);
     free(l.done);
     return l.status == VS_OK ? VS_OK : vs_error_set(err, l.status, "model: %s",
         l.status == VS_E_LIMIT ? "too many layers for one program"

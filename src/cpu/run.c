@@ -117,7 +117,8 @@ static unsigned wanted(const struct vs_cpu *c)
 static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t n = n_rows(c, in);
-    if (!n || !(in->outputs & wanted(c)) || (in->is_prologue && c->run.few && !(in->yields & wanted(c))))
+    if (!n || !(in->outputs & wanted(c)) || (in->is_prologue && c->run.few && !(in->yields & wanted(c)))
+        || (in->adapters && !(in->adapters & c->run.adapters)))
         return 0;
     switch (in->kind) {
     case VS_I_BY_HEADS:
@@ -842,18 +843,29 @@ static void run_thread(void *context, unsigned thread)
     }
 }
 
+/* The adapters that some row of the step has. */
+static uint32_t adapters_of(const struct vs_cpu *c, const struct vs_step *step)
+{
+    uint32_t bits = 0;
+    for (uint32_t row = 0; row < step->n_rows; row++)
+        for (uint32_t k = 0; k < c->program.n_adapters && step->rows[row].adapters; k++)
+            bits |= step->rows[row].adapters[k] != 0 ? 1u << k : 0;
+    return bits;
+}
+
 void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step)
 {
     const struct vs_run *run = &c->run;
     c->run.step = step;
     c->run.few = step->n_rows <= VS_FEW_ROWS;
+    c->run.adapters = adapters_of(c, step);
     vs_attention_plan(c);
     struct vs_tasks_key key = { run->step->n_rows, run->step->n_out, run->n_blocks, run->n_splits, run->n_parts,
-                                step->n_stretches, wanted(c), run->split_attention };
+                                step->n_stretches, run->adapters, wanted(c), run->split_attention };
     struct vs_tasks_key *old = &c->run.tasks_key;
     if (old->n_rows == key.n_rows && old->n_out == key.n_out && old->n_blocks == key.n_blocks && old->n_splits == key.n_splits
-        && old->n_parts == key.n_parts && old->n_stretches == key.n_stretches && old->outputs == key.outputs
-        && old->split == key.split)
+        && old->n_parts == key.n_parts && old->n_stretches == key.n_stretches && old->adapters == key.adapters
+        && old->outputs == key.outputs && old->split == key.split)
         return;
     *old = key;
     for (size_t i = 0; i < c->program.n_instrs; i++)
