@@ -37,7 +37,7 @@ SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
 KINDS = ("sentence", "window", "whole")
 NAMES_ATTACKS = re.compile("guard|scan|secur|filter|rule|train|inject|leak", re.I)    # files that quote what they look for
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
-LEVELS = ((0.5, 0), (0.15, 200), (0.065, 350), (0.034, 430), (0.0215, 500), (0.0125, 600))  # share of harmless texts, score
+LEVELS = ((0.5, 0), (0.15, 200), (0.065, 350), (0.036, 430), (0.0235, 500), (0.0135, 600))  # share of harmless texts, score
 
 
 class Rows:
