@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/utf8.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { API_ACTIVITY = 6003, APPLICATION_LIFECYCLE = 6002, AUTHENTICATION = 3002, ACCOUNT_CHANGE = 3001, DETECTION_FINDING = 2004,
@@ -189,14 +190,44 @@ static bool is_kind(const struct span *value, enum kind kind)
     return (begin == '-' || (begin >= '0' && begin <= '9') ? '0' : begin) == first[kind];
 }
 
-static size_t field_find(const char *name, size_t n)
+/* What follows from the table, once: many records a second are made of it. */
+static struct made {
+    size_t name_n;                       /* bytes of its name */
+    size_t group_n;                      /* of its path, up to the last point */
+    size_t begin_n;
+    char begin[40];                      /* "KEY": as it stands in the record, and the quote of a NUMERAL */
+    bool is_model;
+} made[N_FIELDS];
+
+static void make_fields(void)
 {
-    static uint8_t length[N_FIELDS];
+    for (size_t i = 0; i < N_FIELDS && !made[N_FIELDS - 1].name_n; i++) {
+        const struct field *f = &fields_known[i];
+        const char *dot = strrchr(f->path, '.');
+        made[i].group_n = dot ? (size_t)(dot - f->path) : 0;
+        made[i].begin_n = (size_t)snprintf(made[i].begin, sizeof made[i].begin, "\"%s\":%s", dot ? dot + 1 : f->path,
+                                           f->kind == NUMERAL ? "\"" : "");
+        made[i].is_model = strncmp(f->path, "ai_model.", 9) == 0;
+        made[i].name_n = strlen(f->name);
+    }
+}
+
+static bool is_field(size_t i, const char *name, size_t n)
+{
+    return made[i].name_n == n && memcmp(fields_known[i].name, name, n) == 0;
+}
+
+/* The member of that place was mostly the same one in the record before. */
+static size_t field_find(const char *name, size_t n, size_t place)
+{
+    static uint8_t before[N_FIELDS];
     size_t i = 0;
-    for (; !length[N_FIELDS - 1] && i < N_FIELDS; i++)
-        length[i] = (uint8_t)strlen(fields_known[i].name);
-    for (i = 0; i < N_FIELDS && (length[i] != n || memcmp(fields_known[i].name, name, n) != 0);)
+    place = place < N_FIELDS ? place : N_FIELDS - 1;
+    if (is_field(before[place], name, n))
+        return before[place];
+    while (i < N_FIELDS && !is_field(i, name, n))
         i++;
+    before[place] = (uint8_t)(i < N_FIELDS ? i : 0);
     return i;
 }
 
@@ -213,9 +244,10 @@ static const struct event *read_members(const char *text, size_t n, struct span 
 {
     struct cursor c = { text, text + n, vs_utf8_valid(text, n) != n };
     const struct event *event = NULL;
+    size_t place = 0;
     expect(&c, '{');
-    for (bool is_first = true; !c.is_wrong && !take(&c, '}'); is_first = false) {
-        if (!is_first)
+    for (; !c.is_wrong && !take(&c, '}'); place++) {
+        if (place)
             expect(&c, ',');
         const char *name = c.at + 1;
         skip_string(&c);
@@ -227,7 +259,7 @@ static const struct event *read_members(const char *text, size_t n, struct span 
         value.n = (size_t)(c.at - value.at);
         if (c.is_wrong)
             return NULL;
-        size_t i = field_find(name, name_n);
+        size_t i = field_find(name, name_n, place);
         if (name_n == 5 && memcmp(name, "event", 5) == 0 && !event && is_kind(&value, TEXT))
             event = event_find(&value);
         else if (i == N_FIELDS || ret[i].at || !is_kind(&value, fields_known[i].kind))
@@ -275,14 +307,15 @@ static void go(struct vs_buf *out, struct place *p, const char *path, size_t n)
     p->n = n;
 }
 
-static void put(struct vs_buf *out, struct place *p, const struct field *f, const struct span *value)
+static void put(struct vs_buf *out, struct place *p, size_t i, const struct span *value)
 {
-    const char *dot = strrchr(f->path, '.');
-    go(out, p, f->path, dot ? (size_t)(dot - f->path) : 0);
-    vs_buf_str(out, p->is_first ? "\"" : ",\"");
-    vs_buf_str(out, dot ? dot + 1 : f->path);
-    vs_buf_str(out, f->kind == NUMERAL ? "\":\"" : "\":");
-    if (f->kind == NUMERAL)
+    const struct field *f = &fields_known[i];
+    if (p->n != made[i].group_n || memcmp(p->path, f->path, p->n) != 0)
+        go(out, p, f->path, made[i].group_n);
+    if (!p->is_first)
+        vs_buf_char(out, ',');
+    vs_buf_add(out, made[i].begin, made[i].begin_n);
+    if (f->kind == NUMBER || f->kind == NUMERAL)
         vs_buf_add(out, value->at, value->n);
     else
         vs_text_show(out, value->at, value->n, VS_TEXT_JSON);          /* no byte of it steers a terminal */
@@ -307,6 +340,7 @@ static void put_event(struct vs_buf *out, const struct event *e)
 bool record_format(const char *text, size_t n, struct vs_buf *out)
 {
     struct span value[N_FIELDS] = { 0 };
+    make_fields();
     const struct event *e = read_members(text, n, value);
     struct place place = { "metadata", 8, false };
     bool has_model = false;
@@ -314,12 +348,12 @@ bool record_format(const char *text, size_t n, struct vs_buf *out)
         return false;
     put_event(out, e);
     for (size_t i = 0; i < N_FIELDS; i++)
-        has_model |= value[i].at && strncmp(fields_known[i].path, "ai_model.", 9) == 0;
+        has_model |= value[i].at && made[i].is_model;
     if (has_model)
         vs_buf_str(out, ",\"profiles\":[\"ai_operation\"]");
     for (size_t i = 0; i < N_FIELDS; i++)
         if (value[i].at)
-            put(out, &place, &fields_known[i], &value[i]);
+            put(out, &place, i, &value[i]);
     go(out, &place, "", 0);
     return out->status == VS_OK;
 }
