@@ -23,7 +23,7 @@ static const struct { const char *name; unsigned bits; } types[] = {
 };
 
 /* What a keyword needs as its value, and whether it is enforced. */
-enum need { ANYTHING, A_SCHEMA, SCHEMAS, A_MAP, MAP_OF_LISTS, A_NUMBER, A_COUNT, A_STRING, STRINGS, A_LIST, A_TYPE };
+enum need { ANYTHING, A_SCHEMA, SCHEMAS, A_MAP, MAP_OF_LISTS, A_NUMBER, A_COUNT, A_STRING, STRINGS, A_LIST, A_TYPE, A_BOOLEAN };
 static const struct keyword { const char *name; enum need need; bool refused; } keywords[] = {
     { "type", A_TYPE, false }, { "enum", A_LIST, false }, { "const", ANYTHING, false },
     { "properties", A_MAP, false }, { "required", STRINGS, false }, { "additionalProperties", A_SCHEMA, false },
@@ -40,7 +40,7 @@ static const struct keyword { const char *name; enum need need; bool refused; } 
     { "not", A_SCHEMA, true }, { "if", A_SCHEMA, true }, { "then", A_SCHEMA, false }, { "else", A_SCHEMA, false },
     { "dependencies", A_MAP, true }, { "uniqueItems", ANYTHING, false },
     { "$dynamicRef", A_STRING, true }, { "$recursiveRef", A_STRING, true }, { "additionalItems", A_SCHEMA, true },
-    { "nullable", ANYTHING, true }, { "disallow", ANYTHING, true }, { "extends", ANYTHING, true },
+    { "nullable", A_BOOLEAN, false }, { "disallow", ANYTHING, true }, { "extends", ANYTHING, true },
     { "divisibleBy", ANYTHING, true },
 };
 
@@ -138,7 +138,7 @@ bool vs_is_schema(const json_t *v)
     return json_is_object(v) || json_is_boolean(v);
 }
 
-unsigned vs_type_bits(const json_t *v)
+static unsigned type_bits(const json_t *v)
 {
     unsigned bits = 0;
     const char *name = json_string_value(v);
@@ -146,12 +146,19 @@ unsigned vs_type_bits(const json_t *v)
         if (strcmp(types[i].name, name) == 0)
             bits = types[i].bits;
     for (size_t i = 0; json_is_array(v) && i < json_array_size(v); i++) {
-        unsigned one = json_is_string(json_array_get(v, i)) ? vs_type_bits(json_array_get(v, i)) : 0;
+        unsigned one = json_is_string(json_array_get(v, i)) ? type_bits(json_array_get(v, i)) : 0;
         if (!one)
             return 0;
         bits |= one;
     }
     return bits;
+}
+
+unsigned vs_types_said(const json_t *schema)
+{
+    const json_t *type = json_object_get(schema, "type");
+    unsigned bits = type ? type_bits(type) : T_ALL;
+    return json_is_true(json_object_get(schema, "nullable")) ? bits | T_NULL : bits;
 }
 
 static bool all_are(const json_t *v, bool (*what)(const json_t *))
@@ -202,8 +209,9 @@ static const char *wrong(enum need need, const json_t *v)
     case A_STRING: return json_is_string(v) ? NULL : "a string is needed";
     case STRINGS: return json_is_array(v) && all_are(v, is_string) ? NULL : "a list of strings is needed";
     case A_LIST: return json_is_array(v) ? NULL : "a list is needed";
-    case A_TYPE: return vs_type_bits(v) ? NULL : "a type, or a list of types, is needed (null, boolean, integer, number, string, "
+    case A_TYPE: return type_bits(v) ? NULL : "a type, or a list of types, is needed (null, boolean, integer, number, string, "
                                               "array, object)";
+    case A_BOOLEAN: return json_is_boolean(v) ? NULL : "true or false is needed";
     }
     return NULL;
 }
@@ -211,8 +219,10 @@ static const char *wrong(enum need need, const json_t *v)
 /* Some keywords say nothing in one form; then they are no reason to refuse. */
 bool vs_is_idle(const json_t *schema, const char *name, const json_t *v)
 {
-    if (strcmp(name, "uniqueItems") == 0 || strcmp(name, "nullable") == 0)
+    if (strcmp(name, "uniqueItems") == 0)
         return json_is_false(v);
+    if (strcmp(name, "nullable") == 0)
+        return json_is_false(v) || !json_object_get(schema, "type");
     if (strcmp(name, "if") == 0)
         return !json_object_get(schema, "then") && !json_object_get(schema, "else");
     if (strcmp(name, "not") == 0)
@@ -258,8 +268,7 @@ bool vs_schema_check(struct vs_compiler *c, const json_t *schema)
         if (what)
             vs_refuse(c, VS_E_INVALID, schema, name, what);
         else if (k->refused && !vs_is_idle(schema, name, v))
-            vs_refuse(c, VS_E_UNSUPPORTED, schema, name, strcmp(name, "nullable") == 0
-                   ? "it is of OpenAPI 3.0, not of JSON schema: add \"null\" to the type" : "this keyword can't be enforced");
+            vs_refuse(c, VS_E_UNSUPPORTED, schema, name, "this keyword can't be enforced");
         if (failed(c))
             return false;
     }
@@ -314,28 +323,29 @@ static void take(void *context, const json_t *const *v, const unsigned *end, uns
     for (unsigned i = 0; i < n; i++) {
         const json_t *type = json_object_get(v[i], "type");
         has_type |= type != NULL;
-        bits &= type ? vs_type_bits(type) : T_ALL;
+        bits &= vs_types_said(v[i]);
         bits &= json_object_get(v[i], VS_NOT_INTEGER) ? T_ALL & ~(unsigned)T_INTEGER : T_ALL;
     }
     if (!vs_list_add_values(l, bits))
         vs_list_add_types(l, bits, has_type);
 }
 
-/* An identifier below the root would change what references mean. */
-static bool has_inner_id(const json_t *v, bool is_root, unsigned depth)
+/* An identifier below the root changes what references below it mean. */
+static bool has_inner_reference(const json_t *v, bool is_root, bool has_id, unsigned depth)
 {
     const char *key;
     json_t *one;
     size_t i;
-    if (!is_root && json_is_string(json_object_get(v, "$id")))
+    has_id |= !is_root && json_is_string(json_object_get(v, "$id"));
+    if (has_id && json_is_string(json_object_get(v, "$ref")))
         return true;
     if (depth > 500)
         return false;
     json_object_foreach((json_t *)(uintptr_t)v, key, one)
-        if (strcmp(key, "const") != 0 && strcmp(key, "enum") != 0 && has_inner_id(one, false, depth + 1))
+        if (strcmp(key, "const") != 0 && strcmp(key, "enum") != 0 && has_inner_reference(one, false, has_id, depth + 1))
             return true;
     json_array_foreach(v, i, one)
-        if (has_inner_id(one, false, depth + 1))
+        if (has_inner_reference(one, false, has_id, depth + 1))
             return true;
     return false;
 }
@@ -343,9 +353,9 @@ static bool has_inner_id(const json_t *v, bool is_root, unsigned depth)
 static unsigned types_of(const json_t *root, const json_t *schema, unsigned depth)
 {
     static const char *const unions[] = { "anyOf", "oneOf", "enum", "allOf" };
-    const json_t *type = json_object_get(schema, "type"), *constant = json_object_get(schema, "const"), *v;
+    const json_t *constant = json_object_get(schema, "const"), *v;
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
-    unsigned bits = type && vs_type_bits(type) ? vs_type_bits(type) : T_ALL;
+    unsigned bits = vs_types_said(schema) ? vs_types_said(schema) : T_ALL;
     size_t i;
     if (!json_is_object(schema) || depth > 8)
         return json_is_false(schema) ? 0 : T_ALL;
@@ -436,8 +446,8 @@ static void add_schema(struct vs_grammar *g, const json_t *schema, uint32_t from
     const char *dialect = json_string_value(json_object_get(schema, "$schema"));
     if (dialect && !strstr(dialect, "json-schema.org/"))
         vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $schema at #: only the drafts of json-schema.org");
-    if (has_inner_id(schema, true, 0))
-        vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $id below the root: only one schema, with references within it");
+    if (has_inner_reference(schema, true, false, 0))
+        vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $id below the root: a reference under it would name another schema");
     vs_schema_name(&c, schema, "#");
     vs_set_add(&c, &all, schema);
     if (g->use == VS_GRAMMAR_READS && !failed(&c)) {

@@ -71,7 +71,8 @@ const json_t *vs_schema_at_number(struct vs_compiler *c, const json_t *parent, c
 void vs_refuse(struct vs_compiler *c, int code, const json_t *schema, const char *keyword, const char *why);
 
 bool vs_is_schema(const json_t *v);
-unsigned vs_type_bits(const json_t *v);  /* T_*; 0: it is no type */
+/* T_*, by its type, and nullable beside that; T_ALL: it says none; 0: what it says is none. */
+unsigned vs_types_said(const json_t *schema);
 bool vs_schema_whole(const json_t *v, uint64_t *ret);    /* a whole number of at least 0 */
 /* Some keywords say nothing in one form; then they are no reason to refuse. */
 bool vs_is_idle(const json_t *schema, const char *name, const json_t *v);

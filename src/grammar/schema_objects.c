@@ -150,7 +150,6 @@ static struct vs_dfa *allowed_keys(struct vs_list *l, bool *ret_any)
         const json_t *names = vs_schema_behind(c, json_object_get(l->v[i], "propertyNames"));
         const json_t *pattern = json_object_get(names, "pattern");
         const json_t *constant = json_object_get(names, "const"), *list = json_object_get(names, "enum"), *v;
-        const json_t *type = json_object_get(names, "type");
         const char *key;
         if (!names || json_is_true(names))
             continue;
@@ -167,7 +166,7 @@ static struct vs_dfa *allowed_keys(struct vs_list *l, bool *ret_any)
             break;
         struct vs_list one = { .c = c, .v = &names, .n = 1 };
         uint64_t low = vs_list_greatest(&one, "minLength"), high = vs_list_least(&one, "maxLength");
-        bool none = json_is_false(names) || low > high || (type && !(vs_type_bits(type) & T_STRING));
+        bool none = json_is_false(names) || low > high || !(vs_types_said(names) & T_STRING);
         if (none)
             keys = vs_dfa_both(g, keys, vs_dfa_of_texts(g, NULL, NULL, 0), VS_DFA_AND);
         else if ((low || high != UINT64_MAX) && low <= MAX_COUNTED && (high == UINT64_MAX || high <= MAX_COUNTED))

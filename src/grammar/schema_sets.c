@@ -109,7 +109,7 @@ static const json_t *find_anchor(const json_t *v, const char *name, unsigned dep
     json_t *one;
     size_t i;
     const json_t *found = NULL;
-    if (depth > 100)
+    if (depth > 100 || (depth && json_is_string(json_object_get(v, "$id"))))         /* another document's */
         return NULL;
     for (int kind = 0; kind < 2; kind++) {
         const char *anchor = json_string_value(json_object_get(v, kind ? "$dynamicAnchor" : "$anchor"));
@@ -121,6 +121,25 @@ static const json_t *find_anchor(const json_t *v, const char *name, unsigned dep
             return found;
     json_array_foreach(v, i, one)
         if ((found = find_anchor(one, name, depth + 1)))
+            return found;
+    return NULL;
+}
+
+/* The schema below the root that has this identifier. References and identifiers have the same base, for none of them stands under
+ * another identifier; so the same word is the same place. */
+static const json_t *find_id(const json_t *v, const char *id, size_t n, unsigned depth)
+{
+    const char *key;
+    json_t *one;
+    size_t i;
+    const json_t *found = NULL, *own = json_object_get(v, "$id");
+    if (depth > 100 || (depth && json_is_string(own)))
+        return json_string_length(own) == n && memcmp(json_string_value(own), id, n) == 0 ? v : NULL;
+    json_object_foreach((json_t *)(uintptr_t)v, key, one)
+        if (strcmp(key, "enum") != 0 && strcmp(key, "const") != 0 && (found = find_id(one, id, n, depth + 1)))
+            return found;
+    json_array_foreach(v, i, one)
+        if ((found = find_id(one, id, n, depth + 1)))
             return found;
     return NULL;
 }
@@ -150,12 +169,12 @@ static const json_t *follow(const json_t *root, const char *ref, bool *ret_is_ou
 {
     const char *id = json_string_value(json_object_get(root, "$id")), *fragment = strchr(ref, '#');
     size_t n = fragment ? (size_t)(fragment - ref) : strlen(ref);
-    const json_t *at = root;
-    *ret_is_outside = n && !(id && strlen(id) == n && memcmp(id, ref, n) == 0);
+    const json_t *at = !n || (id && strlen(id) == n && memcmp(id, ref, n) == 0) ? root : find_id(root, ref, n, 0);
+    *ret_is_outside = !at;
     if (*ret_is_outside)
         return NULL;
     if (fragment && fragment[1] && fragment[1] != '/') {
-        at = find_anchor(root, fragment + 1, 0);
+        at = find_anchor(at, fragment + 1, 0);
     } else if (fragment) {
         char name[512];
         for (const char *p = fragment + 1; at && *p == '/';) {

@@ -216,6 +216,13 @@ static const struct { const char *schema, *good, *bad; } schemas[] = {
     { "{\"type\":\"array\",\"items\":{\"enum\":[\"a\",\"b\",\"c\",1,1.0]},\"uniqueItems\":true,\"minItems\":2,"
       "\"maxItems\":3}", "[\"a\",1]\n[1,\"b\",\"c\"]",
       "[\"a\"]\n[1,1]\n[\"a\",\"b\",\"c\",1]" },
+    { "{\"type\":\"integer\",\"nullable\":true,\"minimum\":3}", "3\nnull", "2\n\"x\"" },     /* as OpenAPI 3.0 has it: */
+    { "{\"type\":\"string\",\"nullable\":true,\"enum\":[\"a\"]}", "\"a\"", "null\n\"b\"" },      /* an enum says null itself, */
+    { "{\"nullable\":true,\"enum\":[\"a\"]}", "\"a\"", "null" },              /* and without a type it says nothing */
+    { "{\"type\":\"object\",\"required\":[\"a\",\"b\"],\"properties\":{\"a\":{\"$id\":\"A\",\"type\":\"integer\"},\"b\":{\"$ref\":"
+      "\"A\"}}}", "{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":\"x\"}" },
+    { "{\"$ref\":\"#x\",\"$defs\":{\"a\":{\"$id\":\"A\",\"$defs\":{\"b\":{\"$anchor\":\"x\",\"type\":\"null\"}}},\"c\":{"
+      "\"$anchor\":\"x\",\"type\":\"integer\"}}}", "1", "null" },
     { "{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[]\n[[1,1]]",
       "[1,1]\n[1,2]" },
     { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":5},"
@@ -370,7 +377,11 @@ static const struct { const char *constraint; int code; const char *says; } refu
       "minimum at #/properties/a/properties/b: a number is needed" },
     { "{\"json_schema\":{\"items\":[{}],\"prefixItems\":[{}]}}", VS_E_INVALID,
       "items at #: a schema is needed; for a list of schemas" },
-    { "{\"json_schema\":{\"nullable\":true,\"type\":\"string\"}}", VS_E_UNSUPPORTED, "add \"null\" to the type" },
+    { "{\"json_schema\":{\"nullable\":1,\"type\":\"string\"}}", VS_E_INVALID, "nullable at #: true or false" },
+    { "{\"json_schema\":{\"not\":{\"type\":\"string\",\"nullable\":true}}}", VS_E_UNSUPPORTED, "not at #" },
+    { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"a\",\"items\":{\"$ref\":\"#\"}}},\"$ref\":\"a\"}}", VS_E_UNSUPPORTED,
+      "$id below the root" },
+    { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"a\"}},\"$ref\":\"b\"}}", VS_E_UNSUPPORTED, "$ref at #: only references" },
     { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"^(?!a)b|c\"}}", VS_E_UNSUPPORTED, "look-ahead" },
     { "{\"json_schema\":{\"type\":\"array\",\"uniqueItems\":true}}", VS_E_UNSUPPORTED, "uniqueItems at #" },
     { "{\"json_schema\":{\"not\":{\"type\":\"string\",\"format\":\"date\"}}}", VS_E_UNSUPPORTED, "not at #" },
