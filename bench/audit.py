@@ -1,18 +1,14 @@
 #!/usr/bin/env python3
-"""What the audit log costs.
-usage: audit.py BIN [write N | verify DIR | cost ROUNDS [TOKENS]]
+"""The writer of the audit log alone; what the log costs a request: bench/evidence.py.
+usage: audit.py BIN [write N | verify DIR]
 
-write N     N records through veritas-audit alone: records a second until the last is written, and how long the log takes to verify
-cost        short requests to a daemon that keeps a log and to one that keeps none, in turns, on the smallest model: time by the
-            clock and of the processors, of a request that ends at once; and of a token, four streams. The worker, which does not
-            know of the log and whose threads spin while they wait, is left out of the processors' time
+write N     N records through veritas-audit: records a second until the last is written, and how long the log takes to verify
 """
 import array
 import json
 import os
 import resource
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -21,8 +17,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/e2e"))
-import client as c              # noqa: E402
-from processes import below, place      # noqa: E402
+from processes import place # noqa: E402
 
 HEADER = struct.Struct("<IHHQ")
 HELLO, READY, STOP, BROKER, RECORD, WRITTEN, SEGMENT, NAMED = 0x01, 0x60, 0x71, 0x7c, 0x7e, 0x7f, 0x80, 0x81
@@ -134,83 +129,6 @@ def verify(folder):
     print(f"verified in {time.monotonic() - begin:.2f} s, {cpu:.2f} s of a processor: {done.stdout}{done.stderr}", end="")
 
 
-ASKED = {"model": "one", "prompt": "a", "raw": True, "ignore_eos": True, "sampling": {"temperature": 0}}
-
-
-class Daemon:
-    def __init__(self, folder, name, policy):
-        self.policy, self.socket = f"{folder}/{name}.json", f"{folder}/{name}"
-        with open(self.policy, "w") as f:
-            json.dump(policy, f)
-        env = dict(os.environ, VERITAS_MODELS=folder, HOME=folder, VERITAS_SOCKET=self.socket)
-        self.process = subprocess.Popen([BIN + "/veritas", "serve", "--policy", self.policy], env=env, stderr=subprocess.DEVNULL)
-        while True:
-            try:
-                self.client = c.Client(self.socket)
-                break
-            except OSError:
-                time.sleep(0.01)
-        self.ask(self.client, 1)
-
-    @staticmethod
-    def ask(client, tokens):
-        client.request(c.GENERATE, {**ASKED, "max_tokens": tokens})
-        while client.event().kind != c.COMPLETE:
-            pass
-
-    def used(self):
-        """Microseconds of processors, as the scheduler counts them."""
-        ns = 0
-        for pid in [self.process.pid, *(p for p, name in below(self.process.pid).items() if name != "veritas-worker")]:
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/schedstat") as f:
-                    ns += int(f.read().split()[0])
-        return ns / 1e3
-
-    def requests(self, n):
-        """Microseconds of a request, one after the other: by the clock, of processors."""
-        begin, used = time.monotonic(), self.used()
-        for _ in range(n):
-            self.ask(self.client, 1)
-        return (time.monotonic() - begin) / n * 1e6, (self.used() - used) / n
-
-    def tokens(self, n):
-        """Microseconds of a token, four answers at a time: by the clock, of processors."""
-        clients = [c.Client(self.socket) for _ in range(4)]
-        used = self.used()
-        threads = [threading.Thread(target=self.ask, args=(x, n)) for x in clients]
-        begin = time.monotonic()
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        seconds = time.monotonic() - begin
-        for x in clients:
-            x.close()
-        return seconds / (4 * n) * 1e6, (self.used() - used) / (4 * n)
-
-
-def cost(rounds, tokens=400):
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([BIN + "/mkmodel", "--ctx", "8192", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
-        daemons = {"without": Daemon(folder, "without", {}), "with": Daemon(folder, "with", {"audit": {"dir": "log"}})}
-        found = {(what, name): [] for what in ("request", "token") for name in daemons}
-        for i in range(rounds):
-            for name in sorted(daemons, reverse=i % 2):         # in turns, so that both meet the same neighbours
-                found["request", name].append(daemons[name].requests(50))
-                found["token", name].append(daemons[name].tokens(tokens))
-        for d in daemons.values():
-            d.process.terminate()
-            d.process.wait()
-    for what in ("request", "token"):
-        for k, of in enumerate(("clock", "processors")):
-            without, more = ([x[k] for x in found[what, name]] for name in ("without", "with"))
-            a, b = statistics.median(without), statistics.median(more)
-            print(f"{what}, {of}: {a:.1f} us without, {b:.1f} with the log: {b - a:+.1f} us, {100 * (b / a - 1):+.2f} %; "
-                  f"least {min(without):.1f} and {min(more):.1f}")
-
-
 if __name__ == "__main__":
     BIN = os.path.abspath(sys.argv[1])
-    {"write": lambda: write(int(sys.argv[3])), "verify": lambda: verify(sys.argv[3]),
-     "cost": lambda: cost(*map(int, sys.argv[3:]))}[sys.argv[2]]()
+    {"write": lambda: write(int(sys.argv[3])), "verify": lambda: verify(sys.argv[3])}[sys.argv[2]]()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What log and receipts cost together: a request of a daemon without them, of one with a log, and of that one with a receipt.
 
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] request [--model NAME]
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] tokens [--model NAME] [--tokens 32]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--level 1] request [--model NAME]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--level 1] tokens [--model NAME] [--tokens 32]
 
 request  one token, one request after the other; time by the clock as a client sees it, and of the processors, process by process.
          Without --model it is the smallest there can be, so that next to nothing of the request is computing.
@@ -60,13 +60,13 @@ class Daemon:
                 break
             except OSError:
                 time.sleep(0.01)
-        self.ask(1, False)
+        self.ask(1, 0)
         self.pids = {what.removeprefix("veritas-"): pid for pid, what in below(self.process.pid).items()}
 
-    def ask(self, tokens, receipt):
+    def ask(self, tokens, level):
         """Sends a request, and reads to its end: seconds, and the payload of the last frame."""
         x = self.client
-        head = {"model": self.model, **({"receipt": 1} if receipt else {})}
+        head = {"model": self.model, **({"receipt": level} if level else {})}
         body = {"prompt": "Tell me about the sea." if self.model != "one" else "a", "raw": True, "ignore_eos": True,
                 "max_tokens": tokens, "speculation": "off", "sampling": {"temperature": 0}}
         x.last_id += 1
@@ -82,17 +82,17 @@ class Daemon:
         return seconds, data
 
 
-def of_request(daemon, receipt, args):
+def of_request(daemon, level, args):
     before = {what: cpu(pid) for what, pid in daemon.pids.items()}
-    seconds, _ = daemon.ask(1, receipt)
+    seconds, _ = daemon.ask(1, level)
     time.sleep(0.0005)                  # its threads have stopped to spin
     used = {what: cpu(pid) - before[what] for what, pid in daemon.pids.items()}
     return {"us": seconds * 1e6, "processors": sum(used.values()), **used}
 
 
-def of_tokens(daemon, receipt, args):
+def of_tokens(daemon, level, args):
     before = cpu(daemon.pids["worker"])
-    _, data = daemon.ask(args.tokens, receipt)
+    _, data = daemon.ask(args.tokens, level)
     used = cpu(daemon.pids["worker"]) - before
     result = json.loads(c.split(data)[1])
     return {"ms a token": 1e3 / result["timings"]["decode_per_second"], "worker, us of processors a token": used / args.tokens}
@@ -113,6 +113,7 @@ def main():
     p.add_argument("--seconds", type=float, default=50)
     p.add_argument("--model")
     p.add_argument("--tokens", type=int, default=32)
+    p.add_argument("--level", type=int, default=1, help="of the receipts")
     args = p.parse_args()
     model = args.model or (None if args.what == "request" else "smollm2-135m-instruct")
     measure = of_request if args.what == "request" else of_tokens
@@ -125,11 +126,11 @@ def main():
                 if not programs:
                     continue
                 daemons.append(Daemon(folder, label[:3] + "with", programs, LOG, model))
-                ways[label + "log"] = daemons[-1], False
-                ways[label + "log and receipt"] = daemons[-1], True
+                ways[label + "log"] = daemons[-1], 0
+                ways[label + "log and receipt"] = daemons[-1], args.level
                 if not label:
                     daemons.append(Daemon(folder, "without", programs, {}, model))
-                    ways["without"] = daemons[-1], False
+                    ways["without"] = daemons[-1], 0
             rounds, end = [], time.monotonic() + args.seconds
             while time.monotonic() < end or len(rounds) < 3:
                 found = {}

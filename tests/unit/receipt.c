@@ -214,6 +214,8 @@ static void test_vectors(void **state)
     vs_buf_clear(&pae);
 }
 
+enum { MANY = 9000 };
+
 /* The best, by a sort of all. */
 static int by_order(const void *a, const void *b)
 {
@@ -223,7 +225,7 @@ static int by_order(const void *a, const void *b)
 
 static void sorted_digest(const float *logits, size_t n, uint8_t ret[VS_DIGEST_BYTES])
 {
-    struct { uint32_t id; float v; } all[N_VOCAB * 10];
+    struct { uint32_t id; float v; } all[MANY];
     uint8_t words[VS_TRACE_BEST * 8];
     size_t best = n < VS_TRACE_BEST ? n : VS_TRACE_BEST;
     for (size_t i = 0; i < n; i++) {
@@ -242,18 +244,22 @@ static void sorted_digest(const float *logits, size_t n, uint8_t ret[VS_DIGEST_B
 
 static void test_best(void **state)
 {
-    float logits[N_VOCAB * 10];
+    float logits[MANY];
     uint32_t x = 1;
     (void)state;
     for (int round = 0; round < 300; round++) {
         uint8_t fast[VS_DIGEST_BYTES], slow[VS_DIGEST_BYTES];
-        size_t n = round < 100 ? (size_t)round + 1 : N_VOCAB * 10 - (size_t)round;
+        size_t n = round < 100 ? (size_t)round + 1 : MANY - (size_t)round;
         for (size_t i = 0; i < n; i++) {
             x = x * 1664525 + 1013904223;
             /* Many equal ones, both zeros, and in order now and then. */
             logits[i] = round % 3 == 0 ? (float)i : round % 3 == 1 ? (float)(int)(x >> 28) - 8 : (float)(int)x;
             if (logits[i] == 0 && x & 1 << 20)
                 logits[i] = -0.0f;
+            if (round % 7 == 0)
+                logits[i] = i % 900 == 3 ? logits[i] : -INFINITY;        /* nearly all of them can't be drawn */
+            else if (round % 5 == 0)
+                logits[i] -= (float)i;
         }
         vs_trace_digest(VS_TRACE_SOME, logits, n, fast);
         sorted_digest(logits, n, slow);
