@@ -496,6 +496,7 @@ unsigned receipt_end(struct broker *b, struct request *r, const struct vs_outcom
 json_t *receipt_chains(const struct request *r);               /* of its answers, for the log: a new list */
 void receipt_opens(const struct request *r, struct vs_outcome *ret);   /* what the client needs to read it */
 void receipt_tell(struct broker *b, struct request *r);       /* the client gets what is signed */
+size_t receipt_kept_bytes(const struct request *r);            /* of its KEPT frames, until they are signed and it is freed */
 void receipt_free(struct broker *b, struct request *r);
 void receipts_hash(struct broker *b);                          /* a slice of a large body, where one is to be hashed */
 void receipt_lose_body(struct request *r);                     /* its body goes away */

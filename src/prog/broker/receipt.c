@@ -450,6 +450,15 @@ void receipt_tell(struct broker *b, struct request *r)
     }
 }
 
+size_t receipt_kept_bytes(const struct request *r)
+{
+    const struct receipt *c = r->receipt;
+    size_t n = 0;
+    for (unsigned i = 0; c && i < c->n; i++)
+        n += c->made[i] ? c->made[i]->kept.n : 0;
+    return n;
+}
+
 void receipt_free(struct broker *b, struct request *r)
 {
     struct receipt *c = r->receipt;
@@ -469,4 +478,5 @@ void receipt_free(struct broker *b, struct request *r)
     explicit_bzero(c->salt_bytes, sizeof c->salt_bytes);
     free(c);
     r->receipt = NULL;
+    request_keep(r, 0);
 }

@@ -165,7 +165,7 @@ static void forget(struct request *r)
     r->sent = NULL;
     r->n_choices = 0;
     vs_buf_clear(&r->body);
-    request_keep(r, 0);
+    request_keep(r, receipt_kept_bytes(r));
 }
 
 void request_lose(struct request *r)
@@ -314,7 +314,7 @@ static void tell(struct broker *b, struct request *r, uint16_t type, const struc
 static bool hold(struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
 {
     forget(r);
-    if (!request_keep(r, n + VS_MAX_ENVELOPE))
+    if (!request_keep(r, r->counted + n + VS_MAX_ENVELOPE))
         return false;
     r->closing_type = type;
     add_outcome(r, outcome, &r->closing);
