@@ -349,6 +349,15 @@ class Receipts(Daemons, unittest.TestCase):
         told = json.loads(self.veritas("verify", "--json", self.dir + "/receipt.json").stdout)
         self.assertEqual((told["verdict"], told["tokens"]), ("WELL_FORMED", 0))
 
+    def test_a_private_daemon_keeps_nothing(self):
+        """It is its user's; what the operator keeps is of the daemon, unless private ones keep a log as well."""
+        self.env["VERITAS_POLICY"] = self.dir + "/policy.json"
+        for is_private in (False, True):
+            self.policy(output={"control": "off"}, receipts={"keep": "kept"},
+                        audit={"dir": self.dir + "/log", "private": is_private})
+            self.receipt("--private")
+            self.assertEqual(os.path.exists(self.dir + "/kept"), is_private)
+
     def test_guard(self):
         """An answer that the guard changes has two texts."""
         cut = '{"receipt":"00'           # a line that a kill or a full disk has cut: the next one is its own

@@ -287,13 +287,19 @@ static int await(struct supervisor *s, struct vs_error *err)
     return vs_error_set(err, code, "the audit log in %.200s: %.250s", w->dir, why);
 }
 
-/* The daemon of serve --check answers nobody, and leaves nothing behind. */
+/* May it write down what is asked and said? A private daemon only where the policy says so; the one of serve --check answers nobody,
+ * and leaves nothing behind. */
+static bool may_write(const struct supervisor *s, const json_t *audit, bool is_private)
+{
+    bool is_of_all = json_is_true(json_object_get(audit, "private")) && !vs_args_given(s->args, VS_OPT_CHECK);
+    return !is_private || is_of_all;
+}
+
 bool writer_is_wanted(const struct supervisor *s, bool is_private)
 {
     json_t *audit = audit_of(s);
     const char *dir = json_string_value(json_object_get(audit, "dir"));
-    bool is_of_all = json_is_true(json_object_get(audit, "private")) && !vs_args_given(s->args, VS_OPT_CHECK);
-    bool is_wanted = dir && *dir && (!is_private || is_of_all);
+    bool is_wanted = dir && *dir && may_write(s, audit, is_private);
     json_decref(audit);
     return is_wanted;
 }
@@ -302,7 +308,10 @@ int writer_open(struct supervisor *s, bool is_private, struct vs_error *err)
 {
     struct writer *w = &s->writer;
     struct vs_error why = { 0 };
-    find_kept(s);
+    json_t *audit = audit_of(s);
+    if (may_write(s, audit, is_private))
+        find_kept(s);
+    json_decref(audit);
     w->process.kind = PROCESS_AUDIT;
     if (!writer_is_wanted(s, is_private))
         return VS_OK;
