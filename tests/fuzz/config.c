@@ -17,14 +17,20 @@ struct read {
 static int take(void *context, const struct vs_config_entry *e, struct vs_error *err)
 {
     struct read *r = context;
-    size_t name = strlen(e->name), value = strlen(e->value);
     (void)err;
+    if (!e->name) {                     /* a section */
+        if (e->line <= r->line || e->line != e->section_line || !vs_model_name_is_valid(e->model))
+            abort();
+        vs_buf_printf(&r->again, "[model %s]\n", e->model);
+        r->line = e->line;
+        r->n++;
+        return VS_OK;
+    }
+    size_t name = strlen(e->name), value = strlen(e->value);
     if (e->line <= r->line || name == 0 || strchr(e->name, ' ') || strchr(e->value, '\n') || name + value >= LINE_BYTES
         || (value > 0 && (strchr(BLANKS, e->value[0]) || strchr(BLANKS, e->value[value - 1])))
         || (e->model && !vs_model_name_is_valid(e->model)))
         abort();
-    if (e->model)
-        vs_buf_printf(&r->again, "[model %s]\n", e->model);
     vs_buf_printf(&r->again, "%s=%s\n", e->name, e->value);
     r->line = e->line;
     r->n++;

@@ -70,6 +70,8 @@ int vs_config_parse(const char *text, size_t n, vs_config_take *take, void *cont
         if (*words == '[') {
             rc = take_section(words, model, err);
             section = number;
+            struct vs_config_entry e = { .model = model, .line = number, .section_line = section };
+            rc = rc == VS_OK ? take(context, &e, err) : rc;
         } else if (*words && *words != '#') {
             struct vs_config_entry e = { .model = *model ? model : NULL, .line = number, .section_line = section };
             rc = take_entry(words, &e, take, context, err);

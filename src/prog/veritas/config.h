@@ -18,13 +18,14 @@
 
 struct vs_config_entry {
     const char *model;                  /* whose; NULL: of the daemon */
-    const char *name, *value;           /* a name is [a-z0-9-]+; a value has no blanks around it, and may be empty */
+    /* A name is [a-z0-9-]+; a value has no blanks around it, and may be empty. Both NULL: here the model's section begins. */
+    const char *name, *value;
     unsigned line, section_line;        /* from 1; where the model's section begins, 0 outside of one */
 };
 
 /* A code other than VS_OK ends the reading, and is its result. */
 typedef int vs_config_take(void *context, const struct vs_config_entry *entry, struct vs_error *err);
 
-/* Calls take for each entry of text[n]. VS_E_INVALID; *ret_line is the line that is wrong (0: no line). */
+/* Calls take for each section and each entry of text[n]. VS_E_INVALID; *ret_line is the line that is wrong (0: no line). */
 int vs_config_parse(const char *text, size_t n, vs_config_take *take, void *context, unsigned *ret_line, struct vs_error *err);
 #endif

@@ -73,8 +73,8 @@ static int take_entry(void *context, const struct vs_config_entry *e, struct vs_
     if (!e->model)
         return take_option(&r->file, r->lines, e, err);
     struct section *s = section_of(r, e->model, e->section_line, err);
-    if (!s)
-        return err->code;
+    if (!s || !e->name)
+        return s ? VS_OK : err->code;
     return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : take_option(&s->args, s->lines, e, err);
 }
 
