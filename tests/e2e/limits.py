@@ -352,6 +352,7 @@ class Limits(processes.Waiting, unittest.TestCase):
                                     ":4: model a: draft: the draft's vocabulary is not the model's: token "),
                                    ("\ndraft = strange\n[model a]\nload = yes\n", 3, ":2: model a: draft: GGUF"),
                                    ("\n[model cut]\nctx = 9\n", 3, ":2: model cut: "),
+                                   ("[model a]\n\n[model cut]\n[model b]\n", 3, ":3: model cut: "),     # that has no options
                                    ("[model strange]\nctx = 9\nload = yes\n", 3, ":3: model strange: GGUF"),
                                    ("[model a]\nlora = none=1\n", 4, ":2: model a: ")):
             with open(path, "w") as f:
@@ -373,6 +374,27 @@ class Limits(processes.Waiting, unittest.TestCase):
             done = self.call("serve", "--config", path, "--policy", policy, "--check")
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "ok\n", ""), more)
             self.assertFalse(os.path.exists(self.dir + "/log"))
+
+    def test_what_was_only_looked_at_is_loaded(self):
+        """A load takes the place of one that read no weights; a second look does not."""
+        self.serve()
+        x = self.client()
+
+        def load(**settings):
+            return x.wait(x.request(c.LOAD, {"model": "a", "settings": settings}))["pid"]
+
+        def generate():
+            return x.wait(x.request(c.GENERATE, {"model": "a", "prompt": "x", "raw": True, "max_tokens": 2}))
+        for look in ("check_only", "inspect_only"):
+            looked = load(**{look: True})
+            self.assertEqual(load(**{look: True}), looked)
+            with self.assertRaises(c.Failure):
+                generate()
+            loaded = load()
+            self.assertNotEqual(loaded, looked)
+            generate()
+            self.assertEqual(load(), loaded)
+            x.wait(x.request(c.UNLOAD, {"model": "a"}))
 
     def test_a_private_daemon_without_a_log_needs_no_key(self):
         """The key of the daemon's log is nothing for who asks a daemon of his own under the same policy."""

@@ -176,6 +176,17 @@ class Settings(Installed, unittest.TestCase):
             self.assertEqual((done.returncode, said in done.stderr), (2, True), done)
         self.assertEqual({name: m["settings"] for name, m in self.models().items()}, {"one": {"alias": "uno"}})
         self.assertEqual(self.call("load", "uno", "--alias", "uno").returncode, 0)
+        done = self.call("load", "one", "--alias", "eins")          # no word about the settings, but what to do
+        self.assertEqual((done.returncode, "loaded already, as uno: a load gives the alias; unload it first" in done.stderr),
+                         (2, True), done)
+        self.assertEqual(self.call("load", "two").returncode, 0)
+        done = self.call("load", "two", "--alias", "due")
+        self.assertEqual((done.returncode, "loaded already, without an alias: a load gives the alias" in done.stderr), (2, True),
+                         done)
+        self.assertEqual(self.call("unload", "two").returncode, 0)
+        self.assertEqual(self.call("load", "two", "--alias", "due").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "due", "x").returncode, 0)
+        self.assertEqual(self.call("unload", "two").returncode, 0)
         os.kill(self.broker(), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and self.models().get("one", {}).get("state") == "ready")
         self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)

@@ -81,6 +81,20 @@ static void ask_scan(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, why.code, why.text);
 }
 
+/* Only looked at: it answers what needs no weights. */
+static bool is_look(const json_t *settings)
+{
+    return json_is_true(json_object_get(settings, "check_only")) || json_is_true(json_object_get(settings, "inspect_only"));
+}
+
+/* Why what is there is not what is to be loaded, so that it gives way; NULL: it is. */
+static const char *outdated(const struct model *m, const struct asked *a, const char *file)
+{
+    if (a->files.n && m->by_descriptor && strcmp(m->file, file) != 0)
+        return "the file was replaced";
+    return is_look(m->settings) && !is_look(a->head.settings) ? "it was only looked at, and is loaded now" : NULL;
+}
+
 /* Do they agree with what the model was loaded with, and with what became of it? Else err names one that does not. */
 static int compare_settings(const struct model *m, json_t *asked, struct vs_error *err)
 {
@@ -91,6 +105,12 @@ static int compare_settings(const struct model *m, json_t *asked, struct vs_erro
         const json_t *is = json_object_get(effect, key);
         if (json_is_null(value) || json_equal(is, value) || json_equal(json_object_get(m->settings, key), value))
             continue;
+        if (strcmp(key, "alias") == 0) {
+            status = vs_error_set(err, VS_E_INVALID, "the model is loaded already, %s%.200s: a load gives the alias; unload it "
+                                  "first, then load it with the new one", is ? "as " : "without an alias", is
+                                  ? json_string_value(is) : "");
+            break;
+        }
         char *shown = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
         status = vs_error_set(err, VS_E_INVALID, "the model is loaded with other settings (%.40s is %.100s); unload it first", key,
                               shown ? shown : "not given");
@@ -124,13 +144,14 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
     if (a->files.n)
         vs_files_identity(&a->files, file);
     struct model *m = model_find(b, name);
-    if (m && a->files.n && m->by_descriptor && strcmp(m->file, file) != 0) {
-        /* The file was replaced since. */
-        if (model_is_answering(m)) {
-            request_fail(b, r, VS_E_BUSY, "an older version of this file is loaded and still answers; unload it first");
-            return;
-        }
-        model_drop(b, m, VS_E_CANCELLED, "the file was replaced");
+    const char *old = m ? outdated(m, a, file) : NULL;
+    if (old && model_is_answering(m)) {
+        request_fail(b, r, VS_E_BUSY, is_look(m->settings) ? "the model is being looked at; try again when that is done"
+                     : "an older version of this file is loaded and still answers; unload it first");
+        return;
+    }
+    if (old) {
+        model_drop(b, m, VS_E_CANCELLED, old);
         m = NULL;
     }
     if (m && compare_settings(m, settings, &why) != VS_OK) {
