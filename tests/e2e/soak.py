@@ -65,7 +65,15 @@ class Soak:
         self.counts = dict.fromkeys(("answers", "resumed", "cached", "recomputed", "accepted", "cancelled", "left", "lost",
                                      "denied", "kills", "starts"), 0)
         self.faults, self.asked = [], {}
-        self.over = False
+        self.over = self.ended = False
+        self.starts = threading.Lock()
+
+    def end(self):
+        """Nothing is left alive, whoever ends us and when."""
+        with self.starts:
+            self.ended = self.over = True
+            self.daemon.kill()
+        self.daemon.wait()
 
     def serve(self, *words):
         self.daemon = subprocess.Popen([BIN + "/veritas", "serve", *words], env=self.env, stdout=subprocess.DEVNULL,
@@ -198,7 +206,9 @@ class Soak:
             self.count(kills=1)
             if name == "veritas":
                 self.daemon.wait()
-                self.serve_models()
+                with self.starts:
+                    if not self.ended:
+                        self.serve_models()
                 self.count(starts=1)
 
     # ---- what is left ----
@@ -236,6 +246,7 @@ class Soak:
         threads = [threading.Thread(target=self.run_client, args=(i,)) for i in range(CLIENTS)]
         threads += [threading.Thread(target=self.run_killer)] if killing else []
         for t in threads:
+            t.daemon = True             # who ends us need not wait for them
             t.start()
         time.sleep(seconds)
         self.over = True
@@ -278,8 +289,9 @@ class Soak:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # what we started ends with us
     s = Soak()
     try:
         sys.exit(s.run())
     finally:
-        s.daemon.kill()
+        s.end()
