@@ -92,11 +92,11 @@ static void set_margin(struct vs_sched *s, double ns)
     s->margin = s->margin < 1 ? 1 : s->margin > MOST_MARGIN ? MOST_MARGIN : s->margin;
 }
 
-void vs_sched_end(struct vs_sched *s, uint64_t ns)
+void vs_sched_end(struct vs_sched *s, uint64_t ns, uint64_t guess_ns)
 {
     double expected = vs_cost_of(&s->cost, &s->work);
     owe(s, expected, (double)ns);
-    vs_cost_learn(&s->cost, &s->work, (double)ns);
+    vs_cost_learn(&s->cost, &s->work, (double)(ns - guess_ns));
     set_margin(s, (double)ns);
 }
 

@@ -6,7 +6,7 @@
  *     (pages)           the pool is full: vs_sched_victim parks one; the caller may lower `rows` of a request, to 0 also
  *     vs_sched_begin    what is computed now: clients are charged for it
  *     (compute)
- *     vs_sched_end      how long it took, from plan to plan: that is the gap between two tokens
+ *     vs_sched_end      how long it took, from plan to plan: that is the gap between two tokens; and what of it was no row's
  *
  * The rules:
  * - Every decoding request that has a place is in every step. Then drafts, then prompt rows, as far as the predicted time of the
@@ -93,7 +93,7 @@ void vs_sched_plan(struct vs_sched *s, struct vs_sched_request *const *request, 
 size_t vs_sched_victim(struct vs_sched_request *const *request, size_t n);
 
 void vs_sched_begin(struct vs_sched *s, struct vs_sched_request *const *request, size_t n);
-void vs_sched_end(struct vs_sched *s, uint64_t ns);
+void vs_sched_end(struct vs_sched *s, uint64_t ns, uint64_t guess_ns);      /* guess_ns, at most ns: a draft model made guesses */
 
 /* What a step is predicted to take, in ns; 0 before anything was measured. */
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work);

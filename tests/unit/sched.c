@@ -309,7 +309,7 @@ static void step(struct world *w)
     w->now += ns;
     w->total_ns += ns;
     w->prompt_ns += w->decoding.rows ? ns * (1 - truth(&w->machine, &w->decoding) / truth(&w->machine, &w->work)) : ns;
-    vs_sched_end(w->s, (uint64_t)ns);
+    vs_sched_end(w->s, (uint64_t)ns, 0);
     for (size_t i = 0; i < w->n; i++)
         advance(w, w->of[i], ns);
 }
@@ -869,7 +869,7 @@ static void test_overhead(void **state)
         for (int i = 0; i < 100; i++) {
             vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
             vs_sched_begin(w->s, w->list, w->n);
-            vs_sched_end(w->s, (uint64_t)(truth(&w->machine, &w->work) * MS));
+            vs_sched_end(w->s, (uint64_t)(truth(&w->machine, &w->work) * MS), 0);
         }
         uint64_t ns = (cpu_ns() - began) / 100;
         best = ns < best ? ns : best;
@@ -904,9 +904,31 @@ static void test_config(void **state)
     assert_int_equal(vs_sched_create(&good, &s), VS_OK);
     vs_sched_plan(s, NULL, 0, 0, 0);
     vs_sched_begin(s, NULL, 0);
-    vs_sched_end(s, 0);
+    vs_sched_end(s, 0, 0);
     vs_sched_free(s);
     vs_sched_free(NULL);
+}
+
+/* A draft model's own time is told apart: it is no part of what the target's rows cost. */
+static void test_guesses_are_no_rows(void **state)
+{
+    (void)state;
+    const struct vs_sched_config config = { .chunk = 64, .outs = 8, .places = 4, .max_requests = 4, .target_ns = 100 * MS };
+    struct vs_sched_request r = { .runnable = true, .decode = true, .n_rows = 2, .n_outs = 2, .position = 9 }, *all[] = { &r };
+    const struct vs_sched_work one = { .rows = 1, .outs = 1 }, two = { .rows = 2, .outs = 2 };
+    struct vs_sched *s = NULL;
+    assert_int_equal(vs_sched_create(&config, &s), VS_OK);
+    for (int i = 0; i < 200; i++) {
+        r.n_rows = r.n_outs = 1 + (i & 1);
+        vs_sched_plan(s, all, 1, UINT32_MAX, (uint64_t)i * 20 * MS);
+        vs_sched_begin(s, all, 1);
+        bool guesses = r.rows == 2;
+        vs_sched_end(s, (guesses ? 18 : 10) * (uint64_t)MS, guesses ? 7 * MS : 0);
+    }
+    double a = vs_sched_cost(s, &one) / MS, b = vs_sched_cost(s, &two) / MS;
+    assert_true(a > 9 && a < 10.8);
+    assert_true(b > 10 && b < 12);
+    vs_sched_free(s);
 }
 
 int main(void)
@@ -919,7 +941,7 @@ int main(void)
         cmocka_unit_test(test_drafts_yield),
         cmocka_unit_test(test_drafts_alone), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
         cmocka_unit_test(test_learning), cmocka_unit_test(test_learning_from_a_cold_start),
-        cmocka_unit_test(test_overhead), cmocka_unit_test(test_config),
+        cmocka_unit_test(test_overhead), cmocka_unit_test(test_guesses_are_no_rows), cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

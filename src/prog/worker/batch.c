@@ -31,6 +31,7 @@ struct vs_works {
     uint32_t n_tried;                    /* most rows of a step that had no prompts: of more, no one knows what they take */
     uint32_t position;                   /* of the rows that vs_works_step was asked for */
     uint64_t ended_ns;                   /* when the last step was delivered; 0: nothing ran since */
+    uint64_t guess_ns;                   /* that guesses took since then: who makes them counts that himself */
 };
 
 /* ---- a work's memory ---- */
@@ -665,6 +666,11 @@ void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *
     *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room, .cost = cost_of, .context = b };
 }
 
+void vs_works_guessed(struct vs_works *b, uint64_t ns)
+{
+    b->guess_ns += ns;
+}
+
 static bool step(struct vs_works *b, uint64_t start)
 {
     struct vs_error err = { 0 };
@@ -675,7 +681,7 @@ static bool step(struct vs_works *b, uint64_t start)
             b->step[b->n_step++] = lane_of(b, i);
     }
     if (!b->n_step) {
-        b->ended_ns = 0;
+        b->ended_ns = b->guess_ns = 0;
         return false;
     }
     vs_sched_begin(b->sched, b->lanes, b->n_lanes);
@@ -686,9 +692,10 @@ static bool step(struct vs_works *b, uint64_t start)
         one_by_one(b);
     else if (status != VS_E_CANCELLED)
         fail_step(b, status, &err);
-    uint64_t now = vs_clock_ns();
-    vs_sched_end(b->sched, now - (b->ended_ns ? b->ended_ns : start));
+    uint64_t now = vs_clock_ns(), ns = now - (b->ended_ns ? b->ended_ns : start);
+    vs_sched_end(b->sched, ns, b->guess_ns < ns ? b->guess_ns : 0);
     b->ended_ns = now;
+    b->guess_ns = 0;
     note_step(b);
     settle(b);
     return true;

@@ -295,7 +295,10 @@ static uint32_t guess(struct generation *g, struct choice *c)
     if (g->order.max_tokens >= 0 && room > (size_t)g->order.max_tokens - n_of(g, c) - 1)
         room = (size_t)g->order.max_tokens - n_of(g, c) - 1;
     step.n_most = step.n_most < room ? step.n_most : (uint32_t)room;
-    return vs_speculation_guess(c->speculation, &step, c->tokens.id, (uint32_t)c->tokens.n);
+    uint64_t start = vs_clock_ns();
+    uint32_t n = vs_speculation_guess(c->speculation, &step, c->tokens.id, (uint32_t)c->tokens.n);
+    vs_works_guessed(g->work.s->works, vs_clock_ns() - start);
+    return n;
 }
 
 static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)

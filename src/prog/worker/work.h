@@ -95,6 +95,7 @@ void vs_works_join(struct vs_works *b, struct vs_work *w);
 bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *context);      /* as vs_service_turn */
 /* What the next step is likely to be, for a lane that may add guesses to it: rows from `position` on. Valid during _want. */
 void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *ret);
+void vs_works_guessed(struct vs_works *b, uint64_t ns);      /* so long it took to make them: that is not what rows cost */
 struct vs_works_counts {
     uint32_t parked;
     uint64_t preemptions, prompt_tokens;     /* since the start; rows of prompts that were computed */
