@@ -10,7 +10,7 @@ static const uint32_t class_begins[VS_DRAFT_CLASSES] = { 0, 1, 2, 3, 4, 5, 7, 9,
 /* What is thought of a class before anything was seen. Looked up: near what code, lists and chat gave together. */
 static const double first_share[VS_N_DRAFT_KINDS][VS_DRAFT_CLASSES] = {
     [VS_DRAFT_LOOKED_UP] = { 0.1, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95 },
-    [VS_DRAFT_MODEL]     = { 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7 },
+    [VS_DRAFT_MODEL]     = { 0.8, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85, 0.85 },
 };
 
 /* Guesses: what the first share counts as, and over how many is averaged. A model that was given up is not heard for long: so it is

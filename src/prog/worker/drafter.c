@@ -6,10 +6,12 @@
 #include "graph/graph.h"
 #include "import/header.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK = 64, CATCH_UP = 16 };      /* rows of a step; tokens read for one that was made */
+static const float sure_by = 1;          /* what a logit must be above all others, so that more is guessed behind it */
 
 struct vs_drafter {
     struct vs_model *model;
@@ -199,8 +201,17 @@ static bool read_rows(struct vs_drafter *d, struct vs_drafter_sequence *s, const
     return true;
 }
 
+/* Would the target hardly say another one? Where a draft is in doubt they often part, and all behind it is in vain. */
+static bool is_sure(const float *logits, uint32_t n_vocab, uint32_t id)
+{
+    float other = -INFINITY;
+    for (uint32_t i = 0; i < n_vocab; i++)
+        other = i != id && logits[i] > other ? logits[i] : other;
+    return logits[id] >= other + sure_by;
+}
+
 /* The token behind token[n]; known: those before it are the text. */
-static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n, bool known)
+static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n, bool known, bool *ret_sure)
 {
     const float *logits;
     struct vs_error err;
@@ -209,6 +220,7 @@ static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint3
     if (!read_rows(d, s, token, n, known, &logits)
         || vs_sampler_sample(d->sampler, s->sampling, logits, token, n, n, &token[n], &err) != VS_OK)
         return false;
+    *ret_sure = is_sure(logits, vs_model_n_vocab(d->model), token[n]);
     double ns = (double)(vs_clock_ns() - start);
     if (single)
         d->ns = d->ns > 0 ? d->ns + (ns - d->ns) / 16 : ns;
@@ -235,8 +247,8 @@ uint32_t vs_drafter_guess(struct vs_drafter *d, struct vs_drafter_sequence *s, u
             read_rows(d, s, token, n - behind + CHUNK, true, NULL);
         return 0;
     }
-    while (made < n_guesses && guess_one(d, s, token, n + made, !made))
-        made++;
+    for (bool sure = true; sure && made < n_guesses && guess_one(d, s, token, n + made, !made, &sure); made++)
+        ;
     return made;
 }
 

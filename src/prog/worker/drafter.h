@@ -39,7 +39,7 @@ struct vs_drafter_sequence {             /* zeroed but for the first block: noth
 };
 
 /* token[n] is the text, of which the last n_made tokens were made here; there is room for n_guesses more, where the guesses go.
- * Returns how many there are; 0 while it catches up, and when it can't. */
+ * Returns how many there are: it ends behind one of which it is not sure; 0 while it catches up, and when it can't. */
 uint32_t vs_drafter_guess(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n, uint64_t n_made,
                           uint32_t n_guesses);
 void vs_drafter_end(struct vs_drafter_sequence *s);      /* what it read is kept for others */
