@@ -287,8 +287,8 @@ static int await(struct supervisor *s, struct vs_error *err)
     return vs_error_set(err, code, "the audit log in %.200s: %.250s", w->dir, why);
 }
 
-/* May it write down what is asked and said? A private daemon only where the policy says so; the one of serve --check answers nobody,
- * and leaves nothing behind. */
+/* May it write down what is asked and said? A private daemon only where the policy says so; the one of serve --check answers
+ * nobody, and leaves nothing behind. */
 static bool may_write(const struct supervisor *s, const json_t *audit, bool is_private)
 {
     bool is_of_all = json_is_true(json_object_get(audit, "private")) && !vs_args_given(s->args, VS_OPT_CHECK);
