@@ -778,6 +778,34 @@ static void find_runs(const struct vs_source *s, unsigned by, const struct gains
     }
 }
 
+/* ROT47: most letters are signs and digits of it, so that it has no words; a line is kept where what comes out reads as English. */
+static void decode_rot47(const struct vs_source *s, size_t *budget, struct vs_reading *to)
+{
+    enum { FIRST = '!', SIGNS = 94, ENGLISH = 3, LEAST = 16 };
+    for (size_t i = 0, end; i < s->n; i = end + 1) {
+        const char *line_end = memchr(s->text + i, '\n', s->n - i);
+        end = line_end ? (size_t)(line_end - s->text) : s->n;
+        unsigned before = BLANK;
+        int64_t gain = 0;
+        for (size_t k = i; k < end; k++) {
+            unsigned c = (uint8_t)s->text[k] - FIRST;
+            unsigned letter = c < SIGNS ? vs_letter((char)((c + SIGNS / 2) % SIGNS + FIRST)) : BLANK;
+            gain += before != BLANK || letter != BLANK ? vs_english_pairs[before][letter] : 0;
+            before = letter;
+        }
+        if (end - i < LEAST || gain < (int64_t)(ENGLISH * (end - i)))
+            continue;
+        struct piece p = begin(s, budget, to);
+        for (size_t k = i; k < end; k++) {
+            unsigned c = (uint8_t)s->text[k] - FIRST;
+            char letter = c < SIGNS ? (char)((c + SIGNS / 2) % SIGNS + FIRST) : s->text[k];
+            if (!add(&p, letter, k, k + 1, VS_READING_SHIFTED))
+                break;
+        }
+        end_piece(&p);
+    }
+}
+
 /* The shift, other than 0 and 13, that makes the text most English; 0: none does. */
 static unsigned best_shift(const struct vs_source *s)
 {
@@ -1000,4 +1028,6 @@ void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, si
     }
     if (v->backwards > BACKWARDS)
         find_runs(s, 0, &from_behind, budget, to);
+    if (v->letters < 6 || v->plain < 2 * (int)s->n)
+        decode_rot47(s, budget, to);
 }

@@ -6,8 +6,8 @@
  *     joined      letters that were s p a c e d, d.o.t.t.e.d or written without blanks between words, as words
  *     leet        digits and signs inside words as the letters that they stand for
  *     decoded     runs of base64, base32, hex, numbers (bytes, octal too, or places in the alphabet), binary, Morse; %41, &#65;
- *                 \u0041; ROT13 and other shifts, reversed and upside-down text: each decoded piece is a line of its own. Twice:
- *                 what was decoded is decoded once more
+ *                 \u0041; ROT13, ROT47, other shifts, reversed and upside-down text: each decoded piece is a line of its own.
+ *                 Twice: what was decoded is decoded once more
  *
  * A view is made only where the text has a reason for it, so plain text costs one pass. Each byte of a view knows the bytes of the
  * input that it came from. A text is read in blocks, so that memory has a limit whatever the text: the views of a block hold at
