@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "ipc/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_space(char c)
@@ -162,9 +163,11 @@ static json_t *read_text(struct reader *r)
     const char *end = find_quote(r, quote);
     if (!end)
         return NULL;
-    for (const char *p = r->at; p < end;)
+    bool is_triple = end - r->at >= 4 && r->at[0] == quote && r->at[1] == quote && end[-1] == quote && end[-2] == quote;
+    const char *stop = is_triple ? end - 2 : end;
+    for (const char *p = is_triple ? r->at + 2 : r->at; p < stop;)
         if (*p == '\\')
-            p += unescape(p, end, &text);
+            p += unescape(p, stop, &text);
         else
             vs_buf_char(&text, *p++);
     r->at = end + 1;
@@ -242,6 +245,31 @@ static json_t *read_pairs(struct reader *r, char is, char close)
     return NULL;
 }
 
+/* As JSON writes it, or 1_000, 0x10, 0o17, 0b11; these up to 63 bits. */
+static json_t *read_number(const char *from, size_t n)
+{
+    static const struct { char letter; int base; } bases[] = { { 'x', 16 }, { 'o', 8 }, { 'b', 2 } };
+    char digits[80];
+    size_t k = 0, sign = n && *from == '-';
+    for (size_t i = 0; i < n && k + 1 < sizeof digits; i++) {
+        bool joins = from[i] == '_' && i > 0 && i + 1 < n && vs_hex_digit(from[i - 1]) >= 0 && vs_hex_digit(from[i + 1]) >= 0;
+        if (!joins)
+            digits[k++] = from[i];
+    }
+    digits[k] = '\0';
+    if (k + 1 == sizeof digits)
+        return vs_json_value(from, n);
+    for (size_t i = 0; i < sizeof bases / sizeof *bases && k > sign + 2; i++) {
+        char *end;
+        size_t n_hex = strspn(digits + sign + 2, "0123456789abcdefABCDEF");
+        if (digits[sign] != '0' || (digits[sign + 1] | 0x20) != bases[i].letter || n_hex != k - sign - 2)
+            continue;
+        unsigned long long v = strtoull(digits + sign + 2, &end, bases[i].base);
+        return *end || v > INT64_MAX ? NULL : json_integer(sign ? -(json_int_t)v : (json_int_t)v);
+    }
+    return vs_json_value(digits, k);
+}
+
 /* A number, or a word for one of three values. */
 static json_t *read_word(struct reader *r)
 {
@@ -255,7 +283,7 @@ static json_t *read_word(struct reader *r)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (n == strlen(words[i].word) && memcmp(from, words[i].word, n) == 0)
             return vs_json_value(words[i].json, strlen(words[i].json));
-    return n && (*from == '-' || (*from >= '0' && *from <= '9')) ? vs_json_value(from, n) : NULL;
+    return n && (*from == '-' || (*from >= '0' && *from <= '9')) ? read_number(from, n) : NULL;
 }
 
 static json_t *read_value(struct reader *r)
