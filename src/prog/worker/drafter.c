@@ -17,8 +17,9 @@ struct vs_drafter {
     struct vs_model *model;
     struct vs_sampler *sampler;
     uint32_t n_target;                   /* tokens of the target's vocabulary */
-    double share;                        /* of the target's weights */
-    double ns;                           /* of a guess, the latest count most; 0: not measured */
+    double one_row;                      /* ns of a step of the target, as thought last */
+    double share;                        /* of it that a guess takes, the latest count most; at first that of the target's weights */
+    bool is_measured;
 };
 
 /* ---- open ---- */
@@ -143,9 +144,10 @@ void vs_drafter_memory(const struct vs_drafter *d, struct vs_backend_memory *ret
     *ret_kv_bytes = vs_model_cache_bytes(d->model);
 }
 
-double vs_drafter_cost(const struct vs_drafter *d, double one_row)
+double vs_drafter_cost(struct vs_drafter *d, double one_row)
 {
-    return d->ns > 0 ? d->ns : d->share * one_row;
+    d->one_row = one_row;
+    return d->share * one_row;
 }
 
 /* ---- a guess ---- */
@@ -221,9 +223,11 @@ static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint3
         || vs_sampler_sample(d->sampler, s->sampling, logits, token, n, n, &token[n], &err) != VS_OK)
         return false;
     *ret_sure = is_sure(logits, vs_model_n_vocab(d->model), token[n]);
-    double ns = (double)(vs_clock_ns() - start);
-    if (single)
-        d->ns = d->ns > 0 ? d->ns + (ns - d->ns) / 16 : ns;
+    double share = (double)(vs_clock_ns() - start) / d->one_row;
+    if (single && d->one_row > 0) {
+        d->share += (share - d->share) / (d->is_measured ? 16 : 1);
+        d->is_measured = true;
+    }
     return token[n] < d->n_target;
 }
 
