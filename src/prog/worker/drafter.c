@@ -18,7 +18,7 @@ struct vs_drafter {
     struct vs_sampler *sampler;
     uint32_t n_target;                   /* tokens of the target's vocabulary */
     double one_row;                      /* ns of a step of the target, as thought last */
-    double share;                        /* of it that a guess takes, the latest count most; at first that of the target's weights */
+    double share;                        /* of it that a guess takes, the latest count most; at first: of the weights */
     bool is_measured;
 };
 
