@@ -161,12 +161,14 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
     const struct traits t = traits_of(cls);
     __m512i acc[MAX_COLUMNS];
     for (int c = 0; c < nc; c++) {
-        int32_t start = 0;
+        const int16_t *pair = x[c].npair16[from / 4];
+        acc[c] = _mm512_setzero_si512();
         if (t.offset_shift >= 0 && steps == 8)
-            start = x[c].nsum;
-        else if (t.offset_shift >= 0)
-            start = x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1];
-        acc[c] = _mm512_set1_epi32(start * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
+            acc[c] = _mm512_slli_epi32(word(&x[c].nsum), (unsigned)t.offset_shift);
+        else if (t.offset_shift >= 0 && nc <= 2)
+            acc[c] = _mm512_madd_epi16(word(pair), _mm512_set1_epi16((short)(1 << t.offset_shift)));
+        else if (t.offset_shift >= 0)                    /* many columns keep the multipliers busy */
+            acc[c] = _mm512_set1_epi32((pair[0] + pair[1]) * (1 << t.offset_shift));
     }
     for (int g = from; g < from + steps; g++) {
         __m512i w = codes(vs_class_layout(cls), at, g, list);
