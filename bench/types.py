@@ -62,7 +62,9 @@ MODELS["recurrent"] = {
                 f"--ssm-heads 16 --ssm-groups 16 --attend 4 --taps 4 --key .rope.dimension_sections=i32[]:11,11,10,0 {MIXERS}",
     "shortconv": f"--arch lfm2 --layers 16 --embd 1024 --heads 16 --kv-heads 8 --ff 4608 --taps 3 --attend 3 {MIXERS}",
 }
-MODELS["encoder"] = {f"bert-{t}": f"--arch bert --layers 12 --embd 768 --heads 12 --ff 3072 --vocab 30522 --ctx 512 --type {t}"
+# llama.cpp wants the number of segments and, of WordPiece, no word twice; ids are what both are given
+MODELS["encoder"] = {f"bert-{t}": "--arch bert --layers 12 --embd 768 --heads 12 --ff 3072 --vocab 30522 --ctx 512 "
+                     f"--tokenizer gpt2 --pre gpt-2 --key tokenizer.ggml.token_type_count=u32:2 --type {t}"
                      for t in ("F16", "Q8_0", "Q4_K")}
 MODELS["adapter"] = {"adapter-Q4_K": f"{DENSE} --type Q4_K --lora 16 --lora-type F16"}
 MODELS["memory"] = MODELS["types"]
