@@ -58,7 +58,7 @@ bool vs_call_fail(struct vs_parts *p, size_t at)
     vs_call_drop(p);
     p->call.said = p->call.told > p->call.said ? p->call.told : p->call.said;
     p->done += p->call.said;
-    vs_say(p, VS_PART_CONTENT, at - p->call.said);
+    vs_parts_say(p, VS_PART_CONTENT, at - p->call.said);
     vs_parts_enter(p, p->family->is_channels ? HEADER : CONTENT);
     return true;
 }
@@ -77,9 +77,9 @@ static void say_call(struct vs_parts *p, const json_t *function, const char *arg
 {
     const json_t *name = json_object_get(function, "name");
     uint32_t part = VS_PART_CALL + p->n_calls++;
-    vs_say_plain(p, part, json_string_value(name), json_string_length(name));
-    vs_say_plain(p, part, "\n", 1);
-    vs_say_plain(p, part, arguments, n);
+    vs_parts_say_plain(p, part, json_string_value(name), json_string_length(name));
+    vs_parts_say_plain(p, part, "\n", 1);
+    vs_parts_say_plain(p, part, arguments, n);
 }
 
 /* Arguments as JSON text: an object, or a string that holds one. */
@@ -172,7 +172,7 @@ static void say_early(struct vs_parts *p)
         say_call(p, c->tool, "", 0);
         c->told = c->value.at;
     }
-    vs_say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + c->told, end - c->told);
+    vs_parts_say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + c->told, end - c->told);
     c->told = end;
 }
 

@@ -6,7 +6,7 @@
 
 /* ---- what is said ---- */
 
-void vs_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n)
+void vs_parts_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n)
 {
     struct vs_pieces *s = &p->said;
     if (!n)
@@ -31,17 +31,17 @@ void vs_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n)
 }
 
 /* The next n bytes that are not decided, and they are then. */
-void vs_say(struct vs_parts *p, uint32_t part, size_t n)
+void vs_parts_say(struct vs_parts *p, uint32_t part, size_t n)
 {
     const char *at = p->in.data + p->done, *end = at + n;
     while (at < end) {
         const char *control = memchr(at, CONTROL, (size_t)(end - at));
-        vs_say_plain(p, part, at, (size_t)((control ? control : end) - at));
+        vs_parts_say_plain(p, part, at, (size_t)((control ? control : end) - at));
         if (!control)
             break;
         const char *name = vs_mark_text[vs_mark_of_code(control)];
         if (p->config.shows_control)
-            vs_say_plain(p, part, name, strlen(name));
+            vs_parts_say_plain(p, part, name, strlen(name));
         at = control + VS_MARK_CODE;
     }
     p->done += n;

@@ -114,9 +114,9 @@ struct vs_span vs_look_word(const struct vs_parts *p, size_t at, size_t end);
 struct vs_span vs_look_trimmed(const struct vs_parts *p, size_t from, size_t to);
 bool vs_look_is(const struct vs_parts *p, struct vs_span s, const char *word);
 
-void vs_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n);
+void vs_parts_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n);
 /* The next n bytes that are not decided, and they are then. */
-void vs_say(struct vs_parts *p, uint32_t part, size_t n);
+void vs_parts_say(struct vs_parts *p, uint32_t part, size_t n);
 
 /* ---- parts.c ---- */
 

@@ -45,7 +45,7 @@ static enum vs_match say_until(struct vs_parts *p, uint32_t part, const uint8_t 
         p->solid = p->look + 1;
     }
     size_t solid = p->solid;
-    vs_say(p, part, solid);
+    vs_parts_say(p, part, solid);
     p->look -= solid;
     p->solid = 0;
     *ret_at = p->look;
@@ -138,7 +138,7 @@ static bool step_content(struct vs_parts *p)
 {
     size_t at, n = 0;
     if (!p->family && p->closers[0] == NO_MARK) {
-        vs_say(p, VS_PART_CONTENT, left(p));
+        vs_parts_say(p, VS_PART_CONTENT, left(p));
         return false;
     }
     if (say_until(p, VS_PART_CONTENT, p->stop, p->n_openers || p->has_control_closers ? p->closers : NULL, &at, &n) != YES)
@@ -402,15 +402,15 @@ int vs_parts_finish(struct vs_parts *p)
     size_t at = vs_look_space(p, 0);
     bool is_empty = at == left(p) && (p->n_calls || p->state == AFTER_THINK);
     if (p->state == CALL && p->call.told)
-        vs_say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + p->call.told, left(p) - p->call.told);
+        vs_parts_say_plain(p, VS_PART_CALL + p->n_calls - 1, bytes(p) + p->call.told, left(p) - p->call.told);
     else if (p->state == CALL)
         vs_call_fail(p, left(p));
     else if (p->state == THINK)
-        vs_say(p, VS_PART_REASONING, left(p));
+        vs_parts_say(p, VS_PART_REASONING, left(p));
     else if (p->state == MESSAGE)
-        vs_say(p, p->part, left(p));
+        vs_parts_say(p, p->part, left(p));
     else if (p->state != HEADER && !is_empty)
-        vs_say(p, VS_PART_CONTENT, left(p));
+        vs_parts_say(p, VS_PART_CONTENT, left(p));
     p->done = p->in.n;
     return p->status;
 }
