@@ -5,6 +5,7 @@ import json
 import mmap
 import os
 import queue
+import signal
 import socket
 import struct
 import subprocess
@@ -654,6 +655,21 @@ class Line(unittest.TestCase):
         worker.complete(run)
         worker.complete(worker.take()[0])
         self.assertEqual(self.collect(x, [a, b]), ["x", ""])
+
+    def test_a_pause_of_everything(self):
+        """A container that is paused for longer than a worker may be silent, and goes on: nothing has happened."""
+        x = self.client()
+        worker = self.loaded(x)
+        number = self.ask(x, "a")
+        run = worker.take()[0]
+        worker.token(run, 1)
+        os.kill(self.s.broker.pid, signal.SIGSTOP)
+        time.sleep(11)
+        os.kill(self.s.broker.pid, signal.SIGCONT)
+        time.sleep(2)
+        worker.token(run, 2)
+        worker.complete(run)
+        self.assertEqual(self.collect(x, [number]), ["xx"])
 
     def test_a_worker_that_hangs_while_it_loads(self):
         x = self.client()

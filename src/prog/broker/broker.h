@@ -74,6 +74,7 @@ enum {
 #define MAX_JSON (64u << 20)            /* memory of all JSON values */
 #define FRAME_SILENCE (10000 * MS)      /* half a frame and no byte for so long */
 #define FRAME_TIME (120000 * MS)        /* one frame may take so long at most */
+#define PAUSE_TIME (1000 * MS)          /* so much later than asked for: we did not run, and the workers may not have run either */
 #define LATE_KEY_TIME (100 * MS)        /* a key that nobody knows may be a new one, of which the supervisor is about to tell */
 #define DESCRIPTOR_TIME (1000 * MS)     /* a descriptor waits so long for its frame */
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
@@ -579,6 +580,8 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
 void model_exited(struct broker *b, struct model *m, const struct vs_error *why, const json_t *message);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
+/* This process was stopped for a while (a paused container, a machine without time): the silence of workers says nothing. */
+void model_forgive_pause(struct broker *b);
 void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */
 void model_credit(struct broker *b, struct request *r, uint32_t n);
 bool model_is_answering(const struct model *m);                /* somebody waits for it */

@@ -268,10 +268,13 @@ void broker_turn(struct broker *b, bool wait)
         models[n_models++] = m;
         polls[n++] = (struct pollfd){ m->conn.fd, wants(&m->conn, !m->has_more), 0 };
     }
-    if (poll(polls, n, wait ? wait_ms(next) : 0) < 0)
+    int ms = wait ? wait_ms(next) : 0;
+    if (poll(polls, n, ms) < 0)
         return;                         /* a signal */
     uint64_t passed = vs_clock_ns() - b->now;
     b->now += passed;
+    if (ms >= 0 && passed > (uint64_t)ms * MS + PAUSE_TIME)
+        model_forgive_pause(b);
     const struct pollfd *of_peers = polls + 3, *of_models = of_peers + n_peers;
     for (size_t i = 0; i < n_peers; i++)
         if (!peer_is_heard(peers[i])) { /* its clock stands still while we do not listen */

@@ -596,6 +596,12 @@ bool due(const struct broker *b, uint64_t at, uint64_t *next)
     return false;
 }
 
+void model_forgive_pause(struct broker *b)
+{
+    for (struct model *m = b->models; m; m = m->next)
+        m->heard_at = b->now;
+}
+
 uint64_t model_timers(struct broker *b, struct model *m)
 {
     uint64_t next = NEVER;
