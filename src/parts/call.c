@@ -29,7 +29,7 @@ const json_t *vs_tool_of_word(const struct vs_parts *p, const char *word, size_t
     if (n && word[n - 1] == '>')
         n--;
     const json_t *tool = vs_tool_find(p, word, n);
-    if (!tool && n > sizeof prefix && memcmp(word, prefix, sizeof prefix - 1) == 0) {
+    if (!tool && n > sizeof prefix - 1 && memcmp(word, prefix, sizeof prefix - 1) == 0) {
         word += sizeof prefix - 1;
         n -= sizeof prefix - 1;
         tool = vs_tool_find(p, word, n);

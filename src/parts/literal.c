@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "ipc/json.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,9 @@ static bool ends_value(char c)
 
 /* ---- byte by byte ---- */
 
-enum { BETWEEN, IN_TEXT, ESCAPED, BEHIND_QUOTE };
+enum { TRIPLE = 3 };                     /* quotes around a text that may hold quotes */
+
+enum { BETWEEN, OPENING, IN_TEXT, ESCAPED, BEHIND_QUOTE, IN_TRIPLE, ESCAPED_IN_TRIPLE, BEHIND_TRIPLE };
 
 static enum vs_literal_event push_between(struct vs_literal_scan *s, const struct vs_literal_form *form, char c)
 {
@@ -36,8 +39,9 @@ static enum vs_literal_event push_between(struct vs_literal_scan *s, const struc
     if (s->n_matched > 1)                /* inside the form's quote */
         return VS_LITERAL_MORE;
     if (c == '"' || c == '\'') {
-        s->state = IN_TEXT;
+        s->state = OPENING;
         s->quote = c;
+        s->n_matched = 1;
     } else if (c == '(' || c == '[' || c == '{') {
         if (++s->depth > VS_LITERAL_DEPTH)
             return VS_LITERAL_BROKEN;
@@ -63,16 +67,51 @@ static enum vs_literal_event push_text(struct vs_literal_scan *s, const struct v
     return VS_LITERAL_MORE;
 }
 
+/* A quote was there that may have been the text's last. */
+static enum vs_literal_event push_behind(struct vs_literal_scan *s, const struct vs_literal_form *form, char c)
+{
+    bool is_triple = s->state == BEHIND_TRIPLE;
+    if (is_space(c) || c == s->quote)
+        return VS_LITERAL_MORE;
+    if (ends_value(c)) {
+        s->state = BETWEEN;
+        s->n_matched = 0;
+        return push_between(s, form, c);
+    }
+    s->state = is_triple ? c == '\\' ? ESCAPED_IN_TRIPLE : IN_TRIPLE : c == '\\' ? ESCAPED : IN_TEXT;
+    s->n_matched = 0;
+    return VS_LITERAL_MORE;
+}
+
+/* One quote was there, or two. */
+static enum vs_literal_event push_opening(struct vs_literal_scan *s, const struct vs_literal_form *form, char c)
+{
+    if (c == s->quote) {
+        s->state = ++s->n_matched == TRIPLE ? IN_TRIPLE : OPENING;
+        s->n_matched = s->state == IN_TRIPLE ? 0 : s->n_matched;
+        return VS_LITERAL_MORE;
+    }
+    s->state = s->n_matched == 1 ? IN_TEXT : BEHIND_QUOTE;
+    s->n_matched = 0;
+    return s->state == IN_TEXT ? push_text(s, form, c) : push_behind(s, form, c);
+}
+
+static enum vs_literal_event push_triple(struct vs_literal_scan *s, char c)
+{
+    s->n_matched = c == s->quote ? s->n_matched + 1 : 0;
+    s->state = c == '\\' ? ESCAPED_IN_TRIPLE : s->n_matched == TRIPLE ? BEHIND_TRIPLE : IN_TRIPLE;
+    return VS_LITERAL_MORE;
+}
+
 enum vs_literal_event vs_literal_push(struct vs_literal_scan *s, const struct vs_literal_form *form, char c)
 {
     switch (s->state) {
     case BETWEEN: return push_between(s, form, c);
+    case OPENING: return push_opening(s, form, c);
     case ESCAPED: s->state = IN_TEXT; return VS_LITERAL_MORE;
-    case BEHIND_QUOTE:
-        if (is_space(c) || c == s->quote)
-            return VS_LITERAL_MORE;
-        s->state = ends_value(c) ? BETWEEN : c == '\\' ? ESCAPED : IN_TEXT;
-        return s->state == BETWEEN ? push_between(s, form, c) : VS_LITERAL_MORE;
+    case BEHIND_QUOTE: case BEHIND_TRIPLE: return push_behind(s, form, c);
+    case IN_TRIPLE: return push_triple(s, c);
+    case ESCAPED_IN_TRIPLE: s->state = IN_TRIPLE; return VS_LITERAL_MORE;
     default: return push_text(s, form, c);
     }
 }
@@ -81,6 +120,7 @@ enum vs_literal_event vs_literal_push(struct vs_literal_scan *s, const struct vs
 
 struct reader {
     const struct vs_literal_form *form;
+    bool is_code;                        /* numbers may be written as in source code, not only as in JSON */
     const char *at, *end;
     unsigned depth;
 };
@@ -105,23 +145,24 @@ static bool starts_with(const struct reader *r, const char *text, size_t n)
     return n && (size_t)(r->end - r->at) >= n && memcmp(r->at, text, n) == 0;
 }
 
-/* Where the text that begins at r->at ends: at a quote behind which a value may end. */
-static const char *find_quote(const struct reader *r, char quote)
+/* Where the text that begins at r->at ends: at so many quotes (the last of a run) behind which a value may end. Between quotes that
+ * stand alone there may be white space. */
+static const char *find_quotes(const struct reader *r, char quote, size_t n_quotes)
 {
+    size_t n = 0;
     for (const char *p = r->at; p < r->end; p++) {
-        if (*p == '\\') {
+        n = *p == quote ? n + 1 : 0;
+        if (*p == '\\')
             p++;
+        if (n < n_quotes)
             continue;
-        }
-        if (*p != quote)
-            continue;
-        const char *next = p + 1;
-        while (next < r->end && is_space(*next))
-            next++;
+        const char *last = p, *next = p + 1;
+        for (; next < r->end && (is_space(*next) || *next == quote); next++)
+            last = *next == quote ? next : last;
         if (next == r->end || ends_value(*next))
-            return p;
-        if (*next == quote)              /* a run of quotes is looked at once: the last may be the end */
-            p = next - 1;
+            return last + 1 - n_quotes;
+        p = next - 1;                    /* a run of quotes is looked at once */
+        n = 0;
     }
     return NULL;
 }
@@ -158,19 +199,19 @@ static size_t unescape(const char *p, const char *end, struct vs_buf *out)
 
 static json_t *read_text(struct reader *r)
 {
-    char quote = *r->at++;
+    char quote = *r->at;
     struct vs_buf text = { 0 };
-    const char *end = find_quote(r, quote);
+    size_t n_quotes = r->end - r->at > TRIPLE && r->at[1] == quote && r->at[2] == quote ? TRIPLE : 1;
+    r->at += n_quotes;
+    const char *end = find_quotes(r, quote, n_quotes);
     if (!end)
         return NULL;
-    bool is_triple = end - r->at >= 4 && r->at[0] == quote && r->at[1] == quote && end[-1] == quote && end[-2] == quote;
-    const char *stop = is_triple ? end - 2 : end;
-    for (const char *p = is_triple ? r->at + 2 : r->at; p < stop;)
+    for (const char *p = r->at; p < end;)
         if (*p == '\\')
-            p += unescape(p, stop, &text);
+            p += unescape(p, end, &text);
         else
             vs_buf_char(&text, *p++);
-    r->at = end + 1;
+    r->at = end + n_quotes;
     json_t *v = text.status == VS_OK ? json_stringn(text.n ? text.data : "", text.n) : NULL;
     vs_buf_clear(&text);
     return v;
@@ -245,29 +286,40 @@ static json_t *read_pairs(struct reader *r, char is, char close)
     return NULL;
 }
 
-/* As JSON writes it, or 1_000, 0x10, 0o17, 0b11; these up to 63 bits. */
-static json_t *read_number(const char *from, size_t n)
+static bool is_digit(char c, int base)
+{
+    int v = vs_hex_digit(c);
+    return v >= 0 && v < base;
+}
+
+/* As source code writes it: as JSON does, also 1_000; or 0x10, 0o17, 0b11 up to 63 bits. */
+static json_t *read_code_number(const char *from, size_t n)
 {
     static const struct { char letter; int base; } bases[] = { { 'x', 16 }, { 'o', 8 }, { 'b', 2 } };
     char digits[80];
-    size_t k = 0, sign = n && *from == '-';
-    for (size_t i = 0; i < n && k + 1 < sizeof digits; i++) {
-        bool joins = from[i] == '_' && i > 0 && i + 1 < n && vs_hex_digit(from[i - 1]) >= 0 && vs_hex_digit(from[i + 1]) >= 0;
+    size_t k = 0, sign = *from == '-', first = 0;
+    int base = 10;
+    for (size_t b = 0; b < sizeof bases / sizeof *bases && n > sign + 2; b++)
+        if (from[sign] == '0' && (from[sign + 1] | 0x20) == bases[b].letter) {
+            base = bases[b].base;
+            first = sign + 2;
+        }
+    if (n - first >= sizeof digits)
+        return base == 10 ? vs_json_value(from, n) : NULL;
+    for (size_t i = first; i < n; i++) {
+        bool joins = from[i] == '_' && i > 0 && i + 1 < n && is_digit(from[i + 1], base)
+                     && (is_digit(from[i - 1], base) || (i == first && base != 10));
+        if (!joins && base != 10 && !is_digit(from[i], base))
+            return NULL;
         if (!joins)
             digits[k++] = from[i];
     }
     digits[k] = '\0';
-    if (k + 1 == sizeof digits)
-        return vs_json_value(from, n);
-    for (size_t i = 0; i < sizeof bases / sizeof *bases && k > sign + 2; i++) {
-        char *end;
-        size_t n_hex = strspn(digits + sign + 2, "0123456789abcdefABCDEF");
-        if (digits[sign] != '0' || (digits[sign + 1] | 0x20) != bases[i].letter || n_hex != k - sign - 2)
-            continue;
-        unsigned long long v = strtoull(digits + sign + 2, &end, bases[i].base);
-        return *end || v > INT64_MAX ? NULL : json_integer(sign ? -(json_int_t)v : (json_int_t)v);
-    }
-    return vs_json_value(digits, k);
+    if (base == 10)
+        return vs_json_value(digits, k);
+    errno = 0;
+    unsigned long long v = strtoull(digits, NULL, base);
+    return errno || v > INT64_MAX ? NULL : json_integer(sign ? -(json_int_t)v : (json_int_t)v);
 }
 
 /* A number, or a word for one of three values. */
@@ -283,7 +335,9 @@ static json_t *read_word(struct reader *r)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (n == strlen(words[i].word) && memcmp(from, words[i].word, n) == 0)
             return vs_json_value(words[i].json, strlen(words[i].json));
-    return n && (*from == '-' || (*from >= '0' && *from <= '9')) ? read_number(from, n) : NULL;
+    if (!n || (*from != '-' && !is_digit(*from, 10)))
+        return NULL;
+    return r->is_code ? read_code_number(from, n) : vs_json_value(from, n);
 }
 
 static json_t *read_value(struct reader *r)
@@ -306,14 +360,14 @@ static json_t *read_value(struct reader *r)
 
 json_t *vs_literal_arguments(const struct vs_literal_form *form, const char *text, size_t n)
 {
-    struct reader r = { form, text, text + n, 0 };
+    struct reader r = { .form = form, .is_code = true, .at = text, .end = text + n };
     return read_pairs(&r, form->is, 0);
 }
 
 json_t *vs_literal_value(const char *text, size_t n)
 {
     static const struct vs_literal_form python = { '(', '=', ')', "", 0 };
-    struct reader r = { &python, text, text + n, 0 };
+    struct reader r = { .form = &python, .at = text, .end = text + n };
     json_t *v = read_value(&r);
     skip_space(&r);
     if (r.at == r.end)

@@ -1,8 +1,8 @@
 /* parts/literal.h - calls that look like source code: NAME(key=VALUE, ...), or as Gemma 4 writes them NAME{key:VALUE,...}.
  *
- * Values are what Python would write: quoted text, also between three quotes, numbers (1_000, 0x1f), True, False, None, lists,
- * tuples, dicts; what JSON writes is among them. A quote ends a text only where something that may stand behind a value follows,
- * because models are taught with templates that escape nothing: 'it's late' is a text.
+ * Values are what Python would write: quoted text, also between three quotes, numbers (in calls also 1_000, 0x1f), True, False,
+ * None, lists, tuples, dicts; what JSON writes is among them. A quote ends a text only where something that may stand behind a
+ * value follows, because models are taught with templates that escape nothing: 'it's late' is a text.
  *
  * Sources: docs.python.org, Lexical analysis; the chat templates of LFM2, Llama 4, OLMo 3, Gemma 4, FunctionGemma. Memory: what
  * _read returns. Threads: none. Time is linear in the text.

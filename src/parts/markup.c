@@ -310,7 +310,7 @@ bool vs_code_name(struct vs_parts *p)
     size_t open = vs_look_space(p, end);
     if (open == left(p))
         return false;
-    c->tool = bytes(p)[open] == code->open ? vs_tool_of_word(p, bytes(p) + from, end - from) : NULL;
+    c->tool = bytes(p)[open] == code->open ? vs_tool_find(p, bytes(p) + from, end - from) : NULL;
     if (!c->tool)
         return vs_call_fail(p, at > c->said ? at : c->said);
     c->from = c->at = open + 1;
