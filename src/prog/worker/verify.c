@@ -60,13 +60,12 @@ static bool is_finish(const struct replay *p, const char *word)
     return strcmp(json_string_value(json_object_get(p->work.request, "finish")), word) == 0;
 }
 
-/* An answer that calls a tool ends by itself, or where its call does. */
 static void judge_finish(struct replay *p)
 {
-    bool calls = is_finish(p, "tool_calls"), natural = calls || is_finish(p, "stop") || is_finish(p, "length");
-    if (calls && (!p->finish || strcmp(p->finish, "stop") == 0))
-        return;
-    if (natural && !p->finish)
+    bool natural = is_finish(p, "stop") || is_finish(p, "length");
+    if (is_finish(p, "tool_calls"))
+        judge(p, UNVERIFIABLE, -1, "it ended by a call: which tools were offered is not in the receipt");
+    else if (natural && !p->finish)
         judge(p, MISMATCH, -1, "the answer does not end behind these tokens");
     else if (natural && !is_finish(p, p->finish))
         judge(p, MISMATCH, -1, "the answer ends by '%s'", p->finish);
