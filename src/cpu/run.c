@@ -801,15 +801,27 @@ static void move_to(struct vs_cpu *c, uint32_t generation, uint32_t instr)
 enum { CHECK_NS = 2000000 };            /* a question takes some microseconds */
 
 /* Thread 0, between tasks: is anybody still waiting for this step? */
+static bool is_time_to_ask(const struct vs_cpu *c)
+{
+    return c->run.step->check && vs_clock_ns() >= c->run.check_ns;
+}
+
 static void ask(struct vs_cpu *c)
 {
-    uint64_t now = vs_clock_ns();
-    if (now < c->run.check_ns)
-        return;
     int r = c->run.step->check(c->run.step->context);
     if (r != VS_OK)
         atomic_store_explicit(&c->run.stopped, r, memory_order_relaxed);
-    c->run.check_ns = now + CHECK_NS;
+    c->run.check_ns = vs_clock_ns() + CHECK_NS;
+}
+
+/* Tasks of the instruction at `at` are done; with the last of them the next instruction begins. */
+static bool count_done(struct vs_cpu *c, uint64_t at, uint32_t done)
+{
+    if (!done || atomic_fetch_add_explicit(&c->run.n_done, done, memory_order_acq_rel) + done != count_of(at))
+        return false;
+    move_to(c, generation_of(at), instr_of(at) + 1);
+    vs_gate_open(&c->run.moved);
+    return true;
 }
 
 static void run_thread(void *context, unsigned thread)
@@ -831,15 +843,14 @@ static void run_thread(void *context, unsigned thread)
             while (take(c, at, (thread + i) % threads, &task)) {
                 run_task(c, &c->program.instrs[instr_of(at)], task, count_of(at), thread, &own);
                 done++;
-                if (thread == 0 && c->run.step->check)
+                if (thread == 0 && is_time_to_ask(c)) {  /* the others go on meanwhile */
+                    count_done(c, at, done);
+                    done = 0;
                     ask(c);
+                }
             }
-        if (!done || atomic_fetch_add_explicit(&c->run.n_done, done, memory_order_acq_rel) + done != count_of(at)) {
+        if (!count_done(c, at, done))
             vs_gate_wait(&c->run.moved, seen, SPINS_TASK);
-            continue;
-        }
-        move_to(c, generation, instr_of(at) + 1);
-        vs_gate_open(&c->run.moved);
     }
 }
 

@@ -95,7 +95,7 @@ static void set_margin(struct vs_sched *s, double ns)
 void vs_sched_end(struct vs_sched *s, uint64_t ns, uint64_t guess_ns)
 {
     double expected = vs_cost_of(&s->cost, &s->work);
-    owe(s, expected, (double)ns);
+    owe(s, expected, (double)(ns - guess_ns));
     vs_cost_learn(&s->cost, &s->work, (double)(ns - guess_ns));
     set_margin(s, (double)ns);
 }

@@ -711,7 +711,7 @@ bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *cont
     leave_stopped(b, b->waiting);
     admit(b);
     if (!b->n_lanes) {
-        b->ended_ns = 0;
+        b->ended_ns = b->guess_ns = 0;
         return false;
     }
     for (uint32_t i = 0; i < b->n_lanes; i++) {

@@ -25,8 +25,8 @@ int vs_drafter_check(int fd, const struct vs_entries *entries, struct vs_error *
 void vs_drafter_close(struct vs_drafter *d);
 void vs_drafter_memory(const struct vs_drafter *d, struct vs_backend_memory *ret, size_t *ret_kv_bytes);
 
-/* What a guess takes, in ns; one_row: what a step of one row of the target takes. It is known as a share of that: a machine that
- * grows slower or faster does so for both, also while nothing is guessed. */
+/* What a guess takes, in ns; one_row: what a step of a single row of the target takes. It is known as a share of that: a machine
+ * that grows slower or faster does so for both, also while nothing is guessed. */
 double vs_drafter_cost(struct vs_drafter *d, double one_row);
 
 struct vs_drafter_sequence {             /* zeroed but for the first block: nothing is read yet */

@@ -68,7 +68,7 @@ static void ask_model(struct vs_speculation *s, const struct vs_draft_step *step
     s->model.n_guesses = s->model.n_worth = 0;
     if (!s->drafter)
         return;
-    with_cost.guess_cost = vs_drafter_cost(s->drafter, step->cost(step->context, step->n_rows));
+    with_cost.guess_cost = vs_drafter_cost(s->drafter, step->cost(step->context, 1));
     uint32_t n_worth = vs_draft_length(&s->model.draft, 0, &with_cost);
     if (!n_worth || (s->text.n_worth && s->model.draft.promise <= s->text.draft.promise))
         return;
