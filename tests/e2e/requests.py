@@ -653,9 +653,9 @@ class Requests(unittest.TestCase):
             begin = time.monotonic()
             self.client.cancel(request)
             try:
-                self.client.wait(request)   # it was quicker
+                self.client.wait(request)   # it was quicker, which may also be that it is too long
             except c.Failure as e:
-                self.assertEqual(e.name, "CANCELLED")
+                self.assertIn(e.name, ("CANCELLED", "CONTEXT"))
             self.assertLess(time.monotonic() - begin, 0.5 * patience(), (kind, list(value)))
         self.assertEqual(len(self.generate(model, max_tokens=3, ignore_eos=True)[0]), 3)
 
