@@ -104,6 +104,8 @@ void vs_sha256_add(struct vs_sha256 *s, const void *data, size_t n)
 {
     const uint8_t *p = data;
     size_t have = s->n % 64;
+    if (n == 0)
+        return;                         /* data may be NULL */
     s->n += n;
     if (have) {
         size_t take = 64 - have < n ? 64 - have : n;

@@ -3,6 +3,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/sha256.h"
+#include "base/sha256_blocks.h"
 #include "base/size.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -235,6 +237,51 @@ static void test_check_asks_every_so_often_and_stays(void **state)
     assert_int_equal(vs_check_work(NULL, UINT64_C(1) << 40), VS_OK);
 }
 
+static void test_sha256_of_nothing(void **state)
+{
+    (void)state;
+    static const char empty[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    struct vs_sha256 s;
+    uint8_t digest[32];
+    char hex[65];
+    vs_sha256_of(NULL, 0, digest);
+    vs_hex(digest, sizeof digest, hex);
+    assert_string_equal(hex, empty);
+    vs_sha256_init(&s);
+    vs_sha256_add(&s, "ab", 2);
+    vs_sha256_add(&s, NULL, 0);             /* while a part of a block waits */
+    vs_sha256_add(&s, "c", 1);
+    vs_sha256_end(&s, digest);
+    vs_hex(digest, sizeof digest, hex);
+    assert_string_equal(hex, abc);
+}
+
+/* The processor's instructions give what the definition gives, for any number of blocks, wherever they lie. */
+static void test_sha256_blocks(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    uint8_t bytes[9 * 64 + 16];
+    uint32_t random = 1;
+    if (!vs_sha256_has_shani())
+        skip();
+    for (size_t n = 0; n <= 9; n++)
+        for (size_t at = 0; at < 16; at++) {
+            uint32_t plain[8], fast[8];
+            for (size_t i = 0; i < sizeof bytes; i++)
+                bytes[i] = (uint8_t)((random = random * 1664525 + 1013904223) >> 24);
+            for (size_t i = 0; i < 8; i++)
+                plain[i] = fast[i] = random = random * 1664525 + 1013904223;
+            vs_sha256_blocks_c(plain, bytes + at, n);
+            vs_sha256_blocks_shani(fast, bytes + at, n);
+            assert_memory_equal(fast, plain, sizeof plain);
+        }
+#else
+    skip();
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +295,8 @@ int main(void)
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_status_names),
+        cmocka_unit_test(test_sha256_of_nothing),
+        cmocka_unit_test(test_sha256_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
