@@ -73,6 +73,11 @@ class Receipts(Daemons, unittest.TestCase):
         done = self.veritas("verify", "--json", "-m", self.models + "/one.gguf", *args, file, status=status)
         self.assertEqual(json.loads(done.stdout)["verdict"], verdict, done.stdout)
 
+    def judged(self, text, *args):
+        """Exit status, verdict and errors of the program that reads receipts, without a key."""
+        done = subprocess.run([BIN + "/veritas-receipt", *args], input=text, capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout and json.loads(done.stdout)["verdict"], done.stderr
+
     def rows(self, tokens, model="one"):
         """Logits of each place, by `veritas logits`."""
         self.veritas("logits", "-m", model, "--isa", "c", "--tokens", ",".join(map(str, tokens)), "-o", self.dir + "/logits.npy")
@@ -240,6 +245,16 @@ class Receipts(Daemons, unittest.TestCase):
             ended = [r for r in map(json.loads, f) if r["event"] == "answer"][-1]
         self.assertEqual(ended["unmapped"]["receipts"], chains)
 
+    def test_no_answer(self):
+        """Of an answer without a token and without text, its prompt is bound all the same."""
+        self.serve(output={"control": "off"})
+        x = self.client()
+        receipt, result = self.joined(x, self.ask(x, max_tokens=0))
+        predicate, _ = self.check(receipt)
+        self.assertEqual([receipt["opening"]["tokens"], receipt["opening"]["text"], predicate["trace"]["n_out"]], [[], "", 0])
+        self.assertEqual(predicate["result"], {"finish": "length"})
+        self.verify(receipt=receipt)
+
     def test_lines(self):
         """Several answers, and a chat: a line for each."""
         file = self.dir + "/receipts"
@@ -255,6 +270,18 @@ class Receipts(Daemons, unittest.TestCase):
         self.assertIn("there are 3 lines", self.veritas("verify", "--line", "4", file, status=2).stderr)
         self.assertIn("several receipts", self.veritas("verify", file, status=2).stderr)
         self.veritas("verify", "--line", "0", file, status=2)
+        # what is no receipt makes no second one; blank lines make none either
+        one, two = (json.dumps(receipt) for receipt in lines[:2])
+        for text, verdict in ((one + "\n#\n", "INVALID"), (one + "#\n", "INVALID"), (one + "\n1\n", "INVALID"),
+                              ("\n\n" + one + "\n \n", "WELL_FORMED")):
+            self.assertEqual(self.judged(text)[:2], ({"INVALID": 3, "WELL_FORMED": 0}[verdict], verdict), text[-9:])
+        for text in (f"{one}\n{two}\n", f"\n{one}\n{two}\n", f"{one}\n \n\n{two}", f"\r\n{one}\r\n{two}\n#"):
+            status, _, said = self.judged(text)
+            self.assertEqual((status, "several receipts" in said), (2, True), said)
+        # more lines than one receipt may have bytes
+        long = "x" * (1 << 20) + "\n"
+        self.assertEqual(self.judged(long * 70 + one, "--line", "71")[:2], (0, "WELL_FORMED"))
+        self.assertIn("there are 70 lines", self.judged(long * 70, "--line", "71")[2])
         subprocess.run([BIN + "/mkmodel", "--ctx", "2048", "-o", self.models + "/talks.gguf"], check=True,
                        stdout=subprocess.DEVNULL)
         done = subprocess.run([VERITAS, "chat", "-m", "talks", "-n", "7", "--receipt", file], input="hello\nand then?\n",

@@ -123,38 +123,60 @@ static size_t number_of(const char *word)
     return *word >= '1' && *word <= '9' && !*end && n < SIZE_MAX ? (size_t)n : 0;
 }
 
-/* The line of that number, from 1, in place of all. */
-static int choose_line(struct vs_buf *text, size_t number, struct vs_error *err)
+/* Of a descriptor with a line for each receipt, the line of that number, from 1; of a longer one its first `most` bytes and some
+ * more. The lines in front of it may be of any length. */
+static int read_numbered(int fd, size_t number, size_t most, struct vs_buf *ret, struct vs_error *err)
 {
-    const char *at = text->data, *end = text->data + text->n, *stop = NULL;
+    char piece[65536];
     size_t n_lines = 0;
-    while (at && at < end) {
-        stop = memchr(at, '\n', (size_t)(end - at));
-        if (++n_lines == number)
-            break;
-        at = stop ? stop + 1 : NULL;
+    bool is_within = false;              /* a line */
+    ssize_t got;
+    while ((got = read(fd, piece, sizeof piece)) != 0) {
+        if (got < 0 && errno != EINTR)
+            return vs_error_set(err, VS_E_SYSTEM, "descriptor %d cannot be read: %s", fd, strerror(errno));
+        for (const char *at = piece, *end = piece + (got > 0 ? got : 0); at < end;) {
+            const char *stop = memchr(at, '\n', (size_t)(end - at));
+            n_lines += !is_within;
+            if (n_lines == number)
+                vs_buf_add(ret, at, (size_t)((stop ? stop : end) - at));
+            if (ret->status != VS_OK)
+                return vs_error_set(err, VS_E_NOMEM, "out of memory");
+            if (n_lines == number && (stop || ret->n > most))
+                return VS_OK;
+            is_within = !stop;
+            at = stop ? stop + 1 : end;
+        }
     }
-    if (n_lines != number || !number)
-        return vs_error_set(err, VS_E_INVALID, "--line %zu: there %s %zu line%s", number, n_lines == 1 ? "is" : "are", n_lines,
-                            vs_plural(n_lines));
-    size_t from = (size_t)(at - text->data);
-    text->n = stop ? (size_t)(stop - text->data) : text->n;
-    vs_buf_drop(text, from);
-    return VS_OK;
+    return n_lines == number ? VS_OK
+        : vs_error_set(err, VS_E_INVALID, "--line %zu: there %s %zu line%s", number, n_lines == 1 ? "is" : "are", n_lines,
+                       vs_plural(n_lines));
 }
 
-/* Is it one receipt? Several are objects in a line each. */
+/* The next line that is not blank, and moves on behind it; false: there is none. */
+static bool next_line(const char **at, const char *end, const char **ret, size_t *ret_n)
+{
+    while (*at < end && memchr(" \t\r\n", **at, 4))
+        ++*at;
+    const char *stop = *at < end ? memchr(*at, '\n', (size_t)(end - *at)) : NULL;
+    *ret = *at;
+    *at = stop ? stop : end;
+    *ret_n = (size_t)(*at - *ret);
+    return *ret_n > 0;
+}
+
+/* Is it one receipt? Several are objects in a line each; whatever else stands behind one, the receipt is judged with it. */
 static int need_one(const struct vs_buf *text, struct vs_error *err)
 {
-    const char *end = text->data + text->n, *stop = text->n ? memchr(text->data, '\n', text->n) : NULL, *more = stop;
-    while (more && more < end && strchr(" \t\r\n", *more) && *more)
-        more++;
-    if (!more || more == end)
-        return VS_OK;
-    json_t *first = vs_json_parse(text->data, (size_t)(stop - text->data), NULL);
-    json_decref(first);
-    return first ? vs_error_set(err, VS_E_INVALID, "the file has several receipts, one in a line: --line N says which is meant")
-                 : VS_OK;
+    const char *at = text->data ? text->data : "", *end = at + text->n, *line;
+    bool is_object = text->n > 0;
+    size_t n;
+    for (int i = 0; i < 2 && is_object; i++) {
+        json_t *value = next_line(&at, end, &line, &n) ? vs_json_parse(line, n, NULL) : NULL;
+        is_object = json_is_object(value);
+        json_decref(value);
+    }
+    return is_object ? vs_error_set(err, VS_E_INVALID, "the file has several receipts, one in a line: --line N says which is meant")
+                     : VS_OK;
 }
 
 /* The line of this receipt in the operator's file, read to its end; empty: it has none. */
@@ -227,15 +249,15 @@ int main(int argc, char **argv)
         }
         i += is_line;
     }
-    if (prepare(&err) != VS_OK || read_all(0, VS_RECEIPT_MOST, &text, &err) != VS_OK
-        || (has_key && read_all(KEY_FD, MOST_KEYS, &key, &err) != VS_OK))
+    if (prepare(&err) != VS_OK || (has_key && read_all(KEY_FD, MOST_KEYS, &key, &err) != VS_OK))
         return leave(&err);
-    if ((line ? choose_line(&text, line, &err) : need_one(&text, &err)) != VS_OK)
+    int rc = line ? read_numbered(0, line, VS_RECEIPT_MOST, &text, &err) : read_all(0, VS_RECEIPT_MOST, &text, &err);
+    if (rc != VS_OK || (!line && need_one(&text, &err) != VS_OK))
         return leave(&err);
     enum vs_verdict verdict = vs_receipt_check(text.data ? text.data : "", text.n, has_key ? key.data ? key.data : "" : NULL,
                                                key.n, &r, reason, sizeof reason);
     if (has_kept && verdict == VS_WELL_FORMED) {        /* and then once more */
-        int rc = add_kept(&r, &text, &err);
+        rc = add_kept(&r, &text, &err);
         vs_receipt_clear(&r);
         if (rc != VS_OK)
             return leave(&err);
