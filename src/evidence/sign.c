@@ -26,12 +26,13 @@ int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret)
         return VS_E_NOMEM;
     k->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
     k->context = EVP_MD_CTX_new();
-    if (!k->key || !k->context || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1) {
+    int rc = !k->context ? VS_E_NOMEM
+           : !k->key || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1 ? VS_E_UNSUPPORTED : VS_OK;
+    if (rc == VS_OK)
+        *ret = k;
+    else
         vs_key_free(k);
-        return VS_E_UNSUPPORTED;
-    }
-    *ret = k;
-    return VS_OK;
+    return rc;
 }
 
 void vs_key_free(struct vs_key *k)
