@@ -1,14 +1,17 @@
 /* rooms: identity ipc base */
-/* unit/broker.c - whose turn it is in a line, and what is measured, with a clock of our own; all else of the broker is seen from
- * outside (e2e/line.py, e2e/protocol.py). */
+/* unit/broker.c - whose turn it is in a line, and what is measured, with a clock of our own; what goes out when; all else of the
+ * broker is seen from outside (e2e/line.py, e2e/protocol.py). */
 #include "prog/broker/broker.h"
 
 #include "ipc/json.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -200,6 +203,98 @@ static void test_measures(void **state)
     assert_int_equal(measure_retry_ms(&m, now + 10 * SECOND, UINT32_MAX), 600000);
 }
 
+enum { MUCH = 300 << 10 };              /* bytes of a frame: more than may wait where progress is said, more than a socket takes */
+
+/* The first peer gets a connection, and says that much. Our end of it. */
+static int talk(struct room *r, size_t most)
+{
+    static const char text[MUCH];
+    struct peer *p = &r->peers[0];
+    int fd[2];
+    room_init(r);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    vs_conn_init(&p->conn, fd[0], &vs_ipc_from_client, VS_AT_OPEN);
+    p->conn.corked = true;
+    p->memory.limit = most;
+    p->conn.budget = &p->memory;
+    peer_send(&r->broker, p, VS_MSG_TOKEN, 0, 1, text, sizeof text);
+    assert_true(vs_conn_queued(&p->conn) > MAX_LOSSY);
+    return fd[1];
+}
+
+static size_t drain(int fd)
+{
+    char piece[65536];
+    size_t n = 0;
+    for (ssize_t got; (got = read(fd, piece, sizeof piece)) > 0;)
+        n += (size_t)got;
+    return n;
+}
+
+static void end_talk(struct room *r, int fd)
+{
+    close(fd);
+    vs_conn_clear(&r->peers[0].conn);
+}
+
+static void test_progress_is_lost_only_where_nobody_reads(void **state)
+{
+    (void)state;
+    struct room r;
+    int fd = talk(&r, MAX_PEER_MEMORY);
+    struct peer *p = &r.peers[0];
+    size_t all = vs_conn_queued(&p->conn) + VS_FRAME_HEADER + 2;
+    peer_send(&r.broker, p, VS_MSG_PROGRESS, 0, 1, "{}", 2);    /* what waits was never offered */
+    assert_true(p->is_stalled);
+    for (size_t came = 0; came < all;) {
+        size_t n = drain(fd);
+        assert_true(n > 0);
+        came += n;
+        peer_ready(&r.broker, p, POLLOUT);
+        assert_true(came < all || vs_conn_queued(&p->conn) == 0);
+    }
+    end_talk(&r, fd);
+}
+
+/* A socket that took no more is asked again when poll says so, not in every turn. */
+static void test_who_reads_nothing_costs_nothing(void **state)
+{
+    (void)state;
+    static const char text[MUCH];
+    struct room r;
+    int fd = talk(&r, MAX_PEER_MEMORY);
+    struct peer *p = &r.peers[0];
+    peer_flush(p);
+    assert_true(p->is_stalled);
+    assert_true(drain(fd) > 0);
+    peer_send(&r.broker, p, VS_MSG_TOKEN, 0, 1, text, sizeof text);
+    size_t queued = vs_conn_queued(&p->conn);
+    peer_send(&r.broker, p, VS_MSG_PROGRESS, 0, 1, "{}", 2);
+    peer_flush(p);
+    assert_int_equal(drain(fd), 0);
+    assert_int_equal(vs_conn_queued(&p->conn), queued);
+    peer_ready(&r.broker, p, POLLOUT);
+    assert_int_equal(drain(fd), queued - vs_conn_queued(&p->conn));
+    assert_true(vs_conn_queued(&p->conn) < queued && !p->gone);
+    end_talk(&r, fd);
+}
+
+static void test_a_limit_counts_what_is_not_taken(void **state)
+{
+    (void)state;
+    static const char text[MUCH];
+    struct room r;
+    int fd = talk(&r, MUCH + (128 << 10));
+    struct peer *p = &r.peers[0];
+    peer_send(&r.broker, p, VS_MSG_TOKEN, 0, 1, text, 200 << 10);
+    assert_false(p->gone);
+    assert_int_equal(peer_send_parts(&r.broker, p, VS_MSG_TOKEN, 1, text, MUCH, text, MUCH), VS_E_LIMIT);
+    assert_false(p->gone);
+    peer_send(&r.broker, p, VS_MSG_TOKEN, 0, 1, text, MUCH);    /* and nobody reads */
+    assert_true(p->gone);
+    end_talk(&r, fd);
+}
+
 int main(void)
 {
     vs_json_setup(0);
@@ -208,6 +303,9 @@ int main(void)
         cmocka_unit_test(test_tokens_count), cmocka_unit_test(test_persons),
         cmocka_unit_test(test_what_a_dead_worker_left_comes_first),
         cmocka_unit_test(test_measures),
+        cmocka_unit_test(test_progress_is_lost_only_where_nobody_reads),
+        cmocka_unit_test(test_who_reads_nothing_costs_nothing),
+        cmocka_unit_test(test_a_limit_counts_what_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,7 @@ struct peer {                           /* a connection */
     bool is_attached;                   /* and not its first one, as long as which the daemon lives */
     bool is_guest;                      /* has no place of its own */
     bool has_more;                      /* whole frames of it wait for the next turn */
+    bool is_stalled;                    /* its socket took no more; until poll says that it takes some again */
     bool gone;                          /* freed by sweep, its requests are cancelled there */
     uint64_t close_at;                  /* 0, or: refused; closed when its output is sent or at this time */
     uint64_t byte_at, frame_at;         /* last byte of, and begin of, an unfinished frame (or of the time before HELLO) */

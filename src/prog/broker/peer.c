@@ -15,11 +15,31 @@
 
 /* ---- what we say ---- */
 
+void peer_flush(struct peer *p)
+{
+    if (p->is_stalled || !vs_conn_queued(&p->conn))
+        return;
+    int status = vs_conn_flush(&p->conn);
+    p->is_stalled = status == VS_E_BUSY;
+    p->gone |= status == VS_E_DIED;
+}
+
+/* Where there is no room for it, what this turn has said goes out first. */
+static int queue_frame(struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *head, size_t n, const void *body,
+                       size_t m)
+{
+    int status = vs_conn_send_parts(&p->conn, type, flags, id, head, n, body, m);
+    if (status != VS_E_LIMIT || p->is_stalled || !vs_conn_queued(&p->conn))
+        return status;
+    peer_flush(p);
+    return p->gone ? VS_E_DIED : vs_conn_send_parts(&p->conn, type, flags, id, head, n, body, m);
+}
+
 int peer_send_parts(struct broker *b, struct peer *p, uint16_t type, uint64_t id, const void *head, size_t n, const void *body,
                     size_t m)
 {
     (void)b;
-    int status = p->gone || p->close_at ? VS_E_DIED : vs_conn_send_parts(&p->conn, type, 0, id, head, n, body, m);
+    int status = p->gone || p->close_at ? VS_E_DIED : queue_frame(p, type, 0, id, head, n, body, m);
     p->gone |= status != VS_OK && status != VS_E_LIMIT;
     return status;
 }
@@ -27,16 +47,15 @@ int peer_send_parts(struct broker *b, struct peer *p, uint16_t type, uint64_t id
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n)
 {
     (void)b;
-    if (p->gone || p->close_at || (type == VS_MSG_PROGRESS && vs_conn_queued(&p->conn) > MAX_LOSSY))
+    if (p->gone || p->close_at)
         return;
-    if (vs_conn_send(&p->conn, type, flags, id, data, n, -1) != VS_OK)
+    if (type == VS_MSG_PROGRESS && vs_conn_queued(&p->conn) > MAX_LOSSY) {
+        peer_flush(p);                  /* what was said in this turn does not count before it was offered */
+        if (p->gone || vs_conn_queued(&p->conn) > MAX_LOSSY)
+            return;
+    }
+    if (queue_frame(p, type, flags, id, data, n, NULL, 0) != VS_OK)
         p->gone = true;                 /* it left, or reads nothing and has used up its part */
-}
-
-void peer_flush(struct peer *p)
-{
-    if (vs_conn_queued(&p->conn) && vs_conn_flush(&p->conn) == VS_E_DIED)
-        p->gone = true;
 }
 
 int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files)
@@ -422,9 +441,13 @@ void peer_ready(struct broker *b, struct peer *p, short events)
 {
     if (p->gone)
         return;
-    if (events & POLLOUT && vs_conn_flush(&p->conn) == VS_E_DIED)
-        p->gone = true;
-    else if (p->close_at)
+    if (events & POLLOUT) {
+        p->is_stalled = false;
+        peer_flush(p);
+    }
+    if (p->gone)
+        return;
+    if (p->close_at)
         p->gone = events & (POLLHUP | POLLERR) || vs_conn_queued(&p->conn) == 0;
     else if (!peer_is_heard(p))
         p->gone = events & (POLLHUP | POLLERR);
