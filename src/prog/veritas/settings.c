@@ -28,6 +28,7 @@ struct reading {
     unsigned lines[VS_OPT_COUNT];       /* as in a section */
     struct section *sections[MAX_MODELS];
     size_t n_sections;
+    json_t *empty;                      /* sections that say nothing: the line of each, by its model */
 };
 
 static struct section *section_of(struct reading *r, const char *name, unsigned line, struct vs_error *err)
@@ -47,6 +48,7 @@ static struct section *section_of(struct reading *r, const char *name, unsigned 
     snprintf(s->name, sizeof s->name, "%s", name);
     s->line = line;
     s->args.command = &vs_commands[VS_COMMAND_LOAD];
+    json_object_del(r->empty, name);
     return r->sections[r->n_sections++] = s;
 }
 
@@ -72,9 +74,12 @@ static int take_entry(void *context, const struct vs_config_entry *e, struct vs_
     struct reading *r = context;
     if (!e->model)
         return take_option(&r->file, r->lines, e, err);
+    if (!e->name)                       /* as long as it says no more */
+        return json_object_set_new(r->empty, e->model, json_integer(e->section_line)) == 0 ? VS_OK
+            : vs_error_set(err, VS_E_NOMEM, "out of memory");
     struct section *s = section_of(r, e->model, e->section_line, err);
-    if (!s || !e->name)
-        return s ? VS_OK : err->code;
+    if (!s)
+        return err->code;
     return strcmp(e->name, "load") == 0 ? take_load(s, e, err) : take_option(&s->args, s->lines, e, err);
 }
 
@@ -219,34 +224,47 @@ static int check_model(const struct settings *s, const struct section *section, 
     return err->code;
 }
 
-/* Those that a request or the start would load: a section may be there before its model. */
+/* One that a request or the start would load: a section may be there before its model. *client is made for the first. */
+static int check_if_there(const struct settings *s, const struct reading *r, const struct section *section,
+                          struct vs_client **client, unsigned *ret_line, struct vs_error *err)
+{
+    struct vs_error why = { 0 };
+    struct stat st;
+    if (!is_in_directory(section->name, &st))
+        return VS_OK;
+    if (!*client && vs_client_private(NULL, true, -1, "veritas serve --check", client, err) != VS_OK)
+        return err->code;
+    if (check_model(s, section, *client, &why) != VS_OK) {
+        *ret_line = line_of(r, section, why.text);
+        vs_error_set(err, why.code, "model %s: %s", section->name, why.text);
+    }
+    return err->code;
+}
+
 static int check_models(const struct settings *s, const struct reading *r, unsigned *ret_line, struct vs_error *err)
 {
     struct vs_client *client = NULL;
-    struct vs_error why = { 0 };
-    struct stat st;
+    const char *name;
+    json_t *line;
+    int rc = VS_OK;
     if (s->policy.path[0] && setenv("VERITAS_POLICY", s->policy.path, 1) != 0)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < r->n_sections && err->code == VS_OK; i++) {
-        const struct section *section = r->sections[i];
-        if (!is_in_directory(section->name, &st))
-            continue;
-        if (!client && vs_client_private(NULL, true, -1, "veritas serve --check", &client, err) != VS_OK)
-            return err->code;
-        if (check_model(s, section, client, &why) != VS_OK) {
-            *ret_line = line_of(r, section, why.text);
-            vs_error_set(err, why.code, "model %s: %s", section->name, why.text);
-        }
+    for (size_t i = 0; i < r->n_sections && rc == VS_OK; i++)
+        rc = check_if_there(s, r, r->sections[i], &client, ret_line, err);
+    json_object_foreach(r->empty, name, line) {
+        struct section empty = { .line = (unsigned)json_integer_value(line) };
+        snprintf(empty.name, sizeof empty.name, "%s", name);
+        rc = rc == VS_OK ? check_if_there(s, r, &empty, &client, ret_line, err) : rc;
     }
     vs_client_close(client);
-    return err->code;
+    return rc;
 }
 
 static int settings_make(struct settings *s, const struct vs_args *given, bool with_models, struct vs_error *err)
 {
     const char *path = vs_args_text(given, VS_OPT_CONFIG);
     struct vs_args all, *args = &all;   /* of the command line and, where that says nothing, of the file */
-    struct reading r = { .file.command = &vs_commands[VS_COMMAND_SERVE] };
+    struct reading r = { .file.command = &vs_commands[VS_COMMAND_SERVE], .empty = json_object() };
     struct vs_error why = { 0 };
     json_t *aliases = json_object();
     unsigned line = 0;
@@ -282,6 +300,7 @@ static int settings_make(struct settings *s, const struct vs_args *given, bool w
         vs_error_set(err, rc, "%s", why.text);
     }
     json_decref(aliases);
+    json_decref(r.empty);
     vs_args_clear(args);
     vs_args_clear(&r.file);
     for (size_t i = 0; i < r.n_sections; i++) {
