@@ -354,7 +354,10 @@ class Limits(processes.Waiting, unittest.TestCase):
                                    ("\n[model cut]\nctx = 9\n", 3, ":2: model cut: "),
                                    ("[model a]\n\n[model cut]\n[model b]\n", 3, ":3: model cut: "),     # that has no options
                                    ("[model strange]\nctx = 9\nload = yes\n", 3, ":3: model strange: GGUF"),
-                                   ("[model a]\nlora = none=1\n", 4, ":2: model a: ")):
+                                   ("[model a]\nlora = none=1\n", 4, ":2: model a: "),
+                                   ("".join(f"[model e{i}]\n" for i in range(60)) + "[model a]\nctx = 9\n", 0, "ok\n"),
+                                   ("".join(f"[model e{i}]\nctx = 9\n" for i in range(33)), 5,
+                                    ":66: there are more than 32 models")):
             with open(path, "w") as f:
                 f.write(text)
             done = self.call("serve", "--config", path, "--check")
@@ -376,7 +379,8 @@ class Limits(processes.Waiting, unittest.TestCase):
             self.assertFalse(os.path.exists(self.dir + "/log"))
 
     def test_what_was_only_looked_at_is_loaded(self):
-        """A load takes the place of one that read no weights; a second look does not."""
+        """A load takes the place of one that read no weights, and so does a request that needs them; a second look does not, nor
+        what is asked of it that needs none."""
         self.serve()
         x = self.client()
 
@@ -388,11 +392,19 @@ class Limits(processes.Waiting, unittest.TestCase):
         for look in ("check_only", "inspect_only"):
             looked = load(**{look: True})
             self.assertEqual(load(**{look: True}), looked)
-            with self.assertRaises(c.Failure):
-                generate()
             loaded = load()
             self.assertNotEqual(loaded, looked)
             generate()
+            self.assertEqual(load(), loaded)
+            x.wait(x.request(c.UNLOAD, {"model": "a"}))
+            looked = load(**{look: True})
+            self.assertTrue(x.wait(x.request(c.TOKENIZE, {"model": "a", "text": "x"}))["tokens"])
+            self.assertEqual(self.models()["a"]["pid"] == looked, look == "inspect_only")       # that has read the vocabulary
+            x.wait(x.request(c.UNLOAD, {"model": "a"}))
+            looked = load(**{look: True})
+            self.assertEqual(generate()["finish_reason"], "length")
+            loaded = self.models()["a"]["pid"]
+            self.assertNotEqual(loaded, looked)
             self.assertEqual(load(), loaded)
             x.wait(x.request(c.UNLOAD, {"model": "a"}))
 

@@ -10,17 +10,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char look_over[] = "it was only looked at, and is loaded now";
+static const char look_busy[] = "the model is being looked at; try again when that is done";
+
+/* Only looked at: its weights were not read, and with check_only not its vocabulary. */
+static bool is_look(const json_t *settings)
+{
+    return json_is_true(json_object_get(settings, "check_only")) || json_is_true(json_object_get(settings, "inspect_only"));
+}
+
+/* Does a request need what this one has not? One that came by its descriptor is of its client's file, not of that name. */
+static bool gives_way(const struct model *m, const struct request *r)
+{
+    bool has_text = json_is_true(json_object_get(m->settings, "inspect_only"));
+    return is_look(m->settings) && !m->by_descriptor && !(has_text && who_scope_of(r->type) == VS_SCOPE_TOKENIZE);
+}
+
 /* A request's model by name, started when it isn't there. NULL: r has been answered. */
 static struct model *model_for(struct broker *b, struct request *r, const char *name)
 {
     struct vs_error why;
     struct model *m = model_find(b, name);
-    if (m)
+    bool is_old = m && gives_way(m, r);
+    if (m && !is_old)
         return m;
+    if (is_old && model_is_answering(m)) {
+        request_fail(b, r, VS_E_BUSY, look_busy);
+        return NULL;
+    }
     if (!who_may(&r->who, VS_SCOPE_LOAD)) {
         request_fail(b, r, VS_E_DENIED, "this model is not loaded, and who asks may not load one");
         return NULL;
     }
+    if (is_old)
+        model_drop(b, m, VS_E_CANCELLED, look_over);
     json_t *none = json_object();
     m = model_create(b, name, none, &(struct vs_files){ 0 }, "", &why);
     json_decref(none);
@@ -81,18 +104,12 @@ static void ask_scan(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, why.code, why.text);
 }
 
-/* Only looked at: it answers what needs no weights. */
-static bool is_look(const json_t *settings)
-{
-    return json_is_true(json_object_get(settings, "check_only")) || json_is_true(json_object_get(settings, "inspect_only"));
-}
-
 /* Why what is there is not what is to be loaded, so that it gives way; NULL: it is. */
 static const char *outdated(const struct model *m, const struct asked *a, const char *file)
 {
     if (a->files.n && m->by_descriptor && strcmp(m->file, file) != 0)
         return "the file was replaced";
-    return is_look(m->settings) && !is_look(a->head.settings) ? "it was only looked at, and is loaded now" : NULL;
+    return is_look(m->settings) && !is_look(a->head.settings) ? look_over : NULL;
 }
 
 /* Do they agree with what the model was loaded with, and with what became of it? Else err names one that does not. */
@@ -146,7 +163,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
     struct model *m = model_find(b, name);
     const char *old = m ? outdated(m, a, file) : NULL;
     if (old && model_is_answering(m)) {
-        request_fail(b, r, VS_E_BUSY, is_look(m->settings) ? "the model is being looked at; try again when that is done"
+        request_fail(b, r, VS_E_BUSY, is_look(m->settings) ? look_busy
                      : "an older version of this file is loaded and still answers; unload it first");
         return;
     }
