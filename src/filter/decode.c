@@ -778,33 +778,88 @@ static void find_runs(const struct vs_source *s, unsigned by, const struct gains
     }
 }
 
-/* ROT47: most letters are signs and digits of it, so that it has no words; a line is kept where what comes out reads as English. */
+/* ---- ROT47 ---- */
+
+/* Signs and digits stand for most letters, so it has no words: what blanks part is a token. ':' to '@' are i to o. */
+enum {
+    ROT47_FIRST = '!', ROT47_SIGNS = 94,
+    ROT47_RARE = 12,                     /* one byte in so many of a line is ':' to '@'; in usual lines there are fewer, */
+    ROT47_OFTEN = 8,                     /* and in a run of tokens one in so many: digits alone are no ROT47 */
+    ROT47_LEAST = 16,                    /* bytes of a run */
+    ROT47_ENGLISH = 3,                   /* a token that reads better than so much a byte goes on with a run, */
+    ROT47_SURE = 4,                      /* and a run has so much at least */
+};
+
+static inline char rot47(char c)
+{
+    unsigned sign = (uint8_t)c - (unsigned)ROT47_FIRST;
+    return sign < ROT47_SIGNS ? (char)((sign + ROT47_SIGNS / 2) % ROT47_SIGNS + ROT47_FIRST) : c;
+}
+
+static size_t signs_of(const char *text, size_t n)
+{
+    size_t signs = 0;
+    for (size_t i = 0; i < n; i++)
+        signs += (uint8_t)(text[i] - ':') <= '@' - ':';
+    return signs;
+}
+
+/* How much better than ROT47_ENGLISH a byte the token s[0, n) reads, with the blank behind it. */
+static int token_gain(const char *s, size_t n)
+{
+    unsigned before = BLANK;
+    int gain = 0;
+    for (size_t i = 0; i <= n; i++) {
+        unsigned letter = i == n ? BLANK : vs_letter(rot47(s[i]));
+        gain += before != BLANK || letter != BLANK ? vs_english_pairs[before][letter] : 0;
+        before = letter;
+    }
+    return gain - ROT47_ENGLISH * (int)(n + 1);
+}
+
+static void write_rot47(const struct vs_source *s, size_t from, size_t end, size_t *budget, struct vs_reading *to)
+{
+    struct piece p = begin(s, budget, to);
+    for (size_t i = from; i < end && add(&p, rot47(s->text[i]), i, i + 1, VS_READING_SHIFTED); i++)
+        ;
+    end_piece(&p);
+}
+
+/* The run of tokens of the line s[from, end) that reads best, if it reads as English. */
+static void rot47_line(const struct vs_source *s, size_t from, size_t end, size_t *budget, struct vs_reading *to)
+{
+    size_t start = from, best_start = from, best_end = from;
+    int sum = 0, best = 0;
+    for (size_t i = from, stop; i < end; i = stop + 1) {
+        const char *blank = memchr(s->text + i, ' ', end - i);
+        stop = blank ? (size_t)(blank - s->text) : end;
+        if (sum <= 0) {
+            sum = 0;
+            start = i;
+        }
+        sum += stop > i ? token_gain(s->text + i, stop - i) : 0;
+        if (sum > best) {
+            best = sum;
+            best_start = start;
+            best_end = stop;
+        }
+    }
+    size_t n = best_end - best_start;
+    if (n >= ROT47_LEAST && best >= (ROT47_SURE - ROT47_ENGLISH) * (int)n && signs_of(s->text + best_start, n) * ROT47_OFTEN >= n)
+        write_rot47(s, best_start, best_end, budget, to);
+}
+
 static void decode_rot47(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
-    enum { FIRST = '!', SIGNS = 94, ENGLISH = 3, LEAST = 16 };
     for (size_t i = 0, end; i < s->n; i = end + 1) {
         const char *line_end = memchr(s->text + i, '\n', s->n - i);
         end = line_end ? (size_t)(line_end - s->text) : s->n;
-        unsigned before = BLANK;
-        int64_t gain = 0;
-        for (size_t k = i; k < end; k++) {
-            unsigned c = (uint8_t)s->text[k] - FIRST;
-            unsigned letter = c < SIGNS ? vs_letter((char)((c + SIGNS / 2) % SIGNS + FIRST)) : BLANK;
-            gain += before != BLANK || letter != BLANK ? vs_english_pairs[before][letter] : 0;
-            before = letter;
-        }
-        if (end - i < LEAST || gain < (int64_t)(ENGLISH * (end - i)))
-            continue;
-        struct piece p = begin(s, budget, to);
-        for (size_t k = i; k < end; k++) {
-            unsigned c = (uint8_t)s->text[k] - FIRST;
-            char letter = c < SIGNS ? (char)((c + SIGNS / 2) % SIGNS + FIRST) : s->text[k];
-            if (!add(&p, letter, k, k + 1, VS_READING_SHIFTED))
-                break;
-        }
-        end_piece(&p);
+        if (end - i >= ROT47_LEAST && signs_of(s->text + i, end - i) * ROT47_RARE >= end - i)
+            rot47_line(s, i, end, budget, to);
     }
 }
+
+/* ---- one shift for all ---- */
 
 /* The shift, other than 0 and 13, that makes the text most English; 0: none does. */
 static unsigned best_shift(const struct vs_source *s)
@@ -1028,6 +1083,5 @@ void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, si
     }
     if (v->backwards > BACKWARDS)
         find_runs(s, 0, &from_behind, budget, to);
-    if (v->letters < 6 || v->plain < 2 * (int)s->n)
-        decode_rot47(s, budget, to);
+    decode_rot47(s, budget, to);
 }
