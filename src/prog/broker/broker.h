@@ -75,7 +75,7 @@ enum {
 #define FRAME_SILENCE (10000 * MS)      /* half a frame and no byte for so long */
 #define FRAME_TIME (120000 * MS)        /* one frame may take so long at most */
 #define PAUSE_TIME (1000 * MS)          /* so much later than asked for: we did not run, and the workers may not have run either */
-#define LATE_KEY_TIME (100 * MS)        /* a key that nobody knows may be a new one, of which the supervisor is about to tell */
+#define LATE_KEY_TIME (2000 * MS)       /* a key that nobody knows may be a new one: to read 10,000 others takes half a second */
 #define DESCRIPTOR_TIME (1000 * MS)     /* a descriptor waits so long for its frame */
 #define CLOSE_TIME (1000 * MS)          /* a refused client has so long to read why */
 #define DEATH_TIME (500 * MS)           /* the supervisor has so long to say how a worker died */
