@@ -16,6 +16,7 @@ struct tags {
     const struct vs_call_tags *of;
     const char *name;                    /* of the function, for messages */
     const json_t *parameters;
+    struct vs_schema_scope *scope;       /* of the parameters */
 };
 
 static void add_text(struct vs_grammar *g, uint32_t from, const char *text, uint32_t to)
@@ -88,7 +89,7 @@ static void add_string(const struct tags *t, const char *key, const json_t *sche
     if (text && says_nothing && !vs_schema_says_nothing(schema))
         refuse(t, key, "its schema says something, but not of which type it is");
     if (text && !says_nothing)
-        text = vs_schema_limit(g, t->parameters, schema, t->of->json_close ? text : without_json(t, text, others));
+        text = vs_schema_limit(g, t->scope, schema, t->of->json_close ? text : without_json(t, text, others));
     if (text)
         vs_dfa_emit(g, text, from, to);
     vs_dfa_free(text);
@@ -154,7 +155,7 @@ static void add_values(const struct tags *t, const char *key, const json_t *sche
     };
     struct vs_grammar *g = t->g;
     const struct vs_call_tags *of = t->of;
-    unsigned types = json_is_object(schema) ? vs_schema_types(t->parameters, schema) : VS_JSON_ANY;
+    unsigned types = json_is_object(schema) ? vs_schema_types_within(t->scope, schema) : VS_JSON_ANY;
     unsigned others = of->key_close ? types & ~(unsigned)VS_JSON_STRING : types;
     const char *close = of->json_close ? of->json_close : of->key_close, *end = of->json_close ? of->json_end : of->value_close;
     bool has_kinds = strstr(close, "%s") != NULL;
@@ -262,7 +263,8 @@ static void add_tags(const struct tags *t, uint32_t from, uint32_t to)
 static void add_call(struct vs_grammar *g, const struct vs_call_form *form, const struct vs_callable *f, uint32_t from, uint32_t to)
 {
     uint32_t name = vs_place_add(g), end = vs_place_add(g), arguments = vs_place_add(g);
-    const struct tags t = { g, form->tags, f->name, f->parameters };
+    struct vs_schema_scope scope = { .root = f->parameters };
+    const struct tags t = { g, form->tags, f->name, f->parameters, &scope };
     add_text(g, from, form->open, name);
     add_text(g, name, f->name, end);
     add_text(g, end, form->close, arguments);
@@ -270,6 +272,7 @@ static void add_call(struct vs_grammar *g, const struct vs_call_form *form, cons
         add_tags(&t, arguments, to);
     else
         vs_schema_add(g, f->parameters, arguments, to);
+    vs_schema_scope_clear(&scope);
 }
 
 static void add_calls(struct vs_grammar *g, const struct vs_call_form *form, const struct vs_callable *f, size_t n,

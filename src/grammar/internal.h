@@ -171,20 +171,32 @@ struct vs_number {
 };
 void vs_spell_number(struct vs_grammar *g, const struct vs_number *what, uint32_t from, uint32_t to);
 
+/* ---- schema_sets.c: what $ref may name. {root} is one; nothing is read before the first name is asked for. ---- */
+
+struct vs_schema_scope {
+    const json_t *root;                 /* not held */
+    json_t *named;                      /* "A" by $id, "#x" and "A#x" by $anchor; null: several have the name. NULL: not read yet */
+    bool has_failed;                    /* no memory: nothing is found */
+};
+void vs_schema_scope_read(struct vs_schema_scope *s);      /* now; later changes below the root change no name */
+void vs_schema_scope_clear(struct vs_schema_scope *s);
+const json_t *vs_schema_follow(struct vs_schema_scope *s, const char *ref);    /* NULL: there is no schema */
+
 /* ---- schema.c ---- */
 
+enum { VS_MAX_BELOW = 500 };             /* levels of a schema that are looked through */
 void vs_schema_add(struct vs_grammar *g, const json_t *schema, uint32_t from, uint32_t to);
 bool vs_schema_says_nothing(const json_t *schema);
 bool vs_schema_asserts(const json_t *schema, const char *keyword, const json_t *v);     /* does this keyword of it say anything? */
-const json_t *vs_schema_follow(const json_t *root, const char *ref);    /* NULL: there is no schema */
 enum vs_schemas_below { VS_BELOW_NONE, VS_BELOW_ONE, VS_BELOW_LIST, VS_BELOW_MAP };
 enum vs_schemas_below vs_schema_below(const char *keyword);             /* which schemas stand under a keyword */
 /* Those of the texts (taken over) that the schema allows as strings; NULL when g has an error. */
-struct vs_dfa *vs_schema_limit(struct vs_grammar *g, const json_t *root, const json_t *schema, struct vs_dfa *text);
+struct vs_dfa *vs_schema_limit(struct vs_grammar *g, struct vs_schema_scope *scope, const json_t *schema, struct vs_dfa *text);
+unsigned vs_schema_types_within(struct vs_schema_scope *scope, const json_t *schema);  /* as vs_schema_types */
 
-/* ---- rewrite.c: a new reference, to a copy where something was rewritten; NULL: no memory. ---- */
+/* ---- rewrite.c: a new reference, to a copy where something was rewritten; NULL: no memory. *scope becomes that of it. ---- */
 
-json_t *vs_schema_rewritten(struct vs_grammar *g, const json_t *schema);
+json_t *vs_schema_rewritten(struct vs_grammar *g, const json_t *schema, struct vs_schema_scope *scope);
 /* Keywords that only it writes. */
 #define VS_NOT_PATTERN "\x7f" "not pattern"
 #define VS_NOT_ENUM "\x7f" "not enum"               /* strings */

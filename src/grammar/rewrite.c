@@ -20,7 +20,7 @@ enum { MAX_DEPTH = 24, MAX_EXCLUDED = 16, MAX_SPLIT = 12 };
 
 struct rewriting {
     struct vs_grammar *g;
-    const json_t *root;
+    struct vs_schema_scope *scope;
     bool evaluates;                      /* it asks what was evaluated: what stands under `not` was not, so that stays there */
 };
 
@@ -62,7 +62,7 @@ static bool not_type(const struct rewriting *w, json_t *schema, json_t *v, json_
 {
     (void)schema, (void)v, (void)depth;
     json_t *only = json_pack("{s:O}", "type", v);
-    unsigned bits = vs_schema_types(w->root, only), numbers = VS_JSON_INTEGER | VS_JSON_NUMBER;
+    unsigned bits = vs_schema_types_within(w->scope, only), numbers = VS_JSON_INTEGER | VS_JSON_NUMBER;
     json_decref(only);
     if ((bits & numbers) == VS_JSON_INTEGER)
         add(list, json_pack("{s:s, s:b}", "type", "number", VS_NOT_INTEGER, 1));
@@ -266,7 +266,7 @@ static bool not_not(const struct rewriting *w, json_t *schema, json_t *v, json_t
 static bool not_ref(const struct rewriting *w, json_t *schema, json_t *v, json_t *list, unsigned depth)
 {
     (void)schema;
-    const json_t *to = json_is_string(v) ? vs_schema_follow(w->root, json_string_value(v)) : NULL;
+    const json_t *to = json_is_string(v) ? vs_schema_follow(w->scope, json_string_value(v)) : NULL;
     return to && add(list, negated(w, (json_t *)(uintptr_t)to, depth + 1));
 }
 
@@ -533,15 +533,18 @@ static bool is_older(const json_t *v, unsigned depth)
     return false;
 }
 
-json_t *vs_schema_rewritten(struct vs_grammar *g, const json_t *schema)
+json_t *vs_schema_rewritten(struct vs_grammar *g, const json_t *schema, struct vs_schema_scope *scope)
 {
     static const char *const names[] = { "dependentRequired", "dependentSchemas", "not", "if", "maxContains", NULL };
     static const char *const one_of[] = { "oneOf", NULL };
     static const char *const evaluating[] = { "unevaluatedProperties", "unevaluatedItems", NULL };
+    *scope = (struct vs_schema_scope){ .root = schema };
     if (!has_key(schema, names, 0) && !is_older(schema, 0) && !(g->splits && has_key(schema, one_of, 0)))
         return json_incref((json_t *)(uintptr_t)schema);
     json_t *copy = json_deep_copy(schema);
-    const struct rewriting w = { g, copy, has_key(copy, evaluating, 0) };
+    *scope = (struct vs_schema_scope){ .root = copy };
+    vs_schema_scope_read(scope);         /* what is said twice afterwards is the same schema, and was said once */
+    const struct rewriting w = { g, scope, has_key(copy, evaluating, 0) };
     rewrite(&w, copy, 0);
     if (!copy)
         vs_grammar_fail(g, VS_E_NOMEM, "out of memory");

@@ -330,27 +330,32 @@ static void take(void *context, const json_t *const *v, const unsigned *end, uns
         vs_list_add_types(l, bits, has_type);
 }
 
-/* An identifier below the root changes what references below it mean. */
-static bool has_inner_reference(const json_t *v, bool is_root, bool has_id, unsigned depth)
+/* An identifier below the root changes what references below it mean. kind: v is a schema, or holds some; VS_BELOW_NONE: under a
+ * keyword of nobody, where a reference may lead, too. */
+static bool has_inner_reference(struct vs_grammar *g, const json_t *v, enum vs_schemas_below kind, bool has_id, unsigned depth)
 {
     const char *key;
     json_t *one;
     size_t i;
-    has_id |= !is_root && json_is_string(json_object_get(v, "$id"));
-    if (has_id && json_is_string(json_object_get(v, "$ref")))
+    bool is_schema = kind == VS_BELOW_ONE && json_is_object(v);
+    enum vs_schemas_below below = kind == VS_BELOW_NONE ? VS_BELOW_NONE : VS_BELOW_ONE;
+    has_id |= depth && json_is_string(json_object_get(v, "$id"));
+    if (has_id && (depth > VS_MAX_BELOW || json_is_string(json_object_get(v, "$ref"))))
         return true;
-    if (depth > 500)
+    if (depth > VS_MAX_BELOW || !vs_grammar_work(g, 8))
         return false;
-    json_object_foreach((json_t *)(uintptr_t)v, key, one)
-        if (strcmp(key, "const") != 0 && strcmp(key, "enum") != 0 && has_inner_reference(one, false, has_id, depth + 1))
+    json_object_foreach((json_t *)(uintptr_t)v, key, one) {
+        bool is_value = is_schema && (strcmp(key, "const") == 0 || strcmp(key, "enum") == 0);
+        if (!is_value && has_inner_reference(g, one, is_schema ? vs_schema_below(key) : below, has_id, depth + 1))
             return true;
+    }
     json_array_foreach(v, i, one)
-        if (has_inner_reference(one, false, has_id, depth + 1))
+        if (has_inner_reference(g, one, below, has_id, depth + 1))
             return true;
     return false;
 }
 
-static unsigned types_of(const json_t *root, const json_t *schema, unsigned depth)
+static unsigned types_of(struct vs_schema_scope *scope, const json_t *schema, unsigned depth)
 {
     static const char *const unions[] = { "anyOf", "oneOf", "enum", "allOf" };
     const json_t *constant = json_object_get(schema, "const"), *v;
@@ -365,18 +370,26 @@ static unsigned types_of(const json_t *root, const json_t *schema, unsigned dept
         const json_t *list = json_object_get(schema, unions[k]);
         unsigned any = 0;
         json_array_foreach(list, i, v) {
-            unsigned one = k == 2 ? vs_json_type(v) : types_of(root, v, depth + 1);
+            unsigned one = k == 2 ? vs_json_type(v) : types_of(scope, v, depth + 1);
             any |= one;
             bits &= k == 3 ? one : T_ALL;
         }
         bits &= json_is_array(list) && k < 3 ? any : T_ALL;
     }
-    return ref ? bits & types_of(root, vs_schema_follow(root, ref), depth + 1) : bits;
+    return ref ? bits & types_of(scope, vs_schema_follow(scope, ref), depth + 1) : bits;
 }
 
 unsigned vs_schema_types(const json_t *root, const json_t *schema)
 {
-    return types_of(root, schema, 0);
+    struct vs_schema_scope scope = { .root = root };
+    unsigned bits = types_of(&scope, schema, 0);
+    vs_schema_scope_clear(&scope);
+    return bits;
+}
+
+unsigned vs_schema_types_within(struct vs_schema_scope *scope, const json_t *schema)
+{
+    return types_of(scope, schema, 0);
 }
 
 bool vs_schema_says_nothing(const json_t *schema)
@@ -413,7 +426,7 @@ static struct vs_dfa *limit(struct vs_compiler *c, const json_t *schema, struct 
         const char *keyword = kind ? "oneOf" : "anyOf";
         for (size_t i = 0; i < json_array_size(json_object_get(schema, keyword)); i++) {
             const json_t *one = vs_schema_at_number(c, schema, keyword, i);
-            if (!(types_of(c->root, one, 0) & T_STRING))
+            if (!(types_of(c->scope, one, 0) & T_STRING))
                 continue;
             if (found)
                 vs_refuse(c, VS_E_UNSUPPORTED, schema, keyword,
@@ -425,19 +438,26 @@ static struct vs_dfa *limit(struct vs_compiler *c, const json_t *schema, struct 
     return text;
 }
 
-static void add_schema(struct vs_grammar *g, const json_t *schema, uint32_t from, uint32_t to);
+static void add_schema(struct vs_grammar *g, struct vs_schema_scope *scope, uint32_t from, uint32_t to);
 
 void vs_schema_add(struct vs_grammar *g, const json_t *schema, uint32_t from, uint32_t to)
 {
-    json_t *rewritten = vs_schema_rewritten(g, schema);
+    struct vs_schema_scope scope;
+    if (has_inner_reference(g, schema, VS_BELOW_ONE, false, 0))
+        vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $id below the root: a reference under it would name another schema");
+    if (g->err.code != VS_OK)
+        return;
+    json_t *rewritten = vs_schema_rewritten(g, schema, &scope);
     if (rewritten && g->err.code == VS_OK)
-        add_schema(g, rewritten, from, to);
+        add_schema(g, &scope, from, to);
+    vs_schema_scope_clear(&scope);
     json_decref(rewritten);
 }
 
-static void add_schema(struct vs_grammar *g, const json_t *schema, uint32_t from, uint32_t to)
+static void add_schema(struct vs_grammar *g, struct vs_schema_scope *scope, uint32_t from, uint32_t to)
 {
-    struct vs_compiler c = { .g = g, .root = schema, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
+    const json_t *schema = scope->root;
+    struct vs_compiler c = { .g = g, .scope = scope, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
     struct vs_set all = { 0 };
     if (!vs_is_schema(schema))
         vs_grammar_fail(g, VS_E_INVALID, "json_schema: an object, true or false is needed");
@@ -446,8 +466,6 @@ static void add_schema(struct vs_grammar *g, const json_t *schema, uint32_t from
     const char *dialect = json_string_value(json_object_get(schema, "$schema"));
     if (dialect && !strstr(dialect, "json-schema.org/"))
         vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $schema at #: only the drafts of json-schema.org");
-    if (has_inner_reference(schema, true, false, 0))
-        vs_grammar_fail(g, VS_E_UNSUPPORTED, "json_schema: $id below the root: a reference under it would name another schema");
     vs_schema_name(&c, schema, "#");
     vs_set_add(&c, &all, schema);
     if (g->use == VS_GRAMMAR_READS && !failed(&c)) {
@@ -466,9 +484,9 @@ static void add_schema(struct vs_grammar *g, const json_t *schema, uint32_t from
     vs_compiler_clear(&c);
 }
 
-struct vs_dfa *vs_schema_limit(struct vs_grammar *g, const json_t *root, const json_t *schema, struct vs_dfa *text)
+struct vs_dfa *vs_schema_limit(struct vs_grammar *g, struct vs_schema_scope *scope, const json_t *schema, struct vs_dfa *text)
 {
-    struct vs_compiler c = { .g = g, .root = root, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
+    struct vs_compiler c = { .g = g, .scope = scope, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
     text = limit(&c, schema, text, 0);
     vs_compiler_clear(&c);
     return text;

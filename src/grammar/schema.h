@@ -31,7 +31,7 @@ struct vs_named_place { const json_t *schema; char *path; };
 
 struct vs_compiler {
     struct vs_grammar *g;
-    const json_t *root;
+    struct vs_schema_scope *scope;
     struct vs_made *made;                /* [n_made]; those from n_done on are still to be written */
     uint32_t n_made, n_done, cap_made;
     uint32_t *slot, mask;                /* of made, by content */

@@ -317,7 +317,7 @@ static bool says_more(const struct vs_list *l, unsigned bits)
 /* Does the value keep all the other keywords? It is written, and read by a grammar of these alone. */
 static bool keeps(const struct vs_list *l, const json_t *value, unsigned bits)
 {
-    struct vs_compiler *c = l->c, inner = { .root = c->root, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
+    struct vs_compiler *c = l->c, inner = { .scope = c->scope, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
     struct vs_matcher *m = NULL;
     bool ok = false;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));

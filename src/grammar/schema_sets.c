@@ -103,45 +103,78 @@ void vs_set_call(struct vs_compiler *c, const struct vs_set *s, uint32_t from, u
 
 /* ---- $ref ---- */
 
-static const json_t *find_anchor(const json_t *v, const char *name, unsigned depth)
+/* Two schemas with one name: neither is meant. */
+static void add_name(struct vs_schema_scope *s, const char *document, const char *mark, const char *name, const json_t *schema)
 {
-    const char *key;
-    json_t *one;
-    size_t i;
-    const json_t *found = NULL;
-    if (depth > 100 || (depth && json_is_string(json_object_get(v, "$id"))))         /* another document's */
-        return NULL;
-    for (int kind = 0; kind < 2; kind++) {
-        const char *anchor = json_string_value(json_object_get(v, kind ? "$dynamicAnchor" : "$anchor"));
-        if (anchor && strcmp(anchor, name) == 0)
-            return v;
-    }
-    json_object_foreach((json_t *)(uintptr_t)v, key, one)
-        if (strcmp(key, "enum") != 0 && strcmp(key, "const") != 0 && (found = find_anchor(one, name, depth + 1)))
-            return found;
-    json_array_foreach(v, i, one)
-        if ((found = find_anchor(one, name, depth + 1)))
-            return found;
-    return NULL;
+    char *whole = NULL;
+    if (asprintf(&whole, "%s%s%s", document, mark, name) < 0)
+        whole = NULL;
+    const json_t *other = whole ? json_object_get(s->named, whole) : NULL;
+    int r = !whole ? -1 : !other ? json_object_set(s->named, whole, (json_t *)(uintptr_t)schema)
+          : other == schema ? 0 : json_object_set_new(s->named, whole, json_null());
+    s->has_failed |= r != 0;
+    free(whole);
 }
 
-/* The schema below the root that has this identifier. References and identifiers have the same base, for none of them stands under
- * another identifier; so the same word is the same place. */
-static const json_t *find_id(const json_t *v, const char *id, size_t n, unsigned depth)
+/* The names of v and of what stands below it. kind: v is a schema, or holds some. document: the identifier that v stands under, ""
+ * for the root's; NULL: below an identifier within another one, where the same word may be another place. */
+static void add_names(struct vs_schema_scope *s, const json_t *v, enum vs_schemas_below kind, const char *document, unsigned depth)
 {
+    static const char *const anchors[] = { "$anchor", "$dynamicAnchor" };
     const char *key;
     json_t *one;
     size_t i;
-    const json_t *found = NULL, *own = json_object_get(v, "$id");
-    if (depth > 100 || (depth && json_is_string(own)))
-        return json_string_length(own) == n && memcmp(json_string_value(own), id, n) == 0 ? v : NULL;
-    json_object_foreach((json_t *)(uintptr_t)v, key, one)
-        if (strcmp(key, "enum") != 0 && strcmp(key, "const") != 0 && (found = find_id(one, id, n, depth + 1)))
-            return found;
+    bool is_schema = kind == VS_BELOW_ONE && json_is_object(v);
+    const json_t *id = is_schema ? json_object_get(v, "$id") : NULL;
+    if (depth > VS_MAX_BELOW)
+        return;
+    if (json_is_string(id)) {
+        const char *word = json_string_value(id);
+        bool is_name = *word && !strchr(word, '#') && strlen(word) == json_string_length(id);
+        if (is_name)
+            add_name(s, "", "", word, document ? v : json_null());
+        if (depth)
+            document = is_name && document && !*document ? word : NULL;
+    }
+    for (i = 0; is_schema && document && i < sizeof anchors / sizeof *anchors; i++)
+        if (json_is_string(json_object_get(v, anchors[i])))
+            add_name(s, document, "#", json_string_value(json_object_get(v, anchors[i])), v);
+    json_object_foreach((json_t *)(uintptr_t)v, key, one) {
+        enum vs_schemas_below below = is_schema ? vs_schema_below(key) : VS_BELOW_ONE;
+        if (below != VS_BELOW_NONE)
+            add_names(s, one, below, document, depth + 1);
+    }
     json_array_foreach(v, i, one)
-        if ((found = find_id(one, id, n, depth + 1)))
-            return found;
-    return NULL;
+        add_names(s, one, VS_BELOW_ONE, document, depth + 1);
+}
+
+void vs_schema_scope_read(struct vs_schema_scope *s)
+{
+    if (s->named)
+        return;
+    s->named = json_object();
+    s->has_failed = !s->named;
+    add_names(s, s->root, VS_BELOW_ONE, "", 0);
+    if (s->has_failed)
+        json_object_clear(s->named);     /* a name that is missing could have been there twice */
+}
+
+void vs_schema_scope_clear(struct vs_schema_scope *s)
+{
+    json_decref(s->named);
+    *s = (struct vs_schema_scope){ 0 };
+}
+
+/* NULL: nothing has this name; JSON's null: that is not clear. */
+static const json_t *named(struct vs_schema_scope *s, const char *document, size_t n, const char *anchor)
+{
+    char *whole = NULL;
+    vs_schema_scope_read(s);
+    if (asprintf(&whole, "%.*s%s", (int)n, document, anchor) < 0)
+        return NULL;
+    const json_t *v = json_object_get(s->named, whole);
+    free(whole);
+    return v;
 }
 
 /* One step of a pointer: "a~1b%20c" is "a/b c". Returns the rest. */
@@ -164,17 +197,20 @@ static const char *step_name(const char *at, char *ret, size_t size)
     return at;
 }
 
-/* What a reference within the root names; NULL: nothing. *ret_is_outside: it names another document. */
-static const json_t *follow(const json_t *root, const char *ref, bool *ret_is_outside)
+/* What a reference within the root names; NULL: nothing. *ret_why: a name that leads nowhere, or to several places. References and
+ * identifiers have the same base, for none of them stands under another identifier; so the same word is the same place. */
+enum lost { NOT_THERE, OUTSIDE, UNCLEAR };
+static const json_t *follow(struct vs_schema_scope *s, const char *ref, enum lost *ret_why)
 {
-    const char *id = json_string_value(json_object_get(root, "$id")), *fragment = strchr(ref, '#');
+    const char *fragment = strchr(ref, '#');
     size_t n = fragment ? (size_t)(fragment - ref) : strlen(ref);
-    const json_t *at = !n || (id && strlen(id) == n && memcmp(id, ref, n) == 0) ? root : find_id(root, ref, n, 0);
-    *ret_is_outside = !at;
-    if (*ret_is_outside)
+    const json_t *at = n ? named(s, ref, n, "") : s->root;
+    *ret_why = !at ? OUTSIDE : json_is_null(at) ? UNCLEAR : NOT_THERE;
+    if (*ret_why != NOT_THERE)
         return NULL;
     if (fragment && fragment[1] && fragment[1] != '/') {
-        at = find_anchor(at, fragment + 1, 0);
+        at = named(s, ref, at == s->root ? 0 : n, fragment);
+        *ret_why = json_is_null(at) ? UNCLEAR : NOT_THERE;
     } else if (fragment) {
         char name[512];
         for (const char *p = fragment + 1; at && *p == '/';) {
@@ -187,21 +223,26 @@ static const json_t *follow(const json_t *root, const char *ref, bool *ret_is_ou
     return at && vs_is_schema(at) ? at : NULL;
 }
 
-const json_t *vs_schema_follow(const json_t *root, const char *ref)
+const json_t *vs_schema_follow(struct vs_schema_scope *s, const char *ref)
 {
-    bool is_outside;
-    return follow(root, ref, &is_outside);
+    enum lost why;
+    return follow(s, ref, &why);
 }
 
 const json_t *vs_schema_resolve(struct vs_compiler *c, const json_t *schema)
 {
     const char *ref = json_string_value(json_object_get(schema, "$ref")), *fragment = strchr(ref, '#');
-    bool is_outside;
-    const json_t *at = follow(c->root, ref, &is_outside);
+    static const struct { int code; const char *text; } lost[] = {
+        [NOT_THERE] = { VS_E_INVALID, "there is no schema at the place that it names" },
+        [OUTSIDE] = { VS_E_UNSUPPORTED, "only references to places within the schema are followed (#/...)" },
+        [UNCLEAR] = { VS_E_INVALID, "more than one schema may have the name that it says" },
+    };
+    enum lost why;
+    const json_t *at = vs_grammar_work(c->g, strlen(ref)) ? follow(c->scope, ref, &why) : NULL;
+    if (failed(c))
+        return NULL;
     if (!at) {
-        vs_refuse(c, is_outside ? VS_E_UNSUPPORTED : VS_E_INVALID, schema, "$ref",
-               is_outside ? "only references to places within the schema are followed (#/...)"
-                          : "there is no schema at the place that it names");
+        vs_refuse(c, lost[why].code, schema, "$ref", lost[why].text);
         return NULL;
     }
     char path[MAX_PATH];
@@ -215,7 +256,7 @@ const json_t *vs_schema_behind(const struct vs_compiler *c, const json_t *schema
 {
     for (int i = 0; i < 8 && json_is_object(schema) && json_object_size(schema) == 1; i++) {
         const char *ref = json_string_value(json_object_get(schema, "$ref"));
-        const json_t *to = ref ? vs_schema_follow(c->root, ref) : NULL;
+        const json_t *to = ref ? vs_schema_follow(c->scope, ref) : NULL;
         if (!to)
             break;
         schema = to;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -223,6 +224,15 @@ static const struct { const char *schema, *good, *bad; } schemas[] = {
       "\"A\"}}}", "{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":\"x\"}" },
     { "{\"$ref\":\"#x\",\"$defs\":{\"a\":{\"$id\":\"A\",\"$defs\":{\"b\":{\"$anchor\":\"x\",\"type\":\"null\"}}},\"c\":{"
       "\"$anchor\":\"x\",\"type\":\"integer\"}}}", "1", "null" },
+    { "{\"examples\":[{\"$id\":\"A\",\"type\":\"string\"}],\"$defs\":{\"a\":{\"$id\":\"A\",\"type\":\"integer\"}},"
+      "\"$ref\":\"A\"}", "1", "\"x\"" },                                 /* no schema, and one */
+    { "{\"$defs\":{\"const\":{\"$id\":\"A\",\"type\":\"integer\"}},\"$ref\":\"A\"}", "1", "\"x\"" },
+    { "{\"properties\":{\"enum\":{\"$anchor\":\"x\",\"type\":\"integer\"}},\"$ref\":\"#x\"}", "1", "\"x\"" },
+    { "{\"const\":{\"$id\":\"A\",\"$ref\":\"#\"}}", "{\"$id\":\"A\",\"$ref\":\"#\"}", "{\"$id\":\"A\"}" },
+    { "{\"$id\":\"R\",\"$ref\":\"A#x\",\"$defs\":{\"a\":{\"$id\":\"A\",\"$defs\":{\"b\":{\"$anchor\":\"x\",\"type\":"
+      "\"integer\"}}},\"b\":{\"$anchor\":\"x\",\"type\":\"null\"}}}", "1", "null" },
+    { "{\"type\":\"array\",\"items\":{\"$ref\":\"A\"},\"not\":{\"not\":{\"items\":{\"$id\":\"A\",\"type\":\"null\"}}}}",
+      "[null]", "[1]" },                                                /* a place that is written anew keeps its name */
     { "{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[]\n[[1,1]]",
       "[1,1]\n[1,2]" },
     { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":5},"
@@ -382,6 +392,19 @@ static const struct { const char *constraint; int code; const char *says; } refu
     { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"a\",\"items\":{\"$ref\":\"#\"}}},\"$ref\":\"a\"}}", VS_E_UNSUPPORTED,
       "$id below the root" },
     { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"a\"}},\"$ref\":\"b\"}}", VS_E_UNSUPPORTED, "$ref at #: only references" },
+    { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"A\"},\"b\":{\"$id\":\"A\"}},\"$ref\":\"A\"}}", VS_E_INVALID,
+      "$ref at #: more than one schema" },
+    { "{\"json_schema\":{\"$id\":\"A\",\"properties\":{\"a\":{\"$id\":\"A\"},\"b\":{\"$ref\":\"A\"}}}}", VS_E_INVALID,
+      "$ref at #/properties/b: more than one schema" },
+    { "{\"json_schema\":{\"$defs\":{\"a\":{\"$anchor\":\"x\"},\"b\":{\"$anchor\":\"x\"}},\"$ref\":\"#x\"}}", VS_E_INVALID,
+      "$ref at #: more than one schema" },
+    { "{\"json_schema\":{\"$defs\":{\"a\":{\"$id\":\"A\",\"$defs\":{\"b\":{\"$id\":\"B\"}}},\"c\":{\"$id\":\"B\"}},"
+      "\"$ref\":\"B\"}}", VS_E_INVALID, "$ref at #: more than one schema" },
+    { "{\"json_schema\":{\"default\":{\"$anchor\":\"x\"},\"$ref\":\"#x\"}}", VS_E_INVALID, "$ref at #: there is no schema" },
+    { "{\"json_schema\":{\"type\":\"object\",\"properties\":{\"const\":{\"$id\":\"A\",\"type\":\"array\",\"items\":{\"$ref\":"
+      "\"#\"}}},\"additionalProperties\":false}}", VS_E_UNSUPPORTED, "$id below the root" },
+    { "{\"json_schema\":{\"not\":{\"$id\":\"A\",\"$defs\":{\"x\":{\"type\":\"string\"}},\"$ref\":\"#/$defs/x\"},"
+      "\"$defs\":{\"x\":{\"type\":\"integer\"}}}}", VS_E_UNSUPPORTED, "$id below the root" },
     { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"^(?!a)b|c\"}}", VS_E_UNSUPPORTED, "look-ahead" },
     { "{\"json_schema\":{\"type\":\"array\",\"uniqueItems\":true}}", VS_E_UNSUPPORTED, "uniqueItems at #" },
     { "{\"json_schema\":{\"not\":{\"type\":\"string\",\"format\":\"date\"}}}", VS_E_UNSUPPORTED, "not at #" },
@@ -559,6 +582,51 @@ static void test_bounds(void **state)
     vs_grammar_free(g);
 }
 
+/* Seconds that it takes to compile 2,000 references (ref and "z1", ...) to as many schemas, behind 20,000 values that are none; of
+ * three tries the least. */
+static double seconds_of_references(const char *name, const char *ref)
+{
+    double least = 1e9;
+    json_t *defs = json_object(), *list = json_array(), *values = json_array();
+    for (int i = 0; i < 20000; i++)
+        json_array_append_new(values, json_array());
+    for (int i = 0; i < 2000; i++) {
+        char key[16], to[32], word[16];
+        snprintf(key, sizeof key, "z%d", i);
+        snprintf(to, sizeof to, "%sz%d", ref, i);
+        snprintf(word, sizeof word, "z%d", i);
+        json_object_set_new(defs, key, json_pack("{s:s, s:s}", name, word, "type", "null"));
+        json_array_append_new(list, json_pack("{s:s}", "$ref", to));
+    }
+    json_t *o = json_pack("{s:{s:o, s:o, s:o}}", "json_schema", "values", values, "$defs", defs, "prefixItems", list);
+    assert_non_null(o);
+    for (int i = 0; i < 3; i++) {
+        struct vs_grammar *g = NULL;
+        struct vs_error err = { 0 };
+        struct timespec from, to;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        int r = vs_grammar_compile(o, VS_GRAMMAR_WRITES, v, NULL, &g, &err);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        if (r != VS_OK)
+            fail_msg("%s: %s", name, err.text);
+        vs_grammar_free(g);
+        double s = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) * 1e-9;
+        least = s < least ? s : least;
+    }
+    json_decref(o);
+    return least;
+}
+
+/* A reference by name costs about as much as one by place, however large the schema is. */
+static void test_references(void **state)
+{
+    (void)state;
+    double place = seconds_of_references("title", "#/$defs/"), id = seconds_of_references("$id", ""),
+           anchor = seconds_of_references("$anchor", "#");
+    if (id > 4 * place || anchor > 4 * place)
+        fail_msg("by place %.4f s, by id %.4f s, by anchor %.4f s", place, id, anchor);
+}
+
 /* Compiling stops when it is told to. */
 static int stop(void *context)
 {
@@ -583,7 +651,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_references), cmocka_unit_test(test_stopped),
     };
     v = vocabulary();
     int r = cmocka_run_group_tests(tests, NULL, NULL);
