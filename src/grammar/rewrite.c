@@ -284,6 +284,30 @@ static bool not_dependent(const struct rewriting *w, json_t *schema, json_t *v, 
     return true;
 }
 
+/* What was written here: what stands under `not` was rewritten before. */
+static bool not_written(json_t *list, const char *type, const char *keyword, json_t *v)
+{
+    return add(list, keyword ? json_pack("{s:s, s:O}", "type", type, keyword, v) : json_pack("{s:s}", "type", type));
+}
+
+static bool not_not_integer(const struct rewriting *w, json_t *schema, json_t *v, json_t *list, unsigned depth)
+{
+    (void)w, (void)schema, (void)depth;
+    return not_written(list, "integer", NULL, v);
+}
+
+static bool not_not_pattern(const struct rewriting *w, json_t *schema, json_t *v, json_t *list, unsigned depth)
+{
+    (void)w, (void)schema, (void)depth;
+    return not_written(list, "string", "pattern", v);
+}
+
+static bool not_not_enum(const struct rewriting *w, json_t *schema, json_t *v, json_t *list, unsigned depth)
+{
+    (void)w, (void)schema, (void)depth;
+    return not_written(list, "string", "enum", v);
+}
+
 static const struct {
     const char *keyword;
     bool (*negate)(const struct rewriting *w, json_t *schema, json_t *v, json_t *list, unsigned depth);
@@ -291,6 +315,7 @@ static const struct {
     { "type", not_type }, { "enum", not_enum }, { "const", not_const }, { "pattern", not_pattern }, { "required", not_required },
     { "properties", not_properties }, { "items", not_items }, { "prefixItems", not_prefix }, { "contains", not_contains },
     { "allOf", not_all }, { "anyOf", not_any }, { "not", not_not }, { "$ref", not_ref }, { "dependentRequired", not_dependent },
+    { VS_NOT_INTEGER, not_not_integer }, { VS_NOT_PATTERN, not_not_pattern }, { VS_NOT_ENUM, not_not_enum },
 };
 
 /* Keywords that say nothing alone, or hold schemas that are only referred to. */
