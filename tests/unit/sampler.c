@@ -275,17 +275,20 @@ static void test_philox(void **state)
     assert_true(r[0] == 0xd16cfe09 && r[1] == 0x94fdcceb && r[2] == 0x5001e420 && r[3] == 0x24126ea1);
 }
 
-/* A mask is the same as a bias of -infinity on all that it does not allow. */
-static void test_mask(void **state)
+/* A mask is the same as a bias of -infinity on all that it does not allow: from nearly all to a few, far apart; or nothing. */
+static void check_masks(uint32_t n, uint32_t rounds)
 {
-    (void)state;
-    enum { N = 200 };
-    float l[N];
-    struct vs_logit_bias bias[N];
-    uint64_t allowed[(N + 63) / 64];
+    enum { N = 3000 };
+    static const uint32_t shares[] = { 1000, 100, 200, 900, 4, 500, 0, 300, 2, 990, 50 };      /* of 1,000 that are allowed */
+    static float l[N];
+    static struct vs_logit_bias bias[N];
+    static uint64_t allowed[(N + 63) / 64];
     struct vs_sampler *s;
-    assert_int_equal(vs_sampler_create(N, &s), VS_OK);
-    for (uint32_t round = 0; round < 300; round++) {
+    assert_true(n <= N);
+    assert_int_equal(vs_sampler_create(n, &s), VS_OK);
+    for (uint32_t round = 0; round < rounds; round++) {
+        uint32_t share = shares[round % 11], n_allowed = 0;
+        float spread = round % 2 ? 8.0f : 400.0f;        /* so wide that most have no weight, in some rounds */
         struct vs_sampling p, q;
         memset(allowed, 0, sizeof allowed);
         vs_sampling_defaults(&p);
@@ -296,26 +299,34 @@ static void test_mask(void **state)
         p.frequency_penalty = round % 4 ? 0.0f : -0.5f;
         uint32_t history[30];
         for (size_t i = 0; i < sizeof history / sizeof *history; i++)
-            history[i] = random32() % N;
+            history[i] = random32() % n;
         q = p;
         q.bias = bias;
-        for (uint32_t i = 0; i < N; i++) {
-            l[i] = 8 * uniform() - 4;
-            if (random32() % 10 < 1 + round % 10)
-                allowed[i / 64] |= UINT64_C(1) << i % 64;
+        for (uint32_t i = 0; i < n; i++) {
+            l[i] = spread * (uniform() - 0.5f);
+            if (random32() % 1000 < share)
+                allowed[i / 64] |= UINT64_C(1) << i % 64, n_allowed++;
             else
                 bias[q.n_bias++] = (struct vs_logit_bias){ i, -INFINITY };
         }
         p.allowed = allowed;
         for (uint64_t position = 0; position < 20; position++) {
-            uint32_t a = N, b = N;
+            uint32_t a = n, b = n;
             int r = vs_sampler_sample(s, &p, l, history, position + 10, position, &a, NULL);
+            assert_int_equal(r, n_allowed ? VS_OK : VS_E_INVALID);
             assert_int_equal(r, vs_sampler_sample(s, &q, l, history, position + 10, position, &b, NULL));
             assert_int_equal(a, b);
             assert_true(r != VS_OK || (allowed[a / 64] >> a % 64 & 1));
         }
     }
     vs_sampler_free(s);
+}
+
+static void test_mask(void **state)
+{
+    (void)state;
+    check_masks(200, 300);
+    check_masks(3000, 330);             /* more than the heap holds, and many blocks */
 }
 
 /* Thresholds that are met to the last unit. */
