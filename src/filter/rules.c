@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/sha256.h"
 #include "filter/automaton.h"
+#include "filter/english.h"
 #include "filter/letters.h"
 
 #include <stdio.h>
@@ -20,7 +21,7 @@ enum {
     N_STEPS = 1 << 14,                   /* of all phrases: more than twice as many as those */
     N_ACTIVE = 8,                        /* phrases that may go on with the next word */
     N_SEEN = 1 << 13,                    /* matches of the automaton in one text; more of them say nothing new */
-    N_MET = 1 << 12,                     /* words of texts that are remembered */
+    N_COMMON = 1 << 12,                  /* places of common words */
     SHORT = 8,                           /* letters of such a word, at most */
     MOST = 4,                            /* words of rules that a word of a text may be */
 };
@@ -36,8 +37,9 @@ struct known { uint64_t key; uint8_t n, kind; bool is_ascii; };      /* key: vs_
 
 struct seen { uint32_t word, start, end; };
 
-/* A short word of a text that was met lately: which words of rules it is, +1 each, or 0. */
-struct met { uint64_t key; uint16_t word[MOST]; };      /* key: vs_letters_key */
+/* A short word that is common in texts or rules: which words of rules it is, +1 each, or 0. Known from the start: no word of a text
+ * is kept for the next one. */
+struct common { uint64_t key; uint16_t word[MOST]; };      /* key: vs_letters_key */
 
 /* Phrases are a trie of words: a step from a node, by a word, to the next one. */
 struct step { uint16_t from, word, to, emits; };     /* to 0: this slot is free; emits: number of a word + 1, when a phrase ends */
@@ -45,7 +47,7 @@ struct step { uint16_t from, word, to, emits; };     /* to 0: this slot is free;
 struct vs_rules {
     struct vs_rule_table table;
     struct vs_automaton *automaton;
-    struct met met[N_MET];               /* by the hash of the key */
+    struct common common[N_COMMON];      /* by the hash of the key */
     uint16_t slot[N_SLOTS];              /* number of a word + 1, by its hash */
     uint16_t sign[0x80];                 /* number of the word that is this one character + 1 */
     uint32_t lengths[N_PAIRS];           /* of prefixes, by their first two characters: a bit for each length, the last one for all
@@ -204,6 +206,65 @@ static inline unsigned word_at(const struct vs_rules *r, const char *text, size_
     return r->table.n_words;
 }
 
+/* Which words of rules the word text[0, length) begins with, and which it is; `room` bytes may be read. How many. */
+static unsigned find_words(const struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
+{
+    unsigned n = 0, word;
+    uint32_t lengths = r->lengths[pair_of(text, length)];
+    size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
+    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n + 1 < MOST; i++)
+        if (lengths & bit_of(i) && (word = word_at(r, text, i, room, VS_WORD_PREFIX)) < r->table.n_words)
+            known[n++] = word;
+    if ((word = word_at(r, text, length, room, VS_WORD_WHOLE)) < r->table.n_words)
+        known[n++] = word;
+    return n;
+}
+
+static inline unsigned place_of(uint64_t key)
+{
+    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+}
+
+/* The same of a word of at most SHORT letters: of most that texts have it is in `common`. */
+static unsigned find_short(const struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
+{
+    uint64_t key = vs_letters_key(text, length, room);
+    const struct common *common = &r->common[place_of(key)];
+    unsigned n = 0;
+    if (common->key != key)
+        return find_words(r, text, length, room, known);
+    for (; n < MOST && common->word[n]; n++)
+        known[n] = common->word[n] - 1u;
+    return n;
+}
+
+static void note_common(struct vs_rules *r, const char *text, size_t n)
+{
+    if (!n || n > SHORT || vs_letters_end(text, n, 0) != n)
+        return;
+    unsigned known[MOST];
+    uint64_t key = vs_letters_key(text, n, n);
+    struct common *common = &r->common[place_of(key)];
+    if (common->key)
+        return;                          /* a more common one is there */
+    common->key = key;
+    n = find_words(r, text, n, n, known);
+    for (size_t k = 0; k < n; k++)
+        common->word[k] = (uint16_t)(known[k] + 1);
+}
+
+static void fill_common(struct vs_rules *r)
+{
+    for (const char *word = vs_english_words; *word;) {
+        size_t n = strcspn(word, " ");
+        note_common(r, word, n);
+        word += n + strspn(word + n, " ");
+    }
+    for (unsigned i = 0; i < r->table.n_words; i++)
+        if (r->table.word[i].kind == VS_WORD_WHOLE)
+            note_common(r, r->table.word[i].text, strlen(r->table.word[i].text));
+}
+
 /* ---- phrases ---- */
 
 static unsigned step_at(const struct vs_rules *r, unsigned from, unsigned word)
@@ -284,6 +345,8 @@ int vs_rules_open(const void *file, size_t n, struct vs_rules **ret, struct vs_e
         r = vs_error_set(err, VS_E_NOMEM, "rules: out of memory");
     if (r == VS_OK && (!fill_slots(rules) || !fill_steps(rules)))
         r = vs_error_set(err, VS_E_MALFORMED, "rules: the table has too many words");
+    if (r == VS_OK)
+        fill_common(rules);
     if (r == VS_OK)
         r = vs_automaton_open(bytes + VS_RULES_HEADER + table, n - VS_RULES_HEADER - table, &rules->automaton, err);
     if (r == VS_OK)
@@ -475,42 +538,10 @@ static size_t word_end(const char *text, size_t start, size_t i, size_t n)
     return i;
 }
 
-/* Which words of rules the word text[0, length) begins with, and which it is; `room` bytes may be read. How many. */
-static unsigned find_words(const struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
-{
-    unsigned n = 0, word;
-    uint32_t lengths = r->lengths[pair_of(text, length)];
-    size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
-    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n + 1 < MOST; i++)
-        if (lengths & bit_of(i) && (word = word_at(r, text, i, room, VS_WORD_PREFIX)) < r->table.n_words)
-            known[n++] = word;
-    if ((word = word_at(r, text, length, room, VS_WORD_WHOLE)) < r->table.n_words)
-        known[n++] = word;
-    return n;
-}
-
-/* The same of a word of at most SHORT letters, most of which were met before: they are remembered. */
-static unsigned find_short(struct vs_rules *r, const char *text, size_t length, size_t room, unsigned known[MOST])
-{
-    uint64_t key = vs_letters_key(text, length, room);
-    struct met *met = &r->met[key * UINT64_C(0x9e3779b97f4a7c15) >> 52];
-    unsigned n = 0;
-    if (met->key != key) {
-        *met = (struct met){ .key = key };
-        n = find_words(r, text, length, room, known);
-        for (unsigned k = 0; k < n; k++)
-            met->word[k] = (uint16_t)(known[k] + 1);
-        return n;
-    }
-    for (; n < MOST && met->word[n]; n++)
-        known[n] = met->word[n] - 1u;
-    return n;
-}
-
 /* One word of the text: what it begins with, and what it is. */
 static size_t look_up(struct scan *s, size_t start, size_t n)
 {
-    struct vs_rules *r = s->rules;
+    const struct vs_rules *r = s->rules;
     const char *text = s->text;
     unsigned known[MOST], n_known;
     size_t end = vs_letters_end(text, n, start);

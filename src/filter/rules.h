@@ -19,6 +19,7 @@
  * Words are looked up in one pass; in another, fast one, the automaton finds what is more than words. A pattern is found where
  * words of its parts stand in order, with what its gaps allow between them. A file that was cut, changed or made by another build
  * is refused with one error, before the automaton is looked at. Memory: a copy of what is needed; the bytes may go after _open.
+ * No word of a text is kept behind its scan; common ones are looked up at _open.
  * Threads: one at a time for each (vs_rules_scan).
  */
 #ifndef VS_FILTER_RULES_H
