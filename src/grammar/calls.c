@@ -155,7 +155,7 @@ static void add_values(const struct tags *t, const char *key, const json_t *sche
     };
     struct vs_grammar *g = t->g;
     const struct vs_call_tags *of = t->of;
-    unsigned types = json_is_object(schema) ? vs_schema_types_within(t->scope, schema) : VS_JSON_ANY;
+    unsigned types = json_is_object(schema) ? vs_schema_types_within(g, t->scope, schema) : VS_JSON_ANY;
     unsigned others = of->key_close ? types & ~(unsigned)VS_JSON_STRING : types;
     const char *close = of->json_close ? of->json_close : of->key_close, *end = of->json_close ? of->json_end : of->value_close;
     bool has_kinds = strstr(close, "%s") != NULL;

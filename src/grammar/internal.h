@@ -192,7 +192,8 @@ enum vs_schemas_below { VS_BELOW_NONE, VS_BELOW_ONE, VS_BELOW_LIST, VS_BELOW_MAP
 enum vs_schemas_below vs_schema_below(const char *keyword);             /* which schemas stand under a keyword */
 /* Those of the texts (taken over) that the schema allows as strings; NULL when g has an error. */
 struct vs_dfa *vs_schema_limit(struct vs_grammar *g, struct vs_schema_scope *scope, const json_t *schema, struct vs_dfa *text);
-unsigned vs_schema_types_within(struct vs_schema_scope *scope, const json_t *schema);  /* as vs_schema_types */
+/* As vs_schema_types, and counted as work. */
+unsigned vs_schema_types_within(struct vs_grammar *g, struct vs_schema_scope *scope, const json_t *schema);
 
 /* ---- rewrite.c: a new reference, to a copy where something was rewritten; NULL: no memory. *scope becomes that of it. ---- */
 

@@ -62,7 +62,7 @@ static bool not_type(const struct rewriting *w, json_t *schema, json_t *v, json_
 {
     (void)schema, (void)v, (void)depth;
     json_t *only = json_pack("{s:O}", "type", v);
-    unsigned bits = vs_schema_types_within(w->scope, only), numbers = VS_JSON_INTEGER | VS_JSON_NUMBER;
+    unsigned bits = vs_schema_types_within(w->g, w->scope, only), numbers = VS_JSON_INTEGER | VS_JSON_NUMBER;
     json_decref(only);
     if ((bits & numbers) == VS_JSON_INTEGER)
         add(list, json_pack("{s:s, s:b}", "type", "number", VS_NOT_INTEGER, 1));

@@ -355,41 +355,46 @@ static bool has_inner_reference(struct vs_grammar *g, const json_t *v, enum vs_s
     return false;
 }
 
-static unsigned types_of(struct vs_schema_scope *scope, const json_t *schema, unsigned depth)
+enum { MAX_TYPES = 10000 };              /* schemas that are looked at for the types of one */
+
+/* left: so many more schemas are looked at; then it may be anything, as references could multiply without end. */
+static unsigned types_of(struct vs_schema_scope *scope, unsigned *left, const json_t *schema, unsigned depth)
 {
     static const char *const unions[] = { "anyOf", "oneOf", "enum", "allOf" };
     const json_t *constant = json_object_get(schema, "const"), *v;
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
     unsigned bits = vs_types_said(schema) ? vs_types_said(schema) : T_ALL;
     size_t i;
-    if (!json_is_object(schema) || depth > 8)
+    if (!json_is_object(schema) || depth > 8 || !*left)
         return json_is_false(schema) ? 0 : T_ALL;
+    --*left;
     if (constant)
         bits &= vs_json_type(constant);
     for (size_t k = 0; k < sizeof unions / sizeof *unions; k++) {
         const json_t *list = json_object_get(schema, unions[k]);
         unsigned any = 0;
         json_array_foreach(list, i, v) {
-            unsigned one = k == 2 ? vs_json_type(v) : types_of(scope, v, depth + 1);
+            unsigned one = k == 2 ? vs_json_type(v) : types_of(scope, left, v, depth + 1);
             any |= one;
             bits &= k == 3 ? one : T_ALL;
         }
         bits &= json_is_array(list) && k < 3 ? any : T_ALL;
     }
-    return ref ? bits & types_of(scope, vs_schema_follow(scope, ref), depth + 1) : bits;
+    return ref ? bits & types_of(scope, left, vs_schema_follow(scope, ref), depth + 1) : bits;
 }
 
 unsigned vs_schema_types(const json_t *root, const json_t *schema)
 {
     struct vs_schema_scope scope = { .root = root };
-    unsigned bits = types_of(&scope, schema, 0);
+    unsigned left = MAX_TYPES, bits = types_of(&scope, &left, schema, 0);
     vs_schema_scope_clear(&scope);
     return bits;
 }
 
-unsigned vs_schema_types_within(struct vs_schema_scope *scope, const json_t *schema)
+unsigned vs_schema_types_within(struct vs_grammar *g, struct vs_schema_scope *scope, const json_t *schema)
 {
-    return types_of(scope, schema, 0);
+    unsigned left = MAX_TYPES, bits = types_of(scope, &left, schema, 0);
+    return vs_grammar_work(g, 64 * (uint64_t)(MAX_TYPES - left)) ? bits : VS_JSON_ANY;
 }
 
 bool vs_schema_says_nothing(const json_t *schema)
@@ -426,7 +431,7 @@ static struct vs_dfa *limit(struct vs_compiler *c, const json_t *schema, struct 
         const char *keyword = kind ? "oneOf" : "anyOf";
         for (size_t i = 0; i < json_array_size(json_object_get(schema, keyword)); i++) {
             const json_t *one = vs_schema_at_number(c, schema, keyword, i);
-            if (!(types_of(c->scope, one, 0) & T_STRING))
+            if (!(vs_schema_types_within(c->g, c->scope, one) & T_STRING))
                 continue;
             if (found)
                 vs_refuse(c, VS_E_UNSUPPORTED, schema, keyword,

@@ -632,6 +632,24 @@ static void test_references(void **state)
         fail_msg("by place %.4f s, by id %.4f s, by anchor %.4f s", place, id, anchor);
 }
 
+/* Types are known through references and alternatives; where these multiply, any type is the answer, and soon. */
+static void test_types(void **state)
+{
+    (void)state;
+    json_t *root = json_pack("{s:{s:{s:[{s:s}, {s:s}]}}, s:[]}", "$defs", "a", "anyOf", "type", "integer", "type", "null", "anyOf");
+    json_t *schema = json_pack("{s:s, s:[s, s]}", "$ref", "#/$defs/a", "type", "integer", "string");
+    assert_int_equal(vs_schema_types(root, schema), VS_JSON_INTEGER);
+    json_decref(schema);
+    for (int i = 0; i < 150; i++)
+        json_array_append_new(json_object_get(root, "anyOf"), json_pack("{s:s}", "$ref", "#"));
+    struct timespec from, to;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    assert_int_equal(vs_schema_types(root, root), VS_JSON_ANY);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    assert_true(to.tv_sec - from.tv_sec < 2);            /* 150 to the power of four would be minutes */
+    json_decref(root);
+}
+
 /* Compiling stops when it is told to. */
 static int stop(void *context)
 {
@@ -656,7 +674,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_references), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_stopped),
     };
     v = vocabulary();
     int r = cmocka_run_group_tests(tests, NULL, NULL);
