@@ -3,9 +3,9 @@
 
     python3 tools/train_linear.py --program build/release/bin/guard-features --data FOLDER
 
-FOLDER holds the development data (injection/*.jsonl, benign/*.jsonl); our own rows are data/guard/*.jsonl. Nothing is random:
-the same data give the same weights. Features come from the program, that is from linear.c, so that they are computed in one
-place.
+FOLDER holds the development data (injection/*.jsonl, benign/*.jsonl); our own rows are data/guard/*.jsonl; documents and sources
+of this tree are harmless texts. Nothing is random: the same data and the same commit give the same weights, and the file that is
+written names the commit. Features come from the program, that is from linear.c, so that they are computed in one place.
 
 How: logistic regression on units (sentences, windows, wholes; see linear.h) with one weight for each bucket, an offset for
 each kind of unit, L2 regularisation, L-BFGS. Each source counts by the root of its size, each label half. Every unit of a
@@ -306,10 +306,18 @@ def calibration(best, rows, texts):
     return tables
 
 
+def commit():
+    """Of the tree that was learned from; "with changes" where what is there is not what was committed."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--", ":!src/filter/linear_weights.c", ":!tests/golden/linear")
+    return (git("rev-parse", "--short=12", "HEAD") or "no commit") + (" with changes" if changed else "")
+
+
 def write(path, q, tables, rows):
     lines = ['/* filter/linear_weights.c - written by tools/train_linear.py: do not edit.',
              f' * Learned from {sum(rows.label)} attacks and {len(rows.label) - sum(rows.label)} harmless texts of '
-             f'{len(set(rows.source))} sources. */',
+             f'{len(set(rows.source))} sources, some of them the tree of {commit()}. */',
              '#include "filter/linear_weights.h"', '',
              'const struct vs_linear_point vs_linear_calibration[VS_LINEAR_KINDS][VS_LINEAR_POINTS] = {']
     for table in tables:
