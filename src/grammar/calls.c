@@ -68,16 +68,41 @@ static struct vs_dfa *without_json(const struct tags *t, struct vs_dfa *text, un
     return text;
 }
 
-/* The schema with the definitions that it may refer to. A new reference. */
-static json_t *alone(const struct tags *t, const json_t *schema)
+static const char *const shared[] = { "$defs", "definitions" };
+
+/* Does a reference lead to another place of the parameters than their definitions? */
+static bool refers_beyond(const struct tags *t, const json_t *v, unsigned depth)
 {
-    static const char *const shared[] = { "$defs", "definitions" };
+    const char *key, *ref = json_string_value(json_object_get(v, "$ref"));
+    json_t *one;
+    size_t i;
+    if (depth > VS_MAX_BELOW || !vs_grammar_work(t->g, 8))
+        return true;
+    if (ref && (strcmp(ref, "#") == 0 || (strncmp(ref, "#/", 2) == 0 && strncmp(ref, "#/$defs/", 8) != 0
+                                          && strncmp(ref, "#/definitions/", 14) != 0)))
+        return true;
+    json_object_foreach((json_t *)(uintptr_t)v, key, one)
+        if (refers_beyond(t, one, depth + 1))
+            return true;
+    json_array_foreach(v, i, one)
+        if (refers_beyond(t, one, depth + 1))
+            return true;
+    return false;
+}
+
+/* The schema with the definitions that it may refer to: it is the root of what is compiled. A new reference. */
+static json_t *alone(const struct tags *t, const char *key, const json_t *schema)
+{
     json_t *whole = json_is_object(schema) ? json_copy((json_t *)(uintptr_t)schema) : json_incref((json_t *)(uintptr_t)schema);
     for (size_t i = 0; i < 2 && json_is_object(whole); i++) {
         json_t *defs = json_object_get(t->parameters, shared[i]);
+        if (defs && json_object_get(whole, shared[i]) && !json_equal(defs, json_object_get(whole, shared[i])))
+            refuse(t, key, "it has other definitions than the parameters");
         if (defs && !json_object_get(whole, shared[i]))
             json_object_set(whole, shared[i], defs);
     }
+    if (refers_beyond(t, whole, 0))
+        refuse(t, key, "in tags only references to #/$defs/... and #/definitions/... can be followed");
     return whole;
 }
 
@@ -96,14 +121,14 @@ static void add_string(const struct tags *t, const char *key, const json_t *sche
 }
 
 /* A value of JSON, of some of all types that its schema allows. */
-static void add_json(const struct tags *t, const json_t *schema, unsigned all, unsigned some, uint32_t from, uint32_t to)
+static void add_json(const struct tags *t, const char *key, const json_t *schema, unsigned all, unsigned some, uint32_t from,
+                     uint32_t to)
 {
     static const struct { unsigned type; const char *name; } names[] = {
         { VS_JSON_NULL, "null" }, { VS_JSON_BOOLEAN, "boolean" }, { VS_JSON_INTEGER | VS_JSON_NUMBER, "number" },
         { VS_JSON_STRING, "string" }, { VS_JSON_ARRAY, "array" }, { VS_JSON_OBJECT, "object" },
     };
-    static const char *const shared[] = { "$defs", "definitions" };
-    json_t *whole = schema ? alone(t, schema) : json_true(), *list = json_array(), *both = json_array(), *rest = json_object();
+    json_t *whole = schema ? alone(t, key, schema) : json_true(), *list = json_array(), *both = json_array(), *rest = json_object();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (some & names[i].type)
             json_array_append_new(list, json_string(names[i].name));
@@ -173,7 +198,7 @@ static void add_values(const struct tags *t, const char *key, const json_t *sche
             continue;
         uint32_t begin = vs_place_add(g), behind = vs_place_add(g);
         add_filled(g, from, close, kinds[i].name, begin);
-        add_json(t, schema, types, some, begin, behind);
+        add_json(t, key, schema, types, some, begin, behind);
         add_filled(g, behind, end, key, to);
     }
 }

@@ -650,6 +650,45 @@ static void test_types(void **state)
     json_decref(root);
 }
 
+/* A property of tags is compiled alone: what it refers to must be there, and be the same. */
+static void test_tags(void **state)
+{
+    (void)state;
+    static const struct vs_call_tags code = { .key_open = "", .json_close = "=", .json_end = "", .end = ")", .between = ", " };
+    static const struct vs_call_form form = { .open = "", .close = "(", .tags = &code };
+    static const struct { const char *properties, *good, *bad, *says; } cases[] = {
+        { "'a': {'type': 'array', 'items': {'$ref': '#/$defs/x'}}", "f(a=[1])", "f(a=[null])", NULL },
+        { "'a': {'type': 'array', 'items': {'$ref': '#/$defs/x'}, '$defs': {'x': {'type': 'integer'}}}", "f(a=[1])", "f(a=[null])",
+          NULL },
+        { "'a': {'type': 'array', 'items': {'$ref': '#'}}", NULL, NULL, "f, a: in tags only references to #/$defs/..." },
+        { "'b': true, 'a': {'type': 'object', 'properties': {'b': {}, 'c': {'$ref': '#/properties/b'}}}", NULL, NULL,
+          "f, a: in tags only references to #/$defs/..." },
+        { "'a': {'type': 'array', 'items': {'$ref': '#/$defs/x'}, '$defs': {'x': {'type': 'null'}}}", NULL, NULL,
+          "f, a: it has other definitions" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        struct vs_grammar *g = NULL;
+        struct vs_error err = { 0 };
+        snprintf(text, sizeof text, "{'type': 'object', 'properties': {%s}, '$defs': {'x': {'type': 'integer'}}}",
+                 cases[i].properties);
+        for (char *at = text; (at = strchr(at, '\''));)
+            *at = '"';
+        json_t *parameters = json_loads(text, 0, NULL);
+        assert_non_null(parameters);
+        const struct vs_callable f = { "f", parameters };
+        int r = vs_grammar_calls(&form, &f, 1, NULL, false, v, NULL, &g, &err);
+        if (cases[i].says ? r != VS_E_UNSUPPORTED || !strstr(err.text, cases[i].says) : r != VS_OK)
+            fail_msg("%s: %d '%s'", text, r, err.text);
+        if (r == VS_OK) {
+            assert_true(accepts(g, cases[i].good, strlen(cases[i].good)));
+            assert_false(accepts(g, cases[i].bad, strlen(cases[i].bad)));
+        }
+        vs_grammar_free(r == VS_OK ? g : NULL);
+        json_decref(parameters);
+    }
+}
+
 /* Compiling stops when it is told to. */
 static int stop(void *context)
 {
@@ -674,7 +713,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_stopped),
     };
     v = vocabulary();
     int r = cmocka_run_group_tests(tests, NULL, NULL);
