@@ -26,6 +26,13 @@
 
 static inline uint32_t vs_f32_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 static inline float vs_f32_of_bits(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+/* Words in the order of the floats, for all but NaN; -0 counts as 0. */
+static inline uint32_t vs_f32_order(float x)
+{
+    uint32_t b = vs_f32_bits(x + 0.0f);
+    return b ^ ((uint32_t)((int32_t)b >> 31) | 0x80000000u);
+}
+static inline float vs_f32_of_order(uint32_t k) { return vs_f32_of_bits(k & 0x80000000u ? k ^ 0x80000000u : ~k); }
 static inline uint64_t vs_f64_bits(double x) { uint64_t u; memcpy(&u, &x, 8); return u; }
 static inline double vs_f64_of_bits(uint64_t u) { double x; memcpy(&x, &u, 8); return x; }
 

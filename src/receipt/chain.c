@@ -2,6 +2,7 @@
 #include "receipt/chain.h"
 
 #include "base/bytes.h"
+#include "base/num.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -61,11 +62,7 @@ void vs_commit_add_text(struct vs_sha256 *s, const char *text, size_t n)
 /* A candidate as one number: the better one is the greater. Of equal logits, and zeros are equal, the lower id is better. */
 static uint64_t key_of(uint32_t id, float logit)
 {
-    float v = logit + 0.0f;              /* -0 becomes 0 */
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-    return (uint64_t)bits << 32 | (uint32_t)~id;
+    return (uint64_t)vs_f32_order(logit) << 32 | (uint32_t)~id;
 }
 
 enum { RUN = 32, ROOM = 4 * VS_TRACE_BEST };

@@ -2,7 +2,7 @@
  *
  *   logits --mask, bias, penalties--> l --select--> candidates, best first --weigh--> q --cut--> kept --draw--> id
  *
- * A candidate is one number, (sortable bits of l) << 32 | ~id, so that "greater" is the total order: logit descending,
+ * A candidate is one number, (word in the order of l) << 32 | ~id, so that "greater" is the total order: logit descending,
  * id ascending. Once candidates are in order, every later filter keeps one unbroken run of them. Weights are integers
  * in units of 2^-40 of the heaviest, so no sum depends on an order and no threshold on a rounding.
  */
@@ -230,20 +230,9 @@ static int apply_penalties(struct vs_sampler *s, const struct vs_sampling *p, co
 
 /* -- order --------------------------------------------------------------------------------------------------------- */
 
-static inline int32_t sortable(float x)                     /* same order as x; -0 counts as 0; there is no NaN */
-{
-    int32_t b = (int32_t)vs_f32_bits(x + 0.0f);
-    return b ^ (b >> 31 & 0x7fffffff);
-}
-
-static inline float unsortable(int32_t k)
-{
-    return vs_f32_of_bits((uint32_t)(k ^ (k >> 31 & 0x7fffffff)));
-}
-
 static inline uint64_t candidate(float x, uint32_t id)
 {
-    return (uint64_t)((uint32_t)sortable(x) ^ 0x80000000u) << 32 | (uint32_t)~id;
+    return (uint64_t)vs_f32_order(x) << 32 | (uint32_t)~id;
 }
 
 static inline uint32_t candidate_id(uint64_t c)
@@ -289,7 +278,7 @@ static void sift_down(uint64_t *heap, size_t n, size_t i)   /* the least on top 
 
 static float heap_least(const uint64_t *heap)
 {
-    return unsortable((int32_t)((uint32_t)(heap[0] >> 32) ^ 0x80000000u));
+    return vs_f32_of_order((uint32_t)(heap[0] >> 32));
 }
 
 /* The k best, best first; returns how many there are, which is less where the mask allows less. Ids come in ascending order, so an

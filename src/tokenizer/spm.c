@@ -9,6 +9,7 @@
 #include "tokenizer/internal.h"
 
 #include "base/bytes.h"
+#include "base/num.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -62,10 +63,7 @@ static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
 /* Ascending when the scores descend. */
 static uint32_t priority(float score)
 {
-    uint32_t bits;
-    score = score == 0 ? 0 : score;     /* -0 is 0 */
-    memcpy(&bits, &score, sizeof bits);
-    return ~(bits & 0x80000000u ? ~bits : bits | 0x80000000u);
+    return ~vs_f32_order(score);
 }
 
 /* A byte's own piece, where there is one, else the piece that it prints as. */

@@ -230,6 +230,20 @@ static const struct function functions[] = {
     { "softplus", vs_softplusf, softplus_ref, VS_EXP_MIN, INFINITY,   3.50, 0x1p-126 },
 };
 
+static void test_order(void **state)
+{
+    (void)state;
+    assert_int_equal(vs_f32_order(-0.0f), vs_f32_order(0.0f));
+    assert_true(vs_f32_order(-HUGE_VALF) < vs_f32_order(-FLT_MAX) && vs_f32_order(FLT_MAX) < vs_f32_order(HUGE_VALF));
+    for (int i = 0; i < 1000000; i++) {
+        float a = vs_f32_of_bits((uint32_t)random64()), b = vs_f32_of_bits((uint32_t)random64());
+        if (a != a || b != b)
+            continue;
+        assert_int_equal(vs_f32_order(a) < vs_f32_order(b), a < b);
+        assert_true(vs_f32_of_order(vs_f32_order(a)) == a);
+    }
+}
+
 static void test_functions(void **state)
 {
     (void)state;
@@ -333,6 +347,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fma),
         cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_order),
         cmocka_unit_test(test_functions),
         cmocka_unit_test(test_double),
         cmocka_unit_test(test_control),
