@@ -86,6 +86,8 @@ void vs_set_add(struct vs_compiler *c, struct vs_set *s, const json_t *schema);
 /* The rule of the set; it is written later. VS_NOWHERE: the set allows nothing. */
 uint32_t vs_set_rule(struct vs_compiler *c, const struct vs_set *s, const json_t *pair_of);
 void vs_set_call(struct vs_compiler *c, const struct vs_set *s, uint32_t from, uint32_t to);
+/* The place behind a comma, and white space, at `from`: where an element or a member behind others begins. */
+uint32_t vs_behind_comma(struct vs_compiler *c, uint32_t from);
 /* All ways to take one alternative of each: `take` gets each list of schemas, none of which has alternatives that are not taken. */
 typedef void vs_take_list(void *context, const json_t *const *list, const unsigned *end, unsigned n);
 void vs_set_open(struct vs_compiler *c, const struct vs_made *m, vs_take_list *take, void *context);

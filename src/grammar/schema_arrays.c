@@ -73,16 +73,9 @@ static const json_t *only(struct vs_compiler *c, const json_t *value)
 /* An element, behind others if there are some. */
 static void add_element(struct vs_compiler *c, const struct vs_set *s, bool some, uint32_t from, uint32_t to)
 {
-    struct vs_grammar *g = c->g;
-    uint32_t behind = vs_place_add(g);
-    if (some) {
-        uint32_t comma = vs_place_add(g), begin = vs_place_add(g);
-        vs_edge_text(g, from, ",", 1, comma);
-        vs_edge_call(g, comma, c->space, begin);
-        from = begin;
-    }
-    vs_set_call(c, s, from, behind);
-    vs_edge_call(g, behind, c->space, to);
+    uint32_t behind = vs_place_add(c->g);
+    vs_set_call(c, s, some ? vs_behind_comma(c, from) : from, behind);
+    vs_edge_call(c->g, behind, c->space, to);
 }
 
 /* The values that all elements are among; 0: there is no such list, or it is a long one. */

@@ -251,14 +251,7 @@ static unsigned free_members(struct vs_list *l, const struct members *m, const s
 /* A member from a place where `some` tells whether others stand before it. */
 static void add_member(struct vs_compiler *c, uint32_t rule, bool some, uint32_t from, uint32_t to)
 {
-    struct vs_grammar *g = c->g;
-    if (some) {
-        uint32_t comma = vs_place_add(g), begin = vs_place_add(g);
-        vs_edge_text(g, from, ",", 1, comma);
-        vs_edge_call(g, comma, c->space, begin);
-        from = begin;
-    }
-    vs_edge_call(g, from, rule, to);
+    vs_edge_call(c->g, some ? vs_behind_comma(c, from) : from, rule, to);
 }
 
 /* What is only required has no place of its own: a text that is read may have it anywhere behind the properties, also among others.

@@ -101,6 +101,14 @@ void vs_set_call(struct vs_compiler *c, const struct vs_set *s, uint32_t from, u
         vs_edge_call(c->g, from, rule, to);
 }
 
+uint32_t vs_behind_comma(struct vs_compiler *c, uint32_t from)
+{
+    uint32_t comma = vs_place_add(c->g), begin = vs_place_add(c->g);
+    vs_edge_text(c->g, from, ",", 1, comma);
+    vs_edge_call(c->g, comma, c->space, begin);
+    return begin;
+}
+
 /* ---- $ref ---- */
 
 /* Two schemas with one name: neither is meant. */
