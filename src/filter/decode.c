@@ -35,6 +35,22 @@ static inline __m128i one_of_four(__m128i bytes, const char four[static 4])
 }
 #endif
 
+/* From i on the next byte that is one of the four, a constant, or the end. */
+static inline size_t next_of_four(const struct vs_source *s, size_t i, const char four[static 4])
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        unsigned which = (unsigned)_mm_movemask_epi8(one_of_four(bytes, four));
+        if (which)
+            return i + (unsigned)__builtin_ctz(which);
+    }
+#endif
+    while (i < s->n && s->text[i] != four[0] && s->text[i] != four[1] && s->text[i] != four[2] && s->text[i] != four[3])
+        i++;
+    return i;
+}
+
 /* ---- pieces ---- */
 
 struct piece {                           /* decoded bytes; where each came from */
@@ -463,25 +479,9 @@ static char morse_letter(const char *s, size_t n)
     return 0;
 }
 
-/* From i on the next dot or dash, or the end. */
-static size_t next_dot(const struct vs_source *s, size_t i)
-{
-#ifdef __SSE2__
-    for (; s->n - i >= 16; i += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
-        unsigned which = (unsigned)_mm_movemask_epi8(one_of_four(bytes, ".-.-"));
-        if (which)
-            return i + (unsigned)__builtin_ctz(which);
-    }
-#endif
-    while (i < s->n && s->text[i] != '.' && s->text[i] != '-')
-        i++;
-    return i;
-}
-
 static void decode_morse(const struct vs_source *s, size_t *budget, struct vs_reading *to)
 {
-    for (size_t i = 0; (i = next_dot(s, i)) < s->n;) {
+    for (size_t i = 0; (i = next_of_four(s, i, ".-.-")) < s->n;) {
         bool starts = i + 2 < s->n && strchr(".- ", s->text[i + 1]) && strchr(".-/ ", s->text[i + 2])
             && (!i || !vs_ascii_letter(s->text[i - 1]));
         if (!starts) {
@@ -522,22 +522,6 @@ static size_t number_at(const struct vs_source *s, size_t i, unsigned base, size
     for (int d; i < s->n && i < from + most && (d = hex_digit(s->text[i])) >= 0 && d < (int)base; i++)
         *ret = *ret * base + (uint32_t)d;
     return i - from;
-}
-
-/* From i on the next byte with which an escape may begin, or the end. */
-static size_t next_escape(const struct vs_source *s, size_t i)
-{
-#ifdef __SSE2__
-    for (; s->n - i >= 16; i += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
-        unsigned which = (unsigned)_mm_movemask_epi8(one_of_four(bytes, "%=\\&"));
-        if (which)
-            return i + (unsigned)__builtin_ctz(which);
-    }
-#endif
-    while (i < s->n && s->text[i] != '%' && s->text[i] != '=' && s->text[i] != '\\' && s->text[i] != '&')
-        i++;
-    return i;
 }
 
 /* The character that an escape at i stands for, and how long the escape is; 0: there is none. */
@@ -589,7 +573,7 @@ static void decode_escapes(const struct vs_source *s, size_t *budget, struct vs_
         uint32_t c;
         char out[4];
         size_t length = 0;
-        for (plain = i; (i = next_escape(s, i)) < s->n && !(length = escape_at(s, i, &c)); i++)
+        for (plain = i; (i = next_of_four(s, i, "%=\\&")) < s->n && !(length = escape_at(s, i, &c)); i++)
             ;
         if (i - plain > *budget)
             break;
