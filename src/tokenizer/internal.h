@@ -75,7 +75,8 @@ struct vs_family {
     int (*emit)(struct vs_encoder *e, const char *word, const struct vs_symbol *s);
 };
 
-extern const struct vs_family vs_family_bpe, vs_family_spm, vs_family_lines, vs_family_wordpiece, vs_family_unigram, vs_family_rwkv;
+extern const struct vs_family vs_family_bpe, vs_family_spm, vs_family_lines, vs_family_wordpiece, vs_family_unigram, vs_family_rwkv,
+                              vs_family_plamo2, vs_family_plamo3;
 
 struct vs_merge_rule { uint64_t pair; uint64_t merge; };   /* left << 32 | right; ~0 is empty */
 
@@ -108,6 +109,7 @@ struct vs_tokenizer {
         char *texts;
         bool joined[256];               /* by byte: some piece has it right before an inner space */
     } unigram;
+    struct { int32_t *cost; } plamo;    /* by id: the score, negated, in ten-thousandths */
     struct {
         uint32_t *priority;             /* by id: ascending is descending score */
         bool joined[256];               /* by byte: some piece has it right before an inner space */

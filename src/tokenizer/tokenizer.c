@@ -11,7 +11,7 @@
 #include <strings.h>
 
 static const struct vs_family *const families[] = { &vs_family_bpe, &vs_family_spm, &vs_family_lines, &vs_family_wordpiece,
-                                                    &vs_family_unigram, &vs_family_rwkv };
+                                                    &vs_family_unigram, &vs_family_rwkv, &vs_family_plamo2, &vs_family_plamo3 };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
 int vs_ids_reserve(struct vs_ids *ids, size_t n)
@@ -337,6 +337,7 @@ void vs_tokenizer_free(struct vs_tokenizer *t)
     free(t->bpe.rule);
     free(t->bpe.of_bytes);
     free(t->spm.priority);
+    free(t->plamo.cost);
     vs_trie_clear(&t->unigram.pieces);
     free(t->unigram.score);
     free(t->unigram.map);

@@ -1,8 +1,8 @@
 /* tokenizer/tokenizer.h - text to token ids and back, exactly as the model was trained.
  *
  * Families (tokenizer.ggml.model): "gpt2" (byte-level BPE, pre-tokenizer by tokenizer.ggml.pre), "llama"
- * (SentencePiece BPE with byte fallback), "gemma4" (merges of characters over whole lines, byte fallback) "bert" (WordPiece),
- * "t5" (Unigram) and "rwkv" (the longest piece at each byte). Others are refused by name.
+ * (SentencePiece BPE with byte fallback), "gemma4" (merges of characters over whole lines, byte fallback), "bert" (WordPiece),
+ * "t5" (Unigram), "rwkv" (the longest piece at each byte), "plamo2" and "plamo3" (the cheapest cut). Others are refused by name.
  *
  * Text that came from outside never becomes a control token: every byte of the input is marked trusted (written by
  * the template) or not, and a control or unknown piece matches only where all its bytes are trusted.

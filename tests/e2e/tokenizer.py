@@ -119,9 +119,37 @@ def rwkv(folder):
     print("rwkv: ok")
 
 
+def plamo(folder):
+    """The cheapest cut, of a file whose pieces have scores; in PLaMo 3 runs are apart."""
+    with open(os.path.join(folder, "gpt2-smollm.gguf"), "rb") as f:
+        cut = gguf.Model(f.read())
+    control = ["<|plamo:unk|>", "<|plamo:bos|>", "<|plamo:eos|>", "<|plamo:pad|>"]
+    words = {"a": -3, "b": -3, "ab": -4, "b c": -2, "aaa": -8, " ": -1, "aa": -7}
+    pieces = control + [f"<0x{i:02X}>" for i in range(256)] + list(words)
+    for key in ("merges", "pre", "bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"):
+        cut.drop("tokenizer.ggml." + key)
+    cut.set("tokenizer.ggml.tokens", gguf.ARRAY, (gguf.STR, pieces))
+    cut.set("tokenizer.ggml.scores", gguf.ARRAY, (gguf.F32, [0.0] * 260 + [float(s) for s in words.values()]))
+    cut.set("tokenizer.ggml.token_type", gguf.ARRAY, (gguf.I32, [2, 3, 3, 3] + [6] * 256 + [1] * len(words)))
+    text = "ab caaaa\u00e9".encode()
+    a, b, ab, b_c, aaa = 260, 261, 262, 263, 264
+    for model, run in (("plamo2", [aaa, ab]), ("plamo3", [aaa, a, b])):
+        cut.set("tokenizer.ggml.model", gguf.STR, model)
+        path = os.path.join(folder, model + ".gguf")
+        with open(path, "wb") as f:
+            f.write(cut.pack())
+        got = ids(path, text)
+        assert got == [a, b_c, aaa, a, 4 + 0xc3, 4 + 0xa9], (model, got)
+        assert call(["detokenize", "-m", path, *map(str, got)], b"").rstrip(b"\n") == text
+        assert ids(path, b"<|plamo:eos|>") != [2] and ids(path, b"<|plamo:eos|>", "--special") == [2]
+        assert ids(path, b"aaaab") == run, model
+    print("plamo: ok")
+
+
 recorded()
 cases()
 with tempfile.TemporaryDirectory() as temporary:
     generated(temporary)
     guessed(temporary)
     rwkv(temporary)
+    plamo(temporary)

@@ -524,6 +524,84 @@ static void test_rwkv(void **state)
     free(v);
 }
 
+enum { PLAMO_UNK, PLAMO_BOS, PLAMO_EOS, PLAMO_PAD, PLAMO_BYTE, PLAMO_A = PLAMO_BYTE + 256, PLAMO_B, PLAMO_AB, PLAMO_BA, PLAMO_A_A,
+       PLAMO_ABA, PLAMO_S, PLAMO_SS, PLAMO_AAAA, PLAMO_DEAR, PLAMO_TAG_A };
+
+static struct vocabulary *plamo(const char *model)
+{
+    struct vocabulary *v = empty(model, NULL);
+    static const struct { const char *s; int32_t type; float score; } first[] = {
+        { "<|plamo:unk|>", 2, 0 }, { "<|plamo:bos|>", 3, 0 }, { "<|plamo:eos|>", 3, 0 }, { "<|plamo:pad|>", 3, 0 },
+    }, then[] = {
+        { "a", 1, -3 }, { "b", 1, -3 }, { "ab", 1, -4 }, { "ba", 1, -4.00004f }, { "a a", 1, -5 }, { "aba", 1, -7 }, { " ", 1, -2 },
+        { "  ", 1, -3 }, { "aaaa", 1, -12 }, { "dear", 1, -3000 }, { "<|plamo:a", 1, -1 },
+    };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        add_piece(v, first[i].s, first[i].type, first[i].score);
+    for (unsigned i = 0; i < 256; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", i);
+        add_piece(v, name, 6, 0);
+    }
+    for (size_t i = 0; i < sizeof then / sizeof *then; i++)
+        add_piece(v, then[i].s, then[i].type, then[i].score);
+    v->n_scores = v->n;
+    return v;
+}
+
+static void test_plamo(void **state)
+{
+    (void)state;
+    struct vocabulary *v = plamo("plamo2"), *w = plamo("plamo3");
+    struct vs_tokenizer *t, *u;
+    struct vs_error err = { 0 };
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    assert_int_equal(create(w, &u, NULL), VS_OK);
+    /* 7 for aba as for ab, a and (in ten-thousandths) a, ba: the longer first piece */
+    ASSERT_IDS(t, "aba", false, VS_ENCODE_ADD_SPECIAL, PLAMO_ABA);
+    ASSERT_IDS(t, "abab", false, 0, PLAMO_AB, PLAMO_AB);
+    ASSERT_IDS(t, "baba", false, 0, PLAMO_BA, PLAMO_BA);
+    ASSERT_IDS(t, "a a a", false, 0, PLAMO_A_A, PLAMO_S, PLAMO_A);           /* a piece over a space; of two ways, the one above */
+    ASSERT_IDS(t, "a\xc3\xa9", false, 0, PLAMO_A, PLAMO_BYTE + 0xc3, PLAMO_BYTE + 0xa9);
+    ASSERT_IDS(t, "d", false, 0, PLAMO_BYTE + 'd');
+    ASSERT_IDS(t, "dea", false, 0, PLAMO_BYTE + 'd', PLAMO_BYTE + 'e', PLAMO_A);
+    /* a score below -2,000 does not count */
+    ASSERT_IDS(t, "dear", false, 0, PLAMO_BYTE + 'd', PLAMO_BYTE + 'e', PLAMO_A, PLAMO_BYTE + 'r');
+    ASSERT_IDS(t, "<|plamo:eos|>", true, 0, PLAMO_EOS);
+    ASSERT_IDS(t, "\xef\xbb\xbf" "a\xef\xbb\xbf", false, 0, PLAMO_A, PLAMO_BYTE + 0xef, PLAMO_BYTE + 0xbb, PLAMO_BYTE + 0xbf);
+    ASSERT_IDS(t, "aaaaa", false, 0, PLAMO_AAAA, PLAMO_A);                    /* of five ways */
+    assert_true(vs_tokenizer_is_end(t, PLAMO_EOS));
+    struct vs_buf out = { 0 };
+    const uint32_t back[] = { PLAMO_BYTE + 0xc3, PLAMO_BYTE + 0xa9, PLAMO_A_A, PLAMO_S };
+    assert_int_equal(vs_tokenizer_decode(t, back, 4, false, NULL, &out, &err), VS_OK);
+    assert_int_equal(out.n, 6);
+    assert_memory_equal(out.data, "\xc3\xa9" "a a ", 6);
+    vs_buf_clear(&out);
+
+    ASSERT_IDS(u, "aba", false, 0, PLAMO_ABA);
+    ASSERT_IDS(u, "\xef\xbb\xbf" "a", false, 0, PLAMO_BYTE + 0xef, PLAMO_BYTE + 0xbb, PLAMO_BYTE + 0xbf, PLAMO_A);
+    ASSERT_IDS(u, "a\xee\xb8\x80" "ba", false, 0, PLAMO_A, PLAMO_BA);        /* a boundary, which goes */
+    ASSERT_IDS(u, "ab\xee\xb8\x80\xee\xb8\x80", false, 0, PLAMO_AB);
+    ASSERT_IDS(u, "baaaa", false, 0, PLAMO_B, PLAMO_AAAA);                     /* a run is apart: not ba */
+    ASSERT_IDS(u, "baaa", false, 0, PLAMO_BA, PLAMO_A, PLAMO_A);
+    ASSERT_IDS(u, "a  a", false, 0, PLAMO_A, PLAMO_SS, PLAMO_A);
+    ASSERT_IDS(u, "a a", false, 0, PLAMO_A_A);
+    ASSERT_IDS(u, "b<|plamo:a|>a", false, 0, PLAMO_B, PLAMO_TAG_A, PLAMO_BYTE + '|', PLAMO_BYTE + '>', PLAMO_A);
+    vs_tokenizer_free(t);
+    vs_tokenizer_free(u);
+    v->score[PLAMO_A] = 1e6f;
+    assert_int_equal(create(v, &t, &err), VS_E_MALFORMED);
+    v->score[PLAMO_A] = -3;
+    v->type[PLAMO_BYTE + 200] = 1;
+    assert_int_equal(create(v, &t, &err), VS_E_MALFORMED);
+    assert_non_null(strstr(err.text, "0xc8"));
+    v->type[PLAMO_BYTE + 200] = 6;
+    v->n_scores--;
+    assert_int_equal(create(v, &t, &err), VS_E_MALFORMED);
+    free(v);
+    free(w);
+}
+
 static void test_long_words_take_linear_time(void **state)
 {
     (void)state;
@@ -534,20 +612,20 @@ static void test_long_words_take_linear_time(void **state)
     add_piece(w, "aaaa", 1, -2);
     w->n_scores = w->n;
     w->add_space_prefix = 0;
-    struct vocabulary *u = empty("t5", NULL), *p = word_pieces();
+    struct vocabulary *u = empty("t5", NULL), *p = word_pieces(), *q = plamo("plamo3");
     add_piece(u, "a", 1, -9);
     add_piece(u, "</s>", 3, 0);
     add_piece(u, "<unk>", 2, 0);
     add_piece(u, "aaaa", 1, -3);
     u->n_scores = u->n;
-    struct vocabulary *both[] = { v, w, u, p };
+    struct vocabulary *all[] = { v, w, u, p, q };
     enum { N = 1 << 20 };
     char *s = malloc(N);
     assert_non_null(s);
     memset(s, 'a', N);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct vs_tokenizer *t;
-        assert_int_equal(create(both[i], &t, NULL), VS_OK);
+        assert_int_equal(create(all[i], &t, NULL), VS_OK);
         struct vs_ids ids = { 0 };
         uint64_t t0 = cpu_ns();
         encode(t, s, N, false, 0, &ids);
@@ -555,7 +633,7 @@ static void test_long_words_take_linear_time(void **state)
         assert_true(ids.n > 0 && ids.n < N);
         vs_ids_clear(&ids);
         vs_tokenizer_free(t);
-        free(both[i]);
+        free(all[i]);
     }
     free(s);
 }
@@ -1249,6 +1327,7 @@ int main(void)
         cmocka_unit_test(test_word_pieces),
         cmocka_unit_test(test_unigram),
         cmocka_unit_test(test_rwkv),
+        cmocka_unit_test(test_plamo),
         cmocka_unit_test(test_pieces_of_characters),
         cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
