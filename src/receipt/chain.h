@@ -20,7 +20,6 @@
 
 enum {
     VS_DIGEST_BYTES = 32, VS_SALT_BYTES = 32,
-    VS_TRACE_BEST = 64,                  /* logits of a token that level 1 covers */
     VS_TRACE_SOME = 1, VS_TRACE_ALL = 2, /* levels */
 };
 
