@@ -557,6 +557,16 @@ static bool has_suffix(struct vs_pii_at *a, size_t end)
     return false;
 }
 
+/* "Der Platz 3", "den Weg 2": no name. */
+static bool is_article(struct vs_pii_at *a)
+{
+    static const char *const words[] = { "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "auf", "von", "vom" };
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
+        if (vs_pii_is(a, a->p, words[k]))
+            return true;
+    return false;
+}
+
 static bool germanic(struct vs_pii_at *a, size_t end)
 {
     uint64_t classes;
@@ -567,6 +577,8 @@ static bool germanic(struct vs_pii_at *a, size_t end)
         return false;
     if (vs_is_digit(vs_pii_byte(a, i + 1)) && has_suffix(a, end)) {
         size_t number = house_after(a, i + 1);
+        if (vs_pii_is(a, a->p, "platz"))                 /* as likely a place in a race or a hall */
+            return number && place(a, number) > number && found(a, number, "address-germanic", 850);
         return number && end - a->p > 4 && found(a, number, "address-germanic", 900);
     }
     /* Berliner Straße 5, Kölner Str. 12 */
@@ -580,7 +592,7 @@ static bool germanic(struct vs_pii_at *a, size_t end)
             size_t next = end + 1 + strlen(kinds[k]);
             next += vs_pii_byte(a, next) == '.';
             size_t number = vs_pii_byte(a, next) == ' ' ? house_after(a, next + 1) : 0;
-            return number && found(a, number, "address-germanic", 900);
+            return number && !is_article(a) && found(a, number, "address-germanic", 900);
         }
     return false;
 }

@@ -138,6 +138,15 @@ static size_t hex_groups(struct vs_pii_at *a, unsigned n, unsigned each, uint8_t
     return i;
 }
 
+/* Pairs with dashes and groups of four stand for many things: as Windows writes an address it has capitals. */
+static bool is_said(struct vs_pii_at *a, size_t end, uint8_t separator)
+{
+    bool has_small = false;
+    for (size_t i = a->p; i < end; i++)
+        has_small |= vs_is_lower(vs_pii_byte(a, i));
+    return separator == ':' || (separator == '-' && !has_small) || vs_pii_near(a, VS_NEAR(MAC) | VS_NEAR(NET)) < 9;
+}
+
 bool vs_pii_mac(struct vs_pii_at *a)
 {
     uint8_t before = vs_pii_before(a, 1);
@@ -154,6 +163,8 @@ bool vs_pii_mac(struct vs_pii_at *a)
         end = a->p + 12;
     if (!end || (!has_letter(a, a->p, end) && vs_pii_near(a, VS_NEAR(MAC)) > 3))
         return false;                    /* six numbers of two digits: a time code, as likely as not */
+    if (n < 12 && !is_said(a, end, separator))
+        return false;
     uint8_t c = vs_pii_byte(a, end), digit = vs_pii_byte(a, a->p) | 32;
     if (vs_is_word(c) || ((c == ':' || c == '-' || c == '.') && vs_is_hex(vs_pii_byte(a, end + 1)) && n < 12))
         return false;
@@ -181,6 +192,21 @@ static size_t octets(struct vs_pii_at *a, size_t i, unsigned octet[4])
             return 0;
     }
     return i;
+}
+
+/* Three small numbers of four: versions, numbers of enzymes and of segments look so, and hardly one address of four hundred. */
+static bool is_small(const unsigned o[4])
+{
+    enum { SMALL = 32, DIGIT = 10 };
+    return o[0] < SMALL && o[1] < SMALL && (o[2] < SMALL || o[3] < DIGIT);
+}
+
+/* A word of networks not far before it, a port or a network's length behind it, or a sign in front that addresses have. */
+static bool is_of_network(struct vs_pii_at *a, uint8_t behind, uint8_t next)
+{
+    uint8_t before = vs_pii_before(a, 1);
+    return ((behind == ':' || behind == '/') && vs_is_digit(next)) || before == '/' || before == '@' || before == '['
+        || vs_pii_near(a, VS_NEAR(NET)) < 8;
 }
 
 static bool is_mask(const unsigned o[4])
@@ -221,6 +247,9 @@ bool vs_pii_ipv4(struct vs_pii_at *a)
     if ((version < 3 && version < vs_pii_near(a, VS_NEAR(NET)) && !is_quoted_key(a)) || is_heading(a, end, o))
         return false;
     bool is_private = o[0] == 10 || o[0] == 127 || (o[0] == 192 && o[1] == 168) || (o[0] == 172 && o[1] >= 16 && o[1] < 32);
+    bool starts_line = !before || before == '\n';
+    if (!is_private && !starts_line && is_small(o) && !is_of_network(a, c, d))
+        return false;
     if (!is_private && vs_pii_near(a, VS_NEAR(SOFT)) == 0)
         return false;
     if ((o[0] == 2 && o[1] == 5 && (o[2] == 4 || o[2] == 29)) || (o[0] == 1 && o[1] == 3 && o[2] == 6))

@@ -48,7 +48,7 @@ static const struct {
                       "celular telefoon mobiel mobil cellular rufnumme ph phonenum phoneno mobileno mobilenu telegram whats "
                       "voicemai pager workphon homephon unter erreichb r\xc3\xbc""ckruf alternat" },
     { VS_NEAR(PHONE) | VS_NEAR(EXTENSION), "answerin message messages register call callback calling called text texted contact "
-                                           "ring reach desk cell signal portable handy dial" },
+                                           "ring reach desk cell signal portable handy" },
     { VS_NEAR(EXTENSION), "ext extensio" },
     { VS_NEAR(VERSION), "version versions ver release released build firmware revision rev section chapter sdk upgrade upgraded "
                         "update updated patch driver oid objectid kernel semver jdk jre v bump bumped downgrad clause paragrap "
@@ -88,12 +88,16 @@ static const struct {
     { VS_NEAR(NPI), "npi npinumbe npis" },
     { VS_NEAR(MBI), "mbi medicare beneficia hicn mbinumbe" },
     { VS_NEAR(DEA), "dea deanumbe" },
-    { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware arp wol bluetoot" },
-    { VS_NEAR(OTHER), "order orders invoice tracking isbn issn sku serial part ref referenc timestam ticket upc ean batch lot po "
-                      "hash commit build error imei transact txn case model item product epoch guid uuid trace request session "
-                      "sequence barcode asin vin job pid port issue revision checksum digest confirma booking flight parcel "
-                      "waybill shipment coupon voucher promo rma orderid gtin doi patent zip postcode rfc inventor quantity "
-                      "price total amount version asset catalog catalogu counter offset ts nonce seed size bytes" },
+    { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware arp wol bluetoot switch vlan nic lan "
+                    "wlan wifi" },
+    { VS_NEAR(OTHER), "order orders invoice tracking isbn issn sku serial part ref referenc timestam ticket upc ean batch "
+                      "lot po hash commit build error imei transact txn case model item product epoch guid uuid trace "
+                      "request session sequence barcode asin vin job pid port issue revision checksum digest confirma "
+                      "booking flight parcel waybill shipment coupon voucher promo rma orderid gtin doi patent zip postcode "
+                      "rfc inventor quantity price total amount version asset catalog catalogu counter offset ts nonce seed "
+                      "size bytes score scores points docket drawing gasket bearing toner article kit cas accessio gene "
+                      "figure table row column gate seat slot frame meter gauge chip sensor valve cartridg spool socket "
+                      "screw bolt spare stock" },
     { VS_NEAR(USER), "user users github twitter customer client member loyalty email gmail facebook username login" },
     { VS_NEAR(LINK), "is was are as my his her their your our its the a an for of date new current full also being and number no "
                      "primary personal home work correct to old legal listed actual patient's s valid" },
@@ -265,8 +269,9 @@ static size_t word_back(const char *text, size_t i, size_t limit)
     bool is_small = false;
     while (start > limit && is_letter((uint8_t)text[start - 1])) {
         uint8_t c = (uint8_t)text[start - 1];
-        if (vs_is_upper(c) && is_small)
-            return start - 1;
+        bool is_plural = i - start == 1 && text[start] == 's' && start - 1 > limit && vs_is_upper((uint8_t)text[start - 2]);
+        if (vs_is_upper(c) && is_small && !is_plural)
+            return start - 1;            /* but "IPs" is one word */
         if (start < i && !vs_is_upper(c) && vs_is_upper((uint8_t)text[start]) && !vs_is_digit(c))
             return start;
         is_small |= vs_is_lower(c);
@@ -324,6 +329,19 @@ static void note(struct vs_pii_at *a, uint64_t key, unsigned far)
     }
 }
 
+enum { BORN = 'b' | 'o' << 8 | 'r' << 16 | 'n' << 24 };
+
+/* "born of a dispute", "born from", "born out of": of no person. */
+static bool is_figure(const char *text, size_t i, size_t next)
+{
+    static const char *const words[] = { "of ", "from", "out " };
+    const char *word = text + i + 1;
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
+        if (next == i + 1 && memcmp(word, words[k], strlen(words[k])) == 0)
+            return true;
+    return false;
+}
+
 static void look_back(struct vs_pii_at *a, int most_words)
 {
     const char *text = a->text;
@@ -345,7 +363,9 @@ static void look_back(struct vs_pii_at *a, int most_words)
             if (++n_numbers > 2)
                 return;
         }
-        note(a, key_back(text, start, i, limit, &start), far);
+        uint64_t key = key_back(text, start, i, limit, &start);
+        if (key != BORN || !is_figure(text, i, next))
+            note(a, key, far);
         far++;
         i = start;
     }
