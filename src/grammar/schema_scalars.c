@@ -13,7 +13,8 @@
 #define BASE64 "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 #define UUID_OF(version) "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-" version "[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 
-static const struct { const char *name, *regex; } formats[] = {
+struct format { const char *name, *regex; };
+static const struct format formats[] = {
     { "date", "[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
               "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
               "|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29" },
@@ -40,6 +41,16 @@ static const struct { const char *name, *regex; } formats[] = {
              "|(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*)"
              "(?:\\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?(?:#"
              "(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?" },
+};
+
+/* Patterns that a text of ours keeps, too, so that every reader can read it: there is a year, T and Z are upper case, numbers are
+ * not too large, mail programs know such addresses. */
+static const struct format written[] = {
+    { "date", "^(?!0000)" },
+    { "time", "^[^a-z]*$" },
+    { "date-time", "^(?!0000)[^a-z]*$" },
+    { "duration", "^(?!.*[0-9]{7})" },
+    { "email", "^[^@]{1,64}@.*\\.[A-Za-z][A-Za-z0-9-]*[A-Za-z]$" },
 };
 
 /* Formats that say nothing of a text: how it is shown, or what it is for. */
@@ -107,6 +118,14 @@ static bool is_hint(const json_t *format)
     return found;
 }
 
+static const char *regex_of(const struct format *rows, size_t n, const json_t *format)
+{
+    for (size_t i = 0; format && i < n; i++)
+        if (strcmp(rows[i].name, json_string_value(format)) == 0)
+            return rows[i].regex;
+    return NULL;
+}
+
 /* Those of `all` that keep patterns and formats; all NULL: any text, and NULL comes back where nothing is said of it. */
 struct vs_dfa *vs_list_patterns(struct vs_list *l, bool has_type, struct vs_dfa *all)
 {
@@ -114,12 +133,10 @@ struct vs_dfa *vs_list_patterns(struct vs_list *l, bool has_type, struct vs_dfa 
     struct vs_grammar *g = c->g;
     for (unsigned i = 0; i < l->n && !failed(c); i++) {
         const json_t *pattern = json_object_get(l->v[i], "pattern"), *format = json_object_get(l->v[i], "format");
-        const char *regex = NULL;
         if (is_hint(format))
             format = NULL;
-        for (size_t k = 0; format && k < sizeof formats / sizeof *formats; k++)
-            if (strcmp(formats[k].name, json_string_value(format)) == 0)
-                regex = formats[k].regex;
+        const char *regex = regex_of(formats, sizeof formats / sizeof *formats, format);
+        const char *ours = g->use == VS_GRAMMAR_WRITES ? regex_of(written, sizeof written / sizeof *written, format) : NULL;
         if (format && !regex)
             vs_refuse(c, VS_E_UNSUPPORTED, l->v[i], "format", "this format can't be enforced");
         else if (format && !has_type)
@@ -135,8 +152,8 @@ struct vs_dfa *vs_list_patterns(struct vs_list *l, bool has_type, struct vs_dfa 
                 vs_grammar_fail(g, why.code, "json_schema: %s at %s: %.300s", kind ? "format" : "pattern",
                                 vs_path_of(c, l->v[i]), why.text);
             }
-            if (one && kind && g->use == VS_GRAMMAR_WRITES && strstr(json_string_value(format), "time"))
-                one = vs_dfa_both(g, one, vs_dfa_of_pattern(g, "^[^a-z]*$", 9, true), VS_DFA_AND); /* T and Z */
+            if (one && kind && ours)
+                one = vs_dfa_both(g, one, vs_dfa_of_pattern(g, ours, strlen(ours), true), VS_DFA_AND);
             if (!one)
                 vs_dfa_free(all);
             all = all && one ? vs_dfa_both(g, all, one, VS_DFA_AND) : one;

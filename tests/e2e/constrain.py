@@ -4,6 +4,8 @@ choices, speculation; what is refused; `veritas run --schema` and `veritas const
 
 usage: constrain.py BIN [--full]. The model's numbers are random, so that answers are as wild as they can be. --full: 1,000 schemas.
 """
+import datetime
+import ipaddress
 import json
 import os
 import random
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import uuid
 
 import client as c
 import processes
@@ -217,6 +220,27 @@ class Constrain(unittest.TestCase):
             got, text = self.refused(constraint, **more)
             self.assertEqual((got, words in text), (name, True), text)
         self.assertEqual(self.ask({"regex": "ab"})[0], "ab")
+
+    def test_formats(self):
+        """What is written of a format can be read by Python; more is accepted."""
+        def duration(text):
+            self.assertTrue(re.fullmatch("P[0-9YMWDTHS]+", text) and max(map(len, re.findall("[0-9]+", text))) < 7, text)
+
+        def email(text):
+            self.assertTrue(len(text.split("@")[0]) <= 64 and re.search(r"@.+\.[A-Za-z][A-Za-z0-9-]*[A-Za-z]$", text), text)
+        readers = {"date": datetime.date.fromisoformat, "duration": duration, "email": email, "uuid": uuid.UUID,
+                   "date-time": lambda t: datetime.datetime.fromisoformat(re.sub(r"\.\d+", "", t).replace("Z", "+00:00")),
+                   "time": lambda t: datetime.time.fromisoformat(re.sub(r"\.\d+", "", t).replace("Z", "+00:00")),
+                   "ipv4": ipaddress.IPv4Address, "ipv6": ipaddress.IPv6Address}
+        for name, read in readers.items():
+            for seed in range(16):
+                text, _, result = self.ask({"json_schema": {"type": "string", "format": name}}, seed=seed, max_tokens=100 + seed)
+                self.assertEqual(result["finish_reason"], "stop")
+                read(json.loads(text))
+        for name, text in (("date", "0000-01-01"), ("duration", "P1234567D"), ("email", 65 * "a" + "@b.c1"), ("time", "10:00:00z")):
+            answer = self.client.wait(self.client.request(c.CONSTRAIN, {"model": MODEL, "text": json.dumps(text), "constraint": {
+                "json_schema": {"type": "string", "format": name}}}))
+            self.assertTrue(answer["accepted"], (name, answer))
 
     def test_command_line(self):
         def run(*args, text=""):
