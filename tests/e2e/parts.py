@@ -228,6 +228,11 @@ class Parts(unittest.TestCase):
                     self.assertGreater(sum(t.part == 2 and bool(t.text) for t in tokens), 2)        # as it comes
             self.client.wait(self.client.request(c.UNLOAD, {"model": model}))
         model = self.load("forced", shown("<tool_call>"))
+        bare = {"type": "function", "function": {"name": "now"}}                # without parameters there are no arguments
+        for seed in range(4):
+            tokens, _ = self.answer(model, tools=[bare], tool_choice="required", sampling={"temperature": 1.5, "seed": seed})
+            (_, text), = joined(tokens)
+            self.assertEqual(json.loads(text.split("\n", 1)[1]), {}, text)
         self.assertEqual(self.refused(model, "x", tool_choice="required")[0], "INVALID")
         self.assertEqual(self.refused(model, tool_choice="required", stop=["x"])[0], "INVALID")
         self.assertEqual(self.refused(model, tool_choice="required", max_tokens=5)[0], "INVALID")

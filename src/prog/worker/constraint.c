@@ -86,12 +86,12 @@ int vs_constraint_read(struct vs_service *s, const json_t *request, enum vs_gram
     return r == VS_OK ? vs_grammar_compile(constraint, use, s->vocabulary, check, ret, err) : r;
 }
 
-/* The schema of a tool's arguments. Where it names properties and says nothing of others there are none: what keeps this keeps it,
- * too, and a model is not led to make up more. A new reference. */
+/* The schema of a tool's arguments; a tool without parameters has none. Where it names properties and says nothing of others there
+ * are none: what keeps this keeps it, too, and a model is not led to make up more. A new reference. */
 static json_t *arguments_schema(json_t *parameters)
 {
     if (!json_is_object(parameters))
-        return json_pack("{s:s}", "type", "object");
+        return json_pack("{s:s, s:b}", "type", "object", "additionalProperties", 0);
     json_t *closed = json_copy(parameters);
     if (json_object_get(closed, "properties") && !json_object_get(closed, "additionalProperties")
         && !json_object_get(closed, "patternProperties") && !json_object_get(closed, "allOf") && !json_object_get(closed, "$ref")
