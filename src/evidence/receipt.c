@@ -25,44 +25,42 @@ void vs_receipt_pae(const char *payload, size_t n, struct vs_buf *out)
     vs_buf_add(out, payload, n);
 }
 
-static void key_name(const uint8_t key[VS_PUBLIC_BYTES], char ret[VS_HASH_HEX])
+static void key_name(const struct vs_public *key, char ret[VS_HASH_HEX])
 {
     uint8_t hash[VS_HASH_BYTES];
-    vs_hash(key, VS_PUBLIC_BYTES, hash);
+    vs_hash(key->bytes, key->n, hash);
     vs_hex(hash, sizeof hash, ret);
 }
 
-/* Is this the line of `epoch`? A kill may have left others between them. */
-static bool is_line(const char *line, size_t n, size_t epoch)
-{
-    char number[24];
-    size_t digits = (size_t)snprintf(number, sizeof number, "%zu ", epoch);
-    return n == digits + 2 * VS_PUBLIC_BYTES + 1 + 2 * VS_SIGNATURE_BYTES && memcmp(line, number, digits) == 0
-        && strspn(line, "0123456789abcdef ") >= n;
-}
-
+/* A kill may have left others between the lines. */
 static void put_keys(const char *keys, size_t n, struct vs_buf *out)
 {
     struct vs_buf lines = { 0 };
+    struct vs_public key[2];             /* the one before is the other of both */
+    struct vs_signature signature;
     size_t epoch = 0;
     const char *end;
     for (; keys && n && (end = memchr(keys, '\n', n)); n -= (size_t)(end - keys) + 1, keys = end + 1)
-        if (is_line(keys, (size_t)(end - keys), epoch + 1) && ++epoch <= VS_RECEIPT_EPOCHS) {
+        if (vs_keys_line_parse(keys, (size_t)(end - keys), epoch + 1, epoch ? &key[epoch % 2] : NULL, &key[(epoch + 1) % 2],
+                               &signature) && ++epoch <= VS_RECEIPT_EPOCHS) {
             vs_buf_add(&lines, keys, (size_t)(end - keys));
             vs_buf_str(&lines, "\\n");
         }
-    if (epoch > 0 && epoch <= VS_RECEIPT_EPOCHS && lines.status == VS_OK)
-        vs_buf_printf(out, ",\"keys\":\"%s\"", lines.data);
+    if (epoch > 0 && epoch <= VS_RECEIPT_EPOCHS && lines.status == VS_OK) {
+        vs_buf_str(out, ",\"keys\":\"");
+        vs_buf_add(out, lines.data, lines.n);
+        vs_buf_char(out, '"');
+    }
     vs_buf_clear(&lines);
 }
 
 int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out)
 {
     struct vs_buf pae = { 0 };
-    uint8_t signature[VS_SIGNATURE_BYTES];
+    struct vs_signature signature;
     char name[VS_HASH_HEX];
     vs_receipt_pae(payload, n, &pae);
-    int rc = pae.status != VS_OK ? pae.status : vs_key_sign(key, pae.data, pae.n, signature);
+    int rc = pae.status != VS_OK ? pae.status : vs_key_sign(key, pae.data, pae.n, &signature);
     vs_buf_clear(&pae);
     if (rc != VS_OK)
         return rc;
@@ -70,7 +68,7 @@ int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const cha
     vs_buf_str(out, "{\"envelope\":{\"payload\":\"");
     vs_base64(payload, n, out);
     vs_buf_printf(out, "\",\"payloadType\":\"%s\",\"signatures\":[{\"keyid\":\"%s\",\"sig\":\"", VS_RECEIPT_TYPE, name);
-    vs_base64(signature, sizeof signature, out);
+    vs_base64(signature.bytes, signature.n, out);
     vs_buf_str(out, "\"}]}");
     put_keys(keys, n_keys, out);
     vs_buf_char(out, '}');
@@ -129,6 +127,12 @@ static size_t n_lines(const char *text, size_t n)
     return lines;
 }
 
+/* What can't be checked here may be good. */
+static bool fail_keys(struct check *c, const char *where, const struct vs_error *err)
+{
+    return fail(c, err->code == VS_E_MALFORMED ? VS_INVALID : VS_UNVERIFIABLE, "%s: %s", where, err->text);
+}
+
 /* The receipt's own: all of its lines are keys, each signed by the one before. */
 static bool read_own(struct check *c, const json_t *text, struct vs_keys *ret)
 {
@@ -136,7 +140,7 @@ static bool read_own(struct check *c, const json_t *text, struct vs_keys *ret)
     const char *lines = json_string_value(text);
     size_t n = json_string_length(text);
     if (vs_keys_parse(lines, n, ret, &err) != VS_OK)
-        return fail(c, VS_INVALID, "keys: %s", err.text);
+        return fail_keys(c, "keys", &err);
     return (ret->n > 0 && ret->n == n_lines(lines, n) && lines[n - 1] == '\n')
         || fail(c, VS_INVALID, "keys: a line that is none of a log's file of keys");
 }
@@ -144,18 +148,18 @@ static bool read_own(struct check *c, const json_t *text, struct vs_keys *ret)
 /* What was given: the first key, or all of a log. */
 static bool read_given(struct check *c, const char *text, size_t n, struct vs_keys *ret)
 {
-    uint8_t key[VS_PUBLIC_BYTES];
+    struct vs_public key;
     struct vs_error err = { 0 };
     *ret = (struct vs_keys){ 0 };
-    if (!vs_vkey_parse(text, n, key)) {
+    if (!vs_vkey_parse(text, n, &key)) {
         if (vs_keys_parse(text, n, ret, &err) != VS_OK)
-            return fail(c, VS_INVALID, "--pubkey: %s", err.text);
+            return fail_keys(c, "--pubkey", &err);
         return ret->n > 0 || fail(c, VS_INVALID, "--pubkey: this is neither what `veritas audit key` prints nor a log's file of "
                                   "keys");
     }
     if (!(ret->key = malloc(sizeof *ret->key)))
         return fail(c, VS_UNVERIFIABLE, "out of memory");
-    memcpy(ret->key[0], key, sizeof key);
+    ret->key[0] = key;
     ret->n = 1;
     return true;
 }
@@ -169,7 +173,7 @@ static bool read_keys(struct check *c, const json_t *text, const char *given, si
         good = read_own(c, text, &own);
     if (good && given)
         good = read_given(c, given, n_given, &other);
-    if (good && own.n && other.n && memcmp(own.key[0], other.key[0], VS_PUBLIC_BYTES) != 0)
+    if (good && own.n && other.n && !vs_public_equal(&own.key[0], &other.key[0]))
         good = fail(c, VS_INVALID, "it was signed under another first key than the one that was given");
     c->r->is_trusted = good && given;
     *ret = own.n > other.n ? own : other;
@@ -180,22 +184,21 @@ static bool read_keys(struct check *c, const json_t *text, const char *given, si
 static bool is_signed(struct check *c, const json_t *signature, const struct vs_keys *keys, const char *payload, size_t n)
 {
     static const char *const known[] = { "keyid", "sig", NULL };
-    uint8_t bytes[VS_SIGNATURE_BYTES];
+    struct vs_signature signed_by;
     const json_t *id, *sig;
-    size_t got;
     if (!is_object(c, signature, "signatures", known) || !is_string(c, signature, "keyid", &id)
         || !is_string(c, signature, "sig", &sig))
         return false;
-    if (!vs_base64_parse(json_string_value(sig), json_string_length(sig), bytes, sizeof bytes, &got) || got != sizeof bytes)
-        return fail(c, VS_INVALID, "sig: 64 bytes in base64 are needed");
+    if (!vs_base64_parse(json_string_value(sig), json_string_length(sig), signed_by.bytes, sizeof signed_by.bytes, &signed_by.n))
+        return fail(c, VS_INVALID, "sig: a signature in base64 is needed");
     for (size_t i = keys->n; i > 0; i--) {
         char name[VS_HASH_HEX];
-        key_name(keys->key[i - 1], name);
+        key_name(&keys->key[i - 1], name);
         if (!is_text_of(id, name))
             continue;
         struct vs_buf pae = { 0 };
         vs_receipt_pae(payload, n, &pae);
-        bool good = pae.status == VS_OK && vs_key_verify(keys->key[i - 1], pae.data, pae.n, bytes);
+        bool good = pae.status == VS_OK && vs_key_verify(&keys->key[i - 1], pae.data, pae.n, &signed_by);
         vs_buf_clear(&pae);
         return good || fail(c, VS_INVALID, "the signature is not of this payload");
     }
@@ -227,7 +230,7 @@ static bool read_envelope(struct check *c, const json_t *receipt, const char *ke
         && is_signed(c, json_array_get(signatures, 0), &keys, payload, n);
     if (good && keys.n) {
         char name[VS_HASH_HEX];
-        key_name(keys.key[0], name);
+        key_name(&keys.key[0], name);
         snprintf(c->r->signer, sizeof c->r->signer, "veritas-audit/%.16s", name);
     }
     vs_keys_clear(&keys);

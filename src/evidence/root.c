@@ -2,6 +2,7 @@
 #include "evidence/root.h"
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -13,17 +14,29 @@
 struct vs_root {
     EVP_PKEY *key;
     OSSL_PROVIDER *provider;             /* of a token; NULL */
-    uint8_t public[VS_PUBLIC_BYTES];
+    struct vs_public public;
 };
+
+/* False: of another kind. */
+static bool read_public(const EVP_PKEY *key, struct vs_public *ret)
+{
+    char group[32];
+    size_t n = sizeof ret->bytes;
+    bool is_p256 = EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1
+        && strcmp(group, "prime256v1") == 0;
+    bool done = is_p256 ? EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, ret->bytes, n, &n) == 1
+        : EVP_PKEY_is_a(key, "ED25519") && EVP_PKEY_get_raw_public_key(key, ret->bytes, &n) == 1;
+    ret->n = (uint8_t)n;
+    return done && n == (is_p256 ? VS_PUBLIC_MOST : 32) && (!is_p256 || ret->bytes[0] == 4);
+}
 
 static int take(EVP_PKEY *key, struct vs_root **ret, struct vs_error *err)
 {
     struct vs_root *root = calloc(1, sizeof *root);
-    size_t n = VS_PUBLIC_BYTES;
     int rc = !root ? vs_error_set(err, VS_E_NOMEM, "out of memory")
-        : !EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_get_raw_public_key(key, root->public, &n) != 1
-        ? vs_error_set(err, VS_E_UNSUPPORTED, "signing.key: this is no Ed25519 key (openssl genpkey -algorithm ed25519 makes one)")
-        : VS_OK;
+        : !read_public(key, &root->public)
+        ? vs_error_set(err, VS_E_UNSUPPORTED, "signing.key: this is no key of Ed25519 or P-256 (openssl genpkey -algorithm ed25519 "
+                       "makes one)") : VS_OK;
     if (rc == VS_OK) {
         root->key = key;
         *ret = root;
@@ -90,19 +103,20 @@ void vs_root_free(struct vs_root *root)
     free(root);
 }
 
-const uint8_t *vs_root_public(const struct vs_root *root)
+const struct vs_public *vs_root_public(const struct vs_root *root)
 {
-    return root->public;
+    return &root->public;
 }
 
-int vs_root_line(const struct vs_root *root, uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], struct vs_buf *out)
+int vs_root_line(const struct vs_root *root, uint64_t epoch, const struct vs_public *key, struct vs_buf *out)
 {
-    uint8_t signature[VS_SIGNATURE_BYTES];
+    struct vs_signature signature = { .n = VS_SIGNATURE_MOST };
     char text[VS_KEYS_SIGNED_BYTES];
-    size_t n = vs_keys_signed(epoch, key, text), length = sizeof signature;
+    size_t n = vs_keys_signed(epoch, key, text);
+    const char *digest = vs_public_kind(&root->public) == VS_KEY_P256 ? "SHA256" : NULL;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool done = context && EVP_DigestSignInit(context, NULL, NULL, NULL, root->key) == 1
-        && EVP_DigestSign(context, signature, &length, (const uint8_t *)text, n) == 1 && length == sizeof signature;
+    bool done = context && EVP_DigestSignInit_ex(context, NULL, digest, NULL, NULL, root->key, NULL) == 1
+        && EVP_DigestSign(context, signature.bytes, &signature.n, (const uint8_t *)text, n) == 1;
     EVP_MD_CTX_free(context);
-    return done ? vs_keys_line_signed(epoch, key, signature, out) : VS_E_UNSUPPORTED;
+    return done ? vs_keys_line_signed(epoch, key, &signature, out) : VS_E_UNSUPPORTED;
 }

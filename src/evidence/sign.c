@@ -4,30 +4,128 @@
 #include "base/bytes.h"
 
 #include <inttypes.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-/* ---- Ed25519 ---- */
+/* ---- keys ---- */
+
+enum { P256_NUMBER = 32 };
+#define P256_GROUP "prime256v1"
 
 struct vs_key {
     EVP_PKEY *key;                       /* OpenSSL wipes it when it is freed */
     EVP_MD_CTX *context;
-    bool is_begun;                       /* the context is ready to sign */
-    uint8_t public[VS_PUBLIC_BYTES];
+    bool is_begun;                       /* the context is ready to sign once more */
+    struct vs_public public;
 };
 
-int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret)
+enum vs_key_kind vs_public_kind(const struct vs_public *p)
 {
-    size_t n = VS_PUBLIC_BYTES;
+    return p->n == VS_PUBLIC_MOST ? VS_KEY_P256 : VS_KEY_ED25519;
+}
+
+bool vs_public_equal(const struct vs_public *a, const struct vs_public *b)
+{
+    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0;
+}
+
+enum vs_key_kind vs_key_kind_here(void)
+{
+    return EVP_default_properties_is_fips_enabled(NULL) ? VS_KEY_P256 : VS_KEY_ED25519;
+}
+
+/* Of P-256; number: its private half, NULL for a public key. */
+static EVP_PKEY *make_p256(const struct vs_public *p, const uint8_t *number)
+{
+    uint8_t native[P256_NUMBER];         /* in the machine's order, as OpenSSL takes it */
+    char group[] = P256_GROUP;
+    struct vs_public copy = *p;
+    OSSL_PARAM all[4] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, copy.bytes, copy.n),
+        OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY *key = NULL;
+    BIGNUM *n = number ? BN_bin2bn(number, P256_NUMBER, NULL) : NULL;
+    bool good = !number || (n && BN_bn2nativepad(n, native, sizeof native) == (int)sizeof native);
+    if (number)
+        all[2] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, native, sizeof native);
+    EVP_PKEY_CTX *context = good ? EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL) : NULL;
+    good = context && EVP_PKEY_fromdata_init(context) == 1
+        && EVP_PKEY_fromdata(context, &key, number ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, all) == 1;
+    EVP_PKEY_CTX_free(context);
+    BN_clear_free(n);
+    explicit_bzero(native, sizeof native);
+    return good ? key : NULL;
+}
+
+int vs_key_secret_read(enum vs_key_kind kind, const uint8_t seed[VS_SEED_BYTES], const struct vs_public *p256,
+                       struct vs_key_secret *ret)
+{
+    struct vs_key_secret s = { .kind = kind };
+    size_t n = VS_SEED_BYTES;
+    memcpy(s.seed, seed, sizeof s.seed);
+    EVP_PKEY *key = kind == VS_KEY_P256 ? make_p256(p256, seed) : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, n);
+    bool done = key && (kind == VS_KEY_P256 || EVP_PKEY_get_raw_public_key(key, s.public.bytes, &n) == 1);
+    s.public.n = (uint8_t)n;
+    if (kind == VS_KEY_P256)
+        s.public = *p256;
+    EVP_PKEY_free(key);
+    if (done)
+        *ret = s;
+    explicit_bzero(&s, sizeof s);
+    return done ? VS_OK : VS_E_UNSUPPORTED;
+}
+
+static int make_p256_secret(struct vs_key_secret *ret)
+{
+    struct vs_key_secret s = { .kind = VS_KEY_P256 };
+    EVP_PKEY *key = EVP_EC_gen(P256_GROUP);
+    BIGNUM *number = NULL;
+    size_t n = 0;
+    bool done = key && EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number) == 1
+        && BN_bn2binpad(number, s.seed, sizeof s.seed) == (int)sizeof s.seed
+        && EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, s.public.bytes, sizeof s.public.bytes, &n) == 1
+        && n == sizeof s.public.bytes;
+    s.public.n = (uint8_t)n;
+    if (done)
+        *ret = s;
+    BN_clear_free(number);
+    EVP_PKEY_free(key);
+    explicit_bzero(&s, sizeof s);
+    return done ? VS_OK : VS_E_UNSUPPORTED;
+}
+
+int vs_key_secret_make(enum vs_key_kind kind, struct vs_key_secret *ret)
+{
+    uint8_t seed[VS_SEED_BYTES];
+    if (kind == VS_KEY_P256)
+        return make_p256_secret(ret);
+    if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return VS_E_SYSTEM;
+    int rc = vs_key_secret_read(kind, seed, NULL, ret);
+    explicit_bzero(seed, sizeof seed);
+    return rc;
+}
+
+int vs_key_create(const struct vs_key_secret *secret, struct vs_key **ret)
+{
     struct vs_key *k = calloc(1, sizeof *k);
     if (!k)
         return VS_E_NOMEM;
-    k->key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, VS_SEED_BYTES);
+    k->key = secret->kind == VS_KEY_P256 ? make_p256(&secret->public, secret->seed)
+        : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret->seed, VS_SEED_BYTES);
     k->context = EVP_MD_CTX_new();
-    int rc = !k->context ? VS_E_NOMEM
-           : !k->key || EVP_PKEY_get_raw_public_key(k->key, k->public, &n) != 1 ? VS_E_UNSUPPORTED : VS_OK;
+    k->public = secret->public;
+    int rc = !k->context ? VS_E_NOMEM : !k->key ? VS_E_UNSUPPORTED : VS_OK;
     if (rc == VS_OK)
         *ret = k;
     else
@@ -44,58 +142,81 @@ void vs_key_free(struct vs_key *k)
     free(k);
 }
 
-const uint8_t *vs_key_own(const struct vs_key *k)
+const struct vs_public *vs_key_own(const struct vs_key *k)
 {
-    return k->public;
+    return &k->public;
+}
+
+/* What is hashed first, by name; Ed25519 hashes itself. */
+static const char *digest_of(enum vs_key_kind kind)
+{
+    return kind == VS_KEY_P256 ? "SHA256" : NULL;
 }
 
 static bool begin(struct vs_key *k)
 {
-    return k->is_begun = EVP_MD_CTX_reset(k->context) == 1 && EVP_DigestSignInit(k->context, NULL, NULL, NULL, k->key) == 1;
+    const char *digest = digest_of(vs_public_kind(&k->public));
+    return EVP_MD_CTX_reset(k->context) == 1 && EVP_DigestSignInit_ex(k->context, NULL, digest, NULL, NULL, k->key, NULL) == 1;
 }
 
-static bool sign(const struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+static bool sign(const struct vs_key *k, const void *data, size_t n, struct vs_signature *ret)
 {
-    size_t length = VS_SIGNATURE_BYTES;
-    return EVP_DigestSign(k->context, ret, &length, data, n) == 1 && length == VS_SIGNATURE_BYTES;
+    ret->n = sizeof ret->bytes;
+    return EVP_DigestSign(k->context, ret->bytes, &ret->n, data, n) == 1;
 }
 
-/* One that has signed may do so again as it is, but not with every OpenSSL: else it is begun anew. */
-int vs_key_sign(struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
+/* An Ed25519 context that has signed may do so again as it is, but not with every OpenSSL; one of P-256 never: it would go on with
+ * what it has hashed. */
+int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signature *ret)
 {
     bool done = (k->is_begun && sign(k, data, n, ret)) || (begin(k) && sign(k, data, n, ret));
+    k->is_begun = done && vs_public_kind(&k->public) == VS_KEY_ED25519;
     return done ? VS_OK : VS_E_UNSUPPORTED;
 }
 
-int vs_key_public(const uint8_t seed[VS_SEED_BYTES], uint8_t ret[VS_PUBLIC_BYTES])
+int vs_key_sign_once(const struct vs_key_secret *secret, const void *data, size_t n, struct vs_signature *ret)
 {
     struct vs_key *k = NULL;
-    int rc = vs_key_create(seed, &k);
-    if (rc == VS_OK)
-        memcpy(ret, k->public, VS_PUBLIC_BYTES);
-    vs_key_free(k);
-    return rc;
-}
-
-int vs_key_sign_once(const uint8_t seed[VS_SEED_BYTES], const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES])
-{
-    struct vs_key *k = NULL;
-    int rc = vs_key_create(seed, &k);
+    int rc = vs_key_create(secret, &k);
     if (rc == VS_OK)
         rc = vs_key_sign(k, data, n, ret);
     vs_key_free(k);
     return rc;
 }
 
-bool vs_key_verify(const uint8_t public[VS_PUBLIC_BYTES], const void *data, size_t n, const uint8_t signature[VS_SIGNATURE_BYTES])
+bool vs_key_verify(const struct vs_public *public, const void *data, size_t n, const struct vs_signature *signature)
 {
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public, VS_PUBLIC_BYTES);
+    enum vs_key_kind kind = vs_public_kind(public);
+    EVP_PKEY *key = kind == VS_KEY_P256 ? make_p256(public, NULL)
+        : EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public->bytes, public->n);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = key && context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1
-        && EVP_DigestVerify(context, signature, VS_SIGNATURE_BYTES, data, n) == 1;
+    bool good = key && context && EVP_DigestVerifyInit_ex(context, NULL, digest_of(kind), NULL, NULL, key, NULL) == 1
+        && EVP_DigestVerify(context, signature->bytes, signature->n, data, n) == 1;
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(key);
     return good;
+}
+
+/* Does OpenSSL have it here? The first question takes a moment. */
+static bool works(enum vs_key_kind kind)
+{
+    static _Atomic int known[VS_KEY_P256 + 1];   /* 1: it does, -1: it does not */
+    struct vs_key_secret secret;
+    struct vs_signature signature;
+    if (!known[kind]) {
+        bool done = vs_key_secret_make(kind, &secret) == VS_OK && vs_key_sign_once(&secret, "", 0, &signature) == VS_OK
+            && vs_key_verify(&secret.public, "", 0, &signature);
+        known[kind] = done ? 1 : -1;
+        explicit_bzero(&secret, sizeof secret);
+        ERR_clear_error();
+    }
+    return known[kind] > 0;
+}
+
+int vs_sign_setup(struct vs_error *err)
+{
+    bool ed25519 = works(VS_KEY_ED25519), p256 = works(VS_KEY_P256);
+    return ed25519 || p256 ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "OpenSSL has neither Ed25519 nor ECDSA with P-256 here");
 }
 
 /* ---- base64 ---- */
@@ -145,39 +266,67 @@ bool vs_base64_parse(const char *text, size_t n, uint8_t *ret, size_t most, size
 
 /* ---- names of keys ---- */
 
-static void make_origin(const uint8_t first[VS_PUBLIC_BYTES], char ret[VS_ORIGIN_BYTES])
+static void make_origin(const struct vs_public *first, char ret[VS_ORIGIN_BYTES])
 {
     uint8_t hash[VS_HASH_BYTES];
     char hex[17];
-    vs_hash(first, VS_PUBLIC_BYTES, hash);
+    vs_hash(first->bytes, first->n, hash);
     vs_hex(hash, 8, hex);
     snprintf(ret, VS_ORIGIN_BYTES, "veritas-audit/%s", hex);
 }
 
-enum { KEY_ID = 4, ED25519 = 1 };
+enum { KEY_ID = 4 };
 
-static void key_id(const char *name, const uint8_t key[VS_PUBLIC_BYTES], uint8_t ret[KEY_ID])
+/* SubjectPublicKeyInfo of P-256 (RFC 5480), up to the point. */
+static const uint8_t spki[] = { 0x30, 0x59, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
+                                0x3d, 3, 1, 7, 3, 0x42, 0 };
+enum { TYPED_MOST = 1 + sizeof spki + VS_PUBLIC_MOST };
+
+/* The key behind its type, as a vkey has it; returns how many bytes that are. */
+static size_t put_typed(const struct vs_public *key, uint8_t ret[TYPED_MOST])
 {
-    static const uint8_t kind[] = { '\n', ED25519 };
-    uint8_t hash[VS_HASH_BYTES];
-    vs_hash_pieces((struct vs_piece[]){ { name, strlen(name) }, { kind, sizeof kind }, { key, VS_PUBLIC_BYTES } }, 3, hash);
+    size_t head = vs_public_kind(key) == VS_KEY_P256 ? sizeof spki : 0;
+    ret[0] = (uint8_t)vs_public_kind(key);
+    memcpy(ret + 1, spki, head);
+    memcpy(ret + 1 + head, key->bytes, key->n);
+    return 1 + head + key->n;
+}
+
+/* Of P-256 it is of the key alone. */
+static void key_id(const char *name, const struct vs_public *key, uint8_t ret[KEY_ID])
+{
+    uint8_t hash[VS_HASH_BYTES], typed[TYPED_MOST];
+    size_t n = put_typed(key, typed);
+    if (vs_public_kind(key) == VS_KEY_P256)
+        vs_hash(typed + 1, n - 1, hash);
+    else
+        vs_hash_pieces((struct vs_piece[]){ { name, strlen(name) }, { "\n", 1 }, { typed, n } }, 3, hash);
     memcpy(ret, hash, KEY_ID);
 }
 
-void vs_vkey_format(const char *origin, const uint8_t key[VS_PUBLIC_BYTES], struct vs_buf *out)
+void vs_vkey_format(const char *origin, const struct vs_public *key, struct vs_buf *out)
 {
-    uint8_t id[KEY_ID], typed[1 + VS_PUBLIC_BYTES] = { ED25519 };
+    uint8_t id[KEY_ID], typed[TYPED_MOST];
     char hex[2 * KEY_ID + 1];
     key_id(origin, key, id);
     vs_hex(id, sizeof id, hex);
-    memcpy(typed + 1, key, VS_PUBLIC_BYTES);
     vs_buf_printf(out, "%s+%s+", origin, hex);
-    vs_base64(typed, sizeof typed, out);
+    vs_base64(typed, put_typed(key, typed), out);
 }
 
-bool vs_vkey_parse(const char *text, size_t n, uint8_t ret[VS_PUBLIC_BYTES])
+static bool take_typed(const uint8_t *typed, size_t n, struct vs_public *ret)
 {
-    uint8_t typed[1 + VS_PUBLIC_BYTES], id[KEY_ID];
+    bool is_p256 = n == TYPED_MOST && typed[0] == VS_KEY_P256 && memcmp(typed + 1, spki, sizeof spki) == 0;
+    if (!is_p256 && (n != 1 + 32 || typed[0] != VS_KEY_ED25519))
+        return false;
+    ret->n = is_p256 ? VS_PUBLIC_MOST : 32;
+    memcpy(ret->bytes, typed + n - ret->n, ret->n);
+    return !is_p256 || ret->bytes[0] == 4;
+}
+
+bool vs_vkey_parse(const char *text, size_t n, struct vs_public *ret)
+{
+    uint8_t typed[TYPED_MOST], id[KEY_ID];
     char origin[VS_ORIGIN_BYTES], given[2 * KEY_ID + 1] = "", hex[2 * KEY_ID + 1];
     size_t got;
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r' || text[n - 1] == ' '))
@@ -185,43 +334,40 @@ bool vs_vkey_parse(const char *text, size_t n, uint8_t ret[VS_PUBLIC_BYTES])
     const char *plus = memchr(text, '+', n);
     size_t name = plus ? (size_t)(plus - text) : 0;
     if (!plus || name >= sizeof origin || n < name + 10 || plus[9] != '+'
-        || !vs_base64_parse(plus + 10, n - name - 10, typed, sizeof typed, &got) || got != sizeof typed || typed[0] != ED25519)
+        || !vs_base64_parse(plus + 10, n - name - 10, typed, sizeof typed, &got) || !take_typed(typed, got, ret))
         return false;
     memcpy(given, plus + 1, 8);
-    memcpy(ret, typed + 1, VS_PUBLIC_BYTES);
-    memcpy(origin, text, name);
-    origin[name] = 0;
+    make_origin(ret, origin);
     key_id(origin, ret, id);
     vs_hex(id, sizeof id, hex);
-    return strcmp(hex, given) == 0;
+    return strlen(origin) == name && memcmp(origin, text, name) == 0 && strcmp(hex, given) == 0;
 }
 
-/* ---- epochs: "7 <64 hex> <128 hex>" ---- */
+/* ---- epochs: "7 KEY SIGNATURE", in hex ---- */
 
 #define KEYS_DOMAIN "veritas-audit key\n"
 
-size_t vs_keys_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], char ret[VS_KEYS_SIGNED_BYTES])
+size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, char ret[VS_KEYS_SIGNED_BYTES])
 {
-    char hex[VS_HASH_HEX];
-    vs_hex(key, VS_PUBLIC_BYTES, hex);
+    char hex[2 * VS_PUBLIC_MOST + 1];
+    vs_hex(key->bytes, key->n, hex);
     return (size_t)snprintf(ret, VS_KEYS_SIGNED_BYTES, KEYS_DOMAIN "%" PRIu64 " %s", epoch, hex);
 }
 
-int vs_keys_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signer[VS_SEED_BYTES], struct vs_buf *out)
+int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_key_secret *signer, struct vs_buf *out)
 {
-    uint8_t signature[VS_SIGNATURE_BYTES];
+    struct vs_signature signature;
     char text[VS_KEYS_SIGNED_BYTES];
     size_t n = vs_keys_signed(epoch, key, text);
-    int rc = vs_key_sign_once(signer, text, n, signature);
-    return rc == VS_OK ? vs_keys_line_signed(epoch, key, signature, out) : rc;
+    int rc = vs_key_sign_once(signer, text, n, &signature);
+    return rc == VS_OK ? vs_keys_line_signed(epoch, key, &signature, out) : rc;
 }
 
-int vs_keys_line_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signature[VS_SIGNATURE_BYTES],
-                        struct vs_buf *out)
+int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_signature *signature, struct vs_buf *out)
 {
-    char text[VS_KEYS_SIGNED_BYTES], hex[2 * VS_SIGNATURE_BYTES + 1];
+    char text[VS_KEYS_SIGNED_BYTES], hex[2 * VS_SIGNATURE_MOST + 1];
     vs_keys_signed(epoch, key, text);
-    vs_hex(signature, VS_SIGNATURE_BYTES, hex);
+    vs_hex(signature->bytes, signature->n, hex);
     vs_buf_printf(out, "%s %s\n", text + sizeof KEYS_DOMAIN - 1, hex);
     return out->status;
 }
@@ -234,18 +380,36 @@ static bool is_hex(const char *s, size_t n)
     return true;
 }
 
-/* One line; false: it is cut. */
-static bool take_key(const char *line, size_t n, uint64_t epoch, uint8_t key[VS_PUBLIC_BYTES],
-                     uint8_t signature[VS_SIGNATURE_BYTES])
+/* DER says how long it is; of Ed25519 there is one length. */
+static bool is_whole(const struct vs_signature *s, enum vs_key_kind kind)
+{
+    return kind == VS_KEY_ED25519 ? s->n == 64 : s->n > 2 && s->bytes[0] == 0x30 && s->bytes[1] == s->n - 2;
+}
+
+bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
+                        struct vs_signature *ret_signature)
 {
     char number[24];
     size_t digits_n = (size_t)snprintf(number, sizeof number, "%" PRIu64 " ", epoch);
-    if (n != digits_n + 64 + 1 + 128 || memcmp(line, number, digits_n) != 0 || !is_hex(line + digits_n, 64)
-        || line[digits_n + 64] != ' ' || !is_hex(line + digits_n + 65, 128))
+    if (n <= digits_n || memcmp(line, number, digits_n) != 0)
         return false;
-    vs_hex_bytes(line + digits_n, VS_PUBLIC_BYTES, key);
-    vs_hex_bytes(line + digits_n + 65, VS_SIGNATURE_BYTES, signature);
-    return true;
+    const char *key = line + digits_n, *space = memchr(key, ' ', n - digits_n);
+    size_t key_n = space ? (size_t)(space - key) : 0, rest = space ? n - digits_n - key_n - 1 : 0;
+    if ((key_n != 2 * 32 && key_n != 2 * VS_PUBLIC_MOST) || rest % 2 || rest > 2 * VS_SIGNATURE_MOST || !is_hex(key, key_n)
+        || !is_hex(space + 1, rest))
+        return false;
+    ret_key->n = (uint8_t)(key_n / 2);
+    vs_hex_bytes(key, ret_key->n, ret_key->bytes);
+    ret_signature->n = rest / 2;
+    vs_hex_bytes(space + 1, ret_signature->n, ret_signature->bytes);
+    return is_whole(ret_signature, vs_public_kind(signer ? signer : ret_key));
+}
+
+static int keys_fail(struct vs_keys *k, int status, const char *why, struct vs_error *err)
+{
+    size_t epoch = k->n + 1;
+    vs_keys_clear(k);
+    return vs_error_set(err, status, "the key of epoch %zu %s", epoch, why);
 }
 
 int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_error *err)
@@ -253,28 +417,30 @@ int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_err
     size_t cap = 0;
     *ret = (struct vs_keys){ 0 };
     for (const char *end; n && (end = memchr(text, '\n', n)); n -= (size_t)(end - text) + 1, text = end + 1) {
-        uint8_t key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
+        struct vs_public key;
+        struct vs_signature signature;
         char line[VS_KEYS_SIGNED_BYTES];
-        if (!take_key(text, (size_t)(end - text), ret->n + 1, key, signature))
+        const struct vs_public *signer = ret->n ? &ret->key[ret->n - 1] : NULL;
+        if (!vs_keys_line_parse(text, (size_t)(end - text), ret->n + 1, signer, &key, &signature))
             continue;
-        size_t length = vs_keys_signed(ret->n + 1, key, line);
-        if (ret->n == VS_KEYS_MOST || !vs_key_verify(ret->n ? ret->key[ret->n - 1] : key, line, length, signature)) {
-            vs_error_set(err, VS_E_MALFORMED, "the key of epoch %zu is not signed by the one before it", ret->n + 1);
-            vs_keys_clear(ret);
-            return VS_E_MALFORMED;
-        }
+        signer = signer ? signer : &key;
+        size_t length = vs_keys_signed(ret->n + 1, &key, line);
+        if (!works(vs_public_kind(signer)))
+            return keys_fail(ret, VS_E_UNSUPPORTED, vs_public_kind(signer) == VS_KEY_P256
+                             ? "is signed by ECDSA with P-256, which OpenSSL does not do here"
+                             : "is signed by Ed25519, which OpenSSL does not do here (in FIPS mode it does not)", err);
+        if (ret->n == VS_KEYS_MOST || !vs_key_verify(signer, line, length, &signature))
+            return keys_fail(ret, VS_E_MALFORMED, "is not signed by the one before it", err);
         if (ret->n == cap) {
-            uint8_t (*more)[VS_PUBLIC_BYTES] = realloc(ret->key, (cap = cap ? 2 * cap : 16) * sizeof *more);
-            if (!more) {
-                vs_keys_clear(ret);
-                return vs_error_set(err, VS_E_NOMEM, "out of memory");
-            }
+            struct vs_public *more = realloc(ret->key, (cap = cap ? 2 * cap : 16) * sizeof *more);
+            if (!more)
+                return keys_fail(ret, VS_E_NOMEM, "has no room: out of memory", err);
             ret->key = more;
         }
-        memcpy(ret->key[ret->n++], key, sizeof key);
+        ret->key[ret->n++] = key;
     }
     if (ret->n)
-        make_origin(ret->key[0], ret->origin);
+        make_origin(&ret->key[0], ret->origin);
     return VS_OK;
 }
 
@@ -292,17 +458,19 @@ int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key
 {
     struct vs_buf text = { 0 };
     char head[VS_HASH_HEX];
-    uint8_t sealed[KEY_ID + VS_SIGNATURE_BYTES];
+    struct vs_signature signature;
+    uint8_t sealed[KEY_ID + VS_SIGNATURE_MOST];
     vs_hex(note->head, sizeof note->head, head);
     vs_buf_printf(&text, "%s\n%" PRIu64 "\n", origin, note->size);
     vs_base64(note->root, sizeof note->root, &text);
     vs_buf_printf(&text, "\nhead %s\ntime %" PRId64 "\n", head, note->time_ms);
-    int rc = text.status != VS_OK ? text.status : vs_key_sign(key, text.data, text.n, sealed + KEY_ID);
+    int rc = text.status != VS_OK ? text.status : vs_key_sign(key, text.data, text.n, &signature);
     if (rc == VS_OK) {
         key_id(origin, vs_key_own(key), sealed);
+        memcpy(sealed + KEY_ID, signature.bytes, signature.n);
         vs_buf_add(out, text.data, text.n);
         vs_buf_printf(out, "\n" DASH "%s ", origin);
-        vs_base64(sealed, sizeof sealed, out);
+        vs_base64(sealed, KEY_ID + signature.n, out);
         vs_buf_char(out, '\n');
         rc = out->status;
     }
@@ -340,22 +508,30 @@ static bool begins(const char *s, size_t n, const char *with)
     return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
 }
 
-static bool is_signed(const struct vs_keys *keys, const char *text, size_t n, const uint8_t sealed[KEY_ID + VS_SIGNATURE_BYTES])
+/* VS_OK; VS_E_SHORT: the signature is cut; VS_E_MALFORMED: it is none of these keys'. */
+static int check_sealed(const struct vs_keys *keys, const char *text, size_t n, const uint8_t *sealed, size_t sealed_n)
 {
+    int status = VS_E_MALFORMED;
     uint8_t id[KEY_ID];
+    struct vs_signature signature = { .n = sealed_n - KEY_ID };
+    memcpy(signature.bytes, sealed + KEY_ID, signature.n);
     for (size_t i = keys->n; i > 0; i--) {      /* the newest first */
-        key_id(keys->origin, keys->key[i - 1], id);
-        if (memcmp(id, sealed, KEY_ID) == 0 && vs_key_verify(keys->key[i - 1], text, n, sealed + KEY_ID))
-            return true;
+        key_id(keys->origin, &keys->key[i - 1], id);
+        if (memcmp(id, sealed, KEY_ID) != 0)
+            continue;
+        if (!is_whole(&signature, vs_public_kind(&keys->key[i - 1])))
+            status = VS_E_SHORT;
+        else if (vs_key_verify(&keys->key[i - 1], text, n, &signature))
+            return VS_OK;
     }
-    return false;
+    return status;
 }
 
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n)
 {
     struct lines l = { text, text + (n < VS_NOTE_MOST ? n : VS_NOTE_MOST) };
     const char *line, *signature;
-    uint8_t sealed[KEY_ID + VS_SIGNATURE_BYTES];
+    uint8_t sealed[KEY_ID + VS_SIGNATURE_MOST];
     size_t length, got, origin = strlen(keys->origin);
     uint64_t time_ms;
     *ret_n = 0;
@@ -376,10 +552,10 @@ int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct
     if (!next_line(&l, &line, &length) || !begins(line, length, DASH) || length < sizeof DASH - 1 + origin + 1)
         return VS_E_SHORT;
     const char *sealed_text = line + sizeof DASH - 1 + origin + 1;
-    if (!vs_base64_parse(sealed_text, (size_t)(line + length - sealed_text), sealed, sizeof sealed, &got) || got != sizeof sealed)
+    if (!vs_base64_parse(sealed_text, (size_t)(line + length - sealed_text), sealed, sizeof sealed, &got) || got <= KEY_ID)
         return VS_E_SHORT;
-    *ret_n = (size_t)(l.at - text);
-    if (memcmp(line + sizeof DASH - 1, keys->origin, origin) != 0 || line[sizeof DASH - 1 + origin] != ' ')
-        return VS_E_MALFORMED;
-    return is_signed(keys, text, signed_bytes, sealed) ? VS_OK : VS_E_MALFORMED;
+    bool is_ours = memcmp(line + sizeof DASH - 1, keys->origin, origin) == 0 && line[sizeof DASH - 1 + origin] == ' ';
+    int status = is_ours ? check_sealed(keys, text, signed_bytes, sealed, got) : VS_E_MALFORMED;
+    *ret_n = status == VS_E_SHORT ? 0 : (size_t)(l.at - text);
+    return status;
 }

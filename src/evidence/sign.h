@@ -1,5 +1,6 @@
 /* evidence/sign.h - signatures of the log: keys that move forward, and signed checkpoints (docs/AUDIT.md).
  *
+ * Keys are of Ed25519, or of P-256 where OpenSSL is in FIPS mode; all of a log are of one kind, but for one from outside.
  * A key signs for a while, an epoch; then it signs the next one and is erased, so that who takes the machine today cannot sign
  * for yesterday. The file `keys` has a line for each epoch: its number, the public key, and the signature of the key before (of
  * the first one: its own). Who trusts the first trusts all.
@@ -25,44 +26,77 @@
 #include <stdint.h>
 
 enum {
-    VS_SEED_BYTES = 32, VS_PUBLIC_BYTES = 32, VS_SIGNATURE_BYTES = 64,
+    VS_SEED_BYTES = 32, VS_PUBLIC_MOST = 65, VS_SIGNATURE_MOST = 72,
     VS_ORIGIN_BYTES = 64, VS_KEYS_MOST = 100000,
     VS_NOTE_MOST = 4096,                 /* bytes of a note */
 };
 
-/* A private key that signs often: what follows from its seed is computed once. VS_E_NOMEM; VS_E_UNSUPPORTED: OpenSSL has no
- * Ed25519 here. */
+/* How is signed, by the types of C2SP signed notes: Ed25519, or ECDSA with P-256 and SHA-256 where OpenSSL is in FIPS mode. */
+enum vs_key_kind { VS_KEY_ED25519 = 1, VS_KEY_P256 = 2 };
+
+struct vs_public {
+    uint8_t n;                           /* 32: Ed25519; 65: P-256, a point that is not compressed */
+    uint8_t bytes[VS_PUBLIC_MOST];
+};
+
+struct vs_key_secret {                       /* the caller's to wipe */
+    enum vs_key_kind kind;
+    uint8_t seed[VS_SEED_BYTES];         /* Ed25519's seed; P-256's number, the high byte first */
+    struct vs_public public;
+};
+
+struct vs_signature {
+    size_t n;                            /* Ed25519: 64; P-256: DER, at most VS_SIGNATURE_MOST */
+    uint8_t bytes[VS_SIGNATURE_MOST];
+};
+
+/* Uses each kind once, so that OpenSSL has loaded what it needs before nothing can be opened any more. VS_E_UNSUPPORTED: it has
+ * neither. */
+int vs_sign_setup(struct vs_error *err);
+/* The kind for a log that begins here. */
+enum vs_key_kind vs_key_kind_here(void);
+enum vs_key_kind vs_public_kind(const struct vs_public *p);
+bool vs_public_equal(const struct vs_public *a, const struct vs_public *b);
+
+/* A new secret; the one that was kept as its seed and, for P-256, its public half. VS_E_UNSUPPORTED: OpenSSL can't. */
+int vs_key_secret_make(enum vs_key_kind kind, struct vs_key_secret *ret);
+int vs_key_secret_read(enum vs_key_kind kind, const uint8_t seed[VS_SEED_BYTES], const struct vs_public *p256,
+                       struct vs_key_secret *ret);
+
+/* A private key that signs often: what follows from its secret is computed once. VS_E_NOMEM; VS_E_UNSUPPORTED: OpenSSL has no such
+ * kind here. */
 struct vs_key;
-int vs_key_create(const uint8_t seed[VS_SEED_BYTES], struct vs_key **ret);
-void vs_key_free(struct vs_key *k);              /* and its seed is nowhere in it any more */
-const uint8_t *vs_key_own(const struct vs_key *k);               /* its public half, [VS_PUBLIC_BYTES] */
-int vs_key_sign(struct vs_key *k, const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES]);
-/* The same, once. */
-int vs_key_public(const uint8_t seed[VS_SEED_BYTES], uint8_t ret[VS_PUBLIC_BYTES]);
-int vs_key_sign_once(const uint8_t seed[VS_SEED_BYTES], const void *data, size_t n, uint8_t ret[VS_SIGNATURE_BYTES]);
-bool vs_key_verify(const uint8_t key[VS_PUBLIC_BYTES], const void *data, size_t n, const uint8_t signature[VS_SIGNATURE_BYTES]);
+int vs_key_create(const struct vs_key_secret *secret, struct vs_key **ret);
+void vs_key_free(struct vs_key *k);              /* and its secret is nowhere in it any more */
+const struct vs_public *vs_key_own(const struct vs_key *k);      /* its public half */
+int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signature *ret);
+int vs_key_sign_once(const struct vs_key_secret *secret, const void *data, size_t n, struct vs_signature *ret);
+bool vs_key_verify(const struct vs_public *key, const void *data, size_t n, const struct vs_signature *signature);
 
 /* ---- epochs ---- */
 
 struct vs_keys {
-    uint8_t (*key)[VS_PUBLIC_BYTES];     /* [n]: epoch 1 first */
+    struct vs_public *key;               /* [n]: epoch 1 first */
     size_t n;
     char origin[VS_ORIGIN_BYTES];        /* made of the first one */
 };
 
-/* Reads the file `keys`. Lines that are cut are left out. VS_E_MALFORMED: a line that no key before it signed. */
+/* Reads the file `keys`. Lines that are cut are left out. VS_E_MALFORMED: a line that no key before it signed; VS_E_UNSUPPORTED:
+ * keys of a kind that OpenSSL can't check here. */
 int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_error *err);
 void vs_keys_clear(struct vs_keys *k);
 /* Appends the line of epoch n: signed by the key before it, the first one by itself. */
-int vs_keys_line(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signer[VS_SEED_BYTES], struct vs_buf *out);
+int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_key_secret *signer, struct vs_buf *out);
 /* What is signed of such a line, and the line with a signature that another one made. */
-enum { VS_KEYS_SIGNED_BYTES = 160 };
-size_t vs_keys_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], char ret[VS_KEYS_SIGNED_BYTES]);
-int vs_keys_line_signed(uint64_t epoch, const uint8_t key[VS_PUBLIC_BYTES], const uint8_t signature[VS_SIGNATURE_BYTES],
-                        struct vs_buf *out);
+enum { VS_KEYS_SIGNED_BYTES = 192 };
+size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, char ret[VS_KEYS_SIGNED_BYTES]);
+int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_signature *signature, struct vs_buf *out);
+/* Is line[n], without its newline, whole, and that of this epoch? signer: the key before it, NULL for the first. */
+bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
+                        struct vs_signature *ret_signature);
 /* A key for people and other programs: "origin+hash+base64" (C2SP). _parse: of the first epoch; false: it is none. */
-void vs_vkey_format(const char *origin, const uint8_t key[VS_PUBLIC_BYTES], struct vs_buf *out);
-bool vs_vkey_parse(const char *text, size_t n, uint8_t ret[VS_PUBLIC_BYTES]);
+void vs_vkey_format(const char *origin, const struct vs_public *key, struct vs_buf *out);
+bool vs_vkey_parse(const char *text, size_t n, struct vs_public *ret);
 
 /* ---- checkpoints ---- */
 

@@ -15,6 +15,7 @@ import threading
 import unittest
 
 import client as c
+import receipt_format as r
 from audit_log import VERITAS, LogTest, answers
 from processes import below
 
@@ -297,15 +298,77 @@ class Faults(LogTest):
         for way in ("fd", "credential"):
             shutil.rmtree(self.log)
             if way == "fd":
-                r, w = os.pipe()
-                os.write(w, self.pem(self.SECRET).encode())
-                os.close(w)
-                daemon = self.serve_key(f"fd:{r}", pass_fds=[r])
-                os.close(r)
+                out, into = os.pipe()
+                os.write(into, self.pem(self.SECRET).encode())
+                os.close(into)
+                daemon = self.serve_key(f"fd:{out}", pass_fds=[out])
+                os.close(out)
             else:
                 daemon = self.serve_key("credential:root.pem", CREDENTIALS_DIRECTORY=self.dir)
             self.stop(daemon)
             self.verify("--pubkey", self.dir + "/pub")
+
+    # RFC 6979, A.2.5
+    P256 = bytes.fromhex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721")
+    POINT = bytes.fromhex("0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+                          "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299")
+    SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+
+    def pem_of_p256(self):
+        der = bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420") + self.P256 \
+            + bytes.fromhex("a144034200") + self.POINT
+        return "-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der).decode() + "-----END PRIVATE KEY-----\n"
+
+    def test_key_of_p256(self):
+        """A first key of P-256 makes a log that is signed by such keys, as one is in FIPS mode; receipts are too."""
+        with open(self.dir + "/root.pem", "w") as f:
+            f.write(self.pem_of_p256())
+        os.chmod(self.dir + "/root.pem", 0o600)
+        daemon = self.serve_key("file:root.pem", rotate_bytes=65536)
+        subprocess.run([VERITAS, "run", "-m", "one", "--raw", "-n", "3", "--receipt", self.dir + "/receipt", "a"], env=self.env,
+                       check=True, capture_output=True)
+        with open(self.dir + "/receipt") as f:
+            told = json.load(f)
+        for _ in range(90):             # until a second file has begun, whose key the first one's signed
+            self.assertEqual(self.ask().kind, c.COMPLETE)
+        self.stop(daemon)
+        daemon = self.serve()           # it goes on by itself
+        self.assertEqual(self.ask().kind, c.COMPLETE)
+        self.stop(daemon)
+        vkey = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
+        with open(self.dir + "/pub", "wb") as f:
+            f.write(vkey)
+        name, number, typed = vkey.strip().split(b"+", 2)
+        self.assertEqual(base64.b64decode(typed), b"\x02" + self.SPKI + self.POINT)
+        self.assertEqual(number.decode(), r.sha256(self.SPKI + self.POINT)[:4].hex())
+        self.assertTrue(self.verify("--pubkey", self.dir + "/pub")["closed"])
+        # By the pages of the format alone: each line of keys, the last checkpoint, the receipt.
+        signer, lines = self.POINT, self.read(self.log + "/keys").decode().splitlines()
+        self.assertGreater(len(lines), 2)
+        for line in lines:
+            epoch, key, signature = line.split()
+            self.assertTrue(r.is_signed(signer, f"veritas-audit key\n{epoch} {key}".encode(), bytes.fromhex(signature)), line)
+            signer = bytes.fromhex(key)
+            self.assertEqual(len(signer), 65)
+        text, signature = self.read(self.log + "/checkpoints").split(name + b"\n")[-1].split("\n\n\u2014 ".encode())
+        sealed = base64.b64decode(signature.split()[1])
+        self.assertEqual(sealed[:4], r.sha256(self.SPKI + signer)[:4])
+        self.assertTrue(r.is_signed(signer, name + b"\n" + text + b"\n", sealed[4:]))
+        r.read(told)
+        for verdict in (0, 3):
+            done = subprocess.run([VERITAS, "verify", self.dir + "/receipt", "--mode", "structure", "--pubkey", self.dir + "/pub"],
+                                  env=self.env, capture_output=True, text=True)
+            self.assertEqual(done.returncode, verdict, done.stdout + done.stderr)
+            told["envelope"]["signatures"][0]["sig"] = base64.b64encode(sealed[4:]).decode()   # a good one, of another text
+            with open(self.dir + "/receipt", "w") as f:
+                json.dump(told, f)
+        # A curve that is none of ours.
+        with open(self.dir + "/other.pem", "w") as f:
+            f.write(subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], check=True,
+                                   capture_output=True, text=True).stdout)
+        os.chmod(self.dir + "/other.pem", 0o600)
+        shutil.rmtree(self.log)
+        self.assertIn("no key of Ed25519 or P-256", self.serve_key("file:other.pem"))
 
     def test_key_that_is_made(self):
         """A file that is not there gets the log's first key, and loses it when the log goes on."""

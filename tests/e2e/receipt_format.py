@@ -68,7 +68,48 @@ def _unpack(b):
     return x, y, 1, x * y % P
 
 
+# ---- ECDSA with P-256 and SHA-256 (FIPS 186-5), to check what was signed ----
+FIELD, ORDER = 2 ** 256 - 2 ** 224 + 2 ** 192 + 2 ** 96 - 1, 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
+BASE = (0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296,
+        0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5)
+
+
+def _add_p256(a, b):
+    if a is None or b is None:
+        return a or b
+    if a[0] == b[0] and (a[1] + b[1]) % FIELD == 0:
+        return None
+    slope = (3 * a[0] * a[0] - 3) * pow(2 * a[1], -1, FIELD) if a == b else (b[1] - a[1]) * pow(b[0] - a[0], -1, FIELD)
+    x = (slope * slope - a[0] - b[0]) % FIELD
+    return x, (slope * (a[0] - x) - a[1]) % FIELD
+
+
+def _times_p256(n, point):
+    sum_ = None
+    while n:
+        sum_ = _add_p256(sum_, point) if n & 1 else sum_
+        point, n = _add_p256(point, point), n >> 1
+    return sum_
+
+
+def _numbers(der):
+    """r and s of SEQUENCE { INTEGER, INTEGER }."""
+    n = der[3]
+    assert der[0] == 0x30 and der[1] == len(der) - 2 and der[2] == 2 and der[4 + n] == 2 and der[5 + n] == len(der) - 6 - n
+    return int.from_bytes(der[4:4 + n], "big"), int.from_bytes(der[6 + n:], "big")
+
+
+def _is_signed_p256(key, data, signature):
+    r, s = _numbers(signature)
+    z, w = int.from_bytes(hashlib.sha256(data).digest(), "big"), pow(s, -1, ORDER)
+    point = int.from_bytes(key[1:33], "big"), int.from_bytes(key[33:], "big")
+    found = _add_p256(_times_p256(z * w % ORDER, BASE), _times_p256(r * w % ORDER, point))
+    return key[0] == 4 and 0 < r < ORDER and 0 < s < ORDER and found is not None and found[0] % ORDER == r
+
+
 def is_signed(key, data, signature):
+    if len(key) == 65:
+        return _is_signed_p256(key, data, signature)
     s = int.from_bytes(signature[32:], "little")
     k = int.from_bytes(hashlib.sha512(signature[:32] + key + data).digest(), "little") % Q
     return s < Q and _pack(_times(s, G)) == _pack(_add(_unpack(signature[:32]), _times(k, _unpack(key))))

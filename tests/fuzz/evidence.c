@@ -35,14 +35,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct vs_keys keys;
     struct vs_note note;
     struct vs_error err;
-    uint8_t key[VS_PUBLIC_BYTES];
+    struct vs_public key;
     size_t used;
     if (vs_keys_parse((const char *)data, n, &keys, &err) == VS_OK) {
         if (vs_note_parse((const char *)data, n, &keys, &note, &used) == VS_OK && (used == 0 || used > n))
             abort();
         vs_keys_clear(&keys);
     }
-    vs_vkey_parse((const char *)data, n, key);
+    vs_vkey_parse((const char *)data, n, &key);
     vs_log_check_clear(&c);
     vs_log_check_clear(&cut);
     return 0;

@@ -47,12 +47,13 @@ static void signed_receipt(const char *text, size_t n)
 {
     static const uint8_t seed[VS_SEED_BYTES] = { 1 };
     struct vs_buf keys = { 0 }, whole = { 0 };
-    uint8_t key[VS_PUBLIC_BYTES];
+    struct vs_key_secret secret;
     struct vs_key *signer = NULL;
     const char *end = memchr(text, '\n', n);
     size_t length = end ? (size_t)(end - text) : n;
-    if (vs_key_public(seed, key) != VS_OK || vs_keys_line(1, key, seed, &keys) != VS_OK
-        || vs_key_create(seed, &signer) != VS_OK || vs_receipt_sign(text, length, signer, keys.data, keys.n, &whole) != VS_OK)
+    if (vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret) != VS_OK
+        || vs_keys_line(1, &secret.public, &secret, &keys) != VS_OK || vs_key_create(&secret, &signer) != VS_OK
+        || vs_receipt_sign(text, length, signer, keys.data, keys.n, &whole) != VS_OK)
         abort();
     vs_key_free(signer);
     if (end) {

@@ -323,18 +323,20 @@ static void proofs(void **state)
 static void vectors(void **state)
 {
     (void)state;
-    uint8_t seed[VS_SEED_BYTES], key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES], bytes[16];
-    char hex[2 * VS_SIGNATURE_BYTES + 1];
+    uint8_t seed[VS_SEED_BYTES], bytes[16];
+    struct vs_key_secret secret;
+    struct vs_signature signature;
+    char hex[2 * VS_SIGNATURE_MOST + 1];
     vs_hex_bytes("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", sizeof seed, seed);
-    assert_int_equal(vs_key_public(seed, key), VS_OK);
-    vs_hex(key, sizeof key, hex);
+    assert_int_equal(vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret), VS_OK);
+    vs_hex(secret.public.bytes, secret.public.n, hex);
     assert_string_equal(hex, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
-    assert_int_equal(vs_key_sign_once(seed, "\x72", 1, signature), VS_OK);
-    vs_hex(signature, sizeof signature, hex);
+    assert_int_equal(vs_key_sign_once(&secret, "\x72", 1, &signature), VS_OK);
+    vs_hex(signature.bytes, signature.n, hex);
     assert_string_equal(hex, "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
                              "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
-    assert_true(vs_key_verify(key, "\x72", 1, signature));
-    assert_false(vs_key_verify(key, "\x73", 1, signature));
+    assert_true(vs_key_verify(&secret.public, "\x72", 1, &signature));
+    assert_false(vs_key_verify(&secret.public, "\x73", 1, &signature));
     static const char *const pairs[][2] = {
         { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
     };
@@ -356,41 +358,95 @@ static void vectors(void **state)
     }
 }
 
-static void notes(void **state)
+/* RFC 6979, A.2.5, "sample" with SHA-256. */
+static void p256_vectors(void **state)
 {
     (void)state;
-    uint8_t seed[3][VS_SEED_BYTES] = { { 1 }, { 2 }, { 3 } }, key[3][VS_PUBLIC_BYTES], trusted[VS_PUBLIC_BYTES];
+    uint8_t seed[VS_SEED_BYTES];
+    struct vs_public public = { .n = VS_PUBLIC_MOST, .bytes = { 4 } };
+    struct vs_signature signature = { .n = VS_SIGNATURE_MOST }, other;
+    struct vs_key_secret secret, made;
+    struct vs_key *key;
+    vs_hex_bytes("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721", sizeof seed, seed);
+    vs_hex_bytes("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6", 32, public.bytes + 1);
+    vs_hex_bytes("7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299", 32, public.bytes + 33);
+    vs_hex_bytes("3046022100efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+                 "022100f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8", signature.n, signature.bytes);
+    assert_int_equal(vs_key_secret_read(VS_KEY_P256, seed, &public, &secret), VS_OK);
+    assert_true(vs_key_verify(&secret.public, "sample", 6, &signature));
+    assert_false(vs_key_verify(&secret.public, "Sample", 6, &signature));
+    for (size_t i = 0; i < signature.n; i++) {
+        other = signature;
+        other.bytes[i] ^= 1;
+        assert_false(vs_key_verify(&secret.public, "sample", 6, &other));
+    }
+    struct vs_buf vkey = { 0 };
+    vs_vkey_format("veritas-audit/b18b86ce1389e46d", &secret.public, &vkey);
+    assert_string_equal(vkey.data, "veritas-audit/b18b86ce1389e46d+5a7a78cc+AjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABGD+"
+                                   "1LolWp0xyWHrdMY1bWjASbiSO2H6bOZpYi5g8p+2eQP+EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk=");
+    vs_buf_clear(&vkey);
+    /* One key signs several texts, and each signature is of its own. */
+    assert_int_equal(vs_key_secret_make(VS_KEY_P256, &made), VS_OK);
+    assert_false(vs_public_equal(&made.public, &secret.public));
+    const struct vs_key_secret *const both[] = { &secret, &made };
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(vs_key_create(both[i], &key), VS_OK);
+        for (const char *text = "sample"; *text; text++) {
+            assert_int_equal(vs_key_sign(key, text, strlen(text), &other), VS_OK);
+            assert_true(vs_key_verify(&both[i]->public, text, strlen(text), &other));
+            assert_false(vs_key_verify(&both[1 - i]->public, text, strlen(text), &other));
+        }
+        vs_key_free(key);
+    }
+}
+
+static void notes(enum vs_key_kind first, enum vs_key_kind rest)
+{
+    struct vs_key_secret secret[3];
+    struct vs_public trusted;
     struct vs_buf lines_of_keys = { 0 }, text = { 0 }, vkey = { 0 };
     struct vs_keys keys;
     struct vs_note note = { .size = 1234, .time_ms = 1700000000000 }, again;
     size_t used;
+    int status;
     memset(note.root, 7, sizeof note.root);
     memset(note.head, 9, sizeof note.head);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(vs_key_public(seed[i], key[i]), VS_OK);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(vs_keys_line((uint64_t)i + 1, key[i], seed[i ? i - 1 : 0], &lines_of_keys), VS_OK);
+        assert_int_equal(vs_key_secret_make(i ? rest : first, &secret[i]), VS_OK);
+    for (int i = 0; i < 2; i++) {
+        size_t first_n = lines_of_keys.n;
+        assert_int_equal(vs_keys_line((uint64_t)i + 1, &secret[i].public, &secret[0], &lines_of_keys), VS_OK);
+        for (size_t n = 1; i && n < lines_of_keys.n - first_n; n++) {   /* what a kill leaves of a line is none */
+            struct vs_buf cut = { 0 };
+            vs_buf_add(&cut, lines_of_keys.data, first_n + n);
+            vs_buf_str(&cut, "\n");
+            assert_int_equal(vs_keys_parse(cut.data, cut.n, &keys, NULL), VS_OK);
+            assert_int_equal(keys.n, n + 1 == lines_of_keys.n - first_n ? 2 : 1);
+            vs_keys_clear(&keys);
+            vs_buf_clear(&cut);
+        }
+    }
     assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_OK);
     assert_int_equal(keys.n, 2);
-    vs_vkey_format(keys.origin, keys.key[0], &vkey);
-    assert_true(vs_vkey_parse(vkey.data, vkey.n, trusted));
-    assert_memory_equal(trusted, key[0], sizeof trusted);
+    vs_vkey_format(keys.origin, &keys.key[0], &vkey);
+    assert_true(vs_vkey_parse(vkey.data, vkey.n, &trusted));
+    assert_true(vs_public_equal(&trusted, &secret[0].public));
     for (size_t i = 0; i < vkey.n; i++) {
         vkey.data[i] ^= 1;
-        assert_false(vs_vkey_parse(vkey.data, vkey.n, trusted));
+        assert_false(vs_vkey_parse(vkey.data, vkey.n, &trusted));
         vkey.data[i] ^= 1;
     }
     for (int i = 0; i < 3; i++) {       /* the third key is not of this log */
         struct vs_key *signer;
         vs_buf_reset(&text);
-        assert_int_equal(vs_key_create(seed[i], &signer), VS_OK);
+        assert_int_equal(vs_key_create(&secret[i], &signer), VS_OK);
         assert_int_equal(vs_note_format(&note, keys.origin, signer, &text), VS_OK);
         vs_key_free(signer);
         assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), i < 2 ? VS_OK : VS_E_MALFORMED);
     }
     struct vs_key *signer;
     vs_buf_reset(&text);
-    assert_int_equal(vs_key_create(seed[1], &signer), VS_OK);
+    assert_int_equal(vs_key_create(&secret[1], &signer), VS_OK);
     vs_note_format(&note, keys.origin, signer, &text);
     vs_key_free(signer);
     assert_int_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
@@ -399,6 +455,13 @@ static void notes(void **state)
     assert_memory_equal(again.root, note.root, sizeof note.root);
     for (size_t i = 0; i < text.n; i++) {
         assert_int_equal(vs_note_parse(text.data, i, &keys, &again, &used), VS_E_SHORT);
+        struct vs_buf cut = { 0 };      /* and then a newline: still cut */
+        vs_buf_add(&cut, text.data, i);
+        vs_buf_str(&cut, "\n");
+        status = vs_note_parse(cut.data, cut.n, &keys, &again, &used);
+        bool is_other = i < strlen(keys.origin) && status == VS_E_MALFORMED;     /* its origin is cut */
+        assert_true(i + 1 == text.n ? status == VS_OK : status == VS_E_SHORT || is_other);
+        vs_buf_clear(&cut);
         for (int bit = 0; bit < 8; bit++) {
             text.data[i] = (char)(text.data[i] ^ 1 << bit);
             assert_int_not_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
@@ -407,11 +470,20 @@ static void notes(void **state)
     }
     /* A key that the one before it did not sign. */
     vs_keys_clear(&keys);
-    assert_int_equal(vs_keys_line(3, key[2], seed[2], &lines_of_keys), VS_OK);
+    assert_int_equal(vs_keys_line(3, &secret[2].public, &secret[2], &lines_of_keys), VS_OK);
     assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_E_MALFORMED);
     vs_buf_clear(&lines_of_keys);
     vs_buf_clear(&text);
     vs_buf_clear(&vkey);
+}
+
+static void notes_of_each_kind(void **state)
+{
+    (void)state;
+    notes(VS_KEY_ED25519, VS_KEY_ED25519);
+    notes(VS_KEY_P256, VS_KEY_P256);
+    notes(VS_KEY_P256, VS_KEY_ED25519); /* a key from outside may be of the other one */
+    notes(VS_KEY_ED25519, VS_KEY_P256);
 }
 
 int main(void)
@@ -419,7 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads), cmocka_unit_test(trees), cmocka_unit_test(every_byte_flipped),
         cmocka_unit_test(dropped_doubled_swapped_inserted), cmocka_unit_test(torn),
-        cmocka_unit_test(vectors), cmocka_unit_test(notes),
+        cmocka_unit_test(vectors), cmocka_unit_test(notes_of_each_kind), cmocka_unit_test(p256_vectors),
         cmocka_unit_test(proofs),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -19,7 +19,8 @@ enum { N_PROMPT = 3, N_OUT = 4, N_VOCAB = 200 };
 
 static const uint32_t prompt[N_PROMPT] = { 1, 2, 300 }, tokens[N_OUT] = { 7, 8, 9, 2 };
 static const char text[] = "Paris \xc3\xa9\n\"x\"";
-static uint8_t salt[VS_SALT_BYTES], seed[VS_SEED_BYTES];
+static uint8_t salt[VS_SALT_BYTES];
+static struct vs_key_secret secret;     /* which signs the receipts */
 static struct vs_buf keys;               /* one epoch */
 static bool is_long;                     /* every bit, and not one of seven */
 
@@ -115,7 +116,7 @@ static void add_opening(struct vs_buf *out)
                     ",\"constraint\":\"{\\\"regex\\\":\\\"a\\\"}\"}}");
 }
 
-static int sign(const struct vs_buf *payload, const uint8_t *with, const char *lines, size_t n, struct vs_buf *out)
+static int sign(const struct vs_buf *payload, const struct vs_key_secret *with, const char *lines, size_t n, struct vs_buf *out)
 {
     struct vs_key *key;
     int rc = vs_key_create(with, &key);
@@ -129,7 +130,7 @@ static struct vs_buf make_receipt(const struct vs_statement *s)
 {
     struct vs_buf payload = { 0 }, receipt = { 0 };
     vs_statement_format(s, VS_STATEMENT_WHOLE, &payload);
-    assert_int_equal(sign(&payload, seed, keys.data, keys.n, &receipt), VS_OK);
+    assert_int_equal(sign(&payload, &secret, keys.data, keys.n, &receipt), VS_OK);
     vs_buf_clear(&payload);
     add_opening(&receipt);
     return receipt;
@@ -156,14 +157,15 @@ static void expect(const struct vs_statement *s, const char *why)
 
 static int setup(void **state)
 {
-    uint8_t key[VS_PUBLIC_BYTES];
+    uint8_t seed[VS_SEED_BYTES];
     (void)state;
     for (unsigned i = 0; i < 32; i++) {
         salt[i] = (uint8_t)i;
         seed[i] = (uint8_t)(0x40 + i);
     }
     vs_json_setup(0);
-    return vs_evidence_setup(NULL) != VS_OK || vs_key_public(seed, key) != VS_OK || vs_keys_line(1, key, seed, &keys) != VS_OK;
+    return vs_evidence_setup(NULL) != VS_OK || vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret) != VS_OK
+        || vs_keys_line(1, &secret.public, &secret, &keys) != VS_OK;
 }
 
 static int teardown(void **state)
@@ -407,7 +409,7 @@ static void test_receipt(void **state)
     struct vs_buf receipt = make_receipt(&s), vkey = { 0 };
     struct vs_receipt r;
     char reason[400];
-    uint8_t key[VS_PUBLIC_BYTES];
+    struct vs_key_secret other;
     (void)state;
     assert_int_equal(vs_receipt_check(receipt.data, receipt.n, NULL, 0, &r, reason, sizeof reason), VS_WELL_FORMED);
     assert_string_equal(reason, "");
@@ -416,7 +418,7 @@ static void test_receipt(void **state)
     json_t *request = vs_receipt_request(&r, true);
     assert_int_equal(json_array_size(json_object_get(request, "tokens")), N_OUT);
     json_decref(request);
-    vs_vkey_format(r.signer, (vs_key_public(seed, key), key), &vkey);
+    vs_vkey_format(r.signer, &secret.public, &vkey);
     vs_receipt_clear(&r);
     assert_int_equal(vs_receipt_check(receipt.data, receipt.n, vkey.data, vkey.n, &r, reason, sizeof reason), VS_WELL_FORMED);
     assert_true(r.is_trusted);
@@ -425,10 +427,8 @@ static void test_receipt(void **state)
     assert_true(r.is_trusted);
     vs_receipt_clear(&r);
     vs_buf_reset(&vkey);
-    seed[0] ^= 1;
-    vs_key_public(seed, key);
-    seed[0] ^= 1;
-    vs_vkey_format("veritas-audit/0011223344556677", key, &vkey);
+    assert_int_equal(vs_key_secret_make(VS_KEY_ED25519, &other), VS_OK);
+    vs_vkey_format("veritas-audit/0011223344556677", &other.public, &vkey);
     assert_int_equal(vs_receipt_check(receipt.data, receipt.n, vkey.data, vkey.n, &r, reason, sizeof reason), VS_INVALID);
     vs_receipt_clear(&r);
     assert_int_equal(vs_receipt_check(receipt.data, receipt.n, "x", 1, &r, reason, sizeof reason), VS_INVALID);
@@ -570,32 +570,37 @@ static void test_million(void **state)
     vs_buf_clear(&many);
 }
 
-static void test_epochs(void **state)
+/* A log's second key signs, of one kind or the other. */
+static void test_epochs_of(enum vs_key_kind kind)
 {
     struct vs_statement s = make_statement();
     struct vs_buf payload = { 0 }, many = { 0 }, receipt = { 0 };
-    uint8_t other[VS_SEED_BYTES], key[VS_PUBLIC_BYTES];
+    struct vs_key_secret other;
     char reason[400];
-    (void)state;
-    memcpy(other, seed, sizeof other);
-    other[0]++;
-    vs_key_public(other, key);
+    assert_int_equal(vs_key_secret_make(kind, &other), VS_OK);
     vs_buf_add(&many, keys.data, keys.n);
     vs_buf_str(&many, "2 00112233\n");   /* what a kill left */
-    assert_int_equal(vs_keys_line(2, key, seed, &many), VS_OK);
+    assert_int_equal(vs_keys_line(2, &other.public, &secret, &many), VS_OK);
     vs_statement_format(&s, VS_STATEMENT_WHOLE, &payload);
-    assert_int_equal(sign(&payload, other, many.data, many.n, &receipt), VS_OK);
+    assert_int_equal(sign(&payload, &other, many.data, many.n, &receipt), VS_OK);
     assert_int_equal(judge(receipt.data, receipt.n, reason), VS_WELL_FORMED);
     /* Signed by the second key, but its line is not there. */
     vs_buf_reset(&receipt);
-    assert_int_equal(sign(&payload, other, keys.data, keys.n, &receipt), VS_OK);
+    assert_int_equal(sign(&payload, &other, keys.data, keys.n, &receipt), VS_OK);
     assert_int_equal(judge(receipt.data, receipt.n, reason), VS_INVALID);
     vs_buf_reset(&receipt);
-    assert_int_equal(sign(&payload, other, NULL, 0, &receipt), VS_OK);
+    assert_int_equal(sign(&payload, &other, NULL, 0, &receipt), VS_OK);
     assert_int_equal(judge(receipt.data, receipt.n, reason), VS_UNVERIFIABLE);
     vs_buf_clear(&payload);
     vs_buf_clear(&many);
     vs_buf_clear(&receipt);
+}
+
+static void test_epochs(void **state)
+{
+    (void)state;
+    test_epochs_of(VS_KEY_ED25519);
+    test_epochs_of(VS_KEY_P256);
 }
 
 int main(int argc, char **argv)

@@ -50,7 +50,7 @@ struct audit {
     bool was_answered, is_stopping, is_waiting;          /* is_waiting: for an answer, between two files */
     struct vs_buf held;                  /* what the supervisor says meanwhile */
     char failed[200];                    /* what the supervisor could not do */
-    uint8_t seed[VS_SEED_BYTES];         /* of the epoch that signs now, */
+    struct vs_key_secret secret;             /* of the epoch that signs now, */
     struct vs_key *key;                  /* ready to sign */
     uint64_t epoch;
     struct vs_buf keys;                  /* the file of public keys, for receipts; empty where it is too long for one */
@@ -85,7 +85,7 @@ uint64_t log_timer(struct audit *a);                           /* syncs when it 
 
 /* seal.c */
 struct vs_root;
-void seal_begin(struct audit *a, const struct vs_root *root);  /* of a log that begins: root signs its first key. Before lock-in */
+void seal_begin(const struct vs_root *root);   /* of a log that begins: root signs its first key. Before lock-in */
 void seal_open(struct audit *a);                               /* finds the key that signs now, or makes the first one */
 void seal_check(struct audit *a);                              /* the log has all that the last checkpoint signs, or it ends */
 void seal(struct audit *a);                                    /* signs all records that are written; they are on the disk then */

@@ -90,7 +90,7 @@ static void use_root(struct audit *a, const json_t *settings)
     if (rc != VS_OK)
         audit_leave(rc, "%s", err.text);
     if (root)
-        seal_begin(a, root);
+        seal_begin(root);
     vs_root_free(root);
 }
 
@@ -117,11 +117,8 @@ int main(void)
     a->has_copy = is_open(LAST_FD);     /* before its number can be that of a file that comes */
     a->has_kept = is_open(KEPT_FD);
     vs_last_words_attach(WORDS_FD);
-    if (vs_evidence_setup(&err) != VS_OK)
+    if (vs_evidence_setup(&err) != VS_OK || vs_sign_setup(&err) != VS_OK)
         audit_leave(err.code, "%s", err.text);
-    uint8_t seed[VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES], signature[VS_SIGNATURE_BYTES];
-    if (vs_key_public(seed, key) != VS_OK || vs_key_sign_once(seed, seed, sizeof seed, signature) != VS_OK)
-        audit_leave(VS_E_UNSUPPORTED, "OpenSSL has no Ed25519 here");       /* it fetches that now, before lock-in */
     json_t *settings = settings_read(&err);
     if (!settings)
         audit_leave(err.code, "its settings: %s", err.text);

@@ -14,25 +14,51 @@
 enum { OWN_FD = 12, KEYS_FD = 9 };       /* main.c */
 enum { MARK_BYTES = sizeof VS_OWN_KEY - 1 };
 #define PEM_BEGIN "-----BEGIN PRIVATE KEY-----\n"
-#define PEM_END "\n-----END PRIVATE KEY-----\n"
+#define PEM_END "-----END PRIVATE KEY-----\n"
 #define ERASED "erased: the log has gone on\n"
-enum { BODY_BYTES = 64, PEM_BYTES = sizeof PEM_BEGIN - 1 + BODY_BYTES + sizeof PEM_END - 1 };
+/* PKCS #8, up to what is the key's own: of Ed25519 (RFC 8410) its seed, of P-256 (RFC 5915) number and point. */
+static const uint8_t ed25519[] = { 0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20 };
+static const uint8_t p256[] = { 0x30, 0x81, 0x87, 2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86,
+                                0x48, 0xce, 0x3d, 3, 1, 7, 4, 0x6d, 0x30, 0x6b, 2, 1, 1, 4, 0x20 };
+static const uint8_t point[] = { 0xa1, 0x44, 3, 0x42, 0 };
+enum { DER_MOST = sizeof p256 + VS_SEED_BYTES + sizeof point + VS_PUBLIC_MOST, LINE_BYTES = 64, BODY_LINES = 3,
+       PEM_BYTES = sizeof PEM_BEGIN - 1 + BODY_LINES * (LINE_BYTES + 1) + sizeof PEM_END - 1 };
 
-/* PKCS #8 of an Ed25519 key (RFC 8410): 48 bytes, 64 digits. */
-static void format(const uint8_t seed[VS_SEED_BYTES], char ret[PEM_BYTES + 1])
+static size_t put_der(const struct vs_key_secret *s, uint8_t der[DER_MOST])
 {
-    static const uint8_t head[] = { 0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20 };
-    uint8_t der[sizeof head + VS_SEED_BYTES];
+    bool is_p256 = s->kind == VS_KEY_P256;
+    size_t n = is_p256 ? sizeof p256 : sizeof ed25519;
+    memcpy(der, is_p256 ? p256 : ed25519, n);
+    memcpy(der + n, s->seed, VS_SEED_BYTES);
+    n += VS_SEED_BYTES;
+    if (!is_p256)
+        return n;
+    memcpy(der + n, point, sizeof point);
+    memcpy(der + n + sizeof point, s->public.bytes, VS_PUBLIC_MOST);
+    return n + sizeof point + VS_PUBLIC_MOST;
+}
+
+/* Returns its bytes. */
+static size_t format(const struct vs_key_secret *secret, char ret[PEM_BYTES + 1])
+{
+    uint8_t der[DER_MOST];
     struct vs_buf body = { 0 };
-    memcpy(der, head, sizeof head);
-    memcpy(der + sizeof head, seed, VS_SEED_BYTES);
-    vs_base64(der, sizeof der, &body);
+    size_t n = sizeof PEM_BEGIN - 1;
+    vs_base64(der, put_der(secret, der), &body);
     if (body.status != VS_OK)
         audit_leave(VS_E_NOMEM, "out of memory for the signing key");
-    snprintf(ret, PEM_BYTES + 1, PEM_BEGIN "%s" PEM_END, body.data);
+    memcpy(ret, PEM_BEGIN, n);
+    for (size_t at = 0; at < body.n; at += LINE_BYTES) {
+        size_t piece = body.n - at < LINE_BYTES ? body.n - at : LINE_BYTES;
+        memcpy(ret + n, body.data + at, piece);
+        n += piece;
+        ret[n++] = '\n';
+    }
+    memcpy(ret + n, PEM_END, sizeof PEM_END);
     explicit_bzero(der, sizeof der);
     explicit_bzero(body.data, body.n);
     vs_buf_clear(&body);
+    return n + sizeof PEM_END - 1;
 }
 
 static void write_at(const char *text, size_t n)
@@ -67,13 +93,13 @@ void own_settle(struct audit *a)
     if (!a->has_own)
         return;
     bool has_key = read_rest(rest) > 0 && strncmp(rest, PEM_BEGIN, sizeof PEM_BEGIN - 1) == 0;
-    format(a->seed, ours);
+    size_t n = format(&a->secret, ours);
     if (a->epoch > 1 && has_key)
         own_erase(a);
-    else if (a->epoch == 1 && strcmp(rest, ours) != 0 && has_key && strlen(rest) == PEM_BYTES)
+    else if (a->epoch == 1 && strcmp(rest, ours) != 0 && has_key && strlen(rest) >= n)
         audit_leave(VS_E_INVALID, "signing.key: this file has the first key of another log");
     else if (a->epoch == 1)
-        write_at(ours, PEM_BYTES);
+        write_at(ours, n);
     explicit_bzero(rest, sizeof rest);
     explicit_bzero(ours, sizeof ours);
 }

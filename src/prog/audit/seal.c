@@ -11,41 +11,67 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 enum { KEY_FD = 8, KEYS_FD = 9, NOTES_FD = 10, COPY_FD = 11 };         /* main.c */
-enum { SLOT_BYTES = 4096, MAGIC_BYTES = 8, HELD_BYTES = MAGIC_BYTES + 8 + VS_SEED_BYTES };
-#define MAGIC "VSKEY1\n"
+enum { SLOT_BYTES = 4096, MAGIC_BYTES = 8, EPOCH_BYTES = 8, SEED_AT = MAGIC_BYTES + EPOCH_BYTES,
+       HELD_MOST = SEED_AT + VS_SEED_BYTES + VS_PUBLIC_MOST + VS_HASH_BYTES };
 #define MOST_KEYS (32u << 20)            /* bytes of `keys` */
 
-/* ---- the key's file ---- */
+/* ---- the key's file: magic, epoch, seed, of P-256 the public half too, and a hash of all that ---- */
 
-static bool read_slot(unsigned slot, uint64_t *ret_epoch, uint8_t ret_seed[VS_SEED_BYTES])
+static const struct form {
+    char magic[MAGIC_BYTES];
+    enum vs_key_kind kind;
+    size_t n;                            /* bytes in front of the hash */
+} forms[] = {
+    { "VSKEY1\n", VS_KEY_ED25519, SEED_AT + VS_SEED_BYTES },
+    { "VSKEY2\n", VS_KEY_P256, SEED_AT + VS_SEED_BYTES + VS_PUBLIC_MOST },
+};
+
+static bool is_form(const struct form *f, const uint8_t held[HELD_MOST])
 {
-    uint8_t held[HELD_BYTES + VS_HASH_BYTES], sum[VS_HASH_BYTES];
-    bool good = pread(KEY_FD, held, sizeof held, (off_t)slot * SLOT_BYTES) == (ssize_t)sizeof held
-        && memcmp(held, MAGIC, MAGIC_BYTES) == 0;
-    if (good) {
-        vs_hash(held, HELD_BYTES, sum);
-        good = memcmp(sum, held + HELD_BYTES, sizeof sum) == 0;
+    uint8_t sum[VS_HASH_BYTES];
+    if (memcmp(held, f->magic, MAGIC_BYTES) != 0)
+        return false;
+    vs_hash(held, f->n, sum);
+    return memcmp(sum, held + f->n, sizeof sum) == 0;
+}
+
+static bool read_slot(unsigned slot, uint64_t *ret_epoch, struct vs_key_secret *ret)
+{
+    uint8_t held[HELD_MOST] = { 0 };
+    bool good = false;
+    *ret_epoch = 0;
+    ssize_t n = pread(KEY_FD, held, sizeof held, (off_t)slot * SLOT_BYTES);
+    for (size_t i = 0; n > 0 && i < sizeof forms / sizeof *forms && !good; i++) {
+        struct vs_public public = { .n = VS_PUBLIC_MOST };
+        if (!is_form(&forms[i], held))
+            continue;
+        memcpy(public.bytes, held + SEED_AT + VS_SEED_BYTES, VS_PUBLIC_MOST);
+        if (vs_key_secret_read(forms[i].kind, held + SEED_AT, &public, ret) != VS_OK)
+            audit_leave(VS_E_UNSUPPORTED, "OpenSSL can't sign here with the log's key: it is of %s",
+                        forms[i].kind == VS_KEY_P256 ? "P-256" : "Ed25519");
+        good = true;
     }
-    *ret_epoch = good ? vs_load_u64le(held + MAGIC_BYTES) : 0;
     if (good)
-        memcpy(ret_seed, held + MAGIC_BYTES + 8, VS_SEED_BYTES);
+        *ret_epoch = vs_load_u64le(held + MAGIC_BYTES);
     explicit_bzero(held, sizeof held);
     return good;
 }
 
-static void write_slot(unsigned slot, uint64_t epoch, const uint8_t *seed)
+/* NULL: nothing is in it any more. */
+static void write_slot(unsigned slot, uint64_t epoch, const struct vs_key_secret *secret)
 {
-    uint8_t held[SLOT_BYTES] = MAGIC;
-    if (seed) {
+    uint8_t held[SLOT_BYTES] = { 0 };
+    if (secret) {
+        const struct form *f = &forms[secret->kind == VS_KEY_P256];
+        memcpy(held, f->magic, MAGIC_BYTES);
         vs_store_u64le(held + MAGIC_BYTES, epoch);
-        memcpy(held + MAGIC_BYTES + 8, seed, VS_SEED_BYTES);
-        vs_hash(held, HELD_BYTES, held + HELD_BYTES);
-    } else {
-        memset(held, 0, sizeof held);
+        memcpy(held + SEED_AT, secret->seed, VS_SEED_BYTES);
+        if (secret->kind == VS_KEY_P256)
+            memcpy(held + SEED_AT + VS_SEED_BYTES, secret->public.bytes, VS_PUBLIC_MOST);
+        vs_hash(held, f->n, held + f->n);
     }
     bool done = pwrite(KEY_FD, held, sizeof held, (off_t)slot * SLOT_BYTES) == (ssize_t)sizeof held && fdatasync(KEY_FD) == 0;
     explicit_bzero(held, sizeof held);
@@ -53,10 +79,10 @@ static void write_slot(unsigned slot, uint64_t epoch, const uint8_t *seed)
         audit_leave(VS_E_SYSTEM, "the signing key cannot be written: %s", strerror(errno));
 }
 
-static void make_seed(uint8_t ret[VS_SEED_BYTES])
+static void make_secret(enum vs_key_kind kind, struct vs_key_secret *ret)
 {
-    if (getrandom(ret, VS_SEED_BYTES, 0) != VS_SEED_BYTES)
-        audit_leave(VS_E_SYSTEM, "no random numbers");
+    if (vs_key_secret_make(kind, ret) != VS_OK)
+        audit_leave(VS_E_UNSUPPORTED, "OpenSSL can't make a key here");
 }
 
 /* ---- appending ---- */
@@ -88,13 +114,11 @@ static void end_cut(int fd, struct vs_buf *out)
 }
 
 /* The line of `epoch` in the file of public keys. */
-static void publish(struct audit *a, uint64_t epoch, const uint8_t seed[VS_SEED_BYTES], const uint8_t signer[VS_SEED_BYTES])
+static void publish(uint64_t epoch, const struct vs_key_secret *secret, const struct vs_key_secret *signer)
 {
     struct vs_buf line = { 0 };
-    uint8_t key[VS_PUBLIC_BYTES];
-    (void)a;
     end_cut(KEYS_FD, &line);
-    if (vs_key_public(seed, key) != VS_OK || vs_keys_line(epoch, key, signer, &line) != VS_OK)
+    if (vs_keys_line(epoch, &secret->public, signer, &line) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
     append(KEYS_FD, "the public keys", &line);
     vs_buf_clear(&line);
@@ -107,8 +131,10 @@ static void read_keys(struct vs_keys *ret)
     char piece[16384];
     for (ssize_t got; (got = pread(KEYS_FD, piece, sizeof piece, (off_t)text.n)) > 0 && text.status == VS_OK;)
         vs_buf_add(&text, piece, (size_t)got);
-    if (text.status != VS_OK || vs_keys_parse(text.data ? text.data : "", text.n, ret, &err) != VS_OK)
-        audit_leave(VS_E_MALFORMED, "the public keys are not as they were written: %s", err.text);
+    int rc = text.status != VS_OK ? vs_error_set(&err, VS_E_NOMEM, "out of memory")
+                                  : vs_keys_parse(text.data ? text.data : "", text.n, ret, &err);
+    if (rc != VS_OK)
+        audit_leave(rc, "the log's public keys: %s", err.text);
     vs_buf_clear(&text);
 }
 
@@ -126,19 +152,17 @@ static void keep_keys(struct audit *a)
 
 /* ---- epochs ---- */
 
-static bool is_public_of(const struct vs_keys *keys, uint64_t epoch, const uint8_t seed[VS_SEED_BYTES])
+static bool is_public_of(const struct vs_keys *keys, uint64_t epoch, const struct vs_key_secret *secret)
 {
-    uint8_t key[VS_PUBLIC_BYTES];
-    return epoch > 0 && epoch <= keys->n && vs_key_public(seed, key) == VS_OK
-        && memcmp(key, keys->key[epoch - 1], sizeof key) == 0;
+    return epoch > 0 && epoch <= keys->n && vs_public_equal(&secret->public, &keys->key[epoch - 1]);
 }
 
-static void sign_with(struct audit *a, const uint8_t seed[VS_SEED_BYTES])
+static void sign_with(struct audit *a, const struct vs_key_secret *secret)
 {
     vs_key_free(a->key);
     a->key = NULL;
-    memcpy(a->seed, seed, sizeof a->seed);
-    if (vs_key_create(seed, &a->key) != VS_OK)
+    a->secret = *secret;
+    if (vs_key_create(secret, &a->key) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
 }
 
@@ -146,52 +170,51 @@ static void sign_with(struct audit *a, const uint8_t seed[VS_SEED_BYTES])
 static void take_keys(struct audit *a, const struct vs_keys *keys)
 {
     uint64_t epoch[2];
-    uint8_t seed[2][VS_SEED_BYTES];
-    bool has[2] = { read_slot(0, &epoch[0], seed[0]), read_slot(1, &epoch[1], seed[1]) };
+    struct vs_key_secret secret[2];
+    bool has[2] = { read_slot(0, &epoch[0], &secret[0]), read_slot(1, &epoch[1], &secret[1]) };
     unsigned newer = has[1] && (!has[0] || epoch[1] > epoch[0]), older = 1 - newer;
     if (!has[newer])
         audit_leave(VS_E_MALFORMED, "the signing key is not there any more, so the log cannot go on; begin another in a new "
                     "folder");
-    if (epoch[newer] == keys->n + 1 && (keys->n == 0 || (has[older] && is_public_of(keys, epoch[older], seed[older]))))
-        publish(a, epoch[newer], seed[newer], keys->n == 0 ? seed[newer] : seed[older]);
-    else if (!is_public_of(keys, epoch[newer], seed[newer]) || epoch[newer] != keys->n)
+    if (epoch[newer] == keys->n + 1 && (keys->n == 0 || (has[older] && is_public_of(keys, epoch[older], &secret[older]))))
+        publish(epoch[newer], &secret[newer], &secret[keys->n == 0 ? newer : older]);
+    else if (!is_public_of(keys, epoch[newer], &secret[newer]) || epoch[newer] != keys->n)
         audit_leave(VS_E_MALFORMED, "the signing key is not that of the log");
     a->slot = newer;
     a->epoch = epoch[newer];
-    sign_with(a, seed[newer]);
+    sign_with(a, &secret[newer]);
     if (has[older])
         write_slot(older, 0, NULL);
-    explicit_bzero(seed, sizeof seed);
+    explicit_bzero(secret, sizeof secret);
 }
 
-/* The root is epoch 1, and signs the key of epoch 2, which is that of the first file. What a kill left of that is finished. */
-void seal_begin(struct audit *a, const struct vs_root *root)
+/* The root is epoch 1, and signs the key of epoch 2, which is that of the first file, and of the root's kind. What a kill left of
+ * that is finished. */
+void seal_begin(const struct vs_root *root)
 {
     struct vs_keys keys;
     struct vs_buf lines = { 0 };
     uint64_t epoch[2];
-    uint8_t seed[2][VS_SEED_BYTES] = { 0 }, key[VS_PUBLIC_BYTES];
-    (void)a;
+    struct vs_key_secret secret[2] = { 0 };
     read_keys(&keys);
-    if (keys.n && memcmp(keys.key[0], vs_root_public(root), VS_PUBLIC_BYTES) != 0)
+    if (keys.n && !vs_public_equal(&keys.key[0], vs_root_public(root)))
         audit_leave(VS_E_INVALID, "this log was begun with another key than signing.key names, which counts for a log that begins");
     for (unsigned i = 0; i < 2; i++)
-        if (!read_slot(i, &epoch[i], seed[i]) || epoch[i] != 2)
+        if (!read_slot(i, &epoch[i], &secret[i]) || epoch[i] != 2)
             epoch[i] = 0;
     unsigned slot = epoch[1] ? 1 : 0;
     if (keys.n < 2 && !epoch[slot]) {
-        make_seed(seed[slot]);
-        write_slot(slot, 2, seed[slot]);
+        make_secret(vs_public_kind(vs_root_public(root)), &secret[slot]);
+        write_slot(slot, 2, &secret[slot]);
     }
     end_cut(KEYS_FD, &lines);
-    bool done = vs_key_public(seed[slot], key) == VS_OK
-        && (keys.n > 0 || vs_root_line(root, 1, vs_root_public(root), &lines) == VS_OK)
-        && (keys.n > 1 || vs_root_line(root, 2, key, &lines) == VS_OK);
+    bool done = (keys.n > 0 || vs_root_line(root, 1, vs_root_public(root), &lines) == VS_OK)
+        && (keys.n > 1 || vs_root_line(root, 2, &secret[slot].public, &lines) == VS_OK);
     if (keys.n < 2 && !done)
         audit_leave(VS_E_UNSUPPORTED, "signing.key: it could not sign");
     if (keys.n < 2)
         append(KEYS_FD, "the public keys", &lines);
-    explicit_bzero(seed, sizeof seed);
+    explicit_bzero(secret, sizeof secret);
     vs_buf_clear(&lines);
     vs_keys_clear(&keys);
 }
@@ -199,13 +222,13 @@ void seal_begin(struct audit *a, const struct vs_root *root)
 void seal_open(struct audit *a)
 {
     struct vs_keys keys;
-    uint8_t seed[VS_SEED_BYTES];
+    struct vs_key_secret secret;
     off_t bytes = lseek(KEY_FD, 0, SEEK_END);
     read_keys(&keys);
     if (bytes <= 0 && keys.n == 0) {
-        make_seed(seed);
-        write_slot(0, 1, seed);
-        explicit_bzero(seed, sizeof seed);
+        make_secret(vs_key_kind_here(), &secret);
+        write_slot(0, 1, &secret);
+        explicit_bzero(&secret, sizeof secret);
     }
     take_keys(a, &keys);
     vs_keys_clear(&keys);
@@ -237,16 +260,16 @@ void seal_check(struct audit *a)
 
 void seal_next_epoch(struct audit *a)
 {
-    uint8_t seed[VS_SEED_BYTES];
-    make_seed(seed);
-    write_slot(1 - a->slot, a->epoch + 1, seed);
-    publish(a, a->epoch + 1, seed, a->seed);
+    struct vs_key_secret secret;
+    make_secret(a->secret.kind, &secret);
+    write_slot(1 - a->slot, a->epoch + 1, &secret);
+    publish(a->epoch + 1, &secret, &a->secret);
     write_slot(a->slot, 0, NULL);
     own_erase(a);
     a->slot = 1 - a->slot;
     a->epoch++;
-    sign_with(a, seed);
-    explicit_bzero(seed, sizeof seed);
+    sign_with(a, &secret);
+    explicit_bzero(&secret, sizeof secret);
     keep_keys(a);
 }
 

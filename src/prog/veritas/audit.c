@@ -144,7 +144,7 @@ static int read_small(int dir, const char *name, struct vs_buf *ret, struct vs_e
 static int read_public(int dir, const struct vs_args *args, struct signing *ret, struct vs_error *err)
 {
     struct vs_buf text = { 0 };
-    uint8_t trusted[VS_PUBLIC_BYTES];
+    struct vs_public trusted;
     char *given = NULL;
     size_t n = 0;
     *ret = (struct signing){ 0 };
@@ -155,9 +155,9 @@ static int read_public(int dir, const struct vs_args *args, struct signing *ret,
         rc = vs_error_set(err, VS_E_MALFORMED, "the public keys are not there");
     if (rc == VS_OK && vs_args_given(args, VS_OPT_PUBKEY)) {
         rc = vs_text_read(vs_args_text(args, VS_OPT_PUBKEY), 4096, &given, &n, err);
-        if (rc == VS_OK && !vs_vkey_parse(given, n, trusted))
+        if (rc == VS_OK && !vs_vkey_parse(given, n, &trusted))
             rc = vs_error_set(err, VS_E_INVALID, "--pubkey: this is no key; `veritas audit key` prints one");
-        else if (rc == VS_OK && memcmp(trusted, ret->keys.key[0], sizeof trusted) != 0)
+        else if (rc == VS_OK && !vs_public_equal(&trusted, &ret->keys.key[0]))
             rc = vs_error_set(err, VS_E_MALFORMED, "the log is signed by another key than --pubkey");
         free(given);
     }
@@ -395,7 +395,7 @@ int vs_command_audit_key(const struct vs_args *args)
     int rc = read_public(dir, args, &s, &err);
     close(dir);
     if (rc == VS_OK) {
-        vs_vkey_format(s.keys.origin, s.keys.key[0], &text);
+        vs_vkey_format(s.keys.origin, &s.keys.key[0], &text);
         printf("%s\n", text.data);
     }
     vs_buf_clear(&text);
