@@ -112,10 +112,11 @@ class Keys(unittest.TestCase):
 class Api(Gateway):
     # ---- asking ----
 
-    def ask(self, path, body=None, status=200):
+    def ask(self, path, body=None, status=200, more={}):
         """The body of the answer; its headers are in self.headers afterwards."""
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        c.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), {} if body is None else JSON)
+        c.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body),
+                  dict({} if body is None else JSON, **more))
         r = c.getresponse()
         data = r.read()
         c.close()
@@ -123,8 +124,8 @@ class Api(Gateway):
         self.assertEqual(r.status, status, (path, body, data[:500]))
         return data
 
-    def json(self, path, body=None, status=200):
-        return json.loads(self.ask(path, body, status))
+    def json(self, path, body=None, status=200, more={}):
+        return json.loads(self.ask(path, body, status, more))
 
     def events(self, path, body):
         """[(event, data)] of a stream; data is JSON, or the text [DONE]."""
@@ -503,6 +504,14 @@ class Api(Gateway):
         self.assertEqual(self.json(RESPONSES, {"model": "one", "input": "x", "previous_response_id": "r"}, 400)["error"]["param"],
                          "previous_response_id")
 
+        self.assertEqual(self.json("/v1/models/none", status=404)["error"]["code"], "model_not_found")
+        theirs = {"anthropic-version": "2023-06-01"}        # Anthropic's clients say so, and look for their form everywhere
+        for path in ("/v1/models/none", "/v1/files"):
+            e = self.json(path, status=404, more=theirs)
+            self.assertEqual((e["type"], e["error"]["type"], e["request_id"]),
+                             ("error", "not_found_error", self.headers["request-id"]), path)
+        self.assertEqual(self.json(CHAT, self.chat(model="none"), 404, more=theirs)["error"]["code"], "model_not_found")
+
     def test_errors_name_their_field(self):
         tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
         flat = {"type": "function", "name": "f", "parameters": {"type": "object"}}
@@ -564,6 +573,12 @@ class Api(Gateway):
         self.json(CHAT, self.chat(tools=[tool, other], response_format=form))
         self.assertEqual(self.headers["x-veritas-ignored"], "tools.flavor, tools.function.color, response_format.size, "
                          "response_format.json_schema.weight")
+
+    def test_many_are_ignored(self):
+        names = [f"unknown_field_{i:040d}" for i in range(60)]
+        self.ask(CHAT, self.chat(max_tokens=1, **dict.fromkeys(names, 1)))
+        told = self.headers["x-veritas-ignored"].split(", ")
+        self.assertEqual(told, names[:len(told) - 1] + ["..."])
 
     def test_strict_tools(self):
         """A schema that can't be held is refused where its tool is strict; else the model's own calls are parsed alone."""

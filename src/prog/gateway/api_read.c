@@ -121,11 +121,10 @@ void gw_ignore(struct gw_reading *r, const char *name)
     for (; name[n] && n < NAME_SHOWN; n++)
         word[n] = (name[n] > ' ' && name[n] < 0x7f && name[n] != ',') ? name[n] : '?';
     word[n] = 0;
-    if (is_ignored(r, word))
-        return;
     if (r->ignored.n + n > IGNORED_BYTES)
         snprintf(word, sizeof word, "...");
-    vs_buf_printf(&r->ignored, "%s%s", r->ignored.n ? ", " : "", n ? word : "?");
+    if (!is_ignored(r, n ? word : "?"))
+        vs_buf_printf(&r->ignored, "%s%s", r->ignored.n ? ", " : "", n ? word : "?");
 }
 
 void gw_ignore_others(struct gw_reading *r, const json_t *object, const char *prefix, const char *const *known)

@@ -13,6 +13,8 @@ extern const struct gw_api gw_api_decisions;                            /* api_d
 extern const struct gw_api gw_api_ollama_chat, gw_api_ollama_generate;  /* api_ollama.c */
 extern const struct gw_api gw_api_ollama_tags, gw_api_ollama_ps, gw_api_ollama_show, gw_api_ollama_version;
 
+#define GW_ANTHROPIC "anthropic-version" /* the header by which Anthropic's clients are known */
+
 struct gw_reading;
 
 /* api_chat.c: errors in OpenAI's form, a count of tokens in OpenAI's form. */

@@ -142,7 +142,7 @@ static void on_head(struct gateway *g, struct conn *c)
              (unsigned long long)++g->n_requests);
     split_target(c, path, sizeof path, &query);
     c->route = route_find(g, c, c->is_head_request ? "GET" : method, path, &rest, &status, allow);
-    c->api = route_api_of(g, path);
+    c->api = route_api_of(g, c, path);
     int rc = guard_check(g, c, c->route && (route_is_public(c->route) || route_is_page(c->route)), &err);
     if (rc == VS_E_BUSY)
         c->state = CONN_WAITS;          /* for the daemon's word about its key */

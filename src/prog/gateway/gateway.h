@@ -196,8 +196,8 @@ void who_told(struct gateway *g, struct conn *c, const struct vs_error *err);  /
 /* NULL: *ret_status is 404, or 405 and ret_allow has the methods ("GET, HEAD"). rest: see gw_http. */
 const struct gw_route *route_find(const struct gateway *g, const struct conn *c, const char *method, const char *path,
                                   const char **ret_rest, int *ret_status, char ret_allow[64]);
-/* Whose errors the path wants where there is no route; NULL: OpenAI's. */
-const struct gw_api *route_api_of(const struct gateway *g, const char *path);
+/* Whose errors a request wants that no API has got yet; NULL: OpenAI's. */
+const struct gw_api *route_api_of(const struct gateway *g, const struct conn *c, const char *path);
 extern const struct gw_route own_routes[];
 bool route_is_public(const struct gw_route *route);     /* no key is asked for, and it answers while we drain */
 bool route_is_page(const struct gw_route *route);       /* no key is asked for: its visitor types it there */

@@ -1,4 +1,5 @@
 /* prog/gateway/own.c - the routes about the gateway itself: is it there, is it ready, what can it do, what has it done. */
+#include "prog/gateway/api_routes.h"
 #include "prog/gateway/gateway.h"
 #include "prog/gateway/page.h"
 
@@ -170,6 +171,7 @@ static const struct gw_api api_startupz = {
 
 struct models {
     char name[256];                     /* the one that is asked for; "" all */
+    const struct gw_api *errors;        /* whose form errors have */
 };
 
 static int begin_models(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
@@ -181,6 +183,7 @@ static int begin_models(struct gw_call *call, const struct gw_http *http, struct
         return VS_E_NOMEM;
     }
     snprintf(m->name, sizeof m->name, "%s", http->rest);
+    m->errors = http->header(http, GW_ANTHROPIC) ? &gw_api_messages : &gw_api_chat;
     return VS_OK;
 }
 
@@ -210,7 +213,7 @@ static void done_models(struct gw_call *call, size_t ask, const json_t *result, 
         struct gw_error err;
         gw_error_set(&err, 404, "model_not_found", "model", "the model '%.200s' is not there; GET /v1/models lists them", m->name);
         call->status = 404;
-        gw_error_write(&err, out);
+        m->errors->fail(call, &err, false, out);
     } else {
         json_t *last = json_array_get(data, json_array_size(data) - 1);
         json_t *whole = json_pack("{s:s, s:O, s:b, s:O?, s:O?}", "object", "list", "data", data, "has_more", 0,
@@ -221,12 +224,18 @@ static void done_models(struct gw_call *call, size_t ask, const json_t *result, 
     json_decref(data);
 }
 
+static void fail_models(struct gw_call *call, const struct gw_error *err, bool begun, struct vs_buf *out)
+{
+    const struct models *m = call->state;
+    (m && m->errors ? m->errors : &gw_api_chat)->fail(call, err, begun, out);
+}
+
 static void clear_models(struct gw_call *call)
 {
     free(call->state);
 }
 
-static const struct gw_api api_models = { .begin = begin_models, .done = done_models, .fail = fail_json, .clear = clear_models };
+static const struct gw_api api_models = { .begin = begin_models, .done = done_models, .fail = fail_models, .clear = clear_models };
 
 /* ---- /: the web page ---- */
 

@@ -36,11 +36,13 @@ const char *gw_route_label(const struct gw_route *route)
     return route->label ? route->label : route->path;
 }
 
-const struct gw_api *route_api_of(const struct gateway *g, const char *path)
+const struct gw_api *route_api_of(const struct gateway *g, const struct conn *c, const char *path)
 {
     if (g->settings.is_ollama && strncmp(path, "/api/", 5) == 0)
         return &gw_api_ollama_chat;
-    return strncmp(path, "/messages", 9) == 0 ? &gw_api_messages : NULL;
+    bool is_ours = !c->route || strcmp(c->route->method, "GET") == 0;           /* of no API that has a form of its own */
+    bool is_theirs = strncmp(path, "/messages", 9) == 0 || (is_ours && gw_request_field(&c->request, GW_ANTHROPIC));
+    return is_theirs ? &gw_api_messages : NULL;
 }
 
 static bool matches(const struct gw_route *r, const char *path, const char **ret_rest)
