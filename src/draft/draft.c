@@ -46,15 +46,21 @@ void vs_draft_init(struct vs_draft *d, enum vs_draft_kind kind)
 
 /* ---- before a step ---- */
 
+/* What a step with n guesses takes. */
+static double time_with(const struct vs_draft_step *step, uint32_t n)
+{
+    return step->cost(step->context, step->n_rows + n) + n * step->guess_cost;
+}
+
 /* The length with most tokens for the time; the shorter one when two are equal; 0 when none is worth the trouble. */
 static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step *step, uint32_t n_most, double *ret_promise)
 {
-    double tokens = step->n_rows, all_come = 1, plain = tokens / step->cost(step->context, step->n_rows), best = least_gain * plain;
+    double tokens = step->n_rows, all_come = 1, plain = tokens / time_with(step, 0), best = least_gain * plain;
     uint32_t length = 0;
     for (uint32_t n = 1; n <= n_most; n++) {
         all_come *= d->classes[class_of(d->evidence + n - 1)].share;
         tokens += all_come;
-        double rate = tokens / (step->cost(step->context, step->n_rows + n) + n * step->guess_cost);
+        double rate = tokens / time_with(step, n);
         if (rate > best) {
             best = rate;
             length = n;
@@ -67,15 +73,16 @@ static uint32_t best_length(const struct vs_draft *d, const struct vs_draft_step
 /* In tokens: what the time for n guesses would have made without them. */
 static double stake_of(const struct vs_draft_step *step, uint32_t n)
 {
-    double without = step->cost(step->context, step->n_rows);
-    double with = step->cost(step->context, step->n_rows + n) + n * step->guess_cost;
-    return (with - without) / without * step->n_rows;
+    double without = time_with(step, 0);
+    return (time_with(step, n) - without) / without * step->n_rows;
 }
 
 uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_draft_step *step)
 {
     uint32_t n_most = step->n_most < VS_DRAFT_MOST ? step->n_most : VS_DRAFT_MOST;
     assert(step->n_rows >= 1);
+    while (n_most && time_with(step, n_most) > step->limit)
+        n_most--;
     d->evidence = evidence;
     d->n_guesses = d->n_computed = d->n_came = 0;
     d->promise = 0;

@@ -38,6 +38,7 @@ struct vs_draft_step {
     double (*cost)(void *context, uint32_t n_rows);      /* of a step of n rows, > 0, in any unit */
     void *context;
     double guess_cost;                   /* of making one guess, in the same unit; 0 when it is looked up */
+    double limit;                        /* with a draft in it the step may take so long, its guesses included, in the same unit */
 };
 
 struct vs_draft {

@@ -3,14 +3,18 @@
 
 #include "sched/sched.h"
 
+#include <math.h>
 #include <string.h>
 
-static const double VARIANCE = 0.0025;      /* of one measurement, relative: 5 % */
-static const double DRIFT = 0.000025;       /* what a step adds to each doubt: one measurement then moves a known term by a tenth */
-static const double DOUBT = 0.04;           /* where that ends */
+static const double VARIANCE = 0.0025;      /* of one measurement, relative: 5 %; */
+static const double FIRST_VARIANCE = 0.04;  /* of the first of so many rows: memory is touched for the first time */
+/* What a step adds to the doubts: the machine's pace, which all terms share, changes all the time; how they compare hardly does. */
+static const double PACE_DRIFT = 0.0001, SHAPE_DRIFT = 0.00002;
+static const double DOUBT = 0.04;           /* where the second ends */
 /* of a term by one step: one with a small part in it could move by much more than the error */
 static const double MOST_CHANGE = 0.3;
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
+static const double MOST_OUT = 0.25;        /* of a step with one row: from such steps it can't be told apart */
 static const double LEAST_SCALE = 0.3;      /* of an estimate that is replaced: it was one from above */
 
 static double least(double a, double b)
@@ -23,14 +27,22 @@ static double most(double a, double b)
     return a > b ? a : b;
 }
 
+/* The knot at or below so many rows; *ret_beyond, 0 to 1: how far it is from there to the next. */
+static int knot_of(uint32_t rows, double *ret_beyond)
+{
+    int k = 0;
+    while (k < VS_COST_KNOTS - 2 && rows >> (k + 1))
+        k++;
+    *ret_beyond = rows / (double)(1u << k) - 1;
+    return k;
+}
+
 /* What each term has in the step; the prediction is the sum of term * part. */
 static void parts(const struct vs_sched_work *work, double part[VS_COST_TERMS])
 {
+    double beyond;
+    int k = knot_of(work->rows, &beyond);
     memset(part, 0, VS_COST_TERMS * sizeof *part);
-    uint32_t k = 0;
-    while (k < VS_COST_KNOTS - 2 && work->rows >> (k + 1))
-        k++;
-    double beyond = work->rows / (double)(1u << k) - 1;      /* 0 to 1: on the way to the next knot */
     part[k] = 1 - beyond;
     part[k + 1] = beyond;
     part[VS_COST_OUT] = work->outs;
@@ -38,22 +50,66 @@ static void parts(const struct vs_sched_work *work, double part[VS_COST_TERMS])
     part[VS_COST_PROMPT] = work->prompt_attended;
 }
 
-static double sum(const struct vs_cost *c, const double part[VS_COST_TERMS])
+static double predict(const struct vs_cost *c, const double knot[VS_COST_KNOTS], const struct vs_sched_work *work)
 {
-    double ns = 0;
-    for (int i = 0; i < VS_COST_TERMS; i++)
-        ns += c->term[i] * part[i];
-    return ns;
+    double beyond;
+    if (!work->rows)
+        return 0;
+    int k = knot_of(work->rows, &beyond);
+    return knot[k] * (1 - beyond) + knot[k + 1] * beyond + c->term[VS_COST_OUT] * work->outs
+           + c->term[VS_COST_DECODE] * work->decode_attended + c->term[VS_COST_PROMPT] * work->prompt_attended;
 }
 
 double vs_cost_of(const struct vs_cost *c, const struct vs_sched_work *work)
 {
-    double part[VS_COST_TERMS];
-    if (!work->rows)
-        return 0;
-    parts(work, part);
-    return sum(c, part);
+    return predict(c, c->term, work);
 }
+
+double vs_cost_hoped(const struct vs_cost *c, const struct vs_sched_work *work)
+{
+    return predict(c, c->hoped, work);
+}
+
+/* ---- doubts ---- */
+
+static void doubt_pace(struct vs_cost *c, double variance)
+{
+    for (int i = 0; i < VS_COST_TERMS; i++)
+        for (int k = 0; k < VS_COST_TERMS; k++)
+            c->doubt[i][k] += variance;
+}
+
+/* Nothing that is known of others says anything of this one. */
+static void doubt_term(struct vs_cost *c, int term)
+{
+    for (int i = 0; i < VS_COST_TERMS; i++)
+        c->doubt[term][i] = c->doubt[i][term] = 0;
+    c->doubt[term][term] = NEW_DOUBT;
+}
+
+/* share: of the terms in the step. What was in none for long is known less and less. */
+static void drift(struct vs_cost *c, const double share[VS_COST_TERMS])
+{
+    for (int i = 0; i < VS_COST_TERMS; i++)
+        if (c->doubt[i][i] < DOUBT)
+            c->doubt[i][i] += SHAPE_DRIFT * (1 - share[i]);
+    doubt_pace(c, PACE_DRIFT);
+}
+
+/* with[i]: what the doubt of term i has to do with that of the prediction, whose own is returned. */
+static double doubt_of(const struct vs_cost *c, const double share[VS_COST_TERMS], double with[VS_COST_TERMS])
+{
+    double variance = 0;
+    for (int i = 0; i < VS_COST_TERMS; i++) {
+        with[i] = 0;
+        for (int k = 0; k < VS_COST_TERMS; k++)
+            with[i] += c->doubt[i][k] * share[k];
+        variance += with[i] * share[i];
+    }
+    return variance;
+}
+
+/* ---- learning ---- */
 
 /* The first step says what a row costs. The other terms begin as what they are for a small model: a thousand positions cost a
  * quarter of a row of a prompt, a fifth of a decoding row alone. */
@@ -65,7 +121,7 @@ static void begin(struct vs_cost *c, const struct vs_sched_work *work, double ns
     c->term[VS_COST_PROMPT] = row * 0.00025;
     c->noise = 0.05;
     for (int i = 0; i < VS_COST_TERMS; i++)
-        c->doubt[i] = NEW_DOUBT;
+        doubt_term(c, i);
 }
 
 /* Knots that no step came near: from the next one below that is known, else from the first that is. No knot is above the next: a
@@ -82,10 +138,13 @@ static void estimate(struct vs_cost *c)
         if (!c->seen[k])
             c->term[k] = 2 * c->term[k - 1];
     for (int k = 1; k < VS_COST_KNOTS; k++)
-        if (c->seen[k] && c->seen[k - 1] && c->doubt[k - 1] < c->doubt[k])
-            c->term[k] = least(c->term[k], 2 * c->term[k - 1]);
+        if (c->seen[k] && c->seen[k - 1] && c->doubt[k - 1][k - 1] < c->doubt[k][k])
+            c->term[k] = most(c->term[k - 1], least(c->term[k], 2 * c->term[k - 1]));
     for (int k = VS_COST_KNOTS - 2; k >= 0; k--)
         c->term[k] = least(c->term[k], c->term[k + 1]);
+    c->term[VS_COST_OUT] = least(c->term[VS_COST_OUT], MOST_OUT * c->term[0]);
+    for (int k = 0; k < VS_COST_KNOTS; k++)
+        c->hoped[k] = k && c->seen[k] < VS_COST_TRIES ? c->hoped[k - 1] : c->term[k];
 }
 
 /* A knot counts as seen when a quarter of its height was in a step. What was thought of it before was an estimate, which the first
@@ -95,22 +154,25 @@ static bool see(struct vs_cost *c, const double part[VS_COST_TERMS], double ns)
     double fresh = 0, known = 0;
     bool is_fresh[VS_COST_TERMS] = { false };
     for (int i = 0; i < VS_COST_TERMS; i++) {
-        is_fresh[i] = i < VS_COST_KNOTS && part[i] >= 0.25 && !c->seen[i];
+        bool is_near = i < VS_COST_KNOTS && part[i] >= 0.25;
+        is_fresh[i] = is_near && !c->seen[i];
         *(is_fresh[i] ? &fresh : &known) += part[i] * c->term[i];
+        if (is_near && c->seen[i] < VS_COST_TRIES)
+            c->seen[i]++;
     }
     for (int k = 0; k < VS_COST_KNOTS && fresh > 0; k++)
         if (is_fresh[k]) {
-            c->seen[k] = true;
-            c->doubt[k] = NEW_DOUBT;
+            doubt_term(c, k);
             c->term[k] *= most(LEAST_SCALE, least(1, (ns - known) / fresh));
         }
     return fresh > 0;
 }
 
-/* One step on a busy machine says little; a machine that was slow four times in a row is slow: what is known is in doubt. */
-static double limit_of(struct vs_cost *c, double error)
+/* One step on a busy machine says little; a machine that was slow four times in a row is slow. known: the doubt of
+ * the prediction. */
+static double limit_of(struct vs_cost *c, double error, double known)
 {
-    double limit = least(0.5, most(0.1, 3 * c->noise));
+    double limit = least(0.5, 3 * sqrt(most(c->noise * c->noise, 0.001) + known));
     if (error <= limit && error >= -limit) {
         c->n_outliers = 0;
         return limit;
@@ -120,14 +182,13 @@ static double limit_of(struct vs_cost *c, double error)
     c->outliers_slow = error > 0;
     if (++c->n_outliers < 4)
         return limit;
-    for (int i = 0; i < VS_COST_TERMS; i++)
-        c->doubt[i] = most(c->doubt[i], VARIANCE);
+    doubt_pace(c, VARIANCE);
     return 0.5;
 }
 
 void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns)
 {
-    double part[VS_COST_TERMS];
+    double part[VS_COST_TERMS], with[VS_COST_TERMS];
     if (!work->rows || !(ns > 0))
         return;
     parts(work, part);
@@ -137,22 +198,19 @@ void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
             c->term[k] = part[k] > 0 ? ns : 0;
     }
     bool fresh = see(c, part, ns);
-    double expected = sum(c, part);
+    double expected = vs_cost_of(c, work);
     double error = (ns - expected) / most(ns, expected);     /* -1 to 1 */
-    double limit = fresh ? 0.5 : limit_of(c, error);
-    error = most(-limit, least(limit, error));
-    double variance = VARIANCE;
-    for (int i = 0; i < VS_COST_TERMS; i++) {
+    for (int i = 0; i < VS_COST_TERMS; i++)
         part[i] *= c->term[i] / expected;                    /* now shares of the prediction */
-        variance += part[i] * part[i] * c->doubt[i];
-    }
+    double known = doubt_of(c, part, with), variance = known + (fresh ? FIRST_VARIANCE : VARIANCE);
+    double limit = fresh ? 0.5 : limit_of(c, error, known);
+    error = most(-limit, least(limit, error));
     for (int i = 0; i < VS_COST_TERMS; i++) {
-        double gain = c->doubt[i] * part[i] / variance;
-        c->term[i] *= 1 + most(-MOST_CHANGE, least(MOST_CHANGE, gain * error));
-        c->doubt[i] *= 1 - gain * part[i];
-        if (c->doubt[i] < DOUBT)
-            c->doubt[i] = least(DOUBT, c->doubt[i] + DRIFT);
+        c->term[i] *= 1 + most(-MOST_CHANGE, least(MOST_CHANGE, with[i] / variance * error));
+        for (int k = 0; k < VS_COST_TERMS; k++)
+            c->doubt[i][k] -= with[i] * with[k] / variance;
     }
+    drift(c, part);
     if (!fresh)
         c->noise += 0.1 * ((error < 0 ? -error : error) - c->noise);
     if (work->rows > c->largest)

@@ -24,6 +24,7 @@ struct vs_sched {
     struct vs_sched_request **prompt;   /* [places]: scratch of rows.c */
     uint32_t n_accounts;
     uint64_t plan, now_ns;              /* number and time of this plan */
+    double guess_ns;                    /* of its time, already gone */
     double turned;                      /* rows that each waiting client was given, on average, since the beginning */
     double owed;                        /* ns of prompts that steps of more than the target did not have; below 0: had too many */
     double margin;                      /* what predictions are multiplied with, so that few steps take longer than the target */
@@ -31,7 +32,7 @@ struct vs_sched {
     uint32_t n_placed, n_clients, n_waiting_clients;
     uint32_t n_decoding, n_prompts;     /* with a place and runnable */
     double decode_ns;                   /* predicted for the decoding rows alone */
-    double draft_limit;                 /* how long it may take with drafts */
+    double draft_limit;                 /* how long it may take with drafts, guesses included */
     bool tight;                         /* the target kept rows out of the step */
     struct vs_sched_work work;
 };

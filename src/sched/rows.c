@@ -77,7 +77,8 @@ static void set_decoding(struct vs_sched *s, struct vs_sched_request *const *req
     s->decode_ns = vs_cost_of(&s->cost, &s->work);
 }
 
-/* How long the step may take with drafts in it. Who is alone waits longer for more tokens at once, whatever the target. */
+/* How long the step may take with drafts in it, guesses included. Who is alone waits longer for more tokens at once, whatever the
+ * target. */
 static double draft_limit_of(const struct vs_sched *s)
 {
     double target = s->config.target_ns / s->margin;
@@ -89,7 +90,8 @@ static double draft_limit_of(const struct vs_sched *s)
 /* Drafts take what decoding and the tenth of the prompts leave of the target; each prompt can still end. */
 static void set_drafts(struct vs_sched *s, struct vs_sched_request *const *request, size_t n)
 {
-    double limit = s->draft_limit = draft_limit_of(s);
+    s->draft_limit = draft_limit_of(s);
+    double limit = s->draft_limit - s->guess_ns;
     uint32_t n_left = 0;
     for (size_t i = 0; i < n; i++)
         n_left += in_step(request[i], true) && request[i]->n_rows > 1;
@@ -119,10 +121,10 @@ static void sort_prompts(struct vs_sched *s)
     }
 }
 
-/* How long the step may take with prompts in it. */
+/* How long rows may take with prompts among them. */
 static double limit_of(const struct vs_sched *s)
 {
-    double target = s->config.target_ns / s->margin;
+    double target = s->config.target_ns / s->margin - s->guess_ns;
     if (!s->n_decoding)
         return s->n_clients == 1 ? INFINITY : target;
     return fmax(target, s->decode_ns + s->decode_ns / 9 + s->owed);

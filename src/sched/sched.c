@@ -4,6 +4,7 @@
 #include "base/status.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 static const double FREE_MARGIN = 1.25;    /* enough for noise of 15 % */
@@ -40,11 +41,13 @@ void vs_sched_free(struct vs_sched *s)
     free(s);
 }
 
-void vs_sched_plan(struct vs_sched *s, struct vs_sched_request *const *request, size_t n, uint32_t free_pages, uint64_t now_ns)
+void vs_sched_plan(struct vs_sched *s, struct vs_sched_request *const *request, size_t n, uint32_t free_pages, uint64_t now_ns,
+                   uint64_t guess_ns)
 {
     assert(n <= s->config.max_requests);
     s->plan++;
     s->now_ns = now_ns;
+    s->guess_ns = (double)guess_ns;
     vs_sched_look(s, request, n);
     vs_sched_places(s, request, n, free_pages);
     vs_sched_rows(s, request, n);
@@ -92,17 +95,22 @@ static void set_margin(struct vs_sched *s, double ns)
     s->margin = s->margin < 1 ? 1 : s->margin > MOST_MARGIN ? MOST_MARGIN : s->margin;
 }
 
-void vs_sched_end(struct vs_sched *s, uint64_t ns, uint64_t guess_ns)
+void vs_sched_end(struct vs_sched *s, uint64_t ns)
 {
-    double expected = vs_cost_of(&s->cost, &s->work);
-    owe(s, expected, (double)(ns - guess_ns));
-    vs_cost_learn(&s->cost, &s->work, (double)(ns - guess_ns));
+    double of_rows = fmax(0, (double)ns - s->guess_ns), expected = vs_cost_of(&s->cost, &s->work);
+    owe(s, expected, of_rows);
+    vs_cost_learn(&s->cost, &s->work, of_rows);
     set_margin(s, (double)ns);
 }
 
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work)
 {
     return vs_cost_of(&s->cost, work);
+}
+
+double vs_sched_draft_cost(const struct vs_sched *s, const struct vs_sched_work *work)
+{
+    return vs_cost_hoped(&s->cost, work);
 }
 
 double vs_sched_draft_limit(const struct vs_sched *s)

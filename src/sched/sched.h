@@ -6,7 +6,7 @@
  *     (pages)           the pool is full: vs_sched_victim parks one; the caller may lower `rows` of a request, to 0 also
  *     vs_sched_begin    what is computed now: clients are charged for it
  *     (compute)
- *     vs_sched_end      how long it took, from plan to plan: that is the gap between two tokens; and what of it was no row's
+ *     vs_sched_end      how long it took, guesses included: that is the gap between two tokens
  *
  * The rules:
  * - Every decoding request that has a place is in every step. Then drafts, then prompt rows, as far as the predicted time of the
@@ -85,18 +85,23 @@ void vs_sched_free(struct vs_sched *s);
 
 /* Sets place and rows of request[n]; n <= max_requests. free_pages: how many the pool could give, cached ones that nobody needs
  * included; UINT32_MAX: no limit. Who has no place and needs more than that waits, unless nobody has a place; who was parked needs
- * one more for each that has a place. As long as anybody can run, somebody has rows. */
-void vs_sched_plan(struct vs_sched *s, struct vs_sched_request *const *request, size_t n, uint32_t free_pages, uint64_t now_ns);
+ * one more for each that has a place. As long as anybody can run, somebody has rows.
+ * guess_ns: since the last step a draft model made guesses for so long. It is part of this step's time, and of no row's cost. */
+void vs_sched_plan(struct vs_sched *s, struct vs_sched_request *const *request, size_t n, uint32_t free_pages, uint64_t now_ns,
+                   uint64_t guess_ns);
 
 /* The pool is full: takes place and rows of the one that is to be parked and returns its index, maybe that of the one that needs
  * pages. n: nobody has a place but the longest-running one. */
 size_t vs_sched_victim(struct vs_sched_request *const *request, size_t n);
 
 void vs_sched_begin(struct vs_sched *s, struct vs_sched_request *const *request, size_t n);
-void vs_sched_end(struct vs_sched *s, uint64_t ns, uint64_t guess_ns);      /* guess_ns, at most ns: a draft model made guesses */
+void vs_sched_end(struct vs_sched *s, uint64_t ns);
 
 /* What a step is predicted to take, in ns; 0 before anything was measured. */
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work);
-/* How long the last step might have taken with drafts, in ns: a longer one would not have been given their rows. */
+/* The same for who weighs drafts: where few steps had so many rows, more seem free, so that they are tried. */
+double vs_sched_draft_cost(const struct vs_sched *s, const struct vs_sched_work *work);
+/* How long the last step might have taken with drafts, in ns, the time for guesses included: a longer one would not have been
+ * given their rows. */
 double vs_sched_draft_limit(const struct vs_sched *s);
 #endif

@@ -4,6 +4,7 @@
 #include "draft/draft.h"
 #include "draft/suffix.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -299,6 +300,7 @@ static void play(struct play *p, enum vs_draft_kind kind, uint32_t n_tokens)
     p->step.cost = p->step.cost ? p->step.cost : cost_small;
     p->step.n_rows = p->step.n_rows ? p->step.n_rows : 1;
     p->step.n_most = VS_DRAFT_MOST;
+    p->step.limit = INFINITY;
     double without = p->step.cost(NULL, p->step.n_rows);
     for (uint32_t at = 0; at < n_tokens; p->n_steps++) {
         uint32_t guess[VS_DRAFT_MOST] = { 0 }, n = 0, evidence = p->evidence ? p->evidence(at) : 0;
@@ -382,7 +384,7 @@ static void test_batch(void **state)
         for (uint32_t n_rows = 1; n_rows <= 200; n_rows++) {
             struct vs_draft d;
             vs_draft_init(&d, VS_DRAFT_LOOKED_UP);
-            struct vs_draft_step step = { .n_rows = n_rows, .n_most = VS_DRAFT_MOST, .cost = cost_small };
+            struct vs_draft_step step = { .n_rows = n_rows, .n_most = VS_DRAFT_MOST, .cost = cost_small, .limit = INFINITY };
             uint32_t n = vs_draft_length(&d, evidence, &step);
             assert_true(n <= before);
             before = n;
@@ -391,7 +393,7 @@ static void test_batch(void **state)
     }
     struct vs_draft d;
     vs_draft_init(&d, VS_DRAFT_LOOKED_UP);
-    struct vs_draft_step step = { .n_rows = 1, .n_most = VS_DRAFT_MOST, .cost = cost_small };
+    struct vs_draft_step step = { .n_rows = 1, .n_most = VS_DRAFT_MOST, .cost = cost_small, .limit = INFINITY };
     assert_in_range(vs_draft_length(&d, 40, &step), 6, 16);
 }
 
@@ -401,11 +403,31 @@ static void test_most(void **state)
     for (uint32_t n_most = 0; n_most < 40; n_most++) {
         struct vs_draft d;
         vs_draft_init(&d, VS_DRAFT_LOOKED_UP);
-        struct vs_draft_step step = { .n_rows = 1, .n_most = n_most, .cost = cost_flat };
+        struct vs_draft_step step = { .n_rows = 1, .n_most = n_most, .cost = cost_flat, .limit = INFINITY };
         assert_int_equal(vs_draft_length(&d, 40, &step), n_most < VS_DRAFT_MOST ? n_most : VS_DRAFT_MOST);
         vs_draft_init(&d, VS_DRAFT_MODEL);
         d.idle = VS_DRAFT_LONGEST_WAIT;
         assert_true(vs_draft_length(&d, 0, &step) <= n_most);
+    }
+}
+
+/* A step with guesses, those of a model made first, takes no longer than it may; a try is no exception. */
+static void test_limit(void **state)
+{
+    (void)state;
+    for (int tenths = 0; tenths < 60; tenths++) {
+        struct vs_draft d;
+        struct vs_draft_step step = { .n_rows = 1, .n_most = VS_DRAFT_MOST, .cost = cost_flat, .limit = tenths / 10.0 };
+        double one = cost_flat(NULL, 1);
+        vs_draft_init(&d, VS_DRAFT_LOOKED_UP);
+        uint32_t n = vs_draft_length(&d, 40, &step);
+        assert_true(!n || cost_flat(NULL, 1 + n) <= step.limit);
+        vs_draft_init(&d, VS_DRAFT_MODEL);
+        d.idle = VS_DRAFT_LONGEST_WAIT;
+        step.guess_cost = 0.3 * one;
+        n = vs_draft_length(&d, 0, &step);
+        assert_true(!n || cost_flat(NULL, 1 + n) + n * step.guess_cost <= step.limit);
+        assert_true(n || step.limit < cost_flat(NULL, 2) + step.guess_cost);
     }
 }
 
@@ -432,7 +454,7 @@ static void test_made_in_vain(void **state)
     (void)state;
     struct vs_draft d;
     vs_draft_init(&d, VS_DRAFT_MODEL);
-    struct vs_draft_step step = { .n_rows = 1, .n_most = 4, .cost = cost_flat, .guess_cost = 0.3 };
+    struct vs_draft_step step = { .n_rows = 1, .n_most = 4, .cost = cost_flat, .guess_cost = 0.3, .limit = INFINITY };
     uint32_t n_asked = 0, guess[VS_DRAFT_MOST] = { 0 };
     for (uint32_t i = 0; i < 1000; i++) {
         uint32_t n = vs_draft_length(&d, 0, &step);
@@ -473,7 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_adversarial), cmocka_unit_test(test_long),
         cmocka_unit_test(test_copy), cmocka_unit_test(test_limits), cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_batch), cmocka_unit_test(test_most), cmocka_unit_test(test_tries),
+        cmocka_unit_test(test_batch), cmocka_unit_test(test_most), cmocka_unit_test(test_limit), cmocka_unit_test(test_tries),
         cmocka_unit_test(test_made_in_vain),
         cmocka_unit_test(test_shadow), cmocka_unit_test(test_same),
     };

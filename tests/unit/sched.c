@@ -1,10 +1,12 @@
-/* rooms: sched base */
+/* rooms: sched draft base */
 /* Simulated time: a machine whose true cost is known here and not there, with noise, steps of another's work, and slow phases. */
 #include "base/status.h"
+#include "draft/draft.h"
 #include "sched/cost.h"
 #include "sched/sched.h"
 #include "../support/cpu_time.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -295,7 +297,7 @@ static void advance(struct world *w, struct stream *t, double ns)
 static void step(struct world *w)
 {
     gather(w);
-    vs_sched_plan(w->s, w->list, w->n, w->n_pages ? w->free_pages : UINT32_MAX, (uint64_t)w->now);
+    vs_sched_plan(w->s, w->list, w->n, w->n_pages ? w->free_pages : UINT32_MAX, (uint64_t)w->now, 0);
     check(w);
     take_pages(w);
     w->work = work_of(w, true);
@@ -309,7 +311,7 @@ static void step(struct world *w)
     w->now += ns;
     w->total_ns += ns;
     w->prompt_ns += w->decoding.rows ? ns * (1 - truth(&w->machine, &w->decoding) / truth(&w->machine, &w->work)) : ns;
-    vs_sched_end(w->s, (uint64_t)ns, 0);
+    vs_sched_end(w->s, (uint64_t)ns);
     for (size_t i = 0; i < w->n; i++)
         advance(w, w->of[i], ns);
 }
@@ -664,7 +666,7 @@ static void test_outs(void **state)
     w->stream[4].r.n_rows = w->stream[4].r.n_outs = 3;
     prompt = arrive(w, 52, 1, 30, 1);
     gather(w);
-    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, 0);
     check(w);
     assert_int_equal(prompt->r.rows, 30);
     assert_true(w->stream[4].r.rows + w->stream[3].r.rows >= 4);
@@ -682,7 +684,7 @@ static void test_drafts_yield(void **state)
         step(w);
     w->stream[0].r.n_rows = w->stream[0].r.n_outs = 20;
     gather(w);
-    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, 0);
     struct vs_sched_work work = work_of(w, true);
     assert_true(work.rows >= 2 && work.rows < 20);
     assert_true(work.rows == 2 || vs_sched_cost(w->s, &work) <= 100 * MS);
@@ -698,11 +700,11 @@ static void test_drafts_alone(void **state)
     for (int i = 0; i < 30; i++)
         step(w);
     gather(w);
-    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, 0);
     struct vs_sched_work plain = work_of(w, true);
     w->stream[0].r.n_rows = w->stream[0].r.n_outs = 32;
     gather(w);
-    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+    vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, 0);
     struct vs_sched_work work = work_of(w, true);
     assert_int_equal(plain.rows, 1);
     assert_true(work.rows > 1);
@@ -854,6 +856,140 @@ static void test_learning_from_a_cold_start(void **state)
     assert_true(vs_cost_of(&c, &two) < 2.5 * 120 * MS);
 }
 
+/* ---- a machine that grows slower and faster ---- */
+
+static struct vs_sched_work decoding(uint32_t rows)
+{
+    return (struct vs_sched_work){ .rows = rows, .outs = rows, .decode_attended = rows * 100.0 };
+}
+
+static void learn(struct vs_cost *c, const struct machine *m, uint32_t rows)
+{
+    struct vs_sched_work work = decoding(rows);
+    vs_cost_learn(c, &work, measured(m, &work) * MS);
+}
+
+/* All that it knows moves with the rows that it sees, and they need not be many. */
+static void test_learning_from_one_row(void **state)
+{
+    (void)state;
+    static const uint32_t seen[] = { 1, 2, 1, 4, 1, 3, 1, 8 };
+    static const double slow[] = { 2, 1, 2.5, 0.8, 1 };
+    struct vs_cost c = { 0 };
+    struct machine m = large;
+    m.noise = 0.05;
+    m.slow = slow[0];
+    for (size_t i = 0; i < 160; i++)
+        learn(&c, &m, seen[i % (sizeof seen / sizeof *seen)]);
+    for (size_t k = 0; k < sizeof slow / sizeof *slow; k++) {
+        m.slow = slow[k];
+        for (int i = 0; i < 60; i++)
+            learn(&c, &m, 1);
+        for (uint32_t rows = 1; rows <= 8; rows *= 2) {
+            struct vs_sched_work work = decoding(rows);
+            double part = vs_cost_of(&c, &work) / (truth(&m, &work) * MS);
+            assert_true(part > 0.85 && part < 1.15);
+        }
+    }
+}
+
+/* The first step of so many rows is slow, and so is one that others disturbed: each is outweighed by the next ones, also when they
+ * come rarely. */
+static void test_learning_from_rare_steps(void **state)
+{
+    (void)state;
+    struct vs_cost c = { 0 };
+    struct machine m = large;
+    struct vs_sched_work two = decoding(2);
+    for (int k = 0; k < 4; k++) {
+        m.slow = k ? 1 : 2;
+        learn(&c, &m, 2);
+        m.slow = 1;
+        for (int i = 0; i < 64; i++)
+            learn(&c, &m, 1);
+    }
+    double part = vs_cost_of(&c, &two) / (truth(&m, &two) * MS);
+    assert_true(part > 0.85 && part < 1.15);
+}
+
+struct answer {                                          /* one that decodes alone, with a draft model */
+    struct vs_sched *s;
+    struct machine m;
+    struct vs_draft draft;
+    struct vs_sched_request r;
+    double now, ms;                                      /* ms: of all steps */
+    uint32_t n_tokens;
+};
+
+static double cost_alone(void *context, uint32_t n_rows)
+{
+    const struct answer *a = context;
+    struct vs_sched_work work = { .rows = n_rows, .outs = n_rows, .decode_attended = n_rows * (a->r.position + 1.0) };
+    return fmax(1, vs_sched_draft_cost(a->s, &work));
+}
+
+/* A guess takes a third of a row, and seven of eight are right. most: of them, in a step. */
+static void answer_step(struct answer *a, uint32_t most)
+{
+    enum { RIGHT = 7, OF = 8 };
+    uint32_t token[VS_DRAFT_MOST] = { 0 };
+    struct vs_sched_work one = decoding(1);
+    double guess_ms = truth(&a->m, &one) / 3;
+    struct vs_draft_step next = { .n_rows = 1, .n_most = most, .cost = cost_alone, .context = a, .guess_cost = cost_alone(a, 1) / 3,
+                                  .limit = vs_sched_draft_limit(a->s) };
+    struct vs_sched_request *all[] = { &a->r };
+    uint32_t n = vs_draft_length(&a->draft, 0, &next), took = 0;
+    a->r.n_rows = a->r.n_outs = 1 + n;
+    vs_sched_plan(a->s, all, 1, UINT32_MAX, (uint64_t)a->now, (uint64_t)(n * guess_ms * MS));
+    vs_sched_begin(a->s, all, 1);
+    vs_draft_guessed(&a->draft, token, n, a->r.rows - 1);
+    struct vs_sched_work work = decoding(a->r.rows);
+    double ms = measured(&a->m, &work) + n * guess_ms;
+    vs_sched_end(a->s, (uint64_t)(ms * MS));
+    for (bool right = true; right && took < a->r.rows; took++) {
+        right = below(OF) < RIGHT;
+        vs_draft_took(&a->draft, !right);
+    }
+    a->now += ms * MS;
+    a->ms += ms;
+    a->r.position += took;
+    a->n_tokens += took;
+}
+
+/* A draft model goes on to pay, whatever the machine did while it learned what rows cost. */
+static void test_guesses_go_on(void **state)
+{
+    (void)state;
+    static const struct { double first_step, slow[4]; } cases[] = {
+        { 1, { 1, 1, 1, 1 } }, { 1, { 2, 1, 1, 1 } }, { 1, { 1, 2, 2, 2 } }, { 1, { 2, 1, 2.5, 0.8 } }, { 3, { 1, 1, 1, 1 } },
+    };
+    const struct vs_sched_config config = { .chunk = 64, .outs = 9, .places = 1, .max_requests = 4, .target_ns = 100 * MS };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer a = { .m = large };
+        double sum = 0;
+        a.m.noise = 0.08;
+        a.m.spikes = 10;
+        assert_int_equal(vs_sched_create(&config, &a.s), VS_OK);
+        for (size_t k = 0; k < 16; k++) {                /* in each phase two answers with guesses, each behind one without */
+            struct vs_sched_work one = decoding(1);
+            const uint32_t most = k % 2 ? 8 : 0;
+            a.r = (struct vs_sched_request){ .runnable = true, .decode = true, .position = 20 };
+            vs_draft_init(&a.draft, VS_DRAFT_MODEL);
+            a.n_tokens = 0;
+            a.ms = 0;
+            while (a.n_tokens < 200) {
+                a.m.slow = cases[i].slow[k / 4] * (k || a.n_tokens > 4 ? 1 : cases[i].first_step);
+                answer_step(&a, most);
+            }
+            double speed = a.n_tokens * truth(&a.m, &one) / a.ms;
+            sum += most ? speed : 0;
+        }
+        printf("case %zu: %.2f times as fast\n", i, sum / 8);
+        assert_true(sum / 8 > 1.3);                      /* 1.5 when it knows all */
+        vs_sched_free(a.s);
+    }
+}
+
 static void test_overhead(void **state)
 {
     (void)state;
@@ -867,9 +1003,9 @@ static void test_overhead(void **state)
     for (int batch = 0; batch < 20; batch++) {
         uint64_t began = cpu_ns();
         for (int i = 0; i < 100; i++) {
-            vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now);
+            vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, 0);
             vs_sched_begin(w->s, w->list, w->n);
-            vs_sched_end(w->s, (uint64_t)(truth(&w->machine, &w->work) * MS), 0);
+            vs_sched_end(w->s, (uint64_t)(truth(&w->machine, &w->work) * MS));
         }
         uint64_t ns = (cpu_ns() - began) / 100;
         best = ns < best ? ns : best;
@@ -902,9 +1038,9 @@ static void test_config(void **state)
         assert_int_equal(vs_sched_create(&bad[i], &s), VS_E_INVALID);
     assert_null(s);
     assert_int_equal(vs_sched_create(&good, &s), VS_OK);
-    vs_sched_plan(s, NULL, 0, 0, 0);
+    vs_sched_plan(s, NULL, 0, 0, 0, 0);
     vs_sched_begin(s, NULL, 0);
-    vs_sched_end(s, 0, 0);
+    vs_sched_end(s, 0);
     vs_sched_free(s);
     vs_sched_free(NULL);
 }
@@ -920,10 +1056,11 @@ static void test_guesses_are_no_rows(void **state)
     assert_int_equal(vs_sched_create(&config, &s), VS_OK);
     for (int i = 0; i < 200; i++) {
         r.n_rows = r.n_outs = 1 + (i & 1);
-        vs_sched_plan(s, all, 1, UINT32_MAX, (uint64_t)i * 20 * MS);
+        bool guesses = i & 1;
+        vs_sched_plan(s, all, 1, UINT32_MAX, (uint64_t)i * 20 * MS, guesses ? 7 * MS : 0);
         vs_sched_begin(s, all, 1);
-        bool guesses = r.rows == 2;
-        vs_sched_end(s, (guesses ? 18 : 10) * (uint64_t)MS, guesses ? 7 * MS : 0);
+        assert_int_equal(r.rows, guesses ? 2 : 1);
+        vs_sched_end(s, (guesses ? 18 : 10) * (uint64_t)MS);
     }
     double a = vs_sched_cost(s, &one) / MS, b = vs_sched_cost(s, &two) / MS;
     assert_true(a > 9 && a < 10.8);
@@ -931,16 +1068,57 @@ static void test_guesses_are_no_rows(void **state)
     vs_sched_free(s);
 }
 
+/* What guesses took is gone from the target: prompts have less of the step that follows, guesses get no rows beyond their limit. */
+static void test_guesses_are_planned(void **state)
+{
+    (void)state;
+    struct world *w = world_open(&small, 100);
+    uint32_t rows[4];
+    for (uint32_t k = 0; k < 8; k++)
+        arrive(w, k, 1, 20, UINT32_MAX);
+    for (int i = 0; i < 10; i++)
+        arrive(w, 100, 1, 1500, 1);
+    for (int i = 0; i < 60; i++)
+        step(w);
+    gather(w);
+    for (uint32_t i = 0; i < 4; i++) {
+        vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, i * 20 * (uint64_t)MS);
+        struct vs_sched_work work = work_of(w, true);
+        rows[i] = work.rows;
+        assert_true(vs_sched_cost(w->s, &work) <= (100 - i * 20.0) * MS);
+    }
+    assert_true(rows[0] > rows[1] && rows[1] > rows[2] && rows[2] > rows[3] && rows[3] >= 8);
+    world_close(w);
+
+    w = world_open(&large, 100);
+    arrive(w, 1, 1, 20, UINT32_MAX);
+    for (int i = 0; i < 30; i++)
+        step(w);
+    w->stream[0].r.n_rows = w->stream[0].r.n_outs = 9;
+    gather(w);
+    for (uint32_t i = 0; i < 4; i++) {
+        vs_sched_plan(w->s, w->list, w->n, UINT32_MAX, (uint64_t)w->now, i * 100 * (uint64_t)MS);
+        struct vs_sched_work work = work_of(w, true);
+        rows[i] = work.rows;
+        assert_true(rows[i] == 1 || vs_sched_cost(w->s, &work) + i * 100 * MS <= vs_sched_draft_limit(w->s));
+    }
+    assert_true(rows[0] > rows[3] && rows[1] >= rows[2]);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_target), cmocka_unit_test(test_target_of_a_shared_machine),
+        cmocka_unit_test(test_guesses_are_planned), cmocka_unit_test(test_target),
+        cmocka_unit_test(test_target_of_a_shared_machine),
         cmocka_unit_test(test_tenth), cmocka_unit_test(test_alone), cmocka_unit_test(test_hog),
         cmocka_unit_test(test_shares), cmocka_unit_test(test_priority), cmocka_unit_test(test_rise),
         cmocka_unit_test(test_starving), cmocka_unit_test(test_sleeper), cmocka_unit_test(test_outs),
         cmocka_unit_test(test_drafts_yield),
         cmocka_unit_test(test_drafts_alone), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
         cmocka_unit_test(test_learning), cmocka_unit_test(test_learning_from_a_cold_start),
+        cmocka_unit_test(test_learning_from_one_row), cmocka_unit_test(test_learning_from_rare_steps),
+        cmocka_unit_test(test_guesses_go_on),
         cmocka_unit_test(test_overhead), cmocka_unit_test(test_guesses_are_no_rows), cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,10 +28,9 @@ struct vs_works {
     void *context;
     uint32_t n_step, n_prepared;         /* of the step's lanes, so many of the first are prepared */
     struct vs_sched_work plain;          /* the last step, without its guesses */
-    uint32_t n_tried;                    /* most rows of a step that had no prompts: of more, no one knows what they take */
     uint32_t position;                   /* of the rows that vs_works_step was asked for */
     uint64_t ended_ns;                   /* when the last step was delivered; 0: nothing ran since */
-    uint64_t guess_ns;                   /* that guesses took since then: who makes them counts that himself */
+    uint64_t guess_ns;                   /* that guesses took since then: of the next step's time, and no row's cost */
 };
 
 /* ---- a work's memory ---- */
@@ -621,49 +620,55 @@ static void fail_step(struct vs_works *b, int status, const struct vs_error *err
 
 /* ---- what guesses are told ---- */
 
+/* Who read the last of a prompt goes on with a row at a time. */
 static void note_step(struct vs_works *b)
 {
-    uint32_t n_rows = 0;
-    bool prompts = false;
     b->plain = (struct vs_sched_work){ 0 };
     for (uint32_t i = 0; i < b->n_step; i++) {
         const struct vs_sched_request *r = &b->step[i]->sched;
-        uint32_t plain = r->decode ? 1 : r->rows;
-        n_rows += r->rows;
-        prompts |= !r->decode;
+        uint32_t plain = r->decode || length(b->step[i]) >= b->step[i]->want.n ? 1 : r->rows;
         b->plain.rows += plain;
         b->plain.outs += b->step[i]->n_out < plain ? b->step[i]->n_out : plain;
         *(r->decode ? &b->plain.decode_attended : &b->plain.prompt_attended) += plain * (double)r->position;
     }
-    if (!prompts && n_rows > b->n_tried)
-        b->n_tried = n_rows;
 }
 
-/* Beyond what was tried a row seems free, so that it is tried; only twice as many rows are allowed at a time. */
-static double cost_of(void *context, uint32_t n_rows)
+static struct vs_sched_work with_rows(const struct vs_works *b, uint32_t n_rows)
 {
-    const struct vs_works *b = context;
     struct vs_sched_work work = b->plain;
-    uint32_t n = n_rows < b->n_tried ? n_rows : b->n_tried, more = n > work.rows ? n - work.rows : 0;
+    uint32_t more = n_rows > work.rows ? n_rows - work.rows : 0;
     work.rows += more;
     work.outs += more;
     work.decode_attended += more * (double)b->position;
-    double ns = vs_sched_cost(b->sched, &work);
+    return work;
+}
+
+static double cost_of(void *context, uint32_t n_rows)
+{
+    const struct vs_works *b = context;
+    struct vs_sched_work work = with_rows(b, n_rows);
+    double ns = vs_sched_draft_cost(b->sched, &work);
     return ns > 1 ? ns : 1;
+}
+
+/* Would the plan give rows to so many guesses? */
+static bool has_room(const struct vs_works *b, uint32_t n, double limit)
+{
+    struct vs_sched_work work = with_rows(b, b->plain.rows + n);
+    return vs_sched_cost(b->sched, &work) <= limit;
 }
 
 void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *ret)
 {
     const struct vs_model_config *c = vs_model_config(b->model);
-    uint32_t known = 2 * b->n_tried, outs = c->max_out - b->plain.outs, rows = c->chunk - b->plain.rows;
-    uint32_t room = known > b->plain.rows ? known - b->plain.rows : 0;
-    room = room < outs ? room : outs;
-    room = room < rows ? room : rows;
+    uint32_t outs = c->max_out - b->plain.outs, rows = c->chunk - b->plain.rows, room = outs < rows ? outs : rows;
+    double limit = vs_sched_draft_limit(b->sched) - (double)b->guess_ns;
     b->position = position;
-    double limit = vs_sched_draft_limit(b->sched);
-    while (room && cost_of(b, b->plain.rows + room) > limit)
+    room = room < VS_DRAFT_MOST ? room : VS_DRAFT_MOST;
+    while (room && !has_room(b, room, limit))
         room--;
-    *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room, .cost = cost_of, .context = b };
+    *ret = (struct vs_draft_step){ .n_rows = b->plain.rows ? b->plain.rows : 1, .n_most = room, .cost = cost_of, .context = b,
+                                   .limit = limit };
 }
 
 void vs_works_guessed(struct vs_works *b, uint64_t ns)
@@ -693,7 +698,7 @@ static bool step(struct vs_works *b, uint64_t start)
     else if (status != VS_E_CANCELLED)
         fail_step(b, status, &err);
     uint64_t now = vs_clock_ns(), ns = now - (b->ended_ns ? b->ended_ns : start);
-    vs_sched_end(b->sched, ns, b->guess_ns < ns ? b->guess_ns : 0);
+    vs_sched_end(b->sched, ns);
     b->ended_ns = now;
     b->guess_ns = 0;
     note_step(b);
@@ -721,7 +726,7 @@ bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *cont
         tell_sched(l);
     }
     vs_kv_count(b->kv, &pages);
-    vs_sched_plan(b->sched, b->lanes, b->n_lanes, pages.free + pages.cached, start);
+    vs_sched_plan(b->sched, b->lanes, b->n_lanes, pages.free + pages.cached, start, b->guess_ns);
     return !prepare(b) || step(b, start);
 }
 
