@@ -430,6 +430,40 @@ static bool is_allowed(struct broker *b, struct request *r, const struct vs_head
     return false;
 }
 
+/* Whose is this key? A gateway asks: of a new one we are about to be told, as with that of a HELLO (peer.c). */
+static bool waits_for_key(struct broker *b, struct request *r, const struct vs_head *head)
+{
+    if (r->type != VS_MSG_WHOAMI || !head->key || b->n_late >= MOST_LATE || !who_may_come(b, r->peer, head->key)
+        || !(r->late_key = strdup(head->key)))
+        return false;
+    explicit_bzero((char *)(uintptr_t)head->key, strlen(head->key));
+    if (head->remote)
+        snprintf(r->remote, sizeof r->remote, "%s", head->remote);
+    r->late_at = b->now + LATE_KEY_TIME;
+    b->n_late++;
+    return true;
+}
+
+void ask_forget_late(struct broker *b, struct request *r)
+{
+    if (!r->late_key)
+        return;
+    explicit_bzero(r->late_key, strlen(r->late_key));
+    free(r->late_key);
+    r->late_key = NULL;
+    b->n_late--;
+}
+
+void ask_judge_late(struct broker *b, struct request *r)
+{
+    const struct vs_head head = { .key = r->late_key };
+    struct vs_error denied = { 0 };
+    who_of_request(b, r, &head, &denied);
+    ask_forget_late(b, r);
+    if (is_allowed(b, r, &head, &denied))
+        ask_whoami(b, r, NULL);
+}
+
 void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
 {
     const struct vs_ipc_rule *rule = vs_ipc_rule_find(&vs_ipc_from_client, f->type);
@@ -451,10 +485,13 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
     const char *away;
     struct vs_error denied = { 0 };
     bool is_read = status == VS_OK && !f->is_refused;
-    if (r && is_read)
+    bool waits = r && is_read && waits_for_key(b, r, &a.head);
+    if (r && is_read && !waits)
         identify(b, r, &a.head, &denied);
     if (!r)
         peer_refuse(b, p, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
+    else if (waits)
+        ;                               /* ask_judge_late */
     else if (!audit_begin(b, r, is_read ? &a.head : NULL, is_read ? &a.payload : NULL))
         request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
     else if (is_read && denied.code != VS_E_KEY && receipt_begin(b, r, &a.head, &a.payload, &why) != VS_OK)

@@ -61,6 +61,7 @@ enum {
     MAX_PERSONS = 1024,                 /* for whom delegates ask, and who ask for nothing now; more of them are forgotten */
     MAX_REFUSED = 256,                  /* requests that ended two workers, remembered */
     N_ACCOUNT_LISTS = 256,
+    MOST_LATE = 16,                     /* questions for keys that wait: more of them are told at once that nobody knows it */
     MAX_ASKED = 4,                      /* times that the supervisor is asked to start a model for which there was no room */
 };
 #define MAX_MEMORY (1u << 30)           /* bytes of all buffers: clients, and what 16 workers may need; */
@@ -189,6 +190,8 @@ struct request {                        /* of a client, from its frame to the on
     struct share *share;                /* its part of the line: the peer's, or the person's */
     int64_t owner;                      /* whose it is, for the worker */
     struct who who;
+    char *late_key;                     /* of a WHOAMI, that waits until the list has it, at most until late_at; NULL */
+    uint64_t late_at;
     struct account *account;            /* whose limits it counts against; NULL: nobody's */
     uint64_t charged;                   /* tokens, when it came */
     char remote[VS_PERSON_BYTES];       /* where who asks is, as a gateway says; "": here */
@@ -342,6 +345,7 @@ struct broker {
     struct vs_identities keys;
     bool require_key, has_group;
     struct vs_lockout lockout;
+    unsigned n_late;                    /* requests with a late_key */
     struct account *accounts[N_ACCOUNT_LISTS];
     json_t *limits;                     /* {"default", "keys"}; NULL: none */
     struct client *clients;
@@ -404,6 +408,8 @@ void peer_refuse_for(struct broker *b, struct peer *p, const struct vs_error *wh
  * _parts: a payload in two pieces; VS_E_LIMIT: no room, nothing was sent. */
 void peer_flush(struct peer *p);
 void peer_judge_late(struct broker *b, struct peer *p);        /* its late_key is looked at again */
+void ask_judge_late(struct broker *b, struct request *r);      /* the same */
+void ask_forget_late(struct broker *b, struct request *r);
 void peer_send(struct broker *b, struct peer *p, uint16_t type, uint16_t flags, uint64_t id, const void *data, size_t n);
 /* With descriptors, which stay the caller's. VS_E_BUSY: earlier ones have not gone out yet. */
 int peer_send_files(struct peer *p, uint16_t type, uint64_t id, const void *data, size_t n, const struct vs_files *files);

@@ -93,6 +93,7 @@ static void sweep_requests(struct broker *b, struct peer *p)
         if (r->is_recorded)
             audit_forget(r);
         receipt_free(b, r);
+        ask_forget_late(b, r);
         vs_buf_clear(&r->closing);
         free(r);
     }

@@ -487,6 +487,10 @@ uint64_t peer_timers(struct broker *b, struct peer *p)
     }
     for (struct request *r = p->requests; r; r = r->peer_next) {
         bool is_over = r->place == PLACE_ENDED || r->place == PLACE_CLOSING;
+        if (r->late_key && !is_over && b->now >= r->late_at)
+            ask_judge_late(b, r);
+        else if (r->late_key && !is_over)
+            next = earlier(next, r->late_at);
         if (is_over || b->now < r->deadline) {
             next = is_over ? next : earlier(next, r->deadline);
             continue;

@@ -306,9 +306,13 @@ void who_read(struct broker *b, int fd)
     struct vs_error err = { 0 };
     if (read_list(b, fd, &err) == VS_OK) {
         renew_all(b);
-        for (struct peer *p = b->peers; p; p = p->next)
+        for (struct peer *p = b->peers; p; p = p->next) {
             if (p->late_key[0] && !who_may_come(b, p, p->late_key))
                 peer_judge_late(b, p);
+            for (struct request *r = p->requests; r; r = r->peer_next)
+                if (r->late_key && r->place != PLACE_ENDED && !who_may_come(b, p, r->late_key))
+                    ask_judge_late(b, r);
+        }
     } else {                            /* the supervisor checked it; nobody goes on under what does not hold any more */
         broker_log(b, "the list of keys: %s", err.text);
         b->ending = true;
