@@ -1,4 +1,5 @@
-/* filter/view_parts.h - what the makers of views share: views.c (blocks, folding), join.c (joined, leet), decode.c (encodings).
+/* filter/view_parts.h - what the makers of views share: views.c (blocks, folding), join.c (joined, leet), survey.c,
+ * decode.c and decode_*.c (encodings).
  *
  * A maker reads a source, which is the block itself or a view of it, and puts bytes into a view, each with the bytes of the source
  * that it came from. Memory: views grow; a view that can't sets its text's status. Threads: as views.h.
@@ -29,8 +30,9 @@ struct vs_survey {
     unsigned singles;                    /* the most letters in a row that stand alone */
     unsigned run;                        /* the longest run of letters, digits, + / - _ =, with digits or capitals: 12 or more */
     unsigned letters;                    /* the longest run of letters */
+    unsigned solid;                      /* the longest run of bytes without a blank */
     unsigned leet;                       /* digits and signs behind letters; two for each that is between letters */
-    unsigned escapes;                    /* %, & and backslashes with something behind, = before a hex digit */
+    unsigned escapes;                    /* %, & and backslashes with something behind, = before a hex digit or at a line's end */
     unsigned marks;                      /* <, *, ` and ~ within words */
     unsigned groups;                     /* groups of digits */
     unsigned dots;                       /* dots and dashes behind a blank or another one */

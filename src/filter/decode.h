@@ -1,0 +1,72 @@
+/* filter/decode.h - what the decoders share: decode.c has their table, decode_*.c are those of one family each.
+ *
+ * A decoder looks at the survey, so that plain text costs it nothing, then for runs that look like its encoding, and writes what
+ * it made of each as a piece; a piece that is no text is taken back. It stops where the budget is used up. Memory: none but the
+ * view's. Threads: as views.h.
+ */
+#ifndef VS_FILTER_DECODE_H
+#define VS_FILTER_DECODE_H
+#include "filter/letters.h"
+#include "filter/view_parts.h"
+
+enum {
+    VS_N_LETTERS = 26,
+    VS_BLANK = 26,                       /* of vs_english_pairs: before and behind a word */
+    VS_LEAST_RUN = 12,                   /* digits of base64 that are worth a look */
+    VS_SOLID = 20,                       /* bytes without a blank that may be base85 or base58 */
+    VS_STRANGE = 110,                    /* of a survey: from here on other shifts are tried, */
+    VS_BACKWARDS = 110,                  /* and reversed words looked for */
+};
+
+struct vs_piece {                        /* decoded bytes; where each came from */
+    const struct vs_source *source;
+    struct vs_reading *to;
+    size_t *budget, before;
+};
+
+struct vs_piece vs_piece_begin(const struct vs_source *source, size_t *budget, struct vs_reading *to);
+
+/* The byte c, which source[from, end) stands for. false: the budget is used up. */
+bool vs_piece_add(struct vs_piece *p, char c, size_t from, size_t end, enum vs_reading_step step);
+
+/* Keeps the piece when it is text, or the runs of it that are; false: nothing was. */
+bool vs_piece_end(struct vs_piece *p);
+void vs_piece_drop(struct vs_piece *p);
+
+typedef void vs_decoder_fn(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to);
+vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu, vs_decode_numbers, vs_decode_morse,
+              vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47;
+
+/* -1: it is none. */
+static inline int vs_hex_digit(char c)
+{
+    unsigned letter = ((uint8_t)c | 0x20u) - 'a';
+    return vs_ascii_digit(c) ? c - '0' : letter < 6 ? (int)letter + 10 : -1;
+}
+
+#ifdef __SSE2__
+/* All bits of each byte that is one of the four. */
+static inline __m128i vs_one_of_four(__m128i bytes, const char four[static 4])
+{
+    __m128i first = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[0])), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[1])));
+    __m128i last = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[2])), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(four[3])));
+    return _mm_or_si128(first, last);
+}
+#endif
+
+/* From i on the next byte that is one of the four, a constant, or the end. */
+static inline size_t vs_next_of_four(const struct vs_source *s, size_t i, const char four[static 4])
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        unsigned which = (unsigned)_mm_movemask_epi8(vs_one_of_four(bytes, four));
+        if (which)
+            return i + (unsigned)__builtin_ctz(which);
+    }
+#endif
+    while (i < s->n && s->text[i] != four[0] && s->text[i] != four[1] && s->text[i] != four[2] && s->text[i] != four[3])
+        i++;
+    return i;
+}
+#endif

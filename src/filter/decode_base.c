@@ -1,0 +1,347 @@
+/* filter/decode_base.c - base64 and base32 in runs and in groups, base85, base58, uuencode. See decode.h. */
+#include "filter/decode.h"
+
+#include <string.h>
+
+/* ---- base64, base32 ---- */
+
+static int8_t base64_value[256];         /* -1: it is no digit */
+
+__attribute__((constructor)) static void start_base64(void)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    memset(base64_value, -1, sizeof base64_value);
+    for (int k = 0; k < 64; k++)
+        base64_value[(uint8_t)digits[k]] = (int8_t)k;
+    base64_value['-'] = 62;
+    base64_value['_'] = 63;
+}
+
+static inline int base64_digit(char c)
+{
+    return base64_value[(uint8_t)c];
+}
+
+/* Where the run of digits ends that goes on at i. */
+static size_t base64_end(const struct vs_source *s, size_t i)
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        __m128i from_zero = _mm_add_epi8(bytes, _mm_set1_epi8(0x7f - '9'));        /* '0' to '9' are the greatest signed bytes */
+        __m128i digit = _mm_cmpgt_epi8(from_zero, _mm_set1_epi8(0x7f - 10));
+        unsigned other = vs_no_letters(bytes) & ~(unsigned)_mm_movemask_epi8(_mm_or_si128(digit, vs_one_of_four(bytes, "+/-_")));
+        if (other)
+            return i + (unsigned)__builtin_ctz(other);
+    }
+#endif
+    while (i < s->n && base64_digit(s->text[i]) >= 0)
+        i++;
+    return i;
+}
+
+static int base32_digit(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' : c >= '2' && c <= '7' ? c - '2' + 26 : -1;
+}
+
+static size_t base32_end(const struct vs_source *s, size_t i)
+{
+    while (i < s->n && base32_digit(s->text[i]) >= 0)
+        i++;
+    return i;
+}
+
+/* Where a run of digits that begins at i ends; a line break between two lines of at least 40 digits belongs to it. */
+static size_t digits_run(const struct vs_source *s, size_t i, size_t run_end(const struct vs_source *, size_t))
+{
+    for (size_t line = i;;) {
+        i = run_end(s, i);
+        size_t next = i;
+        while (next < s->n && next < i + 3 && (s->text[next] == '\n' || s->text[next] == '\r'))
+            next++;
+        if (next == i || i - line < 40 || next >= s->n || run_end(s, next) == next)
+            return i;
+        line = i = next;
+    }
+}
+
+static void decode_digits(const struct vs_source *s, size_t from, size_t end, int digit(char), unsigned bits,
+                          enum vs_reading_step step, size_t *budget, struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    uint32_t have = 0;
+    unsigned n = 0;
+    size_t first = from;
+    for (size_t i = from; i < end; i++) {
+        int d = digit(s->text[i]);
+        if (d < 0)
+            continue;
+        first = n ? first : i;
+        have = (have << bits | (uint32_t)d) & 0xffff;
+        n += bits;
+        if (n >= 8) {
+            n -= 8;
+            if (!vs_piece_add(&p, (char)(have >> n & 0xff), first, i + 1, step))
+                break;
+            first = i;
+        }
+    }
+    vs_piece_end(&p);
+}
+
+/* Groups of digits of one length with one blank or line end between them, the last one perhaps shorter: where they end, from i on;
+ * i: fewer than four. */
+static size_t groups_end(const struct vs_source *s, size_t i)
+{
+    enum { SHORTEST = 3, LEAST = 4 };
+    size_t width = 0, n = 0, end = i;
+    char between = 0;
+    while (i < s->n) {
+        size_t from = i;
+        while (i < s->n && base64_digit(s->text[i]) >= 0 && i - from <= 64)
+            i++;
+        size_t length = i - from;
+        if (!length || length > (width ? width : 64) || (!width && length < SHORTEST))
+            break;
+        while (i < s->n && s->text[i] == '=')
+            i++;
+        width = width ? width : length;
+        end = i;
+        n++;
+        if (length < width || i == s->n || (s->text[i] != ' ' && s->text[i] != '\n') || (between && s->text[i] != between))
+            break;
+        between = s->text[i++];
+    }
+    return n >= LEAST ? end : 0;
+}
+
+void vs_decode_groups(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0, end; i < s->n && v->strange >= VS_STRANGE;) {
+        bool starts = base64_digit(s->text[i]) >= 0 && (!i || base64_digit(s->text[i - 1]) < 0);
+        end = starts ? groups_end(s, i) : 0;
+        if (end > i)
+            decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
+        else
+            end = starts ? base64_end(s, i) : i + 1;
+        i = end;
+    }
+}
+
+void vs_decode_base64(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0; i < s->n && v->run >= VS_LEAST_RUN;) {
+        size_t end = base64_digit(s->text[i]) < 0 ? i : digits_run(s, i, base64_end);
+        size_t end32 = end - i < 16 || base32_digit(s->text[i]) < 0 ? i : digits_run(s, i, base32_end);
+        if (end - i >= VS_LEAST_RUN)
+            decode_digits(s, i, end, base64_digit, 6, VS_READING_BASE64, budget, to);
+        if (end32 - i >= 16 && end32 + 1 >= end)
+            decode_digits(s, i, end32, base32_digit, 5, VS_READING_BASE32, budget, to);
+        i = end > i ? end : i + 1;
+    }
+}
+
+/* ---- base85: Ascii85, Z85, RFC 1924 ---- */
+
+enum {
+    FIVE = 5, FOUR = 4,                  /* signs for so many bytes */
+    PROBE = 3,                           /* groups: what their twelve bytes are says whether the rest is worth it */
+    LONG_LINE = 60,                      /* signs: a token may go on behind the end of such a line */
+    N_ALPHABETS = 3,
+};
+
+static int8_t base85_value[N_ALPHABETS][256];        /* -1: it is no digit */
+
+__attribute__((constructor)) static void start_base85(void)
+{
+    static const char *const digits[N_ALPHABETS] = {
+        "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstu",
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
+    };
+    memset(base85_value, -1, sizeof base85_value);
+    for (unsigned a = 0; a < N_ALPHABETS; a++)
+        for (int k = 0; digits[a][k]; k++)
+            base85_value[a][(uint8_t)digits[a][k]] = (int8_t)k;
+}
+
+/* A token of signs at i; lines of LONG_LINE belong together: where it ends. */
+static size_t token_end(const struct vs_source *s, size_t i)
+{
+    for (size_t line = i;;) {
+        while (i < s->n && (uint8_t)(s->text[i] - '!') <= '~' - '!')
+            i++;
+        bool goes_on = i - line >= LONG_LINE && i + 1 < s->n && s->text[i] == '\n' && (uint8_t)(s->text[i + 1] - '!') <= '~' - '!';
+        if (!goes_on)
+            return i;
+        line = ++i;
+    }
+}
+
+static bool is_printable(uint32_t four, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++) {
+        char c = (char)(four >> (24 - 8 * k));
+        if ((uint8_t)c < ' ' ? c != '\n' && c != '\t' && c != '\r' : (uint8_t)c >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
+/* The group of `n` signs, two to five, whose places are at[]: its bytes; false: there is no such group. */
+static bool group_of(const struct vs_source *s, const size_t *at, unsigned n, const int8_t *value, uint32_t *ret)
+{
+    uint64_t sum = 0;
+    for (unsigned k = 0; k < FIVE; k++) {
+        int d = k < n ? value[(uint8_t)s->text[at[k]]] : 84;
+        if (d < 0)
+            return false;
+        sum = 85 * sum + (uint64_t)d;
+    }
+    *ret = (uint32_t)sum;
+    return sum <= UINT32_MAX;
+}
+
+/* Every group must come out as ASCII text: by chance 1 of 200 does, and 1 of 10^6 of the PROBE first. */
+static bool decode_token85(const struct vs_source *s, size_t from, size_t end, const int8_t *value, size_t *budget,
+                           struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    size_t at[FIVE], i = from;
+    for (bool good = true; i < end && good;) {
+        unsigned n = 0;
+        uint32_t four = 0;
+        for (; i < end && n < FIVE; i++)
+            if (s->text[i] != '\n')
+                at[n++] = i;
+        good = n > 1 && group_of(s, at, n, value, &four) && is_printable(four, n - 1);
+        for (unsigned k = 0; k + 1 < n && good; k++)
+            good = vs_piece_add(&p, (char)(four >> (24 - 8 * k)), at[k], at[k + 1] + 1, VS_READING_BASE85);
+        if (!good && i - from > PROBE * FIVE)
+            break;                       /* what follows the text, a mark say, ends it */
+        if (!good) {
+            vs_piece_drop(&p);
+            return false;
+        }
+    }
+    return vs_piece_end(&p);
+}
+
+void vs_decode_base85(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    for (size_t i = 0, end; i < s->n && v->solid >= VS_SOLID; i = end + 1) {
+        end = token_end(s, i);
+        if (end - i < VS_SOLID)
+            continue;
+        size_t from = i + (s->text[i] == '"' || s->text[i] == '\'' || s->text[i] == '`' || s->text[i] == '(');
+        from += end - from > 2 && s->text[from] == '<' && s->text[from + 1] == '~' ? 2 : 0;
+        size_t last = end - from > 2 && s->text[end - 1] == '>' && s->text[end - 2] == '~' ? end - 2 : end;
+        for (unsigned a = 0; a < N_ALPHABETS; a++)
+            if (decode_token85(s, from, last, base85_value[a], budget, to))
+                break;
+    }
+}
+
+/* ---- base58 ---- */
+
+enum { MOST58 = 128, LEAST58 = 20, TOKENS58 = 16 };      /* digits of a token; tokens of a text: each takes time by its square */
+
+static int base58_digit(char c)
+{
+    static const char digits[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* The number that text[from, end) is, by 256: its bytes from behind; how many. */
+static unsigned number58(const struct vs_source *s, size_t from, size_t end, uint8_t byte[MOST58])
+{
+    unsigned n = 0;
+    for (size_t i = from; i < end; i++) {
+        unsigned carry = (unsigned)base58_digit(s->text[i]);
+        for (unsigned k = 0; k < n; k++, carry >>= 8)
+            byte[k] = (uint8_t)(carry += 58u * byte[k]);
+        for (; carry; carry >>= 8)
+            byte[n++] = (uint8_t)carry;
+    }
+    return n;
+}
+
+void vs_decode_base58(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    unsigned tokens = 0;
+    for (size_t i = 0, end; i < s->n && v->run >= LEAST58 && tokens < TOKENS58; i = end + 1) {
+        unsigned digits = 0, capitals = 0;
+        for (end = i; end < s->n && base58_digit(s->text[end]) >= 0; end++) {
+            digits += vs_ascii_digit(s->text[end]);
+            capitals += s->text[end] >= 'A' && s->text[end] <= 'Z';
+        }
+        size_t n = end - i;
+        bool is_whole = !i || base64_digit(s->text[i - 1]) < 0;
+        if (n < LEAST58 || n > MOST58 || !digits || capitals < 2 || capitals == n - digits || !is_whole)
+            continue;
+        uint8_t byte[MOST58];
+        unsigned n_bytes = number58(s, i, end, byte);
+        struct vs_piece p = vs_piece_begin(s, budget, to);
+        bool good = true;
+        tokens++;
+        for (unsigned k = n_bytes; k > 0 && good; k--)
+            good = is_printable((uint32_t)byte[k - 1] << 24, 1) && vs_piece_add(&p, (char)byte[k - 1], i, end, VS_READING_BASE58);
+        if (!good || !vs_piece_end(&p))
+            vs_piece_drop(&p);
+    }
+}
+
+/* ---- uuencode ---- */
+
+/* A line says by its first sign how many bytes it has, and so how long it is; all must be text. */
+static bool uu_line(const struct vs_source *s, size_t from, size_t end, struct vs_piece *p)
+{
+    unsigned n = ((uint8_t)s->text[from] - 32u) & 63;
+    for (size_t i = from + 1, k = 0; k < n; i += 4) {
+        uint32_t three = 0;
+        for (size_t j = i; j < i + 4; j++) {
+            uint8_t c = j < end ? (uint8_t)s->text[j] : ' ';         /* blanks at the end may be cut off */
+            if (c < 32 || c > 96)
+                return false;
+            three = three << 6 | ((c - 32u) & 63);
+        }
+        size_t last = i + 4 < end ? i + 4 : end;
+        for (unsigned j = 0; j < 3 && k < n; j++, k++) {
+            char c = (char)(three >> (16 - 8 * j));
+            if (!is_printable((uint32_t)(uint8_t)c << 24, 1) || !vs_piece_add(p, c, i < end ? i : end - 1, last, VS_READING_UU))
+                return false;
+        }
+    }
+    return true;
+}
+
+void vs_decode_uu(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    enum { FEWEST = 9 };                 /* bytes of a line: fewer are by chance text too often */
+    struct vs_piece p = { .to = NULL };
+    (void)v;
+    for (size_t i = 0, end; i < s->n; i = end + 1) {
+        const char *line_end = memchr(s->text + i, '\n', s->n - i);
+        end = line_end ? (size_t)(line_end - s->text) : s->n;
+        unsigned n = end > i ? ((uint8_t)s->text[i] - 32u) & 63 : 0;
+        size_t length = 1 + (n + 2) / 3 * 4, has = end - i;
+        bool goes_on = p.to && n;        /* the last line may be short */
+        if ((n < FEWEST && !goes_on) || has > length || has + 3 < length || (uint8_t)s->text[i] > 96 || (uint8_t)s->text[i] < 33)
+            n = 0;
+        if (n && !p.to)
+            p = vs_piece_begin(s, budget, to);
+        size_t before = to->text.n;
+        if (n && !uu_line(s, i, end, &p)) {
+            to->text.n = before < to->text.n ? before : to->text.n;
+            n = 0;
+        }
+        if (!n && p.to) {
+            vs_piece_end(&p);
+            p.to = NULL;
+        }
+    }
+    if (p.to)
+        vs_piece_end(&p);
+}

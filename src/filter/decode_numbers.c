@@ -1,0 +1,182 @@
+/* filter/decode_numbers.c - hex, decimal, octal, binary, and letters by their places in the alphabet. See decode.h. */
+#include "filter/decode.h"
+
+#include <string.h>
+
+static inline bool stands_between(char c)
+{
+    return c == ' ' || c == ',' || c == ';' || c == ':' || c == '-' || c == '\n' || c == '\t' || c == '%' || c == '\\';
+}
+
+/* "0x", "\x", "%", "u00": what may stand before a pair of digits. */
+static size_t skip_between(const struct vs_source *s, size_t i)
+{
+    while (i < s->n && stands_between(s->text[i]))
+        i++;
+    if (i + 2 < s->n && s->text[i] == '0' && (s->text[i + 1] | 0x20) == 'x')
+        i += 2;
+    else if (i + 1 < s->n && (s->text[i] | 0x20) == 'x' && i && s->text[i - 1] == '\\')
+        i++;
+    return i;
+}
+
+static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    size_t pairs = 0, at = skip_between(s, i);
+    while (at + 1 < s->n && vs_hex_digit(s->text[at]) >= 0 && vs_hex_digit(s->text[at + 1]) >= 0) {
+        char c = (char)(vs_hex_digit(s->text[at]) << 4 | vs_hex_digit(s->text[at + 1]));
+        if (!vs_piece_add(&p, c, at, at + 2, VS_READING_HEX))
+            break;
+        pairs++;
+        at = skip_between(s, i = at + 2);
+    }
+    if (pairs < 6 || !vs_piece_end(&p)) {
+        vs_piece_drop(&p);
+        return 0;
+    }
+    return i;
+}
+
+/* Decimal or octal. */
+static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, size_t *budget, struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    size_t count = 0, end = i;
+    while (i < s->n && vs_ascii_digit(s->text[i])) {
+        size_t from = i;
+        unsigned value = 0, digit = 0;
+        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 4 && digit < base) {
+            digit = (unsigned)(s->text[i++] - '0');
+            value = base * value + digit;
+        }
+        bool is_byte = digit < base && value >= 9 && value <= 255 && i - from >= 2;
+        if (!is_byte || !vs_piece_add(&p, (char)value, from, i, VS_READING_NUMBERS))
+            break;
+        count++;
+        end = i;
+        while (i < s->n && i < end + 3 && strchr(" ,;-\n", s->text[i]) && s->text[i])
+            i++;
+        if (i == end)
+            break;
+    }
+    if (count < 6 || !vs_piece_end(&p)) {
+        vs_piece_drop(&p);
+        return 0;
+    }
+    return end;
+}
+
+/* "9-7-14-15-18-5 1-12-12": letters by their places in the alphabet, words with a blank or a slash between them. */
+static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    size_t letters = 0, end = i;
+    char between = 0;                    /* two letters of a word */
+    while (i < s->n && vs_ascii_digit(s->text[i])) {
+        size_t from = i;
+        unsigned value = 0;
+        while (i < s->n && vs_ascii_digit(s->text[i]) && i < from + 3)
+            value = 10 * value + (unsigned)(s->text[i++] - '0');
+        if (!value || value > VS_N_LETTERS || !vs_piece_add(&p, (char)('a' + value - 1), from, i, VS_READING_NUMBERS))
+            break;
+        letters++;
+        end = i;
+        while (i < s->n && i < end + 3 && strchr("-. ,/|\n", s->text[i]) && s->text[i])
+            i++;
+        between = between ? between : i > end ? s->text[end] : 0;
+        if (i == end || ((s->text[end] != between || i > end + 1) && !vs_piece_add(&p, ' ', end, i, VS_READING_NUMBERS)))
+            break;
+    }
+    if (letters < 8 || !vs_piece_end(&p)) {
+        vs_piece_drop(&p);
+        return 0;
+    }
+    return end;
+}
+
+static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+{
+    struct vs_piece p = vs_piece_begin(s, budget, to);
+    size_t count = 0, end = i;
+    while (i < s->n && (s->text[i] == '0' || s->text[i] == '1')) {
+        size_t from = i;
+        unsigned value = 0;
+        while (i < s->n && i < from + 8 && (s->text[i] == '0' || s->text[i] == '1'))
+            value = value << 1 | (unsigned)(s->text[i++] - '0');
+        if (i - from < 7 || !vs_piece_add(&p, (char)value, from, i, VS_READING_BINARY))
+            break;
+        count++;
+        end = i;
+        while (i < s->n && i < end + 2 && (s->text[i] == ' ' || s->text[i] == ',' || s->text[i] == '\n'))
+            i++;
+    }
+    if (count < 4 || !vs_piece_end(&p)) {
+        vs_piece_drop(&p);
+        return 0;
+    }
+    return end;
+}
+
+/* Letters and digits that go on at i, or behind text[i - 1]: where they end. */
+static size_t word_end(const struct vs_source *s, size_t i)
+{
+    for (size_t end; i < s->n; i = end) {
+        end = vs_letters_end(s->text, s->n, i);
+        while (end < s->n && vs_ascii_digit(s->text[end]))
+            end++;
+        if (end == i)
+            break;
+    }
+    return i;
+}
+
+/* A short number at i with another one right behind it. */
+static bool is_row(const struct vs_source *s, size_t i)
+{
+    size_t from = i;
+    while (i < s->n && i < from + 4 && vs_ascii_digit(s->text[i]))
+        i++;
+    return i < from + 4 && i + 1 < s->n && vs_ascii_digit(s->text[i + 1]) && strchr(" ,;-./|", s->text[i]) && s->text[i];
+}
+
+/* decode_values and the others, by what they read. */
+enum number_kind { BINARY, DECIMAL, OCTAL, PLACES, HEX_PAIRS, N_NUMBER_KINDS };
+
+static size_t decode_kind(const struct vs_source *s, size_t i, enum number_kind kind, size_t *budget, struct vs_reading *to)
+{
+    return kind == BINARY ? decode_binary(s, i, budget, to)
+         : kind == PLACES ? decode_places(s, i, budget, to)
+         : kind == HEX_PAIRS ? decode_hex(s, i, budget, to) : decode_values(s, i, kind == OCTAL ? 8 : 10, budget, to);
+}
+
+static bool may_begin(const struct vs_source *s, size_t i, enum number_kind kind)
+{
+    return kind == BINARY ? s->text[i] == '0' || s->text[i] == '1'
+         : kind == DECIMAL ? vs_ascii_digit(s->text[i])
+         : kind == HEX_PAIRS || is_row(s, i);
+}
+
+/* A run that was nothing is read again from some of its numbers, not from each: that would use up what may be decoded, and hide
+ * what stands behind it. */
+void vs_decode_numbers(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    if (v->groups < 4 && v->run < VS_LEAST_RUN && v->escapes < 4)
+        return;
+    size_t until[N_NUMBER_KINDS] = { 0 };        /* not before */
+    for (size_t i = 0; i < s->n;) {
+        bool starts = i + 11 < s->n && (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
+        size_t end = 0;
+        for (enum number_kind kind = 0; kind < N_NUMBER_KINDS && starts && !end; kind++) {
+            size_t before = *budget;
+            if (i < until[kind] || !may_begin(s, i, kind))
+                continue;
+            end = decode_kind(s, i, kind, budget, to);
+            until[kind] = end ? end : i + (before - *budget) / 2;
+        }
+        if (!end && starts && s->text[i] == '\\')
+            for (; i + 1 < s->n && vs_hex_digit(s->text[i + 1]) >= 0; i++)
+                ;                        /* that was what decode_hex began with */
+        i = word_end(s, end ? end : i) + 1;
+    }
+}
