@@ -2,6 +2,7 @@
 #include "draft/draft.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 /* A class of evidence begins here, and goes to where the next one begins. */
@@ -20,6 +21,7 @@ static const struct { uint32_t first, most; } weights[VS_N_DRAFT_KINDS] = {
 };
 static const double most_saved = 4, most_lost = 2;      /* tokens */
 static const uint32_t most_vain = 8;    /* drafts of a model in a row that got no row */
+static const float sure_by = 1;         /* what the logit of a sure guess is above all others */
 static const double least_gain = 1.03;  /* what a draft must promise: costs are measured, and not exactly */
 
 static uint32_t class_of(uint32_t evidence)
@@ -115,6 +117,14 @@ void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uin
     if (n_computed < d->length)          /* there was no room for more */
         d->stake *= (double)n_computed / d->length;
     d->n_drafted += n_computed;
+}
+
+bool vs_draft_is_sure(const float *logits, uint32_t n, uint32_t id)
+{
+    float other = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        other = i != id && logits[i] > other ? logits[i] : other;
+    return logits[id] >= other + sure_by;
 }
 
 /* ---- behind it ---- */

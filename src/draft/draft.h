@@ -69,6 +69,10 @@ uint32_t vs_draft_length(struct vs_draft *d, uint32_t evidence, const struct vs_
 /* The guesses, of which the first n_computed (not more than the length) get rows. Those behind them are only compared. */
 void vs_draft_guessed(struct vs_draft *d, const uint32_t *token, uint32_t n, uint32_t n_computed);
 
+/* A model guessed the token id from logits[n]: is the one that it guesses for likely to say the same? Where a draft is in doubt
+ * they often part, and all behind it is in vain: no more is guessed there. */
+bool vs_draft_is_sure(const float *logits, uint32_t n, uint32_t id);
+
 /* The sequence's next token. */
 void vs_draft_took(struct vs_draft *d, uint32_t token);
 #endif

@@ -431,6 +431,29 @@ static void test_limit(void **state)
     }
 }
 
+static void test_doubt(void **state)
+{
+    (void)state;
+    float logits[70] = { 0 };
+    for (uint32_t id = 0; id < 70; id++)
+        for (uint32_t other = 0; other < 70; other++) {
+            logits[id] = 5;
+            assert_true(vs_draft_is_sure(logits, 70, id));
+            if (other != id) {
+                logits[other] = 4;                       /* one apart is enough, and less is not */
+                assert_true(vs_draft_is_sure(logits, 70, id));
+                logits[other] = 4.01f;
+                assert_false(vs_draft_is_sure(logits, 70, id));
+                assert_false(vs_draft_is_sure(logits, 70, other));
+                logits[other] = 6;                       /* sampled, and not the likeliest */
+                assert_false(vs_draft_is_sure(logits, 70, id));
+            }
+            logits[id] = logits[other] = 0;
+        }
+    logits[0] = -INFINITY;
+    assert_true(vs_draft_is_sure(logits, 1, 0));         /* there is no other one */
+}
+
 /* A model that never helps is asked ever more seldom; one that begins to help is found out. */
 static void test_tries(void **state)
 {
@@ -495,7 +518,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_adversarial), cmocka_unit_test(test_long),
         cmocka_unit_test(test_copy), cmocka_unit_test(test_limits), cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_batch), cmocka_unit_test(test_most), cmocka_unit_test(test_limit), cmocka_unit_test(test_tries),
+        cmocka_unit_test(test_batch), cmocka_unit_test(test_most), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_doubt), cmocka_unit_test(test_tries),
         cmocka_unit_test(test_made_in_vain),
         cmocka_unit_test(test_shadow), cmocka_unit_test(test_same),
     };

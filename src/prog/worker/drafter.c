@@ -3,15 +3,14 @@
 
 #include "base/clock.h"
 #include "base/entry.h"
+#include "draft/draft.h"
 #include "graph/graph.h"
 #include "import/header.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK = 64, CATCH_UP = 16 };      /* rows of a step; tokens read for one that was made */
-static const float sure_by = 1;          /* what a logit must be above all others, so that more is guessed behind it */
 
 struct vs_drafter {
     struct vs_model *model;
@@ -203,15 +202,6 @@ static bool read_rows(struct vs_drafter *d, struct vs_drafter_sequence *s, const
     return true;
 }
 
-/* Would the target hardly say another one? Where a draft is in doubt they often part, and all behind it is in vain. */
-static bool is_sure(const float *logits, uint32_t n_vocab, uint32_t id)
-{
-    float other = -INFINITY;
-    for (uint32_t i = 0; i < n_vocab; i++)
-        other = i != id && logits[i] > other ? logits[i] : other;
-    return logits[id] >= other + sure_by;
-}
-
 /* The token behind token[n]; known: those before it are the text. */
 static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint32_t *token, uint32_t n, bool known, bool *ret_sure)
 {
@@ -222,7 +212,7 @@ static bool guess_one(struct vs_drafter *d, struct vs_drafter_sequence *s, uint3
     if (!read_rows(d, s, token, n, known, &logits)
         || vs_sampler_sample(d->sampler, s->sampling, logits, token, n, n, &token[n], &err) != VS_OK)
         return false;
-    *ret_sure = is_sure(logits, vs_model_n_vocab(d->model), token[n]);
+    *ret_sure = vs_draft_is_sure(logits, vs_model_n_vocab(d->model), token[n]);
     double share = (double)(vs_clock_ns() - start) / d->one_row;
     if (single && d->one_row > 0) {
         d->share += (share - d->share) / (d->is_measured ? 16 : 1);
