@@ -120,10 +120,16 @@ struct vs_dfa *vs_dfa_make(struct vs_grammar *g, const bool cut[257], const stru
     }
     number_of(g, &m, d, maker->start);
     for (uint32_t s = 0; s < d->n && vs_grammar_work(g, 2 * d->n_classes); s++) {
+        bool own[257] = { 0 };
+        uint32_t number = VS_NOWHERE;
         d->accepts[s] = maker->accepts(maker->context, m.key[s]);
+        if (maker->cuts)
+            maker->cuts(maker->context, m.key[s], own);
         for (unsigned c = 0; c < d->n_classes && g->err.code == VS_OK; c++) {
-            uint64_t to = maker->step(maker->context, m.key[s], example[c]);
-            uint32_t number = to == DEAD ? VS_NOWHERE : number_of(g, &m, d, to);
+            if (c == 0 || !maker->cuts || own[example[c]]) {
+                uint64_t to = maker->step(maker->context, m.key[s], example[c]);
+                number = to == DEAD ? VS_NOWHERE : number_of(g, &m, d, to);
+            }
             d->next[(size_t)s * d->n_classes + c] = number;
         }
     }
@@ -180,7 +186,7 @@ struct vs_dfa *vs_dfa_both(struct vs_grammar *g, struct vs_dfa *a, struct vs_dfa
         return b;
     }
     if (a && b) {
-        const struct vs_dfa_maker maker = { 0, &pair, step_pair, accepts_pair };
+        const struct vs_dfa_maker maker = { 0, &pair, step_pair, accepts_pair, NULL };
         add_cuts(a, cut);
         add_cuts(b, cut);
         d = vs_dfa_make(g, cut, &maker);
@@ -323,6 +329,15 @@ static uint64_t step_set(void *context, uint64_t key, uint8_t byte)
     return number_of_set(s);
 }
 
+static void cuts_of_set(void *context, uint64_t key, bool cut[257])
+{
+    const struct sets *s = context;
+    for (uint32_t i = s->first[key]; i < s->first[key + 1]; i++)
+        for (uint32_t e = s->of->place[s->place[i]].first; e != VS_NOWHERE; e = s->of->edge[e].next)
+            if (s->of->edge[e].kind == VS_EDGE_BYTES)
+                cut[s->of->edge[e].lo] = cut[s->of->edge[e].hi + 1] = true;
+}
+
 /* At the end $ holds; where nothing was read ^ does too, also behind a $. */
 static bool accepts_set(void *context, uint64_t key)
 {
@@ -348,7 +363,7 @@ static struct vs_dfa *of_places(struct vs_grammar *g, const struct vs_grammar *o
         begin_set(&s);
         visit(&s, start);
         close_set(&s, true, false);
-        const struct vs_dfa_maker maker = { number_of_set(&s), &s, step_set, accepts_set };
+        const struct vs_dfa_maker maker = { number_of_set(&s), &s, step_set, accepts_set, cuts_of_set };
         if (g->err.code == VS_OK)
             d = vs_dfa_make(g, cut, &maker);
     } else {
@@ -500,7 +515,7 @@ static bool accepts_length(void *context, uint64_t key)
 struct vs_dfa *vs_dfa_of_length(struct vs_grammar *g, uint64_t low, uint64_t high)
 {
     struct length l = { low, high };
-    const struct vs_dfa_maker maker = { 0, &l, step_length, accepts_length };
+    const struct vs_dfa_maker maker = { 0, &l, step_length, accepts_length, NULL };
     bool cut[257] = { [0x80] = true, [0xc0] = true };
     return vs_dfa_make(g, cut, &maker);
 }

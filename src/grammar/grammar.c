@@ -113,8 +113,24 @@ const struct vs_utf8_shape vs_utf8_shape[VS_UTF8_SHAPES] = {
     { 0xee, 0xef, 0x80, 0xbf, 2 }, { 0xf0, 0xf0, 0x90, 0xbf, 3 }, { 0xf1, 0xf3, 0x80, 0xbf, 3 }, { 0xf4, 0xf4, 0x80, 0x8f, 3 },
 };
 
+/* The first bytes of the characters that were added last, and where each leads: what begins alike goes the same way. So does what
+ * ends alike, with n bytes of any kind: full[n], 0 where it is not there yet. */
+struct prefix { uint8_t byte[3]; uint32_t place[3]; unsigned n; uint32_t full[4]; };
+
+static uint32_t full_tail(struct vs_grammar *g, unsigned n, uint32_t to, struct prefix *before)
+{
+    if (n == 0)
+        return to;
+    if (!before->full[n]) {
+        uint32_t behind = full_tail(g, n - 1, to, before);
+        before->full[n] = vs_place_add(g);
+        vs_edge_bytes(g, before->full[n], 0x80, 0xbf, behind);
+    }
+    return before->full[n];
+}
+
 /* Characters of n bytes: the ranges of their bytes are split until each is a product of ranges. */
-static void add_utf8(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi, unsigned n, uint32_t to)
+static void add_utf8(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi, unsigned n, uint32_t to, struct prefix *before)
 {
     static const uint8_t mark[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
     for (unsigned i = 1; i < n; i++) {
@@ -122,25 +138,41 @@ static void add_utf8(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t 
         if ((lo & ~tail) == (hi & ~tail))
             continue;
         if (lo & tail) {
-            add_utf8(g, from, lo, lo | tail, n, to);
-            add_utf8(g, from, (lo | tail) + 1, hi, n, to);
+            add_utf8(g, from, lo, lo | tail, n, to, before);
+            add_utf8(g, from, (lo | tail) + 1, hi, n, to, before);
             return;
         }
         if ((hi & tail) != tail) {
-            add_utf8(g, from, lo, (hi & ~tail) - 1, n, to);
-            add_utf8(g, from, hi & ~tail, hi, n, to);
+            add_utf8(g, from, lo, (hi & ~tail) - 1, n, to, before);
+            add_utf8(g, from, hi & ~tail, hi, n, to, before);
             return;
         }
     }
-    for (unsigned i = n; i-- > 0;) {
+    unsigned depth = 0, alike = before->n;
+    for (unsigned i = n; i-- > 0; depth++) {
         unsigned first = n == 1 ? 0 : i + 1 == n ? mark[n] : 0x80, bits = i + 1 == n ? 0xff : 0x3f;
-        uint32_t next = i == 0 ? to : vs_place_add(g);
-        vs_edge_bytes(g, from, first | (lo >> 6 * i & bits), first | (hi >> 6 * i & bits), next);
+        unsigned a = first | (lo >> 6 * i & bits), b = first | (hi >> 6 * i & bits);
+        if (depth < alike && a == b && i && before->byte[depth] == a) {
+            from = before->place[depth];
+            continue;
+        }
+        alike = 0;
+        before->n = before->n < depth ? before->n : depth;
+        uint32_t tail = (1u << 6 * i) - 1;
+        bool is_full = (lo & tail) == 0 && (hi & tail) == tail;
+        uint32_t next = is_full ? full_tail(g, i, to, before) : vs_place_add(g);
+        vs_edge_bytes(g, from, a, b, next);
+        if (is_full)
+            return;
+        if (a == b && before->n == depth) {
+            before->byte[depth] = (uint8_t)a;
+            before->place[before->n++] = next;
+        }
         from = next;
     }
 }
 
-void vs_edge_chars(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
+static void add_chars(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to, struct prefix *before)
 {
     static const struct { uint32_t lo, hi; unsigned n; } sizes[] = {
         { 0, 0x7f, 1 }, { 0x80, 0x7ff, 2 }, { 0x800, 0xd7ff, 3 }, { 0xe000, 0xffff, 3 }, { 0x10000, 0x10ffff, 4 },
@@ -148,8 +180,13 @@ void vs_edge_chars(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         uint32_t a = lo > sizes[i].lo ? lo : sizes[i].lo, b = hi < sizes[i].hi ? hi : sizes[i].hi;
         if (a <= b)
-            add_utf8(g, from, a, b, sizes[i].n, to);
+            add_utf8(g, from, a, b, sizes[i].n, to, before);
     }
+}
+
+void vs_edge_chars(struct vs_grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
+{
+    add_chars(g, from, lo, hi, to, &(struct prefix){ .n = 0 });
 }
 
 uint32_t vs_rule_add(struct vs_grammar *g, const char *name, size_t n_name)
@@ -224,10 +261,12 @@ bool vs_ranges_invert(struct vs_grammar *g, struct vs_ranges *r)
     return ok;
 }
 
-void vs_ranges_edges(struct vs_grammar *g, const struct vs_ranges *r, uint32_t from, uint32_t to)
+void vs_ranges_edges(struct vs_grammar *g, struct vs_ranges *r, uint32_t from, uint32_t to)
 {
+    struct prefix before = { .n = 0 };
+    tidy(r);
     for (size_t i = 0; i < r->n && g->err.code == VS_OK; i++)
-        vs_edge_chars(g, from, r->v[i].lo, r->v[i].hi, to);
+        add_chars(g, from, r->v[i].lo, r->v[i].hi, to, &before);
 }
 
 /* ---- finishing ---- */

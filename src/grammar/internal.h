@@ -94,7 +94,12 @@ struct vs_range { uint32_t lo, hi; };
 struct vs_ranges { struct vs_range *v; size_t n, cap; };
 bool vs_ranges_add(struct vs_grammar *g, struct vs_ranges *r, uint32_t lo, uint32_t hi);
 bool vs_ranges_invert(struct vs_grammar *g, struct vs_ranges *r);
-void vs_ranges_edges(struct vs_grammar *g, const struct vs_ranges *r, uint32_t from, uint32_t to);
+void vs_ranges_edges(struct vs_grammar *g, struct vs_ranges *r, uint32_t from, uint32_t to);    /* sorts them */
+
+/* ---- property.c ---- */
+
+/* The characters of \p{name}. False: a name that is not known. */
+bool vs_property_ranges(struct vs_grammar *g, const char *name, size_t n, struct vs_ranges *r);
 
 /* ---- regex.c ---- */
 
@@ -119,6 +124,7 @@ struct vs_dfa_maker {
     void *context;
     uint64_t (*step)(void *context, uint64_t state, uint8_t byte);      /* VS_DFA_DEAD: nowhere */
     bool (*accepts)(void *context, uint64_t state);
+    void (*cuts)(void *context, uint64_t state, bool cut[257]);         /* of this state alone, added; NULL: any cut may be one */
 };
 /* cut[b]: byte b differs from byte b - 1. */
 struct vs_dfa *vs_dfa_make(struct vs_grammar *g, const bool cut[257], const struct vs_dfa_maker *maker);

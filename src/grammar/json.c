@@ -425,7 +425,7 @@ void vs_spell_number(struct vs_grammar *g, const struct vs_number *what, uint32_
         cut[(uint8_t)*c] = cut[(uint8_t)*c + 1] = true;
     set_sides(&n);
     const union key start = { .f = { .phase = AT_START, .low = EQUAL, .high = EQUAL } };
-    const struct vs_dfa_maker maker = { start.v, &n, step_number, accepts_number };
+    const struct vs_dfa_maker maker = { start.v, &n, step_number, accepts_number, NULL };
     struct vs_dfa *d = vs_dfa_make(g, cut, &maker);
     if (d)
         vs_dfa_emit(g, d, from, to);

@@ -1,9 +1,9 @@
 /* grammar/regex.c - regular expressions as JSON schemas have them (ECMA-262), as far as they are regular.
  *
  *     alternatives a|b, groups (a) (?:a) (?<name>a), classes [a-z] [^a-z], . \d \w \s \D \W \S, * + ? {m} {m,} {m,n} (lazy ones
- *     mean the same), ^ $, escapes \t \n \r \f \v \0 \xHH \uHHHH \u{H...} \cX
+ *     mean the same), ^ $, escapes \t \n \r \f \v \0 \xHH \uHHHH \u{H...} \cX, \p{NAME} \P{NAME}
  *
- * Look-ahead and look-behind, references to groups, \b and \p are refused by name. A repetition is written out, its atom read again
+ * Look-ahead and look-behind, references to groups and \b are refused by name. A repetition is written out, its atom read again
  * for each copy; the number of places that a grammar may have ends what would go on for ever.
  */
 #include "grammar/internal.h"
@@ -95,6 +95,28 @@ static bool code_point(struct parser *p, uint32_t *ret)
     return !failed(p);
 }
 
+/* Adds the characters of `one`, or all others; frees them. */
+static void add_class(struct parser *p, struct vs_ranges *one, bool inverted, struct vs_ranges *r)
+{
+    if (inverted && !failed(p))
+        vs_ranges_invert(p->g, one);
+    for (size_t k = 0; k < one->n && !failed(p); k++)
+        vs_ranges_add(p->g, r, one->v[k].lo, one->v[k].hi);
+    free(one->v);
+}
+
+/* Behind \p or \P. */
+static void property(struct parser *p, bool inverted, struct vs_ranges *r)
+{
+    struct vs_ranges one = { 0 };
+    const char *end = p->at < p->n && p->text[p->at] == '{' ? memchr(p->text + p->at, '}', p->n - p->at) : NULL;
+    if (!end || !vs_property_ranges(p->g, p->text + p->at + 1, (size_t)(end - p->text) - p->at - 1, &one))
+        refuse(p, VS_E_UNSUPPORTED, "\\p with a name that is not supported,");
+    else
+        p->at = (size_t)(end - p->text) + 1;
+    add_class(p, &one, inverted, r);
+}
+
 /* \d and the like. */
 static bool named_class(struct parser *p, char c, struct vs_ranges *r)
 {
@@ -108,14 +130,9 @@ static bool named_class(struct parser *p, char c, struct vs_ranges *r)
         struct vs_ranges one = { 0 };
         if ((c | 32) != classes[i].name)
             continue;
-        bool ok = true;
-        for (size_t k = 0; k < classes[i].n && ok; k++)
-            ok = vs_ranges_add(p->g, &one, classes[i].v[k].lo, classes[i].v[k].hi);
-        if (ok && !(c & 32))
-            ok = vs_ranges_invert(p->g, &one);
-        for (size_t k = 0; k < one.n && ok; k++)
-            ok = vs_ranges_add(p->g, r, one.v[k].lo, one.v[k].hi);
-        free(one.v);
+        for (size_t k = 0; k < classes[i].n; k++)
+            vs_ranges_add(p->g, &one, classes[i].v[k].lo, classes[i].v[k].hi);
+        add_class(p, &one, !(c & 32), r);
         return true;
     }
     return false;
@@ -154,7 +171,8 @@ static uint32_t escape(struct parser *p, bool in_class, struct vs_ranges *r)
         c = (uint32_t)p->text[p->at + 1] & 31;
         p->at += 2;
     } else if ((e | 32) == 'p') {
-        return refuse(p, VS_E_UNSUPPORTED, "\\p, which is not supported,"), VS_NOWHERE;
+        p->at++;
+        return property(p, e == 'P', r), VS_NOWHERE;
     } else if ((e | 32) == 'b' || e == 'k') {
         return refuse(p, VS_E_UNSUPPORTED, e == 'k' ? "\\k, which is not supported," : "\\b, which is not supported,"), VS_NOWHERE;
     } else if ((e >= 'a' && e <= 'z') || (e >= 'A' && e <= 'Z')) {

@@ -45,6 +45,23 @@ unsigned vs_unicode_high(uint32_t c)
     return high[i].class;
 }
 
+bool vs_unicode_walk(struct vs_unicode_walk *w, uint32_t mask, uint32_t *ret_first, uint32_t *ret_last)
+{
+    bool found = false;
+    for (; w->run < vs_unicode_runs_n; w->run++) {
+        uint32_t n = vs_unicode_runs[2 * w->run];
+        bool is_in = vs_unicode_classes[3 * vs_unicode_runs[2 * w->run + 1]] & mask;
+        if (is_in && !found)
+            *ret_first = w->at;
+        if (!is_in && found)
+            break;
+        found |= is_in;
+        w->at += n;
+        *ret_last = w->at - 1;
+    }
+    return found;
+}
+
 int vs_unicode_last_row(const int32_t *table, unsigned n, unsigned width, uint32_t c)
 {
     unsigned lo = 0;

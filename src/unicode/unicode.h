@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,10 @@ static inline const struct vs_unicode *vs_unicode(uint32_t c)
 {
     return &vs_unicode_of_class[c < VS_UNICODE_LOW ? vs_unicode_low[c] : vs_unicode_high(c)];
 }
+
+/* The runs of code points whose mask has a bit of `mask`, one after the other; a walk begins as zeros. False: there is no more. */
+struct vs_unicode_walk { uint32_t at; unsigned run; };
+bool vs_unicode_walk(struct vs_unicode_walk *w, uint32_t mask, uint32_t *ret_first, uint32_t *ret_last);
 
 /* Writes 1..3 code points and returns how many. */
 enum vs_unicode_case { VS_TO_UPPER, VS_TO_LOWER, VS_TO_TITLE };

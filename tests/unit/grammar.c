@@ -1,7 +1,9 @@
-/* rooms: grammar base */
+/* rooms: grammar unicode base */
 /* What constraints allow, over a vocabulary of all bytes and some longer tokens: texts that are accepted and refused, masks against
  * a try of each token, the shortest end, and that a text which is cut anywhere can be ended with so many tokens as was said. */
+#include "base/utf8.h"
 #include "grammar/grammar.h"
+#include "unicode/unicode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -117,6 +119,10 @@ static const struct { const char *constraint, *good, *bad; } texts[] = {   /* wo
     { "{\"regex\":\"(ab){0,2}(?:c|d){2}e{1,}\"}", "cde|abcce|ababdde", "abababcce|ce|cd" },
     { "{\"regex\":\"\\\\u00e9|\\\\x41|\\\\.\"}", "\xc3\xa9|A|.", "B|\xc3" },
     { "{\"regex\":\"[\\\\]\\\\-a]+\"}", "]|-a]", "b|" },
+    { "{\"regex\":\"\\\\p{Lu}[\\\\p{Ll}\\\\p{M}'-]{0,9}\"}", "\xc3\x89ric|Ab|A-b|E\xcc\x81",
+      "ab|AB|A1|\xc3\x89" "ric\xc3\x89" },
+    { "{\"regex\":\"[^\\\\p{L}\\\\p{Nd}]\\\\P{Script=Han}\\\\p{gc=Decimal_Number}\"}", "-x1|--\xd9\xa3",
+      "ax1|-\xe4\xbd\xa0" "1|-xx" },
     { "{\"choice\":[\"yes\",\"no\",\"yes sir\"]}", "yes|no|yes sir", "ye|yes |nono|" },
     { "{\"grammar\":\"root ::= \\\"(\\\" root* \\\")\\\"\\n\"}", "()|(())|(()())|(((())))", "(|(()|())|)(" },
     { "{\"grammar\":\"root ::= e # sum\\ne ::= t (\\\"+\\\" t)*\\nt ::= [0-9]+ |\\n \\\"(\\\" e \\\")\\\"\"}",
@@ -142,6 +148,8 @@ static const struct { const char *schema, *good, *bad; } schemas[] = {
     { "{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"maxLength\":3}", "\"a\"\n\"xyz\"", "\"\"\n\"abcd\"\n\"a1\"" },
     { "{\"type\":\"string\",\"pattern\":\"b+\"}", "\"b\"\n\"abba\"\n\"x\\nb\"\n\"\\u0001b\"", "\"\"\n\"aaa\"" },
     { "{\"type\":\"string\",\"pattern\":\"[\\\"\\\\\\\\]$\"}", "\"a\\\"\"\n\"\\\\\"", "\"a\"\n\"\\\"a\"" },
+    { "{\"type\":\"string\",\"pattern\":\"^\\\\p{L}[\\\\p{L}\\\\p{M} .-]{0,99}$\"}",
+      "\"Zo\xc3\xab\"\n\"Zo\xc3\xab B.\"", "\"\"\n\"1\"" },
     { "{\"type\":\"string\",\"pattern\":\"^2\",\"format\":\"date\"}", "\"2024-02-29\"\n\"2023-12-31\"",
       "\"1999-01-01\"\n\"2023-02-29\"\n\"2023-13-01\"" },
     { "{\"type\":[\"string\",\"null\"],\"format\":\"uuid\"}", "null\n\"123e4567-e89b-12d3-a456-426614174000\"", "\"x\"\n1" },
@@ -341,6 +349,27 @@ static char *schema_constraint(const char *schema)
     return text;
 }
 
+/* Each character is in \\p{NAME} or in \\P{NAME}, as its category says. */
+static void test_properties(void **state)
+{
+    static const struct { const char *name; uint32_t mask; } rows[] = {
+        { "L", 1u << VS_U_LU | 1u << VS_U_LL | 1u << VS_U_LT | 1u << VS_U_LM | 1u << VS_U_LO }, { "Zs", 1u << VS_U_ZS },
+        { "Number", 1u << VS_U_ND | 1u << VS_U_NL | 1u << VS_U_NO }, { "Cn", 1u << VS_U_CN }, { "sc=Han", 1u << VS_U_HAN },
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        char constraint[64], text[4];
+        snprintf(constraint, sizeof constraint, "{\"regex\":\"\\\\%c{%s}\"}", i % 2 ? 'P' : 'p', rows[i / 2].name);
+        struct vs_grammar *g = compiled(constraint);
+        for (uint32_t c = 0; c < 0x110000; c += c < 0x700 ? 1 : 1 + below(400)) {
+            bool is_in = vs_unicode(c)->mask & rows[i / 2].mask;
+            if ((c < 0xd800 || c > 0xdfff) && accepts(g, text, vs_utf8_encode(c, text)) != (is_in != i % 2))
+                fail_msg("%s: U+%04X", constraint, (unsigned)c);
+        }
+        vs_grammar_free(g);
+    }
+}
+
 static void test_schemas(void **state)
 {
     (void)state;
@@ -420,6 +449,8 @@ static const struct { const char *constraint; int code; const char *says; } refu
     { "{\"json_schema\":{\"type\":\"string\",\"format\":\"iri\"}}", VS_E_UNSUPPORTED, "format at #" },
     { "{\"json_schema\":{\"type\":\"string\",\"pattern\":\"a(?=b)\"}}", VS_E_UNSUPPORTED, "pattern at #: the regular expression "
       "has a look" },
+    { "{\"regex\":\"\\\\p{Script=Greek}\"}", VS_E_UNSUPPORTED, "\\p with a name that is not supported, at byte 2" },
+    { "{\"regex\":\"\\\\p{L\"}", VS_E_UNSUPPORTED, "\\p with a name" },
     { "{\"json_schema\":{\"multipleOf\":0.123456789}}", VS_E_UNSUPPORTED, "multipleOf at #" },
     { "{\"json_schema\":{\"$ref\":\"#\"}}", VS_E_INVALID, "leads back to itself" },
     { "{\"json_schema\":{\"anyOf\":[{\"$ref\":\"#/$defs/a\"}],\"$defs\":{\"a\":{\"anyOf\":[{\"$ref\":\"#\"}]}}}}", VS_E_INVALID,
@@ -714,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_properties),
         cmocka_unit_test(test_stopped),
     };
     v = vocabulary();
