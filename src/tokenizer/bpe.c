@@ -88,6 +88,13 @@ static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
     return i;
 }
 
+enum { N_PAIRS = 1 << 16 };             /* of bytes */
+
+static unsigned pair_of(char left, char right)
+{
+    return (unsigned)(uint8_t)left << 8 | (uint8_t)right;
+}
+
 static size_t unspell_side(const struct vs_tokenizer *t, const char *s, size_t n, char *out, bool *ret_whole)
 {
     if (t->family == &vs_family_bpe)
@@ -113,9 +120,11 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
     if (!t->bpe.rule)
         return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
     memset(t->bpe.rule, 0xff, n_slots * sizeof *t->bpe.rule);
-    t->bpe.of_bytes = calloc(1 << 16, sizeof *t->bpe.of_bytes);
+    t->bpe.of_bytes = malloc(N_PAIRS * sizeof *t->bpe.of_bytes);
     if (!t->bpe.of_bytes)
         return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
+    for (size_t i = 0; i < N_PAIRS; i++)
+        t->bpe.of_bytes[i] = VS_NO_MERGE;
 
     struct vs_entry_cursor cursor = { 0 };
     struct vs_str s;
@@ -150,7 +159,7 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
             continue;                   /* said twice: the first rank counts */
         t->bpe.rule[i] = (struct vs_merge_rule){ pair, (uint64_t)rank << 32 | id };
         if (n_left == 1 && n_right == 1)
-            t->bpe.of_bytes[(uint8_t)out[0] << 8 | (uint8_t)out[1]] = i + 1;
+            t->bpe.of_bytes[pair_of(out[0], out[1])] = t->bpe.rule[i].merge;
         t->bpe.n_rules++;
         t->bpe.n_skipped--;
     }
@@ -195,13 +204,10 @@ static uint64_t merge(const struct vs_tokenizer *t, const char *word, const stru
     return rule->pair == UINT64_MAX ? VS_NO_MERGE : rule->merge;
 }
 
-/* The pieces of two bytes, which are most of what is asked for, are found without a search. */
+/* Those of two bytes, which are most of what is asked for, are found without a search. */
 static uint64_t merge_bytes(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
 {
-    if (a->n != 1 || b->n != 1)
-        return merge(t, word, a, b);
-    uint32_t slot = t->bpe.of_bytes[(uint8_t)word[a->at] << 8 | (uint8_t)word[b->at]];
-    return slot ? t->bpe.rule[slot - 1].merge : VS_NO_MERGE;
+    return t->bpe.of_bytes[pair_of(word[a->at], word[b->at])];
 }
 
 /* Some real vocabularies lack bytes (SmolLM2: six control characters and the lead bytes f1 and f2). The libraries that they come
@@ -221,7 +227,7 @@ static int symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_s
 
 const struct vs_family vs_family_bpe = {
     .name = "gpt2", .bos = VS_NO_ID, .eos = VS_NO_ID, .unk = VS_NO_ID, .sep = VS_NO_ID,
-    .unspell = unspell, .load = load, .encode = encode, .merge = merge_bytes, .symbols = symbols,
+    .unspell = unspell, .load = load, .encode = encode, .merge = merge, .merge_first = merge_bytes, .symbols = symbols,
 };
 
 /* ---- lines: pieces as in spm.c, of characters and with byte fallback; merges over whole lines, or over words of them ---- */

@@ -58,6 +58,10 @@ struct vs_symbol {                      /* a part of a word while it is merged *
 
 struct vs_encoder;
 
+/* The merge of two neighbours of a word, or VS_NO_MERGE. */
+typedef uint64_t vs_merge_function(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a,
+                                   const struct vs_symbol *b);
+
 struct vs_family {
     const char *name;
     uint32_t bos, eos, unk, sep;        /* defaults, where the piece's type allows; VS_NO_ID for none */
@@ -68,7 +72,8 @@ struct vs_family {
     int (*load)(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
     /* Appends the ids of text without special pieces. at_start: at the beginning, or behind a special piece. */
     int (*encode)(struct vs_encoder *e, const char *text, size_t n, bool at_start);
-    uint64_t (*merge)(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b);
+    vs_merge_function *merge;
+    vs_merge_function *merge_first;     /* the same for symbols that nothing was merged into yet; NULL: as merge */
     /* Cuts a word into its first symbols, at most n. */
     int (*symbols)(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
     /* Appends what stands for a symbol that is no piece; NULL where there is none. */
@@ -95,7 +100,7 @@ struct vs_tokenizer {
         struct vs_pretok pretok;
         struct vs_merge_rule *rule;
         uint32_t rule_mask;
-        uint32_t *of_bytes;             /* by two bytes: the slot of the rule that joins their pieces, and 1; 0: none */
+        uint64_t *of_bytes;             /* by two bytes: the merge of their pieces */
         uint32_t n_rules, n_skipped;    /* skipped: merges that name absent pieces, and repeated ones */
     } bpe;
     struct { bool lowers, strips_accents; } wordpiece;

@@ -43,36 +43,60 @@ static int no_memory(struct vs_encoder *e, size_t n)
     return vs_error_set(e->err, VS_E_NOMEM, "no memory to tokenize a word of %zu bytes", n);
 }
 
-/* s[0..n) with pair[i] the merge of s[i] and s[i + 1]; returns how many symbols are left, in s[0..). */
+/* The merges of neighbours: s[i] with s[next[i]]. What went has none. */
+struct pairs {
+    uint32_t priority[SHORT_WORD], made[SHORT_WORD];
+    uint8_t next[SHORT_WORD + 1], prev[SHORT_WORD + 1];
+};
+
+static inline void set_pair(struct pairs *p, size_t i, uint64_t merge)
+{
+    p->priority[i] = (uint32_t)(merge >> 32);
+    p->made[i] = (uint32_t)merge;
+}
+
+/* The first of the least: no branch, because nothing foretells where it is. */
+static inline size_t best_pair(const struct pairs *p, size_t n)
+{
+    size_t best = 0;
+    uint32_t least = p->priority[0];
+    for (size_t i = 1; i < n; i++) {
+        bool less = p->priority[i] < least;
+        least = less ? p->priority[i] : least;
+        best = less ? i : best;
+    }
+    return best;
+}
+
+/* Merges s[0..n); returns how many symbols are left, in s[0..). */
 static size_t merge_short(const struct vs_tokenizer *t, const char *word, struct vs_symbol *s, size_t n)
 {
-    uint64_t (*merge)(const struct vs_tokenizer *, const char *, const struct vs_symbol *, const struct vs_symbol *) =
-        t->family->merge;
-    uint64_t pair[SHORT_WORD];
-    for (size_t i = 0; i + 1 < n; i++)
-        pair[i] = merge(t, word, &s[i], &s[i + 1]);
-    while (n > 1) {
-        size_t best = 0;
-        uint64_t least = pair[0] >> 32;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (pair[i] >> 32 < least) {
-                least = pair[i] >> 32;
-                best = i;
-            }
-        if (pair[best] == VS_NO_MERGE)
-            break;
-        s[best].id = (uint32_t)pair[best];
-        s[best].n += s[best + 1].n;
-        memmove(&s[best + 1], &s[best + 2], (n - best - 2) * sizeof *s);
-        n--;
-        if (best + 1 < n) {
-            memmove(&pair[best + 1], &pair[best + 2], (n - best - 2) * sizeof *pair);
-            pair[best] = merge(t, word, &s[best], &s[best + 1]);
-        }
-        if (best)
-            pair[best - 1] = merge(t, word, &s[best - 1], &s[best]);
+    vs_merge_function *merge = t->family->merge, *first = t->family->merge_first ? t->family->merge_first : merge;
+    struct pairs p;
+    size_t left = 0;
+    if (n < 2)
+        return n;
+    for (size_t i = 0; i < n; i++) {
+        set_pair(&p, i, i + 1 < n ? first(t, word, &s[i], &s[i + 1]) : VS_NO_MERGE);
+        p.next[i] = (uint8_t)(i + 1);
+        p.prev[i + 1] = (uint8_t)i;
     }
-    return n;
+    for (;;) {
+        size_t i = best_pair(&p, n - 1), gone = p.next[i];
+        if (p.made[i] == VS_NO_ID)
+            break;
+        size_t after = p.next[i] = p.next[gone];
+        p.prev[after] = (uint8_t)i;
+        s[i].id = p.made[i];
+        s[i].n += s[gone].n;
+        set_pair(&p, gone, VS_NO_MERGE);
+        set_pair(&p, i, after < n ? merge(t, word, &s[i], &s[after]) : VS_NO_MERGE);
+        if (i)
+            set_pair(&p, p.prev[i], merge(t, word, &s[p.prev[i]], &s[i]));
+    }
+    for (size_t i = 0; i < n; i = p.next[i])
+        s[left++] = s[i];
+    return left;
 }
 
 /* A heap of (priority << 32 | position), least on top. Entries are never removed early: one is stale when the
@@ -198,20 +222,36 @@ static int merge_or_find(struct vs_encoder *e, const char *word, size_t n)
     return id != VS_NO_ID ? vs_ids_add(e->ids, id) : merge_word(e, word, n);
 }
 
-/* Zero behind the n bytes of a word of at most 16. */
-static inline void load_short(const struct vs_encoder *e, const char *word, size_t n, uint64_t ret[2])
+struct key { uint64_t low, high; };     /* a word of at most 16 bytes, zeros behind it; of a longer one: see struct vs_seen */
+
+static inline struct key load_short(const struct vs_encoder *e, const char *word, size_t n)
 {
+    static const uint64_t masks[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };   /* from byte 16 - n on: n bytes of ones */
+    struct key key = { 0, 0 }, mask;
     if (e->end - word >= 16) {
-        memcpy(ret, word, 16);
-        ret[0] &= n < 8 ? ((uint64_t)1 << 8 * n) - 1 : UINT64_MAX;
-        ret[1] &= n < 8 ? 0 : n < 16 ? ((uint64_t)1 << 8 * (n - 8)) - 1 : UINT64_MAX;
+        memcpy(&key, word, sizeof key);
+        memcpy(&mask, (const char *)masks + 16 - n, sizeof mask);
+        key.low &= mask.low;
+        key.high &= mask.high;
     } else {
-        ret[0] = ret[1] = 0;
-        memcpy(ret, word, n);
+        memcpy(&key, word, n);
     }
+    return key;
 }
 
-static int take_seen(struct vs_ids *ids, const struct vs_seen *seen)
+static inline struct vs_seen *slot_of(const struct vs_encoder *e, uint64_t low, uint64_t high, size_t n)
+{
+    uint64_t mixed = (low ^ n) * 0x9e3779b97f4a7c15u + high;
+    mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+    return &e->seen[mixed >> (64 - e->seen_bits) << 1];
+}
+
+static inline bool is_short(const struct vs_seen *s, struct key key, size_t n)
+{
+    return ((s->word[0] ^ key.low) | (s->word[1] ^ key.high) | (s->n ^ n)) == 0;
+}
+
+static inline int take_seen(struct vs_ids *ids, const struct vs_seen *seen)
 {
     if (ids->cap - ids->n < SEEN_IDS || seen->n_ids > SEEN_IDS) {
         int r = vs_ids_reserve(ids, seen->n_ids);       /* first: the ids may move */
@@ -222,7 +262,9 @@ static int take_seen(struct vs_ids *ids, const struct vs_seen *seen)
     return VS_OK;
 }
 
-static int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct vs_seen *slot, const uint64_t key[2])
+/* The rare ways are functions of their own, so that the usual one saves few registers. */
+static __attribute__((noinline)) int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct vs_seen *slot,
+                                                struct key key)
 {
     struct vs_ids *ids = e->ids;
     size_t before = ids->n;
@@ -231,7 +273,7 @@ static int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct v
     if (r != VS_OK || n_ids > UINT16_MAX || (n_ids > SEEN_IDS && before > UINT32_MAX))
         return r;
     slot[1] = slot[0];
-    slot[0] = (struct vs_seen){ .word = { key[0], key[1] }, .n = (uint16_t)n, .n_ids = (uint16_t)n_ids };
+    slot[0] = (struct vs_seen){ .word = { key.low, key.high }, .n = (uint16_t)n, .n_ids = (uint16_t)n_ids };
     if (n_ids > SEEN_IDS)
         slot->id[0] = (uint32_t)before;
     else
@@ -239,23 +281,25 @@ static int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct v
     return r;
 }
 
-int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
+static __attribute__((noinline)) int long_word(struct vs_encoder *e, const char *word, size_t n)
 {
     if (!e->seen || n > MAX_SEEN_BYTES)
         return merge_or_find(e, word, n);
-    uint64_t key[2];
-    if (n <= sizeof key) {
-        load_short(e, word, n, key);
-    } else {
-        key[0] = vs_vocab_hash(word, n);
-        key[1] = (uint64_t)(word - e->base);
-    }
-    uint64_t mixed = (key[0] ^ n) * 0x9e3779b97f4a7c15u + (n <= sizeof key ? key[1] : 0);
-    mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
-    struct vs_seen *slot = &e->seen[mixed >> (64 - e->seen_bits) << 1];
+    struct key key = { vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
+    struct vs_seen *slot = slot_of(e, key.low, 0, n);
     for (const struct vs_seen *seen = slot; seen < slot + 2; seen++)
-        if (seen->n == n && seen->word[0] == key[0] &&
-            (n <= sizeof key ? seen->word[1] == key[1] : memcmp(e->base + seen->word[1], word, n) == 0))
+        if (seen->n == n && seen->word[0] == key.low && memcmp(e->base + seen->word[1], word, n) == 0)
             return take_seen(e->ids, seen);
     return merge_seen(e, word, n, slot, key);
+}
+
+int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
+{
+    if (!e->seen || n > sizeof(struct key))
+        return long_word(e, word, n);
+    struct key key = load_short(e, word, n);
+    struct vs_seen *slot = slot_of(e, key.low, key.high, n);
+    if (is_short(slot, key, n))
+        return take_seen(e->ids, slot);
+    return is_short(slot + 1, key, n) ? take_seen(e->ids, slot + 1) : merge_seen(e, word, n, slot, key);
 }

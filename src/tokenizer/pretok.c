@@ -4,6 +4,9 @@
  *     pass   = blocks; the first that matches at a position wins; what no block matches stays together as one piece
  *     block  = elements in a row, each as long as it can; only a leading optional character is ever given back
  *
+ * Most text is ASCII, and there the first two characters tell which block matches, and that it is a run, or two: such shapes are
+ * found once, when a rule is chosen (plan). What they do not decide is asked of the blocks.
+ *
  * Nothing here backtracks further than that, and whatever must look ahead over a run remembers where the run ends, so a
  * rule costs linear time on any text. Which model wants which rule is a fact of its own tokenizer.json; where llama.cpp
  * approximates (cased letters outside ASCII), the original wins.
@@ -675,36 +678,107 @@ static const char *match(struct scan *x, const struct element *e, const char *s,
     return NULL;
 }
 
+/* ---- what two ASCII characters decide ---- */
+
+enum shape_kind { UNDECIDED, WORD, RUNS, WHITE_LINES, WHITE_TAIL };       /* WORD: of ASCII letters */
+
+/* How many of eight bytes are ASCII letters, from the first on. */
+static inline unsigned n_letters(const char *s)
+{
+    static const uint64_t high = 0x8080808080808080u;
+    uint64_t w;
+    memcpy(&w, s, 8);
+    uint64_t low = (w | 0x2020202020202020u) & ~high, from_a = low + 0x1f1f1f1f1f1f1f1fu, behind_z = low + 0x0505050505050505u;
+    uint64_t others = ~(from_a & ~behind_z & ~w) & high;
+    return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+}
+
+/* LINES where there are such, else TAIL, else the one character. NULL: what follows is not ASCII, or too far. */
+static const char *quick_white(const struct scan *x, bool has_lines, const char *s, const char *end)
+{
+    const char *q = s, *last = NULL, *stop = end - s > UNTIL_ASKED ? s + UNTIL_ASKED : end;
+    for (; q < stop && x->p->ascii[(uint8_t)*q] >> S_WHITE & 1; q++)
+        if (*q == '\n' || *q == '\r')
+            last = q + 1;
+    if (q == stop ? q < end : (uint8_t)*q >= 0x80)
+        return NULL;
+    if (has_lines && last)
+        return last;
+    return q == end || q - s == 1 ? q : q - 1;
+}
+
+static const char *quick_runs(const struct scan *x, const struct vs_pretok_shape *h, const char *s, const char *end)
+{
+    const uint64_t *ascii = x->p->ascii;
+    const char *from = s += h->from, *stop = end - s > h->most ? s + h->most : end;
+    while (s < stop && ascii[(uint8_t)*s] >> h->run & 1)
+        s++;
+    if (h->has_then)
+        for (stop = end - s > UNTIL_ASKED ? s + UNTIL_ASKED : end; s < stop && ascii[(uint8_t)*s] >> h->then & 1;)
+            s++;
+    if (s - from >= UNTIL_ASKED || (s < end && ((uint8_t)*s >= 0x80 || (h->may_contract && *s == '\''))))
+        return NULL;
+    return s;
+}
+
+/* The end of the piece at s; NULL: the blocks know. */
+static inline const char *quick(const struct scan *x, const struct vs_pretok_plan *plan, const char *s, const char *end)
+{
+    if (end - s < 2)
+        return NULL;
+    const struct vs_pretok_shape *h = &x->p->shape[plan->shape[plan->class[(uint8_t)s[0]]][plan->class[(uint8_t)s[1]]]];
+    if (h->kind == WORD && end - s > 9) {
+        const char *q = s + h->from;
+        unsigned n = n_letters(q);
+        if (n < 8)
+            return (uint8_t)q[n] < 0x80 ? q + n : NULL;
+    }
+    return h->kind == UNDECIDED ? NULL : h->kind <= RUNS ? quick_runs(x, h, s, end)
+                                                         : quick_white(x, h->kind == WHITE_LINES, s, end);
+}
+
+/* ---- passes ---- */
+
+static int split(struct scan *x, unsigned pass, const char *s, const char *end);
+
+static int say(struct scan *x, unsigned pass, const char *s, const char *end)
+{
+    if (pass == x->p->rule->n_passes || pass == VS_PRE_PASSES)
+        return x->piece(x->context, s, (size_t)(end - s));
+    struct ahead white = x->white, digits = x->digits;       /* deeper passes have ends of their own */
+    int r = split(x, pass, s, end);
+    x->white = white;
+    x->digits = digits;
+    return r;
+}
+
 static int split(struct scan *x, unsigned pass, const char *s, const char *end)
 {
-    const struct vs_pretok_rule *rule = x->p->rule;
-    if (pass == rule->n_passes || pass == VS_PRE_PASSES)
-        return x->piece(x->context, s, (size_t)(end - s));
-    const struct pass *p = &rule->pass[pass];
+    const struct pass *p = &x->p->rule->pass[pass];
+    const struct vs_pretok_plan *plan = &x->p->plan[pass];
     const char *gap = s, *from = s;
     int r;
     x->white.end = x->digits.end = NULL;
     while (s < end) {
-        const char *q = NULL;
-        uint32_t blocks = (uint8_t)*s < 0x80 ? x->p->first[pass][(uint8_t)*s] : UINT32_MAX >> (32 - p->n);
-        for (; blocks && !q; blocks &= blocks - 1)
-            q = match(x, p->block[__builtin_ctz(blocks)].element, s, end);
+        const char *q = quick(x, plan, s, end);
+        if (!q) {
+            uint32_t blocks = (uint8_t)*s < 0x80 ? x->p->first[pass][(uint8_t)*s] : UINT32_MAX >> (32 - p->n);
+            for (; blocks && !q; blocks &= blocks - 1)
+                q = match(x, p->block[__builtin_ctz(blocks)].element, s, end);
+        }
         if (!go_on(x, &from, s) || x->r != VS_OK)
             return x->r;
         if (!q) {
             s += length(s);
             continue;
         }
-        struct ahead white = x->white, digits = x->digits;   /* deeper passes have ends of their own */
-        if (gap < s && (r = split(x, pass + 1, gap, s)) != VS_OK)
+        if (gap < s && (r = say(x, pass + 1, gap, s)) != VS_OK)
             return r;
-        if ((r = split(x, pass + 1, s, q)) != VS_OK)
+        if ((r = say(x, pass + 1, s, q)) != VS_OK)
             return r;
-        x->white = white;
-        x->digits = digits;
         gap = s = q;
     }
-    return gap < end ? split(x, pass + 1, gap, end) : VS_OK;
+    return gap < end ? say(x, pass + 1, gap, end) : VS_OK;
 }
 
 int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check,
@@ -739,6 +813,108 @@ static bool may_begin(const struct vs_pretok *p, const struct element *e, char c
     return true;
 }
 
+/* ---- plans: see quick ---- */
+
+static bool has(const struct vs_pretok *p, unsigned set, char c)
+{
+    return p->ascii[(uint8_t)c] >> set & 1;
+}
+
+static bool is_some(const struct element *e, unsigned set)
+{
+    return e->kind == RUN && e->set == set && e->min == 1;
+}
+
+/* Does a text that begins with a and b, and goes on in ASCII, match this block in a shape? *ret_kind is UNDECIDED where only the
+ * block can tell. false: it does not match. */
+static bool shape_of(const struct vs_pretok *p, const struct block *block, unsigned n_left, char a, char b,
+                     struct vs_pretok_shape *ret)
+{
+    const struct element *e = block->element, *optional = e->kind == MAYBE ? e++ : NULL;
+    *ret = (struct vs_pretok_shape){ 0 };
+    if (!may_begin(p, block->element, a))
+        return false;
+    if (!optional && e->kind == LINES && n_left > 2 && block[1].element[0].kind == TAIL && is_some(&block[2].element[0], S_WHITE))
+        ret->kind = WHITE_LINES;
+    if (!optional && e->kind == TAIL && n_left > 1 && is_some(&block[1].element[0], S_WHITE))
+        ret->kind = WHITE_TAIL;
+    if (ret->kind || (e->kind != RUN && e->kind != CASED))
+        return true;
+    bool is_cased = e->kind == CASED, has_then = is_cased || (e[1].kind == RUN && !e[1].min && e[1].max == MANY);
+    const struct element *last = e + 1 + (has_then && !is_cased);
+    unsigned then = is_cased ? e->set2 : e[1].set;
+    if ((!is_cased && e->min != 1) || (has_then && !is_cased && e->max != MANY) ||
+        (last->kind != END && (last->kind != MAYBE_CONTRACTION || last[1].kind != END)))
+        return true;
+    for (int c = 0; c < 128 && is_cased; c++)
+        if (has(p, e->set, (char)c) && has(p, then, (char)c))
+            return true;                /* who gives what to whom? */
+    bool begins[2];
+    for (int k = 0; k < 2; k++)
+        begins[k] = has(p, e->set, k ? b : a) || (is_cased && has(p, then, k ? b : a));
+    bool takes = optional && has(p, optional->set, a) && begins[1];
+    if (!takes && !begins[0])
+        return false;
+    *ret = (struct vs_pretok_shape){ .kind = RUNS, .from = takes, .run = e->set, .then = (uint8_t)then, .has_then = has_then,
+                                     .most = is_cased ? MANY : e->max, .may_contract = last->kind == MAYBE_CONTRACTION };
+    bool is_word = !has_then && !ret->may_contract && ret->most == MANY;
+    for (int c = 0; c < 128; c++)
+        is_word &= has(p, e->set, (char)c) == ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    if (is_word)
+        ret->kind = WORD;
+    return true;
+}
+
+static unsigned name_shape(struct vs_pretok *p, const struct vs_pretok_shape *h)
+{
+    for (unsigned i = 0; i < p->n_shapes; i++)
+        if (memcmp(&p->shape[i], h, sizeof *h) == 0)
+            return i;
+    if (p->n_shapes == VS_PRE_SHAPES)
+        return 0;
+    p->shape[p->n_shapes] = *h;
+    return p->n_shapes++;
+}
+
+/* The sets that a pass looks at. */
+static uint64_t sets_of(const struct pass *pass)
+{
+    uint64_t all = 0;
+    for (unsigned b = 0; b < pass->n; b++)
+        for (const struct element *e = pass->block[b].element; e->kind != END; e++)
+            all |= (uint64_t)1 << e->set | (uint64_t)1 << e->set2;
+    return all;
+}
+
+/* Characters that are in the same sets, and begin the same blocks, are of one class; an apostrophe is alone. */
+static void make_plan(struct vs_pretok *p, unsigned pass)
+{
+    const struct pass *blocks = &p->rule->pass[pass];
+    struct vs_pretok_plan *plan = &p->plan[pass];
+    uint64_t looked_at = sets_of(blocks);
+    char of_class[VS_PRE_CLASSES];
+    unsigned n = 1;
+    for (unsigned c = 0; c < 128; c++) {
+        unsigned k = 1;
+        while (k < n && ((p->ascii[c] ^ p->ascii[(uint8_t)of_class[k]]) & looked_at || of_class[k] == '\'' || c == '\'' ||
+                         p->first[pass][c] != p->first[pass][(uint8_t)of_class[k]]))
+            k++;
+        if (k == VS_PRE_CLASSES)
+            continue;
+        of_class[k] = k == n ? (char)c : of_class[k];
+        n += k == n;
+        plan->class[c] = (uint8_t)k;
+    }
+    for (unsigned i = 1; i < n; i++)
+        for (unsigned j = 1; j < n; j++) {
+            struct vs_pretok_shape h = { 0 };
+            unsigned b = 0;
+            while (b < blocks->n && !shape_of(p, &blocks->block[b], blocks->n - b, of_class[i], of_class[j], &h))
+                b++;
+            plan->shape[i][j] = (uint8_t)name_shape(p, &h);
+        }
+}
+
 int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -755,6 +931,11 @@ int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
             for (unsigned c = 0; c < 128; c++)
                 for (unsigned b = 0; b < p->rule->pass[k].n; b++)
                     p->first[k][c] |= (uint32_t)may_begin(p, p->rule->pass[k].block[b].element, (char)c) << b;
+        memset(p->plan, 0, sizeof p->plan);
+        memset(p->shape, 0, sizeof p->shape);
+        p->n_shapes = 1;                /* UNDECIDED */
+        for (unsigned k = 0; k < p->rule->n_passes; k++)
+            make_plan(p, k);
         return VS_OK;
     }
     return VS_E_UNSUPPORTED;

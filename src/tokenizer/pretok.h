@@ -27,12 +27,28 @@ enum vs_pretok_flag {
 struct vs_pretok_rule;
 
 enum { VS_PRE_PASSES = 6 };             /* at most, of a rule */
+enum { VS_PRE_CLASSES = 16, VS_PRE_SHAPES = 32 };
+
+/* What the first two characters of a text say of its first piece, where all that matters is ASCII: how the piece is made. */
+struct vs_pretok_plan {
+    uint8_t class[256];                 /* by byte; 0: not ASCII, or one too many */
+    uint8_t shape[VS_PRE_CLASSES][VS_PRE_CLASSES];      /* by the classes of both; 0: the blocks must be asked */
+};
+struct vs_pretok_shape {
+    uint8_t kind, from;                 /* of pretok.c; characters in front of the run */
+    uint8_t run, then;                  /* sets: as many of run as there are, at most `most`; then as many of `then` */
+    uint16_t most;
+    bool has_then, may_contract;        /* a contraction may follow */
+};
 
 struct vs_pretok {
     const struct vs_pretok_rule *rule;
     unsigned flags;                     /* enum vs_pretok_flag */
     uint64_t ascii[256];                /* by byte; bit k: the character is in set k of pretok.c; of no ASCII character: 0 */
     uint32_t first[VS_PRE_PASSES][128]; /* by pass; bit k: block k may match what begins with this character */
+    struct vs_pretok_plan plan[VS_PRE_PASSES];
+    struct vs_pretok_shape shape[VS_PRE_SHAPES];        /* that plans name */
+    unsigned n_shapes;
 };
 
 /* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */

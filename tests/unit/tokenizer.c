@@ -602,6 +602,39 @@ static void test_plamo(void **state)
     free(w);
 }
 
+/* What two characters decide is what the blocks say, which are asked for all where there is no plan. */
+static void test_plans_cut_as_blocks_do(void **state)
+{
+    (void)state;
+    static const char *const bits[] = {
+        " ", " ", "  ", "\n", "\r\n", "\t", "    ", "a", "the", "The", "THE", "aBc", "fooBarBaz", "internationalisation", "1", "23",
+        "4567890", "'", "'s", "'LL", "'re", "don't", "(", "->", "!=", ";\n", "/", "//", "_x_", "...", "\xc3\xa9", "\xe4\xb8\x96",
+        "\xcc\x81", "\xc2\xa0", "\xe2\x80\xa8", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc5\xbf", "\x01", "\x7f", "$", "^", "|",
+    };
+    for (size_t i = 0; vs_pretok_name(i); i++) {
+        const char *name = vs_pretok_name(i);
+        struct vs_pretok quick, slow;
+        assert_int_equal(vs_pretok_init(&quick, name, strlen(name)), VS_OK);
+        slow = quick;
+        memset(slow.plan, 0, sizeof slow.plan);
+        for (int round = 0; round < 300; round++) {
+            char text[512];
+            struct cuts a = { .at = text }, b = a;
+            size_t n = 0, ascii_only = round % 2;
+            while (n < 100 + random_below(300)) {
+                const char *bit = bits[random_below(sizeof bits / sizeof *bits)];
+                if (ascii_only && (uint8_t)*bit >= 0x80)
+                    continue;
+                memcpy(text + n, bit, strlen(bit));
+                n += strlen(bit);
+            }
+            assert_int_equal(vs_pretok_split(&quick, text, n, NULL, on_piece, &a), VS_OK);
+            assert_int_equal(vs_pretok_split(&slow, text, n, NULL, on_piece, &b), VS_OK);
+            assert_true(a.n == b.n && a.hash == b.hash);
+        }
+    }
+}
+
 static void test_long_words_take_linear_time(void **state)
 {
     (void)state;
@@ -1328,6 +1361,7 @@ int main(void)
         cmocka_unit_test(test_unigram),
         cmocka_unit_test(test_rwkv),
         cmocka_unit_test(test_plamo),
+        cmocka_unit_test(test_plans_cut_as_blocks_do),
         cmocka_unit_test(test_pieces_of_characters),
         cmocka_unit_test(test_whole_words), cmocka_unit_test(test_bos),
         cmocka_unit_test(test_types_decide),
