@@ -135,26 +135,21 @@ static int read_modalities(struct gw_reading *r, const json_t *v)
 
 /* A template sees of them what it knows: not `strict`, which is meant for the server (strict_calls). So a prompt is the same
  * through every API. */
-int gw_read_tools(struct gw_reading *r, const json_t *v)
+static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
 {
     static const char *const known[] = { "type", "function", "cache_control", NULL };
-    size_t i;
-    const json_t *tool;
     char at[64];
-    if (!json_is_array(v))
-        return gw_refuse(r, "invalid_value", "a list is needed");
-    json_array_foreach(v, i, tool) {
-        const json_t *f = json_object_get(tool, "function");
-        snprintf(at, sizeof at, "tools[%zu].type", i);
-        if (!gw_is(json_object_get(tool, "type"), "function"))
-            return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported");
-        snprintf(at, sizeof at, "tools[%zu].function", i);
-        gw_ignore_others(r, tool, "tools.", known);
-        int rc = gw_read_tool(r, at, f, "parameters", "tools.function.");
-        if (rc != VS_OK)
-            return rc;
-    }
-    return VS_OK;
+    snprintf(at, sizeof at, "tools[%zu].type", i);
+    if (!gw_is(json_object_get(tool, "type"), "function"))
+        return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported");
+    snprintf(at, sizeof at, "tools[%zu].function", i);
+    gw_ignore_others(r, tool, "tools.", known);
+    return gw_read_tool(r, at, json_object_get(tool, "function"), "parameters", "tools.function.");
+}
+
+int gw_read_tools(struct gw_reading *r, const json_t *v)
+{
+    return gw_read_list(r, v, read_tool);
 }
 
 static int read_tool_choice(struct gw_reading *r, const json_t *v)
@@ -165,12 +160,11 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
     if (!gw_is(json_object_get(v, "type"), "function") || !json_is_string(name))
         return gw_refuse(r, "unsupported_value",
                          "auto, none, required or {\"type\": \"function\", \"function\": {\"name\"}} is needed");
-    return gw_put(r, "tool_choice", json_pack("{s:s, s:{s:O}}", "type", "function", "function", "name", name));
+    return gw_put_choice(r, name);
 }
 
 static const struct gw_field fields[] = {
     { "messages", GW_READ, NULL, gw_read_messages },
-    { "documents", GW_MAP, "documents", NULL },
     { "max_completion_tokens", GW_MAP, "max_tokens", NULL },
     { "max_tokens", GW_MAP, "max_tokens", NULL },
     { "logprobs", GW_READ, NULL, gw_read_logprobs },
@@ -178,19 +172,8 @@ static const struct gw_field fields[] = {
     { "response_format", GW_READ, NULL, gw_read_format },
     { "tools", GW_READ, NULL, gw_read_tools },
     { "tool_choice", GW_READ, NULL, read_tool_choice },
-    { "parallel_tool_calls", GW_READ, NULL, gw_read_parallel },
     { "reasoning_effort", GW_READ, NULL, gw_read_effort },
-    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
-    { "template", GW_MAP, "template", NULL },
-    { "now", GW_MAP, "now", NULL },
-    { "service_tier", GW_READ, NULL, gw_read_tier },
-    { "metadata", GW_MUTE, NULL, NULL },
-    { "safety_identifier", GW_MUTE, NULL, NULL },
-    { "prompt_cache_key", GW_MUTE, NULL, NULL },
-    { "prompt_cache_options", GW_MUTE, NULL, NULL },
-    { "prompt_cache_retention", GW_MUTE, NULL, NULL },
     { "prediction", GW_MUTE, NULL, NULL },
-    { "store", GW_ONLY, "false", NULL },
     { "verbosity", GW_ONLY, "\"medium\"", NULL },
     { "add_generation_prompt", GW_MUTE, NULL, NULL },        /* checked against continue_final_message below */
     { "continue_final_message", GW_READ, NULL, read_continue },
@@ -199,10 +182,11 @@ static const struct gw_field fields[] = {
     { "functions", GW_NEVER, "use tools", NULL },
     { "function_call", GW_NEVER, "use tool_choice", NULL },
     { "web_search_options", GW_NEVER, "nothing here searches the web", NULL },
-    { "moderation", GW_NEVER, "nothing here moderates", NULL },
     { NULL, 0, NULL, NULL },
 };
-static const struct gw_field *const tables[] = { fields, gw_fields_openai, gw_fields_sampling, gw_fields_constraint, NULL };
+static const struct gw_field *const tables[] = {
+    fields, gw_fields_openai, gw_fields_openai_chat, gw_fields_chat, gw_fields_sampling, gw_fields_constraint, NULL,
+};
 
 static const json_t *last_of(const struct gw_reading *r)
 {
@@ -239,19 +223,12 @@ static int chat_begin(struct gw_call *call, const struct gw_http *http, struct g
 {
     struct gw_reading r;
     struct chat *chat = call->state = calloc(1, sizeof *chat);
-    int rc = gw_reading_init(&r, call, http, VS_MSG_CHAT, err);
-    if (rc == VS_OK)
-        rc = read_request(&r);
-    if (rc == VS_OK && (!chat || gw_answer_init(&chat->answer, (size_t)r.n, !r.stream) != VS_OK))
-        rc = gw_no_memory(err);
-    if (rc == VS_OK)
-        rc = gw_want_parts(&r);
+    int rc = gw_begin_answer(&r, call, http, err, read_request, chat ? &chat->answer : NULL);
     if (rc == VS_OK) {
         chat->answer.keeps_logprobs = !r.stream;
         chat->include_usage = r.include_usage;
         gw_value(&chat->head, head(call, "chat.completion.chunk"));
         chat->head.n -= chat->head.n > 0;           /* its closing brace */
-        rc = gw_ask_now(&r, VS_MSG_CHAT);
     }
     gw_reading_clear(&r);
     return rc;

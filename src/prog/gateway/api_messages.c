@@ -225,25 +225,21 @@ static int read_messages(struct gw_reading *r, const json_t *v)
 
 /* ---- other fields ---- */
 
+static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
+{
+    const json_t *type = json_object_get(tool, "type"), *schema = json_object_get(tool, "input_schema");
+    char at[64];
+    snprintf(at, sizeof at, "tools.%zu", i);
+    if (type && !json_is_null(type) && !gw_is(type, "custom"))
+        return gw_refuse_at(r, at, "unsupported_value", "tools that a server runs are not offered: only type custom");
+    if (!json_is_object(schema))
+        return gw_refuse_at(r, at, "invalid_value", "input_schema: a JSON schema, an object, is needed");
+    return gw_read_tool(r, at, tool, "input_schema", "tools.");
+}
+
 static int read_tools(struct gw_reading *r, const json_t *v)
 {
-    size_t i;
-    const json_t *tool;
-    char at[64];
-    if (!json_is_array(v))
-        return gw_refuse(r, "invalid_value", "a list is needed");
-    json_array_foreach(v, i, tool) {
-        const json_t *type = json_object_get(tool, "type"), *schema = json_object_get(tool, "input_schema");
-        snprintf(at, sizeof at, "tools.%zu", i);
-        if (type && !json_is_null(type) && !gw_is(type, "custom"))
-            return gw_refuse_at(r, at, "unsupported_value", "tools that a server runs are not offered: only type custom");
-        if (!json_is_object(schema))
-            return gw_refuse_at(r, at, "invalid_value", "input_schema: a JSON schema, an object, is needed");
-        int rc = gw_read_tool(r, at, tool, "input_schema", "tools.");
-        if (rc != VS_OK)
-            return rc;
-    }
-    return VS_OK;
+    return gw_read_list(r, v, read_tool);
 }
 
 static int read_tool_choice(struct gw_reading *r, const json_t *v)
@@ -252,7 +248,7 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
     const json_t *alone = json_object_get(v, "disable_parallel_tool_use");
     int rc;
     if (gw_is(type, "tool") && json_is_string(name))
-        rc = gw_put(r, "tool_choice", json_pack("{s:s, s:{s:O}}", "type", "function", "function", "name", name));
+        rc = gw_put_choice(r, name);
     else if (gw_is(type, "auto") || gw_is(type, "none") || gw_is(type, "any"))
         rc = gw_put(r, "tool_choice", json_string(gw_is(type, "any") ? "required" : json_string_value(type)));
     else
@@ -298,7 +294,6 @@ static int read_stops(struct gw_reading *r, const json_t *v)
 static const struct gw_field fields[] = {
     { "model", GW_READ, NULL, gw_read_model },
     { "messages", GW_READ, NULL, read_messages },
-    { "documents", GW_MAP, "documents", NULL },
     { "system", GW_READ, NULL, read_system },
     { "max_tokens", GW_MAP, "max_tokens", NULL },
     { "stream", GW_READ, NULL, gw_read_stream },
@@ -308,9 +303,6 @@ static const struct gw_field fields[] = {
     { "thinking", GW_READ, NULL, read_thinking },
     { "output_config", GW_READ, NULL, read_output_config },
     { "output_format", GW_READ, NULL, gw_read_format },
-    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
-    { "template", GW_MAP, "template", NULL },
-    { "now", GW_MAP, "now", NULL },
     { "metadata", GW_MUTE, NULL, NULL },
     { "cache_control", GW_MUTE, NULL, NULL },
     { "service_tier", GW_ONLY, "\"auto\"|\"standard_only\"", NULL },
@@ -321,28 +313,24 @@ static const struct gw_field fields[] = {
     { "context_management", GW_NEVER, "a conversation is read as it is sent", NULL },
     { NULL, 0, NULL, NULL },
 };
-static const struct gw_field *const tables[] = { fields, gw_fields_sampling, gw_fields_constraint, NULL };
+static const struct gw_field *const tables[] = { fields, gw_fields_chat, gw_fields_sampling, gw_fields_constraint, NULL };
 
 static int read_request(struct gw_reading *r)
 {
     return gw_read_conversation(r, tables, "messages");
 }
 
+static int read_whole_request(struct gw_reading *r)
+{
+    int rc = read_request(r);
+    return rc == VS_OK ? gw_require(r, "max_tokens", "max_tokens") : rc;
+}
+
 static int messages_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
     struct gw_reading r;
     struct messages *m = call->state = calloc(1, sizeof *m);
-    int rc = gw_reading_init(&r, call, http, VS_MSG_CHAT, err);
-    if (rc == VS_OK)
-        rc = read_request(&r);
-    if (rc == VS_OK)
-        rc = gw_require(&r, "max_tokens", "max_tokens");
-    if (rc == VS_OK && (!m || gw_answer_init(&m->answer, 1, !r.stream) != VS_OK))
-        rc = gw_no_memory(err);
-    if (rc == VS_OK)
-        rc = gw_want_parts(&r);
-    if (rc == VS_OK)
-        rc = gw_ask_now(&r, VS_MSG_CHAT);
+    int rc = gw_begin_answer(&r, call, http, err, read_whole_request, m ? &m->answer : NULL);
     gw_reading_clear(&r);
     return rc;
 }

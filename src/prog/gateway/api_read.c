@@ -1,5 +1,6 @@
 /* prog/gateway/api_read.c - the reader of api_read.h, and the fields that several APIs have. */
 #include "prog/gateway/api_read.h"
+#include "prog/gateway/api_answer.h"
 
 #include "base/bytes.h"
 #include "base/sha256.h"
@@ -182,6 +183,17 @@ int gw_need_int(struct gw_reading *r, const json_t *v, int64_t low, int64_t high
     return rc;
 }
 
+int gw_read_list(struct gw_reading *r, const json_t *v, int (*one)(struct gw_reading *, size_t i, const json_t *))
+{
+    int rc = json_is_array(v) ? VS_OK : gw_refuse(r, "invalid_value", "a list is needed");
+    size_t i;
+    const json_t *value;
+    json_array_foreach(v, i, value)
+        if (rc == VS_OK)
+            rc = one(r, i, value);
+    return rc;
+}
+
 /* ---- fields by tables ---- */
 
 static const struct gw_field *find(const struct gw_field *const *tables, const char *name)
@@ -322,6 +334,19 @@ int gw_ask_now(struct gw_reading *r, uint16_t type)
     if (gw_call_ask(r->call, type, request) != VS_OK)
         return gw_no_memory(r->err);
     return VS_OK;
+}
+
+int gw_begin_answer(struct gw_reading *r, struct gw_call *call, const struct gw_http *http, struct gw_error *err,
+                    int (*read)(struct gw_reading *), struct gw_answer *answer)
+{
+    int rc = gw_reading_init(r, call, http, VS_MSG_CHAT, err);
+    if (rc == VS_OK)
+        rc = read(r);
+    if (rc == VS_OK && (!answer || gw_answer_init(answer, (size_t)r->n, !r->stream) != VS_OK))
+        rc = gw_no_memory(err);
+    if (rc == VS_OK)
+        rc = gw_want_parts(r);
+    return rc == VS_OK ? gw_ask_now(r, VS_MSG_CHAT) : rc;
 }
 
 int gw_begin_count(struct gw_call *call, const struct gw_http *http, struct gw_error *err, int (*read)(struct gw_reading *))
@@ -488,7 +513,7 @@ static int read_logit_bias(struct gw_reading *r, const json_t *v)
     return rc;
 }
 
-int gw_read_tier(struct gw_reading *r, const json_t *v)
+static int read_tier(struct gw_reading *r, const json_t *v)
 {
     if (gw_is(v, "auto") || gw_is(v, "default"))
         return VS_OK;
@@ -497,7 +522,7 @@ int gw_read_tier(struct gw_reading *r, const json_t *v)
     return gw_refuse(r, "unsupported_value", "auto, default, flex or priority is needed");
 }
 
-int gw_read_args(struct gw_reading *r, const json_t *v)
+static int read_args(struct gw_reading *r, const json_t *v)
 {
     json_t *before = json_object_get(r->request, "template_args");
     if (!json_is_object(v))
@@ -685,7 +710,12 @@ int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const
     return gw_put(r, "tools", json_pack("[o]", ours));
 }
 
-int gw_read_parallel(struct gw_reading *r, const json_t *v)
+int gw_put_choice(struct gw_reading *r, const json_t *name)
+{
+    return gw_put(r, "tool_choice", json_pack("{s:s, s:{s:O}}", "type", "function", "function", "name", name));
+}
+
+static int read_parallel(struct gw_reading *r, const json_t *v)
 {
     bool wanted = true;
     int rc = gw_need_flag(r, v, &wanted);
@@ -729,6 +759,27 @@ const struct gw_field gw_fields_constraint[] = {
     { "guided_regex", GW_NEVER, GUIDED, NULL },
     { "guided_choice", GW_NEVER, GUIDED, NULL },
     { "guided_grammar", GW_NEVER, GUIDED, NULL },
+    { NULL, 0, NULL, NULL },
+};
+
+const struct gw_field gw_fields_chat[] = {
+    { "documents", GW_MAP, "documents", NULL },
+    { "chat_template_kwargs", GW_READ, NULL, read_args },
+    { "template", GW_MAP, "template", NULL },
+    { "now", GW_MAP, "now", NULL },
+    { NULL, 0, NULL, NULL },
+};
+
+const struct gw_field gw_fields_openai_chat[] = {
+    { "parallel_tool_calls", GW_READ, NULL, read_parallel },
+    { "service_tier", GW_READ, NULL, read_tier },
+    { "metadata", GW_MUTE, NULL, NULL },
+    { "safety_identifier", GW_MUTE, NULL, NULL },
+    { "prompt_cache_key", GW_MUTE, NULL, NULL },
+    { "prompt_cache_options", GW_MUTE, NULL, NULL },
+    { "prompt_cache_retention", GW_MUTE, NULL, NULL },
+    { "store", GW_ONLY, "false", NULL },
+    { "moderation", GW_NEVER, "nothing here moderates", NULL },
     { NULL, 0, NULL, NULL },
 };
 

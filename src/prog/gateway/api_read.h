@@ -15,6 +15,7 @@
 #define VS_GATEWAY_API_READ_H
 #include "prog/gateway/api.h"
 
+struct gw_answer;
 struct gw_reading;
 
 enum gw_how {
@@ -71,6 +72,9 @@ int gw_require(struct gw_reading *r, const char *key, const char *name);
 void gw_narrow(struct gw_reading *r, uint16_t type);
 /* Asks what was read; the reading is empty afterwards. */
 int gw_ask_now(struct gw_reading *r, uint16_t type);
+/* The begin of a route that answers chats: init, read, room for the answer (NULL: there was none), ask. The caller clears `r`. */
+int gw_begin_answer(struct gw_reading *r, struct gw_call *call, const struct gw_http *http, struct gw_error *err,
+                    int (*read)(struct gw_reading *), struct gw_answer *answer);
 /* The begin of a route that counts the tokens of a request which `read` reads as if it were to be answered. */
 int gw_begin_count(struct gw_call *call, const struct gw_http *http, struct gw_error *err, int (*read)(struct gw_reading *));
 
@@ -91,6 +95,8 @@ int gw_need_text(struct gw_reading *r, const json_t *v, const char **ret);
 int gw_need_flag(struct gw_reading *r, const json_t *v, bool *ret);
 int gw_need_int(struct gw_reading *r, const json_t *v, int64_t low, int64_t high, int64_t *ret);
 bool gw_is(const json_t *v, const char *word);                  /* is it this string? */
+/* A list, each of its values by `one`, which is told its place. */
+int gw_read_list(struct gw_reading *r, const json_t *v, int (*one)(struct gw_reading *, size_t i, const json_t *));
 
 /* Fields that several APIs have. */
 int gw_read_model(struct gw_reading *r, const json_t *v);
@@ -98,9 +104,6 @@ int gw_read_stream(struct gw_reading *r, const json_t *v);
 int gw_read_stop(struct gw_reading *r, const json_t *v);        /* a string or a list of them */
 int gw_read_n(struct gw_reading *r, const json_t *v);
 int gw_read_logprobs(struct gw_reading *r, const json_t *v);    /* a flag */
-int gw_read_tier(struct gw_reading *r, const json_t *v);        /* service_tier: who comes first */
-int gw_read_args(struct gw_reading *r, const json_t *v);        /* chat_template_kwargs */
-int gw_read_parallel(struct gw_reading *r, const json_t *v);    /* parallel_tool_calls */
 int gw_read_effort(struct gw_reading *r, const json_t *v);      /* of reasoning: a word */
 int gw_read_thinks(struct gw_reading *r, bool thinks);          /* template_args.enable_thinking */
 int gw_read_constraint(struct gw_reading *r, const char *kind, const json_t *v);    /* {"constraint": {kind: v}}; only one */
@@ -110,6 +113,7 @@ int gw_read_input(struct gw_reading *r, const json_t *v);       /* input of Resp
 void gw_copy_zone(json_t *to, const json_t *from);
 /* Asks for the parts of an answer (reasoning, calls), where the daemon knows them. */
 int gw_want_parts(struct gw_reading *r);
+int gw_put_choice(struct gw_reading *r, const json_t *name);    /* tool_choice: this function */
 /* The last of the messages is an answer that has begun: it is taken out of the list, and its text goes on. */
 int gw_read_begun(struct gw_reading *r, json_t *messages);
 /* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing; where one is
@@ -127,5 +131,7 @@ void gw_ignore_others(struct gw_reading *r, const json_t *object, const char *pr
 
 extern const struct gw_field gw_fields_sampling[];      /* of every API that answers */
 extern const struct gw_field gw_fields_constraint[];    /* structured_outputs, grammar, ... */
+extern const struct gw_field gw_fields_chat[];          /* documents, and what a chat template is told */
 extern const struct gw_field gw_fields_openai[];        /* of OpenAI's chat and completions */
+extern const struct gw_field gw_fields_openai_chat[];   /* of OpenAI's chat and responses */
 #endif

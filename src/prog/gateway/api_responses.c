@@ -215,19 +215,19 @@ static int read_reasoning(struct gw_reading *r, const json_t *v)
     return gw_read_object(r, v, tables);
 }
 
+static int include(struct gw_reading *r, size_t i, const json_t *what)
+{
+    (void)i;
+    if (gw_is(what, "message.output_text.logprobs"))
+        r->wants_logprobs = true;
+    else if (!gw_is(what, "reasoning.encrypted_content"))           /* reasoning comes in the clear: there is nothing to add */
+        return gw_refuse(r, "unsupported_value", "message.output_text.logprobs is what there is to include");
+    return VS_OK;
+}
+
 static int read_include(struct gw_reading *r, const json_t *v)
 {
-    size_t i;
-    const json_t *what;
-    if (!json_is_array(v))
-        return gw_refuse(r, "invalid_value", "a list is needed");
-    json_array_foreach(v, i, what) {
-        if (gw_is(what, "message.output_text.logprobs"))
-            r->wants_logprobs = true;
-        else if (!gw_is(what, "reasoning.encrypted_content"))       /* reasoning comes in the clear: there is nothing to add */
-            return gw_refuse(r, "unsupported_value", "message.output_text.logprobs is what there is to include");
-    }
-    return VS_OK;
+    return gw_read_list(r, v, include);
 }
 
 static int read_top_logprobs(struct gw_reading *r, const json_t *v)
@@ -239,22 +239,18 @@ static int read_top_logprobs(struct gw_reading *r, const json_t *v)
     return rc;
 }
 
+static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
+{
+    char at[64];
+    snprintf(at, sizeof at, "tools[%zu]", i);
+    if (!gw_is(json_object_get(tool, "type"), "function"))
+        return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported: nothing here runs one");
+    return gw_read_tool(r, at, tool, "parameters", "tools.");
+}
+
 static int read_tools(struct gw_reading *r, const json_t *v)
 {
-    size_t i;
-    const json_t *tool;
-    char at[64];
-    if (!json_is_array(v))
-        return gw_refuse(r, "invalid_value", "a list is needed");
-    json_array_foreach(v, i, tool) {
-        snprintf(at, sizeof at, "tools[%zu]", i);
-        if (!gw_is(json_object_get(tool, "type"), "function"))
-            return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported: nothing here runs one");
-        int rc = gw_read_tool(r, at, tool, "parameters", "tools.");
-        if (rc != VS_OK)
-            return rc;
-    }
-    return VS_OK;
+    return gw_read_list(r, v, read_tool);
 }
 
 static int read_tool_choice(struct gw_reading *r, const json_t *v)
@@ -264,7 +260,7 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
         return gw_put(r, "tool_choice", json_incref((json_t *)(uintptr_t)v));
     if (!gw_is(json_object_get(v, "type"), "function") || !json_is_string(name))
         return gw_refuse(r, "unsupported_value", "auto, none, required or {\"type\": \"function\", \"name\"} is needed");
-    return gw_put(r, "tool_choice", json_pack("{s:s, s:{s:O}}", "type", "function", "function", "name", name));
+    return gw_put_choice(r, name);
 }
 
 #define STATELESS "nothing is kept between requests: send the whole conversation as input"
@@ -272,7 +268,6 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
 static const struct gw_field fields[] = {
     { "model", GW_READ, NULL, gw_read_model },
     { "input", GW_READ, NULL, gw_read_input },
-    { "documents", GW_MAP, "documents", NULL },
     { "instructions", GW_READ, NULL, read_instructions },
     { "max_output_tokens", GW_MAP, "max_tokens", NULL },
     { "stream", GW_READ, NULL, gw_read_stream },
@@ -282,31 +277,21 @@ static const struct gw_field fields[] = {
     { "top_logprobs", GW_READ, NULL, read_top_logprobs },
     { "tools", GW_READ, NULL, read_tools },
     { "tool_choice", GW_READ, NULL, read_tool_choice },
-    { "parallel_tool_calls", GW_READ, NULL, gw_read_parallel },
-    { "service_tier", GW_READ, NULL, gw_read_tier },
     { "stop", GW_READ, NULL, gw_read_stop },
-    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
-    { "template", GW_MAP, "template", NULL },
-    { "now", GW_MAP, "now", NULL },
-    { "metadata", GW_MUTE, NULL, NULL },
     { "user", GW_MUTE, NULL, NULL },
-    { "safety_identifier", GW_MUTE, NULL, NULL },
-    { "prompt_cache_key", GW_MUTE, NULL, NULL },
-    { "prompt_cache_options", GW_MUTE, NULL, NULL },
-    { "prompt_cache_retention", GW_MUTE, NULL, NULL },
     { "stream_options", GW_MUTE, NULL, NULL },
     { "max_tool_calls", GW_MUTE, NULL, NULL },          /* of tools that a server runs */
-    { "store", GW_ONLY, "false", NULL },
     { "background", GW_ONLY, "false", NULL },
     { "truncation", GW_ONLY, "\"disabled\"", NULL },
     { "previous_response_id", GW_NEVER, STATELESS, NULL },
     { "conversation", GW_NEVER, STATELESS, NULL },
     { "prompt", GW_NEVER, STATELESS, NULL },
     { "context_management", GW_NEVER, STATELESS, NULL },
-    { "moderation", GW_NEVER, "nothing here moderates", NULL },
     { NULL, 0, NULL, NULL },
 };
-static const struct gw_field *const tables[] = { fields, gw_fields_sampling, gw_fields_constraint, NULL };
+static const struct gw_field *const tables[] = {
+    fields, gw_fields_openai_chat, gw_fields_chat, gw_fields_sampling, gw_fields_constraint, NULL,
+};
 
 static int read_request(struct gw_reading *r)
 {
@@ -337,19 +322,12 @@ static int responses_begin(struct gw_call *call, const struct gw_http *http, str
 {
     struct gw_reading r;
     struct responses *p = call->state = calloc(1, sizeof *p);
-    int rc = gw_reading_init(&r, call, http, VS_MSG_CHAT, err);
-    if (rc == VS_OK)
-        rc = read_request(&r);
-    if (rc == VS_OK && (!p || gw_answer_init(&p->answer, 1, true) != VS_OK))
-        rc = gw_no_memory(err);
-    if (rc == VS_OK)
-        rc = gw_want_parts(&r);
+    int rc = gw_begin_answer(&r, call, http, err, read_request, p ? &p->answer : NULL);
     if (rc == VS_OK) {
-        p->answer.keeps_logprobs = true;
+        p->answer.keeps = p->answer.keeps_logprobs = true;      /* the last event of a stream has all once more */
         p->echo = echo_of(http->body);
         p->output = json_array();
         p->status = "in_progress";
-        rc = gw_ask_now(&r, VS_MSG_CHAT);
     }
     gw_reading_clear(&r);
     return rc;

@@ -15,16 +15,15 @@ static int read_special(struct gw_reading *r, const json_t *v)
     return rc == VS_OK ? gw_put(r, "no_bos", json_boolean(!wanted)) : rc;
 }
 
-static const struct gw_field tokenize_fields[] = {
+static const struct gw_field template_fields[] = {
     { "model", GW_READ, NULL, gw_read_model },
+    { "messages", GW_READ, NULL, gw_read_messages },
+    { "tools", GW_READ, NULL, gw_read_tools },
+    { NULL, 0, NULL, NULL },
+};
+static const struct gw_field tokenize_fields[] = {
     { "prompt", GW_MAP, "text", NULL },
     { "content", GW_MAP, "text", NULL },
-    { "messages", GW_READ, NULL, gw_read_messages },
-    { "documents", GW_MAP, "documents", NULL },
-    { "tools", GW_READ, NULL, gw_read_tools },
-    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
-    { "template", GW_MAP, "template", NULL },
-    { "now", GW_MAP, "now", NULL },
     { "add_special_tokens", GW_READ, NULL, read_special },
     { "add_special", GW_READ, NULL, read_special },
     { "special", GW_MAP, "special", NULL },
@@ -38,10 +37,13 @@ static const struct gw_field detokenize_fields[] = {
     { NULL, 0, NULL, NULL },
 };
 
-static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, const struct gw_field *fields, const char *key,
-               const char *name, struct gw_error *err)
+static const struct gw_field *const template_tables[] = { template_fields, gw_fields_chat, NULL };
+static const struct gw_field *const tokenize_tables[] = { tokenize_fields, template_fields, gw_fields_chat, NULL };
+static const struct gw_field *const detokenize_tables[] = { detokenize_fields, NULL };
+
+static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, const struct gw_field *const *tables,
+               const char *key, const char *name, struct gw_error *err)
 {
-    const struct gw_field *const tables[] = { fields, NULL };
     struct gw_reading r;
     int rc = gw_reading_init(&r, call, http, type, err);
     if (rc == VS_OK)
@@ -60,7 +62,7 @@ static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, 
 
 static int tokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    return ask(call, http, VS_MSG_TOKENIZE, tokenize_fields, "text", "prompt", err);
+    return ask(call, http, VS_MSG_TOKENIZE, tokenize_tables, "text", "prompt", err);
 }
 
 static void tokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
@@ -77,7 +79,7 @@ const struct gw_api gw_api_tokenize = { .begin = tokenize_begin, .done = tokeniz
 
 static int detokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    return ask(call, http, VS_MSG_DETOKENIZE, detokenize_fields, "tokens", "tokens", err);
+    return ask(call, http, VS_MSG_DETOKENIZE, detokenize_tables, "tokens", "tokens", err);
 }
 
 static void detokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
@@ -92,20 +94,9 @@ const struct gw_api gw_api_detokenize = { .begin = detokenize_begin, .done = det
 
 /* ---- what a template makes of messages ---- */
 
-static const struct gw_field template_fields[] = {
-    { "model", GW_READ, NULL, gw_read_model },
-    { "messages", GW_READ, NULL, gw_read_messages },
-    { "documents", GW_MAP, "documents", NULL },
-    { "tools", GW_READ, NULL, gw_read_tools },
-    { "chat_template_kwargs", GW_READ, NULL, gw_read_args },
-    { "template", GW_MAP, "template", NULL },
-    { "now", GW_MAP, "now", NULL },
-    { NULL, 0, NULL, NULL },
-};
-
 static int template_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    int rc = ask(call, http, VS_MSG_TOKENIZE, template_fields, "messages", "messages", err);
+    int rc = ask(call, http, VS_MSG_TOKENIZE, template_tables, "messages", "messages", err);
     if (rc == VS_OK)
         json_object_set_new(call->asks[0].request, "render", json_true());
     return rc;
