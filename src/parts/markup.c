@@ -118,6 +118,7 @@ bool vs_tags_at_value(struct vs_parts *p)
     if (m == PERHAPS)
         return false;
     c->phase = IN_VALUE;
+    c->n_within = 0;
     c->from = c->at = at + n;
     return true;
 }
@@ -245,21 +246,42 @@ static json_t *value_of(const struct vs_parts *p, struct vs_span text)
                                       : typed(p, parameters, schema, text);
 }
 
-/* Where a value ends: at its closing tag, which may have the key in it. *ret_n: that tag's bytes. SIZE_MAX: not yet. */
-static size_t find_value_end(struct vs_parts *p, size_t *ret_n)
+/* Is KEY> here? */
+static enum vs_match match_key(const struct vs_parts *p, size_t at)
+{
+    struct vs_span key = p->call.key;
+    enum vs_match m = vs_look_match(p, at, bytes(p) + key.at, key.n);
+    return m == YES ? vs_look_match(p, at + key.n, ">", 1) : m;
+}
+
+/* In nested tags the closing tag has the key in it, and elements within the value may be called alike. */
+static size_t find_nested_end(struct vs_parts *p, size_t *ret_n)
 {
     struct vs_call *c = &p->call;
-    struct vs_pattern close = p->tag[VALUE_CLOSE];
-    if (p->family->tags->is_nested) {
-        char whole[sizeof close.text + MOST_KEY + 2];
-        memcpy(whole, close.text, close.n);
-        memcpy(whole + close.n, bytes(p) + c->key.at, c->key.n);
-        whole[close.n + c->key.n] = '>';
-        *ret_n = close.n + c->key.n + 1;
-        return vs_look_find(p, whole, *ret_n);
+    const struct vs_pattern *open = &p->tag[KEY_OPEN], *close = &p->tag[VALUE_CLOSE];
+    for (size_t at; (at = vs_look_find(p, open->text, open->n)) != SIZE_MAX; c->at = at + 1) {
+        bool is_close = vs_look_match(p, at, close->text, close->n) == YES;
+        enum vs_match key = match_key(p, at + (is_close ? close->n : open->n));
+        c->at = at;
+        if (key == PERHAPS)
+            return SIZE_MAX;
+        *ret_n = close->n + c->key.n + 1;
+        if (key == YES && is_close && c->n_within == 0)
+            return at;
+        c->n_within += key == YES && !is_close;
+        c->n_within -= key == YES && is_close;
     }
-    *ret_n = close.n;
-    return vs_look_find(p, close.text, close.n);
+    return SIZE_MAX;
+}
+
+/* Where a value ends: at its closing tag. *ret_n: that tag's bytes. SIZE_MAX: not yet. */
+static size_t find_value_end(struct vs_parts *p, size_t *ret_n)
+{
+    const struct vs_pattern *close = &p->tag[VALUE_CLOSE];
+    if (p->family->tags->is_nested)
+        return find_nested_end(p, ret_n);
+    *ret_n = close->n;
+    return vs_look_find(p, close->text, close->n);
 }
 
 bool vs_tags_value(struct vs_parts *p)

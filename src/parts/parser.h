@@ -45,6 +45,7 @@ struct vs_call {                         /* what may be one, or several: positio
     size_t object_at;                    /* where it begins */
     size_t told, value_end;              /* of its arguments, what was said; where they end; 0: not yet */
     json_t *object;                      /* arguments that come as tags */
+    unsigned n_within;                   /* elements that have begun in the value and are called as it is */
     bool is_text, is_told;               /* the value's attributes say that it is text; they say what it is */
     struct vs_literal_scan code;
     bool in_list;                        /* of calls that are source code */

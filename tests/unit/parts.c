@@ -192,6 +192,8 @@ static const struct {
       "" M3 "where>" M3
       "lat>1.5" M3 "/lat>" M3 "/where>" M3 "t>" M3 "item>1" M3 "/item>" M3 "item>b" M3 "/item>" M3 "/t>" M3 "/invoke>\n" M3
       "/tool_call>", "R Hm.|0 get_weather\n{\"city\":\"Bern\",\"where\":{\"lat\":1.5},\"t\":[1,\"b\"]}", "nested" },
+    { NESTED, M3 "tool_call>" M3 "invoke name=\"add\">" M3 "a>" M3 "a>" M3 "a>1" M3 "/a>" M3 "/a>" M3 "ab>x"
+      M3 "/ab>" M3 "/a>" M3 "/invoke>" M3 "/tool_call>", "0 add\n{\"a\":{\"a\":{\"a\":1},\"ab\":\"x\"}}", "nested" },
     { NESTED, M3 "tool_call>" M3 "invoke name=\"add\">" M3 "a>" M3 "b>1" M3 "/c>" M3 "/a>" M3 "/invoke>",
       "C " M3 "tool_call>" M3 "invoke name=\"add\">" M3 "a>" M3 "b>1" M3 "/c>" M3 "/a>" M3 "/invoke>", "nested" },
     { PARAMS, "<function name=\"get_weather\"><param name=\"city\">Bern</param><param name=\"where\">{'lat': 1.5, 'on': True}"
