@@ -339,19 +339,24 @@ static bool check_list(struct check *c, const json_t *opening, const char *key, 
     return agrees(c, key, committed, &s);
 }
 
-static bool is_json(struct check *c, const json_t *constraint)
+static json_t *parse_text(const json_t *text, struct vs_error *err)
+{
+    return vs_json_parse(json_string_value(text), json_string_length(text), err);
+}
+
+static bool is_json(struct check *c, const char *key, const json_t *text)
 {
     struct vs_error err = { 0 };
-    json_t *o = constraint ? vs_json_parse(json_string_value(constraint), json_string_length(constraint), &err) : NULL;
-    bool good = !constraint || o;
+    json_t *o = text ? parse_text(text, &err) : NULL;
+    bool good = !text || o;
     json_decref(o);
-    return good || fail(c, VS_INVALID, "constraint: %.300s", err.text);
+    return good || fail(c, VS_INVALID, "%s: %.300s", key, err.text);
 }
 
 static bool read_opening(struct check *c, const json_t *opening)
 {
     static const char *const known[] = { "salt", "prompt_tokens", "tokens", "text", "delivered", "bias", "stop", "stop_tokens",
-                                         "constraint", NULL };
+                                         "constraint", "asked", NULL };
     struct vs_receipt *r = c->r;
     const struct vs_statement *s = &r->statement;
     const json_t *salt;
@@ -369,7 +374,8 @@ static bool read_opening(struct check *c, const json_t *opening)
         && check_text(c, opening, "text", VS_COMMIT_TEXT, &s->text, &r->text)
         && check_text(c, opening, "delivered", VS_COMMIT_DELIVERED, &s->delivered, &r->delivered)
         && check_text(c, opening, "constraint", VS_COMMIT_CONSTRAINT, &s->request.constraint, &r->constraint)
-        && is_json(c, r->constraint)
+        && is_json(c, "constraint", r->constraint)
+        && check_text(c, opening, "asked", VS_COMMIT_ASKED, &s->request.asked, &r->asked) && is_json(c, "asked", r->asked)
         && check_list(c, opening, VS_COMMIT_BIAS, &s->request.bias, add_bias, &r->bias)
         && check_list(c, opening, VS_COMMIT_STOP, &s->request.stop, add_stop, &r->stop);
 }
@@ -448,8 +454,8 @@ const char *vs_receipt_lacks(const struct vs_receipt *r)
     if ((s->request.bias.is_there && !r->bias) || (s->request.stop.is_there && !r->stop)
         || (s->request.stop_tokens.is_there && !r->stop_tokens.is_there) || (s->request.constraint.is_there && !r->constraint))
         return "the opening lacks bias, stop, stop_tokens or constraint, to which the statement commits";
-    if (s->request.shaped)
-        return "calls of tools or reasoning bent the draws: to redo them, the whole request would be needed";
+    if ((s->request.shaped || strcmp(s->result.finish, "tool_calls") == 0) && !r->asked)
+        return "calls of tools or reasoning bent the draws: to redo them, `asked` of the opening is needed";
     return NULL;
 }
 
@@ -485,8 +491,9 @@ json_t *vs_receipt_request(const struct vs_receipt *r, bool decode)
     if (o && r->stop_tokens.is_there)
         json_object_set_new(o, "stop_tokens", ids_json(&r->stop_tokens));
     if (o && r->constraint)
-        json_object_set_new(o, "constraint", vs_json_parse(json_string_value(r->constraint), json_string_length(r->constraint),
-                                                           NULL));
+        json_object_set_new(o, "constraint", parse_text(r->constraint, NULL));
+    if (o && r->asked)
+        json_object_set_new(o, "asked", parse_text(r->asked, NULL));
     return o;
 }
 

@@ -47,7 +47,7 @@ struct vs_receipt {
     bool has_salt;
     uint8_t salt[VS_SALT_BYTES], h0[VS_DIGEST_BYTES];    /* h0: where there are a salt and a worker's part */
     struct vs_receipt_ids prompt, tokens, stop_tokens;
-    const json_t *text, *delivered, *bias, *stop, *constraint;   /* borrowed from json: strings and lists; NULL */
+    const json_t *text, *delivered, *bias, *stop, *constraint, *asked;   /* borrowed from json: strings and lists; NULL */
     json_t *json;
 };
 

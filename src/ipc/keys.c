@@ -92,6 +92,7 @@ static const struct vs_key keys[] = {
     { "salt",                       VS_VALUE_TEXT,   0, 0,               NULL,                                    R(VERIFY) },
     { "finish",                     VS_VALUE_TEXT,   0, 0,               NULL,                                    R(VERIFY) },
     { "decode",                     VS_VALUE_FLAG,   0, 0,               NULL,                                    R(VERIFY) },
+    { "asked",                      VS_VALUE_OBJECT, 0, 0,               "the request",                           R(VERIFY) },
     { "bias",                       VS_VALUE_LIST,   0, 0,               "[id, bits]",                            R(VERIFY) },
     { "ctx",                        VS_VALUE_INT,    0, U32_MOST,        NULL,
       R(INSPECT) | R(PERPLEXITY) },

@@ -33,6 +33,7 @@ enum {
 #define VS_COMMIT_STOP        "stop"                /* u32le length, bytes, each */
 #define VS_COMMIT_STOP_TOKENS "stop_tokens"         /* u32le each */
 #define VS_COMMIT_CONSTRAINT  "constraint"          /* the bytes of its JSON as the opening has them */
+#define VS_COMMIT_ASKED       "asked"               /* the whole request as the worker read it, JSON, as the opening has it */
 #define VS_COMMIT_BEHALF      "on_behalf_of"        /* UTF-8 */
 
 /* C(name, x), x in pieces: begin, then vs_sha256_add each, then vs_sha256_end. */

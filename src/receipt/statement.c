@@ -61,6 +61,7 @@ static const struct member request[] = {
     { "stop", HASH_OPTIONAL, AT(request.stop), 0, 0, NULL },
     { "stop_tokens", HASH_OPTIONAL, AT(request.stop_tokens), 0, 0, NULL },
     { "constraint", HASH_OPTIONAL, AT(request.constraint), 0, 0, NULL },
+    { "asked", HASH_OPTIONAL, AT(request.asked), 0, 0, NULL },
     { "shaped", INTEGER, AT(request.shaped), 0, 1, NULL },
     END,
 };

@@ -53,7 +53,8 @@ struct vs_statement {
         uint64_t ignore_eos, special;            /* 0, 1 */
         uint64_t parts;                  /* 1: it was told in parts. `text` is what came before that, out of stop.c */
         struct vs_hashed bias, stop, stop_tokens, constraint;    /* absent: there were none */
-        uint64_t shaped;                 /* 1: calls or reasoning bent the draws; a replay would need the whole request */
+        struct vs_hashed asked;          /* where calls or reasoning may bend the draws */
+        uint64_t shaped;                 /* 1: they did; a replay needs what was asked */
     } request;
     struct { uint64_t level, n_out; struct vs_hashed chain; } trace;
     /* What must not matter. */

@@ -360,7 +360,7 @@ class Made(unittest.TestCase):
 
 
 class Shaped(unittest.TestCase):
-    """Forms of answers and calls of tools: what bent the draws stands in the receipt, or the receipt says that it doesn't."""
+    """Forms of answers, calls of tools, reasoning: what bent the draws stands in the receipt, and is redone."""
     TOOL = {"type": "function", "function": {"name": "add", "parameters": {
         "type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}}}
     SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}, "n": {"type": "integer"}}, "required": ["ok", "n"],
@@ -396,9 +396,10 @@ class Shaped(unittest.TestCase):
                    "delivered" if result.get("altered") else "text": "".join(t.text for t in tokens), **result.get("opening", {})}
         return {**x.receipts[number], "opening": opening}, result["finish_reason"]
 
-    def says(self, receipt, verdict, reason=""):
-        told, code = verify(receipt, "-m", self.model, "--isa", "c")
-        self.assertEqual((told["verdict"], code), (verdict, {"MATCH": 0, "UNVERIFIABLE": 4}[verdict]), told)
+    def says(self, receipt, verdict, reason="", *args):
+        told, code = verify(receipt, "-m", self.model, "--isa", "c", *args)
+        codes = {"MATCH": 0, "UNVERIFIABLE": 4, "INVALID": 3, "MISMATCH": 3}
+        self.assertEqual((told["verdict"], code), (verdict, codes[verdict]), told)
         self.assertIn(reason, told["reason"])
 
     def test_forms(self):
@@ -414,11 +415,75 @@ class Shaped(unittest.TestCase):
             self.assertEqual(r.statement_of(receipt)["predicate"]["request"]["shaped"], 0)
             self.says(receipt, "MATCH")
 
+    CALLED = ({"sampling": {"temperature": 1.2, "logit_bias": [[300, 30]]}}, {"tool_choice": "required"},
+              {"tool_choice": {"type": "function", "function": {"name": "add"}}, "parallel_tool_calls": False, "max_tokens": 60},
+              {"sampling": {"temperature": 1.5, "seed": 4, "logit_bias": [[300, 8]]}, "max_tokens": 200, "stop": ["zz"]},
+              {"tool_choice": "required", "sampling": {"temperature": 1.5, "seed": 9}, "max_tokens": 34})
+
     def test_tools_that_are_called(self):
-        for more in ({"sampling": {"temperature": 1.2, "logit_bias": [[300, 30]]}}, {"tool_choice": "required"}):
-            receipt, _ = self.receipt(tools=[self.TOOL], **more)
-            self.assertEqual(r.statement_of(receipt)["predicate"]["request"]["shaped"], 1)
-            self.says(receipt, "UNVERIFIABLE", "calls of tools")
+        for more in self.CALLED:
+            receipt, finish = self.receipt(tools=[self.TOOL], **more)
+            self.assertEqual(r.statement_of(receipt)["predicate"]["request"]["shaped"], 1, more)
+            self.assertIn(finish, ("tool_calls", "stop", "length"))
+            self.says(receipt, "MATCH")
+            self.says(receipt, "MATCH", "", "--mode", "decode")
+            self.says(receipt, "MATCH", "", "--threads", "2")
+
+    def resigned(self, receipt, change):
+        """What was asked is changed, and signed by another."""
+        statement, opening = r.statement_of(receipt), dict(receipt["opening"])
+        asked = json.loads(opening["asked"])
+        change(asked)
+        opening["asked"] = r.spelled(asked).decode()
+        salt = bytes.fromhex(opening["salt"])
+        statement["predicate"]["request"]["asked"] = r.commit("asked", salt, opening["asked"].encode()).hex()
+        return r.signed(statement, SEED, opening)
+
+    def test_what_was_asked_counts(self):
+        """It must be what is committed to, and lead to these draws."""
+        receipt, finish = self.receipt(tools=[self.TOOL], tool_choice="required")
+        self.assertEqual(finish, "tool_calls")
+        opening = dict(receipt["opening"])
+        asked = opening.pop("asked")
+        self.assertEqual(json.loads(asked)["tools"], [self.TOOL])
+        self.says({**receipt, "opening": opening}, "UNVERIFIABLE", "calls of tools")
+        for text in (asked.replace("integer", "boolean"), asked[:-1], "", "x"):
+            self.says({**receipt, "opening": {**opening, "asked": text}}, "INVALID", "asked")
+
+        def boolean(o):
+            o["tools"][0]["function"]["parameters"]["properties"]["a"]["type"] = "boolean"
+        for change, why in ((boolean, ""), (lambda o: o.pop("tool_choice"), ""), (lambda o: o.update(parts=False), ""),
+                            (lambda o: o["messages"].append({"role": "user", "content": "x"}), "another prompt"),
+                            (lambda o: o.update(tools="add"), "refused"), (lambda o: o.update(no_such_key=1), "refused"),
+                            (lambda o: o.update(constraint={"regex": "a"}), ""), (lambda o: o.clear(), "refused")):
+            self.says(self.resigned(receipt, change), "MISMATCH", why)
+
+    def test_reasoning_before_a_form(self):
+        """The form begins behind the end of reasoning, which comes as text, or as the model's own token."""
+        model = make_model("thinks", "--tokenizer", "llama", "--pre", "default", "--ctx", "4096", "--seed", "7")
+
+        def change(m):
+            m.drop("tokenizer.chat_template")
+            m.set("tokenizer.chat_template", gguf.STR,
+                  "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}<think>{# </think> #}")
+            m.get("tokenizer.ggml.tokens")[1][300] = b"</think>"
+        with open(model, "rb") as f:
+            data = gguf.edit(f.read(), change)
+        with open(model, "wb") as f:
+            f.write(data)
+        self.model, own = model, self.answers
+        try:
+            self.answers = Answers(model)
+            self.addCleanup(self.answers.close)
+            for seed in range(4):
+                receipt, finish = self.receipt(constraint={"json_schema": self.SCHEMA}, max_tokens=200,
+                                               sampling={"temperature": 1.2, "seed": seed, "logit_bias": [[300, 4 * seed]]})
+                request = r.statement_of(receipt)["predicate"]["request"]
+                self.assertEqual((request["shaped"], finish), (1, "stop"))
+                self.says(receipt, "MATCH")
+                self.says(receipt, "MATCH", "", "--mode", "decode")
+        finally:
+            self.answers = own
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@
 
 #include <jansson.h>
 
+struct vs_asked;
 struct vs_claim;
 struct vs_ids;
-struct vs_order;
 struct vs_service;
 struct vs_work;
 
@@ -34,9 +34,9 @@ void vs_claim_free(struct vs_claim *c);
 int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices);
 const uint8_t *vs_claim_salt(const struct vs_claim *c);
 int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n);   /* where the content is wanted. VS_E_NOMEM */
-/* The same from a request that was read; shaped: what bends the draws stands in no constraint. VS_E_NOMEM. claim_request.c */
-int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
-                     bool parts, bool shaped, struct vs_error *err);
+/* The same from a request that was read. VS_E_NOMEM. claim_request.c */
+int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_asked *asked, const struct vs_ids *prompt,
+                     struct vs_error *err);
 json_t *vs_claim_opening(const struct vs_claim *c);      /* borrowed */
 /* Token `id` at `position` was drawn from these logits. VS_E_NOMEM. */
 int vs_claim_token(struct vs_claim *c, uint32_t choice, size_t position, uint32_t id, const float *logits, size_t n);

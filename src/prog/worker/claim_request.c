@@ -78,16 +78,16 @@ static void commit_stop_tokens(const uint8_t *salt, const struct vs_ids *ids, st
         json_object_set_new(opening, "stop_tokens", vs_ids_json(ids->id, ids->n, NULL));
 }
 
-static int commit_constraint(const uint8_t *salt, const json_t *request, struct vs_hashed *ret, json_t *opening)
+/* As JSON, which the opening has as a text. */
+static int commit_json(const uint8_t *salt, const char *name, const json_t *value, struct vs_hashed *ret, json_t *opening)
 {
-    const json_t *constraint = json_object_get(request, "constraint");
     struct vs_buf text = { 0 };
-    if (!constraint || json_is_null(constraint))
+    if (!value || json_is_null(value))
         return VS_OK;
-    vs_json_dump(constraint, &text);
+    vs_json_dump(value, &text);
     if (text.status == VS_OK) {
-        vs_commit(VS_COMMIT_CONSTRAINT, salt, text.data, text.n, ret->hash);
-        json_object_set_new(opening, "constraint", json_stringn(text.data, text.n));
+        vs_commit(name, salt, text.data, text.n, ret->hash);
+        json_object_set_new(opening, name, json_stringn(text.data, text.n));
     }
     ret->is_there = true;
     int r = text.status;
@@ -104,9 +104,11 @@ static void say_adapters(struct vs_statement *s, const struct vs_work *w)
         s->model.adapters.one[i].scale = w->adapters[i];
 }
 
-int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const struct vs_order *order, const struct vs_ids *prompt,
-                     bool parts, bool shaped, struct vs_error *err)
+int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const struct vs_asked *a, const struct vs_ids *prompt,
+                     struct vs_error *err)
 {
+    const struct vs_order *order = &a->order;
+    bool shaped = order->forces || order->or_calls || a->may_reason;     /* tools alone bend nothing until one is called */
     const struct vs_service *s = w->s;
     const json_t *request = w->request;
     const uint8_t *salt = vs_claim_salt(claim);
@@ -119,7 +121,7 @@ int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const stru
     asked.request.max_tokens = order->max_tokens;
     asked.request.ignore_eos = order->ignore_eos;
     asked.request.special = order->special;
-    asked.request.parts = parts;
+    asked.request.parts = a->teller.is_in_parts;
     asked.request.shaped = shaped;
     asked.request.prompt.is_there = true;
     vs_commit_ids(VS_COMMIT_PROMPT, salt, prompt->id, prompt->n, asked.request.prompt.hash);
@@ -127,7 +129,9 @@ int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const stru
     commit_bias(salt, &order->sampling, &asked.request.bias, opening);
     commit_stops(salt, order, &asked.request.stop, opening);
     commit_stop_tokens(salt, &order->stop_tokens, &asked.request.stop_tokens, opening);
-    int r = commit_constraint(salt, request, &asked.request.constraint, opening);
+    int r = commit_json(salt, VS_COMMIT_CONSTRAINT, json_object_get(request, "constraint"), &asked.request.constraint, opening);
+    if (r == VS_OK && (shaped || a->tools))
+        r = commit_json(salt, VS_COMMIT_ASKED, request, &asked.request.asked, opening);
     if (r == VS_OK)
         r = vs_claim_prompt(claim, prompt->id, prompt->n);
     if (vs_claim_begin(claim, &asked, opening, w->n_lanes) != VS_OK || r != VS_OK)

@@ -5,6 +5,7 @@
  *     id --stop.c--> text, or the end   characters and stop strings are never cut
  *     text --tell.c--> frames           each of one part: content, reasoning, a call
  *     reason.c                          what may stand in front of an answer that keeps a form
+ *     answer.c                          which token may come next, and what follows from it
  *     generate.c                        a request as a state machine: wants rows computed, takes their logits, says one token
  *
  * Stays inside the worker.
@@ -165,4 +166,52 @@ int vs_teller_token(struct vs_teller *t, uint32_t id, size_t n_held, struct vs_e
 /* The text that may go out with a token: at least one frame. Takes over extra. is_last: no other comes. */
 int vs_teller_add(struct vs_teller *t, uint32_t id, const char *text, size_t n, json_t *extra, bool is_last, struct vs_error *err);
 void vs_teller_drop(struct vs_teller *t, size_t n);      /* the first n frames: they are sent */
+
+/* ---- answer.c: an answer, token by token ---- */
+
+struct vs_claim;
+
+struct vs_asked {                        /* what all answers to a request share; s, check and claim are set, the rest zeroed */
+    struct vs_service *s;
+    struct vs_check *check;
+    struct vs_claim *claim;              /* NULL: no receipt is wanted */
+    struct vs_order order;
+    size_t n_prompt;
+    const char *notice;
+    json_t *tools;                       /* a reference; NULL: none may be called */
+    struct vs_teller_config teller;
+    struct vs_buf begun;                 /* of the answer, with which the prompt ends */
+    struct vs_reason_marks marks;
+    bool is_open, may_reason;            /* the prompt has begun reasoning; and that goes on before the answer keeps its form */
+};
+/* Reads the request and its prompt. _clear in either case. */
+int vs_asked_read(struct vs_asked *a, const json_t *request, struct vs_ids *prompt, struct vs_error *err);
+void vs_asked_clear(struct vs_asked *a);
+
+struct vs_made {                         /* one answer; index is set, the rest zeroed */
+    uint32_t index;
+    struct vs_ids tokens;                /* the prompt, then what was made; others may stand behind `next` */
+    size_t next;                         /* the token that the next logits decide */
+    struct vs_stopper stopper;
+    struct vs_teller teller;             /* what is not sent yet */
+    struct vs_matcher *matcher;          /* where the answer is in its constraint; NULL: it has none */
+    struct vs_reasoning reasoning;       /* in front of that */
+    bool holds_call;                     /* the constraint is that of a call which the model has begun by itself */
+    bool skips_call;                     /* the call that is under way can't be held any more */
+    const char *finish;                  /* NULL while it goes on */
+};
+/* Behind the prompt. _clear in either case. */
+int vs_made_begin(const struct vs_asked *a, struct vs_made *m, const struct vs_ids *prompt, struct vs_error *err);
+void vs_made_clear(struct vs_made *m);
+/* No token may follow: as many as were asked for, or there is no room to read the last one. */
+bool vs_made_is_full(const struct vs_asked *a, const struct vs_made *m);
+/* Which tokens may come next, where there is a matcher. NULL: no memory. */
+const uint64_t *vs_made_mask(const struct vs_asked *a, struct vs_made *m);
+/* Draws the next one; nothing has changed yet. */
+int vs_made_draw(const struct vs_asked *a, struct vs_made *m, struct vs_sampling sampling, struct vs_sampler *sampler,
+                 const float *logits, uint32_t *ret, struct vs_error *err);
+/* It stands in its place: its text comes, and perhaps the end. *ret_n: bytes at the front of stopper.held that may go out.
+ * VS_E_INVALID: it is not what the constraint allows. Then _keep: they are kept to be sent; extra is taken over. */
+int vs_made_follow(const struct vs_asked *a, struct vs_made *m, uint32_t id, size_t *ret_n, struct vs_error *err);
+int vs_made_keep(const struct vs_asked *a, struct vs_made *m, uint32_t id, size_t n_text, json_t *extra, struct vs_error *err);
 #endif

@@ -12,6 +12,7 @@
 #include "receipt/statement.h"
 
 #include "base/bytes.h"
+#include "ipc/keys.h"
 #include "base/word.h"
 
 #include <inttypes.h>
@@ -27,14 +28,10 @@ struct replay {
     struct vs_work work;
     struct vs_statement statement;       /* its worker's part */
     uint8_t salt[VS_SALT_BYTES], h[VS_DIGEST_BYTES];
-    struct vs_order order;
-    struct vs_ids tokens;                /* prompt and answer */
-    size_t n_prompt, next;               /* the token that the next logits decide */
+    struct vs_asked asked;
+    struct vs_made made;                 /* all tokens are there; its `next` goes through them */
     bool decode;
-    struct vs_stopper stopper;
-    struct vs_matcher *matcher;          /* NULL: no constraint */
     struct vs_sha256 text;
-    const char *finish;                  /* how it ended here; NULL: it did not */
     enum verdict verdict;
     int64_t at;                          /* of a mismatch: which token of the answer; -1: none of them */
     char reason[300];
@@ -62,16 +59,14 @@ static bool is_finish(const struct replay *p, const char *word)
 
 static void judge_finish(struct replay *p)
 {
-    bool natural = is_finish(p, "stop") || is_finish(p, "length");
-    if (is_finish(p, "tool_calls"))
-        judge(p, UNVERIFIABLE, -1, "it ended by a call: which tools were offered is not in the receipt");
-    else if (natural && !p->finish)
+    bool natural = is_finish(p, "stop") || is_finish(p, "length") || is_finish(p, "tool_calls");
+    if (natural && !p->made.finish)
         judge(p, MISMATCH, -1, "the answer does not end behind these tokens");
-    else if (natural && !is_finish(p, p->finish))
-        judge(p, MISMATCH, -1, "the answer ends by '%s'", p->finish);
-    else if (!natural && p->finish)
+    else if (natural && !is_finish(p, p->made.finish))
+        judge(p, MISMATCH, -1, "the answer ends by '%s'", p->made.finish);
+    else if (!natural && p->made.finish)
         judge(p, UNVERIFIABLE, -1, "the answer is at its end ('%s') behind these tokens: nobody can redo what stopped it",
-              p->finish);
+              p->made.finish);
 }
 
 /* All tokens are as they were drawn. */
@@ -91,61 +86,37 @@ static void judge_whole(struct replay *p)
 
 /* ---- one token ---- */
 
-static bool is_full(const struct replay *p, size_t n)
-{
-    return (p->order.max_tokens >= 0 && (int64_t)(n - p->n_prompt) >= p->order.max_tokens)
-           || n > vs_model_context(p->work.s->model);
-}
-
-/* So many tokens may follow the one at `next`. */
-static uint32_t n_behind(const struct replay *p)
-{
-    size_t left = vs_model_context(p->work.s->model) - p->next, n = p->next - p->n_prompt;
-    if (p->order.max_tokens >= 0 && left > (size_t)p->order.max_tokens - n - 1)
-        left = (size_t)p->order.max_tokens - n - 1;
-    return (uint32_t)left;
-}
-
-/* The token stands in its place: its text, and perhaps the end, as generate.c has it. */
+/* The token stands in its place: its text, and perhaps the end. */
 static int follow(struct replay *p, uint32_t id, struct vs_error *err)
 {
-    bool ends;
-    size_t n;
-    int r = vs_stopper_push(&p->stopper, id, &ends, &n, err);
-    if (r != VS_OK)
-        return r;
-    p->next++;
-    if (p->matcher && !ends && !vs_matcher_take(p->matcher, id))
-        judge(p, MISMATCH, (int64_t)(p->next - 1 - p->n_prompt), "the constraint does not allow this token");
-    bool full = is_full(p, p->next);
-    if (ends || (p->matcher && (vs_matcher_must_end(p->matcher) || (full && vs_matcher_may_end(p->matcher)))))
-        p->finish = "stop";
-    else if (full)
-        p->finish = "length";
-    if (p->finish)
-        n = vs_stopper_finish(&p->stopper);
-    if (n) {
-        vs_sha256_add(&p->text, p->stopper.held.data, n);
-        vs_buf_drop(&p->stopper.held, n);
+    struct vs_made *m = &p->made;
+    struct vs_error why = { 0 };
+    size_t n = 0;
+    int r = vs_made_follow(&p->asked, m, id, &n, &why);
+    if (r == VS_E_INVALID) {
+        judge(p, MISMATCH, (int64_t)(m->next - 1 - p->asked.n_prompt), "the constraint does not allow this token");
+        return VS_OK;
     }
-    return VS_OK;
+    if (r == VS_OK && n)
+        vs_sha256_add(&p->text, m->stopper.held.data, n);
+    if (r == VS_OK)
+        r = vs_made_keep(&p->asked, m, id, n, NULL, &why);
+    vs_teller_drop(&m->teller, m->teller.n);     /* it is told to nobody */
+    return r == VS_OK ? r : vs_error_set(err, r, "%s", why.text);
 }
 
 static int decide(struct replay *p, struct vs_sampler *sampler, const float *logits, struct vs_error *err)
 {
-    size_t position = p->next;
-    int64_t at = (int64_t)(position - p->n_prompt);
-    uint32_t id, recorded = p->tokens.id[position];
+    size_t position = p->made.next;
+    int64_t at = (int64_t)(position - p->asked.n_prompt);
+    uint32_t id, recorded = p->made.tokens.id[position];
     uint8_t d[VS_DIGEST_BYTES];
-    struct vs_sampling sampling = p->order.sampling;
-    if (p->finish) {
-        judge(p, MISMATCH, at, "the answer has ended ('%s') before this token", p->finish);
+    if (p->made.finish) {
+        judge(p, MISMATCH, at, "the answer has ended ('%s') before this token", p->made.finish);
         return VS_OK;
     }
-    if (p->matcher && !(sampling.allowed = vs_matcher_mask(p->matcher, n_behind(p))))
-        return vs_error_set(err, VS_E_NOMEM, "out of memory");
     struct vs_error why = { 0 };
-    int r = vs_sampler_sample(sampler, &sampling, logits, p->tokens.id, position, position, &id, &why);
+    int r = vs_made_draw(&p->asked, &p->made, p->asked.order.sampling, sampler, logits, &id, &why);
     if (r == VS_OK && id != recorded)
         judge(p, MISMATCH, at, "token %u is drawn here, and the receipt has %u", id, recorded);
     else if (r == VS_E_FAULT || r == VS_E_INVALID)
@@ -165,12 +136,12 @@ static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
 {
     const struct replay *p = (const struct replay *)w;
     (void)lane;
-    *ret = (struct vs_want){ .tokens = p->tokens.id, .decode = p->decode && p->next > p->n_prompt };
+    *ret = (struct vs_want){ .tokens = p->made.tokens.id, .decode = p->decode && p->made.next > p->asked.n_prompt };
     if (p->verdict != OPEN)
         return;
     /* The last token's own row decides nothing. */
-    ret->n = ret->n_known = (uint32_t)(p->decode ? p->next : p->tokens.n - 1);
-    ret->n_out = p->decode ? 1 : (uint32_t)(p->tokens.n - p->n_prompt);
+    ret->n = ret->n_known = (uint32_t)(p->decode ? p->made.next : p->made.tokens.n - 1);
+    ret->n_out = p->decode ? 1 : (uint32_t)(p->made.tokens.n - p->asked.n_prompt);
     ret->n_shared = p->decode ? ret->n - 1 : 0;
 }
 
@@ -181,7 +152,7 @@ static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, co
     (void)lane;
     for (uint32_t i = 0; i < n && r == VS_OK && p->verdict == OPEN; i++) {
         r = decide(p, sampler, logits + i * (size_t)vs_model_n_vocab(w->s->model), err);
-        if (r == VS_OK && p->verdict == OPEN && p->next == p->tokens.n)
+        if (r == VS_OK && p->verdict == OPEN && p->made.next == p->made.tokens.n)
             judge_whole(p);
     }
     return r;
@@ -191,7 +162,7 @@ static int send_place(struct vs_work *w, uint32_t lane, struct vs_error *err)
 {
     const struct replay *p = (const struct replay *)w;
     (void)lane;
-    int r = w->sink->progress(w->sink->context, "verify", p->next - p->n_prompt, p->tokens.n - p->n_prompt);
+    int r = w->sink->progress(w->sink->context, "verify", p->made.next - p->asked.n_prompt, p->made.tokens.n - p->asked.n_prompt);
     return r == VS_OK ? r : vs_error_set(err, r, "%s", vs_status_text(r));
 }
 
@@ -200,16 +171,14 @@ static json_t *result(struct vs_work *w)
     static const char *const names[] = { "", "MATCH", "MISMATCH", "UNVERIFIABLE" };
     const struct replay *p = (const struct replay *)w;
     return json_pack("{s:s, s:o, s:s, s:I}", "verdict", names[p->verdict], "at", p->at < 0 ? json_null() : json_integer(p->at),
-                     "reason", p->reason, "tokens", (json_int_t)(p->next - p->n_prompt));
+                     "reason", p->reason, "tokens", (json_int_t)(p->made.next - p->asked.n_prompt));
 }
 
 static void free_replay(struct vs_work *w)
 {
     struct replay *p = (struct replay *)w;
-    vs_matcher_free(p->matcher);
-    vs_stopper_clear(&p->stopper);
-    vs_order_clear(&p->order);
-    vs_ids_clear(&p->tokens);
+    vs_made_clear(&p->made);
+    vs_asked_clear(&p->asked);
     free(p);
 }
 
@@ -264,9 +233,8 @@ static int compare_model(struct replay *p, struct vs_error *err)
               vs_kv_type_name(c->kv_type));
     if (st->numeric.n_ctx != vs_model_context(s->model))
         judge(p, UNVERIFIABLE, -1, "the context was %" PRIu64 ", and here it is %u", st->numeric.n_ctx, vs_model_context(s->model));
-    if (st->request.shaped)
-        judge(p, UNVERIFIABLE, -1, "%s", "calls of tools or reasoning bent the draws: to redo them, the whole request would be "
-              "needed");
+    if ((st->request.shaped || is_finish(p, "tool_calls")) && !json_object_get(p->work.request, "asked"))
+        judge(p, UNVERIFIABLE, -1, "%s", "calls of tools or reasoning bent the draws: to redo them, what was asked is needed");
     return VS_OK;
 }
 
@@ -283,7 +251,7 @@ static bool read_bias(struct replay *p, const json_t *list)
     struct vs_sha256 sum;
     uint8_t digest[VS_DIGEST_BYTES];
     size_t n = json_array_size(list);
-    if (!(p->order.bias = calloc(n + 1, sizeof *p->order.bias)))
+    if (!(p->asked.order.bias = calloc(n + 1, sizeof *p->asked.order.bias)))
         return false;
     vs_commit_begin(&sum, VS_COMMIT_BIAS, p->salt);
     for (size_t i = 0; i < n; i++) {
@@ -295,12 +263,12 @@ static bool read_bias(struct replay *p, const json_t *list)
         for (size_t k = 0; k < 8; k++)
             words[1] = words[1] << 4 | (uint32_t)(vs_hex_digit(json_string_value(bits)[k]) & 15);
         vs_commit_add_ids(&sum, words, 2);
-        p->order.bias[i].id = words[0];
-        memcpy(&p->order.bias[i].bias, &words[1], sizeof words[1]);
+        p->asked.order.bias[i].id = words[0];
+        memcpy(&p->asked.order.bias[i].bias, &words[1], sizeof words[1]);
     }
     vs_sha256_end(&sum, digest);
-    p->order.sampling.bias = p->order.bias;
-    p->order.sampling.n_bias = n;
+    p->asked.order.sampling.bias = p->asked.order.bias;
+    p->asked.order.sampling.n_bias = n;
     return p->statement.request.bias.is_there == (n > 0)
         && (n == 0 || memcmp(digest, p->statement.request.bias.hash, sizeof digest) == 0);
 }
@@ -316,8 +284,8 @@ static bool read_stops(struct replay *p, const json_t *list)
         size_t n = json_string_length(v);
         if (!n || n > VS_MAX_STOP_BYTES || i >= VS_MAX_STOPS)
             return false;
-        p->order.stop[p->order.n_stops] = json_string_value(v);
-        p->order.stop_n[p->order.n_stops++] = n;
+        p->asked.order.stop[p->asked.order.n_stops] = json_string_value(v);
+        p->asked.order.stop_n[p->asked.order.n_stops++] = n;
         vs_commit_add_text(&sum, json_string_value(v), n);
     }
     vs_sha256_end(&sum, digest);
@@ -325,15 +293,16 @@ static bool read_stops(struct replay *p, const json_t *list)
         && (i == 0 || memcmp(digest, p->statement.request.stop.hash, sizeof digest) == 0);
 }
 
-static bool read_constraint_text(const struct replay *p, const json_t *constraint)
+/* JSON, or NULL, is what was committed to under that name. */
+static bool is_committed_json(const struct replay *p, const char *name, const json_t *value, const struct vs_hashed *to)
 {
     struct vs_buf text = { 0 };
     uint8_t digest[VS_DIGEST_BYTES];
-    if (constraint)
-        vs_json_dump(constraint, &text);
-    vs_commit(VS_COMMIT_CONSTRAINT, p->salt, text.data ? text.data : "", text.n, digest);
-    bool good = text.status == VS_OK && p->statement.request.constraint.is_there == (constraint != NULL)
-        && (!constraint || memcmp(digest, p->statement.request.constraint.hash, sizeof digest) == 0);
+    if (value)
+        vs_json_dump(value, &text);
+    vs_commit(name, p->salt, text.data ? text.data : "", text.n, digest);
+    bool good = text.status == VS_OK && to->is_there == (value != NULL)
+        && (!value || memcmp(digest, to->hash, sizeof digest) == 0);
     vs_buf_clear(&text);
     return good;
 }
@@ -341,15 +310,15 @@ static bool read_constraint_text(const struct replay *p, const json_t *constrain
 static void read_sampling(struct replay *p)
 {
     const struct vs_statement_request *q = &p->statement.request;
-    p->order.sampling = (struct vs_sampling){
+    p->asked.order.sampling = (struct vs_sampling){
         .seed = q->seed, .temperature = q->temperature, .top_k = (uint32_t)q->top_k, .top_p = q->top_p, .min_p = q->min_p,
         .typical_p = q->typical_p, .repeat_penalty = q->repeat_penalty, .presence_penalty = q->presence_penalty,
         .frequency_penalty = q->frequency_penalty, .repeat_last_n = (int32_t)q->repeat_last_n,
     };
-    p->order.max_tokens = q->max_tokens;
-    p->order.ignore_eos = q->ignore_eos;
-    p->order.special = q->special;
-    p->order.parts = q->parts;
+    p->asked.order.max_tokens = q->max_tokens;
+    p->asked.order.ignore_eos = q->ignore_eos;
+    p->asked.order.special = q->special;
+    p->asked.order.parts = q->parts;
 }
 
 /* Ids as they are; those that the model does not have are judged later. False: no list of ids, or no memory. */
@@ -366,43 +335,92 @@ static bool read_ids(const struct replay *p, const char *key, struct vs_ids *ret
     return true;
 }
 
-static void judge_vocabulary(struct replay *p)
+static void judge_vocabulary(struct replay *p, const struct vs_ids *ids, bool is_answer)
 {
     uint32_t n_vocab = vs_model_n_vocab(p->work.s->model);
-    for (size_t i = 0; i < p->tokens.n; i++)
-        if (p->tokens.id[i] >= n_vocab)
-            judge(p, MISMATCH, i < p->n_prompt ? -1 : (int64_t)(i - p->n_prompt), "token %u is none of this model's",
-                  p->tokens.id[i]);
+    for (size_t i = 0; i < ids->n; i++)
+        if (ids->id[i] >= n_vocab)
+            judge(p, MISMATCH, is_answer ? (int64_t)i : -1, "token %u is none of this model's", ids->id[i]);
+}
+
+static bool is_same(const json_t *a, const json_t *b)
+{
+    return json_is_null(a) || !a ? !b : json_equal(a, b);
+}
+
+/* What bends the draws follows from the whole request, and must lead to the same prompt. */
+static int read_asked(struct replay *p, const json_t *asked, const struct vs_ids *prompt, struct vs_error *err)
+{
+    struct vs_asked *a = &p->asked;
+    struct vs_ids own = { 0 };
+    struct vs_error why = { 0 };
+    int r = vs_key_check_body(json_object_get(asked, "messages") ? VS_MSG_CHAT : VS_MSG_GENERATE, asked, &why);
+    if (r == VS_OK)
+        r = vs_asked_read(a, asked, &own, &why);
+    if (r == VS_E_NOMEM || p->work.sink->check.status != VS_OK)
+        r = vs_error_set(err, r, "%s", why.text[0] ? why.text : vs_status_text(r));
+    else if (r != VS_OK)
+        judge(p, MISMATCH, -1, "what was asked is refused here: %.200s", why.text);
+    else if (own.n != prompt->n || memcmp(own.id, prompt->id, own.n * sizeof *own.id) != 0)
+        judge(p, MISMATCH, -1, "what was asked becomes another prompt here");
+    else if (a->teller.is_in_parts != p->statement.request.parts
+             || !is_same(json_object_get(asked, "constraint"), json_object_get(p->work.request, "constraint")))
+        judge(p, MISMATCH, -1, "what was asked is another request than the receipt's");
+    vs_ids_clear(&own);
+    a->n_prompt = prompt->n;
+    free(a->order.bias);                 /* these are read from what is committed to by itself, as without it */
+    a->order.bias = NULL;
+    a->order.n_stops = 0;
+    vs_ids_clear(&a->order.stop_tokens);
+    return p->verdict == OPEN ? r : VS_OK;
 }
 
 /* The request as the receipt opens it: each part must be what is committed to. */
-static int read_request(struct replay *p, struct vs_error *err)
+static int read_request(struct replay *p, struct vs_ids *prompt, struct vs_ids *answer, struct vs_error *err)
 {
-    const json_t *o = p->work.request;
-    struct vs_ids answer = { 0 };
+    const json_t *o = p->work.request, *asked = json_object_get(o, "asked");
+    const struct vs_statement_request *q = &p->statement.request;
+    struct vs_order *order = &p->asked.order;
     struct vs_error why = { 0 };
-    bool good = read_ids(p, "prompt_tokens", &p->tokens) && read_ids(p, "tokens", &answer)
-        && read_ids(p, "stop_tokens", &p->order.stop_tokens)
-        && committed(p, VS_COMMIT_PROMPT, &p->tokens, &p->statement.request.prompt)
-        && committed(p, VS_COMMIT_TOKENS, &answer, &p->statement.tokens)
-        && p->tokens.n == p->statement.request.n_prompt && answer.n == p->statement.trace.n_out;
-    p->n_prompt = p->next = p->tokens.n;
-    good = good && vs_ids_append(&p->tokens, answer.id, answer.n) == VS_OK;
-    vs_ids_clear(&answer);
+    bool good = read_ids(p, "prompt_tokens", prompt) && read_ids(p, "tokens", answer)
+        && committed(p, VS_COMMIT_PROMPT, prompt, &q->prompt) && committed(p, VS_COMMIT_TOKENS, answer, &p->statement.tokens)
+        && prompt->n == q->n_prompt && answer->n == p->statement.trace.n_out
+        && is_committed_json(p, VS_COMMIT_CONSTRAINT, json_object_get(o, "constraint"), &q->constraint)
+        && (!asked || is_committed_json(p, VS_COMMIT_ASKED, asked, &q->asked));
+    p->asked.n_prompt = p->made.next = prompt->n;
+    int r = good && asked ? read_asked(p, asked, prompt, err)
+          : good ? vs_constraint_read(p->work.s, o, VS_GRAMMAR_WRITES, &p->work.sink->check, &order->grammar, err) : VS_OK;
+    if (r != VS_OK || p->verdict != OPEN)
+        return r;
     read_sampling(p);
-    good = good && p->statement.request.stop_tokens.is_there == (p->order.stop_tokens.n > 0)
-        && (!p->order.stop_tokens.n
-            || committed(p, VS_COMMIT_STOP_TOKENS, &p->order.stop_tokens, &p->statement.request.stop_tokens))
-        && read_bias(p, json_object_get(o, "bias")) && read_stops(p, json_object_get(o, "stop"))
-        && read_constraint_text(p, json_object_get(o, "constraint"));
+    good = good && read_ids(p, "stop_tokens", &order->stop_tokens) && q->stop_tokens.is_there == (order->stop_tokens.n > 0)
+        && (!order->stop_tokens.n || committed(p, VS_COMMIT_STOP_TOKENS, &order->stop_tokens, &q->stop_tokens))
+        && read_bias(p, json_object_get(o, "bias")) && read_stops(p, json_object_get(o, "stop"));
     if (!good)
-        return vs_error_set(err, VS_E_INVALID, "prompt_tokens, tokens, bias, stop, stop_tokens and constraint must be what the "
-                            "statement commits to; `veritas verify --mode structure` says which is not");
-    judge_vocabulary(p);
-    if (vs_sampling_check(&p->order.sampling, vs_model_n_vocab(p->work.s->model), &why) != VS_OK)
+        return vs_error_set(err, VS_E_INVALID, "prompt_tokens, tokens, bias, stop, stop_tokens, constraint and asked must be what "
+                            "the statement commits to; `veritas verify --mode structure` says which is not");
+    judge_vocabulary(p, prompt, false);
+    judge_vocabulary(p, answer, true);
+    if (vs_sampling_check(&order->sampling, vs_model_n_vocab(p->work.s->model), &why) != VS_OK)
         judge(p, MISMATCH, -1, "nothing is drawn for such a request: %.200s", why.text);
-    if (p->tokens.n > (size_t)vs_model_context(p->work.s->model) + 1)
+    if (prompt->n + answer->n > (size_t)vs_model_context(p->work.s->model) + 1)
         judge(p, MISMATCH, -1, "%s", "prompt and answer do not fit into the context");
+    return VS_OK;
+}
+
+/* The answer begins, and its tokens wait to be judged. */
+static int begin_made(struct replay *p, const struct vs_ids *prompt, const struct vs_ids *answer, struct vs_error *err)
+{
+    struct vs_error why = { 0 };
+    int r = vs_made_begin(&p->asked, &p->made, prompt, &why);
+    if (r == VS_OK && vs_ids_append(&p->made.tokens, answer->id, answer->n) != VS_OK)
+        r = VS_E_NOMEM;
+    if (r == VS_OK && vs_statement_chain(&p->statement, p->salt, p->h) != VS_OK)
+        r = VS_E_NOMEM;
+    if (r == VS_E_NOMEM)
+        return vs_error_set(err, r, "out of memory");
+    if (r != VS_OK)
+        judge(p, MISMATCH, -1, "no answer can be made here: %.200s", why.text);
     return VS_OK;
 }
 
@@ -411,6 +429,7 @@ static int begin(struct replay *p, struct vs_error *err)
     const json_t *o = p->work.request;
     const char *statement = json_string_value(json_object_get(o, "statement"));
     const char *salt = json_string_value(json_object_get(o, "salt"));
+    struct vs_ids prompt = { 0 }, answer = { 0 };
     if (!statement || !salt || !json_object_get(o, "finish") || !json_object_get(o, "prompt_tokens")
         || !json_object_get(o, "tokens"))
         return vs_error_set(err, VS_E_INVALID, "statement, salt, prompt_tokens, tokens and finish must be given");
@@ -418,26 +437,23 @@ static int begin(struct replay *p, struct vs_error *err)
         return vs_error_set(err, VS_E_INVALID, "salt: 64 hex digits in lower case are needed");
     vs_hex_bytes(salt, sizeof p->salt, p->salt);
     p->decode = vs_request_flag(o, "decode");
+    p->asked.s = p->work.s;
+    p->asked.check = &p->work.sink->check;
+    vs_commit_begin(&p->text, VS_COMMIT_TEXT, p->salt);
     int r = vs_statement_parse(statement, json_string_length(json_object_get(o, "statement")), VS_STATEMENT_WORKER, &p->statement,
                                err);
     if (r == VS_OK)
         r = compare_model(p, err);
     if (r == VS_OK && p->verdict == OPEN)
-        r = read_request(p, err);
-    if (r != VS_OK || p->verdict != OPEN)
-        return r;
-    r = vs_constraint_read(p->work.s, o, VS_GRAMMAR_WRITES, &p->work.sink->check, &p->order.grammar, err);
-    if (r == VS_OK && p->order.grammar && vs_matcher_create(p->order.grammar, &p->matcher) != VS_OK)
-        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    if (r == VS_OK)
-        r = vs_stopper_init(&p->stopper, &p->order, p->work.s, err);
-    if (r == VS_OK && vs_statement_chain(&p->statement, p->salt, p->h) != VS_OK)
-        r = vs_error_set(err, VS_E_NOMEM, "out of memory");
-    vs_commit_begin(&p->text, VS_COMMIT_TEXT, p->salt);
-    if (r == VS_OK && p->next == p->tokens.n) {          /* no token: nothing is drawn */
-        p->finish = is_full(p, p->next) ? "length" : NULL;
+        r = read_request(p, &prompt, &answer, err);
+    if (r == VS_OK && p->verdict == OPEN)
+        r = begin_made(p, &prompt, &answer, err);
+    if (r == VS_OK && p->verdict == OPEN && answer.n == 0) {     /* no token: nothing is drawn */
+        p->made.finish = vs_made_is_full(&p->asked, &p->made) ? "length" : NULL;
         judge_whole(p);
     }
+    vs_ids_clear(&prompt);
+    vs_ids_clear(&answer);
     return r;
 }
 
