@@ -440,7 +440,8 @@ class Run(Case):
     def test_answers_that_are_cut_or_empty_are_named(self):
         def status(limit):
             return lambda r: [complete(models=[dict(name="other", facts=dict(context=1, context_limit=9)),
-                                               dict(name="name", facts=dict(context=64, context_limit=limit))])]
+                                               dict(name="name", settings=dict(alias="nick"),
+                                                    facts=dict(context=64, context_limit=limit))])]
 
         usage = dict(prompt_tokens=1, completion_tokens=1, cached_tokens=0)
 
@@ -461,7 +462,8 @@ class Run(Case):
                 self.assertLessEqual(err.count("\n"), 1)
         for limit, said in ((64, "is full; the model was made for no more"), (65, "is full; a larger --ctx (up to 65) makes room")):
             self.daemon.answers.update(status=status(limit), generate=lambda r: [error("CONTEXT", "it is full")])
-            self.assertIn(said, self.run_it("run", "-m", "name", "x", status=5)[1])
+            for name in ("name", "nick"):                               # whatever the model was called
+                self.assertIn(said, self.run_it("run", "-m", name, "x", status=5)[1])
         self.daemon.answers.update(chat=answer("length"), load=lambda r: [complete()])
         self.assertIn("is full; /clear forgets what was said; a larger --ctx (up to 65)",
                       self.run_it("chat", "-m", "name", text="x\n")[1])

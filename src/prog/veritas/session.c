@@ -82,6 +82,13 @@ static void show_progress(struct vs_session *s, const json_t *event)
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
+static bool is_called(const json_t *model, const char *word)
+{
+    const char *name = json_string_value(json_object_get(model, "name"));
+    const char *alias = json_string_value(json_object_get(json_object_get(model, "settings"), "alias"));
+    return (name && strcmp(name, word) == 0) || (alias && strcmp(alias, word) == 0);
+}
+
 /* What can be done when the context is full: is a larger one possible, and is it as large as the KV cache? Asks the daemon. */
 static void context_advice(struct vs_session *s, char *ret, size_t n)
 {
@@ -90,9 +97,8 @@ static void context_advice(struct vs_session *s, char *ret, size_t n)
     size_t i;
     if (vs_client_call(s->client, VS_MSG_STATUS, request, NULL, &result, NULL) == VS_OK)
         json_array_foreach(json_object_get(result, "models"), i, model) {
-            const char *name = json_string_value(json_object_get(model, "name"));
             json_t *facts = json_object_get(model, "facts");
-            if (!name || strcmp(name, s->model) != 0)
+            if (!is_called(model, s->model))
                 continue;
             context = json_integer_value(json_object_get(facts, "context"));
             limit = json_integer_value(json_object_get(facts, "context_limit"));
