@@ -11,7 +11,9 @@
 
 #include "base/bytes.h"
 #include "base/sha256.h"
+#include "base/utf8.h"
 #include "ipc/json.h"
+#include "ipc/long_text.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -57,19 +59,56 @@ void audit_flush(struct broker *b)
     }
 }
 
-static struct record *keep(struct broker *b, const char *event, json_t *fields)
+/* ---- fields: the text of an object, for many records a second are made ---- */
+
+static void put_key(struct vs_buf *f, const char *key)
+{
+    vs_buf_str(f, f->n ? ",\"" : "{\"");
+    vs_buf_str(f, key);
+    vs_buf_str(f, "\":");
+}
+
+static void put_json(struct vs_buf *f, const char *key, const json_t *value)
+{
+    put_key(f, key);
+    if (value)
+        vs_json_dump(value, f);
+    else
+        f->status = VS_E_NOMEM;
+}
+
+/* Cut where it is long. */
+static void put_text(struct vs_buf *f, const char *key, const char *text)
+{
+    size_t n = strnlen(text, MAX_LOG_NAME - 1);
+    if (vs_utf8_valid(text, n) != n) {
+        json_t *clean = vs_json_text(text, n);
+        put_json(f, key, clean);
+        json_decref(clean);
+    } else if (n) {
+        put_key(f, key);
+        vs_long_write(text, n, f);
+    }
+}
+
+static void put_number(struct vs_buf *f, const char *key, int64_t n)
+{
+    put_key(f, key);
+    vs_buf_printf(f, "%lld", (long long)n);
+}
+
+/* Takes over the fields. NULL: it can't be kept. */
+static struct record *keep(struct broker *b, const char *event, struct vs_buf *f)
 {
     struct audit *a = &b->audit;
-    struct vs_buf text = { .limit = 2 * VS_MAX_CONTROL };
     struct record *r = NULL;
-    if (fields && json_object_set_new(fields, "event", json_string(event)) == 0)
-        vs_json_dump(fields, &text);
-    json_decref(fields);
-    if (text.n && text.status == VS_OK && a->n_kept < MOST_KEPT)
-        r = malloc(sizeof *r + text.n);
+    put_text(f, "event", event);
+    vs_buf_char(f, '}');
+    if (f->status == VS_OK && f->n <= 2 * VS_MAX_CONTROL && a->n_kept < MOST_KEPT)
+        r = malloc(sizeof *r + f->n);
     if (r) {
-        *r = (struct record){ .number = ++a->n_made, .at = b->now, .n = text.n };
-        memcpy(r->text, text.data, text.n);
+        *r = (struct record){ .number = ++a->n_made, .at = b->now, .n = f->n };
+        memcpy(r->text, f->data, f->n);
         if (a->last)
             a->last->next = r;
         else
@@ -82,16 +121,21 @@ static struct record *keep(struct broker *b, const char *event, json_t *fields)
     } else {
         a->n_missed++;
     }
-    vs_buf_clear(&text);
+    vs_buf_clear(f);
     return r;
 }
 
 void audit_note(struct broker *b, const char *event, json_t *fields)
 {
+    struct vs_buf f = { .status = fields ? VS_OK : VS_E_NOMEM };
+    const char *key;
+    json_t *value;
+    json_object_foreach(fields, key, value)
+        if (b->audit.is_on)
+            put_json(&f, key, value);
     if (b->audit.is_on)
-        keep(b, event, fields);
-    else
-        json_decref(fields);
+        keep(b, event, &f);
+    json_decref(fields);
 }
 
 /* ---- texts: never themselves ---- */
@@ -126,25 +170,11 @@ void audit_text(struct broker *b, struct request *r, const char *text, size_t n)
     r->text_bytes += n;
 }
 
-static void set_text(json_t *fields, const char *key, const char *text)
-{
-    char cut[MAX_LOG_NAME];
-    snprintf(cut, sizeof cut, "%s", text);
-    if (fields && *cut)
-        json_object_set_new(fields, key, vs_json_text(cut, strlen(cut)));
-}
-
-static void set_number(json_t *fields, const char *key, int64_t n)
-{
-    if (fields)
-        json_object_set_new(fields, key, json_integer(n));
-}
-
-static void set_hmac(const struct audit *a, json_t *fields, struct vs_sha256 *inner)
+static void put_hmac(const struct audit *a, struct vs_buf *f, struct vs_sha256 *inner)
 {
     char hmac[65];
     hmac_end(a, inner, hmac);
-    set_text(fields, "text_hmac", hmac);
+    put_text(f, "text_hmac", hmac);
 }
 
 /* ---- requests ---- */
@@ -155,25 +185,21 @@ static bool is_loggable(uint16_t type)
         && type != VS_MSG_WHOAMI;
 }
 
-static json_t *who(const struct broker *b, const struct request *r)
+static void put_who(struct vs_buf *f, const struct request *r)
 {
-    char client[MAX_LOG_NAME];
-    (void)b;
-    snprintf(client, sizeof client, "%s", r->peer->name);
-    json_t *fields = json_pack("{s:I, s:s, s:I, s:I, s:I, s:o}", "request", (json_int_t)r->id, "type", vs_message_name(r->type),
-                               "number", (json_int_t)r->number, "uid", (json_int_t)r->peer->uid, "pid",
-                               (json_int_t)r->peer->pid, "client", vs_json_text(client, strlen(client)));
-    if (fields && r->who.name[0])
-        json_object_set_new(fields, "key", json_string(r->who.name));
-    if (fields && (r->who.name[0] || r->who.role))
-        json_object_set_new(fields, "role", json_string(vs_role_name(r->who.role)));
-    if (fields && r->remote[0])
-        json_object_set_new(fields, "remote", vs_json_text(r->remote, strlen(r->remote)));
-    if (fields && r->trace[0])
-        json_object_set_new(fields, "trace", json_string(r->trace));
-    if (fields && r->client->person[0] && !r->client->is_key)
-        json_object_set_new(fields, "on_behalf_of", vs_json_text(r->client->person, strlen(r->client->person)));
-    return fields;
+    put_number(f, "request", (int64_t)r->id);
+    put_text(f, "type", vs_message_name(r->type));
+    put_number(f, "number", (int64_t)r->number);
+    put_number(f, "uid", (int64_t)r->peer->uid);
+    put_number(f, "pid", (int64_t)r->peer->pid);
+    put_text(f, "client", r->peer->name);
+    put_text(f, "key", r->who.name);
+    if (r->who.name[0] || r->who.role)
+        put_text(f, "role", vs_role_name(r->who.role));
+    put_text(f, "remote", r->remote);
+    put_text(f, "trace", r->trace);
+    if (!r->client->is_key)
+        put_text(f, "on_behalf_of", r->client->person);
 }
 
 static void let_begin(struct broker *b, struct request *r)
@@ -184,10 +210,10 @@ static void let_begin(struct broker *b, struct request *r)
 }
 
 /* Its first record. False: it cannot be kept, and nobody may have what has none. */
-static bool keep_begin(struct broker *b, struct request *r, json_t *fields)
+static bool keep_begin(struct broker *b, struct request *r, struct vs_buf *f)
 {
     struct audit *a = &b->audit;
-    struct record *record = keep(b, "request", fields);
+    struct record *record = keep(b, "request", f);
     r->first_record = record ? record->number : 0;
     r->waits_for_log = record && !a->is_failed;
     if (r->waits_for_log) {
@@ -198,31 +224,31 @@ static bool keep_begin(struct broker *b, struct request *r, json_t *fields)
 }
 
 /* Not in one turn: its body must be there until it is done (audit_hash). */
-static void hash_later(struct audit *a, struct request *r, json_t *fields)
+static void hash_later(struct audit *a, struct request *r, const struct vs_buf *f)
 {
     struct request **at = &a->unhashed;
     while (*at)
         at = &(*at)->next_unhashed;
     *at = r;
-    r->unhashed = fields;
+    r->unhashed = *f;
     r->n_hashed = 0;
     r->waits_for_log = true;
     hmac_begin(a, 0x36, &r->body_sum);
 }
 
-/* Takes its first record, which is without HMAC as far as the body was not read. NULL: it has been made. */
-static json_t *take_unhashed(struct audit *a, struct request *r)
+/* Takes its first record, which is without HMAC as far as the body was not read. False: it has been made. */
+static bool take_unhashed(struct audit *a, struct request *r, struct vs_buf *ret)
 {
-    json_t *fields = r->unhashed;
     struct request **at = &a->unhashed;
-    if (!fields)
-        return NULL;
+    if (!r->unhashed.n)
+        return false;
     while (*at != r)
         at = &(*at)->next_unhashed;
     *at = r->next_unhashed;
     r->next_unhashed = NULL;
-    r->unhashed = NULL;
-    return fields;
+    *ret = r->unhashed;
+    r->unhashed = (struct vs_buf){ 0 };
+    return true;
 }
 
 void audit_hash(struct broker *b)
@@ -236,9 +262,10 @@ void audit_hash(struct broker *b)
     r->n_hashed += n;
     if (n < left)
         return;
-    json_t *fields = take_unhashed(a, r);
-    set_hmac(a, fields, &r->body_sum);
-    if (!keep_begin(b, r, fields))
+    struct vs_buf f = { 0 };
+    take_unhashed(a, r, &f);
+    put_hmac(a, &f, &r->body_sum);
+    if (!keep_begin(b, r, &f))
         request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
     else if (!r->waits_for_log)
         let_begin(b, r);
@@ -257,25 +284,26 @@ bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head
     memcpy(r->policy, a->policy, sizeof r->policy);
     if (head && head->trace)
         snprintf(r->trace, sizeof r->trace, "%s", head->trace);
-    json_t *fields = who(b, r);
+    struct vs_buf f = { 0 };
+    put_who(&f, r);
     if (head && head->model)
-        set_text(fields, "model", head->model);
-    if (head && head->on_behalf_of)
-        set_text(fields, "on_behalf_of", head->on_behalf_of);
+        put_text(&f, "model", head->model);
+    if (head && head->on_behalf_of && (r->client->is_key || !r->client->person[0]))
+        put_text(&f, "on_behalf_of", head->on_behalf_of);
     r->is_recorded = true;
     if (p && p->body_bytes)
-        set_number(fields, "text_bytes", (int64_t)p->body_bytes);
-    if (p && p->body_bytes > HASH_SLICE && fields) {
-        hash_later(a, r, fields);
+        put_number(&f, "text_bytes", (int64_t)p->body_bytes);
+    if (p && p->body_bytes > HASH_SLICE) {
+        hash_later(a, r, &f);
         return true;
     }
     if (p && p->body_bytes) {
         struct vs_sha256 sum;
         hmac_begin(a, 0x36, &sum);
         vs_sha256_add(&sum, p->body, p->body_bytes);
-        set_hmac(a, fields, &sum);
+        put_hmac(a, &f, &sum);
     }
-    return r->is_recorded = keep_begin(b, r, fields);
+    return r->is_recorded = keep_begin(b, r, &f);
 }
 
 static int severity_of(const struct vs_outcome *o)
@@ -286,37 +314,41 @@ static int severity_of(const struct vs_outcome *o)
 static void add_finding(struct broker *b, struct request *r, const struct vs_outcome *o)
 {
     json_t *guard = o->guard[0] ? vs_json_parse(o->guard, strlen(o->guard), NULL) : NULL;
-    json_t *fields = guard ? who(b, r) : NULL;
-    if (fields) {
-        json_object_set(fields, "guard", guard);
-        set_text(fields, "model", r->model ? r->model->name : "");
-        set_text(fields, "policy", r->policy);
-        keep(b, "finding", fields);
-    }
+    struct vs_buf f = { 0 };
+    if (!guard)
+        return;
+    put_who(&f, r);
+    put_json(&f, "guard", guard);
+    put_text(&f, "model", r->model ? r->model->name : "");
+    put_text(&f, "policy", r->policy);
+    keep(b, "finding", &f);
     json_decref(guard);
 }
 
-static json_t *levels(const struct broker *b, const struct model *m)
+static void put_levels(struct vs_buf *f, const struct broker *b, const struct model *m)
 {
-    json_t *all = json_object();
     const struct { const char *name; const json_t *sandbox; } of[] = {
         { "broker", b->sandbox }, { "guard", m ? m->guard_sandbox : NULL }, { "worker", m ? m->sandbox : NULL },
     };
+    struct vs_buf all = { 0 };
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         const json_t *level = json_object_get(of[i].sandbox, "level");
         if (json_is_integer(level))
-            json_object_set_new(all, of[i].name, json_integer(json_integer_value(level)));
+            put_number(&all, of[i].name, json_integer_value(level));
     }
-    return all;
+    put_key(f, "sandbox");
+    vs_buf_add(f, all.n ? all.data : "{", all.n ? all.n : 1);
+    vs_buf_char(f, '}');
+    vs_buf_clear(&all);
 }
 
-static void add_chains(json_t *fields, const struct request *r)
+static void put_chains(struct vs_buf *f, const struct request *r)
 {
-    json_t *all = receipt_chains(r);
-    if (fields && json_array_size(all) == 1)
-        json_object_set(fields, "receipt", json_array_get(all, 0));
-    else if (fields && json_array_size(all))
-        json_object_set(fields, "receipts", all);
+    json_t *all = r->receipt ? receipt_chains(r) : NULL;
+    if (json_array_size(all) == 1)
+        put_text(f, "receipt", json_string_value(json_array_get(all, 0)));
+    else if (json_array_size(all))
+        put_json(f, "receipts", all);
     json_decref(all);
 }
 
@@ -326,35 +358,35 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
     if (!a->is_on || !r->is_recorded)
         return AUDIT_TELL;
     bool failed = o->error.code != VS_OK;
-    json_t *unhashed = take_unhashed(a, r);
-    if (unhashed)                       /* no worker has seen the body */
-        keep_begin(b, r, unhashed);
+    struct vs_buf f = { 0 };
+    if (take_unhashed(a, r, &f))        /* no worker has seen the body */
+        keep_begin(b, r, &f);
     add_finding(b, r, o);
-    json_t *fields = who(b, r);
+    put_who(&f, r);
     const struct model *m = r->model;
-    set_text(fields, "model", m ? m->name : "");
-    set_text(fields, "model_digest", o->model_digest[0] ? o->model_digest : "");
-    set_text(fields, "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done");
-    set_number(fields, "status_id", severity_of(o));
-    set_number(fields, "duration", (int64_t)((b->now - r->arrived_at) / MS));
+    put_text(&f, "model", m ? m->name : "");
+    put_text(&f, "model_digest", o->model_digest[0] ? o->model_digest : "");
+    put_text(&f, "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done");
+    put_number(&f, "status_id", severity_of(o));
+    put_number(&f, "duration", (int64_t)((b->now - r->arrived_at) / MS));
     if (o->has_usage) {
-        set_number(fields, "prompt_tokens", o->usage.prompt_tokens);
-        set_number(fields, "completion_tokens", o->usage.completion_tokens);
-        set_number(fields, "cached_tokens", o->usage.cached_tokens);
+        put_number(&f, "prompt_tokens", o->usage.prompt_tokens);
+        put_number(&f, "completion_tokens", o->usage.completion_tokens);
+        put_number(&f, "cached_tokens", o->usage.cached_tokens);
     } else if (r->n_tokens) {
-        set_number(fields, "completion_tokens", r->n_tokens);
+        put_number(&f, "completion_tokens", r->n_tokens);
     }
     if (r->n_resumed)
-        set_number(fields, "resumed", r->n_resumed);
+        put_number(&f, "resumed", r->n_resumed);
     if (r->text_bytes) {
-        set_number(fields, "text_bytes", (int64_t)r->text_bytes);
-        set_hmac(a, fields, &r->text_sum);
+        put_number(&f, "text_bytes", (int64_t)r->text_bytes);
+        put_hmac(a, &f, &r->text_sum);
     }
-    set_text(fields, "policy", r->policy);
-    add_chains(fields, r);
-    if (m && fields)
-        json_object_set_new(fields, "sandbox", levels(b, m));
-    struct record *record = keep(b, "answer", fields);
+    put_text(&f, "policy", r->policy);
+    put_chains(&f, r);
+    if (m)
+        put_levels(&f, b, m);
+    struct record *record = keep(b, "answer", &f);
     if (a->continues && (!record || a->is_failed))
         return AUDIT_TELL;
     if (!record)
@@ -418,7 +450,9 @@ static void on_written(struct broker *b, const struct vs_frame *f)
     if (a->n_missed && goes_on) {
         uint64_t missed = a->n_missed;
         a->n_missed = 0;
-        keep(b, "gap", json_pack("{s:I}", "missed", (json_int_t)missed));
+        struct vs_buf gap = { 0 };
+        put_number(&gap, "missed", (int64_t)missed);
+        keep(b, "gap", &gap);
     }
     send_kept(b);
     receipts_send(b);
@@ -455,8 +489,14 @@ void audit_open(struct broker *b, int fd, const json_t *settings)
     vs_conn_send(&a->conn, VS_MSG_HELLO, 0, 0, hello, (size_t)n, -1);
     if (!a->is_on && !only_signs) {
         a->is_on = true;
-        audit_note(b, "broker", json_pack("{s:s, s:o, s:s, s:o}", "version", VERITAS_VERSION, "sandbox", levels(b, NULL), "policy",
-                                          a->policy, "settings", who_keys_json(b)));
+        struct vs_buf f = { 0 };
+        json_t *keys = who_keys_json(b);
+        put_text(&f, "version", VERITAS_VERSION);
+        put_levels(&f, b, NULL);
+        put_text(&f, "policy", a->policy);
+        put_json(&f, "settings", keys);
+        keep(b, "broker", &f);
+        json_decref(keys);
     }
 }
 

@@ -224,7 +224,7 @@ struct request {                        /* of a client, from its frame to the on
     uint64_t begun_at, first_at;        /* 0, or when a worker first had it; when its first token came */
     uint64_t number;                    /* in the log */
     bool is_recorded, waits_for_log;    /* the log hears of it; its first record is not there yet */
-    json_t *unhashed;                   /* that record, while the HMAC of a large body is under way; else NULL */
+    struct vs_buf unhashed;             /* that record's fields, while the HMAC of a large body is under way; else empty */
     struct request *next_unhashed;
     struct vs_sha256 body_sum;
     size_t n_hashed;                    /* bytes of the body */
