@@ -512,6 +512,13 @@ class Api(Gateway):
                              ("error", "not_found_error", self.headers["request-id"]), path)
         self.assertEqual(self.json(CHAT, self.chat(model="none"), 404, more=theirs)["error"]["code"], "model_not_found")
 
+    def test_a_message_without_content(self):
+        for message in ({"role": "user"}, {"role": "user", "contents": "Hi"}, {"role": "developer", "content": None}):
+            e = self.json(CHAT, self.chat(messages=[message]), 400)["error"]
+            self.assertEqual((e["param"], e["code"]), ("messages[0]", "missing_required_parameter"))
+        self.json(CHAT, self.chat(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None},
+                                            {"role": "user", "content": ""}], max_tokens=1))
+
     def test_errors_name_their_field(self):
         tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
         flat = {"type": "function", "name": "f", "parameters": {"type": "object"}}

@@ -80,6 +80,8 @@ static int read_message(struct gw_reading *r, size_t i, const json_t *message, j
         return gw_refuse_at(r, at, "unsupported_value", "sound is not read");
     if (content && !json_is_null(content) && !json_is_string(content) && !json_is_array(content))
         return gw_refuse_at(r, at, "invalid_value", "content must be a string or a list of parts");
+    if ((!content || json_is_null(content)) && (gw_is(role, "user") || gw_is(role, "system") || gw_is(role, "developer")))
+        return gw_refuse_at(r, at, "missing_required_parameter", "content is needed");
     json_t *copy = json_copy((json_t *)(uintptr_t)message), *parts = NULL;
     if (json_is_array(content)) {
         int rc = read_parts(r, i, content, &parts);
