@@ -428,7 +428,7 @@ int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_err
         if (!works(vs_public_kind(signer)))
             return keys_fail(ret, VS_E_UNSUPPORTED, vs_public_kind(signer) == VS_KEY_P256
                              ? "is signed by ECDSA with P-256, which OpenSSL does not do here"
-                             : "is signed by Ed25519, which OpenSSL does not do here (in FIPS mode it does not)", err);
+                             : "is signed by Ed25519, which OpenSSL does not do here", err);
         if (ret->n == VS_KEYS_MOST || !vs_key_verify(signer, line, length, &signature))
             return keys_fail(ret, VS_E_MALFORMED, "is not signed by the one before it", err);
         if (ret->n == cap) {
