@@ -81,6 +81,7 @@ TRAITS |= {
     "jina-bert-v2": BERT | {"gelu erf", "up", "no rope", "alibi", "qk row"}, "jina-bert-v3": BERT | {"gelu erf", "no gate"},
     "modern-bert": LAYER_NORM | {"encoder", "gelu erf", "up", "windows", "dense first"},
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
+    "t5encoder": {"encoder", "gelu", "no rope", "buckets"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
 PERIODS = {"gemma3n": 5, "plamo3": 8, "muse-glimmer": 4, "step35": 0, "gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
@@ -170,6 +171,7 @@ class Model:
                          for scale, r in self.adapters]
         self.reader = GGUFReader(path)
         self.tensors = {t.name: t for t in self.reader.tensors}
+        self.tensors = {n.replace("enc.blk.", "blk.").replace(".attn_o.", ".attn_output."): t for n, t in self.tensors.items()}
         self.arch = self.key("general.architecture", full=True)
         self.quantise_activations = quantise_activations
         if self.arch not in TRAITS:
@@ -219,6 +221,8 @@ class Model:
             shared = self.own = self.n_layers - self.key("attention.shared_kv_layers", preset)
             self.unread -= {n for n in self.tensors if n.startswith("blk.") and int(n.split(".")[1]) >= shared
                             and (".attn_k" in n or ".attn_v" in n)}
+        if "buckets" in self.traits:
+            self.scale = 1.0
         if self.arch == "grok":
             self.scale = self.key("attention.output_scale", 0.08838834764831845)
         self.clamp = self.key("attention.clamp_kqv", 0.0) if "clamp" in self.traits else 0.0
@@ -564,7 +568,15 @@ def rope(x, frequency, magnitude, adjacent, first_position):
     return y
 
 
-def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alibi=0.0, chunks=False):
+def t5_bucket(distance, buckets=32, most=128):
+    """As T5 was trained: half of the buckets for keys behind the query; of those the first half for distances of their own."""
+    side, exact = buckets // 2, buckets // 4
+    far = np.abs(distance)
+    wide = exact + np.log(np.maximum(far, 1) / exact) / np.log(most / exact) * (side - exact)
+    return np.where(distance > 0, side, 0) + np.where(far < exact, far, np.minimum(np.floor(wide + 1e-9), side - 1).astype(int))
+
+
+def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alibi=0.0, chunks=False, buckets=None):
     """q [n, heads, d], k and v [n, kv heads, d]: causal, the last `window` keys only unless it is 0. sinks: one more logit of each
     head, without a value. both_ways: all keys, or those at most window / 2 away. alibi: the largest bias by distance."""
     n, n_heads, _ = q.shape
@@ -583,6 +595,8 @@ def attention(q, k, v, scale, window, cap=0.0, sinks=None, both_ways=False, alib
             score = cap * np.tanh(score / cap)
         if alibi:
             score -= slopes[h] * np.abs(p - j)
+        if buckets is not None:
+            score += buckets[t5_bucket(j - p), h]
         score[hidden] = -np.inf
         most = score.max(axis=1, keepdims=True)
         if sinks is not None:
@@ -993,7 +1007,7 @@ def attend(model, i, x, kv, trace, at):
         gate = np.repeat(gate, v.shape[2], axis=1) if gate.shape[1] == q.shape[1] else gate
     window = model.window if local else 0
     x = attention(q, k, v, model.scale, window, model.attention_softcap, sinks, model.both_ways, model.alibi,
-                  "chunks" in traits)
+                  "chunks" in traits, model.weight("blk.0.attn_rel_b.weight") if "buckets" in traits else None)
     trace(at + "attention", x)
     if "sub norms" in traits:
         x = model.norm(blk + "attn_sub_norm", x)
@@ -1107,6 +1121,8 @@ def hidden(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, pro
             up = model.linear(blk + "ffn_up", x)
             if "no gate" in traits:
                 x = act(up)
+            elif "buckets" in traits and blk + "ffn_gate.weight" not in model.tensors:
+                x = np.maximum(up, 0)
             else:
                 gate, up = np.split(up, 2, axis=1) if "up" in traits else (model.linear(blk + "ffn_gate", x), up)
                 x = model.joined(act, gate, up, model.limit("swiglu_clamp_shexp", blk)) if "limits" in traits else act(gate) * up

@@ -339,6 +339,38 @@ static void soft_max_alibi(const struct vs_cpu *c, const struct vs_instr *in, st
     c->ops.soft_max(x, s->span[i], 1, in->cap, &s->m_split[i], &s->l_split[i]);
 }
 
+enum { SIDE = 16, EXACT = 8 };           /* buckets of distances: to each side, those of one distance */
+
+/* That of T5: behind those of one distance ever wider ones, the last from 91 on; more for keys behind the query. */
+static size_t bucket(uint32_t key, uint32_t position)
+{
+    uint64_t distance = key > position ? key - position : position - key;
+    size_t first = key > position ? SIDE : 0, k = 0;
+    if (distance < EXACT)
+        return first + distance;
+    while (k < SIDE - EXACT - 1 && distance * distance >= (uint64_t)EXACT * EXACT << (k + 1))
+        k++;
+    return first + EXACT + k;
+}
+
+static float bias_of(const struct vs_matrix *m, size_t row, uint32_t head)
+{
+    const void *data = m->data;
+    size_t i = row * m->n_cols + head;
+    return m->dtype == VS_F16 ? vs_f16_to_f32(((const uint16_t *)data)[i]) : ((const float *)data)[i];
+}
+
+/* s * scale + the bias of the distance's bucket, then as without. */
+static void soft_max_buckets(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, size_t i, uint32_t position,
+                             uint32_t head, uint32_t base)
+{
+    const struct vs_matrix *biases = &c->memory.weights[in->tensor].matrix;
+    float *x = s->scores + i * VS_SCORES;
+    for (uint32_t t = s->span[i].lo; t < s->span[i].hi; t++)
+        x[t] = x[t] * in->scale + bias_of(biases, bucket(base + t, position), head);
+    c->ops.soft_max(x, s->span[i], 1, in->cap, &s->m_split[i], &s->l_split[i]);
+}
+
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
 static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, const struct vs_block *block,
                   uint32_t head, uint32_t first_head, uint32_t group, uint32_t which)
@@ -372,9 +404,12 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
         page_scores(c, l, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
     for (i = 0; i < n_q; i++)
-        if (s->span[i].hi > s->span[i].lo && in->alibi > 0)
-            soft_max_alibi(c, in, s, i, rows[i / group].position, first_head + (uint32_t)(i % group), base);
-        else if (s->span[i].hi > s->span[i].lo)
+        if (s->span[i].hi <= s->span[i].lo)
+            continue;
+        else if (in->alibi > 0 || in->tensor != VS_NONE)
+            (in->tensor != VS_NONE ? soft_max_buckets : soft_max_alibi)(c, in, s, i, rows[i / group].position,
+                                                                        first_head + (uint32_t)(i % group), base);
+        else
             c->ops.soft_max(s->scores + i * VS_SCORES, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
     memset(s->o_split, 0, n_q * in->value_dim * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {

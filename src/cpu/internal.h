@@ -95,7 +95,7 @@ struct vs_instr {
     uint32_t prologue;                   /* VS_I_LINEAR: the instruction before it that makes what only it, and others that follow
                                           * each other, read; or VS_NONE */
     bool is_prologue;
-    uint32_t tensor;                     /* VS_I_EMBED, VS_I_POSITION */
+    uint32_t tensor;                     /* VS_I_EMBED, VS_I_POSITION; VS_I_ATTENTION: a bias by distance, or VS_NONE */
     unsigned outputs;                    /* it is run when one of these is wanted: bits 1 << VS_OUTPUT_*; */
     unsigned yields;                     /* y is one of these itself */
     uint32_t n_heads, n_kv_heads, head_dim, layer, window, rope;

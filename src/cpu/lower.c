@@ -332,6 +332,7 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
     in->sinks = vector(l, n->tensor[0]);
     in->both_ways = n->p.both_ways;
     in->alibi = n->p.alibi;
+    in->tensor = n->tensor[1];
     in->scale = n->p.scale;
     in->cap = n->p.softcap;
 }

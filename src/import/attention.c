@@ -90,6 +90,8 @@ uint32_t vs_gb_shared_from(const struct vs_builder *b, uint32_t il)
     return b->n_own - (b->windowed[il] ? 2 : 1);
 }
 
+enum { BUCKETS = 32 };                   /* of distances, as all T5 have them */
+
 /* What attention gives for q, k and v as they are to be compared; k and v VS_NONE: with those of shared_from. */
 static uint32_t attended(struct vs_builder *b, uint32_t q, uint32_t k, uint32_t v, uint32_t il)
 {
@@ -115,6 +117,13 @@ static uint32_t attended(struct vs_builder *b, uint32_t q, uint32_t k, uint32_t 
     n.p.window = !b->windowed[il] ? 0 : b->arch->encoder ? b->window / 2 + 1 : b->window;
     if (b->arch->sinks)
         n.tensor[0] = vs_gb_vector(b, (int)il, "attn_sinks.weight", vs_gb_whole(n.p.n_heads), b->arch->sinks == SINKS_IF_THERE);
+    if (b->arch->bucket_bias) {
+        int from = vs_gb_is_there(b, (int)il, "attn_rel_b.weight") ? (int)il : 0;
+        n.tensor[1] = vs_gb_tensor(b, from, "attn_rel_b.weight", n.p.n_heads, vs_gb_whole(BUCKETS), false);
+        const struct vs_tensor *t = n.tensor[1] != VS_NONE ? &b->g->tensors[n.tensor[1]] : NULL;
+        if (t && t->dtype != VS_F32 && t->dtype != VS_F16)
+            vs_gb_fail(b, VS_E_UNSUPPORTED, "a bias by distance must be F32 or F16", t->name);
+    }
     return vs_gb_node(b, n, n.p.n_heads * b->value_dim);
 }
 

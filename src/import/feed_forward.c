@@ -74,7 +74,10 @@ static uint32_t gated(struct vs_builder *b, uint32_t x, int i, const char *end, 
     snprintf(up, sizeof up, "ffn_up%s", end);
     snprintf(down, sizeof down, "ffn_down%s", end);
     snprintf(fused, sizeof fused, "%s.weight", gate);
-    if (b->arch->no_gate) {
+    bool no_gate = b->arch->no_gate || (b->arch->gate_by_tensor && !vs_gb_is_there(b, i, fused));
+    if (no_gate && b->arch->gate_by_tensor)
+        glu.p.activation = VS_ACT_RELU;
+    if (no_gate) {
         glu.in[0] = vs_gb_linear(b, x, i, up, b->n_embd, n_ff);
     } else if ((b->arch->fused_up || (b->arch->shared_fused_up && *end)) && !vs_gb_is_there(b, i, fused)) {
         glu.in[0] = vs_gb_product(b, x, i, up, up, VS_NONE, b->n_embd, (struct vs_part){ 0, n_ff, 2 * n_ff });

@@ -124,6 +124,11 @@ struct vs_family {
     uint32_t alibi_layers;              /* a model of so many layers has a bias by distance in place of a rope */
     /* Encoders: tokens see those after them too, and what comes out is vectors. A window of W reaches W / 2 to each side. */
     bool encoder;
+    const char *blocks;                 /* what the names of layers begin with, where it is not blk */
+    bool bucket_bias;                   /* scores have a bias by the distance's bucket, for each head: attn_rel_b, of layer 0 where
+                                         * another has none */
+    bool gate_by_tensor;                /* layers without ffn_gate have relu alone */
+    const char *attention_output;       /* attn_output's name, where it is another */
     bool sum_norm;                      /* no norm before a sub-layer: h = norm(h + what it makes of h), attn_output_norm and
                                          * layer_output_norm; there is none at the end */
     enum { NO_POSITIONS, POSITIONS, POSITIONS_IF_THERE } positions;      /* a learned vector of each is added to the embedding */
@@ -230,8 +235,8 @@ bool vs_gb_is_named(struct vs_str s, const char *name);
 
 /* ---- weights.c ---- */
 
-/* "blk.LAYER.SUFFIX"; layer < 0: SUFFIX. */
-const char *vs_gb_tensor_name(char buf[64], int layer, const char *suffix);
+/* "blk.LAYER.SUFFIX", or what the architecture has for blk; layer < 0: SUFFIX. */
+const char *vs_gb_tensor_name(const struct vs_builder *b, char buf[64], int layer, const char *suffix);
 bool vs_gb_is_there(const struct vs_builder *b, int layer, const char *suffix);
 /* How many rows a matrix of a layer has; 0: there is none. */
 uint64_t vs_gb_rows_of_matrix(const struct vs_builder *b, int layer, const char *suffix);

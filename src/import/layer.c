@@ -7,7 +7,7 @@ static uint32_t mix(struct vs_builder *b, uint32_t x, uint32_t il, const char **
 {
     if (b->recurrent[il])
         return vs_gb_recur(b, x, (int)il, ret_output, ret_width);
-    *ret_output = "attn_output";
+    *ret_output = b->arch->attention_output ? b->arch->attention_output : "attn_output";
     return vs_gb_attend(b, x, il, ret_width);
 }
 

@@ -91,7 +91,7 @@ static void adapt(struct vs_builder *b, struct vs_node *n, int layer, const char
 {
     struct vs_adapt found[VS_MAX_ADAPTERS];
     char name[64];
-    vs_gb_tensor_name(name, layer, suffix);
+    vs_gb_tensor_name(b, name, layer, suffix);
     for (unsigned k = 0; k < b->n_adapters && b->status == VS_OK; k++) {
         const struct vs_adapter_pair *p = vs_adapter_find(b->adapters[k], name);
         if (!p)

@@ -3,12 +3,12 @@
 
 #include <stdio.h>
 
-const char *vs_gb_tensor_name(char buf[64], int layer, const char *suffix)
+const char *vs_gb_tensor_name(const struct vs_builder *b, char buf[64], int layer, const char *suffix)
 {
     if (layer < 0)
         snprintf(buf, 64, "%s", suffix);
     else
-        snprintf(buf, 64, "blk.%d.%s", layer, suffix);
+        snprintf(buf, 64, "%s.%d.%s", b->arch->blocks ? b->arch->blocks : "blk", layer, suffix);
     return buf;
 }
 
@@ -20,13 +20,13 @@ static uint32_t *made_of(const struct vs_builder *b, const struct vs_gguf_tensor
 bool vs_gb_is_there(const struct vs_builder *b, int layer, const char *suffix)
 {
     char name[64];
-    return vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix)) != NULL;
+    return vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix)) != NULL;
 }
 
 uint64_t vs_gb_rows_of_matrix(const struct vs_builder *b, int layer, const char *suffix)
 {
     char name[64];
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix));
     return t ? t->ne[1] : 0;
 }
 
@@ -61,7 +61,7 @@ static const struct vs_gguf_tensor *find(struct vs_builder *b, int layer, const 
 {
     if (b->status != VS_OK)
         return NULL;
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(ret_name, layer, suffix));
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, ret_name, layer, suffix));
     if (!t && !optional)
         vs_gb_fail(b, VS_E_MALFORMED, "tensor is missing", ret_name);
     return t;
@@ -115,14 +115,14 @@ uint32_t vs_gb_vector_of_rows(struct vs_builder *b, int layer, const char *suffi
 bool vs_gb_is_deep(const struct vs_builder *b, int layer, const char *suffix)
 {
     char name[64];
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix));
     return t && t->ne[1] == 1 && t->ne[2] > 1;
 }
 
 uint32_t vs_gb_deep_vector(struct vs_builder *b, int layer, const char *suffix, uint32_t n_cols, uint32_t n_rows)
 {
     char name[64], what[160];
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix));
     if (b->status != VS_OK)
         return VS_NONE;
     if (t->ne[0] != n_cols || t->ne[2] != n_rows || t->ne[3] != 1) {
@@ -146,7 +146,7 @@ uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem
     char name[64], suffix[48], what[160];
     uint32_t first = VS_NONE;
     snprintf(suffix, sizeof suffix, "%s_exps.weight", stem);
-    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(name, layer, suffix));
+    const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix));
     for (uint32_t e = 0; !t && e < b->n_experts && b->status == VS_OK; e++) {
         char old[48];
         snprintf(old, sizeof old, "%s.%u.weight", stem, e);

@@ -57,6 +57,7 @@ static const struct family {
     bool ssm_norms;                     /* of Mamba's steps, B and C */
     bool each_norms;                    /* on each head of q and k, each with a weight of its own */
     bool streams;                       /* all that gemma3n alone has */
+    bool t5;                            /* names of its own, a bias of scores by the buckets of distances in the first layer */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
@@ -204,6 +205,7 @@ static const struct family {
     { .name = "eurobert", .encoder = true },
     { .name = "neo-bert", .encoder = true, .fused_up = true, .final_norm = "enc.output_norm" },
     { .name = "llama-embed", .encoder = true },
+    { .name = "t5encoder", .encoder = true, .key_length = true, .t5 = true, .final_norm = "enc.output_norm" },
     { .name = "gemma-embedding", .encoder = true, .head_norms = true, .post_norm = true, .key_length = true, .windows = true },
 };
 
@@ -616,6 +618,11 @@ __attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, co
     va_start(args, format);
     vsnprintf(t->name, sizeof t->name, format, args);
     va_end(args);
+    if (family_of(m->t)->t5 && !strncmp(t->name, "blk.", 4)) {
+        memmove(t->name + 4, t->name, sizeof t->name - 4);
+        memcpy(t->name, "enc.", 4);
+        t->name[sizeof t->name - 1] = 0;
+    }
     t->ne[0] = n_in;
     t->ne[1] = n_out ? n_out : 1;
     t->ne[2] = t->ne[3] = 1;
@@ -976,7 +983,7 @@ static void list_attention(struct model *m, int i)
     uint64_t o = heads_of(t, (uint64_t)i) * value, v = kv_heads_of(t, (uint64_t)i) * value;
     if (!kv) {
         if (q)
-            add_linear(m, t->embd, t->embd, 0, "attn_output", i);
+            add_linear(m, t->embd, t->embd, 0, f->t5 ? "attn_o" : "attn_output", i);
         return;
     }
     if (t->qkv) {
@@ -987,7 +994,7 @@ static void list_attention(struct model *m, int i)
         if (!t->no_values || is_local(t, (uint64_t)i))
             add_linear(m, t->embd, v, 0, "attn_v", i);
     }
-    add_linear(m, o, t->embd, 0, "attn_output", i);
+    add_linear(m, o, t->embd, 0, f->t5 ? "attn_o" : "attn_output", i);
     if (f->attention_gate)
         add_linear(m, t->embd, t->gate_by_head ? heads_of(t, (uint64_t)i) : o, 0, "attn_gate", i);
     if (f->sinks)
@@ -1054,6 +1061,8 @@ static void list_layer(struct model *m, int i)
          : f->mixer == PLAMO2 ? list_plamo2 : f->mixer == KDA ? list_kda : list_mamba)(m, i);
     if (!is_mixer(t, (uint64_t)i) && (!f->one_part || !feeds(t, (uint64_t)i)))
         list_attention(m, i);
+    if (f->t5 && i == 0)
+        add_tensor(m, strcmp(t->type, "F16") ? "F32" : "F16", t->heads, 32, 0, 1, "blk.%d.attn_rel_b.weight", i);
     if (!feeds(t, (uint64_t)i))
         return;
     for (int k = 0; k < 2 && f->post_norm; k++) {
@@ -1088,7 +1097,7 @@ static void list_layer(struct model *m, int i)
     }
     if (f->sub_norms)
         add_norm(m, ff, "ffn_sub_norm", i);
-    if (!f->fused_up && !f->no_gate)
+    if (!f->fused_up && !f->no_gate && !t->no_gate)
         add_linear(m, t->embd, ff, b, "ffn_gate", i);
     add_linear(m, t->embd, f->fused_up ? 2 * ff : ff, b, "ffn_up", i);
     add_linear(m, ff, t->embd, b, "ffn_down", i);

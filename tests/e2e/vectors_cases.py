@@ -29,6 +29,10 @@ CASES = {
                               "--key .classifier.pooling_type=u32:2 " + ENCODER, ["rank"]),
     "eurobert": ("--arch eurobert --kv-heads 2 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
     "neo-bert": ("--arch neo-bert --qkv 1 --key .pooling_type=u32:2 " + ENCODER, ["cls"]),
+    "t5encoder": ("--arch t5encoder --head-dim 24 --key .pooling_type=u32:1 " + ENCODER, ["mean", "none"]),
+    "t5encoder-f16": ("--arch t5encoder --key .pooling_type=u32:1 " + ENCODER.replace("F32", "F16"), ["mean"]),
+    "t5encoder-relu": ("--arch t5encoder --no-gate --key .attention.relative_buckets_count=u32:32 --key .pooling_type=u32:1 "
+                       + ENCODER, ["mean"]),
     "llama-embed": ("--arch llama-embed --kv-heads 2 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
     "gemma-embedding": ("--arch gemma-embedding --layers 7 --window 16 --kv-heads 1 --head-dim 32 --dense 96 "
                         "--key .pooling_type=u32:1 " + ENCODER.replace("--layers 2 ", ""), ["mean"]),
