@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BIN = os.path.abspath(sys.argv.pop(1))
@@ -173,6 +174,20 @@ class Api(Gateway):
         refused = self.json(CHAT, self.chat(zz=[1] * 600000), 413)
         self.assertEqual(refused["error"]["code"], "too_many_values")
         self.json(CHAT, self.chat("[{," * 300000, max_tokens=1), 400)          # within a string they are text: too long a prompt
+
+    def test_too_many_tools(self):
+        """Names are compared with each other: what would take minutes, and hold up everybody, is refused at once."""
+        tools = [{"type": "function", "function": {"name": f"a{i}"}} for i in range(60000)]
+        flat, theirs = [dict(type="function", name=f"a{i}") for i in range(60000)], [
+            {"name": f"a{i}", "input_schema": {}} for i in range(60000)]
+        some = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}
+        for path, body in ((CHAT, self.chat(tools=tools)), (RESPONSES, {"model": "one", "input": "x", "tools": flat}),
+                           (MESSAGES, self.chat(tools=theirs)), ("/tokenize", {"model": "one", "prompt": "x", "tools": tools}),
+                           ("/api/chat", {"model": "one", "messages": [{"role": "user", "content": "x"}], "tools": tools}),
+                           (CHAT, self.chat(tools=tools[:500], tool_choice=some))):
+            begun = time.monotonic()
+            self.json(path, body, 400)
+            self.assertLess(time.monotonic() - begun, 10, path)
 
     def test_no_seed_is_seed_0(self):
         free = self.json(CHAT, self.chat(temperature=1))["choices"]
@@ -511,6 +526,26 @@ class Api(Gateway):
             self.assertEqual((e["type"], e["error"]["type"], e["request_id"]),
                              ("error", "not_found_error", self.headers["request-id"]), path)
         self.assertEqual(self.json(CHAT, self.chat(model="none"), 404, more=theirs)["error"]["code"], "model_not_found")
+
+    def test_allowed_tools(self):
+        """Some of the tools: the model is told of these alone, so the prompt is that of a request which has no others."""
+        names = ("look", "find", "tell")
+        tools = [{"type": "function", "function": {"name": n, "parameters": {"type": "object"}}} for n in names]
+        flat = [{"type": "function", **t["function"]} for t in tools]
+        for mode in ("auto", "required"):
+            two = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [tools[2], tools[0]]}}
+            want = self.json(CHAT, self.chat(tools=[tools[0], tools[2]], tool_choice=mode, max_tokens=60))
+            got = self.json(CHAT, self.chat(tools=tools, tool_choice=two, max_tokens=60))
+            say = [[c["message"]["content"], [f["function"] for f in c["message"].get("tool_calls") or []]]
+                   for c in want["choices"] + got["choices"]]
+            self.assertEqual((say[0], want["usage"]["prompt_tokens"]), (say[1], got["usage"]["prompt_tokens"]))
+            one = {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": "find"}]}
+            ask = {"model": "one", "input": "Hi", "max_output_tokens": 60}
+            want = self.json(RESPONSES, {**ask, "tools": flat[1:2], "tool_choice": mode})["usage"]["input_tokens"]
+            self.assertEqual(self.json(RESPONSES, {**ask, "tools": flat, "tool_choice": one})["usage"]["input_tokens"], want)
+        for wrong in ([], [{"type": "function", "function": {"name": "none"}}], [tools[0], tools[0]], "look"):
+            body = self.chat(tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": wrong}})
+            self.assertEqual(self.json(CHAT, body, 400)["error"]["param"], "tool_choice")
 
     def test_a_message_without_content(self):
         for message in ({"role": "user"}, {"role": "user", "contents": "Hi"}, {"role": "developer", "content": None}):

@@ -156,13 +156,7 @@ int gw_read_tools(struct gw_reading *r, const json_t *v)
 
 static int read_tool_choice(struct gw_reading *r, const json_t *v)
 {
-    if (gw_is(v, "auto") || gw_is(v, "none") || gw_is(v, "required"))
-        return gw_put(r, "tool_choice", json_incref((json_t *)(uintptr_t)v));
-    const json_t *name = json_object_get(json_object_get(v, "function"), "name");
-    if (!gw_is(json_object_get(v, "type"), "function") || !json_is_string(name))
-        return gw_refuse(r, "unsupported_value",
-                         "auto, none, required or {\"type\": \"function\", \"function\": {\"name\"}} is needed");
-    return gw_put_choice(r, name);
+    return gw_read_choice(r, v, "function", "allowed_tools");
 }
 
 static const struct gw_field fields[] = {

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IGNORED_BYTES = 1024, NAME_SHOWN = 64, STOP_BYTES = 4096, TOOL_NAME_BYTES = 64 };
+enum { IGNORED_BYTES = 1024, NAME_SHOWN = 64, STOP_BYTES = 4096, TOOL_NAME_BYTES = 64, MOST_TOOLS = 512 };
 
 int gw_reading_init(struct gw_reading *r, struct gw_call *call, const struct gw_http *http, uint16_t type, struct gw_error *err)
 {
@@ -376,9 +376,35 @@ int gw_read_begun(struct gw_reading *r, json_t *messages)
     return rc;
 }
 
+static const json_t *name_of(const json_t *tool, const char *at)
+{
+    return json_object_get(at ? json_object_get(tool, at) : tool, "name");
+}
+
+/* The model is told of the tools that are allowed, and of no others. */
+static int keep_allowed(struct gw_reading *r)
+{
+    json_t *kept = json_array(), *all = json_object_get(r->request, "tools"), *tool;
+    const json_t *one;
+    size_t i, k;
+    if (json_array_size(r->allowed) <= json_array_size(all))
+        json_array_foreach(all, i, tool)
+            json_array_foreach(r->allowed, k, one)
+                if (json_equal(name_of(tool, "function"), name_of(one, r->allowed_at))) {
+                    json_array_append(kept, tool);
+                    break;
+                }
+    bool is_whole = json_array_size(kept) == json_array_size(r->allowed);
+    json_object_set_new(r->request, "tools", kept);
+    return is_whole ? VS_OK : gw_refuse_at(r, "tool_choice", "invalid_value", "what is allowed is not among the tools, or twice");
+}
+
 int gw_settle_tools(struct gw_reading *r)
 {
     const json_t *choice = json_object_get(r->request, "tool_choice");
+    int rc = r->allowed ? keep_allowed(r) : VS_OK;
+    if (rc != VS_OK)
+        return rc;
     if (json_object_get(r->request, "tools")) {
         if (r->has_format && choice && !gw_is(choice, "auto") && !gw_is(choice, "none"))
             json_object_del(r->request, "constraint");
@@ -678,6 +704,8 @@ int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const
     const char *s = json_string_value(name);
     size_t n = json_string_length(name);
     char param[64];
+    if (json_array_size(tools) == MOST_TOOLS)           /* each name is compared with all before it */
+        return gw_refuse(r, "invalid_value", "at most %d tools are read", MOST_TOOLS);
     gw_ignore_others(r, tool, prefix, known);
     snprintf(param, sizeof param, "%s.name", at);
     if (!s || !n || n > TOOL_NAME_BYTES
@@ -713,6 +741,24 @@ int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const
 int gw_put_choice(struct gw_reading *r, const json_t *name)
 {
     return gw_put(r, "tool_choice", json_pack("{s:s, s:{s:O}}", "type", "function", "function", "name", name));
+}
+
+int gw_read_choice(struct gw_reading *r, const json_t *v, const char *at, const char *allowed_at)
+{
+    const json_t *type = json_object_get(v, "type"), *name = name_of(v, at);
+    const json_t *set = allowed_at ? json_object_get(v, allowed_at) : v, *mode = json_object_get(set, "mode");
+    if (gw_is(v, "auto") || gw_is(v, "none") || gw_is(v, "required"))
+        return gw_put(r, "tool_choice", json_incref((json_t *)(uintptr_t)v));
+    if (gw_is(type, "function") && json_is_string(name))
+        return gw_put_choice(r, name);
+    if (gw_is(type, "allowed_tools") && (gw_is(mode, "auto") || gw_is(mode, "required"))
+        && json_array_size(json_object_get(set, "tools"))) {
+        r->allowed = json_object_get(set, "tools");
+        r->allowed_at = at;
+        return gw_put(r, "tool_choice", json_incref((json_t *)(uintptr_t)mode));
+    }
+    return gw_refuse(r, "unsupported_value", "auto, none, required, {\"type\": \"function\"} with a name, or {\"type\": "
+                     "\"allowed_tools\"} with a mode (auto, required) and tools is needed");
 }
 
 static int read_parallel(struct gw_reading *r, const json_t *v)

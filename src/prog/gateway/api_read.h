@@ -49,6 +49,8 @@ struct gw_reading {
     int64_t n;                          /* choices */
     bool draws_seed;                    /* seed -1 */
     bool goes_on;                       /* the last message is an answer that has begun */
+    const json_t *allowed;              /* of the tools these alone, as tool_choice has them; borrowed. NULL: all */
+    const char *allowed_at;             /* where in one of them its name is; NULL: in itself */
     bool has_format;                    /* the constraint is that of the answer's text (response_format and the like) */
 };
 
@@ -114,6 +116,9 @@ void gw_copy_zone(json_t *to, const json_t *from);
 /* Asks for the parts of an answer (reasoning, calls), where the daemon knows them. */
 int gw_want_parts(struct gw_reading *r);
 int gw_put_choice(struct gw_reading *r, const json_t *name);    /* tool_choice: this function */
+/* tool_choice of OpenAI's APIs: a word; {"type": "function"} with the function's name at `at` of it, NULL: in itself; or
+ * {"type": "allowed_tools"} with a mode and some of the tools, there or in itself. */
+int gw_read_choice(struct gw_reading *r, const json_t *v, const char *at, const char *allowed_at);
 /* The last of the messages is an answer that has begun: it is taken out of the list, and its text goes on. */
 int gw_read_begun(struct gw_reading *r, json_t *messages);
 /* When all is read. _settle_tools: a call can't be forced without tools, and what else is said of them means nothing; where one is

@@ -255,12 +255,7 @@ static int read_tools(struct gw_reading *r, const json_t *v)
 
 static int read_tool_choice(struct gw_reading *r, const json_t *v)
 {
-    json_t *name = json_object_get(v, "name");
-    if (gw_is(v, "auto") || gw_is(v, "none") || gw_is(v, "required"))
-        return gw_put(r, "tool_choice", json_incref((json_t *)(uintptr_t)v));
-    if (!gw_is(json_object_get(v, "type"), "function") || !json_is_string(name))
-        return gw_refuse(r, "unsupported_value", "auto, none, required or {\"type\": \"function\", \"name\"} is needed");
-    return gw_put_choice(r, name);
+    return gw_read_choice(r, v, NULL, NULL);
 }
 
 #define STATELESS "nothing is kept between requests: send the whole conversation as input"
