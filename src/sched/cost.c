@@ -15,6 +15,7 @@ static const double DOUBT = 0.04;           /* where the second ends */
 static const double MOST_CHANGE = 0.3;
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
 static const double MOST_OUT = 0.25;        /* of a step with one row: from such steps it can't be told apart */
+static const double HOPE = 1.1;             /* what twice the rows may cost, before they were tried */
 static const double LEAST_SCALE = 0.3;      /* of an estimate that is replaced: it was one from above */
 
 static double least(double a, double b)
@@ -68,6 +69,15 @@ double vs_cost_of(const struct vs_cost *c, const struct vs_sched_work *work)
 double vs_cost_hoped(const struct vs_cost *c, const struct vs_sched_work *work)
 {
     return predict(c, c->hoped, work);
+}
+
+uint32_t vs_cost_next(const struct vs_cost *c, uint32_t rows)
+{
+    double beyond;
+    int k = knot_of(rows, &beyond);
+    while (k < VS_COST_KNOTS - 2 && c->seen[k + 1] >= VS_COST_TRIES)
+        k++;
+    return 1u << (k + 1);
 }
 
 /* ---- doubts ---- */
@@ -144,7 +154,7 @@ static void estimate(struct vs_cost *c)
         c->term[k] = least(c->term[k], c->term[k + 1]);
     c->term[VS_COST_OUT] = least(c->term[VS_COST_OUT], MOST_OUT * c->term[0]);
     for (int k = 0; k < VS_COST_KNOTS; k++)
-        c->hoped[k] = k && c->seen[k] < VS_COST_TRIES ? c->hoped[k - 1] : c->term[k];
+        c->hoped[k] = k && c->seen[k] < VS_COST_TRIES ? least(c->term[k], HOPE * c->hoped[k - 1]) : c->term[k];
 }
 
 /* A knot counts as seen when a quarter of its height was in a step. What was thought of it before was an estimate, which the first

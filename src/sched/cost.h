@@ -30,7 +30,9 @@ struct vs_cost {                        /* zeroed = nothing is known */
 };
 
 double vs_cost_of(const struct vs_cost *c, const struct vs_sched_work *work);
-/* The same, but where few steps were so large a row seems free, so that it is tried. */
+/* The same, but where few steps were so large more rows seem to cost little, so that they are tried. */
 double vs_cost_hoped(const struct vs_cost *c, const struct vs_sched_work *work);
+/* Twice as many rows as were tried, from a step of so many upwards. */
+uint32_t vs_cost_next(const struct vs_cost *c, uint32_t rows);
 void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double ns);
 #endif

@@ -113,6 +113,11 @@ double vs_sched_draft_cost(const struct vs_sched *s, const struct vs_sched_work 
     return vs_cost_hoped(&s->cost, work);
 }
 
+uint32_t vs_sched_draft_rows(const struct vs_sched *s, uint32_t rows)
+{
+    return vs_cost_next(&s->cost, rows);
+}
+
 double vs_sched_draft_limit(const struct vs_sched *s)
 {
     return s->draft_limit;

@@ -99,8 +99,10 @@ void vs_sched_end(struct vs_sched *s, uint64_t ns);
 
 /* What a step is predicted to take, in ns; 0 before anything was measured. */
 double vs_sched_cost(const struct vs_sched *s, const struct vs_sched_work *work);
-/* The same for who weighs drafts: where few steps had so many rows, more seem free, so that they are tried. */
+/* The same for who weighs drafts: where few steps had so many rows, more seem to cost little, so that they are tried; and how many
+ * rows a step of so many may have with drafts: twice what was tried. */
 double vs_sched_draft_cost(const struct vs_sched *s, const struct vs_sched_work *work);
+uint32_t vs_sched_draft_rows(const struct vs_sched *s, uint32_t rows);
 /* How long the last step might have taken with drafts, in ns, the time for guesses included: a longer one would not have been
  * given their rows. */
 double vs_sched_draft_limit(const struct vs_sched *s);

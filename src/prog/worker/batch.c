@@ -662,8 +662,10 @@ void vs_works_step(struct vs_works *b, uint32_t position, struct vs_draft_step *
 {
     const struct vs_model_config *c = vs_model_config(b->model);
     uint32_t outs = c->max_out - b->plain.outs, rows = c->chunk - b->plain.rows, room = outs < rows ? outs : rows;
+    uint32_t next = vs_sched_draft_rows(b->sched, b->plain.rows) - b->plain.rows;
     double limit = vs_sched_draft_limit(b->sched) - (double)b->guess_ns;
     b->position = position;
+    room = room < next ? room : next;
     room = room < VS_DRAFT_MOST ? room : VS_DRAFT_MOST;
     while (room && !has_room(b, room, limit))
         room--;
