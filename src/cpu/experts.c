@@ -317,7 +317,7 @@ static const float *for_expert(const float *all, uint32_t expert, uint32_t n)
     return all ? all + (size_t)expert * n : NULL;
 }
 
-/* Rows first .. first + 8 of a group, units [begin, end) of gate, up and their product. */
+/* Rows first .. first + VS_MANY_ROWS of a group, units [begin, end) of gate, up and their product. */
 static void slice_units(const struct vs_cpu *c, const struct vs_instr *in, const struct group *g, struct vs_matmul job,
                         uint32_t first, uint32_t begin, uint32_t end, float *up)
 {
@@ -326,7 +326,7 @@ static void slice_units(const struct vs_cpu *c, const struct vs_instr *in, const
     size_t panels = (e->width + VS_PANEL_ROWS - 1) / VS_PANEL_ROWS, last = 2 * end < panels ? 2 * end : panels;
     size_t column = (size_t)begin * UNIT_COLUMNS, columns = columns_of(e->width, begin, end, UNIT_COLUMNS);
     float *gate = up + VS_ACT_ROWS * VS_GLU_UNITS * UNIT_COLUMNS;
-    job.n = g->n - first < VS_ACT_ROWS ? g->n - first : VS_ACT_ROWS;
+    job.n = g->n - first < VS_MANY_ROWS ? g->n - first : VS_MANY_ROWS;
     job.cached = first > 0;
     if (job.x)
         job.x += vs_act_index((e->n_in + 31) / 32, vs_cpu_act_rows(c, first));
@@ -361,9 +361,9 @@ static void group_units(const struct vs_cpu *c, const struct vs_instr *in, const
     uint32_t width = m->of.n_in, x = apart ? m->own_x : m->x, act = apart ? m->own_act : m->act, first = apart ? g->first : 0;
     struct vs_matmul job = job_of(c, g, width, x == VS_NONE ? NULL : vs_cpu_at(c, x) + (size_t)first * width,
                                   act == VS_NONE ? NULL : acts(c, act, first, width));
-    for (uint32_t at = begin, next; at < end; at = next) {
-        next = at + VS_GLU_UNITS < end ? at + VS_GLU_UNITS : end;
-        for (uint32_t row = 0; row < g->n; row += VS_ACT_ROWS)
+    for (uint32_t at = begin, next, step = vs_glu_units(g->n); at < end; at = next) {
+        next = at + step < end ? at + step : end;
+        for (uint32_t row = 0; row < g->n; row += VS_MANY_ROWS)
             slice_units(c, in, g, job, row, at, next, own);
     }
 }

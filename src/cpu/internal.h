@@ -311,7 +311,13 @@ uint32_t vs_cpu_n_rows(const struct vs_cpu *c, const struct vs_instr *in);
 uint32_t vs_cpu_share_out(const struct vs_cpu *c, uint32_t n, uint32_t units, size_t unit_bytes);
 
 /* experts.c: VS_I_ROUTE to VS_I_COMBINE. glu and down are a thread's own. */
-enum { VS_GLU_UNITS = 32 };              /* pairs of gate and up panels at once; bounds the private results */
+/* Pairs of gate and up panels at once; fewer when more than one panel of rows uses them, so that the private memory holds what they
+ * give. */
+enum { VS_GLU_UNITS = 32 };
+static inline uint32_t vs_glu_units(uint32_t n)
+{
+    return n <= VS_ACT_ROWS ? VS_GLU_UNITS : VS_GLU_UNITS * VS_ACT_ROWS / VS_MANY_ROWS;
+}
 uint32_t vs_experts_n_tasks(const struct vs_cpu *c, const struct vs_instr *in);
 /* Squares of x[begin .. end) to their sums; of what the experts of a layer read. */
 enum { VS_OBSERVE_COLUMNS = 64 };         /* of a task */

@@ -2,6 +2,8 @@
  *
  * A tile is 16 rows and NC columns (rows of x), NC up to 8. vpdpbusd adds in 32 bits without saturation; the offset of
  * a format sits in the accumulator's start. Layout: cpu/matrix.h. Same chains, same bits as ops_c.c.
+ * Classes whose codes take work are unpacked for many columns: 512 k of two panels at a time, for 64 columns; a tile is then 32
+ * rows and 4 columns, so that a word of x serves two panels (figures: bench/results/types-2026-11-30-xeon.md).
  */
 #include "cpu/classes.h"
 #include "cpu/matmul_dispatch.h"
@@ -219,20 +221,16 @@ INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const in
     }
 }
 
-/* 16 rows from `row`, columns first .. first + nc: bias, residual, store. */
-INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const int nc, __m512 acc[MAX_COLUMNS])
+/* 16 rows from `row` of a column: bias, residual, store. */
+INLINE void finish(const struct vs_matmul *m, size_t row, size_t column, __m512 v)
 {
-    size_t left = m->w->n_rows - row;
+    size_t left = m->w->n_rows - row, at = column * m->ldy + row;
     __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
-    for (int c = 0; c < nc; c++) {
-        size_t at = (first + (size_t)c) * m->ldy + row;
-        __m512 v = acc[c];
-        if (m->bias)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, m->bias + row));
-        if (m->residual)
-            v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, m->residual + at), v);
-        _mm512_mask_storeu_ps(m->y + at, mask, v);
-    }
+    if (m->bias)
+        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, m->bias + row));
+    if (m->residual)
+        v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, m->residual + at), v);
+    _mm512_mask_storeu_ps(m->y + at, mask, v);
 }
 
 INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
@@ -250,12 +248,222 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
             vs_prefetch_weights(panel + run * t.step, ahead, run + 1 < runs ? t.step : t.super_bytes - run * t.step);
             run32(cls, panel, run, nc, high, list, x, acc);
         }
-    finish(m, row, high ? first / 2 : first, high ? nc / 2 : nc, acc);
+    for (int c = 0; c < (high ? nc / 2 : nc); c++)
+        finish(m, row, (high ? first / 2 : first) + (size_t)c, acc[c]);
+}
+
+/* ---- many columns ---- */
+
+enum { CHUNK_RUNS = 16, CHUNK_COLUMNS = 4, CHUNK_PANELS = 2 };
+
+struct chunk {
+    _Alignas(64) uint8_t code[CHUNK_RUNS][8][64];        /* signed value + 128; of classes with a minimum the code itself */
+    float scale[CHUNK_RUNS][2][16], min[CHUNK_RUNS][2][16];      /* the second of each with per16 */
+};
+
+/* Whether unpacking pays: where a code takes more than a shift and an and, and where a run has two scales. */
+INLINE bool is_unpacked(const enum vs_matrix_class cls)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    return l.per16 || l.has_list || l.top_bits == 2;
+}
+
+INLINE void unpack(const enum vs_matrix_class cls, const uint8_t *super, const int runs, size_t ahead, __m512i list,
+                   struct chunk *ret)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    const int each = l.block_len / 32, parts = l.per16 ? 2 : 1;
+    const __m512i up = _mm512_set1_epi8((char)(l.has_min ? 0 : 128 - l.offset));
+    list = _mm512_add_epi8(list, up);
+    for (int at = 0; at < runs; at += each, super += l.super_bytes)
+        for (int run = 0; run < each; run++) {
+            vs_prefetch_weights(super + run * l.step, ahead, run + 1 < each ? l.step : l.super_bytes - run * l.step);
+            for (int g = 0; g < 8; g++) {
+                __m512i v = codes(l, super + l.header + run * l.step, g, list);
+                _mm512_store_si512(ret->code[at + run][g], l.has_list ? v : _mm512_add_epi8(v, up));
+            }
+            for (int i = 0; i < parts; i++)
+                _mm512_store_ps(ret->scale[at + run][i], scale16(cls, super, run, i));
+            for (int i = 0; i < parts && l.has_min; i++)
+                _mm512_store_ps(ret->min[at + run][i], min16(cls, super, run, i));
+        }
+}
+
+INLINE __m512i held(__m512i v)           /* in a register: gcc would load it anew for each use */
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
+
+/* What has a scale of its own: a run, or half of one. */
+struct part {
+    int run, from;                       /* steps from `from` on */
+    const struct vs_act *x;              /* the run's block of the first column */
+};
+
+/* Exact integer sums of one or two parts as floats, side by side: nobody waits for its own sums. High precision: two columns make
+ * one. */
+INLINE void chunk_dots(const bool per16, const bool has_min, const struct chunk *chunk, const int n_panels, const int n_parts,
+                       const struct part part[2], const int nc, const bool high, __m512 ret[2][CHUNK_PANELS][CHUNK_COLUMNS])
+{
+    const int steps = per16 ? 4 : 8;
+    __m512i acc[2][CHUNK_PANELS][CHUNK_COLUMNS];
+    for (int p = 0; p < n_parts; p++)
+        for (int c = 0; c < nc; c++) {
+            const struct vs_act *x = part[p].x + c;
+            __m512i start = has_min ? _mm512_setzero_si512()
+                            : per16 ? _mm512_madd_epi16(word(x->npair16[part[p].from / 4]), _mm512_set1_epi16(128))
+                                    : _mm512_slli_epi32(word(&x->nsum), 7);
+            for (int r = 0; r < n_panels; r++)
+                acc[p][r][c] = start;
+        }
+    for (int g = 0; g < steps; g++)
+        for (int p = 0; p < n_parts; p++) {
+            __m512i w[CHUNK_PANELS];
+            for (int r = 0; r < n_panels; r++)
+                w[r] = held(load(chunk[r].code[part[p].run][part[p].from + g]));
+            for (int c = 0; c < nc; c++)
+                for (int r = 0; r < n_panels; r++)
+                    acc[p][r][c] = _mm512_dpbusd_epi32(acc[p][r][c], w[r], word(part[p].x[c].q + 4 * (part[p].from + g)));
+        }
+    for (int p = 0; p < n_parts; p++)
+        for (int r = 0; r < n_panels; r++)
+            for (int c = 0; c < nc; c += high ? 2 : 1) {
+                __m512i sum = acc[p][r][c];
+                if (high)                                /* 254 hi = 256 hi - 2 hi */
+                    sum = _mm512_add_epi32(_mm512_sub_epi32(_mm512_slli_epi32(sum, 8), _mm512_slli_epi32(sum, 1)),
+                                           acc[p][r][c + 1]);
+                ret[p][r][high ? c / 2 : c] = _mm512_cvtepi32_ps(sum);
+            }
+}
+
+/* One or two runs of 32 k (one with scales for 16), added to the chains; a run of x is `width` blocks. */
+INLINE void chunk_add(const bool per16, const bool has_min, const struct chunk *chunk, const int n_panels, int run,
+                      const int n_runs, const int nc, const bool high, const struct vs_act *x, size_t width,
+                      __m512 acc[CHUNK_PANELS][CHUNK_COLUMNS])
+{
+    const int pair = high ? 2 : 1, chains = nc / pair, parts = per16 ? 2 : n_runs;
+    const struct part part[2] = { { run, 0, x }, { per16 ? run : run + 1, per16 ? 4 : 0, per16 ? x : x + width } };
+    __m512 sum[2][CHUNK_PANELS][CHUNK_COLUMNS];
+    chunk_dots(per16, has_min, chunk, n_panels, parts, part, nc, high, sum);
+    for (int p = 0; p < n_runs; p++, run++, x += width)
+        for (int r = 0; r < n_panels; r++) {
+            __m512 s = _mm512_load_ps(chunk[r].scale[run][0]);
+            for (int c = 0; c < chains && !per16; c++)
+                acc[r][c] = _mm512_fmadd_ps(sum[p][r][c], _mm512_mul_ps(s, _mm512_set1_ps(x[c * pair].d)), acc[r][c]);
+            for (int c = 0; c < chains && per16; c++) {
+                __m512 v = _mm512_fmadd_ps(sum[1][r][c], _mm512_load_ps(chunk[r].scale[run][1]), _mm512_mul_ps(sum[0][r][c], s));
+                acc[r][c] = _mm512_fmadd_ps(v, _mm512_set1_ps(x[c * pair].d), acc[r][c]);
+            }
+            for (int i = 0; has_min && i < (per16 ? 2 : 1); i++)
+                for (int c = 0; c < chains; c++)
+                    acc[r][c] = _mm512_fmadd_ps(_mm512_load_ps(chunk[r].min[run][i]),
+                                                _mm512_set1_ps(per16 ? x[c * pair].dsh[i] : x[c * pair].ds), acc[r][c]);
+        }
+}
+
+/* Continues the chains of nc columns and one or two panels over all runs of their chunks. */
+INLINE void chunk_tile(const bool per16, const bool has_min, const bool high, const int nc, const struct chunk *chunk,
+                       const int n_panels, const int runs, const struct vs_act *x, size_t width,
+                       float (*chain)[CHUNK_PANELS][16])
+{
+    const int chains = high ? nc / 2 : nc, step = per16 ? 1 : 2;
+    __m512 acc[CHUNK_PANELS][CHUNK_COLUMNS];
+    for (int c = 0; c < chains; c++)
+        for (int r = 0; r < n_panels; r++)
+            acc[r][c] = _mm512_load_ps(chain[c][r]);
+    int run = 0;
+    for (; run + step <= runs; run += step, x += (size_t)step * width)
+        chunk_add(per16, has_min, chunk, n_panels, run, step, nc, high, x, width, acc);
+    if (run < runs)
+        chunk_add(per16, has_min, chunk, n_panels, run, 1, nc, high, x, width, acc);
+    for (int c = 0; c < chains; c++)
+        for (int r = 0; r < n_panels; r++)
+            _mm512_store_ps(chain[c][r], acc[r][c]);
+}
+
+/* All columns of a panel of x. */
+INLINE void chunk_tiles(const bool per16, const bool has_min, const bool high, const struct chunk *chunk, const int n_panels,
+                        const int runs, const struct vs_act *x, size_t width, float (*chain)[CHUNK_PANELS][16])
+{
+    for (size_t c = 0; c < width; c += CHUNK_COLUMNS)
+        switch (width - c < CHUNK_COLUMNS ? width - c : CHUNK_COLUMNS) {
+#define WIDTH(nc)                                                                                                                \
+        case nc:                                                                                                                 \
+            if (!high || nc % 2 == 0)                                                                                            \
+                chunk_tile(per16, has_min, high, nc, chunk, n_panels, runs, x + c, width, chain + (high ? c / 2 : c));           \
+            break;
+        WIDTH(1) WIDTH(2) WIDTH(3) WIDTH(4)
+#undef WIDTH
+        }
+}
+
+/* One for each kind of chunk, which classes share. */
+typedef void chunk_function(const struct chunk *chunk, int n_panels, int runs, const struct vs_act *x, size_t width,
+                            float (*chain)[CHUNK_PANELS][16]);
+#define CHUNK_FUNCTION(name, per16, has_min, high)                                                                               \
+    static void name(const struct chunk *chunk, int n_panels, int runs, const struct vs_act *x, size_t width,                    \
+                     float (*chain)[CHUNK_PANELS][16])                                                                           \
+    {                                                                                                                            \
+        if (n_panels == 1)                                                                                                       \
+            chunk_tiles(per16, has_min, high, chunk, 1, runs, x, width, chain);                                                  \
+        else                                                                                                                     \
+            chunk_tiles(per16, has_min, high, chunk, 2, runs, x, width, chain);                                                  \
+    }
+CHUNK_FUNCTION(chunk_32, false, false, false)
+CHUNK_FUNCTION(chunk_16, true, false, false)
+CHUNK_FUNCTION(chunk_16_min, true, true, false)
+CHUNK_FUNCTION(chunk_32_high, false, false, true)
+CHUNK_FUNCTION(chunk_16_high, true, false, true)
+CHUNK_FUNCTION(chunk_16_min_high, true, true, true)
+#undef CHUNK_FUNCTION
+
+INLINE chunk_function *chunk_function_of(const struct traits t, const bool high)
+{
+    if (!t.per16)
+        return high ? chunk_32_high : chunk_32;
+    if (!t.has_min)
+        return high ? chunk_16_high : chunk_16;
+    return high ? chunk_16_min_high : chunk_16_min;
+}
+
+/* One or two panels from p on for n columns from `first` on, up to VS_MANY_ROWS; both count rows of activations. */
+INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t p, int n_panels, size_t first, size_t n,
+                         const bool high)
+{
+    const struct traits t = traits_of(cls);
+    const size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), super_len = (size_t)t.super_len;
+    const size_t ahead = vs_bytes_ahead(cls, m, first, MAX_COLUMNS);
+    const __m512i list = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
+    _Alignas(64) float chain[VS_MANY_ROWS][CHUNK_PANELS][16];
+    struct chunk chunk[CHUNK_PANELS];
+    memset(chain, 0, n * sizeof *chain);
+    for (size_t b = 0, runs; b < n_blocks; b += runs) {
+        runs = n_blocks - b < CHUNK_RUNS ? n_blocks - b : CHUNK_RUNS;
+        for (int r = 0; r < n_panels; r++)
+            unpack(cls, m->w->data + (p + (size_t)r) * panel_bytes + b * 32 / super_len * (size_t)t.super_bytes, (int)runs, ahead,
+                   list, &chunk[r]);
+        for (size_t i = 0; i < n; i += VS_ACT_ROWS) {
+            size_t width = vs_act_width(first + n, first + i);
+            chunk_function_of(t, high)(chunk, n_panels, (int)runs, m->x + vs_act_index(n_blocks, first + i) + b * width, width,
+                                       chain + (high ? i / 2 : i));
+        }
+    }
+    for (size_t i = 0; i < (high ? n / 2 : n); i++)
+        for (int r = 0; r < n_panels; r++)
+            finish(m, (p + (size_t)r) * VS_PANEL_ROWS, (high ? first / 2 : first) + i, _mm512_load_ps(chain[i][r]));
 }
 
 INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
 {
     size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
+    if (is_unpacked(cls) && n > VS_ACT_ROWS) {
+        for (size_t first = 0; first < n; first += VS_MANY_ROWS)
+            for (size_t p = begin; p < end; p += CHUNK_PANELS)
+                many_columns(cls, m, p, end - p < CHUNK_PANELS ? 1 : 2, first, n - first < VS_MANY_ROWS ? n - first : VS_MANY_ROWS,
+                             high);
+        return;
+    }
     for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
         size_t width = vs_act_width(n, first);
         const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
@@ -304,7 +512,8 @@ INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m
         for (int c = 0; c < nc; c++)
             acc[c] = _mm512_add_ps(acc[c], block[c]);
     }
-    finish(m, row, first, nc, acc);
+    for (int c = 0; c < nc; c++)
+        finish(m, row, first + (size_t)c, acc[c]);
 }
 
 INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)

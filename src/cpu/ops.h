@@ -22,6 +22,9 @@ struct vs_prefetch {
     bool lines;
 };
 
+/* Rows of x that a kernel may unpack weights for at once: who cuts rows into pieces cuts at multiples of it. */
+enum { VS_MANY_ROWS = 64 };
+
 /* y[n, n_rows of w] = x @ w^T for panels [begin, end) of w; element (i, r) goes to y[i * ldy + r]. */
 struct vs_matmul {
     const struct vs_matrix *w;

@@ -526,11 +526,11 @@ static struct vs_matmul input_of(const struct vs_cpu *c, const struct vs_instr *
     return job;
 }
 
-/* The job for rows first .. first + 8 alone (or as many as there are); first is a multiple of 8. */
+/* The job for rows first .. first + VS_MANY_ROWS alone (or as many as there are); first is a multiple of that. */
 static struct vs_matmul slice_of(const struct vs_matmul *job, size_t first, size_t width)
 {
     struct vs_matmul s = *job;
-    s.n = job->n - first < VS_ACT_ROWS ? job->n - first : VS_ACT_ROWS;
+    s.n = job->n - first < VS_MANY_ROWS ? job->n - first : VS_MANY_ROWS;
     s.x = job->x ? job->x + vs_act_index((width + 31) / 32, job->high ? 2 * first : first) : NULL;
     s.xf = job->xf ? job->xf + first * job->ldx : NULL;
     s.cached = first > 0;
@@ -608,8 +608,8 @@ static void glu_units(const struct vs_cpu *c, const struct vs_instr *in, const s
 {
     uint32_t width = c->program.linears[in->first].w.n_rows;
     size_t column = 2 * VS_PANEL_ROWS * begin, columns = 2 * VS_PANEL_ROWS * (end - begin);
-    float *up = gate + VS_ACT_ROWS * columns;
-    for (size_t first = 0; first < job->n; first += VS_ACT_ROWS) {
+    float *up = gate + (job->n < VS_MANY_ROWS ? job->n : VS_MANY_ROWS) * columns;
+    for (size_t first = 0; first < job->n; first += VS_MANY_ROWS) {
         struct vs_matmul s = slice_of(job, first, in->width);
         for (int i = 0; i < 2; i++) {
             point_at(c, &s, &c->program.linears[in->first + (uint32_t)i], first);
@@ -637,7 +637,7 @@ static void head_unit(const struct vs_cpu *c, const struct vs_instr *in, const s
     uint32_t hd = in->head_dim, panels = hd / VS_PANEL_ROWS;
     for (; head >= m->w.n_rows / hd; m++)
         head -= m->w.n_rows / hd;
-    for (size_t first = 0; first < job->n; first += VS_ACT_ROWS) {
+    for (size_t first = 0; first < job->n; first += VS_MANY_ROWS) {
         struct vs_matmul s = slice_of(job, first, in->width);
         point_at(c, &s, m, first);
         c->ops.matmul(&s, head * panels, (head + 1) * panels);
@@ -683,8 +683,8 @@ static void linear_task(const struct vs_cpu *c, const struct vs_instr *in, uint3
     struct vs_matmul job = input_of(c, in, own);
     switch (in->epilogue) {
     case VS_EPILOGUE_GLU:
-        for (; begin < end; begin += VS_GLU_UNITS)
-            glu_units(c, in, &job, begin, min_u32(begin + VS_GLU_UNITS, end), own->glu);
+        for (uint32_t step = vs_glu_units(n); begin < end; begin += step)
+            glu_units(c, in, &job, begin, min_u32(begin + step, end), own->glu);
         return;
     case VS_EPILOGUE_HEADS:
         for (; begin < end; begin++)
