@@ -150,11 +150,23 @@ static size_t decode_kind(const struct vs_source *s, size_t i, enum number_kind 
          : kind == HEX_PAIRS ? decode_hex(s, i, budget, to) : decode_values(s, i, kind == OCTAL ? 8 : 10, budget, to);
 }
 
+/* A pair of hex digits, and what can go on with another: most words that begin with such a letter end here. */
+static bool is_hex_row(const struct vs_source *s, size_t i)
+{
+    const char *t = s->text + i;
+    if (t[0] == '\\' || (t[0] == '0' && (t[1] | 0x20) == 'x'))
+        return true;
+    if (vs_hex_digit(t[1]) < 0)
+        return false;
+    return stands_between(t[2]) || (vs_hex_digit(t[2]) >= 0 && (vs_hex_digit(t[3]) >= 0 || (t[3] | 0x20) == 'x'));
+}
+
+/* There are eleven bytes behind i. */
 static bool may_begin(const struct vs_source *s, size_t i, enum number_kind kind)
 {
     return kind == BINARY ? s->text[i] == '0' || s->text[i] == '1'
          : kind == DECIMAL ? vs_ascii_digit(s->text[i])
-         : kind == HEX_PAIRS || is_row(s, i);
+         : kind == HEX_PAIRS ? is_hex_row(s, i) : is_row(s, i);
 }
 
 /* A run that was nothing is read again from some of its numbers, not from each: that would use up what may be decoded, and hide
