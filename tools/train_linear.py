@@ -3,31 +3,37 @@
 
     python3 tools/train_linear.py --program build/release/bin/guard-features --data FOLDER
 
-FOLDER holds the development data (injection/*.jsonl, benign/*.jsonl); our own rows are data/guard/*.jsonl; documents and sources
-of this tree are harmless texts. Nothing is random: the same data and the same commit give the same weights, and the file that is
-written names the commit. Features come from the program, that is from linear.c, so that they are computed in one place.
+FOLDER holds the development data (injection/*.jsonl, benign/*.jsonl; where none is named, shared/data/security in this tree or
+beside it); our own rows are data/guard/*.jsonl. Nothing is random: the same data give the same weights, byte for byte. The file
+that is written has two digests of what it was learned from, one of each folder (--digests prints them); tests/golden/weights.py
+holds it to them. Features come from the program, that is from linear.c, so that they are computed in one place.
 
-How: logistic regression on units (sentences, windows, wholes; see linear.h) with one weight for each bucket, an offset for
-each kind of unit, L2 regularisation, L-BFGS. Each source counts by the root of its size, each label half. Every unit of a
-harmless text is harmless. Of an attack the whole is an attack, and, from the second round on, the one sentence and the one
-window that the last round scored highest: a long attack may consist of harmless sentences but for one.
+How: logistic regression on units (sentences, windows, wholes; see linear.h) with one weight for each bucket, an offset for each
+kind of unit, L2 regularisation, L-BFGS that is stopped early. Each text counts the same, each label half. The more sources have a
+feature, the less it may weigh (SPREAD): words that are everywhere don't add up to a verdict. Every unit of a harmless text is
+harmless. Of an attack the whole is an attack, and, from the second round on, the one sentence and the one window that the last
+round scored highest: a long attack may consist of harmless sentences but for one.
 
 The tables from raw scores to 0..1000 come from harmless texts that were not learned from: sources are parted in FOLDS groups,
 each is scored by a model that saw none of its rows, each source counts the same, and LEVELS says which share of false alarms
 is which score.
 """
 import argparse
+import hashlib
 import json
 import math
+import multiprocessing
 import os
-import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"        # before numpy: sums in one order, and no threads that wait for each other
-import numpy as np          # noqa: E402
+try:
+    import numpy as np      # noqa: E402
+except ImportError:         # --digests does without
+    np = None
 
 ROOT = Path(__file__).resolve().parent.parent
 BUCKETS, ROW, ZERO = 1 << 17, 128, ord("P")
@@ -35,9 +41,9 @@ UNUSED = {ord("\\"): 1, ord("?"): -1}          # characters that a C string can'
 LOWEST, HIGHEST = ord("#"), ord("~")
 SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
 KINDS = ("sentence", "window", "whole")
-NAMES_ATTACKS = re.compile("guard|scan|secur|filter|rule|train|inject|leak", re.I)    # files that quote what they look for
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
-LEVELS = ((0.5, 0), (0.15, 200), (0.065, 350), (0.036, 430), (0.0235, 500), (0.0135, 600))  # share of harmless texts, score
+PENALTY, SPREAD, STEPS = 0.03, 2, 40
+LEVELS = ((0.5, 0), (0.15, 200), (0.065, 350), (0.036, 430), (0.015, 500), (0.0085, 600))  # share of harmless texts, score
 
 
 class Rows:
@@ -58,34 +64,21 @@ class Rows:
             self.lang.append(row.get("lang") or "")
 
 
-def paragraphs(patterns, n, together=1):
-    """Some n pieces of this tree's files, evenly spread: harmless prose and code of a technical kind, so many paragraphs each."""
-    found = []
-    paths = (p for pattern in patterns for p in ROOT.glob(pattern))
-    for path in sorted(p for p in paths if p.parent.name not in ("filter", "guard") and not NAMES_ATTACKS.search(p.name)):
-        some = [p for p in path.read_text(encoding="utf-8", errors="replace").split("\n\n") if 40 < len(p) < 2000]
-        found += ["\n\n".join(some[i:i + together]) for i in range(0, len(some) - together + 1, together)]
-    return found[::max(1, len(found) // n)]
+def development_data():
+    """Beside this tree, or in it."""
+    for folder in (ROOT / "shared", ROOT.parent / "shared", ROOT.parent.parent / "shared"):
+        if (folder / "data/security/injection").is_dir():
+            return folder / "data/security"
+    return None
 
 
 def load(folder):
     rows = Rows()
-    prose, code = ("docs/*.md", "*.md"), ("src/*/*.[ch]", "src/prog/*/*.[ch]")
-    scripts = ("tools/*.py", "bench/*.py", "tests/e2e/*.py", "bindings/python/*/*.py", "cmake/*.cmake")
-    for source, patterns, n, together in (("own/tree-prose", prose, 400, 1), ("own/tree-code", code, 400, 1),
-                                          ("own/tree-scripts", scripts, 400, 2), ("own/tree-pages", prose + code, 200, 6)):
-        for text in paragraphs(patterns, n, together):
-            rows.text.append(text)
-            rows.label.append(0)
-            rows.source.append(source)
-            rows.group.append("")
-            rows.lang.append("en")
     for path in sorted((ROOT / "data/guard").glob("*.jsonl")):
         rows.add(path, "own/" + path.stem)
-    if folder:
-        for kind in ("injection", "benign"):
-            for path in sorted((Path(folder) / kind).glob("*.jsonl")):
-                rows.add(path, path.stem)
+    for kind in ("injection", "benign"):
+        for path in sorted((Path(folder) / kind).glob("*.jsonl")):
+            rows.add(path, path.stem)
     return rows
 
 
@@ -156,6 +149,21 @@ class Units:
         return best
 
 
+def dot(a, b):
+    """Not numpy's, whose order of sums is the processor's."""
+    return (a * b).sum()
+
+
+def exp(x):
+    """e to the power of x, |x| up to 60: of sums and products alone, so that it has the same bits on every machine."""
+    k = np.rint(x * 1.4426950408889634)
+    r = x - k * 0.693147180369123816490 - k * 1.90821492927058770002e-10
+    p = np.ones_like(r)
+    for n in range(13, 0, -1):
+        p = 1 + p * r / n
+    return np.ldexp(p, k.astype(np.int64))
+
+
 def lbfgs(f, x, steps, memory=8):
     """Minimises f (value and gradient); no more than is needed here."""
     value, g = f(x)
@@ -163,22 +171,22 @@ def lbfgs(f, x, steps, memory=8):
     for _ in range(steps):
         d, alphas = -g, []
         for s, y, rho in reversed(past):
-            alphas.append(rho * s.dot(d))
+            alphas.append(rho * dot(s, d))
             d = d - alphas[-1] * y
         if past:
             s, y, rho = past[-1]
-            d = d * (s.dot(y) / y.dot(y))
+            d = d * (dot(s, y) / dot(y, y))
         for (s, y, rho), alpha in zip(past, reversed(alphas)):
-            d = d + s * (alpha - rho * y.dot(d))
-        slope, t = g.dot(d), 1.0 if past else 1 / max(1.0, np.abs(g).sum())
+            d = d + s * (alpha - rho * dot(y, d))
+        slope, t = dot(g, d), 1.0 if past else 1 / max(1.0, np.abs(g).sum())
         for _ in range(20):
             new, new_g = f(x + t * d)
             if new <= value + 1e-4 * t * slope:
                 break
             t /= 2
         s, y = t * d, new_g - g
-        if s.dot(y) > 1e-12:
-            past = past[1 - memory:] + [(s, y, 1 / s.dot(y))]
+        if dot(s, y) > 1e-12:
+            past = past[1 - memory:] + [(s, y, 1 / dot(s, y))]
         done = value - new < 1e-5 * abs(value)
         x, value, g = x + s, new, new_g
         if done:
@@ -186,28 +194,38 @@ def lbfgs(f, x, steps, memory=8):
     return x
 
 
-def fit(units, rows, texts, penalty=0.03, rounds=ROUNDS, steps=40, x=None):
-    """Weights [BUCKETS] and an offset for each kind, learned from the texts of the mask."""
+def spread(units, rows, texts):
+    """For each bucket by how many sources of the texts of the mask it is had."""
+    number = {name: i for i, name in enumerate(sorted(set(rows.source)))}
+    source = np.array([number[name] for name in rows.source])
+    wholes = np.flatnonzero((units.kind == 2) & texts[units.text])
+    count = np.zeros(BUCKETS)
+    for one in range(len(number)):
+        has = np.zeros(BUCKETS, bool)
+        for unit in wholes[source[units.text[wholes]] == one]:
+            has[units.bucket[units.start[unit]:units.end[unit]]] = True
+        count += has
+    return count
+
+
+def fit(units, rows, texts):
+    """Weights [BUCKETS], learned from the texts of the mask."""
     label = np.array(rows.label)
-    source = np.array(rows.source)
     share = np.zeros(len(label))                # what a text counts
-    for s in set(source[texts]):
-        for l in (0, 1):
-            mine = texts & (source == s) & (label == l)
-            if mine.any():
-                share[mine] = np.sqrt(mine.sum()) / mine.sum()
     for l in (0, 1):
         mine = texts & (label == l)
-        share[mine] *= 1000 / share[mine].sum()
+        share[mine] = 1000 / mine.sum()
+    sources = np.maximum(spread(units, rows, texts), 1)
+    penalty = sources ** SPREAD
+    penalty *= PENALTY / np.average(penalty, weights=sources)
     attack = label[units.text] == 1
     of_kind = np.ones(len(units.kind))          # a text's units of one kind count as much as one text of four
     for k in range(3):
         mine = units.kind == k
         count = np.bincount(units.text[mine], minlength=units.n_texts)
         of_kind[mine] = np.minimum(1, 4 / np.maximum(count, 1))[units.text[mine]]
-    if x is None:
-        x = np.zeros(BUCKETS + 3)
-    for round_ in range(rounds):
+    x = np.zeros(BUCKETS + 3)
+    for round_ in range(ROUNDS):
         raw = units.raw(x[:BUCKETS])
         best = units.highest(raw)[units.kind, units.text]
         taken = ~attack | (units.kind == 2)
@@ -218,15 +236,15 @@ def fit(units, rows, texts, penalty=0.03, rounds=ROUNDS, steps=40, x=None):
 
         def loss(x):
             z = sign * (units.raw(x[:BUCKETS]) + x[BUCKETS + units.kind])
-            value = (weight * np.logaddexp(0, -z)).sum() + penalty / 2 * x[:BUCKETS].dot(x[:BUCKETS])
-            each = -weight * sign / (1 + np.exp(np.clip(z, -60, 60)))
+            value = (weight * np.logaddexp(0, -z)).sum() + (penalty * x[:BUCKETS] ** 2).sum() / 2
+            each = -weight * sign / (1 + exp(np.clip(z, -60, 60)))
             g = np.empty_like(x)
             g[:BUCKETS] = units.gradient(each) + penalty * x[:BUCKETS]
             g[BUCKETS:] = np.bincount(units.kind, each, 3)
             return value, g
 
-        x = lbfgs(loss, x, steps)
-    return x
+        x = lbfgs(loss, x, STEPS)
+    return x[:BUCKETS]
 
 
 def quantised(weights):
@@ -258,14 +276,26 @@ def folds(rows):
     return np.array([group[s] for s in families])
 
 
-def held_out(units, rows, **how):
-    """Raw scores [3][texts] by models that saw no row of the text's source's group."""
+def in_processes(work, over):
+    """[work(x) for x in over], each in a process of its own, which sees all that is here: the same bits as one after the other."""
+    global forked
+    forked = work
+    with multiprocessing.get_context("fork").Pool(len(over)) as pool:
+        return pool.map(call_forked, over, 1)
+
+
+def call_forked(x):
+    return forked(x)
+
+
+def learn(units, rows):
+    """Weights learned from all rows, as integers; raw scores [3][texts] by models that saw no row of the text's source's group."""
     mine = folds(rows)
     best = np.zeros((3, len(rows.text)))
+    q = in_processes(lambda f: quantised(fit(units, rows, mine != f)), range(FOLDS + 1))
     for f in range(FOLDS):
-        x = fit(units, rows, mine != f, **how)
-        best[:, mine == f] = units.highest(units.raw(quantised(x[:BUCKETS]) * 1.0))[:, mine == f]
-    return best
+        best[:, mine == f] = units.highest(units.raw(q[f] * 1.0))[:, mine == f]
+    return q[FOLDS], best
 
 
 def even_weights(rows, label):
@@ -306,18 +336,26 @@ def calibration(best, rows, texts):
     return tables
 
 
-def commit():
-    """Of the tree that was learned from; "with changes" where what is there is not what was committed."""
-    def git(*words):
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
-    changed = git("status", "--porcelain", "--", ":!src/filter/linear_weights.c", ":!tests/golden/linear")
-    return (git("rev-parse", "--short=12", "HEAD") or "no commit") + (" with changes" if changed else "")
+def digest(folder, patterns):
+    """SHA-256 over names and bytes of files, the first 16 digits."""
+    h = hashlib.sha256()
+    for path in sorted(p for pattern in patterns for p in Path(folder).glob(pattern)):
+        data = path.read_bytes()
+        h.update(f"{path.name} {len(data)}\n".encode() + data)
+    return h.hexdigest()[:16]
 
 
-def write(path, q, tables, rows):
+def digests(folder):
+    """Of what the weights depend on: our rows and this script; the development data. What linear.c makes of a text is held by the
+    golden scores."""
+    return digest(ROOT, ("data/guard/*.jsonl", "tools/train_linear.py")), digest(folder, ("injection/*.jsonl", "benign/*.jsonl"))
+
+
+def write(path, q, tables, rows, folder):
     lines = ['/* filter/linear_weights.c - written by tools/train_linear.py: do not edit.',
              f' * Learned from {sum(rows.label)} attacks and {len(rows.label) - sum(rows.label)} harmless texts of '
-             f'{len(set(rows.source))} sources, some of them the tree of {commit()}. */',
+             f'{len(set(rows.source))} sources.',
+             ' * Digests: ours {}, development data {}. */'.format(*digests(folder)),
              '#include "filter/linear_weights.h"', '',
              'const struct vs_linear_point vs_linear_calibration[VS_LINEAR_KINDS][VS_LINEAR_POINTS] = {']
     for table in tables:
@@ -374,21 +412,28 @@ def write_golden(path, rows, answers):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--program", required=True, help="guard-features of the build")
-    p.add_argument("--data", help="folder of the development data; without it only our own rows are used")
+    p.add_argument("--program", help="guard-features of the build")
+    p.add_argument("--data", type=Path, default=development_data(), help="folder of the development data")
+    p.add_argument("--digests", action="store_true", help="print what the data and this script are, and no more")
     p.add_argument("--out", type=Path, default=ROOT / "src/filter/linear_weights.c")
     p.add_argument("--keep", type=Path, help="keep the raw scores of the rows by models that saw none of their source")
     p.add_argument("--golden", type=Path, default=ROOT / "tests/golden/linear/scores.jsonl")
     a = p.parse_args()
+    if not a.data:
+        p.error("no development data (shared/data/security): name its folder with --data")
+    if a.digests:
+        print(*digests(a.data))
+        return
+    if not a.program:
+        p.error("--program is missing")
     rows = load(a.data)
     units = Units(a.program, rows.text)
     print(f"{len(rows.text)} texts, {len(units.kind)} units, {len(units.bucket)} features", file=sys.stderr)
-    best = held_out(units, rows)
+    q, best = learn(units, rows)
     if a.keep:
         np.save(a.keep, best)
-    x = fit(units, rows, np.ones(len(rows.text), bool))
-    q, tables = quantised(x[:BUCKETS]), calibration(best, rows, np.ones(len(rows.text), bool))
-    write(a.out, q, tables, rows)
+    tables = calibration(best, rows, np.ones(len(rows.text), bool))
+    write(a.out, q, tables, rows, a.data)
     write_golden(a.golden, rows, exact(units, q, tables))
 
 

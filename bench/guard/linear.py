@@ -88,7 +88,7 @@ def main():
     if a.kept:
         best = np.load(a.kept)
     else:
-        best = train.held_out(train.Units(a.program, rows.text), rows)
+        best = train.learn(train.Units(a.program, rows.text), rows)[1]
     flags, at_500, thresholds = unseen(rows, best)
     label, source = np.array(rows.label), np.array(rows.source)
     own = np.char.startswith(source, "own/")
