@@ -15,6 +15,7 @@
  */
 #ifndef VS_GRAMMAR_GRAMMAR_H
 #define VS_GRAMMAR_GRAMMAR_H
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/status.h"
 
@@ -97,4 +98,8 @@ bool vs_matcher_take(struct vs_matcher *m, uint32_t id);
 size_t vs_matcher_read(struct vs_matcher *m, const char *text, size_t n);
 bool vs_matcher_may_end(const struct vs_matcher *m);
 bool vs_matcher_must_end(const struct vs_matcher *m);       /* nothing can follow */
+
+/* Adds to *out (NULL: nowhere) the JSON text with its strings spelled as answers spell them, at most so many bytes of it; returns
+ * how many bytes of the text those are. What is no JSON stays what it is. */
+size_t vs_json_respell(const char *text, size_t n, size_t most, struct vs_buf *out);
 #endif

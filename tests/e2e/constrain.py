@@ -259,6 +259,14 @@ class Constrain(unittest.TestCase):
         self.assertEqual(run(*accepts, text='{"a": "x", "b": 1}')[0], 1)
         self.assertEqual(run(*accepts, text='{"b": 1, "a": "x"')[0], 1)
         self.assertEqual(run(*accepts, text='{"b": 1, "a": "\udcff"}')[0], 1)       # a byte that is no UTF-8
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"type": "object", "properties": {"ë": {"const": "a/ë"}, "p": {"type": "string", "pattern": "^\\p{L}+$"}},
+                       "additionalProperties": False}, f)
+        for text, status in (('{"ë": "a/ë", "p": "ëß"}', 0), ('{"\\u00eb": "\\u0061\\/\\u00EB", "p": "\\u00eb\\ud835\\udd38"}', 0),
+                             ('{"p": "\\u0031"}', 1), ('{"p": "\\ud835"}', 1), ('{"\\u00ec": 1}', 1)):
+            with self.subTest(text):
+                self.assertEqual(run(*accepts, text=text)[0], status)
+        self.assertIn("byte 14 ", run(*accepts, text='{"p": "\\u00eb1"}')[2])
         self.assertIn("shortest answer", run("constrain", "-q", "-m", MODEL, "--schema", path)[1])
         with open(path, "w", encoding="utf-8") as f:
             f.write('{"type": "object", "not": {"propertyNames": {"pattern": "a"}}}')

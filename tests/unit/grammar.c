@@ -385,6 +385,32 @@ static void test_schemas(void **state)
     }
 }
 
+/* ---- other spellings ---- */
+
+static void test_respell(void **state)
+{
+    static const struct { const char *text, *plain; } rows[] = {
+        { "{\"\\u0061\\/\\u00eb\":\"\\ud83d\\uDE00\\u20ac\"}", "{\"a/\xc3\xab\":\"\xf0\x9f\x98\x80\xe2\x82\xac\"}" },
+        { "\"\\u0022\\u005C\\u000A\\u001F\\u0000\\\"\\n\"", "\"\\\"\\\\\\n\\u001f\\u0000\\\"\\n\"" },
+        { "\"\\ud83d\"", "\"\\ud83d\"" }, { "\"\\ud83dx\\udc00\"", "\"\\ud83dx\\udc00\"" },       /* halves */
+        { "\"\\ud83d\\u0041\"", "\"\\ud83dA\"" },
+        { "\"\\u00g0\\x\\u12\"", "\"\\u00g0\\x\\u12\"" }, { "\"\\\\u0041\"", "\"\\\\u0041\"" },      /* none */
+        { "\\u0041", "\\u0041" }, { "\"a\\", "\"a\\" }, { "\"\\u004", "\"\\u004" }, { "", "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct vs_buf out = { 0 };
+        size_t n = strlen(rows[i].text), n_plain = strlen(rows[i].plain);
+        assert_int_equal(vs_json_respell(rows[i].text, n, SIZE_MAX, &out), n);
+        assert_string_equal(out.data ? out.data : "", rows[i].plain);
+        assert_int_equal(vs_json_respell(rows[i].text, n, n_plain, NULL), n);
+        vs_buf_clear(&out);
+    }
+    assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 2, NULL), 2);
+    assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 4, NULL), 2);       /* in the middle of it */
+    assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 5, NULL), 8);
+}
+
 /* ---- what is refused ---- */
 
 static const struct { const char *constraint; int code; const char *says; } refusals[] = {
@@ -742,7 +768,8 @@ static void test_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_respell),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_tags),
         cmocka_unit_test(test_properties),

@@ -213,7 +213,7 @@ int vs_calls_read(struct vs_service *s, const struct vs_style *style, const json
 }
 
 /* What the text does in the grammar, asking now and then whether it may go on. */
-static int judge(struct vs_matcher *m, const char *given, size_t n, struct vs_check *check, size_t *ret_n)
+static int read_text(struct vs_matcher *m, const char *given, size_t n, struct vs_check *check, size_t *ret_n)
 {
     enum { PIECE = 1024 };
     int r = VS_OK;
@@ -224,6 +224,22 @@ static int judge(struct vs_matcher *m, const char *given, size_t n, struct vs_ch
             break;
         r = vs_check_work(check, 64 * PIECE);
     }
+    return r;
+}
+
+/* The same, in the spelling that the grammar has; *ret_n still counts bytes of the text. */
+static int judge(struct vs_matcher *m, const json_t *constraint, const json_t *given, struct vs_check *check, size_t *ret_n)
+{
+    const char *text = json_string_value(given);
+    size_t n = json_string_length(given), n_read;
+    if (!json_object_get(constraint, "json_schema") && !json_object_get(constraint, "json_object"))
+        return read_text(m, text, n, check, ret_n);
+    struct vs_buf plain = { 0 };
+    vs_json_respell(text, n, SIZE_MAX, &plain);
+    int r = plain.status == VS_OK ? read_text(m, plain.data ? plain.data : "", plain.n, check, &n_read) : plain.status;
+    if (r == VS_OK)
+        *ret_n = vs_json_respell(text, n, n_read, NULL);
+    vs_buf_clear(&plain);
     return r;
 }
 
@@ -242,7 +258,7 @@ int vs_service_constrain(struct vs_service *s, json_t *request, struct vs_sink *
     if (r == VS_OK && shortest == UINT32_MAX && !json_is_string(given))
         r = vs_error_set(err, VS_E_UNSUPPORTED, "constraint: this model's vocabulary can't spell any answer");
     if (r == VS_OK && json_is_string(given))
-        r = judge(m, json_string_value(given), json_string_length(given), &sink->check, &n);
+        r = judge(m, json_object_get(request, "constraint"), given, &sink->check, &n);
     if (r == VS_OK) {
         ret->result = json_pack("{s:I}", "states", (json_int_t)vs_grammar_size(g));
         if (ret->result && shortest != UINT32_MAX)
