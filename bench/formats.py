@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Every type and every kind of layer: speed beside Q4_K, beside a dense file, beside llama.cpp and its fork.
 
-    bench/types.py make -d DIR [PART ...] [--only NAME,NAME]       makes the models (random weights, real shapes) with mkmodel
-    bench/types.py run  -d DIR --csv F.csv PART [--only ...] [--llama-bin A/bin] [--ik-bin B/bin] [--rounds 3]
-    bench/types.py page --csv F.csv                                medians and ratios of all that is in the file, as Markdown
+    bench/formats.py make -d DIR [PART ...] [--only NAME,NAME]       makes the models (random weights, real shapes) with mkmodel
+    bench/formats.py run  -d DIR --csv F.csv PART [--only ...] [--llama-bin A/bin] [--ik-bin B/bin] [--rounds 3]
+    bench/formats.py page --csv F.csv                                medians and ratios of all that is in the file, as Markdown
 
 A part is what one window on a quiet machine holds; figures add up in the CSV, so that many short runs are as good as a long one.
 
