@@ -40,8 +40,8 @@ def prompts(n):
     common = text("common", 120)
     for i in range(n):
         own = text(i, r.randrange(1, 120))
-        bias = [[300 + k, 30] for k in range(i % 6)]
-        yield {"prompt": common + " " + own if i % 3 else own, "max_tokens": r.choice((1, 5, 20, 60)), "ignore_eos": i % 2 == 0,
+        bias = [[300 + k, 30] for k in range(i % 4)]
+        yield {"prompt": common + " " + own if i % 3 else own, "max_tokens": r.choice((1, 5, 20, 90)), "ignore_eos": i % 2 == 0,
                "sampling": {"seed": i, "temperature": r.choice((0, 0.8, 1.6)), "logit_bias": bias}}
 
 
@@ -128,7 +128,7 @@ class States(unittest.TestCase):
             accepted += sum(u["accepted_tokens"] for u in usages)
             d.close()
         self.assertGreater(accepted, 50)
-        self.assertGreater(drafted, accepted)
+        self.assertGreater(drafted - accepted, 10)
 
     @for_each_model
     def test_prefix(self, path):
