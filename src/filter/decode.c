@@ -78,20 +78,30 @@ static void keep_runs(struct vs_reading *view, size_t before)
     view->text.n = kept;
 }
 
+/* Of the piece only `kept` bytes stay: what the others took of the budget is there again. */
+static void cut(struct vs_piece *p, size_t n, size_t kept)
+{
+    *p->budget += n - kept;
+    p->to->text.n = p->before + kept;
+}
+
 void vs_piece_drop(struct vs_piece *p)
 {
-    p->to->text.n = p->to->text.n < p->before ? p->to->text.n : p->before;
+    if (p->to->text.n > p->before)
+        cut(p, p->to->text.n - p->before, 0);
 }
 
 bool vs_piece_end(struct vs_piece *p)
 {
     struct vs_buf *text = &p->to->text;
-    if (text->status == VS_OK && text->n > p->before) {
+    size_t n = text->n > p->before ? text->n - p->before : 0;
+    if (text->status == VS_OK && n) {
         drop_zeros(p->to, p->before);
         if (!is_text(text->data + p->before, text->n - p->before))
             keep_runs(p->to, p->before);
-        if (is_text(text->data + p->before, text->n - p->before))
-            return true;
+        bool good = is_text(text->data + p->before, text->n - p->before);
+        cut(p, n, good ? text->n - p->before : 0);
+        return good;
     }
     vs_piece_drop(p);
     return false;
@@ -99,14 +109,18 @@ bool vs_piece_end(struct vs_piece *p)
 
 /* ---- all ---- */
 
-/* In this order: what one writes, the next has less budget for. */
+/* Those first whose text is shorter than what they read. */
 static vs_decoder_fn *const decoders[] = {
-    vs_decode_base64, vs_decode_numbers, vs_decode_morse, vs_decode_escapes, vs_decode_groups, vs_decode_shifted,
-    vs_decode_reversed, vs_decode_rot47, vs_decode_uu, vs_decode_base85, vs_decode_base58,
+    vs_decode_base64, vs_decode_numbers, vs_decode_morse, vs_decode_groups, vs_decode_uu, vs_decode_base85, vs_decode_base58,
+    vs_decode_escapes, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47,
 };
 
+/* None may write more than half of what is left, so that there is some for each. */
 void vs_reading_decoded(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    for (size_t k = 0; k < sizeof decoders / sizeof *decoders; k++)
-        decoders[k](s, v, budget, to);
+    for (size_t k = 0; k < sizeof decoders / sizeof *decoders; k++) {
+        size_t kept = *budget / 2, part = *budget - kept;
+        decoders[k](s, v, &part, to);
+        *budget = kept + part;
+    }
 }

@@ -5,7 +5,8 @@
 
 static inline bool stands_between(char c)
 {
-    return c == ' ' || c == ',' || c == ';' || c == ':' || c == '-' || c == '\n' || c == '\t' || c == '%' || c == '\\';
+    return c == ' ' || c == ',' || c == ';' || c == ':' || c == '-' || c == '\n' || c == '\r' || c == '\t' || c == '%'
+        || c == '\\';
 }
 
 /* "0x", "\x", "%", "u00": what may stand before a pair of digits. */
@@ -20,7 +21,8 @@ static size_t skip_between(const struct vs_source *s, size_t i)
     return i;
 }
 
-static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+/* Each of the four returns the end of what it wrote, or 0; *ret_seen: how far it looked. */
+static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to, size_t *ret_seen)
 {
     struct vs_piece p = vs_piece_begin(s, budget, to);
     size_t pairs = 0, at = skip_between(s, i);
@@ -31,6 +33,7 @@ static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, st
         pairs++;
         at = skip_between(s, i = at + 2);
     }
+    *ret_seen = at;
     if (pairs < 6 || !vs_piece_end(&p)) {
         vs_piece_drop(&p);
         return 0;
@@ -39,7 +42,8 @@ static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, st
 }
 
 /* Decimal or octal. */
-static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, size_t *budget, struct vs_reading *to)
+static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, size_t *budget, struct vs_reading *to,
+                            size_t *ret_seen)
 {
     struct vs_piece p = vs_piece_begin(s, budget, to);
     size_t count = 0, end = i;
@@ -55,11 +59,12 @@ static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, 
             break;
         count++;
         end = i;
-        while (i < s->n && i < end + 3 && strchr(" ,;-\n", s->text[i]) && s->text[i])
+        while (i < s->n && i < end + 3 && strchr(" ,;-\r\n", s->text[i]) && s->text[i])
             i++;
         if (i == end)
             break;
     }
+    *ret_seen = i;
     if (count < 6 || !vs_piece_end(&p)) {
         vs_piece_drop(&p);
         return 0;
@@ -68,7 +73,7 @@ static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, 
 }
 
 /* "9-7-14-15-18-5 1-12-12": letters by their places in the alphabet, words with a blank or a slash between them. */
-static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to, size_t *ret_seen)
 {
     struct vs_piece p = vs_piece_begin(s, budget, to);
     size_t letters = 0, end = i;
@@ -82,12 +87,13 @@ static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget,
             break;
         letters++;
         end = i;
-        while (i < s->n && i < end + 3 && strchr("-. ,/|\n", s->text[i]) && s->text[i])
+        while (i < s->n && i < end + 3 && strchr("-. ,/|\r\n", s->text[i]) && s->text[i])
             i++;
         between = between ? between : i > end ? s->text[end] : 0;
         if (i == end || ((s->text[end] != between || i > end + 1) && !vs_piece_add(&p, ' ', end, i, VS_READING_NUMBERS)))
             break;
     }
+    *ret_seen = i;
     if (letters < 8 || !vs_piece_end(&p)) {
         vs_piece_drop(&p);
         return 0;
@@ -95,7 +101,7 @@ static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget,
     return end;
 }
 
-static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to)
+static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to, size_t *ret_seen)
 {
     struct vs_piece p = vs_piece_begin(s, budget, to);
     size_t count = 0, end = i;
@@ -108,9 +114,10 @@ static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget,
             break;
         count++;
         end = i;
-        while (i < s->n && i < end + 2 && (s->text[i] == ' ' || s->text[i] == ',' || s->text[i] == '\n'))
+        while (i < s->n && i < end + 2 && (s->text[i] == ' ' || s->text[i] == ',' || s->text[i] == '\n' || s->text[i] == '\r'))
             i++;
     }
+    *ret_seen = i;
     if (count < 4 || !vs_piece_end(&p)) {
         vs_piece_drop(&p);
         return 0;
@@ -143,19 +150,23 @@ static bool is_row(const struct vs_source *s, size_t i)
 /* decode_values and the others, by what they read. */
 enum number_kind { BINARY, DECIMAL, OCTAL, PLACES, HEX_PAIRS, N_NUMBER_KINDS };
 
-static size_t decode_kind(const struct vs_source *s, size_t i, enum number_kind kind, size_t *budget, struct vs_reading *to)
+static size_t decode_kind(const struct vs_source *s, size_t i, enum number_kind kind, size_t *budget, struct vs_reading *to,
+                          size_t *ret_seen)
 {
-    return kind == BINARY ? decode_binary(s, i, budget, to)
-         : kind == PLACES ? decode_places(s, i, budget, to)
-         : kind == HEX_PAIRS ? decode_hex(s, i, budget, to) : decode_values(s, i, kind == OCTAL ? 8 : 10, budget, to);
+    return kind == BINARY ? decode_binary(s, i, budget, to, ret_seen)
+         : kind == PLACES ? decode_places(s, i, budget, to, ret_seen)
+         : kind == HEX_PAIRS ? decode_hex(s, i, budget, to, ret_seen)
+         : decode_values(s, i, kind == OCTAL ? 8 : 10, budget, to, ret_seen);
 }
 
 /* A pair of hex digits, and what can go on with another: most words that begin with such a letter end here. */
 static bool is_hex_row(const struct vs_source *s, size_t i)
 {
     const char *t = s->text + i;
-    if (t[0] == '\\' || (t[0] == '0' && (t[1] | 0x20) == 'x'))
+    if ((t[0] == '\\' || t[0] == '0') && (t[1] | 0x20) == 'x')
         return true;
+    if (t[0] == '\\')
+        return vs_hex_digit(t[1]) >= 0 && vs_hex_digit(t[2]) >= 0;
     if (vs_hex_digit(t[1]) < 0)
         return false;
     return stands_between(t[2]) || (vs_hex_digit(t[2]) >= 0 && (vs_hex_digit(t[3]) >= 0 || (t[3] | 0x20) == 'x'));
@@ -169,22 +180,23 @@ static bool may_begin(const struct vs_source *s, size_t i, enum number_kind kind
          : kind == HEX_PAIRS ? is_hex_row(s, i) : is_row(s, i);
 }
 
-/* A run that was nothing is read again from some of its numbers, not from each: that would use up what may be decoded, and hide
- * what stands behind it. */
+/* A run that was nothing is read again from behind an eighth of it, and so on, not from each of its numbers: all tries together
+ * look at eight times its bytes at most. */
 void vs_decode_numbers(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
     if (v->groups < 4 && v->run < VS_LEAST_RUN && v->escapes < 4)
         return;
+    enum { AGAIN = 8 };
     size_t until[N_NUMBER_KINDS] = { 0 };        /* not before */
     for (size_t i = 0; i < s->n;) {
         bool starts = i + 11 < s->n && (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
         size_t end = 0;
         for (enum number_kind kind = 0; kind < N_NUMBER_KINDS && starts && !end; kind++) {
-            size_t before = *budget;
+            size_t seen = i;
             if (i < until[kind] || !may_begin(s, i, kind))
                 continue;
-            end = decode_kind(s, i, kind, budget, to);
-            until[kind] = end ? end : i + (before - *budget) / 2;
+            end = decode_kind(s, i, kind, budget, to, &seen);
+            until[kind] = end ? end : i + (seen - i) / AGAIN;
         }
         if (!end && starts && s->text[i] == '\\')
             for (; i + 1 < s->n && vs_hex_digit(s->text[i + 1]) >= 0; i++)

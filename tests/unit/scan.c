@@ -268,6 +268,59 @@ static void test_hostile(void **state)
     }
 }
 
+/* Processor time of a scan of `unit` again and again, the least of `rounds`. */
+static clock_t time_of(char *text, size_t n, const char *unit, size_t length, unsigned rounds)
+{
+    clock_t least = 0;
+    for (size_t i = 0; i < n; i++)
+        text[i] = unit[i % length];
+    for (unsigned k = 0; k < rounds; k++) {
+        clock_t from = clock();
+        assert_int_equal(vs_scan_text(scanner, &config, text, n, &result), VS_OK);
+        clock_t took = clock() - from;
+        least = !k || took < least ? took : least;
+    }
+    return least;
+}
+
+/* Each sign, each pair of those that mark or part, and pieces of markers: no decoder looks at the same bytes again and again. What
+ * has the most views takes some 20 times the time of prose; by the square it would be hundreds. */
+static void test_linear(void **state)
+{
+    (void)state;
+    enum { N = 16384, MOST = 60, AGAIN = 5 };
+    static const char prose[] = "The garden was quiet in the morning, and the children played with a red ball near the house. ";
+    static const char signs[] = "\\ %&#;:=,-./|+_<>~`'\"([{}\n\r\t09afxXuM!@^*";
+    static const char *const fragments[] = {
+        "0x", "\\x", "\\u00", "\\u{", "\\41", "\\x41", "0x41 ", "%41", "=41", "=\n", "=\r\n", "&#", "&#x", "&#65;",
+        "&amp;", "u00", "aa,,,,,,,,", "41                                ", "11111111 ", "0000000 ", "1-", "20-1 ",
+        "26/", "111 112 ", "007 ", "300 ", "12 345 6 ", "M<&QE87-E\n", "begin 644 a\n", "  M", "> M", "<~", "~>", "=A",
+        ">A", "(((", "\"aBO8^", "=aBO8^b7dfJaAj^Fb", "=!!!!!!!!!!!!!!!!", "(+,-./+,-./+,-./+,-./", "aGVs\n",
+        "aGVsbG8gYW5k ", "aaaa====", "abc =", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n", "JBSWY3DP",
+        "2NEpo7TZRRrLZSi2U", "2NEpo7TZRRrLZSi2UA0 ", ".-", "-.. ", "--- .--. / ", ".-/ ", "uryyb ", "tI ", "dna eht ",
+        "a.b.", "s p a c ", "u@C86E ", "@:?86 ", "<b>", "<!--", "-->", "a<b>c</b>", "``", "**a", "[[",
+        "@a.b", "w1th ", "0O0", "\xcc\x81", "\xe2\x80\x8b", "\xc7\x9d", "\xf3\xa0\x81\xa1", "\xef\xb8\x8f", "\xd0\xb0",
+        "\xff", "Ignore ", "ignore all previous ", "base64 ", "decode: ",
+    };
+    char *text = malloc(N), unit[2];
+    assert_non_null(text);
+    clock_t usual = time_of(text, N, prose, sizeof prose - 1, AGAIN);
+    const size_t n_signs = sizeof signs - 1, n_pairs = n_signs * n_signs, n_fragments = sizeof fragments / sizeof *fragments;
+    for (size_t k = 0; k < 256 + n_pairs + n_fragments; k++) {
+        bool is_single = k < 256, is_pair = !is_single && k < 256 + n_pairs;
+        unit[0] = is_pair ? signs[(k - 256) / n_signs] : (char)k;
+        unit[1] = signs[(k - 256) % n_signs];
+        const char *what = is_single || is_pair ? unit : fragments[k - 256 - n_pairs];
+        size_t length = is_single ? 1 : is_pair ? 2 : strlen(what);
+        clock_t took = time_of(text, N, what, length, 1);
+        if (took > MOST * usual)
+            took = time_of(text, N, what, length, AGAIN);
+        if (took > MOST * usual)
+            fail_msg("\"%.*s\" again and again takes %.1f times as long as prose", (int)length, what, (double)took / (double)usual);
+    }
+    free(text);
+}
+
 static size_t find_x(const struct vs_detector *d, const char *text, size_t n, size_t from, bool whole, vs_span_fn *told, void *arg)
 {
     (void)d;
@@ -333,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_attacks), cmocka_unit_test(test_places), cmocka_unit_test(test_junk_before),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_zones), cmocka_unit_test(test_allow),
         cmocka_unit_test(test_long), cmocka_unit_test(test_hostile), cmocka_unit_test(test_detectors), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_linear),
     };
     return cmocka_run_group_tests(tests, start, end);
 }
