@@ -12,6 +12,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
+import malformed as gguf                # noqa: E402
+
 BIN = os.path.abspath(sys.argv.pop(1))
 # Random models say control characters, and here each byte is compared: the policy lets them stay.
 os.environ["VERITAS_POLICY"] = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
@@ -19,9 +22,20 @@ os.environ["VERITAS_POLICY"] = os.path.join(os.path.dirname(os.path.dirname(os.p
 JSON = {"Content-Type": "application/json"}
 CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"
 
+CALLS = "{% for c in m.tool_calls or [] %}<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}"
+TURNS = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}" + CALLS + "<|im_end|>\n{% endfor %}"
+         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+TEMPLATES = {                           # of which one knows no tools, as SmolLM2's; and one does, and reasons, as Qwen's
+    "plain": TURNS.replace(CALLS, ""),
+    "knows": "{% if tools %}<|im_start|>system\n# Tools\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
+             "Within <tool_call></tool_call><|im_end|>\n{% endif %}" + TURNS +
+             "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
+             "{% endif %}",
+}
+
 
 class Gateway(unittest.TestCase):
-    """Two tiny models behind a gateway."""
+    """Two tiny models behind a gateway, and two with templates of their own."""
     @classmethod
     def setUpClass(cls):
         cls.dir = tempfile.mkdtemp(prefix="vsh")
@@ -31,6 +45,13 @@ class Gateway(unittest.TestCase):
         for name in ("one", "two"):
             subprocess.run([BIN + "/mkmodel", "--ctx", "2048", "--seed", str(len(name) + (name == "two")), "-o",
                             f"{cls.models}/{name}.gguf"], check=True, stdout=subprocess.DEVNULL)
+        for name, template in TEMPLATES.items():
+            path = f"{cls.models}/{name}.gguf"
+            subprocess.run([BIN + "/mkmodel", "--ctx", "8192", "-o", path], check=True, stdout=subprocess.DEVNULL)
+            with open(path, "rb") as f:
+                data = gguf.edit(f.read(), lambda m, t=template: m.set("tokenizer.chat_template", gguf.STR, t))
+            with open(path, "wb") as f:
+                f.write(data)
         cls.env = dict(os.environ, VERITAS_MODELS=cls.models, VERITAS_SOCKET=cls.dir + "/run/s", XDG_CACHE_HOME=cls.dir + "/cache",
                        HOME=cls.dir, NO_COLOR="1")
         cls.gateway = subprocess.Popen([BIN + "/veritas", "gateway", "--private", "-m", "one", "--ollama", "--listen",
@@ -182,7 +203,7 @@ class Api(Gateway):
             {"name": f"a{i}", "input_schema": {}} for i in range(60000)]
         some = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}
         for path, body in ((CHAT, self.chat(tools=tools)), (RESPONSES, {"model": "one", "input": "x", "tools": flat}),
-                           (MESSAGES, self.chat(tools=theirs)), ("/tokenize", {"model": "one", "prompt": "x", "tools": tools}),
+                           (MESSAGES, self.chat(tools=theirs)), ("/tokenize", self.chat(tools=tools)),
                            ("/api/chat", {"model": "one", "messages": [{"role": "user", "content": "x"}], "tools": tools}),
                            (CHAT, self.chat(tools=tools[:500], tool_choice=some))):
             begun = time.monotonic()
@@ -351,8 +372,8 @@ class Api(Gateway):
         self.assertEqual([x["done"] for x in lines], [False] * (len(lines) - 1) + [True])
         self.assertEqual(lines[-1]["eval_count"], whole["eval_count"])
         self.assertEqual(self.json("/api/generate", {"model": "two", "stream": False})["done_reason"], "load")
-        self.assertEqual({m["name"] for m in self.json("/api/tags")["models"]}, {"one", "two"})
-        self.assertLessEqual({m["name"] for m in self.json("/api/ps")["models"]}, {"one", "two"})
+        self.assertEqual({m["name"] for m in self.json("/api/tags")["models"]}, {"one", "two", *TEMPLATES})
+        self.assertLessEqual({m["name"] for m in self.json("/api/ps")["models"]}, {"one", "two", *TEMPLATES})
         shown = self.json("/api/show", {"model": "one"})
         self.assertEqual((shown["details"]["format"], shown["model_info"]["general.architecture"]), ("gguf",
                                                                                                      shown["details"]["family"]))
@@ -493,6 +514,64 @@ class Api(Gateway):
         self.assertIn("Hi", text)
         self.assertEqual(self.json("/tokenize", {"model": "one", "prompt": text, "special": True})["count"], prompt)
         self.assertEqual(self.json("/tokenize", {"model": "one", "messages": self.chat()["messages"]})["count"], prompt)
+
+    def test_counts_with_tools(self):
+        """What counts is the prompt of the answer, through each API: tools, calls and results, choices, formats, reasoning."""
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+        functions = [{"name": n, "description": "What it does", "parameters": schema} for n in ("system", "look")]
+        tools = [{"type": "function", "function": f} for f in functions]
+        flat = [{"type": "function", **f} for f in functions]
+        theirs = [{"name": f["name"], "description": f["description"], "input_schema": schema} for f in functions]
+        hi, call = {"role": "user", "content": "Hi"}, {"name": "look", "arguments": '{"a": 1}'}
+        history = [hi, {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]},
+                   {"role": "tool", "tool_call_id": "c1", "content": "done"}]
+        items = [hi, {"type": "function_call", "call_id": "c1", **call},
+                 {"type": "function_call_output", "call_id": "c1", "output": "done"}]
+        blocks = [hi, {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "look", "input": {"a": 1}}]},
+                  {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "done"}]}]
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools[1:]}}
+        look, documents = {"type": "function", "function": {"name": "look"}}, [{"title": "T", "text": "words"}]
+        chats = [{}, {"tools": tools}, *({"tools": tools, "tool_choice": c} for c in ("none", "auto", "required", look, allowed)),
+                 {"messages": history}, {"messages": history, "tools": tools}, {"tools": tools, "response_format": form},
+                 {"messages": history, "tools": tools, "tool_choice": "none"}, {"response_format": form},
+                 {"documents": documents, "tools": tools}, {"reasoning_effort": "none"},
+                 {"reasoning_effort": "high", "tools": tools},
+                 {"messages": [{"role": "system", "content": "Be brief."}, *history], "tools": tools},
+                 {"messages": [hi, {"role": "assistant", "content": "Well"}], "continue_final_message": True, "tools": tools},
+                 {"chat_template_kwargs": {"enable_thinking": False}, "tools": tools}]
+        responses = [{}, {"tools": flat}, {"tools": flat, "tool_choice": "none"}, {"tools": flat, "tool_choice": "required"},
+                     {"tools": flat, "tool_choice": {"type": "function", "name": "look"}}, {"input": items, "tools": flat},
+                     {"instructions": "Be brief.", "tools": flat}, {"reasoning": {"effort": "none"}, "tools": flat},
+                     {"text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}, "tools": flat}]
+        messages = [{}, {"tools": theirs}, *({"tools": theirs, "tool_choice": {"type": t}} for t in ("none", "auto", "any")),
+                    {"tools": theirs, "tool_choice": {"type": "tool", "name": "look"}}, {"messages": blocks, "tools": theirs},
+                    {"messages": blocks}, {"system": [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}],
+                                           "tools": theirs}, {"thinking": {"type": "disabled"}, "tools": theirs}]
+        for model in TEMPLATES:
+            seen = set()
+            for more in chats:
+                body = {"model": model, "messages": [hi], "max_tokens": 200, **more}
+                want = self.json(CHAT, body)["usage"]["prompt_tokens"]
+                text = self.json("/apply-template", body)["prompt"]
+                self.assertEqual([self.json(CHAT + "/input_tokens", body)["input_tokens"],
+                                  self.json("/tokenize", body)["count"],
+                                  self.json("/tokenize", {"model": model, "prompt": text, "special": True})["count"]], [want] * 3,
+                                 (model, more))
+                seen.add(want)
+            self.assertGreater(len(seen), 8)
+            for more in responses:
+                body = {"model": model, "input": "Hi", "max_output_tokens": 200, **more}
+                want = self.json(RESPONSES, body)["usage"]["input_tokens"]
+                self.assertEqual(self.json(RESPONSES + "/input_tokens", body)["input_tokens"], want, (model, more))
+            for more in messages:
+                body = {"model": model, "messages": [hi], "max_tokens": 200, **more}
+                usage = self.json(MESSAGES, body)["usage"]
+                self.assertEqual(self.json(MESSAGES + "/count_tokens", body)["input_tokens"],
+                                 usage["input_tokens"] + usage["cache_read_input_tokens"], (model, more))
+        for beside in ({"prompt": "x"}, {"special": True}):
+            body = self.chat(**beside)
+            self.assertEqual(self.json("/tokenize", body, 400)["error"]["param"], list(beside)[0])
 
     # ---- what is refused, and how ----
 

@@ -118,8 +118,16 @@ class Requests(unittest.TestCase):
         asked = self.client.request(c.TOKENIZE, {"model": model, "messages": messages, "render": True,
                                                  "template_args": {"extra": "!"}})
         self.assertTrue(self.client.wait(asked)["text"].endswith("<system>Be brief.<user>Hi <s> there!"))
+        plain = self.with_templates("tokenize-plain", text.replace("{{ tools }}", ""))
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        for one in (model, plain):
+            for more in ({}, {"parts": True}, {"parts": True, "tool_choice": "none"}, {"parts": True, "tool_choice": "auto"}):
+                more = {"model": one, "messages": messages, "tools": tools, **more}
+                got = self.client.wait(self.client.request(c.TOKENIZE, more))
+                self.assertEqual(got["tokens"], self.answer(c.CHAT, {**more, "max_tokens": 0})[1]["prompt_tokens"], more)
         for bad, word in (({"messages": messages, "text": "x"}, "text"), ({"messages": messages, "no_bos": True}, "no_bos"),
                           ({"text": "x", "render": True}, "render"), ({}, "text"), ({"text": "x", "tools": []}, "tools"),
+                          ({"text": "x", "tool_choice": "none"}, "tool_choice"), ({"text": "x", "documents": []}, "documents"),
                           ({"messages": []}, "at least one"), ({"messages": [{"role": "user"}]}, "content")):
             name, text = self.refused(c.TOKENIZE, {"model": model, **bad})
             self.assertEqual((name, word in text), ("INVALID", True), (bad, text))
@@ -476,9 +484,9 @@ class Requests(unittest.TestCase):
             "ctx": (-1, "16", 1e300), "pp": (1, "512", [1] * 65), "tg": (1,), "depth": (1, any_object), "reps": (0, 1001, "3", 1.0),
             "constraint": (1, any_list, any_text),
         }
-        prompt = "tools template template_args now "
-        both = prompt + "tool_choice parallel_tool_calls parts max_tokens stop stop_tokens ignore_eos "
-        both += "logprobs logits_hash sampling special constraint"
+        prompt = "tools tool_choice parts constraint template template_args now "
+        both = prompt + "parallel_tool_calls max_tokens stop stop_tokens ignore_eos "
+        both += "logprobs logits_hash sampling special"
         reads = {c.GENERATE: "prompt system raw tokens " + both,
                  c.CHAT: "messages " + both,
                  c.TOKENIZE: "text messages render template_text no_bos special " + prompt, c.DETOKENIZE: "tokens special",

@@ -164,7 +164,8 @@ static void test_chat_requests(void **state)
              "'constraint':{'json_object':true}}");
     asks_for(a, "{" HI ",'response_format':{'type':'text'},'structured_outputs':{'choice':['a','b']}}", VS_MSG_CHAT,
              "{" HI ",'parts':true,'constraint':{'choice':['a','b']}}");
-    asks_for(&gw_api_chat_tokens, "{" HI ",'temperature':0.5,'stream':true,'priority':'low'}", VS_MSG_TOKENIZE, "{" HI "}");
+    asks_for(&gw_api_chat_tokens, "{" HI ",'temperature':0.5,'stream':true,'priority':'low'}", VS_MSG_TOKENIZE,
+             "{" HI ",'parts':true}");
 
     refused(a, "{" HI ",'n':0}", 400, "n", "a whole number from 1 to 16 is needed, this is 0");
     refused(a, "{" HI ",'temperature':'hot'}", 400, "temperature", "a number from 0 to 100 is needed, this is the string 'hot'");
@@ -268,7 +269,7 @@ static void test_other_requests(void **state)
              "'tool_choice':'auto','parallel_tool_calls':false,'template_args':{'enable_thinking':true},"
              "'constraint':{'json_schema':{'type':'array'},'or_calls':true}}");
     asks_for(&gw_api_messages_tokens, "{" HI ",'system':'s'}", VS_MSG_TOKENIZE,
-             "{'model':'m','messages':[{'role':'system','content':'s'},{'role':'user','content':'Hi'}]}");
+             "{'model':'m','messages':[{'role':'system','content':'s'},{'role':'user','content':'Hi'}],'parts':true}");
     refused(a, "{" HI "}", 400, "max_tokens", "is needed");
     refused(a, "{'model':'m','max_tokens':1,'messages':[{'role':'assistant','content':'x'}]}", 400, "messages", "last message");
     refused(a, "{'model':'m','max_tokens':1,'messages':[{'role':'user','content':[{'type':'image'}]}]}", 400,
@@ -299,7 +300,7 @@ static void test_other_requests(void **state)
 
     asks_for(&gw_api_tokenize, "{'model':'m','content':'x','add_special':false}", VS_MSG_TOKENIZE, "{'model':'m','text':'x',"
              "'no_bos':true}");
-    asks_for(&gw_api_template, "{" HI "}", VS_MSG_TOKENIZE, "{" HI ",'render':true}");
+    asks_for(&gw_api_template, "{" HI "}", VS_MSG_TOKENIZE, "{" HI ",'parts':true,'render':true}");
     refused(&gw_api_tokenize, "{'model':'m'}", 400, "prompt", "is needed");
     asks_for(&gw_api_detokenize, "{'model':'m','tokens':[1]}", VS_MSG_DETOKENIZE, "{'model':'m','tokens':[1]}");
     asks_for(&gw_api_embeddings, "{'model':'m','input':'x','encoding_format':'base64','dimensions':4,'user':'u'}", VS_MSG_EMBED,

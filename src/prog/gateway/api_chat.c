@@ -98,7 +98,7 @@ static int read_message(struct gw_reading *r, size_t i, const json_t *message, j
     return VS_OK;
 }
 
-int gw_read_messages(struct gw_reading *r, const json_t *v)
+static int read_messages(struct gw_reading *r, const json_t *v)
 {
     size_t i;
     const json_t *message;
@@ -160,7 +160,7 @@ static int read_tool_choice(struct gw_reading *r, const json_t *v)
 }
 
 static const struct gw_field fields[] = {
-    { "messages", GW_READ, NULL, gw_read_messages },
+    { "messages", GW_READ, NULL, read_messages },
     { "max_completion_tokens", GW_MAP, "max_tokens", NULL },
     { "max_tokens", GW_MAP, "max_tokens", NULL },
     { "logprobs", GW_READ, NULL, gw_read_logprobs },
@@ -190,7 +190,7 @@ static const json_t *last_of(const struct gw_reading *r)
     return json_array_get(list, json_array_size(list) - 1);
 }
 
-static int read_request(struct gw_reading *r)
+int gw_read_chat(struct gw_reading *r)
 {
     const json_t *adds = json_object_get(r->http->body, "add_generation_prompt");
     int rc = gw_read_fields(r, r->http->body, "", tables);
@@ -219,7 +219,7 @@ static int chat_begin(struct gw_call *call, const struct gw_http *http, struct g
 {
     struct gw_reading r;
     struct chat *chat = call->state = calloc(1, sizeof *chat);
-    int rc = gw_begin_answer(&r, call, http, err, read_request, chat ? &chat->answer : NULL);
+    int rc = gw_begin_answer(&r, call, http, err, gw_read_chat, chat ? &chat->answer : NULL);
     if (rc == VS_OK) {
         chat->answer.keeps_logprobs = !r.stream;
         chat->include_usage = r.include_usage;
@@ -430,7 +430,7 @@ const struct gw_api gw_api_chat = {
 
 static int count_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    return gw_begin_count(call, http, err, read_request);
+    return gw_begin_count(call, http, err, gw_read_chat);
 }
 
 void gw_done_input_tokens(struct gw_call *call, size_t ask, const json_t *result, struct vs_buf *out)

@@ -356,6 +356,8 @@ int gw_begin_count(struct gw_call *call, const struct gw_http *http, struct gw_e
     if (rc == VS_OK)
         rc = read(&r);
     call->stream = false;
+    if (rc == VS_OK)
+        rc = gw_want_parts(&r);          /* of them the prompt depends: chat.h */
     if (rc == VS_OK) {
         gw_narrow(&r, VS_MSG_TOKENIZE);
         rc = gw_ask_now(&r, VS_MSG_TOKENIZE);

@@ -23,7 +23,7 @@ void gw_done_input_tokens(struct gw_call *call, size_t ask, const json_t *result
 /* api_ollama.c: errors in Ollama's form, and a model's name, that may end in ":latest". */
 void gw_fail_ollama(struct gw_call *call, const struct gw_error *err, bool begun, struct vs_buf *out);
 int gw_read_ollama_model(struct gw_reading *r, const json_t *v);
-/* api_chat.c: messages and tools as OpenAI's chat has them. */
-int gw_read_messages(struct gw_reading *r, const json_t *v);
+/* api_chat.c: a whole request of OpenAI's chat, and its tools. */
+int gw_read_chat(struct gw_reading *r);
 int gw_read_tools(struct gw_reading *r, const json_t *v);
 #endif

@@ -6,6 +6,8 @@
 #include "ipc/json.h"
 #include "ipc/message.h"
 
+#include <string.h>
+
 /* ---- tokenize, detokenize ---- */
 
 static int read_special(struct gw_reading *r, const json_t *v)
@@ -15,13 +17,8 @@ static int read_special(struct gw_reading *r, const json_t *v)
     return rc == VS_OK ? gw_put(r, "no_bos", json_boolean(!wanted)) : rc;
 }
 
-static const struct gw_field template_fields[] = {
-    { "model", GW_READ, NULL, gw_read_model },
-    { "messages", GW_READ, NULL, gw_read_messages },
-    { "tools", GW_READ, NULL, gw_read_tools },
-    { NULL, 0, NULL, NULL },
-};
 static const struct gw_field tokenize_fields[] = {
+    { "model", GW_READ, NULL, gw_read_model },
     { "prompt", GW_MAP, "text", NULL },
     { "content", GW_MAP, "text", NULL },
     { "add_special_tokens", GW_READ, NULL, read_special },
@@ -37,21 +34,18 @@ static const struct gw_field detokenize_fields[] = {
     { NULL, 0, NULL, NULL },
 };
 
-static const struct gw_field *const template_tables[] = { template_fields, gw_fields_chat, NULL };
-static const struct gw_field *const tokenize_tables[] = { tokenize_fields, template_fields, gw_fields_chat, NULL };
+static const struct gw_field *const tokenize_tables[] = { tokenize_fields, NULL };
 static const struct gw_field *const detokenize_tables[] = { detokenize_fields, NULL };
 
 static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, const struct gw_field *const *tables,
-               const char *key, const char *name, struct gw_error *err)
+               const char *key, struct gw_error *err)
 {
     struct gw_reading r;
     int rc = gw_reading_init(&r, call, http, type, err);
     if (rc == VS_OK)
         rc = gw_read_fields(&r, http->body, "", tables);
-    if (rc == VS_OK && !json_object_get(r.request, "messages"))
-        rc = gw_require(&r, key, name);
-    else if (rc == VS_OK && json_object_get(r.request, "text"))
-        rc = gw_refuse_at(&r, "messages", "invalid_value", "either messages or prompt is needed, not both");
+    if (rc == VS_OK)
+        rc = gw_require(&r, key, strcmp(key, "text") == 0 ? "prompt" : key);
     if (rc == VS_OK)
         rc = gw_read_end(&r);
     if (rc == VS_OK)
@@ -60,9 +54,22 @@ static int ask(struct gw_call *call, const struct gw_http *http, uint16_t type, 
     return rc;
 }
 
+/* The same request as chat would answer: the prompt is that of the answer. */
+static int read_chat(struct gw_reading *r)
+{
+    for (const struct gw_field *f = tokenize_fields; f->name; f++) {
+        const json_t *v = json_object_get(r->http->body, f->name);
+        if (v && !json_is_null(v) && strcmp(f->name, "model") != 0)
+            return gw_refuse_at(r, f->name, "invalid_value", "is for a text: leave out either it or messages");
+    }
+    return gw_read_chat(r);
+}
+
 static int tokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    return ask(call, http, VS_MSG_TOKENIZE, tokenize_tables, "text", "prompt", err);
+    const json_t *messages = json_object_get(http->body, "messages");
+    return messages && !json_is_null(messages) ? gw_begin_count(call, http, err, read_chat)
+        : ask(call, http, VS_MSG_TOKENIZE, tokenize_tables, "text", err);
 }
 
 static void tokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
@@ -79,7 +86,7 @@ const struct gw_api gw_api_tokenize = { .begin = tokenize_begin, .done = tokeniz
 
 static int detokenize_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    return ask(call, http, VS_MSG_DETOKENIZE, detokenize_tables, "tokens", "tokens", err);
+    return ask(call, http, VS_MSG_DETOKENIZE, detokenize_tables, "tokens", err);
 }
 
 static void detokenize_done(struct gw_call *call, size_t number, const json_t *result, struct vs_buf *out)
@@ -96,7 +103,7 @@ const struct gw_api gw_api_detokenize = { .begin = detokenize_begin, .done = det
 
 static int template_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)
 {
-    int rc = ask(call, http, VS_MSG_TOKENIZE, template_tables, "messages", "messages", err);
+    int rc = gw_begin_count(call, http, err, gw_read_chat);
     if (rc == VS_OK)
         json_object_set_new(call->asks[0].request, "render", json_true());
     return rc;

@@ -147,7 +147,7 @@ static int start_matching(const struct vs_asked *a, struct vs_made *m, struct vs
     size_t room = vs_model_context(a->s->model) + 1 - a->n_prompt;
     if (shortest == UINT32_MAX)
         return vs_error_set(err, VS_E_UNSUPPORTED, "constraint: this model's vocabulary can't spell any answer");
-    uint64_t least = (uint64_t)shortest + (a->may_reason && a->is_open ? a->marks.close.n : 0);
+    uint64_t least = (uint64_t)shortest + (a->opening.may_reason && a->opening.is_open ? a->marks.close.n : 0);
     if (a->order.max_tokens >= 0 && (uint64_t)a->order.max_tokens < least)
         return vs_error_set(err, VS_E_INVALID, "max_tokens: the shortest answer that the constraint allows takes %llu tokens, "
                             "this is %lld", (unsigned long long)least, (long long)a->order.max_tokens);
@@ -156,35 +156,15 @@ static int start_matching(const struct vs_asked *a, struct vs_made *m, struct vs
                             "%zu leaves room for %zu", (unsigned long long)least, a->n_prompt, room);
     if (shortest == 0 && vs_matcher_must_end(m->matcher))
         return vs_error_set(err, VS_E_INVALID, "constraint: it allows nothing but an empty answer");
-    if (a->may_reason && vs_reasoning_init(&m->reasoning, &a->marks, a->s, shortest, a->is_open) != VS_OK)
+    if (a->opening.may_reason && vs_reasoning_init(&m->reasoning, &a->marks, a->s, shortest, a->opening.is_open) != VS_OK)
         return vs_error_set(err, VS_E_NOMEM, "out of memory");
-    return VS_OK;
-}
-
-/* What the prompt goes on with, so that nothing but a call can follow, or an answer in its form. */
-static int begin_answer(struct vs_asked *a, const json_t *request, const struct vs_ids *prompt, struct vs_error *err)
-{
-    struct vs_service *s = a->s;
-    struct vs_teller_config *teller = &a->teller;
-    /* A template has made the prompt. */
-    bool is_ours = !teller->in_content && !vs_request_flag(request, "raw") && !json_is_array(json_object_get(request, "tokens"));
-    if (a->order.forces)
-        vs_style_begin_call(&teller->style, teller->is_open, &a->begun);
-    if (a->order.forces || !a->order.grammar || !is_ours)
-        return VS_OK;
-    a->is_open = vs_prompt_is_open(s, prompt, &teller->style);
-    a->may_reason = teller->is_in_parts && vs_style_thinks(&teller->style, &(enum vs_mark){ 0 }, &(enum vs_mark){ 0 })
-                    && !vs_prompt_is_closed(s, prompt, &teller->style);
-    if (a->may_reason)
-        return vs_reason_marks_read(s, &teller->style, a->check, &a->marks, err);
-    vs_style_begin_content(&teller->style, a->is_open, &a->begun);
     return VS_OK;
 }
 
 static int extend_prompt(struct vs_asked *a, struct vs_ids *prompt, struct vs_error *err)
 {
     struct vs_service *s = a->s;
-    struct vs_buf *begun = &a->begun;
+    struct vs_buf *begun = &a->opening.text;
     if (!begun->n)
         return begun->status == VS_OK ? VS_OK : vs_error_set(err, begun->status, "out of memory");
     vs_buf_char(begun, '\0');
@@ -220,10 +200,9 @@ int vs_asked_read(struct vs_asked *a, const json_t *request, struct vs_ids *prom
         if (!t->in_content && vs_prompt_leads(s, prompt, &t->style))
             t->lead = vs_style_lead(&t->style);
     }
-    r = begin_answer(a, request, prompt, err);
-    if (r == VS_OK)
-        r = extend_prompt(a, prompt, err);
-    t->begun = a->begun.n ? a->begun.data : NULL;
+    vs_prompt_open(s, request, prompt, &t->style, a->order.forces, a->order.grammar != NULL, &a->opening);
+    r = a->opening.may_reason ? vs_reason_marks_read(s, &t->style, a->check, &a->marks, err) : extend_prompt(a, prompt, err);
+    t->begun = a->opening.text.n ? a->opening.text.data : NULL;
     return r;
 }
 
@@ -231,7 +210,7 @@ void vs_asked_clear(struct vs_asked *a)
 {
     vs_order_clear(&a->order);
     vs_reason_marks_clear(&a->marks);
-    vs_buf_clear(&a->begun);
+    vs_buf_clear(&a->opening.text);
     vs_json_free(a->tools, NULL);
 }
 

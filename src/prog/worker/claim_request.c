@@ -108,7 +108,7 @@ int vs_claim_request(struct vs_claim *claim, const struct vs_work *w, const stru
                      struct vs_error *err)
 {
     const struct vs_order *order = &a->order;
-    bool shaped = order->forces || order->or_calls || a->may_reason;     /* tools alone bend nothing until one is called */
+    bool shaped = order->forces || order->or_calls || a->opening.may_reason;     /* tools alone bend nothing until one is called */
     const struct vs_service *s = w->s;
     const json_t *request = w->request;
     const uint8_t *salt = vs_claim_salt(claim);

@@ -37,9 +37,10 @@ struct vs_order {
 };
 
 /* Reads and checks all that generate and chat have besides the prompt. What the model file recommends stands between the
- * contract's defaults and the request. _calls: the form of calls, when it is known how the model writes them. _clear in either
- * case. */
+ * contract's defaults and the request. _tools: of that alone who may be called, and whether somebody must be. _calls: the form of
+ * calls, when it is known how the model writes them. _clear in either case. */
 int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_order *ret, struct vs_error *err);
+int vs_order_tools(struct vs_order *o, const json_t *request, struct vs_error *err);
 int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_style *style, struct vs_check *check,
                    struct vs_order *o, struct vs_error *err);
 void vs_order_clear(struct vs_order *o);
@@ -59,11 +60,18 @@ int vs_advice_sequence(const struct vs_entries *entries, const json_t *given, st
 int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret,
                    struct vs_style *ret_style, const char **ret_notice, struct vs_error *err);
 
-/* Does the prompt leave reasoning begun? Or has it ended that? */
+/* Does the prompt leave reasoning begun? */
 bool vs_prompt_is_open(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
-bool vs_prompt_is_closed(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
 /* Does it end with what the answer's first part begins with? */
 bool vs_prompt_leads(const struct vs_service *s, const struct vs_ids *prompt, const struct vs_style *style);
+
+/* How the answer begins that is calls (forces) or keeps a form. */
+struct vs_opening {
+    bool is_open, may_reason;            /* the prompt has begun reasoning; and that goes on before the answer keeps its form */
+    struct vs_buf text;                  /* what the prompt goes on with, so that nothing but a call can follow, or the form */
+};
+void vs_prompt_open(const struct vs_service *s, const json_t *request, const struct vs_ids *prompt, const struct vs_style *style,
+                    bool forces, bool keeps_form, struct vs_opening *ret);
 
 /* ---- stop.c ---- */
 
@@ -180,9 +188,8 @@ struct vs_asked {                        /* what all answers to a request share;
     const char *notice;
     json_t *tools;                       /* a reference; NULL: none may be called */
     struct vs_teller_config teller;
-    struct vs_buf begun;                 /* of the answer, with which the prompt ends */
+    struct vs_opening opening;           /* its text is what the prompt ends with */
     struct vs_reason_marks marks;
-    bool is_open, may_reason;            /* the prompt has begun reasoning; and that goes on before the answer keeps its form */
 };
 /* Reads the request and its prompt. _clear in either case. */
 int vs_asked_read(struct vs_asked *a, const json_t *request, struct vs_ids *prompt, struct vs_error *err);

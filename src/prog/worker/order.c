@@ -171,8 +171,7 @@ int vs_order_calls(struct vs_service *s, const json_t *request, const struct vs_
     return VS_OK;
 }
 
-/* Who may be called, and whether somebody must be. */
-static int read_tools(struct vs_order *o, const json_t *request, struct vs_error *err)
+int vs_order_tools(struct vs_order *o, const json_t *request, struct vs_error *err)
 {
     const json_t *tools = json_object_get(request, "tools"), *choice = json_object_get(request, "tool_choice");
     const char *word = json_string_value(choice);
@@ -238,7 +237,7 @@ int vs_order_read(struct vs_service *s, const json_t *request, struct vs_check *
 {
     int r = read_sampling(s, ret, request, err);
     if (r == VS_OK)
-        r = read_tools(ret, request, err);
+        r = vs_order_tools(ret, request, err);
     if (r == VS_OK)
         r = read_limits(s, ret, request, check, err);
     return r == VS_OK ? read_constraint(s, ret, request, check, err) : r;

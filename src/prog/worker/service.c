@@ -132,7 +132,8 @@ static const char *first_of(const json_t *request, const char *const *keys)
 static int read_ids(struct vs_service *s, const json_t *request, struct vs_check *check, struct vs_ids *ret, struct vs_error *err)
 {
     static const char *const of_text[] = { "text", "no_bos", "special", NULL };
-    static const char *const of_messages[] = { "tools", "template", "template_text", "template_args", "now", NULL };
+    static const char *const of_messages[] = { "documents", "begun", "tools", "tool_choice", "template", "template_text",
+                                               "template_args", "now", NULL };
     const json_t *text = json_object_get(request, "text");
     const char *key;
     if (json_is_array(json_object_get(request, "messages"))) {
