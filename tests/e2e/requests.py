@@ -368,6 +368,26 @@ class Requests(unittest.TestCase):
         odd = [{"type": "function", "function": {"name": 'a<"b"> & c'}}]
         self.assertNotIn("notice", self.answer(c.CHAT, {"model": shows, **value, "tools": odd})[1])
 
+    def test_tools_named_as_the_template_speaks(self):
+        """Words of the template's own in a tool's or a call's name: the model is told of them as of any other."""
+        turns = ("{%% for m in messages %%}<|im_start|>{{ m.role }}\n%s<|im_end|>\n{%% endfor %%}"
+                 "<|im_start|>assistant\nmy name is helper")
+        model = self.with_templates("words", turns % "{{ m.content }}")
+        told = {}
+        for name in ("clockx", "system", "assistant", "start", "end", "im_start", "name", "help", "helper", "f", "user"):
+            tools = [{"type": "function", "function": {"name": n}} for n in (name, "other")]
+            value = {"model": model, "messages": [{"role": "user", "content": "x"}], "tools": tools}
+            told[name] = self.client.wait(self.client.request(c.TOKENIZE, {**value, "parts": True, "render": True}))["text"]
+            self.assertIn("no place for tools", self.answer(c.CHAT, {**value, "max_tokens": 0})[1]["notice"], name)
+        self.assertIn("clockx", told["clockx"])
+        self.assertEqual({name: text for name, text in told.items() if text != told["clockx"].replace("clockx", name)}, {})
+        calls = self.with_templates("call-words", turns % ("{% if m.content is none %}{% for c in m.tool_calls or [] %}call "
+                                                           "{{ c.function.name }}{% endfor %}{% endif %}"))
+        for name in ("clockx", "assistant", "start"):
+            talk = [{"role": "user", "content": "x"},
+                    {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": {}}}]}]
+            self.assertIn("call " + name + "<", self.rendered(calls, talk), name)
+
     def test_content_in_parts(self):
         parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, {"role": "user",
                                                                                                                    "content": "x"}]

@@ -168,12 +168,33 @@ static bool takes_parts(struct vs_chat_template *one, const struct render *r)
     return one->parts == PARTS_TAKEN;
 }
 
-/* Of the ways to give missing content: 2 when a call is shown, and 1 when no "None" is that was not said. */
-static int score(const struct vs_marked_text *m, const json_t *messages, size_t n_none)
+static bool is_same(const struct vs_marked_text *a, const struct vs_marked_text *b)
+{
+    return a->text.n == b->text.n && memcmp(a->text.data, b->text.data, a->text.n) == 0;
+}
+
+/* Is a call of a message without content in the text? Surely not when its name is not there; else when the text is another one
+ * under another name, for the name alone may be a word of the template. */
+static bool shows_call(const struct render *r, const json_t *messages, struct vs_shape shape, const struct vs_marked_text *m)
 {
     const char *name = vs_messages_call(messages);
-    bool shown = !name || !name[0] || count(m->text.data, m->text.n, name);
-    return 2 * shown + (count(m->text.data, m->text.n, "None") <= n_none);
+    struct vs_marked_text other = { 0 };
+    struct vs_error why = { 0 };
+    if (!name || !name[0])
+        return true;
+    if (!count(m->text.data, m->text.n, name))
+        return false;
+    shape.call = "VsProbe";
+    bool shown = render(r, vs_messages_shape(messages, &shape, r->check), &other, &why) != VS_OK || !is_same(m, &other);
+    vs_marked_text_clear(&other);
+    return shown;
+}
+
+/* Of the ways to give missing content: 2 when a call is shown, and 1 when no "None" is that was not said. */
+static int score(const struct render *r, const json_t *messages, struct vs_shape shape, const struct vs_marked_text *m,
+                 size_t n_none)
+{
+    return 2 * shows_call(r, messages, shape, m) + (count(m->text.data, m->text.n, "None") <= n_none);
 }
 
 /* What is better takes the place of *ret. */
@@ -197,7 +218,7 @@ static int render_best(const struct render *r, const json_t *messages, struct vs
         struct vs_error why = { 0 };
         shape.missing = i;
         int now = render(r, vs_messages_shape(messages, &shape, r->check), &m, &why);
-        int points = now == VS_OK ? score(&m, messages, n_none) : -1;
+        int points = now == VS_OK ? score(r, messages, shape, &m, n_none) : -1;
         if (i == 0) {
             status = now;
             *err = why;
@@ -283,23 +304,15 @@ static int add_args(json_t *context, const json_t *args, struct vs_error *err)
     return VS_OK;
 }
 
-/* Has the template a place for tools? Surely when a name is in the text that nobody said; else when the text is another one without
- * them. A name alone proves nothing: it may be escaped in the text, or be a word of the conversation. */
-static bool shows_tools(struct vs_chat_template *one, const struct render *r, const json_t *messages, const json_t *tools,
+/* Has the template a place for tools? It has when the text is another one without them. Their names prove nothing: they may be
+ * escaped in the text, or be words of the conversation or of the template itself. */
+static bool shows_tools(struct vs_chat_template *one, const struct render *r, const json_t *messages,
                         const struct vs_marked_text *m)
 {
-    const char *name = json_string_value(json_object_get(json_object_get(json_array_get(tools, 0), "function"), "name"));
-    struct vs_buf said = { 0 };
-    vs_json_write(messages, &said, r->check);
-    bool shown = name && name[0] && count(m->text.data, m->text.n, name) > count(said.data, said.n, name);
-    vs_buf_clear(&said);
-    if (shown)
-        return true;
     struct vs_marked_text without = { 0 };
     struct vs_error why = { 0 };
     json_object_del(r->context, "tools");
-    bool same = render_messages(one, r, messages, &without, &why) == VS_OK && without.text.n == m->text.n &&
-                memcmp(without.text.data, m->text.data, m->text.n) == 0;
+    bool same = render_messages(one, r, messages, &without, &why) == VS_OK && is_same(&without, m);
     vs_marked_text_clear(&without);
     return !same;
 }
@@ -322,7 +335,7 @@ static int render_tools(struct vs_chat_template *one, const struct render *r, co
 {
     const json_t *tools = vs_chat_tools(request);
     int status = render_messages(one, r, messages, ret, err);
-    bool is_refused = status == VS_E_INVALID, is_lost = tools && status == VS_OK && !shows_tools(one, r, messages, tools, ret);
+    bool is_refused = status == VS_E_INVALID, is_lost = tools && status == VS_OK && !shows_tools(one, r, messages, ret);
     if (tools && (is_lost || is_refused) && vs_request_flag(request, "parts")) {
         vs_style_set_plain(io_style);
         return describe_tools(one, r, messages, tools, ret, err);
@@ -340,8 +353,7 @@ static bool shows_documents(struct vs_chat_template *one, const struct render *r
     json_t *documents = json_incref(json_object_get(r->context, "documents"));
     bool shown = render_messages(one, r, messages, &with, &why) == VS_OK;
     json_object_del(r->context, "documents");
-    shown = shown && !(render_messages(one, r, messages, &without, &why) == VS_OK && without.text.n == with.text.n &&
-                       memcmp(without.text.data, with.text.data, with.text.n) == 0);
+    shown = shown && !(render_messages(one, r, messages, &without, &why) == VS_OK && is_same(&without, &with));
     if (shown && json_object_set(r->context, "documents", documents) != 0)
         shown = false;
     vs_marked_text_clear(&with);

@@ -42,6 +42,7 @@ struct vs_shape {                        /* what templates disagree about; zeroe
     enum { VS_MISSING_AS_IT_IS, VS_MISSING_AS_NULL, VS_MISSING_LEFT_OUT, VS_MISSING_AS_EMPTY, VS_N_MISSING } missing;  /* content */
     bool join;                           /* content in parts as one string */
     bool parse;                          /* a call's arguments that are a JSON text as what it says */
+    const char *call;                    /* the name of the call of vs_messages_call, in place of its own; NULL: its own */
 };
 /* A new reference; NULL when it was stopped or there is no memory. */
 json_t *vs_messages_shape(const json_t *messages, const struct vs_shape *shape, struct vs_check *check);

@@ -178,16 +178,6 @@ static json_t *shaped(json_t *m, const struct vs_shape *shape, struct vs_check *
     return made;
 }
 
-json_t *vs_messages_shape(const json_t *messages, const struct vs_shape *shape, struct vs_check *check)
-{
-    json_t *list = json_array(), *m;
-    size_t i;
-    json_array_foreach((json_t *)(uintptr_t)messages, i, m)
-        if (vs_check_work(check, 16) != VS_OK || json_array_append_new(list, shaped(m, shape, check)) != 0)
-            return json_decref(list), NULL;
-    return list;
-}
-
 /* ---- for a template that knows no tools ---- */
 
 static void add_content(struct vs_buf *out, const json_t *content)
@@ -406,6 +396,30 @@ bool vs_messages_lack_content(const json_t *messages)
 const char *vs_messages_call(const json_t *messages)
 {
     return json_string_value(json_object_get(first_call(find(messages, has_no_content)), "name"));
+}
+
+/* The reference of m is taken. */
+static json_t *with_call(json_t *m, const char *name)
+{
+    json_t *copy = json_deep_copy(m);
+    json_object_set_new((json_t *)(uintptr_t)first_call(copy), "name", json_string(name));
+    json_decref(m);
+    return copy;
+}
+
+json_t *vs_messages_shape(const json_t *messages, const struct vs_shape *shape, struct vs_check *check)
+{
+    const json_t *renamed = shape->call ? find(messages, has_no_content) : NULL;
+    json_t *list = json_array(), *m;
+    size_t i;
+    json_array_foreach((json_t *)(uintptr_t)messages, i, m) {
+        json_t *one = vs_check_work(check, 16) == VS_OK ? shaped(m, shape, check) : NULL;
+        if (one && m == renamed)
+            one = with_call(one, shape->call);
+        if (!one || json_array_append_new(list, one) != 0)
+            return json_decref(list), NULL;
+    }
+    return list;
 }
 
 const json_t *vs_messages_arguments(const json_t *messages)
