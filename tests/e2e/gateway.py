@@ -486,6 +486,16 @@ class Guarded(Gateway):
         for path, want in (("/livez", 200), ("/readyz", 200), ("/startupz", 200), ("/health", 200), ("/metrics", 401),
                            ("/version", 401)):
             self.assertEqual(self.ask("GET", path)[0], want, path)
+        # in the form of the API that was asked, also where nothing was read of the request
+        good, theirs = {"X-Api-Key": first}, {"anthropic-version": "2023-06-01"}
+        for method, path, headers, want in (
+                ("GET", "/v1/models", {}, "401 authentication_error"), ("POST", "/v1/messages", JSON, "401 authentication_error"),
+                ("GET", "/v1/models", {**good, "Host": "example.org"}, "403 permission_error"),
+                ("GET", "/v1/models/none", good, "404 not_found_error"), ("GET", "/v1/nothing", good, "404 not_found_error"),
+                ("DELETE", "/v1/models", good, "405 invalid_request_error")):
+            status, _, data = self.ask(method, path, "{}" if method == "POST" else None, {**headers, **theirs})
+            told = json.loads(data)
+            self.assertEqual((told.get("type"), f"{status} {told['error'].get('type')}"), ("error", want), (method, path, headers))
         # a body is not waited for when the key is wrong
         self.assertEqual(self.status(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                                      b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"), 401)

@@ -103,7 +103,7 @@ void reply_whole(struct gateway *g, struct conn *c, int status, const char *type
 void reply_error(struct gateway *g, struct conn *c, const struct gw_error *err, const struct vs_buf *headers)
 {
     struct vs_buf body = { 0 }, more = { 0 };
-    struct gw_call none = { .api = c->route ? c->route->api : c->api };
+    struct gw_call none = { .api = c->api ? c->api : c->route ? c->route->api : NULL };
     struct gw_call *call = c->call ? &c->call->api : &none;
     const char *type = "application/json";
     snprintf(none.id, sizeof none.id, "%s", c->request_id);
