@@ -52,14 +52,24 @@ static size_t base32_end(const struct vs_source *s, size_t i)
     return i;
 }
 
+/* Behind the line ends at i and the blanks that begin the next line; i: none. */
+static size_t next_line(const struct vs_source *s, size_t i)
+{
+    enum { ENDS = 4, INDENT = 16 };
+    size_t end = i;
+    while (end < s->n && end < i + ENDS && (s->text[end] == '\n' || s->text[end] == '\r'))
+        end++;
+    for (size_t line = end; end > i && end < s->n && end < line + INDENT && (s->text[end] == ' ' || s->text[end] == '\t'); end++)
+        ;
+    return end;
+}
+
 /* Where a run of digits that begins at i ends; a line break between two lines of at least 40 digits belongs to it. */
 static size_t digits_run(const struct vs_source *s, size_t i, size_t run_end(const struct vs_source *, size_t))
 {
     for (size_t line = i;;) {
         i = run_end(s, i);
-        size_t next = i;
-        while (next < s->n && next < i + 3 && (s->text[next] == '\n' || s->text[next] == '\r'))
-            next++;
+        size_t next = next_line(s, i);
         if (next == i || i - line < 40 || next >= s->n || run_end(s, next) == next)
             return i;
         line = i = next;
@@ -109,9 +119,11 @@ static size_t groups_end(const struct vs_source *s, size_t i)
         width = width ? width : length;
         end = i;
         n++;
-        if (length < width || i == s->n || (s->text[i] != ' ' && s->text[i] != '\n') || (between && s->text[i] != between))
+        size_t next = i < s->n && s->text[i] == ' ' ? i + 1 : next_line(s, i);
+        if (length < width || next == i || (between && s->text[i] != between))
             break;
-        between = s->text[i++];
+        between = s->text[i];
+        i = next;
     }
     return n >= LEAST ? end : 0;
 }
@@ -166,16 +178,21 @@ __attribute__((constructor)) static void start_base85(void)
             base85_value[a][(uint8_t)digits[a][k]] = (int8_t)k;
 }
 
+static inline bool is_sign(char c)
+{
+    return (uint8_t)(c - '!') <= '~' - '!';
+}
+
 /* A token of signs at i; lines of LONG_LINE belong together: where it ends. */
 static size_t token_end(const struct vs_source *s, size_t i)
 {
     for (size_t line = i;;) {
-        while (i < s->n && (uint8_t)(s->text[i] - '!') <= '~' - '!')
+        while (i < s->n && is_sign(s->text[i]))
             i++;
-        bool goes_on = i - line >= LONG_LINE && i + 1 < s->n && s->text[i] == '\n' && (uint8_t)(s->text[i + 1] - '!') <= '~' - '!';
-        if (!goes_on)
+        size_t next = i - line >= LONG_LINE ? next_line(s, i) : i;
+        if (next == i || next >= s->n || !is_sign(s->text[next]))
             return i;
-        line = ++i;
+        line = i = next;
     }
 }
 
@@ -203,49 +220,65 @@ static bool group_of(const struct vs_source *s, const size_t *at, unsigned n, co
     return sum <= UINT32_MAX;
 }
 
-/* Every group must come out as ASCII text: by chance 1 of 200 does, and 1 of 10^6 of the PROBE first. */
-static bool decode_token85(const struct vs_source *s, size_t from, size_t end, const int8_t *value, size_t *budget,
-                           struct vs_reading *to)
+/* Every group must come out as ASCII text: by chance 1 of 200 does, and 1 of 10^6 of the PROBE first. Where it stopped; `from`:
+ * not even the PROBE was text. */
+static size_t decode_token85(const struct vs_source *s, size_t from, size_t end, const int8_t *value, size_t *budget,
+                             struct vs_reading *to)
 {
     struct vs_piece p = vs_piece_begin(s, budget, to);
-    size_t at[FIVE], i = from;
+    size_t at[FIVE], i = from, group = from;
     for (bool good = true; i < end && good;) {
         unsigned n = 0;
         uint32_t four = 0;
-        for (; i < end && n < FIVE; i++)
-            if (s->text[i] != '\n')
+        for (group = i; i < end && n < FIVE; i++)
+            if (is_sign(s->text[i]))
                 at[n++] = i;
         good = n > 1 && group_of(s, at, n, value, &four) && is_printable(four, n - 1);
         for (unsigned k = 0; k + 1 < n && good; k++)
             good = vs_piece_add(&p, (char)(four >> (24 - 8 * k)), at[k], at[k + 1] + 1, VS_READING_BASE85);
-        if (!good && i - from > PROBE * FIVE)
-            break;                       /* what follows the text, a mark say, ends it */
-        if (!good) {
+        if (!good && i - from <= PROBE * FIVE) {
             vs_piece_drop(&p);
-            return false;
+            return from;
         }
+        if (!good)
+            i = end = group;             /* what follows the text, a mark say, ends it */
     }
-    return vs_piece_end(&p);
+    vs_piece_end(&p);
+    return i;
+}
+
+/* Does a text begin at i, behind text[i - 1], as a value in JSON, of a form, of an element? */
+static bool may_begin85(const struct vs_source *s, size_t i)
+{
+    static const char before[] = "\"'`=:>([{,;~|\n\r\t ";
+    return is_sign(s->text[i]) && (!i || strchr(before, s->text[i - 1]));
+}
+
+/* What is none of one alphabet may be of another; behind what was read nothing is read again. */
+static size_t decode_at85(const struct vs_source *s, size_t from, size_t end, size_t *budget, struct vs_reading *to)
+{
+    size_t last = end - from > 2 && s->text[end - 1] == '>' && s->text[end - 2] == '~' ? end - 2 : end, stop = from;
+    for (unsigned a = 0; a < N_ALPHABETS && stop == from; a++)
+        stop = decode_token85(s, from, last, base85_value[a], budget, to);
+    return stop > from ? stop : from + 1;
 }
 
 void vs_decode_base85(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
     for (size_t i = 0, end; i < s->n && v->solid >= VS_SOLID; i = end + 1) {
         end = token_end(s, i);
-        if (end - i < VS_SOLID)
-            continue;
-        size_t from = i + (s->text[i] == '"' || s->text[i] == '\'' || s->text[i] == '`' || s->text[i] == '(');
-        from += end - from > 2 && s->text[from] == '<' && s->text[from + 1] == '~' ? 2 : 0;
-        size_t last = end - from > 2 && s->text[end - 1] == '>' && s->text[end - 2] == '~' ? end - 2 : end;
-        for (unsigned a = 0; a < N_ALPHABETS; a++)
-            if (decode_token85(s, from, last, base85_value[a], budget, to))
-                break;
+        for (size_t from = i; from < end && end - from >= VS_SOLID;)
+            from = may_begin85(s, from) ? decode_at85(s, from, end, budget, to) : from + 1;
     }
 }
 
 /* ---- base58 ---- */
 
-enum { MOST58 = 128, LEAST58 = 20, TOKENS58 = 16 };      /* digits of a token; tokens of a text: each takes time by its square */
+enum {
+    MOST58 = 2048, LEAST58 = 20,         /* digits of a token: it takes time by its square, so much that they are read by AT_ONCE */
+    AT_ONCE = 5,                         /* 58^5 has 30 bits */
+    LIMBS58 = MOST58 * 3 / 4 / 4 + 1,
+};
 
 static int base58_digit(char c)
 {
@@ -254,24 +287,25 @@ static int base58_digit(char c)
     return at ? (int)(at - digits) : -1;
 }
 
-/* The number that text[from, end) is, by 256: its bytes from behind; how many. */
-static unsigned number58(const struct vs_source *s, size_t from, size_t end, uint8_t byte[MOST58])
+/* The number that text[from, end) is, by 2^32: its limbs from behind; how many. */
+static unsigned number58(const struct vs_source *s, size_t from, size_t end, uint32_t limb[LIMBS58])
 {
     unsigned n = 0;
-    for (size_t i = from; i < end; i++) {
-        unsigned carry = (unsigned)base58_digit(s->text[i]);
-        for (unsigned k = 0; k < n; k++, carry >>= 8)
-            byte[k] = (uint8_t)(carry += 58u * byte[k]);
-        for (; carry; carry >>= 8)
-            byte[n++] = (uint8_t)carry;
+    for (size_t i = from; i < end;) {
+        uint64_t carry = 0, power = 1;
+        for (size_t last = i + AT_ONCE < end ? i + AT_ONCE : end; i < last; i++, power *= 58)
+            carry = 58 * carry + (unsigned)base58_digit(s->text[i]);
+        for (unsigned k = 0; k < n; k++, carry >>= 32)
+            limb[k] = (uint32_t)(carry += power * limb[k]);
+        if (carry)
+            limb[n++] = (uint32_t)carry;
     }
     return n;
 }
 
 void vs_decode_base58(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    unsigned tokens = 0;
-    for (size_t i = 0, end; i < s->n && v->run >= LEAST58 && tokens < TOKENS58; i = end + 1) {
+    for (size_t i = 0, end; i < s->n && v->run >= LEAST58; i = end + 1) {
         unsigned digits = 0, capitals = 0;
         for (end = i; end < s->n && base58_digit(s->text[end]) >= 0; end++) {
             digits += vs_ascii_digit(s->text[end]);
@@ -281,13 +315,15 @@ void vs_decode_base58(const struct vs_source *s, const struct vs_survey *v, size
         bool is_whole = !i || base64_digit(s->text[i - 1]) < 0;
         if (n < LEAST58 || n > MOST58 || !digits || capitals < 2 || capitals == n - digits || !is_whole)
             continue;
-        uint8_t byte[MOST58];
-        unsigned n_bytes = number58(s, i, end, byte);
+        uint32_t limb[LIMBS58];
+        unsigned n_bytes = 4 * number58(s, i, end, limb);
         struct vs_piece p = vs_piece_begin(s, budget, to);
         bool good = true;
-        tokens++;
-        for (unsigned k = n_bytes; k > 0 && good; k--)
-            good = is_printable((uint32_t)byte[k - 1] << 24, 1) && vs_piece_add(&p, (char)byte[k - 1], i, end, VS_READING_BASE58);
+        for (unsigned k = n_bytes; k > 0 && good; k--) {
+            char c = (char)(limb[(k - 1) / 4] >> (8 * ((k - 1) % 4)));
+            bool leads = !c && k + 4 > n_bytes;        /* a zero of the greatest limb */
+            good = leads || (is_printable((uint32_t)(uint8_t)c << 24, 1) && vs_piece_add(&p, c, i, end, VS_READING_BASE58));
+        }
         if (!good || !vs_piece_end(&p))
             vs_piece_drop(&p);
     }
@@ -322,18 +358,24 @@ void vs_decode_uu(const struct vs_source *s, const struct vs_survey *v, size_t *
     enum { FEWEST = 9 };                 /* bytes of a line: fewer are by chance text too often */
     struct vs_piece p = { .to = NULL };
     (void)v;
-    for (size_t i = 0, end; i < s->n; i = end + 1) {
+    for (size_t i = 0, end, next; i < s->n; i = next + 1) {
         const char *line_end = memchr(s->text + i, '\n', s->n - i);
-        end = line_end ? (size_t)(line_end - s->text) : s->n;
+        next = line_end ? (size_t)(line_end - s->text) : s->n;
+        for (end = next; i < end && (s->text[i] == ' ' || s->text[i] == '\t'); i++)
+            ;                            /* an indent: no line begins so by itself */
+        while (end > i && s->text[end - 1] == '\r')
+            end--;
         unsigned n = end > i ? ((uint8_t)s->text[i] - 32u) & 63 : 0;
         size_t length = 1 + (n + 2) / 3 * 4, has = end - i;
-        bool goes_on = p.to && n;        /* the last line may be short */
-        if ((n < FEWEST && !goes_on) || has > length || has + 3 < length || (uint8_t)s->text[i] > 96 || (uint8_t)s->text[i] < 33)
+        bool goes_on = p.to;             /* the last line may be short */
+        bool is_length = n && s->text[i] > ' ' && s->text[i] <= '`';
+        if (!is_length || (n < FEWEST && !goes_on) || has > length || has + 3 < length)
             n = 0;
         if (n && !p.to)
             p = vs_piece_begin(s, budget, to);
         size_t before = to->text.n;
         if (n && !uu_line(s, i, end, &p)) {
+            *budget += to->text.n > before ? to->text.n - before : 0;
             to->text.n = before < to->text.n ? before : to->text.n;
             n = 0;
         }

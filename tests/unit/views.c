@@ -65,6 +65,50 @@ static void test_disguises(void **state)
           "open the hidden door", VS_READING_BASE85, NULL },
         { "key ESQvXoRW35bwDtwV7QcQVycUmEg3d52bsbeHxQVKyR3kDuT8FmwnQ6yBzaS6rsLnsQXqvatT3bWK9u",
           "open the hidden door", VS_READING_BASE58, NULL },
+        /* where values stand, behind a line of one sign, longer ones, lines that end or begin otherwise */
+        { "{\"text\":\"aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN\"}",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "data=aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "<p>aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN</p>",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "payload:aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "------------------------------------------------------------\naBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*"
+          "O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN", "open the hidden door", VS_READING_BASE85, NULL },
+        { "========================================================================\naBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z"
+          "*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN", "open the hidden door", VS_READING_BASE85, NULL },
+        { "f(aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN)",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "x = 'aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN'",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "a,aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN,b",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "{\"a\":\"{\\\"b\\\":\\\"aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN\\\"}\"}",
+          "open the hidden door", VS_READING_BASE85, NULL },
+        { "key 2h67CYXxLbnz56f9nS1j12kpUEHrdZLrt48YH947dHFqfYGDigrJ8Du7tavuVRxq4osyWp2FPxrnS84SN8G7td9XEDkeEWeNhxN2p"
+          "4TaSsQbT6EDGz1L8gkD9xKXAzzVrkVSeZgz438PTJPsAyBFzR2xUJ9qqGRpN4hZSHr1D8a3hTRSrmXhBuYYjzif4eDWjmXprMxZu9fd1z"
+          "rqopndcfhpu6b2E7Wi2aSrCmn8MPW3NmjDkPuy8eKfmW2HaHrc4195BDxBCACyA45H4gGrrEhAgn7CAcWvVAF59EGvGarXRi2hmAEpkCX"
+          "PjteQoKe646PKfKKa5TS8JugyBN25xr", "where the cellar is", VS_READING_BASE58, NULL },
+        { "begin 644 a\r\nM4&QE87-E(&]P96X@=&AE(&AI9&1E;B!D;V]R(&%N9\"!T96QL(&UE('=H870@\r\nM:7,@8F5H:6YD(&ET+\"!A;F"
+          "0@=&AE;B!G;R!O;B!T;R!T:&4@;F5X=\"!O;F4L\r\n*('=H97)E('1H90  \r\n`\r\nend\r\n",
+          "go on to the next one", VS_READING_UU, NULL },
+        { "begin 644 a\n    M4&QE87-E(&]P96X@=&AE(&AI9&1E;B!D;V]R(&%N9\"!T96QL(&UE('=H870@\n    M:7,@8F5H:6YD(&ET+\""
+          "!A;F0@=&AE;B!G;R!O;B!T;R!T:&4@;F5X=\"!O;F4L\n    *('=H97)E('1H90  \n    `\n    end",
+          "go on to the next one", VS_READING_UU, NULL },
+        { "      UGxlYXNlIG9wZW4gdGhlIGhpZGRlbiBkb29yIGFuZCB0ZWxsIG1lIHdoYXQgaXMgYmVoaW5kIGl\r\n      0LCBhbmQgdGhlb"
+          "iBnbyBvbiB0byB0aGUgbmV4dCBvbmUsIHdoZXJlIHRoZSBjZWxsYXIgaXMuIF\r\n      BsZWFzZSBvcGVuIHRoZSBoaWRkZW4gZG9v"
+          "ciBhbmQgdGVsbCBtZSB3aGF0IGlzIGJlaGluZCBpd\r\n      CwgYW5kIHRoZW4gZ28gb24gdG8gdGhlIG5leHQgb24=",
+          "go on to the next one", VS_READING_BASE64, NULL },
+        { "b3Bl\r\nbiB0\r\naGUg\r\naGlk\r\nZGVu\r\nIGRv\r\nb3Ig\r\nYW5k\r\nIHRl\r\nbGwg\r\nbWUg\r\nd2hh\r\ndCBp\r\nc"
+          "yBi\r\nZWhp\r\nbmQg\r\naXQ=", "open the hidden door", VS_READING_BASE64, NULL },
+        { ":i']OF(HJ4E+No0FD,5.BPD!fASrW$Df9Y=@;]TuFCf9)+Dk[4GA(E,+DGm>@V\r\n   '4eDIal(F=\\PCDIal3BOu'(B5\\o2DBO%>+"
+          "EV:.+Dtb8F<GL>ALnsJBOu3q+EV:\r\n   .+Ceu!Cgh\?,BlbmL:i']OF(HJ4E+No0FD,5.BPD!fASrW$Df9Y=@;]TuFCf9)+\r\n   "
+          "Dk[4GA(E,+DGm>@V'4eDIal(F=\\PCDIal3BOu'(B5\\o2DBO%>+EV:.+Dtb8F<G\r\n   L>",
+          "go on to the next one", VS_READING_BASE85, NULL },
+        { "6f 70 65 6e 20\r\n74 68 65 20\r\n68 69 64 64 65 6e 20\r\n64 6f 6f 72 20\r\n61 6e 64 20\r\n74 65 6c 6c 20"
+          "\r\n6d 65 20\r\n77 68 61 74 20\r\n69 73 20\r\n62 65 68 69 6e 64 20\r\n69 74",
+          "open the hidden door", VS_READING_HEX, NULL },
         { "begin 644 a\nM<&QE87-E(&]P96X@=&AE(&AI9&1E;B!D;V]R(&%N9\"!T96QL(&UE('=H870@\n,:7,@8F5H:6YD(&ET\n`\nend",
           "open the hidden door and tell me what is behind it", VS_READING_UU, NULL },
         { "please open=3Dthe door=20and tell me what it c=\nosts in all the shops",
@@ -219,6 +263,42 @@ static void test_hostile(void **state)
     free(block);
 }
 
+/* What decodes to no text, an embedded picture say, or random tokens, does not use up what later decoders may write. */
+static void test_starved(void **state)
+{
+    (void)state;
+    enum { NOISE = 12000 };
+    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char base58[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    static const struct { const char *digits; unsigned n, blank; } noises[] = {
+        { base64, 64, 0 }, { base64, 64, 77 }, { base58, 58, 45 }, { base58, 58, 101 },
+        { "0123456789abcdef", 16, 3 }, { "0123456789", 10, 4 },
+    };
+    static const char *const hidden[] = {
+        "aBO8^b7dfJaAj^FbZBKDXlZ0*Wo{s3Z*OuSVQyp~bY*O8AZ=wJcW7aBAZc\?TVr6J)Ze$>7bN",
+        "ESQvXoRW35bwDtwV7QcQVycUmEg3d52bsbeHxQVKyR3kDuT8FmwnQ6yBzaS6rsLnsQXqvatT3bWK9u",
+        "M<&QE87-E(&]P96X@=&AE(&AI9&1E;B!D;V]R(&%N9\"!T96QL(&UE('=H870@\n,:7,@8F5H:6YD(&ET",
+    };
+    uint32_t x = 1;
+    for (size_t k = 0; k < sizeof noises / sizeof *noises; k++)
+        for (size_t h = 0; h < sizeof hidden / sizeof *hidden; h++) {
+            struct vs_buf text = { 0 };
+            size_t at;
+            for (unsigned i = 1; i < NOISE; i++) {
+                x = x * 1664525 + 1013904223;
+                bool blank = noises[k].blank && i % noises[k].blank == 0;
+                vs_buf_add(&text, blank ? " " : noises[k].digits + (x >> 16) % noises[k].n, 1);
+            }
+            vs_buf_str(&text, "\n");
+            vs_buf_str(&text, hidden[h]);
+            assert_int_equal(vs_views_make(&views, text.data, text.n, NULL), VS_OK);
+            check_maps(text.n);
+            if (!view_with("open the hidden door", &at))
+                fail_msg("noise %zu hides %zu", k, h);
+            vs_buf_clear(&text);
+        }
+}
+
 /* What is far from all that changed is left out of a view, but is decoded all the same. */
 static void test_far(void **state)
 {
@@ -276,7 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fold), cmocka_unit_test(test_disguises), cmocka_unit_test(test_unharmed),
-        cmocka_unit_test(test_far),
+        cmocka_unit_test(test_far), cmocka_unit_test(test_starved),
         cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, end);
