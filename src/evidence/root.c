@@ -113,10 +113,13 @@ int vs_root_line(const struct vs_root *root, uint64_t epoch, const struct vs_pub
     struct vs_signature signature = { .n = VS_SIGNATURE_MOST };
     char text[VS_KEYS_SIGNED_BYTES];
     size_t n = vs_keys_signed(epoch, key, text);
-    const char *digest = vs_public_kind(&root->public) == VS_KEY_P256 ? "SHA256" : NULL;
+    enum vs_key_kind kind = vs_public_kind(&root->public);
+    const char *digest = kind == VS_KEY_P256 ? "SHA256" : NULL;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool done = context && EVP_DigestSignInit_ex(context, NULL, digest, NULL, NULL, root->key, NULL) == 1
         && EVP_DigestSign(context, signature.bytes, &signature.n, (const uint8_t *)text, n) == 1;
     EVP_MD_CTX_free(context);
+    if (done)
+        vs_signature_settle(&signature, kind);
     return done ? vs_keys_line_signed(epoch, key, &signature, out) : VS_E_UNSUPPORTED;
 }

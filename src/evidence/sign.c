@@ -147,6 +147,81 @@ const struct vs_public *vs_key_own(const struct vs_key *k)
     return &k->public;
 }
 
+/* ---- signatures: their forms ---- */
+
+enum form { CUT, WHOLE, WRONG };
+enum { ED25519_SIGNATURE = 64, NUMBER_MOST = P256_NUMBER + 1, INTEGER = 2, SEQUENCE = 0x30 };
+
+/* Of b[n]. P-256's is SEQUENCE { INTEGER r, INTEGER s } in DER, and *ret_s is where the length of s stands. */
+static enum form form_of(const uint8_t *b, size_t n, enum vs_key_kind kind, size_t *ret_s)
+{
+    size_t at = 2;
+    *ret_s = 0;
+    if (kind == VS_KEY_ED25519)
+        return n < ED25519_SIGNATURE ? CUT : n == ED25519_SIGNATURE ? WHOLE : WRONG;
+    if (n && b[0] != SEQUENCE)
+        return WRONG;
+    for (int i = 0; i < 2; i++) {
+        if (at < n && b[at] != INTEGER)
+            return WRONG;
+        if (at + 1 >= n)
+            return CUT;
+        if (b[at + 1] == 0 || b[at + 1] > NUMBER_MOST)
+            return WRONG;
+        *ret_s = at + 1;
+        at += 2 + (size_t)b[at + 1];
+    }
+    return b[1] != at - 2 || n > at ? WRONG : n < at ? CUT : WHOLE;
+}
+
+/* s, and the order of the group less s, which would do as well. */
+static void read_both(const uint8_t *length, uint8_t ret[P256_NUMBER], uint8_t ret_other[P256_NUMBER])
+{
+    static const uint8_t order[P256_NUMBER] = {
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    };
+    size_t n = *length < P256_NUMBER ? *length : P256_NUMBER;
+    int borrow = 0;
+    memset(ret, 0, P256_NUMBER - n);
+    memcpy(ret + P256_NUMBER - n, length + 1 + *length - n, n);
+    for (size_t i = P256_NUMBER; i-- > 0;) {
+        int rest = order[i] - ret[i] - borrow;
+        borrow = rest < 0;
+        ret_other[i] = (uint8_t)rest;
+    }
+}
+
+/* Is it the one form of a signature that counts? */
+static bool is_canonical(const struct vs_signature *g, enum vs_key_kind kind)
+{
+    uint8_t s[P256_NUMBER], other[P256_NUMBER];
+    size_t at;
+    if (g->n > sizeof g->bytes || form_of(g->bytes, g->n, kind, &at) != WHOLE)
+        return false;
+    if (kind == VS_KEY_ED25519)
+        return true;
+    read_both(g->bytes + at, s, other);
+    return memcmp(s, other, sizeof s) < 0;
+}
+
+void vs_signature_settle(struct vs_signature *g, enum vs_key_kind kind)
+{
+    uint8_t s[P256_NUMBER], other[P256_NUMBER], *b = g->bytes;
+    size_t at, zeros = 0;
+    if (kind == VS_KEY_ED25519 || is_canonical(g, kind) || form_of(b, g->n, kind, &at) != WHOLE)
+        return;
+    read_both(b + at, s, other);
+    while (zeros < P256_NUMBER - 1 && other[zeros] == 0)
+        zeros++;
+    size_t sign = other[zeros] >> 7, n = P256_NUMBER - zeros;
+    b[at] = (uint8_t)(sign + n);
+    b[at + 1] = 0;
+    memcpy(b + at + 1 + sign, other + zeros, n);
+    g->n = at + 1 + sign + n;
+    b[1] = (uint8_t)(g->n - 2);
+}
+
 /* What is hashed first, by name; Ed25519 hashes itself. */
 static const char *digest_of(enum vs_key_kind kind)
 {
@@ -171,6 +246,8 @@ int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signatur
 {
     bool done = (k->is_begun && sign(k, data, n, ret)) || (begin(k) && sign(k, data, n, ret));
     k->is_begun = done && vs_public_kind(&k->public) == VS_KEY_ED25519;
+    if (done)
+        vs_signature_settle(ret, vs_public_kind(&k->public));
     return done ? VS_OK : VS_E_UNSUPPORTED;
 }
 
@@ -187,6 +264,8 @@ int vs_key_sign_once(const struct vs_key_secret *secret, const void *data, size_
 bool vs_key_verify(const struct vs_public *public, const void *data, size_t n, const struct vs_signature *signature)
 {
     enum vs_key_kind kind = vs_public_kind(public);
+    if (!is_canonical(signature, kind))
+        return false;
     EVP_PKEY *key = kind == VS_KEY_P256 ? make_p256(public, NULL)
         : EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public->bytes, public->n);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -380,29 +459,25 @@ static bool is_hex(const char *s, size_t n)
     return true;
 }
 
-/* DER says how long it is; of Ed25519 there is one length. */
-static bool is_whole(const struct vs_signature *s, enum vs_key_kind kind)
-{
-    return kind == VS_KEY_ED25519 ? s->n == 64 : s->n > 2 && s->bytes[0] == 0x30 && s->bytes[1] == s->n - 2;
-}
-
 bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
                         struct vs_signature *ret_signature)
 {
     char number[24];
-    size_t digits_n = (size_t)snprintf(number, sizeof number, "%" PRIu64 " ", epoch);
+    size_t at, digits_n = (size_t)snprintf(number, sizeof number, "%" PRIu64 " ", epoch);
     if (n <= digits_n || memcmp(line, number, digits_n) != 0)
         return false;
     const char *key = line + digits_n, *space = memchr(key, ' ', n - digits_n);
     size_t key_n = space ? (size_t)(space - key) : 0, rest = space ? n - digits_n - key_n - 1 : 0;
-    if ((key_n != 2 * 32 && key_n != 2 * VS_PUBLIC_MOST) || rest % 2 || rest > 2 * VS_SIGNATURE_MOST || !is_hex(key, key_n)
-        || !is_hex(space + 1, rest))
+    if ((key_n != 2 * 32 && key_n != 2 * VS_PUBLIC_MOST) || rest % 2 || !is_hex(key, key_n) || !is_hex(space + 1, rest))
         return false;
     ret_key->n = (uint8_t)(key_n / 2);
     vs_hex_bytes(key, ret_key->n, ret_key->bytes);
+    ret_signature->n = 0;                /* of one that is too long to be any */
+    if (rest > 2 * VS_SIGNATURE_MOST)
+        return true;
     ret_signature->n = rest / 2;
     vs_hex_bytes(space + 1, ret_signature->n, ret_signature->bytes);
-    return is_whole(ret_signature, vs_public_kind(signer ? signer : ret_key));
+    return form_of(ret_signature->bytes, ret_signature->n, vs_public_kind(signer ? signer : ret_key), &at) != CUT;
 }
 
 static int keys_fail(struct vs_keys *k, int status, const char *why, struct vs_error *err)
@@ -478,16 +553,20 @@ int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key
     return rc;
 }
 
-struct lines { const char *at, *end; };
+struct lines {
+    const char *at, *end;
+    const char *line;                    /* the one that was taken, [n] without its newline */
+    size_t n;
+};
 
-/* The next line, without its newline; false: there is no whole one. */
-static bool next_line(struct lines *l, const char **ret, size_t *ret_n)
+/* Takes a line. False: there is no whole one. */
+static bool next_line(struct lines *l)
 {
     const char *end = l->at < l->end ? memchr(l->at, '\n', (size_t)(l->end - l->at)) : NULL;
     if (!end)
         return false;
-    *ret = l->at;
-    *ret_n = (size_t)(end - l->at);
+    l->line = l->at;
+    l->n = (size_t)(end - l->at);
     l->at = end + 1;
     return true;
 }
@@ -508,54 +587,96 @@ static bool begins(const char *s, size_t n, const char *with)
     return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
 }
 
-/* VS_OK; VS_E_SHORT: the signature is cut; VS_E_MALFORMED: it is none of these keys'. */
-static int check_sealed(const struct vs_keys *keys, const char *text, size_t n, const uint8_t *sealed, size_t sealed_n)
+/* How much of text[n] was written: a power failure may leave zeros behind that. */
+static size_t without_zeros(const char *text, size_t n)
 {
+    while (n && text[n - 1] == 0)
+        n--;
+    return n;
+}
+
+/* Does a note begin with this line, or with what was written of it? */
+static bool is_first(const struct lines *l, const char *origin)
+{
+    size_t n = without_zeros(l->line, l->n);
+    return n && n <= strlen(origin) && memcmp(l->line, origin, n) == 0;
+}
+
+/* The line that was taken is not what belongs there, or not all of it. VS_E_SHORT: it was cut, for a note begins with it or behind
+ * it, or nothing follows; VS_E_MALFORMED: it was changed. */
+static int judge_odd(const struct lines *l, const char *origin)
+{
+    struct lines rest = *l;
+    return is_first(l, origin) || !next_line(&rest) || is_first(&rest, origin) ? VS_E_SHORT : VS_E_MALFORMED;
+}
+
+/* The signature in base64. VS_OK; VS_E_SHORT: it is cut; VS_E_MALFORMED: it is none of these keys'. */
+static int check_sealed(const struct vs_keys *keys, const char *text, size_t n, const char *base64, size_t base64_n)
+{
+    uint8_t sealed[VS_NOTE_MOST], id[KEY_ID];
+    size_t got, n_digits = 0, s, there = without_zeros(base64, base64_n);
     int status = VS_E_MALFORMED;
-    uint8_t id[KEY_ID];
-    struct vs_signature signature = { .n = sealed_n - KEY_ID };
-    memcpy(signature.bytes, sealed + KEY_ID, signature.n);
+    while (n_digits < there && digit_of(base64[n_digits]) >= 0)
+        n_digits++;
+    size_t after = there - n_digits;
+    bool is_whole = vs_base64_parse(base64, there, sealed, sizeof sealed, &got), may_go_on = !is_whole || !after;
+    if (!is_whole && (after > 1 || (after && (base64[n_digits] != '=' || n_digits % 4 != 2))))
+        return VS_E_MALFORMED;
+    if (!is_whole)
+        vs_base64_parse(base64, n_digits / 4 * 4, sealed, sizeof sealed, &got);
+    if (got <= KEY_ID)
+        return may_go_on ? VS_E_SHORT : VS_E_MALFORMED;
+    struct vs_signature signature = { .n = got - KEY_ID };
+    memcpy(signature.bytes, sealed + KEY_ID, signature.n < sizeof signature.bytes ? signature.n : sizeof signature.bytes);
     for (size_t i = keys->n; i > 0; i--) {      /* the newest first */
-        key_id(keys->origin, &keys->key[i - 1], id);
+        const struct vs_public *key = &keys->key[i - 1];
+        key_id(keys->origin, key, id);
         if (memcmp(id, sealed, KEY_ID) != 0)
             continue;
-        if (!is_whole(&signature, vs_public_kind(&keys->key[i - 1])))
+        if (may_go_on && form_of(sealed + KEY_ID, signature.n, vs_public_kind(key), &s) == CUT)
             status = VS_E_SHORT;
-        else if (vs_key_verify(&keys->key[i - 1], text, n, &signature))
-            return VS_OK;
+        else if (is_whole && vs_key_verify(key, text, n, &signature))
+            return there == base64_n ? VS_OK : VS_E_SHORT;
     }
     return status;
 }
 
+/* What follows the text: an empty line, and a dash, the origin and the signature of that text. */
+static int check_end(const struct vs_keys *keys, const char *text, struct lines *l)
+{
+    char name[sizeof DASH + VS_ORIGIN_BYTES + 1];
+    size_t n = (size_t)(l->at - text), named = (size_t)snprintf(name, sizeof name, DASH "%s ", keys->origin);
+    bool is_there = next_line(l);
+    if (is_there && without_zeros(l->line, l->n))
+        return is_first(l, keys->origin) ? VS_E_SHORT : VS_E_MALFORMED;
+    if (!is_there || l->n || !next_line(l) || is_first(l, keys->origin))
+        return VS_E_SHORT;
+    size_t there = without_zeros(l->line, l->n);
+    if (memcmp(l->line, name, there < named ? there : named) != 0)
+        return VS_E_MALFORMED;
+    int status = there < named ? VS_E_SHORT : check_sealed(keys, text, n, l->line + named, l->n - named);
+    return status == VS_E_SHORT ? judge_odd(l, keys->origin) : status;
+}
+
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n)
 {
-    struct lines l = { text, text + (n < VS_NOTE_MOST ? n : VS_NOTE_MOST) };
-    const char *line, *signature;
-    uint8_t sealed[KEY_ID + VS_SIGNATURE_MOST];
-    size_t length, got, origin = strlen(keys->origin);
+    struct lines l = { .at = text, .end = text + (n < VS_NOTE_MOST ? n : VS_NOTE_MOST) };
+    size_t got;
     uint64_t time_ms;
     *ret_n = 0;
-    if (!next_line(&l, &line, &length))
+    if (!next_line(&l))
         return VS_E_SHORT;
-    if (length != origin || memcmp(line, keys->origin, origin) != 0)
+    if (l.n != strlen(keys->origin) || memcmp(l.line, keys->origin, l.n) != 0)
         return VS_E_MALFORMED;
-    if (!next_line(&l, &line, &length) || !is_number(line, length, &ret->size) || !next_line(&l, &line, &length)
-        || !vs_base64_parse(line, length, ret->root, sizeof ret->root, &got) || got != sizeof ret->root
-        || !next_line(&l, &line, &length) || length != 5 + 64 || !begins(line, length, "head ") || !is_hex(line + 5, 64))
-        return VS_E_SHORT;
-    vs_hex_bytes(line + 5, VS_HASH_BYTES, ret->head);
-    if (!next_line(&l, &line, &length) || !begins(line, length, "time ") || !is_number(line + 5, length - 5, &time_ms)
-        || !next_line(&l, &signature, &length) || length != 0)
-        return VS_E_SHORT;
-    ret->time_ms = (int64_t)time_ms;
-    size_t signed_bytes = (size_t)(signature - text);
-    if (!next_line(&l, &line, &length) || !begins(line, length, DASH) || length < sizeof DASH - 1 + origin + 1)
-        return VS_E_SHORT;
-    const char *sealed_text = line + sizeof DASH - 1 + origin + 1;
-    if (!vs_base64_parse(sealed_text, (size_t)(line + length - sealed_text), sealed, sizeof sealed, &got) || got <= KEY_ID)
-        return VS_E_SHORT;
-    bool is_ours = memcmp(line + sizeof DASH - 1, keys->origin, origin) == 0 && line[sizeof DASH - 1 + origin] == ' ';
-    int status = is_ours ? check_sealed(keys, text, signed_bytes, sealed, got) : VS_E_MALFORMED;
+    bool is_good = next_line(&l) && is_number(l.line, l.n, &ret->size) && next_line(&l)
+        && vs_base64_parse(l.line, l.n, ret->root, sizeof ret->root, &got) && got == sizeof ret->root && next_line(&l)
+        && l.n == 5 + 64 && begins(l.line, l.n, "head ") && is_hex(l.line + 5, 64);
+    if (is_good)
+        vs_hex_bytes(l.line + 5, VS_HASH_BYTES, ret->head);
+    is_good = is_good && next_line(&l) && begins(l.line, l.n, "time ") && is_number(l.line + 5, l.n - 5, &time_ms);
+    if (is_good)
+        ret->time_ms = (int64_t)time_ms;
+    int status = is_good ? check_end(keys, text, &l) : judge_odd(&l, keys->origin);
     *ret_n = status == VS_E_SHORT ? 0 : (size_t)(l.at - text);
     return status;
 }

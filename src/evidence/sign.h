@@ -46,7 +46,7 @@ struct vs_key_secret {                       /* the caller's to wipe */
 };
 
 struct vs_signature {
-    size_t n;                            /* Ed25519: 64; P-256: DER, at most VS_SIGNATURE_MOST */
+    size_t n;                            /* Ed25519: 64; P-256: DER, 8 to 71, the lesser s; of another form: as it came */
     uint8_t bytes[VS_SIGNATURE_MOST];
 };
 
@@ -71,6 +71,9 @@ void vs_key_free(struct vs_key *k);              /* and its secret is nowhere in
 const struct vs_public *vs_key_own(const struct vs_key *k);      /* its public half */
 int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signature *ret);
 int vs_key_sign_once(const struct vs_key_secret *secret, const void *data, size_t n, struct vs_signature *ret);
+/* Brings what OpenSSL made, 72 bytes at most, into the one form that counts: of P-256's two values for s the lesser one. */
+void vs_signature_settle(struct vs_signature *g, enum vs_key_kind kind);
+/* False too for a signature of another form. */
 bool vs_key_verify(const struct vs_public *key, const void *data, size_t n, const struct vs_signature *signature);
 
 /* ---- epochs ---- */
@@ -91,7 +94,8 @@ int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_ke
 enum { VS_KEYS_SIGNED_BYTES = 192 };
 size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, char ret[VS_KEYS_SIGNED_BYTES]);
 int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_signature *signature, struct vs_buf *out);
-/* Is line[n], without its newline, whole, and that of this epoch? signer: the key before it, NULL for the first. */
+/* Is line[n], without its newline, whole, and that of this epoch? signer: the key before it, NULL for the first. A signature that
+ * can be none is whole: it is not verified. */
 bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
                         struct vs_signature *ret_signature);
 /* A key for people and other programs: "origin+hash+base64" (C2SP). _parse: of the first epoch; false: it is none. */
@@ -107,8 +111,9 @@ struct vs_note {
 };
 
 int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key *key, struct vs_buf *out);
-/* Takes the note at the beginning of text[n]. *ret_n: its bytes, 0 when it is cut. VS_OK; VS_E_SHORT: cut, or no note;
- * VS_E_MALFORMED: of another log, or no key of this one signed it. */
+/* Takes the note at the beginning of text[n]. *ret_n: its bytes, 0 when it is cut. VS_OK; VS_E_SHORT: cut, as a
+ * kill or a power failure leaves it; VS_E_MALFORMED: of another log, or no key of this one signed it, as it stands there (*ret_n is
+ * 0 where its first line is not this log's origin). */
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n);
 
 void vs_base64(const void *data, size_t n, struct vs_buf *out);

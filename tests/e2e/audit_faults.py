@@ -275,6 +275,7 @@ class Faults(LogTest):
             f.write(key)
         self.assertEqual(base64.b64decode(key.strip().split(b"+", 2)[2])[1:], self.PUBLIC)
         self.assertEqual(self.read(self.log + "/keys").count(b"\n"), 2)
+        self.forms()
         self.assertNotIn(self.SECRET, b"".join(self.read(f"{self.log}/{name}") for name in os.listdir(self.log)))
         # The first line alone is there, and the key that it is to sign, or not even that.
         whole, secret = self.read(self.log + "/keys"), self.read(self.log + "/signing.key")
@@ -319,6 +320,29 @@ class Faults(LogTest):
             + bytes.fromhex("a144034200") + self.POINT
         return "-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der).decode() + "-----END PRIVATE KEY-----\n"
 
+    def forms(self):
+        """Of a signature no other form counts: a checkpoint or a line of keys that has one was changed."""
+        self.assertTrue(self.verify()["closed"])
+        checkpoints, keys = self.read(self.log + "/checkpoints"), self.read(self.log + "/keys")
+        before, _, sealed = checkpoints.rstrip(b"\n").rpartition(b" ")
+        sealed = base64.b64decode(sealed)
+        others = r.in_other_forms(sealed[4:])
+        self.assertGreater(len(others), 3)
+        for other in others:
+            self.put("checkpoints", before + b" " + base64.b64encode(sealed[:4] + other) + b"\n")
+            self.assertIn("not signed by a key", self.verify(status=3)["reason"], other.hex())
+        for cut in (20, len(checkpoints) - len(before) - 5):    # what a kill leaves is none
+            self.put("checkpoints", before + checkpoints[len(before):][:cut] + b"\n")
+            self.assertGreater(self.verify()["unreadable_checkpoints"], 0)
+        self.put("checkpoints", checkpoints)
+        for line in keys.splitlines():
+            number, key, signature = line.split()
+            for other in r.in_other_forms(bytes.fromhex(signature.decode())):
+                self.put("keys", keys.replace(signature, other.hex().encode()))
+                self.verify(status=3)
+        self.put("keys", keys)
+        self.verify()
+
     def test_key_of_p256(self):
         """A first key of P-256 makes a log that is signed by such keys, as one is in FIPS mode; receipts are too."""
         with open(self.dir + "/root.pem", "w") as f:
@@ -354,7 +378,15 @@ class Faults(LogTest):
         sealed = base64.b64decode(signature.split()[1])
         self.assertEqual(sealed[:4], r.sha256(self.SPKI + signer)[:4])
         self.assertTrue(r.is_signed(signer, name + b"\n" + text + b"\n", sealed[4:]))
+        self.forms()
         r.read(told)
+        for other in r.in_other_forms(base64.b64decode(told["envelope"]["signatures"][0]["sig"])):
+            with open(self.dir + "/changed", "w") as f:
+                json.dump({**told, "envelope": {**told["envelope"], "signatures": [
+                    {**told["envelope"]["signatures"][0], "sig": base64.b64encode(other).decode()}]}}, f)
+            done = subprocess.run([VERITAS, "verify", self.dir + "/changed", "--mode", "structure"], env=self.env,
+                                  capture_output=True)
+            self.assertEqual(done.returncode, 3, done.stdout)
         for verdict in (0, 3):
             done = subprocess.run([VERITAS, "verify", self.dir + "/receipt", "--mode", "structure", "--pubkey", self.dir + "/pub"],
                                   env=self.env, capture_output=True, text=True)

@@ -99,12 +99,28 @@ def _numbers(der):
     return int.from_bytes(der[4:4 + n], "big"), int.from_bytes(der[6 + n:], "big")
 
 
+def _integer(n):
+    n = n.to_bytes(n.bit_length() // 8 + 1, "big")
+    return bytes([2, len(n)]) + n
+
+
+def in_other_forms(signature):
+    """Signatures, of a kind that this one is of, that other verifiers may take for it, or that are near."""
+    if len(signature) == 64:
+        s = int.from_bytes(signature[32:], "little") + Q
+        return [signature + b"\0", signature[:32] + s.to_bytes(32, "little"), signature * 2, bytes(64)]
+    r, s = _numbers(signature)
+    other = _integer(r) + _integer(ORDER - s)
+    return [bytes([0x30, len(other)]) + other, signature + b"\0", r.to_bytes(32, "big") + s.to_bytes(32, "big"),
+            *(bytes([0x30, len(signature) - 2 + more]) + signature[2:] for more in (-1, 1)), signature * 2]
+
+
 def _is_signed_p256(key, data, signature):
     r, s = _numbers(signature)
     z, w = int.from_bytes(hashlib.sha256(data).digest(), "big"), pow(s, -1, ORDER)
     point = int.from_bytes(key[1:33], "big"), int.from_bytes(key[33:], "big")
     found = _add_p256(_times_p256(z * w % ORDER, BASE), _times_p256(r * w % ORDER, point))
-    return key[0] == 4 and 0 < r < ORDER and 0 < s < ORDER and found is not None and found[0] % ORDER == r
+    return key[0] == 4 and 0 < r < ORDER and 0 < s <= ORDER // 2 and found is not None and found[0] % ORDER == r
 
 
 def is_signed(key, data, signature):

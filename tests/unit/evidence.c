@@ -362,7 +362,7 @@ static void vectors(void **state)
 static void p256_vectors(void **state)
 {
     (void)state;
-    uint8_t seed[VS_SEED_BYTES];
+    uint8_t seed[VS_SEED_BYTES], settled[71];
     struct vs_public public = { .n = VS_PUBLIC_MOST, .bytes = { 4 } };
     struct vs_signature signature = { .n = VS_SIGNATURE_MOST }, other;
     struct vs_key_secret secret, made;
@@ -373,6 +373,14 @@ static void p256_vectors(void **state)
     vs_hex_bytes("3046022100efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
                  "022100f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8", signature.n, signature.bytes);
     assert_int_equal(vs_key_secret_read(VS_KEY_P256, seed, &public, &secret), VS_OK);
+    assert_false(vs_key_verify(&secret.public, "sample", 6, &signature));        /* its s is the greater one */
+    vs_signature_settle(&signature, VS_KEY_P256);
+    vs_hex_bytes("3045022100efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+                 "02200834e36ad29a83bf2bc9385e491d6099c8fdf9d1ed67aa7ea5f51f93782857a9", 71, settled);
+    assert_int_equal(signature.n, 71);
+    assert_memory_equal(signature.bytes, settled, sizeof settled);
+    vs_signature_settle(&signature, VS_KEY_P256);
+    assert_memory_equal(signature.bytes, settled, sizeof settled);
     assert_true(vs_key_verify(&secret.public, "sample", 6, &signature));
     assert_false(vs_key_verify(&secret.public, "Sample", 6, &signature));
     for (size_t i = 0; i < signature.n; i++) {
@@ -398,6 +406,61 @@ static void p256_vectors(void **state)
         }
         vs_key_free(key);
     }
+}
+
+/* The note's signature, and so many bytes of others in its place. */
+static void put_sealed(const struct vs_buf *note, const uint8_t *sealed, size_t n, struct vs_buf *ret)
+{
+    const char *end = note->data + note->n - 1;
+    while (end[-1] != ' ')
+        end--;
+    vs_buf_reset(ret);
+    vs_buf_add(ret, note->data, (size_t)(end - note->data));
+    vs_base64(sealed, n, ret);
+    vs_buf_char(ret, '\n');
+}
+
+/* A whole line with a signature of another form was changed, and is no line that a kill left. */
+static void forms(const struct vs_buf *note, const struct vs_keys *keys, enum vs_key_kind kind)
+{
+    uint8_t sealed[256] = { 0 }, other[256];
+    size_t n, used, r;
+    struct vs_note again;
+    struct vs_buf text = { 0 };
+    const char *base64 = note->data + note->n - 1;
+    while (base64[-1] != ' ')
+        base64--;
+    assert_true(vs_base64_parse(base64, (size_t)(note->data + note->n - 1 - base64), sealed, sizeof sealed, &n));
+    put_sealed(note, sealed, n, &text);
+    assert_int_equal(vs_note_parse(text.data, text.n, keys, &again, &used), VS_OK);
+    for (size_t more = 1; more < 100; more++) {
+        put_sealed(note, sealed, n + more, &text);
+        assert_int_equal(vs_note_parse(text.data, text.n, keys, &again, &used), VS_E_MALFORMED);
+        assert_int_equal(used, text.n);
+    }
+    for (int by = -3; kind == VS_KEY_P256 && by < 4; by++) {    /* each of the three lengths */
+        const size_t at[] = { 4 + 1, 4 + 3, 4 + 5 + (size_t)sealed[4 + 3] };
+        for (size_t i = 0; by && i < 3; i++) {
+            memcpy(other, sealed, sizeof other);
+            other[at[i]] = (uint8_t)(other[at[i]] + by);
+            put_sealed(note, other, n, &text);
+            assert_int_equal(vs_note_parse(text.data, text.n, keys, &again, &used), VS_E_MALFORMED);
+        }
+    }
+    if (kind == VS_KEY_P256) {           /* r and s by themselves */
+        r = sealed[4 + 3];
+        memcpy(other, sealed, 4);
+        memcpy(other + 4, sealed + 4 + 4 + r - 32, 32);
+        memcpy(other + 36, sealed + n - 32, 32);
+        put_sealed(note, other, 68, &text);
+        assert_int_equal(vs_note_parse(text.data, text.n, keys, &again, &used), VS_E_MALFORMED);
+    }
+    for (const char *c = "!=-\t\\"; *c; c++) {     /* what is no base64 */
+        put_sealed(note, sealed, n, &text);
+        text.data[text.n - 20] = *c;
+        assert_int_equal(vs_note_parse(text.data, text.n, keys, &again, &used), VS_E_MALFORMED);
+    }
+    vs_buf_clear(&text);
 }
 
 static void notes(enum vs_key_kind first, enum vs_key_kind rest)
@@ -464,10 +527,25 @@ static void notes(enum vs_key_kind first, enum vs_key_kind rest)
         vs_buf_clear(&cut);
         for (int bit = 0; bit < 8; bit++) {
             text.data[i] = (char)(text.data[i] ^ 1 << bit);
-            assert_int_not_equal(vs_note_parse(text.data, text.n, &keys, &again, &used), VS_OK);
+            status = vs_note_parse(text.data, text.n, &keys, &again, &used);
+            assert_int_equal(status, i + 1 == text.n ? VS_E_SHORT : VS_E_MALFORMED);
+            assert_int_equal(used > 0, i > strlen(keys.origin) && i + 1 < text.n);
             text.data[i] = (char)(text.data[i] ^ 1 << bit);
         }
     }
+    for (size_t i = 0; i < text.n; i++)  /* what a kill or a power failure left, and then the next one */
+        for (size_t zeros = 0; zeros < 3; zeros++) {
+            struct vs_buf two = { 0 };
+            vs_buf_add(&two, text.data, i);
+            vs_buf_add(&two, "\0\0", zeros);
+            vs_buf_str(&two, i && !zeros && text.data[i - 1] == '\n' ? "" : "\n");
+            vs_buf_add(&two, text.data, text.n);
+            status = vs_note_parse(two.data, two.n, &keys, &again, &used);
+            bool has_all = i + 1 == text.n && !zeros;
+            assert_true(has_all ? status == VS_OK : used == 0);
+            vs_buf_clear(&two);
+        }
+    forms(&text, &keys, rest);
     /* A key that the one before it did not sign. */
     vs_keys_clear(&keys);
     assert_int_equal(vs_keys_line(3, &secret[2].public, &secret[2], &lines_of_keys), VS_OK);
