@@ -4,11 +4,13 @@ finished, checkpoints of other logs. Only root mounts the disks.
 usage: audit_faults.py BIN [TEST...] (BIN holds veritas, its programs and mkmodel). VERITAS_FAULTS=all tries every byte."""
 import base64
 import glob
+import hashlib
 import json
 import os
 import random
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -448,6 +450,24 @@ class Faults(LogTest):
         self.stop(self.serve_key("file:first.pem"))
         self.assertFalse(os.path.exists(path))
         self.verify("--pubkey", self.dir + "/pub")
+
+    def test_key_that_another_log_made(self):
+        """The file with a log's first key is not overwritten by a log whose first key is another one, also of the other kind."""
+        self.env["XDG_STATE_HOME"] = self.dir + "/state"
+        path = self.dir + "/state/veritas/first.pem"
+        self.stop(self.serve_key("file:first.pem"))
+        pem = self.read(path)
+        head = b"VSKEY2\n\0" + struct.pack("<Q", 1) + self.P256 + self.POINT
+        for held in (None, (head + hashlib.sha256(head).digest()).ljust(4096, b"\0")):
+            shutil.rmtree(self.log)
+            os.mkdir(self.log, 0o700)
+            if held:
+                self.put("signing.key", held)
+                os.chmod(self.log + "/signing.key", 0o600)
+            self.stop(self.serve())
+            self.assertIn("first key of another log", self.serve_key("file:first.pem"))
+            self.assertEqual(self.read(path), pem)
+            self.verify()
 
     def test_key_of_a_token(self):
         """It signs the log's first key and never leaves its token; afterwards the log needs none."""

@@ -96,7 +96,7 @@ void own_settle(struct audit *a)
     size_t n = format(&a->secret, ours);
     if (a->epoch > 1 && has_key)
         own_erase(a);
-    else if (a->epoch == 1 && strcmp(rest, ours) != 0 && has_key && strlen(rest) >= n)
+    else if (a->epoch == 1 && has_key && strncmp(rest, ours, strlen(rest)) != 0)        /* no beginning of ours either */
         audit_leave(VS_E_INVALID, "signing.key: this file has the first key of another log");
     else if (a->epoch == 1)
         write_at(ours, n);
