@@ -49,7 +49,10 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas serve --config /etc/veritas/veritas.conf --check",
         0, 0, vs_command_serve },
     [VS_COMMAND_GATEWAY] = { "gateway", "[options]", "serve models over HTTP",
-        "Answers HTTP with the APIs that other programs speak (docs/GATEWAY.md): POST /v1/chat/completions, GET /v1/models. "
+        "Answers HTTP with the APIs that other programs speak (docs/GATEWAY.md, docs/HTTP.md): OpenAI's (/v1/chat/completions, "
+        "/v1/completions, /v1/responses, /v1/embeddings, /v1/models), Anthropic's (/v1/messages), /v1/rerank, /v1/decisions, "
+        "/tokenize, /detokenize and /apply-template, with --ollama Ollama's (/api/...); for those who watch it /metrics, /livez, "
+        "/readyz and /startupz; and at / a page to chat with. "
         "A running daemon is used when there is one; otherwise a private one lives as long as the command. Options that are fixed "
         "when a model is loaded always start a private one.\n\n"
         "It listens on this machine alone unless --listen says otherwise; elsewhere it wants keys (--require-key) and TLS "
