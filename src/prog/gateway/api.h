@@ -64,6 +64,7 @@ struct gw_call {
     char id[40];                        /* of this request, [a-z0-9]: also the header x-request-id */
     int64_t created;                    /* seconds since 1970 */
     const char *default_model;          /* for a request that names none; NULL */
+    uint64_t took_ns;                   /* before each done: since the request was read */
     /* set by begin */
     struct gw_ask *asks;                /* made by gw_call_ask */
     size_t n_asks;

@@ -329,12 +329,12 @@ static void done(struct gw_call *call, size_t ask, const json_t *result, struct 
     bool is_cut = strcmp(finish, "length") == 0 || strcmp(finish, GW_FILTERED) == 0;
     json_object_set_new(v, "done_reason", json_string(o->is_load ? "load" : is_cut ? finish : "stop"));
     if (!o->is_load) {
-        double load = json_number_value(json_object_get(timings, "load_ms"));
         double queue = json_number_value(json_object_get(timings, "queue_ms"));
         double prompt = json_number_value(json_object_get(timings, "prompt_ms"));
         double decode = json_number_value(json_object_get(timings, "decode_ms"));
-        put_time(v, "total_duration", load + queue + prompt + decode);
-        put_time(v, "load_duration", load);
+        double total = (double)call->took_ns / 1e6, load = total - queue - prompt - decode;      /* until a worker had it */
+        put_time(v, "total_duration", total);
+        put_time(v, "load_duration", load > 0 ? load : 0);
         json_object_set_new(v, "prompt_eval_count", json_integer(json_integer_value(json_object_get(usage, "prompt_tokens"))));
         put_time(v, "prompt_eval_duration", prompt);
         json_object_set_new(v, "eval_count", json_integer(json_integer_value(json_object_get(usage, "completion_tokens"))));

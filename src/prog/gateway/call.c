@@ -109,6 +109,7 @@ void call_begin(struct gateway *g, struct conn *c, const struct gw_route *route,
     call->api.api = route->api;
     snprintf(call->api.id, sizeof call->api.id, "%s", c->request_id);
     call->api.created = vs_clock_real_ms() / 1000;
+    call->began_at = vs_clock_ns();
     call->api.default_model = g->settings.model;
     call->conn = c;
     call->route = route;
@@ -189,6 +190,7 @@ void call_event(struct gateway *g, struct call *call, size_t index, const struct
         call->n_open--;
         metrics_answered(call->api.model);
         trace_result(&call->span, e->json);
+        call->api.took_ns = vs_clock_ns() - call->began_at;
         call->api.api->done(&call->api, index, e->json, &out);
         send_out(g, call, &out);
         if (call->n_open == 0)

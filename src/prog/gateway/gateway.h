@@ -118,7 +118,7 @@ struct call {
     struct gw_span span;
     bool has_head;                      /* of the answer: it was sent */
     bool has_ended;
-    uint64_t said_at;
+    uint64_t began_at, said_at;
 };
 
 /* The daemon could not be asked: link_send said code and text. */
