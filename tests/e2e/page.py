@@ -138,6 +138,27 @@ def check(browser, port):
              and e["params"]["request"]["url"].startswith("http")}
     assert hosts == {f"127.0.0.1:{port}"}, hosts
 
+    # A question that failed is not part of the chat: its text is there to be sent again, and others are answered.
+    ready = "document.getElementById('stop').disabled"
+    for before in (0, 1):
+        browser.value("document.getElementById('new').click(); document.getElementById('max_tokens').value = 4")
+        n_chats = browser.value("document.querySelectorAll('#chats li').length")
+        if before:
+            browser.type("Hi")
+            browser.wait(IDLE)
+        browser.value("document.getElementById('top_p').value = 7")
+        browser.type("What is two?")
+        browser.wait(ready + " && document.querySelector('.about.bad')")
+        assert browser.value("document.getElementById('prompt').value") == "What is two?"
+        assert browser.value("document.querySelectorAll('.turn.user').length") == before
+        assert browser.value("document.querySelectorAll('#chats li').length") == n_chats + before
+        browser.value("document.getElementById('top_p').value = ''")
+        browser.type("")
+        browser.wait(ready + f" && document.querySelectorAll('.turn.user').length === {before + 1}")
+        kept = json.loads(browser.value("localStorage.getItem('veritas.chats')"))[0]["turns"]
+        assert [t["role"] for t in kept] == ["user", "assistant"] * (before + 1), kept
+        assert not any(t.get("bad") for t in kept) and kept[-2]["content"] == "What is two?", kept
+
 
 def main():
     program, chromium = sys.argv[1], shutil.which("chromium")
