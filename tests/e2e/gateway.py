@@ -327,6 +327,19 @@ class Leaving(Gateway):
         self.wait_for(lambda: self.ask("GET", "/readyz")[0] == 200)
         self.assertEqual(self.ask("POST", "/v1/chat/completions", chat("x"))[0], 200)
 
+    def test_a_death_is_told_once(self):
+        p, port = self.start_gateway()
+        for _ in range(3):              # so that it has connections to spare
+            self.assertEqual(self.ask("POST", "/v1/chat/completions", chat("x"), port=port)[0], 200)
+        self.daemon.kill()
+        self.daemon.wait()
+        self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[0] == 503)
+        self.start_daemon()
+        self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[0] == 200)
+        p.terminate()
+        said = p.communicate(timeout=20)[1]
+        self.assertEqual(said.count("the daemon is gone"), 1, said)
+
     def test_worker_dies(self):
         status, headers, data = self.ask("POST", "/v1/chat/completions", chat("@crash"))
         self.assertEqual((status, json.loads(data)["error"]["code"]), (502, "worker_died"))

@@ -6,6 +6,7 @@
 
 #define FIRST_WAIT (100 * MS)           /* before the parent is asked again; doubles up to */
 #define LAST_WAIT (2000 * MS)
+#define SAME_DEATH (1000 * MS)          /* connections that end within it have lost one daemon, and that is told once */
 
 bool link_is_up(const struct gateway *g)
 {
@@ -144,7 +145,9 @@ void link_refused(struct gateway *g, size_t i)
 /* All that was asked there is lost. The first link is made again at once; others when there is need. */
 static void lose(struct gateway *g, struct link *l, const char *why)
 {
-    gateway_log("the daemon is gone: %s", why);
+    if (!g->lost_at || g->now - g->lost_at > SAME_DEATH)
+        gateway_log("the daemon is gone: %s", why);
+    g->lost_at = g->now;
     vs_client_close(l->client);
     l->client = NULL;
     size_t n = l->n_asked;
