@@ -145,18 +145,24 @@ static bool read_own(struct check *c, const json_t *text, struct vs_keys *ret)
         || fail(c, VS_INVALID, "keys: a line that is none of a log's file of keys");
 }
 
-/* What was given: the first key, or all of a log. */
+/* What was given: the first key, or all of a log, or both: that key's line, and those of a log that is then its own. */
 static bool read_given(struct check *c, const char *text, size_t n, struct vs_keys *ret)
 {
     struct vs_public key;
     struct vs_error err = { 0 };
+    const char *end = memchr(text, '\n', n);
+    size_t first = end ? (size_t)(end - text) + 1 : n;
+    bool has_first = vs_vkey_parse(text, first, &key);
     *ret = (struct vs_keys){ 0 };
-    if (!vs_vkey_parse(text, n, &key)) {
-        if (vs_keys_parse(text, n, ret, &err) != VS_OK)
-            return fail_keys(c, "--pubkey", &err);
-        return ret->n > 0 || fail(c, VS_INVALID, "--pubkey: this is neither what `veritas audit key` prints nor a log's file of "
-                                  "keys");
-    }
+    if (!has_first)
+        first = 0;
+    if (vs_keys_parse(text + first, n - first, ret, &err) != VS_OK)
+        return fail_keys(c, "--pubkey", &err);
+    if (ret->n)
+        return !has_first || vs_public_equal(&key, &ret->key[0])
+            || fail(c, VS_INVALID, "--pubkey: its keys are those of a log with another first key");
+    if (!has_first)
+        return fail(c, VS_INVALID, "--pubkey: this is neither what `veritas audit key` prints nor a log's file of keys");
     if (!(ret->key = malloc(sizeof *ret->key)))
         return fail(c, VS_UNVERIFIABLE, "out of memory");
     ret->key[0] = key;
@@ -181,7 +187,9 @@ static bool read_keys(struct check *c, const json_t *text, const char *given, si
     return good;
 }
 
-static bool is_signed(struct check *c, const json_t *signature, const struct vs_keys *keys, const char *payload, size_t n)
+/* has_chain: the keys are the receipt's own, so the one that signed it must be among them. */
+static bool is_signed(struct check *c, const json_t *signature, const struct vs_keys *keys, bool has_chain, const char *payload,
+                      size_t n)
 {
     static const char *const known[] = { "keyid", "sig", NULL };
     struct vs_signature signed_by;
@@ -202,7 +210,9 @@ static bool is_signed(struct check *c, const json_t *signature, const struct vs_
         vs_buf_clear(&pae);
         return good || fail(c, VS_INVALID, "the signature is not of this payload");
     }
-    return fail(c, VS_INVALID, "it was signed by a key that is not among those of the receipt or of --pubkey");
+    return has_chain ? fail(c, VS_INVALID, "it was signed by a key that is not among those of the receipt")
+        : fail(c, VS_UNVERIFIABLE, "the receipt brings no keys, and the one that signed it is not in --pubkey: the log's file of "
+               "keys is needed");
 }
 
 static bool read_envelope(struct check *c, const json_t *receipt, const char *key, size_t n_key)
@@ -227,7 +237,7 @@ static bool read_envelope(struct check *c, const json_t *receipt, const char *ke
         return fail(c, VS_INVALID, "payload: at most %d bytes in base64 are needed", VS_STATEMENT_MOST);
     vs_hash(payload, n, c->r->payload);
     bool good = read_keys(c, keys_text, key, n_key, &keys)
-        && is_signed(c, json_array_get(signatures, 0), &keys, payload, n);
+        && is_signed(c, json_array_get(signatures, 0), &keys, keys_text, payload, n);
     if (good && keys.n) {
         char name[VS_HASH_HEX];
         key_name(&keys.key[0], name);

@@ -142,6 +142,10 @@ class Verify(unittest.TestCase):
         self.says(bare, "UNVERIFIABLE", 4, "--pubkey")
         self.says(bare, "WELL_FORMED", 0, "", "--pubkey", KEY)
         self.says(bare, "WELL_FORMED", 0, "", "--pubkey", write("keys", r.keys_of(SEED)[0]))
+        self.says(bare, "WELL_FORMED", 0, "", "--pubkey", write("both", r.keys_of(SEED)[1] + r.keys_of(SEED)[0]))
+        self.says(bare, "INVALID", 3, "another first key", "--pubkey", write("both", r.keys_of(SALT)[1] + r.keys_of(SEED)[0]))
+        for i in (0, 1):                # whether another key signed it well is not known
+            self.says(bare, "UNVERIFIABLE", 4, "file of keys", "--pubkey", write("k2", r.keys_of(SALT)[i]))
         self.says(self.plain, "INVALID", 3, "another first key", "--pubkey", write("k2", r.keys_of(SALT)[1]))
         self.says(self.plain, "INVALID", 3, "--pubkey", "--pubkey", write("k3", "hello"))
         self.says(json.dumps(self.plain, indent=2), "WELL_FORMED", 0)

@@ -571,6 +571,26 @@ static void test_million(void **state)
 }
 
 /* A log's second key signs, of one kind or the other. */
+static void put_vkey(const struct vs_public *key, struct vs_buf *out)
+{
+    uint8_t hash[VS_HASH_BYTES];
+    char hex[17], origin[VS_ORIGIN_BYTES];
+    vs_hash(key->bytes, key->n, hash);
+    vs_hex(hash, 8, hex);
+    snprintf(origin, sizeof origin, "veritas-audit/%s", hex);
+    vs_vkey_format(origin, key, out);
+    vs_buf_char(out, '\n');
+}
+
+static enum vs_verdict judge_by(const char *data, size_t n, const struct vs_buf *key, char reason[400])
+{
+    struct vs_receipt r;
+    enum vs_verdict verdict = vs_receipt_check(data, n, key->data, key->n, &r, reason, 400);
+    assert_true(verdict != VS_WELL_FORMED || r.is_trusted);
+    vs_receipt_clear(&r);
+    return verdict;
+}
+
 static void test_epochs_of(enum vs_key_kind kind)
 {
     struct vs_statement s = make_statement();
@@ -591,6 +611,29 @@ static void test_epochs_of(enum vs_key_kind kind)
     vs_buf_reset(&receipt);
     assert_int_equal(sign(&payload, &other, NULL, 0, &receipt), VS_OK);
     assert_int_equal(judge(receipt.data, receipt.n, reason), VS_UNVERIFIABLE);
+    /* So many keys that the receipt brings none: the first one alone does not tell, and does with the file. */
+    struct vs_key_secret before = other;
+    struct vs_buf first = { 0 }, both = { 0 };
+    for (uint64_t epoch = 3; epoch <= VS_RECEIPT_EPOCHS + 1; epoch++, before = other) {
+        assert_int_equal(vs_key_secret_make(kind, &other), VS_OK);
+        assert_int_equal(vs_keys_line(epoch, &other.public, &before, &many), VS_OK);
+    }
+    vs_buf_reset(&receipt);
+    assert_int_equal(sign(&payload, &other, many.data, many.n, &receipt), VS_OK);
+    assert_null(memmem(receipt.data, receipt.n, "\"keys\"", 6));
+    put_vkey(&secret.public, &first);
+    assert_int_equal(judge_by(receipt.data, receipt.n, &first, reason), VS_UNVERIFIABLE);
+    assert_non_null(strstr(reason, "file of keys"));
+    assert_int_equal(judge_by(receipt.data, receipt.n, &many, reason), VS_WELL_FORMED);
+    vs_buf_add(&both, first.data, first.n);
+    vs_buf_add(&both, many.data, many.n);
+    assert_int_equal(judge_by(receipt.data, receipt.n, &both, reason), VS_WELL_FORMED);
+    vs_buf_reset(&both);
+    put_vkey(&other.public, &both);
+    vs_buf_add(&both, many.data, many.n);
+    assert_int_equal(judge_by(receipt.data, receipt.n, &both, reason), VS_INVALID);
+    vs_buf_clear(&first);
+    vs_buf_clear(&both);
     vs_buf_clear(&payload);
     vs_buf_clear(&many);
     vs_buf_clear(&receipt);
