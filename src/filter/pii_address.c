@@ -557,6 +557,21 @@ static bool has_suffix(struct vs_pii_at *a, size_t end)
     return false;
 }
 
+/* "Platz 3", "Sitzplatz 12": as likely a place in a race, a hall or a list. */
+static bool is_seat(struct vs_pii_at *a)
+{
+    static const char *const words[] = {
+        "platz", "sitzplatz", "stehplatz", "liegeplatz", "schlafplatz", "parkplatz", "stellplatz", "standplatz", "lagerplatz",
+        "arbeitsplatz", "studienplatz", "ausbildungsplatz", "kitaplatz", "tabellenplatz", "listenplatz", "startplatz",
+        "rangplatz", "podestplatz", "speicherplatz", "steckplatz", "fensterplatz", "gangplatz", "logenplatz", "zeltplatz",
+        "campingplatz", "spielplatz", "tennisplatz", "tischplatz", "bauplatz", "umweg", "ausweg", "irrweg",
+    };
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++)
+        if (vs_pii_is(a, a->p, words[k]))
+            return true;
+    return false;
+}
+
 /* "Der Platz 3", "den Weg 2": no name. */
 static bool is_article(struct vs_pii_at *a)
 {
@@ -577,7 +592,7 @@ static bool germanic(struct vs_pii_at *a, size_t end)
         return false;
     if (vs_is_digit(vs_pii_byte(a, i + 1)) && has_suffix(a, end)) {
         size_t number = house_after(a, i + 1);
-        if (vs_pii_is(a, a->p, "platz"))                 /* as likely a place in a race or a hall */
+        if (is_seat(a))
             return number && place(a, number) > number && found(a, number, "address-germanic", 850);
         return number && end - a->p > 4 && found(a, number, "address-germanic", 900);
     }

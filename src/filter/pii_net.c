@@ -138,13 +138,24 @@ static size_t hex_groups(struct vs_pii_at *a, unsigned n, unsigned each, uint8_t
     return i;
 }
 
+/* As a switch lists what it has seen: "10    001a.2b3c.4d5e    DYNAMIC     Gi1/0/1". */
+static bool is_listed(struct vs_pii_at *a, size_t end)
+{
+    enum { BLANKS = 12 };
+    size_t i = end;
+    while (i < end + BLANKS && (vs_pii_byte(a, i) == ' ' || vs_pii_byte(a, i) == '\t'))
+        i++;
+    return i > end && (vs_pii_is(a, i, "dynamic") || vs_pii_is(a, i, "static") || vs_pii_is(a, i, "arpa"));
+}
+
 /* Pairs with dashes and groups of four stand for many things: as Windows writes an address it has capitals. */
 static bool is_said(struct vs_pii_at *a, size_t end, uint8_t separator)
 {
     bool has_small = false;
     for (size_t i = a->p; i < end; i++)
         has_small |= vs_is_lower(vs_pii_byte(a, i));
-    return separator == ':' || (separator == '-' && !has_small) || vs_pii_near(a, VS_NEAR(MAC) | VS_NEAR(NET)) < 9;
+    return separator == ':' || (separator == '-' && !has_small) || vs_pii_near(a, VS_NEAR(MAC) | VS_NEAR(NET)) < 9
+        || is_listed(a, end);
 }
 
 bool vs_pii_mac(struct vs_pii_at *a)

@@ -44,7 +44,8 @@ bool vs_pii_card(struct vs_pii_at *a, const struct vs_pii_groups *g)
         unsigned card = vs_pii_near(a, VS_NEAR(CARD)), other = vs_pii_near(a, VS_NEAR(OTHER));
         if (card > 8 && n > 1 && vs_pii_is_between(a, g->end[n - 1]))
             return false;                /* of an IBAN, say */
-        bool goes_on = vs_pii_before(a, 1) == ' ' && vs_is_digit(vs_pii_before(a, 2));
+        bool goes_on = vs_pii_before(a, 1) == ' ' && vs_is_digit(vs_pii_before(a, 2)) && vs_is_digit(vs_pii_before(a, 3))
+            && vs_is_digit(vs_pii_before(a, 4));         /* a smaller number counts something else */
         if (goes_on && card > 4 && digits != 16)
             return false;                /* the end of a longer number in groups */
         if ((other < 3 && card > other + 3) || ((!is_common || digits < 14) && n < 4 && card > 6))

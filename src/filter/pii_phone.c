@@ -256,6 +256,16 @@ static bool has_groups(const struct number *x, unsigned n)
     return n < 7;
 }
 
+/* "dial 030 1234567": right in front, as a dial also shows numbers. */
+static bool is_dialed(const struct vs_pii_at *a)
+{
+    static const char word[] = "dial ";
+    for (size_t k = 0, n = sizeof word - 1; k < n; k++)
+        if ((vs_pii_before(a, k + 1) | 32) != (uint8_t)word[n - 1 - k])
+            return false;
+    return !vs_is_alpha(vs_pii_before(a, sizeof word));
+}
+
 static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bool has_bracket)
 {
     unsigned total = x->total[n - 1], near = named(a), other = vs_pii_near(a, VS_NEAR(OTHER));
@@ -269,6 +279,8 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
     }
     uint8_t before = vs_pii_before(a, 2);
     bool is_alone = n == x->n || x->separator[n] != x->separator[1];
+    if (n > 1 && total >= 7 && is_dialed(a))
+        return true;
     if (is_trunk(x, n) && !is_other && is_alone && ((!vs_is_digit(before) && before != ';' && before != ',') || near < 5))
         return true;
     if (has_bracket && n == 3 && x->length[0] == 2 && x->digits[0] != '0' && (x->length[1] == 4 || x->length[1] == 5)

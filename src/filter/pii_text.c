@@ -55,7 +55,9 @@ static const struct {
                         "docker image package library bios changelo tag milestone alpha beta rc stable snapshot dev \xc2\xa7 "
                         "installe" },
     { VS_NEAR(NET), "ip ips ipv host hosts from src dst addr address server client ping login connect dns node peer remote "
-                    "source router proxy interfac gateway listen bind whois tracerou" },
+                    "source router proxy interfac gateway listen bind whois tracerou forwarde nameserv resolver logged ban "
+                   "banned unban blocked blacklis blocklis whitelis allowlis denylist firewall iptables fail2ban dhcp radius "
+                   "calling upstream attacker visitor intruder" },
     { VS_NEAR(MASK), "netmask mask subnet wildcard genmask" },
     { VS_NEAR(ACCOUNT), "account acct acc accountn accountid accounts ac konto kontonum cuenta compte conto rekening konton a/c "
                         "acctno acctnum checking savings clabe bankacco" },
@@ -331,15 +333,25 @@ static void note(struct vs_pii_at *a, uint64_t key, unsigned far)
 
 enum { BORN = 'b' | 'o' << 8 | 'r' << 16 | 'n' << 24 };
 
-/* "born of a dispute", "born from", "born out of": of no person. */
-static bool is_figure(const char *text, size_t i, size_t next)
+/* "born of a dispute", "born from", "born out of": of no person, unless one is named. text[start, i) is the word. */
+static bool is_figure(const char *text, size_t start, size_t i, size_t next, size_t end)
 {
+    enum { FAR_ENOUGH = 48 };
     static const char *const words[] = { "of ", "from", "out " };
-    const char *word = text + i + 1;
+    static const char *const persons[] = { "parents", "wedlock", "mother", "father", "marriage", "family", "couple" };
+    static const char *const subjects[] = { "he was ", "He was ", "I was ", "who was " };
+    bool is_said = false;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-        if (next == i + 1 && memcmp(word, words[k], strlen(words[k])) == 0)
-            return true;
-    return false;
+        is_said |= next == i + 1 && memcmp(text + i + 1, words[k], strlen(words[k])) == 0;
+    for (size_t k = 0; is_said && k < sizeof persons / sizeof *persons; k++)
+        if (memmem(text + i, end - i < FAR_ENOUGH ? end - i : FAR_ENOUGH, persons[k], strlen(persons[k])))
+            return false;
+    for (size_t k = 0; is_said && k < sizeof subjects / sizeof *subjects; k++) {
+        size_t n = strlen(subjects[k]);
+        if (start >= n && memcmp(text + start - n, subjects[k], n) == 0)
+            return false;
+    }
+    return is_said;
 }
 
 static void look_back(struct vs_pii_at *a, int most_words)
@@ -364,7 +376,7 @@ static void look_back(struct vs_pii_at *a, int most_words)
                 return;
         }
         uint64_t key = key_back(text, start, i, limit, &start);
-        if (key != BORN || !is_figure(text, i, next))
+        if (key != BORN || !is_figure(text, start, i, next, a->p))
             note(a, key, far);
         far++;
         i = start;
