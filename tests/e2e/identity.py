@@ -197,6 +197,12 @@ class Files(Base):
         honest = self.add("honest")
         self.call("keys", "revoke", "k3")
         self.unknown(key)
+        x = self.connect()                                      # a gateway asks whose it is: it waits, as long as it may
+        for name, more in (("TIMEOUT", {"deadline_ms": 50}), ("INVALID", {"model_of_a_body": 1})):
+            begin = time.monotonic()
+            self.fails(name, lambda more=more: self.ask(x, c.WHOAMI, key=key, **more))
+            self.assertLess(time.monotonic() - begin, 1.5, name)
+        self.unknown(key)
         hold(key)[0].close()                                    # one that leaves meanwhile
         client, _ = hold(key)
         self.assertGreater(refused_after(key), 1.9)

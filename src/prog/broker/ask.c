@@ -490,8 +490,6 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
         identify(b, r, &a.head, &denied);
     if (!r)
         peer_refuse(b, p, VS_E_NOMEM, vs_status_text(VS_E_NOMEM));
-    else if (waits)
-        ;                               /* ask_judge_late */
     else if (!audit_begin(b, r, is_read ? &a.head : NULL, is_read ? &a.payload : NULL))
         request_fail(b, r, VS_E_SYSTEM, "the audit log cannot be written");
     else if (is_read && denied.code != VS_E_KEY && receipt_begin(b, r, &a.head, &a.payload, &why) != VS_OK)
@@ -509,7 +507,8 @@ void ask_request(struct broker *b, struct peer *p, struct vs_frame *f)
             a.head.model = alias_resolve(b, a.head.model);
         if (a.head.deadline_ms)
             r->deadline = b->now + (uint64_t)a.head.deadline_ms * MS;
-        handlers[handler].ask(b, r, &a);
+        if (!waits)                     /* else ask_judge_late */
+            handlers[handler].ask(b, r, &a);
     }
     vs_head_clear(&a.head);
 }
