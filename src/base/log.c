@@ -50,7 +50,7 @@ static void format_text(const struct vs_log *l, struct vs_buf *out)
         if (l->fields[i].text)
             word(out, l->fields[i].text);
         else
-            vs_buf_printf(out, "%" PRId64, l->fields[i].number);
+            vs_buf_printf(out, "%" PRIu64, l->fields[i].number);
     }
 }
 
@@ -71,7 +71,7 @@ static void format_json(const struct vs_log *l, struct vs_buf *out)
         if (l->fields[i].text)
             quoted(out, l->fields[i].text, VS_TEXT_JSON);
         else
-            vs_buf_printf(out, "%" PRId64, l->fields[i].number);
+            vs_buf_printf(out, "%" PRIu64, l->fields[i].number);
     }
     vs_buf_char(out, '}');
 }

@@ -23,7 +23,7 @@ enum vs_log_level { VS_LOG_INFO, VS_LOG_WARNING, VS_LOG_ERROR };
 struct vs_log_field {
     const char *key;                    /* [a-z_]+ */
     const char *text;                   /* NULL: number */
-    int64_t number;
+    uint64_t number;                    /* up to 2^64 - 1, as clients name their requests */
 };
 
 struct vs_log {

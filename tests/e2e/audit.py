@@ -329,6 +329,20 @@ class Audit(LogTest):
             expect(which + 1, **{first: joined(lines[:which] + [bytes(line)] + lines[which + 1:])})
         self.assertTrue(self.verify()["ok"])
 
+    def test_large_numbers(self):
+        """A client may name its requests by any number of 64 bits: records and the daemon's own log say it as it was."""
+        numbers = [2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1]
+        daemon = self.serve()
+        x = self.client()
+        for x.last_id in [n - 1 for n in numbers]:
+            self.assertEqual(self.ask(x).kind, c.COMPLETE)
+        self.stop(daemon)
+        for event in ("request", "answer"):
+            self.assertEqual([r["api"]["request"]["uid"] for r in self.records() if r["event"] == event], [str(n) for n in numbers])
+        said = self.read(self.dir + "/said").decode()
+        ends = [line for line in said.splitlines() if " request_end " in line]
+        self.assertEqual([int(line.split("request=")[1].split()[0]) for line in ends], numbers)
+
     def test_signed(self):
         """What was kept elsewhere shows that the log is cut, or another one; keys that signed are gone."""
         daemon = self.serve(rotate_bytes=65536, checkpoint_records=10, checkpoint_copy=self.dir + "/copy")

@@ -15,6 +15,7 @@
 #include "ipc/json.h"
 #include "ipc/long_text.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,10 +92,10 @@ static void put_text(struct vs_buf *f, const char *key, const char *text)
     }
 }
 
-static void put_number(struct vs_buf *f, const char *key, int64_t n)
+static void put_number(struct vs_buf *f, const char *key, uint64_t n)
 {
     put_key(f, key);
-    vs_buf_printf(f, "%lld", (long long)n);
+    vs_buf_printf(f, "%" PRIu64, n);
 }
 
 /* Takes over the fields. NULL: it can't be kept. */
@@ -187,11 +188,11 @@ static bool is_loggable(uint16_t type)
 
 static void put_who(struct vs_buf *f, const struct request *r)
 {
-    put_number(f, "request", (int64_t)r->id);
+    put_number(f, "request", r->id);
     put_text(f, "type", vs_message_name(r->type));
-    put_number(f, "number", (int64_t)r->number);
-    put_number(f, "uid", (int64_t)r->peer->uid);
-    put_number(f, "pid", (int64_t)r->peer->pid);
+    put_number(f, "number", r->number);
+    put_number(f, "uid", r->peer->uid);
+    put_number(f, "pid", (uint64_t)r->peer->pid);
     put_text(f, "client", r->peer->name);
     put_text(f, "key", r->who.name);
     if (r->who.name[0] || r->who.role)
@@ -292,7 +293,7 @@ bool audit_begin(struct broker *b, struct request *r, const struct vs_head *head
         put_text(&f, "on_behalf_of", head->on_behalf_of);
     r->is_recorded = true;
     if (p && p->body_bytes)
-        put_number(&f, "text_bytes", (int64_t)p->body_bytes);
+        put_number(&f, "text_bytes", p->body_bytes);
     if (p && p->body_bytes > HASH_SLICE) {
         hash_later(a, r, &f);
         return true;
@@ -334,7 +335,7 @@ static void put_levels(struct vs_buf *f, const struct broker *b, const struct mo
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         const json_t *level = json_object_get(of[i].sandbox, "level");
         if (json_is_integer(level))
-            put_number(&all, of[i].name, json_integer_value(level));
+            put_number(&all, of[i].name, (uint64_t)json_integer_value(level));
     }
     put_key(f, "sandbox");
     vs_buf_add(f, all.n ? all.data : "{", all.n ? all.n : 1);
@@ -367,8 +368,8 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
     put_text(&f, "model", m ? m->name : "");
     put_text(&f, "model_digest", o->model_digest[0] ? o->model_digest : "");
     put_text(&f, "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done");
-    put_number(&f, "status_id", severity_of(o));
-    put_number(&f, "duration", (int64_t)((b->now - r->arrived_at) / MS));
+    put_number(&f, "status_id", (uint64_t)severity_of(o));
+    put_number(&f, "duration", (b->now - r->arrived_at) / MS);
     if (o->has_usage) {
         put_number(&f, "prompt_tokens", o->usage.prompt_tokens);
         put_number(&f, "completion_tokens", o->usage.completion_tokens);
@@ -379,7 +380,7 @@ enum audit_ends audit_end(struct broker *b, struct request *r, const struct vs_o
     if (r->n_resumed)
         put_number(&f, "resumed", r->n_resumed);
     if (r->text_bytes) {
-        put_number(&f, "text_bytes", (int64_t)r->text_bytes);
+        put_number(&f, "text_bytes", r->text_bytes);
         put_hmac(a, &f, &r->text_sum);
     }
     put_text(&f, "policy", r->policy);
@@ -451,7 +452,7 @@ static void on_written(struct broker *b, const struct vs_frame *f)
         uint64_t missed = a->n_missed;
         a->n_missed = 0;
         struct vs_buf gap = { 0 };
-        put_number(&gap, "missed", (int64_t)missed);
+        put_number(&gap, "missed", missed);
         keep(b, "gap", &gap);
     }
     send_kept(b);

@@ -457,8 +457,8 @@ static void log_guard(struct broker *b, const struct model *m, const struct requ
     snprintf(words, sizeof words, "model %s: request %llu of pid %lld: %s", name, (unsigned long long)r->id,
              (long long)r->peer->pid, text);
     const struct vs_log_field fields[] = {
-        { "request", NULL, (int64_t)r->id }, { "model", name, 0 }, { "uid", NULL, (int64_t)r->peer->uid },
-        { "pid", NULL, (int64_t)r->peer->pid },
+        { "request", NULL, r->id }, { "model", name, 0 }, { "uid", NULL, r->peer->uid },
+        { "pid", NULL, (uint64_t)r->peer->pid },
     };
     broker_log_event(b, VS_LOG_WARNING, "guard", fields, sizeof fields / sizeof *fields, words);
 }

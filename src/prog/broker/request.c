@@ -263,13 +263,13 @@ static void log_end(struct broker *b, const struct request *r, const struct vs_o
     char model[MAX_LOG_NAME];           /* which may be a path */
     snprintf(model, sizeof model, "%s", r->model->name);
     const struct vs_log_field fields[] = {
-        { "request", NULL, (int64_t)r->id },
+        { "request", NULL, r->id },
         { "type", vs_message_name(r->type), 0 },
         { "model", model, 0 },
-        { "uid", NULL, (int64_t)r->peer->uid },
-        { "pid", NULL, (int64_t)r->peer->pid },
+        { "uid", NULL, r->peer->uid },
+        { "pid", NULL, (uint64_t)r->peer->pid },
         { "finish", failed ? vs_status_name(o->error.code) : o->finish_reason[0] ? o->finish_reason : "done", 0 },
-        { "ms", NULL, (int64_t)((b->now - r->arrived_at) / MS) },
+        { "ms", NULL, (uint64_t)((b->now - r->arrived_at) / MS) },
         { "prompt_tokens", NULL, o->usage.prompt_tokens },
         { "tokens", NULL, r->n_tokens },
         { "resumed", NULL, r->n_resumed },

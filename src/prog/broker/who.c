@@ -97,7 +97,7 @@ static void note(struct broker *b, const char *event, const struct peer *p, cons
 static void log_locked_out(struct broker *b, const struct peer *p)
 {
     note(b, "locked_out", p, "");
-    const struct vs_log_field fields[] = { { "uid", NULL, (int64_t)p->uid }, { "pid", NULL, (int64_t)p->pid } };
+    const struct vs_log_field fields[] = { { "uid", NULL, p->uid }, { "pid", NULL, (uint64_t)p->pid } };
     broker_log_event(b, VS_LOG_WARNING, "locked_out", fields, 2, "too many wrong keys: this user is locked out for 30 seconds");
 }
 
@@ -310,7 +310,7 @@ void who_read(struct broker *b, int fd)
             if (p->late_key[0] && !who_may_come(b, p, p->late_key))
                 peer_judge_late(b, p);
             for (struct request *r = p->requests; r; r = r->peer_next)
-                if (r->late_key && r->place != PLACE_ENDED && !who_may_come(b, p, r->late_key))
+                if (r->late_key && r->place != PLACE_ENDED && r->place != PLACE_CLOSING && !who_may_come(b, p, r->late_key))
                     ask_judge_late(b, r);
         }
     } else {                            /* the supervisor checked it; nobody goes on under what does not hold any more */
