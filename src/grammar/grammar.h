@@ -99,7 +99,7 @@ size_t vs_matcher_read(struct vs_matcher *m, const char *text, size_t n);
 bool vs_matcher_may_end(const struct vs_matcher *m);
 bool vs_matcher_must_end(const struct vs_matcher *m);       /* nothing can follow */
 
-/* Adds to *out (NULL: nowhere) the JSON text with its strings spelled as answers spell them, at most so many bytes of it; returns
- * how many bytes of the text those are. What is no JSON stays what it is. */
+/* Adds to *out (NULL: nowhere) the JSON text with its strings and numbers in one spelling of all (respell.c), at most so many bytes
+ * of it; returns how many bytes of the text those are. What is no JSON stays what it is. */
 size_t vs_json_respell(const char *text, size_t n, size_t most, struct vs_buf *out);
 #endif

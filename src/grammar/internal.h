@@ -164,6 +164,7 @@ void vs_spell_literal(struct vs_grammar *g, const char *s, size_t n, uint32_t fr
 void vs_spell_value(struct vs_grammar *g, uint32_t space, const json_t *v, uint32_t from, uint32_t to);
 
 /* A decimal number: no zeros that say nothing, and no minus before zero. */
+enum { VS_WHOLE_DIGITS = 60, VS_FRACTION_DIGITS = 40 };       /* of a number, at most */
 struct vs_decimal { bool negative; char whole[64], fraction[48]; };
 bool vs_decimal_of(const json_t *v, struct vs_decimal *ret);          /* false: it is no number, or too large or too long */
 int vs_decimal_compare(const struct vs_decimal *a, const struct vs_decimal *b);
@@ -175,6 +176,9 @@ struct vs_number {
     unsigned decimals;
     const char *multiple_path;          /* for messages */
 };
+/* A number as an answer says it. */
+enum { VS_NUMBER_TEXT = 160 };
+void vs_spell_number_of(const json_t *v, char text[VS_NUMBER_TEXT]);
 void vs_spell_number(struct vs_grammar *g, const struct vs_number *what, uint32_t from, uint32_t to);
 
 /* ---- schema_sets.c: what $ref may name. {root} is one; nothing is read before the first name is asked for. ---- */

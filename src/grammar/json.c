@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INDENT = 40, TABS = 10, INTEGER_DIGITS = 60, FRACTION_DIGITS = 40, SURE_DIGITS = 15, MULTIPLE_DIGITS = 18,
+enum { INDENT = 40, TABS = 10, SURE_DIGITS = 15, MULTIPLE_DIGITS = 18,
        MAX_MULTIPLE = 3000 };
 
 /* ---- white space ---- */
@@ -211,7 +211,7 @@ struct number {
     struct vs_decimal low, high;         /* magnitudes */
     uint64_t multiple;
     unsigned decimals;
-    bool bounded, integer, fractional, zeros;        /* zeros: .0 behind integers is read */
+    bool bounded, integer, fractional, reads;        /* reads: .0 behind integers, longer exponents */
 };
 
 union key {
@@ -284,7 +284,7 @@ static bool accepts_number(void *context, uint64_t key)
 static uint64_t whole_digit(const struct number *n, union key k, unsigned digit)
 {
     const struct side *s = &n->side[k.f.negative];
-    unsigned most = n->multiple > 1 ? MULTIPLE_DIGITS : INTEGER_DIGITS;
+    unsigned most = n->multiple > 1 ? MULTIPLE_DIGITS : VS_WHOLE_DIGITS;
     if (k.f.n_whole >= most)
         return VS_DFA_DEAD;
     if (n->bounded && s->impossible)
@@ -307,11 +307,11 @@ static uint64_t fraction_digit(const struct number *n, union key k, unsigned dig
 {
     const struct side *s = &n->side[k.f.negative];
     if (n->decimals && k.f.n_fraction >= n->decimals)        /* zeros that say nothing */
-        return n->zeros && digit == 0 ? k.v : VS_DFA_DEAD;
+        return n->reads && digit == 0 ? k.v : VS_DFA_DEAD;
     if (n->multiple > 1)
         k.f.remainder = (k.f.remainder * 10 + digit) % n->multiple;
     k.f.has_part |= digit != 0;
-    if (k.f.n_fraction >= FRACTION_DIGITS || (n->bounded && k.f.n_whole + k.f.n_fraction >= SURE_DIGITS))
+    if (k.f.n_fraction >= VS_FRACTION_DIGITS || (n->bounded && k.f.n_whole + k.f.n_fraction >= SURE_DIGITS))
         return VS_DFA_DEAD;
     if (s->low)
         k.f.low = compare_digit(k.f.low, s->low->fraction, k.f.n_fraction, digit);
@@ -329,7 +329,7 @@ static uint64_t point(const struct number *n, union key k)
     k.f.high = after_whole(k.f.high, s->high, k.f.n_whole);
     if (n->integer) {
         k.f.phase = AT_ZEROS_POINT;
-        return n->zeros ? k.v : VS_DFA_DEAD;
+        return n->reads ? k.v : VS_DFA_DEAD;
     }
     k.f.phase = AT_POINT;
     k.f.n_whole = n->bounded ? k.f.n_whole : 0;
@@ -372,7 +372,7 @@ static uint64_t step_number(void *context, uint64_t key, uint8_t byte)
             return (union key){ .f = { .phase = AT_E_SIGN } }.v;
         return is_digit ? (union key){ .f = { .phase = AT_E_DIGIT } }.v : VS_DFA_DEAD;
     case AT_E_SIGN: return is_digit ? (union key){ .f = { .phase = AT_E_DIGIT } }.v : VS_DFA_DEAD;
-    case AT_E_DIGIT: return is_digit ? (union key){ .f = { .phase = AT_E_END } }.v : VS_DFA_DEAD;
+    case AT_E_DIGIT: return is_digit ? (union key){ .f = { .phase = n->reads ? AT_E_DIGIT : AT_E_END } }.v : VS_DFA_DEAD;
     case AT_E_END: return VS_DFA_DEAD;
     }
     return has_exponent && (byte | 32) == 'e' ? (union key){ .f = { .phase = AT_E } }.v : VS_DFA_DEAD;
@@ -413,7 +413,7 @@ void vs_spell_number(struct vs_grammar *g, const struct vs_number *what, uint32_
 {
     struct number n = { .what = what, .bounded = what->has_low || what->has_high || what->decimals || what->fractional,
                         .integer = what->integer || (what->multiple > 0 && !what->decimals), .multiple = what->multiple,
-                        .decimals = what->decimals, .fractional = what->fractional, .zeros = g->use == VS_GRAMMAR_READS };
+                        .decimals = what->decimals, .fractional = what->fractional, .reads = g->use == VS_GRAMMAR_READS };
     bool cut[257] = { 0 };
     if (what->multiple > MAX_MULTIPLE) {
         vs_grammar_fail(g, VS_E_UNSUPPORTED, "%s: only up to %d", what->multiple_path, MAX_MULTIPLE);
@@ -434,27 +434,42 @@ void vs_spell_number(struct vs_grammar *g, const struct vs_number *what, uint32_
 
 /* ---- values that are written out ---- */
 
-static void add_number(struct vs_grammar *g, const json_t *v, uint32_t from, uint32_t to)
+void vs_spell_number_of(const json_t *v, char text[VS_NUMBER_TEXT])
 {
     struct vs_decimal d;
-    char text[160];
     bool plain = vs_decimal_of(v, &d);
     if (plain && (json_is_integer(v) || strlen(d.whole) + strlen(d.fraction) <= 21))
-        snprintf(text, sizeof text, "%s%s%s%s", d.negative ? "-" : "", d.whole, d.fraction[0] ? "." : "", d.fraction);
+        snprintf(text, VS_NUMBER_TEXT, "%s%s%s%s", d.negative ? "-" : "", d.whole, d.fraction[0] ? "." : "", d.fraction);
     else
         for (int digits = 14; digits < 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits + 1, json_real_value(v));
+            snprintf(text, VS_NUMBER_TEXT, "%.*g", digits + 1, json_real_value(v));
             if (strtod(text, NULL) == json_real_value(v))
                 break;
         }
-    vs_edge_text(g, from, text, strlen(text), to);
-    if (g->use == VS_GRAMMAR_READS && !strpbrk(text, ".e")) {
+}
+
+static void add_number(struct vs_grammar *g, const json_t *v, uint32_t from, uint32_t to)
+{
+    char text[VS_NUMBER_TEXT];
+    vs_spell_number_of(v, text);
+    if (g->use != VS_GRAMMAR_READS) {
+        vs_edge_text(g, from, text, strlen(text), to);
+        return;
+    }
+    struct vs_buf plain = { 0 };
+    vs_json_respell(text, strlen(text), SIZE_MAX, &plain);
+    if (plain.status == VS_OK)
+        vs_edge_text(g, from, plain.data, plain.n, to);
+    else
+        vs_grammar_fail(g, VS_E_NOMEM, "out of memory");
+    if (plain.status == VS_OK && !strpbrk(plain.data, ".e")) {
         uint32_t zeros = vs_place_add(g), more = vs_place_add(g);
-        vs_edge_text(g, from, text, strlen(text), zeros);
+        vs_edge_text(g, from, plain.data, plain.n, zeros);
         vs_edge_text(g, zeros, ".0", 2, more);
         vs_edge_text(g, more, "0", 1, more);
         vs_edge_empty(g, more, to);
     }
+    vs_buf_clear(&plain);
 }
 
 static void add_members(struct vs_grammar *g, uint32_t space, const json_t *v, bool is_object, uint32_t from, uint32_t to)

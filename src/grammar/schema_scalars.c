@@ -337,7 +337,11 @@ static bool keeps(const struct vs_list *l, const json_t *value, unsigned bits)
     struct vs_compiler *c = l->c, inner = { .scope = c->scope, .number = { VS_NOWHERE, VS_NOWHERE }, .own = json_array() };
     struct vs_matcher *m = NULL;
     bool ok = false;
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char number[VS_NUMBER_TEXT], *text;
+    struct vs_buf plain = { 0 };
+    if (json_is_number(value))
+        vs_spell_number_of(value, number);
+    text = json_is_number(value) ? strdup(number) : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
     inner.g = vs_grammar_begin(c->g->v, VS_GRAMMAR_READS, c->g->check);
     if (!text || !inner.g) {
         vs_schema_no_memory(c);
@@ -355,7 +359,10 @@ static bool keeps(const struct vs_list *l, const json_t *value, unsigned bits)
     if (failed(&inner))
         vs_grammar_fail(c->g, inner.g->err.code, "%s", inner.g->err.text);
     else if (vs_grammar_finish(inner.g, NULL) == VS_OK && vs_matcher_create(inner.g, &m) == VS_OK)
-        ok = vs_matcher_read(m, text, strlen(text)) == strlen(text) && vs_matcher_may_end(m);
+        vs_json_respell(text, strlen(text), SIZE_MAX, &plain);
+    if (plain.n && m)
+        ok = vs_matcher_read(m, plain.data, plain.n) == plain.n && vs_matcher_may_end(m);
+    vs_buf_clear(&plain);
     vs_matcher_free(m);
     vs_compiler_clear(&inner);
     vs_grammar_free(inner.g);

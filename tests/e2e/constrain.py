@@ -267,6 +267,21 @@ class Constrain(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(run(*accepts, text=text)[0], status)
         self.assertIn("byte 14 ", run(*accepts, text='{"p": "\\u00eb1"}')[2])
+        number, small = {"type": "number"}, {"type": "number", "minimum": 0, "maximum": 2}
+        for schema, good, bad in (
+                (small, "1e-05 0.15E1 20e-1 1.50 0e5", "-1e-05 21e-1 1e1 01e0 1.e0 1e"),
+                (number, "1e+100 5e-324 -1.7976931348623157e+308 1.50 100e-2", "+1 1e 01e5 .5e1"),
+                ({"enum": [0.00001, 1.5, 1e100, 7]}, "1e-05 0.00001 1.50 1e100 10E+99 7.0 70e-1", "1e-5.0 2e-05 1e99 1.51 7e1"),
+                ({"const": 1e-7}, "1e-07 0.0000001 1e-7", "1e-06"),
+                ({"type": "number", "minimum": 0, "enum": [0.00001, 2]}, "1e-05 2.0", "1e-06"),
+                ({"type": "integer", "maximum": 120}, "1e2 12E+1 1.0 -0.0 1.5e1", "121e0 1e3 1e-1 1.5"),
+                ({"type": "array", "items": {"const": 100}}, "[1e2,100.0]", "[1e2,1e3] [1e2")):
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(schema, f)
+            for status, texts in ((0, good), (1, bad)):
+                for text in texts.split():
+                    with self.subTest((schema, text)):
+                        self.assertEqual(run(*accepts, text=text)[0], status)
         self.assertIn("shortest answer", run("constrain", "-q", "-m", MODEL, "--schema", path)[1])
         with open(path, "w", encoding="utf-8") as f:
             f.write('{"type": "object", "not": {"propertyNames": {"pattern": "a"}}}')

@@ -396,6 +396,12 @@ static void test_respell(void **state)
         { "\"\\ud83d\\u0041\"", "\"\\ud83dA\"" },
         { "\"\\u00g0\\x\\u12\"", "\"\\u00g0\\x\\u12\"" }, { "\"\\\\u0041\"", "\"\\\\u0041\"" },      /* none */
         { "\\u0041", "\\u0041" }, { "\"a\\", "\"a\\" }, { "\"\\u004", "\"\\u004" }, { "", "" },
+        { "[1e-05,1.50,-0.0,0e9,12E+1,-1.0]", "[0.00001,1.5,0,0,120,-1]" }, { "1e-07", "0.0000001" }, { "10e99", "1e100" },
+        { "-1.7976931348623157e+308", "-1.7976931348623157e308" }, { "5e-324", "5e-324" }, { "0.5E1", "5" }, { "125e-2", "1.25" },
+        { "1e59", "100000000000000000000000000000000000000000000000000000000000" }, { "1e60", "1e60" },
+        { "1e-40", "0.0000000000000000000000000000000000000001" }, { "1e-41", "1e-41" }, { "{\"1e5\":1e2}", "{\"1e5\":100}" },
+        { "01e1", "01e1" }, { "1.e1", "1.e1" }, { ".5e1", ".5e1" }, { "+1e1", "+1e1" }, { "1e", "1e" }, { "1e5.0", "1e5.0" },
+        { "-", "-" }, { "1e9999999", "1e9999999" }, { "1e1e1", "1e1e1" }, { "1-0e1", "1-0e1" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -409,6 +415,42 @@ static void test_respell(void **state)
     assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 2, NULL), 2);
     assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 4, NULL), 2);       /* in the middle of it */
     assert_int_equal(vs_json_respell("[\"\\u20ac\"]", 10, 5, NULL), 8);
+}
+
+static size_t add_digits(char *text, unsigned most)
+{
+    size_t n = 1 + below(most);
+    for (size_t i = 0; i < n; i++)
+        text[i] = (char)('0' + (below(3) ? 0 : below(10)));
+    return n;
+}
+
+/* Another spelling is the same number, and the only one of it. */
+static void test_respell_numbers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        char text[200] = "-";
+        struct vs_buf out = { 0 }, again = { 0 };
+        size_t n = below(2), whole = n;
+        n += add_digits(text + n, 70);
+        if (text[whole] == '0')
+            n = whole + 1;
+        if (below(2)) {
+            text[n++] = '.';
+            n += add_digits(text + n, 50);
+        }
+        int exponent = below(2) ? (int)below(200) - 100 : 0;
+        if (exponent)
+            n += (size_t)snprintf(text + n, 16, below(2) ? "e%d" : "E%+04d", exponent);
+        text[n] = 0;
+        assert_int_equal(vs_json_respell(text, n, SIZE_MAX, &out), n);
+        vs_json_respell(out.data, out.n, SIZE_MAX, &again);
+        if (strtod(text, NULL) != strtod(out.data, NULL) || strcmp(out.data, again.data) != 0)
+            fail_msg("%s became %s, and that %s", text, out.data, again.data);
+        vs_buf_clear(&out);
+        vs_buf_clear(&again);
+    }
 }
 
 /* ---- what is refused ---- */
@@ -769,6 +811,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_respell),
+        cmocka_unit_test(test_respell_numbers),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_tags),
