@@ -147,6 +147,18 @@ static void widen(const struct vs_source *s, const struct gains *g, size_t *from
         *end = other;
 }
 
+/* Letters enough for a sentence, and few signs that language does not have: `ev.set()` reads well from behind, too. */
+static bool is_prose(const struct vs_source *s, size_t from, size_t end)
+{
+    enum { LETTERS = 16, FOR_A_SIGN = 3 };
+    unsigned letters = 0, signs = 0;
+    for (size_t i = from; i < end; i++) {
+        letters += vs_ascii_letter(s->text[i]);
+        signs += s->text[i] && strchr("()[]{}<>_=+*/\\|&%$#@^~`", s->text[i]) != NULL;
+    }
+    return letters >= LETTERS && FOR_A_SIGN * signs <= letters;
+}
+
 /* Writes each run of words whose other reading is better by BETTER at least. */
 static void find_runs(const struct vs_source *s, unsigned by, const struct gains *g, size_t *budget, struct vs_reading *to)
 {
@@ -169,9 +181,9 @@ static void find_runs(const struct vs_source *s, unsigned by, const struct gains
         }
         if (best >= better && (over || sum < best - better / 2)) {
             widen(s, g, &from, &best_end);
-            if (backwards)
+            if (backwards && is_prose(s, from, best_end))
                 write_reversed(s, with_marks(s, from, false), with_marks(s, best_end, true), budget, to);
-            else
+            else if (!backwards)
                 write_shifted(s, from, best_end, by, budget, to);
             sum = best = 0;
         }

@@ -203,6 +203,7 @@ static void test_unharmed(void **state)
     static const char *const none[] = {
         "Please write me a letter about the garden.", "x = a + b; return x", "See section 4.2 of the manual.",
         "The internationalisation of software", "https://shop.example/list?page=2&sort=up", "1, 2, 3, 4", "I am 42 years old.",
+        "        ev.set()\n        self.assertTrue(ev.is_set())\n        ev.set()\n        self.wait()\n",
     };
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         assert_int_equal(vs_views_make(&views, none[i], strlen(none[i]), NULL), VS_OK);
