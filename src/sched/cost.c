@@ -16,6 +16,7 @@ static const double MOST_CHANGE = 0.3;
 static const double NEW_DOUBT = 0.25;       /* of what was estimated only */
 static const double MOST_OUT = 0.25;        /* of a step with one row: from such steps it can't be told apart */
 static const double HOPE = 1.1;             /* what twice the rows may cost, before they were tried */
+enum { BELIEVED = 4 };                      /* outliers in a row */
 static const double LEAST_SCALE = 0.3;      /* of an estimate that is replaced: it was one from above */
 
 static double least(double a, double b)
@@ -190,7 +191,7 @@ static double limit_of(struct vs_cost *c, double error, double known)
     if (c->n_outliers && (error > 0) != c->outliers_slow)
         c->n_outliers = 0;
     c->outliers_slow = error > 0;
-    if (++c->n_outliers < 4)
+    if (++c->n_outliers < BELIEVED)
         return limit;
     doubt_pace(c, VARIANCE);
     return 0.5;
@@ -214,6 +215,8 @@ void vs_cost_learn(struct vs_cost *c, const struct vs_sched_work *work, double n
         part[i] *= c->term[i] / expected;                    /* now shares of the prediction */
     double known = doubt_of(c, part, with), variance = known + (fresh ? FIRST_VARIANCE : VARIANCE);
     double limit = fresh ? 0.5 : limit_of(c, error, known);
+    if (!fresh && c->n_outliers && c->n_outliers < BELIEVED)
+        variance = known + VARIANCE * (error / limit) * (error / limit);   /* disturbed, so it says less about what is in it */
     error = most(-limit, least(limit, error));
     for (int i = 0; i < VS_COST_TERMS; i++) {
         c->term[i] *= 1 + most(-MOST_CHANGE, least(MOST_CHANGE, with[i] / variance * error));

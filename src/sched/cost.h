@@ -5,8 +5,8 @@
  * The curve is straight between knots at 1, 2, 4, ... rows. Each step moves the terms, each by its part in the prediction and by
  * how much it is in doubt: a Kalman filter in relative units, with the whole covariance. A machine that grows slower or faster does
  * so for all terms, and there most of an error goes: who sees single rows for long knows what eight take all the same. An error
- * counts up to three times the usual one, so that one step on a busy machine changes little, while a machine that stays slow is
- * believed after four. The first step of so many rows is slow: the second outweighs it.
+ * counts up to three times the usual one, and less the further it is beyond, so that one step on a busy machine changes little,
+ * while a machine that stays slow is believed after four. The first step of so many rows is slow: the second outweighs it.
  * A knot that no step came near is estimated from above: many rows as if each cost the same, few as if they cost as much as more.
  */
 #ifndef VS_SCHED_COST_H

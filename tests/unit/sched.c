@@ -39,7 +39,15 @@ void *calloc(size_t n, size_t size)
 #endif
 
 static const double MS = 1e6;
-static uint64_t seed = 1;
+static uint64_t seed;
+
+/* Each test begins with the same numbers, whatever tests there are beside it. */
+static int seeded(void **state)
+{
+    (void)state;
+    seed = 0x9e3779b97f4a7c15u;
+    return 0;
+}
 
 static uint32_t below(uint32_t n)
 {
@@ -800,6 +808,11 @@ static void test_random(void **state)
 
 /* ---- what it learns, and what it costs ---- */
 
+static double error_at(const struct vs_cost *c, const struct machine *m, const struct vs_sched_work *work)
+{
+    return fabs(vs_cost_of(c, work) / (truth(m, work) * MS) - 1);
+}
+
 /* How far off its predictions are at worst, after 3,000 steps with noise of 5 % and 3 % of the steps three to six times as long. */
 static double learned(void)
 {
@@ -820,22 +833,36 @@ static double learned(void)
     double worst = 0;
     for (uint32_t rows = 1; rows <= 512; rows++) {
         work = (struct vs_sched_work){ .rows = rows, .outs = rows < 16 ? rows : 16, .prompt_attended = rows * 500.0 };
-        double error = vs_cost_of(&c, &work) / (truth(&m, &work) * MS) - 1;
-        worst = error > worst ? error : -error > worst ? -error : worst;
+        worst = fmax(worst, error_at(&c, &m, &work));
     }
     return worst;
+}
+
+enum { MACHINES = 300 };
+
+static int by_size(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* What so many machines' errors are: of all but three below rare, of each below most. */
+static void check_errors(const char *what, double error_of(void), double rare, double most)
+{
+    double error[MACHINES];
+    for (int i = 0; i < MACHINES; i++)
+        error[i] = error_of();
+    qsort(error, MACHINES, sizeof *error, by_size);
+    printf("%s, %d machines: off by %.3f, one in a hundred by %.3f, at most by %.3f\n", what, MACHINES, error[MACHINES / 2],
+           error[MACHINES - 1 - MACHINES / 100], error[MACHINES - 1]);
+    assert_true(error[MACHINES - 1 - MACHINES / 100] < rare);
+    assert_true(error[MACHINES - 1] < most);
 }
 
 static void test_learning(void **state)
 {
     (void)state;
-    double worst = 0;
-    for (int i = 0; i < 30; i++) {
-        double error = learned();
-        assert_true(error < 0.15);
-        worst = error > worst ? error : worst;
-    }
-    printf("30 machines, each learned within %.3f\n", worst);
+    check_errors("all kinds of steps", learned, 0.125, 0.17);
 }
 
 /* A model's first steps are slow (its memory is touched for the first time), and after them one row is computed at a time. What two
@@ -870,13 +897,13 @@ static void learn(struct vs_cost *c, const struct machine *m, uint32_t rows)
 }
 
 /* All that it knows moves with the rows that it sees, and they need not be many. */
-static void test_learning_from_one_row(void **state)
+static double learned_from_one_row(void)
 {
-    (void)state;
     static const uint32_t seen[] = { 1, 2, 1, 4, 1, 3, 1, 8 };
     static const double slow[] = { 2, 1, 2.5, 0.8, 1 };
     struct vs_cost c = { 0 };
     struct machine m = large;
+    double worst = 0;
     m.noise = 0.05;
     m.slow = slow[0];
     for (size_t i = 0; i < 160; i++)
@@ -887,17 +914,22 @@ static void test_learning_from_one_row(void **state)
             learn(&c, &m, 1);
         for (uint32_t rows = 1; rows <= 8; rows *= 2) {
             struct vs_sched_work work = decoding(rows);
-            double part = vs_cost_of(&c, &work) / (truth(&m, &work) * MS);
-            assert_true(part > 0.85 && part < 1.15);
+            worst = fmax(worst, error_at(&c, &m, &work));
         }
     }
+    return worst;
+}
+
+static void test_learning_from_one_row(void **state)
+{
+    (void)state;
+    check_errors("one row, as the speed changes", learned_from_one_row, 0.24, 0.28);
 }
 
 /* The first step of so many rows is slow, and so is one that others disturbed: each is outweighed by the next ones, also when they
  * come rarely. */
-static void test_learning_from_rare_steps(void **state)
+static double learned_from_rare_steps(void)
 {
-    (void)state;
     struct vs_cost c = { 0 };
     struct machine m = large;
     struct vs_sched_work two = decoding(2);
@@ -908,8 +940,13 @@ static void test_learning_from_rare_steps(void **state)
         for (int i = 0; i < 64; i++)
             learn(&c, &m, 1);
     }
-    double part = vs_cost_of(&c, &two) / (truth(&m, &two) * MS);
-    assert_true(part > 0.85 && part < 1.15);
+    return error_at(&c, &m, &two);
+}
+
+static void test_learning_from_rare_steps(void **state)
+{
+    (void)state;
+    check_errors("rare steps", learned_from_rare_steps, 0.19, 0.23);
 }
 
 struct answer {                                          /* one that decodes alone, with a draft model */
@@ -958,37 +995,52 @@ static void answer_step(struct answer *a, uint32_t most)
     a->n_tokens += took;
 }
 
+struct phases { double first_step, slow[4]; };
+
+/* How many times as fast a draft model makes answers while the machine goes through its phases. In each of them there are two with
+ * guesses, each behind one without. */
+static double speed_with_guesses(const struct phases *p)
+{
+    const struct vs_sched_config config = { .chunk = 64, .outs = 9, .places = 1, .max_requests = 4, .target_ns = 100 * MS };
+    struct answer a = { .m = large, .right = 7 };
+    double sum = 0;
+    a.m.noise = 0.08;
+    a.m.spikes = 10;
+    assert_int_equal(vs_sched_create(&config, &a.s), VS_OK);
+    for (size_t k = 0; k < 16; k++) {
+        struct vs_sched_work one = decoding(1);
+        const uint32_t most = k % 2 ? 8 : 0;
+        a.r = (struct vs_sched_request){ .runnable = true, .decode = true, .position = 20 };
+        vs_draft_init(&a.draft, VS_DRAFT_MODEL);
+        a.n_tokens = 0;
+        a.ms = 0;
+        while (a.n_tokens < 200) {
+            a.m.slow = p->slow[k / 4] * (k || a.n_tokens > 4 ? 1 : p->first_step);
+            answer_step(&a, most);
+        }
+        sum += most ? a.n_tokens * truth(&a.m, &one) / a.ms : 0;
+    }
+    vs_sched_free(a.s);
+    return sum / 8;
+}
+
 /* A draft model goes on to pay, whatever the machine did while it learned what rows cost. */
 static void test_guesses_go_on(void **state)
 {
     (void)state;
-    static const struct { double first_step, slow[4]; } cases[] = {
+    enum { WORLDS = 20 };
+    static const struct phases cases[] = {
         { 1, { 1, 1, 1, 1 } }, { 1, { 2, 1, 1, 1 } }, { 1, { 1, 2, 2, 2 } }, { 1, { 2, 1, 2.5, 0.8 } }, { 3, { 1, 1, 1, 1 } },
     };
-    const struct vs_sched_config config = { .chunk = 64, .outs = 9, .places = 1, .max_requests = 4, .target_ns = 100 * MS };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct answer a = { .m = large, .right = 7 };
-        double sum = 0;
-        a.m.noise = 0.08;
-        a.m.spikes = 10;
-        assert_int_equal(vs_sched_create(&config, &a.s), VS_OK);
-        for (size_t k = 0; k < 16; k++) {                /* in each phase two answers with guesses, each behind one without */
-            struct vs_sched_work one = decoding(1);
-            const uint32_t most = k % 2 ? 8 : 0;
-            a.r = (struct vs_sched_request){ .runnable = true, .decode = true, .position = 20 };
-            vs_draft_init(&a.draft, VS_DRAFT_MODEL);
-            a.n_tokens = 0;
-            a.ms = 0;
-            while (a.n_tokens < 200) {
-                a.m.slow = cases[i].slow[k / 4] * (k || a.n_tokens > 4 ? 1 : cases[i].first_step);
-                answer_step(&a, most);
-            }
-            double speed = a.n_tokens * truth(&a.m, &one) / a.ms;
-            sum += most ? speed : 0;
+        double sum = 0, least = INFINITY;
+        for (int k = 0; k < WORLDS; k++) {
+            double speed = speed_with_guesses(&cases[i]);
+            sum += speed;
+            least = fmin(least, speed);
         }
-        printf("case %zu: %.2f times as fast\n", i, sum / 8);
-        assert_true(sum / 8 > 1.3);                      /* 1.5 when it knows all */
-        vs_sched_free(a.s);
+        printf("case %zu: %.2f times as fast, at least %.2f\n", i, sum / WORLDS, least);
+        assert_true(sum / WORLDS > 1.3 && least > 1.2);  /* 1.5 when it knows all */
     }
 }
 
@@ -1128,20 +1180,22 @@ static void test_guesses_are_planned(void **state)
     world_close(w);
 }
 
+#define TEST(function) cmocka_unit_test_setup(function, seeded)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guesses_are_planned), cmocka_unit_test(test_target),
-        cmocka_unit_test(test_target_of_a_shared_machine),
-        cmocka_unit_test(test_tenth), cmocka_unit_test(test_alone), cmocka_unit_test(test_hog),
-        cmocka_unit_test(test_shares), cmocka_unit_test(test_priority), cmocka_unit_test(test_rise),
-        cmocka_unit_test(test_starving), cmocka_unit_test(test_sleeper), cmocka_unit_test(test_outs),
-        cmocka_unit_test(test_drafts_yield),
-        cmocka_unit_test(test_drafts_alone), cmocka_unit_test(test_victim), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_learning), cmocka_unit_test(test_learning_from_a_cold_start),
-        cmocka_unit_test(test_learning_from_one_row), cmocka_unit_test(test_learning_from_rare_steps),
-        cmocka_unit_test(test_guesses_go_on), cmocka_unit_test(test_vain_guesses),
-        cmocka_unit_test(test_overhead), cmocka_unit_test(test_guesses_are_no_rows), cmocka_unit_test(test_config),
+        TEST(test_guesses_are_planned), TEST(test_target),
+        TEST(test_target_of_a_shared_machine),
+        TEST(test_tenth), TEST(test_alone), TEST(test_hog),
+        TEST(test_shares), TEST(test_priority), TEST(test_rise),
+        TEST(test_starving), TEST(test_sleeper), TEST(test_outs),
+        TEST(test_drafts_yield),
+        TEST(test_drafts_alone), TEST(test_victim), TEST(test_random),
+        TEST(test_learning), TEST(test_learning_from_a_cold_start),
+        TEST(test_learning_from_one_row), TEST(test_learning_from_rare_steps),
+        TEST(test_guesses_go_on), TEST(test_vain_guesses),
+        TEST(test_overhead), TEST(test_guesses_are_no_rows), TEST(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
