@@ -107,6 +107,14 @@ bool vs_piece_end(struct vs_piece *p)
     return false;
 }
 
+bool vs_piece_close(struct vs_piece *p, bool is_enough)
+{
+    if (is_enough)
+        return vs_piece_end(p);
+    vs_piece_drop(p);
+    return false;
+}
+
 /* ---- all ---- */
 
 /* Those first whose text is shorter than what they read. */

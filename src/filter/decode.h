@@ -32,6 +32,7 @@ bool vs_piece_add(struct vs_piece *p, char c, size_t from, size_t end, enum vs_r
 /* Keeps the piece when it is text, or the runs of it that are; false: nothing was. */
 bool vs_piece_end(struct vs_piece *p);
 void vs_piece_drop(struct vs_piece *p);
+bool vs_piece_close(struct vs_piece *p, bool is_enough);        /* one or the other */
 
 typedef void vs_decoder_fn(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to);
 vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu, vs_decode_numbers, vs_decode_morse,

@@ -324,8 +324,7 @@ void vs_decode_base58(const struct vs_source *s, const struct vs_survey *v, size
             bool leads = !c && k + 4 > n_bytes;        /* a zero of the greatest limb */
             good = leads || (is_printable((uint32_t)(uint8_t)c << 24, 1) && vs_piece_add(&p, c, i, end, VS_READING_BASE58));
         }
-        if (!good || !vs_piece_end(&p))
-            vs_piece_drop(&p);
+        vs_piece_close(&p, good);
     }
 }
 

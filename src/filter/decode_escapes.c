@@ -50,8 +50,7 @@ void vs_decode_morse(const struct vs_source *s, const struct vs_survey *v, size_
             if (!twice && word && !vs_piece_add(&p, c, at, i, VS_READING_MORSE))
                 break;
         }
-        if (letters < 6 || !vs_piece_end(&p))
-            vs_piece_drop(&p);
+        vs_piece_close(&p, letters >= 6);
         i = i > from ? i : i + 1;
     }
 }
@@ -151,6 +150,5 @@ void vs_decode_escapes(const struct vs_source *s, const struct vs_survey *v, siz
         count++;
         i += length;
     }
-    if (count < 2 || !vs_piece_end(&p))
-        vs_piece_drop(&p);
+    vs_piece_close(&p, count >= 2);
 }

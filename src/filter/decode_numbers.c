@@ -34,11 +34,7 @@ static size_t decode_hex(const struct vs_source *s, size_t i, size_t *budget, st
         at = skip_between(s, i = at + 2);
     }
     *ret_seen = at;
-    if (pairs < 6 || !vs_piece_end(&p)) {
-        vs_piece_drop(&p);
-        return 0;
-    }
-    return i;
+    return vs_piece_close(&p, pairs >= 6) ? i : 0;
 }
 
 /* Decimal or octal. */
@@ -65,11 +61,7 @@ static size_t decode_values(const struct vs_source *s, size_t i, unsigned base, 
             break;
     }
     *ret_seen = i;
-    if (count < 6 || !vs_piece_end(&p)) {
-        vs_piece_drop(&p);
-        return 0;
-    }
-    return end;
+    return vs_piece_close(&p, count >= 6) ? end : 0;
 }
 
 /* "9-7-14-15-18-5 1-12-12": letters by their places in the alphabet, words with a blank or a slash between them. */
@@ -94,11 +86,7 @@ static size_t decode_places(const struct vs_source *s, size_t i, size_t *budget,
             break;
     }
     *ret_seen = i;
-    if (letters < 8 || !vs_piece_end(&p)) {
-        vs_piece_drop(&p);
-        return 0;
-    }
-    return end;
+    return vs_piece_close(&p, letters >= 8) ? end : 0;
 }
 
 static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget, struct vs_reading *to, size_t *ret_seen)
@@ -118,11 +106,7 @@ static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget,
             i++;
     }
     *ret_seen = i;
-    if (count < 4 || !vs_piece_end(&p)) {
-        vs_piece_drop(&p);
-        return 0;
-    }
-    return end;
+    return vs_piece_close(&p, count >= 4) ? end : 0;
 }
 
 /* Letters and digits that go on at i, or behind text[i - 1]: where they end. */
