@@ -1,6 +1,9 @@
 /* base/utf8.c - see utf8.h. The ranges are Table 3-7 of the Unicode Standard. */
 #include "base/utf8.h"
 
+#include "base/bytes.h"
+
+#include <stdbool.h>
 #include <string.h>
 
 /* Length announced by a lead byte and the range allowed for the second byte; 0 when it can't lead. */
@@ -93,4 +96,40 @@ size_t vs_utf8_encode(uint32_t c, char out[4])
         out[i] = (char)(0x80 | (c & 63));
     out[0] = (char)(leads[n] | c);
     return n;
+}
+
+/* \uXXXX. */
+static bool json_unit(const char *s, size_t n, uint32_t *ret)
+{
+    *ret = 0;
+    if (n < 6 || s[0] != '\\' || s[1] != 'u')
+        return false;
+    for (int i = 2; i < 6; i++) {
+        int digit = vs_hex_digit(s[i]);
+        if (digit < 0)
+            return false;
+        *ret = *ret << 4 | (uint32_t)digit;
+    }
+    return true;
+}
+
+size_t vs_json_escape(const char *s, size_t n, uint32_t *ret_code_point)
+{
+    static const char shorts[256] = {
+        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t',
+    };
+    uint32_t c, low;
+    if (n > 1 && shorts[(uint8_t)s[1]]) {
+        *ret_code_point = (uint8_t)shorts[(uint8_t)s[1]];
+        return 2;
+    }
+    if (!json_unit(s, n, &c))
+        return 0;
+    *ret_code_point = c;
+    if (c < 0xd800 || c >= 0xe000)
+        return 6;
+    if (c >= 0xdc00 || !json_unit(s + 6, n - 6, &low) || low < 0xdc00 || low >= 0xe000)
+        return 0;
+    *ret_code_point = 0x10000 + ((c - 0xd800) << 10 | (low - 0xdc00));
+    return 12;
 }

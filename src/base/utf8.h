@@ -14,6 +14,9 @@ size_t vs_utf8_valid(const char *s, size_t n);
 size_t vs_utf8_unfinished(const char *s, size_t n);
 /* Writes 1..4 bytes and returns how many; what is no character becomes U+FFFD. */
 size_t vs_utf8_encode(uint32_t code_point, char out[4]);
+/* The escape of a JSON string at s[0], a backslash (RFC 8259, section 7), a pair of surrogates as one: its bytes, and the
+ * character; 0: there is none that means a character. What it means is shorter in UTF-8. */
+size_t vs_json_escape(const char *s, size_t n, uint32_t *ret_code_point);
 /* Reads the character at s, of text that is known to be valid: its length. */
 static inline size_t vs_utf8_next(const char *s, uint32_t *ret_code_point)
 {

@@ -7,47 +7,11 @@
  * That is exactly the same number; one of too many digits stays as it is. */
 #include "grammar/internal.h"
 
-#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <string.h>
 
-static const char SHORTS[] = "\"\"\\\\b\bf\fn\nr\rt\t//";       /* the letter, what it means */
-
-/* The four digits behind \u; false: there are not four. */
-static bool read_unit(const char *text, size_t n, uint32_t *ret)
-{
-    uint32_t unit = 0;
-    if (n < 6 || text[0] != '\\' || text[1] != 'u')
-        return false;
-    for (int i = 2; i < 6; i++) {
-        int digit = vs_hex_digit(text[i]);
-        if (digit < 0)
-            return false;
-        unit = unit << 4 | (uint32_t)digit;
-    }
-    *ret = unit;
-    return true;
-}
-
-/* The escape at the beginning of the text; returns its bytes, 0: it is none that means a character. */
-static size_t read_escape(const char *text, size_t n, uint32_t *ret)
-{
-    uint32_t low;
-    for (size_t i = 0; n > 1 && i + 1 < sizeof SHORTS; i += 2)
-        if (text[1] == SHORTS[i]) {
-            *ret = (uint8_t)SHORTS[i + 1];
-            return 2;
-        }
-    if (!read_unit(text, n, ret))
-        return 0;
-    if (*ret - 0xd800 >= 0x800)
-        return 6;
-    if (*ret >= 0xdc00 || !read_unit(text + 6, n - 6, &low) || low - 0xdc00 >= 0x400)
-        return 0;
-    *ret = 0x10000 + ((*ret - 0xd800) << 10) + (low - 0xdc00);
-    return 12;
-}
+static const char SHORTS[] = "\"\"\\\\b\bf\fn\nr\rt\t";       /* the letter, what it means */
 
 /* Returns the bytes written. */
 static size_t spell(uint32_t c, char out[6])
@@ -161,7 +125,7 @@ size_t vs_json_respell(const char *text, size_t n, size_t most, struct vs_buf *o
         const char *say = spelled;
         uint32_t c;
         size_t n_spelled;
-        if (in_string && text[at] == '\\' && (step = read_escape(text + at, n - at, &c))) {
+        if (in_string && text[at] == '\\' && (step = vs_json_escape(text + at, n - at, &c))) {
             n_spelled = spell(c, spelled);
         } else if (!in_string && (step = number_at(text, n, at, &number))) {
             say = number.data;

@@ -1,7 +1,6 @@
 /* ipc/long_text.c - see long_text.h */
 #include "ipc/long_text.h"
 
-#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
@@ -47,69 +46,21 @@ bool vs_string_is_key(const char *s, size_t n, size_t end)
 
 /* ---- reading ---- */
 
-static bool four_hex(const char *s, size_t n, size_t at, uint32_t *ret)
-{
-    *ret = 0;
-    for (size_t i = 0; i < 4; i++) {
-        int digit = at + i < n ? vs_hex_digit(s[at + i]) : -1;
-        if (digit < 0)
-            return false;
-        *ret = *ret << 4 | (uint32_t)digit;
-    }
-    return true;
-}
-
-/* c is no surrogate; ret has 4 bytes. */
-static size_t put_utf8(char *ret, uint32_t c)
-{
-    static const uint8_t heads[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
-    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--, c >>= 6)
-        ret[i] = (char)(0x80 | (c & 0x3f));
-    ret[0] = (char)(heads[n] | c);
-    return n;
-}
-
-/* \uXXXX at s[at], with its other half; *ret_n: its bytes. What it means is never longer. */
-static bool unescape_unicode(const char *s, size_t n, size_t at, char **io_out, size_t *ret_n)
-{
-    uint32_t c, low;
-    if (!four_hex(s, n, at + 2, &c) || (c >= 0xdc00 && c < 0xe000))
-        return false;
-    *ret_n = 6;
-    if (c >= 0xd800 && c < 0xdc00) {
-        bool has_low = at + 7 < n && s[at + 6] == '\\' && s[at + 7] == 'u' && four_hex(s, n, at + 8, &low);
-        if (!has_low || low < 0xdc00 || low >= 0xe000)
-            return false;
-        c = 0x10000 + ((c - 0xd800) << 10 | (low - 0xdc00));
-        *ret_n = 12;
-    }
-    *io_out += put_utf8(*io_out, c);
-    return true;
-}
-
 /* What stands between the quotes; out has room for n bytes. */
 static bool unescape(const char *s, size_t n, char *out, size_t *ret_n)
 {
-    static const char shorts[256] = {
-        ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t',
-    };
     char *to = out;
     for (size_t i = 0, bytes; i < n; i += bytes) {
         size_t run = s[i] == '\\' ? 0 : plain_run(s + i, n - i);
         memcpy(to, s + i, run);
         to += run;
         i += run;
-        bytes = 2;
         if (i == n)
             break;
-        if (s[i] != '\\' || i + 1 == n)
+        uint32_t c;
+        if (s[i] != '\\' || !(bytes = vs_json_escape(s + i, n - i, &c)))
             return false;
-        char c = shorts[(uint8_t)s[i + 1]];
-        if (c)
-            *to++ = c;
-        else if (s[i + 1] != 'u' || !unescape_unicode(s, n, i, &to, &bytes))
-            return false;
+        to += vs_utf8_encode(c, to);
     }
     *ret_n = (size_t)(to - out);
     return true;
