@@ -326,19 +326,6 @@ static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *r
     *ret_end = end;
 }
 
-/* s * scale + slope * -|distance|, then as without. */
-static void soft_max_alibi(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, size_t i, uint32_t position,
-                           uint32_t head, uint32_t base)
-{
-    float *x = s->scores + i * VS_SCORES, slope = c->program.slopes[head];
-    for (uint32_t t = s->span[i].lo; t < s->span[i].hi; t++) {
-        uint32_t key = base + t;
-        float distance = (float)(key > position ? key - position : position - key);
-        x[t] = vs_fmaf(-slope, distance, x[t] * in->scale);
-    }
-    c->ops.soft_max(x, s->span[i], 1, in->cap, &s->m_split[i], &s->l_split[i]);
-}
-
 enum { SIDE = 16, EXACT = 8 };           /* buckets of distances: to each side, those of one distance */
 
 /* That of T5: behind those of one distance ever wider ones, the last from 91 on; more for keys behind the query. */
@@ -353,22 +340,19 @@ static size_t bucket(uint32_t key, uint32_t position)
     return first + EXACT + k;
 }
 
-static float bias_of(const struct vs_matrix *m, size_t row, uint32_t head)
+/* s * scale, and what the distance of the key adds: a bias of its bucket, or ALiBi's slope. */
+static void add_distances(const struct vs_cpu *c, const struct vs_instr *in, float *x, struct vs_span span, uint32_t position,
+                          uint32_t head, uint32_t base)
 {
-    const void *data = m->data;
-    size_t i = row * m->n_cols + head;
-    return m->dtype == VS_F16 ? vs_f16_to_f32(((const uint16_t *)data)[i]) : ((const float *)data)[i];
-}
-
-/* s * scale + the bias of the distance's bucket, then as without. */
-static void soft_max_buckets(const struct vs_cpu *c, const struct vs_instr *in, struct scratch *s, size_t i, uint32_t position,
-                             uint32_t head, uint32_t base)
-{
-    const struct vs_matrix *biases = &c->memory.weights[in->tensor].matrix;
-    float *x = s->scores + i * VS_SCORES;
-    for (uint32_t t = s->span[i].lo; t < s->span[i].hi; t++)
-        x[t] = x[t] * in->scale + bias_of(biases, bucket(base + t, position), head);
-    c->ops.soft_max(x, s->span[i], 1, in->cap, &s->m_split[i], &s->l_split[i]);
+    const float *biases = in->tensor != VS_NONE ? c->memory.weights[in->tensor].vector : NULL;     /* [buckets, heads] */
+    float slope = biases ? 0 : c->program.slopes[head];
+    for (uint32_t t = span.lo; t < span.hi; t++) {
+        uint32_t key = base + t, distance = key > position ? key - position : position - key;
+        if (biases)
+            x[t] = x[t] * in->scale + biases[bucket(key, position) * in->n_heads + head];
+        else
+            x[t] = vs_fmaf(-slope, (float)distance, x[t] * in->scale);
+    }
 }
 
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */
@@ -403,14 +387,15 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
         prefetch(c, value_at(c, pages, base + p, in->layer, head), l->value_bytes);
         page_scores(c, l, s, key_at(c, pages, base + p, in->layer, head), i, end, p);
     }
-    for (i = 0; i < n_q; i++)
+    bool by_distance = in->alibi > 0 || in->tensor != VS_NONE;
+    for (i = 0; i < n_q; i++) {
+        float *x = s->scores + i * VS_SCORES;
         if (s->span[i].hi <= s->span[i].lo)
             continue;
-        else if (in->alibi > 0 || in->tensor != VS_NONE)
-            (in->tensor != VS_NONE ? soft_max_buckets : soft_max_alibi)(c, in, s, i, rows[i / group].position,
-                                                                        first_head + (uint32_t)(i % group), base);
-        else
-            c->ops.soft_max(s->scores + i * VS_SCORES, s->span[i], in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
+        if (by_distance)
+            add_distances(c, in, x, s->span[i], rows[i / group].position, first_head + (uint32_t)(i % group), base);
+        c->ops.soft_max(x, s->span[i], by_distance ? 1 : in->scale, in->cap, &s->m_split[i], &s->l_split[i]);
+    }
     memset(s->o_split, 0, n_q * in->value_dim * 4);
     for (uint32_t p = first * VS_PAGE_TOKENS; p <= last * VS_PAGE_TOKENS; p += VS_PAGE_TOKENS) {
         who_sees(s, n_q, p, &i, &end);

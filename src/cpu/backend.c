@@ -92,6 +92,8 @@ static int describe_weights(struct vs_cpu *c, const struct vs_graph *g, struct v
         uint32_t matrices = n->op == VS_OP_LINEAR ? 1 : n->op == VS_OP_BY_HEADS ? n->p.n_heads : 0;
         for (uint32_t k = 0; k < matrices; k++)
             weights[n->tensor[0] + k].used_as_matrix = true;
+        if (n->op == VS_OP_ATTENTION && n->tensor[1] != VS_NONE)
+            weights[n->tensor[1]].widened = g->tensors[n->tensor[1]].dtype != VS_F32;
     }
     for (size_t i = 0; i < g->n_experts; i++) {
         const struct vs_experts *e = &g->experts[i];

@@ -139,8 +139,9 @@ struct vs_sums {                         /* struct vs_observed, of all tensors t
 
 struct vs_weight {                       /* one tensor in memory */
     struct vs_matrix matrix;             /* data NULL until loaded */
-    const float *vector;                 /* the same data, of F32: norms and biases are read as that */
+    const float *vector;                 /* the same as F32: norms and biases are read as that; NULL where nothing does */
     bool used_as_matrix;
+    bool widened;                        /* vector is a copy behind the data: a bias by distance of another type than F32 */
     bool turned;                         /* vs_state_arrange was here */
 };
 

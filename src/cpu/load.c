@@ -90,6 +90,24 @@ static size_t piece_end(const struct vs_weight *w)
     return w->matrix.packed ? vs_matrix_n_panels(&w->matrix) : vs_matrix_bytes(&w->matrix);
 }
 
+static size_t kept_bytes(const struct vs_weight *w)
+{
+    return (vs_matrix_bytes(&w->matrix) + 63 + 64) / 64 * 64;    /* kernels may read a vector past the end */
+}
+
+static size_t vector_bytes(const struct vs_weight *w)    /* of its copy as F32 */
+{
+    return w->widened ? ((size_t)w->matrix.n_rows * w->matrix.n_cols * sizeof(float) + 63) / 64 * 64 : 0;
+}
+
+static void widen(struct vs_cpu *c, struct vs_weight *w)
+{
+    float *to = (float *)(void *)(c->memory.weight_memory + (w->matrix.data - c->memory.weight_memory) + kept_bytes(w));
+    for (size_t row = 0; row < w->matrix.n_rows; row++)
+        vs_matrix_row(&w->matrix, row, to + row * w->matrix.n_cols);
+    w->vector = to;
+}
+
 /* Places every tensor in the graph's order and cuts it into pieces. */
 static int plan(struct load *l, struct vs_error *err)
 {
@@ -102,7 +120,7 @@ static int plan(struct load *l, struct vs_error *err)
             || t->n_bytes != (uint64_t)t->n_rows * vs_matrix_row_bytes(&w->matrix))
             return vs_error_set(err, VS_E_MALFORMED, "model: %s: its bytes are not in the file", t->name);
         w->matrix.data = (const uint8_t *)at;
-        at += (vs_matrix_bytes(&w->matrix) + 63 + 64) / 64 * 64;     /* kernels may read a vector past the end */
+        at += kept_bytes(w) + vector_bytes(w);
         l->total += t->n_bytes;
         n_pieces += (piece_end(w) + piece_step(w) - 1) / piece_step(w);
     }
@@ -142,6 +160,9 @@ int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_sour
         vs_pool_join(c->pool);
         r = atomic_load(&l.status);
     }
+    for (uint32_t i = 0; i < g->n_tensors && r == VS_OK; i++)
+        if (c->memory.weights[i].widened)
+            widen(c, &c->memory.weights[i]);
     free(l.pieces);
     free(l.raw);
     return r;

@@ -120,9 +120,6 @@ static uint32_t attended(struct vs_builder *b, uint32_t q, uint32_t k, uint32_t 
     if (b->arch->bucket_bias) {
         int from = vs_gb_is_there(b, (int)il, "attn_rel_b.weight") ? (int)il : 0;
         n.tensor[1] = vs_gb_tensor(b, from, "attn_rel_b.weight", n.p.n_heads, vs_gb_whole(BUCKETS), false);
-        const struct vs_tensor *t = n.tensor[1] != VS_NONE ? &b->g->tensors[n.tensor[1]] : NULL;
-        if (t && t->dtype != VS_F32 && t->dtype != VS_F16)
-            vs_gb_fail(b, VS_E_UNSUPPORTED, "a bias by distance must be F32 or F16", t->name);
     }
     return vs_gb_node(b, n, n.p.n_heads * b->value_dim);
 }

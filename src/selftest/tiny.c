@@ -1062,7 +1062,7 @@ static void list_layer(struct model *m, int i)
     if (!is_mixer(t, (uint64_t)i) && (!f->one_part || !feeds(t, (uint64_t)i)))
         list_attention(m, i);
     if (f->t5 && i == 0)
-        add_tensor(m, strcmp(t->type, "F16") ? "F32" : "F16", t->heads, 32, 0, 1, "blk.%d.attn_rel_b.weight", i);
+        add_tensor(m, t->type, t->heads, 32, 0, 1, "blk.%d.attn_rel_b.weight", i);
     if (!feeds(t, (uint64_t)i))
         return;
     for (int k = 0; k < 2 && f->post_norm; k++) {

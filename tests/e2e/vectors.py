@@ -17,8 +17,10 @@ import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import client as c                      # noqa: E402
 from logits_cases import mkmodel        # noqa: E402
+from malformed import Model             # noqa: E402
 from processes import private_daemon    # noqa: E402
 from vectors_cases import BOUND, CASES, TEXTS     # noqa: E402
 
@@ -110,6 +112,32 @@ class Vectors(unittest.TestCase):
             for settings in ({"prefill_chunk": 7}, {"isa": "c", "threads": 1}, {"parallel": 1, "threads": 3}):
                 with Daemon(model(name), **settings) as d:
                     self.assertEqual(d.embed(tokens=TEXTS, pooling=pooling)[0], together, (name, settings))
+
+    def test_biases_by_distance_of_any_type(self):
+        """Those of T5: a file whose biases are the same numbers as F32 gives the same bytes."""
+        name = "enc.blk.0.attn_rel_b.weight"
+        decoders = {"BF16": lambda b: [struct.unpack("<f", bytes(2) + b[i:i + 2])[0] for i in range(0, len(b), 2)],
+                    "F16": lambda b: list(struct.unpack(f"<{len(b) // 2}e", b)),
+                    "Q8_0": lambda b: [struct.unpack_from("<e", b, i)[0] * q for i in range(0, len(b), 34)
+                                       for q in struct.unpack_from("<32b", b, i + 2)]}
+        for kind, n_bytes in (("BF16", 2048), ("F16", 2048), ("Q8_0", 1088)):
+            path = model("t5-" + kind, f"--arch t5encoder --key .pooling_type=u32:1 --type {kind} --layers 2 --embd 128 --heads 32 "
+                                       "--head-dim 8 --vocab 400")
+            with open(path, "rb") as f:
+                m = Model(f.read())
+            row = m.tensor(name)
+            self.assertEqual((row[1], row[2]), ([32, 32], {"BF16": 30, "F16": 1, "Q8_0": 8}[kind]))
+            at, end = row[3], row[3] + n_bytes
+            m.body = m.body[:at] + struct.pack("<1024f", *decoders[kind](m.body[at:end])) + m.body[end:]
+            row[2] = 0
+            for other in m.tensors:
+                other[3] += 4096 - n_bytes if other[3] > at else 0
+            with open(path + ".f32", "wb") as f:
+                f.write(m.pack())
+            with Daemon(path) as a, Daemon(path + ".f32") as b, Daemon(path, isa="c") as plain:
+                wanted = b.embed(tokens=TEXTS)[0]
+                self.assertEqual(a.embed(tokens=TEXTS)[0], wanted, kind)
+                self.assertEqual(plain.embed(tokens=TEXTS)[0], wanted, kind)
 
     def test_beside_answers(self):
         """Requests of both kinds in the same steps."""
