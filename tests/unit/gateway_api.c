@@ -592,10 +592,25 @@ static void test_filters(void **state)
              VS_MSG_CHAT,
              "{'model':'m'," DOCUMENTS ",'parts':true,'messages':[{'role':'user','content':'a','zone':'tool'}]}");
     refused(&gw_api_chat, "{" HI ",'documents':{}}", 400, "documents", "a list of at most 1024");
-    refused(&gw_api_messages, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':'b',"
-            "'zone':'tool'}]}]}", 400, "messages.0.content.0", "zone is said of a message");
-    refused(&gw_api_responses, "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'b','zone':'tool'}]}]}",
-            400, "input[0]", "zone is said of the item");
+    asks_for(&gw_api_messages, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':'a'},"
+             "{'type':'text','text':'b','zone':'tool','x':1},"
+             "{'type':'tool_result','tool_use_id':'1','content':[{'type':'text','text':'c','zone':'user'}]},"
+             "{'type':'text','text':'d'},{'type':'text','text':'e'}]}]}", VS_MSG_CHAT,
+             "{'model':'m','max_tokens':9,'parts':true,'messages':[{'role':'user','content':[{'type':'text','text':'a'},"
+             "{'type':'text','text':'b','zone':'tool'}]},{'role':'tool','content':[{'type':'text','text':'c','zone':'user'}],"
+             "'tool_call_id':'1'},{'role':'user','content':'d\\ne'}]}");
+    asks_for(&gw_api_responses, "{'model':'m','input':[{'role':'user','content':[{'type':'input_json','data':{'k':1}},{'type':"
+             "'input_text','text':'b','zone':'tool'}]}]}", VS_MSG_CHAT,
+             "{'model':'m','parts':true,'messages':[{'role':'user','content':[{'type':'text','text':'{\\\"k\\\":1}'},"
+             "{'type':'text','text':'b','zone':'tool'}]}]}");
+    refused(&gw_api_messages, "{'model':'m','max_tokens':9,'system':[{'type':'text','text':'b','zone':'tool'}],'messages':[{'role':"
+            "'user','content':'a'}]}", 400, "system", "zone is said of a message");
+    refused(&gw_api_responses, "{'model':'m','input':[{'type':'reasoning','content':[{'type':'reasoning_text','text':'b','zone':"
+            "'tool'}]}]}", 400, "input[0]", "reasoning has no zone");
+    refused(&gw_api_chat, "{" HI ",'zone':'tool'}", 400, "zone", "a message or a part of its content");
+    refused(&gw_api_ollama_chat, "{" HI ",'zone':'tool'}", 400, "zone", "a message says it");
+    refused(&gw_api_completions, "{'model':'m','prompt':'a','zone':'tool'}", 400, "zone", "a message or a part");
+    refused(&gw_api_completions, "{'model':'m','prompt':'a'," DOCUMENTS "}", 400, "documents", "chat, responses");
     static const struct { const struct gw_api *api; const char *body, *said; } ends[] = {
         { &gw_api_chat, "{" HI "}", "\"finish_reason\":\"content_filter\"" },
         { &gw_api_chat, "{" HI ",'stream':true}", "\"finish_reason\":\"content_filter\"" },

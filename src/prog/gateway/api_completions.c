@@ -66,6 +66,7 @@ static const struct gw_field fields[] = {
     { "response_format", GW_READ, NULL, gw_read_format },
     { "special", GW_MAP, "special", NULL },
     { "suffix", GW_READ, NULL, read_suffix },
+    { "documents", GW_NEVER, "chat, responses and messages take them", NULL },
     { "echo", GW_ONLY, "false", NULL },
     { "best_of", GW_MUTE, NULL, NULL },                 /* checked against n below */
     { NULL, 0, NULL, NULL },

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ZONE_PLACE "zone is said of a message, or of a tool_result"
+#define ZONE_PLACE "zone is said of a message, its text blocks and tool results"
 
 struct messages {
     struct gw_answer answer;
@@ -28,10 +28,16 @@ struct messages {
 
 /* ---- messages ---- */
 
-/* Text of a string or of a list of text blocks, one after the other with a line feed between them. */
+static json_t *text_part(const json_t *block)
+{
+    json_t *part = json_pack("{s:s, s:O}", "type", "text", "text", json_object_get(block, "text"));
+    gw_copy_zone(part, block);
+    return part;
+}
+
+/* Content of a string or of a list of text blocks. */
 static int read_text(struct gw_reading *r, const char *at, const json_t *v, json_t **ret)
 {
-    struct vs_buf text = { 0 };
     size_t i;
     const json_t *block;
     if (json_is_string(v)) {
@@ -40,22 +46,15 @@ static int read_text(struct gw_reading *r, const char *at, const json_t *v, json
     }
     if (!json_is_array(v))
         return gw_refuse_at(r, at, "invalid_value", "a string or a list of blocks is needed");
+    json_t *parts = json_array();
     json_array_foreach(v, i, block) {
-        const json_t *type = json_object_get(block, "type"), *s = json_object_get(block, "text");
-        if (!gw_is(type, "text") || !json_is_string(s)) {
-            vs_buf_clear(&text);
+        if (!gw_is(json_object_get(block, "type"), "text") || !json_is_string(json_object_get(block, "text"))) {
+            json_decref(parts);
             return gw_refuse_at(r, at, "unsupported_value", "block %zu: only {\"type\": \"text\", \"text\": string} is read", i);
         }
-        if (json_object_get(block, "zone")) {
-            vs_buf_clear(&text);
-            return gw_refuse_at(r, at, "unsupported_value", ZONE_PLACE);
-        }
-        if (i)
-            vs_buf_char(&text, '\n');
-        vs_buf_add(&text, json_string_value(s), json_string_length(s));
+        json_array_append_new(parts, text_part(block));
     }
-    *ret = vs_json_text(text.data, text.n);
-    vs_buf_clear(&text);
+    *ret = gw_content(parts);
     return VS_OK;
 }
 
@@ -63,42 +62,42 @@ static int read_system(struct gw_reading *r, const json_t *v)
 {
     json_t *text;
     int rc = read_text(r, "system", v, &text);
+    if (rc == VS_OK && !json_is_string(text)) {
+        json_decref(text);
+        return gw_refuse(r, "unsupported_value", ZONE_PLACE);
+    }
     return rc == VS_OK ? gw_put(r, "system", text) : rc;
 }
 
 /* A message that is being put together from blocks. */
 struct making {
     json_t *list;                       /* all messages so far */
-    struct vs_buf text, reasoning;
-    size_t n_texts;
-    json_t *calls;                      /* NULL: none */
+    struct vs_buf reasoning;
+    json_t *parts, *calls;              /* texts; NULL: none */
     const json_t *message;              /* theirs, for its zone */
 };
 
 static void flush(struct making *m, const json_t *role)
 {
-    if (!m->n_texts && !m->calls && !m->reasoning.n)
+    if (!m->parts && !m->calls && !m->reasoning.n)
         return;
     json_t *message = json_pack("{s:O}", "role", role);
-    if (m->n_texts || !m->calls)
-        json_object_set_new(message, "content", vs_json_text(m->text.data, m->text.n));
+    if (m->parts || !m->calls)
+        json_object_set_new(message, "content", m->parts ? gw_content(m->parts) : json_string(""));
     if (m->reasoning.n)
         json_object_set_new(message, "reasoning_content", vs_json_text(m->reasoning.data, m->reasoning.n));
     if (m->calls)
         json_object_set_new(message, "tool_calls", m->calls);
     gw_copy_zone(message, m->message);
     json_array_append_new(m->list, message);
-    m->calls = NULL;
-    m->n_texts = 0;
-    vs_buf_reset(&m->text);
+    m->parts = m->calls = NULL;
     vs_buf_reset(&m->reasoning);
 }
 
-static void add_text(struct making *m, const json_t *text)
+static void add_text(struct making *m, json_t *part)
 {
-    if (m->n_texts++)
-        vs_buf_char(&m->text, '\n');
-    vs_buf_add(&m->text, json_string_value(text), json_string_length(text));
+    m->parts = m->parts ? m->parts : json_array();
+    json_array_append_new(m->parts, part);
 }
 
 /* What a tool that was called with this id is named: some templates show it beside its result. */
@@ -149,13 +148,13 @@ static int add_call(struct gw_reading *r, struct making *m, const char *at, cons
 
 static int add_block(struct gw_reading *r, struct making *m, const char *at, const json_t *role, const json_t *block)
 {
-    const json_t *type = json_object_get(block, "type"), *text = json_object_get(block, "text");
+    const json_t *type = json_object_get(block, "type");
     const json_t *thinking = json_object_get(block, "thinking");
     bool is_assistant = gw_is(role, "assistant");
-    if (json_object_get(block, "zone") && !gw_is(type, "tool_result"))
+    if (json_object_get(block, "zone") && !gw_is(type, "tool_result") && !gw_is(type, "text"))
         return gw_refuse_at(r, at, "unsupported_value", ZONE_PLACE);
-    if (gw_is(type, "text") && json_is_string(text)) {
-        add_text(m, text);
+    if (gw_is(type, "text") && json_is_string(json_object_get(block, "text"))) {
+        add_text(m, text_part(block));
         return VS_OK;
     }
     if (gw_is(type, "tool_result") && !is_assistant) {
@@ -187,7 +186,7 @@ static int add_message(struct gw_reading *r, struct making *m, size_t i, const j
     if (!gw_is(role, "user") && !gw_is(role, "assistant"))
         return gw_refuse_at(r, at, "invalid_value", "role: user or assistant is needed; a system message is the field system");
     if (json_is_string(content)) {
-        add_text(m, content);
+        add_text(m, json_pack("{s:s, s:O}", "type", "text", "text", content));
         flush(m, role);
         return VS_OK;
     }
@@ -214,7 +213,7 @@ static int read_messages(struct gw_reading *r, const json_t *v)
             rc = add_message(r, &m, i, message);
     if (rc == VS_OK && gw_is(json_object_get(json_array_get(v, n - 1), "role"), "assistant"))
         rc = gw_read_begun(r, m.list);
-    vs_buf_clear(&m.text);
+    json_decref(m.parts);
     vs_buf_clear(&m.reasoning);
     json_decref(m.calls);
     if (rc == VS_OK)

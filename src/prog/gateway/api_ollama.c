@@ -156,6 +156,7 @@ static int read_messages(struct gw_reading *r, const json_t *v)
 static const struct gw_field both_fields[] = {
     { "model", GW_READ, NULL, gw_read_ollama_model },
     { "documents", GW_MAP, "documents", NULL },
+    { "zone", GW_NEVER, "a message says it", NULL },
     { "stream", GW_READ, NULL, gw_read_stream },
     { "options", GW_READ, NULL, read_options },
     { "receipt", GW_MAP, "receipt", NULL },

@@ -585,6 +585,27 @@ void gw_copy_zone(json_t *to, const json_t *from)
         json_object_set(to, "zone", zone);
 }
 
+json_t *gw_content(json_t *parts)
+{
+    struct vs_buf text = { 0 };
+    size_t i;
+    const json_t *part;
+    json_array_foreach(parts, i, part) {
+        const json_t *s = json_object_get(part, "text");
+        if (json_object_get(part, "zone")) {
+            vs_buf_clear(&text);
+            return parts;
+        }
+        if (i)
+            vs_buf_char(&text, '\n');
+        vs_buf_add(&text, json_string_value(s), json_string_length(s));
+    }
+    json_t *whole = vs_json_text(text.data, text.n);
+    vs_buf_clear(&text);
+    json_decref(parts);
+    return whole;
+}
+
 int gw_want_parts(struct gw_reading *r)
 {
     return vs_key_find("parts") ? gw_put(r, "parts", json_true()) : VS_OK;
@@ -787,6 +808,7 @@ const struct gw_field gw_fields_sampling[] = {
     { "frequency_penalty", GW_MAP, "sampling.frequency_penalty", NULL },
     { "seed", GW_READ, NULL, read_seed },
     { "logit_bias", GW_READ, NULL, read_logit_bias },
+    { "zone", GW_NEVER, "a message or a part of its content says it", NULL },
     { "ignore_file", GW_MAP, "sampling.ignore_file", NULL },
     { "ignore_eos", GW_MAP, "ignore_eos", NULL },
     { "stop_token_ids", GW_MAP, "stop_tokens", NULL },

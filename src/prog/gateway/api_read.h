@@ -113,6 +113,9 @@ int gw_read_format(struct gw_reading *r, const json_t *v);      /* response_form
 int gw_read_input(struct gw_reading *r, const json_t *v);       /* input of Responses, a text or items: messages */
 /* Where a text comes from ("zone") goes on from a message of theirs to ours; the daemon says what it may be. */
 void gw_copy_zone(json_t *to, const json_t *from);
+/* Our content of the texts of `parts`: one text, a line feed between them; where one says its zone, the list itself, as the
+ * daemon takes it. Takes over parts, each of which is {"type": "text", "text"} with a zone or without. */
+json_t *gw_content(json_t *parts);
 /* Asks for the parts of an answer (reasoning, calls), where the daemon knows them. */
 int gw_want_parts(struct gw_reading *r);
 int gw_put_choice(struct gw_reading *r, const json_t *name);    /* tool_choice: this function */

@@ -34,8 +34,7 @@ struct responses {
 /* input_text, output_text, refusal, the text of reasoning, and input_json, which is written out: one after the other. */
 static int read_text(struct gw_reading *r, const char *at, const json_t *v, json_t **ret)
 {
-    struct vs_buf text = { 0 };
-    size_t i, n = 0;
+    size_t i;
     const json_t *part;
     if (json_is_string(v)) {
         *ret = json_incref((json_t *)(uintptr_t)v);
@@ -43,6 +42,7 @@ static int read_text(struct gw_reading *r, const char *at, const json_t *v, json
     }
     if (!json_is_array(v))
         return gw_refuse_at(r, at, "invalid_value", "a string or a list of parts is needed");
+    json_t *parts = json_array();
     json_array_foreach(v, i, part) {
         const json_t *type = json_object_get(part, "type");
         const json_t *s = json_object_get(part, gw_is(type, "refusal") ? "refusal" : "text");
@@ -50,22 +50,20 @@ static int read_text(struct gw_reading *r, const char *at, const json_t *v, json
         bool is_text = gw_is(type, "input_text") || gw_is(type, "output_text") || gw_is(type, "refusal") || gw_is(type, "text")
                        || gw_is(type, "reasoning_text") || gw_is(type, "summary_text");
         if (!data && (!is_text || !json_is_string(s))) {
-            vs_buf_clear(&text);
+            json_decref(parts);
             return gw_refuse_at(r, at, "unsupported_value", "part %zu: only text is read, images and files are not", i);
         }
-        if (json_object_get(part, "zone")) {
-            vs_buf_clear(&text);
-            return gw_refuse_at(r, at, "unsupported_value", "part %zu: zone is said of the item", i);
-        }
-        if (n++)
-            vs_buf_char(&text, '\n');
+        struct vs_buf text = { 0 };
         if (data)
             vs_json_dump(data, &text);
         else
             vs_buf_add(&text, json_string_value(s), json_string_length(s));
+        json_t *copy = json_pack("{s:s, s:o}", "type", "text", "text", vs_json_text(text.data, text.n));
+        vs_buf_clear(&text);
+        gw_copy_zone(copy, part);
+        json_array_append_new(parts, copy);
     }
-    *ret = vs_json_text(text.data, text.n);
-    vs_buf_clear(&text);
+    *ret = gw_content(parts);
     return VS_OK;
 }
 
@@ -112,6 +110,10 @@ static int add_reasoning(struct gw_reading *r, json_t *list, const char *at, con
     int rc = read_text(r, at, content, &text);
     if (rc != VS_OK)
         return rc;
+    if (!json_is_string(text)) {
+        json_decref(text);
+        return gw_refuse_at(r, at, "unsupported_value", "reasoning has no zone");
+    }
     json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "reasoning_content", text);
     json_array_append_new(list, message);
     return VS_OK;
