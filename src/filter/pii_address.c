@@ -464,6 +464,23 @@ static bool labelled(struct vs_pii_at *a)
                                                                                          820);
 }
 
+/* "12 Monkeys Street art": what goes on with a noun is no address, if nothing says that it is one. */
+static bool goes_on(struct vs_pii_at *a, size_t end)
+{
+    static const char *const small[] = {
+        "and", "or", "in", "at", "is", "was", "on", "near", "to", "by", "for", "with", "from", "where", "which", "that", "after",
+        "before", "until", "since", "if", "as", "but", "because", "has", "had", "will", "can", "not", "please", "today",
+        "tomorrow", "tonight", "yesterday", "this", "next", "last", "between", "behind", "opposite", "across", "then", "so",
+        "apt", "apartment", "unit", "suite", "flat", "floor", "room", "the", "my", "our", "your", "off",
+    };
+    if (vs_pii_byte(a, end) != ' ' || !vs_is_lower(vs_pii_byte(a, end + 1)))
+        return false;
+    for (size_t k = 0; k < sizeof small / sizeof *small; k++)
+        if (vs_pii_is(a, end + 1, small[k]))
+            return false;
+    return vs_pii_near(a, VS_NEAR(PLACE)) >= 4;
+}
+
 static bool numbered(struct vs_pii_at *a)
 {
     uint64_t classes;
@@ -493,7 +510,7 @@ static bool numbered(struct vs_pii_at *a)
     bool is_sure;
     if ((street = english(a, i, &is_sure))) {
         size_t whole = place(a, unit(a, street));
-        if (is_sure || whole > street || vs_pii_near(a, VS_NEAR(PLACE)) < 4)
+        if ((is_sure && !(whole == street && goes_on(a, street))) || whole > street || vs_pii_near(a, VS_NEAR(PLACE)) < 4)
             return vs_pii_found(a, whole, VS_PII_ADDRESS, "address", is_sure ? 900 : 850);
         return false;
     }

@@ -184,7 +184,8 @@ bool vs_pii_birth(struct vs_pii_at *a)
     unsigned near = vs_pii_near(a, VS_NEAR(BIRTH));
     if (near <= (is_bare ? 1u : (unsigned)NEAR_ENOUGH) && near < vs_pii_near(a, VS_NEAR(EVENT)))
         return vs_pii_found(a, end, VS_PII_DATE_OF_BIRTH, "birth", 940);
-    if (is_bare || !(vs_pii_after(a, end) & VS_NEAR(BIRTH)))
+    bool is_born = c == 0xe7 && next == 0x94 && vs_pii_byte(a, end + 2) == 0x9f;       /* as Japanese writes it, behind the day */
+    if (is_bare || (!is_born && !(vs_pii_after(a, end) & VS_NEAR(BIRTH))))
         return false;
     return vs_pii_found(a, end, VS_PII_DATE_OF_BIRTH, "birth-after", 880);
 }

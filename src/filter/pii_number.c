@@ -228,7 +228,8 @@ static bool is_date(const struct token *t)
     if (t->n_parts != 3 || t->n_digits[2] != t->n[2] || t->n[2] > 8 || t->n[2] < 6 || t->separator[1] == ' ')
         return false;
     unsigned first = t->n[0], second = t->n[1] - first, third = t->n[2] - t->n[1];
-    return second <= 2 && ((first == 4 && third <= 2) || (first <= 2 && third == 4));
+    const char *year = first == 4 ? t->s : t->s + t->n[1];
+    return second <= 2 && ((first == 4 && third <= 2) || (first <= 2 && third == 4)) && (year[0] == '1' || year[0] == '2');
 }
 
 static unsigned only(struct vs_pii_at *a, uint64_t classes) { return vs_pii_near(a, classes); }
@@ -253,7 +254,7 @@ static unsigned licence(struct vs_pii_at *a, uint64_t classes)
     unsigned near = vs_pii_near(a, classes), driver = vs_pii_near(a, VS_NEAR(DRIVER));
     if (vs_pii_before(a, 1) == '#' && vs_is_lower(vs_pii_byte(a, a->p)))
         return VS_FAR;                   /* #ff0728 */
-    if (vs_pii_near(a, VS_NEAR(UNLICENSE)) < 4 || vs_pii_near(a, VS_NEAR(LICENSE)) > 5)
+    if (vs_pii_near(a, VS_NEAR(UNLICENSE)) < 4 || vs_pii_near(a, VS_NEAR(LICENSE)) > 5 || vs_pii_near(a, VS_NEAR(VERSION)) < near)
         return VS_FAR;
     return driver < 6 || (near < 3 && has_number(a)) ? near : VS_FAR;
 }

@@ -199,6 +199,15 @@ static bool is_trunk(const struct number *x, unsigned n)
     return x->length[1] > 2 && x->length[2] > 2 && (x->length[0] > 3 || total > 10) && (x->length[1] != 4 || x->length[0] != 4);
 }
 
+/* "8.60-14.20": dots between some and another sign between others. */
+static bool is_range(const struct number *x, unsigned n)
+{
+    unsigned n_dots = 0;
+    for (unsigned k = 1; k < n; k++)
+        n_dots += x->separator[k] == '.';
+    return n_dots && n_dots < n - 1 && !x->has_bracket;
+}
+
 static unsigned named(struct vs_pii_at *a)
 {
     unsigned phone = vs_pii_near(a, VS_NEAR(PHONE));
@@ -288,7 +297,8 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
         return true;                     /* Brazil */
     if (has_bracket && x->digits[0] == '0' && total >= 9 && total <= 12 && n > 1)
         return true;
-    if (n > 1 && near < 5 && total >= 7 && total <= 15 && (total > 8 || x->length[0] != 4 || near < 2))
+    bool is_dialled = total <= 12 || x->digits[0] == '0' || x->length[0] <= 2;      /* 00 49 ..., 55 11 ...: a code in front */
+    if (n > 1 && near < 5 && total >= 7 && is_dialled && !is_range(x, n) && (total > 8 || x->length[0] != 4 || near < 2))
         return true;
     bool is_weak = near == vs_pii_near(a, VS_NEAR(EXTENSION));       /* "call", "text": words of other things too */
     bool is_argument = vs_pii_before(a, 1) == '(' && vs_is_word(vs_pii_before(a, 2));        /* "call f(1234567890)" */

@@ -33,7 +33,7 @@ const uint8_t vs_pii_kind[256] = {
 #undef S
 #undef H
 
-/* Words of up to seven letters are those words; eight letters are the beginning of any that goes on so. */
+/* Words of up to seven bytes are those words; eight are the beginning of any that goes on so. A Cyrillic letter counts as one. */
 static const struct {
     uint64_t classes;
     const char *words;
@@ -91,7 +91,7 @@ static const struct {
     { VS_NEAR(MBI), "mbi medicare beneficia hicn mbinumbe" },
     { VS_NEAR(DEA), "dea deanumbe" },
     { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware arp wol bluetoot switch vlan nic lan "
-                    "wlan wifi" },
+                    "wlan wifi cisco sticky" },
     { VS_NEAR(OTHER), "order orders invoice tracking isbn issn sku serial part ref referenc timestam ticket upc ean batch "
                       "lot po hash commit build error imei transact txn case model item product epoch guid uuid trace "
                       "request session sequence barcode asin vin job pid port issue revision checksum digest confirma "
@@ -126,7 +126,8 @@ static const struct {
     { VS_NEAR(NINO), "nino ni nationa nationin" },
     { VS_NEAR(STREET), "rue avenue av ave boulevar bd place chemin all\xc3\xa9""e impasse quai calle c avenida avda paseo plaza "
                        "carrer via viale piazza corso largo rua travessa plac vicolo strada stretto contrada borgo "
-                       "callej\xc3\xb3 rambla glorieta vial acceso ronda pasaje camino vereda aleja pl rotonda incrocio pasadizo "
+                       "callej\xc3\xb3 rambla glorieta vial acceso ronda pasaje camino vereda aleja "
+      "pl rotonda incrocio pasadizo "
                        "urbaniz alameda ladeira lotea pra\xc3\xa7""a estrada ul ulica al "
                        "jardim beco rodovia viela condom\xc3\xad n\xc3\xba""cleo p\xc3\xa1tio setor piazzale lungomar salita "
                        "canale" },
@@ -144,17 +145,23 @@ static const struct {
                        "corner corners course courts coves creek crest crossroa curve dale dam divide drives estates extensio "
                        "fall falls ferry flat flats ford fords forest forge forges fork forks fort garden gateway glens greens "
                        "groves harbor harbors haven hills inlet island islands isle junction key keys knolls lake lakes land "
-                       "light lights loaf lock locks lodge manors mill mills mission motorway mount mountain neck oval overpass "
-                       "parks parkways passage pine pines plain plains points port ports prairie radial ranch rapid rapids rest "
-                       "ridges river roads route rue shoal shoals shore shores skyway spring springs spur spurs squares station "
-                       "stravenu stream streets summit throughw trace track trafficw tunnel underpas union unions valley valleys "
+                       "light lights loaf lock locks lodge manors mill mills mission motorway mount "
+      "mountain neck oval overpass "
+                       "parks parkways passage pine pines plain plains points port ports prairie "
+      "radial ranch rapid rapids rest "
+                       "ridges river roads route rue shoal shoals shore shores skyway spring "
+      "springs spur spurs squares station "
+                       "stravenu stream streets summit throughw trace track trafficw tunnel "
+      "underpas union unions valley valleys "
                        "via views village villages ville vista walks wall ways well wells" },
     { VS_NEAR(WIND), "n s e w ne nw se sw north south east west northeas northwes southeas southwes" },
     { VS_NEAR(STATE), "al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny nc nd oh "
-                      "ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr on qc bc ab mb sk ns nb nl pe yt nt nu as gu mh mp fm "
+                      "ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr on qc bc ab mb sk ns nb "
+      "nl pe yt nt nu as gu mh mp fm "
                       "pw vi aa ae ap nsw vic qld tas act alabama alaska arizona arkansas californ colorado connecti delaware "
                       "florida georgia hawaii idaho illinois indiana iowa kansas kentucky louisian maine maryland massachu "
-                      "michigan minnesot mississi missouri montana nebraska nevada ohio oklahoma oregon pennsylv tennesse texas "
+                      "michigan minnesot mississi missouri montana nebraska nevada ohio oklahoma "
+      "oregon pennsylv tennesse texas "
                       "utah vermont virginia washingt wisconsi wyoming ontario quebec alberta manitoba victoria queensla" },
     { VS_NEAR(UNIT), "apt apartmen flat unit suite ste floor fl room rm studio piano piso appartam building bldg #" },
     { VS_NEAR(LABEL), "address addresse addr adresse adress adres direcci\xc3 direccio indirizz endere\xc3\xa7 anschrif street "
@@ -165,25 +172,111 @@ static const struct {
                      "ubuntu debian linux openssl django rails react angular jquery gcc clang cmake golang go dotnet opera "
                      "webkit electron acrobat office excel vlc putty redis mongodb kafka spark hadoop tomcat jenkins gradle "
                      "maven npm pip node" },
+    /* other scripts, and languages that write few of the words above */
+    { VS_NEAR(PHONE),
+      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd "
+      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd\xd0\xb0 "
+      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd\xd1\x8b \xd1\x82\xd0\xb5\xd0\xbb "
+      "\xd0\xbc\xd0\xbe\xd0\xb1 \xd0\xbc\xd0\xbe\xd0\xb1\xd0\xb8\xd0\xbb\xd1\x8c\xd0\xbd\xd1\x8b "
+      "\xd0\xbc\xd0\xbe\xd0\xb1\xd1\x96\xd0\xbb\xd1\x8c\xd0\xbd\xd0\xb8 "
+      "\xd1\x81\xd0\xbe\xd1\x82\xd0\xbe\xd0\xb2\xd1\x8b\xd0\xb9 \xd1\x84\xd0\xb0\xd0\xba\xd1\x81 "
+      "\xd0\xbd\xd0\xbe\xd0\xbc\xd0\xb5\xd1\x80\xd1\x82\xd0\xb5\xd0\xbb gsm telnr tlf telefonn "
+      "telefonu telefons kom\xc3\xb3rka mobilnum telem\xc3\xb3vel fijo handynum handynr puhelin cep "
+      "telepon ponsel \xc4\x91i\xe1\xbb\x87n "
+      "\xcf\x84\xce\xb7\xce\xbb\xce\xad\xcf\x86\xcf\x89\xce\xbd\xce\xbf "
+      "\xce\xa4\xce\xb7\xce\xbb\xce\xad\xcf\x86\xcf\x89\xce\xbd\xce\xbf "
+      "\xce\xba\xce\xb9\xce\xbd\xce\xb7\xcf\x84\xcf\x8c \xd9\x87\xd8\xa7\xd8\xaa\xd9\x81 "
+      "\xd8\xa7\xd9\x84\xd9\x87\xd8\xa7\xd8\xaa\xd9\x81 \xd8\xac\xd9\x88\xd8\xa7\xd9\x84 "
+      "\xd8\xb7\xd9\x84\xd9\x81\xd9\x88\xd9\x86 \xd7\x98\xd7\x9c\xd7\xa4\xd7\x95\xd7\x9f "
+      "\xe0\xa4\xab\xe0\xa5\x8b\xe0\xa4\xa8 \xe0\xa4\xab\xe0\xa4\xbc\xe0\xa5\x8b\xe0\xa4\xa8 "
+      "\xe0\xb9\x82\xe0\xb8\x97\xe0\xb8\xa3\xe0\xb8\xa8\xe0\xb8\xb1\xe0\xb8\x9e\xe0\xb8\x97\xe0\xb9\x8c " },
+    { VS_NEAR(PHONE) | VS_NEAR(EXTENSION),
+      "\xe7\x94\xb5\xe8\xaf\x9d \xe9\x9b\xbb\xe8\xa9\xb1 \xe6\x89\x8b\xe6\x9c\xba "
+      "\xe6\x89\x8b\xe6\xa9\x9f \xe6\x90\xba\xe5\xb8\xaf "
+      "\xe5\xba\xa7\xe6\x9c\xba \xe8\x81\x94\xe7\xb3\xbb\xe6\x96\xb9\xe5\xbc\x8f "
+      "\xec\xa0\x84\xed\x99\x94 \xed\x9c\xb4\xeb\x8c\x80\xed\x8f\xb0 \xec\x97\xb0\xeb\x9d\xbd\xec\xb2\x98 "
+      "bel bellen liga\xc3\xa7\xc3\xa3o ligue ligar ll\xc3\xa1mame llamar llame appelez appeler joindre anrufen "
+      "chiama chiamare chiamami zadzwo\xc5\x84 zvonite" },
+    { VS_NEAR(BIRTH),
+      "\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb4\xd0\xb5\xd0\xbd\xd0\xb8\xd1\x8f "
+      "\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xbb\xd1\x81\xd1\x8f "
+      "\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xbb\xd0\xb0\xd1\x81\xd1\x8c "
+      "\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb4 "
+      "\xd0\xbd\xd0\xb0\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb6\xd0\xb5\xd0\xbd\xd0\xbd\xd1\x8f "
+      "\xd0\xbd\xd0\xb0\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xb2\xd1\x81\xd1\x8f "
+      "urodzony urodzona narozen narozena narozen\xc3\xbd narodil sz\xc3\xbcletett do\xc4\x9fum "
+      "do\xc4\x9fumtarihi n\xc4\x83scut n\xc4\x83scut\xc4\x83 na\xc8\x99te syntym\xc3\xa4""aika "
+      "syntynyt lahir \xce\xb3\xce\xad\xce\xbd\xce\xbd\xce\xb7\xcf\x83\xce\xb7\xcf\x82 "
+      "\xce\xb3\xce\xb5\xce\xbd\xce\xbd\xce\xae\xce\xb8\xce\xb7\xce\xba\xce\xb5 "
+      "\xd8\xa7\xd9\x84\xd9\x85\xd9\x8a\xd9\x84\xd8\xa7\xd8\xaf "
+      "\xd9\x85\xd9\x88\xd9\x84\xd9\x88\xd8\xaf \xd7\x9c\xd7\x99\xd7\x93\xd7\x94 "
+      "\xe0\xa4\x9c\xe0\xa4\xa8\xe0\xa5\x8d\xe0\xa4\xae nascido nascida nasc naci\xc3\xb3 "
+      "\xe5\x87\xba\xe7\x94\x9f \xe7\x94\x9f\xe6\x97\xa5 "
+      "\xe7\x94\x9f\xe5\xb9\xb4\xe6\x9c\x88\xe6\x97\xa5 \xe8\xaa\x95\xe7\x94\x9f\xe6\x97\xa5 "
+      "\xe7\x94\x9f\xe3\x81\xbe\xe3\x82\x8c \xec\x83\x9d\xeb\x85\x84\xec\x9b\x94\xec\x9d\xbc "
+      "\xec\x83\x9d\xec\x9d\xbc \xec\xb6\x9c\xec\x83\x9d \xec\xb6\x9c\xec\x83\x9d\xec\x9d\xbc" },
+    { VS_NEAR(PASSPORT),
+      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82 "
+      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82\xd0\xb0 "
+      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82\xd0\xbd paszport pasaporte pasaportu "
+      "\xd8\xac\xd9\x88\xd8\xa7\xd8\xb2 \xd7\x93\xd7\xa8\xd7\x9b\xd7\x95\xd7\x9f "
+      "\xe6\x8a\xa4\xe7\x85\xa7 \xe8\xad\xb7\xe7\x85\xa7 \xe6\x97\x85\xe5\x88\xb8 "
+      "\xe3\x83\x91\xe3\x82\xb9\xe3\x83\x9d\xe3\x83\xbc\xe3\x83\x88 \xec\x97\xac\xea\xb6\x8c" },
+    { VS_NEAR(LICENSE) | VS_NEAR(DRIVER),
+      "\xd0\xb2\xd0\xbe\xd0\xb4\xd0\xb8\xd1\x82\xd0\xb5\xd0\xbb\xd1\x8c "
+      "\xd0\xb2\xd0\xbe\xd0\xb4\xd1\x96\xd0\xb9\xd1\x81\xd1\x8c\xd0\xba jazdy "
+      "\xc5\x99idi\xc4\x8dsk\xc3\xbd k\xc3\xb6rkort k\xc3\xb8rekort f\xc3\xb8rerkort ajokortti ehliyet "
+      "cnh \xe9\xa9\xbe\xe9\xa9\xb6\xe8\xaf\x81 \xe9\xa9\xbe\xe7\x85\xa7 \xe9\xa7\x95\xe7\x85\xa7 "
+      "\xe9\x81\x8b\xe8\xbb\xa2\xe5\x85\x8d\xe8\xa8\xb1 "
+      "\xec\x9a\xb4\xec\xa0\x84\xeb\xa9\xb4\xed\x97\x88" },
+    { VS_NEAR(CARD),
+      "\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 \xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd1\x8b "
+      "\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xba\xd0\xb8 kart\xc4\xb1 "
+      "\xe4\xbf\xa1\xe7\x94\xa8\xe5\x8d\xa1 \xe5\x8d\xa1\xe5\x8f\xb7 "
+      "\xe3\x82\xab\xe3\x83\xbc\xe3\x83\x89 \xec\xb9\xb4\xeb\x93\x9c" },
+    { VS_NEAR(MRN),
+      "\xd0\xbc\xd0\xb5\xd0\xb4\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 "
+      "\xe7\x97\x85\xe5\x8e\x86\xe5\x8f\xb7 \xe7\x97\x85\xe6\xad\xb7\xe8\x99\x9f "
+      "\xe4\xbd\x8f\xe9\x99\xa2\xe5\x8f\xb7 \xe8\xa8\xba\xe5\xaf\x9f\xe5\x88\xb8" },
+    { VS_NEAR(PLACE),
+      "\xd0\xb0\xd0\xb4\xd1\x80\xd0\xb5\xd1\x81 \xd0\xb0\xd0\xb4\xd1\x80\xd0\xb5\xd1\x81\xd0\xb0 "
+      "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xb5\xd1\x82 "
+      "\xe5\x9c\xb0\xe5\x9d\x80 \xe4\xbd\x8f\xe5\x9d\x80 \xe4\xbd\x8f\xe6\x89\x80 "
+      "\xec\xa3\xbc\xec\x86\x8c" },
+    { VS_NEAR(ACCOUNT) | VS_NEAR(BANK), "\xe5\x8f\xa3\xe5\xba\xa7 \xea\xb3\x84\xec\xa2\x8c" },
 };
 
 static const char *const months[12] = {
-    "january jan januar janvier enero ene gennaio gen janeiro januari stycznia j\xc3\xa4nner",
-    "february feb februar f\xc3\xa9vrier febrero febbraio fevereiro fev februari lutego",
-    "march mar m\xc3\xa4rz maerz mars marzo mar\xc3\xa7o maart marca mrz",
-    "april apr avril abril aprile avr abr kwietnia",
-    "may mai mayo maggio maio mei maja maj mag",
-    "june jun juni juin junio giugno junho czerwca giu",
-    "july jul juli juillet julio luglio julho lipca lug juil",
-    "august aug ao\xc3\xbbt agosto augustus sierpnia ago augusti",
-    "september sep sept septembre septiembre settembre setembro set wrze\xc5\x9bnia",
-    "october oct oktober octobre octubre ottobre outubro okt out pa\xc5\xba""dziernika ott",
-    "november nov novembre noviembre novembro listopada",
-    "december dec dezember d\xc3\xa9""cembre diciembre dicembre dezembro grudnia dez dic desember",
+    "january jan januar janvier enero ene gennaio gen janeiro januari stycznia j\xc3\xa4nner "
+    "\xd1\x8f\xd0\xbd\xd0\xb2\xd0\xb0\xd1\x80\xd1\x8f \xd1\x81\xd1\x96\xd1\x87\xd0\xbd\xd1\x8f ocak",
+    "february feb februar f\xc3\xa9vrier febrero febbraio fevereiro fev februari lutego "
+    "\xd1\x84\xd0\xb5\xd0\xb2\xd1\x80\xd0\xb0\xd0\xbb\xd1\x8f \xd0\xbb\xd1\x8e\xd1\x82\xd0\xbe\xd0\xb3\xd0\xbe \xc5\x9fubat",
+    "march mar m\xc3\xa4rz maerz mars marzo mar\xc3\xa7o maart marca mrz "
+    "\xd0\xbc\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 \xd0\xb1\xd0\xb5\xd1\x80\xd0\xb5\xd0\xb7\xd0\xbd\xd1\x8f mart",
+    "april apr avril abril aprile avr abr kwietnia "
+    "\xd0\xb0\xd0\xbf\xd1\x80\xd0\xb5\xd0\xbb\xd1\x8f \xd0\xba\xd0\xb2\xd1\x96\xd1\x82\xd0\xbd\xd1\x8f nisan",
+    "may mai mayo maggio maio mei maja maj mag "
+    "\xd0\xbc\xd0\xb0\xd1\x8f \xd1\x82\xd1\x80\xd0\xb0\xd0\xb2\xd0\xbd\xd1\x8f may\xc4\xb1s",
+    "june jun juni juin junio giugno junho czerwca giu "
+    "\xd0\xb8\xd1\x8e\xd0\xbd\xd1\x8f \xd1\x87\xd0\xb5\xd1\x80\xd0\xb2\xd0\xbd\xd1\x8f haziran",
+    "july jul juli juillet julio luglio julho lipca lug juil "
+    "\xd0\xb8\xd1\x8e\xd0\xbb\xd1\x8f \xd0\xbb\xd0\xb8\xd0\xbf\xd0\xbd\xd1\x8f temmuz",
+    "august aug ao\xc3\xbbt agosto augustus sierpnia ago augusti "
+    "\xd0\xb0\xd0\xb2\xd0\xb3\xd1\x83\xd1\x81\xd1\x82\xd0\xb0 \xd1\x81\xd0\xb5\xd1\x80\xd0\xbf\xd0\xbd\xd1\x8f a\xc4\x9fustos",
+    "september sep sept septembre septiembre settembre setembro set wrze\xc5\x9bnia "
+    "\xd1\x81\xd0\xb5\xd0\xbd\xd1\x82\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f "
+      "\xd0\xb2\xd0\xb5\xd1\x80\xd0\xb5\xd1\x81\xd0\xbd\xd1\x8f eyl\xc3\xbcl",
+    "october oct oktober octobre octubre ottobre outubro okt out pa\xc5\xba""dziernika ott "
+    "\xd0\xbe\xd0\xba\xd1\x82\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f \xd0\xb6\xd0\xbe\xd0\xb2\xd1\x82\xd0\xbd\xd1\x8f ekim",
+    "november nov novembre noviembre novembro listopada "
+    "\xd0\xbd\xd0\xbe\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f "
+      "\xd0\xbb\xd0\xb8\xd1\x81\xd1\x82\xd0\xbe\xd0\xbf\xd0\xb0\xd0\xb4\xd0\xb0 kas\xc4\xb1m",
+    "december dec dezember d\xc3\xa9""cembre diciembre dicembre dezembro grudnia dez dic desember "
+    "\xd0\xb4\xd0\xb5\xd0\xba\xd0\xb0\xd0\xb1\xd1\x80\xd1\x8f \xd0\xb3\xd1\x80\xd1\x83\xd0\xb4\xd0\xbd\xd1\x8f aral\xc4\xb1k",
 };
 
 /* The same, a row each. Before main, so that no text has to wait. */
-static struct month_word { const char *s; uint8_t n, month; } month_words[160];
+static struct month_word { const char *s; uint8_t n, month; } month_words[200];
 static unsigned n_month_words;
 
 __attribute__((constructor)) static void start(void)
@@ -203,11 +296,28 @@ static uint64_t mix(uint64_t key)
     return key >> 32 ^ key >> 53;
 }
 
+/* The next letter of a word: small, without the capitals of accented ones; a Cyrillic one as one byte. */
+static uint8_t letter(const uint8_t *s, size_t n, size_t *ret_n)
+{
+    *ret_n = 1;
+    if (n > 1 && (s[0] | 1) == 0xd1) {
+        unsigned c = (s[0] & 1u) << 6 | (s[1] & 0x3f);       /* from U+0400 on */
+        *ret_n = 2;
+        c = c < 0x10 ? c + 0x50 : c < 0x30 ? c + 0x20 : c;
+        return (uint8_t)(0x80 | (c == 0x51 ? 0x35 : c));     /* with and without its two dots */
+    }
+    return vs_is_upper(s[0]) ? s[0] | 32 : s[0];
+}
+
 static uint64_t key_of(const char *word, size_t n)
 {
+    const uint8_t *s = (const uint8_t *)word;
     uint64_t key = 0;
-    for (size_t i = 0; i < n && i < LETTERS; i++)
-        key |= (uint64_t)(uint8_t)word[i] << 8 * i;
+    for (size_t i = 0, k = 0, width; i < n && k < LETTERS; i += width, k++) {
+        uint8_t c = letter(s + i, n - i, &width);
+        bool is_accented = k && (key >> 8 * (k - 1) & 0xff) == 0xc3 && c >= 0x80 && c < 0x9f && c != 0x97;
+        key |= (uint64_t)(is_accented ? c | 32 : c) << 8 * k;
+    }
     return key;
 }
 
@@ -301,9 +411,7 @@ static unsigned distance(const char *text, size_t i, size_t next, size_t n_word_
 /* The word text[start, end) by its first letters, "D.O.B." and "DoB" as one; *ret_start where it begins then. */
 static uint64_t key_back(const char *text, size_t start, size_t end, size_t limit, size_t *ret_start)
 {
-    uint64_t key = 0;
-    for (size_t k = 0; k < end - start && k < LETTERS; k++)
-        key |= (uint64_t)small((uint8_t)text[start + k]) << 8 * k;
+    uint64_t key = key_of(text + start, end - start);
     bool is_letter_dot = end - start == 1;
     for (unsigned n = 1; is_letter_dot && n < 5 && start > limit + 1 && text[start - 1] == '.'; n++) {
         if (!vs_is_alpha((uint8_t)text[start - 2]) || (start > limit + 2 && is_letter((uint8_t)text[start - 3])))
@@ -331,15 +439,20 @@ static void note(struct vs_pii_at *a, uint64_t key, unsigned far)
     }
 }
 
-enum { BORN = 'b' | 'o' << 8 | 'r' << 16 | 'n' << 24 };
+static const uint64_t born = 'b' | 'o' << 8 | 'r' << 16 | 'n' << 24;
+static const uint64_t birth = 'b' | 'i' << 8 | 'r' << 16 | 't' << 24 | (uint64_t)'h' << 32;
 
-/* "born of a dispute", "born from", "born out of": of no person, unless one is named. text[start, i) is the word. */
+/* "born of a dispute", "born from", "the birth of the web": of no person, unless one is named, or his date or place of birth.
+ * text[start, i) is the word. */
 static bool is_figure(const char *text, size_t start, size_t i, size_t next, size_t end)
 {
     enum { FAR_ENOUGH = 48 };
     static const char *const words[] = { "of ", "from", "out " };
-    static const char *const persons[] = { "parents", "wedlock", "mother", "father", "marriage", "family", "couple" };
-    static const char *const subjects[] = { "he was ", "He was ", "I was ", "who was " };
+    static const char *const persons[] = {
+        "parents", "wedlock", "mother", "father", "marriage", "family", "couple", "patient", "child", "son", "daughter", "baby",
+        "applicant",
+    };
+    static const char *const subjects[] = { "he was ", "He was ", "I was ", "who was ", " of " };
     bool is_said = false;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
         is_said |= next == i + 1 && memcmp(text + i + 1, words[k], strlen(words[k])) == 0;
@@ -352,6 +465,23 @@ static bool is_figure(const char *text, size_t start, size_t i, size_t next, siz
             return false;
     }
     return is_said;
+}
+
+/* Scripts without blanks between words: labels within the last eight characters of text[start, end), up to a comma or full stop. */
+static void look_within(struct vs_pii_at *a, size_t start, size_t end, unsigned far)
+{
+    const uint8_t *s = (const uint8_t *)a->text;
+    enum { CHARACTER = 3, TWO = 2 * CHARACTER };
+    for (size_t i = end, k = 0; k < 8 && i >= start + CHARACTER && s[i - CHARACTER] >= 0xe3 && s[i - CHARACTER] < 0xf0; k++) {
+        i -= CHARACTER;
+        bool is_stop = s[i] == 0xe3 && s[i + 1] == 0x80 && (s[i + 2] == 0x81 || s[i + 2] == 0x82);
+        if (is_stop || (s[i] == 0xef && s[i + 1] == 0xbc && s[i + 2] == 0x8c))
+            return;
+        if (end - i >= TWO)
+            note(a, key_of(a->text + i, TWO), far);
+        if (end - i > TWO)
+            note(a, key_of(a->text + i, LETTERS), far);
+    }
 }
 
 static void look_back(struct vs_pii_at *a, int most_words)
@@ -376,8 +506,10 @@ static void look_back(struct vs_pii_at *a, int most_words)
                 return;
         }
         uint64_t key = key_back(text, start, i, limit, &start);
-        if (key != BORN || !is_figure(text, start, i, next, a->p))
+        if ((key != born && key != birth) || !is_figure(text, start, i, next, a->p))
             note(a, key, far);
+        if ((uint8_t)text[i - 1] >= 0x80)
+            look_within(a, start, i, far);
         far++;
         i = start;
     }
@@ -495,12 +627,10 @@ unsigned vs_pii_near(struct vs_pii_at *a, uint64_t classes)
 
 size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes)
 {
-    uint64_t key = 0;
     size_t end = i;
-    for (uint8_t c; is_letter(c = vs_pii_byte(a, end)) && end - i < 40; end++)
-        if (end - i < LETTERS)
-            key |= (uint64_t)small(c) << 8 * (end - i);
-    *ret_classes = end > i ? classes_of(a->pii, key) : 0;
+    while (is_letter(vs_pii_byte(a, end)) && end - i < 40)
+        end++;
+    *ret_classes = end > i ? classes_of(a->pii, key_of(a->text + i, end - i)) : 0;
     return end;
 }
 

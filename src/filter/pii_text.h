@@ -82,7 +82,7 @@ bool vs_pii_is_next(struct vs_pii_at *a, uint64_t classes);
 /* Behind i: "(SSN)", "is my SSN": the classes of the word that names what stands before it; 0: none. */
 uint64_t vs_pii_after(struct vs_pii_at *a, size_t i);
 
-/* The month that the word at i names, in eight languages: 1 to 12; 0: none. *ret_end: its end, with the dot of a short form. */
+/* The month that the word at i names, in eleven languages: 1 to 12; 0: none. *ret_end: its end, with the dot of a short form. */
 unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end);
 
 /* Whether something may begin with the word of these first eight bytes, small letters, the first in the lowest bits: true for all
