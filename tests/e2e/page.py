@@ -148,7 +148,7 @@ def check(browser, port):
             browser.wait(IDLE)
         browser.value("document.getElementById('top_p').value = 7")
         browser.type("What is two?")
-        browser.wait(ready + " && document.querySelector('.about.bad')")
+        browser.wait(ready + " && document.querySelector('.about.bad') !== null")
         assert browser.value("document.getElementById('prompt').value") == "What is two?"
         assert browser.value("document.querySelectorAll('.turn.user').length") == before
         assert browser.value("document.querySelectorAll('#chats li').length") == n_chats + before
@@ -158,6 +158,10 @@ def check(browser, port):
         kept = json.loads(browser.value("localStorage.getItem('veritas.chats')"))[0]["turns"]
         assert [t["role"] for t in kept] == ["user", "assistant"] * (before + 1), kept
         assert not any(t.get("bad") for t in kept) and kept[-2]["content"] == "What is two?", kept
+
+    browser.value("location.hash = 'q=Say+one'")                # in a page that is open already: a chat of its own
+    browser.wait(ready + " && [...document.querySelectorAll('.turn .text')].map(e => e.innerText)[0] === 'Say one'")
+    browser.wait(ready + " && document.querySelectorAll('.turn').length === 2 && location.hash === ''")
 
 
 def main():
