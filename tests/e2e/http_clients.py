@@ -73,9 +73,10 @@ class Clients(h.Gateway):
         self.assertEqual([d.index for d in vectors[1].data], [0, 1])
 
     def test_models(self):
-        self.assertEqual({m.id for m in self.openai.models.list()}, {"one", "two"})
+        names = {"one", "two", *h.TEMPLATES}
+        self.assertEqual({m.id for m in self.openai.models.list()}, names)
         self.assertEqual(self.openai.models.retrieve("two").id, "two")
-        self.assertEqual({m.id for m in self.anthropic.models.list()}, {"one", "two"})
+        self.assertEqual({m.id for m in self.anthropic.models.list()}, names)
 
     def test_completions(self):
         got = self.openai.completions.create(model="one", prompt=["Once", "Twice"], max_tokens=5, logprobs=1)
