@@ -382,6 +382,13 @@ class Api(Gateway):
         shown = self.json("/api/show", {"model": "one"})
         self.assertEqual((shown["details"]["format"], shown["model_info"]["general.architecture"]), ("gguf",
                                                                                                      shown["details"]["family"]))
+        self.assertEqual(shown["details"]["families"], [shown["details"]["family"]])
+        self.assertRegex(shown["details"]["parameter_size"], r"^[0-9.]+[KM]$")
+        self.assertEqual(self.json("/api/show", {"model": "knows"})["capabilities"][:2], ["completion", "tools"])
+        self.assertEqual(self.json("/api/generate", {"model": "two", "stream": False, "keep_alive": 0})["done_reason"], "unload")
+        self.assertNotIn("two", {m["name"] for m in self.json("/api/ps")["models"]})
+        self.json("/api/chat", dict(body, stream=False, keep_alive="5m"))
+        self.assertEqual(self.headers["x-veritas-ignored"], "options.num_ctx, keep_alive")
         self.assertEqual(list(self.json("/api/version")), ["version"])
         self.assertIn("error", self.json("/api/embed", {"model": "one", "input": "x"}, 400))
 
@@ -659,7 +666,7 @@ class Api(Gateway):
                  "tool_choice"),
                 ("/tokenize", {"model": "one", "prompt": "a", "content": "b"}, "content")):
             self.assertEqual(self.json(path, body, 400)["error"]["param"], param, (path, body))
-        for more in ({"stop_sequences": "x"}, {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}]},
+        for more in ({"stop_sequences": "x"}, {"messages": [{"role": "tool", "content": "x"}, {"role": "user", "content": "y"}]},
                      {"tool_choice": {"type": "any"}}):
             self.assertEqual(self.json(MESSAGES, self.chat(**more), 400)["error"]["type"], "invalid_request_error")
         self.assertIsInstance(self.json("/api/nothing", {}, 404)["error"], str)
@@ -699,6 +706,36 @@ class Api(Gateway):
         self.json(CHAT, self.chat(tools=[tool, other], response_format=form))
         self.assertEqual(self.headers["x-veritas-ignored"], "tools.flavor, tools.function.color, response_format.size, "
                          "response_format.json_schema.weight")
+
+    def test_what_agents_send(self):
+        """Tools of other types and the editing of contexts: the answer is that of a request without them, which the header says."""
+        chat = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        flat = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
+        own = [{"name": "f", "input_schema": {"type": "object"}}]
+        asks = ((CHAT, self.chat(max_tokens=4), chat, [{"type": "web_search"}, {"type": "custom", "custom": {"name": "g"}}], {}),
+                (RESPONSES, {"model": "one", "input": "Hi", "max_output_tokens": 4}, flat,
+                 [{"type": "web_search", "external_web_access": False}, {"type": "custom", "name": "g", "format": {"type": "text"}},
+                  {"type": "namespace", "name": "n", "tools": flat}, {"type": "local_shell"}], {"context_management": []}),
+                (MESSAGES, self.chat(max_tokens=4), own, [{"type": "web_search_20250305", "name": "web_search"},
+                                                          {"type": "bash_20250124", "name": "bash"}],
+                 {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}))
+        for path, body, tools, others, more in asks:
+            said = [self.json(path, {**body, **m}) for m in ({"tools": tools}, {"tools": others[:1] + tools + others[1:], **more})]
+            first, second = (re.sub("[0-9a-f]{16}", "", json.dumps([r.get(k) for k in ("choices", "output", "content")]))
+                             for r in said)
+            self.assertEqual(first, second, path)
+            named = self.headers["x-veritas-ignored"].split(", ")
+            self.assertEqual(sorted(named), sorted(["tools." + t["type"] for t in others] + list(more)), path)
+            self.json(path, {**body, "tools": others[:1]})
+        self.assertEqual(self.json(CHAT, self.chat(tools=[{"type": "web_search"}], tool_choice="required"), 400)["error"]["param"],
+                         "tool_choice")
+        self.json(CHAT, self.chat(top_logprobs=0, max_tokens=1))
+
+    def test_a_system_message_amid_others(self):
+        talk = [{"role": "user", "content": "Hi"}, {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}]
+        want = self.json(CHAT, self.chat(messages=[talk[0], {"role": "system", "content": "Be brief."}]))
+        got = self.json(MESSAGES, self.chat(messages=talk))
+        self.assertEqual(got["content"][0]["text"], want["choices"][0]["message"]["content"])
 
     def test_many_are_ignored(self):
         names = [f"unknown_field_{i:040d}" for i in range(60)]

@@ -190,7 +190,8 @@ static void test_chat_requests(void **state)
              "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],'tool_choice':'required'}");
     asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}}],'structured_outputs':{'regex':'a'}}", VS_MSG_CHAT,
              "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],'constraint':{'regex':'a'}}");
-    refused(a, "{" HI ",'tools':[{'type':'web'}]}", 400, "tools[0].type", "type function");
+    refused(a, "{" HI ",'tools':[{'type':7}]}", 400, "tools[0].type", "a string");
+    refused(a, "{" HI ",'tools':[{'type':'web_search'}],'tool_choice':'required'}", 400, "tool_choice", "no tools");
     refused(a, "{" HI ",'tools':[{'type':'function','function':{'name':'a\\nb'}}]}", 400, "tools[0].function.name", "A-Z");
     refused(a, "{" HI ",'grammar':'x','structured_outputs':{'regex':'y'}}", 400, "structured_outputs.regex", "second");
     refused(a, "{" HI ",'response_format':{'type':'json_schema'}}", 400, "response_format.schema", "what is the schema");

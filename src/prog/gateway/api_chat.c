@@ -143,7 +143,7 @@ static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
     char at[64];
     snprintf(at, sizeof at, "tools[%zu].type", i);
     if (!gw_is(json_object_get(tool, "type"), "function"))
-        return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported");
+        return gw_skip_tool(r, at, json_object_get(tool, "type"));
     snprintf(at, sizeof at, "tools[%zu].function", i);
     gw_ignore_others(r, tool, "tools.", known);
     return gw_read_tool(r, at, json_object_get(tool, "function"), "parameters", "tools.function.");

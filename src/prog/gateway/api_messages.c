@@ -157,7 +157,7 @@ static int add_block(struct gw_reading *r, struct making *m, const char *at, con
         add_text(m, text_part(block));
         return VS_OK;
     }
-    if (gw_is(type, "tool_result") && !is_assistant) {
+    if (gw_is(type, "tool_result") && gw_is(role, "user")) {
         flush(m, role);
         return add_result(r, m, at, block);
     }
@@ -183,8 +183,8 @@ static int add_message(struct gw_reading *r, struct making *m, size_t i, const j
     int rc = VS_OK;
     snprintf(at, sizeof at, "messages.%zu", i);
     m->message = message;
-    if (!gw_is(role, "user") && !gw_is(role, "assistant"))
-        return gw_refuse_at(r, at, "invalid_value", "role: user or assistant is needed; a system message is the field system");
+    if (!gw_is(role, "user") && !gw_is(role, "assistant") && !gw_is(role, "system"))
+        return gw_refuse_at(r, at, "invalid_value", "role: user, assistant or system is needed");
     if (json_is_string(content)) {
         add_text(m, json_pack("{s:s, s:O}", "type", "text", "text", content));
         flush(m, role);
@@ -230,7 +230,7 @@ static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
     char at[64];
     snprintf(at, sizeof at, "tools.%zu", i);
     if (type && !json_is_null(type) && !gw_is(type, "custom"))
-        return gw_refuse_at(r, at, "unsupported_value", "tools that a server runs are not offered: only type custom");
+        return gw_skip_tool(r, at, type);
     if (!json_is_object(schema))
         return gw_refuse_at(r, at, "invalid_value", "input_schema: a JSON schema, an object, is needed");
     return gw_read_tool(r, at, tool, "input_schema", "tools.");
@@ -309,7 +309,6 @@ static const struct gw_field fields[] = {
     { "thread", GW_READ, NULL, read_thread },
     { "container", GW_NEVER, "nothing here runs code", NULL },
     { "mcp_servers", GW_NEVER, "nothing here calls a server", NULL },
-    { "context_management", GW_NEVER, "a conversation is read as it is sent", NULL },
     { NULL, 0, NULL, NULL },
 };
 static const struct gw_field *const tables[] = { fields, gw_fields_chat, gw_fields_sampling, gw_fields_constraint, NULL };

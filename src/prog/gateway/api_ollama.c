@@ -17,7 +17,8 @@
 
 struct ollama {
     struct gw_answer answer;
-    bool is_chat, is_load;
+    bool is_chat;
+    const char *only;                   /* no answer, the model alone: "load", "unload"; NULL: an answer */
 };
 
 static void line(struct vs_buf *out, json_t *value)
@@ -97,6 +98,18 @@ static int read_empty(struct gw_reading *r, const json_t *v)
     return is_empty ? VS_OK : gw_refuse(r, "unsupported_parameter", "not supported");
 }
 
+/* How long a model stays is the daemon's affair, but for 0: a request that asks nothing then ends it. */
+static int read_keep(struct gw_reading *r, const json_t *v)
+{
+    const char *s = json_string_value(v);
+    bool is_zero = s ? *s == '0' && strspn(s, "0.") == strcspn(s, "hmsnu") : json_is_number(v) && json_number_value(v) == 0;
+    if (is_zero)
+        r->is_last = true;
+    else
+        gw_ignore(r, r->name);
+    return VS_OK;
+}
+
 static int read_call(struct gw_reading *r, const char *at, const json_t *call, json_t *list)
 {
     const json_t *f = json_object_get(call, "function");
@@ -162,6 +175,7 @@ static const struct gw_field both_fields[] = {
     { "receipt", GW_MAP, "receipt", NULL },
     { "format", GW_READ, NULL, read_format },
     { "think", GW_READ, NULL, read_think },
+    { "keep_alive", GW_READ, NULL, read_keep },
     { "logprobs", GW_READ, NULL, gw_read_logprobs },
     { "top_logprobs", GW_READ, NULL, read_top_logprobs },
     { NULL, 0, NULL, NULL },
@@ -182,7 +196,7 @@ static const struct gw_field generate_fields[] = {
     { NULL, 0, NULL, NULL },
 };
 
-/* Without messages, or without a prompt, a request means: load the model. */
+/* Without messages, or without a prompt, a request means: load the model; with keep_alive 0: unload it. */
 static int begin(struct gw_call *call, const struct gw_http *http, bool is_chat, struct gw_error *err)
 {
     const struct gw_field *const tables[] = { is_chat ? chat_fields : generate_fields, both_fields, NULL };
@@ -202,12 +216,14 @@ static int begin(struct gw_call *call, const struct gw_http *http, bool is_chat,
     if (rc == VS_OK) {
         const json_t *what = json_object_get(r.request, is_chat ? "messages" : "prompt");
         o->is_chat = is_chat;
-        o->is_load = !(json_array_size(what) || json_string_length(what));
+        o->only = json_array_size(what) || json_string_length(what) ? NULL : r.is_last ? "unload" : "load";
+        if (!o->only && r.is_last)
+            gw_ignore(&r, "keep_alive");
         o->answer.keeps_logprobs = !r.stream;
     }
-    if (rc == VS_OK && o->is_load) {
+    if (rc == VS_OK && o->only) {
         json_t *request = json_pack("{s:O}", "model", json_object_get(r.request, "model"));
-        rc = gw_call_ask(call, VS_MSG_LOAD, request) == VS_OK ? VS_OK : gw_no_memory(err);
+        rc = gw_call_ask(call, r.is_last ? VS_MSG_UNLOAD : VS_MSG_LOAD, request) == VS_OK ? VS_OK : gw_no_memory(err);
     } else if (rc == VS_OK) {
         if (!json_is_true(json_object_get(r.request, "raw")))
             rc = gw_want_parts(&r);
@@ -324,12 +340,12 @@ static void done(struct gw_call *call, size_t ask, const json_t *result, struct 
     }
     if (c->n_pieces)
         end_piece(call, &c->pieces[c->n_pieces - 1], out);
-    json_t *v = call->stream || o->is_load ? said(call, NULL, NULL, NULL, NULL) : whole(call);
+    json_t *v = call->stream || o->only ? said(call, NULL, NULL, NULL, NULL) : whole(call);
     json_object_set_new(v, "done", json_true());
     const char *finish = gw_finish_of(result, 0);
     bool is_cut = strcmp(finish, "length") == 0 || strcmp(finish, GW_FILTERED) == 0;
-    json_object_set_new(v, "done_reason", json_string(o->is_load ? "load" : is_cut ? finish : "stop"));
-    if (!o->is_load) {
+    json_object_set_new(v, "done_reason", json_string(o->only ? o->only : is_cut ? finish : "stop"));
+    if (!o->only) {
         double queue = json_number_value(json_object_get(timings, "queue_ms"));
         double prompt = json_number_value(json_object_get(timings, "prompt_ms"));
         double decode = json_number_value(json_object_get(timings, "decode_ms"));
@@ -386,8 +402,8 @@ static int status_begin(struct gw_call *call, const struct gw_http *http, struct
 static json_t *details_of(const json_t *facts)
 {
     const char *family = json_string_value(json_object_get(facts, "architecture"));
-    return json_pack("{s:s, s:s, s:s, s:[s], s:s, s:s}", "parent_model", "", "format", "gguf", "family", family ? family : "",
-                     "families", family ? family : "", "parameter_size", "", "quantization_level", "");
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s}", "parent_model", "", "format", "gguf", "family", family ? family : "",
+                     "families", family ? json_pack("[s]", family) : json_null(), "parameter_size", "", "quantization_level", "");
 }
 
 static json_t *model_entry(const json_t *v, const char *size_key)
@@ -450,18 +466,53 @@ static int show_begin(struct gw_call *call, const struct gw_http *http, struct g
     return rc;
 }
 
+/* How many numbers the file has, as "494.03M", and the type of most of them. */
+static void add_sizes(json_t *details, const json_t *result)
+{
+    static const struct { double size; char unit; } units[] = { { 1e12, 'T' }, { 1e9, 'B' }, { 1e6, 'M' }, { 1e3, 'K' } };
+    double n = json_number_value(json_object_get(result, "parameters")), most = 0;
+    const char *name;
+    json_t *type;
+    size_t i = 0;
+    while (i < 3 && n < units[i].size)
+        i++;
+    if (n > 0)
+        json_object_set_new(details, "parameter_size", json_sprintf("%.4g%c", n / units[i].size, units[i].unit));
+    json_object_foreach(json_object_get(result, "types"), name, type) {
+        double of_type = json_number_value(json_object_get(type, "parameters"));
+        if (of_type > most)
+            json_object_set_new(details, "quantization_level", json_string(name));
+        most = of_type > most ? of_type : most;
+    }
+}
+
+/* Clients offer what stands here and nothing else. Tools are for every model that has a chat template (docs/TOOLS.md). */
+static json_t *capabilities_of(const json_t *info, const char *family, const char *template)
+{
+    char pooling[128];
+    snprintf(pooling, sizeof pooling, "%s.pooling_type", family);
+    json_t *list = json_pack("[s]", json_object_get(info, pooling) ? "embedding" : "completion");
+    if (*template)
+        json_array_append_new(list, json_string("tools"));
+    if (strcasestr(template, "think"))
+        json_array_append_new(list, json_string("thinking"));
+    return list;
+}
+
 static void show_done(struct gw_call *call, size_t ask, const json_t *result, struct vs_buf *out)
 {
-    json_t *metadata = json_object_get(result, "metadata"), *template = json_object_get(result, "chat_template");
-    json_t *info = metadata ? json_copy(metadata) : json_object(), *details;
-    const char *family = json_string_value(json_object_get(info, "general.architecture"));
+    const json_t *metadata = json_object_get(result, "metadata");
+    const char *template = json_string_value(json_object_get(result, "chat_template"));
+    json_t *info = metadata ? json_copy((json_t *)(uintptr_t)metadata) : json_object(), *details = details_of(result);
+    const char *family = json_string_value(json_object_get(details, "family"));
     (void)ask;
     (void)call;
     json_object_del(info, "tokenizer.chat_template");
-    details = json_pack("{s:s, s:s, s:s}", "parent_model", "", "format", "gguf", "family", family ? family : "");
-    template = json_is_string(template) ? json_incref(template) : json_string("");
-    gw_value(out, json_pack("{s:s, s:s, s:o, s:o, s:o, s:[s]}", "modelfile", "", "parameters", "", "template", template, "details",
-                            details, "model_info", info, "capabilities", "completion"));
+    add_sizes(details, result);
+    template = template ? template : "";
+    json_t *can = capabilities_of(info, family, template);
+    gw_value(out, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "modelfile", "", "parameters", "", "template", template, "details",
+                            details, "model_info", info, "capabilities", can));
 }
 
 static int version_begin(struct gw_call *call, const struct gw_http *http, struct gw_error *err)

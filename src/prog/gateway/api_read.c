@@ -293,7 +293,7 @@ int gw_read_end(struct gw_reading *r)
         rc = set_model(r, name ? name : "", name ? strlen(name) : 0);
     }
     r->name = "top_logprobs";
-    if (rc == VS_OK && r->top_logprobs >= 0 && !r->wants_logprobs)
+    if (rc == VS_OK && r->top_logprobs > 0 && !r->wants_logprobs)
         rc = gw_refuse(r, "invalid_value", "logprobs must be true with it");
     if (rc == VS_OK && r->wants_logprobs)
         rc = gw_put(r, "logprobs", json_integer(r->top_logprobs < 0 ? 0 : r->top_logprobs));
@@ -717,6 +717,16 @@ static int read_structured(struct gw_reading *r, const json_t *v)
 }
 
 /* ---- tools ---- */
+
+int gw_skip_tool(struct gw_reading *r, const char *at, const json_t *type)
+{
+    char name[64];
+    if (!json_string_length(type))
+        return gw_refuse_at(r, at, "invalid_value", "type: a string is needed");
+    snprintf(name, sizeof name, "tools.%s", json_string_value(type));
+    gw_ignore(r, name);
+    return VS_OK;
+}
 
 int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const char *schema, const char *prefix)
 {

@@ -48,6 +48,7 @@ struct gw_reading {
     int64_t top_logprobs;               /* -1 when absent */
     int64_t n;                          /* choices */
     bool draws_seed;                    /* seed -1 */
+    bool is_last;                       /* the model need not stay */
     bool goes_on;                       /* the last message is an answer that has begun */
     const json_t *allowed;              /* of the tools these alone, as tool_choice has them; borrowed. NULL: all */
     const char *allowed_at;             /* where in one of them its name is; NULL: in itself */
@@ -134,6 +135,9 @@ int gw_read_conversation(struct gw_reading *r, const struct gw_field *const *tab
 /* One function to `tools`, in the form of OpenAI's chat; at: how it is called in messages, "tools[0]"; schema: its key of the
  * arguments' schema; prefix: of keys that nobody knows, "tools.". */
 int gw_read_tool(struct gw_reading *r, const char *at, const json_t *tool, const char *schema, const char *prefix);
+/* A tool of another type than functions, which a server runs or which has no schema. Where the model may call, it need not: it is
+ * told of the functions alone, and "tools.TYPE" is named as ignored. */
+int gw_skip_tool(struct gw_reading *r, const char *at, const json_t *type);
 /* Names the keys of an object that are not among known (NULL at the end) as ignored. */
 void gw_ignore_others(struct gw_reading *r, const json_t *object, const char *prefix, const char *const *known);
 

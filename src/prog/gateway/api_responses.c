@@ -246,7 +246,7 @@ static int read_tool(struct gw_reading *r, size_t i, const json_t *tool)
     char at[64];
     snprintf(at, sizeof at, "tools[%zu]", i);
     if (!gw_is(json_object_get(tool, "type"), "function"))
-        return gw_refuse_at(r, at, "unsupported_value", "only tools of type function are supported: nothing here runs one");
+        return gw_skip_tool(r, at, json_object_get(tool, "type"));
     return gw_read_tool(r, at, tool, "parameters", "tools.");
 }
 
@@ -283,7 +283,6 @@ static const struct gw_field fields[] = {
     { "previous_response_id", GW_NEVER, STATELESS, NULL },
     { "conversation", GW_NEVER, STATELESS, NULL },
     { "prompt", GW_NEVER, STATELESS, NULL },
-    { "context_management", GW_NEVER, STATELESS, NULL },
     { NULL, 0, NULL, NULL },
 };
 static const struct gw_field *const tables[] = {
