@@ -5,8 +5,6 @@
  */
 #include "grammar/internal.h"
 
-#include "base/buf.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -196,190 +194,9 @@ struct vs_dfa *vs_dfa_both(struct vs_grammar *g, struct vs_dfa *a, struct vs_dfa
     return d;
 }
 
-/* ---- from places ---- */
-
-/* A state is a set of places; sets are kept once, and a key is the number of one. */
-struct sets {
-    struct vs_grammar *g;                /* whose errors these are */
-    const struct vs_grammar *of;
-    uint32_t end;
-    uint32_t *place, *first;             /* of set i: place[first[i] .. first[i + 1]), sorted by when they were met */
-    uint32_t n, cap, n_places, cap_places;
-    uint32_t *slot, mask;
-    uint32_t *list, n_list;              /* the set that is being made */
-    uint32_t *seen, turn;
-};
-
-static void visit(struct sets *s, uint32_t place)
-{
-    if (s->seen[place] != s->turn) {
-        s->seen[place] = s->turn;
-        s->list[s->n_list++] = place;
-    }
-}
-
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* What is reached without a byte, at the beginning or (ends) at the end of the text. */
-static void close_set(struct sets *s, bool begins, bool ends)
-{
-    for (uint32_t i = 0; i < s->n_list; i++) {
-        uint32_t e = s->of->place[s->list[i]].first;
-        for (; e != VS_NOWHERE; e = s->of->edge[e].next) {
-            const struct vs_edge *edge = &s->of->edge[e];
-            if (edge->kind == VS_EDGE_EMPTY || (begins && edge->kind == VS_EDGE_BEGIN) || (ends && edge->kind == VS_EDGE_END))
-                visit(s, edge->to);
-        }
-    }
-    vs_grammar_work(s->g, 4 * s->n_list);
-}
-
-static uint64_t hash_set(const uint32_t *place, uint32_t n)
-{
-    uint64_t h = n;
-    for (uint32_t i = 0; i < n; i++)
-        h = mix(h ^ place[i]);
-    return h;
-}
-
-static bool enlarge_sets(struct sets *s)
-{
-    if (s->n_places + s->n_list > s->cap_places) {
-        uint32_t cap = 2 * (s->n_places + s->n_list);
-        uint32_t *place = realloc(s->place, cap * sizeof *place);
-        if (!place)
-            return false;
-        s->place = place;
-        s->cap_places = cap;
-    }
-    if (s->n + 1 < s->cap)
-        return true;
-    uint32_t cap = s->cap ? 2 * s->cap : 256;
-    uint32_t *first = realloc(s->first, (cap + 1) * sizeof *first);
-    s->first = first ? first : s->first;
-    free(s->slot);
-    s->slot = malloc(2 * (size_t)cap * sizeof *s->slot);
-    if (!first || !s->slot)
-        return false;
-    s->first[0] = 0;
-    s->cap = cap;
-    s->mask = 2 * cap - 1;
-    memset(s->slot, 0xff, 2 * (size_t)cap * sizeof *s->slot);
-    for (uint32_t i = 0; i < s->n; i++) {
-        uint32_t at = (uint32_t)hash_set(s->place + s->first[i], s->first[i + 1] - s->first[i]) & s->mask;
-        while (s->slot[at] != VS_NOWHERE)
-            at = (at + 1) & s->mask;
-        s->slot[at] = i;
-    }
-    return true;
-}
-
-/* The number of the set in the list. */
-static uint64_t number_of_set(struct sets *s)
-{
-    enum { MOST = 16 << 20 };
-    uint32_t n = s->n_list;
-    if (n == 0)
-        return DEAD;
-    qsort(s->list, n, sizeof *s->list, by_number);
-    if (!enlarge_sets(s)) {
-        vs_grammar_fail(s->g, VS_E_NOMEM, "out of memory");
-        return DEAD;
-    }
-    uint32_t at = (uint32_t)hash_set(s->list, n) & s->mask;
-    for (; s->slot[at] != VS_NOWHERE; at = (at + 1) & s->mask) {
-        uint32_t i = s->slot[at];
-        if (s->first[i + 1] - s->first[i] == n && memcmp(s->place + s->first[i], s->list, n * sizeof *s->list) == 0)
-            return i;
-    }
-    if (s->n_places + n > MOST) {
-        vs_grammar_fail(s->g, VS_E_LIMIT, "the constraint is too large: its regular expression has too many states");
-        return DEAD;
-    }
-    memcpy(s->place + s->n_places, s->list, n * sizeof *s->list);
-    s->n_places += n;
-    s->slot[at] = s->n;
-    s->first[++s->n] = s->n_places;
-    return s->n - 1;
-}
-
-static void begin_set(struct sets *s)
-{
-    s->n_list = 0;
-    s->turn++;
-}
-
-static uint64_t step_set(void *context, uint64_t key, uint8_t byte)
-{
-    struct sets *s = context;
-    begin_set(s);
-    for (uint32_t i = s->first[key]; i < s->first[key + 1]; i++)
-        for (uint32_t e = s->of->place[s->place[i]].first; e != VS_NOWHERE; e = s->of->edge[e].next) {
-            const struct vs_edge *edge = &s->of->edge[e];
-            if (edge->kind == VS_EDGE_BYTES && byte >= edge->lo && byte <= edge->hi)
-                visit(s, edge->to);
-        }
-    if (!vs_grammar_work(s->g, 4 * (s->first[key + 1] - s->first[key])))
-        return DEAD;
-    close_set(s, false, false);
-    return number_of_set(s);
-}
-
-static void cuts_of_set(void *context, uint64_t key, bool cut[257])
-{
-    const struct sets *s = context;
-    for (uint32_t i = s->first[key]; i < s->first[key + 1]; i++)
-        for (uint32_t e = s->of->place[s->place[i]].first; e != VS_NOWHERE; e = s->of->edge[e].next)
-            if (s->of->edge[e].kind == VS_EDGE_BYTES)
-                cut[s->of->edge[e].lo] = cut[s->of->edge[e].hi + 1] = true;
-}
-
-/* At the end $ holds; where nothing was read ^ does too, also behind a $. */
-static bool accepts_set(void *context, uint64_t key)
-{
-    struct sets *s = context;
-    begin_set(s);
-    for (uint32_t i = s->first[key]; i < s->first[key + 1]; i++)
-        visit(s, s->place[i]);
-    close_set(s, key == 0, true);
-    return s->seen[s->end] == s->turn;
-}
-
-static struct vs_dfa *of_places(struct vs_grammar *g, const struct vs_grammar *of, uint32_t start, uint32_t end)
-{
-    struct sets s = { .g = g, .of = of, .end = end };
-    struct vs_dfa *d = NULL;
-    bool cut[257] = { 0 };
-    s.list = malloc((of->n_places + 1) * sizeof *s.list);
-    s.seen = calloc(of->n_places + 1, sizeof *s.seen);
-    for (uint32_t e = 0; e < of->n_edges; e++)
-        if (of->edge[e].kind == VS_EDGE_BYTES)
-            cut[of->edge[e].lo] = cut[of->edge[e].hi + 1] = true;
-    if (s.list && s.seen) {
-        begin_set(&s);
-        visit(&s, start);
-        close_set(&s, true, false);
-        const struct vs_dfa_maker maker = { number_of_set(&s), &s, step_set, accepts_set, cuts_of_set };
-        if (g->err.code == VS_OK)
-            d = vs_dfa_make(g, cut, &maker);
-    } else {
-        vs_grammar_fail(g, VS_E_NOMEM, "out of memory");
-    }
-    free(s.list);
-    free(s.seen);
-    free(s.place);
-    free(s.first);
-    free(s.slot);
-    return d;
-}
-
 /* ---- kinds ---- */
 
-static struct vs_dfa *dfa_of_regex(struct vs_grammar *g, const char *text, size_t n, bool searches)
+struct vs_dfa *vs_dfa_of_pattern(struct vs_grammar *g, const char *text, size_t n, bool searches)
 {
     struct vs_grammar *scratch = vs_grammar_begin(g->v, g->use, g->check);
     struct vs_dfa *d = NULL;
@@ -388,92 +205,13 @@ static struct vs_dfa *dfa_of_regex(struct vs_grammar *g, const char *text, size_
         return NULL;
     }
     uint32_t start = vs_place_add(scratch), end = vs_place_add(scratch);
-    (searches ? vs_regex_search : vs_regex_add)(scratch, text, n, start, end);
+    vs_regex_places(scratch, text, n, searches, start, end);
     if (scratch->err.code != VS_OK)
         vs_grammar_fail(g, scratch->err.code, "%s", scratch->err.text);
     else
-        d = of_places(g, scratch, start, end);
+        d = vs_dfa_of_places(g, scratch, start, end);
     vs_grammar_free(scratch);
     return d;
-}
-
-/* The byte behind the group that begins at `at`, or n where it has no end. */
-static size_t behind_group(const char *text, size_t n, size_t at)
-{
-    bool in_class = false;
-    for (unsigned depth = 0; at < n; at++) {
-        if (text[at] == '\\')
-            at++;
-        else if (in_class || text[at] == '[')
-            in_class = text[at] != ']';
-        else if (text[at] == '(')
-            depth++;
-        else if (text[at] == ')' && --depth == 0)
-            return at + 1;
-    }
-    return n;
-}
-
-/* How many bytes of look-aheads, (?=...) and (?!...), follow a ^ at the beginning; 0 where alternatives stand outside of groups. */
-static size_t looks_ahead(const char *text, size_t n)
-{
-    size_t end = 1, at;
-    if (n < 4 || text[0] != '^')
-        return 0;
-    while (n - end > 3 && text[end] == '(' && text[end + 1] == '?' && (text[end + 2] == '=' || text[end + 2] == '!'))
-        end = behind_group(text, n, end);
-    bool in_class = false;
-    for (at = end; at < n && end > 1; at++) {
-        if (text[at] == '\\')
-            at++;
-        else if (in_class || text[at] == '[')
-            in_class = text[at] != ']';
-        else if (text[at] == '(')
-            at = behind_group(text, n, at) - 1;
-        else if (text[at] == '|')
-            return 0;
-    }
-    return end - 1;
-}
-
-/* "^" and a piece of a pattern. */
-static struct vs_dfa *dfa_from_start(struct vs_grammar *g, const char *piece, size_t n)
-{
-    struct vs_buf text = { 0 };
-    vs_buf_char(&text, '^');
-    vs_buf_add(&text, piece, n);
-    struct vs_dfa *d = NULL;
-    if (text.status != VS_OK)
-        vs_grammar_fail(g, text.status, "out of memory");
-    else
-        d = dfa_of_regex(g, text.data, text.n, true);
-    vs_buf_clear(&text);
-    return d;
-}
-
-/* Look-aheads at the beginning are sets of texts of their own: those that begin so, or do not. */
-struct vs_dfa *vs_dfa_of_pattern(struct vs_grammar *g, const char *text, size_t n, bool searches)
-{
-    size_t ahead = searches ? looks_ahead(text, n) : 0, end;
-    if (!ahead)
-        return dfa_of_regex(g, text, n, searches);
-    struct vs_dfa *all = dfa_from_start(g, text + 1 + ahead, n - 1 - ahead);
-    for (size_t at = 1; at < 1 + ahead && all; at = end) {
-        end = behind_group(text, n, at);
-        struct vs_buf group = { 0 };                    /* (?=a) -> (?:a) */
-        vs_buf_str(&group, "(?:");
-        vs_buf_add(&group, text + at + 3, end - at - 3);
-        struct vs_dfa *one = group.status == VS_OK ? dfa_from_start(g, group.data, group.n) : NULL;
-        if (group.status != VS_OK)
-            vs_grammar_fail(g, group.status, "out of memory");
-        vs_buf_clear(&group);
-        if (!one) {
-            vs_dfa_free(all);
-            return NULL;
-        }
-        all = vs_dfa_both(g, all, one, text[at + 2] == '=' ? VS_DFA_AND : VS_DFA_AND_NOT);
-    }
-    return all;
 }
 
 struct vs_dfa *vs_dfa_of_texts(struct vs_grammar *g, const char *const *text, const size_t *n, size_t n_texts)
@@ -490,7 +228,7 @@ struct vs_dfa *vs_dfa_of_texts(struct vs_grammar *g, const char *const *text, co
     if (scratch->err.code != VS_OK)
         vs_grammar_fail(g, scratch->err.code, "%s", scratch->err.text);
     else
-        d = of_places(g, scratch, start, end);
+        d = vs_dfa_of_places(g, scratch, start, end);
     vs_grammar_free(scratch);
     return d;
 }

@@ -81,9 +81,9 @@ void vs_edge_empty(struct vs_grammar *g, uint32_t from, uint32_t to)
     add_edge(g, from, &(struct vs_edge){ .kind = VS_EDGE_EMPTY, .to = to, .rule = VS_NOWHERE });
 }
 
-void vs_edge_assert(struct vs_grammar *g, uint32_t from, enum vs_edge_kind kind, uint32_t to)
+void vs_edge_assert(struct vs_grammar *g, uint32_t from, enum vs_edge_kind kind, uint32_t rule, uint32_t to)
 {
-    add_edge(g, from, &(struct vs_edge){ .kind = (uint8_t)kind, .to = to, .rule = VS_NOWHERE });
+    add_edge(g, from, &(struct vs_edge){ .kind = (uint8_t)kind, .to = to, .rule = rule });
 }
 
 void vs_edge_bytes(struct vs_grammar *g, uint32_t from, unsigned lo, unsigned hi, uint32_t to)

@@ -2,6 +2,7 @@
  *
  *     grammar.c     places, edges, rules; costs, left recursion        vocabulary.c  the trie of the tokens
  *     matcher.c     states, masks                                      dfa.c         automata that are intersected
+ *     subset.c      automata from places
  *     regex.c gbnf.c json.c calls.c   what writes rules                rewrite.c     schemas that say less with more
  *     schema*.c     rules for JSON schemas (schema.h)
  */
@@ -15,15 +16,20 @@
 enum {
     VS_MAX_PLACES = 1 << 18,
     VS_MAX_EDGES = 1 << 20,
+    VS_MAX_LOOKS = 32,                  /* look-aheads and look-behinds of a regular expression */
     VS_MAX_HEIGHT = 4000,               /* rules that are open at once */
     VS_MAX_SPENT = 64 << 20,            /* units of work for one constraint: about a second */
 };
 
-/* BEGIN and END: only where nothing was read yet, where nothing follows; dfa.c resolves them. */
-enum vs_edge_kind { VS_EDGE_EMPTY, VS_EDGE_BYTES, VS_EDGE_CALL, VS_EDGE_BEGIN, VS_EDGE_END };
+/* BEGIN and END: only where nothing was read yet, where nothing follows. WORD: a boundary of words; AHEAD, BEHIND: what `rule`
+ * allows follows, or ends here. subset.c resolves these. */
+enum vs_edge_kind {
+    VS_EDGE_EMPTY, VS_EDGE_BYTES, VS_EDGE_CALL, VS_EDGE_BEGIN, VS_EDGE_END,
+    VS_EDGE_WORD, VS_EDGE_NOT_WORD, VS_EDGE_AHEAD, VS_EDGE_NOT_AHEAD, VS_EDGE_BEHIND, VS_EDGE_NOT_BEHIND,
+};
 struct vs_edge {
     uint32_t to;
-    uint32_t rule;                      /* called; VS_NOWHERE: none */
+    uint32_t rule;                      /* called, or looked for; VS_NOWHERE: none */
     uint32_t next;                      /* of the same place, while it is built */
     uint8_t lo, hi;
     uint8_t kind;
@@ -70,7 +76,7 @@ struct vs_grammar {
 
 uint32_t vs_place_add(struct vs_grammar *g);
 void vs_edge_empty(struct vs_grammar *g, uint32_t from, uint32_t to);
-void vs_edge_assert(struct vs_grammar *g, uint32_t from, enum vs_edge_kind kind, uint32_t to);       /* BEGIN or END */
+void vs_edge_assert(struct vs_grammar *g, uint32_t from, enum vs_edge_kind kind, uint32_t rule, uint32_t to);    /* BEGIN and on */
 void vs_edge_bytes(struct vs_grammar *g, uint32_t from, unsigned lo, unsigned hi, uint32_t to);
 void vs_edge_call(struct vs_grammar *g, uint32_t from, uint32_t rule, uint32_t to);
 void vs_edge_text(struct vs_grammar *g, uint32_t from, const char *text, size_t n, uint32_t to);
@@ -103,11 +109,16 @@ bool vs_property_ranges(struct vs_grammar *g, const char *name, size_t n, struct
 
 /* ---- regex.c ---- */
 
-/* The whole text; ^ and $ only at its ends. */
+/* The whole text. */
 void vs_regex_add(struct vs_grammar *g, const char *text, size_t n, uint32_t from, uint32_t to);
 
-/* Somewhere in the text, as patterns of JSON schema are meant: with BEGIN and END edges. */
-void vs_regex_search(struct vs_grammar *g, const char *text, size_t n, uint32_t from, uint32_t to);
+/* With edges of all kinds, for subset.c. searches: somewhere in the text, as patterns of JSON schema are meant. */
+void vs_regex_places(struct vs_grammar *g, const char *text, size_t n, bool searches, uint32_t from, uint32_t to);
+
+/* ---- subset.c: NULL when g has an error. ---- */
+
+/* The texts that lead from start to end in `of`, which has no calls; looks have rules of it, inner ones behind outer ones. */
+struct vs_dfa *vs_dfa_of_places(struct vs_grammar *g, const struct vs_grammar *of, uint32_t start, uint32_t end);
 
 /* ---- dfa.c: NULL when g has an error. ---- */
 

@@ -1,9 +1,9 @@
 /* grammar/regex.c - regular expressions as JSON schemas have them (ECMA-262), as far as they are regular.
  *
  *     alternatives a|b, groups (a) (?:a) (?<name>a), classes [a-z] [^a-z], . \d \w \s \D \W \S, * + ? {m} {m,} {m,n} (lazy ones
- *     mean the same), ^ $, escapes \t \n \r \f \v \0 \xHH \uHHHH \u{H...} \cX, \p{NAME} \P{NAME}
+ *     mean the same), ^ $ \b \B (?=a) (?!a) (?<=a) (?<!a), escapes \t \n \r \f \v \0 \xHH \uHHHH \u{H...} \cX, \p{NAME} \P{NAME}
  *
- * Look-ahead and look-behind, references to groups and \b are refused by name. A repetition is written out, its atom read again
+ * References to groups, and a look-ahead in a look-behind, are refused by name. A repetition is written out, its atom read again
  * for each copy; the number of places that a grammar may have ends what would go on for ever.
  */
 #include "grammar/internal.h"
@@ -21,7 +21,10 @@ struct parser {
     const char *text;
     size_t n, at;
     unsigned depth;
-    bool searches;
+    bool asserts;                       /* into edges of all kinds; else ^ and $ are only where they mean nothing */
+    unsigned n_behind;                  /* look-behinds that are open */
+    struct { size_t at, end; uint32_t rule; } look[VS_MAX_LOOKS];       /* each is read once, though it may be repeated */
+    unsigned n_looks;
 };
 
 static void alternatives(struct parser *p, uint32_t from, uint32_t to);
@@ -173,8 +176,8 @@ static uint32_t escape(struct parser *p, bool in_class, struct vs_ranges *r)
     } else if ((e | 32) == 'p') {
         p->at++;
         return property(p, e == 'P', r), VS_NOWHERE;
-    } else if ((e | 32) == 'b' || e == 'k') {
-        return refuse(p, VS_E_UNSUPPORTED, e == 'k' ? "\\k, which is not supported," : "\\b, which is not supported,"), VS_NOWHERE;
+    } else if (e == 'k') {
+        return refuse(p, VS_E_UNSUPPORTED, "\\k, which is not supported,"), VS_NOWHERE;
     } else if ((e >= 'a' && e <= 'z') || (e >= 'A' && e <= 'Z')) {
         return refuse(p, VS_E_INVALID, "an escape that nobody knows"), VS_NOWHERE;
     } else {
@@ -258,18 +261,9 @@ static bool quantifier(struct parser *p, uint32_t *ret_low, uint32_t *ret_high)
     return skip(p, "?") || counts(p, ret_low, ret_high);
 }
 
-static void group(struct parser *p, uint32_t from, uint32_t to)
+/* Up to the ) of a group. */
+static void inside(struct parser *p, uint32_t from, uint32_t to)
 {
-    if (skip(p, "?")) {
-        if (skip(p, "=") || skip(p, "!") || skip(p, "<=") || skip(p, "<!")) {
-            refuse(p, VS_E_UNSUPPORTED, "a look-ahead or look-behind, which is not supported,");
-            return;
-        }
-        if (skip(p, "<"))
-            while (more(p) && p->text[p->at++] != '>') { }
-        else if (!skip(p, ":"))
-            refuse(p, VS_E_UNSUPPORTED, "a group of a kind that is not supported");
-    }
     if (++p->depth > MAX_DEPTH)
         refuse(p, VS_E_LIMIT, "groups that are nested too deep");
     if (!failed(p))
@@ -279,21 +273,74 @@ static void group(struct parser *p, uint32_t from, uint32_t to)
         refuse(p, VS_E_INVALID, "a ( without its ),");
 }
 
-/* True: it was ^ or $, which no quantifier may follow. */
+/* Behind the sign of a look-ahead or look-behind. */
+static void look(struct parser *p, enum vs_edge_kind kind, uint32_t from, uint32_t to)
+{
+    bool is_behind = kind == VS_EDGE_BEHIND || kind == VS_EDGE_NOT_BEHIND;
+    unsigned k = 0;
+    while (k < p->n_looks && p->look[k].at != p->at)
+        k++;
+    if (k == VS_MAX_LOOKS)
+        refuse(p, VS_E_LIMIT, "more than 32 look-aheads and look-behinds");
+    if (p->n_behind && !is_behind)
+        refuse(p, VS_E_UNSUPPORTED, "a look-ahead in a look-behind, which is not supported,");
+    if (failed(p))
+        return;
+    if (k == p->n_looks) {
+        uint32_t rule = vs_rule_add(p->g, NULL, 0);
+        if (failed(p))
+            return;
+        p->look[k].at = p->at;
+        p->look[k].rule = rule;
+        p->n_looks++;
+        p->n_behind += is_behind;
+        inside(p, p->g->rule[rule].start, p->g->rule[rule].end);
+        p->n_behind -= is_behind;
+        p->look[k].end = p->at;
+    }
+    p->at = p->look[k].end;
+    vs_edge_assert(p->g, from, kind, p->look[k].rule, to);
+}
+
+static const struct { const char *sign; enum vs_edge_kind kind; } looks[] = {
+    { "?=", VS_EDGE_AHEAD }, { "?!", VS_EDGE_NOT_AHEAD }, { "?<=", VS_EDGE_BEHIND }, { "?<!", VS_EDGE_NOT_BEHIND },
+};
+
+/* Behind the (. */
+static void group(struct parser *p, uint32_t from, uint32_t to)
+{
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
+        if (skip(p, looks[i].sign)) {
+            look(p, looks[i].kind, from, to);
+            return;
+        }
+    if (skip(p, "?<"))
+        while (more(p) && p->text[p->at++] != '>') { }
+    else if (skip(p, "?") && !skip(p, ":"))
+        refuse(p, VS_E_UNSUPPORTED, "a group of a kind that is not supported");
+    inside(p, from, to);
+}
+
+/* \b or \B at the byte? */
+static bool is_boundary(const char *text, size_t n, size_t at)
+{
+    return n - at > 1 && text[at] == '\\' && (text[at + 1] | 32) == 'b';
+}
+
+/* True: it was ^, $, \b or \B, which no quantifier may follow. */
 static bool anchor(struct parser *p, uint32_t from, uint32_t to)
 {
     char c = p->text[p->at];
-    if (c != '^' && c != '$')
+    bool is_word = is_boundary(p->text, p->n, p->at);
+    if (c != '^' && c != '$' && !is_word)
         return false;
-    bool first = p->at == 0 || (p->depth == 0 && p->text[p->at - 1] == '|');
-    bool last = p->at + 1 == p->n || (p->depth == 0 && p->text[p->at + 1] == '|');
-    if (p->searches)
-        vs_edge_assert(p->g, from, c == '^' ? VS_EDGE_BEGIN : VS_EDGE_END, to);
-    else if (c == '^' ? first : last)
-        vs_edge_empty(p->g, from, to);
+    p->at += 1 + is_word;
+    if (is_word)
+        vs_edge_assert(p->g, from, p->text[p->at - 1] == 'b' ? VS_EDGE_WORD : VS_EDGE_NOT_WORD, VS_NOWHERE, to);
+    else if (p->asserts)
+        vs_edge_assert(p->g, from, c == '^' ? VS_EDGE_BEGIN : VS_EDGE_END, VS_NOWHERE, to);
     else
-        refuse(p, VS_E_UNSUPPORTED, "^ or $ within it, where only the whole text counts,");
-    p->at++;
+        vs_edge_empty(p->g, from, to);
     return true;
 }
 
@@ -396,9 +443,9 @@ static void alternatives(struct parser *p, uint32_t from, uint32_t to)
     } while (!failed(p) && skip(p, "|"));
 }
 
-static void add(struct vs_grammar *g, const char *text, size_t n, bool searches, uint32_t from, uint32_t to)
+static void add(struct vs_grammar *g, const char *text, size_t n, bool asserts, uint32_t from, uint32_t to)
 {
-    struct parser p = { .g = g, .text = text, .n = n, .searches = searches };
+    struct parser p = { .g = g, .text = text, .n = n, .asserts = asserts };
     if (n > MAX_TEXT)
         vs_grammar_fail(g, VS_E_LIMIT, "the regular expression is longer than %d bytes", MAX_TEXT);
     if (vs_utf8_valid(text, n) != n)
@@ -407,13 +454,55 @@ static void add(struct vs_grammar *g, const char *text, size_t n, bool searches,
         alternatives(&p, from, to);
 }
 
-void vs_regex_add(struct vs_grammar *g, const char *text, size_t n, uint32_t from, uint32_t to)
+/* Does the whole text say more than that ^ is where it begins and $ where it ends? Otherwise they mean nothing there. */
+static bool asserts(const char *text, size_t n)
 {
-    add(g, text, n, false, from, to);
+    bool in_class = false, is_first = true;
+    size_t depth = 0;
+    for (size_t at = 0; at < n; at++) {
+        char c = text[at];
+        bool begins = is_first;
+        is_first = false;
+        if (c == '\\') {
+            if (!in_class && is_boundary(text, n, at))
+                return true;
+            at++;
+        } else if (in_class || c == '[') {
+            in_class = c != ']';
+        } else if (c == '(') {
+            depth++;
+            for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
+                if (n - at > strlen(looks[i].sign) && memcmp(text + at + 1, looks[i].sign, strlen(looks[i].sign)) == 0)
+                    return true;
+        } else if (c == ')') {
+            depth -= depth > 0;
+        } else if (c == '|') {
+            is_first = depth == 0;
+        } else if (c == '^' ? !begins : c == '$' && at + 1 < n && (depth || text[at + 1] != '|')) {
+            return true;
+        }
+    }
+    return false;
 }
 
-void vs_regex_search(struct vs_grammar *g, const char *text, size_t n, uint32_t from, uint32_t to)
+void vs_regex_add(struct vs_grammar *g, const char *text, size_t n, uint32_t from, uint32_t to)
 {
+    if (!asserts(text, n)) {
+        add(g, text, n, false, from, to);
+        return;
+    }
+    struct vs_dfa *d = vs_dfa_of_pattern(g, text, n, false);
+    if (d)
+        vs_dfa_emit(g, d, from, to);
+    vs_dfa_free(d);
+}
+
+void vs_regex_places(struct vs_grammar *g, const char *text, size_t n, bool searches, uint32_t from, uint32_t to)
+{
+    if (!searches) {
+        add(g, text, n, true, from, to);
+        return;
+    }
     uint32_t before = vs_place_add(g), begin = vs_place_add(g), end = vs_place_add(g), behind = vs_place_add(g);
     vs_edge_empty(g, from, before);
     vs_edge_chars(g, before, 0, 0x10ffff, before);
