@@ -658,17 +658,31 @@ static int check_end(const struct vs_keys *keys, const char *text, struct lines 
     return status == VS_E_SHORT ? judge_odd(l, keys->origin) : status;
 }
 
+/* A note begins with another line than the origin. What was written of that may be a part alone, and zeros: where there are zeros
+ * first, what follows them is a part of the same note. */
+static int judge_first(struct lines *l, const char *origin)
+{
+    bool is_hole = l->n && !l->line[0];
+    if (!without_zeros(l->line, l->n) || is_first(l, origin))
+        return VS_E_SHORT;
+    while (is_hole && next_line(l))
+        if (is_first(l, origin))
+            return VS_E_SHORT;
+    return is_hole ? VS_E_SHORT : VS_E_NOT_FOUND;
+}
+
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n)
 {
     struct lines l = { .at = text, .end = text + (n < VS_NOTE_MOST ? n : VS_NOTE_MOST) };
-    size_t got;
+    size_t got, first;
     uint64_t time_ms;
-    *ret_n = 0;
-    if (!next_line(&l))
-        return VS_E_SHORT;
-    if (l.n != strlen(keys->origin) || memcmp(l.line, keys->origin, l.n) != 0)
-        return VS_E_MALFORMED;
-    bool is_good = next_line(&l) && is_number(l.line, l.n, &ret->size) && next_line(&l)
+    *ret_n = n;
+    if (!next_line(&l))                 /* it ends before its first line does, or is nothing of ours */
+        return n < VS_NOTE_MOST ? VS_E_SHORT : VS_E_NOT_FOUND;
+    first = (size_t)(l.at - text);
+    bool is_good = l.n == strlen(keys->origin) && memcmp(l.line, keys->origin, l.n) == 0;
+    int status = is_good ? VS_OK : judge_first(&l, keys->origin);
+    is_good = is_good && next_line(&l) && is_number(l.line, l.n, &ret->size) && next_line(&l)
         && vs_base64_parse(l.line, l.n, ret->root, sizeof ret->root, &got) && got == sizeof ret->root && next_line(&l)
         && l.n == 5 + 64 && begins(l.line, l.n, "head ") && is_hex(l.line + 5, 64);
     if (is_good)
@@ -676,7 +690,10 @@ int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct
     is_good = is_good && next_line(&l) && begins(l.line, l.n, "time ") && is_number(l.line + 5, l.n - 5, &time_ms);
     if (is_good)
         ret->time_ms = (int64_t)time_ms;
-    int status = is_good ? check_end(keys, text, &l) : judge_odd(&l, keys->origin);
-    *ret_n = status == VS_E_SHORT ? 0 : (size_t)(l.at - text);
+    if (status == VS_OK)
+        status = is_good ? check_end(keys, text, &l) : judge_odd(&l, keys->origin);
+    bool is_next = status == VS_E_SHORT && l.line > text && is_first(&l, keys->origin);    /* behind the one that was cut */
+    bool is_end = status == VS_E_SHORT && !memchr(l.at, '\n', (size_t)(l.end - l.at));
+    *ret_n = status == VS_E_NOT_FOUND ? first : (size_t)((is_next ? l.line : is_end ? l.end : l.at) - text);
     return status;
 }

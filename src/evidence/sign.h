@@ -111,9 +111,9 @@ struct vs_note {
 };
 
 int vs_note_format(const struct vs_note *note, const char *origin, struct vs_key *key, struct vs_buf *out);
-/* Takes the note at the beginning of text[n]. *ret_n: its bytes, 0 when it is cut. VS_OK; VS_E_SHORT: cut, as a
- * kill or a power failure leaves it; VS_E_MALFORMED: of another log, or no key of this one signed it, as it stands there (*ret_n is
- * 0 where its first line is not this log's origin). */
+/* Takes the note at the beginning of text[n]; *ret_n: the bytes that are to be passed over, more than 0 where n is. VS_OK;
+ * VS_E_SHORT: cut, as a kill or a power failure leaves it; VS_E_NOT_FOUND: its first line is not this log's origin, nor a part of
+ * it that was cut, and *ret_n is that line; VS_E_MALFORMED: no key of this log signed it, as it stands there. */
 int vs_note_parse(const char *text, size_t n, const struct vs_keys *keys, struct vs_note *ret, size_t *ret_n);
 
 void vs_base64(const void *data, size_t n, struct vs_buf *out);

@@ -95,30 +95,29 @@ static int compare_notes(const void *a, const void *b)
     return x->size < y->size ? -1 : x->size > y->size;
 }
 
-/* All notes of text[n]. What a kill left of one is passed over; one that is whole and not ours is not. */
-static int read_notes(struct signing *s, const char *what, const char *text, size_t n, struct vs_error *err)
+/* All notes of text[n]. What a kill left of one is passed over; one that is whole and not ours is not, but where others may be,
+ * too: in the file of --checkpoint. */
+static int read_notes(struct signing *s, const char *what, bool has_others, const char *text, size_t n, struct vs_error *err)
 {
     size_t cap = s->n, used;
-    while (n > 0) {
+    for (; n > 0; text += used, n -= used) {
         struct vs_note note;
         int rc = vs_note_parse(text, n, &s->keys, &note, &used);
-        const char *line = memchr(text, '\n', n);
-        if (rc == VS_E_MALFORMED && used)
+        if (rc == VS_E_MALFORMED)
             return vs_error_set(err, rc, "%s: checkpoint %zu is not signed by a key of this log", what, s->n + 1);
-        if (rc != VS_OK) {
-            s->n_cut++;
-            used = line ? (size_t)(line - text) + 1 : n;
-        } else {
-            if (s->n >= cap) {
-                struct vs_note *more = realloc(s->note, (cap = cap ? 2 * cap : 64) * sizeof *more);
-                if (!more)
-                    return vs_error_set(err, VS_E_NOMEM, "out of memory");
-                s->note = more;
-            }
-            s->note[s->n++] = note;
+        if (rc == VS_E_NOT_FOUND && !has_others)
+            return vs_error_set(err, VS_E_MALFORMED, "%s: where checkpoint %zu should begin, there is not %s", what, s->n + 1,
+                                s->keys.origin);
+        s->n_cut += rc == VS_E_SHORT;
+        if (rc != VS_OK)
+            continue;
+        if (s->n >= cap) {
+            struct vs_note *more = realloc(s->note, (cap = cap ? 2 * cap : 64) * sizeof *more);
+            if (!more)
+                return vs_error_set(err, VS_E_NOMEM, "out of memory");
+            s->note = more;
         }
-        text += used;
-        n -= used;
+        s->note[s->n++] = note;
     }
     if (s->n)
         qsort(s->note, s->n, sizeof *s->note, compare_notes);
@@ -173,7 +172,7 @@ static int read_signing(int dir, const struct vs_args *args, struct signing *ret
     if (rc == VS_OK)
         rc = read_small(dir, "checkpoints", &text, err);
     if (rc == VS_OK)
-        rc = read_notes(ret, "checkpoints", text.data ? text.data : "", text.n, err);
+        rc = read_notes(ret, "checkpoints", false, text.data ? text.data : "", text.n, err);
     if (rc == VS_OK && !ret->n)
         rc = vs_error_set(err, VS_E_MALFORMED, "no checkpoint is there");
     vs_buf_clear(&text);
@@ -189,7 +188,7 @@ static int read_saved(const struct vs_args *args, struct signing *s, struct vs_e
     int rc = vs_text_read(vs_args_text(args, VS_OPT_CHECKPOINT), 1 << 20, &text, &n, err);
     if (rc != VS_OK)
         return rc;
-    rc = read_notes(s, "--checkpoint", text, n, err);
+    rc = read_notes(s, "--checkpoint", true, text, n, err);
     free(text);
     return rc == VS_OK && s->n == before ? vs_error_set(err, VS_E_MALFORMED, "--checkpoint: it is none of this log") : rc;
 }
@@ -349,14 +348,11 @@ static int newest_note(int dir, const struct vs_keys *keys, struct vs_buf *ret, 
     int rc = read_small(dir, "checkpoints", &text, err);
     for (size_t at = 0; rc == VS_OK && at < text.n; at += used) {
         struct vs_note note;
-        const char *line = memchr(text.data + at, '\n', text.n - at);
-        if (vs_note_parse(text.data + at, text.n - at, keys, &note, &used) == VS_OK) {
-            *ret_note = note;
-            last = at;
-            last_n = used;
-        } else {
-            used = line ? (size_t)(line - text.data) + 1 - at : text.n - at;
-        }
+        if (vs_note_parse(text.data + at, text.n - at, keys, &note, &used) != VS_OK)
+            continue;
+        *ret_note = note;
+        last = at;
+        last_n = used;
     }
     if (rc == VS_OK)
         vs_buf_add(ret, text.data + last, last_n);
