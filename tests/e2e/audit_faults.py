@@ -18,11 +18,34 @@ import unittest
 
 import client as c
 import receipt_format as r
-from audit_log import VERITAS, LogTest, answers
+from audit_log import BIN, VERITAS, LogTest, answers
+from audit_writer import ANSWER, Writer, record
 from processes import below
 
 ALL = os.environ.get("VERITAS_FAULTS") == "all"
 random.seed(17)
+
+
+class Changes:
+    """The verifier of a log, in one process, for a log that is changed at each byte (support/audit_changes.c)."""
+
+    def __init__(self, folder, *options):
+        self.process = subprocess.Popen([BIN + "/audit-changes", folder, "--json", *options], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def judge(self, *change):
+        """Exit status and verdict of the log with this change: nothing, flip and name, offset, mask, or cut and name, bytes."""
+        print(*change or ["verify"], file=self.process.stdin, flush=True)
+        status, _, verdict = self.process.stdout.readline().partition(" ")
+        return int(status), json.loads(verdict)
 
 
 class Faults(LogTest):
@@ -91,12 +114,14 @@ class Faults(LogTest):
         with open(saved, "w") as f:
             subprocess.run([VERITAS, "audit", "checkpoint", self.log], env=self.env, check=True, stdout=f)
         whole = self.read(f"{self.log}/{name}")
-        for back in self.some(min(4096, len(whole) - 1), 40):
-            cut = whole[:len(whole) - 1 - back]
-            self.put(name, cut)
-            verdict = self.verify("--checkpoint", saved, status=3)
-            self.assertEqual(verdict["first_bad"], cut.count(b"\n") + 1)
+        last = range(max(1, len(whole) - 4096), len(whole))
+        self.put(name, whole[:last[0]])
+        self.verify("--checkpoint", saved, status=3)
         self.put(name, whole)
+        with Changes(self.log, "--checkpoint", saved) as changes:
+            for n in last:
+                status, verdict = changes.judge("cut", name, n)
+                self.assertEqual((status, verdict["first_bad"]), (3, whole[:n].count(b"\n") + 1), n)
         self.verify("--checkpoint", saved)
 
     def test_each_byte(self):
@@ -109,12 +134,25 @@ class Faults(LogTest):
         name = self.files()[0]
         whole = self.read(f"{self.log}/{name}")
         self.assertGreater(whole.count(b"\n"), 200)
+        changed = bytearray(whole)
+        changed[len(whole) // 2] ^= 1
+        self.put(name, bytes(changed))
+        self.verify(status=3)
+        self.put(name, whole)
         end = range(len(whole) - 3000, len(whole))      # the last ones, whom few or none follow
-        for at in [*self.some(len(whole), 40), *random.sample(end, 30)]:
-            changed = bytearray(whole)
-            changed[at] ^= 1 << random.randrange(8)
-            self.put(name, bytes(changed))
-            self.assertEqual(self.verify(status=3)["first_bad"], whole[:at].count(b"\n") + 1, at)
+        with Changes(self.log) as changes:
+            for at in sorted({*self.some(len(whole), 1000), *end}):
+                status, verdict = changes.judge("flip", name, at, 1 << random.randrange(8))
+                self.assertEqual((status, verdict["first_bad"]), (3, whole[:at].count(b"\n") + 1), at)
+            for name in ("keys", "checkpoints"):
+                n = len(self.read(f"{self.log}/{name}"))
+                for at in self.some(n - 1, 50):
+                    for bit in range(8):
+                        status, verdict = changes.judge("flip", name, at, 1 << bit)
+                        self.assertEqual((status, verdict["unreadable_checkpoints"]), (3, 0), (name, at, bit))
+                status, verdict = changes.judge("flip", name, n - 1, 1)         # what a kill leaves of the last one is none
+                self.assertEqual((status, verdict["unreadable_checkpoints"]), (0, 1) if name == "checkpoints" else (3, 0))
+        self.verify()
 
     def test_writes_that_are_cut(self):
         """write(2) takes a part of a group, up to any byte of it, and the writer ends; the next one goes on behind that."""
@@ -126,9 +164,8 @@ class Faults(LogTest):
         path = f"{self.log}/{self.files()[-1]}"
         whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
         begin, torn = len(whole[self.files()[-1]]), 0
-        for at in self.some(4000, 3):   # of the start, and of the records of a model that is loaded and of a request
-            for name, text in whole.items():
-                self.put(name, text)
+        for at in sorted(random.sample(range(4000), 3)):        # of the start, and of a model that is loaded and of a request
+            self.put_all(whole)
             limits = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (begin + at, limits[1]))
             try:
@@ -147,6 +184,41 @@ class Faults(LogTest):
             self.assertTrue(self.verify()["closed"])
             torn += "torn" in [r for r in self.records() if r["event"] == "start"][-1]
         self.assertGreater(torn, 0)
+
+    def test_writer_whose_writes_are_cut(self):
+        """The same of the writer alone, at each byte of its start and of some records: it ends there, and the next one goes on."""
+        os.mkdir(self.log, 0o700)
+        self.assertEqual(Writer(BIN, self.log).stop(), 0)
+        whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
+        name = self.files()[0]
+        begin, torn = len(whole[name]), 0
+        records = b"".join(record(i, {**ANSWER, "event": "answer" if i % 2 == 0 else "request"}) for i in range(1, 5))
+        with Changes(self.log) as changes:
+            for at in self.some(4000, 20):
+                self.put_all(whole)
+                # The keys and checkpoints are shorter than the log, so they do not meet its limit.
+                writer = Writer(BIN, self.log, most_bytes=begin + at)
+                if writer.was_ready:
+                    writer.broker.sendall(records)
+                self.assertEqual(writer.ended(), 1, at)
+                self.assertEqual(os.path.getsize(f"{self.log}/{name}"), begin + at)
+                self.assertEqual(Writer(BIN, self.log).stop(), 0, at)
+                self.assertEqual([verdict["closed"] for _, verdict in [changes.judge()]], [True], at)
+                torn += b'"torn":' in self.read(f"{self.log}/{name}")
+        self.assertGreater(torn, 10)
+
+    def put_all(self, files):
+        for name in set(os.listdir(self.log)) - set(files):
+            os.unlink(f"{self.log}/{name}")
+        for name, text in files.items():
+            self.put(name, text)
+
+    def go_on(self, **audit):
+        """The log is gone on with, and ends in order: by a daemon, and where that is done hundreds of times by the writer alone."""
+        if ALL:
+            self.assertEqual(Writer(BIN, self.log, **audit).stop(), 0)
+        else:
+            self.stop(self.serve(**audit))
 
     def test_rotation_that_was_cut(self):
         """kill -9 between the new key, its signature, and the old one's end: the next start finishes it, and no old key is left."""
@@ -175,7 +247,7 @@ class Faults(LogTest):
                 self.put("checkpoints", self.read_notes(newer, first))
             self.put("signing.key", secret)
             self.put("keys", public)
-            self.stop(self.serve(rotate_bytes=65536))
+            self.go_on(rotate_bytes=65536)
             self.assertTrue(self.verify()["closed"])
             held = self.read(self.log + "/signing.key")
             self.assertEqual(sum(held[at:at + 7] == b"VSKEY1\n" for at in (0, 4096)), 1)
@@ -203,10 +275,9 @@ class Faults(LogTest):
         notes = self.read(self.log + "/checkpoints")
         whole = {name: self.read(f"{self.log}/{name}") for name in os.listdir(self.log)}
         for cut in self.some(len(notes), 3):
-            for name, text in whole.items():
-                self.put(name, text)
+            self.put_all(whole)
             self.put("checkpoints", notes + notes[:cut])
-            self.stop(self.serve())
+            self.go_on()
             verdict = self.verify()
             self.assertEqual((verdict["closed"], verdict["signed_through"]), (True, verdict["records"]))
 
