@@ -33,28 +33,25 @@ static void key_name(const struct vs_public *key, char ret[VS_HASH_HEX])
 }
 
 /* A kill may have left others between the lines. */
-static void put_keys(const char *keys, size_t n, struct vs_buf *out)
+void vs_receipt_keys(const char *keys, size_t n, struct vs_buf *out)
 {
-    struct vs_buf lines = { 0 };
+    size_t begin = out->n, epoch = 0;
     struct vs_public key[2];             /* the one before is the other of both */
     struct vs_signature signature;
-    size_t epoch = 0;
     const char *end;
-    for (; keys && n && (end = memchr(keys, '\n', n)); n -= (size_t)(end - keys) + 1, keys = end + 1)
+    vs_buf_str(out, ",\"keys\":\"");
+    for (; n && (end = memchr(keys, '\n', n)); n -= (size_t)(end - keys) + 1, keys = end + 1)
         if (vs_keys_line_parse(keys, (size_t)(end - keys), epoch + 1, epoch ? &key[epoch % 2] : NULL, &key[(epoch + 1) % 2],
                                &signature) && ++epoch <= VS_RECEIPT_EPOCHS) {
-            vs_buf_add(&lines, keys, (size_t)(end - keys));
-            vs_buf_str(&lines, "\\n");
+            vs_buf_add(out, keys, (size_t)(end - keys));
+            vs_buf_str(out, "\\n");
         }
-    if (epoch > 0 && epoch <= VS_RECEIPT_EPOCHS && lines.status == VS_OK) {
-        vs_buf_str(out, ",\"keys\":\"");
-        vs_buf_add(out, lines.data, lines.n);
-        vs_buf_char(out, '"');
-    }
-    vs_buf_clear(&lines);
+    vs_buf_char(out, '"');
+    if (out->status == VS_OK && (epoch == 0 || epoch > VS_RECEIPT_EPOCHS))
+        out->n = begin;
 }
 
-int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out)
+int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const struct vs_buf *keys, struct vs_buf *out)
 {
     struct vs_buf pae = { 0 };
     struct vs_signature signature;
@@ -70,7 +67,7 @@ int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const cha
     vs_buf_printf(out, "\",\"payloadType\":\"%s\",\"signatures\":[{\"keyid\":\"%s\",\"sig\":\"", VS_RECEIPT_TYPE, name);
     vs_base64(signature.bytes, signature.n, out);
     vs_buf_str(out, "\"}]}");
-    put_keys(keys, n_keys, out);
+    vs_buf_add(out, keys->data, keys->n);
     vs_buf_char(out, '}');
     return out->status;
 }

@@ -30,9 +30,11 @@ enum {
 
 /* DSSE's pre-authentication encoding of the payload: the bytes that are signed. Appended. */
 void vs_receipt_pae(const char *payload, size_t n, struct vs_buf *out);
-/* Appends {"envelope":{...},"keys":"..."}: the payload signed; keys (the log's file; NULL: none) as it is, where it has at
- * most VS_RECEIPT_EPOCHS lines. */
-int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const char *keys, size_t n_keys, struct vs_buf *out);
+/* Appends ,"keys":"..." for the receipts that a log signs: the lines of its file of keys; nothing where they are none, or more than
+ * VS_RECEIPT_EPOCHS. out->status tells of failure. */
+void vs_receipt_keys(const char *keys, size_t n, struct vs_buf *out);
+/* Appends {"envelope":{...},"keys":"..."}: the payload signed; keys: what vs_receipt_keys made. */
+int vs_receipt_sign(const char *payload, size_t n, struct vs_key *key, const struct vs_buf *keys, struct vs_buf *out);
 
 enum vs_verdict { VS_WELL_FORMED, VS_MATCH, VS_MISMATCH, VS_UNVERIFIABLE, VS_INVALID };
 const char *vs_verdict_name(enum vs_verdict v);          /* "WELL_FORMED" */

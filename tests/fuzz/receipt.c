@@ -46,15 +46,18 @@ static void receipt(const char *text, size_t n)
 static void signed_receipt(const char *text, size_t n)
 {
     static const uint8_t seed[VS_SEED_BYTES] = { 1 };
-    struct vs_buf keys = { 0 }, whole = { 0 };
+    struct vs_buf line = { 0 }, keys = { 0 }, whole = { 0 };
     struct vs_key_secret secret;
     struct vs_key *signer = NULL;
     const char *end = memchr(text, '\n', n);
     size_t length = end ? (size_t)(end - text) : n;
     if (vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret) != VS_OK
-        || vs_keys_line(1, &secret.public, &secret, &keys) != VS_OK || vs_key_create(&secret, &signer) != VS_OK
-        || vs_receipt_sign(text, length, signer, keys.data, keys.n, &whole) != VS_OK)
+        || vs_keys_line(1, &secret.public, &secret, &line) != VS_OK || vs_key_create(&secret, &signer) != VS_OK)
         abort();
+    vs_receipt_keys(line.data, line.n, &keys);
+    if (vs_receipt_sign(text, length, signer, &keys, &whole) != VS_OK)
+        abort();
+    vs_buf_clear(&line);
     vs_key_free(signer);
     if (end) {
         whole.n--;

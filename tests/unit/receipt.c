@@ -119,9 +119,12 @@ static void add_opening(struct vs_buf *out)
 static int sign(const struct vs_buf *payload, const struct vs_key_secret *with, const char *lines, size_t n, struct vs_buf *out)
 {
     struct vs_key *key;
+    struct vs_buf own = { 0 };
     int rc = vs_key_create(with, &key);
+    vs_receipt_keys(lines, n, &own);
     if (rc == VS_OK)
-        rc = vs_receipt_sign(payload->data, payload->n, key, lines, n, out);
+        rc = vs_receipt_sign(payload->data, payload->n, key, &own, out);
+    vs_buf_clear(&own);
     vs_key_free(rc == VS_OK ? key : NULL);
     return rc;
 }

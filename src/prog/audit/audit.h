@@ -53,7 +53,7 @@ struct audit {
     struct vs_key_secret secret;             /* of the epoch that signs now, */
     struct vs_key *key;                  /* ready to sign */
     uint64_t epoch;
-    struct vs_buf keys;                  /* the file of public keys, for receipts; empty where it is too long for one */
+    struct vs_buf keys;                  /* public keys, as they stand in receipts */
     unsigned slot;                       /* of the key's file, where it lies */
     char origin[VS_ORIGIN_BYTES];
     bool is_signer;                      /* there is no log: it signs receipts, and its key stays the first one */

@@ -105,7 +105,7 @@ void receipt_sign(struct audit *a, const struct vs_frame *f)
         keep(a, f);
     a->kept_id = 0;
     vs_buf_clear(&a->kept);
-    if (vs_receipt_sign((const char *)f->data, f->n, a->key, a->keys.data, a->keys.n, &out) != VS_OK)
+    if (vs_receipt_sign((const char *)f->data, f->n, a->key, &a->keys, &out) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "a receipt could not be signed");
     vs_conn_send(&a->broker, VS_MSG_RECEIPT, 0, f->id, out.data, out.n, -1);
     vs_conn_flush(&a->broker);          /* with the word that its record is written; a failure shows at the next read */

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "evidence/receipt.h"
 #include "evidence/root.h"
 
 #include <errno.h>
@@ -138,16 +139,19 @@ static void read_keys(struct vs_keys *ret)
     vs_buf_clear(&text);
 }
 
-/* As they go with receipts. */
+/* As they go with receipts, which all have the same. */
 static void keep_keys(struct audit *a)
 {
+    struct vs_buf text = { .limit = VS_MAX_RECEIPT };
     char piece[4096];
+    for (ssize_t got; (got = pread(KEYS_FD, piece, sizeof piece, (off_t)text.n)) > 0 && text.status == VS_OK;)
+        vs_buf_add(&text, piece, (size_t)got);
     vs_buf_clear(&a->keys);
-    a->keys.limit = VS_MAX_RECEIPT;
-    for (ssize_t got; (got = pread(KEYS_FD, piece, sizeof piece, (off_t)a->keys.n)) > 0 && a->keys.status == VS_OK;)
-        vs_buf_add(&a->keys, piece, (size_t)got);
+    if (text.status == VS_OK)           /* else it is too long for one */
+        vs_receipt_keys(text.data ? text.data : "", text.n, &a->keys);
     if (a->keys.status != VS_OK)
-        vs_buf_clear(&a->keys);
+        audit_leave(VS_E_NOMEM, "out of memory for the public keys");
+    vs_buf_clear(&text);
 }
 
 /* ---- epochs ---- */
