@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/store.h>
@@ -17,6 +18,22 @@ struct vs_root {
     struct vs_public public;
 };
 
+static bool get_point(const EVP_PKEY *key, uint8_t *ret, size_t *n)
+{
+    return EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, ret, VS_PUBLIC_MOST, n) == 1;
+}
+
+/* A token's private key may lack its point until its public half was asked for (pkcs11-provider 1.2 finds it then). */
+static bool find_point(const EVP_PKEY *key, uint8_t *ret, size_t *n)
+{
+    OSSL_PARAM *half = NULL;
+    if (get_point(key, ret, n))
+        return true;
+    EVP_PKEY_todata(key, EVP_PKEY_PUBLIC_KEY, &half);
+    OSSL_PARAM_free(half);
+    return get_point(key, ret, n);
+}
+
 /* False: of another kind. */
 static bool read_public(const EVP_PKEY *key, struct vs_public *ret)
 {
@@ -24,7 +41,7 @@ static bool read_public(const EVP_PKEY *key, struct vs_public *ret)
     size_t n = sizeof ret->bytes;
     bool is_p256 = EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1
         && strcmp(group, "prime256v1") == 0;
-    bool done = is_p256 ? EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, ret->bytes, n, &n) == 1
+    bool done = is_p256 ? find_point(key, ret->bytes, &n)
         : EVP_PKEY_is_a(key, "ED25519") && EVP_PKEY_get_raw_public_key(key, ret->bytes, &n) == 1;
     ret->n = (uint8_t)n;
     return done && n == (is_p256 ? VS_PUBLIC_MOST : 32) && (!is_p256 || ret->bytes[0] == 4);

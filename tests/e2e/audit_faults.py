@@ -555,27 +555,29 @@ class Faults(LogTest):
             f.write("openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\npkcs11 = t\n[d]\nactivate = 1\n[t]\nactivate = 1\n"
                     f"module = {module}\npkcs11-module-path = {token}\npkcs11-module-quirks = no-deinit no-operation-state\n")
         self.env.update(SOFTHSM2_CONF=self.dir + "/softhsm.conf")
-        tool = ["pkcs11-tool", "--module", token, "--login", "--pin", "1234"]
-        for command in (["softhsm2-util", "--init-token", "--free", "--label", "vs", "--pin", "1234", "--so-pin", "1234"],
-                        [*tool, "--token-label", "vs", "--keypairgen", "--key-type", "EC:edwards25519", "--label", "root",
-                         "--id", "01"]):
-            subprocess.run(command, env=self.env, check=True, capture_output=True)
+        tool = ["pkcs11-tool", "--module", token, "--login", "--pin", "1234", "--token-label", "vs", "--keypairgen"]
+        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "vs", "--pin", "1234", "--so-pin", "1234"],
+                       env=self.env, check=True, capture_output=True)
         env = {"OPENSSL_CONF": self.dir + "/openssl.cnf"}
-        where = "pkcs11:token=vs;object=root;type=private?pin-value=1234"
-        public = subprocess.run(["openssl", "pkey", "-in", where, "-pubout", "-outform", "DER"], env={**self.env, **env},
-                                check=True, capture_output=True).stdout[-32:]
-        self.stop(self.serve_key(where, **env))
-        key = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
-        self.assertEqual(base64.b64decode(key.strip().split(b"+", 2)[2])[1:], public)
-        with open(self.dir + "/pub", "wb") as f:
-            f.write(key)
-        self.assertTrue(self.verify("--pubkey", self.dir + "/pub")["closed"])
-        daemon = self.serve_key(where, **env)           # with the token there, and without it
-        self.assertEqual(self.ask().kind, c.COMPLETE)
-        self.stop(daemon)
-        self.stop(self.serve())
-        self.verify("--pubkey", self.dir + "/pub")
-        self.assertIn("no token has", self.serve_key(where.replace("root", "other"), **env))
+        for number, (kind, public_bytes) in enumerate((("EC:edwards25519", 32), ("EC:prime256v1", 65)), 1):
+            shutil.rmtree(self.log, ignore_errors=True)
+            subprocess.run([*tool, "--key-type", kind, "--label", f"root{number}", "--id", f"0{number}"], env=self.env, check=True,
+                           capture_output=True)
+            where = f"pkcs11:token=vs;object=root{number};type=private?pin-value=1234"
+            public = subprocess.run(["openssl", "pkey", "-in", where, "-pubout", "-outform", "DER"], env={**self.env, **env},
+                                    check=True, capture_output=True).stdout[-public_bytes:]
+            self.stop(self.serve_key(where, **env))
+            key = subprocess.run([VERITAS, "audit", "key", self.log], env=self.env, check=True, capture_output=True).stdout
+            self.assertEqual(base64.b64decode(key.strip().split(b"+", 2)[2])[-public_bytes:], public)
+            with open(self.dir + "/pub", "wb") as f:
+                f.write(key)
+            self.assertTrue(self.verify("--pubkey", self.dir + "/pub")["closed"])
+            daemon = self.serve_key(where, **env)       # with the token there, and without it
+            self.assertEqual(self.ask().kind, c.COMPLETE)
+            self.stop(daemon)
+            self.stop(self.serve())
+            self.verify("--pubkey", self.dir + "/pub")
+            self.assertIn("no token has", self.serve_key(where.replace("root", "other"), **env))
 
     def test_key_from_outside_that_is_none(self):
         for name, text in (("none.pem", "no key"), ("cut.pem", self.pem(self.SECRET)[:60]), ("large.pem", "x" * 100000)):
