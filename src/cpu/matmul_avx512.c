@@ -261,11 +261,12 @@ struct chunk {
     float scale[CHUNK_RUNS][2][16], min[CHUNK_RUNS][2][16];      /* the second of each with per16 */
 };
 
-/* Whether unpacking pays: where a code takes more than a shift and an and, and where a run has two scales. */
+/* Whether unpacking pays: where a code takes more than a shift and an and, and where a run has two scales. There is no chunk with a
+ * minimum for 32. */
 INLINE bool is_unpacked(const enum vs_matrix_class cls)
 {
     const struct vs_class_layout l = vs_class_layout(cls);
-    return l.per16 || l.has_list || l.top_bits == 2;
+    return l.per16 || ((l.has_list || l.top_bits == 2) && !l.has_min);
 }
 
 INLINE void unpack(const enum vs_matrix_class cls, const uint8_t *super, const int runs, size_t ahead, __m512i list,

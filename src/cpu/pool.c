@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum { SPINS_IDLE = 20000 };            /* pauses before an idle thread sleeps: keeps it awake from token to token */
-enum { STACK = 512 << 10 };             /* the deepest call, attention's merge, takes a few KiB */
+enum { STACK = 512 << 10 };             /* the largest frame, of AVX-512's matrices for many rows, takes 33 KB */
 
 struct vs_pool {
     unsigned n_threads;

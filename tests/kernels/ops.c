@@ -617,9 +617,11 @@ static void random_weights(const struct vs_matrix *m, uint8_t *to)
 static void test_matmul(enum vs_dtype dtype)
 {
     uint32_t unit = vs_dtype_info((uint32_t)dtype)->block_len;
-    struct vs_matrix w = vs_matrix_of(dtype, between(1, below(4) ? 40 : 130), 0, false);
+    bool large = below(64) == 0;         /* further than kernels for many rows go at once, in rows and in columns */
+    struct vs_matrix w = vs_matrix_of(dtype, between(1, below(4) || large ? 40 : 130), 0, false);
     const struct vs_class_info *info = &vs_class_infos[w.cls];
-    w.n_cols = unit == 1 ? between(1, 200) : unit * between(1, unit == 256 ? 3 : 384 / unit);
+    uint32_t most = large ? 1536 : unit == 1 ? 200 : unit == 256 ? 768 : 384;
+    w.n_cols = unit * between(1, most / unit);
     uint8_t *file = array(vs_matrix_bytes(&w), NULL);
     random_weights(&w, file);
     w.data = file;
@@ -648,7 +650,8 @@ static void test_matmul(enum vs_dtype dtype)
     }
 
     bool high = !info->is_float && below(3) == 0;
-    size_t n = between(1, below(3) ? 9 : 40), blocks = (w.n_cols + 31) / 32, ldx = w.n_cols + below(5), ldy = w.n_rows + below(5);
+    size_t n = between(1, large ? 150 : below(3) ? 9 : 40), blocks = (w.n_cols + 31) / 32;
+    size_t ldx = w.n_cols + below(5), ldy = w.n_rows + below(5);
     float *x = random_floats((n - 1) * ldx + w.n_cols, some_wild());
     if (below(4) == 0)                                   /* every activation at the end of its range */
         for (size_t i = 0; i < (n - 1) * ldx + w.n_cols; i++)

@@ -618,15 +618,17 @@ static void test_plans_cut_as_blocks_do(void **state)
         slow = quick;
         memset(slow.plan, 0, sizeof slow.plan);
         for (int round = 0; round < 300; round++) {
-            char text[512];
+            char text[12 << 10];
             struct cuts a = { .at = text }, b = a;
-            size_t n = 0, ascii_only = round % 2;
-            while (n < 100 + random_below(300)) {
+            bool long_runs = round % 50 >= 48;           /* of more than 4,096 bytes, after which the work is counted */
+            size_t n = 0, ascii_only = round % 2, enough = 100 + random_below(long_runs ? 10000 : 300);
+            while (n < enough) {
                 const char *bit = bits[random_below(sizeof bits / sizeof *bits)];
                 if (ascii_only && (uint8_t)*bit >= 0x80)
                     continue;
-                memcpy(text + n, bit, strlen(bit));
-                n += strlen(bit);
+                size_t times = long_runs && random_below(4) == 0 ? random_below(6000) : 1;
+                for (; times && n < enough; times--, n += strlen(bit))
+                    memcpy(text + n, bit, strlen(bit));
             }
             assert_int_equal(vs_pretok_split(&quick, text, n, NULL, on_piece, &a), VS_OK);
             assert_int_equal(vs_pretok_split(&slow, text, n, NULL, on_piece, &b), VS_OK);
