@@ -31,7 +31,7 @@ FLOAT_TYPES = {GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizat
 # What each does otherwise than Llama: adjacent = rope turns neighbours; qk = where q and k are normed; out_only = sub-layers read h
 # itself; post = their results are normed; up = the gate's rows come first in ffn_up; period = of layers that see all.
 TRAITS = {
-    "llama": {"adjacent"}, "mistral3": {"adjacent", "temperature"}, "internlm2": {"adjacent"}, "xverse": {"adjacent"},
+    "llama": {"adjacent", "windows"}, "mistral3": {"adjacent", "temperature"}, "internlm2": {"adjacent"}, "xverse": {"adjacent"},
     "ernie4_5": {"adjacent"}, "granite": {"adjacent", "scales"}, "minicpm": {"adjacent", "scales"},
     "smollm3": {"adjacent", "no rope 4"}, "maincoder": {"adjacent", "qk last"}, "glm4": {"adjacent", "post", "up"},
     "qwen2": set(), "pangu-embedded": set(),
@@ -52,7 +52,7 @@ TRAITS |= {
     "command-r": LAYER_NORM | {"adjacent", "parallel", "scales"},
     "cohere2": LAYER_NORM | {"adjacent", "parallel", "scales", "windows"},
     "orion": LAYER_NORM, "stablelm": LAYER_NORM | {"parallel without norm"}, "phi2": PLAIN_GELU | {"parallel"},
-    "falcon": PLAIN_GELU | {"parallel"}, "gptneox": PLAIN_GELU | {"parallel by key"}, "starcoder2": PLAIN_GELU,
+    "falcon": PLAIN_GELU | {"parallel"}, "gptneox": PLAIN_GELU | {"parallel by key"}, "starcoder2": PLAIN_GELU | {"windows"},
     "nemotron": LAYER_NORM | {"relu2", "no gate"}, "jais2": LAYER_NORM | {"relu2", "no gate"},
 }
 TRAITS |= {
@@ -86,7 +86,7 @@ TRAITS |= {
 }
 PERIODS = {"gemma3n": 5, "plamo3": 8, "muse-glimmer": 4, "step35": 0, "gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
           "granite_swa": 0, "llama4": 4, "cohere2moe": 4, "smallthinker": 4, "mellum": 4,
-          "lfm2": 0, "lfm2moe": 0,
+          "lfm2": 0, "lfm2moe": 0, "llama": 0, "starcoder2": 0,
            "exaone-moe": 4, "afmoe": 4, "gpt-oss": 2, "cohere2": 4, "gemma2": 2, "gemma3": 6, "olmo2": 4,
            "exaone4": 4, "phi3": 0, "modern-bert": 3, "gemma-embedding": 6}
 # Models that may have experts: gating = what their routers' logits become where the file does not say (1 soft-max, 2 sigmoid, 3
@@ -101,7 +101,7 @@ TRAITS |= {
 SIGMOID_BY_KEYS = {"gating 2", "norm by key", "bias", "shared", "groups"}
 TRAITS |= {
     "bailingmoe": {"adjacent", "gating 1", "norm by key", "shared"}, "bailingmoe2": SIGMOID_BY_KEYS | {"qk"},
-    "glm4moe": SIGMOID_BY_KEYS | {"qk if there", "ffn norm is post_attention_norm"},
+    "glm4moe": SIGMOID_BY_KEYS | {"qk if there", "ffn norm is post_attention_norm", "sections"},
     "hy_v3": SIGMOID_BY_KEYS | {"qk"}, "exaone-moe": SIGMOID_BY_KEYS | {"qk", "windows"},
     "afmoe": SIGMOID_BY_KEYS | {"qk", "wide", "post", "windows", "attention gate"},
     "gpt-oss": {"gating 3", "oai", "sinks", "windows", "ffn norm is post_attention_norm"},

@@ -15,7 +15,7 @@
                           .grouped = true, .choice_bias = true, .shared = true, .by_tensor = true }
 
 static const struct vs_family architectures[] = {
-    { .name = "llama", .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "llama", .windows = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "mistral3", .temperature = true, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
     { .name = "arcee", .activation = VS_ACT_RELU2, .no_gate = true },
     { .name = "internlm2" },
@@ -112,7 +112,7 @@ static const struct vs_family architectures[] = {
     { .name = "falcon", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true, .parallel = PARALLEL },
     { .name = "gptneox", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true,
       .parallel = PARALLEL_BY_KEY },
-    { .name = "starcoder2", .neox = true, .layer_norm = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
+    { .name = "starcoder2", .neox = true, .layer_norm = true, .windows = true, .activation = VS_ACT_GELU_TANH, .no_gate = true },
     { .name = "nemotron", .neox = true, .layer_norm = true, .activation = VS_ACT_RELU2, .no_gate = true },
     { .name = "jais2", .neox = true, .layer_norm = true, .activation = VS_ACT_RELU2, .no_gate = true },
     { .name = "qwen", .neox = true, .half_ff = true },
@@ -133,7 +133,7 @@ static const struct vs_family architectures[] = {
     { .name = "minimax-m2", .neox = true, .qk_norm = QK_ROW,
       .experts = { .gating = VS_GATING_SIGMOID, .any_gating = true, .normalise = NORM_YES, .choice_bias = true } },
     { .name = "glm4moe", .neox = true, .qk_norm = QK_HEAD, .qk_norm_optional = true, .ffn_norm = "post_attention_norm",
-      .experts = SIGMOID_BY_KEYS },
+      .sections = SECTIONS, .experts = SIGMOID_BY_KEYS },
     { .name = "bailingmoe2", .neox = true, .qk_norm = QK_HEAD, .experts = SIGMOID_BY_KEYS },
     { .name = "hy_v3", .neox = true, .qk_norm = QK_HEAD, .experts = SIGMOID_BY_KEYS },
     { .name = "exaone-moe", .neox = true, .qk_norm = QK_HEAD, .windows = true, .window_period = 4, .default_window = 128,

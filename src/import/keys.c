@@ -25,7 +25,7 @@ struct known {
 #define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3 plm"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
                 "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4 gemma3n step35 plamo3 " \
-                "muse-glimmer"
+                "muse-glimmer llama starcoder2"
 #define LAYER_NORM "olmo command-r cohere2 cohere2moe orion stablelm phi2 falcon gptneox starcoder2 nemotron jais2 codeshell " \
                    "gpt2 starcoder gptj dbrx bloom mpt jais " RWKV " " BERTS
 #define BERTS "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert"
@@ -138,7 +138,8 @@ static const struct known known[] = {
     /* rope */
     { "rope.dimension_count", NULL, READ, { 0 }, NULL },
     { "rope.dimension_count_swa", NULL, READ, { 0 }, NULL },
-    { "rope.dimension_sections", "qwen35 qwen35moe qwen2vl qwen3vl qwen3vlmoe paddleocr hunyuan_vl glm4", READ, { 0 }, NULL },
+    { "rope.dimension_sections", "qwen35 qwen35moe qwen2vl qwen3vl qwen3vlmoe paddleocr hunyuan_vl glm4 glm4moe",
+      READ, { 0 }, NULL },
     { "rope.dimension_sections", NULL, NEUTRAL, { 0, 0 }, "positions of several components" },
     { "rope.freq_base", NULL, READ, { 0 }, NULL },
     { "rope.freq_base_swa", WINDOWS, READ, { 0 }, NULL },

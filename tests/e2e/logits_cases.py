@@ -120,6 +120,8 @@ KEYS |= {
     "gptneox": "--arch gptneox --rot 4 --biases --qkv 2 " + GROUPED + "--key .use_parallel_residual=bool:1",
     "gptneox-serial": "--arch gptneox --rot 4 --biases " + GROUPED + "--key .use_parallel_residual=bool:0",
     "starcoder2": "--arch starcoder2 --biases " + GROUPED,
+    "starcoder2-window": "--arch starcoder2 --biases " + GROUPED + "--key .attention.sliding_window=u32:8",
+    "llama-window": "--arch llama " + GROUPED + "--key .attention.sliding_window=u32:8",
     "nemotron": "--arch nemotron --rot 8 " + GROUPED,
     "jais2": "--arch jais2 --biases " + GROUPED,
     "baichuan": "--arch baichuan " + GROUPED,
@@ -202,6 +204,8 @@ KEYS |= {
     "bailingmoe2-groups": "--arch bailingmoe2 --shared-ff 96 --dense-lead 1 --choice-bias --nextn 1 --rot 8 --qkv 1 " + MOE
                           + "--experts 12 --key .expert_group_count=u32:4 --key .expert_group_used_count=u32:2",
     "glm4moe": "--arch glm4moe --shared-ff 48 --dense-lead 1 --choice-bias --nextn 1 --rot 8 " + MOE,
+    "glm4moe-sections": "--arch glm4moe --shared-ff 48 --dense-lead 1 --choice-bias --rot 8 " + MOE
+                        + "--key .rope.dimension_sections=i32[]:1,1,1,1",
     "hy_v3": "--arch hy_v3 --shared-ff 48 --choice-bias " + MOE,
     "exaone-moe": "--arch exaone-moe --window 8 --shared-ff 48 --dense-lead 1 --choice-bias --layers 5 "
                   + MOE.replace("--layers 3", ""),

@@ -25,7 +25,7 @@ BOUNDS = {"F16": 1e-4, "Q8_0": 2.1e-3, "Q6_K": 1.3e-2, "Q5_K_M": 4.6e-2, "Q4_K_M
           "Q3_K_M": 0.5, "Q2_K": 1.3}
 # of these only the types are looked at
 OTHERS = {"BF16": "BF16", "Q5_K_S": "Q5_K", "Q5_0": "Q5_0", "Q5_1": "Q5_1", "Q4_K_S": "Q4_K", "Q4_1": "Q4_1", "IQ4_NL": "IQ4_NL",
-          "MXFP4_MOE": "Q8_0",
+          "MXFP4_MOE": "Q8_0", "MXFP4": "MXFP4",
           "IQ3_XS": "IQ3_XXS", "IQ3_XXS": "IQ2_S", "IQ2_XXS": "IQ2_XXS", "IQ1_S": "IQ1_S", "Q1_0": "Q1_0",
           "Q3_K_L": "Q3_K", "Q3_K_S": "Q3_K", "TQ2_0": "TQ2_0", "TQ1_0": "TQ1_0"}
 # types of which the same model was also made by rounding to the nearest (mkmodel): the search for scales must be better

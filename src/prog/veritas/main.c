@@ -297,8 +297,8 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "as they are. The files are read by a process that is locked in, and the same input gives the same bytes, whatever the "
         "number of threads. OUT appears when it is whole; Ctrl-C leaves nothing.\n\n"
         "Types: F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS Q3_K_L Q3_K_M Q3_K_S Q2_K "
-        "IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S Q2_0 Q1_0 TQ1_0 TQ2_0 NVFP4 MXFP4_MOE (experts in "
-        "MXFP4, the rest in Q8_0). Those of less than four bits want --imatrix, or they lose much.\n\n"
+        "IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S Q2_0 Q1_0 TQ1_0 TQ2_0 NVFP4 MXFP4 MXFP4_MOE "
+        "(experts in MXFP4, the rest in Q8_0). Those of less than four bits want --imatrix, or they lose much.\n\n"
         "  veritas quantize model-F16.gguf model-Q4_K_M.gguf --type Q4_K_M\n"
         "  veritas quantize in.gguf out.gguf --type Q4_K_S --imatrix imatrix.gguf --tensor '*ffn_down*=Q6_K'",
         2, 2, vs_command_quantize },

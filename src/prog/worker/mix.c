@@ -30,7 +30,7 @@ static const struct vs_mix mixes[] = {
     PLAIN("F32", 0, F32, F32),     PLAIN("F16", 1, F16, F16),     PLAIN("BF16", 32, BF16, BF16),  PLAIN("Q8_0", 7, Q8_0, Q8_0),
     PLAIN("Q4_0", 2, Q4_0, Q6_K),  PLAIN("Q4_1", 3, Q4_1, Q6_K),  PLAIN("Q5_0", 8, Q5_0, Q6_K),   PLAIN("Q5_1", 9, Q5_1, Q6_K),
     PLAIN("Q6_K", 18, Q6_K, Q6_K), PLAIN("Q5_K_S", 16, Q5_K, Q6_K), PLAIN("Q3_K_S", 11, Q3_K, Q6_K),
-    PLAIN("NVFP4", 39, NVFP4, Q8_0),
+    PLAIN("NVFP4", 39, NVFP4, Q8_0), PLAIN("MXFP4", 38, MXFP4, Q8_0),
     { "Q2_K", 10, VS_Q2_K, VS_Q6_K, VS_Q2_K,
       { { "attn_v", ALL, VS_Q4_K }, { "attn_qkv", ALL, VS_Q3_K }, { "attn_output", ALL, VS_Q3_K }, { "ffn_down", ALL, VS_Q3_K } } },
     { "Q3_K_M", 12, VS_Q3_K, VS_Q6_K, VS_Q3_K,
@@ -74,7 +74,7 @@ enum { N_MIXES = sizeof mixes / sizeof *mixes };
 
 /* Short names for the usual ones. */
 static const struct { const char *name, *means; } others[] = {
-    { "Q2_K_S", "Q2_K" }, { "Q3_K", "Q3_K_M" }, { "Q4_K", "Q4_K_M" }, { "Q5_K", "Q5_K_M" }, { "MXFP4", "MXFP4_MOE" },
+    { "Q2_K_S", "Q2_K" }, { "Q3_K", "Q3_K_M" }, { "Q4_K", "Q4_K_M" }, { "Q5_K", "Q5_K_M" },
 };
 
 const struct vs_mix *vs_mix_find(const char *name)
