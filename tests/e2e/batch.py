@@ -288,6 +288,36 @@ class Batch(unittest.TestCase):
         self.assertEqual(order, [bench, late])
         self.assertTrue(others)
 
+    def test_measuring_while_parked(self):
+        """An answer that grows takes the pages of who reads rows of a text: rows that were read are not read again."""
+        asks = [(c.LOGITS, {"text": text(1, 70)}), (c.PERPLEXITY, {"text": text(2, 300), "ctx": 250}),
+                *((c.EMBED, {"input": [text(3, 70)], "pooling": how}) for how in ("mean", "none", "last"))]
+
+        def measured(d, kind, ask, *others):
+            number, data, results = d.client.request(kind, {"model": MODEL, **ask}), b"", {}
+            while len(results) <= len(others):
+                e = d.client.event()
+                data += e.data if e.kind == c.DATA else b""
+                results.update({e.request: e.value} if e.kind == c.COMPLETE else {})
+            return data, {k: v for k, v in results[number].items() if k not in ("timings", "usage")}
+        quiet = self.daemon(prefill_chunk=3)
+        wanted = [measured(quiet, *ask) for ask in asks]
+        self.assertTrue(all(data or "perplexity" in result for data, result in wanted))
+        page = quiet.kv()["page_bytes"]
+        for ask, want in zip(asks, wanted):
+            d = self.daemon(kv_memory=9 * page, prefill_chunk=3, speculation="off")
+            for i in range(30):                                 # until the answer takes a page in time
+                n = 260 + 17 * i % 100
+                number = d.ask({"tokens": [1] * n, "max_tokens": 200, "ignore_eos": True})
+                while d.client.event().kind != c.TOKEN:
+                    pass
+                self.assertEqual(measured(d, *ask, number), want, ask)
+                d.kv_when_idle()
+                if d.status()["preemptions"]:
+                    break
+            else:
+                self.fail("nobody was parked")
+
     def test_what_an_earlier_worker_sent_is_checked(self):
         """The broker hands on the ids that a dead worker sent. One beyond the vocabulary ends its request, and only that."""
         ready, failed, sent_ids, n = 0x60, 0x61, 0x47, 8

@@ -129,6 +129,32 @@ class Verify(unittest.TestCase):
         change(statement["predicate"])
         return r.signed(statement, SEED, receipt["opening"] if opening is None else opening)
 
+    def test_parked(self):
+        """An answer that grows takes the pages of a replay, which goes on later: what was judged is not judged again."""
+        receipt = self.answers.receipt(max_tokens=180, ignore_eos=1, seed=3)
+        p = subprocess.run([BIN + "/veritas-receipt", "--request"], input=r.spelled(receipt), capture_output=True, timeout=120)
+        ask = {"model": MODEL, **json.loads(p.stdout.splitlines()[1])}
+        page = self.answers.client.wait(self.answers.client.request(c.STATUS, {}))["models"][0]["kv"]["page_bytes"]
+        d = Answers(MODEL, kv_memory=8 * page, prefill_chunk=3, speculation="off", ctx=512)
+        self.addCleanup(d.close)
+        for i in range(30):                                     # until the answer takes a page in time
+            n = 250 + 17 * i % 80
+            grows = {"model": MODEL, "tokens": [1] * n, "max_tokens": 150, "ignore_eos": True}
+            numbers = [d.client.request(c.GENERATE, grows)]
+            while d.client.event().kind != c.TOKEN:
+                pass
+            numbers += [d.client.request(c.VERIFY, ask)]
+            results = {}
+            while len(results) < 2:
+                e = d.client.event()
+                results.update({e.request: e.value} if e.kind == c.COMPLETE else {})
+            told = results[numbers[1]]
+            self.assertEqual((told["verdict"], told["tokens"]), ("MATCH", 180), told)
+            if d.client.wait(d.client.request(c.STATUS, {}))["models"][0]["preemptions"]:
+                break
+        else:
+            self.fail("nobody was parked")
+
     # ---- structure ----
 
     def test_structure(self):

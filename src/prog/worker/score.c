@@ -51,7 +51,7 @@ static void want_logits(struct vs_work *w, uint32_t lane, struct vs_want *ret)
     (void)lane;
     bool ended = c->done == c->ids.n;
     *ret = (struct vs_want){ .tokens = c->ids.id, .n = ended ? 0 : (uint32_t)c->ids.n, .n_known = (uint32_t)c->ids.n,
-                             .n_out = (uint32_t)c->ids.n };
+                             .n_out = (uint32_t)(c->ids.n - c->done), .n_shared = (uint32_t)c->done };
 }
 
 static int take_logits(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, const float *logits, uint32_t n,
@@ -90,7 +90,7 @@ static void want_scores(struct vs_work *w, uint32_t lane, struct vs_want *ret)
     (void)lane;
     uint32_t n = (uint32_t)c->window - 1;
     *ret = (struct vs_want){ .tokens = c->ids.id + c->at * c->window, .n = c->at == c->n_windows ? 0 : n, .n_known = n,
-                             .n_out = n - (uint32_t)c->window / 2, .text = (uint32_t)c->at };
+                             .n_out = n - (uint32_t)(c->window / 2 + c->in_window), .text = (uint32_t)c->at };
 }
 
 /* The window's first token gives way to the one that begins every text, while the window is read. */

@@ -58,8 +58,9 @@ static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
         return;
     const struct text *t = &v->text[at];
     bool whole = vs_model_graph(w->s->model)->whole;
-    *ret = (struct vs_want){ .tokens = v->ids.id + t->first, .n = t->n, .n_known = t->n, .n_out = t->n_read, .text = (uint32_t)at,
-                             .n_shared = whole ? 0 : t->n - t->n_read, .whole = whole };
+    uint32_t n_out = t->n_read - v->reading[lane].pool.n;
+    *ret = (struct vs_want){ .tokens = v->ids.id + t->first, .n = t->n, .n_known = t->n, .n_out = n_out, .text = (uint32_t)at,
+                             .n_shared = whole ? 0 : t->n - n_out, .whole = whole };
 }
 
 /* A step's rows as they are, each to length 1 where that is wanted. */

@@ -141,7 +141,7 @@ static void want(struct vs_work *w, uint32_t lane, struct vs_want *ret)
         return;
     /* The last token's own row decides nothing. */
     ret->n = ret->n_known = (uint32_t)(p->decode ? p->made.next : p->made.tokens.n - 1);
-    ret->n_out = p->decode ? 1 : (uint32_t)(p->made.tokens.n - p->asked.n_prompt);
+    ret->n_out = p->decode ? 1 : (uint32_t)(p->made.tokens.n - p->made.next);
     ret->n_shared = p->decode ? ret->n - 1 : 0;
 }
 

@@ -20,7 +20,8 @@ struct vs_draft_step;                    /* draft/draft.h */
 struct vs_want {
     const uint32_t *tokens;              /* the sequence: those that are computed, and what is wanted */
     uint32_t n;                          /* of them; 0: the lane has ended */
-    uint32_t n_out;                      /* the last n_out of them are read */
+    /* of the last n_out of them something is still to be read; who was parked reads nothing twice */
+    uint32_t n_out;
     /* so many of the first may be taken over from other sequences: nobody reads their logits */
     uint32_t n_shared;
     uint32_t n_known;                    /* so many of the first are certain; what follows is a draft */
