@@ -269,6 +269,37 @@ class Limits(processes.Waiting, unittest.TestCase):
             return ended or m["running"] + m["queued"] == 4
         self.assertTrue(any(attempt() for _ in range(5)), "it waited until one of the four was through")
 
+    def test_places_are_given_up_at_any_moment(self):
+        """Also when an answer just begins: nobody is told twice, and nobody less."""
+        self.serve("--parallel", "2")
+        rows = {"model": "a", "tokens": list(range(300))}
+
+        def ask(x, i):
+            return x.request(c.GENERATE, {"model": "a", "tokens": [i] * (1 + i % 90), "max_tokens": 1 + i % 7, "ignore_eos": True})
+
+        def work(x):
+            wrong, end, i = [], time.monotonic() + 4, os.getpid()
+            while time.monotonic() < end:
+                i = i * 1103515245 + 12345 & 0x7fffffff
+                said = dict.fromkeys((x.request(c.LOGITS, rows), ask(x, i % 500)), 0)
+                left = set(said)
+                while left:
+                    try:
+                        e = x.event()
+                    except c.Failure as f:
+                        wrong.append(repr((f.name, str(f))))
+                        left.discard(f.request)
+                        continue
+                    said[e.request] += len(e.data) if e.kind == c.DATA else e.kind == c.TOKEN
+                    left -= {e.request} if e.kind == c.COMPLETE else set()
+                if list(said.values()) != [300 * 4 * n_vocab, 1 + i % 500 % 7]:
+                    wrong.append(repr(said))
+            return wrong
+        x = self.client()
+        n_vocab = x.wait(x.request(c.LOGITS, rows))["n_vocab"]
+        for wrong in [self.in_another_process(work) for _ in range(4)]:
+            self.assertEqual(wrong(), [])
+
     def test_as_many_clients_as_told(self):
         self.serve("--clients", "4")
         clients = [self.client() for _ in range(3)]

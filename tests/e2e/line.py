@@ -328,7 +328,7 @@ class Line(unittest.TestCase):
         name = next(name for name, of in runs.items() if of == run)
         who, numbers = (x, mine) if name[0] == "x" else (y, theirs)
         who.cancel(numbers[int(name[1])])
-        who.wait(who.request(c.STATUS, {}))
+        self.assertEqual(worker.take(c.CANCEL), (run, 0, struct.pack("<I", 8)))
         worker.error(run, "BUSY", -4)
         self.fails("CANCELLED", who, numbers[int(name[1])])
         got = worker.take()
@@ -338,6 +338,36 @@ class Line(unittest.TestCase):
         z.wait(number)
         for who, numbers, letter in ((x, mine, "x"), (y, theirs, "y")):
             self.collect(who, [n for i, n in enumerate(numbers) if letter + str(i) != name])
+
+    def test_a_place_that_is_not_given_up(self):
+        """What is taken back may just have begun to answer: then it goes on, once, and the next one may be asked."""
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x, parallel=2)
+        mine = [self.ask(x, "x"), self.ask(x, "@", kind=c.LOGITS)]
+        text, rows = (worker.take()[0] for _ in mine)
+        z = self.client(another=True)
+        theirs = [self.ask(z, "z%d" % i) for i in range(2)]
+        others = [worker.take()[0] for _ in theirs]
+        worker.token(others[0], 1)
+        worker.token(others[1], 1)
+        while z.event().request != theirs[1]:
+            pass
+        self.ask(y, "y")
+        self.assertEqual(worker.take(c.CANCEL), (rows, 0, struct.pack("<I", 4)))
+        worker.say(c.DATA, rows, b"12345678")
+        self.assertEqual(x.event().data, b"12345678")
+        self.ask(y, "y2")
+        self.assertEqual(worker.take(c.CANCEL), (text, 0, struct.pack("<I", 4)))
+        worker.token(text, 7)
+        self.assertEqual(x.event().token, 7)
+        x.cancel(mine[0])
+        self.assertEqual(worker.take(c.CANCEL), (text, 0, struct.pack("<I", 8)))
+        worker.error(text)
+        self.fails("CANCELLED", x, mine[0])
+        self.assertEqual(worker.take()[2]["prompt"], "y")
+        worker.complete(rows)
+        self.assertEqual(x.wait(mine[1])["finish_reason"], "stop")
+        self.assertEqual(worker.take()[2]["prompt"], "y2")
 
     def test_a_worker_that_says_nothing_of_parallel_has_one(self):
         x = self.client()

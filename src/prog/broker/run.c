@@ -263,6 +263,7 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
     run->credit -= f->n;
     run->blocked_at = 0;
     run->wants = 0;
+    run->is_taken_back = false;         /* too late: it goes on */
     if (!r)
         return;
     if (is_token) {
@@ -302,8 +303,7 @@ void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
         return;
     run->cancel = code;
     run->cancel_at = b->now;
-    if (!run->is_taken_back)            /* else it was told already */
-        send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
 }
 
 /* ---- the end ---- */

@@ -47,10 +47,11 @@ static void on_cancel(struct guard *g, const struct vs_frame *f)
         pass_free(g, lost);
     if (!p)
         return;
-    p->stop = code;
+    if (code != VS_E_BUSY)              /* else the broker wants it back, and the worker may have said something: then it goes on */
+        p->stop = code;
     if (p->far)
         back_send_u32(g, VS_MSG_CANCEL, p->far, value);
-    else                                /* the worker is done with it, and only its output waits */
+    else if (p->stop != VS_OK)          /* the worker is done with it, and only its output waits */
         pass_fail(g, p, VS_MSG_ERROR, code,
                   code == VS_E_LIMIT ? "the client did not take the answer in time" : vs_status_text(code));
 }

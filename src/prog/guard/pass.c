@@ -72,8 +72,7 @@ void pass_free(struct guard *g, struct pass *p)
 /* What was told to stop does not go on, nor what another worker could not go on behind. */
 static bool can_resume(const struct pass *p)
 {
-    bool stopped = p->stop != VS_OK && p->stop != VS_E_BUSY;         /* BUSY: the broker wants it back in its line */
-    return !stopped && !p->has_data && !p->cannot_resume && p->type != VS_MSG_BENCH;
+    return p->stop == VS_OK && !p->has_data && !p->cannot_resume && p->type != VS_MSG_BENCH;
 }
 
 static void forget_oldest(struct guard *g)

@@ -89,6 +89,8 @@ static void note_said(const struct vs_job *j, uint16_t type, uint16_t flags, con
 /* Sends what the credit allows; says once how much is wanted. The main thread, under the lock. */
 static void pump(struct vs_job *j)
 {
+    if (atomic_load(&j->stop) == VS_E_BUSY)
+        return;                          /* it goes back as one of which nothing was said */
     while (has_output(j)) {
         const char *at = j->out.data + j->out_done;
         uint32_t n = vs_load_u32le(at);
