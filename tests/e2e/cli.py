@@ -440,8 +440,8 @@ class Run(Case):
     def test_answers_that_are_cut_or_empty_are_named(self):
         def status(limit):
             return lambda r: [complete(models=[dict(name="other", facts=dict(context=1, context_limit=9)),
-                                               dict(name="name", settings=dict(alias="nick"),
-                                                    facts=dict(context=64, context_limit=limit))])]
+                                               dict(name="name", facts=dict(context=64, context_limit=limit))],
+                                       aliases=dict(nick="name"))]
 
         usage = dict(prompt_tokens=1, completion_tokens=1, cached_tokens=0)
 

@@ -176,20 +176,27 @@ class Settings(Installed, unittest.TestCase):
             self.assertEqual((done.returncode, said in done.stderr), (2, True), done)
         self.assertEqual({name: m["settings"] for name, m in self.models().items()}, {"one": {"alias": "uno"}})
         self.assertEqual(self.call("load", "uno", "--alias", "uno").returncode, 0)
-        done = self.call("load", "one", "--alias", "eins")          # no word about the settings, but what to do
-        self.assertEqual((done.returncode, "loaded already, as uno: a load gives the alias; unload it first" in done.stderr),
-                         (2, True), done)
-        self.assertEqual(self.call("load", "two").returncode, 0)
-        done = self.call("load", "two", "--alias", "due")
-        self.assertEqual((done.returncode, "loaded already, without an alias: a load gives the alias" in done.stderr), (2, True),
-                         done)
-        self.assertEqual(self.call("unload", "two").returncode, 0)
-        self.assertEqual(self.call("load", "two", "--alias", "due").returncode, 0)
-        self.assertEqual(self.call("run", "-m", "due", "x").returncode, 0)
-        self.assertEqual(self.call("unload", "two").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "two", "x").returncode, 0)
+        for model, alias in (("one", "eins"), ("uno", "un"), ("two", "due"), ("two", "due")):      # what is loaded gets another
+            self.assertEqual(self.call("load", model, "--alias", alias).returncode, 0)
+        for model, alias in (("one", "due"), ("two", "small"), ("two", "Due")):
+            self.assertEqual(self.call("load", model, "--alias", alias).returncode, 2)
+        names = {"uno": "one", "eins": "one", "un": "one", "due": "two"}
+        self.assertEqual(json.loads(self.call("ps", "--json").stdout)["aliases"], names)
+        self.assertIn("\neins is another name of one\n", self.call("ps").stdout)
+        for alias in names:
+            self.assertEqual(self.call("run", "-m", alias, "x").returncode, 0)
+            self.assertEqual(self.call("run", "-m", alias, "--private", "x").returncode, 0)     # a daemon of its own, too
+        self.assertEqual(self.call("run", "-m", "tre", "--private", "x").returncode, 4)
+        for i in range(15):
+            self.assertEqual(self.call("load", "two", "--alias", f"n{i}").returncode, 0)
+        self.assertIn("got 16 other names already", self.call("load", "two", "--alias", "n15").stderr)
+        self.assertEqual(self.call("unload", "n7").returncode, 0)
+        self.assertEqual(self.call("run", "-m", "due", "x").returncode, 4)
         os.kill(self.broker(), signal.SIGKILL)
         self.wait_for(lambda: self.call("ps").returncode == 0 and self.models().get("one", {}).get("state") == "ready")
-        self.assertEqual(self.call("run", "-m", "uno", "x").returncode, 0)
+        for alias in ("uno", "eins", "un"):
+            self.assertEqual(self.call("run", "-m", alias, "x").returncode, 0)
         self.assertEqual(list(self.models()), ["one"])
         self.assertEqual(self.call("unload", "uno").returncode, 0)
         gone = self.call("run", "-m", "uno", "x")

@@ -1,22 +1,41 @@
-/* prog/broker/alias.c - other names of models: those of `veritas serve`'s file stay, that of a load goes with its model. */
+/* prog/broker/alias.c - other names of models: those of `veritas serve`'s file stay, those of loads go with their model. */
 #include "prog/broker/broker.h"
 
+#include "ipc/json.h"
 #include "ipc/name.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const char *alias_of(const struct model *m)
+enum { MAX_ALIASES = 16 };              /* that one model gets while it is loaded */
+
+static const char *first_alias(const struct model *m)
 {
     return json_string_value(json_object_get(m->settings, "alias"));
+}
+
+static bool has_alias(const struct model *m, const char *alias)
+{
+    const char *first = first_alias(m);
+    bool found = first && strcmp(first, alias) == 0;
+    for (size_t i = 0; i < json_array_size(m->aliases); i++)
+        found |= strcmp(json_string_value(json_array_get(m->aliases, i)), alias) == 0;
+    return found;
 }
 
 /* The model whose alias it is; a name of its own comes before that of an alias. NULL: nobody's. */
 static const char *named(struct broker *b, const char *alias)
 {
     for (const struct model *m = b->models; m; m = m->next)
-        if (!m->gone && alias_of(m) && strcmp(alias_of(m), alias) == 0)
+        if (!m->gone && has_alias(m, alias))
             return m->name;
     return json_string_value(json_object_get(b->settings.aliases, alias));
+}
+
+bool alias_is_given(struct broker *b, const struct model *m, const char *alias)
+{
+    const char *of = named(b, alias);
+    return of && strcmp(of, m->name) == 0;
 }
 
 const char *alias_resolve(struct broker *b, const char *name)
@@ -33,9 +52,63 @@ int alias_check(struct broker *b, const char *name, const json_t *settings, stru
     if (!vs_model_name_is_valid(alias))
         return vs_error_set(err, VS_E_INVALID, "the alias '%.100s' is not a name (a-z 0-9 . _ -)", alias);
     const char *of = named(b, alias);
+    for (const struct request *r = b->asked_each.first; r && !of; r = r->next)
+        of = r->alias && strcmp(json_string_value(r->alias), alias) == 0 ? r->model->name : NULL;
     if (model_find(b, alias))
         return vs_error_set(err, VS_E_INVALID, "the alias '%s' is in use: a model of that name is loaded", alias);
     if (of && strcmp(of, name) != 0)
         return vs_error_set(err, VS_E_INVALID, "the alias '%s' is in use: it is another name of %.200s", alias, of);
     return VS_OK;
+}
+
+void alias_ask(struct broker *b, struct model *m, struct request *r)
+{
+    if (json_array_size(m->aliases) >= MAX_ALIASES) {
+        char text[64];
+        snprintf(text, sizeof text, "the model has got %d other names already", MAX_ALIASES);
+        request_fail(b, r, VS_E_LIMIT, text);
+        return;
+    }
+    r->asked_id = ++b->last_id;
+    json_t *question = json_pack("{s:I, s:O}", "model", (json_int_t)m->id, "alias", r->alias);
+    int status = control_send(b, VS_MSG_ALIAS, r->asked_id, question, NULL);
+    if (status != VS_OK) {
+        request_fail(b, r, status, "the supervisor does not answer");
+        return;
+    }
+    r->place = PLACE_ASKED;
+    queue_add(&b->asked_each, r);
+}
+
+void alias_told(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    struct request *r = queue_find_asked(&b->asked_each, f->id);
+    struct vs_error why = { 0 };
+    if (!r)
+        return;
+    if (json_object_get(message, "error")) {
+        vs_json_to_error(message, &why);
+        request_fail(b, r, why.code, why.text);
+        return;
+    }
+    if (!r->model->aliases)
+        r->model->aliases = json_array();
+    json_array_append(r->model->aliases, r->alias);
+    model_tell_loaded(b, r->model, r);
+}
+
+json_t *alias_json(const struct broker *b)
+{
+    json_t *all = json_object();
+    if (b->settings.aliases)
+        json_object_update(all, b->settings.aliases);
+    for (const struct model *m = b->models; m; m = m->next) {
+        if (m->gone)
+            continue;
+        if (first_alias(m))
+            json_object_set_new(all, first_alias(m), json_string(m->name));
+        for (size_t i = 0; i < json_array_size(m->aliases); i++)
+            json_object_set_new(all, json_string_value(json_array_get(m->aliases, i)), json_string(m->name));
+    }
+    return all;
 }

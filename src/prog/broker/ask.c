@@ -120,14 +120,9 @@ static int compare_settings(const struct model *m, json_t *asked, struct vs_erro
     int status = VS_OK;
     json_object_foreach(asked, key, value) {
         const json_t *is = json_object_get(effect, key);
-        if (json_is_null(value) || json_equal(is, value) || json_equal(json_object_get(m->settings, key), value))
+        if (json_is_null(value) || json_equal(is, value) || json_equal(json_object_get(m->settings, key), value)
+            || strcmp(key, "alias") == 0)       /* which it may get at any time */
             continue;
-        if (strcmp(key, "alias") == 0) {
-            status = vs_error_set(err, VS_E_INVALID, "the model is loaded already, %s%.200s: a load gives the alias; unload it "
-                                  "first, then load it with the new one", is ? "as " : "without an alias", is
-                                  ? json_string_value(is) : "");
-            break;
-        }
         char *shown = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
         status = vs_error_set(err, VS_E_INVALID, "the model is loaded with other settings (%.40s is %.100s); unload it first", key,
                               shown ? shown : "not given");
@@ -185,6 +180,8 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         }
     }
     m->by_request = false;
+    if (json_is_string(json_object_get(settings, "alias")))
+        r->alias = json_incref(json_object_get(settings, "alias"));
     model_enqueue(b, m, r);
 }
 
@@ -245,16 +242,14 @@ static void ask_log(struct broker *b, struct request *r, const struct asked *a)
         return;
     }
     r->place = PLACE_ASKED;
-    queue_add(&b->asked_log, r);
+    queue_add(&b->asked_each, r);
 }
 
 void ask_log_known(struct broker *b, struct vs_frame *f, const json_t *message)
 {
-    struct request *r = b->asked_log.first;
+    struct request *r = queue_find_asked(&b->asked_each, f->id);
     struct vs_files files = { f->fd >= 0, { f->fd } };
     struct vs_error why = { 0 };
-    while (r && r->asked_id != f->id)
-        r = r->next;
     if (!r)
         return;
     for (unsigned i = 0; i < b->control.more.n; i++)
@@ -284,13 +279,14 @@ static void ask_status(struct broker *b, struct request *r, const struct asked *
                                                      (json_int_t)p->uid, "requests", (int)p->n_requests, "key",
                                                      p->who.name[0] ? p->who.name : NULL));
     }
+    json_int_t uptime_ms = (json_int_t)((b->now - b->started_at) / MS);
     json_t *memory = json_pack("{s:I}", "used", (json_int_t)ledger_used(b));
     if (b->settings.memory <= INT64_MAX)
         json_object_set_new(memory, "limit", json_integer((json_int_t)b->settings.memory));
-    request_complete(b, r, json_pack("{s:s, s:i, s:I, s:b, s:O, s:o, s:o, s:o}", "server", "veritas/" VERITAS_VERSION, "protocol",
-                                     VS_PROTOCOL_VERSION, "uptime_ms", (json_int_t)((b->now - b->started_at) / MS), "private",
-                                     is_private, "sandbox", b->sandbox, "clients", clients, "models", models, "memory",
-                                     memory));
+    request_complete(b, r, json_pack("{s:s, s:i, s:I, s:b, s:O, s:o, s:o, s:o, s:o}", "server", "veritas/" VERITAS_VERSION,
+                                     "protocol", VS_PROTOCOL_VERSION, "uptime_ms", uptime_ms, "private", is_private, "sandbox",
+                                     b->sandbox, "clients", clients, "models", models, "memory", memory, "aliases",
+                                     alias_json(b)));
 }
 
 static void ask_metrics(struct broker *b, struct request *r, const struct asked *a)

@@ -199,7 +199,8 @@ struct request {                        /* of a client, from its frame to the on
     struct run *run;                    /* PLACE_RUNNING */
     enum request_place place;
     uint16_t type;
-    uint64_t id, asked_id;              /* the client's; LIST, AUDITLOG: the question to the supervisor that answers it */
+    uint64_t id, asked_id;              /* the client's; PLACE_ASKED: the question to the supervisor that answers it */
+    json_t *alias;                      /* LOAD: a name that the model is to have when it is loaded; NULL: none */
     bool began;                         /* a worker has or had it: its failure is an ERROR */
     struct vs_buf body;                 /* as it came; kept until the request ends: another worker may have to read it */
     size_t body_bytes;                  /* of it, also when it is not kept any more */
@@ -271,6 +272,7 @@ struct model {
     uint64_t id;                        /* between us and the supervisor */
     char *name;
     json_t *settings;                   /* as asked for; an object; once it was started, as the supervisor says */
+    json_t *aliases;                    /* names that it got while it was loaded, beside that of its settings; NULL: none */
     bool by_descriptor, gone, has_more;
     bool by_request;                    /* a request's name brought it; nobody loaded it */
     bool is_scanner;                    /* no model: a guard of its own that answers SCAN. Nobody sees it, nothing counts it */
@@ -352,7 +354,7 @@ struct broker {
     struct peer *peers;
     struct model *models;
     struct queue asked;                 /* LIST requests that wait for the supervisor */
-    struct queue asked_log;             /* and AUDITLOG requests */
+    struct queue asked_each;            /* and those with a question of their own: AUDITLOG, LOAD that gives another name */
     uint64_t asked_id;                  /* the question that is under way, or 0 */
     unsigned n_peers, n_models, n_persons;
     struct vs_budget memory, clients_memory;
@@ -448,6 +450,11 @@ void limits_free(struct broker *b);
 const char *alias_resolve(struct broker *b, const char *name);     /* the model that a client means; name when it is no alias */
 /* May the model `name` be loaded with the alias that its settings have? VS_E_INVALID. */
 int alias_check(struct broker *b, const char *name, const json_t *settings, struct vs_error *err);
+bool alias_is_given(struct broker *b, const struct model *m, const char *alias);
+/* The supervisor is asked whether a model that is loaded may have the name that r brought; r ends with its answer. */
+void alias_ask(struct broker *b, struct model *m, struct request *r);
+void alias_told(struct broker *b, struct vs_frame *f, const json_t *message);
+json_t *alias_json(const struct broker *b);                    /* all: a new object, the model's name by the other one */
 
 /* request.c */
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id);
@@ -471,6 +478,7 @@ void request_fail_hints(struct broker *b, struct request *r, int code, const cha
 void request_complete(struct broker *b, struct request *r, json_t *result);            /* steals result */
 void queue_add(struct queue *q, struct request *r);
 void queue_remove(struct queue *q, struct request *r);
+struct request *queue_find_asked(const struct queue *q, uint64_t asked_id);     /* NULL: none */
 
 /* measure.c: times are in the unit of MS; JSON is a new reference */
 void measure_latency(struct measure *m, uint64_t now, enum latency kind, uint64_t time);
@@ -580,6 +588,7 @@ struct model *model_create(struct broker *b, const char *name, const json_t *set
                            const char *file, struct vs_error *err);
 struct model *model_scanner(struct broker *b, struct vs_error *err);           /* starts it when it isn't there */
 void model_enqueue(struct broker *b, struct model *m, struct request *r);
+void model_tell_loaded(struct broker *b, struct model *m, struct request *r);  /* a LOAD ends */
 /* Its worker is there; takes over fd. _restore: a model of the time before a broker died. */
 void model_started(struct broker *b, struct model *m, int fd, const json_t *message);
 struct model *model_restore(struct broker *b, uint64_t id, const json_t *message);

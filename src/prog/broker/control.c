@@ -154,6 +154,7 @@ static const struct {
     { VS_MSG_ALIVE, false, on_alive },    { VS_MSG_REFUSED, true, on_refused },
     { VS_MSG_SETTINGS, false, on_settings },
     { VS_MSG_AUDIT, true, on_audit },     { VS_MSG_FILES, true, ask_log_known },
+    { VS_MSG_ALIAS, true, alias_told },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

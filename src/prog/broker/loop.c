@@ -94,6 +94,7 @@ static void sweep_requests(struct broker *b, struct peer *p)
             audit_forget(r);
         receipt_free(b, r);
         ask_forget_late(b, r);
+        json_decref(r->alias);
         vs_buf_clear(&r->closing);
         free(r);
     }
@@ -140,6 +141,7 @@ static void sweep_models(struct broker *b)
         vs_conn_clear(&m->conn);
         vs_files_close(&m->files);
         json_decref(m->settings);
+        json_decref(m->aliases);
         json_decref(m->path);
         json_decref(m->bytes);
         json_decref(m->origin);

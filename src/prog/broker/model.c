@@ -48,6 +48,7 @@ static void model_free(struct model *m)
 {
     vs_files_close(&m->files);
     json_decref(m->settings);
+    json_decref(m->aliases);
     free(m->name);
     free(m);
 }
@@ -162,6 +163,7 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
         ? model_new(b, id, name, settings, by_descriptor, file) : NULL;
     if (!m)
         return NULL;
+    m->aliases = json_incref(json_object_get(message, "aliases"));
     m->is_asked = m->was_ready = true;
     m->room = UINT64_MAX;
     if (b->last_id < id)
@@ -172,12 +174,23 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
 
 /* ---- requests ---- */
 
-static void finish_load(struct broker *b, struct model *m, struct request *r)
+void model_tell_loaded(struct broker *b, struct model *m, struct request *r)
 {
-    m->by_request = false;
     json_t *result = model_describe(b, m);
     json_object_set_new(result, "model", json_string(m->name));
     request_complete(b, r, result);
+}
+
+static void finish_load(struct broker *b, struct model *m, struct request *r)
+{
+    m->by_request = false;
+    if (r->place == PLACE_QUEUED)
+        queue_remove(&m->queue, r);
+    r->place = PLACE_NONE;
+    if (r->alias && !alias_is_given(b, m, json_string_value(r->alias)))
+        alias_ask(b, m, r);
+    else
+        model_tell_loaded(b, m, r);
 }
 
 void model_enqueue(struct broker *b, struct model *m, struct request *r)
@@ -234,6 +247,11 @@ void model_drop(struct broker *b, struct model *m, int code, const char *text)
     run_end_all(b, m, code, text);
     while (m->queue.first)
         request_fail(b, m->queue.first, code, text);
+    for (struct request *r = b->asked_each.first, *after; r; r = after) {
+        after = r->next;
+        if (r->model == m)
+            request_fail(b, r, code, text);
+    }
     if (m->is_asked)
         control_send(b, VS_MSG_STOP, m->id, NULL, NULL);
     if (m->state == MODEL_STARTING)     /* the next one may have its turn */

@@ -38,6 +38,14 @@ void queue_remove(struct queue *q, struct request *r)
     }
 }
 
+struct request *queue_find_asked(const struct queue *q, uint64_t asked_id)
+{
+    struct request *r = q->first;
+    while (r && r->asked_id != asked_id)
+        r = r->next;
+    return r;
+}
+
 struct request *request_create(struct broker *b, struct peer *p, uint16_t type, uint64_t id)
 {
     struct request *r = calloc(1, sizeof *r);
@@ -212,7 +220,7 @@ static void leave_place(struct broker *b, struct request *r)
             run_forget(r->model, r->lost_run);
     }
     if (r->place == PLACE_ASKED)
-        queue_remove(r->type == VS_MSG_AUDITLOG ? &b->asked_log : &b->asked, r);
+        queue_remove(r->type == VS_MSG_LIST ? &b->asked : &b->asked_each, r);
     if (r->run)
         r->run->request = NULL;         /* the worker keeps it until it ends */
     r->run = NULL;

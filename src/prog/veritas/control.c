@@ -76,6 +76,7 @@ static void model_free(struct model *m)
     if (m->id && m->draft >= 0)
         close(m->draft);
     json_decref(m->settings);
+    json_decref(m->aliases);
     free(m->text);
     *m = (struct model){ .draft = -1, .guard_link.fd = -1 };
 }
@@ -107,9 +108,10 @@ static json_t *path_text(const char *path)
 
 static json_t *started_message(const struct model *m)
 {
-    return json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:b, s:{s:i, s:i}}", "pid", (json_int_t)m->worker.pid, "model", m->name,
-                     "path", path_text(m->path), "bytes", (json_int_t)m->bytes, "file", m->identity, "settings", m->settings,
-                     "restored", !m->is_known, "guard", "pid", (int)m->guard.pid, "restarts", (int)m->guard_restarts);
+    return json_pack("{s:I, s:s, s:o, s:I, s:s, s:O, s:O*, s:b, s:{s:i, s:i}}", "pid", (json_int_t)m->worker.pid, "model",
+                     m->name, "path", path_text(m->path), "bytes", (json_int_t)m->bytes, "file", m->identity, "settings",
+                     m->settings, "aliases", m->aliases, "restored", !m->is_known, "guard", "pid", (int)m->guard.pid, "restarts",
+                     (int)m->guard_restarts);
 }
 
 /* A guard alone: what it is asked needs no model. */
@@ -468,10 +470,9 @@ static char *settings_text(const json_t *asked, uint64_t room)
     return text;
 }
 
-/* An alias must not hide a model of the directory. */
-static int check_alias(const struct supervisor *s, const struct model *m, struct vs_error *err)
+/* An alias (NULL: none) must not hide a model of the directory. */
+static int check_alias(const struct supervisor *s, const char *alias, struct vs_error *err)
 {
-    const char *alias = json_string_value(json_object_get(m->settings, "alias"));
     char path[PATH_MAX];
     if (!alias)
         return VS_OK;
@@ -515,7 +516,8 @@ static int model_open(struct supervisor *s, struct model *m, uint64_t id, const 
     memcpy(m->name, name, strlen(name) + 1);
     m->settings = settings_of(&s->settings, name, asked);
     m->text = m->settings ? settings_text(m->settings, room) : NULL;
-    int rc = m->text ? check_alias(s, m, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    const char *alias = json_string_value(json_object_get(m->settings, "alias"));
+    int rc = m->text ? check_alias(s, alias, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
     if (rc == VS_OK)
         rc = open_model(s, m, came, err);
     if (rc == VS_OK)
@@ -698,6 +700,30 @@ static int on_files(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+/* A model that is loaded gets another name, which a later broker is told, too. */
+static int on_alias(struct supervisor *s, const struct vs_frame *f)
+{
+    struct vs_error err = { 0 };
+    json_t *message = vs_json_parse(f->data, f->n, NULL), *alias = json_object_get(message, "alias");
+    json_int_t id = json_integer_value(json_object_get(message, "model"));
+    if (!json_is_string(alias) || id < 1) {
+        json_decref(message);
+        return VS_E_PROTOCOL;
+    }
+    struct model *m = model_find(s, (uint64_t)id);
+    int rc = m ? check_alias(s, json_string_value(alias), &err) : vs_error_set(&err, VS_E_NOT_FOUND, "no such model is loaded");
+    if (rc == VS_OK && !m->aliases)
+        m->aliases = json_array();
+    if (rc == VS_OK && json_array_append(m->aliases, alias) != 0)
+        rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
+    if (rc == VS_OK)
+        say(s, VS_MSG_ALIAS, f->id, json_object(), -1);
+    else
+        say_error(s, VS_MSG_ALIAS, f->id, rc, err.text);
+    json_decref(message);
+    return VS_OK;
+}
+
 void control_ask(struct supervisor *s)
 {
     if (s->control.state == VS_AT_OPEN)
@@ -710,7 +736,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
-    { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files },
+    { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files }, { VS_MSG_ALIAS, on_alias },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -194,7 +194,8 @@ int vs_command_ps(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_buf sandbox = { 0 }, line = { 0 };
-    json_t *result = NULL, *model, *client;
+    json_t *result = NULL, *model, *client, *of;
+    const char *alias;
     size_t i;
     if (ask(args, VS_MSG_STATUS, false, &result, &err) != VS_OK)
         return vs_fail(&err);
@@ -235,6 +236,8 @@ int vs_command_ps(const struct vs_args *args)
         if (vs_args_given(args, VS_OPT_VERBOSE))
             print_details(model, width);
     }
+    json_object_foreach(json_object_get(result, "aliases"), alias, of)
+        printf("%s is another name of %s\n", alias, vs_shown(json_string_value(of)).text);
     vs_answer_flush();
     json_array_foreach(models, i, model)
         if (file_changed(model))

@@ -11,25 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_model(struct vs_files *files, const char *word, struct vs_error *err)
-{
-    char path[PATH_MAX];
-    struct stat first;
-    uint64_t bytes = 0;
-    int rc = VS_OK;
-    if (vs_session_is_path(word))
-        snprintf(path, sizeof path, "%s", word);
-    else
-        rc = vs_model_find(word, path, sizeof path, err);
-    return rc == VS_OK ? vs_files_open_model("the model", path, files, &first, &bytes, err) : rc;
-}
-
 int vs_command_imatrix(const struct vs_args *args)
 {
     struct vs_error err = { 0 };
     struct vs_maker m = { .input = -1, .what = "reading the text" };
     struct stat st;
-    char threads[24], ctx[24];
+    char threads[24], ctx[24], path[PATH_MAX];
     uint64_t bytes = 0;
     if (args->option[VS_OPT_FILE].n != 1)
         return vs_usage("imatrix", "which text shall the model read? -f TEXT");
@@ -42,7 +29,7 @@ int vs_command_imatrix(const struct vs_args *args)
     memcpy(m.words, words, sizeof words);
     int rc = vs_file_open("the text", text, &m.input, &st, &err);
     if (rc == VS_OK)
-        rc = open_model(&m.others, vs_args_text(args, VS_OPT_MODEL), &err);
+        rc = vs_session_open_model(args, vs_args_text(args, VS_OPT_MODEL), path, &m.others, &bytes, &err);
     if (rc == VS_OK)
         rc = vs_maker_run(&m, vs_args_text(args, VS_OPT_OUTPUT), &bytes, &err);
     if (rc == VS_OK)

@@ -165,20 +165,6 @@ static void print_value(const char *key, json_t *value, int indent)
     }
 }
 
-/* Opens the files that a word means. VS_E_NOT_FOUND says what to do. */
-static int open_model(const char *model, char path[PATH_MAX], struct vs_files *ret, uint64_t *ret_bytes, struct vs_error *err)
-{
-    int rc = VS_OK;
-    bool is_path = vs_session_is_path(model);
-    if (is_path)
-        snprintf(path, PATH_MAX, "%s", model);
-    else if ((rc = vs_model_find(model, path, PATH_MAX, err)) != VS_OK)
-        return rc;
-    struct stat st;
-    rc = vs_files_open_model("the model", path, ret, &st, ret_bytes, err);
-    return rc == VS_E_NOT_FOUND && !is_path ? vs_model_missing(model, err) : rc;
-}
-
 /* The SHA-256 of the file that was looked into: the recorded one while that is of this file, else computed, unless that would take
  * long. */
 static int add_digest(json_t *result, const struct vs_files *files, uint64_t bytes, const char *path, struct vs_error *err)
@@ -223,7 +209,7 @@ int vs_command_inspect(const struct vs_args *args)
         json_object_set_new(request, "ctx", json_integer(vs_args_int(args, VS_OPT_CTX)));
     if (program)
         json_object_set_new(request, "program", json_true());
-    int rc = open_model(model, path, &files, &bytes, &err);
+    int rc = vs_session_open_model(args, model, path, &files, &bytes, &err);
     if (rc == VS_OK)                     /* the worker and the digest get the same files */
         rc = vs_session_open_files(&s, args, &files, &err);
     if (rc == VS_OK)

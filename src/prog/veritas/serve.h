@@ -122,6 +122,7 @@ struct model {
     int draft;                          /* the small one that guesses for it; -1: none */
     struct stat draft_st;
     json_t *settings;                   /* the defaults, and what was asked for over them */
+    json_t *aliases;                    /* further names that it got, for a broker that comes later; NULL: none */
     char *text;                         /* with what this machine has; what the worker gets */
     uint64_t needed;                    /* bytes that it takes at least */
     bool is_too_large;                  /* for the room that there was */

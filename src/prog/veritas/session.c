@@ -82,11 +82,11 @@ static void show_progress(struct vs_session *s, const json_t *event)
     vs_progress_show(&s->progress, done > 0 ? (uint64_t)done : 0, total > 0 ? (uint64_t)total : 0);
 }
 
-static bool is_called(const json_t *model, const char *word)
+/* What a word is another name of, by a daemon's STATUS; the word when it is none. */
+static const char *real_name(const json_t *status, const char *word)
 {
-    const char *name = json_string_value(json_object_get(model, "name"));
-    const char *alias = json_string_value(json_object_get(json_object_get(model, "settings"), "alias"));
-    return (name && strcmp(name, word) == 0) || (alias && strcmp(alias, word) == 0);
+    const char *of = json_string_value(json_object_get(json_object_get(status, "aliases"), word));
+    return of ? of : word;
 }
 
 /* What can be done when the context is full: is a larger one possible, and is it as large as the KV cache? Asks the daemon. */
@@ -98,7 +98,8 @@ static void context_advice(struct vs_session *s, char *ret, size_t n)
     if (vs_client_call(s->client, VS_MSG_STATUS, request, NULL, &result, NULL) == VS_OK)
         json_array_foreach(json_object_get(result, "models"), i, model) {
             json_t *facts = json_object_get(model, "facts");
-            if (!is_called(model, s->model))
+            const char *name = json_string_value(json_object_get(model, "name"));
+            if (!name || strcmp(name, real_name(result, s->model)) != 0)
                 continue;
             context = json_integer_value(json_object_get(facts, "context"));
             limit = json_integer_value(json_object_get(facts, "context_limit"));
@@ -345,8 +346,48 @@ static int give_policy(const char *named, struct vs_error *err)
     return rc;
 }
 
+/* Is it another name that the running daemon has for a model? Then that comes to ret. */
+static bool is_alias(const struct vs_args *args, const char *word, char ret[PATH_MAX])
+{
+    struct vs_client *client;
+    json_t *request = json_object(), *status = NULL;
+    const char *socket = vs_args_given(args, VS_OPT_SOCKET) ? vs_args_text(args, VS_OPT_SOCKET) : NULL;
+    if (vs_client_connect(socket, "veritas", NULL, &client, NULL) == VS_OK) {
+        vs_client_call(client, VS_MSG_STATUS, request, NULL, &status, NULL);
+        vs_client_close(client);
+    }
+    const char *real = real_name(status, word);
+    bool found = real != word && snprintf(ret, PATH_MAX, "%s", real) < PATH_MAX;
+    json_decref(status);
+    json_decref(request);
+    return found;
+}
+
+/* The file that a word means, for who opens it himself. *io_word: what an alias stands for, in real. VS_E_NOT_FOUND says what to
+ * do. */
+static int find_model(const struct vs_args *args, const char **io_word, char real[PATH_MAX], char ret_path[PATH_MAX],
+                      struct vs_error *err)
+{
+    bool may_be_alias = true;
+    for (;;) {
+        int rc = VS_OK;
+        bool is_path = vs_session_is_path(*io_word);
+        if (is_path)
+            snprintf(ret_path, PATH_MAX, "%s", *io_word);
+        else if ((rc = vs_model_find(*io_word, ret_path, PATH_MAX, err)) != VS_OK)
+            return rc;
+        if (is_path || access(ret_path, F_OK) == 0 || errno != ENOENT)
+            return VS_OK;
+        if (!may_be_alias || !is_alias(args, *io_word, real))
+            return vs_model_missing(*io_word, err);
+        *io_word = real;
+        may_be_alias = false;
+    }
+}
+
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err)
 {
+    char real[PATH_MAX], path[PATH_MAX];
     memset(s, 0, sizeof *s);
     s->silent = !(flags & VS_SESSION_LOUD);
     if (vs_args_given(args, VS_OPT_DEADLINE))
@@ -366,15 +407,8 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         json_object_set_new(settings, "inspect_only", json_true());
     }
     /* What can be known before a process is started is said before. */
-    if (own && model && !vs_session_is_path(model)) {
-        char path[PATH_MAX];
-        if ((rc = vs_model_find(model, path, sizeof path, err)) != VS_OK)
-            goto out;
-        if (access(path, F_OK) < 0 && errno == ENOENT) {
-            rc = vs_model_missing(model, err);
-            goto out;
-        }
-    }
+    if (own && model && (rc = find_model(args, &model, real, path, err)) != VS_OK)
+        goto out;
     vs_session_signals();
     if (!own)
         rc = vs_client_connect(socket, "veritas", NULL, &s->client, err);
@@ -393,6 +427,15 @@ out:
     if (rc != VS_OK)
         vs_session_close(s);
     return rc;
+}
+
+int vs_session_open_model(const struct vs_args *args, const char *word, char ret_path[PATH_MAX], struct vs_files *ret,
+                          uint64_t *ret_bytes, struct vs_error *err)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    int rc = find_model(args, &word, real, ret_path, err);
+    return rc == VS_OK ? vs_files_open_model("the model", ret_path, ret, &st, ret_bytes, err) : rc;
 }
 
 int vs_session_open_files(struct vs_session *s, const struct vs_args *args, const struct vs_files *files, struct vs_error *err)

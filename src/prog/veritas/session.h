@@ -1,7 +1,8 @@
 /* prog/veritas/session.h - one command's talk with a daemon: which one, which model, and what happens on Ctrl-C.
  *
  * A model is a word: a path (it has a slash, or ends in .gguf and exists) is opened here, read-only, with all its parts, and the
- * descriptors are passed along; anything else is a name, opened by the daemon in its model directory.
+ * descriptors are passed along; anything else is a name, opened by the daemon in its model directory, or an alias that it knows.
+ * A command with a daemon of its own asks the running one what an alias stands for.
  * A running daemon is used unless load-time settings or --private ask for one of our own; when none runs, one is started
  * that lives as long as this session.
  *
@@ -41,6 +42,10 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
 /* To look into files that are open already (borrowed): a private daemon, which knows them by the name that the kernel knows. */
 int vs_session_open_files(struct vs_session *s, const struct vs_args *args, const struct vs_files *files, struct vs_error *err);
 void vs_session_close(struct vs_session *s);
+/* The files that a model word means, for who reads them without a daemon, and the path of the first; an alias of the running daemon
+ * is one, too. VS_E_NOT_FOUND says what to do. */
+int vs_session_open_model(const struct vs_args *args, const char *word, char ret_path[PATH_MAX], struct vs_files *ret,
+                          uint64_t *ret_bytes, struct vs_error *err);
 
 /* Called for the TOKEN, DATA and FILES events of a request. A code other than VS_OK cancels it and becomes its result. */
 typedef int vs_session_take(void *context, const struct vs_event *event);
