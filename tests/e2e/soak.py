@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Everything at once, for a while: random arrivals, cancels, clients that leave, full caches, deaths of every process: workers
-(also by a crash), guards, the broker, and the supervisor, after which the daemon is started again.
+"""Everything at once, for a while: random arrivals of several processes, cancels, clients that leave, full caches, texts that are
+measured, deaths of every process: workers (also by a crash), guards, the broker, and the supervisor, after which the daemon is
+started again.
 Each answer that comes must be the one that its prompt alone gets, and nothing may grow or be left over.
 
 usage: soak.py BIN SECONDS [SEED]"""
+import hashlib
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +20,7 @@ import time
 import client as c
 
 BIN, SECONDS, SEED = os.path.abspath(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
-CLIENTS, PROMPTS = 12, 50
+CLIENTS, PROMPTS, PROCESSES = 12, 50, 4
 DIR = tempfile.TemporaryDirectory(prefix="vsk")
 WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
 # A small cache, so that it is full; a target that is missed; the defaults.
@@ -44,8 +47,42 @@ def prompts():
                "sampling": {"seed": i, "temperature": r.choice((0, 0.8, 1.5)), "repeat_penalty": r.choice((1, 1.1))}}
 
 
+MEASURED = [(kind, body) for i in range(3) for kind, body in (
+    (c.LOGITS, {"text": text(f"logits {i}", 90)}), (c.PERPLEXITY, {"text": text(f"perplexity {i}", 200), "ctx": 64}),
+    (c.EMBED, {"input": [text(f"embed {i} {k}", 70) for k in range(2)], "pooling": "mean"}))]
+
+
+class Process:
+    """A process of its own, which connects for us: places are shared by processes."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            self.ours.close()
+            while theirs.recv(1):       # as long as we live
+                try:
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(DIR.name + "/run/s")
+                    socket.send_fds(theirs, [b"x"], [s.fileno()])
+                except OSError:
+                    theirs.send(b"x")
+                s.close()
+            os._exit(0)
+        theirs.close()
+
+    def connect(self):
+        with self.lock:
+            self.ours.send(b"x")
+            fds = socket.recv_fds(self.ours, 1, 1)[1]
+        if not fds:
+            raise ConnectionRefusedError
+        return c.Client(sock=socket.socket(fileno=fds[0]))
+
+
 class Soak:
     def __init__(self):
+        self.others = [Process() for _ in range(PROCESSES)]
         for folder in ("models", "run"):
             os.mkdir(f"{DIR.name}/{folder}", 0o700)
         for name, (arch, _) in MODELS.items():
@@ -62,8 +99,8 @@ class Soak:
                 f.writelines(f"{option[2:]} = {value}\n" for option, value in zip(options[::2], options[1::2]))
         self.prompts = list(prompts())
         self.lock = threading.Lock()
-        self.counts = dict.fromkeys(("answers", "resumed", "cached", "recomputed", "accepted", "cancelled", "left", "lost",
-                                     "denied", "kills", "starts"), 0)
+        self.counts = dict.fromkeys(("answers", "measured", "resumed", "cached", "recomputed", "accepted", "cancelled", "left",
+                                     "lost", "denied", "kills", "starts"), 0)
         self.faults, self.asked = [], {}
         self.over = self.ended = False
         self.starts = threading.Lock()
@@ -82,11 +119,11 @@ class Soak:
     def veritas(self, *words):
         return subprocess.run([BIN + "/veritas", *words], env=self.env, check=True, capture_output=True, text=True).stdout
 
-    def connect(self):
+    def connect(self, process=None):
         end = time.monotonic() + 30
         while True:
             try:
-                x = c.Client(DIR.name + "/run/s")
+                x = process.connect() if process else c.Client(DIR.name + "/run/s")
                 x.sock.settimeout(60)
                 return x
             except (OSError, c.Failure, c.Closed):
@@ -116,6 +153,8 @@ class Soak:
             for i, p in enumerate(self.prompts):
                 said, tokens, result = x.answer(x.request(c.GENERATE, {"model": name, **p}))
                 self.truth[name, i] = said, tokens, result["finish_reason"], result["logits_hash"]
+            for i in range(len(MEASURED)):
+                self.truth[name, "measured", i] = self.measured(x, name, i)
             x.close()
             self.veritas("unload", name)
         self.veritas("stop")
@@ -124,7 +163,25 @@ class Soak:
 
     # ---- one client ----
 
+    @staticmethod
+    def measured(x, name, i):
+        kind, body = MEASURED[i]
+        rows = hashlib.sha256()
+        for e in x.events(x.request(kind, {"model": name, **body})):
+            rows.update(e.data if e.kind == c.DATA else b"")
+        return rows.hexdigest(), {k: v for k, v in e.value.items() if k not in ("timings", "usage")}
+
+    def measure(self, x, r):
+        name, i = r.choice(list(MODELS)), r.randrange(len(MEASURED))
+        self.asked[threading.get_ident()] = name, "measured", i
+        if self.measured(x, name, i) != self.truth[name, "measured", i]:
+            self.fault(f"{name}: {MEASURED[i]} gives others")
+        self.count(measured=1)
+        return True
+
     def ask(self, x, r):
+        if r.randrange(6) == 0:
+            return self.measure(x, r)
         name, i = self.asked[threading.get_ident()] = r.choice(list(MODELS)), r.randrange(PROMPTS)
         what = r.choice(("answer",) * 16 + ("cancel",) * 3 + ("leave",))
         number = x.request(c.GENERATE, {"model": name, **self.prompts[i], "priority": r.choice(("high", "normal", "low")),
@@ -157,7 +214,7 @@ class Soak:
         x = None
         while not self.over:
             try:
-                x = x or self.connect()
+                x = x or self.connect(self.others[number % PROCESSES])
                 if not self.ask(x, r):
                     x.close()
                     x = None
@@ -277,7 +334,8 @@ class Soak:
         print(json.dumps({"seconds": SECONDS, "seed": SEED, **self.counts, "faults": len(self.faults)}))
         for fault in self.faults[:20]:
             print(fault)
-        few = [key for key in ("answers", "resumed", "cached", "recomputed", "cancelled", "left", "kills") if not self.counts[key]]
+        needed = ("answers", "measured", "resumed", "cached", "recomputed", "cancelled", "left", "kills")
+        few = [key for key in needed if not self.counts[key]]
         if few and SECONDS >= 30:
             print("nothing was seen of:", *few)
         if self.faults or (few and SECONDS >= 30):
