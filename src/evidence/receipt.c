@@ -37,12 +37,13 @@ void vs_receipt_keys(const char *keys, size_t n, struct vs_buf *out)
 {
     size_t begin = out->n, epoch = 0;
     struct vs_public key[2];             /* the one before is the other of both */
+    struct vs_past past;
     struct vs_signature signature;
     const char *end;
     vs_buf_str(out, ",\"keys\":\"");
     for (; n && (end = memchr(keys, '\n', n)); n -= (size_t)(end - keys) + 1, keys = end + 1)
         if (vs_keys_line_parse(keys, (size_t)(end - keys), epoch + 1, epoch ? &key[epoch % 2] : NULL, &key[(epoch + 1) % 2],
-                               &signature) && ++epoch <= VS_RECEIPT_EPOCHS) {
+                               &past, &signature) && ++epoch <= VS_RECEIPT_EPOCHS) {
             vs_buf_add(out, keys, (size_t)(end - keys));
             vs_buf_str(out, "\\n");
         }

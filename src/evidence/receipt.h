@@ -25,7 +25,7 @@
 
 enum {
     VS_RECEIPT_MOST = 64 << 20,          /* bytes of a receipt */
-    VS_RECEIPT_EPOCHS = 64,              /* a receipt brings the lines of so many epochs at most; a log may have more */
+    VS_RECEIPT_EPOCHS = 48,              /* a receipt brings the lines of so many epochs at most; a log may have more */
 };
 
 /* DSSE's pre-authentication encoding of the payload: the bytes that are signed. Appended. */

@@ -129,7 +129,7 @@ int vs_root_line(const struct vs_root *root, uint64_t epoch, const struct vs_pub
 {
     struct vs_signature signature = { .n = VS_SIGNATURE_MOST };
     char text[VS_KEYS_SIGNED_BYTES];
-    size_t n = vs_keys_signed(epoch, key, text);
+    size_t n = vs_keys_signed(epoch, key, NULL, text);
     enum vs_key_kind kind = vs_public_kind(&root->public);
     const char *digest = kind == VS_KEY_P256 ? "SHA256" : NULL;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -138,5 +138,5 @@ int vs_root_line(const struct vs_root *root, uint64_t epoch, const struct vs_pub
     EVP_MD_CTX_free(context);
     if (done)
         vs_signature_settle(&signature, kind);
-    return done ? vs_keys_line_signed(epoch, key, &signature, out) : VS_E_UNSUPPORTED;
+    return done ? vs_keys_line_signed(epoch, key, NULL, &signature, out) : VS_E_UNSUPPORTED;
 }

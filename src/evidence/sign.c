@@ -422,30 +422,37 @@ bool vs_vkey_parse(const char *text, size_t n, struct vs_public *ret)
     return strlen(origin) == name && memcmp(origin, text, name) == 0 && strcmp(hex, given) == 0;
 }
 
-/* ---- epochs: "7 KEY SIGNATURE", in hex ---- */
+/* ---- epochs: "7 KEY at SIZE ROOT SIGNATURE", in hex but for numbers ---- */
 
 #define KEYS_DOMAIN "veritas-audit key\n"
+#define PAST " at "
 
-size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, char ret[VS_KEYS_SIGNED_BYTES])
+size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, const struct vs_past *past, char ret[VS_KEYS_SIGNED_BYTES])
 {
-    char hex[2 * VS_PUBLIC_MOST + 1];
+    char hex[2 * VS_PUBLIC_MOST + 1], root[VS_HASH_HEX];
     vs_hex(key->bytes, key->n, hex);
-    return (size_t)snprintf(ret, VS_KEYS_SIGNED_BYTES, KEYS_DOMAIN "%" PRIu64 " %s", epoch, hex);
+    if (!past || !past->size)
+        return (size_t)snprintf(ret, VS_KEYS_SIGNED_BYTES, KEYS_DOMAIN "%" PRIu64 " %s", epoch, hex);
+    vs_hex(past->root, sizeof past->root, root);
+    return (size_t)snprintf(ret, VS_KEYS_SIGNED_BYTES, KEYS_DOMAIN "%" PRIu64 " %s" PAST "%" PRIu64 " %s", epoch, hex, past->size,
+                            root);
 }
 
-int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_key_secret *signer, struct vs_buf *out)
+int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_past *past, const struct vs_key_secret *signer,
+                 struct vs_buf *out)
 {
     struct vs_signature signature;
     char text[VS_KEYS_SIGNED_BYTES];
-    size_t n = vs_keys_signed(epoch, key, text);
+    size_t n = vs_keys_signed(epoch, key, past, text);
     int rc = vs_key_sign_once(signer, text, n, &signature);
-    return rc == VS_OK ? vs_keys_line_signed(epoch, key, &signature, out) : rc;
+    return rc == VS_OK ? vs_keys_line_signed(epoch, key, past, &signature, out) : rc;
 }
 
-int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_signature *signature, struct vs_buf *out)
+int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_past *past,
+                        const struct vs_signature *signature, struct vs_buf *out)
 {
     char text[VS_KEYS_SIGNED_BYTES], hex[2 * VS_SIGNATURE_MOST + 1];
-    vs_keys_signed(epoch, key, text);
+    vs_keys_signed(epoch, key, past, text);
     vs_hex(signature->bytes, signature->n, hex);
     vs_buf_printf(out, "%s %s\n", text + sizeof KEYS_DOMAIN - 1, hex);
     return out->status;
@@ -459,16 +466,50 @@ static bool is_hex(const char *s, size_t n)
     return true;
 }
 
+static bool is_number(const char *s, size_t n, uint64_t *ret)
+{
+    *ret = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+        *ret = *ret * 10 + (uint64_t)(s[i] - '0');
+    }
+    return n > 0 && n < 19 && (n == 1 || s[0] != '0');
+}
+
+static bool begins(const char *s, size_t n, const char *with)
+{
+    return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
+}
+
+/* text[n] is "at SIZE ROOT " and more: how many bytes that is. 0: it is not. */
+static size_t past_parse(const char *text, size_t n, struct vs_past *ret)
+{
+    enum { HEX = 2 * VS_HASH_BYTES };
+    const size_t at = sizeof PAST - 2;
+    const char *space = begins(text, n, PAST + 1) ? memchr(text + at, ' ', n - at) : NULL;
+    size_t root = space ? (size_t)(space - text) + 1 : 0;
+    if (!space || !is_number(text + at, root - 1 - at, &ret->size) || !ret->size || n <= root + HEX || !is_hex(text + root, HEX)
+        || text[root + HEX] != ' ')
+        return 0;
+    vs_hex_bytes(text + root, VS_HASH_BYTES, ret->root);
+    return root + HEX + 1;
+}
+
 bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
-                        struct vs_signature *ret_signature)
+                        struct vs_past *ret_past, struct vs_signature *ret_signature)
 {
     char number[24];
     size_t at, digits_n = (size_t)snprintf(number, sizeof number, "%" PRIu64 " ", epoch);
+    *ret_past = (struct vs_past){ 0 };
     if (n <= digits_n || memcmp(line, number, digits_n) != 0)
         return false;
     const char *key = line + digits_n, *space = memchr(key, ' ', n - digits_n);
     size_t key_n = space ? (size_t)(space - key) : 0, rest = space ? n - digits_n - key_n - 1 : 0;
-    if ((key_n != 2 * 32 && key_n != 2 * VS_PUBLIC_MOST) || rest % 2 || !is_hex(key, key_n) || !is_hex(space + 1, rest))
+    size_t past_n = rest ? past_parse(space + 1, rest, ret_past) : 0;
+    const char *signature = space ? space + 1 + past_n : NULL;
+    rest -= past_n;
+    if ((key_n != 2 * 32 && key_n != 2 * VS_PUBLIC_MOST) || rest % 2 || !is_hex(key, key_n) || !is_hex(signature, rest))
         return false;
     ret_key->n = (uint8_t)(key_n / 2);
     vs_hex_bytes(key, ret_key->n, ret_key->bytes);
@@ -476,7 +517,7 @@ bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct
     if (rest > 2 * VS_SIGNATURE_MOST)
         return true;
     ret_signature->n = rest / 2;
-    vs_hex_bytes(space + 1, ret_signature->n, ret_signature->bytes);
+    vs_hex_bytes(signature, ret_signature->n, ret_signature->bytes);
     return form_of(ret_signature->bytes, ret_signature->n, vs_public_kind(signer ? signer : ret_key), &at) != CUT;
 }
 
@@ -487,32 +528,45 @@ static int keys_fail(struct vs_keys *k, int status, const char *why, struct vs_e
     return vs_error_set(err, status, "the key of epoch %zu %s", epoch, why);
 }
 
+static bool keys_add(struct vs_keys *k, size_t *cap, const struct vs_public *key, const struct vs_past *past)
+{
+    if (k->n == *cap) {
+        size_t more = *cap ? 2 * *cap : 16;
+        struct vs_public *keys = realloc(k->key, more * sizeof *keys);
+        k->key = keys ? keys : k->key;
+        struct vs_past *pasts = keys ? realloc(k->past, more * sizeof *pasts) : NULL;
+        k->past = pasts ? pasts : k->past;
+        if (!pasts)
+            return false;
+        *cap = more;
+    }
+    k->key[k->n] = *key;
+    k->past[k->n++] = *past;
+    return true;
+}
+
 int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_error *err)
 {
     size_t cap = 0;
     *ret = (struct vs_keys){ 0 };
     for (const char *end; n && (end = memchr(text, '\n', n)); n -= (size_t)(end - text) + 1, text = end + 1) {
         struct vs_public key;
+        struct vs_past past;
         struct vs_signature signature;
         char line[VS_KEYS_SIGNED_BYTES];
         const struct vs_public *signer = ret->n ? &ret->key[ret->n - 1] : NULL;
-        if (!vs_keys_line_parse(text, (size_t)(end - text), ret->n + 1, signer, &key, &signature))
+        if (!vs_keys_line_parse(text, (size_t)(end - text), ret->n + 1, signer, &key, &past, &signature))
             continue;
         signer = signer ? signer : &key;
-        size_t length = vs_keys_signed(ret->n + 1, &key, line);
+        size_t length = vs_keys_signed(ret->n + 1, &key, &past, line);
         if (!works(vs_public_kind(signer)))
             return keys_fail(ret, VS_E_UNSUPPORTED, vs_public_kind(signer) == VS_KEY_P256
                              ? "is signed by ECDSA with P-256, which OpenSSL does not do here"
                              : "is signed by Ed25519, which OpenSSL does not do here", err);
         if (ret->n == VS_KEYS_MOST || !vs_key_verify(signer, line, length, &signature))
             return keys_fail(ret, VS_E_MALFORMED, "is not signed by the one before it", err);
-        if (ret->n == cap) {
-            struct vs_public *more = realloc(ret->key, (cap = cap ? 2 * cap : 16) * sizeof *more);
-            if (!more)
-                return keys_fail(ret, VS_E_NOMEM, "has no room: out of memory", err);
-            ret->key = more;
-        }
-        ret->key[ret->n++] = key;
+        if (!keys_add(ret, &cap, &key, &past))
+            return keys_fail(ret, VS_E_NOMEM, "has no room: out of memory", err);
     }
     if (ret->n)
         make_origin(&ret->key[0], ret->origin);
@@ -522,6 +576,7 @@ int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_err
 void vs_keys_clear(struct vs_keys *k)
 {
     free(k->key);
+    free(k->past);
     *k = (struct vs_keys){ 0 };
 }
 
@@ -569,22 +624,6 @@ static bool next_line(struct lines *l)
     l->n = (size_t)(end - l->at);
     l->at = end + 1;
     return true;
-}
-
-static bool is_number(const char *s, size_t n, uint64_t *ret)
-{
-    *ret = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < '0' || s[i] > '9')
-            return false;
-        *ret = *ret * 10 + (uint64_t)(s[i] - '0');
-    }
-    return n > 0 && n < 19 && (n == 1 || s[0] != '0');
-}
-
-static bool begins(const char *s, size_t n, const char *with)
-{
-    return n >= strlen(with) && memcmp(s, with, strlen(with)) == 0;
 }
 
 /* How much of text[n] was written: a power failure may leave zeros behind that. */

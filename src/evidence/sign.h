@@ -2,8 +2,9 @@
  *
  * Keys are of Ed25519, or of P-256 where OpenSSL is in FIPS mode; all of a log are of one kind, but for one from outside.
  * A key signs for a while, an epoch; then it signs the next one and is erased, so that who takes the machine today cannot sign
- * for yesterday. The file `keys` has a line for each epoch: its number, the public key, and the signature of the key before (of
- * the first one: its own). Who trusts the first trusts all.
+ * for yesterday. The file `keys` has a line for each epoch: its number, the public key, what the log was when the key before was
+ * erased, and the signature of that key (of the first one: its own). Who trusts the first trusts all, and that the log up to
+ * there is as it was when it was signed: no later key can sign another beginning.
  *
  *     veritas-audit/0011223344556677        a checkpoint is a signed note (C2SP signed-note, tlog-checkpoint): origin,
  *     1234                                  size of the tree,
@@ -78,8 +79,14 @@ bool vs_key_verify(const struct vs_public *key, const void *data, size_t n, cons
 
 /* ---- epochs ---- */
 
+struct vs_past {                         /* size 0: not told, as in lines of logs that were begun before there was this */
+    uint64_t size;
+    uint8_t root[VS_HASH_BYTES];         /* of the tree of so many records */
+};
+
 struct vs_keys {
     struct vs_public *key;               /* [n]: epoch 1 first */
+    struct vs_past *past;                /* [n]: the log as the key before left it */
     size_t n;
     char origin[VS_ORIGIN_BYTES];        /* made of the first one */
 };
@@ -88,16 +95,18 @@ struct vs_keys {
  * keys of a kind that OpenSSL can't check here. */
 int vs_keys_parse(const char *text, size_t n, struct vs_keys *ret, struct vs_error *err);
 void vs_keys_clear(struct vs_keys *k);
-/* Appends the line of epoch n: signed by the key before it, the first one by itself. */
-int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_key_secret *signer, struct vs_buf *out);
+/* Appends the line of epoch n: signed by the key before it, the first one by itself. past may be NULL. */
+int vs_keys_line(uint64_t epoch, const struct vs_public *key, const struct vs_past *past, const struct vs_key_secret *signer,
+                 struct vs_buf *out);
 /* What is signed of such a line, and the line with a signature that another one made. */
-enum { VS_KEYS_SIGNED_BYTES = 192 };
-size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, char ret[VS_KEYS_SIGNED_BYTES]);
-int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_signature *signature, struct vs_buf *out);
+enum { VS_KEYS_SIGNED_BYTES = 288 };
+size_t vs_keys_signed(uint64_t epoch, const struct vs_public *key, const struct vs_past *past, char ret[VS_KEYS_SIGNED_BYTES]);
+int vs_keys_line_signed(uint64_t epoch, const struct vs_public *key, const struct vs_past *past,
+                        const struct vs_signature *signature, struct vs_buf *out);
 /* Is line[n], without its newline, whole, and that of this epoch? signer: the key before it, NULL for the first. A signature that
  * can be none is whole: it is not verified. */
 bool vs_keys_line_parse(const char *line, size_t n, uint64_t epoch, const struct vs_public *signer, struct vs_public *ret_key,
-                        struct vs_signature *ret_signature);
+                        struct vs_past *ret_past, struct vs_signature *ret_signature);
 /* A key for people and other programs: "origin+hash+base64" (C2SP). _parse: of the first epoch; false: it is none. */
 void vs_vkey_format(const char *origin, const struct vs_public *key, struct vs_buf *out);
 bool vs_vkey_parse(const char *text, size_t n, struct vs_public *ret);

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import threading
 import unittest
 
 import client as c
+import receipt_format as r
 from audit_log import ASKED, VERITAS, LogTest, answers
 from processes import below
 
@@ -33,6 +35,29 @@ def cut(pid, fd):
         raise OSError(ctypes.get_errno(), "pidfd_getfd")
     with socket.socket(fileno=own) as s:
         s.shutdown(socket.SHUT_RDWR)
+
+
+class Tree:
+    """RFC 6962, of lines."""
+
+    def __init__(self):
+        self.full = []                  # (size, hash) of full subtrees, the largest first
+
+    def add(self, line):
+        size, hash_ = 1, hashlib.sha256(b"\0" + line).digest()
+        while self.full and self.full[-1][0] == size:
+            size, hash_ = 2 * size, hashlib.sha256(b"\1" + self.full.pop()[1] + hash_).digest()
+        self.full.append((size, hash_))
+
+    def peaks(self):
+        """As the log has them: the smallest first."""
+        return [hash_.hex() for _, hash_ in reversed(self.full)]
+
+    def root(self):
+        hash_ = self.full[-1][1]
+        for _, left in reversed(self.full[:-1]):
+            hash_ = hashlib.sha256(b"\1" + left + hash_).digest()
+        return hash_
 
 
 class Audit(LogTest):
@@ -247,6 +272,48 @@ class Audit(LogTest):
                 os.unlink(path)
                 os.rename(self.dir + "/elsewhere", path)
         self.verify(status=3)
+
+    def test_history_made_anew(self):
+        """Who takes the machine has the key that signs now, and all files: a log of other records, with the right hashes, signed by
+        that key. The keys before it signed others."""
+        daemon = self.serve(rotate_bytes=65536)
+        x = self.client()
+        self.wait_for(lambda: self.ask(x) and len(self.files()) > 3, 60)
+        self.stop(daemon)
+        n = self.read(f"{self.log}/{self.files()[0]}").count(b"\n")
+        self.assertEqual(self.read(self.log + "/keys").count(b"\n"), 4)
+        prev, tree, number, length, is_changed = None, Tree(), 0, b'"status_detail":"length"', False
+        for name in self.files():
+            lines = self.read(f"{self.log}/{name}").split(b"\n")[:-1]
+            for i, line in enumerate(lines):
+                number += 1
+                if number >= 20 and not is_changed and length in line:
+                    line, is_changed = line.replace(length, b'"status_detail":"filter"'), True
+                elif is_changed:
+                    line = re.sub(rb'"prev":"[0-9a-f]{64}"', b'"prev":"' + prev + b'"', line, count=1)
+                    peaks = json.dumps(tree.peaks(), separators=(",", ":")).encode()
+                    line = re.sub(rb'"peaks":\[[^]]*\]', b'"peaks":' + peaks, line)
+                prev, lines[i] = hashlib.sha256(line).hexdigest().encode(), line
+                tree.add(line)
+            self.put(name, b"".join(line + b"\n" for line in lines))
+        # His own signature: he has the seed of the newest key, and leaves the older checkpoints out.
+        held = self.read(self.log + "/signing.key")
+        at = next(at for at in (0, 4096) if held[at:at + 7] == b"VSKEY1\n")
+        seed, origin = held[at + 16:at + 48], self.read(self.log + "/checkpoints").split(b"\n")[0]
+        note = origin + f"\n{number}\n{base64.b64encode(tree.root()).decode()}\nhead {prev.decode()}\ntime 1\n".encode()
+        key_id = hashlib.sha256(origin + b"\n\x01" + r.public(seed)).digest()[:4]
+        notes = note + b"\n\xe2\x80\x94 " + origin + b" " + base64.b64encode(key_id + r.sign(seed, note)) + b"\n"
+        for text in (notes, b""):
+            self.put("checkpoints", text)
+            verdict = self.verify(status=3)
+            self.assertEqual(verdict["checkpoints"], text.count(b"head"))
+            if text:
+                self.assertLessEqual(verdict["first_bad"], n)
+                self.assertIn("signs other records", verdict["reason"])
+            daemon = self.serve()        # nor does the writer sign it
+            self.assertNotEqual(daemon.wait(30), 0)
+            self.running.remove(daemon)
+            self.assertIn("signed other records", self.said_so())
 
     def test_tampering(self):
         daemon = self.serve(rotate_bytes=65536)

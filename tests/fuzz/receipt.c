@@ -52,7 +52,7 @@ static void signed_receipt(const char *text, size_t n)
     const char *end = memchr(text, '\n', n);
     size_t length = end ? (size_t)(end - text) : n;
     if (vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret) != VS_OK
-        || vs_keys_line(1, &secret.public, &secret, &line) != VS_OK || vs_key_create(&secret, &signer) != VS_OK)
+        || vs_keys_line(1, &secret.public, NULL, &secret, &line) != VS_OK || vs_key_create(&secret, &signer) != VS_OK)
         abort();
     vs_receipt_keys(line.data, line.n, &keys);
     if (vs_receipt_sign(text, length, signer, &keys, &whole) != VS_OK)

@@ -470,6 +470,7 @@ static void notes(enum vs_key_kind first, enum vs_key_kind rest)
     struct vs_buf lines_of_keys = { 0 }, text = { 0 }, vkey = { 0 };
     struct vs_keys keys;
     struct vs_note note = { .size = 1234, .time_ms = 1700000000000 }, again;
+    const struct vs_past past = { .size = 1200, .root = { 1, 2, 3 } };
     size_t used;
     int status;
     memset(note.root, 7, sizeof note.root);
@@ -478,7 +479,7 @@ static void notes(enum vs_key_kind first, enum vs_key_kind rest)
         assert_int_equal(vs_key_secret_make(i ? rest : first, &secret[i]), VS_OK);
     for (int i = 0; i < 2; i++) {
         size_t first_n = lines_of_keys.n;
-        assert_int_equal(vs_keys_line((uint64_t)i + 1, &secret[i].public, &secret[0], &lines_of_keys), VS_OK);
+        assert_int_equal(vs_keys_line((uint64_t)i + 1, &secret[i].public, i ? &past : NULL, &secret[0], &lines_of_keys), VS_OK);
         for (size_t n = 1; i && n < lines_of_keys.n - first_n; n++) {   /* what a kill leaves of a line is none */
             struct vs_buf cut = { 0 };
             vs_buf_add(&cut, lines_of_keys.data, first_n + n);
@@ -491,6 +492,8 @@ static void notes(enum vs_key_kind first, enum vs_key_kind rest)
     }
     assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_OK);
     assert_int_equal(keys.n, 2);
+    assert_int_equal(keys.past[0].size, 0);
+    assert_memory_equal(&keys.past[1], &past, sizeof past);
     vs_vkey_format(keys.origin, &keys.key[0], &vkey);
     assert_true(vs_vkey_parse(vkey.data, vkey.n, &trusted));
     assert_true(vs_public_equal(&trusted, &secret[0].public));
@@ -548,7 +551,7 @@ static void notes(enum vs_key_kind first, enum vs_key_kind rest)
     forms(&text, &keys, rest);
     /* A key that the one before it did not sign. */
     vs_keys_clear(&keys);
-    assert_int_equal(vs_keys_line(3, &secret[2].public, &secret[2], &lines_of_keys), VS_OK);
+    assert_int_equal(vs_keys_line(3, &secret[2].public, NULL, &secret[2], &lines_of_keys), VS_OK);
     assert_int_equal(vs_keys_parse(lines_of_keys.data, lines_of_keys.n, &keys, NULL), VS_E_MALFORMED);
     vs_buf_clear(&lines_of_keys);
     vs_buf_clear(&text);

@@ -168,7 +168,7 @@ static int setup(void **state)
     }
     vs_json_setup(0);
     return vs_evidence_setup(NULL) != VS_OK || vs_key_secret_read(VS_KEY_ED25519, seed, NULL, &secret) != VS_OK
-        || vs_keys_line(1, &secret.public, &secret, &keys) != VS_OK;
+        || vs_keys_line(1, &secret.public, NULL, &secret, &keys) != VS_OK;
 }
 
 static int teardown(void **state)
@@ -603,7 +603,7 @@ static void test_epochs_of(enum vs_key_kind kind)
     assert_int_equal(vs_key_secret_make(kind, &other), VS_OK);
     vs_buf_add(&many, keys.data, keys.n);
     vs_buf_str(&many, "2 00112233\n");   /* what a kill left */
-    assert_int_equal(vs_keys_line(2, &other.public, &secret, &many), VS_OK);
+    assert_int_equal(vs_keys_line(2, &other.public, NULL, &secret, &many), VS_OK);
     vs_statement_format(&s, VS_STATEMENT_WHOLE, &payload);
     assert_int_equal(sign(&payload, &other, many.data, many.n, &receipt), VS_OK);
     assert_int_equal(judge(receipt.data, receipt.n, reason), VS_WELL_FORMED);
@@ -619,7 +619,7 @@ static void test_epochs_of(enum vs_key_kind kind)
     struct vs_buf first = { 0 }, both = { 0 };
     for (uint64_t epoch = 3; epoch <= VS_RECEIPT_EPOCHS + 1; epoch++, before = other) {
         assert_int_equal(vs_key_secret_make(kind, &other), VS_OK);
-        assert_int_equal(vs_keys_line(epoch, &other.public, &before, &many), VS_OK);
+        assert_int_equal(vs_keys_line(epoch, &other.public, NULL, &before, &many), VS_OK);
     }
     vs_buf_reset(&receipt);
     assert_int_equal(sign(&payload, &other, many.data, many.n, &receipt), VS_OK);

@@ -62,7 +62,7 @@ struct audit {
     bool has_kept;                       /* what was withheld from clients goes to a file of the operator's */
     struct vs_buf kept;                  /* of the receipt of that number, which comes next: salt and a KEPT frame's content */
     uint64_t kept_id;
-    uint64_t sealed;                     /* the last checkpoint signs so many records */
+    struct vs_past sealed;               /* what the last checkpoint signs */
     uint64_t sealed_at;                  /* and was made at that time */
     /* settings */
     unsigned checkpoint_records, checkpoint_seconds;

@@ -114,12 +114,13 @@ static void end_cut(int fd, struct vs_buf *out)
         vs_buf_char(out, '\n');
 }
 
-/* The line of `epoch` in the file of public keys. */
-static void publish(uint64_t epoch, const struct vs_key_secret *secret, const struct vs_key_secret *signer)
+/* The line of `epoch` in the file of public keys. past: the log as the key before leaves it. */
+static void publish(uint64_t epoch, const struct vs_key_secret *secret, const struct vs_past *past,
+                    const struct vs_key_secret *signer)
 {
     struct vs_buf line = { 0 };
     end_cut(KEYS_FD, &line);
-    if (vs_keys_line(epoch, &secret->public, signer, &line) != VS_OK)
+    if (vs_keys_line(epoch, &secret->public, past, signer, &line) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
     append(KEYS_FD, "the public keys", &line);
     vs_buf_clear(&line);
@@ -170,6 +171,22 @@ static void sign_with(struct audit *a, const struct vs_key_secret *secret)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
 }
 
+/* What the last whole note of the file signs; nothing: size 0. */
+static void read_sealed(const struct vs_keys *keys, struct vs_past *ret)
+{
+    char text[2 * VS_NOTE_MOST];
+    struct vs_note note;
+    size_t used;
+    off_t end = lseek(NOTES_FD, 0, SEEK_END), from = end > (off_t)sizeof text ? end - (off_t)sizeof text : 0;
+    ssize_t n = pread(NOTES_FD, text, sizeof text, from);
+    *ret = (struct vs_past){ 0 };
+    for (size_t at = 0; n > 0 && at < (size_t)n; at++)
+        if ((at == 0 || text[at - 1] == '\n') && vs_note_parse(text + at, (size_t)n - at, keys, &note, &used) == VS_OK) {
+            ret->size = note.size;
+            memcpy(ret->root, note.root, sizeof ret->root);
+        }
+}
+
 /* What was begun and not finished is finished: the newer key is published, the older one erased. */
 static void take_keys(struct audit *a, const struct vs_keys *keys)
 {
@@ -181,7 +198,7 @@ static void take_keys(struct audit *a, const struct vs_keys *keys)
         audit_leave(VS_E_MALFORMED, "the signing key is not there any more, so the log cannot go on; begin another in a new "
                     "folder");
     if (epoch[newer] == keys->n + 1 && (keys->n == 0 || (has[older] && is_public_of(keys, epoch[older], &secret[older]))))
-        publish(epoch[newer], &secret[newer], &secret[keys->n == 0 ? newer : older]);
+        publish(epoch[newer], &secret[newer], &a->sealed, &secret[keys->n == 0 ? newer : older]);
     else if (!is_public_of(keys, epoch[newer], &secret[newer]) || epoch[newer] != keys->n)
         audit_leave(VS_E_MALFORMED, "the signing key is not that of the log");
     a->slot = newer;
@@ -229,6 +246,8 @@ void seal_open(struct audit *a)
     struct vs_key_secret secret;
     off_t bytes = lseek(KEY_FD, 0, SEEK_END);
     read_keys(&keys);
+    if (!a->is_signer)                  /* which has no checkpoints */
+        read_sealed(&keys, &a->sealed);
     if (bytes <= 0 && keys.n == 0) {
         make_secret(vs_key_kind_here(), &secret);
         write_slot(0, 1, &secret);
@@ -242,24 +261,18 @@ void seal_open(struct audit *a)
     keep_keys(a);
 }
 
-/* The last whole note of the file. */
 void seal_check(struct audit *a)
 {
-    char text[2 * VS_NOTE_MOST];
     struct vs_keys keys;
-    struct vs_note note, last = { 0 };
-    size_t used;
-    off_t end = lseek(NOTES_FD, 0, SEEK_END), from = end > (off_t)sizeof text ? end - (off_t)sizeof text : 0;
-    ssize_t n = pread(NOTES_FD, text, sizeof text, from);
     read_keys(&keys);
-    for (size_t at = 0; n > 0 && at < (size_t)n; at++)
-        if ((at == 0 || text[at - 1] == '\n') && vs_note_parse(text + at, (size_t)n - at, &keys, &note, &used) == VS_OK)
-            last = note;
+    const struct vs_past past = keys.past[keys.n - 1];
     vs_keys_clear(&keys);
-    if (last.size > a->state.tree.n)
+    if (a->sealed.size > a->state.tree.n)
         audit_leave(VS_E_MALFORMED, "the log is not as it was written: a checkpoint signs %llu records, and %llu are there; move "
-                    "the folder away to begin another", (unsigned long long)last.size, (unsigned long long)a->state.tree.n);
-    a->sealed = last.size;
+                    "the folder away to begin another", (unsigned long long)a->sealed.size, (unsigned long long)a->state.tree.n);
+    if (past.size && past.size + 1 == a->state.first && memcmp(past.root, a->state.believed_root, sizeof past.root) != 0)
+        audit_leave(VS_E_MALFORMED, "the log is not as it was written: the key before signed other records up to %llu; move the "
+                    "folder away to begin another", (unsigned long long)past.size);
 }
 
 void seal_next_epoch(struct audit *a)
@@ -267,7 +280,7 @@ void seal_next_epoch(struct audit *a)
     struct vs_key_secret secret;
     make_secret(a->secret.kind, &secret);
     write_slot(1 - a->slot, a->epoch + 1, &secret);
-    publish(a->epoch + 1, &secret, &a->secret);
+    publish(a->epoch + 1, &secret, &a->sealed, &a->secret);
     write_slot(a->slot, 0, NULL);
     own_erase(a);
     a->slot = 1 - a->slot;
@@ -286,7 +299,7 @@ void seal(struct audit *a)
         log_flush(a);
     struct vs_note note = { .size = a->state.tree.n, .time_ms = vs_clock_real_ms() };
     a->sealed_at = vs_clock_ns();
-    if (note.size == a->sealed)
+    if (note.size == a->sealed.size)
         return;
     log_sync(a);
     vs_tree_root(&a->state.tree, note.root);
@@ -298,15 +311,16 @@ void seal(struct audit *a)
     if (a->has_copy)
         append_copy(a, &text);
     vs_buf_clear(&text);
-    a->sealed = note.size;
+    a->sealed.size = note.size;
+    memcpy(a->sealed.root, note.root, sizeof note.root);
 }
 
 uint64_t seal_timer(struct audit *a)
 {
     uint64_t due = a->sealed_at + a->checkpoint_seconds * UINT64_C(1000) * MS;
-    if (a->state.tree.n == a->sealed)
+    if (a->state.tree.n == a->sealed.size)
         return UINT64_MAX;
-    if (a->state.tree.n - a->sealed >= a->checkpoint_records || vs_clock_ns() >= due)
+    if (a->state.tree.n - a->sealed.size >= a->checkpoint_records || vs_clock_ns() >= due)
         seal(a);
-    return a->state.tree.n == a->sealed ? UINT64_MAX : due;
+    return a->state.tree.n == a->sealed.size ? UINT64_MAX : due;
 }

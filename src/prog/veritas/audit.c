@@ -79,6 +79,7 @@ struct signing {
     struct vs_keys keys;
     struct vs_note *note;                /* [n], as they stand in the file, and the one that was saved elsewhere */
     size_t n, n_cut, next;               /* next: the one whose record has not come yet */
+    size_t n_pasts;                      /* so many of them stand in the file of keys */
     uint64_t through;                    /* the last one that fits signs so many records */
 };
 
@@ -121,6 +122,25 @@ static int read_notes(struct signing *s, const char *what, bool has_others, cons
     }
     if (s->n)
         qsort(s->note, s->n, sizeof *s->note, compare_notes);
+    return VS_OK;
+}
+
+/* What each key says of the log before it is as good as a checkpoint by the key before. */
+static int add_pasts(struct signing *s, struct vs_error *err)
+{
+    struct vs_note *more = realloc(s->note, (s->n + s->keys.n) * sizeof *more);
+    if (!more)
+        return vs_error_set(err, VS_E_NOMEM, "out of memory");
+    s->note = more;
+    for (size_t i = 0; i < s->keys.n; i++) {
+        const struct vs_past *past = &s->keys.past[i];
+        if (!past->size)
+            continue;
+        s->note[s->n] = (struct vs_note){ .size = past->size };
+        memcpy(s->note[s->n++].root, past->root, sizeof past->root);
+        s->n_pasts++;
+    }
+    qsort(s->note, s->n, sizeof *s->note, compare_notes);
     return VS_OK;
 }
 
@@ -248,10 +268,11 @@ static void print_verdict(const struct verify *v, bool as_json)
 {
     const struct vs_log_check *c = v->check;
     uint64_t last = c->first + c->n_records - 1, through = v->signing.through;
+    size_t n = v->signing.n - v->signing.n_pasts;
     bool is_closed = c->is_closed && through == last && !c->first_bad && !v->is_unread;
     json_t *all = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:o, s:s}", "ok", c->first_bad == 0 && !v->is_unread,
                             "records", (json_int_t)c->n_records, "first", (json_int_t)c->first, "checkpoints",
-                            (json_int_t)v->signing.n, "unreadable_checkpoints", (json_int_t)v->signing.n_cut, "signed_through",
+                            (json_int_t)n, "unreadable_checkpoints", (json_int_t)v->signing.n_cut, "signed_through",
                             (json_int_t)through, "closed", is_closed, "missed", (json_int_t)v->missed, "first_bad",
                             c->first_bad ? json_integer((json_int_t)c->first_bad) : json_null(), "reason", c->reason);
     if (as_json)
@@ -259,10 +280,10 @@ static void print_verdict(const struct verify *v, bool as_json)
     else if (c->first_bad)
         printf("BAD record %" PRIu64 ": %s\n", c->first_bad, c->reason);
     else if (is_closed)
-        printf("ok %" PRIu64 " records, %zu checkpoints, closed\n", c->n_records, v->signing.n);
+        printf("ok %" PRIu64 " records, %zu checkpoints, closed\n", c->n_records, n);
     else
         printf("ok %" PRIu64 " records, %zu checkpoints; not closed: the records from %" PRIu64 " on are not signed yet, and what "
-               "came after the last one and was cut off would not be missed\n", c->n_records, v->signing.n, through + 1);
+               "came after the last one and was cut off would not be missed\n", c->n_records, n, through + 1);
     if (v->missed && !as_json && !c->first_bad)
         printf("%" PRIu64 " records could not be written at their time (veritas audit show --type gap)\n", v->missed);
     json_decref(all);
@@ -319,6 +340,9 @@ int vs_command_audit_verify(const struct vs_args *args)
         check.signed_seq = newest->size;
         memcpy(check.signed_head, newest->head, sizeof check.signed_head);
     }
+    if (reads && v.signing.keys.n)
+        rc = add_pasts(&v.signing, &err);
+    reads = reads && rc == VS_OK;
     if (reads)
         rc = read_log(dir, &check, see_record, &v, &err);
     close(dir);
