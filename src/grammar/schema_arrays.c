@@ -5,7 +5,7 @@
 
 enum {
     MAX_CONTAINED = 100,                 /* elements that contains counts */
-    MAX_UNIQUE = 8,                      /* values that uniqueItems tells apart */
+    MAX_UNIQUE = 12,                     /* values that uniqueItems tells apart */
 };
 
 /* What element i must be. */
@@ -78,6 +78,33 @@ static void add_element(struct vs_compiler *c, const struct vs_set *s, bool some
     vs_edge_call(c->g, behind, c->space, to);
 }
 
+/* The few values that a schema allows, or more of them; NULL: that is not known. */
+static const json_t *few_values(struct vs_compiler *c, const json_t *schema)
+{
+    const json_t *list = json_object_get(schema, "enum"), *value = json_object_get(schema, "const");
+    const char *type = json_string_value(json_object_get(schema, "type"));
+    const json_t *low = json_object_get(schema, "minimum"), *high = json_object_get(schema, "maximum");
+    json_t *made = NULL;
+    if (list)
+        return list;
+    if (value)
+        made = json_pack("[O]", value);
+    else if (type && strcmp(type, "boolean") == 0)
+        made = json_pack("[b, b]", 1, 0);
+    else if (type && strcmp(type, "integer") == 0 && json_is_integer(low) && json_is_integer(high)) {
+        json_int_t first = json_integer_value(low), last = json_integer_value(high);
+        if (first > last || (uint64_t)last - (uint64_t)first >= MAX_UNIQUE)
+            return NULL;
+        made = json_array();
+        for (json_int_t v = first; v < last; v++)
+            json_array_append_new(made, json_integer(v));
+        json_array_append_new(made, json_integer(last));
+    }
+    if (made && json_array_append_new(c->own, made) != 0)
+        return vs_schema_no_memory(c);
+    return made;
+}
+
 /* The values that all elements are among; 0: there is no such list, or it is a long one. */
 static size_t listed_values(struct vs_list *l, const json_t *ret[MAX_UNIQUE])
 {
@@ -86,7 +113,7 @@ static size_t listed_values(struct vs_list *l, const json_t *ret[MAX_UNIQUE])
     size_t n = 0;
     element_of(l, SIZE_MAX, &s);
     for (unsigned i = 0; i < s.n && !n; i++) {
-        const json_t *list = json_object_get(vs_schema_behind(c, s.v[i]), "enum"), *v;
+        const json_t *list = few_values(c, vs_schema_behind(c, s.v[i])), *v;
         size_t k, j;
         json_array_foreach(list, k, v) {
             for (j = 0; j < n && !vs_json_same(ret[j], v); j++) { }
@@ -119,12 +146,17 @@ static bool add_unique(struct vs_list *l, uint64_t low, uint64_t high)
         return false;
     size_t n = listed_values(l, value);
     if (!n) {
-        vs_refuse(c, VS_E_UNSUPPORTED, asserted, "uniqueItems", "it can be enforced where items is an enum of at most 8 values, or "
-               "maxItems is 1");
+        vs_refuse(c, VS_E_UNSUPPORTED, asserted, "uniqueItems", "it can be enforced where items are of at most 12 values (enum, "
+                  "boolean, integers from minimum to maximum), or maxItems is 1");
         return true;
     }
-    struct vs_set s = { 0 };
-    element_of(l, SIZE_MAX, &s);
+    struct vs_set one[MAX_UNIQUE] = { 0 };              /* an element that is this value */
+    for (size_t k = 0; k < n && !failed(c); k++) {
+        const json_t *is = only(c, value[k]);
+        element_of(l, SIZE_MAX, &one[k]);
+        if (is)
+            vs_set_add(c, &one[k], is);
+    }
     uint32_t open = vs_place_add(g), close = vs_place_add(g), n_sets = 1u << n;
     for (uint32_t i = 0; i < n_sets; i++)
         at[i] = vs_place_add(g);
@@ -136,13 +168,8 @@ static bool add_unique(struct vs_list *l, uint64_t low, uint64_t high)
         if (count >= low && count <= high)
             vs_edge_empty(g, at[have], close);
         for (size_t k = 0; k < n && count < high; k++)
-            if (!(have >> k & 1)) {
-                struct vs_set one = s;
-                const json_t *is = only(c, value[k]);
-                if (is)
-                    vs_set_add(c, &one, is);
-                add_element(c, &one, count > 0, at[have], at[have | 1u << k]);
-            }
+            if (!(have >> k & 1))
+                add_element(c, &one[k], count > 0, at[have], at[have | 1u << k]);
     }
     return true;
 }

@@ -258,6 +258,11 @@ static const struct { const char *schema, *good, *bad; } schemas[] = {
       "\"integer\"}}},\"b\":{\"$anchor\":\"x\",\"type\":\"null\"}}}", "1", "null" },
     { "{\"type\":\"array\",\"items\":{\"$ref\":\"A\"},\"not\":{\"not\":{\"items\":{\"$id\":\"A\",\"type\":\"null\"}}}}",
       "[null]", "[1]" },                                                /* a place that is written anew keeps its name */
+    { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"integer\",\"minimum\":-1,\"maximum\":8,\"multipleOf\":2}}",
+      "[]\n[0,8,4]\n[2]", "[0,0]\n[1]\n[10]\n[-1]" },
+    { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"boolean\"}}", "[true]\n[false, true]\n[]",
+      "[true,true]\n[true,false,true]\n[1]" },
+    { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"const\":{\"a\":1}}}", "[{\"a\":1}]\n[]", "[{\"a\":1},{\"a\":1}]" },
     { "{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[]\n[[1,1]]",
       "[1,1]\n[1,2]" },
     { "{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"contains\":{\"minimum\":5},"
