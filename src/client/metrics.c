@@ -91,10 +91,11 @@ static const char *name_of(const json_t *list, size_t i)
     return name ? name : "";
 }
 
-static void add_head(struct vs_buf *out, const char *name, const char *type)
+static void add_head(struct vs_buf *out, const char *name, const json_t *one, const char *type)
 {
+    const char *of = json_string_value(json_object_get(one, "alias_of"));
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i].name, name) == 0)
+        if (strcmp(known[i].name, of ? of : name) == 0)
             vs_buf_printf(out, "# HELP %s %s\n", name, known[i].help);
     vs_buf_printf(out, "# TYPE %s %s\n", name, type);
 }
@@ -109,7 +110,7 @@ static void add_list(struct vs_buf *out, const json_t *list, const char *type)
             first++;
         if (first != i)
             continue;
-        add_head(out, name, type);
+        add_head(out, name, json_array_get(list, i), type);
         for (size_t k = i; k < json_array_size(list); k++) {
             const json_t *one = json_array_get(list, k);
             if (strcmp(name_of(list, k), name) != 0)

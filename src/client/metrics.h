@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-/* Appends the text of {"counters", "gauges", "histograms"} (docs/PROTOCOL.md); the caller may have added entries of its own.
- * out->status tells of failure. */
+/* Appends the text of {"counters", "gauges", "histograms"} (docs/PROTOCOL.md); the caller may have added entries of its own;
+ * alias_of of one is the name whose description it has. out->status tells of failure. */
 void vs_metrics_text(const json_t *metrics, struct vs_buf *out);
 #endif

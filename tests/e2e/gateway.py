@@ -320,6 +320,7 @@ class Leaving(Gateway):
         self.daemon.wait()
         self.wait_for(lambda: self.ask("GET", "/readyz")[0] == 503)
         self.assertEqual(self.ask("GET", "/livez")[0], 200)
+        self.assertEqual(self.ask("GET", "/startupz")[0], 200)          # a model has answered, though nobody looked
         status, headers, data = self.ask("POST", "/v1/chat/completions", chat("x"))
         self.assertEqual((status, headers["retry-after"], headers["x-should-retry"]), (503, "1", "true"))
         self.assertEqual(json.loads(data)["error"]["code"], "daemon_away")
@@ -453,6 +454,55 @@ class PrivateCrowd(Gateway):
         self.assertEqual({x.status for x in answers}, {200})
         for x in [*others, first]:
             x.close()
+
+    def begin(self, first_byte):
+        """A gateway whose model begins with this byte, as soon as it is alive; and its port."""
+        with open(f"{self.dir}/models/late.gguf", "wb") as f:
+            f.write(first_byte * 4096)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        p = subprocess.Popen([f"{self.dir}/veritas", "gateway", "--private", "-m", "late", "--ctx", "64", "--listen",
+                              f"127.0.0.1:{port}"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return p, port
+
+    def test_probes_while_it_loads(self):
+        p, port = self.begin(b"S")
+
+        def probe(path):
+            try:
+                return self.ask("GET", path, port=port)
+            except ConnectionRefusedError:
+                return 0, {}, b""
+        try:
+            self.wait_for(lambda: probe("/livez")[0] == 200)
+            for path in ("/readyz", "/startupz", "/health"):
+                self.assertEqual(probe(path)[0], 503, path)
+            self.assertIn(b"[-] accepting\n[+] daemon\n", probe("/readyz?verbose")[2])
+            status, headers, data = self.ask("POST", "/v1/chat/completions", chat("Hi"), port=port)
+            self.assertEqual((status, headers["retry-after"], json.loads(data)["error"]["code"]), (503, "1", "loading"))
+            self.assertEqual(self.ask("GET", "/", port=port)[0], 200)
+            self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
+            for path in ("/readyz", "/startupz", "/health"):
+                self.assertEqual(probe(path)[0], 200, path)
+            status, _, data = self.ask("POST", "/v1/chat/completions", json.dumps({"messages": json.loads(chat("Hi"))["messages"]}),
+                                       JSON, port=port)
+            self.assertEqual((status, json.loads(data)["model"]), (200, "late"))
+        finally:
+            self.stop(p)
+        self.assertEqual(p.returncode, 0)
+
+    def test_ended_while_it_loads(self):
+        p, port = self.begin(b"S")
+        self.wait_for(lambda: below(p.pid, "veritas-worker"))
+        begun = time.monotonic()
+        p.terminate()
+        self.assertEqual((p.wait(20), p.communicate()), (0, ("", "")))
+        self.assertLess(time.monotonic() - begun, 1.5 * patience())
+        p, port = self.begin(b"X")
+        self.assertEqual(p.wait(20), 3)
+        out, err = p.communicate()
+        self.assertEqual((out, err.count("not an echo model")), ("", 1))
 
 
 class Guarded(Gateway):
@@ -732,7 +782,7 @@ class Metrics(Gateway):
         ours = {n: kind for n, (kind, labels) in found.items() if n.startswith("veritas_")}
         self.assertEqual({n: golden.get(n) for n in ours}, ours)
         self.assertLessEqual(set(golden) - set(ours), {"veritas_worker_restarts_total", "veritas_draft_tokens_total"})
-        self.assertEqual(help_of, set(ours))
+        self.assertEqual(help_of, set(found))
         self.assertEqual(found["veritas_requests_total"][1], {"model", "route", "code"})
         self.assertLessEqual(set().union(*(labels for kind, labels in found.values())),
                              {"model", "route", "code", "result", "version", "model_name"})

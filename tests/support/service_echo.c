@@ -1,9 +1,9 @@
 /* support/service_echo.c - a service without a model, to test everything around one.
  *
  * It says a request's prompt back, one character a token, and misbehaves on demand: the first byte of the model file 'X' fails
- * the load; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file, "@slow N" makes N tokens of 10 ms,
- * "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@work N" works N seconds and
- * says nothing, "@try NAME" tries what a worker must not do (attempts.h), "@attempts" lists what can be tried. */
+ * the load, 'S' makes it take three seconds; a prompt "@crash" dies, "@hang" never looks at its socket, "@open" tries a file,
+ * "@slow N" makes N tokens of 10 ms, "@flood N" sends N bytes of data, "@spill N" makes N long tokens, "@work N" works N seconds
+ * and says nothing, "@try NAME" tries what a worker must not do (attempts.h), "@attempts" lists what can be tried. */
 #include "prog/worker/formats.h"
 #include "base/utf8.h"
 #include "prog/worker/imatrix.h"
@@ -72,6 +72,8 @@ int vs_service_open(const struct vs_files *parts, int draft, const json_t *setti
         return vs_error_set(err, VS_E_MALFORMED, "not an echo model");
     }
     vs_files_close(&all);
+    const struct timespec late = { s->first == 'S' ? 3 : 0, 0 };
+    nanosleep(&late, NULL);
     sink->progress(sink->context, "loading", 1, 1);
     *ret = s;
     return VS_OK;

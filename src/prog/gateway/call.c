@@ -180,6 +180,7 @@ static void on_data(struct gateway *g, struct call *call, size_t index, const st
 void call_event(struct gateway *g, struct call *call, size_t index, const struct vs_event *e)
 {
     struct gw_error err;
+    g->was_ready |= call->api.model[0] && (e->kind == VS_MSG_TOKEN || e->kind == VS_MSG_COMPLETE);
     if (e->kind == VS_MSG_TOKEN && call->api.api->token) {
         on_token(g, call, index, e);
     } else if (e->kind == VS_MSG_DATA && call->api.api->data) {

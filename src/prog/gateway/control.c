@@ -68,11 +68,15 @@ static int on_failed(struct gateway *g, const struct vs_frame *f, const json_t *
     return VS_OK;
 }
 
-/* What may change while it runs: the certificate. The old one stays when the new one is not usable. */
+/* What may change while it runs: whether the model is there, and the certificate; the old one stays when the new one is not
+ * usable. */
 static int on_settings(struct gateway *g, const struct vs_frame *f, const json_t *value)
 {
     (void)f;
     struct vs_error err = { 0 };
+    bool is_loading = json_is_true(json_object_get(value, "loading"));
+    g->was_ready |= g->loading && !is_loading;
+    g->loading = is_loading;
     const char *cert = json_string_value(json_object_get(value, "cert"));
     const char *secret = json_string_value(json_object_get(value, "key"));
     if ((cert || secret) && tls_setup(g, cert ? cert : "", secret ? secret : "", &err) != VS_OK)

@@ -248,6 +248,7 @@ struct gateway {
     bool needs_key;
     size_t bodies;                      /* bytes of bodies that are being read */
     bool draining, ending, was_ready;
+    bool loading;                       /* the model of -m is not there yet */
     uint64_t lost_at;                   /* when a connection to the daemon ended; 0 */
     uint64_t drained_at;
     uint64_t accept_at;                 /* nobody is accepted before; 0 */

@@ -86,6 +86,7 @@ static json_t *renamed(const json_t *list)
             json_t *copy = json_copy(one), *labels = json_copy(json_object_get(one, "labels"));
             json_object_set(labels, "model_name", json_object_get(labels, "model"));
             json_object_del(labels, "model");
+            json_object_set_new(copy, "alias_of", json_string(name));
             json_object_set_new(copy, "labels", labels);
             json_object_set_new(copy, "name", json_string(vllm[k].theirs));
             json_array_append_new(found, copy);

@@ -114,7 +114,8 @@ static void say_ready(struct gw_call *call, const char *problem, struct vs_buf *
         return;
     }
     if (r->is_verbose) {
-        vs_buf_printf(out, "[%s] accepting\n[%s] daemon\n", the_gateway->draining ? "-" : "+", link_is_up(the_gateway) ? "+" : "-");
+        vs_buf_printf(out, "[%s] accepting\n[%s] daemon\n", the_gateway->draining || the_gateway->loading ? "-" : "+",
+                      link_is_up(the_gateway) ? "+" : "-");
         json_array_foreach(json_object_get(r->status, "models"), i, model) {
             const char *state = json_string_value(json_object_get(model, "state"));
             bool is_ready = state && (strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0);
@@ -133,7 +134,7 @@ static void done_readyz(struct gw_call *call, size_t ask, const json_t *result, 
     *to = json_incref(value.out);
     if (!r->status || !r->list)
         return;
-    const char *problem = not_ready(r);
+    const char *problem = the_gateway->loading ? "the model is being loaded" : not_ready(r);
     the_gateway->was_ready |= problem == NULL;
     say_ready(call, problem, out);
 }

@@ -1,6 +1,7 @@
 /* prog/veritas/gateway.c - `veritas gateway`: the parent of veritas-gateway. It opens listeners, reads certificates,
  * connects to the daemon (or starts a private one and loads the model), and hands all of it over; again when the daemon was
- * started anew (START asks for it) and on SIGHUP. It starts the gateway again when that dies. */
+ * started anew (START asks for it) and on SIGHUP. It starts the gateway again when that dies. While a private daemon loads its
+ * model, which a process of its own asks for, the gateway answers probes already. */
 #include "prog/veritas/command.h"
 #include "prog/veritas/door.h"
 #include "prog/veritas/serve.h"
@@ -16,6 +17,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -37,8 +39,10 @@ struct parent {
     struct vs_buf secrets;
     char collector[100], collector_path[200];    /* of --otlp; "" when there is none */
     int signal_fd;
-    bool is_up, is_announced, ending;
+    pid_t loader;                        /* > 0: it loads the model */
+    bool is_loading, is_up, is_announced, ending;
     int status;                          /* with which it ends, when that was not asked for */
+    int exit_status;                     /* the loader's, when it has failed */
     uint64_t end_at;
 };
 
@@ -55,6 +59,15 @@ static void drop_spares(struct parent *p)
         vs_client_close(p->spare[i]);
         p->spare[i] = NULL;
     }
+}
+
+static int load(struct parent *p, struct vs_session *s, struct vs_error *err)
+{
+    json_t *settings = json_object();
+    int rc = settings && vs_args_json(p->args, "settings.", settings) == VS_OK
+        ? vs_session_load(s, model_of(p->args), settings, NULL, err) : vs_error_set(err, VS_E_NOMEM, "out of memory");
+    json_decref(settings);
+    return rc;
 }
 
 /* Further connections to a private daemon: it has no place where one could connect, so it is handed sockets. Fewer will do. */
@@ -74,10 +87,11 @@ static void make_spares(struct parent *p)
     json_decref(request);
 }
 
-/* again: the daemon that was there before; a private one never takes the place of a shared one. */
+/* again: the daemon that was there before; a private one never takes the place of a shared one. At first a private one loads
+ * nothing: start_load does. */
 static int open_session(struct parent *p, bool again, struct vs_error *err)
 {
-    unsigned flags = !again ? 0 : p->is_private ? VS_SESSION_PRIVATE : VS_SESSION_RUNNING;
+    unsigned flags = !again ? VS_SESSION_NO_LOAD : p->is_private ? VS_SESSION_PRIVATE : VS_SESSION_RUNNING;
     drop_spares(p);
     if (p->has_session)
         vs_session_close(&p->session);
@@ -88,7 +102,35 @@ static int open_session(struct parent *p, bool again, struct vs_error *err)
         p->is_private = vs_client_is_private(p->session.client);
     if (p->has_session && p->is_private)
         make_spares(p);
-    return rc;
+    if (rc != VS_OK || again || !model_of(p->args))
+        return rc;
+    bool loads = p->is_private ? !p->spare[SPARES - 1] : vs_session_is_path(model_of(p->args));
+    p->is_loading = p->is_private && !loads;
+    return loads ? load(p, &p->session, err) : vs_session_choose(&p->session, model_of(p->args), err);
+}
+
+static int loader_main(struct parent *p)
+{
+    struct vs_session s = { .client = p->spare[SPARES - 1], .silent = true };
+    struct vs_error err = { 0 };
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigprocmask(SIG_SETMASK, &p->home.old_mask, NULL);
+    close(vs_client_fd(p->session.client));      /* the daemon ends with the parent's */
+    return load(p, &s, &err) == VS_OK ? 0 : vs_fail(&err);
+}
+
+/* By a process, as opening and reading take time; over the last of the spare connections. */
+static int start_load(struct parent *p, struct vs_error *err)
+{
+    fflush(NULL);
+    p->loader = fork();
+    if (p->loader == 0)
+        _exit(loader_main(p));
+    if (p->loader < 0)
+        return vs_error_set(err, VS_E_SYSTEM, "cannot start a process: %s", strerror(errno));
+    vs_client_close(p->spare[SPARES - 1]);
+    p->spare[SPARES - 1] = NULL;
+    return VS_OK;
 }
 
 /* Is that said by an option, by the daemon, or, of one of our own, by the policy? */
@@ -215,12 +257,26 @@ static int start_gateway(struct parent *p, struct vs_error *err)
     return VS_OK;
 }
 
+/* Certificates, and whether the model is there. It answers READY. */
+static void send_settings(struct parent *p)
+{
+    struct vs_buf text = { 0 };
+    vs_buf_str(&text, p->is_loading ? "{\"loading\":true" : "{\"loading\":false");
+    if (p->secrets.n > 2)
+        vs_buf_char(&text, ',');
+    vs_buf_add(&text, p->secrets.data + 1, p->secrets.n - 1);
+    if (text.status == VS_OK)
+        vs_conn_send(&p->control, VS_MSG_SETTINGS, 0, 0, text.data, text.n, -1);
+    explicit_bzero(text.data, text.n);
+    vs_buf_clear(&text);
+}
+
 /* It has locked itself in: it gets everything, and says READY. */
 static int on_hello(struct parent *p, const struct vs_frame *f)
 {
     (void)f;
     p->control.state = VS_AT_OPEN;
-    vs_conn_send(&p->control, VS_MSG_SETTINGS, 0, 0, p->secrets.data, p->secrets.n, -1);
+    send_settings(p);
     hand_on(p, 1);                       /* first: who connects meanwhile waits */
     for (size_t i = 0; i < p->door.n; i++) {
         const struct door_listener *l = &p->door.listeners[i];
@@ -245,6 +301,8 @@ static int on_ready(struct parent *p, const struct vs_frame *f)
 {
     (void)f;
     p->is_up = true;
+    if (p->is_loading)
+        return VS_OK;
     for (size_t i = 0; i < p->door.n && !p->is_announced; i++)
         if (p->door.listeners[i].url[0])
             printf("listening %s\n", p->door.listeners[i].url);
@@ -320,6 +378,8 @@ static void end(struct parent *p)
     uint64_t time = p->ending ? 0 : drain_ns(p);        /* a second signal is impatient */
     p->ending = true;
     p->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
+    if (p->loader > 0)
+        kill(p->loader, SIGKILL);
     vs_store_u32le(ms, (uint32_t)(time / MS));
     vs_notify_send(&p->home.notify, "STOPPING=1");
     if (p->control.fd >= 0)
@@ -338,7 +398,7 @@ static void reload(struct parent *p)
     vs_buf_clear(&p->secrets);
     p->secrets = fresh;
     if (p->control.fd >= 0 && p->is_up)
-        vs_conn_send(&p->control, VS_MSG_SETTINGS, 0, 0, p->secrets.data, p->secrets.n, -1);
+        send_settings(p);
 }
 
 static void child_ended(struct parent *p, int status)
@@ -358,6 +418,20 @@ static void child_ended(struct parent *p, int status)
     vs_say_event(VS_LOG_WARNING, "gateway_died", "gateway: veritas-gateway died: %s; it is started again", why);
 }
 
+static void loader_ended(struct parent *p, int status)
+{
+    p->loader = 0;
+    if (status == 0) {
+        p->is_loading = false;
+        if (p->control.fd >= 0 && p->is_up)
+            send_settings(p);
+    } else if (!p->ending) {
+        p->ending = true;
+        p->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : vs_status_exit(VS_E_DIED);
+        process_kill(&p->child);
+    }
+}
+
 static void take_signals(struct parent *p)
 {
     struct signalfd_siginfo info;
@@ -370,6 +444,8 @@ static void take_signals(struct parent *p)
     int status;
     if (p->child.pid > 0 && waitpid(p->child.pid, &status, WNOHANG) == p->child.pid)
         child_ended(p, status);          /* a private daemon is waited for by its session */
+    if (p->loader > 0 && waitpid(p->loader, &status, WNOHANG) == p->loader)
+        loader_ended(p, status);
 }
 
 static void loop(struct parent *p)
@@ -497,7 +573,8 @@ static int set_up(struct parent *p, struct vs_error *err)
     if (p->signal_fd < 0 || p->home.null_fd < 0 || pipe2(p->home.lifeline, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
     vs_notify_open(&p->home.notify);
-    return start_gateway(p, err);
+    int started = p->is_loading ? start_load(p, err) : VS_OK;
+    return started == VS_OK ? start_gateway(p, err) : started;
 }
 
 int vs_command_gateway(const struct vs_args *args)
@@ -520,6 +597,10 @@ int vs_command_gateway(const struct vs_args *args)
         vs_fail(&err);
     }
     process_kill(&p->child);
+    if (p->loader > 0) {
+        kill(p->loader, SIGKILL);
+        waitpid(p->loader, NULL, 0);
+    }
     vs_conn_clear(&p->control);
     drop_spares(p);
     if (p->has_session)
@@ -527,5 +608,5 @@ int vs_command_gateway(const struct vs_args *args)
     door_close(&p->door);
     vs_buf_clear(&p->secrets);
     vs_notify_close(&p->home.notify);
-    return vs_status_exit(rc);
+    return p->exit_status ? p->exit_status : vs_status_exit(rc);
 }

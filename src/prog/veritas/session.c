@@ -298,6 +298,17 @@ static int open_adapters(json_t *settings, struct vs_files *io, json_t **ret_set
     return rc;
 }
 
+int vs_session_choose(struct vs_session *s, const char *model, struct vs_error *err)
+{
+    if (vs_session_is_path(model))
+        return name_file(model, s->model) ? VS_OK : vs_error_set(err, errno == ENOENT ? VS_E_NOT_FOUND : VS_E_SYSTEM,
+                                                                 "the model %s: %s", model, strerror(errno));
+    int rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err);
+    if (rc == VS_OK)
+        snprintf(s->model, sizeof s->model, "%s", model);
+    return rc;
+}
+
 int vs_session_load(struct vs_session *s, const char *model, json_t *settings, json_t **ret_result, struct vs_error *err)
 {
     struct vs_files files = { 0 };
@@ -315,10 +326,9 @@ int vs_session_load(struct vs_session *s, const char *model, json_t *settings, j
         vs_files_close(&files);
         return rc;
     }
-    rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err);
+    rc = vs_session_choose(s, model, err);
     if (rc != VS_OK)
         return rc;
-    snprintf(s->model, sizeof s->model, "%s", model);
     rc = open_adapters(settings, &files, &all, err);
     if (rc == VS_OK)
         rc = send_load(s, files.n ? &files : NULL, all, ret_result, err);
@@ -419,8 +429,8 @@ int vs_session_open(struct vs_session *s, const struct vs_args *args, const char
         goto out;
     if (vs_session_is_path(model) || json_object_size(settings) > 0 || vs_client_is_private(s->client))
         rc = vs_session_load(s, model, settings, &result, err);
-    else if ((rc = vs_model_name_is_valid(model) ? VS_OK : vs_model_path(model, s->model, sizeof s->model, err)) == VS_OK)
-        snprintf(s->model, sizeof s->model, "%s", model);
+    else
+        rc = vs_session_choose(s, model, err);
 out:
     json_decref(result);
     json_decref(settings);

@@ -37,6 +37,9 @@ enum {
 /* Are the variables right that processes of ours read? VS_E_INVALID: else the first of them would die of it. */
 int vs_session_check_variables(struct vs_error *err);
 
+/* Which model the session is about, as the daemon will know it; nothing is loaded. */
+int vs_session_choose(struct vs_session *s, const char *model, struct vs_error *err);
+
 /* model NULL: the session is about no model. On failure nothing is left open. */
 int vs_session_open(struct vs_session *s, const struct vs_args *args, const char *model, unsigned flags, struct vs_error *err);
 /* To look into files that are open already (borrowed): a private daemon, which knows them by the name that the kernel knows. */
