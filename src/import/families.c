@@ -1,7 +1,7 @@
 /* import/families.c - the table of architectures. Source: the published configurations of the models, and which keys their
  * converters write. A new Llama-like model is a row here, and keys in keys.c. */
 #include "import/internal.h"
-#include "base/buf.h"
+#include "import/keys.h"
 
 #include <string.h>
 
@@ -223,7 +223,9 @@ enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
 const struct vs_family *vs_gb_find_architecture(const struct vs_gguf *g, struct vs_error *err)
 {
     struct vs_str name;
-    int r = vs_entries_str(vs_gguf_entries(g), "general.architecture", &name, err);
+    int r = vs_keys_check_type(g, err);
+    if (r == VS_OK)
+        r = vs_entries_str(vs_gguf_entries(g), "general.architecture", &name, err);
     if (r == VS_E_NOT_FOUND) {
         vs_error_set(err, VS_E_MALFORMED, "model: general.architecture is missing");
         return NULL;
@@ -233,12 +235,8 @@ const struct vs_family *vs_gb_find_architecture(const struct vs_gguf *g, struct 
     for (size_t i = 0; i < N_ARCHITECTURES; i++)
         if (strlen(architectures[i].name) == name.n && memcmp(architectures[i].name, name.data, name.n) == 0)
             return &architectures[i];
-    struct vs_buf list = { 0 };
-    for (size_t i = 0; i < N_ARCHITECTURES; i++)
-        vs_buf_printf(&list, "%s%s", i ? ", " : "", architectures[i].name);
-    vs_error_set(err, VS_E_UNSUPPORTED, "model: architecture '%s' is not supported; supported are: %s",
-                 vs_str_shown(name).text, list.data ? list.data : "");
-    vs_buf_clear(&list);
+    vs_error_set(err, VS_E_UNSUPPORTED, "model: architecture '%s' is not supported; `veritas inspect --formats` lists those that "
+                 "are", vs_str_shown(name).text);
     return NULL;
 }
 

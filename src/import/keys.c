@@ -255,7 +255,7 @@ static int check_neutral(const struct vs_entry *kv, const struct known *k, struc
     return VS_OK;
 }
 
-static int check_type(const struct vs_gguf *g, struct vs_error *err)
+int vs_keys_check_type(const struct vs_gguf *g, struct vs_error *err)
 {
     struct vs_str type;
     int r = vs_entries_str(vs_gguf_entries(g), "general.type", &type, err);
@@ -269,8 +269,8 @@ int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_e
 {
     size_t n = strlen(architecture);
     uint32_t n_parts;
-    int r = check_type(g, err);
-    if (r == VS_OK && vs_entries_u32(vs_gguf_entries(g), "split.count", &n_parts, NULL) == VS_OK && n_parts > 1
+    int r = VS_OK;
+    if (vs_entries_u32(vs_gguf_entries(g), "split.count", &n_parts, NULL) == VS_OK && n_parts > 1
         && n_parts != vs_gguf_n_parts(g))
         r = vs_error_set(err, VS_E_MALFORMED, "model: split.count: this file is one of %u parts; the others are found when their "
                          "names end in -00001-of-%05u.gguf and so on, and the first is named", n_parts, n_parts);

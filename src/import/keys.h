@@ -8,6 +8,9 @@
 #include "base/status.h"
 #include "import/gguf.h"
 
+/* Refuses what is no model by itself: an adapter, an imatrix, what sees images; often of no known architecture. */
+int vs_keys_check_type(const struct vs_gguf *g, struct vs_error *err);
+
 /* VS_OK, or VS_E_UNSUPPORTED / VS_E_MALFORMED with a text that names the first key that stands in the way. */
 int vs_keys_check(const struct vs_gguf *g, const char *architecture, struct vs_error *err);
 #endif
