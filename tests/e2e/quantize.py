@@ -106,7 +106,9 @@ def main():
             ours, theirs = (json.loads(veritas("compare", full, f, *window).stdout)["mean_kl"] for f in (out, rounded))
             check(f"{name}: better than rounding", ours < theirs, f"{ours} {theirs}")
             print(f"{name}: mean KL {ours:.2e}, rounded to the nearest {theirs:.2e}", flush=True)
-        check("compare as text", "mean KL" in veritas("compare", full, out, "--ctx", "32", "-f", text).stdout)
+        p = veritas("compare", full, out, "--ctx", "32", "-f", text)
+        check("compare as text", "mean KL" in p.stdout)
+        check("one progress over all windows", "comparing windows: 0 of " in p.stderr and "logits:" not in p.stderr, p.stderr)
 
         # which type goes where
         veritas("quantize", full, out, "--type", "Q4_K_M", "--tensor", "*ffn_up*=Q8_0", "--tensor", "output.weight=F16")

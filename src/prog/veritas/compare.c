@@ -252,6 +252,7 @@ static int prepare(struct comparison *c, const struct vs_args *args, const char 
     if (rc == VS_OK && c->n_ids < 2 * c->ctx)
         rc = vs_error_set(err, VS_E_INVALID, "the text has %zu tokens; at least %zu are needed (two windows of --ctx)", c->n_ids,
                           2 * c->ctx);
+    c->a.session.hidden = c->b.session.hidden = true;
     if (rc == VS_OK && (rc = vocabulary(&c->a, &c->n_vocab, err)) == VS_OK && (rc = vocabulary(&c->b, &n_vocab_b, err)) == VS_OK
         && n_vocab_b != c->n_vocab)
         rc = vs_error_set(err, VS_E_INVALID, "%s chooses from %zu tokens and %s from %zu: their predictions can't be compared",
@@ -271,14 +272,18 @@ static int prepare(struct comparison *c, const struct vs_args *args, const char 
 
 static int compare(struct comparison *c, int64_t bos, struct vs_error *err)
 {
+    struct vs_progress progress = { .what = "comparing windows" };
+    size_t n = c->n_ids / c->ctx;
     int rc = VS_OK;
-    for (; rc == VS_OK && c->window < c->n_ids / c->ctx; c->window++) {
+    for (; rc == VS_OK && c->window < n; c->window++) {
+        vs_progress_show(&progress, c->window, n);
         rewind(c->spool);
         if ((rc = read_window(c, &c->a, take_a, bos, err)) != VS_OK)
             break;
         rewind(c->spool);
         rc = read_window(c, &c->b, take_b, bos, err);
     }
+    vs_progress_end(&progress);
     return rc;
 }
 

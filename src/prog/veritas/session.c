@@ -70,7 +70,7 @@ static bool name_file(const char *path, char ret[PATH_MAX])
 static void show_progress(struct vs_session *s, const json_t *event)
 {
     const char *what = json_string_value(json_object_get(event, "what"));
-    if (s->silent && !isatty(2))
+    if (s->hidden || (s->silent && !isatty(2)))
         return;
     if (what && strncmp(what, s->what, sizeof s->what - 1) != 0) {
         vs_progress_end(&s->progress);

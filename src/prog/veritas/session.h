@@ -22,6 +22,7 @@ struct vs_session {
     int64_t deadline_ms;                 /* of every request; 0: none */
     const char *when_full;               /* what else can be done about a full context: "/clear ..."; NULL */
     bool silent;                         /* progress on a terminal only */
+    bool hidden;                         /* no progress: the command shows its own, over many calls */
     struct vs_progress progress;
     char what[64];
 };
