@@ -14,6 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures"))
 import malformed as gguf                # noqa: E402
+from processes import child             # noqa: E402
 
 BIN = os.path.abspath(sys.argv.pop(1))
 # Random models say control characters, and here each byte is compared: the policy lets them stay.
@@ -209,6 +210,17 @@ class Api(Gateway):
             begun = time.monotonic()
             self.json(path, body, 400)
             self.assertLess(time.monotonic() - begun, 10, path)
+
+    def test_many_results_of_calls(self):
+        """The call of each is looked up, not looked for, which would hold up everybody else."""
+        def seconds():
+            with open(f"/proc/{child(self.gateway.pid, 'veritas-gateway')}/stat") as f:
+                return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+        begun = seconds()
+        results = [{"type": "tool_result", "tool_use_id": "x"}] * 60000
+        e = self.json(MESSAGES, self.chat(messages=[{"role": "user", "content": results}]), 400)["error"]
+        self.assertIn("the prompt has", e["message"])
+        self.assertLess(seconds() - begun, 5)
 
     def test_no_seed_is_seed_0(self):
         free = self.json(CHAT, self.chat(temperature=1))["choices"]

@@ -74,6 +74,7 @@ struct making {
     json_t *list;                       /* all messages so far */
     struct vs_buf reasoning;
     json_t *parts, *calls;              /* texts; NULL: none */
+    json_t *names;                      /* of the tools that were called, by the ids of the calls */
     const json_t *message;              /* theirs, for its zone */
 };
 
@@ -100,19 +101,6 @@ static void add_text(struct making *m, json_t *part)
     json_array_append_new(m->parts, part);
 }
 
-/* What a tool that was called with this id is named: some templates show it beside its result. */
-static json_t *name_of_call(const json_t *list, const json_t *id)
-{
-    for (size_t i = json_array_size(list); i-- > 0;) {
-        size_t k;
-        const json_t *call;
-        json_array_foreach(json_object_get(json_array_get(list, i), "tool_calls"), k, call)
-            if (json_equal(json_object_get(call, "id"), id))
-                return json_object_get(json_object_get(call, "function"), "name");
-    }
-    return NULL;
-}
-
 static int add_result(struct gw_reading *r, struct making *m, const char *at, const json_t *block)
 {
     json_t *id = json_object_get(block, "tool_use_id"), *content = json_object_get(block, "content"), *text = NULL;
@@ -124,8 +112,8 @@ static int add_result(struct gw_reading *r, struct making *m, const char *at, co
     if (rc != VS_OK)
         return rc;
     json_t *message = json_pack("{s:s, s:o, s:O}", "role", "tool", "content", text ? text : json_string(""), "tool_call_id", id);
-    json_t *name = name_of_call(m->list, id);
-    if (name)
+    json_t *name = json_object_getn(m->names, json_string_value(id), json_string_length(id));
+    if (name)                           /* some templates show it beside the result */
         json_object_set(message, "name", name);
     gw_copy_zone(message, block);
     json_array_append_new(m->list, message);
@@ -139,6 +127,7 @@ static int add_call(struct gw_reading *r, struct making *m, const char *at, cons
         return gw_refuse_at(r, at, "invalid_value", "id, name (strings) and input (an object) are needed");
     struct vs_buf text = { 0 };
     vs_json_dump(input, &text);
+    json_object_setn(m->names, json_string_value(id), json_string_length(id), name);
     m->calls = m->calls ? m->calls : json_array();
     json_array_append_new(m->calls, json_pack("{s:O, s:s, s:{s:O, s:o}}", "id", id, "type", "function", "function", "name", name,
                                               "arguments", vs_json_text(text.data, text.n)));
@@ -204,7 +193,7 @@ static int add_message(struct gw_reading *r, struct making *m, size_t i, const j
 
 static int read_messages(struct gw_reading *r, const json_t *v)
 {
-    struct making m = { .list = json_array() };
+    struct making m = { .list = json_array(), .names = json_object() };
     size_t i, n = json_array_size(v);
     const json_t *message;
     int rc = n ? VS_OK : gw_refuse(r, "invalid_value", "a list of at least one message is needed");
@@ -216,6 +205,7 @@ static int read_messages(struct gw_reading *r, const json_t *v)
     json_decref(m.parts);
     vs_buf_clear(&m.reasoning);
     json_decref(m.calls);
+    json_decref(m.names);
     if (rc == VS_OK)
         return gw_put(r, "messages", m.list);
     json_decref(m.list);
