@@ -77,6 +77,7 @@ static const struct known known[] = {
     { "attention.recurrent_layers", DELTAS, READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", "mamba", READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", NULL, NEUTRAL, { 0, 0 }, "norms of the steps" },
+    { "ssm.", NULL, HARMLESS, { 0 }, "sizes of layers whose tensors are refused where there are any" },
 
     /* norms and scales */
     { "attention.layer_norm_epsilon", LAYER_NORM, READ, { 0 }, NULL },
@@ -178,8 +179,8 @@ static const struct known known[] = {
     { "expert_count", NULL, NEUTRAL, { 0, 0 }, "experts, which models of this architecture do not have" },
     { "expert_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_shared_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
-    { "expert_feed_forward_length", NULL, NEUTRAL, { 0, 0 }, "experts" },
-    { "expert_shared_feed_forward_length", NULL, NEUTRAL, { 0, 0 }, "experts" },
+    { "expert_feed_forward_length", NULL, HARMLESS, { 0 }, "a width, of experts whose tensors are refused where there are any" },
+    { "expert_shared_feed_forward_length", NULL, HARMLESS, { 0 }, "the same" },
     { "expert_group_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_group_used_count", NULL, NEUTRAL, { 0, 0 }, "experts" },
     { "expert_gating_func", NULL, NEUTRAL, { 0, 0 }, "experts" },

@@ -174,12 +174,13 @@ static void read_parallel(struct vs_builder *b)
         b->parallel = v != 0;
 }
 
-/* Which layers have experts. Without experts nothing may be said about them. */
+/* Which layers have experts. Without experts nothing may be said about them but how wide they would be, which the converter of
+ * Granite 4 writes for all. */
 static void read_experts(struct vs_builder *b)
 {
-    static const char *const others[] = { "expert_used_count", "expert_shared_count", "expert_feed_forward_length",
-                                          "expert_shared_feed_forward_length", "expert_group_count", "expert_group_used_count",
-                                          "expert_gating_func", "expert_weights_norm", "leading_dense_block_count" };
+    static const char *const others[] = { "expert_used_count", "expert_shared_count", "expert_group_count",
+                                          "expert_group_used_count", "expert_gating_func", "expert_weights_norm",
+                                          "leading_dense_block_count" };
     char key[128];
     b->expert_step = 1;
     b->gating = b->arch->experts.gating;

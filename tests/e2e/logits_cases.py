@@ -120,6 +120,9 @@ KEYS |= {
     "gptneox": "--arch gptneox --rot 4 --biases --qkv 2 " + GROUPED + "--key .use_parallel_residual=bool:1",
     "gptneox-serial": "--arch gptneox --rot 4 --biases " + GROUPED + "--key .use_parallel_residual=bool:0",
     "starcoder2": "--arch starcoder2 --biases " + GROUPED,
+    "granite-4": "--arch granite " + GROUPED + "--key .expert_count=u32:0 --key .expert_used_count=u32:0 "
+                 "--key .expert_shared_feed_forward_length=u32:128 --key .ssm.conv_kernel=u32:4 "
+                 "--key .ssm.state_size=u32:128 --key .rope.scaling.finetuned=bool:1",
     "starcoder2-window": "--arch starcoder2 --biases " + GROUPED + "--key .attention.sliding_window=u32:8",
     "llama-window": "--arch llama " + GROUPED + "--key .attention.sliding_window=u32:8",
     "nemotron": "--arch nemotron --rot 8 " + GROUPED,
@@ -177,7 +180,9 @@ KEYS |= {
     "falcon-h1": "--arch falcon-h1 --taps 4 " + GROUPED,
     "granitehybrid": "--arch granitehybrid --taps 4 --tied " + GROUPED + "--key .embedding_scale=f32:3 "
                      "--key .residual_scale=f32:0.4 --key .logit_scale=f32:2.5 --key .attention.scale=f32:0.11",
-    "granitehybrid-no-rope": "--arch granitehybrid --taps 4 " + GROUPED + "--key .rope.scaling.finetuned=bool:0",
+    "granitehybrid-no-rope": "--arch granitehybrid --taps 4 " + GROUPED + "--key .rope.scaling.finetuned=bool:0 "
+                             "--key .expert_count=u32:0 --key .expert_used_count=u32:0 "
+                             "--key .expert_shared_feed_forward_length=u32:96",
     "nemotron_h": "--arch nemotron_h --taps 4 " + GROUPED,
     "lfm2-no-attention": "--arch lfm2 --window 0 --attend 9 --taps 1 " + GROUPED,
 }
