@@ -254,6 +254,13 @@ class Audit(LogTest):
         self.stop(daemon)
         with open(f"{self.log}/{self.files()[0]}", "rb") as f:
             whole = f.read()
+        for name in ("signing.key", "text.key"):
+            os.chmod(f"{self.log}/{name}", 0o640)
+            daemon = self.serve("u")
+            self.assertNotEqual(daemon.wait(30), 0)
+            self.running.remove(daemon)
+            self.assertIn(name + ": others may read it", self.said_so())
+            os.chmod(f"{self.log}/{name}", 0o600)
         for what in ("link", "changed"):
             path = f"{self.log}/{self.files()[-1]}"
             if what == "link":

@@ -112,7 +112,7 @@ class LogTest(Daemons, unittest.TestCase):
             return f.read()
 
     def put(self, name, text):
-        with open(f"{self.log}/{name}", "wb") as f:
+        with open(f"{self.log}/{name}", "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
             f.write(text)
 
     def files(self):

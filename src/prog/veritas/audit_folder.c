@@ -95,6 +95,17 @@ int audit_file_open(int dir, const char *name, int flags, struct vs_error *err)
     return fd;
 }
 
+int audit_secret_open(int dir, const char *name, struct vs_error *err)
+{
+    struct stat st;
+    int fd = audit_file_open(dir, name, O_RDWR | O_CREAT, err);
+    if (fd < 0 || (fstat(fd, &st) == 0 && !(st.st_mode & 077) && st.st_uid == geteuid()))
+        return fd;
+    vs_error_set(err, VS_E_DENIED, "%s: others may read it, or it is another user's; chmod 600", name);
+    close(fd);
+    return -1;
+}
+
 /* With all that leads to it. */
 static bool make_folder(const char *path)
 {

@@ -25,6 +25,8 @@ void audit_files_clear(struct audit_files *f);
 
 /* Opens a regular file of dir that is no link; flags as open() has them. -1 and err. */
 int audit_file_open(int dir, const char *name, int flags, struct vs_error *err);
+/* The same of a file with a key in it, which nobody else may read: made 0600. */
+int audit_secret_open(int dir, const char *name, struct vs_error *err);
 /* The folder at path, which is made when `make` is true (0700); it must be the caller's own, and nobody else may write into it. */
 int audit_folder_open(const char *path, bool make, struct vs_error *err);
 

@@ -86,7 +86,7 @@ static int read_boot(char ret[VS_BOOT_HEX], struct vs_error *err)
 static int read_key(struct writer *w, struct vs_error *err)
 {
     uint8_t key[KEY_BYTES];
-    int fd = audit_file_open(w->dir_fd, "text.key", O_RDWR | O_CREAT, err);
+    int fd = audit_secret_open(w->dir_fd, "text.key", err);
     if (fd < 0)
         return err->code;
     ssize_t n = pread(fd, key, sizeof key, 0);
@@ -164,10 +164,11 @@ static void close_all(const int fds[N_CHILD_FDS])
 static int open_signing(const struct supervisor *s, int fds[N_CHILD_FDS], struct vs_error *err)
 {
     static const struct { enum child_fd fd; const char *name; int flags; } files[] = {
-        { FD_KEY, "signing.key", O_RDWR | O_CREAT }, { FD_KEYS, "keys", O_RDWR | O_APPEND | O_CREAT },
-        { FD_NOTES, "checkpoints", O_RDWR | O_APPEND | O_CREAT },
+        { FD_KEYS, "keys", O_RDWR | O_APPEND | O_CREAT }, { FD_NOTES, "checkpoints", O_RDWR | O_APPEND | O_CREAT },
     };
     size_t n = sizeof files / sizeof *files - s->writer.is_signer;      /* a signer has no checkpoints */
+    if ((fds[FD_KEY] = audit_secret_open(s->writer.dir_fd, "signing.key", err)) < 0)
+        return err->code;
     for (size_t i = 0; i < n; i++)
         if ((fds[files[i].fd] = audit_file_open(s->writer.dir_fd, files[i].name, files[i].flags, err)) < 0)
             return err->code;
