@@ -19,7 +19,7 @@ import unittest
 import client as c
 import receipt_format as r
 from audit_log import BIN, VERITAS, LogTest, answers
-from audit_writer import ANSWER, Writer, record
+from audit_writer import ANSWER, RECEIPT, SOURCE, Frames, Writer, frame, record
 from processes import below
 
 ALL = os.environ.get("VERITAS_FAULTS") == "all"
@@ -206,6 +206,30 @@ class Faults(LogTest):
                 self.assertEqual([verdict["closed"] for _, verdict in [changes.judge()]], [True], at)
                 torn += b'"torn":' in self.read(f"{self.log}/{name}")
         self.assertGreater(torn, 10)
+
+    def test_statement_of_another_record(self):
+        """What is signed of the log is a record of that broker, and is written."""
+        self.stop(self.serve())
+        subprocess.run([VERITAS, "run", "-m", "one", "--raw", "-n", "3", "--receipt", self.dir + "/receipt", "a"],
+                       env={**self.env, "XDG_STATE_HOME": self.dir}, check=True, capture_output=True)
+        with open(self.dir + "/receipt") as f:
+            statement = r.statement_of(json.load(f))
+        writer = Writer(BIN, self.log)
+        try:
+            writer.broker.sendall(record(1, {**ANSWER, "event": "request"}) + record(2, ANSWER))
+            for source, number, is_signed in ((SOURCE, 1, True), (SOURCE, 2, True), (SOURCE, 3, False), (SOURCE[::-1], 1, False),
+                                              (SOURCE, 1, True)):
+                statement["predicate"]["log"] = {"source": source, "record": number}
+                writer.broker.sendall(frame(RECEIPT, r.spelled(statement), 1))
+                frames, kind = Frames(writer.broker), 0
+                while kind not in (RECEIPT, None):
+                    kind, _, data = frames.next()
+                self.assertEqual(kind == RECEIPT, is_signed, (source, number))
+                if not is_signed:
+                    writer.connect()
+        finally:
+            self.assertEqual(writer.stop(), 0)
+        self.verify()
 
     def put_all(self, files):
         for name in set(os.listdir(self.log)) - set(files):

@@ -12,7 +12,8 @@ import threading
 from processes import place
 
 HEADER = struct.Struct("<IHHQ")
-HELLO, READY, STOP, BROKER, RECORD, WRITTEN, SEGMENT, NAMED = 0x01, 0x60, 0x71, 0x7c, 0x7e, 0x7f, 0x80, 0x81
+HELLO, RECEIPT, READY, STOP, BROKER, RECORD, WRITTEN, SEGMENT, NAMED = 0x01, 0x45, 0x60, 0x71, 0x7c, 0x7e, 0x7f, 0x80, 0x81
+SOURCE = "0123456789abcdef"             # which broker
 LOG_FD, LOCK_FD, KEY_FD, KEYS_FD, NOTES_FD = 6, 7, 8, 9, 10
 ANSWER = {"event": "answer", "request": 7, "type": "generate", "number": 123456, "uid": 1000, "pid": 4242, "client": "veritas run",
           "role": "admin", "model": "smollm2-135m-instruct", "model_digest": "ab" * 32, "finish": "length", "status_id": 1,
@@ -91,11 +92,18 @@ class Writer:
         self.settled = threading.Event()
         self.serving.start()
         self.settled.wait(30)
-        self.broker, theirs = socket.socketpair()
+        self.broker = None
         if self.was_ready:
-            give(self.control, BROKER, theirs.fileno())
-            self.broker.sendall(frame(HELLO, b'{"source":"0123456789abcdef"}'))
+            self.connect()
+
+    def connect(self):
+        """As a broker, again after it refused one."""
+        if self.broker:
+            self.broker.close()
+        self.broker, theirs = socket.socketpair()
+        give(self.control, BROKER, theirs.fileno())
         theirs.close()
+        self.broker.sendall(frame(HELLO, json.dumps({"source": SOURCE}).encode()))
 
     def serve(self):
         frames, fd, part = Frames(self.control), -1, self.folder + "/next.part"
@@ -127,5 +135,6 @@ class Writer:
         status = self.process.wait()
         self.serving.join()
         self.control.close()
-        self.broker.close()
+        if self.broker:
+            self.broker.close()
         return status

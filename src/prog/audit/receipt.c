@@ -91,13 +91,20 @@ void receipt_keep(struct audit *a, const struct vs_frame *f)
     a->kept_id = a->kept.status == VS_OK ? f->id : 0;
 }
 
+/* What it says of the log: nothing, or a record of this broker that is written. */
+static bool is_of_log(const struct audit *a, const struct vs_statement *s)
+{
+    return !s->has_log || (!a->is_signer && strcmp(s->log.source, a->source) == 0 && s->log.record <= a->n_taken);
+}
+
 void receipt_sign(struct audit *a, const struct vs_frame *f)
 {
     struct vs_statement statement;
     struct vs_error why;
     struct vs_buf out = { .limit = VS_MAX_RECEIPT };
     log_flush(a);
-    if (!a->source[0] || vs_statement_parse((const char *)f->data, f->n, VS_STATEMENT_WHOLE, &statement, &why) != VS_OK) {
+    if (!a->source[0] || vs_statement_parse((const char *)f->data, f->n, VS_STATEMENT_WHOLE, &statement, &why) != VS_OK
+        || !is_of_log(a, &statement)) {
         vs_conn_clear(&a->broker);      /* it is not itself any more */
         return;
     }
