@@ -269,6 +269,28 @@ class Limits(processes.Waiting, unittest.TestCase):
             return ended or m["running"] + m["queued"] == 4
         self.assertTrue(any(attempt() for _ in range(5)), "it waited until one of the four was through")
 
+    def test_what_is_urgent_does_not_wait_for_ones_own(self):
+        """Two long answers of low priority have both places of the step: the same client's urgent question is answered at once."""
+        subprocess.run([BIN + "/mkmodel", "--ctx", "16384", "-o", self.dir + "/models/long.gguf"], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.serve("--parallel", "2")
+        x = self.client()
+
+        def ask(n, priority):
+            return x.request(c.GENERATE, {"model": "long", "tokens": [5], "max_tokens": n, "ignore_eos": True, "priority": priority,
+                                          "speculation": "off", "logits_hash": True, "sampling": {"temperature": 1}})
+        low, seen, ends = [ask(4000, "low") for _ in range(2)], set(), {}
+        while len(seen) < 2:
+            e = x.event()
+            seen |= {e.request} if e.kind == c.TOKEN else set()
+        high = ask(5, "high")
+        while len(ends) < 3:
+            e = x.event()
+            ends.update({e.request: e.value} if e.kind == c.COMPLETE else {})
+        self.assertEqual(list(ends)[0], high)
+        self.assertEqual(len({ends[number]["logits_hash"] for number in low}), 1)       # to one of them it was a pause
+        self.assertEqual(self.models()["long"]["preemptions"], 1)
+
     def test_places_are_given_up_at_any_moment(self):
         """Also when an answer just begins: nobody is told twice, and nobody less."""
         self.serve("--parallel", "2")

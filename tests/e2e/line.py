@@ -300,6 +300,22 @@ class Line(unittest.TestCase):
         self.ask(y, "late")
         self.assertEqual(worker.take()[2]["prompt"], "late")
 
+    def test_urgent_ones_of_one_client_do_not_wait_for_its_own(self):
+        """All that a process may have is of low priority: the next ones of a higher class are given all the same, half as many."""
+        x, y = self.client(), self.client(another=True)
+        worker = self.loaded(x)
+        for i in range(6):
+            self.ask(x, "low", priority="low")
+        self.assertEqual([worker.take()[2]["prompt"] for _ in range(4)], ["low"] * 4)
+        self.assertEqual(worker.hears_nothing(), None)
+        for i in range(3):
+            self.ask(x, "high %d" % i, priority="high")
+        self.assertEqual([worker.take()[2]["prompt"] for _ in range(2)], ["high 0", "high 1"])
+        self.assertEqual(worker.hears_nothing(), None)
+        for i in range(2):                                  # the last quarter of the places is for others
+            self.ask(y, "y")
+            self.assertEqual(worker.take()[2]["prompt"], "y")
+
     def test_who_has_too_many_places_gives_one_up(self):
         """Two processes have all; a third comes: one that has sent nothing goes back into the line, its last, and waits there."""
         x, y, z = self.client(), self.client(another=True), self.client(another=True)

@@ -9,6 +9,8 @@
  * the time when he asked for nothing: he begins at the count of who was begun last. */
 #include "prog/broker/broker.h"
 
+#include <string.h>
+
 unsigned line_priority(const struct broker *b, const struct request *r)
 {
     uint64_t risen = (b->now - r->arrived_at) / RISE_TIME;
@@ -35,17 +37,35 @@ static bool comes_before(const struct broker *b, const struct request *x, const 
     return order < 0 || (order == 0 && x->arrived_at < y->arrived_at);
 }
 
+static void count_none(struct client *c)
+{
+    c->n_runs = 0;
+    memset(c->n_of_class, 0, sizeof c->n_of_class);
+}
+
 /* Places of the worker that each client of the line has. */
-static void count_runs(const struct model *m)
+static void count_runs(const struct broker *b, const struct model *m)
 {
     for (struct request *r = m->queue.first; r; r = r->next)
-        r->client->n_runs = 0;
+        count_none(r->client);
     for (struct run *run = m->runs; run; run = run->next)
         if (run->request)
-            run->request->client->n_runs = 0;
+            count_none(run->request->client);
     for (struct run *run = m->runs; run; run = run->next)
-        if (run->request)
+        if (run->request) {
             run->request->client->n_runs++;
+            run->request->client->n_of_class[line_priority(b, run->request)]++;
+        }
+}
+
+/* Its client has no more than fit into a step; what is of a lower class does not stand in its way, for there the worker chooses.
+ * But a quarter of all places is for others in any case. */
+static bool has_place(const struct broker *b, const struct model *m, const struct request *r)
+{
+    unsigned n = 0;
+    for (unsigned class = 0; class <= line_priority(b, r); class++)
+        n += r->client->n_of_class[class];
+    return n < m->parallel && r->client->n_runs < m->parallel + m->parallel / 2;
 }
 
 struct request *line_next(struct broker *b, const struct model *m)
@@ -54,9 +74,9 @@ struct request *line_next(struct broker *b, const struct model *m)
     for (const struct run *run = m->runs; run; run = run->next)
         if (run->is_alone)
             return NULL;
-    count_runs(m);
+    count_runs(b, m);
     for (struct request *r = m->queue.first; r; r = r->next)
-        if (!r->waits_for_log && r->client->n_runs < m->parallel && (!first || comes_before(b, r, first)))
+        if (!r->waits_for_log && has_place(b, m, r) && (!first || comes_before(b, r, first)))
             first = r;
     return first && first->is_suspect && m->n_runs ? NULL : first;
 }
