@@ -164,7 +164,8 @@ KEYS |= {
     "qwen3vl": "--arch qwen3vl " + GROUPED + "--key .rope.dimension_sections=i32[]:3,3,2,0",
     "paddleocr": "--arch paddleocr " + GROUPED + "--key .rope.dimension_sections=i32[]:2,3,3,0",
     "hunyuan_vl": "--arch hunyuan_vl " + GROUPED + "--key .rope.dimension_sections=i32[]:2,2,2,2 --key .rope.scaling.alpha=f32:50",
-    "hunyuan-dense-alpha": "--arch hunyuan-dense " + GROUPED + "--key .rope.scaling.alpha=f32:1000",
+    "hunyuan-dense-alpha": "--arch hunyuan-dense " + GROUPED + "--key .rope.scaling.alpha=f32:1000 "
+                           "--key .expert_count=u32:1 --key .expert_used_count=u32:1",
     "glm4-sections": "--arch glm4 --rot 8 " + GROUPED + "--key .rope.dimension_sections=i32[]:1,1,1,1",
 }
 # Recurrent families: layers with a state beside layers with attention, or none of these.
