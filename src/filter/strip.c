@@ -16,7 +16,8 @@ struct vs_strip {
     bool is_told;
     struct vs_finding what;              /* what was taken out last */
     uint64_t left, taken;                /* bytes so far */
-    uint64_t given, out;                 /* of what was pushed and of what came out: in pieces */
+    uint64_t pushed, given, out;         /* given and out: of what was pushed and of what came out, in pieces */
+    size_t held_max;
     size_t n_gaps, done;                 /* done: gaps that are in pieces already; they are kept for the offsets of findings */
     struct gap gap[MOST_GAPS];
 };
@@ -174,15 +175,23 @@ bool vs_strip_blocked(const struct vs_strip *s)
     return vs_stream_blocked(s->rest);
 }
 
+size_t vs_strip_held_max(const struct vs_strip *s)
+{
+    return s->held_max;
+}
+
 bool vs_strip_push(struct vs_strip *s, const char *bytes, size_t n, bool end)
 {
     if (vs_strip_blocked(s))
         return false;
+    s->pushed += n;
     bool goes_on = vs_stream_push(s->first ? s->first : s->rest, bytes, n, end);
     if (end && s->first) {
         vs_stream_push(s->rest, "", 0, true);
         if (!vs_strip_blocked(s))
             give_passed(s, s->left, s->left, "", true);          /* what was taken out behind all */
     }
+    if (s->pushed - s->given > s->held_max && !end)
+        s->held_max = (size_t)(s->pushed - s->given);
     return goes_on && !vs_strip_blocked(s);
 }

@@ -21,4 +21,6 @@ struct vs_strip *vs_strip_create(const struct vs_detector *first, bool is_told, 
 void vs_strip_free(struct vs_strip *s);
 bool vs_strip_push(struct vs_strip *s, const char *bytes, size_t n, bool end);
 bool vs_strip_blocked(const struct vs_strip *s);
+/* The most bytes that were held back when a push returned. */
+size_t vs_strip_held_max(const struct vs_strip *s);
 #endif

@@ -338,6 +338,23 @@ class Policies(Waiting, unittest.TestCase):
         self.serve({"pii": {"input": "redact", "types": ["EMAIL"]}})
         text, _, result = self.ask("it is jane.doe@example.com")
         self.assertEqual((text, result["guard"]["findings"][0]["in"]), ("it is [REDACTED:EMAIL]", "prompt"))
+        for form in ({"regex": "to jane.doe@example.com"}, {"grammar": 'root ::= "to jane.doe@example.com"'},
+                     {"json_schema": {"type": "string", "pattern": "^to jane.doe@example.com$"}}):
+            with self.assertRaises(c.Failure) as f:        # with a mark within it, it would be another form
+                self.ask("hello", constraint=form)
+            self.assertEqual(f.exception.name, "FILTERED", form)
+
+    def test_scan_redacts_all_that_a_policy_names(self):
+        self.serve({"output": {"urls": "list", "url_allow": ["example.org"]}, "secrets": {"protect": ["hunter2-secret-value"]}})
+        text = "\x1b[31mred\x1b[0m hunter2-secret-value, http://example.com/a, http://example.org/b, 4111 1111\x07 1111 1111"
+        want = "red [REDACTED:PROTECTED], [REDACTED:URL], http://example.org/b, [REDACTED:CREDIT_CARD]"
+        for how in ({}, {"cut": 1}, {"seed": 5}):
+            result = self.x.wait(self.x.request(c.SCAN, {"text": text, "redact": how}))
+            self.assertEqual(result["text"], want, how)
+            self.assertEqual(sorted({f["kind"] for f in result["findings"]}), ["control", "pii", "protected", "url"])
+        result = self.x.wait(self.x.request(c.SCAN, {"text": text, "redact": {"types": ["CREDIT_CARD"]}}))
+        self.assertEqual(result["text"], text)
+        self.assertEqual(self.x.wait(self.x.request(c.SCAN, {"text": "a@b.co", "redact": {"types": []}}))["text"], "a@b.co")
 
     def test_scan_redacts_without_a_model(self):
         """The same text however it is cut; bad keys are refused; the guard that answers shows nowhere and ends by itself."""

@@ -71,6 +71,17 @@ static void name(struct texts *w, const char *key, enum vs_zone zone)
     w->blocked |= !screen_text(w->p->screen, SIDE_INPUT, key, n, w->in, &w->p->verdict, NULL, &changed) || changed;
 }
 
+/* An expression or a grammar that answers must keep: changed, it would stand for something else. */
+static bool is_form(const char *in)
+{
+    static const char *const ends[] = { ".regex", ".grammar", ".pattern" };
+    size_t n = strlen(in);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (n > strlen(ends[i]) && strcmp(in + n - strlen(ends[i]), ends[i]) == 0)
+            return strncmp(in, "constraint", 10) == 0 || strncmp(in, "tools", 5) == 0;
+    return false;
+}
+
 /* A string in place of another; NULL: it stays. */
 static json_t *text(struct texts *w, const json_t *value, enum vs_zone zone)
 {
@@ -92,6 +103,7 @@ static json_t *text(struct texts *w, const json_t *value, enum vs_zone zone)
     w->blocked |= !screen_injection(w->p->screen, zone, json_string_value(value), n, w->in, &w->p->verdict);
     w->blocked |= !screen_text(w->p->screen, SIDE_INPUT, json_string_value(value), n, w->in, &w->p->verdict, &out, &changed)
                   || out.status != VS_OK;
+    w->blocked |= changed && is_form(w->in);
     if (changed)
         fresh = vs_json_text(out.data ? out.data : "", out.n);
     w->changed |= changed;

@@ -2,6 +2,7 @@
 #include "prog/guard/guard.h"
 
 #include "base/clock.h"
+#include "filter/strip.h"
 #include "ipc/json.h"
 #include "ipc/keys.h"
 
@@ -81,7 +82,7 @@ static enum vs_redact_style style_of(const json_t *redact, enum vs_policy_style 
 }
 
 /* In pieces of `cut` bytes; or of 1 to LARGEST_PIECE, by chance (xorshift64*) from `seed`. */
-static void feed(struct vs_stream *stream, const char *text, size_t n, size_t cut, uint64_t seed, bool by_chance,
+static void feed(struct vs_strip *stream, const char *text, size_t n, size_t cut, uint64_t seed, bool by_chance,
                  struct vs_check *rest)
 {
     uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -89,26 +90,26 @@ static void feed(struct vs_stream *stream, const char *text, size_t n, size_t cu
         piece = by_chance ? 1 + (size_t)((state * UINT64_C(0x2545f4914f6cdd1d)) >> 32) % LARGEST_PIECE : cut ? cut : SLICE;
         piece = piece < n - at ? piece : n - at;
         state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
-        vs_stream_push(stream, text + at, piece, false);
+        vs_strip_push(stream, text + at, piece, false);
         vs_check_work(rest, UNITS * piece);
     }
-    vs_stream_push(stream, "", 0, true);
+    vs_strip_push(stream, "", 0, true);
 }
 
 static json_t *redact(struct guard *g, const struct screen *s, const json_t *body, const json_t *how, struct vs_error *err)
 {
     const json_t *text = json_object_get(body, "text"), *seed = json_object_get(how, "seed");
-    uint32_t types = s->policy.pii.types;
+    uint32_t types = 0;
     if (read_types(how, &types, err) != VS_OK)
         return NULL;
     struct redactor *r = calloc(1, sizeof *r);
     struct telling t = { .findings = json_array(), .text.limit = VS_MAX_RESULT };
     const struct vs_stream_sink sink = { &t, on_piece, on_found };
     json_t *result = NULL;
-    struct vs_stream *stream = NULL;
+    struct vs_strip *stream = NULL;
     if (r) {
-        redactor_init(r, types, style_of(how, s->policy.pii.style), g->key);
-        stream = vs_stream_create(&r->config, &sink);
+        redactor_init(r, s, json_object_get(how, "types") ? &types : NULL, style_of(how, s->policy.pii.style), g->key);
+        stream = vs_strip_create(r->first, true, &r->config, &sink);
     }
     if (stream) {
         feed(stream, json_string_value(text), json_string_length(text),
@@ -116,11 +117,11 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
              s->rest);
         if (t.text.status == VS_OK && !t.failed)
             result = json_pack("{s:o, s:O, s:I}", "text", vs_json_text(t.text.data ? t.text.data : "", t.text.n), "findings",
-                               t.findings, "held_max", (json_int_t)vs_stream_held_max(stream));
+                               t.findings, "held_max", (json_int_t)vs_strip_held_max(stream));
     }
     if (result && t.more)
         json_object_set_new(result, "more", json_integer(t.more));
-    vs_stream_free(stream);
+    vs_strip_free(stream);
     bool too_long = t.text.status == VS_E_LIMIT;
     vs_buf_clear(&t.text);
     json_decref(t.findings);

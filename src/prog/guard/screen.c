@@ -169,8 +169,11 @@ void prompted_free(struct prompted *p)
     free(p);
 }
 
-void redactor_init(struct redactor *r, uint32_t types, enum vs_redact_style style, const uint8_t key[VS_REDACT_KEY])
+void redactor_init(struct redactor *r, const struct screen *s, const uint32_t *some, enum vs_redact_style style,
+                   const uint8_t key[VS_REDACT_KEY])
 {
+    bool is_all = !some;
+    uint32_t types = is_all ? s->policy.pii.types : *some;
     vs_pii_init(&r->pii, types);
     vs_secrets_init(&r->secrets);
     r->detector[PII] = vs_pii_detector(&r->pii);
@@ -180,6 +183,11 @@ void redactor_init(struct redactor *r, uint32_t types, enum vs_redact_style styl
         r->detectors[r->config.n_detectors++] = &r->detector[PII];
     if (types & VS_PII_BIT(VS_PII_API_KEY))
         r->detectors[r->config.n_detectors++] = &r->detector[SECRETS];
+    if (is_all && s->protect)
+        r->detectors[r->config.n_detectors++] = &s->detector[PROTECT];
+    if (is_all && s->policy.output.urls == VS_POLICY_URLS_LIST)
+        r->detectors[r->config.n_detectors++] = &s->detector[URLS];
+    r->first = is_all && s->policy.output.control == VS_POLICY_CONTROL_STRIP ? &s->detector[CONTROL] : NULL;
     for (unsigned i = 0; i < VS_N_FOUND; i++)
         r->config.action[i] = VS_STREAM_REPLACE;
     memcpy(r->config.key, key, sizeof r->config.key);

@@ -102,15 +102,17 @@ json_t *finding_json(const struct vs_finding *finding, const char *in);
 /* {"action", "findings", "policy"}; "" when nothing was found. ret has VS_VERDICT_BYTES (ipc/envelope.h). */
 void verdict_format(const struct verdict *v, const struct screen *s, char *ret, size_t n);
 
-/* What replaces all of some types, whatever the policy's modes. `config` points into it. */
+/* What replaces personal data and secrets, whatever the policy's modes: of `types`; NULL: of the policy's, and values of protect
+ * and links that are not on the list too, and `first` takes out what its answers may not have. `config` points into it and s. */
 struct redactor {
     struct vs_pii_state pii;
     struct vs_secrets secrets;
     struct vs_detector detector[MAX_DETECTORS];
-    const struct vs_detector *detectors[MAX_DETECTORS];
+    const struct vs_detector *detectors[MAX_DETECTORS], *first;     /* first: NULL when nothing is taken out */
     struct vs_stream_config config;
 };
-void redactor_init(struct redactor *r, uint32_t types, enum vs_redact_style style, const uint8_t key[VS_REDACT_KEY]);
+void redactor_init(struct redactor *r, const struct screen *s, const uint32_t *types, enum vs_redact_style style,
+                   const uint8_t key[VS_REDACT_KEY]);
 
 /* A whole text: what it becomes is appended to out, unless that is NULL. False: a finding blocks it, and out has what came before.
  * *ret_changed: out is not the text. */

@@ -176,8 +176,9 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         "  veritas scan --lines < traffic.jsonl",
         0, 1, vs_command_scan },
     [VS_COMMAND_REDACT] = { "redact", "[options] [FILE]", "take personal data and secrets out of a text",
-        "Prints FILE or standard input as the guard's filter of answers lets it pass. The text does not depend on how it is cut "
-        "into pieces, which --cut tries.\n\n"
+        "Prints FILE or standard input as the guard's filter of answers lets it pass when it replaces all that the policy names: "
+        "personal data, secrets, protected values, links that are not on its list, control characters; with --types those types "
+        "alone. The text does not depend on how it is cut into pieces, which --cut tries.\n\n"
         "With --json one object: text, findings (with their bytes in the input), held_max (how many bytes the filter held back at "
         "most). With --lines each line of the input is an object with text, and each line of the output such an object.\n\n"
         "  veritas redact --types EMAIL,PHONE --style mask letter.txt",
