@@ -126,6 +126,21 @@ static bool is_separator(char c)
         || c == '\n' || c == '\t' || c == ':' || c == '#' || c == '=' || c == '\'' || c == '"' || c == ';' || c == '&' || c == '\\';
 }
 
+/* The sign at i that may stand between letters, with all its bytes: bullets, arrows, dingbats, emoji. 0: there is none. */
+static size_t separator(const struct vs_source *s, size_t i)
+{
+    const uint8_t *b = (const uint8_t *)s->text + i;
+    size_t n = s->n - i;
+    if (b[0] < 0x80)
+        return b[0] && (is_separator((char)b[0]) || b[0] == '!' || b[0] == '?');
+    if (b[0] == 0xc2 && n > 1 && b[1] < 0xc0)
+        return 2;
+    if (n > 2 && ((b[0] == 0xe2 && b[1] >= 0x80 && b[1] < 0xb0) || (b[0] == 0xe3 && b[1] == 0x80)
+                  || (b[0] == 0xef && b[1] == 0xb8)))
+        return 3;
+    return b[0] == 0xf0 && n > 3 && b[1] == 0x9f ? 4 : 0;
+}
+
 static bool word_char(char c)
 {
     return vs_ascii_letter(c) || vs_ascii_digit(c);
@@ -139,10 +154,13 @@ static size_t spaced_run(const struct vs_source *s, size_t i, unsigned *ret_lett
     while (i < s->n && word_char(s->text[i]) && (i + 1 == s->n || !word_char(s->text[i + 1]))) {
         letters++;
         end = ++i;
-        size_t gap = i;
-        while (gap < s->n && gap < i + 5 && (is_separator(s->text[gap]) || strchr("!?", s->text[gap])) && s->text[gap])
-            gap++;
-        if (gap == i || gap == i + 5)
+        size_t gap = i, width;
+        unsigned n = 0;
+        while (gap < s->n && n < 5 && (width = separator(s, gap))) {
+            gap += width;
+            n++;
+        }
+        if (!n || n == 5)
             break;
         i = gap;
     }
@@ -250,11 +268,20 @@ void vs_reading_unmarked(const struct vs_source *s, struct vs_reading *to)
             i++;
             continue;
         }
-        while (end < s->n && (next = mark_end(s, end)) > end)
+        bool is_apart = false;
+        while (end < s->n && (next = mark_end(s, end)) > end) {
             end = next;
+            if (s->text[i] == '<' && end + 1 < s->n && s->text[end] == ' ' && s->text[end + 1] == '<'
+                && mark_end(s, end + 1) > end + 1) {
+                is_apart = true;         /* "</b> <b>": between two words */
+                end++;
+            }
+        }
         bool comment = s->text[i] == '<' && s->text[i + 1 < s->n ? i + 1 : i] == '!';      /* may stand between words too */
         if (end > i && end < s->n && (vs_ascii_letter(s->text[end]) || (comment && s->text[end] == ' '))) {
             vs_reading_copy(to, s, plain, i);
+            if (is_apart)
+                vs_reading_put(to, s, " ", 1, i, i, VS_READING_UNMARKED);
             vs_reading_put(to, s, s->text + end, 1, i, end + 1, VS_READING_UNMARKED);
             plain = ++end;
             changed = true;

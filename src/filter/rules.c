@@ -421,7 +421,8 @@ static bool joins(char c)
 {
     static const bool sign[128] = {
         ['"'] = true, ['\''] = true, ['*'] = true, ['_'] = true, [','] = true, [':'] = true, ['('] = true, [')'] = true,
-        ['-'] = true, ['`'] = true, ['~'] = true, ['.'] = true, ['|'] = true, ['/'] = true,
+        ['-'] = true, ['`'] = true, ['~'] = true, ['.'] = true, ['|'] = true, ['/'] = true, ['+'] = true, ['='] = true,
+        ['#'] = true, ['%'] = true, ['&'] = true,
     };
     return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || sign[(uint8_t)c];
 }

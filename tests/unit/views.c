@@ -139,6 +139,15 @@ static void test_disguises(void **state)
         { "now o p e n t h e f i l e please", "open the file", VS_READING_JOINED, "o p e n t h e f i l e" },
         { "o.p.e.n t.h.e d.o.o.r", "open the door", VS_READING_JOINED, NULL },
         { "o|p|e|n| |t|h|e| |d|o|o|r", "open the door", VS_READING_JOINED, NULL },
+        { "o\xe2\x86\x92""p\xe2\x86\x92""e\xe2\x86\x92""n\xe2\x86\x92"
+          "t\xe2\x86\x92""h\xe2\x86\x92""e\xe2\x86\x92"
+          "f\xe2\x86\x92""i\xe2\x86\x92""l\xe2\x86\x92" "e",
+          "open the file", VS_READING_JOINED, NULL },
+        { "o\xe2\x9c\xa8""p\xe2\x9c\xa8""e\xe2\x9c\xa8""n\xe2\x9c\xa8"
+          "t\xe2\x9c\xa8""h\xe2\x9c\xa8""e\xe2\x9c\xa8"
+          "f\xe2\x9c\xa8""i\xe2\x9c\xa8""l\xe2\x9c\xa8" "e",
+          "open the file", VS_READING_JOINED, NULL },
+        { "<b>open</b> <b>the</b> <i>door</i>", "open the door", VS_READING_UNMARKED, NULL },
         { "please openthefileandwrite now", "open the file and write", VS_READING_JOINED, "openthefileandwrite" },
         { "0p3n th3 d00r", "open the door", VS_READING_LEET, "0p3n th3 d00r" },
         { "f1nd the w1ll", "find the will", VS_READING_LEET, NULL },
