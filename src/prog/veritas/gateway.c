@@ -40,7 +40,7 @@ struct parent {
     char collector[100], collector_path[200];    /* of --otlp; "" when there is none */
     int signal_fd;
     pid_t loader;                        /* > 0: it loads the model */
-    bool is_loading, is_up, is_announced, ending;
+    bool is_loading, told_loading, is_up, is_announced, ending;      /* told_loading: what the gateway knows of is_loading */
     int status;                          /* with which it ends, when that was not asked for */
     int exit_status;                     /* the loader's, when it has failed */
     uint64_t end_at;
@@ -261,6 +261,7 @@ static int start_gateway(struct parent *p, struct vs_error *err)
 static void send_settings(struct parent *p)
 {
     struct vs_buf text = { 0 };
+    p->told_loading = p->is_loading;
     vs_buf_str(&text, p->is_loading ? "{\"loading\":true" : "{\"loading\":false");
     if (p->secrets.n > 2)
         vs_buf_char(&text, ',');
@@ -301,8 +302,11 @@ static int on_ready(struct parent *p, const struct vs_frame *f)
 {
     (void)f;
     p->is_up = true;
-    if (p->is_loading)
+    if (p->told_loading) {
+        if (!p->is_loading)              /* it came while the gateway started */
+            send_settings(p);
         return VS_OK;
+    }
     for (size_t i = 0; i < p->door.n && !p->is_announced; i++)
         if (p->door.listeners[i].url[0])
             printf("listening %s\n", p->door.listeners[i].url);
