@@ -2,6 +2,7 @@
 Arguments: veritas, veritas-broker, worker-echo."""
 import json, os, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
+import client as c
 from processes import Installed, child
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
@@ -184,6 +185,11 @@ class Settings(Installed, unittest.TestCase):
         names = {"uno": "one", "eins": "one", "un": "one", "due": "two"}
         self.assertEqual(json.loads(self.call("ps", "--json").stdout)["aliases"], names)
         self.assertIn("\neins is another name of one\n", self.call("ps").stdout)
+        x = c.Client(self.env["VERITAS_SOCKET"])
+        listed = x.wait(x.request(c.LIST, {}))["models"]
+        x.close()
+        self.assertEqual({m["name"]: m["alias_of"] for m in listed if "alias_of" in m}, names)
+        self.assertTrue(all(m["loaded"] for m in listed if "alias_of" in m))
         for alias in names:
             self.assertEqual(self.call("run", "-m", alias, "x").returncode, 0)
             self.assertEqual(self.call("run", "-m", alias, "--private", "x").returncode, 0)     # a daemon of its own, too

@@ -63,6 +63,25 @@ static void on_exited(struct broker *b, struct vs_frame *f, const json_t *messag
         model_exited(b, m, &why, message);
 }
 
+/* The other names of those that are listed: each an entry like that of its model. */
+static void add_aliases(const struct broker *b, json_t *list)
+{
+    json_t *aliases = alias_json(b), *of;
+    const char *alias;
+    size_t n = json_array_size(list);
+    json_object_foreach(aliases, alias, of)
+        for (size_t i = 0; i < n; i++) {
+            json_t *entry = json_array_get(list, i);
+            if (!json_equal(json_object_get(entry, "name"), of))
+                continue;
+            json_t *copy = json_copy(entry);
+            json_object_set_new(copy, "name", json_string(alias));
+            json_object_set(copy, "alias_of", of);
+            json_array_append_new(list, copy);
+        }
+    json_decref(aliases);
+}
+
 static void on_models(struct broker *b, struct vs_frame *f, const json_t *message)
 {
     if (!b->asked_id || f->id != b->asked_id)
@@ -82,6 +101,7 @@ static void on_models(struct broker *b, struct vs_frame *f, const json_t *messag
         if (!l->gone && l->by_descriptor)
             json_array_append_new(list, json_pack("{s:s, s:O?, s:b, s:s?}", "name", l->name, "bytes", l->bytes, "loaded", 1,
                                                   "model_digest", l->digest[0] ? l->digest : NULL));
+    add_aliases(b, list);
     json_t *result = json_pack("{s:o}", "models", list);
     json_t *folder = json_object_get(message, "path");
     if (folder)
