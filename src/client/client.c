@@ -315,9 +315,17 @@ static int take_end(struct vs_client *c, const struct vs_frame *f, struct vs_eve
 /* What its receipt is made of goes into e->json. */
 static void add_receipt(struct vs_client *c, struct vs_joined *joined, const struct vs_payload *p, struct vs_event *e)
 {
-    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL), *result = c->json ? c->json : json_object();
+    json_t *envelope = vs_json_parse(p->envelope, p->envelope_bytes, NULL), *result = c->json;
+    if (!result && p->body_bytes)       /* of an error: what its receipt is made of, and nothing else */
+        result = vs_json_parse(p->body, p->body_bytes, NULL);
+    if (!json_is_object(result)) {
+        json_decref(result);
+        result = json_object();
+    }
     vs_joined_add(joined, envelope, result);
     json_decref(envelope);
+    if (!c->json)
+        json_object_del(result, "prompt_tokens");
     if (!c->json && json_object_size(result))
         e->json = c->json = result;
     else if (!c->json)

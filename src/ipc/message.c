@@ -35,7 +35,7 @@ static const struct vs_ipc_rule to_client[] = {
     PLAIN(FILES,    VS_FLAG_FD | VS_FLAG_FDS, VS_AT_BEGUN, 2, VS_MAX_CONTROL),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
-    OUTCOME(ERROR,    VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, 0),
+    OUTCOME(ERROR,    VS_AT_START | VS_AT_OPEN | VS_AT_BEGUN, VS_MAX_RESULT),
 };
 
 /* What a guard hears from the broker: the requests that a model answers, and what belongs to them. It passes them on. */
@@ -61,7 +61,7 @@ static const struct vs_ipc_rule from_guard[] = {
     PLAIN(KEPT,     VS_FLAG_INDEX, VS_AT_BEGUN,                            8, VS_MAX_KEPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
-    OUTCOME(ERROR,    VS_AT_BEGUN, 0),
+    OUTCOME(ERROR,    VS_AT_BEGUN, VS_MAX_RESULT),
     PLAIN(READY,    0,             VS_AT_START,                            2, 3 * VS_MAX_CONTROL),
     PLAIN(FAILED,   0,             VS_AT_START | VS_AT_OPEN,               2, VS_MAX_CONTROL),
     PLAIN(DIGEST,   0,             VS_AT_OPEN,                             64, 64),
@@ -90,7 +90,7 @@ static const struct vs_ipc_rule from_worker[] = {
     PLAIN(KEPT,     VS_FLAG_INDEX, VS_AT_BEGUN,                            8, VS_MAX_KEPT),
     OUTCOME(COMPLETE, VS_AT_BEGUN, VS_MAX_RESULT),
     OUTCOME(REJECTED, VS_AT_BEGUN, 0),
-    OUTCOME(ERROR,    VS_AT_BEGUN, 0),
+    OUTCOME(ERROR,    VS_AT_BEGUN, VS_MAX_RESULT),
     PLAIN(READY,    0,             VS_AT_START,                            2, 2 * VS_MAX_CONTROL),
     PLAIN(FAILED,   0,             VS_AT_START | VS_AT_OPEN,               2, VS_MAX_CONTROL),
     PLAIN(DIGEST,   0,             VS_AT_OPEN,                             64, 64),

@@ -60,7 +60,8 @@ class Client:
                 raise
         self.sock, self.buffer, self.last_id, self.owed = sock, bytearray(), 0, {}
         self.auto_credit = True
-        self.receipts, self.ended = {}, None            # what is signed, by request; the last envelope of an end
+        self.receipts, self.ended = {}, None            # what is signed, by request; the last envelope of an end, and the
+        self.ended_body = None                          # body of an error
         if hello:
             self.send(HELLO, 0, {"protocol": protocol, "client": name, **({} if key is None else {"key": key})})
             try:
@@ -158,6 +159,7 @@ class Client:
         self.ended, body = split(data)
         envelope = self.ended
         if kind in (REJECTED, ERROR):
+            self.ended_body = json.loads(body) if body else None
             raise Failure(kind, request, envelope["error"])
         return Event(kind, request, value={**(json.loads(body) if body else {}), **envelope})
 

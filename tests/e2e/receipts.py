@@ -355,9 +355,11 @@ class Receipts(Daemons, unittest.TestCase):
                     x.cancel(request)
         receipt = {**x.receipts[request], "opening": {
             "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
+        receipt["opening"].update(prompt_tokens=x.ended_body["prompt_tokens"], **x.ended_body["opening"])
         told, _ = r.read(receipt)
         self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
         self.assertEqual(told["trace"]["n_out"], len(tokens))
+        self.verify(receipt=receipt)
         x.wait(self.ask(x, receipt=False))
         self.assertNotIn(request + 1, x.receipts)
         self.policy(receipts={"mode": "off"})
@@ -369,6 +371,28 @@ class Receipts(Daemons, unittest.TestCase):
             except c.Failure as f:
                 return f.name == "DENIED"
         self.wait_for(is_denied)
+
+    def test_interrupted(self):
+        """What the command got until Ctrl-C is redone, with what bent the draws."""
+        file, words = self.dir + "/receipt.json", ["--private", "-m", "one", "--raw", "-n", "900", "--logit-bias", "5=-inf"]
+        for _ in range(20):             # it may be done before it hears of that
+            with subprocess.Popen([BIN + "/veritas", "run", *words, "--ignore-eos", "--receipt", file, PROMPT], env=self.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as run:
+                run.stdout.read(1)
+                run.send_signal(signal.SIGINT)
+                run.stdout.read()
+            with open(file) as f:
+                receipt = json.load(f)
+            os.remove(file)
+            told = r.statement_of(receipt)["predicate"]
+            if told["result"].get("error") == "CANCELLED":
+                break
+        self.assertEqual((told["result"], told["trace"]["n_out"]), ({"finish": "cancelled", "error": "CANCELLED"},
+                                                                    len(receipt["opening"]["tokens"])))
+        self.assertIn([5, "ff800000"], receipt["opening"]["bias"])
+        self.verify("--isa", "c", receipt=receipt)
+        receipt["opening"]["tokens"].pop()
+        self.verify(receipt=receipt, verdict="INVALID", status=3)
 
     def test_refused_by_the_command(self):
         """What `run --receipt` writes of a request that came to nothing is as it was signed."""

@@ -303,6 +303,16 @@ static void leave_line(struct request *r)
     r->share->n_requests--;
 }
 
+/* There is no room for its body: a result is nothing without it, an error is. */
+static struct vs_outcome without_body(uint16_t type, const struct vs_outcome *outcome)
+{
+    struct vs_outcome failure = { 0 };
+    if (type == VS_MSG_ERROR)
+        return *outcome;
+    vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
+    return failure;
+}
+
 /* The frame that ends it, or the one that says that there was no room for that. */
 static void tell(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n)
 {
@@ -310,8 +320,7 @@ static void tell(struct broker *b, struct request *r, uint16_t type, const struc
     int status = send_outcome(b, r, type, outcome, body, n);
     forget(r);
     if (status == VS_E_LIMIT && n) {
-        struct vs_outcome failure = { 0 };
-        vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
+        const struct vs_outcome failure = without_body(type, outcome);
         status = send_outcome(b, r, VS_MSG_ERROR, &failure, NULL, 0);
     }
     if (status != VS_OK)
@@ -335,8 +344,7 @@ static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome
     r->place = PLACE_CLOSING;
     if (hold(r, type, outcome, body, n))
         return;
-    struct vs_outcome failure = { 0 };
-    vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
+    const struct vs_outcome failure = without_body(type, outcome);
     vs_buf_clear(&r->closing);
     hold(r, VS_MSG_ERROR, &failure, NULL, 0);
 }

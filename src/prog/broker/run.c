@@ -322,6 +322,12 @@ static void count_work(struct broker *b, struct model *m, struct request *r, con
         line_served(r, r->body_bytes / 4);
 }
 
+/* Of a request that failed: what the receipt's opening needs. */
+static bool may_have_body(const struct run *run, const struct vs_frame *f)
+{
+    return f->type == VS_MSG_ERROR && (!run->request || run->request->receipt);
+}
+
 void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
 {
     struct vs_payload p = { 0 };
@@ -334,7 +340,7 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
              || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
         model_violation(b, m, why.text);
         return;
-    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes)) {
+    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes && !may_have_body(run_find(m, f->id), f))) {
         model_violation(b, m, "an envelope that does not fit its frame");
         return;
     }

@@ -542,24 +542,31 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
     struct vs_buf body = { .limit = VS_MAX_RESULT };
     if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &payload, &why) != VS_OK
         || vs_outcome_parse(payload.envelope, payload.envelope_bytes, &o, &why) != VS_OK
-        || (f->type == VS_MSG_COMPLETE) != (o.error.code == VS_OK) || (f->type != VS_MSG_COMPLETE && payload.body_bytes)
+        || (f->type == VS_MSG_COMPLETE) != (o.error.code == VS_OK) || (f->type == VS_MSG_REJECTED && payload.body_bytes)
         || !checked_outcome(&o)) {
         back_break(g, "an envelope that does not fit its frame");
         return;
     }
     json_t *json = NULL;
+    bool is_error = f->type == VS_MSG_ERROR;     /* whose body is for a receipt: it may go without */
     if (p->screen->side[SIDE_RESULT].n && payload.body_bytes
         && !(json = vs_json_read(payload.body, payload.body_bytes, p->screen->rest, &why))) {
         if (why.code == VS_E_MALFORMED)
             back_break(g, "a result that is no JSON");
-        else
+        else if (!is_error)
             end_unsaid(g, p, why.code, "the result takes more memory than there is to look at it; ask for less at once");
-        return;
+        if (why.code == VS_E_MALFORMED || !is_error)
+            return;
+        payload.body_bytes = 0;
     }
     o.guard[0] = o.salt[0] = 0;         /* ours to say, and the broker's */
     o.is_altered = o.is_withheld = false;
     output_end(g, p);
     bool passed = !p->is_cut && (!json || screen_body(p, json, &body));
+    if (is_error && !p->is_cut && (!passed || body.status != VS_OK)) {
+        vs_buf_clear(&body);
+        passed = true;
+    }
     if (!json)
         vs_buf_add(&body, payload.body, payload.body_bytes);
     json_decref(json);

@@ -31,7 +31,7 @@ struct vs_claim {
     struct vs_statement asked;
     json_t *opening;
     bool keeps;
-    struct vs_buf prompt;                /* u32le each, where it is kept */
+    struct vs_buf prompt;                /* u32le each */
     struct choice *choice;               /* [n] */
     uint32_t n;
 };
@@ -90,7 +90,7 @@ static void add_u32(struct vs_buf *out, uint32_t word)
 
 int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n)
 {
-    for (size_t i = 0; c->keeps && i < n; i++)
+    for (size_t i = 0; i < n; i++)
         add_u32(&c->prompt, id[i]);
     return c->prompt.status;
 }
@@ -211,4 +211,14 @@ bool vs_claim_kept(const struct vs_claim *c, uint32_t choice, struct vs_buf *out
         add_u32(out, o->token[i].id);
     vs_json_dump(c->opening, out);
     return out->status == VS_OK;
+}
+
+void vs_claim_dump(const struct vs_claim *c, struct vs_buf *out)
+{
+    vs_buf_str(out, "{\"prompt_tokens\":[");
+    for (size_t at = 0; at < c->prompt.n; at += 4)
+        vs_buf_printf(out, at ? ",%u" : "%u", (unsigned)vs_load_u32le(c->prompt.data + at));
+    vs_buf_str(out, "],\"opening\":");
+    vs_json_dump(c->opening, out);
+    vs_buf_char(out, '}');
 }

@@ -33,7 +33,7 @@ void vs_claim_free(struct vs_claim *c);
  * the request it commits to, but for the prompt; stolen. VS_E_NOMEM. */
 int vs_claim_begin(struct vs_claim *c, const struct vs_statement *asked, json_t *opening, uint32_t n_choices);
 const uint8_t *vs_claim_salt(const struct vs_claim *c);
-int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n);   /* where the content is wanted. VS_E_NOMEM */
+int vs_claim_prompt(struct vs_claim *c, const uint32_t *id, size_t n);   /* its ids. VS_E_NOMEM */
 /* The same from a request that was read. VS_E_NOMEM. claim_request.c */
 int vs_claim_request(struct vs_claim *c, const struct vs_work *w, const struct vs_asked *asked, const struct vs_ids *prompt,
                      struct vs_error *err);
@@ -56,4 +56,6 @@ void vs_claim_format(const struct vs_claim *c, uint32_t choice, const char *dige
                      const struct vs_usage *usage, struct vs_buf *out);
 /* Appends the content of a choice as a KEPT frame has it; false: nobody wants it, or it is too long. */
 bool vs_claim_kept(const struct vs_claim *c, uint32_t choice, struct vs_buf *out);
+/* Appends what the client of a request that failed needs for its opening: prompt_tokens and opening, as a result has them. */
+void vs_claim_dump(const struct vs_claim *c, struct vs_buf *out);
 #endif

@@ -285,14 +285,14 @@ static void sink_ended(void *context, int status, json_t *result, const struct v
     end(j, j->status, status == VS_OK ? NULL : err);
 }
 
-/* Before its end: what its receipt is to say, as far as it came. Without the model's digest it is nothing. */
-static void say_claim(struct vs_job *j)
+/* Before its end: what its receipt is to say, as far as it came. Without the model's digest it is nothing: false. */
+static bool say_claim(struct vs_job *j)
 {
     char digest[65];
     uint64_t done, total;
     uint32_t n = j->claim ? vs_claim_n(j->claim) : 0;
     if (!n || vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) != VS_OK)
-        return;
+        return false;
     for (uint32_t i = 0; i < n; i++) {
         struct vs_buf out = { .limit = VS_MAX_RECEIPT }, kept = { .limit = VS_MAX_KEPT };
         uint16_t flags = n > 1 ? VS_FLAG_INDEX : 0;
@@ -312,6 +312,16 @@ static void say_claim(struct vs_job *j)
         vs_link_send(j->link, VS_MSG_RECEIPT, flags, j->id, out.data, out.n);
         vs_buf_clear(&out);
     }
+    return true;
+}
+
+/* What failed on its way has in place of a result what a receipt of it needs to be redone. */
+static void write_claim(struct vs_job *j)
+{
+    j->body.limit = VS_MAX_RESULT;
+    vs_claim_dump(j->claim, &j->body);
+    if (j->body.status != VS_OK)        /* then it can't be */
+        vs_buf_clear(&j->body);
 }
 
 /* Nothing is to be sent any more but its end. */
@@ -319,7 +329,7 @@ static void say_end(struct vs_job *j)
 {
     struct vs_link *l = j->link;
     struct vs_buf head = { .limit = 4 + VS_MAX_ENVELOPE };
-    say_claim(j);
+    bool has_claim = say_claim(j);
     size_t begin = vs_payload_begin(&head);
     if (j->status != VS_OK) {
         j->outcome = (struct vs_outcome){ .error = j->err };
@@ -328,6 +338,8 @@ static void say_end(struct vs_job *j)
     vs_outcome_dump(&j->outcome, &head);
     vs_payload_end(&head, begin);
     uint16_t type = j->status == VS_OK ? VS_MSG_COMPLETE : is_rejection(j) ? VS_MSG_REJECTED : VS_MSG_ERROR;
+    if (has_claim && type == VS_MSG_ERROR)
+        write_claim(j);
     if (head.status != VS_OK || vs_conn_send_parts(&l->conn, type, 0, j->id, head.data, head.n, j->body.data, j->body.n) != VS_OK)
         vs_link_leave(1);
     vs_buf_clear(&head);
