@@ -3,7 +3,8 @@
  * One pass over the bytes; at the beginning of a word or number, the matchers that may begin there look at it and at the words
  * around it. What is told has a shape and more: a check digit, a known range, a label near it ("SSN:", "date of birth"), or
  * a shape that nothing else has. What each type needs is said at its matcher (pii_*.c). Labels are known in English and, where a
- * word is plain, in German, French, Spanish, Italian, Portuguese and Dutch.
+ * word is plain, in German, French, Spanish, Italian, Portuguese and Dutch; those of telephones and births, and some others, in
+ * further languages and scripts (pii_text.c).
  *
  * At most one span begins at a place. Its rule is the matcher's name for it: "card", "iban", "nhs". No clock is asked: a birth
  * lies in the years VS_PII_BORN_FIRST to VS_PII_BORN_LAST.

@@ -165,6 +165,29 @@ static size_t from_month(struct vs_pii_at *a, struct date *d)
     return n == 2 && c == ' ' ? 0 : i + n;
 }
 
+static bool is_text(struct vs_pii_at *a, size_t i, const char *text)
+{
+    for (; *text; text++, i++)
+        if (vs_pii_byte(a, i) != (uint8_t)*text)
+            return false;
+    return true;
+}
+
+/* As Japanese and Chinese write it, right behind the day: "born", "born in"; but of "takes effect", "produced" that is the first
+ * character, too. */
+static bool is_born(struct vs_pii_at *a, size_t i)
+{
+    if (is_text(a, i, "\xe5\x87\xba\xe7\x94\x9f"))
+        return true;
+    if (!is_text(a, i, "\xe7\x94\x9f"))
+        return false;
+    uint8_t c = vs_pii_byte(a, i + 3), next = vs_pii_byte(a, i + 4);
+    bool is_kana = c == 0xe3 && (next == 0x81 || next == 0x82);
+    bool is_sign = (c == 0xe3 && next == 0x80) || (c == 0xef && next == 0xbc);
+    return (c < 0x80 && !vs_is_word(c)) || is_kana || is_sign || is_text(a, i + 3, "\xe4\xba\x8e")
+           || is_text(a, i + 3, "\xe6\x96\xbc") || is_text(a, i + 3, "\xe4\xba\xba");
+}
+
 bool vs_pii_birth(struct vs_pii_at *a)
 {
     struct date d = { 0 };
@@ -184,8 +207,7 @@ bool vs_pii_birth(struct vs_pii_at *a)
     unsigned near = vs_pii_near(a, VS_NEAR(BIRTH));
     if (near <= (is_bare ? 1u : (unsigned)NEAR_ENOUGH) && near < vs_pii_near(a, VS_NEAR(EVENT)))
         return vs_pii_found(a, end, VS_PII_DATE_OF_BIRTH, "birth", 940);
-    bool is_born = c == 0xe7 && next == 0x94 && vs_pii_byte(a, end + 2) == 0x9f;       /* as Japanese writes it, behind the day */
-    if (is_bare || (!is_born && !(vs_pii_after(a, end) & VS_NEAR(BIRTH))))
+    if (is_bare || (!is_born(a, end) && !(vs_pii_after(a, end) & VS_NEAR(BIRTH))))
         return false;
     return vs_pii_found(a, end, VS_PII_DATE_OF_BIRTH, "birth-after", 880);
 }

@@ -3,6 +3,7 @@
  *
  * Sources: ITU-T E.164 and its list of codes; the numbering plan of North America: an area and an exchange begin with 2 to 9.
  */
+#include "filter/pii_check.h"
 #include "filter/pii_match.h"
 
 #include <string.h>
@@ -199,13 +200,30 @@ static bool is_trunk(const struct number *x, unsigned n)
     return x->length[1] > 2 && x->length[2] > 2 && (x->length[0] > 3 || total > 10) && (x->length[1] != 4 || x->length[0] != 4);
 }
 
-/* "8.60-14.20": dots between some and another sign between others. */
+/* "8.60-14.20": dots between some and another sign between others. But "02/555.12.34": a code in front. */
 static bool is_range(const struct number *x, unsigned n)
 {
     unsigned n_dots = 0;
     for (unsigned k = 1; k < n; k++)
         n_dots += x->separator[k] == '.';
-    return n_dots && n_dots < n - 1 && !x->has_bracket;
+    bool has_code = x->separator[1] != '.' && x->digits[0] == '0';
+    return n_dots && n_dots < n - 1 && !x->has_bracket && !has_code;
+}
+
+/* "called 2023-12-01", "1 234 567": a day, or what was counted. */
+static bool is_day_or_amount(const struct number *x, unsigned n)
+{
+    unsigned part[3] = { 0 };
+    if (n != 3 || x->has_bracket || !is_uniform(x, n))
+        return false;
+    for (unsigned k = 0, i = 0; k < 3; k++)
+        for (; i < x->total[k]; i++)
+            part[k] = part[k] * 10 + (unsigned)(x->digits[i] - '0');
+    bool is_first = has_shape(x, "422", n), is_last = has_shape(x, "224", n) && x->separator[1] != ' ';
+    unsigned year = part[is_last ? 2 : 0];
+    if ((is_first || is_last) && year >= 1900 && year < 2100)
+        return vs_check_date(year, part[1], part[is_last ? 0 : 2]) || vs_check_date(year, part[0], part[1]);
+    return has_shape(x, "133", n) && (x->separator[1] == ' ' || x->separator[1] == '.');
 }
 
 static unsigned named(struct vs_pii_at *a)
@@ -298,7 +316,8 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
     if (has_bracket && x->digits[0] == '0' && total >= 9 && total <= 12 && n > 1)
         return true;
     bool is_dialled = total <= 12 || x->digits[0] == '0' || x->length[0] <= 2;      /* 00 49 ..., 55 11 ...: a code in front */
-    if (n > 1 && near < 5 && total >= 7 && is_dialled && !is_range(x, n) && (total > 8 || x->length[0] != 4 || near < 2))
+    if (n > 1 && near < 5 && total >= 7 && is_dialled && !is_range(x, n) && !is_day_or_amount(x, n) &&
+        (total > 8 || x->length[0] != 4 || near < 2))
         return true;
     bool is_weak = near == vs_pii_near(a, VS_NEAR(EXTENSION));       /* "call", "text": words of other things too */
     bool is_argument = vs_pii_before(a, 1) == '(' && vs_is_word(vs_pii_before(a, 2));        /* "call f(1234567890)" */

@@ -33,7 +33,8 @@ const uint8_t vs_pii_kind[256] = {
 #undef S
 #undef H
 
-/* Words of up to seven bytes are those words; eight are the beginning of any that goes on so. A Cyrillic letter counts as one. */
+/* Words of up to seven bytes are those words; eight are the beginning of any that goes on so. A Greek, Cyrillic, Hebrew or Arabic
+ * letter counts as one; where characters have three bytes each, the first byte is left out of longer words: so three count. */
 static const struct {
     uint64_t classes;
     const char *words;
@@ -243,7 +244,13 @@ static const struct {
       "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xb5\xd1\x82 "
       "\xe5\x9c\xb0\xe5\x9d\x80 \xe4\xbd\x8f\xe5\x9d\x80 \xe4\xbd\x8f\xe6\x89\x80 "
       "\xec\xa3\xbc\xec\x86\x8c" },
-    { VS_NEAR(ACCOUNT) | VS_NEAR(BANK), "\xe5\x8f\xa3\xe5\xba\xa7 \xea\xb3\x84\xec\xa2\x8c" },
+    { VS_NEAR(ELSE),
+      "\xe5\x8f\x91\xe7\x94\x9f \xe7\x99\xbc\xe7\x94\x9f \xe7\x99\xba\xe7\x94\x9f \xe4\xba\xa7\xe7\x94\x9f "
+      "\xe7\x94\xa2\xe7\x94\x9f \xe5\x85\x88\xe7\x94\x9f \xe5\xad\xa6\xe7\x94\x9f \xe5\xad\xb8\xe7\x94\x9f "
+      "\xe6\x96\xb0\xe7\x94\x9f \xe8\x80\x83\xe7\x94\x9f \xe5\x8c\xbb\xe7\x94\x9f \xe9\x86\xab\xe7\x94\x9f "
+      "\xe5\x8d\xab\xe7\x94\x9f \xe8\xa1\x9b\xe7\x94\x9f \xe6\x8b\x9b\xe7\x94\x9f \xe4\xba\xba\xe7\x94\x9f "
+      "\xe6\xb0\x91\xe7\x94\x9f \xeb\xb0\x9c\xec\x83\x9d \xed\x95\x99\xec\x83\x9d \xec\x84\xa0\xec\x83\x9d" },
+    { VS_NEAR(ACCOUNT) | VS_NEAR(BANK), "\xe5\x8f\xa3\xe5\xba\xa7\xe7\x95\xaa\xe5\x8f\xb7 \xea\xb3\x84\xec\xa2\x8c" },
 };
 
 static const char *const months[12] = {
@@ -276,19 +283,8 @@ static const char *const months[12] = {
 };
 
 /* The same, a row each. Before main, so that no text has to wait. */
-static struct month_word { const char *s; uint8_t n, month; } month_words[200];
+static struct month_word { uint64_t key; uint8_t n, month; } month_words[200];
 static unsigned n_month_words;
-
-__attribute__((constructor)) static void start(void)
-{
-    for (unsigned m = 0; m < 12; m++)
-        for (const char *word = months[m]; *word;) {
-            size_t n = strcspn(word, " ");
-            assert(n_month_words < sizeof month_words / sizeof *month_words);
-            month_words[n_month_words++] = (struct month_word){ word, (uint8_t)n, (uint8_t)(m + 1) };
-            word += n + strspn(word + n, " ");
-        }
-}
 
 static uint64_t mix(uint64_t key)
 {
@@ -296,15 +292,18 @@ static uint64_t mix(uint64_t key)
     return key >> 32 ^ key >> 53;
 }
 
-/* The next letter of a word: small, without the capitals of accented ones; a Cyrillic one as one byte. */
+/* The next letter of a word: small, without the capitals of accented ones; one byte also from U+0370 to U+06FF. */
 static uint8_t letter(const uint8_t *s, size_t n, size_t *ret_n)
 {
     *ret_n = 1;
-    if (n > 1 && (s[0] | 1) == 0xd1) {
-        unsigned c = (s[0] & 1u) << 6 | (s[1] & 0x3f);       /* from U+0400 on */
+    if (n > 1 && s[0] >= 0xcd && s[0] <= 0xdb) {
+        unsigned c = (s[0] & 1u) << 6 | (s[1] & 0x3f);
         *ret_n = 2;
-        c = c < 0x10 ? c + 0x50 : c < 0x30 ? c + 0x20 : c;
-        return (uint8_t)(0x80 | (c == 0x51 ? 0x35 : c));     /* with and without its two dots */
+        if ((s[0] | 1) == 0xd1) {        /* Cyrillic: small, with and without its two dots */
+            c = c < 0x10 ? c + 0x50 : c < 0x30 ? c + 0x20 : c;
+            c = c == 0x51 ? 0x35 : c;
+        }
+        return (uint8_t)(0x80 | c);
     }
     return vs_is_upper(s[0]) ? s[0] | 32 : s[0];
 }
@@ -313,12 +312,24 @@ static uint64_t key_of(const char *word, size_t n)
 {
     const uint8_t *s = (const uint8_t *)word;
     uint64_t key = 0;
-    for (size_t i = 0, k = 0, width; i < n && k < LETTERS; i += width, k++) {
+    bool is_wide = n > LETTERS && s[0] >= 0xe0 && s[0] < 0xf0;
+    for (size_t i = is_wide, k = 0, width; i < n && k < LETTERS; i += width, k++) {
         uint8_t c = letter(s + i, n - i, &width);
         bool is_accented = k && (key >> 8 * (k - 1) & 0xff) == 0xc3 && c >= 0x80 && c < 0x9f && c != 0x97;
         key |= (uint64_t)(is_accented ? c | 32 : c) << 8 * k;
     }
     return key;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    for (unsigned m = 0; m < 12; m++)
+        for (const char *word = months[m]; *word;) {
+            size_t n = strcspn(word, " ");
+            assert(n_month_words < sizeof month_words / sizeof *month_words);
+            month_words[n_month_words++] = (struct month_word){ key_of(word, n), (uint8_t)n, (uint8_t)(m + 1) };
+            word += n + strspn(word + n, " ");
+        }
 }
 
 /* What begins with a word: a birth, an address; "MRN1234567". */
@@ -455,7 +466,7 @@ static bool is_figure(const char *text, size_t start, size_t i, size_t next, siz
     static const char *const subjects[] = { "he was ", "He was ", "I was ", "who was ", " of " };
     bool is_said = false;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-        is_said |= next == i + 1 && memcmp(text + i + 1, words[k], strlen(words[k])) == 0;
+        is_said |= next == i + 1 && next + strlen(words[k]) <= end && memcmp(text + next, words[k], strlen(words[k])) == 0;
     for (size_t k = 0; is_said && k < sizeof persons / sizeof *persons; k++)
         if (memmem(text + i, end - i < FAR_ENOUGH ? end - i : FAR_ENOUGH, persons[k], strlen(persons[k])))
             return false;
@@ -467,7 +478,8 @@ static bool is_figure(const char *text, size_t start, size_t i, size_t next, siz
     return is_said;
 }
 
-/* Scripts without blanks between words: labels within the last eight characters of text[start, end), up to a comma or full stop. */
+/* Scripts without blanks between words: labels within the last eight characters of text[start, end), up to a comma or full stop.
+ * What begins with the end of another word is none: the characters of "birth" and "day" in "to happen" and "day". */
 static void look_within(struct vs_pii_at *a, size_t start, size_t end, unsigned far)
 {
     const uint8_t *s = (const uint8_t *)a->text;
@@ -477,10 +489,11 @@ static void look_within(struct vs_pii_at *a, size_t start, size_t end, unsigned 
         bool is_stop = s[i] == 0xe3 && s[i + 1] == 0x80 && (s[i + 2] == 0x81 || s[i + 2] == 0x82);
         if (is_stop || (s[i] == 0xef && s[i + 1] == 0xbc && s[i + 2] == 0x8c))
             return;
-        if (end - i >= TWO)
+        bool is_end = i >= start + CHARACTER && classes_of(a->pii, key_of(a->text + i - CHARACTER, TWO)) & VS_NEAR(ELSE);
+        if (end - i >= TWO && !is_end)
             note(a, key_of(a->text + i, TWO), far);
-        if (end - i > TWO)
-            note(a, key_of(a->text + i, LETTERS), far);
+        if (end - i > TWO && !is_end)
+            note(a, key_of(a->text + i, TWO + CHARACTER), far);
     }
 }
 
@@ -649,14 +662,10 @@ unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end)
     if (!(classes & VS_NEAR(MONTH)))
         return 0;
     *ret_end = end + (n < 5 && vs_pii_byte(a, end) == '.');
-    for (unsigned m = 0; m < n_month_words; m++) {
-        const struct month_word *word = &month_words[m];
-        size_t k = word->n == n ? 0 : SIZE_MAX;
-        while (k < n && small((uint8_t)a->text[i + k]) == (uint8_t)word->s[k])
-            k++;
-        if (k == n)
-            return word->month;
-    }
+    uint64_t key = key_of(a->text + i, n);
+    for (unsigned m = 0; m < n_month_words; m++)
+        if (month_words[m].key == key && month_words[m].n == n)
+            return month_words[m].month;
     return 0;
 }
 
