@@ -308,7 +308,7 @@ class Model:
     def has_rope(self, i):
         if "no rope" in self.traits or ("alibi 40" in self.traits and self.alibi):
             return False
-        if self.arch == "granitehybrid" and not self.key("rope.scaling.finetuned", True):
+        if self.arch in ("granite", "granitemoe", "granitehybrid") and not self.key("rope.scaling.finetuned", True):
             return False
         listed = self.key("attention.rope_pattern", []) if self.arch == "granite_swa" else []
         if listed:

@@ -77,7 +77,11 @@ static const struct known known[] = {
     { "attention.recurrent_layers", DELTAS, READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", "mamba", READ, { 0 }, NULL },
     { "ssm.dt_b_c_rms", NULL, NEUTRAL, { 0, 0 }, "norms of the steps" },
-    { "ssm.", NULL, HARMLESS, { 0 }, "sizes of layers whose tensors are refused where there are any" },
+    { "ssm.conv_kernel", NULL, HARMLESS, { 0 }, "a size of layers whose tensors are refused where there are any" },
+    { "ssm.inner_size", NULL, HARMLESS, { 0 }, "the same" },
+    { "ssm.state_size", NULL, HARMLESS, { 0 }, "the same" },
+    { "ssm.time_step_rank", NULL, HARMLESS, { 0 }, "the same" },
+    { "ssm.group_count", NULL, HARMLESS, { 0 }, "the same" },
 
     /* norms and scales */
     { "attention.layer_norm_epsilon", LAYER_NORM, READ, { 0 }, NULL },
@@ -158,7 +162,7 @@ static const struct known known[] = {
     { "rope.scaling.yarn_log_multiplier", NULL, NEUTRAL, { 0, 0 }, "a scale of rotated vectors other than yarn's" },
     { "rope.scaling.alpha", "hunyuan-dense hunyuan_vl", READ, { 0 }, NULL },
     { "rope.scaling.alpha", NULL, NEUTRAL, { 0, 1 }, "another base" },
-    { "rope.scaling.finetuned", "granitehybrid", READ, { 0 }, NULL },
+    { "rope.scaling.finetuned", "granite granitemoe granitehybrid", READ, { 0 }, NULL },
     { "rope.scaling.finetuned", NULL, HARMLESS, { 0 }, "tells how the model was trained" },
 
     /* experts and other kinds of layers */

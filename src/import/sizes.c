@@ -150,7 +150,7 @@ static void read_sight(struct vs_builder *b)
     }
     if (causal && b->arch->encoder)
         vs_gb_fail(b, VS_E_UNSUPPORTED, "is true: an encoder whose tokens do not see those after them is not supported", key);
-    else if (!causal && !b->arch->encoder && (b->arch->windows || b->arch->mixer != ATTENTION_ALONE))
+    else if (!causal && !b->arch->encoder && (b->any_local || b->arch->mixer != ATTENTION_ALONE))
         vs_gb_fail(b, VS_E_UNSUPPORTED, "is false: windows and convolutions to both sides are not supported for this architecture",
                    key);
     b->both_ways = b->g->whole = !causal;
@@ -478,10 +478,10 @@ void vs_gb_read_hyper_parameters(struct vs_builder *b)
         return;
     read_state(b);
     read_pooling(b);
+    read_windows(b);
     read_sight(b);
     read_activation(b);
     read_parallel(b);
-    read_windows(b);
     read_rope_list(b);
     read_shared(b);
     read_scales(b);

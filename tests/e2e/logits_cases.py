@@ -123,6 +123,7 @@ KEYS |= {
     "granite-4": "--arch granite " + GROUPED + "--key .expert_count=u32:0 --key .expert_used_count=u32:0 "
                  "--key .expert_shared_feed_forward_length=u32:128 --key .ssm.conv_kernel=u32:4 "
                  "--key .ssm.state_size=u32:128 --key .rope.scaling.finetuned=bool:1",
+    "granite-no-rope": "--arch granite " + GROUPED + "--key .rope.scaling.finetuned=bool:0",
     "starcoder2-window": "--arch starcoder2 --biases " + GROUPED + "--key .attention.sliding_window=u32:8",
     "llama-window": "--arch llama " + GROUPED + "--key .attention.sliding_window=u32:8",
     "nemotron": "--arch nemotron --rot 8 " + GROUPED,
@@ -198,6 +199,7 @@ KEYS |= {
     "qwen3moe-scales": "--arch qwen3moe --scales --biases --expert-ff 40 " + MOE,
     "qwen3moe-all-used": "--arch qwen3moe --experts 3 " + MOE.replace("--experts 8", ""),
     "olmoe": "--arch olmoe " + MOE,
+    "granitemoe-no-rope": "--arch granitemoe " + MOE + "--key .rope.scaling.finetuned=bool:0",
     "granitemoe": "--arch granitemoe --shared-ff 32 " + MOE + "--key .embedding_scale=f32:3 --key .residual_scale=f32:0.4 "
                   "--key .logit_scale=f32:2.5 --key .attention.scale=f32:0.11",
     "ernie4_5-moe": "--arch ernie4_5-moe --shared-ff 64 --dense-lead 1 --expert-step 2 --choice-bias --layers 4 "

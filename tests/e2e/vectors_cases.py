@@ -11,6 +11,7 @@ CASES = {
     "qwen3": ("--arch qwen3 --key .pooling_type=u32:3 " + DECODER, ["last", "mean", "cls", "none"]),
     "gemma3": ("--arch gemma3 --window 8 --head-dim 32 " + DECODER.replace("300", "370"), ["mean"]),
     "qwen3-both-ways": ("--arch qwen3 --key .attention.causal=bool:0 --key .pooling_type=u32:1 " + DECODER, ["mean"]),
+    "llama-both-ways": ("--arch llama --key .attention.causal=bool:0 --key .pooling_type=u32:1 " + DECODER, ["mean"]),
     "bert": ("--arch bert --biases --key .pooling_type=u32:1 " + ENCODER, ["mean", "cls", "none"]),
     "bert-ranks": ("--arch bert --biases --labels 3 --key .pooling_type=u32:4 " + ENCODER, ["rank"]),
     "nomic-bert": ("--arch nomic-bert --qkv 1 --key .pooling_type=u32:1 " + ENCODER, ["mean"]),
