@@ -487,7 +487,7 @@ static size_t past_parse(const char *text, size_t n, struct vs_past *ret)
 {
     enum { HEX = 2 * VS_HASH_BYTES };
     const size_t at = sizeof PAST - 2;
-    const char *space = begins(text, n, PAST + 1) ? memchr(text + at, ' ', n - at) : NULL;
+    const char *space = begins(text, n, &PAST[1]) ? memchr(text + at, ' ', n - at) : NULL;
     size_t root = space ? (size_t)(space - text) + 1 : 0;
     if (!space || !is_number(text + at, root - 1 - at, &ret->size) || !ret->size || n <= root + HEX || !is_hex(text + root, HEX)
         || text[root + HEX] != ' ')
