@@ -338,9 +338,12 @@ static uint32_t number_pushed(struct looks *m, struct pushed *p)
 static void follow(struct looks *m, uint32_t place, uint32_t open)
 {
     uint32_t before = m->seen[place] == m->turn ? m->last[place] : VS_NOWHERE;
-    for (uint32_t i = before; i != VS_NOWHERE; i = m->other[i])
-        if (m->v[i].open == open || m->v[i].open == NONE)
-            return;
+    uint64_t n = 0;
+    bool is_there = false;
+    for (uint32_t i = before; i != VS_NOWHERE && !is_there; i = m->other[i], n++)
+        is_there = m->v[i].open == open || m->v[i].open == NONE;
+    if (!vs_grammar_work(m->g, n) || is_there)
+        return;
     if (m->n == m->cap) {
         uint32_t cap = m->cap ? 2 * m->cap : 64;
         struct thread *v = realloc(m->v, cap * sizeof *v);
@@ -361,6 +364,7 @@ static void follow(struct looks *m, uint32_t place, uint32_t open)
 
 static uint32_t open_list(struct looks *m, uint32_t v[MAX_OPEN + 1], uint32_t n)
 {
+    vs_grammar_work(m->g, 8 * (uint64_t)n);
     n = sort_out(v, n);
     if (n > MAX_OPEN) {
         vs_grammar_fail(m->g, VS_E_LIMIT, "the constraint is too large: too many look-aheads of its regular expression at once");
@@ -498,7 +502,7 @@ static bool end_open(struct looks *m, uint32_t open)
     for (uint32_t i = m->lists.first[open]; i < m->lists.first[open + 1] && good && !failed(m); i++) {
         uint32_t one = m->lists.v[i], all = closed(m, one >> 1, NEXT_END);
         bool found = false;
-        for (uint32_t k = m->lists.first[all]; k < m->lists.first[all + 1] && !found && !failed(m); k += 2)
+        for (uint32_t k = m->lists.first[all]; k < m->lists.first[all + 1] && !found && vs_grammar_work(m->g, 4); k += 2)
             found = m->is_goal[m->lists.v[k]] && end_open(m, m->lists.v[k + 1]);
         good = found == !(one & 1);
     }

@@ -576,6 +576,24 @@ static void test_refusals(void **state)
     }
 }
 
+/* Look-aheads that are open at once, whichever were begun on the way: what would take half a minute is refused in time. */
+static void test_work(void **state)
+{
+    (void)state;
+    static const char *const wide[] = {
+        "(?:(?:(?=z{0,40}x)|(?=z{0,40}y))z)*", "(?:(?:(?=z{1,60}x?$)|(?=z{1,60}y?$))z){60}[xy]",
+    };
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        struct vs_grammar *g;
+        struct vs_error err = { 0 };
+        char text[200];
+        snprintf(text, sizeof text, "{\"regex\":\"%s\"}", wide[i]);
+        clock_t begun = clock();
+        assert_int_equal(compile(text, VS_GRAMMAR_WRITES, &g, &err), VS_E_LIMIT);
+        assert_true(clock() - begun < 10 * CLOCKS_PER_SEC);
+    }
+}
+
 /* ---- masks ---- */
 
 static bool has(const uint64_t *mask, uint32_t id)
@@ -840,7 +858,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_texts), cmocka_unit_test(test_schemas), cmocka_unit_test(test_respell),
         cmocka_unit_test(test_respell_numbers),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_work), cmocka_unit_test(test_masks),
         cmocka_unit_test(test_poor_vocabulary), cmocka_unit_test(test_shortest), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_references), cmocka_unit_test(test_types), cmocka_unit_test(test_tags),
         cmocka_unit_test(test_properties),
