@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -306,6 +307,16 @@ static const struct { const char *sign; enum vs_edge_kind kind; } looks[] = {
     { "?=", VS_EDGE_AHEAD }, { "?!", VS_EDGE_NOT_AHEAD }, { "?<=", VS_EDGE_BEHIND }, { "?<!", VS_EDGE_NOT_BEHIND },
 };
 
+/* Behind (?<. It says nothing; no sign of regular expressions may be in it. */
+static void group_name(struct parser *p)
+{
+    size_t begin = p->at;
+    while (more(p) && (isalnum((uint8_t)p->text[p->at]) || strchr("_$", p->text[p->at]) || (uint8_t)p->text[p->at] >= 0x80))
+        p->at++;
+    if (p->at == begin || !skip(p, ">"))
+        refuse(p, VS_E_INVALID, "a group without a name of letters, digits and _");
+}
+
 /* Behind the (. */
 static void group(struct parser *p, uint32_t from, uint32_t to)
 {
@@ -315,7 +326,7 @@ static void group(struct parser *p, uint32_t from, uint32_t to)
             return;
         }
     if (skip(p, "?<"))
-        while (more(p) && p->text[p->at++] != '>') { }
+        group_name(p);
     else if (skip(p, "?") && !skip(p, ":"))
         refuse(p, VS_E_UNSUPPORTED, "a group of a kind that is not supported");
     inside(p, from, to);

@@ -494,6 +494,8 @@ static const struct { const char *constraint; int code; const char *says; } refu
       "(?=m)(?=n)(?=o)(?=p)(?=q)(?=r)(?=s)(?=t)(?=u)(?=v)(?=w)(?=x)"
       "(?=y)(?=z)(?=A)(?=B)(?=C)(?=D)(?=E)(?=F)(?=G)\"}", VS_E_LIMIT, "more than 32 look-aheads" },
     { "{\"regex\":\"(?<=a\"}", VS_E_INVALID, "a ( without its )" },
+    { "{\"regex\":\"(?<a[>(?=b)b)\"}", VS_E_INVALID, "a group without a name" },
+    { "{\"regex\":\"(?<)>a$|b)c\"}", VS_E_INVALID, "a group without a name" },
     { "{\"regex\":\"a\\\\b*\"}", VS_E_INVALID, "quantifier" },
     { "{\"regex\":\"(?=.{3,20}.{0,9}x.{0,99}y)(?:a|(?=.{0,99}z.{0,99}).)*\"}", VS_E_LIMIT, "too large" },
     { "{\"regex\":\"(a)\\\\1\"}", VS_E_UNSUPPORTED, "reference to a group" },
