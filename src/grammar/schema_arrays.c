@@ -100,6 +100,8 @@ static const json_t *few_values(struct vs_compiler *c, const json_t *schema)
             json_array_append_new(made, json_integer(v));
         json_array_append_new(made, json_integer(last));
     }
+    if (made && !value && json_is_true(json_object_get(schema, "nullable")))
+        json_array_append_new(made, json_null());
     if (made && json_array_append_new(c->own, made) != 0)
         return vs_schema_no_memory(c);
     return made;

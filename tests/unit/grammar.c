@@ -262,6 +262,8 @@ static const struct { const char *schema, *good, *bad; } schemas[] = {
       "[]\n[0,8,4]\n[2]", "[0,0]\n[1]\n[10]\n[-1]" },
     { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"boolean\"}}", "[true]\n[false, true]\n[]",
       "[true,true]\n[true,false,true]\n[1]" },
+    { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"type\":\"boolean\",\"nullable\":true}}",
+      "[null,true]\n[false,true,null]", "[null,null]" },
     { "{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"const\":{\"a\":1}}}", "[{\"a\":1}]\n[]", "[{\"a\":1},{\"a\":1}]" },
     { "{\"type\":\"array\",\"uniqueItems\":true,\"maxItems\":1}", "[]\n[[1,1]]",
       "[1,1]\n[1,2]" },
