@@ -396,6 +396,7 @@ class Ending(Gateway):
         time.sleep(0.2)
         self.assertEqual(self.ask("GET", "/livez")[0], 200)
         self.assertEqual(self.ask("GET", "/readyz")[0], 503)
+        self.assertIn(b"veritas_requests_running", self.ask("GET", "/metrics")[2])
         self.assertEqual(self.ask("POST", "/v1/chat/completions", chat("x"))[0], 503)
         self.assertTrue(r.read().endswith(b"data: [DONE]\n\n"))
         self.assertEqual(self.gateway.wait(5), 0)
@@ -481,7 +482,7 @@ class PrivateCrowd(Gateway):
             self.assertIn(b"[-] accepting\n[+] daemon\n", probe("/readyz?verbose")[2])
             status, headers, data = self.ask("POST", "/v1/chat/completions", chat("Hi"), port=port)
             self.assertEqual((status, headers["retry-after"], json.loads(data)["error"]["code"]), (503, "1", "loading"))
-            self.assertEqual(self.ask("GET", "/", port=port)[0], 200)
+            self.assertEqual([self.ask("GET", path, port=port)[0] for path in ("/", "/metrics")], [200, 200])
             self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
             for path in ("/readyz", "/startupz", "/health"):
                 self.assertEqual(probe(path)[0], 200, path)

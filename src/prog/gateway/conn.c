@@ -182,7 +182,7 @@ static void on_checked(struct gateway *g, struct conn *c, int rc, const struct g
     if (rc == VS_OK && !c->route)
         rc = gw_error_set(&err, 404, "not_found", "", "there is nothing at %.200s", gw_request_target(&c->request));
     bool is_shut = g->draining || (g->loading && !route_is_page(c->route));
-    if (rc == VS_OK && is_shut && !route_is_public(c->route)) {
+    if (rc == VS_OK && is_shut && !route_is_metrics(c->route)) {
         rc = g->draining ? gw_error_set(&err, 503, "shutting_down", "", "the gateway is about to end")
                          : gw_error_set(&err, 503, "loading", "", "the model is being loaded");
         err.again = true;

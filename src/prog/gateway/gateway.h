@@ -199,9 +199,9 @@ const struct gw_route *route_find(const struct gateway *g, const struct conn *c,
 /* Whose errors a request wants that no API has got yet; NULL: OpenAI's. */
 const struct gw_api *route_api_of(const struct gateway *g, const struct conn *c, const char *path);
 extern const struct gw_route own_routes[];
-bool route_is_public(const struct gw_route *route);     /* no key is asked for, and it answers while we drain */
+bool route_is_public(const struct gw_route *route);     /* no key is asked for */
 bool route_is_page(const struct gw_route *route);       /* no key is asked for: its visitor types it there */
-bool route_is_metrics(const struct gw_route *route);    /* served by --metrics-listen */
+bool route_is_metrics(const struct gw_route *route);    /* served by --metrics-listen, and while we load or drain */
 
 /* ---- metrics.c ---- */
 
