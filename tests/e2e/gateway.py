@@ -505,6 +505,31 @@ class PrivateCrowd(Gateway):
         out, err = p.communicate()
         self.assertEqual((out, err.count("not an echo model")), ("", 1))
 
+    def test_daemon_dies_while_it_loads(self):
+        """No other one is started: the gateway ends, and says why."""
+        p, port = self.begin(b"S")
+        self.wait_for(lambda: below(p.pid, "veritas-worker"))
+        first = child(p.pid, "exe")
+        os.kill(first, signal.SIGKILL)
+        seen = set()
+        while p.poll() is None:
+            seen |= set(below(p.pid, "exe"))
+            time.sleep(0.01)
+        self.assertLessEqual(seen, {first})
+        self.assertEqual((p.returncode, p.communicate()[0]), (70, ""))
+
+    def test_hangup_while_it_loads(self):
+        """SIGHUP, to the process that loads too: certificates are read anew, and nothing else happens."""
+        p, port = self.begin(b"S")
+        try:
+            self.wait_for(lambda: below(p.pid, "veritas-worker"))
+            for pid in [p.pid, *below(p.pid, "veritas")]:
+                os.kill(pid, signal.SIGHUP)
+            self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
+        finally:
+            self.stop(p)
+        self.assertEqual(p.returncode, 0)
+
 
 class Guarded(Gateway):
     """Keys, TLS, sockets of files: what a stranger meets."""

@@ -113,8 +113,7 @@ static int loader_main(struct parent *p)
 {
     struct vs_session s = { .client = p->spare[SPARES - 1], .silent = true };
     struct vs_error err = { 0 };
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    sigprocmask(SIG_SETMASK, &p->home.old_mask, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);            /* other signals are the parent's: SIGHUP may come to the whole group */
     close(vs_client_fd(p->session.client));      /* the daemon ends with the parent's */
     return load(p, &s, &err) == VS_OK ? 0 : vs_fail(&err);
 }
@@ -185,7 +184,8 @@ static void hand_on(struct parent *p, uint64_t id)
     if (is_spare && (!at || !*at))
         rc = vs_error_set(&err, VS_E_LIMIT, "the private daemon has no further connection");
     else if (!is_spare && (!p->has_session || vs_client_fd(p->session.client) < 0))
-        rc = open_session(p, true, &err);
+        rc = p->is_loading ? vs_error_set(&err, VS_E_DIED, "the daemon has died while it loaded the model")
+                           : open_session(p, true, &err);
     if (rc == VS_OK && (rc = vs_client_detach(is_spare ? *at : p->session.client, &fd, &credit)) != VS_OK)
         vs_error_set(&err, rc, "the daemon is busy with its own");
     if (rc != VS_OK) {
@@ -432,6 +432,8 @@ static void loader_ended(struct parent *p, int status)
     } else if (!p->ending) {
         p->ending = true;
         p->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : vs_status_exit(VS_E_DIED);
+        if (!WIFEXITED(status))          /* else it has said why */
+            vs_say("gateway: the process that loads the model was ended by signal %d", WTERMSIG(status));
         process_kill(&p->child);
     }
 }
