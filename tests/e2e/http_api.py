@@ -399,6 +399,7 @@ class Api(Gateway):
         self.assertEqual(self.json("/api/show", {"model": "knows"})["capabilities"][:2], ["completion", "tools"])
         self.assertEqual(self.json("/api/generate", {"model": "two", "stream": False, "keep_alive": 0})["done_reason"], "unload")
         self.assertNotIn("two", {m["name"] for m in self.json("/api/ps")["models"]})
+        self.assertEqual(self.json("/api/generate", {"model": "two", "stream": False, "keep_alive": "0m5s"})["done_reason"], "load")
         self.json("/api/chat", dict(body, stream=False, keep_alive="5m"))
         self.assertEqual(self.headers["x-veritas-ignored"], "options.num_ctx, keep_alive")
         self.assertEqual(list(self.json("/api/version")), ["version"])

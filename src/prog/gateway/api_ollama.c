@@ -102,7 +102,7 @@ static int read_empty(struct gw_reading *r, const json_t *v)
 static int read_keep(struct gw_reading *r, const json_t *v)
 {
     const char *s = json_string_value(v);
-    bool is_zero = s ? *s == '0' && strspn(s, "0.") == strcspn(s, "hmsnu") : json_is_number(v) && json_number_value(v) == 0;
+    bool is_zero = s ? *s == '0' && !s[strspn(s, "0.hmsnu")] : json_is_number(v) && json_number_value(v) == 0;
     if (is_zero)
         r->is_last = true;
     else
@@ -469,7 +469,9 @@ static int show_begin(struct gw_call *call, const struct gw_http *http, struct g
 /* How many numbers the file has, as "494.03M", and the type of most of them. */
 static void add_sizes(json_t *details, const json_t *result)
 {
-    static const struct { double size; char unit; } units[] = { { 1e12, 'T' }, { 1e9, 'B' }, { 1e6, 'M' }, { 1e3, 'K' } };
+    static const struct { double size; int digits; char unit; } units[] = {
+        { 1e12, 1, 'T' }, { 1e9, 1, 'B' }, { 1e6, 2, 'M' }, { 1e3, 2, 'K' },
+    };
     double n = json_number_value(json_object_get(result, "parameters")), most = 0;
     const char *name;
     json_t *type;
@@ -477,7 +479,8 @@ static void add_sizes(json_t *details, const json_t *result)
     while (i < 3 && n < units[i].size)
         i++;
     if (n > 0)
-        json_object_set_new(details, "parameter_size", json_sprintf("%.4g%c", n / units[i].size, units[i].unit));
+        json_object_set_new(details, "parameter_size", json_sprintf("%.*f%c", units[i].digits, n / units[i].size,
+                                                                             units[i].unit));
     json_object_foreach(json_object_get(result, "types"), name, type) {
         double of_type = json_number_value(json_object_get(type, "parameters"));
         if (of_type > most)
@@ -491,7 +494,9 @@ static json_t *capabilities_of(const json_t *info, const char *family, const cha
 {
     char pooling[128];
     snprintf(pooling, sizeof pooling, "%s.pooling_type", family);
-    json_t *list = json_pack("[s]", json_object_get(info, pooling) ? "embedding" : "completion");
+    if (json_object_get(info, pooling))
+        return json_pack("[s]", "embedding");
+    json_t *list = json_pack("[s]", "completion");
     if (*template)
         json_array_append_new(list, json_string("tools"));
     if (strcasestr(template, "think"))
