@@ -600,6 +600,15 @@ static void test_filters(void **state)
              "{'model':'m','max_tokens':9,'parts':true,'messages':[{'role':'user','content':[{'type':'text','text':'a'},"
              "{'type':'text','text':'b','zone':'tool'}]},{'role':'tool','content':[{'type':'text','text':'c','zone':'user'}],"
              "'tool_call_id':'1'},{'role':'user','content':'d\\ne'}]}");
+    asks_for(&gw_api_messages, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':[{'type':'document','title':'t',"
+             "'context':'c','source':{'type':'text','media_type':'text/plain','data':'d'}},{'type':'text','text':'a'}]}]}",
+             VS_MSG_CHAT,
+             "{'model':'m','max_tokens':9,'parts':true,'messages':[{'role':'user','content':[{'type':'text','text':'t\\nc\\nd',"
+             "'zone':'retrieved'},{'type':'text','text':'a'}]}]}");
+    refused(&gw_api_messages, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':[{'type':'document','source':{"
+            "'type':'url','url':'x'}}]}]}", 400, "messages.0.content.0", "of documents only those");
+    refused(&gw_api_messages, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
+            "'b'},{'role':'user','content':'c'},{'role':'assistant','content':[]}]}", 400, "messages", "text to go on from");
     asks_for(&gw_api_responses, "{'model':'m','input':[{'role':'user','content':[{'type':'input_json','data':{'k':1}},{'type':"
              "'input_text','text':'b','zone':'tool'}]}]}", VS_MSG_CHAT,
              "{'model':'m','parts':true,'messages':[{'role':'user','content':[{'type':'text','text':'{\\\"k\\\":1}'},"

@@ -135,6 +135,27 @@ static int add_call(struct gw_reading *r, struct making *m, const char *at, cons
     return VS_OK;
 }
 
+/* A text that was retrieved, behind its title and what is said of it. */
+static int add_document(struct gw_reading *r, struct making *m, const char *at, const json_t *block)
+{
+    static const char *const known[] = { "type", "source", "title", "context", "cache_control", NULL };
+    const json_t *source = json_object_get(block, "source");
+    const json_t *lines[] = { json_object_get(block, "title"), json_object_get(block, "context"), json_object_get(source, "data") };
+    struct vs_buf text = { 0 };
+    if (!gw_is(json_object_get(source, "type"), "text") || !json_is_string(lines[2]))
+        return gw_refuse_at(r, at, "unsupported_value", "of documents only those with {\"source\": {\"type\": \"text\", \"data\": "
+                            "string}} are read");
+    for (size_t i = 0; i < 3; i++) {
+        vs_buf_add(&text, json_string_value(lines[i]), json_string_length(lines[i]));
+        if (i < 2 && json_string_length(lines[i]))
+            vs_buf_char(&text, '\n');
+    }
+    gw_ignore_others(r, block, "document.", known);
+    add_text(m, json_pack("{s:s, s:o, s:s}", "type", "text", "text", vs_json_text(text.data, text.n), "zone", "retrieved"));
+    vs_buf_clear(&text);
+    return VS_OK;
+}
+
 static int add_block(struct gw_reading *r, struct making *m, const char *at, const json_t *role, const json_t *block)
 {
     const json_t *type = json_object_get(block, "type");
@@ -158,10 +179,12 @@ static int add_block(struct gw_reading *r, struct making *m, const char *at, con
     }
     if (gw_is(type, "redacted_thinking") && is_assistant)
         return VS_OK;
-    if (gw_is(type, "image") || gw_is(type, "document"))
-        return gw_refuse_at(r, at, "unsupported_value", "images and documents are not read");
-    return gw_refuse_at(r, at, "invalid_value", "blocks are text; of a user also tool_result; of an assistant thinking and "
-                        "tool_use");
+    if (gw_is(type, "document") && gw_is(role, "user"))
+        return add_document(r, m, at, block);
+    if (gw_is(type, "image"))
+        return gw_refuse_at(r, at, "unsupported_value", "images are not read");
+    return gw_refuse_at(r, at, "invalid_value", "blocks are text; of a user also document and tool_result; of an assistant "
+                        "thinking and tool_use");
 }
 
 static int add_message(struct gw_reading *r, struct making *m, size_t i, const json_t *message)

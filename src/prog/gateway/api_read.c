@@ -370,7 +370,8 @@ int gw_read_begun(struct gw_reading *r, json_t *messages)
 {
     size_t n = json_array_size(messages);
     json_t *last = json_array_get(messages, n - 1), *text = json_object_get(last, "content");
-    if (n < 2 || !json_string_length(text) || json_object_get(last, "tool_calls") || json_object_get(last, "reasoning_content"))
+    bool is_text = gw_is(json_object_get(last, "role"), "assistant") && json_string_length(text);
+    if (n < 2 || !is_text || json_object_get(last, "tool_calls") || json_object_get(last, "reasoning_content"))
         return gw_refuse(r, "invalid_value", "the last message is an assistant's: text to go on from is needed in it, and one "
                          "before it");
     int rc = gw_put(r, "begun", json_incref(text));
