@@ -744,6 +744,29 @@ class Api(Gateway):
                          "tool_choice")
         self.json(CHAT, self.chat(top_logprobs=0, max_tokens=1))
 
+    def test_hints(self):
+        """What asks for something else than the answer: the same answer, and the header names it."""
+        for path, body, hints, named in (
+                (CHAT, self.chat(max_tokens=4), {"store": True, "verbosity": "low"}, {"store", "verbosity"}),
+                (RESPONSES, {"model": "one", "input": "Hi", "max_output_tokens": 4},
+                 {"store": True, "truncation": "auto", "text": {"verbosity": "high"}}, {"store", "truncation", "text.verbosity"})):
+            plain, hinted = (self.json(path, {**body, **more}) for more in ({}, hints))
+            self.assertEqual(set(self.headers["x-veritas-ignored"].split(", ")), named)
+            keys = ("choices", "output", "store", "truncation")
+            first, second = (re.sub("[0-9a-f]{16}", "", json.dumps([r.get(k) for k in keys])) for r in (plain, hinted))
+            self.assertEqual(first, second, path)
+
+    def test_documents_in_messages(self):
+        document = {"type": "document", "title": "Colours", "source": {"type": "text", "media_type": "text/plain", "data": "Red."},
+                    "citations": {"enabled": True}}
+        talk = [{"role": "user", "content": [document, {"type": "text", "text": "Which?"}]}]
+        got = self.json(MESSAGES, self.chat(messages=talk))
+        self.assertEqual(self.headers["x-veritas-ignored"], "document.citations")
+        want = self.json(MESSAGES, self.chat(messages=[{"role": "user", "content": "Colours\nRed.\nWhich?"}]))
+        self.assertEqual(got["content"], want["content"])
+        document["source"] = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
+        self.assertIn("documents", self.json(MESSAGES, self.chat(messages=talk), 400)["error"]["message"])
+
     def test_a_system_message_amid_others(self):
         talk = [{"role": "user", "content": "Hi"}, {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}]
         want = self.json(CHAT, self.chat(messages=[talk[0], {"role": "system", "content": "Be brief."}]))

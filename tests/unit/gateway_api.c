@@ -180,7 +180,7 @@ static void test_chat_requests(void **state)
     refused(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}},{'type':'function','function':{'name':'f'}}]}", 400,
             "tools[1].function.name", "another tool");
     refused(a, "{" HI ",'guided_json':{}}", 400, "guided_json", "use structured_outputs");
-    refused(a, "{" HI ",'store':true}", 400, "store", "only false");
+    refused(a, "{" HI ",'modalities':['audio']}", 400, "modalities", "text");
     refused(a, "{" HI ",'tool_choice':'required'}", 400, "tool_choice", "no tools");
     asks_for(a, "{" HI ",'tools':[{'type':'function','function':{'name':'f'}}],'response_format':{'type':'json_object'}}",
              VS_MSG_CHAT, "{" HI ",'parts':true,'tools':[{'type':'function','function':{'name':'f'}}],"

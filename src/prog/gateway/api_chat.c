@@ -170,7 +170,7 @@ static const struct gw_field fields[] = {
     { "tool_choice", GW_READ, NULL, read_tool_choice },
     { "reasoning_effort", GW_READ, NULL, gw_read_effort },
     { "prediction", GW_MUTE, NULL, NULL },
-    { "verbosity", GW_ONLY, "\"medium\"", NULL },
+    { "verbosity", GW_HINT, "\"medium\"", NULL },
     { "add_generation_prompt", GW_MUTE, NULL, NULL },        /* checked against continue_final_message below */
     { "continue_final_message", GW_READ, NULL, read_continue },
     { "modalities", GW_READ, NULL, read_modalities },

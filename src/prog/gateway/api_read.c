@@ -227,6 +227,10 @@ static int read_field(struct gw_reading *r, const struct gw_field *f, const json
     case GW_MUTE: return VS_OK;
     case GW_ONLY:
         return is_one_of(f->to, v) ? VS_OK : gw_refuse(r, "unsupported_value", "only %s is supported", f->to);
+    case GW_HINT:
+        if (!is_one_of(f->to, v))
+            gw_ignore(r, r->name);
+        return VS_OK;
     case GW_NEVER: break;
     }
     return gw_refuse(r, "unsupported_parameter", "not supported: %s", f->to);
@@ -859,7 +863,7 @@ const struct gw_field gw_fields_openai_chat[] = {
     { "prompt_cache_key", GW_MUTE, NULL, NULL },
     { "prompt_cache_options", GW_MUTE, NULL, NULL },
     { "prompt_cache_retention", GW_MUTE, NULL, NULL },
-    { "store", GW_ONLY, "false", NULL },
+    { "store", GW_HINT, "false", NULL },
     { "moderation", GW_NEVER, "nothing here moderates", NULL },
     { NULL, 0, NULL, NULL },
 };

@@ -23,6 +23,7 @@ enum gw_how {
     GW_READ,                            /* `read` says what it means */
     GW_MUTE,                            /* accepted: nothing in the answer depends on it */
     GW_ONLY,                            /* `to` lists the values that we have, as JSON, '|' between them; they change nothing */
+    GW_HINT,                            /* as GW_ONLY; another value is named as ignored, as the answer may be the same with it */
     GW_NEVER,                           /* refused; `to` says what to do instead */
 };
 

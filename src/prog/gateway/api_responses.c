@@ -200,7 +200,7 @@ static int read_text_config(struct gw_reading *r, const json_t *v)
 {
     static const struct gw_field fields[] = {
         { "format", GW_READ, NULL, gw_read_format },
-        { "verbosity", GW_ONLY, "\"medium\"", NULL },
+        { "verbosity", GW_HINT, "\"medium\"", NULL },
         { NULL, 0, NULL, NULL },
     };
     static const struct gw_field *const tables[] = { fields, NULL };
@@ -279,7 +279,7 @@ static const struct gw_field fields[] = {
     { "stream_options", GW_MUTE, NULL, NULL },
     { "max_tool_calls", GW_MUTE, NULL, NULL },          /* of tools that a server runs */
     { "background", GW_ONLY, "false", NULL },
-    { "truncation", GW_ONLY, "\"disabled\"", NULL },
+    { "truncation", GW_HINT, "\"disabled\"", NULL },
     { "previous_response_id", GW_NEVER, STATELESS, NULL },
     { "conversation", GW_NEVER, STATELESS, NULL },
     { "prompt", GW_NEVER, STATELESS, NULL },
