@@ -355,6 +355,33 @@ class Line(unittest.TestCase):
         for who, numbers, letter in ((x, mine, "x"), (y, theirs, "y")):
             self.collect(who, [n for i, n in enumerate(numbers) if letter + str(i) != name])
 
+    def test_a_place_given_up_is_not_taken_again(self):
+        """Also where who gives it up was served less, and would be next: who comes has fewer places, and gets this one."""
+        x, y, z = self.client(), self.client(another=True), self.client(another=True)
+        worker = self.loaded(x)
+        number = self.ask(z, "z")
+        run = worker.take()[0]
+        worker.token(run, 1)
+        worker.complete(run)
+        z.wait(number)
+        mine, theirs = ([self.ask(who, name + str(i)) for i in range(4)] for who, name in ((x, "x"), (y, "y")))
+        runs = {body["prompt"]: run for run, _, body in (worker.take() for _ in range(8))}
+        number = self.ask(z, "z")
+        run, _, _ = worker.take(c.CANCEL)
+        name = next(name for name, of in runs.items() if of == run)
+        worker.error(run, "BUSY", -4)
+        got = worker.take()
+        self.assertEqual((got[2]["prompt"], worker.hears_nothing()), ("z", None))
+        worker.complete(got[0])
+        z.wait(number)
+        got = worker.take()
+        self.assertEqual(got[2]["prompt"], name)
+        runs[name] = got[0]
+        for run in runs.values():
+            worker.complete(run)
+        self.collect(x, mine)
+        self.collect(y, theirs)
+
     def test_a_place_that_is_not_given_up(self):
         """What is taken back may just have begun to answer: then it goes on, once, and the next one may be asked."""
         x, y = self.client(), self.client(another=True)

@@ -203,6 +203,7 @@ struct request {                        /* of a client, from its frame to the on
     uint64_t id, asked_id;              /* the client's; PLACE_ASKED: the question to the supervisor that answers it */
     json_t *alias;                      /* LOAD: a name that the model is to have when it is loaded; NULL: none */
     bool began;                         /* a worker has or had it: its failure is an ERROR */
+    bool gave_up;                       /* its place, for one whose process has fewer; until it has another */
     struct vs_buf body;                 /* as it came; kept until the request ends: another worker may have to read it */
     size_t body_bytes;                  /* of it, also when it is not kept any more */
     char trace[VS_TRACE_BYTES];         /* "": none */

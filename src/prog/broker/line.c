@@ -5,6 +5,7 @@
  *     3. the process that was served fewest tokens, of it the connection; a person for whom a delegate asks counts as both
  *     4. who was begun longest ago, who came first
  *
+ * Who gave a place up for one that has fewer comes behind those before all that.
  * Tokens are counted as they are sent, and at the end from the result's usage. Whoever comes back after a while has no credit from
  * the time when he asked for nothing: he begins at the count of who was begun last. */
 #include "prog/broker/broker.h"
@@ -24,9 +25,17 @@ static int compare_turns(const struct turn *x, const struct turn *y)
     return x->run_number < y->run_number ? -1 : x->run_number > y->run_number;
 }
 
+/* x gave its place up for one whose process has fewer: it does not take it again. */
+static bool yields(const struct broker *b, const struct request *x, const struct request *y)
+{
+    return x->gave_up && !y->gave_up && x->client->n_runs > y->client->n_runs && line_priority(b, x) >= line_priority(b, y);
+}
+
 static bool comes_before(const struct broker *b, const struct request *x, const struct request *y)
 {
     unsigned i = line_priority(b, x), k = line_priority(b, y);
+    if (yields(b, x, y) || yields(b, y, x))
+        return yields(b, y, x);
     if (x->n_deaths != y->n_deaths)
         return x->n_deaths > y->n_deaths;
     if (i != k)

@@ -154,6 +154,7 @@ static void begin(struct broker *b, struct model *m, struct request *r)
         return;
     }
     r->lost_run = 0;
+    r->gave_up = false;
     if (!was_working)
         m->heard_at = b->now;
     if (!r->began) {
@@ -351,6 +352,7 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     struct request *r = run_free(m, run);
     if (r && is_back && cancel == VS_OK) {
         r->credit = credit;
+        r->gave_up = true;
         r->place = PLACE_QUEUED;
         queue_add(&m->queue, r);
     } else if (r && is_back) {
