@@ -383,7 +383,7 @@ class Line(unittest.TestCase):
         self.collect(y, theirs)
 
     def test_a_place_that_is_not_given_up(self):
-        """What is taken back may just have begun to answer: then it goes on, once, and the next one may be asked."""
+        """What is taken back may just have begun to answer: then it goes on, once, and the next one is asked."""
         x, y = self.client(), self.client(another=True)
         worker = self.loaded(x, parallel=2)
         mine = [self.ask(x, "x"), self.ask(x, "@", kind=c.LOGITS)]
@@ -399,8 +399,8 @@ class Line(unittest.TestCase):
         self.assertEqual(worker.take(c.CANCEL), (rows, 0, struct.pack("<I", 4)))
         worker.say(c.DATA, rows, b"12345678")
         self.assertEqual(x.event().data, b"12345678")
-        self.ask(y, "y2")
         self.assertEqual(worker.take(c.CANCEL), (text, 0, struct.pack("<I", 4)))
+        self.ask(y, "y2")
         worker.token(text, 7)
         self.assertEqual(x.event().token, 7)
         x.cancel(mine[0])

@@ -252,7 +252,7 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
     struct run *run = run_find(m, f->id);
     struct request *r = run->request;
     struct vs_token_view t;
-    bool is_token = f->type == VS_MSG_TOKEN;
+    bool is_token = f->type == VS_MSG_TOKEN, was_taken_back = run->is_taken_back;
     if (f->n > run->credit) {
         model_violation(b, m, "it sent more than its credit");
         return;
@@ -280,6 +280,8 @@ void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f)
     peer_send(b, r->peer, f->type, f->flags, r->id, f->data, f->n);
     if (r->is_suspect && r->n_crashes == 1 && r->n_since >= CLEARED_AFTER)
         clear_suspect(b, m, run);
+    else if (was_taken_back)            /* another one may give its place up */
+        run_pump(b, m);
 }
 
 void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f)
