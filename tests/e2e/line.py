@@ -316,6 +316,23 @@ class Line(unittest.TestCase):
             self.ask(y, "y")
             self.assertEqual(worker.take()[2]["prompt"], "y")
 
+    def test_what_runs_for_long_is_not_urgent(self):
+        """What answers for a minute is of low priority still, and does not stand in the way of a normal request."""
+        with tempfile.NamedTemporaryFile() as f:
+            f.truncate(4096)
+            x = self.start_with(AHEAD, VS_AHEAD=f.name)
+            with mmap.mmap(f.fileno(), 4096) as page:
+                worker = self.loaded(x)
+                for i in range(4):
+                    self.ask(x, "low", priority="low")
+                    worker.take()
+                for seconds in range(5, 71, 5):             # a worker that is not heard for ten seconds hangs
+                    page[:4] = struct.pack("<i", seconds)
+                    worker.say(ALIVE)
+                    self.status()
+                self.ask(x, "normal")
+                self.assertEqual(worker.take()[2]["prompt"], "normal")
+
     def test_who_has_too_many_places_gives_one_up(self):
         """Two processes have all; a third comes: one that has sent nothing goes back into the line, its last, and waits there."""
         x, y, z = self.client(), self.client(another=True), self.client(another=True)

@@ -148,7 +148,7 @@ struct client {                         /* a process that has connections; or a 
     unsigned n_peers, n_requests;       /* n_requests: of all its connections, that have not ended */
     unsigned n_counted;                 /* connections, when places are given */
     unsigned n_runs;                    /* of the model whose line moves; */
-    unsigned n_of_class[VS_N_PRIORITIES];        /* of these, by their priority now */
+    unsigned n_of_class[VS_N_PRIORITIES];        /* of these, by the priority that was asked for */
     struct turn turn, last_turn;        /* last_turn: of the connection that was begun last */
     struct vs_budget memory;
 };

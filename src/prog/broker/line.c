@@ -53,7 +53,7 @@ static void count_none(struct client *c)
 }
 
 /* Places of the worker that each client of the line has. */
-static void count_runs(const struct broker *b, const struct model *m)
+static void count_runs(const struct model *m)
 {
     for (struct request *r = m->queue.first; r; r = r->next)
         count_none(r->client);
@@ -63,16 +63,16 @@ static void count_runs(const struct broker *b, const struct model *m)
     for (struct run *run = m->runs; run; run = run->next)
         if (run->request) {
             run->request->client->n_runs++;
-            run->request->client->n_of_class[line_priority(b, run->request)]++;
+            run->request->client->n_of_class[run->request->priority]++;
         }
 }
 
 /* Its client has no more than fit into a step; what is of a lower class does not stand in its way, for there the worker chooses.
  * But a quarter of all places is for others in any case. */
-static bool has_place(const struct broker *b, const struct model *m, const struct request *r)
+static bool has_place(const struct model *m, const struct request *r)
 {
     unsigned n = 0;
-    for (unsigned class = 0; class <= line_priority(b, r); class++)
+    for (unsigned class = 0; class <= r->priority; class++)
         n += r->client->n_of_class[class];
     return n < m->parallel && r->client->n_runs < m->parallel + m->parallel / 2;
 }
@@ -83,9 +83,9 @@ struct request *line_next(struct broker *b, const struct model *m)
     for (const struct run *run = m->runs; run; run = run->next)
         if (run->is_alone)
             return NULL;
-    count_runs(b, m);
+    count_runs(m);
     for (struct request *r = m->queue.first; r; r = r->next)
-        if (!r->waits_for_log && has_place(b, m, r) && (!first || comes_before(b, r, first)))
+        if (!r->waits_for_log && has_place(m, r) && (!first || comes_before(b, r, first)))
             first = r;
     return first && first->is_suspect && m->n_runs ? NULL : first;
 }
