@@ -251,6 +251,24 @@ class Line(unittest.TestCase):
         x = self.client()
         return next(m for m in x.wait(x.request(c.STATUS, {}))["models"] if m["name"] == name)
 
+    # ---- other names ----
+
+    def test_two_models_want_one_name(self):
+        """One of them is loaded when it is asked for that name, too; the other has it when that is done."""
+        x = self.client()
+        x.request(c.LOAD, {"model": "m"})
+        worker = self.s.worker()
+        late = x.request(c.LOAD, {"model": "m", "settings": {"alias": "name"}})
+        number = x.request(c.LOAD, {"model": "other", "settings": {"alias": "name"}})
+        other = self.s.worker().ready(parallel=1)
+        x.wait(number)
+        worker.ready(parallel=1)
+        self.assertIn("it is another name of other", str(self.fails("INVALID", x, late)))
+        self.assertEqual(x.wait(x.request(c.STATUS, {}))["aliases"], {"name": "other"})
+        run = x.request(c.GENERATE, {"model": "name", "prompt": "p"})
+        other.complete(other.take()[0])
+        x.wait(run)
+
     # ---- many at once ----
 
     def test_many_runs_on_one_worker(self):

@@ -197,6 +197,17 @@ class Settings(Installed, unittest.TestCase):
         for i in range(15):
             self.assertEqual(self.call("load", "two", "--alias", f"n{i}").returncode, 0)
         self.assertIn("got 16 other names already", self.call("load", "two", "--alias", "n15").stderr)
+        x = c.Client(self.env["VERITAS_SOCKET"])                    # all at once, each twice
+        numbers = [x.request(c.LOAD, {"model": "one", "settings": {"alias": f"o{i % 20}"}}) for i in range(40)]
+        ends = {number: None for number in numbers}
+        while None in ends.values():
+            try:
+                e = x.event()
+                ends[e.request] = "" if e.kind == c.COMPLETE else ends[e.request]
+            except c.Failure as f:
+                ends[f.request] = f.name
+        x.close()
+        self.assertEqual([ends[number] for number in numbers], (14 * [""] + 6 * ["LIMIT"]) * 2)     # it had eins and un
         self.assertEqual(self.call("unload", "n7").returncode, 0)
         self.assertEqual(self.call("run", "-m", "due", "x").returncode, 4)
         os.kill(self.broker(), signal.SIGKILL)

@@ -4,10 +4,7 @@
 #include "ipc/json.h"
 #include "ipc/name.h"
 
-#include <stdio.h>
 #include <string.h>
-
-enum { MAX_ALIASES = 16 };              /* that one model gets while it is loaded */
 
 static const char *first_alias(const struct model *m)
 {
@@ -44,9 +41,9 @@ const char *alias_resolve(struct broker *b, const char *name)
     return of ? of : name;
 }
 
-int alias_check(struct broker *b, const char *name, const json_t *settings, struct vs_error *err)
+int alias_check(struct broker *b, const char *name, const json_t *value, struct vs_error *err)
 {
-    const char *alias = json_string_value(json_object_get(settings, "alias"));
+    const char *alias = json_string_value(value);
     if (!alias)
         return VS_OK;
     if (!vs_model_name_is_valid(alias))
@@ -63,10 +60,9 @@ int alias_check(struct broker *b, const char *name, const json_t *settings, stru
 
 void alias_ask(struct broker *b, struct model *m, struct request *r)
 {
-    if (json_array_size(m->aliases) >= MAX_ALIASES) {
-        char text[64];
-        snprintf(text, sizeof text, "the model has got %d other names already", MAX_ALIASES);
-        request_fail(b, r, VS_E_LIMIT, text);
+    struct vs_error why;
+    if (alias_check(b, m->name, r->alias, &why) != VS_OK) {     /* while m was loaded another one got it */
+        request_fail(b, r, VS_E_INVALID, why.text);
         return;
     }
     r->asked_id = ++b->last_id;
@@ -93,7 +89,8 @@ void alias_told(struct broker *b, struct vs_frame *f, const json_t *message)
     }
     if (!r->model->aliases)
         r->model->aliases = json_array();
-    json_array_append(r->model->aliases, r->alias);
+    if (!has_alias(r->model, json_string_value(r->alias)))       /* else somebody asked for the same */
+        json_array_append(r->model->aliases, r->alias);
     model_tell_loaded(b, r->model, r);
 }
 

@@ -142,7 +142,7 @@ static void ask_load(struct broker *b, struct request *r, const struct asked *a)
         request_fail(b, r, VS_E_INVALID, why.text);
         return;
     }
-    if (alias_check(b, name, settings, &why) != VS_OK) {
+    if (alias_check(b, name, json_object_get(settings, "alias"), &why) != VS_OK) {
         request_fail(b, r, VS_E_INVALID, why.text);
         return;
     }

@@ -450,8 +450,8 @@ void limits_free(struct broker *b);
 
 /* alias.c */
 const char *alias_resolve(struct broker *b, const char *name);     /* the model that a client means; name when it is no alias */
-/* May the model `name` be loaded with the alias that its settings have? VS_E_INVALID. */
-int alias_check(struct broker *b, const char *name, const json_t *settings, struct vs_error *err);
+/* May the model `name` have this alias (a string; NULL: none)? VS_E_INVALID. */
+int alias_check(struct broker *b, const char *name, const json_t *alias, struct vs_error *err);
 bool alias_is_given(struct broker *b, const struct model *m, const char *alias);
 /* The supervisor is asked whether a model that is loaded may have the name that r brought; r ends with its answer. */
 void alias_ask(struct broker *b, struct model *m, struct request *r);

@@ -25,8 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* frames in a turn of the loop; models told; entries looked at; refused requests that are remembered */
-enum { MAX_TURN = 16, MAX_LISTED = 200, MAX_SCANNED = 4096, MAX_REFUSED = 256 };
+/* frames in a turn of the loop; models told; entries looked at; refused requests that are remembered; names that a loaded model
+ * gets */
+enum { MAX_TURN = 16, MAX_LISTED = 200, MAX_SCANNED = 4096, MAX_REFUSED = 256, MAX_ALIASES = 16 };
 #define LIST_TIME (1000 * MS)           /* the directory is read again after so long */
 #define CONTROL_MEMORY (1u << 20)       /* bytes that may wait for the broker to read them */
 
@@ -700,7 +701,32 @@ static int on_files(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+static bool has_alias(const struct model *m, const json_t *alias)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(m->aliases, i, one)
+        if (json_equal(one, alias))
+            return true;
+    return false;
+}
+
 /* A model that is loaded gets another name, which a later broker is told, too. */
+static int add_alias(const struct supervisor *s, struct model *m, json_t *alias, struct vs_error *err)
+{
+    if (!m)
+        return vs_error_set(err, VS_E_NOT_FOUND, "no such model is loaded");
+    if (check_alias(s, json_string_value(alias), err) != VS_OK)
+        return err->code;
+    if (has_alias(m, alias))
+        return VS_OK;
+    if (json_array_size(m->aliases) >= MAX_ALIASES)
+        return vs_error_set(err, VS_E_LIMIT, "the model has got %d other names already", MAX_ALIASES);
+    if (!m->aliases)
+        m->aliases = json_array();
+    return json_array_append(m->aliases, alias) == 0 ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
 static int on_alias(struct supervisor *s, const struct vs_frame *f)
 {
     struct vs_error err = { 0 };
@@ -710,12 +736,7 @@ static int on_alias(struct supervisor *s, const struct vs_frame *f)
         json_decref(message);
         return VS_E_PROTOCOL;
     }
-    struct model *m = model_find(s, (uint64_t)id);
-    int rc = m ? check_alias(s, json_string_value(alias), &err) : vs_error_set(&err, VS_E_NOT_FOUND, "no such model is loaded");
-    if (rc == VS_OK && !m->aliases)
-        m->aliases = json_array();
-    if (rc == VS_OK && json_array_append(m->aliases, alias) != 0)
-        rc = vs_error_set(&err, VS_E_NOMEM, "out of memory");
+    int rc = add_alias(s, model_find(s, (uint64_t)id), alias, &err);
     if (rc == VS_OK)
         say(s, VS_MSG_ALIAS, f->id, json_object(), -1);
     else
@@ -736,7 +757,7 @@ static const struct {
 } handlers[] = {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
-    { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files }, { VS_MSG_ALIAS, on_alias },
+    { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files },   { VS_MSG_ALIAS, on_alias },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 
