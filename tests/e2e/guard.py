@@ -348,7 +348,7 @@ class Policies(Waiting, unittest.TestCase):
         self.serve({"output": {"urls": "list", "url_allow": ["example.org"]}, "secrets": {"protect": ["hunter2-secret-value"]}})
         text = "\x1b[31mred\x1b[0m hunter2-secret-value, http://example.com/a, http://example.org/b, 4111 1111\x07 1111 1111"
         want = "red [REDACTED:PROTECTED], [REDACTED:URL], http://example.org/b, [REDACTED:CREDIT_CARD]"
-        for how in ({}, {"cut": 1}, {"seed": 5}):
+        for how in ({}, {"cut": 1}, {"seed": 5}, {"types": None}):
             result = self.x.wait(self.x.request(c.SCAN, {"text": text, "redact": how}))
             self.assertEqual(result["text"], want, how)
             self.assertEqual(sorted({f["kind"] for f in result["findings"]}), ["control", "pii", "protected", "url"])

@@ -100,6 +100,7 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
 {
     const json_t *text = json_object_get(body, "text"), *seed = json_object_get(how, "seed");
     uint32_t types = 0;
+    bool is_some = json_is_array(json_object_get(how, "types"));         /* null is as if it was not there */
     if (read_types(how, &types, err) != VS_OK)
         return NULL;
     struct redactor *r = calloc(1, sizeof *r);
@@ -108,7 +109,7 @@ static json_t *redact(struct guard *g, const struct screen *s, const json_t *bod
     json_t *result = NULL;
     struct vs_strip *stream = NULL;
     if (r) {
-        redactor_init(r, s, json_object_get(how, "types") ? &types : NULL, style_of(how, s->policy.pii.style), g->key);
+        redactor_init(r, s, is_some ? &types : NULL, style_of(how, s->policy.pii.style), g->key);
         stream = vs_strip_create(r->first, true, &r->config, &sink);
     }
     if (stream) {
