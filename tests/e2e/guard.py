@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,15 @@ import time
 import unittest
 
 import client as c
-from processes import Waiting, below, patience, process
+from audit_writer import Frames, frame, give
+from processes import Waiting, below, patience, place, process
 
 BIN = os.path.abspath(sys.argv[1])
 VERITAS = BIN + "/veritas"
 ASKED = {"model": "one", "prompt": "The sky is", "raw": True, "ignore_eos": True, "max_tokens": 3000,
          "sampling": {"temperature": 0}}
+SENT, READY, WORKER, BROKER = 0x47, 0x60, 0x7b, 0x7c
+BUSY = struct.pack("<I", 4)             # of CANCEL: the broker takes it back into its line
 
 
 def listens(path):
@@ -252,6 +256,73 @@ class Guard(Waiting, unittest.TestCase):
                 self.assertEqual((e.name, e.request), ("DIED", number))
                 self.assertTrue(whole.startswith(text))
         self.assertEqual(x.text(c.GENERATE, ASKED)[0], whole)
+
+
+class Alone(unittest.TestCase):
+    """The guard alone: this is its supervisor, its broker and its worker, and says in either order what crosses on the way."""
+
+    def setUp(self):
+        self.control, theirs = socket.socketpair()
+        words, policy = os.memfd_create("words"), os.memfd_create("policy")
+        os.ftruncate(words, 65536)
+        os.write(policy, json.dumps({"version": 1, "pii": {"input": "block", "types": ["EMAIL"]}}).encode())
+        fds = {3: theirs.fileno(), 4: words, 5: policy, 6: os.open(BIN + "/veritas.rules", os.O_RDONLY)}
+        self.guard = subprocess.Popen([BIN + "/veritas-guard"], preexec_fn=place(fds), close_fds=False)
+        theirs.close()
+        for n in (4, 5, 6):
+            os.close(fds[n])
+        self.addCleanup(self.guard.wait)
+        self.addCleanup(self.control.close)
+        self.begin_worker()
+
+    def begin_worker(self):
+        """The first one, or the next."""
+        ours = []
+        for kind in (WORKER, BROKER):
+            mine, theirs = socket.socketpair()
+            give(self.control, kind, theirs.fileno())
+            theirs.close()
+            mine.settimeout(10 * patience())
+            self.addCleanup(mine.close)
+            ours.append(mine)
+        self.worker, self.broker = ours
+        self.at_worker, self.at_broker = (Frames(s) for s in ours)
+        self.worker.sendall(frame(READY, b'{"sandbox": {}, "facts": {"parallel": 4}}'))
+        self.assertEqual(self.at_broker.next()[0], READY)
+
+    def ask(self, number, body, **head):
+        self.broker.sendall(frame(c.GENERATE, c.payload(head, body), number))
+
+    def test_taken_back_while_its_worker_dies(self):
+        """What the worker had said is known to its successor all the same."""
+        self.ask(1, {"prompt": "p"})
+        kind, far, _ = self.at_worker.next()
+        self.assertEqual(kind, c.GENERATE)
+        self.worker.sendall(frame(c.TOKEN, struct.pack("<II", 7, 1) + b"x", far))
+        self.assertEqual(self.at_broker.next()[:2], (c.TOKEN, 1))
+        self.guard.send_signal(signal.SIGSTOP)              # it finds both at once
+        os.waitpid(self.guard.pid, os.WUNTRACED)
+        self.worker.close()
+        self.broker.sendall(frame(c.CANCEL, BUSY, 1))
+        self.guard.send_signal(signal.SIGCONT)
+        self.assertEqual(self.at_broker.next()[0], None)
+        self.begin_worker()
+        self.broker.sendall(frame(SENT, struct.pack("<I", 7), 2))
+        self.ask(2, {"prompt": "p"}, sent=1, resumes=1)
+        kind, far, ids = self.at_worker.next()
+        self.assertEqual((kind, ids), (SENT, struct.pack("<I", 7)))
+        self.assertEqual(self.at_worker.next()[:2], (c.GENERATE, far))
+
+    def test_taken_back_while_its_ids_are_looked_at(self):
+        """The worker has told their text already, and nothing of the answer: it goes back."""
+        self.ask(1, {"tokens": [1, 2]})
+        kind, far, _ = self.at_worker.next()
+        self.assertEqual(kind, c.DETOKENIZE)
+        self.broker.sendall(frame(c.CANCEL, BUSY, 1))
+        self.assertEqual(self.at_worker.next(), (c.CANCEL, far, BUSY))
+        self.worker.sendall(frame(c.COMPLETE, c.payload({}, {"text": "plain"}), far))
+        kind, number, data = self.at_broker.next()
+        self.assertEqual((kind, number, c.split(data)[0]["error"]["name"]), (c.ERROR, 1, "BUSY"))
 
 
 class Policies(Waiting, unittest.TestCase):

@@ -43,11 +43,12 @@ static void on_cancel(struct guard *g, const struct vs_frame *f)
     struct pass *p = pass_find(g, f->id), *lost = pass_find_lost(g, f->id);
     uint32_t value = vs_load_u32le(f->data);
     int code = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
-    if (lost)                           /* nobody will ask for it again */
+    bool is_wanted_back = code == VS_E_BUSY;     /* into the broker's line; one of which something was said goes on instead */
+    if (lost && !is_wanted_back)        /* nobody will ask for it again */
         pass_free(g, lost);
     if (!p)
         return;
-    if (code != VS_E_BUSY)              /* else the broker wants it back, and the worker may have said something: then it goes on */
+    if (!is_wanted_back || p->is_asking)
         p->stop = code;
     if (p->far)
         back_send_u32(g, VS_MSG_CANCEL, p->far, value);
