@@ -267,9 +267,10 @@ void seal_check(struct audit *a)
     read_keys(&keys);
     const struct vs_past past = keys.past[keys.n - 1];
     vs_keys_clear(&keys);
-    if (a->sealed.size > a->state.tree.n)
-        audit_leave(VS_E_MALFORMED, "the log is not as it was written: a checkpoint signs %llu records, and %llu are there; move "
-                    "the folder away to begin another", (unsigned long long)a->sealed.size, (unsigned long long)a->state.tree.n);
+    uint64_t size = a->sealed.size > past.size ? a->sealed.size : past.size;
+    if (size > a->state.tree.n)
+        audit_leave(VS_E_MALFORMED, "the log is not as it was written: %llu records are signed, and %llu are there; move the "
+                    "folder away to begin another", (unsigned long long)size, (unsigned long long)a->state.tree.n);
     if (past.size && past.size + 1 == a->state.first && memcmp(past.root, a->state.believed_root, sizeof past.root) != 0)
         audit_leave(VS_E_MALFORMED, "the log is not as it was written: the key before signed other records up to %llu; move the "
                     "folder away to begin another", (unsigned long long)past.size);
