@@ -304,7 +304,7 @@ void receipt_on_kept(struct broker *b, struct model *m, struct vs_frame *f)
         return;
     }
     struct made *made = answer_of(r->receipt, said.index);
-    if (!made || !request_keep(r, r->counted + said.n))
+    if (!made || !request_keep(r, r->counted - made->kept.n + said.n))
         return;
     vs_buf_reset(&made->kept);
     vs_buf_add(&made->kept, said.text, said.n);
