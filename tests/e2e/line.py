@@ -867,9 +867,9 @@ class Line(unittest.TestCase):
                 theirs.append(self.ask(y, "later"))
                 self.status()
                 worker.complete(run)
-                for prompt in ("low", "later"):
+                for prompt, priority in (("low", "low"), ("later", "normal")):     # the worker counts the wait from its arrival
                     run, head, body = worker.take()
-                    self.assertEqual((body["prompt"], head["priority"]), (prompt, "normal"))
+                    self.assertEqual((body["prompt"], head["priority"]), (prompt, priority))
                     worker.complete(run)
                 self.collect(x, numbers)
                 self.collect(y, theirs)

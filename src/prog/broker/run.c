@@ -73,13 +73,13 @@ static int send_choice(struct model *m, uint64_t id, const struct request *r, un
 }
 
 /* What we alone decide. Times are milliseconds of the clock that all processes of a machine share. */
-static void add_envelope(struct vs_buf *out, const struct broker *b, const struct request *r)
+static void add_envelope(struct vs_buf *out, const struct request *r)
 {
     uint64_t n_sent = 0;
     for (unsigned i = 0; i < r->n_choices; i++)
         n_sent += r->sent[i].n;
     struct vs_head head = {
-        .owner = r->owner, .client = (int64_t)r->client->number, .priority = line_priority(b, r),
+        .owner = r->owner, .client = (int64_t)r->client->number, .priority = r->priority,
         .arrived_at = (int64_t)(r->arrived_at / MS), .deadline_at = r->deadline == NEVER ? 0 : (int64_t)(r->deadline / MS),
         .sent = (int64_t)n_sent, .credit = r->credit, .resumes = (int64_t)r->lost_run, .trace = r->trace[0] ? r->trace : NULL,
     };
@@ -89,13 +89,13 @@ static void add_envelope(struct vs_buf *out, const struct broker *b, const struc
     vs_payload_end(out, begin);
 }
 
-static int send_request(struct broker *b, struct model *m, const struct request *r, uint64_t id)
+static int send_request(struct model *m, const struct request *r, uint64_t id)
 {
     int status = VS_OK;
     for (unsigned i = 0; i < r->n_choices && status == VS_OK; i++)
         status = send_choice(m, id, r, i);
     struct vs_buf head = { 0 };
-    add_envelope(&head, b, r);
+    add_envelope(&head, r);
     if (status == VS_OK)
         status = head.status;
     if (status == VS_OK)
@@ -146,7 +146,7 @@ static void begin(struct broker *b, struct model *m, struct request *r)
     queue_remove(&m->queue, r);
     r->place = PLACE_NONE;
     struct run *run = run_add(b, m, r);
-    int status = run ? send_request(b, m, r, run->id) : VS_E_NOMEM;     /* VS_E_DIED shows as end of file at the next read */
+    int status = run ? send_request(m, r, run->id) : VS_E_NOMEM;     /* VS_E_DIED shows as end of file at the next read */
     if (status == VS_E_LIMIT || status == VS_E_NOMEM) {
         if (run)
             run_free(m, run);
