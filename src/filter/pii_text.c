@@ -244,6 +244,17 @@ static const struct {
       "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xb5\xd1\x82 "
       "\xe5\x9c\xb0\xe5\x9d\x80 \xe4\xbd\x8f\xe5\x9d\x80 \xe4\xbd\x8f\xe6\x89\x80 "
       "\xec\xa3\xbc\xec\x86\x8c" },
+    { VS_NEAR(EVENT),
+      "\xe7\xad\xbe\xe5\x8f\x91 \xe7\xb0\xbd\xe7\x99\xbc \xe5\x8f\x91\xe5\xb8\x83 \xe7\x99\xbc\xe5\xb8\x83 "
+      "\xe7\x94\x9f\xe6\x95\x88 \xe6\x9b\xb4\xe6\x96\xb0 \xe4\xb8\xbe\xe8\xa1\x8c \xe8\x88\x89\xe8\xa1\x8c "
+      "\xe6\xb4\xbe\xe5\xaf\xb9 \xe6\xb4\xbe\xe5\xb0\x8d \xe8\x81\x9a\xe4\xbc\x9a \xe9\x80\x81\xe8\xbe\xbe "
+      "\xe7\x99\xba\xe8\xa1\x8c \xe7\x99\xbb\xe9\x8c\xb2 \xe9\x96\x8b\xe5\x82\xac \xe7\x99\xba\xe5\xa3\xb2 "
+      "\xeb\xb0\x9c\xea\xb8\x89 \xeb\xb0\x9c\xed\x96\x89 \xea\xb0\x9c\xec\xb5\x9c \xec\x8b\x9c\xed\x96\x89" },
+    { VS_NEAR(OTHER),
+      "\xe5\xba\x8f\xe5\x88\x97\xe5\x8f\xb7 \xe5\xba\x8f\xe5\x88\x97\xe8\x99\x9f \xe5\x9e\x8b\xe5\x8f\xb7 \xe5\x9e\x8b\xe8\x99\x9f "
+      "\xe5\x9e\x8b\xe7\x95\xaa \xe5\x93\x81\xe7\x95\xaa \xe8\xae\xa2\xe5\x8d\x95 \xe8\xa8\x82\xe5\x96\xae "
+      "\xe6\xb3\xa8\xe6\x96\x87 \xe5\x8d\x95\xe5\x8f\xb7 \xe5\x96\xae\xe8\x99\x9f \xe4\xbb\xb7\xe6\xa0\xbc "
+      "\xe5\x83\xb9\xe6\xa0\xbc \xe9\x87\x91\xe9\xa2\x9d \xe9\x87\x91\xe9\xa1\x8d \xec\xa3\xbc\xeb\xac\xb8" },
     { VS_NEAR(ELSE),
       "\xe5\x8f\x91\xe7\x94\x9f \xe7\x99\xbc\xe7\x94\x9f \xe7\x99\xba\xe7\x94\x9f \xe4\xba\xa7\xe7\x94\x9f "
       "\xe7\x94\xa2\xe7\x94\x9f \xe5\x85\x88\xe7\x94\x9f \xe5\xad\xa6\xe7\x94\x9f \xe5\xad\xb8\xe7\x94\x9f "
@@ -479,21 +490,23 @@ static bool is_figure(const char *text, size_t start, size_t i, size_t next, siz
 }
 
 /* Scripts without blanks between words: labels within the last eight characters of text[start, end), up to a comma or full stop.
- * What begins with the end of another word is none: the characters of "birth" and "day" in "to happen" and "day". */
+ * Four characters are a word's distance. What begins with the end of another word is none: the characters of "birth" and "day" in
+ * "to happen" and "day". */
 static void look_within(struct vs_pii_at *a, size_t start, size_t end, unsigned far)
 {
     const uint8_t *s = (const uint8_t *)a->text;
     enum { CHARACTER = 3, TWO = 2 * CHARACTER };
-    for (size_t i = end, k = 0; k < 8 && i >= start + CHARACTER && s[i - CHARACTER] >= 0xe3 && s[i - CHARACTER] < 0xf0; k++) {
+    size_t i = end;
+    for (unsigned k = 0; k < 8 && i >= start + CHARACTER && s[i - CHARACTER] >= 0xe3 && s[i - CHARACTER] < 0xf0; k++) {
         i -= CHARACTER;
         bool is_stop = s[i] == 0xe3 && s[i + 1] == 0x80 && (s[i + 2] == 0x81 || s[i + 2] == 0x82);
         if (is_stop || (s[i] == 0xef && s[i + 1] == 0xbc && s[i + 2] == 0x8c))
             return;
         bool is_end = i >= start + CHARACTER && classes_of(a->pii, key_of(a->text + i - CHARACTER, TWO)) & VS_NEAR(ELSE);
         if (end - i >= TWO && !is_end)
-            note(a, key_of(a->text + i, TWO), far);
+            note(a, key_of(a->text + i, TWO), far + k / 4);
         if (end - i > TWO && !is_end)
-            note(a, key_of(a->text + i, TWO + CHARACTER), far);
+            note(a, key_of(a->text + i, TWO + CHARACTER), far + k / 4);
     }
 }
 
