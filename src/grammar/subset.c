@@ -332,7 +332,7 @@ static uint32_t number_pushed(struct looks *m, struct pushed *p)
         if (!before || before[0] != one[0] || (before[1] != one[1] && before[1] != NONE))
             memmove(p->v + 2 * (size_t)kept++, one, 2 * sizeof *one);
     }
-    return vs_grammar_work(m->g, 16 * (uint64_t)p->n) ? number_of(m->g, &m->lists, p->v, 2 * kept) : VS_NOWHERE;
+    return vs_grammar_work(m->g, 4 * (uint64_t)p->n) ? number_of(m->g, &m->lists, p->v, 2 * kept) : VS_NOWHERE;
 }
 
 static void follow(struct looks *m, uint32_t place, uint32_t open)
@@ -364,7 +364,7 @@ static void follow(struct looks *m, uint32_t place, uint32_t open)
 
 static uint32_t open_list(struct looks *m, uint32_t v[MAX_OPEN + 1], uint32_t n)
 {
-    vs_grammar_work(m->g, 8 * (uint64_t)n);
+    vs_grammar_work(m->g, 4 * (uint64_t)n);
     n = sort_out(v, n);
     if (n > MAX_OPEN) {
         vs_grammar_fail(m->g, VS_E_LIMIT, "the constraint is too large: too many look-aheads of its regular expression at once");
@@ -415,7 +415,7 @@ static uint32_t closed(struct looks *m, uint32_t list, enum next next)
     m->turn++;
     for (uint32_t i = m->lists.first[list]; i < m->lists.first[list + 1]; i += 2)
         follow(m, m->lists.v[i], m->lists.v[i + 1]);
-    for (uint32_t i = 0; i < m->n && vs_grammar_work(m->g, 16); i++)
+    for (uint32_t i = 0; i < m->n && vs_grammar_work(m->g, 4); i++)
         for (uint32_t e = m->of->place[m->v[i].place].first; e != VS_NOWHERE && !failed(m); e = m->of->edge[e].next) {
             const struct vs_edge *edge = &m->of->edge[e];
             uint32_t open = m->v[i].open;
@@ -456,7 +456,7 @@ static uint32_t step_open(struct looks *m, uint32_t open, unsigned depth, uint8_
 /* Where the threads of a closed list are behind a byte. True: a look-ahead has reached its end. */
 static bool push_moved(struct looks *m, struct pushed *p, uint32_t list, unsigned depth, uint8_t byte, enum next next)
 {
-    for (uint32_t i = m->lists.first[list]; i < m->lists.first[list + 1] && vs_grammar_work(m->g, 8); i += 2) {
+    for (uint32_t i = m->lists.first[list]; i < m->lists.first[list + 1] && vs_grammar_work(m->g, 4); i += 2) {
         uint32_t place = m->lists.v[i], before = m->lists.v[i + 1];
         uint32_t open = before == NONE ? NONE : FOUND;          /* FOUND: not asked */
         if (m->is_goal[place]) {         /* it waits there for its own look-aheads */
@@ -515,10 +515,11 @@ static void look_at(struct looks *m, uint64_t key, enum next next, uint32_t v[VS
 {
     memcpy(v, m->lists.v + m->lists.first[key], (m->n_behind + 2) * sizeof *v);
     if (key != m->key) {
+        bool is_alike = m->key != DEAD && m->n_behind == 0 && m->flags == v[0];         /* it leads where the one before led */
         m->key = key;
         m->flags = v[0];
         for (unsigned i = 0; i < N_NEXT; i++) {
-            m->closed[i].turn++;
+            m->closed[i].turn += !is_alike;
             m->is_held[i] = false;
         }
     }

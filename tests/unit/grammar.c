@@ -131,6 +131,8 @@ static const struct { const char *constraint, *good, *bad; } texts[] = {   /* wo
     { "{\"regex\":\"a\\\\^|^b\"}", "a^|b", "a|a^b" },
     { "{\"regex\":\"(?:a(?=(?:a|b(?!c))))*[ab]c?\"}", "ab|aab|a|aaa|bc|ac", "abc|aabc|c" },
     { "{\"regex\":\"(?<=^|[ ,])(?!b)[a-c ,]+\"}", "a|ab c|  b", "b|bc|" },
+    { "{\"regex\":\"(?=.{1,253}$)(?:(?!-)[a-z0-9-]{1,63}(?<!-)\\\\.)+[a-z]{2,63}\"}", "a.io|x-1.example.com",
+      "-a.io|a-.io|a..io|io|a.i" },
     { "{\"choice\":[\"yes\",\"no\",\"yes sir\"]}", "yes|no|yes sir", "ye|yes |nono|" },
     { "{\"grammar\":\"root ::= \\\"(\\\" root* \\\")\\\"\\n\"}", "()|(())|(()())|(((())))", "(|(()|())|)(" },
     { "{\"grammar\":\"root ::= e # sum\\ne ::= t (\\\"+\\\" t)*\\nt ::= [0-9]+ |\\n \\\"(\\\" e \\\")\\\"\"}",
