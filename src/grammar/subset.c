@@ -231,8 +231,12 @@ enum { FLAG_BEGINS = 1, FLAG_WORD = 2 };
 /* What is known of the place between two characters, beside the flags: what comes is no character of a word, one, or nothing. */
 enum next { NEXT_OTHER, NEXT_WORD, NEXT_END, N_NEXT };
 
-/* A thread is two numbers, its place and a list of its look-aheads: 2 x threads, + 1 where these must not match. */
-struct thread { uint32_t place, open; };
+/* In a list a thread is two numbers, its place and a list of its look-aheads: 2 x threads, + 1 where these must not match. Here it
+ * is one that is followed. */
+struct thread {
+    uint32_t place, open;
+    uint32_t before;                     /* the thread with the same place that was found before it; VS_NOWHERE */
+};
 
 /* What became of lists; valid in this turn. */
 struct memo { uint32_t *to, *at, cap, turn; };
@@ -255,7 +259,7 @@ struct looks {
     struct memo stepped, cut;                   /* a byte later; its cuts are counted */
     /* threads that are followed: */
     struct thread *v;
-    uint32_t *other, n, cap;                    /* [cap] the thread before this one with the same place; VS_NOWHERE */
+    uint32_t n, cap;
     uint32_t *seen, *last, turn;                /* [places] turn of the last visit; its last thread */
     struct pushed next[VS_MAX_LOOKS + 2];       /* for each level of look-aheads in each other */
 };
@@ -340,24 +344,21 @@ static void follow(struct looks *m, uint32_t place, uint32_t open)
     uint32_t before = m->seen[place] == m->turn ? m->last[place] : VS_NOWHERE;
     uint64_t n = 0;
     bool is_there = false;
-    for (uint32_t i = before; i != VS_NOWHERE && !is_there; i = m->other[i], n++)
+    for (uint32_t i = before; i != VS_NOWHERE && !is_there; i = m->v[i].before, n++)
         is_there = m->v[i].open == open || m->v[i].open == NONE;
     if (!vs_grammar_work(m->g, n) || is_there)
         return;
     if (m->n == m->cap) {
         uint32_t cap = m->cap ? 2 * m->cap : 64;
         struct thread *v = realloc(m->v, cap * sizeof *v);
-        m->v = v ? v : m->v;
-        uint32_t *other = realloc(m->other, cap * sizeof *other);
-        m->other = other ? other : m->other;
-        if (!v || !other) {
+        if (!v) {
             no_memory(m);
             return;
         }
+        m->v = v;
         m->cap = cap;
     }
-    m->v[m->n] = (struct thread){ place, open };
-    m->other[m->n] = before;
+    m->v[m->n] = (struct thread){ place, open, before };
     m->seen[place] = m->turn;
     m->last[place] = m->n++;
 }
@@ -656,7 +657,6 @@ static struct vs_dfa *of_looks(struct vs_grammar *g, const struct vs_grammar *of
     clear_memo(&m->cut);
     clear_lists(&m->lists);
     free(m->v);
-    free(m->other);
     free(m->seen);
     free(m->last);
     free(m->is_goal);
