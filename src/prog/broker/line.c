@@ -34,8 +34,10 @@ static bool yields(const struct broker *b, const struct request *x, const struct
 static bool comes_before(const struct broker *b, const struct request *x, const struct request *y)
 {
     unsigned i = line_priority(b, x), k = line_priority(b, y);
-    if (yields(b, x, y) || yields(b, y, x))
-        return yields(b, y, x);
+    if (yields(b, x, y))
+        return false;
+    if (yields(b, y, x))
+        return true;
     if (x->n_deaths != y->n_deaths)
         return x->n_deaths > y->n_deaths;
     if (i != k)

@@ -551,12 +551,14 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
     bool is_error = f->type == VS_MSG_ERROR;     /* whose body is for a receipt: it may go without */
     if (p->screen->side[SIDE_RESULT].n && payload.body_bytes
         && !(json = vs_json_read(payload.body, payload.body_bytes, p->screen->rest, &why))) {
-        if (why.code == VS_E_MALFORMED)
+        if (why.code == VS_E_MALFORMED) {
             back_break(g, "a result that is no JSON");
-        else if (!is_error)
-            end_unsaid(g, p, why.code, "the result takes more memory than there is to look at it; ask for less at once");
-        if (why.code == VS_E_MALFORMED || !is_error)
             return;
+        }
+        if (!is_error) {
+            end_unsaid(g, p, why.code, "the result takes more memory than there is to look at it; ask for less at once");
+            return;
+        }
         payload.body_bytes = 0;
     }
     o.guard[0] = o.salt[0] = 0;         /* ours to say, and the broker's */
