@@ -271,6 +271,36 @@ class Line(unittest.TestCase):
         other.complete(other.take()[0])
         x.wait(run)
 
+    def test_a_name_that_nobody_waits_for(self):
+        """The supervisor is told when who asked it for a name is gone, unless the model has the name or another one asks for it."""
+        x = self.client()
+        worker = self.loaded(x)
+        ask = {"model": "m", "settings": {"alias": "name"}}
+        first, second = x.request(c.LOAD, ask), x.request(c.LOAD, ask)
+        self.assertEqual([self.s.asked.get(timeout=10 * SLOW)[1] for _ in range(2)], 2 * [{"model": 1, "alias": "name"}])
+        x.cancel(first)
+        self.fails("CANCELLED", x, first)
+        y = self.client()
+        y.request(c.LOAD, {"model": "m", "settings": {"alias": "other-name"}})
+        number, asked = self.s.asked.get(timeout=10 * SLOW)
+        self.assertEqual(asked, {"model": 1, "alias": "other-name"})           # of the first name nothing was said
+        y.close()
+        self.assertEqual(self.s.asked.get(timeout=10 * SLOW), (number, {**asked, "withdrawn": True}))
+        x.cancel(second)
+        self.fails("CANCELLED", x, second)
+        withdrawn = self.s.asked.get(timeout=10 * SLOW)[1]
+        self.assertEqual(withdrawn, {"model": 1, "alias": "name", "withdrawn": True})
+        third, fourth = x.request(c.LOAD, ask), x.request(c.LOAD, ask)
+        numbers = [self.s.asked.get(timeout=10 * SLOW)[0] for _ in range(2)]
+        self.s.say(protocol.ALIAS, numbers[0], {})
+        x.wait(third)
+        x.cancel(fourth)                        # the model has it
+        self.fails("CANCELLED", x, fourth)
+        self.s.say(protocol.ALIAS, numbers[1], {})
+        self.assertEqual(x.wait(x.request(c.STATUS, {}))["aliases"], {"name": "m"})
+        self.assertTrue(self.s.asked.empty())
+        worker.kill()
+
     # ---- many at once ----
 
     def test_many_runs_on_one_worker(self):

@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import queue
 import signal
 import socket
 import struct
@@ -26,6 +27,7 @@ def digest(content):
 
 
 FAILED, START, STOP, STARTED, EXITED, MODELS, END, DRAIN, KILL = 0x61, *range(0x70, 0x78)    # the control link
+ALIAS = 0x83
 
 
 class Supervisor(threading.Thread):
@@ -48,6 +50,7 @@ class Supervisor(threading.Thread):
         theirs.close()
         self.listen.close()
         self.workers, self.models, self.shutdowns, self.heard, self.last, self.answers = {}, {}, 0, {}, {}, True
+        self.asked = queue.Queue()              # ALIAS: the number and the question, which the test answers
         self.say(c.HELLO, 0)
         self.start()
 
@@ -127,6 +130,8 @@ class Supervisor(threading.Thread):
                 self.workers[number].kill()
             elif kind == MODELS and self.answers:
                 self.say(MODELS, number, {"models": [{"name": n} for n in sorted(self.models)]})
+            elif kind == ALIAS:
+                self.asked.put((number, json.loads(payload)))
             elif kind == END:
                 self.shutdowns += 1
 

@@ -218,6 +218,26 @@ class Settings(Installed, unittest.TestCase):
         self.assertEqual(self.call("unload", "uno").returncode, 0)
         gone = self.call("run", "-m", "uno", "x")
         self.assertEqual((gone.returncode, "no model is called 'uno'" in gone.stderr), (4, True), gone)
+
+    def test_names_that_nobody_waits_for(self):
+        """A name whose load was cancelled is not there, not for the next broker either."""
+        self.start()
+        self.assertEqual(self.call("load", "one").returncode, 0)
+        x = c.Client(self.env["VERITAS_SOCKET"])
+        given = {}
+        for name in (f"name{i}" for i in range(12)):
+            number = x.request(c.LOAD, {"model": "one", "settings": {"alias": name}})
+            x.cancel(number)
+            try:
+                x.wait(number)
+                given[name] = "one"
+            except c.Failure as f:
+                self.assertEqual(f.name, "CANCELLED")
+        x.close()
+        self.assertLess(len(given), 12)
+        os.kill(self.broker(), signal.SIGKILL)
+        self.wait_for(lambda: self.call("ps").returncode == 0 and self.models().get("one", {}).get("state") == "ready")
+        self.assertEqual(json.loads(self.call("ps", "--json").stdout)["aliases"], given)
         self.stop()
 
     def manager(self, name):

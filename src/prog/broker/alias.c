@@ -76,12 +76,24 @@ void alias_ask(struct broker *b, struct model *m, struct request *r)
     queue_add(&b->asked_each, r);
 }
 
+void alias_withdraw(struct broker *b, const struct request *r)
+{
+    const char *alias = json_string_value(r->alias);
+    bool is_wanted = !r->asked_id || r->model->gone || has_alias(r->model, alias);
+    for (const struct request *other = b->asked_each.first; other && !is_wanted; other = other->next)
+        is_wanted = other->model == r->model && other->alias && json_equal(other->alias, r->alias);
+    if (!is_wanted)
+        control_send(b, VS_MSG_ALIAS, r->asked_id, json_pack("{s:I, s:O, s:b}", "model", (json_int_t)r->model->id, "alias",
+                                                             r->alias, "withdrawn", 1), NULL);
+}
+
 void alias_told(struct broker *b, struct vs_frame *f, const json_t *message)
 {
     struct request *r = queue_find_asked(&b->asked_each, f->id);
     struct vs_error why = { 0 };
     if (!r)
         return;
+    r->asked_id = 0;
     if (json_object_get(message, "error")) {
         vs_json_to_error(message, &why);
         request_fail(b, r, why.code, why.text);

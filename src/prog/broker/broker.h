@@ -456,6 +456,8 @@ bool alias_is_given(struct broker *b, const struct model *m, const char *alias);
 /* The supervisor is asked whether a model that is loaded may have the name that r brought; r ends with its answer. */
 void alias_ask(struct broker *b, struct model *m, struct request *r);
 void alias_told(struct broker *b, struct vs_frame *f, const json_t *message);
+/* r waits for that answer no more: unless the model has the name, or another one asks for it, the supervisor takes it back. */
+void alias_withdraw(struct broker *b, const struct request *r);
 json_t *alias_json(const struct broker *b);                    /* all: a new object, the model's name by the other one */
 
 /* request.c */

@@ -221,6 +221,8 @@ static void leave_place(struct broker *b, struct request *r)
     }
     if (r->place == PLACE_ASKED)
         queue_remove(r->type == VS_MSG_LIST ? &b->asked : &b->asked_each, r);
+    if (r->place == PLACE_ASKED && r->type == VS_MSG_LOAD)
+        alias_withdraw(b, r);
     if (r->run)
         r->run->request = NULL;         /* the worker keeps it until it ends */
     r->run = NULL;

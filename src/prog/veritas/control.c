@@ -701,14 +701,13 @@ static int on_files(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
-static bool has_alias(const struct model *m, const json_t *alias)
+/* The number of names: it is none of them. */
+static size_t alias_at(const struct model *m, const json_t *alias)
 {
-    const json_t *one;
-    size_t i;
-    json_array_foreach(m->aliases, i, one)
-        if (json_equal(one, alias))
-            return true;
-    return false;
+    size_t i = 0, n = json_array_size(m->aliases);
+    while (i < n && !json_equal(json_array_get(m->aliases, i), alias))
+        i++;
+    return i;
 }
 
 /* A model that is loaded gets another name, which a later broker is told, too. */
@@ -718,7 +717,7 @@ static int add_alias(const struct supervisor *s, struct model *m, json_t *alias,
         return vs_error_set(err, VS_E_NOT_FOUND, "no such model is loaded");
     if (check_alias(s, json_string_value(alias), err) != VS_OK)
         return err->code;
-    if (has_alias(m, alias))
+    if (alias_at(m, alias) < json_array_size(m->aliases))
         return VS_OK;
     if (json_array_size(m->aliases) >= MAX_ALIASES)
         return vs_error_set(err, VS_E_LIMIT, "the model has got %d other names already", MAX_ALIASES);
@@ -736,7 +735,14 @@ static int on_alias(struct supervisor *s, const struct vs_frame *f)
         json_decref(message);
         return VS_E_PROTOCOL;
     }
-    int rc = add_alias(s, model_find(s, (uint64_t)id), alias, &err);
+    struct model *m = model_find(s, (uint64_t)id);
+    if (json_is_true(json_object_get(message, "withdrawn"))) {      /* who asked for it is gone: no answer */
+        if (m)
+            json_array_remove(m->aliases, alias_at(m, alias));
+        json_decref(message);
+        return VS_OK;
+    }
+    int rc = add_alias(s, m, alias, &err);
     if (rc == VS_OK)
         say(s, VS_MSG_ALIAS, f->id, json_object(), -1);
     else
