@@ -26,6 +26,7 @@ VERITAS = BIN + "/veritas"
 ASKED = {"model": "one", "prompt": "The sky is", "raw": True, "ignore_eos": True, "max_tokens": 3000,
          "sampling": {"temperature": 0}}
 SENT, READY, WORKER, BROKER = 0x47, 0x60, 0x7b, 0x7c
+LOG = 0x43
 BUSY = struct.pack("<I", 4)             # of CANCEL: the broker takes it back into its line
 
 
@@ -265,7 +266,8 @@ class Alone(unittest.TestCase):
         self.control, theirs = socket.socketpair()
         words, policy = os.memfd_create("words"), os.memfd_create("policy")
         os.ftruncate(words, 65536)
-        os.write(policy, json.dumps({"version": 1, "pii": {"input": "block", "types": ["EMAIL"]}}).encode())
+        os.write(policy, json.dumps({"version": 1, "pii": {"input": "block", "types": ["EMAIL"]},
+                                     "secrets": {"input": "warn"}}).encode())
         fds = {3: theirs.fileno(), 4: words, 5: policy, 6: os.open(BIN + "/veritas.rules", os.O_RDONLY)}
         self.guard = subprocess.Popen([BIN + "/veritas-guard"], preexec_fn=place(fds), close_fds=False)
         theirs.close()
@@ -323,6 +325,27 @@ class Alone(unittest.TestCase):
         self.worker.sendall(frame(c.COMPLETE, c.payload({}, {"text": "plain"}), far))
         kind, number, data = self.at_broker.next()
         self.assertEqual((kind, number, c.split(data)[0]["error"]["name"]), (c.ERROR, 1, "BUSY"))
+
+    def test_a_finding_of_one_that_is_taken_back(self):
+        """The daemon's log hears of it once: when the request ends."""
+        body, said = {"prompt": "my key is AKIAZ7QWERTY2UIOPASD"}, []
+        for number, code in ((1, "BUSY"), (2, None)):
+            self.ask(number, body)
+            kind, far, _ = self.at_worker.next()
+            self.assertEqual(kind, c.GENERATE)
+            if code:
+                self.broker.sendall(frame(c.CANCEL, BUSY, number))
+                self.assertEqual(self.at_worker.next(), (c.CANCEL, far, BUSY))
+                self.worker.sendall(frame(c.ERROR, c.payload({"error": {"name": code, "code": -4, "message": "busy"}}), far))
+            else:
+                self.worker.sendall(frame(c.COMPLETE, c.payload({}, {}), far))
+            while True:
+                kind, of, data = self.at_broker.next()
+                if kind != LOG:
+                    break
+                said.append((of, json.loads(data)["text"].split(":")[:3]))
+            self.assertEqual((kind, of), (c.ERROR if code else c.COMPLETE, number))
+        self.assertEqual(said, [(2, ["guard", " generate", " warn"])])
 
 
 class Policies(Waiting, unittest.TestCase):

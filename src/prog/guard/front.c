@@ -48,6 +48,7 @@ static void on_cancel(struct guard *g, const struct vs_frame *f)
         pass_free(g, lost);
     if (!p)
         return;
+    p->is_wanted_back = is_wanted_back;
     if (!is_wanted_back || p->is_asking)
         p->stop = code;
     if (p->far)

@@ -62,6 +62,7 @@ struct pass {
     uint16_t type;
     bool is_lost;                       /* its worker died, and no other has it */
     int stop;                           /* VS_OK, or why the broker told it to stop */
+    bool is_wanted_back;                /* the broker would have it again, as if it had never come, unless something was said */
     uint32_t credit, far_credit;        /* bytes of output: that the broker takes, that the worker may still send */
     uint32_t asked;                     /* bytes that the broker was told we wait for; 0: none */
     struct vs_buf out;                  /* frames that wait for credit: FRAME_HEAD, payload */

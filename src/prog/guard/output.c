@@ -585,7 +585,8 @@ void output_terminal(struct guard *g, struct pass *p, const struct vs_frame *f)
     }
     if (o.error.code != VS_OK && p->screen->side[SIDE_RESULT].n)
         checked_message(p->screen, &p->verdict, &o.error);
-    pass_log(g, p);
+    if (!p->is_wanted_back || o.error.code != VS_E_BUSY)        /* else it is found again when it comes again */
+        pass_log(g, p);
     verdict_format(&p->verdict, p->screen, o.guard, sizeof o.guard);
     end_with(g, p, f->type, &o, &body);
     vs_buf_clear(&body);
