@@ -328,6 +328,23 @@ class Leaving(Gateway):
         self.wait_for(lambda: self.ask("GET", "/readyz")[0] == 200)
         self.assertEqual(self.ask("POST", "/v1/chat/completions", chat("x"))[0], 200)
 
+    def test_ready_by_another_name(self):
+        """Where -m is another name of a model, it is that model whose state counts."""
+        with open(f"{self.dir}/models/late.gguf", "wb") as f:
+            f.write(b"S" * 4096)                                # it takes a while to be loaded
+        self.assertEqual(self.call("load", "late", "--alias", "nick").returncode, 0)
+        p, port = self.start_gateway("-m", "nick")
+        try:
+            self.assertEqual(self.ask("GET", "/readyz", port=port)[0], 200)
+            late = next(m for m in json.loads(self.call("ps", "--json").stdout)["models"] if m["name"] == "late")
+            os.kill(late["pid"], signal.SIGKILL)
+            self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[::2] == (503, b"no model is ready\n"))
+            self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[0] == 200)
+        finally:
+            self.stop(p)
+            self.assertEqual(self.call("unload", "late").returncode, 0)
+            os.unlink(f"{self.dir}/models/late.gguf")
+
     def test_a_death_is_told_once(self):
         p, port = self.start_gateway()
         for _ in range(3):              # so that it has connections to spare

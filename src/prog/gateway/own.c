@@ -49,6 +49,14 @@ struct ready {
     json_t *status, *list;
 };
 
+/* Which model -m means: its name, or another one that it has. NULL: none was named. */
+static const char *wanted_model(const struct ready *r)
+{
+    const char *wanted = the_gateway->settings.model;
+    const char *of = wanted ? json_string_value(json_object_get(json_object_get(r->status, "aliases"), wanted)) : NULL;
+    return of ? of : wanted;
+}
+
 static void clear_ready(struct gw_call *call)
 {
     struct ready *r = call->state;
@@ -78,7 +86,7 @@ static int begin_ready(struct gw_call *call, const struct gw_http *http, struct 
 /* The model that was named by -m; else any that is loaded; else one that a request would load. */
 static const char *not_ready(const struct ready *r)
 {
-    const char *wanted = the_gateway->settings.model, *why = NULL;
+    const char *wanted = wanted_model(r), *why = NULL;
     json_t *models = json_object_get(r->status, "models"), *model;
     size_t i;
     bool is_there = false;
