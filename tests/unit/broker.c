@@ -295,6 +295,51 @@ static void test_a_limit_counts_what_is_not_taken(void **state)
     end_talk(&r, fd);
 }
 
+/* A worker's ERROR for whose body there was no room: who was cancelled hears that, and not of a result. */
+static void test_an_error_without_room(void **state)
+{
+    (void)state;
+    static const struct { int cancel, told; } cases[] = { { VS_E_CANCELLED, VS_E_CANCELLED }, { VS_E_TIMEOUT, VS_E_TIMEOUT },
+                                                          { VS_OK, VS_E_NOMEM } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct room r;
+        struct vs_conn heard;
+        struct vs_frame f = { .type = VS_MSG_ERROR, .id = 9, .fd = -1, .is_refused = true };
+        struct vs_payload payload;
+        struct vs_outcome outcome;
+        struct vs_error err;
+        struct peer *p = &r.peers[0];
+        int ends[2];
+        room_init(&r);
+        p->memory.limit = MAX_PEER_MEMORY;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+        vs_conn_init(&p->conn, ends[0], &vs_ipc_from_client, VS_AT_OPEN);
+        vs_conn_init(&heard, ends[1], &vs_ipc_to_client, VS_AT_OPEN);
+        struct request *q = enter(&r, 0, VS_PRIORITY_NORMAL);
+        struct run *run = calloc(1, sizeof *run);
+        assert_non_null(run);
+        *run = (struct run){ .request = q, .id = f.id, .cancel = cases[i].cancel };
+        queue_remove(&r.model.queue, q);
+        p->n_requests = 1;
+        q->model = &r.model;
+        q->run = r.model.runs = run;
+        r.model.n_runs = 1;
+        q->place = PLACE_RUNNING;
+        q->began = true;
+        run_on_terminal(&r.broker, &r.model, &f);
+        peer_flush(p);
+        assert_int_equal(vs_conn_read(&heard), VS_OK);
+        assert_int_equal(vs_conn_next(&heard, &f, &err), VS_OK);
+        assert_int_equal(f.type, VS_MSG_ERROR);
+        assert_int_equal(vs_payload_split(f.data, f.n, VS_MAX_ENVELOPE, &payload, &err), VS_OK);
+        assert_int_equal(vs_outcome_parse(payload.envelope, payload.envelope_bytes, &outcome, &err), VS_OK);
+        assert_int_equal(outcome.error.code, cases[i].told);
+        metrics_free(&r.broker);
+        vs_conn_clear(&heard);
+        vs_conn_clear(&p->conn);
+    }
+}
+
 int main(void)
 {
     vs_json_setup(0);
@@ -306,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_progress_is_lost_only_where_nobody_reads),
         cmocka_unit_test(test_who_reads_nothing_costs_nothing),
         cmocka_unit_test(test_a_limit_counts_what_is_not_taken),
+        cmocka_unit_test(test_an_error_without_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,7 +337,10 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     struct vs_outcome o = { 0 };
     struct vs_error why;
     bool complete = f->type == VS_MSG_COMPLETE;
-    if (f->is_refused)
+    int told = run_find(m, f->id)->cancel;      /* an error's body is a receipt's: that it is lost does not change why it ended */
+    if (f->is_refused && f->type == VS_MSG_ERROR && told != VS_OK)
+        vs_error_set(&o.error, told, "%s", vs_status_text(told));
+    else if (f->is_refused)
         vs_error_set(&o.error, VS_E_NOMEM, "there is no room for the result now");
     else if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
              || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
