@@ -4,6 +4,7 @@
 
 #include "filter/letters.h"
 #include "filter/pii_match.h"
+#include "filter/pii_words.h"
 
 static bool wants(const struct vs_pii_at *a, uint32_t types)
 {
@@ -99,13 +100,13 @@ static bool match(struct vs_pii_at *a)
 
 /* The letters at p are a plain word, which begins nothing: where it ends. Otherwise, and when too little of the text is there: p.
  * This only spares the matchers what they would refuse. */
-static size_t plain_word(const struct vs_pii_state *pii, const char *text, size_t n, size_t p)
+static size_t plain_word(const char *text, size_t n, size_t p)
 {
     char before = p ? text[p - 1] : 0, mark = p > 1 ? text[p - 2] : 0;
     if (before == '"' || before == ':' || before == '=' || mark == ':' || mark == '=')
         return p;                        /* behind a label */
     size_t end = vs_letters_end(text, n, p);
-    if (end + 2 >= n || end - p > 32 || vs_pii_may_start(pii, vs_letters_key(text + p, end - p, n - p)))
+    if (end + 2 >= n || end - p > 32 || vs_pii_may_start(vs_letters_key(text + p, end - p, n - p)))
         return p;
     uint8_t c = (uint8_t)text[end], next = (uint8_t)text[end + 1];
     bool is_name = vs_is_upper((uint8_t)text[p]);
@@ -123,7 +124,7 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
         if (!is_start(text, p))
             continue;
         if (vs_is_alpha((uint8_t)text[p])) {
-            size_t end = plain_word(pii, text, n, p);
+            size_t end = plain_word(text, n, p);
             if (end > p) {
                 p = text[end] == ' ' ? end : end - 1;        /* nothing begins with a space */
                 continue;
@@ -140,6 +141,11 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
         told(arg, &span);
     }
     return n;
+}
+
+void vs_pii_init(struct vs_pii_state *p, uint32_t types)
+{
+    p->types = types;
 }
 
 struct vs_detector vs_pii_detector(const struct vs_pii_state *p)

@@ -73,17 +73,30 @@ static size_t ordinal(struct vs_pii_at *a, size_t i)
     return i;
 }
 
-/* Numbers with '-' '/' '.' between them, or the signs of Chinese and Japanese dates. */
+static bool is_text(struct vs_pii_at *a, size_t i, const char *text)
+{
+    for (; *text; text++, i++)
+        if (vs_pii_byte(a, i) != (uint8_t)*text)
+            return false;
+    return true;
+}
+
+/* Numbers with '-' '/' '.' between them, or with the signs of Chinese, Japanese or Korean dates. */
 static size_t numbers(struct vs_pii_at *a, size_t n_first, unsigned first, struct date *d)
 {
+    enum { SIGN = 3 };
+    static const char *const signs[2][3] = { { "年", "月", "日" }, { "년", "월", "일" } };
     unsigned second = 0, third = 0;
     size_t i = a->p + n_first;
     uint8_t separator = vs_pii_byte(a, i);
-    if (separator == 0xe5 && n_first == 4 && vs_pii_byte(a, i + 1) == 0xb9 && vs_pii_byte(a, i + 2) == 0xb4) {     /* year */
-        size_t n = digits(a, i + 3, &second);
-        size_t m = n ? digits(a, i + 3 + n + 3, &third) : 0;
+    for (size_t k = 0, m; n_first == 4 && k < sizeof signs / sizeof *signs; k++) {
+        if (!is_text(a, i, signs[k][0]))
+            continue;
+        size_t month = spaces(a, i + SIGN), n = digits(a, month, &second), day = spaces(a, month + n + SIGN);
+        if (!n || !is_text(a, month + n, signs[k][1]) || !(m = digits(a, day, &third)))
+            return 0;
         *d = (struct date){ first, second, third };
-        return m && vs_pii_byte(a, i + 3 + n) == 0xe6 ? i + 3 + n + 3 + m + (vs_pii_byte(a, i + 6 + n + m) == 0xe6 ? 3 : 0) : 0;
+        return day + m + (is_text(a, day + m, signs[k][2]) ? SIGN : 0);
     }
     if (separator != '-' && separator != '/' && separator != '.')
         return 0;
@@ -163,14 +176,6 @@ static size_t from_month(struct vs_pii_at *a, struct date *d)
         return 0;
     d->year = full_year(year, n);
     return n == 2 && c == ' ' ? 0 : i + n;
-}
-
-static bool is_text(struct vs_pii_at *a, size_t i, const char *text)
-{
-    for (; *text; text++, i++)
-        if (vs_pii_byte(a, i) != (uint8_t)*text)
-            return false;
-    return true;
 }
 
 /* As Japanese and Chinese write it, right behind the day: "born", "born in"; but of "takes effect", "produced" that is the first

@@ -222,7 +222,7 @@ static bool is_day_or_amount(const struct number *x, unsigned n)
     bool is_first = has_shape(x, "422", n), is_last = has_shape(x, "224", n) && x->separator[1] != ' ';
     unsigned year = part[is_last ? 2 : 0];
     if ((is_first || is_last) && year >= 1900 && year < 2100)
-        return vs_check_date(year, part[1], part[is_last ? 0 : 2]) || vs_check_date(year, part[0], part[1]);
+        return is_first || vs_check_date(year, part[1], part[0]) || vs_check_date(year, part[0], part[1]);
     return has_shape(x, "133", n) && (x->separator[1] == ' ' || x->separator[1] == '.');
 }
 
@@ -321,7 +321,8 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
         return true;
     bool is_weak = near == vs_pii_near(a, VS_NEAR(EXTENSION));       /* "call", "text": words of other things too */
     bool is_argument = vs_pii_before(a, 1) == '(' && vs_is_word(vs_pii_before(a, 2));        /* "call f(1234567890)" */
-    bool is_run = near < 3 && !is_argument && total >= 7 && total <= 13 &&
+    bool is_count = near && n == 1 && total < 9 && strspn(x->digits + total - 4, "0") == 4;    /* "fax machines sold 1200000" */
+    bool is_run = near < 3 && !is_argument && !is_count && total >= 7 && total <= 13 &&
         (!is_weak || (near < 2 && total > 9) || (!near && total > 8));
     return n == 1 && (is_run || (total >= 9 && total <= 12 && near == VS_FAR && !is_other &&
                                                                    is_named_behind(a, x->end[0])));

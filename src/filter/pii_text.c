@@ -1,9 +1,11 @@
 /* filter/pii_text.c - see pii_text.h */
 #include "filter/pii_text.h"
 
+#include "filter/pii_words.h"
+
 #include <string.h>
 
-enum { LETTERS = 8, LOOK_BACK = 112, WORDS_BACK = 10 };
+enum { LOOK_BACK = 112, WORDS_BACK = 10 };
 
 #define D VS_C_DIGIT | VS_C_HEX | VS_C_MAIL
 #define U VS_C_UPPER | VS_C_MAIL
@@ -32,357 +34,6 @@ const uint8_t vs_pii_kind[256] = {
 #undef M
 #undef S
 #undef H
-
-/* Words of up to seven bytes are those words; eight are the beginning of any that goes on so. A Greek, Cyrillic, Hebrew or Arabic
- * letter counts as one; where characters have three bytes each, the first byte is left out of longer words: so three count. */
-static const struct {
-    uint64_t classes;
-    const char *words;
-} vocabulary[] = {
-    { VS_NEAR(CARD), "card cards credit debit visa masterca amex discover maestro cc ccn cardno cardnum cardnumb pan kreditka "
-                     "carte tarjeta karte carta creditca" },
-    { VS_NEAR(SSN), "ssn ssns itin socialse" },
-    { VS_NEAR(SOCIAL), "social sozialve" },
-    { VS_NEAR(SECURITY), "security seguridad" },
-    { VS_NEAR(PHONE), "phone phones telephon tel mobile cellphon fax whatsapp sms hotline helpline landline switchbo telefon "
-                      "telefone telefono tel\xc3\xa9""fono tel\xc3\xa9""f t\xc3\xa9l t\xc3\xa9l\xc3\xa9""ph m\xc3\xb3vil movil "
-                      "celular telefoon mobiel mobil cellular rufnumme ph phonenum phoneno mobileno mobilenu telegram whats "
-                      "voicemai pager workphon homephon unter erreichb r\xc3\xbc""ckruf alternat" },
-    { VS_NEAR(PHONE) | VS_NEAR(EXTENSION), "answerin message messages register call callback calling called text texted contact "
-                                           "ring reach desk cell signal portable handy" },
-    { VS_NEAR(EXTENSION), "ext extensio" },
-    { VS_NEAR(VERSION), "version versions ver release released build firmware revision rev section chapter sdk upgrade upgraded "
-                        "update updated patch driver oid objectid kernel semver jdk jre v bump bumped downgrad clause paragrap "
-                        "docker image package library bios changelo tag milestone alpha beta rc stable snapshot dev \xc2\xa7 "
-                        "installe" },
-    { VS_NEAR(NET), "ip ips ipv host hosts from src dst addr address server client ping login connect dns node peer remote "
-                    "source router proxy interfac gateway listen bind whois tracerou forwarde nameserv resolver logged ban "
-                   "banned unban blocked blacklis blocklis whitelis allowlis denylist firewall iptables fail2ban dhcp radius "
-                   "calling upstream attacker visitor intruder" },
-    { VS_NEAR(MASK), "netmask mask subnet wildcard genmask" },
-    { VS_NEAR(ACCOUNT), "account acct acc accountn accountid accounts ac konto kontonum cuenta compte conto rekening konton a/c "
-                        "acctno acctnum checking savings clabe bankacco" },
-    { VS_NEAR(BANK), "bank banking checking savings wire deposit transfer beneficia chase wells barclays hsbc citibank payroll "
-                     "direct bankacco ach sort routing payment payments payee debit lender kontonum clabe" },
-    { VS_NEAR(IBAN), "iban" },
-    { VS_NEAR(ROUTING), "routing aba rtn transit routingn abanumb" },
-    { VS_NEAR(SORT), "sort sortcode bsb" },
-    { VS_NEAR(PASSPORT), "passport passnumm passnr reisepas passepor pasaport passapor paspoort ppt" },
-    { VS_NEAR(LICENSE), "license licence licenses lic cdl permit dl dln driversl drivingl driverli f\xc3\xbchrers permis "
-                        "licencia patente rijbewij fuehrers drvlic carnet" },
-    { VS_NEAR(DRIVER), "driver drivers driving dl dln dmv driversl drivingl driverli f\xc3\xbchrers conduire conducir patente "
-                       "rijbewij fuehrers dvla drvlic conducci" },
-    { VS_NEAR(UNLICENSE), "software plate plates key product serial business medical nursing liquor pilot open source apache mit "
-                          "gpl windows professi contract broker" },
-    { VS_NEAR(BIRTH), "born birth dob f\xc3\xb8""dsels f\xc3\xb6""delse d.o.b birthday birthdat birthdt bday b-day geboren geb "
-                      "geburtst geburtsd n\xc3\xa9 n\xc3\xa9""e naissanc nacimien nacido nacida nascita nato nata nascimen "
-                      "nasceu geboorte gebdatum fecnac dateofbi doblabel bdate f\xc3\xb6""dd f\xc3\xb8""dt urodzeni" },
-    { VS_NEAR(EVENT), "died death deceased expires expiry expirati exp issued issue hired admitted admissio visit visited "
-                      "discharg appointm created updated modified valid due since married effectiv start started ended joined "
-                      "invoice shipped ordered schedule meeting release released signed graduate surgery seen onset filed" },
-    { VS_NEAR(MRN), "mrn hrn mrnum mrnumber mednumbe medrec patienti mr# medrecno medicalr emrn mpi" },
-    { VS_NEAR(MEDICAL), "medical med health hospital clinic clinical medrec healthca mr ehr emr" },
-    { VS_NEAR(RECORD), "record records chart file rec" },
-    { VS_NEAR(CHART), "chart" },
-    { VS_NEAR(PATIENT), "patient patients pt" },
-    { VS_NEAR(NUMBER), "number numbers no num nr nbr id identifi nummer num\xc3\xa9ro numero n\xc3\xbamero # n\xc2\xba n\xc2\xb0 "
-                       "ids nos" },
-    { VS_NEAR(NHS), "nhs nhsno nhsnumbe chi" },
-    { VS_NEAR(NPI), "npi npinumbe npis" },
-    { VS_NEAR(MBI), "mbi medicare beneficia hicn mbinumbe" },
-    { VS_NEAR(DEA), "dea deanumbe" },
-    { VS_NEAR(MAC), "mac macaddre hwaddr ether ethernet bssid hw physical lladdr hardware arp wol bluetoot switch vlan nic lan "
-                    "wlan wifi cisco sticky" },
-    { VS_NEAR(OTHER), "order orders invoice tracking isbn issn sku serial part ref referenc timestam ticket upc ean batch "
-                      "lot po hash commit build error imei transact txn case model item product epoch guid uuid trace "
-                      "request session sequence barcode asin vin job pid port issue revision checksum digest confirma "
-                      "booking flight parcel waybill shipment coupon voucher promo rma orderid gtin doi patent zip postcode "
-                      "rfc inventor quantity price total amount version asset catalog catalogu counter offset ts nonce seed "
-                      "size bytes score scores points docket drawing gasket bearing toner article kit cas accessio gene "
-                      "figure table row column gate seat slot frame meter gauge chip sensor valve cartridg spool socket "
-                      "screw bolt spare stock" },
-    { VS_NEAR(USER), "user users github twitter customer client member loyalty email gmail facebook username login" },
-    { VS_NEAR(LINK), "is was are as my his her their your our its the a an for of date new current full also being and number no "
-                     "primary personal home work correct to old legal listed actual patient's s valid" },
-    { VS_NEAR(PLACE), "at address addresse addr ship shipping deliver delivere delivery mail mailing located live lives living "
-                      "lived reside resides residing residenc street home office property visit send moved billing adresse "
-                      "direcci indirizz wohnhaft strasse stra\xc3\x9f""e domicili bill from endere\xc3\xa7 near meet house "
-                      "apartmen adres" },
-    { VS_NEAR(AADHAAR), "aadhaar aadhar uidai adhaar uid" },
-    { VS_NEAR(SIN), "sin nas insuranc" },
-    { VS_NEAR(CPF), "cpf" },
-    { VS_NEAR(DNI), "dni nie nif" },
-    { VS_NEAR(CODICE), "codice fiscale cf" },
-    { VS_NEAR(PESEL), "pesel" },
-    { VS_NEAR(NIR), "nir insee secu s\xc3\xa9""curit" },
-    { VS_NEAR(BSN), "bsn burgerse sofi sofinumm" },
-    { VS_NEAR(NORDIC), "personnu cpr f\xc3\xb8""dsels fodselsn henkil\xc3\xb6 hetu personal cprnumm samordni" },
-    { VS_NEAR(RRN), "rrn resident korean jumin" },
-    { VS_NEAR(CHINA), "chinese resident china" },
-    { VS_NEAR(SOUTH), "african south rsa sa" },
-    { VS_NEAR(TURKEY), "tckn turkish tc kimlik" },
-    { VS_NEAR(NATIONAL), "national citizen identity nationl nationa ausweis personal personalau curp nric fin identita "
-                         "identifi" },
-    { VS_NEAR(TAX), "tax taxpayer tin steueri steuer tfn abn steuernu fiscal utr idnr pan" },
-    { VS_NEAR(NINO), "nino ni nationa nationin" },
-    { VS_NEAR(STREET), "rue avenue av ave boulevar bd place chemin all\xc3\xa9""e impasse quai calle c avenida avda paseo plaza "
-                       "carrer via viale piazza corso largo rua travessa plac vicolo strada stretto contrada borgo "
-                       "callej\xc3\xb3 rambla glorieta vial acceso ronda pasaje camino vereda aleja "
-      "pl rotonda incrocio pasadizo "
-                       "urbaniz alameda ladeira lotea pra\xc3\xa7""a estrada ul ulica al "
-                       "jardim beco rodovia viela condom\xc3\xad n\xc3\xba""cleo p\xc3\xa1tio setor piazzale lungomar salita "
-                       "canale" },
-    { VS_NEAR(BOX), "po pobox p post postfach apartado psc cmr usnv ussc usns uscgc uss" },
-    /* ROAD: nearly always a street's; LANE: also a common word, so that only capitals count */
-    { VS_NEAR(ROAD), "street st avenue ave av boulevar blvd road rd lane ln drive dr parkway pkwy highway hwy terrace terr "
-                     "circle cir broadway freeway fwy turnpike tpke expressw expy crescent cres mews" },
-    { VS_NEAR(LANE), "court ct place pl square sq way trail trl close grove grv walk alley aly plaza plz loop run ridge hill "
-                     "gardens gate quay wharf pike path crossing xing bend cove cv point pt park view heights hts green rise "
-                     "vale manor row ter glen hollow canyon meadow meadows orchard landing bypass ramp pass knoll mall estate "
-                     "croft drove yard viaduct dock docks causeway esplanad promenad parade strand field fields side "
-                     "arcade gully" },
-    /* the rest of the postal service's list: only with a unit, a state, or a word of addresses near it */
-    { VS_NEAR(SUFFIX), "branch bridge brook brooks burg burgs camp cape center centers circles cliff cliffs club common commons "
-                       "corner corners course courts coves creek crest crossroa curve dale dam divide drives estates extensio "
-                       "fall falls ferry flat flats ford fords forest forge forges fork forks fort garden gateway glens greens "
-                       "groves harbor harbors haven hills inlet island islands isle junction key keys knolls lake lakes land "
-                       "light lights loaf lock locks lodge manors mill mills mission motorway mount "
-      "mountain neck oval overpass "
-                       "parks parkways passage pine pines plain plains points port ports prairie "
-      "radial ranch rapid rapids rest "
-                       "ridges river roads route rue shoal shoals shore shores skyway spring "
-      "springs spur spurs squares station "
-                       "stravenu stream streets summit throughw trace track trafficw tunnel "
-      "underpas union unions valley valleys "
-                       "via views village villages ville vista walks wall ways well wells" },
-    { VS_NEAR(WIND), "n s e w ne nw se sw north south east west northeas northwes southeas southwes" },
-    { VS_NEAR(STATE), "al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny nc nd oh "
-                      "ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr on qc bc ab mb sk ns nb "
-      "nl pe yt nt nu as gu mh mp fm "
-                      "pw vi aa ae ap nsw vic qld tas act alabama alaska arizona arkansas californ colorado connecti delaware "
-                      "florida georgia hawaii idaho illinois indiana iowa kansas kentucky louisian maine maryland massachu "
-                      "michigan minnesot mississi missouri montana nebraska nevada ohio oklahoma "
-      "oregon pennsylv tennesse texas "
-                      "utah vermont virginia washingt wisconsi wyoming ontario quebec alberta manitoba victoria queensla" },
-    { VS_NEAR(UNIT), "apt apartmen flat unit suite ste floor fl room rm studio piano piso appartam building bldg #" },
-    { VS_NEAR(LABEL), "address addresse addr adresse adress adres direcci\xc3 direccio indirizz endere\xc3\xa7 anschrif street "
-                      "wohnort domicili residenc" },
-    { VS_NEAR(ELSE), "ip email e mail mac memory wallet web url bitcoin eth ethereum contract base bus hardware network virtual "
-                     "physical byte ipv start end load mailto http https site source destinat" },
-    { VS_NEAR(SOFT), "php python java ruby perl nginx httpd mysql postgres chrome firefox safari edge chromium android ios macos "
-                     "ubuntu debian linux openssl django rails react angular jquery gcc clang cmake golang go dotnet opera "
-                     "webkit electron acrobat office excel vlc putty redis mongodb kafka spark hadoop tomcat jenkins gradle "
-                     "maven npm pip node" },
-    /* other scripts, and languages that write few of the words above */
-    { VS_NEAR(PHONE),
-      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd "
-      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd\xd0\xb0 "
-      "\xd1\x82\xd0\xb5\xd0\xbb\xd0\xb5\xd1\x84\xd0\xbe\xd0\xbd\xd1\x8b \xd1\x82\xd0\xb5\xd0\xbb "
-      "\xd0\xbc\xd0\xbe\xd0\xb1 \xd0\xbc\xd0\xbe\xd0\xb1\xd0\xb8\xd0\xbb\xd1\x8c\xd0\xbd\xd1\x8b "
-      "\xd0\xbc\xd0\xbe\xd0\xb1\xd1\x96\xd0\xbb\xd1\x8c\xd0\xbd\xd0\xb8 "
-      "\xd1\x81\xd0\xbe\xd1\x82\xd0\xbe\xd0\xb2\xd1\x8b\xd0\xb9 \xd1\x84\xd0\xb0\xd0\xba\xd1\x81 "
-      "\xd0\xbd\xd0\xbe\xd0\xbc\xd0\xb5\xd1\x80\xd1\x82\xd0\xb5\xd0\xbb gsm telnr tlf telefonn "
-      "telefonu telefons kom\xc3\xb3rka mobilnum telem\xc3\xb3vel fijo handynum handynr puhelin cep "
-      "telepon ponsel \xc4\x91i\xe1\xbb\x87n "
-      "\xcf\x84\xce\xb7\xce\xbb\xce\xad\xcf\x86\xcf\x89\xce\xbd\xce\xbf "
-      "\xce\xa4\xce\xb7\xce\xbb\xce\xad\xcf\x86\xcf\x89\xce\xbd\xce\xbf "
-      "\xce\xba\xce\xb9\xce\xbd\xce\xb7\xcf\x84\xcf\x8c \xd9\x87\xd8\xa7\xd8\xaa\xd9\x81 "
-      "\xd8\xa7\xd9\x84\xd9\x87\xd8\xa7\xd8\xaa\xd9\x81 \xd8\xac\xd9\x88\xd8\xa7\xd9\x84 "
-      "\xd8\xb7\xd9\x84\xd9\x81\xd9\x88\xd9\x86 \xd7\x98\xd7\x9c\xd7\xa4\xd7\x95\xd7\x9f "
-      "\xe0\xa4\xab\xe0\xa5\x8b\xe0\xa4\xa8 \xe0\xa4\xab\xe0\xa4\xbc\xe0\xa5\x8b\xe0\xa4\xa8 "
-      "\xe0\xb9\x82\xe0\xb8\x97\xe0\xb8\xa3\xe0\xb8\xa8\xe0\xb8\xb1\xe0\xb8\x9e\xe0\xb8\x97\xe0\xb9\x8c " },
-    { VS_NEAR(PHONE) | VS_NEAR(EXTENSION),
-      "\xe7\x94\xb5\xe8\xaf\x9d \xe9\x9b\xbb\xe8\xa9\xb1 \xe6\x89\x8b\xe6\x9c\xba "
-      "\xe6\x89\x8b\xe6\xa9\x9f \xe6\x90\xba\xe5\xb8\xaf "
-      "\xe5\xba\xa7\xe6\x9c\xba \xe8\x81\x94\xe7\xb3\xbb\xe6\x96\xb9\xe5\xbc\x8f "
-      "\xec\xa0\x84\xed\x99\x94 \xed\x9c\xb4\xeb\x8c\x80\xed\x8f\xb0 \xec\x97\xb0\xeb\x9d\xbd\xec\xb2\x98 "
-      "bel bellen liga\xc3\xa7\xc3\xa3o ligue ligar ll\xc3\xa1mame llamar llame appelez appeler joindre anrufen "
-      "chiama chiamare chiamami zadzwo\xc5\x84 zvonite" },
-    { VS_NEAR(BIRTH),
-      "\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb4\xd0\xb5\xd0\xbd\xd0\xb8\xd1\x8f "
-      "\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xbb\xd1\x81\xd1\x8f "
-      "\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xbb\xd0\xb0\xd1\x81\xd1\x8c "
-      "\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb4 "
-      "\xd0\xbd\xd0\xb0\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb6\xd0\xb5\xd0\xbd\xd0\xbd\xd1\x8f "
-      "\xd0\xbd\xd0\xb0\xd1\x80\xd0\xbe\xd0\xb4\xd0\xb8\xd0\xb2\xd1\x81\xd1\x8f "
-      "urodzony urodzona narozen narozena narozen\xc3\xbd narodil sz\xc3\xbcletett do\xc4\x9fum "
-      "do\xc4\x9fumtarihi n\xc4\x83scut n\xc4\x83scut\xc4\x83 na\xc8\x99te syntym\xc3\xa4""aika "
-      "syntynyt lahir \xce\xb3\xce\xad\xce\xbd\xce\xbd\xce\xb7\xcf\x83\xce\xb7\xcf\x82 "
-      "\xce\xb3\xce\xb5\xce\xbd\xce\xbd\xce\xae\xce\xb8\xce\xb7\xce\xba\xce\xb5 "
-      "\xd8\xa7\xd9\x84\xd9\x85\xd9\x8a\xd9\x84\xd8\xa7\xd8\xaf "
-      "\xd9\x85\xd9\x88\xd9\x84\xd9\x88\xd8\xaf \xd7\x9c\xd7\x99\xd7\x93\xd7\x94 "
-      "\xe0\xa4\x9c\xe0\xa4\xa8\xe0\xa5\x8d\xe0\xa4\xae nascido nascida nasc naci\xc3\xb3 "
-      "\xe5\x87\xba\xe7\x94\x9f \xe7\x94\x9f\xe6\x97\xa5 "
-      "\xe7\x94\x9f\xe5\xb9\xb4\xe6\x9c\x88\xe6\x97\xa5 \xe8\xaa\x95\xe7\x94\x9f\xe6\x97\xa5 "
-      "\xe7\x94\x9f\xe3\x81\xbe\xe3\x82\x8c \xec\x83\x9d\xeb\x85\x84\xec\x9b\x94\xec\x9d\xbc "
-      "\xec\x83\x9d\xec\x9d\xbc \xec\xb6\x9c\xec\x83\x9d \xec\xb6\x9c\xec\x83\x9d\xec\x9d\xbc" },
-    { VS_NEAR(PASSPORT),
-      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82 "
-      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82\xd0\xb0 "
-      "\xd0\xbf\xd0\xb0\xd1\x81\xd0\xbf\xd0\xbe\xd1\x80\xd1\x82\xd0\xbd paszport pasaporte pasaportu "
-      "\xd8\xac\xd9\x88\xd8\xa7\xd8\xb2 \xd7\x93\xd7\xa8\xd7\x9b\xd7\x95\xd7\x9f "
-      "\xe6\x8a\xa4\xe7\x85\xa7 \xe8\xad\xb7\xe7\x85\xa7 \xe6\x97\x85\xe5\x88\xb8 "
-      "\xe3\x83\x91\xe3\x82\xb9\xe3\x83\x9d\xe3\x83\xbc\xe3\x83\x88 \xec\x97\xac\xea\xb6\x8c" },
-    { VS_NEAR(LICENSE) | VS_NEAR(DRIVER),
-      "\xd0\xb2\xd0\xbe\xd0\xb4\xd0\xb8\xd1\x82\xd0\xb5\xd0\xbb\xd1\x8c "
-      "\xd0\xb2\xd0\xbe\xd0\xb4\xd1\x96\xd0\xb9\xd1\x81\xd1\x8c\xd0\xba jazdy "
-      "\xc5\x99idi\xc4\x8dsk\xc3\xbd k\xc3\xb6rkort k\xc3\xb8rekort f\xc3\xb8rerkort ajokortti ehliyet "
-      "cnh \xe9\xa9\xbe\xe9\xa9\xb6\xe8\xaf\x81 \xe9\xa9\xbe\xe7\x85\xa7 \xe9\xa7\x95\xe7\x85\xa7 "
-      "\xe9\x81\x8b\xe8\xbb\xa2\xe5\x85\x8d\xe8\xa8\xb1 "
-      "\xec\x9a\xb4\xec\xa0\x84\xeb\xa9\xb4\xed\x97\x88" },
-    { VS_NEAR(CARD),
-      "\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 \xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd1\x8b "
-      "\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xba\xd0\xb8 kart\xc4\xb1 "
-      "\xe4\xbf\xa1\xe7\x94\xa8\xe5\x8d\xa1 \xe5\x8d\xa1\xe5\x8f\xb7 "
-      "\xe3\x82\xab\xe3\x83\xbc\xe3\x83\x89 \xec\xb9\xb4\xeb\x93\x9c" },
-    { VS_NEAR(MRN),
-      "\xd0\xbc\xd0\xb5\xd0\xb4\xd0\xba\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 "
-      "\xe7\x97\x85\xe5\x8e\x86\xe5\x8f\xb7 \xe7\x97\x85\xe6\xad\xb7\xe8\x99\x9f "
-      "\xe4\xbd\x8f\xe9\x99\xa2\xe5\x8f\xb7 \xe8\xa8\xba\xe5\xaf\x9f\xe5\x88\xb8" },
-    { VS_NEAR(PLACE),
-      "\xd0\xb0\xd0\xb4\xd1\x80\xd0\xb5\xd1\x81 \xd0\xb0\xd0\xb4\xd1\x80\xd0\xb5\xd1\x81\xd0\xb0 "
-      "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb6\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xb5\xd1\x82 "
-      "\xe5\x9c\xb0\xe5\x9d\x80 \xe4\xbd\x8f\xe5\x9d\x80 \xe4\xbd\x8f\xe6\x89\x80 "
-      "\xec\xa3\xbc\xec\x86\x8c" },
-    { VS_NEAR(EVENT),
-      "\xe7\xad\xbe\xe5\x8f\x91 \xe7\xb0\xbd\xe7\x99\xbc \xe5\x8f\x91\xe5\xb8\x83 \xe7\x99\xbc\xe5\xb8\x83 "
-      "\xe7\x94\x9f\xe6\x95\x88 \xe6\x9b\xb4\xe6\x96\xb0 \xe4\xb8\xbe\xe8\xa1\x8c \xe8\x88\x89\xe8\xa1\x8c "
-      "\xe6\xb4\xbe\xe5\xaf\xb9 \xe6\xb4\xbe\xe5\xb0\x8d \xe8\x81\x9a\xe4\xbc\x9a \xe9\x80\x81\xe8\xbe\xbe "
-      "\xe7\x99\xba\xe8\xa1\x8c \xe7\x99\xbb\xe9\x8c\xb2 \xe9\x96\x8b\xe5\x82\xac \xe7\x99\xba\xe5\xa3\xb2 "
-      "\xeb\xb0\x9c\xea\xb8\x89 \xeb\xb0\x9c\xed\x96\x89 \xea\xb0\x9c\xec\xb5\x9c \xec\x8b\x9c\xed\x96\x89" },
-    { VS_NEAR(OTHER),
-      "\xe5\xba\x8f\xe5\x88\x97\xe5\x8f\xb7 \xe5\xba\x8f\xe5\x88\x97\xe8\x99\x9f \xe5\x9e\x8b\xe5\x8f\xb7 \xe5\x9e\x8b\xe8\x99\x9f "
-      "\xe5\x9e\x8b\xe7\x95\xaa \xe5\x93\x81\xe7\x95\xaa \xe8\xae\xa2\xe5\x8d\x95 \xe8\xa8\x82\xe5\x96\xae "
-      "\xe6\xb3\xa8\xe6\x96\x87 \xe5\x8d\x95\xe5\x8f\xb7 \xe5\x96\xae\xe8\x99\x9f \xe4\xbb\xb7\xe6\xa0\xbc "
-      "\xe5\x83\xb9\xe6\xa0\xbc \xe9\x87\x91\xe9\xa2\x9d \xe9\x87\x91\xe9\xa1\x8d \xec\xa3\xbc\xeb\xac\xb8" },
-    { VS_NEAR(ELSE),
-      "\xe5\x8f\x91\xe7\x94\x9f \xe7\x99\xbc\xe7\x94\x9f \xe7\x99\xba\xe7\x94\x9f \xe4\xba\xa7\xe7\x94\x9f "
-      "\xe7\x94\xa2\xe7\x94\x9f \xe5\x85\x88\xe7\x94\x9f \xe5\xad\xa6\xe7\x94\x9f \xe5\xad\xb8\xe7\x94\x9f "
-      "\xe6\x96\xb0\xe7\x94\x9f \xe8\x80\x83\xe7\x94\x9f \xe5\x8c\xbb\xe7\x94\x9f \xe9\x86\xab\xe7\x94\x9f "
-      "\xe5\x8d\xab\xe7\x94\x9f \xe8\xa1\x9b\xe7\x94\x9f \xe6\x8b\x9b\xe7\x94\x9f \xe4\xba\xba\xe7\x94\x9f "
-      "\xe6\xb0\x91\xe7\x94\x9f \xeb\xb0\x9c\xec\x83\x9d \xed\x95\x99\xec\x83\x9d \xec\x84\xa0\xec\x83\x9d" },
-    { VS_NEAR(ACCOUNT) | VS_NEAR(BANK), "\xe5\x8f\xa3\xe5\xba\xa7\xe7\x95\xaa\xe5\x8f\xb7 \xea\xb3\x84\xec\xa2\x8c" },
-};
-
-static const char *const months[12] = {
-    "january jan januar janvier enero ene gennaio gen janeiro januari stycznia j\xc3\xa4nner "
-    "\xd1\x8f\xd0\xbd\xd0\xb2\xd0\xb0\xd1\x80\xd1\x8f \xd1\x81\xd1\x96\xd1\x87\xd0\xbd\xd1\x8f ocak",
-    "february feb februar f\xc3\xa9vrier febrero febbraio fevereiro fev februari lutego "
-    "\xd1\x84\xd0\xb5\xd0\xb2\xd1\x80\xd0\xb0\xd0\xbb\xd1\x8f \xd0\xbb\xd1\x8e\xd1\x82\xd0\xbe\xd0\xb3\xd0\xbe \xc5\x9fubat",
-    "march mar m\xc3\xa4rz maerz mars marzo mar\xc3\xa7o maart marca mrz "
-    "\xd0\xbc\xd0\xb0\xd1\x80\xd1\x82\xd0\xb0 \xd0\xb1\xd0\xb5\xd1\x80\xd0\xb5\xd0\xb7\xd0\xbd\xd1\x8f mart",
-    "april apr avril abril aprile avr abr kwietnia "
-    "\xd0\xb0\xd0\xbf\xd1\x80\xd0\xb5\xd0\xbb\xd1\x8f \xd0\xba\xd0\xb2\xd1\x96\xd1\x82\xd0\xbd\xd1\x8f nisan",
-    "may mai mayo maggio maio mei maja maj mag "
-    "\xd0\xbc\xd0\xb0\xd1\x8f \xd1\x82\xd1\x80\xd0\xb0\xd0\xb2\xd0\xbd\xd1\x8f may\xc4\xb1s",
-    "june jun juni juin junio giugno junho czerwca giu "
-    "\xd0\xb8\xd1\x8e\xd0\xbd\xd1\x8f \xd1\x87\xd0\xb5\xd1\x80\xd0\xb2\xd0\xbd\xd1\x8f haziran",
-    "july jul juli juillet julio luglio julho lipca lug juil "
-    "\xd0\xb8\xd1\x8e\xd0\xbb\xd1\x8f \xd0\xbb\xd0\xb8\xd0\xbf\xd0\xbd\xd1\x8f temmuz",
-    "august aug ao\xc3\xbbt agosto augustus sierpnia ago augusti "
-    "\xd0\xb0\xd0\xb2\xd0\xb3\xd1\x83\xd1\x81\xd1\x82\xd0\xb0 \xd1\x81\xd0\xb5\xd1\x80\xd0\xbf\xd0\xbd\xd1\x8f a\xc4\x9fustos",
-    "september sep sept septembre septiembre settembre setembro set wrze\xc5\x9bnia "
-    "\xd1\x81\xd0\xb5\xd0\xbd\xd1\x82\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f "
-      "\xd0\xb2\xd0\xb5\xd1\x80\xd0\xb5\xd1\x81\xd0\xbd\xd1\x8f eyl\xc3\xbcl",
-    "october oct oktober octobre octubre ottobre outubro okt out pa\xc5\xba""dziernika ott "
-    "\xd0\xbe\xd0\xba\xd1\x82\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f \xd0\xb6\xd0\xbe\xd0\xb2\xd1\x82\xd0\xbd\xd1\x8f ekim",
-    "november nov novembre noviembre novembro listopada "
-    "\xd0\xbd\xd0\xbe\xd1\x8f\xd0\xb1\xd1\x80\xd1\x8f "
-      "\xd0\xbb\xd0\xb8\xd1\x81\xd1\x82\xd0\xbe\xd0\xbf\xd0\xb0\xd0\xb4\xd0\xb0 kas\xc4\xb1m",
-    "december dec dezember d\xc3\xa9""cembre diciembre dicembre dezembro grudnia dez dic desember "
-    "\xd0\xb4\xd0\xb5\xd0\xba\xd0\xb0\xd0\xb1\xd1\x80\xd1\x8f \xd0\xb3\xd1\x80\xd1\x83\xd0\xb4\xd0\xbd\xd1\x8f aral\xc4\xb1k",
-};
-
-/* The same, a row each. Before main, so that no text has to wait. */
-static struct month_word { uint64_t key; uint8_t n, month; } month_words[200];
-static unsigned n_month_words;
-
-static uint64_t mix(uint64_t key)
-{
-    key *= 0x9e3779b97f4a7c15u;
-    return key >> 32 ^ key >> 53;
-}
-
-/* The next letter of a word: small, without the capitals of accented ones; one byte also from U+0370 to U+06FF. */
-static uint8_t letter(const uint8_t *s, size_t n, size_t *ret_n)
-{
-    *ret_n = 1;
-    if (n > 1 && s[0] >= 0xcd && s[0] <= 0xdb) {
-        unsigned c = (s[0] & 1u) << 6 | (s[1] & 0x3f);
-        *ret_n = 2;
-        if ((s[0] | 1) == 0xd1) {        /* Cyrillic: small, with and without its two dots */
-            c = c < 0x10 ? c + 0x50 : c < 0x30 ? c + 0x20 : c;
-            c = c == 0x51 ? 0x35 : c;
-        }
-        return (uint8_t)(0x80 | c);
-    }
-    return vs_is_upper(s[0]) ? s[0] | 32 : s[0];
-}
-
-static uint64_t key_of(const char *word, size_t n)
-{
-    const uint8_t *s = (const uint8_t *)word;
-    uint64_t key = 0;
-    bool is_wide = n > LETTERS && s[0] >= 0xe0 && s[0] < 0xf0;
-    for (size_t i = is_wide, k = 0, width; i < n && k < LETTERS; i += width, k++) {
-        uint8_t c = letter(s + i, n - i, &width);
-        bool is_accented = k && (key >> 8 * (k - 1) & 0xff) == 0xc3 && c >= 0x80 && c < 0x9f && c != 0x97;
-        key |= (uint64_t)(is_accented ? c | 32 : c) << 8 * k;
-    }
-    return key;
-}
-
-__attribute__((constructor)) static void start(void)
-{
-    for (unsigned m = 0; m < 12; m++)
-        for (const char *word = months[m]; *word;) {
-            size_t n = strcspn(word, " ");
-            assert(n_month_words < sizeof month_words / sizeof *month_words);
-            month_words[n_month_words++] = (struct month_word){ key_of(word, n), (uint8_t)n, (uint8_t)(m + 1) };
-            word += n + strspn(word + n, " ");
-        }
-}
-
-/* What begins with a word: a birth, an address; "MRN1234567". */
-#define STARTS (VS_NEAR(MONTH) | VS_NEAR(STREET) | VS_NEAR(UNIT) | VS_NEAR(BOX) | VS_NEAR(MRN))
-
-static void learn(struct vs_pii_state *p, uint64_t key, uint64_t classes)
-{
-    size_t slot = mix(key) % VS_PII_SLOTS;
-    while (p->word[slot] && p->word[slot] != key)
-        slot = (slot + 1) % VS_PII_SLOTS;
-    p->word[slot] = key;
-    p->classes[slot] |= classes;
-    if (classes & STARTS)
-        p->starts[vs_pii_start_bit(key) / 64] |= (uint64_t)1 << vs_pii_start_bit(key) % 64;
-}
-
-void vs_pii_init(struct vs_pii_state *p, uint32_t types)
-{
-    memset(p, 0, sizeof *p);
-    p->types = types;
-    for (size_t k = 0; k < sizeof vocabulary / sizeof *vocabulary; k++)
-        for (const char *word = vocabulary[k].words; *word;) {
-            size_t n = strcspn(word, " ");
-            learn(p, key_of(word, n), vocabulary[k].classes);
-            word += n + strspn(word + n, " ");
-        }
-    for (int m = 0; m < 12; m++)
-        for (const char *word = months[m]; *word;) {
-            size_t n = strcspn(word, " ");
-            learn(p, key_of(word, n), VS_NEAR(MONTH));
-            word += n + strspn(word + n, " ");
-        }
-}
-
-/* The classes of a word by its first eight bytes. */
-static uint64_t classes_of(const struct vs_pii_state *p, uint64_t key)
-{
-    size_t slot = mix(key) % VS_PII_SLOTS;
-    while (p->word[slot] && p->word[slot] != key)
-        slot = (slot + 1) % VS_PII_SLOTS;
-    return p->word[slot] ? p->classes[slot] : 0;
-}
 
 static bool is_letter(uint8_t c)
 {
@@ -433,7 +84,7 @@ static unsigned distance(const char *text, size_t i, size_t next, size_t n_word_
 /* The word text[start, end) by its first letters, "D.O.B." and "DoB" as one; *ret_start where it begins then. */
 static uint64_t key_back(const char *text, size_t start, size_t end, size_t limit, size_t *ret_start)
 {
-    uint64_t key = key_of(text + start, end - start);
+    uint64_t key = vs_pii_key(text + start, end - start);
     bool is_letter_dot = end - start == 1;
     for (unsigned n = 1; is_letter_dot && n < 5 && start > limit + 1 && text[start - 1] == '.'; n++) {
         if (!vs_is_alpha((uint8_t)text[start - 2]) || (start > limit + 2 && is_letter((uint8_t)text[start - 3])))
@@ -453,9 +104,14 @@ static uint64_t key_back(const char *text, size_t start, size_t end, size_t limi
     return key;
 }
 
-static void note(struct vs_pii_at *a, uint64_t key, unsigned far)
+static uint64_t classes_of(const char *word, size_t n)
 {
-    for (uint64_t classes = classes_of(a->pii, key); classes && far < VS_FAR; classes &= classes - 1) {
+    return vs_pii_lookup(vs_pii_key(word, n))->classes;
+}
+
+static void note(struct vs_pii_at *a, uint64_t classes, unsigned far)
+{
+    for (; classes && far < VS_FAR; classes &= classes - 1) {
         uint8_t *near = &a->near[__builtin_ctzll(classes)];
         *near = far < *near ? (uint8_t)far : *near;
     }
@@ -489,24 +145,70 @@ static bool is_figure(const char *text, size_t start, size_t i, size_t next, siz
     return is_said;
 }
 
-/* Scripts without blanks between words: labels within the last eight characters of text[start, end), up to a comma or full stop.
- * Four characters are a word's distance. What begins with the end of another word is none: the characters of "birth" and "day" in
- * "to happen" and "day". */
-static void look_within(struct vs_pii_at *a, size_t start, size_t end, unsigned far)
+/* ---- Chinese, Japanese and Korean, where the words around a label make it another word: "passport fee", "ruling party" ---- */
+
+enum { CHARACTER = 3, LONGEST = 3 * CHARACTER };
+#define NOT_TOLD (VS_NEAR(OTHER) | VS_NEAR(EVENT) | VS_NEAR(ELSE))
+
+static bool is_wide(const char *s)
 {
-    const uint8_t *s = (const uint8_t *)a->text;
-    enum { CHARACTER = 3, TWO = 2 * CHARACTER };
+    return (uint8_t)*s >= 0xe3 && (uint8_t)*s < 0xf0;
+}
+
+/* From which places nothing but links, labels, digits and signs leads to `stop`. */
+struct chain {
+    size_t stop, at;                     /* known from `at` on */
+    uint64_t linked[2];                  /* bit k: from stop - k */
+};
+static_assert(LOOK_BACK < 128, "the bits of a chain");
+
+static struct chain chain_to(size_t stop)
+{
+    return (struct chain){ stop, stop, { 1, 0 } };
+}
+
+static bool is_linked(const struct chain *c, size_t i)
+{
+    return i <= c->stop && c->stop - i < 128 && c->linked[(c->stop - i) / 64] >> (c->stop - i) % 64 & 1;
+}
+
+static bool leads_on(const struct chain *c, const char *text, size_t i)
+{
+    static const char signs[] = " \t\n:=#()[]{}\"'`*_-+/|\\<>0123456789";
+    size_t end = i;
+    if (text[i] && strchr(signs, text[i]))
+        return is_linked(c, i + 1);
+    while (end < c->stop && vs_is_alpha((uint8_t)text[end]))
+        end++;
+    if (end > i)
+        return is_linked(c, end) && classes_of(text + i, end - i) & ~NOT_TOLD;
+    for (end = i + CHARACTER; end <= c->stop && end <= i + LONGEST; end += CHARACTER)
+        if (is_linked(c, end) && classes_of(text + i, end - i) & ~NOT_TOLD)
+            return true;
+    return false;
+}
+
+/* Labels within the last eight characters of text[start, end), up to a comma or full stop: those that lead to the chain's end, and
+ * words of other things. Four characters are a word's distance. What begins with the end of another word is none: the characters
+ * of "birth" and "day" in "to happen" and "day". */
+static void look_within(struct vs_pii_at *a, struct chain *c, size_t start, size_t end, unsigned far)
+{
+    const char *text = a->text;
     size_t i = end;
-    for (unsigned k = 0; k < 8 && i >= start + CHARACTER && s[i - CHARACTER] >= 0xe3 && s[i - CHARACTER] < 0xf0; k++) {
+    while (c->at > start) {
+        size_t k = c->stop - --c->at;
+        if (((uint8_t)text[c->at] & 0xc0) != 0x80 && k < 128)
+            c->linked[k / 64] |= (uint64_t)leads_on(c, text, c->at) << k % 64;
+    }
+    for (unsigned k = 0; k < 8 && i >= start + CHARACTER && is_wide(text + i - CHARACTER); k++) {
         i -= CHARACTER;
-        bool is_stop = s[i] == 0xe3 && s[i + 1] == 0x80 && (s[i + 2] == 0x81 || s[i + 2] == 0x82);
-        if (is_stop || (s[i] == 0xef && s[i + 1] == 0xbc && s[i + 2] == 0x8c))
+        if (strstr("。、，", (char[]){ text[i], text[i + 1], text[i + 2], 0 }))
             return;
-        bool is_end = i >= start + CHARACTER && classes_of(a->pii, key_of(a->text + i - CHARACTER, TWO)) & VS_NEAR(ELSE);
-        if (end - i >= TWO && !is_end)
-            note(a, key_of(a->text + i, TWO), far + k / 4);
-        if (end - i > TWO && !is_end)
-            note(a, key_of(a->text + i, TWO + CHARACTER), far + k / 4);
+        bool is_end = i >= start + CHARACTER && classes_of(text + i - CHARACTER, 2 * CHARACTER) & VS_NEAR(ELSE);
+        for (size_t n = 2 * CHARACTER; n <= LONGEST && i + n <= end && !is_end; n += CHARACTER) {
+            uint64_t classes = classes_of(text + i, n);
+            note(a, is_linked(c, i + n) ? classes : classes & NOT_TOLD, far + k / 4);
+        }
     }
 }
 
@@ -515,6 +217,7 @@ static void look_back(struct vs_pii_at *a, int most_words)
     const char *text = a->text;
     size_t limit = a->p > LOOK_BACK ? a->p - LOOK_BACK : 0, i = a->p;
     unsigned far = 0, n_numbers = 0;
+    struct chain chain = chain_to(a->p);
     for (int words = 0; words < most_words && far < VS_FAR; words++) {
         size_t next = i;
         while (i > limit && !is_letter((uint8_t)text[i - 1]))
@@ -532,10 +235,10 @@ static void look_back(struct vs_pii_at *a, int most_words)
                 return;
         }
         uint64_t key = key_back(text, start, i, limit, &start);
-        if ((key != born && key != birth) || !is_figure(text, start, i, next, a->p))
-            note(a, key, far);
-        if ((uint8_t)text[i - 1] >= 0x80)
-            look_within(a, start, i, far);
+        if (i - start >= CHARACTER && is_wide(text + i - CHARACTER))
+            look_within(a, &chain, start, i, far);
+        else if ((key != born && key != birth) || !is_figure(text, start, i, next, a->p))
+            note(a, vs_pii_lookup(key)->classes, far);
         far++;
         i = start;
     }
@@ -606,12 +309,15 @@ static void look_up(struct vs_pii_at *a)
                 ;
         for (to = from; to < end && text[to] != *separator; to++)
             ;
+        struct chain chain = chain_to(to);
         for (unsigned far = 0; to > from; far++) {
             while (to > from && !is_letter((uint8_t)text[to - 1]))
                 to--;
             size_t start = word_back(text, to, from);
-            if (start < to)
-                note(a, key_back(text, start, to, from, &start), far);
+            if (to - start >= CHARACTER && is_wide(text + to - CHARACTER))
+                look_within(a, &chain, start, to, far);
+            else if (start < to)
+                note(a, vs_pii_lookup(key_back(text, start, to, from, &start))->classes, far);
             to = start;
         }
         return;
@@ -656,7 +362,7 @@ size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes)
     size_t end = i;
     while (is_letter(vs_pii_byte(a, end)) && end - i < 40)
         end++;
-    *ret_classes = end > i ? classes_of(a->pii, key_of(a->text + i, end - i)) : 0;
+    *ret_classes = end > i ? classes_of(a->text + i, end - i) : 0;
     return end;
 }
 
@@ -672,14 +378,11 @@ unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end)
 {
     uint64_t classes;
     size_t end = vs_pii_word(a, i, &classes), n = end - i;
-    if (!(classes & VS_NEAR(MONTH)))
+    const struct vs_pii_word *word = vs_pii_lookup(vs_pii_key(a->text + i, n));
+    if (!word->month || word->n != n)
         return 0;
     *ret_end = end + (n < 5 && vs_pii_byte(a, end) == '.');
-    uint64_t key = key_of(a->text + i, n);
-    for (unsigned m = 0; m < n_month_words; m++)
-        if (month_words[m].key == key && month_words[m].n == n)
-            return month_words[m].month;
-    return 0;
+    return word->month;
 }
 
 uint64_t vs_pii_after(struct vs_pii_at *a, size_t i)

@@ -85,20 +85,6 @@ uint64_t vs_pii_after(struct vs_pii_at *a, size_t i);
 /* The month that the word at i names, in eleven languages: 1 to 12; 0: none. *ret_end: its end, with the dot of a short form. */
 unsigned vs_pii_month(struct vs_pii_at *a, size_t i, size_t *ret_end);
 
-/* Whether something may begin with the word of these first eight bytes, small letters, the first in the lowest bits: true for all
- * that do, and for few others. */
-static inline unsigned vs_pii_start_bit(uint64_t key)
-{
-    return (unsigned)(key * 0x9e3779b97f4a7c15u >> 51);
-}
-static_assert(VS_PII_STARTS == 1 << 13, "vs_pii_start_bit has 13 bits");
-
-static inline bool vs_pii_may_start(const struct vs_pii_state *p, uint64_t key)
-{
-    unsigned bit = vs_pii_start_bit(key);
-    return p->starts[bit / 64] >> bit % 64 & 1;
-}
-
 /* The word at i, which begins there: its end; its classes. Small and capital letters are the same. */
 size_t vs_pii_word(struct vs_pii_at *a, size_t i, uint64_t *ret_classes);
 

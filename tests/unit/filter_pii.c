@@ -247,7 +247,7 @@ static void test_hostile(void **unused)
                                          "1 A", "P<",
         "DOB 1 ", "no ", "\xff", "-", "1/2/", "4 4111", "bc1q",
         "\xe7\x94\x9f\xe6\x97\xa5" "1", "\xe7\x94\x9f", "\xd1\x82\xd0\xb5\xd0\xbb 1", "born of 1 ", "1 Elm Street a ",
-        "1990\xe5\xb9\xb4" "1" };
+        "1990\xe5\xb9\xb4" "1", "手机号码1" };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         char piece[96];
         size_t n = strlen(parts[k]), length = sizeof piece / n * n;
