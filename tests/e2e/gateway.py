@@ -345,6 +345,51 @@ class Leaving(Gateway):
             self.assertEqual(self.call("unload", "late").returncode, 0)
             os.unlink(f"{self.dir}/models/late.gguf")
 
+    def test_a_file_of_a_shared_daemon(self):
+        """Where -m is a path the daemon is asked to load it, at the start and when it came anew; probes answer meanwhile."""
+        with open(f"{self.dir}/path.gguf", "wb") as f:
+            f.write(b"S" * 4096)                                # it takes a while to be loaded
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        p = subprocess.Popen([f"{self.dir}/veritas", "gateway", "-m", f"{self.dir}/path.gguf", "--listen", f"127.0.0.1:{port}"],
+                             env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        def code(path):
+            try:
+                return self.ask("GET", path, port=port)[0]
+            except ConnectionRefusedError:
+                return 0
+        body = json.dumps({"messages": json.loads(chat("Hi"))["messages"]})
+        try:
+            self.wait_for(lambda: code("/livez") == 200)
+            self.assertEqual([code(path) for path in ("/readyz", "/startupz", "/metrics")], [503, 503, 200])
+            self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
+            self.assertEqual(code("/readyz"), 200)
+            self.daemon.kill()
+            self.daemon.wait()
+            self.wait_for(lambda: code("/readyz") == 503)
+            self.start_daemon()
+            self.wait_for(lambda: b"[+] daemon" in self.ask("GET", "/readyz?verbose", port=port)[2])
+            status, _, data = self.ask("POST", "/v1/chat/completions", body, JSON, port=port)
+            self.assertEqual((status, json.loads(data)["error"]["code"], code("/readyz"), code("/startupz")),
+                             (503, "loading", 503, 200))
+            self.wait_for(lambda: code("/readyz") == 200)
+            self.assertEqual(self.ask("POST", "/v1/chat/completions", body, JSON, port=port)[0], 200)
+            os.rename(f"{self.dir}/path.gguf", f"{self.dir}/away.gguf")
+            self.daemon.kill()
+            self.daemon.wait()
+            self.start_daemon()
+            self.wait_for(lambda: b"[+] daemon" in self.ask("GET", "/readyz?verbose", port=port)[2])
+            time.sleep(0.5)
+            self.assertEqual(code("/readyz"), 503)              # it is asked for again
+            os.rename(f"{self.dir}/away.gguf", f"{self.dir}/path.gguf")
+            self.wait_for(lambda: code("/readyz") == 200)
+        finally:
+            self.stop(p)
+            os.unlink(f"{self.dir}/path.gguf")
+        self.assertEqual(p.returncode, 0)
+
     def test_a_death_is_told_once(self):
         p, port = self.start_gateway()
         for _ in range(3):              # so that it has connections to spare
@@ -391,7 +436,7 @@ class Private(Gateway):
         self.wait_for(lambda: self.ask("POST", "/v1/chat/completions", ask, port=port)[0] == 200)
         os.kill(child(p.pid, "veritas-gateway"), signal.SIGSEGV)
         self.wait_for(lambda: set(below(p.pid, "veritas-gateway")) - set(below_it))
-        self.assertEqual(self.ask("POST", "/v1/chat/completions", ask, port=port)[0], 200)
+        self.wait_for(lambda: self.ask("POST", "/v1/chat/completions", ask, port=port)[0] == 200)
         left = below(p.pid)
         p.terminate()
         self.assertEqual(p.wait(10), 0)
@@ -506,6 +551,21 @@ class PrivateCrowd(Gateway):
             status, _, data = self.ask("POST", "/v1/chat/completions", json.dumps({"messages": json.loads(chat("Hi"))["messages"]}),
                                        JSON, port=port)
             self.assertEqual((status, json.loads(data)["model"]), (200, "late"))
+        finally:
+            self.stop(p)
+        self.assertEqual(p.returncode, 0)
+
+    def test_loads_again(self):
+        """Another private daemon has to load the model, too."""
+        p, port = self.begin(b"S")
+        try:
+            self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
+            os.kill(child(p.pid, "exe"), signal.SIGKILL)
+            self.wait_for(lambda: b"[-] accepting\n[+] daemon" in self.ask("GET", "/readyz?verbose", port=port)[2])
+            self.assertEqual([self.ask("GET", path, port=port)[0] for path in ("/livez", "/metrics", "/startupz")], 3 * [200])
+            self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[0] == 200)
+            body = json.dumps({"messages": json.loads(chat("Hi"))["messages"]})
+            self.assertEqual(self.ask("POST", "/v1/chat/completions", body, JSON, port=port)[0], 200)
         finally:
             self.stop(p)
         self.assertEqual(p.returncode, 0)

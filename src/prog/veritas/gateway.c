@@ -1,7 +1,7 @@
 /* prog/veritas/gateway.c - `veritas gateway`: the parent of veritas-gateway. It opens listeners, reads certificates,
  * connects to the daemon (or starts a private one and loads the model), and hands all of it over; again when the daemon was
- * started anew (START asks for it) and on SIGHUP. It starts the gateway again when that dies. While a private daemon loads its
- * model, which a process of its own asks for, the gateway answers probes already. */
+ * started anew (START asks for it) and on SIGHUP. It starts the gateway again when that dies. Where the daemon has to load the
+ * model of -m, a process of its own asks for that, and meanwhile the gateway answers probes. */
 #include "prog/veritas/command.h"
 #include "prog/veritas/door.h"
 #include "prog/veritas/serve.h"
@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SPARES = 7 };                     /* connections to a private daemon, beside the first */
+enum { SPARES = 7 };                     /* connections to a private daemon, beside the first; the last is for who loads */
+#define FIRST_WAIT (2000 * MS)           /* before a shared daemon is asked once more for a model that it could not load; doubles */
+#define LAST_WAIT (64000 * MS)           /* up to */
 
 struct parent {
     const struct vs_args *args;
@@ -35,12 +38,14 @@ struct parent {
     struct vs_client *spare[SPARES];     /* NULL: handed on, or none */
     struct vs_session session;           /* the private daemon's, which is waited for; else closed after its socket was handed on */
     bool is_private, has_session;
+    char model[PATH_MAX];                /* of -m, as the daemon knows it; "": none */
     bool needs_key;                      /* whoever asks */
     struct vs_buf secrets;
     char collector[100], collector_path[200];    /* of --otlp; "" when there is none */
     int signal_fd;
     pid_t loader;                        /* > 0: it loads the model */
     bool is_loading, told_loading, is_up, is_announced, ending;      /* told_loading: what the gateway knows of is_loading */
+    uint64_t load_at, load_wait;         /* 0, or when it is loaded again, and how long that was waited for */
     int status;                          /* with which it ends, when that was not asked for */
     int exit_status;                     /* the loader's, when it has failed */
     uint64_t end_at;
@@ -87,11 +92,10 @@ static void make_spares(struct parent *p)
     json_decref(request);
 }
 
-/* again: the daemon that was there before; a private one never takes the place of a shared one. At first a private one loads
- * nothing: start_load does. */
+/* again: the daemon that was there before; a private one never takes the place of a shared one. */
 static int open_session(struct parent *p, bool again, struct vs_error *err)
 {
-    unsigned flags = !again ? VS_SESSION_NO_LOAD : p->is_private ? VS_SESSION_PRIVATE : VS_SESSION_RUNNING;
+    unsigned flags = VS_SESSION_NO_LOAD | (!again ? 0 : p->is_private ? VS_SESSION_PRIVATE : VS_SESSION_RUNNING);
     drop_spares(p);
     if (p->has_session)
         vs_session_close(&p->session);
@@ -102,33 +106,61 @@ static int open_session(struct parent *p, bool again, struct vs_error *err)
         p->is_private = vs_client_is_private(p->session.client);
     if (p->has_session && p->is_private)
         make_spares(p);
-    if (rc != VS_OK || again || !model_of(p->args))
-        return rc;
-    bool loads = p->is_private ? !p->spare[SPARES - 1] : vs_session_is_path(model_of(p->args));
-    p->is_loading = p->is_private && !loads;
-    return loads ? load(p, &p->session, err) : vs_session_choose(&p->session, model_of(p->args), err);
+    return rc;
 }
 
-static int loader_main(struct parent *p)
+/* Does it have to be loaded first? A shared daemon loads by itself what it knows by name. */
+static bool must_load(const struct parent *p)
 {
-    struct vs_session s = { .client = p->spare[SPARES - 1], .silent = true };
+    return model_of(p->args) && (p->is_private || vs_session_is_path(model_of(p->args)));
+}
+
+static int loader_main(struct parent *p, struct vs_client *client)
+{
+    struct vs_session s = { .client = client, .silent = true };
     struct vs_error err = { 0 };
     prctl(PR_SET_PDEATHSIG, SIGKILL);            /* other signals are the parent's: SIGHUP may come to the whole group */
-    close(vs_client_fd(p->session.client));      /* the daemon ends with the parent's */
+    if (p->has_session && vs_client_fd(p->session.client) >= 0)
+        close(vs_client_fd(p->session.client));  /* a private daemon ends with the parent's */
     return load(p, &s, &err) == VS_OK ? 0 : vs_fail(&err);
 }
 
-/* By a process, as opening and reading take time; over the last of the spare connections. */
+static int connect_loader(struct parent *p, struct vs_client **ret, struct vs_error *err)
+{
+    const char *socket = vs_args_given(p->args, VS_OPT_SOCKET) ? vs_args_text(p->args, VS_OPT_SOCKET) : NULL;
+    if (!p->is_private)
+        return vs_client_connect(socket, "veritas", NULL, ret, err);
+    *ret = p->spare[SPARES - 1];
+    p->spare[SPARES - 1] = NULL;
+    return *ret ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the private daemon has no further connection");
+}
+
+static void stop_loader(struct parent *p)
+{
+    if (p->loader > 0) {
+        kill(p->loader, SIGKILL);
+        waitpid(p->loader, NULL, 0);
+    }
+    p->loader = 0;
+}
+
+/* By a process, as opening and reading take time. */
 static int start_load(struct parent *p, struct vs_error *err)
 {
+    struct vs_client *client;
+    stop_loader(p);
+    p->load_at = 0;
+    int rc = connect_loader(p, &client, err);
+    if (rc != VS_OK)
+        return rc;
     fflush(NULL);
-    p->loader = fork();
-    if (p->loader == 0)
-        _exit(loader_main(p));
-    if (p->loader < 0)
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(loader_main(p, client));
+    vs_client_close(client);
+    if (pid < 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot start a process: %s", strerror(errno));
-    vs_client_close(p->spare[SPARES - 1]);
-    p->spare[SPARES - 1] = NULL;
+    p->loader = pid;
     return VS_OK;
 }
 
@@ -172,6 +204,40 @@ static void hand_collector(struct parent *p)
     close(fd);
 }
 
+/* Certificates, and whether the model is there. It answers READY. */
+static void send_settings(struct parent *p)
+{
+    struct vs_buf text = { 0 };
+    p->told_loading = p->is_loading;
+    vs_buf_str(&text, p->is_loading ? "{\"loading\":true" : "{\"loading\":false");
+    if (p->secrets.n > 2)
+        vs_buf_char(&text, ',');
+    vs_buf_add(&text, p->secrets.data + 1, p->secrets.n - 1);
+    if (text.status == VS_OK)
+        vs_conn_send(&p->control, VS_MSG_SETTINGS, 0, 0, text.data, text.n, -1);
+    explicit_bzero(text.data, text.n);
+    vs_buf_clear(&text);
+}
+
+/* The model could not be loaded, by a daemon that is there: it may be asked again. */
+static void wait_to_load(struct parent *p)
+{
+    p->load_wait = p->load_wait == 0 ? FIRST_WAIT : p->load_wait < LAST_WAIT ? 2 * p->load_wait : LAST_WAIT;
+    p->load_at = vs_clock_ns() + p->load_wait;
+}
+
+/* Of a daemon that came anew. The gateway hears of it before it is handed the connection. */
+static void load_again(struct parent *p)
+{
+    struct vs_error err = { 0 };
+    p->is_loading = true;
+    send_settings(p);
+    if (start_load(p, &err) != VS_OK) {
+        vs_say_event(VS_LOG_ERROR, "load_failed", "gateway: %s", err.text);
+        wait_to_load(p);
+    }
+}
+
 /* The gateway's connection `id` to the daemon. */
 static void hand_on(struct parent *p, uint64_t id)
 {
@@ -181,11 +247,15 @@ static void hand_on(struct parent *p, uint64_t id)
     int rc = VS_OK;
     bool is_spare = p->is_private && id > 1;
     struct vs_client **at = is_spare && id - 2 < SPARES ? &p->spare[id - 2] : NULL;
+    bool again = !is_spare && (!p->has_session || vs_client_fd(p->session.client) < 0);
     if (is_spare && (!at || !*at))
         rc = vs_error_set(&err, VS_E_LIMIT, "the private daemon has no further connection");
-    else if (!is_spare && (!p->has_session || vs_client_fd(p->session.client) < 0))
-        rc = p->is_loading ? vs_error_set(&err, VS_E_DIED, "the daemon has died while it loaded the model")
-                           : open_session(p, true, &err);
+    else if (again && p->is_private && p->is_loading)
+        rc = vs_error_set(&err, VS_E_DIED, "the daemon has died while it loaded the model");
+    else if (again)
+        rc = open_session(p, true, &err);
+    if (rc == VS_OK && again && id == 1 && must_load(p))
+        load_again(p);
     if (rc == VS_OK && (rc = vs_client_detach(is_spare ? *at : p->session.client, &fd, &credit)) != VS_OK)
         vs_error_set(&err, rc, "the daemon is busy with its own");
     if (rc != VS_OK) {
@@ -231,8 +301,8 @@ static int start_gateway(struct parent *p, struct vs_error *err)
         json_object_set_new(settings, "otlp_host", json_string(p->collector));
         json_object_set_new(settings, "otlp_path", json_string(p->collector_path));
     }
-    if (settings && p->session.model[0])
-        json_object_set_new(settings, "model", json_string(p->session.model));
+    if (settings && p->model[0])
+        json_object_set_new(settings, "model", json_string(p->model));
     struct vs_buf text = { 0 };
     vs_json_dump(settings, &text);
     json_decref(settings);
@@ -255,21 +325,6 @@ static int start_gateway(struct parent *p, struct vs_error *err)
     vs_conn_init(&p->control, pair[0], &vs_ipc_from_gateway, VS_AT_START);
     p->is_up = false;
     return VS_OK;
-}
-
-/* Certificates, and whether the model is there. It answers READY. */
-static void send_settings(struct parent *p)
-{
-    struct vs_buf text = { 0 };
-    p->told_loading = p->is_loading;
-    vs_buf_str(&text, p->is_loading ? "{\"loading\":true" : "{\"loading\":false");
-    if (p->secrets.n > 2)
-        vs_buf_char(&text, ',');
-    vs_buf_add(&text, p->secrets.data + 1, p->secrets.n - 1);
-    if (text.status == VS_OK)
-        vs_conn_send(&p->control, VS_MSG_SETTINGS, 0, 0, text.data, text.n, -1);
-    explicit_bzero(text.data, text.n);
-    vs_buf_clear(&text);
 }
 
 /* It has locked itself in: it gets everything, and says READY. */
@@ -302,11 +357,10 @@ static int on_ready(struct parent *p, const struct vs_frame *f)
 {
     (void)f;
     p->is_up = true;
-    if (p->told_loading) {
-        if (!p->is_loading)              /* it came while the gateway started */
-            send_settings(p);
+    if (p->told_loading && !p->is_loading)       /* it came while the gateway started */
+        send_settings(p);
+    if (p->told_loading || p->is_loading)
         return VS_OK;
-    }
     for (size_t i = 0; i < p->door.n && !p->is_announced; i++)
         if (p->door.listeners[i].url[0])
             printf("listening %s\n", p->door.listeners[i].url);
@@ -427,8 +481,11 @@ static void loader_ended(struct parent *p, int status)
     p->loader = 0;
     if (status == 0) {
         p->is_loading = false;
+        p->load_wait = 0;
         if (p->control.fd >= 0 && p->is_up)
             send_settings(p);
+    } else if (!p->ending && p->is_announced && !p->is_private) {
+        wait_to_load(p);
     } else if (!p->ending) {
         p->ending = true;
         p->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : vs_status_exit(VS_E_DIED);
@@ -459,6 +516,10 @@ static void loop(struct parent *p)
     while (!(p->ending && (p->child.pid == 0 || vs_clock_ns() >= p->end_at))) {
         struct vs_error err;
         uint64_t now = vs_clock_ns(), next = p->ending ? p->end_at : p->child.restart_at ? p->child.restart_at : now + 60000 * MS;
+        if (p->load_at && now >= p->load_at && !p->ending)
+            load_again(p);
+        if (p->load_at && p->load_at < next)
+            next = p->load_at;
         if (p->child.restart_at && now >= p->child.restart_at && !p->ending && start_gateway(p, &err) != VS_OK) {
             vs_say("gateway: %s", err.text);
             p->status = VS_E_DIED;
@@ -515,19 +576,24 @@ static int check_model(struct parent *p, struct vs_error *err)
     json_t *request = json_object(), *result = NULL, *model;
     size_t i;
     bool is_there = false;
-    char wanted[sizeof p->session.model];
-    memcpy(wanted, p->session.model, sizeof wanted);
-    p->session.model[0] = 0;             /* the list is of no model */
     int rc = vs_session_call(&p->session, VS_MSG_LIST, request, -1, NULL, NULL, &result, err);
-    memcpy(p->session.model, wanted, sizeof wanted);
     json_array_foreach(json_object_get(result, "models"), i, model) {
         const char *name = json_string_value(json_object_get(model, "name"));
-        is_there |= name && strcmp(name, p->session.model) == 0;
+        is_there |= name && strcmp(name, p->model) == 0;
     }
     json_decref(request);
     json_decref(result);
     return rc != VS_OK || is_there ? rc : vs_error_set(err, VS_E_NOT_FOUND, "there is no model '%.100s': `veritas models` lists "
-                                                       "them", p->session.model);
+                                                       "them", p->model);
+}
+
+/* The name of -m's model for the daemon, which is the same for each one. */
+static int choose_model(struct parent *p, struct vs_error *err)
+{
+    struct vs_session s = { 0 };
+    int rc = model_of(p->args) ? vs_session_choose(&s, model_of(p->args), err) : VS_OK;
+    memcpy(p->model, s.model, sizeof p->model);
+    return rc;
 }
 
 static int set_up(struct parent *p, struct vs_error *err)
@@ -560,6 +626,8 @@ static int set_up(struct parent *p, struct vs_error *err)
     if (rc == VS_OK)
         rc = open_session(p, false, err);
     if (rc == VS_OK)
+        rc = choose_model(p, err);
+    if (rc == VS_OK)
         rc = find_needs_key(p, err);
     if (rc == VS_OK)
         rc = check_open(p, err);
@@ -579,6 +647,7 @@ static int set_up(struct parent *p, struct vs_error *err)
     if (p->signal_fd < 0 || p->home.null_fd < 0 || pipe2(p->home.lifeline, O_CLOEXEC) != 0)
         return vs_error_set(err, VS_E_SYSTEM, "cannot set up: %s", strerror(errno));
     vs_notify_open(&p->home.notify);
+    p->is_loading = must_load(p);
     int started = p->is_loading ? start_load(p, err) : VS_OK;
     return started == VS_OK ? start_gateway(p, err) : started;
 }
@@ -603,10 +672,7 @@ int vs_command_gateway(const struct vs_args *args)
         vs_fail(&err);
     }
     process_kill(&p->child);
-    if (p->loader > 0) {
-        kill(p->loader, SIGKILL);
-        waitpid(p->loader, NULL, 0);
-    }
+    stop_loader(p);
     vs_conn_clear(&p->control);
     drop_spares(p);
     if (p->has_session)
