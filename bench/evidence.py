@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """What log and receipts cost together: a request of a daemon without them, of one with a log, and of that one with a receipt.
 
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--level 1] request [--model NAME]
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--level 1] tokens [--model NAME] [--tokens 32]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--starts 1] [--level 1] request [--model NAME]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--starts 1] [--level 1] tokens [--model NAME] [--tokens 32]
 
 request  one token, one request after the other; time by the clock as a client sees it, and of the processors, process by process.
          Without --model it is the smallest there can be, so that next to nothing of the request is computing.
 tokens   answers of --tokens tokens: their tokens a second by the worker's own count, and the processor time of a token
 
 --old: programs of another build, as two more ways. The ways take turns within each round, in an order drawn by chance, so all
-meet the same machine; what is printed is the median over rounds of what a way adds to the first, and its interval of 95 %. Only
-the standard library.
+meet the same machine; what is printed is the median over rounds of what a way adds to the first, and its interval of 95 %. What a
+receipt adds is also taken between requests of one daemon, for two daemons differ by what memory they got: more than by 1 %.
+--starts: all daemons are started so often, each for its share of the seconds, so that this difference is met so often, too.
+
+Only the standard library.
 """
 import argparse
 import json
@@ -105,55 +108,73 @@ def interval(values):
     return values[max(0, int(n / 2 - off))], values[min(n - 1, int(n / 2 + off))]
 
 
+def compare(rounds, way, base):
+    """What it adds, in its unit and of the base in percent, each with its interval."""
+    low, high = interval([r[way] - r[base] for r in rounds])
+    text = f"{statistics.median(r[way] - r[base] for r in rounds):+.1f} ({low:+.1f} to {high:+.1f})"
+    share = [100 * (r[way] / r[base] - 1) for r in rounds if r[base] > 0]
+    if len(share) == len(rounds):
+        text += f", {statistics.median(share):+.2f} % ({interval(share)[0]:+.2f} to {interval(share)[1]:+.2f})"
+    return text
+
+
+def show(rounds, ways):
+    print(f"{len(rounds)} rounds; load {os.getloadavg()[0]:.1f}")
+    for name in rounds[0]["log"]:
+        values = [{way: found.get(name, 0) for way, found in r.items()} for r in rounds]
+        print(f"{name}: {statistics.median(v['without'] for v in values):.1f} without")
+        for way in ways[1:]:
+            print(f"    {way}: {compare(values, way, 'without')}")
+            if way.endswith("receipt"):
+                print(f"    {way}, over the same daemon's log: {compare(values, way, way.removesuffix(' and receipt'))}")
+
+
+def start(folder, number, args, model):
+    """Each way by its name: a daemon, and the level of receipts that it is asked for."""
+    ways = {}
+    for label, programs in (("", args.bin), ("old: ", args.old)):
+        if not programs:
+            continue
+        if not label:
+            ways["without"] = Daemon(folder, f"{number}without", programs, {}, model), 0
+        daemon = Daemon(folder, f"{number}{label[:3]}with", programs, LOG, model)
+        ways[label + "log"], ways[label + "log and receipt"] = (daemon, 0), (daemon, args.level)
+    return ways
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("what", choices=("request", "tokens"))
     p.add_argument("--bin", default=ROOT + "/build/release/bin")
     p.add_argument("--old")
     p.add_argument("--seconds", type=float, default=50)
+    p.add_argument("--starts", type=int, default=1)
     p.add_argument("--model")
     p.add_argument("--tokens", type=int, default=32)
     p.add_argument("--level", type=int, default=1, help="of the receipts")
     args = p.parse_args()
     model = args.model or (None if args.what == "request" else "smollm2-135m-instruct")
     measure = of_request if args.what == "request" else of_tokens
-    daemons = []
+    rounds, ways = [], {}
     with tempfile.TemporaryDirectory(prefix="vev") as folder:
         subprocess.run([args.bin + "/mkmodel", "--ctx", "8192", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
-        try:
-            ways = {}
-            for label, programs in (("", args.bin), ("old: ", args.old)):
-                if not programs:
-                    continue
-                daemons.append(Daemon(folder, label[:3] + "with", programs, LOG, model))
-                ways[label + "log"] = daemons[-1], 0
-                ways[label + "log and receipt"] = daemons[-1], args.level
-                if not label:
-                    daemons.append(Daemon(folder, "without", programs, {}, model))
-                    ways["without"] = daemons[-1], 0
-            rounds, end = [], time.monotonic() + args.seconds
-            while time.monotonic() < end or len(rounds) < 3:
-                found = {}
-                for way in random.sample(list(ways), len(ways)):
-                    found[way] = measure(*ways[way], args)
-                rounds.append(found)
-        finally:
-            for d in daemons:
-                d.process.terminate()
-            for d in daemons:
-                d.process.wait()
-    rounds = rounds[len(rounds) // 20 + 1:]         # the first ones warm up
-    print(f"{len(rounds)} rounds; load {os.getloadavg()[0]:.1f}")
-    for name in rounds[0]["log"]:
-        base = [r["without"].get(name, 0) for r in rounds]
-        print(f"{name}: {statistics.median(base):.1f} without")
-        for way in [w for w in ways if w != "without"]:
-            more = [r[way][name] - b for r, b in zip(rounds, base)]
-            low, high = interval(more)
-            share = [100 * (r[way][name] / b - 1) for r, b in zip(rounds, base) if b > 0]
-            print(f"    {way}: {statistics.median(more):+.1f} ({low:+.1f} to {high:+.1f})", end="")
-            print(f", {statistics.median(share):+.2f} % ({interval(share)[0]:+.2f} to {interval(share)[1]:+.2f})"
-                  if len(share) == len(rounds) else "")
+        for number in range(args.starts):
+            try:
+                ways = start(folder, number, args, model)
+                mine, end = [], time.monotonic() + args.seconds / args.starts
+                while time.monotonic() < end or len(mine) < 3:
+                    found = {}
+                    for way in random.sample(list(ways), len(ways)):
+                        found[way] = measure(*ways[way], args)
+                    mine.append(found)
+                rounds += mine[len(mine) // 20 + 1:]            # the first ones warm up
+            finally:
+                daemons = {daemon for daemon, _ in ways.values()}
+                for d in daemons:
+                    d.process.terminate()
+                for d in daemons:
+                    d.process.wait()
+    show(rounds, list(ways))
 
 
 if __name__ == "__main__":
