@@ -109,6 +109,7 @@ static const struct vs_ipc_rule to_supervisor[] = {
     PLAIN(AUDIT,  0,          VS_AT_OPEN,                0,  0),
     PLAIN(FILES,  0,          VS_AT_FREE,                0,  0),
     PLAIN(ALIAS,  0,          VS_AT_FREE,                2,  VS_MAX_CONTROL),
+    PLAIN(WAITED, 0,          VS_AT_FREE | VS_AT_BEGUN,  0,  0),
 };
 
 /* What the broker hears from the supervisor. */
@@ -125,6 +126,7 @@ static const struct vs_ipc_rule from_supervisor[] = {
     PLAIN(AUDIT,   VS_FLAG_FD, VS_AT_OPEN,               2,  VS_MAX_CONTROL),
     PLAIN(FILES,   VS_FLAG_FD | VS_FLAG_FDS, VS_AT_FREE, 2,  VS_MAX_CONTROL),
     PLAIN(ALIAS,   0,          VS_AT_FREE,               2,  VS_MAX_CONTROL),
+    PLAIN(WAITED,  0,          VS_AT_FREE | VS_AT_BEGUN, 16, 16),
 };
 
 /* What the log's writer hears from the broker, which strangers talk to: records, numbered by their id from 1; receipts to be

@@ -129,7 +129,8 @@ enum { VS_PART_CONTENT, VS_PART_REASONING, VS_PART_CALL };      /* call k: VS_PA
     X(SEGMENT,    0x80, "segment")    /* writer: needs another file, its u64 first record; supervisor: here it is */ \
     X(NAMED,      0x81, "named")      /* writer: give it its name, that u64; supervisor: done */           \
     X(FILES,      0x82, "files")      /* the log's: which are there? and the answer, with descriptors: JSON {files}, or error */ \
-    X(ALIAS,      0x83, "alias")      /* a loaded model gets another name: JSON {model, alias}; the answer: {}, or error */
+    X(ALIAS,      0x83, "alias")      /* a loaded model gets another name: JSON {model, alias}; the answer: {}, or error */ \
+    X(WAITED,     0x84, "waited")     /* its processes had no processor for how long? and the answer: u64 ns, worker and guard */
 
 enum vs_message {
 #define VS_MESSAGE_ENUM(name, value, ...) VS_MSG_##name = value,

@@ -796,6 +796,29 @@ class Line(unittest.TestCase):
         worker.complete(worker.take()[0])
         self.assertEqual(self.collect(x, [a, b]), ["x", ""])
 
+    def test_a_machine_that_has_too_much_to_do(self):
+        """Who gets no processor is not silent: the time that worker or guard waits for one does not count, and other time does."""
+        x = self.client()
+        worker = self.loaded(x)
+        waited = {}
+        self.s.waited = lambda: tuple(int(1e9 * waited.get(who, lambda: 0)()) for who in ("worker", "guard"))
+        number = self.ask(x, "a")
+        run = worker.take()[0]
+        for who in ("worker", "guard"):
+            waited = {who: time.monotonic}
+            worker.token(run, 1)
+            time.sleep(11.5)
+            self.assertEqual(worker.code, None, who)
+        waited = {}
+        begun = time.monotonic()
+        worker.token(run, 2)
+        self.assertEqual(worker.wait(), -9)
+        self.assertTrue(9 < time.monotonic() - begun < 13)
+        worker = self.s.worker().ready(parallel=4)
+        worker.take(SENT)
+        worker.complete(worker.take()[0])
+        self.assertEqual(self.collect(x, [number]), ["xxx"])
+
     def test_a_pause_of_everything(self):
         """A container that is paused for longer than a worker may be silent, and goes on: nothing has happened."""
         x = self.client()

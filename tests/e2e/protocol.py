@@ -27,7 +27,7 @@ def digest(content):
 
 
 FAILED, START, STOP, STARTED, EXITED, MODELS, END, DRAIN, KILL = 0x61, *range(0x70, 0x78)    # the control link
-ALIAS = 0x83
+ALIAS, WAITED = 0x83, 0x84
 
 
 class Supervisor(threading.Thread):
@@ -132,8 +132,14 @@ class Supervisor(threading.Thread):
                 self.say(MODELS, number, {"models": [{"name": n} for n in sorted(self.models)]})
             elif kind == ALIAS:
                 self.asked.put((number, json.loads(payload)))
+            elif kind == WAITED:
+                self.say(WAITED, number, struct.pack("<QQ", *self.waited()))
             elif kind == END:
                 self.shutdowns += 1
+
+    def waited(self):
+        """For how many ns worker and guard had no processor."""
+        return 0, 0
 
     def add(self, name, content=b"model"):
         path = "%s/%s.gguf" % (self.dir.name, name)

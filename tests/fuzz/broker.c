@@ -127,6 +127,8 @@ static void hear(struct world *w)
             say(w, VS_MSG_MODELS, f.id, "{\"models\":[{\"name\":\"a\"}]}", -1);
         else if (f.type == VS_MSG_START)
             on_start(w, f.id);
+        else if (f.type == VS_MSG_WAITED)
+            vs_conn_send(&w->supervisor, VS_MSG_WAITED, 0, f.id, (const uint8_t[16]){ 0 }, 16, -1);
         for (unsigned slot = 0; slot < MAX_WORKERS && (f.type == VS_MSG_STOP || f.type == VS_MSG_KILL); slot++)
             if (w->workers[slot].id == f.id) {
                 end_worker(w, slot, f.type == VS_MSG_KILL);     /* by SIGKILL */

@@ -299,6 +299,12 @@ struct model {
     unsigned n_runs, parallel;          /* parallel: so many in a step, as the worker says */
     bool can_go_on;                     /* the worker takes tokens that were sent already */
     uint64_t heard_at;                  /* the worker's last sign of life, or when it was last to begin something */
+    struct {
+        uint64_t since;                 /* heard_at: they had no processor for so long, which is no silence of theirs, */
+        uint64_t worker, guard;         /* of what the supervisor says: since they were started */
+        uint64_t at;                    /* 0, or when it said so */
+        bool is_asked;
+    } waited;
     char killed_for[128];               /* "", or why it was stopped; soon the supervisor says that it ended */
     bool is_dead;                       /* it has ended: nothing is given to it any more */
     int64_t stats[N_STATS];
@@ -600,6 +606,9 @@ struct model *model_restore(struct broker *b, uint64_t id, const json_t *message
 void model_exited(struct broker *b, struct model *m, const struct vs_error *why, const json_t *message);
 void model_ready(struct broker *b, struct model *m, short events);
 uint64_t model_timers(struct broker *b, struct model *m);
+void model_heard(const struct broker *b, struct model *m);     /* a sign of life, or it is only now to do something */
+/* So long both have waited for a processor since they were started, as the supervisor says. */
+void model_waited(const struct broker *b, struct model *m, uint64_t worker, uint64_t guard);
 /* This process was stopped for a while (a paused container, a machine without time): the silence of workers says nothing. */
 void model_forgive_pause(struct broker *b);
 void model_cancel(struct broker *b, struct request *r, int code);      /* wherever it is */

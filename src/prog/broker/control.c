@@ -164,6 +164,14 @@ static void on_alive(struct broker *b, struct vs_frame *f, const json_t *message
     control_send(b, VS_MSG_ALIVE, 0, NULL, NULL);
 }
 
+static void on_waited(struct broker *b, struct vs_frame *f, const json_t *message)
+{
+    struct model *m = model_find_id(b, f->id);
+    (void)message;
+    if (m)
+        model_waited(b, m, vs_load_u64le(f->data), vs_load_u64le(f->data + 8));
+}
+
 static const struct {
     uint16_t type;
     bool is_json;
@@ -174,7 +182,7 @@ static const struct {
     { VS_MSG_ALIVE, false, on_alive },    { VS_MSG_REFUSED, true, on_refused },
     { VS_MSG_SETTINGS, false, on_settings },
     { VS_MSG_AUDIT, true, on_audit },     { VS_MSG_FILES, true, ask_log_known },
-    { VS_MSG_ALIAS, true, alias_told },
+    { VS_MSG_ALIAS, true, alias_told },   { VS_MSG_WAITED, false, on_waited },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

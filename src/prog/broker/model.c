@@ -286,7 +286,7 @@ void model_started(struct broker *b, struct model *m, int fd, const json_t *mess
     m->conn.budget = &m->memory;
     m->state = MODEL_LOADING;
     m->digest[0] = 0;                   /* another load, perhaps of another file */
-    m->heard_at = b->now;
+    model_heard(b, m);
     m->killed_for[0] = 0;
     m->is_dead = false;
     m->pid = (pid_t)json_integer_value(json_object_get(message, "pid"));
@@ -593,7 +593,7 @@ void model_ready(struct broker *b, struct model *m, short events)
             on_end(b, m);
         if (read != VS_OK)
             return;
-        m->heard_at = b->now;
+        model_heard(b, m);
     }
     struct vs_frame f;
     struct vs_error why;
@@ -614,10 +614,51 @@ bool due(const struct broker *b, uint64_t at, uint64_t *next)
     return false;
 }
 
+/* ---- who hangs ---- */
+
+void model_heard(const struct broker *b, struct model *m)
+{
+    m->heard_at = b->now;
+    m->waited.since = m->waited.at = 0;
+}
+
+static uint64_t grown(uint64_t before, uint64_t now)
+{
+    return now > before ? now - before : 0;
+}
+
+void model_waited(const struct broker *b, struct model *m, uint64_t worker, uint64_t guard)
+{
+    uint64_t of_worker = grown(m->waited.worker, worker), of_guard = grown(m->waited.guard, guard);
+    if (m->waited.at)
+        m->waited.since += of_worker > of_guard ? of_worker : of_guard;
+    m->waited.worker = worker;
+    m->waited.guard = guard;
+    m->waited.at = b->now;
+    m->waited.is_asked = false;
+}
+
+/* Silence counts as far as they could have spoken: on a machine that has too much to do they may wait for a processor all the time.
+ * How long they have waited is asked at half of the time, for a beginning, and at its end. */
+static void judge_silence(struct broker *b, struct model *m, uint64_t *next)
+{
+    uint64_t hang = b->settings.hang, limit = m->heard_at + m->waited.since + hang;
+    if (m->waited.is_asked || !due(b, m->waited.at ? limit : m->heard_at + hang / 2, next))
+        return;
+    if (m->waited.at < limit) {
+        m->waited.is_asked = control_send(b, VS_MSG_WAITED, m->id, NULL, NULL) == VS_OK;
+        return;
+    }
+    char why[96];
+    snprintf(why, sizeof why, "the worker hung: no sign of life for %llu second%s; it was stopped",
+             (unsigned long long)(hang / (1000 * MS)), vs_plural(hang / (1000 * MS)));
+    model_stop_worker(b, m, why, true);
+}
+
 void model_forgive_pause(struct broker *b)
 {
     for (struct model *m = b->models; m; m = m->next)
-        m->heard_at = b->now;
+        model_heard(b, m);
 }
 
 uint64_t model_timers(struct broker *b, struct model *m)
@@ -652,11 +693,7 @@ uint64_t model_timers(struct broker *b, struct model *m)
     if (m->runs && m->state == MODEL_READY)
         run_timers(b, m, &next);
     bool owes = m->state == MODEL_LOADING || (m->state == MODEL_READY && run_is_working(m));
-    if (owes && !m->killed_for[0] && due(b, m->heard_at + b->settings.hang, &next)) {
-        char why[96];
-        snprintf(why, sizeof why, "the worker hung: no sign of life for %llu second%s; it was stopped",
-                 (unsigned long long)(b->settings.hang / (1000 * MS)), vs_plural(b->settings.hang / (1000 * MS)));
-        model_stop_worker(b, m, why, true);
-    }
+    if (owes && !m->killed_for[0])
+        judge_silence(b, m, &next);
     return next;
 }

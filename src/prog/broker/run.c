@@ -156,7 +156,7 @@ static void begin(struct broker *b, struct model *m, struct request *r)
     r->lost_run = 0;
     r->gave_up = false;
     if (!was_working)
-        m->heard_at = b->now;
+        model_heard(b, m);
     if (!r->began) {
         measure_latency(&m->measure, b->now, LATENCY_QUEUE, b->now - r->arrived_at);
         metrics_time(b, m, TIME_QUEUE, b->now - r->arrived_at);
@@ -217,7 +217,7 @@ void model_credit(struct broker *b, struct request *r, uint32_t n)
     run->credit += n;
     if (run->blocked_at && run->credit >= run->wants) {
         if (!run_is_working(r->model))
-            r->model->heard_at = b->now;
+            model_heard(b, r->model);
         run->blocked_at = 0;            /* only what lets it go on counts as progress */
     }
     send_u32(r->model, VS_MSG_CREDIT, run->id, n);

@@ -598,6 +598,16 @@ static int on_kill(struct supervisor *s, const struct vs_frame *f)
     return VS_OK;
 }
 
+static int on_waited(struct supervisor *s, const struct vs_frame *f)
+{
+    const struct model *m = model_find(s, f->id);
+    uint8_t both[16];
+    vs_store_u64le(both, m ? process_waited(&m->worker) : 0);
+    vs_store_u64le(both + 8, m ? process_waited(&m->guard) : 0);
+    say_bytes(s, VS_MSG_WAITED, f->id, both, sizeof both, -1);
+    return VS_OK;
+}
+
 static json_t *list_directory(const char *path)
 {
     json_t *list = json_array();
@@ -764,6 +774,7 @@ static const struct {
     { VS_MSG_HELLO, on_hello },   { VS_MSG_START, on_start },   { VS_MSG_STOP, on_stop },     { VS_MSG_KILL, on_kill },
     { VS_MSG_MODELS, on_models }, { VS_MSG_END, on_end },       { VS_MSG_ALIVE, on_alive },   { VS_MSG_REFUSED, on_refused },
     { VS_MSG_AUDIT, on_audit },   { VS_MSG_FILES, on_files },   { VS_MSG_ALIAS, on_alias },
+    { VS_MSG_WAITED, on_waited },
 };
 enum { N_HANDLERS = sizeof handlers / sizeof *handlers };
 

@@ -106,8 +106,19 @@ void guard_ask(struct model *m)
             kill(m->worker.pid, SIGKILL);       /* the guard's own end is told by its exit status */
         return;
     }
-    if (!m->guard_asked_at)
-        m->guard_asked_at = vs_clock_ns() + ANSWER_TIME;
+    if (m->guard_asked_at)
+        return;
+    m->guard_asked_at = vs_clock_ns() + ANSWER_TIME;
+    m->guard_waited = process_waited(&m->guard);
+}
+
+/* On a machine that has too much to do it may not have run since it was asked: for as long it has more time. */
+static void wait_with_it(struct model *m, uint64_t now)
+{
+    uint64_t waited = process_waited(&m->guard);
+    if (waited > m->guard_waited)
+        m->guard_asked_at = now + waited - m->guard_waited;
+    m->guard_waited = waited;
 }
 
 static void on_alive(struct model *m)
@@ -137,6 +148,8 @@ uint64_t guards_timers(struct supervisor *s, uint64_t now)
         struct model *m = &s->models[i];
         if (!m->id || !m->guard_asked_at)
             continue;
+        if (now >= m->guard_asked_at)
+            wait_with_it(m, now);
         if (now < m->guard_asked_at)
             next = m->guard_asked_at < next ? m->guard_asked_at : next;
         else if (m->guard.pid > 0)

@@ -224,6 +224,19 @@ void process_kill(struct process *p)
     p->words = NULL;
 }
 
+uint64_t process_waited(const struct process *p)
+{
+    char path[48], text[96];
+    unsigned long long ran, waited;
+    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)p->pid);
+    int fd = p->pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    text[n > 0 ? n : 0] = 0;
+    if (fd >= 0)
+        close(fd);
+    return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
+}
+
 void process_back_off(struct process *p)
 {
     const struct row *row = &rows[p->kind];

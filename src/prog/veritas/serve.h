@@ -71,6 +71,8 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
                   struct vs_error *err);
 int settings_open(const char *text);    /* a sealed file with it, for a child; -1 and errno */
 void process_kill(struct process *p);   /* at once; nobody is told */
+/* Nanoseconds for which its first thread could have run, and had no processor, since it was started; 0: the kernel does not say. */
+uint64_t process_waited(const struct process *p);
 /* It has ended: why, for people, and the status for clients. *ret_again: it may be started again, which restart_at says when. */
 int process_ended(struct process *p, int status, char *why, size_t n, bool *ret_again);
 void process_back_off(struct process *p);       /* a start failed or may be tried: sets restart_at */
@@ -112,7 +114,8 @@ struct model {
     struct process worker, guard;       /* the guard outlives workers; when it dies its worker does too */
     struct vs_conn guard_link;          /* its control link */
     unsigned guard_restarts;
-    uint64_t guard_asked_at;            /* 0, or: who hangs, it or its worker? It has until then to say that it does not */
+    uint64_t guard_asked_at;            /* 0, or: who hangs, it or its worker? It has until then to say that it does not; */
+    uint64_t guard_waited;              /* so long it had waited for a processor before (process_waited) */
     char name[PATH_MAX], path[PATH_MAX];
     bool is_scanner;                    /* no model: a guard that answers SCAN */
     bool is_known;                      /* to the broker, which may be another than at first */
