@@ -285,6 +285,8 @@ static void write_value(const json_t *value, struct writing *to)
         write_object(value, to);
     else if (json_is_array(value))
         write_array(value, to);
+    else if (json_is_null(value))
+        vs_buf_add(to->out, "null", 4);
     else if (json_dump_callback(value, add_chunk, to, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && to->out->status == VS_OK)
         to->out->status = VS_E_NOMEM;
 }

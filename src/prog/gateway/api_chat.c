@@ -237,9 +237,8 @@ static json_t *call_id(const struct gw_call *call, size_t choice, uint32_t part)
     return gw_id(call, "call_", choice * 1000 + part - VS_PART_CALL + 1);
 }
 
-/* A chunk is written, not packed, but for what changes: this is done for every token. */
-static void send_chunk(const struct gw_call *call, size_t index, json_t *delta, json_t *logprobs, const char *finish,
-                       const json_t *fingerprint, struct vs_buf *out)
+/* A chunk is written, not packed, but for what changes: this is done for every token. Between _begin and _end: its delta. */
+static void begin_chunk(const struct gw_call *call, size_t index, const json_t *fingerprint, struct vs_buf *out)
 {
     const struct chat *chat = call->state;
     vs_buf_str(out, "data: ");
@@ -249,12 +248,33 @@ static void send_chunk(const struct gw_call *call, size_t index, json_t *delta, 
         gw_value(out, json_incref((json_t *)(uintptr_t)fingerprint));
     }
     vs_buf_printf(out, ",\"choices\":[{\"index\":%zu,\"delta\":", index);
-    gw_value(out, delta);
+}
+
+static void end_chunk(const struct gw_call *call, json_t *logprobs, const char *finish, struct vs_buf *out)
+{
+    const struct chat *chat = call->state;
     vs_buf_str(out, ",\"logprobs\":");
     gw_value(out, logprobs ? logprobs : json_null());
     vs_buf_str(out, ",\"finish_reason\":");
     gw_value(out, finish ? json_string(finish) : json_null());
     vs_buf_str(out, chat->include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
+}
+
+static void send_chunk(const struct gw_call *call, size_t index, json_t *delta, json_t *logprobs, const char *finish,
+                       const json_t *fingerprint, struct vs_buf *out)
+{
+    begin_chunk(call, index, fingerprint, out);
+    gw_value(out, delta);
+    end_chunk(call, logprobs, finish, out);
+}
+
+static void send_text(const struct gw_call *call, const struct gw_change *e, json_t *logprobs, struct vs_buf *out)
+{
+    begin_chunk(call, e->index, NULL, out);
+    vs_buf_str(out, e->piece->part == VS_PART_REASONING ? "{\"reasoning_content\":" : "{\"content\":");
+    gw_value(out, vs_json_text(e->text, e->n));
+    vs_buf_char(out, '}');
+    end_chunk(call, logprobs, NULL, out);
 }
 
 static void begin_choice(const struct gw_call *call, struct gw_choice *c, size_t index, struct vs_buf *out)
@@ -293,8 +313,7 @@ static void chat_token(struct gw_call *call, const struct gw_token *t, struct vs
     if (part >= VS_PART_CALL && e.piece->has_name)
         send_chunk(call, e.index, call_delta(call, e.index, e.piece, e.is_named, e.text, e.n), logprobs, NULL, NULL, out);
     else if (part < VS_PART_CALL)
-        send_chunk(call, e.index, json_pack("{s:o}", part == VS_PART_REASONING ? "reasoning_content" : "content",
-                                            vs_json_text(e.text, e.n)), logprobs, NULL, NULL, out);
+        send_text(call, &e, logprobs, out);
     else
         json_decref(logprobs);
 }

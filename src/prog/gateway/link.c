@@ -175,7 +175,8 @@ void link_ready(struct gateway *g, struct link *l)
     struct vs_event e;
     struct vs_error err;
     int rc = VS_OK;
-    for (int n = 0; n < 1024 && l->client; n++) {
+    /* What came with one read: whether there is more poll says, at no cost. */
+    for (int n = 0; n < 1024 && l->client && (n == 0 || vs_client_has_more(l->client)); n++) {
         if ((rc = vs_client_next(l->client, 0, &e, &err)) != VS_OK)
             break;
         struct asked *a = asked_of(l, e.request);
