@@ -67,6 +67,8 @@ add_executable(audit-changes ${CMAKE_CURRENT_SOURCE_DIR}/support/audit_changes.c
 target_include_directories(audit-changes PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(audit-changes PRIVATE vs_client vs_policy vs_evidence vs_ipc vs_base PkgConfig::CRYPTO PkgConfig::JANSSON)
 vs_e2e(audit_faults audit_faults.py ${CMAKE_BINARY_DIR}/bin)
+vs_e2e(fips fips.py ${CMAKE_BINARY_DIR}/bin)
+set_tests_properties(e2e-fips PROPERTIES SKIP_RETURN_CODE 77)
 # Each process is killed at 200 moments; then every byte at which a file or a write may be cut.
 vs_long(audit_kills 7200 audit.py ${CMAKE_BINARY_DIR}/bin Audit.test_killed)
 vs_long(audit_cuts 3600 audit_faults.py ${CMAKE_BINARY_DIR}/bin)
