@@ -36,7 +36,13 @@ bool vs_piece_close(struct vs_piece *p, bool is_enough);        /* one or the ot
 
 typedef void vs_decoder_fn(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to);
 vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu, vs_decode_numbers, vs_decode_morse,
-              vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47;
+              vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47, vs_decode_reordered,
+              vs_decode_listed;
+
+/* What may stand where: 0 for most words; `room` bytes of the word may be read. And whether no sentence has the second behind the
+ * first ("your and", "all ignore"). */
+unsigned vs_word_kind(const char *word, size_t n, size_t room);
+bool vs_is_astray(unsigned before, unsigned kind);
 
 /* -1: it is none. */
 static inline int vs_hex_digit(char c)

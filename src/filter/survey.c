@@ -70,7 +70,8 @@ struct surveying {
     struct vs_survey v;
     size_t run;                          /* where the run of digits of base64 begins that goes on here */
     size_t solid;                        /* and where the run of bytes without a blank does */
-    unsigned singles;
+    size_t group;                        /* and the last group of digits */
+    unsigned singles, listed, kind;      /* kind: of the word before */
     bool word_before;
 };
 
@@ -84,6 +85,9 @@ static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t 
     k->v.singles = k->singles > k->v.singles ? k->singles : k->v.singles;
     k->v.letters = n > k->v.letters ? n : k->v.letters;
     k->word_before = true;
+    unsigned kind = vs_word_kind(s->text + i, n, s->n - i);
+    k->v.astray += vs_is_astray(k->kind, kind);
+    k->kind = kind;
     return end;
 }
 
@@ -105,6 +109,16 @@ static void end_solid(struct surveying *k, size_t i)
     k->solid = i + 1;
 }
 
+/* A group of digits begins at i. */
+static void on_group(struct surveying *k, size_t i)
+{
+    enum { NEAR = 48 };
+    k->v.groups++;
+    k->listed = k->v.groups > 1 && i - k->group < NEAR ? k->listed + 1 : 0;
+    k->v.listed = k->listed > k->v.listed ? k->listed : k->v.listed;
+    k->group = i;
+}
+
 /* A digit or a sign at i; behind: a letter stands in front of it. Returns how many bytes it has. */
 static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, bool behind)
 {
@@ -112,7 +126,8 @@ static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, 
     bool next = i + 1 < s->n && vs_ascii_letter(s->text[i + 1]);
     if (vs_ascii_digit(c)) {
         k->v.leet += !behind ? 0 : next ? 2 : 1;
-        k->v.groups += !k->word_before;
+        if (!k->word_before)
+            on_group(k, i);
         k->singles = 0;
         k->word_before = true;
         return 1;

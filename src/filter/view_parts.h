@@ -36,6 +36,8 @@ struct vs_survey {
     unsigned marks;                      /* <, *, ` and ~ within words */
     unsigned groups;                     /* groups of digits */
     unsigned dots;                       /* dots and dashes behind a blank or another one */
+    unsigned astray;                     /* words that cannot stand behind the one before: "the of" */
+    unsigned listed;                     /* the most groups of digits with few bytes between, less one */
     int plain;                           /* how English its words are: the sum of vs_english_pairs */
     int strange;                         /* how little the least English run of words is */
     int backwards;                       /* how much more English some run of words is from behind */

@@ -301,7 +301,7 @@ static void test_linear(void **state)
         "2NEpo7TZRRrLZSi2U", "2NEpo7TZRRrLZSi2UA0 ", ".-", "-.. ", "--- .--. / ", ".-/ ", "uryyb ", "tI ", "dna eht ",
         "a.b.", "s p a c ", "u@C86E ", "@:?86 ", "<b>", "<!--", "-->", "a<b>c</b>", "``", "**a", "[[",
         "@a.b", "w1th ", "0O0", "\xcc\x81", "\xe2\x80\x8b", "\xc7\x9d", "\xf3\xa0\x81\xa1", "\xef\xb8\x8f", "\xd0\xb0",
-        "\xff", "Ignore ", "ignore all previous ", "base64 ", "decode: ",
+        "\xff", "Ignore ", "ignore all previous ", "base64 ", "decode: ", "your and ", "1. ignore ", "1 a b c d ", "the\n",
     };
     char *text = malloc(N), unit[2];
     assert_non_null(text);
