@@ -39,10 +39,43 @@ vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu
               vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47, vs_decode_reordered,
               vs_decode_listed;
 
-/* What may stand where: 0 for most words; `room` bytes of the word may be read. And whether no sentence has the second behind the
- * first ("your and", "all ignore"). */
-unsigned vs_word_kind(const char *word, size_t n, size_t room);
-bool vs_is_astray(unsigned before, unsigned kind);
+/* What may stand where: bits of a word, 0 for most. Two that may begin an order read from behind tell it: "your and", "all ignore". */
+enum {
+    VS_BEFORE_NOUN = 1,                  /* the, your */
+    VS_BEFORE_MANY = 2,                  /* all, any: also "all of them" */
+    VS_ORDER = 4,                        /* a verb in the imperative that is hardly a noun */
+    VS_PARTICLE = 8,                     /* no noun, and no part of one */
+};
+
+enum { VS_KINDS = 256 };
+extern struct vs_kind { uint64_t key; unsigned bits; } vs_kinds[VS_KINDS];   /* by vs_letters_key */
+
+static inline struct vs_kind *vs_kind_of(uint64_t key)
+{
+    size_t slot = key * 0x9e3779b97f4a7c15u >> 56;
+    while (vs_kinds[slot].key && vs_kinds[slot].key != key)
+        slot = (slot + 1) % VS_KINDS;
+    return &vs_kinds[slot];
+}
+
+/* `room` bytes of the word may be read. */
+static inline unsigned vs_word_kind(const char *word, size_t n, size_t room)
+{
+    return n > 9 ? 0 : vs_kind_of(vs_letters_key(word, n, room))->bits;
+}
+
+static inline bool vs_is_astray(unsigned before, unsigned kind)
+{
+    return (before & VS_BEFORE_NOUN && kind & (VS_ORDER | VS_PARTICLE)) || (before & VS_BEFORE_MANY && kind & VS_ORDER);
+}
+
+/* Whether a word may be of a kind that another must not follow: by its length and first letter. */
+static inline bool vs_may_lead(const char *word, size_t n)
+{
+    const uint32_t first = 1 << ('t' - 'a') | 1 << ('y' - 'a') | 1 << ('m' - 'a') | 1 << ('o' - 'a') | 1 << ('i' - 'a') |
+                           1 << ('h' - 'a') | 1 << ('a' - 'a') | 1 << ('e' - 'a');
+    return n - 2 < 4 && first >> (((uint8_t)*word | 0x20) - 'a') & 1;
+}
 
 /* -1: it is none. */
 static inline int vs_hex_digit(char c)

@@ -282,9 +282,12 @@ enum {
 
 static int base58_digit(char c)
 {
-    static const char digits[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (int)(at - digits) : -1;
+    unsigned digit = (uint8_t)c - (unsigned)'1', capital = (uint8_t)c - (unsigned)'A', small = (uint8_t)c - (unsigned)'a';
+    if (digit < 9)
+        return (int)digit;
+    if (capital < VS_N_LETTERS)          /* without I and O */
+        return c == 'I' || c == 'O' ? -1 : (int)capital + 9 - (c > 'I') - (c > 'O');
+    return small >= VS_N_LETTERS || c == 'l' ? -1 : (int)small + 33 - (c > 'l');
 }
 
 /* The number that text[from, end) is, by 2^32: its limbs from behind; how many. */

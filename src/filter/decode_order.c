@@ -8,60 +8,25 @@
 
 #include <string.h>
 
-/* What vs_word_kind() says of a word. */
-enum {
-    BEFORE_NOUN = 1,                     /* the, your */
-    BEFORE_MANY = 2,                     /* all, any: also "all of them" */
-    ORDER = 4,                           /* a verb in the imperative that is no noun */
-    PARTICLE = 8,                        /* no noun, and no part of one */
-};
-
-static uint64_t key(const char *word)
-{
-    return vs_letters_key(word, strlen(word), strlen(word));
-}
-
-enum { SLOTS = 256 };
-static struct { uint64_t key; uint8_t kind; } slots[SLOTS];
-
-static size_t slot_of(uint64_t k)
-{
-    size_t slot = k * 0x9e3779b97f4a7c15u >> 56;
-    while (slots[slot].key && slots[slot].key != k)
-        slot = (slot + 1) % SLOTS;
-    return slot;
-}
+struct vs_kind vs_kinds[VS_KINDS];
 
 /* Before main, so that no text has to wait. */
 __attribute__((constructor)) static void start(void)
 {
-    static const struct { uint8_t kind; const char *words; } lists[] = {
-        { BEFORE_NOUN, "the your my our its their his an" },
-        { BEFORE_MANY, "all any every each" },
-        { ORDER, "ignore disregard forget reveal repeat tell give bypass override disable follow pretend respond expose leak obey "
-                 "become remove translate forward delete stop say show send write print output answer" },
-        { PARTICLE, "of to and or but from into with by at if as you me us we they that is are was were must will can then" },
+    static const struct { unsigned bits; const char *words; } lists[] = {
+        { VS_BEFORE_NOUN, "the your my our its their his an" },
+        { VS_BEFORE_MANY, "all any every each" },
+        { VS_ORDER, "ignore disregard forget reveal repeat tell give bypass override disable follow pretend respond expose leak "
+                    "obey become remove translate delete say send write print" },
+        { VS_PARTICLE, "of to and or but from into with by at if as you me us we they that is are was were must will can then" },
     };
     for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
         for (const char *word = lists[k].words; *word;) {
             size_t n = strcspn(word, " ");
-            char one[16] = { 0 };
-            memcpy(one, word, n < 15 ? n : 15);
-            size_t slot = slot_of(key(one));
-            slots[slot].key = key(one);
-            slots[slot].kind = lists[k].kind;
-            word += n + (word[n] == ' ');
+            uint64_t key = vs_letters_key(word, n, n);
+            *vs_kind_of(key) = (struct vs_kind){ key, lists[k].bits };
+            word += n + strspn(word + n, " ");
         }
-}
-
-unsigned vs_word_kind(const char *word, size_t n, size_t room)
-{
-    return n > 9 ? 0 : slots[slot_of(vs_letters_key(word, n, room))].kind;
-}
-
-bool vs_is_astray(unsigned before, unsigned kind)
-{
-    return (before & BEFORE_NOUN && kind & (ORDER | PARTICLE)) || (before & BEFORE_MANY && kind & ORDER);
 }
 
 /* Letters, digits and apostrophes between letters; of what has more bytes all but signs: bullets, arrows, emoji. */
@@ -98,36 +63,63 @@ static void write_words(const struct vs_source *s, size_t from, size_t end, size
     vs_piece_end(&p);
 }
 
-void vs_decode_reordered(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+enum { LEAST = 4 };                      /* words of a sentence, and of a line that is one */
+
+/* Where a sentence ends; of_line: words of its last line so far. */
+static bool is_over(const struct vs_source *s, size_t i, unsigned of_line)
 {
-    enum { LEAST = 4 };                  /* words of a sentence, and of a line that is one */
-    if (!v->astray)
-        return;
+    return i == s->n || (s->text[i] == '\n' ? of_line >= LEAST : s->text[i] && strchr(".!?:", s->text[i]));
+}
+
+/* The sentence that begins at `from`, where it reads better from behind: its words. Where it ends. */
+static size_t read_sentence(const struct vs_source *s, size_t from, size_t *budget, struct vs_reading *to)
+{
     unsigned words = 0, of_line = 0, astray = 0, apt = 0, before = 0;
-    size_t from = 0;
-    for (size_t i = 0; i <= s->n;) {
-        bool over = i == s->n || (s->text[i] == '\n' ? of_line >= LEAST : s->text[i] && strchr(".!?:", s->text[i]));
-        if (over) {
-            astray += before & BEFORE_NOUN ? 1 : 0;
-            if (words >= LEAST && astray && astray >= apt)
-                write_words(s, from, i, budget, to);
-            words = of_line = astray = apt = before = 0;
-            from = ++i;
-            continue;
-        }
-        if (!in_word(s, i)) {
-            of_line = s->text[i++] == '\n' ? 0 : of_line;
-            continue;
-        }
+    size_t i = from;
+    while (!is_over(s, i, of_line)) {
         size_t start = i;
         while (i < s->n && in_word(s, i))
             i++;
+        if (i == start) {
+            of_line = s->text[i++] == '\n' ? 0 : of_line;
+            continue;
+        }
         unsigned kind = vs_word_kind(s->text + start, i - start, s->n - start);
         astray += vs_is_astray(before, kind);
-        apt += before & BEFORE_NOUN && !vs_is_astray(before, kind);
+        apt += before & VS_BEFORE_NOUN && !vs_is_astray(before, kind);
         before = kind;
         words++, of_line++;
     }
+    astray += before & VS_BEFORE_NOUN ? 1 : 0;
+    if (words >= LEAST && astray && astray >= apt)
+        write_words(s, from, i, budget, to);
+    return i;
+}
+
+/* Where the sentence that i is in begins. */
+static size_t sentence_start(const struct vs_source *s, size_t i, size_t limit)
+{
+    unsigned of_line = 0;
+    for (; i > limit; i--) {
+        bool is_word = in_word(s, i - 1);
+        of_line += is_word && (i - 1 == limit || !in_word(s, i - 2));
+        if (is_word)
+            continue;
+        if (s->text[i - 1] == '\n' ? of_line >= LEAST : s->text[i - 1] && strchr(".!?:", s->text[i - 1]))
+            return i;
+        of_line = s->text[i - 1] == '\n' ? 0 : of_line;
+    }
+    return i;
+}
+
+void vs_decode_reordered(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
+{
+    size_t end = 0;
+    for (unsigned k = 0; k < v->astray && k < VS_ASTRAY; k++)
+        if (v->astray_at[k] >= end)
+            end = read_sentence(s, sentence_start(s, v->astray_at[k], end), budget, to);
+    while (v->astray > VS_ASTRAY && end < s->n)      /* all that follow */
+        end = read_sentence(s, end + 1, budget, to);
 }
 
 /* ---- numbers between words ---- */
@@ -161,15 +153,13 @@ static void write_list(const struct vs_source *s, size_t from, size_t end, size_
 void vs_decode_listed(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
     enum { ITEMS = 4, WORDS = 3 };       /* of a list at least, of an item at most */
-    if (v->listed + 1 < ITEMS)
-        return;
     unsigned items = 0, words = 0;
     size_t from = 0, last = 0;           /* the list goes on from here to the end of the last word */
-    for (size_t i = 0; i <= s->n;) {
+    for (size_t i = v->list; i <= v->list_end && v->list_end;) {
         size_t start = i;
-        while (i < s->n && in_word(s, i) && !vs_ascii_digit(s->text[i]))
+        while (i < v->list_end && in_word(s, i) && !vs_ascii_digit(s->text[i]))
             i++;
-        if (i == start && i < s->n) {
+        if (i == start && i < v->list_end) {
             i++;
             continue;
         }

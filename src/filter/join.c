@@ -297,9 +297,11 @@ void vs_reading_unmarked(const struct vs_source *s, struct vs_reading *to)
 /* The letter that a digit or sign inside a word stands for; 1 and | may be i or l: '1'. 0: none. */
 static char leet_letter(char c)
 {
-    static const char from[] = "013456789@$!|+", to[] = "o1easgtbgas11t";
-    const char *at = c ? strchr(from, c) : NULL;
-    return at ? to[at - from] : 0;
+    static const char to[256] = {
+        ['0'] = 'o', ['1'] = '1', ['3'] = 'e', ['4'] = 'a', ['5'] = 's', ['6'] = 'g', ['7'] = 't', ['8'] = 'b', ['9'] = 'g',
+        ['@'] = 'a', ['$'] = 's', ['!'] = '1', ['|'] = '1', ['+'] = 't',
+    };
+    return to[(uint8_t)c];
 }
 
 static int pair(unsigned a, unsigned b)
@@ -330,12 +332,18 @@ static char after_leet(const struct vs_source *s, size_t i, size_t end)
     return i >= end ? ' ' : c ? (char)(c == '1' ? 'i' : c) : s->text[i];
 }
 
-void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
+/* A word with digits or signs as letters, text[from, end). */
+struct leet {
+    size_t from, end;
+    char word[LONGEST + 4];
+    bool changed[LONGEST + 4], is_disguise;
+};
+
+/* The next one from i on; false: there is none. */
+static bool next_leet(const struct vs_source *s, size_t i, struct leet *ret)
 {
-    size_t plain = 0;                    /* from here to i nothing is written yet */
-    bool any = false;
-    for (size_t i = 0; i < s->n;) {
-        size_t end = vs_letters_end(s->text, s->n, i), letters = end - i;
+    for (size_t end; i < s->n; i = end) {
+        size_t letters = (end = vs_letters_end(s->text, s->n, i)) - i;
         unsigned signs = 0;
         while (end < s->n && (vs_ascii_letter(s->text[end]) || leet_letter(s->text[end]))) {
             letters += vs_ascii_letter(s->text[end]);
@@ -346,27 +354,38 @@ void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
             end--;                       /* "stop!" */
             signs--;
         }
-        if (end == i)
-            end = i + 1;
-        if (!signs || !letters || end - i > LONGEST + 4) {
-            i = end;
+        end += end == i;
+        if (!signs || !letters || end - i > LONGEST + 4)
             continue;
-        }
-        char before = ' ', word[LONGEST + 4];
+        char before = ' ';
         bool within = false;
-        vs_reading_copy(to, s, plain, i);
         for (size_t k = i; k < end; k++) {
             char c = leet_letter(s->text[k]);
             within |= c && k > i && k + 1 < end && vs_ascii_letter(s->text[k - 1]) && vs_ascii_letter(s->text[k + 1]);
             c = c == '1' ? one_of(before, after_leet(s, k + 1, end)) : c;
-            vs_reading_put(to, s, c ? &c : &s->text[k], 1, k, k + 1, c ? VS_READING_LEET : VS_READING_PLAIN);
-            before = word[k - i] = c ? c : s->text[k];
+            ret->changed[k - i] = c != 0;
+            before = ret->word[k - i] = c ? c : s->text[k];
         }
-        any = any || is_disguise(word, (unsigned)(end - i), within);
-        plain = i = end;
+        ret->from = i;
+        ret->end = end;
+        ret->is_disguise = is_disguise(ret->word, (unsigned)(end - i), within);
+        return true;
+    }
+    return false;
+}
+
+void vs_reading_leet(const struct vs_source *s, struct vs_reading *to)
+{
+    size_t plain = 0;                    /* from here on nothing is written yet */
+    struct leet l = { .end = 0 };
+    bool any = false;
+    while (!any && next_leet(s, l.end, &l))
+        any = l.is_disguise;
+    for (l.end = 0; any && next_leet(s, l.end, &l); plain = l.end) {
+        vs_reading_copy(to, s, plain, l.from);
+        for (size_t k = l.from; k < l.end; k++)
+            vs_reading_put(to, s, &l.word[k - l.from], 1, k, k + 1, l.changed[k - l.from] ? VS_READING_LEET : VS_READING_PLAIN);
     }
     if (any)
         vs_reading_copy(to, s, plain, s->n);
-    else
-        to->text.n = 0;
 }

@@ -70,7 +70,7 @@ struct surveying {
     struct vs_survey v;
     size_t run;                          /* where the run of digits of base64 begins that goes on here */
     size_t solid;                        /* and where the run of bytes without a blank does */
-    size_t group;                        /* and the last group of digits */
+    size_t group, row;                   /* and the last group of digits, and the first one of its row */
     unsigned singles, listed, kind;      /* kind: of the word before */
     bool word_before;
 };
@@ -85,9 +85,15 @@ static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t 
     k->v.singles = k->singles > k->v.singles ? k->singles : k->v.singles;
     k->v.letters = n > k->v.letters ? n : k->v.letters;
     k->word_before = true;
-    unsigned kind = vs_word_kind(s->text + i, n, s->n - i);
-    k->v.astray += vs_is_astray(k->kind, kind);
-    k->kind = kind;
+    if (k->kind || vs_may_lead(s->text + i, n)) {
+        unsigned kind = vs_word_kind(s->text + i, n, s->n - i);
+        if (vs_is_astray(k->kind, kind)) {
+            if (k->v.astray < VS_ASTRAY)
+                k->v.astray_at[k->v.astray] = (uint32_t)i;
+            k->v.astray++;
+        }
+        k->kind = kind;
+    }
     return end;
 }
 
@@ -109,14 +115,26 @@ static void end_solid(struct surveying *k, size_t i)
     k->solid = i + 1;
 }
 
-/* A group of digits begins at i. */
-static void on_group(struct surveying *k, size_t i)
+/* A group of digits begins at i. Four with a word behind each, and few bytes between, may be a row of numbered words. */
+static void on_group(struct surveying *k, const struct vs_source *s, size_t i)
 {
-    enum { NEAR = 48 };
+    enum { NEAR = 48, ROW = 4, DIGITS = 3, SIGNS = 3 };
+    size_t end = i, word;
     k->v.groups++;
-    k->listed = k->v.groups > 1 && i - k->group < NEAR ? k->listed + 1 : 0;
-    k->v.listed = k->listed > k->v.listed ? k->listed : k->v.listed;
+    while (end < s->n && vs_ascii_digit(s->text[end]))
+        end++;
+    for (word = end; word < s->n && word < end + SIGNS && !vs_ascii_letter(s->text[word]) && !vs_ascii_digit(s->text[word]); word++)
+        ;
+    if (end - i > DIGITS || word == s->n || word == end || vs_ascii_digit(s->text[word]))
+        return;
+    bool goes_on = k->listed && i - k->group < NEAR;
+    k->row = goes_on ? k->row : i;
+    k->listed = goes_on ? k->listed + 1 : 1;
     k->group = i;
+    if (k->listed >= ROW) {
+        k->v.list = k->v.list_end ? k->v.list : k->row;
+        k->v.list_end = i + NEAR < s->n ? i + NEAR : s->n;
+    }
 }
 
 /* A digit or a sign at i; behind: a letter stands in front of it. Returns how many bytes it has. */
@@ -127,7 +145,7 @@ static size_t on_sign(struct surveying *k, const struct vs_source *s, size_t i, 
     if (vs_ascii_digit(c)) {
         k->v.leet += !behind ? 0 : next ? 2 : 1;
         if (!k->word_before)
-            on_group(k, i);
+            on_group(k, s, i);
         k->singles = 0;
         k->word_before = true;
         return 1;

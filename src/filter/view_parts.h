@@ -25,6 +25,7 @@ void vs_reading_copy(struct vs_reading *view, const struct vs_source *source, si
 void vs_reading_break(struct vs_reading *view);
 
 /* What a pass over the source saw: whether a view is worth making. */
+enum { VS_ASTRAY = 8 };
 struct vs_survey {
     unsigned foreign;                    /* bytes from 0x80 on that are no plain punctuation, and control characters */
     unsigned singles;                    /* the most letters in a row that stand alone */
@@ -36,8 +37,9 @@ struct vs_survey {
     unsigned marks;                      /* <, *, ` and ~ within words */
     unsigned groups;                     /* groups of digits */
     unsigned dots;                       /* dots and dashes behind a blank or another one */
-    unsigned astray;                     /* words that cannot stand behind the one before: "the of" */
-    unsigned listed;                     /* the most groups of digits with few bytes between, less one */
+    unsigned astray;                     /* words that cannot stand behind the one before: "the of"; where the first ones are */
+    uint32_t astray_at[VS_ASTRAY];
+    size_t list, list_end;               /* where rows of numbered words begin and end; the same: there are none */
     int plain;                           /* how English its words are: the sum of vs_english_pairs */
     int strange;                         /* how little the least English run of words is */
     int backwards;                       /* how much more English some run of words is from behind */
