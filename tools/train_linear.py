@@ -43,7 +43,7 @@ SENTENCE, HALF, ALONE_LESS = 4, 32, 150         # as in linear.c
 KINDS = ("sentence", "window", "whole")
 FOLDS, OWN_FOLDS, ROUNDS = 7, 3, 2
 PENALTY, SPREAD, STEPS = 0.03, 2, 40
-LEVELS = ((0.5, 0), (0.15, 200), (0.055, 350), (0.025, 430), (0.0075, 500), (0.0045, 600))  # share of harmless texts, score
+LEVELS = ((0.5, 0), (0.15, 200), (0.055, 350), (0.025, 430), (0.011, 500), (0.0045, 600))  # share of harmless texts, score
 
 
 class Rows:

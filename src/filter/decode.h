@@ -39,7 +39,7 @@ vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu
               vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47, vs_decode_reordered,
               vs_decode_listed;
 
-/* What may stand where: bits of a word, 0 for most. Two that may begin an order read from behind tell it: "your and", "all ignore". */
+/* What may stand where: bits of a word, 0 for most. Two that no sentence has side by side tell of one from behind: "your and". */
 enum {
     VS_BEFORE_NOUN = 1,                  /* the, your */
     VS_BEFORE_MANY = 2,                  /* all, any: also "all of them" */

@@ -11,7 +11,7 @@
  * scored, since a long text dilutes what a sentence says, and a sentence alone may say too little: sentences, windows of 64
  * words, half overlapping, and the whole. Each kind has a table of its own from the raw score to 0..1000, made from harmless
  * texts that were not learned from. The score is the second highest of the three, or the highest less 150: one kind alone is
- * wrong more often. Of our hardest harmless texts 0.75 % reach 500, of usual ones fewer than 1 %: see bench/results.
+ * wrong more often. Of our hardest harmless texts 1.1 % reach 500, of usual ones fewer than 1 %: see bench/results.
  *
  * Integers only: the same score on every machine. Memory: some hundred bytes of stack, and 64 KiB for what is known of common
  * words, made before main. Time: linear, some 4 ns for each byte.
