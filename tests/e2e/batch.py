@@ -78,6 +78,35 @@ class Daemon:
         raise AssertionError(f"pages are still used: {kv}")
 
 
+class Shared(Daemon):
+    """One that others may use, too: a worker that dies is followed by another, which goes on."""
+
+    def __init__(self, **settings):
+        self.dir = tempfile.TemporaryDirectory(prefix="vss")
+        path = self.dir.name + "/run/v.sock"
+        self.serve = subprocess.Popen([BIN + "/veritas", "serve"], env=dict(os.environ, VERITAS_SOCKET=path),
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        self.client = c.Client(path)
+        self.client.load_path(MODEL, settings=settings)
+
+    def close(self):
+        self.client.close()
+        self.serve.terminate()
+        self.serve.wait(20)
+        self.dir.cleanup()
+
+    def worker(self):
+        while not (pid := self.status().get("pid")):
+            time.sleep(0.01)
+        return pid
+
+    def prompt_rows(self):
+        """Rows of prompts that were computed in the last eight seconds, without the present one."""
+        return round(8 * self.status()["tokens_per_second"]["prompt"])
+
+
 def text(seed, n):
     r = random.Random(seed)
     return " ".join(r.choice(WORDS) for _ in range(n))
@@ -178,6 +207,46 @@ class Batch(unittest.TestCase):
                     self.assertEqual((tokens[i], choice["logits_hash"], choice["finish_reason"], choice["completion_tokens"]),
                                      (alone[None], one["logits_hash"], one["finish_reason"], 30))
                 self.assertGreater(len({tuple(t) for t in tokens.values()}), 1)
+                d.kv_when_idle()
+
+    def test_choices_read_one_prompt(self):
+        """Once for all of them, also where nothing is kept and the first has ended before the next begins."""
+        for settings, ask in (({}, {}), ({}, {"max_tokens": 1}), ({"parallel": 2}, {}), ({"parallel": 1}, {"max_tokens": 1})):
+            with self.subTest((settings, ask)):
+                d = Shared(prefix_cache="off", **settings)
+                self.addCleanup(d.close)
+                _, _, result = d.one({"prompt": text(9, 150), "max_tokens": 4, "ignore_eos": True, "n": 8, **ask})
+                n, rows, end = len(result["prompt_tokens"]), 0, time.monotonic() + 6
+                self.assertGreater(n, 2 * PAGE)
+                while rows < n and time.monotonic() < end:
+                    time.sleep(0.1)
+                    rows = d.prompt_rows()
+                self.assertEqual(rows, n + 7)                   # each reads the last token
+                self.assertEqual(d.kv_when_idle()["cached"], 0)
+
+    def test_choices_go_on_one_after_the_other(self):
+        """After a worker's death the second choice gets its place late: it has other tokens than the first."""
+        ask = {"prompt": text(3, 40), "max_tokens": 1000, "ignore_eos": True, "n": 2, "logits_hash": False,
+               "sampling": {"temperature": 1.5, "seed": 3}}
+        for settings in ({}, {"prefix_cache": "off"}):
+            d = Shared(parallel=2, **settings)
+            self.addCleanup(d.close)
+            whole = d.one(ask)[0]
+            self.assertNotEqual(whole[0], whole[1])
+            for at in (100, 400):
+                worker, said, high = d.worker(), {0: [], 1: []}, None
+                number = d.ask(ask)
+                while number is not None:
+                    e = d.client.event()
+                    if e.request == number and e.kind == c.TOKEN:
+                        said[e.index].append(e.token)
+                    if e.request == number and e.kind == c.COMPLETE:
+                        number = None
+                        self.assertEqual(e.value["usage"]["resumed"], 1)
+                    if high is None and sum(map(len, said.values())) >= at:
+                        high = d.ask({"prompt": text(4, 30), "max_tokens": 100, "ignore_eos": True, "priority": "high"})
+                        os.kill(worker, 9)
+                self.assertEqual(said, whole)
                 d.kv_when_idle()
 
     def test_one_prompt_twice_at_once(self):

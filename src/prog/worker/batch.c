@@ -223,7 +223,7 @@ static void find_leader(struct vs_works *b, struct vs_lane *l)
     l->n_common = LEAST_COMMON - 1;
     if (l->index && !l->work->kind->apart) {     /* of several choices the first reads the prompt for all */
         l->leader = &l->work->lanes[0];
-        l->n_common = l->want.n_shared;
+        l->n_common = common(&l->want, &l->leader->want);        /* beyond the prompt only what both have said already */
         return;
     }
     if (vs_model_config(b->model)->n_states)
@@ -349,16 +349,60 @@ void vs_works_join(struct vs_works *b, struct vs_work *w)
 
 /* ---- pages ---- */
 
+/* A choice that has not begun; the prompt is one for all. */
+static bool may_fork(const struct vs_lane *l)
+{
+    return l->index && !l->work->kind->apart && !l->kv && !l->n_reached && l->n_common;
+}
+
+/* Has it computed all that l, which may fork, has in common with the first choice? */
+static bool holds(const struct vs_lane *l, const struct vs_lane *for_whom)
+{
+    return l != for_whom && l->kv && length(l) >= for_whom->n_common && (!l->index || l->n_common >= for_whom->n_common);
+}
+
+/* How many tokens of one that has ended choices need that come later; 0: none. Where sequences are kept they find them so. */
+static uint32_t awaited(const struct vs_works *b, const struct vs_lane *l)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < l->work->n_lanes && b->config.sharing == VS_KV_SHARE_NONE; i++) {
+        const struct vs_lane *other = &l->work->lanes[i];
+        if (may_fork(other) && !is_ended(other) && holds(l, other) && other->n_common > most)
+            most = other->n_common;
+    }
+    return most;
+}
+
+/* Pages of those that have ended and are awaited; let_go: no more. */
+static uint32_t count_awaited(struct vs_works *b, bool let_go)
+{
+    uint32_t all = 0, n;
+    for (struct vs_work *w = b->admitted; w; w = w->next)
+        for (uint32_t i = 0; i < w->n_lanes; i++) {
+            struct vs_lane *l = &w->lanes[i];
+            if (!l->kv || !is_ended(l))
+                continue;
+            vs_kv_pages(l->kv, &n);
+            all += n;
+            if (let_go)
+                close_lane(l, false);
+        }
+    return all;
+}
+
 /* It has a place, and no pages yet. */
 static int open_lane(struct vs_works *b, struct vs_lane *l)
 {
     struct vs_work *w = l->work;
     struct vs_lane *first = &w->lanes[0];
     int status = VS_E_NOT_FOUND;
-    if (l != first && !w->kind->apart && first->kv && length(first) >= l->n_common && !l->n_reached) {
-        status = vs_kv_fork(first->kv, &l->kv);          /* another choice: the prompt is one */
-        if (status == VS_OK)
-            vs_kv_truncate(l->kv, l->n_common);
+    for (uint32_t i = 0; i < w->n_lanes && may_fork(l); i++) {
+        if (!holds(&w->lanes[i], l))
+            continue;
+        status = vs_kv_fork(w->lanes[i].kv, &l->kv);
+        if (status != VS_OK)
+            break;
+        vs_kv_truncate(l->kv, l->n_common);
     }
     if (status != VS_OK)
         status = vs_kv_open(b->kv, w->sink->owner, w->cache_key, &l->kv);
@@ -384,6 +428,8 @@ static int reserve(struct vs_works *b, struct vs_lane *l)
             l->sched.rows = 1;
             continue;
         }
+        if (status == VS_E_BUSY && count_awaited(b, true))
+            continue;
         size_t victim = status == VS_E_BUSY ? vs_sched_victim(b->lanes, b->n_lanes) : b->n_lanes;
         if (victim == b->n_lanes)
             return vs_error_set(&l->err, VS_E_CONTEXT, "%u tokens do not fit into the KV cache of %u", length(l) + l->sched.rows,
@@ -420,6 +466,10 @@ static int open_placed(struct vs_works *b, struct vs_lane **ret_bad)
         struct vs_lane *l = *ret_bad = lane_of(b, i);
         if (!l->sched.place || l->kv)
             continue;
+        if (may_fork(l) && follows(l)) {         /* it begins where the first one has read the prompt */
+            l->sched.rows = 0;
+            continue;
+        }
         int status = open_lane(b, l);
         if (status != VS_OK)
             return status;
@@ -581,10 +631,14 @@ static void settle(struct vs_works *b)
             struct vs_lane *l = &w->lanes[i];
             if (l->status != VS_OK && !bad)
                 bad = l;
-            if (l->status != VS_OK || is_ended(l))
+            if (l->status != VS_OK)
                 continue;
-            look(l);
-            if (is_ended(l))
+            if (!is_ended(l))
+                look(l);
+            uint32_t n_awaited = is_ended(l) ? awaited(b, l) : 0;
+            if (n_awaited)
+                vs_kv_truncate(l->kv, n_awaited);
+            else if (is_ended(l))
                 close_lane(l, w->kind->keep);
             else if (l->want.decode && length(l) >= l->want.n_known)
                 drop_guesses(l);
@@ -728,7 +782,7 @@ bool vs_works_turn(struct vs_works *b, void (*attend)(void *context), void *cont
         tell_sched(l);
     }
     vs_kv_count(b->kv, &pages);
-    vs_sched_plan(b->sched, b->lanes, b->n_lanes, pages.free + pages.cached, start, b->guess_ns);
+    vs_sched_plan(b->sched, b->lanes, b->n_lanes, pages.free + pages.cached + count_awaited(b, false), start, b->guess_ns);
     return !prepare(b) || step(b, start);
 }
 
