@@ -453,7 +453,8 @@ const char *vs_receipt_lacks(const struct vs_receipt *r)
 {
     const struct vs_statement *s = &r->statement;
     if (!s->has_worker)
-        return "nothing was computed: there is no answer to redo";
+        return s->delivered.is_there ? "it does not say how what was delivered was computed: the request ended before its worker "
+                                       "said so" : "nothing was computed: there is no answer to redo";
     if (!r->has_salt)
         return "the opening is missing: salt, prompt_tokens, tokens";
     if (!r->prompt.is_there || !r->tokens.is_there)

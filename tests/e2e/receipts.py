@@ -328,6 +328,57 @@ class Receipts(Daemons, unittest.TestCase):
             json.dump(r.signed(s, seed, receipt["opening"]), f)
         told("MISMATCH", 3, "--lora", a, "--lora", b)
 
+    def ended(self, x, request, end):
+        """What the receipt tells of an answer that `end` ends behind its fifth token, and that receipt; all that came is in it."""
+        tokens, text = [], ""
+        with self.assertRaises(c.Failure):
+            while True:
+                event = x.event()
+                if event.kind == c.TOKEN:
+                    tokens.append(event.token)
+                    text += event.text
+                if event.kind == c.TOKEN and len(tokens) == 5:
+                    end()
+        receipt = {**x.receipts[request], "opening": {
+            "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
+        if not x.ended_body:
+            del receipt["opening"]["tokens"]
+            return r.read(receipt)[0], receipt
+        receipt["opening"].update(prompt_tokens=x.ended_body["prompt_tokens"], **x.ended_body["opening"])
+        told, _ = r.read(receipt)
+        self.assertEqual(told["trace"]["n_out"], len(tokens))
+        return told, receipt
+
+    def test_ended_by_the_daemon(self):
+        """What came of an answer whose key is revoked, or which outlasts the time to drain, is redone by who has it."""
+        model = self.models + "/long.gguf"
+        subprocess.run([BIN + "/mkmodel", "--ctx", "65536", "-o", model], check=True, stdout=subprocess.DEVNULL)
+        policy = {"identity": {"keys": self.dir + "/keys"}, "audit": {"dir": "log"}}
+        where = ["--policy", self.policy(**policy)]
+        key = self.veritas("keys", "add", "a", "--role", "operator", *where).stdout.strip()
+        daemon = self.serve("--delegate", str(os.getuid()), "--drain", "1", **policy)
+        for finish, why, end, more in (("failed", "KEY", lambda: self.veritas("keys", "revoke", "a", *where), {"key": key}),
+                                       ("cancelled", "CANCELLED", daemon.terminate, {})):
+            x = self.client()
+            told, receipt = self.ended(x, self.ask(x, model="long", max_tokens=60000, **more), end)
+            self.assertEqual(told["result"], {"finish": finish, "error": why})
+            done = self.veritas("verify", "--json", "-m", model, self.put("ended.json", json.dumps(receipt)))
+            self.assertEqual(json.loads(done.stdout)["verdict"], "MATCH")
+        self.assertEqual(daemon.wait(30), 0)
+        self.running.remove(daemon)
+        daemon = self.serve("--drain", "1", **policy)       # of a worker that stands still nobody knows what it had computed
+        x = self.client()
+
+        def stop():
+            os.kill(child(daemon.pid, "veritas-worker"), signal.SIGSTOP)
+            daemon.terminate()
+        told, receipt = self.ended(x, self.ask(x, model="long", max_tokens=60000), stop)
+        self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
+        done = self.veritas("verify", "-m", model, self.put("ended.json", json.dumps(receipt)), status=4)
+        self.assertIn("ended before its worker said so", done.stdout)
+        self.assertEqual(daemon.wait(30), 0)
+        self.running.remove(daemon)
+
     def test_refused_cancelled(self):
         """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""
         self.serve(receipts={"mode": "on-request"})
@@ -344,21 +395,8 @@ class Receipts(Daemons, unittest.TestCase):
         told, subjects = r.read({**x.receipts[request], "opening": {"salt": x.ended["salt"]}})
         self.assertEqual([told["result"]["error"], subjects], ["CONTEXT", {"request.body": self.body(x.ended["salt"])}])
         request = self.ask(x, max_tokens=900)
-        tokens, text = [], ""
-        with self.assertRaises(c.Failure):
-            while True:
-                event = x.event()
-                if event.kind == c.TOKEN:
-                    tokens.append(event.token)
-                    text += event.text
-                if len(tokens) == 5:
-                    x.cancel(request)
-        receipt = {**x.receipts[request], "opening": {
-            "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
-        receipt["opening"].update(prompt_tokens=x.ended_body["prompt_tokens"], **x.ended_body["opening"])
-        told, _ = r.read(receipt)
+        told, receipt = self.ended(x, request, lambda: x.cancel(request))
         self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
-        self.assertEqual(told["trace"]["n_out"], len(tokens))
         self.verify(receipt=receipt)
         x.wait(self.ask(x, receipt=False))
         self.assertNotIn(request + 1, x.receipts)

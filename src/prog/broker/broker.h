@@ -84,6 +84,7 @@ enum {
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker, and it takes one request at a time */
 #define RISE_TIME (30000 * MS)          /* who has waited so long rises one class of priority */
 #define NAMED_IDLE_TIME (1000 * MS)     /* a name alone, of which nobody knows whether it is a model, drives out none used since */
+#define CUT_TIME (500 * MS)             /* when the time to drain is over a worker has so long to say what it had computed */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
 #define SCANNER_IDLE (60000 * MS)       /* the guard that answers SCAN ends when nobody has asked for so long */
@@ -256,7 +257,8 @@ struct run {                            /* of a worker, from the frame to it to 
     uint32_t credit, wants;             /* bytes of output that may still come; that the worker waits for */
     uint64_t blocked_at;                /* 0, or since when it waits for credit */
     bool is_taken_back;                 /* it goes back into the line as soon as the worker has let go of it */
-    int cancel;                         /* VS_OK, or why the worker was told to stop */
+    int cancel;                         /* VS_OK, or why the worker was told to stop, */
+    const char *cancel_text;            /* in words */
     uint64_t cancel_at;
 };
 
@@ -472,7 +474,11 @@ struct request *request_find(const struct peer *p, uint64_t id);
 /* It is this person's, and the peer asks for it. False: no memory. */
 bool request_speak_for(struct broker *b, struct request *r, const char *person);
 bool request_speak_as(struct broker *b, struct request *r);    /* as the key that r->who names */
-void request_withdraw(struct broker *b, struct request *r, int code, const char *text);    /* its worker stops; it ends now */
+/* Its worker stops, and it ends now, or, where it is to have a receipt, when its worker has said what was computed. The text must
+ * stay. */
+void request_withdraw(struct broker *b, struct request *r, int code, const char *text);
+/* It ends now, for what it was withdrawn for, if it was. */
+void request_cut(struct broker *b, struct request *r, int code, const char *text);
 bool request_keep(struct request *r, size_t n);                /* counts n bytes of the peer's memory for it */
 /* A TOKEN frame goes to the client. Is it a token, rather than more text of one? */
 bool request_note(struct request *r, const struct vs_token_view *t, bool has_index);
@@ -584,6 +590,7 @@ void run_lose_all(struct broker *b, struct model *m, int code, const char *text,
 void run_forget(struct model *m, uint64_t run);                /* nobody goes on with what it was */
 bool run_is_working(const struct model *m);                    /* not when all of them wait for credit: that is for us to give */
 void run_cancel(struct broker *b, struct model *m, struct run *run, int code);
+void run_withdraw(struct broker *b, struct model *m, struct run *run, int code, const char *text);     /* for a reason of ours */
 void run_timers(struct broker *b, struct model *m, uint64_t *next);
 void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f);
 void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f);

@@ -81,7 +81,7 @@ static void sweep_requests(struct broker *b, struct peer *p)
             continue;
         model_cancel(b, r, VS_E_CANCELLED);
         if (r->place != PLACE_ENDED && r->place != PLACE_CLOSING)       /* its worker will stop, and answer nobody */
-            request_fail(b, r, VS_E_CANCELLED, vs_status_text(VS_E_CANCELLED));
+            request_cut(b, r, VS_E_CANCELLED, vs_status_text(VS_E_CANCELLED));
     }
     for (struct request **at = &p->requests; *at;) {
         struct request *r = *at;
@@ -161,13 +161,16 @@ void broker_sweep(struct broker *b)
     sweep_models(b);
 }
 
-/* The time to drain is over: every answer that isn't complete ends here. */
-static void cut_off(struct broker *b)
+/* The time to drain is over: every answer that isn't complete ends here. One that is to have a receipt waits a little for what its
+ * worker says for it. */
+static void cut_off(struct broker *b, uint64_t *next)
 {
+    static const char why[] = "the daemon was stopped before the answer was complete";
+    bool is_last = due(b, b->drained_at + CUT_TIME, next);
     for (struct peer *p = b->peers; p; p = p->next)
         for (struct request *r = p->requests; r; r = r->peer_next)
             if (r->place != PLACE_ENDED)
-                request_fail(b, r, VS_E_CANCELLED, "the daemon was stopped before the answer was complete");
+                (is_last ? request_cut : request_withdraw)(b, r, VS_E_CANCELLED, why);
 }
 
 /* Judged by the time of the last poll: what had come until then has been read. */
@@ -176,7 +179,7 @@ static uint64_t timers(struct broker *b)
     uint64_t next = log_timer(b), t = audit_timers(b);
     next = t < next ? t : next;
     if (b->draining && b->now >= b->drained_at)
-        cut_off(b);
+        cut_off(b, &next);
     else if (b->draining)
         next = b->drained_at < next ? b->drained_at : next;
     if (b->accept_at && b->now >= b->accept_at)

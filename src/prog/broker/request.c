@@ -406,8 +406,15 @@ void request_fail_hints(struct broker *b, struct request *r, int code, const cha
 void request_withdraw(struct broker *b, struct request *r, int code, const char *text)
 {
     if (r->place == PLACE_RUNNING)
-        run_cancel(b, r->model, r->run, VS_E_CANCELLED);
-    request_fail(b, r, code, text);
+        run_withdraw(b, r->model, r->run, code, text);
+    if (r->place != PLACE_RUNNING || !r->receipt)
+        request_fail(b, r, code, text);
+}
+
+void request_cut(struct broker *b, struct request *r, int code, const char *text)
+{
+    bool is_known = r->place == PLACE_RUNNING && r->run->cancel != VS_OK;
+    request_fail(b, r, is_known ? r->run->cancel : code, is_known ? r->run->cancel_text : text);
 }
 
 void request_fail(struct broker *b, struct request *r, int code, const char *text)

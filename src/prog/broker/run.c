@@ -300,13 +300,25 @@ void run_forget(struct model *m, uint64_t run)
         send_u32(m, VS_MSG_CANCEL, run, (uint32_t)-VS_E_CANCELLED);
 }
 
-void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
+/* as: what the worker is told. */
+static void stop(struct broker *b, struct model *m, struct run *run, int code, const char *text, int as)
 {
     if (run->cancel != VS_OK)
         return;
     run->cancel = code;
+    run->cancel_text = text;
     run->cancel_at = b->now;
-    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-code);
+    send_u32(m, VS_MSG_CANCEL, run->id, (uint32_t)-as);
+}
+
+void run_cancel(struct broker *b, struct model *m, struct run *run, int code)
+{
+    stop(b, m, run, code, vs_status_text(code), code);
+}
+
+void run_withdraw(struct broker *b, struct model *m, struct run *run, int code, const char *text)
+{
+    stop(b, m, run, code, text, VS_E_CANCELLED);
 }
 
 /* ---- the end ---- */
@@ -338,8 +350,9 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     struct vs_error why;
     bool complete = f->type == VS_MSG_COMPLETE;
     int told = run_find(m, f->id)->cancel;      /* an error's body is a receipt's: that it is lost does not change why it ended */
+    const char *told_text = run_find(m, f->id)->cancel_text;
     if (f->is_refused && f->type == VS_MSG_ERROR && told != VS_OK)
-        vs_error_set(&o.error, told, "%s", vs_status_text(told));
+        vs_error_set(&o.error, told, "%s", told_text);
     else if (f->is_refused)
         vs_error_set(&o.error, VS_E_NOMEM, "there is no room for the result now");
     else if (vs_payload_split(f->data, f->n, VS_MAX_ENVELOPE, &p, &why) != VS_OK
@@ -352,16 +365,17 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     }
     struct run *run = run_find(m, f->id);
     bool is_back = run->is_taken_back && o.error.code == VS_E_BUSY;
-    int cancel = run->cancel;
     uint32_t credit = run->credit;
     struct request *r = run_free(m, run);
-    if (r && is_back && cancel == VS_OK) {
+    if (told != VS_OK && o.error.code == VS_E_CANCELLED)        /* as it was told to; why is ours to say */
+        vs_error_set(&o.error, told, "%s", told_text);
+    if (r && is_back && told == VS_OK) {
         r->credit = credit;
         r->gave_up = true;
         r->place = PLACE_QUEUED;
         queue_add(&m->queue, r);
     } else if (r && is_back) {
-        request_fail(b, r, cancel, vs_status_text(cancel));
+        request_fail(b, r, told, told_text);
     } else if (r) {
         m->n_served++;
         o.usage.resumed = r->n_resumed;
@@ -394,6 +408,7 @@ void run_end_lost(struct broker *b, struct model *m, int code, const char *text)
 static void lose(struct broker *b, struct model *m, struct run *run, int code, const char *text, bool is_suspicious, bool was_alone)
 {
     int cancel = run->cancel;
+    const char *cancel_text = run->cancel_text;
     uint32_t credit = run->credit;
     uint64_t id = run->id;
     struct request *r = run_free(m, run);
@@ -404,7 +419,7 @@ static void lose(struct broker *b, struct model *m, struct run *run, int code, c
     bool was_there_before = is_suspicious && r->n_crashes > 1;
     bool saw_enough = r->n_deaths >= MAX_DEATHS && (was_alone || !was_there_before);    /* else another may have done it */
     if (cancel != VS_OK) {
-        request_fail(b, r, cancel, vs_status_text(cancel));
+        request_fail(b, r, cancel, cancel_text);
     } else if (saw_enough || !request_can_go_on(r) || (r->n_tokens && !m->can_go_on)) {
         if (was_there_before && was_alone && !r->is_lost)
             refused_add(b, r);
@@ -431,7 +446,7 @@ void run_timers(struct broker *b, struct model *m, uint64_t *next)
     for (struct run *run = m->runs; run; run = run->next) {
         if (run->cancel != VS_OK) {
             if (run->request && due(b, run->cancel_at + CANCEL_TIME, next))     /* the client has waited long enough */
-                request_fail(b, run->request, run->cancel, vs_status_text(run->cancel));
+                request_fail(b, run->request, run->cancel, run->cancel_text);
             if (due(b, run->cancel_at + OBEY_TIME, next)) {
                 model_stop_worker(b, m, "the worker did not end a request that was cancelled, and was stopped", false);
                 return;
