@@ -496,7 +496,8 @@ class Protocol(unittest.TestCase):
                 break
         late.close()
         x.wait(number)
-        self.assertEqual(self.s.broker.wait(5), 0)
+        self.assertEqual(self.s.broker.wait(20), 0)
+        self.s.join(20)                         # it has read all that the broker said
         self.assertGreaterEqual(self.s.shutdowns, 1)
         self.s.broker = subprocess.Popen(["sleep", "60"])
 
