@@ -111,9 +111,11 @@ vs_e2e(determinism determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel>)
 vs_long(determinism 3600 determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> --model smollm2-135m-instruct --tokens 300)
 set_tests_properties(long-determinism PROPERTIES LABELS "long;model")
 set_tests_properties(e2e-determinism PROPERTIES LABELS "e2e;no-asan" TIMEOUT 900)
+vs_long(determinism_types 3600 determinism.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> --all)
 
 # The self-test as shipped, and that it notices a wrong answer; a build that is slow tries the brief one only.
 vs_e2e(selftest selftest.py $<TARGET_FILE:veritas> ${kernels_how})
+vs_long(selftest 3600 selftest.py $<TARGET_FILE:veritas> all)
 
 vs_e2e(tokenizer tokenizer.py $<TARGET_FILE:veritas> $<TARGET_FILE:mkmodel> ${CMAKE_CURRENT_SOURCE_DIR}/golden/tokenizer)
 vs_e2e(identity identity.py ${CMAKE_BINARY_DIR}/bin)
@@ -139,3 +141,9 @@ endforeach()
 vs_e2e(constrain constrain.py ${CMAKE_BINARY_DIR}/bin)
 vs_long(constrain 3600 constrain.py ${CMAKE_BINARY_DIR}/bin --full)
 vs_long(schemas 1200 schema_suite.py ${CMAKE_BINARY_DIR}/bin)
+
+# With sanitizers they take minutes, and others walk the same code: there only script/test --full runs them.
+foreach(name answers audit_faults batch cli constrain digest fetch imatrix logits lora parts quantize rogue selftest speculation
+        states tokenizer vectors verify)
+    set_property(TEST e2e-${name} APPEND PROPERTY LABELS slow-asan)
+endforeach()

@@ -4,6 +4,7 @@
  *   contract            a sample of every factor                       (label unit)
  *   contract all        every level, and the full factorial            (label long)
  *   contract brief      one of 29 of the sample: with sanitizers
+ *   contract threads    one of 5 of what has threads, nothing else: with TSan
  *
  * The target is a model of the self-test; its golden hash must come out when the step also holds rows of other sequences, when
  * pages lie anywhere and are full of NaN, when a prefix was kept and what followed it was thrown away, with any threads, chunks and
@@ -576,6 +577,11 @@ int main(int argc, char **argv)
     all = argc > 1 && strcmp(argv[1], "all") == 0;
     if (argc > 1 && strcmp(argv[1], "brief") == 0)
         every = 29;
+    if (argc > 1 && strcmp(argv[1], "threads") == 0) {
+        every = 5;
+        test_threads();
+        return 0;
+    }
     test_threads();
     test_batch();
     test_chunks();
