@@ -396,6 +396,8 @@ class Receipts(Daemons, unittest.TestCase):
         self.assertEqual([told["result"]["error"], subjects], ["CONTEXT", {"request.body": self.body(x.ended["salt"])}])
         request = self.ask(x, max_tokens=900)
         told, receipt = self.ended(x, request, lambda: x.cancel(request))
+        self.assertEqual(x.ended["usage"]["prompt_tokens"], len(x.ended_body["prompt_tokens"]))
+        self.assertGreaterEqual(x.ended["usage"]["completion_tokens"], 5)
         self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
         self.verify(receipt=receipt)
         x.wait(self.ask(x, receipt=False))

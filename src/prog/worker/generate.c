@@ -208,6 +208,32 @@ static int take(struct vs_work *w, uint32_t lane, struct vs_sampler *sampler, co
     return r;
 }
 
+static void count_guesses(const struct generation *g, struct vs_usage *usage)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        uint64_t drafted = 0, accepted = 0;
+        if (g->choice[i].speculation)
+            vs_speculation_count(g->choice[i].speculation, &drafted, &accepted);
+        usage->drafted_tokens += (int64_t)drafted;
+        usage->accepted_tokens += (int64_t)accepted;
+    }
+}
+
+/* What it took so far: also of a request that ends here, because somebody cancels it or cuts its answer off. */
+static size_t tell_usage(const struct generation *g)
+{
+    struct vs_outcome *outcome = g->work.sink->outcome;
+    size_t n_made = 0;
+    for (uint32_t i = 0; i < g->n; i++)
+        n_made += n_of(g, &g->choice[i]);
+    outcome->has_usage = true;
+    outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->asked.n_prompt, .completion_tokens = (int64_t)n_made,
+                                        .cached_tokens = (int64_t)g->work.n_cached,
+                                        .recomputed_tokens = (int64_t)g->work.n_recomputed };
+    count_guesses(g, &outcome->usage);
+    return n_made;
+}
+
 static int send_made(struct vs_work *w, uint32_t lane, struct vs_error *err)
 {
     struct generation *g = (struct generation *)w;
@@ -215,6 +241,7 @@ static int send_made(struct vs_work *w, uint32_t lane, struct vs_error *err)
     size_t at = 0;
     int r = VS_OK;
     g->begun_ns = g->begun_ns ? g->begun_ns : vs_clock_ns();
+    tell_usage(g);
     for (size_t i = 0; i < t->n && r == VS_OK; at += t->told[i++].n) {
         const struct vs_telling *told = &t->told[i];
         const struct vs_said said = { .index = g->n > 1 ? (int)lane : -1, .part = g->asked.order.parts ? (int)told->part : -1,
@@ -287,24 +314,11 @@ static json_t *timings(const struct generation *g, size_t n_made)
                      "decode_per_second", per_second(n_steps, decode_ms), "cached_tokens", (json_int_t)w->n_cached);
 }
 
-static void count_guesses(const struct generation *g, struct vs_usage *usage)
-{
-    for (uint32_t i = 0; i < g->n; i++) {
-        uint64_t drafted = 0, accepted = 0;
-        if (g->choice[i].speculation)
-            vs_speculation_count(g->choice[i].speculation, &drafted, &accepted);
-        usage->drafted_tokens += (int64_t)drafted;
-        usage->accepted_tokens += (int64_t)accepted;
-    }
-}
-
 static json_t *result(struct vs_work *w)
 {
     struct generation *g = (struct generation *)w;
     struct vs_outcome *outcome = w->sink->outcome;
-    size_t n_made = 0;
     for (uint32_t i = 0; i < g->n; i++) {
-        n_made += n_of(g, &g->choice[i]);
         if (w->sink->claim)
             vs_claim_finish(w->sink->claim, i, g->choice[i].made.finish);
         if (g->choice[i].made.teller.n)       /* of a token that an earlier worker had not told to its end */
@@ -312,10 +326,7 @@ static json_t *result(struct vs_work *w)
     }
     if (g->n == 1)
         snprintf(outcome->finish_reason, sizeof outcome->finish_reason, "%s", g->choice[0].made.finish);
-    outcome->has_usage = true;
-    outcome->usage = (struct vs_usage){ .prompt_tokens = (int64_t)g->asked.n_prompt, .completion_tokens = (int64_t)n_made,
-                                        .cached_tokens = (int64_t)w->n_cached, .recomputed_tokens = (int64_t)w->n_recomputed };
-    count_guesses(g, &outcome->usage);
+    size_t n_made = tell_usage(g);
     json_t *o = json_pack("{s:o, s:o}", "prompt_tokens", g->prompt, "timings", timings(g, n_made));
     g->prompt = NULL;
     if (o && w->sink->claim)

@@ -332,7 +332,8 @@ static void say_end(struct vs_job *j)
     bool has_claim = say_claim(j);
     size_t begin = vs_payload_begin(&head);
     if (j->status != VS_OK) {
-        j->outcome = (struct vs_outcome){ .error = j->err };
+        bool has_usage = j->sent_any && j->outcome.has_usage;
+        j->outcome = (struct vs_outcome){ .error = j->err, .has_usage = has_usage, .usage = j->outcome.usage };
         vs_buf_clear(&j->body);
     }
     vs_outcome_dump(&j->outcome, &head);
