@@ -612,7 +612,7 @@ class Faults(LogTest):
         for where, said in (("file:none.pem", "no private key in PEM"), ("file:cut.pem", "no private key in PEM"),
                             ("file:large.pem", "no private key in PEM"), ("file:/proc/nowhere", "cannot be made"),
                             ("file:link.pem", "it is a link"), ("fd:2", "a number from 3"), ("fd:x", "a number from 3"),
-                            ("fd:987", "Bad file descriptor"), ("credential:root", "CREDENTIALS_DIRECTORY"),
+                            ("fd:987", "signing.key fd:987: Bad file"), ("credential:root", "CREDENTIALS_DIRECTORY"),
                             ("pkcs11:token=none;object=none", "signing.key"), ("pkcs11:", "address"), ("nothing", "begins with")):
             self.assertIn(said, self.serve_key(where), where)
             self.assertFalse(os.path.exists(self.log) and self.files(), where)

@@ -279,7 +279,9 @@ class Files(Base):
             self.assertEqual((done.returncode, words in done.stderr), (status, True), (text[:60], done))
             self.assertNotIn(key[11:], done.stderr)
         self.assertEqual(json.loads(done.stdout)["name"], "anna")
-        self.assertEqual(self.call("keys", "whoami", VERITAS_KEY_FILE=self.dir + "/none").returncode, 4)
+        for words in ("keys", "whoami"), ("run", "-m", "tiny", "-n", "1", "hi"):    # not from a daemon of his own either
+            done = self.call(*words, VERITAS_KEY_FILE=self.dir + "/none")
+            self.assertEqual((done.returncode, "/none: No such file" in done.stderr), (2, True), done)
 
 
 class Roles(Base):

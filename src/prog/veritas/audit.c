@@ -9,6 +9,7 @@
 #include "prog/veritas/term.h"
 
 #include "base/date.h"
+#include "base/word.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -280,12 +281,14 @@ static void print_verdict(const struct verify *v, bool as_json)
     else if (c->first_bad)
         printf("BAD record %" PRIu64 ": %s\n", c->first_bad, c->reason);
     else if (is_closed)
-        printf("ok %" PRIu64 " records, %zu checkpoints, closed\n", c->n_records, n);
+        printf("ok %" PRIu64 " record%s, %zu checkpoint%s, closed\n", c->n_records, vs_plural(c->n_records), n, vs_plural(n));
     else
-        printf("ok %" PRIu64 " records, %zu checkpoints; not closed: the records from %" PRIu64 " on are not signed yet, and what "
-               "came after the last one and was cut off would not be missed\n", c->n_records, n, through + 1);
+        printf("ok %" PRIu64 " record%s, %zu checkpoint%s; not closed: the records from %" PRIu64 " on are not signed yet, and "
+               "what came after the last one and was cut off would not be missed\n", c->n_records, vs_plural(c->n_records), n,
+               vs_plural(n), through + 1);
     if (v->missed && !as_json && !c->first_bad)
-        printf("%" PRIu64 " records could not be written at their time (veritas audit show --type gap)\n", v->missed);
+        printf("%" PRIu64 " record%s could not be written in time (veritas audit show --type gap)\n", v->missed,
+               vs_plural(v->missed));
     json_decref(all);
 }
 

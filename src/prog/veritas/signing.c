@@ -121,14 +121,15 @@ int signing_make(struct supervisor *s, struct vs_error *err)
 /* One that was open when the daemon began: nobody else gets it. */
 static int open_descriptor(struct supervisor *s, const char *rest, struct vs_error *err)
 {
-    char *end;
+    char *end, name[16];
     long n = strtol(rest, &end, 10);
     if (end == rest || *end || n < 3 || n > 1023)
         return vs_error_set(err, VS_E_INVALID, "signing.key fd:%.40s: a number from 3 to 1023", rest);
     s->writer.root_fd = fcntl((int)n, F_DUPFD_CLOEXEC, HIGH_FD);
     if (s->writer.root_fd >= 0)
         close((int)n);
-    return check_secret(rest, s->writer.root_fd, err);
+    snprintf(name, sizeof name, "fd:%ld", n);
+    return check_secret(name, s->writer.root_fd, err);
 }
 
 /* Of the service manager. */
