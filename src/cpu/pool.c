@@ -40,11 +40,22 @@ static inline void relax(void)
 #endif
 }
 
+/* Who may sleep for the change of `seen`; never 0. Two compare by their difference. */
+static uint32_t mark(uint32_t seen)
+{
+    return seen << 1 | 1;
+}
+
+/* Only a mark of a change that is made is taken away, behind the change: whoever left it is woken here, or does not fall asleep.
+ * Marks that were left meanwhile for later changes stay. */
 void vs_gate_open(struct vs_gate *g)
 {
-    atomic_fetch_add(&g->changed, 1);
-    if (atomic_load(&g->sleepers))
-        syscall(SYS_futex, &g->changed, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    uint32_t made = mark(atomic_fetch_add(&g->changed, 1)), asleep = atomic_load(&g->asleep);
+    if (!asleep)
+        return;
+    if ((int32_t)(asleep - made) <= 0)
+        atomic_compare_exchange_strong(&g->asleep, &asleep, 0);
+    syscall(SYS_futex, &g->changed, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 void vs_gate_wait(struct vs_gate *g, uint32_t seen, unsigned spins)
@@ -54,10 +65,10 @@ void vs_gate_wait(struct vs_gate *g, uint32_t seen, unsigned spins)
             return;
         relax();
     }
-    atomic_fetch_add(&g->sleepers, 1);
+    uint32_t own = mark(seen), last = atomic_load(&g->asleep);
+    while ((!last || (int32_t)(own - last) > 0) && !atomic_compare_exchange_weak(&g->asleep, &last, own)) { }
     if (atomic_load(&g->changed) == seen)
         syscall(SYS_futex, &g->changed, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-    atomic_fetch_sub(&g->sleepers, 1);
 }
 
 static void *work(void *arg)

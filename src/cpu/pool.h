@@ -32,7 +32,7 @@ void vs_pool_join(struct vs_pool *p);
 /* A place to wait: `changed` counts changes of something that the caller looks at. */
 struct vs_gate {
     _Alignas(64) _Atomic uint32_t changed;
-    _Atomic uint32_t sleepers;
+    _Atomic uint32_t asleep;             /* 0: nobody; else the last change for which somebody may sleep (pool.c) */
 };
 /* After the change. What was written before it is seen by those who come back from _wait. */
 void vs_gate_open(struct vs_gate *g);
