@@ -420,7 +420,8 @@ const struct vs_option vs_options[VS_OPT_COUNT] = {
                 "own. May be repeated." },
     [VS_OPT_HANG] = { .name = "hang", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "10", .key = "serve.hang_s",
         .commands = C(SERVE),
-        .help = "A worker that computes and shows no progress for S seconds is ended and replaced." },
+        .help = "A worker that computes and shows no progress for S seconds, in which it had a processor, is ended and "
+                "replaced." },
     [VS_OPT_DRAIN] = { .name = "drain", .type = VS_TYPE_INT, .value = "S", .unit = "seconds", .preset = "10",
         .key = "serve.drain_s", .commands = C(SERVE) | C(GATEWAY),
         .help = "At the end, answers that are under way have S seconds to become complete." },
