@@ -120,10 +120,10 @@ static void write_letters(const struct vs_source *s, struct letters *l, bool sur
 
 /* ---- spaced and dotted ---- */
 
+/* Blanks, and all signs of ASCII. */
 static bool is_separator(char c)
 {
-    return c == ' ' || c == '.' || c == '-' || c == '_' || c == '|' || c == '*' || c == '/' || c == '~' || c == ',' || c == '+'
-        || c == '\n' || c == '\t' || c == ':' || c == '#' || c == '=' || c == '\'' || c == '"' || c == ';' || c == '&' || c == '\\';
+    return c == '\n' || c == '\t' || (c >= ' ' && c <= '~' && !vs_ascii_letter(c) && !vs_ascii_digit(c));
 }
 
 /* The sign at i that may stand between letters, with all its bytes: bullets, arrows, dingbats, emoji. 0: there is none. */
@@ -132,7 +132,7 @@ static size_t separator(const struct vs_source *s, size_t i)
     const uint8_t *b = (const uint8_t *)s->text + i;
     size_t n = s->n - i;
     if (b[0] < 0x80)
-        return b[0] && (is_separator((char)b[0]) || b[0] == '!' || b[0] == '?');
+        return is_separator((char)b[0]);
     if (b[0] == 0xc2 && n > 1 && b[1] < 0xc0)
         return 2;
     if (n > 2 && ((b[0] == 0xe2 && b[1] >= 0x80 && b[1] < 0xb0) || (b[0] == 0xe3 && b[1] == 0x80)

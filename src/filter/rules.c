@@ -422,7 +422,8 @@ static bool joins(char c)
     static const bool sign[128] = {
         ['"'] = true, ['\''] = true, ['*'] = true, ['_'] = true, [','] = true, [':'] = true, ['('] = true, [')'] = true,
         ['-'] = true, ['`'] = true, ['~'] = true, ['.'] = true, ['|'] = true, ['/'] = true, ['+'] = true, ['='] = true,
-        ['#'] = true, ['%'] = true, ['&'] = true,
+        ['#'] = true, ['%'] = true, ['&'] = true, ['!'] = true, ['$'] = true, ['<'] = true, ['>'] = true, ['@'] = true,
+        ['['] = true, ['\\'] = true, [']'] = true, ['^'] = true, ['{'] = true, ['}'] = true,
     };
     return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || sign[(uint8_t)c];
 }
@@ -430,7 +431,8 @@ static bool joins(char c)
 /* s[0, n): what lies between two words, from somewhere on. */
 static bool ends_sentence(const char *s, size_t n)
 {
-    return s[0] == '!' || s[0] == '?' || s[0] == ';' || (s[0] == '.' && n > 1 && joins(s[1]))
+    bool is_mark = s[0] == '!' || s[0] == '?' || s[0] == ';' || s[0] == '.';
+    return (is_mark && n > 1 && joins(s[1]))         /* not in "all!previous", "v1.2" */
         || (n > 1 && s[0] == '\n' && s[1] == '\n') || (n > 2 && memcmp(s, "\xe3\x80\x82", 3) == 0);
 }
 
