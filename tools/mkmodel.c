@@ -99,6 +99,8 @@ static const struct {
     O("--row-norms", 'f', tiny.row_norms, "norms of all heads of q and of k, as MPT may have"),
     O("--each-norms", 'f', tiny.each_norms, "norms of heads of q and k with weights of their own, as Command R+ has"),
     O("--positions", 'f', tiny.positions, "a learned vector for each position, as MPT may have"),
+    O("--decoder-layers", 'n', tiny.decoder_layers, "of t5's decoder; default as many as there are others"),
+    O("--start", 'n', tiny.start, "t5: the token that begins answers; default 0"),
     O("--no-gate", 'f', tiny.no_gate, "no ffn_gate, as the first T5 have none"),
     O("--no-ffn-norm", 'f', tiny.no_ffn_norm, "no norm before the feed-forward part, as larger StableLMs have"),
     O("--qkv", 'n', tiny.qkv, "1: q, k and v are one matrix; 2: their biases too"),

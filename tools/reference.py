@@ -81,7 +81,7 @@ TRAITS |= {
     "jina-bert-v2": BERT | {"gelu erf", "up", "no rope", "alibi", "qk row"}, "jina-bert-v3": BERT | {"gelu erf", "no gate"},
     "modern-bert": LAYER_NORM | {"encoder", "gelu erf", "up", "windows", "dense first"},
     "eurobert": {"encoder"}, "neo-bert": {"encoder", "adjacent", "up"}, "llama-embed": {"encoder", "adjacent"},
-    "t5encoder": {"encoder", "gelu", "no rope", "buckets"},
+    "t5encoder": {"encoder", "gelu", "no rope", "buckets"}, "t5": {"encoder", "gelu", "no rope", "buckets"},
     "gemma-embedding": {"encoder", "gelu", "wide", "qk", "post", "windows"},
 }
 PERIODS = {"gemma3n": 5, "plamo3": 8, "muse-glimmer": 4, "step35": 0, "gemma4": 0, "mimo2": 0, "laguna": 4, "spark2_5": 0,
@@ -1161,8 +1161,51 @@ def check_read(model):
         raise SystemExit(f"tensors that nothing reads: {', '.join(sorted(unread))}")
 
 
+def t5_bucket_before(distance):
+    """That of the decoder, which has no keys behind the query: twice as many for the distances before it."""
+    wide = 16 + np.log(np.maximum(distance, 1) / 16) / np.log(128 / 16) * 16
+    return np.where(distance < 16, np.maximum(distance, 0), np.minimum(np.floor(wide), 31)).astype(int)
+
+
+def t5(model, ids):
+    """Logits of the tokens from the first that begins answers on, to which those before it are the source."""
+    at = list(ids).index(model.key("decoder_start_token_id"))
+    source, ids = hidden(model, ids[:at]), np.asarray(ids[at:])
+    n, heads = len(ids), model.n_heads
+    p, j = np.arange(n)[:, None], np.arange(n)[None, :]
+    bias = model.weight("dec.blk.0.attn_rel_b.weight")[t5_bucket_before(p - j)].transpose(2, 0, 1)
+    bias = np.where(j > p, -np.inf, bias)
+
+    def attend(name, x, of, beside):
+        q, k, v = (model.linear(name + end, y).reshape(len(y), -1, model.d_k).transpose(1, 0, 2)
+                   for end, y in (("q", x), ("k", of), ("v", of)))
+        k, v = (np.repeat(y, heads // len(y), axis=0) for y in (k, v))
+        e = q @ k.transpose(0, 2, 1) + beside
+        e = np.exp(e - e.max(axis=2, keepdims=True))
+        return (e / e.sum(axis=2, keepdims=True) @ v).transpose(1, 0, 2).reshape(len(x), -1)
+
+    h = model.rows("token_embd.weight", ids)
+    for i in range(model.key("decoder_block_count")):
+        blk = f"dec.blk.{i}."
+        x = model.norm(blk + "attn_norm", h)
+        h = h + model.linear(blk + "attn_output", attend(blk + "attn_", x, x, bias))
+        h = h + model.linear(blk + "cross_attn_o", attend(blk + "cross_attn_", model.norm(blk + "cross_attn_norm", h), source, 0))
+        x = model.norm(blk + "ffn_norm", h)
+        up = model.linear(blk + "ffn_up", x)
+        gated = blk + "ffn_gate.weight" in model.tensors
+        h = h + model.linear(blk + "ffn_down", gelu(model.linear(blk + "ffn_gate", x)) * up if gated else np.maximum(up, 0))
+    h = model.norm("dec.output_norm", h)
+    tied = "output.weight" not in model.tensors
+    return model.linear("token_embd", h / np.sqrt(model.n_embd)) if tied else model.linear("output", h)
+
+
 def forward(model, ids, kv="f64", dump=None, dump_layers=(0,), dump_tokens=4, logits_type=np.float32, progress=False):
     """Logits [n, n_vocab]."""
+    if model.arch == "t5":
+        logits = t5(model, ids).astype(logits_type)
+        if model.unread:
+            raise SystemExit(f"tensors that nothing reads: {', '.join(sorted(model.unread))}")
+        return logits
     h = hidden(model, ids, kv, dump, dump_layers, dump_tokens, progress)
     logits = np.empty((len(ids), int(model.tensors["token_embd.weight"].shape[1])), dtype=logits_type)
     tied = "output.weight" not in model.tensors

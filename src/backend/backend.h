@@ -41,6 +41,7 @@ struct vs_row {
     uint32_t token, position;
     uint32_t table;                      /* where its sequence's page table begins in the step's pages */
     const float *adapters;               /* how much each of the graph's adapters counts, 0: not at all; NULL: none does */
+    uint32_t first;                      /* of a model that answers a source: where the answer begins, for a row of it; else 0 */
 };
 
 /* Adjacent rows of one sequence, of a model with states. A slot is read or written, never both. */
@@ -59,6 +60,7 @@ struct vs_step {
     uint32_t n_out;
     const struct vs_stretch *stretches;         /* all rows in order, where the model has states; else nobody looks */
     uint32_t n_stretches;
+    bool source;                         /* the rows are those of sources, each in the step as a whole; none is read */
     unsigned outputs;                    /* what they give: bits 1 << VS_OUTPUT_*; 0: logits */
     int (*check)(void *context);         /* asked by the caller's thread every 100 ms of a long step; a code other than VS_OK ends
                                           * it with that code, as if it had not begun. NULL: never */

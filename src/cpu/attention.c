@@ -140,16 +140,20 @@ void vs_attention_head(const struct vs_cpu *c, const struct vs_instr *in, uint32
 
 /* ---- the step's plan ---- */
 
-static uint32_t first_visible(const struct vs_instr *in, uint32_t position)
+static uint32_t first_visible(const struct vs_instr *in, const struct vs_row *row)
 {
+    uint32_t position = row->position, first = in->of_source ? 0 : row->first;
     if (in->chunks && in->window)
         return position - position % in->window;
-    return in->window && position + 1 > in->window ? position + 1 - in->window : 0;
+    return in->window && position + 1 > in->window + first ? position + 1 - in->window : first;
 }
 
 /* One more than the last position that the query of a position sees. */
-static uint32_t end_visible(const struct vs_instr *in, const struct vs_block *block, uint32_t position)
+static uint32_t end_visible(const struct vs_instr *in, const struct vs_block *block, const struct vs_row *row)
 {
+    uint32_t position = row->position;
+    if (in->of_source)
+        return row->first;
     if (!in->both_ways)
         return position + 1;
     return in->window && block->end - position > in->window ? position + in->window : block->end;
@@ -328,7 +332,20 @@ static void who_sees(const struct scratch *s, size_t n_q, size_t base, size_t *r
 
 enum { SIDE = 16, EXACT = 8 };           /* buckets of distances: to each side, those of one distance */
 
-/* That of T5: behind those of one distance ever wider ones, the last from 91 on; more for keys behind the query. */
+/* That of T5's decoders, whose keys all lie before the query: twice as many to the one side. Where those of more than one distance
+ * begin: at 16 * 8^(k / 16), k from 1 on. */
+static size_t bucket_before(uint32_t distance)
+{
+    static const uint8_t begin[] = { 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113 };
+    size_t k = 0;
+    if (distance < 2 * EXACT)
+        return distance;
+    while (k < sizeof begin && distance >= begin[k])
+        k++;
+    return 2 * EXACT + k;
+}
+
+/* That of T5's encoders: behind those of one distance ever wider ones, the last from 91 on; more for keys behind the query. */
 static size_t bucket(uint32_t key, uint32_t position)
 {
     uint64_t distance = key > position ? key - position : position - key;
@@ -340,6 +357,11 @@ static size_t bucket(uint32_t key, uint32_t position)
     return first + EXACT + k;
 }
 
+static size_t bucket_of(const struct vs_instr *in, uint32_t key, uint32_t position)
+{
+    return in->both_ways ? bucket(key, position) : bucket_before(position - key);
+}
+
 /* s * scale, and what the distance of the key adds: a bias of its bucket, or ALiBi's slope. */
 static void add_distances(const struct vs_cpu *c, const struct vs_instr *in, float *x, struct vs_span span, uint32_t position,
                           uint32_t head, uint32_t base)
@@ -349,7 +371,7 @@ static void add_distances(const struct vs_cpu *c, const struct vs_instr *in, flo
     for (uint32_t t = span.lo; t < span.hi; t++) {
         uint32_t key = base + t, distance = key > position ? key - position : position - key;
         if (biases)
-            x[t] = x[t] * in->scale + biases[bucket(key, position) * in->n_heads + head];
+            x[t] = x[t] * in->scale + biases[bucket_of(in, key, position) * in->n_heads + head];
         else
             x[t] = vs_fmaf(-slope, (float)distance, x[t] * in->scale);
     }
@@ -364,7 +386,7 @@ static bool split(const struct vs_cpu *c, const struct vs_instr *in, struct scra
     size_t n_q = (size_t)block->n * group;
     const struct vs_kv_layer_layout *l = &c->memory.kv_layout.layers[in->layer];
     for (uint32_t i = 0; i < block->n; i++) {
-        uint32_t from = first_visible(in, rows[i].position), end = end_visible(in, block, rows[i].position);
+        uint32_t from = first_visible(in, &rows[i]), end = end_visible(in, block, &rows[i]);
         struct vs_span span = { from > base ? from - base : 0, end > base ? end - base : 0 };
         span.lo = span.lo < VS_SPLIT ? span.lo : VS_SPLIT;
         span.hi = span.hi < VS_SPLIT ? span.hi : VS_SPLIT;
@@ -459,8 +481,8 @@ void vs_attention_task(struct vs_cpu *c, const struct vs_instr *in, uint32_t tas
     }
     memset(s.o, 0, n_q * vd * 4);
     const struct vs_row *rows = c->run.step->rows + block->first;
-    uint32_t from = first_visible(in, rows[0].position) / VS_SPLIT;
-    uint32_t to = (end_visible(in, block, rows[block->n - 1].position) - 1) / VS_SPLIT;
+    uint32_t from = first_visible(in, &rows[0]) / VS_SPLIT;
+    uint32_t to = (end_visible(in, block, &rows[block->n - 1]) - 1) / VS_SPLIT;
     for (uint32_t w = from; w <= to; w++) {
         if (!split(c, in, &s, block, head, first_head, group, w))
             continue;

@@ -59,6 +59,7 @@ enum vs_epilogue {
     VS_EPILOGUE_HEADS,  /* linears: q, k, v in any order; a task is one head: norm, rope, K and V to their pages */
 };
 enum vs_role { VS_ROLE_Q, VS_ROLE_K, VS_ROLE_V };
+enum vs_side { VS_SIDE_ANSWER = 1, VS_SIDE_SOURCE = 2 };         /* rows of a step are all of one */
 
 /* Buffers are indices into the memory plan; VS_NONE = not there. */
 struct vs_linear {
@@ -103,6 +104,8 @@ struct vs_instr {
     uint32_t rope_first;                 /* where the rotated part of a head begins */
     const float *sinks;                  /* VS_I_ATTENTION: a logit for each head that has no value, or NULL */
     bool both_ways;                      /* keys after the query count too */
+    bool of_source;                      /* the keys of the source count in place of those of the answer */
+    unsigned sides;                      /* for which rows it is: bits of enum vs_side */
     float alibi;
     bool norm_last;                      /* VS_I_QKV and its epilogue: norms of heads come after the rope */
     bool v_normed;                       /* so have values, without a weight */
@@ -227,7 +230,7 @@ struct vs_run {
     struct vs_tasks_key {                        /* what they were counted for */
         uint32_t n_rows, n_out, n_blocks, n_splits, n_parts, n_stretches, adapters;
         unsigned outputs;
-        bool split;
+        bool split, source;
     } tasks_key;
     struct vs_share *shares;                     /* [threads] */
     _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and the number of its tasks */

@@ -28,6 +28,7 @@ struct lowering {
     uint32_t *adapters;                  /* of value v: those that alone read it, as bits */
     unsigned *outputs;                   /* of value v: which outputs need it, as bits; */
     unsigned now_for;                    /* what the instructions that are emitted now are for */
+    unsigned sides;                      /* and for which rows */
     int status;
 };
 
@@ -94,6 +95,7 @@ static void emit(struct lowering *l, struct vs_instr in)
         return;
     c->program.instrs = items;
     in.outputs = l->now_for;
+    in.sides = l->sides;
     c->program.instrs[c->program.n_instrs++] = in;
 }
 
@@ -180,6 +182,8 @@ static bool analyse(struct lowering *l)
         }
     for (size_t i = nn; i-- > 0;) {
         const struct vs_node *n = &l->g->nodes[i];
+        if (n->op == VS_OP_KEEP)         /* what the cache holds, later steps read */
+            l->outputs[n->out] = ~0u;
         for (int k = 0; k < 3; k++)
             if (n->in[k] != VS_NONE)
                 l->outputs[n->in[k]] |= l->outputs[n->out];
@@ -331,6 +335,7 @@ static void set_heads(struct lowering *l, const struct vs_node *n, struct vs_ins
     in->window = n->p.window;
     in->sinks = vector(l, n->tensor[0]);
     in->both_ways = n->p.both_ways;
+    in->of_source = n->p.of_source;
     in->alibi = n->p.alibi;
     in->tensor = n->tensor[1];
     in->scale = n->p.scale;
@@ -567,10 +572,12 @@ static void lower_linears(struct lowering *l, uint32_t first)
 
 static bool heads_are_fused(const struct lowering *l, uint32_t layer)
 {
-    for (size_t i = l->c->program.n_instrs; i-- > 0;)
-        if (l->c->program.instrs[i].epilogue == VS_EPILOGUE_HEADS && l->c->program.instrs[i].layer == layer)
-            return true;
-    return false;
+    const struct vs_instr *instrs = l->c->program.instrs;
+    size_t i = now(l);
+    while (i && !((instrs[i - 1].kind == VS_I_ATTENTION || instrs[i - 1].epilogue == VS_EPILOGUE_HEADS)
+                  && instrs[i - 1].layer == layer))
+        i--;
+    return i && instrs[i - 1].epilogue == VS_EPILOGUE_HEADS;
 }
 
 /* The slopes of ALiBi (docs/NUMERICS.md), which all layers share. */
@@ -622,6 +629,19 @@ static void lower_attention(struct lowering *l, const struct vs_node *n)
     emit(l, in);
     if (in.n_heads / in.n_kv_heads > c->program.max_group)
         c->program.max_group = in.n_heads / in.n_kv_heads;
+}
+
+static void lower_keep(struct lowering *l, const struct vs_node *n)
+{
+    struct vs_instr in = instr(VS_I_QKV, VS_ROWS_STEP);
+    in.x2 = touch(l, l->buffer[n->in[0]]);
+    in.x3 = touch(l, l->buffer[n->in[1]]);
+    in.layer = n->p.layer;
+    in.n_kv_heads = n->p.n_kv_heads;
+    in.head_dim = n->p.head_dim;
+    in.value_dim = n->p.value_dim;
+    in.rope = VS_NONE;
+    emit(l, in);
 }
 
 static void lower_glu(struct lowering *l, const struct vs_node *n)
@@ -931,6 +951,7 @@ static void lower_node(struct lowering *l, uint32_t i)
         return;
     }
     l->now_for = l->outputs[n->out];
+    l->sides = i < l->g->n_source ? VS_SIDE_SOURCE : VS_SIDE_ANSWER;
     switch (n->op) {
     case VS_OP_EMBED:     lower_embed(l, n); break;
     case VS_OP_POSITION:  lower_position(l, n); break;
@@ -939,6 +960,7 @@ static void lower_node(struct lowering *l, uint32_t i)
     case VS_OP_LAYER_NORM: lower_norm(l, n); break;
     case VS_OP_LINEAR:    lower_linears(l, i); break;
     case VS_OP_ATTENTION: lower_attention(l, n); break;
+    case VS_OP_KEEP:      lower_keep(l, n); break;
     case VS_OP_GLU:       lower_glu(l, n); break;
     case VS_OP_CONV:      lower_state(l, n, VS_I_CONV); break;
     case VS_OP_SCAN_HEADS: lower_state(l, n, VS_I_SCAN_HEADS); break;
@@ -997,6 +1019,7 @@ int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *er
     if (l.status == VS_OK) {
         absorb_heads(&l);
         l.now_for = ~0u;
+        l.sides = VS_SIDE_ANSWER | VS_SIDE_SOURCE;
         emit(&l, instr(VS_I_ROPE_TABLE, VS_ROWS_STEP));
         for (uint32_t i = 0; i < g->n_nodes && l.status == VS_OK; i++)
             if (!l.done[i])

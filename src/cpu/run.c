@@ -114,10 +114,16 @@ static unsigned wanted(const struct vs_cpu *c)
     return c->run.step->outputs ? c->run.step->outputs : 1u << VS_OUTPUT_LOGITS;
 }
 
+static enum vs_side side_of(const struct vs_step *step)
+{
+    return step->source ? VS_SIDE_SOURCE : VS_SIDE_ANSWER;
+}
+
 static uint32_t count_tasks(const struct vs_cpu *c, const struct vs_instr *in)
 {
     uint32_t n = n_rows(c, in);
-    if (!n || !(in->outputs & wanted(c)) || (in->is_prologue && c->run.few && !(in->yields & wanted(c)))
+    if (!n || !(in->sides & side_of(c->run.step)) || !(in->outputs & wanted(c))
+        || (in->is_prologue && c->run.few && !(in->yields & wanted(c)))
         || (in->adapters && !(in->adapters & c->run.adapters)))
         return 0;
     switch (in->kind) {
@@ -233,9 +239,8 @@ static void rope_row(const struct vs_cpu *c, uint32_t row)
 static void heads_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_t row)
 {
     size_t hd = in->head_dim;
-    float *q = vs_cpu_at(c, in->x) + (size_t)row * in->n_heads * hd;
     for (uint32_t h = 0; h < in->n_heads; h++)
-        vs_attention_head(c, in, row, VS_ROLE_Q, h, q + h * hd);
+        vs_attention_head(c, in, row, VS_ROLE_Q, h, vs_cpu_at(c, in->x) + ((size_t)row * in->n_heads + h) * hd);
     if (in->x2 == VS_NONE)
         return;
     float *k = vs_cpu_at(c, in->x2) + (size_t)row * in->n_kv_heads * hd;
@@ -872,11 +877,11 @@ void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step)
     c->run.adapters = adapters_of(c, step);
     vs_attention_plan(c);
     struct vs_tasks_key key = { run->step->n_rows, run->step->n_out, run->n_blocks, run->n_splits, run->n_parts,
-                                step->n_stretches, run->adapters, wanted(c), run->split_attention };
+                                step->n_stretches, run->adapters, wanted(c), run->split_attention, step->source };
     struct vs_tasks_key *old = &c->run.tasks_key;
     if (old->n_rows == key.n_rows && old->n_out == key.n_out && old->n_blocks == key.n_blocks && old->n_splits == key.n_splits
         && old->n_parts == key.n_parts && old->n_stretches == key.n_stretches && old->adapters == key.adapters
-        && old->outputs == key.outputs && old->split == key.split)
+        && old->outputs == key.outputs && old->split == key.split && old->source == key.source)
         return;
     *old = key;
     for (size_t i = 0; i < c->program.n_instrs; i++)

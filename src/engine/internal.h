@@ -11,6 +11,8 @@ struct vs_batch {
     uint32_t *out;                       /* [config.max_out] */
     uint32_t *pages;                     /* [cap_pages] */
     struct vs_stretch *stretches;               /* [config.chunk] */
+    struct vs_row *side;                 /* [config.chunk], [config.max_out]: of a model that answers a source, those of one side */
+    uint32_t *side_out;
     uint32_t n_rows, n_pages, n_out, n_stretches;
     size_t cap_pages;
     const float *adapters;               /* of rows that are added */

@@ -94,8 +94,8 @@ static void choose_chunk(struct vs_model_config *c, const struct vs_graph *g)
         c->chunk = c->max_out = c->context;
         return;
     }
-    uint32_t most = c->backend->max_rows(c->level);
-    c->chunk = c->chunk ? c->chunk : DEFAULT_CHUNK;
+    uint32_t most = g->n_source ? c->context : c->backend->max_rows(c->level);   /* a source is in one step */
+    c->chunk = g->n_source ? c->context : c->chunk ? c->chunk : DEFAULT_CHUNK;
     c->chunk = c->chunk < c->context ? c->chunk : c->context;
     c->chunk = c->chunk < most ? c->chunk : most;
     c->max_out = c->max_out ? c->max_out : DEFAULT_OUT;
@@ -128,7 +128,8 @@ static int create_kv(struct vs_model *m)
 {
     const struct vs_model_config *c = &m->config;
     const struct vs_kv_config config = {
-        .n_pages = c->n_pages, .page_tokens = VS_PAGE_TOKENS, .max_tokens = c->context, .sharing = c->sharing,
+        .n_pages = c->n_pages, .page_tokens = VS_PAGE_TOKENS, .max_tokens = c->context,
+        .sharing = m->graph.n_source ? VS_KV_SHARE_NONE : c->sharing,        /* a beginning of a source is nothing */
         .n_states = c->n_states,
         .keyed = m->graph.n_adapters,
         .max_sequences = c->max_sequences ? c->max_sequences : DEFAULT_SEQUENCES,
@@ -241,6 +242,14 @@ struct vs_kv *vs_model_kv(const struct vs_model *m)
 struct vs_backend *vs_model_backend(const struct vs_model *m)
 {
     return m->backend;
+}
+
+uint32_t vs_model_source(const struct vs_model *m, const uint32_t *tokens, uint32_t n)
+{
+    uint32_t i = 0;
+    while (i < n && tokens[i] != m->graph.start)
+        i++;
+    return m->graph.n_source ? i : 0;
 }
 
 uint32_t vs_model_context(const struct vs_model *m)

@@ -50,6 +50,10 @@ int vs_model_describe(const struct vs_header *h, const struct vs_model_config *c
 int vs_model_check(const struct vs_header *h, const struct vs_model_file *f, const struct vs_model_config *config,
                    uint32_t *ret_n_vocab, struct vs_error *err);
 
+/* Of a text of a model that answers a source: how many tokens its source has, which ends before the first that begins an answer;
+ * 0: the model answers none. */
+uint32_t vs_model_source(const struct vs_model *m, const uint32_t *tokens, uint32_t n);
+
 uint32_t vs_model_context(const struct vs_model *m);
 uint32_t vs_model_n_vocab(const struct vs_model *m);
 const struct vs_graph *vs_model_graph(const struct vs_model *m);
@@ -69,6 +73,7 @@ struct vs_backend *vs_model_backend(const struct vs_model *m);
  * config.max_out in all. VS_E_BUSY: no pages are free; VS_E_CONTEXT: there never will be enough. On failure nothing has changed.
  * _compute: *ret_logits has the rows that are read, in the order of _add, until the next step. check as in struct vs_step. outputs:
  * what they give, as in struct vs_step; of what else than logits was wanted _output has the rows. */
+/* Of a model that answers a source a step has all of it or nothing of it, and none of its rows is read. */
 void vs_batch_begin(struct vs_model *m);
 int vs_batch_add(struct vs_model *m, struct vs_kv_sequence *s, const uint32_t *tokens, uint32_t n, uint32_t n_out,
                  struct vs_error *err);

@@ -42,7 +42,8 @@ enum vs_op {
     VS_OP_ATTENTION,    /* q = in 0, k = in 1, v = in 2; writes k, v to the cache of p.layer, then attends; without k and v it reads
                          * what another has written there; tensor 0 [heads], where
                          * it is there: one more logit of each head, which has no value; p.both_ways: keys after the query count
-                         * too, and a window of n reaches n - 1 positions to each side */
+                         * too, and a window of n reaches n - 1 positions to each side; p.of_source: it reads the source's */
+    VS_OP_KEEP,         /* k = in 0, v = in 1 to the cache of p.layer, for attentions of the answer; makes nothing that is read */
     VS_OP_GLU,          /* act(in 0) * in 1, or act(in 0) alone; p.activation; p.scale > 0 with two values and SiLU: act(in 0) is
                          * at most that, in 1 within -that .. that */
     VS_OP_ADD,          /* in 0 + in 1 */
@@ -163,7 +164,7 @@ struct vs_node {
         float eps, scale, softcap;
         uint32_t head_dim, n_heads, n_kv_heads, layer, window, rope;    /* window 0 = all */
         uint32_t value_dim;              /* VS_OP_ATTENTION: of a head's value, where head_dim is that of its key */
-        bool both_ways, grouped, each_key;
+        bool both_ways, of_source, grouped, each_key;
         float alibi;                     /* VS_OP_ATTENTION: the largest bias by distance (docs/NUMERICS.md); 0: none */
         enum vs_activation activation;
         uint32_t first_adapt, n_adapts;
@@ -205,6 +206,10 @@ struct vs_graph {
     uint32_t n_kv_heads, head_dim, value_dim;            /* the most of them */
     size_t n_state;                      /* floats of a sequence's state, over all recurrent layers */
     bool whole;                          /* tokens see those after them: a text is computed in one step, from its beginning */
+    /* A model that answers a source (an encoder, then a decoder): the first n_source nodes are for the rows of the source, which
+     * ends before the first token `start`, the others for those from there on. n_source 0: all nodes are for all rows. */
+    size_t n_source;
+    uint32_t start;
     uint32_t output[VS_N_OUTPUTS];       /* values [out rows, ...]; VS_NONE: the model has no such thing */
     enum vs_pooling pooling;             /* what the file says: how the vectors of a text's tokens become one */
     int status;

@@ -90,6 +90,15 @@ uint32_t vs_gb_shared_from(const struct vs_builder *b, uint32_t il)
     return b->n_own - (b->windowed[il] ? 2 : 1);
 }
 
+/* Where the keys and values of a layer lie: behind those before it. A decoder's, at positions that are not the encoder's, lie where
+ * those of the encoder's layer of that number do, which nobody reads any more. */
+static void take_cache(struct vs_builder *b, uint32_t il, uint32_t n_heads)
+{
+    const struct vs_kv_layer kept = { n_heads, b->head_dim, b->value_dim };
+    if (!b->arch->decoder || il >= b->g->n_kv_layers)
+        b->kv_index[il] = vs_graph_kv_layer(b->g, &kept);
+}
+
 enum { BUCKETS = 32 };                   /* of distances, as all T5 have them */
 
 /* What attention gives for q, k and v as they are to be compared; k and v VS_NONE: with those of shared_from. */
@@ -102,9 +111,8 @@ static uint32_t attended(struct vs_builder *b, uint32_t q, uint32_t k, uint32_t 
     n.p.n_kv_heads = vs_gb_kv_heads_of(b, il);
     n.p.head_dim = b->head_dim;
     n.p.value_dim = b->value_dim;
-    struct vs_kv_layer kept = { n.p.n_kv_heads, n.p.head_dim, n.p.value_dim };
     if (k != VS_NONE)
-        b->kv_index[il] = vs_graph_kv_layer(b->g, &kept);
+        take_cache(b, il, n.p.n_kv_heads);
     n.p.layer = b->kv_index[k != VS_NONE ? il : vs_gb_shared_from(b, il)];
     n.p.scale = b->attention_scale;
     n.p.softcap = b->attention_cap;
@@ -206,4 +214,32 @@ static uint32_t attend_heads(struct vs_builder *b, uint32_t x, uint32_t il, uint
 uint32_t vs_gb_attend(struct vs_builder *b, uint32_t x, uint32_t il, uint32_t *ret_width)
 {
     return (b->arch->latent ? attend_latent : attend_heads)(b, x, il, ret_width);
+}
+
+void vs_gb_keep_source(struct vs_builder *b, uint32_t source, uint32_t il)
+{
+    struct vs_node n = vs_gb_base(VS_OP_KEEP, VS_NONE);
+    uint32_t heads = b->n_kv_heads;
+    n.in[0] = vs_gb_linear(b, source, (int)il, "cross_attn_k", b->n_embd, heads * b->head_dim);
+    n.in[1] = vs_gb_linear(b, source, (int)il, "cross_attn_v", b->n_embd, heads * b->value_dim);
+    take_cache(b, il, heads);
+    n.p.layer = b->kv_index[il];
+    n.p.n_kv_heads = heads;
+    n.p.head_dim = b->head_dim;
+    n.p.value_dim = b->value_dim;
+    vs_gb_node(b, n, heads * b->value_dim);
+}
+
+uint32_t vs_gb_attend_source(struct vs_builder *b, uint32_t x, uint32_t il)
+{
+    struct vs_node n = vs_gb_base(VS_OP_ATTENTION, VS_NONE);
+    n.in[0] = vs_gb_linear(b, x, (int)il, "cross_attn_q", b->n_embd, b->n_heads * b->head_dim);
+    n.p.layer = b->kv_index[il];
+    n.p.n_heads = b->n_heads;
+    n.p.n_kv_heads = b->n_kv_heads;
+    n.p.head_dim = b->head_dim;
+    n.p.value_dim = b->value_dim;
+    n.p.scale = b->attention_scale;
+    n.p.of_source = true;
+    return vs_gb_node(b, n, b->n_heads * b->value_dim);
 }

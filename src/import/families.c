@@ -215,6 +215,8 @@ static const struct vs_family architectures[] = {
     { .name = "llama-embed", .encoder = true },
     { .name = "t5encoder", .encoder = true, .blocks = "enc.blk", .attention_output = "attn_o", .bucket_bias = true, .no_rope = true,
       .unit_scale = true, .activation = VS_ACT_GELU_TANH, .gate_by_tensor = true, .final_norm = "enc.output_norm" },
+    { .name = "t5", .blocks = "enc.blk", .decoder = "dec.blk", .attention_output = "attn_o", .bucket_bias = true, .no_rope = true,
+      .unit_scale = true, .activation = VS_ACT_GELU_TANH, .gate_by_tensor = true },
     { .name = "gemma-embedding", .encoder = true, .neox = true, .activation = VS_ACT_GELU_TANH, .qk_norm = QK_HEAD,
       .post_norm = true, .scale_embedding = true, .windows = true, .window_period = 6, .local_rope_base = 10000,
       .local_rope_plain = true, .dense_ends = true },

@@ -4,7 +4,7 @@
  *   families.c              the table: how an architecture differs from the plain Llama layer
  *   values.c  sizes.c  ropes.c      keys of the file, checked
  *   weights.c  nodes.c      its tensors, and nodes that read them
- *   attention.c  recurrent.c  feed_forward.c  layer.c  llm.c      parts of a layer, layers, the whole
+ *   attention.c  recurrent.c  feed_forward.c  layer.c  decoder.c  llm.c      parts of a layer, layers, the whole
  *
  * The first failure is kept in the builder and named; what follows it does nothing, so a caller looks once.
  */
@@ -125,6 +125,7 @@ struct vs_family {
     /* Encoders: tokens see those after them too, and what comes out is vectors. A window of W reaches W / 2 to each side. */
     bool encoder;
     const char *blocks;                 /* what the names of layers begin with, where it is not blk */
+    const char *decoder;                /* the same of a decoder's that follow: the model answers a source (decoder.c) */
     bool bucket_bias;                   /* scores have a bias by the distance's bucket, for each head: attn_rel_b, of layer 0 where
                                          * another has none */
     bool gate_by_tensor;                /* layers without ffn_gate have relu alone */
@@ -167,6 +168,7 @@ struct vs_builder {
     struct vs_graph *g;
     struct vs_error *err;
     int status;                         /* sticky; err has the text */
+    const char *blocks;                 /* what the names of layers begin with */
     uint32_t n_blocks;                  /* of the file: the layers, and those that guess further tokens */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_vocab, window, n_rot;
     uint32_t n_experts;                 /* 0: none */
@@ -197,6 +199,7 @@ struct vs_builder {
     bool layer_norm;                    /* norms take the mean away */
     const struct vs_entry *rope_list;   /* which layers have a rope; NULL: the architecture says it */
     bool parallel, both_ways;
+    bool in_source;                     /* arch->decoder: these are the layers of the encoder, all of whose rows are read */
     float eps, alibi, attention_scale, clamp;            /* clamp 0: no limit */
     float embedding_scale, residual_scale, logit_scale;              /* 1: none */
     float attention_cap, logit_cap, temperature;                     /* 0: none */
@@ -315,6 +318,10 @@ uint32_t vs_gb_kv_heads_of(const struct vs_builder *b, uint32_t il);
 uint32_t vs_gb_shared_from(const struct vs_builder *b, uint32_t il);
 /* The attention of a layer, up to its output matrix. */
 uint32_t vs_gb_attend(struct vs_builder *b, uint32_t x, uint32_t il, uint32_t *ret_width);
+/* Keys and values that are made of the source, to the cache of a layer; what the queries that a decoder's layer makes of x attend
+ * there, up to the output matrix. */
+void vs_gb_keep_source(struct vs_builder *b, uint32_t source, uint32_t il);
+uint32_t vs_gb_attend_source(struct vs_builder *b, uint32_t x, uint32_t il);
 
 /* ---- feed_forward.c ---- */
 
@@ -349,6 +356,12 @@ uint32_t vs_gb_layer_inputs(struct vs_builder *b, uint32_t h);
 /* act(inp_gate x) * what this layer gets, through `proj` and a norm. */
 uint32_t vs_gb_from_layer_input(struct vs_builder *b, uint32_t x, uint32_t il);
 uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il);
+
+/* ---- decoder.c ---- */
+
+/* What a decoder makes of the source, which an encoder has read, and of the tokens from the first `start` on: the rows that are
+ * read, behind the last norm. */
+uint32_t vs_gb_decoder(struct vs_builder *b, uint32_t source, const struct vs_node *embed);
 
 /* ---- ropes.c ---- */
 

@@ -92,7 +92,8 @@ uint32_t vs_gb_layer(struct vs_builder *b, uint32_t h, uint32_t il)
     const char *output;
     uint32_t width, width_beside = 0, attended = mix(b, x, il, &output, &width);
     uint32_t scanned = a->beside ? vs_gb_mamba2(b, x, i, &width_beside) : VS_NONE;
-    if (il + 1 == b->n_layers && b->loop + 1 == b->n_loops) {    /* of the last layer other rows leave their keys, or the state */
+    if (il + 1 == b->n_layers && b->loop + 1 == b->n_loops && !b->in_source) {
+        /* of the last layer other rows leave their keys, or the state */
         attended = vs_gb_node(b, vs_gb_base(VS_OP_TAKE_OUT, attended), width);
         h = vs_gb_node(b, vs_gb_base(VS_OP_TAKE_OUT, h), b->n_embd);
         if (b->parallel)

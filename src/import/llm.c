@@ -41,8 +41,10 @@ static void refuse_unused(struct vs_builder *b)
         /* RWKV 7: layer 0 would mix its values with themselves */
         bool is_first = b->arch->mixer == RWKV7 && block_of(b, t) == 0 && holds(t->name, "blk.0.time_mix_v")
                         && !holds(t->name, "time_mix_value");
+        /* the first T5 files have it, and no T5 reads it */
+        bool is_bias = b->arch->decoder && holds(t->name, ".cross_attn_rel_b.");
         bool is_output = b->g->whole && (vs_gb_is_named(t->name, "output.weight") || vs_gb_is_named(t->name, "output.bias"));
-        if (b->made[i] != VS_NONE || is_output || is_indexer || is_first || is_shared || block_of(b, t) >= b->n_layers
+        if (b->made[i] != VS_NONE || is_output || is_indexer || is_first || is_shared || is_bias || block_of(b, t) >= b->n_layers
             || (t->name.n > n && memcmp(t->name.data + t->name.n - n, ending, n) == 0))
             continue;
         b->status = vs_error_set(b->err, VS_E_UNSUPPORTED,
@@ -150,11 +152,15 @@ static void build(struct vs_builder *b)
     }
     h = b->arch->streams ? vs_gb_streams_end(b, h) : h;
     bool other = b->arch->final_norm && !vs_gb_is_there(b, -1, "output_norm.weight");
-    if (!b->arch->sum_norm)
+    if (b->arch->decoder)
+        h = vs_gb_decoder(b, h, &embed);
+    else if (!b->arch->sum_norm)
         h = vs_gb_norm(b, h, -1, other ? b->arch->final_norm : "output_norm", b->n_embd);
     uint32_t tied = vs_gb_is_there(b, -1, "output.weight") ? VS_NONE : embed.tensor[0];
-    g->output[VS_OUTPUT_SCORE] = ranks(b, h);
-    g->output[VS_OUTPUT_VECTOR] = dense_ends(b, h);
+    if (!b->arch->decoder) {
+        g->output[VS_OUTPUT_SCORE] = ranks(b, h);
+        g->output[VS_OUTPUT_VECTOR] = dense_ends(b, h);
+    }
     g->n_layers = b->n_layers;
     g->n_vocab = b->n_vocab;
     g->n_embd = b->n_embd;
@@ -189,6 +195,7 @@ int vs_import_adapted(const struct vs_gguf *file, struct vs_adapter *const *adap
         return err->code;
     size_t n_tensors = vs_gguf_n_tensors(file);
     struct vs_builder b = { .file = file, .arch = arch, .g = ret, .err = err, .made = malloc((n_tensors + 1) * sizeof *b.made),
+                         .blocks = arch->blocks ? arch->blocks : "blk",
                          .adapters = adapters, .n_adapters = n };
     if (!b.made)
         return vs_error_set(err, VS_E_NOMEM, "model: out of memory");

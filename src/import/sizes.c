@@ -140,7 +140,7 @@ static void read_activation(struct vs_builder *b)
 static void read_sight(struct vs_builder *b)
 {
     char key[128];
-    bool causal = !b->arch->encoder;
+    bool causal = !b->arch->encoder && !b->arch->decoder;
     if (b->status != VS_OK)
         return;
     int r = vs_entries_bool(vs_gguf_entries(b->file), vs_gb_key_of(b, "attention.causal", key), &causal, b->err);
@@ -148,12 +148,14 @@ static void read_sight(struct vs_builder *b)
         b->status = r;
         return;
     }
-    if (causal && b->arch->encoder)
+    if (causal && (b->arch->encoder || b->arch->decoder))
         vs_gb_fail(b, VS_E_UNSUPPORTED, "is true: an encoder whose tokens do not see those after them is not supported", key);
     else if (!causal && !b->arch->encoder && (b->any_local || b->arch->mixer != ATTENTION_ALONE))
         vs_gb_fail(b, VS_E_UNSUPPORTED, "is false: windows and convolutions to both sides are not supported for this architecture",
                    key);
-    b->both_ways = b->g->whole = !causal;
+    b->both_ways = !causal;
+    b->g->whole = !causal && !b->arch->decoder;
+    b->in_source = b->arch->decoder;
     if (!b->arch->alibi_layers || b->n_layers == b->arch->alibi_layers)
         b->alibi = b->arch->alibi;
     if (b->arch->alibi_by_key)

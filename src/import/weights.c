@@ -8,7 +8,7 @@ const char *vs_gb_tensor_name(const struct vs_builder *b, char buf[64], int laye
     if (layer < 0)
         snprintf(buf, 64, "%s", suffix);
     else
-        snprintf(buf, 64, "%s.%d.%s", b->arch->blocks ? b->arch->blocks : "blk", layer, suffix);
+        snprintf(buf, 64, "%s.%d.%s", b->blocks, layer, suffix);
     return buf;
 }
 

@@ -72,7 +72,7 @@ static int plan(struct stage *s, struct vs_kv_sequence *q, uint32_t n, uint32_t 
     s->n_tables += n_pages;
     for (uint32_t i = have; i < have + n; i++)
         s->rows[s->n_rows++] = (struct vs_row){ q == s->target ? target_token(s, i) : other_token(s, i), i, table,
-                                                NULL };
+                                                NULL, 0 };
     return VS_OK;
 }
 

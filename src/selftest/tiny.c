@@ -58,6 +58,7 @@ static const struct family {
     bool each_norms;                    /* on each head of q and k, each with a weight of its own */
     bool streams;                       /* all that gemma3n alone has */
     bool t5;                            /* names of its own, a bias of scores by the buckets of distances in the first layer */
+    bool decoder;                       /* behind the encoder's layers stand as many of a decoder, which attend to it too */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
@@ -206,6 +207,7 @@ static const struct family {
     { .name = "neo-bert", .encoder = true, .fused_up = true, .final_norm = "enc.output_norm" },
     { .name = "llama-embed", .encoder = true },
     { .name = "t5encoder", .encoder = true, .key_length = true, .t5 = true, .final_norm = "enc.output_norm" },
+    { .name = "t5", .key_length = true, .t5 = true, .decoder = true, .final_norm = "enc.output_norm" },
     { .name = "gemma-embedding", .encoder = true, .head_norms = true, .post_norm = true, .key_length = true, .windows = true },
 };
 
@@ -234,6 +236,7 @@ int vs_tiny_complete(struct vs_tiny *t, struct vs_error *err)
     t->latent_rank = t->latent_rank ? t->latent_rank : 32;
     if (family_of(t)->latent && !t->rot)
         t->rot = 8;
+    t->decoder_layers = t->decoder_layers ? t->decoder_layers : t->layers;
     t->attend = t->attend ? t->attend : 2;
     t->taps = t->taps ? t->taps : 3;
     if (t->experts && !t->experts_used)
@@ -512,6 +515,10 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
         kv_f32(h, "xielu.beta", 0.5);
         kv_f32(h, "xielu.eps", -1e-6);
     }
+    if (family_of(t)->decoder) {
+        vs_tiny_kv_u32(h, "%s.decoder_block_count", t->decoder_layers);
+        vs_tiny_kv_u32(h, "%s.decoder_start_token_id", t->start);
+    }
     if (t->alibi != 0)
         kv_f32(h, "%s.attention.max_alibi_bias", t->alibi);
     if (t->clamp != 0)
@@ -566,6 +573,7 @@ struct model {
     struct tensor *tensor;
     size_t n, cap;
     unsigned n_mixed;
+    bool in_decoder;
     int status;
     struct vs_error *err;
 };
@@ -620,7 +628,7 @@ __attribute__((format(printf, 7, 8))) static void add_tensor(struct model *m, co
     va_end(args);
     if (family_of(m->t)->t5 && !strncmp(t->name, "blk.", 4)) {
         memmove(t->name + 4, t->name, sizeof t->name - 4);
-        memcpy(t->name, "enc.", 4);
+        memcpy(t->name, m->in_decoder ? "dec." : "enc.", 4);
         t->name[sizeof t->name - 1] = 0;
     }
     t->ne[0] = n_in;
@@ -1103,6 +1111,22 @@ static void list_layer(struct model *m, int i)
     add_linear(m, ff, t->embd, b, "ffn_down", i);
 }
 
+static void list_decoder(struct model *m)
+{
+    const struct vs_tiny *t = m->t;
+    uint64_t width = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
+    m->in_decoder = true;
+    for (int i = 0; i < (int)t->decoder_layers; i++) {
+        list_layer(m, i);
+        add_norm(m, t->embd, "cross_attn_norm", i);
+        add_linear(m, t->embd, width, 0, "cross_attn_q", i);
+        add_linear(m, t->embd, kv, 0, "cross_attn_k", i);
+        add_linear(m, t->embd, kv, 0, "cross_attn_v", i);
+        add_linear(m, width, t->embd, 0, "cross_attn_o", i);
+    }
+    add_norm(m, t->embd, "dec.output_norm", -1);
+}
+
 static void list_tensors(struct model *m)
 {
     const struct vs_tiny *t = m->t;
@@ -1143,6 +1167,8 @@ static void list_tensors(struct model *m)
     }
     if (!f->sum_norm)
         add_norm(m, t->embd, f->final_norm ? f->final_norm : "output_norm", -1);
+    if (f->decoder)
+        list_decoder(m);
     if (!t->tied && !f->tied && !f->encoder) {
         add_matrix(m, t->output_type, t->embd, t->vocab, "output", -1);
         if (t->output_scale != 0 && m->status == VS_OK)

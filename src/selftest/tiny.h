@@ -37,7 +37,8 @@ struct vs_tiny {
     uint64_t attn_norm_2;               /* flag: a second norm in each layer, for attention alone (falcon) */
     uint64_t row_norms, positions;      /* flags: norms of all heads of q and of k, learned positions (mpt) */
     uint64_t each_norms;                /* flag: norms of heads of q and k with weights of their own (command-r, stablelm) */
-    uint64_t no_gate;                   /* flag: none in the feed-forward part (t5encoder) */
+    uint64_t no_gate;                   /* flag: none in the feed-forward part (t5encoder, t5) */
+    uint64_t decoder_layers, start;     /* t5: 0 = as many as there are others; the token that begins answers */
     uint64_t no_ffn_norm;               /* flag: none before the feed-forward part (stablelm) */
     uint64_t dense;                     /* width between dense_2 and dense_3 (gemma-embedding); 0: it has none */
     uint64_t labels;                    /* numbers that a model which ranks gives; 0: it does not rank */

@@ -378,7 +378,13 @@ FUSED = {
 FUSED |= {f"{arch}-{t.lower()}": (f"--arch {arch} --type {t} " + WIDE, "f16", ("kl", 2e-3))
           for t, arch in zip("IQ4_NL IQ4_XS MXFP4 NVFP4 IQ3_S IQ3_XXS IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M TQ1_0 TQ2_0 Q1_0".split(),
                              ("llama", "qwen2", "qwen3", "granite", "olmo2") * 3)}
-GROWS = ("--layers 6", "--layers 4", "--arch qwen3next")       # roundings add up
+# A source and its answer, which begins at TOKENS[4]; then logits are those of the answer.
+T5 = "--arch t5 --start 5 --heads 4 --type F32 --layers 2 --embd 48 --head-dim 16 --vocab 300 --ff 80 "
+KEYS |= {
+    "t5": T5 + "--decoder-layers 3",
+    "t5-tied": T5 + "--decoder-layers 1 --no-gate --tied --kv-heads 2 --key .attention.relative_buckets_count=u32:32",
+}
+GROWS = ("--layers 6", "--layers 4", "--arch qwen3next", "--arch t5 ")       # roundings add up
 SPARSE = "--arch gemma3n"                                       # and more where most of a gate is cut off just below them
 CASES |= {name: (options, "f32", ("difference", 5e-5 if SPARSE in options else 1e-5 if any(o in options for o in GROWS) else 2e-6))
           for name, options in KEYS.items()} | FUSED
@@ -386,7 +392,7 @@ CASES |= {name: (options, "f32", ("difference", 5e-5 if SPARSE in options else 1
 
 def rows_of(name, rows):
     """Those of the logits that are kept."""
-    return [rows[i] for i in ROWS] if name in KEYS or name in FUSED else rows
+    return [rows[i] for i in ROWS if i < len(rows)] if name in KEYS or name in FUSED else rows
 
 
 def mkmodel(program, options, path):

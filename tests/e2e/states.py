@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Models with recurrent layers: the state of a sequence belongs to it, whatever happens. No byte of an answer may depend on who
-shares a step or a prefix, how a prompt is cut, which guesses were wrong, who was parked, or on the death of a worker.
+shares a step or a prefix, how a prompt is cut, which guesses were wrong, who was parked, or on the death of a worker. The same of
+one that answers a source (T5), which has no beginnings that others could go on from.
 
 usage: states.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import os
@@ -17,7 +18,8 @@ from processes import below, no_races, private_daemon
 BIN = os.path.abspath(sys.argv.pop(1))
 DIR = tempfile.TemporaryDirectory(prefix="vsst")
 SIZE = "--embd 64 --heads 4 --kv-heads 2 --vocab 600 --ctx 2048 --seed 7 --layers 4".split()
-MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in ("lfm2", "mamba2", "rwkv7")}
+STATES = ("lfm2", "mamba2", "rwkv7")
+MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in STATES + ("t5",)}
 WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
 COMPARED = ("finish_reason", "logits_hash", "choices", "prompt_tokens")
 
@@ -88,12 +90,14 @@ def essence(answer):
     return tokens, {key: result.get(key) for key in COMPARED}
 
 
-def for_each_model(test):
-    def run(self):
-        for name in MODELS:
-            with self.subTest(name):
-                test(self, path_of(name))
-    return run
+def for_each(names):
+    def of(test):
+        def run(self):
+            for name in names:
+                with self.subTest(name):
+                    test(self, path_of(name))
+        return run
+    return of
 
 
 class States(unittest.TestCase):
@@ -115,7 +119,7 @@ class States(unittest.TestCase):
             self.assertEqual(essence(answer), want, body)
         return [result["usage"] for _, result in answers]
 
-    @for_each_model
+    @for_each(MODELS)
     def test_together_cut_and_guessed(self, path):
         bodies = list(prompts(16))
         alone = self.alone(path, bodies)
@@ -130,7 +134,7 @@ class States(unittest.TestCase):
         self.assertGreater(accepted, 50)
         self.assertGreater(drafted - accepted, 10)
 
-    @for_each_model
+    @for_each(STATES)
     def test_prefix(self, path):
         """The same prompt again, a longer conversation, and one that parts from it: what can't be found is computed again."""
         first = {"prompt": text(1, 200), "max_tokens": 9, "ignore_eos": True, "sampling": {"temperature": 0}}
@@ -156,7 +160,7 @@ class States(unittest.TestCase):
         d.close()
         return ids
 
-    @for_each_model
+    @for_each(MODELS)
     def test_choices(self, path):
         """They share what was read of their prompt."""
         ask = {"prompt": text(9, 100), "max_tokens": 20, "sampling": {"temperature": 1.5, "seed": 40}, "ignore_eos": True}
@@ -168,7 +172,7 @@ class States(unittest.TestCase):
                              [(one[0][None], one[1]["logits_hash"]) for one in alone])
             d.close()
 
-    @for_each_model
+    @for_each(STATES)
     def test_full_cache(self, path):
         """Few pages and few states: some are parked and computed again, and the memory for states bounds who runs at once."""
         bodies = [{"prompt": text(i, 40), "max_tokens": 200, "ignore_eos": True, "speculation": "off"} for i in range(6)]
@@ -190,7 +194,31 @@ class States(unittest.TestCase):
         self.assertEqual(f.exception.name, "INVALID")
         self.assertIn(str(facts["state_bytes"]), str(f.exception))
 
-    @for_each_model
+    def test_source(self):
+        """A source is computed again when its answer was parked; a text for which there is no room is told so."""
+        path = path_of("t5")
+        bodies = [{"prompt": text(i, 40), "max_tokens": 200, "ignore_eos": True} for i in range(6)]
+        alone = self.alone(path, bodies)
+        d = self.daemon(path, parallel=4)
+        page = d.model()["kv"]["page_bytes"]
+        d.close()
+        d = self.daemon(path, parallel=4, kv_memory=12 * page)
+        self.check(d, bodies, alone)
+        self.assertGreater(d.model()["preemptions"], 0)
+        with self.assertRaises(c.Failure) as f:
+            d.all([{"prompt": text(1, 3000)}])
+        self.assertEqual(f.exception.name, "CONTEXT")
+        whole = {"tokens": [9, 8, 7, 6], "max_tokens": 5, "ignore_eos": True, "sampling": {"temperature": 0}}
+        (tokens, result), (again, _) = d.all([whole, {**whole, "tokens": [9, 8, 7, 6, 0]}])     # 0 begins answers
+        self.assertEqual((result["prompt_tokens"], tokens), ([9, 8, 7, 6, 0], again))
+        longer, _ = d.all([{**whole, "tokens": result["prompt_tokens"] + tokens[None][:2]}])[0]
+        self.assertEqual(longer[None][:3], tokens[None][2:])
+        for method, body in ((c.GENERATE, {"tokens": [0, 9]}), (c.EMBED, {"tokens": [[9]]}), (c.PERPLEXITY, {"tokens": [9] * 99})):
+            with self.assertRaises(c.Failure, msg=body) as f:
+                d.client.wait(d.client.request(method, {"model": path, **body}))
+            self.assertIn(f.exception.name, ("INVALID", "UNSUPPORTED"))
+
+    @for_each(MODELS)
     def test_worker_dies(self, path):
         ask = {"prompt": text(3, 60), "max_tokens": 400, "ignore_eos": True, "sampling": {"temperature": 0.8, "seed": 4}}
         alone = self.alone(path, [ask])

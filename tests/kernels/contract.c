@@ -431,7 +431,7 @@ static void check_poison(const struct vs_subject *s, int64_t token)
         const struct vs_source file = vs_source_memory(s->file.data, s->file.n);
         check(vs_backend_cpu.create(&s->graph, &config, &file, NULL, NULL, &backend, &err), &err, "create");
         const uint32_t page = 0, last = 1;
-        const struct vs_row rows[] = { { (uint32_t)token, 0, 0, NULL }, { (uint32_t)(token + 1), 1, 0, NULL } };
+        const struct vs_row rows[] = { { .token = (uint32_t)token }, { .token = (uint32_t)(token + 1), .position = 1 } };
         const struct vs_step job = { .rows = rows, .n_rows = 2, .pages = &page, .out = &last, .n_out = 1 };
         const float *logits;
         if (vs_backend_step(backend, &job, &logits, &err) != VS_E_FAULT)

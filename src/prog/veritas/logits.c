@@ -66,7 +66,7 @@ int vs_command_logits(const struct vs_args *args)
         rc = vs_output_commit(&sink.file, &err);
     if (rc != VS_OK)
         goto out;
-    uint64_t rows = (uint64_t)json_integer_value(json_object_get(result, "n_tokens"));
+    uint64_t rows = (uint64_t)json_integer_value(json_object_get(result, "n_rows"));
     uint64_t columns = (uint64_t)json_integer_value(json_object_get(result, "n_vocab"));
     if (rows > UINT32_MAX || columns > UINT32_MAX || rows * columns * 4 != sink.bytes)
         rc = vs_error_set(&err, VS_E_PROTOCOL, "%llu bytes of logits came for %llu x %llu numbers", (unsigned long long)sink.bytes,

@@ -256,6 +256,9 @@ static void look(struct vs_lane *l)
 {
     struct vs_work *w = l->work;
     w->kind->want(w, l->index, &l->want);
+    l->want.n_source = l->want.n ? vs_model_source(w->s->model, l->want.tokens, l->want.n) : 0;
+    if (l->want.n_source)                /* a beginning of a source is nothing that others could go on from */
+        l->want.n_shared = 0;
     if (l->text != l->want.text) {
         if (l->kv)
             vs_kv_truncate(l->kv, 0);
@@ -280,10 +283,11 @@ static void tell_sched(struct vs_lane *l)
     bool held_up = follows(l);
     l->sched.runnable = !held_up && !sink->is_full(sink->context);
     l->sched.decode = l->want.decode && length(l) + 1 >= l->want.n_known;
-    l->sched.whole = l->want.whole;
+    bool in_source = length(l) < l->want.n_source;
+    l->sched.whole = l->want.whole || in_source;
     l->sched.position = length(l);
-    l->sched.n_rows = l->want.n - length(l);
-    l->sched.n_outs = l->want.n_out < l->sched.n_rows ? l->want.n_out : l->sched.n_rows;
+    l->sched.n_rows = (in_source ? l->want.n_source : l->want.n) - length(l);
+    l->sched.n_outs = in_source ? 0 : l->want.n_out < l->sched.n_rows ? l->want.n_out : l->sched.n_rows;
     l->sched.need_pages = l->kv ? 0 : vs_pages_for(l->want.n);
     l->sched.held_pages = n_pages;
 }

@@ -39,6 +39,9 @@ static int open_model(struct work *w, const struct vs_files *parts, unsigned n_t
     if (rc == VS_OK && graph.output[VS_OUTPUT_LOGITS] == VS_NONE)
         rc = vs_error_set(err, VS_E_UNSUPPORTED, "a %s model writes no text; an imatrix is made of those that do",
                           graph.architecture);
+    if (rc == VS_OK && graph.n_source)
+        rc = vs_error_set(err, VS_E_UNSUPPORTED, "a %s model answers texts; an imatrix is made of those that go on with one",
+                          graph.architecture);
     config.context = ctx < graph.context ? ctx : graph.context;
     vs_graph_clear(&graph);
     if (rc == VS_OK && (rc = vs_tokenizer_create(vs_header_entries(w->header), &w->tokenizer, err)) == VS_E_NOT_FOUND)

@@ -4,8 +4,11 @@
 
 #include <string.h>
 
-/* A prompt is there to be continued: no token that ends a text, though a file may want one behind every text. */
-enum { PROMPT_FLAGS = VS_ENCODE_ADD_FIRST };
+/* A prompt is there to be continued: no token that ends a text, though a file may want one behind every text; a source is whole. */
+static unsigned prompt_flags(const struct vs_service *s)
+{
+    return vs_model_graph(s->model)->n_source ? VS_ENCODE_ADD_SPECIAL : VS_ENCODE_ADD_FIRST;
+}
 
 /* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
 static int from_messages(struct vs_service *s, const json_t *messages, const json_t *request, bool all_trusted,
@@ -16,7 +19,7 @@ static int from_messages(struct vs_service *s, const json_t *messages, const jso
     const struct vs_text_run whole = { ret_text->text.n, true };
     return r != VS_OK ? r : vs_tokenizer_encode(s->tokenizer, ret_text->text.data, ret_text->text.n,
                                                 all_trusted ? &whole : ret_text->runs, all_trusted ? 1 : ret_text->n_runs,
-                                                PROMPT_FLAGS, check, ret, err);
+                                                prompt_flags(s), check, ret, err);
 }
 
 /* The first of the keys that a request has, and not empty. */
@@ -61,11 +64,13 @@ static int read_prompt(struct vs_service *s, const json_t *request, struct vs_ch
                    : vs_error_set(err, VS_E_UNSUPPORTED, "the model has no chat template, so there is no place for %s%s", unused,
                                   has_system ? "; put it into the prompt" : "");
     if (!raw && !s->chat.n) {
-        *ret_notice = "the model has no chat template: the text is completed as it is";
+        if (!vs_model_graph(s->model)->n_source)         /* those answer without one */
+            *ret_notice = "the model has no chat template: the text is completed as it is";
         raw = true;
     }
     if (raw)
-        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, PROMPT_FLAGS, check, ret, err);
+        return vs_service_encode(s, json_string_value(prompt), json_string_length(prompt), special, prompt_flags(s), check, ret,
+                                 err);
     json_t *list = json_array();
     if (has_system)
         json_array_append_new(list, json_pack("{s:s, s:O}", "role", "system", "content", system));
@@ -178,6 +183,8 @@ int vs_prompt_read(struct vs_service *s, const json_t *request, struct vs_check 
     int r = read_prompt(s, request, check, ret, ret_style, ret_notice, err);
     if (r == VS_OK && !ret->n)
         r = vs_error_set(err, VS_E_INVALID, "the prompt is empty");
+    if (r == VS_OK)
+        r = vs_service_begin_answer(s, ret, err);
     if (r == VS_OK && ret->n >= context)
         r = vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu token%s and the context holds %u, one of them for the answer",
                          ret->n, ret->n == 1 ? "" : "s", context);

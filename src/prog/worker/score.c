@@ -77,7 +77,9 @@ static json_t *result_logits(struct vs_work *w)
 {
     struct score *c = (struct score *)w;
     json_t *ids = vs_ids_json(c->ids.id, c->ids.n, NULL);
-    return vs_service_tell_guess(w->s, json_pack("{s:I, s:I, s:o}", "n_tokens", (json_int_t)c->ids.n, "n_vocab",
+    uint32_t n_source = vs_model_source(w->s->model, c->ids.id, (uint32_t)c->ids.n);
+    return vs_service_tell_guess(w->s, json_pack("{s:I, s:I, s:I, s:o}", "n_tokens", (json_int_t)c->ids.n, "n_rows",
+                                                 (json_int_t)(c->ids.n - n_source), "n_vocab",
                                                  (json_int_t)vs_model_n_vocab(w->s->model), "tokens", ids));
 }
 
@@ -182,11 +184,14 @@ int vs_service_logits(struct vs_service *s, json_t *request, struct vs_sink *sin
     int r = create(&logits_kind, s, request, sink, false, &c, err);
     if (r != VS_OK)
         return r;
-    if (c->ids.n > vs_model_context(s->model)) {
+    r = vs_service_begin_answer(s, &c->ids, err);
+    if (r == VS_OK && c->ids.n > vs_model_context(s->model))
         r = vs_error_set(err, VS_E_CONTEXT, "%zu tokens do not fit into the context of %u", c->ids.n, vs_model_context(s->model));
+    if (r != VS_OK) {
         vs_work_free(&c->work);
         return r;
     }
+    c->done = vs_model_source(s->model, c->ids.id, (uint32_t)c->ids.n);      /* its rows give no logits */
     ret->work = &c->work;
     return VS_OK;
 }

@@ -87,6 +87,17 @@ int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err)
     return s->tokenizer ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "%s", s->no_tokenizer);
 }
 
+int vs_service_begin_answer(const struct vs_service *s, struct vs_ids *ids, struct vs_error *err)
+{
+    uint32_t n_source = vs_model_source(s->model, ids->id, (uint32_t)ids->n);
+    if (!vs_model_graph(s->model)->n_source || (n_source && n_source < ids->n))
+        return VS_OK;
+    if (!n_source)
+        return vs_error_set(err, VS_E_INVALID, "the tokens begin with %u, which begins an answer of this model: there is nothing "
+                            "that is answered", vs_model_graph(s->model)->start);
+    return vs_ids_add(ids, vs_model_graph(s->model)->start) == VS_OK ? VS_OK : vs_error_set(err, VS_E_NOMEM, "out of memory");
+}
+
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err)
 {
@@ -269,19 +280,20 @@ static const struct method {
     uint16_t type;
     bool needs_model, needs_digest, is_quick, needs_logits;
     int (*call)(struct vs_service *, json_t *, struct vs_sink *, struct vs_answer *, struct vs_error *);
+    bool no_source;                      /* not with a model that answers a source */
 } methods[] = {
-    { VS_MSG_GENERATE,   true,  true,  false, true,  vs_service_generate },
-    { VS_MSG_CHAT,       true,  true,  false, true,  vs_service_generate },
-    { VS_MSG_TOKENIZE,   false, false, true,  false, tokenize },
-    { VS_MSG_DETOKENIZE, false, false, true,  false, detokenize },
-    { VS_MSG_INSPECT,    false, false, false, false, inspect },
-    { VS_MSG_LOGITS,     true,  true,  false, true,  vs_service_logits },
-    { VS_MSG_PERPLEXITY, true,  true,  false, true,  vs_service_perplexity },
-    { VS_MSG_BENCH,      true,  true,  false, true,  vs_service_bench },
-    { VS_MSG_CONSTRAIN,  false, false, false, false, vs_service_constrain },
-    { VS_MSG_EMBED,      true,  true,  false, false, vs_service_embed },
-    { VS_MSG_RERANK,     true,  true,  false, false, vs_service_rerank },
-    { VS_MSG_VERIFY,     true,  true,  false, true,  vs_service_verify },
+    { VS_MSG_GENERATE,   true,  true,  false, true,  vs_service_generate, false },
+    { VS_MSG_CHAT,       true,  true,  false, true,  vs_service_generate, false },
+    { VS_MSG_TOKENIZE,   false, false, true,  false, tokenize, false },
+    { VS_MSG_DETOKENIZE, false, false, true,  false, detokenize, false },
+    { VS_MSG_INSPECT,    false, false, false, false, inspect, false },
+    { VS_MSG_LOGITS,     true,  true,  false, true,  vs_service_logits, false },
+    { VS_MSG_PERPLEXITY, true,  true,  false, true,  vs_service_perplexity, true },
+    { VS_MSG_BENCH,      true,  true,  false, true,  vs_service_bench, true },
+    { VS_MSG_CONSTRAIN,  false, false, false, false, vs_service_constrain, false },
+    { VS_MSG_EMBED,      true,  true,  false, false, vs_service_embed, true },
+    { VS_MSG_RERANK,     true,  true,  false, false, vs_service_rerank, true },
+    { VS_MSG_VERIFY,     true,  true,  false, true,  vs_service_verify, false },
 };
 
 static const struct method *method_find(uint16_t type)
@@ -336,6 +348,9 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
     if (m->needs_logits && vs_model_graph(s->model)->output[VS_OUTPUT_LOGITS] == VS_NONE)
         return vs_error_set(err, VS_E_UNSUPPORTED, "a %s model reads texts and can't write any: it answers embed and rerank",
                             vs_model_graph(s->model)->architecture);
+    if (m->no_source && vs_model_graph(s->model)->n_source)
+        return vs_error_set(err, VS_E_UNSUPPORTED, "a %s model answers a text: it has no perplexity, no speed at a given length "
+                            "and no vectors", vs_model_graph(s->model)->architecture);
     int r = vs_key_check_body(type, request, err);
     if (r == VS_OK)
         r = m->call(s, request, sink, ret, err);

@@ -47,6 +47,8 @@ const char *vs_service_guess(const struct vs_service *s);
 /* The result, with vs_service_guess as its notice when there is one. NULL stays NULL. */
 json_t *vs_service_tell_guess(const struct vs_service *s, json_t *result);
 int vs_service_need_tokenizer(const struct vs_service *s, struct vs_error *err);
+/* Of a model that answers a source: ids that are a source alone get the token behind them that begins the answer. */
+int vs_service_begin_answer(const struct vs_service *s, struct vs_ids *ids, struct vs_error *err);
 int vs_service_encode(const struct vs_service *s, const char *text, size_t n, bool special, unsigned flags,
                       struct vs_check *check, struct vs_ids *ids, struct vs_error *err);
 

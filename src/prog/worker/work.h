@@ -25,6 +25,7 @@ struct vs_want {
     /* so many of the first may be taken over from other sequences: nobody reads their logits */
     uint32_t n_shared;
     uint32_t n_known;                    /* so many of the first are certain; what follows is a draft */
+    uint32_t n_source;                   /* so many of the first are a source, in one step (vs_model_source); the batch sets it */
     uint32_t text;                       /* which text it is: another one begins a sequence anew */
     bool decode;                         /* no prompt: tokens that were made here */
     bool whole;                          /* all in one step */
