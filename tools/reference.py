@@ -94,7 +94,8 @@ PERIODS = {"gemma3n": 5, "plamo3": 8, "muse-glimmer": 4, "step35": 0, "gemma4": 
 TRAITS |= {
     "ernie4_5-moe": {"adjacent", "gating 1", "norm", "bias", "shared"},
     "granitemoe": {"adjacent", "scales", "gating 1", "norm", "shared"},
-    "qwen2moe": {"gating 1", "shared", "shared gate"}, "qwen3moe": {"qk", "gating 1", "norm"}, "olmoe": {"qk row", "gating 1"},
+    "qwen2moe": {"gating 1", "shared", "shared gate"}, "qwen3moe": {"qk", "gating 1", "norm"},
+    "grovemoe": {"qk", "gating 1", "norm", "adjugate"}, "olmoe": {"qk row", "gating 1"},
     "dots1": {"qk", "gating 1", "norm by key", "bias", "shared"}, "minimax-m2": {"qk row", "gating 2", "norm", "bias"},
     "hunyuan-moe": {"qk last", "gating 1", "norm", "shared"},
 }
@@ -419,19 +420,19 @@ class Model:
                 y += scale * (alpha / a.shape[0] if alpha else 1.0) * (x @ a.T @ b.T)
         return y
 
-    def expert(self, stem, e, x):
+    def expert(self, stem, e, x, end="exps"):
         """x times expert e's matrix, with its scale and bias."""
-        if stem + "_exps.weight" not in self.tensors:
+        if f"{stem}_{end}.weight" not in self.tensors:
             return self.linear(f"{stem}.{e}", x)
-        t = self.take(stem + "_exps.weight")
+        t = self.take(f"{stem}_{end}.weight")
         k, m, n = (int(v) for v in t.shape)
         if self.quantise_activations and t.tensor_type not in FLOAT_TYPES:
             x = int8_per_32(x)
         w = dequantize(np.ascontiguousarray(t.data.reshape(n, m, -1)[e]), t.tensor_type).astype(np.float64)
         y = x @ w.reshape(m, k).T
         for kind, join in (("scale", np.multiply), ("bias", np.add)):
-            if f"{stem}_exps.{kind}" in self.tensors:
-                y = join(y, self.weight(f"{stem}_exps.{kind}").reshape(n, -1)[e])
+            if f"{stem}_{end}.{kind}" in self.tensors:
+                y = join(y, self.weight(f"{stem}_{end}.{kind}").reshape(n, -1)[e])
         return y
 
     def has_experts(self, i):
@@ -487,6 +488,11 @@ class Model:
                 gate, up = (self.expert(blk + f"ffn_{s}", e, read[rows]) for s in ("gate", "up"))
             limit = self.limit("swiglu_clamp_exp", blk)
             y[rows] += w[rows, rank][:, None] * self.expert(blk + "ffn_down", e, self.joined(act, gate, up, limit))
+            if "adjugate" in self.traits:        # as its authors compute it; llama.cpp reads y here in place of x, by other weights
+                half = e // self.key("experts_per_group")
+                gate, up = (self.expert(blk + f"ffn_{s}", half, x[rows], "chexps") for s in ("gate", "up"))
+                y[rows] += w[rows, rank][:, None] * self.key("expert_group_scale") \
+                    * self.expert(blk + "ffn_down", half, act(gate) * up, "chexps")
         if read is not x:
             y = self.linear(blk + "ffn_latent_up", y)
         if "shared" in self.traits and blk + "ffn_up_shexp.weight" in self.tensors:

@@ -84,16 +84,22 @@ static float greatest_of(const float *x, size_t n)
     return most;
 }
 
+/* Those that the router knows of. */
+static uint32_t n_choices(const struct vs_experts *e)
+{
+    return e->n * e->each;
+}
+
 /* What the gating function makes of all logits; with VS_GATING_CHOSEN they stay what they are until some are chosen. */
 static void gate_all(const struct vs_experts *e, const float *logits, float *p)
 {
-    float most = greatest_of(logits, e->n);
-    for (uint32_t i = 0; i < e->n; i++)
+    float most = greatest_of(logits, n_choices(e));
+    for (uint32_t i = 0; i < n_choices(e); i++)
         p[i] = e->gating == VS_GATING_SOFTMAX ? vs_expf(logits[i] - most)
              : e->gating == VS_GATING_SIGMOID ? vs_sigmoidf(logits[i]) : logits[i];
     if (e->gating == VS_GATING_SOFTMAX) {
-        float sum = sum_of(p, e->n);
-        for (uint32_t i = 0; i < e->n; i++)
+        float sum = sum_of(p, n_choices(e));
+        for (uint32_t i = 0; i < n_choices(e); i++)
             p[i] /= sum;
     }
 }
@@ -157,12 +163,12 @@ static void route_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
 {
     const struct vs_mixture *m = mixture_of(c, in);
     const struct vs_experts *e = &m->of;
-    const float *logits = vs_cpu_at(c, in->x) + (size_t)row * e->n;
+    const float *logits = vs_cpu_at(c, in->x) + (size_t)row * n_choices(e);
     float *w = vs_cpu_at(c, m->route) + (size_t)row * 2 * e->n_used, p[VS_MAX_EXPERTS], score[VS_MAX_EXPERTS];
     uint32_t id[VS_MAX_EXPERTS];
     bool sound = true;
     gate_all(e, logits, p);
-    for (uint32_t i = 0; i < e->n; i++) {
+    for (uint32_t i = 0; i < n_choices(e); i++) {
         score[i] = e->weigh_input ? logits[i] : p[i];
         score[i] = m->choice_bias ? score[i] + m->choice_bias[i] : score[i];
         sound &= is_finite(logits[i]) && is_finite(score[i]);
@@ -170,11 +176,13 @@ static void route_row(const struct vs_cpu *c, const struct vs_instr *in, uint32_
     if (sound && e->n_groups)
         keep_best_groups(e, score);
     for (uint32_t k = 0; k < e->n_used; k++)
-        id[k] = sound ? take_best(score, e->n) : k;
+        id[k] = sound ? take_best(score, n_choices(e)) : k;
     if (sound)
         weigh(e, p, id, w);
     for (uint32_t k = 0; k < e->n_used && !sound; k++)
         w[k] = __builtin_nanf("");
+    for (uint32_t k = 0; k < e->n_used; k++)
+        id[k] /= e->each;
     memcpy(w + e->n_used, id, e->n_used * sizeof *id);
 }
 

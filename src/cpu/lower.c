@@ -864,7 +864,7 @@ static void lower_experts(struct lowering *l, const struct vs_node *n)
 
     struct vs_instr in = instr(VS_I_ROUTE, rows);
     in.experts = n->p.experts;
-    in.width = e->n;
+    in.width = e->n * e->each;
     in.x = touch(l, logits);
     in.y = m->route = f32_buffer(l, router->out);
     emit(l, in);

@@ -125,7 +125,8 @@ enum vs_gating {
 /* The feed-forward part of a layer as a choice of n: docs/NUMERICS.md, section 9, says what is computed. Expert e has the matrices
  * gate + e, up + e and down + e. */
 struct vs_experts {
-    uint32_t n, n_used;                  /* 1 <= n_used <= n <= VS_MAX_EXPERTS */
+    uint32_t n, n_used;                  /* 1 <= n_used <= n * each <= VS_MAX_EXPERTS */
+    uint32_t each;                       /* the router chooses of n * each; who is i there is expert i / each here */
     uint32_t n_in, width;                /* of the model and inside an expert */
     enum vs_gating gating;
     uint32_t n_groups, n_groups_used;    /* only experts of the best groups are chosen; 0: no groups; n_groups divides n */

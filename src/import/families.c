@@ -127,6 +127,8 @@ static const struct vs_family architectures[] = {
     { .name = "qwen2moe", .neox = true, .experts = { .gating = VS_GATING_SOFTMAX, .shared = true, .shared_gate = true } },
     { .name = "qwen3", .neox = true, .qk_norm = QK_HEAD },
     { .name = "qwen3moe", .neox = true, .qk_norm = QK_HEAD, .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES } },
+    { .name = "grovemoe", .neox = true, .qk_norm = QK_HEAD,
+      .experts = { .gating = VS_GATING_SOFTMAX, .normalise = NORM_YES, .adjugate = true } },
     { .name = "olmoe", .neox = true, .qk_norm = QK_ROW, .experts = { .gating = VS_GATING_SOFTMAX } },
     { .name = "dots1", .neox = true, .qk_norm = QK_HEAD,
       .experts = { .gating = VS_GATING_SOFTMAX, .any_gating = true, .normalise = NORM_BY_KEY, .scaled = true, .choice_bias = true,

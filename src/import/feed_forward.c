@@ -127,13 +127,40 @@ static uint32_t normed_router(struct vs_builder *b, uint32_t h, int i, uint32_t 
     return vs_gb_node(b, logits, n);
 }
 
+/* GroveMoE's: so many experts that follow each other have one more in common, which all that were chosen of them pass by their
+ * weights. Routed as they are, from `logits`. */
+static uint32_t adjugates(struct vs_builder *b, uint32_t x, uint32_t logits, struct vs_experts e, uint32_t il)
+{
+    char key[128];
+    int i = (int)il;
+    uint32_t all = e.n;
+    e.each = vs_gb_get_u32(b, "experts_per_group", -1, 1, b->n_experts);
+    e.scale *= (float)vs_gb_get_float(b, "expert_group_scale", 0, 0, 1e6);
+    e.width = vs_gb_get_u32(b, "expert_chunk_feed_forward_length", b->head_dim, 1, MAX_WIDTH);
+    if (b->status == VS_OK && !vs_gb_has_key(b, "expert_group_scale"))
+        vs_gb_fail(b, VS_E_MALFORMED, "is missing", vs_gb_key_of(b, "expert_group_scale", key));
+    if (b->status == VS_OK && all % e.each)
+        vs_gb_fail(b, VS_E_MALFORMED, "does not divide expert_count", vs_gb_key_of(b, "experts_per_group", key));
+    if (b->status != VS_OK)
+        return VS_NONE;
+    e.n = all / e.each;
+    e.gate = vs_gb_expert_matrices(b, i, "ffn_gate", "chexps", e.n, e.n_in, vs_gb_whole(e.width));
+    e.up = vs_gb_expert_matrices(b, i, "ffn_up", "chexps", e.n, e.n_in, vs_gb_whole(e.width));
+    e.down = vs_gb_expert_matrices(b, i, "ffn_down", "chexps", e.n, e.width, vs_gb_whole(e.n_in));
+    e.gate_bias = e.up_bias = e.down_bias = e.gate_scale = e.up_scale = e.down_scale = VS_NONE;
+    struct vs_node route = vs_gb_base(VS_OP_ROUTE, logits), n = vs_gb_base(VS_OP_EXPERTS, x);
+    n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
+    n.in[1] = vs_gb_node(b, route, 2 * e.n_used);
+    return vs_gb_node(b, n, e.n_in);
+}
+
 /* What all experts of a layer make of x; the router reads `from`. */
 static uint32_t experts(struct vs_builder *b, uint32_t x, uint32_t from, uint32_t il)
 {
     const struct vs_choice *a = &b->arch->experts;
     int i = (int)il;
     uint32_t n_in = b->expert_row;
-    struct vs_experts e = { .n = b->n_experts, .n_in = n_in, .activation = b->activation, .choice_bias = VS_NONE,
+    struct vs_experts e = { .n = b->n_experts, .each = 1, .n_in = n_in, .activation = b->activation, .choice_bias = VS_NONE,
                             .gate = VS_NONE, .gate_bias = VS_NONE, .gate_scale = VS_NONE };
     read_choice(b, &e, il);
     e.width = expert_width(b, il);
@@ -151,10 +178,11 @@ static uint32_t experts(struct vs_builder *b, uint32_t x, uint32_t from, uint32_
     bool fused = vs_gb_is_there(b, i, "ffn_gate_up_exps.weight");
     const char *gate = fused ? "ffn_gate_up" : "ffn_gate", *up = fused ? "ffn_gate_up" : "ffn_up";
     if (!b->arch->no_gate)
-        e.gate = vs_gb_expert_matrices(b, i, gate, n_in,
+        e.gate = vs_gb_expert_matrices(b, i, gate, "exps", e.n, n_in,
                                        fused ? (struct vs_part){ 0, e.width, 2 * e.width } : vs_gb_whole(e.width));
-    e.up = vs_gb_expert_matrices(b, i, up, n_in, fused ? (struct vs_part){ e.width, e.width, 2 * e.width } : vs_gb_whole(e.width));
-    e.down = vs_gb_expert_matrices(b, i, "ffn_down", e.width, vs_gb_whole(n_in));
+    e.up = vs_gb_expert_matrices(b, i, up, "exps", e.n, n_in,
+                                 fused ? (struct vs_part){ e.width, e.width, 2 * e.width } : vs_gb_whole(e.width));
+    e.down = vs_gb_expert_matrices(b, i, "ffn_down", "exps", e.n, e.width, vs_gb_whole(n_in));
     if (!b->arch->no_gate) {
         e.gate_bias = vs_gb_expert_vector(b, i, "ffn_gate_exps.bias", e.width);
         e.gate_scale = vs_gb_expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_gate_exps.scale", 0);
@@ -167,6 +195,7 @@ static uint32_t experts(struct vs_builder *b, uint32_t x, uint32_t from, uint32_
     n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
     n.in[1] = vs_gb_node(b, route, 2 * e.n_used);
     uint32_t o = vs_gb_node(b, n, n_in);
+    o = a->adjugate ? vs_gb_sum(b, o, adjugates(b, x, route.in[0], e, il)) : o;
     return n_in == b->n_embd ? o : vs_gb_linear(b, o, i, "ffn_latent_up", n_in, b->n_embd);
 }
 

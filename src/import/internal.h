@@ -50,6 +50,7 @@ struct vs_choice {
     bool own_norms;                     /* Gemma's: dense part and experts stand side by side behind norms of their own */
     const char *norm;                   /* experts read the layer's input behind this norm; before them comes a dense part as wide
                                          * as the model */
+    bool adjugate;                      /* experts_per_group of them share a smaller one, which counts expert_group_scale times */
     bool narrow;                        /* moe_latent_size counts: experts work on a narrower row, ffn_latent_down's */
 };
 
@@ -255,9 +256,10 @@ uint32_t vs_gb_vector_of_rows(struct vs_builder *b, int layer, const char *suffi
 bool vs_gb_is_deep(const struct vs_builder *b, int layer, const char *suffix);
 /* The same from a tensor [n_cols, 1, n_rows]. */
 uint32_t vs_gb_deep_vector(struct vs_builder *b, int layer, const char *suffix, uint32_t n_cols, uint32_t n_rows);
-/* The matrices of all experts, one after the other in the graph, as the index of the first: STEM_exps.weight, or STEM.E.weight for
+/* The matrices of n experts, one after the other in the graph, as the index of the first: STEM_END.weight, or STEM.E.weight for
  * each, as the first files had them. */
-uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem, uint32_t n_in, struct vs_part out);
+uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem, const char *end, uint32_t n, uint32_t n_in,
+                               struct vs_part out);
 /* The n matrices of NAME, one after the other in the graph, as the index of the first: [n_in, n_out, n], or (the first files)
  * [n_in, n_out * n]. */
 uint32_t vs_gb_head_matrices(struct vs_builder *b, int layer, const char *suffix, uint32_t n, uint32_t n_in, uint32_t n_out);

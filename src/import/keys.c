@@ -21,7 +21,7 @@ struct known {
 #define EXPERTS "llama mistral3 ernie4_5-moe granitemoe qwen2moe qwen3moe olmoe dots1 minimax-m2 hunyuan-moe bailingmoe " \
                 "bailingmoe2 glm4moe hy_v3 exaone-moe afmoe gpt-oss lfm2moe qwen3next qwen35moe granitehybrid " \
                 "nemotron_h_moe deepseek llama4 arctic jamba step35 cohere2moe grok phimoe smallthinker mellum granite_swa " \
-                "dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT
+                "grovemoe dbrx mimo2 laguna qwen3vlmoe nomic-bert-moe gemma4 " LATENT
 #define LATENT "deepseek2 mistral4 deepseek32 glm-dsa kimi-linear minicpm3 plm"
 #define WINDOWS "gemma2 gemma3 olmo2 exaone4 phi3 cohere2 lfm2 lfm2moe exaone-moe afmoe gpt-oss modern-bert gemma-embedding " \
                 "llama4 cohere2moe smallthinker mellum granite_swa mimo2 laguna spark2_5 gemma4 gemma3n step35 plamo3 " \
@@ -169,6 +169,12 @@ static const struct known known[] = {
 
     /* experts and other kinds of layers */
     { "moe_latent_size", "nemotron_h_moe", READ, { 0 }, NULL },
+    { "experts_per_group", "grovemoe", READ, { 0 }, NULL },
+    { "experts_per_group", NULL, NEUTRAL, { 0, 0 }, "experts that others share" },
+    { "expert_group_scale", "grovemoe", READ, { 0 }, NULL },
+    { "expert_group_scale", NULL, NEUTRAL, { 0, 0 }, "experts that others share" },
+    { "expert_chunk_feed_forward_length", "grovemoe", READ, { 0 }, NULL },
+    { "expert_chunk_feed_forward_length", NULL, HARMLESS, { 0 }, "the width of those" },
     { "expert_count", EXPERTS, READ, { 0 }, NULL },
     { "expert_used_count", EXPERTS, READ, { 0 }, NULL },
     { "expert_shared_count", EXPERTS, READ, { 0 }, NULL },

@@ -141,13 +141,14 @@ uint32_t vs_gb_deep_vector(struct vs_builder *b, int layer, const char *suffix, 
     return *made_of(b, t) = vs_graph_tensor(b->g, &g);
 }
 
-uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem, uint32_t n_in, struct vs_part out)
+uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem, const char *end, uint32_t n, uint32_t n_in,
+                               struct vs_part out)
 {
     char name[64], suffix[48], what[160];
     uint32_t first = VS_NONE;
-    snprintf(suffix, sizeof suffix, "%s_exps.weight", stem);
+    snprintf(suffix, sizeof suffix, "%s_%s.weight", stem, end);
     const struct vs_gguf_tensor *t = vs_gguf_tensor(b->file, vs_gb_tensor_name(b, name, layer, suffix));
-    for (uint32_t e = 0; !t && e < b->n_experts && b->status == VS_OK; e++) {
+    for (uint32_t e = 0; !t && e < n && b->status == VS_OK; e++) {
         char old[48];
         snprintf(old, sizeof old, "%s.%u.weight", stem, e);
         if (e == 0 && !vs_gb_is_there(b, layer, old))
@@ -157,12 +158,12 @@ uint32_t vs_gb_expert_matrices(struct vs_builder *b, int layer, const char *stem
     }
     if (!t || b->status != VS_OK)
         return first;
-    if (t->ne[0] != n_in || t->ne[1] != out.all || t->ne[2] != b->n_experts || t->ne[3] != 1) {
+    if (t->ne[0] != n_in || t->ne[1] != out.all || t->ne[2] != n || t->ne[3] != 1) {
         snprintf(what, sizeof what, "tensor is %llu x %llu x %llu, must be %u x %u x %u", (unsigned long long)t->ne[0],
-                 (unsigned long long)t->ne[1], (unsigned long long)t->ne[2], n_in, out.all, b->n_experts);
+                 (unsigned long long)t->ne[1], (unsigned long long)t->ne[2], n_in, out.all, n);
         vs_gb_fail(b, VS_E_MALFORMED, what, name);
     }
-    for (uint32_t e = 0; e < b->n_experts && b->status == VS_OK && is_computable(b, t, name); e++) {
+    for (uint32_t e = 0; e < n && b->status == VS_OK && is_computable(b, t, name); e++) {
         struct vs_tensor g = slice_of(t, e, out);
         uint32_t at = vs_graph_tensor(b->g, &g);
         *made_of(b, t) = first = e ? first : at;

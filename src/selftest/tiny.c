@@ -59,6 +59,7 @@ static const struct family {
     bool streams;                       /* all that gemma3n alone has */
     bool t5;                            /* names of its own, a bias of scores by the buckets of distances in the first layer */
     bool decoder;                       /* behind the encoder's layers stand as many of a decoder, which attend to it too */
+    bool adjugate;                      /* two experts share a third one, half as wide */
     bool input_experts;                 /* experts read the layer's input behind a norm; beside them is a dense part */
     bool grouped;                       /* DeltaNet: beta and time steps are one matrix, by heads of keys */
     enum mixer mixer;
@@ -156,6 +157,7 @@ static const struct family {
     { .name = "qwen2moe", .qkv_bias = true, .shared_gate = true },
     { .name = "qwen3", .head_norms = true },
     { .name = "qwen3moe", .head_norms = true },
+    { .name = "grovemoe", .head_norms = true, .adjugate = true },
     { .name = "olmoe", .row_norms = true },
     { .name = "dots1", .head_norms = true },
     { .name = "bailingmoe", .choice_keys = true },
@@ -541,6 +543,11 @@ void vs_tiny_metadata(const struct vs_tiny *t, struct vs_tiny_head *h)
             vs_tiny_kv_bool(h, "%s.expert_weights_norm", true);
             kv_f32(h, "%s.expert_weights_scale", 2.5);
         }
+        if (family_of(t)->adjugate) {
+            vs_tiny_kv_u32(h, "%s.experts_per_group", 2);
+            kv_f32(h, "%s.expert_group_scale", 0.5);
+            vs_tiny_kv_u32(h, "%s.expert_chunk_feed_forward_length", t->expert_ff / 2);
+        }
         if (family_of(t)->expert_period)
             vs_tiny_kv_u32(h, "%s.moe_every_n_layers", family_of(t)->expert_period);
         if (t->expert_step > 1 || family_of(t)->says_step)
@@ -684,6 +691,18 @@ static void list_short_convolution(struct model *m, int i)
     add_linear(m, n, n, 0, "shortconv.out_proj", i);
 }
 
+/* Matrices of n experts: STEM_END. */
+static void add_matrices(struct model *m, uint64_t n, uint64_t n_in, uint64_t n_out, const char *stem, const char *end, int layer)
+{
+    char name[48];
+    snprintf(name, sizeof name, "%s_%s", stem, end);
+    add_matrix(m, m->t->type, n_in, n_out, name, layer);
+    if (m->status == VS_OK) {
+        m->tensor[m->n - 1].ne[2] = n;
+        m->tensor[m->n - 1].n_dims = 3;
+    }
+}
+
 /* The matrices of all experts: STEM_exps, or STEM.E for each. */
 static void add_experts(struct model *m, uint64_t n_in, uint64_t n_out, float bias, const char *stem, int layer)
 {
@@ -696,11 +715,7 @@ static void add_experts(struct model *m, uint64_t n_in, uint64_t n_out, float bi
     if (t->expert_files == 2)
         return;
     snprintf(name, sizeof name, "%s_exps", stem);
-    add_matrix(m, t->type, n_in, n_out, name, layer);
-    if (m->status == VS_OK) {
-        m->tensor[m->n - 1].ne[2] = t->experts;
-        m->tensor[m->n - 1].n_dims = 3;
-    }
+    add_matrices(m, t->experts, n_in, n_out, stem, "exps", layer);
     if (bias > 0)
         add_tensor(m, "F32", n_out, t->experts, 0, bias, "blk.%d.%s.bias", layer, name);
     if (t->scales)
@@ -729,6 +744,11 @@ static void list_experts(struct model *m, int i)
         add_experts(m, t->expert_row, t->expert_ff, b, "ffn_up", i);
     }
     add_experts(m, t->expert_ff, t->expert_row, b, "ffn_down", i);
+    if (family_of(t)->adjugate) {
+        add_matrices(m, t->experts / 2, t->embd, t->expert_ff / 2, "ffn_gate", "chexps", i);
+        add_matrices(m, t->experts / 2, t->embd, t->expert_ff / 2, "ffn_up", "chexps", i);
+        add_matrices(m, t->experts / 2, t->expert_ff / 2, t->embd, "ffn_down", "chexps", i);
+    }
     if (!t->shared_ff)
         return;
     if (gate && !family_of(t)->shared_fused_up)

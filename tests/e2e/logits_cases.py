@@ -197,6 +197,8 @@ KEYS |= {
     "qwen2moe": "--arch qwen2moe --shared-ff 64 " + MOE,
     "qwen3moe": "--arch qwen3moe " + MOE,
     "qwen3moe-scales": "--arch qwen3moe --scales --biases --expert-ff 40 " + MOE,
+    "grovemoe": "--arch grovemoe " + MOE,
+    "grovemoe-five": "--arch grovemoe --expert-ff 64 --experts-used 5 " + MOE.replace("--experts-used 3 --expert-ff 48", ""),
     "qwen3moe-all-used": "--arch qwen3moe --experts 3 " + MOE.replace("--experts 8", ""),
     "olmoe": "--arch olmoe " + MOE,
     "granitemoe-no-rope": "--arch granitemoe " + MOE + "--key .rope.scaling.finetuned=bool:0",
