@@ -172,6 +172,8 @@ static int read_window(struct comparison *c, struct side *side, vs_session_take 
         *err = c->err;
         rc = err->code;
     }
+    if (rc == VS_OK && (size_t)json_integer_value(json_object_get(result, "n_rows")) != c->ctx)
+        rc = vs_error_set(err, VS_E_UNSUPPORTED, "a model that answers a text has no predictions of the text itself to compare");
     if (rc == VS_OK && (c->at != c->ctx || c->have != 0
                         || (size_t)json_integer_value(json_object_get(result, "n_vocab")) != c->n_vocab))
         rc = vs_error_set(err, VS_E_INVALID, "the models have not the same vocabulary, so their predictions can't be compared");
