@@ -12,6 +12,9 @@
  * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are
  * made signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step. So are values of lists that are
  * larger than 16, as codes up to 107 * 127 * 2 = 27178.
+ *
+ * Classes whose codes take work are unpacked for many columns: 512 k of a panel at a time, for 64 columns, as they are, a byte
+ * each, with their scales as floats (figures: bench/results/types-2026-11-30-xeon.md). The arithmetic is the same.
  */
 #ifndef VS_CPU_MATMUL_BODY_AVX2_H
 #define VS_CPU_MATMUL_BODY_AVX2_H
@@ -179,9 +182,71 @@ INLINE __m256 min8(const enum vs_matrix_class cls, const uint8_t *super, const i
     return _mm256_mul_ps(m, u8x8(super + 192 + 16 * run + 8 * half));
 }
 
+/* ---- many columns: what of a panel is unpacked ---- */
+
+enum { CHUNK_RUNS = 16 };
+
+struct chunk {
+    _Alignas(64) uint8_t code[CHUNK_RUNS][8][64];
+    float scale[CHUNK_RUNS][2][16], min[CHUNK_RUNS][2][16];      /* the second of each with per16 */
+};
+
+/* Whether unpacking pays: where a code takes more than a shift and an and, and where a run has two scales. */
+INLINE bool is_unpacked(const enum vs_matrix_class cls)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    return l.per16 || ((l.has_list || l.top_bits == 2) && !l.has_min);
+}
+
+/* The next `runs` runs of a panel, which begin with a superblock. */
+INLINE void unpack(const enum vs_matrix_class cls, const uint8_t *super, const int runs, size_t ahead, const __m256i list,
+                   struct chunk *ret)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    const int each = l.block_len / 32, parts = l.per16 ? 2 : 1;
+    for (int at = 0; at < runs; at += each, super += l.super_bytes)
+        for (int run = 0; run < each; run++) {
+            vs_prefetch_weights(super + run * l.step, ahead, run + 1 < each ? l.step : l.super_bytes - run * l.step);
+            for (int half = 0; half < 2; half++) {
+                for (int g = 0; g < 8; g++)
+                    _mm256_store_si256((__m256i *)(void *)(ret->code[at + run][g] + 32 * half),
+                                       codes(l, super + l.header + run * l.step + 32 * half, g, list));
+                for (int i = 0; i < parts; i++)
+                    _mm256_storeu_ps(ret->scale[at + run][i] + 8 * half, scale8(cls, super, half, run, i));
+                for (int i = 0; i < parts && l.has_min; i++)
+                    _mm256_storeu_ps(ret->min[at + run][i] + 8 * half, min8(cls, super, half, run, i));
+            }
+        }
+}
+
+/* ---- one run ---- */
+
+/* A run of a panel, for rows from 8 * half on: where it lies in its superblock, or (chunk not NULL, a constant) in the chunk. */
+struct place { const uint8_t *super; const struct chunk *chunk; int run, half; };
+
+INLINE __m256i codes_at(const enum vs_matrix_class cls, const struct place p, const bool unpacked, const int h, const int g,
+                        const __m256i list)
+{
+    const struct traits t = traits_of(cls);
+    if (unpacked)
+        return load(p.chunk->code[p.run][g] + 32 * (p.half + h));
+    return codes(vs_class_layout(cls), p.super + t.header + p.run * t.step + 32 * (p.half + h), g, list);
+}
+
+INLINE __m256 scale_at(const enum vs_matrix_class cls, const struct place p, const bool unpacked, const int h, const int i)
+{
+    return unpacked ? _mm256_loadu_ps(p.chunk->scale[p.run][i] + 8 * (p.half + h)) : scale8(cls, p.super, p.half + h, p.run, i);
+}
+
+INLINE __m256 min_at(const enum vs_matrix_class cls, const struct place p, const bool unpacked, const int h, const int i)
+{
+    return unpacked ? _mm256_loadu_ps(p.chunk->min[p.run][i] + 8 * (p.half + h)) : min8(cls, p.super, p.half + h, p.run, i);
+}
+
 /* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
-INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int from, const int steps, const int halves,
-                 const int nc, const bool high, const __m256i list, const struct vs_act *x, __m256 ret[2][MAX_COLUMNS])
+INLINE void dots(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int from, const int steps,
+                 const int halves, const int nc, const bool high, const __m256i list, const struct vs_act *x,
+                 __m256 ret[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const __m256i ones = _mm256_set1_epi16(1);
@@ -198,7 +263,7 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
     }
     for (int g = from; g < from + steps; g++)
         for (int h = 0; h < halves; h++) {
-            __m256i w = codes(vs_class_layout(cls), at + 32 * h, g, list);
+            __m256i w = codes_at(cls, at, unpacked, h, g, list);
             if (VNNI) {
                 for (int c = 0; c < nc; c++)
                     acc[h][c] = VS_DPBUSD(acc[h][c], w, word(x[c].q + 4 * g));
@@ -238,43 +303,42 @@ INLINE void dots(const enum vs_matrix_class cls, const uint8_t *at, const int fr
 }
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
-INLINE void run32(const enum vs_matrix_class cls, const uint8_t *super, const int run, const int half, const int halves,
+INLINE void run32(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int halves,
                   const int nc, const bool high, const __m256i list, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
     const int pair = high ? 2 : 1, chains = nc / pair;
-    const uint8_t *at = super + t.header + run * t.step + 32 * half;
     __m256 sum[2][MAX_COLUMNS];
     if (t.per16) {
         __m256 first[2][MAX_COLUMNS];
-        dots(cls, at, 0, 4, halves, nc, high, list, x, first);
+        dots(cls, at, unpacked, 0, 4, halves, nc, high, list, x, first);
         for (int h = 0; h < halves; h++) {
-            __m256 s = scale8(cls, super, half + h, run, 0);
+            __m256 s = scale_at(cls, at, unpacked, h, 0);
             for (int c = 0; c < chains; c++)
                 first[h][c] = _mm256_mul_ps(first[h][c], s);
         }
-        dots(cls, at, 4, 4, halves, nc, high, list, x, sum);
+        dots(cls, at, unpacked, 4, 4, halves, nc, high, list, x, sum);
         for (int h = 0; h < halves; h++) {
-            __m256 s = scale8(cls, super, half + h, run, 1);
+            __m256 s = scale_at(cls, at, unpacked, h, 1);
             for (int c = 0; c < chains; c++) {
                 __m256 v = _mm256_fmadd_ps(sum[h][c], s, first[h][c]);
                 acc[h][c] = _mm256_fmadd_ps(v, _mm256_broadcast_ss(&x[c * pair].d), acc[h][c]);
             }
             for (int i = 0; i < 2 && t.has_min; i++) {
-                __m256 m = min8(cls, super, half + h, run, i);
+                __m256 m = min_at(cls, at, unpacked, h, i);
                 for (int c = 0; c < chains; c++)
                     acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].dsh[i]), acc[h][c]);
             }
         }
         return;
     }
-    dots(cls, at, 0, 8, halves, nc, high, list, x, sum);
+    dots(cls, at, unpacked, 0, 8, halves, nc, high, list, x, sum);
     for (int h = 0; h < halves; h++) {
-        __m256 s = scale8(cls, super, half + h, run, 0);
+        __m256 s = scale_at(cls, at, unpacked, h, 0);
         for (int c = 0; c < chains; c++)
             acc[h][c] = _mm256_fmadd_ps(sum[h][c], _mm256_mul_ps(s, _mm256_broadcast_ss(&x[c * pair].d)), acc[h][c]);
         if (t.has_min) {
-            __m256 m = min8(cls, super, half + h, run, 0);
+            __m256 m = min_at(cls, at, unpacked, h, 0);
             for (int c = 0; c < chains; c++)
                 acc[h][c] = _mm256_fmadd_ps(m, _mm256_broadcast_ss(&x[c * pair].ds), acc[h][c]);
         }
@@ -328,15 +392,78 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
             for (int run = 0; run < runs; run++, at += width) {
                 if (half == 0)           /* the other half lies in the same lines */
                     vs_prefetch_weights(super + run * t.step, ahead, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step);
-                run32(cls, super, run, half, halves, nc, high, list, at, acc);
+                run32(cls, (struct place){ super, NULL, run, half }, false, halves, nc, high, list, at, acc);
             }
         finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
+    }
+}
+
+/* ---- many columns: their chains ---- */
+
+/* Continues the chains of nc columns over all runs of a chunk; a run of x is `width` blocks. */
+INLINE void chunk_tile(const enum vs_matrix_class cls, const struct chunk *chunk, const int runs, const struct vs_act *x,
+                       size_t width, const int halves, const int nc, const bool high, float (*chain)[16])
+{
+    const int chains = high ? nc / 2 : nc;
+    for (int half = 0; half < 2; half += halves) {
+        __m256 acc[2][MAX_COLUMNS];
+        for (int h = 0; h < halves; h++)
+            for (int c = 0; c < chains; c++)
+                acc[h][c] = _mm256_loadu_ps(chain[c] + 8 * (half + h));
+        const struct vs_act *at = x;
+        for (int run = 0; run < runs; run++, at += width)
+            run32(cls, (struct place){ NULL, chunk, run, half }, true, halves, nc, high, _mm256_setzero_si256(), at, acc);
+        for (int h = 0; h < halves; h++)
+            for (int c = 0; c < chains; c++)
+                _mm256_storeu_ps(chain[c] + 8 * (half + h), acc[h][c]);
+    }
+}
+
+/* Panel p for n columns from `first` on, up to VS_MANY_ROWS; both count rows of activations. */
+INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t p, size_t first, size_t n,
+                         const bool high)
+{
+    const struct traits t = traits_of(cls);
+    const size_t n_blocks = m->w->n_cols / 32, super_len = (size_t)t.super_len, ahead = vs_bytes_ahead(cls, m, first, MAX_COLUMNS);
+    const __m256i list = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
+    const uint8_t *panel = m->w->data + p * vs_matrix_panel_bytes(m->w);
+    _Alignas(64) float chain[VS_MANY_ROWS][16];
+    struct chunk chunk;
+    memset(chain, 0, n * sizeof *chain);
+    for (size_t b = 0, runs; b < n_blocks; b += runs) {
+        runs = n_blocks - b < CHUNK_RUNS ? n_blocks - b : CHUNK_RUNS;
+        unpack(cls, panel + b * 32 / super_len * (size_t)t.super_bytes, (int)runs, ahead, list, &chunk);
+        for (size_t i = 0; i < n; i += VS_ACT_ROWS) {
+            size_t width = vs_act_width(first + n, first + i), c = 0;
+            const struct vs_act *x = m->x + vs_act_index(n_blocks, first + i) + b * width;
+            float (*of)[16] = chain + (high ? i / 2 : i);
+            for (; c + 4 <= width; c += 4)
+                chunk_tile(cls, &chunk, (int)runs, x + c, width, 1, 4, high, of + (high ? c / 2 : c));
+            if (!high && width - c == 3)
+                chunk_tile(cls, &chunk, (int)runs, x + c, width, 1, 3, false, of + c);
+            else if (width - c == 2)
+                chunk_tile(cls, &chunk, (int)runs, x + c, width, 2, 2, high, of + (high ? c / 2 : c));
+            else if (!high && width - c == 1)
+                chunk_tile(cls, &chunk, (int)runs, x + c, width, 2, 1, false, of + c);
+        }
+    }
+    for (size_t i = 0; i < (high ? n / 2 : n); i++) {
+        __m256 v[2][MAX_COLUMNS];
+        v[0][0] = _mm256_load_ps(chain[i]);
+        v[1][0] = _mm256_load_ps(chain[i] + 8);
+        finish(m, p * VS_PANEL_ROWS, (high ? first / 2 : first) + i, 2, 1, v);
     }
 }
 
 INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
 {
     size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
+    if (is_unpacked(cls) && n > VS_ACT_ROWS) {
+        for (size_t first = 0; first < n; first += VS_MANY_ROWS)
+            for (size_t p = begin; p < end; p++)
+                many_columns(cls, m, p, first, n - first < VS_MANY_ROWS ? n - first : VS_MANY_ROWS, high);
+        return;
+    }
     for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
         size_t width = vs_act_width(n, first);
         const struct vs_act *x = m->x + vs_act_index(n_blocks, first);
