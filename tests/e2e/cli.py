@@ -850,7 +850,7 @@ class Endings(Case):
     """Where answers and messages go, and what happens when they can't."""
     answers = dict(generate=generate, status=lambda r: [complete(server="fake", uptime_ms=1000, sandbox={}, clients=[], models=[])],
                    perplexity=lambda r: [complete(perplexity=12.5, n_tokens=510, nll=3.0)],
-                   logits=lambda r: [("data", struct.pack("<3f", 1, 2, 3)), complete(n_tokens=1, n_vocab=3, tokens=[1])])
+                   logits=lambda r: [("data", struct.pack("<3f", 1, 2, 3)), complete(n_tokens=1, n_rows=1, n_vocab=3, tokens=[1])])
     writers = (["help"], ["help", "run", "--man"], ["help", "--completion", "zsh"], ["--help"], ["run", "--help"], ["version"],
                ["version", "--json"],
                ["run", "-m", "name", "x"], ["run", "-m", "name", "--json", "x"], ["ps"], ["ps", "--json"], ["models", "list"],
@@ -960,7 +960,7 @@ class Rest(Case):
     def test_logits_npy(self):
         rows = struct.pack("<6f", *range(6))
         self.daemon.answers["logits"] = lambda r: [("data", rows[:10]), ("data", rows[10:]),
-                                                   complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
+                                                   complete(n_tokens=2, n_rows=2, n_vocab=3, tokens=[1, 2])]
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy")
         self.assertEqual(self.daemon.requests[-1][1], dict(model="name", tokens=[1, 2]))
         with open(self.dir + "/o.npy", "rb") as f:
@@ -970,7 +970,7 @@ class Rest(Case):
         self.assertEqual((10 + length) % 64, 0)
         self.assertEqual(eval(data[10:10 + length]), dict(descr="<f4", fortran_order=False, shape=(2, 3)))
         self.assertEqual(data[10 + length:], rows)
-        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=3, n_vocab=3)]
+        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=3, n_rows=3, n_vocab=3)]
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/p.npy", status=1)
         self.assertFalse(os.path.exists(self.dir + "/p.npy"))
         self.daemon.answers["logits"] = lambda r: [error("BUSY", "later")]
@@ -979,7 +979,7 @@ class Rest(Case):
         self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", self.dir + "/o.npy", status=5)
         with open(self.dir + "/o.npy", "rb") as f:
             self.assertEqual(f.read(), data)        # what was there before stays until there is something better
-        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=2, n_vocab=3, tokens=[1, 2])]
+        self.daemon.answers["logits"] = lambda r: [("data", rows), complete(n_tokens=2, n_rows=2, n_vocab=3, tokens=[1, 2])]
         done = subprocess.run([VERITAS, "logits", "-m", "name", "--tokens", "1,2", "-o", "-"], env=self.env, capture_output=True)
         self.assertEqual((done.returncode, done.stdout), (0, data), done.stderr)
         self.assertIn("standard output", self.run_it("logits", "-m", "name", "--tokens", "1,2", "-o", "-", "--json", status=2)[1])
