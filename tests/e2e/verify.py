@@ -59,9 +59,10 @@ def verify(receipt, *args):
 class Answers:
     """Answers of a daemon, and their logits."""
 
-    def __init__(self, path, **settings):
+    def __init__(self, path, prompt=PROMPT, n_source=0, **settings):
+        """n_source: so many tokens have no logits."""
         self.serve, ours = private_daemon(BIN + "/veritas", 120, stderr=subprocess.DEVNULL)
-        self.client, self.path = c.Client(sock=ours), path
+        self.client, self.path, self.prompt, self.n_source = c.Client(sock=ours), path, prompt, n_source
         facts = self.client.load_path(path, settings=settings)["facts"]
         self.n_ctx = facts["context"]
 
@@ -74,11 +75,12 @@ class Answers:
         for e in self.client.events(self.client.request(c.LOGITS, {"model": self.path, "tokens": tokens})):
             data += e.data if e.kind == c.DATA else b""
         values = array.array("f", data)
-        return [values[i * VOCAB:(i + 1) * VOCAB].tolist() for i in range(first, len(tokens))]
+        assert len(values) == (len(tokens) - self.n_source) * VOCAB
+        return [values[i * VOCAB:(i + 1) * VOCAB].tolist() for i in range(first - self.n_source, len(tokens) - self.n_source)]
 
     def receipt(self, level=1, contract="VNC-1", kv_type="f16", **asked):
         """Asks, and makes the receipt of what came."""
-        body = {"tokens": PROMPT, "max_tokens": asked["max_tokens"], "stop": asked.get("stop"),
+        body = {"tokens": self.prompt, "max_tokens": asked["max_tokens"], "stop": asked.get("stop"),
                 "stop_tokens": asked.get("stop_tokens"), "constraint": asked.get("constraint"),
                 "ignore_eos": bool(asked.get("ignore_eos")), "sampling": {"seed": asked.get("seed", 0), "ignore_file": True}}
         for key in ("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "repeat_last_n"):
@@ -89,9 +91,9 @@ class Answers:
         body = {key: v for key, v in body.items() if v is not None}
         text, tokens, result = self.client.answer(self.client.request(c.GENERATE, {"model": self.path, **body}))
         asked = {**asked, "sha256": result["model_digest"], "n_ctx": self.n_ctx, "contract": contract, "kv_type": kv_type}
-        rows = self.rows(PROMPT + tokens[:-1], len(PROMPT) - 1) if tokens else []
-        statement = r.statement(SALT, asked, PROMPT, tokens, text, rows, result["finish_reason"], level)
-        return r.signed(statement, SEED, r.opening(SALT, asked, PROMPT, tokens, text))
+        rows = self.rows(self.prompt + tokens[:-1], len(self.prompt) - 1) if tokens else []
+        statement = r.statement(SALT, asked, self.prompt, tokens, text, rows, result["finish_reason"], level)
+        return r.signed(statement, SEED, r.opening(SALT, asked, self.prompt, tokens, text))
 
 
 class Verify(unittest.TestCase):
@@ -156,6 +158,16 @@ class Verify(unittest.TestCase):
             self.fail("nobody was parked")
 
     # ---- structure ----
+
+    def test_source(self):
+        """An answer of T5: the prompt is the source, and the token that begins answers."""
+        path = make_model("t5", "--arch", "t5")
+        answers = Answers(path, [*PROMPT, 0], len(PROMPT))
+        self.addCleanup(answers.close)
+        receipt = answers.receipt(max_tokens=25, ignore_eos=1, seed=7)
+        for isa in ("c", "auto"):
+            self.says(receipt, "MATCH", 0, "", "-m", path, "--isa", isa)
+        self.says(answers.receipt(max_tokens=25, ignore_eos=1, seed=7, kv_type="f32"), "MISMATCH", 3, "", "-m", path)
 
     def test_structure(self):
         told = self.says(self.plain, "WELL_FORMED", 0, "", "--pubkey", KEY)
