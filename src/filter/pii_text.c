@@ -188,7 +188,7 @@ static bool leads_on(const struct chain *c, const char *text, size_t i)
     return false;
 }
 
-/* Labels within the last eight characters of text[start, end), up to a comma or full stop: those that lead to the chain's end, and
+/* Labels within the last twelve characters of text[start, end), up to a comma or full stop: those that lead to the chain's end, and
  * words of other things. Four characters are a word's distance. What begins with the end of another word is none: the characters
  * of "birth" and "day" in "to happen" and "day". */
 static void look_within(struct vs_pii_at *a, struct chain *c, size_t start, size_t end, unsigned far)
@@ -200,7 +200,7 @@ static void look_within(struct vs_pii_at *a, struct chain *c, size_t start, size
         if (((uint8_t)text[c->at] & 0xc0) != 0x80 && k < 128)
             c->linked[k / 64] |= (uint64_t)leads_on(c, text, c->at) << k % 64;
     }
-    for (unsigned k = 0; k < 8 && i >= start + CHARACTER && is_wide(text + i - CHARACTER); k++) {
+    for (unsigned k = 0; k < 12 && i >= start + CHARACTER && is_wide(text + i - CHARACTER); k++) {
         i -= CHARACTER;
         if (strstr("。、，", (char[]){ text[i], text[i + 1], text[i + 2], 0 }))
             return;
