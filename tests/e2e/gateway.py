@@ -569,6 +569,21 @@ class PrivateCrowd(Gateway):
             self.wait_for(lambda: self.ask("GET", "/readyz", port=port)[0] == 200)
             body = json.dumps({"messages": json.loads(chat("Hi"))["messages"]})
             self.assertEqual(self.ask("POST", "/v1/chat/completions", body, JSON, port=port)[0], 200)
+            os.rename(f"{self.dir}/models/late.gguf", f"{self.dir}/away.gguf")         # not there, and then another crash
+            os.kill(child(p.pid, "exe"), signal.SIGKILL)
+            time.sleep(1)
+            os.rename(f"{self.dir}/away.gguf", f"{self.dir}/models/late.gguf")
+            self.wait_for(lambda: b"[-] accepting\n[+] daemon" in self.ask("GET", "/readyz?verbose", port=port)[2])
+            before = child(p.pid, "veritas-gateway")
+            os.kill(before, signal.SIGKILL)                     # while it is loaded
+
+            def is_ready():
+                try:
+                    return self.ask("GET", "/readyz", port=port)[0] == 200
+                except (ConnectionError, http.client.HTTPException):
+                    return False
+            self.wait_for(is_ready, 20)
+            self.assertEqual(self.ask("POST", "/v1/chat/completions", body, JSON, port=port)[0], 200)
         finally:
             self.stop(p)
         self.assertEqual(p.returncode, 0)

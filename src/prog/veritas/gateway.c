@@ -25,8 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SPARES = 7 };                     /* connections to a private daemon, beside the first; the last is for who loads */
-#define FIRST_WAIT (2000 * MS)           /* before a shared daemon is asked once more for a model that it could not load; doubles */
+enum { SPARES = 7 };                     /* connections to a private daemon, beside the first; the last ones are for who loads */
+#define FIRST_WAIT (2000 * MS)           /* before a daemon is asked once more for a model that it could not load; doubles */
 #define LAST_WAIT (64000 * MS)           /* up to */
 
 struct parent {
@@ -130,9 +130,14 @@ static int connect_loader(struct parent *p, struct vs_client **ret, struct vs_er
     const char *socket = vs_args_given(p->args, VS_OPT_SOCKET) ? vs_args_text(p->args, VS_OPT_SOCKET) : NULL;
     if (!p->is_private)
         return vs_client_connect(socket, "veritas", NULL, ret, err);
-    *ret = p->spare[SPARES - 1];
-    p->spare[SPARES - 1] = NULL;
-    return *ret ? VS_OK : vs_error_set(err, VS_E_LIMIT, "the private daemon has no further connection");
+    size_t i = SPARES;
+    while (i && !p->spare[i - 1])
+        i--;
+    if (!i)
+        return vs_error_set(err, VS_E_LIMIT, "the private daemon has no further connection");
+    *ret = p->spare[i - 1];
+    p->spare[i - 1] = NULL;
+    return VS_OK;
 }
 
 static void stop_loader(struct parent *p)
@@ -232,10 +237,16 @@ static void load_again(struct parent *p)
     struct vs_error err = { 0 };
     p->is_loading = true;
     send_settings(p);
-    if (start_load(p, &err) != VS_OK) {
-        vs_say_event(VS_LOG_ERROR, "load_failed", "gateway: %s", err.text);
+    if (start_load(p, &err) == VS_OK)
+        return;
+    vs_say_event(VS_LOG_ERROR, "load_failed", "gateway: %s", err.text);
+    if (!p->is_private) {
         wait_to_load(p);
+        return;
     }
+    p->ending = true;                    /* it was tried as often as there were connections */
+    p->status = err.code;
+    process_kill(&p->child);
 }
 
 /* The gateway's connection `id` to the daemon. */
@@ -250,7 +261,7 @@ static void hand_on(struct parent *p, uint64_t id)
     bool again = !is_spare && (!p->has_session || vs_client_fd(p->session.client) < 0);
     if (is_spare && (!at || !*at))
         rc = vs_error_set(&err, VS_E_LIMIT, "the private daemon has no further connection");
-    else if (again && p->is_private && p->is_loading)
+    else if (again && p->is_private && p->is_loading && !p->is_announced)
         rc = vs_error_set(&err, VS_E_DIED, "the daemon has died while it loaded the model");
     else if (again)
         rc = open_session(p, true, &err);
@@ -484,7 +495,7 @@ static void loader_ended(struct parent *p, int status)
         p->load_wait = 0;
         if (p->control.fd >= 0 && p->is_up)
             send_settings(p);
-    } else if (!p->ending && p->is_announced && !p->is_private) {
+    } else if (!p->ending && p->is_announced) {
         wait_to_load(p);
     } else if (!p->ending) {
         p->ending = true;
