@@ -757,6 +757,7 @@ static bool step(struct vs_works *b, uint64_t start)
         one_by_one(b);
     else if (status != VS_E_CANCELLED)
         fail_step(b, status, &err);
+    b->attend(b->context);               /* what is said goes on its way before guesses are made */
     uint64_t now = vs_clock_ns(), ns = now - (b->ended_ns ? b->ended_ns : start);
     vs_sched_end(b->sched, ns);
     b->ended_ns = now;
