@@ -236,10 +236,11 @@ static void make_table(const struct vs_cpu *c, const struct vs_instr *in)
     memcpy(vs_cpu_at(c, m->table), &t.n_groups, sizeof t.n_groups);
 }
 
-/* One row alone is what all its experts read, unless their weights change it. */
+/* One row alone is what all its experts read, unless their weights change it, or one of them may read it twice. */
 static bool is_gathered(const struct vs_cpu *c, const struct vs_instr *in)
 {
-    return vs_cpu_n_rows(c, in) > 1 || mixture_of(c, in)->of.weigh_input;
+    const struct vs_experts *e = &mixture_of(c, in)->of;
+    return vs_cpu_n_rows(c, in) > 1 || e->weigh_input || e->each > 1;
 }
 
 static struct vs_act *acts(const struct vs_cpu *c, uint32_t buffer, uint32_t first, uint32_t width)

@@ -438,5 +438,10 @@ const struct vs_case vs_cases[] = {
         .seed = 114, .taps = 4, .version = 3, .freq_base = 10000, .experts = 8, .experts_used = 2, .expert_step = 2 },
       VS_KV_F16, false, 70, 6,
       "fe5221dd2f9b05d8840f9277852e1a9d09a6dadb811fccfb67ac05bc94a95555" },
+    { "experts that others share",
+      { .arch = "grovemoe", .type = "Q4_K", .layers = 2, .embd = 256, .heads = 4, .kv_heads = 2, .ff = 256, .vocab = 277,
+        .ctx = 1024, .seed = 115, .version = 3, .freq_base = 10000, .experts = 8, .experts_used = 4, .expert_ff = 512 },
+      VS_KV_F16, false, 70, 6,
+      "214c1f28e98d322a25317c42bc21e6884d6e999d83359d09059f8c1a4845777b" },
 };
 const size_t vs_n_cases = sizeof vs_cases / sizeof *vs_cases;
