@@ -14,7 +14,7 @@ import time
 import unittest
 
 import client as c
-from processes import Waiting
+from processes import Waiting, patience
 
 BIN = os.path.abspath(sys.argv[1])
 SECRET, CARD = "jane.doe@example.com", "4111111111111111"
@@ -65,7 +65,7 @@ class Rogue(Waiting, unittest.TestCase):
         self.addCleanup(sock.close)
         sock.connect(self.dir + "/run/s")
         x = Listening(sock=sock)
-        x.sock.settimeout(30)
+        x.sock.settimeout(15 * patience())
         self.clients.append(x)
         return x
 
