@@ -94,11 +94,16 @@ static void choose_chunk(struct vs_model_config *c, const struct vs_graph *g)
         c->chunk = c->max_out = c->context;
         return;
     }
-    uint32_t most = g->n_source ? c->context : c->backend->max_rows(c->level);   /* a source is in one step */
-    c->chunk = g->n_source ? c->context : c->chunk ? c->chunk : DEFAULT_CHUNK;
+    c->max_out = c->max_out ? c->max_out : DEFAULT_OUT;
+    if (g->n_source) {                   /* a source is in one step, with all who get a row there meanwhile */
+        c->max_out = c->max_out < c->context ? c->max_out : c->context;
+        c->chunk = c->context + c->max_out;
+        return;
+    }
+    uint32_t most = c->backend->max_rows(c->level);
+    c->chunk = c->chunk ? c->chunk : DEFAULT_CHUNK;
     c->chunk = c->chunk < c->context ? c->chunk : c->context;
     c->chunk = c->chunk < most ? c->chunk : most;
-    c->max_out = c->max_out ? c->max_out : DEFAULT_OUT;
     c->max_out = c->max_out < c->chunk ? c->max_out : c->chunk;
 }
 

@@ -218,6 +218,30 @@ class States(unittest.TestCase):
                 d.client.wait(d.client.request(method, {"model": path, **body}))
             self.assertIn(f.exception.name, ("INVALID", "UNSUPPORTED"))
 
+    def test_longest_source(self):
+        """It fits into a step that others have rows in, so that who comes later does not go before it for ever."""
+        path = path_of("t5")
+        d = self.daemon(path, ctx=128, kv_memory=1 << 22, parallel=16)
+        facts = d.model()["facts"]
+        self.assertGreaterEqual(facts["prefill_chunk"], facts["context"] + facts["parallel"])
+
+        def short(i, n):
+            return d.ask({"tokens": [9, 8, 7 + i], "max_tokens": n, "ignore_eos": True, "speculation": "off"})
+
+        waiting, longest, n_before = {short(i, 40 + 5 * i) for i in range(12)}, None, 0
+        while n_before < 25:
+            e = d.client.event()
+            self.assertNotEqual(e.kind, c.ERROR)
+            waiting.discard(e.request)
+            if not waiting and not longest:
+                longest = d.ask({"tokens": [9] * 126, "max_tokens": 1, "ignore_eos": True})
+            elif e.request == longest:
+                return
+            if e.kind == c.COMPLETE:
+                n_before += longest is not None
+                short(9 + n_before, 100)
+        self.fail(f"{n_before} answers that came later are before it")
+
     @for_each(MODELS)
     def test_worker_dies(self, path):
         ask = {"prompt": text(3, 60), "max_tokens": 400, "ignore_eos": True, "sampling": {"temperature": 0.8, "seed": 4}}
