@@ -194,12 +194,15 @@ class Speculation(unittest.TestCase):
         make("few-tokens", change=lambda m: m.get("tokenizer.ggml.tokens")[1].pop())
         make("many-tokens", change=lambda m: m.get("tokenizer.ggml.tokens")[1].append(b"more"))
         make("spm", "--tokenizer", "llama")
+        make("encoder", "--arch", "t5encoder")
+        make("answers", "--arch", "t5")
         itself = make("itself")
         with open(f"{DIR.name}/broken.gguf", "wb") as f:
             f.write(b"GGUF nothing")
         for draft, name, said in (("few-tokens", "INVALID", "token 599 is only in the model's"),
                                   ("many-tokens", "INVALID", "token 600 is only in the draft's"),
                                   ("spm", "INVALID", "token [0-9]+ is '.*' there and '.*' here"),
+                                  ("encoder", "UNSUPPORTED", "t5encoder"), ("answers", "UNSUPPORTED", "a t5 model"),
                                   ("itself", "INVALID", "the model itself"), ("nowhere", "NOT_FOUND", "nowhere"),
                                   ("../itself", "INVALID", "not a name"), ("broken", "SHORT|MALFORMED|UNSUPPORTED", "draft")):
             with self.assertRaises(c.Failure) as failure:

@@ -47,12 +47,21 @@ static int check_vocabulary(const struct vs_entries *target, const struct vs_ent
     }
 }
 
+/* It goes on with a text: encoders write none, and what answers a source does not go on with it. */
+static int check_graph(const struct vs_graph *g, struct vs_error *err)
+{
+    return g->output[VS_OUTPUT_LOGITS] != VS_NONE && !g->n_source
+        ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "a %s model can't guess how a text goes on", g->architecture);
+}
+
 /* As the target, with as many pages and no more rows than a guess and catching up need. */
 static int configure(const struct vs_header *h, struct vs_model *target, struct vs_model_config *ret, struct vs_error *err)
 {
     struct vs_graph graph = { 0 };
     *ret = *vs_model_config(target);
     int r = vs_header_graph(h, &graph, err);
+    if (r == VS_OK)
+        r = check_graph(&graph, err);
     if (r == VS_OK) {
         ret->context = ret->context < graph.context ? ret->context : graph.context;
         ret->kv_bytes = (uint64_t)ret->n_pages * ret->backend->page_bytes(&graph, ret->kv_type)
@@ -60,8 +69,8 @@ static int configure(const struct vs_header *h, struct vs_model *target, struct 
         ret->chunk = CHUNK;
         ret->max_out = 1;
         ret->beside = target;
-        vs_graph_clear(&graph);
     }
+    vs_graph_clear(&graph);
     return r;
 }
 
@@ -101,6 +110,8 @@ int vs_drafter_check(int fd, const struct vs_entries *entries, struct vs_error *
         r = check_vocabulary(entries, vs_header_entries(header), &why);
     if (r == VS_OK)
         r = vs_header_graph(header, &graph, &why);
+    if (r == VS_OK)
+        r = check_graph(&graph, &why);
     vs_graph_clear(&graph);
     vs_header_close(header);
     vs_model_file_close(file);
