@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-    MOST_MATCHES = 1024,                 /* of one view of a block */
+    MOST_MATCHES = 1024,                 /* of a view that are weighed at once; */
+    KEPT_MATCHES = 256,                  /* so many of them once more, together with those that follow */
     ASIDE = 64,                          /* phrases of a view of a block that make others count less */
     TOGETHER = 32,                       /* rules that count together */
     TOLD = 250,                          /* from this weight on a rule is told */
@@ -32,6 +33,8 @@ struct vs_scan {
     struct vs_buf masked;                /* the text without what the allow list names */
     struct match match[MOST_MATCHES];
     size_t n_matches;
+    const struct where *where;           /* these matches are in */
+    unsigned rules_score;                /* the best of those that were weighed */
     const struct vs_scan_config *config;
     struct vs_scan_result *ret;
 };
@@ -104,20 +107,6 @@ static bool is_allowed(const struct vs_scan *s, const char *id)
     return false;
 }
 
-static void on_match(void *arg, unsigned rule, size_t start, size_t end)
-{
-    struct vs_scan *s = arg;
-    const struct vs_rule *r = &vs_rules_table(s->rules)->rule[rule];
-    bool content = s->config->zone == VS_ZONE_RETRIEVED || s->config->zone == VS_ZONE_TOOL;
-    for (size_t i = s->n_matches; i && s->match[i - 1].end + 64 > start; i--)
-        if (s->match[i - 1].rule == rule && s->match[i - 1].start == start) {
-            s->match[i - 1].end = end > s->match[i - 1].end ? end : s->match[i - 1].end;
-            return;                      /* the same with another end */
-        }
-    if (s->n_matches < MOST_MATCHES)
-        s->match[s->n_matches++] = (struct match){ rule, r->weight[content], start, end };
-}
-
 static enum vs_rule_class class_of(const struct vs_scan *s, const struct match *m)
 {
     return vs_rules_table(s->rules)->rule[m->rule].class;
@@ -151,13 +140,14 @@ static void weigh(struct vs_scan *s, const struct where *w)
 {
     const struct match *said[ASIDE];
     unsigned n_said = 0;
+    bool content = s->config->zone == VS_ZONE_RETRIEVED || s->config->zone == VS_ZONE_TOOL;
     for (size_t i = 0; i < s->n_matches && n_said < ASIDE; i++)
         if (class_of(s, &s->match[i]) >= VS_RULE_HARMLESS)
             said[n_said++] = &s->match[i];
     for (size_t i = 0; i < s->n_matches; i++) {
         struct match *m = &s->match[i];
         bool about = false;
-        m->weight = class_of(s, m) < VS_RULE_HARMLESS ? m->weight : 0;
+        m->weight = class_of(s, m) < VS_RULE_HARMLESS ? vs_rules_table(s->rules)->rule[m->rule].weight[content] : 0;
         for (unsigned k = 0; k < n_said && m->weight; k++) {
             const struct match *o = said[k];
             if (class_of(s, o) == VS_RULE_ABOUT)
@@ -196,29 +186,52 @@ static unsigned best_window(const struct vs_scan *s)
     return best;
 }
 
-static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_score)
+/* Weighs the matches, and tells of them. The last `kept` stay. */
+static void settle(struct vs_scan *s, size_t kept)
 {
-    s->n_matches = 0;
-    int r = vs_rules_scan(s->rules, w->text, w->n, on_match, s);
-    if (r != VS_OK || !s->n_matches) {
-        *ret_score = 0;
-        return r;
-    }
     size_t n = 0;
     for (size_t i = 0; i < s->n_matches; i++)
         if (!s->config->n_allow || !is_allowed(s, vs_rules_table(s->rules)->rule[s->match[i].rule].id))
             s->match[n++] = s->match[i];
     s->n_matches = n;
-    weigh(s, w);
+    weigh(s, s->where);
     qsort(s->match, s->n_matches, sizeof *s->match, by_start);
-    *ret_score = best_window(s);
+    unsigned best = best_window(s);
+    s->rules_score = best > s->rules_score ? best : s->rules_score;
     for (size_t i = 0; i < s->n_matches; i++) {
         const struct match *m = &s->match[i];
         if (m->weight >= TOLD)
-            tell_injection(s, w, vs_rule_class_names[class_of(s, m)], vs_rules_table(s->rules)->rule[m->rule].id, m->weight,
+            tell_injection(s, s->where, vs_rule_class_names[class_of(s, m)], vs_rules_table(s->rules)->rule[m->rule].id, m->weight,
                            m->start, m->end);
     }
-    return VS_OK;
+    kept = kept < s->n_matches ? kept : s->n_matches;
+    memmove(s->match, s->match + s->n_matches - kept, kept * sizeof *s->match);
+    s->n_matches = kept;
+}
+
+static void on_match(void *arg, unsigned rule, size_t start, size_t end)
+{
+    struct vs_scan *s = arg;
+    for (size_t i = s->n_matches; i && s->match[i - 1].end + 64 > start; i--)
+        if (s->match[i - 1].rule == rule && s->match[i - 1].start == start) {
+            s->match[i - 1].end = end > s->match[i - 1].end ? end : s->match[i - 1].end;
+            return;                      /* the same with another end */
+        }
+    if (s->n_matches == MOST_MATCHES)    /* or a text of words that say little would hide what follows */
+        settle(s, KEPT_MATCHES);
+    s->match[s->n_matches++] = (struct match){ .rule = rule, .start = start, .end = end };
+}
+
+static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_score)
+{
+    s->n_matches = 0;
+    s->where = w;
+    s->rules_score = 0;
+    int r = vs_rules_scan(s->rules, w->text, w->n, on_match, s);
+    if (r == VS_OK && s->n_matches)
+        settle(s, 0);
+    *ret_score = s->rules_score;
+    return r;
 }
 
 /* ---- the model ---- */
