@@ -117,7 +117,8 @@ void vs_decode_reordered(const struct vs_source *s, const struct vs_survey *v, s
     size_t end = 0;
     for (unsigned k = 0; k < v->astray && k < VS_ASTRAY; k++)
         if (v->astray_at[k] >= end)
-            end = read_sentence(s, sentence_start(s, v->astray_at[k], end), budget, to);
+            for (end = read_sentence(s, sentence_start(s, v->astray_at[k], end), budget, to); end < v->astray_at[k];)
+                end = read_sentence(s, end + 1, budget, to);         /* it was in a later one: a line before was long enough */
     while (v->astray > VS_ASTRAY && end < s->n)      /* all that follow */
         end = read_sentence(s, end + 1, budget, to);
 }
