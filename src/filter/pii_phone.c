@@ -321,7 +321,7 @@ static bool is_phone(struct vs_pii_at *a, const struct number *x, unsigned n, bo
         return true;
     bool is_weak = near == vs_pii_near(a, VS_NEAR(EXTENSION));       /* "call", "text": words of other things too */
     bool is_argument = vs_pii_before(a, 1) == '(' && vs_is_word(vs_pii_before(a, 2));        /* "call f(1234567890)" */
-    bool is_count = near && n == 1 && total < 9 && strspn(x->digits + total - 4, "0") == 4;    /* "fax machines sold 1200000" */
+    bool is_count = near && n == 1 && total < 9 && memcmp(x->digits + total - 4, "0000", 4) == 0;     /* "fax machines: 1200000" */
     bool is_run = near < 3 && !is_argument && !is_count && total >= 7 && total <= 13 &&
         (!is_weak || (near < 2 && total > 9) || (!near && total > 8));
     return n == 1 && (is_run || (total >= 9 && total <= 12 && near == VS_FAR && !is_other &&
