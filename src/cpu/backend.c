@@ -251,7 +251,7 @@ static int describe(const struct vs_graph *g, const struct vs_backend_config *co
         return VS_E_NOMEM;
     float *marks = calloc(g->n_tensors ? g->n_tensors : 1, sizeof *marks);       /* stand for the weights; nobody reads them */
     struct vs_row *rows = malloc(config->max_rows * sizeof *rows);
-    uint32_t *n_few = NULL;
+    uint32_t *n_tasks = NULL;
     int r = marks && rows ? describe_weights(c, g, err) : vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     for (uint32_t i = 0; i < g->n_tensors && r == VS_OK; i++) {
         c->memory.weights[i].vector = &marks[i];
@@ -261,17 +261,17 @@ static int describe(const struct vs_graph *g, const struct vs_backend_config *co
         r = vs_cpu_lower(c, g, err);
     if (r == VS_OK) {
         size_memory(c, g);
-        n_few = malloc(c->program.n_instrs * sizeof *n_few);
+        n_tasks = malloc(2 * c->program.n_instrs * sizeof *n_tasks);
         c->run.n_tasks = calloc(c->program.n_instrs, sizeof *c->run.n_tasks);
         c->run.blocks = malloc(config->max_rows * sizeof *c->run.blocks);
-        if (n_few && c->run.n_tasks && c->run.blocks)
-            vs_cpu_describe(c, g, marks, rows, n_few, ret);
-        if (!n_few || !c->run.n_tasks || !c->run.blocks || ret->status != VS_OK)
+        if (n_tasks && c->run.n_tasks && c->run.blocks)
+            vs_cpu_describe(c, g, marks, rows, n_tasks, ret);
+        if (!n_tasks || !c->run.n_tasks || !c->run.blocks || ret->status != VS_OK)
             r = vs_error_set(err, VS_E_NOMEM, "model: out of memory");
     }
     free(marks);
     free(rows);
-    free(n_few);
+    free(n_tasks);
     /* the rest are sizes only: there is nothing to give back */
     c->memory = (struct vs_memory){ .weights = c->memory.weights, .kv_layout = c->memory.kv_layout };
     destroy(&c->base);

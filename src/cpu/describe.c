@@ -3,7 +3,7 @@
  *   number  what  rows  width | what it reads and writes, with its place in the arena | weights | what was fused | tasks
  *
  * x, x2 and x3 are read, y is written; q8 is a quantised copy (read by matrices, written by others), glu8 that of a product of gate
- * and up. Tasks are those of a step of one row and of the largest step.
+ * and up. Tasks are those of a step of one row and of the largest step; of what is for the rows of a source, of steps of sources.
  */
 #include "cpu/internal.h"
 
@@ -157,7 +157,11 @@ static void fused(struct writer *w, const struct vs_instr *in)
         vector(w, ", sinks ", in->sinks);
         if (in->both_ways)
             vs_buf_str(w->out, ", both ways");
+        if (in->of_source)
+            vs_buf_str(w->out, ", of the source");
     }
+    if (in->sides == VS_SIDE_SOURCE)
+        vs_buf_str(w->out, " | for a source");
     if (in->is_prologue)
         vs_buf_printf(w->out, " | with up to %d rows each thread does it for itself", VS_FEW_ROWS);
 }
@@ -177,24 +181,35 @@ static void line(struct writer *w, uint32_t i, uint32_t n_few, uint32_t n_many)
     vs_buf_printf(w->out, " | tasks %u, %u\n", n_few, n_many);
 }
 
-void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few,
+static void count(struct vs_cpu *c, struct vs_step step, uint32_t *ret_n_tasks)
+{
+    size_t n = c->program.n_instrs;
+    vs_cpu_count_tasks(c, &step);
+    memcpy(ret_n_tasks, c->run.n_tasks, n * sizeof *ret_n_tasks);
+    step.source = true;
+    vs_cpu_count_tasks(c, &step);
+    for (size_t i = 0; i < n; i++)
+        if (c->program.instrs[i].sides == VS_SIDE_SOURCE)
+            ret_n_tasks[i] = c->run.n_tasks[i];
+}
+
+void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_tasks,
                      struct vs_buf *out)
 {
     struct writer w = { c, g, marks, out };
-    uint32_t last = 0;
+    uint32_t last = 0, *n_few = n_tasks, *n_many = n_tasks + c->program.n_instrs;
     for (uint32_t i = 0; i < c->config.max_rows; i++)
         rows[i] = (struct vs_row){ .position = i };
     const struct vs_stretch few = { .n = 1, .from = VS_NO_STATE }, many = { .n = c->config.max_rows, .from = VS_NO_STATE };
     struct vs_step step = { .rows = rows, .n_rows = 1, .out = &last, .n_out = 1, .stretches = &few, .n_stretches = 1 };
-    vs_cpu_count_tasks(c, &step);
-    memcpy(n_few, c->run.n_tasks, c->program.n_instrs * sizeof *n_few);
+    count(c, step, n_few);
     step.n_rows = c->config.max_rows;
     step.stretches = &many;
-    vs_cpu_count_tasks(c, &step);
+    count(c, step, n_many);
     vs_buf_printf(out, "%s on %s, %s, %u thread%s, at most %u row%s in a step: %zu instruction%s, %zu bytes for what they make\n",
                   g->architecture, c->base.kind->name, c->ops.name, c->config.n_threads, vs_plural(c->config.n_threads),
                   c->config.max_rows, vs_plural(c->config.max_rows), c->program.n_instrs, vs_plural(c->program.n_instrs),
                   c->memory.arena_bytes);
     for (uint32_t i = 0; i < c->program.n_instrs; i++)
-        line(&w, i, n_few[i], c->run.n_tasks[i]);
+        line(&w, i, n_few[i], n_many[i]);
 }

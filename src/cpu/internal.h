@@ -283,9 +283,9 @@ void vs_cpu_activate_within(const struct vs_cpu *c, float *y, const float *x, co
                             float limit);
 /* run.c: the step that is to be run, and how many tasks each instruction has in it. */
 void vs_cpu_count_tasks(struct vs_cpu *c, const struct vs_step *step);
-/* describe.c: the program as text. Weight i is told by its "address", marks + i; rows[max_rows] and n_few[n_instrs] are lent. */
+/* describe.c: the program as text. Weight i is told by its "address", marks + i; rows[max_rows], n_tasks[2 * n_instrs] are lent. */
 struct vs_buf;
-void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_few,
+void vs_cpu_describe(struct vs_cpu *c, const struct vs_graph *g, const float *marks, struct vs_row *rows, uint32_t *n_tasks,
                      struct vs_buf *out);
 
 /* Zeroed pages that cost nothing until touched; huge where the kernel allows. NULL when there is no room. munmap ends it. */

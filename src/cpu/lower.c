@@ -466,6 +466,13 @@ static uint32_t glu_of(const struct lowering *l, const struct vs_node *linear)
     return l->user[linear->out];
 }
 
+/* The layer of the cache to which this matrix's result goes as it is; VS_NONE: none. */
+static uint32_t kept_for(const struct lowering *l, const struct vs_node *linear)
+{
+    const struct vs_node *user = l->n_users[linear->out] ? &l->g->nodes[l->user[linear->out]] : NULL;
+    return user && user->op == VS_OP_KEEP ? user->p.layer : VS_NONE;
+}
+
 /* One more matrix of the program. NULL: out of memory. */
 static struct vs_linear *new_linear(struct lowering *l, uint32_t tensor)
 {
@@ -520,11 +527,12 @@ static void observe_tensor(struct lowering *l, uint32_t tensor, uint32_t sums)
     memcpy(o->name, name, sizeof o->name);
 }
 
-/* Those of the matrices that read the same value which go together: a gate and its up, or all others. */
+/* Those of the matrices that read the same value which go together: a gate and its up, keys and values that a layer keeps of a
+ * source (those of all layers at once would take much memory), or all others. */
 static void lower_linears(struct lowering *l, uint32_t first)
 {
     struct vs_cpu *c = l->c;
-    uint32_t x = l->g->nodes[first].in[0], glu = glu_of(l, &l->g->nodes[first]);
+    uint32_t x = l->g->nodes[first].in[0], glu = glu_of(l, &l->g->nodes[first]), kept = kept_for(l, &l->g->nodes[first]);
     quantise(l, x);
     uint32_t sums = VS_NONE;
     if (c->config.observe && strncmp(l->g->tensors[l->g->nodes[first].tensor[0]].name, "blk.", 4) == 0) {
@@ -540,7 +548,7 @@ static void lower_linears(struct lowering *l, uint32_t first)
     in.adapters = l->adapters[l->g->nodes[first].out];
     for (uint32_t i = first; i < l->g->n_nodes && in.n < l->n_users[x]; i++) {
         const struct vs_node *n = &l->g->nodes[i];
-        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i] || glu_of(l, n) != glu || !is_ready(l, n)
+        if (n->op != VS_OP_LINEAR || n->in[0] != x || l->done[i] || glu_of(l, n) != glu || kept_for(l, n) != kept || !is_ready(l, n)
             || l->outputs[n->out] != l->now_for || l->adapters[n->out] != in.adapters)
             continue;
         struct vs_linear *m = new_linear(l, n->tensor[0]);

@@ -6,6 +6,7 @@ one that answers a source (T5), which has no beginnings that others could go on 
 usage: states.py BIN (holds veritas, veritas-broker, veritas-worker and mkmodel)."""
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -217,6 +218,22 @@ class States(unittest.TestCase):
             with self.assertRaises(c.Failure, msg=body) as f:
                 d.client.wait(d.client.request(method, {"model": path, **body}))
             self.assertIn(f.exception.name, ("INVALID", "UNSUPPORTED"))
+
+    def test_program(self):
+        """What is for a source has tasks too; keys and values of each layer make room for those of the next."""
+        told = []
+        for n in (1, 8):
+            path = f"{DIR.name}/decoder-{n}.gguf"
+            subprocess.run([BIN + "/mkmodel", *SIZE, "--arch", "t5", "--decoder-layers", str(n), "-o", path], check=True,
+                           stdout=subprocess.DEVNULL)
+            told.append(subprocess.run([BIN + "/veritas", "inspect", "--program", path], check=True, capture_output=True,
+                                       text=True).stdout)
+        lines = [line for line in told[1].splitlines() if "| for a source" in line]
+        self.assertGreater(len(lines), 20)
+        self.assertFalse([line for line in lines if "tasks 0, 0" in line and " merge " not in line])
+        self.assertEqual(told[1].count(", of the source"), 8)
+        sizes = [int(re.search(r"(\d+) bytes for what they make", text)[1]) for text in told]
+        self.assertEqual(*sizes)
 
     def test_longest_source(self):
         """It fits into a step that others have rows in, so that who comes later does not go before it for ever."""
