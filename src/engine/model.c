@@ -134,8 +134,7 @@ static int create_kv(struct vs_model *m)
     const struct vs_model_config *c = &m->config;
     const struct vs_kv_config config = {
         .n_pages = c->n_pages, .page_tokens = VS_PAGE_TOKENS, .max_tokens = c->context,
-        .sharing = m->graph.n_source ? VS_KV_SHARE_NONE : c->sharing,        /* a beginning of a source is nothing */
-        .n_states = c->n_states,
+        .sharing = c->sharing, .n_states = c->n_states,
         .keyed = m->graph.n_adapters,
         .max_sequences = c->max_sequences ? c->max_sequences : DEFAULT_SEQUENCES,
         .max_kept = c->max_kept ? c->max_kept : DEFAULT_KEPT, .memory = { copy_page, clear_pages, m },
@@ -202,6 +201,8 @@ int vs_model_open(const struct vs_header *h, struct vs_model_file *f, const stru
         r = check_size(h, &m->graph, vs_model_file_source(f)->n_bytes, err);
     if (r == VS_OK)
         r = choose_context(m, err);
+    if (m->graph.n_source)               /* a beginning of a source is nothing */
+        c->sharing = VS_KV_SHARE_NONE;
     if (r == VS_OK) {
         choose_chunk(c, &m->graph);
         if (vs_batch_create(&m->batch, c) != VS_OK || create_kv(m) != VS_OK)

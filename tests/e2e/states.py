@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import client as c
@@ -84,6 +85,10 @@ class Daemon:
 
     def model(self):
         return self.client.wait(self.client.request(c.STATUS, {}))["models"][0]
+
+    def prompt_rows(self):
+        """Rows of prompts that were computed in the last eight seconds, without the present one."""
+        return round(8 * self.model()["tokens_per_second"]["prompt"])
 
 
 def essence(answer):
@@ -218,6 +223,18 @@ class States(unittest.TestCase):
             with self.assertRaises(c.Failure, msg=body) as f:
                 d.client.wait(d.client.request(method, {"model": path, **body}))
             self.assertIn(f.exception.name, ("INVALID", "UNSUPPORTED"))
+
+    def test_source_of_choices(self):
+        """It is read once for all, also where the first has ended before the next begins."""
+        for parallel in (8, 1):
+            d = self.daemon(path_of("t5"), parallel=parallel)
+            _, result = d.all([{"prompt": text(9, 150), "max_tokens": 4, "ignore_eos": True, "n": 8}])[0]
+            n, rows, end = len(result["prompt_tokens"]), 0, time.monotonic() + 6
+            while rows < n and time.monotonic() < end:
+                time.sleep(0.1)
+                rows = d.prompt_rows()
+            self.assertEqual(rows, n + 7)               # each reads the token that begins answers
+            d.close()
 
     def test_program(self):
         """What is for a source has tasks too; keys and values of each layer make room for those of the next."""

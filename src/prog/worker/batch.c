@@ -257,8 +257,6 @@ static void look(struct vs_lane *l)
     struct vs_work *w = l->work;
     w->kind->want(w, l->index, &l->want);
     l->want.n_source = l->want.n ? vs_model_source(w->s->model, l->want.tokens, l->want.n) : 0;
-    if (l->want.n_source)                /* a beginning of a source is nothing that others could go on from */
-        l->want.n_shared = 0;
     if (l->text != l->want.text) {
         if (l->kv)
             vs_kv_truncate(l->kv, 0);

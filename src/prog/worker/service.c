@@ -572,7 +572,7 @@ int vs_service_open(const struct vs_files *parts, int draft, const json_t *setti
         const struct vs_model_config *c = vs_model_config(s->model);
         s->parallel = s->parallel < c->max_out ? s->parallel : c->max_out;
         s->parallel = s->parallel < c->n_at_once ? s->parallel : c->n_at_once;
-        const struct vs_works_config works = { .places = s->parallel, .target_ns = s->target_ns, .sharing = s->config.sharing };
+        const struct vs_works_config works = { .places = s->parallel, .target_ns = s->target_ns, .sharing = c->sharing };
         s->told.used = UINT32_MAX;       /* nothing */
         if ((r = vs_works_create(s->model, &works, &s->works)) != VS_OK)
             vs_error_set(err, r, "model: out of memory");
