@@ -253,9 +253,9 @@ struct vs_backend *vs_model_backend(const struct vs_model *m)
 uint32_t vs_model_source(const struct vs_model *m, const uint32_t *tokens, uint32_t n)
 {
     uint32_t i = 0;
-    while (i < n && tokens[i] != m->graph.start)
+    while (m->graph.n_source && i < n && tokens[i] != m->graph.start)
         i++;
-    return m->graph.n_source ? i : 0;
+    return i;
 }
 
 uint32_t vs_model_context(const struct vs_model *m)
