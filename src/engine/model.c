@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { DEFAULT_CHUNK = 512, DEFAULT_OUT = 32, DEFAULT_SEQUENCES = 64, DEFAULT_KEPT = 256 };
-enum { MAX_POSITIONS = 10000000, MAX_PAGES = UINT32_MAX / VS_PAGE_TOKENS, MAX_UNUSED = 16 << 20 };
+enum { MAX_POSITIONS = 10000000, MAX_AT_ONCE = 1 << 19, MAX_PAGES = UINT32_MAX / VS_PAGE_TOKENS, MAX_UNUSED = 16 << 20 };
 
 /* Slots for states: two for a sequence of the step, one more to go back to, two for what is kept; as many as half of the cache
  * holds, and no more sequences at once than that is enough for. */
@@ -47,8 +47,8 @@ static int choose_context(struct vs_model *m, struct vs_error *err)
     page_bytes = no_keys ? VS_PAGE_TOKENS * sizeof(uint32_t) : page_bytes;
     if (want > own)
         return vs_error_set(err, VS_E_INVALID, "--ctx %u: the model was made for at most %u position%s", want, own, vs_plural(own));
-    uint32_t n = want ? want : own;
-    n = n < MAX_POSITIONS ? n : MAX_POSITIONS;
+    uint32_t n = want ? want : own, most = m->graph.whole || m->graph.n_source ? MAX_AT_ONCE : MAX_POSITIONS;   /* of a step */
+    n = n < most ? n : most;
     if (m->config.kv_bytes) {
         pages = (m->config.kv_bytes - m->config.n_states * m->config.backend->state_bytes(&m->graph)) / page_bytes;
         if (!pages)
