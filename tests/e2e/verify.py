@@ -78,8 +78,8 @@ class Answers:
         assert len(values) == (len(tokens) - self.n_source) * VOCAB
         return [values[i * VOCAB:(i + 1) * VOCAB].tolist() for i in range(first - self.n_source, len(tokens) - self.n_source)]
 
-    def receipt(self, level=1, contract="VNC-1", kv_type="f16", **asked):
-        """Asks, and makes the receipt of what came."""
+    def receipt(self, level=1, contract="VNC-1", kv_type="f16", said=None, **asked):
+        """Asks, and makes the receipt of what came; said: another prompt that it tells of."""
         body = {"tokens": self.prompt, "max_tokens": asked["max_tokens"], "stop": asked.get("stop"),
                 "stop_tokens": asked.get("stop_tokens"), "constraint": asked.get("constraint"),
                 "ignore_eos": bool(asked.get("ignore_eos")), "sampling": {"seed": asked.get("seed", 0), "ignore_file": True}}
@@ -92,8 +92,8 @@ class Answers:
         text, tokens, result = self.client.answer(self.client.request(c.GENERATE, {"model": self.path, **body}))
         asked = {**asked, "sha256": result["model_digest"], "n_ctx": self.n_ctx, "contract": contract, "kv_type": kv_type}
         rows = self.rows(self.prompt + tokens[:-1], len(self.prompt) - 1) if tokens else []
-        statement = r.statement(SALT, asked, self.prompt, tokens, text, rows, result["finish_reason"], level)
-        return r.signed(statement, SEED, r.opening(SALT, asked, self.prompt, tokens, text))
+        statement = r.statement(SALT, asked, said or self.prompt, tokens, text, rows, result["finish_reason"], level)
+        return r.signed(statement, SEED, r.opening(SALT, asked, said or self.prompt, tokens, text))
 
 
 class Verify(unittest.TestCase):
@@ -168,6 +168,9 @@ class Verify(unittest.TestCase):
         for isa in ("c", "auto"):
             self.says(receipt, "MATCH", 0, "", "-m", path, "--isa", isa)
         self.says(answers.receipt(max_tokens=25, ignore_eos=1, seed=7, kv_type="f32"), "MISMATCH", 3, "", "-m", path)
+        for said in (PROMPT, [0, *PROMPT], [0]):
+            told = answers.receipt(max_tokens=25, ignore_eos=1, seed=7, said=said)
+            self.says(told, "MISMATCH", 3, "begins its answer", "-m", path)
 
     def test_structure(self):
         told = self.says(self.plain, "WELL_FORMED", 0, "", "--pubkey", KEY)

@@ -401,6 +401,9 @@ static int read_request(struct replay *p, struct vs_ids *prompt, struct vs_ids *
                             "the statement commits to; `veritas verify --mode structure` says which is not");
     judge_vocabulary(p, prompt, false);
     judge_vocabulary(p, answer, true);
+    uint32_t n_source = vs_model_source(p->work.s->model, prompt->id, (uint32_t)prompt->n);
+    if (vs_model_graph(p->work.s->model)->n_source && (n_source == 0 || n_source == prompt->n))
+        judge(p, MISMATCH, -1, "%s", "the prompt is not a source with the token behind it that begins its answer");
     if (vs_sampling_check(&order->sampling, vs_model_n_vocab(p->work.s->model), &why) != VS_OK)
         judge(p, MISMATCH, -1, "nothing is drawn for such a request: %.200s", why.text);
     if (prompt->n + answer->n > (size_t)vs_model_context(p->work.s->model) + 1)
