@@ -283,7 +283,7 @@ const struct vs_command vs_commands[VS_COMMAND_COUNT] = {
         0, 1, vs_command_perplexity },
     [VS_COMMAND_LOGITS] = { "logits", "[options] [FILE]", "write all logits of a text",
         "Feeds text (FILE or standard input) or token ids (--tokens) and writes the logits of every position to a NumPy file (-o): "
-        "float32, [n_tokens, n_vocab].",
+        "float32, [n_rows, n_vocab], a row for each token (T5: for each of the answer).",
         0, 1, vs_command_logits },
     [VS_COMMAND_COMPARE] = { "compare", "[options] A B", "measure how far a model lies from another",
         "Both models read the text of -f (or standard input), in windows as `veritas perplexity` counts them; A is what B is "
