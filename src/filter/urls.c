@@ -182,7 +182,7 @@ static enum answer judge(struct place *p, size_t host, const char *rule)
 {
     char opener = p->i ? p->text[p->i - 1] : 0;
     size_t end = url_end(p, opener);
-    bool is_long = end == SIZE_MAX && p->n - p->i >= URL_MAX;
+    bool is_long = end == SIZE_MAX && p->n - p->i > URL_MAX;
     if (end == SIZE_MAX && !is_long)
         return UNDECIDED;
     end = is_long ? p->i + URL_MAX : end;
@@ -190,6 +190,8 @@ static enum answer judge(struct place *p, size_t host, const char *rule)
         end--;
     p->end = end;
     p->rule = rule;
+    if (host != SIZE_MAX && is_long && host >= end)
+        return FOUND_OPEN;               /* slashes, and what they lead to is out of sight */
     if (host != SIZE_MAX && (host >= end || (!is_alnum(p->text[host]) && p->text[host] != '[')))
         return NO;                       /* a scheme alone */
     if (host != SIZE_MAX && is_allowed(p->urls, p->text + host, end - host))
@@ -202,6 +204,14 @@ static enum answer judge(struct place *p, size_t host, const char *rule)
 static bool is_slash(char c)
 {
     return c == '/' || c == '\\';
+}
+
+/* Where the slashes end that go on at i: for a browser two are as good as many. Not beyond URL_MAX bytes from p->i. */
+static size_t slashes_end(const struct place *p, size_t i)
+{
+    while (i < p->n && i - p->i < URL_MAX && is_slash(p->text[i]))
+        i++;
+    return i;
 }
 
 /* Whether a link begins here: behind a bracket, a quote or =, and a little white space. */
@@ -219,7 +229,7 @@ static enum answer after_data(struct place *p, size_t i)
     size_t k = i;
     while (k < p->n && k - i < 24 && (is_alnum(p->text[k]) || is_one_of(p->text[k], "+-.")))
         k++;
-    if (k == p->n && !p->whole && k - i < 24)
+    if (k == p->n && !p->whole)
         return UNDECIDED;
     bool is_data = k < p->n && ((k > i && p->text[k] == '/') || p->text[k] == ',' || p->text[k] == ';');
     return is_data ? judge(p, SIZE_MAX, "data-url") : NO;
@@ -234,14 +244,12 @@ static enum answer after_scheme(struct place *p, const struct scheme *s, size_t 
         return UNDECIDED;
     if (s->is_code)
         return i < p->n && (unsigned char)p->text[i] > ' ' ? judge(p, SIZE_MAX, "script-url") : NO;
-    size_t k = i;
-    while (k < p->n && is_slash(p->text[k]) && k - i < 8)
-        k++;
-    if (k == p->n && !p->whole && k - i < 8)
+    size_t k = slashes_end(p, i);
+    if (k == p->n && !p->whole)
         return UNDECIDED;
     if (k - i < 2 && !(s->is_web && is_link(p)))
         return NO;                       /* "http: the protocol" */
-    if (k >= p->n || (!is_alnum(p->text[k]) && p->text[k] != '['))
+    if (k >= p->n || (k - p->i < URL_MAX && !is_alnum(p->text[k]) && p->text[k] != '['))
         return NO;                       /* a scheme alone */
     return judge(p, s->is_web ? k : SIZE_MAX, "url");
 }
@@ -293,10 +301,7 @@ static enum answer try_relative(struct place *p)
         return UNDECIDED;
     if (p->i + 2 >= p->n || !is_slash(p->text[p->i + 1]))
         return NO;
-    size_t host = p->i;
-    while (host < p->n && is_slash(p->text[host]) && host - p->i < 8)
-        host++;
-    return judge(p, host, "url-relative");
+    return judge(p, slashes_end(p, p->i), "url-relative");
 }
 
 static enum answer try_place(struct place *p)
