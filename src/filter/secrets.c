@@ -355,7 +355,7 @@ static size_t pem_end(const char *text, size_t n, size_t looked)
                 end++, dashes++;
             if (end == n && dashes < 5)
                 return SIZE_MAX;
-            if (end > looked)
+            if (end >= looked)           /* equal: only now it is seen that no dash follows */
                 return end;
         }
         if (i >= looked && text[i] == '\n' && i > 0 && text[i - 1] == '\n' && is_cut_short(text, i))
@@ -373,7 +373,7 @@ static size_t putty_end(const char *text, size_t n, size_t looked)
             size_t end = run_of(text, n, i + sizeof mark - 1, HEX_LOWER);
             if (end == n)
                 return SIZE_MAX;
-            if (end > looked)
+            if (end >= looked)
                 return end;
         }
     return SIZE_MAX;
