@@ -254,6 +254,24 @@ class Batch(unittest.TestCase):
                     break
             self.assertGreater(resumed, 0)
 
+    def test_choices_that_wait_hold_one_prompt(self):
+        """However many have ended: another request of many choices, which goes before them, finds room for its own."""
+        d = self.daemon(prefix_cache="off", parallel=2)
+        asks = [{"prompt": text(i, 100), "max_tokens": 150, "ignore_eos": True, "n": 16, "sampling": {"seed": i}} for i in (1, 2)]
+        alone = [d.one(ask)[0] for ask in asks]
+        first, second, said = d.ask({**asks[0], "priority": "low"}), None, {}
+        ended = set()
+        while len(ended) < 2:
+            e = d.client.event()
+            if e.kind == c.TOKEN:
+                said.setdefault(e.request, {}).setdefault(e.index, []).append(e.token)
+            elif e.kind == c.COMPLETE:
+                ended.add(e.request)
+            if second is None and len(said.get(first, {})) == 13:       # twelve have ended, and two have not begun
+                second = d.ask(asks[1])
+        self.assertEqual([said[first], said[second]], alone)
+        d.kv_when_idle()
+
     def test_one_prompt_twice_at_once(self):
         d = self.daemon(itl_target_ms=1)
         ask = {"prompt": text(2, 600), "max_tokens": 4, "sampling": {"temperature": 0}}

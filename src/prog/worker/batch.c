@@ -357,22 +357,46 @@ static bool may_fork(const struct vs_lane *l)
     return l->index && !l->work->kind->apart && !l->kv && !l->n_reached && l->n_common;
 }
 
-/* Has it computed all that l, which may fork, has in common with the first choice? */
+/* Has it computed all that for_whom, which may fork, has in common with the first choice? */
 static bool holds(const struct vs_lane *l, const struct vs_lane *for_whom)
 {
     return l != for_whom && l->kv && length(l) >= for_whom->n_common && (!l->index || l->n_common >= for_whom->n_common);
 }
 
-/* How many tokens of one that has ended choices need that come later; 0: none. Where sequences are kept they find them so. */
+/* Another than `but` that does; NULL: none. */
+static const struct vs_lane *holder_for(const struct vs_lane *for_whom, const struct vs_lane *but)
+{
+    const struct vs_work *w = for_whom->work;
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        if (&w->lanes[i] != but && holds(&w->lanes[i], for_whom))
+            return &w->lanes[i];
+    return NULL;
+}
+
+/* How many tokens of one that has ended choices need that come later, and nobody else has; 0: none. Where sequences are kept they
+ * find them so. Of states there must be enough for that: two for each place, one for each request, of which there are twice as
+ * many. */
 static uint32_t awaited(const struct vs_works *b, const struct vs_lane *l)
 {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < l->work->n_lanes && b->config.sharing == VS_KV_SHARE_NONE; i++) {
+    uint32_t most = 0, n_states = vs_model_config(b->model)->n_states;
+    if (b->config.sharing != VS_KV_SHARE_NONE || (n_states && n_states < 4 * b->config.places))
+        return 0;
+    for (uint32_t i = 0; i < l->work->n_lanes; i++) {
         const struct vs_lane *other = &l->work->lanes[i];
-        if (may_fork(other) && !is_ended(other) && holds(l, other) && other->n_common > most)
+        if (other->n_common > most && may_fork(other) && !is_ended(other) && holds(l, other) && !holder_for(other, l))
             most = other->n_common;
     }
     return most;
+}
+
+/* It has ended: what it holds goes, but for what is awaited. */
+static void leave(const struct vs_works *b, struct vs_lane *l)
+{
+    uint32_t n = awaited(b, l);
+    if (n)
+        vs_kv_truncate(l->kv, n);
+    if (!n || length(l) < n)             /* a state is not to be had everywhere */
+        close_lane(l, l->work->kind->keep);
 }
 
 /* Pages of those that have ended and are awaited; let_go: no more. */
@@ -392,22 +416,26 @@ static uint32_t count_awaited(struct vs_works *b, bool let_go)
     return all;
 }
 
+static int open_sequence(struct vs_works *b, struct vs_lane *l)
+{
+    const struct vs_lane *from = may_fork(l) ? holder_for(l, NULL) : NULL;
+    int status;
+    if (from && vs_kv_fork(from->kv, &l->kv) == VS_OK) {
+        vs_kv_truncate(l->kv, l->n_common);
+        return VS_OK;
+    }
+    do
+        status = vs_kv_open(b->kv, l->work->sink->owner, l->work->cache_key, &l->kv);
+    while (status == VS_E_BUSY && count_awaited(b, true));
+    return status;
+}
+
 /* It has a place, and no pages yet. */
 static int open_lane(struct vs_works *b, struct vs_lane *l)
 {
     struct vs_work *w = l->work;
     struct vs_lane *first = &w->lanes[0];
-    int status = VS_E_NOT_FOUND;
-    for (uint32_t i = 0; i < w->n_lanes && may_fork(l); i++) {
-        if (!holds(&w->lanes[i], l))
-            continue;
-        status = vs_kv_fork(w->lanes[i].kv, &l->kv);
-        if (status != VS_OK)
-            break;
-        vs_kv_truncate(l->kv, l->n_common);
-    }
-    if (status != VS_OK)
-        status = vs_kv_open(b->kv, w->sink->owner, w->cache_key, &l->kv);
+    int status = open_sequence(b, l);
     if (status != VS_OK)
         return vs_error_set(&l->err, status, "no sequence is free");
     uint32_t found = length(l) + adopt(l);
@@ -637,11 +665,8 @@ static void settle(struct vs_works *b)
                 continue;
             if (!is_ended(l))
                 look(l);
-            uint32_t n_awaited = is_ended(l) ? awaited(b, l) : 0;
-            if (n_awaited)
-                vs_kv_truncate(l->kv, n_awaited);
-            else if (is_ended(l))
-                close_lane(l, w->kind->keep);
+            if (is_ended(l))
+                leave(b, l);
             else if (l->want.decode && length(l) >= l->want.n_known)
                 drop_guesses(l);
         }
