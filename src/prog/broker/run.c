@@ -388,9 +388,9 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
 void run_end_all(struct broker *b, struct model *m, int code, const char *text)
 {
     while (m->runs) {
-        struct request *r = run_free(m, m->runs);
-        if (r)
-            request_fail(b, r, code, text);
+        if (m->runs->request)
+            request_cut(b, m->runs->request, code, text);
+        run_free(m, m->runs);
     }
 }
 
