@@ -529,7 +529,7 @@ static void loop(struct parent *p)
         uint64_t now = vs_clock_ns(), next = p->ending ? p->end_at : p->child.restart_at ? p->child.restart_at : now + 60000 * MS;
         if (p->load_at && now >= p->load_at && !p->ending)
             load_again(p);
-        if (p->load_at && p->load_at < next)
+        if (p->load_at && !p->ending && p->load_at < next)
             next = p->load_at;
         if (p->child.restart_at && now >= p->child.restart_at && !p->ending && start_gateway(p, &err) != VS_OK) {
             vs_say("gateway: %s", err.text);
