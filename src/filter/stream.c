@@ -291,18 +291,22 @@ static void sort(struct vs_stream *s)
     }
 }
 
-/* Drops the spans that begin in what was swallowed. */
-static void forget(struct vs_stream *s, uint64_t before)
+/* Behind what was swallowed every detector looks anew: what it told before may hang on what began in there. What passes goes on. */
+static void look_anew(struct vs_stream *s, uint64_t from)
 {
+    bool passes[VS_STREAM_DETECTORS];
     size_t n = 0;
+    for (unsigned i = 0; i < s->config.n_detectors; i++) {
+        passes[i] = s->passing[i].rule && (s->passing[i].open || s->passing[i].end > from);
+        if (!passes[i] || s->from[i] < from)
+            s->from[i] = from;
+    }
     for (size_t i = 0; i < s->n_told; i++) {
         const struct told *t = &s->told[i];
-        if (t->start >= before)
+        if (passes[t->detector] && t->start >= from)
             s->told[n++] = *t;
-        else if (t->open) {
+        else if (t->open)
             s->has_open[t->detector] = false;
-            s->from[t->detector] = before;
-        }
     }
     s->n_told = n;
 }
@@ -482,10 +486,7 @@ static bool close_open(struct vs_stream *s, bool last)
         give(s, s->in, "", 0, &s->open_finding);
     s->is_open = s->has_open[s->open.detector] = false;
     s->from[s->open.detector] = s->resumed = end;
-    forget(s, end);
-    for (unsigned i = 0; i < s->config.n_detectors; i++)
-        if (s->from[i] < end)
-            s->from[i] = end;
+    look_anew(s, end);
     return true;
 }
 
