@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-/* A prompt is there to be continued: no token that ends a text, though a file may want one behind every text; a source is whole. */
+/* A prompt is there to be continued: no token that ends a text, though a file may want one behind every text; a source is whole.
+ * A file with a vocabulary alone has no model. */
 static unsigned prompt_flags(const struct vs_service *s)
 {
-    return vs_model_graph(s->model)->n_source ? VS_ENCODE_ADD_SPECIAL : VS_ENCODE_ADD_FIRST;
+    return s->model && vs_model_graph(s->model)->n_source ? VS_ENCODE_ADD_SPECIAL : VS_ENCODE_ADD_FIRST;
 }
 
 /* all_trusted: the caller vouches for every byte, so that names of control tokens in the messages become those tokens. */
