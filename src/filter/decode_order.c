@@ -65,10 +65,10 @@ static void write_words(const struct vs_source *s, size_t from, size_t end, size
 
 enum { LEAST = 4 };                      /* words of a sentence, and of a line that is one */
 
-/* Where a sentence ends; of_line: words of its last line so far. */
-static bool is_over(const struct vs_source *s, size_t i, unsigned of_line)
+/* Whether a sentence ends here; of_line: how many words its last line has. */
+static bool ends_sentence(char c, unsigned of_line)
 {
-    return i == s->n || (s->text[i] == '\n' ? of_line >= LEAST : s->text[i] && strchr(".!?:", s->text[i]));
+    return c == '\n' ? of_line >= LEAST : c && strchr(".!?:", c);
 }
 
 /* The sentence that begins at `from`, where it reads better from behind: its words. Where it ends. */
@@ -76,7 +76,7 @@ static size_t read_sentence(const struct vs_source *s, size_t from, size_t *budg
 {
     unsigned words = 0, of_line = 0, astray = 0, apt = 0, before = 0;
     size_t i = from;
-    while (!is_over(s, i, of_line)) {
+    while (i < s->n && !ends_sentence(s->text[i], of_line)) {
         size_t start = i;
         while (i < s->n && in_word(s, i))
             i++;
@@ -105,7 +105,7 @@ static size_t sentence_start(const struct vs_source *s, size_t i, size_t limit)
         of_line += is_word && (i - 1 == limit || !in_word(s, i - 2));
         if (is_word)
             continue;
-        if (s->text[i - 1] == '\n' ? of_line >= LEAST : s->text[i - 1] && strchr(".!?:", s->text[i - 1]))
+        if (ends_sentence(s->text[i - 1], of_line))
             return i;
         of_line = s->text[i - 1] == '\n' ? 0 : of_line;
     }
