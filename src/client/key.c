@@ -17,10 +17,11 @@ int vs_client_key_read(char ret[VS_CLIENT_KEY_BYTES], struct vs_error *err)
     if (!path || !*path)
         return VS_OK;
     int rc = vs_file_open("the key (VERITAS_KEY_FILE)", path, &fd, &st, err);
-    if (rc == VS_E_NOT_FOUND)           /* which would say that no daemon is there, and a private one would answer */
+    if (rc == VS_E_NOT_FOUND) {         /* which would say that no daemon is there, and a private one would answer */
         rc = VS_E_INVALID;
-    if (rc != VS_OK && err)
-        err->code = rc;
+        if (err)
+            err->code = rc;
+    }
     if (rc != VS_OK)
         return rc;
     ssize_t n = read(fd, text, sizeof text);
