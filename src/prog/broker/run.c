@@ -349,8 +349,9 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     struct vs_outcome o = { 0 };
     struct vs_error why;
     bool complete = f->type == VS_MSG_COMPLETE;
-    int told = run_find(m, f->id)->cancel;      /* an error's body is a receipt's: that it is lost does not change why it ended */
-    const char *told_text = run_find(m, f->id)->cancel_text;
+    struct run *run = run_find(m, f->id);
+    int told = run->cancel;             /* an error's body is a receipt's: that it is lost does not change why it ended */
+    const char *told_text = run->cancel_text;
     if (f->is_refused && f->type == VS_MSG_ERROR && told != VS_OK)
         vs_error_set(&o.error, told, "%s", told_text);
     else if (f->is_refused)
@@ -359,11 +360,10 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
              || vs_outcome_parse(p.envelope, p.envelope_bytes, &o, &why) != VS_OK) {
         model_violation(b, m, why.text);
         return;
-    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes && !may_have_body(run_find(m, f->id), f))) {
+    } else if (complete != (o.error.code == VS_OK) || (!complete && p.body_bytes && !may_have_body(run, f))) {
         model_violation(b, m, "an envelope that does not fit its frame");
         return;
     }
-    struct run *run = run_find(m, f->id);
     bool is_back = run->is_taken_back && o.error.code == VS_E_BUSY;
     uint32_t credit = run->credit;
     struct request *r = run_free(m, run);
