@@ -278,22 +278,21 @@ json_t *vs_service_stats(struct vs_service *s)
 
 static const struct method {
     uint16_t type;
-    bool needs_model, needs_digest, is_quick, needs_logits;
+    bool needs_model, needs_digest, is_quick, needs_logits, no_source;     /* the last: not with a model that answers a source */
     int (*call)(struct vs_service *, json_t *, struct vs_sink *, struct vs_answer *, struct vs_error *);
-    bool no_source;                      /* not with a model that answers a source */
 } methods[] = {
-    { VS_MSG_GENERATE,   true,  true,  false, true,  vs_service_generate, false },
-    { VS_MSG_CHAT,       true,  true,  false, true,  vs_service_generate, false },
-    { VS_MSG_TOKENIZE,   false, false, true,  false, tokenize, false },
-    { VS_MSG_DETOKENIZE, false, false, true,  false, detokenize, false },
-    { VS_MSG_INSPECT,    false, false, false, false, inspect, false },
-    { VS_MSG_LOGITS,     true,  true,  false, true,  vs_service_logits, false },
-    { VS_MSG_PERPLEXITY, true,  true,  false, true,  vs_service_perplexity, true },
-    { VS_MSG_BENCH,      true,  true,  false, true,  vs_service_bench, true },
-    { VS_MSG_CONSTRAIN,  false, false, false, false, vs_service_constrain, false },
-    { VS_MSG_EMBED,      true,  true,  false, false, vs_service_embed, true },
-    { VS_MSG_RERANK,     true,  true,  false, false, vs_service_rerank, true },
-    { VS_MSG_VERIFY,     true,  true,  false, true,  vs_service_verify, false },
+    { VS_MSG_GENERATE,   true,  true,  false, true,  false, vs_service_generate },
+    { VS_MSG_CHAT,       true,  true,  false, true,  false, vs_service_generate },
+    { VS_MSG_TOKENIZE,   false, false, true,  false, false, tokenize },
+    { VS_MSG_DETOKENIZE, false, false, true,  false, false, detokenize },
+    { VS_MSG_INSPECT,    false, false, false, false, false, inspect },
+    { VS_MSG_LOGITS,     true,  true,  false, true,  false, vs_service_logits },
+    { VS_MSG_PERPLEXITY, true,  true,  false, true,  true,  vs_service_perplexity },
+    { VS_MSG_BENCH,      true,  true,  false, true,  true,  vs_service_bench },
+    { VS_MSG_CONSTRAIN,  false, false, false, false, false, vs_service_constrain },
+    { VS_MSG_EMBED,      true,  true,  false, false, true,  vs_service_embed },
+    { VS_MSG_RERANK,     true,  true,  false, false, true,  vs_service_rerank },
+    { VS_MSG_VERIFY,     true,  true,  false, true,  false, vs_service_verify },
 };
 
 static const struct method *method_find(uint16_t type)
