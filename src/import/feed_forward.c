@@ -127,6 +127,15 @@ static uint32_t normed_router(struct vs_builder *b, uint32_t h, int i, uint32_t 
     return vs_gb_node(b, logits, n);
 }
 
+/* What those experts make of x that `route` chooses. */
+static uint32_t routed(struct vs_builder *b, const struct vs_experts *e, struct vs_node route, uint32_t x)
+{
+    struct vs_node n = vs_gb_base(VS_OP_EXPERTS, x);
+    n.p.experts = route.p.experts = vs_graph_experts(b->g, e);
+    n.in[1] = vs_gb_node(b, route, 2 * e->n_used);
+    return vs_gb_node(b, n, e->n_in);
+}
+
 /* GroveMoE's: so many experts that follow each other have one more in common, which all that were chosen of them pass by their
  * weights. Routed as they are, from `logits`. */
 static uint32_t adjugates(struct vs_builder *b, uint32_t x, uint32_t logits, struct vs_experts e, uint32_t il)
@@ -148,10 +157,7 @@ static uint32_t adjugates(struct vs_builder *b, uint32_t x, uint32_t logits, str
     e.up = vs_gb_expert_matrices(b, i, "ffn_up", "chexps", e.n, e.n_in, vs_gb_whole(e.width));
     e.down = vs_gb_expert_matrices(b, i, "ffn_down", "chexps", e.n, e.width, vs_gb_whole(e.n_in));
     e.gate_bias = e.up_bias = e.down_bias = e.gate_scale = e.up_scale = e.down_scale = VS_NONE;
-    struct vs_node route = vs_gb_base(VS_OP_ROUTE, logits), n = vs_gb_base(VS_OP_EXPERTS, x);
-    n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
-    n.in[1] = vs_gb_node(b, route, 2 * e.n_used);
-    return vs_gb_node(b, n, e.n_in);
+    return routed(b, &e, vs_gb_base(VS_OP_ROUTE, logits), x);
 }
 
 /* What all experts of a layer make of x; the router reads `from`. */
@@ -191,10 +197,7 @@ static uint32_t experts(struct vs_builder *b, uint32_t x, uint32_t from, uint32_
     e.up_scale = vs_gb_expert_vector(b, i, fused ? "ffn_gate_up_exps.scale" : "ffn_up_exps.scale", 0);
     e.down_bias = vs_gb_expert_vector(b, i, "ffn_down_exps.bias", n_in);
     e.down_scale = vs_gb_expert_vector(b, i, "ffn_down_exps.scale", 0);
-    struct vs_node n = vs_gb_base(VS_OP_EXPERTS, n_in == b->n_embd ? x : vs_gb_linear(b, x, i, "ffn_latent_down", b->n_embd, n_in));
-    n.p.experts = route.p.experts = vs_graph_experts(b->g, &e);
-    n.in[1] = vs_gb_node(b, route, 2 * e.n_used);
-    uint32_t o = vs_gb_node(b, n, n_in);
+    uint32_t o = routed(b, &e, route, n_in == b->n_embd ? x : vs_gb_linear(b, x, i, "ffn_latent_down", b->n_embd, n_in));
     o = a->adjugate ? vs_gb_sum(b, o, adjugates(b, x, route.in[0], e, il)) : o;
     return n_in == b->n_embd ? o : vs_gb_linear(b, o, i, "ffn_latent_up", n_in, b->n_embd);
 }
