@@ -118,6 +118,14 @@ static inline __attribute__((always_inline)) struct vs_class_layout vs_class_lay
     }
 }
 
+/* Whether kernels unpack it once for many columns: where a code takes more than a shift and an and, and where a run has two scales.
+ * None of these with one scale has a minimum. */
+static inline __attribute__((always_inline)) bool vs_class_is_unpacked(const enum vs_matrix_class cls)
+{
+    const struct vs_class_layout l = vs_class_layout(cls);
+    return l.per16 || ((l.has_list || l.top_bits == 2) && !l.has_min);
+}
+
 #define X(cls, type, k, bytes, off, d, m, sub, sub_at, low, low_at, top, top_at, panel)                                          \
     _Static_assert((bytes) == 2 + ((m) == VS_NOT_THERE ? 0 : 2) + VS_SUB_FILE_BYTES(sub) +                                       \
                               (k) * (VS_LOW_BITS(low) + VS_TOP_BITS(top)) / 8,                                                   \

@@ -191,13 +191,6 @@ struct chunk {
     float scale[CHUNK_RUNS][2][16], min[CHUNK_RUNS][2][16];      /* the second of each with per16 */
 };
 
-/* Whether unpacking pays: where a code takes more than a shift and an and, and where a run has two scales. */
-INLINE bool is_unpacked(const enum vs_matrix_class cls)
-{
-    const struct vs_class_layout l = vs_class_layout(cls);
-    return l.per16 || ((l.has_list || l.top_bits == 2) && !l.has_min);
-}
-
 /* The next `runs` runs of a panel, which begin with a superblock. */
 INLINE void unpack(const enum vs_matrix_class cls, const uint8_t *super, const int runs, size_t ahead, const __m256i list,
                    struct chunk *ret)
@@ -458,7 +451,7 @@ INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul 
 INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
 {
     size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
-    if (is_unpacked(cls) && n > VS_ACT_ROWS) {
+    if (vs_class_is_unpacked(cls) && n > VS_ACT_ROWS) {
         for (size_t first = 0; first < n; first += VS_MANY_ROWS)
             for (size_t p = begin; p < end; p++)
                 many_columns(cls, m, p, first, n - first < VS_MANY_ROWS ? n - first : VS_MANY_ROWS, high);
