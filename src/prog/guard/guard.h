@@ -135,6 +135,10 @@ bool input_may_refuse(const struct pass *p);     /* could the policy refuse or c
 
 extern const char *const zone_names[VS_N_ZONES];
 bool zone_named(const json_t *value, enum vs_zone *ret);
+enum vs_zone zone_of_message(const json_t *message);          /* what it says, or by its role */
+
+/* talk.c: injections that are split over several messages, or documents, of a body. False: one blocks, or there was no memory. */
+bool talk_screen(const struct screen *s, const json_t *body, struct verdict *v);
 
 /* scan.c: SCAN, which we answer ourselves */
 void scan_answer(struct guard *g, struct pass *p, const char *body, size_t n);

@@ -244,13 +244,18 @@ static void walk_message(struct texts *w, json_t *message, enum vs_zone zone)
     }
 }
 
+enum vs_zone zone_of_message(const json_t *message)
+{
+    return zone_said(message, zone_of_role(json_object_get(message, "role")));
+}
+
 static void walk_messages(struct texts *w, json_t *messages)
 {
     json_t *message;
     size_t i;
     json_array_foreach(messages, i, message) {
         snprintf(w->in, sizeof w->in, "messages[%zu]", i);
-        walk_message(w, message, zone_said(message, zone_of_role(json_object_get(message, "role"))));
+        walk_message(w, message, zone_of_message(message));
     }
     w->in[0] = 0;
 }
@@ -321,6 +326,8 @@ enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_
         else
             member(&w, json, key, value, zone_of_key(key));
     }
+    if (json && !w.is_too_long && !w.blocked)
+        w.blocked |= !talk_screen(p->screen, json, &p->verdict);
     if (json)
         passage = passage_of(&w, json, out, why);
     bool failed;

@@ -356,8 +356,10 @@ bool screen_looks(const struct screen *s)
     return looks;
 }
 
-bool screen_injection(const struct screen *s, enum vs_zone zone, const char *text, size_t n, const char *in, struct verdict *v)
+bool screen_injection_in(const struct screen *s, enum vs_zone zone, const char *text, size_t n, screen_place_fn *place, void *arg,
+                         struct verdict *v)
 {
+    char in[IN_BYTES];
     enum vs_policy_mode mode = s->policy.injection.zone[zone].mode;
     struct vs_scan_result found;
     const struct vs_scan_config config = {
@@ -368,9 +370,25 @@ bool screen_injection(const struct screen *s, enum vs_zone zone, const char *tex
         return true;
     if (vs_scan_text(s->scan, &config, text, n, &found) != VS_OK)
         return false;
-    for (size_t i = 0; i < found.n && found.flagged; i++)
+    v->injected |= (unsigned)found.flagged << zone;
+    for (size_t i = 0; i < found.n && found.flagged; i++) {
+        place(arg, &found.found[i], in);
         verdict_note(v, mode, &found.found[i], in);
+    }
     return !found.flagged || mode < VS_POLICY_REDACT;    /* an attack has no text that could stay: redact refuses, too */
+}
+
+static void place_here(void *arg, struct vs_finding *finding, char in[IN_BYTES])
+{
+    (void)finding;
+    snprintf(in, IN_BYTES, "%s", (const char *)arg);
+}
+
+bool screen_injection(const struct screen *s, enum vs_zone zone, const char *text, size_t n, const char *in, struct verdict *v)
+{
+    char path[IN_BYTES];
+    snprintf(path, sizeof path, "%s", in);
+    return screen_injection_in(s, zone, text, n, place_here, path, v);
 }
 
 /* ---- JSON ---- */

@@ -84,6 +84,7 @@ void screen_unref(struct screen *s);
 
 struct verdict {
     enum vs_policy_mode done;           /* VS_POLICY_OFF: nothing was found */
+    unsigned injected;                  /* a bit for each zone of which a text was flagged */
     unsigned n, more;
     struct noted {
         struct vs_finding finding;
@@ -124,6 +125,10 @@ bool screen_across(const struct screen *s, enum side side, const char *text, siz
                    const char *in, struct verdict *v);
 /* Injection in a whole text of a zone: found and noted as the policy says. False: it blocks. */
 bool screen_injection(const struct screen *s, enum vs_zone zone, const char *text, size_t n, const char *in, struct verdict *v);
+/* The same of a text that was joined: `place` says in which one a finding begins, and makes its offsets those of that. */
+typedef void screen_place_fn(void *arg, struct vs_finding *finding, char in[IN_BYTES]);
+bool screen_injection_in(const struct screen *s, enum vs_zone zone, const char *text, size_t n, screen_place_fn *place, void *arg,
+                         struct verdict *v);
 /* Does a policy's input look at anything? */
 bool screen_looks(const struct screen *s);
 /* All strings of a JSON value, each for itself: those that change are replaced. False as above. */
