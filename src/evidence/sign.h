@@ -51,8 +51,8 @@ struct vs_signature {
     uint8_t bytes[VS_SIGNATURE_MOST];
 };
 
-/* Uses each kind once, so that OpenSSL has loaded what it needs before nothing can be opened any more. VS_E_UNSUPPORTED: it has
- * neither. */
+/* Uses each kind once, so that OpenSSL has loaded what it needs before nothing can be opened any more. From then on ed25519.h signs
+ * for Ed25519, where that makes what OpenSSL makes and FIPS mode is off. VS_E_UNSUPPORTED: OpenSSL has neither. */
 int vs_sign_setup(struct vs_error *err);
 /* The kind for a log that begins here. */
 enum vs_key_kind vs_key_kind_here(void);
