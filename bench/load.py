@@ -170,7 +170,7 @@ class OurConnection:
 
     def receive(self):
         """Streams that ended."""
-        data, now, ended, at = self.socket.recv(262144), time.perf_counter(), [], 0
+        data, now, ended, at = self.socket.recv(16384), time.perf_counter(), [], 0
         if not data:
             raise ConnectionError("the daemon closed the connection")
         self.buffer += data
@@ -255,7 +255,7 @@ class LlamaConnection:
                             b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
     def receive(self):
-        data, now, stream = self.socket.recv(262144), time.perf_counter(), self.stream
+        data, now, stream = self.socket.recv(16384), time.perf_counter(), self.stream
         *lines, self.buffer = (self.buffer + data).split(b"\n")
         for line in lines:
             if not line.startswith(b"data: {"):
