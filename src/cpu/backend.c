@@ -309,34 +309,6 @@ static int create(const struct vs_graph *g, const struct vs_backend_config *conf
     return VS_OK;
 }
 
-/* ---- work between steps ---- */
-
-struct sharing {
-    vs_task_fn *task;
-    void *context;
-    uint32_t n;
-    _Atomic uint32_t next;
-};
-
-static void share(void *context, unsigned thread)
-{
-    struct sharing *s = context;
-    for (uint32_t i; (i = atomic_fetch_add(&s->next, 1)) < s->n;)
-        s->task(s->context, i, thread);
-}
-
-static void each(struct vs_backend *b, uint32_t n, vs_task_fn *task, void *context)
-{
-    struct vs_cpu *c = (struct vs_cpu *)b;
-    struct sharing s = { .task = task, .context = context, .n = n };
-    if (n == 1) {
-        task(context, 0, 0);
-        return;
-    }
-    vs_pool_run(c->pool, share, &s);
-    vs_pool_join(c->pool);               /* what others took is done then, too */
-}
-
 const struct vs_backend_kind vs_backend_cpu = {
     .name = "cpu",
     .max_threads = VS_POOL_MAX_THREADS,
@@ -353,7 +325,7 @@ const struct vs_backend_kind vs_backend_cpu = {
     .observed = vs_cpu_observed,
     .copy_page = vs_cpu_copy_page,
     .clear_pages = vs_cpu_clear_pages,
-    .each = each,
+    .each = vs_cpu_each,
     .level_parse = level_parse,
     .level_name = level_name,
 };

@@ -239,6 +239,12 @@ struct vs_run {
     _Atomic int fault;
     _Atomic int stopped;                         /* what step->check said, when it was not VS_OK */
     uint64_t check_ns;                           /* thread 0: when to ask next */
+    struct vs_between {                          /* run.c: vs_cpu_each */
+        _Alignas(64) _Atomic uint64_t word;      /* generation | number of tasks | those that are taken */
+        _Alignas(64) _Atomic uint32_t n_done;
+        vs_task_fn *task;
+        void *context;
+    } between;
 };
 
 struct vs_cpu {
@@ -271,6 +277,7 @@ static inline uint32_t vs_cpu_act_rows(const struct vs_cpu *c, uint32_t n)
 
 int vs_cpu_lower(struct vs_cpu *c, const struct vs_graph *g, struct vs_error *err);
 int vs_cpu_step(struct vs_backend *b, const struct vs_step *step, const float **ret_logits, struct vs_error *err);
+void vs_cpu_each(struct vs_backend *b, uint32_t n, vs_task_fn *task, void *context);
 const float *vs_cpu_output(const struct vs_backend *b, int which);
 const struct vs_observed *vs_cpu_observed(const struct vs_backend *b, size_t *ret_n);
 int vs_cpu_load(struct vs_cpu *c, const struct vs_graph *g, const struct vs_source *file,

@@ -829,9 +829,33 @@ static bool count_done(struct vs_cpu *c, uint64_t at, uint32_t done)
     return true;
 }
 
-static void run_thread(void *context, unsigned thread)
+/* ---- work between steps ---- */
+
+/* It is done by the same function of the pool as steps, and like them it does not need the other threads: nobody who has lost its
+ * core, and who has no task, is waited for. */
+enum { TASK_BITS = 20, BETWEEN_GENERATIONS = 1 << 24 };
+static_assert(2 * TASK_BITS + 24 == 64, "a word");
+
+static uint32_t taken_of(uint64_t word) { return (uint32_t)word & ((1u << TASK_BITS) - 1); }
+static uint32_t all_of(uint64_t word) { return (uint32_t)(word >> TASK_BITS) & ((1u << TASK_BITS) - 1); }
+
+/* Task and context are read by who has taken a task, for whom _each waits. */
+static void run_between(struct vs_cpu *c, unsigned thread)
 {
-    struct vs_cpu *c = context;
+    struct vs_between *s = &c->run.between;
+    uint64_t at = atomic_load_explicit(&s->word, memory_order_acquire);
+    while (taken_of(at) < all_of(at)) {
+        if (!atomic_compare_exchange_weak_explicit(&s->word, &at, at + 1, memory_order_acquire, memory_order_acquire))
+            continue;
+        s->task(s->context, taken_of(at), thread);
+        if (atomic_fetch_add_explicit(&s->n_done, 1, memory_order_acq_rel) + 1 == all_of(at))
+            vs_gate_open(&c->run.moved);
+        at = atomic_load_explicit(&s->word, memory_order_acquire);
+    }
+}
+
+static void run_step(struct vs_cpu *c, unsigned thread)
+{
     uint8_t *piece = c->memory.private + thread * c->memory.private_bytes;
     struct own own = { (float *)(void *)piece, (struct vs_act *)(void *)(piece + c->memory.private_act),
                        (float *)(void *)(piece + c->memory.private_glu),
@@ -842,7 +866,7 @@ static void run_thread(void *context, unsigned thread)
     for (;;) {
         uint32_t seen = atomic_load_explicit(&c->run.moved.changed, memory_order_acquire), done = 0, task;
         uint64_t at = atomic_load_explicit(&c->run.cursor, memory_order_acquire);
-        if (instr_of(at) >= c->program.n_instrs || generation_of(at) != generation)
+        if (!count_of(at) || generation_of(at) != generation)       /* no step is under way, or another one */
             return;
         for (unsigned i = 0; i < threads; i++)           /* its own share first */
             while (take(c, at, (thread + i) % threads, &task)) {
@@ -856,6 +880,39 @@ static void run_thread(void *context, unsigned thread)
             }
         if (!count_done(c, at, done))
             vs_gate_wait(&c->run.moved, seen, SPINS_TASK);
+    }
+}
+
+static void run_thread(void *context, unsigned thread)
+{
+    run_between(context, thread);
+    run_step(context, thread);
+}
+
+void vs_cpu_each(struct vs_backend *b, uint32_t n, vs_task_fn *task, void *context)
+{
+    struct vs_cpu *c = (struct vs_cpu *)b;
+    struct vs_between *s = &c->run.between;
+    if (n < 2 || n >= 1u << TASK_BITS) {
+        for (uint32_t i = 0; i < n; i++)
+            task(context, i, 0);
+        return;
+    }
+    uint64_t generation = (atomic_load(&s->word) >> 2 * TASK_BITS) + 1;
+    if (generation == BETWEEN_GENERATIONS) {             /* nobody may still hold a word so old that it looks new */
+        vs_pool_join(c->pool);
+        generation = 0;
+    }
+    s->task = task;
+    s->context = context;
+    atomic_store(&s->n_done, 0);
+    atomic_store_explicit(&s->word, generation << 2 * TASK_BITS | (uint64_t)n << TASK_BITS, memory_order_release);
+    vs_pool_run(c->pool, run_thread, c);
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(&c->run.moved.changed, memory_order_acquire);
+        if (atomic_load_explicit(&s->n_done, memory_order_acquire) == n)
+            return;
+        vs_gate_wait(&c->run.moved, seen, SPINS_TASK);
     }
 }
 
