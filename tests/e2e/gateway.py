@@ -1,6 +1,7 @@
 """`veritas gateway` in front of a daemon whose model is an echo: HTTP strictly, who may ask, what comes in what order, who leaves,
 what dies. Arguments: veritas, veritas-broker, worker-echo, veritas-gateway."""
-import http.client, http.server, json, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time, unittest
+import http.client, http.server, json, os, re, select, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+import unittest
 
 import client as c
 from processes import Installed, below, child, patience
@@ -521,14 +522,14 @@ class PrivateCrowd(Gateway):
         for x in [*others, first]:
             x.close()
 
-    def begin(self, first_byte):
+    def begin(self, first_byte, model="late"):
         """A gateway whose model begins with this byte, as soon as it is alive; and its port."""
         with open(f"{self.dir}/models/late.gguf", "wb") as f:
             f.write(first_byte * 4096)
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
-        p = subprocess.Popen([f"{self.dir}/veritas", "gateway", "--private", "-m", "late", "--ctx", "64", "--listen",
+        p = subprocess.Popen([f"{self.dir}/veritas", "gateway", "--private", "-m", model, "--ctx", "64", "--listen",
                               f"127.0.0.1:{port}"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return p, port
 
@@ -587,6 +588,28 @@ class PrivateCrowd(Gateway):
         finally:
             self.stop(p)
         self.assertEqual(p.returncode, 0)
+
+    def test_a_file_that_stays_away(self):
+        """A path is asked for more often than there are connections, and on SIGHUP at once; a name before there is a daemon."""
+        at, away = f"{self.dir}/models/late.gguf", f"{self.dir}/away.gguf"
+        for model, times in ((at, 12), ("late", 1)):
+            p, port = self.begin(b"S", model)
+            try:
+                self.assertEqual(p.stdout.readline(), f"listening http://127.0.0.1:{port}\n")
+                os.rename(at, away)
+                os.kill(child(p.pid, "exe"), signal.SIGKILL)
+                said, end = b"", time.monotonic() + 10 * patience()
+                while said.count(b"late") < times:              # so many tries have failed
+                    self.assertTrue(p.poll() is None and time.monotonic() < end, said)
+                    if select.select([p.stderr], [], [], 0.2)[0]:
+                        said += os.read(p.stderr.fileno(), 65536)
+                    p.send_signal(signal.SIGHUP)
+                self.assertEqual(self.ask("GET", "/readyz", port=port)[0], 503)
+                os.rename(away, at)
+                self.wait_for(lambda: p.send_signal(signal.SIGHUP) or self.ask("GET", "/readyz", port=port)[0] == 200)
+            finally:
+                self.stop(p)
+            self.assertEqual(p.returncode, 0)
 
     def test_ended_while_it_loads(self):
         p, port = self.begin(b"S")

@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SPARES = 7 };                     /* connections to a private daemon, beside the first; the last ones are for who loads */
+enum { SPARES = 7, OURS = SPARES - 1 };  /* connections to a private daemon, beside the first; the last makes those of who loads */
 #define FIRST_WAIT (2000 * MS)           /* before a daemon is asked once more for a model that it could not load; doubles */
 #define LAST_WAIT (64000 * MS)           /* up to */
 
@@ -46,6 +46,7 @@ struct parent {
     pid_t loader;                        /* > 0: it loads the model */
     bool is_loading, told_loading, is_up, is_announced, ending;      /* told_loading: what the gateway knows of is_loading */
     uint64_t load_at, load_wait;         /* 0, or when it is loaded again, and how long that was waited for */
+    char told[512];                      /* why there is no private daemon, as it was last said */
     int status;                          /* with which it ends, when that was not asked for */
     int exit_status;                     /* the loader's, when it has failed */
     uint64_t end_at;
@@ -75,21 +76,31 @@ static int load(struct parent *p, struct vs_session *s, struct vs_error *err)
     return rc;
 }
 
-/* Further connections to a private daemon: it has no place where one could connect, so it is handed sockets. Fewer will do. */
-static void make_spares(struct parent *p)
+/* A further connection to a private daemon: it has no place where one could connect, so it is handed a socket. */
+static int attach(struct vs_client *by, struct vs_client **ret, struct vs_error *err)
 {
     json_t *request = json_object();
-    int pair[2], rc = VS_OK;
-    for (size_t i = 0; i < SPARES && rc == VS_OK && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0; i++) {
-        const struct vs_files theirs = { 1, { pair[1] } };
-        rc = vs_client_call(p->session.client, VS_MSG_ATTACH, request, &theirs, NULL, NULL);
-        close(pair[1]);
-        if (rc == VS_OK)
-            rc = vs_client_adopt(pair[0], "veritas", "", &p->spare[i], NULL);
-        else
-            close(pair[0]);
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        json_decref(request);
+        return vs_error_set(err, VS_E_SYSTEM, "cannot make a socket: %s", strerror(errno));
     }
+    const struct vs_files theirs = { 1, { pair[1] } };
+    int rc = vs_client_call(by, VS_MSG_ATTACH, request, &theirs, NULL, err);
+    close(pair[1]);
     json_decref(request);
+    if (rc == VS_OK)
+        return vs_client_adopt(pair[0], "veritas", "", ret, err);
+    close(pair[0]);
+    return rc;
+}
+
+/* Fewer will do. */
+static void make_spares(struct parent *p)
+{
+    for (size_t i = SPARES; i-- > 0;)
+        if (attach(p->session.client, &p->spare[i], NULL) != VS_OK)
+            return;
 }
 
 /* again: the daemon that was there before; a private one never takes the place of a shared one. */
@@ -130,14 +141,9 @@ static int connect_loader(struct parent *p, struct vs_client **ret, struct vs_er
     const char *socket = vs_args_given(p->args, VS_OPT_SOCKET) ? vs_args_text(p->args, VS_OPT_SOCKET) : NULL;
     if (!p->is_private)
         return vs_client_connect(socket, "veritas", NULL, ret, err);
-    size_t i = SPARES;
-    while (i && !p->spare[i - 1])
-        i--;
-    if (!i)
+    if (!p->spare[OURS])
         return vs_error_set(err, VS_E_LIMIT, "the private daemon has no further connection");
-    *ret = p->spare[i - 1];
-    p->spare[i - 1] = NULL;
-    return VS_OK;
+    return attach(p->spare[OURS], ret, err);
 }
 
 static void stop_loader(struct parent *p)
@@ -240,13 +246,15 @@ static void load_again(struct parent *p)
     if (start_load(p, &err) == VS_OK)
         return;
     vs_say_event(VS_LOG_ERROR, "load_failed", "gateway: %s", err.text);
-    if (!p->is_private) {
-        wait_to_load(p);
-        return;
-    }
-    p->ending = true;                    /* it was tried as often as there were connections */
-    p->status = err.code;
-    process_kill(&p->child);
+    wait_to_load(p);
+}
+
+/* Why there is no private daemon is said once: it is tried every second. */
+static void tell_away(struct parent *p, int rc, const struct vs_error *err)
+{
+    if (rc != VS_OK && p->is_private && strcmp(p->told, err->text) != 0)
+        vs_say_event(VS_LOG_WARNING, "daemon_away", "gateway: there is no daemon: %s", err->text);
+    snprintf(p->told, sizeof p->told, "%s", rc != VS_OK ? err->text : "");
 }
 
 /* The gateway's connection `id` to the daemon. */
@@ -257,14 +265,14 @@ static void hand_on(struct parent *p, uint64_t id)
     uint32_t credit = 0;
     int rc = VS_OK;
     bool is_spare = p->is_private && id > 1;
-    struct vs_client **at = is_spare && id - 2 < SPARES ? &p->spare[id - 2] : NULL;
+    struct vs_client **at = is_spare && id - 2 < OURS ? &p->spare[id - 2] : NULL;
     bool again = !is_spare && (!p->has_session || vs_client_fd(p->session.client) < 0);
     if (is_spare && (!at || !*at))
         rc = vs_error_set(&err, VS_E_LIMIT, "the private daemon has no further connection");
     else if (again && p->is_private && p->is_loading && !p->is_announced)
         rc = vs_error_set(&err, VS_E_DIED, "the daemon has died while it loaded the model");
     else if (again)
-        rc = open_session(p, true, &err);
+        tell_away(p, rc = open_session(p, true, &err), &err);
     if (rc == VS_OK && again && id == 1 && must_load(p))
         load_again(p);
     if (rc == VS_OK && (rc = vs_client_detach(is_spare ? *at : p->session.client, &fd, &credit)) != VS_OK)
@@ -459,6 +467,8 @@ static void reload(struct parent *p)
 {
     struct vs_buf fresh = { 0 };
     struct vs_error err = { 0 };
+    if (p->load_at)                      /* whatever kept the model away may be mended */
+        p->load_at = vs_clock_ns();
     if (door_secrets(p->args, &fresh, &err) != VS_OK) {
         vs_say_event(VS_LOG_ERROR, "reload_failed", "gateway: %s; what was there before stays", err.text);
         vs_buf_clear(&fresh);
