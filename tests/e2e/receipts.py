@@ -328,8 +328,8 @@ class Receipts(Daemons, unittest.TestCase):
             json.dump(r.signed(s, seed, receipt["opening"]), f)
         told("MISMATCH", 3, "--lora", a, "--lora", b)
 
-    def ended(self, x, request, end):
-        """What the receipt tells of an answer that `end` ends behind its fifth token, and that receipt; all that came is in it."""
+    def ended(self, x, request, end, n=5):
+        """What the receipt tells of an answer that `end` ends behind its n-th token, and that receipt; all that came is in it."""
         tokens, text = [], ""
         with self.assertRaises(c.Failure):
             while True:
@@ -337,7 +337,7 @@ class Receipts(Daemons, unittest.TestCase):
                 if event.kind == c.TOKEN:
                     tokens.append(event.token)
                     text += event.text
-                if event.kind == c.TOKEN and len(tokens) == 5:
+                if event.kind == c.TOKEN and len(tokens) == n:
                     end()
         receipt = {**x.receipts[request], "opening": {
             "salt": x.ended["salt"], "tokens": tokens, "delivered" if x.ended.get("altered") else "text": text}}
@@ -378,6 +378,18 @@ class Receipts(Daemons, unittest.TestCase):
         self.assertIn("ended before its worker said so", done.stdout)
         self.assertEqual(daemon.wait(30), 0)
         self.running.remove(daemon)
+
+    def test_cancelled_early(self):
+        """The first answer of a model is cancelled before it is known which file that is: what came of it is redone too."""
+        model = self.models + "/big.gguf"
+        subprocess.run([BIN + "/mkmodel", "--type", "Q8_0", "--layers", "2", "--embd", "1024", "--ff", "8192", "--heads", "8",
+                        "--kv-heads", "2", "--ctx", "1024", "-o", model], check=True, stdout=subprocess.DEVNULL)
+        self.serve()
+        x = self.client()
+        request = self.ask(x, model="big", max_tokens=900)
+        told, receipt = self.ended(x, request, lambda: x.cancel(request), 1)
+        self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
+        self.veritas("verify", "-m", model, self.put("early.json", json.dumps(receipt)))
 
     def test_refused_cancelled(self):
         """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""

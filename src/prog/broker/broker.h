@@ -84,7 +84,8 @@ enum {
 #define STALL_TIME_QUEUED (1000 * MS)   /* or so when others wait for the same worker, and it takes one request at a time */
 #define RISE_TIME (30000 * MS)          /* who has waited so long rises one class of priority */
 #define NAMED_IDLE_TIME (1000 * MS)     /* a name alone, of which nobody knows whether it is a model, drives out none used since */
-#define CUT_TIME (500 * MS)             /* when the time to drain is over a worker has so long to say what it had computed */
+#define CUT_TIME (500 * MS)             /* when all is to end at once a worker has so long to say what it had computed; after a */
+                                        /* time to drain it has CANCEL_TIME: machines are busy, and this is their answer's proof */
 #define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
 #define SCANNER_IDLE (60000 * MS)       /* the guard that answers SCAN ends when nobody has asked for so long */
@@ -374,6 +375,7 @@ struct broker {
     bool is_open;                       /* the supervisor lets clients in */
     bool draining, ending;
     uint64_t drained_at;                /* draining: when what is still being answered is cut off */
+    uint64_t cut_time;                  /* CUT_TIME or CANCEL_TIME: after that nobody waits for a receipt's part */
     bool quiet;                         /* a private daemon's client says itself what went wrong */
     uint64_t log_second;
     unsigned n_logs, n_left_out, n_ends_left_out;          /* lines; of these, lines of requests that ended */

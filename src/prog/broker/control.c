@@ -127,8 +127,10 @@ static void on_hello(struct broker *b, struct vs_frame *f, const json_t *message
 static void on_drain(struct broker *b, struct vs_frame *f, const json_t *message)
 {
     (void)message;
+    uint32_t ms = vs_load_u32le(f->data);
     b->draining = true;
-    b->drained_at = b->now + vs_load_u32le(f->data) * MS;
+    b->drained_at = b->now + ms * MS;
+    b->cut_time = ms ? CANCEL_TIME : CUT_TIME;
 }
 
 /* There is a log, and here is its writer: the first, or another; or one that only signs; or why there is none. */

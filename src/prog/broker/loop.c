@@ -166,7 +166,7 @@ void broker_sweep(struct broker *b)
 static void cut_off(struct broker *b, uint64_t *next)
 {
     static const char why[] = "the daemon was stopped before the answer was complete";
-    bool is_last = due(b, b->drained_at + CUT_TIME, next);
+    bool is_last = due(b, b->drained_at + b->cut_time, next);
     for (struct peer *p = b->peers; p; p = p->next)
         for (struct request *r = p->requests; r; r = r->peer_next)
             if (r->place != PLACE_ENDED)

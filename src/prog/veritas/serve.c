@@ -90,9 +90,9 @@ void supervisor_end(struct supervisor *s)
     uint64_t time = s->ending ? 0 : s->settings.drain;       /* a second signal is impatient */
     char lines[96];
     s->ending = true;
-    s->end_at = vs_clock_ns() + time + LAST_WORDS_TIME;
+    s->end_at = vs_clock_ns() + time + (time ? RECEIPT_TIME : 0) + LAST_WORDS_TIME;
     snprintf(lines, sizeof lines, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
-             (unsigned long long)((time + 5 * LAST_WORDS_TIME) / 1000));
+             (unsigned long long)((time + RECEIPT_TIME + 5 * LAST_WORDS_TIME) / 1000));
     vs_notify_send(&s->notify, lines);
     control_drain(s, time);
 }

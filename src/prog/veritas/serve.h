@@ -44,7 +44,8 @@ enum {
     MAX_PATH = sizeof ((struct sockaddr_un *)0)->sun_path,
     HIGH_FD = 64,                       /* descriptors below it are those of children */
 };
-#define LAST_WORDS_TIME (1000 * MS)     /* for the broker to tell those whose answer was cut */
+#define LAST_WORDS_TIME (1000 * MS)     /* for the broker to tell those whose answer was cut, */
+#define RECEIPT_TIME (5000 * MS)        /* and for workers, before that, to say what receipts need; not where all ends at once */
 
 struct supervisor;
 

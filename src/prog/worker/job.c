@@ -22,6 +22,7 @@ enum {
 #define PROGRESS_NS 50000000ull
 #define HEAR_NS 1000000ull              /* so often a request that the main thread reads looks at the socket */
 #define MS_NS 1000000ull
+#define CLAIM_NS 5000000000ull          /* the broker waits no longer for a request that it has cancelled */
 
 /* ---- the list ---- */
 
@@ -265,6 +266,7 @@ static void end(struct vs_job *j, int status, const struct vs_error *err)
 {
     j->state = VS_JOB_ENDED;
     j->status = status;
+    j->failed_ns = vs_clock_ns();
     if (err)
         j->err = *err;
     int stop = atomic_load(&j->stop);
@@ -350,9 +352,18 @@ static void say_end(struct vs_job *j)
         vs_last_words_phase("waiting for requests");
 }
 
+/* A result is nothing without it; what failed on its way, whose receipt is, waits a little for it and then does without. One that
+ * goes back into the line has said nothing. */
 static bool needs_digest(const struct vs_job *j)
 {
-    return j->state == VS_JOB_ENDED && j->status == VS_OK && !j->outcome.model_digest[0] && vs_service_needs_digest(j->type);
+    char digest[65];
+    uint64_t done, total;
+    if (j->state != VS_JOB_ENDED || j->outcome.model_digest[0])
+        return false;
+    if (j->status == VS_OK)
+        return vs_service_needs_digest(j->type);
+    return j->claim && vs_claim_n(j->claim) && j->status != VS_E_BUSY && vs_clock_ns() - j->failed_ns < CLAIM_NS
+        && vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) == VS_E_BUSY;
 }
 
 /* Every result names the file when that is known; some are nothing without it. */
@@ -621,7 +632,7 @@ bool vs_jobs_turn(struct vs_link *l)
 bool vs_jobs_await_digest(const struct vs_link *l)
 {
     for (const struct vs_job *j = l->jobs; j; j = j->next)
-        if (needs_digest(j) && !has_output(j))
+        if (needs_digest(j) && (j->status != VS_OK || !has_output(j)))
             return true;
     return false;
 }
