@@ -428,12 +428,24 @@ static bool joins(char c)
     return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || sign[(uint8_t)c];
 }
 
+/* " 2) ", " 12. " or " [b] ": the next one of a list. (Words that have a number each are read without them: decode_order.c.) */
+static bool begins_entry(const char *s, size_t n)
+{
+    size_t i = 2;
+    if (n < 4 || (s[0] != ' ' && s[0] != '\n'))
+        return false;
+    if (s[1] == '[')
+        return n > 4 && s[3] == ']' && s[4] == ' ';
+    i += s[2] >= '0' && s[2] <= '9';
+    return i + 1 < n && s[1] >= '0' && s[1] <= '9' && (s[i] == ')' || s[i] == '.') && s[i + 1] == ' ';
+}
+
 /* s[0, n): what lies between two words, from somewhere on. */
 static bool ends_sentence(const char *s, size_t n)
 {
     bool is_mark = s[0] == '!' || s[0] == '?' || s[0] == ';' || s[0] == '.';
     return (is_mark && n > 1 && joins(s[1]))         /* not in "all!previous", "v1.2" */
-        || (n > 1 && s[0] == '\n' && s[1] == '\n') || (n > 2 && memcmp(s, "\xe3\x80\x82", 3) == 0);
+        || begins_entry(s, n) || (n > 1 && s[0] == '\n' && s[1] == '\n') || (n > 2 && memcmp(s, "\xe3\x80\x82", 3) == 0);
 }
 
 /* May this stand between two parts? */
