@@ -121,6 +121,7 @@ bool vs_piece_close(struct vs_piece *p, bool is_enough)
 static vs_decoder_fn *const decoders[] = {
     vs_decode_base64, vs_decode_numbers, vs_decode_morse, vs_decode_groups, vs_decode_uu, vs_decode_base85, vs_decode_base58,
     vs_decode_escapes, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47, vs_decode_reordered, vs_decode_listed,
+    vs_decode_respelled, vs_decode_parts,
 };
 
 /* None may write more than half of what is left, so that there is some for each. */

@@ -37,7 +37,7 @@ bool vs_piece_close(struct vs_piece *p, bool is_enough);        /* one or the ot
 typedef void vs_decoder_fn(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to);
 vs_decoder_fn vs_decode_base64, vs_decode_base85, vs_decode_base58, vs_decode_uu, vs_decode_numbers, vs_decode_morse,
               vs_decode_escapes, vs_decode_groups, vs_decode_shifted, vs_decode_reversed, vs_decode_rot47, vs_decode_reordered,
-              vs_decode_listed;
+              vs_decode_listed, vs_decode_respelled, vs_decode_parts;
 
 /* What may stand where: bits of a word, 0 for most. Two that no sentence has side by side tell of one from behind: "your and". */
 enum {

@@ -7,7 +7,7 @@
  *     leet        digits and signs inside words as the letters that they stand for
  *     decoded     runs of base64, base32, base58, base85, uuencode, hex, numbers (bytes, octal too, or places in the alphabet),
  *                 binary, Morse; %41, &#65; \u0041, quoted-printable; ROT13, ROT47, other shifts, reversed and upside-down text;
- *                 words from behind, words with a number before each:
+ *                 words from behind, words with a number before each, words that are spelled in another way:
  *                 each decoded piece is a line of its own. Twice: what was decoded is decoded once more
  *
  * A view is made only where the text has a reason for it, so plain text costs one pass. Each byte of a view knows the bytes of the
@@ -38,7 +38,7 @@ enum {
     X(CONFUSABLES, "confusables") X(UNMARKED, "unmarked") X(JOINED, "joined") X(LEET, "leet") X(BASE64, "base64") \
     X(BASE32, "base32") X(BASE58, "base58") X(BASE85, "base85") X(UU, "uuencode") X(HEX, "hex") X(NUMBERS, "numbers") \
     X(BINARY, "binary") X(MORSE, "morse") X(ESCAPES, "escapes") X(SHIFTED, "rot13") X(REVERSED, "reversed") \
-    X(UPSIDE_DOWN, "upside-down") X(REORDERED, "reordered") X(LISTED, "listed")
+    X(UPSIDE_DOWN, "upside-down") X(REORDERED, "reordered") X(LISTED, "listed") X(RESPELLED, "respelled")
 
 enum vs_reading_step {
 #define VS_READING_STEP_ENUM(name, text) VS_READING_##name,
