@@ -165,6 +165,25 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
     vs_child_exec(program, argv, NULL, asks_token ? vs_child_kept_signer : vs_child_kept_locked, "/");
 }
 
+/* Opened before it is another program: one that is locked in can be hidden from its own user (ProtectProc=invisible), and when it
+ * matters there may be no descriptor left. */
+static void open_times(struct process *p, pid_t pid)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    p->times = fd > 2 ? fd : 0;
+    if (fd >= 0 && fd <= 2)
+        close(fd);
+}
+
+static void close_times(struct process *p)
+{
+    if (p->times)
+        close(p->times);
+    p->times = 0;
+}
+
 int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD_FDS], const struct vs_files *more,
                   struct vs_error *err)
 {
@@ -173,6 +192,7 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
     int given[N_CHILD_FDS], said[2], words = -1, error = 0;
     vs_last_words_unmap(p->words);
     p->words = NULL;
+    close_times(p);
     p->restart_at = 0;
     if (!p->backoff)
         p->backoff = row->first;
@@ -198,11 +218,13 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
     close(said[1]);
     if (pid > 0) {
         ssize_t n;
+        open_times(p, pid);
         do
             n = read(said[0], &error, sizeof error);
         while (n < 0 && errno == EINTR);
         if (n == (ssize_t)sizeof error) {
             waitpid(pid, NULL, 0);
+            close_times(p);
             pid = -1;
         }
     }
@@ -220,20 +242,17 @@ void process_kill(struct process *p)
         kill(p->pid, SIGKILL);
     p->pid = 0;
     p->restart_at = 0;
+    close_times(p);
     vs_last_words_unmap(p->words);
     p->words = NULL;
 }
 
 uint64_t process_waited(const struct process *p)
 {
-    char path[48], text[96];
+    char text[96];
     unsigned long long ran, waited;
-    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)p->pid);
-    int fd = p->pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    ssize_t n = p->pid > 0 && p->times ? pread(p->times, text, sizeof text - 1, 0) : 0;
     text[n > 0 ? n : 0] = 0;
-    if (fd >= 0)
-        close(fd);
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
 }
 
@@ -251,6 +270,7 @@ int process_ended(struct process *p, int status, char *why, size_t n, bool *ret_
 {
     int code = vs_last_words_explain(p->words, status, why, n);
     p->pid = 0;
+    close_times(p);
     *ret_again = status != 0 && !rows[p->kind].is_hopeless(p, status);
     if (*ret_again)
         process_back_off(p);

@@ -62,6 +62,7 @@ struct process {
     pid_t pid;                          /* 0 = not running */
     struct vs_last_words *words;
     uint64_t started_at, backoff, restart_at;   /* restart_at 0: nothing is due */
+    int times;                          /* what process_waited reads; 0: none, for 0 to 2 are taken */
 };
 
 /* Where the programs of these kinds are. VS_E_NOT_FOUND names the one that is missing. */
