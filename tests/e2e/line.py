@@ -830,6 +830,37 @@ class Line(unittest.TestCase):
         worker.complete(worker.take()[0])
         self.assertEqual(self.collect(x, [number]), ["xxx"])
 
+    def test_a_guard_without_a_processor_when_its_worker_is_stopped(self):
+        """The supervisor asks it first, so nobody says for long that the worker ended: the model stays, and the answer goes on."""
+        x = self.client()
+        worker = self.loaded(x)
+        number = self.ask(x, "a")
+        run = worker.take()[0]
+        worker.token(run, 1)
+        self.s.kills = False
+        while not self.s.heard.get(protocol.KILL):
+            time.sleep(0.1)
+        self.s.waited = lambda: (0, int(1e9 * time.monotonic()))
+        time.sleep(25)
+        self.assertEqual(self.status()["state"], "busy")
+        worker.kill()
+        worker = self.s.worker().ready(parallel=4)
+        worker.take(SENT)
+        worker.complete(worker.take()[0])
+        self.assertEqual(self.collect(x, [number]), ["x"])
+
+    def test_one_that_nobody_can_end(self):
+        """It was stopped and stays, though all have a processor: who waits for it hears of it."""
+        x = self.client()
+        x.sock.settimeout(60 * SLOW)
+        worker = self.loaded(x)
+        number = self.ask(x, "a")
+        worker.take()
+        self.s.kills = False
+        begun = time.monotonic()
+        self.fails("DIED", x, number)
+        self.assertTrue(28 < time.monotonic() - begun < 36 * patience())
+
     def test_a_pause_of_everything(self):
         """A container that is paused for longer than a worker may be silent, and goes on: nothing has happened."""
         x = self.client()

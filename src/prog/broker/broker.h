@@ -303,9 +303,9 @@ struct model {
     bool can_go_on;                     /* the worker takes tokens that were sent already */
     uint64_t heard_at;                  /* the worker's last sign of life, or when it was last to begin something */
     struct {
-        uint64_t since;                 /* heard_at: they had no processor for so long, which is no silence of theirs, */
+        uint64_t since;                 /* the first answer: they had no processor for so long, which is no silence of theirs, */
         uint64_t worker, guard;         /* of what the supervisor says: since they were started */
-        uint64_t at;                    /* 0, or when it said so */
+        uint64_t first, at;             /* 0, or when it first and last said so */
         bool is_asked;
     } waited;
     char killed_for[128];               /* "", or why it was stopped; soon the supervisor says that it ended */

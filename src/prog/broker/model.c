@@ -384,11 +384,18 @@ static void on_end(struct broker *b, struct model *m)
         m->state = MODEL_DEAD;
 }
 
+/* The measure of what its processes wait begins anew. */
+static void forget_waits(struct model *m)
+{
+    m->waited.since = m->waited.first = m->waited.at = 0;
+}
+
 void model_stop_worker(struct broker *b, struct model *m, const char *text, bool is_suspicious)
 {
     broker_log(b, "model %s: %s", m->name, text);
     snprintf(m->killed_for, sizeof m->killed_for, "%s", text);
     m->killed_at = b->now;
+    forget_waits(m);
     m->is_suspicious = is_suspicious;
     control_send(b, VS_MSG_KILL, m->id, NULL, NULL);
 }
@@ -619,7 +626,7 @@ bool due(const struct broker *b, uint64_t at, uint64_t *next)
 void model_heard(const struct broker *b, struct model *m)
 {
     m->heard_at = b->now;
-    m->waited.since = m->waited.at = 0;
+    forget_waits(m);
 }
 
 static uint64_t grown(uint64_t before, uint64_t now)
@@ -630,7 +637,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 void model_waited(const struct broker *b, struct model *m, uint64_t worker, uint64_t guard)
 {
     uint64_t of_worker = grown(m->waited.worker, worker), of_guard = grown(m->waited.guard, guard);
-    if (m->waited.at)
+    if (!m->waited.at)
+        m->waited.first = b->now;
+    else
         m->waited.since += of_worker > of_guard ? of_worker : of_guard;
     m->waited.worker = worker;
     m->waited.guard = guard;
@@ -638,21 +647,37 @@ void model_waited(const struct broker *b, struct model *m, uint64_t worker, uint
     m->waited.is_asked = false;
 }
 
-/* Silence counts as far as they could have spoken: on a machine that has too much to do they may wait for a processor all the time.
- * How long they have waited is asked at half of the time, for a beginning, and at its end. */
+/* Have they been able to run for so long since `from`, and did nothing? On a machine that has too much to do they may wait for a
+ * processor all the time. How long they have waited is asked at half of the time, for a beginning, and at its end, which is later
+ * when the beginning was. */
+static bool is_overdue(struct broker *b, struct model *m, uint64_t from, uint64_t time, uint64_t *next)
+{
+    uint64_t half = from + time / 2, begin = m->waited.first > half ? m->waited.first : half;
+    uint64_t limit = begin + m->waited.since + time / 2;
+    if (m->waited.is_asked || !due(b, m->waited.at ? limit : half, next))
+        return false;
+    if (m->waited.at >= limit)
+        return true;
+    m->waited.is_asked = control_send(b, VS_MSG_WAITED, m->id, NULL, NULL) == VS_OK;
+    return false;
+}
+
 static void judge_silence(struct broker *b, struct model *m, uint64_t *next)
 {
-    uint64_t hang = b->settings.hang, limit = m->heard_at + m->waited.since + hang;
-    if (m->waited.is_asked || !due(b, m->waited.at ? limit : m->heard_at + hang / 2, next))
-        return;
-    if (m->waited.at < limit) {
-        m->waited.is_asked = control_send(b, VS_MSG_WAITED, m->id, NULL, NULL) == VS_OK;
-        return;
-    }
+    uint64_t hang = b->settings.hang;
     char why[96];
+    if (!is_overdue(b, m, m->heard_at, hang, next))
+        return;
     snprintf(why, sizeof why, "the worker hung: no sign of life for %llu second%s; it was stopped",
              (unsigned long long)(hang / (1000 * MS)), vs_plural(hang / (1000 * MS)));
     model_stop_worker(b, m, why, true);
+}
+
+/* It was stopped, and nobody says that it ended. The supervisor asks its guard first, which may wait for a processor, too. */
+static bool stays(struct broker *b, struct model *m, uint64_t *next)
+{
+    uint64_t from = m->heard_at > m->killed_at ? m->heard_at : m->killed_at;
+    return m->killed_for[0] && (m->conn.fd >= 0 || m->runs) && is_overdue(b, m, from, KILL_TIME, next);
 }
 
 void model_forgive_pause(struct broker *b)
@@ -682,9 +707,7 @@ uint64_t model_timers(struct broker *b, struct model *m)
         bury(b, m);
         return next;
     }
-    bool gone = (died && due(b, m->dead_at + DEATH_TIME, &next))
-             || (m->killed_for[0] && (m->conn.fd >= 0 || m->runs) && due(b, m->killed_at + KILL_TIME, &next));
-    if (gone) {
+    if ((died && due(b, m->dead_at + DEATH_TIME, &next)) || stays(b, m, &next)) {
         lose_worker(b, m, &(struct death){ .code = VS_E_DIED, .text = "the worker died", .is_last = !died });
         return next;
     }
@@ -695,5 +718,6 @@ uint64_t model_timers(struct broker *b, struct model *m)
     bool owes = m->state == MODEL_LOADING || (m->state == MODEL_READY && run_is_working(m));
     if (owes && !m->killed_for[0])
         judge_silence(b, m, &next);
+    stays(b, m, &next);                 /* it may have been stopped just now */
     return next;
 }
