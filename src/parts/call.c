@@ -68,6 +68,8 @@ bool vs_call_succeed(struct vs_parts *p, size_t at)
 {
     vs_call_drop(p);
     p->last_was_bare = p->call.is_bare;
+    p->in_fence |= p->call.is_fenced;
+    p->in_brace = p->call.is_braced;
     p->done += at;
     vs_parts_enter(p, p->family->is_channels ? HEADER : AFTER_CALL);
     return true;

@@ -107,6 +107,23 @@ bool vs_look_is(const struct vs_parts *p, struct vs_span s, const char *word)
     return s.n == strlen(word) && memcmp(bytes(p) + s.at, word, s.n) == 0;
 }
 
+enum vs_match vs_look_fence(struct vs_parts *p, size_t at, size_t *ret_at)
+{
+    enum { MOST_WORD = 16 };             /* json, tool_call */
+    static const uint8_t marks[] = { VS_MARK_FENCE, VS_MARK_FENCE_JSON, NO_MARK };
+    size_t n = 0;
+    enum vs_match m = vs_look_any(p, at, marks, &n);
+    if (m != YES)
+        return m;
+    size_t from = at += n;
+    while (at < left(p) && at - from < MOST_WORD && ((uint8_t)((bytes(p)[at] | 32) - 'a') < 26 || bytes(p)[at] == '_'))
+        at++;
+    if (at < left(p) && !is_space(bytes(p)[at]))
+        return NO;
+    *ret_at = at = vs_look_space(p, at);
+    return at == left(p) ? PERHAPS : bytes(p)[at] == '{' || bytes(p)[at] == '[' ? YES : NO;
+}
+
 /* The next word of a header: [at, at + n) between white space and marks. */
 struct vs_span vs_look_word(const struct vs_parts *p, size_t at, size_t end)
 {

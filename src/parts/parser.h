@@ -36,6 +36,7 @@ struct vs_call {                         /* what may be one, or several: positio
     size_t said;                         /* what stands before was said, as calls */
     bool has_begun;                      /* its mark was there */
     bool is_bare;
+    bool is_fenced, is_braced;           /* a fence of Markdown stands in front of it; a brace */
     struct vs_scan scan;
     unsigned base;                       /* depth of the objects that are calls */
     struct vs_span key, value, arguments;
@@ -69,6 +70,7 @@ struct vs_parts {
     uint32_t part;                       /* MESSAGE: what its text is */
     struct vs_call call;
     bool last_was_bare;
+    bool in_fence, in_brace;             /* that stand in front of a bare call */
     uint32_t n_calls;
     struct vs_pieces said;
     int status;
@@ -114,6 +116,9 @@ size_t vs_look_find(struct vs_parts *p, const char *text, size_t n);
 struct vs_span vs_look_word(const struct vs_parts *p, size_t at, size_t end);
 struct vs_span vs_look_trimmed(const struct vs_parts *p, size_t from, size_t to);
 bool vs_look_is(const struct vs_parts *p, struct vs_span s, const char *word);
+
+/* A fence of Markdown in front of JSON: three ` and perhaps a word. *ret_at: where the JSON begins. */
+enum vs_match vs_look_fence(struct vs_parts *p, size_t at, size_t *ret_at);
 
 void vs_parts_say_plain(struct vs_parts *p, uint32_t part, const char *text, size_t n);
 /* The next n bytes that are not decided, and they are then. */

@@ -112,6 +112,25 @@ static bool drop_openers(struct vs_parts *p)
     return true;
 }
 
+/* A bare call: alone, in a fence, as models write JSON for readers, or in braces, since some templates show the form of calls as
+ * {{"name": ...}}. */
+static enum vs_match begin_bare(struct vs_parts *p, size_t at)
+{
+    size_t object = at;
+    bool is_plain = bytes(p)[at] == '{' || bytes(p)[at] == '[';
+    enum vs_match m = is_plain ? YES : p->family->keys ? vs_look_fence(p, at, &object) : NO;
+    if (m != YES)
+        return m;
+    bool is_braced = bytes(p)[object] == '{' && p->family->keys;
+    if (is_braced && object + 1 == left(p))
+        return PERHAPS;
+    is_braced = is_braced && bytes(p)[object + 1] == '{';
+    vs_call_begin(p, object + is_braced, true);
+    p->call.is_fenced = !is_plain;
+    p->call.is_braced = is_braced;
+    return YES;
+}
+
 static bool step_first(struct vs_parts *p)
 {
     const struct vs_family *f = p->family;
@@ -125,10 +144,9 @@ static bool step_first(struct vs_parts *p)
         size_t at = p->look = vs_look_space(p, p->look);
         if (at == left(p))
             return false;
-        if (bytes(p)[at] == '{' || bytes(p)[at] == '[') {
-            vs_call_begin(p, at, true);
-            return true;
-        }
+        enum vs_match m = begin_bare(p, at);
+        if (m != NO)
+            return m == YES;
     }
     vs_parts_enter(p, CONTENT);
     return true;
@@ -152,7 +170,7 @@ static bool step_content(struct vs_parts *p)
     return true;
 }
 
-/* Between calls: marks of ends, a ; or a comma between bare ones. */
+/* Between calls: marks of ends, a ; or a comma between bare ones, the end of their fence and another one. */
 static bool step_after_call(struct vs_parts *p)
 {
     const struct vs_family *f = p->family;
@@ -176,14 +194,25 @@ static bool step_after_call(struct vs_parts *p)
     if (end == PERHAPS || begin == PERHAPS || section == PERHAPS)
         return false;
     char c = bytes(p)[0];
+    if (p->in_brace && c == '}') {
+        p->in_brace = false;
+        p->done++;
+        return true;
+    }
+    enum vs_match fence = p->in_fence ? match_mark(p, 0, VS_MARK_FENCE) : NO;
+    if (fence == YES) {
+        p->in_fence = false;
+        p->done += p->pattern[VS_MARK_FENCE].n;
+        return true;
+    }
     bool may_repeat = p->last_was_bare || f->is_repeated;
     next = may_repeat && (c == ';' || c == ',') ? vs_look_space(p, 1) : 0;
-    if (may_repeat && next == left(p))
+    if (fence == PERHAPS || (may_repeat && next == left(p)))
         return false;
-    if (may_repeat && (bytes(p)[next] == '{')) {
-        p->done += next;
-        vs_call_begin(p, 0, true);
-        return true;
+    if (may_repeat && (bytes(p)[next] == '{' || (p->last_was_bare && bytes(p)[next] != '['))) {
+        enum vs_match m = begin_bare(p, next);
+        if (m != NO)
+            return m == YES;
     }
     vs_parts_enter(p, CONTENT);
     return true;

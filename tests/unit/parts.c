@@ -88,6 +88,33 @@ static const struct {
     { HERMES, "{\"name\": \"add\", \"arguments\": {\"a\": 1}}", "0 add\n{\"a\": 1}", "hermes" },
     { HERMES, " {\"name\": \"add\", \"parameters\": {}}\n{\"name\": \"add\", \"arguments\": {}}", "0 add\n{}|1 add\n{}"
       "", "hermes" },
+    /* in a fence of Markdown or in braces, where the answer begins */
+    { HERMES, "{{\"name\": \"add\", \"arguments\": {\"a\": {}}}}", "0 add\n{\"a\": {}}", "hermes" },
+    { HERMES, "{{\"name\": \"add\", \"arguments\": {}}}\n{{\"name\": \"flat\", \"arguments\": {}} }\nSo",
+      "0 add\n{}|1 flat\n{}|C So", "hermes" },
+    { HERMES, "```json\n{{\"name\": \"add\", \"arguments\": {}}}\n```", "0 add\n{}", "hermes" },
+    { HERMES, "{{\"name\": \"sub\", \"arguments\": {}}}", "C {{\"name\": \"sub\", \"arguments\": {}}}", "hermes" },
+    { HERMES, "{{\"name\": \"add\", \"arguments\": {}}} }", "0 add\n{}|C }", "hermes" },
+    { HERMES, "{", "C {", "hermes" },                    { HERMES, "{{", "C {{", "hermes" },
+    { HERMES, "{{{", "C {{{", "hermes" },
+    { HERMES, "{\"name\": \"add\", \"arguments\": {}}, {\"a\": 1}", "0 add\n{}|C , {\"a\": 1}", "hermes" },
+    { HERMES, "```json\n{\n  \"name\": \"add\",\n  \"arguments\": {\"a\": 1}\n}\n```", "0 add\n{\"a\": 1}", "hermes" },
+    { HERMES, "\n```\n[{\"name\": \"add\", \"arguments\": {}}, {\"name\": \"flat\", \"arguments\": {}}]\n```\nDone ```x```",
+      "0 add\n{}|1 flat\n{}|C Done ```x```", "hermes" },
+    { HERMES, "```json\n{\"name\": \"add\", \"arguments\": {}}\n{\"name\": \"add\", \"arguments\": {}}\n```\n\n```tool_call {"
+      "\"name\": \"flat\", \"arguments\": {}}```", "0 add\n{}|1 add\n{}|2 flat\n{}", "hermes" },
+    { LLAMA, "```json\n{\"name\": \"add\", \"parameters\": {\"a\": 1}}", "0 add\n{\"a\": 1}", "llama" },
+    { PLAIN, "```\n{\"name\": \"add\", \"arguments\": {}}\n``", "0 add\n{}|C ``", "plain" },
+    { HERMES, "```json\n{\"name\": \"sub\", \"arguments\": {}}\n```", "C ```json\n{\"name\": \"sub\", \"arguments\": {}}\n```",
+      "hermes" },
+    { HERMES, "```json\n{\"name\": \"add\", \"arguments\": {}, \"why\": 1}\n```",
+      "C ```json\n{\"name\": \"add\", \"arguments\": {}, \"why\": 1}\n```", "hermes" },
+    { HERMES, "Like so: ```json\n{\"name\": \"add\", \"arguments\": {}}\n```",
+      "C Like so: ```json\n{\"name\": \"add\", \"arguments\": {}}\n```", "hermes" },
+    { HERMES, "``", "C ``", "hermes" },                  { HERMES, "```", "C ```", "hermes" },
+    { HERMES, " ```json", "C  ```json", "hermes" },      { HERMES, "```json \n ", "C ```json \n ", "hermes" },
+    { HERMES, "```python\nadd()\n```", "C ```python\nadd()\n```", "hermes" },
+    { HERMES, "```json5 {}", "C ```json5 {}", "hermes" }, { HERMES, "```{}```", "C ```{}```", "hermes" },
     /* broken: content, byte for byte */
     { HERMES, "<tool_call>{\"name\":\"sub\",\"arguments\":{}}</tool_call>", "C <tool_call>{\"name\":\"sub\",\"arguments\":{}}"
       "</tool_call>", "hermes" },
