@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import client as c
@@ -390,6 +391,38 @@ class Receipts(Daemons, unittest.TestCase):
         told, receipt = self.ended(x, request, lambda: x.cancel(request), 1)
         self.assertEqual(told["result"], {"finish": "cancelled", "error": "CANCELLED"})
         self.veritas("verify", "-m", model, self.put("early.json", json.dumps(receipt)))
+
+    def test_cancelled_stalled(self):
+        """A client that gives no credit, and then cancels: the receipt is of what it has, not of what waited for it."""
+        model = self.models + "/long.gguf"
+        subprocess.run([BIN + "/mkmodel", "--ctx", "65536", "-o", model], check=True, stdout=subprocess.DEVNULL)
+        self.serve()
+        for n in (1, 2):
+            x = self.client()
+            x.auto_credit = False
+            request = self.ask(x, model="long", max_tokens=60000, logprobs=90, n=n)     # some five thousand bytes a token
+            tokens, texts = [[] for _ in range(n)], [""] * n
+            with self.assertRaises(c.Failure):
+                while True:
+                    event = x.event()
+                    if event.kind != c.TOKEN:
+                        continue
+                    tokens[event.index or 0].append(event.token)
+                    texts[event.index or 0] += event.text
+                    if sum(map(len, tokens)) == 40:     # there is credit for some ten more
+                        time.sleep(1)
+                        x.cancel(request)
+            self.assertLess(sum(map(len, tokens)), 500)
+            self.assertGreater(x.ended["usage"]["completion_tokens"], sum(map(len, tokens)))     # it was ahead
+            for i in range(n):
+                one = x.receipts[request] if n == 1 else x.receipts[request][i]
+                altered = x.ended.get("altered") if n == 1 else one.pop("altered")
+                one.pop("withheld", None)
+                opening = {"salt": x.ended["salt"], "prompt_tokens": x.ended_body["prompt_tokens"], "tokens": tokens[i],
+                           "delivered" if altered else "text": texts[i], **x.ended_body["opening"]}
+                told, _ = r.read({**one, "opening": opening})
+                self.assertEqual((told["trace"]["n_out"], told["result"]["finish"]), (len(tokens[i]), "cancelled"))
+                self.veritas("verify", "-m", model, self.put("stalled.json", json.dumps({**one, "opening": opening})))
 
     def test_refused_cancelled(self):
         """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""
