@@ -81,8 +81,7 @@ static uint32_t find_joined(const struct vs_vocab *v, const char *s, size_t n, u
 
 static uint32_t rule_slot(const struct vs_tokenizer *t, uint64_t pair)
 {
-    uint64_t h = pair * 0x9e3779b97f4a7c15u;
-    uint32_t i = (uint32_t)(h >> 32 ^ h >> 20) & t->bpe.rule_mask;
+    uint32_t i = vs_rule_slot(t, pair);
     while (t->bpe.rule[i].pair != pair && t->bpe.rule[i].pair != UINT64_MAX)
         i = (i + 1) & t->bpe.rule_mask;
     return i;
@@ -115,8 +114,9 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
     if (kv->count >= 1u << 26)
         return vs_error_set(err, VS_E_LIMIT, "%s holds %" PRIu64 " merges, more than is reasonable", key, kv->count);
     t->bpe.rule_mask = vs_table_mask(kv->count);
+    t->bpe.merge_lanes = vs_lanes_level(vs_cut_levels() - 1);
     size_t n_slots = t->bpe.rule_mask + (size_t)1;
-    t->bpe.rule = malloc(n_slots * sizeof *t->bpe.rule);
+    t->bpe.rule = aligned_alloc(VS_RULES_TOGETHER * sizeof *t->bpe.rule, n_slots * sizeof *t->bpe.rule);
     if (!t->bpe.rule)
         return vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
     memset(t->bpe.rule, 0xff, n_slots * sizeof *t->bpe.rule);
@@ -176,9 +176,9 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
     return load_merges(t, entries, err);
 }
 
-static int on_piece(void *context, const char *s, size_t n)
+static int on_words(void *context, const char *s, const uint32_t *n_bytes, size_t n)
 {
-    return vs_encoder_word(context, s, n);
+    return vs_encoder_words(context, s, n_bytes, n);
 }
 
 static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_start)
@@ -194,14 +194,14 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
         n = e->text.n - from;
     }
     e->end = text + n;
-    return vs_pretok_split(&e->t->bpe.pretok, text, n, e->check, on_piece, e);
+    return vs_pretok_split(&e->t->bpe.pretok, text, n, e->check, on_words, e);
 }
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)
 {
     (void)word;
-    const struct vs_merge_rule *rule = &t->bpe.rule[rule_slot(t, (uint64_t)a->id << 32 | b->id)];
-    return rule->pair == UINT64_MAX ? VS_NO_MERGE : rule->merge;
+    uint64_t pair = (uint64_t)a->id << 32 | b->id;
+    return vs_rule_find(t, pair, vs_rule_slot(t, pair));
 }
 
 /* Those of two bytes, which are most of what is asked for, are found without a search. */
@@ -238,12 +238,16 @@ static int lines_load(struct vs_tokenizer *t, const struct vs_entries *entries, 
     return load_merges(t, entries, err);
 }
 
-/* A line, or a run of line feeds, which is one piece where there is such a piece. */
-static int on_line(void *context, const char *s, size_t n)
+/* Lines, and runs of line feeds, which are one piece where there is such a piece. */
+static int on_lines(void *context, const char *s, const uint32_t *n_bytes, size_t n)
 {
     struct vs_encoder *e = context;
-    uint32_t id = *s == '\n' ? find(&e->t->vocab, s, n) : VS_NO_ID;
-    return id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_encoder_word(e, s, n);
+    int r = VS_OK;
+    for (size_t i = 0; r == VS_OK && i < n; s += n_bytes[i++]) {
+        uint32_t id = *s == '\n' ? find(&e->t->vocab, s, n_bytes[i]) : VS_NO_ID;
+        r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_encoder_word(e, s, n_bytes[i]);
+    }
+    return r;
 }
 
 static bool lacks_space(const char *s, size_t i)
@@ -282,7 +286,7 @@ static int lines_encode(struct vs_encoder *e, const char *text, size_t n, bool a
     if (r != VS_OK)
         return r;
     e->end = e->base + e->text.n;
-    return vs_pretok_split(&e->t->bpe.pretok, e->base + from, e->text.n - from, e->check, on_line, e);
+    return vs_pretok_split(&e->t->bpe.pretok, e->base + from, e->text.n - from, e->check, on_lines, e);
 }
 
 const struct vs_family vs_family_lines = {

@@ -1,7 +1,7 @@
 /* tokenizer/internal.h - what the files of this room share. Not for others.
  *
  *     tokenizer.c  keys, flags, the partition by special tokens     family -> bpe.c or spm.c
- *     vocab.c      pieces and the table from bytes to id            merge.c: pairs to ids, words seen before
+ *     vocab.c      pieces and the table from bytes to id            words.c: words met before; merge.c, lanes.c: pairs to ids
  *     special.c    the trie of special pieces                       pretok.c: where byte-level BPE may merge
  */
 #ifndef VS_TOKENIZER_INTERNAL_H
@@ -41,11 +41,14 @@ struct vs_vocab {
     uint32_t max_bytes;                 /* the longest mergeable piece */
 };
 
+enum { VS_FEW_FIRST = 4 };
 struct vs_trie {                        /* special pieces by their spelling */
     uint64_t *edge;                     /* key (node << 8 | byte) << 32 | node; ~0 is empty */
     uint32_t edge_mask;
     uint32_t *id;                       /* piece that ends at node, or VS_NO_ID */
     bool first[256];
+    unsigned n_first;                   /* how many of them */
+    uint8_t few[VS_FEW_FIRST];          /* them, where they are few */
 };
 
 /* A merge of two neighbours: lower comes first. Upper half is the priority, lower half the id made. */
@@ -57,6 +60,7 @@ struct vs_symbol {                      /* a part of a word while it is merged *
 };
 
 struct vs_encoder;
+struct vs_lane;
 
 /* The merge of two neighbours of a word, or VS_NO_MERGE. */
 typedef uint64_t vs_merge_function(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a,
@@ -100,6 +104,7 @@ struct vs_tokenizer {
         struct vs_pretok pretok;
         struct vs_merge_rule *rule;
         uint32_t rule_mask;
+        void (*merge_lanes)(const struct vs_tokenizer *t, struct vs_lane *lane, size_t n);
         uint64_t *of_bytes;             /* by two bytes: the merge of their pieces */
         uint32_t n_rules, n_skipped;    /* skipped: merges that name absent pieces, and repeated ones */
     } bpe;
@@ -151,15 +156,16 @@ int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *
 enum { VS_TRIE_BYTES = 256 };
 int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag, struct vs_error *err);
 uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte);   /* from node 0; VS_NO_ID: no piece goes on so */
+size_t vs_trie_skip(const struct vs_trie *trie, const char *text, size_t i, size_t end);    /* to where a piece may begin, or end */
 void vs_trie_clear(struct vs_trie *trie);
 /* Longest special piece at s that may match there: control pieces within the first n_trusted bytes only. VS_NO_ID: none.
  * Adds how many bytes it looked at to *io_work. */
 uint32_t vs_trie_match(const struct vs_trie *trie, const struct vs_vocab *v, const char *s, size_t n, size_t n_trusted,
                        size_t *io_work);
 
-/* merge.c: one call of vs_tokenizer_encode */
+/* words.c: one call of vs_tokenizer_encode */
 struct vs_seen {                        /* a word met before in this call; half a cache line */
-    uint64_t word[2];                   /* its bytes and zeros; beyond 16 bytes its hash, and where it lies behind base */
+    uint64_t word[2];                   /* its bytes, zeros, how many; beyond 15 bytes its hash, and where it lies behind base */
     uint32_t id[3];                     /* its ids; of more than 3 the place of the first in ids */
     uint16_t n, n_ids;                  /* n: bytes, 0: empty */
 };
@@ -185,4 +191,35 @@ static inline int vs_encoder_ask(struct vs_encoder *e, size_t i)
     return i % 1024 == 1023 ? vs_check_work(e->check, 4096) : VS_OK;
 }
 int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n);
+/* Words one behind the other, of the family "gpt2". */
+int vs_encoder_words(struct vs_encoder *e, const char *s, const uint32_t *n_bytes, size_t n);
+
+/* merge.c */
+int vs_merge_word(struct vs_encoder *e, const char *word, size_t n);      /* appends its ids */
+
+/* lanes.c */
+enum { VS_LANE_BYTES = 16 };
+struct vs_lane {                        /* a short word of the family "gpt2" that is merged beside others */
+    const char *word;
+    uint32_t slot[2];                   /* where the rules of two pairs are looked for */
+    uint8_t asked[2];                   /* these pairs, by their left symbol */
+    uint8_t n_bytes, n;                 /* n: symbols; in the end how many ids */
+    uint8_t next[VS_LANE_BYTES + 1], prev[VS_LANE_BYTES + 1];   /* the last one: what is before and behind all */
+    int32_t key[VS_LANE_BYTES + 1];     /* of the merge with the next symbol: its rank, then the place; INT32_MAX: none */
+    uint32_t made[VS_LANE_BYTES + 1];
+    uint32_t id[VS_LANE_BYTES + 1];
+};
+/* At most 32. word and n_bytes are given; id and n come back. */
+typedef void vs_lanes_function(const struct vs_tokenizer *t, struct vs_lane *lane, size_t n);
+vs_lanes_function vs_lanes_c, vs_lanes_avx2, vs_lanes_avx512;
+vs_lanes_function *vs_lanes_level(unsigned level);      /* of vs_cut_levels(); the same ids */
+
+/* bpe.c: rules lie four in a cache line. Where the search for that of a pair (left << 32 | right) begins, and what is found. */
+enum { VS_RULES_TOGETHER = 4 };
+static inline uint32_t vs_rule_slot(const struct vs_tokenizer *t, uint64_t pair)
+{
+    uint64_t h = pair * 0x9e3779b97f4a7c15u;
+    return (uint32_t)(h >> 32 ^ h >> 20) & t->bpe.rule_mask & ~(uint32_t)(VS_RULES_TOGETHER - 1);
+}
+uint64_t vs_rule_find(const struct vs_tokenizer *t, uint64_t pair, uint32_t slot);
 #endif

@@ -1,42 +1,14 @@
 /* tokenizer/merge.c - merges the symbols of a word, lowest priority value first, leftmost first among equals.
  *
  * Short words scan their pairs; long ones keep them in a heap, so that a word of a million letters takes
- * n log n steps. Words met before in the same call are copied from the ids already made.
+ * n log n steps. lanes.c does the same for several short words in turns.
  */
 #include "tokenizer/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHORT_WORD = 48, MIN_SEEN_BITS = 5, MAX_SEEN_BITS = 14, CACHE_LINE = 64, MAX_SEEN_BYTES = 256, SEEN_IDS = 3 };
-
-static size_t seen_size(const struct vs_encoder *e)
-{
-    return 2 * sizeof *e->seen << e->seen_bits;
-}
-
-int vs_encoder_init(struct vs_encoder *e, const struct vs_tokenizer *t, size_t n_text, struct vs_check *check,
-                    struct vs_ids *ids, struct vs_error *err)
-{
-    *e = (struct vs_encoder){ .t = t, .ids = ids, .check = check, .err = err };
-    if (n_text < 256)
-        return VS_OK;
-    e->seen_bits = MIN_SEEN_BITS;
-    while ((size_t)16 << e->seen_bits < n_text && e->seen_bits < MAX_SEEN_BITS)
-        e->seen_bits++;
-    e->seen = aligned_alloc(CACHE_LINE, seen_size(e));
-    if (!e->seen)
-        return vs_error_set(err, VS_E_NOMEM, "no memory to tokenize %zu bytes", n_text);
-    memset(e->seen, 0, seen_size(e));
-    return VS_OK;
-}
-
-void vs_encoder_clear(struct vs_encoder *e)
-{
-    vs_check_free(e->check, e->seen, e->seen ? seen_size(e) : 0);
-    vs_check_free(e->check, e->symbol, e->cap_symbols * sizeof *e->symbol);
-    vs_buf_clear(&e->text);
-}
+enum { SHORT_WORD = 48 };
 
 static int no_memory(struct vs_encoder *e, size_t n)
 {
@@ -189,7 +161,7 @@ static int merge_long(struct vs_encoder *e, const char *word, struct vs_symbol *
     return r;
 }
 
-static int merge_word(struct vs_encoder *e, const char *word, size_t n)
+int vs_merge_word(struct vs_encoder *e, const char *word, size_t n)
 {
     const struct vs_family *family = e->t->family;
     struct vs_symbol few[SHORT_WORD], *s = few;
@@ -212,94 +184,4 @@ static int merge_word(struct vs_encoder *e, const char *word, size_t n)
     for (size_t i = 0; r == VS_OK && i < n_symbols && (r = vs_encoder_ask(e, i)) == VS_OK; i++)
         r = s[i].id != VS_NO_ID ? vs_ids_add(e->ids, s[i].id) : family->emit(e, word, &s[i]);
     return r;
-}
-
-static int merge_or_find(struct vs_encoder *e, const char *word, size_t n)
-{
-    if (!(e->t->bpe.pretok.flags & VS_PRE_WHOLE_WORD))
-        return merge_word(e, word, n);
-    uint32_t id = vs_vocab_find(&e->t->vocab, word, n, vs_vocab_hash(word, n));
-    return id != VS_NO_ID ? vs_ids_add(e->ids, id) : merge_word(e, word, n);
-}
-
-struct key { uint64_t low, high; };     /* a word of at most 16 bytes, zeros behind it; of a longer one: see struct vs_seen */
-
-static inline struct key load_short(const struct vs_encoder *e, const char *word, size_t n)
-{
-    static const uint64_t masks[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };   /* from byte 16 - n on: n bytes of ones */
-    struct key key = { 0, 0 }, mask;
-    if (e->end - word >= 16) {
-        memcpy(&key, word, sizeof key);
-        memcpy(&mask, (const char *)masks + 16 - n, sizeof mask);
-        key.low &= mask.low;
-        key.high &= mask.high;
-    } else {
-        memcpy(&key, word, n);
-    }
-    return key;
-}
-
-static inline struct vs_seen *slot_of(const struct vs_encoder *e, uint64_t low, uint64_t high, size_t n)
-{
-    uint64_t mixed = (low ^ n) * 0x9e3779b97f4a7c15u + high;
-    mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
-    return &e->seen[mixed >> (64 - e->seen_bits) << 1];
-}
-
-static inline bool is_short(const struct vs_seen *s, struct key key, size_t n)
-{
-    return ((s->word[0] ^ key.low) | (s->word[1] ^ key.high) | (s->n ^ n)) == 0;
-}
-
-static inline int take_seen(struct vs_ids *ids, const struct vs_seen *seen)
-{
-    if (ids->cap - ids->n < SEEN_IDS || seen->n_ids > SEEN_IDS) {
-        int r = vs_ids_reserve(ids, seen->n_ids);       /* first: the ids may move */
-        return r != VS_OK ? r : vs_ids_append(ids, seen->n_ids > SEEN_IDS ? ids->id + seen->id[0] : seen->id, seen->n_ids);
-    }
-    memcpy(ids->id + ids->n, seen->id, sizeof seen->id);        /* what is too much is overwritten */
-    ids->n += seen->n_ids;
-    return VS_OK;
-}
-
-/* The rare ways are functions of their own, so that the usual one saves few registers. */
-static __attribute__((noinline)) int merge_seen(struct vs_encoder *e, const char *word, size_t n, struct vs_seen *slot,
-                                                struct key key)
-{
-    struct vs_ids *ids = e->ids;
-    size_t before = ids->n;
-    int r = merge_or_find(e, word, n);
-    size_t n_ids = ids->n - before;
-    if (r != VS_OK || n_ids > UINT16_MAX || (n_ids > SEEN_IDS && before > UINT32_MAX))
-        return r;
-    slot[1] = slot[0];
-    slot[0] = (struct vs_seen){ .word = { key.low, key.high }, .n = (uint16_t)n, .n_ids = (uint16_t)n_ids };
-    if (n_ids > SEEN_IDS)
-        slot->id[0] = (uint32_t)before;
-    else
-        memcpy(slot->id, ids->id + before, n_ids * sizeof *slot->id);
-    return r;
-}
-
-static __attribute__((noinline)) int long_word(struct vs_encoder *e, const char *word, size_t n)
-{
-    if (!e->seen || n > MAX_SEEN_BYTES)
-        return merge_or_find(e, word, n);
-    struct key key = { vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
-    struct vs_seen *slot = slot_of(e, key.low, 0, n);
-    for (const struct vs_seen *seen = slot; seen < slot + 2; seen++)
-        if (seen->n == n && seen->word[0] == key.low && memcmp(e->base + seen->word[1], word, n) == 0)
-            return take_seen(e->ids, seen);
-    return merge_seen(e, word, n, slot, key);
-}
-
-int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
-{
-    if (!e->seen || n > sizeof(struct key))
-        return long_word(e, word, n);
-    struct key key = load_short(e, word, n);
-    struct vs_seen *slot = slot_of(e, key.low, key.high, n);
-    if (is_short(slot, key, n))
-        return take_seen(e->ids, slot);
-    return is_short(slot + 1, key, n) ? take_seen(e->ids, slot + 1) : merge_seen(e, word, n, slot, key);
 }

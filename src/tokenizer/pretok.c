@@ -4,8 +4,9 @@
  *     pass   = blocks; the first that matches at a position wins; what no block matches stays together as one piece
  *     block  = elements in a row, each as long as it can; only a leading optional character is ever given back
  *
- * Most text is ASCII, and there the first two characters tell which block matches, and that it is a run, or two: such shapes are
- * found once, when a rule is chosen (plan). What they do not decide is asked of the blocks.
+ * Most text is ASCII: there masks cut what the usual rules say (cuts.h). Elsewhere, and under other rules, the first two characters
+ * of a piece tell which block matches, and that it is a run, or two: such shapes are found once, when a rule is chosen (plan). What
+ * they do not decide is asked of the blocks.
  *
  * Nothing here backtracks further than that, and whatever must look ahead over a run remembers where the run ends, so a
  * rule costs linear time on any text. Which model wants which rule is a fact of its own tokenizer.json; where llama.cpp
@@ -277,6 +278,25 @@ static const struct vs_pretok_rule rules[N_RULES] = {
     RULES(RULE_ROW)
 };
 
+/* Which rules masks can cut, and how: see cuts.h. */
+#define CUT_WORDS VS_CUT_USED | VS_CUT_LINES
+#define CUT_CASED VS_CUT_USED | VS_CUT_LINES | VS_CUT_CASED | VS_CUT_SIGNS_TAKE_LINES
+#define CUT_CONTRACTS_I VS_CUT_CONTRACTS | VS_CUT_CONTRACTS_ANY_CASE
+static const uint16_t cut_flags[N_RULES] = {
+    [R_LLAMA3] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES | CUT_CONTRACTS_I | VS_CUT_THREES,
+    [R_QWEN2] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES | CUT_CONTRACTS_I,
+    [R_QWEN35] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES | CUT_CONTRACTS_I,
+    [R_SEED] = CUT_WORDS | CUT_CONTRACTS_I,
+    [R_UFAK] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES,
+    [R_MINICPM5] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES | CUT_CONTRACTS_I | VS_CUT_THREES | VS_CUT_DIGITS_FIRST,
+    [R_DEEPSEEK3] = CUT_WORDS | VS_CUT_SIGNS_TAKE_LINES | VS_CUT_THREES | VS_CUT_DIGITS_FIRST | VS_CUT_NO_CONTROLS,
+    [R_GPT2] = VS_CUT_USED | VS_CUT_SPACE_ONLY | VS_CUT_CONTRACTS,
+    [R_STARCODER] = VS_CUT_USED | VS_CUT_SPACE_ONLY | VS_CUT_CONTRACTS | VS_CUT_DIGITS_FIRST,
+    [R_TEKKEN] = CUT_CASED | VS_CUT_SIGNS_TAKE_SLASHES,
+    [R_GPT4O] = CUT_CASED | VS_CUT_SIGNS_TAKE_SLASHES | VS_CUT_THREES | VS_CUT_CONTRACTS_BEHIND,
+    [R_KIMI] = CUT_CASED | VS_CUT_THREES | VS_CUT_CONTRACTS_BEHIND,
+};
+
 /* tokenizer.ggml.pre. The file does not say whether text is normalised; the models' own tokenizer.json do, or the code that came
  * with them: NFC for Qwen and what is made of it, for Cohere's, and for the GPT-NeoX vocabulary (mpt, olmo, modern-bert). */
 static const struct {
@@ -393,10 +413,17 @@ struct ahead {
     size_t left;                        /* THREES: digits in [from, end) */
 };
 
+enum { MANY_PIECES = 4 * VS_CUT_BLOCK };
+
 struct scan {
     const struct vs_pretok *p;
-    int (*piece)(void *context, const char *s, size_t n);
+    vs_pretok_pieces *pieces;
     void *context;
+    const char *first;                  /* pieces that nobody was told of yet begin here */
+    size_t n_pieces;
+    uint32_t n_bytes[MANY_PIECES];
+    const char *cut_from;               /* masks may find more from here on */
+    size_t skip;                        /* bytes that they are to leave alone when they find few */
     struct ahead white, digits;
     struct vs_check *check;
     int r;                              /* VS_OK, or the check's answer: nothing matches any more */
@@ -741,15 +768,75 @@ static inline const char *quick(const struct scan *x, const struct vs_pretok_pla
 
 static int split(struct scan *x, unsigned pass, const char *s, const char *end);
 
+/* end: of the last of them. */
+static int tell(struct scan *x, const char *end)
+{
+    int r = x->n_pieces ? x->pieces(x->context, x->first, x->n_bytes, x->n_pieces) : VS_OK;
+    x->first = end;
+    x->n_pieces = 0;
+    return r;
+}
+
 static int say(struct scan *x, unsigned pass, const char *s, const char *end)
 {
-    if (pass == x->p->rule->n_passes || pass == VS_PRE_PASSES)
-        return x->piece(x->context, s, (size_t)(end - s));
+    if (pass == x->p->rule->n_passes || pass == VS_PRE_PASSES) {
+        x->n_bytes[x->n_pieces++] = (uint32_t)(end - s);
+        return x->n_pieces < MANY_PIECES ? VS_OK : tell(x, end);
+    }
     struct ahead white = x->white, digits = x->digits;       /* deeper passes have ends of their own */
     int r = split(x, pass, s, end);
     x->white = white;
     x->digits = digits;
     return r;
+}
+
+enum { FEW = 64, MOST_SKIPPED = 512 };  /* bytes */
+
+/* Cuts from s on as far as masks can, and not much further than the next question; *io_s goes on. */
+static int cut(struct scan *x, const char **io_s, const char *end)
+{
+    const char *s = *io_s;
+    while (s >= x->cut_from && end - s >= VS_CUT_BLOCK && s - *io_s < UNTIL_ASKED) {
+        int r = x->n_pieces > MANY_PIECES - VS_CUT_BLOCK ? tell(x, s) : VS_OK;
+        if (r != VS_OK)
+            return r;
+        size_t n = x->p->cut(x->p->cut_flags, s, end, x->n_bytes, MANY_PIECES, &x->n_pieces);
+        if (!n) {
+            x->skip = s - *io_s > FEW ? 0 : x->skip < MOST_SKIPPED ? 2 * x->skip + FEW / 2 : x->skip;
+            x->cut_from = s + 1 + x->skip;
+        }
+        s += n;
+    }
+    *io_s = s;
+    return VS_OK;
+}
+
+/* The next place behind s where a run of digits begins, before which a first pass cuts. */
+static const char *next_digits(struct scan *x, const char *s, const char *end)
+{
+    const char *from = s;
+    for (s++; s < end && go_on(x, &from, s); s++)
+        if (*s >= '0' && *s <= '9' && (uint8_t)s[-1] < 0x80 && !(s[-1] >= '0' && s[-1] <= '9'))
+            return s;
+    return s;
+}
+
+/* Rules of several passes: what masks leave is cut up to the next digits. */
+static int split_at_digits(struct scan *x, const char *s, const char *end)
+{
+    while (s < end) {
+        const char *before = s;
+        int r = cut(x, &s, end);
+        if (r == VS_OK && s == before) {
+            s = next_digits(x, s, end);
+            r = x->r != VS_OK ? x->r : split(x, 0, before, s);
+        } else if (r == VS_OK) {
+            r = vs_check_work(x->check, (size_t)(s - before));
+        }
+        if (r != VS_OK)
+            return r;
+    }
+    return VS_OK;
 }
 
 static int split(struct scan *x, unsigned pass, const char *s, const char *end)
@@ -758,8 +845,14 @@ static int split(struct scan *x, unsigned pass, const char *s, const char *end)
     const struct vs_pretok_plan *plan = &x->p->plan[pass];
     const char *gap = s, *from = s;
     int r;
+    bool has_masks = x->p->cut_flags & VS_CUT_USED && x->p->rule->n_passes == 1;
     x->white.end = x->digits.end = NULL;
     while (s < end) {
+        if (has_masks && gap == s) {
+            if ((r = cut(x, &s, end)) != VS_OK)
+                return r;
+            gap = s;
+        }
         const char *q = quick(x, plan, s, end);
         if (!q) {
             uint32_t blocks = (uint8_t)*s < 0x80 ? x->p->first[pass][(uint8_t)*s] : UINT32_MAX >> (32 - p->n);
@@ -781,11 +874,15 @@ static int split(struct scan *x, unsigned pass, const char *s, const char *end)
     return gap < end ? say(x, pass + 1, gap, end) : VS_OK;
 }
 
-int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check,
-                    int (*piece)(void *context, const char *s, size_t n), void *context)
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check, vs_pretok_pieces *pieces,
+                    void *context)
 {
-    struct scan x = { .p = p, .piece = piece, .context = context, .check = check };
-    return n ? split(&x, 0, text, text + n) : VS_OK;
+    struct scan x = { .p = p, .pieces = pieces, .context = context, .first = text, .cut_from = text, .check = check };
+    if (!n)
+        return VS_OK;
+    bool at_digits = p->cut_flags & VS_CUT_USED && p->rule->n_passes > 1;
+    int r = at_digits ? split_at_digits(&x, text, text + n) : split(&x, 0, text, text + n);
+    return r == VS_OK ? tell(&x, text + n) : r;
 }
 
 /* May a text that begins with this ASCII character match e and what follows it in its block? */
@@ -922,6 +1019,8 @@ int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
             continue;
         p->rule = &rules[names[i].rule];
         p->flags = names[i].flags;
+        p->cut_flags = cut_flags[names[i].rule];
+        p->cut = vs_cut_level(vs_cut_levels() - 1);
         memset(p->ascii, 0, sizeof p->ascii);
         for (uint32_t c = 0; c < 128; c++)
             for (unsigned k = 0; k < N_SETS; k++)

@@ -8,6 +8,7 @@
 #ifndef VS_TOKENIZER_PRETOK_H
 #define VS_TOKENIZER_PRETOK_H
 #include "base/check.h"
+#include "tokenizer/cuts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,6 +50,8 @@ struct vs_pretok {
     struct vs_pretok_plan plan[VS_PRE_PASSES];
     struct vs_pretok_shape shape[VS_PRE_SHAPES];        /* that plans name */
     unsigned n_shapes;
+    unsigned cut_flags;                 /* enum vs_cut_flag; 0: not by masks */
+    vs_cut_function *cut;
 };
 
 /* VS_OK, or VS_E_UNSUPPORTED when the name is not known (p is then untouched). */
@@ -57,8 +60,11 @@ int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n);
 /* Name i of the table; NULL: there are no more. */
 const char *vs_pretok_name(size_t i);
 
-/* Calls piece for each part of text[0..n), in order and without a gap; stops and returns its result, or the check's, when it
- * is not VS_OK. text must be valid UTF-8. */
-int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check,
-                    int (*piece)(void *context, const char *s, size_t n), void *context);
+/* The next n pieces, one behind the other from s on. */
+typedef int vs_pretok_pieces(void *context, const char *s, const uint32_t *n_bytes, size_t n);
+
+/* Calls pieces for the parts of text[0..n), in order and without a gap; stops and returns its result, or the check's, when it
+ * is not VS_OK. text must be valid UTF-8 and shorter than 2^31 bytes. */
+int vs_pretok_split(const struct vs_pretok *p, const char *text, size_t n, struct vs_check *check, vs_pretok_pieces *pieces,
+                    void *context);
 #endif

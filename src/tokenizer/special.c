@@ -52,6 +52,8 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
         const char *s = usable(v, id, flag, &n);
         if (!s)
             continue;
+        if (!trie->first[(uint8_t)*s] && trie->n_first++ < VS_FEW_FIRST)
+            trie->few[trie->n_first - 1] = (uint8_t)*s;
         trie->first[(uint8_t)*s] = true;
         uint32_t node = 0;
         for (size_t k = 0; k < n; k++) {
@@ -67,6 +69,27 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
             trie->id[node] = id;
     }
     return VS_OK;
+}
+
+/* The highest bit of the first byte that is 0 is set, and none in front of it. */
+static inline uint64_t zero_byte(uint64_t w)
+{
+    return (w - 0x0101010101010101u) & ~w & 0x8080808080808080u;
+}
+
+size_t vs_trie_skip(const struct vs_trie *trie, const char *text, size_t i, size_t end)
+{
+    for (uint64_t w; trie->n_first <= VS_FEW_FIRST && end - i >= sizeof w; i += sizeof w) {
+        uint64_t found = 0;
+        memcpy(&w, text + i, sizeof w);
+        for (unsigned k = 0; k < trie->n_first; k++)
+            found |= zero_byte(w ^ 0x0101010101010101u * trie->few[k]);
+        if (found)
+            break;
+    }
+    while (i < end && !trie->first[(uint8_t)text[i]])
+        i++;
+    return i;
 }
 
 uint32_t vs_trie_next(const struct vs_trie *trie, uint32_t node, uint8_t byte)

@@ -374,8 +374,7 @@ static int encode_text(struct vs_encoder *e, const char *text, size_t n, struct 
     for (size_t i = 0; i <= n;) {
         size_t end = n - i < PART ? n : i + PART;
         work -= i;
-        while (i < end && !t->special.first[(uint8_t)text[i]])
-            i++;
+        i = vs_trie_skip(&t->special, text, i, end);
         work += i;
         uint32_t id = VS_NO_ID;
         if (work >= PART) {

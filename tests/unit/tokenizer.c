@@ -2,8 +2,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 #include "import/gguf.h"
-#include "tokenizer/pretok.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/internal.h"
 #include "../support/asking.h"
 
 #include <inttypes.h>
@@ -224,17 +223,20 @@ static void assert_ids(const struct vs_tokenizer *t, const char *s, bool trusted
 
 struct cuts { uint64_t n, hash; const char *at; };
 
-static int on_piece(void *context, const char *s, size_t n)
+static int on_pieces(void *context, const char *s, const uint32_t *n_bytes, size_t n)
 {
     struct cuts *c = context;
     assert_ptr_equal(s, c->at);          /* in order, without a gap */
     assert_true(n > 0);
-    c->at = s + n;
-    c->n++;
-    uint8_t bytes[4];
-    vs_store_u32le(bytes, (uint32_t)n);
-    for (int i = 0; i < 4; i++)
-        c->hash = (c->hash ^ bytes[i]) * 0x100000001b3u;
+    for (size_t k = 0; k < n; k++) {
+        assert_true(n_bytes[k] > 0);
+        c->at += n_bytes[k];
+        c->n++;
+        uint8_t bytes[4];
+        vs_store_u32le(bytes, n_bytes[k]);
+        for (int i = 0; i < 4; i++)
+            c->hash = (c->hash ^ bytes[i]) * 0x100000001b3u;
+    }
     return VS_OK;
 }
 
@@ -312,7 +314,7 @@ static void test_pretok_golden(void **state)
             if (skipped[i])
                 continue;
             cuts.at = start[i];
-            vs_pretok_split(&p, start[i], length[i], NULL, on_piece, &cuts);
+            vs_pretok_split(&p, start[i], length[i], NULL, on_pieces, &cuts);
             assert_ptr_equal(cuts.at, start[i] + length[i]);
         }
         if (cuts.n != n_pieces || cuts.hash != hash)
@@ -342,7 +344,7 @@ static void test_pretok_linear(void **state)
             assert_int_equal(vs_pretok_init(&p, names[i], strlen(names[i])), VS_OK);
             struct cuts cuts = { .at = b.data };
             uint64_t t0 = cpu_ns();
-            assert_int_equal(vs_pretok_split(&p, b.data, b.n, NULL, on_piece, &cuts), VS_OK);
+            assert_int_equal(vs_pretok_split(&p, b.data, b.n, NULL, on_pieces, &cuts), VS_OK);
             if (cpu_ns() - t0 > 10000000000u)
                 fail_msg("%s takes more than 10 s for a megabyte of '%s'", names[i], units[u]);
         }
@@ -392,6 +394,46 @@ static void test_bpe_is_the_slow_algorithm(void **state)
         assert_memory_equal(ids.id, want, n_want * sizeof *want);
         vs_ids_clear(&ids);
     }
+    vs_tokenizer_free(t);
+    free(v);
+}
+
+/* Many words in a call, short ones merged beside others on each instruction set, one after another what they are alone. */
+static void test_many_words(void **state)
+{
+    (void)state;
+    enum { MOST = 40000 };
+    struct vocabulary *v = byte_level("ufakzeka");
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    char *s = malloc(MOST);
+    uint32_t *want = malloc(MOST * sizeof *want);
+    size_t n = 0, n_want = 0;
+    while (n < MOST - 40) {
+        size_t from = n, length = 1 + random_below(random_below(20) ? 14 : 30);
+        s[n++] = " -"[random_below(2)];
+        while (length--)
+            s[n++] = "abcde"[random_below(5)];
+        size_t again = random_below(n / 4 + 1);
+        if (random_below(3) == 0 && s[again] == ' ') {      /* some that was met before */
+            n = from;
+            do s[n++] = s[again++]; while (s[again] >= 'a' && again < from);
+        }
+        for (size_t i = from; i < n; i++)
+            want[n_want + i - from] = find_piece(v, s[i] == ' ' ? "\xc4\xa0" : (char[]){ s[i], 0 });
+        n_want += merge_slowly(v, want + n_want, n - from);
+    }
+    for (unsigned level = 0; level < vs_cut_levels(); level++) {
+        struct vs_ids ids = { 0 };
+        t->bpe.merge_lanes = vs_lanes_level(level);
+        t->bpe.pretok.cut = vs_cut_level(level);
+        encode(t, s, n, false, 0, &ids);
+        assert_int_equal(ids.n, n_want);
+        assert_memory_equal(ids.id, want, n_want * sizeof *want);
+        vs_ids_clear(&ids);
+    }
+    free(s);
+    free(want);
     vs_tokenizer_free(t);
     free(v);
 }
@@ -602,10 +644,52 @@ static void test_plamo(void **state)
     free(w);
 }
 
-/* What two characters decide is what the blocks say, which are asked for all where there is no plan. */
+static void assert_cuts_alike(const struct vs_pretok *p, const char *text, size_t n)
+{
+    struct vs_pretok way = *p;
+    struct cuts blocks = { .at = text };
+    memset(way.plan, 0, sizeof way.plan);
+    way.cut_flags = 0;
+    assert_int_equal(vs_pretok_split(&way, text, n, NULL, on_pieces, &blocks), VS_OK);
+    way = *p;
+    for (unsigned level = 0; level <= vs_cut_levels(); level++) {           /* the last: no masks */
+        struct cuts cuts = { .at = text };
+        way.cut = vs_cut_level(level);
+        way.cut_flags = level < vs_cut_levels() ? p->cut_flags : 0;
+        if (level < vs_cut_levels() && !way.cut_flags)
+            continue;
+        assert_int_equal(vs_pretok_split(&way, text, n, NULL, on_pieces, &cuts), VS_OK);
+        if (cuts.n != blocks.n || cuts.hash != blocks.hash)
+            fail_msg("level %u, flags %x: '%.*s' is cut otherwise", level, p->cut_flags, (int)(n < 200 ? n : 200), text);
+    }
+}
+
+/* What masks and two characters decide is what the blocks say, which are asked for all where there is neither. */
 static void test_plans_cut_as_blocks_do(void **state)
 {
     (void)state;
+    for (size_t i = 0, n_met = 0; vs_pretok_name(i); i++) {         /* four characters of any kind anywhere in a block */
+        static const char letters[] = "aZs'lL1 \n\t./\x01";
+        static unsigned met[64];
+        struct vs_pretok p;
+        assert_int_equal(vs_pretok_init(&p, vs_pretok_name(i), strlen(vs_pretok_name(i))), VS_OK);
+        size_t m = 0;
+        while (m < n_met && met[m] != p.cut_flags)
+            m++;
+        if (m < n_met || !p.cut_flags)
+            continue;
+        met[n_met++] = p.cut_flags;
+        for (unsigned k = 0; k < 13 * 13 * 13 * 13; k++) {
+            char text[140];
+            memset(text, 'b', sizeof text);
+            size_t at = k % 61;
+            text[at] = letters[k % 13];
+            text[at + 1] = letters[k / 13 % 13];
+            text[at + 2] = letters[k / 169 % 13];
+            text[at + 3] = letters[k / 2197];
+            assert_cuts_alike(&p, text, sizeof text);
+        }
+    }
     static const char *const bits[] = {
         " ", " ", "  ", "\n", "\r\n", "\t", "    ", "a", "the", "The", "THE", "aBc", "fooBarBaz", "internationalisation", "1", "23",
         "4567890", "'", "'s", "'LL", "'re", "don't", "(", "->", "!=", ";\n", "/", "//", "_x_", "...", "\xc3\xa9", "\xe4\xb8\x96",
@@ -613,13 +697,10 @@ static void test_plans_cut_as_blocks_do(void **state)
     };
     for (size_t i = 0; vs_pretok_name(i); i++) {
         const char *name = vs_pretok_name(i);
-        struct vs_pretok quick, slow;
-        assert_int_equal(vs_pretok_init(&quick, name, strlen(name)), VS_OK);
-        slow = quick;
-        memset(slow.plan, 0, sizeof slow.plan);
+        struct vs_pretok p;
+        assert_int_equal(vs_pretok_init(&p, name, strlen(name)), VS_OK);
         for (int round = 0; round < 300; round++) {
             char text[12 << 10];
-            struct cuts a = { .at = text }, b = a;
             bool long_runs = round % 50 >= 48;           /* of more than 4,096 bytes, after which the work is counted */
             size_t n = 0, ascii_only = round % 2, enough = 100 + random_below(long_runs ? 10000 : 300);
             while (n < enough) {
@@ -630,9 +711,7 @@ static void test_plans_cut_as_blocks_do(void **state)
                 for (; times && n < enough; times--, n += strlen(bit))
                     memcpy(text + n, bit, strlen(bit));
             }
-            assert_int_equal(vs_pretok_split(&quick, text, n, NULL, on_piece, &a), VS_OK);
-            assert_int_equal(vs_pretok_split(&slow, text, n, NULL, on_piece, &b), VS_OK);
-            assert_true(a.n == b.n && a.hash == b.hash);
+            assert_cuts_alike(&p, text, n);
         }
     }
 }
@@ -1351,6 +1430,7 @@ int main(void)
         cmocka_unit_test(test_pretok_golden),
         cmocka_unit_test(test_pretok_linear),
         cmocka_unit_test(test_bpe_is_the_slow_algorithm),
+        cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
         cmocka_unit_test(test_spm_is_the_slow_algorithm),
