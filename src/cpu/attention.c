@@ -362,19 +362,37 @@ static size_t bucket_of(const struct vs_instr *in, uint32_t key, uint32_t positi
     return in->both_ways ? bucket(key, position) : bucket_before(position - key);
 }
 
+enum { FAR = 128 };                     /* from here on all distances to one side are in one bucket */
+
+static void add_bias(float *x, uint32_t lo, uint32_t hi, float scale, float bias)
+{
+    for (uint32_t t = lo; t < hi; t++)
+        x[t] = x[t] * scale + bias;
+}
+
 /* s * scale, and what the distance of the key adds: a bias of its bucket, or ALiBi's slope. */
 static void add_distances(const struct vs_cpu *c, const struct vs_instr *in, float *x, struct vs_span span, uint32_t position,
                           uint32_t head, uint32_t base)
 {
-    const float *biases = in->tensor != VS_NONE ? c->memory.weights[in->tensor].vector : NULL;     /* [buckets, heads] */
-    float slope = biases ? 0 : c->program.slopes[head];
-    for (uint32_t t = span.lo; t < span.hi; t++) {
-        uint32_t key = base + t, distance = key > position ? key - position : position - key;
-        if (biases)
-            x[t] = x[t] * in->scale + biases[bucket_of(in, key, position) * in->n_heads + head];
-        else
+    if (in->tensor == VS_NONE) {
+        float slope = c->program.slopes[head];
+        for (uint32_t t = span.lo; t < span.hi; t++) {
+            uint32_t key = base + t, distance = key > position ? key - position : position - key;
             x[t] = vs_fmaf(-slope, (float)distance, x[t] * in->scale);
+        }
+        return;
     }
+    const float *biases = c->memory.weights[in->tensor].vector + head;      /* [buckets, heads] */
+    uint32_t near = position > base + FAR ? position - base - FAR : 0;
+    uint32_t far = position + FAR + 1 > base ? position + FAR + 1 - base : 0;
+    near = near < span.lo ? span.lo : near > span.hi ? span.hi : near;
+    far = far < near ? near : far > span.hi ? span.hi : far;
+    if (span.lo < near)
+        add_bias(x, span.lo, near, in->scale, biases[bucket_of(in, base + span.lo, position) * in->n_heads]);
+    for (uint32_t t = near; t < far; t++)
+        x[t] = x[t] * in->scale + biases[bucket_of(in, base + t, position) * in->n_heads];
+    if (far < span.hi)
+        add_bias(x, far, span.hi, in->scale, biases[bucket_of(in, base + far, position) * in->n_heads]);
 }
 
 /* One split for all queries of the block: its o_split, m_split, l_split. false when no query sees any of it. */

@@ -870,7 +870,8 @@ static void run_step(struct vs_cpu *c, unsigned thread)
             return;
         for (unsigned i = 0; i < threads; i++)           /* its own share first */
             while (take(c, at, (thread + i) % threads, &task)) {
-                run_task(c, &c->program.instrs[instr_of(at)], task, count_of(at), thread, &own);
+                if (atomic_load_explicit(&c->run.stopped, memory_order_relaxed) == VS_OK)   /* what is left may take seconds */
+                    run_task(c, &c->program.instrs[instr_of(at)], task, count_of(at), thread, &own);
                 done++;
                 if (thread == 0 && is_time_to_ask(c)) {  /* the others go on meanwhile */
                     count_done(c, at, done);
