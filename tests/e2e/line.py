@@ -1115,6 +1115,30 @@ class Line(unittest.TestCase):
         self.assertTrue(40 < gap["p50"] < 80 * SLOW and gap["p50"] <= gap["p95"] <= gap["p99"], gap)
         self.assertTrue(all(0 <= m["latency_ms"][k]["p50"] < 500 * SLOW for k in ("queue", "first_token")), m["latency_ms"])
 
+    def test_those_that_the_worker_has_wait_too(self):
+        """--queue counts all that wait: here and in the worker, which has more than it answers at a time so that it can choose."""
+        for queue, in_worker in ((1, 2), (3, 3), (4, 4), (9, 4)):
+            self.s.end()
+            self.s = Supervisor(serve={"queue": queue})
+            self.s.add("m")
+            x, y = self.client(), self.client(another=True)
+            worker = self.loaded(x, parallel=2)
+            for _ in range(2):
+                self.ask(x)
+            x.wait(x.request(c.STATUS, {}))
+            numbers = [self.ask(y) for _ in range(queue)]
+            y.wait(y.request(c.STATUS, {}))
+            runs = [worker.take()[0] for _ in range(in_worker)]
+            self.assertEqual((self.status()["requests"], self.status()["queued"]),
+                             ({"running": 2, "waiting": queue, "parked": 0}, 2 + queue - in_worker), queue)
+            self.fails("BUSY", y, self.ask(y))
+            if queue > 3:                                   # y has most of those that wait here, and gives one up
+                self.ask(x)
+                self.fails("BUSY", y, numbers[-1])
+                self.assertEqual(self.status()["requests"]["waiting"], queue)
+            worker.complete(runs[0])
+            self.assertEqual(self.status()["requests"]["waiting"], queue - 1)
+
     def test_busy_says_when_to_come_again(self):
         """From how many wait and how fast they are served; nothing known: a second."""
         x = self.client()

@@ -33,7 +33,7 @@ ALIAS, WAITED = 0x83, 0x84
 class Supervisor(threading.Thread):
     """As much of `veritas serve` as these tests need."""
 
-    def __init__(self, private=None):
+    def __init__(self, private=None, serve=None):
         super().__init__(daemon=True)
         self.dir = tempfile.TemporaryDirectory()
         self.path = self.dir.name + "/v.sock"
@@ -44,6 +44,10 @@ class Supervisor(threading.Thread):
         self.saying = threading.Lock()
         fds = {4: theirs.fileno()}
         fds.update({5: private.fileno()} if private else {3: self.listen.fileno()})
+        if serve:                               # settings of the daemon
+            memory = os.memfd_create("serve")
+            os.write(memory, json.dumps(serve).encode())
+            fds[6] = memory
         self.log = tempfile.TemporaryFile()
         self.broker = subprocess.Popen([BROKER], preexec_fn=place(fds), close_fds=False, stderr=self.log,
                                        stdout=subprocess.DEVNULL)

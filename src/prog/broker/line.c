@@ -135,7 +135,9 @@ void line_enter(struct broker *b, struct model *m, struct request *r)
         request_fail(b, r, VS_E_DENIED, "this request ended two workers; it is refused until the daemon ends");
         return;
     }
-    if (m->queue.n >= b->settings.queue && !give_place(b, m, r)) {
+    unsigned running, waiting;
+    model_count(m, &running, &waiting);
+    if (waiting >= b->settings.queue && !give_place(b, m, r)) {
         request_fail(b, r, VS_E_BUSY, "too many requests wait for this model");
         return;
     }

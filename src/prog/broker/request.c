@@ -420,8 +420,11 @@ void request_cut(struct broker *b, struct request *r, int code, const char *text
 void request_fail(struct broker *b, struct request *r, int code, const char *text)
 {
     struct vs_outcome_hints hints = { 0 };
+    unsigned running, waiting = 0;
+    if (code == VS_E_BUSY && r->model)
+        model_count(r->model, &running, &waiting);
     if (code == VS_E_BUSY)
-        hints.retry_after_ms = r->model ? (int64_t)measure_retry_ms(&r->model->measure, b->now, r->model->queue.n + 1) : RETRY_MS;
+        hints.retry_after_ms = r->model ? (int64_t)measure_retry_ms(&r->model->measure, b->now, waiting + 1) : RETRY_MS;
     request_fail_hints(b, r, code, text, &hints);
 }
 

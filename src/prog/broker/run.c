@@ -194,10 +194,12 @@ static void take_back(const struct broker *b, struct model *m, const struct requ
     send_u32(m, VS_MSG_CANCEL, last->id, (uint32_t)-VS_E_BUSY);
 }
 
-/* Twice as many as fit into a step, so that the worker can choose. */
+/* Twice as many as fit into a step, so that the worker can choose; half of those that may wait stay here, where who has many of
+ * them gives one up. */
 void run_pump(struct broker *b, struct model *m)
 {
-    unsigned most = m->parallel > 1 ? 2 * m->parallel : 1;
+    unsigned half = b->settings.queue / 2, more = m->parallel < half ? m->parallel : half;
+    unsigned most = m->parallel > 1 ? m->parallel + more : 1;
     struct request *r = NULL;
     while (!m->gone && m->state == MODEL_READY && !m->is_dead && !m->killed_for[0] && (r = line_next(b, m)) && m->n_runs < most)
         begin(b, m, r);
