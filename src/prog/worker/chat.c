@@ -82,8 +82,8 @@ static struct vs_chat_template *choose(struct vs_chat *c, const json_t *request,
         for (size_t i = 0; i < c->n; i++)
             vs_buf_printf(&names, "%s%s", i ? ", " : "", c->one[i].name);
         vs_error_set(err, wanted ? VS_E_INVALID : VS_E_UNSUPPORTED, "the model has no %s chat template%s%s; "
-                     "`veritas run --raw` completes plain text", wanted ? "such" : "default", c->n ? ": it has " : "",
-                     names.data ? names.data : "");
+                     "plain text is completed without one: `veritas run --raw`, over HTTP /v1/completions",
+                     wanted ? "such" : "default", c->n ? ": it has " : "", names.data ? names.data : "");
         vs_buf_clear(&names);
     }
     return one && one->template ? one : NULL;
