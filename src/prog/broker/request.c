@@ -383,12 +383,14 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     limits_end(b, r, outcome);
     enum audit_ends ends = audit_end(b, r, outcome);
     r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST ? receipt_end(b, r, outcome) : 0);
-    if (r->n_awaited)
+    if (r->n_awaited) {
+        audit_flush(b);                 /* the client waits for the writer, which is woken while the rest is done here */
         end_by_log(r, type, outcome, body, n);
-    else if (ends == AUDIT_LOST)
+    } else if (ends == AUDIT_LOST) {
         tell_unlogged(b, r);
-    else
+    } else {
         tell(b, r, type, outcome, body, n);
+    }
     if (r->model) {                     /* once it has been told: nobody waits for our log */
         r->model->used_at = b->now;
         log_end(b, r, outcome);
