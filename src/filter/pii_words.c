@@ -56,12 +56,15 @@ static const struct {
                       "discharg appointm created updated modified valid due since married effectiv start started ended "
                       "joined invoice shipped ordered schedule meeting release released signed graduate surgery seen "
                       "onset filed" },
-    { VS_NEAR(MRN), "mrn hrn mrnum mrnumber mednumbe medrec patienti mr# medrecno medicalr emrn mpi" },
-    { VS_NEAR(MEDICAL), "medical med health hospital clinic clinical medrec healthca mr ehr emr" },
-    { VS_NEAR(RECORD), "record records chart file rec" },
+    { VS_NEAR(MRN), "mrn hrn mrnum mrnumber mednumbe medrec patienti mr# medrecno medicalr emrn mpi patientn "
+                    "krankenakte prontuário prontuario" },
+    { VS_NEAR(MEDICAL), "medical med health hospital clinic clinical medrec healthca mr ehr emr médical médico "
+                        "médica clínica clinica clínico clinico medica medico медицинской медична" },
+    { VS_NEAR(RECORD), "record records chart file rec dossier historia cartella expediente карты карта картки akte" },
     { VS_NEAR(CHART), "chart" },
-    { VS_NEAR(PATIENT), "patient patients pt" },
-    { VS_NEAR(NUMBER), "number numbers no num nr nbr id identifi nummer numéro numero número # nº n° ids nos" },
+    { VS_NEAR(PATIENT), "patient patients pt patienten paciente paziente pacjenta pacienta пациента пациент patiënt 患者 환자" },
+    { VS_NEAR(NUMBER), "number numbers no num nr nbr id identifi nummer numéro numero número # nº n° ids nos номер № numer "
+                       "numarası číslo" },
     { VS_NEAR(NHS), "nhs nhsno nhsnumbe chi" },
     { VS_NEAR(NPI), "npi npinumbe npis" },
     { VS_NEAR(MBI), "mbi medicare beneficia hicn mbinumbe" },
@@ -141,7 +144,7 @@ static const struct {
     { VS_NEAR(SOFT), "php python java ruby perl nginx httpd mysql postgres chrome firefox safari edge chromium android "
                      "ios macos ubuntu debian linux openssl django rails react angular jquery gcc clang cmake golang go "
                      "dotnet opera webkit electron acrobat office excel vlc putty redis mongodb kafka spark hadoop tomcat "
-                     "jenkins gradle maven npm pip node" },
+                     "jenkins gradle maven npm pip node glibc musl" },
     /* other scripts, and languages that write few of the words above */
     { VS_NEAR(PHONE), "телефон телефона телефоны тел моб мобильны мобільни сотовый факс номертел gsm telnr tlf telefonn "
                       "telefonu telefons komórka mobilnum telemóvel fijo handynum handynr puhelin cep telepon ponsel điện "
@@ -162,14 +165,14 @@ static const struct {
     { VS_NEAR(LINK), "号 號 码 碼 号码 號碼 编号 編號 是 为 為 就 换 換 成 改 变更 變更 在 于 於 日 期 日期 年月 月日 给 給 我 请 請 拨 "
                      "撥 打 联系 聯絡 咨询 諮詢 转 轉 的 证 證 証 本人 微信 同 可 及 和 与 與 或 也 了 式 书 書 番号 番號 は が へ に の "
                      "か ら を も まで です ート 許 번호 는 은 이 가 의 로 으로 를 을 변경 연락 부탁 주세요 문의 증 일 일자 허 ： （ ） "
-                     "「 」 『 』 【 】 ・ ／ “ ” \u3000" },
+                     "「 」 『 』 【 】 ・ ／ “ ” \u3000 호" },
     { VS_NEAR(PHONE), "电话 電話 手机 手機 携帯 座机 传真 傳真 热线 熱線 联系方 聯絡方 連絡先 전화 휴대폰 핸드폰 휴대전 연락처 팩스" },
     { VS_NEAR(BIRTH), "出生 生日 生于 生於 生年月 誕生日 生まれ 생년월 생일 출생" },
     { VS_NEAR(PASSPORT), "护照 護照 旅券 パスポ 여권" },
     { VS_NEAR(LICENSE) | VS_NEAR(DRIVER), "驾驶证 驾照 駕照 運転免 免許証 운전면" },
     { VS_NEAR(CARD), "信用卡 卡号 卡號 カード 카드" },
     { VS_NEAR(ACCOUNT) | VS_NEAR(BANK), "口座 银行账 銀行帳 银行卡 계좌" },
-    { VS_NEAR(MRN), "病历号 病歷號 住院号 住院號 診察券" },
+    { VS_NEAR(MRN), "病历号 病歷號 病案号 住院号 住院號 診察券 カルテ 患者番 환자번 병록번" },
     { VS_NEAR(PLACE), "地址 住址 住所 주소" },
     /* they tell something else, whatever stands behind them */
     { VS_NEAR(OTHER), "序列号 序列號 型号 型號 型番 品番 订单 訂單 注文 单号 單號 价格 價格 金额 金額 주문" },
