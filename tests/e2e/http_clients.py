@@ -1,8 +1,14 @@
 """The Python clients of OpenAI and Anthropic, as they are, against `veritas gateway` and a tiny model: what they send is understood
-and what comes back is what they check for. Argument: the folder of the programs. The first folder of $VERITAS_CLIENTS has the
-packages (script/test --full makes it by pip install --target); where they are not to be found this is skipped (77)."""
+and what comes back is what they check for. Traces, as opentelemetry-proto decodes them. Argument: the folder of the
+programs. The first folder of $VERITAS_CLIENTS has the packages (script/test --full makes it by pip install --target); where they
+are not to be found this is skipped (77)."""
+import http.server
 import os
+import queue
+import subprocess
 import sys
+import tempfile
+import threading
 
 sys.path[1:1] = filter(None, os.environ.get("VERITAS_CLIENTS", "").split(":")[:1])
 try:
@@ -141,6 +147,63 @@ class Clients(h.Gateway):
         back = self.message_of(messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": whole.content},
                                          {"role": "user", "content": "And?"}])
         self.assertEqual(back.role, "assistant")
+
+
+class Traces(unittest.TestCase):
+    def test_decoded(self):
+        """What a collector gets, by the messages that OpenTelemetry publishes."""
+        try:
+            from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+            from opentelemetry.proto.trace.v1 import trace_pb2
+        except ImportError as why:
+            self.skipTest(str(why))
+        bodies = queue.Queue()
+
+        class Collector(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                bodies.put(self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+        collector = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        with tempfile.TemporaryDirectory(prefix="vsh") as folder:
+            subprocess.run([h.BIN + "/mkmodel", "--ctx", "2048", "-o", folder + "/one.gguf"], check=True,
+                           stdout=subprocess.DEVNULL)
+            gateway = subprocess.Popen([h.BIN + "/veritas", "gateway", "--private", "-m", "one", "--listen", "127.0.0.1:0",
+                                        "--otlp", f"http:/" f"/127.0.0.1:{collector.server_port}"], stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL, text=True,
+                                       env=dict(os.environ, VERITAS_MODELS=folder, HOME=folder))
+            try:
+                at = gateway.stdout.readline().split()[1]
+                asked = openai.OpenAI(base_url=at + "/v1", api_key="none", max_retries=0, timeout=60)
+                usage = asked.chat.completions.create(model="one", messages=[{"role": "user", "content": "Hi"}], max_tokens=5).usage
+                spans = []
+                while len(spans) < 4:
+                    body = bodies.get(timeout=60)
+                    request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+                    self.assertEqual(request.SerializeToString(), body)         # nothing that it does not know
+                    spans += [s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
+            finally:
+                gateway.terminate()
+                gateway.wait(20)
+                gateway.stdout.close()
+                collector.shutdown()
+                collector.server_close()
+        by_name = {s.name: s for s in spans}
+        self.assertEqual(set(by_name), {"chat one", "queue", "prefill", "decode"})
+        top = by_name.pop("chat one")
+        self.assertEqual((len(top.trace_id), len(top.span_id), top.parent_span_id, top.kind), (16, 8, b"",
+                                                                                               trace_pb2.Span.SPAN_KIND_SERVER))
+        for s in by_name.values():
+            self.assertEqual((s.trace_id, s.parent_span_id), (top.trace_id, top.span_id))
+            self.assertTrue(top.start_time_unix_nano <= s.start_time_unix_nano <= s.end_time_unix_nano <= top.end_time_unix_nano, s)
+        told = {a.key: a.value for a in top.attributes}
+        self.assertEqual((told["gen_ai.request.model"].string_value, told["gen_ai.usage.input_tokens"].int_value,
+                          told["gen_ai.usage.output_tokens"].int_value, told["http.response.status_code"].int_value),
+                         ("one", usage.prompt_tokens, usage.completion_tokens, 200))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ void call_free(struct call *call)
 static void finish(struct gateway *g, struct call *call, int status)
 {
     struct conn *c = call->conn;
-    trace_end(&call->span, gw_route_label(call->route), call->api.model, status, g->now);
+    trace_end(&call->span, gw_route_label(call->route), call->api.model, status);
     metrics_count(call->api.model, gw_route_label(call->route), status);
     reply_end(g, c);
     call_free(call);
@@ -38,7 +38,7 @@ static void fail(struct gateway *g, struct call *call, const struct gw_error *er
 {
     struct conn *c = call->conn;
     if (!call->has_head) {
-        trace_end(&call->span, gw_route_label(call->route), call->api.model, err->status, g->now);
+        trace_end(&call->span, gw_route_label(call->route), call->api.model, err->status);
         reply_error(g, c, err, &call->api.headers);
         call_free(call);
         return;

@@ -166,11 +166,11 @@ static void keep(struct vs_buf *span)
         n_spans++;
 }
 
-void trace_end(const struct gw_span *s, const char *route, const char *model, int status, uint64_t now)
+void trace_end(const struct gw_span *s, const char *route, const char *model, int status)
 {
     struct vs_buf span = { 0 };
     char name[200];
-    uint64_t from = (uint64_t)s->begun_ns, to = from + (now > s->begun_at ? now - s->begun_at : 0);
+    uint64_t from = (uint64_t)s->begun_ns, to = from + (vs_clock_ns() - s->begun_at);   /* the turn's clock may be behind */
     if (!s->is_on)
         return;
     const char *operation = strstr(route, "chat") || strstr(route, "messages") ? "chat" : s->output >= 0 ? "text_completion" : "";
@@ -196,6 +196,7 @@ void trace_end(const struct gw_span *s, const char *route, const char *model, in
     for (size_t i = 0; s->output >= 0 && i < sizeof parts / sizeof *parts; i++) {
         uint8_t id[8];
         uint64_t end = from + (uint64_t)(parts[i].ms > 0 ? parts[i].ms * 1e6 : 0);
+        end = end < to ? end : to;
         memcpy(id, s->id, sizeof id);
         id[7] = (uint8_t)(id[7] + i + 1);               /* within its trace that is unique enough */
         begin_span(&span, s, id, s->id, parts[i].name, KIND_INTERNAL, from, end);

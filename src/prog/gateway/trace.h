@@ -31,7 +31,7 @@ struct gw_span {                        /* a request's */
 void trace_begin(struct gw_span *s, const char *traceparent, char ret[56]);
 void trace_result(struct gw_span *s, const json_t *result);
 /* operation: "chat", "text_completion"; model may be "". Queues its spans. */
-void trace_end(const struct gw_span *s, const char *route, const char *model, int status, uint64_t now);
+void trace_end(const struct gw_span *s, const char *route, const char *model, int status);
 
 /* One request as it goes out, of the spans that are queued: body only. Empties the queue. */
 void trace_export(struct vs_buf *ret);
