@@ -22,6 +22,7 @@ DIR = tempfile.TemporaryDirectory(prefix="vsst")
 SIZE = "--embd 64 --heads 4 --kv-heads 2 --vocab 600 --ctx 2048 --seed 7 --layers 4".split()
 STATES = ("lfm2", "mamba2", "rwkv7")
 MODELS = {name: ["--arch", name, "--type", "Q8_0"] for name in STATES + ("t5",)}
+MODELS["t5-wide"] = MODELS["t5"] + "--heads 32 --kv-heads 32 --head-dim 16 --layers 1 --decoder-layers 1 --ctx 32768".split()
 WORDS = "the sky is blue and sea green while one old man walks home from work in rain".split()
 COMPARED = ("finish_reason", "logits_hash", "choices", "prompt_tokens")
 
@@ -223,6 +224,19 @@ class States(unittest.TestCase):
             with self.assertRaises(c.Failure, msg=body) as f:
                 d.client.wait(d.client.request(method, {"model": path, **body}))
             self.assertIn(f.exception.name, ("INVALID", "UNSUPPORTED"))
+
+    def test_source_is_cancelled(self):
+        """A source is read in one step, whose attention takes seconds; who is cancelled in it gives the worker up at once."""
+        d = self.daemon(path_of("t5-wide"), parallel=1, ctx=32768)
+        victim = d.ask({"prompt": text(4, 6000), "max_tokens": 4})
+        time.sleep(2)
+        d.client.cancel(victim)
+        with self.assertRaises(c.Failure) as f:
+            d.collect([victim])
+        self.assertEqual(f.exception.name, "CANCELLED")
+        from_ns = time.monotonic()
+        d.all([{"prompt": "the sky", "max_tokens": 1, "ignore_eos": True}])
+        self.assertLess(time.monotonic() - from_ns, 15, "the step went on, or the worker was made anew")
 
     def test_source_of_choices(self):
         """It is read once for all, also where the first has ended before the next begins."""
