@@ -117,6 +117,15 @@ def main():
                            ("token_embd.weight", "Q4_K"), ("blk.1.attn_q.weight", "Q4_K"), ("blk.1.ffn_down.weight", "Q6_K")):
             check(f"type of {name}", types[name] == want, types[name])
 
+        both = os.path.join(d, "both.gguf")
+        mkmodel(both, *"--arch t5 --layers 8 --decoder-layers 4 --embd 256 --heads 4 --ff 256 --vocab 300 --type F32".split())
+        veritas("quantize", both, out, "--type", "Q4_K_M")
+        types = types_of(out)
+        for name, want in (("enc.blk.6.attn_v.weight", "Q6_K"), ("enc.blk.2.ffn_down.weight", "Q4_K"),
+                           ("dec.blk.3.ffn_down.weight", "Q6_K"),
+                           ("dec.blk.3.cross_attn_v.weight", "Q6_K"), ("dec.blk.1.cross_attn_v.weight", "Q4_K")):
+            check(f"type of {name}", types[name] == want, types[name])
+
         # one file, whatever the number of threads; an older file is replaced, and is no input of its own
         veritas("quantize", full, out, "--type", "Q3_K_M", "--threads", "1")
         one = read(out)

@@ -111,18 +111,31 @@ static bool holds(struct vs_str s, const char *part)
     return memmem(s.data, s.n, part, strlen(part)) != NULL;
 }
 
-/* The layer of "blk.N.REST", and REST without ".weight"; -1 for others. */
+static bool begins_with(struct vs_str s, const char *begin)
+{
+    size_t n = strlen(begin);
+    return s.n >= n && memcmp(s.data, begin, n) == 0;
+}
+
+static struct vs_str without(struct vs_str s, const char *begin)
+{
+    size_t n = begins_with(s, begin) ? strlen(begin) : 0;
+    return (struct vs_str){ s.data + n, s.n - n };
+}
+
+/* The layer of "blk.N.REST", of an encoder's or a decoder's too, and REST; -1 for others. */
 static int layer_of(struct vs_str name, struct vs_str *ret_rest)
 {
     int layer = 0;
     size_t at = 4;
+    name = without(without(name, "enc."), "dec.");
     if (name.n < 6 || memcmp(name.data, "blk.", 4) != 0)
         return -1;
     for (; at < name.n && name.data[at] >= '0' && name.data[at] <= '9' && layer < 100000; at++)
         layer = 10 * layer + name.data[at] - '0';
     if (at == 4 || at >= name.n || name.data[at] != '.')
         return -1;
-    *ret_rest = (struct vs_str){ name.data + at + 1, name.n - at - 1 };
+    *ret_rest = without((struct vs_str){ name.data + at + 1, name.n - at - 1 }, "cross_");
     return layer;
 }
 
@@ -198,7 +211,8 @@ static bool is_there(enum where where, uint32_t layer, uint32_t n)
     }
 }
 
-static uint32_t n_layers(const struct vs_gguf *g)
+/* A decoder beside an encoder may have another number of them. */
+static uint32_t n_layers(const struct vs_gguf *g, bool decoder)
 {
     struct vs_str arch;
     uint32_t n = 0;
@@ -207,6 +221,9 @@ static uint32_t n_layers(const struct vs_gguf *g)
         return 0;
     snprintf(key, sizeof key, "%.*s.block_count", arch.n < 64 ? (int)arch.n : 64, arch.data);
     vs_entries_u32(vs_gguf_entries(g), key, &n, NULL);
+    snprintf(key, sizeof key, "%.*s.decoder_block_count", arch.n < 64 ? (int)arch.n : 64, arch.data);
+    if (decoder)
+        vs_entries_u32(vs_gguf_entries(g), key, &n, NULL);
     return n;
 }
 
@@ -223,7 +240,7 @@ static enum vs_dtype wanted(const struct vs_mix *mix, const struct vs_gguf *g, c
         size_t n = strlen(part);
         bool same = strcmp(part, "exps") == 0 ? holds(rest, "_exps")
                   : rest.n > n && memcmp(rest.data, part, n) == 0 && (rest.data[n] == '.' || rest.data[n] == '_');
-        if (same && is_there(mix->rules[i].where, (uint32_t)layer, n_layers(g)))
+        if (same && is_there(mix->rules[i].where, (uint32_t)layer, n_layers(g, begins_with(t->name, "dec."))))
             return mix->rules[i].type;
     }
     return mix->base;
