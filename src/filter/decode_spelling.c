@@ -328,11 +328,11 @@ void vs_decode_parts(const struct vs_source *s, const struct vs_survey *v, size_
 {
     enum { PARTS = 3, LONG = 2048 };
     (void)v;
-    for (size_t i = 0, next; i < s->n; i++) {
+    for (size_t i = 0, next; i < s->n && *budget; i++) {
         i = vs_next_of_four(s, i, "\"'`'");
         if (i >= s->n || !joint(s, i))
             continue;
-        size_t start = i, parts = 1;
+        size_t start = i, here = i, parts = 1;
         while (start > 0 && i - start < 64 && s->text[start - 1] != s->text[i])
             start--;
         struct vs_piece p = vs_piece_begin(s, budget, to);
@@ -348,5 +348,6 @@ void vs_decode_parts(const struct vs_source *s, const struct vs_survey *v, size_
             i = k;
         }
         vs_piece_close(&p, parts >= PARTS);
+        i = i > here ? i : here;         /* it may have ended before the quote, where it began */
     }
 }
