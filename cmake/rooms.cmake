@@ -30,7 +30,7 @@ vs_program(veritas        veritas  client identity policy evidence ipc sandbox b
     PkgConfig::JANSSON PkgConfig::EDIT PkgConfig::CRYPTO)
 vs_program(veritas-broker broker   identity receipt ipc sandbox base)
 # Writes the audit log, for a daemon that keeps one.
-vs_program(veritas-audit  audit    evidence receipt ipc sandbox base PkgConfig::CRYPTO)
+vs_program(veritas-audit  audit    evidence receipt ipc sandbox base PkgConfig::CRYPTO PkgConfig::SODIUM)
 # Judges a receipt, without an engine: for `veritas verify`.
 vs_program(veritas-receipt receipt evidence receipt ipc sandbox base PkgConfig::CRYPTO)
 # Looks at what goes into a model and comes out of it; left out where there is no Vectorscan (libvectorscan-dev).

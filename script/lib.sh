@@ -6,7 +6,7 @@ PATH=$(printf '%s' "$PATH" | tr : '\n' | grep '^/' | paste -sd:)
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE CDPATH
 
 # What the build and the programs need (Debian names). docs/DEPENDENCIES.md says why each is there.
-packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libedit-dev
+packages_run="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libseccomp-dev libssl-dev libsodium-dev libedit-dev
     libcurl4-openssl-dev node-llhttp libvectorscan-dev python3 python3-pip ca-certificates"
 # What only the tests need.
 packages_test="libcmocka-dev clang libclang-rt-14-dev llvm strace git patchelf

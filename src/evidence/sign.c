@@ -2,7 +2,6 @@
 #include "evidence/sign.h"
 
 #include "base/bytes.h"
-#include "evidence/ed25519.h"
 
 #include <inttypes.h>
 #include <openssl/bn.h>
@@ -22,10 +21,11 @@ enum { P256_NUMBER = 32 };
 #define P256_GROUP "prime256v1"
 
 struct vs_key {
-    EVP_PKEY *key;                       /* OpenSSL wipes it when it is freed; NULL: ours signs */
+    EVP_PKEY *key;                       /* OpenSSL wipes it when it is freed */
     EVP_MD_CTX *context;
     bool is_begun;                       /* the context is ready to sign once more */
-    struct vs_ed25519_key ours;
+    vs_ed25519_signer *signer;           /* signs in OpenSSL's place; NULL: nobody does */
+    uint8_t seed[VS_SEED_BYTES];         /* for that one */
     struct vs_public public;
 };
 
@@ -118,18 +118,11 @@ int vs_key_secret_make(enum vs_key_kind kind, struct vs_key_secret *ret)
     return rc;
 }
 
-static _Atomic bool is_quick;            /* Ed25519 signs by ed25519.c */
-
 int vs_key_create(const struct vs_key_secret *secret, struct vs_key **ret)
 {
     struct vs_key *k = calloc(1, sizeof *k);
     if (!k)
         return VS_E_NOMEM;
-    if (secret->kind == VS_KEY_ED25519 && is_quick && vs_ed25519_key_init(&k->ours, secret->seed)) {
-        k->public = secret->public;
-        *ret = k;
-        return VS_OK;
-    }
     k->key = secret->kind == VS_KEY_P256 ? make_p256(&secret->public, secret->seed)
         : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret->seed, VS_SEED_BYTES);
     k->context = EVP_MD_CTX_new();
@@ -148,8 +141,16 @@ void vs_key_free(struct vs_key *k)
         return;
     EVP_MD_CTX_free(k->context);
     EVP_PKEY_free(k->key);
-    explicit_bzero(&k->ours, sizeof k->ours);
+    explicit_bzero(k->seed, sizeof k->seed);
     free(k);
+}
+
+void vs_key_sign_by(struct vs_key *k, vs_ed25519_signer *signer, const struct vs_key_secret *secret)
+{
+    if (secret->kind != VS_KEY_ED25519 || EVP_default_properties_is_fips_enabled(NULL))
+        return;
+    k->signer = signer;
+    memcpy(k->seed, secret->seed, sizeof k->seed);
 }
 
 const struct vs_public *vs_key_own(const struct vs_key *k)
@@ -254,9 +255,9 @@ static bool sign(const struct vs_key *k, const void *data, size_t n, struct vs_s
  * what it has hashed. */
 int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signature *ret)
 {
-    if (!k->key) {
-        ret->n = VS_ED25519_SIGNATURE;
-        return vs_ed25519_sign(&k->ours, data, n, ret->bytes) ? VS_OK : VS_E_UNSUPPORTED;
+    if (k->signer) {
+        ret->n = ED25519_SIGNATURE;
+        return k->signer(ret->bytes, data, n, k->seed, k->public.bytes) ? VS_OK : VS_E_UNSUPPORTED;
     }
     bool done = (k->is_begun && sign(k, data, n, ret)) || (begin(k) && sign(k, data, n, ret));
     k->is_begun = done && vs_public_kind(&k->public) == VS_KEY_ED25519;
@@ -306,31 +307,9 @@ static bool works(enum vs_key_kind kind)
     return known[kind] > 0;
 }
 
-/* Does ours make the very signatures that OpenSSL makes? In FIPS mode it does not sign. */
-static bool agrees(void)
-{
-    enum { TRIES = 8 };
-    struct vs_key_secret secret;
-    struct vs_ed25519_key ours;
-    struct vs_signature theirs;
-    uint8_t own[VS_ED25519_SIGNATURE];
-    bool same = !EVP_default_properties_is_fips_enabled(NULL) && vs_ed25519_setup();
-    for (size_t i = 0; i < TRIES && same; i++) {
-        same = vs_key_secret_make(VS_KEY_ED25519, &secret) == VS_OK && vs_ed25519_key_init(&ours, secret.seed)
-            && memcmp(ours.public, secret.public.bytes, sizeof ours.public) == 0
-            && vs_key_sign_once(&secret, secret.public.bytes, 4 * i, &theirs) == VS_OK
-            && vs_ed25519_sign(&ours, secret.public.bytes, 4 * i, own) && memcmp(own, theirs.bytes, sizeof own) == 0;
-    }
-    explicit_bzero(&secret, sizeof secret);
-    explicit_bzero(&ours, sizeof ours);
-    return same;
-}
-
 int vs_sign_setup(struct vs_error *err)
 {
     bool ed25519 = works(VS_KEY_ED25519), p256 = works(VS_KEY_P256);
-    if (ed25519 && !is_quick)
-        is_quick = agrees();
     return ed25519 || p256 ? VS_OK : vs_error_set(err, VS_E_UNSUPPORTED, "OpenSSL has neither Ed25519 nor ECDSA with P-256 here");
 }
 

@@ -51,8 +51,8 @@ struct vs_signature {
     uint8_t bytes[VS_SIGNATURE_MOST];
 };
 
-/* Uses each kind once, so that OpenSSL has loaded what it needs before nothing can be opened any more. From then on ed25519.h signs
- * for Ed25519, where that makes what OpenSSL makes and FIPS mode is off. VS_E_UNSUPPORTED: OpenSSL has neither. */
+/* Uses each kind once, so that OpenSSL has loaded what it needs before nothing can be opened any more. VS_E_UNSUPPORTED: it has
+ * neither. */
 int vs_sign_setup(struct vs_error *err);
 /* The kind for a log that begins here. */
 enum vs_key_kind vs_key_kind_here(void);
@@ -70,6 +70,10 @@ struct vs_key;
 int vs_key_create(const struct vs_key_secret *secret, struct vs_key **ret);
 void vs_key_free(struct vs_key *k);              /* and its secret is nowhere in it any more */
 const struct vs_public *vs_key_own(const struct vs_key *k);      /* its public half */
+/* From now on `signer` signs in OpenSSL's place, where the key is one of Ed25519 and OpenSSL is not in FIPS mode: the very same
+ * 64 bytes, for Ed25519 leaves no choice. False: it could not. secret: what the key was made of. */
+typedef bool vs_ed25519_signer(uint8_t ret[64], const void *data, size_t n, const uint8_t seed[32], const uint8_t public[32]);
+void vs_key_sign_by(struct vs_key *k, vs_ed25519_signer *signer, const struct vs_key_secret *secret);
 int vs_key_sign(struct vs_key *k, const void *data, size_t n, struct vs_signature *ret);
 int vs_key_sign_once(const struct vs_key_secret *secret, const void *data, size_t n, struct vs_signature *ret);
 /* Brings what OpenSSL made, 72 bytes at most, into the one form that counts: of P-256's two values for s the lesser one. */

@@ -16,7 +16,7 @@ PROGRAMS = {
     "veritas": ({"client", "identity", "policy", "evidence", "receipt", "ipc", "base", "sandbox"},
                 {"libjansson", "libcrypto", "libedit", "libseccomp"}),
     "veritas-broker": ({"identity", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp"}),
-    "veritas-audit": ({"evidence", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
+    "veritas-audit": ({"evidence", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto", "libsodium"}),
     "veritas-receipt": ({"evidence", "receipt", "ipc", "sandbox", "base"}, {"libjansson", "libseccomp", "libcrypto"}),
     "veritas-guard": ({"policy", "filter", "unicode", "receipt", "ipc", "sandbox", "base"},
                       {"libjansson", "libseccomp", "libhs_runtime"}),

@@ -358,6 +358,39 @@ static void vectors(void **state)
     }
 }
 
+static bool sign_with_its_seed(uint8_t ret[64], const void *data, size_t n, const uint8_t seed[32], const uint8_t public[32])
+{
+    memcpy(ret, seed, 32);
+    memcpy(ret + 32, public, 32);
+    return n && *(const uint8_t *)data == 1;
+}
+
+/* Who signs in OpenSSL's place gets the seed and the public key, and is never asked with a key of another kind. */
+static void another_signer(void **state)
+{
+    (void)state;
+    for (int kind = VS_KEY_ED25519; kind <= VS_KEY_P256; kind++) {
+        struct vs_key_secret secret;
+        struct vs_signature signature;
+        struct vs_key *key;
+        uint8_t said[] = { 1, 2 };
+        if (vs_key_secret_make((enum vs_key_kind)kind, &secret) != VS_OK)
+            continue;                    /* not in FIPS mode */
+        assert_int_equal(vs_key_create(&secret, &key), VS_OK);
+        vs_key_sign_by(key, sign_with_its_seed, &secret);
+        assert_int_equal(vs_key_sign(key, said, 1, &signature), VS_OK);
+        if (kind == VS_KEY_ED25519 && vs_key_kind_here() == VS_KEY_ED25519) {
+            assert_int_equal(signature.n, 64);
+            assert_memory_equal(signature.bytes, secret.seed, 32);
+            assert_memory_equal(signature.bytes + 32, secret.public.bytes, 32);
+            assert_int_equal(vs_key_sign(key, said + 1, 1, &signature), VS_E_UNSUPPORTED);
+        } else {
+            assert_true(vs_key_verify(&secret.public, said, 1, &signature));
+        }
+        vs_key_free(key);
+    }
+}
+
 /* RFC 6979, A.2.5, "sample" with SHA-256. */
 static void p256_vectors(void **state)
 {
@@ -572,7 +605,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads), cmocka_unit_test(trees), cmocka_unit_test(every_byte_flipped),
         cmocka_unit_test(dropped_doubled_swapped_inserted), cmocka_unit_test(torn),
-        cmocka_unit_test(vectors), cmocka_unit_test(notes_of_each_kind), cmocka_unit_test(p256_vectors),
+        cmocka_unit_test(vectors), cmocka_unit_test(notes_of_each_kind), cmocka_unit_test(another_signer),
+        cmocka_unit_test(p256_vectors),
         cmocka_unit_test(proofs),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

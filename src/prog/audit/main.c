@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,8 @@ int main(void)
     vs_last_words_attach(WORDS_FD);
     if (vs_evidence_setup(&err) != VS_OK || vs_sign_setup(&err) != VS_OK)
         audit_leave(err.code, "%s", err.text);
+    if (sodium_init() < 0)
+        audit_leave(VS_E_UNSUPPORTED, "libsodium cannot begin here");
     json_t *settings = settings_read(&err);
     if (!settings)
         audit_leave(err.code, "its settings: %s", err.text);

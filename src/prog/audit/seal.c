@@ -10,6 +10,7 @@
 #include "evidence/root.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,6 +163,17 @@ static bool is_public_of(const struct vs_keys *keys, uint64_t epoch, const struc
     return epoch > 0 && epoch <= keys->n && vs_public_equal(&secret->public, &keys->key[epoch - 1]);
 }
 
+/* A client waits for the signature of its receipt, and libsodium makes it in half of OpenSSL's time. */
+static bool sign_by_sodium(uint8_t ret[64], const void *data, size_t n, const uint8_t seed[32], const uint8_t public[32])
+{
+    uint8_t key[crypto_sign_ed25519_SECRETKEYBYTES];             /* both, one behind the other */
+    memcpy(key, seed, 32);
+    memcpy(key + 32, public, 32);
+    bool done = crypto_sign_ed25519_detached(ret, NULL, data, n, key) == 0;
+    sodium_memzero(key, sizeof key);
+    return done;
+}
+
 static void sign_with(struct audit *a, const struct vs_key_secret *secret)
 {
     vs_key_free(a->key);
@@ -169,6 +181,7 @@ static void sign_with(struct audit *a, const struct vs_key_secret *secret)
     a->secret = *secret;
     if (vs_key_create(secret, &a->key) != VS_OK)
         audit_leave(VS_E_UNSUPPORTED, "OpenSSL cannot sign here");
+    vs_key_sign_by(a->key, sign_by_sodium, secret);
 }
 
 /* What the last whole note of the file signs; nothing: size 0. */
