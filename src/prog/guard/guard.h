@@ -137,8 +137,11 @@ extern const char *const zone_names[VS_N_ZONES];
 bool zone_named(const json_t *value, enum vs_zone *ret);
 enum vs_zone zone_of_message(const json_t *message);          /* what it says, or by its role */
 
-/* talk.c: injections that are split over several messages, or documents, of a body. False: one blocks, or there was no memory. */
-bool talk_screen(const struct screen *s, const json_t *body, struct verdict *v);
+/* talk.c: injections that are split over several messages, or documents, of a body. _hear: what the body says, before anything in
+ * it is replaced; ret is empty, and ended by _clear. _screen is false where one blocks, or there was no memory. */
+void talk_hear(const json_t *body, struct vs_buf *ret);
+bool talk_screen(const struct screen *s, const struct vs_buf *talk, struct verdict *v);
+void talk_clear(struct vs_buf *talk);
 
 /* scan.c: SCAN, which we answer ourselves */
 void scan_answer(struct guard *g, struct pass *p, const char *body, size_t n);

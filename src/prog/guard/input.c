@@ -316,10 +316,12 @@ enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_
 {
     struct texts w = texts_of(p);
     enum passage passage = PASSAGE_AS_IT_IS;
+    struct vs_buf talk = { 0 };
     const char *key;
     json_t *value;
     void *next;
     json_t *json = screen_looks(p->screen) && n && brings_text(p->type) ? body_json(p, body, n, &passage, why) : NULL;
+    talk_hear(json, &talk);
     json_object_foreach_safe(json, next, key, value) {
         if (strcmp(key, "messages") == 0)
             walk_messages(&w, value);
@@ -327,7 +329,8 @@ enum passage input_screen(struct pass *p, const char *body, size_t n, struct vs_
             member(&w, json, key, value, zone_of_key(key));
     }
     if (json && !w.is_too_long && !w.blocked)
-        w.blocked |= !talk_screen(p->screen, json, &p->verdict);
+        w.blocked |= !talk_screen(p->screen, &talk, &p->verdict);
+    talk_clear(&talk);
     if (json)
         passage = passage_of(&w, json, out, why);
     bool failed;

@@ -9,7 +9,8 @@
  * A talk is the texts of one zone in their order, with a line feed between; what an assistant said has its own. Of a long text
  * only both ends can be part of something split, so the talk is read up to its beginning, and the next begins with its end. What
  * is found is told in the text where it begins, up to the end of that at most. Of a zone in which one text was flagged by itself
- * nothing more is asked. Texts are looked at a second time at most: time is linear. */
+ * nothing more is asked. Texts are looked at a second time at most: time is linear. They are taken down before the policy replaces
+ * anything in them, so that offsets are those of what came. */
 #include "prog/guard/guard.h"
 
 #include <stdio.h>
@@ -20,11 +21,18 @@ enum { EDGE = 1024, N_TALKS = 2 * VS_N_ZONES };
 struct said {                           /* a text, or an end of one, in a talk */
     size_t at, end;                     /* where in the talk */
     size_t from;                        /* its first byte in the text */
-    size_t message, part;               /* part: NOWHERE when the content is the text */
-    bool is_document;
+    uint32_t message, part;             /* which one; part: NOWHERE when the content is the text */
+    enum { OF_MESSAGE, OF_TITLE, OF_DOCUMENT } kind;
 };
 
-enum { NOWHERE = -1 };
+#define NOWHERE UINT32_MAX
+
+struct heard {                          /* a text of the body */
+    json_t *text;                       /* ours, too */
+    enum vs_zone zone;
+    bool is_assistant;
+    struct said said;
+};
 
 struct talk {
     enum vs_zone zone;
@@ -58,12 +66,12 @@ static void place(void *talk, struct vs_finding *f, char in[IN_BYTES])
     said += low;
     f->start = (f->start < said->end ? f->start : said->end) - said->at + said->from;
     f->end = (f->end < said->end ? f->end : said->end) - said->at + said->from;
-    if (said->is_document)
-        snprintf(in, IN_BYTES, "documents[%zu].text", said->message);
-    else if (said->part == (size_t)NOWHERE)
-        snprintf(in, IN_BYTES, "messages[%zu].content", said->message);
+    if (said->kind != OF_MESSAGE)
+        snprintf(in, IN_BYTES, "documents[%u].%s", said->message, said->kind == OF_TITLE ? "title" : "text");
+    else if (said->part == NOWHERE)
+        snprintf(in, IN_BYTES, "messages[%u].content", said->message);
     else
-        snprintf(in, IN_BYTES, "messages[%zu].content[%zu].text", said->message, said->part);
+        snprintf(in, IN_BYTES, "messages[%u].content[%u].text", said->message, said->part);
 }
 
 /* Reads what is there; the talk is empty then. */
@@ -96,53 +104,86 @@ static void add(struct talk *t, const char *text, size_t from, size_t n, struct 
     vs_buf_add(&t->said, &said, sizeof said);
 }
 
-static void hear(struct talks *w, const json_t *value, enum vs_zone zone, bool is_assistant, struct said said)
+static void read_text(struct talks *w, const struct heard *h)
 {
-    struct talk *t = &w->talk[2 * (unsigned)zone + is_assistant];
-    const char *text = json_string_value(value);
-    size_t n = json_string_length(value);
-    if (!n || w->screen->policy.injection.zone[zone].mode == VS_POLICY_OFF || zone == VS_ZONE_SYSTEM || w->is_blocked)
+    struct talk *t = &w->talk[2 * (unsigned)h->zone + h->is_assistant];
+    const char *text = json_string_value(h->text);
+    size_t n = json_string_length(h->text);
+    if (w->screen->policy.injection.zone[h->zone].mode == VS_POLICY_OFF || w->is_blocked)
         return;
-    t->zone = zone;
+    t->zone = h->zone;
     if (n <= 2 * EDGE) {
-        add(t, text, 0, n, said);
+        add(t, text, 0, n, h->said);
         return;
     }
     size_t last = edge_after(text, n, n - EDGE);
-    add(t, text, 0, edge_after(text, n, EDGE), said);
+    add(t, text, 0, edge_after(text, n, EDGE), h->said);
     read_talk(w, t);
-    add(t, text, last, n - last, said);
+    add(t, text, last, n - last, h->said);
 }
 
-static void hear_message(struct talks *w, const json_t *message, size_t i)
+bool talk_screen(const struct screen *s, const struct vs_buf *talk, struct verdict *v)
 {
-    const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content"), *part;
-    enum vs_zone zone = zone_of_message(message), own;
-    bool is_assistant = json_is_string(role) && strcmp(json_string_value(role), "assistant") == 0;
-    struct said said = { .message = i, .part = (size_t)NOWHERE };
-    hear(w, content, zone, is_assistant, said);
-    json_array_foreach(content, said.part, part) {
-        own = zone;
-        zone_named(json_object_get(part, "zone"), &own);
-        hear(w, json_object_get(part, "text"), own, is_assistant, said);
-    }
-}
-
-bool talk_screen(const struct screen *s, const json_t *body, struct verdict *v)
-{
-    struct talks w = { .screen = s, .verdict = v };
-    const json_t *messages = json_object_get(body, "messages"), *one;
-    size_t i;
-    json_array_foreach(messages, i, one)
-        hear_message(&w, one, i);
-    if (json_is_array(messages))
-        json_array_foreach(json_object_get(body, "documents"), i, one)
-            hear(&w, json_is_string(one) ? one : json_object_get(one, "text"), VS_ZONE_RETRIEVED, false,
-                 (struct said){ .message = i, .is_document = true });
-    for (i = 0; i < N_TALKS; i++) {
+    struct talks w = { .screen = s, .verdict = v, .is_blocked = talk->status != VS_OK };
+    const struct heard *heard = (const void *)talk->data;
+    for (size_t i = 0; i < talk->n / sizeof *heard; i++)
+        read_text(&w, &heard[i]);
+    for (size_t i = 0; i < N_TALKS; i++) {
         read_talk(&w, &w.talk[i]);
         vs_buf_clear(&w.talk[i].text);
         vs_buf_clear(&w.talk[i].said);
     }
     return !w.is_blocked;
+}
+
+/* ---- what a body says ---- */
+
+static void hear(struct vs_buf *talk, json_t *text, enum vs_zone zone, bool is_assistant, struct said said)
+{
+    const struct heard heard = { text, zone, is_assistant, said };
+    if (!json_string_length(text) || zone == VS_ZONE_SYSTEM)
+        return;
+    vs_buf_add(talk, &heard, sizeof heard);
+    if (talk->status == VS_OK)
+        json_incref(text);
+}
+
+static void hear_message(struct vs_buf *talk, const json_t *message, size_t at)
+{
+    const json_t *role = json_object_get(message, "role"), *part;
+    json_t *content = json_object_get(message, "content");
+    enum vs_zone zone = zone_of_message(message), own;
+    bool is_assistant = json_is_string(role) && strcmp(json_string_value(role), "assistant") == 0;
+    size_t i;
+    hear(talk, content, zone, is_assistant, (struct said){ .message = (uint32_t)at, .part = NOWHERE });
+    json_array_foreach(content, i, part) {
+        own = zone;
+        zone_named(json_object_get(part, "zone"), &own);
+        hear(talk, json_object_get(part, "text"), own, is_assistant,
+             (struct said){ .message = (uint32_t)at, .part = (uint32_t)i });
+    }
+}
+
+void talk_hear(const json_t *body, struct vs_buf *ret)
+{
+    const json_t *messages = json_object_get(body, "messages"), *prompt = json_object_get(body, "prompt"), *one;
+    size_t i;
+    json_array_foreach(messages, i, one)
+        hear_message(ret, one, i);
+    if (!json_is_array(messages) && !json_is_string(prompt))
+        return;                         /* documents that are ranked are read each by itself */
+    json_array_foreach(json_object_get(body, "documents"), i, one) {
+        struct said said = { .message = (uint32_t)i, .kind = OF_TITLE };
+        hear(ret, json_object_get(one, "title"), VS_ZONE_RETRIEVED, false, said);
+        said.kind = OF_DOCUMENT;
+        hear(ret, json_object_get(one, "text"), VS_ZONE_RETRIEVED, false, said);
+    }
+}
+
+void talk_clear(struct vs_buf *talk)
+{
+    const struct heard *heard = (const void *)talk->data;
+    for (size_t i = 0; i < talk->n / sizeof *heard; i++)
+        json_decref(heard[i].text);
+    vs_buf_clear(talk);
 }
