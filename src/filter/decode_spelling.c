@@ -24,7 +24,7 @@ enum {
     N_KNOWN = sizeof known / sizeof *known,
     LONGEST = 24, SHORTEST = 3, STRETCHED = 64,      /* letters of a word, and before stretched ones are put together */
     N_SLOTS = 4096,
-    N_FOUND = 128,                       /* words of a block that are put right */
+    N_FOUND = 128,                       /* known words that are weighed at once */
     STRANGE = 45,                        /* of a survey: other texts are not looked at */
     NEAR = 160, AROUND = 48,             /* bytes between two that count together, and what is written around them */
 };
@@ -229,11 +229,11 @@ static bool may_be_known(const struct vs_source *s, size_t i, size_t end)
     return slots[at].set || (end - i > 4 && (s->text[end - 1] | 0x20) == 'y' && (s->text[end - 2] | 0x20) == 'a');
 }
 
-/* Known words, as they are or respelled. How many. */
-static size_t find_known(const struct vs_source *s, struct found found[N_FOUND])
+/* Known words from *at on, as they are or respelled, behind the n that are found. How many there are then; *at: where it ended. */
+static size_t find_known(const struct vs_source *s, size_t *at, struct found found[N_FOUND], size_t n)
 {
-    size_t n = 0;
-    for (size_t i = 0, end; i < s->n && n < N_FOUND;) {
+    size_t i = *at;
+    for (size_t end; i < s->n && n < N_FOUND;) {
         if (!vs_is_letter(s->text[i]) && s->text[i] != '*') {
             i++;
             continue;
@@ -254,6 +254,7 @@ static size_t find_known(const struct vs_source *s, struct found found[N_FOUND])
         if (is)
             found[n++] = (struct found){ word.from, word.end, is, like };
     }
+    *at = i;
     return n;
 }
 
@@ -293,15 +294,21 @@ static size_t write_right(const struct vs_source *s, const struct found *found, 
 void vs_decode_respelled(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
     struct found found[N_FOUND];
-    if (v->strange < STRANGE && !v->marks)
-        return;
-    size_t n = find_known(s, found), end = 0;
-    for (size_t k = 0, last; k < n; k = last) {
-        unsigned respelled = found[k].like == RESPELLED;
-        for (last = k + 1; last < n && found[last].from < found[last - 1].end + NEAR; last++)
-            respelled += found[last].like == RESPELLED;
-        if (respelled && last - k > 1)
-            end = write_right(s, found + k, last - k, end, budget, to);
+    size_t at = 0, end = 0, n = 0;
+    while ((v->strange >= STRANGE || v->marks) && at < s->n && *budget) {
+        n = find_known(s, &at, found, n);
+        size_t k = 0, last;
+        for (; k < n; k = last) {
+            unsigned respelled = found[k].like == RESPELLED;
+            for (last = k + 1; last < n && found[last].from < found[last - 1].end + NEAR; last++)
+                respelled += found[last].like == RESPELLED;
+            if (last == n && k && at < s->n)
+                break;                   /* it may go on */
+            if (respelled && last - k > 1)
+                end = write_right(s, found + k, last - k, end, budget, to);
+        }
+        memmove(found, found + k, (n - k) * sizeof *found);
+        n -= k;
     }
 }
 
