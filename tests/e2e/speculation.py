@@ -199,17 +199,23 @@ class Speculation(unittest.TestCase):
         itself = make("itself")
         with open(f"{DIR.name}/broken.gguf", "wb") as f:
             f.write(b"GGUF nothing")
+        with open(itself, "rb") as f:
+            data = f.read()
+        for name, end in (("copy", b""), ("nearly", bytes([data[-1] ^ 1]))):
+            with open(f"{DIR.name}/{name}.gguf", "wb") as f:
+                f.write(data[:len(data) - len(end)] + end)
         for draft, name, said in (("few-tokens", "INVALID", "token 599 is only in the model's"),
                                   ("many-tokens", "INVALID", "token 600 is only in the draft's"),
                                   ("spm", "INVALID", "token [0-9]+ is '.*' there and '.*' here"),
                                   ("encoder", "UNSUPPORTED", "t5encoder"), ("answers", "UNSUPPORTED", "a t5 model"),
-                                  ("itself", "INVALID", "the model itself"), ("nowhere", "NOT_FOUND", "nowhere"),
+                                  ("itself", "INVALID", "the draft 'itself' is the model itself"),
+                                  ("copy", "INVALID", "the draft 'copy' is the model itself"), ("nowhere", "NOT_FOUND", "nowhere"),
                                   ("../itself", "INVALID", "not a name"), ("broken", "SHORT|MALFORMED|UNSUPPORTED", "draft")):
             with self.assertRaises(c.Failure) as failure:
                 self.client.load_path(itself, settings={"draft": draft})
             self.assertRegex(failure.exception.name, name)
             self.assertRegex(str(failure.exception), said)
-        self.client.load_path(itself)    # nothing of it stays
+        self.client.load_path(itself, settings={"draft": "nearly"})     # another model; and nothing of all that stays
 
     def test_bad_words(self):
         path = make("bad")

@@ -3,12 +3,15 @@
 
 #include "base/clock.h"
 #include "base/entry.h"
+#include "base/source.h"
 #include "draft/draft.h"
 #include "graph/graph.h"
 #include "import/header.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { CHUNK = 64, CATCH_UP = 16 };      /* rows of a step; tokens read for one that was made */
 
@@ -45,6 +48,25 @@ static int check_vocabulary(const struct vs_entries *target, const struct vs_ent
                                 "the draft's vocabulary is not the model's: token %llu is '%s' there and '%s' here",
                                 (unsigned long long)i, vs_str_shown(other).text, vs_str_shown(one).text);
     }
+}
+
+enum { PIECE = 256 << 10 };
+
+bool vs_drafter_is_model(int fd, const struct vs_source *model, vs_progress_fn *progress, void *context)
+{
+    uint64_t n = model->n_parts ? model->part_end[model->n_parts - 1] : model->n_bytes;     /* adapters stand behind it */
+    struct stat st;
+    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != n)
+        return false;
+    uint8_t *ours = malloc(2 * PIECE);
+    bool same = ours != NULL;
+    for (uint64_t at = 0; same && at < n; at += PIECE) {
+        size_t step = n - at < PIECE ? (size_t)(n - at) : PIECE;
+        same = pread(fd, ours + PIECE, step, (off_t)at) == (ssize_t)step && vs_source_read(model, at, step, ours, NULL) == VS_OK
+            && memcmp(ours, ours + PIECE, step) == 0 && progress(context, at, n) == VS_OK;
+    }
+    free(ours);
+    return same;
 }
 
 /* It goes on with a text: encoders write none, and what answers a source does not go on with it. */

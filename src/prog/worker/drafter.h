@@ -14,8 +14,12 @@
 #include "sampler/sampler.h"
 
 struct vs_entries;
+struct vs_source;
 
 struct vs_drafter;
+/* Is the file that of the model it would guess for, byte for byte? Read no further than to the first byte that differs; false
+ * where either can't be read, which _open then says. fd stays the caller's. */
+bool vs_drafter_is_model(int fd, const struct vs_source *model, vs_progress_fn *progress, void *context);
 /* fd is the file's, which this closes. target: the model that is guessed for, entries: of its file. VS_E_INVALID when the
  * vocabularies differ: the text names the first token that does. */
 int vs_drafter_open(int fd, struct vs_model *target, const struct vs_entries *entries, vs_progress_fn *progress, void *context,

@@ -547,6 +547,9 @@ int vs_service_open(const struct vs_files *parts, int draft, const json_t *setti
         r = vs_header_open(vs_model_file_glance(s->file), &s->header, err);
     for (unsigned i = 0; i < n_adapters && r == VS_OK; i++)
         r = open_adapter(s, i, json_string_value(json_array_get(lora, i)), err);
+    if (r == VS_OK && draft >= 0 && vs_drafter_is_model(draft, vs_model_file_glance(s->file), progress, &loading))
+        r = vs_error_set(err, VS_E_INVALID, "the draft '%s' is the model itself, under another name",
+                         string_setting(settings, "draft", ""));
     if (r == VS_OK && check_only) {
         r = check(s, draft, err);
         draft = -1;
