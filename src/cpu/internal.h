@@ -235,7 +235,7 @@ struct vs_run {
     struct vs_share *shares;                     /* [threads] */
     _Alignas(64) _Atomic uint64_t cursor;        /* run.c: the instruction being run and the number of its tasks */
     _Alignas(64) _Atomic uint32_t n_done;        /* its tasks that are finished, as far as threads have told */
-    struct vs_gate moved;                        /* the cursor, to another instruction */
+    struct vs_gate moved;                        /* the cursor, to another instruction; all of `between` is done */
     _Atomic int fault;
     _Atomic int stopped;                         /* what step->check said, when it was not VS_OK */
     uint64_t check_ns;                           /* thread 0: when to ask next */

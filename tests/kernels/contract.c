@@ -121,6 +121,26 @@ static void push_others(struct machine *m, uint32_t n, uint32_t *next)
     }
 }
 
+enum { MOST_TASKS = 40 };
+
+static void count(void *counts, uint32_t i, unsigned thread)
+{
+    (void)thread;
+    ((uint8_t *)counts)[i]++;
+}
+
+/* Work between steps: each task once, and nobody is left in it, whoever came. */
+static void share_out(struct machine *m)
+{
+    static uint32_t turn;
+    uint8_t counts[MOST_TASKS] = { 0 };
+    uint32_t n = turn++ % (MOST_TASKS + 1);
+    m->backend->kind->each(m->backend, n, count, counts);
+    for (uint32_t i = 0; i < MOST_TASKS; i++)
+        if (counts[i] != (i < n))
+            fail("between steps", "a task was left out, or done twice");
+}
+
 static const float *step(struct machine *m, const char *what)
 {
     const struct vs_step job = { .rows = m->rows, .n_rows = m->n, .pages = m->pages, .out = m->out, .n_out = m->n_out,
@@ -129,6 +149,7 @@ static const float *step(struct machine *m, const char *what)
     struct vs_error err = { 0 };
     m->n_stretches = 0;
     check(vs_backend_step(m->backend, &job, &logits, &err), &err, what);
+    share_out(m);
     return logits;
 }
 
