@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -165,8 +166,8 @@ static void child_exec(struct supervisor *s, const struct row *row, const char *
     vs_child_exec(program, argv, NULL, asks_token ? vs_child_kept_signer : vs_child_kept_locked, "/");
 }
 
-/* Opened before it is another program: one that is locked in can be hidden from its own user (ProtectProc=invisible), and when it
- * matters there may be no descriptor left. */
+/* Opened before it is another program, which waits for that: one that is locked in can be hidden from its own user
+ * (ProtectProc=invisible), and when it matters there may be no descriptor left. */
 static void open_times(struct process *p, pid_t pid)
 {
     char path[48];
@@ -201,14 +202,18 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
     if (rc != VS_OK)
         return rc;
     given[FD_WORDS] = words;
-    if (pipe2(said, O_CLOEXEC) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, said) != 0) {
         close(words);
         return vs_error_set(err, VS_E_SYSTEM, "cannot start %s: %s", program, strerror(errno));
     }
     pid_t pid = vs_sandbox_fork(row->profile);
     if (pid == 0) {
+        char go;
         int out = fcntl(said[1], F_DUPFD_CLOEXEC, HIGH_FD);     /* closed when it becomes the program */
         close(s->lifeline[1]);
+        close(said[0]);
+        if (recv(out, &go, 1, 0) != 1)
+            _exit(70);                  /* the parent has ended */
         child_exec(s, row, program, given, more);
         error = errno;
         _exit(write(out, &error, sizeof error) == (ssize_t)sizeof error ? 127 : 70);
@@ -219,6 +224,7 @@ int process_start(struct supervisor *s, struct process *p, const int fds[N_CHILD
     if (pid > 0) {
         ssize_t n;
         open_times(p, pid);
+        send(said[0], "", 1, MSG_NOSIGNAL);
         do
             n = read(said[0], &error, sizeof error);
         while (n < 0 && errno == EINTR);
