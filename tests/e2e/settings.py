@@ -266,7 +266,7 @@ class Settings(Installed, unittest.TestCase):
             self.stop()
             last = heard(1)
             self.assertEqual(last[0], "STOPPING=1")
-            self.assertRegex(last[1], r"^EXTEND_TIMEOUT_USEC=15000000$")
+            self.assertRegex(last[1], r"^EXTEND_TIMEOUT_USEC=20000000$")           # 10 to drain, 5 for receipts, 5 beyond
 
     def test_the_watchdog_is_fed_while_the_broker_answers(self):
         heard = self.manager(f"{self.dir}/notify")
