@@ -428,11 +428,13 @@ static bool joins(char c)
     return (uint8_t)c >= 0x80 || (uint8_t)c <= ' ' || sign[(uint8_t)c];
 }
 
-/* " 2) ", " 12. " or " [b] ": the next one of a list. (Words that have a number each are read without them: decode_order.c.) */
+/* " 2) ", " 12. " or " [b] " before a capital: the next one of a list. Words of one sentence may have footnotes, and a number each.
+ * (Four of these or more are read without them: decode_order.c.) s[n) is the next word. */
 static bool begins_entry(const char *s, size_t n)
 {
     size_t i = 2;
-    if (n < 4 || (s[0] != ' ' && s[0] != '\n'))
+    bool is_small = (s[n] >= 'a' && s[n] <= 'z') || (s[n] >= '0' && s[n] <= '9');
+    if (n < 4 || (s[0] != ' ' && s[0] != '\n') || is_small)
         return false;
     if (s[1] == '[')
         return n > 4 && s[3] == ']' && s[4] == ' ';
@@ -440,7 +442,7 @@ static bool begins_entry(const char *s, size_t n)
     return i + 1 < n && s[1] >= '0' && s[1] <= '9' && (s[i] == ')' || s[i] == '.') && s[i + 1] == ' ';
 }
 
-/* s[0, n): what lies between two words, from somewhere on. */
+/* s[0, n): what lies between two words, from somewhere on; s[n): the second. */
 static bool ends_sentence(const char *s, size_t n)
 {
     bool is_mark = s[0] == '!' || s[0] == '?' || s[0] == ';' || s[0] == '.';
