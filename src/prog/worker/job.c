@@ -22,7 +22,7 @@ enum {
 #define PROGRESS_NS 50000000ull
 #define HEAR_NS 1000000ull              /* so often a request that the main thread reads looks at the socket */
 #define MS_NS 1000000ull
-#define CLAIM_NS 5000000000ull          /* the broker waits no longer for a request that it has cancelled */
+#define CLAIM_NS 4000000000ull          /* the broker answers for who was cancelled a second later: src/prog/broker/broker.h */
 
 /* ---- the list ---- */
 
