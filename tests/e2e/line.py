@@ -507,6 +507,12 @@ class Line(unittest.TestCase):
         self.fails("TIMEOUT", x, second)
         worker.complete(runs[2][0])
         x.wait(third)
+        y = self.client()
+        self.ask(y, "d")
+        number = worker.take()[0]
+        y.close()
+        told = [worker.take(c.CANCEL) for _ in range(2)]    # and that nobody hears its end
+        self.assertEqual([(of, data) for of, _, data in told], [(number, struct.pack("<I", why)) for why in (8, 0)])
 
     def test_who_waits_for_credit_holds_nobody_up(self):
         """Its ten seconds are its own; the worker gives signs of life only for the others."""

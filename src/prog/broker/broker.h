@@ -593,6 +593,7 @@ void run_forget(struct model *m, uint64_t run);                /* nobody goes on
 bool run_is_working(const struct model *m);                    /* not when all of them wait for credit: that is for us to give */
 void run_cancel(struct broker *b, struct model *m, struct run *run, int code);
 void run_withdraw(struct broker *b, struct model *m, struct run *run, int code, const char *text);     /* for a reason of ours */
+void run_leave(struct broker *b, struct model *m, struct run *run);    /* nobody hears its end; the worker keeps it until then */
 void run_timers(struct broker *b, struct model *m, uint64_t *next);
 void run_on_stream(struct broker *b, struct model *m, struct vs_frame *f);
 void run_on_blocked(struct broker *b, struct model *m, struct vs_frame *f);

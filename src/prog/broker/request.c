@@ -224,7 +224,7 @@ static void leave_place(struct broker *b, struct request *r)
     if (r->place == PLACE_ASKED && r->type == VS_MSG_LOAD)
         alias_withdraw(b, r);
     if (r->run)
-        r->run->request = NULL;         /* the worker keeps it until it ends */
+        run_leave(b, r->model, r->run);
     r->run = NULL;
     r->place = PLACE_NONE;
 }

@@ -323,6 +323,17 @@ void run_withdraw(struct broker *b, struct model *m, struct run *run, int code, 
     stop(b, m, run, code, text, VS_E_CANCELLED);
 }
 
+void run_leave(struct broker *b, struct model *m, struct run *run)
+{
+    run->request = NULL;
+    if (run->cancel == VS_OK) {
+        run->cancel = VS_E_CANCELLED;
+        run->cancel_at = b->now;
+    }
+    if (m->conn.fd >= 0 && m->conn.state == VS_AT_OPEN)
+        send_u32(m, VS_MSG_CANCEL, run->id, 0);
+}
+
 /* ---- the end ---- */
 
 /* Work that was not counted while its tokens went by. What has no usage is judged by its text: some four bytes a token. */

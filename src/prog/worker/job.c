@@ -362,7 +362,7 @@ static bool needs_digest(const struct vs_job *j)
         return false;
     if (j->status == VS_OK)
         return vs_service_needs_digest(j->type);
-    return j->claim && vs_claim_n(j->claim) && j->status != VS_E_BUSY && vs_clock_ns() - j->failed_ns < CLAIM_NS
+    return j->claim && vs_claim_n(j->claim) && !j->is_left && j->status != VS_E_BUSY && vs_clock_ns() - j->failed_ns < CLAIM_NS
         && vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) == VS_E_BUSY;
 }
 

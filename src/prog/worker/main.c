@@ -133,6 +133,8 @@ static void on_cancel(struct vs_link *l, const struct vs_frame *f)
     struct vs_job *j = vs_job_find(l, f->id);
     uint32_t value = vs_load_u32le(f->data);
     int code = value >= 1 && value < 1000 ? -(int)value : VS_E_CANCELLED;
+    if (j && !value)
+        j->is_left = true;
     if (j && !(code == VS_E_BUSY && j->sent_any))       /* what has said something does not go back into the line */
         vs_job_stop(j, code);
 }
