@@ -92,6 +92,12 @@ class Daemon:
         return round(8 * self.model()["tokens_per_second"]["prompt"])
 
 
+def processor_time(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def essence(answer):
     tokens, result = answer
     return tokens, {key: result.get(key) for key in COMPARED}
@@ -227,9 +233,12 @@ class States(unittest.TestCase):
 
     def test_source_is_cancelled(self):
         """A source is read in one step, whose attention takes seconds; who is cancelled in it gives the worker up at once."""
-        d = self.daemon(path_of("t5-wide"), parallel=1, ctx=32768)
+        d = self.daemon(path_of("t5-wide"), parallel=1, ctx=32768, threads=1, isa="c")
+        worker, = below(d.serve.pid, "veritas-worker")
+        busy = processor_time(worker) + 1
         victim = d.ask({"prompt": text(4, 6000), "max_tokens": 4})
-        time.sleep(2)
+        while processor_time(worker) < busy:
+            time.sleep(0.05)
         d.client.cancel(victim)
         with self.assertRaises(c.Failure) as f:
             d.collect([victim])
