@@ -3,6 +3,7 @@
  *     tokenizer.c  keys, flags, the partition by special tokens     family -> bpe.c or spm.c
  *     vocab.c      pieces and the table from bytes to id            words.c: words met before; merge.c, lanes.c: pairs to ids
  *     special.c    the trie of special pieces                       pretok.c: where byte-level BPE may merge
+ *     cuts.c       the same for ASCII, by masks of 64 bytes
  */
 #ifndef VS_TOKENIZER_INTERNAL_H
 #define VS_TOKENIZER_INTERNAL_H
