@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 enum { SPARES = 7, OURS = SPARES - 1 };  /* connections to a private daemon, beside the first; the last makes those of who loads */
+#define ATTACH_MS 10000                  /* a daemon that does not answer for so long hangs */
 #define FIRST_WAIT (2000 * MS)           /* before a daemon is asked once more for a model that it could not load; doubles */
 #define LAST_WAIT (64000 * MS)           /* up to */
 
@@ -76,7 +77,8 @@ static int load(struct parent *p, struct vs_session *s, struct vs_error *err)
     return rc;
 }
 
-/* A further connection to a private daemon: it has no place where one could connect, so it is handed a socket. */
+/* A further connection to a private daemon: it has no place where one could connect, so it is handed a socket. One that hangs is
+ * not waited for: signals are for us, too. */
 static int attach(struct vs_client *by, struct vs_client **ret, struct vs_error *err)
 {
     json_t *request = json_object();
@@ -86,7 +88,14 @@ static int attach(struct vs_client *by, struct vs_client **ret, struct vs_error 
         return vs_error_set(err, VS_E_SYSTEM, "cannot make a socket: %s", strerror(errno));
     }
     const struct vs_files theirs = { 1, { pair[1] } };
-    int rc = vs_client_call(by, VS_MSG_ATTACH, request, &theirs, NULL, err);
+    uint64_t id;
+    struct vs_event e;
+    int rc = vs_client_request(by, VS_MSG_ATTACH, request, &theirs, &id, err);
+    do
+        rc = rc == VS_OK ? vs_client_next(by, ATTACH_MS, &e, err) : rc;
+    while (rc == VS_OK && !(e.is_last && e.request == id));
+    if (rc == VS_OK && e.kind != VS_MSG_COMPLETE)
+        rc = vs_error_set(err, e.error.code, "%s", e.error.text);
     close(pair[1]);
     json_decref(request);
     if (rc == VS_OK)
