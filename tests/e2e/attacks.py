@@ -205,17 +205,29 @@ if __name__ == "__main__" and len(sys.argv) > 3 and sys.argv[1] in ATTACKS:
 BROKER, WORKER, BIN, SECONDS = sys.argv[1:4] + [float(sys.argv[4])] if len(sys.argv) > 4 else [None] * 4
 
 
-class Honest:
-    """Asks for status, and for answers that it knows."""
+def queued(pid):
+    """Seconds that the process and this thread waited for a processor so far: others' work, of which the broker knows nothing."""
+    total = 0
+    for who in (str(pid), "thread-self"):
+        try:
+            with open("/proc/%s/schedstat" % who) as f:
+                total += int(f.read().split()[1])
+        except OSError:
+            pass                            # it died, or the kernel does not count
+    return total / 1e9
 
-    def __init__(self, path, model, ask):
-        self.path, self.model, self.ask = path, model, ask
+
+class Honest:
+    """Asks for status, and for answers that it knows. What a status took is without the time that broker and client were queued."""
+
+    def __init__(self, path, model, ask, broker):
+        self.path, self.model, self.ask, self.broker = path, model, ask, broker
         self.status, self.late, self.n_answers, self.wrong = [], 0, 0, []
 
     def timed(self, x):
-        begun = time.monotonic()
+        begun = time.monotonic() - queued(self.broker)
         x.wait(x.request(c.STATUS, {}))
-        self.status.append(time.monotonic() - begun)
+        self.status.append(time.monotonic() - queued(self.broker) - begun)
 
     def answers(self, x, end):
         """On a connection of its own: answers wait for each other, status for nobody."""
@@ -264,7 +276,7 @@ def new_client(path):
 class Case(unittest.TestCase):
     def beside(self, attack, path, model, ask, pid, during=None):
         """The attack for SECONDS beside an honest client that was there before it."""
-        honest = Honest(path, model, ask)
+        honest = Honest(path, model, ask, pid)
         honest.run(0.3)                     # it works at all
         self.assertEqual(honest.wrong, [])
         honest.status.clear()
