@@ -136,8 +136,8 @@ MUTATIONS = [
         ("kv/kv.c", "        if (same < some)\n            return done + same;",
          "        if (!same)\n            return done + same;")]),
     ("prefix-copied-short", "a page that is shared in part lacks the last position", [
-        ("cpu/page.c", "copy_key(l, vs_kv_place(c, to, head, false), vs_kv_place(c, from, head, false), n_tokens);",
-         "copy_key(l, vs_kv_place(c, to, head, false), vs_kv_place(c, from, head, false), n_tokens - 1);")]),
+        ("cpu/page.c", "l->type, vs_kv_place(c, to, i, head, false), vs_kv_place(c, from, i, head, false), n_tokens);",
+         "l->type, vs_kv_place(c, to, i, head, false), vs_kv_place(c, from, i, head, false), n_tokens - 1);")]),
     ("page-copied-whole", "what lies behind the shared positions is copied too", [
         ("cpu/page.c", "memcpy(to + i * line, from + i * line, some);", "memcpy(to + i * line, from + i * line, line);")]),
     ("latest-evicted", "the kept sequence that was used last goes first", [
