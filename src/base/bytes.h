@@ -30,6 +30,12 @@ void vs_store_u16le(void *p, uint16_t v);
 void vs_store_u32le(void *p, uint32_t v);
 void vs_store_u64le(void *p, uint64_t v);
 
+/* Not 0 where one of eight bytes is 0; which one is the first: the highest bit of that byte is set, and none in front of it. */
+static inline uint64_t vs_zero_bytes(uint64_t w)
+{
+    return (w - 0x0101010101010101u) & ~w & 0x8080808080808080u;
+}
+
 /* Are n bytes the same, in a time that depends on n alone? For digests of what is secret. */
 bool vs_bytes_are_equal(const void *a, const void *b, size_t n);
 

@@ -1,15 +1,11 @@
 /* ipc/long_text.c - see long_text.h */
 #include "ipc/long_text.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t zero_bytes(uint64_t v)
-{
-    return (v - 0x0101010101010101u) & ~v & 0x8080808080808080u;
-}
 
 /* So many bytes at the front stand for themselves in a string; eight are looked at together. */
 static size_t plain_run(const char *s, size_t n)
@@ -18,7 +14,7 @@ static size_t plain_run(const char *s, size_t n)
     for (uint64_t v; n - i >= 8; i += 8) {
         memcpy(&v, s + i, 8);
         uint64_t controls = (v - 0x2020202020202020u) & ~v & 0x8080808080808080u;
-        if (zero_bytes(v ^ 0x2222222222222222u) | zero_bytes(v ^ 0x5c5c5c5c5c5c5c5cu) | controls)
+        if (vs_zero_bytes(v ^ 0x2222222222222222u) | vs_zero_bytes(v ^ 0x5c5c5c5c5c5c5c5cu) | controls)
             break;
     }
     while (i < n && (unsigned char)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')

@@ -6,6 +6,7 @@
  */
 #include "tokenizer/internal.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
@@ -71,19 +72,13 @@ int vs_trie_build(struct vs_trie *trie, const struct vs_vocab *v, unsigned flag,
     return VS_OK;
 }
 
-/* The highest bit of the first byte that is 0 is set, and none in front of it. */
-static inline uint64_t zero_byte(uint64_t w)
-{
-    return (w - 0x0101010101010101u) & ~w & 0x8080808080808080u;
-}
-
 size_t vs_trie_skip(const struct vs_trie *trie, const char *text, size_t i, size_t end)
 {
     for (uint64_t w; trie->n_first <= VS_FEW_FIRST && end - i >= sizeof w; i += sizeof w) {
         uint64_t found = 0;
         memcpy(&w, text + i, sizeof w);
         for (unsigned k = 0; k < trie->n_first; k++)
-            found |= zero_byte(w ^ 0x0101010101010101u * trie->few[k]);
+            found |= vs_zero_bytes(w ^ 0x0101010101010101u * trie->few[k]);
         if (found)
             break;
     }
