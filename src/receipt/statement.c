@@ -15,7 +15,9 @@
 enum kind { WORD, WORD_OPTIONAL, HASH, HASH_OPTIONAL, INTEGER, FLOAT, SEED, ADAPTERS_OPTIONAL };
 
 struct member {
-    const char *key;
+    const char *name;                    /* NULL: there is no more */
+    const char *key;                     /* "NAME": */
+    size_t key_bytes;
     enum kind kind;
     size_t at;
     int64_t least, most;
@@ -28,108 +30,114 @@ enum { MOST_TOKENS = 1 << 24 };
 static const char *const finishes[] = { "stop", "length", "tool_calls", "filtered", "cancelled", "refused", "failed", NULL };
 static const char *const contracts[] = { "VNC-1", "VNC-1H", NULL };
 
-#define END { NULL, WORD, 0, 0, 0, NULL }
+#define TEXT(literal) literal, sizeof literal - 1
+#define KEY(name) name, TEXT("\"" name "\":")
+#define END { NULL, NULL, 0, WORD, 0, 0, 0, NULL }
 
-static const struct member contract[] = { { "id", WORD, AT(contract.id), 0, 0, contracts }, END };
+static const struct member contract[] = { { KEY("id"), WORD, AT(contract.id), 0, 0, contracts }, END };
 static const struct member engine[] = {
-    { "name", WORD, AT(engine.name), 0, 0, NULL }, { "version", WORD, AT(engine.version), 0, 0, NULL }, END,
+    { KEY("name"), WORD, AT(engine.name), 0, 0, NULL }, { KEY("version"), WORD, AT(engine.version), 0, 0, NULL }, END,
 };
 static const struct member model[] = {
-    { "sha256", HASH, AT(model.sha256), 0, 0, NULL }, { "adapters", ADAPTERS_OPTIONAL, AT(model.adapters), 0, 0, NULL }, END,
+    { KEY("sha256"), HASH, AT(model.sha256), 0, 0, NULL },
+    { KEY("adapters"), ADAPTERS_OPTIONAL, AT(model.adapters), 0, 0, NULL }, END,
 };
 static const struct member numeric[] = {
-    { "kv_type", WORD, AT(numeric.kv_type), 0, 0, NULL }, { "n_ctx", INTEGER, AT(numeric.n_ctx), 1, MOST_TOKENS, NULL }, END,
+    { KEY("kv_type"), WORD, AT(numeric.kv_type), 0, 0, NULL },
+    { KEY("n_ctx"), INTEGER, AT(numeric.n_ctx), 1, MOST_TOKENS, NULL }, END,
 };
 static const struct member request[] = {
-    { "prompt", HASH, AT(request.prompt), 0, 0, NULL },
-    { "n_prompt", INTEGER, AT(request.n_prompt), 1, MOST_TOKENS, NULL },
-    { "seed", SEED, AT(request.seed), 0, 0, NULL },
-    { "temperature", FLOAT, AT(request.temperature), 0, 0, NULL },
-    { "top_k", INTEGER, AT(request.top_k), 0, UINT32_MAX, NULL },
-    { "top_p", FLOAT, AT(request.top_p), 0, 0, NULL },
-    { "min_p", FLOAT, AT(request.min_p), 0, 0, NULL },
-    { "typical_p", FLOAT, AT(request.typical_p), 0, 0, NULL },
-    { "repeat_penalty", FLOAT, AT(request.repeat_penalty), 0, 0, NULL },
-    { "presence_penalty", FLOAT, AT(request.presence_penalty), 0, 0, NULL },
-    { "frequency_penalty", FLOAT, AT(request.frequency_penalty), 0, 0, NULL },
-    { "repeat_last_n", INTEGER, AT(request.repeat_last_n), -1, INT32_MAX, NULL },
-    { "max_tokens", INTEGER, AT(request.max_tokens), -1, INT64_MAX, NULL },
-    { "ignore_eos", INTEGER, AT(request.ignore_eos), 0, 1, NULL },
-    { "special", INTEGER, AT(request.special), 0, 1, NULL },
-    { "parts", INTEGER, AT(request.parts), 0, 1, NULL },
-    { "bias", HASH_OPTIONAL, AT(request.bias), 0, 0, NULL },
-    { "stop", HASH_OPTIONAL, AT(request.stop), 0, 0, NULL },
-    { "stop_tokens", HASH_OPTIONAL, AT(request.stop_tokens), 0, 0, NULL },
-    { "constraint", HASH_OPTIONAL, AT(request.constraint), 0, 0, NULL },
-    { "asked", HASH_OPTIONAL, AT(request.asked), 0, 0, NULL },
-    { "shaped", INTEGER, AT(request.shaped), 0, 1, NULL },
+    { KEY("prompt"), HASH, AT(request.prompt), 0, 0, NULL },
+    { KEY("n_prompt"), INTEGER, AT(request.n_prompt), 1, MOST_TOKENS, NULL },
+    { KEY("seed"), SEED, AT(request.seed), 0, 0, NULL },
+    { KEY("temperature"), FLOAT, AT(request.temperature), 0, 0, NULL },
+    { KEY("top_k"), INTEGER, AT(request.top_k), 0, UINT32_MAX, NULL },
+    { KEY("top_p"), FLOAT, AT(request.top_p), 0, 0, NULL },
+    { KEY("min_p"), FLOAT, AT(request.min_p), 0, 0, NULL },
+    { KEY("typical_p"), FLOAT, AT(request.typical_p), 0, 0, NULL },
+    { KEY("repeat_penalty"), FLOAT, AT(request.repeat_penalty), 0, 0, NULL },
+    { KEY("presence_penalty"), FLOAT, AT(request.presence_penalty), 0, 0, NULL },
+    { KEY("frequency_penalty"), FLOAT, AT(request.frequency_penalty), 0, 0, NULL },
+    { KEY("repeat_last_n"), INTEGER, AT(request.repeat_last_n), -1, INT32_MAX, NULL },
+    { KEY("max_tokens"), INTEGER, AT(request.max_tokens), -1, INT64_MAX, NULL },
+    { KEY("ignore_eos"), INTEGER, AT(request.ignore_eos), 0, 1, NULL },
+    { KEY("special"), INTEGER, AT(request.special), 0, 1, NULL },
+    { KEY("parts"), INTEGER, AT(request.parts), 0, 1, NULL },
+    { KEY("bias"), HASH_OPTIONAL, AT(request.bias), 0, 0, NULL },
+    { KEY("stop"), HASH_OPTIONAL, AT(request.stop), 0, 0, NULL },
+    { KEY("stop_tokens"), HASH_OPTIONAL, AT(request.stop_tokens), 0, 0, NULL },
+    { KEY("constraint"), HASH_OPTIONAL, AT(request.constraint), 0, 0, NULL },
+    { KEY("asked"), HASH_OPTIONAL, AT(request.asked), 0, 0, NULL },
+    { KEY("shaped"), INTEGER, AT(request.shaped), 0, 1, NULL },
     END,
 };
 static const struct member trace[] = {
-    { "level", INTEGER, AT(trace.level), VS_TRACE_SOME, VS_TRACE_ALL, NULL },
-    { "n_out", INTEGER, AT(trace.n_out), 0, MOST_TOKENS, NULL },
-    { "chain", HASH, AT(trace.chain), 0, 0, NULL },
+    { KEY("level"), INTEGER, AT(trace.level), VS_TRACE_SOME, VS_TRACE_ALL, NULL },
+    { KEY("n_out"), INTEGER, AT(trace.n_out), 0, MOST_TOKENS, NULL },
+    { KEY("chain"), HASH, AT(trace.chain), 0, 0, NULL },
     END,
 };
 static const struct member observed[] = {
-    { "isa", WORD, AT(observed.isa), 0, 0, NULL },
-    { "threads", INTEGER, AT(observed.threads), 0, INT64_MAX, NULL },
-    { "parallel", INTEGER, AT(observed.parallel), 0, INT64_MAX, NULL },
-    { "chunk", INTEGER, AT(observed.chunk), 0, INT64_MAX, NULL },
-    { "cached", INTEGER, AT(observed.cached), 0, INT64_MAX, NULL },
-    { "drafted", INTEGER, AT(observed.drafted), 0, INT64_MAX, NULL },
-    { "recomputed", INTEGER, AT(observed.recomputed), 0, INT64_MAX, NULL },
-    { "resumed", INTEGER, AT(observed.resumed), 0, INT64_MAX, NULL },
+    { KEY("isa"), WORD, AT(observed.isa), 0, 0, NULL },
+    { KEY("threads"), INTEGER, AT(observed.threads), 0, INT64_MAX, NULL },
+    { KEY("parallel"), INTEGER, AT(observed.parallel), 0, INT64_MAX, NULL },
+    { KEY("chunk"), INTEGER, AT(observed.chunk), 0, INT64_MAX, NULL },
+    { KEY("cached"), INTEGER, AT(observed.cached), 0, INT64_MAX, NULL },
+    { KEY("drafted"), INTEGER, AT(observed.drafted), 0, INT64_MAX, NULL },
+    { KEY("recomputed"), INTEGER, AT(observed.recomputed), 0, INT64_MAX, NULL },
+    { KEY("resumed"), INTEGER, AT(observed.resumed), 0, INT64_MAX, NULL },
     END,
 };
 static const struct member result[] = {
-    { "finish", WORD, AT(result.finish), 0, 0, finishes }, { "error", WORD_OPTIONAL, AT(result.error), 0, 0, NULL }, END,
+    { KEY("finish"), WORD, AT(result.finish), 0, 0, finishes }, { KEY("error"), WORD_OPTIONAL, AT(result.error), 0, 0, NULL }, END,
 };
 static const struct member guard[] = {
-    { "policy", HASH, AT(guard.policy), 0, 0, NULL }, { "action", WORD, AT(guard.action), 0, 0, NULL }, END,
+    { KEY("policy"), HASH, AT(guard.policy), 0, 0, NULL }, { KEY("action"), WORD, AT(guard.action), 0, 0, NULL }, END,
 };
 static const struct member when[] = {
-    { "start", INTEGER, AT(time.start), 0, INT64_MAX, NULL },
-    { "end", INTEGER, AT(time.end), 0, INT64_MAX, NULL },
-    { "source", WORD, AT(time.source), 0, 0, NULL },
+    { KEY("start"), INTEGER, AT(time.start), 0, INT64_MAX, NULL },
+    { KEY("end"), INTEGER, AT(time.end), 0, INT64_MAX, NULL },
+    { KEY("source"), WORD, AT(time.source), 0, 0, NULL },
     END,
 };
 static const struct member actor[] = {
-    { "uid", INTEGER, AT(actor.uid), -1, INT64_MAX, NULL },
-    { "request", INTEGER, AT(actor.request), 0, INT64_MAX, NULL },
-    { "key", WORD_OPTIONAL, AT(actor.key), 0, 0, NULL },
-    { "on_behalf_of", HASH_OPTIONAL, AT(actor.on_behalf_of), 0, 0, NULL },
+    { KEY("uid"), INTEGER, AT(actor.uid), -1, INT64_MAX, NULL },
+    { KEY("request"), INTEGER, AT(actor.request), 0, INT64_MAX, NULL },
+    { KEY("key"), WORD_OPTIONAL, AT(actor.key), 0, 0, NULL },
+    { KEY("on_behalf_of"), HASH_OPTIONAL, AT(actor.on_behalf_of), 0, 0, NULL },
     END,
 };
 static const struct member where[] = {
-    { "source", WORD, AT(log.source), 0, 0, NULL }, { "record", INTEGER, AT(log.record), 1, INT64_MAX, NULL }, END,
+    { KEY("source"), WORD, AT(log.source), 0, 0, NULL }, { KEY("record"), INTEGER, AT(log.record), 1, INT64_MAX, NULL }, END,
 };
 
 enum { ALWAYS = -1 };
 static const struct group {
-    const char *key;
+    const char *name, *key;              /* "NAME": */
+    size_t key_bytes;
     const struct member *members;
     bool is_worker;                      /* the worker's part */
     long has;                            /* where it says whether the group is there */
 } groups[] = {
-    { "contract", contract, true,  AT(has_worker) },
-    { "engine",   engine,   false, ALWAYS },
-    { "model",    model,    true,  AT(has_worker) },
-    { "numeric",  numeric,  true,  AT(has_worker) },
-    { "request",  request,  true,  AT(has_worker) },
-    { "trace",    trace,    true,  AT(has_worker) },
-    { "observed", observed, true,  AT(has_worker) },
-    { "result",   result,   false, ALWAYS },
-    { "guard",    guard,    false, AT(has_guard) },
-    { "time",     when,     false, ALWAYS },
-    { "actor",    actor,    false, ALWAYS },
-    { "log",      where,    false, AT(has_log) },
+    { KEY("contract"), contract, true,  AT(has_worker) },
+    { KEY("engine"),   engine,   false, ALWAYS },
+    { KEY("model"),    model,    true,  AT(has_worker) },
+    { KEY("numeric"),  numeric,  true,  AT(has_worker) },
+    { KEY("request"),  request,  true,  AT(has_worker) },
+    { KEY("trace"),    trace,    true,  AT(has_worker) },
+    { KEY("observed"), observed, true,  AT(has_worker) },
+    { KEY("result"),   result,   false, ALWAYS },
+    { KEY("guard"),    guard,    false, AT(has_guard) },
+    { KEY("time"),     when,     false, ALWAYS },
+    { KEY("actor"),    actor,    false, ALWAYS },
+    { KEY("log"),      where,    false, AT(has_log) },
 };
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 
-static const struct { const char *name; size_t at; } subjects[] = {
-    { VS_COMMIT_TOKENS, AT(tokens) }, { VS_COMMIT_TEXT, AT(text) }, { VS_COMMIT_DELIVERED, AT(delivered) },
-    { VS_COMMIT_BODY, AT(body) },
+#define SUBJECT(name) name, TEXT("{\"name\":\"" name "\",\"digest\":{\"sha256\":")
+static const struct { const char *name, *text; size_t text_bytes, at; } subjects[] = {
+    { SUBJECT(VS_COMMIT_TOKENS), AT(tokens) }, { SUBJECT(VS_COMMIT_TEXT), AT(text) },
+    { SUBJECT(VS_COMMIT_DELIVERED), AT(delivered) }, { SUBJECT(VS_COMMIT_BODY), AT(body) },
 };
 enum { N_SUBJECTS = sizeof subjects / sizeof *subjects };
 
@@ -145,38 +153,52 @@ static bool is_optional(enum kind k)
 
 /* ---- writing ---- */
 
-/* Some sixty values of each answer: no format strings. */
-static void put_quoted(const char *text, size_t n, struct vs_buf *out)
+/* Some sixty values of each answer: no format strings, and one look at the buffer, at the end. */
+struct writer { char *at, *end; bool is_full; };
+
+static inline void put(struct writer *w, const char *text, size_t n)
 {
-    vs_buf_char(out, '"');
-    vs_buf_add(out, text, n);
-    vs_buf_char(out, '"');
+    if ((size_t)(w->end - w->at) < n) {
+        w->is_full = true;
+        return;
+    }
+    memcpy(w->at, text, n);
+    w->at += n;
 }
 
-static void put_hash(const uint8_t hash[VS_DIGEST_BYTES], struct vs_buf *out)
+#define PUT(w, literal) put(w, TEXT(literal))
+
+static void put_quoted(struct writer *w, const char *text, size_t n)
+{
+    PUT(w, "\"");
+    put(w, text, n);
+    PUT(w, "\"");
+}
+
+static void put_hash(struct writer *w, const uint8_t hash[VS_DIGEST_BYTES])
 {
     char hex[2 * VS_DIGEST_BYTES + 1];
     vs_hex(hash, VS_DIGEST_BYTES, hex);
-    put_quoted(hex, 2 * VS_DIGEST_BYTES, out);
+    put_quoted(w, hex, 2 * VS_DIGEST_BYTES);
 }
 
 /* The last `digits` digits of hex. */
-static void put_word(uint64_t v, size_t digits, struct vs_buf *out)
+static void put_word(struct writer *w, uint64_t v, size_t digits)
 {
     char hex[16];
     for (size_t i = digits; i > 0; i--, v >>= 4)
         hex[i - 1] = "0123456789abcdef"[v & 15];
-    put_quoted(hex, digits, out);
+    put_quoted(w, hex, digits);
 }
 
-static void put_bits(float v, struct vs_buf *out)
+static void put_bits(struct writer *w, float v)
 {
     uint32_t bits;
     memcpy(&bits, &v, sizeof bits);
-    put_word(bits, 8, out);
+    put_word(w, bits, 8);
 }
 
-static void put_integer(int64_t v, struct vs_buf *out)
+static void put_integer(struct writer *w, int64_t v)
 {
     char text[24];
     size_t at = sizeof text;
@@ -186,50 +208,42 @@ static void put_integer(int64_t v, struct vs_buf *out)
     while (rest /= 10);
     if (v < 0)
         text[--at] = '-';
-    vs_buf_add(out, text + at, sizeof text - at);
+    put(w, text + at, sizeof text - at);
 }
 
-/* ,"KEY": */
-static void put_key(const char *comma, const char *key, struct vs_buf *out)
-{
-    vs_buf_str(out, comma);
-    put_quoted(key, strlen(key), out);
-    vs_buf_char(out, ':');
-}
-
-static void put_adapters(const struct vs_adapted *a, struct vs_buf *out)
+static void put_adapters(struct writer *w, const struct vs_adapted *a)
 {
     for (uint32_t i = 0; i < a->n; i++) {
-        vs_buf_str(out, i ? ",{\"sha256\":" : "[{\"sha256\":");
-        put_hash(a->one[i].sha256, out);
-        vs_buf_str(out, ",\"scale\":");
-        put_bits(a->one[i].scale, out);
-        vs_buf_char(out, '}');
+        put(w, i ? ",{\"sha256\":" : "[{\"sha256\":", sizeof "[{\"sha256\":" - 1);
+        put_hash(w, a->one[i].sha256);
+        PUT(w, ",\"scale\":");
+        put_bits(w, a->one[i].scale);
+        PUT(w, "}");
     }
-    vs_buf_char(out, ']');
+    PUT(w, "]");
 }
 
-static void put_value(const struct vs_statement *s, const struct member *m, struct vs_buf *out)
+static void put_value(struct writer *w, const struct vs_statement *s, const struct member *m)
 {
     const void *v = get(s, m->at);
     switch (m->kind) {
     case WORD: case WORD_OPTIONAL:
-        put_quoted(v, strlen(v), out);
+        put_quoted(w, v, strlen(v));
         break;
     case HASH: case HASH_OPTIONAL:
-        put_hash(((const struct vs_hashed *)v)->hash, out);
+        put_hash(w, ((const struct vs_hashed *)v)->hash);
         break;
     case ADAPTERS_OPTIONAL:
-        put_adapters(v, out);
+        put_adapters(w, v);
         break;
     case INTEGER:
-        put_integer(*(const int64_t *)v, out);
+        put_integer(w, *(const int64_t *)v);
         break;
     case FLOAT:
-        put_bits(*(const float *)v, out);
+        put_bits(w, *(const float *)v);
         break;
     case SEED:
-        put_word(*(const uint64_t *)v, 16, out);
+        put_word(w, *(const uint64_t *)v, 16);
         break;
     }
 }
@@ -243,17 +257,18 @@ static bool is_absent(const struct vs_statement *s, const struct member *m)
                                           : false;
 }
 
-static void put_group(const struct vs_statement *s, const struct member *members, struct vs_buf *out)
+static void put_group(struct writer *w, const struct vs_statement *s, const struct member *members)
 {
-    const char *comma = "{";
-    for (const struct member *m = members; m->key; m++) {
+    char before = '{';
+    for (const struct member *m = members; m->name; m++) {
         if (is_absent(s, m))
             continue;
-        put_key(comma, m->key, out);
-        put_value(s, m, out);
-        comma = ",";
+        put(w, &before, 1);
+        put(w, m->key, m->key_bytes);
+        put_value(w, s, m);
+        before = ',';
     }
-    vs_buf_char(out, '}');
+    PUT(w, "}");
 }
 
 static bool is_part(const struct group *g, enum vs_statement_part part)
@@ -261,32 +276,41 @@ static bool is_part(const struct group *g, enum vs_statement_part part)
     return part == VS_STATEMENT_WHOLE || g->is_worker || (part == VS_STATEMENT_CHOICE && g->members == result);
 }
 
-void vs_statement_format(const struct vs_statement *s, enum vs_statement_part part, struct vs_buf *out)
+static void put_subjects(struct writer *w, const struct vs_statement *s)
 {
-    const char *comma = "";
-    vs_buf_str(out, HEAD);
+    bool is_first = true;
     for (size_t i = 0; i < N_SUBJECTS; i++) {
         const struct vs_hashed *h = get(s, subjects[i].at);
         if (!h->is_there)
             continue;
-        vs_buf_str(out, comma);
-        put_key("{", "name", out);
-        put_quoted(subjects[i].name, strlen(subjects[i].name), out);
-        vs_buf_str(out, ",\"digest\":{\"sha256\":");
-        put_hash(h->hash, out);
-        vs_buf_str(out, "}}");
-        comma = ",";
+        put(w, ",", !is_first);
+        put(w, subjects[i].text, subjects[i].text_bytes);
+        put_hash(w, h->hash);
+        PUT(w, "}}");
+        is_first = false;
     }
-    vs_buf_str(out, PREDICATE);
-    comma = "";
+}
+
+void vs_statement_format(const struct vs_statement *s, enum vs_statement_part part, struct vs_buf *out)
+{
+    char text[VS_STATEMENT_MOST];
+    struct writer w = { text, text + sizeof text, false };
+    bool is_first = true;
+    PUT(&w, HEAD);
+    put_subjects(&w, s);
+    PUT(&w, PREDICATE);
     for (const struct group *g = groups; g < groups + N_GROUPS; g++) {
         if (!is_part(g, part) || (g->has != ALWAYS && !*(const bool *)get(s, (size_t)g->has)))
             continue;
-        put_key(comma, g->key, out);
-        put_group(s, g->members, out);
-        comma = ",";
+        put(&w, ",", !is_first);
+        put(&w, g->key, g->key_bytes);
+        put_group(&w, s, g->members);
+        is_first = false;
     }
-    vs_buf_str(out, TAIL);
+    PUT(&w, TAIL);
+    if (w.is_full && out->status == VS_OK)
+        out->status = VS_E_LIMIT;
+    vs_buf_add(out, text, (size_t)(w.at - text));
 }
 
 int vs_statement_chain(const struct vs_statement *s, const uint8_t salt[VS_SALT_BYTES], uint8_t ret[VS_DIGEST_BYTES])
@@ -294,21 +318,20 @@ int vs_statement_chain(const struct vs_statement *s, const uint8_t salt[VS_SALT_
     static const struct member *const bound[] = { contract, model, numeric, request };
     const uint32_t level = (uint32_t)s->trace.level;
     struct vs_sha256 h;
-    struct vs_buf text = { 0 };
-    int rc = VS_OK;
+    char text[VS_STATEMENT_MOST];
+    bool is_full = false;
     vs_commit_begin(&h, "chain", salt);
     vs_commit_add_ids(&h, &level, 1);
-    for (size_t i = 0; i < sizeof bound / sizeof *bound && rc == VS_OK; i++) {
+    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++) {
         uint8_t digest[VS_DIGEST_BYTES];
-        vs_buf_reset(&text);
-        put_group(s, bound[i], &text);
-        vs_sha256_of(text.data, text.n, digest);
+        struct writer w = { text, text + sizeof text, false };
+        put_group(&w, s, bound[i]);
+        vs_sha256_of(text, (size_t)(w.at - text), digest);
         vs_sha256_add(&h, digest, sizeof digest);
-        rc = text.status;
+        is_full |= w.is_full;
     }
     vs_sha256_end(&h, ret);
-    vs_buf_clear(&text);
-    return rc;
+    return is_full ? VS_E_LIMIT : VS_OK;
 }
 
 /* ---- reading ---- */
@@ -327,34 +350,43 @@ static bool fail(struct reader *r, const char *wrong)
 }
 
 /* The text comes next: it is taken. */
-static bool next_is(struct reader *r, const char *text)
+static inline bool next_is_text(struct reader *r, const char *text, size_t n)
 {
-    size_t n = strlen(text);
     if (r->wrong || (size_t)(r->end - r->at) < n || memcmp(r->at, text, n) != 0)
         return false;
     r->at += n;
     return true;
 }
 
-static bool need(struct reader *r, const char *text, const char *wrong)
-{
-    return next_is(r, text) || fail(r, wrong);
-}
+#define next_is(r, literal) next_is_text(r, TEXT(literal))
+#define need(r, literal, wrong) (next_is(r, literal) || fail(r, wrong))
 
-/* "KEY": comes next. */
-static bool next_key(struct reader *r, const char *comma, const char *key)
+/* A text of the tables comes next, behind a comma if it is not the first. */
+static bool next_follows(struct reader *r, bool is_first, const char *text, size_t n)
 {
     const char *from = r->at;
-    if (next_is(r, comma) && next_is(r, "\"") && next_is(r, key) && next_is(r, "\":"))
+    if ((is_first || next_is(r, ",")) && next_is_text(r, text, n))
         return true;
     r->at = from;
     return false;
 }
 
+/* + - . / 0 to 9 : @ A to Z _ a to z */
 static bool is_word_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("._-/:+@", c));
+    static const uint64_t set[4] = {
+        UINT64_C(1) << '+' | UINT64_C(0x3fff) << '-',
+        UINT64_C(0x7ffffff) | UINT64_C(1) << ('_' - 64) | UINT64_C(0x3ffffff) << ('a' - 64),
+    };
+    return set[(uint8_t)c / 64] >> (uint8_t)c % 64 & 1;
 }
+
+/* A digit of hex in lower case: its value, and IS_HEX. */
+enum { IS_HEX = 0x10, VALUE = 0x0f };
+static const uint8_t hex_of[256] = {
+    ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15, ['6'] = 0x16, ['7'] = 0x17,
+    ['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b, ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
+};
 
 bool vs_statement_is_word(const char *s)
 {
@@ -380,51 +412,44 @@ static bool take_word(struct reader *r, const struct member *m, char ret[VS_STAT
     return known || fail(r, "this word is not known");
 }
 
-/* n digits of hex, lower case, in quotes. */
-static bool take_hex(struct reader *r, size_t n, char *ret)
+/* Twice n digits of hex, lower case, in quotes. */
+static bool take_hex(struct reader *r, size_t n, uint8_t *ret)
 {
-    if (!next_is(r, "\"") || (size_t)(r->end - r->at) < n)
+    uint8_t all = IS_HEX;
+    if (!next_is(r, "\"") || (size_t)(r->end - r->at) < 2 * n)
         return fail(r, "hex digits in quotes are needed");
-    for (size_t i = 0; i < n; i++)
-        if (!((r->at[i] >= '0' && r->at[i] <= '9') || (r->at[i] >= 'a' && r->at[i] <= 'f')))
-            return fail(r, "hex digits in lower case are needed, of the right number");
-    memcpy(ret, r->at, n);
-    ret[n] = 0;
-    r->at += n;
+    for (size_t i = 0; i < n; i++, r->at += 2) {
+        uint8_t high = hex_of[(uint8_t)r->at[0]], low = hex_of[(uint8_t)r->at[1]];
+        all &= high & low;
+        ret[i] = (uint8_t)(high << 4 | (low & VALUE));
+    }
+    if (!all)
+        return fail(r, "hex digits in lower case are needed, of the right number");
     return need(r, "\"", "hex digits in lower case are needed, of the right number");
-}
-
-static bool take_digest(struct reader *r, uint8_t ret[VS_DIGEST_BYTES])
-{
-    char hex[2 * VS_DIGEST_BYTES + 1];
-    if (!take_hex(r, 2 * VS_DIGEST_BYTES, hex))
-        return false;
-    vs_hex_bytes(hex, VS_DIGEST_BYTES, ret);
-    return true;
 }
 
 static bool take_hash(struct reader *r, struct vs_hashed *ret)
 {
-    return ret->is_there = take_digest(r, ret->hash);
+    return ret->is_there = take_hex(r, VS_DIGEST_BYTES, ret->hash);
 }
 
-static bool take_bits(struct reader *r, size_t digits, uint64_t *ret)
+static bool take_seed(struct reader *r, uint64_t *ret)
 {
-    char hex[17];
-    if (!take_hex(r, digits, hex))
+    uint8_t bytes[8];
+    if (!take_hex(r, sizeof bytes, bytes))
         return false;
     *ret = 0;
-    for (size_t i = 0; i < digits; i++)
-        *ret = *ret << 4 | (uint64_t)vs_hex_digit(hex[i]);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        *ret = *ret << 8 | bytes[i];
     return true;
 }
 
 static bool take_float(struct reader *r, float *ret)
 {
-    uint64_t bits;
-    if (!take_bits(r, 8, &bits))
+    uint8_t bytes[4];
+    if (!take_hex(r, sizeof bytes, bytes))
         return false;
-    const uint32_t word = (uint32_t)bits;
+    const uint32_t word = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
     memcpy(ret, &word, sizeof *ret);
     return isfinite(*ret) || fail(r, "these are the bits of no number: NaN or infinity");
 }
@@ -432,16 +457,14 @@ static bool take_float(struct reader *r, float *ret)
 /* One at least, and no more than there may be. */
 static bool take_adapters(struct reader *r, struct vs_adapted *ret)
 {
-    const char *comma = "[";
-    while (next_is(r, comma)) {
+    while (ret->n ? next_is(r, ",") : next_is(r, "[")) {
         if (ret->n == VS_STATEMENT_ADAPTERS)
             return fail(r, "a model has at most 7 adapters");
-        if (!need(r, "{\"sha256\":", "the sha256 of an adapter is needed") || !take_digest(r, ret->one[ret->n].sha256)
+        if (!need(r, "{\"sha256\":", "the sha256 of an adapter is needed") || !take_hex(r, VS_DIGEST_BYTES, ret->one[ret->n].sha256)
             || !need(r, ",\"scale\":", "its scale is needed") || !take_float(r, &ret->one[ret->n].scale)
             || !need(r, "}", "an end is needed"))
             return false;
         ret->n++;
-        comma = ",";
     }
     return (ret->n || fail(r, "a list of adapters is needed")) && need(r, "]", "the end of the list is needed");
 }
@@ -473,23 +496,23 @@ static bool take_value(struct reader *r, const struct member *m, struct vs_state
     case ADAPTERS_OPTIONAL: return take_adapters(r, v);
     case INTEGER: return take_integer(r, m, v);
     case FLOAT: return take_float(r, v);
-    case SEED: return take_bits(r, 16, v);
+    case SEED: return take_seed(r, v);
     }
     return false;
 }
 
 static bool take_group(struct reader *r, const struct group *g, struct vs_statement *ret)
 {
-    const char *comma = "";
-    r->group = g->key;
+    bool is_first = true;
+    r->group = g->name;
     if (!need(r, "{", "an object is needed"))
         return false;
-    for (const struct member *m = g->members; m->key; m++) {
-        r->key = m->key;
-        if (next_key(r, comma, m->key)) {
+    for (const struct member *m = g->members; m->name; m++) {
+        r->key = m->name;
+        if (next_follows(r, is_first, m->key, m->key_bytes)) {
             if (!take_value(r, m, ret))
                 return false;
-            comma = ",";
+            is_first = false;
         } else if (!is_optional(m->kind)) {
             return fail(r, "this member is missing, or not in its place");
         }
@@ -500,32 +523,28 @@ static bool take_group(struct reader *r, const struct group *g, struct vs_statem
 
 static bool take_subjects(struct reader *r, struct vs_statement *ret)
 {
-    const char *comma = "";
+    bool is_first = true;
     r->group = "subject";
     for (size_t i = 0; i < N_SUBJECTS; i++) {
-        const char *from = r->at;
-        if (!next_is(r, comma) || !next_is(r, "{\"name\":\"") || !next_is(r, subjects[i].name) || !next_is(r, "\",")) {
-            r->at = from;
+        if (!next_follows(r, is_first, subjects[i].text, subjects[i].text_bytes))
             continue;
-        }
         r->key = subjects[i].name;
-        if (!need(r, "\"digest\":{\"sha256\":", "its sha256 is needed")
-            || !take_hash(r, (struct vs_hashed *)(void *)((char *)ret + subjects[i].at)) || !need(r, "}}", "an end is needed"))
+        if (!take_hash(r, (struct vs_hashed *)(void *)((char *)ret + subjects[i].at)) || !need(r, "}}", "an end is needed"))
             return false;
-        comma = ",";
+        is_first = false;
     }
     r->key = NULL;
-    return *comma || fail(r, "none is there that is known");
+    return !is_first || fail(r, "none is there that is known");
 }
 
 static bool take_predicate(struct reader *r, enum vs_statement_part part, struct vs_statement *ret)
 {
-    const char *comma = "";
+    bool is_first = true;
     for (const struct group *g = groups; g < groups + N_GROUPS; g++) {
         if (!is_part(g, part))
             continue;
-        r->group = g->key;
-        bool there = next_key(r, comma, g->key);
+        r->group = g->name;
+        bool there = next_follows(r, is_first, g->key, g->key_bytes);
         bool *has = g->has == ALWAYS ? NULL : (bool *)(void *)((char *)ret + g->has);
         /* The worker's groups are all there, or none. */
         if (!there && (!has || (g->is_worker && (*has || part != VS_STATEMENT_WHOLE))))
@@ -538,7 +557,7 @@ static bool take_predicate(struct reader *r, enum vs_statement_part part, struct
             *has = true;
         if (!take_group(r, g, ret))
             return false;
-        comma = ",";
+        is_first = false;
     }
     r->group = NULL;
     return true;

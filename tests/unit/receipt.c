@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "ipc/json.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -306,6 +307,8 @@ static void test_statement(void **state)
         }
     }
     assert_true(vs_statement_is_word("alice@example"));
+    for (int c = 1; c < 256; c++)
+        assert_int_equal(vs_statement_is_word((char[]){ (char)c, 0 }), (isalnum(c) && c < 128) || strchr("._-/:+@", c) != NULL);
     assert_false(vs_statement_is_word("") || vs_statement_is_word("a b") || vs_statement_is_word("\"")
                  || vs_statement_is_word("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"));
     s.has_worker = s.has_guard = s.has_log = false;
