@@ -424,6 +424,35 @@ class Receipts(Daemons, unittest.TestCase):
                 self.assertEqual((told["trace"]["n_out"], told["result"]["finish"]), (len(tokens[i]), "cancelled"))
                 self.veritas("verify", "-m", model, self.put("stalled.json", json.dumps({**one, "opening": opening})))
 
+    def test_stalled_to_its_deadline(self):
+        """No credit until the deadline comes: what the guard holds of it, for its text may still become something, has its credit
+        kept, so the receipts are of what the client has."""
+        model = self.models + "/long.gguf"
+        subprocess.run([BIN + "/mkmodel", "--ctx", "65536", "-o", model], check=True, stdout=subprocess.DEVNULL)
+        self.serve(output={"control": "strip"})
+        for seed in 9, 10, 21, 22:      # whose answers have, when there is no more credit, a character of which a part came
+            x = self.client()
+            x.auto_credit = False
+            request = self.ask(x, model="long", max_tokens=60000, logprobs=90, n=3, sampling={"seed": seed}, deadline_ms=2500,
+                               prompt="the cat sat")
+            tokens, texts = [[], [], []], ["", "", ""]
+            with self.assertRaises(c.Failure) as failure:
+                while True:
+                    event = x.event()
+                    if event.kind == c.TOKEN:
+                        tokens[event.index].append(event.token)
+                        texts[event.index] += event.text
+            self.assertEqual(failure.exception.name, "TIMEOUT")
+            self.assertLess(sum(map(len, tokens)), 100)
+            for i in range(3):
+                one = x.receipts[request][i]
+                altered, withheld = one.pop("altered"), one.pop("withheld")
+                opening = {"salt": x.ended["salt"], "prompt_tokens": x.ended_body["prompt_tokens"], "tokens": tokens[i],
+                           "delivered" if altered else "text": texts[i], **x.ended_body["opening"]}
+                told, _ = r.read({**one, "opening": opening})
+                self.assertEqual((told["trace"]["n_out"], withheld), (len(tokens[i]), False))
+                self.veritas("verify", "-m", model, self.put("stalled.json", json.dumps({**one, "opening": opening})))
+
     def test_refused_cancelled(self):
         """What came to nothing has a receipt too; where the policy makes none, who asks for one is told."""
         self.serve(receipts={"mode": "on-request"})

@@ -64,7 +64,7 @@ static const char *take_token(struct guard *g, struct pass *p, const struct vs_f
     if (pass_looking(p, SIDE_WATCH)->n)
         output_watch(g, p, &t, f->flags);
     if (pass_looking(p, SIDE_STREAM)->n)
-        output_token(g, p, &t, f->flags);
+        output_token(g, p, &t, f);
     else
         pass_emit(g, p, f->type, f->flags, f->data, f->n);
     return NULL;
@@ -77,6 +77,7 @@ static void on_stream(struct guard *g, const struct vs_frame *f)
                     : f->n > p->far_credit   ? "it sent more than its credit"
                                              : NULL;
     if (!why) {
+        p->wanted = 0;
         p->far_credit -= f->n;
         why = f->type == VS_MSG_TOKEN ? take_token(g, p, f) : data_take(g, p, f);
     }
@@ -97,9 +98,10 @@ static void on_blocked(struct guard *g, const struct vs_frame *f)
     }
     if (p->is_asking)
         return;
+    p->wanted = wants;
     pass_grant(g, p, 1);
     if (p->far_credit < wants && p->out.n == p->out_done)        /* else we have said already that it waits */
-        pass_tell_blocked(g, p, wants);
+        pass_tell_blocked(g, p, wants + pass_reserved(p));
 }
 
 static void on_terminal(struct guard *g, const struct vs_frame *f)

@@ -65,6 +65,8 @@ struct pass {
     bool is_wanted_back;                /* the broker would have it again, as if it had never come, unless something was said */
     uint32_t credit, far_credit;        /* bytes of output: that the broker takes, that the worker may still send */
     uint32_t asked;                     /* bytes that the broker was told we wait for; 0: none */
+    uint32_t wanted;                    /* bytes of the next frame, for which the worker said that it waits; 0: none */
+    size_t n_held;                      /* bytes of its frames whose text is not decided */
     struct vs_buf out;                  /* frames that wait for credit: FRAME_HEAD, payload */
     size_t out_done;
     uint16_t end_type;                  /* 0, or: the worker has ended it, and this is to be said when `out` is empty */
@@ -159,7 +161,7 @@ const char *data_take(struct guard *g, struct pass *p, const struct vs_frame *f)
 void data_end(struct guard *g, struct pass *p);                     /* no more come: all that is held goes */
 
 /* output.c: text that comes in tokens, through the policy; ids and what is said of them leave with their text */
-void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t, uint16_t flags);
+void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t, const struct vs_frame *f);
 void output_cut(struct guard *g, struct pass *p);                   /* a finding ends it: what was decided before goes out */
 /* What is found is told, no more; the frame goes its own way. */
 void output_watch(struct guard *g, struct pass *p, const struct vs_token_view *t, uint16_t flags);
@@ -210,4 +212,5 @@ void pass_fail(struct guard *g, struct pass *p, uint16_t type, int code, const c
 void pass_pump(struct guard *g, struct pass *p);                    /* sends what there is credit for; p may be gone afterwards */
 void pass_grant(struct guard *g, struct pass *p, uint32_t least);   /* the worker may send more, when that is `least` bytes */
 void pass_tell_blocked(struct guard *g, struct pass *p, uint32_t bytes);
+uint32_t pass_reserved(const struct pass *p);    /* credit of the broker's that is kept for frames whose text is not decided */
 #endif

@@ -23,6 +23,7 @@ struct held {                           /* a frame whose text is not decided, or
     uint64_t in_start, in_end;          /* its text, in the stream */
     uint64_t out_end;                   /* where its part of what came out ends */
     uint32_t id, extra_bytes;
+    uint32_t bytes;                     /* of the worker's frame */
     bool is_decided, is_withheld;
 };
 
@@ -296,6 +297,7 @@ static void release(struct output *o, bool all, bool is_last)
         o->out_sent += bytes;
         text_at += bytes;
         extra_at += h.extra_bytes;
+        o->pass->n_held -= h.bytes;
     }
     vs_buf_drop(&o->frames, n * sizeof(struct held));
     vs_buf_drop(&o->text, text_at);
@@ -366,8 +368,9 @@ static void bound_silence(struct output *o)
     release(o, true, false);
 }
 
-void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t, uint16_t flags)
+void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t, const struct vs_frame *f)
 {
+    uint16_t flags = f->flags;
     if (p->is_cut)
         return;
     p->n_tokens += t->id != VS_NO_TOKEN;
@@ -385,7 +388,8 @@ void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t
     o->flags = flags & (VS_FLAG_INDEX | VS_FLAG_PART);
     if (!o->in_name[0])
         snprintf(o->in_name, sizeof o->in_name, flags & VS_FLAG_INDEX ? "output[%u]" : "output", t->index);
-    struct held h = { .in_start = o->in, .in_end = o->in + t->text_bytes, .id = t->id, .is_withheld = withholds_ids(p) };
+    struct held h = { .in_start = o->in, .in_end = o->in + t->text_bytes, .id = t->id, .is_withheld = withholds_ids(p),
+                      .bytes = f->n };
     if (h.is_withheld && !t->text_bytes)
         return;
     size_t extras = o->extras.n;
@@ -395,6 +399,7 @@ void output_token(struct guard *g, struct pass *p, const struct vs_token_view *t
     if (o->frames.status != VS_OK || o->extras.status != VS_OK)
         guard_leave("out of memory");
     o->in = h.in_end;
+    p->n_held += h.bytes;
     add_tail(tail_of(o, t->part), t->text, t->text_bytes);
     vs_strip_push(o->stream, t->text, t->text_bytes, false);
     if (o->text.status != VS_OK)

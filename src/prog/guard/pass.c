@@ -1,7 +1,8 @@
 /* prog/guard/pass.c - requests under way: what is kept of them, their credit, their end.
  *
  * Credit. The worker may send as much as the broker would take, less what we hold: so however our changes make frames longer or
- * shorter, what waits here is bounded by the broker's credit and one frame. */
+ * shorter, what waits here is bounded by the broker's credit and one frame. What is held because its text is not decided can go
+ * when it is: so what the worker has sent reaches the client also when the client stops to read, and its receipt is of that. */
 #include "prog/guard/guard.h"
 
 #include "base/bytes.h"
@@ -132,9 +133,16 @@ static size_t waiting(const struct pass *p)
     return p->out.n - p->out_done;
 }
 
+/* Nothing, where that and the next frame are more than a client has to take at once: none is to wait for ever. */
+uint32_t pass_reserved(const struct pass *p)
+{
+    return p->n_held + p->wanted <= VS_MAX_CHUNK ? (uint32_t)p->n_held : 0;
+}
+
 void pass_grant(struct guard *g, struct pass *p, uint32_t least)
 {
-    uint32_t may = waiting(p) < p->credit ? p->credit - (uint32_t)waiting(p) : 0;
+    size_t taken = waiting(p) + pass_reserved(p);
+    uint32_t may = taken < p->credit ? p->credit - (uint32_t)taken : 0;
     if (!p->far || p->stop != VS_OK || may < p->far_credit || may - p->far_credit < least || may == p->far_credit)
         return;
     back_send_u32(g, VS_MSG_CREDIT, p->far, may - p->far_credit);
