@@ -23,6 +23,8 @@ enum {
     READABLE = 2,                        /* vs_english_pairs of what has words, for each byte; of English 6 to 14 */
     READABLE_GUESS = 5,
     SURE = 500,                          /* of the model: a harmless text seldom reaches it */
+    CALM = 200,                          /* attacks that rules find seldom stay below it, people who write to people do: */
+    CALMED = 2,                          /* then what rules say counts for one in so many */
 };
 
 struct match { unsigned rule, weight; size_t start, end; };
@@ -272,37 +274,46 @@ static unsigned words_of(const struct where *w)
     return words;
 }
 
+/* What the model says of a text; calm: it was asked about enough words, and no sentence, window or whole is like an attack. */
+struct opinion {
+    struct vs_linear_scores scores;
+    bool is_calm;
+};
+
 /* One word is no sentence: a role, a name of a tool's parameter; the model knows words one by one, and would be sure of
  * "assistant". And of "and now" its sentence, window and whole are the same few words, which prove nothing by agreeing: such a text
  * counts as far as it has FEW words. *ret_survey: of w, whatever the model is asked. */
-static void ask_model(const struct vs_scan *s, const struct where *w, struct vs_linear_scores *ret, struct vs_survey *ret_survey)
+static void ask_model(const struct vs_scan *s, const struct where *w, struct opinion *ret, struct vs_survey *ret_survey)
 {
-    *ret = (struct vs_linear_scores){ 0 };
+    struct vs_linear_scores *scores = &ret->scores;
+    *ret = (struct opinion){ 0 };
     unsigned words = words_of(w);
     if (!is_readable(w, ret_survey) || words < 2 || (s->config->n_allow && is_allowed(s, "linear")))
         return;
-    vs_linear_score(w->text, w->n, s->config->check, ret);
-    ret->score = ret->score * words / FEW;
+    vs_linear_score(w->text, w->n, s->config->check, scores);
+    ret->is_calm = words == FEW && scores->sentence < CALM && scores->window < CALM && scores->whole < CALM;
+    scores->score = scores->score * words / FEW;
 }
 
 /* Both together count; the model is told where it is sure. `w` is what the model was asked about. */
-static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct vs_linear_scores *model)
+static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct opinion *model)
 {
-    unsigned worth = worth_of(model->score, rules, w->n), score = together(rules, worth);
+    unsigned worth = worth_of(model->scores.score, rules, w->n);
+    unsigned score = together(model->is_calm ? rules / CALMED : rules, worth);
     s->ret->score = score > s->ret->score ? score : s->ret->score;
     if (worth >= SURE)
-        tell_injection(s, w, "model", "linear", worth, model->start, model->end);
+        tell_injection(s, w, "model", "linear", worth, model->scores.start, model->scores.end);
 }
 
 /* ---- a text ---- */
 
 /* A part of `whole`; model, survey: what was said of that. */
-static int scan_block(struct vs_scan *s, const struct where *whole, size_t block, size_t n, const struct vs_linear_scores *model,
+static int scan_block(struct vs_scan *s, const struct where *whole, size_t block, size_t n, const struct opinion *model,
                       const struct vs_survey *survey)
 {
     struct vs_survey of_block;
     struct where w = { NULL, block, whole->text + block, n };
-    struct vs_linear_scores of_view;
+    struct opinion of_view;
     unsigned score;
     int r = scan_rules(s, &w, &score);
     if (r == VS_OK)
@@ -339,7 +350,7 @@ enum { UNITS = 8 };                      /* of work for a byte of a block */
 static int scan_injection(struct vs_scan *s, const char *text, size_t n)
 {
     struct where whole = { NULL, 0, text, n };
-    struct vs_linear_scores model;
+    struct opinion model;
     struct vs_survey survey;
     ask_model(s, &whole, &model, &survey);
     for (size_t block = 0; block < n;) {
