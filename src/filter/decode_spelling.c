@@ -4,7 +4,8 @@
  *                 (ignre), no vowels (prvs, pr*v**s), parted (ig-no-re), Pig Latin (ignoreway, ulesray), the first letter at the
  *                 end (gnorei). Where two such words stand close together, or one beside one that is right, the words around
  *                 them are written with them put right
- *     joined      'Igno' + 're the' + ' rules': strings that a sum makes one
+ *     joined      'Igno' + 're the' + ' rules': strings that a sum makes one; and two strings, whatever stands between them, where
+ *                 the end of one and the beginning of the next are such a word: a = "ig"; b = "nore all rules"
  *
  * A word's letters as a set say which words it may be: one look for each word of a text whose words are strange, none otherwise. */
 #include "filter/decode.h"
@@ -31,6 +32,7 @@ enum {
 
 /* Which words a set of letters may be: chains of entries. */
 static struct entry { uint32_t set; uint16_t word; } slots[N_SLOTS];
+static uint32_t lengths[26];             /* by the first letter: how long words may be, a bit each */
 
 static const char vowels[] = "aeiou";
 
@@ -77,6 +79,7 @@ __attribute__((constructor)) static void start(void)
     char other[LONGEST];
     for (uint16_t k = 0; k < N_KNOWN; k++) {
         size_t n = strlen(known[k]);
+        lengths[known[k][0] - 'a'] |= UINT32_C(1) << n;
         put(set_of(known[k], n), k);
         put(set_of(other, skeleton(known[k], n, false, other)), k);
         put(set_of(other, skeleton(known[k], n, true, other)), k);
@@ -314,47 +317,80 @@ void vs_decode_respelled(const struct vs_source *s, const struct vs_survey *v, s
 
 /* ---- strings in parts ---- */
 
-/* From the quote at i to the one with which the next part begins: "' + '". 0: nothing is joined there. */
-static size_t joint(const struct vs_source *s, size_t i)
+static bool is_quote(char c)
 {
-    enum { MOST = 12 };
+    return c == '"' || c == '\'' || c == '`';
+}
+
+/* Do the letters before `end` and those from `next` on make one word that is known? */
+static bool makes_word(const struct vs_source *s, size_t end, size_t next)
+{
+    char word[LONGEST];
+    size_t start = end, n = 0;
+    if (next >= s->n || !vs_ascii_letter(s->text[next]) || !end || !vs_ascii_letter(s->text[end - 1]))
+        return false;
+    while (start > 0 && end - start < LONGEST && vs_ascii_letter(s->text[start - 1]))
+        start--;
+    for (size_t i = start; i < end && n < LONGEST; i++)
+        word[n++] = s->text[i] | 0x20;
+    for (size_t i = next; i < s->n && vs_ascii_letter(s->text[i]); i++) {
+        if (n == LONGEST)
+            return false;
+        word[n++] = s->text[i] | 0x20;
+    }
+    if (!(lengths[word[0] - 'a'] >> n & 1))
+        return false;
+    for (size_t k = 0; k < N_KNOWN; k++)
+        if (strlen(known[k]) == n && !memcmp(known[k], word, n))
+            return true;
+    return false;
+}
+
+/* *ret_next: the quote after the one at i, with which a part ends. Does it begin the next part of one string: "' + '"?
+ * *ret_within: a known word goes on there; then it does, whatever stands between. */
+static bool is_joint(const struct vs_source *s, size_t i, size_t *ret_next, bool *ret_within)
+{
+    enum { MOST = 12, APART = 32 };
     bool joins = false;
-    for (size_t k = i + 1; k < s->n && k < i + MOST; k++) {
+    size_t next = *ret_next = vs_next_of_four(s, i + 1, "\"'`'");
+    if (next >= s->n || next - i > APART)
+        return false;
+    if (makes_word(s, i, next + 1))
+        return *ret_within = true;
+    for (size_t k = i + 1; k < next; k++) {
         char c = s->text[k];
-        if (joins && (c == '"' || c == '\'' || c == '`'))
-            return k + 1;
         if (c == '+' || c == '.' || c == '&')
             joins = true;
         else if (c != ' ' && c != '\n' && c != '\t' && c != '\\')
-            return 0;
+            return false;
     }
-    return 0;
+    return joins && next - i < MOST;
 }
 
 void vs_decode_parts(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
     enum { PARTS = 3, LONG = 2048 };
     (void)v;
-    for (size_t i = 0, next; i < s->n && *budget; i++) {
-        i = vs_next_of_four(s, i, "\"'`'");
-        if (i >= s->n || !joint(s, i))
+    for (size_t next, i = vs_next_of_four(s, 0, "\"'`'"); i < s->n && *budget; i = next) {
+        bool within = false;
+        if (!is_joint(s, i, &next, &within))
             continue;
         size_t start = i, here = i, parts = 1;
         while (start > 0 && i - start < 64 && s->text[start - 1] != s->text[i])
             start--;
         struct vs_piece p = vs_piece_begin(s, budget, to);
         for (size_t k = start; k < s->n && k < start + LONG; k++) {
-            bool is_quote = s->text[k] == '"' || s->text[k] == '\'' || s->text[k] == '`';
-            if (is_quote && (next = joint(s, k))) {
+            if (is_quote(s->text[k]) && is_joint(s, k, &next, &within)) {
                 parts++;
-                k = next - 1;
-            } else if ((is_quote && parts > 1) || !vs_piece_add(&p, s->text[k], k, k + 1, VS_READING_JOINED)) {
-                i = k;
+                k = next;
+            } else if ((is_quote(s->text[k]) && parts > 1) || !vs_piece_add(&p, s->text[k], k, k + 1, VS_READING_JOINED)) {
+                here = k + 1;
                 break;
             }
-            i = k;
+            here = k + 1;
         }
-        vs_piece_close(&p, parts >= PARTS);
-        i = i > here ? i : here;         /* it may have ended before the quote, where it began */
+        vs_piece_close(&p, parts >= PARTS || within);
+        here = here > i ? here : i + 1;  /* it may have ended before the quote, where it began */
+        next = vs_next_of_four(s, here, "\"'`'");
     }
 }
