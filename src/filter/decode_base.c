@@ -109,8 +109,7 @@ static size_t groups_end(const struct vs_source *s, size_t i)
     char between = 0;
     while (i < s->n) {
         size_t from = i;
-        while (i < s->n && base64_digit(s->text[i]) >= 0 && i - from <= 64)
-            i++;
+        i = base64_end(s, i);
         size_t length = i - from;
         if (!length || length > (width ? width : 64) || (!width && length < SHORTEST))
             break;
@@ -183,12 +182,28 @@ static inline bool is_sign(char c)
     return (uint8_t)(c - '!') <= '~' - '!';
 }
 
+/* Where the run of signs ends that goes on at i. */
+static size_t signs_end(const struct vs_source *s, size_t i)
+{
+#ifdef __SSE2__
+    for (; s->n - i >= 16; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s->text + i));
+        __m128i shifted = _mm_add_epi8(bytes, _mm_set1_epi8(0x7f - '~'));       /* '!' to '~' are the greatest signed bytes */
+        unsigned other = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(_mm_set1_epi8(0x7f - '~' + '!'), shifted));
+        if (other)
+            return i + (unsigned)__builtin_ctz(other);
+    }
+#endif
+    while (i < s->n && is_sign(s->text[i]))
+        i++;
+    return i;
+}
+
 /* A token of signs at i; lines of LONG_LINE belong together: where it ends. */
 static size_t token_end(const struct vs_source *s, size_t i)
 {
     for (size_t line = i;;) {
-        while (i < s->n && is_sign(s->text[i]))
-            i++;
+        i = signs_end(s, i);
         size_t next = i - line >= LONG_LINE ? next_line(s, i) : i;
         if (next == i || next >= s->n || !is_sign(s->text[next]))
             return i;
@@ -308,15 +323,16 @@ static unsigned number58(const struct vs_source *s, size_t from, size_t end, uin
 
 void vs_decode_base58(const struct vs_source *s, const struct vs_survey *v, size_t *budget, struct vs_reading *to)
 {
-    for (size_t i = 0, end; i < s->n && v->run >= LEAST58; i = end + 1) {
+    for (size_t i = 0, end, run_end; i < s->n && v->run >= LEAST58; i = run_end + 1) {
         unsigned digits = 0, capitals = 0;
+        if ((run_end = base64_end(s, i)) - i < LEAST58)
+            continue;
         for (end = i; end < s->n && base58_digit(s->text[end]) >= 0; end++) {
             digits += vs_ascii_digit(s->text[end]);
             capitals += s->text[end] >= 'A' && s->text[end] <= 'Z';
         }
         size_t n = end - i;
-        bool is_whole = !i || base64_digit(s->text[i - 1]) < 0;
-        if (n < LEAST58 || n > MOST58 || !digits || capitals < 2 || capitals == n - digits || !is_whole)
+        if (n < LEAST58 || n > MOST58 || !digits || capitals < 2 || capitals == n - digits)
             continue;
         uint32_t limb[LIMBS58];
         unsigned n_bytes = 4 * number58(s, i, end, limb);

@@ -112,13 +112,9 @@ static size_t decode_binary(const struct vs_source *s, size_t i, size_t *budget,
 /* Letters and digits that go on at i, or behind text[i - 1]: where they end. */
 static size_t word_end(const struct vs_source *s, size_t i)
 {
-    for (size_t end; i < s->n; i = end) {
-        end = vs_letters_end(s->text, s->n, i);
-        while (end < s->n && vs_ascii_digit(s->text[end]))
-            end++;
-        if (end == i)
-            break;
-    }
+    for (i = vs_letters_end(s->text, s->n, i); i < s->n && vs_ascii_digit(s->text[i]); i = vs_letters_end(s->text, s->n, i))
+        while (i < s->n && vs_ascii_digit(s->text[i]))
+            i++;
     return i;
 }
 
@@ -175,7 +171,8 @@ void vs_decode_numbers(const struct vs_source *s, const struct vs_survey *v, siz
     for (size_t i = 0; i < s->n;) {
         bool starts = i + 11 < s->n && (vs_hex_digit(s->text[i]) >= 0 || s->text[i] == '\\');
         size_t end = 0;
-        for (enum number_kind kind = 0; kind < N_NUMBER_KINDS && starts && !end; kind++) {
+        enum number_kind first = vs_ascii_digit(s->text[i]) ? 0 : HEX_PAIRS;         /* the others begin with a digit */
+        for (enum number_kind kind = first; kind < N_NUMBER_KINDS && starts && !end; kind++) {
             size_t seen = i;
             if (i < until[kind] || !may_begin(s, i, kind))
                 continue;

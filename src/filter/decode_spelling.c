@@ -30,9 +30,11 @@ enum {
     NEAR = 160, AROUND = 48,             /* bytes between two that count together, and what is written around them */
 };
 
-/* Which words a set of letters may be: chains of entries. */
+/* Which words a set of letters may be: chains of entries. And by the first letter of one that is not Pig Latin, which letters may
+ * be the second: what is compared begins as the word does, or with its second letter. */
 static struct entry { uint32_t set; uint16_t word; } slots[N_SLOTS];
 static uint32_t lengths[26];             /* by the first letter: how long words may be, a bit each */
+static uint32_t seconds[32];             /* by the low five bits of a letter, bits by those, too */
 
 static const char vowels[] = "aeiou";
 
@@ -80,6 +82,8 @@ __attribute__((constructor)) static void start(void)
     for (uint16_t k = 0; k < N_KNOWN; k++) {
         size_t n = strlen(known[k]);
         lengths[known[k][0] - 'a'] |= UINT32_C(1) << n;
+        seconds[known[k][0] & 31] |= set_of(known[k], n) << 1;
+        seconds[known[k][1] & 31] |= UINT32_C(1) << (known[k][2] & 31);
         put(set_of(known[k], n), k);
         put(set_of(other, skeleton(known[k], n, false, other)), k);
         put(set_of(other, skeleton(known[k], n, true, other)), k);
@@ -225,11 +229,14 @@ static bool may_be_known(const struct vs_source *s, size_t i, size_t end)
         return true;
     if (end - i < SHORTEST || end - i > STRETCHED || (end - i == SHORTEST && is_vowel((char)(s->text[i + 1] | 0x20))))
         return false;                    /* of three letters only what has no vowels is told */
+    bool is_pig = end - i > 4 && (s->text[end - 1] | 0x20) == 'y' && (s->text[end - 2] | 0x20) == 'a';
+    if (is_pig || !(seconds[(uint8_t)s->text[i] & 31] >> ((uint8_t)s->text[i + 1] & 31) & 1))
+        return is_pig;
     for (size_t k = i; k < end; k++)
         set |= UINT32_C(1) << ((uint8_t)s->text[k] & 31);
     for (at = slot_of(set >> 1); slots[at].set && slots[at].set != set >> 1; at = (at + 1) % N_SLOTS)
         ;
-    return slots[at].set || (end - i > 4 && (s->text[end - 1] | 0x20) == 'y' && (s->text[end - 2] | 0x20) == 'a');
+    return slots[at].set;
 }
 
 /* Known words from *at on, as they are or respelled, behind the n that are found. How many there are then; *at: where it ended. */

@@ -86,18 +86,20 @@ static enum kind kind_of(uint32_t c)
 enum salt { ONE = 1, TWO, THREE, APART, FOUR, CHARACTERS, SIGN_ONE, SIGN_WORD, CAPITALS, CAPITALS_WORD };
 enum { START = 0x51ed270b, GLUE = 0x01000193, TURN = 0x2c1b3c6d };
 
+struct scorer;
+
 struct reader {
     const char *text;
     size_t n, at;
+    struct scorer *scorer;               /* wants sums of weights; NULL: `told` wants the features themselves */
     vs_linear_word_fn *told;
     void *arg;
 
     uint32_t before[3];                  /* hashes of the words before, the last one first; START: the sentence begins there */
     uint32_t mark[MARKS], n_marks;       /* between that word and the next one */
     bool opens;                          /* the next word begins a sentence */
-    bool knows;                          /* of common words the sum of weights will do in place of features */
-    int sum;                             /* of this word's, when it is one; */
-    unsigned n_summed;
+    int sum;                             /* of the weights of this word's features, for the scorer; */
+    unsigned n_summed;                   /* how many those are */
 
     uint32_t letter[WORD + 2 + AHEAD];   /* the word, in lower case, a space on each side */
     unsigned n_letters, n_digits;
@@ -116,9 +118,15 @@ static uint32_t bucket_of(enum salt salt, uint32_t h)
     return h / (UINT32_MAX / VS_LINEAR_BUCKETS + 1);
 }
 
-static void feature(struct reader *r, enum salt salt, uint32_t h)
+static inline void feature(struct reader *r, enum salt salt, uint32_t h)
 {
-    r->bucket[r->n_features++] = bucket_of(salt, h);
+    uint32_t bucket = bucket_of(salt, h);
+    if (r->scorer) {
+        r->sum += vs_linear_weight(bucket);
+        r->n_summed++;
+    } else {
+        r->bucket[r->n_features++] = bucket;
+    }
 }
 
 static uint32_t pair(uint32_t a, uint32_t b)
@@ -131,16 +139,16 @@ static void of_characters(struct reader *r, unsigned n)
 {
     const uint32_t P = 0x10dcd, p2 = P * P;
     const uint32_t *letter = r->letter;
-    uint32_t *bucket = r->bucket + r->n_features;
     uint32_t before = letter[0] * P + letter[1], pair = letter[1] * P + letter[2];
     for (unsigned i = 3; i < n; i++) {
         uint32_t next = letter[i - 1] * P + letter[i];
-        *bucket++ = bucket_of(CHARACTERS, before * p2 + next);
+        feature(r, CHARACTERS, before * p2 + next);
         before = pair;
         pair = next;
     }
-    r->n_features += n > 3 ? n - 3 : 0;
 }
+
+static void weigh(struct scorer *s, const struct reader *r, size_t end);
 
 /* A word is whole: tells it. */
 static void tell(struct reader *r, uint32_t h, size_t end)
@@ -154,9 +162,10 @@ static void tell(struct reader *r, uint32_t h, size_t end)
         feature(r, SIGN_WORD, pair(r->mark[i], h));
         feature(r, SIGN_WORD, pair(r->before[0], r->mark[i]));
     }
-    struct vs_linear_word word = { .bucket = r->bucket, .n = r->n_features, .start = r->start, .end = end, .opens = r->opens,
-                                   .sum = r->sum, .n_summed = r->n_summed };
-    r->told(r->arg, &word);
+    if (r->scorer)
+        weigh(r->scorer, r, end);
+    else
+        r->told(r->arg, &(struct vs_linear_word){ r->bucket, r->n_features, r->start, end, r->opens });
     r->n_features = r->n_marks = r->n_summed = 0;
     r->sum = 0;
     r->opens = false;
@@ -392,16 +401,16 @@ static size_t add_mark(struct reader *r, size_t at)
     return at;
 }
 
-static void read_words(const char *text, size_t n, bool knows, vs_linear_word_fn *told, void *arg)
+static void read_words(const char *text, size_t n, struct scorer *scorer, vs_linear_word_fn *told, void *arg)
 {
-    struct reader r = { .text = text, .n = n, .told = told, .arg = arg, .knows = knows };
+    struct reader r = { .text = text, .n = n, .scorer = scorer, .told = told, .arg = arg };
     end_sentence(&r);
     for (size_t at = 0; at < n;) {
         uint32_t c;
         enum kind kind;
         size_t next = at + character(&r, at, &c, &kind);
         if (kind == LETTER || kind == DIGIT) {
-            size_t end = r.knows && c < 0x80 && kind == LETTER && !r.n_letters ? add_known(&r, at) : at;
+            size_t end = r.scorer && c < 0x80 && kind == LETTER && !r.n_letters ? add_known(&r, at) : at;
             if (end == at) {
                 add_letter(&r, c, kind == DIGIT, at);
                 end = add_ascii(&r, next);
@@ -427,7 +436,7 @@ static void read_words(const char *text, size_t n, bool knows, vs_linear_word_fn
 
 void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *arg)
 {
-    read_words(text, n, false, told, arg);
+    read_words(text, n, NULL, told, arg);
 }
 
 /* -- Scores --------------------------------------------------------------------------------------------------------- */
@@ -495,15 +504,12 @@ static void rate_window(struct scorer *s)
     rate(&s->best[VS_LINEAR_WINDOW], &window);
 }
 
-static void weigh(void *arg, const struct vs_linear_word *word)
+static void weigh(struct scorer *s, const struct reader *r, size_t end)
 {
-    struct scorer *s = arg;
-    int64_t sum = word->sum;
-    unsigned n = word->n + word->n_summed;
-    for (unsigned i = 0; i < word->n; i++)
-        sum += vs_linear_weight(word->bucket[i]);
+    int64_t sum = r->sum;
+    unsigned n = r->n_summed;
     vs_check_work(s->check, n);
-    if (word->opens && s->sentence.words >= SENTENCE) {
+    if (r->opens && s->sentence.words >= SENTENCE) {
         rate(&s->best[VS_LINEAR_SENTENCE], &s->sentence);
         s->sentence.words = 0;
         s->sentence.sum = 0;
@@ -515,8 +521,8 @@ static void weigh(void *arg, const struct vs_linear_word *word)
         s->half[0] = s->half[1];
         s->half[1] = (struct unit){ 0 };
     }
-    add(&s->sentence, sum, n, 1, word->start, word->end);
-    add(&s->half[s->half[0].words == HALF], sum, n, 1, word->start, word->end);
+    add(&s->sentence, sum, n, 1, r->start, end);
+    add(&s->half[s->half[0].words == HALF], sum, n, 1, r->start, end);
 }
 
 /* Between two points of the table in a straight line. */
@@ -547,7 +553,7 @@ static unsigned most(unsigned a, unsigned b)
 void vs_linear_score(const char *text, size_t n, struct vs_check *check, struct vs_linear_scores *ret)
 {
     struct scorer s = { .check = check };
-    read_words(text, n, true, weigh, &s);
+    read_words(text, n, &s, NULL, NULL);
     rate_window(&s);
     join(&s.whole, &s.half[0]);
     join(&s.whole, &s.half[1]);

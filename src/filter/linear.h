@@ -42,8 +42,6 @@ struct vs_linear_word {
     unsigned n;
     size_t start, end;
     bool opens;
-    int sum;                             /* of the weights of n_summed features more: 0 but within linear.c */
-    unsigned n_summed;
 };
 typedef void vs_linear_word_fn(void *arg, const struct vs_linear_word *word);
 void vs_linear_words(const char *text, size_t n, vs_linear_word_fn *told, void *arg);

@@ -80,9 +80,9 @@ static bool word(struct vs_pii_at *a)
     return vs_pii_wants(a, VS_PII_ADDRESS) && vs_pii_street(a, end, classes);
 }
 
-static bool is_start(const char *text, size_t p)
+static inline bool is_start(const char *text, size_t p, uint8_t c)
 {
-    uint8_t c = (uint8_t)text[p], before = p ? (uint8_t)text[p - 1] : 0;
+    uint8_t before = p ? (uint8_t)text[p - 1] : 0;
     if (vs_is_alnum(c) || c >= 0xc3)
         return !vs_is_alnum(before) && !(c >= 0xc3 && before >= 0x80);
     return (c == '+' || c == '(' || c == ':') && !vs_is_word(before);
@@ -103,7 +103,8 @@ static bool match(struct vs_pii_at *a)
 static size_t plain_word(const char *text, size_t n, size_t p)
 {
     char before = p ? text[p - 1] : 0, mark = p > 1 ? text[p - 2] : 0;
-    if (before == '"' || before == ':' || before == '=' || mark == ':' || mark == '=')
+    bool is_usual = before == ' ' && vs_is_alpha((uint8_t)mark);
+    if (!is_usual && (before == '"' || before == ':' || before == '=' || mark == ':' || mark == '='))
         return p;                        /* behind a label */
     size_t end = vs_letters_end(text, n, p);
     if (end + 2 >= n || end - p > 32 || vs_pii_may_start(vs_letters_key(text + p, end - p, n - p)))
@@ -121,14 +122,16 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
 {
     const struct vs_pii_state *pii = d->state;
     for (size_t p = from; p < n; p++) {
-        if (!is_start(text, p))
-            continue;
-        if (vs_is_alpha((uint8_t)text[p])) {
-            size_t end = plain_word(text, n, p);
+        uint8_t c = (uint8_t)text[p];
+        if (vs_is_alpha(c)) {
+            bool is_inside = p && vs_is_alnum((uint8_t)text[p - 1]);
+            size_t end = is_inside ? vs_letters_end(text, n, p) : plain_word(text, n, p);
             if (end > p) {
-                p = text[end] == ' ' ? end : end - 1;        /* nothing begins with a space */
+                p = end < n && text[end] == ' ' ? end : end - 1;         /* nothing begins with a space */
                 continue;
             }
+        } else if (!is_start(text, p, c)) {
+            continue;
         }
         struct vs_pii_at a;
         a.pii = pii, a.text = text, a.n = n, a.p = p, a.whole = whole, a.is_short = false, a.known = NONE_KNOWN;

@@ -275,12 +275,14 @@ static bool is_header(const char *text, size_t line, size_t end, char separator)
 /* Whether a line may be one of names for any separator: most are refused here, by one look at each byte. */
 static bool may_be_header(const char *text, size_t line, size_t end)
 {
-    unsigned n[3] = { 0 };               /* what is nothing, a separator, or not allowed */
+    unsigned n = 0;                      /* separators */
     for (size_t i = line; i < end; i++) {
         uint8_t c = (uint8_t)text[i];
-        n[vs_is_digit(c) || c == '!' || c == '?' || c == ':' || c == '@' ? 2 : c == ',' || c == '|' || c == ';' || c == '\t']++;
+        if (vs_is_digit(c) || c == '!' || c == '?' || c == ':' || c == '@')
+            return false;
+        n += c == ',' || c == '|' || c == ';' || c == '\t';
     }
-    return n[1] >= 2 && !n[2];
+    return n >= 2;
 }
 
 /* In a table (CSV, or with '|') the first line of which is in sight, the words above p are near. */
@@ -288,15 +290,13 @@ static void look_up(struct vs_pii_at *a)
 {
     static const char separators[] = ",|;\t";
     const char *text = a->text;
-    size_t limit = a->p > VS_DETECT_CONTEXT ? a->p - VS_DETECT_CONTEXT : 0, line = a->p, head = limit, end;
-    while (line > limit && text[line - 1] != '\n')
-        line--;
-    while (limit && head < line && text[head++] != '\n')
-        ;
+    size_t limit = a->p > VS_DETECT_CONTEXT ? a->p - VS_DETECT_CONTEXT : 0;
+    const char *before = memrchr(text + limit, '\n', a->p - limit);
+    const char *first = limit ? memchr(text + limit, '\n', a->p - limit) : NULL;
+    size_t line = before ? (size_t)(before - text) + 1 : limit, head = first ? (size_t)(first - text) + 1 : limit;
     if (line == limit || head >= line)
         return;
-    for (end = head; text[end] != '\n'; end++)
-        ;
+    size_t end = (size_t)((const char *)memchr(text + head, '\n', line - head) - text);
     if (!may_be_header(text, head, end))
         return;
     for (const char *separator = separators; *separator; separator++) {

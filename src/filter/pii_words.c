@@ -216,10 +216,33 @@ static uint8_t letter(const uint8_t *s, size_t n, size_t *ret_n)
     return vs_is_upper(s[0]) ? s[0] | 32 : s[0];
 }
 
+/* The first eight bytes of a word of ASCII, its capitals small. */
+static inline bool plain_key(const char *word, size_t n, uint64_t *ret)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t key = 0;
+    uint32_t first = 0, last = 0;
+    if (n >= LETTERS) {
+        memcpy(&key, word, LETTERS);
+    } else if (n >= sizeof first) {
+        memcpy(&first, word, sizeof first);
+        memcpy(&last, word + n - sizeof last, sizeof last);
+        key = first | (uint64_t)last << 8 * (n - sizeof last);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            key |= (uint64_t)(uint8_t)word[i] << 8 * i;
+    }
+    *ret = key | ((key + (0x80 - 'A') * each) & ~(key + (0x80 - 'Z' - 1) * each) & 0x80 * each) >> 2;
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && !(key & 0x80 * each);
+}
+
 uint64_t vs_pii_key(const char *word, size_t n)
 {
     const uint8_t *s = (const uint8_t *)word;
     uint64_t key = 0;
+    if (plain_key(word, n, &key))
+        return key;
+    key = 0;
     bool is_wide = n > LETTERS && s[0] >= 0xe0 && s[0] < 0xf0;
     for (size_t i = is_wide, k = 0, width; i < n && k < LETTERS; i += width, k++) {
         uint8_t c = letter(s + i, n - i, &width);

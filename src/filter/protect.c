@@ -446,18 +446,30 @@ static size_t closed(const struct vs_detector *d, const char *rule, const char *
     return SIZE_MAX;
 }
 
-/* Adds the letters from i on up to one with which a form may end: where that stands, or what is no letter. Nearly all of a text. */
-static inline size_t add_letters(const struct vs_protect *p, struct trail *t, const char *text, size_t n, size_t i)
+/* Adds the letters from i on up to one with which a form may end, and what stands between them up to what begins an escape or a
+ * wide letter: where that stands. Nearly all of a text. */
+static inline size_t add_letters(const struct vs_protect *p, struct trail *t, size_t *gap, const char *text, size_t n, size_t i)
 {
     uint64_t key = t->key, next;
-    size_t begin = i;
-    for (char c; i < n && (c = p->letter[(unsigned char)text[i]]); key = next, i++) {
-        next = key << 8 | (unsigned char)c;
-        if (may_be_form(p, next))
+    size_t letters = t->n, between = *gap;
+    for (; i < n; i++) {
+        char c = p->letter[(unsigned char)text[i]];
+        if (c) {
+            next = key << 8 | (unsigned char)c;
+            if (may_be_form(p, next))
+                break;
+            key = next;
+            letters++;
+            between = 0;
+        } else if (text[i] == '%' || (unsigned char)text[i] == WIDE) {
             break;
+        } else if (++between > p->gap) {
+            letters = 0;
+        }
     }
+    *gap = between;
     t->key = key;
-    t->n = i - begin < KEY - t->n ? t->n + (unsigned)(i - begin) : KEY;
+    t->n = letters < KEY ? (unsigned)letters : KEY;
     return i;
 }
 
@@ -472,9 +484,7 @@ static size_t find(const struct vs_detector *d, const char *text, size_t n, size
         char c;
         struct vs_span span;
         enum answer answer = NO;
-        size_t letters = p->has_raw ? i : add_letters(p, &squeezed, text, n, i);
-        gap = letters > i ? 0 : gap;
-        if ((i = letters) == n)
+        if (!p->has_raw && (i = add_letters(p, &squeezed, &gap, text, n, i)) == n)
             break;
         length = byte_at(text, n, i, whole, &c);
         if (length == 0)

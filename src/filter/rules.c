@@ -212,8 +212,12 @@ static unsigned find_words(const struct vs_rules *r, const char *text, size_t le
     unsigned n = 0, word;
     uint32_t lengths = r->lengths[pair_of(text, length)];
     size_t most = length < VS_RULE_WORD ? length : VS_RULE_WORD;       /* no prefix is longer */
-    for (size_t i = 1; lengths >> (i < 31 ? i : 31) && i <= most && n + 1 < MOST; i++)
-        if (lengths & bit_of(i) && (word = word_at(r, text, i, room, VS_WORD_PREFIX)) < r->table.n_words)
+    uint32_t shorter = lengths & (bit_of(most) - 1 + bit_of(most)) & ~bit_of(31);
+    for (; shorter && n + 1 < MOST; shorter &= shorter - 1)
+        if ((word = word_at(r, text, (size_t)__builtin_ctz(shorter), room, VS_WORD_PREFIX)) < r->table.n_words)
+            known[n++] = word;
+    for (size_t i = 31; lengths & bit_of(31) && i <= most && n + 1 < MOST; i++)
+        if ((word = word_at(r, text, i, room, VS_WORD_PREFIX)) < r->table.n_words)
             known[n++] = word;
     if ((word = word_at(r, text, length, room, VS_WORD_WHOLE)) < r->table.n_words)
         known[n++] = word;
@@ -401,13 +405,26 @@ struct scan {
     size_t end;                          /* of the last word */
 };
 
+/* Of a byte: letters and digits of ASCII, other ASCII, what begins a character that may separate words, others. */
+enum { IN_WORD, APART, MAY_PART, HIGH };
+static uint8_t part_of[256];
+
+__attribute__((constructor)) static void start(void)
+{
+    for (unsigned c = 0; c < 256; c++) {
+        bool is_word = (c | 0x20) - 'a' < 26 || c - '0' < 10;
+        bool may_part = c == 0xc2 || c == 0xd8 || c == 0xe2 || c == 0xe3 || c == 0xe0;
+        part_of[c] = c < 0x80 ? (is_word ? IN_WORD : APART) : may_part ? MAY_PART : HIGH;
+    }
+}
+
 /* Bytes of the character at s that separates words; 0: it belongs to one. Beyond ASCII: Latin-1 signs, general and CJK punctuation,
  * Arabic comma, semicolon and question mark, danda. */
 static inline size_t separator(const char *s, size_t n)
 {
     const uint8_t *b = (const uint8_t *)s;
-    if (b[0] < 0x80)
-        return (uint8_t)((b[0] | 0x20) - 'a') >= 26 && (uint8_t)(b[0] - '0') >= 10;
+    if (part_of[b[0]] != MAY_PART)
+        return part_of[b[0]] == APART;
     if (n > 1 && (b[0] == 0xc2 || (b[0] == 0xd8 && (b[1] == 0x8c || b[1] == 0x9b || b[1] == 0x9f))))
         return 2;
     if (n > 2 && ((b[0] == 0xe2 && (b[1] == 0x80 || b[1] == 0x81)) || (b[0] == 0xe3 && b[1] == 0x80)
@@ -529,7 +546,8 @@ static void go_on(struct scan *s, const unsigned *word, unsigned n, size_t start
             }
         }
     }
-    memcpy(s->active, next.active, next.n_active * sizeof *next.active);
+    for (unsigned i = 0; i < next.n_active; i++)
+        s->active[i] = next.active[i];
     s->n_active = next.n_active;
     s->end = end;
 }
@@ -562,7 +580,7 @@ static size_t look_up(struct scan *s, size_t start, size_t n)
     const char *text = s->text;
     unsigned known[MOST], n_known;
     size_t end = vs_letters_end(text, n, start);
-    bool is_short = end > start && end - start <= SHORT && (end == n || ((uint8_t)text[end] < 0x80 && separator(text + end, 1)));
+    bool is_short = end > start && end - start <= SHORT && (end == n || part_of[(uint8_t)text[end]] == APART);
     if (is_short) {
         n_known = find_short(r, text + start, end - start, n - start, known);
     } else {
@@ -600,7 +618,7 @@ int vs_rules_scan(struct vs_rules *r, const char *text, size_t n, vs_rules_fn *t
     size_t seen = 0;
     for (size_t i = 0; i < n && status == VS_OK;) {
         size_t apart = separator(text + i, n - i);
-        if (apart && (uint8_t)text[i] < 0x80 && r->sign[(uint8_t)text[i]])
+        if (apart == 1 && r->sign[(uint8_t)text[i]])
             on_word(&s, r->sign[(uint8_t)text[i]] - 1u, i, i + 1);
         i = apart ? i + apart : look_up(&s, i, n);
         catch_up(&s, &seen, i);

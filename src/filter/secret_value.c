@@ -67,6 +67,7 @@ struct word { const char *s; uint8_t n; char what; };
 struct words {
     const char *by_first[KINDS];
     uint16_t from[KINDS + 1];            /* into word: those of a first letter */
+    uint32_t second[KINDS];              /* a bit for the low five of each second character */
     struct word word[WORDS];
 };
 
@@ -85,6 +86,7 @@ static void words_init(struct words *w)
                 ;
             assert(n < WORDS && p - s > 1);
             w->word[n] = (struct word){ s, (uint8_t)(p - s), s[-1] };
+            w->second[k] |= UINT32_C(1) << (s[1] & 31);
         }
     }
     w->from[KINDS] = (uint16_t)n;
@@ -96,6 +98,8 @@ static unsigned words_in(const char *s, size_t n, const struct words *w)
     for (size_t i = 0; i + 1 < n; i++) {
         char second = lower(s[i + 1]);
         unsigned kind = kind_of(lower(s[i]));
+        if (!(w->second[kind] >> (second & 31) & 1))
+            continue;
         for (const struct word *word = w->word + w->from[kind], *end = w->word + w->from[kind + 1]; word < end; word++) {
             size_t k = word->s[1] == second && word->n <= n - i ? 0 : SIZE_MAX;
             while (k < word->n && word->s[k] == lower(s[i + k]))
@@ -127,7 +131,7 @@ static struct words stand_ins = { {
     ['x' - 'a'] = "Xxxxx",
     ['y' - 'a'] = "Xyour-Xyour.Xyour_XyourapiXyourkeyXyourpassXyoursecretXyourtoken",
     [26] = "X#{X$(X${X%(X****X...X<%X<yourX{%X{{",
-}, { 0 }, { { 0 } } };
+}, { 0 }, { 0 }, { { 0 } } };
 
 /* The whole of it. */
 static const char *const stand_alone[] = {
@@ -276,7 +280,7 @@ static struct words name_words = { {
     ['w' - 'a'] = "VwakatimeVwandbVweatherSwebhookkeySwritekey",
     ['y' - 'a'] = "Vyandex",
     ['z' - 'a'] = "VzendeskVzoom",
-}, { 0 }, { { 0 } } };
+}, { 0 }, { 0 }, { { 0 } } };
 
 /* N, anywhere in the last word of a name: what it names is known to all. */
 static struct words public_words = { {
@@ -299,7 +303,7 @@ static struct words public_words = { {
     ['t' - 'a'] = "NthumbnailNthumbprintNtoken_typeNtoken_urlNtokenizerNtokentypeNtokenuriNtokenurlNtranslationNturkey",
     ['v' - 'a'] = "Nversion",
     ['x' - 'a'] = "Nxsrf",
-}, { 0 }, { { 0 } } };
+}, { 0 }, { 0 }, { { 0 } } };
 
 /* At its end: not the secret itself. */
 static const char *const asides[] = {

@@ -80,9 +80,10 @@ static size_t on_letters(struct surveying *k, const struct vs_source *s, size_t 
 {
     size_t end = vs_letters_end(s->text, s->n, i);
     unsigned n = (unsigned)(end - i);
-    bool alone = n == 1 && !k->word_before && (end == s->n || !vs_ascii_digit(s->text[end]));
-    k->singles = alone ? k->singles + 1 : 0;
-    k->v.singles = k->singles > k->v.singles ? k->singles : k->v.singles;
+    if (n == 1 && !k->word_before && (end == s->n || !vs_ascii_digit(s->text[end])))
+        k->v.singles = ++k->singles > k->v.singles ? k->singles : k->v.singles;
+    else
+        k->singles = 0;
     k->v.letters = n > k->v.letters ? n : k->v.letters;
     k->word_before = true;
     if (k->kind || vs_may_lead(s->text + i, n)) {
