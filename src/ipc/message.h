@@ -37,6 +37,8 @@
 #define VS_MAX_FRAME   (4 + VS_MAX_ENVELOPE + VS_MAX_REQUEST)
 #define VS_CREDIT_START (256u << 10)    /* every request begins with this credit */
 #define VS_CREDIT_MAX  (1u << 20)       /* credit that a request may have at most */
+#define VS_CANCEL_MS   5000u            /* a worker has so long to end what was cancelled; then its client hears of it anyway */
+#define VS_CLAIM_MS (VS_CANCEL_MS - 1000u)      /* of these a worker waits so long, from its order on, for what a receipt needs */
 #define VS_COLLECTOR_ID 256u            /* of a gateway's connection to its collector of spans; those to the daemon have 1... */
 
 /* What PROGRESS may say that is under way: names, so that no text travels so. */

@@ -86,7 +86,7 @@ enum {
 #define NAMED_IDLE_TIME (1000 * MS)     /* a name alone, of which nobody knows whether it is a model, drives out none used since */
 #define CUT_TIME (500 * MS)             /* when all is to end at once a worker has so long to say what it had computed; after a */
                                         /* time to drain it has CANCEL_TIME: machines are busy, and this is their answer's proof */
-#define CANCEL_TIME (5000 * MS)         /* a worker has so long to stop a request; then the client hears of it anyway */
+#define CANCEL_TIME (VS_CANCEL_MS * MS) /* a worker has so long to stop a request; then the client hears of it anyway */
 #define OBEY_TIME (60000 * MS)          /* and so long until it is stopped, though it lives */
 #define SCANNER_IDLE (60000 * MS)       /* the guard that answers SCAN ends when nobody has asked for so long */
 #define KILL_TIME (20000 * MS)          /* one that was stopped is gone after so long, or its requests wait no longer */

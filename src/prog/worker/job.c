@@ -22,7 +22,7 @@ enum {
 #define PROGRESS_NS 50000000ull
 #define HEAR_NS 1000000ull              /* so often a request that the main thread reads looks at the socket */
 #define MS_NS 1000000ull
-#define CLAIM_NS 4000000000ull          /* the broker answers for who was cancelled a second later: src/prog/broker/broker.h */
+#define CLAIM_NS (VS_CLAIM_MS * MS_NS)
 
 /* ---- the list ---- */
 
@@ -362,7 +362,8 @@ static bool needs_digest(const struct vs_job *j)
         return false;
     if (j->status == VS_OK)
         return vs_service_needs_digest(j->type);
-    return j->claim && vs_claim_n(j->claim) && !j->is_left && j->status != VS_E_BUSY && vs_clock_ns() - j->failed_ns < CLAIM_NS
+    uint64_t since = j->stopped_ns ? j->stopped_ns : j->failed_ns;      /* a step may have come between */
+    return j->claim && vs_claim_n(j->claim) && !j->is_left && j->status != VS_E_BUSY && vs_clock_ns() - since < CLAIM_NS
         && vs_service_digest(j->link->service, 0, digest, &done, &total, NULL) == VS_E_BUSY;
 }
 
@@ -593,7 +594,9 @@ void vs_job_credit(struct vs_job *j, uint32_t n)
 void vs_job_stop(struct vs_job *j, int status)
 {
     int none = VS_OK;
-    atomic_compare_exchange_strong(&j->stop, &none, status);
+    uint64_t now = vs_clock_ns();
+    if (atomic_compare_exchange_strong(&j->stop, &none, status))        /* a deadline is the broker's, too */
+        j->stopped_ns = j->deadline_ns && j->deadline_ns < now ? j->deadline_ns : now;
     pthread_mutex_lock(&j->lock);
     pthread_cond_signal(&j->drained);
     pthread_mutex_unlock(&j->lock);

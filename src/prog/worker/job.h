@@ -47,7 +47,7 @@ struct vs_job {
     struct vs_error err;
     _Atomic int stop;                    /* VS_OK, or why it must stop */
     bool is_left;                        /* nobody hears its end: a receipt of it is nothing to wait for */
-    uint64_t deadline_ns, progress_ns, failed_ns;
+    uint64_t deadline_ns, progress_ns, stopped_ns, failed_ns;      /* stopped_ns: 0, or when it was told to stop */
     /* Output: frames that wait for credit, as bytes of frames without the id. */
     pthread_mutex_t lock;                /* of what follows; a text thread may stream */
     pthread_cond_t drained;
