@@ -208,6 +208,41 @@ class Guard(Waiting, unittest.TestCase):
         self.assertNotEqual(after["guard"]["pid"], before["guard"]["pid"])
         self.assertFalse(process(before["pid"]), "the worker of a guard that died lives")
 
+    def logged(self):
+        with open(self.dir + "/log") as f:
+            return f.readlines()
+
+    def generated(self):
+        """Tokens that METRICS counts."""
+        text = subprocess.run([VERITAS, "metrics"], env=self.env, check=True, capture_output=True, text=True).stdout
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("veritas_generated_tokens_total{"))
+
+    def test_what_it_took_is_told(self):
+        """The daemon ends an answer by itself, for its guard died or its worker does not end it: client and log hear what it took,
+        and METRICS count it."""
+        self.serve()
+        x = self.client()
+        n_prompt = x.wait(x.request(c.GENERATE, {**ASKED, "max_tokens": 2}))["usage"]["prompt_tokens"]
+        ends = (("DIED", "guard", lambda number: None), ("CANCELLED", None, x.cancel))
+        for name, of, then in ends:
+            before = self.generated()
+            number, n = x.request(c.GENERATE, {**ASKED, "max_tokens": 60000}), 0
+            try:
+                while True:
+                    n += x.event().kind == c.TOKEN
+                    if n == 3:
+                        model, = self.ps()
+                        os.kill(model[of]["pid"] if of else model["pid"], signal.SIGKILL if of else signal.SIGSTOP)
+                        then(number)
+            except c.Failure as f:
+                self.assertEqual(f.name, name)
+            self.assertGreater(n_prompt, 1)
+            self.assertEqual({k: x.ended["usage"][k] for k in ("prompt_tokens", "completion_tokens")},
+                             {"prompt_tokens": n_prompt, "completion_tokens": n})
+            line, = self.wait_for(lambda: [line for line in self.logged() if f"finish={name} " in line])
+            self.assertIn(f" prompt_tokens={n_prompt} tokens={n} ", line)
+            self.assertEqual(self.generated() - before, n)
+
     def test_who_hangs(self):
         """A guard that hangs is found as a worker is, and told from it."""
         self.serve("--hang", "1")

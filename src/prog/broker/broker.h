@@ -218,6 +218,7 @@ struct request {                        /* of a client, from its frame to the on
         uint32_t n, cap;
     } *sent;
     unsigned n_choices, n_tokens;       /* n_tokens: of all choices */
+    unsigned n_prompt;                  /* tokens of its prompt, once a worker has read all of it; 0: not known */
     bool has_index;                     /* its tokens say of which choice they are */
     bool hides_ids;                     /* its ids are withheld: each of its frames is a token */
     bool is_lost;                       /* bytes of it went out that another worker could not go on behind */
@@ -490,6 +491,8 @@ bool request_can_go_on(const struct request *r);               /* in another wor
 void request_end(struct broker *b, struct request *r, uint16_t type, const struct vs_outcome *outcome, const void *body, size_t n);
 /* Its record is written, or its receipt signed: when both are, the client is told. False: they will not be, and it has failed. */
 void request_deliver(struct broker *b, struct request *r, bool is_written);
+/* Of an answer whose end does not say it: what the worker took of the prompt, when we know, and what came of it. */
+void request_usage(const struct request *r, struct vs_outcome *o);
 /* REJECTED or ERROR, as its place says; VS_E_BUSY says when to come again. */
 void request_fail(struct broker *b, struct request *r, int code, const char *text);
 void request_fail_hints(struct broker *b, struct request *r, int code, const char *text, const struct vs_outcome_hints *hints);

@@ -413,8 +413,9 @@ void model_violation(struct broker *b, struct model *m, const char *what)
     }
 }
 
-/* {"what", "done", "total"}: a word, and counts that can be. Said again in our own words. */
-static bool read_progress(const struct vs_frame *f, char *ret, size_t size, size_t *ret_n)
+/* {"what", "done", "total"}: a word, and counts that can be. Said again in our own words. *ret_prompt: the tokens of a prompt that
+ * is read; 0: it is not, or that is not what it is about. */
+static bool read_progress(const struct vs_frame *f, char *ret, size_t size, size_t *ret_n, unsigned *ret_prompt)
 {
     json_t *value = vs_json_parse(f->data, f->n, NULL);
     const json_t *done = json_object_get(value, "done"), *total = json_object_get(value, "total");
@@ -425,6 +426,7 @@ static bool read_progress(const struct vs_frame *f, char *ret, size_t size, size
                 && json_is_integer(total) && d >= 0 && t >= 0 && (t == 0 || d <= t);
     if (good)
         *ret_n = (size_t)snprintf(ret, size, "{\"what\":\"%s\",\"done\":%lld,\"total\":%lld}", what, (long long)d, (long long)t);
+    *ret_prompt = good && strcmp(what, "prompt") == 0 && d == t && t <= MOST_PROMPT ? (unsigned)t : 0;
     json_decref(value);
     return good;
 }
@@ -433,16 +435,18 @@ static void on_progress(struct broker *b, struct model *m, struct vs_frame *f)
 {
     char text[160];
     size_t n;
-    if (!read_progress(f, text, sizeof text, &n)) {
+    unsigned n_prompt;
+    if (!read_progress(f, text, sizeof text, &n, &n_prompt)) {
         model_violation(b, m, "its progress is none");
         return;
     }
-    const struct run *run = f->id ? run_find(m, f->id) : NULL;
-    if (f->id) {
-        if (run->request)
-            peer_send(b, run->request->peer, f->type, 0, run->request->id, text, n);
+    struct request *of = f->id ? run_find(m, f->id)->request : NULL;
+    if (of && n_prompt && !of->n_tokens)
+        of->n_prompt = n_prompt;        /* later it is what it goes on behind, too */
+    if (of)
+        peer_send(b, of->peer, f->type, 0, of->id, text, n);
+    if (f->id)
         return;
-    }
     for (struct request *r = m->queue.first; r; r = r->next)
         peer_send(b, r->peer, f->type, 0, r->id, text, n);
 }

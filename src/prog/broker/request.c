@@ -305,10 +305,21 @@ static void leave_line(struct request *r)
     r->share->n_requests--;
 }
 
+void request_usage(const struct request *r, struct vs_outcome *o)
+{
+    if ((r->type != VS_MSG_GENERATE && r->type != VS_MSG_CHAT) || !r->n_prompt)
+        return;
+    if (!o->has_usage)
+        o->usage = (struct vs_usage){ .completion_tokens = r->n_tokens, .resumed = r->n_resumed };
+    if (!o->usage.prompt_tokens)
+        o->usage.prompt_tokens = r->n_prompt;
+    o->has_usage = true;
+}
+
 /* There is no room for its body: a result is nothing without it, an error is. */
 static struct vs_outcome without_body(uint16_t type, const struct vs_outcome *outcome)
 {
-    struct vs_outcome failure = { 0 };
+    struct vs_outcome failure = { .has_usage = outcome->has_usage, .usage = outcome->usage };
     if (type == VS_MSG_ERROR)
         return *outcome;
     vs_error_set(&failure.error, VS_E_LIMIT, "there is no room for the result: too much waits unread on this connection");
@@ -356,6 +367,7 @@ static void tell_unlogged(struct broker *b, struct request *r)
     struct vs_outcome failure = { 0 };
     vs_error_set(&failure.error, VS_E_SYSTEM, "%s", r->is_recorded ? "the audit log cannot be written"
                                                                     : "the receipt could not be signed");
+    request_usage(r, &failure);
     tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
 }
 
@@ -394,6 +406,8 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     if (r->model) {                     /* once it has been told: nobody waits for our log */
         r->model->used_at = b->now;
         log_end(b, r, outcome);
+        if (r->began)
+            metrics_usage(b, r->model, r, outcome);
         metrics_end(b, r, outcome);
     }
 }
@@ -402,6 +416,7 @@ void request_fail_hints(struct broker *b, struct request *r, int code, const cha
 {
     struct vs_outcome outcome = { .hints = *hints };
     vs_error_set(&outcome.error, code, "%s", text);
+    request_usage(r, &outcome);
     request_end(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &outcome, NULL, 0);
 }
 

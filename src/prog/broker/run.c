@@ -342,7 +342,6 @@ static void count_work(struct broker *b, struct model *m, struct request *r, con
     const struct vs_usage *u = &o->usage;
     uint64_t prompt = o->has_usage && u->prompt_tokens > u->cached_tokens ? (uint64_t)(u->prompt_tokens - u->cached_tokens) : 0;
     measure_end(&m->measure, b->now);
-    metrics_usage(b, m, r, o);
     prompt = prompt < MOST_PROMPT ? prompt : MOST_PROMPT;
     if (prompt)
         line_served(r, prompt);
@@ -392,6 +391,7 @@ void run_on_terminal(struct broker *b, struct model *m, struct vs_frame *f)
     } else if (r) {
         m->n_served++;
         o.usage.resumed = r->n_resumed;
+        request_usage(r, &o);
         count_work(b, m, r, &o);
         request_end(b, r, complete && o.error.code ? VS_MSG_ERROR : f->type, &o, p.body, p.body_bytes);
     }
