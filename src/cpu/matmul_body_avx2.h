@@ -5,13 +5,14 @@
  *   matmul_avx512vl.c  the same, EVEX encoding: for CPUs that have the instruction only with AVX-512
  *
  * A tile is HALVES x 8 rows and NC columns (rows of x). vpdpbusd adds exact products in 32 bits; the offset of a format sits in the
- * sum's start. Without it: codes are unsigned, so vpmaddubsw multiplies them with the signed
- * activations; its 16-bit pair sums can't saturate (63 * 127 * 2 = 16002). They are added modulo 2^16 starting from
- * -offset * (sum of q), and what comes out at the end of a scale's run fits: |code - offset| * 127 * 16 <= 32512 for 5
- * bits over 32 k, and for 6 bits over 16 k. So a block needs one vpmaddwd for each scale. Five-bit codes without an offset
- * (31 * 127 * 16 does not fit) are centred with 16 all the same, and 16 * (sum of q) is given back in 32 bits. Eight-bit codes are
- * made signed and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step. So are values of lists that are
- * larger than 16, as codes up to 107 * 127 * 2 = 27178.
+ * sum's start. Without it: codes are unsigned, so vpmaddubsw multiplies them with the signed activations; its 16-bit pair sums
+ * can't saturate (127 * 127 * 2 = 32258). They are added modulo 2^16 starting from -offset * (sum of q), and what comes out fits
+ * where |code - offset| * 127 * 16 <= 32767: 4 bits, 5 bits with an offset, and lists up to 16, over 32 k with one vpmaddwd in the
+ * end; twice that over 16 k, which is each half of a run. Lists up to 43 are widened at every step. Eight-bit codes are made signed
+ * and go through |w| * sign(q, w) <= 128 * 127 * 2 = 32512, widened at every step too.
+ *
+ * On Zen 3 some 3.2 vector operations a cycle come out, whatever their kind, so a step costs by their number: 2, 3 (widened), 4
+ * (with its sign). Tried and lost: bytes as two sums of nibbles, also 4 (figures: bench/results/types-2026-12-01-epyc-zen3.md).
  *
  * Classes whose codes take work are unpacked for many columns: 512 k of a panel at a time, for 64 columns, as they are, a byte
  * each, with their scales as floats (figures: bench/results/types-2026-11-30-xeon.md). The arithmetic is the same.
@@ -34,7 +35,11 @@ enum { VNNI = 0 };
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { MAX_COLUMNS = 4 };
+/* Halves of a panel in a tile of three or four columns: measured without vpdpbusd alone. */
+enum { MAX_COLUMNS = 4, HALVES_OF_MANY = VNNI ? 1 : 2 };
+
+/* Keeps gcc from adding in another order: it then holds all products, most of them in memory. */
+#define HELD(sum) __asm__("" : "+x"(sum))
 
 INLINE __m256i load(const uint8_t *p)
 {
@@ -73,15 +78,15 @@ INLINE __m256i shifted(__m256i v, const int left)        /* bits, to the right w
 INLINE __m256i codes(const struct vs_class_layout l, const uint8_t *at, const int g, const __m256i list)
 {
     if (l.low_bits == 8)
-        return load(at + 64 * g);
+        return VNNI ? load(at + 64 * g) : _mm256_xor_si256(load(at + 64 * g), _mm256_set1_epi8((char)0x80));
     if (l.low_bits == 1)                                 /* twice the bit */
         return _mm256_and_si256(shifted(load(at), 1 - g), _mm256_set1_epi8(2));
     __m256i v;
-    if (l.low_bits == 3 && g >= 6) {
-        const int down = -4 * (g % 2);
-        v = _mm256_and_si256(shifted(load(at), down - 3), _mm256_set1_epi8(1));
-        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 64), down - 2), _mm256_set1_epi8(2)));
-        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 128), down - 1), _mm256_set1_epi8(4)));
+    if (l.low_bits == 3 && g >= 6) {                     /* what the nibbles of all three have left */
+        v = _mm256_and_si256(shifted(load(at), -3), _mm256_set1_epi8(0x11));
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 64), -2), _mm256_set1_epi8(0x22)));
+        v = _mm256_or_si256(v, _mm256_and_si256(shifted(load(at + 128), -1), _mm256_set1_epi8(0x44)));
+        v = _mm256_and_si256(shifted(v, -4 * (g % 2)), _mm256_set1_epi8(7));
     } else if (l.low_bits == 3)
         v = _mm256_and_si256(shifted(load(at + 64 * (g / 2)), -4 * (g % 2)), _mm256_set1_epi8(7));
     else if (l.low_bits == 2)
@@ -98,27 +103,28 @@ INLINE __m256i codes(const struct vs_class_layout l, const uint8_t *at, const in
 }
 
 /* What differs between the classes, all known at compile time. */
+enum sums { SUMS_16, SUMS_OF_HALVES, SUMS_WIDE, SUMS_SIZED };       /* without vpdpbusd */
+
 struct traits {
     int super_len, super_bytes, header, step, offset_shift;      /* offset = 1 << shift; -1 = none */
-    bool per16, has_min, given_back;     /* the offset is only there to make sums fit 16 bits */
-    bool sized, wide;                    /* without vpdpbusd: eight bits, as size and sign; sums that don't fit 16 bits */
+    bool per16, has_min;
+    enum sums sums;
 };
 
 INLINE struct traits traits_of(const enum vs_matrix_class cls)
 {
     const struct vs_class_layout l = vs_class_layout(cls);
-    bool lent = !VNNI && (cls == VS_CLASS_Q5M || cls == VS_CLASS_K5);    /* codes of five bits, none below zero */
-    bool sized = !VNNI && l.offset == 128;
-    bool wide = !VNNI && (cls == VS_CLASS_G4 || cls == VS_CLASS_G3 || cls == VS_CLASS_G3H || cls == VS_CLASS_Q6);
-    int shift = lent ? 4 : !l.offset || sized ? -1 : __builtin_ctz(l.offset);
-    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, shift, l.per16, l.has_min, lent, sized, wide };
+    const bool five = cls == VS_CLASS_Q5M || cls == VS_CLASS_K5, six = cls == VS_CLASS_G4 || cls == VS_CLASS_Q6;
+    const enum sums sums = l.offset == 128 ? SUMS_SIZED : five || six ? SUMS_OF_HALVES
+                           : l.offset == 64 ? SUMS_WIDE : SUMS_16;
+    return (struct traits){ l.block_len, l.super_bytes, l.header, l.step, l.offset ? __builtin_ctz(l.offset) : -1, l.per16,
+                            l.has_min, sums };
 }
 
 INLINE __m256 nibbles8(const uint8_t *p, const int high)         /* the low or high nibbles of 8 bytes */
 {
-    __m128i s = _mm_loadl_epi64((const __m128i *)(const void *)p);
-    s = _mm_and_si128(high ? _mm_srli_epi16(s, 4) : s, _mm_set1_epi8(15));
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s));
+    __m256i s = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    return _mm256_cvtepi32_ps(high ? _mm256_srli_epi32(s, 4) : _mm256_and_si256(s, _mm256_set1_epi32(15)));
 }
 
 INLINE __m256 e8m0x8(const uint8_t *p)                   /* 2^(e - 128); half of 2^(e - 127), which is a denormal for e = 0 alone */
@@ -142,16 +148,17 @@ INLINE __m256 scale8(const enum vs_matrix_class cls, const uint8_t *super, const
     if (cls == VS_CLASS_N4)
         return e4m3x8(super + 16 * (2 * run + i) + 8 * half);
     __m256 d = half8(super + 16 * half);
-    const __m256 quarter = _mm256_set1_ps(0.25f), eighth = _mm256_set1_ps(0.125f);
+    const __m256 quarter = _mm256_mul_ps(d, _mm256_set1_ps(0.25f));     /* exact, so each scale is rounded once */
+    const __m256 part = _mm256_mul_ps(d, _mm256_set1_ps(cls == VS_CLASS_G4 ? 0.5f : 0.125f));
     switch (cls) {
     case VS_CLASS_X4:
         return _mm256_mul_ps(d, i8x8(super + 32 + 16 * run + 8 * half));
     case VS_CLASS_G4:
-        return _mm256_mul_ps(d, _mm256_add_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), _mm256_set1_ps(0.5f)));
+        return _mm256_fmadd_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), d, part);
     case VS_CLASS_G3:
-        return _mm256_mul_ps(d, _mm256_fmadd_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), quarter, eighth));
+        return _mm256_fmadd_ps(nibbles8(super + 32 + 16 * (run / 2) + 8 * half, run % 2), quarter, part);
     case VS_CLASS_G3H:
-        return _mm256_mul_ps(d, _mm256_fmadd_ps(nibbles8(super + 32 + 16 * run + 8 * half, i), quarter, eighth));
+        return _mm256_fmadd_ps(nibbles8(super + 32 + 16 * run + 8 * half, i), quarter, part);
     case VS_CLASS_K4:
     case VS_CLASS_K5:
         return _mm256_mul_ps(d, u8x8(super + 64 + 16 * run + 8 * half));
@@ -180,6 +187,13 @@ INLINE __m256 min8(const enum vs_matrix_class cls, const uint8_t *super, const i
         return _mm256_mul_ps(m, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s)));
     }
     return _mm256_mul_ps(m, u8x8(super + 192 + 16 * run + 8 * half));
+}
+
+/* What codes() chooses from. */
+INLINE __m256i list_of(const enum vs_matrix_class cls, const struct vs_matrix *w)
+{
+    __m256i list = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)w->list));
+    return !VNNI && traits_of(cls).sums == SUMS_SIZED ? _mm256_xor_si256(list, _mm256_set1_epi8((char)0x80)) : list;
 }
 
 /* ---- many columns: what of a panel is unpacked ---- */
@@ -236,56 +250,76 @@ INLINE __m256 min_at(const enum vs_matrix_class cls, const struct place p, const
     return unpacked ? _mm256_loadu_ps(p.chunk->min[p.run][i] + 8 * (p.half + h)) : min8(cls, p.super, p.half + h, p.run, i);
 }
 
-/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
-INLINE void dots(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int from, const int steps,
-                 const int halves, const int nc, const bool high, const __m256i list, const struct vs_act *x,
-                 __m256 ret[2][MAX_COLUMNS])
+/* Minus the sum of q over k-steps, in the two places of vpmaddubsw. */
+INLINE __m256i start16(const struct vs_act *x, const int from, const int steps)
 {
-    const struct traits t = traits_of(cls);
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i acc[2][MAX_COLUMNS];
-    for (int c = 0; c < nc; c++) {
-        __m256i start = _mm256_setzero_si256();
-        if (t.offset_shift >= 0 && (VNNI || t.wide))
-            start = _mm256_set1_epi32((steps == 8 ? x[c].nsum : x[c].npair16[from / 4][0] + x[c].npair16[from / 4][1])
-                                      * (1 << (t.offset_shift >= 0 ? t.offset_shift : 0)));
-        else if (t.offset_shift >= 0)
-            start = _mm256_slli_epi16(word(steps == 8 ? x[c].npair32 : x[c].npair16[from / 4]), t.offset_shift);
-        for (int h = 0; h < halves; h++)
-            acc[h][c] = start;
-    }
+    return word(steps == 8 ? x->npair32 : x->npair16[from / 4]);
+}
+
+/* acc += sums over k-steps [from, from + steps) of a run, of 16 bits until the end. */
+INLINE void sums16(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int from, const int steps,
+                   const int halves, const int nc, const __m256i list, const struct vs_act *x, __m256i acc[2][MAX_COLUMNS])
+{
+    const int shift = traits_of(cls).offset_shift;
+    __m256i sum[2][MAX_COLUMNS];
+    for (int c = 0; c < nc; c++)
+        sum[0][c] = sum[1][c] = shift < 0 ? _mm256_setzero_si256() : _mm256_slli_epi16(start16(x + c, from, steps), shift);
+#pragma GCC unroll 8
     for (int g = from; g < from + steps; g++)
         for (int h = 0; h < halves; h++) {
             __m256i w = codes_at(cls, at, unpacked, h, g, list);
-            if (VNNI) {
-                for (int c = 0; c < nc; c++)
-                    acc[h][c] = VS_DPBUSD(acc[h][c], w, word(x[c].q + 4 * g));
-            } else if (t.wide) {
-                for (int c = 0; c < nc; c++) {
-                    __m256i pairs = _mm256_maddubs_epi16(w, word(x[c].q + 4 * g));
-                    acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(pairs, ones));
-                }
-            } else if (t.sized) {
-                w = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
-                __m256i size = _mm256_abs_epi8(w);
-                for (int c = 0; c < nc; c++) {
-                    __m256i q = _mm256_sign_epi8(word(x[c].q + 4 * g), w);
-                    acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(_mm256_maddubs_epi16(size, q), ones));
-                }
-            } else {
-                for (int c = 0; c < nc; c++)
-                    acc[h][c] = _mm256_add_epi16(acc[h][c], _mm256_maddubs_epi16(w, word(x[c].q + 4 * g)));
+            for (int c = 0; c < nc; c++) {
+                sum[h][c] = _mm256_add_epi16(sum[h][c], _mm256_maddubs_epi16(w, word(x[c].q + 4 * g)));
+                HELD(sum[h][c]);
             }
         }
-    for (int c = 0; c < nc && !VNNI; c++) {
-        __m256i back = _mm256_set1_epi32(t.given_back ? x[c].nsum * (1 << t.offset_shift) : 0);
+    for (int c = 0; c < nc; c++)
+        for (int h = 0; h < halves; h++)
+            acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(sum[h][c], _mm256_set1_epi16(1)));
+}
+
+/* The same, of 32 bits: by vpdpbusd, or each step widened. */
+INLINE void sums32(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int from, const int steps,
+                   const int halves, const int nc, const __m256i list, const struct vs_act *x, __m256i acc[2][MAX_COLUMNS])
+{
+    const struct traits t = traits_of(cls);
+    const bool sized = t.sums == SUMS_SIZED;
+    const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi16((short)(t.offset_shift < 0 ? 0 : 1 << t.offset_shift));
+    for (int c = 0; c < nc && t.offset_shift >= 0 && (VNNI || !sized); c++)
+        acc[0][c] = acc[1][c] = _mm256_madd_epi16(start16(x + c, from, steps), offset);
+#pragma GCC unroll 8
+    for (int g = from; g < from + steps; g++)
         for (int h = 0; h < halves; h++) {
-            if (!t.sized && !t.wide)
-                acc[h][c] = _mm256_madd_epi16(acc[h][c], ones);
-            if (t.given_back)
-                acc[h][c] = _mm256_sub_epi32(acc[h][c], back);
+            const __m256i w = codes_at(cls, at, unpacked, h, g, list), size = sized ? _mm256_abs_epi8(w) : w;
+            for (int c = 0; c < nc; c++) {
+                __m256i q = word(x[c].q + 4 * g);
+                if (VNNI) {
+                    acc[h][c] = VS_DPBUSD(acc[h][c], w, q);
+                    continue;
+                }
+                q = sized ? _mm256_sign_epi8(q, w) : q;
+                acc[h][c] = _mm256_add_epi32(acc[h][c], _mm256_madd_epi16(_mm256_maddubs_epi16(size, q), ones));
+                HELD(acc[h][c]);
+            }
         }
-    }
+}
+
+/* Exact integer sums over k-steps [from, from + steps) of a run, as floats. x[c] is column c's block. */
+INLINE void dots(const enum vs_matrix_class cls, const bool small, const struct place at, const bool unpacked, const int from,
+                 const int steps, const int halves, const int nc, const bool high, const __m256i list, const struct vs_act *x,
+                 __m256 ret[2][MAX_COLUMNS])
+{
+    const enum sums sums = traits_of(cls).sums;
+    __m256i acc[2][MAX_COLUMNS];
+    for (int c = 0; c < nc; c++)
+        acc[0][c] = acc[1][c] = _mm256_setzero_si256();
+    if (VNNI || sums == SUMS_SIZED || (sums == SUMS_WIDE && !small))
+        sums32(cls, at, unpacked, from, steps, halves, nc, list, x, acc);
+    else if (sums == SUMS_OF_HALVES) {
+        sums16(cls, at, unpacked, 0, 4, halves, nc, list, x, acc);
+        sums16(cls, at, unpacked, 4, 4, halves, nc, list, x, acc);
+    } else
+        sums16(cls, at, unpacked, from, steps, halves, nc, list, x, acc);
     for (int c = 0; c < (high ? nc / 2 : nc); c++)
         for (int h = 0; h < halves; h++) {
             __m256i sum = acc[h][high ? 2 * c : c];
@@ -296,7 +330,7 @@ INLINE void dots(const enum vs_matrix_class cls, const struct place at, const bo
 }
 
 /* One run of 32 k, added to the chains; nc rows of activations, half as many chains in high precision. */
-INLINE void run32(const enum vs_matrix_class cls, const struct place at, const bool unpacked, const int halves,
+INLINE void run32(const enum vs_matrix_class cls, const bool small, const struct place at, const bool unpacked, const int halves,
                   const int nc, const bool high, const __m256i list, const struct vs_act *x, __m256 acc[2][MAX_COLUMNS])
 {
     const struct traits t = traits_of(cls);
@@ -304,13 +338,13 @@ INLINE void run32(const enum vs_matrix_class cls, const struct place at, const b
     __m256 sum[2][MAX_COLUMNS];
     if (t.per16) {
         __m256 first[2][MAX_COLUMNS];
-        dots(cls, at, unpacked, 0, 4, halves, nc, high, list, x, first);
+        dots(cls, small, at, unpacked, 0, 4, halves, nc, high, list, x, first);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale_at(cls, at, unpacked, h, 0);
             for (int c = 0; c < chains; c++)
                 first[h][c] = _mm256_mul_ps(first[h][c], s);
         }
-        dots(cls, at, unpacked, 4, 4, halves, nc, high, list, x, sum);
+        dots(cls, small, at, unpacked, 4, 4, halves, nc, high, list, x, sum);
         for (int h = 0; h < halves; h++) {
             __m256 s = scale_at(cls, at, unpacked, h, 1);
             for (int c = 0; c < chains; c++) {
@@ -325,7 +359,7 @@ INLINE void run32(const enum vs_matrix_class cls, const struct place at, const b
         }
         return;
     }
-    dots(cls, at, unpacked, 0, 8, halves, nc, high, list, x, sum);
+    dots(cls, small, at, unpacked, 0, 8, halves, nc, high, list, x, sum);
     for (int h = 0; h < halves; h++) {
         __m256 s = scale_at(cls, at, unpacked, h, 0);
         for (int c = 0; c < chains; c++)
@@ -367,12 +401,12 @@ INLINE void finish(const struct vs_matmul *m, size_t row, size_t first, const in
 }
 
 /* nc columns that lie in one activation panel of `width` rows, against one panel of weights. */
-INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
-                 const struct vs_act *x, size_t width, const int halves, const int nc, const bool high)
+INLINE void tile(const enum vs_matrix_class cls, const bool small, const struct vs_matmul *m, const uint8_t *panel, size_t row,
+                 size_t first, const struct vs_act *x, size_t width, const int halves, const int nc, const bool high)
 {
     const struct traits t = traits_of(cls);
     const int runs = t.super_len / 32;
-    const __m256i list = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
+    const __m256i list = list_of(cls, m->w);
     size_t n_super = m->w->n_cols / (unsigned)t.super_len, ahead = vs_bytes_ahead(cls, m, first, nc);
     for (int half = 0; half < 2; half += halves) {
         __m256 acc[2][MAX_COLUMNS];
@@ -385,7 +419,7 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
             for (int run = 0; run < runs; run++, at += width) {
                 if (half == 0)           /* the other half lies in the same lines */
                     vs_prefetch_weights(super + run * t.step, ahead, run + 1 < runs ? t.step : (int)t.super_bytes - run * t.step);
-                run32(cls, (struct place){ super, NULL, run, half }, false, halves, nc, high, list, at, acc);
+                run32(cls, small, (struct place){ super, NULL, run, half }, false, halves, nc, high, list, at, acc);
             }
         finish(m, row + 8 * (size_t)half, high ? first / 2 : first, halves, high ? nc / 2 : nc, acc);
     }
@@ -394,8 +428,8 @@ INLINE void tile(const enum vs_matrix_class cls, const struct vs_matmul *m, cons
 /* ---- many columns: their chains ---- */
 
 /* Continues the chains of nc columns over all runs of a chunk; a run of x is `width` blocks. */
-INLINE void chunk_tile(const enum vs_matrix_class cls, const struct chunk *chunk, const int runs, const struct vs_act *x,
-                       size_t width, const int halves, const int nc, const bool high, float (*chain)[16])
+INLINE void chunk_tile(const enum vs_matrix_class cls, const bool small, const struct chunk *chunk, const int runs,
+                       const struct vs_act *x, size_t width, const int halves, const int nc, const bool high, float (*chain)[16])
 {
     const int chains = high ? nc / 2 : nc;
     for (int half = 0; half < 2; half += halves) {
@@ -405,7 +439,7 @@ INLINE void chunk_tile(const enum vs_matrix_class cls, const struct chunk *chunk
                 acc[h][c] = _mm256_loadu_ps(chain[c] + 8 * (half + h));
         const struct vs_act *at = x;
         for (int run = 0; run < runs; run++, at += width)
-            run32(cls, (struct place){ NULL, chunk, run, half }, true, halves, nc, high, _mm256_setzero_si256(), at, acc);
+            run32(cls, small, (struct place){ NULL, chunk, run, half }, true, halves, nc, high, _mm256_setzero_si256(), at, acc);
         for (int h = 0; h < halves; h++)
             for (int c = 0; c < chains; c++)
                 _mm256_storeu_ps(chain[c] + 8 * (half + h), acc[h][c]);
@@ -413,12 +447,12 @@ INLINE void chunk_tile(const enum vs_matrix_class cls, const struct chunk *chunk
 }
 
 /* Panel p for n columns from `first` on, up to VS_MANY_ROWS; both count rows of activations. */
-INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t p, size_t first, size_t n,
-                         const bool high)
+INLINE void many_columns(const enum vs_matrix_class cls, const bool small, const struct vs_matmul *m, size_t p, size_t first,
+                         size_t n, const bool high)
 {
     const struct traits t = traits_of(cls);
     const size_t n_blocks = m->w->n_cols / 32, super_len = (size_t)t.super_len, ahead = vs_bytes_ahead(cls, m, first, MAX_COLUMNS);
-    const __m256i list = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)m->w->list));
+    const __m256i list = list_of(cls, m->w);
     const uint8_t *panel = m->w->data + p * vs_matrix_panel_bytes(m->w);
     _Alignas(64) float chain[VS_MANY_ROWS][16];
     struct chunk chunk;
@@ -431,13 +465,13 @@ INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul 
             const struct vs_act *x = m->x + vs_act_index(n_blocks, first + i) + b * width;
             float (*of)[16] = chain + (high ? i / 2 : i);
             for (; c + 4 <= width; c += 4)
-                chunk_tile(cls, &chunk, (int)runs, x + c, width, 1, 4, high, of + (high ? c / 2 : c));
+                chunk_tile(cls, small, &chunk, (int)runs, x + c, width, HALVES_OF_MANY, 4, high, of + (high ? c / 2 : c));
             if (!high && width - c == 3)
-                chunk_tile(cls, &chunk, (int)runs, x + c, width, 1, 3, false, of + c);
+                chunk_tile(cls, small, &chunk, (int)runs, x + c, width, HALVES_OF_MANY, 3, false, of + c);
             else if (width - c == 2)
-                chunk_tile(cls, &chunk, (int)runs, x + c, width, 2, 2, high, of + (high ? c / 2 : c));
+                chunk_tile(cls, small, &chunk, (int)runs, x + c, width, 2, 2, high, of + (high ? c / 2 : c));
             else if (!high && width - c == 1)
-                chunk_tile(cls, &chunk, (int)runs, x + c, width, 2, 1, false, of + c);
+                chunk_tile(cls, small, &chunk, (int)runs, x + c, width, 2, 1, false, of + c);
         }
     }
     for (size_t i = 0; i < (high ? n / 2 : n); i++) {
@@ -448,13 +482,14 @@ INLINE void many_columns(const enum vs_matrix_class cls, const struct vs_matmul 
     }
 }
 
-INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
+INLINE void all_panels(const enum vs_matrix_class cls, const bool small, const struct vs_matmul *m, size_t begin, size_t end,
+                       const bool high)
 {
     size_t n_blocks = m->w->n_cols / 32, panel_bytes = vs_matrix_panel_bytes(m->w), n = high ? 2 * m->n : m->n;
     if (vs_class_is_unpacked(cls) && n > VS_ACT_ROWS) {
         for (size_t first = 0; first < n; first += VS_MANY_ROWS)
             for (size_t p = begin; p < end; p++)
-                many_columns(cls, m, p, first, n - first < VS_MANY_ROWS ? n - first : VS_MANY_ROWS, high);
+                many_columns(cls, small, m, p, first, n - first < VS_MANY_ROWS ? n - first : VS_MANY_ROWS, high);
         return;
     }
     for (size_t first = 0; first < n; first += VS_ACT_ROWS) {
@@ -465,15 +500,32 @@ INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, si
             size_t row = p * VS_PANEL_ROWS;
             size_t c = 0;
             for (; c + 4 <= width; c += 4)
-                tile(cls, m, panel, row, first + c, x + c, width, 1, 4, high);
+                tile(cls, small, m, panel, row, first + c, x + c, width, HALVES_OF_MANY, 4, high);
             if (!high && width - c == 3)
-                tile(cls, m, panel, row, first + c, x + c, width, 1, 3, false);
+                tile(cls, small, m, panel, row, first + c, x + c, width, HALVES_OF_MANY, 3, false);
             else if (width - c == 2)
-                tile(cls, m, panel, row, first + c, x + c, width, 2, 2, high);
+                tile(cls, small, m, panel, row, first + c, x + c, width, 2, 2, high);
             else if (!high && width - c == 1)
-                tile(cls, m, panel, row, first + c, x + c, width, 2, 1, false);
+                tile(cls, small, m, panel, row, first + c, x + c, width, 2, 1, false);
         }
     }
+}
+
+/* Whether all values of a list of 8 with an offset of 64 are so small that sums fit 16 bits: 16 * 127 * 16. */
+INLINE bool is_small(const struct vs_matrix *w)
+{
+    bool ret = true;
+    for (int i = 0; i < 8; i++)
+        ret = ret && w->list[i] >= 64 - 16 && w->list[i] <= 64 + 16;
+    return ret;
+}
+
+INLINE void panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end, const bool high)
+{
+    if (!VNNI && traits_of(cls).sums == SUMS_WIDE && is_small(m->w))
+        all_panels(cls, true, m, begin, end, high);
+    else
+        all_panels(cls, false, m, begin, end, high);
 }
 
 /* ---- float weights: 32 fma from zero, then one add to the chain ---- */
