@@ -295,10 +295,31 @@ static void ask_model(const struct vs_scan *s, const struct where *w, struct opi
     scores->score = scores->score * words / FEW;
 }
 
+/* A menu, a row of buttons, names of columns: four entries or more, none of more than three words. */
+static bool is_list(const struct where *w)
+{
+    enum { ENTRIES = 4, WORDS = 3, LONGEST = 600 };
+    unsigned entries = 0, words = 0;
+    bool inside = false;
+    for (size_t i = 0; i <= w->n && w->n <= LONGEST; i++) {
+        char c = i < w->n ? w->text[i] : '\n';
+        bool ends = strchr("\n,;|.[]", c) != NULL, letter = is_letter(c) || (uint8_t)c >= 0x80;
+        words += letter && !inside;
+        inside = letter;
+        if (words > WORDS)
+            return false;
+        entries += ends && words;
+        words = ends ? 0 : words;
+    }
+    return entries >= ENTRIES;
+}
+
 /* Both together count; the model is told where it is sure. `w` is what the model was asked about. */
 static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct opinion *model)
 {
     unsigned worth = worth_of(model->scores.score, rules, w->n);
+    if (worth >= SURE && rules < TOLD && is_list(w))
+        worth = worth * 3 / 5;           /* its words stand for themselves: no sentence orders anything */
     unsigned score = together(model->is_calm ? rules / CALMED : rules, worth);
     s->ret->score = score > s->ret->score ? score : s->ret->score;
     if (worth >= SURE)
