@@ -28,8 +28,13 @@ static int byte_of(uint32_t c)
 /* Returns the bytes meant by s, or n as they are when a character means none. */
 static size_t unspell_bytes(const char *s, size_t n, char *out, bool *ret_whole)
 {
-    size_t n_out = 0;
-    for (size_t i = 0; i < n;) {
+    static const char space[2] = "\xc4\xa0";
+    size_t n_out = 0, i = 0;
+    if (n >= sizeof space && memcmp(s, space, sizeof space) == 0) {        /* so begins every second one */
+        out[n_out++] = ' ';
+        i = sizeof space;
+    }
+    while (i < n) {
         if (s[i] >= 33 && s[i] <= 126) {            /* most of them */
             out[n_out++] = s[i++];
             continue;
@@ -64,7 +69,7 @@ static size_t unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
 
 static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
 {
-    return vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
+    return vs_vocab_find(v, s, n);
 }
 
 /* The piece that two others make: most often the one of the last merge or the next one, else by its bytes. */
@@ -102,7 +107,79 @@ static size_t unspell_side(const struct vs_tokenizer *t, const char *s, size_t n
     return vs_spm_unescape(s, n, out);
 }
 
-static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
+/* Rules are read some at a time, so that what each asks of memory comes meanwhile. */
+enum { RULES_AT_ONCE = 64 };
+struct side_by_side {                   /* a rule while it is read */
+    size_t at;                          /* in the text */
+    const char *s;                      /* its bytes: left, right; n_left is 0 where it names what can't be */
+    size_t n_left, n_right;
+    uint32_t left, right;
+};
+
+static int read_rules(const struct vs_tokenizer *t, const struct vs_entry *kv, struct vs_entry_cursor *cursor, struct vs_buf *text,
+                      struct side_by_side *ret, uint32_t *ret_n)
+{
+    struct vs_str s;
+    uint32_t n = 0;
+    vs_buf_reset(text);
+    for (; n < RULES_AT_ONCE && vs_entry_next_str(kv, cursor, &s); n++) {
+        /* "left right"; the first byte may be a space that belongs to the left side */
+        const char *space = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
+        char *out = vs_buf_grow(text, s.n);
+        bool whole_left = false, whole_right = false;
+        if (!out)
+            return VS_E_NOMEM;
+        ret[n] = (struct side_by_side){ .at = (size_t)(out - text->data) };
+        if (!space)
+            continue;
+        ret[n].n_left = unspell_side(t, s.data, (size_t)(space - s.data), out, &whole_left);
+        ret[n].n_right = unspell_side(t, space + 1, s.n - (size_t)(space - s.data) - 1, out + ret[n].n_left, &whole_right);
+        ret[n].n_left = whole_left && whole_right ? ret[n].n_left : 0;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        ret[i].s = text->data + ret[i].at;
+    *ret_n = n;
+    return VS_OK;
+}
+
+static void find_sides(const struct vs_tokenizer *t, struct side_by_side *rule, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        vs_vocab_ask(&t->vocab, rule[i].s, rule[i].n_left);
+        vs_vocab_ask(&t->vocab, rule[i].s + rule[i].n_left, rule[i].n_right);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        rule[i].left = find(&t->vocab, rule[i].s, rule[i].n_left);
+        rule[i].right = find(&t->vocab, rule[i].s + rule[i].n_left, rule[i].n_right);
+        __builtin_prefetch(&t->bpe.rule[vs_rule_slot(t, (uint64_t)rule[i].left << 32 | rule[i].right)]);
+    }
+}
+
+static void add_rule(struct vs_tokenizer *t, const struct side_by_side *s, uint32_t rank, uint32_t *io_guess,
+                     struct vs_proofs *proofs)
+{
+    t->bpe.n_skipped++;
+    if (s->left == VS_NO_ID || s->right == VS_NO_ID)
+        return;
+    uint32_t id = find_joined(&t->vocab, s->s, s->n_left + s->n_right, *io_guess);
+    if (id == VS_NO_ID)
+        return;
+    uint64_t pair = (uint64_t)s->left << 32 | s->right, merge = (uint64_t)rank << 32 | id;
+    uint32_t i = rule_slot(t, pair);
+    if (t->bpe.rule[i].pair == pair)
+        return;                         /* said twice: the first rank counts */
+    *io_guess = id;
+    if (proofs)
+        vs_proofs_add(proofs, s->left, s->right, merge);
+    t->bpe.rule[i] = (struct vs_merge_rule){ pair, merge };
+    if (s->n_left == 1 && s->n_right == 1)
+        t->bpe.of_bytes[pair_of(s->s[0], s->s[1])] = merge;
+    t->bpe.n_rules++;
+    t->bpe.n_skipped--;
+}
+
+static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_proofs *proofs,
+                       struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.merges";
     const struct vs_entry *kv = NULL;
@@ -127,44 +204,16 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
         t->bpe.of_bytes[i] = VS_NO_MERGE;
 
     struct vs_entry_cursor cursor = { 0 };
-    struct vs_str s;
-    struct vs_buf joined = { 0 };
-    uint32_t rank = 0, guess = 0;
-    for (; vs_entry_next_str(kv, &cursor, &s); rank++) {
-        /* "left right"; the first byte may be a space that belongs to the left side */
-        const char *space = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
-        vs_buf_reset(&joined);
-        char *out = vs_buf_grow(&joined, s.n);
-        if (!out) {
-            r = vs_error_set(err, VS_E_NOMEM, "no memory for %" PRIu64 " merges", kv->count);
-            break;
-        }
-        t->bpe.n_skipped++;
-        if (!space)
-            continue;
-        bool whole_left, whole_right;
-        size_t n_left = unspell_side(t, s.data, (size_t)(space - s.data), out, &whole_left);
-        size_t n_right = unspell_side(t, space + 1, s.n - (size_t)(space - s.data) - 1, out + n_left, &whole_right);
-        uint32_t left = whole_left ? find(&t->vocab, out, n_left) : VS_NO_ID;
-        uint32_t right = whole_right ? find(&t->vocab, out + n_left, n_right) : VS_NO_ID;
-        if (left == VS_NO_ID || right == VS_NO_ID)
-            continue;
-        uint32_t id = find_joined(&t->vocab, out, n_left + n_right, guess);
-        if (id == VS_NO_ID)
-            continue;
-        guess = id;
-        uint64_t pair = (uint64_t)left << 32 | right;
-        uint32_t i = rule_slot(t, pair);
-        if (t->bpe.rule[i].pair == pair)
-            continue;                   /* said twice: the first rank counts */
-        t->bpe.rule[i] = (struct vs_merge_rule){ pair, (uint64_t)rank << 32 | id };
-        if (n_left == 1 && n_right == 1)
-            t->bpe.of_bytes[pair_of(out[0], out[1])] = t->bpe.rule[i].merge;
-        t->bpe.n_rules++;
-        t->bpe.n_skipped--;
+    struct vs_buf text = { 0 };
+    struct side_by_side rules[RULES_AT_ONCE];
+    uint32_t guess = 0, rank = 0, n;
+    while ((r = read_rules(t, kv, &cursor, &text, rules, &n)) == VS_OK && n) {
+        find_sides(t, rules, n);
+        for (uint32_t i = 0; i < n; i++)
+            add_rule(t, &rules[i], rank++, &guess, proofs);
     }
-    vs_buf_clear(&joined);
-    return r;
+    vs_buf_clear(&text);
+    return r == VS_OK ? VS_OK : vs_error_set(err, r, "no memory for %" PRIu64 " merges", kv->count);
 }
 
 static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
@@ -173,7 +222,11 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
         char c = (char)b;
         t->byte_id[b] = find(&t->vocab, &c, 1);
     }
-    return load_merges(t, entries, err);
+    struct vs_proofs *proofs = vs_proofs_new(t);
+    int r = proofs ? load_merges(t, entries, proofs, err)
+                   : vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", t->vocab.n);
+    vs_proofs_free(proofs);
+    return r;
 }
 
 static int on_words(void *context, const char *s, const uint32_t *n_bytes, size_t n)
@@ -235,7 +288,7 @@ const struct vs_family vs_family_bpe = {
 static int lines_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     vs_spm_find_bytes(t);
-    return load_merges(t, entries, err);
+    return load_merges(t, entries, NULL, err);
 }
 
 /* Lines, and runs of line feeds, which are one piece where there is such a piece. */

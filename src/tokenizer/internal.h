@@ -1,7 +1,8 @@
 /* tokenizer/internal.h - what the files of this room share. Not for others.
  *
  *     tokenizer.c  keys, flags, the partition by special tokens     family -> bpe.c or spm.c
- *     vocab.c      pieces and the table from bytes to id            words.c: words met before; merge.c, lanes.c: pairs to ids
+ *     vocab.c      pieces and the index from bytes to id            words.c: words met before; merge.c, lanes.c: pairs to ids
+ *     proven.c     pieces that need no merges
  *     special.c    the trie of special pieces                       pretok.c: where byte-level BPE may merge
  *     cuts.c       the same for ASCII, by masks of 64 bytes
  */
@@ -10,6 +11,8 @@
 #include "base/entry.h"
 #include "tokenizer/pretok.h"
 #include "tokenizer/tokenizer.h"
+
+#include <string.h>
 
 enum { VS_NO_ID = VS_TOKENIZER_NONE };
 
@@ -25,6 +28,7 @@ enum vs_piece_flag {
     VS_PIECE_IS_MERGEABLE = 16,         /* may come out of merging */
     VS_PIECE_STRIPS_AFTER = 32,         /* swallows white space behind it */
     VS_PIECE_STRIPS_BEFORE = 64,
+    VS_PIECE_IS_PROVEN = 128,           /* its bytes alone merge to it (proven.c) */
 };
 
 struct vs_spans {                       /* n strings in one piece of memory: string i is data[at[i]..at[i + 1]) */
@@ -32,13 +36,24 @@ struct vs_spans {                       /* n strings in one piece of memory: str
     uint32_t *at;
 };
 
+/* A short string: its bytes, zeros behind them, and in the last one how many they are. */
+enum { VS_SHORT = 15 };
+struct vs_key { uint64_t low, high; };
+
+/* From a hash to what has it, among n things that who asks keeps: four bytes for each, because a near cache holds few of them. */
+enum { VS_SLOTS_TOGETHER = 4 };
+struct vs_index {
+    uint32_t *slot;                     /* 0, part of the hash, and below it the number; ~0 is empty */
+    uint32_t mask;
+    unsigned bits;                      /* of the number */
+};
+
 struct vs_vocab {
     uint32_t n;
     struct vs_spans spelled;            /* as the file writes them */
     struct vs_spans bytes;              /* what they print; and what they match, except for specials */
     uint8_t *type, *flags;
-    uint64_t *slot;                     /* mergeable pieces by bytes: upper half of the hash and id; ~0 is empty */
-    uint32_t slot_mask;
+    struct vs_index by_bytes;           /* of mergeable pieces */
     uint32_t max_bytes;                 /* the longest mergeable piece */
 };
 
@@ -131,12 +146,75 @@ struct vs_tokenizer {
 int vs_vocab_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err);
 int vs_vocab_index(struct vs_vocab *v, struct vs_error *err);              /* after flags are settled */
 void vs_vocab_clear(struct vs_vocab *v);
-uint64_t vs_vocab_hash(const char *s, size_t n);
-uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n, uint64_t hash);
 static inline const char *vs_span(const struct vs_spans *s, uint32_t i, size_t *ret_n)
 {
     *ret_n = s->at[i + 1] - s->at[i];
     return s->data + s->at[i];
+}
+uint64_t vs_vocab_hash(const char *s, size_t n);
+uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n);         /* the lowest id; VS_NO_ID: there is none */
+static inline uint64_t vs_key_mix(struct vs_key key)
+{
+    uint64_t mixed = key.low * 0x9e3779b97f4a7c15u + key.high;
+    return (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+}
+static inline bool vs_key_same(struct vs_key a, struct vs_key b)
+{
+    return ((a.low ^ b.low) | (a.high ^ b.high)) == 0;
+}
+/* Reads 16 bytes. */
+static inline struct vs_key vs_key_load(const char *s, size_t n)
+{
+    static const uint64_t masks[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };   /* from byte 16 - n on: n bytes of ones */
+    struct vs_key key, mask;
+    memcpy(&key, s, sizeof key);
+    memcpy(&mask, (const char *)masks + sizeof key - n, sizeof mask);
+    return (struct vs_key){ key.low & mask.low, (key.high & mask.high) | (uint64_t)n << 56 };
+}
+
+int vs_index_init(struct vs_index *x, uint64_t n, struct vs_error *err);   /* for numbers below n < 2^31 */
+void vs_index_put(struct vs_index *x, uint64_t hash, uint32_t i);
+/* Where to look first; the next place is VS_SLOTS_TOGETHER behind. */
+static inline uint32_t vs_index_first(const struct vs_index *x, uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) & x->mask & ~(uint32_t)(VS_SLOTS_TOGETHER - 1);
+}
+/* Bit k: the number in slot at + k may be meant. Without a branch, because nothing foretells it. */
+static inline uint32_t vs_index_same(const struct vs_index *x, uint32_t at, uint64_t hash)
+{
+    uint32_t same = 0;
+    for (unsigned k = 0; k < VS_SLOTS_TOGETHER; k++)
+        same |= (uint32_t)((x->slot[at + k] ^ ((uint32_t)hash & INT32_MAX)) >> x->bits == 0) << k;
+    return same;
+}
+static inline uint32_t vs_index_number(const struct vs_index *x, uint32_t at)
+{
+    return x->slot[at] & (((uint32_t)1 << x->bits) - 1);
+}
+static inline bool vs_index_ends(const struct vs_index *x, uint32_t at)
+{
+    return x->slot[at + VS_SLOTS_TOGETHER - 1] == UINT32_MAX;
+}
+void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n);              /* has memory fetched for a find that follows */
+static inline void vs_vocab_ask_key(const struct vs_vocab *v, struct vs_key key)
+{
+    __builtin_prefetch(&v->by_bytes.slot[vs_index_first(&v->by_bytes, vs_key_mix(key))]);
+}
+/* As vs_vocab_find. */
+static inline uint32_t vs_vocab_find_key(const struct vs_vocab *v, struct vs_key key)
+{
+    uint64_t hash = vs_key_mix(key);
+    for (uint32_t at = vs_index_first(&v->by_bytes, hash);; at = (at + VS_SLOTS_TOGETHER) & v->by_bytes.mask) {
+        for (uint32_t same = vs_index_same(&v->by_bytes, at, hash); same; same &= same - 1) {
+            uint32_t id = vs_index_number(&v->by_bytes, at + (uint32_t)__builtin_ctz(same));
+            size_t n;
+            const char *piece = vs_span(&v->bytes, id, &n);
+            if (n <= VS_SHORT && vs_key_same(vs_key_load(piece, n), key))
+                return id;
+        }
+        if (vs_index_ends(&v->by_bytes, at))
+            return VS_NO_ID;
+    }
 }
 /* An array of count >= n elements; *ret NULL when absent and not needed. */
 int vs_vocab_array(const struct vs_entries *entries, const char *key, uint64_t n, bool needed, const struct vs_entry **ret,
@@ -214,6 +292,13 @@ struct vs_lane {                        /* a short word of the family "gpt2" tha
 typedef void vs_lanes_function(const struct vs_tokenizer *t, struct vs_lane *lane, size_t n);
 vs_lanes_function vs_lanes_c, vs_lanes_avx2, vs_lanes_avx512;
 vs_lanes_function *vs_lanes_level(unsigned level);      /* of vs_cut_levels(); the same ids */
+
+/* proven.c */
+struct vs_proofs;                       /* while rules are loaded */
+struct vs_proofs *vs_proofs_new(struct vs_tokenizer *t);                    /* NULL: no memory */
+/* A rule that is not in the table yet; each once, by ascending rank. Its piece may become a proven one. */
+void vs_proofs_add(struct vs_proofs *p, uint32_t left, uint32_t right, uint64_t merge);
+void vs_proofs_free(struct vs_proofs *p);
 
 /* bpe.c: rules lie four in a cache line. Where the search for that of a pair (left << 32 | right) begins, and what is found. */
 enum { VS_RULES_TOGETHER = 4 };

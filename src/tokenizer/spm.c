@@ -57,7 +57,7 @@ size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *ou
 
 static uint32_t find(const struct vs_vocab *v, const char *s, size_t n)
 {
-    return n > v->max_bytes ? VS_NO_ID : vs_vocab_find(v, s, n, vs_vocab_hash(s, n));
+    return vs_vocab_find(v, s, n);
 }
 
 /* Ascending when the scores descend. */

@@ -67,7 +67,7 @@ int vs_vocab_load(struct vs_tokenizer *t, const struct vs_entries *entries, stru
     v->n = (uint32_t)kv->count;
     size_t n_text = kv->n_bytes - 8 * (size_t)v->n;
     v->spelled.data = malloc(n_text + 1);
-    v->bytes.data = malloc(n_text + 1);
+    v->bytes.data = calloc(n_text + sizeof(struct vs_key), 1);          /* short ones are read as keys */
     v->spelled.at = malloc((v->n + (size_t)1) * sizeof(uint32_t));
     v->bytes.at = malloc((v->n + (size_t)1) * sizeof(uint32_t));
     v->type = malloc(v->n);
@@ -116,7 +116,7 @@ void vs_vocab_clear(struct vs_vocab *v)
     free(v->bytes.at);
     free(v->type);
     free(v->flags);
-    free(v->slot);
+    free(v->by_bytes.slot);
 }
 
 uint32_t vs_table_mask(uint64_t n)
@@ -147,44 +147,81 @@ uint64_t vs_vocab_hash(const char *s, size_t n)
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n, uint64_t hash)
+int vs_index_init(struct vs_index *x, uint64_t n, struct vs_error *err)
 {
-    if (n > v->max_bytes)
-        return VS_NO_ID;
-    uint32_t tag = (uint32_t)(hash >> 32);
-    for (uint32_t i = (uint32_t)hash & v->slot_mask; v->slot[i] != UINT64_MAX; i = (i + 1) & v->slot_mask) {
-        if ((uint32_t)(v->slot[i] >> 32) != tag)
-            continue;
-        uint32_t id = (uint32_t)v->slot[i];
-        size_t n_piece;
-        const char *piece = vs_span(&v->bytes, id, &n_piece);
-        if (n_piece == n && memcmp(piece, s, n) == 0)
-            return id;
+    x->mask = vs_table_mask(n);
+    for (x->bits = 1; n >> x->bits; x->bits++)
+        continue;
+    size_t n_bytes = (x->mask + (size_t)1) * sizeof *x->slot;
+    x->slot = aligned_alloc(VS_SLOTS_TOGETHER * sizeof *x->slot, n_bytes);
+    if (!x->slot)
+        return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu64 " entries", n);
+    memset(x->slot, 0xff, n_bytes);
+    return VS_OK;
+}
+
+void vs_index_put(struct vs_index *x, uint64_t hash, uint32_t i)
+{
+    uint32_t at = vs_index_first(x, hash);
+    while (x->slot[at] != UINT32_MAX)
+        at = (at + 1) & x->mask;
+    x->slot[at] = ((uint32_t)hash & INT32_MAX) >> x->bits << x->bits | i;
+}
+
+static inline struct vs_key key_of(const char *s, size_t n)
+{
+    struct vs_key key = { 0, (uint64_t)n << 56 };
+    if (n > 8) {
+        key.low = vs_load_u64le(s);
+        key.high |= vs_load_u64le(s + n - 8) >> 8 * (16 - n);
+    } else if (n >= 4) {
+        key.low = vs_load_u32le(s) | (uint64_t)vs_load_u32le(s + n - 4) << 8 * (n - 4);
+    } else if (n) {
+        key.low = (uint64_t)(uint8_t)s[0] | (uint64_t)(uint8_t)s[n / 2] << 8 * (n / 2) | (uint64_t)(uint8_t)s[n - 1] << 8 * (n - 1);
     }
-    return VS_NO_ID;
+    return key;
+}
+
+void vs_vocab_ask(const struct vs_vocab *v, const char *s, size_t n)
+{
+    if (n <= VS_SHORT)
+        vs_vocab_ask_key(v, key_of(s, n));
+}
+
+static uint32_t find_long(const struct vs_vocab *v, const char *s, size_t n)
+{
+    const struct vs_index *x = &v->by_bytes;
+    uint64_t hash = vs_vocab_hash(s, n);
+    for (uint32_t at = vs_index_first(x, hash);; at = (at + VS_SLOTS_TOGETHER) & x->mask) {
+        for (uint32_t same = vs_index_same(x, at, hash); same; same &= same - 1) {
+            uint32_t id = vs_index_number(x, at + (uint32_t)__builtin_ctz(same));
+            size_t n_piece;
+            const char *piece = vs_span(&v->bytes, id, &n_piece);
+            if (n_piece == n && memcmp(piece, s, n) == 0)
+                return id;
+        }
+        if (vs_index_ends(x, at))
+            return VS_NO_ID;
+    }
+}
+
+uint32_t vs_vocab_find(const struct vs_vocab *v, const char *s, size_t n)
+{
+    return n > v->max_bytes ? VS_NO_ID : n <= VS_SHORT ? vs_vocab_find_key(v, key_of(s, n)) : find_long(v, s, n);
 }
 
 int vs_vocab_index(struct vs_vocab *v, struct vs_error *err)
 {
-    v->slot_mask = vs_table_mask(v->n);
-    v->slot = malloc((v->slot_mask + (size_t)1) * sizeof *v->slot);
-    if (!v->slot)
-        return vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", v->n);
-    memset(v->slot, 0xff, (v->slot_mask + (size_t)1) * sizeof *v->slot);
-    for (uint32_t id = 0; id < v->n; id++) {
+    int r = vs_index_init(&v->by_bytes, v->n, err);
+    for (uint32_t id = 0; r == VS_OK && id < v->n; id++) {
         size_t n;
         const char *s = vs_span(&v->bytes, id, &n);
         if (!n || !(v->flags[id] & VS_PIECE_IS_MERGEABLE))
             continue;
         if (n > v->max_bytes)
             v->max_bytes = (uint32_t)n;
-        uint64_t hash = vs_vocab_hash(s, n);
-        if (vs_vocab_find(v, s, n, hash) != VS_NO_ID)
-            continue;                   /* said twice: the lower id is meant */
-        uint32_t i = (uint32_t)hash & v->slot_mask;
-        while (v->slot[i] != UINT64_MAX)
-            i = (i + 1) & v->slot_mask;
-        v->slot[i] = hash >> 32 << 32 | id;
+        if (vs_vocab_find(v, s, n) == VS_NO_ID)         /* said twice: the lower id is meant */
+            vs_index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(vs_key_load(s, n)) : vs_vocab_hash(s, n), id);
     }
-    return VS_OK;
+    return r;
 }

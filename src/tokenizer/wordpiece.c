@@ -48,7 +48,7 @@ static uint32_t longest(const struct vs_vocab *v, const struct word *w, size_t a
     for (size_t end = most; end > at; end--) {
         if (end < w->n && ((uint8_t)w->text[end] & 0xc0) == 0x80)
             continue;
-        uint32_t id = vs_vocab_find(v, w->text + at, end - at, vs_vocab_hash(w->text + at, end - at));
+        uint32_t id = vs_vocab_find(v, w->text + at, end - at);
         if (id != VS_NO_ID) {
             *ret_end = end;
             return id;

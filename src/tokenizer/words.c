@@ -38,40 +38,28 @@ void vs_encoder_clear(struct vs_encoder *e)
     vs_buf_clear(&e->text);
 }
 
-struct key { uint64_t low, high; };     /* a word of at most 15 bytes, zeros behind it, and how many: never 0; see struct vs_seen */
-
-enum { SHORT = sizeof(struct key) - 1 };
-
-static inline struct key load_short(const struct vs_encoder *e, const char *word, size_t n)
+static inline struct vs_key load_short(const struct vs_encoder *e, const char *word, size_t n)
 {
-    static const uint64_t masks[4] = { UINT64_MAX, UINT64_MAX, 0, 0 };   /* from byte 16 - n on: n bytes of ones */
-    struct key key = { 0, 0 }, mask;
-    if (e->end - word >= (ptrdiff_t)sizeof key) {
-        memcpy(&key, word, sizeof key);
-        memcpy(&mask, (const char *)masks + sizeof key - n, sizeof mask);
-        key.low &= mask.low;
-        key.high &= mask.high;
-    } else {
-        memcpy(&key, word, n);
-    }
+    if (e->end - word >= (ptrdiff_t)sizeof(struct vs_key))
+        return vs_key_load(word, n);
+    struct vs_key key = { 0, 0 };
+    memcpy(&key, word, n);
     key.high |= (uint64_t)n << 56;
     return key;
 }
 
-static inline struct vs_seen *slot_of(const struct vs_encoder *e, struct key key)
+static inline struct vs_seen *slot_of(const struct vs_encoder *e, struct vs_key key)
 {
-    uint64_t mixed = key.low * 0x9e3779b97f4a7c15u + key.high;
-    mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
-    return &e->seen[mixed >> (64 - e->seen_bits) << 1];
+    return &e->seen[vs_key_mix(key) >> (64 - e->seen_bits) << 1];
 }
 
-static inline bool is_word(const struct vs_seen *s, struct key key)
+static inline bool is_word(const struct vs_seen *s, struct vs_key key)
 {
-    return ((s->word[0] ^ key.low) | (s->word[1] ^ key.high)) == 0;
+    return vs_key_same((struct vs_key){ s->word[0], s->word[1] }, key);
 }
 
 /* The ids of this word are those from `before` on. */
-static void remember(struct vs_seen *slot, struct key key, size_t n, const struct vs_ids *ids, size_t before)
+static void remember(struct vs_seen *slot, struct vs_key key, size_t n, const struct vs_ids *ids, size_t before)
 {
     size_t n_ids = ids->n - before;
     if (n_ids > UINT16_MAX || (n_ids > SEEN_IDS && before > UINT32_MAX))
@@ -84,12 +72,16 @@ static void remember(struct vs_seen *slot, struct key key, size_t n, const struc
         memcpy(slot->id, ids->id + before, n_ids * sizeof *slot->id);
 }
 
+/* Is a word that is this piece never merged otherwise? */
+static inline bool is_whole(const struct vs_tokenizer *t, uint32_t id)
+{
+    return id != VS_NO_ID && (t->vocab.flags[id] & VS_PIECE_IS_PROVEN || t->bpe.pretok.flags & VS_PRE_WHOLE_WORD);
+}
+
 static int merge_or_find(struct vs_encoder *e, const char *word, size_t n)
 {
-    if (!(e->t->bpe.pretok.flags & VS_PRE_WHOLE_WORD))
-        return vs_merge_word(e, word, n);
-    uint32_t id = vs_vocab_find(&e->t->vocab, word, n, vs_vocab_hash(word, n));
-    return id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_merge_word(e, word, n);
+    uint32_t id = vs_vocab_find(&e->t->vocab, word, n);
+    return is_whole(e->t, id) ? vs_ids_add(e->ids, id) : vs_merge_word(e, word, n);
 }
 
 /* Of a longer word the key is its hash, and where it lies behind base. */
@@ -98,9 +90,9 @@ int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
     struct vs_ids *ids = e->ids;
     if (!e->seen || n > MAX_SEEN_BYTES)
         return merge_or_find(e, word, n);
-    bool is_short = n <= SHORT;
-    struct key key = is_short ? load_short(e, word, n) : (struct key){ vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
-    struct vs_seen *slot = slot_of(e, is_short ? key : (struct key){ key.low, 0 });
+    bool is_short = n <= VS_SHORT;
+    struct vs_key key = is_short ? load_short(e, word, n) : (struct vs_key){ vs_vocab_hash(word, n), (uint64_t)(word - e->base) };
+    struct vs_seen *slot = slot_of(e, is_short ? key : (struct vs_key){ key.low, 0 });
     for (const struct vs_seen *seen = slot; seen < slot + 2; seen++)
         if (seen->n == n && (is_short ? is_word(seen, key)
                                       : seen->word[0] == key.low && memcmp(e->base + seen->word[1], word, n) == 0)) {
@@ -118,10 +110,10 @@ int vs_encoder_word(struct vs_encoder *e, const char *word, size_t n)
 
 struct new_word {                       /* of a batch */
     const char *word;
-    struct key key;
+    struct vs_key key;
     size_t at;                          /* its ids go in front of this one */
     uint32_t n_bytes, n_ids;
-    uint32_t id[SHORT];
+    uint32_t id[VS_SHORT];
 };
 
 /* Makes the ids of new words; returns how many they are. */
@@ -131,10 +123,8 @@ static size_t merge_new(const struct vs_tokenizer *t, struct new_word *w, size_t
     uint8_t of[LANES];
     size_t n_lanes = 0, n_ids = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t id = VS_NO_ID;
-        if (t->bpe.pretok.flags & VS_PRE_WHOLE_WORD)
-            id = vs_vocab_find(&t->vocab, w[i].word, w[i].n_bytes, vs_vocab_hash(w[i].word, w[i].n_bytes));
-        if (id != VS_NO_ID) {
+        uint32_t id = vs_vocab_find_key(&t->vocab, w[i].key);
+        if (is_whole(t, id)) {
             w[i].id[0] = id;
             w[i].n_ids = 1;
             n_ids++;
@@ -183,12 +173,13 @@ static size_t add_short(struct vs_encoder *e, const char **io_s, const uint32_t 
     uint32_t *id = ids->id + ids->n;
     const char *s = *io_s;
     size_t n_new = 0, i = 0;
-    for (; i < n && n_bytes[i] <= SHORT; s += n_bytes[i++]) {
-        struct key key = load_short(e, s, n_bytes[i]);
+    for (; i < n && n_bytes[i] <= VS_SHORT; s += n_bytes[i++]) {
+        struct vs_key key = load_short(e, s, n_bytes[i]);
         const struct vs_seen *slot = slot_of(e, key);
         slot += !is_word(slot, key);
         if (!is_word(slot, key)) {
             struct new_word *w = &fresh[n_new++];
+            vs_vocab_ask_key(&e->t->vocab, key);
             w->word = s;
             w->key = key;
             w->n_bytes = n_bytes[i];
@@ -212,9 +203,9 @@ int vs_encoder_words(struct vs_encoder *e, const char *s, const uint32_t *n_byte
     int r = VS_OK;
     for (size_t i = 0; r == VS_OK && i < n;) {
         size_t part = n - i < BATCH ? n - i : BATCH;
-        if (e->seen && (r = vs_ids_reserve(e->ids, (part + 1) * SHORT)) == VS_OK)
+        if (e->seen && (r = vs_ids_reserve(e->ids, (part + 1) * VS_SHORT)) == VS_OK)
             i += add_short(e, &s, n_bytes + i, part);
-        for (; r == VS_OK && i < n && (!e->seen || n_bytes[i] > SHORT); s += n_bytes[i++])
+        for (; r == VS_OK && i < n && (!e->seen || n_bytes[i] > VS_SHORT); s += n_bytes[i++])
             r = vs_encoder_word(e, s, n_bytes[i]);
     }
     return r;

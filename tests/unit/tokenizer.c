@@ -398,6 +398,80 @@ static void test_bpe_is_the_slow_algorithm(void **state)
     free(v);
 }
 
+static void assert_merges_slowly(const struct vocabulary *v, const struct vs_tokenizer *t, const char *s)
+{
+    uint32_t want[200];
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        want[i] = (uint8_t)s[i];
+    size_t n_want = merge_slowly(v, want, n);
+    struct vs_ids ids = { 0 };
+    encode(t, s, n, false, 0, &ids);
+    if (ids.n != n_want || memcmp(ids.id, want, n_want * sizeof *want) != 0)
+        fail_msg("'%s' gives %zu ids, not %zu", s, ids.n, n_want);
+    vs_ids_clear(&ids);
+}
+
+/* Words that are pieces are not merged where that is proven: rules in the order of a training, in any order, several of a piece. */
+static void test_proven_pieces(void **state)
+{
+    (void)state;
+    unsigned n_proven = 0, n_unproven = 0, n_refuted = 0;
+    for (int round = 0; round < 6; round++) {
+        struct vocabulary *v = byte_level("ufakzeka");
+        struct vs_tokenizer *t;
+        for (uint32_t i = 0; round % 3 == 1 && i < v->n_merges; i++) {              /* in any order */
+            uint32_t k = random_below(v->n_merges);
+            char rule[sizeof v->merge[0]];
+            memcpy(rule, v->merge[i], sizeof rule);
+            memcpy(v->merge[i], v->merge[k], sizeof rule);
+            memcpy(v->merge[k], rule, sizeof rule);
+            uint32_t of_i[] = { v->left[i], v->right[i], v->made[i] };
+            v->left[i] = v->left[k], v->right[i] = v->right[k], v->made[i] = v->made[k];
+            v->left[k] = of_i[0], v->right[k] = of_i[1], v->made[k] = of_i[2];
+        }
+        for (uint32_t id = 256; round % 3 == 2 && id < v->n && v->n_merges < MAX_PIECES; id++) {       /* another of a piece */
+            char left[MAX_PIECE] = { 0 };
+            size_t n = strlen(v->piece[id]), at = 1 + random_below((uint32_t)n - 1);
+            memcpy(left, v->piece[id], at);
+            uint32_t of_left = find_piece(v, left), of_right = find_piece(v, v->piece[id] + at);
+            bool is_there = of_left == UINT32_MAX || of_right == UINT32_MAX;
+            for (uint32_t i = 0; i < v->n_merges; i++)
+                is_there |= v->left[i] == of_left && v->right[i] == of_right;
+            if (is_there)
+                continue;
+            snprintf(v->merge[v->n_merges], sizeof v->merge[0], "%.40s %.40s", left, v->piece[id] + at);
+            v->left[v->n_merges] = of_left;
+            v->right[v->n_merges] = of_right;
+            v->made[v->n_merges++] = id;
+        }
+        assert_int_equal(create(v, &t, NULL), VS_OK);
+        for (uint32_t id = 256; id < v->n; id++) {
+            uint32_t alone[MAX_PIECE];
+            size_t n = strlen(v->piece[id]);
+            for (size_t i = 0; i < n; i++)
+                alone[i] = (uint8_t)v->piece[id][i];
+            bool is_proven = t->vocab.flags[id] & VS_PIECE_IS_PROVEN, is_whole = merge_slowly(v, alone, n) == 1;
+            assert_true(is_whole || !is_proven);
+            if (round % 3 == 0)
+                assert_int_equal(is_whole, is_proven);
+            n_proven += is_proven;
+            n_unproven += is_whole && !is_proven;
+            n_refuted += !is_whole;
+            assert_merges_slowly(v, t, v->piece[id]);
+        }
+        for (int i = 0; i < 200; i++) {
+            char s[20] = { 0 };
+            for (uint32_t k = 1 + random_below(18), letters = 1 + random_below(5); k--;)
+                s[k] = "abcde"[random_below(letters)];
+            assert_merges_slowly(v, t, s);
+        }
+        vs_tokenizer_free(t);
+        free(v);
+    }
+    assert_true(n_proven > 1000 && n_unproven > 10 && n_refuted > 100);
+}
+
 /* Many words in a call, short ones merged beside others on each instruction set, one after another what they are alone. */
 static void test_many_words(void **state)
 {
@@ -1430,6 +1504,7 @@ int main(void)
         cmocka_unit_test(test_pretok_golden),
         cmocka_unit_test(test_pretok_linear),
         cmocka_unit_test(test_bpe_is_the_slow_algorithm),
+        cmocka_unit_test(test_proven_pieces),
         cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
