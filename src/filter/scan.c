@@ -295,21 +295,24 @@ static void ask_model(const struct vs_scan *s, const struct where *w, struct opi
     scores->score = scores->score * words / FEW;
 }
 
-/* A menu, a row of buttons, names of columns: four entries or more, none of more than three words. */
+/* A menu, a row of buttons, names of columns: four entries or more, none of more than three words, nor, as some scripts write
+ * no blanks, than a few letters. */
 static bool is_list(const struct where *w)
 {
-    enum { ENTRIES = 4, WORDS = 3, LONGEST = 600 };
-    unsigned entries = 0, words = 0;
+    enum { ENTRIES = 4, WORDS = 3, FOREIGN = 36, LONGEST = 600 };
+    unsigned entries = 0, words = 0, foreign = 0;            /* bytes of letters that are not ASCII */
     bool inside = false;
     for (size_t i = 0; i <= w->n && w->n <= LONGEST; i++) {
         char c = i < w->n ? w->text[i] : '\n';
         bool ends = strchr("\n,;|.[]", c) != NULL, letter = is_letter(c) || (uint8_t)c >= 0x80;
         words += letter && !inside;
         inside = letter;
-        if (words > WORDS)
+        foreign += (uint8_t)c >= 0x80;
+        if (words > WORDS || foreign > FOREIGN)
             return false;
         entries += ends && words;
         words = ends ? 0 : words;
+        foreign = ends ? 0 : foreign;
     }
     return entries >= ENTRIES;
 }
