@@ -61,14 +61,20 @@ static inline void sort(uint64_t *key, size_t n)
     }
 }
 
-/* key[n] becomes the best of it, in order; returns how many. */
+/* key[n] becomes the best of it, in any order; returns how many. */
 static inline size_t best_of(uint64_t *key, size_t n)
 {
     if (n > VS_BEST_MOST)
         select_best(key, n);
-    n = n < VS_BEST_MOST ? n : VS_BEST_MOST;
-    sort(key, n);
-    return n;
+    return n < VS_BEST_MOST ? n : VS_BEST_MOST;
+}
+
+static inline uint64_t least_of(const uint64_t key[VS_BEST_MOST])
+{
+    uint64_t least = key[0];
+    for (size_t i = 1; i < VS_BEST_MOST; i++)
+        least = key[i] < least ? key[i] : least;
+    return least;
 }
 
 struct found {
@@ -87,7 +93,7 @@ static inline void consider(struct found *f, uint32_t id, float logit)
     if (f->n < ROOM)
         return;
     f->n = best_of(f->key, f->n);
-    f->least_key = f->key[f->n - 1];
+    f->least_key = least_of(f->key);
     f->least = vs_f32_of_order((uint32_t)(f->least_key >> 32));
 }
 
@@ -105,7 +111,7 @@ static inline __attribute__((always_inline)) uint32_t find_best(greatest_fn *gre
     }
     n_blocks = best_of(block, n_blocks);
     if (n_blocks == VS_BEST_MOST)
-        f.least = vs_f32_of_order((uint32_t)(block[n_blocks - 1] >> 32));
+        f.least = vs_f32_of_order((uint32_t)(least_of(block) >> 32));
     for (size_t i = 0; i < n_blocks; i++) {
         size_t at = id_of(block[i]), end = at + runs < n_runs ? at + runs : n_runs;
         for (; at < end; at++)
@@ -117,6 +123,7 @@ static inline __attribute__((always_inline)) uint32_t find_best(greatest_fn *gre
     for (size_t id = n_runs * VS_BEST_RUN; id < n; id++)
         consider(&f, (uint32_t)id, logits[id]);
     f.n = best_of(f.key, f.n);
+    sort(f.key, f.n);
     for (size_t i = 0; i < f.n; i++)
         ret[i] = id_of(f.key[i]);
     return (uint32_t)f.n;
