@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """What log and receipts cost together: a request of a daemon without them, of one with a log, and of that one with a receipt.
 
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--starts 1] [--level 1] request [--model NAME]
-    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--starts 1] [--level 1] tokens [--model NAME] [--tokens 32]
+    bench/evidence.py [--bin DIR] [--old DIR] [--seconds 50] [--starts 1] [--level 1] [--threads N] request [--model NAME]
+    bench/evidence.py [the same options] tokens [--model NAME] [--tokens 32]
 
 request  one token, one request after the other; time by the clock as a client sees it, and of the processors, process by process.
          Without --model it is the smallest there can be, so that next to nothing of the request is computing.
-tokens   answers of --tokens tokens: their tokens a second by the worker's own count, and the processor time of a token
+tokens   answers of --tokens tokens: milliseconds a token by the worker's own count, and processor time of the worker a token
 
 --old: programs of another build, as two more ways. The ways take turns within each round, in an order drawn by chance, so all
-meet the same machine; what is printed is the median over rounds of what a way adds to the first, and its interval of 95 %. What a
-receipt adds is also taken between requests of one daemon, for two daemons differ by what memory they got: more than by 1 %.
---starts: all daemons are started so often, each for its share of the seconds, so that this difference is met so often, too.
+meet the same machine. What a receipt costs is taken between requests of one daemon on one connection: two daemons differ by what
+memory they got, by more than 1 %. What the log costs needs two; --starts: all daemons are started so often, in an order drawn by
+chance, each for its share of the seconds, so that this difference is met so often, too.
+request prints the median over rounds of what a way adds, and its interval of 95 %. tokens prints the geometric mean of how many
+times as much it takes, of a receipt over rounds, of the log over starts (with one start there is no interval), with that of 95 %.
 
 Only the standard library.
 """
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -30,6 +33,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 import client as c              # noqa: E402
 from processes import below     # noqa: E402
 
+STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}    # 95 %, by degrees of freedom
 LOG = {"audit": {"dir": "log"}, "signing": {"key": "file:key.pem"}}
 
 
@@ -46,7 +50,7 @@ def cpu(pid):
 
 
 class Daemon:
-    def __init__(self, folder, name, programs, policy, model):
+    def __init__(self, folder, name, programs, policy, model, *options):
         home = f"{folder}/{name}"
         os.mkdir(home)
         with open(home + "/policy.json", "w") as f:
@@ -55,7 +59,7 @@ class Daemon:
         if model is None:
             env["VERITAS_MODELS"] = folder
         self.model = model or "one"
-        self.process = subprocess.Popen([programs + "/veritas", "serve", "--policy", home + "/policy.json"], env=env,
+        self.process = subprocess.Popen([programs + "/veritas", "serve", "--policy", home + "/policy.json", *options], env=env,
                                         stderr=subprocess.DEVNULL)
         while True:
             try:
@@ -129,16 +133,43 @@ def show(rounds, ways):
                 print(f"    {way}, over the same daemon's log: {compare(values, way, way.removesuffix(' and receipt'))}")
 
 
+def times(ratios):
+    """Of ratios: their geometric mean as percent more, and its interval."""
+    logs = [math.log(r) for r in ratios]
+    mean, n = statistics.fmean(logs), len(logs)
+    text = f"{100 * math.expm1(mean):+.2f} %"
+    if n > 1:
+        half = STUDENT.get(n - 1, 2) * statistics.stdev(logs) / n ** 0.5
+        text += f" ({100 * math.expm1(mean - half):+.2f} to {100 * math.expm1(mean + half):+.2f})"
+    return text
+
+
+def show_tokens(starts, ways):
+    print(f"{sum(map(len, starts))} rounds in {len(starts)} starts; load {os.getloadavg()[0]:.1f}")
+    for name in starts[0][0]["log"]:
+        print(f"{name}: {statistics.median(r['without'][name] for rounds in starts for r in rounds):.2f} without")
+        for way in ways[1:]:
+            base = way.removesuffix(" and receipt")
+            if base != way:
+                ratios = [r[way][name] / r[base][name] for rounds in starts for r in rounds]
+                print(f"    {way}, over the same daemon's log: {times(ratios)}")
+            else:
+                means = [statistics.geometric_mean([r[way][name] / r["without"][name] for r in rounds]) for rounds in starts]
+                print(f"    {way}: {times(means)}")
+
+
 def start(folder, number, args, model):
     """Each way by its name: a daemon, and the level of receipts that it is asked for."""
+    builds = [("", args.bin)] + ([("old: ", args.old)] if args.old else [])
+    wanted = [("without", args.bin, {})] + [(label + "log", programs, LOG) for label, programs in builds]
+    options = ["--threads", args.threads] if args.threads else []
+    daemons = {way: Daemon(folder, f"{number}{way.replace(': ', '')}", programs, policy, model, *options)
+               for way, programs, policy in random.sample(wanted, len(wanted))}
     ways = {}
-    for label, programs in (("", args.bin), ("old: ", args.old)):
-        if not programs:
-            continue
-        if not label:
-            ways["without"] = Daemon(folder, f"{number}without", programs, {}, model), 0
-        daemon = Daemon(folder, f"{number}{label[:3]}with", programs, LOG, model)
-        ways[label + "log"], ways[label + "log and receipt"] = (daemon, 0), (daemon, args.level)
+    for way, _, policy in wanted:
+        ways[way] = daemons[way], 0
+        if policy:
+            ways[way + " and receipt"] = daemons[way], args.level
     return ways
 
 
@@ -151,11 +182,12 @@ def main():
     p.add_argument("--starts", type=int, default=1)
     p.add_argument("--model")
     p.add_argument("--tokens", type=int, default=32)
+    p.add_argument("--threads", help="of the workers; with more than one they spin, and how long depends on who else is there")
     p.add_argument("--level", type=int, default=1, help="of the receipts")
     args = p.parse_args()
     model = args.model or (None if args.what == "request" else "smollm2-135m-instruct")
     measure = of_request if args.what == "request" else of_tokens
-    rounds, ways = [], {}
+    starts, ways = [], {}
     with tempfile.TemporaryDirectory(prefix="vev") as folder:
         subprocess.run([args.bin + "/mkmodel", "--ctx", "8192", "-o", folder + "/one.gguf"], check=True, stdout=subprocess.DEVNULL)
         for number in range(args.starts):
@@ -167,14 +199,17 @@ def main():
                     for way in random.sample(list(ways), len(ways)):
                         found[way] = measure(*ways[way], args)
                     mine.append(found)
-                rounds += mine[len(mine) // 20 + 1:]            # the first ones warm up
+                starts.append(mine[len(mine) // 20 + 1:])       # the first ones warm up
             finally:
                 daemons = {daemon for daemon, _ in ways.values()}
                 for d in daemons:
                     d.process.terminate()
                 for d in daemons:
                     d.process.wait()
-    show(rounds, list(ways))
+    if args.what == "tokens":
+        show_tokens(starts, list(ways))
+    else:
+        show([r for rounds in starts for r in rounds], list(ways))
 
 
 if __name__ == "__main__":
