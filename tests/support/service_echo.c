@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MOST_SAID = 4 << 20 };            /* tokens */
+
 struct vs_service {
     unsigned char first;
 };
@@ -96,8 +98,10 @@ static int say_token(struct vs_sink *sink, uint32_t id, const char *text, size_t
     return sink->token(sink->context, &said);
 }
 
-static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret)
+static int say(struct vs_sink *sink, const char *prompt, size_t n, json_t **ret, struct vs_error *err)
 {
+    if (n > MOST_SAID)                  /* or it would say more than an answer may have, and be stopped for that */
+        return vs_error_set(err, VS_E_CONTEXT, "the prompt has %zu bytes, and each is a token: %d at most", n, MOST_SAID);
     for (size_t i = 0, width; i < n; i += width) {
         uint32_t c;
         width = vs_utf8_decode(prompt + i, n - i, &c);
@@ -277,5 +281,5 @@ int vs_service_call(struct vs_service *s, uint16_t type, json_t *request, struct
         *ret_result = json_object();
         return VS_OK;
     }
-    return say(sink, prompt, json_string_length(value), ret_result);
+    return say(sink, prompt, json_string_length(value), ret_result, err);
 }
