@@ -94,6 +94,8 @@ vs_e2e(faults faults.py ${CMAKE_BINARY_DIR}/bin)
 vs_e2e(guard guard.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-echo>)
 vs_long(guard_kills 600 guard.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-echo> Policies.test_guard_dies_while_it_redacts)
 set_tests_properties(long-guard_kills PROPERTIES ENVIRONMENT VERITAS_KILLS=100)
+vs_long(guard_texts 1800 guard.py ${CMAKE_BINARY_DIR}/bin $<TARGET_FILE:worker-echo> Guard.test_texts_made_to_take_its_time)
+set_tests_properties(long-guard_texts PROPERTIES ENVIRONMENT VERITAS_HOSTILE=15)
 # A worker that does what none may.
 add_executable(worker-rogue ${CMAKE_CURRENT_SOURCE_DIR}/support/worker_rogue.c)
 target_include_directories(worker-rogue PRIVATE ${CMAKE_SOURCE_DIR}/src)
