@@ -288,6 +288,7 @@ const struct vs_family vs_family_bpe = {
 static int lines_load(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_error *err)
 {
     vs_spm_find_bytes(t);
+    vs_spm_find_joined(t);
     return load_merges(t, entries, NULL, err);
 }
 
@@ -298,7 +299,7 @@ static int on_lines(void *context, const char *s, const uint32_t *n_bytes, size_
     int r = VS_OK;
     for (size_t i = 0; r == VS_OK && i < n; s += n_bytes[i++]) {
         uint32_t id = *s == '\n' ? find(&e->t->vocab, s, n_bytes[i]) : VS_NO_ID;
-        r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_encoder_word(e, s, n_bytes[i]);
+        r = id != VS_NO_ID ? vs_ids_add(e->ids, id) : vs_spm_words(e, s, s + n_bytes[i]);
     }
     return r;
 }

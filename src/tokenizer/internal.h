@@ -225,6 +225,9 @@ uint32_t vs_table_mask(uint64_t n);     /* size - 1 of an open-addressing table 
 size_t vs_spm_unescape(const char *s, size_t n, char *out);
 size_t vs_spm_unspell(enum vs_piece_type type, const char *s, size_t n, char *out, bool *ret_reachable);
 void vs_spm_find_bytes(struct vs_tokenizer *t);
+void vs_spm_find_joined(struct vs_tokenizer *t);
+/* Words are cut in front of a space where no piece has it behind what is there: no merge crosses that place. */
+int vs_spm_words(struct vs_encoder *e, const char *s, const char *end);
 int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from);
 int vs_spm_symbols(struct vs_encoder *e, const char *word, size_t n, struct vs_symbol *ret, size_t *ret_n);
 int vs_spm_emit(struct vs_encoder *e, const char *word, const struct vs_symbol *s);

@@ -82,6 +82,37 @@ void vs_spm_find_bytes(struct vs_tokenizer *t)
     }
 }
 
+void vs_spm_find_joined(struct vs_tokenizer *t)
+{
+    const struct vs_vocab *v = &t->vocab;
+    for (uint32_t id = 0; id < v->n; id++) {
+        size_t n;
+        const char *s = vs_span(&v->bytes, id, &n);
+        for (size_t i = 1; i < n && v->flags[id] & VS_PIECE_IS_MERGEABLE; i++)
+            if (s[i] == ' ' && s[i - 1] != ' ')
+                t->spm.joined[(uint8_t)s[i - 1]] = true;
+    }
+}
+
+int vs_spm_words(struct vs_encoder *e, const char *s, const char *end)
+{
+    const struct vs_tokenizer *t = e->t;
+    int r = VS_OK;
+    while (s < end && r == VS_OK) {
+        const char *q = s + 1;
+        for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {
+            stop = end - q < PART ? end : q + PART;
+            while (q < stop && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
+                q++;
+            r = vs_check_work(e->check, (uint64_t)(q - asked));
+        }
+        if (r == VS_OK)
+            r = vs_encoder_word(e, s, (size_t)(q - s));
+        s = q;
+    }
+    return r;
+}
+
 /* Appends the text with spaces for their signs to e->text; words lie in it from now on. Where it begins there. */
 int vs_spm_rewrite(struct vs_encoder *e, const char *text, size_t n, size_t *ret_from)
 {
@@ -120,13 +151,8 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
         if (!vs_entry_float(kv, id, &score) || score != score)
             return vs_error_set(err, VS_E_MALFORMED, "%s: the score of token %" PRIu32 " is not a number", key, id);
         t->spm.priority[id] = priority((float)score);
-        size_t n;
-        const char *s = vs_span(&v->bytes, id, &n);
-        if (v->flags[id] & VS_PIECE_IS_MERGEABLE)
-            for (size_t i = 1; i < n; i++)
-                if (s[i] == ' ' && s[i - 1] != ' ')
-                    t->spm.joined[(uint8_t)s[i - 1]] = true;
     }
+    vs_spm_find_joined(t);
     return VS_OK;
 }
 
@@ -141,20 +167,8 @@ static int encode(struct vs_encoder *e, const char *text, size_t n, bool at_star
     if (r != VS_OK)
         return r;
     from -= prefix;
-    const char *s = e->base + from, *end = e->end = e->base + e->text.n;
-    while (s < end && r == VS_OK) {
-        const char *q = s + 1;
-        for (const char *asked = s, *stop = q; q == stop && q < end && r == VS_OK; asked = q) {
-            stop = end - q < PART ? end : q + PART;
-            while (q < stop && !(*q == ' ' && q[-1] != ' ' && !t->spm.joined[(uint8_t)q[-1]]))
-                q++;
-            r = vs_check_work(e->check, (uint64_t)(q - asked));
-        }
-        if (r == VS_OK)
-            r = vs_encoder_word(e, s, (size_t)(q - s));
-        s = q;
-    }
-    return r;
+    e->end = e->base + e->text.n;
+    return vs_spm_words(e, e->base + from, e->end);
 }
 
 static uint64_t merge(const struct vs_tokenizer *t, const char *word, const struct vs_symbol *a, const struct vs_symbol *b)

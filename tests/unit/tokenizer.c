@@ -1127,6 +1127,7 @@ static void test_gemma4(void **state)
         fail_msg("%s", err.text);
     ASSERT_IDS(t, "ab ab", false, 0, ab, space_ab);
     ASSERT_IDS(t, "bb b ", false, 0, b, b_space, b_space);
+    ASSERT_IDS(t, "a a ab  ab", false, 0, a, space, a, space_ab, space, space_ab);         /* no piece begins "a " */
     ASSERT_IDS(t, "\xe2\x96\x81" "ab", false, 0, space_ab);      /* its own sign is a space */
     ASSERT_IDS(t, "ab\n\nb\n", false, 0, ab, lf2, b, lf);
     ASSERT_IDS(t, "\n\n\n", false, 0, lf, lf, lf);
