@@ -751,7 +751,124 @@ static bool worded(struct vs_pii_at *a, size_t end, uint64_t classes)
     return (vs_is_upper(first) || first >= 0xc3) && (germanic(a, end) || german_at(a, end));
 }
 
+/* ---- Russian and Ukrainian: "ul. Lenina, d. 12, kv. 4" ---- */
+
+/* ul, ulitsa, prosp, prospekt, pr-t, per, pereulok, bul, b-r, bulvar, shosse, nab, naberezhnaya, ploshchad, proyezd; vul, vulytsia,
+ * provulok */
+static const char *const streets[] = {
+    "\xd1\x83\xd0\xbb", "\xd0\xa3\xd0\xbb", "\xd1\x83\xd0\xbb\xd0\xb8\xd1\x86\xd0\xb0",
+    "\xd0\xa3\xd0\xbb\xd0\xb8\xd1\x86\xd0\xb0", "\xd0\xbf\xd1\x80\xd0\xbe\xd1\x81\xd0\xbf",
+    "\xd0\x9f\xd1\x80\xd0\xbe\xd1\x81\xd0\xbf", "\xd0\xbf\xd1\x80\xd0\xbe\xd1\x81\xd0\xbf\xd0\xb5\xd0\xba\xd1\x82",
+    "\xd0\x9f\xd1\x80\xd0\xbe\xd1\x81\xd0\xbf\xd0\xb5\xd0\xba\xd1\x82", "\xd0\xbf\xd1\x80-\xd1\x82",
+    "\xd0\x9f\xd1\x80-\xd1\x82", "\xd0\xbf\xd0\xb5\xd1\x80", "\xd0\x9f\xd0\xb5\xd1\x80",
+    "\xd0\xbf\xd0\xb5\xd1\x80\xd0\xb5\xd1\x83\xd0\xbb\xd0\xbe\xd0\xba",
+    "\xd0\x9f\xd0\xb5\xd1\x80\xd0\xb5\xd1\x83\xd0\xbb\xd0\xbe\xd0\xba", "\xd0\xb1\xd1\x83\xd0\xbb", "\xd0\x91\xd1\x83\xd0\xbb",
+    "\xd0\xb1-\xd1\x80", "\xd0\x91-\xd1\x80", "\xd0\xb1\xd1\x83\xd0\xbb\xd1\x8c\xd0\xb2\xd0\xb0\xd1\x80",
+    "\xd0\x91\xd1\x83\xd0\xbb\xd1\x8c\xd0\xb2\xd0\xb0\xd1\x80", "\xd1\x88\xd0\xbe\xd1\x81\xd1\x81\xd0\xb5",
+    "\xd0\xa8\xd0\xbe\xd1\x81\xd1\x81\xd0\xb5", "\xd0\xbd\xd0\xb0\xd0\xb1", "\xd0\x9d\xd0\xb0\xd0\xb1",
+    "\xd0\xbd\xd0\xb0\xd0\xb1\xd0\xb5\xd1\x80\xd0\xb5\xd0\xb6\xd0\xbd\xd0\xb0\xd1\x8f",
+    "\xd0\x9d\xd0\xb0\xd0\xb1\xd0\xb5\xd1\x80\xd0\xb5\xd0\xb6\xd0\xbd\xd0\xb0\xd1\x8f",
+    "\xd0\xbf\xd0\xbb\xd0\xbe\xd1\x89\xd0\xb0\xd0\xb4\xd1\x8c", "\xd0\x9f\xd0\xbb\xd0\xbe\xd1\x89\xd0\xb0\xd0\xb4\xd1\x8c",
+    "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb5\xd0\xb7\xd0\xb4", "\xd0\x9f\xd1\x80\xd0\xbe\xd0\xb5\xd0\xb7\xd0\xb4",
+    "\xd0\xb2\xd1\x83\xd0\xbb", "\xd0\x92\xd1\x83\xd0\xbb", "\xd0\xb2\xd1\x83\xd0\xbb\xd0\xb8\xd1\x86\xd1\x8f",
+    "\xd0\x92\xd1\x83\xd0\xbb\xd0\xb8\xd1\x86\xd1\x8f", "\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb2\xd1\x83\xd0\xbb\xd0\xbe\xd0\xba",
+    "\xd0\x9f\xd1\x80\xd0\xbe\xd0\xb2\xd1\x83\xd0\xbb\xd0\xbe\xd0\xba",
+    NULL,
+};
+/* d, dom; bud, budynok */
+static const char *const houses[] = {
+    "\xd0\xb4", "\xd0\xb4\xd0\xbe\xd0\xbc", "\xd0\xb1\xd1\x83\xd0\xb4",
+    "\xd0\xb1\xd1\x83\xd0\xb4\xd0\xb8\xd0\xbd\xd0\xbe\xd0\xba",
+    NULL,
+};
+/* kv, kvartira, korp, k, str, of, ofis, podyezd, etazh */
+static const char *const rooms[] = {
+    "\xd0\xba\xd0\xb2", "\xd0\xba\xd0\xb2\xd0\xb0\xd1\x80\xd1\x82\xd0\xb8\xd1\x80\xd0\xb0", "\xd0\xba\xd0\xbe\xd1\x80\xd0\xbf",
+    "\xd0\xba", "\xd1\x81\xd1\x82\xd1\x80", "\xd0\xbe\xd1\x84", "\xd0\xbe\xd1\x84\xd0\xb8\xd1\x81",
+    "\xd0\xbf\xd0\xbe\xd0\xb4\xd1\x8a\xd0\xb5\xd0\xb7\xd0\xb4", "\xd1\x8d\xd1\x82\xd0\xb0\xd0\xb6",
+    NULL,
+};
+
+static bool is_cyrillic(uint8_t c)
+{
+    return c >= 0xd0 && c <= 0xd2;
+}
+
+/* Where one of the words ends that stands there whole, with the dot of a short form; 0: none does. */
+static size_t one_of(struct vs_pii_at *a, size_t i, const char *const *words)
+{
+    for (; *words; words++) {
+        size_t k = i;
+        for (const char *w = *words; *w && vs_pii_byte(a, k) == (uint8_t)*w; w++)
+            k++;
+        if (k - i == strlen(*words) && !is_cyrillic(vs_pii_byte(a, k)) && !vs_is_alnum(vs_pii_byte(a, k)))
+            return k + (vs_pii_byte(a, k) == '.');
+    }
+    return 0;
+}
+
+/* Up to three words of Cyrillic letters, the first with a capital. */
+static size_t cyrillic_name(struct vs_pii_at *a, size_t i)
+{
+    enum { WORDS = 3, LONGEST = 64 };
+    uint8_t lead = vs_pii_byte(a, i), next = vs_pii_byte(a, i + 1);
+    if (!(lead == 0xd0 && next >= 0x80 && next < 0xb0) && lead != 0xd2)
+        return 0;
+    size_t end = i;
+    for (unsigned words = 0; words < WORDS && is_cyrillic(vs_pii_byte(a, i)); words++) {
+        if (words && one_of(a, i, houses))
+            break;
+        while (i - end < LONGEST && (is_cyrillic(vs_pii_byte(a, i)) || (vs_pii_byte(a, i) & 0xc0) == 0x80 ||
+                                     (vs_pii_byte(a, i) == '-' && is_cyrillic(vs_pii_byte(a, i + 1)))))
+            i++;
+        end = i;
+        i += vs_pii_byte(a, i) == ' ';
+    }
+    return end;
+}
+
+static bool is_year(struct vs_pii_at *a, size_t i, size_t end)
+{
+    return end - i == 4 && (vs_pii_byte(a, i) == '1' || vs_pii_byte(a, i) == '2');
+}
+
+static bool cyrillic(struct vs_pii_at *a)
+{
+    static const char second[] = "\x83\xbf\xb1\x88\xbd\xb2\xa3\x9f\x91\xa8\x9d\x92";   /* of letters with which streets begin */
+    if (!memchr(second, vs_pii_byte(a, a->p + 1), sizeof second - 1))
+        return false;
+    size_t i = one_of(a, a->p, streets), end, next;
+    if (!i || !(i = cyrillic_name(a, spaces(a, i))))
+        return false;
+    bool has_comma = vs_pii_byte(a, i) == ',';
+    i = spaces(a, i + has_comma);
+    next = one_of(a, i, houses);
+    bool is_sure = next != 0;
+    i = next ? spaces(a, next) : i;
+    if (!(end = run(a, i, 1, 4)) || (!is_sure && is_year(a, i, end)))
+        return false;
+    if (vs_pii_byte(a, end) == '/' && run(a, end + 1, 1, 3))
+        end = run(a, end + 1, 1, 3);
+    else if (is_cyrillic(vs_pii_byte(a, end)) && !is_cyrillic(vs_pii_byte(a, end + 2)))
+        end += 2;                        /* 12a */
+    if (!vs_pii_ends(a, end))
+        return false;
+    for (;;) {
+        i = spaces(a, end + (vs_pii_byte(a, end) == ','));
+        next = one_of(a, i, rooms);
+        if (!next || !(next = run(a, spaces(a, next), 1, 4)))
+            break;
+        end = next;
+        is_sure = true;
+    }
+    if (!is_sure && vs_pii_byte(a, end) == ' ' && is_cyrillic(vs_pii_byte(a, end + 1)))
+        return false;                    /* what there are so many of */
+    return vs_pii_found(a, end, VS_PII_ADDRESS, "address-cyrillic", 860);
+}
+
 bool vs_pii_street(struct vs_pii_at *a, size_t end, uint64_t classes)
 {
+    if (is_cyrillic(vs_pii_byte(a, a->p)) && cyrillic(a))
+        return true;
     return or_labelled(a, worded(a, end, classes));
 }
