@@ -63,16 +63,19 @@ enum vs_isa vs_isa_best(void)
 #endif
 }
 
-/* Weights: measured on Zen 4, on Zen 5 and on an Intel server core; AMD's older ones count as Zen 4, whatever is unknown as Intel.
- * The later two want to be asked far ahead, for up to twice the speed, and AMD's prefetch even streams well by themselves. Lines:
- * measured on Zen 5. Figures: bench/results/LAB.md. */
+/* Weights: measured on Zen 3, 4 and 5 and on an Intel server core; AMD's older ones count as Zen 3, whatever is unknown as Intel.
+ * All but Zen 4 want to be asked far ahead, for up to twice the speed; Zen 4 and 5 prefetch even streams well by themselves. Lines:
+ * measured on Zen 5. Figures: bench/results/LAB.md, Zen 3: types-2026-12-01-epyc-zen3.md. */
 static struct vs_prefetch prefetch_of_cpu(enum vs_isa isa)
 {
 #if defined(__x86_64__)
     unsigned a, b, c, d, amd_family = 0;
     if (__get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && __get_cpuid(1, &a, &b, &c, &d))
         amd_family = (a >> 8 & 15) + (a >> 20 & 255);
-    if (amd_family && amd_family <= 25)
+    const bool zen4 = amd_family == 25 && __builtin_cpu_supports("avx512f");
+    if (amd_family && amd_family <= 25 && !zen4)
+        return (struct vs_prefetch){ .few_even = 2048, .few = 2048, .many = 2048, .lines = false };
+    if (zen4)
         return (struct vs_prefetch){ .few_even = 0, .few = 256, .many = 2048, .lines = false };
     return (struct vs_prefetch){ .few_even = amd_family ? 0 : 8192, .few = 8192, .many = 12288, .lines = isa == VS_ISA_AVX512 };
 #else
