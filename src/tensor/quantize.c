@@ -82,18 +82,13 @@ static float fit_symmetric(const float *x, const float *w, size_t n, int lo, int
     return gain < 0 ? top / (float)lo : best;
 }
 
-/* The place of the nearest of 16 ascending values. */
+/* The place of the nearest of 16 ascending values; without branches, which nothing could foretell. */
 static int nearest_of(const int8_t values[16], float v)
 {
-    int lo = 0, hi = 15;
-    while (hi - lo > 1) {
-        int mid = (lo + hi) / 2;
-        if (v < (float)values[mid])
-            hi = mid;
-        else
-            lo = mid;
-    }
-    return v - (float)values[lo] <= (float)values[hi] - v ? lo : hi;
+    int lo = 0;
+    for (int i = 1; i < 15; i++)
+        lo += !(v < (float)values[i]);
+    return lo + !(v - (float)values[lo] <= (float)values[lo + 1] - v);
 }
 
 static float fit_list(const float *x, const float *w, size_t n, const int8_t values[16])
