@@ -191,7 +191,7 @@ static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries,
     if (kv->count >= 1u << 26)
         return vs_error_set(err, VS_E_LIMIT, "%s holds %" PRIu64 " merges, more than is reasonable", key, kv->count);
     t->bpe.rule_mask = vs_table_mask(kv->count);
-    t->bpe.merge_lanes = vs_lanes_level(vs_cut_levels() - 1);
+    t->bpe.merge_lanes = vs_level[vs_levels() - 1].merge_lanes;
     size_t n_slots = t->bpe.rule_mask + (size_t)1;
     t->bpe.rule = aligned_alloc(VS_RULES_TOGETHER * sizeof *t->bpe.rule, n_slots * sizeof *t->bpe.rule);
     if (!t->bpe.rule)

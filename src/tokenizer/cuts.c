@@ -1,4 +1,4 @@
-/* tokenizer/cuts.c - see cuts.h: plain C, and which way is taken. */
+/* tokenizer/cuts.c - see cuts.h: plain C. */
 #include "tokenizer/cuts_body.h"
 
 #include "base/bytes.h"
@@ -42,28 +42,4 @@ static inline void look(const char *s, struct kinds *ret)
 size_t vs_cut_c(unsigned flags, const char *s, const char *end, uint32_t *n_bytes, size_t cap, size_t *io_n)
 {
     return cut(look, flags, s, end, n_bytes, cap, io_n);
-}
-
-unsigned vs_cut_levels(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
-        return 3;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return 2;
-#endif
-    return 1;
-}
-
-vs_cut_function *vs_cut_level(unsigned level)
-{
-#if defined(__x86_64__)
-    if (level == 2)
-        return vs_cut_avx512;
-    if (level == 1)
-        return vs_cut_avx2;
-#endif
-    (void)level;
-    return vs_cut_c;
 }

@@ -34,8 +34,4 @@ enum { VS_CUT_BLOCK = 64 };
  * Returns the bytes that they have. */
 typedef size_t vs_cut_function(unsigned flags, const char *s, const char *end, uint32_t *n_bytes, size_t cap, size_t *io_n);
 vs_cut_function vs_cut_c, vs_cut_avx2, vs_cut_avx512;
-
-/* How many of these this processor runs, plain C being the first; one of them, from 0 on. */
-unsigned vs_cut_levels(void);
-vs_cut_function *vs_cut_level(unsigned level);
 #endif

@@ -4,7 +4,7 @@
  *     vocab.c      pieces and the index from bytes to id            words.c: words met before; merge.c, lanes.c: pairs to ids
  *     proven.c     pieces that need no merges
  *     special.c    the trie of special pieces                       pretok.c: where byte-level BPE may merge
- *     cuts.c       the same for ASCII, by masks of 64 bytes
+ *     cuts.c       the same for ASCII, by masks of 64 bytes         level.c: instruction sets
  */
 #ifndef VS_TOKENIZER_INTERNAL_H
 #define VS_TOKENIZER_INTERNAL_H
@@ -294,7 +294,13 @@ struct vs_lane {                        /* a short word of the family "gpt2" tha
 /* At most 32. word and n_bytes are given; id and n come back. */
 typedef void vs_lanes_function(const struct vs_tokenizer *t, struct vs_lane *lane, size_t n);
 vs_lanes_function vs_lanes_c, vs_lanes_avx2, vs_lanes_avx512;
-vs_lanes_function *vs_lanes_level(unsigned level);      /* of vs_cut_levels(); the same ids */
+
+/* level.c: what each instruction set does its own way, with the same ids; plain C is the first. */
+extern const struct vs_level {
+    vs_cut_function *cut;
+    vs_lanes_function *merge_lanes;
+} vs_level[];
+unsigned vs_levels(void);               /* how many of them this processor runs */
 
 /* proven.c */
 struct vs_proofs;                       /* while rules are loaded */

@@ -1,4 +1,4 @@
-/* tokenizer/lanes.c - merges several short words in turns: plain C, and which way is taken.
+/* tokenizer/lanes.c - merges several short words in turns: plain C.
  *
  * A merge asks for the rules of two pairs, which no near cache holds; they come while other words go on. The order within a word is
  * that of merge.c.
@@ -35,16 +35,4 @@ uint64_t vs_rule_find(const struct vs_tokenizer *t, uint64_t pair, uint32_t slot
 void vs_lanes_c(const struct vs_tokenizer *t, struct vs_lane *lane, size_t n)
 {
     merge_lanes(&(struct lane_ops){ find_in, least_of }, t, lane, n);
-}
-
-vs_lanes_function *vs_lanes_level(unsigned level)
-{
-#if defined(__x86_64__)
-    if (level == 2)
-        return vs_lanes_avx512;
-    if (level == 1)
-        return vs_lanes_avx2;
-#endif
-    (void)level;
-    return vs_lanes_c;
 }

@@ -12,7 +12,7 @@
  * rule costs linear time on any text. Which model wants which rule is a fact of its own tokenizer.json; where llama.cpp
  * approximates (cased letters outside ASCII), the original wins.
  */
-#include "tokenizer/pretok.h"
+#include "tokenizer/internal.h"
 
 #include "base/status.h"
 #include "base/utf8.h"
@@ -1020,7 +1020,7 @@ int vs_pretok_init(struct vs_pretok *p, const char *name, size_t n)
         p->rule = &rules[names[i].rule];
         p->flags = names[i].flags;
         p->cut_flags = cut_flags[names[i].rule];
-        p->cut = vs_cut_level(vs_cut_levels() - 1);
+        p->cut = vs_level[vs_levels() - 1].cut;
         memset(p->ascii, 0, sizeof p->ascii);
         for (uint32_t c = 0; c < 128; c++)
             for (unsigned k = 0; k < N_SETS; k++)

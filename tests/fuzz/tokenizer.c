@@ -18,12 +18,12 @@ static void encode_each_way(struct vs_tokenizer *t, const uint8_t *data, size_t 
     struct vs_ids first = { 0 };
     for (size_t i = 0; i < run.n; i++)
         text[i] = (char)(data[n - run.n + i] & 0x7f);
-    for (unsigned level = 0; level <= vs_cut_levels(); level++) {
+    for (unsigned level = 0; level <= vs_levels(); level++) {
         struct vs_ids ids = { 0 };
-        t->bpe.pretok.cut = vs_cut_level(level % vs_cut_levels());
-        t->bpe.merge_lanes = vs_lanes_level(level % vs_cut_levels());
-        t->bpe.pretok.cut_flags = level < vs_cut_levels() ? t->bpe.pretok.cut_flags : 0;
-        for (uint32_t id = 0; level == vs_cut_levels() && id < t->vocab.n; id++)
+        t->bpe.pretok.cut = vs_level[level % vs_levels()].cut;
+        t->bpe.merge_lanes = vs_level[level % vs_levels()].merge_lanes;
+        t->bpe.pretok.cut_flags = level < vs_levels() ? t->bpe.pretok.cut_flags : 0;
+        for (uint32_t id = 0; level == vs_levels() && id < t->vocab.n; id++)
             t->vocab.flags[id] &= (uint8_t)~VS_PIECE_IS_PROVEN;
         if (vs_tokenizer_encode(t, text, run.n, &run, 1, 0, NULL, &ids, NULL) != VS_OK)
             ids.n = 0;

@@ -497,10 +497,10 @@ static void test_many_words(void **state)
             want[n_want + i - from] = find_piece(v, s[i] == ' ' ? "\xc4\xa0" : (char[]){ s[i], 0 });
         n_want += merge_slowly(v, want + n_want, n - from);
     }
-    for (unsigned level = 0; level < vs_cut_levels(); level++) {
+    for (unsigned level = 0; level < vs_levels(); level++) {
         struct vs_ids ids = { 0 };
-        t->bpe.merge_lanes = vs_lanes_level(level);
-        t->bpe.pretok.cut = vs_cut_level(level);
+        t->bpe.merge_lanes = vs_level[level].merge_lanes;
+        t->bpe.pretok.cut = vs_level[level].cut;
         encode(t, s, n, false, 0, &ids);
         assert_int_equal(ids.n, n_want);
         assert_memory_equal(ids.id, want, n_want * sizeof *want);
@@ -726,11 +726,11 @@ static void assert_cuts_alike(const struct vs_pretok *p, const char *text, size_
     way.cut_flags = 0;
     assert_int_equal(vs_pretok_split(&way, text, n, NULL, on_pieces, &blocks), VS_OK);
     way = *p;
-    for (unsigned level = 0; level <= vs_cut_levels(); level++) {           /* the last: no masks */
+    for (unsigned level = 0; level <= vs_levels(); level++) {           /* the last: no masks */
         struct cuts cuts = { .at = text };
-        way.cut = vs_cut_level(level);
-        way.cut_flags = level < vs_cut_levels() ? p->cut_flags : 0;
-        if (level < vs_cut_levels() && !way.cut_flags)
+        way.cut = vs_level[level % vs_levels()].cut;
+        way.cut_flags = level < vs_levels() ? p->cut_flags : 0;
+        if (level < vs_levels() && !way.cut_flags)
             continue;
         assert_int_equal(vs_pretok_split(&way, text, n, NULL, on_pieces, &cuts), VS_OK);
         if (cuts.n != blocks.n || cuts.hash != blocks.hash)
