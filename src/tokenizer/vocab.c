@@ -220,8 +220,10 @@ int vs_vocab_index(struct vs_vocab *v, struct vs_error *err)
             continue;
         if (n > v->max_bytes)
             v->max_bytes = (uint32_t)n;
-        if (vs_vocab_find(v, s, n) == VS_NO_ID)         /* said twice: the lower id is meant */
+        if (vs_vocab_find(v, s, n) == VS_NO_ID)
             vs_index_put(&v->by_bytes, n <= VS_SHORT ? vs_key_mix(vs_key_load(s, n)) : vs_vocab_hash(s, n), id);
+        else
+            v->flags[id] &= (uint8_t)~VS_PIECE_IS_MERGEABLE;    /* said twice: the lower id is meant */
     }
     return r;
 }

@@ -472,6 +472,27 @@ static void test_proven_pieces(void **state)
     assert_true(n_proven > 1000 && n_unproven > 10 && n_refuted > 100);
 }
 
+/* Two pieces have the same bytes: rules make the lower id, of which others make more. */
+static void test_pieces_said_twice(void **state)
+{
+    (void)state;
+    struct vocabulary *v = byte_level("ufakzeka");
+    uint32_t xyz = add_piece(v, "xyz", 1, 0);
+    add_piece(v, "yz", 1, 0);
+    add_piece(v, "ww", 1, 0);
+    add_piece(v, "xyz", 1, 0);          /* behind the piece of the rule before: where it is looked for first */
+    uint32_t xyzw = add_piece(v, "xyzw", 1, 0);
+    static const char *const merges[] = { "y z", "w w", "x yz", "xyz w" };
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++)
+        snprintf(v->merge[v->n_merges++], sizeof *v->merge, "%s", merges[i]);
+    struct vs_tokenizer *t;
+    assert_int_equal(create(v, &t, NULL), VS_OK);
+    ASSERT_IDS(t, "xyz", false, 0, xyz);
+    ASSERT_IDS(t, "xyzw", false, 0, xyzw);
+    vs_tokenizer_free(t);
+    free(v);
+}
+
 /* Many words in a call, short ones merged beside others on each instruction set, one after another what they are alone. */
 static void test_many_words(void **state)
 {
@@ -1506,6 +1527,7 @@ int main(void)
         cmocka_unit_test(test_pretok_linear),
         cmocka_unit_test(test_bpe_is_the_slow_algorithm),
         cmocka_unit_test(test_proven_pieces),
+        cmocka_unit_test(test_pieces_said_twice),
         cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_bpe_round_trip),
         cmocka_unit_test(test_long_words_take_linear_time),
