@@ -602,14 +602,14 @@ static void random_weights(const struct vs_matrix *m, uint8_t *to)
     for (size_t i = 0; i < n; i += type->block_bytes) {
         for (int k = 0; k < 2; k++) {
             uint16_t h = (uint16_t)random64();
-            if ((h & 0x7c00) == 0x7c00 && below(50))     /* rarely an infinite or NaN scale */
+            if ((h & 0x7c00) == 0x7c00 && (m->indexed || below(50)))     /* rarely no number, where load does not refuse it */
                 h ^= 0x4000;
             if (scales[k] >= 0)
                 memcpy(to + i + (size_t)scales[k], &h, 2);
         }
         if (m->dtype == VS_MXFP4)                        /* 255 is refused before a kernel sees it */
             to[i] = (uint8_t)(below(8) ? between(60, 180) : below(255));
-        if (m->dtype == VS_IQ1_M && below(50))           /* the exponent's upper bits are spread */
+        if (m->dtype == VS_IQ1_M)                        /* the exponent's upper bits are spread */
             to[i + 55] &= 0xbf;
     }
 }
