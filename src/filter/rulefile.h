@@ -42,7 +42,8 @@
     X(ENCODING, "encoding")             /* decode this and do what it says */                                            \
     X(LANGUAGE, "language")             /* any of these in a language other than English */                              \
     X(HARMLESS, "harmless")             /* what begins in it does not count ("do not forget ..."); weight unused */            \
-    X(ABOUT, "about")                   /* speaks about injection: a quoted phrase beside it counts less; weight unused */
+    X(ABOUT, "about")                   /* speaks about injection: a quoted phrase beside it counts less; weight unused */      \
+    X(REPORTED, "reported")             /* what begins in it was told to somebody: it counts half; weight unused */
 
 enum vs_rule_class {
 #define VS_RULE_CLASS_ENUM(name, text) VS_RULE_##name,

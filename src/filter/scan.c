@@ -16,7 +16,8 @@ enum {
     TOGETHER = 32,                       /* rules that count together */
     TOLD = 250,                          /* from this weight on a rule is told */
     ABOUT = 1000,                        /* bytes around a match in which an `about` phrase says that it is spoken about */
-    QUOTED = 4,                          /* then it counts for one in so many */
+    QUOTED = 4,                          /* then it counts for one in so many; */
+    REPORTED = 2,                        /* what begins in a `reported` phrase for one in so many */
     HIDDEN = 450,                        /* score of text that nobody sees, whatever it says */
     SHORT = 600, LONG = 2400,            /* bytes of a text: up to SHORT the model is as sure as it says, beyond LONG least */
     FEW = 6,                             /* words: from so many on, too */
@@ -24,6 +25,7 @@ enum {
     READABLE_GUESS = 5,
     SURE = 500,                          /* of the model: a harmless text seldom reaches it */
     CALM = 200,                          /* attacks that rules find seldom stay below it, people who write to people do: */
+    NEAR = 16,                           /* nor do these bytes around what rules found reach it; */
     CALMED = 2,                          /* then what rules say counts for one in so many */
 };
 
@@ -36,7 +38,9 @@ struct vs_scan {
     struct match match[MOST_MATCHES];
     size_t n_matches;
     const struct where *where;           /* these matches are in */
-    unsigned rules_score;                /* the best of those that were weighed */
+    unsigned rules_score;                /* the best of those that were weighed, and where it is found: */
+    size_t rules_start, rules_end;
+    bool is_calmable;                    /* ... and by nothing but what the model may outweigh */
     const struct vs_scan_config *config;
     struct vs_scan_result *ret;
 };
@@ -148,15 +152,19 @@ static void weigh(struct vs_scan *s, const struct where *w)
             said[n_said++] = &s->match[i];
     for (size_t i = 0; i < s->n_matches; i++) {
         struct match *m = &s->match[i];
-        bool about = false;
+        bool about = false, reported = false;
         m->weight = class_of(s, m) < VS_RULE_HARMLESS ? vs_rules_table(s->rules)->rule[m->rule].weight[content] : 0;
         for (unsigned k = 0; k < n_said && m->weight; k++) {
             const struct match *o = said[k];
             if (class_of(s, o) == VS_RULE_ABOUT)
                 about = about || (o->start < m->end + ABOUT && m->start < o->end + ABOUT);
+            else if (o->start <= m->start && m->start < o->end && class_of(s, o) == VS_RULE_REPORTED)
+                reported = true;
             else if (o->start <= m->start && m->start < o->end)
                 m->weight = 0;
         }
+        if (reported)
+            m->weight /= REPORTED;
         if (about && m->weight && is_quoted(w, m))
             m->weight /= QUOTED;
     }
@@ -168,24 +176,45 @@ static int by_start(const void *a, const void *b)
     return x->start != y->start ? (x->start < y->start ? -1 : 1) : x->rule != y->rule ? (x->rule < y->rule ? -1 : 1) : 0;
 }
 
-/* The best that rules say together within a window. */
-static unsigned best_window(const struct vs_scan *s)
+/* People tell people, too, to forget what was said before; of other orders, and in languages of which it has learned little, that
+ * the model sees no attack says nothing. */
+static bool may_be_calm(const struct vs_scan *s, const struct match *m)
 {
-    unsigned best = 0;
+    static const char learned[] = "ar- de- es- fr- hi- it- ja- ko- nl- pl- pt- ru- tr- zh-";
+    const char *id = vs_rules_table(s->rules)->rule[m->rule].id;
+    char language[] = { id[0], id[1], '-', 0 };
+    if (class_of(s, m) == VS_RULE_LANGUAGE)
+        return strlen(id) > 2 && id[2] == '-' && strstr(learned, language);
+    return class_of(s, m) == VS_RULE_OVERRIDE;
+}
+
+/* The best that rules say together within a window, and where. */
+static void best_window(struct vs_scan *s)
+{
     for (size_t i = 0; i < s->n_matches; i++) {
         unsigned seen[TOGETHER], n = 0, left = 1000;
+        size_t start = s->match[i].start, end = start;
+        bool is_calmable = true;
         for (size_t k = i; k < s->n_matches && s->match[k].start < s->match[i].start + VS_SCAN_WINDOW && n < TOGETHER; k++) {
+            const struct match *m = &s->match[k];
             bool again = false;
             for (unsigned j = 0; j < n && !again; j++)
-                again = seen[j] == s->match[k].rule;
-            if (again || !s->match[k].weight)
+                again = seen[j] == m->rule;
+            if (again || !m->weight)
                 continue;
-            seen[n++] = s->match[k].rule;
-            left = left * (1000 - s->match[k].weight) / 1000;
+            start = n ? start : m->start;
+            end = m->end > end ? m->end : end;
+            is_calmable &= may_be_calm(s, m);
+            seen[n++] = m->rule;
+            left = left * (1000 - m->weight) / 1000;
         }
-        best = 1000 - left > best ? 1000 - left : best;
+        if (1000 - left > s->rules_score) {
+            s->rules_score = 1000 - left;
+            s->rules_start = start;
+            s->rules_end = end;
+            s->is_calmable = is_calmable;
+        }
     }
-    return best;
 }
 
 /* Weighs the matches, and tells of them. The last `kept` stay. */
@@ -198,8 +227,7 @@ static void settle(struct vs_scan *s, size_t kept)
     s->n_matches = n;
     weigh(s, s->where);
     qsort(s->match, s->n_matches, sizeof *s->match, by_start);
-    unsigned best = best_window(s);
-    s->rules_score = best > s->rules_score ? best : s->rules_score;
+    best_window(s);
     for (size_t i = 0; i < s->n_matches; i++) {
         const struct match *m = &s->match[i];
         if (m->weight >= TOLD)
@@ -280,6 +308,24 @@ struct opinion {
     bool is_calm;
 };
 
+static bool is_calm(const struct vs_linear_scores *s)
+{
+    return s->sentence < CALM && s->window < CALM && s->whole < CALM;
+}
+
+/* Nor are the words around what rules found in w? Else an order among enough friendly words would be calm. */
+static bool is_calm_near(const struct vs_scan *s, const struct where *w)
+{
+    struct vs_linear_scores scores;
+    size_t start = s->rules_start > NEAR ? s->rules_start - NEAR : 0, end = w->n - s->rules_end > NEAR ? s->rules_end + NEAR : w->n;
+    while (start && start < s->rules_start && w->text[start - 1] != ' ')
+        start++;
+    while (end < w->n && end > s->rules_end && w->text[end] != ' ')
+        end--;
+    vs_linear_score(w->text + start, end - start, s->config->check, &scores);
+    return is_calm(&scores);
+}
+
 /* One word is no sentence: a role, a name of a tool's parameter; the model knows words one by one, and would be sure of
  * "assistant". And of "and now" its sentence, window and whole are the same few words, which prove nothing by agreeing: such a text
  * counts as far as it has FEW words. *ret_survey: of w, whatever the model is asked. */
@@ -291,39 +337,84 @@ static void ask_model(const struct vs_scan *s, const struct where *w, struct opi
     if (!is_readable(w, ret_survey) || words < 2 || (s->config->n_allow && is_allowed(s, "linear")))
         return;
     vs_linear_score(w->text, w->n, s->config->check, scores);
-    ret->is_calm = words == FEW && scores->sentence < CALM && scores->window < CALM && scores->whole < CALM;
+    ret->is_calm = words == FEW && is_calm(scores);
     scores->score = scores->score * words / FEW;
 }
 
-/* A menu, a row of buttons, names of columns: four entries or more, none of more than three words, nor, as some scripts write
- * no blanks, than a few letters. */
+/* Words with which somebody is spoken to, or speaks: no entry of a menu has one, hardly an order does without. In scripts without
+ * blanks anywhere. */
+static const char *const persons[] = {
+    "i", "me", "my", "myself", "you", "your", "yours", "yourself", "u", "ur", "we", "us", "our",
+    "ich", "mir", "mich", "mein", "meine", "meinen", "du", "dir", "dich", "dein", "deine", "deinen", "deiner", "deinem", "sie",
+    "ihre", "je", "moi", "mon", "ma", "mes", "tu", "te", "toi", "ton", "ta", "tes", "vous", "vos", "votre",
+    "yo", "mi", "mis", "ti", "tus", "su", "sus", "eu", "meu", "minha", "teu", "tua", "teus", "tuas", "seu", "sua", "seus", "suas",
+    "io", "mio", "mia", "tuo", "tuoi", "tue", "ik", "mij", "mijn", "jij", "jou", "jouw", "ja", "mnie", "ty", "ci", "twoje",
+    "twoich", "sen", "sana", "senin", "bana", "ben", "kamu", "anda", "aku", "saya",
+    "\xd1\x8f", "\xd0\xbc\xd0\xbd\xd0\xb5", "\xd1\x82\xd1\x8b", "\xd1\x82\xd0\xb5\xd0\xb1\xd0\xb5",
+    "\xd1\x82\xd0\xb5\xd0\xb1\xd1\x8f", "\xd1\x82\xd0\xb2\xd0\xbe\xd0\xb8", "\xd1\x82\xd0\xb2\xd0\xbe\xd0\xb9",
+    "\xd0\xb2\xd1\x8b", "\xd0\xb2\xd0\xb0\xd1\x88\xd0\xb8",     /* ya, mne, ty, tebe, tebya, tvoi, tvoy, vy, vashi */
+};
+static const char *const persons_anywhere[] = {
+    "\xe4\xbd\xa0", "\xe6\x82\xa8", "\xe6\x88\x91",                           /* ni, nin, wo */
+    "\xe3\x81\x82\xe3\x81\xaa\xe3\x81\x9f", "\xe5\x90\x9b", "\xe7\xa7\x81",     /* anata, kimi, watashi */
+    "\xeb\x84\x88", "\xeb\x84\xa4", "\xeb\x82\x98", "\xeb\x8b\xb9\xec\x8b\xa0", /* neo, ne, na, dangsin */
+};
+
+static bool is_person(const char *word, size_t n)
+{
+    char small[16];
+    if (n > sizeof small)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        small[i] = is_letter(word[i]) ? word[i] | 0x20 : word[i];
+    for (size_t k = 0; k < sizeof persons / sizeof *persons; k++)
+        if (strlen(persons[k]) == n && memcmp(persons[k], small, n) == 0)
+            return true;
+    return false;
+}
+
+/* A menu, a row of buttons, names of columns: four entries or more, of few words, and of no person. Where a script writes no blanks
+ * an entry is a few letters. */
 static bool is_list(const struct where *w)
 {
-    enum { ENTRIES = 4, WORDS = 3, FOREIGN = 36, LONGEST = 600 };
-    unsigned entries = 0, words = 0, foreign = 0;            /* bytes of letters that are not ASCII */
+    enum { ENTRIES = 4, WORDS = 3, ALL = 10, FOREIGN = 36, LONGEST = 300 };
+    unsigned entries = 0, words = 0, all = 0, foreign = 0;   /* foreign: bytes of letters that are not ASCII */
+    size_t begin = 0;                                        /* of a word */
     bool inside = false;
-    for (size_t i = 0; i <= w->n && w->n <= LONGEST; i++) {
+    if (w->n > LONGEST)
+        return false;
+    for (size_t i = 0; i <= w->n; i++) {
         char c = i < w->n ? w->text[i] : '\n';
-        bool ends = strchr("\n,;|.[]", c) != NULL, letter = is_letter(c) || (uint8_t)c >= 0x80;
-        words += letter && !inside;
+        bool ends = c && strchr("\n,;|.[]", c), letter = is_letter(c) || (uint8_t)c >= 0x80;
+        if (letter && !inside) {
+            begin = i;
+            words++;
+            all++;
+        }
+        if (!letter && inside && is_person(w->text + begin, i - begin))
+            return false;
         inside = letter;
         foreign += (uint8_t)c >= 0x80;
-        if (words > WORDS || foreign > FOREIGN)
+        if (words > WORDS || all > ALL || foreign > FOREIGN)
             return false;
         entries += ends && words;
         words = ends ? 0 : words;
         foreign = ends ? 0 : foreign;
     }
+    for (size_t k = 0; k < sizeof persons_anywhere / sizeof *persons_anywhere; k++)
+        if (memmem(w->text, w->n, persons_anywhere[k], strlen(persons_anywhere[k])))
+            return false;
     return entries >= ENTRIES;
 }
 
-/* Both together count; the model is told where it is sure. `w` is what the model was asked about. */
+/* Both together count; the model is told where it is sure. It was asked about `w`; rules looked at a part of it, s->where. */
 static void count_both(struct vs_scan *s, const struct where *w, unsigned rules, const struct opinion *model)
 {
     unsigned worth = worth_of(model->scores.score, rules, w->n);
     if (worth >= SURE && rules < TOLD && is_list(w))
         worth = worth * 3 / 5;           /* its words stand for themselves: no sentence orders anything */
-    unsigned score = together(model->is_calm ? rules / CALMED : rules, worth);
+    bool halves = model->is_calm && s->is_calmable && is_calm_near(s, s->where);
+    unsigned score = together(halves ? rules / CALMED : rules, worth);
     s->ret->score = score > s->ret->score ? score : s->ret->score;
     if (worth >= SURE)
         tell_injection(s, w, "model", "linear", worth, model->scores.start, model->scores.end);

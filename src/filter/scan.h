@@ -8,7 +8,7 @@
  * they were independent (1 minus the product of what is left); so is the model's score with them. A long text does not dilute
  * that, because only the best place counts. The model alone counts less in a text of more than 600 bytes, and half beyond 2,400. A
  * rule whose phrase stands in quotes, in a text that speaks about such phrases (class `about`), counts for a quarter; what begins
- * within a `harmless` phrase not at all.
+ * within a `harmless` phrase not at all, what begins within a `reported` one half.
  *
  * Deterministic: integers only. Memory: a scanner keeps its views between texts: some 100 KiB, a few MiB after hostile ones,
  * whatever their length. Time: linear. Threads: one at a time for each scanner.
