@@ -543,33 +543,38 @@ INLINE void float_values(const enum vs_matrix_class cls, const uint8_t *at, __m2
     }
 }
 
+/* Chains of a tile: enough that two fma a cycle need not wait for their sums. Accumulators lie in memory meanwhile. */
+enum { FLOAT_COLUMNS = 3, FLOAT_GROUPS = 2 };
+
+/* `groups` times nc columns. */
 INLINE void float_tile(const enum vs_matrix_class cls, const struct vs_matmul *m, const uint8_t *panel, size_t row, size_t first,
-                       const int nc)
+                       const int groups, const int nc)
 {
-    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols, ahead = vs_bytes_ahead(cls, m, first, nc);
-    __m256 acc[2][MAX_COLUMNS];
-    for (int c = 0; c < nc; c++)
-        acc[0][c] = acc[1][c] = _mm256_setzero_ps();
+    const size_t step = cls == VS_CLASS_F32 ? 64 : 32, n = m->w->n_cols, ahead = vs_bytes_ahead(cls, m, first, groups * nc);
+    __m256 acc[FLOAT_GROUPS][2][MAX_COLUMNS];
+    for (int c = 0; c < groups * nc; c++)
+        acc[c / nc][0][c % nc] = acc[c / nc][1][c % nc] = _mm256_setzero_ps();
     for (size_t k0 = 0; k0 < n; k0 += 32) {
         size_t end = n - k0 < 32 ? n : k0 + 32;
-        __m256 block[2][MAX_COLUMNS];
-        for (int c = 0; c < nc; c++)
+        __m256 block[2][FLOAT_GROUPS * FLOAT_COLUMNS];
+        for (int c = 0; c < groups * nc; c++)
             block[0][c] = block[1][c] = _mm256_setzero_ps();
         vs_prefetch_weights(panel + k0 * step, ahead, (int)(32 * step));
         for (size_t k = k0; k < end; k++) {
             __m256 w[2];
             float_values(cls, panel + k * step, w);
-            for (int c = 0; c < nc; c++) {
+            for (int c = 0; c < groups * nc; c++) {
                 __m256 x = _mm256_broadcast_ss(m->xf + (first + (size_t)c) * m->ldx + k);
                 block[0][c] = _mm256_fmadd_ps(w[0], x, block[0][c]);
                 block[1][c] = _mm256_fmadd_ps(w[1], x, block[1][c]);
             }
         }
-        for (int c = 0; c < nc; c++)
+        for (int c = 0; c < groups * nc; c++)
             for (int h = 0; h < 2; h++)
-                acc[h][c] = _mm256_add_ps(acc[h][c], block[h][c]);
+                acc[c / nc][h][c % nc] = _mm256_add_ps(acc[c / nc][h][c % nc], block[h][c]);
     }
-    finish(m, row, first, 2, nc, acc);
+    for (int g = 0; g < groups; g++)
+        finish(m, row, first + (size_t)(g * nc), 2, nc, acc[g]);
 }
 
 INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul *m, size_t begin, size_t end)
@@ -578,10 +583,12 @@ INLINE void float_panels(const enum vs_matrix_class cls, const struct vs_matmul 
     for (size_t p = begin; p < end; p++) {
         const uint8_t *panel = m->w->data + p * panel_bytes;
         size_t i = 0, row = p * VS_PANEL_ROWS;
+        for (; i + 6 <= m->n; i += 6)
+            float_tile(cls, m, panel, row, i, 2, FLOAT_COLUMNS);
         for (; i + 3 <= m->n; i += 3)
-            float_tile(cls, m, panel, row, i, 3);
+            float_tile(cls, m, panel, row, i, 1, FLOAT_COLUMNS);
         for (; i < m->n; i++)
-            float_tile(cls, m, panel, row, i, 1);
+            float_tile(cls, m, panel, row, i, 1, 1);
     }
 }
 
