@@ -115,9 +115,10 @@ MUTATIONS = [
         ("cpu/ops_avx2.c", "    for (; t < hi; t++)\n        x[t] = p[t] * dv[t];",
          "    for (; t < VS_PAGE_TOKENS; t++)\n        x[t] = p[t] * dv[t];")]),
     ("sixteen-bits", "AVX2 sums five-bit codes without an offset in 16 bits", [
-        ("cpu/matmul_body_avx2.h", "const struct traits t = traits_of(cls);\n    const __m256i ones",
-         "struct traits t = traits_of(cls);\n    if (t.given_back)\n"
-         "        t = (struct traits){ .offset_shift = -1 };\n    const __m256i ones")]),
+        ("cpu/matmul_body_avx2.h", ": five || six ? SUMS_OF_HALVES", ": six ? SUMS_OF_HALVES")]),
+    ("sixteen-bits-lists", "AVX2 sums the lists of IQ2, up to 43, in 16 bits", [
+        ("cpu/matmul_body_avx2.h", "w->list[i] <= 64 + 16", "w->list[i] <= 64 + 43"),
+        ("cpu/matmul_body_avx2.h", "w->list[i] >= 64 - 16", "w->list[i] >= 64 - 43")]),
     ("nan-lost", "a NaN among the activations becomes zero", [
         ("cpu/ops_c.c", "return vs_f32_of_bits(0x7fc00000);", "return 0;"),
         ("cpu/ops_avx2.c", "*ret_d = bits >= 0x7f800000 ? vs_f32_of_bits(0x7fc00000) : 0;", "*ret_d = 0;")]),
