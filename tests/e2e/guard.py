@@ -26,7 +26,7 @@ VERITAS = BIN + "/veritas"
 ASKED = {"model": "one", "prompt": "The sky is", "raw": True, "ignore_eos": True, "max_tokens": 3000,
          "sampling": {"temperature": 0}}
 SENT, READY, WORKER, BROKER = 0x47, 0x60, 0x7b, 0x7c
-LOG = 0x43
+LOG, BLOCKED = 0x43, 0x44
 BUSY = struct.pack("<I", 4)             # of CANCEL: the broker takes it back into its line
 
 
@@ -331,11 +331,13 @@ class Alone(unittest.TestCase):
     """The guard alone: this is its supervisor, its broker and its worker, and says in either order what crosses on the way."""
 
     def setUp(self):
+        self.begin_guard({"pii": {"input": "block", "types": ["EMAIL"]}, "secrets": {"input": "warn"}})
+
+    def begin_guard(self, rules):
         self.control, theirs = socket.socketpair()
         words, policy = os.memfd_create("words"), os.memfd_create("policy")
         os.ftruncate(words, 65536)
-        os.write(policy, json.dumps({"version": 1, "pii": {"input": "block", "types": ["EMAIL"]},
-                                     "secrets": {"input": "warn"}}).encode())
+        os.write(policy, json.dumps({"version": 1, **rules}).encode())
         fds = {3: theirs.fileno(), 4: words, 5: policy, 6: os.open(BIN + "/veritas.rules", os.O_RDONLY)}
         self.guard = subprocess.Popen([BIN + "/veritas-guard"], preexec_fn=place(fds), close_fds=False)
         theirs.close()
@@ -344,6 +346,12 @@ class Alone(unittest.TestCase):
         self.addCleanup(self.guard.wait)
         self.addCleanup(self.control.close)
         self.begin_worker()
+
+    def say(self, far, token, text, extra=None):
+        more = b"" if extra is None else json.dumps(extra, separators=(",", ":")).encode()
+        data = struct.pack("<II", token, len(text)) + text + more
+        self.worker.sendall(frame(c.TOKEN, data, far, c.FLAG_EXTRA if more else 0))
+        return len(data)
 
     def begin_worker(self):
         """The first one, or the next."""
@@ -393,6 +401,51 @@ class Alone(unittest.TestCase):
         self.worker.sendall(frame(c.COMPLETE, c.payload({}, {"text": "plain"}), far))
         kind, number, data = self.at_broker.next()
         self.assertEqual((kind, number, c.split(data)[0]["error"]["name"]), (c.ERROR, 1, "BUSY"))
+
+    def test_credit_of_what_is_held(self):
+        """It is kept while the guard holds it, also from the next worker; what the client must give is said for both."""
+        self.begin_guard({"output": {"control": "strip"}})
+        self.ask(1, {"prompt": "p"}, credit=1000)
+        _, far, _ = self.at_worker.next()
+        held = self.say(far, 7, b"", {"x": "y" * 400})      # it waits for a text behind it
+        self.worker.sendall(frame(BLOCKED, struct.pack("<I", 700), far))
+        self.assertEqual(self.at_broker.next(), (BLOCKED, 1, struct.pack("<I", 700 + held)))
+        self.worker.close()
+        self.assertEqual(self.at_broker.next()[0], None)
+        self.begin_worker()
+        self.ask(2, {"prompt": "p"}, credit=1000, resumes=1)
+        self.assertEqual(self.at_worker.next()[0], SENT)
+        _, far, data = self.at_worker.next()
+        self.assertEqual(c.split(data)[0]["credit"], 1000 - held)
+        self.worker.sendall(frame(BLOCKED, struct.pack("<I", 700), far))
+        self.assertEqual(self.at_broker.next(), (BLOCKED, 2, struct.pack("<I", 700 + held)))
+        self.broker.sendall(frame(c.CREDIT, struct.pack("<I", 100 + held), 2))
+        self.assertEqual(self.at_worker.next(), (c.CREDIT, far, struct.pack("<I", 100 + held)))
+        last = self.say(far, 8, b"x" * 692)
+        for n in (held, last):
+            kind, _, data = self.at_broker.next()
+            self.assertEqual((kind, len(data)), (c.TOKEN, n))
+
+    def test_blocked_behind_what_waited(self):
+        """What the policy made longer has waited for credit and is gone: the broker hears that the worker still waits."""
+        self.begin_guard({"secrets": {"output": "redact", "protect": ["tuba-Kestrel"]}})
+        credit, told = 45, []
+        self.ask(1, {"prompt": "p"}, credit=credit)
+        _, far, _ = self.at_worker.next()
+        self.say(far, 7, b"tuba-Kestrel tuba-Kestrel")
+        self.say(far, 8, b" x")
+        self.worker.sendall(frame(BLOCKED, struct.pack("<I", 200), far))
+        while not told or told[-1] < 200:
+            kind, _, data = self.at_broker.next()
+            if kind == c.TOKEN:
+                credit -= len(data)
+                continue
+            self.assertEqual(kind, BLOCKED)
+            told.append(struct.unpack("<I", data)[0])
+            if told[-1] < 200:          # no more than that
+                self.broker.sendall(frame(c.CREDIT, struct.pack("<I", told[-1] - credit), 1))
+                credit = told[-1]
+        self.assertGreater(len(told), 1)
 
     def test_a_finding_of_one_that_is_taken_back(self):
         """The daemon's log hears of it once: when the request ends."""

@@ -100,8 +100,7 @@ static void on_blocked(struct guard *g, const struct vs_frame *f)
         return;
     p->wanted = wants;
     pass_grant(g, p, 1);
-    if (p->far_credit < wants && p->out.n == p->out_done)        /* else we have said already that it waits */
-        pass_tell_blocked(g, p, wants + pass_reserved(p));
+    pass_pump(g, p);
 }
 
 static void on_terminal(struct guard *g, const struct vs_frame *f)

@@ -90,7 +90,8 @@ static void send_request(struct guard *g, struct pass *p, struct vs_head *head, 
 {
     struct vs_buf out = { 0 };
     p->far = ++g->last_far;
-    p->far_credit = p->credit;
+    p->wanted = 0;
+    p->far_credit = pass_may_send(p);       /* less what it holds of the worker before */
     head->resumes = head->sent = 0;
     head->credit = p->far_credit;
     for (uint32_t i = 0; i < MAX_CHOICES && goes_on; i++) {

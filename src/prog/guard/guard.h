@@ -209,8 +209,8 @@ void pass_log(struct guard *g, const struct pass *p);               /* what was 
 /* It never began: REJECTED, FILTERED. */
 void pass_refuse(struct guard *g, struct pass *p);
 void pass_fail(struct guard *g, struct pass *p, uint16_t type, int code, const char *text);      /* REJECTED or ERROR */
-void pass_pump(struct guard *g, struct pass *p);                    /* sends what there is credit for; p may be gone afterwards */
+/* Sends what there is credit for, or says how much lacks: for that, or for what the worker waits for. p may be gone afterwards. */
+void pass_pump(struct guard *g, struct pass *p);
 void pass_grant(struct guard *g, struct pass *p, uint32_t least);   /* the worker may send more, when that is `least` bytes */
-void pass_tell_blocked(struct guard *g, struct pass *p, uint32_t bytes);
-uint32_t pass_reserved(const struct pass *p);    /* credit of the broker's that is kept for frames whose text is not decided */
+uint32_t pass_may_send(const struct pass *p);                        /* bytes that a worker may have credit for in all */
 #endif

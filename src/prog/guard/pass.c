@@ -134,22 +134,27 @@ static size_t waiting(const struct pass *p)
 }
 
 /* Nothing, where that and the next frame are more than a client has to take at once: none is to wait for ever. */
-uint32_t pass_reserved(const struct pass *p)
+static uint32_t reserved(const struct pass *p)
 {
     return p->n_held + p->wanted <= VS_MAX_CHUNK ? (uint32_t)p->n_held : 0;
 }
 
+uint32_t pass_may_send(const struct pass *p)
+{
+    size_t taken = waiting(p) + reserved(p);
+    return taken < p->credit ? p->credit - (uint32_t)taken : 0;
+}
+
 void pass_grant(struct guard *g, struct pass *p, uint32_t least)
 {
-    size_t taken = waiting(p) + pass_reserved(p);
-    uint32_t may = taken < p->credit ? p->credit - (uint32_t)taken : 0;
+    uint32_t may = pass_may_send(p);
     if (!p->far || p->stop != VS_OK || may < p->far_credit || may - p->far_credit < least || may == p->far_credit)
         return;
     back_send_u32(g, VS_MSG_CREDIT, p->far, may - p->far_credit);
     p->far_credit = may;
 }
 
-void pass_tell_blocked(struct guard *g, struct pass *p, uint32_t bytes)
+static void tell_blocked(struct guard *g, struct pass *p, uint32_t bytes)
 {
     uint8_t value[4];
     vs_store_u32le(value, bytes);
@@ -195,7 +200,7 @@ void pass_pump(struct guard *g, struct pass *p)
         const char *at = p->out.data + p->out_done;
         uint32_t n = vs_load_u32le(at);
         if (n > p->credit) {
-            pass_tell_blocked(g, p, n);
+            tell_blocked(g, p, n);
             return;
         }
         send_output(g, p, vs_load_u16le(at + 4), vs_load_u16le(at + 6), at + FRAME_HEAD, n);
@@ -203,6 +208,8 @@ void pass_pump(struct guard *g, struct pass *p)
     }
     p->out_done = 0;
     vs_buf_reset(&p->out);
+    if (p->far && p->far_credit < p->wanted)
+        tell_blocked(g, p, p->wanted + reserved(p));
     if (!p->end_type)
         return;
     front_send(g, p->end_type, 0, p->id, p->end.data, p->end.n);
