@@ -241,6 +241,8 @@ struct request {                        /* of a client, from its frame to the on
     struct record *begin_record, *end_record;   /* that it waits for (audit.c), or NULL: they point back */
     struct receipt *receipt;            /* receipt.c; NULL: none is wanted */
     unsigned n_awaited;                 /* PLACE_CLOSING: its record is to be written, its receipt to be signed */
+    struct vs_usage usage;              /* as its end tells it, where has_usage: also when that cannot be logged or signed */
+    bool has_usage;
     uint16_t closing_type;              /* the frame that ends it, */
     struct vs_buf closing;              /* and its payload */
 };

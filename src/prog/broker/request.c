@@ -364,10 +364,9 @@ static void end_by_log(struct request *r, uint16_t type, const struct vs_outcome
 
 static void tell_unlogged(struct broker *b, struct request *r)
 {
-    struct vs_outcome failure = { 0 };
+    struct vs_outcome failure = { .has_usage = r->has_usage, .usage = r->usage };
     vs_error_set(&failure.error, VS_E_SYSTEM, "%s", r->is_recorded ? "the audit log cannot be written"
                                                                     : "the receipt could not be signed");
-    request_usage(r, &failure);
     tell(b, r, r->began ? VS_MSG_ERROR : VS_MSG_REJECTED, &failure, NULL, 0);
 }
 
@@ -392,6 +391,8 @@ void request_end(struct broker *b, struct request *r, uint16_t type, const struc
     if (r->place == PLACE_ENDED || r->place == PLACE_CLOSING)
         return;
     leave_place(b, r);
+    r->has_usage = outcome->has_usage;
+    r->usage = outcome->usage;
     limits_end(b, r, outcome);
     enum audit_ends ends = audit_end(b, r, outcome);
     r->n_awaited = (ends == AUDIT_WAIT) + (ends != AUDIT_LOST ? receipt_end(b, r, outcome) : 0);
