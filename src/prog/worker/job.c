@@ -307,8 +307,7 @@ static bool say_claim(struct vs_job *j)
         if (vs_claim_kept(j->claim, i, &kept))
             vs_link_send(j->link, VS_MSG_KEPT, flags, j->id, kept.data, kept.n);
         vs_buf_clear(&kept);
-        vs_claim_format(j->claim, i, digest, j->link->service, j->status == VS_OK ? &j->outcome.usage : NULL,
-                        &out);
+        vs_claim_format(j->claim, i, digest, j->link->service, j->outcome.has_usage ? &j->outcome.usage : NULL, &out);
         if (out.status != VS_OK)
             vs_link_leave(1);
         vs_link_send(j->link, VS_MSG_RECEIPT, flags, j->id, out.data, out.n);
