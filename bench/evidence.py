@@ -139,7 +139,7 @@ def times(ratios):
     mean, n = statistics.fmean(logs), len(logs)
     text = f"{100 * math.expm1(mean):+.2f} %"
     if n > 1:
-        half = STUDENT.get(n - 1, 2) * statistics.stdev(logs) / n ** 0.5
+        half = STUDENT.get(n - 1, 1.96 + 2.5 / (n - 1)) * statistics.stdev(logs) / n ** 0.5
         text += f" ({100 * math.expm1(mean - half):+.2f} to {100 * math.expm1(mean + half):+.2f})"
     return text
 
