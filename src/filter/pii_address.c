@@ -856,8 +856,8 @@ static bool cyrillic(struct vs_pii_at *a)
     for (;;) {
         i = spaces(a, end + (vs_pii_byte(a, end) == ','));
         next = one_of(a, i, rooms);
-        if (!next || !(next = run(a, spaces(a, next), 1, 4)))
-            break;
+        if (!next || !(next = run(a, spaces(a, next), 1, 4)) || !vs_pii_ends(a, next) || next == a->p + VS_DETECT_HELD)
+            break;                       /* not within a number, of which no more may be looked at */
         end = next;
         is_sure = true;
     }
