@@ -27,6 +27,7 @@ enum {
     CALM = 200,                          /* attacks that rules find seldom stay below it, people who write to people do: */
     NEAR = 16,                           /* nor do these bytes around what rules found reach it; */
     CALMED = 2,                          /* then what rules say counts for one in so many */
+    LISTED = 600,                        /* thousandths of what the model says of entries of a list: no sentence orders anything */
 };
 
 struct match { unsigned rule, weight; size_t start, end; };
@@ -412,7 +413,7 @@ static void count_both(struct vs_scan *s, const struct where *w, unsigned rules,
 {
     unsigned worth = worth_of(model->scores.score, rules, w->n);
     if (worth >= SURE && rules < TOLD && is_list(w))
-        worth = worth * 3 / 5;           /* its words stand for themselves: no sentence orders anything */
+        worth = worth * LISTED / 1000;
     bool halves = model->is_calm && s->is_calmable && is_calm_near(s, s->where);
     unsigned score = together(halves ? rules / CALMED : rules, worth);
     s->ret->score = score > s->ret->score ? score : s->ret->score;
