@@ -156,7 +156,7 @@ static void find_sides(const struct vs_tokenizer *t, struct side_by_side *rule, 
 }
 
 static void add_rule(struct vs_tokenizer *t, const struct side_by_side *s, uint32_t rank, uint32_t *io_guess,
-                     struct vs_proofs *proofs)
+                     struct vs_proven *proofs)
 {
     t->bpe.n_skipped++;
     if (s->left == VS_NO_ID || s->right == VS_NO_ID)
@@ -170,7 +170,7 @@ static void add_rule(struct vs_tokenizer *t, const struct side_by_side *s, uint3
         return;                         /* said twice: the first rank counts */
     *io_guess = id;
     if (proofs)
-        vs_proofs_add(proofs, s->left, s->right, merge);
+        vs_proven_add(proofs, s->left, s->right, merge);
     t->bpe.rule[i] = (struct vs_merge_rule){ pair, merge };
     if (s->n_left == 1 && s->n_right == 1)
         t->bpe.of_bytes[pair_of(s->s[0], s->s[1])] = merge;
@@ -178,7 +178,7 @@ static void add_rule(struct vs_tokenizer *t, const struct side_by_side *s, uint3
     t->bpe.n_skipped--;
 }
 
-static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_proofs *proofs,
+static int load_merges(struct vs_tokenizer *t, const struct vs_entries *entries, struct vs_proven *proofs,
                        struct vs_error *err)
 {
     const char *key = "tokenizer.ggml.merges";
@@ -222,10 +222,10 @@ static int load(struct vs_tokenizer *t, const struct vs_entries *entries, struct
         char c = (char)b;
         t->byte_id[b] = find(&t->vocab, &c, 1);
     }
-    struct vs_proofs *proofs = vs_proofs_new(t);
+    struct vs_proven *proofs = vs_proven_new(t);
     int r = proofs ? load_merges(t, entries, proofs, err)
                    : vs_error_set(err, VS_E_NOMEM, "no memory for a vocabulary of %" PRIu32 " tokens", t->vocab.n);
-    vs_proofs_free(proofs);
+    vs_proven_free(proofs);
     return r;
 }
 

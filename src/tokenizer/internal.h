@@ -303,11 +303,11 @@ extern const struct vs_level {
 unsigned vs_levels(void);               /* how many of them this processor runs */
 
 /* proven.c */
-struct vs_proofs;                       /* while rules are loaded */
-struct vs_proofs *vs_proofs_new(struct vs_tokenizer *t);                    /* NULL: no memory */
+struct vs_proven;                       /* while rules are loaded */
+struct vs_proven *vs_proven_new(struct vs_tokenizer *t);                    /* NULL: no memory */
 /* A rule that is not in the table yet; each once, by ascending rank. Its piece may become a proven one. */
-void vs_proofs_add(struct vs_proofs *p, uint32_t left, uint32_t right, uint64_t merge);
-void vs_proofs_free(struct vs_proofs *p);
+void vs_proven_add(struct vs_proven *p, uint32_t left, uint32_t right, uint64_t merge);
+void vs_proven_free(struct vs_proven *p);
 
 /* bpe.c: rules lie four in a cache line. Where the search for that of a pair (left << 32 | right) begins, and what is found. */
 enum { VS_RULES_TOGETHER = 4 };

@@ -13,7 +13,7 @@
 struct origin { uint32_t left, right, made; };
 enum { FILTER_BITS = 21 };
 
-struct vs_proofs {
+struct vs_proven {
     struct vs_tokenizer *t;
     uint64_t *filter;                   /* a bit for the pairs of all rules so far, 2^FILTER_BITS of them */
     struct origin of[];                 /* by id */
@@ -24,16 +24,16 @@ static inline uint32_t bit_of(uint64_t pair)
     return (uint32_t)(pair * 0x9e3779b97f4a7c15u >> (64 - FILTER_BITS));
 }
 
-struct vs_proofs *vs_proofs_new(struct vs_tokenizer *t)
+struct vs_proven *vs_proven_new(struct vs_tokenizer *t)
 {
-    struct vs_proofs *p = malloc(sizeof *p + t->vocab.n * sizeof *p->of);
+    struct vs_proven *p = malloc(sizeof *p + t->vocab.n * sizeof *p->of);
     uint64_t *filter = calloc((size_t)1 << FILTER_BITS >> 6, sizeof *filter);
     if (!p || !filter) {
         free(p);
         free(filter);
         return NULL;
     }
-    *p = (struct vs_proofs){ .t = t, .filter = filter };
+    *p = (struct vs_proven){ .t = t, .filter = filter };
     for (unsigned b = 0; b < 256; b++) {
         uint32_t id = t->byte_id[b];
         if (id == VS_NO_ID)
@@ -44,7 +44,7 @@ struct vs_proofs *vs_proofs_new(struct vs_tokenizer *t)
     return p;
 }
 
-void vs_proofs_free(struct vs_proofs *p)
+void vs_proven_free(struct vs_proven *p)
 {
     if (p)
         free(p->filter);
@@ -52,7 +52,7 @@ void vs_proofs_free(struct vs_proofs *p)
 }
 
 /* Does a merge reach over the border between two proven pieces before the rule of rank `until` is asked? */
-static bool meet(const struct vs_proofs *p, uint32_t a, uint32_t b, uint32_t until)
+static bool meet(const struct vs_proven *p, uint32_t a, uint32_t b, uint32_t until)
 {
     uint32_t until_a = until, until_b = until;          /* ranks at which each is gone */
     struct origin of_a = p->of[a], of_b = p->of[b];
@@ -78,7 +78,7 @@ static bool meet(const struct vs_proofs *p, uint32_t a, uint32_t b, uint32_t unt
     return false;
 }
 
-void vs_proofs_add(struct vs_proofs *p, uint32_t left, uint32_t right, uint64_t merge)
+void vs_proven_add(struct vs_proven *p, uint32_t left, uint32_t right, uint64_t merge)
 {
     uint8_t *flags = p->t->vocab.flags;
     uint32_t id = (uint32_t)merge, rank = (uint32_t)(merge >> 32);
