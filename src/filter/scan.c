@@ -254,6 +254,7 @@ static int scan_rules(struct vs_scan *s, const struct where *w, unsigned *ret_sc
     s->n_matches = 0;
     s->where = w;
     s->rules_score = 0;
+    s->is_calmable = false;              /* nothing is found in this one yet: the rest speaks of another */
     int r = vs_rules_scan(s->rules, w->text, w->n, on_match, s);
     if (r == VS_OK && s->n_matches)
         settle(s, 0);
